@@ -1,0 +1,74 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+var (
+	// ErrNoToken is returned when the caller's context ended before there was
+	// a token; it is joined with what is known of the cause.
+	ErrNoToken = errors.New("coordinator: no token")
+
+	// ErrUnreachable is what every error of a store that could not be asked
+	// wraps. Whether the store carried the operation out is unknown.
+	ErrUnreachable = errors.New("coordinator: store unreachable")
+
+	// ErrSuperseded is returned by Store.Commit when a newer fence was handed
+	// out since: nothing was stored.
+	ErrSuperseded = errors.New("coordinator: superseded by a newer attempt")
+
+	// ErrLockLost is returned by Lock.Extend when somebody else may hold the
+	// lock by now.
+	ErrLockLost = errors.New("coordinator: lock lost")
+
+	// ErrSealed is what the error of a store wraps that holds a record it
+	// cannot open: sealed with a key this process does not have, or damaged.
+	ErrSealed = errors.New("coordinator: token cannot be opened")
+
+	// ErrUnknownAccount is returned for a name that was never added, or was
+	// removed.
+	ErrUnknownAccount = errors.New("coordinator: unknown account")
+)
+
+// LockedError is returned by Store.Lock when another process holds the lock.
+type LockedError struct {
+	Holder  string        // its instance name, "" if not known
+	RetryIn time.Duration // when the lock ends unless it is extended
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("coordinator: locked by %s for %v", e.Holder, e.RetryIn)
+}
+
+// ThrottledError says that a limit of ours forbids the call now.
+type ThrottledError struct {
+	Limit   string        // which limit, in words: "daily budget", "minimum interval", "back-off"
+	RetryIn time.Duration // when it will not forbid it any more
+	Until   time.Time     // the same on this machine's clock; for people
+}
+
+func (e *ThrottledError) Error() string {
+	return fmt.Sprintf("throttled by the %s until %s (in %v)",
+		e.Limit, e.Until.Format(time.RFC3339), e.RetryIn.Round(time.Second))
+}
+
+// RefusedError says that the issuer refuses this account until a person mends
+// something.
+type RefusedError struct {
+	Account string
+	Code    int    // the issuer's code
+	Message string // the issuer's words
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("the issuer refuses account %q: %s", e.Account, withCode(e.Message, e.Code))
+}
+
+func withCode(message string, code int) string {
+	if code == 0 {
+		return message
+	}
+	return fmt.Sprintf("%s (code %d)", message, code)
+}

@@ -1,0 +1,127 @@
+package coordinator
+
+import "time"
+
+// Fence is the number of an attempt. The store hands fences out, strictly
+// rising for each account. The fence of the attempt whose token is in the
+// store is that token's generation: it orders tokens. 0 is none.
+type Fence uint64
+
+// Record is a token with what is known of it. Records are values: nothing
+// changes one after it was made.
+type Record struct {
+	Token      Token
+	Generation Fence
+
+	// IssuedAt and ExpiresAt are instants of the store's clock. ExpiresAt is
+	// the end that the source stated; the record is withdrawn a little
+	// earlier (see Margin), when its TTL ends.
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+
+	// IssuedBy is the instance that fetched the token.
+	IssuedBy string
+
+	// RefreshAt is the instant of the store's clock at which the source
+	// asked to be asked again. Zero: it did not ask, the schedule decides.
+	RefreshAt time.Time
+
+	// TTL is how much longer the record may be served, as the store measured
+	// it when it gave the record out. A duration travels between machines
+	// where an instant of somebody's wall clock would not.
+	TTL time.Duration
+}
+
+// Life is how long the source said the token lives.
+func (r Record) Life() time.Duration { return r.ExpiresAt.Sub(r.IssuedAt) }
+
+// Usable reports whether r holds a token that had not ended when it was read.
+func (r Record) Usable() bool { return !r.Token.IsZero() && r.TTL > 0 }
+
+// Margin is how long before its end a token with the given life is withdrawn:
+// a twentieth of the life, at most 30 s, so that a token handed out at the last
+// moment still survives the call it is used for.
+func Margin(life time.Duration) time.Duration {
+	return min(life/20, 30*time.Second)
+}
+
+// State is what the store knows of one account, read in one atomic step.
+// Every instant in it is of the store's clock; Now is that clock at the
+// reading, so that t.Sub(state.Now) is a duration that holds anywhere.
+type State struct {
+	Account string
+	Now     time.Time
+
+	// Record is the current token; its Generation is 0 when there is none.
+	Record Record
+
+	// Fence is the newest that was handed out, settled or not.
+	Fence Fence
+
+	// Open has the deadlines of the attempts that nobody has settled, the
+	// earliest first. One that has passed is overdue.
+	Open []time.Time
+
+	// Failure is the last failure, kept after a success for people to see.
+	// Failure.InARow is 0 then. Nil: there never was one.
+	Failure *Failure
+
+	CallsToday int           // calls to the source on the issuer's day
+	Conflicts  int           // times somebody else was seen fetching
+	Holder     string        // who holds the lock; "" when free
+	HolderTTL  time.Duration // for how much longer unless it extends it
+}
+
+// Overdue returns how many attempts are overdue.
+func (s *State) Overdue() int {
+	n := 0
+	for _, deadline := range s.Open {
+		if !deadline.After(s.Now) {
+			n++
+		}
+	}
+	return n
+}
+
+// Failure is a call to the source that brought no token, as all processes
+// share it.
+type Failure struct {
+	Kind    FailureKind
+	Code    int    // the issuer's code; 0 when it gave none
+	Message string // the cause in words; holds no secret and no token
+	At      time.Time
+	InARow  int       // failures since the last success, this one included
+	RetryAt time.Time // nobody asks again on schedule before it
+
+	// Credential is the fingerprint (see Credentialed) of what was refused:
+	// a refusal binds only those who would come with the same credential.
+	Credential string
+}
+
+// FailureKind says what a failed call leaves behind and when to try again.
+type FailureKind string
+
+// The kinds of failure. Only FailedUnknown leaves the attempt open.
+const (
+	FailedUnknown FailureKind = "unknown" // nobody knows whether a token was issued: timeout, reset after sending, garbage
+	FailedBusy    FailureKind = "busy"    // surely issued nothing; try again soon: the connection was never made, system busy
+	FailedLater   FailureKind = "later"   // surely issued nothing; the issuer named the time: quotas
+	FailedRefused FailureKind = "refused" // surely issued nothing, and won't until a person mends something: wrong secret, unknown account, address not allowed
+)
+
+// Reason says why a refresh is made.
+type Reason string
+
+// The reasons for a refresh, from the most to the least urgent for a person.
+const (
+	ReasonForced   Reason = "forced"   // a person or service asked for a new token
+	ReasonRejected Reason = "rejected" // the current token was reported as rejected by the issuer
+	ReasonMissing  Reason = "missing"  // the store has no token
+	ReasonOverdue  Reason = "overdue"  // an attempt ended without anybody knowing what it issued
+	ReasonSchedule Reason = "schedule" // the time has come
+)
+
+// Demanded reports whether somebody asked for this refresh, as opposed to the
+// coordinator's own rules. Demanded refreshes pay from the smaller part of the
+// budget and pass over the back-off after a failure if forced.
+func (r Reason) Demanded() bool { return r == ReasonForced || r == ReasonRejected }

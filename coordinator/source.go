@@ -1,0 +1,75 @@
+package coordinator
+
+import (
+	"context"
+	"time"
+)
+
+// Source issues tokens for one account. Fetch is called by at most one
+// goroutine at a time in a process, and by one process of a fleet unless the
+// lock fails.
+//
+// Fetch must end soon after ctx does. It must not start (or repeat) a request
+// to the issuer once ctx has ended: the attempt's deadline has passed then,
+// and another process may be fetching. Its errors must hold neither the
+// secret nor a token, and should be, or wrap, a *FetchError; any other error
+// counts as FailedUnknown, which is always safe.
+type Source interface {
+	Fetch(ctx context.Context, ask Ask) (Issue, error)
+}
+
+// Ask tells a source why it is called.
+type Ask struct {
+	Reason Reason
+
+	// Current is the token being replaced, also the one that was reported if
+	// Reason is ReasonRejected. The zero Token: there is none.
+	Current Token
+}
+
+// Issue is a source's answer.
+type Issue struct {
+	Token Token
+
+	// Life is how long the token lives, from the moment the request was
+	// sent. It must be positive.
+	Life time.Duration
+
+	// RefreshIn is when the source wants to be asked again, from the same
+	// moment. Zero leaves it to the schedule.
+	RefreshIn time.Duration
+
+	// Calls is how many requests reached, or may have reached, the issuer to
+	// get the answer. Zero counts as one.
+	Calls int
+}
+
+// Credentialed is what a Source may implement besides: Credential returns a
+// short fingerprint of the credential it asks with, from which the credential
+// cannot be had. It lets a process with a corrected secret try at once where
+// the old one was refused. A Source without it counts as having "".
+type Credentialed interface {
+	Credential() string
+}
+
+// SourceFunc makes a Source of a function.
+type SourceFunc func(ctx context.Context, ask Ask) (Issue, error)
+
+// Fetch calls f.
+func (f SourceFunc) Fetch(ctx context.Context, ask Ask) (Issue, error) { return f(ctx, ask) }
+
+// FetchError is a Source's failure, with what is known of its outcome.
+type FetchError struct {
+	Kind    FailureKind
+	Code    int           // the issuer's code, 0 if none
+	Message string        // in words, without secret or token
+	RetryIn time.Duration // the issuer's own word on when to come back; 0: none
+	Calls   int           // as in Issue; 0 is possible here: nothing was sent
+	Err     error         // the cause, if any; its text must be as clean as Message
+}
+
+// Error returns Message, with the code if there is one.
+func (e *FetchError) Error() string { return withCode(e.Message, e.Code) }
+
+// Unwrap returns Err.
+func (e *FetchError) Unwrap() error { return e.Err }

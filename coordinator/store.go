@@ -1,0 +1,205 @@
+package coordinator
+
+import (
+	"context"
+	"time"
+)
+
+// Store is what all processes share. Each method is one atomic step on one
+// account (Load: on each of them) and keeps its own clock: durations go in,
+// instants of the store's clock come out. The errors of a store that cannot be
+// asked wrap ErrUnreachable; the operation may have been carried out all the
+// same, which is why Commit, Fail and Restore are safe to repeat.
+//
+// Methods honour ctx and are safe for concurrent use. coordinatortest.TestStore
+// checks an implementation.
+type Store interface {
+	// Load reads accounts, one State each, in their order. An account that
+	// the store has never seen is a State without record, not an error. A
+	// record that cannot be opened is: the error wraps ErrSealed.
+	Load(ctx context.Context, accounts ...string) ([]State, error)
+
+	// Lock tries once to lock the account for life, without waiting. Taken:
+	// *LockedError. The lock makes refreshes cheap, not correct: nothing below
+	// needs it to be held.
+	Lock(ctx context.Context, account string, life time.Duration) (Lock, error)
+
+	// Begin announces an attempt before the source is called. If the stored
+	// generation is newer than Seen, nothing is recorded and the Attempt has
+	// Fence 0 and the State's record. A limit: *ThrottledError, nothing is
+	// recorded. Otherwise the fence is newer than every one before it, also
+	// after the store lost its data.
+	Begin(ctx context.Context, account string, b Begin) (Attempt, error)
+
+	// Commit stores the token of an attempt, settles that attempt and those
+	// that were overdue at its begin, and notifies. A newer fence was handed
+	// out: ErrSuperseded, nothing is stored, and the attempt is open and
+	// overdue, because nobody can know whose token was issued last. Repeating
+	// a Commit that was carried out returns the record again.
+	Commit(ctx context.Context, account string, c Commit) (Record, error)
+
+	// Fail records that an attempt brought no token and notifies. For
+	// FailedUnknown the attempt is open and overdue at once; for the other
+	// kinds it is settled.
+	Fail(ctx context.Context, account string, f Fail) error
+
+	// Restore puts back a record that the store lost, if it has no record as
+	// new and has handed out no newer fence, and notifies. It returns the
+	// record that is stored afterwards, which is r or a newer one; the zero
+	// Record if r was not put back because of a newer attempt.
+	Restore(ctx context.Context, account string, r Record) (Record, error)
+
+	// Want tells the refreshers of the account, wherever they run, that
+	// somebody without a source needs them.
+	Want(ctx context.Context, account string, w Want) error
+
+	// Subscribe returns a subscription to no accounts. It does not start
+	// anything.
+	Subscribe(w Watcher) Subscription
+}
+
+// Lock is a held lock. Its methods are called by one goroutine at a time.
+type Lock interface {
+	// Extend makes the lock last its whole life again, and with it the
+	// deadline of the attempt with this fence (0: there is none yet).
+	// ErrLockLost: it was not held any more; the deadline is not moved then.
+	Extend(ctx context.Context, fence Fence) error
+
+	// Unlock gives the lock up. One that has passed to somebody else is left
+	// alone; that is no error.
+	Unlock(ctx context.Context) error
+}
+
+// Begin is the announcement of an attempt.
+type Begin struct {
+	Seen       Fence // the generation to be replaced; fences rise above it
+	Reason     Reason
+	Life       time.Duration // the attempt is overdue when it has passed; Lock.Extend renews it
+	Credential string        // see Credentialed
+	Limits     Limits
+}
+
+// Limits bound the calls to a source, fleet-wide.
+type Limits struct {
+	// PerDay is how many calls a day (the issuer's: UTC+8) are made at most.
+	PerDay int
+
+	// Reserve is the part of PerDay that forced and reported refreshes must
+	// leave to the schedule.
+	Reserve int
+
+	// MinInterval is the least time between two begins that somebody
+	// demanded (Reason.Demanded).
+	MinInterval time.Duration
+}
+
+// Attempt is a call to the source that may be made.
+type Attempt struct {
+	// Fence is the attempt's number; 0: do not call, Record is newer than
+	// what was seen.
+	Fence  Fence
+	Record Record
+
+	// Overdue are the attempts that were overdue at the begin: Commit
+	// settles exactly those besides its own.
+	Overdue []Fence
+
+	Failures   int  // in a row so far
+	CallsToday int  // this attempt included
+	Conflict   bool // the reported token died though no call of ours explains it
+}
+
+// Commit is a token to be stored.
+type Commit struct {
+	Attempt   Attempt
+	Reason    Reason
+	Token     Token
+	Life      time.Duration // total, see Issue
+	RefreshIn time.Duration // from the same moment as Life; 0: not asked
+	Age       time.Duration // how much of Life had passed when Commit was called
+	Took      time.Duration // how long the source needed; for the log
+	Calls     int           // more than 1: the day's count is corrected
+}
+
+// Fail is the end of an attempt without a token.
+type Fail struct {
+	Attempt Attempt
+	Reason  Reason
+	Failure Failure       // Kind, Code, Message, Credential; the store fills in the rest
+	RetryIn time.Duration // nobody asks on schedule before this has passed
+	Took    time.Duration
+	Calls   int // 0: the call counted at the begin was not made after all
+}
+
+// Want is a call for a refresher.
+type Want struct {
+	Reason Reason
+	Seen   Fence // the generation the caller has, or wants replaced
+}
+
+// Watcher is told what happens in the store. The calls come from one
+// goroutine, in order, and must return quickly.
+type Watcher interface {
+	// Subscribed says that from now on every event of these accounts is
+	// notified, so that a Load made now misses nothing. It is called again,
+	// with all accounts, after each reconnect.
+	Subscribed(accounts []string)
+
+	// Lost says that notifications stopped; Subscribed follows when they flow
+	// again.
+	Lost(err error)
+
+	// Notified delivers one event.
+	Notified(e Event)
+}
+
+// Subscription delivers the events of a changing set of accounts over one
+// connection.
+type Subscription interface {
+	// Add and Remove change the set. They do not wait for the store, and may
+	// be called before, during and after Run.
+	Add(role Role, accounts ...string)
+	Remove(accounts ...string)
+
+	// Run keeps the subscription alive until ctx ends, through every fault of
+	// the store; it notices one that hangs within about a second. It returns
+	// when nothing of it runs any more.
+	Run(ctx context.Context)
+}
+
+// Role is what a process is to an account.
+type Role string
+
+// The roles. A reader does not get the events that only concern refreshers.
+const (
+	Reader    Role = "reader"
+	Refresher Role = "refresher"
+)
+
+// Event is a change in the store, as it was notified. It is a hint: messages
+// get lost, the store is the truth.
+type Event struct {
+	Kind    EventKind
+	Account string
+	By      string // the instance that caused it
+	Reason  Reason
+	Fence   Fence
+	Record  Record        // Refreshed, Restored
+	Failure *Failure      // Failed
+	RetryIn time.Duration // Failed, Throttled: until it may be tried again; Begun: until the attempt's deadline
+	Limit   string        // Throttled
+	Want    Want          // Wanted
+}
+
+// EventKind is what happened.
+type EventKind string
+
+// The kinds of event. Wanted and Begun reach refreshers only.
+const (
+	EventRefreshed EventKind = "refreshed" // a new token
+	EventRestored  EventKind = "restored"  // a token the store had lost is back
+	EventFailed    EventKind = "failed"    // a call brought no token
+	EventThrottled EventKind = "throttled" // a demanded refresh was not made
+	EventWanted    EventKind = "wanted"    // somebody without a source needs a refresher
+	EventBegun     EventKind = "begun"     // an attempt is under way
+)

@@ -1,0 +1,3 @@
+module github.com/zhongkong/zhongkong
+
+go 1.26
