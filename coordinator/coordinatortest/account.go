@@ -1,0 +1,274 @@
+package coordinatortest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// issuerDay is the time zone in which the issuer's day begins.
+var issuerDay = time.FixedZone("UTC+8", 8*60*60)
+
+// logCap is how many entries of the log are kept.
+const logCap = 1000
+
+// account is the store's data of one account. Its methods are the atomic steps
+// of the protocol; they need the store's mu.
+type account struct {
+	record   coordinator.Record // TTL is not kept
+	end      time.Time          // when record is withdrawn
+	lock     lock
+	attempts map[coordinator.Fence]time.Time // open ones and their deadlines
+	fence    coordinator.Fence               // the newest handed out
+
+	failure   *coordinator.Failure
+	failures  int // in a row
+	demanded  time.Time
+	conflicts int
+	calls     map[string]int // by the issuer's day
+	log       []LogEntry
+}
+
+// LogEntry is a line of an account's log. It never holds a token.
+type LogEntry struct {
+	Event   string // refreshed, failed, superseded, restored, reported, conflict
+	At      time.Time
+	By      string
+	Reason  coordinator.Reason
+	Fence   coordinator.Fence
+	Took    time.Duration
+	Kind    coordinator.FailureKind // failed
+	Code    int                     // failed
+	Message string                  // failed
+}
+
+// teller is what a step needs to know and to tell.
+type teller struct {
+	by      string
+	now     time.Time
+	publish func(coordinator.Event)
+}
+
+func newAccount() *account {
+	return &account{
+		attempts: make(map[coordinator.Fence]time.Time),
+		calls:    make(map[string]int),
+	}
+}
+
+// stored is the record at this moment, the zero Record when there is none.
+func (a *account) stored(now time.Time) coordinator.Record {
+	if a.record.Generation == 0 || !now.Before(a.end) {
+		return coordinator.Record{}
+	}
+	r := a.record
+	r.TTL = a.end.Sub(now)
+	return r
+}
+
+func (a *account) state(name string, now time.Time) coordinator.State {
+	s := coordinator.State{
+		Account:    name,
+		Now:        now,
+		Record:     a.stored(now),
+		Fence:      a.fence,
+		CallsToday: a.calls[day(now)],
+		Conflicts:  a.conflicts,
+	}
+	for _, deadline := range a.attempts {
+		s.Open = append(s.Open, deadline)
+	}
+	slices.SortFunc(s.Open, time.Time.Compare)
+	if a.failure != nil {
+		failure := *a.failure
+		failure.InARow = a.failures
+		s.Failure = &failure
+	}
+	if a.lock.held(now) {
+		s.Holder, s.HolderTTL = a.lock.holder, a.lock.end.Sub(now)
+	}
+	return s
+}
+
+func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, error) {
+	if r := a.stored(t.now); r.Generation > b.Seen {
+		return coordinator.Attempt{Record: r}, nil
+	}
+	if limit, wait := a.throttle(t.now, b); wait > 0 {
+		if b.Reason.Demanded() {
+			t.publish(coordinator.Event{
+				Kind: coordinator.EventThrottled, Reason: b.Reason, Limit: limit, RetryIn: wait,
+			})
+		}
+		return coordinator.Attempt{}, &coordinator.ThrottledError{
+			Limit: limit, RetryIn: wait, Until: time.Now().Add(wait),
+		}
+	}
+
+	attempt := coordinator.Attempt{
+		// The clock keeps fences rising when all data was lost.
+		Fence:    max(a.fence+1, b.Seen+1, coordinator.Fence(t.now.UnixMicro())),
+		Failures: a.failures,
+	}
+	for fence, deadline := range a.attempts {
+		if !deadline.After(t.now) {
+			attempt.Overdue = append(attempt.Overdue, fence)
+		}
+	}
+	slices.Sort(attempt.Overdue)
+	if b.Reason == coordinator.ReasonRejected {
+		a.append(t, LogEntry{Event: "reported", Reason: b.Reason, Fence: attempt.Fence})
+		// A token that dies while no attempt is open was killed by somebody
+		// who does not announce attempts here.
+		if attempt.Conflict = len(a.attempts) == 0; attempt.Conflict {
+			a.conflicts++
+			a.append(t, LogEntry{Event: "conflict", Reason: b.Reason, Fence: attempt.Fence})
+		}
+	}
+	if b.Reason.Demanded() {
+		a.demanded = t.now
+	}
+	a.fence = attempt.Fence
+	a.attempts[attempt.Fence] = t.now.Add(b.Life)
+	a.count(t.now, 1)
+	attempt.CallsToday = a.calls[day(t.now)]
+	t.publish(coordinator.Event{
+		Kind: coordinator.EventBegun, Reason: b.Reason, Fence: attempt.Fence, RetryIn: b.Life,
+	})
+	return attempt, nil
+}
+
+// throttle returns the limit that forbids the begin and for how long, or 0.
+func (a *account) throttle(now time.Time, b coordinator.Begin) (limit string, wait time.Duration) {
+	if budget := b.Limits.PerDay; budget > 0 {
+		if b.Reason.Demanded() {
+			budget -= b.Limits.Reserve
+		}
+		if a.calls[day(now)] >= budget {
+			return "daily budget", untilTomorrow(now)
+		}
+	}
+	if b.Reason != coordinator.ReasonForced && a.failures > 0 && a.binds(b.Credential) {
+		if wait := a.failure.RetryAt.Sub(now); wait > 0 {
+			return "back-off", wait
+		}
+	}
+	// A demand from the future was made before the clock went back.
+	if b.Reason.Demanded() && !a.demanded.IsZero() && !a.demanded.After(now) {
+		if wait := a.demanded.Add(b.Limits.MinInterval).Sub(now); wait > 0 {
+			return "minimum interval", wait
+		}
+	}
+	return "", 0
+}
+
+// binds reports whether the last failure concerns those who ask with this
+// credential.
+func (a *account) binds(credential string) bool {
+	return a.failure.Kind != coordinator.FailedRefused || a.failure.Credential == credential
+}
+
+func (a *account) commit(t teller, c coordinator.Commit) (coordinator.Record, error) {
+	fence := c.Attempt.Fence
+	r := a.stored(t.now)
+	if r.Generation == fence {
+		return r, nil // carried out before
+	}
+	if a.fence > fence || r.Generation > fence {
+		a.attempts[fence] = t.now
+		a.append(t, LogEntry{Event: "superseded", Reason: c.Reason, Fence: fence, Took: c.Took})
+		return coordinator.Record{}, coordinator.ErrSuperseded
+	}
+
+	issued := t.now.Add(-c.Age).Truncate(time.Millisecond)
+	a.record = coordinator.Record{
+		Token:      c.Token,
+		Generation: fence,
+		IssuedAt:   issued,
+		ExpiresAt:  issued.Add(c.Life).Truncate(time.Millisecond),
+		IssuedBy:   t.by,
+	}
+	if c.RefreshIn > 0 {
+		a.record.RefreshAt = issued.Add(c.RefreshIn).Truncate(time.Millisecond)
+	}
+	a.end = t.now.Add(c.Life - c.Age - coordinator.Margin(c.Life))
+	a.fence = fence
+	delete(a.attempts, fence)
+	for _, overdue := range c.Attempt.Overdue {
+		delete(a.attempts, overdue)
+	}
+	if c.Calls > 1 {
+		a.count(t.now, c.Calls-1)
+	}
+	a.failures = 0
+	if a.failure != nil {
+		a.failure.RetryAt = time.Time{}
+	}
+	a.append(t, LogEntry{Event: "refreshed", Reason: c.Reason, Fence: fence, Took: c.Took})
+	r = a.stored(t.now)
+	t.publish(coordinator.Event{
+		Kind: coordinator.EventRefreshed, Reason: c.Reason, Fence: fence, Record: r,
+	})
+	return r, nil
+}
+
+func (a *account) fail(t teller, f coordinator.Fail) {
+	fence := f.Attempt.Fence
+	if f.Failure.Kind == coordinator.FailedUnknown {
+		a.attempts[fence] = t.now
+	} else {
+		delete(a.attempts, fence)
+	}
+	a.count(t.now, f.Calls-1)
+	a.failures++
+	failure := f.Failure
+	failure.At = t.now.Truncate(time.Millisecond)
+	failure.InARow = a.failures
+	failure.RetryAt = t.now.Add(f.RetryIn).Truncate(time.Millisecond)
+	a.failure = &failure
+	a.append(t, LogEntry{
+		Event: "failed", Reason: f.Reason, Fence: fence, Took: f.Took,
+		Kind: failure.Kind, Code: failure.Code, Message: failure.Message,
+	})
+	told := failure // the store's own may be changed by a commit
+	t.publish(coordinator.Event{
+		Kind: coordinator.EventFailed, Reason: f.Reason, Fence: fence, Failure: &told, RetryIn: f.RetryIn,
+	})
+}
+
+func (a *account) restore(t teller, r coordinator.Record) coordinator.Record {
+	if stored := a.stored(t.now); stored.Generation >= r.Generation {
+		return stored
+	}
+	if a.fence > r.Generation || !r.Usable() {
+		return coordinator.Record{}
+	}
+	a.record, a.end = r, t.now.Add(r.TTL)
+	a.fence = r.Generation
+	a.append(t, LogEntry{Event: "restored", Fence: r.Generation})
+	stored := a.stored(t.now)
+	t.publish(coordinator.Event{Kind: coordinator.EventRestored, Fence: r.Generation, Record: stored})
+	return stored
+}
+
+// count corrects the calls of the day, never below none.
+func (a *account) count(now time.Time, calls int) {
+	today := day(now)
+	a.calls[today] = max(0, a.calls[today]+calls)
+}
+
+func (a *account) append(t teller, e LogEntry) {
+	e.At, e.By = t.now, t.by
+	if len(a.log) >= logCap {
+		a.log = slices.Delete(a.log, 0, len(a.log)-logCap+1)
+	}
+	a.log = append(a.log, e)
+}
+
+func day(now time.Time) string { return now.In(issuerDay).Format("20060102") }
+
+func untilTomorrow(now time.Time) time.Duration {
+	y, m, d := now.In(issuerDay).Date()
+	return time.Date(y, m, d+1, 0, 0, 0, 0, issuerDay).Sub(now)
+}

@@ -1,0 +1,285 @@
+package coordinatortest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Source is an issuer of one account, and the source that asks it. It behaves
+// as WeChat does: each Fetch issues a new token, which kills the one before
+// once an overlap has passed and the ones before that at once. Any number of
+// coordinators may share one.
+//
+// The zero Source is ready. The fields may be changed until the first Fetch.
+type Source struct {
+	// Name is in the tokens, "<Name>-1" the first. Empty: "token".
+	Name string
+
+	// Life is how long a token lives. Zero: two hours.
+	Life time.Duration
+
+	// Overlap is how long a token lives on when its successor has been
+	// issued. Zero: five minutes; negative: not at all.
+	Overlap time.Duration
+
+	// RefreshIn is passed on in every Issue.
+	RefreshIn time.Duration
+
+	// Latency is how long a Fetch takes. The token is issued in the middle.
+	Latency time.Duration
+
+	mu       sync.Mutex // guards the rest
+	script   []Outcome
+	usual    Outcome
+	issued   []issued
+	calls    []*Call
+	busy     int
+	busiest  int
+	accepted []string // credentials; nil: any
+}
+
+var _ coordinator.Source = (*Source)(nil)
+
+// issued is a token as the issuer remembers it.
+type issued struct {
+	token coordinator.Token
+	at    time.Time
+}
+
+// Call is one Fetch.
+type Call struct {
+	Ask   coordinator.Ask
+	At    time.Time         // when Fetch was called
+	End   time.Time         // when it returned; zero while it has not
+	Token coordinator.Token // what was issued, whether or not it was told; zero: nothing
+	Err   error             // what Fetch returned
+}
+
+// NewSource returns a source like the zero one.
+func NewSource() *Source { return new(Source) }
+
+// Fetch is coordinator.Source's.
+func (s *Source) Fetch(ctx context.Context, ask coordinator.Ask) (coordinator.Issue, error) {
+	return s.fetch(ctx, ask, "")
+}
+
+// As returns the same source asking with another credential, which counts if
+// Accept was called.
+func (s *Source) As(credential string) coordinator.Source {
+	return credentialed{source: s, credential: credential}
+}
+
+type credentialed struct {
+	source     *Source
+	credential string
+}
+
+func (c credentialed) Fetch(ctx context.Context, ask coordinator.Ask) (coordinator.Issue, error) {
+	return c.source.fetch(ctx, ask, c.credential)
+}
+
+func (c credentialed) Credential() string { return c.credential }
+
+// Accept makes the issuer refuse everybody who asks with a credential other
+// than these, with WeChat's code for a wrong secret. The Source itself asks
+// with the credential "".
+func (s *Source) Accept(credentials ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accepted = append([]string{}, credentials...)
+}
+
+// Then appends to the script: the next calls that start have these outcomes, in
+// order. When the script has ended, the usual outcome follows.
+func (s *Source) Then(outcomes ...Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.script = append(s.script, outcomes...)
+}
+
+// Usually sets the outcome of the calls that are not scripted. The zero Outcome,
+// at first, is a new token.
+func (s *Source) Usually(o Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.usual = o
+}
+
+// IssueOutside issues a token as if somebody had fetched with the same secret
+// who does not take part in the protocol. It is not among the calls.
+func (s *Source) IssueOutside() coordinator.Token {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.issue()
+}
+
+// Current returns the token that was issued last, alive or not; the zero Token
+// before the first.
+func (s *Source) Current() coordinator.Token {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.issued) == 0 {
+		return coordinator.Token{}
+	}
+	return s.issued[len(s.issued)-1].token
+}
+
+// Valid reports whether the issuer accepts t at this moment.
+func (s *Source) Valid(t coordinator.Token) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := slices.IndexFunc(s.issued, func(i issued) bool { return i.token.Equal(t) })
+	if n < 0 {
+		return false
+	}
+	if time.Since(s.issued[n].at) >= s.life() {
+		return false
+	}
+	switch newer := s.issued[n+1:]; len(newer) {
+	case 0:
+		return true
+	case 1:
+		return time.Since(newer[0].at) < s.overlap()
+	default:
+		return false
+	}
+}
+
+// Issued returns how many tokens there have been, those of IssueOutside
+// included.
+func (s *Source) Issued() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.issued)
+}
+
+// Calls returns what was asked so far, in the order of the starts.
+func (s *Source) Calls() []Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	calls := make([]Call, len(s.calls))
+	for n, c := range s.calls {
+		calls[n] = *c
+	}
+	return calls
+}
+
+// Busiest returns the greatest number of calls that were under way at once.
+func (s *Source) Busiest() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.busiest
+}
+
+func (s *Source) fetch(ctx context.Context, ask coordinator.Ask, credential string) (coordinator.Issue, error) {
+	call, outcome := s.start(ask)
+	answer, err := s.play(ctx, call, outcome, credential)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy--
+	call.End, call.Err = time.Now(), err
+	return answer, err
+}
+
+func (s *Source) start(ask coordinator.Ask) (*Call, Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy++
+	s.busiest = max(s.busiest, s.busy)
+	call := &Call{Ask: ask, At: time.Now()}
+	s.calls = append(s.calls, call)
+	if len(s.script) == 0 {
+		return call, s.usual
+	}
+	outcome := s.script[0]
+	s.script = s.script[1:]
+	return call, outcome
+}
+
+// play lets a call have its outcome: the request travels, the issuer acts, the
+// answer travels.
+func (s *Source) play(ctx context.Context, call *Call, o Outcome, credential string) (coordinator.Issue, error) {
+	if err := ctx.Err(); err != nil {
+		return coordinator.Issue{}, &coordinator.FetchError{
+			Kind: coordinator.FailedBusy, Message: "the context had ended", Err: err,
+		}
+	}
+	latency := s.Latency
+	if o.latency > 0 {
+		latency = o.latency
+	}
+	if err := travel(ctx, latency/2); err != nil {
+		return coordinator.Issue{}, unanswered(err)
+	}
+	answer, err := s.act(call, o, credential)
+	if o.hangs {
+		<-ctx.Done()
+		return coordinator.Issue{}, unanswered(ctx.Err())
+	}
+	if err := travel(ctx, latency-latency/2); err != nil {
+		return coordinator.Issue{}, unanswered(err)
+	}
+	return answer, err
+}
+
+// act is what the issuer does when the request has arrived.
+func (s *Source) act(call *Call, o Outcome, credential string) (coordinator.Issue, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.accepted != nil && !slices.Contains(s.accepted, credential) {
+		return coordinator.Issue{}, &coordinator.FetchError{
+			Kind: coordinator.FailedRefused, Code: 40125, Message: "invalid appsecret", Calls: 1,
+		}
+	}
+	answer := coordinator.Issue{Life: s.life(), RefreshIn: s.RefreshIn, Calls: 1}
+	if !o.issuesNothing {
+		call.Token = s.issue()
+		answer.Token = call.Token
+	}
+	switch {
+	case o.err != nil:
+		return coordinator.Issue{}, o.err
+	case o.answer != nil:
+		return *o.answer, nil
+	}
+	return answer, nil
+}
+
+// issue needs mu.
+func (s *Source) issue() coordinator.Token {
+	name := s.Name
+	if name == "" {
+		name = "token"
+	}
+	token := coordinator.NewToken(fmt.Sprintf("%s-%d", name, len(s.issued)+1))
+	s.issued = append(s.issued, issued{token: token, at: time.Now()})
+	return token
+}
+
+func (s *Source) life() time.Duration {
+	if s.Life == 0 {
+		return 2 * time.Hour
+	}
+	return s.Life
+}
+
+func (s *Source) overlap() time.Duration {
+	if s.Overlap == 0 {
+		return 5 * time.Minute
+	}
+	return s.Overlap
+}
+
+var errNoAnswer = errors.New("no answer came")
+
+func unanswered(cause error) error {
+	return &coordinator.FetchError{
+		Kind: coordinator.FailedUnknown, Message: errNoAnswer.Error(), Calls: 1, Err: cause,
+	}
+}

@@ -1,0 +1,118 @@
+package coordinatortest
+
+import "time"
+
+// Op is an operation of a store, for switches and counters.
+type Op string
+
+// The operations.
+const (
+	OpLoad    Op = "load"
+	OpLock    Op = "lock"
+	OpExtend  Op = "extend"
+	OpUnlock  Op = "unlock"
+	OpBegin   Op = "begin"
+	OpCommit  Op = "commit"
+	OpFail    Op = "fail"
+	OpRestore Op = "restore"
+	OpWant    Op = "want"
+)
+
+// switches are the faults of a MemStore, or of one instance's way to it. Both
+// sets act on an operation.
+type switches struct {
+	store *MemStore // its mu guards the rest
+
+	down    bool
+	deaf    bool
+	latency time.Duration
+	failing map[Op]int
+	losing  map[Op]int
+	calls   map[Op]int
+}
+
+func newSwitches(s *MemStore) switches {
+	return switches{
+		store:   s,
+		failing: make(map[Op]int),
+		losing:  make(map[Op]int),
+		calls:   make(map[Op]int),
+	}
+}
+
+// SetDown makes every operation fail with coordinator.ErrUnreachable, those
+// under way too, and every subscription be Lost; SetDown(false) mends it, and
+// the subscriptions are Subscribed again. What was notified meanwhile is lost.
+func (w *switches) SetDown(down bool) {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	w.down = down
+	for _, sub := range w.store.subscriptions {
+		sub.reconnect()
+	}
+}
+
+// SetLatency sets how long an operation takes from now on; its effect comes in
+// the middle. A notification takes half as long. An hour plays a server that
+// hangs: operations end with their context.
+func (w *switches) SetLatency(d time.Duration) {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	w.latency = d
+}
+
+// DropNotifications makes every notification get lost while it is on, without
+// a word to anybody, as pub/sub does.
+func (w *switches) DropNotifications(drop bool) {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	w.deaf = drop
+}
+
+// FailNext makes the next n operations of this kind fail with
+// coordinator.ErrUnreachable without being carried out.
+func (w *switches) FailNext(op Op, n int) {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	w.failing[op] = n
+}
+
+// LoseAnswers makes the next n operations of this kind fail with
+// coordinator.ErrUnreachable although they are carried out.
+func (w *switches) LoseAnswers(op Op, n int) {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	w.losing[op] = n
+}
+
+// Calls returns how many operations of this kind were asked for, failed ones
+// included.
+func (w *switches) Calls(op Op) int {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	return w.calls[op]
+}
+
+// fate is what becomes of one operation.
+type fate int
+
+const (
+	succeeds   fate = iota
+	fails           // not carried out
+	answerLost      // carried out, but the caller is not told
+)
+
+// draw counts an operation and takes its fate from the script. Needs the
+// store's mu.
+func (w *switches) draw(op Op) fate {
+	w.calls[op]++
+	switch {
+	case w.failing[op] > 0:
+		w.failing[op]--
+		return fails
+	case w.losing[op] > 0:
+		w.losing[op]--
+		return answerLost
+	}
+	return succeeds
+}
