@@ -1,0 +1,221 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// resolve fills in what accounts left to the defaults and reads the secrets.
+func (c *Config) resolve(in Input, p *problems) {
+	c.resolveLone(p)
+	for i := range c.Accounts {
+		a := &c.Accounts[i]
+		if a.Name == "" {
+			a.Name = a.AppID
+		}
+		if a.AppID == "" {
+			a.AppID = a.Name
+		}
+		a.Source = firstOf(a.Source, c.lone.source, KindToken)
+		a.APIBase = firstOf(a.APIBase, c.lone.apiBase, DefaultAPIBase)
+		if a.RefreshEvery == 0 {
+			a.RefreshEvery = c.RefreshEvery
+		}
+		a.Limits = overlay(c.Budget, a.Limits)
+		c.resolveSecret(a, c.forms[i], in, p)
+	}
+	c.forms = nil
+	c.lone = lone{}
+}
+
+// resolveLone turns the account of the flags or the top level into an element
+// of the list.
+func (c *Config) resolveLone(p *problems) {
+	secret := ""
+	for _, key := range []string{"secret", "secret_file", "secret_env"} {
+		if c.Given(key) {
+			if secret != "" {
+				p.addf("%s and %s both give the secret: keep one of them", c.where(secret), c.where(key))
+				return
+			}
+			secret = key
+		}
+	}
+	switch {
+	case !c.Given("appid") && secret == "":
+		return
+	case len(c.Accounts) > 0 && c.Given("appid"):
+		p.addf("%s: the accounts are listed at %s: add this one there, or leave one of the two out", c.where("appid"), c.where("accounts"))
+		return
+	case len(c.Accounts) > 0 && rank(c.where(secret)) == 1:
+		return // a variable that an account's secret_env may name
+	case len(c.Accounts) > 0:
+		p.addf("%s: whose secret is it? The accounts are listed at %s: put it beside its account", c.where(secret), c.where("accounts"))
+		return
+	case !c.Given("appid"):
+		p.addf("%s: a secret without an account: give --appid too (or ZHONGKONG_APPID, or appid in the file)", c.where(secret))
+		return
+	}
+	c.Accounts = []Account{{AppID: c.lone.appID, where: c.where("appid"), Limits: coordinator.Limits{PerDay: unset, Reserve: unset, MinInterval: unset}}}
+	c.forms = []secretForms{{c.lone.secret, c.lone.secretFile, c.lone.secretEnv}}
+}
+
+func (c *Config) resolveSecret(a *Account, given secretForms, in Input, p *problems) {
+	ways := 0
+	for _, v := range []string{given.plain, given.file, given.env} {
+		if v != "" {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		p.addf("%s: account %q: give one of secret, secret_file and secret_env", a.where, a.Name)
+	case given.plain != "":
+		a.Secret = NewSecret(given.plain)
+	case given.env != "":
+		v := strings.TrimSpace(in.Env(given.env))
+		if v == "" {
+			p.addf("%s: account %q: secret_env: the variable %s is not set", a.where, a.Name, given.env)
+		}
+		a.Secret = NewSecret(v)
+	case given.file != "":
+		secret, warning, err := readSecret(given.file)
+		if err != nil {
+			p.addf("%s: account %q: secret_file: %v", a.where, a.Name, err)
+		}
+		if warning != "" {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: secret_file: %s", a.where, warning))
+		}
+		a.Secret = secret
+	}
+}
+
+// overlay puts the limits that were given over the defaults.
+func overlay(base, given coordinator.Limits) coordinator.Limits {
+	if given.PerDay != unset {
+		base.PerDay = given.PerDay
+	}
+	if given.Reserve != unset {
+		base.Reserve = given.Reserve
+	}
+	if given.MinInterval != unset {
+		base.MinInterval = given.MinInterval
+	}
+	return base
+}
+
+// check validates the relations between values.
+func (c *Config) check(p *problems) {
+	c.checkTimes(p)
+	names, issuers := map[string]string{}, map[string]string{}
+	for _, a := range c.Accounts {
+		if err := CheckName(a.Name); err != nil {
+			p.addf("%s: %v", a.where, err)
+			continue
+		}
+		if first := names[a.Name]; first != "" {
+			p.addf("%s: account %q is listed before, at %s: keep one of them", a.where, a.Name, first)
+		}
+		names[a.Name] = a.where
+		// Two names for one chain of tokens would kill each other's.
+		chain := a.AppID + " " + a.Source + " " + a.APIBase
+		if first := issuers[chain]; first != "" && !a.Secret.IsZero() && names[a.Name] == a.where {
+			p.addf("%s: account %q: the AppID is used with the same source before, at %s: each would kill the other's token", a.where, a.Name, first)
+		}
+		if !a.Secret.IsZero() {
+			issuers[chain] = a.where
+		}
+		c.checkLimits(a, p)
+	}
+	for i, u := range c.Users {
+		for _, name := range u.Accounts {
+			if name != "*" && len(c.Accounts) > 0 && names[name] == "" {
+				p.addf("%s: users[%d].accounts: %q is not among the accounts: they are %s", c.userAt[i], i, name, c.names())
+			}
+		}
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		p.addf("tls_cert and tls_key belong together: give both")
+	}
+	if c.ClientCA != "" && c.TLSCert == "" {
+		p.addf("%s: client_ca needs TLS: give tls_cert and tls_key too", c.where("client_ca"))
+	}
+}
+
+func (c *Config) checkTimes(p *problems) {
+	within := func(key string, v, least, most time.Duration, why string) {
+		if v < least || v > most {
+			p.addf("%s: %s (%v) must be from %v to %v: %s", c.where(key), key, v, least, most, why)
+		}
+	}
+	within("lock_life", c.LockLife, 500*time.Millisecond, time.Minute, "it is how long a killed process keeps the others waiting; it is extended while a call lasts")
+	within("fetch_timeout", c.FetchTimeout, 100*time.Millisecond, 2*time.Minute, "a source that answers later than this does not answer")
+	within("refresh_every", c.RefreshEvery, time.Second, 24*time.Hour, "WeChat's tokens live two hours and its calls are counted")
+	if c.FetchTimeout < c.LockLife/2 {
+		p.addf("%s: fetch_timeout (%v) is far below lock_life (%v, %s): lower lock_life, or every crash costs more than a slow answer",
+			c.where("fetch_timeout"), c.FetchTimeout, c.LockLife, c.where("lock_life"))
+	}
+}
+
+// checkLimits refuses budgets that cannot be kept.
+func (c *Config) checkLimits(a Account, p *problems) {
+	l := a.Limits
+	if l.Reserve >= l.PerDay {
+		p.addf("%s: account %q: reserve (%d) must be below per_day (%d): nothing is left for forced refreshes otherwise", a.where, a.Name, l.Reserve, l.PerDay)
+	}
+	if l.MinInterval > time.Hour {
+		p.addf("%s: account %q: min_interval (%v) must be at most 1h: reports of a dead token would wait for it", a.where, a.Name, l.MinInterval)
+	}
+	if a.RefreshEvery < time.Second || a.RefreshEvery > 24*time.Hour {
+		p.addf("%s: account %q: refresh_every (%v) must be from 1s to 24h", a.where, a.Name, a.RefreshEvery)
+		return
+	}
+	if needed := int(24 * time.Hour / a.RefreshEvery); needed > l.PerDay {
+		text := fmt.Sprintf("%s: account %q: refresh_every (%v) makes %d calls a day, per_day allows %d: refresh less often or raise per_day",
+			a.where, a.Name, a.RefreshEvery, needed, l.PerDay)
+		if l.PerDay == defaultPerDay && !c.Given("budget.per_day") {
+			c.Warnings = append(c.Warnings, text) // for trying out: a minute of it is no harm
+			return
+		}
+		p.addf("%s", text)
+	}
+}
+
+const defaultPerDay = 2000
+
+// CheckName says whether an account can be called so: the name is part of
+// Redis keys and of paths.
+func CheckName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("appid: is missing: every account needs one")
+	case len(name) > 128:
+		return fmt.Errorf("account %.20q...: the name is longer than 128 bytes", name)
+	}
+	for _, r := range name {
+		if r <= ' ' || r == 0x7f || strings.ContainsRune("{}*?[]/\\:,\"'`", r) {
+			return fmt.Errorf("account %q: the name must not hold %q: use letters, digits and - _ . @", name, r)
+		}
+	}
+	return nil
+}
+
+func (c *Config) names() string {
+	var names []string
+	for _, a := range c.Accounts {
+		names = append(names, a.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

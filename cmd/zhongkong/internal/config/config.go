@@ -1,0 +1,238 @@
+// Package config makes one checked configuration of the command line, the
+// environment and a YAML file, in that order of precedence.
+//
+// Every problem is reported at once, each with the place it was found in, the
+// name of the field and what to write instead. No error holds a secret.
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Config is what a command works with. Load makes it; nothing changes it
+// afterwards.
+type Config struct {
+	File string // the YAML file, "" if there is none
+
+	Redis  string // go-redis URL, "" if none was given
+	Prefix string
+
+	Listen       string
+	RefreshEvery time.Duration
+	LockLife     time.Duration
+	FetchTimeout time.Duration
+	Budget       coordinator.Limits
+
+	LogLevel  slog.Level
+	LogFormat string // FormatText or FormatJSON
+
+	TLSCert     string
+	TLSKey      string
+	ClientCA    string
+	PlaintextOK bool
+	UDP         string
+	SealKeyFile string
+
+	Accounts []Account
+	Users    []User
+
+	// Warnings are for a person to read; nothing in them stops the program.
+	Warnings []string
+
+	lone    lone              // the account that has no list around it
+	forms   []secretForms     // beside Accounts, until resolved
+	userAt  []string          // beside Users: where each was written
+	origins map[string]string // setting's key :: where it was given
+}
+
+// The log formats.
+const (
+	FormatText = "text"
+	FormatJSON = "json"
+)
+
+// The kinds of source, as people name them.
+const (
+	KindToken       = "token"
+	KindStableToken = "stable_token"
+)
+
+// DefaultAPIBase is where WeChat answers.
+const DefaultAPIBase = "https://api.weixin.qq.com"
+
+// Account is one account of the configuration.
+type Account struct {
+	Name         string // what Redis and callers know it by; the AppID if nothing else was said
+	AppID        string
+	Secret       Secret // zero: this process is a reader of the account
+	Source       string // KindToken or KindStableToken
+	APIBase      string
+	RefreshEvery time.Duration // resolved
+	Limits       coordinator.Limits
+
+	where string // "zk.yaml:12", for errors
+}
+
+// Same reports whether a and b ask for the same, wherever they were written.
+func (a Account) Same(b Account) bool {
+	secret := a.Secret.Reveal() == b.Secret.Reveal()
+	a.Secret, b.Secret, a.where, b.where = Secret{}, Secret{}, "", ""
+	return secret && a == b
+}
+
+// User is a caller of the HTTP interface.
+type User struct {
+	Name     string
+	Password Secret   // the hash that `zhongkong passwd` prints
+	Accounts []string // names, or "*" alone
+	Refresh  bool     // may force a refresh
+	UDPKey   Secret   // base64 of 32 bytes, zero if it sends no datagrams
+}
+
+// lone is an account as flags or top-level keys describe it.
+type lone struct {
+	appID      string
+	secret     string
+	secretFile string
+	secretEnv  string
+	source     string
+	apiBase    string
+}
+
+// Input is where a configuration comes from.
+type Input struct {
+	// Flags has the flags that were given, by their key.
+	Flags map[string]string
+
+	// Env looks a variable up; one that is empty counts as not set.
+	Env func(name string) string
+}
+
+// Load reads, merges and checks. Its error joins every problem found.
+func Load(in Input) (*Config, error) {
+	c := &Config{
+		Prefix:       "zhongkong",
+		Listen:       "127.0.0.1:8080",
+		RefreshEvery: time.Hour,
+		LockLife:     3 * time.Second,
+		FetchTimeout: 10 * time.Second,
+		Budget:       coordinator.Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second},
+		LogLevel:     slog.LevelInfo,
+		LogFormat:    FormatText,
+		origins:      map[string]string{},
+	}
+	p := &problems{}
+	c.File = in.Flags["config"]
+	if c.File == "" {
+		c.File = in.Env("ZHONGKONG_CONFIG")
+	}
+	if c.File != "" {
+		readFile(c, p)
+	}
+	c.applyEnv(in, p)
+	c.applyFlags(in, p)
+	if err := p.err(); err != nil {
+		return nil, err // relations between values that are wrong themselves only confuse
+	}
+	c.resolve(in, p)
+	c.check(p)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Account returns the account with the given name.
+func (c *Config) Account(name string) (Account, bool) {
+	for _, a := range c.Accounts {
+		if a.Name == name {
+			return a, true
+		}
+	}
+	return Account{}, false
+}
+
+// Given reports whether a setting was given at all, rather than left to its
+// default.
+func (c *Config) Given(key string) bool { return c.origins[key] != "" }
+
+func (c *Config) applyEnv(in Input, p *problems) {
+	for _, s := range Settings() {
+		if s.Env == "" {
+			continue
+		}
+		if v := in.Env(s.Env); v != "" {
+			c.set(s, v, s.Env, p)
+		}
+	}
+}
+
+func (c *Config) applyFlags(in Input, p *problems) {
+	for _, s := range Settings() {
+		v, given := in.Flags[s.Key]
+		if !given || s.apply == nil {
+			continue
+		}
+		if v == "" && s.Key != "redis" {
+			p.addf("--%s: the value is empty: leave the flag out or give it one", s.Flag())
+			continue
+		}
+		c.set(s, v, "--"+s.Flag(), p)
+	}
+	if _, given := in.Flags["secret"]; given {
+		c.Warnings = append(c.Warnings, "--secret: every user of this machine can read it in the process list; use --secret-file or ZHONGKONG_SECRET")
+	}
+}
+
+// set applies one value; origin is the place to name in errors.
+func (c *Config) set(s Setting, value, origin string, p *problems) {
+	if s.apply == nil {
+		return
+	}
+	if err := s.apply(c, value); err != nil {
+		p.addf("%s: %v", origin, err)
+		return
+	}
+	// A secret given more nearly replaces the other ways of giving it.
+	if s.group == groupSecret {
+		c.forgetSecrets(rank(origin))
+	}
+	c.origins[s.Key] = origin
+}
+
+// forgetSecrets drops the ways to the secret that were given further away than
+// near.
+func (c *Config) forgetSecrets(near int) {
+	for key, field := range map[string]*string{
+		"secret": &c.lone.secret, "secret_file": &c.lone.secretFile, "secret_env": &c.lone.secretEnv,
+	} {
+		if c.origins[key] != "" && rank(c.origins[key]) < near {
+			*field = ""
+			delete(c.origins, key)
+		}
+	}
+}
+
+// rank orders origins: file, environment, flag.
+func rank(origin string) int {
+	switch {
+	case len(origin) > 2 && origin[:2] == "--":
+		return 2
+	case len(origin) > 10 && origin[:10] == "ZHONGKONG_":
+		return 1
+	default:
+		return 0
+	}
+}
+
+// where names the place a setting was given, or its default.
+func (c *Config) where(key string) string {
+	if o := c.origins[key]; o != "" {
+		return o
+	}
+	return fmt.Sprintf("%s (default)", key)
+}

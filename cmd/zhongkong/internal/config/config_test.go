@@ -1,0 +1,285 @@
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+const appSecret = "5f4dcc3b5aa765d61d8327deb882cf99"
+
+// load loads a YAML text (none: "") under flags and variables.
+func load(t *testing.T, yaml string, flags, env map[string]string) (*config.Config, error) {
+	t.Helper()
+	all := map[string]string{}
+	for k, v := range flags {
+		all[k] = v
+	}
+	if yaml != "" {
+		path := filepath.Join(t.TempDir(), "zk.yaml")
+		if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all["config"] = path
+	}
+	return config.Load(config.Input{Flags: all, Env: func(name string) string { return env[name] }})
+}
+
+func mustLoad(t *testing.T, yaml string, flags, env map[string]string) *config.Config {
+	t.Helper()
+	c, err := load(t, yaml, flags, env)
+	if err != nil {
+		t.Fatalf("Load() = %v, want no error", err)
+	}
+	return c
+}
+
+func secretFile(t *testing.T, content string, mode os.FileMode) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPrecedenceIsFlagEnvironmentFileDefault(t *testing.T) {
+	yaml := "redis: redis://file:1\nprefix: file\nlisten: 127.0.0.1:1\nappid: wxfile\n"
+	env := map[string]string{"ZHONGKONG_REDIS": "redis://env:1", "ZHONGKONG_PREFIX": "env"}
+	c := mustLoad(t, yaml, map[string]string{"redis": "redis://flag:1"}, env)
+	if c.Redis != "redis://flag:1" || c.Prefix != "env" || c.Listen != "127.0.0.1:1" || c.LogFormat != "text" {
+		t.Errorf("got %q %q %q %q, want the flag's, the variable's, the file's and the default",
+			c.Redis, c.Prefix, c.Listen, c.LogFormat)
+	}
+	if len(c.Accounts) != 1 || c.Accounts[0].Name != "wxfile" || !c.Accounts[0].Secret.IsZero() {
+		t.Errorf("accounts = %+v, want the reader wxfile", c.Accounts)
+	}
+}
+
+func TestAccountsInheritWhatTheyLeaveOut(t *testing.T) {
+	yaml := `
+source: stable_token
+api_base: http://127.0.0.1:9090/
+refresh_every: 20m
+budget: {per_day: 1000, reserve: 50, min_interval: 2s}
+accounts:
+  - appid: wx1
+    secret: ` + appSecret + `
+  - name: shop
+    appid: wx2
+    secret_env: SHOP_SECRET
+    source: token
+    refresh_every: 30m
+    limits: {per_day: 200, reserve: 0}
+`
+	c := mustLoad(t, yaml, nil, map[string]string{"SHOP_SECRET": " " + appSecret + "\n"})
+	one, _ := c.Account("wx1")
+	two, _ := c.Account("shop")
+	if one.Source != "stable_token" || one.APIBase != "http://127.0.0.1:9090" || one.RefreshEvery != 20*time.Minute {
+		t.Errorf("wx1 = %+v, want the top level's source, base and interval", one)
+	}
+	if want := (coordinator.Limits{PerDay: 1000, Reserve: 50, MinInterval: 2 * time.Second}); one.Limits != want {
+		t.Errorf("wx1 limits = %+v, want %+v", one.Limits, want)
+	}
+	if want := (coordinator.Limits{PerDay: 200, Reserve: 0, MinInterval: 2 * time.Second}); two.Limits != want {
+		t.Errorf("shop limits = %+v, want %+v", two.Limits, want)
+	}
+	if two.AppID != "wx2" || two.Source != "token" || two.Secret.Reveal() != appSecret {
+		t.Errorf("shop = %+v, want its own appid, source and trimmed secret", two)
+	}
+}
+
+func TestUsersAreParsed(t *testing.T) {
+	yaml := `
+appid: wx1
+users:
+  - name: legacy
+    password: $argon2id$v=19$m=1,t=1,p=1$YWJj$YWJj
+    accounts: "*"
+    refresh: true
+  - name: sensor
+    udp_key: ` + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=" + `
+    accounts: [wx1]
+`
+	c := mustLoad(t, yaml, nil, nil)
+	if len(c.Users) != 2 || !c.Users[0].Refresh || c.Users[0].Accounts[0] != "*" || c.Users[1].UDPKey.IsZero() {
+		t.Errorf("users = %+v, want legacy with all rights and sensor with a key", c.Users)
+	}
+}
+
+func TestASecretFileIsTrimmedAndItsModeIsWarnedOf(t *testing.T) {
+	path := secretFile(t, "\ufeff "+appSecret+"\r\n", 0o644)
+	c := mustLoad(t, "", map[string]string{"appid": "wx1", "secret_file": path}, nil)
+	if got := c.Accounts[0].Secret.Reveal(); got != appSecret {
+		t.Errorf("the secret has %d characters, want %d", len(got), len(appSecret))
+	}
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "chmod 600 "+path) {
+		t.Errorf("warnings = %q, want one that says chmod 600", c.Warnings)
+	}
+	c = mustLoad(t, "", map[string]string{"appid": "wx1", "secret_file": secretFile(t, appSecret, 0o640)}, nil)
+	if len(c.Warnings) != 0 {
+		t.Errorf("warnings = %q, want none", c.Warnings)
+	}
+}
+
+func TestASecretOnTheCommandLineIsWarnedOf(t *testing.T) {
+	c := mustLoad(t, "", map[string]string{"appid": "wx1", "secret": appSecret}, nil)
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "process list") {
+		t.Errorf("warnings = %q, want one about process lists", c.Warnings)
+	}
+}
+
+func TestANearerSecretReplacesTheOthers(t *testing.T) {
+	yaml := "appid: wx1\nsecret_env: NOWHERE\n"
+	c := mustLoad(t, yaml, nil, map[string]string{"ZHONGKONG_SECRET": "other"})
+	if c.Accounts[0].Secret.Reveal() != "other" {
+		t.Error("the variable did not replace the file's secret_env")
+	}
+	path := secretFile(t, appSecret, 0o600)
+	c = mustLoad(t, "", map[string]string{"appid": "wx1", "secret_file": path}, map[string]string{"ZHONGKONG_SECRET": "other"})
+	if c.Accounts[0].Secret.Reveal() != appSecret {
+		t.Error("--secret-file did not replace ZHONGKONG_SECRET")
+	}
+}
+
+func TestNoFormattingShowsASecret(t *testing.T) {
+	c := mustLoad(t, "accounts:\n  - {appid: wx1, secret: "+appSecret+"}\n", nil, nil)
+	type wrapped struct{ inner config.Account }
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		if out := fmt.Sprintf(verb+verb+verb, c.Accounts[0], *c, wrapped{c.Accounts[0]}); strings.Contains(out, appSecret) {
+			t.Errorf("%s shows the secret: %s", verb, out)
+		}
+	}
+}
+
+func TestSameIgnoresTheLineAndSeesTheSecret(t *testing.T) {
+	first := mustLoad(t, "appid: wx1\nsecret: a\n", nil, nil).Accounts[0]
+	moved := mustLoad(t, "\n\nappid: wx1\nsecret: a\n", nil, nil).Accounts[0]
+	changed := mustLoad(t, "appid: wx1\nsecret: b\n", nil, nil).Accounts[0]
+	if !first.Same(moved) || first.Same(changed) {
+		t.Errorf("Same: moved %v, changed %v; want true, false", first.Same(moved), first.Same(changed))
+	}
+}
+
+func TestProblemsNameThePlaceTheFieldAndTheMend(t *testing.T) {
+	for name, test := range map[string]struct {
+		yaml string
+		want []string
+	}{
+		"an unknown key":                    {"appid: wx1\nrefesh_every: 1h\n", []string{"zk.yaml:2: refesh_every: unknown field: did you mean refresh_every?"}},
+		"an unknown key far from any":       {"accounts:\n  - appid: wx1\n    colour: red\n", []string{"zk.yaml:3: accounts[0].colour: unknown field: known are api_base, appid"}},
+		"a duplicate key":                   {"appid: wx1\nprefix: a\nprefix: b\n", []string{"zk.yaml:3: prefix: given before, at line 2"}},
+		"a number for a duration":           {"appid: wx1\nrefresh_every: 60\n", []string{"zk.yaml:2: refresh_every is a number without a unit", "90s"}},
+		"words for a duration":              {"appid: wx1\nrefresh_every: often\n", []string{`zk.yaml:2: refresh_every: "often" is not a duration`}},
+		"a number for a text":               {"appid: 12\n", []string{"zk.yaml:1: appid is a number: it must be text; put it in quotes"}},
+		"a list for a text":                 {"appid: [wx1]\n", []string{"zk.yaml:1: appid is a list: it must be text"}},
+		"a group for the list":              {"accounts:\n  appid: wx1\n", []string{"zk.yaml:2: accounts is a group of fields: it must be a list"}},
+		"a text for a switch":               {"appid: wx1\nplaintext_ok: maybe\n", []string{"zk.yaml:2: plaintext_ok is text: write true or false"}},
+		"an empty value":                    {"appid:\n", []string{"zk.yaml:1: appid: the value is empty: write text or leave the field out"}},
+		"an empty file":                     {"# nothing\n", []string{"zk.yaml: the file is empty"}},
+		"an empty list":                     {"accounts: []\n", []string{"zk.yaml:1: accounts: the list is empty"}},
+		"broken YAML":                       {"appid: wx1\n\tprefix: a\n", []string{"zk.yaml:2: not valid YAML"}},
+		"a duplicate account":               {"accounts:\n- appid: wx1\n- appid: wx1\n", []string{`zk.yaml:3: account "wx1" is listed before`, "zk.yaml:2"}},
+		"one chain under two names":         {"accounts:\n- {appid: wx1, secret: s}\n- {appid: wx1, name: b, secret: s}\n", []string{`zk.yaml:3: account "b": the AppID is used with the same source before`, "zk.yaml:2"}},
+		"an account without a name":         {"accounts:\n- secret: s\n", []string{"zk.yaml:2: appid: is missing"}},
+		"a name that breaks keys":           {"accounts:\n- appid: 'wx{1}'\n", []string{`zk.yaml:2: account "wx{1}": the name must not hold '{'`}},
+		"two secrets":                       {"accounts:\n- {appid: wx1, secret: a, secret_env: B}\n", []string{"zk.yaml:2", "one of secret, secret_file and secret_env"}},
+		"a variable that is not set":        {"accounts:\n- {appid: wx1, secret_env: NOT_SET}\n", []string{"zk.yaml:2", "secret_env: the variable NOT_SET is not set"}},
+		"a secret file that is not there":   {"accounts:\n- {appid: wx1, secret_file: /nowhere/s}\n", []string{"zk.yaml:2", "secret_file: cannot read /nowhere/s: no such file"}},
+		"a source that does not exist":      {"appid: wx1\nsource: tokens\n", []string{`zk.yaml:2: source: "tokens": write token or stable_token`}},
+		"a base that is no address":         {"appid: wx1\napi_base: api.weixin.qq.com\n", []string{"zk.yaml:2: api_base: is not a web address"}},
+		"a lock that lives too long":        {"appid: wx1\nlock_life: 5m\n", []string{"zk.yaml:2: lock_life (5m0s) must be from 500ms to 1m0s"}},
+		"a fetch far shorter than the lock": {"appid: wx1\nlock_life: 1m\nfetch_timeout: 1s\n", []string{"zk.yaml:3: fetch_timeout (1s)", "lock_life (1m0s", "zk.yaml:2"}},
+		"a reserve that eats the budget":    {"appid: wx1\nbudget: {per_day: 100, reserve: 100}\n", []string{"reserve (100) must be below per_day (100)"}},
+		"a budget the schedule exceeds":     {"appid: wx1\nrefresh_every: 1m\nbudget: {per_day: 200, reserve: 1}\n", []string{"refresh_every (1m0s) makes 1440 calls a day, per_day allows 200"}},
+		"a budget of nothing":               {"appid: wx1\nbudget: {per_day: 0}\n", []string{"zk.yaml:2: budget.per_day: 0: it must be 1 or more"}},
+		"a password that is no hash":        {"appid: wx1\nusers:\n- {name: a, password: hunter2, accounts: '*'}\n", []string{"zk.yaml:3: users[0].password: is not a hash", "zhongkong passwd"}},
+		"a short datagram key":              {"appid: wx1\nusers:\n- {name: a, udp_key: YWJj, accounts: '*'}\n", []string{"zk.yaml:3: users[0].udp_key: is base64 of 3 bytes, 32 are needed"}},
+		"a user of an unknown account":      {"appid: wx1\nusers:\n- {name: a, password: $h, accounts: [wx2]}\n", []string{`zk.yaml:3: users[0].accounts: "wx2" is not among the accounts: they are wx1`}},
+		"a certificate without its key":     {"appid: wx1\ntls_cert: a.pem\n", []string{"tls_cert and tls_key belong together"}},
+		"a Redis URL that is none":          {"appid: wx1\nredis: localhost:6379\n", []string{"zk.yaml:2: redis: is not a Redis URL"}},
+		"a secret beside a list":            {"secret: s\naccounts:\n- appid: wx1\n", []string{"zk.yaml:1: whose secret is it?", "zk.yaml:3"}},
+		"an account beside a list":          {"appid: wx0\naccounts:\n- appid: wx1\n", []string{"zk.yaml:1: the accounts are listed at"}},
+		"a secret without an account":       {"secret: s\n", []string{"zk.yaml:1: a secret without an account: give --appid"}},
+		"several problems at once":          {"appid: 12\nprefix:\nlog_level: loud\n", []string{"zk.yaml:1: appid", "zk.yaml:2: prefix", "zk.yaml:3: log_level"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(t, test.yaml, nil, nil)
+			if err == nil {
+				t.Fatal("Load() = nil, want an error")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("Load() = %v\nwant %q in it", err, want)
+				}
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("Load() = %v: it repeats the password", err)
+			}
+		})
+	}
+}
+
+func TestProblemsOfFlagsAndVariablesNameThem(t *testing.T) {
+	for name, test := range map[string]struct {
+		flags, env map[string]string
+		want       string
+	}{
+		"an unreadable file":    {map[string]string{"config": "/nowhere/zk.yaml"}, nil, "/nowhere/zk.yaml: cannot read the configuration: no such file"},
+		"an empty flag":         {map[string]string{"prefix": ""}, nil, "--prefix: the value is empty"},
+		"a flag's duration":     {map[string]string{"appid": "wx1", "refresh_every": "5"}, nil, `--refresh-every: "5" is not a duration`},
+		"a variable's level":    {nil, map[string]string{"ZHONGKONG_LOG_LEVEL": "loud"}, `ZHONGKONG_LOG_LEVEL: "loud": write debug, info, warn or error`},
+		"a URL with a password": {map[string]string{"redis": "redis://:hun%ter2@h:1"}, nil, "--redis: is not a Redis URL"},
+		"both secrets":          {map[string]string{"appid": "wx1", "secret": "hunter2", "secret_file": "x"}, nil, "--secret and --secret-file both give the secret"},
+		"no appid":              {nil, map[string]string{"ZHONGKONG_SECRET": "hunter2"}, "ZHONGKONG_SECRET: a secret without an account"},
+		"an address":            {map[string]string{"listen": "8080"}, nil, `--listen: "8080" is not an address: write HOST:PORT`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(t, "", test.flags, test.env)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("Load() = %v, want %q in it", err, test.want)
+			}
+			if strings.Contains(err.Error(), "hun") {
+				t.Errorf("Load() = %v: it repeats a secret", err)
+			}
+		})
+	}
+}
+
+func TestBrokenYAMLNeverShowsASecret(t *testing.T) {
+	for _, yaml := range []string{
+		"secret: *hunter2\n", "secret: 'hunter2\n", "secret: \"hunter2\\q\"\n", "secret: hunter2: x\n",
+		"secret: !hunter2 x\n", "secret: @hunter2\n", "secret: %hunter2\n", "hunter2\n", "- hunter2\n", "secret: [hunter2\n", "secret: {hunter2: }\n",
+	} {
+		_, err := load(t, yaml, nil, nil)
+		if err == nil {
+			t.Errorf("Load(%q) = nil, want an error", yaml)
+			continue
+		}
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("Load(%q) = %v: it repeats the secret", yaml, err)
+		}
+	}
+}
+
+// FuzzLoad checks that no file makes Load panic.
+func FuzzLoad(f *testing.F) {
+	f.Add("accounts:\n- &a {appid: wx1, secret: s}\n- *a\n")
+	f.Add("a: &a [*a]\n")
+	f.Add("users: [{name: x, password: $1, accounts: [y]}]\nappid: z\n")
+	f.Fuzz(func(t *testing.T, yaml string) {
+		if len(yaml) > 10_000 || yaml == "" {
+			return
+		}
+		_, _ = load(t, yaml, nil, nil)
+	})
+}

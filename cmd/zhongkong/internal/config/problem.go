@@ -1,0 +1,27 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+)
+
+// problems collects what is wrong, so that one look mends a file.
+type problems struct {
+	list []error
+	seen map[string]bool
+}
+
+func (p *problems) addf(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	if p.seen[err.Error()] {
+		return
+	}
+	if p.seen == nil {
+		p.seen = map[string]bool{}
+	}
+	p.seen[err.Error()] = true
+	p.list = append(p.list, err)
+}
+
+// err joins the problems; nil if there are none.
+func (p *problems) err() error { return errors.Join(p.list...) }

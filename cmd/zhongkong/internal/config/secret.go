@@ -1,0 +1,103 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+)
+
+// Secret is text that does not show itself, however it is printed.
+type Secret struct {
+	// A pointer: fmt prints the unexported fields of a struct without asking
+	// their methods.
+	value *string
+}
+
+// NewSecret hides s. NewSecret("") is the zero Secret.
+func NewSecret(s string) Secret {
+	if s == "" {
+		return Secret{}
+	}
+	return Secret{&s}
+}
+
+// Reveal returns the text.
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
+
+// IsZero reports whether there is no secret.
+func (s Secret) IsZero() bool { return s.value == nil }
+
+// String returns "[secret]", or "" if there is none.
+func (s Secret) String() string {
+	if s.IsZero() {
+		return ""
+	}
+	return "[secret]"
+}
+
+// GoString is String, for %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// Format prints String for every verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// LogValue is String, for log/slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText is String, for encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// maxSecretFile is far above any secret; a larger file is the wrong file.
+const maxSecretFile = 16 << 10
+
+// readSecret reads a file that holds one secret and nothing else. The warning
+// is not empty when others can read the file.
+func readSecret(path string) (s Secret, warning string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Secret{}, "", fmt.Errorf("cannot read %s: %w", path, plainCause(err))
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return Secret{}, "", fmt.Errorf("cannot read %s: %w", path, plainCause(err))
+	}
+	if info.IsDir() {
+		return Secret{}, "", fmt.Errorf("%s is a directory: name a file in it", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
+	if err != nil {
+		return Secret{}, "", fmt.Errorf("cannot read %s: %w", path, plainCause(err))
+	}
+	content := strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff"))
+	switch {
+	case len(data) > maxSecretFile:
+		return Secret{}, "", fmt.Errorf("%s is larger than any secret: is it the right file?", path)
+	case content == "":
+		return Secret{}, "", fmt.Errorf("%s is empty: put the AppSecret into it", path)
+	case strings.ContainsAny(content, "\r\n\t "):
+		return Secret{}, "", fmt.Errorf("%s holds more than one word: it must hold the secret alone", path)
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 {
+		warning = fmt.Sprintf("%s can be read by every user of this machine: chmod 600 %s", path, path)
+	}
+	return NewSecret(content), warning, nil
+}
+
+// plainCause takes the path out of an error that names it already.
+func plainCause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

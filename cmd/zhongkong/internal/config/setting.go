@@ -1,0 +1,223 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Setting is a value that the file, the environment and the command line can
+// give alike.
+type Setting struct {
+	Key   string // in the file
+	Env   string // "" if no variable gives it
+	Usage string
+	Arg   string // placeholder in the help
+
+	kind  kind
+	group string // settings of which only one may be given
+	apply func(*Config, string) error
+}
+
+// Flag is the setting's name on the command line.
+func (s Setting) Flag() string { return strings.ReplaceAll(s.Key, "_", "-") }
+
+// Truth reports whether the setting is a switch.
+func (s Setting) Truth() bool { return s.kind == kindTruth }
+
+// groupSecret are the settings that give the secret of the lone account.
+const groupSecret = "secret"
+
+// kind is what the file must hold.
+type kind int
+
+const (
+	kindText kind = iota
+	kindDuration
+	kindTruth
+)
+
+// Settings lists every setting, in the order people want to read them.
+func Settings() []Setting {
+	return append(append(storeSettings(), accountSettings()...), serveSettings()...)
+}
+
+func storeSettings() []Setting {
+	return []Setting{
+		{Key: "redis", Env: "ZHONGKONG_REDIS", Arg: "URL", apply: applyRedis,
+			Usage: "go-redis URL; more addr= parameters: a cluster; master_name=: Sentinel (default redis://127.0.0.1:6379; serve without it runs an embedded Redis there)"},
+		{Key: "prefix", Env: "ZHONGKONG_PREFIX", Arg: "P", apply: applyPrefix, Usage: "prefix of every key in Redis (default zhongkong)"},
+		{Key: "config", Env: "ZHONGKONG_CONFIG", Arg: "FILE", Usage: "YAML file: accounts, users, everything the flags say"},
+		{Key: "log_level", Env: "ZHONGKONG_LOG_LEVEL", Arg: "LEVEL", apply: applyLogLevel, Usage: "debug, info, warn or error (default info)"},
+		{Key: "log_format", Env: "ZHONGKONG_LOG_FORMAT", Arg: "FORMAT", apply: applyLogFormat, Usage: "text or json; logs go to stderr (default text)"},
+	}
+}
+
+func accountSettings() []Setting {
+	return []Setting{
+		{Key: "appid", Env: "ZHONGKONG_APPID", Arg: "ID", Usage: "the account, when there is no config file", apply: text(func(c *Config) *string { return &c.lone.appID })},
+		{Key: "secret", Env: "ZHONGKONG_SECRET", Arg: "S", group: groupSecret, Usage: "its AppSecret; better --secret-file or the variable: arguments show in process lists", apply: text(func(c *Config) *string { return &c.lone.secret })},
+		{Key: "secret_file", Env: "ZHONGKONG_SECRET_FILE", Arg: "F", group: groupSecret, Usage: "file with its AppSecret; without one this process is a reader", apply: text(func(c *Config) *string { return &c.lone.secretFile })},
+		{Key: "source", Env: "ZHONGKONG_SOURCE", Arg: "KIND", apply: applySource, Usage: "token or stable_token (default token)"},
+		{Key: "api_base", Env: "ZHONGKONG_API_BASE", Arg: "URL", apply: applyAPIBase, Usage: "where WeChat answers (default " + DefaultAPIBase + ")"},
+	}
+}
+
+// serveSettings only matter to the daemon; its command has the flags.
+func serveSettings() []Setting {
+	return []Setting{
+		{Key: "listen", Env: "ZHONGKONG_LISTEN", Arg: "ADDR", apply: address(func(c *Config) *string { return &c.Listen }), Usage: "where to answer HTTP (default 127.0.0.1:8080)"},
+		{Key: "refresh_every", Env: "ZHONGKONG_REFRESH_EVERY", Arg: "D", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.RefreshEvery }), Usage: "refresh at least this often (default 1h)"},
+		{Key: "lock_life", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.LockLife })},
+		{Key: "fetch_timeout", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.FetchTimeout })},
+		{Key: "tls_cert", apply: text(func(c *Config) *string { return &c.TLSCert })},
+		{Key: "tls_key", apply: text(func(c *Config) *string { return &c.TLSKey })},
+		{Key: "client_ca", apply: text(func(c *Config) *string { return &c.ClientCA })},
+		{Key: "plaintext_ok", kind: kindTruth, apply: truth(func(c *Config) *bool { return &c.PlaintextOK })},
+		{Key: "udp", apply: address(func(c *Config) *string { return &c.UDP })},
+		{Key: "seal_key_file", Env: "ZHONGKONG_SEAL_KEY_FILE", apply: text(func(c *Config) *string { return &c.SealKeyFile })},
+	}
+}
+
+func text(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*field(c) = strings.TrimSpace(v)
+		return nil
+	}
+}
+
+func duration(field func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		d, err := ParseDuration(v)
+		if err == nil {
+			*field(c) = d
+		}
+		return err
+	}
+}
+
+// ParseDuration parses a positive duration and says how to write one.
+func ParseDuration(v string) (time.Duration, error) {
+	d, err := time.ParseDuration(strings.TrimSpace(v))
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration: write a number with a unit, such as 90s, 20m or 1h", v)
+	}
+	if d <= 0 {
+		return 0, fmt.Errorf("%q must be more than 0", v)
+	}
+	return d, nil
+}
+
+func truth(field func(*Config) *bool) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		b, err := strconv.ParseBool(v)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", v)
+		}
+		*field(c) = b
+		return nil
+	}
+}
+
+func address(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		_, port, err := net.SplitHostPort(v)
+		if err != nil {
+			return fmt.Errorf("%q is not an address: write HOST:PORT, such as 127.0.0.1:8080 or :8080", v)
+		}
+		if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+			return fmt.Errorf("%q: the port must be a number from 0 to 65535", v)
+		}
+		*field(c) = v
+		return nil
+	}
+}
+
+// applyRedis checks only the form; the store reads the URL's parameters. The
+// URL may hold a password, so nothing of it is repeated in the error.
+func applyRedis(c *Config, v string) error {
+	v = strings.TrimSpace(v)
+	if v == "" {
+		c.Redis = ""
+		return nil
+	}
+	u, err := url.Parse(v)
+	if err != nil || u.Host == "" && u.Scheme != "unix" {
+		return errors.New("is not a Redis URL: write redis://[USER:PASSWORD@]HOST:PORT[/DB], or rediss:// for TLS (a % in the password is written %25)")
+	}
+	switch u.Scheme {
+	case "redis", "rediss", "unix":
+		c.Redis = v
+		return nil
+	}
+	return fmt.Errorf("%s:// is not a Redis URL: write redis://, rediss:// (TLS) or unix://", u.Scheme)
+}
+
+func applyPrefix(c *Config, v string) error {
+	if strings.ContainsAny(v, "{} \t\r\n*?[]\\") {
+		return fmt.Errorf("%q: use letters, digits and - _ . : only", v)
+	}
+	c.Prefix = v
+	return nil
+}
+
+func applyLogLevel(c *Config, v string) error {
+	switch strings.ToLower(v) {
+	case "debug":
+		c.LogLevel = slog.LevelDebug
+	case "info":
+		c.LogLevel = slog.LevelInfo
+	case "warn", "warning":
+		c.LogLevel = slog.LevelWarn
+	case "error":
+		c.LogLevel = slog.LevelError
+	default:
+		return fmt.Errorf("%q: write debug, info, warn or error", v)
+	}
+	return nil
+}
+
+func applyLogFormat(c *Config, v string) error {
+	if v != FormatText && v != FormatJSON {
+		return fmt.Errorf("%q: write text or json", v)
+	}
+	c.LogFormat = v
+	return nil
+}
+
+func applySource(c *Config, v string) error {
+	if err := checkSource(v); err != nil {
+		return err
+	}
+	c.lone.source = v
+	return nil
+}
+
+func checkSource(v string) error {
+	if v != KindToken && v != KindStableToken {
+		return fmt.Errorf("%q: write token or stable_token", v)
+	}
+	return nil
+}
+
+func applyAPIBase(c *Config, v string) error {
+	base, err := checkAPIBase(v)
+	c.lone.apiBase = base
+	return err
+}
+
+func checkAPIBase(v string) (string, error) {
+	u, err := url.Parse(v)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return "", errors.New("is not a web address: write http:// or https:// and a host, such as " + DefaultAPIBase)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", errors.New("must be scheme, host and path only")
+	}
+	return strings.TrimRight(v, "/"), nil
+}
