@@ -1,0 +1,187 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// Config is what a Coordinator is made of. Only Store is required.
+type Config struct {
+	// Store is what this process shares with the others. The coordinator
+	// does not close it.
+	Store Store
+
+	// Accounts are added at once; more can be added with Coordinator.Add.
+	Accounts []AccountConfig
+
+	// RefreshEvery is how old a token gets before it is replaced; zero: 1 h.
+	// Half the token's life is the limit whatever it says, and a source that
+	// names a time is asked at that time.
+	RefreshEvery time.Duration
+
+	// Limits bound the calls to the source; zero fields mean
+	// DefaultLimits.
+	Limits Limits
+
+	// LockLife is how long a killed process keeps the others from
+	// refreshing; zero: 3 s. A live one extends lock and attempt while it
+	// fetches, so that FetchTimeout may be longer. 1 s to 1 min: an extension
+	// has to get through in a third of it.
+	LockLife time.Duration
+
+	// FetchTimeout bounds one call to the source; zero: 10 s. At least 100 ms,
+	// at most 1 min.
+	FetchTimeout time.Duration
+
+	// PollEvery is how often each account is read again although no
+	// notification came, with a jitter of a tenth; zero: 1 min. It bounds for
+	// how long a lost notification can go unnoticed, so it has to stay well
+	// below the time the issuer lets the previous token live (WeChat: 5 min).
+	PollEvery time.Duration
+
+	// MaxFetches is how many calls to sources may be under way at once in
+	// this process; zero: 64.
+	MaxFetches int
+
+	// Logger gets state changes at Info, what needs a person at Warn or
+	// Error. It never gets a token. Nil: nothing is logged.
+	Logger *slog.Logger
+
+	// Observe is called synchronously for each Observation, from many
+	// goroutines, sometimes with a lock held: it must return at once and not
+	// call back into the coordinator. Nil: nobody watches.
+	Observe func(Observation)
+}
+
+// AccountConfig is one account.
+type AccountConfig struct {
+	// Name is the account's name in the store (for WeChat: the AppID).
+	Name string
+
+	// Source issues the account's tokens. Nil makes this process a reader.
+	Source Source
+
+	// RefreshEvery and Limits override the Config's; zero fields do not.
+	RefreshEvery time.Duration
+	Limits       Limits
+}
+
+// DefaultLimits suit a WeChat account: 2000 calls a day, the last 200 of them
+// kept for the schedule, and a second between calls that somebody demanded.
+var DefaultLimits = Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second}
+
+const (
+	defaultRefreshEvery = time.Hour
+	defaultLockLife     = 3 * time.Second
+	defaultFetchTimeout = 10 * time.Second
+	defaultPollEvery    = time.Minute
+	defaultMaxFetches   = 64
+	maxNameLen          = 128
+)
+
+// withDefaults returns c with its zero fields filled in.
+func (c Config) withDefaults() Config {
+	c.RefreshEvery = or(c.RefreshEvery, defaultRefreshEvery)
+	c.LockLife = or(c.LockLife, defaultLockLife)
+	c.FetchTimeout = or(c.FetchTimeout, defaultFetchTimeout)
+	c.PollEvery = or(c.PollEvery, defaultPollEvery)
+	c.MaxFetches = or(c.MaxFetches, defaultMaxFetches)
+	c.Limits = c.Limits.or(DefaultLimits)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Observe == nil {
+		c.Observe = func(Observation) {}
+	}
+	return c
+}
+
+// or returns l with zero fields taken from d.
+func (l Limits) or(d Limits) Limits {
+	return Limits{
+		PerDay:      or(l.PerDay, d.PerDay),
+		Reserve:     or(l.Reserve, d.Reserve),
+		MinInterval: or(l.MinInterval, d.MinInterval),
+	}
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// Validate reports everything that is wrong with c, each with the field's
+// name and what to do. New calls it.
+func (c Config) Validate() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Store == nil {
+		wrong("Store is missing: pass what the processes share, for example a redisstore.Store")
+	}
+	c = c.withDefaults()
+	if c.LockLife < time.Second || c.LockLife > time.Minute {
+		wrong("LockLife is %v: it must be 1s to 1m", c.LockLife)
+	}
+	if c.FetchTimeout < 100*time.Millisecond || c.FetchTimeout > time.Minute {
+		wrong("FetchTimeout is %v: it must be 100ms to 1m", c.FetchTimeout)
+	}
+	if c.PollEvery < time.Second || c.PollEvery > 4*time.Minute {
+		wrong("PollEvery is %v: it must be 1s to 4m, below the 5 minutes a replaced token lives", c.PollEvery)
+	}
+	if c.MaxFetches < 1 {
+		wrong("MaxFetches is %d: it must be at least 1", c.MaxFetches)
+	}
+	errs = append(errs, validateSchedule(c.RefreshEvery, c.Limits))
+	seen := make(map[string]bool, len(c.Accounts))
+	for _, a := range c.Accounts {
+		if err := a.validate(c); err != nil {
+			wrong("account %q: %w", a.Name, err)
+		}
+		if seen[a.Name] {
+			wrong("account %q is there twice: remove one", a.Name)
+		}
+		seen[a.Name] = true
+	}
+	return errors.Join(errs...)
+}
+
+func (a AccountConfig) validate(c Config) error {
+	return errors.Join(
+		ValidateName(a.Name),
+		validateSchedule(or(a.RefreshEvery, c.RefreshEvery), a.Limits.or(c.Limits)),
+	)
+}
+
+// ValidateName says what is wrong with an account's name. Names end up in keys
+// of the store between braces, in URLs and on terminals.
+func ValidateName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("Name is empty: name the account (for WeChat: the AppID)")
+	case len(name) > maxNameLen:
+		return fmt.Errorf("Name has %d bytes: %d is the limit", len(name), maxNameLen)
+	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`{}/\*?`, r) }):
+		return errors.New(`Name must not contain spaces, control characters or any of {}/\*?`)
+	}
+	return nil
+}
+
+func validateSchedule(every time.Duration, l Limits) error {
+	switch {
+	case every < time.Second:
+		return fmt.Errorf("RefreshEvery is %v: it must be at least 1s", every)
+	case l.PerDay < 1:
+		return fmt.Errorf("Limits.PerDay is %d: it must be at least 1", l.PerDay)
+	case l.Reserve < 0 || l.Reserve >= l.PerDay:
+		return fmt.Errorf("Limits.Reserve is %d: it must be 0 to less than Limits.PerDay (%d)", l.Reserve, l.PerDay)
+	case l.MinInterval < 0:
+		return fmt.Errorf("Limits.MinInterval is %v: it must not be negative", l.MinInterval)
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package coordinator
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Coordinator keeps the tokens of many accounts, together with every other
+// process that has a coordinator on the same store. New makes one.
+type Coordinator struct {
+	cfg      Config // with defaults
+	log      *slog.Logger
+	store    Store
+	counters counters
+	slots    chan struct{} // holds one for each call to a source under way
+	sub      Subscription  // Run keeps it alive; knows all accounts
+	schedule *scheduler
+	borrowed borrowed // the subscription of waiters while nothing Runs
+
+	running   atomic.Bool // Run keeps the accounts right: memory may be trusted
+	connected atomic.Bool // notifications flow
+	down      atomic.Pointer[outage]
+
+	// flights counts the goroutines that refresh. Run and Drain wait for it.
+	flights sync.WaitGroup
+
+	mu       sync.RWMutex // guards what follows
+	accounts map[string]*Account
+	stopping context.Context // of the present Run; Background while nothing Runs
+}
+
+// outage is the last time the store could not be asked.
+type outage struct {
+	until time.Time // nothing is tried on schedule before it
+	err   error
+}
+
+// New returns a coordinator. It starts nothing and does not touch the store.
+func New(cfg Config) (*Coordinator, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("coordinator: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	c := &Coordinator{
+		cfg:      cfg,
+		log:      cfg.Logger,
+		store:    cfg.Store,
+		slots:    make(chan struct{}, cfg.MaxFetches),
+		accounts: make(map[string]*Account, len(cfg.Accounts)),
+		stopping: context.Background(),
+	}
+	c.schedule = newScheduler(c)
+	c.sub = c.store.Subscribe((*follower)(c))
+	for _, a := range cfg.Accounts {
+		if _, err := c.Add(a); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// ErrRunning is returned by Run while another Run of the same coordinator has
+// not returned.
+var ErrRunning = errors.New("coordinator: already running")
+
+// Run keeps every account right until ctx ends: it follows the store's
+// notifications, refreshes what is due, and puts back what the store lost. It
+// blocks; every goroutine it started has ended when it returns. A call to a
+// source that is under way when ctx ends is finished and its token stored
+// first, which takes up to FetchTimeout and, if the store is away, ten seconds
+// more. The error is nil unless the coordinator was running already.
+func (c *Coordinator) Run(ctx context.Context) error {
+	if !c.running.CompareAndSwap(false, true) {
+		return ErrRunning
+	}
+	c.mu.Lock()
+	c.stopping = ctx
+	c.mu.Unlock()
+
+	var wg sync.WaitGroup
+	wg.Go(func() { c.sub.Run(ctx) })      // ends with ctx
+	wg.Go(func() { c.schedule.run(ctx) }) // ends with ctx
+	wg.Wait()
+
+	c.running.Store(false)
+	c.connected.Store(false)
+	for _, a := range c.Accounts() {
+		a.unfollow()
+	}
+	c.flights.Wait()
+	c.mu.Lock()
+	c.stopping = context.Background()
+	c.mu.Unlock()
+	return nil
+}
+
+// Drain waits until no call to a source is under way in this process and its
+// token is stored, or ctx ends. A process that uses accounts without Run calls
+// it before it exits: Token and Refresh return when their context ends, the
+// call they caused goes on.
+func (c *Coordinator) Drain(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { c.flights.Wait(); close(done) }() // ends with the flights
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Add adds an account while the coordinator runs or not.
+func (c *Coordinator) Add(cfg AccountConfig) (*Account, error) {
+	if err := cfg.validate(c.cfg); err != nil {
+		return nil, fmt.Errorf("coordinator: account %q: %w", cfg.Name, err)
+	}
+	a := newAccount(c, cfg)
+	c.mu.Lock()
+	if _, ok := c.accounts[cfg.Name]; ok {
+		c.mu.Unlock()
+		return nil, fmt.Errorf("coordinator: account %q is there already", cfg.Name)
+	}
+	c.accounts[cfg.Name] = a
+	c.mu.Unlock()
+	c.sub.Add(a.Role(), a.name)
+	return a, nil
+}
+
+// Remove removes an account. Whoever waits for its token gets
+// ErrUnknownAccount; what is in the store stays there.
+func (c *Coordinator) Remove(name string) error {
+	c.mu.Lock()
+	a, ok := c.accounts[name]
+	delete(c.accounts, name)
+	c.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("%w: %q", ErrUnknownAccount, name)
+	}
+	c.sub.Remove(name)
+	c.schedule.remove(a)
+	a.remove()
+	return nil
+}
+
+// Account returns an account by its name.
+func (c *Coordinator) Account(name string) (*Account, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	a, ok := c.accounts[name]
+	return a, ok
+}
+
+// Accounts returns all accounts, sorted by name.
+func (c *Coordinator) Accounts() []*Account {
+	c.mu.RLock()
+	all := make([]*Account, 0, len(c.accounts))
+	for _, a := range c.accounts {
+		all = append(all, a)
+	}
+	c.mu.RUnlock()
+	slices.SortFunc(all, func(a, b *Account) int { return cmp.Compare(a.name, b.name) })
+	return all
+}
+
+// Token returns the current token of the account with the given name; see
+// Account.Token.
+func (c *Coordinator) Token(ctx context.Context, name string) (Token, error) {
+	a, ok := c.Account(name)
+	if !ok {
+		return Token{}, fmt.Errorf("%w: %q", ErrUnknownAccount, name)
+	}
+	return a.Token(ctx)
+}
+
+// Connected reports whether the store's notifications reach this process.
+// While they do not, what it holds is served and marked stale.
+func (c *Coordinator) Connected() bool { return c.connected.Load() }
+
+// life is the context under which refreshes may begin.
+func (c *Coordinator) life() context.Context {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.stopping
+}
+
+// reached notes how an operation on the store ended, so that the schedule
+// leaves a store that is away alone for a moment.
+func (c *Coordinator) reached(err error) {
+	if !errors.Is(err, ErrUnreachable) {
+		if err == nil && c.down.Load() != nil {
+			c.down.Store(nil)
+		}
+		return
+	}
+	c.down.Store(&outage{until: time.Now().Add(outagePause), err: err})
+	c.observe(Observation{Kind: Unreachable, Err: err})
+}
+
+// outagePause is how long nothing is tried on schedule after the store could
+// not be asked.
+const outagePause = 500 * time.Millisecond

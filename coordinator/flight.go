@@ -1,0 +1,353 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// need is what a caller waits for.
+type need struct {
+	after  Fence  // a usable record newer than this
+	reason Reason // ReasonMissing: any; a demanded one: have it fetched
+
+	began time.Time
+	looks uint64 // readings of the store when the wait began
+	seq   uint64 // outcomes when the wait began
+}
+
+// outcome is how the last flight, or an attempt heard of, ended.
+type outcome struct {
+	seq uint64
+	err error
+}
+
+const (
+	// subscribeGrace is how long a caller waits for the first subscription
+	// before it reads the store without: one reading instead of two.
+	subscribeGrace = 300 * time.Millisecond
+	// waitingPoll is how often a waiter has the store read again although
+	// nothing was heard.
+	waitingPoll = 2 * time.Second
+	// wantEvery is how often a waiting reader calls for a refresher.
+	wantEvery = time.Second
+)
+
+// await waits for what n describes, and sees to it that somebody is at it:
+// one flight an account serves all who wait, each under its own ctx.
+func (a *Account) await(ctx context.Context, n need) (*held, error) {
+	a.c.counters.waiters.Add(1)
+	defer a.c.counters.waiters.Add(-1)
+	release := func() {}
+	defer func() { release() }()
+	following := false
+
+	n.began = time.Now()
+	a.mu.Lock()
+	n.looks, n.seq = a.looks, a.outcome.seq
+	if n.reason.Demanded() {
+		a.demandLocked(n.reason, n.after, n.began)
+	}
+	for {
+		now := time.Now()
+		if h, err := a.answerLocked(n, now); h != nil || err != nil {
+			a.mu.Unlock()
+			return h, err
+		}
+		if n.reason.Demanded() {
+			a.demandLocked(n.reason, n.after, now)
+		}
+		wait := a.pursueLocked(n, now)
+		if !following && !a.c.running.Load() && a.looks > n.looks && !a.flight {
+			following = true
+			a.mu.Unlock()
+			release = a.c.borrow(a)
+			a.mu.Lock()
+			continue
+		}
+		changed := a.changedLocked()
+		a.mu.Unlock()
+
+		if err := waitFor(ctx, changed, wait); err != nil {
+			return nil, a.gaveUp(n, err)
+		}
+		a.mu.Lock()
+	}
+}
+
+// waitFor waits for a change, for d, or for the end of ctx, which it returns.
+func waitFor(ctx context.Context, changed <-chan struct{}, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-changed:
+	case <-t.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// answerLocked returns the end of the wait, or nothing.
+func (a *Account) answerLocked(n need, now time.Time) (*held, error) {
+	if a.removed {
+		return nil, fmt.Errorf("%w: %q was removed", ErrUnknownAccount, a.name)
+	}
+	running := a.c.running.Load()
+	looked := a.looks > n.looks && !a.flight
+	if (running || looked) && a.usableLocked(now) && a.held.Generation > n.after {
+		return a.held, nil
+	}
+	err := a.outcome.err
+	if a.outcome.seq == n.seq {
+		err = nil // somebody else's
+	}
+	if n.reason.Demanded() && err != nil {
+		if n.reason == ReasonRejected {
+			return nil, errors.Join(a.refusedLocked(now), err)
+		}
+		return nil, err
+	}
+	if a.usableLocked(now) {
+		if !running && errors.Is(err, ErrUnreachable) && a.held.Generation > n.after {
+			return a.held, nil // better an old token than none
+		}
+		return nil, nil
+	}
+	if running || looked {
+		if refused := a.refusedLocked(now); refused != nil {
+			return nil, refused
+		}
+	}
+	if errors.Is(err, ErrUnreachable) && running || isFetchError(err) {
+		return nil, nil // tried again by and by
+	}
+	return nil, err
+}
+
+func isFetchError(err error) bool {
+	var fetch *FetchError
+	return errors.As(err, &fetch)
+}
+
+// pursueLocked starts a flight if n needs one now, and returns how long to
+// wait before asking again, changes apart.
+func (a *Account) pursueLocked(n need, now time.Time) time.Duration {
+	if a.flight {
+		return waitingPoll
+	}
+	if down := a.c.down.Load(); down != nil && now.Before(down.until) {
+		return down.until.Sub(now)
+	}
+	running, connected := a.c.running.Load(), a.c.connected.Load()
+	if running && !connected && a.looks == n.looks {
+		if left := n.began.Add(subscribeGrace).Sub(now); left > 0 {
+			return left
+		}
+	}
+	trusted := running && connected && a.looks > 0
+	reason := a.dueLocked(now)
+	allowed := a.allowedLocked(reason)
+	switch {
+	case !trusted && a.looks == n.looks, a.known.lookDue:
+	case reason == "":
+		return waitingPoll
+	case now.Before(allowed):
+		return min(allowed.Sub(now), waitingPoll)
+	}
+	a.takeOffLocked()
+	return waitingPoll
+}
+
+// takeOffLocked starts a flight: one round of looking at the store and doing
+// what is due.
+func (a *Account) takeOffLocked() {
+	a.flight = true
+	a.c.flights.Go(func() { a.fly(false) }) // waited for by Run and Drain
+}
+
+// fly is one round. The caller holds a slot already if holdsSlot.
+func (a *Account) fly(holdsSlot bool) {
+	err := a.round(a.c.life(), holdsSlot)
+	a.c.reached(err)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.flight = false
+	now := time.Now()
+	var locked *LockedError
+	var throttled *ThrottledError
+	switch {
+	case err == nil:
+	case errors.As(err, &locked):
+		a.known.notBefore = now.Add(locked.RetryIn + randUpTo(takeOverSpread))
+	case errors.As(err, &throttled):
+		a.throttledLocked(throttled, now)
+	case errors.Is(err, ErrSuperseded):
+		a.known.lookDue = true
+	default:
+		a.endLocked(err)
+	}
+	a.settledLocked(now)
+}
+
+// throttledLocked ends a demand, or has it wait for the minimum interval.
+func (a *Account) throttledLocked(t *ThrottledError, now time.Time) {
+	if t.RetryIn <= a.limitsLocked().MinInterval && a.demand.reason != "" {
+		a.demand.notBefore = now.Add(t.RetryIn)
+		return
+	}
+	if a.demand.reason == "" {
+		a.known.retryAt = later(a.known.retryAt, now.Add(t.RetryIn))
+	}
+	a.endLocked(t)
+}
+
+// endLocked tells whoever waits how it ended.
+func (a *Account) endLocked(err error) {
+	a.demand = demand{}
+	a.outcome = outcome{seq: a.outcome.seq + 1, err: err}
+}
+
+// round looks at the store, unless the notifications make that needless, and
+// does what is due.
+func (a *Account) round(ctx context.Context, holdsSlot bool) error {
+	if holdsSlot {
+		defer a.c.releaseSlot()
+	}
+	if !a.trusted() {
+		if err := a.look(ctx); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
+	now := time.Now()
+	reason, restore := a.dueLocked(now), a.known.restore
+	allowed := a.allowedLocked(reason)
+	cfg, record, seen := a.cfg, a.recordLocked(), a.seenLocked()
+	a.mu.Unlock()
+
+	switch {
+	case cfg.Source == nil:
+		return a.want(ctx, reason, seen)
+	case !restore && (reason == "" || now.Before(allowed)):
+		return nil
+	}
+	if !holdsSlot {
+		if err := a.c.acquireSlot(ctx); err != nil {
+			return err
+		}
+		defer a.c.releaseSlot()
+	}
+	if restore && !reason.Demanded() {
+		return a.restore(ctx, record)
+	}
+	return a.refresh(ctx, refreshing{reason: reason, seen: seen, source: cfg.Source, current: record.Token})
+}
+
+// trusted reports whether what is known is as good as a reading of the store.
+func (a *Account) trusted() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.c.running.Load() && a.c.connected.Load() && a.looks > 0 && !a.known.lookDue && !a.overdueLocked(time.Now())
+}
+
+// look reads the store.
+func (a *Account) look(ctx context.Context) error {
+	states, err := a.c.store.Load(ctx, a.name)
+	if err != nil {
+		return fmt.Errorf("read %q: %w", a.name, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.absorbLocked(states[0])
+	return nil
+}
+
+// want calls for a refresher on behalf of a process that is none.
+func (a *Account) want(ctx context.Context, reason Reason, seen Fence) error {
+	if reason != ReasonMissing && !reason.Demanded() {
+		return nil
+	}
+	a.mu.Lock()
+	a.known.notBefore = time.Now().Add(jitter(wantEvery))
+	a.mu.Unlock()
+	return a.c.store.Want(ctx, a.name, Want{Reason: reason, Seen: seen})
+}
+
+// recordLocked returns what is held with the TTL it has now.
+func (a *Account) recordLocked() Record {
+	if a.held == nil {
+		return Record{}
+	}
+	r := a.held.Record
+	r.TTL = time.Until(a.held.until)
+	return r
+}
+
+// seenLocked returns the generation that a refresh replaces.
+func (a *Account) seenLocked() Fence {
+	var seen Fence
+	if a.held != nil {
+		seen = a.held.Generation
+	}
+	return max(seen, a.demand.seen)
+}
+
+// gaveUp words the end of a wait whose ctx ended.
+func (a *Account) gaveUp(n need, ended error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n.reason == ReasonMissing && a.usableLocked(time.Now()) {
+		return ended
+	}
+	cause := a.outcome.err
+	if down := a.c.down.Load(); down != nil {
+		cause = down.err
+	} else if a.known.failure != nil && a.known.failure.InARow > 0 {
+		cause = failureError(a.name, a.known.failure)
+	}
+	return &noTokenError{account: a.name, cause: cause, ended: ended, role: a.roleLocked()}
+}
+
+// noTokenError is ErrNoToken with its circumstances, on one line.
+type noTokenError struct {
+	account string
+	role    Role
+	cause   error // may be nil
+	ended   error
+}
+
+func (e *noTokenError) Error() string {
+	switch {
+	case e.cause != nil:
+		return fmt.Sprintf("no token for %q: %v: %v", e.account, e.ended, e.cause)
+	case e.role == Reader:
+		return fmt.Sprintf("no token for %q: %v: no process with the account's secret answered", e.account, e.ended)
+	}
+	return fmt.Sprintf("no token for %q: %v", e.account, e.ended)
+}
+
+func (e *noTokenError) Unwrap() []error { return []error{ErrNoToken, e.cause, e.ended} }
+
+// failureError returns a failure as the callers of an account see it.
+func failureError(account string, f *Failure) error {
+	if f.Kind == FailedRefused || f.Kind == FailedLater {
+		return &RefusedError{Account: account, Code: f.Code, Message: f.Message}
+	}
+	return &FetchError{Kind: f.Kind, Code: f.Code, Message: f.Message}
+}
+
+func (c *Coordinator) acquireSlot(ctx context.Context) error {
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Coordinator) releaseSlot() {
+	<-c.slots
+	c.schedule.poke()
+}

@@ -1,0 +1,105 @@
+package coordinator
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// follower takes in what the store notifies while the coordinator Runs. Its
+// methods are called by one goroutine of the subscription.
+type follower Coordinator
+
+// Subscribed has the accounts read: whatever happened before is in the store,
+// whatever happens from now on will be notified.
+func (f *follower) Subscribed(accounts []string) {
+	c := (*Coordinator)(f)
+	if !c.connected.Swap(true) {
+		c.down.Store(nil)
+		c.log.Info("following the store", "accounts", len(accounts))
+		c.observe(Observation{Kind: Connected})
+	}
+	c.lookAt(accounts)
+}
+
+// Lost marks what is held as stale.
+func (f *follower) Lost(err error) {
+	c := (*Coordinator)(f)
+	if c.connected.Swap(false) {
+		c.log.Warn("notifications lost: tokens in memory are served as stale until they are back", "error", err)
+		c.observe(Observation{Kind: Disconnected, Err: err})
+	}
+}
+
+// Notified takes in one event.
+func (f *follower) Notified(e Event) { (*Coordinator)(f).hear(e) }
+
+// lookAt has accounts read soon.
+func (c *Coordinator) lookAt(accounts []string) {
+	for _, name := range accounts {
+		a, ok := c.Account(name)
+		if !ok {
+			continue
+		}
+		a.mu.Lock()
+		a.known.lookDue = true
+		a.known.notBefore = time.Time{}
+		a.broadcastLocked()
+		a.c.schedule.at(a, time.Now())
+		a.mu.Unlock()
+	}
+}
+
+func (c *Coordinator) hear(e Event) {
+	c.observe(Observation{Kind: Notified, Account: e.Account, Reason: e.Reason, Event: &e})
+	a, ok := c.Account(e.Account)
+	if !ok {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hearLocked(e)
+}
+
+// borrowed is the subscription that those who wait share while nothing Runs:
+// the first one opens it, the last one closes it.
+type borrowed struct {
+	mu    sync.Mutex // guards what follows
+	users int
+	sub   Subscription
+	stop  context.CancelFunc
+	done  chan struct{}
+}
+
+// waitingFollower is follower without the claim that memory can be trusted.
+type waitingFollower Coordinator
+
+func (w *waitingFollower) Subscribed(accounts []string) { (*Coordinator)(w).lookAt(accounts) }
+func (w *waitingFollower) Lost(error)                   {}
+func (w *waitingFollower) Notified(e Event)             { (*Coordinator)(w).hear(e) }
+
+// borrow follows a until release is called, which waits if it is the last.
+func (c *Coordinator) borrow(a *Account) (release func()) {
+	b := &c.borrowed
+	role := a.Role()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.users == 0 {
+		ctx, cancel := context.WithCancel(context.Background())
+		b.sub, b.stop, b.done = c.store.Subscribe((*waitingFollower)(c)), cancel, make(chan struct{})
+		go func(sub Subscription, done chan struct{}) { // ended and waited for by the last release
+			defer close(done)
+			sub.Run(ctx)
+		}(b.sub, b.done)
+	}
+	b.users++
+	b.sub.Add(role, a.name)
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.users--; b.users == 0 {
+			b.stop()
+			<-b.done
+		}
+	}
+}

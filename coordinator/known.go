@@ -1,0 +1,282 @@
+package coordinator
+
+import (
+	"time"
+)
+
+// known is what an account's process knows of the store besides the record,
+// on this machine's clock. The methods below keep it right; they are the only
+// ones that write it.
+type known struct {
+	lookDue   bool          // the store must be read: something may have been missed
+	nextPoll  time.Time     // read again then although nothing was notified
+	open      []openAttempt // attempts nobody has settled
+	restore   bool          // the store has lost what we hold
+	failure   *Failure      // the last one, also when it is over
+	retryAt   time.Time     // nobody asks on schedule before it
+	notBefore time.Time     // somebody else is at it until then
+
+	callsToday int
+	conflicts  int
+	holder     string
+}
+
+// openAttempt is an attempt that is overdue at the given time unless its end
+// is heard of. The fence is 0 where only the deadline is known.
+type openAttempt struct {
+	fence Fence
+	at    time.Time
+}
+
+// demand is a refresh that somebody asked for and that is not done yet.
+type demand struct {
+	reason    Reason
+	seen      Fence     // to be replaced
+	expires   time.Time // whoever still waits renews it
+	notBefore time.Time // the minimum interval
+}
+
+const (
+	// takeOverSpread keeps those who wait for the same deadline apart.
+	takeOverSpread = 200 * time.Millisecond
+	// lateGrace is how long a process that nothing Runs in leaves a scheduled
+	// refresh to those who do.
+	lateGrace = 30 * time.Second
+)
+
+// absorbLocked takes in a reading of the store.
+func (a *Account) absorbLocked(s State) {
+	now := time.Now()
+	fresh := a.held == nil || s.Record.Generation > a.held.Generation
+	if fresh && s.Record.Usable() && a.c.connected.Load() && !a.known.lookDue && a.looks > 0 {
+		a.c.observe(Observation{Kind: Missed, Account: a.name})
+	}
+	a.looks++
+	k := &a.known
+	k.lookDue = false
+	k.nextPoll = a.c.schedule.pollAfter(now)
+	k.callsToday, k.conflicts, k.holder = s.CallsToday, s.Conflicts, s.Holder
+	k.open = k.open[:0]
+	k.notBefore = time.Time{}
+	for _, deadline := range s.Open {
+		at := now.Add(deadline.Sub(s.Now))
+		k.open = append(k.open, openAttempt{at: at})
+		if deadline.After(s.Now) {
+			k.notBefore = at.Add(randUpTo(takeOverSpread))
+		}
+	}
+	a.setFailureLocked(s.Failure, s.Now, now)
+	if s.Record.Usable() {
+		a.installLocked(s.Record, now)
+	}
+	k.restore = a.usableLocked(now) && s.Record.Generation < a.held.Generation && s.Fence <= a.held.Generation
+	a.settledLocked(now)
+}
+
+// hearLocked takes in a notification.
+func (a *Account) hearLocked(e Event) {
+	now := time.Now()
+	k := &a.known
+	switch e.Kind {
+	case EventRefreshed, EventRestored:
+		k.closeAttempt(e.Fence)
+		k.notBefore, k.retryAt = time.Time{}, time.Time{}
+		if k.failure != nil && k.failure.InARow > 0 {
+			over := *k.failure
+			over.InARow = 0
+			k.failure = &over
+		}
+		if e.Record.Usable() {
+			a.installLocked(e.Record, now)
+		}
+	case EventFailed:
+		k.closeAttempt(e.Fence)
+		k.notBefore = time.Time{}
+		if e.Failure != nil {
+			if e.Failure.Kind == FailedUnknown {
+				k.open = append(k.open, openAttempt{e.Fence, now})
+			}
+			a.setFailureLocked(e.Failure, e.Failure.RetryAt.Add(-e.RetryIn), now)
+			a.endLocked(failureError(a.name, e.Failure))
+		}
+	case EventThrottled:
+		if a.demand.reason == e.Reason {
+			a.throttledLocked(&ThrottledError{Limit: e.Limit, RetryIn: e.RetryIn, Until: now.Add(e.RetryIn)}, now)
+		}
+	case EventBegun:
+		at := now.Add(e.RetryIn)
+		k.open = append(k.open, openAttempt{e.Fence, at})
+		k.notBefore = at.Add(randUpTo(takeOverSpread))
+	case EventWanted:
+		a.wantedLocked(e.Want, now)
+	}
+	a.settledLocked(now)
+}
+
+// wantedLocked answers a process without a source.
+func (a *Account) wantedLocked(w Want, now time.Time) {
+	if a.cfg.Source == nil || a.held != nil && a.held.Generation > w.Seen && w.Reason.Demanded() {
+		return
+	}
+	if w.Reason.Demanded() {
+		a.demandLocked(w.Reason, w.Seen, now)
+		return
+	}
+	a.known.lookDue = true // do what the store, not the reader, shows to be due
+}
+
+// settledLocked follows every change: what is shown, who is woken, when the
+// schedule looks again.
+func (a *Account) settledLocked(now time.Time) {
+	if a.c.running.Load() && a.usableLocked(now) && !a.removed {
+		a.hot.Store(a.held)
+	} else {
+		a.hot.Store(nil)
+	}
+	a.broadcastLocked()
+	a.c.schedule.at(a, a.wakeLocked(now))
+}
+
+// installLocked takes a record over unless it is older than what is held: a
+// generation never goes backwards in one process.
+func (a *Account) installLocked(r Record, now time.Time) {
+	if a.held != nil && r.Generation <= a.held.Generation {
+		return
+	}
+	every := a.everyLocked()
+	a.held = &held{
+		Record:    r,
+		until:     now.Add(r.TTL),
+		refreshAt: now.Add(r.refreshIn(every) + spread(every)),
+	}
+	if a.demand.reason != "" && r.Generation > a.demand.seen {
+		a.demand = demand{}
+	}
+}
+
+// setFailureLocked takes over what the store says of failures. storeNow is
+// the store's clock at now.
+func (a *Account) setFailureLocked(f *Failure, storeNow, now time.Time) {
+	a.known.failure = f
+	a.known.retryAt = time.Time{}
+	if f == nil || f.InARow == 0 || f.RetryAt.IsZero() {
+		return
+	}
+	if f.Kind == FailedRefused && a.cfg.Source != nil && f.Credential != credential(a.cfg.Source) {
+		return // somebody else's credential was refused, not ours
+	}
+	a.known.retryAt = now.Add(f.RetryAt.Sub(storeNow))
+}
+
+// refusedLocked returns the standing refusal for which waiting is pointless,
+// nil if there is none.
+func (a *Account) refusedLocked(now time.Time) error {
+	f := a.known.failure
+	if f == nil || !now.Before(a.known.retryAt) {
+		return nil
+	}
+	if f.Kind == FailedRefused || f.Kind == FailedLater && a.known.retryAt.Sub(now) > laterRetry {
+		return failureError(a.name, f)
+	}
+	return nil
+}
+
+func (k *known) closeAttempt(fence Fence) {
+	kept := k.open[:0]
+	for _, o := range k.open {
+		if o.fence != fence {
+			kept = append(kept, o)
+		}
+	}
+	k.open = kept
+}
+
+func (a *Account) usableLocked(now time.Time) bool {
+	return a.held != nil && now.Before(a.held.until)
+}
+
+func (a *Account) everyLocked() time.Duration { return or(a.cfg.RefreshEvery, a.c.cfg.RefreshEvery) }
+
+func (a *Account) limitsLocked() Limits { return a.cfg.Limits.or(a.c.cfg.Limits) }
+
+// demandLocked asks for a record newer than seen. Demands merge: the newest
+// record asked for serves all of them.
+func (a *Account) demandLocked(reason Reason, seen Fence, now time.Time) {
+	d := &a.demand
+	if d.reason == "" || seen > d.seen || reason == ReasonForced && seen == d.seen {
+		d.reason, d.seen = reason, max(seen, d.seen)
+	}
+	d.expires = now.Add(a.c.cfg.FetchTimeout + a.c.cfg.LockLife)
+}
+
+// dueLocked returns why a refresh is due, "" if none is.
+func (a *Account) dueLocked(now time.Time) Reason {
+	switch {
+	case a.demand.reason != "" && now.Before(a.demand.expires):
+		return a.demand.reason
+	case !a.usableLocked(now):
+		return ReasonMissing
+	case a.overdueLocked(now):
+		return ReasonOverdue
+	case a.c.running.Load() && !now.Before(a.held.refreshAt),
+		!now.Before(a.held.refreshAt.Add(lateGrace)):
+		return ReasonSchedule
+	}
+	return ""
+}
+
+func (a *Account) overdueLocked(now time.Time) bool {
+	for _, o := range a.known.open {
+		if !now.Before(o.at) {
+			return true
+		}
+	}
+	return false
+}
+
+// allowedLocked returns when what is due may be done.
+func (a *Account) allowedLocked(reason Reason) time.Time {
+	at := a.known.notBefore
+	if reason.Demanded() {
+		at = later(at, a.demand.notBefore)
+	}
+	if reason != ReasonForced {
+		at = later(at, a.known.retryAt)
+	}
+	return at
+}
+
+// wakeLocked returns when the schedule has to look at the account again.
+func (a *Account) wakeLocked(now time.Time) time.Time {
+	if a.known.lookDue || a.known.restore {
+		return later(now, a.known.notBefore)
+	}
+	wake := a.known.nextPoll
+	if a.usableLocked(now) {
+		wake = earlier(wake, a.held.until)
+	}
+	if a.cfg.Source == nil {
+		return wake
+	}
+	if reason := a.dueLocked(now); reason != "" {
+		return earlier(wake, later(now, a.allowedLocked(reason)))
+	}
+	for _, o := range a.known.open {
+		wake = earlier(wake, later(o.at, a.known.retryAt))
+	}
+	return earlier(wake, later(a.held.refreshAt, a.allowedLocked(ReasonSchedule)))
+}
+
+func earlier(t, u time.Time) time.Time {
+	if u.Before(t) {
+		return u
+	}
+	return t
+}
+
+func later(t, u time.Time) time.Time {
+	if u.After(t) {
+		return u
+	}
+	return t
+}

@@ -1,0 +1,97 @@
+package coordinator
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Observation is one thing a coordinator did or saw, for metrics and for
+// streams of events. It holds no token but inside Event.Record, where it
+// redacts itself.
+type Observation struct {
+	Kind    ObservationKind
+	Account string // "" where it concerns the store as a whole
+	Reason  Reason
+	Took    time.Duration // Fetched: the call; LockWaited: the wait
+	Failure *Failure      // Fetched without success
+	Err     error
+	Event   *Event // Notified
+}
+
+// ObservationKind is what was observed.
+type ObservationKind string
+
+// The kinds of observation. All are about this process; Notified has the
+// fleet's events.
+const (
+	Fetched      ObservationKind = "fetched"     // a call to the source ended; Failure is nil on success
+	Committed    ObservationKind = "committed"   // its token was stored
+	Superseded   ObservationKind = "superseded"  // its token was not stored: a newer attempt had begun
+	Current      ObservationKind = "current"     // somebody else had refreshed already
+	Throttled    ObservationKind = "throttled"   // a limit forbade the call; Err says which
+	LockTaken    ObservationKind = "lock taken"  // another process is refreshing
+	Restored     ObservationKind = "restored"    // a token the store had lost was put back
+	Conflicted   ObservationKind = "conflicted"  // somebody else fetches tokens for this account
+	Notified     ObservationKind = "notified"    // an event arrived
+	Missed       ObservationKind = "missed"      // a newer token was found that no notification had told of
+	Connected    ObservationKind = "connected"   // notifications flow
+	Disconnected ObservationKind = "disconnect"  // notifications stopped; Err says why
+	Unreachable  ObservationKind = "unreachable" // the store could not be asked
+)
+
+// Stats counts since the coordinator was made, all accounts together.
+type Stats struct {
+	Fetches       uint64 // calls to sources
+	Commits       uint64 // tokens stored
+	Failures      uint64 // calls that brought no token
+	Superseded    uint64 // tokens not stored, because a newer attempt had begun
+	Throttled     uint64 // refreshes that a limit forbade
+	LocksTaken    uint64 // times another process held the lock
+	Restores      uint64 // tokens put back that the store had lost
+	Conflicts     uint64 // reports that show an outsider fetching
+	Notifications uint64 // events received
+	Missed        uint64 // newer tokens found that no notification had told of
+	Disconnects   uint64 // times the notifications stopped
+	Waiters       int64  // calls that wait for a token right now
+}
+
+// counters are Stats while they count.
+type counters struct {
+	byKind  [len(countedKinds)]atomic.Uint64
+	fails   atomic.Uint64
+	waiters atomic.Int64
+}
+
+// countedKinds gives each counted kind its place in counters.
+var countedKinds = [...]ObservationKind{Fetched, Committed, Superseded, Throttled, LockTaken, Restored, Conflicted, Notified, Missed, Disconnected}
+
+// observe counts o and hands it to the observer.
+func (c *Coordinator) observe(o Observation) {
+	for i, kind := range countedKinds {
+		if kind == o.Kind {
+			c.counters.byKind[i].Add(1)
+		}
+	}
+	if o.Kind == Fetched && o.Failure != nil {
+		c.counters.fails.Add(1)
+	}
+	c.cfg.Observe(o)
+}
+
+// Stats returns the counters.
+func (c *Coordinator) Stats() Stats {
+	n := func(kind ObservationKind) uint64 {
+		for i, k := range countedKinds {
+			if k == kind {
+				return c.counters.byKind[i].Load()
+			}
+		}
+		return 0
+	}
+	return Stats{
+		Fetches: n(Fetched), Commits: n(Committed), Failures: c.counters.fails.Load(),
+		Superseded: n(Superseded), Throttled: n(Throttled), LocksTaken: n(LockTaken),
+		Restores: n(Restored), Conflicts: n(Conflicted), Notifications: n(Notified),
+		Missed: n(Missed), Disconnects: n(Disconnected), Waiters: c.counters.waiters.Load(),
+	}
+}

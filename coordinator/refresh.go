@@ -1,0 +1,341 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// refreshing is one refresh on its way through the protocol: lock, begin,
+// fetch, commit or fail, unlock. The lock makes it cheap, the fence makes it
+// correct; nothing below relies on the lock.
+type refreshing struct {
+	reason  Reason
+	seen    Fence // the generation to replace
+	current Token
+	source  Source
+}
+
+// credential returns s's fingerprint.
+func credential(s Source) string {
+	if c, ok := s.(Credentialed); ok {
+		return c.Credential()
+	}
+	return ""
+}
+
+// refresh makes one refresh, unless another process holds the lock
+// (*LockedError), a limit forbids it (*ThrottledError), or the store has a
+// newer token already.
+//
+// The interleaving that the look in Begin is for:
+//
+//  1. A and B see that a refresh is due.
+//  2. A locks, fetches, commits, unlocks.
+//  3. B, which was slow, locks: Begin shows it A's token.
+func (a *Account) refresh(ctx context.Context, r refreshing) error {
+	return a.locked(ctx, func(lock Lock) error {
+		began := time.Now()
+		attempt, err := a.begin(ctx, r)
+		if err != nil || attempt.Fence == 0 {
+			return err
+		}
+		// The attempt is announced: from here on it is carried through,
+		// whoever goes away. A token that is issued and never stored is the
+		// worst outcome.
+		stopping := ctx
+		ctx = context.WithoutCancel(ctx)
+		issue, sent, err := a.fetch(ctx, lock, began, attempt, r)
+		took := time.Since(sent)
+		if err != nil {
+			return a.fail(ctx, attempt, r, err, took)
+		}
+		return a.commit(ctx, stopping, Commit{
+			Attempt: attempt, Reason: r.reason, Token: issue.Token, Life: issue.Life,
+			RefreshIn: issue.RefreshIn, Took: took, Calls: issue.Calls,
+		}, sent)
+	})
+}
+
+// restore puts back what the store lost.
+func (a *Account) restore(ctx context.Context, r Record) error {
+	return a.locked(ctx, func(Lock) error {
+		stored, err := a.c.store.Restore(ctx, a.name, r)
+		if err != nil {
+			return fmt.Errorf("restore %q: %w", a.name, err)
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.known.restore = false
+		if stored.Generation == r.Generation {
+			a.c.observe(Observation{Kind: Restored, Account: a.name})
+			a.c.log.Info("token restored: the store had lost it", "account", a.name, "generation", r.Generation, "ttl", r.TTL)
+			return nil
+		}
+		a.known.lookDue = true // something newer is there, or on its way
+		return nil
+	})
+}
+
+// locked calls do with the account's lock held. The lock is given up also when
+// ctx has ended, within the time it would end by itself.
+func (a *Account) locked(ctx context.Context, do func(Lock) error) error {
+	life := a.c.cfg.LockLife
+	lock, err := a.c.store.Lock(ctx, a.name, life)
+	if err != nil {
+		var taken *LockedError
+		if errors.As(err, &taken) {
+			a.c.observe(Observation{Kind: LockTaken, Account: a.name})
+		}
+		return fmt.Errorf("lock %q: %w", a.name, err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), life)
+		defer cancel()
+		if err := lock.Unlock(ctx); err != nil {
+			a.c.reached(err)
+			a.c.log.Warn("lock not given up: it ends by itself", "account", a.name, "within", life, "error", err)
+		}
+	}()
+	return do(lock)
+}
+
+// begin announces the attempt. A Fence of 0: it is not needed.
+func (a *Account) begin(ctx context.Context, r refreshing) (Attempt, error) {
+	a.mu.Lock()
+	limits := a.limitsLocked()
+	a.mu.Unlock()
+	attempt, err := a.c.store.Begin(ctx, a.name, Begin{
+		Seen: r.seen, Reason: r.reason, Life: a.c.cfg.LockLife, Credential: credential(r.source), Limits: limits,
+	})
+	if err != nil {
+		var throttled *ThrottledError
+		if errors.As(err, &throttled) {
+			a.c.observe(Observation{Kind: Throttled, Account: a.name, Reason: r.reason, Err: err})
+			a.c.log.Warn("refresh throttled", "account", a.name, "reason", r.reason, "limit", throttled.Limit, "retry_in", throttled.RetryIn)
+			return attempt, throttled
+		}
+		return attempt, fmt.Errorf("begin %q: %w", a.name, err)
+	}
+	if attempt.Fence == 0 {
+		a.c.observe(Observation{Kind: Current, Account: a.name, Reason: r.reason})
+		a.mu.Lock()
+		a.installLocked(attempt.Record, time.Now())
+		a.known.lookDue = true // the rest of the state changed with it
+		a.mu.Unlock()
+		return attempt, nil
+	}
+	a.mu.Lock()
+	a.known.callsToday = attempt.CallsToday
+	a.mu.Unlock()
+	if attempt.Conflict {
+		a.c.observe(Observation{Kind: Conflicted, Account: a.name})
+		a.c.log.Error("CONFLICT: the issuer rejects a token that none of our calls replaced: "+
+			"somebody else fetches tokens with the same secret. Find and stop it; every fetch of theirs kills our token",
+			"account", a.name, "generation", r.seen)
+	}
+	return attempt, nil
+}
+
+// errDeadline is why a call is given up whose attempt could not be extended.
+var errDeadline = errors.New("the attempt's deadline passed: the store could not be asked to extend it")
+
+// fetch calls the source within the attempt's deadline, which is extended
+// together with the lock while the call is under way. sent is when the call
+// began.
+func (a *Account) fetch(ctx context.Context, lock Lock, began time.Time, attempt Attempt, r refreshing) (issue Issue, sent time.Time, err error) {
+	ctx, stop := a.extend(ctx, lock, began, attempt.Fence)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, a.c.cfg.FetchTimeout)
+	defer cancel()
+
+	sent = time.Now()
+	if sent.Sub(began) >= a.c.cfg.LockLife { // paused since: another process may be at it
+		return issue, sent, &FetchError{Kind: FailedBusy, Message: "not called: " + errDeadline.Error()}
+	}
+	issue, err = r.source.Fetch(ctx, Ask{Reason: r.reason, Current: r.current})
+	switch {
+	case err != nil && context.Cause(ctx) != nil && !isFetchError(err):
+		err = &FetchError{Kind: FailedUnknown, Message: "the source did not answer in time: " + context.Cause(ctx).Error(), Err: err, Calls: 1}
+	case err == nil && (issue.Token.IsZero() || issue.Life <= 0):
+		err = &FetchError{Kind: FailedUnknown, Message: fmt.Sprintf("the source answered without a usable token (life %v)", issue.Life), Calls: max(issue.Calls, 1)}
+	}
+	return issue, sent, err
+}
+
+// extend keeps lock and attempt alive until stop is called, and ends the
+// context it returns when the deadline passes all the same. stop waits: after
+// it nobody uses lock.
+func (a *Account) extend(ctx context.Context, lock Lock, began time.Time, fence Fence) (_ context.Context, stop func()) {
+	life := a.c.cfg.LockLife
+	ctx, cancel := context.WithCancelCause(ctx)
+	expiry := time.AfterFunc(time.Until(began.Add(life)), func() { cancel(errDeadline) })
+	done := make(chan struct{})
+	go func() { // ends with ctx; stop waits for it
+		defer close(done)
+		for sleep(ctx, life/3) {
+			asked := time.Now()
+			ctx, cancel := context.WithTimeout(ctx, life/3)
+			err := lock.Extend(ctx, fence)
+			cancel()
+			switch {
+			case err == nil:
+				expiry.Reset(time.Until(asked.Add(life)))
+			case errors.Is(err, ErrLockLost):
+				a.c.log.Warn("lock lost while fetching: the fence decides", "account", a.name, "fence", fence)
+				return
+			default:
+				a.c.reached(err)
+			}
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-done
+		expiry.Stop()
+	}
+}
+
+const (
+	storeRetryFirst = 50 * time.Millisecond
+	storeRetryMost  = 2 * time.Second
+	// drainFor is how long a stopping process goes on trying to store a
+	// token, and how long any process tries after an error that is not a
+	// store out of reach.
+	drainFor = 10 * time.Second
+)
+
+// commit stores the token and repeats that through every outage of the store
+// for as long as the token lives: it exists, and nobody else has it. While the
+// store is away this process serves it.
+func (a *Account) commit(ctx, stopping context.Context, c Commit, sent time.Time) error {
+	var giveUp time.Time
+	for wait := storeRetryFirst; ; wait = min(2*wait, storeRetryMost) {
+		c.Age = time.Since(sent)
+		record, err := a.storeOnce(ctx, c)
+		switch {
+		case err == nil:
+			a.committed(record, c)
+			return nil
+		case errors.Is(err, ErrSuperseded):
+			a.c.observe(Observation{Kind: Superseded, Account: a.name, Reason: c.Reason})
+			a.c.log.Warn("token not stored: a newer attempt had begun; one more refresh follows",
+				"account", a.name, "fence", c.Attempt.Fence)
+			return fmt.Errorf("commit %q: %w", a.name, err)
+		}
+		a.c.reached(err)
+		a.keep(c)
+		if giveUp.IsZero() && (stopping.Err() != nil || !errors.Is(err, ErrUnreachable)) {
+			giveUp = time.Now().Add(drainFor)
+		}
+		if c.Age >= c.Life-Margin(c.Life) || !giveUp.IsZero() && time.Now().After(giveUp) {
+			a.c.log.Error("token lost: it could not be stored", "account", a.name, "fence", c.Attempt.Fence, "error", err)
+			return fmt.Errorf("commit %q: %w", a.name, err)
+		}
+		a.c.log.Warn("token not stored yet: trying again", "account", a.name, "fence", c.Attempt.Fence, "error", err)
+		time.Sleep(wait)
+	}
+}
+
+// storeOnce is one try of a commit, bounded also where the store's own
+// time-outs are long.
+func (a *Account) storeOnce(ctx context.Context, c Commit) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.c.cfg.LockLife)
+	defer cancel()
+	return a.c.store.Commit(ctx, a.name, c)
+}
+
+// keep takes over a token that the store does not have yet.
+func (a *Account) keep(c Commit) {
+	now := time.Now()
+	issued := now.Add(-c.Age).Round(0)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.installLocked(Record{
+		Token: c.Token, Generation: c.Attempt.Fence,
+		IssuedAt: issued, ExpiresAt: issued.Add(c.Life),
+		TTL: c.Life - c.Age - Margin(c.Life),
+	}, now)
+	a.settledLocked(now)
+}
+
+func (a *Account) committed(r Record, c Commit) {
+	a.c.observe(Observation{Kind: Fetched, Account: a.name, Reason: c.Reason, Took: c.Took})
+	a.c.observe(Observation{Kind: Committed, Account: a.name, Reason: c.Reason})
+	a.c.log.Info("token refreshed", "account", a.name, "reason", c.Reason, "generation", r.Generation,
+		"ttl", r.TTL, "took", c.Took, "calls_today", c.Attempt.CallsToday)
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.installLocked(r, now)
+	k := &a.known
+	k.closeAttempt(c.Attempt.Fence)
+	k.retryAt, k.notBefore = time.Time{}, time.Time{}
+	k.restore = false
+	a.settledLocked(now)
+}
+
+// fail records how an attempt ended without a token.
+func (a *Account) fail(ctx context.Context, attempt Attempt, r refreshing, cause error, took time.Duration) error {
+	fetch := asFetchError(cause)
+	a.mu.Lock()
+	left := a.recordLocked().TTL
+	a.mu.Unlock()
+	f := Fail{
+		Attempt: attempt, Reason: r.reason, Took: took, Calls: fetch.Calls,
+		RetryIn: backoff(fetch.Kind, attempt.Failures+1, fetch.RetryIn, left),
+		Failure: Failure{Kind: fetch.Kind, Code: fetch.Code, Message: fetch.Message, InARow: attempt.Failures + 1, Credential: credential(r.source)},
+	}
+	a.c.observe(Observation{Kind: Fetched, Account: a.name, Reason: r.reason, Took: took, Failure: &f.Failure, Err: cause})
+	a.logFailure(f)
+	err := a.recordFailure(ctx, f)
+	if err != nil { // the attempt is open: it gets overdue by itself
+		a.c.log.Warn("failure not recorded", "account", a.name, "error", err)
+	}
+
+	now := time.Now()
+	f.Failure.At, f.Failure.RetryAt = now, now.Add(f.RetryIn)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.setFailureLocked(&f.Failure, now, now)
+	if f.Failure.Kind == FailedUnknown || err != nil {
+		a.known.lookDue = true
+	} else {
+		a.known.closeAttempt(attempt.Fence)
+	}
+	return failureError(a.name, &f.Failure)
+}
+
+func asFetchError(err error) *FetchError {
+	var fetch *FetchError
+	if errors.As(err, &fetch) {
+		return fetch
+	}
+	return &FetchError{Kind: FailedUnknown, Message: err.Error(), Calls: 1}
+}
+
+// recordFailure tries a few times: the others wait for the word.
+func (a *Account) recordFailure(ctx context.Context, f Fail) error {
+	var err error
+	for wait := storeRetryFirst; wait < time.Second; wait *= 3 {
+		tryCtx, cancel := context.WithTimeout(ctx, a.c.cfg.LockLife)
+		err = a.c.store.Fail(tryCtx, a.name, f)
+		cancel()
+		if err == nil || !errors.Is(err, ErrUnreachable) {
+			return err
+		}
+		time.Sleep(wait)
+	}
+	return err
+}
+
+func (a *Account) logFailure(f Fail) {
+	args := []any{"account", a.name, "reason", f.Reason, "kind", f.Failure.Kind, "code", f.Failure.Code,
+		"error", f.Failure.Message, "failures", f.Failure.InARow, "retry_in", f.RetryIn, "took", f.Took}
+	if f.Failure.Kind == FailedRefused {
+		a.c.log.Error("the issuer refuses: somebody has to mend it", args...)
+		return
+	}
+	a.c.log.Warn("no token from the source", args...)
+}

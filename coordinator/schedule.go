@@ -1,0 +1,70 @@
+package coordinator
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// This file is arithmetic only: no clock, no state.
+
+const (
+	backoffFirst = time.Second
+	backoffFloor = time.Minute      // what the back-off may always grow to
+	backoffCeil  = 30 * time.Minute // however long the current token still lives
+	refusedRetry = 5 * time.Minute
+	laterRetry   = time.Minute
+	maxSpread    = 2 * time.Second
+)
+
+// age is how long ago r was issued, at the moment its TTL was measured.
+func (r Record) age() time.Duration { return r.Life() - Margin(r.Life()) - r.TTL }
+
+// refreshIn returns how long after r's TTL was measured the schedule wants a
+// new token: when the source asked for it, otherwise at the age every or half
+// the life, whichever is less. Negative: it should have been.
+func (r Record) refreshIn(every time.Duration) time.Duration {
+	at := min(every, r.Life()/2)
+	if !r.RefreshAt.IsZero() {
+		at = r.RefreshAt.Sub(r.IssuedAt)
+	}
+	return at - r.age()
+}
+
+// spread returns a random delay that keeps the refreshers of a fleet from
+// coming for the lock in the same instant. It is drawn anew for each round.
+func spread(every time.Duration) time.Duration {
+	return randUpTo(min(every/20, maxSpread))
+}
+
+// backoff returns how long nobody asks the source on schedule after a failure:
+// the issuer's word if there is one, else by kind. failures counts this one;
+// left is how long the current token may still be served (0: there is none):
+// the longer, the less the hurry.
+func backoff(kind FailureKind, failures int, issuers, left time.Duration) time.Duration {
+	if issuers > 0 {
+		return issuers
+	}
+	switch kind {
+	case FailedRefused:
+		return jitter(refusedRetry)
+	case FailedLater:
+		return jitter(laterRetry)
+	}
+	ceil := min(max(left/4, backoffFloor), backoffCeil)
+	wait := ceil
+	if doublings := max(failures, 1) - 1; doublings < 16 {
+		wait = min(backoffFirst<<doublings, ceil)
+	}
+	return wait/2 + randUpTo(wait/2)
+}
+
+// jitter returns d with up to a tenth more or less.
+func jitter(d time.Duration) time.Duration { return d - d/10 + randUpTo(d/5) }
+
+// randUpTo returns a random duration in [0, d].
+func randUpTo(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return rand.N(d + 1)
+}

@@ -1,0 +1,305 @@
+package coordinator
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// scheduler is the one goroutine (with a few for reading) that looks after all
+// accounts of a running coordinator: a heap of the times at which one of them
+// needs something.
+//
+// Lock order: Account.mu before scheduler.mu.
+type scheduler struct {
+	c    *Coordinator
+	kick chan struct{} // capacity 1: something is due earlier than thought
+
+	mu    sync.Mutex // guards what follows, and wake and index of every account
+	heap  wakeHeap
+	ready []*Account // due, waiting for a slot
+}
+
+const (
+	probeEvery = 500 * time.Millisecond // how soon a store that lost its data is noticed
+	pollGrid   = 250 * time.Millisecond // polls are gathered on it, to read many at once
+	loadChunk  = 256
+	maxLoads   = 4
+	longTime   = time.Hour
+)
+
+func newScheduler(c *Coordinator) *scheduler {
+	return &scheduler{c: c, kick: make(chan struct{}, 1)}
+}
+
+// at has the account looked at then, instead of whatever was said before.
+func (s *scheduler) at(a *Account, t time.Time) {
+	if !s.c.running.Load() {
+		return
+	}
+	s.mu.Lock()
+	a.wake = t
+	if a.index < 0 {
+		heap.Push(&s.heap, a)
+	} else {
+		heap.Fix(&s.heap, a.index)
+	}
+	first := a.index == 0
+	s.mu.Unlock()
+	if first {
+		s.poke()
+	}
+}
+
+func (s *scheduler) poke() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (s *scheduler) remove(a *Account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.index >= 0 {
+		heap.Remove(&s.heap, a.index)
+	}
+}
+
+// pollAfter returns when an account that was read now is read again.
+func (s *scheduler) pollAfter(now time.Time) time.Time {
+	return now.Add(jitter(s.c.cfg.PollEvery)).Truncate(pollGrid)
+}
+
+// run looks after the accounts until ctx ends.
+func (s *scheduler) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.probe(ctx) })
+	loads := make(chan struct{}, maxLoads)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.kick:
+		case <-timer.C:
+		}
+		due, next := s.pop(time.Now())
+		for chunk := range chunks(s.attend(due), loadChunk) {
+			select {
+			case loads <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			wg.Go(func() {
+				defer func() { <-loads }()
+				s.load(ctx, chunk)
+			})
+		}
+		s.launch()
+		timer.Reset(time.Until(next))
+	}
+}
+
+// chunks yields s in pieces of at most n.
+func chunks(s []*Account, n int) func(func([]*Account) bool) {
+	return func(yield func([]*Account) bool) {
+		for len(s) > 0 {
+			k := min(n, len(s))
+			if !yield(s[:k]) {
+				return
+			}
+			s = s[k:]
+		}
+	}
+}
+
+// pop takes out what is due and says when the next is.
+func (s *scheduler) pop(now time.Time) (due []*Account, next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.heap) > 0 && !s.heap[0].wake.After(now) {
+		due = append(due, heap.Pop(&s.heap).(*Account))
+	}
+	if len(s.heap) == 0 {
+		return due, now.Add(longTime)
+	}
+	return due, s.heap[0].wake
+}
+
+// attend decides what each of the accounts needs and returns those that have
+// to be read from the store.
+func (s *scheduler) attend(due []*Account) (read []*Account) {
+	now := time.Now()
+	down := s.c.down.Load()
+	for _, a := range due {
+		a.mu.Lock()
+		if !a.usableLocked(now) && a.hot.Swap(nil) != nil {
+			s.c.log.Warn("token expired", "account", a.name, "generation", a.held.Generation)
+			a.broadcastLocked()
+		}
+		switch {
+		case a.removed:
+		case down != nil && now.Before(down.until):
+			s.at(a, down.until.Add(randUpTo(outagePause/5)))
+		case a.flight: // it settles the account when it ends
+		case a.known.lookDue, !now.Before(a.known.nextPoll):
+			read = append(read, a)
+		case a.cfg.Source != nil && (a.known.restore || s.dueNow(a, now)):
+			s.mu.Lock()
+			s.ready = append(s.ready, a)
+			s.mu.Unlock()
+		default:
+			s.at(a, later(a.wakeLocked(now), now.Add(time.Millisecond)))
+		}
+		a.mu.Unlock()
+	}
+	return read
+}
+
+func (s *scheduler) dueNow(a *Account, now time.Time) bool {
+	reason := a.dueLocked(now)
+	return reason != "" && !now.Before(a.allowedLocked(reason))
+}
+
+// launch starts flights for those that are ready, as far as there are slots.
+func (s *scheduler) launch() {
+	for {
+		s.mu.Lock()
+		if len(s.ready) == 0 {
+			s.ready = nil // a burst's array is not kept
+			s.mu.Unlock()
+			return
+		}
+		select {
+		case s.c.slots <- struct{}{}:
+		default:
+			s.mu.Unlock()
+			return // a slot that is given back pokes
+		}
+		a := s.ready[0]
+		s.ready = s.ready[1:]
+		s.mu.Unlock()
+
+		a.mu.Lock()
+		if a.flight || a.removed {
+			a.mu.Unlock()
+			<-s.c.slots
+			continue
+		}
+		a.flight = true
+		a.mu.Unlock()
+		s.c.flights.Go(func() { a.fly(true) }) // waited for by Run
+	}
+}
+
+// load reads accounts from the store in one go.
+func (s *scheduler) load(ctx context.Context, accounts []*Account) {
+	names := make([]string, len(accounts))
+	for i, a := range accounts {
+		names[i] = a.name
+	}
+	states, err := s.c.store.Load(ctx, names...)
+	s.c.reached(err)
+	if err != nil && !errors.Is(err, ErrUnreachable) && len(accounts) > 1 {
+		for i := range accounts { // one of them is bad: find out which
+			s.load(ctx, accounts[i:i+1])
+		}
+		return
+	}
+	for i, a := range accounts {
+		a.mu.Lock()
+		if err != nil {
+			a.loadFailedLocked(err)
+		} else {
+			a.absorbLocked(states[i])
+		}
+		a.mu.Unlock()
+	}
+}
+
+// loadFailedLocked keeps what is known and tries again.
+func (a *Account) loadFailedLocked(err error) {
+	now := time.Now()
+	if !errors.Is(err, ErrUnreachable) {
+		a.c.log.Error("the store's record cannot be read", "account", a.name, "error", err)
+		a.known.lookDue = false
+		a.known.nextPoll = now.Add(jitter(a.c.cfg.PollEvery / 10))
+		a.known.notBefore = a.known.nextPoll
+		a.endLocked(err)
+		a.settledLocked(now)
+		return
+	}
+	a.c.schedule.at(a, now.Add(jitter(outagePause)))
+}
+
+// probe reads one account at random twice a second. A store that lost its
+// data says nothing of it; this is how a refresher finds out.
+func (s *scheduler) probe(ctx context.Context) {
+	for sleep(ctx, jitter(probeEvery)) {
+		a := s.random()
+		if a == nil || !s.c.connected.Load() {
+			continue
+		}
+		a.mu.Lock()
+		worth := a.cfg.Source != nil && !a.flight && !a.known.lookDue && a.usableLocked(time.Now())
+		a.mu.Unlock()
+		if !worth {
+			continue
+		}
+		states, err := s.c.store.Load(ctx, a.name)
+		if err != nil {
+			continue // the subscription notices, or the poll
+		}
+		a.mu.Lock()
+		a.absorbLocked(states[0])
+		lost := a.known.restore
+		a.mu.Unlock()
+		if lost {
+			s.c.log.Warn("the store has lost data: reading all accounts again", "account", a.name)
+			for _, other := range s.c.Accounts() {
+				s.c.lookAt([]string{other.name})
+			}
+		}
+	}
+}
+
+// random returns one of the accounts, nil if there is none.
+func (s *scheduler) random() *Account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.heap) == 0 {
+		return nil
+	}
+	return s.heap[rand.IntN(len(s.heap))]
+}
+
+// wakeHeap implements heap.Interface.
+type wakeHeap []*Account
+
+func (h wakeHeap) Len() int           { return len(h) }
+func (h wakeHeap) Less(i, j int) bool { return h[i].wake.Before(h[j].wake) }
+func (h wakeHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *wakeHeap) Push(x any) {
+	a := x.(*Account)
+	a.index = len(*h)
+	*h = append(*h, a)
+}
+
+func (h *wakeHeap) Pop() any {
+	old := *h
+	a := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	a.index = -1
+	return a
+}

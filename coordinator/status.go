@@ -1,0 +1,40 @@
+package coordinator
+
+import "time"
+
+// Status is what this process knows of an account, from memory. Instants are
+// of this machine's clock.
+type Status struct {
+	Name        string
+	Role        Role
+	Record      Record // Generation 0: none; TTL as it is now, 0 once it has ended
+	Stale       bool
+	NextRefresh time.Time // when one is due; zero: not known
+	Failure     *Failure  // the last one; InARow 0: it is over
+	CallsToday  int       // as of the last reading
+	Limits      Limits
+	Conflicts   int
+	OpenCalls   int    // attempts nobody has settled
+	Holder      string // of the lock, as of the last reading
+	LastRead    bool   // the store has been read at all
+}
+
+// Status returns what is known without asking the store.
+func (a *Account) Status() Status {
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := Status{
+		Name: a.name, Role: a.roleLocked(), Limits: a.limitsLocked(),
+		Failure: a.known.failure, CallsToday: a.known.callsToday, Conflicts: a.known.conflicts,
+		OpenCalls: len(a.known.open), Holder: a.known.holder, LastRead: a.looks > 0,
+		Stale: !a.c.connected.Load(),
+	}
+	if a.held == nil {
+		return s
+	}
+	s.Record = a.held.Record
+	s.Record.TTL = max(a.held.until.Sub(now), 0)
+	s.NextRefresh = a.held.refreshAt.Round(0)
+	return s
+}

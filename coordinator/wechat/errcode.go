@@ -1,0 +1,125 @@
+package wechat
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Class is what an errcode of the token endpoints means for a client.
+type Class struct {
+	Code int
+	Kind coordinator.FailureKind
+
+	// RetryIn is how long WeChat makes one wait. Zero: it does not say.
+	RetryIn time.Duration
+
+	// UntilMidnight: until the next midnight, UTC+8, when the daily quota is
+	// whole again.
+	UntilMidnight bool
+
+	Meaning string // what WeChat says with it
+	Hint    string // what to do about it; "" for nothing but waiting
+}
+
+// Codes that the package does more with than looking them up.
+const (
+	codeSystemBusy    = -1
+	codeBadCredential = 40001
+	codeBadToken      = 40014
+	codeExpired       = 42001
+	codeNotListed     = 40164
+	codeDailyQuota    = 45009
+)
+
+// Classify returns the class of an errcode that a token endpoint answered. A
+// code that is not in Codes surely means as well that nothing was issued: the
+// class says to try again.
+func Classify(code int) Class {
+	i, found := slices.BinarySearchFunc(classes(), code, func(c Class, code int) int { return c.Code - code })
+	if !found {
+		return Class{
+			Code:    code,
+			Kind:    coordinator.FailedBusy,
+			Meaning: "an errcode that is not known of the token endpoints",
+			Hint:    "look it up in WeChat's documentation",
+		}
+	}
+	return classes()[i]
+}
+
+// Codes returns every errcode that is known of the token endpoints, in order.
+func Codes() []Class { return classes() }
+
+// classes is the table behind Classify. It follows WeChat's lists for
+// getAccessToken and getStableAccessToken, old and new, and what clients have
+// seen besides.
+func classes() []Class {
+	const (
+		busy    = coordinator.FailedBusy
+		later   = coordinator.FailedLater
+		refused = coordinator.FailedRefused
+
+		confirm = "the administrator must confirm this address in WeChat, or add it to the IP whitelist"
+	)
+	return []Class{ // sorted by code
+		{Code: codeSystemBusy, Kind: busy, Meaning: "WeChat is busy"},
+		{Code: codeBadCredential, Kind: refused, Meaning: "the AppSecret is wrong",
+			Hint: "set the AppSecret that the WeChat console gave last"},
+		{Code: 40002, Kind: refused, Meaning: "the grant_type is wrong",
+			Hint: "something between here and WeChat changes the request"},
+		{Code: 40013, Kind: refused, Meaning: "the AppID is not known",
+			Hint: "check the AppID; capitals matter"},
+		{Code: 40125, Kind: refused, Meaning: "the AppSecret is wrong",
+			Hint: "set the AppSecret that the WeChat console gave last"},
+		{Code: codeNotListed, Kind: refused, Meaning: "this address is not on the account's IP whitelist",
+			Hint: "add the address to the IP whitelist in the WeChat console; it takes effect within 10 minutes"},
+		{Code: 40243, Kind: refused, Meaning: "the AppSecret is frozen",
+			Hint: "unfreeze the AppSecret in the WeChat console"},
+		{Code: 41002, Kind: refused, Meaning: "the AppID is missing",
+			Hint: "set the AppID; if it is set, something between here and WeChat changes the request"},
+		{Code: 41004, Kind: refused, Meaning: "the AppSecret is missing",
+			Hint: "set the AppSecret; if it is set, something between here and WeChat changes the request"},
+		{Code: 43002, Kind: refused, Meaning: "the request must be a POST",
+			Hint: "something between here and WeChat changes the request"},
+		{Code: 43003, Kind: refused, Meaning: "the request must come by HTTPS",
+			Hint: "let the API base URL begin with https"},
+		{Code: codeDailyQuota, Kind: later, UntilMidnight: true, Meaning: "the daily quota is used up",
+			Hint: "find who else asks for tokens; clear_quota/v2 lifts it, ten times a month"},
+		{Code: 45011, Kind: later, RetryIn: time.Minute, Meaning: "the quota of this minute is used up"},
+		{Code: 47001, Kind: refused, Meaning: "the request cannot be parsed",
+			Hint: "something between here and WeChat changes the request"},
+		{Code: 48001, Kind: refused, Meaning: "the account may not use this interface",
+			Hint: "check the account's kind and its permissions in the WeChat console"},
+		{Code: 48004, Kind: refused, Meaning: "the interface is barred for a violation of WeChat's rules",
+			Hint: "see the messages in the WeChat console"},
+		{Code: 48017, Kind: refused, Meaning: "this access address of WeChat was retired",
+			Hint: "use WeChat's host name instead of a pinned address"},
+		{Code: 50004, Kind: refused, Meaning: "the account may not get tokens, perhaps as a punishment",
+			Hint: "see the messages in the WeChat console"},
+		{Code: 50007, Kind: refused, Meaning: "the account is frozen",
+			Hint: "see the messages in the WeChat console"},
+		{Code: 61004, Kind: refused, Meaning: "this address is not registered for the account",
+			Hint: "add the address to the IP whitelist in the WeChat console"},
+		{Code: 61024, Kind: refused, Meaning: "the AppID is that of a third-party platform",
+			Hint: "such an account gets its tokens by api_component_token, which this source does not do"},
+		{Code: 89501, Kind: refused, Meaning: "this address awaits the administrator's confirmation", Hint: confirm},
+		{Code: 89502, Kind: refused, Meaning: "this address awaits the administrator's confirmation", Hint: confirm},
+		{Code: 89503, Kind: refused, Meaning: "a call from this address needs the administrator's confirmation", Hint: confirm},
+		{Code: 89504, Kind: refused, Meaning: "this address awaits the administrator's confirmation", Hint: confirm},
+		{Code: 89505, Kind: refused, Meaning: "this address awaits the administrator's confirmation", Hint: confirm},
+		{Code: 89506, Kind: refused, RetryIn: 24 * time.Hour,
+			Meaning: "the administrator refused this address repeatedly: locked for 24 hours", Hint: confirm},
+		{Code: 89507, Kind: refused, RetryIn: time.Hour,
+			Meaning: "the administrator refused this address: locked for an hour", Hint: confirm},
+	}
+}
+
+// IsTokenRejected reports whether a business call that was answered with this
+// errcode would do better with a newer token: 40001 (superseded, or never
+// one), 40014 (the same by WeChat's tables) and 42001 (past its end). 42007,
+// which sounds like it, asks a user to authorise again.
+func IsTokenRejected(code int) bool {
+	return code == codeBadCredential || code == codeBadToken || code == codeExpired
+}

@@ -1,0 +1,154 @@
+package wechat
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Error is an errcode that WeChat answered.
+type Error struct {
+	Code    int
+	Message string // errmsg, fit for a log line: one line, bounded, without secret and token
+	RID     string // WeChat's number for the request, to look it up; "" if none
+	Status  int    // the HTTP status, nearly always 200
+
+	// Address is what WeChat saw the request come from, where it says so
+	// (40164). It is what belongs on the whitelist.
+	Address string
+}
+
+// Error returns the code and WeChat's words.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return fmt.Sprintf("errcode %d", e.Code)
+	}
+	return fmt.Sprintf("errcode %d: %s", e.Code, e.Message)
+}
+
+// SeenAddress returns the address that WeChat saw a refused request come from,
+// if err holds one.
+func SeenAddress(err error) (string, bool) {
+	var e *Error
+	if errors.As(err, &e) && e.Address != "" {
+		return e.Address, true
+	}
+	return "", false
+}
+
+func newError(code int, message string, status int) *Error {
+	e := &Error{Code: code, Message: oneLine(message), Status: status}
+	if m := ridPattern().FindStringSubmatch(message); m != nil {
+		e.RID = m[1]
+	}
+	if code == codeNotListed {
+		e.Address = seenAddress(message)
+	}
+	return e
+}
+
+// text says it in words: WeChat's own if there are any, and what to do.
+func (e *Error) text(c Class) string {
+	words := e.Message
+	if words == "" {
+		words = c.Meaning
+	}
+	if c.Hint == "" {
+		return words
+	}
+	return words + "; " + c.Hint
+}
+
+// seenAddress finds the address in the errmsg of a 40164, of any year: 
+// "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist rid: ..".
+func seenAddress(message string) string {
+	m := addressPattern().FindStringSubmatch(message)
+	for _, candidate := range m[min(1, len(m)):] {
+		if a, err := netip.ParseAddr(candidate); err == nil {
+			return a.Unmap().String()
+		}
+	}
+	return ""
+}
+
+func addressPattern() *regexp.Regexp {
+	return regexp.MustCompile(`invalid ip (\S+?)(?: ipv6 (\S+?))?, not in whitelist`)
+}
+
+func ridPattern() *regexp.Regexp {
+	return regexp.MustCompile(`\brid: ([0-9a-fA-F]+-[0-9a-fA-F]+-[0-9a-fA-F]+)`)
+}
+
+// maxMessage bounds the words of others in our logs, in characters.
+const maxMessage = 300
+
+// oneLine makes somebody else's words fit for a log line.
+func oneLine(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	if utf8.RuneCountInString(s) > maxMessage {
+		s = string([]rune(s)[:maxMessage]) + "..."
+	}
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
+	return strings.TrimSpace(s)
+}
+
+// scrub takes secrets out of s, in the forms in which a URL or an echoing
+// server may show them, and the password out of any URL.
+func scrub(s string, secrets ...string) string {
+	for _, secret := range secrets {
+		if secret == "" {
+			continue
+		}
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
+			s = strings.ReplaceAll(s, form, "[redacted]")
+		}
+	}
+	if strings.Contains(s, "://") && strings.Contains(s, "@") {
+		s = regexp.MustCompile(`://[^/@\s]*@`).ReplaceAllString(s, "://[redacted]@")
+	}
+	return s
+}
+
+// cleanError returns err without the URL that a *url.Error carries and without
+// the secrets. If they were deeper in it, nothing of err but its clean text is
+// left: whoever unwraps it must not find them either.
+func cleanError(err error, secrets ...string) error {
+	for {
+		var withURL *url.Error
+		if !errors.As(err, &withURL) {
+			break
+		}
+		err = withURL.Err
+	}
+	text := err.Error()
+	if clean := scrub(text, secrets...); clean != text {
+		return &scrubbedError{text: clean, timeout: errorIsTimeout(err)}
+	}
+	return err
+}
+
+// scrubbedError stands for an error whose text gave something away.
+type scrubbedError struct {
+	text    string
+	timeout bool
+}
+
+func (e *scrubbedError) Error() string { return e.text }
+
+// Timeout lets net.Error's users see what they would have seen.
+func (e *scrubbedError) Timeout() bool { return e.timeout }
+
+func errorIsTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
