@@ -27,6 +27,8 @@ type reply struct {
 	status int
 	header http.Header
 	body   []byte
+
+	secrets []string // what must not be repeated from the answer
 }
 
 // grant is a token as WeChat gave it.
@@ -53,7 +55,7 @@ func (r reply) grant() (grant, *Error, error) {
 	case a.code != 0 && r.unknowable():
 		return grant{}, nil, fmt.Errorf("HTTP status %d and %w", r.status, &Error{Code: a.code, Status: r.status})
 	case a.code != 0:
-		return grant{}, newError(a.code, a.message, r.status), nil
+		return grant{}, newError(a.code, scrub(a.message, r.secrets...), r.status), nil
 	case r.status != http.StatusOK:
 		return grant{}, nil, fmt.Errorf("HTTP status %d", r.status)
 	}

@@ -37,7 +37,8 @@ const (
 // code that is not in Codes surely means as well that nothing was issued: the
 // class says to try again.
 func Classify(code int) Class {
-	i, found := slices.BinarySearchFunc(classes(), code, func(c Class, code int) int { return c.Code - code })
+	known := classes()
+	i, found := slices.BinarySearchFunc(known, code, func(c Class, code int) int { return c.Code - code })
 	if !found {
 		return Class{
 			Code:    code,
@@ -46,7 +47,7 @@ func Classify(code int) Class {
 			Hint:    "look it up in WeChat's documentation",
 		}
 	}
-	return classes()[i]
+	return known[i]
 }
 
 // Codes returns every errcode that is known of the token endpoints, in order.

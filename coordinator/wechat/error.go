@@ -64,7 +64,7 @@ func (e *Error) text(c Class) string {
 	return words + "; " + c.Hint
 }
 
-// seenAddress finds the address in the errmsg of a 40164, of any year: 
+// seenAddress finds the address in the errmsg of a 40164, of any year:
 // "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist rid: ..".
 func seenAddress(message string) string {
 	m := addressPattern().FindStringSubmatch(message)

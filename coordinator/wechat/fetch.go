@@ -160,6 +160,7 @@ func (f *fetch) call(ctx context.Context, m mode) (grant, *coordinator.FetchErro
 
 // judge turns an answer into a token or a failure.
 func (f *fetch) judge(m mode, r reply) (grant, *coordinator.FetchError) {
+	r.secrets = []string{f.source.secret, f.asked.Current.Reveal()}
 	g, refusal, err := r.grant()
 	switch {
 	case err != nil:
@@ -185,7 +186,6 @@ func (f *fetch) judge(m mode, r reply) (grant, *coordinator.FetchError) {
 
 // refused is the failure for an errcode.
 func (f *fetch) refused(r reply, e *Error) *coordinator.FetchError {
-	e.Message = scrub(e.Message, f.source.secret, f.asked.Current.Reveal())
 	class := Classify(e.Code)
 	failure := &coordinator.FetchError{
 		Kind:    class.Kind,

@@ -1,0 +1,56 @@
+package wechat
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+)
+
+// bodies gives a request's body out twice, where that can be done.
+type bodies struct {
+	first  io.ReadCloser // nil: the request has none
+	repeat func() (io.ReadCloser, error)
+}
+
+func (b bodies) again() bool { return b.repeat != nil }
+
+// newBodies takes over req.Body: whoever gets first closes it.
+func newBodies(req *http.Request) (bodies, error) {
+	switch {
+	case req.Body == nil || req.Body == http.NoBody:
+		return bodies{repeat: func() (io.ReadCloser, error) { return nil, nil }}, nil
+	case req.GetBody != nil:
+		return bodies{first: req.Body, repeat: req.GetBody}, nil
+	case req.ContentLength > maxRepeatable:
+		return bodies{first: req.Body}, nil
+	}
+	read, err := io.ReadAll(io.LimitReader(req.Body, maxRepeatable+1))
+	if err != nil {
+		closeBody(req)
+		return bodies{}, err
+	}
+	if len(read) > maxRepeatable {
+		rest := io.MultiReader(bytes.NewReader(read), req.Body)
+		return bodies{first: &rejoined{Reader: rest, Closer: req.Body}}, nil
+	}
+	closeBody(req)
+	// The length is known now also where it was not before: WeChat's gateway
+	// refuses chunked requests.
+	again := func() (io.ReadCloser, error) {
+		return knownLength{io.NopCloser(bytes.NewReader(read)), int64(len(read))}, nil
+	}
+	first, _ := again()
+	return bodies{first: first, repeat: again}, nil
+}
+
+// knownLength is a body held in memory.
+type knownLength struct {
+	io.ReadCloser
+	length int64
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}

@@ -1,0 +1,238 @@
+package wechat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Account is where Transport gets tokens and reports rejected ones. A
+// *coordinator.Account is one.
+type Account interface {
+	// Token returns the current token.
+	Token(ctx context.Context) (coordinator.Token, error)
+
+	// Invalidate reports that WeChat rejected a token, and returns the record
+	// that is current afterwards.
+	Invalidate(ctx context.Context, rejected coordinator.Token) (coordinator.Record, error)
+}
+
+// Transport is an http.RoundTripper for WeChat's business interfaces. It puts
+// the account's token into each request's query as access_token. When WeChat
+// rejects the token (see IsTokenRejected) it reports exactly that token and
+// repeats the call once with the next one, if the body can be had again: there
+// is none, it has GetBody, or it is at most 256 KiB long. Otherwise, and when
+// there is no other token, the caller gets WeChat's answer.
+//
+// The token goes nowhere but to https://*.weixin.qq.com and Hosts, and not
+// along with a redirect to another host. Only Account must be set:
+//
+//	client := &http.Client{Transport: &wechat.Transport{Account: account}}
+type Transport struct {
+	Account Account
+
+	// Base makes the calls; nil: http.DefaultTransport.
+	Base http.RoundTripper
+
+	// Hosts ("host" or "host:port") may be sent the token besides WeChat's
+	// own, also by plain HTTP: a sandbox, a proxy.
+	Hosts []string
+}
+
+const (
+	tokenParameter = "access_token"
+
+	// maxRepeatable is the longest body kept in memory for a second try.
+	maxRepeatable = 256 << 10
+
+	// maxPeek bounds what is read of an answer to see whether it is an
+	// errcode. Longer ones are passed on as they are.
+	maxPeek = 8 << 10
+)
+
+// RoundTrip implements http.RoundTripper.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if leavesHost(req) {
+		return t.base().RoundTrip(req) // what it redirects to needs no token
+	}
+	if err := t.check(req); err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	token, err := t.Account.Token(req.Context())
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	bodies, err := newBodies(req)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := t.try(req, token, bodies.first)
+	if err != nil || !bodies.again() || !rejected(resp) {
+		return resp, err
+	}
+	record, err := t.Account.Invalidate(req.Context(), token)
+	if err != nil || record.Token.IsZero() || record.Token.Equal(token) {
+		return resp, nil // WeChat's answer says more than we could
+	}
+	body, err := bodies.repeat()
+	if err != nil {
+		return resp, nil
+	}
+	_ = resp.Body.Close()
+	return t.try(req, record.Token, body)
+}
+
+func (t *Transport) base() http.RoundTripper {
+	if t.Base != nil {
+		return t.Base
+	}
+	return http.DefaultTransport
+}
+
+// check refuses to send a token to somebody else.
+func (t *Transport) check(req *http.Request) error {
+	if slices.Contains(t.Hosts, req.URL.Host) || slices.Contains(t.Hosts, req.URL.Hostname()) {
+		return nil
+	}
+	if !isWeixin(req.URL.Hostname()) {
+		return fmt.Errorf("wechat: %s may not be sent a token: it is neither WeChat's nor listed in Transport.Hosts", req.URL.Host)
+	}
+	if req.URL.Scheme != "https" {
+		return fmt.Errorf("wechat: a token may be sent to %s by https only", req.URL.Host)
+	}
+	return nil
+}
+
+func isWeixin(hostname string) bool {
+	hostname = strings.ToLower(hostname)
+	return hostname == "weixin.qq.com" || strings.HasSuffix(hostname, ".weixin.qq.com")
+}
+
+// leavesHost reports whether an http.Client made req to follow a redirect away
+// from the host it was sent to.
+func leavesHost(req *http.Request) bool {
+	for r := req; r.Response != nil && r.Response.Request != nil; r = r.Response.Request {
+		if from := r.Response.Request.URL; from.Host != req.URL.Host || from.Scheme != req.URL.Scheme {
+			return true
+		}
+	}
+	return false
+}
+
+// try makes the call with one token. The request it was given stays as it was:
+// the token is in a copy only, which nobody but Base sees.
+func (t *Transport) try(req *http.Request, token coordinator.Token, body io.ReadCloser) (*http.Response, error) {
+	out := req.Clone(req.Context())
+	out.URL.RawQuery = withToken(req.URL.RawQuery, token)
+	if body != nil {
+		out.Body = body
+		out.GetBody = nil
+	}
+	if known, ok := body.(knownLength); ok {
+		out.ContentLength = known.length
+		out.TransferEncoding = nil
+	}
+	resp, err := t.base().RoundTrip(out)
+	if err != nil {
+		return nil, cleanError(err, token.Reveal())
+	}
+	resp.Request = req
+	hideToken(resp.Header, token)
+	return resp, nil
+}
+
+// withToken puts the token into a query, in the place of any other.
+func withToken(query string, token coordinator.Token) string {
+	kept := slices.DeleteFunc(strings.Split(query, "&"), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return pair == "" || name == tokenParameter
+	})
+	return strings.Join(append(kept, tokenParameter+"="+url.QueryEscape(token.Reveal())), "&")
+}
+
+// hideToken takes the token out of a redirect that repeats the query: the
+// client would take it wherever that leads, and into its errors.
+func hideToken(header http.Header, token coordinator.Token) {
+	location := header.Get("Location")
+	if location == "" {
+		return
+	}
+	if u, err := url.Parse(location); err == nil && u.RawQuery != "" {
+		q := u.Query()
+		if q.Has(tokenParameter) {
+			q.Del(tokenParameter)
+			u.RawQuery = q.Encode()
+			location = u.String()
+		}
+	}
+	header.Set("Location", scrub(location, token.Reveal()))
+}
+
+// rejected reports whether the answer is an errcode that rejects the token. It
+// leaves resp as if nothing had been read.
+func rejected(resp *http.Response) bool {
+	if resp.ContentLength > maxPeek || !mayBeJSON(resp.Header.Get("Content-Type")) {
+		return false
+	}
+	peeked, err := peekObject(resp.Body)
+	resp.Body = &rejoined{Reader: io.MultiReader(bytes.NewReader(peeked), failing{err}, resp.Body), Closer: resp.Body}
+	if !errors.Is(err, io.EOF) {
+		return false // too long, no object, or broken: not an errcode
+	}
+	a, err := parseAnswer(peeked)
+	return err == nil && IsTokenRejected(a.code)
+}
+
+// mayBeJSON reports whether an errcode may come under this content type:
+// WeChat sends JSON as text/plain, too. What is binary is not looked into.
+func mayBeJSON(contentType string) bool {
+	media, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	media = strings.TrimSpace(media)
+	return media == "" || strings.HasPrefix(media, "text/") ||
+		strings.HasSuffix(media, "json") || strings.HasSuffix(media, "javascript")
+}
+
+// peekObject reads r while what comes may be a short JSON object. The error is
+// io.EOF when it read all of it, nil when there may be more.
+func peekObject(r io.Reader) ([]byte, error) {
+	buf := make([]byte, 0, 1024)
+	for len(buf) < maxPeek {
+		buf = slices.Grow(buf, 512)
+		n, err := r.Read(buf[len(buf):min(cap(buf), maxPeek)])
+		buf = buf[:len(buf)+n]
+		if err != nil {
+			return buf, err
+		}
+		if begin := bytes.TrimSpace(buf); len(begin) > 0 && begin[0] != '{' {
+			return buf, nil
+		}
+	}
+	return buf, nil
+}
+
+// rejoined is a body of which something was read already.
+type rejoined struct {
+	io.Reader
+	io.Closer
+}
+
+// failing gives the error that came while peeking to the one who reads on. An
+// end, or none, lets the body itself speak.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) {
+	if f.err == nil {
+		return 0, io.EOF
+	}
+	return 0, f.err
+}
