@@ -1,0 +1,210 @@
+package seal
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+
+	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
+)
+
+// maxFile is how long a key file may be; a hundred keys are 6 KB.
+const maxFile = 1 << 20
+
+// Keyring is the keys of a key file: the first seals, all open. To rotate,
+// put a new line on top, reload every process, and take the old line out when
+// each account has been refreshed since. It is safe for concurrent use.
+type Keyring struct {
+	name string // what errors call the file
+	path string // "" if the keys did not come from a file
+	log  *slog.Logger
+	keys atomic.Pointer[keys]
+}
+
+// keys is immutable: Reload replaces it whole.
+type keys struct {
+	first key
+	byKid map[string][]byte
+	kids  []string // in the file's order
+}
+
+type key struct {
+	kid   string
+	bytes []byte
+}
+
+// Load reads a key file: one key a line, "kid:base64 of 32 bytes"; empty lines
+// and lines that begin with # are skipped. A file that others may read is a
+// warning in log, not an error: containers mount secrets so. A nil log
+// discards.
+func Load(path string, log *slog.Logger) (*Keyring, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	k := &Keyring{name: path, path: path, log: log}
+	if err := k.Reload(); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Parse makes a keyring of a key file's content; name stands for the file in
+// errors.
+func Parse(name string, content []byte) (*Keyring, error) {
+	parsed, err := parse(name, content)
+	if err != nil {
+		return nil, err
+	}
+	k := &Keyring{name: name}
+	k.keys.Store(parsed)
+	return k, nil
+}
+
+// Reload reads the key file again and puts its keys in place of the old ones
+// in one step. After an error the old ones stay. A keyring that came of Parse
+// stays as it is.
+func (k *Keyring) Reload() error {
+	if k.path == "" {
+		return nil
+	}
+	content, err := k.read()
+	if err != nil {
+		return fmt.Errorf("seal key file: %w", err)
+	}
+	parsed, err := parse(k.name, content)
+	if err != nil {
+		return err
+	}
+	k.keys.Store(parsed)
+	return nil
+}
+
+// Kids returns the names of the keys in the file's order, for people.
+func (k *Keyring) Kids() string { return strings.Join(k.keys.Load().kids, ", ") }
+
+func (k *Keyring) read() ([]byte, error) {
+	f, err := os.Open(k.path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("%s is a directory", k.path)
+	}
+	if mode := info.Mode().Perm(); mode&0o004 != 0 {
+		k.log.Warn("everybody on this machine may read the seal key file; chmod o-r it",
+			"file", k.path, "mode", mode.String())
+	}
+	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(content) > maxFile {
+		err = fmt.Errorf("%s is longer than %d bytes: that is no key file", k.path, maxFile)
+	}
+	return content, err
+}
+
+func parse(name string, content []byte) (*keys, error) {
+	content = bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")) // editors on Windows write it
+	parsed := &keys{byKid: make(map[string][]byte)}
+	lines := make(map[string]int) // :: kid → the line it stands on
+	for i, line := range strings.Split(string(content), "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		next, err := parseLine(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", name, i+1, err)
+		}
+		if first, ok := lines[next.kid]; ok {
+			return nil, fmt.Errorf("%s:%d: key %q is on line %d already: give each key a name of its own", name, i+1, next.kid, first)
+		}
+		if twin := parsed.twin(next.bytes); twin != "" {
+			return nil, fmt.Errorf("%s:%d: key %q is the same key as %q on line %d: make a new one with `zhongkong keygen`",
+				name, i+1, next.kid, twin, lines[twin])
+		}
+		lines[next.kid] = i + 1
+		parsed.add(next)
+	}
+	if len(parsed.kids) == 0 {
+		return nil, fmt.Errorf("%s: no key in it: `zhongkong keygen` prints a line for it", name)
+	}
+	return parsed, nil
+}
+
+// parseLine must not repeat any part of a line that might be a key.
+func parseLine(line string) (key, error) {
+	kid, encoded, ok := strings.Cut(line, ":")
+	if !ok {
+		return key{}, errors.New(`no colon: a line is "kid:base64 of 32 bytes", as "zhongkong keygen" prints it`)
+	}
+	kid, encoded = strings.TrimSpace(kid), strings.TrimSpace(encoded)
+	if err := checkKid(kid); err != nil {
+		return key{}, err
+	}
+	raw, err := decode(encoded)
+	if err != nil {
+		return key{}, fmt.Errorf("key %q is not base64: %w", kid, err)
+	}
+	if len(raw) != jwe.KeySize {
+		return key{}, fmt.Errorf("key %q has %d bytes, must have %d: make one with `zhongkong keygen`", kid, len(raw), jwe.KeySize)
+	}
+	if subtle.ConstantTimeCompare(raw, make([]byte, jwe.KeySize)) == 1 {
+		return key{}, fmt.Errorf("key %q is all zeros: make one with `zhongkong keygen`", kid)
+	}
+	return key{kid, raw}, nil
+}
+
+// checkKid keeps to characters that every shell, log and JOSE library takes.
+// Its error does not repeat the name: in a line written the wrong way round it
+// is the key.
+func checkKid(kid string) error {
+	if kid == "" {
+		return errors.New("no key name before the colon")
+	}
+	if len(kid) > 40 {
+		return fmt.Errorf("the key's name has %d characters, at most 40", len(kid))
+	}
+	for _, c := range []byte(kid) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.':
+		default:
+			return errors.New("the key's name may have letters, digits, '-', '_' and '.' only")
+		}
+	}
+	return nil
+}
+
+// decode reads base64 in either alphabet, padded or not.
+func decode(s string) ([]byte, error) {
+	s = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(s, "="))
+	return base64.RawStdEncoding.Strict().DecodeString(s)
+}
+
+func (k *keys) add(next key) {
+	if len(k.kids) == 0 {
+		k.first = next
+	}
+	k.byKid[next.kid] = next.bytes
+	k.kids = append(k.kids, next.kid)
+}
+
+// twin returns the name of the key with the same bytes, "" if there is none.
+func (k *keys) twin(b []byte) string {
+	for kid, other := range k.byKid {
+		if subtle.ConstantTimeCompare(b, other) == 1 {
+			return kid
+		}
+	}
+	return ""
+}
