@@ -230,7 +230,7 @@ func (a *Account) replace(ctx context.Context, reason Reason, seen Fence) (Recor
 
 // snapshot returns h with its TTL as it is now.
 func (a *Account) snapshot(h *held) Snapshot {
-	s := Snapshot{Record: h.Record, Stale: a.c.running.Load() && !a.c.connected.Load() || a.c.down.Load() != nil}
+	s := Snapshot{Record: h.Record, Stale: a.c.stale()}
 	s.TTL = time.Until(h.until)
 	return s
 }
@@ -257,6 +257,15 @@ func (a *Account) remove() {
 	a.removed = true
 	a.hot.Store(nil)
 	a.broadcastLocked()
+}
+
+// follow has the account read once Run is under way, at the latest when the
+// subscription should have said so.
+func (a *Account) follow() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.known.lookDue = true
+	a.c.schedule.at(a, time.Now().Add(subscribeGrace))
 }
 
 // unfollow ends the trust in memory when Run ends.

@@ -28,8 +28,7 @@ type Coordinator struct {
 	connected atomic.Bool // notifications flow
 	down      atomic.Pointer[outage]
 
-	// flights counts the goroutines that refresh. Run and Drain wait for it.
-	flights sync.WaitGroup
+	flights flights // the goroutines that refresh; Run and Drain wait for them
 
 	mu       sync.RWMutex // guards what follows
 	accounts map[string]*Account
@@ -84,6 +83,9 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	c.stopping = ctx
 	c.mu.Unlock()
 
+	for _, a := range c.Accounts() {
+		a.follow()
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() { c.sub.Run(ctx) })      // ends with ctx
 	wg.Go(func() { c.schedule.run(ctx) }) // ends with ctx
@@ -94,7 +96,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	for _, a := range c.Accounts() {
 		a.unfollow()
 	}
-	c.flights.Wait()
+	<-c.flights.none()
 	c.mu.Lock()
 	c.stopping = context.Background()
 	c.mu.Unlock()
@@ -106,10 +108,8 @@ func (c *Coordinator) Run(ctx context.Context) error {
 // it before it exits: Token and Refresh return when their context ends, the
 // call they caused goes on.
 func (c *Coordinator) Drain(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() { c.flights.Wait(); close(done) }() // ends with the flights
 	select {
-	case <-done:
+	case <-c.flights.none():
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -130,6 +130,7 @@ func (c *Coordinator) Add(cfg AccountConfig) (*Account, error) {
 	c.accounts[cfg.Name] = a
 	c.mu.Unlock()
 	c.sub.Add(a.Role(), a.name)
+	a.follow()
 	return a, nil
 }
 
@@ -182,6 +183,14 @@ func (c *Coordinator) Token(ctx context.Context, name string) (Token, error) {
 // Connected reports whether the store's notifications reach this process.
 // While they do not, what it holds is served and marked stale.
 func (c *Coordinator) Connected() bool { return c.connected.Load() }
+
+// stale reports whether what is held may have been replaced unseen.
+func (c *Coordinator) stale() bool {
+	if c.running.Load() {
+		return !c.connected.Load()
+	}
+	return c.down.Load() != nil
+}
 
 // life is the context under which refreshes may begin.
 func (c *Coordinator) life() context.Context {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -12,15 +13,61 @@ type need struct {
 	after  Fence  // a usable record newer than this
 	reason Reason // ReasonMissing: any; a demanded one: have it fetched
 
-	began time.Time
-	looks uint64 // readings of the store when the wait began
-	seq   uint64 // outcomes when the wait began
+	began  time.Time
+	polled time.Time // the last time the wait had the store read
+	looks  uint64    // readings of the store when the wait began
+	seq    uint64    // outcomes when the wait began
+	held   Fence     // what was held when the wait began
 }
 
 // outcome is how the last flight, or an attempt heard of, ended.
 type outcome struct {
-	seq uint64
-	err error
+	seq   uint64
+	err   error
+	fence Fence // of the attempt; 0: it did not come to one
+}
+
+// flights counts goroutines that are under way. Unlike a WaitGroup it may be
+// waited for while others take off.
+type flights struct {
+	mu   sync.Mutex // guards what follows
+	n    int
+	idle chan struct{} // closed when n gets 0; nil: nobody waits
+}
+
+// start runs fly in a goroutine.
+func (f *flights) start(fly func()) {
+	f.mu.Lock()
+	f.n++
+	f.mu.Unlock()
+	go func() {
+		defer f.land()
+		fly()
+	}()
+}
+
+func (f *flights) land() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.n--; f.n == 0 && f.idle != nil {
+		close(f.idle)
+		f.idle = nil
+	}
+}
+
+// none returns a channel that is closed once no flight is under way.
+func (f *flights) none() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.n == 0 {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
+	if f.idle == nil {
+		f.idle = make(chan struct{})
+	}
+	return f.idle
 }
 
 const (
@@ -44,8 +91,9 @@ func (a *Account) await(ctx context.Context, n need) (*held, error) {
 	following := false
 
 	n.began = time.Now()
+	n.polled = n.began
 	a.mu.Lock()
-	n.looks, n.seq = a.looks, a.outcome.seq
+	n.looks, n.seq, n.held = a.looks, a.outcome.seq, a.generationLocked()
 	if n.reason.Demanded() {
 		a.demandLocked(n.reason, n.after, n.began)
 	}
@@ -58,7 +106,7 @@ func (a *Account) await(ctx context.Context, n need) (*held, error) {
 		if n.reason.Demanded() {
 			a.demandLocked(n.reason, n.after, now)
 		}
-		wait := a.pursueLocked(n, now)
+		wait := a.pursueLocked(&n, now)
 		if !following && !a.c.running.Load() && a.looks > n.looks && !a.flight {
 			following = true
 			a.mu.Unlock()
@@ -95,7 +143,7 @@ func (a *Account) answerLocked(n need, now time.Time) (*held, error) {
 		return nil, fmt.Errorf("%w: %q was removed", ErrUnknownAccount, a.name)
 	}
 	running := a.c.running.Load()
-	looked := a.looks > n.looks && !a.flight
+	looked := a.looks > n.looks && !a.flight || a.generationLocked() > n.held
 	if (running || looked) && a.usableLocked(now) && a.held.Generation > n.after {
 		return a.held, nil
 	}
@@ -133,7 +181,7 @@ func isFetchError(err error) bool {
 
 // pursueLocked starts a flight if n needs one now, and returns how long to
 // wait before asking again, changes apart.
-func (a *Account) pursueLocked(n need, now time.Time) time.Duration {
+func (a *Account) pursueLocked(n *need, now time.Time) time.Duration {
 	if a.flight {
 		return waitingPoll
 	}
@@ -151,6 +199,8 @@ func (a *Account) pursueLocked(n need, now time.Time) time.Duration {
 	allowed := a.allowedLocked(reason)
 	switch {
 	case !trusted && a.looks == n.looks, a.known.lookDue:
+	case !running && now.Sub(n.polled) >= waitingPoll:
+		n.polled = now
 	case reason == "":
 		return waitingPoll
 	case now.Before(allowed):
@@ -164,7 +214,7 @@ func (a *Account) pursueLocked(n need, now time.Time) time.Duration {
 // what is due.
 func (a *Account) takeOffLocked() {
 	a.flight = true
-	a.c.flights.Go(func() { a.fly(false) }) // waited for by Run and Drain
+	a.c.flights.start(func() { a.fly(false) })
 }
 
 // fly is one round. The caller holds a slot already if holdsSlot.
@@ -178,7 +228,7 @@ func (a *Account) fly(holdsSlot bool) {
 	var locked *LockedError
 	var throttled *ThrottledError
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, errRecorded):
 	case errors.As(err, &locked):
 		a.known.notBefore = now.Add(locked.RetryIn + randUpTo(takeOverSpread))
 	case errors.As(err, &throttled):
@@ -186,7 +236,7 @@ func (a *Account) fly(holdsSlot bool) {
 	case errors.Is(err, ErrSuperseded):
 		a.known.lookDue = true
 	default:
-		a.endLocked(err)
+		a.endLocked(err, 0)
 	}
 	a.settledLocked(now)
 }
@@ -200,13 +250,13 @@ func (a *Account) throttledLocked(t *ThrottledError, now time.Time) {
 	if a.demand.reason == "" {
 		a.known.retryAt = later(a.known.retryAt, now.Add(t.RetryIn))
 	}
-	a.endLocked(t)
+	a.endLocked(t, 0)
 }
 
 // endLocked tells whoever waits how it ended.
-func (a *Account) endLocked(err error) {
+func (a *Account) endLocked(err error, attempt Fence) {
 	a.demand = demand{}
-	a.outcome = outcome{seq: a.outcome.seq + 1, err: err}
+	a.outcome = outcome{seq: a.outcome.seq + 1, err: err, fence: attempt}
 }
 
 // round looks at the store, unless the notifications make that needless, and
@@ -246,10 +296,14 @@ func (a *Account) round(ctx context.Context, holdsSlot bool) error {
 }
 
 // trusted reports whether what is known is as good as a reading of the store.
+// A reader without a token reads: the key is the truth, and nobody else may
+// ever notify it.
 func (a *Account) trusted() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.c.running.Load() && a.c.connected.Load() && a.looks > 0 && !a.known.lookDue && !a.overdueLocked(time.Now())
+	now := time.Now()
+	return a.c.running.Load() && a.c.connected.Load() && a.looks > 0 && !a.known.lookDue &&
+		!a.overdueLocked(now) && (a.cfg.Source != nil || a.usableLocked(now))
 }
 
 // look reads the store.
@@ -285,13 +339,16 @@ func (a *Account) recordLocked() Record {
 	return r
 }
 
+func (a *Account) generationLocked() Fence {
+	if a.held == nil {
+		return 0
+	}
+	return a.held.Generation
+}
+
 // seenLocked returns the generation that a refresh replaces.
 func (a *Account) seenLocked() Fence {
-	var seen Fence
-	if a.held != nil {
-		seen = a.held.Generation
-	}
-	return max(seen, a.demand.seen)
+	return max(a.generationLocked(), a.demand.seen)
 }
 
 // gaveUp words the end of a wait whose ctx ended.

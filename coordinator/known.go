@@ -69,7 +69,7 @@ func (a *Account) absorbLocked(s State) {
 	if s.Record.Usable() {
 		a.installLocked(s.Record, now)
 	}
-	k.restore = a.usableLocked(now) && s.Record.Generation < a.held.Generation && s.Fence <= a.held.Generation
+	k.restore = a.cfg.Source != nil && a.usableLocked(now) && s.Record.Generation < a.held.Generation && s.Fence <= a.held.Generation
 	a.settledLocked(now)
 }
 
@@ -97,7 +97,9 @@ func (a *Account) hearLocked(e Event) {
 				k.open = append(k.open, openAttempt{e.Fence, now})
 			}
 			a.setFailureLocked(e.Failure, e.Failure.RetryAt.Add(-e.RetryIn), now)
-			a.endLocked(failureError(a.name, e.Failure))
+			if e.Fence != a.outcome.fence { // not the echo of our own
+				a.endLocked(failureError(a.name, e.Failure), e.Fence)
+			}
 		}
 	case EventThrottled:
 		if a.demand.reason == e.Reason {
@@ -128,12 +130,16 @@ func (a *Account) wantedLocked(w Want, now time.Time) {
 // settledLocked follows every change: what is shown, who is woken, when the
 // schedule looks again.
 func (a *Account) settledLocked(now time.Time) {
-	if a.c.running.Load() && a.usableLocked(now) && !a.removed {
+	a.broadcastLocked()
+	if a.removed || !a.c.running.Load() {
+		a.hot.Store(nil)
+		return
+	}
+	if a.usableLocked(now) {
 		a.hot.Store(a.held)
 	} else {
 		a.hot.Store(nil)
 	}
-	a.broadcastLocked()
 	a.c.schedule.at(a, a.wakeLocked(now))
 }
 

@@ -51,6 +51,7 @@ func (a *Account) refresh(ctx context.Context, r refreshing) error {
 		if err != nil {
 			return a.fail(ctx, attempt, r, err, took)
 		}
+		a.c.observe(Observation{Kind: Fetched, Account: a.name, Reason: r.reason, Took: took})
 		return a.commit(ctx, stopping, Commit{
 			Attempt: attempt, Reason: r.reason, Token: issue.Token, Life: issue.Life,
 			RefreshIn: issue.RefreshIn, Took: took, Calls: issue.Calls,
@@ -261,7 +262,6 @@ func (a *Account) keep(c Commit) {
 }
 
 func (a *Account) committed(r Record, c Commit) {
-	a.c.observe(Observation{Kind: Fetched, Account: a.name, Reason: c.Reason, Took: c.Took})
 	a.c.observe(Observation{Kind: Committed, Account: a.name, Reason: c.Reason})
 	a.c.log.Info("token refreshed", "account", a.name, "reason", c.Reason, "generation", r.Generation,
 		"ttl", r.TTL, "took", c.Took, "calls_today", c.Attempt.CallsToday)
@@ -299,13 +299,17 @@ func (a *Account) fail(ctx context.Context, attempt Attempt, r refreshing, cause
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.setFailureLocked(&f.Failure, now, now)
+	a.endLocked(failureError(a.name, &f.Failure), attempt.Fence)
 	if f.Failure.Kind == FailedUnknown || err != nil {
 		a.known.lookDue = true
 	} else {
 		a.known.closeAttempt(attempt.Fence)
 	}
-	return failureError(a.name, &f.Failure)
+	return errRecorded
 }
+
+// errRecorded is how a flight ends whose failure the callers know already.
+var errRecorded = errors.New("failure recorded")
 
 func asFetchError(err error) *FetchError {
 	var fetch *FetchError

@@ -93,8 +93,9 @@ func (s *scheduler) run(ctx context.Context) {
 		for chunk := range chunks(s.attend(due), loadChunk) {
 			select {
 			case loads <- struct{}{}:
-			case <-ctx.Done():
-				return
+			default: // the store is slow; the schedule must not be
+				s.postpone(chunk)
+				continue
 			}
 			wg.Go(func() {
 				defer func() { <-loads }()
@@ -103,6 +104,14 @@ func (s *scheduler) run(ctx context.Context) {
 		}
 		s.launch()
 		timer.Reset(time.Until(next))
+	}
+}
+
+// postpone has accounts looked at in a moment.
+func (s *scheduler) postpone(accounts []*Account) {
+	soon := time.Now().Add(pollGrid / 10)
+	for _, a := range accounts {
+		s.at(a, soon)
 	}
 }
 
@@ -194,7 +203,7 @@ func (s *scheduler) launch() {
 		}
 		a.flight = true
 		a.mu.Unlock()
-		s.c.flights.Go(func() { a.fly(true) }) // waited for by Run
+		s.c.flights.start(func() { a.fly(true) })
 	}
 }
 
@@ -231,7 +240,7 @@ func (a *Account) loadFailedLocked(err error) {
 		a.known.lookDue = false
 		a.known.nextPoll = now.Add(jitter(a.c.cfg.PollEvery / 10))
 		a.known.notBefore = a.known.nextPoll
-		a.endLocked(err)
+		a.endLocked(err, 0)
 		a.settledLocked(now)
 		return
 	}
@@ -253,8 +262,9 @@ func (s *scheduler) probe(ctx context.Context) {
 			continue
 		}
 		states, err := s.c.store.Load(ctx, a.name)
+		s.c.reached(err)
 		if err != nil {
-			continue // the subscription notices, or the poll
+			continue
 		}
 		a.mu.Lock()
 		a.absorbLocked(states[0])
