@@ -1,0 +1,199 @@
+package coordinatortest
+
+import (
+	"slices"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+func beginChecks() []check {
+	return []check{
+		{"fences rise", fencesRise},
+		{"fences rise above what was seen", fencesRiseAboveSeen},
+		{"fences rise above what was stored", fencesRiseAboveStored},
+		{"fences are not below the store's clock in microseconds", fencesFollowTheClock},
+		{"a newer record is handed out instead", newerIsHandedOut},
+		{"an attempt is open until its deadline and overdue then", attemptBecomesOverdue},
+		{"only attempts that are overdue are handed out as such", onlyOverdueAreHandedOut},
+		{"each begin is a call of the day", beginCounts},
+		{"failures in a row are handed out", failuresAreHandedOut},
+		{"a report while no attempt is open is a conflict", reportIsAConflict},
+		{"a report while an attempt is open is none", reportWithOpenAttempt},
+		{"other reasons are no conflict", otherReasonsAreNoConflict},
+	}
+}
+
+func fencesRise(w *world) {
+	other := w.another()
+	var last coordinator.Fence
+	for n := range 6 {
+		process := w
+		if n%2 == 1 {
+			process = other
+		}
+		fence := process.begin(w.start(0)).Fence
+		if fence <= last {
+			w.Fatalf("fence %d follows %d", fence, last)
+		}
+		if got := w.load().Fence; got != fence {
+			w.Errorf("State.Fence = %d, want %d", got, fence)
+		}
+		last = fence
+	}
+}
+
+func fencesRiseAboveSeen(w *world) {
+	seen := w.begin(w.start(0)).Fence + 3_600_000_000
+	first := w.begin(w.start(seen)).Fence
+	if first <= seen {
+		w.Errorf("Begin(Seen: %d) = fence %d, want a newer one", seen, first)
+	}
+	if second := w.begin(w.start(0)).Fence; second <= first {
+		w.Errorf("fence %d follows %d", second, first)
+	}
+}
+
+func fencesRiseAboveStored(w *world) {
+	r := w.refresh("token")
+	r.Generation += 3_600_000_000
+	w.restore(r)
+	if fence := w.begin(w.start(r.Generation)).Fence; fence <= r.Generation {
+		w.Errorf("fence %d follows generation %d", fence, r.Generation)
+	}
+}
+
+// What keeps fences rising after all data was lost.
+func fencesFollowTheClock(w *world) {
+	now := w.load().Now
+	if fence := w.begin(w.start(0)).Fence; fence < coordinator.Fence(now.UnixMicro()) {
+		w.Errorf("the first fence = %d, want at least %d", fence, now.UnixMicro())
+	}
+}
+
+func newerIsHandedOut(w *world) {
+	r := w.refresh("token")
+	before := w.load()
+	for _, reason := range []coordinator.Reason{
+		coordinator.ReasonSchedule, coordinator.ReasonForced, coordinator.ReasonRejected,
+	} {
+		b := w.start(r.Generation - 1)
+		b.Reason = reason
+		b.Limits = coordinator.Limits{PerDay: 1} // reached; but nobody is going to call
+		attempt, err := w.another().store.Begin(w.Context(), w.account, b)
+		if err != nil || attempt.Fence != 0 {
+			w.Fatalf("Begin() = fence %d, %v, want the newer record", attempt.Fence, err)
+		}
+		w.wantRecord(attempt.Record, r)
+	}
+	after := w.load()
+	if after.Fence != before.Fence || len(after.Open) != 0 || after.Conflicts != 0 {
+		w.Errorf("the state has changed from %+v to %+v", before, after)
+	}
+	w.begin(w.start(r.Generation)) // as new is not newer
+}
+
+func attemptBecomesOverdue(w *world) {
+	b := w.start(0)
+	b.Life = short
+	attempt := w.begin(b)
+	s := w.load()
+	if len(s.Open) != 1 || !about(s.Open[0].Sub(s.Now), short) {
+		w.Fatalf("open attempts = %v at %v, want one within %v", s.Open, s.Now, short)
+	}
+	w.overdue(1)
+	second := w.begin(w.start(0))
+	if !slices.Equal(second.Overdue, []coordinator.Fence{attempt.Fence}) {
+		w.Errorf("Overdue = %v, want [%d]", second.Overdue, attempt.Fence)
+	}
+	s = w.load()
+	if len(s.Open) != 2 || s.Open[0].After(s.Open[1]) {
+		w.Errorf("Open = %v, want both, the earliest first", s.Open)
+	}
+}
+
+func onlyOverdueAreHandedOut(w *world) {
+	brief := w.start(0)
+	brief.Life = short
+	var want []coordinator.Fence
+	for range 3 {
+		want = append(want, w.begin(brief).Fence)
+	}
+	w.begin(w.start(0))
+	w.overdue(3)
+	if got := sorted(w.begin(w.start(0)).Overdue); !slices.Equal(got, want) {
+		w.Errorf("Overdue = %v, want %v", got, want)
+	}
+	w.wantOpen(5, 3)
+}
+
+func beginCounts(w *world) {
+	w.sameDay()
+	for n := 1; n <= 3; n++ {
+		if attempt := w.begin(w.start(0)); attempt.CallsToday != n {
+			w.Errorf("Attempt.CallsToday = %d, want %d", attempt.CallsToday, n)
+		}
+		w.wantCalls(n)
+	}
+}
+
+func failuresAreHandedOut(w *world) {
+	for n := range 3 {
+		attempt := w.begin(w.start(0))
+		if attempt.Failures != n {
+			w.Errorf("Failures = %d, want %d", attempt.Failures, n)
+		}
+		w.fail(failed(attempt, coordinator.FailedBusy))
+	}
+	w.commit(w.stored(w.begin(w.start(0)), "token"))
+	if attempt := w.begin(w.start(w.load().Record.Generation)); attempt.Failures != 0 {
+		w.Errorf("Failures = %d after a success, want 0", attempt.Failures)
+	}
+}
+
+func reportIsAConflict(w *world) {
+	r := w.refresh("token")
+	b := w.start(r.Generation)
+	b.Reason = coordinator.ReasonRejected
+	attempt := w.begin(b)
+	if !attempt.Conflict {
+		w.Error("Conflict = false for a report that no attempt explains")
+	}
+	if got := w.load().Conflicts; got != 1 {
+		w.Errorf("Conflicts = %d, want 1", got)
+	}
+}
+
+func reportWithOpenAttempt(w *world) {
+	r := w.refresh("token")
+	b := w.start(r.Generation)
+	b.Life = short
+	w.begin(b) // may have issued
+	b.Reason = coordinator.ReasonRejected
+	if w.begin(b).Conflict {
+		w.Error("Conflict = true though an attempt is open")
+	}
+	w.overdue(2)
+	if w.begin(b).Conflict {
+		w.Error("Conflict = true though an attempt is overdue")
+	}
+	if got := w.load().Conflicts; got != 0 {
+		w.Errorf("Conflicts = %d, want 0", got)
+	}
+}
+
+func otherReasonsAreNoConflict(w *world) {
+	for _, reason := range []coordinator.Reason{
+		coordinator.ReasonForced, coordinator.ReasonMissing, coordinator.ReasonOverdue, coordinator.ReasonSchedule,
+	} {
+		b := w.start(0)
+		b.Reason = reason
+		attempt := w.begin(b)
+		if attempt.Conflict {
+			w.Errorf("Conflict = true for the reason %q", reason)
+		}
+		w.fail(failed(attempt, coordinator.FailedBusy))
+	}
+	if got := w.load().Conflicts; got != 0 {
+		w.Errorf("Conflicts = %d, want 0", got)
+	}
+}

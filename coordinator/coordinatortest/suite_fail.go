@@ -1,0 +1,138 @@
+package coordinatortest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+func failChecks() []check {
+	return []check{
+		{"a sure failure settles the attempt", sureFailureSettles},
+		{"an unknown outcome leaves the attempt open and overdue", unknownIsOverdue},
+		{"an unknown outcome reopens an attempt that was settled", unknownReopens},
+		{"every process is told the failure", failureIsShared},
+		{"failures in a row are counted", failuresAreCounted},
+		{"the day's count is corrected", failCorrectsCalls},
+		{"a failure leaves the record alone", failureLeavesTheRecord},
+		{"a repeated fail leaves the attempts as they are", failIsRepeatable},
+	}
+}
+
+func sureFailureSettles(w *world) {
+	for _, kind := range []coordinator.FailureKind{
+		coordinator.FailedBusy, coordinator.FailedLater, coordinator.FailedRefused,
+	} {
+		attempt := w.begin(w.start(0))
+		w.wantOpen(1, 0)
+		w.fail(failed(attempt, kind))
+		w.wantOpen(0, 0)
+		if got := w.load().Failure; got == nil || got.Kind != kind {
+			w.Errorf("Failure = %+v, want the kind %q", got, kind)
+		}
+	}
+}
+
+func unknownIsOverdue(w *world) {
+	attempt := w.begin(w.start(0))
+	w.wantOpen(1, 0)
+	w.fail(failed(attempt, coordinator.FailedUnknown))
+	w.wantOpen(1, 1)
+	next := w.begin(w.start(0))
+	if !slices.Equal(next.Overdue, []coordinator.Fence{attempt.Fence}) {
+		w.Errorf("Overdue = %v, want [%d]", next.Overdue, attempt.Fence)
+	}
+	w.commit(w.stored(next, "token"))
+	w.wantOpen(0, 0)
+}
+
+func unknownReopens(w *world) {
+	brief := w.start(0)
+	brief.Life = short
+	paused := w.begin(brief)
+	w.overdue(1)
+	w.commit(w.stored(w.begin(w.start(0)), "token"))
+	w.wantOpen(0, 0)
+	w.fail(failed(paused, coordinator.FailedUnknown))
+	w.wantOpen(1, 1)
+}
+
+func failureIsShared(w *world) {
+	other := w.another()
+	f := coordinator.Fail{
+		Attempt: w.begin(w.start(0)),
+		Reason:  coordinator.ReasonMissing,
+		Failure: coordinator.Failure{
+			Kind: coordinator.FailedRefused, Code: 40164, Message: "ip not in \"whitelist\": 203.0.113.7 上海",
+			Credential: "fingerprint",
+		},
+		RetryIn: 10 * time.Minute,
+		Took:    50 * time.Millisecond,
+		Calls:   1,
+	}
+	before := w.load().Now
+	w.fail(f)
+	s := other.load()
+	got := s.Failure
+	if got == nil {
+		w.Fatal("Failure = nil")
+	}
+	if got.Kind != f.Failure.Kind || got.Code != f.Failure.Code || got.Message != f.Failure.Message ||
+		got.Credential != f.Failure.Credential || got.InARow != 1 {
+		w.Errorf("Failure = %+v, want %+v, the first in a row", got, f.Failure)
+	}
+	if got.At.Before(before.Add(-time.Millisecond)) || got.At.After(s.Now) {
+		w.Errorf("Failure.At = %v, want it between %v and %v", got.At, before, s.Now)
+	}
+	if wait := got.RetryAt.Sub(s.Now); !about(wait, f.RetryIn) {
+		w.Errorf("RetryAt is in %v, want about %v", wait, f.RetryIn)
+	}
+}
+
+func failuresAreCounted(w *world) {
+	for n := 1; n <= 3; n++ {
+		w.fail(failed(w.begin(w.start(0)), coordinator.FailedBusy))
+		if got := w.load().Failure; got == nil || got.InARow != n {
+			w.Errorf("Failure = %+v, want InARow %d", got, n)
+		}
+	}
+	w.refresh("token")
+	w.fail(failed(w.begin(w.start(w.load().Record.Generation)), coordinator.FailedBusy))
+	if got := w.load().Failure; got == nil || got.InARow != 1 {
+		w.Errorf("Failure = %+v after a success, want InARow 1", got)
+	}
+}
+
+func failCorrectsCalls(w *world) {
+	w.sameDay()
+	want := 0
+	for calls := range 4 {
+		f := failed(w.begin(w.start(0)), coordinator.FailedBusy)
+		f.Calls = calls
+		w.fail(f)
+		want += calls
+		w.wantCalls(want)
+	}
+}
+
+func failureLeavesTheRecord(w *world) {
+	r := w.refresh("token")
+	for _, kind := range []coordinator.FailureKind{coordinator.FailedUnknown, coordinator.FailedRefused} {
+		w.fail(failed(w.begin(w.start(r.Generation)), kind))
+		w.wantRecord(w.load().Record, r)
+	}
+}
+
+func failIsRepeatable(w *world) {
+	attempt := w.begin(w.start(0))
+	for range 2 {
+		w.fail(failed(attempt, coordinator.FailedUnknown))
+		w.wantOpen(1, 1)
+	}
+	sure := w.begin(w.start(0))
+	for range 2 {
+		w.fail(failed(sure, coordinator.FailedBusy))
+		w.wantOpen(1, 1)
+	}
+}

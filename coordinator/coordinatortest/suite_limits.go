@@ -1,0 +1,179 @@
+package coordinatortest
+
+import (
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+func limitChecks() []check {
+	return []check{
+		{"no more calls a day than the budget", dailyBudget},
+		{"demanded refreshes leave the reserve to the schedule", reserve},
+		{"demanded refreshes keep their distance", minInterval},
+		{"the distance is only between demanded refreshes", minIntervalIsBetweenDemands},
+		{"a back-off binds everybody who is not forced", backOffBinds},
+		{"a back-off ends", backOffEnds},
+		{"a success ends the back-off", successEndsBackOff},
+		{"a refusal binds only the credential that was refused", refusalBindsTheCredential},
+		{"other failures bind every credential", failureBindsEveryCredential},
+	}
+}
+
+func demanded() []coordinator.Reason {
+	return []coordinator.Reason{coordinator.ReasonForced, coordinator.ReasonRejected}
+}
+
+func undemanded() []coordinator.Reason {
+	return []coordinator.Reason{coordinator.ReasonSchedule, coordinator.ReasonMissing, coordinator.ReasonOverdue}
+}
+
+// because returns a Begin for a reason, under limits.
+func (w *world) because(reason coordinator.Reason, limits coordinator.Limits) coordinator.Begin {
+	b := w.start(0)
+	b.Reason, b.Limits = reason, limits
+	return b
+}
+
+// wantThrottled makes a Begin that a limit forbids for at most the given time,
+// and checks that nothing is recorded.
+func (w *world) wantThrottled(b coordinator.Begin, limit string, atMost time.Duration) {
+	w.Helper()
+	before := w.load()
+	got := w.throttled(b)
+	if got.Limit != limit {
+		w.Errorf("Limit = %q for the reason %q, want %q", got.Limit, b.Reason, limit)
+	}
+	if got.RetryIn <= 0 || got.RetryIn > atMost {
+		w.Errorf("RetryIn = %v for the %s, want more than 0 and at most %v", got.RetryIn, limit, atMost)
+	}
+	if left := time.Until(got.Until); !about(left, got.RetryIn) {
+		w.Errorf("Until is in %v, RetryIn = %v", left, got.RetryIn)
+	}
+	after := w.load()
+	if after.Fence != before.Fence || len(after.Open) != len(before.Open) ||
+		after.CallsToday != before.CallsToday || after.Conflicts != before.Conflicts {
+		w.Errorf("a throttled begin has changed the state from %+v to %+v", before, after)
+	}
+}
+
+func dailyBudget(w *world) {
+	w.sameDay()
+	limits := coordinator.Limits{PerDay: 2}
+	for range 2 {
+		w.begin(w.because(coordinator.ReasonSchedule, limits))
+	}
+	for _, reason := range append(undemanded(), demanded()...) {
+		w.wantThrottled(w.because(reason, limits), "daily budget", 24*time.Hour)
+	}
+	limits.PerDay = 3 // somebody raises it
+	w.begin(w.because(coordinator.ReasonSchedule, limits))
+}
+
+func reserve(w *world) {
+	w.sameDay()
+	limits := coordinator.Limits{PerDay: 4, Reserve: 3}
+	w.begin(w.because(coordinator.ReasonForced, limits))
+	for _, reason := range undemanded() {
+		for _, demand := range demanded() {
+			w.wantThrottled(w.because(demand, limits), "daily budget", 24*time.Hour)
+		}
+		w.begin(w.because(reason, limits))
+	}
+	w.wantThrottled(w.because(coordinator.ReasonSchedule, limits), "daily budget", 24*time.Hour)
+}
+
+func minInterval(w *world) {
+	limits := coordinator.Limits{PerDay: 1000, MinInterval: long}
+	w.begin(w.because(coordinator.ReasonForced, limits))
+	for _, demand := range demanded() {
+		w.wantThrottled(w.because(demand, limits), "minimum interval", long)
+	}
+	// Asking does not put it off: somebody who asks all the time gets it.
+	limits.MinInterval = short
+	start, end := time.Now(), time.Now().Add(patience)
+	for {
+		attempt, err := w.store.Begin(w.Context(), w.account, w.because(coordinator.ReasonRejected, limits))
+		if err == nil && attempt.Fence != 0 {
+			break
+		}
+		if asThrottled(err) == nil || time.Now().After(end) {
+			w.Fatalf("%v later, Begin() = %v", time.Since(start), err)
+		}
+		time.Sleep(pace)
+	}
+	limits.MinInterval = long
+	w.wantThrottled(w.because(coordinator.ReasonForced, limits), "minimum interval", long)
+}
+
+func minIntervalIsBetweenDemands(w *world) {
+	limits := coordinator.Limits{PerDay: 1000, MinInterval: long}
+	for _, reason := range undemanded() {
+		w.begin(w.because(reason, limits))
+	}
+	w.begin(w.because(coordinator.ReasonForced, limits))
+	for _, reason := range undemanded() {
+		w.begin(w.because(reason, limits))
+	}
+}
+
+// backOff makes a call fail so that nobody asks again for a while.
+func (w *world) backOff(kind coordinator.FailureKind, credential string, retryIn time.Duration) {
+	w.Helper()
+	b := w.because(coordinator.ReasonForced, generous) // passes over a back-off that is on
+	b.Credential = credential
+	f := failed(w.begin(b), kind)
+	f.Failure.Credential = credential
+	f.RetryIn = retryIn
+	w.fail(f)
+}
+
+func backOffBinds(w *world) {
+	w.backOff(coordinator.FailedBusy, "", long)
+	for _, reason := range append(undemanded(), coordinator.ReasonRejected) {
+		w.wantThrottled(w.because(reason, generous), "back-off", long)
+		w.wantThrottled(w.another().because(reason, generous), "back-off", long)
+	}
+	w.begin(w.because(coordinator.ReasonForced, generous))
+}
+
+func backOffEnds(w *world) {
+	w.backOff(coordinator.FailedLater, "", short)
+	for end := time.Now().Add(patience); ; time.Sleep(pace) {
+		attempt, err := w.store.Begin(w.Context(), w.account, w.start(0))
+		if err == nil && attempt.Failures == 1 {
+			return
+		}
+		if asThrottled(err) == nil || time.Now().After(end) {
+			w.Fatalf("Begin() = %+v, %v", attempt, err)
+		}
+	}
+}
+
+func successEndsBackOff(w *world) {
+	w.backOff(coordinator.FailedBusy, "", long)
+	r := w.commit(w.stored(w.begin(w.because(coordinator.ReasonForced, generous)), "token"))
+	w.begin(w.start(r.Generation))
+}
+
+func refusalBindsTheCredential(w *world) {
+	w.backOff(coordinator.FailedRefused, "old", long)
+	b := w.start(0)
+	b.Credential = "old"
+	w.wantThrottled(b, "back-off", long)
+	b.Credential = "new"
+	w.begin(b)
+}
+
+func failureBindsEveryCredential(w *world) {
+	for _, kind := range []coordinator.FailureKind{
+		coordinator.FailedUnknown, coordinator.FailedBusy, coordinator.FailedLater,
+	} {
+		w.backOff(kind, "one", long)
+		for _, credential := range []string{"one", "other", ""} {
+			b := w.start(0)
+			b.Credential = credential
+			w.wantThrottled(b, "back-off", long)
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package coordinatortest
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+func lockChecks() []check {
+	return []check{
+		{"a lock that is held is not given again", lockExcludes},
+		{"one of many who try gets it", oneOfManyLocks},
+		{"a lock that was given up is free", unlockFrees},
+		{"a lock is free when its life has ended", lockEnds},
+		{"unlocking what has passed to somebody else leaves it alone", unlockComparesTheOwner},
+		{"extending keeps the lock and the attempt's deadline", extendKeeps},
+		{"extending without a fence moves no deadline", extendWithoutFence},
+		{"extending does not reopen a settled attempt", extendOfSettled},
+		{"extending a lock that ended fails and moves no deadline", extendAfterTheEnd},
+		{"extending a lock that somebody else has fails and moves no deadline", extendAfterLoss},
+		{"accounts have locks of their own", locksAreSeparate},
+	}
+}
+
+// locked tries to lock and fails the test unless somebody else has the lock.
+func (w *world) locked() *coordinator.LockedError {
+	w.Helper()
+	_, err := w.store.Lock(w.Context(), w.account, long)
+	var locked *coordinator.LockedError
+	if !errors.As(err, &locked) {
+		w.Fatalf("Lock() of a locked account = %v, want a *LockedError", err)
+	}
+	return locked
+}
+
+// free waits until nobody holds the lock.
+func (w *world) free() {
+	w.Helper()
+	w.eventually("the lock is free", func(s coordinator.State) bool { return s.Holder == "" })
+}
+
+func lockExcludes(w *world) {
+	w.lock(long)
+	for _, process := range []*world{w, w.another()} {
+		locked := process.locked()
+		if !about(locked.RetryIn, long) {
+			w.Errorf("RetryIn = %v, want about %v", locked.RetryIn, long)
+		}
+		s := process.load()
+		if s.Holder == "" || !about(s.HolderTTL, long) {
+			w.Errorf("Load() says the holder is %q for %v, want somebody for about %v", s.Holder, s.HolderTTL, long)
+		}
+		if locked.Holder != "" && locked.Holder != s.Holder {
+			w.Errorf("LockedError.Holder = %q, State.Holder = %q", locked.Holder, s.Holder)
+		}
+	}
+}
+
+func oneOfManyLocks(w *world) {
+	processes := []*world{w, w.another(), w.another()}
+	var got atomic.Int32
+	var wg sync.WaitGroup
+	for n := range 30 {
+		wg.Go(func() {
+			p := processes[n%len(processes)]
+			_, err := p.store.Lock(w.Context(), w.account, long)
+			var locked *coordinator.LockedError
+			switch {
+			case err == nil:
+				got.Add(1)
+			case !errors.As(err, &locked):
+				w.Errorf("Lock() = %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if got.Load() != 1 {
+		w.Errorf("%d got the lock, want 1", got.Load())
+	}
+}
+
+func unlockFrees(w *world) {
+	lock := w.lock(long)
+	if err := lock.Unlock(w.Context()); err != nil {
+		w.Fatalf("Unlock() = %v", err)
+	}
+	if s := w.load(); s.Holder != "" || s.HolderTTL != 0 {
+		w.Errorf("after Unlock the holder is %q for %v", s.Holder, s.HolderTTL)
+	}
+	w.another().lock(long)
+	if err := lock.Unlock(w.Context()); err != nil {
+		w.Errorf("a second Unlock() = %v, want nil", err)
+	}
+	w.locked() // and it has not freed the successor's
+}
+
+func lockEnds(w *world) {
+	w.lock(short)
+	w.free()
+	w.another().lock(long)
+}
+
+func unlockComparesTheOwner(w *world) {
+	first := w.lock(short)
+	w.free()
+	other := w.another()
+	other.lock(long)
+	if err := first.Unlock(w.Context()); err != nil {
+		w.Errorf("Unlock() of a lost lock = %v, want nil", err)
+	}
+	w.locked()
+	other.locked()
+}
+
+func extendKeeps(w *world) {
+	const life = 2 * short
+	other := w.another()
+	lock := w.lock(life)
+	b := w.start(0)
+	b.Life = life
+	attempt := w.begin(b)
+	for end := time.Now().Add(life + short); time.Now().Before(end); time.Sleep(life / 6) {
+		if err := lock.Extend(w.Context(), attempt.Fence); err != nil {
+			w.Fatalf("Extend() = %v", err)
+		}
+		other.locked()
+		s := w.load()
+		if s.HolderTTL > life {
+			w.Errorf("HolderTTL = %v after Extend, want at most %v", s.HolderTTL, life)
+		}
+		if len(s.Open) != 1 || s.Overdue() != 0 || s.Open[0].Sub(s.Now) > life {
+			w.Fatalf("open attempts after Extend: %v at %v, want one within %v", s.Open, s.Now, life)
+		}
+	}
+	w.overdue(1) // once nobody extends any more
+	w.free()
+}
+
+func extendWithoutFence(w *world) {
+	lock := w.lock(long)
+	b := w.start(0)
+	b.Life = short
+	w.begin(b)
+	if err := lock.Extend(w.Context(), 0); err != nil {
+		w.Fatalf("Extend() = %v", err)
+	}
+	w.wantOpen(1, 0)
+	w.overdue(1)
+}
+
+func extendOfSettled(w *world) {
+	lock := w.lock(long)
+	attempt := w.begin(w.start(0))
+	w.commit(w.stored(attempt, "token"))
+	if err := lock.Extend(w.Context(), attempt.Fence); err != nil {
+		w.Fatalf("Extend() = %v", err)
+	}
+	w.wantOpen(0, 0)
+}
+
+func extendAfterTheEnd(w *world) {
+	lock := w.lock(short)
+	attempt := w.begin(w.start(0)) // lasts longer than the lock
+	w.free()
+	before := w.load()
+	w.wantLost(lock, attempt.Fence, before)
+}
+
+func extendAfterLoss(w *world) {
+	lock := w.lock(short)
+	attempt := w.begin(w.start(0))
+	w.free()
+	w.another().lock(2 * long)
+	before := w.load()
+	w.wantLost(lock, attempt.Fence, before)
+	if s := w.load(); s.Holder != before.Holder || s.HolderTTL > before.HolderTTL {
+		w.Errorf("Extend has changed somebody else's lock: %q for %v", s.Holder, s.HolderTTL)
+	}
+}
+
+// wantLost extends a lock that is lost and compares with the state before.
+func (w *world) wantLost(lock coordinator.Lock, fence coordinator.Fence, before coordinator.State) {
+	w.Helper()
+	if err := lock.Extend(w.Context(), fence); !errors.Is(err, coordinator.ErrLockLost) {
+		w.Errorf("Extend() of a lost lock = %v, want %v", err, coordinator.ErrLockLost)
+	}
+	after := w.load()
+	if len(after.Open) != 1 || !after.Open[0].Equal(before.Open[0]) {
+		w.Errorf("the deadline moved from %v to %v", before.Open, after.Open)
+	}
+}
+
+func locksAreSeparate(w *world) {
+	w.lock(long)
+	w.beside().lock(long)
+}
