@@ -42,6 +42,10 @@ type Config struct {
 	// below the time the issuer lets the previous token live (WeChat: 5 min).
 	PollEvery time.Duration
 
+	// ProbeEvery is how often a refresher reads one account at random, which
+	// is how it finds out that the store lost its data; zero: 500 ms.
+	ProbeEvery time.Duration
+
 	// MaxFetches is how many calls to sources may be under way at once in
 	// this process; zero: 64.
 	MaxFetches int
@@ -78,6 +82,7 @@ const (
 	defaultLockLife     = 3 * time.Second
 	defaultFetchTimeout = 10 * time.Second
 	defaultPollEvery    = time.Minute
+	defaultProbeEvery   = 500 * time.Millisecond
 	defaultMaxFetches   = 64
 	maxNameLen          = 128
 )
@@ -88,6 +93,7 @@ func (c Config) withDefaults() Config {
 	c.LockLife = or(c.LockLife, defaultLockLife)
 	c.FetchTimeout = or(c.FetchTimeout, defaultFetchTimeout)
 	c.PollEvery = or(c.PollEvery, defaultPollEvery)
+	c.ProbeEvery = or(c.ProbeEvery, defaultProbeEvery)
 	c.MaxFetches = or(c.MaxFetches, defaultMaxFetches)
 	c.Limits = c.Limits.or(DefaultLimits)
 	if c.Logger == nil {
@@ -133,6 +139,9 @@ func (c Config) Validate() error {
 	}
 	if c.PollEvery < time.Second || c.PollEvery > 4*time.Minute {
 		wrong("PollEvery is %v: it must be 1s to 4m, below the 5 minutes a replaced token lives", c.PollEvery)
+	}
+	if c.ProbeEvery < 10*time.Millisecond || c.ProbeEvery > c.PollEvery {
+		wrong("ProbeEvery is %v: it must be 10ms to PollEvery (%v)", c.ProbeEvery, c.PollEvery)
 	}
 	if c.MaxFetches < 1 {
 		wrong("MaxFetches is %d: it must be at least 1", c.MaxFetches)

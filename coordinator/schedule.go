@@ -9,7 +9,7 @@ import (
 
 const (
 	backoffFirst = time.Second
-	backoffFloor = time.Minute      // what the back-off may always grow to
+	backoffFloor = 2 * time.Minute  // what the back-off may always grow to
 	backoffCeil  = 30 * time.Minute // however long the current token still lives
 	refusedRetry = 5 * time.Minute
 	laterRetry   = time.Minute

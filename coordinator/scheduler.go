@@ -24,11 +24,10 @@ type scheduler struct {
 }
 
 const (
-	probeEvery = 500 * time.Millisecond // how soon a store that lost its data is noticed
-	pollGrid   = 250 * time.Millisecond // polls are gathered on it, to read many at once
-	loadChunk  = 256
-	maxLoads   = 4
-	longTime   = time.Hour
+	pollGrid  = 250 * time.Millisecond // polls are gathered on it, to read many at once
+	loadChunk = 256
+	maxLoads  = 4
+	longTime  = time.Hour
 )
 
 func newScheduler(c *Coordinator) *scheduler {
@@ -247,10 +246,10 @@ func (a *Account) loadFailedLocked(err error) {
 	a.c.schedule.at(a, now.Add(jitter(outagePause)))
 }
 
-// probe reads one account at random twice a second. A store that lost its
+// probe reads one account at random every so often. A store that lost its
 // data says nothing of it; this is how a refresher finds out.
 func (s *scheduler) probe(ctx context.Context) {
-	for sleep(ctx, jitter(probeEvery)) {
+	for sleep(ctx, jitter(s.c.cfg.ProbeEvery)) {
 		a := s.random()
 		if a == nil || !s.c.connected.Load() {
 			continue

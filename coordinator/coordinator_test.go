@@ -1,0 +1,569 @@
+package coordinator_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+func TestColdStartCallsTheSourceOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		var fleet []*process
+		for range 5 {
+			fleet = append(fleet, f.refresher())
+		}
+		fleet = append(fleet, f.reader())
+		f.wantCurrent(fleet...)
+		f.wantCalls(1)
+	})
+}
+
+func TestManyWaitersShareOneCall(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		var wg sync.WaitGroup
+		for range 20 {
+			p := f.refresher()
+			for range 100 {
+				wg.Go(func() { f.token(p, time.Second) })
+			}
+		}
+		began := time.Now()
+		wg.Wait()
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("the herd took %v, the source alone 50ms", took)
+		}
+		f.wantCalls(1)
+	})
+}
+
+func TestTokenWorksWithoutRun(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		alone := f.idle(f.config(), f.source)
+		f.wantCurrent(alone)
+		f.wantCalls(1)
+		reader := f.idle(f.config(), nil)
+		f.wantCurrent(reader)
+		f.wantCalls(1)
+	})
+}
+
+func TestIdleReaderWaitsForARefresher(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		reader := f.idle(f.config(), nil)
+		got := make(chan string)
+		go func() { got <- f.token(reader, 10*time.Second) }()
+		time.Sleep(3 * time.Second)
+		f.refresher()
+		if token := <-got; token != f.source.Current().Reveal() {
+			t.Errorf("Token() = %q, want %q", token, f.source.Current().Reveal())
+		}
+		f.wantCalls(1)
+	})
+}
+
+func TestReaderAloneGetsAClearErrorInTime(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		for _, p := range []*process{f.reader(), f.idle(f.config(), nil)} {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			_, err := p.Token(ctx)
+			cancel()
+			if !errors.Is(err, coordinator.ErrNoToken) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Token() = %v, want ErrNoToken and DeadlineExceeded", err)
+			}
+		}
+	})
+}
+
+func TestScheduleRefreshesEachHourOnceForAll(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		fleet := []*process{f.refresher(), f.refresher(), f.refresher(), f.reader()}
+		time.Sleep(24*time.Hour - time.Minute)
+		synctest.Wait()
+		f.wantCalls(24)
+		f.wantCurrent(fleet...)
+	})
+}
+
+func TestSourceDecidesWhenItIsAskedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.RefreshIn = 100 * time.Minute
+		f.refresher()
+		f.refresher()
+		time.Sleep(24 * time.Hour)
+		f.wantCalls(15)
+	})
+}
+
+func TestShortLivesAreRefreshedAtHalf(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Life = 20 * time.Second
+		p := f.refresher()
+		for range 50 {
+			time.Sleep(time.Second)
+			f.token(p, time.Millisecond)
+		}
+		f.wantCalls(5)
+	})
+}
+
+func TestForcedRefreshReachesEveryone(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		fleet := []*process{f.refresher(), f.refresher(), f.reader(), f.idle(f.config(), nil), f.idle(f.config(), f.source)}
+		f.token(fleet[0], time.Second)
+		for i, p := range fleet {
+			time.Sleep(10 * time.Second)
+			record, err := p.Refresh(t.Context())
+			if err != nil {
+				t.Fatalf("process %d: Refresh() = %v", i, err)
+			}
+			if !record.Token.Equal(f.source.Current()) {
+				t.Errorf("process %d: Refresh() = generation %d, which is not the newest", i, record.Generation)
+			}
+			f.wantCalls(2 + i)
+			f.wantCurrent(fleet...)
+		}
+	})
+}
+
+func TestReportsOfOneDeadTokenMakeOneCall(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		var fleet []*process
+		for range 5 {
+			fleet = append(fleet, f.refresher())
+		}
+		dead := coordinator.NewToken(f.token(fleet[0], time.Second))
+		time.Sleep(time.Minute)
+		f.source.IssueOutside()
+		f.source.IssueOutside()
+		var wg sync.WaitGroup
+		for i := range 1000 {
+			wg.Go(func() {
+				record, err := fleet[i%5].Invalidate(t.Context(), dead)
+				if err != nil || record.Token.Equal(dead) {
+					t.Errorf("Invalidate() = generation %d, %v; want another token", record.Generation, err)
+				}
+			})
+		}
+		wg.Wait()
+		f.wantCalls(2)
+		f.wantCurrent(fleet...)
+		if got := f.store.Peek(account).Conflicts; got != 1 {
+			t.Errorf("%d conflicts counted, want 1", got)
+		}
+
+		record, err := fleet[3].Invalidate(t.Context(), dead) // late
+		if err != nil || !record.Token.Equal(f.source.Current()) {
+			t.Errorf("late Invalidate() = generation %d, %v; want the current one", record.Generation, err)
+		}
+		f.wantCalls(2)
+	})
+}
+
+func TestReaderReportsThroughARefresher(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.refresher()
+		reader := f.reader()
+		dead := coordinator.NewToken(f.token(reader, time.Second))
+		record, err := reader.Invalidate(t.Context(), dead)
+		if err != nil || !record.Token.Equal(f.source.Current()) {
+			t.Errorf("Invalidate() = generation %d, %v; want the newest", record.Generation, err)
+		}
+		f.wantCalls(2)
+	})
+}
+
+func TestHolderKilledMidCallIsReplaced(t *testing.T) {
+	for name, reason := range map[string]string{"cold": "", "forced": "forced"} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				survivors := []*process{}
+				if reason != "" {
+					survivors = append(survivors, f.refresher(), f.reader())
+					f.token(survivors[0], time.Second)
+					time.Sleep(time.Minute)
+				}
+				victim := f.idle(f.config(), f.source)
+				f.source.Then(coordinatortest.Hangs())
+				go func() { _, _ = victim.Refresh(t.Context()) }()
+				time.Sleep(100 * time.Millisecond)
+				issued := f.source.IssueOutside() // what the hung call issued
+				victim.link.SetDown(true)         // and nobody will ever hear of it
+				if reason == "" {
+					survivors = append(survivors, f.refresher(), f.reader())
+				}
+				time.Sleep(4 * time.Second)
+				synctest.Wait()
+				f.wantCurrent(survivors...)
+				if f.source.Current().Equal(issued) {
+					t.Error("nobody took over within 4s")
+				}
+				time.Sleep(time.Minute)
+				want := 2
+				if reason != "" {
+					want = 3
+				}
+				f.wantCalls(want)
+			})
+		})
+	}
+}
+
+func TestPausedHoldersTokenIsNeverStored(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		others := []*process{f.refresher(), f.reader()}
+		f.token(others[0], time.Second)
+		time.Sleep(time.Minute)
+		slow := &coordinatortest.Source{Name: "slow", Latency: 8 * time.Second}
+		victim := f.idle(f.config(), slow)
+		done := make(chan error)
+		go func() { _, err := victim.Refresh(t.Context()); done <- err }()
+		time.Sleep(100 * time.Millisecond)
+		victim.link.FailNext(coordinatortest.OpExtend, 100) // paused: it extends nothing
+		time.Sleep(4 * time.Second)
+		f.wantCurrent(others...)
+		f.wantCalls(2)
+		<-done
+		time.Sleep(10 * time.Second)
+		f.wantCurrent(others...)
+		if state := f.store.Peek(account); len(state.Open) != 0 {
+			t.Errorf("%d attempts are open, want a quiet store", len(state.Open))
+		}
+	})
+}
+
+func TestSlowSourceKeepsLockAndAttempt(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Latency = 9 * time.Second
+		fleet := []*process{f.refresher(), f.refresher(), f.refresher()}
+		var wg sync.WaitGroup
+		for _, p := range fleet {
+			wg.Go(func() { f.token(p, 10*time.Second) })
+		}
+		wg.Wait()
+		time.Sleep(time.Minute)
+		f.wantCalls(1)
+	})
+}
+
+func TestLostDataIsRestoredWithoutACall(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		fleet := []*process{f.refresher(), f.refresher(), f.reader()}
+		token := f.token(fleet[0], time.Second)
+		time.Sleep(10 * time.Minute)
+
+		f.store.Flush()
+		time.Sleep(time.Second)
+		if state := f.store.Peek(account); state.Record.Token.Reveal() != token {
+			t.Errorf("after a flush the store has %v, want the token back within 1s", state.Record)
+		}
+
+		f.store.SetDown(true)
+		time.Sleep(20 * time.Second)
+		f.store.Flush()
+		f.store.SetDown(false)
+		time.Sleep(time.Second)
+		if state := f.store.Peek(account); state.Record.Token.Reveal() != token {
+			t.Errorf("after a restart the store has %v, want the token back within 1s", state.Record)
+		}
+		f.wantCalls(1)
+		f.wantCurrent(fleet...)
+	})
+}
+
+func TestNobodyCallsTheSourceWhileTheStoreIsAway(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.refresher()
+		token := f.token(p, time.Second)
+		f.store.SetDown(true)
+		time.Sleep(100 * time.Minute)
+		s, err := p.Current(t.Context())
+		if err != nil || s.Token.Reveal() != token || !s.Stale {
+			t.Errorf("Current() = %v stale=%v, %v; want the old token, stale", s.Record, s.Stale, err)
+		}
+		time.Sleep(20 * time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := p.Token(ctx); !errors.Is(err, coordinator.ErrUnreachable) || !errors.Is(err, coordinator.ErrNoToken) {
+			t.Errorf("Token() after its expiry = %v, want ErrNoToken and ErrUnreachable", err)
+		}
+		f.wantCalls(1)
+
+		newcomer := f.idle(f.config(), f.source)
+		if _, err := newcomer.Token(t.Context()); !errors.Is(err, coordinator.ErrUnreachable) {
+			t.Errorf("newcomer's Token() = %v, want ErrUnreachable at once", err)
+		}
+		f.store.SetDown(false)
+		time.Sleep(2 * time.Second)
+		f.wantCurrent(p)
+		f.wantCalls(2)
+		if s, _ := p.Current(t.Context()); s.Stale {
+			t.Error("stale although the store is back")
+		}
+	})
+}
+
+func TestLostNotificationsAreMadeUpFor(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		fleet := []*process{f.refresher(), f.reader()}
+		f.token(fleet[1], time.Second)
+		f.store.DropNotifications(true)
+		if _, err := fleet[0].Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(70 * time.Second)
+		f.wantCurrent(fleet...)
+		if fleet[1].seen.count(coordinator.Missed) != 1 {
+			t.Error("the missed notification was not counted")
+		}
+	})
+}
+
+func TestCommitWhoseAnswerIsLostIsNotRepeated(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.refresher()
+		p.link.LoseAnswers(coordinatortest.OpCommit, 1)
+		f.wantCurrent(p)
+		time.Sleep(time.Minute)
+		f.wantCalls(1)
+		if open := f.store.Peek(account).Open; len(open) != 0 {
+			t.Errorf("%d attempts open, want none", len(open))
+		}
+	})
+}
+
+func TestTokenThatCannotBeStoredIsServedAndStoredLater(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p, q := f.refresher(), f.refresher()
+		f.token(p, time.Second)
+		time.Sleep(time.Minute)
+		go func() { _, _ = p.Refresh(t.Context()) }()
+		time.Sleep(25 * time.Millisecond)
+		f.store.SetDown(true)
+		time.Sleep(20 * time.Second)
+		f.wantCurrent(p)
+		f.store.SetDown(false)
+		time.Sleep(5 * time.Second)
+		f.wantCurrent(p, q)
+	})
+}
+
+func TestRefusalIsToldToEveryoneAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Accept("right")
+		wrong := f.start(f.config(), f.source.As("wrong"))
+		reader := f.reader()
+		for _, p := range []*process{wrong, reader, f.idle(f.config(), f.source.As("wrong")), f.idle(f.config(), nil)} {
+			began := time.Now()
+			_, err := p.Token(t.Context())
+			var refused *coordinator.RefusedError
+			if !errors.As(err, &refused) || refused.Code != 40125 {
+				t.Errorf("Token() = %v, want a RefusedError with code 40125", err)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("it took %v to say so", took)
+			}
+		}
+		f.wantCalls(1)
+		f.wantCurrent(f.idle(f.config(), f.source.As("right")))
+		f.wantCurrent(wrong, reader)
+	})
+}
+
+func TestFailingSourceLeavesTheTokenInUse(t *testing.T) {
+	outcomes := map[string]coordinatortest.Outcome{
+		"busy":     coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"),
+		"unknown":  coordinatortest.FailsWith(coordinator.FailedUnknown, 0, "timeout"),
+		"negative": coordinatortest.Answers(coordinator.Issue{Token: coordinator.NewToken("x"), Life: -1}),
+		"plain":    coordinatortest.Fails(errors.New("went wrong")),
+		"hangs":    coordinatortest.Hangs(),
+	}
+	for name, outcome := range outcomes {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				fleet := []*process{f.refresher(), f.refresher(), f.reader()}
+				token := f.token(fleet[2], time.Second)
+				f.source.Usually(outcome)
+				for range 58 {
+					time.Sleep(time.Minute)
+				}
+				if _, err := fleet[0].Refresh(t.Context()); err == nil {
+					t.Error("Refresh() = nil, want the source's error")
+				}
+				for _, p := range fleet {
+					if got := f.token(p, time.Millisecond); got != token {
+						t.Errorf("Token() = %q, want the old one", got)
+					}
+				}
+				time.Sleep(time.Hour)
+				if n := len(f.source.Calls()); n > 30 {
+					t.Errorf("%d calls within an hour of failures, want a few", n)
+				}
+				f.source.Usually(coordinatortest.Outcome{})
+				time.Sleep(time.Hour)
+				f.wantCurrent(fleet...)
+			})
+		})
+	}
+}
+
+func TestMinimumIntervalIsWaitedOut(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.refresher()
+		f.token(p, time.Second)
+		time.Sleep(time.Minute)
+		for range 2 {
+			if _, err := p.Refresh(t.Context()); err != nil {
+				t.Errorf("Refresh() = %v", err)
+			}
+		}
+		f.wantCalls(3)
+		calls := f.source.Calls()
+		if gap := calls[2].At.Sub(calls[1].At); gap < time.Second || gap > 1500*time.Millisecond {
+			t.Errorf("the second forced refresh came %v after the first, want 1s", gap)
+		}
+	})
+}
+
+func TestForcedRefreshesLeaveTheReserveAlone(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		cfg := f.config()
+		cfg.Limits = coordinator.Limits{PerDay: 40, Reserve: 35, MinInterval: time.Millisecond}
+		p, reader := f.start(cfg, f.source), f.reader()
+		f.token(p, time.Second)
+		for range 4 {
+			time.Sleep(time.Minute)
+			if _, err := p.Refresh(t.Context()); err != nil {
+				t.Fatalf("Refresh() = %v", err)
+			}
+		}
+		time.Sleep(time.Minute)
+		for _, q := range []*process{p, reader} {
+			_, err := q.Refresh(t.Context())
+			var throttled *coordinator.ThrottledError
+			if !errors.As(err, &throttled) || throttled.RetryIn > 24*time.Hour {
+				t.Errorf("Refresh() = %v, want a ThrottledError until midnight", err)
+			}
+		}
+		time.Sleep(5 * time.Hour)
+		if n := len(f.source.Calls()); n < 10 {
+			t.Errorf("%d calls, want the schedule to go on", n)
+		}
+	})
+}
+
+func TestWatchEndsWithTheNewest(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p, reader := f.refresher(), f.reader()
+		ctx, cancel := context.WithCancel(t.Context())
+		records := reader.Watch(ctx)
+		first := <-records
+		for range 3 {
+			time.Sleep(2 * time.Second)
+			if _, err := p.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		last := <-records
+		if !last.Token.Equal(f.source.Current()) || last.Generation <= first.Generation {
+			t.Errorf("Watch() ends with generation %d, want the newest", last.Generation)
+		}
+		cancel()
+		if _, open := <-records; open {
+			t.Error("Watch() stays open after its context ended")
+		}
+	})
+}
+
+func TestAccountsComeAndGoWhileRunning(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.refresher()
+		other, err := p.c.Add(coordinator.AccountConfig{Name: "wxother", Source: &coordinatortest.Source{Name: "other"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token, err := other.Token(t.Context()); err != nil || token.Reveal() != "other-1" {
+			t.Errorf("Token() = %q, %v", token.Reveal(), err)
+		}
+		if _, err := p.c.Add(coordinator.AccountConfig{Name: "wxother"}); err == nil {
+			t.Error("adding an account twice is not an error")
+		}
+		if err := p.c.Remove("wxother"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Token(t.Context()); !errors.Is(err, coordinator.ErrUnknownAccount) {
+			t.Errorf("Token() of a removed account = %v, want ErrUnknownAccount", err)
+		}
+		if _, err := p.c.Token(t.Context(), "wxother"); !errors.Is(err, coordinator.ErrUnknownAccount) {
+			t.Errorf("Coordinator.Token() of a removed account = %v, want ErrUnknownAccount", err)
+		}
+	})
+}
+
+func TestStoppingFinishesTheCallUnderWay(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Latency = 5 * time.Second
+		p := f.refresher()
+		time.Sleep(time.Second)
+		p.stop()
+		if state := f.store.Peek(account); !state.Record.Token.Equal(f.source.Current()) || len(state.Open) != 0 {
+			t.Errorf("the store has %v, want the token whose call was under way", state.Record)
+		}
+		f.wantCalls(1)
+	})
+}
+
+func TestCallerThatGoesAwayLeavesNothingUndone(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.idle(f.config(), f.source)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if _, err := p.Token(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Token() = %v, want DeadlineExceeded", err)
+		}
+		if err := p.c.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if state := f.store.Peek(account); !state.Record.Token.Equal(f.source.Current()) {
+			t.Errorf("the store has %v, want the token that was issued", state.Record)
+		}
+	})
+}
+
+func TestSourceCanBeGivenLater(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.reader()
+		got := make(chan string)
+		go func() { got <- f.token(p, time.Minute) }()
+		time.Sleep(5 * time.Second)
+		p.SetSource(f.source)
+		if token := <-got; token != f.source.Current().Reveal() {
+			t.Errorf("Token() = %q", token)
+		}
+	})
+}
+
+func TestTokensNeverShowThemselves(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		var logs strings.Builder
+		p := f.refresher()
+		token := f.token(p, time.Second)
+		s, err := p.Current(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
+			logs.WriteString(sprint(verb, s, p.Status(), struct{ inner any }{s}))
+		}
+		if strings.Contains(logs.String(), token) {
+			t.Errorf("a token shows itself in %s", logs.String())
+		}
+	})
+}

@@ -1,0 +1,142 @@
+package coordinator_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+const account = "wx0123456789abcdef"
+
+// fleet is processes that share a store and a source inside a bubble.
+type fleet struct {
+	t      *testing.T
+	store  *coordinatortest.MemStore
+	source *coordinatortest.Source
+	n      int
+}
+
+func newFleet(t *testing.T) *fleet {
+	return &fleet{t: t, store: coordinatortest.NewMemStore(), source: &coordinatortest.Source{Latency: 50 * time.Millisecond}}
+}
+
+// process is one coordinator with one account.
+type process struct {
+	*coordinator.Account
+	c    *coordinator.Coordinator
+	link *coordinatortest.MemInstance
+	stop func() // ends Run and waits for it
+	seen *sightings
+}
+
+// sightings collects what a process observed.
+type sightings struct {
+	mu sync.Mutex
+	by map[coordinator.ObservationKind]int
+}
+
+func (s *sightings) add(o coordinator.Observation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.by[o.Kind]++
+}
+
+func (s *sightings) count(kind coordinator.ObservationKind) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.by[kind]
+}
+
+func (f *fleet) config() coordinator.Config {
+	return coordinator.Config{Logger: slog.New(slog.NewTextHandler(f.t.Output(), nil))}
+}
+
+// refresher starts a process that runs and has the source.
+func (f *fleet) refresher() *process { return f.start(f.config(), f.source) }
+
+// reader starts a process that runs and has no source.
+func (f *fleet) reader() *process { return f.start(f.config(), nil) }
+
+func (f *fleet) start(cfg coordinator.Config, s coordinator.Source) *process {
+	f.t.Helper()
+	p := f.idle(cfg, s)
+	ctx, cancel := context.WithCancel(f.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := p.c.Run(ctx); err != nil {
+			f.t.Errorf("Run() = %v, want nil", err)
+		}
+	}()
+	p.stop = func() { cancel(); <-done }
+	f.t.Cleanup(p.stop)
+	return p
+}
+
+// idle makes a process that does not run.
+func (f *fleet) idle(cfg coordinator.Config, s coordinator.Source) *process {
+	f.t.Helper()
+	f.n++
+	p := &process{link: f.store.Instance(fmt.Sprintf("p%d", f.n)), seen: &sightings{by: map[coordinator.ObservationKind]int{}}}
+	cfg.Store, cfg.Observe = p.link, p.seen.add
+	var err error
+	if p.c, err = coordinator.New(cfg); err != nil {
+		f.t.Fatalf("New() = %v", err)
+	}
+	if p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: s}); err != nil {
+		f.t.Fatalf("Add() = %v", err)
+	}
+	return p
+}
+
+// token returns the process's token, which must come within the time.
+func (f *fleet) token(p *process, within time.Duration) string {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), within)
+	defer cancel()
+	token, err := p.Token(ctx)
+	if err != nil {
+		f.t.Fatalf("Token() = %v, want a token within %v", err, within)
+	}
+	return token.Reveal()
+}
+
+// wantCalls checks how often the source was called so far.
+func (f *fleet) wantCalls(n int) {
+	f.t.Helper()
+	if got := len(f.source.Calls()); got != n {
+		f.t.Errorf("%d calls to the source, want %d", got, n)
+	}
+}
+
+// wantCurrent checks that every process serves what was issued last.
+func (f *fleet) wantCurrent(processes ...*process) {
+	f.t.Helper()
+	synctest.Wait() // what was notified has arrived
+	for i, p := range processes {
+		if got := f.token(p, time.Second); got != f.source.Current().Reveal() {
+			f.t.Errorf("process %d serves %q, the source issued %q last", i, got, f.source.Current().Reveal())
+		}
+	}
+}
+
+// bubble runs test in virtual time.
+func bubble(t *testing.T, test func(t *testing.T, f *fleet)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, newFleet(t)) })
+}
+
+func sprint(verb string, args ...any) string {
+	var s string
+	for _, arg := range args {
+		s += fmt.Sprintf(verb, arg) + "\n"
+	}
+	return s
+}
