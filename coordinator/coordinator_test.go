@@ -83,7 +83,7 @@ func TestReaderAloneGetsAClearErrorInTime(t *testing.T) {
 
 func TestScheduleRefreshesEachHourOnceForAll(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
-		fleet := []*process{f.refresher(), f.refresher(), f.refresher(), f.reader()}
+		fleet := []*process{f.start(f.longConfig(), f.source), f.start(f.longConfig(), f.source), f.reader()}
 		time.Sleep(24*time.Hour - time.Minute)
 		synctest.Wait()
 		f.wantCalls(24)
@@ -94,8 +94,8 @@ func TestScheduleRefreshesEachHourOnceForAll(t *testing.T) {
 func TestSourceDecidesWhenItIsAskedAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.source.RefreshIn = 100 * time.Minute
-		f.refresher()
-		f.refresher()
+		f.start(f.longConfig(), f.source)
+		f.start(f.longConfig(), f.source)
 		time.Sleep(24 * time.Hour)
 		f.wantCalls(15)
 	})

@@ -58,6 +58,13 @@ func (f *fleet) config() coordinator.Config {
 	return coordinator.Config{Logger: slog.New(slog.NewTextHandler(f.t.Output(), nil))}
 }
 
+// longConfig is config for days.
+func (f *fleet) longConfig() coordinator.Config {
+	cfg := f.config()
+	cfg.ProbeEvery = time.Minute
+	return cfg
+}
+
 // refresher starts a process that runs and has the source.
 func (f *fleet) refresher() *process { return f.start(f.config(), f.source) }
 

@@ -1,0 +1,69 @@
+package coordinator_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+func TestBadConfigurationIsRefusedByName(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*coordinator.Config)
+		want   []string // in the message: the fields, and what to do
+	}{
+		{"no store", func(c *coordinator.Config) { c.Store = nil }, []string{"Store", "pass"}},
+		{"a lock life that no extension can keep", func(c *coordinator.Config) { c.LockLife = time.Millisecond }, []string{"LockLife", "1s to 1m"}},
+		{"a lock life that delays every take-over", func(c *coordinator.Config) { c.LockLife = time.Hour }, []string{"LockLife", "1s to 1m"}},
+		{"a fetch time-out of a day", func(c *coordinator.Config) { c.FetchTimeout = 24 * time.Hour }, []string{"FetchTimeout"}},
+		{"a poll slower than the overlap", func(c *coordinator.Config) { c.PollEvery = time.Hour }, []string{"PollEvery", "5 minutes"}},
+		{"a probe slower than the poll", func(c *coordinator.Config) { c.ProbeEvery = 2 * time.Minute }, []string{"ProbeEvery", "PollEvery"}},
+		{"no fetches", func(c *coordinator.Config) { c.MaxFetches = -1 }, []string{"MaxFetches"}},
+		{"a negative interval", func(c *coordinator.Config) { c.RefreshEvery = -time.Hour }, []string{"RefreshEvery"}},
+		{"a reserve of all", func(c *coordinator.Config) { c.Limits = coordinator.Limits{PerDay: 10, Reserve: 10} }, []string{"Reserve", "PerDay"}},
+		{"a default reserve above the budget", func(c *coordinator.Config) { c.Limits.PerDay = 100 }, []string{"Reserve", "PerDay"}},
+		{"a negative budget", func(c *coordinator.Config) { c.Limits.PerDay = -1 }, []string{"PerDay"}},
+		{"a negative minimum", func(c *coordinator.Config) { c.Limits.MinInterval = -1 }, []string{"MinInterval"}},
+		{"an account without a name", accounts(""), []string{"Name", "AppID"}},
+		{"a name with a brace", accounts("wx{1}"), []string{"wx{1}", "Name"}},
+		{"a name with a line break", accounts("wx\n1"), []string{"Name"}},
+		{"a name beyond all measure", accounts(strings.Repeat("x", 200)), []string{"200 bytes"}},
+		{"an account twice", accounts("wx1", "wx1"), []string{"wx1", "twice"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := coordinator.Config{Store: coordinatortest.NewMemStore()}
+			tt.change(&cfg)
+			_, err := coordinator.New(cfg)
+			if err == nil {
+				t.Fatal("New() = nil, want an error")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("New() = %q, want it to name %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func accounts(names ...string) func(*coordinator.Config) {
+	return func(c *coordinator.Config) {
+		for _, name := range names {
+			c.Accounts = append(c.Accounts, coordinator.AccountConfig{Name: name})
+		}
+	}
+}
+
+func TestRunTwiceAtOnceIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.refresher()
+		f.token(p, time.Second)
+		if err := p.c.Run(t.Context()); err != coordinator.ErrRunning {
+			t.Errorf("Run() = %v, want ErrRunning", err)
+		}
+	})
+}

@@ -1,0 +1,86 @@
+package coordinator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+// A service that can refresh: with redisstore.New and wechat.Token in the
+// places of the store and the source of this example.
+func Example() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	c, err := coordinator.New(coordinator.Config{
+		Store:    coordinatortest.NewMemStore(),
+		Accounts: []coordinator.AccountConfig{{Name: "wx8acdb7df5beb68fd", Source: coordinatortest.NewSource()}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go func() { _ = c.Run(ctx) }()
+
+	token, err := c.Token(ctx, "wx8acdb7df5beb68fd")
+	fmt.Println(token, token.Reveal(), err)
+	// Output: [token] token-1 <nil>
+}
+
+// A program that needs a token once does not have to Run.
+func ExampleCoordinator_Drain() {
+	ctx := context.Background()
+	c, err := coordinator.New(coordinator.Config{Store: coordinatortest.NewMemStore()})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	account, err := c.Add(coordinator.AccountConfig{Name: "wx8acdb7df5beb68fd", Source: coordinatortest.NewSource()})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	token, err := account.Token(ctx)
+	fmt.Println(token.Reveal(), err)
+	fmt.Println(c.Drain(ctx))
+	// Output:
+	// token-1 <nil>
+	// <nil>
+}
+
+// When the issuer rejects a token, report exactly that token.
+func ExampleAccount_Invalidate() {
+	ctx := context.Background()
+	c, _ := coordinator.New(coordinator.Config{Store: coordinatortest.NewMemStore()})
+	account, _ := c.Add(coordinator.AccountConfig{Name: "wx8acdb7df5beb68fd", Source: coordinatortest.NewSource()})
+
+	rejected, _ := account.Token(ctx)
+	record, err := account.Invalidate(ctx, rejected)
+	fmt.Println(record.Token.Reveal(), err)
+
+	late, err := account.Invalidate(ctx, rejected) // another service was slower
+	fmt.Println(late.Token.Reveal(), err)
+	// Output:
+	// token-2 <nil>
+	// token-2 <nil>
+}
+
+// A process without the secret is a reader by the same API. Alone it can only
+// say so.
+func ExampleAccount_Token_reader() {
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	c, _ := coordinator.New(coordinator.Config{Store: coordinatortest.NewMemStore()})
+	account, _ := c.Add(coordinator.AccountConfig{Name: "wx8acdb7df5beb68fd"})
+
+	_, err := account.Token(ctx)
+	fmt.Println(errors.Is(err, coordinator.ErrNoToken))
+	fmt.Println(err)
+	// Output:
+	// true
+	// no token for "wx8acdb7df5beb68fd": context deadline exceeded: no process with the account's secret answered
+}

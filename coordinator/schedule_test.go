@@ -1,0 +1,91 @@
+package coordinator
+
+import (
+	"testing"
+	"time"
+)
+
+func TestScheduleComesAtTheAgeOrHalfTheLife(t *testing.T) {
+	issued := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	record := func(life, age, askedAt time.Duration) Record {
+		r := Record{IssuedAt: issued, ExpiresAt: issued.Add(life), TTL: life - Margin(life) - age}
+		if askedAt != 0 {
+			r.RefreshAt = issued.Add(askedAt)
+		}
+		return r
+	}
+	tests := []struct {
+		name   string
+		record Record
+		every  time.Duration
+		want   time.Duration
+	}{
+		{"a fresh token waits for the age", record(2*time.Hour, 0, 0), time.Hour, time.Hour},
+		{"its age counts", record(2*time.Hour, 20*time.Minute, 0), time.Hour, 40 * time.Minute},
+		{"a short life is replaced at half", record(time.Hour, 0, 0), time.Hour, 30 * time.Minute},
+		{"what is late is due", record(2*time.Hour, 70*time.Minute, 0), time.Hour, -10 * time.Minute},
+		{"the source's word counts", record(2*time.Hour, 0, 115*time.Minute), time.Hour, 115 * time.Minute},
+		{"the source's word counts when it is sooner", record(2*time.Hour, time.Minute, 2*time.Minute), time.Hour, time.Minute},
+		{"no life at all is due", Record{}, time.Hour, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.record.refreshIn(tt.every); got != tt.want {
+				t.Errorf("refreshIn(%v) = %v, want %v", tt.every, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestBackoffStaysWithinItsBounds(t *testing.T) {
+	tests := []struct {
+		name        string
+		kind        FailureKind
+		failures    int
+		issuers     time.Duration
+		left        time.Duration
+		least, most time.Duration
+	}{
+		{"the first retry is quick", FailedBusy, 1, 0, 0, 500 * time.Millisecond, time.Second},
+		{"it doubles", FailedUnknown, 4, 0, 0, 4 * time.Second, 8 * time.Second},
+		{"it ends at the floor without a token", FailedUnknown, 30, 0, 0, time.Minute, 2 * time.Minute},
+		{"it grows on while the token lives", FailedUnknown, 30, 0, time.Hour, 7*time.Minute + 30*time.Second, 15 * time.Minute},
+		{"it has a ceiling", FailedBusy, 1000, 0, 240 * time.Hour, 15 * time.Minute, 30 * time.Minute},
+		{"failures of zero or less count as one", FailedBusy, -5, 0, 0, 500 * time.Millisecond, time.Second},
+		{"a refusal waits for a person", FailedRefused, 1, 0, 0, 4*time.Minute + 30*time.Second, 5*time.Minute + 30*time.Second},
+		{"a quota without a time waits a minute", FailedLater, 9, 0, 0, 54 * time.Second, 66 * time.Second},
+		{"the issuer's word is taken", FailedLater, 1, 7 * time.Hour, 0, 7 * time.Hour, 7 * time.Hour},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for range 1000 {
+				got := backoff(tt.kind, tt.failures, tt.issuers, tt.left)
+				if got < tt.least || got > tt.most {
+					t.Fatalf("backoff() = %v, want %v to %v", got, tt.least, tt.most)
+				}
+			}
+		})
+	}
+}
+
+func TestSpreadIsSmallAgainstTheInterval(t *testing.T) {
+	for every, most := range map[time.Duration]time.Duration{
+		time.Hour: 2 * time.Second, 3 * time.Second: 150 * time.Millisecond, 0: 0, -time.Second: 0,
+	} {
+		for range 1000 {
+			if got := spread(every); got < 0 || got > most {
+				t.Fatalf("spread(%v) = %v, want 0 to %v", every, got, most)
+			}
+		}
+	}
+}
+
+func TestMarginEndsATokenEarlyEnough(t *testing.T) {
+	for life, want := range map[time.Duration]time.Duration{
+		2 * time.Hour: 30 * time.Second, time.Minute: 3 * time.Second, 0: 0,
+	} {
+		if got := Margin(life); got != want {
+			t.Errorf("Margin(%v) = %v, want %v", life, got, want)
+		}
+	}
+}
