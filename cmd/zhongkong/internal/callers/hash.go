@@ -1,0 +1,120 @@
+package callers
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+)
+
+const (
+	saltSize = 16
+	sumSize  = 32
+)
+
+// cost is argon2id's: how much memory, how many passes, how many lanes.
+type cost struct {
+	kib    uint32
+	passes uint32
+	lanes  uint8
+}
+
+// usual is the cost of new hashes: 64 MiB twice, about a tenth of a second.
+var usual = cost{kib: 64 << 10, passes: 2, lanes: 1}
+
+// The bounds of a cost: below, a hash is not slow; above, one try to log in
+// takes the machine's memory.
+const (
+	leastKiB, mostKiB = 8, 1 << 20
+	mostPasses        = 16
+	mostLanes         = 16
+)
+
+// digest is a hash in parts.
+type digest struct {
+	cost cost
+	salt []byte
+	sum  []byte
+}
+
+// Hash makes the hash of a password that goes into User.PasswordHash: argon2id
+// in the PHC string format, which every language's libraries know.
+func Hash(password string) (string, error) {
+	switch {
+	case password == "":
+		return "", errors.New("the password is empty")
+	case len(password) > maxPassword:
+		return "", fmt.Errorf("the password has %d bytes, at most %d", len(password), maxPassword)
+	}
+	return hashAt(password, usual), nil
+}
+
+func hashAt(password string, c cost) string {
+	salt := random(saltSize)
+	sum := argon2id([]byte(password), salt, c)
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, c.kib, c.passes, c.lanes,
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum))
+}
+
+func argon2id(password, salt []byte, c cost) []byte {
+	return argon2.IDKey(password, salt, c.passes, c.kib, c.lanes, sumSize)
+}
+
+// parseHash reads what Hash makes, also of other costs. Its errors do not
+// repeat the text: by mistake it may be a password.
+func parseHash(s string) (*digest, error) {
+	parts := strings.Split(s, "$")
+	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
+		return nil, errors.New("is not an argon2id hash: put the line that `zhongkong passwd` prints, never the password")
+	}
+	if parts[2] != "v="+strconv.Itoa(argon2.Version) {
+		return nil, fmt.Errorf("is a hash of another argon2 version, must be v=%d", argon2.Version)
+	}
+	c, err := parseCost(parts[3])
+	if err != nil {
+		return nil, err
+	}
+	salt, err := base64.RawStdEncoding.DecodeString(parts[4])
+	if err != nil || len(salt) < 8 || len(salt) > 64 {
+		return nil, errors.New("the hash's salt is not base64 of 8 to 64 bytes: was the line cut?")
+	}
+	sum, err := base64.RawStdEncoding.DecodeString(parts[5])
+	if err != nil || len(sum) != sumSize {
+		return nil, fmt.Errorf("the hash's last part is not base64 of %d bytes: was the line cut?", sumSize)
+	}
+	return &digest{c, salt, sum}, nil
+}
+
+func parseCost(s string) (cost, error) {
+	var numbers [3]uint64
+	fields := strings.Split(s, ",")
+	if len(fields) != len(numbers) {
+		return cost{}, errors.New("the hash's cost is not m=..,t=..,p=..")
+	}
+	for i, name := range []string{"m=", "t=", "p="} {
+		digits, ok := strings.CutPrefix(fields[i], name)
+		n, err := strconv.ParseUint(digits, 10, 32)
+		if !ok || err != nil {
+			return cost{}, errors.New("the hash's cost is not m=..,t=..,p=..")
+		}
+		numbers[i] = n
+	}
+	switch kib, passes, lanes := numbers[0], numbers[1], numbers[2]; {
+	case lanes < 1 || lanes > mostLanes:
+		return cost{}, fmt.Errorf("the hash's p is %d, must be 1 to %d", lanes, mostLanes)
+	case kib < leastKiB*lanes || kib > mostKiB:
+		return cost{}, fmt.Errorf("the hash's m is %d KiB, must be %d to %d", kib, leastKiB*lanes, mostKiB)
+	case passes < 1 || passes > mostPasses:
+		return cost{}, fmt.Errorf("the hash's t is %d, must be 1 to %d", passes, mostPasses)
+	default:
+		return cost{kib: uint32(kib), passes: uint32(passes), lanes: uint8(lanes)}, nil
+	}
+}
+
+// decoyLike returns a hash of the same cost that no password has.
+func decoyLike(h *digest) *digest {
+	return &digest{cost: h.cost, salt: random(len(h.salt)), sum: random(len(h.sum))}
+}
