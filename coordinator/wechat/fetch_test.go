@@ -1,0 +1,551 @@
+package wechat_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
+)
+
+const (
+	appID  = wechattest.DefaultAppID
+	secret = wechattest.DefaultSecret
+)
+
+// source returns a source of the sandbox, with two hosts.
+func source(t *testing.T, sandbox *wechattest.Server, kind wechat.Kind) *wechat.Source {
+	t.Helper()
+	s, err := wechat.New(wechat.Config{
+		AppID: appID, Secret: secret, Kind: kind,
+		Fallbacks: []string{wechat.DisasterBaseURL},
+		Transport: sandbox.Transport(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func inject(t *testing.T, sandbox *wechattest.Server, faults ...wechattest.Fault) {
+	t.Helper()
+	for _, f := range faults {
+		if _, err := sandbox.Inject(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// fetch gets a token and fails the test if there is none.
+func fetch(t *testing.T, s coordinator.Source, ask coordinator.Ask) coordinator.Issue {
+	t.Helper()
+	issue, err := s.Fetch(t.Context(), ask)
+	if err != nil {
+		t.Fatalf("Fetch(%v) = %v", ask.Reason, err)
+	}
+	return issue
+}
+
+// failing fetches and returns the failure, which must be clean.
+func failing(t *testing.T, s coordinator.Source, ask coordinator.Ask) *coordinator.FetchError {
+	t.Helper()
+	return failingUnder(t.Context(), t, s, ask)
+}
+
+func failingUnder(ctx context.Context, t *testing.T, s coordinator.Source, ask coordinator.Ask) *coordinator.FetchError {
+	t.Helper()
+	issue, err := s.Fetch(ctx, ask)
+	var failure *coordinator.FetchError
+	if !errors.As(err, &failure) {
+		t.Fatalf("Fetch = %v, %v, want a *coordinator.FetchError", issue, err)
+	}
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		text := fmt.Sprintf("%v %+v %#v", e, e, e)
+		if strings.Contains(text, secret) || strings.Contains(text, "90_") {
+			t.Errorf("the error shows the secret or a token: %s", text)
+		}
+	}
+	return failure
+}
+
+func TestEachCallOfTheClassicEndpointBringsAnotherToken(t *testing.T) {
+	sandbox := wechattest.New(wechattest.Config{})
+	s := source(t, sandbox, wechat.Classic)
+	first := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing})
+	second := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonSchedule, Current: first.Token})
+	if first.Token.Equal(second.Token) {
+		t.Error("two calls brought the same token")
+	}
+	if second.Life != 2*time.Hour || second.RefreshIn != 0 || second.Calls != 1 {
+		t.Errorf("Life, RefreshIn, Calls = %v, %v, %d, want 2h, 0, 1", second.Life, second.RefreshIn, second.Calls)
+	}
+	if last, _ := sandbox.LastIssued(appID); last.Token != second.Token.Reveal() {
+		t.Error("the source's token is not the one issued last")
+	}
+}
+
+func TestStableTokenIsAskedForAgainWhenItRollsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sandbox := wechattest.New(wechattest.Config{})
+		s := source(t, sandbox, wechat.Stable)
+		first := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing})
+		if want := 2*time.Hour - 295*time.Second; first.RefreshIn != want {
+			t.Errorf("RefreshIn = %v, want %v", first.RefreshIn, want)
+		}
+		time.Sleep(time.Hour)
+		second := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonOverdue, Current: first.Token})
+		if !second.Token.Equal(first.Token) || second.Life != time.Hour {
+			t.Errorf("after an hour: the same token is %v, Life = %v", second.Token.Equal(first.Token), second.Life)
+		}
+		time.Sleep(second.RefreshIn)
+		third := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonSchedule, Current: first.Token})
+		if third.Token.Equal(first.Token) {
+			t.Error("asked when told to, the source brought the old token")
+		}
+	})
+}
+
+func TestForcedRefreshesOfAStableToken(t *testing.T) {
+	ask := func(reason coordinator.Reason, issue coordinator.Issue) coordinator.Ask {
+		return coordinator.Ask{Reason: reason, Current: issue.Token}
+	}
+	t.Run("bring another token", func(t *testing.T) {
+		sandbox := wechattest.New(wechattest.Config{})
+		s := source(t, sandbox, wechat.Stable)
+		first := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing})
+		second := fetch(t, s, ask(coordinator.ReasonRejected, first))
+		if second.Token.Equal(first.Token) {
+			t.Error("a forced refresh brought the same token")
+		}
+	})
+	t.Run("say so when they come too early", func(t *testing.T) {
+		sandbox := wechattest.New(wechattest.Config{})
+		s := source(t, sandbox, wechat.Stable)
+		first := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonForced})
+		failure := failing(t, s, ask(coordinator.ReasonForced, first))
+		if failure.Kind != coordinator.FailedLater || failure.RetryIn != 30*time.Second || failure.Calls != 1 {
+			t.Errorf("failure = %+v, want later, 30s, 1 call", failure)
+		}
+	})
+	t.Run("wait for midnight when they are used up", func(t *testing.T) {
+		sandbox, s, current := forcesUsedUp(t)
+		failure := failing(t, s, ask(coordinator.ReasonForced, current))
+		if failure.Kind != coordinator.FailedLater || failure.Code != 45009 || failure.RetryIn > 24*time.Hour {
+			t.Errorf("failure = %+v, want later and 45009", failure)
+		}
+		failure = failing(t, s, ask(coordinator.ReasonRejected, current))
+		if failure.Code != 45009 || failure.Calls != 2 {
+			t.Errorf("after a report: failure = %+v, want 45009 after 2 calls", failure)
+		}
+		_ = sandbox
+	})
+	t.Run("take over what another has forced", func(t *testing.T) {
+		sandbox, s, current := forcesUsedUp(t)
+		theirs, err := sandbox.Rogue(appID, wechattest.StableChain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		issue := fetch(t, s, ask(coordinator.ReasonRejected, current))
+		if issue.Token.Reveal() != theirs.Token || issue.Calls != 2 {
+			t.Errorf("the token in force was not brought; Calls = %d", issue.Calls)
+		}
+	})
+}
+
+// forcesUsedUp returns a sandbox without a forced refresh left for the day.
+func forcesUsedUp(t *testing.T) (*wechattest.Server, *wechat.Source, coordinator.Issue) {
+	t.Helper()
+	knobs := wechattest.DefaultKnobs()
+	knobs.ForceDaily = 1
+	sandbox := wechattest.New(wechattest.Config{Knobs: &knobs})
+	s := source(t, sandbox, wechat.Stable)
+	current := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonForced})
+	sandbox.Advance(time.Minute)
+	return sandbox, s, current
+}
+
+func TestEveryFaultIsTakenForWhatItIs(t *testing.T) {
+	const (
+		busy    = coordinator.FailedBusy
+		unknown = coordinator.FailedUnknown
+	)
+	for _, tt := range []struct {
+		fault wechattest.Fault
+		kind  coordinator.FailureKind
+		calls int
+	}{
+		{wechattest.Fault{Kind: wechattest.FaultDial}, busy, 0},
+		{wechattest.Fault{Kind: wechattest.FaultReset}, unknown, 2},
+		{wechattest.Fault{Kind: wechattest.FaultReset, Phase: wechattest.Before}, unknown, 2},
+		{wechattest.Fault{Kind: wechattest.FaultHang}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultSlow, Delay: wechattest.Seconds(time.Minute)}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultTruncated}, unknown, 2},
+		{wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1}, busy, 1},
+		{wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 12345}, busy, 1},
+		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 301}, busy, 1},
+		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 404}, busy, 1},
+		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 412}, busy, 1},
+		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 429}, busy, 1},
+		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 204}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 408}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 500}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 503, Phase: wechattest.After}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultHTML}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultHTML, Status: 502}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultEmpty}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultNull}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultArray}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultCut}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultNegativeExpires}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultNoToken}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultBoth, Code: 45009}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultOversize}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultBody, Body: `{"errcode":-1}`, Status: 502}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultBody, Body: `{"errcode":40013}`, Status: 408}, unknown, 1},
+		{wechattest.Fault{Kind: wechattest.FaultBody, Body: `{"errcode":-1}`, Status: 400}, busy, 1},
+	} {
+		name := fmt.Sprintf("%s %s %d %s", tt.fault.Kind, tt.fault.Phase, tt.fault.Status, tt.fault.Body)
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sandbox := wechattest.New(wechattest.Config{})
+				defer sandbox.Close()
+				s := source(t, sandbox, wechat.Classic)
+				current := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing})
+				inject(t, sandbox, tt.fault)
+				failure := failing(t, s, coordinator.Ask{Reason: coordinator.ReasonSchedule, Current: current.Token})
+				if failure.Kind != tt.kind || failure.Calls != tt.calls {
+					t.Errorf("failure = %s, %d calls (%v), want %s, %d", failure.Kind, failure.Calls, failure, tt.kind, tt.calls)
+				}
+				if got := len(sandbox.Calls()) - 1; got != tt.calls {
+					t.Errorf("the sandbox saw %d calls, want %d", got, tt.calls)
+				}
+			})
+		})
+	}
+}
+
+func TestEveryErrcodeIsClassified(t *testing.T) {
+	for _, class := range wechat.Codes() {
+		t.Run(fmt.Sprint(class.Code), func(t *testing.T) {
+			sandbox := wechattest.New(wechattest.Config{})
+			inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultErrcode, Code: class.Code})
+			for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
+				failure := failing(t, source(t, sandbox, kind), coordinator.Ask{Reason: coordinator.ReasonMissing})
+				if failure.Kind != class.Kind || failure.Code != class.Code || failure.Calls != 1 {
+					t.Errorf("%s: failure = %+v, want %+v", kind, failure, class)
+				}
+				if !class.UntilMidnight && failure.RetryIn != class.RetryIn {
+					t.Errorf("%s: RetryIn = %v, want %v", kind, failure.RetryIn, class.RetryIn)
+				}
+				if class.UntilMidnight && (failure.RetryIn <= 0 || failure.RetryIn > 24*time.Hour) {
+					t.Errorf("%s: RetryIn = %v", kind, failure.RetryIn)
+				}
+				var e *wechat.Error
+				if !errors.As(failure, &e) || e.RID == "" {
+					t.Errorf("%s: no *wechat.Error with a rid in %v", kind, failure)
+				}
+				if class.Kind == coordinator.FailedRefused && class.Hint == "" {
+					t.Error("a refusal for good says nothing about what to do")
+				}
+			}
+		})
+	}
+}
+
+func TestTheSandboxIsRefusedForWhatIsWrong(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		do   func(*wechattest.Server) error
+		code int
+	}{
+		{"secret", func(s *wechattest.Server) error { _, err := s.RotateSecret(appID); return err }, 40125},
+		{"frozen", func(s *wechattest.Server) error { return s.Freeze(appID) }, 40243},
+		{"banned", func(s *wechattest.Server) error { return s.Ban(appID, 50007) }, 50007},
+		{"whitelist", func(s *wechattest.Server) error { return s.SetWhitelist(appID, []string{"10.0.0.0/8"}) }, 40164},
+		{"risk", func(s *wechattest.Server) error { return s.SetRisk(appID, "127.0.0.1", 89507) }, 89507},
+		{"quota", func(s *wechattest.Server) error {
+			return s.Tune(func(k *wechattest.Knobs) { k.DailyToken, k.DailyStable = 0, 0 })
+		}, 45009},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sandbox := wechattest.New(wechattest.Config{})
+			if err := tt.do(sandbox); err != nil {
+				t.Fatal(err)
+			}
+			for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
+				failure := failing(t, source(t, sandbox, kind), coordinator.Ask{Reason: coordinator.ReasonMissing})
+				if failure.Code != tt.code {
+					t.Errorf("%s: code %d, want %d", kind, failure.Code, tt.code)
+				}
+				if address, ok := wechat.SeenAddress(failure); ok != (tt.code == 40164) || ok && address != "127.0.0.1" {
+					t.Errorf("%s: SeenAddress = %q, %v", kind, address, ok)
+				}
+			}
+		})
+	}
+}
+
+func TestABrokenCallIsRepeatedOnce(t *testing.T) {
+	for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
+		t.Run(string(kind), func(t *testing.T) {
+			sandbox := wechattest.New(wechattest.Config{})
+			inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultReset, Times: 1})
+			issue := fetch(t, source(t, sandbox, kind), coordinator.Ask{Reason: coordinator.ReasonMissing})
+			if issue.Calls != 2 {
+				t.Errorf("Calls = %d, want 2", issue.Calls)
+			}
+			if last, _ := sandbox.LastIssued(appID); last.Token != issue.Token.Reveal() {
+				t.Error("the token is not the one issued last")
+			}
+			wantHost := map[wechat.Kind]string{wechat.Classic: "api.weixin.qq.com", wechat.Stable: "api2.weixin.qq.com"}[kind]
+			if calls := sandbox.Calls(); calls[1].Host != wantHost {
+				t.Errorf("repeated on %s, want %s", calls[1].Host, wantHost)
+			}
+		})
+	}
+}
+
+func TestWhatFollowsABrokenCallDoesNotHideIt(t *testing.T) {
+	for _, tt := range []struct {
+		code int
+		kind coordinator.FailureKind
+	}{
+		{-1, coordinator.FailedUnknown},
+		{45009, coordinator.FailedUnknown},
+		{40125, coordinator.FailedRefused},
+	} {
+		sandbox := wechattest.New(wechattest.Config{})
+		inject(t, sandbox,
+			wechattest.Fault{Kind: wechattest.FaultReset, Times: 1},
+			wechattest.Fault{Kind: wechattest.FaultErrcode, Code: tt.code, Skip: 1},
+		)
+		failure := failing(t, source(t, sandbox, wechat.Classic), coordinator.Ask{Reason: coordinator.ReasonMissing})
+		if failure.Kind != tt.kind || failure.Code != tt.code || failure.Calls != 2 {
+			t.Errorf("a reset, then %d: %+v, want %s after 2 calls", tt.code, failure, tt.kind)
+		}
+	}
+}
+
+func TestAnotherHostIsAskedOnlyWhereThatIsSafe(t *testing.T) {
+	const main = "api.weixin.qq.com"
+	t.Run("no connection", func(t *testing.T) {
+		sandbox := wechattest.New(wechattest.Config{})
+		sandbox.TakeDown(main)
+		for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
+			if issue := fetch(t, source(t, sandbox, kind), coordinator.Ask{}); issue.Calls != 1 {
+				t.Errorf("%s: Calls = %d, want 1", kind, issue.Calls)
+			}
+		}
+	})
+	t.Run("a classic call broke and the host is gone", func(t *testing.T) {
+		sandbox := wechattest.New(wechattest.Config{})
+		inject(t, sandbox,
+			wechattest.Fault{Kind: wechattest.FaultReset, Times: 1},
+			wechattest.Fault{Kind: wechattest.FaultDial, Host: main, Skip: 1},
+		)
+		failure := failing(t, source(t, sandbox, wechat.Classic), coordinator.Ask{})
+		if failure.Kind != coordinator.FailedUnknown || failure.Calls != 1 {
+			t.Errorf("failure = %+v, want unknown after 1 call", failure)
+		}
+	})
+	t.Run("a stable call timed out", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			sandbox := wechattest.New(wechattest.Config{})
+			inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultHang, Host: main})
+			if issue := fetch(t, source(t, sandbox, wechat.Stable), coordinator.Ask{}); issue.Calls != 2 {
+				t.Errorf("Calls = %d, want 2", issue.Calls)
+			}
+		})
+	})
+	t.Run("an errcode", func(t *testing.T) {
+		sandbox := wechattest.New(wechattest.Config{})
+		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1, Host: main})
+		for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
+			failing(t, source(t, sandbox, kind), coordinator.Ask{})
+		}
+	})
+}
+
+func TestNothingIsRepeatedOnceTheContextHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sandbox := wechattest.New(wechattest.Config{})
+		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultHang})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
+			failure := failingUnder(ctx, t, source(t, sandbox, kind), coordinator.Ask{})
+			if !errors.Is(failure, context.DeadlineExceeded) {
+				t.Errorf("%s: %v does not wrap the deadline", kind, failure)
+			}
+		}
+		// The second source came with a dead context: nothing was sent.
+		if n := len(sandbox.Calls()); n != 1 {
+			t.Errorf("%d calls, want 1", n)
+		}
+	})
+}
+
+// leakyTransport puts the URL, with the secret, into its errors.
+type leakyTransport struct{ err error }
+
+func (l leakyTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return nil, fmt.Errorf("proxy: %w", &url.Error{Op: "Get", URL: req.URL.String(), Err: fmt.Errorf("%s: %w", req.URL, l.err)})
+}
+
+func TestErrorsOfTheTransportAreClean(t *testing.T) {
+	for _, cause := range []error{io.ErrUnexpectedEOF, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, context.DeadlineExceeded} {
+		s, err := wechat.New(wechat.Config{AppID: appID, Secret: secret, Transport: leakyTransport{cause}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		failing(t, s, coordinator.Ask{}) // checks it
+	}
+}
+
+func TestAnEchoedSecretIsTakenOut(t *testing.T) {
+	sandbox := wechattest.New(wechattest.Config{})
+	inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40125, Message: "bad\nsecret " + secret + "\x1b[31m" + strings.Repeat("x", 1000)})
+	failure := failing(t, source(t, sandbox, wechat.Classic), coordinator.Ask{})
+	if strings.ContainsAny(failure.Message, "\n\x1b") || len(failure.Message) > 500 {
+		t.Errorf("Message = %q", failure.Message)
+	}
+}
+
+func TestSourcesDoNotShowTheSecret(t *testing.T) {
+	config := wechat.Config{AppID: appID, Secret: secret}
+	s := wechat.Token(appID, secret)
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		for _, v := range []any{config, &config, s, struct{ S *wechat.Source }{s}} {
+			if text := fmt.Sprintf(format, v); strings.Contains(text, secret) {
+				t.Errorf("Sprintf(%q) = %s", format, text)
+			}
+		}
+	}
+	if c := s.Credential(); len(c) != 8 || c == wechat.Token(appID, secret+"x").Credential() || c != wechat.StableToken(appID, secret).Credential() {
+		t.Errorf("Credential() = %q", c)
+	}
+}
+
+func TestWrongConfigurationIsSaid(t *testing.T) {
+	for _, c := range []wechat.Config{
+		{Secret: secret},
+		{AppID: appID},
+		{AppID: appID, Secret: secret + "\n"},
+		{AppID: "wx 1", Secret: secret},
+		{AppID: appID, Secret: secret, Kind: "tokens"},
+		{AppID: appID, Secret: secret, BaseURL: "api.weixin.qq.com"},
+		{AppID: appID, Secret: secret, BaseURL: "http://api.weixin.qq.com"},
+		{AppID: appID, Secret: secret, BaseURL: "https://u:p@example.com"},
+		{AppID: appID, Secret: secret, BaseURL: "https://example.com?a=b"},
+		{AppID: appID, Secret: secret, BaseURL: "https://exa mple.com"},
+		{AppID: appID, Secret: secret, Fallbacks: []string{"ftp://example.com"}},
+	} {
+		s, err := wechat.New(c)
+		if err == nil || s != nil {
+			t.Errorf("New(%v) = %v, %v, want an error", c, s, err)
+		}
+		if strings.Contains(fmt.Sprint(err), secret) {
+			t.Errorf("the error shows the secret: %v", err)
+		}
+	}
+	if failure := failing(t, wechat.Token("", ""), coordinator.Ask{}); failure.Kind != coordinator.FailedRefused || failure.Calls != 0 {
+		t.Errorf("a source without AppID failed with %+v", failure)
+	}
+}
+
+// TestOverSockets makes sure of what only real connections show.
+func TestOverSockets(t *testing.T) {
+	sandbox := wechattest.New(wechattest.Config{})
+	base := sandbox.Start(t)
+	open := func(t *testing.T, c wechat.Config) *wechat.Source {
+		t.Helper()
+		c.AppID, c.Secret = appID, secret
+		s, err := wechat.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
+		s := open(t, wechat.Config{Kind: kind, BaseURL: base + "/"})
+		if issue := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing}); issue.Calls != 1 {
+			t.Errorf("%s: Calls = %d", kind, issue.Calls)
+		}
+		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultReset, Times: 1})
+		if issue := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing}); issue.Calls != 2 {
+			t.Errorf("%s: after a reset: Calls = %d", kind, issue.Calls)
+		}
+		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultTruncated, Times: 2})
+		if failure := failing(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing}); failure.Kind != coordinator.FailedUnknown {
+			t.Errorf("%s: truncated: %+v", kind, failure)
+		}
+	}
+	t.Run("nobody listens", func(t *testing.T) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = listener.Close()
+		nobody := "http://" + listener.Addr().String()
+		failure := failing(t, open(t, wechat.Config{BaseURL: nobody}), coordinator.Ask{})
+		if failure.Kind != coordinator.FailedBusy || failure.Calls != 0 {
+			t.Errorf("failure = %+v, want busy without a call", failure)
+		}
+		fetch(t, open(t, wechat.Config{BaseURL: nobody, Fallbacks: []string{base}}), coordinator.Ask{})
+	})
+	t.Run("a certificate nobody knows", func(t *testing.T) {
+		var calls atomic.Int32
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
+		server.Config.ErrorLog = discard()
+		server.StartTLS()
+		defer server.Close()
+		failure := failing(t, open(t, wechat.Config{BaseURL: server.URL}), coordinator.Ask{})
+		if failure.Kind != coordinator.FailedBusy || failure.Calls != 0 || calls.Load() != 0 {
+			t.Errorf("failure = %+v, want busy without a call", failure)
+		}
+	})
+	t.Run("a redirect", func(t *testing.T) {
+		var followed atomic.Int32
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/stolen" {
+				followed.Add(1)
+			}
+			http.Redirect(w, r, "/stolen?"+r.URL.RawQuery, http.StatusTemporaryRedirect)
+		}))
+		defer server.Close()
+		for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
+			failure := failing(t, open(t, wechat.Config{Kind: kind, BaseURL: server.URL}), coordinator.Ask{})
+			if failure.Kind != coordinator.FailedBusy || followed.Load() != 0 {
+				t.Errorf("failure = %+v, followed %d", failure, followed.Load())
+			}
+		}
+	})
+	t.Run("no connection is used twice", func(t *testing.T) {
+		seen := make(map[string]bool)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if seen[r.RemoteAddr] {
+				t.Errorf("%s was used again", r.RemoteAddr)
+			}
+			seen[r.RemoteAddr] = true
+			_, _ = io.WriteString(w, `{"access_token":"90_x","expires_in":7200}`)
+		}))
+		defer server.Close()
+		s := open(t, wechat.Config{BaseURL: server.URL, Transport: http.DefaultTransport})
+		for range 3 {
+			fetch(t, s, coordinator.Ask{})
+		}
+	})
+}

@@ -1,0 +1,235 @@
+package wechattest
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"maps"
+	"net/netip"
+	"time"
+)
+
+// The account that there is if Config names none. Its secret is no secret.
+const (
+	DefaultAppID  = "wx8acdb7df5beb68fd"
+	DefaultSecret = "5a4d3b0cf1d84e6fb2976d1c80e3a94f"
+)
+
+// Product is the kind of an account.
+type Product string
+
+// The products.
+const (
+	OfficialAccount Product = "official"
+	TestAccount     Product = "test" // 测试号: a tenth of the daily quota
+	MiniProgram     Product = "mini"
+	MiniGame        Product = "game"
+	Platform        Product = "platform" // third-party platform: gets 61024 at the token endpoints
+)
+
+// Account is an account of the simulated WeChat.
+type Account struct {
+	AppID   string
+	Secret  string
+	Product Product // empty: OfficialAccount
+
+	// Whitelist are the addresses ("1.2.3.4", "10.0.0.0/8") from which tokens
+	// may be fetched. Nil: the whitelist is off.
+	Whitelist []string
+
+	// DailyToken is the account's own quota of /cgi-bin/token. 0: the knob's.
+	DailyToken int
+}
+
+// account is an Account with everything that happens to it. Guarded by
+// Server.mu.
+type account struct {
+	Account
+	whitelist edited
+	frozen    bool           // the secret is: 40243
+	banned    int            // errcode that every token call gets: 50004, 50007, 48004; 0: none
+	risk      map[string]int // address → errcode 89501..89507 it gets
+
+	classic, stable chain
+	tickets         map[string]*ticket // by type
+	usage           usage
+}
+
+// edited is a whitelist whose last edit may not have taken effect.
+type edited struct {
+	old, new []netip.Prefix // nil: off
+	from     time.Time      // when new replaces old
+}
+
+func (e edited) at(now time.Time) []netip.Prefix {
+	if now.Before(e.from) {
+		return e.old
+	}
+	return e.new
+}
+
+func newAccount(a Account) (*account, error) {
+	switch a.Product {
+	case "":
+		a.Product = OfficialAccount
+	case OfficialAccount, TestAccount, MiniProgram, MiniGame, Platform:
+	default:
+		return nil, fmt.Errorf("wechattest: account %s: unknown product %q", a.AppID, a.Product)
+	}
+	if a.AppID == "" || a.Secret == "" {
+		return nil, fmt.Errorf("wechattest: account %q needs an AppID and a Secret", a.AppID)
+	}
+	list, err := parseWhitelist(a.Whitelist)
+	if err != nil {
+		return nil, err
+	}
+	return &account{
+		Account:   a,
+		whitelist: edited{new: list},
+		risk:      make(map[string]int),
+		tickets:   make(map[string]*ticket),
+	}, nil
+}
+
+func parseWhitelist(entries []string) ([]netip.Prefix, error) {
+	if entries == nil {
+		return nil, nil
+	}
+	list := make([]netip.Prefix, 0, len(entries))
+	for _, entry := range entries {
+		prefix, err := netip.ParsePrefix(entry)
+		if err != nil {
+			var a netip.Addr
+			if a, err = netip.ParseAddr(entry); err == nil {
+				prefix = netip.PrefixFrom(a, a.BitLen())
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("wechattest: %q is neither an address nor a CIDR range", entry)
+		}
+		list = append(list, prefix)
+	}
+	return list, nil
+}
+
+// lets reports whether the whitelist lets an address in.
+func lets(list []netip.Prefix, from string) bool {
+	if list == nil {
+		return true
+	}
+	a, err := netip.ParseAddr(from)
+	if err != nil {
+		return false
+	}
+	for _, p := range list {
+		if p.Contains(a.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *account) hasSecret(secret string) bool {
+	return subtle.ConstantTimeCompare([]byte(a.Secret), []byte(secret)) == 1
+}
+
+func (a *account) chain(c Chain) *chain {
+	if c == StableChain {
+		return &a.stable
+	}
+	return &a.classic
+}
+
+// AddAccount adds an account, or replaces one and all that belongs to it.
+func (s *Server) AddAccount(a Account) error {
+	added, err := newAccount(a)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accounts[a.AppID] = added
+	return nil
+}
+
+// change does something to an account under the server's lock.
+func (s *Server) change(appID string, do func(*account) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, ok := s.accounts[appID]
+	if !ok {
+		return fmt.Errorf("wechattest: no account %q", appID)
+	}
+	return do(a)
+}
+
+// SetWhitelist edits an account's whitelist; nil turns it off. It takes effect
+// after the knob WhitelistDelay.
+func (s *Server) SetWhitelist(appID string, entries []string) error {
+	list, err := parseWhitelist(entries)
+	if err != nil {
+		return err
+	}
+	return s.change(appID, func(a *account) error {
+		now := s.nowLocked()
+		a.whitelist = edited{old: a.whitelist.at(now), new: list, from: now.Add(s.knobs.WhitelistDelay)}
+		a.Whitelist = entries
+		return nil
+	})
+}
+
+// RotateSecret gives an account a new secret, which it returns. The old one
+// gets 40125 from now on; tokens stay good.
+func (s *Server) RotateSecret(appID string) (string, error) {
+	var secret string
+	err := s.change(appID, func(a *account) error {
+		a.Secret = s.randomHex(16)
+		secret = a.Secret
+		return nil
+	})
+	return secret, err
+}
+
+// Freeze freezes an account's secret: 40243.
+func (s *Server) Freeze(appID string) error {
+	return s.change(appID, func(a *account) error { a.frozen = true; return nil })
+}
+
+// Unfreeze takes Freeze back.
+func (s *Server) Unfreeze(appID string) error {
+	return s.change(appID, func(a *account) error { a.frozen = false; return nil })
+}
+
+// Ban makes every token call of an account get this errcode (50004, 50007,
+// 48004); 0 lifts it.
+func (s *Server) Ban(appID string, errcode int) error {
+	return s.change(appID, func(a *account) error { a.banned = errcode; return nil })
+}
+
+// SetRisk makes token calls from an address that is on no whitelist get an
+// errcode of 89501 to 89507; 0 is the administrator's approval.
+func (s *Server) SetRisk(appID, address string, errcode int) error {
+	if errcode != 0 && (errcode < 89501 || errcode > 89507) {
+		return fmt.Errorf("wechattest: %d is no errcode of the risk confirmation (89501 to 89507)", errcode)
+	}
+	return s.change(appID, func(a *account) error {
+		risk := maps.Clone(a.risk)
+		risk[address] = errcode
+		if errcode == 0 {
+			delete(risk, address)
+		}
+		a.risk = risk
+		return nil
+	})
+}
+
+// KillEarly ends an account's current token before its time, as WeChat may.
+// It returns the token, and whether there was one.
+func (s *Server) KillEarly(appID string, c Chain) (Issue, bool) {
+	var killed Issue
+	var was bool
+	_ = s.change(appID, func(a *account) error {
+		killed, was = a.chain(c).kill(s.nowLocked())
+		return nil
+	})
+	return killed, was
+}

@@ -1,0 +1,321 @@
+package wechattest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// request is one call, however it came.
+type request struct {
+	method, path string
+	query        url.Values
+	body         []byte
+	chunked      bool // a body of unstated length
+	host         string
+	from         string // the address it came from, without a port
+	userAgent    string
+	gone         <-chan struct{} // closed when the caller gives up
+
+	appID string // as far as it can be told before the call is carried out
+	call  *Call  // the record, for token endpoints
+	rid   string
+	now   time.Time
+}
+
+// issues reports whether the call asks for a token.
+func (r *request) issues() bool {
+	return r.path == pathToken || r.path == pathStable
+}
+
+// reply is what goes back to the caller.
+type reply struct {
+	drop    drop
+	status  int
+	header  http.Header
+	body    []byte
+	code    int  // errcode in it
+	cut     bool // the connection breaks in the middle of the body
+	damaged bool // a fault made it useless
+}
+
+// drop says how a call ends without an answer.
+type drop int
+
+const (
+	answered  drop = iota
+	dropDial       // no connection was made
+	dropReset      // the connection broke
+)
+
+// handle takes a call through its faults. It returns at the latest when the
+// delays that were injected have passed, or the caller is gone, or the server
+// is closed.
+func (s *Server) handle(r *request) reply {
+	r.appID = r.account()
+	faults, latency, down := s.arrive(r)
+	if down {
+		return reply{drop: dropDial}
+	}
+	s.wait(latency)
+	for _, f := range faults {
+		if f.phase() != Before {
+			continue
+		}
+		if f.Kind == FaultSlow {
+			s.wait(time.Duration(f.Delay))
+			continue
+		}
+		out := s.spoil(r, f, s.blank(r))
+		s.leave(r, out)
+		return out
+	}
+	out := s.carryOut(r)
+	for _, f := range faults {
+		if f.phase() != After {
+			continue
+		}
+		if f.Kind == FaultSlow {
+			s.wait(time.Duration(f.Delay))
+			continue
+		}
+		out = s.spoil(r, f, out)
+	}
+	s.leave(r, out)
+	return out
+}
+
+// arrive records the call and draws what will happen to it.
+func (s *Server) arrive(r *request) (faults []Fault, latency time.Duration, down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down[r.host] {
+		return nil, 0, true
+	}
+	faults = s.strikeLocked(r)
+	for _, f := range faults {
+		if f.Kind == FaultDial {
+			return nil, 0, true
+		}
+	}
+	latency = s.knobs.Latency
+	if s.knobs.LatencyJitter > 0 {
+		latency += time.Duration(s.random.Int64N(int64(s.knobs.LatencyJitter)))
+	}
+	if r.issues() {
+		s.recordLocked(r)
+	}
+	return faults, latency, false
+}
+
+// leave completes the record of a call.
+func (s *Server) leave(r *request, out reply) {
+	if r.call == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.call.Finished = s.nowLocked()
+	r.call.Code = out.code
+	r.call.Delivered = out.drop == answered && !out.cut && !out.damaged && !isClosed(r.gone)
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait lets d pass, unless the server is released from waiting. The caller's
+// going away does not end it: a server does not notice that.
+func (s *Server) wait(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	s.mu.Lock()
+	released := s.released
+	s.mu.Unlock()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-released:
+	}
+}
+
+func (s *Server) hang(r *request) {
+	s.mu.Lock()
+	released := s.released
+	s.mu.Unlock()
+	select {
+	case <-r.gone:
+	case <-released:
+	}
+}
+
+// carryOut is the call without any fault of ours.
+func (s *Server) carryOut(r *request) reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.now = s.nowLocked()
+	r.rid = s.newRID(r)
+	out := s.dispatchLocked(r)
+	s.rids.answered(r, out)
+	return out
+}
+
+func (s *Server) dispatchLocked(r *request) reply {
+	endpoint, ok := s.apis[r.path]
+	switch {
+	case !ok:
+		return s.status(r, http.StatusNotFound)
+	case r.method == http.MethodPost && r.chunked && s.knobs.ChunkedPost412:
+		return s.status(r, http.StatusPreconditionFailed)
+	case endpoint.method != "" && endpoint.method != r.method:
+		return s.refuse(r, codeNeedPOST)
+	case s.knobs.MinusOneRate > 0 && s.random.Float64() < s.knobs.MinusOneRate:
+		return s.refuse(r, codeBusy)
+	}
+	return endpoint.handle(s, r)
+}
+
+// blank is the answer that a fault which strikes before the call is made of.
+func (s *Server) blank(r *request) reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.now = s.nowLocked()
+	r.rid = s.newRID(r)
+	return s.json(r, struct {
+		AccessToken string `json:"access_token"`
+		ExpiresIn   int    `json:"expires_in"`
+	}{s.randomToken(), int(s.knobs.TokenTTL.Seconds())}) // a token that was never issued
+}
+
+// spoil does to an answer what a fault says.
+func (s *Server) spoil(r *request, f Fault, out reply) reply {
+	out.damaged = true
+	switch f.Kind {
+	case FaultReset, FaultHang:
+		if f.Kind == FaultHang {
+			s.hang(r)
+		}
+		out.drop = dropReset
+	case FaultTruncated:
+		out.cut = true
+	case FaultErrcode:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if f.Message != "" {
+			return damaged(s.json(r, errorBody{f.Code, f.Message}), f.Code)
+		}
+		return damaged(s.refuse(r, f.Code), f.Code)
+	case FaultStatus:
+		out.status, out.body = f.Status, nil
+	case FaultHTML:
+		out.setBody(f, "text/html", "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>")
+	case FaultEmpty:
+		out.body = nil
+	case FaultNull:
+		out.body = []byte("null")
+	case FaultArray:
+		out.body = []byte("[]")
+	case FaultCut:
+		out.body = out.body[:len(out.body)/2]
+	case FaultNegativeExpires:
+		out.body = withField(out.body, "expires_in", -1)
+	case FaultNoToken:
+		out.body = withField(out.body, "access_token", "")
+	case FaultBoth:
+		out.body = withField(withField(out.body, "errcode", f.Code), "errmsg", f.Message)
+	case FaultOversize:
+		out.body = append(bytes.Repeat([]byte(" "), 1<<20), out.body...)
+	case FaultBody:
+		out.setBody(f, "text/plain", f.Body)
+	}
+	return out
+}
+
+func damaged(out reply, code int) reply {
+	out.damaged, out.code = true, code
+	return out
+}
+
+func (out *reply) setBody(f Fault, contentType, body string) {
+	if f.Status != 0 {
+		out.status = f.Status
+	}
+	if f.ContentType != "" {
+		contentType = f.ContentType
+	}
+	out.header.Set("Content-Type", contentType)
+	out.body = []byte(body)
+}
+
+// withField changes one field of a JSON object.
+func withField(object []byte, name string, value any) []byte {
+	fields := make(map[string]any)
+	if json.Unmarshal(object, &fields) != nil {
+		return object
+	}
+	fields[name] = value
+	changed, err := json.Marshal(fields)
+	if err != nil {
+		return object
+	}
+	return changed
+}
+
+type errorBody struct {
+	Code    int    `json:"errcode"`
+	Message string `json:"errmsg"`
+}
+
+// json is a 200 with this object in it. Needs s.mu for the knobs.
+func (s *Server) json(r *request, object any) reply {
+	out := s.status(r, http.StatusOK)
+	out.header.Set("Content-Type", s.knobs.ContentType)
+	body, err := json.Marshal(object)
+	if err != nil {
+		panic(fmt.Sprintf("wechattest: %v", err)) // our own types
+	}
+	out.body = body
+	return out
+}
+
+// status is an answer without a body.
+func (s *Server) status(r *request, status int) reply {
+	header := http.Header{}
+	// The server's clock, not the machine's: clients reckon by it when the
+	// day ends.
+	header.Set("Date", r.now.UTC().Format(http.TimeFormat))
+	return reply{status: status, header: header}
+}
+
+// refuse is an errcode, in WeChat's words. Needs s.mu.
+func (s *Server) refuse(r *request, code int) reply {
+	out := s.json(r, errorBody{code, s.errmsg(r, code)})
+	out.code = code
+	return out
+}
+
+// account is the AppID that a call names or whose token it carries, "" if
+// unknown; for faults that are limited to one.
+func (r *request) account() string {
+	if id := r.query.Get("appid"); id != "" {
+		return id
+	}
+	var named struct {
+		AppID string `json:"appid"`
+	}
+	if strings.HasPrefix(strings.TrimSpace(string(r.body)), "{") && json.Unmarshal(r.body, &named) == nil {
+		return named.AppID
+	}
+	return ""
+}

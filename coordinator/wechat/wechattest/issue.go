@@ -1,0 +1,194 @@
+package wechattest
+
+import (
+	"encoding/json"
+	"time"
+)
+
+const (
+	pathToken  = "/cgi-bin/token"
+	pathStable = "/cgi-bin/stable_token"
+)
+
+// asking is what a token endpoint is asked.
+type asking struct {
+	GrantType    string `json:"grant_type"`
+	AppID        string `json:"appid"`
+	Secret       string `json:"secret"`
+	ForceRefresh bool   `json:"force_refresh"`
+}
+
+type tokenBody struct {
+	AccessToken string `json:"access_token"`
+	ExpiresIn   int    `json:"expires_in"`
+}
+
+// token is GET /cgi-bin/token: every call mints.
+func (s *Server) token(r *request) reply {
+	q := asking{GrantType: r.query.Get("grant_type"), AppID: r.query.Get("appid"), Secret: r.query.Get("secret")}
+	a, code := s.admit(r, q)
+	if code == 0 {
+		code = s.spend(r, a, pathToken, s.dailyToken(a))
+	}
+	if code != 0 {
+		return s.refuse(r, code)
+	}
+	return s.give(r, s.mintLocked(a, ClassicChain, r.call, r.now))
+}
+
+func (s *Server) dailyToken(a *account) int {
+	switch {
+	case a.DailyToken > 0:
+		return a.DailyToken
+	case a.Product == TestAccount:
+		return s.knobs.DailyTokenTest
+	default:
+		return s.knobs.DailyToken
+	}
+}
+
+// stableToken is POST /cgi-bin/stable_token.
+func (s *Server) stableToken(r *request) reply {
+	var q asking
+	if err := json.Unmarshal(r.body, &q); err != nil {
+		q = asking{} // what is not JSON names no appid
+	}
+	r.call.Forced = q.ForceRefresh
+	a, code := s.admit(r, q)
+	if code == 0 && !a.usage.spendMinute(r.now, pathStable, s.knobs.MinuteStable) {
+		code = codeMinuteQuota
+	}
+	if code == 0 {
+		code = s.spend(r, a, pathStable, s.knobs.DailyStable)
+	}
+	if code != 0 {
+		return s.refuse(r, code)
+	}
+	if q.ForceRefresh {
+		return s.forceStable(r, a)
+	}
+	if s.knobs.ForceQuotaBlocksNormal && a.stable.forcedToday(r.now) >= s.knobs.ForceDaily {
+		return s.refuse(r, codeDailyQuota)
+	}
+	current := a.stable.current(r.now)
+	if current == nil || current.ExpiresAt.Sub(r.now) <= s.knobs.EarlyRoll {
+		current = s.mintLocked(a, StableChain, r.call, r.now)
+	}
+	return s.give(r, current)
+}
+
+// forceStable mints, but not twice within 30 s: the second gets the token of
+// the first, without a word, and it does not count.
+func (s *Server) forceStable(r *request, a *account) reply {
+	c := &a.stable
+	current := c.current(r.now)
+	if current != nil && !c.lastForced.IsZero() && r.now.Sub(c.lastForced) < s.knobs.ForceMinInterval {
+		return s.give(r, current)
+	}
+	if c.forcedToday(r.now) >= s.knobs.ForceDaily {
+		return s.refuse(r, codeDailyQuota)
+	}
+	c.forcedCount++
+	c.lastForced = r.now
+	i := s.mintLocked(a, StableChain, r.call, r.now)
+	i.Forced = true
+	return s.give(r, i)
+}
+
+// forcedToday counts the forced refreshes of the day, beginning a new one if
+// need be.
+func (c *chain) forcedToday(now time.Time) int {
+	if day := dayOf(now); day != c.forcedOn {
+		c.forcedOn, c.forcedCount = day, 0
+	}
+	return c.forcedCount
+}
+
+// give answers with a token: no errcode, as WeChat does.
+func (s *Server) give(r *request, i *issued) reply {
+	r.call.Seq = i.Seq
+	left := i.ExpiresAt.Sub(r.now)
+	return s.json(r, tokenBody{i.Token, int(left / time.Second)})
+}
+
+// admit checks who asks for a token, in WeChat's order as far as it is known.
+// It returns an errcode, 0 for welcome.
+func (s *Server) admit(r *request, q asking) (*account, int) {
+	if q.AppID == "" {
+		return nil, codeNoAppID
+	}
+	a, known := s.accounts[q.AppID]
+	switch {
+	case !known:
+		return nil, codeUnknownAppID
+	case a.Product == Platform:
+		return nil, codePlatformAccount
+	case q.Secret == "":
+		return nil, codeNoSecret
+	case q.GrantType != "client_credential":
+		return nil, codeBadGrantType
+	case a.banned != 0:
+		return nil, a.banned
+	case a.frozen:
+		return nil, codeSecretFrozen
+	}
+	checks := []func() int{
+		func() int {
+			if !a.hasSecret(q.Secret) {
+				return codeBadSecret
+			}
+			return 0
+		},
+		func() int { return a.addressCode(r) },
+	}
+	if s.knobs.CheckOrder == IPFirst {
+		checks[0], checks[1] = checks[1], checks[0]
+	}
+	for _, check := range checks {
+		if code := check(); code != 0 {
+			return nil, code
+		}
+	}
+	return a, 0
+}
+
+// addressCode checks where a call comes from. Whoever is on the whitelist is
+// not asked for the administrator's confirmation.
+func (a *account) addressCode(r *request) int {
+	list := a.whitelist.at(r.now)
+	switch {
+	case !lets(list, r.from):
+		return codeNotWhitelisted
+	case list != nil:
+		return 0
+	default:
+		return a.risk[r.from]
+	}
+}
+
+// Rogue is somebody outside who fetches a token with the same secret: a test
+// machine, a forgotten script. It ends the current token as any other call
+// does, and returns the new one.
+func (s *Server) Rogue(appID string, c Chain) (Issue, error) {
+	var got Issue
+	err := s.change(appID, func(a *account) error {
+		now := s.nowLocked()
+		call := s.newCallLocked(&request{path: c.path(), appID: appID, from: rogueAddress, userAgent: "rogue"})
+		call.Finished, call.Delivered, call.Forced = now, true, c == StableChain
+		i := s.mintLocked(a, c, call, now)
+		i.Forced = c == StableChain
+		got = i.snapshot()
+		return nil
+	})
+	return got, err
+}
+
+// rogueAddress is of a range for documentation (RFC 5737).
+const rogueAddress = "203.0.113.66"
+
+func (c Chain) path() string {
+	if c == StableChain {
+		return pathStable
+	}
+	return pathToken
+}
