@@ -1,0 +1,178 @@
+package redisstore
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Open returns a Store on the Redis that a URL of go-redis names:
+//
+//	redis://user:password@host:6379/0                a single server
+//	rediss://...                                     the same over TLS
+//	unix:///run/redis.sock?db=0                      over a Unix socket
+//	redis://host:6379?addr=host2:6379&addr=...       a cluster
+//	redis://host:26379?master_name=NAME&addr=...     Sentinel; user and password of the
+//	                                                 URL are the sentinels', those of the
+//	                                                 servers are username= and password=
+//
+// The parameters of go-redis (dial_timeout, pool_size, ...) are understood.
+// What a URL does not say is chosen so that faults are noticed quickly. Open
+// does not ask the server; Ping does. Close closes what Open has opened.
+func Open(redisURL string, o Options) (*Store, error) {
+	return OpenTLS(redisURL, nil, o)
+}
+
+// OpenTLS is Open with the certificates to use; for a client certificate or an
+// authority of one's own. Nil: the system's, if the URL asks for TLS.
+func OpenTLS(redisURL string, config *tls.Config, o Options) (*Store, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	server, err := parse(redisURL)
+	if err != nil {
+		return nil, err
+	}
+	d := dialer{tls: config, timeout: o.Timeout}
+	// Two clients, because go-redis repeats whatever has failed or nothing
+	// at all, and a script that writes must not be repeated behind our back.
+	s, err := newStore(server.client(d, 1), server.client(d, -1), o)
+	if err != nil {
+		return nil, err
+	}
+	s.owned = true
+	if server.failover != nil {
+		s.moves = newMoves()
+		s.reads.(*redis.Client).AddHook(s.moves)
+		s.writes.(*redis.Client).AddHook(s.moves)
+	}
+	return s, nil
+}
+
+// servers is what a URL names; one of the fields is set.
+type servers struct {
+	single   *redis.Options
+	failover *redis.FailoverOptions
+	cluster  *redis.ClusterOptions
+}
+
+func parse(redisURL string) (s servers, err error) {
+	u, err := url.Parse(redisURL)
+	if err != nil {
+		// Its text quotes the URL, and with it the password.
+		var bad *url.Error
+		if errors.As(err, &bad) {
+			err = bad.Err
+		}
+		return servers{}, fmt.Errorf("redisstore: the Redis URL cannot be read: %w", err)
+	}
+	query := u.Query()
+	switch {
+	case query.Has("master_name"):
+		s.failover, err = redis.ParseFailoverURL(redisURL)
+	case query.Has("addr"):
+		s.cluster, err = redis.ParseClusterURL(redisURL)
+	default:
+		s.single, err = redis.ParseURL(redisURL)
+	}
+	if err != nil {
+		return servers{}, fmt.Errorf("redisstore: the Redis URL cannot be used: %w", err)
+	}
+	return s, nil
+}
+
+// dialer is what all clients of a Store have in common.
+type dialer struct {
+	tls     *tls.Config
+	timeout time.Duration
+}
+
+func (s servers) client(d dialer, retries int) redis.UniversalClient {
+	switch {
+	case s.failover != nil:
+		return d.newFailover(*s.failover, retries)
+	case s.cluster != nil:
+		return d.newCluster(*s.cluster, retries)
+	}
+	return d.newSingle(*s.single, retries)
+}
+
+// The three functions below choose alike: contexts' deadlines count, nothing
+// waits longer than the operation may take, one dial is one dial, and nothing
+// is sent at connect that a least-privilege user may not send.
+
+func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
+	o.ContextTimeoutEnabled = true
+	o.MaxRetries = retries
+	o.DialerRetries = 1
+	o.DialTimeout = d.or(o.DialTimeout)
+	o.ReadTimeout = d.or(o.ReadTimeout)
+	o.WriteTimeout = d.or(o.WriteTimeout)
+	o.PoolTimeout = d.or(o.PoolTimeout)
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	if d.tls != nil {
+		o.TLSConfig = d.merged(o.TLSConfig)
+	}
+	return redis.NewClient(&o)
+}
+
+func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client {
+	o.ContextTimeoutEnabled = true
+	o.MaxRetries = retries
+	o.DialerRetries = 1
+	// Shorter than the operation: a sentinel that hangs must leave time to
+	// ask the next one.
+	o.DialTimeout = first(o.DialTimeout, d.timeout/3)
+	o.ReadTimeout = d.or(o.ReadTimeout)
+	o.WriteTimeout = d.or(o.WriteTimeout)
+	o.PoolTimeout = d.or(o.PoolTimeout)
+	o.DisableIdentity = true
+	if d.tls != nil {
+		o.TLSConfig = d.merged(o.TLSConfig)
+	}
+	return redis.NewFailoverClient(&o)
+}
+
+func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterClient {
+	o.ContextTimeoutEnabled = true
+	o.MaxRetries = retries
+	o.DialerRetries = 1
+	o.DialTimeout = first(o.DialTimeout, d.timeout/2)
+	o.ReadTimeout = d.or(o.ReadTimeout)
+	o.WriteTimeout = d.or(o.WriteTimeout)
+	o.PoolTimeout = d.or(o.PoolTimeout)
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	// A dead node redirects nobody; see reloadOnFault.
+	o.ClusterStateReloadInterval = time.Second
+	if d.tls != nil {
+		o.TLSConfig = d.merged(o.TLSConfig)
+	}
+	client := redis.NewClusterClient(&o)
+	client.AddHook(reloadOnFault{client})
+	return client
+}
+
+// merged is our TLS configuration with the server's name that the URL gave.
+func (d dialer) merged(fromURL *tls.Config) *tls.Config {
+	config := d.tls.Clone()
+	if config.ServerName == "" && fromURL != nil {
+		config.ServerName = fromURL.ServerName
+	}
+	return config
+}
+
+func (d dialer) or(fromURL time.Duration) time.Duration { return first(fromURL, d.timeout) }
+
+func first(a, b time.Duration) time.Duration {
+	if a != 0 {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,326 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// How a hung server is noticed: a ping at each beat, and so many beats without
+// any answer. TCP alone would take a quarter of an hour, and go-redis's own
+// health check sends pings without waiting for answers.
+const (
+	beat        = 250 * time.Millisecond
+	silentBeats = 4
+)
+
+// A SUBSCRIBE names so many channels, and so many channels may be unconfirmed
+// at a time. The server puts all answers to a command into its output buffer
+// before it sends any, and drops subscribers whose buffer exceeds 32 MB.
+const (
+	subscribeChunk = 1000
+	unconfirmedMax = 16 * subscribeChunk
+)
+
+var (
+	errSilent = fmt.Errorf("%w: no answer on the subscription for about a second", coordinator.ErrUnreachable)
+	errMoved  = fmt.Errorf("%w: the master has changed", coordinator.ErrUnreachable)
+)
+
+// connection is one life of a subscription, from the dial to the first error.
+//
+// Two goroutines share it: the reader (run itself) receives and calls the
+// watcher; the writer subscribes, pings and watches over the silence. In a
+// Sentinel set-up a third one looks for a new master.
+type connection struct {
+	sub    *subscription
+	pubsub *redis.PubSub
+	addr   string      // of the server; "" when nobody keeps track of masters
+	flowed bool        // the whole set was subscribed once; owned by the reader
+	heard  atomic.Bool // something has arrived since the last beat
+
+	outbox []command     // owned by the writer: not yet sent
+	room   chan struct{} // holds one value when confirmations have made room
+
+	mu          sync.Mutex
+	batches     []batch // guarded by mu: not yet confirmed, in the order of sending
+	unconfirmed int     // guarded by mu: channels that were sent
+	reason      error   // guarded by mu: why one of the helpers gave up
+}
+
+// command is one SUBSCRIBE or UNSUBSCRIBE.
+type command struct {
+	send     func(ctx context.Context, channels ...string) error
+	channels []string
+	answers  int // confirmations that will come
+}
+
+// batch is a set of accounts that is announced as a whole, when as many
+// channels have been confirmed as are subscribed for it.
+type batch struct {
+	accounts []string
+	missing  int
+}
+
+// run subscribes to everything and delivers until something goes wrong, and
+// returns what. Nothing of the connection runs any more then.
+func (c *connection) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.pubsub = c.sub.store.reads.Subscribe(ctx) // to nothing yet
+	defer c.pubsub.Close()
+	if err := c.dial(ctx); err != nil {
+		return c.sub.store.fault(ctx, "subscribe", "", err)
+	}
+	c.accept(c.sub.everything())
+
+	var helpers sync.WaitGroup // joined below; they end with ctx or a failure, and end the reader by closing
+	helpers.Go(func() { c.giveUp(c.write(ctx)) })
+	if c.sub.store.moves != nil {
+		helpers.Go(func() { c.giveUp(c.followMaster(ctx)) })
+	}
+	err := c.read()
+	cancel()
+	helpers.Wait()
+	if c.reason != nil {
+		err = c.reason
+	}
+	return c.sub.store.fault(context.Background(), "subscribe", "", err)
+}
+
+// dial makes the connection; a ping is the only thing that does.
+func (c *connection) dial(ctx context.Context) error {
+	ctx, cancel := c.sub.store.bounded(ctx)
+	defer cancel()
+	ctx = noteAddr(ctx, &c.addr)
+	c.heard.Store(true)
+	return c.pubsub.Ping(ctx)
+}
+
+// giveUp ends the connection; the first reason is the one that is told.
+func (c *connection) giveUp(reason error) {
+	c.mu.Lock()
+	if c.reason == nil && !errors.Is(reason, context.Canceled) {
+		c.reason = reason
+	}
+	c.mu.Unlock()
+	_ = c.pubsub.Close() // the second closer is told that it is closed
+}
+
+// noRedial returns the context for everything after the dial. It has ended
+// already, so that go-redis, which dials anew and subscribes to everything in
+// one command when it meets an error, cannot: a new connection is a new start
+// here (all accounts are announced again), and one command for 300,000
+// channels overflows the server's output buffer. The deadline is still obeyed,
+// and it is all that reads and writes of a PubSub look at.
+func noRedial(deadline time.Time) (context.Context, context.CancelFunc) {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if deadline.IsZero() {
+		return ended, cancel
+	}
+	return context.WithDeadline(ended, deadline)
+}
+
+// read delivers what arrives until the connection ends.
+func (c *connection) read() error {
+	ctx, cancel := noRedial(time.Time{})
+	defer cancel()
+	for {
+		// Not ReceiveTimeout: a timeout in the middle of a message loses
+		// the half that was read.
+		received, err := c.pubsub.Receive(ctx)
+		if err != nil {
+			return err
+		}
+		if !c.heard.Load() {
+			c.heard.Store(true)
+		}
+		switch m := received.(type) {
+		case *redis.Message:
+			c.deliver(m)
+		case *redis.Subscription:
+			if m.Kind == "subscribe" {
+				c.confirmed()
+			}
+		}
+	}
+}
+
+// deliver notifies of one message. One that cannot be read still says that
+// something has changed: the account is announced again, so that whoever
+// follows it loads it, and learns from Load what is wrong.
+func (c *connection) deliver(m *redis.Message) {
+	s := c.sub.store
+	account, channel, ok := s.keys.split(m.Channel)
+	if !ok {
+		return
+	}
+	event, err := s.event(account, channel, m.Payload)
+	if err != nil {
+		s.unreadable.Add(1)
+		s.log.Warn("a notification cannot be read", "account", account, "channel", channel, "error", err)
+		c.sub.watcher.Subscribed([]string{account})
+		return
+	}
+	c.sub.watcher.Notified(event)
+}
+
+// confirmed counts a channel that the server has confirmed. They come in the
+// order in which they were asked for.
+func (c *connection) confirmed() {
+	c.mu.Lock()
+	c.unconfirmed--
+	if c.unconfirmed == unconfirmedMax-subscribeChunk || c.unconfirmed == 0 {
+		wake(c.room)
+	}
+	var complete []string
+	if len(c.batches) > 0 {
+		c.batches[0].missing--
+		if c.batches[0].missing <= 0 {
+			complete = c.batches[0].accounts
+			c.batches = c.batches[1:]
+		}
+	}
+	c.mu.Unlock()
+	if complete == nil {
+		return
+	}
+	c.flowed = true
+	if complete = c.sub.still(complete); len(complete) > 0 {
+		c.sub.watcher.Subscribed(complete)
+	}
+}
+
+// write sends what is to be sent, pings, and returns when the server has been
+// silent for too long.
+func (c *connection) write(ctx context.Context) error {
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for silent := 0; ; {
+		if err := c.flush(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.room:
+		case <-c.sub.wake:
+			for _, one := range c.sub.latest() {
+				c.accept([]change{one})
+			}
+		case <-ticker.C:
+			// Beats are counted, not time: a process that was paused
+			// finds one beat waiting, not a silence of minutes.
+			if silent++; c.heard.Swap(false) {
+				silent = 0
+			}
+			if silent >= silentBeats {
+				return errSilent
+			}
+			if err := c.send(func(ctx context.Context) error { return c.pubsub.Ping(ctx) }); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// accept makes one batch of changes and puts its commands into the outbox.
+func (c *connection) accept(changes []change) {
+	var all batch
+	for _, change := range changes {
+		has, hasNot := c.sub.channels(change.role, change.accounts)
+		if len(has) > 0 {
+			all.accounts = append(all.accounts, change.accounts...)
+			all.missing += len(has)
+		}
+		c.queue(c.pubsub.Subscribe, has, 1)
+		c.queue(c.pubsub.Unsubscribe, hasNot, 0)
+	}
+	if all.missing > 0 {
+		c.mu.Lock()
+		c.batches = append(c.batches, all)
+		c.mu.Unlock()
+	}
+}
+
+// queue cuts channels into commands; each channel has so many answers that
+// count as confirmations.
+func (c *connection) queue(send func(context.Context, ...string) error, channels []string, answers int) {
+	for len(channels) > 0 {
+		n := min(len(channels), subscribeChunk)
+		c.outbox = append(c.outbox, command{send, channels[:n:n], n * answers})
+		channels = channels[n:]
+	}
+}
+
+// flush sends of the outbox what may be sent now.
+func (c *connection) flush() error {
+	for len(c.outbox) > 0 {
+		next := c.outbox[0]
+		c.mu.Lock()
+		full := c.unconfirmed > 0 && c.unconfirmed+next.answers > unconfirmedMax
+		if !full {
+			c.unconfirmed += next.answers
+		}
+		c.mu.Unlock()
+		if full {
+			return nil
+		}
+		c.outbox = c.outbox[1:]
+		if err := c.send(func(ctx context.Context) error { return next.send(ctx, next.channels...) }); err != nil {
+			return err
+		}
+	}
+	c.outbox = nil // lets go of the names
+	return nil
+}
+
+// send gives one write its deadline. It is longer than a silence may be: a
+// server that is busy with our own SUBSCRIBEs reads slowly.
+func (c *connection) send(write func(ctx context.Context) error) error {
+	ctx, cancel := noRedial(time.Now().Add(2 * silentBeats * beat))
+	defer cancel()
+	return write(ctx)
+}
+
+// followMaster returns when another server has become the master. The
+// subscription would stay with the demoted one for some ten seconds, during
+// which nothing is published there: go-redis moves its pool, not its PubSubs.
+func (c *connection) followMaster(ctx context.Context) error {
+	s := c.sub.store
+	for {
+		changed := s.moves.changed()
+		if now := s.moves.master(); c.addr != "" && now != c.addr {
+			return errMoved
+		}
+		bounded, cancel := s.bounded(ctx)
+		_ = s.reads.Ping(bounded) // dials the new master, if there is one
+		cancel()
+		timer := time.NewTimer(2 * beat)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// wake puts a value into a channel that holds one, if there is none.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

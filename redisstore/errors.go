@@ -1,0 +1,145 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// ErrDenied is what the errors wrap for which Redis does not let its user do
+// what is needed: wrong password, missing ACL rule. RequiredACL lists what is
+// needed; MissingACL finds out what of it is missing.
+var ErrDenied = errors.New("redisstore: Redis denies it")
+
+// DataError says that a key of ours has contents that none of ours would have
+// written. It never quotes them.
+type DataError struct {
+	Key     string
+	Field   string // "": the key as a whole
+	Problem string // "is not a whole number"
+}
+
+func (e *DataError) Error() string {
+	what := fmt.Sprintf("the key %q", e.Key)
+	if e.Field != "" {
+		what = fmt.Sprintf("the field %q of the key %q", e.Field, e.Key)
+	}
+	return fmt.Sprintf("redisstore: %s %s; repair it, or delete the key (redis-cli del '%s'): what is needed is made anew",
+		what, e.Problem, e.Key)
+}
+
+// isData reports whether err concerns one account's contents alone.
+func isData(err error) bool {
+	var data *DataError
+	return errors.As(err, &data) || errors.Is(err, coordinator.ErrSealed)
+}
+
+// unable reports whether a server that works says that it cannot do it now.
+func unable(answer string) bool {
+	word, _, _ := strings.Cut(answer, " ")
+	switch word {
+	case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "NOREPLICAS", "TRYAGAIN", "MISCONF", "OOM", "BUSY",
+		"UNKILLABLE", "MOVED", "ASK":
+		return true
+	}
+	return strings.HasPrefix(answer, "max number of clients")
+}
+
+// fault turns an error of the client into what the callers of a Store may
+// expect. ctx is the caller's own. It returns nil for nil.
+func (s *Store) fault(ctx context.Context, op, account string, err error) error {
+	if err == nil {
+		return nil
+	}
+	about := op
+	if account != "" {
+		about = fmt.Sprintf("%s %q", op, account)
+	}
+	if errors.Is(err, coordinator.ErrUnreachable) {
+		return fmt.Errorf("%s: %w", about, err)
+	}
+	var answer redis.Error
+	if errors.As(err, &answer) && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("%s: %w", about, s.answered(answer))
+	}
+	if ended := ctx.Err(); ended != nil {
+		// The client reports an ended deadline as an I/O timeout, too.
+		if errors.Is(ended, context.Canceled) {
+			return fmt.Errorf("%s: %w", about, ended)
+		}
+		return fmt.Errorf("%s: %w: %w", about, coordinator.ErrUnreachable, ended)
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("%s: %w: no answer within %v: %w", about, coordinator.ErrUnreachable, s.timeout, err)
+	}
+	return fmt.Errorf("%s: %w: %w", about, coordinator.ErrUnreachable, err)
+}
+
+// answered sorts the errors with which a server answers.
+func (s *Store) answered(answer redis.Error) error {
+	text := answer.Error()
+	plain := strings.TrimPrefix(text, "ERR ")
+	switch {
+	case strings.HasPrefix(text, "ZKDATA "):
+		return dataError(text)
+	case redis.IsAuthError(answer):
+		// Nothing can be asked until somebody mends it, on either side.
+		return fmt.Errorf("%w: %w: %w; check the user and the password of the Redis URL",
+			coordinator.ErrUnreachable, ErrDenied, answer)
+	case redis.IsPermissionError(answer) || strings.HasPrefix(plain, "The user executing the script"):
+		return fmt.Errorf("%w: %w; %s", ErrDenied, answer, s.rule(text))
+	case unable(plain):
+		return fmt.Errorf("%w: %w", coordinator.ErrUnreachable, answer)
+	case strings.HasPrefix(plain, "unknown command"):
+		return fmt.Errorf("%w (Redis 7.0 or newer is needed)", answer)
+	}
+	return answer
+}
+
+// rule names the ACL rule whose lack Redis complains of, as well as its words
+// tell.
+func (s *Store) rule(text string) string {
+	if _, rest, ok := strings.Cut(text, "to run the '"); ok {
+		if command, _, ok := strings.Cut(rest, "'"); ok {
+			return "the rule +" + command + " is missing"
+		}
+	}
+	switch {
+	case strings.Contains(text, "keys"):
+		return "a rule for the keys " + s.keys.pattern("*") + " is missing"
+	case strings.Contains(text, "channel"):
+		return "a rule for the channels " + s.keys.pattern(refreshedChannel) + ", " +
+			s.keys.pattern(wantedChannel) + " or " + s.keys.pattern(begunChannel) + " is missing"
+	}
+	return "a command that the scripts use is missing; `zhongkong doctor` finds out which"
+}
+
+// dataError decodes "ZKDATA <field> <problem> <key>" of prelude.lua.
+func dataError(text string) error {
+	parts := strings.SplitN(text, " ", 4)
+	if len(parts) != 4 {
+		return errors.New("redisstore: Redis holds something unexpected")
+	}
+	e := &DataError{Key: parts[3], Field: parts[1]}
+	if e.Field == "-" {
+		e.Field = ""
+	}
+	kind, isKind := strings.CutPrefix(parts[2], "not-")
+	switch {
+	case parts[2] == "missing":
+		e.Problem = "is missing"
+	case parts[2] == "not-whole":
+		e.Problem = "is not a whole number"
+	case isKind:
+		e.Problem = "is not a " + kind
+	default:
+		e.Problem = "is not as expected"
+	}
+	return e
+}

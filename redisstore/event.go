@@ -1,0 +1,128 @@
+package redisstore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// message is a notification as it travels; the scripts write it. One struct
+// for all events: what an event does not have is left out.
+type message struct {
+	Event       string    `json:"event"`
+	By          string    `json:"by,omitempty"`
+	Reason      string    `json:"reason,omitempty"`
+	Fence       uint64    `json:"fence,omitempty"`
+	Generation  uint64    `json:"generation,omitempty"`
+	AccessToken string    `json:"access_token,omitempty"`
+	IssuedAt    time.Time `json:"issued_at,omitzero"`
+	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+	IssuedBy    string    `json:"issued_by,omitempty"`
+	RefreshAt   time.Time `json:"refresh_at,omitzero"`
+	TTL         int64     `json:"ttl_ms,omitempty"`
+	Kind        string    `json:"kind,omitempty"`
+	Code        int       `json:"code,omitempty"`
+	Error       string    `json:"error,omitempty"`
+	Failures    int       `json:"failures,omitempty"`
+	At          time.Time `json:"at,omitzero"`
+	Retry       int64     `json:"retry_ms,omitempty"`
+	Credential  string    `json:"credential,omitempty"`
+	Limit       string    `json:"limit,omitempty"`
+	Deadline    int64     `json:"deadline_ms,omitempty"`
+}
+
+// channelOf tells which channel carries an event. A reader may publish on wanted
+// alone; it must not be able to speak as a refresher there.
+func channelOf(kind coordinator.EventKind) string {
+	switch kind {
+	case coordinator.EventRefreshed, coordinator.EventRestored, coordinator.EventFailed, coordinator.EventThrottled:
+		return refreshedChannel
+	case coordinator.EventWanted:
+		return wantedChannel
+	case coordinator.EventBegun:
+		return begunChannel
+	}
+	return "none"
+}
+
+// event decodes a notification. Its errors never quote it.
+func (s *Store) event(account, channel, payload string) (coordinator.Event, error) {
+	var m message
+	if err := json.Unmarshal([]byte(payload), &m); err != nil {
+		return coordinator.Event{}, errors.New("it is not a JSON object as we write them")
+	}
+	e := coordinator.Event{
+		Kind:    coordinator.EventKind(m.Event),
+		Account: account,
+		By:      m.By,
+		Reason:  coordinator.Reason(m.Reason),
+		Fence:   coordinator.Fence(m.Fence),
+	}
+	if channelOf(e.Kind) != channel {
+		return coordinator.Event{}, fmt.Errorf("the event %.20q does not belong on this channel", m.Event)
+	}
+	if max(m.Fence, m.Generation) > maxFence || !inRange(m.TTL) || !inRange(m.Retry) || !inRange(m.Deadline) {
+		return coordinator.Event{}, errors.New("a number in it is out of range")
+	}
+	var err error
+	switch e.Kind {
+	case coordinator.EventRefreshed, coordinator.EventRestored:
+		e.Fence = coordinator.Fence(m.Generation)
+		e.Record, err = s.notifiedRecord(account, m)
+	case coordinator.EventFailed:
+		e.RetryIn = milliseconds(m.Retry)
+		e.Failure = m.failure()
+	case coordinator.EventThrottled:
+		e.RetryIn, e.Limit = milliseconds(m.Retry), m.Limit
+	case coordinator.EventBegun:
+		e.RetryIn = milliseconds(m.Deadline)
+	case coordinator.EventWanted:
+		e.Want = coordinator.Want{Reason: e.Reason, Seen: coordinator.Fence(m.Generation)}
+	}
+	return e, err
+}
+
+func (s *Store) notifiedRecord(account string, m message) (coordinator.Record, error) {
+	switch {
+	case m.AccessToken == "" || m.Generation == 0:
+		return coordinator.Record{}, errors.New("the token or its generation is missing")
+	case !m.ExpiresAt.After(m.IssuedAt):
+		return coordinator.Record{}, errors.New("expires_at is not after issued_at")
+	}
+	t, err := s.open(account, m.AccessToken)
+	if err != nil {
+		return coordinator.Record{}, err
+	}
+	r := coordinator.Record{
+		Token:      t,
+		Generation: coordinator.Fence(m.Generation),
+		IssuedAt:   m.IssuedAt.UTC(),
+		ExpiresAt:  m.ExpiresAt.UTC(),
+		IssuedBy:   m.IssuedBy,
+		TTL:        milliseconds(m.TTL),
+	}
+	if !m.RefreshAt.IsZero() {
+		r.RefreshAt = m.RefreshAt.UTC()
+	}
+	return r, nil
+}
+
+func (m message) failure() *coordinator.Failure {
+	return &coordinator.Failure{
+		Kind:       coordinator.FailureKind(m.Kind),
+		Code:       m.Code,
+		Message:    m.Error,
+		At:         m.At.UTC(),
+		InARow:     m.Failures,
+		RetryAt:    m.At.UTC().Add(milliseconds(m.Retry)),
+		Credential: m.Credential,
+	}
+}
+
+// inRange keeps durations from overflowing.
+func inRange(ms int64) bool { return ms >= 0 && ms <= maxMillis }
+
+func milliseconds(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

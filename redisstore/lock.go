@@ -1,0 +1,177 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-redsync/redsync/v4"
+	"github.com/go-redsync/redsync/v4/redis/goredis/v9"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// lock is a held lock. The value is all that is needed to prove it; the
+// redsync.Mutex, which is not safe for concurrent use, is made for each step.
+type lock struct {
+	store   *Store
+	account string
+	keys    accountKeys
+	value   string
+	life    time.Duration
+}
+
+var _ coordinator.Lock = (*lock)(nil)
+
+// Lock is coordinator.Store's.
+func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (coordinator.Lock, error) {
+	if err := s.ready(ctx, "lock", account); err != nil {
+		return nil, err
+	}
+	held := &lock{
+		store: s, account: account, keys: s.keys.of(account),
+		// Known before it is asked for: if the answer gets lost, the lock
+		// can be given back.
+		value: s.instance + "/" + rand.Text()[:16],
+		life:  max(life, time.Millisecond),
+	}
+	bounded, cancel := s.bounded(ctx)
+	defer cancel()
+	err := s.onMaster(bounded, held.keys.lock, func(client redis.UniversalClient) error {
+		return held.mutex(client).TryLockContext(bounded)
+	})
+	if err == nil {
+		return held, nil
+	}
+	// A pointer: a target of the type itself compiles and never matches.
+	var taken *redsync.ErrTaken
+	if errors.As(err, &taken) {
+		return held.taken(ctx)
+	}
+	s.spawn(held.giveBack)
+	return nil, held.fault(ctx, "lock", err)
+}
+
+// mutex is Redsync's view of the lock.
+func (l *lock) mutex(client redis.UniversalClient) *redsync.Mutex {
+	return redsync.New(goredis.NewPool(client)).NewMutex(l.keys.lock,
+		redsync.WithExpiry(l.life),
+		redsync.WithTries(1),
+		redsync.WithValue(l.value),
+		redsync.WithGenValueFunc(func() (string, error) { return l.value, nil }),
+		// Redsync waits for a server for this part of the lock's life.
+		redsync.WithTimeoutFactor(min(1, float64(l.store.timeout)/float64(l.life))),
+	)
+}
+
+// taken asks who has the lock and for how long.
+func (l *lock) taken(ctx context.Context) (coordinator.Lock, error) {
+	bounded, cancel := l.store.bounded(ctx)
+	defer cancel()
+	pipe := l.store.reads.Pipeline()
+	value, ttl := pipe.Get(bounded, l.keys.lock), pipe.PTTL(bounded, l.keys.lock)
+	_, _ = pipe.Exec(bounded) // each command has its own error
+	if value.Val() == l.value {
+		// A client that retries has asked twice and been beaten by itself.
+		return l, nil
+	}
+	busy := &coordinator.LockedError{Holder: holder(value.Val()), RetryIn: ttl.Val()}
+	switch {
+	case ttl.Err() != nil || ttl.Val() == -1: // not known, or without an end
+		busy.RetryIn = l.life
+	case ttl.Val() < time.Millisecond: // it has just ended
+		busy.RetryIn = time.Millisecond
+	}
+	return nil, fmt.Errorf("lock %q: %w", l.account, busy)
+}
+
+// giveBack frees a lock of which nobody knows whether it was got: the request
+// may be carried out after its answer was given up. It ends when the lock is
+// free, or would have ended by itself.
+func (l *lock) giveBack(ctx context.Context) {
+	l.store.orphans.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, l.life)
+	defer cancel()
+	for absent := 0; absent < 2; {
+		once, cancel := l.store.bounded(ctx)
+		ok, err := l.unlock(once)
+		cancel()
+		switch {
+		case ok:
+			return
+		case err == nil:
+			// Not there, or somebody else's. The request may still be on
+			// its way on another connection: look twice.
+			absent++
+		}
+		if !sleep(ctx, 100*time.Millisecond) {
+			return
+		}
+	}
+}
+
+// unlock reports whether the lock was held until now.
+func (l *lock) unlock(ctx context.Context) (ok bool, err error) {
+	err = l.store.onMaster(ctx, l.keys.lock, func(client redis.UniversalClient) error {
+		ok, err = l.mutex(client).UnlockContext(ctx)
+		return err
+	})
+	var taken *redsync.ErrTaken
+	if errors.Is(err, redsync.ErrLockAlreadyExpired) || errors.As(err, &taken) {
+		return false, nil
+	}
+	return ok, err
+}
+
+// Extend is coordinator.Lock's. It is one script of ours and not Redsync's,
+// because the lock and the attempt's deadline must move together.
+func (l *lock) Extend(ctx context.Context, fence coordinator.Fence) error {
+	answer, err := l.store.run(ctx, call{
+		op: "extend", account: l.account, script: l.store.scripts.extend,
+		keys: []string{l.keys.lock, l.keys.attempts},
+		args: []any{l.value, l.life.Milliseconds(), uint64(fence)},
+	})
+	if err != nil {
+		return err
+	}
+	if answer[0] != int64(1) {
+		return fmt.Errorf("extend %q: %w", l.account, coordinator.ErrLockLost)
+	}
+	return nil
+}
+
+// Unlock is coordinator.Lock's.
+func (l *lock) Unlock(ctx context.Context) error {
+	if err := l.store.ready(ctx, "unlock", l.account); err != nil {
+		return err
+	}
+	// Redsync has no timeout of its own here.
+	bounded, cancel := l.store.bounded(ctx)
+	defer cancel()
+	if _, err := l.unlock(bounded); err != nil {
+		return l.fault(ctx, "unlock", err)
+	}
+	return nil
+}
+
+// fault looks for the client's error inside of Redsync's, which name no key and
+// count from node 0.
+func (l *lock) fault(ctx context.Context, op string, err error) error {
+	var node *redsync.RedisError
+	if errors.As(err, &node) {
+		err = node.Err
+	}
+	return l.store.fault(ctx, op, l.account, err)
+}
+
+// holder returns the instance that a lock's value names.
+func holder(value string) string {
+	if i := strings.LastIndexByte(value, '/'); i >= 0 {
+		return value[:i]
+	}
+	return value
+}

@@ -1,0 +1,93 @@
+-- Announces an attempt before the source is called.
+--
+-- KEYS  1 token, 2 state, 3 attempts, 4 calls (without the day), 5 log
+-- ARGV  1 channel for begun, 2 channel for throttled, 3 by, 4 seen generation,
+--       5 reason, 6 "demanded" or "", 7 the attempt's life in ms,
+--       8 credential, 9 calls per day, 10 reserve, 11 least interval in ms
+-- Returns one of
+--   { "current", now, record }                     newer than seen; nothing was recorded
+--   { "throttled", now, limit, retry in ms }       nothing was recorded
+--   { "begun", now, fence, calls today, failures in a row, conflict 0 or 1, overdue fences }
+--
+-- Atomic, because the look at the generation, the limits, the new fence and
+-- the list of attempts that are overdue must be of one moment: commit settles
+-- exactly that list. Not safe to repeat: a repetition is one more attempt
+-- (which heals itself, by one call too many).
+
+local seen, reason, demanded = tonumber(ARGV[4]), ARGV[5], ARGV[6] ~= ''
+local life, credential = tonumber(ARGV[7]), ARGV[8]
+local per_day, reserve, interval = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+
+local token = read_token(KEYS[1])
+local generation = generation_of(KEYS[1], token)
+local fields = ask('hash', 'HMGET', KEYS[2], 'fence', 'failures', 'retry_at', 'demanded_at', 'last_error_at',
+  'last_error_kind', 'refused_credential', 'refresh_at') or {}
+local last_fence = whole(KEYS[2], 'fence', fields[1])
+local failures = whole(KEYS[2], 'failures', fields[2])
+local retry_at = whole(KEYS[2], 'retry_at', fields[3])
+local demanded_at = whole(KEYS[2], 'demanded_at', fields[4])
+local failed_at = whole(KEYS[2], 'last_error_at', fields[5])
+local open = ask('sorted-set', 'ZCARD', KEYS[3])
+local overdue = ask('sorted-set', 'ZRANGEBYSCORE', KEYS[3], '-inf', digits(now))
+local calls = whole(calls_key(KEYS[4]), '-', ask('string', 'GET', calls_key(KEYS[4])))
+ask('stream', 'XLEN', KEYS[5])
+if fault then return redis.error_reply(fault) end
+
+if generation > seen then
+  return { 'current', digits(now), record(KEYS[1], token, fields[8]) }
+end
+
+-- The limit that holds longest is the one to come back for.
+local limit, until_ms = nil, now
+local function holds(name, ms)
+  if ms > until_ms then limit, until_ms = name, ms end
+end
+
+if per_day > 0 and calls >= per_day - (demanded and reserve or 0) then
+  holds('daily budget', tomorrow_ms)
+end
+-- An instant in the future means that the clock went back: it binds nobody,
+-- or it would for as long as the clock was wrong.
+if demanded and demanded_at > 0 and demanded_at <= now then
+  holds('minimum interval', demanded_at + interval)
+end
+local other_credential = fields[6] == 'refused' and (fields[7] or '') ~= credential
+if reason ~= 'forced' and failed_at <= now + 1000 and not other_credential then
+  holds('back-off', retry_at)
+end
+
+if limit then
+  if demanded then
+    -- For the reader whose report or wish this was: it hears of it only here.
+    redis.call('PUBLISH', ARGV[2], json('event', 'throttled', 'limit', limit, 'reason', reason,
+      'retry_ms', until_ms - now, 'by', ARGV[3]))
+  end
+  return { 'throttled', digits(now), limit, digits(until_ms - now) }
+end
+
+-- The microseconds keep fences rising when the store lost the last one.
+local fence = math.max(last_fence + 1, generation + 1, seen + 1, now_us)
+-- Nothing of ours can have killed the token: every call of ours is either
+-- settled, and then its token is the one that was reported, or still open.
+local conflict = reason == 'rejected' and generation > 0 and generation == seen and open == 0
+
+-- One overdue attempt has the same effect as a thousand; a source that never
+-- answers must not make the set grow without bound.
+while #overdue > 100 do
+  redis.call('ZREM', KEYS[3], table.remove(overdue, 1))
+end
+redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))
+redis.call('HSET', KEYS[2], 'fence', digits(fence))
+if demanded then redis.call('HSET', KEYS[2], 'demanded_at', digits(now)) end
+calls = redis.call('INCR', calls_key(KEYS[4]))
+redis.call('EXPIRE', calls_key(KEYS[4]), 3 * 86400)
+if reason == 'rejected' then
+  append(KEYS[5], 'event', 'reported', 'by', ARGV[3], 'reason', reason, 'fence', fence, 'generation', seen)
+end
+if conflict then
+  redis.call('HINCRBY', KEYS[2], 'conflicts', 1)
+  append(KEYS[5], 'event', 'conflict', 'by', ARGV[3], 'reason', reason, 'fence', fence, 'generation', seen)
+end
+redis.call('PUBLISH', ARGV[1], json('event', 'begun', 'fence', fence, 'by', ARGV[3], 'reason', reason,
+  'deadline_ms', life))
+return { 'begun', digits(now), digits(fence), calls, failures, conflict and 1 or 0, overdue }

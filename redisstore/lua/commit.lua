@@ -1,0 +1,67 @@
+-- Stores the token of an attempt and settles what it may settle.
+--
+-- KEYS  1 token, 2 state, 3 attempts, 4 calls (without the day), 5 log
+-- ARGV  1 channel for refreshed, 2 by, 3 fence, 4 token, 5 life in ms,
+--       6 age in ms, 7 margin in ms, 8 asked again in ms (0: not asked),
+--       9 reason, 10 took in ms, 11 calls, 12... fences overdue at the begin
+-- Returns one of
+--   { "stored", now, record }        also when an earlier run of it stored it
+--   { "superseded", now }            the attempt is open and overdue
+--
+-- Atomic: between the look at the newest fence and the write nobody may get a
+-- newer one. Safe to repeat: the generation in the store says that it was done.
+
+local fence, life, age = tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local refresh_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
+
+local token = read_token(KEYS[1])
+local generation = generation_of(KEYS[1], token)
+local fields = ask('hash', 'HMGET', KEYS[2], 'fence', 'refresh_at') or {}
+local last_fence = whole(KEYS[2], 'fence', fields[1])
+ask('sorted-set', 'ZSCORE', KEYS[3], ARGV[3])
+local calls = calls_key(KEYS[4])
+whole(calls, '-', ask('string', 'GET', calls))
+ask('stream', 'XLEN', KEYS[5])
+if fault then return redis.error_reply(fault) end
+
+if generation == fence then
+  return { 'stored', digits(now), record(KEYS[1], token, fields[2]) }
+end
+
+if extra_calls > 0 then
+  redis.call('INCRBY', calls, digits(extra_calls))
+  redis.call('EXPIRE', calls, 3 * 86400)
+end
+
+if last_fence > fence or generation > fence then
+  -- Open again even if a successor has settled it: that commit settled an
+  -- attempt of which it believed that nothing more would come.
+  redis.call('ZADD', KEYS[3], digits(now), ARGV[3])
+  append(KEYS[5], 'event', 'superseded', 'by', ARGV[2], 'reason', ARGV[9], 'fence', fence,
+    'newer', math.max(last_fence, generation), 'took_ms', ARGV[10])
+  return { 'superseded', digits(now) }
+end
+
+local issued_at, expires_at = rfc3339(now - age), rfc3339(now - age + life)
+local ttl = math.max(life - age - tonumber(ARGV[7]), 1)
+redis.call('HSET', KEYS[1], 'access_token', ARGV[4], 'generation', ARGV[3], 'issued_at', issued_at,
+  'expires_at', expires_at, 'issued_by', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], digits(ttl))
+redis.call('HSET', KEYS[2], 'fence', ARGV[3], 'failures', 0)
+redis.call('HDEL', KEYS[2], 'retry_at', 'refused_credential')
+local refresh_at = ''
+if refresh_in > 0 then
+  redis.call('HSET', KEYS[2], 'refresh_at', digits(now - age + refresh_in))
+  refresh_at = rfc3339(now - age + refresh_in)
+else
+  redis.call('HDEL', KEYS[2], 'refresh_at')
+end
+redis.call('ZREM', KEYS[3], ARGV[3])
+for i = 12, #ARGV do redis.call('ZREM', KEYS[3], ARGV[i]) end
+append(KEYS[5], 'event', 'refreshed', 'by', ARGV[2], 'reason', ARGV[9], 'fence', fence,
+  'took_ms', ARGV[10], 'life_ms', life)
+redis.call('PUBLISH', ARGV[1], json('event', 'refreshed', 'access_token', ARGV[4], 'generation', fence,
+  'issued_at', issued_at, 'expires_at', expires_at, 'issued_by', ARGV[2], 'ttl_ms', ttl,
+  'refresh_at', refresh_at, 'reason', ARGV[9], 'by', ARGV[2]))
+return { 'stored', digits(now),
+  { ARGV[4], ARGV[3], issued_at, expires_at, ARGV[2], ttl, refresh_in > 0 and digits(now - age + refresh_in) } }

@@ -1,0 +1,22 @@
+-- Makes the lock and the deadline of the attempt made under it last longer.
+--
+-- KEYS  1 lock, 2 attempts
+-- ARGV  1 the lock's value, 2 life in ms, 3 fence or 0
+-- Returns 1, or 0: the lock is not held any more, nothing was changed.
+--
+-- Atomic, because a deadline that is moved after somebody else got the lock
+-- would hide the attempt from the successor's begin. For the same reason an
+-- attempt that has become overdue stays so: a begin may have listed it, and
+-- its commit would settle an attempt that is still under way.
+
+local holder = ask('string', 'GET', KEYS[1])
+local deadline = ask('sorted-set', 'ZSCORE', KEYS[2], ARGV[3])
+if fault then return redis.error_reply(fault) end
+
+if holder ~= ARGV[1] then return 0 end
+if deadline and tonumber(deadline) <= now then return 0 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if deadline then
+  redis.call('ZADD', KEYS[2], 'XX', digits(now + tonumber(ARGV[2])), ARGV[3])
+end
+return 1

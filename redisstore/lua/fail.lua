@@ -1,0 +1,59 @@
+-- Records that an attempt brought no token.
+--
+-- KEYS  1 token, 2 state, 3 attempts, 4 calls (without the day), 5 log
+-- ARGV  1 channel for failed, 2 by, 3 fence, 4 kind, 5 code, 6 message,
+--       7 credential, 8 retry in ms, 9 reason, 10 took in ms, 11 calls
+-- Returns 1, or 0: it was recorded before, or the attempt has its token.
+--
+-- Atomic: whether the failure binds everybody depends on whether a newer
+-- attempt has succeeded meanwhile. Safe to repeat: failed_fence remembers the
+-- attempt whose failure was recorded last.
+
+local fence, kind = tonumber(ARGV[3]), ARGV[4]
+local retry_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
+
+local generation = generation_of(KEYS[1], read_token(KEYS[1]))
+local fields = ask('hash', 'HMGET', KEYS[2], 'failures', 'failed_fence') or {}
+local failures = whole(KEYS[2], 'failures', fields[1])
+local failed_fence = whole(KEYS[2], 'failed_fence', fields[2])
+ask('sorted-set', 'ZSCORE', KEYS[3], ARGV[3])
+local calls_name = calls_key(KEYS[4])
+local calls = whole(calls_name, '-', ask('string', 'GET', calls_name))
+ask('stream', 'XLEN', KEYS[5])
+if fault then return redis.error_reply(fault) end
+
+if failed_fence == fence or generation == fence then return 0 end
+
+if kind == 'unknown' then
+  redis.call('ZADD', KEYS[3], digits(now), ARGV[3])
+else
+  redis.call('ZREM', KEYS[3], ARGV[3])
+end
+if extra_calls > 0 or calls > 0 then
+  -- Below zero only when the day has changed since the begin.
+  if extra_calls ~= 0 then redis.call('INCRBY', calls_name, digits(extra_calls)) end
+  redis.call('EXPIRE', calls_name, 3 * 86400)
+end
+
+-- A failure that is older than the stored token is told, but binds nobody:
+-- the source has answered since.
+local binding = generation < fence
+if binding then
+  failures = failures + 1
+  redis.call('HSET', KEYS[2], 'failures', digits(failures), 'retry_at', digits(now + retry_in))
+  if kind == 'refused' and ARGV[7] ~= '' then
+    redis.call('HSET', KEYS[2], 'refused_credential', ARGV[7])
+  else
+    redis.call('HDEL', KEYS[2], 'refused_credential')
+  end
+else
+  retry_in = 0
+end
+redis.call('HSET', KEYS[2], 'failed_fence', ARGV[3], 'last_error', ARGV[6], 'last_error_code', ARGV[5],
+  'last_error_at', digits(now), 'last_error_kind', kind)
+append(KEYS[5], 'event', 'failed', 'by', ARGV[2], 'reason', ARGV[9], 'fence', fence, 'kind', kind,
+  'code', ARGV[5] ~= '0' and ARGV[5] or '', 'error', ARGV[6], 'took_ms', ARGV[10], 'retry_ms', retry_in)
+redis.call('PUBLISH', ARGV[1], json('event', 'failed', 'kind', kind, 'code', tonumber(ARGV[5]), 'error', ARGV[6],
+  'fence', fence, 'by', ARGV[2], 'reason', ARGV[9], 'failures', failures, 'at', rfc3339(now),
+  'retry_ms', retry_in, 'credential', ARGV[7]))
+return 1

@@ -1,0 +1,125 @@
+-- Put in front of every script by scripts.go. Reads the clock once, and reads
+-- keys so that contents that nobody should have put there are found before
+-- anything is written: a script that fails halfway is not rolled back.
+
+local clock = redis.call('TIME')
+local now_us = clock[1] * 1000000 + clock[2]
+local now = math.floor(now_us / 1000)
+
+-- What is wrong with the contents of a key: "ZKDATA <field> <problem> <key>",
+-- or the server's own words. The first one found; scripts return it as an
+-- error before their first write.
+local fault = nil
+
+local function blame(key, field, problem)
+  fault = fault or ('ZKDATA ' .. field .. ' ' .. problem .. ' ' .. key)
+end
+
+-- ask reads a key of the given type with a command; nil if it can't be read.
+local function ask(kind, command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) == 'table' and reply.err then
+    if string.find(reply.err, 'WRONGTYPE', 1, true) then
+      blame(key, '-', 'not-' .. kind)
+    else
+      fault = fault or reply.err
+    end
+    return nil
+  end
+  return reply
+end
+
+-- whole turns the value of a field into a whole number; absent ones are 0.
+local function whole(key, field, value)
+  if not value then return 0 end
+  local n = tonumber(value)
+  if not n or n ~= math.floor(n) or n < 0 or n > 9007199254740991 then
+    blame(key, field, 'not-whole')
+    return 0
+  end
+  return n
+end
+
+-- digits writes a number in full: tostring gives 1.79e+15 for microseconds.
+local function digits(n) return string.format('%.0f', n) end
+
+-- civil returns year, month and day of a number of days since 1970-01-01.
+local function civil(days)
+  local z = days + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local day = doy - math.floor((153 * mp + 2) / 5) + 1
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  return year, month, day
+end
+
+-- rfc3339 writes an instant in milliseconds as people read it.
+local function rfc3339(ms)
+  local seconds = math.floor(ms / 1000)
+  local days = math.floor(seconds / 86400)
+  local rest = seconds - days * 86400
+  local year, month, day = civil(days)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day,
+    math.floor(rest / 3600), math.floor(rest / 60) % 60, rest % 60, ms - seconds * 1000)
+end
+
+-- The issuer's day (UTC+8): when it ends, and the key that counts its calls.
+local day_ms, utc8_ms = 86400000, 8 * 3600000
+local today = math.floor((now + utc8_ms) / day_ms)
+local tomorrow_ms = (today + 1) * day_ms - utc8_ms
+
+local function calls_key(prefix)
+  local year, month, day = civil(today)
+  return prefix .. string.format('%04d%02d%02d', year, month, day)
+end
+
+-- token_fields are the fields of the token hash in the order in which Go reads
+-- them.
+local function read_token(key)
+  return ask('hash', 'HMGET', key, 'access_token', 'generation', 'issued_at', 'expires_at', 'issued_by') or {}
+end
+
+-- generation_of returns the generation of what read_token read, 0 for none.
+local function generation_of(key, token)
+  if not (token[1] or token[2] or token[3] or token[4] or token[5]) then return 0 end
+  if not token[2] then blame(key, 'generation', 'missing') end
+  return whole(key, 'generation', token[2])
+end
+
+-- record is what read_token read, with the life that is left and the time at
+-- which the source wants to be asked again.
+local function record(key, token, refresh_at)
+  return { token[1], token[2], token[3], token[4], token[5], redis.call('PTTL', key), refresh_at }
+end
+
+-- json writes an object of names and values; empty strings are left out.
+local function json(...)
+  local given, out = { ... }, {}
+  for i = 1, #given, 2 do
+    local value = given[i + 1]
+    if type(value) == 'number' then
+      out[#out + 1] = '"' .. given[i] .. '":' .. digits(value)
+    elseif value ~= '' then
+      out[#out + 1] = '"' .. given[i] .. '":' .. cjson.encode(value)
+    end
+  end
+  return '{' .. table.concat(out, ',') .. '}'
+end
+
+-- append adds an entry of names and values to the log; empty strings are left
+-- out. The log never gets a token.
+local function append(log, ...)
+  local given, out = { ... }, {}
+  for i = 1, #given, 2 do
+    local value = given[i + 1]
+    if value ~= '' then
+      out[#out + 1] = given[i]
+      out[#out + 1] = type(value) == 'number' and digits(value) or value
+    end
+  end
+  redis.call('XADD', log, 'MAXLEN', '~', 1000, '*', unpack(out))
+end

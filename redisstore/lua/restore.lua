@@ -1,0 +1,56 @@
+-- Puts back a record that the store lost.
+--
+-- KEYS  1 token, 2 state, 3 log
+-- ARGV  1 channel for restored, 2 by, 3 generation, 4 token, 5 issued at,
+--       6 expires at, 7 refresh at (0: none), 8 life left in ms,
+--       9 margin in ms, 10 issued by; instants in ms
+-- Returns one of
+--   { "stored", now, record }      the record that is stored now, this one or a newer one
+--   { "refused", now }             a newer attempt was made, or no life is left
+--
+-- Atomic: nobody may get a fence between the look at the newest one and the
+-- write. Safe to repeat: what it stored is as new as what it brings.
+
+local generation, issued_at, expires_at = tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local refresh_at, ttl = tonumber(ARGV[7]), tonumber(ARGV[8])
+
+local token = read_token(KEYS[1])
+local stored = generation_of(KEYS[1], token)
+local fields = ask('hash', 'HMGET', KEYS[2], 'fence', 'refresh_at') or {}
+local last_fence = whole(KEYS[2], 'fence', fields[1])
+ask('stream', 'XLEN', KEYS[3])
+if fault then return redis.error_reply(fault) end
+
+if stored >= generation then
+  return { 'stored', digits(now), record(KEYS[1], token, fields[2]) }
+end
+if last_fence > generation or ttl <= 0 then return { 'refused', digits(now) } end
+
+-- The instants are of the clock of the server that lost the record. Where this
+-- one's differs by minutes the schedule would be off by as much: then the life
+-- that is left is what counts.
+local margin, gap = tonumber(ARGV[9]), expires_at - now - ttl
+if math.abs(gap) > margin + 300000 then
+  local drift = margin - gap
+  issued_at, expires_at = issued_at + drift, expires_at + drift
+  if refresh_at > 0 then refresh_at = refresh_at + drift end
+end
+
+local issued, expires = rfc3339(issued_at), rfc3339(expires_at)
+redis.call('HSET', KEYS[1], 'access_token', ARGV[4], 'generation', ARGV[3], 'issued_at', issued,
+  'expires_at', expires, 'issued_by', ARGV[10])
+redis.call('PEXPIRE', KEYS[1], digits(ttl))
+redis.call('HSET', KEYS[2], 'fence', ARGV[3])
+local refresh = ''
+if refresh_at > 0 then
+  redis.call('HSET', KEYS[2], 'refresh_at', digits(refresh_at))
+  refresh = rfc3339(refresh_at)
+else
+  redis.call('HDEL', KEYS[2], 'refresh_at')
+end
+append(KEYS[3], 'event', 'restored', 'by', ARGV[2], 'fence', generation, 'ttl_ms', ttl)
+redis.call('PUBLISH', ARGV[1], json('event', 'restored', 'access_token', ARGV[4], 'generation', generation,
+  'issued_at', issued, 'expires_at', expires, 'issued_by', ARGV[10], 'ttl_ms', ttl, 'refresh_at', refresh,
+  'by', ARGV[2]))
+return { 'stored', digits(now),
+  { ARGV[4], ARGV[3], issued, expires, ARGV[10], ttl, refresh_at > 0 and digits(refresh_at) } }

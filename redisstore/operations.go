@@ -1,0 +1,245 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// maxMessage is how many bytes of a failure's message are kept.
+const maxMessage = 500
+
+// Begin is coordinator.Store's.
+func (s *Store) Begin(ctx context.Context, account string, b coordinator.Begin) (coordinator.Attempt, error) {
+	demanded := ""
+	if b.Reason.Demanded() {
+		demanded = "demanded"
+	}
+	k := s.keys.of(account)
+	answer, err := s.run(ctx, call{
+		op: "begin", account: account, script: s.scripts.begin,
+		keys: []string{k.token, k.state, k.attempts, k.calls, k.log},
+		args: []any{
+			s.keys.channel(account, begunChannel), s.keys.channel(account, refreshedChannel), s.instance,
+			uint64(b.Seen), string(b.Reason), demanded, atLeastOne(b.Life), b.Credential,
+			b.Limits.PerDay, b.Limits.Reserve, b.Limits.MinInterval.Milliseconds(),
+		},
+	})
+	if err != nil {
+		return coordinator.Attempt{}, err
+	}
+	attempt, err := s.begun(account, k, answer)
+	if err != nil {
+		return coordinator.Attempt{}, fmt.Errorf("begin %q: %w", account, err)
+	}
+	return attempt, nil
+}
+
+// Commit is coordinator.Store's.
+func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit) (coordinator.Record, error) {
+	stored, err := s.seal(account, c.Token)
+	if err != nil {
+		return coordinator.Record{}, fmt.Errorf("commit %q: %w", account, err)
+	}
+	k := s.keys.of(account)
+	args := []any{
+		s.keys.channel(account, refreshedChannel), s.instance, uint64(c.Attempt.Fence), stored,
+		atLeastOne(c.Life), max(c.Age, 0).Milliseconds(), coordinator.Margin(c.Life).Milliseconds(),
+		max(c.RefreshIn, 0).Milliseconds(), string(c.Reason), c.Took.Milliseconds(), max(c.Calls, 1),
+	}
+	for _, overdue := range c.Attempt.Overdue {
+		args = append(args, uint64(overdue))
+	}
+	answer, err := s.run(ctx, call{
+		op: "commit", account: account, script: s.scripts.commit,
+		keys: []string{k.token, k.state, k.attempts, k.calls, k.log}, args: args,
+		durable: s.replicas > 0,
+	})
+	if err != nil {
+		return coordinator.Record{}, err
+	}
+	r, err := s.storedRecord(account, k, answer)
+	if err != nil {
+		return coordinator.Record{}, fmt.Errorf("commit %q: %w", account, err)
+	}
+	if r.Generation == 0 {
+		return coordinator.Record{}, fmt.Errorf("commit %q: fence %d: %w", account, c.Attempt.Fence, coordinator.ErrSuperseded)
+	}
+	return r, nil
+}
+
+// Fail is coordinator.Store's.
+func (s *Store) Fail(ctx context.Context, account string, f coordinator.Fail) error {
+	k := s.keys.of(account)
+	_, err := s.run(ctx, call{
+		op: "fail", account: account, script: s.scripts.fail,
+		keys: []string{k.token, k.state, k.attempts, k.calls, k.log},
+		args: []any{
+			s.keys.channel(account, refreshedChannel), s.instance, uint64(f.Attempt.Fence),
+			string(f.Failure.Kind), f.Failure.Code, printable(f.Failure.Message), f.Failure.Credential,
+			max(f.RetryIn, 0).Milliseconds(), string(f.Reason), f.Took.Milliseconds(), max(f.Calls, 0),
+		},
+	})
+	return err
+}
+
+// Restore is coordinator.Store's.
+func (s *Store) Restore(ctx context.Context, account string, r coordinator.Record) (coordinator.Record, error) {
+	stored, err := s.seal(account, r.Token)
+	if err != nil {
+		return coordinator.Record{}, fmt.Errorf("restore %q: %w", account, err)
+	}
+	refreshAt := int64(0)
+	if !r.RefreshAt.IsZero() {
+		refreshAt = r.RefreshAt.UnixMilli()
+	}
+	k := s.keys.of(account)
+	answer, err := s.run(ctx, call{
+		op: "restore", account: account, script: s.scripts.restore,
+		keys: []string{k.token, k.state, k.log},
+		args: []any{
+			s.keys.channel(account, refreshedChannel), s.instance, uint64(r.Generation), stored,
+			r.IssuedAt.UnixMilli(), r.ExpiresAt.UnixMilli(), refreshAt,
+			r.TTL.Milliseconds(), coordinator.Margin(r.Life()).Milliseconds(), r.IssuedBy,
+		},
+		durable: s.replicas > 0,
+	})
+	if err != nil {
+		return coordinator.Record{}, err
+	}
+	kept, err := s.storedRecord(account, k, answer)
+	if err != nil {
+		return coordinator.Record{}, fmt.Errorf("restore %q: %w", account, err)
+	}
+	return kept, nil
+}
+
+// Want is coordinator.Store's.
+func (s *Store) Want(ctx context.Context, account string, w coordinator.Want) error {
+	if err := s.ready(ctx, "want", account); err != nil {
+		return err
+	}
+	text, err := json.Marshal(message{
+		Event: string(coordinator.EventWanted), Reason: string(w.Reason), Generation: uint64(w.Seen), By: s.instance,
+	})
+	if err != nil {
+		return fmt.Errorf("want %q: %w", account, err)
+	}
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	err = s.reads.Publish(ctx, s.keys.channel(account, wantedChannel), text).Err()
+	return s.fault(ctx, "want", account, err)
+}
+
+// Subscribe is coordinator.Store's.
+func (s *Store) Subscribe(w coordinator.Watcher) coordinator.Subscription {
+	return newSubscription(s, w)
+}
+
+// call is one run of a script that writes.
+type call struct {
+	op, account string
+	script      *redis.Script
+	keys        []string
+	args        []any
+	durable     bool // wait for the replicas
+}
+
+// run runs a script on the account's master and returns its answer.
+func (s *Store) run(ctx context.Context, c call) ([]any, error) {
+	if err := s.ready(ctx, c.op, c.account); err != nil {
+		return nil, err
+	}
+	bounded, cancel := s.bounded(ctx)
+	defer cancel()
+	var answer any
+	err := s.onMaster(bounded, c.keys[0], func(client redis.UniversalClient) (err error) {
+		if c.durable {
+			answer, err = s.runDurably(bounded, client, c)
+		} else {
+			answer, err = c.script.Run(bounded, client, c.keys, c.args...).Result()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, s.fault(ctx, c.op, c.account, err)
+	}
+	list, ok := answer.([]any)
+	if !ok {
+		list = []any{answer}
+	}
+	return list, nil
+}
+
+// runDurably runs a script and waits, on the same connection, until enough
+// replicas have what it wrote: WAIT on another connection answers at once, for
+// nothing was written there. Too few replicas are not an error: after a
+// failover of a pair there is none until the old master is back, and a token
+// that is stored once is better than one that is not.
+func (s *Store) runDurably(ctx context.Context, client redis.UniversalClient, c call) (any, error) {
+	answer, acks, err := s.pipeline(ctx, client, c, func(p redis.Pipeliner) *redis.Cmd {
+		return c.script.EvalSha(ctx, p, c.keys, c.args...)
+	})
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		answer, acks, err = s.pipeline(ctx, client, c, func(p redis.Pipeliner) *redis.Cmd {
+			return c.script.Eval(ctx, p, c.keys, c.args...)
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if acks < int64(s.replicas) {
+		s.unconfirmed.Add(1)
+		s.log.Warn("fewer replicas than asked for have confirmed a write; a failover now may lose it",
+			"op", c.op, "account", c.account, "confirmed", acks, "wanted", s.replicas, "waited", s.wait)
+	}
+	return answer, nil
+}
+
+// pipeline sends the script and the WAIT. An error of the WAIT counts as no
+// acknowledgement.
+func (s *Store) pipeline(ctx context.Context, client redis.UniversalClient, c call,
+	script func(redis.Pipeliner) *redis.Cmd,
+) (answer any, acks int64, err error) {
+	pipe := client.Pipeline()
+	run := script(pipe)
+	wait := pipe.Do(ctx, "wait", s.replicas, s.wait.Milliseconds())
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	if answer, err = run.Result(); err != nil {
+		return nil, 0, err
+	}
+	if acks, err = wait.Int64(); err != nil {
+		s.log.Warn("cannot wait for replicas", "op", c.op, "account", c.account, "error", s.fault(ctx, "wait", c.account, err))
+		acks = 0
+	}
+	return answer, acks, nil
+}
+
+// ready refuses what need not be sent.
+func (s *Store) ready(ctx context.Context, op, account string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%s %q: %w", op, account, err)
+	}
+	return checkAccount(account)
+}
+
+func throttled(limit string, retryIn time.Duration) error {
+	return &coordinator.ThrottledError{Limit: limit, RetryIn: retryIn, Until: time.Now().Add(retryIn)}
+}
+
+// atLeastOne is d in milliseconds; Redis knows no shorter life than one.
+func atLeastOne(d time.Duration) int64 { return max(d.Milliseconds(), 1) }
+
+// printable makes a failure's message fit for logs and JSON.
+func printable(message string) string {
+	if len(message) > maxMessage {
+		message = message[:maxMessage] + "..."
+	}
+	return strings.ToValidUTF8(message, "?")
+}

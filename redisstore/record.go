@@ -1,0 +1,310 @@
+package redisstore
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// maxFence is the greatest whole number that Lua and JSON carry exactly.
+const maxFence = 1<<53 - 1
+
+// maxMillis is the longest duration in ms that we believe; a time.Duration
+// holds no more than a little above it.
+const maxMillis = 1 << 43
+
+// reader takes apart what a script returned about one account. What Redis
+// holds may have been put there by anybody: everything is checked, and the
+// first thing that is wrong is kept as a *DataError. It never quotes a value,
+// for that may be a token.
+type reader struct {
+	keys accountKeys
+	err  error
+}
+
+func (r *reader) blame(key, field, problem string) {
+	if r.err == nil {
+		r.err = &DataError{Key: key, Field: field, Problem: problem}
+	}
+}
+
+// text returns v, "" for nil.
+func (r *reader) text(key, field string, v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case int64:
+		return strconv.FormatInt(v, 10)
+	}
+	r.blame(key, field, "has an unexpected type")
+	return ""
+}
+
+// whole returns v as a whole number from 0 to maxFence, 0 for nil.
+func (r *reader) whole(key, field string, v any) int64 {
+	text := r.text(key, field, v)
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > maxFence {
+		r.blame(key, field, "is not a whole number")
+		return 0
+	}
+	return n
+}
+
+// signed is whole for numbers that may be negative.
+func (r *reader) signed(key, field string, v any) int {
+	text := r.text(key, field, v)
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		r.blame(key, field, "is not a whole number")
+	}
+	return n
+}
+
+// moment returns v, milliseconds, as an instant; the zero Time for nil and 0.
+func (r *reader) moment(key, field string, v any) time.Time {
+	if ms := r.whole(key, field, v); ms > 0 {
+		return time.UnixMilli(ms).UTC()
+	}
+	return time.Time{}
+}
+
+// instant returns v, as people write it.
+func (r *reader) instant(key, field string, v any) time.Time {
+	t, err := time.Parse(time.RFC3339, r.text(key, field, v))
+	if err != nil {
+		r.blame(key, field, "is not a time such as 2006-01-02T15:04:05.000Z")
+	}
+	return t.UTC()
+}
+
+// list returns v, which the script promised to be a list of that many at least.
+func (r *reader) list(v any, atLeast int) []any {
+	list, ok := v.([]any)
+	if !ok || len(list) < atLeast {
+		r.blame(r.keys.token, "", "was answered in a form that this version does not know")
+		return make([]any, atLeast)
+	}
+	return list
+}
+
+// fence returns v as a fence.
+func (r *reader) fence(key, field string, v any) coordinator.Fence {
+	return coordinator.Fence(r.whole(key, field, v))
+}
+
+// state decodes the answer of load.lua.
+func (s *Store) state(account string, k accountKeys, answer any) (coordinator.State, error) {
+	r := &reader{keys: k}
+	parts := r.list(answer, 7)
+	now := r.moment(k.token, "", parts[0])
+	fields := r.list(parts[2], 10)
+	state := coordinator.State{
+		Account:    account,
+		Now:        now,
+		Fence:      r.fence(k.state, "fence", fields[0]),
+		Open:       r.deadlines(k.attempts, parts[3]),
+		Failure:    r.failure(k.state, fields),
+		CallsToday: int(r.whole(k.calls+"*", "", parts[4])),
+		Conflicts:  int(r.whole(k.state, "conflicts", fields[3])),
+	}
+	if value := r.text(k.lock, "", parts[5]); value != "" {
+		state.Holder = holder(value)
+		state.HolderTTL = r.life(k.lock, parts[6])
+	}
+	var err error
+	if state.Record, err = s.record(r, account, parts[1], now); err != nil {
+		return coordinator.State{}, err
+	}
+	return state, r.err
+}
+
+// life decodes a PTTL. A key without one is not ours.
+func (r *reader) life(key string, v any) time.Duration {
+	ms, ok := v.(int64)
+	switch {
+	case !ok || ms == -1:
+		r.blame(key, "", "has no TTL")
+		return 0
+	case ms < 0: // it ended between two commands of the script
+		return 0
+	}
+	return time.Duration(min(ms, maxMillis)) * time.Millisecond
+}
+
+// deadlines decodes ZRANGE WITHSCORES.
+func (r *reader) deadlines(key string, v any) []time.Time {
+	list := r.list(v, 0)
+	if len(list) == 0 {
+		return nil
+	}
+	open := make([]time.Time, 0, len(list)/2)
+	for i := 0; i+1 < len(list); i += 2 {
+		score, err := strconv.ParseFloat(r.text(key, "", list[i+1]), 64)
+		if err != nil || score < 0 || score > maxFence {
+			r.blame(key, r.text(key, "", list[i]), "has a score that is not a time in ms")
+			return nil
+		}
+		open = append(open, time.UnixMilli(int64(score)).UTC())
+	}
+	slices.SortFunc(open, time.Time.Compare)
+	return open
+}
+
+// failure decodes the fields of state in the order of load.lua.
+func (r *reader) failure(key string, fields []any) *coordinator.Failure {
+	at := r.moment(key, "last_error_at", fields[7])
+	if at.IsZero() {
+		return nil
+	}
+	return &coordinator.Failure{
+		Kind:       coordinator.FailureKind(r.text(key, "last_error_kind", fields[8])),
+		Code:       r.signed(key, "last_error_code", fields[6]),
+		Message:    r.text(key, "last_error", fields[5]),
+		At:         at,
+		InARow:     int(r.whole(key, "failures", fields[1])),
+		RetryAt:    r.moment(key, "retry_at", fields[2]),
+		Credential: r.text(key, "refused_credential", fields[9]),
+	}
+}
+
+// record decodes the record as prelude.lua returns it. None at all is the zero
+// Record.
+func (s *Store) record(r *reader, account string, v any, now time.Time) (coordinator.Record, error) {
+	key := r.keys.token
+	fields := r.list(v, 7)
+	if !slices.ContainsFunc(fields[:5], func(f any) bool { return f != nil }) {
+		return coordinator.Record{}, r.err
+	}
+	record := coordinator.Record{
+		Generation: r.fence(key, "generation", fields[1]),
+		IssuedAt:   r.instant(key, "issued_at", fields[2]),
+		ExpiresAt:  r.instant(key, "expires_at", fields[3]),
+		IssuedBy:   r.text(key, "issued_by", fields[4]),
+		RefreshAt:  r.moment(r.keys.state, "refresh_at", fields[6]),
+	}
+	stored := r.text(key, "access_token", fields[0])
+	switch {
+	case stored == "":
+		r.blame(key, "access_token", "is missing")
+	case record.Generation == 0:
+		r.blame(key, "generation", "is missing")
+	case !record.ExpiresAt.After(record.IssuedAt):
+		r.blame(key, "expires_at", "is not after issued_at")
+	}
+	if r.err != nil {
+		return coordinator.Record{}, r.err
+	}
+	if fields[5] == int64(-1) {
+		// Somebody has taken the TTL away; the end the source stated holds.
+		record.TTL = max(record.ExpiresAt.Sub(now)-coordinator.Margin(record.Life()), 0)
+	} else {
+		record.TTL = r.life(key, fields[5])
+	}
+	var err error
+	if record.Token, err = s.open(account, stored); err != nil {
+		return coordinator.Record{}, err
+	}
+	return record, r.err
+}
+
+// begun decodes the answer of begin.lua.
+func (s *Store) begun(account string, k accountKeys, answer []any) (coordinator.Attempt, error) {
+	r := &reader{keys: k}
+	answer = r.list(answer, 3)
+	switch answer[0] {
+	case "current":
+		record, err := s.record(r, account, answer[2], r.moment(k.token, "", answer[1]))
+		return coordinator.Attempt{Record: record}, err
+	case "throttled":
+		answer = r.list(answer, 4)
+		limit := r.text(k.state, "", answer[2])
+		retry := r.whole(k.state, "", answer[3])
+		if r.err != nil {
+			return coordinator.Attempt{}, r.err
+		}
+		return coordinator.Attempt{}, throttled(limit, time.Duration(retry)*time.Millisecond)
+	case "begun":
+		answer = r.list(answer, 7)
+		attempt := coordinator.Attempt{
+			Fence:      r.fence(k.state, "fence", answer[2]),
+			CallsToday: int(r.whole(k.calls+"*", "", answer[3])),
+			Failures:   int(r.whole(k.state, "failures", answer[4])),
+			Conflict:   r.whole(k.state, "conflicts", answer[5]) == 1,
+		}
+		for _, member := range r.list(answer[6], 0) {
+			attempt.Overdue = append(attempt.Overdue, r.fence(k.attempts, "", member))
+		}
+		return attempt, r.err
+	}
+	r.list(nil, 1)
+	return coordinator.Attempt{}, r.err
+}
+
+// storedRecord decodes the answer of commit.lua and restore.lua; the zero
+// Record if nothing was stored.
+func (s *Store) storedRecord(account string, k accountKeys, answer []any) (coordinator.Record, error) {
+	r := &reader{keys: k}
+	answer = r.list(answer, 2)
+	switch answer[0] {
+	case "superseded", "refused":
+		return coordinator.Record{}, nil
+	case "stored":
+		answer = r.list(answer, 3)
+		return s.record(r, account, answer[2], r.moment(k.token, "", answer[1]))
+	}
+	r.list(nil, 1)
+	return coordinator.Record{}, r.err
+}
+
+// seal makes of a token what is stored.
+func (s *Store) seal(account string, t coordinator.Token) (string, error) {
+	switch {
+	case t.IsZero():
+		return "", errors.New("there is no token")
+	case s.sealer == nil && sealed(t.Reveal()):
+		// It would be taken for one that needs a key.
+		return "", errors.New("the token has the form of a sealed one (JWE); switch sealing on to store it")
+	case s.sealer == nil:
+		return t.Reveal(), nil
+	}
+	return s.sealer.Seal(account, t)
+}
+
+// open makes a token of what is stored. Sealed text is never handed out as if
+// it were a token, and with a key nothing is taken that was not sealed: whoever
+// can write to Redis could give everybody a token of theirs.
+func (s *Store) open(account, stored string) (coordinator.Token, error) {
+	switch {
+	case s.sealer == nil && sealed(stored):
+		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is sealed and this process has no key; give it the key file (--seal-key-file)",
+			coordinator.ErrSealed, account)
+	case s.sealer == nil:
+		return coordinator.NewToken(stored), nil
+	case !sealed(stored):
+		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is not sealed, but this process seals; "+
+			"give every process the key file, then delete the key (redis-cli del '%s') or force a refresh",
+			coordinator.ErrSealed, account, s.keys.of(account).token)
+	}
+	t, err := s.sealer.Open(account, stored)
+	if err != nil && !errors.Is(err, coordinator.ErrSealed) {
+		err = fmt.Errorf("%w: %w", coordinator.ErrSealed, err)
+	}
+	return t, err
+}
+
+// sealed reports whether a stored value has the form of a JWE.
+func sealed(s string) bool { return strings.HasPrefix(s, "eyJ") && strings.Count(s, ".") == 4 }

@@ -1,0 +1,228 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Options configure a Store. The zero Options are fine for one Redis without
+// sealing.
+type Options struct {
+	// Prefix begins the names of all keys and channels. Empty: DefaultPrefix.
+	// Deployments that share a Redis and must not share tokens differ in it.
+	Prefix string
+
+	// Instance names this process in the lock, the log and the records, for
+	// people. Empty: the host's name, the process id and a few random
+	// characters. It should be unique: two processes of one name are hard
+	// to tell apart when something goes wrong (but nothing breaks).
+	Instance string
+
+	// Logger gets what cannot be returned: a commit that the replicas did
+	// not confirm, a notification that cannot be read. Nil: nothing.
+	Logger *slog.Logger
+
+	// Sealer makes tokens unreadable at rest and in notifications. Nil:
+	// tokens are stored as they are. All processes must agree: a token that
+	// is not in the form this process expects is refused (ErrSealed).
+	Sealer Sealer
+
+	// Replicas is how many replicas Commit waits for. 0: for none. Set it
+	// to 1 where a failover is possible.
+	Replicas int
+
+	// WaitTimeout is how long Commit waits for them. Zero: 100 ms. It must
+	// be shorter than Timeout.
+	WaitTimeout time.Duration
+
+	// Timeout bounds each operation, retries included. Zero: 1 s. Make it
+	// longer for a Redis that is far away.
+	Timeout time.Duration
+}
+
+// Sealer encrypts tokens for one account each.
+type Sealer interface {
+	Seal(account string, t coordinator.Token) (string, error)
+	Open(account, sealed string) (coordinator.Token, error)
+}
+
+// Stats counts what a Store went through since it was made.
+type Stats struct {
+	// Unconfirmed is how many commits fewer replicas confirmed in time than
+	// Options.Replicas asks for. A failover may lose such a token.
+	Unconfirmed uint64
+
+	// Unreadable is how many notifications could not be read: not our
+	// format, or sealed with a key that is not here.
+	Unreadable uint64
+
+	// Orphans is how many locks were given back because it was unknown
+	// whether this process had got them.
+	Orphans uint64
+}
+
+// Store is a coordinator.Store on Redis. Make one with Open or New; one Store
+// serves all accounts of a process.
+type Store struct {
+	reads   redis.UniversalClient // may retry: for what can be done twice
+	writes  redis.UniversalClient // must not retry a script that writes; the same client if the caller gave us one
+	owned   bool                  // whether Close closes the clients
+	moves   *moves                // tells subscriptions that the master changed; nil when nobody would notice
+	scripts scripts
+	keys    keyspace
+
+	instance string
+	log      *slog.Logger
+	sealer   Sealer
+	replicas int
+	wait     time.Duration
+	timeout  time.Duration
+
+	unconfirmed, unreadable, orphans atomic.Uint64
+
+	background struct {
+		sync.Mutex
+		sync.WaitGroup
+		ctx  context.Context // ends with Close
+		stop context.CancelFunc
+	}
+}
+
+var _ coordinator.Store = (*Store)(nil)
+
+// New returns a Store on a client that the caller has opened and closes. The
+// client should have ContextTimeoutEnabled set, or operations take as long as
+// its ReadTimeout says, and MaxRetries -1, or a Begin whose answer was lost may
+// be counted twice. In a Sentinel set-up prefer Open: it notices a planned
+// failover at once, where a plain failover client may stay subscribed to the
+// demoted master for some ten seconds.
+//
+// New does not ask the server; Ping does.
+func New(client redis.UniversalClient, o Options) (*Store, error) {
+	if client == nil {
+		return nil, errors.New("redisstore: no client")
+	}
+	return newStore(client, client, o)
+}
+
+func newStore(reads, writes redis.UniversalClient, o Options) (*Store, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		reads:    reads,
+		writes:   writes,
+		scripts:  newScripts(),
+		keys:     keyspace{o.Prefix},
+		instance: o.Instance,
+		log:      o.Logger,
+		sealer:   o.Sealer,
+		replicas: o.Replicas,
+		wait:     o.WaitTimeout,
+		timeout:  o.Timeout,
+	}
+	s.background.ctx, s.background.stop = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// complete puts defaults in and checks the rest.
+func (o *Options) complete() error {
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	if o.Instance == "" {
+		o.Instance = defaultInstance()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.WaitTimeout == 0 {
+		o.WaitTimeout = 100 * time.Millisecond
+	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Second
+	}
+	switch {
+	case o.Replicas < 0:
+		return fmt.Errorf("redisstore: Options.Replicas is %d; it must not be negative", o.Replicas)
+	case o.Timeout < 0:
+		return fmt.Errorf("redisstore: Options.Timeout is %v; it must be positive", o.Timeout)
+	case o.WaitTimeout < time.Millisecond || o.WaitTimeout >= o.Timeout:
+		return fmt.Errorf("redisstore: Options.WaitTimeout is %v; it must be at least 1ms and less than Options.Timeout, %v",
+			o.WaitTimeout, o.Timeout)
+	}
+	if err := checkPrefix(o.Prefix); err != nil {
+		return err
+	}
+	return checkName("instance", o.Instance)
+}
+
+func defaultInstance() string {
+	host, err := os.Hostname()
+	if err != nil || checkName("host", host) != nil || len(host) > 64 {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s:%d-%s", host, os.Getpid(), rand.Text()[:4])
+}
+
+// Instance is the name under which this process appears in the store.
+func (s *Store) Instance() string { return s.instance }
+
+// Prefix is what the names of all keys and channels begin with.
+func (s *Store) Prefix() string { return s.keys.prefix }
+
+// Stats returns the counters.
+func (s *Store) Stats() Stats {
+	return Stats{
+		Unconfirmed: s.unconfirmed.Load(),
+		Unreadable:  s.unreadable.Load(),
+		Orphans:     s.orphans.Load(),
+	}
+}
+
+// Close waits for what still runs in the background and closes the clients that
+// Open has opened. Subscriptions must have ended before.
+func (s *Store) Close() error {
+	s.background.Lock()
+	s.background.stop()
+	s.background.Unlock()
+	s.background.Wait()
+	if !s.owned {
+		return nil
+	}
+	return errors.Join(s.reads.Close(), s.writes.Close())
+}
+
+// spawn runs f until it returns; its context ends when the Store is closed.
+// Close waits for it. A closed Store runs nothing any more.
+func (s *Store) spawn(f func(ctx context.Context)) {
+	s.background.Lock()
+	defer s.background.Unlock()
+	if s.background.ctx.Err() == nil {
+		s.background.Go(func() { f(s.background.ctx) })
+	}
+}
+
+// Ping reports whether the server can be asked at all.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	return s.fault(ctx, "ping", "", s.reads.Ping(ctx).Err())
+}
+
+// bounded returns a context that ends in time for one operation. What ends a
+// client's waiting is the deadline: a mere cancel does not.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.timeout)
+}

@@ -1,0 +1,202 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// How often a subscription tries again after a failure: at once, then with a
+// pause that doubles up to the longest.
+const (
+	shortestPause = 20 * time.Millisecond
+	longestPause  = 500 * time.Millisecond
+)
+
+// subscription is a set of accounts that is kept subscribed, whatever happens
+// to the connection. It is a row of connections: each is given up as a whole at
+// the first doubt and replaced. The goroutine in Run is the one that calls the
+// watcher.
+type subscription struct {
+	store   *Store
+	watcher coordinator.Watcher
+
+	mu      sync.Mutex
+	roles   map[string]coordinator.Role // guarded by mu: what is wanted
+	changes []change                    // guarded by mu: what the connection does not know yet
+	wake    chan struct{}               // holds one value when there may be something in changes
+}
+
+// change is an addition to the set, or a removal.
+type change struct {
+	role     coordinator.Role // "": removed
+	accounts []string
+}
+
+var _ coordinator.Subscription = (*subscription)(nil)
+
+func newSubscription(s *Store, w coordinator.Watcher) *subscription {
+	return &subscription{
+		store:   s,
+		watcher: w,
+		roles:   make(map[string]coordinator.Role),
+		wake:    make(chan struct{}, 1),
+	}
+}
+
+// Add is coordinator.Subscription's.
+func (s *subscription) Add(role coordinator.Role, accounts ...string) {
+	s.mu.Lock()
+	var added []string
+	for _, account := range accounts {
+		if s.roles[account] != role && checkAccount(account) == nil {
+			s.roles[account] = role
+			added = append(added, account)
+		}
+	}
+	s.changeLocked(change{role, added})
+	s.mu.Unlock()
+}
+
+// Remove is coordinator.Subscription's. An event that has arrived already may
+// be notified after it.
+func (s *subscription) Remove(accounts ...string) {
+	s.mu.Lock()
+	var removed []string
+	for _, account := range accounts {
+		if _, ok := s.roles[account]; ok {
+			delete(s.roles, account)
+			removed = append(removed, account)
+		}
+	}
+	s.changeLocked(change{"", removed})
+	s.mu.Unlock()
+}
+
+func (s *subscription) changeLocked(c change) {
+	if len(c.accounts) == 0 {
+		return
+	}
+	s.changes = append(s.changes, c)
+	wake(s.wake)
+}
+
+// Run is coordinator.Subscription's.
+func (s *subscription) Run(ctx context.Context) {
+	pause, told := time.Duration(0), ""
+	for ctx.Err() == nil {
+		if !s.anyAccounts(ctx) {
+			return
+		}
+		c := &connection{sub: s, room: make(chan struct{}, 1)}
+		err := c.run(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if c.flowed {
+			pause, told = 0, ""
+		}
+		// Once for each time that it stops flowing, and when the reason
+		// becomes another one.
+		if told != kindOf(err) {
+			told = kindOf(err)
+			s.watcher.Lost(err)
+		}
+		if pause > 0 && !sleep(ctx, pause/2+rand.N(pause)) {
+			return
+		}
+		pause = min(max(2*pause, shortestPause), longestPause)
+	}
+}
+
+// kindOf tells errors apart that need to be told apart by people.
+func kindOf(err error) string {
+	switch {
+	case errors.Is(err, ErrDenied):
+		return err.Error()
+	case errors.Is(err, coordinator.ErrUnreachable):
+		return "unreachable"
+	}
+	return "other"
+}
+
+// anyAccounts waits until there is something to subscribe to; false: ctx ended.
+func (s *subscription) anyAccounts(ctx context.Context) bool {
+	for {
+		s.mu.Lock()
+		n := len(s.roles)
+		s.mu.Unlock()
+		if n > 0 {
+			return true
+		}
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// everything returns the whole set, for a new connection, which thereby knows
+// of all changes so far.
+func (s *subscription) everything() []change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changes = nil
+	byRole := make(map[coordinator.Role][]string, 2)
+	for account, role := range s.roles {
+		byRole[role] = append(byRole[role], account)
+	}
+	var all []change
+	for role, accounts := range byRole {
+		all = append(all, change{role, accounts})
+	}
+	return all
+}
+
+// latest returns what has changed since the last call.
+func (s *subscription) latest() []change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changes := s.changes
+	s.changes = nil
+	return changes
+}
+
+// still leaves of accounts those that have not been removed meanwhile.
+func (s *subscription) still(accounts []string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(accounts, func(account string) bool {
+		_, ok := s.roles[account]
+		return !ok
+	})
+}
+
+// channels returns the channels of accounts in the role, and those that the
+// role does not have.
+func (s *subscription) channels(role coordinator.Role, accounts []string) (has, hasNot []string) {
+	var kinds, others []string
+	switch role {
+	case coordinator.Refresher:
+		kinds = []string{refreshedChannel, wantedChannel, begunChannel}
+	case "":
+		others = []string{refreshedChannel, wantedChannel, begunChannel}
+	default:
+		kinds, others = []string{refreshedChannel}, []string{wantedChannel, begunChannel}
+	}
+	for _, account := range accounts {
+		for _, kind := range kinds {
+			has = append(has, s.store.keys.channel(account, kind))
+		}
+		for _, kind := range others {
+			hasNot = append(hasNot, s.store.keys.channel(account, kind))
+		}
+	}
+	return has, hasNot
+}
