@@ -82,6 +82,7 @@ func (c *Config) resolveSecret(a *Account, given secretForms, in Input, p *probl
 		}
 		a.Secret = NewSecret(v)
 	case given.file != "":
+		c.files = append(c.files, given.file)
 		secret, warning, err := readSecret(given.file)
 		if err != nil {
 			p.addf("%s: account %q: secret_file: %v", a.where, a.Name, err)
@@ -97,6 +98,7 @@ func (c *Config) resolveSecret(a *Account, given secretForms, in Input, p *probl
 func overlay(base, given coordinator.Limits) coordinator.Limits {
 	if given.PerDay != unset {
 		base.PerDay = given.PerDay
+		base.Reserve = max(1, min(base.Reserve, given.PerDay/10))
 	}
 	if given.Reserve != unset {
 		base.Reserve = given.Reserve
@@ -151,8 +153,8 @@ func (c *Config) checkTimes(p *problems) {
 			p.addf("%s: %s (%v) must be from %v to %v: %s", c.where(key), key, v, least, most, why)
 		}
 	}
-	within("lock_life", c.LockLife, 500*time.Millisecond, time.Minute, "it is how long a killed process keeps the others waiting; it is extended while a call lasts")
-	within("fetch_timeout", c.FetchTimeout, 100*time.Millisecond, 2*time.Minute, "a source that answers later than this does not answer")
+	within("lock_life", c.LockLife, time.Second, time.Minute, "it is how long a killed process keeps the others waiting; it is extended while a call lasts")
+	within("fetch_timeout", c.FetchTimeout, 100*time.Millisecond, time.Minute, "a source that answers later than this does not answer")
 	within("refresh_every", c.RefreshEvery, time.Second, 24*time.Hour, "WeChat's tokens live two hours and its calls are counted")
 	if c.FetchTimeout < c.LockLife/2 {
 		p.addf("%s: fetch_timeout (%v) is far below lock_life (%v, %s): lower lock_life, or every crash costs more than a slow answer",

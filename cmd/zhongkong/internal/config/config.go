@@ -18,8 +18,10 @@ import (
 type Config struct {
 	File string // the YAML file, "" if there is none
 
-	Redis  string // go-redis URL, "" if none was given
-	Prefix string
+	Redis    string // go-redis URL, "" if none was given
+	Prefix   string
+	Instance string // this process's name in Redis, "" to make one up
+	Replicas int    // that confirm a token; -1: what suits the URL
 
 	Listen       string
 	RefreshEvery time.Duration
@@ -46,6 +48,7 @@ type Config struct {
 	lone    lone              // the account that has no list around it
 	forms   []secretForms     // beside Accounts, until resolved
 	userAt  []string          // beside Users: where each was written
+	files   []string          // what was read
 	origins map[string]string // setting's key :: where it was given
 }
 
@@ -116,6 +119,7 @@ type Input struct {
 func Load(in Input) (*Config, error) {
 	c := &Config{
 		Prefix:       "zhongkong",
+		Replicas:     -1,
 		Listen:       "127.0.0.1:8080",
 		RefreshEvery: time.Hour,
 		LockLife:     3 * time.Second,
@@ -131,6 +135,7 @@ func Load(in Input) (*Config, error) {
 		c.File = in.Env("ZHONGKONG_CONFIG")
 	}
 	if c.File != "" {
+		c.files = append(c.files, c.File)
 		readFile(c, p)
 	}
 	c.applyEnv(in, p)
@@ -154,6 +159,35 @@ func (c *Config) Account(name string) (Account, bool) {
 		}
 	}
 	return Account{}, false
+}
+
+// Files returns every file that the configuration was read from.
+func (c *Config) Files() []string { return c.files }
+
+// Fixed returns the settings in which c differs from old and that only a start
+// can change.
+func (c *Config) Fixed(old *Config) []string {
+	var names []string
+	differs := func(name string, changed bool) {
+		if changed {
+			names = append(names, name)
+		}
+	}
+	differs("redis", c.Redis != old.Redis)
+	differs("prefix", c.Prefix != old.Prefix)
+	differs("instance", c.Instance != old.Instance)
+	differs("replicas", c.Replicas != old.Replicas)
+	differs("listen", c.Listen != old.Listen)
+	differs("lock_life", c.LockLife != old.LockLife)
+	differs("fetch_timeout", c.FetchTimeout != old.FetchTimeout)
+	differs("log_level", c.LogLevel != old.LogLevel)
+	differs("log_format", c.LogFormat != old.LogFormat)
+	differs("tls_cert", c.TLSCert != old.TLSCert)
+	differs("tls_key", c.TLSKey != old.TLSKey)
+	differs("client_ca", c.ClientCA != old.ClientCA)
+	differs("udp", c.UDP != old.UDP)
+	differs("seal_key_file", c.SealKeyFile != old.SealKeyFile)
+	return names
 }
 
 // Given reports whether a setting was given at all, rather than left to its

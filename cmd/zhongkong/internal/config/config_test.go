@@ -79,7 +79,7 @@ accounts:
     secret_env: SHOP_SECRET
     source: token
     refresh_every: 30m
-    limits: {per_day: 200, reserve: 0}
+    limits: {per_day: 200}
 `
 	c := mustLoad(t, yaml, nil, map[string]string{"SHOP_SECRET": " " + appSecret + "\n"})
 	one, _ := c.Account("wx1")
@@ -90,7 +90,7 @@ accounts:
 	if want := (coordinator.Limits{PerDay: 1000, Reserve: 50, MinInterval: 2 * time.Second}); one.Limits != want {
 		t.Errorf("wx1 limits = %+v, want %+v", one.Limits, want)
 	}
-	if want := (coordinator.Limits{PerDay: 200, Reserve: 0, MinInterval: 2 * time.Second}); two.Limits != want {
+	if want := (coordinator.Limits{PerDay: 200, Reserve: 20, MinInterval: 2 * time.Second}); two.Limits != want {
 		t.Errorf("shop limits = %+v, want %+v", two.Limits, want)
 	}
 	if two.AppID != "wx2" || two.Source != "token" || two.Secret.Reveal() != appSecret {
@@ -197,7 +197,7 @@ func TestProblemsNameThePlaceTheFieldAndTheMend(t *testing.T) {
 		"a secret file that is not there":   {"accounts:\n- {appid: wx1, secret_file: /nowhere/s}\n", []string{"zk.yaml:2", "secret_file: cannot read /nowhere/s: no such file"}},
 		"a source that does not exist":      {"appid: wx1\nsource: tokens\n", []string{`zk.yaml:2: source: "tokens": write token or stable_token`}},
 		"a base that is no address":         {"appid: wx1\napi_base: api.weixin.qq.com\n", []string{"zk.yaml:2: api_base: is not a web address"}},
-		"a lock that lives too long":        {"appid: wx1\nlock_life: 5m\n", []string{"zk.yaml:2: lock_life (5m0s) must be from 500ms to 1m0s"}},
+		"a lock that lives too long":        {"appid: wx1\nlock_life: 5m\n", []string{"zk.yaml:2: lock_life (5m0s) must be from 1s to 1m0s"}},
 		"a fetch far shorter than the lock": {"appid: wx1\nlock_life: 1m\nfetch_timeout: 1s\n", []string{"zk.yaml:3: fetch_timeout (1s)", "lock_life (1m0s", "zk.yaml:2"}},
 		"a reserve that eats the budget":    {"appid: wx1\nbudget: {per_day: 100, reserve: 100}\n", []string{"reserve (100) must be below per_day (100)"}},
 		"a budget the schedule exceeds":     {"appid: wx1\nrefresh_every: 1m\nbudget: {per_day: 200, reserve: 1}\n", []string{"refresh_every (1m0s) makes 1440 calls a day, per_day allows 200"}},

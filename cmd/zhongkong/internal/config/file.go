@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 // maxFile bounds what is parsed: a configuration for 100,000 accounts fits.
@@ -43,9 +45,12 @@ func parse(c *Config, data []byte, p *problems) {
 		"accounts": func(n *yaml.Node) { d.accounts(n, c) },
 		"users":    func(n *yaml.Node) { d.users(n, c) },
 		"budget": func(n *yaml.Node) {
-			d.limits(n, "budget", &c.Budget)
+			given := coordinator.Limits{PerDay: unset, Reserve: unset, MinInterval: unset}
+			d.limits(n, "budget", &given)
+			c.Budget = overlay(c.Budget, given)
 			d.keys(n, func(key string, line string) { c.origins["budget."+key] = line })
 		},
+		"replicas": func(n *yaml.Node) { d.count(n, "replicas", 0, &c.Replicas) },
 		"secret_env": func(n *yaml.Node) {
 			if d.text(n, "secret_env", &c.lone.secretEnv) {
 				c.origins["secret_env"] = d.at(n)

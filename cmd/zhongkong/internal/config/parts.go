@@ -144,7 +144,7 @@ func (d *decoder) limits(n *yaml.Node, path string, dst *coordinator.Limits) {
 	interval := dst.MinInterval
 	d.mapping(n, path, map[string]func(*yaml.Node){
 		"per_day": func(n *yaml.Node) { d.count(n, path+".per_day", 1, &dst.PerDay) },
-		"reserve": func(n *yaml.Node) { d.count(n, path+".reserve", 0, &dst.Reserve) },
+		"reserve": func(n *yaml.Node) { d.count(n, path+".reserve", 1, &dst.Reserve) },
 		"min_interval": func(n *yaml.Node) {
 			d.duration(n, path+".min_interval", &interval)
 			dst.MinInterval = interval

@@ -73,6 +73,7 @@ func serveSettings() []Setting {
 	return []Setting{
 		{Key: "listen", Env: "ZHONGKONG_LISTEN", Arg: "ADDR", apply: address(func(c *Config) *string { return &c.Listen }), Usage: "where to answer HTTP (default 127.0.0.1:8080)"},
 		{Key: "refresh_every", Env: "ZHONGKONG_REFRESH_EVERY", Arg: "D", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.RefreshEvery }), Usage: "refresh at least this often (default 1h)"},
+		{Key: "instance", apply: text(func(c *Config) *string { return &c.Instance })},
 		{Key: "lock_life", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.LockLife })},
 		{Key: "fetch_timeout", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.FetchTimeout })},
 		{Key: "tls_cert", apply: text(func(c *Config) *string { return &c.TLSCert })},

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// program is one run of zhongkong with everything it touches outside, so that
+// a test can run it in its own process.
+type program struct {
+	stdin  io.Reader
+	stdout io.Writer // data only
+	stderr io.Writer // talk and logs
+	env    func(string) string
+}
+
+// The exit codes scripts rely on.
+const (
+	exitDone        = 0
+	exitOther       = 1
+	exitUsage       = 2
+	exitNoToken     = 3
+	exitRefused     = 4
+	exitUnreachable = 5
+	exitThrottled   = 6
+)
+
+// run executes the command line and returns the exit code.
+func (p program) run(ctx context.Context, args []string) int {
+	app := p.app()
+	err := app.RunContext(ctx, arrange(args, app))
+	if err == nil {
+		return exitDone
+	}
+	if !errors.Is(err, errReported) {
+		p.complain(err)
+	}
+	return exitCode(err)
+}
+
+func (p program) app() *cli.App {
+	app := &cli.App{
+		Name:            "zhongkong",
+		Usage:           "one process refreshes WeChat's access token, every other has it at once",
+		UsageText:       "zhongkong [global options] command [options] [NAME...]",
+		Description:     appDescription,
+		Flags:           globalFlags(),
+		Writer:          p.stdout,
+		ErrWriter:       p.stderr,
+		HideHelpCommand: true,
+		HideVersion:     true,
+		Action:          unknownCommand,
+		OnUsageError:    usageProblem,
+		ExitErrHandler:  func(*cli.Context, error) {}, // run maps errors to codes
+		Commands: []*cli.Command{
+			p.serveCommand(), p.showCommand(), p.refreshCommand(),
+			p.statusCommand(), p.watchCommand(), p.historyCommand(), p.doctorCommand(),
+			p.sandboxCommand(), p.completionCommand(), p.versionCommand(),
+		},
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError = usageProblem
+		c.HideHelpCommand = true
+	}
+	return app
+}
+
+const appDescription = `NAME is an account's name: its AppID unless the configuration says otherwise.
+It may be left out when there is only one account.
+
+To try it, with nothing installed:   zhongkong serve --sandbox
+                    and beside it:   zhongkong show
+
+Exit codes: 0 done, 1 failure, 2 wrong usage or configuration, 3 no token in time,
+4 the issuer refused, 5 Redis unreachable, 6 throttled.`
+
+// globalFlags are the settings that every command takes. Their values, those
+// of the environment and of the file are merged by the config package, which
+// is why the flags themselves know no variable and no default.
+func globalFlags() []cli.Flag {
+	var flags []cli.Flag
+	for _, s := range config.Settings() {
+		if s.Arg != "" && !serveOnly(s.Key) {
+			flags = append(flags, settingFlag(s))
+		}
+	}
+	return flags
+}
+
+// serveOnly says which settings are flags of serve alone.
+func serveOnly(key string) bool { return key == "listen" || key == "refresh_every" }
+
+func settingFlag(s config.Setting) cli.Flag {
+	usage := strings.ReplaceAll(s.Usage, "`", "'")
+	if s.Env != "" {
+		usage += " [$" + s.Env + "]"
+	}
+	return &cli.StringFlag{Name: s.Flag(), Usage: fmt.Sprintf("`%s`: %s", s.Arg, usage)}
+}
+
+// given returns the settings that stood on the command line, by key.
+func given(c *cli.Context) map[string]string {
+	flags := map[string]string{}
+	for _, s := range config.Settings() {
+		if c.IsSet(s.Flag()) {
+			flags[s.Key] = c.String(s.Flag())
+		}
+	}
+	return flags
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+// configError is a configuration that was refused.
+type configError struct{ err error }
+
+func (e *configError) Error() string { return e.err.Error() }
+func (e *configError) Unwrap() error { return e.err }
+
+// errReported is wrapped by errors whose text is on the terminal already.
+var errReported = errors.New("reported")
+
+func usageProblem(c *cli.Context, err error, _ bool) error {
+	text := err.Error()
+	if name, found := strings.CutPrefix(text, "flag provided but not defined: -"); found {
+		text = "unknown option --" + strings.TrimPrefix(name, "-")
+	}
+	return usagef("%s (see `%s --help`)", text, strings.TrimSpace(c.App.Name+" "+commandName(c)))
+}
+
+func commandName(c *cli.Context) string {
+	if c.Command == nil || c.Command.Name == c.App.Name {
+		return ""
+	}
+	return c.Command.Name
+}
+
+// unknownCommand is the root's action: it runs when no command matched.
+func unknownCommand(c *cli.Context) error {
+	if !c.Args().Present() {
+		return cli.ShowAppHelp(c)
+	}
+	name := c.Args().First()
+	if meant := nearest(name, c.App.Commands); meant != "" {
+		return usagef("there is no command %q: did you mean %q?", name, meant)
+	}
+	return usagef("there is no command %q (see `zhongkong --help`)", name)
+}
+
+// nearest finds the command that shares the longest beginning with name.
+func nearest(name string, commands []*cli.Command) string {
+	best, length := "", 1
+	for _, c := range commands {
+		n := 0
+		for n < len(name) && n < len(c.Name) && name[n] == c.Name[n] {
+			n++
+		}
+		if n > length {
+			best, length = c.Name, n
+		}
+	}
+	return best
+}
+
+// exitCode is the only place that maps errors to exit codes.
+func exitCode(err error) int {
+	var (
+		usage     *usageError
+		config    *configError
+		refused   *coordinator.RefusedError
+		throttled *coordinator.ThrottledError
+	)
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage), errors.As(err, &config):
+		return exitUsage
+	case errors.As(err, &refused):
+		return exitRefused
+	case errors.Is(err, coordinator.ErrUnreachable):
+		return exitUnreachable
+	case errors.As(err, &throttled) && !errors.Is(err, coordinator.ErrNoToken):
+		return exitThrottled
+	case errors.Is(err, coordinator.ErrNoToken):
+		return exitNoToken
+	default:
+		return exitOther
+	}
+}
+
+// complain prints an error for a person, one problem a line.
+func (p program) complain(err error) {
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	if len(lines) == 1 {
+		fmt.Fprintf(p.stderr, "zhongkong: %s\n", lines[0])
+		return
+	}
+	fmt.Fprintln(p.stderr, "zhongkong:")
+	for _, line := range lines {
+		fmt.Fprintf(p.stderr, "  %s\n", line)
+	}
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+func (p program) doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "doctor",
+		Usage:     "check everything a deployment gets wrong, and say how to mend it",
+		ArgsUsage: "[NAME...]",
+		Description: `Changes nothing and mints no token of the classic endpoint: the AppSecret and the
+IP whitelist are tried on stable_token in its normal mode, whose tokens are
+independent of the others. Only an account that has no token at all is refreshed.
+Exits with 1 if something is wrong.`,
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "one array of objects"}},
+		Action: p.doctor,
+	}
+}
+
+// finding is the result of one check.
+type finding struct {
+	Check   string `json:"check"`
+	Account string `json:"account,omitempty"`
+	Result  string `json:"result"` // resultOK, resultWarn or resultFail
+	Detail  string `json:"detail"`
+	Mend    string `json:"mend,omitempty"`
+}
+
+const (
+	resultOK   = "ok"
+	resultWarn = "warn"
+	resultFail = "FAIL"
+)
+
+// examination collects findings, about one account or the whole.
+type examination struct {
+	*session
+	redis    *operator
+	account  string
+	findings *[]finding
+}
+
+func (x examination) ok(check, format string, args ...any) {
+	x.add(resultOK, check, fmt.Sprintf(format, args...), "")
+}
+
+func (x examination) warn(check, mend, format string, args ...any) {
+	x.add(resultWarn, check, fmt.Sprintf(format, args...), mend)
+}
+
+func (x examination) fail(check, mend, format string, args ...any) {
+	x.add(resultFail, check, fmt.Sprintf(format, args...), mend)
+}
+
+func (x examination) add(result, check, detail, mend string) {
+	*x.findings = append(*x.findings, finding{check, x.account, result, detail, mend})
+}
+
+func (p program) doctor(c *cli.Context) error {
+	s, err := p.session(c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	ctx, cancel := context.WithTimeout(c.Context, doctorTimeout)
+	defer cancel()
+	x := examination{session: s, findings: &[]finding{}}
+	if err := x.everything(ctx, c.Args().Slice()); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		err = s.printJSON(*x.findings)
+	} else {
+		err = printFindings(s, *x.findings)
+	}
+	if err != nil {
+		return err
+	}
+	wrong := 0
+	for _, f := range *x.findings {
+		if f.Result == resultFail {
+			wrong++
+		}
+	}
+	if wrong > 0 {
+		return fmt.Errorf("%d of %d checks failed", wrong, len(*x.findings))
+	}
+	return nil
+}
+
+// everything runs the checks in an order in which the first failure is the
+// cause of those after it.
+func (x examination) everything(ctx context.Context, args []string) error {
+	var err error
+	if x.redis, err = x.operator(); err != nil {
+		return err
+	}
+	defer x.redis.close()
+	x.configuration()
+	if !x.reachable(ctx) {
+		return nil
+	}
+	x.version(ctx)
+	x.eviction(ctx)
+	x.replication(ctx)
+	x.clock(ctx)
+	names, err := x.examined(ctx, args)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		x.account = name
+		x.oneByOne(ctx)
+	}
+	return nil
+}
+
+// examined returns the accounts to look at; none is a finding, not an error.
+func (x examination) examined(ctx context.Context, args []string) ([]string, error) {
+	if len(args) > 0 || len(x.cfg.Accounts) > 0 {
+		return x.manyAccounts(ctx, args)
+	}
+	names, err := x.redis.names(ctx)
+	if err != nil || len(names) == 0 {
+		x.warn("accounts", "give --appid, --config FILE or a NAME", "no account is configured and none was found in Redis")
+		return nil, nil
+	}
+	return names, nil
+}
+
+func (x examination) configuration() {
+	var accounts []string
+	for _, a := range x.cfg.Accounts {
+		role := "refresher"
+		if a.Secret.IsZero() {
+			role = "reader"
+		}
+		accounts = append(accounts, fmt.Sprintf("%s (%s)", a.Name, role))
+	}
+	if len(accounts) == 0 {
+		accounts = []string{"no account configured"}
+	}
+	x.ok("configuration", "%s", list(accounts))
+	for _, w := range x.cfg.Warnings {
+		detail, mend, _ := strings.Cut(w, ": chmod")
+		if mend != "" {
+			mend = "chmod" + mend
+		}
+		x.warn("configuration", mend, "%s", detail)
+	}
+}
+
+// printFindings prints one line a finding, and below it how to mend it.
+func printFindings(s *session, findings []finding) error {
+	var rows [][]string
+	for _, f := range findings {
+		check := f.Check
+		if f.Account != "" {
+			check = f.Account + " " + check
+		}
+		rows = append(rows, []string{f.Result, check, f.Detail})
+		if f.Mend != "" {
+			rows = append(rows, []string{"", "", "-> " + f.Mend})
+		}
+	}
+	return table(s.stdout, rows)
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
+	"github.com/zhongkong/zhongkong/redisstore"
+)
+
+// oneByOne examines the account of x.
+func (x examination) oneByOne(ctx context.Context) {
+	account, configured := x.cfg.Account(x.account)
+	mayRefresh := configured && !account.Secret.IsZero()
+	x.rights(ctx, mayRefresh)
+	states, err := x.load(ctx, x.account)
+	switch {
+	case errors.Is(err, redisstore.ErrDenied):
+		return // said by rights
+	case errors.Is(err, coordinator.ErrSealed):
+		x.fail("token", "give this process the key that the others have", "%v", err)
+		return
+	case err != nil:
+		x.fail("token", "", "%v", err)
+		return
+	}
+	state := states[0]
+	accepted := true
+	if mayRefresh {
+		accepted = x.credential(ctx, account)
+	}
+	if !state.Record.Usable() && mayRefresh && accepted {
+		state = x.firstToken(ctx, state)
+	}
+	x.token(ctx, state, account, configured)
+	x.refreshers(ctx, state)
+	x.lastFailure(state, mayRefresh)
+	x.openAttempts(state)
+	x.conflicts(ctx, state)
+	x.budget(state)
+}
+
+// credential tries AppSecret and whitelist where it disturbs nobody: the
+// tokens of stable_token are independent of the classic ones, and its normal
+// mode ends none.
+func (x examination) credential(ctx context.Context, a config.Account) bool {
+	source, err := wechat.New(wechat.Config{
+		AppID: a.AppID, Secret: a.Secret.Reveal(), Kind: wechat.Stable, BaseURL: a.APIBase,
+	})
+	if err != nil {
+		x.fail("secret", "", "%v", err)
+		return false
+	}
+	_, err = source.Fetch(ctx, coordinator.Ask{Reason: coordinator.ReasonSchedule})
+	var fetch *coordinator.FetchError
+	isFetch := errors.As(err, &fetch)
+	switch {
+	case err == nil:
+		x.ok("secret", "%s accepts the AppSecret and this address (asked stable_token, which disturbs nobody)", a.APIBase)
+		return true
+	case isFetch && fetch.Kind == coordinator.FailedRefused:
+		if address, ok := wechat.SeenAddress(err); ok {
+			x.fail("whitelist", "add "+address+" to the IP whitelist in the WeChat console; it takes effect within 10 minutes",
+				"the issuer saw this machine as %s, which is not on the account's whitelist (code %d)", address, fetch.Code)
+			return false
+		}
+		class := wechat.Classify(fetch.Code)
+		x.fail("secret", class.Hint, "the issuer refuses: %d: %s", fetch.Code, class.Meaning)
+		return false
+	case isFetch && fetch.Kind == coordinator.FailedLater:
+		x.warn("secret", wechat.Classify(fetch.Code).Hint, "could not be tried: %v", err)
+		return true
+	}
+	x.warn("secret", "can this machine reach "+a.APIBase+"?", "could not be tried: %v", err)
+	return true
+}
+
+// firstTokenWait is how long a first token may take.
+const firstTokenWait = 15 * time.Second
+
+// firstToken has the account refreshed, which is due anyway, and returns the
+// state afterwards.
+func (x examination) firstToken(ctx context.Context, before coordinator.State) coordinator.State {
+	wait, cancel := context.WithTimeout(ctx, firstTokenWait)
+	defer cancel()
+	err := x.withAccount(x.account, func(a *coordinator.Account) error {
+		_, err := a.Current(wait)
+		return err
+	})
+	if err != nil {
+		x.fail("refresh", "", "there was no token, and getting one failed: %v", err)
+		return before
+	}
+	x.ok("refresh", "there was no token; one was fetched and stored")
+	states, err := x.load(ctx, x.account)
+	if err != nil {
+		return before
+	}
+	return states[0]
+}
+
+// token says how the current token is and whether the issuer accepts it.
+func (x examination) token(ctx context.Context, state coordinator.State, a config.Account, configured bool) {
+	r := state.Record
+	if !r.Usable() {
+		x.fail("token", "start a process with the account's secret: zhongkong serve", "there is none")
+		return
+	}
+	about := fmt.Sprintf("issued %s ago by %s, lives %s", brief(state.Now.Sub(r.IssuedAt)), r.IssuedBy, brief(r.TTL))
+	if !configured {
+		x.ok("token", "%s (not tried: where its issuer is is not configured)", about)
+		return
+	}
+	err := wechat.Prober{BaseURL: a.APIBase}.Probe(ctx, r.Token)
+	switch {
+	case err == nil:
+		x.ok("token", "%s; the issuer accepts it", about)
+	case wechat.Rejected(err):
+		x.fail("token", "find who else fetches tokens with this AppID and have them ask here; then: zhongkong refresh "+x.account,
+			"%s; the issuer rejects it: %v", about, err)
+	default:
+		x.warn("token", "can this machine reach "+a.APIBase+"?", "%s; whether it is accepted is not known: %v", about, err)
+	}
+}
+
+// refreshers asks whether anybody listens to readers that want a token. In a
+// cluster each node knows only its own subscribers.
+func (x examination) refreshers(ctx context.Context, state coordinator.State) {
+	if _, cluster := x.redis.client.(*redis.ClusterClient); cluster {
+		return
+	}
+	channel := x.redis.key(x.account, "wanted")
+	counts, err := x.redis.client.PubSubNumSub(ctx, channel).Result()
+	if err != nil {
+		return // an operator's right; nothing of ours needs it
+	}
+	switch n := counts[channel]; {
+	case n > 0:
+		x.ok("refreshers", "%d running", n)
+	case state.Record.Usable():
+		x.warn("refreshers", "start one, better two: zhongkong serve", "none is running: the token will not be replaced before somebody misses it")
+	default:
+		x.fail("refreshers", "start one, better two: zhongkong serve", "none is running")
+	}
+}
+
+func (x examination) lastFailure(state coordinator.State, tried bool) {
+	f := state.Failure
+	switch {
+	case f == nil || f.InARow == 0:
+		return
+	case f.Kind == coordinator.FailedRefused && !tried:
+		x.fail("last call", wechat.Classify(f.Code).Hint, "the issuer refused: %s (%s ago)", failureWords(f), brief(state.Now.Sub(f.At)))
+	default:
+		x.warn("last call", "zhongkong history "+x.account, "failed, %d in a row: %s (%s ago, again in %s)",
+			f.InARow, failureWords(f), brief(state.Now.Sub(f.At)), brief(max(f.RetryAt.Sub(state.Now), 0)))
+	}
+}
+
+// neglected is how long an overdue attempt may stay so while somebody
+// refreshes: it makes a refresh due.
+const neglected = 2 * time.Minute
+
+func (x examination) openAttempts(state coordinator.State) {
+	if len(state.Open) > 0 && state.Now.Sub(state.Open[0]) > neglected {
+		x.warn("attempts", "start a process with the account's secret", "%d overdue, the oldest for %s: nobody knows what they issued, and nobody refreshes",
+			state.Overdue(), brief(state.Now.Sub(state.Open[0])))
+	}
+}
+
+// recent is for how long a conflict counts as one that goes on.
+const recent = 24 * time.Hour
+
+// conflicts finds out whether somebody outside refreshes the same account.
+func (x examination) conflicts(ctx context.Context, state coordinator.State) {
+	const mend = "find who else calls /cgi-bin/token with this AppID and have them ask here, or reset the AppSecret"
+	if state.Conflicts == 0 {
+		x.ok("conflicts", "nobody outside was seen to refresh this account")
+		return
+	}
+	messages, err := x.redis.history(ctx, x.account, 0)
+	if err == nil {
+		for _, m := range messages {
+			e := newLogEntry(m)
+			if e.fields["event"] != "conflict" {
+				continue
+			}
+			ago := state.Now.Sub(e.time)
+			if ago > recent {
+				break
+			}
+			x.fail("conflicts", mend, "somebody outside refreshes this account: seen %d times, last %s ago", state.Conflicts, brief(ago))
+			return
+		}
+	}
+	x.warn("conflicts", mend, "somebody outside was seen to refresh this account %d times, not within the last day", state.Conflicts)
+}
+
+func (x examination) budget(state coordinator.State) {
+	limits := x.cfg.Budget
+	if a, ok := x.cfg.Account(x.account); ok {
+		limits = a.Limits
+	}
+	const mend = "zhongkong history shows who calls and why; forced refreshes are refused first"
+	switch used := state.CallsToday; {
+	case used >= limits.PerDay-limits.Reserve:
+		x.fail("budget", mend, "%d of %d calls today: only the schedule may call until midnight (UTC+8)", used, limits.PerDay)
+	case used*2 >= limits.PerDay:
+		x.warn("budget", mend, "%d of %d calls today", used, limits.PerDay)
+	default:
+		x.ok("budget", "%d of %d calls today", used, limits.PerDay)
+	}
+}

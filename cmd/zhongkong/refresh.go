@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+func (p program) refreshCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "refresh",
+		Usage:     "force a new token and print it",
+		ArgsUsage: "[NAME]",
+		Description: `The issuer ends the token before; a service that uses the coordinator has the new
+one at once. With --if-token a token that is not current any more causes no
+refresh: the current one is printed.`,
+		Flags: append(tokenFlags(), &cli.StringFlag{
+			Name:  "if-token",
+			Usage: "`T`: only if T is still current; - reads it from stdin, where no process list shows it [$" + ifTokenVariable + "]",
+		}),
+		Action: p.refresh,
+	}
+}
+
+const ifTokenVariable = "ZHONGKONG_IF_TOKEN"
+
+func (p program) refresh(c *cli.Context) error {
+	s, err := p.session(c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	rejected, err := p.rejectedToken(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel, err := waiting(c)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	name, err := s.oneAccount(ctx, c.Args().Slice())
+	if err != nil {
+		return err
+	}
+	err = s.withAccount(name, func(a *coordinator.Account) error {
+		record, err := demand(ctx, a, rejected)
+		if err != nil {
+			return err
+		}
+		return s.printRecord(c, name, coordinator.Snapshot{Record: record}, time.Now())
+	})
+	return s.explain(err)
+}
+
+func demand(ctx context.Context, a *coordinator.Account, rejected coordinator.Token) (coordinator.Record, error) {
+	if rejected.IsZero() {
+		return a.Refresh(ctx)
+	}
+	return a.Invalidate(ctx, rejected)
+}
+
+// maxToken is far above the 512 bytes that WeChat asks people to reserve.
+const maxToken = 8 << 10
+
+// rejectedToken returns the token of --if-token, the zero Token if there is
+// none.
+func (p program) rejectedToken(c *cli.Context) (coordinator.Token, error) {
+	given, from := c.String("if-token"), "--if-token"
+	switch {
+	case !c.IsSet("if-token"):
+		if given, from = p.env(ifTokenVariable), ifTokenVariable; given == "" {
+			return coordinator.Token{}, nil
+		}
+	case given == "-":
+		line, err := bufio.NewReader(io.LimitReader(p.stdin, maxToken)).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return coordinator.Token{}, fmt.Errorf("read the token from stdin: %w", err)
+		}
+		given, from = line, "stdin"
+	}
+	token := coordinator.NewToken(strings.TrimSpace(given))
+	if token.IsZero() {
+		return token, usagef("--if-token: the token from %s is empty", from)
+	}
+	return token, nil
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
+)
+
+// sandboxAddr is where the simulator listens unless told otherwise.
+const sandboxAddr = "127.0.0.1:9090"
+
+func (p program) sandboxCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "sandbox",
+		Usage: "a WeChat simulator alone: issues tokens and really revokes them",
+		Description: `It has the configured accounts, or else one of its own. Point any client at it
+with --api-base. Everything about it can be changed while it runs, over HTTP:
+
+   curl http://127.0.0.1:9090/sandbox/        what there is to see and to change`,
+		Flags: []cli.Flag{&cli.StringFlag{
+			Name: "listen", Value: sandboxAddr, Usage: "`ADDR`: where to answer",
+		}},
+		Action: p.runSandbox,
+	}
+}
+
+func (p program) runSandbox(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("sandbox takes no names: got %s", strings.Join(c.Args().Slice(), " "))
+	}
+	// --listen belongs to the simulator here, not to serve.
+	in := p.input(c)
+	delete(in.Flags, "listen")
+	cfg, err := config.Load(in)
+	if err != nil {
+		return &configError{err}
+	}
+	l, err := listen(c.String("listen"), "--listen")
+	if err != nil {
+		return err
+	}
+	s, err := startSandbox(l, p.logger(cfg))
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := s.adopt(cfg); err != nil {
+		return err
+	}
+	var names []string
+	for _, a := range cfg.Accounts {
+		names = append(names, a.AppID)
+	}
+	fmt.Fprintf(p.stderr, "zhongkong: a WeChat simulator at %s, accounts: %s\n", s.url(), list(names))
+	if s.made {
+		fmt.Fprintf(p.stderr, "Try: export ZHONGKONG_API_BASE=%s ZHONGKONG_APPID=%s ZHONGKONG_SECRET=%s\n"+
+			"The secret opens nothing but this simulator.\n", s.url(), wechattest.DefaultAppID, wechattest.DefaultSecret)
+	}
+	select {
+	case <-c.Context.Done():
+		return nil
+	case err := <-s.failed:
+		return fmt.Errorf("serve the simulator: %w", err)
+	}
+}
+
+// sandboxServer is a simulator on a port.
+type sandboxServer struct {
+	wechat *wechattest.Server
+	http   *http.Server
+	addr   net.Addr
+	failed chan error // gets why it stopped by itself; closed at the end
+
+	made    bool              // it has an account of its own
+	secrets map[string]string // of the accounts it has, by AppID
+}
+
+// startSandbox serves a simulator without accounts on l.
+func startSandbox(l net.Listener, log *slog.Logger) (*sandboxServer, error) {
+	w, err := wechattest.Open(wechattest.Config{})
+	if err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	s := &sandboxServer{
+		wechat: w,
+		http: &http.Server{
+			Handler:           w,
+			ReadHeaderTimeout: 5 * time.Second,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		},
+		addr:    l.Addr(),
+		failed:  make(chan error, 1),
+		secrets: map[string]string{},
+	}
+	go func() { // ends at close, which waits for it
+		defer close(s.failed)
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- err
+		}
+	}()
+	return s, nil
+}
+
+// listenForSandbox takes the usual port, or another one if that is taken:
+// nobody has to know it.
+func listenForSandbox() (net.Listener, error) {
+	if l, err := net.Listen("tcp", sandboxAddr); err == nil {
+		return l, nil
+	}
+	return listen("127.0.0.1:0", "the simulator's address")
+}
+
+// adopt has the simulator know the accounts of a configuration, and these ask
+// it instead of WeChat. Without an account there is one of its own.
+func (s *sandboxServer) adopt(cfg *config.Config) error {
+	s.made = len(cfg.Accounts) == 0
+	if s.made {
+		cfg.Accounts = []config.Account{{
+			Name: wechattest.DefaultAppID, AppID: wechattest.DefaultAppID,
+			Source: config.KindToken, RefreshEvery: cfg.RefreshEvery, Limits: cfg.Budget,
+		}}
+	}
+	for i := range cfg.Accounts {
+		a := &cfg.Accounts[i]
+		a.APIBase = s.url()
+		if a.Secret.IsZero() {
+			a.Secret = config.NewSecret(wechattest.DefaultSecret)
+		}
+		secret := a.Secret.Reveal()
+		if s.secrets[a.AppID] == secret {
+			continue // adding it again would forget its tokens
+		}
+		if err := s.wechat.AddAccount(wechattest.Account{AppID: a.AppID, Secret: secret}); err != nil {
+			return fmt.Errorf("sandbox: %w", err)
+		}
+		s.secrets[a.AppID] = secret
+	}
+	return nil
+}
+
+func (s *sandboxServer) url() string { return "http://" + s.addr.String() }
+
+func (s *sandboxServer) close() {
+	s.wechat.Close() // frees calls that are hanging
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if s.http.Shutdown(ctx) != nil {
+		_ = s.http.Close()
+	}
+	for range s.failed { // until the server has ended
+	}
+}

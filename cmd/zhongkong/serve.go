@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/metrics"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+func (p program) serveCommand() *cli.Command {
+	var flags []cli.Flag
+	for _, s := range config.Settings() {
+		if serveOnly(s.Key) {
+			flags = append(flags, settingFlag(s))
+		}
+	}
+	flags = append(flags, &cli.BoolFlag{
+		Name:  "sandbox",
+		Usage: "issue tokens from a built-in WeChat simulator: no account needed",
+	})
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "the daemon: refreshes on schedule, answers HTTP",
+		Description: `Run as many as you like on one Redis: one of them refreshes, all have the token.
+
+Without --redis an embedded Redis on 127.0.0.1:6379 is used, for development.
+SIGHUP, or a change of the configuration file, adds, changes and removes accounts.
+SIGTERM drains: a call to the issuer that is under way is finished and stored.`,
+		Flags:  flags,
+		Action: p.serve,
+	}
+}
+
+func (p program) serve(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("serve takes no names: got %s", strings.Join(c.Args().Slice(), " "))
+	}
+	s, err := p.configured(c)
+	if err != nil {
+		return err
+	}
+	d := &daemon{session: s, input: p.input(c), metrics: metrics.New(version())}
+	defer d.close()
+	if err := d.prepare(c.Bool("sandbox")); err != nil {
+		return err
+	}
+	return d.run(c.Context)
+}
+
+// daemon is a running serve.
+type daemon struct {
+	*session
+	input   config.Input // read again at a reload
+	metrics *metrics.Metrics
+
+	zk       *coordinator.Coordinator
+	listener net.Listener
+	server   *http.Server
+	embedded *embeddedRedis // nil: a real one
+	sandbox  *sandboxServer // nil: the issuer is a real one
+}
+
+// prepare takes everything that can be taken already, so that all that can be
+// wrong from the start is said before the first call to the issuer.
+func (d *daemon) prepare(sandboxed bool) error {
+	var err error
+	if sandboxed {
+		l, err := listenForSandbox()
+		if err != nil {
+			return err
+		}
+		if d.sandbox, err = startSandbox(l, d.log); err != nil {
+			return err
+		}
+		if err := d.sandbox.adopt(d.cfg); err != nil {
+			return err
+		}
+	}
+	if len(d.cfg.Accounts) == 0 {
+		return usagef("no account: give --appid and --secret-file (or --config FILE), or try it with --sandbox")
+	}
+	if d.listener, err = listen(d.cfg.Listen, "--listen"); err != nil {
+		return err
+	}
+	address := d.cfg.Redis
+	if address == "" {
+		if d.embedded, err = startEmbeddedRedis(); err != nil {
+			return err
+		}
+		address = d.embedded.url()
+	}
+	if err := d.open(address); err != nil {
+		return err
+	}
+	cfg := d.coordinatorConfig()
+	cfg.Observe = d.metrics.Observe
+	for _, a := range d.cfg.Accounts {
+		account, err := newAccountConfig(a)
+		if err != nil {
+			return err
+		}
+		cfg.Accounts = append(cfg.Accounts, account)
+	}
+	if d.zk, err = newCoordinator(cfg); err != nil {
+		return err
+	}
+	d.metrics.Follow(d.zk)
+	d.server = &http.Server{
+		Handler:           d.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+	}
+	return nil
+}
+
+// shutdownGrace is how long answers under way may take after SIGTERM.
+const shutdownGrace = 15 * time.Second
+
+// run serves until ctx ends, and then until everything that was begun is done.
+func (d *daemon) run(ctx context.Context) error {
+	d.announce()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	context.AfterFunc(ctx, func() { d.log.Info("stopping: calls under way are finished first; a second signal ends at once") })
+
+	var wg sync.WaitGroup
+	wg.Go(func() { // ends when the listener is closed, by Shutdown
+		if err := d.server.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
+			stop(fmt.Errorf("serve HTTP: %w", err))
+		}
+	})
+	wg.Go(func() { d.followConfig(ctx) }) // ends with ctx
+	wg.Go(func() {                        // ends after ctx, when the answers under way are written
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		defer cancel()
+		if err := d.server.Shutdown(grace); err != nil {
+			_ = d.server.Close()
+		}
+	})
+	if err := d.zk.Run(ctx); err != nil {
+		stop(err)
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	d.log.Info("stopped")
+	return nil
+}
+
+// announce says on stderr what this process is, before anything else.
+func (d *daemon) announce() {
+	var accounts []string
+	for _, a := range d.zk.Accounts() {
+		accounts = append(accounts, fmt.Sprintf("%s (%s)", a.Name(), a.Role()))
+	}
+	redis := d.where()
+	if d.embedded != nil {
+		redis += " (embedded)"
+	}
+	fmt.Fprintf(d.stderr, "zhongkong: http://%s, Redis at %s, accounts: %s\n", d.listener.Addr(), redis, list(accounts))
+	if d.embedded != nil {
+		fmt.Fprintf(d.stderr, "No --redis was given: an embedded Redis runs at %s, for development only.\n"+
+			"It ends with this process and everything in it is lost; start a Redis and pass --redis to keep it.\n", d.embedded.addr())
+	}
+	if d.sandbox != nil {
+		fmt.Fprintf(d.stderr, "--sandbox: a WeChat simulator at %s issues the tokens; the real WeChat does not know them.\n"+
+			"Try in another terminal: zhongkong show\n", d.sandbox.url())
+	}
+}
+
+func (d *daemon) close() {
+	if d.listener != nil {
+		_ = d.listener.Close() // closed already, unless run was never reached
+	}
+	d.session.close()
+	if d.embedded != nil {
+		d.embedded.close()
+	}
+	if d.sandbox != nil {
+		d.sandbox.close()
+	}
+}
+
+// listen opens a TCP port; option is what to name when it is taken.
+func listen(address, option string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case err == nil:
+		return l, nil
+	case isTaken(err):
+		return nil, usagef("%s is taken by another process: pass another address, such as %s 127.0.0.1:0 for any free port", address, option)
+	}
+	return nil, usagef("%s %s: %v", option, address, cause(err))
+}

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
+	"github.com/zhongkong/zhongkong/redisstore"
+)
+
+// defaultRedis is where the embedded Redis of serve listens, and so where the
+// other commands look.
+const defaultRedis = "redis://127.0.0.1:6379"
+
+// session is what a command works with. Everything in it is made when it is
+// first needed: show must start fast.
+type session struct {
+	program
+	cfg   *config.Config
+	log   *slog.Logger
+	url   string // of Redis
+	store *redisstore.Store
+}
+
+// session reads the configuration and opens the store, which connects when it
+// is first asked.
+func (p program) session(c *cli.Context) (*session, error) {
+	s, err := p.configured(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.open(s.cfg.Redis); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// configured is a session without a store.
+func (p program) configured(c *cli.Context) (*session, error) {
+	cfg, err := config.Load(p.input(c))
+	if err != nil {
+		return nil, &configError{err}
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintf(p.stderr, "warning: %s\n", w)
+	}
+	s := &session{program: p, cfg: cfg, log: p.logger(cfg)}
+	redis.SetLogger(redisLog{s.log})
+	return s, nil
+}
+
+// input is where the configuration comes from.
+func (p program) input(c *cli.Context) config.Input {
+	return config.Input{Flags: given(c), Env: p.env}
+}
+
+func (p program) logger(cfg *config.Config) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == config.FormatJSON {
+		return slog.New(slog.NewJSONHandler(p.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(p.stderr, options))
+}
+
+// redisLog takes what go-redis would print to stderr: it repeats what the
+// commands return, so it is only for those who debug.
+type redisLog struct{ log *slog.Logger }
+
+func (r redisLog) Printf(ctx context.Context, format string, v ...any) {
+	if r.log.Enabled(ctx, slog.LevelDebug) {
+		r.log.DebugContext(ctx, "go-redis: "+fmt.Sprintf(format, v...))
+	}
+}
+
+// open opens the store at the given URL, "" for the default one.
+func (s *session) open(address string) error {
+	s.url = address
+	if s.url == "" {
+		s.url = defaultRedis
+	}
+	store, err := redisstore.Open(s.url, redisstore.Options{
+		Prefix:   s.cfg.Prefix,
+		Instance: s.cfg.Instance,
+		Logger:   s.log,
+		Replicas: s.replicas(),
+	})
+	if err != nil {
+		return &configError{fmt.Errorf("--redis: %w", err)}
+	}
+	s.store = store
+	return nil
+}
+
+// replicas is how many replicas have to confirm a token: one where a failover
+// is to be expected.
+func (s *session) replicas() int {
+	u, err := url.Parse(s.url)
+	switch {
+	case s.cfg.Replicas >= 0:
+		return s.cfg.Replicas
+	case err == nil && (u.Query().Has("master_name") || u.Query().Has("addr")):
+		return 1
+	}
+	return 0
+}
+
+func (s *session) close() {
+	if s.store != nil {
+		_ = s.store.Close()
+	}
+}
+
+// where names the Redis without its password.
+func (s *session) where() string {
+	u, err := url.Parse(s.url)
+	switch {
+	case err != nil:
+		return "Redis"
+	case u.Scheme == "unix":
+		return u.Path
+	}
+	return strings.Join(append([]string{u.Host}, u.Query()["addr"]...), ", ")
+}
+
+// load reads accounts; an account whose token cannot be opened is an error.
+func (s *session) load(ctx context.Context, names ...string) ([]coordinator.State, error) {
+	return s.store.Load(ctx, names...)
+}
+
+// accountConfig is what the coordinator has to know of an account; one that is
+// not configured is read only.
+func (s *session) accountConfig(name string) (coordinator.AccountConfig, error) {
+	a, ok := s.cfg.Account(name)
+	if !ok {
+		return coordinator.AccountConfig{Name: name}, nil
+	}
+	return newAccountConfig(a)
+}
+
+func newAccountConfig(a config.Account) (coordinator.AccountConfig, error) {
+	c := coordinator.AccountConfig{Name: a.Name, RefreshEvery: a.RefreshEvery, Limits: a.Limits}
+	if a.Secret.IsZero() {
+		return c, nil
+	}
+	source, err := wechat.New(wechat.Config{
+		AppID:   a.AppID,
+		Secret:  a.Secret.Reveal(),
+		Kind:    wechat.Kind(a.Source),
+		BaseURL: a.APIBase,
+	})
+	if err != nil {
+		return c, &configError{fmt.Errorf("account %q: %w", a.Name, err)}
+	}
+	c.Source = source
+	return c, nil
+}
+
+// coordinator makes a coordinator of the named accounts. It runs nothing.
+func (s *session) coordinator(names ...string) (*coordinator.Coordinator, error) {
+	cfg := s.coordinatorConfig()
+	for _, name := range names {
+		a, err := s.accountConfig(name)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Accounts = append(cfg.Accounts, a)
+	}
+	return newCoordinator(cfg)
+}
+
+func (s *session) coordinatorConfig() coordinator.Config {
+	return coordinator.Config{
+		Store:        s.store,
+		RefreshEvery: s.cfg.RefreshEvery,
+		Limits:       s.cfg.Budget,
+		LockLife:     s.cfg.LockLife,
+		FetchTimeout: s.cfg.FetchTimeout,
+		Logger:       s.log,
+	}
+}
+
+// newCoordinator is coordinator.New; what it refuses is the configuration.
+func newCoordinator(cfg coordinator.Config) (*coordinator.Coordinator, error) {
+	c, err := coordinator.New(cfg)
+	if err != nil {
+		return nil, &configError{err}
+	}
+	return c, nil
+}
+
+// oneAccount returns the account that a command is for: the one named, else
+// the one configured, else the only one in Redis.
+func (s *session) oneAccount(ctx context.Context, args []string) (string, error) {
+	switch {
+	case len(args) > 1:
+		return "", usagef("one NAME, please: got %s", strings.Join(args, ", "))
+	case len(args) == 1:
+		return checked(args[0])
+	case len(s.cfg.Accounts) == 1:
+		return s.cfg.Accounts[0].Name, nil
+	case len(s.cfg.Accounts) > 1:
+		return "", usagef("which account? Name one of %s", list(s.configuredNames()))
+	}
+	names, err := s.storedNames(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case len(names) == 1:
+		return names[0], nil
+	case len(names) == 0:
+		return "", s.noAccounts()
+	}
+	return "", usagef("which account? Redis at %s has %s", s.where(), list(names))
+}
+
+// manyAccounts returns the accounts that a command is for: those named, else
+// those configured, else all in Redis. There is at least one.
+func (s *session) manyAccounts(ctx context.Context, args []string) ([]string, error) {
+	for _, name := range args {
+		if _, err := checked(name); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case len(args) > 0:
+		return slices.Compact(args), nil
+	case len(s.cfg.Accounts) > 0:
+		return s.configuredNames(), nil
+	}
+	names, err := s.storedNames(ctx)
+	if err == nil && len(names) == 0 {
+		err = s.noAccounts()
+	}
+	return names, err
+}
+
+func (s *session) noAccounts() error {
+	return usagef("no account is configured and Redis at %s has none with prefix %q: name one, or start with `zhongkong serve --sandbox`", s.where(), s.cfg.Prefix)
+}
+
+func checked(name string) (string, error) {
+	if err := config.CheckName(name); err != nil {
+		return "", usagef("%v", err)
+	}
+	return name, nil
+}
+
+func (s *session) configuredNames() []string {
+	var names []string
+	for _, a := range s.cfg.Accounts {
+		names = append(names, a.Name)
+	}
+	return names
+}
+
+// list names a few of many.
+func list(names []string) string {
+	const most = 10
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// explain adds to an error what a person can do about it.
+func (s *session) explain(err error) error {
+	var throttled *coordinator.ThrottledError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, coordinator.ErrUnreachable) && s.url == defaultRedis && s.cfg.Redis == "":
+		return fmt.Errorf("%w\nNo --redis was given, so %s was tried: start `zhongkong serve`, or pass --redis URL", err, s.where())
+	case errors.Is(err, coordinator.ErrUnreachable):
+		return fmt.Errorf("%w\nIs Redis at %s up, and can this machine reach it?", err, s.where())
+	case errors.As(err, &throttled) && throttled.RetryIn > time.Minute && strings.Contains(throttled.Limit, "budget"):
+		return fmt.Errorf("%w\nThe current token goes on being refreshed on schedule; budget: in the configuration sets the limit", err)
+	}
+	return err
+}

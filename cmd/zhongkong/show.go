@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+func (p program) showCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "show",
+		Usage:     "print the current token, alone on stdout",
+		ArgsUsage: "[NAME]",
+		Description: `Waits for a token if there is none. With the account's secret it fetches one
+itself when nobody else does; without it, it asks those who have it.
+
+   curl "https://api.weixin.qq.com/...?access_token=$(zhongkong show)"`,
+		Flags:  tokenFlags(),
+		Action: p.show,
+	}
+}
+
+// tokenFlags are the options of the commands that print a token.
+func tokenFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "wait", Value: "10s", Usage: "`D`: how long to wait for a token"},
+		&cli.BoolFlag{Name: "json", Usage: "the whole record, with expires_in"},
+	}
+}
+
+func (p program) show(c *cli.Context) error {
+	s, err := p.session(c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	ctx, cancel, err := waiting(c)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	name, err := s.oneAccount(ctx, c.Args().Slice())
+	if err != nil {
+		return err
+	}
+
+	// Mostly there is a token, and one reading is all it takes.
+	began := time.Now()
+	states, err := s.load(ctx, name)
+	if err != nil {
+		return s.explain(err)
+	}
+	if r := states[0].Record; r.Usable() {
+		return s.printRecord(c, name, coordinator.Snapshot{Record: r}, began)
+	}
+	err = s.withAccount(name, func(a *coordinator.Account) error {
+		snapshot, err := a.Current(ctx)
+		if err != nil {
+			return err
+		}
+		return s.printRecord(c, name, snapshot, time.Now())
+	})
+	return s.explain(err)
+}
+
+// waiting returns the context that --wait limits.
+func waiting(c *cli.Context) (context.Context, context.CancelFunc, error) {
+	d, err := durationFlag(c, "wait")
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(c.Context, d)
+	return ctx, cancel, nil
+}
+
+// tokenRecord is a record as --json prints it; the HTTP interface answers the
+// same.
+type tokenRecord struct {
+	Name        string            `json:"name"`
+	AccessToken string            `json:"access_token"`
+	Generation  coordinator.Fence `json:"generation"`
+	IssuedAt    string            `json:"issued_at"`
+	ExpiresAt   string            `json:"expires_at"`
+	ExpiresIn   int64             `json:"expires_in"` // seconds for which it can be used, a margin taken off
+	IssuedBy    string            `json:"issued_by"`
+	Stale       bool              `json:"stale"`
+}
+
+// printRecord prints the token, or with --json the record, whose TTL was
+// measured at the given time.
+func (s *session) printRecord(c *cli.Context, name string, r coordinator.Snapshot, at time.Time) error {
+	if !c.Bool("json") {
+		_, err := fmt.Fprintln(s.stdout, r.Token.Reveal())
+		return err
+	}
+	return s.printJSON(tokenRecord{
+		Name:        name,
+		AccessToken: r.Token.Reveal(),
+		Generation:  r.Generation,
+		IssuedAt:    timestamp(r.IssuedAt),
+		ExpiresAt:   timestamp(r.ExpiresAt),
+		ExpiresIn:   max(int64((r.TTL-time.Since(at))/time.Second), 0),
+		IssuedBy:    r.IssuedBy,
+		Stale:       r.Stale,
+	})
+}
+
+// withAccount runs f with an account of a coordinator that is made for it, and
+// does not return before a call to the source that f caused has ended and its
+// token is stored.
+func (s *session) withAccount(name string, f func(*coordinator.Account) error) error {
+	zk, err := s.coordinator(name)
+	if err != nil {
+		return err
+	}
+	a, _ := zk.Account(name)
+	err = f(a)
+
+	// Leaving now would throw away what the source may have issued.
+	drain, cancel := context.WithTimeout(context.Background(), s.cfg.FetchTimeout+drainGrace)
+	defer cancel()
+	if derr := zk.Drain(drain); derr != nil && !errors.Is(err, context.Canceled) {
+		err = errors.Join(err, fmt.Errorf("a call to the source is still under way: %w", derr))
+	}
+	return err
+}
+
+// drainGrace is how long storing a token may take after the source answered.
+const drainGrace = 10 * time.Second

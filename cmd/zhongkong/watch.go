@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+func (p program) watchCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "watch",
+		Usage:     "one line for each event as it happens",
+		ArgsUsage: "[NAME...]",
+		Description: `Without names: the configured accounts, or else all in Redis. Events that come
+while Redis is away are not repeated; history has them.`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "json", Usage: "one object a line"},
+			&cli.BoolFlag{Name: "all", Usage: "also calls to the issuer as they begin, and readers that want a token"},
+		},
+		Action: p.watch,
+	}
+}
+
+func (p program) watch(c *cli.Context) error {
+	s, err := p.session(c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	ask, cancel := context.WithTimeout(c.Context, commandTimeout)
+	defer cancel()
+	names, err := s.manyAccounts(ask, c.Args().Slice())
+	if err != nil {
+		return err
+	}
+	// Asked first, because a subscription waits for ever for a Redis that was
+	// never there.
+	if _, err := s.load(ask, names[0]); err != nil {
+		return s.explain(err)
+	}
+	ctx, stop := context.WithCancelCause(c.Context)
+	defer stop(nil)
+	role := coordinator.Reader
+	if c.Bool("all") {
+		role = coordinator.Refresher
+	}
+	w := &watcher{session: s, stop: stop, json: c.Bool("json")}
+	sub := s.store.Subscribe(w)
+	sub.Add(role, names...)
+	sub.Run(ctx)
+	if err := context.Cause(ctx); err != nil && c.Context.Err() == nil {
+		return err // stdout is gone
+	}
+	return nil
+}
+
+// watcher prints what happens. Its methods are called by one goroutine.
+type watcher struct {
+	*session
+	stop     context.CancelCauseFunc
+	json     bool
+	followed bool // Subscribed has come once
+}
+
+func (w *watcher) Subscribed(accounts []string) {
+	if !w.followed {
+		w.followed = true
+		fmt.Fprintf(w.stderr, "watching %s\n", list(accounts))
+		return
+	}
+	fmt.Fprintln(w.stderr, "Redis is back; `zhongkong history` has what happened meanwhile")
+}
+
+func (w *watcher) Lost(err error) {
+	fmt.Fprintf(w.stderr, "Redis is away: %v\n", err)
+}
+
+func (w *watcher) Notified(e coordinator.Event) {
+	var err error
+	if w.json {
+		err = w.printJSON(newEventRecord(e, time.Now()))
+	} else {
+		_, err = fmt.Fprintln(w.stdout, eventLine(e, time.Now()))
+	}
+	if err != nil {
+		w.stop(fmt.Errorf("write: %w", err))
+	}
+}
+
+// eventRecord is an event as --json prints it. It has no token.
+type eventRecord struct {
+	Time       string            `json:"time"` // when it was heard of, on this machine
+	Event      string            `json:"event"`
+	Account    string            `json:"account"`
+	By         string            `json:"by,omitempty"`
+	Reason     string            `json:"reason,omitempty"`
+	Fence      coordinator.Fence `json:"fence,omitempty"`
+	Generation coordinator.Fence `json:"generation,omitempty"`
+	TTLSeconds float64           `json:"ttl_seconds,omitempty"`
+	Kind       string            `json:"kind,omitempty"`
+	Code       int               `json:"code,omitempty"`
+	Error      string            `json:"error,omitempty"`
+	Limit      string            `json:"limit,omitempty"`
+	RetryIn    float64           `json:"retry_in_seconds,omitempty"`
+}
+
+func newEventRecord(e coordinator.Event, at time.Time) eventRecord {
+	r := eventRecord{
+		Time: timestamp(at), Event: string(e.Kind), Account: e.Account, By: e.By, Reason: string(e.Reason),
+		Fence: e.Fence, Generation: e.Record.Generation, TTLSeconds: e.Record.TTL.Seconds(),
+		Limit: e.Limit, RetryIn: e.RetryIn.Seconds(),
+	}
+	if r.By == "" {
+		r.By = e.Record.IssuedBy
+	}
+	if e.Failure != nil {
+		r.Kind, r.Code, r.Error = string(e.Failure.Kind), e.Failure.Code, e.Failure.Message
+	}
+	if e.Kind == coordinator.EventWanted {
+		r.Reason = string(e.Want.Reason)
+	}
+	return r
+}
+
+// eventLine is an event for people.
+func eventLine(e coordinator.Event, at time.Time) string {
+	r := newEventRecord(e, at)
+	line := fmt.Sprintf("%s  %-9s  %s", at.Format("15:04:05.000"), r.Event, r.Account)
+	add := func(format string, args ...any) { line += "  " + fmt.Sprintf(format, args...) }
+	switch e.Kind {
+	case coordinator.EventRefreshed, coordinator.EventRestored:
+		add("generation %d, lives %s", r.Generation, brief(e.Record.TTL))
+	case coordinator.EventFailed:
+		if r.Code != 0 {
+			add("%d: %s, again in %s", r.Code, r.Error, brief(e.RetryIn))
+		} else {
+			add("%s, again in %s", r.Error, brief(e.RetryIn))
+		}
+	case coordinator.EventThrottled:
+		add("by the %s, again in %s", r.Limit, brief(e.RetryIn))
+	case coordinator.EventBegun:
+		add("fence %d, until %s from now", r.Fence, brief(e.RetryIn))
+	}
+	if r.Reason != "" {
+		add("(%s)", r.Reason)
+	}
+	if r.By != "" {
+		add("by %s", r.By)
+	}
+	return line
+}
