@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 const (
@@ -63,13 +65,21 @@ func (r reply) grant() (grant, *Error, error) {
 	return g, nil, err
 }
 
-// turnedAway reports whether the answer is from a gateway that surely did not
-// pass the request on: a redirect, which is not followed, or a client error.
-// 408 and 499 say that somebody gave up waiting.
-func (r reply) turnedAway() bool {
-	return r.status/100 == 3 || r.status/100 == 4 && !r.unknowable()
+// kind is what is left behind by an answer that is neither a token nor an
+// errcode. Redirects, which are not followed, and client errors come from a
+// gateway that did not pass the request on.
+func (r reply) kind() coordinator.FailureKind {
+	switch {
+	case r.status == http.StatusTooManyRequests:
+		return coordinator.FailedLater
+	case r.status/100 == 3, r.status/100 == 4 && !r.unknowable():
+		return coordinator.FailedBusy
+	default:
+		return coordinator.FailedUnknown
+	}
 }
 
+// unknowable: 408 and 499 say that somebody gave up waiting.
 func (r reply) unknowable() bool {
 	const clientClosed = 499
 	return r.status == http.StatusRequestTimeout || r.status == clientClosed

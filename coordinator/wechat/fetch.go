@@ -164,12 +164,8 @@ func (f *fetch) judge(m mode, r reply) (grant, *coordinator.FetchError) {
 	g, refusal, err := r.grant()
 	switch {
 	case err != nil:
-		kind := coordinator.FailedUnknown
-		if r.turnedAway() {
-			kind = coordinator.FailedBusy
-		}
 		failure := &coordinator.FetchError{
-			Kind:    kind,
+			Kind:    r.kind(),
 			RetryIn: r.retryAfter(),
 			Message: fmt.Sprintf("%s answered %v", f.source.endpoint(m, r.base), err),
 		}

@@ -198,7 +198,7 @@ func TestEveryFaultIsTakenForWhatItIs(t *testing.T) {
 		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 301}, busy, 1},
 		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 404}, busy, 1},
 		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 412}, busy, 1},
-		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 429}, busy, 1},
+		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 429}, coordinator.FailedLater, 1},
 		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 204}, unknown, 1},
 		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 408}, unknown, 1},
 		{wechattest.Fault{Kind: wechattest.FaultStatus, Status: 500}, unknown, 1},

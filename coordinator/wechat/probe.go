@@ -68,6 +68,14 @@ func Probe(ctx context.Context, token coordinator.Token) error {
 	return Prober{}.Probe(ctx, token)
 }
 
+// Probe asks the source's own host whether a token is good; see Prober.Probe.
+func (s *Source) Probe(ctx context.Context, token coordinator.Token) error {
+	if s.invalid != nil {
+		return s.invalid
+	}
+	return Prober{BaseURL: s.bases[0], Transport: s.transport}.Probe(ctx, token)
+}
+
 // Rejected reports whether err says that WeChat rejected the token, as opposed
 // to the call.
 func Rejected(err error) bool {

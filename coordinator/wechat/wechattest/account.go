@@ -2,6 +2,7 @@ package wechattest
 
 import (
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -187,6 +188,14 @@ func (s *Server) RotateSecret(appID string) (string, error) {
 		return nil
 	})
 	return secret, err
+}
+
+// SetSecret gives an account this secret.
+func (s *Server) SetSecret(appID, secret string) error {
+	if secret == "" {
+		return errors.New("wechattest: the secret is empty")
+	}
+	return s.change(appID, func(a *account) error { a.Secret = secret; return nil })
 }
 
 // Freeze freezes an account's secret: 40243.

@@ -34,8 +34,8 @@ type Issue struct {
 	Token  string
 	Forced bool // by force_refresh
 
-	// Call is the ID of the call that got it; 0 if it was dropped already.
-	// Started and Finished are that call's; Finished is zero while it lasts.
+	// Call is the ID of the call that got it, the following are that call's.
+	// Finished is zero while it lasts.
 	Call              int
 	From              string
 	Started, Finished time.Time

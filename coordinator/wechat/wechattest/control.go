@@ -1,7 +1,213 @@
 package wechattest
 
-import "net/http"
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
 
+// controlPrefix begins the paths of the control interface. No path of WeChat's
+// does.
 const controlPrefix = "/sandbox/"
 
-func (s *Server) control(w http.ResponseWriter, req *http.Request) { http.NotFound(w, req) }
+// controller answers one kind of control request: with an object to send as
+// JSON, nil for nothing.
+type controller func(*Server, *http.Request) (any, error)
+
+// controlRoutes are the control interface's patterns, as http.ServeMux has
+// them.
+func controlRoutes() map[string]controller {
+	return map[string]controller{
+		"GET /sandbox/state":                    (*Server).controlState,
+		"GET /sandbox/knobs":                    (*Server).controlKnobs,
+		"POST /sandbox/knobs":                   (*Server).controlTune,
+		"PATCH /sandbox/knobs":                  (*Server).controlTune,
+		"GET /sandbox/faults":                   (*Server).controlFaults,
+		"POST /sandbox/faults":                  (*Server).controlInject,
+		"DELETE /sandbox/faults":                (*Server).controlClear,
+		"DELETE /sandbox/faults/{id}":           (*Server).controlClear,
+		"POST /sandbox/accounts":                (*Server).controlAdd,
+		"POST /sandbox/accounts/{appid}":        (*Server).controlChange,
+		"POST /sandbox/accounts/{appid}/rotate": (*Server).controlRotate,
+		"POST /sandbox/accounts/{appid}/kill":   (*Server).controlKill,
+		"POST /sandbox/accounts/{appid}/rogue":  (*Server).controlRogue,
+		"POST /sandbox/clock":                   (*Server).controlClock,
+		"POST /sandbox/hosts":                   (*Server).controlHosts,
+		"POST /sandbox/release":                 (*Server).controlRelease,
+		"POST /sandbox/reset":                   (*Server).controlReset,
+		"GET /sandbox/calls":                    (*Server).controlCalls,
+		"GET /sandbox/issued":                   (*Server).controlIssued,
+		"POST /sandbox/judge":                   (*Server).controlJudge,
+	}
+}
+
+// newControl returns the handler of the control interface.
+func newControl(s *Server) http.Handler {
+	mux := http.NewServeMux()
+	for pattern, do := range controlRoutes() {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
+			answer, err := do(s, req)
+			writeControl(w, answer, err)
+		})
+	}
+	mux.HandleFunc(controlPrefix, func(w http.ResponseWriter, req *http.Request) {
+		writeControl(w, nil, notFoundError{fmt.Sprintf("no such control request %s %s; there are: %v",
+			req.Method, req.URL.Path, slices.Sorted(maps.Keys(controlRoutes())))})
+	})
+	// A page in somebody's browser must not play with a sandbox on localhost.
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+// notFoundError is answered with 404, every other error with 400.
+type notFoundError struct{ message string }
+
+func (e notFoundError) Error() string { return e.message }
+
+func writeControl(w http.ResponseWriter, answer any, err error) {
+	status := http.StatusOK
+	switch {
+	case errors.As(err, new(notFoundError)):
+		status = http.StatusNotFound
+	case err != nil:
+		status = http.StatusBadRequest
+	}
+	if err != nil {
+		answer = map[string]string{"error": err.Error()}
+	}
+	if answer == nil {
+		answer = struct{}{}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	_ = encoder.Encode(answer) // the client's loss
+}
+
+// decode reads a control request's body; what it does not know is an error. An
+// empty body is an empty object.
+func decode(req *http.Request, into any) error {
+	body, err := io.ReadAll(io.LimitReader(req.Body, maxRequest))
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		body = []byte("{}")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("the body: %w", err)
+	}
+	if decoder.More() {
+		return errors.New("the body: something follows the JSON")
+	}
+	return nil
+}
+
+func (s *Server) controlKnobs(*http.Request) (any, error) { return s.Knobs(), nil }
+
+func (s *Server) controlTune(req *http.Request) (any, error) {
+	body, err := io.ReadAll(io.LimitReader(req.Body, maxRequest))
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := json.Unmarshal(body, &s.knobs); err != nil {
+		return nil, err
+	}
+	return s.knobs, nil
+}
+
+// controlFault is a fault with its number.
+type controlFault struct {
+	ID     int `json:"id"`
+	Struck int `json:"struck"`
+	Fault
+}
+
+func (s *Server) controlFaults(*http.Request) (any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.faultsLocked(), nil
+}
+
+func (s *Server) faultsLocked() []controlFault {
+	out := make([]controlFault, len(s.faults))
+	for i, f := range s.faults {
+		out[i] = controlFault{f.id, f.struck, f.Fault}
+	}
+	return out
+}
+
+func (s *Server) controlInject(req *http.Request) (any, error) {
+	var f Fault
+	if err := decode(req, &f); err != nil {
+		return nil, err
+	}
+	id, err := s.Inject(f)
+	return map[string]int{"id": id}, err
+}
+
+func (s *Server) controlClear(req *http.Request) (any, error) {
+	name := req.PathValue("id")
+	if name == "" {
+		s.Clear()
+		return nil, nil
+	}
+	id, err := strconv.Atoi(name)
+	if err != nil || !s.hasFault(id) {
+		return nil, notFoundError{"no fault " + name}
+	}
+	s.Clear(id)
+	return nil, nil
+}
+
+func (s *Server) hasFault(id int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.faults, func(f *fault) bool { return f.id == id })
+}
+
+func (s *Server) controlClock(req *http.Request) (any, error) {
+	var q struct {
+		Advance Seconds `json:"advance"`
+	}
+	if err := decode(req, &q); err != nil {
+		return nil, err
+	}
+	s.Advance(time.Duration(q.Advance))
+	return map[string]time.Time{"now": s.Now().UTC()}, nil
+}
+
+func (s *Server) controlHosts(req *http.Request) (any, error) {
+	var q map[string]string
+	if err := decode(req, &q); err != nil {
+		return nil, err
+	}
+	for host, state := range q {
+		if state != "up" && state != "down" {
+			return nil, fmt.Errorf("the host %s can be \"up\" or \"down\", not %q", host, state)
+		}
+	}
+	for host, state := range q {
+		if state == "down" {
+			s.TakeDown(host)
+		} else {
+			s.BringUp(host)
+		}
+	}
+	return nil, nil
+}
+
+func (s *Server) controlRelease(*http.Request) (any, error) { s.Release(); return nil, nil }
+func (s *Server) controlReset(*http.Request) (any, error)   { s.Reset(); return nil, nil }

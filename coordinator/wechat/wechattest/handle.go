@@ -96,6 +96,9 @@ func (s *Server) arrive(r *request) (faults []Fault, latency time.Duration, down
 	if s.down[r.host] {
 		return nil, 0, true
 	}
+	if i, ok := s.byHash[hashOf(r.query.Get("access_token"))]; ok && r.appID == "" {
+		r.appID = i.AppID
+	}
 	faults = s.strikeLocked(r)
 	for _, f := range faults {
 		if f.Kind == FaultDial {
@@ -305,8 +308,7 @@ func (s *Server) refuse(r *request, code int) reply {
 	return out
 }
 
-// account is the AppID that a call names or whose token it carries, "" if
-// unknown; for faults that are limited to one.
+// account is the AppID that a call names, "" if it names none.
 func (r *request) account() string {
 	if id := r.query.Get("appid"); id != "" {
 		return id

@@ -28,7 +28,7 @@ import (
 //	POST /sandbox/judge                       {"tokens":[...],"at":time}: of each (or its SHA-256), when it was issued and died
 func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if strings.HasPrefix(req.URL.Path, controlPrefix) {
-		s.control(w, req)
+		s.control.ServeHTTP(w, req)
 		return
 	}
 	chunked := len(req.TransferEncoding) > 0

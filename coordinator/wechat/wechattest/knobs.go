@@ -40,7 +40,7 @@ type Knobs struct {
 	TokenTTL         time.Duration // life of a token
 	Grace            time.Duration // how long a superseded token is still accepted
 	GraceGenerations int           // how many superseded tokens at once are; AllGenerations: no limit
-	EarlyRoll        time.Duration // stable_token: what is left of a token when the next is issued
+	EarlyRoll        time.Duration // stable_token: what is left of a token when the next is issued; at most half its life
 
 	ForceMinInterval       time.Duration // stable_token: forced refreshes closer together are not carried out
 	ForceDaily             int           // stable_token: forced refreshes a day

@@ -5,12 +5,12 @@ import "time"
 // usage counts an account's calls. The zero usage is ready. Guarded by
 // Server.mu.
 type usage struct {
-	day    string
-	daily  map[string]int // by path
-	minute int64
-	minuts map[string]int
-	month  string
-	clears int
+	day      string
+	daily    map[string]int // by path
+	minute   int64
+	minutely map[string]int
+	month    string
+	clears   int
 }
 
 // dayOf names the day that quotas are counted in.
@@ -26,8 +26,8 @@ func (u *usage) turn(now time.Time) {
 	if day := dayOf(now); day != u.day || u.daily == nil {
 		u.day, u.daily = day, make(map[string]int)
 	}
-	if minute := now.Unix() / 60; minute != u.minute || u.minuts == nil {
-		u.minute, u.minuts = minute, make(map[string]int)
+	if minute := now.Unix() / 60; minute != u.minute || u.minutely == nil {
+		u.minute, u.minutely = minute, make(map[string]int)
 	}
 }
 
@@ -43,10 +43,10 @@ func (u *usage) spendDay(now time.Time, path string, limit int) bool {
 
 func (u *usage) spendMinute(now time.Time, path string, limit int) bool {
 	u.turn(now)
-	if u.minuts[path] >= limit {
+	if u.minutely[path] >= limit {
 		return false
 	}
-	u.minuts[path]++
+	u.minutely[path]++
 	return true
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -36,6 +37,7 @@ type Server struct {
 	seed    uint64
 	history int
 	apis    map[string]api
+	control http.Handler // of /sandbox/
 
 	// mu guards everything below. Each call is carried out under it as a
 	// whole, so tokens have one order.
@@ -91,6 +93,7 @@ func Open(c Config) (*Server, error) {
 	}
 	s.random = rand.New(rand.NewPCG(s.seed, s.seed))
 	s.apis = apis()
+	s.control = newControl(s)
 	if c.Knobs != nil {
 		s.knobs = *c.Knobs
 	}

@@ -41,9 +41,6 @@ func (s *Server) newCallLocked(r *request) *Call {
 func (i *issued) snapshot() Issue {
 	out := i.Issue
 	out.Started, out.Finished, out.Delivered = i.call.Started, i.call.Finished, i.call.Delivered
-	if out.Seq != i.call.Seq {
-		out.Delivered = false
-	}
 	return out
 }
 

@@ -1,0 +1,243 @@
+package wechat
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAnswersAreReadStrictly(t *testing.T) {
+	const (
+		token   = "a token"
+		refusal = "a refusal"
+		garbage = "garbage"
+	)
+	for _, tt := range []struct{ body, want string }{
+		{`{"access_token":"90_a-b","expires_in":7200}`, token},
+		{` {"access_token":"90_a","expires_in":1} ` + "\n", token},
+		{`{"access_token":"90_a","expires_in":7200,"errcode":0,"errmsg":"ok"}`, token},
+		{`{"access_token":"90_a","expires_in":7200,"errcode":null,"new_field":{"x":[1]}}`, token},
+		{`{"access_token":"` + strings.Repeat("x", 4096) + `","expires_in":31536000}`, token},
+		{`{"errcode":40013,"errmsg":"invalid appid"}`, refusal},
+		{`{"errcode":-1}`, refusal},
+		{`{"errcode":40013,"errmsg":"x","access_token":""}`, refusal},
+
+		{``, garbage},
+		{`  `, garbage},
+		{`null`, garbage},
+		{`[]`, garbage},
+		{`"90_a"`, garbage},
+		{`0`, garbage},
+		{`{}`, garbage},
+		{`{"errcode":0}`, garbage},
+		{`<html>`, garbage},
+		{`{"access_token":"90_a","expires_in":7200`, garbage},
+		{`{"access_token":"90_a","expires_in":7200}{}`, garbage},
+		{`{"access_token":"90_a","expires_in":7200}x`, garbage},
+		{`{"access_token":"90_a"}`, garbage},
+		{`{"access_token":"90_a","expires_in":0}`, garbage},
+		{`{"access_token":"90_a","expires_in":-7200}`, garbage},
+		{`{"access_token":"90_a","expires_in":"7200"}`, garbage},
+		{`{"access_token":"90_a","expires_in":7200.5}`, garbage},
+		{`{"access_token":"90_a","expires_in":1e30}`, garbage},
+		{`{"access_token":"90_a","expires_in":9223372036854775807}`, garbage},
+		{`{"access_token":"90_a","expires_in":1893456000000}`, garbage},
+		{`{"access_token":"90_a","expires_in":null}`, garbage},
+		{`{"Access_Token":"90_a","Expires_In":7200}`, garbage},
+		{`{"access_token":12,"expires_in":7200}`, garbage},
+		{`{"access_token":null,"expires_in":7200}`, garbage},
+		{`{"access_token":"","expires_in":7200}`, garbage},
+		{`{"access_token":"90 a","expires_in":7200}`, garbage},
+		{`{"access_token":"90_a\n","expires_in":7200}`, garbage},
+		{`{"access_token":"90_é","expires_in":7200}`, garbage},
+		{`{"access_token":"` + strings.Repeat("x", 4097) + `","expires_in":7200}`, garbage},
+		{`{"access_token":"90_a","expires_in":7200,"errcode":45009}`, garbage},
+		{`{"access_token":"90_a","expires_in":7200,"errcode":"0"}`, garbage},
+		{`{"errcode":"40013"}`, garbage},
+		{`{"errcode":40013.5}`, garbage},
+		{strings.Repeat(" ", maxAnswer) + `{"errcode":40013}`, garbage},
+	} {
+		g, refused, err := reply{status: http.StatusOK, body: []byte(tt.body)}.grant()
+		got := token
+		switch {
+		case err != nil:
+			got = garbage
+		case refused != nil:
+			got = refusal
+		}
+		if got != tt.want || (got == token) != (g.token != "") {
+			t.Errorf("%.80s: %s (%v, %v), want %s", tt.body, got, refused, err, tt.want)
+		}
+	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range []string{
+		`{"access_token":"90_a","expires_in":7200}`, `{"errcode":40164,"errmsg":"invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist rid: 1-2-3"}`,
+		`null`, `[]`, `{"access_token":"secret-secret","expires_in":-1}`, "{\"errcode\":1,\"errmsg\":\"\x00\xff secret-secret\"}", `{"errcode":1,"errmsg":"secret%2Dsecret"}`,
+	} {
+		f.Add(200, seed)
+		f.Add(502, seed)
+	}
+	const secret = "secret-secret"
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		g, refused, err := reply{status: status, body: []byte(body), secrets: []string{secret}}.grant()
+		outcomes := 0
+		if g != (grant{}) {
+			outcomes++
+			if g.token == "" || !printable(g.token) || len(g.token) > maxToken || g.life <= 0 || g.life > maxLife {
+				t.Errorf("grant %q for %v", g.token, g.life)
+			}
+			if status != http.StatusOK {
+				t.Errorf("a token with status %d", status)
+			}
+		}
+		if refused != nil {
+			outcomes++
+			if refused.Code == 0 {
+				t.Error("a refusal with errcode 0")
+			}
+			text := refused.text(Classify(refused.Code))
+			if strings.Contains(text, secret) || strings.ContainsAny(text, "\x00\n\r\x1b") || len(refused.Message) > 4*(maxMessage+3) {
+				t.Errorf("text = %q", text)
+			}
+		}
+		if err != nil {
+			outcomes++
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("the error quotes the answer: %v", err)
+			}
+		}
+		if outcomes != 1 {
+			t.Errorf("%d outcomes of %q", outcomes, body)
+		}
+	})
+}
+
+func TestTheDailyQuotaIsWholeAgainAtMidnightInChina(t *testing.T) {
+	at := func(clock string) time.Time {
+		now, err := time.ParseInLocation(time.DateTime, "2026-03-01 "+clock, chinaStandardTime())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now.UTC()
+	}
+	for clock, want := range map[string]time.Duration{
+		"23:59:59": time.Second,
+		"12:00:00": 12 * time.Hour,
+		"00:10:00": 24*time.Hour - 10*time.Minute,
+		"00:09:59": 10 * time.Minute, // the counters may lag
+		"00:00:00": 10 * time.Minute,
+	} {
+		if got := untilQuotaReset(at(clock)); got != want {
+			t.Errorf("at %s: %v, want %v", clock, got, want)
+		}
+	}
+}
+
+func TestTheDayIsReckonedByWeChatsClock(t *testing.T) {
+	header := http.Header{"Date": {"Sun, 01 Mar 2026 15:00:00 GMT"}} // 23:00 in China
+	if got := untilQuotaReset(reply{header: header}.now()); got != time.Hour {
+		t.Errorf("by the Date of the answer: %v, want 1h", got)
+	}
+	if now := (reply{}).now(); time.Since(now) > time.Minute {
+		t.Errorf("without a Date: %v", now)
+	}
+}
+
+func TestA429NamesItsTime(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"": time.Minute, "120": 2 * time.Minute, "-5": time.Minute, "999999999": time.Hour, "soon": time.Minute,
+	} {
+		r := reply{status: http.StatusTooManyRequests, header: http.Header{"Retry-After": {value}}}
+		if got := r.retryAfter(); got != want {
+			t.Errorf("Retry-After %q: %v, want %v", value, got, want)
+		}
+	}
+}
+
+func TestStableRefreshIsNeitherEarlyNorConstant(t *testing.T) {
+	for left, want := range map[time.Duration]time.Duration{
+		7200 * time.Second: 6905 * time.Second,
+		600 * time.Second:  305 * time.Second,
+		345 * time.Second:  50 * time.Second,
+		301 * time.Second:  30 * time.Second,
+		300 * time.Second:  30 * time.Second,
+		299 * time.Second:  30 * time.Second,
+		20 * time.Second:   10 * time.Second,
+		time.Second:        500 * time.Millisecond,
+	} {
+		if got := stableRefreshIn(left); got != want {
+			t.Errorf("with %v left: %v, want %v", left, got, want)
+		}
+	}
+}
+
+func TestTheSeenAddressIsFoundInEveryWording(t *testing.T) {
+	for message, want := range map[string]string{
+		"invalid ip 118.190.42.90 ipv6 ::ffff:118.190.42.90, not in whitelist rid: 60196b9b-4c5ba79c-066b49c8": "118.190.42.90",
+		"invalid ip 1.2.3.4, not in whitelist hint: [3yfuHA0202nfo1]":                                          "1.2.3.4",
+		"invalid ip 2001:db8::1, not in whitelist rid: 1-2-3":                                                  "2001:db8::1",
+		"invalid ip ::ffff:1.2.3.4, not in whitelist":                                                          "1.2.3.4",
+		"invalid ip  ipv6 2001:db8::1, not in whitelist":                                                       "",
+		"invalid ip nonsense ipv6 2001:db8::2, not in whitelist":                                               "2001:db8::2",
+		"something else": "",
+	} {
+		if got := newError(codeNotListed, message, http.StatusOK).Address; got != want {
+			t.Errorf("%s: %q, want %q", message, got, want)
+		}
+	}
+}
+
+func TestCodesAreSortedAndFound(t *testing.T) {
+	last := -1 << 31
+	for _, c := range Codes() {
+		if c.Code <= last {
+			t.Errorf("%d follows %d", c.Code, last)
+		}
+		last = c.Code
+		if got := Classify(c.Code); got != c {
+			t.Errorf("Classify(%d) = %v, want %v", c.Code, got, c)
+		}
+		if c.Meaning == "" {
+			t.Errorf("%d means nothing", c.Code)
+		}
+	}
+	if unknown := Classify(4711); unknown.Kind != "busy" || unknown.Hint == "" {
+		t.Errorf("Classify(4711) = %+v", unknown)
+	}
+}
+
+func TestBusinessCodes(t *testing.T) {
+	for code, rejected := range map[int]bool{
+		40001: true, 40014: true, 42001: true,
+		0: false, -1: false, 42007: false, 41001: false, 45009: false, 48001: false, 42006: false, 45011: false, 48004: false, 61007: false,
+	} {
+		if got := IsTokenRejected(code); got != rejected {
+			t.Errorf("IsTokenRejected(%d) = %v", code, got)
+		}
+		c := ClassifyBusiness(code)
+		if c.TokenRejected != rejected || code != 0 && c.Meaning == "" {
+			t.Errorf("ClassifyBusiness(%d) = %+v", code, c)
+		}
+	}
+}
+
+func TestScrubTakesOutEveryFormOfASecret(t *testing.T) {
+	const secret = "a/b+c=d e"
+	for _, text := range []string{
+		"x " + secret + " y", "?secret=a%2Fb%2Bc%3Dd+e&x", "/a%2Fb+c=d%20e/",
+	} {
+		if got := scrub(text, "", secret); !strings.Contains(got, "[redacted]") {
+			t.Errorf("scrub(%q) = %q", text, got)
+		}
+	}
+	if got := scrub(`invalid proxy address "http://user:pass@proxy:1"`); strings.Contains(got, "pass") {
+		t.Errorf("the proxy's password stays: %s", got)
+	}
+	if got := fmt.Sprint(cleanError(fmt.Errorf("x: %s", secret), secret)); strings.Contains(got, secret) {
+		t.Errorf("cleanError = %s", got)
+	}
+}

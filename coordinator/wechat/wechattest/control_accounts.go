@@ -1,0 +1,197 @@
+package wechattest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// controlAccount is what the state shows of an account: no secret, no token.
+type controlAccount struct {
+	AppID      string          `json:"appid"`
+	Product    Product         `json:"product"`
+	Whitelist  []string        `json:"whitelist"`
+	Frozen     bool            `json:"frozen"`
+	Banned     int             `json:"banned"`
+	Risk       map[string]int  `json:"risk"`
+	UsedToday  map[string]int  `json:"used_today"`
+	Clears     int             `json:"clears_this_month"`
+	LastSeq    map[Chain]int   `json:"last_seq"`
+	TokenEnds  map[Chain]stamp `json:"token_ends"`
+	ForcedDay  int             `json:"forced_today"`
+	DailyToken int             `json:"daily_token"`
+}
+
+// stamp is a time that JSON shows with milliseconds, UTC.
+type stamp time.Time
+
+// MarshalText implements encoding.TextMarshaler.
+func (t stamp) MarshalText() ([]byte, error) {
+	if time.Time(t).IsZero() {
+		return nil, nil
+	}
+	return []byte(time.Time(t).UTC().Format("2006-01-02T15:04:05.000Z")), nil
+}
+
+func (s *Server) controlState(*http.Request) (any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.nowLocked()
+	accounts := make([]controlAccount, 0, len(s.accounts))
+	for _, id := range slices.Sorted(maps.Keys(s.accounts)) {
+		accounts = append(accounts, s.accounts[id].state(s, now))
+	}
+	return map[string]any{
+		"now":         stamp(now),
+		"seed":        s.seed,
+		"accounts":    accounts,
+		"knobs":       s.knobs,
+		"faults":      s.faultsLocked(),
+		"hosts_down":  slices.Sorted(maps.Keys(s.down)),
+		"token_calls": s.lastCall,
+		"issued":      s.lastSeq,
+	}, nil
+}
+
+func (a *account) state(s *Server, now time.Time) controlAccount {
+	a.usage.turn(now)
+	out := controlAccount{
+		AppID: a.AppID, Product: a.Product, Whitelist: a.Whitelist, Frozen: a.frozen, Banned: a.banned,
+		Risk: a.risk, UsedToday: maps.Clone(a.usage.daily), Clears: a.usage.clears,
+		LastSeq: make(map[Chain]int), TokenEnds: make(map[Chain]stamp),
+		ForcedDay: a.stable.forcedToday(now), DailyToken: s.dailyToken(a),
+	}
+	for _, c := range []Chain{ClassicChain, StableChain} {
+		if i := a.chain(c).current(now); i != nil {
+			out.LastSeq[c], out.TokenEnds[c] = i.Seq, stamp(i.DiesAt)
+		}
+	}
+	return out
+}
+
+func (s *Server) controlAdd(req *http.Request) (any, error) {
+	var q struct {
+		AppID      string   `json:"appid"`
+		Secret     string   `json:"secret"`
+		Product    Product  `json:"product"`
+		Whitelist  []string `json:"whitelist"`
+		DailyToken int      `json:"daily_token"`
+	}
+	if err := decode(req, &q); err != nil {
+		return nil, err
+	}
+	return nil, s.AddAccount(Account(q))
+}
+
+// controlChange changes what is named of an account. Nothing is changed when
+// something in it makes no sense.
+func (s *Server) controlChange(req *http.Request) (any, error) {
+	var q struct {
+		Whitelist json.RawMessage `json:"whitelist"` // null turns it off
+		Frozen    *bool           `json:"frozen"`
+		Banned    *int            `json:"banned"`
+		Risk      map[string]int  `json:"risk"`
+	}
+	if err := decode(req, &q); err != nil {
+		return nil, err
+	}
+	id, err := s.named(req)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	if q.Whitelist != nil {
+		if err := json.Unmarshal(q.Whitelist, &list); err != nil {
+			return nil, fmt.Errorf("the whitelist: %w", err)
+		}
+		if err := s.SetWhitelist(id, list); err != nil {
+			return nil, err
+		}
+	}
+	for address, code := range q.Risk {
+		if err := s.SetRisk(id, address, code); err != nil {
+			return nil, err
+		}
+	}
+	return nil, s.change(id, func(a *account) error {
+		if q.Frozen != nil {
+			a.frozen = *q.Frozen
+		}
+		if q.Banned != nil {
+			a.banned = *q.Banned
+		}
+		return nil
+	})
+}
+
+// named returns the account that the path names.
+func (s *Server) named(req *http.Request) (string, error) {
+	id := req.PathValue("appid")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.accounts[id]; !ok {
+		return "", notFoundError{fmt.Sprintf("no account %q", id)}
+	}
+	return id, nil
+}
+
+func (s *Server) controlRotate(req *http.Request) (any, error) {
+	id, err := s.named(req)
+	if err != nil {
+		return nil, err
+	}
+	var q struct {
+		Secret string `json:"secret"` // empty: a random one
+	}
+	if err := decode(req, &q); err != nil {
+		return nil, err
+	}
+	if q.Secret != "" {
+		return nil, s.SetSecret(id, q.Secret)
+	}
+	secret, err := s.RotateSecret(id)
+	return map[string]string{"secret": secret}, err
+}
+
+// chainOf reads which chain a request is about; the classic one if it does
+// not say.
+func (s *Server) chainOf(req *http.Request) (string, Chain, error) {
+	id, err := s.named(req)
+	if err != nil {
+		return "", "", err
+	}
+	q := struct {
+		Chain Chain `json:"chain"`
+	}{ClassicChain}
+	if err := decode(req, &q); err != nil {
+		return "", "", err
+	}
+	if q.Chain != ClassicChain && q.Chain != StableChain {
+		return "", "", fmt.Errorf("the chain is %q or %q, not %q", ClassicChain, StableChain, q.Chain)
+	}
+	return id, q.Chain, nil
+}
+
+func (s *Server) controlKill(req *http.Request) (any, error) {
+	id, c, err := s.chainOf(req)
+	if err != nil {
+		return nil, err
+	}
+	killed, ok := s.KillEarly(id, c)
+	if !ok {
+		return nil, notFoundError{fmt.Sprintf("account %s has no live token on the chain %s", id, c)}
+	}
+	return killed.public(), nil
+}
+
+func (s *Server) controlRogue(req *http.Request) (any, error) {
+	id, c, err := s.chainOf(req)
+	if err != nil {
+		return nil, err
+	}
+	i, err := s.Rogue(id, c)
+	return i.public(), err
+}
