@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -45,7 +46,13 @@ func (s *Store) loadOne(ctx context.Context, account string, state *coordinator.
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
 	k := s.keys.of(account)
-	answer, err := s.scripts.load.RunRO(bounded, s.reads, k.forLoad()).Result()
+	loaded := s.loadBySHA(bounded, s.reads, k)
+	for range 2 { // see again
+		if s.needsText(loaded.Err()) {
+			loaded = s.loadByText(bounded, s.reads, k)
+		}
+	}
+	answer, err := loaded.Result()
 	if err != nil {
 		return s.fault(ctx, "load", account, err)
 	}
@@ -57,6 +64,36 @@ func (s *Store) loadOne(ctx context.Context, account string, state *coordinator.
 
 func (k accountKeys) forLoad() []string {
 	return []string{k.token, k.state, k.attempts, k.calls, k.lock}
+}
+
+// loadBySHA asks for the script that the server should know already.
+func (s *Store) loadBySHA(ctx context.Context, c redis.Scripter, k accountKeys) *redis.Cmd {
+	if s.readOnlyFails.Load() {
+		return s.scripts.load.EvalSha(ctx, c, k.forLoad())
+	}
+	return s.scripts.load.EvalShaRO(ctx, c, k.forLoad())
+}
+
+// loadByText sends the script.
+func (s *Store) loadByText(ctx context.Context, c redis.Scripter, k accountKeys) *redis.Cmd {
+	if s.readOnlyFails.Load() {
+		return s.scripts.load.Eval(ctx, c, k.forLoad())
+	}
+	return s.scripts.load.EvalRO(ctx, c, k.forLoad())
+}
+
+// needsText reports whether loadByText may succeed where loadBySHA did not: the
+// server was restarted, or never asked before. Or it is miniredis, which takes
+// TIME for a command that writes; then nothing is asked read-only any more.
+func (s *Store) needsText(err error) bool {
+	if err == nil {
+		return false
+	}
+	if strings.Contains(err.Error(), "Write commands are not allowed in read-only scripts") {
+		s.readOnlyFails.Store(true)
+		return true
+	}
+	return redis.HasErrorPrefix(err, "NOSCRIPT")
 }
 
 // loading is one Load of many accounts. Workers take chunks off next and fill
@@ -104,15 +141,13 @@ func (l *loading) chunk(ctx context.Context, from, to int) error {
 	s := l.store
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	script, answers := s.scripts.load, make([]*redis.Cmd, to-from)
+	answers := make([]*redis.Cmd, to-from)
 	pipe := s.reads.Pipeline()
 	for i := range answers {
-		answers[i] = script.EvalShaRO(bounded, pipe, s.keys.of(l.accounts[from+i]).forLoad())
+		answers[i] = s.loadBySHA(bounded, pipe, s.keys.of(l.accounts[from+i]))
 	}
 	_, _ = pipe.Exec(bounded) // each command has its own error
-	if err := l.again(bounded, from, answers); err != nil {
-		return err
-	}
+	l.again(bounded, from, answers)
 	for i, answer := range answers {
 		account := l.accounts[from+i]
 		reply, err := answer.Result()
@@ -130,21 +165,23 @@ func (l *loading) chunk(ctx context.Context, from, to int) error {
 	return nil
 }
 
-// again repeats, with the script's text, what a server answered that does not
-// know the script: it was restarted, or never asked before. A pipeline does not
-// do so by itself.
-func (l *loading) again(ctx context.Context, from int, answers []*redis.Cmd) error {
+// again repeats, with the script's text, what needs it: a pipeline does not do so
+// by itself. Twice, for a server that has forgotten the script and takes it for
+// one that writes, too.
+func (l *loading) again(ctx context.Context, from int, answers []*redis.Cmd) {
 	s := l.store
-	pipe := s.reads.Pipeline()
-	for i, answer := range answers {
-		if redis.HasErrorPrefix(answer.Err(), "NOSCRIPT") {
-			answers[i] = s.scripts.load.EvalRO(ctx, pipe, s.keys.of(l.accounts[from+i]).forLoad())
+	for range 2 {
+		pipe := s.reads.Pipeline()
+		for i, answer := range answers {
+			if s.needsText(answer.Err()) {
+				answers[i] = s.loadByText(ctx, pipe, s.keys.of(l.accounts[from+i]))
+			}
 		}
-	}
-	if pipe.Len() > 0 {
+		if pipe.Len() == 0 {
+			return
+		}
 		_, _ = pipe.Exec(ctx) // each command has its own error
 	}
-	return ctx.Err()
 }
 
 func (l *loading) complain(err error) {

@@ -90,6 +90,7 @@ type Store struct {
 	timeout  time.Duration
 
 	unconfirmed, unreadable, orphans atomic.Uint64
+	readOnlyFails                    atomic.Bool // the server is miniredis; see needsText
 
 	background struct {
 		sync.Mutex
