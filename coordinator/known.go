@@ -132,13 +132,13 @@ func (a *Account) wantedLocked(w Want, now time.Time) {
 func (a *Account) settledLocked(now time.Time) {
 	a.broadcastLocked()
 	if a.removed || !a.c.running.Load() {
-		a.hot.Store(nil)
+		a.showLocked(nil)
 		return
 	}
 	if a.usableLocked(now) {
-		a.hot.Store(a.held)
+		a.showLocked(a.held)
 	} else {
-		a.hot.Store(nil)
+		a.showLocked(nil)
 	}
 	a.c.schedule.at(a, a.wakeLocked(now))
 }

@@ -147,7 +147,8 @@ func (s *scheduler) attend(due []*Account) (read []*Account) {
 	down := s.c.down.Load()
 	for _, a := range due {
 		a.mu.Lock()
-		if !a.usableLocked(now) && a.hot.Swap(nil) != nil {
+		if !a.usableLocked(now) && a.hot.Load() != nil {
+			a.showLocked(nil)
 			s.c.log.Warn("token expired", "account", a.name, "generation", a.held.Generation)
 			a.broadcastLocked()
 		}
