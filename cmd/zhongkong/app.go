@@ -9,7 +9,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -57,7 +56,7 @@ func (p program) app() *cli.App {
 		ErrWriter:       p.stderr,
 		HideHelpCommand: true,
 		HideVersion:     true,
-		Action:          unknownCommand,
+		Action:          p.noCommand,
 		OnUsageError:    usageProblem,
 		ExitErrHandler:  func(*cli.Context, error) {}, // run maps errors to codes
 		Commands: []*cli.Command{
@@ -81,41 +80,6 @@ To try it, with nothing installed:   zhongkong serve --sandbox
 
 Exit codes: 0 done, 1 failure, 2 wrong usage or configuration, 3 no token in time,
 4 the issuer refused, 5 Redis unreachable, 6 throttled.`
-
-// globalFlags are the settings that every command takes. Their values, those
-// of the environment and of the file are merged by the config package, which
-// is why the flags themselves know no variable and no default.
-func globalFlags() []cli.Flag {
-	var flags []cli.Flag
-	for _, s := range config.Settings() {
-		if s.Arg != "" && !serveOnly(s.Key) {
-			flags = append(flags, settingFlag(s))
-		}
-	}
-	return flags
-}
-
-// serveOnly says which settings are flags of serve alone.
-func serveOnly(key string) bool { return key == "listen" || key == "refresh_every" }
-
-func settingFlag(s config.Setting) cli.Flag {
-	usage := strings.ReplaceAll(s.Usage, "`", "'")
-	if s.Env != "" {
-		usage += " [$" + s.Env + "]"
-	}
-	return &cli.StringFlag{Name: s.Flag(), Usage: fmt.Sprintf("`%s`: %s", s.Arg, usage)}
-}
-
-// given returns the settings that stood on the command line, by key.
-func given(c *cli.Context) map[string]string {
-	flags := map[string]string{}
-	for _, s := range config.Settings() {
-		if c.IsSet(s.Flag()) {
-			flags[s.Key] = c.String(s.Flag())
-		}
-	}
-	return flags
-}
 
 // usageError is a mistake on the command line.
 type usageError struct{ text string }
@@ -150,8 +114,11 @@ func commandName(c *cli.Context) string {
 	return c.Command.Name
 }
 
-// unknownCommand is the root's action: it runs when no command matched.
-func unknownCommand(c *cli.Context) error {
+// noCommand is the root's action: it runs when no command matched.
+func (p program) noCommand(c *cli.Context) error {
+	if c.Bool("version") {
+		return p.printVersion()
+	}
 	if !c.Args().Present() {
 		return cli.ShowAppHelp(c)
 	}
@@ -203,15 +170,8 @@ func exitCode(err error) int {
 	}
 }
 
-// complain prints an error for a person, one problem a line.
+// complain prints an error for a person; further lines of it are indented.
 func (p program) complain(err error) {
-	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
-	if len(lines) == 1 {
-		fmt.Fprintf(p.stderr, "zhongkong: %s\n", lines[0])
-		return
-	}
-	fmt.Fprintln(p.stderr, "zhongkong:")
-	for _, line := range lines {
-		fmt.Fprintf(p.stderr, "  %s\n", line)
-	}
+	text := strings.TrimSpace(err.Error())
+	fmt.Fprintf(p.stderr, "zhongkong: %s\n", strings.ReplaceAll(text, "\n", "\n  "))
 }

@@ -83,9 +83,8 @@ func (a *arrangement) option(args []string) []string {
 func takesValue(flags []cli.Flag) map[string]bool {
 	m := map[string]bool{}
 	for _, f := range flags {
-		_, isSwitch := f.(*cli.BoolFlag)
 		for _, name := range f.Names() {
-			m[name] = !isSwitch
+			m[name] = !isSwitch(f)
 		}
 	}
 	return m

@@ -79,14 +79,9 @@ func completionOptions(flags []cli.Flag) []option {
 		if f.Names()[0] == "help" {
 			continue // added by the app, maybe or maybe not yet
 		}
-		_, isSwitch := f.(*cli.BoolFlag)
-		o := option{name: f.Names()[0], value: !isSwitch}
+		o := option{name: f.Names()[0], value: !isSwitch(f)}
 		if d, ok := f.(cli.DocGenerationFlag); ok {
-			usage := strings.ReplaceAll(d.GetUsage(), "`", "")
-			if !isSwitch {
-				_, usage, _ = strings.Cut(usage, ": ")
-			}
-			usage, _, _ = strings.Cut(usage, " [$")
+			usage, _, _ := strings.Cut(d.GetUsage(), " [$")
 			o.usage, _, _ = strings.Cut(usage, ";")
 		}
 		switch o.name {

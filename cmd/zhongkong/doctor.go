@@ -17,7 +17,7 @@ func (p program) doctorCommand() *cli.Command {
 IP whitelist are tried on stable_token in its normal mode, whose tokens are
 independent of the others. Only an account that has no token at all is refreshed.
 Exits with 1 if something is wrong.`,
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "one array of objects"}},
+		Flags:  []cli.Flag{newSwitchFlag("json", "one array of objects")},
 		Action: p.doctor,
 	}
 }

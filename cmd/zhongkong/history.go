@@ -18,8 +18,8 @@ func (p program) historyCommand() *cli.Command {
 		ArgsUsage:   "[NAME]",
 		Description: "Redis keeps about the last 1000 entries of each account.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "n", Value: "20", Usage: "`N`: at most so many entries; 0: all"},
-			&cli.BoolFlag{Name: "json", Usage: "one array of objects"},
+			newValueFlag("n", "N", "20", "at most so many entries; 0: all"),
+			newSwitchFlag("json", "one array of objects"),
 		},
 		Action: p.history,
 	}

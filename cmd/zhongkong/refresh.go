@@ -22,10 +22,8 @@ func (p program) refreshCommand() *cli.Command {
 		Description: `The issuer ends the token before; a service that uses the coordinator has the new
 one at once. With --if-token a token that is not current any more causes no
 refresh: the current one is printed.`,
-		Flags: append(tokenFlags(), &cli.StringFlag{
-			Name:  "if-token",
-			Usage: "`T`: only if T is still current; - reads it from stdin, where no process list shows it [$" + ifTokenVariable + "]",
-		}),
+		Flags: append(tokenFlags(), newValueFlag("if-token", "T", "",
+			"only if T is still current; - reads it from stdin, where no process list shows it [$"+ifTokenVariable+"]")),
 		Action: p.refresh,
 	}
 }

@@ -27,9 +27,7 @@ func (p program) sandboxCommand() *cli.Command {
 with --api-base. Everything about it can be changed while it runs, over HTTP:
 
    curl http://127.0.0.1:9090/sandbox/        what there is to see and to change`,
-		Flags: []cli.Flag{&cli.StringFlag{
-			Name: "listen", Value: sandboxAddr, Usage: "`ADDR`: where to answer",
-		}},
+		Flags:  []cli.Flag{newValueFlag("listen", "ADDR", sandboxAddr, "where to answer")},
 		Action: p.runSandbox,
 	}
 }

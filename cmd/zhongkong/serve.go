@@ -25,10 +25,7 @@ func (p program) serveCommand() *cli.Command {
 			flags = append(flags, settingFlag(s))
 		}
 	}
-	flags = append(flags, &cli.BoolFlag{
-		Name:  "sandbox",
-		Usage: "issue tokens from a built-in WeChat simulator: no account needed",
-	})
+	flags = append(flags, newSwitchFlag("sandbox", "issue tokens from a built-in WeChat simulator: no account needed"))
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "the daemon: refreshes on schedule, answers HTTP",

@@ -28,8 +28,8 @@ itself when nobody else does; without it, it asks those who have it.
 // tokenFlags are the options of the commands that print a token.
 func tokenFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "wait", Value: "10s", Usage: "`D`: how long to wait for a token"},
-		&cli.BoolFlag{Name: "json", Usage: "the whole record, with expires_in"},
+		newValueFlag("wait", "D", "10s", "how long to wait for a token"),
+		newSwitchFlag("json", "the whole record, with expires_in"),
 	}
 }
 

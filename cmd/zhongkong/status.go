@@ -20,7 +20,7 @@ func (p program) statusCommand() *cli.Command {
 
 NEXT is when the next refresh is due, CALLS the calls to the issuer today (UTC+8)
 and the budget, OPEN the calls whose outcome nobody knows yet.`,
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "one array of objects"}},
+		Flags:  []cli.Flag{newSwitchFlag("json", "one array of objects")},
 		Action: p.status,
 	}
 }

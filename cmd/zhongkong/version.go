@@ -16,10 +16,14 @@ func (p program) versionCommand() *cli.Command {
 			if c.Args().Present() {
 				return usagef("version takes no names")
 			}
-			_, err := fmt.Fprintf(p.stdout, "zhongkong %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
+			return p.printVersion()
 		},
 	}
+}
+
+func (p program) printVersion() error {
+	_, err := fmt.Fprintf(p.stdout, "zhongkong %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
 }
 
 // version is what the build wrote into the binary: the module's version, or

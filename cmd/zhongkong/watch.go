@@ -18,8 +18,8 @@ func (p program) watchCommand() *cli.Command {
 		Description: `Without names: the configured accounts, or else all in Redis. Events that come
 while Redis is away are not repeated; history has them.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "json", Usage: "one object a line"},
-			&cli.BoolFlag{Name: "all", Usage: "also calls to the issuer as they begin, and readers that want a token"},
+			newSwitchFlag("json", "one object a line"),
+			newSwitchFlag("all", "also calls to the issuer as they begin, and readers that want a token"),
 		},
 		Action: p.watch,
 	}

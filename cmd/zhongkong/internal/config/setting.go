@@ -50,7 +50,7 @@ func Settings() []Setting {
 func storeSettings() []Setting {
 	return []Setting{
 		{Key: "redis", Env: "ZHONGKONG_REDIS", Arg: "URL", apply: applyRedis,
-			Usage: "go-redis URL; more addr= parameters: a cluster; master_name=: Sentinel (default redis://127.0.0.1:6379; serve without it runs an embedded Redis there)"},
+			Usage: "go-redis URL; addr= in it: a cluster, master_name=: Sentinel (default redis://127.0.0.1:6379, where serve without it runs an embedded Redis)"},
 		{Key: "prefix", Env: "ZHONGKONG_PREFIX", Arg: "P", apply: applyPrefix, Usage: "prefix of every key in Redis (default zhongkong)"},
 		{Key: "config", Env: "ZHONGKONG_CONFIG", Arg: "FILE", Usage: "YAML file: accounts, users, everything the flags say"},
 		{Key: "log_level", Env: "ZHONGKONG_LOG_LEVEL", Arg: "LEVEL", apply: applyLogLevel, Usage: "debug, info, warn or error (default info)"},
@@ -61,7 +61,7 @@ func storeSettings() []Setting {
 func accountSettings() []Setting {
 	return []Setting{
 		{Key: "appid", Env: "ZHONGKONG_APPID", Arg: "ID", Usage: "the account, when there is no config file", apply: text(func(c *Config) *string { return &c.lone.appID })},
-		{Key: "secret", Env: "ZHONGKONG_SECRET", Arg: "S", group: groupSecret, Usage: "its AppSecret; better --secret-file or the variable: arguments show in process lists", apply: text(func(c *Config) *string { return &c.lone.secret })},
+		{Key: "secret", Env: "ZHONGKONG_SECRET", Arg: "S", group: groupSecret, Usage: "its AppSecret; better --secret-file or the variable, process lists show arguments", apply: text(func(c *Config) *string { return &c.lone.secret })},
 		{Key: "secret_file", Env: "ZHONGKONG_SECRET_FILE", Arg: "F", group: groupSecret, Usage: "file with its AppSecret; without one this process is a reader", apply: text(func(c *Config) *string { return &c.lone.secretFile })},
 		{Key: "source", Env: "ZHONGKONG_SOURCE", Arg: "KIND", apply: applySource, Usage: "token or stable_token (default token)"},
 		{Key: "api_base", Env: "ZHONGKONG_API_BASE", Arg: "URL", apply: applyAPIBase, Usage: "where WeChat answers (default " + DefaultAPIBase + ")"},

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+)
+
+// valueFlag is an option with a value that reads well in the help: the
+// library's own repeats the placeholder in the text.
+type valueFlag struct {
+	*cli.StringFlag
+	arg string
+}
+
+// String is the option's line in the help.
+func (f *valueFlag) String() string {
+	usage := f.Usage
+	if f.Value != "" {
+		usage += fmt.Sprintf(" (default %s)", f.Value)
+	}
+	return fmt.Sprintf("%s %s\t%s", dashes(f.Name), f.arg, usage)
+}
+
+// option makes an option with a value.
+func newValueFlag(name, arg, value, usage string) *valueFlag {
+	return &valueFlag{&cli.StringFlag{Name: name, Value: value, Usage: usage}, arg}
+}
+
+// switchFlag is an option without a value.
+type switchFlag struct{ *cli.BoolFlag }
+
+// String is the option's line in the help.
+func (f *switchFlag) String() string { return fmt.Sprintf("%s\t%s", dashes(f.Name), f.Usage) }
+
+func newSwitchFlag(name, usage string) *switchFlag {
+	return &switchFlag{&cli.BoolFlag{Name: name, Usage: usage}}
+}
+
+// isSwitch reports whether an option takes no value.
+func isSwitch(f cli.Flag) bool {
+	switch f.(type) {
+	case *switchFlag, *cli.BoolFlag: // the latter is --help
+		return true
+	}
+	return false
+}
+
+// globalFlags are the settings that every command takes. Their values, those
+// of the environment and of the file are merged by the config package, which
+// is why the flags themselves know no variable and no default.
+func globalFlags() []cli.Flag {
+	var flags []cli.Flag
+	for _, s := range config.Settings() {
+		if s.Arg != "" && !serveOnly(s.Key) {
+			flags = append(flags, settingFlag(s))
+		}
+	}
+	return append(flags, newSwitchFlag("version", "print the version"))
+}
+
+// serveOnly says which settings are flags of serve alone.
+func serveOnly(key string) bool { return key == "listen" || key == "refresh_every" }
+
+func settingFlag(s config.Setting) cli.Flag {
+	usage := s.Usage
+	if s.Env != "" {
+		usage += " [$" + s.Env + "]"
+	}
+	return newValueFlag(s.Flag(), s.Arg, "", usage)
+}
+
+// given returns the settings that stood on the command line, by key.
+func given(c *cli.Context) map[string]string {
+	flags := map[string]string{}
+	for _, s := range config.Settings() {
+		if c.IsSet(s.Flag()) {
+			flags[s.Key] = c.String(s.Flag())
+		}
+	}
+	return flags
+}

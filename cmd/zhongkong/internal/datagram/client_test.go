@@ -1,0 +1,190 @@
+package datagram
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
+)
+
+func TestClientGetsTheTokenFromTheServer(t *testing.T) {
+	client := serve(t, NewServer(Config{Callers: newGate(t), Book: record}))
+	var done sync.WaitGroup
+	for range 20 {
+		done.Go(func() {
+			answer, err := client.Ask(t.Context(), account)
+			if err != nil || answer.Token.Reveal() != plain || !strings.Contains(string(answer.Record), `"generation":7`) {
+				t.Errorf("Ask() = %s, %v", answer.Record, err)
+			}
+		})
+	}
+	done.Wait()
+}
+
+func TestClientPadsMoreWhenItIsTold(t *testing.T) {
+	long := strings.Repeat("t", 3000)
+	var outcomes sync.Map
+	client := serve(t, NewServer(Config{
+		Callers: newGate(t), Book: book(`{"access_token":"` + long + `"}`),
+		Observe: func(o Outcome) { outcomes.Store(o, true) },
+	}))
+	answer, err := client.Ask(t.Context(), account)
+	if err != nil || answer.Token.Reveal() != long {
+		t.Errorf("Ask() = %d characters, %v", len(answer.Token.Reveal()), err)
+	}
+	if _, told := outcomes.Load(TooSmall); !told {
+		t.Error("the first question was large enough: the test shows nothing")
+	}
+}
+
+func TestClientReturnsTheServersError(t *testing.T) {
+	client := serve(t, NewServer(Config{Callers: newGate(t), Book: book(`{"error":"no_token","message":"there is none"}`)}))
+	for name, want := range map[string]string{account: "no_token", "wx-other": "forbidden"} {
+		_, err := client.Ask(t.Context(), name)
+		if answered := new(AnswerError); !errors.As(err, &answered) || answered.Code != want {
+			t.Errorf("Ask(%s) = %v, want %s", name, err, want)
+		}
+	}
+	huge := serve(t, NewServer(Config{Callers: newGate(t), Book: book(`{"access_token":"` + strings.Repeat("t", MaxSize) + `"}`)}))
+	if _, err := huge.Ask(t.Context(), account); err == nil || !strings.Contains(err.Error(), "ask over HTTP") {
+		t.Errorf("Ask() for a huge token = %v", err)
+	}
+}
+
+func TestSilenceEndsWithTheContextAndSaysWhatToLookAt(t *testing.T) {
+	client := serve(t, NewServer(Config{Callers: newGate(t), Book: record}))
+	wrong := *client
+	wrong.Key = otherKey
+	closed := *client
+	closed.Addr = closedPort(t)
+	for name, c := range map[string]*Client{"wrong key": &wrong, "nobody listens": &closed} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			_, err := c.Ask(ctx, account)
+			if !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "both clocks right") {
+				t.Errorf("Ask() = %v", err)
+			}
+		})
+	}
+	if _, err := (&Client{Addr: "nowhere", Name: "ci", Key: udpKey}).Ask(t.Context(), account); err == nil {
+		t.Error("Ask() of a bad address = nil error")
+	}
+	if _, err := (&Client{Addr: client.Addr, Name: "ci", Key: udpKey[:5]}).Ask(t.Context(), account); err == nil || errors.Is(err, ErrNoAnswer) {
+		t.Errorf("Ask() with a short key = %v, want it at once", err)
+	}
+}
+
+func TestClientAsksAgainWithANewNonceAndIgnoresStrangers(t *testing.T) {
+	server := NewServer(Config{Callers: newGate(t), Book: record})
+	conn := listen(t)
+	var asked atomic.Int32
+	go func() { // ends when conn is closed
+		space := make([]byte, MaxSize)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(space)
+			if err != nil {
+				return
+			}
+			send := func(b []byte) { _, _ = conn.WriteToUDPAddrPort(b, from) }
+			// What somebody on the way could send: junk, the question
+			// itself, an answer of another time.
+			send([]byte("junk"))
+			send(space[:n])
+			send(mustSeal(t, udpKey, members("ci"), `{"nonce":"another-question","access_token":"old"}`))
+			send(mustSeal(t, otherKey, members("ci"), `{"access_token":"forged"}`))
+			send(mustSeal(t, udpKey, members("other"), `{"access_token":"forged"}`))
+			if asked.Add(1) == 1 {
+				continue // the first is lost
+			}
+			answer, outcome := server.answer(space[:n], from)
+			if outcome != Answered {
+				t.Errorf("the repeated question: %s", outcome)
+			}
+			send(answer)
+		}
+	}()
+	client := &Client{Addr: conn.LocalAddr().String(), Name: "ci", Key: udpKey}
+	answer, err := client.Ask(t.Context(), account)
+	if err != nil || answer.Token.Reveal() != plain {
+		t.Errorf("Ask() = %v", err)
+	}
+	if asked.Load() < 2 {
+		t.Error("asked once: the test shows nothing")
+	}
+}
+
+func TestServeEndsWithTheContextAndWithTheSocket(t *testing.T) {
+	server := NewServer(Config{Callers: newGate(t), Book: record})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := server.Serve(ctx, listen(t)); err != nil {
+		t.Errorf("Serve() after the context = %v", err)
+	}
+	conn := listen(t)
+	_ = conn.Close()
+	if err := server.Serve(t.Context(), conn); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve() of a closed socket = %v", err)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(`{"nonce":"0123456789abcdef","access_token":"t"}`)
+	f.Add(`{"nonce":"0123456789abcdef","error":"too_small","size":9999}`)
+	f.Add(`{"nonce":"0123456789abcdef","error":"too_small","size":-1}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		a := &asking{Client: &Client{Name: "ci", Key: udpKey}, size: usualSize, nonces: map[string]bool{someNonce: true}}
+		sealed, err := jwe.Seal(udpKey, members("ci"), []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := a.read([]byte(sealed))
+		if err == nil && (answer.Token.IsZero() || !strings.Contains(text, someNonce)) {
+			t.Errorf("read(%s) = %v", text, answer)
+		}
+		if a.size < usualSize || a.size > MaxSize {
+			t.Errorf("read(%s) wants %d bytes", text, a.size)
+		}
+		if _, err := a.read([]byte(text)); !errors.Is(err, errStrange) {
+			t.Errorf("read(unsealed) = %v", err)
+		}
+	})
+}
+
+// serve runs s until the test ends and returns a client of it.
+func serve(t *testing.T, s *Server) *Client {
+	t.Helper()
+	conn := listen(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, conn) }() // waited for in Cleanup
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Serve() = %v", err)
+		}
+	})
+	return &Client{Addr: conn.LocalAddr().String(), Name: "ci", Key: udpKey}
+}
+
+func listen(t *testing.T) *net.UDPConn {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(loopback))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func closedPort(t *testing.T) string {
+	conn := listen(t)
+	_ = conn.Close()
+	return conn.LocalAddr().String()
+}

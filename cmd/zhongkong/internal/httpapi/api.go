@@ -1,0 +1,177 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Gate proves callers; *callers.Gate is one.
+type Gate interface {
+	Authenticate(ctx context.Context, from netip.Addr, name, password string) (callers.Caller, error)
+}
+
+// Config is what an API is made of. Coordinator and Gate are required.
+type Config struct {
+	Coordinator *coordinator.Coordinator
+	Gate        Gate
+
+	// Events feeds /v1/events and the page. Its Observe has to be part of the
+	// coordinator's Config.Observe. Nil: there are none.
+	Events *events.Hub
+
+	// History gives the page what happened before this process heard of it.
+	// Nil: the page shows what Events remembers.
+	History page.History
+
+	// Metrics answers /metrics, to callers of all accounts. Nil: 404.
+	Metrics http.Handler
+
+	// MetricsOpen lets everybody have the metrics: there is no token in them,
+	// but names of accounts and how many calls are left.
+	MetricsOpen bool
+
+	// Instance and Version are shown on the page.
+	Instance, Version string
+
+	// Logger gets the audit lines: each caller refused (Warn), each refresh
+	// that somebody forced (Info). Nil: nobody does.
+	Logger *slog.Logger
+
+	// Limits bound what callers can hold open; zero fields mean
+	// DefaultLimits.
+	Limits Limits
+}
+
+// Limits bound what callers can make this process keep.
+type Limits struct {
+	// Holding is how many requests may wait at a time, of all callers.
+	Holding int
+
+	// HoldingEach is how many of them may be one caller's.
+	HoldingEach int
+
+	// Streams is how many event streams may be open, of all callers.
+	Streams int
+
+	// StreamsEach is how many of them may be one caller's.
+	StreamsEach int
+
+	// Body is how many bytes the body of a request may have.
+	Body int64
+}
+
+// DefaultLimits leave room for 20,000 waiting requests, of which one caller
+// may have three quarters.
+var DefaultLimits = Limits{Holding: 20_000, HoldingEach: 15_000, Streams: 1000, StreamsEach: 200, Body: 16 << 10}
+
+const (
+	// maxWait is the longest that ?wait= may ask for.
+	maxWait = time.Minute
+	// firstToken is how long a request that does not say waits for an
+	// account that has no token.
+	firstToken = 5 * time.Second
+	// refreshWait bounds a refresh that somebody asked for: longer than a
+	// call to the source and one to take over from a process that died.
+	refreshWait = 30 * time.Second
+	// heartbeat is how often a stream that has no news says that it is
+	// alive.
+	heartbeat = 15 * time.Second
+	// slowest is how long a client may take for a body, or to take what was
+	// written to it.
+	slowest = 10 * time.Second
+)
+
+// API is the http.Handler for everything. It starts nothing by itself; what
+// requests start ends with them.
+type API struct {
+	zk      *coordinator.Coordinator
+	gate    Gate
+	events  *events.Hub
+	page    *page.Page
+	metrics http.Handler
+	open    bool // metrics without credentials
+	log     *slog.Logger
+	limits  Limits
+
+	routes  map[string]*endpoint
+	token   *endpoint // /v1/tokens/{name}
+	refresh *endpoint // /v1/tokens/{name}/refresh
+	unknown *endpoint
+
+	desks   desks
+	holding slots
+	streams slots
+	counts  counts
+	origin  *http.CrossOriginProtection
+
+	stopOnce sync.Once
+	stopping chan struct{} // closed by Stop
+}
+
+// New returns an API.
+func New(cfg Config) *API {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Events == nil {
+		cfg.Events = events.New()
+	}
+	l := cfg.Limits.or(DefaultLimits)
+	a := &API{
+		zk:       cfg.Coordinator,
+		gate:     cfg.Gate,
+		events:   cfg.Events,
+		metrics:  cfg.Metrics,
+		open:     cfg.MetricsOpen,
+		log:      cfg.Logger,
+		limits:   l,
+		holding:  newSlots(l.Holding, l.HoldingEach),
+		streams:  newSlots(l.Streams, l.StreamsEach),
+		origin:   http.NewCrossOriginProtection(),
+		stopping: make(chan struct{}),
+	}
+	a.page = page.New(page.Config{
+		Coordinator: cfg.Coordinator, History: cfg.History, Events: cfg.Events,
+		Instance: cfg.Instance, Version: cfg.Version,
+	})
+	a.layRoutes()
+	return a
+}
+
+// or returns l with zero fields taken from d.
+func (l Limits) or(d Limits) Limits {
+	pick := func(v, otherwise int) int {
+		if v == 0 {
+			return otherwise
+		}
+		return v
+	}
+	return Limits{
+		Holding: pick(l.Holding, d.Holding), HoldingEach: pick(l.HoldingEach, d.HoldingEach),
+		Streams: pick(l.Streams, d.Streams), StreamsEach: pick(l.StreamsEach, d.StreamsEach),
+		Body: int64(pick(int(l.Body), int(d.Body))),
+	}
+}
+
+// Stop answers everybody who waits (304: ask another process) and ends the
+// streams, so that a server can shut down without waiting for them. Requests
+// that come later are answered, but not held.
+func (a *API) Stop() { a.stopOnce.Do(func() { close(a.stopping) }) }
+
+func (a *API) stopped() bool {
+	select {
+	case <-a.stopping:
+		return true
+	default:
+		return false
+	}
+}

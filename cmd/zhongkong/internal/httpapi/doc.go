@@ -1,0 +1,22 @@
+// Package httpapi answers HTTP: tokens for callers in any language, the
+// endpoints that unmodified WeChat SDKs ask, a stream of events, health, and
+// the status page.
+//
+// # Who gets an answer
+//
+// Every endpoint but /healthz and /readyz wants a caller's name and password,
+// before anything is said, also about what exists. An account that a caller
+// may not have looks to it the same whether it exists or not.
+//
+// # From memory
+//
+// A request for a token is answered from the coordinator's memory; the answer
+// is encoded once a second and account at most, however many ask. Whoever
+// waits for the next token (?after=&wait=) costs a goroutine and a timer, and
+// one goroutine an account waits for all of them.
+//
+// # What is never written anywhere
+//
+// No log line has a query string, a header or a body: they hold tokens,
+// passwords or both.
+package httpapi
