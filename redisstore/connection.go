@@ -13,13 +13,10 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// How a hung server is noticed: a ping at each beat, and so many beats without
-// any answer. TCP alone would take a quarter of an hour, and go-redis's own
-// health check sends pings without waiting for answers.
-const (
-	beat        = 250 * time.Millisecond
-	silentBeats = 4
-)
+// How a hung server is noticed: a ping at each beat (Options.Beat), and so many
+// beats without any answer. TCP alone would take a quarter of an hour, and
+// go-redis's own health check sends pings without waiting for answers.
+const silentBeats = 4
 
 // A SUBSCRIBE names so many channels, and so many channels may be unconfirmed
 // at a time. The server puts all answers to a command into its output buffer
@@ -30,7 +27,7 @@ const (
 )
 
 var (
-	errSilent = fmt.Errorf("%w: no answer on the subscription for about a second", coordinator.ErrUnreachable)
+	errSilent = fmt.Errorf("%w: no answer on the subscription for four beats", coordinator.ErrUnreachable)
 	errMoved  = fmt.Errorf("%w: the master has changed", coordinator.ErrUnreachable)
 )
 
@@ -202,7 +199,7 @@ func (c *connection) confirmed() {
 // write sends what is to be sent, pings, and returns when the server has been
 // silent for too long.
 func (c *connection) write(ctx context.Context) error {
-	ticker := time.NewTicker(beat)
+	ticker := time.NewTicker(c.sub.store.beat)
 	defer ticker.Stop()
 	for silent := 0; ; {
 		if err := c.flush(); err != nil {
@@ -286,7 +283,7 @@ func (c *connection) flush() error {
 // send gives one write its deadline. It is longer than a silence may be: a
 // server that is busy with our own SUBSCRIBEs reads slowly.
 func (c *connection) send(write func(ctx context.Context) error) error {
-	ctx, cancel := noRedial(time.Now().Add(2 * silentBeats * beat))
+	ctx, cancel := noRedial(time.Now().Add(2 * silentBeats * c.sub.store.beat))
 	defer cancel()
 	return write(ctx)
 }
@@ -304,7 +301,7 @@ func (c *connection) followMaster(ctx context.Context) error {
 		bounded, cancel := s.bounded(ctx)
 		_ = s.reads.Ping(bounded) // dials the new master, if there is one
 		cancel()
-		timer := time.NewTimer(2 * beat)
+		timer := time.NewTimer(2 * s.beat)
 		select {
 		case <-ctx.Done():
 		case <-changed:

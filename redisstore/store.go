@@ -49,6 +49,10 @@ type Options struct {
 	// Timeout bounds each operation, retries included. Zero: 1 s. Make it
 	// longer for a Redis that is far away.
 	Timeout time.Duration
+
+	// Beat is how often a subscription asks the server for a sign of life;
+	// after four beats without one the server counts as hung. Zero: 250 ms.
+	Beat time.Duration
 }
 
 // Sealer encrypts tokens for one account each.
@@ -88,6 +92,7 @@ type Store struct {
 	replicas int
 	wait     time.Duration
 	timeout  time.Duration
+	beat     time.Duration
 
 	unconfirmed, unreadable, orphans atomic.Uint64
 	readOnlyFails                    atomic.Bool // the server is miniredis; see needsText
@@ -132,6 +137,7 @@ func newStore(reads, writes redis.UniversalClient, o Options) (*Store, error) {
 		replicas: o.Replicas,
 		wait:     o.WaitTimeout,
 		timeout:  o.Timeout,
+		beat:     o.Beat,
 	}
 	s.background.ctx, s.background.stop = context.WithCancel(context.Background())
 	return s, nil
@@ -154,7 +160,12 @@ func (o *Options) complete() error {
 	if o.Timeout == 0 {
 		o.Timeout = time.Second
 	}
+	if o.Beat == 0 {
+		o.Beat = 250 * time.Millisecond
+	}
 	switch {
+	case o.Beat < 10*time.Millisecond:
+		return fmt.Errorf("redisstore: Options.Beat is %v; it must be at least 10ms", o.Beat)
 	case o.Replicas < 0:
 		return fmt.Errorf("redisstore: Options.Replicas is %d; it must not be negative", o.Replicas)
 	case o.Timeout < 0:
