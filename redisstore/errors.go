@@ -105,17 +105,15 @@ func (s *Store) answered(answer redis.Error) error {
 // rule names the ACL rule whose lack Redis complains of, as well as its words
 // tell.
 func (s *Store) rule(text string) string {
-	if _, rest, ok := strings.Cut(text, "to run the '"); ok {
-		if command, _, ok := strings.Cut(rest, "'"); ok {
-			return "the rule +" + command + " is missing"
-		}
-	}
+	command := deniedCommand(text)
 	switch {
-	case strings.Contains(text, "keys"):
-		return "a rule for the keys " + s.keys.pattern("*") + " is missing"
+	case command != "":
+		return "the rule +" + command + " is missing"
 	case strings.Contains(text, "channel"):
 		return "a rule for the channels " + s.keys.pattern(refreshedChannel) + ", " +
-			s.keys.pattern(wantedChannel) + " or " + s.keys.pattern(begunChannel) + " is missing"
+			s.keys.pattern(wantedChannel) + " or " + s.keys.pattern(begunChannel) + " is missing (&...)"
+	case strings.Contains(text, "key"):
+		return "a rule for the keys " + s.keys.pattern("*") + " is missing (~... or %R~...)"
 	}
 	return "a command that the scripts use is missing; `zhongkong doctor` finds out which"
 }

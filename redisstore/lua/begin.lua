@@ -79,7 +79,7 @@ end
 redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))
 redis.call('HSET', KEYS[2], 'fence', digits(fence))
 if demanded then redis.call('HSET', KEYS[2], 'demanded_at', digits(now)) end
-calls = redis.call('INCR', calls_key(KEYS[4]))
+calls = redis.call('INCRBY', calls_key(KEYS[4]), 1)
 redis.call('EXPIRE', calls_key(KEYS[4]), 3 * 86400)
 if reason == 'rejected' then
   append(KEYS[5], 'event', 'reported', 'by', ARGV[3], 'reason', reason, 'fence', fence, 'generation', seen)

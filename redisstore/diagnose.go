@@ -1,0 +1,124 @@
+package redisstore
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Diagnosis is what a server says of itself, for people who look for what is
+// wrong with a deployment. What the server does not tell is the zero value.
+type Diagnosis struct {
+	Addr    string // as the client knows it; "" if it does not
+	Version string // "7.0.15"
+	Mode    string // standalone, sentinel, cluster
+	Role    string // master, slave
+
+	// MaxMemory and MaxMemoryPolicy: with a limit and any policy but
+	// noeviction (or volatile-... for keys without TTL) the server may drop
+	// tokens and locks.
+	MaxMemory       int64
+	MaxMemoryPolicy string
+
+	ConnectedReplicas int
+	ReplicasInSync    int  // of those, the ones in state online
+	AOF               bool // whether it writes an append-only file
+	LastSave          time.Time
+
+	// Clock is the server's clock, and Ahead how far it is ahead of this
+	// machine's, give or take half of RoundTrip.
+	Clock     time.Time
+	Ahead     time.Duration
+	RoundTrip time.Duration
+
+	// Denied is why all but the clock is unknown; nil if it is not.
+	Denied error
+}
+
+// Diagnose asks the server, or each master of the cluster. It needs the rules
+// +info and +time; without the first one Denied says so.
+func (s *Store) Diagnose(ctx context.Context) ([]Diagnosis, error) {
+	var mu sync.Mutex
+	var servers []Diagnosis // guarded by mu
+	one := func(ctx context.Context, client redis.UniversalClient, addr string) error {
+		bounded, cancel := s.bounded(ctx)
+		defer cancel()
+		d := Diagnosis{Addr: addr}
+		if err := d.clock(bounded, client); err != nil {
+			return err
+		}
+		info, err := client.Info(bounded).Result()
+		d.Denied = s.fault(ctx, "info", "", err)
+		d.read(info)
+		mu.Lock()
+		defer mu.Unlock()
+		servers = append(servers, d)
+		return nil
+	}
+	var err error
+	switch client := s.reads.(type) {
+	case *redis.ClusterClient:
+		err = client.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+			return one(ctx, node, node.Options().Addr)
+		})
+	case *redis.Client:
+		err = one(ctx, client, client.Options().Addr)
+		if s.moves != nil && err == nil { // the options name no server
+			servers[0].Addr = s.moves.master()
+		}
+	default:
+		err = one(ctx, client, "")
+	}
+	return servers, s.fault(ctx, "diagnose", "", err)
+}
+
+func (d *Diagnosis) clock(ctx context.Context, client redis.UniversalClient) error {
+	// The first command may have to connect; the second one measures.
+	if err := client.Time(ctx).Err(); err != nil {
+		return err
+	}
+	start := time.Now()
+	clock, err := client.Time(ctx).Result()
+	if err != nil {
+		return err
+	}
+	d.Clock, d.RoundTrip = clock.UTC(), time.Since(start)
+	d.Ahead = clock.Sub(start.Add(d.RoundTrip / 2).Round(0))
+	return nil
+}
+
+// read takes the facts out of INFO.
+func (d *Diagnosis) read(info string) {
+	for line := range strings.Lines(info) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), ":")
+		if !ok {
+			continue
+		}
+		n, _ := strconv.ParseInt(value, 10, 64)
+		switch name {
+		case "redis_version":
+			d.Version = value
+		case "redis_mode":
+			d.Mode = value
+		case "role":
+			d.Role = value
+		case "maxmemory":
+			d.MaxMemory = n
+		case "maxmemory_policy":
+			d.MaxMemoryPolicy = value
+		case "connected_slaves":
+			d.ConnectedReplicas = int(n)
+		case "aof_enabled":
+			d.AOF = n == 1
+		case "rdb_last_save_time":
+			d.LastSave = time.Unix(n, 0).UTC()
+		}
+		if strings.HasPrefix(name, "slave") && strings.Contains(value, "state=online") {
+			d.ReplicasInSync++
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Entry is a line of an account's log: what happened, never a token.
+type Entry struct {
+	ID     string // of the stream's entry
+	At     time.Time
+	Event  string // refreshed, failed, superseded, restored, reported, conflict
+	By     string // instance
+	Reason coordinator.Reason
+	Fence  coordinator.Fence
+	Took   time.Duration           // refreshed, failed, superseded: the source's time
+	Life   time.Duration           // refreshed: of the token; restored: what was left
+	Kind   coordinator.FailureKind // failed
+	Code   int                     // failed: the issuer's
+	Error  string                  // failed
+	Retry  time.Duration           // failed: nobody asks on schedule before
+	Newer  coordinator.Fence       // superseded: by which attempt
+	Seen   coordinator.Fence       // reported, conflict: the generation that was reported
+}
+
+// History returns the last n entries of an account's log, the newest first.
+// Entries that cannot be understood are left out: people may have added some.
+func (s *Store) History(ctx context.Context, account string, n int) ([]Entry, error) {
+	if err := s.ready(ctx, "history", account); err != nil {
+		return nil, err
+	}
+	bounded, cancel := s.bounded(ctx)
+	defer cancel()
+	lines, err := s.reads.XRevRangeN(bounded, s.keys.of(account).log, "+", "-", int64(max(n, 0))).Result()
+	if err != nil {
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			err = &DataError{Key: s.keys.of(account).log, Problem: "is not a stream"}
+			return nil, fmt.Errorf("history %q: %w", account, err)
+		}
+		return nil, s.fault(ctx, "history", account, err)
+	}
+	entries := make([]Entry, 0, len(lines))
+	for _, line := range lines {
+		if e, ok := entry(line); ok {
+			entries = append(entries, e)
+		}
+	}
+	return entries, nil
+}
+
+// entry decodes a line of the log.
+func entry(line redis.XMessage) (Entry, bool) {
+	ms, _, _ := strings.Cut(line.ID, "-")
+	at, err := strconv.ParseInt(ms, 10, 64)
+	e := Entry{
+		ID:     line.ID,
+		At:     time.UnixMilli(at).UTC(),
+		Event:  text(line.Values["event"]),
+		By:     text(line.Values["by"]),
+		Reason: coordinator.Reason(text(line.Values["reason"])),
+		Fence:  coordinator.Fence(number(line.Values["fence"])),
+		Took:   millis(line.Values["took_ms"]),
+		Life:   millis(line.Values["life_ms"]) + millis(line.Values["ttl_ms"]),
+		Kind:   coordinator.FailureKind(text(line.Values["kind"])),
+		Error:  text(line.Values["error"]),
+		Retry:  millis(line.Values["retry_ms"]),
+		Newer:  coordinator.Fence(number(line.Values["newer"])),
+		Seen:   coordinator.Fence(number(line.Values["generation"])),
+	}
+	e.Code, _ = strconv.Atoi(text(line.Values["code"]))
+	return e, err == nil && e.Event != ""
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// number is v as a whole number in range, else 0.
+func number(v any) int64 {
+	n, err := strconv.ParseInt(text(v), 10, 64)
+	if err != nil || n < 0 || n > maxFence {
+		return 0
+	}
+	return n
+}
+
+func millis(v any) time.Duration { return milliseconds(min(number(v), maxMillis)) }
+
+// Accounts returns the names of all accounts of which Redis knows anything,
+// sorted. It goes through the whole database (SCAN, on each master of a
+// cluster): it is for people, not for services.
+func (s *Store) Accounts(ctx context.Context) ([]string, error) {
+	found := &names{keys: s.keys, names: make(map[string]struct{})}
+	scan := func(ctx context.Context, client redis.UniversalClient) error {
+		return found.scan(ctx, client, s.timeout)
+	}
+	var err error
+	if cluster, ok := s.reads.(*redis.ClusterClient); ok {
+		err = cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return scan(ctx, node) })
+	} else {
+		err = scan(ctx, s.reads)
+	}
+	if err != nil {
+		return nil, s.fault(ctx, "look for accounts", "", err)
+	}
+	list := make([]string, 0, len(found.names))
+	for name := range found.names {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+// names collects the accounts that several servers know.
+type names struct {
+	keys  keyspace
+	mu    sync.Mutex
+	names map[string]struct{} // guarded by mu
+}
+
+func (n *names) scan(ctx context.Context, client redis.UniversalClient, timeout time.Duration) error {
+	for cursor := uint64(0); ; {
+		bounded, cancel := context.WithTimeout(ctx, timeout)
+		keys, next, err := client.ScanType(bounded, cursor, n.keys.pattern("*"), 1000, "hash").Result()
+		cancel()
+		if err != nil {
+			return err
+		}
+		n.add(keys)
+		if cursor = next; cursor == 0 {
+			return nil
+		}
+	}
+}
+
+func (n *names) add(keys []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, key := range keys {
+		if account, what, ok := n.keys.split(key); ok && (what == "token" || what == "state") {
+			n.names[account] = struct{}{}
+		}
+	}
+}
