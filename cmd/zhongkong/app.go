@@ -62,6 +62,7 @@ func (p program) app() *cli.App {
 		Commands: []*cli.Command{
 			p.serveCommand(), p.showCommand(), p.refreshCommand(),
 			p.statusCommand(), p.watchCommand(), p.historyCommand(), p.doctorCommand(),
+			p.askCommand(), p.keygenCommand(), p.passwdCommand(),
 			p.sandboxCommand(), p.completionCommand(), p.versionCommand(),
 		},
 	}

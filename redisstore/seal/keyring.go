@@ -152,15 +152,9 @@ func parseLine(line string) (key, error) {
 	if err := checkKid(kid); err != nil {
 		return key{}, err
 	}
-	raw, err := decode(encoded)
+	raw, err := DecodeKey(encoded)
 	if err != nil {
-		return key{}, fmt.Errorf("key %q is not base64: %w", kid, err)
-	}
-	if len(raw) != jwe.KeySize {
-		return key{}, fmt.Errorf("key %q has %d bytes, must have %d: make one with `zhongkong keygen`", kid, len(raw), jwe.KeySize)
-	}
-	if subtle.ConstantTimeCompare(raw, make([]byte, jwe.KeySize)) == 1 {
-		return key{}, fmt.Errorf("key %q is all zeros: make one with `zhongkong keygen`", kid)
+		return key{}, fmt.Errorf("key %q %w", kid, err)
 	}
 	return key{kid, raw}, nil
 }
@@ -185,10 +179,21 @@ func checkKid(kid string) error {
 	return nil
 }
 
-// decode reads base64 in either alphabet, padded or not.
-func decode(s string) ([]byte, error) {
-	s = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(s, "="))
-	return base64.RawStdEncoding.Strict().DecodeString(s)
+// DecodeKey reads a key as it stands behind the colon of a key file's line:
+// base64, in either alphabet, padded or not, of 32 bytes. Its error does not
+// repeat it.
+func DecodeKey(encoded string) ([]byte, error) {
+	plain := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(encoded, "="))
+	raw, err := base64.RawStdEncoding.Strict().DecodeString(plain)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("is not base64: %w", err)
+	case len(raw) != jwe.KeySize:
+		return nil, fmt.Errorf("has %d bytes, must have %d: make one with `zhongkong keygen`", len(raw), jwe.KeySize)
+	case subtle.ConstantTimeCompare(raw, make([]byte, jwe.KeySize)) == 1:
+		return nil, errors.New("is all zeros: make one with `zhongkong keygen`")
+	}
+	return raw, nil
 }
 
 func (k *keys) add(next key) {

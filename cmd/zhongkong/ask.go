@@ -1,0 +1,174 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/datagram"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/seal"
+)
+
+// The variables that ask reads; the key is never an argument.
+const (
+	envAskUser    = "ZHONGKONG_USER"
+	envAskKey     = "ZHONGKONG_UDP_KEY"
+	envAskKeyFile = "ZHONGKONG_UDP_KEY_FILE"
+)
+
+func (p program) askCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "ask",
+		Usage:     "ask a server for the current token with a datagram",
+		ArgsUsage: "[NAME]",
+		Description: `Needs neither Redis nor a secret: a user of the server's configuration that has
+a udp_key, and that key in a file or in $` + envAskKey + `.
+
+   zhongkong ask --udp 10.0.0.5:8081 --user ci --key-file udp.key wx8acdb7df5beb68fd
+
+Prints the token alone, like show. A server that cannot open the question says
+nothing at all, so a wrong key looks like a server that is not there.`,
+		Flags: append([]cli.Flag{
+			newValueFlag("udp", "ADDR", "", "where serve --udp listens"),
+			newValueFlag("user", "NAME", "", "the user to ask as [$"+envAskUser+"]"),
+			newValueFlag("key-file", "F", "", "file with the user's udp_key [$"+envAskKeyFile+"]"),
+		}, tokenFlags()...),
+		Action: p.ask,
+	}
+}
+
+func (p program) ask(c *cli.Context) error {
+	account, err := p.askedAccount(c)
+	if err != nil {
+		return err
+	}
+	client, err := p.askClient(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel, err := waiting(c)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	answer, err := client.Ask(ctx, account)
+	if err != nil {
+		return askError(account, err)
+	}
+	if !c.Bool("json") {
+		_, err := fmt.Fprintln(p.stdout, answer.Token.Reveal())
+		return err
+	}
+	var record tokenRecord
+	if err := json.Unmarshal(answer.Record, &record); err != nil {
+		return fmt.Errorf("the server's answer cannot be read: %w", err)
+	}
+	return p.printJSON(record)
+}
+
+func (p program) askedAccount(c *cli.Context) (string, error) {
+	switch {
+	case c.NArg() > 1:
+		return "", usagef("one NAME, please: got %s", strings.Join(c.Args().Slice(), ", "))
+	case c.NArg() == 1:
+		return checked(c.Args().First())
+	}
+	name := c.String("appid")
+	if name == "" {
+		name = p.env("ZHONGKONG_APPID")
+	}
+	if name == "" {
+		return "", usagef("which account? zhongkong ask --udp ADDR NAME")
+	}
+	return checked(name)
+}
+
+func (p program) askClient(c *cli.Context) (*datagram.Client, error) {
+	client := &datagram.Client{Addr: c.String("udp"), Name: c.String("user")}
+	if client.Name == "" {
+		client.Name = p.env(envAskUser)
+	}
+	if _, port, err := net.SplitHostPort(client.Addr); err != nil || port == "" {
+		return nil, usagef("--udp: HOST:PORT is needed, where `zhongkong serve --udp` listens")
+	}
+	if client.Name == "" {
+		return nil, usagef("as which user? --user NAME or $%s", envAskUser)
+	}
+	key, from, err := p.askKey(c)
+	if err != nil {
+		return nil, err
+	}
+	if _, after, whole := strings.Cut(key, ":"); whole { // the line that keygen prints
+		key = after
+	}
+	if client.Key, err = seal.DecodeKey(strings.TrimSpace(key)); err != nil {
+		return nil, usagef("the user's key in %s %v", from, err)
+	}
+	return client, nil
+}
+
+// maxKeyFile is far above any key; a larger file is the wrong file.
+const maxKeyFile = 4096
+
+// askKey returns the key as it is written, and where.
+func (p program) askKey(c *cli.Context) (key, from string, err error) {
+	path := c.String("key-file")
+	if path == "" {
+		path = p.env(envAskKeyFile)
+	}
+	if path == "" {
+		if key := p.env(envAskKey); key != "" {
+			return key, "$" + envAskKey, nil
+		}
+		return "", "", usagef("where is the user's key? --key-file F, $%s or $%s", envAskKeyFile, envAskKey)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", "", usagef("the user's key: %v", err)
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err == nil && info.Mode().Perm()&0o004 != 0 {
+		fmt.Fprintf(p.stderr, "warning: %s can be read by every user of this machine: chmod 600 %s\n", path, path)
+	}
+	content, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	if err != nil {
+		return "", "", usagef("the user's key: %v", err)
+	}
+	return string(content), path, nil
+}
+
+// askError gives a server's answer the exit code that show would have.
+func askError(account string, err error) error {
+	answered := new(datagram.AnswerError)
+	switch {
+	case errors.Is(err, datagram.ErrNoAnswer):
+		return &toldError{err, coordinator.ErrNoToken}
+	case !errors.As(err, &answered):
+		return err
+	}
+	switch answered.Code {
+	case "no_token":
+		return &toldError{err, coordinator.ErrNoToken}
+	case "refused":
+		return &toldError{err, &coordinator.RefusedError{Account: account, Message: answered.Message}}
+	case "store_unreachable":
+		return &toldError{err, coordinator.ErrUnreachable}
+	case "throttled":
+		return &toldError{err, &coordinator.ThrottledError{}}
+	}
+	return err
+}
+
+// toldError is an error of which another process said what it is: it reads as
+// was said, and counts as that.
+type toldError struct{ said, is error }
+
+func (e *toldError) Error() string   { return e.said.Error() }
+func (e *toldError) Unwrap() []error { return []error{e.said, e.is} }

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+)
+
+func (p program) passwdCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "passwd",
+		Usage: "print the hash of a password, for users: in the configuration",
+		Description: `Asks for the password at the terminal, or reads one line of stdin. It is never
+an argument: arguments show in process lists and in the shell's history.
+
+   openssl rand -base64 24 | tee key | zhongkong passwd`,
+		Action: p.passwd,
+	}
+}
+
+// shortPassword is the length below which a password can be guessed over the
+// network in spite of the waits.
+const shortPassword = 12
+
+func (p program) passwd(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("passwd takes no password as an argument: type it when asked, or send it to stdin")
+	}
+	password, err := p.readPassword()
+	if err != nil {
+		return err
+	}
+	hash, err := callers.Hash(password)
+	if err != nil {
+		return usagef("%v", err)
+	}
+	if len(password) < shortPassword {
+		fmt.Fprintf(p.stderr, "warning: a password of %d characters can be guessed; programs can have long ones\n", len(password))
+	}
+	_, err = fmt.Fprintln(p.stdout, hash)
+	return err
+}
+
+func (p program) readPassword() (string, error) {
+	if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return p.askPassword(int(f.Fd()))
+	}
+	// One more than any password may have, and a line's end of two.
+	line, err := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	password := strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+	if password == "" {
+		return "", usagef("there is no password on stdin")
+	}
+	return password, nil
+}
+
+// askPassword asks twice, since nobody sees what he types.
+func (p program) askPassword(terminal int) (string, error) {
+	first, err := p.prompt(terminal, "Password: ")
+	if err != nil {
+		return "", err
+	}
+	second, err := p.prompt(terminal, "The same again: ")
+	switch {
+	case err != nil:
+		return "", err
+	case first == "":
+		return "", usagef("the password is empty")
+	case first != second:
+		return "", usagef("the two are not the same")
+	}
+	return first, nil
+}
+
+func (p program) prompt(terminal int, text string) (string, error) {
+	fmt.Fprint(p.stderr, text)
+	typed, err := term.ReadPassword(terminal)
+	fmt.Fprintln(p.stderr)
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	return string(typed), nil
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/redisstore/seal"
+)
+
+func TestPasswdPrintsAHashThatLetsThePasswordIn(t *testing.T) {
+	for _, stdin := range []string{"correct horse battery\n", "correct horse battery\r\n", "correct horse battery"} {
+		code, stdout, stderr := runWith(t, stdin, nil, "passwd")
+		if code != exitDone || stderr != "" || strings.Count(stdout, "\n") != 1 {
+			t.Fatalf("passwd = %d, %q, %q", code, stdout, stderr)
+		}
+		gate, err := callers.New([]callers.User{{Name: "ci", PasswordHash: strings.TrimSpace(stdout), Accounts: []string{"*"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := gate.Authenticate(t.Context(), callers.Addr("192.0.2.1:1"), "ci", "correct horse battery"); err != nil {
+			t.Errorf("Authenticate() = %v", err)
+		}
+	}
+}
+
+func TestPasswdTakesNoPasswordAsAnArgumentAndNoEmptyOne(t *testing.T) {
+	for name, c := range map[string]struct {
+		stdin string
+		args  []string
+		words string
+	}{
+		"an argument": {"x\n", []string{"hunter2hunter2"}, "no password as an argument"},
+		"nothing":     {"", nil, "no password on stdin"},
+		"a blank":     {"\n", nil, "no password on stdin"},
+		"too long":    {strings.Repeat("x", 5000), nil, "at most"},
+	} {
+		code, stdout, stderr := runWith(t, c.stdin, nil, append([]string{"passwd"}, c.args...)...)
+		if code != exitUsage || stdout != "" || !strings.Contains(stderr, c.words) || strings.Contains(stderr, "hunter2") {
+			t.Errorf("%s: passwd = %d, %q, %q", name, code, stdout, stderr)
+		}
+	}
+}
+
+func TestPasswdWarnsOfAShortPasswordWithoutRepeatingIt(t *testing.T) {
+	code, stdout, stderr := runWith(t, "hunter2\n", nil, "passwd")
+	if code != exitDone || !strings.Contains(stderr, "warning") || strings.Contains(stdout+stderr, "hunter2") {
+		t.Errorf("passwd = %d, %q, %q", code, stdout, stderr)
+	}
+}
+
+func TestKeygenPrintsALineOfAKeyFile(t *testing.T) {
+	code, stdout, stderr := runWith(t, "", nil, "keygen")
+	if code != exitDone || stderr != "" {
+		t.Fatalf("keygen = %d, %q", code, stderr)
+	}
+	if _, err := seal.Parse("stdout", []byte(stdout)); err != nil {
+		t.Error(err)
+	}
+	if code, _, _ := runWith(t, "", nil, "keygen", "x"); code != exitUsage {
+		t.Errorf("keygen x = %d, want %d", code, exitUsage)
+	}
+}
