@@ -16,7 +16,7 @@ func (d *daemon) handler() http.Handler {
 		answerJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	mux.HandleFunc("GET /readyz", d.ready)
-	mux.Handle("GET /metrics", d.metrics.Handler())
+	mux.Handle("GET /metrics", d.metrics)
 	return mux
 }
 

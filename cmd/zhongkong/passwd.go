@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +35,7 @@ func (p program) passwd(c *cli.Context) error {
 	if c.Args().Present() {
 		return usagef("passwd takes no password as an argument: type it when asked, or send it to stdin")
 	}
-	password, err := p.readPassword()
+	password, err := p.readPassword(c.Context)
 	if err != nil {
 		return err
 	}
@@ -49,11 +50,11 @@ func (p program) passwd(c *cli.Context) error {
 	return err
 }
 
-func (p program) readPassword() (string, error) {
+func (p program) readPassword(ctx context.Context) (string, error) {
 	if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return p.askPassword(int(f.Fd()))
+		return p.askPassword(ctx, int(f.Fd()))
 	}
-	// One more than any password may have, and a line's end of two.
+	// Far more than any password may have.
 	line, err := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the password: %w", err)
@@ -66,12 +67,12 @@ func (p program) readPassword() (string, error) {
 }
 
 // askPassword asks twice, since nobody sees what he types.
-func (p program) askPassword(terminal int) (string, error) {
-	first, err := p.prompt(terminal, "Password: ")
+func (p program) askPassword(ctx context.Context, terminal int) (string, error) {
+	first, err := p.prompt(ctx, terminal, "Password: ")
 	if err != nil {
 		return "", err
 	}
-	second, err := p.prompt(terminal, "The same again: ")
+	second, err := p.prompt(ctx, terminal, "The same again: ")
 	switch {
 	case err != nil:
 		return "", err
@@ -83,12 +84,32 @@ func (p program) askPassword(terminal int) (string, error) {
 	return first, nil
 }
 
-func (p program) prompt(terminal int, text string) (string, error) {
-	fmt.Fprint(p.stderr, text)
-	typed, err := term.ReadPassword(terminal)
-	fmt.Fprintln(p.stderr)
+// prompt gives the terminal its echo back also when ctx ends: Ctrl-C must not
+// leave a shell in which nobody sees what he types.
+func (p program) prompt(ctx context.Context, terminal int, text string) (string, error) {
+	before, err := term.GetState(terminal)
 	if err != nil {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
-	return string(typed), nil
+	fmt.Fprint(p.stderr, text)
+	defer fmt.Fprintln(p.stderr)
+	type result struct {
+		typed []byte
+		err   error
+	}
+	read := make(chan result, 1)
+	go func() { // ends with a line, or with the process
+		typed, err := term.ReadPassword(terminal)
+		read <- result{typed, err}
+	}()
+	select {
+	case r := <-read:
+		if r.err != nil {
+			return "", fmt.Errorf("read the password: %w", r.err)
+		}
+		return string(r.typed), nil
+	case <-ctx.Done():
+		_ = term.Restore(terminal, before)
+		return "", fmt.Errorf("read the password: %w", ctx.Err())
+	}
 }

@@ -2,12 +2,10 @@
 package metrics
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -15,47 +13,37 @@ import (
 // Metrics counts what a coordinator does and, when it is scraped, reads how
 // its accounts are.
 type Metrics struct {
-	registry *prometheus.Registry
+	version string
+	started time.Time
+	zk      *coordinator.Coordinator // nil until Follow
 
-	fetches   *prometheus.CounterVec
-	duration  *prometheus.HistogramVec
-	events    *prometheus.CounterVec
-	throttled *prometheus.CounterVec
+	fetches   *family
+	duration  *family
+	events    *family
+	throttled *family
 }
 
-// New returns metrics that count nothing yet. Pass Observe to the
-// coordinator's Config and the coordinator to Follow.
+// New returns metrics that have counted nothing yet. Its Observe goes into the
+// coordinator's Config, the coordinator then to Follow.
 func New(version string) *Metrics {
-	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "zhongkong_fetches_total",
-			Help: "Calls of this process to the issuer, by reason and by result: ok or the kind of failure.",
-		}, []string{"account", "reason", "result"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "zhongkong_fetch_duration_seconds",
-			Help:    "How long the issuer took to answer.",
-			Buckets: []float64{.02, .05, .1, .2, .5, 1, 2, 5, 10},
-		}, []string{"account"}),
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "zhongkong_events_total",
-			Help: "What this process did or saw besides: committed, superseded, restored, conflicted, missed, lock taken, disconnect...",
-		}, []string{"event"}),
-		throttled: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "zhongkong_throttled_total",
-			Help: "Refreshes that a limit forbade.",
-		}, []string{"account", "reason"}),
+	return &Metrics{
+		version: version,
+		started: time.Now(),
+		fetches: newCounter("zhongkong_fetches_total",
+			"Calls of this process to the issuer; result is ok or the kind of failure.",
+			"account", "reason", "result"),
+		duration: newHistogram("zhongkong_fetch_duration_seconds",
+			"How long the issuer took to answer.",
+			[]float64{.02, .05, .1, .2, .5, 1, 2, 5, 10}, "account"),
+		events: newCounter("zhongkong_events_total",
+			"What else this process did or saw: committed, superseded, restored, conflicted, missed, lock taken, disconnect and so on.",
+			"event"),
+		throttled: newCounter("zhongkong_throttled_total",
+			"Refreshes that a limit forbade.", "account", "reason"),
 	}
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "zhongkong_build_info", Help: "Always 1; the version is in the label.",
-	}, []string{"version"})
-	build.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.fetches, m.duration, m.events, m.throttled, build,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
 }
 
-// Observe counts o. It is the coordinator's Config.Observe.
+// Observe counts o. It is safe for concurrent use and quick.
 func (m *Metrics) Observe(o coordinator.Observation) {
 	switch o.Kind {
 	case coordinator.Fetched:
@@ -63,94 +51,103 @@ func (m *Metrics) Observe(o coordinator.Observation) {
 		if o.Failure != nil {
 			result = string(o.Failure.Kind)
 		}
-		m.fetches.WithLabelValues(o.Account, string(o.Reason), result).Inc()
-		m.duration.WithLabelValues(o.Account).Observe(o.Took.Seconds())
+		m.fetches.add(1, o.Account, string(o.Reason), result)
+		m.duration.add(o.Took.Seconds(), o.Account)
 	case coordinator.Throttled:
-		m.throttled.WithLabelValues(o.Account, string(o.Reason)).Inc()
+		m.throttled.add(1, o.Account, string(o.Reason))
 	default:
-		m.events.WithLabelValues(string(o.Kind)).Inc()
+		m.events.add(1, string(o.Kind))
 	}
 }
 
-// Follow has the state of c's accounts read at each scrape.
-func (m *Metrics) Follow(c *coordinator.Coordinator) {
-	m.registry.MustRegister(newAccounts(c))
+// Follow has the state of zk's accounts read at each scrape. It is called
+// before the first one.
+func (m *Metrics) Follow(zk *coordinator.Coordinator) { m.zk = zk }
+
+// ServeHTTP answers GET /metrics.
+func (m *Metrics) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	var b bytes.Buffer
+	m.write(&b)
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	_, _ = w.Write(b.Bytes()) // the scraper has gone: nothing to tell it
 }
 
-// Handler answers GET /metrics.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
-}
-
-// accounts is a prometheus.Collector: it reads the state when it is asked, so
-// that nothing has to keep gauges up to date.
-type accounts struct {
-	c *coordinator.Coordinator
-
-	age, ttl, next, calls, budget, open, failures, conflicts *prometheus.Desc
-	connected, waiters                                       *prometheus.Desc
-}
-
-var _ prometheus.Collector = (*accounts)(nil)
-
-func newAccounts(c *coordinator.Coordinator) *accounts {
-	of := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc("zhongkong_"+name, help, []string{"account"}, nil)
+func (m *Metrics) write(w io.Writer) {
+	head(w, "zhongkong_build_info", "gauge", "Always 1; the version is in the label.")
+	sample(w, "zhongkong_build_info", labelPairs([]string{"version"}, []string{m.version}), 1)
+	if m.zk != nil {
+		writeAccounts(w, m.zk)
 	}
-	return &accounts{
-		c:         c,
-		age:       of("token_age_seconds", "How long ago the current token was issued; absent without a token."),
-		ttl:       of("token_ttl_seconds", "For how much longer the current token is served; 0 without a token."),
-		next:      of("next_refresh_seconds", "Until the next scheduled refresh; negative when it is late."),
-		calls:     of("calls_today", "Calls to the issuer today (UTC+8), of all processes."),
-		budget:    of("calls_per_day", "The daily budget of calls."),
-		open:      of("open_attempts", "Calls to the issuer whose outcome nobody has settled."),
-		failures:  of("failures_in_a_row", "Failed calls since the last success, of all processes."),
-		conflicts: of("conflicts", "Times somebody outside was seen to fetch tokens for the account."),
-		connected: prometheus.NewDesc("zhongkong_store_connected", "1 while notifications from Redis arrive.", nil, nil),
-		waiters:   prometheus.NewDesc("zhongkong_waiters", "Calls that wait for a token right now.", nil, nil),
+	for _, f := range []*family{m.fetches, m.duration, m.throttled, m.events} {
+		f.write(w)
+	}
+	writeProcess(w, m.started)
+}
+
+// reading is a gauge of an account. Its value is absent without ok.
+type reading struct {
+	name, help string
+	of         func(coordinator.Status) (v float64, ok bool)
+}
+
+// readings are all gauges of an account, read from memory.
+func readings() []reading {
+	always := func(of func(coordinator.Status) float64) func(coordinator.Status) (float64, bool) {
+		return func(s coordinator.Status) (float64, bool) { return of(s), true }
+	}
+	return []reading{
+		{"token_ttl_seconds", "For how much longer the current token is served; 0 without a token.",
+			always(func(s coordinator.Status) float64 { return s.Record.TTL.Seconds() })},
+		{"token_age_seconds", "How long ago the current token was issued; absent without one.",
+			func(s coordinator.Status) (float64, bool) {
+				// From durations of the store's clock; ours may be wrong.
+				life := s.Record.Life()
+				return (life - coordinator.Margin(life) - s.Record.TTL).Seconds(), s.Record.Usable()
+			}},
+		{"next_refresh_seconds", "Until the next scheduled refresh; negative when it is late, absent when it is not known.",
+			func(s coordinator.Status) (float64, bool) {
+				return time.Until(s.NextRefresh).Seconds(), !s.NextRefresh.IsZero()
+			}},
+		{"calls_today", "Calls to the issuer today (UTC+8), of all processes, as last read.",
+			always(func(s coordinator.Status) float64 { return float64(s.CallsToday) })},
+		{"calls_per_day", "The daily budget of calls.",
+			always(func(s coordinator.Status) float64 { return float64(s.Limits.PerDay) })},
+		{"open_attempts", "Calls to the issuer whose outcome nobody has settled.",
+			always(func(s coordinator.Status) float64 { return float64(s.OpenCalls) })},
+		{"failures_in_a_row", "Failed calls since the last success, of all processes.",
+			always(func(s coordinator.Status) float64 {
+				if s.Failure == nil {
+					return 0
+				}
+				return float64(s.Failure.InARow)
+			})},
+		{"conflicts", "Times somebody outside was seen to fetch tokens for the account.",
+			always(func(s coordinator.Status) float64 { return float64(s.Conflicts) })},
 	}
 }
 
-// Describe sends every description.
-func (a *accounts) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		a.age, a.ttl, a.next, a.calls, a.budget, a.open, a.failures, a.conflicts, a.connected, a.waiters,
-	} {
-		ch <- d
-	}
-}
-
-// Collect reads the state of every account from memory.
-func (a *accounts) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
+func writeAccounts(w io.Writer, zk *coordinator.Coordinator) {
 	connected := 0.0
-	if a.c.Connected() {
+	if zk.Connected() {
 		connected = 1
 	}
-	gauge(a.connected, connected)
-	gauge(a.waiters, float64(a.c.Stats().Waiters))
-	for _, account := range a.c.Accounts() {
-		s := account.Status()
-		gauge(a.ttl, s.Record.TTL.Seconds(), s.Name)
-		gauge(a.calls, float64(s.CallsToday), s.Name)
-		gauge(a.budget, float64(s.Limits.PerDay), s.Name)
-		gauge(a.open, float64(s.OpenCalls), s.Name)
-		gauge(a.conflicts, float64(s.Conflicts), s.Name)
-		failures := 0
-		if s.Failure != nil {
-			failures = s.Failure.InARow
-		}
-		gauge(a.failures, float64(failures), s.Name)
-		if s.Record.Usable() {
-			// By the store's clock: life and TTL are durations of it.
-			age := s.Record.Life() - coordinator.Margin(s.Record.Life()) - s.Record.TTL
-			gauge(a.age, age.Seconds(), s.Name)
-		}
-		if !s.NextRefresh.IsZero() {
-			gauge(a.next, time.Until(s.NextRefresh).Seconds(), s.Name)
+	head(w, "zhongkong_store_connected", "gauge", "1 while notifications from Redis arrive.")
+	sample(w, "zhongkong_store_connected", "", connected)
+	head(w, "zhongkong_waiters", "gauge", "Calls that wait for a token right now.")
+	sample(w, "zhongkong_waiters", "", float64(zk.Stats().Waiters))
+
+	accounts := zk.Accounts()
+	statuses := make([]coordinator.Status, 0, len(accounts))
+	for _, a := range accounts {
+		statuses = append(statuses, a.Status())
+	}
+	for _, r := range readings() {
+		name := "zhongkong_" + r.name
+		head(w, name, "gauge", r.help)
+		for _, s := range statuses {
+			if v, ok := r.of(s); ok {
+				sample(w, name, labelPairs([]string{"account"}, []string{s.Name}), v)
+			}
 		}
 	}
 }

@@ -1,0 +1,74 @@
+package metrics_test
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/metrics"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+func scrape(m *metrics.Metrics) string {
+	w := httptest.NewRecorder()
+	m.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return w.Body.String()
+}
+
+func wantLines(t *testing.T, text string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains("\n"+text, "\n"+line+"\n") {
+			t.Errorf("the answer lacks the line %q\n%s", line, text)
+		}
+	}
+}
+
+func TestObservationsAreCounted(t *testing.T) {
+	m := metrics.New("v1")
+	fetched := coordinator.Observation{Kind: coordinator.Fetched, Account: "wx1", Reason: coordinator.ReasonSchedule, Took: 60 * time.Millisecond}
+	m.Observe(fetched)
+	m.Observe(fetched)
+	fetched.Failure = &coordinator.Failure{Kind: coordinator.FailedRefused}
+	fetched.Took = time.Minute
+	m.Observe(fetched)
+	m.Observe(coordinator.Observation{Kind: coordinator.Restored})
+	m.Observe(coordinator.Observation{Kind: coordinator.Throttled, Account: `a"\b`, Reason: coordinator.ReasonForced})
+	wantLines(t, scrape(m),
+		`zhongkong_build_info{version="v1"} 1`,
+		`zhongkong_fetches_total{account="wx1",reason="schedule",result="ok"} 2`,
+		`zhongkong_fetches_total{account="wx1",reason="schedule",result="refused"} 1`,
+		`zhongkong_fetch_duration_seconds_bucket{account="wx1",le="0.05"} 0`,
+		`zhongkong_fetch_duration_seconds_bucket{account="wx1",le="0.1"} 2`,
+		`zhongkong_fetch_duration_seconds_bucket{account="wx1",le="10"} 2`,
+		`zhongkong_fetch_duration_seconds_bucket{account="wx1",le="+Inf"} 3`,
+		`zhongkong_fetch_duration_seconds_count{account="wx1"} 3`,
+		`zhongkong_events_total{event="restored"} 1`,
+		`zhongkong_throttled_total{account="a\"\\b",reason="forced"} 1`,
+		`# TYPE zhongkong_fetch_duration_seconds histogram`,
+		`# TYPE process_cpu_seconds_total counter`,
+	)
+}
+
+func TestAccountsAreReadAtEachScrape(t *testing.T) {
+	m := metrics.New("v1")
+	zk, err := coordinator.New(coordinator.Config{
+		Store:    coordinatortest.NewMemStore().Instance("one"),
+		Accounts: []coordinator.AccountConfig{{Name: "wx1"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Follow(zk)
+	text := scrape(m)
+	wantLines(t, text,
+		`zhongkong_store_connected 0`,
+		`zhongkong_token_ttl_seconds{account="wx1"} 0`,
+		`zhongkong_calls_per_day{account="wx1"} 2000`,
+	)
+	if strings.Contains(text, `zhongkong_token_age_seconds{`) {
+		t.Error("there is an age without a token")
+	}
+}
