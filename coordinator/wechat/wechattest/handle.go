@@ -20,6 +20,7 @@ type request struct {
 	from         string // the address it came from, without a port
 	userAgent    string
 	gone         <-chan struct{} // closed when the caller gives up
+	released     <-chan struct{} // closed when the call is not to wait any more
 
 	appID string // as far as it can be told before the call is carried out
 	call  *Call  // the record, for token endpoints
@@ -61,13 +62,13 @@ func (s *Server) handle(r *request) reply {
 	if down {
 		return reply{drop: dropDial}
 	}
-	s.wait(latency)
+	r.wait(latency)
 	for _, f := range faults {
 		if f.phase() != Before {
 			continue
 		}
 		if f.Kind == FaultSlow {
-			s.wait(time.Duration(f.Delay))
+			r.wait(time.Duration(f.Delay))
 			continue
 		}
 		out := s.spoil(r, f, s.blank(r))
@@ -80,7 +81,7 @@ func (s *Server) handle(r *request) reply {
 			continue
 		}
 		if f.Kind == FaultSlow {
-			s.wait(time.Duration(f.Delay))
+			r.wait(time.Duration(f.Delay))
 			continue
 		}
 		out = s.spoil(r, f, out)
@@ -93,10 +94,11 @@ func (s *Server) handle(r *request) reply {
 func (s *Server) arrive(r *request) (faults []Fault, latency time.Duration, down bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	r.released = s.released
 	if s.down[r.host] {
 		return nil, 0, true
 	}
-	if i, ok := s.byHash[hashOf(r.query.Get("access_token"))]; ok && r.appID == "" {
+	if i, ok := s.byHash[hashOf(r.query.Get("access_token"))]; ok {
 		r.appID = i.AppID
 	}
 	faults = s.strikeLocked(r)
@@ -138,28 +140,22 @@ func isClosed(c <-chan struct{}) bool {
 
 // wait lets d pass, unless the server is released from waiting. The caller's
 // going away does not end it: a server does not notice that.
-func (s *Server) wait(d time.Duration) {
+func (r *request) wait(d time.Duration) {
 	if d <= 0 {
 		return
 	}
-	s.mu.Lock()
-	released := s.released
-	s.mu.Unlock()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-released:
+	case <-r.released:
 	}
 }
 
-func (s *Server) hang(r *request) {
-	s.mu.Lock()
-	released := s.released
-	s.mu.Unlock()
+func (r *request) hang() {
 	select {
 	case <-r.gone:
-	case <-released:
+	case <-r.released:
 	}
 }
 
@@ -207,7 +203,7 @@ func (s *Server) spoil(r *request, f Fault, out reply) reply {
 	switch f.Kind {
 	case FaultReset, FaultHang:
 		if f.Kind == FaultHang {
-			s.hang(r)
+			r.hang()
 		}
 		out.drop = dropReset
 	case FaultTruncated:

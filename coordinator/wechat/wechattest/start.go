@@ -27,8 +27,12 @@ func (s *Server) Start(t TB) string {
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }() // the cleanup waits for it
 	t.Cleanup(func() {
-		s.Close()
-		_ = server.Close()
+		s.Close() // nothing hangs any more, so the handlers end
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			_ = server.Close()
+		}
 		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 			t.Fatalf("wechattest: serve: %v", err)
 		}
