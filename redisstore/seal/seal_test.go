@@ -13,9 +13,12 @@ import (
 	"testing"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
+
+var _ redisstore.Sealer = (*seal.Keyring)(nil)
 
 const account = "wx8acdb7df5beb68fd"
 

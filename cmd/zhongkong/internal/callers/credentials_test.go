@@ -89,3 +89,13 @@ func FuzzParseHash(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkFromAuthorization(b *testing.B) {
+	header := "Basic " + base64.StdEncoding.EncodeToString([]byte("plain:0123456789abcdef0123456789abcdef"))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := FromAuthorization(header); !ok {
+			b.Fatal("not read")
+		}
+	}
+}

@@ -26,6 +26,9 @@
 //
 // A question that was captured can be put to another server of the fleet
 // within Window. That server's answer is sealed for the caller, like the first.
+//
+// A machine with several addresses may answer from another one than was asked,
+// which clients do not accept: listen on one address there.
 package datagram
 
 import (
