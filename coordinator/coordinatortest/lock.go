@@ -50,9 +50,14 @@ func (l *memLock) Extend(ctx context.Context, fence coordinator.Fence) error {
 		if a.lock.number != l.number || !a.lock.held(now) {
 			return coordinator.ErrLockLost
 		}
+		deadline, open := a.attempts[fence]
+		if open && !deadline.After(now) {
+			// A successor may have begun that settles it as overdue.
+			return coordinator.ErrLockLost
+		}
 		a.lock.end = now.Add(l.life)
-		if _, open := a.attempts[fence]; open {
-			a.attempts[fence] = now.Add(l.life)
+		if open {
+			a.attempts[fence] = a.lock.end
 		}
 		return nil
 	})

@@ -103,6 +103,13 @@ func (s *Source) Then(outcomes ...Outcome) {
 	s.script = append(s.script, outcomes...)
 }
 
+// Pending returns how many scripted outcomes no call has had yet.
+func (s *Source) Pending() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.script)
+}
+
 // Usually sets the outcome of the calls that are not scripted. The zero Outcome,
 // at first, is a new token.
 func (s *Source) Usually(o Outcome) {

@@ -19,6 +19,7 @@ func lockChecks() []check {
 		{"extending keeps the lock and the attempt's deadline", extendKeeps},
 		{"extending without a fence moves no deadline", extendWithoutFence},
 		{"extending does not reopen a settled attempt", extendOfSettled},
+		{"extending does not revive an overdue attempt", extendOfOverdue},
 		{"extending a lock that ended fails and moves no deadline", extendAfterTheEnd},
 		{"extending a lock that somebody else has fails and moves no deadline", extendAfterLoss},
 		{"accounts have locks of their own", locksAreSeparate},
@@ -159,6 +160,21 @@ func extendOfSettled(w *world) {
 		w.Fatalf("Extend() = %v", err)
 	}
 	w.wantOpen(0, 0)
+}
+
+// The deadline has passed while the lock is still held. A successor that locked
+// before, and was paused, may have begun and found the attempt overdue: its
+// commit will settle it. So the call must not go on.
+func extendOfOverdue(w *world) {
+	lock := w.lock(long)
+	b := w.start(0)
+	b.Life = short
+	attempt := w.begin(b)
+	w.overdue(1)
+	if err := lock.Extend(w.Context(), attempt.Fence); !errors.Is(err, coordinator.ErrLockLost) {
+		w.Errorf("Extend() of an overdue attempt = %v, want %v", err, coordinator.ErrLockLost)
+	}
+	w.wantOpen(1, 1)
 }
 
 func extendAfterTheEnd(w *world) {
