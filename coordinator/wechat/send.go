@@ -3,6 +3,7 @@ package wechat
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -46,6 +48,7 @@ func quietTransport(rt http.RoundTripper, connectTimeout time.Duration) (http.Ro
 		}
 	case *http.Transport:
 		t = rt.Clone()
+		withoutHTTP2(t)
 	default:
 		return rt, false
 	}
@@ -54,6 +57,15 @@ func quietTransport(rt http.RoundTripper, connectTimeout time.Duration) (http.Ro
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
 	return t, true
+}
+
+// withoutHTTP2 takes back what a transport that was used before it was cloned
+// has prepared for HTTP/2, which it would offer to servers otherwise.
+func withoutHTTP2(t *http.Transport) {
+	t.TLSNextProto = make(map[string]func(string, *tls.Conn) http.RoundTripper)
+	if t.TLSClientConfig != nil {
+		t.TLSClientConfig.NextProtos = slices.DeleteFunc(t.TLSClientConfig.NextProtos, func(p string) bool { return p == "h2" })
+	}
 }
 
 // send makes one request. It calls the transport directly: an http.Client

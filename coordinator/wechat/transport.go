@@ -25,6 +25,8 @@ type Account interface {
 	Invalidate(ctx context.Context, rejected coordinator.Token) (coordinator.Record, error)
 }
 
+var _ Account = (*coordinator.Account)(nil)
+
 // Transport is an http.RoundTripper for WeChat's business interfaces. It puts
 // the account's token into each request's query as access_token. When WeChat
 // rejects the token (see IsTokenRejected) it reports exactly that token and
@@ -119,10 +121,11 @@ func isWeixin(hostname string) bool {
 }
 
 // leavesHost reports whether an http.Client made req to follow a redirect away
-// from the host it was sent to.
+// from the host it was sent to, or away from TLS.
 func leavesHost(req *http.Request) bool {
 	for r := req; r.Response != nil && r.Response.Request != nil; r = r.Response.Request {
-		if from := r.Response.Request.URL; from.Host != req.URL.Host || from.Scheme != req.URL.Scheme {
+		from := r.Response.Request.URL
+		if from.Host != req.URL.Host || from.Scheme == "https" && req.URL.Scheme != "https" {
 			return true
 		}
 	}
