@@ -19,6 +19,13 @@ type program struct {
 	stdout io.Writer // data only
 	stderr io.Writer // talk and logs
 	env    func(string) string
+
+	// quiet hands what go-redis prints by itself to a logger. That is global
+	// to the process, so tests leave it nil.
+	quiet func(redisLog)
+
+	// embeddedRedis is where serve runs its own Redis; "": embeddedAddr.
+	embeddedRedis string
 }
 
 // The exit codes scripts rely on.

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 func (p program) doctorCommand() *cli.Command {
@@ -40,7 +42,6 @@ const (
 // examination collects findings, about one account or the whole.
 type examination struct {
 	*session
-	redis    *operator
 	account  string
 	findings *[]finding
 }
@@ -96,19 +97,11 @@ func (p program) doctor(c *cli.Context) error {
 // everything runs the checks in an order in which the first failure is the
 // cause of those after it.
 func (x examination) everything(ctx context.Context, args []string) error {
-	var err error
-	if x.redis, err = x.operator(); err != nil {
-		return err
-	}
-	defer x.redis.close()
 	x.configuration()
-	if !x.reachable(ctx) {
+	if !x.servers(ctx) {
 		return nil
 	}
-	x.version(ctx)
-	x.eviction(ctx)
-	x.replication(ctx)
-	x.clock(ctx)
+	x.rights(ctx)
 	names, err := x.examined(ctx, args)
 	if err != nil {
 		return err
@@ -125,12 +118,23 @@ func (x examination) examined(ctx context.Context, args []string) ([]string, err
 	if len(args) > 0 || len(x.cfg.Accounts) > 0 {
 		return x.manyAccounts(ctx, args)
 	}
-	names, err := x.redis.names(ctx)
+	names, err := x.store.Accounts(ctx)
 	if err != nil || len(names) == 0 {
 		x.warn("accounts", "give --appid, --config FILE or a NAME", "no account is configured and none was found in Redis")
 		return nil, nil
 	}
 	return names, nil
+}
+
+// role is what this process is to most of its accounts: a refresher needs all
+// that a reader needs.
+func (x examination) role() coordinator.Role {
+	for _, a := range x.cfg.Accounts {
+		if !a.Secret.IsZero() {
+			return coordinator.Refresher
+		}
+	}
+	return coordinator.Reader
 }
 
 func (x examination) configuration() {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
@@ -18,7 +16,6 @@ import (
 func (x examination) oneByOne(ctx context.Context) {
 	account, configured := x.cfg.Account(x.account)
 	mayRefresh := configured && !account.Secret.IsZero()
-	x.rights(ctx, mayRefresh)
 	states, err := x.load(ctx, x.account)
 	switch {
 	case errors.Is(err, redisstore.ErrDenied):
@@ -39,7 +36,7 @@ func (x examination) oneByOne(ctx context.Context) {
 		state = x.firstToken(ctx, state)
 	}
 	x.token(ctx, state, account, configured)
-	x.refreshers(ctx, state)
+	x.schedule(state, account, configured)
 	x.lastFailure(state, mayRefresh)
 	x.openAttempts(state)
 	x.conflicts(ctx, state)
@@ -129,24 +126,23 @@ func (x examination) token(ctx context.Context, state coordinator.State, a confi
 	}
 }
 
-// refreshers asks whether anybody listens to readers that want a token. In a
-// cluster each node knows only its own subscribers.
-func (x examination) refreshers(ctx context.Context, state coordinator.State) {
-	if _, cluster := x.redis.client.(*redis.ClusterClient); cluster {
-		return
+// neglected is how long something may be due before nobody seems to be there
+// to do it.
+const neglected = 2 * time.Minute
+
+// schedule finds accounts that nobody refreshes.
+func (x examination) schedule(state coordinator.State, a config.Account, configured bool) {
+	every := x.cfg.RefreshEvery
+	if configured {
+		every = a.RefreshEvery
 	}
-	channel := x.redis.key(x.account, "wanted")
-	counts, err := x.redis.client.PubSubNumSub(ctx, channel).Result()
-	if err != nil {
-		return // an operator's right; nothing of ours needs it
-	}
-	switch n := counts[channel]; {
-	case n > 0:
-		x.ok("refreshers", "%d running", n)
-	case state.Record.Usable():
-		x.warn("refreshers", "start one, better two: zhongkong serve", "none is running: the token will not be replaced before somebody misses it")
+	late := state.Now.Sub(nextRefresh(state, every))
+	switch {
+	case !state.Record.Usable(): // said by token
+	case late > neglected:
+		x.fail("schedule", "start a process with the account's secret, better two: zhongkong serve", "a refresh was due %s ago and nobody made it", brief(late))
 	default:
-		x.fail("refreshers", "start one, better two: zhongkong serve", "none is running")
+		x.ok("schedule", "the next refresh is due in %s", brief(max(-late, 0)))
 	}
 }
 
@@ -162,10 +158,6 @@ func (x examination) lastFailure(state coordinator.State, tried bool) {
 			f.InARow, failureWords(f), brief(state.Now.Sub(f.At)), brief(max(f.RetryAt.Sub(state.Now), 0)))
 	}
 }
-
-// neglected is how long an overdue attempt may stay so while somebody
-// refreshes: it makes a refresh due.
-const neglected = 2 * time.Minute
 
 func (x examination) openAttempts(state coordinator.State) {
 	if len(state.Open) > 0 && state.Now.Sub(state.Open[0]) > neglected {
@@ -184,17 +176,10 @@ func (x examination) conflicts(ctx context.Context, state coordinator.State) {
 		x.ok("conflicts", "nobody outside was seen to refresh this account")
 		return
 	}
-	messages, err := x.redis.history(ctx, x.account, 0)
-	if err == nil {
-		for _, m := range messages {
-			e := newLogEntry(m)
-			if e.fields["event"] != "conflict" {
-				continue
-			}
-			ago := state.Now.Sub(e.time)
-			if ago > recent {
-				break
-			}
+	entries, _ := x.store.History(ctx, x.account, allEntries)
+	for _, e := range entries {
+		ago := state.Now.Sub(e.At)
+		if e.Event == "conflict" && ago < recent {
 			x.fail("conflicts", mend, "somebody outside refreshes this account: seen %d times, last %s ago", state.Conflicts, brief(ago))
 			return
 		}

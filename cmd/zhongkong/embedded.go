@@ -14,14 +14,18 @@ const embeddedAddr = "127.0.0.1:6379"
 // embeddedRedis is a Redis inside this process, for trying things out.
 type embeddedRedis struct{ server *miniredis.Miniredis }
 
-func startEmbeddedRedis() (*embeddedRedis, error) {
+// startEmbeddedRedis listens at the given address; "": embeddedAddr.
+func startEmbeddedRedis(address string) (*embeddedRedis, error) {
+	if address == "" {
+		address = embeddedAddr
+	}
 	m := miniredis.NewMiniRedis()
 	m.ClockTTL(true) // keys expire as time goes by, not only when a test says so
-	if err := m.StartAddr(embeddedAddr); err != nil {
+	if err := m.StartAddr(address); err != nil {
 		if isTaken(err) {
-			return nil, usagef("%s is taken, probably by a Redis: pass --redis redis://%s to use it (without --redis an embedded one would be started there)", embeddedAddr, embeddedAddr)
+			return nil, usagef("%s is taken, probably by a Redis: pass --redis redis://%s to use it (without --redis an embedded one would be started there)", address, address)
 		}
-		return nil, usagef("cannot start the embedded Redis at %s: %v; pass --redis URL to use a real one", embeddedAddr, cause(err))
+		return nil, usagef("cannot start the embedded Redis at %s: %v; pass --redis URL to use a real one", address, cause(err))
 	}
 	return &embeddedRedis{m}, nil
 }

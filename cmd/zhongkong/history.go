@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"strconv"
-	"strings"
-	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
 )
 
 func (p program) historyCommand() *cli.Command {
@@ -25,10 +25,16 @@ func (p program) historyCommand() *cli.Command {
 	}
 }
 
+// allEntries is more than a log ever holds.
+const allEntries = 100_000
+
 func (p program) history(c *cli.Context) error {
 	n, err := strconv.Atoi(c.String("n"))
-	if err != nil || n < 0 {
+	switch {
+	case err != nil || n < 0:
 		return usagef("-n: %q is not a number of entries: write 0 or more", c.String("n"))
+	case n == 0:
+		n = allEntries
 	}
 	s, err := p.session(c)
 	if err != nil {
@@ -41,102 +47,79 @@ func (p program) history(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o, err := s.operator()
+	entries, err := s.store.History(ctx, name, n)
 	if err != nil {
-		return err
-	}
-	defer o.close()
-	messages, err := o.history(ctx, name, n)
-	if err != nil {
-		return s.explain(unreachable("read the log of "+strconv.Quote(name), err))
-	}
-	entries := make([]logEntry, 0, len(messages))
-	for _, m := range messages {
-		entries = append(entries, newLogEntry(m))
+		return s.explain(err)
 	}
 	if c.Bool("json") {
-		return s.printJSON(entries)
+		list := make([]logRecord, 0, len(entries))
+		for _, e := range entries {
+			list = append(list, newLogRecord(e))
+		}
+		return s.printJSON(list)
 	}
 	rows := [][]string{{"TIME", "EVENT", "REASON", "BY", "TOOK", "FENCE", "DETAIL"}}
 	for _, e := range entries {
-		rows = append(rows, e.row())
+		took := "-"
+		if e.Took > 0 {
+			took = brief(e.Took)
+		}
+		rows = append(rows, []string{
+			e.At.Local().Format("2006-01-02 15:04:05.000"), e.Event, dash(string(e.Reason)), dash(e.By),
+			took, fmt.Sprint(e.Fence), dash(entryDetail(e)),
+		})
 	}
 	return table(s.stdout, rows)
 }
 
-// logEntry is one entry of an account's log.
-type logEntry struct {
-	time   time.Time
-	fields map[string]string
+// logRecord is an entry as --json prints it, under the names of the store's
+// log.
+type logRecord struct {
+	Time    string            `json:"time"`
+	Event   string            `json:"event"`
+	By      string            `json:"by,omitempty"`
+	Reason  string            `json:"reason,omitempty"`
+	Fence   coordinator.Fence `json:"fence,omitempty"`
+	TookMS  int64             `json:"took_ms"`
+	LifeMS  int64             `json:"life_ms,omitempty"`
+	Kind    string            `json:"kind,omitempty"`
+	Code    int               `json:"code,omitempty"`
+	Error   string            `json:"error,omitempty"`
+	RetryMS int64             `json:"retry_ms,omitempty"`
+	Newer   coordinator.Fence `json:"newer,omitempty"`
+	Seen    coordinator.Fence `json:"generation,omitempty"`
 }
 
-func newLogEntry(m redis.XMessage) logEntry {
-	e := logEntry{fields: map[string]string{}}
-	ms, _, _ := strings.Cut(m.ID, "-")
-	if n, err := strconv.ParseInt(ms, 10, 64); err == nil {
-		e.time = time.UnixMilli(n)
-	}
-	for name, value := range m.Values {
-		if text, ok := value.(string); ok {
-			e.fields[name] = text
-		}
-	}
-	return e
-}
-
-// MarshalJSON writes the fields as the log has them, numbers as numbers.
-func (e logEntry) MarshalJSON() ([]byte, error) {
-	object := map[string]any{"time": timestamp(e.time)}
-	for name, value := range e.fields {
-		object[name] = value
-		switch name {
-		case "fence", "generation", "newer", "code", "took_ms", "life_ms", "retry_ms":
-			if n, err := strconv.ParseInt(value, 10, 64); err == nil {
-				object[name] = n
-			}
-		}
-	}
-	return json.Marshal(object)
-}
-
-func (e logEntry) row() []string {
-	return []string{
-		e.time.Local().Format("2006-01-02 15:04:05.000"),
-		dash(e.fields["event"]), dash(e.fields["reason"]), dash(e.fields["by"]),
-		dash(e.duration("took_ms")), dash(e.fields["fence"]), dash(e.detail()),
+func newLogRecord(e redisstore.Entry) logRecord {
+	return logRecord{
+		Time: timestamp(e.At), Event: e.Event, By: e.By, Reason: string(e.Reason), Fence: e.Fence,
+		TookMS: e.Took.Milliseconds(), LifeMS: e.Life.Milliseconds(), Kind: string(e.Kind), Code: e.Code,
+		Error: e.Error, RetryMS: e.Retry.Milliseconds(), Newer: e.Newer, Seen: e.Seen,
 	}
 }
 
-func (e logEntry) duration(field string) string {
-	ms, err := strconv.ParseInt(e.fields[field], 10, 64)
-	if err != nil {
-		return ""
-	}
-	return brief(time.Duration(ms) * time.Millisecond)
-}
-
-// detail says in words what the other columns do not.
-func (e logEntry) detail() string {
-	switch e.fields["event"] {
+// entryDetail says in words what the other columns do not.
+func entryDetail(e redisstore.Entry) string {
+	switch e.Event {
 	case "refreshed":
-		return "lives " + dash(e.duration("life_ms"))
+		return "lives " + brief(e.Life)
 	case "failed":
-		text := e.fields["error"]
-		if code := e.fields["code"]; code != "" && code != "0" {
-			text = code + ": " + text
+		detail := e.Error
+		if e.Code != 0 {
+			detail = fmt.Sprintf("%d: %s", e.Code, detail)
 		}
-		if retry := e.duration("retry_ms"); retry != "" && retry != "0ms" {
-			text += " (again in " + retry + ")"
+		if e.Retry > 0 {
+			detail += " (again in " + brief(e.Retry) + ")"
 		}
-		return text
+		return detail
 	case "superseded":
-		return "not stored: attempt " + e.fields["newer"] + " had begun"
+		return fmt.Sprintf("not stored: attempt %d had begun", e.Newer)
 	case "conflict":
 		return "somebody outside fetched a token for this account"
 	case "reported":
-		return "the issuer rejected token " + e.fields["generation"]
+		return fmt.Sprintf("the issuer rejected token %d", e.Seen)
 	case "restored":
-		return "put back after Redis lost it"
+		return "put back after Redis lost it, lives " + brief(e.Life)
 	}
 	return ""
 }

@@ -1,6 +1,5 @@
 // Zhongkong keeps the access tokens of WeChat accounts fresh for every process
-// that needs them. See the README for what it does and design pages beside the
-// packages for how.
+// that needs them; the README says how.
 package main
 
 import (
@@ -8,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/redis/go-redis/v9"
 )
 
 func main() { os.Exit(mainCode()) }
@@ -19,6 +20,9 @@ func mainCode() int {
 	// After the first signal the default comes back: a second one ends the
 	// process at once.
 	context.AfterFunc(ctx, stop)
-	p := program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv}
+	p := program{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv,
+		quiet: func(l redisLog) { redis.SetLogger(l) },
+	}
 	return p.run(ctx, os.Args)
 }

@@ -1,166 +1,80 @@
 package main
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
-	"time"
 
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
-
-	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
 )
 
-// operator is a plain connection to the Redis of the store, for what only
-// people ask: names, the log, how the server is set up.
-type operator struct {
-	client redis.UniversalClient
-	prefix string
-}
+// defaultRedis is where the embedded Redis of serve listens, and so where the
+// other commands look.
+const defaultRedis = "redis://127.0.0.1:6379"
 
-// operator opens one; the caller closes it.
-func (s *session) operator() (*operator, error) {
-	client, err := openClient(s.url)
+// open opens the store at the given URL, "" for the default one. It connects
+// when it is first asked.
+func (s *session) open(address string) error {
+	s.url = address
+	if s.url == "" {
+		s.url = defaultRedis
+	}
+	store, err := redisstore.Open(s.url, redisstore.Options{
+		Prefix:   s.cfg.Prefix,
+		Instance: s.cfg.Instance,
+		Logger:   s.log,
+		Replicas: s.replicas(),
+	})
 	if err != nil {
-		return nil, &configError{fmt.Errorf("--redis: %w", err)}
+		return &configError{fmt.Errorf("--redis: %w", err)}
 	}
-	return &operator{client, s.store.Prefix()}, nil
+	s.store = store
+	return nil
 }
 
-// operatorTimeout bounds one command of an operator.
-const operatorTimeout = 2 * time.Second
-
-// openClient understands the URLs that the store understands.
-func openClient(address string) (redis.UniversalClient, error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, fmt.Errorf("the URL cannot be read") // err quotes it
+// replicas is how many replicas have to confirm a token: one where a failover
+// is to be expected.
+func (s *session) replicas() int {
+	u, err := url.Parse(s.url)
+	switch {
+	case s.cfg.Replicas >= 0:
+		return s.cfg.Replicas
+	case err == nil && (u.Query().Has("master_name") || u.Query().Has("addr")):
+		return 1
 	}
-	switch query := u.Query(); {
-	case query.Has("master_name"):
-		o, err := redis.ParseFailoverURL(address)
-		if err != nil {
-			return nil, err
-		}
-		o.DialerRetries, o.DisableIdentity, o.ContextTimeoutEnabled = 1, true, true
-		return redis.NewFailoverClient(o), nil
-	case query.Has("addr"):
-		o, err := redis.ParseClusterURL(address)
-		if err != nil {
-			return nil, err
-		}
-		o.DialerRetries, o.DisableIdentity, o.ContextTimeoutEnabled = 1, true, true
-		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-		return redis.NewClusterClient(o), nil
-	default:
-		o, err := redis.ParseURL(address)
-		if err != nil {
-			return nil, err
-		}
-		o.DialerRetries, o.DisableIdentity, o.ContextTimeoutEnabled = 1, true, true
-		o.DialTimeout, o.ReadTimeout = operatorTimeout, operatorTimeout
-		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-		return redis.NewClient(o), nil
-	}
+	return 0
 }
 
-func (o *operator) close() { _ = o.client.Close() }
-
-func (o *operator) key(account, what string) string {
-	return o.prefix + ":{" + account + "}:" + what
+// where names the Redis without its password.
+func (s *session) where() string {
+	u, err := url.Parse(s.url)
+	switch {
+	case err != nil:
+		return "Redis"
+	case u.Scheme == "unix":
+		return u.Path
+	}
+	return strings.Join(append([]string{u.Host}, u.Query()["addr"]...), ", ")
 }
 
 // storedNames returns the names of all accounts in Redis, sorted.
 func (s *session) storedNames(ctx context.Context) ([]string, error) {
-	o, err := s.operator()
-	if err != nil {
-		return nil, err
-	}
-	defer o.close()
-	names, err := o.names(ctx)
-	switch {
-	case err == nil:
-		return names, nil
-	case redis.HasErrorPrefix(err, "NOPERM"):
+	names, err := s.store.Accounts(ctx)
+	if errors.Is(err, redisstore.ErrDenied) {
 		return nil, usagef("no account is configured, and Redis does not let its user look for some (+scan): name one")
 	}
-	return nil, s.explain(unreachable("look for accounts", err))
+	return names, s.explain(err)
 }
 
-// unreachable marks an error of a connection as the store would.
-func unreachable(what string, err error) error {
-	if redis.HasErrorPrefix(err, "WRONGTYPE") || redis.HasErrorPrefix(err, "NOPERM") {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return fmt.Errorf("%s: %w: %w", what, coordinator.ErrUnreachable, err)
-}
+// redisLog takes what go-redis would print to stderr: it repeats what the
+// commands return, so it is only for those who debug.
+type redisLog struct{ log *slog.Logger }
 
-// names scans for accounts: whoever has a token or a state is one.
-func (o *operator) names(ctx context.Context) ([]string, error) {
-	found := map[string]bool{}
-	var mu sync.Mutex // a cluster's masters are scanned at once
-	scan := func(ctx context.Context, c redis.Cmdable) error {
-		it := c.Scan(ctx, 0, o.prefix+":{*}:*", 1000).Iterator()
-		for it.Next(ctx) {
-			rest := strings.TrimPrefix(it.Val(), o.prefix+":{")
-			name, what, ok := strings.Cut(rest, "}:")
-			if ok && (what == "token" || what == "state") {
-				mu.Lock()
-				found[name] = true
-				mu.Unlock()
-			}
-		}
-		return it.Err()
+func (r redisLog) Printf(ctx context.Context, format string, v ...any) {
+	if r.log.Enabled(ctx, slog.LevelDebug) {
+		r.log.DebugContext(ctx, "go-redis: "+fmt.Sprintf(format, v...))
 	}
-	var err error
-	if cluster, ok := o.client.(*redis.ClusterClient); ok {
-		err = cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return scan(ctx, c) })
-	} else {
-		err = scan(ctx, o.client)
-	}
-	names := make([]string, 0, len(found))
-	for name := range found {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, cmp.Compare[string])
-	return names, err
-}
-
-// history returns the newest n entries of an account's log, newest first; all
-// of them if n is 0.
-func (o *operator) history(ctx context.Context, account string, n int) ([]redis.XMessage, error) {
-	key := o.key(account, "log")
-	if n == 0 {
-		return o.client.XRevRange(ctx, key, "+", "-").Result()
-	}
-	return o.client.XRevRangeN(ctx, key, "+", "-", int64(n)).Result()
-}
-
-// info returns the fields of INFO's section.
-func (o *operator) info(ctx context.Context, section string) (map[string]string, error) {
-	var text string
-	var err error
-	if cluster, ok := o.client.(*redis.ClusterClient); ok {
-		var node *redis.Client
-		if node, err = cluster.MasterForKey(ctx, o.prefix); err == nil {
-			text, err = node.Info(ctx, section).Result()
-		}
-	} else {
-		text, err = o.client.Info(ctx, section).Result()
-	}
-	if err != nil {
-		return nil, err
-	}
-	fields := map[string]string{}
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			fields[name] = value
-		}
-	}
-	return fields, nil
 }

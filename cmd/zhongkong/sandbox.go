@@ -26,7 +26,8 @@ func (p program) sandboxCommand() *cli.Command {
 		Description: `It has the configured accounts, or else one of its own. Point any client at it
 with --api-base. Everything about it can be changed while it runs, over HTTP:
 
-   curl http://127.0.0.1:9090/sandbox/        what there is to see and to change`,
+   curl http://127.0.0.1:9090/sandbox/knobs     what can be tuned
+   curl http://127.0.0.1:9090/sandbox/          what can be asked and done`,
 		Flags:  []cli.Flag{newValueFlag("listen", "ADDR", sandboxAddr, "where to answer")},
 		Action: p.runSandbox,
 	}
@@ -137,9 +138,13 @@ func (s *sandboxServer) adopt(cfg *config.Config) error {
 		}
 		secret := a.Secret.Reveal()
 		if s.secrets[a.AppID] == secret {
-			continue // adding it again would forget its tokens
+			continue
 		}
-		if err := s.wechat.AddAccount(wechattest.Account{AppID: a.AppID, Secret: secret}); err != nil {
+		add := func() error { return s.wechat.AddAccount(wechattest.Account{AppID: a.AppID, Secret: secret}) }
+		if _, known := s.secrets[a.AppID]; known {
+			add = func() error { return s.wechat.SetSecret(a.AppID, secret) }
+		}
+		if err := add(); err != nil {
 			return fmt.Errorf("sandbox: %w", err)
 		}
 		s.secrets[a.AppID] = secret

@@ -92,7 +92,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 	}
 	address := d.cfg.Redis
 	if address == "" {
-		if d.embedded, err = startEmbeddedRedis(); err != nil {
+		if d.embedded, err = startEmbeddedRedis(d.embeddedRedis); err != nil {
 			return err
 		}
 		address = d.embedded.url()

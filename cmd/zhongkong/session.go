@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
@@ -18,10 +16,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/redisstore"
 )
-
-// defaultRedis is where the embedded Redis of serve listens, and so where the
-// other commands look.
-const defaultRedis = "redis://127.0.0.1:6379"
 
 // session is what a command works with. Everything in it is made when it is
 // first needed: show must start fast.
@@ -56,7 +50,9 @@ func (p program) configured(c *cli.Context) (*session, error) {
 		fmt.Fprintf(p.stderr, "warning: %s\n", w)
 	}
 	s := &session{program: p, cfg: cfg, log: p.logger(cfg)}
-	redis.SetLogger(redisLog{s.log})
+	if p.quiet != nil {
+		p.quiet(redisLog{s.log})
+	}
 	return s, nil
 }
 
@@ -73,64 +69,10 @@ func (p program) logger(cfg *config.Config) *slog.Logger {
 	return slog.New(slog.NewTextHandler(p.stderr, options))
 }
 
-// redisLog takes what go-redis would print to stderr: it repeats what the
-// commands return, so it is only for those who debug.
-type redisLog struct{ log *slog.Logger }
-
-func (r redisLog) Printf(ctx context.Context, format string, v ...any) {
-	if r.log.Enabled(ctx, slog.LevelDebug) {
-		r.log.DebugContext(ctx, "go-redis: "+fmt.Sprintf(format, v...))
-	}
-}
-
-// open opens the store at the given URL, "" for the default one.
-func (s *session) open(address string) error {
-	s.url = address
-	if s.url == "" {
-		s.url = defaultRedis
-	}
-	store, err := redisstore.Open(s.url, redisstore.Options{
-		Prefix:   s.cfg.Prefix,
-		Instance: s.cfg.Instance,
-		Logger:   s.log,
-		Replicas: s.replicas(),
-	})
-	if err != nil {
-		return &configError{fmt.Errorf("--redis: %w", err)}
-	}
-	s.store = store
-	return nil
-}
-
-// replicas is how many replicas have to confirm a token: one where a failover
-// is to be expected.
-func (s *session) replicas() int {
-	u, err := url.Parse(s.url)
-	switch {
-	case s.cfg.Replicas >= 0:
-		return s.cfg.Replicas
-	case err == nil && (u.Query().Has("master_name") || u.Query().Has("addr")):
-		return 1
-	}
-	return 0
-}
-
 func (s *session) close() {
 	if s.store != nil {
 		_ = s.store.Close()
 	}
-}
-
-// where names the Redis without its password.
-func (s *session) where() string {
-	u, err := url.Parse(s.url)
-	switch {
-	case err != nil:
-		return "Redis"
-	case u.Scheme == "unix":
-		return u.Path
-	}
-	return strings.Join(append([]string{u.Host}, u.Query()["addr"]...), ", ")
 }
 
 // load reads accounts; an account whose token cannot be opened is an error.
