@@ -279,6 +279,14 @@ func TestPasswordThatBecameRightIsNotRefusedFromMemory(t *testing.T) {
 	mustEnter(t, g, here, "alice", "new")
 }
 
+func TestAWrongTryThatReadsLikeARightOneDoesNotShutItOut(t *testing.T) {
+	g := newGate(t, alice())
+	if _, err := g.Authenticate(t.Context(), here, "alic", "eopen sesame"); !errors.Is(err, ErrDenied) {
+		t.Fatal(err)
+	}
+	mustEnter(t, g, here, "alice", "open sesame")
+}
+
 func TestDatagramKeysAreFoundByName(t *testing.T) {
 	key := make([]byte, 32)
 	g := newGate(t, alice(), User{Name: "udp", UDPKey: key, Accounts: []string{"wx1"}})

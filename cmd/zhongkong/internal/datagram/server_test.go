@@ -154,6 +154,20 @@ func TestReplaysStayKnownWhenTheClockIsSetBack(t *testing.T) {
 	}
 }
 
+func TestAFastClockDoesNotShutOutASlowOneOfTheSameCaller(t *testing.T) {
+	began := time.Now()
+	h := newHistories(began).of("ci")
+	for i := range 200 {
+		now := began.Add(Window + time.Duration(i)*time.Second)
+		for j, skew := range []time.Duration{Window, -Window + time.Millisecond} {
+			q := question{account, now.Add(skew), fmt.Sprintf("%d-%016d", j, i)}
+			if got := h.admit(q, now); got != Answered {
+				t.Fatalf("after %d s, clock off by %v: %s", i, skew, got)
+			}
+		}
+	}
+}
+
 func TestWhenNoMoreNoncesFitNothingIsForgottenEarly(t *testing.T) {
 	began := time.Now()
 	h := newHistories(began).of("ci")
