@@ -105,6 +105,8 @@ func problemOf(ctx context.Context, err error) problem {
 		return problem{http.StatusBadRequest, "bad_request", bad.Error(), 0}
 	case errors.As(err, &tooLarge):
 		return problem{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit), 0}
+	case errors.Is(err, errFull):
+		return problemFull
 	case errors.Is(err, errMediaType):
 		return problem{http.StatusUnsupportedMediaType, "unsupported_media_type", err.Error(), 0}
 	case errors.Is(err, coordinator.ErrUnknownAccount):
@@ -142,5 +144,8 @@ type badRequest struct{ text string }
 func (e *badRequest) Error() string { return e.text }
 
 func badf(format string, args ...any) error { return &badRequest{fmt.Sprintf(format, args...)} }
+
+// errFull says that no more requests may wait.
+var errFull = errors.New("too many requests are waiting")
 
 var errMediaType = errors.New("send a form: Content-Type: application/x-www-form-urlencoded")

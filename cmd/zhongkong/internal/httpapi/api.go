@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
@@ -113,8 +112,8 @@ type API struct {
 	counts  counts
 	origin  *http.CrossOriginProtection
 
-	stopOnce sync.Once
-	stopping chan struct{} // closed by Stop
+	stopping context.Context // ended by stop
+	stop     context.CancelFunc
 }
 
 // New returns an API.
@@ -127,18 +126,18 @@ func New(cfg Config) *API {
 	}
 	l := cfg.Limits.or(DefaultLimits)
 	a := &API{
-		zk:       cfg.Coordinator,
-		gate:     cfg.Gate,
-		events:   cfg.Events,
-		metrics:  cfg.Metrics,
-		open:     cfg.MetricsOpen,
-		log:      cfg.Logger,
-		limits:   l,
-		holding:  newSlots(l.Holding, l.HoldingEach),
-		streams:  newSlots(l.Streams, l.StreamsEach),
-		origin:   http.NewCrossOriginProtection(),
-		stopping: make(chan struct{}),
+		zk:      cfg.Coordinator,
+		gate:    cfg.Gate,
+		events:  cfg.Events,
+		metrics: cfg.Metrics,
+		open:    cfg.MetricsOpen,
+		log:     cfg.Logger,
+		limits:  l,
+		holding: newSlots(l.Holding, l.HoldingEach),
+		streams: newSlots(l.Streams, l.StreamsEach),
+		origin:  http.NewCrossOriginProtection(),
 	}
+	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.page = page.New(page.Config{
 		Coordinator: cfg.Coordinator, History: cfg.History, Events: cfg.Events,
 		Instance: cfg.Instance, Version: cfg.Version,
@@ -165,13 +164,4 @@ func (l Limits) or(d Limits) Limits {
 // Stop answers everybody who waits (304: ask another process) and ends the
 // streams, so that a server can shut down without waiting for them. Requests
 // that come later are answered, but not held.
-func (a *API) Stop() { a.stopOnce.Do(func() { close(a.stopping) }) }
-
-func (a *API) stopped() bool {
-	select {
-	case <-a.stopping:
-		return true
-	default:
-		return false
-	}
-}
+func (a *API) Stop() { a.stop() }

@@ -126,24 +126,27 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 }
 
 func (a *API) serve(w http.ResponseWriter, r *request, e *endpoint) int {
-	if e.callersOnly {
+	dropIn := strings.HasPrefix(r.URL.Path, "/cgi-bin/")
+	if e.callersOnly && !dropIn {
 		if status := a.login(w, r); status != 0 {
 			return status
 		}
 	}
 	answer := e.methods[r.Method]
 	switch {
+	case answer == nil && dropIn:
+		return a.misdirected(w, r, e)
 	case e == a.unknown:
 		return answerProblem(w, problem{http.StatusNotFound, "not_found", "there is nothing at this path", 0})
 	case answer == nil:
 		w.Header().Set("Allow", e.allow)
 		return answerProblem(w, problem{http.StatusMethodNotAllowed, "method_not_allowed", "use " + e.allow, 0})
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		// A browser sends the password along wherever a request comes from.
-		if err := a.origin.Check(r.Request); err != nil {
-			a.refuse(r, r.caller.Name(), "the request came from another site's page")
-			return answerProblem(w, problem{http.StatusForbidden, "cross_origin", "requests from other sites' pages are refused", 0})
-		}
+	}
+	// A browser sends the password along wherever a request comes from. Safe
+	// methods pass.
+	if err := a.origin.Check(r.Request); err != nil {
+		a.refuse(r, r.caller.Name(), "the request came from another site's page")
+		return answerProblem(w, problem{http.StatusForbidden, "cross_origin", "requests from other sites' pages are refused", 0})
 	}
 	return answer(w, r)
 }

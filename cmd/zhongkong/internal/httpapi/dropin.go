@@ -1,0 +1,260 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// WeChat's codes for what can be wrong with a request for a token.
+const (
+	codeBusy        = -1
+	codeGrantType   = 40002
+	codeAppID       = 40013
+	codeSecret      = 40125
+	codeNoAppID     = 41002
+	codeNoSecret    = 41004
+	codeRequirePost = 43002
+	codeDayQuota    = 45009
+	codeMinuteQuota = 45011
+	codeRequireGet  = 43001
+	codeNotAllowed  = 48001
+	codeNoSuchURL   = 40066
+)
+
+// trouble is an error as WeChat has them: HTTP 200, and only the code tells.
+type trouble struct {
+	code    int
+	message string
+	counts  int // the status it would have elsewhere; metrics have it
+}
+
+// question is what an SDK asks with.
+type question struct {
+	GrantType    string `json:"grant_type"`
+	AppID        string `json:"appid"`
+	Secret       string `json:"secret"`
+	ForceRefresh bool   `json:"force_refresh"`
+}
+
+// dropInToken answers GET /cgi-bin/token. WeChat takes the fields from the
+// query string only; a form is taken too.
+func (a *API) dropInToken(w http.ResponseWriter, r *request) int {
+	fields := r.URL.Query()
+	if r.Method == http.MethodPost {
+		body, err := a.read(w, r)
+		if err != nil {
+			return a.dropInFail(w, r, err)
+		}
+		if form, err := url.ParseQuery(string(body)); err == nil && len(fields) == 0 {
+			fields = form
+		}
+	}
+	return a.dropIn(w, r, questionOf(fields))
+}
+
+// dropInStable answers POST /cgi-bin/stable_token, whatever the Content-Type
+// says: SDKs send JSON under several.
+func (a *API) dropInStable(w http.ResponseWriter, r *request) int {
+	body, err := a.read(w, r)
+	if err != nil {
+		return a.dropInFail(w, r, err)
+	}
+	var q question
+	if body = bytes.TrimSpace(body); len(body) > 0 && body[0] == '{' {
+		if json.Unmarshal(body, &q) != nil {
+			q = question{} // what is not understood is missing
+		}
+	} else if form, err := url.ParseQuery(string(body)); err == nil {
+		q = questionOf(form)
+	}
+	return a.dropIn(w, r, q)
+}
+
+// misdirected answers what WeChat has under /cgi-bin/ and this program has not.
+func (a *API) misdirected(w http.ResponseWriter, r *request, e *endpoint) int {
+	switch {
+	case e == a.unknown:
+		return answerTrouble(w, trouble{codeNoSuchURL, "invalid url, only tokens are issued here", http.StatusNotFound})
+	case e.methods[http.MethodGet] != nil && r.URL.Path == "/cgi-bin/token":
+		return answerTrouble(w, trouble{codeRequireGet, "require GET method", http.StatusMethodNotAllowed})
+	}
+	return requirePost(w, r)
+}
+
+// requirePost answers GET /cgi-bin/stable_token.
+func requirePost(w http.ResponseWriter, _ *request) int {
+	return answerTrouble(w, trouble{codeRequirePost, "require POST method", http.StatusMethodNotAllowed})
+}
+
+func questionOf(v url.Values) question {
+	force, _ := strconv.ParseBool(v.Get("force_refresh"))
+	return question{v.Get("grant_type"), v.Get("appid"), v.Get("secret"), force}
+}
+
+// dropIn answers in the order of WeChat's own checks, but that the account is
+// only looked at when the caller is proved.
+func (a *API) dropIn(w http.ResponseWriter, r *request, q question) int {
+	c, ok := callers.FromSecret(q.Secret)
+	switch {
+	case q.AppID == "":
+		return answerTrouble(w, trouble{codeNoAppID, "appid missing", http.StatusBadRequest})
+	case q.Secret == "":
+		return answerTrouble(w, trouble{codeNoSecret, "appsecret missing", http.StatusUnauthorized})
+	case q.GrantType != "client_credential":
+		return answerTrouble(w, trouble{codeGrantType, "invalid grant_type", http.StatusBadRequest})
+	case !ok:
+		a.refuse(r, "", "secret is not NAME:PASSWORD")
+		return answerTrouble(w, trouble{codeSecret, "invalid appsecret", http.StatusUnauthorized})
+	}
+	if err := a.prove(r, c); err != nil {
+		return a.dropInFail(w, r, err)
+	}
+	account, refused := a.permit(r, q.AppID)
+	if refused != nil {
+		return answerTrouble(w, trouble{codeAppID, "invalid appid", refused.status})
+	}
+	s, err := a.dropInSnapshot(r, account, q.ForceRefresh)
+	if err != nil {
+		return a.dropInFail(w, r, err)
+	}
+	if s.Stale {
+		a.counts.stale.Add(1)
+	}
+	return answerDropIn(w, a.desks.of(account, a.zk.Accounts).encode(s))
+}
+
+// forcedPause is WeChat's: a forced refresh within it answers with the token
+// that there is.
+const forcedPause = 30 * time.Second
+
+var errNoRefresh = errors.New("no refresh right")
+
+func (a *API) dropInSnapshot(r *request, account *coordinator.Account, force bool) (coordinator.Snapshot, error) {
+	if force && !a.permitRefresh(r, account.Name()) {
+		return coordinator.Snapshot{}, errNoRefresh
+	}
+	s, err := a.current(r, account, firstToken)
+	if err != nil || !force || age(s.Record) < forcedPause {
+		return s, err
+	}
+	record, err := a.replace(r, account, coordinator.Token{}, "stable_token, force_refresh")
+	return coordinator.Snapshot{Record: record}, err
+}
+
+// age is how long ago a token was issued, without asking any clock but the
+// store's.
+func age(r coordinator.Record) time.Duration {
+	return r.Life() - coordinator.Margin(r.Life()) - r.TTL
+}
+
+const (
+	// overlap is how long WeChat lets a token live on that was replaced.
+	overlap = 5 * time.Minute
+	// leastLife is told of a token that has it, however soon it is replaced:
+	// some SDKs take 25 minutes off and misbehave if nothing is left.
+	leastLife = 30 * time.Minute
+)
+
+// diesAt is when the token stops working if all goes as planned: an overlap
+// after its replacement. An SDK keeps it for as long as it is told, and asks
+// nobody in between.
+func diesAt(account *coordinator.Account, s coordinator.Snapshot) time.Time {
+	next := account.Status().NextRefresh
+	if next.IsZero() {
+		next = time.Now().Add(s.TTL)
+	}
+	return next.Add(overlap)
+}
+
+// dropInLife is the expires_in for an SDK.
+func dropInLife(with *answer, now time.Time) int64 {
+	planned := max(with.dies.Sub(now), leastLife)
+	return min(with.expiresIn, int64(planned/time.Second))
+}
+
+func answerDropIn(w http.ResponseWriter, with *answer) int {
+	body := make([]byte, 0, len(with.quoted)+64)
+	body = append(append(body, `{"access_token":`...), with.quoted...)
+	body = strconv.AppendInt(append(body, `,"expires_in":`...), dropInLife(with, time.Now()), 10)
+	return writeDropIn(w, append(body, '}'))
+}
+
+// dropInFail answers with the code that makes an SDK do the right thing.
+func (a *API) dropInFail(w http.ResponseWriter, r *request, err error) int {
+	if errors.Is(err, errNoRefresh) {
+		return answerTrouble(w, trouble{codeNotAllowed, "api unauthorized, force_refresh needs the refresh right", http.StatusForbidden})
+	}
+	p := problemOf(r.Context(), err)
+	if p.status == statusGone {
+		return statusGone
+	}
+	setRetry(w.Header(), p.retry)
+	return answerTrouble(w, troubleOf(p, err))
+}
+
+// troubleOf says which problem has which code. The issuer's own codes are
+// passed on, but not where an SDK would take them for its own fault.
+func troubleOf(p problem, err error) trouble {
+	var refused *coordinator.RefusedError
+	switch p.status {
+	case http.StatusUnauthorized:
+		return trouble{codeSecret, "invalid appsecret", p.status}
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
+		return trouble{codeNoAppID, "appid missing, " + p.message, p.status}
+	case http.StatusTooManyRequests:
+		if p.retry > time.Hour {
+			return trouble{codeDayQuota, "reach max api daily quota limit, " + p.message, p.status}
+		}
+		return trouble{codeMinuteQuota, "api minute-quota reach limit, must slower, retry next minute, " + p.message, p.status}
+	}
+	if errors.As(err, &refused) && passedOn(refused.Code) {
+		return trouble{refused.Code, refused.Message, p.status}
+	}
+	return trouble{codeBusy, "system error, " + p.message, p.status}
+}
+
+func passedOn(code int) bool {
+	switch code {
+	case 0, codeBusy, 40001, codeGrantType, codeAppID, codeSecret, codeNoAppID, codeNoSecret, codeRequirePost:
+		return false
+	}
+	return true
+}
+
+func answerTrouble(w http.ResponseWriter, t trouble) int {
+	message := t.message
+	if !strings.Contains(message, " rid: ") { // the issuer's words have theirs
+		message += " rid: " + rid(time.Now())
+	}
+	body, _ := json.Marshal(struct { // can be encoded
+		Code    int    `json:"errcode"`
+		Message string `json:"errmsg"`
+	}{t.code, message})
+	writeDropIn(w, body)
+	return t.counts
+}
+
+func writeDropIn(w http.ResponseWriter, body []byte) int {
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"] = typeJSON, noStore
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body) // the client has gone: nobody to tell
+	return http.StatusOK
+}
+
+// rid makes what WeChat puts at the end of every error: the time and two
+// numbers.
+func rid(now time.Time) string {
+	return fmt.Sprintf("%08x-%08x-%08x", uint32(now.Unix()), rand.Uint32()>>1, rand.Uint32()>>1)
+}

@@ -1,0 +1,67 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
+)
+
+// getEvents answers GET /v1/events: server-sent events about the accounts that
+// the caller may have, and about the store.
+func (a *API) getEvents(w http.ResponseWriter, r *request) int {
+	caller := r.caller
+	if !a.streams.take(caller.Name()) {
+		p := problemFull
+		p.message = "too many event streams are open already"
+		return answerProblem(w, p)
+	}
+	defer a.streams.give(caller.Name())
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h["Cache-Control"] = noStore
+	h.Set("X-Accel-Buffering", "no") // proxies must not wait for more
+	if r.Method == http.MethodHead {
+		return http.StatusOK
+	}
+	l := a.events.Listen(func(e *events.Entry) bool { return e.Account == "" || caller.May(e.Account) })
+	defer l.Close()
+	s := stream{w, http.NewResponseController(w)}
+	if !s.write("retry: 2000\n: connected\n\n") {
+		return http.StatusOK
+	}
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		alive := true
+		select {
+		case e, ok := <-l.C:
+			alive = ok && s.write("event: "+e.Event+"\ndata: "+string(e.JSON())+"\n\n")
+		case <-beat.C:
+			alive = s.write(": alive\n\n")
+		case <-a.stopping.Done():
+			return http.StatusOK
+		case <-r.Context().Done():
+			return http.StatusOK
+		}
+		if !alive {
+			return http.StatusOK
+		}
+	}
+}
+
+// stream is an answer that goes on.
+type stream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+// write sends text at once and reports whether the client takes it. One that
+// does not within a while is given up.
+func (s stream) write(text string) bool {
+	_ = s.control.SetWriteDeadline(time.Now().Add(slowest))
+	if _, err := s.w.Write([]byte(text)); err != nil {
+		return false
+	}
+	return s.control.Flush() == nil
+}

@@ -1,0 +1,120 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Exposure says how a Server may be reached.
+type Exposure struct {
+	// CertFile and KeyFile make it HTTPS. They are read again when they
+	// change.
+	CertFile, KeyFile string
+
+	// ClientCAFile makes it ask every client for a certificate that one of
+	// these authorities signed, besides the caller's name and password.
+	ClientCAFile string
+
+	// PlaintextOK allows HTTP beyond loopback.
+	PlaintextOK bool
+}
+
+// Server serves an API over TCP.
+type Server struct {
+	http *http.Server
+	keys *keyPair // nil: plaintext
+	api  *API
+}
+
+// NewServer returns a server for an API. It reads the certificate, so that
+// what is wrong with it is said before anything is served.
+func NewServer(api *API, e Exposure, log *slog.Logger) (*Server, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{api: api, http: &http.Server{
+		Handler:           api,
+		ReadHeaderTimeout: 5 * time.Second,
+		// No ReadTimeout: it would end the requests that wait. Bodies have
+		// their own deadline, and so have streams for each write.
+		WriteTimeout:   maxWait + 15*time.Second,
+		IdleTimeout:    2 * time.Minute,
+		MaxHeaderBytes: 16 << 10,
+		// Broken handshakes and the like: anybody can cause them.
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}}
+	s.http.RegisterOnShutdown(api.Stop)
+	switch {
+	case e.CertFile == "" && e.KeyFile == "" && e.ClientCAFile == "":
+		return s, nil
+	case e.CertFile == "" || e.KeyFile == "":
+		return nil, errors.New("TLS needs both --tls-cert and --tls-key")
+	}
+	keys, err := newKeyPair(e, log)
+	if err != nil {
+		return nil, err
+	}
+	s.keys = keys
+	s.http.TLSConfig = &tls.Config{GetConfigForClient: keys.config, MinVersion: tls.VersionTLS12}
+	return s, nil
+}
+
+// CheckExposure refuses to serve tokens in plaintext to other machines.
+func (e Exposure) CheckExposure(addr net.Addr) error {
+	if e.CertFile != "" || e.PlaintextOK {
+		return nil
+	}
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || tcp.IP.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("%s can be reached from other machines, and without TLS anybody on the way reads tokens and passwords: "+
+		"give --tls-cert and --tls-key, or listen on 127.0.0.1, or pass --plaintext-ok if something in front of it does TLS", addr)
+}
+
+// Serve answers until Shutdown, on a listener that CheckExposure has seen.
+func (s *Server) Serve(l net.Listener) error {
+	var err error
+	if s.keys != nil {
+		err = s.http.ServeTLS(l, "", "")
+	} else {
+		err = s.http.Serve(l)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve HTTP: %w", err)
+}
+
+// Scheme is "https" or "http".
+func (s *Server) Scheme() string {
+	if s.keys != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// Reload reads the certificate again, whether it has changed or not. After an
+// error the old one stays.
+func (s *Server) Reload() error {
+	if s.keys == nil {
+		return nil
+	}
+	return s.keys.read()
+}
+
+// Shutdown takes no new connections, answers those who wait, and returns when
+// every answer is written or ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.api.Stop() // before the server looks for idle connections
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.http.Close())
+	}
+	return nil
+}

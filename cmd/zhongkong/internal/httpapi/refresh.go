@@ -1,0 +1,81 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// postRefresh answers POST /v1/tokens/{name}/refresh.
+func (a *API) postRefresh(w http.ResponseWriter, r *request) int {
+	account, refused := a.permit(r, r.account)
+	if refused != nil {
+		return answerProblem(w, *refused)
+	}
+	if !a.permitRefresh(r, r.account) {
+		return answerProblem(w, problemNoRefresh)
+	}
+	body, err := a.read(w, r)
+	if err != nil {
+		return a.fail(w, r, err)
+	}
+	rejected, err := parseRefresh(body)
+	if err != nil {
+		return a.fail(w, r, err)
+	}
+	record, err := a.replace(r, account, rejected, "api")
+	if err != nil {
+		return a.fail(w, r, err)
+	}
+	d := a.desks.of(account, a.zk.Accounts)
+	return a.answerRecord(w, r, d.encode(coordinator.Snapshot{Record: record}))
+}
+
+// parseRefresh reads the body of a refresh: empty, or {"if_token": "..."}. An
+// empty or misspelt if_token is refused, because taking it for none would kill
+// a good token.
+func parseRefresh(body []byte) (coordinator.Token, error) {
+	body = bytes.TrimSpace(body)
+	if len(body) == 0 {
+		return coordinator.Token{}, nil
+	}
+	var fields map[string]*string
+	if err := decodeStrict(body, &fields); err != nil {
+		return coordinator.Token{}, badf(`the body must be empty or {"if_token": "..."}`)
+	}
+	for name, value := range fields {
+		if name != "if_token" {
+			return coordinator.Token{}, badf(`the body has a field other than if_token`)
+		}
+		if value == nil || *value == "" {
+			return coordinator.Token{}, badf("if_token: must be a token; leave the field out to refresh whatever is current")
+		}
+		return coordinator.NewToken(*value), nil
+	}
+	return coordinator.Token{}, nil
+}
+
+// replace refreshes an account for a caller who may, and writes the audit
+// line. The zero token: whatever is current.
+func (a *API) replace(r *request, account *coordinator.Account, rejected coordinator.Token, how string) (coordinator.Record, error) {
+	if !a.holding.take(r.caller.Name()) {
+		return coordinator.Record{}, errFull
+	}
+	defer a.holding.give(r.caller.Name())
+	ctx, cancel := context.WithTimeout(r.Context(), refreshWait)
+	defer cancel()
+	var (
+		record coordinator.Record
+		err    error
+	)
+	if rejected.IsZero() {
+		record, err = account.Refresh(ctx)
+	} else {
+		how += ", token reported as rejected"
+		record, err = account.Invalidate(ctx, rejected)
+	}
+	a.audited(r, account.Name(), how, record, err)
+	return record, err
+}

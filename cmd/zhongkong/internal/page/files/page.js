@@ -1,0 +1,150 @@
+// Keeps the page up to date: counts the seconds, and fetches the part that
+// changes when something happened. Everything here works without it but that.
+"use strict";
+(() => {
+  const body = document.body, live = document.getElementById("live"), link = document.getElementById("link");
+  const dialog = document.getElementById("confirm"), toast = document.getElementById("toast");
+  const units = body.dataset.units.split(","), space = body.dataset.space, lang = body.dataset.lang;
+  // The page's address may hold a password, which fetch refuses.
+  const at = (path) => new URL(path, location.origin).href;
+
+  function duration(ms) {
+    const total = Math.max(0, Math.floor(ms / 1000));
+    const parts = [Math.floor(total / 86400), Math.floor(total / 3600) % 24, Math.floor(total / 60) % 60, total % 60];
+    let first = 0;
+    while (first < 3 && parts[first] === 0) first++;
+    let text = parts[first] + space + units[first];
+    if (first < 3 && parts[first + 1] !== 0) text += " " + parts[first + 1] + space + units[first + 1];
+    return text;
+  }
+
+  // Seconds are counted from when the part came, by a clock that nobody sets.
+  let came = performance.now();
+  function tick() {
+    const passed = performance.now() - came;
+    for (const e of live.querySelectorAll("[data-left]")) e.textContent = duration(e.dataset.left - passed);
+    for (const e of live.querySelectorAll("[data-age]")) e.textContent = duration(+e.dataset.age + passed);
+  }
+
+  function localTimes() {
+    const format = new Intl.DateTimeFormat(document.documentElement.lang, {
+      month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
+    });
+    for (const e of live.querySelectorAll("time")) {
+      e.title = e.dateTime;
+      e.textContent = format.format(new Date(e.dateTime));
+    }
+  }
+
+  function settle() {
+    came = performance.now();
+    const summary = document.getElementById("summary");
+    if (summary) document.title = summary.textContent + " · " + body.dataset.title;
+    localTimes();
+    tick();
+  }
+
+  function generations() {
+    const known = new Map();
+    for (const e of live.querySelectorAll(".card")) known.set(e.dataset.account, e.dataset.generation);
+    return known;
+  }
+
+  let fetching = false, again = false;
+  async function update() {
+    if (fetching) { again = true; return; }
+    fetching = true;
+    try {
+      const query = new URLSearchParams(location.search);
+      for (const once of ["refresh", "done", "failed"]) query.delete(once);
+      query.set("lang", lang);
+      query.set("fragment", "");
+      const answer = await fetch(at("/?" + query), { cache: "no-store" });
+      if (!answer.ok) return;
+      const html = await answer.text(), before = generations(), active = document.activeElement;
+      if (active && active.type === "search") return; // somebody is typing
+      const focused = active && active.dataset ? active.dataset.refresh : undefined;
+      live.innerHTML = html;
+      for (const e of live.querySelectorAll(".card")) {
+        const old = before.get(e.dataset.account);
+        if (old !== undefined && old !== e.dataset.generation) e.classList.add("new");
+        if (focused !== undefined && e.dataset.account === focused) e.querySelector("[data-refresh]")?.focus();
+      }
+      settle();
+    } catch {
+      // The stream notices that the server is away, and says so.
+    } finally {
+      fetching = false;
+      if (again) { again = false; soon(); }
+    }
+  }
+
+  let pending;
+  function soon() {
+    clearTimeout(pending);
+    pending = setTimeout(update, 60);
+  }
+
+  function follow() {
+    const show = (on) => {
+      link.dataset.state = on ? "on" : "off";
+      link.textContent = on ? link.dataset.on : link.dataset.off;
+    };
+    const stream = new EventSource(at("/v1/events"));
+    stream.onopen = () => { show(true); soon(); };
+    stream.onerror = () => {
+      show(false);
+      if (stream.readyState === EventSource.CLOSED) setTimeout(follow, 5000);
+    };
+    for (const kind of ["refreshed", "restored", "failed", "throttled", "begun", "connected", "disconnected"]) {
+      stream.addEventListener(kind, soon);
+    }
+  }
+
+  let hiding;
+  function say(text, bad) {
+    toast.textContent = text;
+    toast.className = bad ? "bad" : "";
+    toast.hidden = false;
+    clearTimeout(hiding);
+    hiding = setTimeout(() => { toast.hidden = true; }, bad ? 12000 : 5000);
+  }
+
+  async function refresh(name, button) {
+    const label = button.textContent;
+    button.setAttribute("aria-busy", "true");
+    button.textContent = body.dataset.working;
+    try {
+      const answer = await fetch(at("/"), {
+        method: "POST", headers: { Accept: "application/json" }, body: new URLSearchParams({ account: name }),
+      });
+      if (answer.ok) {
+        say(toast.dataset.done.replace("NAME", name), false);
+      } else {
+        say(toast.dataset.failed.replace("WHY", (await answer.json()).message), true);
+      }
+    } catch {
+      say(toast.dataset.failed.replace("WHY", body.dataset.unanswered), true);
+    } finally {
+      button.removeAttribute("aria-busy");
+      button.textContent = label;
+      soon();
+    }
+  }
+
+  live.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-refresh]");
+    if (!button) return;
+    event.preventDefault();
+    const title = document.getElementById("confirm-title"), name = button.dataset.refresh;
+    title.textContent = title.dataset.text.replace("NAME", name);
+    dialog.returnValue = "";
+    dialog.addEventListener("close", () => { if (dialog.returnValue === "yes") refresh(name, button); }, { once: true });
+    dialog.showModal();
+  });
+
+  settle();
+  setInterval(tick, 1000);
+  setInterval(soon, 15000); // what no event tells of: other processes' calls, a refresh that is late
+  follow();
+})();
