@@ -13,6 +13,10 @@ var issuerDay = time.FixedZone("UTC+8", 8*60*60)
 // logCap is how many entries of the log are kept.
 const logCap = 1000
 
+// overdueCap is how many overdue attempts are kept, so that a source that never
+// answers does not make the store grow.
+const overdueCap = 100
+
 // account is the store's data of one account. Its methods are the atomic steps
 // of the protocol; they need the store's mu.
 type account struct {
@@ -22,8 +26,10 @@ type account struct {
 	attempts map[coordinator.Fence]time.Time // open ones and their deadlines
 	fence    coordinator.Fence               // the newest handed out
 
-	failure   *coordinator.Failure
-	failures  int // in a row
+	failure   *coordinator.Failure // the last; RetryAt and InARow are not kept in it
+	failed    coordinator.Fence    // whose it was
+	failures  int                  // in a row
+	retryAt   time.Time
 	demanded  time.Time
 	conflicts int
 	calls     map[string]int // by the issuer's day
@@ -82,7 +88,7 @@ func (a *account) state(name string, now time.Time) coordinator.State {
 	slices.SortFunc(s.Open, time.Time.Compare)
 	if a.failure != nil {
 		failure := *a.failure
-		failure.InARow = a.failures
+		failure.InARow, failure.RetryAt = a.failures, a.retryAt
 		s.Failure = &failure
 	}
 	if a.lock.held(now) {
@@ -95,7 +101,7 @@ func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, err
 	if r := a.stored(t.now); r.Generation > b.Seen {
 		return coordinator.Attempt{Record: r}, nil
 	}
-	if limit, wait := a.throttle(t.now, b); wait > 0 {
+	if limit, wait := a.throttle(t.now, b); limit != "" {
 		if b.Reason.Demanded() {
 			t.publish(coordinator.Event{
 				Kind: coordinator.EventThrottled, Reason: b.Reason, Limit: limit, RetryIn: wait,
@@ -117,11 +123,17 @@ func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, err
 		}
 	}
 	slices.Sort(attempt.Overdue)
+	// One overdue attempt has the effect of a thousand.
+	for ; len(attempt.Overdue) > overdueCap; attempt.Overdue = attempt.Overdue[1:] {
+		delete(a.attempts, attempt.Overdue[0])
+	}
 	if b.Reason == coordinator.ReasonRejected {
 		a.append(t, LogEntry{Event: "reported", Reason: b.Reason, Fence: attempt.Fence})
-		// A token that dies while no attempt is open was killed by somebody
-		// who does not announce attempts here.
-		if attempt.Conflict = len(a.attempts) == 0; attempt.Conflict {
+		// A current token that dies while no attempt is open was killed by
+		// somebody who does not announce attempts here.
+		generation := a.stored(t.now).Generation
+		attempt.Conflict = generation > 0 && generation == b.Seen && len(a.attempts) == 0
+		if attempt.Conflict {
 			a.conflicts++
 			a.append(t, LogEntry{Event: "conflict", Reason: b.Reason, Fence: attempt.Fence})
 		}
@@ -139,28 +151,31 @@ func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, err
 	return attempt, nil
 }
 
-// throttle returns the limit that forbids the begin and for how long, or 0.
+// throttle returns the limit that forbids the begin longest and for how long,
+// "" if none does.
 func (a *account) throttle(now time.Time, b coordinator.Begin) (limit string, wait time.Duration) {
+	holds := func(name string, d time.Duration) {
+		if d > wait {
+			limit, wait = name, d
+		}
+	}
 	if budget := b.Limits.PerDay; budget > 0 {
 		if b.Reason.Demanded() {
 			budget -= b.Limits.Reserve
 		}
 		if a.calls[day(now)] >= budget {
-			return "daily budget", untilTomorrow(now)
+			holds("daily budget", untilTomorrow(now))
 		}
 	}
-	if b.Reason != coordinator.ReasonForced && a.failures > 0 && a.binds(b.Credential) {
-		if wait := a.failure.RetryAt.Sub(now); wait > 0 {
-			return "back-off", wait
-		}
-	}
-	// A demand from the future was made before the clock went back.
+	// What comes from the future was noted before the clock went back.
 	if b.Reason.Demanded() && !a.demanded.IsZero() && !a.demanded.After(now) {
-		if wait := a.demanded.Add(b.Limits.MinInterval).Sub(now); wait > 0 {
-			return "minimum interval", wait
-		}
+		holds("minimum interval", a.demanded.Add(b.Limits.MinInterval).Sub(now))
 	}
-	return "", 0
+	if b.Reason != coordinator.ReasonForced && a.failure != nil &&
+		!a.failure.At.After(now.Add(time.Second)) && a.binds(b.Credential) {
+		holds("back-off", a.retryAt.Sub(now))
+	}
+	return limit, wait
 }
 
 // binds reports whether the last failure concerns those who ask with this
@@ -174,6 +189,9 @@ func (a *account) commit(t teller, c coordinator.Commit) (coordinator.Record, er
 	r := a.stored(t.now)
 	if r.Generation == fence {
 		return r, nil // carried out before
+	}
+	if c.Calls > 1 {
+		a.count(t.now, c.Calls-1)
 	}
 	if a.fence > fence || r.Generation > fence {
 		a.attempts[fence] = t.now
@@ -192,19 +210,13 @@ func (a *account) commit(t teller, c coordinator.Commit) (coordinator.Record, er
 	if c.RefreshIn > 0 {
 		a.record.RefreshAt = issued.Add(c.RefreshIn).Truncate(time.Millisecond)
 	}
-	a.end = t.now.Add(c.Life - c.Age - coordinator.Margin(c.Life))
+	a.end = t.now.Add(max(c.Life-c.Age-coordinator.Margin(c.Life), time.Millisecond))
 	a.fence = fence
 	delete(a.attempts, fence)
 	for _, overdue := range c.Attempt.Overdue {
 		delete(a.attempts, overdue)
 	}
-	if c.Calls > 1 {
-		a.count(t.now, c.Calls-1)
-	}
-	a.failures = 0
-	if a.failure != nil {
-		a.failure.RetryAt = time.Time{}
-	}
+	a.failures, a.retryAt = 0, time.Time{}
 	a.append(t, LogEntry{Event: "refreshed", Reason: c.Reason, Fence: fence, Took: c.Took})
 	r = a.stored(t.now)
 	t.publish(coordinator.Event{
@@ -214,26 +226,35 @@ func (a *account) commit(t teller, c coordinator.Commit) (coordinator.Record, er
 }
 
 func (a *account) fail(t teller, f coordinator.Fail) {
-	fence := f.Attempt.Fence
+	fence, generation := f.Attempt.Fence, a.stored(t.now).Generation
+	if a.failed == fence || generation == fence {
+		return // recorded before, or it has its token
+	}
 	if f.Failure.Kind == coordinator.FailedUnknown {
 		a.attempts[fence] = t.now
 	} else {
 		delete(a.attempts, fence)
 	}
 	a.count(t.now, f.Calls-1)
-	a.failures++
+	// What failed before the stored token was issued is told, but binds
+	// nobody: the source has answered since.
+	retryIn := time.Duration(0)
+	if generation < fence {
+		retryIn = f.RetryIn
+		a.failures++
+		a.retryAt = t.now.Add(retryIn).Truncate(time.Millisecond)
+	}
 	failure := f.Failure
 	failure.At = t.now.Truncate(time.Millisecond)
-	failure.InARow = a.failures
-	failure.RetryAt = t.now.Add(f.RetryIn).Truncate(time.Millisecond)
-	a.failure = &failure
+	a.failure, a.failed = &failure, fence
 	a.append(t, LogEntry{
 		Event: "failed", Reason: f.Reason, Fence: fence, Took: f.Took,
 		Kind: failure.Kind, Code: failure.Code, Message: failure.Message,
 	})
-	told := failure // the store's own may be changed by a commit
+	told := failure
+	told.InARow, told.RetryAt = a.failures, t.now.Add(retryIn).Truncate(time.Millisecond)
 	t.publish(coordinator.Event{
-		Kind: coordinator.EventFailed, Reason: f.Reason, Fence: fence, Failure: &told, RetryIn: f.RetryIn,
+		Kind: coordinator.EventFailed, Reason: f.Reason, Fence: fence, Failure: &told, RetryIn: retryIn,
 	})
 }
 
@@ -244,12 +265,29 @@ func (a *account) restore(t teller, r coordinator.Record) coordinator.Record {
 	if a.fence > r.Generation || !r.Usable() {
 		return coordinator.Record{}
 	}
-	a.record, a.end = r, t.now.Add(r.TTL)
+	a.record, a.end = rebased(r, t.now), t.now.Add(r.TTL)
 	a.fence = r.Generation
 	a.append(t, LogEntry{Event: "restored", Fence: r.Generation})
 	stored := a.stored(t.now)
 	t.publish(coordinator.Event{Kind: coordinator.EventRestored, Fence: r.Generation, Record: stored})
 	return stored
+}
+
+// rebased is a record whose instants fit the clock of the store it is put back
+// into. They are of the clock of the store that lost it; where that differs by
+// minutes, the life that is left is what counts.
+func rebased(r coordinator.Record, now time.Time) coordinator.Record {
+	margin := coordinator.Margin(r.Life())
+	gap := r.ExpiresAt.Sub(now) - r.TTL
+	if gap.Abs() <= margin+5*time.Minute {
+		return r
+	}
+	drift := margin - gap
+	r.IssuedAt, r.ExpiresAt = r.IssuedAt.Add(drift), r.ExpiresAt.Add(drift)
+	if !r.RefreshAt.IsZero() {
+		r.RefreshAt = r.RefreshAt.Add(drift)
+	}
+	return r
 }
 
 // count corrects the calls of the day, never below none.

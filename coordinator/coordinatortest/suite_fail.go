@@ -16,7 +16,8 @@ func failChecks() []check {
 		{"failures in a row are counted", failuresAreCounted},
 		{"the day's count is corrected", failCorrectsCalls},
 		{"a failure leaves the record alone", failureLeavesTheRecord},
-		{"a repeated fail leaves the attempts as they are", failIsRepeatable},
+		{"a repeated fail is recorded once", failIsRepeatable},
+		{"a failure older than the stored token binds nobody", lateFailureBindsNobody},
 	}
 }
 
@@ -125,14 +126,36 @@ func failureLeavesTheRecord(w *world) {
 }
 
 func failIsRepeatable(w *world) {
-	attempt := w.begin(w.start(0))
-	for range 2 {
-		w.fail(failed(attempt, coordinator.FailedUnknown))
-		w.wantOpen(1, 1)
+	w.sameDay()
+	events := w.follow(coordinator.Refresher)
+	for n, kind := range []coordinator.FailureKind{coordinator.FailedUnknown, coordinator.FailedBusy} {
+		f := failed(w.begin(w.start(0)), kind)
+		f.Calls = 0
+		for range 3 {
+			w.fail(f)
+			w.wantOpen(1, 1)
+			w.wantCalls(0)
+			if got := w.load().Failure.InARow; got != n+1 {
+				w.Errorf("InARow = %d, want %d", got, n+1)
+			}
+		}
 	}
-	sure := w.begin(w.start(0))
-	for range 2 {
-		w.fail(failed(sure, coordinator.FailedBusy))
-		w.wantOpen(1, 1)
+	w.want(coordinator.ReasonMissing)
+	events.await(w, coordinator.EventWanted)
+	if n := len(events.of(coordinator.EventFailed)); n != 2 {
+		w.Errorf("two failures were notified %d times", n)
 	}
+}
+
+// The call of a paused process fails after its successor's has succeeded.
+func lateFailureBindsNobody(w *world) {
+	paused := w.begin(w.start(0))
+	r := w.commit(w.stored(w.begin(w.start(0)), "token"))
+	f := failed(paused, coordinator.FailedBusy)
+	f.RetryIn = long
+	w.fail(f)
+	if got := w.load().Failure; got == nil || got.InARow != 0 || got.Message != f.Failure.Message {
+		w.Errorf("Failure = %+v, want it with InARow 0", got)
+	}
+	w.begin(w.start(r.Generation))
 }
