@@ -122,15 +122,21 @@ func (t *trial) subscribe(ctx context.Context, kind string) error {
 	defer cancel()
 	pubsub := t.store.reads.Subscribe(ctx)
 	defer pubsub.Close()
-	if err := pubsub.Subscribe(ctx, t.store.keys.channel(t.account, kind)); err != nil {
-		return err
+	channel := t.store.keys.channel(t.account, kind)
+	for _, send := range []func(context.Context, ...string) error{pubsub.Subscribe, pubsub.Unsubscribe} {
+		if err := send(ctx, channel); err != nil {
+			return err
+		}
+		_, err := pubsub.ReceiveTimeout(ctx, t.store.timeout)
+		t.note(err, kind)
+		if redis.IsPermissionError(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	_, err := pubsub.ReceiveTimeout(ctx, t.store.timeout)
-	t.note(err, kind)
-	if redis.IsPermissionError(err) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // note adds the rule whose lack an error tells of.

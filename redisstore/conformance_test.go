@@ -12,6 +12,7 @@ import (
 )
 
 func TestStoreOnRedisKeepsToTheContract(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := redistest.Start(t)
 	coordinatortest.TestStore(t, func(t *testing.T) coordinator.Store {
 		return open(t, server.URL(), redisstore.Options{})
@@ -19,6 +20,7 @@ func TestStoreOnRedisKeepsToTheContract(t *testing.T) {
 }
 
 func TestStoreOnMiniredisKeepsToTheContract(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := miniredis.RunT(t)
 	server.ClockTTL(true)
 	coordinatortest.TestStore(t, func(t *testing.T) coordinator.Store {

@@ -189,20 +189,22 @@ func (s *Store) record(r *reader, account string, v any, now time.Time) (coordin
 	if !slices.ContainsFunc(fields[:5], func(f any) bool { return f != nil }) {
 		return coordinator.Record{}, r.err
 	}
+	stored := r.text(key, "access_token", fields[0])
+	generation := r.fence(key, "generation", fields[1])
+	switch {
+	case stored == "":
+		r.blame(key, "access_token", "is missing")
+	case generation == 0:
+		r.blame(key, "generation", "is missing")
+	}
 	record := coordinator.Record{
-		Generation: r.fence(key, "generation", fields[1]),
+		Generation: generation,
 		IssuedAt:   r.instant(key, "issued_at", fields[2]),
 		ExpiresAt:  r.instant(key, "expires_at", fields[3]),
 		IssuedBy:   r.text(key, "issued_by", fields[4]),
 		RefreshAt:  r.moment(r.keys.state, "refresh_at", fields[6]),
 	}
-	stored := r.text(key, "access_token", fields[0])
-	switch {
-	case stored == "":
-		r.blame(key, "access_token", "is missing")
-	case record.Generation == 0:
-		r.blame(key, "generation", "is missing")
-	case !record.ExpiresAt.After(record.IssuedAt):
+	if !record.ExpiresAt.After(record.IssuedAt) {
 		r.blame(key, "expires_at", "is not after issued_at")
 	}
 	if r.err != nil {

@@ -1,0 +1,202 @@
+package redisstore_test
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
+)
+
+// user makes a user with these rules and returns the URL to connect as it.
+func user(t testing.TB, server *redistest.Server, name string, rules ...string) string {
+	t.Helper()
+	args := []any{"acl", "setuser", name, "reset", "on", ">secret"}
+	for _, rule := range rules {
+		args = append(args, rule)
+	}
+	server.MustDo(t, args...)
+	return as(t, server.URL(), name)
+}
+
+func as(t testing.TB, rawURL, name string) string {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(name, "secret")
+	return u.String()
+}
+
+func TestRefresherNeedsNoMoreThanItsRules(t *testing.T) {
+	t.Parallel() // it mostly waits
+	server := redistest.Start(t)
+	url := user(t, server, "refresher", redisstore.RequiredACL("", coordinator.Refresher)...)
+	coordinatortest.TestStore(t, func(t *testing.T) coordinator.Store {
+		return open(t, url, redisstore.Options{})
+	})
+	store := open(t, url, redisstore.Options{})
+	if _, err := store.History(t.Context(), "a", 1); err != nil {
+		t.Error(err)
+	}
+	if _, err := store.Accounts(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if missing, err := store.MissingACL(t.Context(), coordinator.Refresher); err != nil || len(missing) > 0 {
+		t.Errorf("MissingACL() = %v, %v, want none", missing, err)
+	}
+	wantNoDenial(t, server)
+}
+
+// wantNoDenial fails the test if Redis has denied anything.
+func wantNoDenial(t *testing.T, server *redistest.Server) {
+	t.Helper()
+	if log := server.MustDo(t, "acl", "log").([]any); len(log) > 0 {
+		t.Errorf("ACL LOG = %v", log)
+	}
+}
+
+func TestReaderNeedsNoMoreThanItsRules(t *testing.T) {
+	server := redistest.Start(t)
+	reader := open(t, user(t, server, "reader", redisstore.RequiredACL("", coordinator.Reader)...), redisstore.Options{})
+	refresher := open(t, server.URL(), redisstore.Options{})
+	_, r := followed(t, reader, coordinator.Reader, "a")
+	_, asked := followed(t, refresher, coordinator.Refresher, "a")
+	record := refreshed(t, refresher, "a", "token")
+	eventually(t, "Notified", patience, func() bool { return r.saw(coordinator.EventRefreshed, record.Generation) })
+	if s := loaded(t, reader, "a"); s.Record.Generation != record.Generation {
+		t.Errorf("Load() = generation %d, want %d", s.Record.Generation, record.Generation)
+	}
+	if _, err := reader.Load(t.Context(), "a", "b"); err != nil {
+		t.Error(err)
+	}
+	if err := reader.Want(t.Context(), "a", coordinator.Want{Reason: coordinator.ReasonMissing}); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the refresher is asked", patience, func() bool { return asked.saw(coordinator.EventWanted, 0) })
+	if entries, err := reader.History(t.Context(), "a", 5); err != nil || len(entries) != 1 {
+		t.Errorf("History() = %v, %v", entries, err)
+	}
+	if accounts, err := reader.Accounts(t.Context()); err != nil || !slices.Equal(accounts, []string{"a"}) {
+		t.Errorf("Accounts() = %v, %v", accounts, err)
+	}
+	if missing, err := reader.MissingACL(t.Context(), coordinator.Reader); err != nil || len(missing) > 0 {
+		t.Errorf("MissingACL() = %v, %v, want none", missing, err)
+	}
+	wantNoDenial(t, server)
+}
+
+func TestReaderCanChangeNothing(t *testing.T) {
+	server := redistest.Start(t)
+	reader := open(t, user(t, server, "reader", redisstore.RequiredACL("", coordinator.Reader)...), redisstore.Options{})
+	record := refreshed(t, open(t, server.URL(), redisstore.Options{}), "a", "token")
+	for name, try := range map[string]func() error{
+		"Lock":  func() error { _, err := reader.Lock(t.Context(), "a", time.Second); return err },
+		"Begin": func() error { _, err := reader.Begin(t.Context(), "a", coordinator.Begin{Life: 1}); return err },
+		"Commit": func() error {
+			_, err := reader.Commit(t.Context(), "a", of(coordinator.Attempt{Fence: 7}, "x"))
+			return err
+		},
+	} {
+		if err := try(); !errors.Is(err, redisstore.ErrDenied) || errors.Is(err, coordinator.ErrUnreachable) {
+			t.Errorf("%s() as a reader = %v, want %v alone", name, err, redisstore.ErrDenied)
+		}
+	}
+	url := as(t, server.URL(), "reader")
+	for _, command := range [][]any{
+		{"publish", "zhongkong:{a}:refreshed", "{}"},
+		{"publish", "zhongkong:{a}:begun", "{}"},
+		{"subscribe", "zhongkong:{a}:wanted"},
+		{"hset", "zhongkong:{a}:token", "access_token", "mine"},
+		{"eval", "return redis.call('del', KEYS[1])", 1, "zhongkong:{a}:token"},
+		{"eval_ro", "return redis.call('get', KEYS[1])", 1, "other"},
+		{"get", "other"},
+		{"keys", "*"},
+		{"config", "get", "*"},
+	} {
+		if err := doAs(t, url, command...); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+			t.Errorf("%v as a reader: %v, want NOPERM", command, err)
+		}
+	}
+	if s := loaded(t, reader, "a"); !s.Record.Token.Equal(record.Token) {
+		t.Error("the token has changed")
+	}
+}
+
+func TestMissingRuleIsNamed(t *testing.T) {
+	server := redistest.Start(t)
+	for _, role := range []coordinator.Role{coordinator.Reader, coordinator.Refresher} {
+		rules := redisstore.RequiredACL("", role)
+		for i, rule := range rules[3:] {
+			// Unprivileged of one rule at a time.
+			left := slices.Delete(slices.Clone(rules), i+3, i+4)
+			store := open(t, user(t, server, "user", left...), redisstore.Options{})
+			missing, err := store.MissingACL(t.Context(), role)
+			if err != nil {
+				t.Errorf("%s without %s: %v", role, rule, err)
+			}
+			if !slices.Equal(missing, []string{rule}) {
+				t.Errorf("%s without %s: MissingACL() = %v", role, rule, missing)
+			}
+		}
+	}
+	if keys := server.MustDo(t, "dbsize"); keys != int64(0) {
+		t.Errorf("trying has left %v keys", keys)
+	}
+}
+
+func TestDenialsNameTheRule(t *testing.T) {
+	server := redistest.Start(t)
+	for name, test := range map[string]struct{ without, want string }{
+		"a command":             {"+evalsha_ro", "+evalsha_ro"},
+		"a command of a script": {"+hmget", "zhongkong doctor"},
+		"the keys":              {"%R~zhongkong:{*}:*", "zhongkong:{*}:*"},
+	} {
+		rules := slices.DeleteFunc(redisstore.RequiredACL("", coordinator.Reader), func(rule string) bool { return rule == test.without })
+		store := open(t, user(t, server, "user", rules...), redisstore.Options{})
+		_, err := store.Load(t.Context(), "a")
+		if !errors.Is(err, redisstore.ErrDenied) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: Load() = %v, want %v naming %s", name, err, redisstore.ErrDenied, test.want)
+		}
+	}
+}
+
+func TestDeniedSubscriptionIsReported(t *testing.T) {
+	server := redistest.Start(t)
+	rules := slices.DeleteFunc(redisstore.RequiredACL("", coordinator.Reader),
+		func(rule string) bool { return strings.HasPrefix(rule, "&") })
+	store := open(t, user(t, server, "user", rules...), redisstore.Options{})
+	r := new(recorder)
+	sub := store.Subscribe(r)
+	sub.Add(coordinator.Reader, "a")
+	run(t, sub)
+	eventually(t, "Lost", patience, func() bool { return r.lastLost() != nil })
+	if err := r.lastLost(); !errors.Is(err, redisstore.ErrDenied) || !strings.Contains(err.Error(), "zhongkong:{*}:refreshed") {
+		t.Errorf("Lost(%v), want %v naming the channel rule", err, redisstore.ErrDenied)
+	}
+	// Mended by the operator: it flows without anybody's help.
+	server.MustDo(t, "acl", "setuser", "user", "&zhongkong:{*}:refreshed")
+	eventually(t, "Subscribed", patience, func() bool { return r.follows(0, "a") })
+	if _, lost, _ := r.counts(); lost != 1 {
+		t.Errorf("Lost was called %d times, want once", lost)
+	}
+}
+
+func TestWrongPasswordIsSaid(t *testing.T) {
+	server := redistest.Start(t)
+	url := strings.Replace(user(t, server, "user", "+@all"), "secret", "WRONG-SECRET", 1)
+	_, err := open(t, url, redisstore.Options{}).Load(t.Context(), "a")
+	if !errors.Is(err, redisstore.ErrDenied) || !errors.Is(err, coordinator.ErrUnreachable) || !strings.Contains(err.Error(), "password") {
+		t.Errorf("Load() = %v, want %v and %v", err, redisstore.ErrDenied, coordinator.ErrUnreachable)
+	}
+	if strings.Contains(err.Error(), "WRONG-SECRET") {
+		t.Errorf("Load() = %v, which shows the password", err)
+	}
+}

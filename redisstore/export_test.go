@@ -1,0 +1,14 @@
+package redisstore
+
+import "github.com/redis/go-redis/v9"
+
+// changed returns the scripts with their sources changed.
+func (scripts) changed(change func(name, source string) string) scripts {
+	make := func(name string) *redis.Script {
+		return redis.NewScript(source("prelude") + "\n" + change(name, source(name)))
+	}
+	return scripts{
+		load: make("load"), begin: make("begin"), extend: make("extend"),
+		commit: make("commit"), fail: make("fail"), restore: make("restore"),
+	}
+}

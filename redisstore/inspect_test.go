@@ -1,0 +1,108 @@
+package redisstore_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
+)
+
+func TestHistoryTellsWhatHappenedNewestFirst(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{Instance: "me"})
+	first := refreshed(t, store, "a", "token")
+	attempt, err := store.Begin(t.Context(), "a", coordinator.Begin{
+		Seen: first.Generation, Reason: coordinator.ReasonRejected, Life: time.Minute,
+	})
+	if err != nil || !attempt.Conflict {
+		t.Fatalf("Begin() = %+v, %v, want a conflict", attempt, err)
+	}
+	if err := store.Fail(t.Context(), "a", coordinator.Fail{
+		Attempt: attempt, Reason: coordinator.ReasonRejected, Took: 70 * time.Millisecond, RetryIn: time.Second, Calls: 1,
+		Failure: coordinator.Failure{Kind: coordinator.FailedBusy, Code: -1, Message: "system error"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	server.MustDo(t, "xadd", "zhongkong:{a}:log", "*", "what", "is this")
+	entries, err := store.History(t.Context(), "a", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []string
+	for _, e := range entries {
+		events = append(events, e.Event)
+		if e.By != "me" || time.Since(e.At).Abs() > time.Minute {
+			t.Errorf("entry %+v, want it by me and just now", e)
+		}
+	}
+	if want := []string{"failed", "conflict", "reported", "refreshed"}; !slices.Equal(events, want) {
+		t.Fatalf("events = %v, want %v", events, want)
+	}
+	failed := entries[0]
+	if failed.Code != -1 || failed.Error != "system error" || failed.Took != 70*time.Millisecond ||
+		failed.Retry != time.Second || failed.Kind != coordinator.FailedBusy || failed.Fence != attempt.Fence {
+		t.Errorf("the failure's entry = %+v", failed)
+	}
+	if few, err := store.History(t.Context(), "a", 2); err != nil || len(few) != 1 {
+		t.Errorf("History(2) = %d entries, %v, want the one of the last two lines that is ours", len(few), err)
+	}
+	if none, err := store.History(t.Context(), "b", 10); err != nil || len(none) != 0 {
+		t.Errorf("History() of nothing = %v, %v", none, err)
+	}
+	server.MustDo(t, "set", "zhongkong:{c}:log", "x")
+	var data *redisstore.DataError
+	if _, err := store.History(t.Context(), "c", 10); !errors.As(err, &data) {
+		t.Errorf("History() of a string = %v, want a *DataError", err)
+	}
+}
+
+func TestLogIsCapped(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{})
+	var seen coordinator.Fence
+	for range 1300 {
+		r, err := store.Commit(t.Context(), "a", of(begun(t, store, "a", seen), "token"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen = r.Generation
+	}
+	if n := server.MustDo(t, "xlen", "zhongkong:{a}:log").(int64); n < 1000 || n > 1200 {
+		t.Errorf("the log has %d entries, want about 1000", n)
+	}
+}
+
+func TestAccountsAreFoundInRedis(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{})
+	refreshed(t, store, "b", "token")
+	begun(t, store, "a", 0)
+	server.MustDo(t, "set", "zhongkong:{c}:token", "x")
+	server.MustDo(t, "hset", "other:{d}:state", "x", "y")
+	refreshed(t, open(t, server.URL(), redisstore.Options{Prefix: "zhongkong2"}), "e", "token")
+	got, err := store.Accounts(t.Context())
+	if want := []string{"a", "b"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("Accounts() = %v, %v, want %v", got, err, want)
+	}
+}
+
+func TestDiagnoseTellsTheServersFacts(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory 100mb", "--maxmemory-policy allkeys-lru")
+	store := open(t, server.URL(), redisstore.Options{})
+	servers, err := store.Diagnose(t.Context())
+	if err != nil || len(servers) != 1 {
+		t.Fatalf("Diagnose() = %v, %v", servers, err)
+	}
+	d := servers[0]
+	if d.Addr != server.Addr() || d.Version == "" || d.Mode != "standalone" || d.Role != "master" ||
+		d.MaxMemory != 100<<20 || d.MaxMemoryPolicy != "allkeys-lru" || d.ConnectedReplicas != 0 || d.AOF || d.Denied != nil {
+		t.Errorf("Diagnose() = %+v", d)
+	}
+	if d.Ahead.Abs() > time.Second || d.RoundTrip <= 0 {
+		t.Errorf("the clock is ahead by %v, round trip %v", d.Ahead, d.RoundTrip)
+	}
+}

@@ -1,0 +1,104 @@
+package redisstore_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
+)
+
+func TestLoadOfManyKeepsTheOrder(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{})
+	accounts := make([]string, 1777)
+	for i := range accounts {
+		accounts[i] = fmt.Sprintf("a%d", i)
+	}
+	for _, i := range []int{0, 250, 1776} {
+		refreshed(t, store, accounts[i], accounts[i])
+	}
+	states, err := store.Load(t.Context(), accounts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range states {
+		if s.Account != accounts[i] {
+			t.Fatalf("state %d is of %q, want %q", i, s.Account, accounts[i])
+		}
+		if has, want := s.Record.Generation > 0, i == 0 || i == 250 || i == 1776; has != want {
+			t.Errorf("state %d has a record: %v, want %v", i, has, want)
+		}
+	}
+}
+
+func TestLoadReadsTheOthersWhenOneIsBad(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{})
+	refreshed(t, store, "good", "token")
+	server.MustDo(t, "set", "zhongkong:{bad}:token", "x")
+	server.MustDo(t, "hset", "zhongkong:{sealed}:token", "access_token", "eyJ.a.b.c.d", "generation", 7, "issued_by", "x",
+		"issued_at", "2026-01-02T03:04:05.000Z", "expires_at", "2026-01-02T05:04:05.000Z")
+	states, err := store.Load(t.Context(), "bad", "good", "sealed")
+	var data *redisstore.DataError
+	if !errors.As(err, &data) || data.Key != "zhongkong:{bad}:token" {
+		t.Errorf("Load() = %v, want a *DataError about the bad account", err)
+	}
+	if !errors.Is(err, coordinator.ErrSealed) || !strings.Contains(err.Error(), `"sealed"`) {
+		t.Errorf("Load() = %v, want %v about the sealed account", err, coordinator.ErrSealed)
+	}
+	if len(states) != 3 || states[0].Account != "" || states[1].Account != "good" || states[2].Account != "" {
+		t.Fatalf("Load() = %+v, want only the good one", states)
+	}
+	if !states[1].Record.Usable() {
+		t.Error("the good account has no usable record")
+	}
+}
+
+func TestLoadOfManyOverAServerThatForgets(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{})
+	accounts := make([]string, 2000)
+	for i := range accounts {
+		accounts[i] = fmt.Sprintf("a%d", i)
+	}
+	for range 3 {
+		server.MustDo(t, "script", "flush")
+		if _, err := store.Load(t.Context(), accounts...); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLoadMany(b *testing.B) {
+	server := redistest.Start(b)
+	store := open(b, server.URL(), redisstore.Options{})
+	accounts := make([]string, 10000)
+	for i := range accounts {
+		accounts[i] = fmt.Sprintf("a%d", i)
+	}
+	for b.Loop() {
+		if _, err := store.Load(b.Context(), accounts...); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRefresh(b *testing.B) {
+	server := redistest.Start(b)
+	store := open(b, server.URL(), redisstore.Options{})
+	b.RunParallel(func(p *testing.PB) {
+		var seen coordinator.Fence
+		for p.Next() {
+			attempt, err := store.Begin(b.Context(), "a", coordinator.Begin{Seen: seen, Life: 1e9})
+			if err != nil {
+				b.Fatal(err)
+			}
+			seen = max(attempt.Fence, attempt.Record.Generation)
+			_, _ = store.Commit(b.Context(), "a", of(attempt, "token"))
+		}
+	})
+}

@@ -1,0 +1,158 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Each rule of the protocol is there for a reason: with any of them broken the
+// simulation must fail. This is what shows that it can.
+func TestSimulationCatchesEveryBrokenRule(t *testing.T) {
+	redis.SetLogger(silent{})
+	const seeds, days = 30, 3
+	for name, broken := range map[string]breakage{
+		"commit does not look at the fence": {
+			lua: replace("commit", "if last_fence > fence or generation > fence then", "if false then"),
+		},
+		"commit settles every open attempt": {
+			lua: replace("commit", "redis.call('ZREM', KEYS[3], ARGV[3])", "redis.call('DEL', KEYS[3])"),
+		},
+		"a superseded attempt is forgotten": {
+			lua: replace("commit", "redis.call('ZADD', KEYS[3], digits(now), ARGV[3])", "redis.call('ZREM', KEYS[3], ARGV[3])"),
+		},
+		"attempts are not announced": {
+			lua: replace("begin", "redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))", ""),
+		},
+		"fences start anew when the data is lost": {
+			lua: replace("begin", "math.max(last_fence + 1, generation + 1, seen + 1, now_us)", "last_fence + 1"),
+		},
+		"begin does not look at the generation": {
+			lua: replace("begin", "if generation > seen then", "if false then"),
+		},
+		"an unknown outcome counts as none": {
+			lua: replace("fail", "if kind == 'unknown' then", "if false then"),
+		},
+		"nobody minds the back-off": {
+			lua: replace("begin", "holds('back-off', retry_at)", ""),
+		},
+		"restore overwrites what is newer": {
+			lua: replace("restore", "if last_fence > generation or ttl <= 0 then", "if false then"),
+		},
+		"restore is never made": {
+			store: func(s coordinator.Store) coordinator.Store { return noRestore{s} },
+		},
+		"a reconnect is not followed by a reading": {
+			store: func(s coordinator.Store) coordinator.Store { return &neverAgain{Store: s} },
+		},
+		"the source is called without the lock": {
+			store: func(s coordinator.Store) coordinator.Store { return noLock{s} },
+		},
+		"the source is called while Redis is away": {
+			store: func(s coordinator.Store) coordinator.Store { return boldStore{s} },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(seeds) {
+				if failures := simulate(t, 1000+seed, days, broken); len(failures) > 0 {
+					t.Logf("caught with seed %d: %s", 1000+seed, failures[0])
+					return
+				}
+			}
+			t.Errorf("%d seeds of %d days have noticed nothing", seeds, days)
+		})
+	}
+}
+
+// replace changes one place of one script, which must be there.
+func replace(script, from, to string) func(name, source string) string {
+	return func(name, source string) string {
+		if name != script {
+			return source
+		}
+		if !strings.Contains(source, from) {
+			panic("no such line in " + script + ": " + from)
+		}
+		return strings.Replace(source, from, to, 1)
+	}
+}
+
+// noRestore claims that there was something newer.
+type noRestore struct{ coordinator.Store }
+
+func (noRestore) Restore(context.Context, string, coordinator.Record) (coordinator.Record, error) {
+	return coordinator.Record{}, nil
+}
+
+// noLock gives the lock to everybody.
+type noLock struct{ coordinator.Store }
+
+func (noLock) Lock(context.Context, string, time.Duration) (coordinator.Lock, error) {
+	return freeLock{}, nil
+}
+
+type freeLock struct{}
+
+func (freeLock) Extend(context.Context, coordinator.Fence) error { return nil }
+func (freeLock) Unlock(context.Context) error                    { return nil }
+
+// boldStore fetches on its own when Redis cannot be asked.
+type boldStore struct{ coordinator.Store }
+
+func (s boldStore) Lock(ctx context.Context, account string, life time.Duration) (coordinator.Lock, error) {
+	lock, err := s.Store.Lock(ctx, account, life)
+	if errors.Is(err, coordinator.ErrUnreachable) {
+		return freeLock{}, nil
+	}
+	return lock, err
+}
+
+func (s boldStore) Load(ctx context.Context, accounts ...string) ([]coordinator.State, error) {
+	states, err := s.Store.Load(ctx, accounts...)
+	if errors.Is(err, coordinator.ErrUnreachable) {
+		return make([]coordinator.State, len(accounts)), nil
+	}
+	return states, err
+}
+
+func (s boldStore) Begin(ctx context.Context, account string, b coordinator.Begin) (coordinator.Attempt, error) {
+	attempt, err := s.Store.Begin(ctx, account, b)
+	if errors.Is(err, coordinator.ErrUnreachable) {
+		return coordinator.Attempt{Fence: b.Seen + 1}, nil
+	}
+	return attempt, err
+}
+
+// neverAgain tells of the first subscription only.
+type neverAgain struct{ coordinator.Store }
+
+func (s *neverAgain) Subscribe(w coordinator.Watcher) coordinator.Subscription {
+	return s.Store.Subscribe(&onceWatcher{Watcher: w, told: make(map[string]bool)})
+}
+
+type onceWatcher struct {
+	coordinator.Watcher
+	mu   sync.Mutex
+	told map[string]bool
+}
+
+func (w *onceWatcher) Subscribed(accounts []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var fresh []string
+	for _, account := range accounts {
+		if !w.told[account] {
+			w.told[account] = true
+			fresh = append(fresh, account)
+		}
+	}
+	w.Watcher.Subscribed(fresh)
+}

@@ -1,0 +1,102 @@
+package redisstore_test
+
+import (
+	"encoding/base64"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
+)
+
+// envelope has the form of a sealer's results without any secrecy.
+type envelope struct{}
+
+func (envelope) Seal(account string, t coordinator.Token) (string, error) {
+	return "eyJ." + base64.RawURLEncoding.EncodeToString([]byte(account)) + "." +
+		base64.RawURLEncoding.EncodeToString([]byte(t.Reveal())) + "..", nil
+}
+
+func (envelope) Open(account, sealed string) (coordinator.Token, error) {
+	parts := strings.Split(sealed, ".")
+	who, _ := base64.RawURLEncoding.DecodeString(parts[1])
+	text, err := base64.RawURLEncoding.DecodeString(parts[2])
+	if err != nil || string(who) != account {
+		return coordinator.Token{}, errors.New("of another account")
+	}
+	return coordinator.NewToken(string(text)), nil
+}
+
+func TestSealedTokensTravelSealed(t *testing.T) {
+	const secret = "SECRET-TOKEN"
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{Sealer: envelope{}})
+	_, r := followed(t, store, coordinator.Reader, "a")
+	client := server.Client()
+	defer client.Close()
+	spy := client.PSubscribe(t.Context(), "*")
+	defer spy.Close()
+	if _, err := spy.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	record := refreshed(t, store, "a", secret)
+	if got := server.MustDo(t, "hget", "zhongkong:{a}:token", "access_token").(string); strings.Contains(got, secret) {
+		t.Error("the token is readable in Redis")
+	}
+	message, err := spy.ReceiveMessage(t.Context())
+	for err == nil && !strings.HasSuffix(message.Channel, ":refreshed") {
+		message, err = spy.ReceiveMessage(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(message.Payload, secret) {
+		t.Error("the token is readable in the notification")
+	}
+	if got := loaded(t, store, "a").Record.Token.Reveal(); got != secret {
+		t.Errorf("the loaded token is %q", got)
+	}
+	if got := record.Token.Reveal(); got != secret {
+		t.Errorf("the committed token is %q", got)
+	}
+	eventually(t, "Notified", patience, func() bool { return r.saw(coordinator.EventRefreshed, record.Generation) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if got := r.events[len(r.events)-1].Record.Token.Reveal(); got != secret {
+		t.Errorf("the notified token is %q", got)
+	}
+}
+
+func TestProcessesThatDisagreeAboutSealingRefuse(t *testing.T) {
+	server := redistest.Start(t)
+	sealing := open(t, server.URL(), redisstore.Options{Sealer: envelope{}})
+	plain := open(t, server.URL(), redisstore.Options{})
+	refreshed(t, sealing, "a", "SECRET-TOKEN")
+	refreshed(t, plain, "b", "SECRET-TOKEN")
+	sealed := server.MustDo(t, "hget", "zhongkong:{a}:token", "access_token")
+	server.MustDo(t, "hset", "zhongkong:{b}:token", "access_token", "SECRET-TOKEN")
+	refreshed(t, sealing, "moved", "x")
+	server.MustDo(t, "hset", "zhongkong:{moved}:token", "access_token", sealed)
+	for name, load := range map[string]func() ([]coordinator.State, error){
+		"a sealed token without a key":      func() ([]coordinator.State, error) { return plain.Load(t.Context(), "a") },
+		"a plain token with a key":          func() ([]coordinator.State, error) { return sealing.Load(t.Context(), "b") },
+		"a sealed token of another account": func() ([]coordinator.State, error) { return sealing.Load(t.Context(), "moved") },
+	} {
+		_, err := load()
+		if !errors.Is(err, coordinator.ErrSealed) {
+			t.Errorf("%s: %v, want %v", name, err, coordinator.ErrSealed)
+		} else if strings.Contains(err.Error(), "SECRET") || strings.Contains(err.Error(), sealed.(string)) {
+			t.Errorf("%s: the error shows it: %v", name, err)
+		}
+	}
+}
+
+func TestPlainStoreRefusesTokensThatLookSealed(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{})
+	if _, err := store.Commit(t.Context(), "a", of(begun(t, store, "a", 0), "eyJ.a.b.c.d")); err == nil {
+		t.Error("Commit() of a token that looks sealed succeeded")
+	}
+}

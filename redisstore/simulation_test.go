@@ -1,0 +1,316 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+// A fleet on the real Lua scripts lives through weeks of faults in virtual
+// time. Longer: go test ./redisstore -run Simulation -sim.seeds 200 -sim.days 30
+var (
+	simSeeds = flag.Int("sim.seeds", 0, "simulate so many seeds instead of the default")
+	simDays  = flag.Int("sim.days", 0, "simulate so many days for each seed instead of the default")
+	simSeed  = flag.Uint64("sim.seed", 0, "replay this seed alone, with the fleet's log")
+)
+
+const (
+	simAccount   = "wxsimulated"
+	simAddr      = "127.0.0.1:6379" // not used; a name would be looked up outside of the bubble
+	simQuiet     = 12 * time.Hour   // faults stop so often, and everything is checked
+	simSettle    = 75 * time.Minute // for so long: longer than any back-off
+	simPatience  = 30 * time.Second // of those who wait
+	simRefresher = 3
+	simReaders   = 1
+)
+
+// simulation is one seed's life.
+type simulation struct {
+	t       *testing.T
+	seed    uint64
+	rng     *rand.Rand
+	redis   *miniredis.Miniredis
+	source  *coordinatortest.Source
+	fleet   []*simProcess
+	callers sync.WaitGroup
+	began   time.Time
+	faults  int // that may each cost one more call
+	names   int
+	broken  breakage
+
+	mu       sync.Mutex
+	outages  []func() // what mends the faults that last
+	failures []string
+}
+
+// breakage breaks one rule of the protocol; the zero value none.
+type breakage struct {
+	lua   func(name, source string) string
+	store func(coordinator.Store) coordinator.Store
+}
+
+// simProcess is one coordinator with its own link to Redis.
+type simProcess struct {
+	coordinator *coordinator.Coordinator
+	account     *coordinator.Account
+	link        *simLink
+	store       *Store
+	client      *redis.Client
+	stop        context.CancelFunc
+	done        chan struct{}
+	newest      coordinator.Fence
+}
+
+// silent is go-redis' log of the connections that faults break.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+func TestSimulationOfAFleetKeepsEveryPromise(t *testing.T) {
+	redis.SetLogger(silent{})
+	seeds, days := 12, 30
+	if testing.Short() {
+		seeds, days = 4, 10
+	}
+	if *simSeeds > 0 {
+		seeds = *simSeeds
+	}
+	if *simDays > 0 {
+		days = *simDays
+	}
+	if *simSeed > 0 {
+		for _, failure := range simulate(t, *simSeed, days, breakage{}) {
+			t.Error(failure)
+		}
+		return
+	}
+	for seed := range uint64(seeds) {
+		t.Run(fmt.Sprintf("seed %d", seed+1), func(t *testing.T) {
+			t.Parallel()
+			for _, failure := range simulate(t, seed+1, days, breakage{}) {
+				t.Errorf("%s (replay: go test ./redisstore -run Simulation -sim.seed %d)", failure, seed+1)
+			}
+		})
+	}
+}
+
+// simulate plays one seed and returns which promises were broken.
+func simulate(t *testing.T, seed uint64, days int, broken breakage) []string {
+	var failures []string
+	synctest.Test(t, func(t *testing.T) {
+		s := &simulation{
+			t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), broken: broken, began: time.Now(),
+			redis:  miniredis.NewMiniRedis(),
+			source: &coordinatortest.Source{Latency: 200 * time.Millisecond},
+		}
+		s.redis.ClockTTL(true)
+		defer s.redis.Close()
+		for i := range simRefresher + simReaders {
+			s.fleet = append(s.fleet, s.start(i < simRefresher))
+		}
+		for time.Since(s.began) < time.Duration(days)*24*time.Hour && len(s.failures) == 0 {
+			s.trouble(simQuiet - simSettle)
+			s.mend()
+			time.Sleep(simSettle)
+			s.check()
+		}
+		s.callers.Wait()
+		for _, p := range s.fleet {
+			p.end()
+		}
+		failures = s.failures
+	})
+	return failures
+}
+
+func (s *simulation) failf(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	day := time.Since(s.began).Truncate(time.Second)
+	s.failures = append(s.failures, fmt.Sprintf("after %v: ", day)+fmt.Sprintf(format, args...))
+}
+
+// start starts a process.
+func (s *simulation) start(refresher bool) *simProcess {
+	s.names++
+	p := &simProcess{link: &simLink{redis: s.redis}, done: make(chan struct{})}
+	p.client = redis.NewClient(&redis.Options{
+		Addr: simAddr, Dialer: p.link.dial, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
+		ReadTimeout: 500 * time.Millisecond, WriteTimeout: 500 * time.Millisecond, PoolSize: 4,
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	log := slog.New(slog.DiscardHandler)
+	if *simSeed > 0 {
+		log = slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("process", s.names)
+	}
+	var err error
+	p.store, err = New(p.client, Options{Instance: fmt.Sprintf("p%d", s.names), Beat: 4 * time.Minute, Logger: log})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var store coordinator.Store = p.store
+	if s.broken.lua != nil {
+		p.store.scripts = p.store.scripts.changed(s.broken.lua)
+	}
+	if s.broken.store != nil {
+		store = s.broken.store(store)
+	}
+	p.coordinator, err = coordinator.New(coordinator.Config{
+		Store: store, Logger: log, PollEvery: 4 * time.Minute, ProbeEvery: 3 * time.Minute,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cfg := coordinator.AccountConfig{Name: simAccount}
+	if refresher {
+		cfg.Source = s.source
+	}
+	if p.account, err = p.coordinator.Add(cfg); err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.stop = cancel
+	go func() { // ended by end
+		defer close(p.done)
+		_ = p.coordinator.Run(ctx)
+	}()
+	return p
+}
+
+// end stops a process and waits for it.
+func (p *simProcess) end() {
+	p.stop()
+	<-p.done
+	_ = p.store.Close()
+	_ = p.client.Close()
+}
+
+// trouble makes faults and calls for a while.
+func (s *simulation) trouble(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		time.Sleep(time.Duration(s.rng.ExpFloat64() * float64(18*time.Minute)))
+		s.fault()
+		s.watch()
+	}
+}
+
+// check looks at everything when it has been quiet for a while.
+func (s *simulation) check() {
+	s.callers.Wait()
+	synctest.Wait()
+	s.watch()
+	state := s.load()
+	// An outsider's token is the newest only until one of ours is rejected.
+	if !s.source.Valid(state.Record.Token) {
+		if _, err := s.fleet[0].account.Invalidate(context.Background(), state.Record.Token); err != nil {
+			s.failf("a report on a quiet day: %v", err)
+		}
+		s.faults++
+		time.Sleep(time.Minute)
+		state = s.load()
+	}
+	if len(state.Open) != 0 || state.Holder != "" {
+		s.failf("the store is not quiet: %d attempts open, lock held by %q", len(state.Open), state.Holder)
+		return
+	}
+	current := s.source.Current()
+	if !state.Record.Token.Equal(current) {
+		s.failf("the quiet store holds %s, issued last was %s", state.Record.Token.Reveal(), current.Reveal())
+	}
+	for i, p := range s.fleet {
+		token, err := p.account.Token(context.Background())
+		if err != nil || !token.Equal(current) {
+			s.failf("process %d serves %q (%v), issued last was %q", i, token.Reveal(), err, current.Reveal())
+		}
+	}
+	scheduled := int(time.Since(s.began)/time.Hour) + 1
+	if calls := len(s.source.Calls()); calls > scheduled+s.faults {
+		s.failf("%d calls to the source, want at most %d by schedule and %d for as many faults", calls, scheduled, s.faults)
+	}
+}
+
+// watch checks what must hold at any moment.
+func (s *simulation) watch() {
+	for i, p := range s.fleet {
+		generation := p.account.Status().Record.Generation
+		if generation < p.newest {
+			s.failf("process %d went back from generation %d to %d", i, p.newest, generation)
+		}
+		p.newest = generation
+	}
+}
+
+// load reads the account past all broken links.
+func (s *simulation) load() coordinator.State {
+	client := redis.NewClient(&redis.Options{Addr: simAddr, Dialer: (&simLink{redis: s.redis}).dial, DisableIdentity: true})
+	defer client.Close()
+	store, err := New(client, Options{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer store.Close()
+	states, err := store.Load(context.Background(), simAccount)
+	if err != nil {
+		s.failf("reading the store: %v", err)
+		return coordinator.State{}
+	}
+	return states[0]
+}
+
+// simLink is a process's way to Redis.
+type simLink struct {
+	redis *miniredis.Miniredis
+
+	mu    sync.Mutex
+	cut   bool
+	conns map[net.Conn]struct{}
+}
+
+var errCut = errors.New("connection refused")
+
+func (l *simLink) dial(context.Context, string, string) (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut {
+		return nil, errCut
+	}
+	conn, err := l.redis.Dial()
+	if err != nil {
+		return nil, err
+	}
+	if l.conns == nil {
+		l.conns = make(map[net.Conn]struct{})
+	}
+	l.conns[conn] = struct{}{}
+	return conn, nil
+}
+
+// set cuts the link, with all connections, or mends it.
+func (l *simLink) set(cut bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = cut
+	if !cut {
+		return
+	}
+	for conn := range l.conns {
+		_ = conn.Close()
+	}
+	clear(l.conns)
+}
