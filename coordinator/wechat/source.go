@@ -76,6 +76,9 @@ func (c Config) Format(w fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(w, "wechat.Config{%s %s %s}", c.AppID, c.Kind, c.BaseURL)
 }
 
+// MarshalText is Format, for encoding/json and log/slog.
+func (c Config) MarshalText() ([]byte, error) { return fmt.Append(nil, c), nil }
+
 // Source gets tokens for one account of the WeChat family. It is safe for
 // concurrent use.
 type Source struct {

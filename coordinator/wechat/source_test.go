@@ -2,6 +2,7 @@ package wechat_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -51,6 +52,9 @@ func TestSourcesDoNotShowTheSecret(t *testing.T) {
 				t.Errorf("Sprintf(%q) = %s", format, text)
 			}
 		}
+	}
+	if encoded, err := json.Marshal([]any{config, s}); err != nil || strings.Contains(string(encoded), secret) {
+		t.Errorf("Marshal = %s, %v", encoded, err)
 	}
 	if c := s.Credential(); len(c) != 8 || c == wechat.Token(appID, secret+"x").Credential() || c != wechat.StableToken(appID, secret).Credential() {
 		t.Errorf("Credential() = %q", c)

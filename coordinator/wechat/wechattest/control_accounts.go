@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -25,7 +26,7 @@ type controlAccount struct {
 	DailyToken int             `json:"daily_token"`
 }
 
-// stamp is a time that JSON shows with milliseconds, UTC.
+// stamp is a time that JSON shows with microseconds, UTC.
 type stamp time.Time
 
 // MarshalText implements encoding.TextMarshaler.
@@ -33,7 +34,7 @@ func (t stamp) MarshalText() ([]byte, error) {
 	if time.Time(t).IsZero() {
 		return nil, nil
 	}
-	return []byte(time.Time(t).UTC().Format("2006-01-02T15:04:05.000Z")), nil
+	return []byte(time.Time(t).UTC().Format("2006-01-02T15:04:05.000000Z")), nil
 }
 
 func (s *Server) controlState(*http.Request) (any, error) {
@@ -46,11 +47,11 @@ func (s *Server) controlState(*http.Request) (any, error) {
 	}
 	return map[string]any{
 		"now":         stamp(now),
-		"seed":        s.seed,
+		"seed":        strconv.FormatUint(s.seed, 10), // too large for many languages' numbers
 		"accounts":    accounts,
 		"knobs":       s.knobs,
 		"faults":      s.faultsLocked(),
-		"hosts_down":  slices.Sorted(maps.Keys(s.down)),
+		"hosts_down":  slices.AppendSeq([]string{}, maps.Keys(s.down)),
 		"token_calls": s.lastCall,
 		"issued":      s.lastSeq,
 	}, nil

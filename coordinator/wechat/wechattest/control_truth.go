@@ -40,6 +40,7 @@ type controlCall struct {
 	Path      string `json:"path"`
 	AppID     string `json:"appid"`
 	From      string `json:"from"`
+	Remote    string `json:"remote"`
 	Host      string `json:"host"`
 	UserAgent string `json:"user_agent"`
 	Started   stamp  `json:"started"`
@@ -72,7 +73,7 @@ func (s *Server) controlCalls(req *http.Request) (any, error) {
 	for _, c := range s.Calls() {
 		if c.ID > after && (appID == "" || c.AppID == appID) {
 			out = append(out, controlCall{
-				c.ID, c.Path, c.AppID, c.From, c.Host, c.UserAgent, stamp(c.Started), stamp(c.Finished),
+				c.ID, c.Path, c.AppID, c.From, c.Remote, c.Host, c.UserAgent, stamp(c.Started), stamp(c.Finished),
 				c.Code, c.Seq, c.Minted, c.Forced, c.Delivered,
 			})
 		}

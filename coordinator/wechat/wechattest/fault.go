@@ -157,6 +157,7 @@ func (s *Server) Inject(f Fault) (int, error) {
 	if err := f.validate(); err != nil {
 		return 0, fmt.Errorf("wechattest: %w", err)
 	}
+	f.Phase = f.phase() // as the state shows it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastFault++

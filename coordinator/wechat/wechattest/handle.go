@@ -18,6 +18,7 @@ type request struct {
 	chunked      bool // a body of unstated length
 	host         string
 	from         string // the address it came from, without a port
+	remote       string // the same with the port, "" in process
 	userAgent    string
 	gone         <-chan struct{} // closed when the caller gives up
 	released     <-chan struct{} // closed when the call is not to wait any more

@@ -50,6 +50,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		chunked:   chunked,
 		host:      req.Host,
 		from:      from,
+		remote:    req.RemoteAddr,
 		userAgent: req.UserAgent(),
 		gone:      req.Context().Done(),
 	})

@@ -13,6 +13,7 @@ type Call struct {
 	Path      string
 	AppID     string
 	From      string // the caller's address
+	Remote    string // the same with the port, over HTTP
 	Host      string // the host it called
 	UserAgent string
 
@@ -29,7 +30,7 @@ func (s *Server) recordLocked(r *request) { r.call = s.newCallLocked(r) }
 func (s *Server) newCallLocked(r *request) *Call {
 	s.lastCall++
 	c := &Call{
-		ID: s.lastCall, Path: r.path, AppID: r.appID, From: r.from, Host: r.host, UserAgent: r.userAgent,
+		ID: s.lastCall, Path: r.path, AppID: r.appID, From: r.from, Remote: r.remote, Host: r.host, UserAgent: r.userAgent,
 		Started: s.nowLocked(),
 	}
 	s.calls = append(s.calls, c)
