@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
+)
+
+// findings runs doctor and returns what it found, by check; of several the
+// worst.
+func (b *bench) findings(wantCode int, args ...string) map[string]finding {
+	b.t.Helper()
+	r := b.run(append([]string{"doctor", "--json"}, args...)...)
+	if r.code != wantCode {
+		b.t.Fatalf("doctor = %d, want %d\n%s%s", r.code, wantCode, r.stdout, r.stderr)
+	}
+	var list []finding
+	if err := json.Unmarshal([]byte(r.stdout), &list); err != nil {
+		b.t.Fatal(err)
+	}
+	worst := map[string]finding{}
+	for _, f := range list {
+		if old, found := worst[f.Check]; !found || old.Result == resultOK || f.Result == resultFail {
+			worst[f.Check] = f
+		}
+	}
+	return worst
+}
+
+// finds fails the test unless the check ended so, with these words.
+func finds(t *testing.T, all map[string]finding, check, result, words string) {
+	t.Helper()
+	f, found := all[check]
+	if !found || f.Result != result || !strings.Contains(f.Detail+" "+f.Mend, words) {
+		t.Errorf("%s = %+v, want %s and %q", check, f, result, words)
+	}
+}
+
+func TestDoctorFindsNothingWrongWithAGoodDeployment(t *testing.T) {
+	b := newBench(t)
+	b.must("show")
+	calls := b.calls()
+	all := b.findings(exitDone)
+	for check, f := range all {
+		if f.Result != resultOK {
+			t.Errorf("%s = %+v, want ok", check, f)
+		}
+	}
+	for _, check := range []string{"configuration", "redis", "version", "eviction", "replication", "clock", "rights", "secret", "token", "schedule", "conflicts", "budget"} {
+		if _, done := all[check]; !done {
+			t.Errorf("%s was not checked", check)
+		}
+	}
+	if n := b.calls(); n != calls {
+		t.Errorf("doctor minted %d classic tokens", n-calls)
+	}
+	text := b.must("doctor")
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "ok  ") {
+			t.Errorf("a line without its result: %q", line)
+		}
+	}
+}
+
+func TestDoctorFetchesAFirstToken(t *testing.T) {
+	b := newBench(t)
+	finds(t, b.findings(exitDone), "refresh", resultOK, "one was fetched")
+	if n := b.calls(); n != 1 {
+		t.Errorf("%d calls, want 1", n)
+	}
+}
+
+func TestDoctorFindsWhatIsWrongWithTheAccount(t *testing.T) {
+	t.Run("a wrong secret", func(t *testing.T) {
+		b := newBench(t)
+		b.must("show")
+		wrong := b.with("ZHONGKONG_SECRET", "ffffffffffffffffffffffffffffffff")
+		finds(t, wrong.findings(exitOther), "secret", resultFail, "40125")
+		if r := wrong.run("doctor"); !strings.Contains(r.stdout, "-> set the AppSecret") {
+			t.Errorf("doctor does not say what to do:\n%s", r.stdout)
+		}
+		if n := b.calls(); n != 1 {
+			t.Errorf("%d classic calls, want 1", n)
+		}
+	})
+	t.Run("an address that is not on the whitelist", func(t *testing.T) {
+		b := newBench(t)
+		if err := b.wechat.SetWhitelist(appID, []string{"9.9.9.9"}); err != nil {
+			t.Fatal(err)
+		}
+		b.wechat.Advance(time.Hour) // takes effect by and by
+		finds(t, b.findings(exitOther), "whitelist", resultFail, "127.0.0.1")
+	})
+	t.Run("a token that the issuer rejects, and somebody else who refreshes", func(t *testing.T) {
+		b := newBench(t)
+		token := b.must("show")
+		for range 2 {
+			if _, err := b.wechat.Rogue(appID, wechattest.ClassicChain); err != nil {
+				t.Fatal(err)
+			}
+		}
+		finds(t, b.findings(exitOther), "token", resultFail, "rejects")
+		b.must("refresh", "--if-token", strings.TrimSpace(token))
+		all := b.findings(exitOther)
+		finds(t, all, "conflicts", resultFail, "somebody outside")
+		finds(t, all, "token", resultOK, "accepts")
+	})
+	t.Run("an account that nobody refreshes", func(t *testing.T) {
+		b := newBench(t)
+		all := b.with("ZHONGKONG_SECRET", "").findings(exitOther)
+		finds(t, all, "token", resultFail, "zhongkong serve")
+	})
+	t.Run("a budget that is used up", func(t *testing.T) {
+		b := newBench(t)
+		b = b.with("ZHONGKONG_CONFIG", b.file("zk.yaml", "budget: {per_day: 30, reserve: 29}\n"))
+		b.must("show")
+		finds(t, b.findings(exitOther), "budget", resultFail, "1 of 30")
+	})
+	t.Run("a secret that others can read", func(t *testing.T) {
+		b := newBench(t)
+		b.must("show")
+		path := b.file("secret", secret)
+		b.must("show", "--secret-file", path)
+		chmod(t, path, 0o644)
+		finds(t, b.with("ZHONGKONG_SECRET_FILE", path, "ZHONGKONG_SECRET", "").findings(exitDone), "configuration", resultWarn, "chmod 600")
+	})
+}
+
+func TestDoctorFindsWhatIsWrongWithRedis(t *testing.T) {
+	b := newBench(t)
+	t.Run("nobody there", func(t *testing.T) {
+		finds(t, b.with("ZHONGKONG_REDIS", "redis://127.0.0.1:1").findings(exitOther), "redis", resultFail, "cannot be reached")
+	})
+	t.Run("a policy that evicts", func(t *testing.T) {
+		server := redistest.Start(t, "--maxmemory 100mb", "--maxmemory-policy volatile-lru")
+		finds(t, b.with("ZHONGKONG_REDIS", server.URL()).findings(exitOther), "eviction", resultFail, "noeviction")
+	})
+	t.Run("rights that are missing", func(t *testing.T) {
+		server := redistest.Start(t)
+		server.MustDo(t, "ACL", "SETUSER", "app", "on", ">pw", "allkeys", "allchannels", "+@all", "-zadd", "-publish")
+		url := "redis://app:pw@" + server.Addr()
+		all := b.with("ZHONGKONG_REDIS", url).findings(exitOther)
+		finds(t, all, "rights", resultFail, "+zadd")
+		finds(t, all, "rights", resultFail, "+publish")
+		finds(t, b.with("ZHONGKONG_REDIS", "redis://app:wrong@"+server.Addr()).findings(exitOther), "redis", resultFail, "password")
+	})
+	t.Run("a replica, and a master whose replicas nobody waits for", func(t *testing.T) {
+		master := redistest.Start(t)
+		replica := redistest.Start(t, "--replicaof 127.0.0.1 "+master.Addr()[len("127.0.0.1:"):])
+		finds(t, b.with("ZHONGKONG_REDIS", replica.URL()).findings(exitOther), "replication", resultFail, "is a replica")
+		here := b.with("ZHONGKONG_REDIS", master.URL())
+		b.eventually("the replica to connect", func() bool {
+			return strings.Contains(master.MustDo(t, "INFO", "replication").(string), "state=online")
+		})
+		finds(t, here.findings(exitOther), "replication", resultFail, "replicas: 1")
+		waits := here.with("ZHONGKONG_CONFIG", b.file("zk.yaml", "replicas: 1\n"))
+		finds(t, waits.findings(exitDone), "replication", resultOK, "waits for 1")
+	})
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
+)
+
+func TestStatusIsATableWithoutTokens(t *testing.T) {
+	b := newBench(t)
+	before := b.must("status")
+	if !strings.Contains(before, appID) || !strings.Contains(before, "none") {
+		t.Errorf("status without a token:\n%s", before)
+	}
+	b.must("show")
+	b.must("refresh")
+	out := b.must("status")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 2 {
+		t.Fatalf("status = %d lines, want 2:\n%s", len(lines), out)
+	}
+	for _, column := range []string{"ACCOUNT", "GENERATION", "AGE", "TTL", "NEXT", "LOCK", "CALLS", "OPEN", "LAST ERROR"} {
+		at := strings.Index(lines[0], column)
+		if at < 0 || at > 0 && lines[1][at-1] != ' ' || lines[1][at] == ' ' {
+			t.Errorf("the column %s is missing or not aligned:\n%s", column, out)
+		}
+	}
+	for _, want := range []string{"1h59m", "in 1h00m", "2/2000"} {
+		if !strings.Contains(lines[1], want) {
+			t.Errorf("status lacks %q:\n%s", want, out)
+		}
+	}
+	if reader := b.reader().must("status"); !strings.Contains(reader, appID) {
+		t.Errorf("a reader's status:\n%s", reader)
+	}
+}
+
+func TestStatusShowsWhatWentWrong(t *testing.T) {
+	b := newBench(t)
+	b.must("show")
+	b.inject(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40164, Message: "invalid ip 1.2.3.4, not in whitelist"})
+	b.fails(exitRefused, "1.2.3.4", "refresh")
+	if out := b.must("status"); !strings.Contains(out, "40164: ") || !strings.Contains(out, "1.2.3.4") || !strings.Contains(out, "1h59m") {
+		t.Errorf("status = %s, want the refusal beside the token that lives on", out)
+	}
+	var list []accountStatus
+	if err := json.Unmarshal([]byte(b.must("status", "--json")), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 1 || list[0].LastError == nil || list[0].LastError.Code != 40164 || list[0].LastError.InARow != 1 || list[0].Generation == 0 {
+		t.Errorf("status --json = %+v", list)
+	}
+}
+
+func TestHistoryIsNewestFirst(t *testing.T) {
+	b := newBench(t)
+	b.must("show")
+	b.must("refresh")
+	b.inject(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40125})
+	b.fails(exitRefused, "40125", "refresh")
+	lines := strings.Split(strings.TrimSpace(b.must("history")), "\n")
+	if len(lines) != 4 || !strings.Contains(lines[1], "40125") || !strings.Contains(lines[2], "forced") || !strings.Contains(lines[3], "missing") {
+		t.Errorf("history =\n%s", strings.Join(lines, "\n"))
+	}
+	var entries []logRecord
+	if err := json.Unmarshal([]byte(b.must("history", "-n", "2", "--json")), &entries); err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 2 || entries[0].Event != "failed" || entries[0].Code != 40125 || entries[1].Event != "refreshed" || entries[1].Fence == 0 {
+		t.Errorf("history --json = %+v", entries)
+	}
+}
+
+func TestWatchPrintsALineForEachEvent(t *testing.T) {
+	b := newBench(t)
+	b.must("show")
+	plain := b.start(context.Background(), "", "watch")
+	plain.says("watching " + appID)
+	asJSON := b.reader().start(context.Background(), "", "watch", appID, "--json", "--all")
+	asJSON.says("watching " + appID)
+	b.must("refresh")
+	b.inject(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40125})
+	b.fails(exitRefused, "40125", "refresh")
+	b.eventually("the events", func() bool {
+		return strings.Count(plain.stdout.String(), "\n") >= 2 && strings.Contains(asJSON.stdout.String(), "40125")
+	})
+	out := plain.stop()
+	if out.code != exitDone || !strings.Contains(out.stdout, "refreshed  "+appID) || !strings.Contains(out.stdout, "40125: ") {
+		t.Errorf("watch = %d\n%s", out.code, out.stdout)
+	}
+	events := map[string]eventRecord{}
+	for line := range strings.Lines(asJSON.stop().stdout) {
+		var e eventRecord
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		events[e.Event] = e
+	}
+	if e := events["refreshed"]; e.Generation == 0 || e.Account != appID || e.Reason != "forced" || e.TTLSeconds < 7000 {
+		t.Errorf("refreshed = %+v", e)
+	}
+	if e := events["failed"]; e.Code != 40125 || e.Kind != "refused" {
+		t.Errorf("failed = %+v", e)
+	}
+	if e := events["begun"]; e.Fence == 0 {
+		t.Errorf("begun = %+v, want it with --all", e)
+	}
+}
+
+func TestWatchWithoutRedisEndsAtOnce(t *testing.T) {
+	newBench(t).with("ZHONGKONG_REDIS", "redis://127.0.0.1:1").fails(exitUnreachable, "127.0.0.1:1", "watch")
+}
+
+func TestBriefSaysTheTwoLargestUnits(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0ms", 250 * time.Millisecond: "250ms", 1500 * time.Millisecond: "1.5s", 59 * time.Second: "59s",
+		90 * time.Second: "1m30s", time.Hour + 59*time.Minute + 30*time.Second: "1h59m",
+		49 * time.Hour: "2d1h", -90 * time.Second: "-1m30s", 59*time.Minute + 59*time.Second + 700*time.Millisecond: "1h00m",
+	} {
+		if got := brief(d); got != want {
+			t.Errorf("brief(%v) = %q, want %q", d, got, want)
+		}
+	}
+}

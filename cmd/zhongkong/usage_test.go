@@ -1,0 +1,118 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestWrongUsageIsSaidAndExitsWith2(t *testing.T) {
+	b := newBench(t)
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"an unknown command":         {[]string{"shw"}, `no command "shw": did you mean "show"?`},
+		"an unknown command far off": {[]string{"frobnicate"}, "no command"},
+		"an unknown option":          {[]string{"show", "--colour"}, "unknown option --colour (see `zhongkong show --help`)"},
+		"an unknown global option":   {[]string{"--colour", "show"}, "unknown option --colour"},
+		"a duration without a unit":  {[]string{"show", "--wait", "5"}, `--wait: "5" is not a duration`},
+		"an option without its value": {[]string{"show", "--wait"},
+			"flag needs an argument"},
+		"a name that cannot be one": {[]string{"show", "wx{1}"}, "must not hold"},
+		"names for serve":           {[]string{"serve", "wx1"}, "serve takes no names"},
+		"a number that is none":     {[]string{"history", "-n", "few"}, "-n:"},
+		"a shell that is none":      {[]string{"completion", "tcsh"}, "bash, zsh or fish"},
+		"no shell":                  {[]string{"completion"}, "for which shell?"},
+		"a broken setting":          {[]string{"--log-level", "loud", "show"}, `--log-level: "loud"`},
+		"a missing file":            {[]string{"--config", "/nowhere.yaml", "status"}, "/nowhere.yaml: cannot read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := b.run(test.args...)
+			if r.code != exitUsage || !strings.Contains(r.stderr, test.want) {
+				t.Errorf("exit code %d, want %d and %q in\n%s", r.code, exitUsage, test.want, r.stderr)
+			}
+			if r.stdout != "" {
+				t.Errorf("stdout is for data: %q", r.stdout)
+			}
+		})
+	}
+}
+
+func TestOptionsMayStandAnywhere(t *testing.T) {
+	app := program{}.app()
+	for in, want := range map[string]string{
+		"show wx1 --json":                       "show --json -- wx1",
+		"show --redis u wx1 --wait 2s":          "--redis u show --wait 2s -- wx1",
+		"--prefix=p show wx1":                   "--prefix=p show -- wx1",
+		"refresh --if-token - wx1":              "refresh --if-token - -- wx1",
+		"status a b --json --log-level debug c": "--log-level debug status --json -- a b c",
+		"show -- --json":                        "show -- --json",
+		"show --colour wx1":                     "show --colour -- wx1",
+		"":                                      "",
+	} {
+		got := arrange(append([]string{"zhongkong"}, strings.Fields(in)...), app)
+		if want := append([]string{"zhongkong"}, strings.Fields(want)...); !slices.Equal(got, want) {
+			t.Errorf("arrange(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestHelpAndVersionAreData(t *testing.T) {
+	b := newBench(t)
+	for _, args := range [][]string{{}, {"--help"}, {"show", "--help"}, {"--version"}, {"version"}} {
+		if out := b.must(args...); !strings.Contains(out, "zhongkong") {
+			t.Errorf("zhongkong %v = %q", args, out)
+		}
+	}
+	help := b.must("--help")
+	for _, variable := range []string{"ZHONGKONG_REDIS", "ZHONGKONG_SECRET_FILE", "ZHONGKONG_LOG_FORMAT"} {
+		if !strings.Contains(help, variable) {
+			t.Errorf("the help does not name %s", variable)
+		}
+	}
+}
+
+func TestASecretAsAnArgumentIsWarnedOf(t *testing.T) {
+	b := newBench(t).with("ZHONGKONG_SECRET", "")
+	r := b.run("show", "--secret", secret)
+	if r.code != exitDone || !strings.Contains(r.stderr, "process list") || strings.Contains(r.stderr, secret) {
+		t.Errorf("show --secret = %d, %s", r.code, r.stderr)
+	}
+}
+
+func TestCompletionScriptsCompleteWithoutRunningUs(t *testing.T) {
+	b := newBench(t)
+	bash := b.must("completion", "bash")
+	for line, want := range map[string]string{
+		"zhongkong ":              "serve show refresh status watch history doctor",
+		"zhongkong s":             "serve show status sandbox",
+		"zhongkong show --j":      "--json",
+		"zhongkong --redis x hi":  "history",
+		"zhongkong --log-format ": "text json",
+		"zhongkong completion ":   "bash zsh fish",
+		"zhongkong show ":         "",
+		"zhongkong serve --sand":  "--sandbox",
+		"zhongkong show --confi":  "--config",
+	} {
+		// The last word is what is being typed, and may be empty.
+		words := "'" + strings.ReplaceAll(line, " ", "' '") + "'"
+		script := bash + `
+zhongkong() { echo RAN; }
+t() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _zhongkong; echo "${COMPREPLY[*]}"; }
+t ` + words
+		out, err := exec.Command("bash", "-c", script).CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("%q completes to %q (%v), want %q", line, got, err, want)
+		}
+	}
+	for _, shell := range []string{"zsh", "fish"} {
+		script := b.must("completion", shell)
+		for _, word := range []string{"doctor", "if-token", "stable_token"} {
+			if !strings.Contains(script, word) {
+				t.Errorf("the %s script lacks %q", shell, word)
+			}
+		}
+	}
+}
