@@ -104,6 +104,8 @@ func readings() []reading {
 				life := s.Record.Life()
 				return (life - coordinator.Margin(life) - s.Record.TTL).Seconds(), s.Record.Usable()
 			}},
+		{"token_generation", "The generation of the token in this process: the same in all of a fleet, but for a moment.",
+			func(s coordinator.Status) (float64, bool) { return float64(s.Record.Generation), s.Record.Usable() }},
 		{"next_refresh_seconds", "Until the next scheduled refresh; negative when it is late, absent when it is not known.",
 			func(s coordinator.Status) (float64, bool) {
 				return time.Until(s.NextRefresh).Seconds(), !s.NextRefresh.IsZero()
