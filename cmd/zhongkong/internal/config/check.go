@@ -156,10 +156,6 @@ func (c *Config) checkTimes(p *problems) {
 	within("lock_life", c.LockLife, time.Second, time.Minute, "it is how long a killed process keeps the others waiting; it is extended while a call lasts")
 	within("fetch_timeout", c.FetchTimeout, 100*time.Millisecond, time.Minute, "a source that answers later than this does not answer")
 	within("refresh_every", c.RefreshEvery, time.Second, 24*time.Hour, "WeChat's tokens live two hours and its calls are counted")
-	if c.FetchTimeout < c.LockLife/2 {
-		p.addf("%s: fetch_timeout (%v) is far below lock_life (%v, %s): lower lock_life, or every crash costs more than a slow answer",
-			c.where("fetch_timeout"), c.FetchTimeout, c.LockLife, c.where("lock_life"))
-	}
 }
 
 // checkLimits refuses budgets that cannot be kept.

@@ -1,0 +1,340 @@
+package fleet_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
+)
+
+const (
+	appID  = wechattest.DefaultAppID
+	secret = wechattest.DefaultSecret
+)
+
+// binary is the program under test, built by TestMain.
+var binary string
+
+func TestMain(m *testing.M) {
+	if os.Getenv(serviceVariable) != "" {
+		os.Exit(service())
+	}
+	os.Exit(testMain(m))
+}
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "zhongkong-fleet")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "zhongkong")
+	build := exec.Command("go", "build", "-o", binary, "github.com/zhongkong/zhongkong/cmd/zhongkong")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// fleet is what the processes of a test share.
+type fleet struct {
+	t      *testing.T
+	redis  *redistest.Server
+	wechat *wechattest.Server
+	env    map[string]string
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	f := &fleet{t: t, redis: redistest.Start(t), wechat: wechattest.New(wechattest.Config{})}
+	f.env = map[string]string{
+		"PATH":                os.Getenv("PATH"),
+		"ZHONGKONG_REDIS":     f.redis.URL(),
+		"ZHONGKONG_PREFIX":    "zk" + rand.Text()[:6],
+		"ZHONGKONG_APPID":     appID,
+		"ZHONGKONG_SECRET":    secret,
+		"ZHONGKONG_API_BASE":  f.wechat.Start(t),
+		"ZHONGKONG_LISTEN":    "127.0.0.1:0",
+		"ZHONGKONG_LOG_LEVEL": "debug",
+	}
+	return f
+}
+
+// with returns a copy of the fleet with another environment.
+func (f *fleet) with(pairs ...string) *fleet {
+	c := *f
+	c.env = maps.Clone(f.env)
+	for i := 0; i < len(pairs); i += 2 {
+		c.env[pairs[i]] = pairs[i+1]
+	}
+	return &c
+}
+
+// slow makes each call to the source take so long.
+func (f *fleet) slow(d time.Duration) {
+	f.t.Helper()
+	if err := f.wechat.Tune(func(k *wechattest.Knobs) { k.Latency = d }); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fleet) inject(fault wechattest.Fault) {
+	f.t.Helper()
+	if _, err := f.wechat.Inject(fault); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// calls is how often the source was asked.
+func (f *fleet) calls() int { return len(f.wechat.Calls()) }
+
+// lastIssued is the token that WeChat issued last.
+func (f *fleet) lastIssued() string {
+	issue, _ := f.wechat.LastIssued(appID)
+	return issue.Token
+}
+
+// key is the name of a key of the account.
+func (f *fleet) key(what string) string {
+	return f.env["ZHONGKONG_PREFIX"] + ":{" + appID + "}:" + what
+}
+
+// stored is the token in Redis, "" if there is none or no Redis.
+func (f *fleet) stored() string {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	answer, _ := f.redis.Do(ctx, "HGET", f.key("token"), "access_token")
+	token, _ := answer.(string)
+	return token
+}
+
+// quiet reports that no call to the source is under way or unsettled.
+func (f *fleet) quiet() bool {
+	open := f.redis.MustDo(f.t, "ZCARD", f.key("attempts")).(int64)
+	lock := f.redis.MustDo(f.t, "EXISTS", f.key("lock")).(int64)
+	return open == 0 && lock == 0
+}
+
+// holder is the process that holds the lock.
+func (f *fleet) holder(processes []*process) *process {
+	f.t.Helper()
+	var found *process
+	f.eventually(10*time.Second, "somebody to hold the lock", func() bool {
+		value, _ := f.redis.MustDo(f.t, "GET", f.key("lock")).(string)
+		for _, p := range processes {
+			if strings.Contains(value, fmt.Sprintf(":%d-", p.cmd.Process.Pid)) {
+				found = p
+			}
+		}
+		return found != nil
+	})
+	return found
+}
+
+// eventually polls until ok and returns how long it took.
+func (f *fleet) eventually(within time.Duration, what string, ok func() bool) time.Duration {
+	f.t.Helper()
+	began := time.Now()
+	for !ok() {
+		if time.Since(began) > within {
+			f.t.Fatalf("waited %v in vain for %s", within, what)
+		}
+		time.Sleep(3 * time.Millisecond)
+	}
+	return time.Since(began)
+}
+
+// process is a zhongkong that runs.
+type process struct {
+	f      *fleet
+	cmd    *exec.Cmd
+	stdout buffer
+	stderr buffer
+	done   chan struct{} // closed when it has ended
+	url    string        // of a serve
+}
+
+func (f *fleet) start(args ...string) *process {
+	f.t.Helper()
+	p := &process{f: f, cmd: exec.Command(binary, args...), done: make(chan struct{})}
+	p.cmd.Env = []string{}
+	for name, value := range f.env {
+		p.cmd.Env = append(p.cmd.Env, name+"="+value)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	go func() { // ends with the process; the cleanup waits for it
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	f.t.Cleanup(func() {
+		p.signal(syscall.SIGKILL) // also one that is stopped
+		<-p.done
+		p.keepsSecrets()
+	})
+	return p
+}
+
+// run runs a command to its end.
+func (f *fleet) run(args ...string) *process {
+	f.t.Helper()
+	p := f.start(args...)
+	<-p.done
+	return p
+}
+
+// serve starts n daemons and waits until each answers.
+func (f *fleet) serve(n int, args ...string) []*process {
+	f.t.Helper()
+	var all []*process
+	for range n {
+		all = append(all, f.start(append([]string{"serve"}, args...)...))
+	}
+	announced := regexp.MustCompile(`zhongkong: (http://\S+),`)
+	for _, p := range all {
+		f.eventually(10*time.Second, "serve to say where it is", func() bool {
+			if found := announced.FindStringSubmatch(p.stderr.String()); found != nil {
+				p.url = found[1]
+			}
+			if p.ended() {
+				f.t.Fatalf("serve ended:\n%s", p.stderr.String())
+			}
+			return p.url != ""
+		})
+	}
+	return all
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *process) signal(sig syscall.Signal) { _ = p.cmd.Process.Signal(sig) }
+
+func (p *process) code() int { return p.cmd.ProcessState.ExitCode() }
+
+func (p *process) token() string { return strings.TrimSpace(p.stdout.String()) }
+
+// generation is the one of the token that a daemon has in memory, 0 for none.
+func (p *process) generation() uint64 {
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(p.url + "/metrics")
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	found := regexp.MustCompile(`(?m)^zhongkong_token_generation\{.*\} (\S+)$`).FindSubmatch(body)
+	if found == nil {
+		return 0
+	}
+	v, _ := strconv.ParseFloat(string(found[1]), 64)
+	return uint64(v)
+}
+
+// keepsSecrets looks for what may be in no log.
+func (p *process) keepsSecrets() {
+	p.f.t.Helper()
+	said := p.stderr.String()
+	if s := p.f.env["ZHONGKONG_SECRET"]; s != "" && strings.Contains(said, s) {
+		p.f.t.Errorf("%v says the secret:\n%s", p.cmd.Args[1:], said)
+	}
+	for _, issue := range p.f.wechat.Issued() {
+		if strings.Contains(said, issue.Token) {
+			p.f.t.Errorf("%v says a token:\n%s", p.cmd.Args[1:], said)
+		}
+	}
+}
+
+// keysKeepSecrets looks for tokens and secrets in every key but the token's.
+func (f *fleet) keysKeepSecrets() {
+	f.t.Helper()
+	client := f.redis.Client()
+	defer client.Close()
+	ctx := context.Background()
+	keys, err := client.Keys(ctx, "*").Result()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, key := range keys {
+		var content any
+		var err error
+		switch kind := client.Type(ctx, key).Val(); {
+		case strings.HasSuffix(key, ":token"):
+			continue
+		case kind == "hash":
+			content, err = client.HGetAll(ctx, key).Result()
+		case kind == "zset":
+			content, err = client.ZRangeWithScores(ctx, key, 0, -1).Result()
+		case kind == "stream":
+			content, err = client.XRange(ctx, key, "-", "+").Result()
+		case kind == "string":
+			content, err = client.Get(ctx, key).Result()
+		default:
+			err = errors.New("a type that nobody expects: " + kind)
+		}
+		if err != nil {
+			f.t.Errorf("%s: %v", key, err)
+		}
+		text := fmt.Sprint(content)
+		if strings.Contains(text, secret) {
+			f.t.Errorf("%s holds the secret", key)
+		}
+		for _, issue := range f.wechat.Issued() {
+			if strings.Contains(text, issue.Token) {
+				f.t.Errorf("%s holds a token", key)
+			}
+		}
+	}
+}
+
+// buffer is a bytes.Buffer for two goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer // guarded by mu
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
