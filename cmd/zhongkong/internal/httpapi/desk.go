@@ -109,7 +109,9 @@ func (d *desks) of(a *coordinator.Account, known func() []*coordinator.Account) 
 }
 
 func newDesk(a *coordinator.Account) *desk {
-	return &desk{account: a, vigil: vigil{account: a}}
+	d := &desk{account: a}
+	d.vigil.desk = d
+	return d
 }
 
 // sweep drops the desks of accounts that were removed.

@@ -45,13 +45,13 @@ func parseRefresh(body []byte) (coordinator.Token, error) {
 	if err := decodeStrict(body, &fields); err != nil {
 		return coordinator.Token{}, badf(`the body must be empty or {"if_token": "..."}`)
 	}
-	for name, value := range fields {
-		if name != "if_token" {
-			return coordinator.Token{}, badf(`the body has a field other than if_token`)
-		}
-		if value == nil || *value == "" {
-			return coordinator.Token{}, badf("if_token: must be a token; leave the field out to refresh whatever is current")
-		}
+	value, given := fields["if_token"]
+	switch {
+	case len(fields) > 1 || len(fields) == 1 && !given:
+		return coordinator.Token{}, badf("the body has a field other than if_token")
+	case given && (value == nil || *value == ""):
+		return coordinator.Token{}, badf("if_token: must be a token; leave the field out to refresh whatever is current")
+	case given:
 		return coordinator.NewToken(*value), nil
 	}
 	return coordinator.Token{}, nil

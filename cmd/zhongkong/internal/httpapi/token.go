@@ -12,27 +12,60 @@ import (
 )
 
 // getToken answers GET /v1/tokens/{name}.
+//
+// Ten thousand may be held in here at a time, so it keeps little on its stack:
+// what is large is done in functions that have returned by then.
 func (a *API) getToken(w http.ResponseWriter, r *request) int {
-	account, refused := a.permit(r, r.account)
+	d, wish, refused := a.lookFor(r)
 	if refused != nil {
 		return answerProblem(w, *refused)
 	}
+	began := time.Now()
+	with, err := a.atHand(r, d, wish.wait)
+	switch {
+	case err != nil:
+		return a.fail(w, r, err)
+	case !wish.holds || with.generation > wish.after:
+		return a.answerRecord(w, r, with)
+	}
+	left := wish.wait - time.Since(began)
+	if left <= 0 || a.stopping.Err() != nil {
+		return answerNotModified(w, with)
+	}
+	if !a.holding.take(r.caller.Name()) {
+		return answerProblem(w, problemFull)
+	}
+	defer a.holding.give(r.caller.Name())
+	return a.hold(w, r, &d.vigil, with, wish.after, left)
+}
+
+// lookFor returns the account's desk, if the caller may have it, and what it
+// wishes.
+func (a *API) lookFor(r *request) (*desk, patience, *problem) {
 	wish := patience{wait: firstToken}
+	account, refused := a.permit(r, r.account)
+	if refused != nil {
+		return nil, wish, refused
+	}
 	if r.URL.RawQuery != "" {
 		var err error
 		if wish, err = parsePatience(r.URL.RawQuery); err != nil {
-			return a.fail(w, r, err)
+			p := problemOf(r.Context(), err)
+			return nil, wish, &p
 		}
 	}
-	d := a.desks.of(account, a.zk.Accounts)
-	if wish.holds {
-		return a.hold(w, r, d, wish)
-	}
-	s, err := a.current(r, account, wish.wait)
+	return a.desks.of(account, a.zk.Accounts), wish, nil
+}
+
+// atHand is current, encoded.
+//
+//go:noinline
+func (a *API) atHand(r *request, d *desk, wait time.Duration) (*answer, error) {
+	s, err := a.current(r, d.account, max(wait, time.Millisecond))
 	if err != nil {
-		return a.fail(w, r, err)
+		return nil, err
 	}
-	return a.answerRecord(w, r, d.encode(s))
+	return d.encode(s), nil
 }
 
 // answerRecord writes a record, or that the caller has it already.
@@ -125,48 +158,27 @@ func parseWait(given []string) (time.Duration, error) {
 	return d, nil
 }
 
-// hold answers with a token newer than wish.after, 304 if none comes in time.
-func (a *API) hold(w http.ResponseWriter, r *request, d *desk, wish patience) int {
-	began := time.Now()
-	s, err := a.current(r, d.account, max(wish.wait, time.Millisecond))
-	switch {
-	case err != nil:
-		return a.fail(w, r, err)
-	case s.Generation > wish.after:
-		return a.answerRecord(w, r, d.encode(s))
-	}
-	left := wish.wait - time.Since(began)
-	if left <= 0 || a.stopping.Err() != nil {
-		return answerNotModified(w, d.encode(s))
-	}
-	if !a.holding.take(r.caller.Name()) {
-		return answerProblem(w, problemFull)
-	}
-	defer a.holding.give(r.caller.Name())
-	return a.wait(w, r, d, wish.after, s, left)
-}
-
-// wait is the part of hold that ten thousand may be in at a time: it keeps
-// nothing but a timer.
-func (a *API) wait(w http.ResponseWriter, r *request, d *desk, after coordinator.Fence, s coordinator.Snapshot, left time.Duration) int {
+// hold answers with a token newer than after; with 304 and the one that there
+// is if none comes in time.
+func (a *API) hold(w http.ResponseWriter, r *request, v *vigil, with *answer, after coordinator.Fence, left time.Duration) int {
 	timer := time.NewTimer(left)
 	defer timer.Stop()
-	d.vigil.join(s)
-	defer d.vigil.leave()
+	v.join(with)
+	defer v.leave()
 	for {
-		o, news := d.vigil.look()
+		newest, news, err := v.look()
 		switch {
-		case o.snapshot.Generation > after:
-			return a.answerRecord(w, r, d.encode(o.snapshot))
-		case o.err != nil:
-			return a.fail(w, r, o.err)
+		case newest.generation > after:
+			return a.answerRecord(w, r, newest)
+		case err != nil:
+			return a.fail(w, r, err)
 		}
 		select {
 		case <-news:
 		case <-timer.C:
-			return answerNotModified(w, d.encode(s))
+			return answerNotModified(w, with)
 		case <-a.stopping.Done():
-			return answerNotModified(w, d.encode(s))
+			return answerNotModified(w, with)
 		case <-r.Context().Done():
 			return statusGone
 		}

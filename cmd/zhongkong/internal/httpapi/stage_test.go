@@ -1,0 +1,230 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+// The accounts and callers of every stage. The passwords would be found in
+// any answer or log.
+const (
+	wxa, wxb = "wxaaaaaaaaaaaaaaaa", "wxbbbbbbbbbbbbbbbb"
+
+	admin    = "admin:admin-password"       // everything
+	reader   = "reader:reader-password"     // wxa, no refresh
+	neighbor = "neighbor:neighbor-password" // wxb, refresh
+	stranger = "reader:wrong-password"
+)
+
+// stage is one process with an API over a store in memory.
+type stage struct {
+	t       testing.TB
+	store   *coordinatortest.MemStore
+	sources map[string]*coordinatortest.Source
+	zk      *coordinator.Coordinator
+	api     *API
+	server  *httptest.Server
+	log     *logBook
+}
+
+// newStage has both accounts with a token each.
+func newStage(t testing.TB, change ...func(*Config)) *stage {
+	t.Helper()
+	s := emptyStage(t, change...)
+	for _, a := range s.zk.Accounts() {
+		if _, err := a.Token(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.wait("hot tokens", func() bool {
+		for _, a := range s.zk.Accounts() {
+			if _, ok := a.Peek(); !ok {
+				return false
+			}
+		}
+		return true
+	})
+	return s
+}
+
+// emptyStage has accounts whose source is as slow as the test wants it.
+func emptyStage(t testing.TB, change ...func(*Config)) *stage {
+	t.Helper()
+	return stageOn(t, coordinatortest.NewMemStore(), map[string]*coordinatortest.Source{
+		wxa: {Name: "token-of-a"}, wxb: {Name: "token-of-b"},
+	}, change...)
+}
+
+// failingStage has accounts whose source never issued a token.
+func failingStage(t testing.TB, o coordinatortest.Outcome, change ...func(*Config)) *stage {
+	t.Helper()
+	sources := map[string]*coordinatortest.Source{wxa: {}, wxb: {}}
+	for _, source := range sources {
+		source.Usually(o)
+	}
+	return stageOn(t, coordinatortest.NewMemStore(), sources, change...)
+}
+
+func stageOn(t testing.TB, store *coordinatortest.MemStore, sources map[string]*coordinatortest.Source, change ...func(*Config)) *stage {
+	t.Helper()
+	s := &stage{t: t, store: store, sources: sources, log: &logBook{}}
+	hub := events.New()
+	cfg := coordinator.Config{Store: store, Observe: hub.Observe, FetchTimeout: 500 * time.Millisecond,
+		Limits: coordinator.Limits{MinInterval: time.Nanosecond}}
+	for name, source := range sources {
+		cfg.Accounts = append(cfg.Accounts, coordinator.AccountConfig{Name: name, Source: source})
+	}
+	var err error
+	if s.zk, err = coordinator.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	config := Config{
+		Coordinator: s.zk, Gate: newGate(t), Events: hub, Metrics: http.NotFoundHandler(),
+		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	s.api = New(config)
+	s.server = httptest.NewServer(s.api)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = s.zk.Run(ctx) }) // ends in Cleanup
+	t.Cleanup(func() {
+		s.api.Stop()
+		s.server.Close()
+		cancel()
+		wg.Wait()
+	})
+	s.wait("the store", s.zk.Connected)
+	return s
+}
+
+// newGate knows the callers above. Wrong passwords cost little here.
+func newGate(t testing.TB) *callers.Gate {
+	t.Helper()
+	salt := []byte("a salt for tests")
+	sum := argon2.IDKey([]byte("reader-password"), salt, 1, 8, 1, 32)
+	hash := fmt.Sprintf("$argon2id$v=19$m=8,t=1,p=1$%s$%s",
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum))
+	gate, err := callers.New([]callers.User{
+		{Name: "admin", Password: "admin-password", Accounts: []string{callers.Everything}, Refresh: true},
+		{Name: "reader", PasswordHash: hash, Accounts: []string{wxa}},
+		{Name: "neighbor", Password: "neighbor-password", Accounts: []string{wxb}, Refresh: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gate
+}
+
+// wait polls until ok.
+func (s *stage) wait(what string, ok func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// token is the account's current token as its issuer knows it.
+func (s *stage) token(account string) string { return s.sources[account].Current().Reveal() }
+
+// reply is an answer that was read.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// ask sends a request as a caller ("": nobody). fields are pairs of header
+// names and values.
+func (s *stage) ask(who, method, path, body string, fields ...string) reply {
+	s.t.Helper()
+	r, err := s.try(s.request(who, method, path, body, fields...))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+func (s *stage) request(who, method, path, body string, fields ...string) *http.Request {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.server.URL+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if who != "" {
+		name, password, _ := strings.Cut(who, ":")
+		r.SetBasicAuth(name, password)
+	}
+	for i := 0; i+1 < len(fields); i += 2 {
+		r.Header.Set(fields[i], fields[i+1])
+	}
+	return r
+}
+
+func (s *stage) try(r *http.Request) (reply, error) {
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	answer, err := client.Do(r)
+	if err != nil {
+		return reply{}, err
+	}
+	defer answer.Body.Close()
+	content, err := io.ReadAll(answer.Body)
+	return reply{answer.StatusCode, answer.Header, string(content)}, err
+}
+
+// field returns a field of a JSON answer.
+func (r reply) field(name string) any {
+	var fields map[string]any
+	d := json.NewDecoder(strings.NewReader(r.body))
+	d.UseNumber()
+	if d.Decode(&fields) != nil {
+		return nil
+	}
+	if n, ok := fields[name].(json.Number); ok {
+		return n.String()
+	}
+	return fields[name]
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+// logBook keeps what was logged.
+type logBook struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
