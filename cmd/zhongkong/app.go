@@ -165,6 +165,8 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &usage), errors.As(err, &config):
 		return exitUsage
+	case errors.Is(err, context.Canceled):
+		return exitOther // interrupted
 	case errors.As(err, &refused):
 		return exitRefused
 	case errors.Is(err, coordinator.ErrUnreachable):

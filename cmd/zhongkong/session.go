@@ -49,12 +49,22 @@ func (p program) configured(c *cli.Context) (*session, error) {
 	for _, w := range cfg.Warnings {
 		fmt.Fprintf(p.stderr, "warning: %s\n", w)
 	}
+	// What a command of a person's does it says itself; logs are for daemons
+	// and for those who ask.
+	if !cfg.Given("log_level") && !isDaemon(c.Command.Name) {
+		cfg.LogLevel = silent
+	}
 	s := &session{program: p, cfg: cfg, log: p.logger(cfg)}
 	if p.quiet != nil {
 		p.quiet(redisLog{s.log})
 	}
 	return s, nil
 }
+
+// silent is above every level.
+const silent = slog.LevelError + 4
+
+func isDaemon(command string) bool { return command == "serve" || command == "sandbox" }
 
 // input is where the configuration comes from.
 func (p program) input(c *cli.Context) config.Input {

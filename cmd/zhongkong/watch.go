@@ -143,7 +143,7 @@ func eventLine(e coordinator.Event, at time.Time) string {
 	case coordinator.EventThrottled:
 		add("by the %s, again in %s", r.Limit, brief(e.RetryIn))
 	case coordinator.EventBegun:
-		add("fence %d, until %s from now", r.Fence, brief(e.RetryIn))
+		add("fence %d, for at most %s", r.Fence, brief(e.RetryIn))
 	}
 	if r.Reason != "" {
 		add("(%s)", r.Reason)
