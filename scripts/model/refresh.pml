@@ -69,24 +69,43 @@ short settles[REFRESHERS]; /* what was overdue at its begin */
 
 /* Variables of tidy. */
 hidden byte i, j, p;
-hidden short held, below, same;
+hidden short held, below, flip;
 
-#define DROP(set) set = set & ~BIT(i)
-#define CLOSE_GAP(set) set = (set & below) | ((set >> 1) & ~below)
-#define STEP_DOWN(f) f = (f > i && f != LOST -> f - 1 : f)
 #define EACH(x, from, to, body) x = from; do :: x <= to -> body; x++ :: else -> break od
 #define EACH_PROCESS(body) EACH(p, 0, REFRESHERS - 1, body)
+#define EACH_SET(body) body(open); body(overdue); body(flying); body(answered); EACH_PROCESS(body(settles[p]))
+#define EACH_NAME(body) body(generation); body(newest); body(issued_last); EACH_PROCESS(body(fence[p]); body(seen[p]))
+
+/* An open attempt of a dead process, and what sets it is in. */
+#define ORPHAN(f) ((open & ~held & BIT(f)) && f != generation && f != newest)
+#define IN(set, f) ((set >> (f)) & 1)
+#if REFRESHERS == 2
+#define KIND(f) (IN(overdue, f) + 2 * IN(flying, f) + 4 * IN(settles[0], f) + 8 * IN(settles[1], f))
+#else
+#define KIND(f) (IN(overdue, f) + 2 * IN(flying, f) + 4 * IN(settles[0], f) + 8 * IN(settles[1], f) + 16 * IN(settles[2], f))
+#endif
+
+/* Fence i is no more; those above it step down. */
+#define CLOSE_GAP(set) set = (set & below) | ((set >> 1) & ~below)
+#define STEP_DOWN(f) f = (f > i && f != LOST -> f - 1 : f)
+#define DROP below = BIT(i) - 1; EACH_SET(CLOSE_GAP); EACH_NAME(STEP_DOWN)
+
+/* Fences j and j+1 change places. */
+#define SWAP_BITS(set) flip = IN(set, j) ^ IN(set, j + 1); set = set ^ ((flip << j) | (flip << (j + 1)))
+#define SWAP_NAME(f) f = (f == j -> j + 1 : (f == j + 1 -> j : f))
 
 /*
- * tidy makes states equal that differ only in the past, which makes the search
- * finite without a bound on the length of a run. Nothing in the protocol depends
- * on a fence but by comparing it with others and by its being in a set, so that
+ * tidy makes states equal that differ only in their past. That makes the search
+ * finite without a bound on the length of a run. Fences are only compared and
+ * looked up in sets, so that
  *   - a fence nobody refers to any more is given up, and those above it step
  *     down by one;
- *   - of two open attempts whose processes are dead and that are alike in every
- *     set, one is dropped. (They can only be settled and only matter while they
- *     are open; in a run that ends with both settled, the one that issued first
- *     can be left out without a change to how it ends.)
+ *   - the order of fences does not matter among the attempts of dead processes,
+ *     which nobody will commit;
+ *   - of two such attempts that are alike in every set, one is given up. (They
+ *     can only be settled, and only matter while they are open; in a run that
+ *     ends with both settled, the one that issued first can be left out without
+ *     a change to how it ends.)
  */
 inline tidy() {
 	held = 0;
@@ -100,39 +119,36 @@ inline tidy() {
 		seen[p] = (seen[p] == generation -> generation : NONE);
 		settles[p] = settles[p] & (open | held)
 	);
-	EACH(i, 1, newest - 1,
-		if
-		:: (open & ~held & BIT(i)) && i != generation ->
-			EACH(j, i + 1, newest - 1,
-				if
-				:: (open & ~held & BIT(j)) && j != generation ->
-					same = ((overdue >> i) ^ (overdue >> j)) | ((flying >> i) ^ (flying >> j));
-					EACH_PROCESS(same = same | ((settles[p] >> i) ^ (settles[p] >> j)));
-					if
-					:: !(same & 1) -> DROP(open); DROP(overdue); DROP(flying); EACH_PROCESS(DROP(settles[p]))
-					:: else -> skip
-					fi
-				:: else -> skip
-				fi
-			)
-		:: else -> skip
-		fi
-	);
-	i = newest - (newest > 0 -> 1 : 0);
+	i = 1;
 	do
-	:: i > 0 ->
+	:: i < newest ->
 		if
-		:: i != generation && !((open | held | flying) & BIT(i)) ->
-			below = BIT(i) - 1;
-			CLOSE_GAP(open); CLOSE_GAP(overdue); CLOSE_GAP(flying); CLOSE_GAP(answered);
-			STEP_DOWN(newest); STEP_DOWN(generation); STEP_DOWN(issued_last);
-			EACH_PROCESS(CLOSE_GAP(settles[p]); STEP_DOWN(fence[p]); STEP_DOWN(seen[p]))
-		:: else -> skip
-		fi;
-		i--
+		:: i != generation && !((open | held | flying) & BIT(i)) -> DROP; held = (held & below) | ((held >> 1) & ~below)
+		:: else -> i++
+		fi
 	:: else -> break
 	od;
-	i = 0; j = 0; p = 0; held = 0; below = 0; same = 0
+	EACH(i, 2, newest,
+		EACH(j, 1, newest - i,
+			if
+			:: ORPHAN((j + 1)) && (!ORPHAN(j) || KIND(j) > KIND((j + 1))) ->
+				EACH_SET(SWAP_BITS);
+				SWAP_BITS(held);
+				EACH_NAME(SWAP_NAME)
+			:: else -> skip
+			fi
+		)
+	);
+	i = 1;
+	do
+	:: i + 1 < newest && ORPHAN(i) && ORPHAN((i + 1)) ->
+		if
+		:: KIND(i) == KIND((i + 1)) -> DROP; held = (held & below) | ((held >> 1) & ~below)
+		:: else -> i++
+		fi
+	:: else -> break
+	od;
+	i = 0; j = 0; p = 0; held = 0; below = 0; flip = 0
 }
 
 /* The operations of the store. Each is one atomic script. */
@@ -293,26 +309,35 @@ leave:
 	fi
 }
 
-/* The issuer, the network and time, as they concern one attempt. */
-#define WORLD(f) \
-	:: d_step { /* the issuer answers the request with a new token */ \
-		flying & BIT(f) -> \
-		flying = flying & ~BIT(f); \
-		answered = answered | BIT(f); \
-		issued_last = f; \
-		tidy() \
-	} \
-	:: d_step { /* the deadline passes */ \
-		open & ~overdue & BIT(f) -> \
-		overdue = overdue | BIT(f); \
-		too_late(f); \
-		tidy() \
-	}
+#define IS(set, n) :: (set) & BIT(n) -> f = n
+#define ANY_OF(set) if \
+	IS(set, 1) IS(set, 2) IS(set, 3) IS(set, 4) IS(set, 5) IS(set, 6) IS(set, 7) \
+	IS(set, 8) IS(set, 9) IS(set, 10) IS(set, 11) IS(set, 12) IS(set, 13) IS(set, 14) \
+	fi
 
+/* The issuer, the network and time. */
 active proctype world() {
+	byte f;
 	do
-	WORLD(1) WORLD(2) WORLD(3) WORLD(4) WORLD(5) WORLD(6) WORLD(7)
-	WORLD(8) WORLD(9) WORLD(10) WORLD(11) WORLD(12) WORLD(13) WORLD(14)
+	:: atomic { /* the issuer answers a request with a new token */
+		ANY_OF(flying);
+		d_step {
+			flying = flying & ~BIT(f);
+			answered = answered | BIT(f);
+			issued_last = f;
+			f = NONE;
+			tidy()
+		}
+	}
+	:: atomic { /* a deadline passes */
+		ANY_OF(open & ~overdue);
+		d_step {
+			overdue = overdue | BIT(f);
+			too_late(f);
+			f = NONE;
+			tidy()
+		}
+	}
 	:: d_step { lock != FREE -> lock = FREE } /* it ends, or is lost */
 	:: assert(open != 0 || generation == issued_last) /* quiet: the last token */
 	od
