@@ -159,11 +159,12 @@ func exitCode(err error) int {
 		config    *configError
 		refused   *coordinator.RefusedError
 		throttled *coordinator.ThrottledError
+		none      *noAccountsError
 	)
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &config):
+	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &none):
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		return exitOther // interrupted

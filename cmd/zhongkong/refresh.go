@@ -45,7 +45,7 @@ func (p program) refresh(c *cli.Context) error {
 		return err
 	}
 	defer cancel()
-	name, err := s.oneAccount(ctx, c.Args().Slice())
+	name, err := s.awaitedAccount(ctx, c.Args().Slice())
 	if err != nil {
 		return err
 	}

@@ -176,6 +176,29 @@ func (s *session) oneAccount(ctx context.Context, args []string) (string, error)
 	return "", usagef("which account? Redis at %s has %s", s.where(), list(names))
 }
 
+// awaitedAccount is oneAccount for those who wait for a token: a serve that
+// was started a moment ago has not stored anything yet.
+func (s *session) awaitedAccount(ctx context.Context, args []string) (string, error) {
+	for said := false; ; said = true {
+		name, err := s.oneAccount(ctx, args)
+		var none *noAccountsError
+		if !errors.As(err, &none) {
+			return name, err
+		}
+		if !said {
+			fmt.Fprintf(s.stderr, "waiting: Redis at %s has no account yet\n", s.where())
+		}
+		select {
+		case <-time.After(lookForAccountsEvery):
+		case <-ctx.Done():
+			return "", none
+		}
+	}
+}
+
+// lookForAccountsEvery is how often, while there are none.
+const lookForAccountsEvery = 100 * time.Millisecond
+
 // manyAccounts returns the accounts that a command is for: those named, else
 // those configured, else all in Redis. There is at least one.
 func (s *session) manyAccounts(ctx context.Context, args []string) ([]string, error) {
@@ -197,8 +220,14 @@ func (s *session) manyAccounts(ctx context.Context, args []string) ([]string, er
 	return names, err
 }
 
-func (s *session) noAccounts() error {
-	return usagef("no account is configured and Redis at %s has none with prefix %q: name one, or start with `zhongkong serve --sandbox`", s.where(), s.cfg.Prefix)
+func (s *session) noAccounts() error { return &noAccountsError{s.where(), s.cfg.Prefix} }
+
+// noAccountsError says that there is nothing to work with: wrong usage, as far
+// as one can tell.
+type noAccountsError struct{ where, prefix string }
+
+func (e *noAccountsError) Error() string {
+	return fmt.Sprintf("no account is configured and Redis at %s has none with prefix %q: name one, or start with `zhongkong serve --sandbox`", e.where, e.prefix)
 }
 
 func checked(name string) (string, error) {

@@ -44,7 +44,7 @@ func (p program) show(c *cli.Context) error {
 		return err
 	}
 	defer cancel()
-	name, err := s.oneAccount(ctx, c.Args().Slice())
+	name, err := s.awaitedAccount(ctx, c.Args().Slice())
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,8 @@ func TestShowSaysWhyThereIsNoToken(t *testing.T) {
 
 func TestANameMayBeLeftOutWhenItIsClearWhichIsMeant(t *testing.T) {
 	b := newBench(t)
-	b.reader().fails(exitUsage, "no account is configured and Redis at", "show")
+	b.reader().fails(exitUsage, "no account is configured and Redis at", "show", "--wait", "200ms")
+	b.reader().fails(exitUsage, "no account is configured and Redis at", "status")
 	b.must("show")
 	b.reader().must("show")
 	two := b.file("zk.yaml", "accounts:\n- {appid: "+appID+", secret_env: S}\n- {appid: wxother}\n")
