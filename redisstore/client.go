@@ -47,6 +47,7 @@ func OpenTLS(redisURL string, config *tls.Config, o Options) (*Store, error) {
 	}
 	s.owned = true
 	if server.failover != nil {
+		// Added after redial, so that it sees the dials as they are.
 		s.moves = newMoves()
 		s.reads.(*redis.Client).AddHook(s.moves)
 		s.writes.(*redis.Client).AddHook(s.moves)
@@ -119,7 +120,9 @@ func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
 	if d.tls != nil {
 		o.TLSConfig = d.merged(o.TLSConfig)
 	}
-	return redis.NewClient(&o)
+	client := redis.NewClient(&o)
+	client.AddHook(redial{})
+	return client
 }
 
 func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client {
@@ -136,7 +139,9 @@ func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client 
 	if d.tls != nil {
 		o.TLSConfig = d.merged(o.TLSConfig)
 	}
-	return redis.NewFailoverClient(&o)
+	client := redis.NewFailoverClient(&o)
+	client.AddHook(redial{})
+	return client
 }
 
 func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterClient {
@@ -156,6 +161,7 @@ func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterCl
 	}
 	client := redis.NewClusterClient(&o)
 	client.AddHook(reloadOnFault{client})
+	client.OnNewNode(func(node *redis.Client) { node.AddHook(redial{}) })
 	return client
 }
 

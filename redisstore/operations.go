@@ -131,9 +131,13 @@ func (s *Store) Want(ctx context.Context, account string, w coordinator.Want) er
 	if err != nil {
 		return fmt.Errorf("want %q: %w", account, err)
 	}
-	ctx, cancel := s.bounded(ctx)
+	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	err = s.reads.Publish(ctx, s.keys.channel(account, wantedChannel), text).Err()
+	// On the account's master, as the scripts: in a cluster messages keep
+	// their order only if they come from one node.
+	err = s.onMaster(bounded, s.keys.of(account).token, func(client redis.UniversalClient) error {
+		return client.Publish(bounded, s.keys.channel(account, wantedChannel), text).Err()
+	})
 	return s.fault(ctx, "want", account, err)
 }
 

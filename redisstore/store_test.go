@@ -286,6 +286,26 @@ func TestServerThatIsBackIsAskedAtOnce(t *testing.T) {
 	}
 }
 
+func TestServerThatWasAwayForLongIsAskedAtOnce(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{})
+	server.Kill()
+	for range 200 { // more than a pool of go-redis puts up with
+		if _, err := store.Load(t.Context(), "a"); !errors.Is(err, coordinator.ErrUnreachable) ||
+			!strings.Contains(err.Error(), "refused") {
+			t.Fatalf("Load() = %v, want %v and why", err, coordinator.ErrUnreachable)
+		}
+		if _, err := store.Lock(t.Context(), "a", time.Millisecond); !errors.Is(err, coordinator.ErrUnreachable) {
+			t.Fatalf("Lock() = %v, want %v", err, coordinator.ErrUnreachable)
+		}
+	}
+	server.Restart(t)
+	refreshed(t, store, "a", "token")
+	if _, err := store.Load(t.Context(), "a", "b"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNamesAreChecked(t *testing.T) {
 	store := open(t, "redis://127.0.0.1:1", redisstore.Options{})
 	for _, name := range []string{"", "a{b}", "a\nb", strings.Repeat("a", 129), "a\xff"} {

@@ -1,0 +1,56 @@
+package redisstore
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
+)
+
+// The scripts write dates without any library; the calendar is theirs.
+func TestDatesOfTheScriptsAreGos(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	defer client.Close()
+	script := redis.NewScript(source("prelude") + `
+		local out = {}
+		for i, ms in ipairs(ARGV) do out[i] = rfc3339(tonumber(ms)) end
+		return out`)
+	var instants []any
+	var want []string
+	for at := time.Date(1999, 12, 25, 23, 59, 59, 7e6, time.UTC); at.Year() < 2101; at = at.AddDate(0, 0, 1) {
+		instants = append(instants, at.UnixMilli())
+		want = append(want, at.Format("2006-01-02T15:04:05.000Z"))
+	}
+	got, err := script.Run(t.Context(), client, nil, instants...).StringSlice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("rfc3339(%v) = %s, want %s", instants[i], got[i], want[i])
+		}
+	}
+}
+
+func TestCallsAreCountedOnTheIssuersDay(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	defer client.Close()
+	script := redis.NewScript(source("prelude") + `return { digits(now), calls_key('calls:'), digits(tomorrow_ms) }`)
+	got, err := script.Run(t.Context(), client, nil).StringSlice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().In(time.FixedZone("UTC+8", 8*3600))
+	y, m, d := now.Date()
+	if want := "calls:" + now.Format("20060102"); got[1] != want {
+		t.Errorf("calls_key() = %s at %s, want %s", got[1], got[0], want)
+	}
+	if want := time.Date(y, m, d+1, 0, 0, 0, 0, now.Location()).UnixMilli(); got[2] != strconv.FormatInt(want, 10) {
+		t.Errorf("the day ends at %s, want %d", got[2], want)
+	}
+}

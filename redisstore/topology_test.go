@@ -1,0 +1,207 @@
+package redisstore_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
+)
+
+func TestCommitWaitsForReplicas(t *testing.T) {
+	r := redistest.StartReplicated(t, 1, 0)
+	master, replica := r.Servers[0], r.Servers[1]
+	store := open(t, master.URL(), redisstore.Options{Replicas: 1, WaitTimeout: 50 * time.Millisecond})
+	client := replica.Client()
+	defer client.Close()
+	for i := range 50 {
+		// Read without waiting: what is confirmed is there.
+		account := fmt.Sprintf("a%d", i)
+		refreshed(t, store, account, "token")
+		if n, err := client.Exists(t.Context(), "zhongkong:{"+account+"}:token").Result(); err != nil || n != 1 {
+			t.Fatalf("the replica has %d records of %s, %v; want 1", n, account, err)
+		}
+	}
+	if got := store.Stats().Unconfirmed; got != 0 {
+		t.Errorf("Unconfirmed = %d, want 0", got)
+	}
+	replica.Pause()
+	refreshed(t, store, "late", "token")
+	replica.Resume()
+	if got := store.Stats().Unconfirmed; got != 1 {
+		t.Errorf("Unconfirmed = %d with a hung replica, want 1", got)
+	}
+	// WAIT after EVALSHA that fails with NOSCRIPT.
+	eventually(t, "the replica confirms again", patience, func() bool {
+		before := store.Stats().Unconfirmed
+		master.MustDo(t, "script", "flush")
+		refreshed(t, store, "again", "token")
+		return store.Stats().Unconfirmed == before
+	})
+}
+
+func TestSentinelFailoverMovesTheSubscription(t *testing.T) {
+	r := redistest.StartReplicated(t, 2, 3)
+	for _, fault := range []struct {
+		name    string
+		replace func()
+	}{
+		{"planned", func() { r.Failover(t) }},
+		{"killed", func() {
+			old := r.Master(t)
+			old.Kill()
+			r.AwaitMasterOtherThan(t, old)
+		}},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			name := fault.name
+			store := open(t, r.URL(), redisstore.Options{})
+			_, follower := followed(t, open(t, r.URL(), redisstore.Options{}), coordinator.Reader, name)
+			record := refreshed(t, store, name, "token")
+			eventually(t, "Notified", patience, func() bool { return follower.saw(coordinator.EventRefreshed, record.Generation) })
+			fault.replace()
+			start := time.Now()
+			eventually(t, "the new master takes a token and the follower hears of it", patience, func() bool {
+				attempt, err := store.Begin(t.Context(), name, coordinator.Begin{Seen: record.Generation, Life: time.Second})
+				if err != nil {
+					return false
+				}
+				next, err := store.Commit(t.Context(), name, of(attempt, "next"))
+				if err != nil {
+					return false
+				}
+				time.Sleep(20 * time.Millisecond)
+				record = next
+				return follower.saw(coordinator.EventRefreshed, next.Generation)
+			})
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("notifications flowed %v after the failover, want less than 3s", took)
+			} else {
+				t.Logf("notifications flowed %v after the failover", took)
+			}
+		})
+	}
+}
+
+func TestClusterKeepsToTheContract(t *testing.T) {
+	c := redistest.StartCluster(t)
+	t.Run("contract", func(t *testing.T) {
+		coordinatortest.TestStore(t, func(t *testing.T) coordinator.Store {
+			return open(t, c.URL(), redisstore.Options{Replicas: 1})
+		})
+	})
+	store := open(t, c.URL(), redisstore.Options{Replicas: 1})
+	var accounts []string
+	for i := range 20 {
+		accounts = append(accounts, fmt.Sprintf("wx%02d", i))
+		refreshed(t, store, accounts[i], "token")
+	}
+	t.Run("accounts of all masters are found", func(t *testing.T) {
+		found, err := store.Accounts(t.Context())
+		if err != nil || len(found) < 20 {
+			t.Errorf("Accounts() = %v, %v", found, err)
+		}
+	})
+	t.Run("every commit was confirmed by the right replica", func(t *testing.T) {
+		if got := store.Stats().Unconfirmed; got != 0 {
+			t.Errorf("Unconfirmed = %d, want 0", got)
+		}
+	})
+	t.Run("each master is diagnosed", func(t *testing.T) {
+		servers, err := store.Diagnose(t.Context())
+		if err != nil || len(servers) != 3 || servers[0].Mode != "cluster" || servers[0].ConnectedReplicas != 1 {
+			t.Errorf("Diagnose() = %+v, %v", servers, err)
+		}
+	})
+	t.Run("least privilege", func(t *testing.T) { clusterLeastPrivilege(t, c) })
+	t.Run("a moved slot is followed", func(t *testing.T) { movedSlot(t, c, store) })
+	t.Run("a dead master is replaced", func(t *testing.T) { deadMaster(t, c, store, accounts) })
+}
+
+func clusterLeastPrivilege(t *testing.T, c *redistest.Cluster) {
+	var url string
+	rules := append(redisstore.RequiredACL("", coordinator.Refresher), redisstore.ClusterACL()...)
+	for _, node := range c.Nodes {
+		user(t, node, "refresher", rules...)
+	}
+	url = as(t, c.URL(), "refresher")
+	store := open(t, url, redisstore.Options{Replicas: 1})
+	followed(t, store, coordinator.Refresher, "p1", "p2", "p3")
+	for _, account := range []string{"p1", "p2", "p3"} {
+		refreshed(t, store, account, "token")
+	}
+	if _, err := store.Load(t.Context(), "p1", "p2", "p3"); err != nil {
+		t.Error(err)
+	}
+	if missing, err := store.MissingACL(t.Context(), coordinator.Refresher); err != nil || len(missing) > 0 {
+		t.Errorf("MissingACL() = %v, %v, want none", missing, err)
+	}
+	for _, node := range c.Nodes {
+		wantNoDenial(t, node)
+	}
+}
+
+// movedSlot moves an empty slot from its master to the next, while a store that
+// knows the old owner goes on.
+func movedSlot(t *testing.T, c *redistest.Cluster, store *redisstore.Store) {
+	const account = "moving"
+	key := "zhongkong:{" + account + "}:token"
+	slot := c.Nodes[0].MustDo(t, "cluster", "keyslot", key)
+	loaded(t, store, account)
+	old := c.Owner(t, key)
+	next := c.Nodes[0]
+	if next == old {
+		next = c.Nodes[1]
+	}
+	id := next.MustDo(t, "cluster", "myid")
+	for _, node := range []*redistest.Server{next, old} {
+		node.MustDo(t, "cluster", "setslot", slot, "node", id)
+	}
+	refreshed(t, store, account, "token")
+	if c.Owner(t, key) != next {
+		t.Error("the slot has not moved")
+	}
+	if lock, err := store.Lock(t.Context(), account, time.Second); err != nil || lock.Unlock(t.Context()) != nil {
+		t.Errorf("Lock() after the move = %v", err)
+	}
+}
+
+func deadMaster(t *testing.T, c *redistest.Cluster, store *redisstore.Store, accounts []string) {
+	_, follower := followed(t, open(t, c.URL(), redisstore.Options{}), coordinator.Reader, accounts...)
+	account := accounts[0]
+	old := c.Owner(t, "zhongkong:{"+account+"}:token")
+	seen := loaded(t, store, account).Record.Generation
+	start := time.Now()
+	old.Kill()
+	var server time.Duration
+	eventually(t, "another owner", patience, func() bool {
+		owner := c.Owner(t, "zhongkong:{"+account+"}:token")
+		server = time.Since(start)
+		return owner != old
+	})
+	eventually(t, "a token is stored and notified", patience, func() bool {
+		attempt, err := store.Begin(t.Context(), account, coordinator.Begin{Seen: seen, Life: time.Second})
+		if err != nil {
+			if !errors.Is(err, coordinator.ErrUnreachable) {
+				t.Fatal(err)
+			}
+			return false
+		}
+		seen = max(attempt.Fence, attempt.Record.Generation)
+		record, err := store.Commit(t.Context(), account, of(attempt, "token"))
+		if err != nil {
+			return false
+		}
+		time.Sleep(20 * time.Millisecond)
+		return follower.saw(coordinator.EventRefreshed, record.Generation)
+	})
+	took := time.Since(start)
+	t.Logf("the cluster itself needed %v, notifications flowed after %v", server, took)
+	if took > server+2*time.Second {
+		t.Errorf("notifications flowed %v after the new master was there, want less than 2s", took-server)
+	}
+}
