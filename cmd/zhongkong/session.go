@@ -179,13 +179,15 @@ func (s *session) oneAccount(ctx context.Context, args []string) (string, error)
 // awaitedAccount is oneAccount for those who wait for a token: a serve that
 // was started a moment ago has not stored anything yet.
 func (s *session) awaitedAccount(ctx context.Context, args []string) (string, error) {
-	for said := false; ; said = true {
+	var none *noAccountsError
+	for {
 		name, err := s.oneAccount(ctx, args)
-		var none *noAccountsError
-		if !errors.As(err, &none) {
+		switch again := none != nil; {
+		case again && ctx.Err() != nil:
+			return "", none
+		case !errors.As(err, &none):
 			return name, err
-		}
-		if !said {
+		case !again:
 			fmt.Fprintf(s.stderr, "waiting: Redis at %s has no account yet\n", s.where())
 		}
 		select {
