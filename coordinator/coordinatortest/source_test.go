@@ -20,7 +20,7 @@ func fetch(t *testing.T, s coordinator.Source) coordinator.Token {
 	return issue.Token
 }
 
-func wantFetchError(t *testing.T, s coordinator.Source, ctx context.Context, kind coordinator.FailureKind) {
+func wantFetchError(ctx context.Context, t *testing.T, s coordinator.Source, kind coordinator.FailureKind) {
 	t.Helper()
 	_, err := s.Fetch(ctx, coordinator.Ask{})
 	got, ok := errors.AsType[*coordinator.FetchError](err)
@@ -84,9 +84,9 @@ func TestOutcomesComeInTheOrderOfTheScript(t *testing.T) {
 			coordinatortest.Answers(odd),
 			coordinatortest.Outcome{}.In(time.Second),
 		)
-		wantFetchError(t, s, t.Context(), coordinator.FailedRefused)
+		wantFetchError(t.Context(), t, s, coordinator.FailedRefused)
 		for range 3 {
-			wantFetchError(t, s, t.Context(), coordinator.FailedUnknown)
+			wantFetchError(t.Context(), t, s, coordinator.FailedUnknown)
 		}
 		if got, err := s.Fetch(t.Context(), coordinator.Ask{}); err != nil || !got.Token.Equal(odd.Token) || got.Life != -1 {
 			t.Errorf("Fetch() = %v, %v, want the odd answer", got, err)
@@ -119,7 +119,7 @@ func TestHangingEndsWithTheContext(t *testing.T) {
 			s.Usually(outcome)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			start := time.Now()
-			wantFetchError(t, s, ctx, coordinator.FailedUnknown)
+			wantFetchError(ctx, t, s, coordinator.FailedUnknown)
 			if took := time.Since(start); took != time.Minute {
 				t.Errorf("Fetch() took %v, want 1m", took)
 			}
@@ -136,10 +136,10 @@ func TestAContextThatEndsOnTheWay(t *testing.T) {
 		s := &coordinatortest.Source{Latency: 50 * time.Millisecond}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		wantFetchError(t, s, ctx, coordinator.FailedBusy) // never sent
+		wantFetchError(ctx, t, s, coordinator.FailedBusy) // never sent
 		for n, timeout := range []time.Duration{20 * time.Millisecond, 30 * time.Millisecond} {
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
-			wantFetchError(t, s, ctx, coordinator.FailedUnknown)
+			wantFetchError(ctx, t, s, coordinator.FailedUnknown)
 			cancel()
 			if s.Issued() != n {
 				t.Errorf("%d tokens were issued after %v, want %d", s.Issued(), timeout, n)
@@ -153,7 +153,7 @@ func TestAcceptRefusesOtherCredentials(t *testing.T) {
 	old, corrected := s.As("old"), s.As("new")
 	fetch(t, old)
 	s.Accept("new")
-	wantFetchError(t, old, t.Context(), coordinator.FailedRefused)
+	wantFetchError(t.Context(), t, old, coordinator.FailedRefused)
 	fetch(t, corrected)
 	if c, ok := corrected.(coordinator.Credentialed); !ok || c.Credential() != "new" {
 		t.Errorf("Credential() is not %q", "new")

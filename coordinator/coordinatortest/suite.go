@@ -210,9 +210,9 @@ func (w *world) eventually(what string, ok func(coordinator.State) bool) coordin
 }
 
 // overdue waits until that many attempts are overdue.
-func (w *world) overdue(n int) coordinator.State {
+func (w *world) overdue(n int) {
 	w.Helper()
-	return w.eventually("attempts are overdue", func(s coordinator.State) bool { return s.Overdue() == n })
+	w.eventually("attempts are overdue", func(s coordinator.State) bool { return s.Overdue() == n })
 }
 
 // open attempts, and how many of them are overdue, must be these.

@@ -142,7 +142,7 @@ func commitIsRepeatable(w *world) {
 	w.wantCalls(2)
 	w.wantOpen(0, 0)
 
-	w.want(coordinator.ReasonMissing) // the last event
+	w.want() // the last event
 	events.await(w, coordinator.EventWanted)
 	if n := len(events.of(coordinator.EventRefreshed)); n != 1 {
 		w.Errorf("a repeated commit was notified %d times, want once", n)

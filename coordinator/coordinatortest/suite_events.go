@@ -123,9 +123,9 @@ func noThrottledEvent(w *world) {
 	w.backOff(coordinator.FailedBusy, "", long)
 	events := w.another().follow(coordinator.Refresher)
 	for _, reason := range undemanded() {
-		w.throttled(w.because(reason, generous))
+		_ = w.throttled(w.because(reason, generous))
 	}
-	w.want(coordinator.ReasonMissing)
+	w.want()
 	events.await(w, coordinator.EventWanted)
 	if n := len(events.of(coordinator.EventThrottled)); n != 0 {
 		w.Errorf("%d events for schedules that were throttled, want none", n)
@@ -164,7 +164,7 @@ func eventsInOrder(w *world) {
 	happens := func(kind coordinator.EventKind) { want = append(want, string(kind)+" "+w.account) }
 	seen := coordinator.Fence(0)
 	for range 10 {
-		w.want(coordinator.ReasonMissing)
+		w.want()
 		happens(coordinator.EventWanted)
 		attempt := w.begin(w.start(seen))
 		happens(coordinator.EventBegun)
@@ -196,7 +196,7 @@ func everybodyGetsEvents(w *world) {
 
 func readerEvents(w *world) {
 	events := w.another().follow(coordinator.Reader)
-	w.want(coordinator.ReasonMissing)
+	w.want()
 	w.refresh("token")
 	events.await(w, coordinator.EventRefreshed)
 	for _, kind := range []coordinator.EventKind{coordinator.EventWanted, coordinator.EventBegun} {

@@ -140,7 +140,7 @@ func failIsRepeatable(w *world) {
 			}
 		}
 	}
-	w.want(coordinator.ReasonMissing)
+	w.want()
 	events.await(w, coordinator.EventWanted)
 	if n := len(events.of(coordinator.EventFailed)); n != 2 {
 		w.Errorf("two failures were notified %d times", n)

@@ -95,7 +95,7 @@ func unlockFrees(w *world) {
 	if err := lock.Unlock(w.Context()); err != nil {
 		w.Errorf("a second Unlock() = %v, want nil", err)
 	}
-	w.locked() // and it has not freed the successor's
+	_ = w.locked() // and it has not freed the successor's
 }
 
 func lockEnds(w *world) {
@@ -112,8 +112,8 @@ func unlockComparesTheOwner(w *world) {
 	if err := first.Unlock(w.Context()); err != nil {
 		w.Errorf("Unlock() of a lost lock = %v, want nil", err)
 	}
-	w.locked()
-	other.locked()
+	_ = w.locked()
+	_ = other.locked()
 }
 
 func extendKeeps(w *world) {
@@ -127,7 +127,7 @@ func extendKeeps(w *world) {
 		if err := lock.Extend(w.Context(), attempt.Fence); err != nil {
 			w.Fatalf("Extend() = %v", err)
 		}
-		other.locked()
+		_ = other.locked()
 		s := w.load()
 		if s.HolderTTL > life {
 			w.Errorf("HolderTTL = %v after Extend, want at most %v", s.HolderTTL, life)

@@ -57,7 +57,7 @@ func restoreIsRepeatable(w *world) {
 		w.wantRecord(w.restore(r), r)
 	}
 	w.wantRecord(w.load().Record, r)
-	w.want(coordinator.ReasonMissing)
+	w.want()
 	events.await(w, coordinator.EventWanted)
 	if n := len(events.of(coordinator.EventRestored)); n != 1 {
 		w.Errorf("a repeated restore was notified %d times, want once", n)

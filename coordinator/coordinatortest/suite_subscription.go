@@ -101,7 +101,7 @@ func readerBecomesRefresher(w *world) {
 	w.until("Subscribed", func() bool { return r.follows(w.account) })
 	sub.Add(coordinator.Refresher, w.account)
 	w.until("a Wanted", func() bool {
-		w.want(coordinator.ReasonMissing)
+		w.want()
 		return len(r.of(coordinator.EventWanted)) > 0
 	})
 }

@@ -44,7 +44,7 @@ func staleFenceIsRefused(w *world) {
 	w.wantRecord(w.load().Record, stored)
 	w.wantOpen(1, 1)
 
-	w.want(coordinator.ReasonMissing)
+	w.want()
 	events.await(w, coordinator.EventWanted)
 	for _, e := range events.of(coordinator.EventRefreshed) {
 		if e.Fence == stale.Fence {

@@ -146,9 +146,10 @@ func (w *world) follow(role coordinator.Role) *recorder {
 	return r
 }
 
-func (w *world) want(reason coordinator.Reason) {
+// want makes an event that every refresher gets and that changes nothing.
+func (w *world) want() {
 	w.Helper()
-	if err := w.store.Want(w.Context(), w.account, coordinator.Want{Reason: reason}); err != nil {
+	if err := w.store.Want(w.Context(), w.account, coordinator.Want{Reason: coordinator.ReasonMissing}); err != nil {
 		w.Fatalf("Want() = %v", err)
 	}
 }
