@@ -82,7 +82,8 @@ func (a *API) fail(w http.ResponseWriter, r *request, err error) int {
 }
 
 // problemOf is the only place that says which error is which answer. ctx is
-// the request's own: once it has ended, there is nobody to answer.
+// the request's own: once it has ended there is nobody to answer, unless it was
+// a body that did not come which ended it.
 func problemOf(ctx context.Context, err error) problem {
 	var (
 		refused   *coordinator.RefusedError
@@ -93,6 +94,10 @@ func problemOf(ctx context.Context, err error) problem {
 		tooLarge  *http.MaxBytesError
 	)
 	switch {
+	case errors.As(err, &bad):
+		return problem{http.StatusBadRequest, "bad_request", bad.Error(), 0}
+	case errors.As(err, &tooLarge):
+		return problem{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit), 0}
 	case ctx.Err() != nil:
 		return problem{status: statusGone}
 	case errors.Is(err, callers.ErrDenied):
@@ -101,10 +106,6 @@ func problemOf(ctx context.Context, err error) problem {
 		return p
 	case errors.As(err, &slowed):
 		return problem{http.StatusTooManyRequests, "slowed", slowed.Why, slowed.RetryIn}
-	case errors.As(err, &bad):
-		return problem{http.StatusBadRequest, "bad_request", bad.Error(), 0}
-	case errors.As(err, &tooLarge):
-		return problem{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit), 0}
 	case errors.Is(err, errFull):
 		return problemFull
 	case errors.Is(err, errMediaType):

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -66,11 +67,15 @@ type Limits struct {
 
 	// Body is how many bytes the body of a request may have.
 	Body int64
+
+	// Slow is how long a client may take to send a body, or to take what a
+	// stream writes to it.
+	Slow time.Duration
 }
 
 // DefaultLimits leave room for 20,000 waiting requests, of which one caller
 // may have three quarters.
-var DefaultLimits = Limits{Holding: 20_000, HoldingEach: 15_000, Streams: 1000, StreamsEach: 200, Body: 16 << 10}
+var DefaultLimits = Limits{Holding: 20_000, HoldingEach: 15_000, Streams: 1000, StreamsEach: 200, Body: 16 << 10, Slow: 10 * time.Second}
 
 const (
 	// maxWait is the longest that ?wait= may ask for.
@@ -84,9 +89,6 @@ const (
 	// heartbeat is how often a stream that has no news says that it is
 	// alive.
 	heartbeat = 15 * time.Second
-	// slowest is how long a client may take for a body, or to take what was
-	// written to it.
-	slowest = 10 * time.Second
 )
 
 // API is the http.Handler for everything. It starts nothing by itself; what
@@ -148,16 +150,10 @@ func New(cfg Config) *API {
 
 // or returns l with zero fields taken from d.
 func (l Limits) or(d Limits) Limits {
-	pick := func(v, otherwise int) int {
-		if v == 0 {
-			return otherwise
-		}
-		return v
-	}
 	return Limits{
-		Holding: pick(l.Holding, d.Holding), HoldingEach: pick(l.HoldingEach, d.HoldingEach),
-		Streams: pick(l.Streams, d.Streams), StreamsEach: pick(l.StreamsEach, d.StreamsEach),
-		Body: int64(pick(int(l.Body), int(d.Body))),
+		Holding: cmp.Or(l.Holding, d.Holding), HoldingEach: cmp.Or(l.HoldingEach, d.HoldingEach),
+		Streams: cmp.Or(l.Streams, d.Streams), StreamsEach: cmp.Or(l.StreamsEach, d.StreamsEach),
+		Body: cmp.Or(l.Body, d.Body), Slow: cmp.Or(l.Slow, d.Slow),
 	}
 }
 

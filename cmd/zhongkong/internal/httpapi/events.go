@@ -26,7 +26,7 @@ func (a *API) getEvents(w http.ResponseWriter, r *request) int {
 	}
 	l := a.events.Listen(func(e *events.Entry) bool { return e.Account == "" || caller.May(e.Account) })
 	defer l.Close()
-	s := stream{w, http.NewResponseController(w)}
+	s := stream{w, http.NewResponseController(w), a.limits.Slow}
 	if !s.write("retry: 2000\n: connected\n\n") {
 		return http.StatusOK
 	}
@@ -54,12 +54,13 @@ func (a *API) getEvents(w http.ResponseWriter, r *request) int {
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	slow    time.Duration
 }
 
 // write sends text at once and reports whether the client takes it. One that
 // does not within a while is given up.
 func (s stream) write(text string) bool {
-	_ = s.control.SetWriteDeadline(time.Now().Add(slowest))
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.slow))
 	if _, err := s.w.Write([]byte(text)); err != nil {
 		return false
 	}

@@ -120,9 +120,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	if hr.ContentLength != 0 {
 		// A body that never comes must not keep the connection. The server
 		// sets its own deadline again before the next request.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(slowest))
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.limits.Slow))
 	}
-	a.counts.add(e.index, a.serve(w, r, e))
+	status := a.serve(w, r, e)
+	a.counts.add(e.index, status)
+	if status == statusGone {
+		panic(http.ErrAbortHandler) // or an empty 200 would go out to whoever is still there
+	}
 }
 
 func (a *API) serve(w http.ResponseWriter, r *request, e *endpoint) int {

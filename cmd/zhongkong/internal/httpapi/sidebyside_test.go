@@ -24,7 +24,7 @@ func TestThroughputIsNearABareHandlers(t *testing.T) {
 		defer server.Close()
 		addresses[name] = server.Listener.Addr().String()
 	}
-	const rounds, requests = 25, 6400
+	const rounds, requests = 9, 6400
 	var byClock, byCPU []float64
 	for range rounds {
 		api, apiCPU := rate(t, addresses["api"], requests)

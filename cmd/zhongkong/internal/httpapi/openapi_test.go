@@ -1,0 +1,400 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"mime"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+// node is a piece of the description.
+type node = map[string]any
+
+// description is the document with what is needed to check answers by it.
+type descriptionDoc struct {
+	t    *testing.T
+	root node
+}
+
+func loadDescription(t *testing.T) descriptionDoc {
+	t.Helper()
+	var root node
+	if err := yaml.Unmarshal(description, &root); err != nil {
+		t.Fatal(err)
+	}
+	return descriptionDoc{t, root}
+}
+
+// at follows keys and references.
+func (d descriptionDoc) at(n any, keys ...string) node {
+	found, _ := d.resolve(n).(node)
+	for _, key := range keys {
+		if found == nil {
+			return nil
+		}
+		found, _ = d.resolve(found[key]).(node)
+	}
+	return found
+}
+
+func (d descriptionDoc) resolve(n any) any {
+	fields, ok := n.(node)
+	if !ok {
+		return n
+	}
+	ref, ok := fields["$ref"].(string)
+	if !ok {
+		return n
+	}
+	at := d.at(d.root, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+	if at == nil {
+		d.t.Fatalf("%s leads nowhere", ref)
+	}
+	return at
+}
+
+// conforms says what is wrong with v by a schema; it knows the keywords that
+// the description uses, and no others.
+func (d descriptionDoc) conforms(schema, v any, where string) error {
+	s := d.at(schema)
+	for keyword, want := range s {
+		if err := d.keyword(s, keyword, want, v, where); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d descriptionDoc) keyword(s node, keyword string, want, v any, where string) error {
+	wrong := fmt.Errorf("%s: %v is not by %s: %v", where, v, keyword, want)
+	switch keyword {
+	case "description", "examples", "default":
+		return nil
+	case "type":
+		return failIf(!hasType(v, want.(string)), wrong)
+	case "const":
+		return failIf(fmt.Sprint(v) != fmt.Sprint(want), wrong)
+	case "enum":
+		return failIf(!slices.ContainsFunc(want.([]any), func(one any) bool { return fmt.Sprint(one) == fmt.Sprint(v) }), wrong)
+	case "not":
+		return failIf(d.conforms(want, v, where) == nil, wrong)
+	case "oneOf":
+		matching := 0
+		for _, one := range want.([]any) {
+			if d.conforms(one, v, where) == nil {
+				matching++
+			}
+		}
+		return failIf(matching != 1, wrong)
+	case "minLength":
+		return failIf(len(v.(string)) < want.(int), wrong)
+	case "maxLength":
+		return failIf(len(v.(string)) > want.(int), wrong)
+	case "pattern":
+		return failIf(!regexp.MustCompile(want.(string)).MatchString(v.(string)), wrong)
+	case "minimum":
+		return failIf(v.(float64) < float64(want.(int)), wrong)
+	case "maximum":
+		return failIf(v.(float64) > float64(want.(int)), wrong)
+	case "required":
+		for _, name := range want.([]any) {
+			if _, ok := v.(node)[name.(string)]; !ok {
+				return fmt.Errorf("%s: %v is missing", where, name)
+			}
+		}
+	case "properties":
+		for name, schema := range want.(node) {
+			if value, ok := v.(node)[name]; ok {
+				if err := d.conforms(schema, value, where+"."+name); err != nil {
+					return err
+				}
+			}
+		}
+	case "additionalProperties":
+		for name := range v.(node) {
+			if _, ok := s["properties"].(node)[name]; !ok {
+				return fmt.Errorf("%s: %s is not described", where, name)
+			}
+		}
+	case "items":
+		for i, item := range v.([]any) {
+			if err := d.conforms(want, item, fmt.Sprintf("%s[%d]", where, i)); err != nil {
+				return err
+			}
+		}
+	default:
+		return fmt.Errorf("%s: this test does not know the keyword %q", where, keyword)
+	}
+	return nil
+}
+
+func failIf(failed bool, err error) error {
+	if failed {
+		return err
+	}
+	return nil
+}
+
+func hasType(v any, want string) bool {
+	switch x := v.(type) {
+	case string:
+		return want == "string"
+	case bool:
+		return want == "boolean"
+	case float64:
+		return want == "number" || want == "integer" && x == float64(int64(x))
+	case node:
+		return want == "object"
+	case []any:
+		return want == "array"
+	}
+	return false
+}
+
+// answered checks an answer against the description.
+func (d descriptionDoc) answered(path, method string, r reply) error {
+	response := d.at(d.root, "paths", path, strings.ToLower(method), "responses", fmt.Sprint(r.status))
+	if response == nil {
+		return fmt.Errorf("status %d is not described", r.status)
+	}
+	for name := range d.at(response, "headers") {
+		header := d.at(response, "headers", name)
+		given := r.header.Get(name)
+		if required, _ := header["required"].(bool); required && given == "" {
+			return fmt.Errorf("header %s is missing", name)
+		}
+		if pattern, ok := d.at(header, "schema")["pattern"].(string); ok && !regexp.MustCompile(pattern).MatchString(given) {
+			return fmt.Errorf("header %s: %s is not by %s", name, given, pattern)
+		}
+	}
+	content := d.at(response, "content")
+	if content == nil {
+		return failIf(r.body != "", fmt.Errorf("there is a body: %s", r.body))
+	}
+	kind, _, err := mime.ParseMediaType(r.header.Get("Content-Type"))
+	if err != nil {
+		return err
+	}
+	media := d.at(content, kind)
+	if media == nil {
+		media = d.at(content, "*/*")
+	}
+	if media == nil {
+		return fmt.Errorf("content type %s is not described", kind)
+	}
+	if kind != "application/json" {
+		return d.conforms(media["schema"], r.body, "body")
+	}
+	var v any
+	if err := json.Unmarshal([]byte(r.body), &v); err != nil {
+		return err
+	}
+	return d.conforms(media["schema"], v, "body")
+}
+
+func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
+	d := loadDescription(t)
+	s := emptyStage(t)
+	described := make(map[string]bool)
+	for path, item := range d.at(d.root, "paths") {
+		for method := range item.(node) {
+			if method != "parameters" {
+				described[strings.ToUpper(method)+" "+path] = true
+			}
+		}
+	}
+	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh) {
+		for method := range e.methods {
+			if method == http.MethodHead {
+				continue
+			}
+			if !described[method+" "+e.path] {
+				t.Errorf("%s %s is not described", method, e.path)
+			}
+			delete(described, method+" "+e.path)
+		}
+	}
+	for left := range described {
+		t.Errorf("%s is described and does not exist", left)
+	}
+}
+
+// slowGate slows everybody.
+type slowGate struct{}
+
+func (slowGate) Authenticate(context.Context, netip.Addr, string, string) (callers.Caller, error) {
+	return callers.Caller{}, &callers.SlowedError{Why: "too many wrong tries", RetryIn: 2 * time.Second}
+}
+
+// TestEveryDescribedAnswerIsTrue brings about each status that the description
+// has, and checks the answer against it.
+func TestEveryDescribedAnswerIsTrue(t *testing.T) {
+	d := loadDescription(t)
+	well := newStage(t)
+	broken := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
+	silent := failingStage(t, coordinatortest.Hangs())
+	silent.api.Stop() // so that nobody is held
+	slow := newStage(t, func(c *Config) { c.Gate = slowGate{} })
+	full := newStage(t, func(c *Config) { c.Limits = Limits{Streams: 1} })
+	full.api.streams.take("somebody")
+
+	const token, refresh = "/v1/tokens/{name}", "/v1/tokens/{name}/refresh"
+	mine, theirs := "/v1/tokens/"+wxa, "/v1/tokens/"+wxb
+	readerForm := "name=reader&password=reader-password"
+	adminForm := "name=admin&password=admin-password&appid=" + wxa
+	stable := stableBody(wxa, reader, false)
+	large := strings.Repeat(" ", 17<<10)
+	json := []string{"Accept", "application/json", "Content-Type", formType}
+	form := []string{"Content-Type", formType}
+
+	seen := make(map[string]bool)
+	for _, c := range []struct {
+		on                 *stage
+		who, method        string
+		path, actual, body string
+		header             []string
+		status             int
+	}{
+		{well, admin, "GET", token, mine, "", nil, 200},
+		{well, admin, "GET", token, mine + "?after=9007199254740991", "", nil, 304},
+		{well, admin, "GET", token, mine + "?after=x", "", nil, 400},
+		{well, "", "GET", token, mine, "", nil, 401},
+		{well, reader, "GET", token, theirs, "", nil, 403},
+		{well, admin, "GET", token, "/v1/tokens/none", "", nil, 404},
+		{slow, admin, "GET", token, mine, "", nil, 429},
+		{broken, admin, "GET", token, mine, "", nil, 502},
+		{silent, admin, "GET", token, mine, "", nil, 503},
+
+		{well, admin, "POST", refresh, mine + "/refresh", "", nil, 200},
+		{well, admin, "POST", refresh, mine + "/refresh", "x", nil, 400},
+		{well, stranger, "POST", refresh, mine + "/refresh", "", nil, 401},
+		{well, reader, "POST", refresh, mine + "/refresh", "", nil, 403},
+		{well, admin, "POST", refresh, "/v1/tokens/none/refresh", "", nil, 404},
+		{well, admin, "POST", refresh, mine + "/refresh", large, nil, 413},
+		{slow, admin, "POST", refresh, mine + "/refresh", "", nil, 429},
+		{broken, admin, "POST", refresh, mine + "/refresh", "", nil, 502},
+
+		{well, "", "GET", "/v1/events", "/v1/events", "", nil, 401},
+		{full, admin, "GET", "/v1/events", "/v1/events", "", nil, 429},
+
+		{well, "", "POST", "/GetToken", "/GetToken", readerForm, form, 200},
+		{well, "", "POST", "/GetToken", "/GetToken", "%zz", form, 400},
+		{well, "", "POST", "/GetToken", "/GetToken", "", form, 401},
+		{well, "", "POST", "/GetToken", "/GetToken", readerForm + "&appid=" + wxb, form, 403},
+		{well, "", "POST", "/GetToken", "/GetToken", adminForm + "none", form, 404},
+		{well, "", "POST", "/GetToken", "/GetToken", large, form, 413},
+		{well, "", "POST", "/GetToken", "/GetToken", "{}", []string{"Content-Type", "application/json"}, 415},
+		{slow, "", "POST", "/GetToken", "/GetToken", readerForm, form, 429},
+		{broken, "", "POST", "/GetToken", "/GetToken", readerForm, form, 502},
+		{silent, "", "POST", "/GetToken", "/GetToken", readerForm, form, 503},
+
+		{well, "", "GET", "/cgi-bin/token", tokenQuery(wxa, reader), "", nil, 200},
+		{well, "", "GET", "/cgi-bin/token", tokenQuery(wxa, stranger), "", nil, 200},
+		{silent, "", "GET", "/cgi-bin/token", tokenQuery(wxa, reader), "", nil, 200},
+		{well, "", "POST", "/cgi-bin/token", tokenQuery(wxa, reader), "", nil, 200},
+		{well, "", "POST", "/cgi-bin/stable_token", "/cgi-bin/stable_token", stable, nil, 200},
+		{well, "", "GET", "/cgi-bin/stable_token", "/cgi-bin/stable_token", "", nil, 200},
+
+		{well, "", "GET", "/healthz", "/healthz", "", nil, 200},
+		{well, "", "GET", "/readyz", "/readyz", "", nil, 200},
+		{well, stranger, "GET", "/readyz", "/readyz", "", nil, 401},
+		{slow, admin, "GET", "/readyz", "/readyz", "", nil, 429},
+		{broken, "", "GET", "/readyz", "/readyz", "", nil, 503},
+		{broken, admin, "GET", "/readyz", "/readyz", "", nil, 503},
+
+		{well, "", "GET", "/metrics", "/metrics", "", nil, 401},
+		{well, reader, "GET", "/metrics", "/metrics", "", nil, 403},
+		{slow, admin, "GET", "/metrics", "/metrics", "", nil, 429},
+
+		{well, reader, "GET", "/openapi.yaml", "/openapi.yaml", "", nil, 200},
+		{well, "", "GET", "/openapi.yaml", "/openapi.yaml", "", nil, 401},
+		{slow, admin, "GET", "/openapi.yaml", "/openapi.yaml", "", nil, 429},
+
+		{well, reader, "GET", "/", "/", "", nil, 200},
+		{well, "", "GET", "/", "/", "", nil, 401},
+		{slow, admin, "GET", "/", "/", "", nil, 429},
+		{well, admin, "POST", "/", "/", "account=" + wxa, json, 200},
+		{well, admin, "POST", "/", "/", "account=" + wxa + "&lang=zh", form, 303},
+		{broken, admin, "POST", "/", "/", "account=" + wxa, form, 303},
+		{well, admin, "POST", "/", "/", "%zz", form, 400},
+		{well, "", "POST", "/", "/", "", form, 401},
+		{well, reader, "POST", "/", "/", "account=" + wxa, form, 403},
+		{well, admin, "POST", "/", "/", "account=none", form, 404},
+		{well, admin, "POST", "/", "/", large, form, 413},
+		{well, admin, "POST", "/", "/", "{}", []string{"Content-Type", "application/json"}, 415},
+		{slow, admin, "POST", "/", "/", "account=" + wxa, form, 429},
+		{broken, admin, "POST", "/", "/", "account=" + wxa, json, 502},
+	} {
+		r := c.on.ask(c.who, c.method, c.actual, c.body, c.header...)
+		if r.status != c.status {
+			t.Errorf("%s %s as %q: %d %s, want %d", c.method, c.actual, c.who, r.status, r.body, c.status)
+			continue
+		}
+		if err := d.answered(c.path, c.method, r); err != nil {
+			t.Errorf("%s %s as %q: %d: %v", c.method, c.actual, c.who, r.status, err)
+		}
+		seen[fmt.Sprintf("%s %s %d", c.method, c.path, c.status)] = true
+	}
+	for _, file := range well.api.page.Files() {
+		for who, on := range map[string]*stage{reader: well, "": well, admin: slow} {
+			r := on.ask(who, "GET", "/"+file, "")
+			if err := d.answered("/"+file, "GET", r); err != nil {
+				t.Errorf("GET /%s as %q: %v", file, who, err)
+			}
+			seen[fmt.Sprintf("GET /%s %d", file, r.status)] = true
+		}
+	}
+	// What other tests bring about: a stream, a race, a store that is away,
+	// and the real metrics.
+	for _, elsewhere := range []string{
+		"GET /v1/events 200", "GET /metrics 200", "POST " + refresh + " 409", "POST / 409", "POST " + refresh + " 503", "POST / 503",
+	} {
+		seen[elsewhere] = true
+	}
+	for path, item := range d.at(d.root, "paths") {
+		for method, operation := range item.(node) {
+			for status := range d.at(operation, "responses") {
+				if is := fmt.Sprintf("%s %s %s", strings.ToUpper(method), path, status); !seen[is] {
+					t.Errorf("%s is described, but nothing here brings it about", is)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryCodeIsDescribed(t *testing.T) {
+	d := loadDescription(t)
+	for _, err := range []error{
+		callers.ErrDenied, &callers.SlowedError{}, badf("x"), &http.MaxBytesError{}, errFull, errMediaType,
+		coordinator.ErrUnknownAccount, &coordinator.RefusedError{}, coordinator.ErrSealed, coordinator.ErrUnreachable,
+		coordinator.ErrNoToken, context.DeadlineExceeded, &coordinator.ThrottledError{}, &coordinator.FetchError{},
+		coordinator.ErrSuperseded, fmt.Errorf("what nobody thought of"),
+	} {
+		p := problemOf(t.Context(), err)
+		v := node{"error": p.code, "message": firstOf(p.message, "-")}
+		if err := d.conforms(d.at(d.root, "components", "schemas", "error"), v, "error"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
