@@ -26,7 +26,7 @@ func (p program) completion(c *cli.Context) error {
 		return usagef("for which shell? zhongkong completion bash, zsh or fish")
 	}
 	words := newCompletion(c.App)
-	script := ""
+	var script string
 	switch shell := c.Args().First(); shell {
 	case "bash":
 		script = words.bash()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,15 +124,15 @@ func listenForSandbox() (net.Listener, error) {
 // adopt has the simulator know the accounts of a configuration, and these ask
 // it instead of WeChat. Without an account there is one of its own.
 func (s *sandboxServer) adopt(cfg *config.Config) error {
-	s.made = len(cfg.Accounts) == 0
-	if s.made {
-		cfg.Accounts = []config.Account{{
+	accounts := slices.Clone(cfg.Accounts)
+	if s.made = len(accounts) == 0; s.made {
+		accounts = []config.Account{{
 			Name: wechattest.DefaultAppID, AppID: wechattest.DefaultAppID,
 			Source: config.KindToken, RefreshEvery: cfg.RefreshEvery, Limits: cfg.Budget,
 		}}
 	}
-	for i := range cfg.Accounts {
-		a := &cfg.Accounts[i]
+	for i := range accounts {
+		a := &accounts[i]
 		a.APIBase = s.url()
 		if a.Secret.IsZero() {
 			a.Secret = config.NewSecret(wechattest.DefaultSecret)
@@ -149,6 +150,7 @@ func (s *sandboxServer) adopt(cfg *config.Config) error {
 		}
 		s.secrets[a.AppID] = secret
 	}
+	cfg.SetAccounts(accounts)
 	return nil
 }
 

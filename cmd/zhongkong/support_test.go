@@ -212,17 +212,6 @@ func (b *bench) file(name, content string) string {
 	return path
 }
 
-// key is the name of a key of the account.
-func (b *bench) key(what string) string {
-	return b.env["ZHONGKONG_PREFIX"] + ":{" + appID + "}:" + what
-}
-
-// redis runs a command on the shared server.
-func (b *bench) redis(args ...any) any {
-	b.t.Helper()
-	return sharedRedis.MustDo(b.t, args...)
-}
-
 // buffer is a bytes.Buffer for two goroutines.
 type buffer struct {
 	mu sync.Mutex

@@ -13,8 +13,8 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Config is what a command works with. Load makes it; nothing changes it
-// afterwards.
+// Config is what a command works with. Load makes it; once it is used nothing
+// changes it.
 type Config struct {
 	File string // the YAML file, "" if there is none
 
@@ -49,6 +49,7 @@ type Config struct {
 	forms   []secretForms     // beside Accounts, until resolved
 	userAt  []string          // beside Users: where each was written
 	files   []string          // what was read
+	index   map[string]int    // name :: place in Accounts
 	origins map[string]string // setting's key :: where it was given
 }
 
@@ -145,6 +146,7 @@ func Load(in Input) (*Config, error) {
 	}
 	c.resolve(in, p)
 	c.check(p)
+	c.SetAccounts(c.Accounts)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
@@ -153,12 +155,20 @@ func Load(in Input) (*Config, error) {
 
 // Account returns the account with the given name.
 func (c *Config) Account(name string) (Account, bool) {
-	for _, a := range c.Accounts {
-		if a.Name == name {
-			return a, true
-		}
+	i, found := c.index[name]
+	if !found {
+		return Account{}, false
 	}
-	return Account{}, false
+	return c.Accounts[i], true
+}
+
+// SetAccounts replaces the accounts, before the configuration is used.
+func (c *Config) SetAccounts(accounts []Account) {
+	c.Accounts = accounts
+	c.index = make(map[string]int, len(accounts))
+	for i, a := range accounts {
+		c.index[a.Name] = i
+	}
 }
 
 // Files returns every file that the configuration was read from.
