@@ -129,10 +129,10 @@ func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client 
 	o.ContextTimeoutEnabled = true
 	o.MaxRetries = retries
 	o.DialerRetries = 1
-	// Shorter than the operation: a sentinel that hangs must leave time to
-	// ask the next one.
-	o.DialTimeout = first(o.DialTimeout, d.timeout/3)
-	o.ReadTimeout = d.or(o.ReadTimeout)
+	// A dial begins with asking all sentinels, and waits for the one that
+	// hangs as long as for any answer: there must be time left after it.
+	o.DialTimeout = d.or(o.DialTimeout)
+	o.ReadTimeout = first(o.ReadTimeout, d.timeout/2)
 	o.WriteTimeout = d.or(o.WriteTimeout)
 	o.PoolTimeout = d.or(o.PoolTimeout)
 	o.DisableIdentity = true

@@ -46,6 +46,15 @@ func TestCommitWaitsForReplicas(t *testing.T) {
 
 func TestSentinelFailoverMovesTheSubscription(t *testing.T) {
 	r := redistest.StartReplicated(t, 2, 3)
+	t.Run("least privilege", func(t *testing.T) { sentinelLeastPrivilege(t, r) })
+	t.Run("a sentinel that hangs", func(t *testing.T) {
+		r.Sentinels[1].Pause()
+		defer r.Sentinels[1].Resume()
+		store := open(t, r.URL(), redisstore.Options{})
+		if err := store.Ping(t.Context()); err != nil {
+			t.Errorf("the first Ping() = %v", err)
+		}
+	})
 	for _, fault := range []struct {
 		name    string
 		replace func()
@@ -84,6 +93,31 @@ func TestSentinelFailoverMovesTheSubscription(t *testing.T) {
 				t.Logf("notifications flowed %v after the failover", took)
 			}
 		})
+	}
+}
+
+// sentinelLeastPrivilege goes through a failover with users that may do nothing
+// but what is documented.
+func sentinelLeastPrivilege(t *testing.T, r *redistest.Replicated) {
+	for _, sentinel := range r.Sentinels {
+		user(t, sentinel, "asker", redisstore.SentinelACL()...)
+	}
+	for _, server := range r.Servers {
+		user(t, server, "refresher", redisstore.RequiredACL("", coordinator.Refresher)...)
+	}
+	url := as(t, r.URL(), "asker") + "&username=refresher&password=secret"
+	store := open(t, url, redisstore.Options{})
+	_, follower := followed(t, store, coordinator.Refresher, "a")
+	refreshed(t, store, "a", "token")
+	before, _, _ := follower.counts()
+	r.Failover(t)
+	eventually(t, "the subscription moves to the new master", 5*time.Second, func() bool { return follower.follows(before, "a") })
+	eventually(t, "the new master takes a token", 5*time.Second, func() bool {
+		_, err := store.Begin(t.Context(), "a", coordinator.Begin{Seen: 1 << 52, Life: time.Second})
+		return err == nil
+	})
+	for _, sentinel := range r.Sentinels {
+		wantNoDenial(t, sentinel)
 	}
 }
 

@@ -136,18 +136,27 @@ func (r *Replicated) URL() string {
 func (r *Replicated) Master(t testing.TB) *Server {
 	t.Helper()
 	for _, sentinel := range r.Sentinels {
-		answer, err := sentinel.Do(context.Background(), "sentinel", "get-master-addr-by-name", masterName)
-		list, _ := answer.([]any)
-		if err != nil || len(list) != 2 {
-			continue
-		}
-		for _, s := range r.Servers {
-			if list[1] == strconv.Itoa(s.port) {
-				return s
-			}
+		if s := r.masterOf(context.Background(), sentinel); s != nil {
+			return s
 		}
 	}
 	t.Fatal("redistest: the sentinels know no master")
+	return nil
+}
+
+// masterOf returns the master in the eyes of one sentinel, nil if it does not
+// say.
+func (r *Replicated) masterOf(ctx context.Context, sentinel *Server) *Server {
+	answer, err := sentinel.Do(ctx, "sentinel", "get-master-addr-by-name", masterName)
+	list, _ := answer.([]any)
+	if err != nil || len(list) != 2 {
+		return nil
+	}
+	for _, s := range r.Servers {
+		if list[1] == strconv.Itoa(s.port) {
+			return s
+		}
+	}
 	return nil
 }
 
@@ -166,11 +175,17 @@ func (r *Replicated) Failover(t testing.TB) {
 	r.AwaitMasterOtherThan(t, old)
 }
 
-// AwaitMasterOtherThan waits until the sentinels name another master.
+// AwaitMasterOtherThan waits until all sentinels name the same other master.
 func (r *Replicated) AwaitMasterOtherThan(t testing.TB, old *Server) {
 	t.Helper()
-	if err := eventually("the sentinels do not agree on a new master", func(context.Context) bool {
-		return r.Master(t) != old
+	if err := eventually("the sentinels do not agree on a new master", func(ctx context.Context) bool {
+		master := r.masterOf(ctx, r.Sentinels[0])
+		for _, sentinel := range r.Sentinels[1:] {
+			if r.masterOf(ctx, sentinel) != master {
+				return false
+			}
+		}
+		return master != nil && master != old
 	}); err != nil {
 		t.Fatal(err)
 	}
