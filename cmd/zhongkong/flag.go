@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/urfave/cli/v2"
 
@@ -62,12 +63,21 @@ func globalFlags() []cli.Flag {
 }
 
 // serveOnly says which settings are flags of serve alone.
-func serveOnly(key string) bool { return key == "listen" || key == "refresh_every" }
+func serveOnly(key string) bool {
+	switch key {
+	case "listen", "refresh_every", "tls_cert", "tls_key", "client_ca", "plaintext_ok", "metrics_open", "udp":
+		return true
+	}
+	return false
+}
 
 func settingFlag(s config.Setting) cli.Flag {
 	usage := s.Usage
 	if s.Env != "" {
 		usage += " [$" + s.Env + "]"
+	}
+	if s.Truth() {
+		return newSwitchFlag(s.Flag(), usage)
 	}
 	return newValueFlag(s.Flag(), s.Arg, "", usage)
 }
@@ -76,7 +86,11 @@ func settingFlag(s config.Setting) cli.Flag {
 func given(c *cli.Context) map[string]string {
 	flags := map[string]string{}
 	for _, s := range config.Settings() {
-		if c.IsSet(s.Flag()) {
+		switch {
+		case !c.IsSet(s.Flag()):
+		case s.Truth():
+			flags[s.Key] = strconv.FormatBool(c.Bool(s.Flag()))
+		default:
 			flags[s.Key] = c.String(s.Flag())
 		}
 	}

@@ -1,46 +1,186 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
+	"encoding/base64"
 	"fmt"
-	"net/http"
+	"net"
 	"strings"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/datagram"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
 )
 
-// handler answers what needs no credentials: nothing in it is a secret.
-func (d *daemon) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		answerJSON(w, http.StatusOK, map[string]string{"status": "ok"})
-	})
-	mux.HandleFunc("GET /readyz", d.ready)
-	mux.Handle("GET /metrics", d.metrics)
-	return mux
+// envUsers has callers for trying out and for containers, separated by commas.
+const envUsers = "ZHONGKONG_USERS"
+
+// front is where callers ask: HTTP, and datagrams if there is an address for
+// them.
+type front struct {
+	given  []callers.User // by --user or the variable
+	madeUp *callers.User  // of this run; nil: there are others
+
+	gate   *callers.Gate
+	events *events.Hub
+	api    *httpapi.API
+	web    *httpapi.Server
+	udp    *net.UDPConn // nil: no datagrams
 }
 
-// ready answers 200 when there is a usable token for every account.
-func (d *daemon) ready(w http.ResponseWriter, _ *http.Request) {
-	var without []string
-	for _, a := range d.zk.Accounts() {
-		s := a.Status()
-		if s.Record.Usable() {
+// newFront reads the callers. What it says on stderr is said once.
+func (d *daemon) newFront(given string) error {
+	d.events = events.New()
+	if given == "" {
+		given = d.env(envUsers)
+	}
+	for one := range strings.SplitSeq(given, ",") {
+		if one = strings.TrimSpace(one); one == "" {
 			continue
 		}
-		why := "no token yet"
-		if s.Failure != nil && s.Failure.InARow > 0 {
-			why = failureWords(s.Failure)
+		u, err := callers.ParseUser(one)
+		if err != nil {
+			return usagef("--user (%s): %v", envUsers, err)
 		}
-		without = append(without, fmt.Sprintf("%s: %s", s.Name, why))
+		d.given = append(d.given, u)
 	}
-	if len(without) > 0 {
-		answerJSON(w, http.StatusServiceUnavailable, map[string]string{
-			"error": "no_token", "message": strings.Join(without, "; "),
+	users, err := d.users(d.cfg)
+	if err != nil {
+		return &configError{err}
+	}
+	if len(users) == 0 {
+		u := callers.MadeUp()
+		d.madeUp, users = &u, []callers.User{u}
+	}
+	if d.gate, err = callers.New(users); err != nil {
+		return &configError{err}
+	}
+	return nil
+}
+
+// users returns the callers of a configuration, and those of the command line.
+func (d *daemon) users(cfg *config.Config) ([]callers.User, error) {
+	users := append([]callers.User(nil), d.given...)
+	for _, u := range cfg.Users {
+		one := callers.User{Name: u.Name, PasswordHash: u.Password.Reveal(), Accounts: u.Accounts, Refresh: u.Refresh}
+		if !u.UDPKey.IsZero() {
+			key, err := base64.StdEncoding.DecodeString(u.UDPKey.Reveal())
+			if err != nil {
+				return nil, fmt.Errorf("users (%s).udp_key: is not base64", u.Name)
+			}
+			one.UDPKey = key
+		}
+		users = append(users, one)
+	}
+	return users, nil
+}
+
+// openFront makes everything that answers. The coordinator is there by now.
+func (d *daemon) openFront() error {
+	exposure := httpapi.Exposure{
+		CertFile: d.cfg.TLSCert, KeyFile: d.cfg.TLSKey, ClientCAFile: d.cfg.ClientCA, PlaintextOK: d.cfg.PlaintextOK,
+	}
+	if err := exposure.CheckExposure(d.listener.Addr()); err != nil {
+		return usagef("--listen %s: %v", d.cfg.Listen, err)
+	}
+	d.api = httpapi.New(httpapi.Config{
+		Coordinator: d.zk, Gate: d.gate, Events: d.events, History: storeHistory{d.store},
+		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
+		Instance: d.store.Instance(), Version: version(), Logger: d.log,
+	})
+	d.metrics.FollowHTTP(d.api)
+	var err error
+	if d.web, err = httpapi.NewServer(d.api, exposure, d.log); err != nil {
+		return &configError{err}
+	}
+	if d.cfg.UDP == "" {
+		return nil
+	}
+	addr, err := net.ResolveUDPAddr("udp", d.cfg.UDP)
+	if err == nil {
+		d.udp, err = net.ListenUDP("udp", addr)
+	}
+	if err != nil {
+		return usagef("--udp %s: %v", d.cfg.UDP, cause(err))
+	}
+	return nil
+}
+
+// observe hands what the coordinator does to all who watch.
+func (d *daemon) observe(o coordinator.Observation) {
+	d.metrics.Observe(o)
+	d.events.Observe(o)
+}
+
+// serveDatagrams answers datagrams until ctx ends.
+func (d *daemon) serveDatagrams(ctx context.Context) error {
+	if d.udp == nil {
+		return nil
+	}
+	return datagram.NewServer(datagram.Config{
+		Callers: d.gate, Book: d.api, Logger: d.log,
+		Observe: func(o datagram.Outcome) { d.metrics.Datagram(string(o)) },
+	}).Serve(ctx, d.udp)
+}
+
+// announceFront says where callers ask, and with which key if it was made up.
+func (d *daemon) announceFront() {
+	if d.udp != nil {
+		fmt.Fprintf(d.stderr, "Datagrams are answered at %s.\n", d.udp.LocalAddr())
+	}
+	if u := d.madeUp; u != nil {
+		url := fmt.Sprintf("%s://%s", d.web.Scheme(), d.listener.Addr())
+		fmt.Fprintf(d.stderr, "No user was given, so one was made up for this run: name %s, password %s\n"+
+			"Try: curl -u %s:%s %s/v1/tokens/%s   or open %s in a browser.\n",
+			u.Name, u.Password, u.Name, u.Password, url, d.zk.Accounts()[0].Name(), url)
+	}
+}
+
+// reloadFront takes over the callers of a new configuration. An error changes
+// nothing.
+func (d *daemon) reloadFront(next *config.Config) error {
+	users, err := d.users(next)
+	if err != nil {
+		return err
+	}
+	if len(users) == 0 {
+		if d.madeUp == nil { // those there were must not go on
+			u := callers.MadeUp()
+			d.madeUp = &u
+			d.log.Warn("the new configuration has no users: nobody can ask until it has")
+		}
+		users = []callers.User{*d.madeUp}
+	}
+	return d.gate.SetUsers(users)
+}
+
+// reloadCertificate reads the certificate's files again.
+func (d *daemon) reloadCertificate() {
+	if err := d.web.Reload(); err != nil {
+		d.log.Error("the new certificate is refused, the old one stays", "error", err)
+	}
+}
+
+// storeHistory is the store's log as the page reads it.
+type storeHistory struct{ store *redisstore.Store }
+
+func (h storeHistory) History(ctx context.Context, account string, n int) ([]page.Event, error) {
+	entries, err := h.store.History(ctx, account, n)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]page.Event, 0, len(entries))
+	for _, e := range entries {
+		all = append(all, page.Event{
+			At: e.At, Event: e.Event, By: e.By, Reason: string(e.Reason), Took: e.Took, Code: e.Code, Error: e.Error,
 		})
-		return
 	}
-	answerJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	return all, nil
 }
 
 // failureWords is a failure in one phrase.
@@ -49,11 +189,4 @@ func failureWords(f *coordinator.Failure) string {
 		return f.Message
 	}
 	return fmt.Sprintf("%d: %s", f.Code, f.Message)
-}
-
-func answerJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the caller has gone: nothing to tell him
 }

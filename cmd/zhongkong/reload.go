@@ -32,6 +32,7 @@ func (d *daemon) followConfig(ctx context.Context) {
 		case <-hup:
 			if d.cfg.File == "" {
 				d.log.Info("SIGHUP: there is no configuration file to read again")
+				d.reloadCertificate()
 				continue
 			}
 		case <-tick.C:
@@ -65,6 +66,9 @@ func (d *daemon) reload() {
 	if err == nil && len(next.Accounts) == 0 {
 		err = fmt.Errorf("%s: no account in it", next.File)
 	}
+	if err == nil {
+		err = d.reloadFront(next)
+	}
 	if err != nil {
 		d.log.Error("the new configuration is refused, the old one stays", "error", err)
 		return
@@ -75,6 +79,7 @@ func (d *daemon) reload() {
 	if fixed := next.Fixed(d.cfg); len(fixed) > 0 {
 		d.log.Warn("these settings take effect at the next start", "settings", fixed)
 	}
+	d.reloadCertificate()
 	added, changed, removed := d.apply(next)
 	d.log.Info("configuration read again", "added", added, "changed", changed, "removed", removed)
 	d.cfg = next

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +23,8 @@ func (p program) serveCommand() *cli.Command {
 			flags = append(flags, settingFlag(s))
 		}
 	}
+	flags = append(flags,
+		newValueFlag("user", "NAME:PASSWORD", "", "a caller with every right, for trying out; commas between several [$"+envUsers+"]"))
 	flags = append(flags, newSwitchFlag("sandbox", "issue tokens from a built-in WeChat simulator: no account needed"))
 	return &cli.Command{
 		Name:  "serve",
@@ -33,6 +33,8 @@ func (p program) serveCommand() *cli.Command {
 
 Without --redis an embedded Redis on 127.0.0.1:6379 is used, for development.
 SIGHUP, or a change of the configuration file, adds, changes and removes accounts.
+Whoever asks over HTTP needs a name and a password: users: in the configuration,
+--user, or the one that is made up and printed.
 SIGTERM drains: a call to the issuer that is under way is finished and stored.`,
 		Flags:  flags,
 		Action: p.serve,
@@ -49,6 +51,9 @@ func (p program) serve(c *cli.Context) error {
 	}
 	d := &daemon{session: s, input: p.input(c), metrics: metrics.New(version())}
 	defer d.close()
+	if err := d.newFront(c.String("user")); err != nil {
+		return err
+	}
 	if err := d.prepare(c.Bool("sandbox")); err != nil {
 		return err
 	}
@@ -63,7 +68,7 @@ type daemon struct {
 
 	zk       *coordinator.Coordinator
 	listener net.Listener
-	server   *http.Server
+	front
 	embedded *embeddedRedis // nil: a real one
 	sandbox  *sandboxServer // nil: the issuer is a real one
 }
@@ -101,7 +106,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 		return err
 	}
 	cfg := d.coordinatorConfig()
-	cfg.Observe = d.metrics.Observe
+	cfg.Observe = d.observe
 	for _, a := range d.cfg.Accounts {
 		account, err := newAccountConfig(a)
 		if err != nil {
@@ -113,15 +118,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 		return err
 	}
 	d.metrics.Follow(d.zk)
-	d.server = &http.Server{
-		Handler:           d.handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
-	}
-	return nil
+	return d.openFront()
 }
 
 // shutdownGrace is how long answers under way may take after SIGTERM.
@@ -136,8 +133,13 @@ func (d *daemon) run(ctx context.Context) error {
 
 	var wg sync.WaitGroup
 	wg.Go(func() { // ends when the listener is closed, by Shutdown
-		if err := d.server.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
-			stop(fmt.Errorf("serve HTTP: %w", err))
+		if err := d.web.Serve(d.listener); err != nil {
+			stop(err)
+		}
+	})
+	wg.Go(func() { // ends with ctx
+		if err := d.serveDatagrams(ctx); err != nil {
+			stop(err)
 		}
 	})
 	wg.Go(func() { d.followConfig(ctx) }) // ends with ctx
@@ -145,9 +147,7 @@ func (d *daemon) run(ctx context.Context) error {
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		defer cancel()
-		if err := d.server.Shutdown(grace); err != nil {
-			_ = d.server.Close()
-		}
+		_ = d.web.Shutdown(grace) // what had no answer in time is cut off
 	})
 	if err := d.zk.Run(ctx); err != nil {
 		stop(err)
@@ -170,7 +170,7 @@ func (d *daemon) announce() {
 	if d.embedded != nil {
 		redis += " (embedded)"
 	}
-	fmt.Fprintf(d.stderr, "zhongkong: http://%s, Redis at %s, accounts: %s\n", d.listener.Addr(), redis, list(accounts))
+	fmt.Fprintf(d.stderr, "zhongkong: %s://%s, Redis at %s, accounts: %s\n", d.web.Scheme(), d.listener.Addr(), redis, list(accounts))
 	if d.embedded != nil {
 		fmt.Fprintf(d.stderr, "No --redis was given: an embedded Redis runs at %s, for development only.\n"+
 			"It ends with this process and everything in it is lost; start a Redis and pass --redis to keep it.\n", d.embedded.addr())
@@ -179,11 +179,15 @@ func (d *daemon) announce() {
 		fmt.Fprintf(d.stderr, "--sandbox: a WeChat simulator at %s issues the tokens; the real WeChat does not know them.\n"+
 			"Try in another terminal: zhongkong show\n", d.sandbox.url())
 	}
+	d.announceFront()
 }
 
 func (d *daemon) close() {
 	if d.listener != nil {
 		_ = d.listener.Close() // closed already, unless run was never reached
+	}
+	if d.udp != nil {
+		_ = d.udp.Close() // likewise
 	}
 	d.session.close()
 	if d.embedded != nil {

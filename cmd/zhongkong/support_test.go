@@ -18,6 +18,9 @@ import (
 const (
 	appID  = wechattest.DefaultAppID
 	secret = wechattest.DefaultSecret
+
+	// The caller of every serve.
+	opsName, opsPassword = "ops", "a-password-for-tests"
 )
 
 // bench is a fleet's surroundings: a Redis that is really there, of which it
@@ -40,6 +43,7 @@ func newBench(t *testing.T) *bench {
 		"ZHONGKONG_SECRET":    secret,
 		"ZHONGKONG_API_BASE":  b.base,
 		"ZHONGKONG_LOG_LEVEL": "debug", // so that every test looks for secrets in it
+		"ZHONGKONG_USERS":     opsName + ":" + opsPassword,
 	}
 	return b
 }

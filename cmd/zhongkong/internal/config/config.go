@@ -36,6 +36,7 @@ type Config struct {
 	TLSKey      string
 	ClientCA    string
 	PlaintextOK bool
+	MetricsOpen bool // without credentials
 	UDP         string
 	SealKeyFile string
 
@@ -196,6 +197,7 @@ func (c *Config) Fixed(old *Config) []string {
 	differs("tls_key", c.TLSKey != old.TLSKey)
 	differs("client_ca", c.ClientCA != old.ClientCA)
 	differs("udp", c.UDP != old.UDP)
+	differs("metrics_open", c.MetricsOpen != old.MetricsOpen)
 	differs("seal_key_file", c.SealKeyFile != old.SealKeyFile)
 	return names
 }

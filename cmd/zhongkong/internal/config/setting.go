@@ -76,11 +76,12 @@ func serveSettings() []Setting {
 		{Key: "instance", apply: text(func(c *Config) *string { return &c.Instance })},
 		{Key: "lock_life", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.LockLife })},
 		{Key: "fetch_timeout", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.FetchTimeout })},
-		{Key: "tls_cert", apply: text(func(c *Config) *string { return &c.TLSCert })},
-		{Key: "tls_key", apply: text(func(c *Config) *string { return &c.TLSKey })},
-		{Key: "client_ca", apply: text(func(c *Config) *string { return &c.ClientCA })},
-		{Key: "plaintext_ok", kind: kindTruth, apply: truth(func(c *Config) *bool { return &c.PlaintextOK })},
-		{Key: "udp", apply: address(func(c *Config) *string { return &c.UDP })},
+		{Key: "tls_cert", Arg: "F", Usage: "certificate in PEM: answers are HTTPS; read again when it changes", apply: text(func(c *Config) *string { return &c.TLSCert })},
+		{Key: "tls_key", Arg: "F", Usage: "its key", apply: text(func(c *Config) *string { return &c.TLSKey })},
+		{Key: "client_ca", Arg: "F", Usage: "authorities of client certificates: every client needs one, besides name and password", apply: text(func(c *Config) *string { return &c.ClientCA })},
+		{Key: "plaintext_ok", Arg: "true", kind: kindTruth, apply: truth(func(c *Config) *bool { return &c.PlaintextOK }), Usage: "answer plain HTTP beyond this machine: something in front of it does TLS"},
+		{Key: "metrics_open", Arg: "true", kind: kindTruth, apply: truth(func(c *Config) *bool { return &c.MetricsOpen }), Usage: "/metrics needs no name and password"},
+		{Key: "udp", Arg: "ADDR", apply: address(func(c *Config) *string { return &c.UDP }), Usage: "where to answer datagrams; their keys are in users: of the configuration (default nowhere)"},
 		{Key: "seal_key_file", Env: "ZHONGKONG_SEAL_KEY_FILE", apply: text(func(c *Config) *string { return &c.SealKeyFile })},
 	}
 }

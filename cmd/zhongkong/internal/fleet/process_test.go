@@ -74,6 +74,7 @@ func newFleet(t *testing.T) *fleet {
 		"ZHONGKONG_SECRET":    secret,
 		"ZHONGKONG_API_BASE":  f.wechat.Start(t),
 		"ZHONGKONG_LISTEN":    "127.0.0.1:0",
+		"ZHONGKONG_USERS":     "ops:a-password-for-tests",
 		"ZHONGKONG_LOG_LEVEL": "debug",
 	}
 	return f
@@ -244,7 +245,12 @@ func (p *process) token() string { return strings.TrimSpace(p.stdout.String()) }
 // generation is the one of the token that a daemon has in memory, 0 for none.
 func (p *process) generation() uint64 {
 	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Get(p.url + "/metrics")
+	req, err := http.NewRequest(http.MethodGet, p.url+"/metrics", http.NoBody)
+	if err != nil {
+		return 0
+	}
+	req.SetBasicAuth("ops", "a-password-for-tests")
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0
 	}

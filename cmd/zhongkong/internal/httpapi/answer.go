@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
@@ -50,10 +51,13 @@ func answerProblem(w http.ResponseWriter, p problem) int {
 		h.Set("WWW-Authenticate", `Basic realm="zhongkong", charset="UTF-8"`)
 	}
 	setRetry(h, p.retry)
-	return answerJSON(w, p.status, struct {
-		Error   string `json:"error"`
-		Message string `json:"message"`
-	}{p.code, p.message})
+	return answerJSON(w, p.status, errorBody{p.code, p.message})
+}
+
+// errorBody is a problem as JSON.
+type errorBody struct {
+	Error   string `json:"error"`
+	Message string `json:"message"`
 }
 
 func setRetry(h http.Header, d time.Duration) {
@@ -130,13 +134,12 @@ func problemOf(ctx context.Context, err error) problem {
 	return problem{http.StatusInternalServerError, "internal", "the request could not be answered; the log says why", 0}
 }
 
-// withoutPrefix words the end of a wait: that it was a context that ended says
-// nothing to a caller.
+// withoutPrefix words the end of a wait.
 func withoutPrefix(err error) string {
 	if errors.Is(err, coordinator.ErrNoToken) {
-		return err.Error()
+		return strings.TrimPrefix(err.Error(), "coordinator: ")
 	}
-	return "no token in time"
+	return "no token in time" // that it was a context says nothing to a caller
 }
 
 // badRequest is a request that nobody can mean.

@@ -1,14 +1,25 @@
-// Package metrics tells Prometheus how the accounts of a coordinator are.
+// Package metrics tells Prometheus how a process and its accounts are. There is
+// no token in it.
 package metrics
 
 import (
 	"bytes"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 )
+
+// HTTP is what answers callers, as far as it is counted; *httpapi.API is one.
+type HTTP interface {
+	// Served calls f for each endpoint and status that was answered.
+	Served(f func(endpoint string, status int, n uint64))
+	StaleServed() uint64
+	Holding() int
+	Streams() int
+}
 
 // Metrics counts what a coordinator does and, when it is scraped, reads how
 // its accounts are.
@@ -16,11 +27,13 @@ type Metrics struct {
 	version string
 	started time.Time
 	zk      *coordinator.Coordinator // nil until Follow
+	http    HTTP                     // nil until FollowHTTP
 
-	fetches   *family
-	duration  *family
-	events    *family
-	throttled *family
+	refreshes     *family
+	duration      *family
+	notifications *family
+	unreachable   *family
+	datagrams     *family
 }
 
 // New returns metrics that have counted nothing yet. Its Observe goes into the
@@ -29,40 +42,56 @@ func New(version string) *Metrics {
 	return &Metrics{
 		version: version,
 		started: time.Now(),
-		fetches: newCounter("zhongkong_fetches_total",
-			"Calls of this process to the issuer; result is ok or the kind of failure.",
+		refreshes: newCounter("zhongkong_refreshes_total",
+			"Refreshes that this process tried, by why and by how they ended: stored; superseded by a newer attempt; current, when "+
+				"another process was first; throttled by a limit; or the kind of failure: unknown, busy, later, refused.",
 			"account", "reason", "result"),
-		duration: newHistogram("zhongkong_fetch_duration_seconds",
-			"How long the issuer took to answer.",
-			[]float64{.02, .05, .1, .2, .5, 1, 2, 5, 10}, "account"),
-		events: newCounter("zhongkong_events_total",
-			"What else this process did or saw: committed, superseded, restored, conflicted, missed, lock taken, disconnect and so on.",
-			"event"),
-		throttled: newCounter("zhongkong_throttled_total",
-			"Refreshes that a limit forbade.", "account", "reason"),
+		duration: newHistogram("zhongkong_source_duration_seconds",
+			"How long the issuer took, by result: ok or the kind of failure.",
+			[]float64{.02, .05, .1, .2, .5, 1, 2, 5, 10}, "result"),
+		notifications: newCounter("zhongkong_notifications_total",
+			"Notifications that arrived from other processes and this one, by event.", "event"),
+		unreachable: newCounter("zhongkong_store_errors_total",
+			"Operations on Redis that failed because it could not be reached."),
+		datagrams: newCounter("zhongkong_datagrams_total",
+			"Datagrams that arrived, by what became of them.", "outcome"),
 	}
 }
 
 // Observe counts o. It is safe for concurrent use and quick.
 func (m *Metrics) Observe(o coordinator.Observation) {
+	refreshed := func(result string) { m.refreshes.add(1, o.Account, string(o.Reason), result) }
 	switch o.Kind {
 	case coordinator.Fetched:
 		result := "ok"
 		if o.Failure != nil {
 			result = string(o.Failure.Kind)
+			refreshed(result)
 		}
-		m.fetches.add(1, o.Account, string(o.Reason), result)
-		m.duration.add(o.Took.Seconds(), o.Account)
-	case coordinator.Throttled:
-		m.throttled.add(1, o.Account, string(o.Reason))
-	default:
-		m.events.add(1, string(o.Kind))
+		m.duration.add(o.Took.Seconds(), result)
+	case coordinator.Committed:
+		refreshed("stored")
+	case coordinator.Superseded, coordinator.Current, coordinator.Throttled:
+		refreshed(string(o.Kind))
+	case coordinator.Notified:
+		if o.Event != nil {
+			m.notifications.add(1, string(o.Event.Kind))
+		}
+	case coordinator.Unreachable:
+		m.unreachable.add(1)
 	}
 }
+
+// Datagram counts a datagram.
+func (m *Metrics) Datagram(outcome string) { m.datagrams.add(1, outcome) }
 
 // Follow has the state of zk's accounts read at each scrape. It is called
 // before the first one.
 func (m *Metrics) Follow(zk *coordinator.Coordinator) { m.zk = zk }
+
+// FollowHTTP has what h answered read at each scrape. It is called before the
+// first one.
+func (m *Metrics) FollowHTTP(h HTTP) { m.http = h }
 
 // ServeHTTP answers GET /metrics.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
@@ -76,80 +105,31 @@ func (m *Metrics) write(w io.Writer) {
 	head(w, "zhongkong_build_info", "gauge", "Always 1; the version is in the label.")
 	sample(w, "zhongkong_build_info", labelPairs([]string{"version"}, []string{m.version}), 1)
 	if m.zk != nil {
+		writeStats(w, m.zk)
 		writeAccounts(w, m.zk)
 	}
-	for _, f := range []*family{m.fetches, m.duration, m.throttled, m.events} {
+	for _, f := range []*family{m.refreshes, m.duration, m.notifications, m.unreachable, m.datagrams} {
 		f.write(w)
+	}
+	if m.http != nil {
+		writeHTTP(w, m.http)
 	}
 	writeProcess(w, m.started)
 }
 
-// reading is a gauge of an account. Its value is absent without ok.
-type reading struct {
-	name, help string
-	of         func(coordinator.Status) (v float64, ok bool)
-}
-
-// readings are all gauges of an account, read from memory.
-func readings() []reading {
-	always := func(of func(coordinator.Status) float64) func(coordinator.Status) (float64, bool) {
-		return func(s coordinator.Status) (float64, bool) { return of(s), true }
+// writeHTTP writes what callers were answered.
+func writeHTTP(w io.Writer, h HTTP) {
+	const requests = "zhongkong_http_requests_total"
+	head(w, requests, "counter", "Requests answered, by endpoint and status. Under /cgi-bin/, where WeChat answers everything with 200, "+
+		"the status that it would have elsewhere; 499: the client went away.")
+	h.Served(func(endpoint string, status int, n uint64) {
+		sample(w, requests, labelPairs([]string{"endpoint", "code"}, []string{endpoint, strconv.Itoa(status)}), float64(n))
+	})
+	one := func(name, kind, help string, v float64) {
+		head(w, name, kind, help)
+		sample(w, name, "", v)
 	}
-	return []reading{
-		{"token_ttl_seconds", "For how much longer the current token is served; 0 without a token.",
-			always(func(s coordinator.Status) float64 { return s.Record.TTL.Seconds() })},
-		{"token_age_seconds", "How long ago the current token was issued; absent without one.",
-			func(s coordinator.Status) (float64, bool) {
-				// From durations of the store's clock; ours may be wrong.
-				life := s.Record.Life()
-				return (life - coordinator.Margin(life) - s.Record.TTL).Seconds(), s.Record.Usable()
-			}},
-		{"token_generation", "The generation of the token in this process: the same in all of a fleet, but for a moment.",
-			func(s coordinator.Status) (float64, bool) { return float64(s.Record.Generation), s.Record.Usable() }},
-		{"next_refresh_seconds", "Until the next scheduled refresh; negative when it is late, absent when it is not known.",
-			func(s coordinator.Status) (float64, bool) {
-				return time.Until(s.NextRefresh).Seconds(), !s.NextRefresh.IsZero()
-			}},
-		{"calls_today", "Calls to the issuer today (UTC+8), of all processes, as last read.",
-			always(func(s coordinator.Status) float64 { return float64(s.CallsToday) })},
-		{"calls_per_day", "The daily budget of calls.",
-			always(func(s coordinator.Status) float64 { return float64(s.Limits.PerDay) })},
-		{"open_attempts", "Calls to the issuer whose outcome nobody has settled.",
-			always(func(s coordinator.Status) float64 { return float64(s.OpenCalls) })},
-		{"failures_in_a_row", "Failed calls since the last success, of all processes.",
-			always(func(s coordinator.Status) float64 {
-				if s.Failure == nil {
-					return 0
-				}
-				return float64(s.Failure.InARow)
-			})},
-		{"conflicts", "Times somebody outside was seen to fetch tokens for the account.",
-			always(func(s coordinator.Status) float64 { return float64(s.Conflicts) })},
-	}
-}
-
-func writeAccounts(w io.Writer, zk *coordinator.Coordinator) {
-	connected := 0.0
-	if zk.Connected() {
-		connected = 1
-	}
-	head(w, "zhongkong_store_connected", "gauge", "1 while notifications from Redis arrive.")
-	sample(w, "zhongkong_store_connected", "", connected)
-	head(w, "zhongkong_waiters", "gauge", "Calls that wait for a token right now.")
-	sample(w, "zhongkong_waiters", "", float64(zk.Stats().Waiters))
-
-	accounts := zk.Accounts()
-	statuses := make([]coordinator.Status, 0, len(accounts))
-	for _, a := range accounts {
-		statuses = append(statuses, a.Status())
-	}
-	for _, r := range readings() {
-		name := "zhongkong_" + r.name
-		head(w, name, "gauge", r.help)
-		for _, s := range statuses {
-			if v, ok := r.of(s); ok {
-				sample(w, name, labelPairs([]string{"account"}, []string{s.Name}), v)
-			}
-		}
-	}
+	one("zhongkong_stale_served_total", "counter", "Answers with a token that was marked stale.", float64(h.StaleServed()))
+	one("zhongkong_http_holding", "gauge", "Requests that wait for a newer token.", float64(h.Holding()))
+	one("zhongkong_http_streams", "gauge", "Event streams that are open.", float64(h.Streams()))
 }

@@ -35,20 +35,25 @@ func TestObservationsAreCounted(t *testing.T) {
 	fetched.Failure = &coordinator.Failure{Kind: coordinator.FailedRefused}
 	fetched.Took = time.Minute
 	m.Observe(fetched)
-	m.Observe(coordinator.Observation{Kind: coordinator.Restored})
+	m.Observe(coordinator.Observation{Kind: coordinator.Committed, Account: "wx1", Reason: coordinator.ReasonSchedule})
 	m.Observe(coordinator.Observation{Kind: coordinator.Throttled, Account: `a"\b`, Reason: coordinator.ReasonForced})
+	m.Observe(coordinator.Observation{Kind: coordinator.Notified, Event: &coordinator.Event{Kind: coordinator.EventRestored}})
+	m.Observe(coordinator.Observation{Kind: coordinator.Unreachable})
+	m.Datagram("replayed")
 	wantLines(t, scrape(m),
 		`zhongkong_build_info{version="v1"} 1`,
-		`zhongkong_fetches_total{account="wx1",reason="schedule",result="ok"} 2`,
-		`zhongkong_fetches_total{account="wx1",reason="schedule",result="refused"} 1`,
-		`zhongkong_fetch_duration_seconds_bucket{account="wx1",le="0.05"} 0`,
-		`zhongkong_fetch_duration_seconds_bucket{account="wx1",le="0.1"} 2`,
-		`zhongkong_fetch_duration_seconds_bucket{account="wx1",le="10"} 2`,
-		`zhongkong_fetch_duration_seconds_bucket{account="wx1",le="+Inf"} 3`,
-		`zhongkong_fetch_duration_seconds_count{account="wx1"} 3`,
-		`zhongkong_events_total{event="restored"} 1`,
-		`zhongkong_throttled_total{account="a\"\\b",reason="forced"} 1`,
-		`# TYPE zhongkong_fetch_duration_seconds histogram`,
+		`zhongkong_refreshes_total{account="wx1",reason="schedule",result="stored"} 1`,
+		`zhongkong_refreshes_total{account="wx1",reason="schedule",result="refused"} 1`,
+		`zhongkong_refreshes_total{account="a\"\\b",reason="forced",result="throttled"} 1`,
+		`zhongkong_source_duration_seconds_bucket{result="ok",le="0.05"} 0`,
+		`zhongkong_source_duration_seconds_bucket{result="ok",le="0.1"} 2`,
+		`zhongkong_source_duration_seconds_bucket{result="refused",le="10"} 0`,
+		`zhongkong_source_duration_seconds_bucket{result="refused",le="+Inf"} 1`,
+		`zhongkong_source_duration_seconds_count{result="ok"} 2`,
+		`zhongkong_notifications_total{event="restored"} 1`,
+		`zhongkong_store_errors_total 1`,
+		`zhongkong_datagrams_total{outcome="replayed"} 1`,
+		`# TYPE zhongkong_source_duration_seconds histogram`,
 		`# TYPE process_cpu_seconds_total counter`,
 	)
 }
