@@ -15,7 +15,7 @@ import (
 func TestCommitWaitsForReplicas(t *testing.T) {
 	r := redistest.StartReplicated(t, 1, 0)
 	master, replica := r.Servers[0], r.Servers[1]
-	store := open(t, master.URL(), redisstore.Options{Replicas: 1, WaitTimeout: 50 * time.Millisecond})
+	store := open(t, master.URL(), redisstore.Options{Replicas: 1, WaitTimeout: 500 * time.Millisecond})
 	client := replica.Client()
 	defer client.Close()
 	for i := range 50 {
