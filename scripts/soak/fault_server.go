@@ -1,0 +1,124 @@
+package main
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+func serverFaults() []fault {
+	lost := "who still holds the token restores it; who comes first with none asks: one"
+	return []fault{
+		{
+			name: "Redis killed, restarted empty", lane: laneServers, on: []string{single}, weight: 4, extra: 2, cost: lost + "; an attempt that was lost with it: one",
+			strike: func(w *world, r *rand.Rand) { w.bounce(w.servers.data[0], between(r, 0, 8*time.Second)) },
+		},
+		{
+			name: "Redis paused (SIGSTOP, SIGCONT)", lane: laneServers, on: []string{single}, weight: 4, extra: 3,
+			cost: "calls under way get overdue: one each; commands that come late: one",
+			strike: func(w *world, r *rand.Rand) {
+				w.hang(w.servers.data[0], between(r, 300*time.Millisecond, 7*time.Second))
+			},
+		},
+		{
+			name: "Redis busy (DEBUG SLEEP)", lane: laneServers, weight: 1, extra: 2, cost: "as for a pause",
+			strike: func(w *world, r *rand.Rand) {
+				if m := w.servers.master(); m != nil {
+					end := w.ledger.begin(theStore, "busy")
+					d := between(r, 200*time.Millisecond, 900*time.Millisecond)
+					_, _ = m.do("debug", "sleep", d.Seconds())
+					w.well()
+					end()
+				}
+			},
+		},
+		{
+			name: "FLUSHALL", lane: laneServers, weight: 4, extra: 2, cost: lost + "; an attempt that was lost with it: one",
+			strike: func(w *world, r *rand.Rand) {
+				w.onMaster("flushall", func(m *server) { _, _ = m.do("flushall") })
+				time.Sleep(between(r, 0, 2*time.Second))
+			},
+		},
+		{
+			name: "SCRIPT FLUSH", lane: laneServers, weight: 2, extra: 0, cost: "",
+			strike: func(w *world, _ *rand.Rand) {
+				for _, s := range w.servers.data {
+					_, _ = s.do("script", "flush")
+				}
+			},
+		},
+		{
+			name: "CLIENT KILL of all connections", lane: laneServers, weight: 3, extra: 1, cost: "an answer that was lost: one",
+			strike: func(w *world, r *rand.Rand) {
+				kind := pick(r, []string{"normal", "pubsub"})
+				w.onMaster("clients killed", func(m *server) { _, _ = m.do("client", "kill", "type", kind, "skipme", "yes") })
+			},
+		},
+	}
+}
+
+// onMaster does something to the master, after which everybody may have to
+// connect anew.
+func (w *world) onMaster(kind string, do func(*server)) {
+	m := w.servers.master()
+	if m == nil {
+		return
+	}
+	end := w.ledger.begin(theStore, kind)
+	do(m)
+	w.well()
+	end()
+}
+
+// well waits until the servers take writes again.
+func (w *world) well() {
+	if err := eventually(settleWithin, "the servers to take writes", w.servers.writable); err != nil {
+		w.ledger.wrong("the servers have not recovered: " + w.servers.ill())
+	}
+}
+
+// bounce kills a server and starts it again, empty.
+func (w *world) bounce(s *server, down time.Duration) {
+	end := w.ledger.begin(theStore, "restarted empty")
+	s.kill()
+	time.Sleep(down)
+	if err := s.start(); err != nil {
+		w.ledger.wrong(err.Error())
+	}
+	w.well()
+	end()
+}
+
+// hang pauses a server.
+func (w *world) hang(s *server, d time.Duration) {
+	end := w.ledger.begin(theStore, "hung")
+	s.pause()
+	time.Sleep(d)
+	s.resume()
+	w.well()
+	end()
+}
+
+// clockFaults have the server's clock jump, and later back. Redis counts the
+// lives of keys by it.
+func clockFaults() []fault {
+	jump := func(name string, sign time.Duration) fault {
+		return fault{
+			name: name, lane: laneServers, on: []string{single}, weight: 6, extra: 4,
+			cost: "locks, attempts and the token's key end too early: one each; the same when it jumps back",
+			strike: func(w *world, r *rand.Rand) {
+				end := w.ledger.begin(theStore, "clock jumped")
+				defer end()
+				most := pick(r, []time.Duration{5 * time.Second, time.Minute, 2 * time.Hour})
+				if err := w.servers.setClock(sign * between(r, time.Second, most)); err != nil {
+					w.ledger.wrong(err.Error())
+				}
+				time.Sleep(between(r, time.Second, 6*time.Second))
+				if err := w.servers.setClock(0); err != nil {
+					w.ledger.wrong(err.Error())
+				}
+				time.Sleep(time.Second)
+			},
+		}
+	}
+	return []fault{jump("the server's clock jumps ahead and back", 1), jump("the server's clock jumps back and ahead", -1)}
+}

@@ -1,0 +1,410 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
+)
+
+// The bounds. They begin when a process, its links and what it depends on are
+// all well; whatever is not delays them by as long as it lasts.
+const (
+	// hearBound is how old what a process hands out may be: a subscription
+	// that hangs is noticed within 1.25 s, the next connection takes up to
+	// 0.5 s more, the reading up to 1 s on a busy machine.
+	hearBound = 3 * time.Second
+	// deadBound is for how long a token may be handed out that is dead at the
+	// source: it is reported (patience is added), and the refresh may have to
+	// wait for a lock, for the minimum interval, and for a take-over.
+	deadBound = hearBound + lockLife + minInterval + time.Second
+	// restoreBound is how long the store may stay without a token that a
+	// refresher still has: 1 s is promised, the rest is the machine's.
+	restoreBound = 2 * time.Second
+	// endBound is how much later than its wait a call may end.
+	endBound = 1500 * time.Millisecond
+	// callBound is how long after Redis went away a call may begin that was
+	// announced before.
+	callBound = lockLife + 500*time.Millisecond
+)
+
+// verdict is what the judge makes of a run.
+type verdict struct {
+	Violations []string           `json:"violations"`
+	Figures    map[string]float64 `json:"figures"`
+	Dead       map[string]float64 `json:"dead_by_cause"` // worst raw seconds a dead token was handed out, by what excused it
+}
+
+func (v *verdict) breach(format string, args ...any) {
+	if len(v.Violations) < 50 {
+		v.Violations = append(v.Violations, fmt.Sprintf(format, args...))
+	}
+}
+
+// judge holds what happened against the truth.
+type judge struct {
+	l       *ledger
+	issued  map[string]wechattest.Issue // by the token's SHA-256
+	calls   []wechattest.Call           // ours, not the outsider's
+	blocked map[string][]spell          // merged, by process
+	samples []sample
+	v       verdict
+	end     time.Time
+	slack   time.Duration // patience of those who report
+	kind    string
+}
+
+func (w *world) judge() *verdict {
+	w.ledger.mu.Lock()
+	defer w.ledger.mu.Unlock()
+	j := &judge{
+		l: w.ledger, issued: make(map[string]wechattest.Issue), blocked: make(map[string][]spell), samples: w.ledger.samples,
+		end: time.Now().Round(0), slack: w.patience, kind: w.servers.kind,
+		v: verdict{Figures: make(map[string]float64), Dead: make(map[string]float64)},
+	}
+	for _, i := range w.wechat.Issued() {
+		j.issued[i.SHA256()] = i
+	}
+	for _, c := range w.wechat.Calls() {
+		if c.UserAgent != "rogue" && c.Path == "/cgi-bin/token" {
+			j.calls = append(j.calls, c)
+		}
+	}
+	j.v.Violations = append(j.v.Violations, w.ledger.notes...)
+	for _, p := range w.fleet {
+		j.blocked[p.name] = j.merge(p.name, theStore, everybody)
+		if p.refresh {
+			j.blocked["refreshers"] = append(j.blocked["refreshers"], j.merge(p.name)...)
+		}
+	}
+	j.blocked[""] = j.merge(theStore, everybody)
+	j.generations()
+	j.hearing()
+	j.deadTokens()
+	j.waits()
+	j.absence()
+	j.restores()
+	j.secrets(w)
+	j.v.Figures["calls"] = float64(len(j.calls))
+	j.v.Figures["observations"] = float64(len(j.l.seen))
+	j.v.Figures["samples"] = float64(len(j.samples))
+	j.v.Figures["overlapping_calls"] = j.overlaps()
+	return &j.v
+}
+
+// merge returns the spells of some, overlapping ones made one.
+func (j *judge) merge(who ...string) []spell {
+	var all []spell
+	for _, s := range j.l.spells {
+		if slices.Contains(who, s.who) {
+			one := *s
+			if one.to.IsZero() {
+				one.to = j.end
+			}
+			all = append(all, one)
+		}
+	}
+	return union(all)
+}
+
+func union(all []spell) []spell {
+	slices.SortFunc(all, func(a, b spell) int { return a.from.Compare(b.from) })
+	var out []spell
+	for _, s := range all {
+		if n := len(out); n > 0 && !s.from.After(out[n-1].to) {
+			if s.to.After(out[n-1].to) {
+				out[n-1].to = s.to
+			}
+			if !strings.Contains(out[n-1].kind, s.kind) {
+				out[n-1].kind += " + " + s.kind
+			}
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// wellSince returns since when there was no spell at a moment; false if there
+// is one then.
+func wellSince(spells []spell, at time.Time) (since time.Time, last string, well bool) {
+	i := sort.Search(len(spells), func(i int) bool { return spells[i].from.After(at) })
+	if i == 0 {
+		return time.Time{}, "", true
+	}
+	s := spells[i-1]
+	return s.to, s.kind, at.After(s.to)
+}
+
+// generations: in one life of a process they never go back.
+func (j *judge) generations() {
+	type life struct {
+		who  string
+		life int
+	}
+	byLife := make(map[life][]observation)
+	for _, o := range j.l.seen {
+		k := life{o.who, o.life}
+		byLife[k] = append(byLife[k], o)
+	}
+	for k, all := range byLife {
+		// What was surely given before must not be newer: ordered by the
+		// beginning, compared with the newest that had ended by then.
+		ends := slices.Clone(all)
+		slices.SortFunc(all, func(a, b observation) int { return a.from.Compare(b.from) })
+		slices.SortFunc(ends, func(a, b observation) int { return a.to.Compare(b.to) })
+		var newest uint64
+		e := 0
+		for _, o := range all {
+			for ; e < len(ends) && ends[e].to.Before(o.from); e++ {
+				newest = max(newest, ends[e].gen)
+			}
+			if o.gen < newest {
+				j.v.breach("%s (life %d) went back from generation %d to %d at %s", k.who, k.life, newest, o.gen, clock(o.from))
+				break
+			}
+		}
+	}
+	j.v.Figures["lives"] = float64(len(byLife))
+}
+
+func clock(t time.Time) string { return t.Format("15:04:05.000") }
+
+// hearing: a process that is well hands out what the store has, or newer.
+func (j *judge) hearing() {
+	strict, worst := 0, time.Duration(0)
+	for _, o := range j.l.seen {
+		since, _, well := wellSince(j.blocked[o.who], o.from)
+		if !well {
+			continue
+		}
+		until := o.from.Add(-hearBound)
+		if until.After(since) {
+			strict++
+		}
+		// The newest that the store had while all was well.
+		i := sort.Search(len(j.samples), func(i int) bool { return j.samples[i].at.After(o.from) })
+		for i--; i >= 0 && j.samples[i].at.After(since); i-- {
+			s := j.samples[i]
+			if s.gen == 0 || s.gen <= o.gen {
+				if s.gen != 0 {
+					break
+				}
+				continue
+			}
+			late := o.from.Sub(s.at)
+			worst = max(worst, late)
+			if late > hearBound {
+				j.v.breach("%s handed out generation %d at %s, %v after the store had %d", o.who, o.gen, clock(o.from), late, s.gen)
+				break
+			}
+		}
+	}
+	j.v.Figures["hearing_checked"] = float64(strict)
+	j.v.Figures["hearing_worst_s"] = worst.Seconds()
+}
+
+// deadTokens: nobody is given a token that was dead for longer than the bound.
+func (j *judge) deadTokens() {
+	trouble := union(slices.Concat(j.blocked[""], j.sourceSpells()))
+	refreshers := union(slices.Clone(j.blocked["refreshers"]))
+	strict, worst := 0, time.Duration(0)
+	unknown := make(map[string]bool)
+	for _, o := range j.l.seen {
+		issue, known := j.issued[o.hash]
+		if !known {
+			if !unknown[o.hash] {
+				unknown[o.hash] = true
+				j.v.breach("%s handed out a token that was never issued (generation %d at %s)", o.who, o.gen, clock(o.from))
+			}
+			continue
+		}
+		if !o.from.After(issue.DiesAt) {
+			strict++
+			continue
+		}
+		dead := o.from.Sub(issue.DiesAt)
+		from, why := issue.DiesAt, string(issue.Cause)
+		for _, spells := range [][]spell{j.blocked[o.who], trouble, refreshers} {
+			since, kind, well := wellSince(spells, o.from)
+			if !well {
+				since = o.from
+			}
+			if since.After(from) {
+				from, why = since, kind
+			}
+		}
+		j.v.Dead[why] = max(j.v.Dead[why], dead.Seconds())
+		excess := o.from.Sub(from)
+		worst = max(worst, excess)
+		if excess > deadBound+j.slack {
+			j.v.breach("%s handed out a token at %s that was dead for %v (%s), %v of it with everything well",
+				o.who, clock(o.from), dead.Round(time.Millisecond), issue.Cause, excess.Round(time.Millisecond))
+		}
+	}
+	j.v.Figures["tokens_alive_when_given"] = float64(strict)
+	j.v.Figures["dead_unexcused_worst_s"] = worst.Seconds()
+}
+
+// sourceSpells are the times from a call that brought nothing to the next that
+// did, with the back-off in between.
+func (j *judge) sourceSpells() []spell {
+	var out []spell
+	var from time.Time
+	for _, c := range j.calls {
+		good := c.Minted && c.Delivered && c.Code == 0 && !c.Finished.IsZero()
+		switch {
+		case !good && from.IsZero():
+			from = c.Started
+		case good && !from.IsZero():
+			out = append(out, spell{theSource, "source fails", from, c.Finished})
+			from = time.Time{}
+		}
+	}
+	if !from.IsZero() {
+		out = append(out, spell{theSource, "source fails", from, j.end})
+	}
+	return out
+}
+
+// waits: every call ends in time, with an answer that is one.
+func (j *judge) waits() {
+	var worst time.Duration
+	n := 0
+	for _, e := range j.l.calls {
+		if e.wrong {
+			j.v.breach("%s: %s at %s ended with %q", e.who, e.op, clock(e.from), e.err)
+		}
+		if j.halted(e) {
+			continue
+		}
+		n++
+		late := e.to.Sub(e.from) - e.within
+		worst = max(worst, late)
+		if late > endBound {
+			j.v.breach("%s: %s at %s took %v, it was to wait %v (%s)", e.who, e.op, clock(e.from), e.to.Sub(e.from), e.within, e.err)
+		}
+	}
+	j.v.Figures["waits"] = float64(n)
+	j.v.Figures["waits_late_worst_s"] = worst.Seconds()
+}
+
+// halted reports whether the process did not run at some time of a call. What
+// it depends on is no excuse.
+func (j *judge) halted(e ended) bool {
+	for _, s := range j.l.spells {
+		if s.who == e.who && (s.kind == "paused" || s.kind == "killed") && s.from.Before(e.to) && (s.to.IsZero() || s.to.After(e.from)) {
+			return true
+		}
+	}
+	return false
+}
+
+// absence: while nobody can reach Redis nobody calls the source, but for what
+// was announced before.
+func (j *judge) absence() {
+	checked := 0.0
+	for _, s := range j.l.spells {
+		away := s.who == everybody && (s.kind == "link hold") || j.kind == single && s.who == theStore && (s.kind == "restarted empty" || s.kind == "hung")
+		if !away || s.to.IsZero() || s.to.Sub(s.from) < callBound {
+			continue
+		}
+		checked += (s.to.Sub(s.from) - callBound).Seconds()
+		for _, c := range j.calls {
+			// Redis is back a little before the spell ends.
+			if c.Started.After(s.from.Add(callBound)) && c.Started.Before(s.to.Add(-200*time.Millisecond)) {
+				j.v.breach("a call to the source at %s, %v after Redis went away (%s)", clock(c.Started), c.Started.Sub(s.from), s.kind)
+			}
+		}
+	}
+	j.v.Figures["away_checked_s"] = checked
+}
+
+// restores: what the store lost is back soon, if somebody still had it.
+func (j *judge) restores() {
+	var took []float64
+	for _, s := range j.l.spells {
+		if s.who != theStore || s.to.IsZero() || !strings.Contains(s.kind, "flushall") && !strings.Contains(s.kind, "restarted empty") {
+			continue
+		}
+		if !j.calmAround(s) {
+			continue
+		}
+		i := sort.Search(len(j.samples), func(i int) bool { return j.samples[i].at.After(s.to) })
+		for ; i < len(j.samples) && j.samples[i].gen == 0; i++ {
+		}
+		if i == len(j.samples) {
+			continue
+		}
+		d := j.samples[i].at.Sub(s.to)
+		took = append(took, d.Seconds())
+		if d > restoreBound {
+			j.v.breach("after %q at %s the store had no token for %v", s.kind, clock(s.from), d)
+		}
+	}
+	j.v.Figures["restores_measured"] = float64(len(took))
+	if len(took) > 0 {
+		slices.Sort(took)
+		j.v.Figures["restore_median_s"], j.v.Figures["restore_worst_s"] = took[len(took)/2], took[len(took)-1]
+	}
+}
+
+// calmAround reports whether some refresher, with all its links, was well from
+// before a spell until the bound after it.
+func (j *judge) calmAround(s *spell) bool {
+	from, to := s.from.Add(-hearBound), s.to.Add(restoreBound+time.Second)
+	for _, other := range j.l.spells {
+		if other != s && (other.who == theStore || other.who == everybody) && other.from.Before(to) && (other.to.IsZero() || other.to.After(from)) {
+			return false
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(j.blocked)) {
+		if !strings.HasPrefix(name, "serve") && !strings.HasPrefix(name, "linked") {
+			continue
+		}
+		busy := slices.ContainsFunc(j.l.spells, func(other *spell) bool {
+			return other.who == name && other.from.Before(to) && (other.to.IsZero() || other.to.After(from))
+		})
+		if !busy {
+			return true
+		}
+	}
+	return false
+}
+
+// overlaps counts calls that began while another was under way.
+func (j *judge) overlaps() float64 {
+	n := 0.0
+	slices.SortFunc(j.calls, func(a, b wechattest.Call) int { return cmp.Compare(a.ID, b.ID) })
+	var until time.Time
+	for _, c := range j.calls {
+		if c.Started.Before(until) {
+			n++
+		}
+		if c.Finished.After(until) {
+			until = c.Finished
+		}
+	}
+	return n
+}
+
+// secrets: no process says a token or a secret.
+func (j *judge) secrets(w *world) {
+	for _, p := range w.fleet {
+		said := p.said()
+		if strings.Contains(said, wechattest.DefaultSecret) {
+			j.v.breach("%s has written the secret to its log", p.name)
+		}
+		for _, i := range j.issued {
+			if strings.Contains(said, i.Token) {
+				j.v.breach("%s has written a token to its log", p.name)
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// process is one of the fleet, under a name that outlives restarts. Each start
+// is a life of its own.
+type process struct {
+	name    string
+	binary  string
+	args    []string
+	env     map[string]string
+	family  *family
+	heard   func(p *process, life int, line []byte) // each line of stdout; may be nil
+	refresh bool                                    // it has the secret
+
+	mu    sync.Mutex
+	cmd   *exec.Cmd     // guarded by mu: nil when dead
+	ended chan struct{} // guarded by mu
+	url   string        // guarded by mu: of a serve, once announced
+	log   bytes.Buffer  // guarded by logMu
+	logMu sync.Mutex
+	life  atomic.Int32
+}
+
+var announced = regexp.MustCompile(`zhongkong: (https?://\S+),`)
+
+// start begins a new life.
+func (p *process) start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		return nil
+	}
+	life := int(p.life.Add(1))
+	cmd := exec.Command(p.binary, p.args...)
+	env := maps.Clone(p.env)
+	env["PATH"] = os.Getenv("PATH")
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.family.join(cmd.Process.Pid, p.name)
+	p.cmd, p.ended, p.url = cmd, make(chan struct{}), ""
+	ended := p.ended
+	go func() { // ends with the process; kill waits for it
+		var both sync.WaitGroup
+		both.Go(func() { p.listen(life, stdout) })
+		both.Go(func() { p.note(stderr) })
+		both.Wait()
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	return nil
+}
+
+func (p *process) listen(life int, r io.Reader) {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if p.heard != nil {
+			p.heard(p, life, lines.Bytes())
+		}
+	}
+}
+
+// note keeps what the process says, and looks for its address in it.
+func (p *process) note(r io.Reader) {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		p.logMu.Lock()
+		fmt.Fprintf(&p.log, "%s %s\n", time.Now().Format("15:04:05.000"), lines.Bytes())
+		p.logMu.Unlock()
+		if found := announced.FindSubmatch(lines.Bytes()); found != nil {
+			p.mu.Lock()
+			p.url = string(found[1])
+			p.mu.Unlock()
+		}
+	}
+}
+
+// said returns everything it ever said on stderr.
+func (p *process) said() string {
+	p.logMu.Lock()
+	defer p.logMu.Unlock()
+	return p.log.String()
+}
+
+func (p *process) address() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.url
+}
+
+// kill ends this life with a signal and waits for the end.
+func (p *process) kill(sig syscall.Signal) {
+	p.mu.Lock()
+	cmd, ended := p.cmd, p.ended
+	p.mu.Unlock()
+	if cmd == nil {
+		return
+	}
+	_ = cmd.Process.Signal(sig)
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		_ = cmd.Process.Kill()
+		<-ended
+	}
+	p.mu.Lock()
+	p.cmd, p.url = nil, ""
+	p.mu.Unlock()
+	p.family.leave(cmd.Process.Pid)
+}
+
+// died reports a life that ended without being asked to.
+func (p *process) died() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return false
+	}
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *process) signal(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		_ = p.cmd.Process.Signal(sig)
+	}
+}
+
+// holds reports whether the lock's value names this life.
+func (p *process) holds(lock string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd != nil && strings.Contains(lock, fmt.Sprintf(":%d-", p.cmd.Process.Pid))
+}

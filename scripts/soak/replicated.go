@@ -1,0 +1,260 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	settleWithin = 30 * time.Second
+	slots        = 16384
+)
+
+// launchSentinels starts three sentinels, which need a second to notice a dead
+// master.
+func (t *servers) launchSentinels(n *network) error {
+	if err := eventually(settleWithin, "the replicas in sync", func() bool {
+		return t.data[0].info("replication", "connected_slaves") == "2"
+	}); err != nil {
+		return err
+	}
+	for i := range 3 {
+		s, err := newServer(n, t.dir, fmt.Sprintf("sentinel%d", i))
+		if err != nil {
+			return err
+		}
+		file := filepath.Join(s.dir, "sentinel.conf")
+		text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nloglevel notice\n"+
+			"sentinel announce-ip 127.0.0.1\nsentinel announce-port %d\n"+
+			"sentinel monitor %[4]s 127.0.0.1 %[5]d 2\n"+
+			"sentinel down-after-milliseconds %[4]s 1000\n"+
+			"sentinel failover-timeout %[4]s 4000\n",
+			s.port, s.dir, s.front.port, monitored, t.data[0].front.port)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return err
+		}
+		s.args = []string{file, "--sentinel"}
+		t.sentinels = append(t.sentinels, s)
+		if err := s.start(); err != nil {
+			return err
+		}
+	}
+	return t.await()
+}
+
+// join makes a cluster of the nodes.
+func (t *servers) join() error {
+	ids := make([]string, len(t.data))
+	for i, s := range t.data {
+		id, err := s.do("cluster", "myid")
+		if err != nil {
+			return err
+		}
+		ids[i], _ = id.(string)
+		if _, err := s.do("cluster", "set-config-epoch", i+1); err != nil {
+			return err
+		}
+		if i > 0 {
+			if _, err := s.do("cluster", "meet", "127.0.0.1", t.data[0].front.port, t.data[0].bus.port); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range 3 {
+		if _, err := t.data[i].do("cluster", "addslotsrange", i*slots/3, (i+1)*slots/3-1); err != nil {
+			return err
+		}
+	}
+	for i := 3; i < 6; i++ {
+		if err := eventually(settleWithin, "a replica that knows its master", func() bool {
+			_, err := t.data[i].do("cluster", "replicate", ids[i-3])
+			return err == nil
+		}); err != nil {
+			return err
+		}
+	}
+	return t.await()
+}
+
+// master returns the server that is the master of the account's keys, as those
+// that decide say; nil while nobody does.
+func (t *servers) master() *server {
+	switch t.kind {
+	case sentinel:
+		return t.named()
+	case cluster:
+		return t.owner()
+	}
+	return t.data[0]
+}
+
+// named is the master that most sentinels name.
+func (t *servers) named() *server {
+	votes := make(map[string]int)
+	for _, s := range t.sentinels {
+		if !s.alive() {
+			continue
+		}
+		answer, err := s.do("sentinel", "get-master-addr-by-name", monitored)
+		if list, _ := answer.([]any); err == nil && len(list) == 2 {
+			votes[fmt.Sprint(list[1])]++
+		}
+	}
+	for _, s := range t.data {
+		if votes[strconv.Itoa(s.front.port)] >= 2 {
+			return s
+		}
+	}
+	return nil
+}
+
+// owner is the node that says it owns the account's slot as a master, the one
+// with the newest epoch if there are two.
+func (t *servers) owner() *server {
+	var found *server
+	best := int64(-1)
+	for _, s := range t.data {
+		if !s.alive() {
+			continue
+		}
+		if _, err := s.do("exists", t.key); err != nil {
+			continue // MOVED, or it does not answer
+		}
+		epoch, _ := strconv.ParseInt(s.clusterInfo("cluster_my_epoch"), 10, 64)
+		if epoch > best {
+			found, best = s, epoch
+		}
+	}
+	return found
+}
+
+func (s *server) clusterInfo(field string) string {
+	answer, err := s.do("cluster", "info")
+	text, _ := answer.(string)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), field+":"); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// await waits until everything is as at the start, whoever is the master now.
+func (t *servers) await() error {
+	why := ""
+	err := eventually(2*settleWithin, "the servers to be well", func() bool {
+		why = t.ill()
+		return why == ""
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, why)
+	}
+	return nil
+}
+
+// ill says what is not as it should be, "" for nothing.
+func (t *servers) ill() string {
+	for _, s := range t.all() {
+		if !s.alive() {
+			return s.name + " is dead"
+		}
+	}
+	m := t.master()
+	if m == nil {
+		return "there is no master"
+	}
+	switch t.kind {
+	case sentinel:
+		return t.illReplicated(m)
+	case cluster:
+		return t.illCluster()
+	}
+	if _, err := m.do("ping"); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func (t *servers) illReplicated(m *server) string {
+	if m.info("replication", "role") != "master" {
+		return m.name + " does not know that it is the master"
+	}
+	for _, s := range t.data {
+		if s != m && (s.info("replication", "role") != "slave" || s.info("replication", "master_link_status") != "up" ||
+			s.info("replication", "master_port") != strconv.Itoa(m.front.port)) {
+			return s.name + " does not follow " + m.name
+		}
+	}
+	for _, s := range t.sentinels {
+		line := s.info("sentinel", "master0")
+		if !strings.Contains(line, "status=ok") || !strings.Contains(line, "slaves=2,sentinels=3") {
+			return s.name + ": " + line
+		}
+	}
+	return ""
+}
+
+func (t *servers) illCluster() string {
+	masters, replicas := 0, 0
+	for _, s := range t.data {
+		switch {
+		case s.clusterInfo("cluster_state") != "ok":
+			return s.name + ": the cluster is not ok"
+		case s.clusterInfo("cluster_slots_ok") != strconv.Itoa(slots):
+			return s.name + ": not all slots are ok"
+		case s.info("replication", "role") == "master":
+			masters++
+		case s.info("replication", "master_link_status") == "up":
+			replicas++
+		default:
+			return s.name + " has no link to its master"
+		}
+	}
+	if masters < 3 || masters+replicas != 6 {
+		return fmt.Sprintf("%d masters, %d replicas", masters, replicas)
+	}
+	if master := t.owner(); t.replicaOf(master) == nil {
+		return master.name + " has no replica"
+	}
+	return ""
+}
+
+// replicaOf returns a replica that is in sync with m.
+func (t *servers) replicaOf(m *server) *server {
+	for _, s := range t.data {
+		if m != nil && s != m && s.alive() && s.info("replication", "master_port") == strconv.Itoa(m.front.port) &&
+			s.info("replication", "master_link_status") == "up" {
+			return s
+		}
+	}
+	return nil
+}
+
+// writable reports whether the account's master takes writes, which is when a
+// failover is over as far as the servers are concerned.
+func (t *servers) writable() bool {
+	m := t.master()
+	if m == nil {
+		return false
+	}
+	_, err := m.do("set", strings.TrimSuffix(t.key, "token")+"soak-probe", "1", "px", 1000)
+	return err == nil
+}
+
+// eventually polls until ok.
+func eventually(within time.Duration, what string, ok func() bool) error {
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if ok() {
+			return nil
+		}
+	}
+	return errors.New("waited " + within.String() + " in vain for " + what)
+}
