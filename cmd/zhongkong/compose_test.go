@@ -27,7 +27,7 @@ func TestTheComposeFileSpeaksOurNames(t *testing.T) {
 	if err := yaml.Unmarshal(data, &compose); err != nil {
 		t.Fatal(err)
 	}
-	var variables []string
+	variables := []string{envUsers}
 	for _, s := range config.Settings() {
 		variables = append(variables, s.Env)
 	}
