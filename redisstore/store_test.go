@@ -290,7 +290,7 @@ func TestServerThatWasAwayForLongIsAskedAtOnce(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), redisstore.Options{})
 	server.Kill()
-	for range 200 { // more than a pool of go-redis puts up with
+	for range 50 { // more than a pool of go-redis puts up with
 		if _, err := store.Load(t.Context(), "a"); !errors.Is(err, coordinator.ErrUnreachable) ||
 			!strings.Contains(err.Error(), "refused") {
 			t.Fatalf("Load() = %v, want %v and why", err, coordinator.ErrUnreachable)
