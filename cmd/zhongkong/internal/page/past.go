@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
+	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 const (
@@ -92,6 +93,9 @@ func (p *pastEvents) heardSince(account string, t time.Time) bool {
 // heard returns what this process heard of.
 func heard(hub *events.Hub, v Viewer, search func(string) bool) []Event {
 	recent := hub.Recent(timelineLength, func(e *events.Entry) bool {
+		if e.Event == string(coordinator.EventBegun) {
+			return false // the account shows that it is being refreshed
+		}
 		return e.Account == "" || v.May(e.Account) && search(e.Account)
 	})
 	var all []Event

@@ -50,8 +50,14 @@
     return known;
   }
 
+  // What is pressed must still be there when it is let go.
+  let pressed = false;
+  document.addEventListener("pointerdown", () => { pressed = true; });
+  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => { pressed = false; });
+
   let fetching = false, again = false;
   async function update() {
+    if (pressed) { soon(); return; }
     if (fetching) { again = true; return; }
     fetching = true;
     try {
@@ -62,6 +68,7 @@
       const answer = await fetch(at("/?" + query), { cache: "no-store" });
       if (!answer.ok) return;
       const html = await answer.text(), before = generations(), active = document.activeElement;
+      if (pressed) { again = true; return; }
       if (active && active.type === "search") return; // somebody is typing
       const focused = active && active.dataset ? active.dataset.refresh : undefined;
       live.innerHTML = html;
@@ -88,7 +95,7 @@
   function follow() {
     const show = (on) => {
       link.dataset.state = on ? "on" : "off";
-      link.textContent = on ? link.dataset.on : link.dataset.off;
+      link.textContent = on ? link.dataset.text : link.dataset.textLost;
     };
     const stream = new EventSource(at("/v1/events"));
     stream.onopen = () => { show(true); soon(); };
