@@ -50,6 +50,7 @@ func (w words) functions() template.FuncMap {
 		"clock":    func(t time.Time) string { return t.UTC().Format("01-02 15:04:05") },
 		"advice":   func(code int) string { return w.codes[code] },
 		"summary":  w.summary,
+		"tally":    w.tally,
 		"width":    func(share float64) string { return fmt.Sprintf("%.2f%%", share) },
 		"units":    func() string { return strings.Join(w.units[:], ",") },
 		"space":    func() string { return w.space },
@@ -125,4 +126,18 @@ func (w words) summary(v *view) string {
 	default:
 		return w.text("sum."+v.Worst.key()+".some", n, v.Total)
 	}
+}
+
+// tally says how many accounts are in each state, if they differ.
+func (w words) tally(v *view) []string {
+	var all []string
+	for s, n := range v.Counts {
+		if n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", n, w.text("state."+state(s).key())))
+		}
+	}
+	if len(all) < 2 {
+		return nil
+	}
+	return all
 }
