@@ -1,0 +1,191 @@
+package metrics_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/metrics"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+const monitoring = "../../../../scripts/monitoring"
+
+// everything returns a scrape in which every metric has a sample.
+func everything(t *testing.T) string {
+	t.Helper()
+	m := metrics.New("v1")
+	zk, err := coordinator.New(coordinator.Config{
+		Store:    coordinatortest.NewMemStore().Instance("one"),
+		Accounts: []coordinator.AccountConfig{{Name: "wx1"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Follow(zk)
+	m.FollowHTTP(served{})
+	m.Observe(coordinator.Observation{Kind: coordinator.Fetched, Account: "wx1", Reason: coordinator.ReasonSchedule})
+	m.Observe(coordinator.Observation{Kind: coordinator.Committed, Account: "wx1", Reason: coordinator.ReasonSchedule})
+	m.Observe(coordinator.Observation{Kind: coordinator.Notified, Event: &coordinator.Event{Kind: coordinator.EventRefreshed}})
+	m.Observe(coordinator.Observation{Kind: coordinator.Unreachable})
+	m.Datagram("answered")
+	return scrape(m)
+}
+
+// served is an HTTP interface that answered a few.
+type served struct{}
+
+func (served) Served(f func(string, int, uint64)) { f("/v1/tokens/{name}", 200, 7) }
+func (served) StaleServed() uint64                { return 3 }
+func (served) Holding() int                       { return 2 }
+func (served) Streams() int                       { return 1 }
+
+func TestHTTPIsRead(t *testing.T) {
+	wantLines(t, everything(t),
+		`zhongkong_http_requests_total{endpoint="/v1/tokens/{name}",code="200"} 7`,
+		`zhongkong_stale_served_total 3`, `zhongkong_http_holding 2`, `zhongkong_http_streams 1`,
+	)
+}
+
+// promtool runs Prometheus' own checker.
+func promtool(t *testing.T, stdin string, args ...string) {
+	t.Helper()
+	path, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Fatal("there is no promtool, which checks what Prometheus is to read: apt-get install prometheus")
+	}
+	c := exec.Command(path, args...)
+	c.Stdin = strings.NewReader(stdin)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+func TestPrometheusLikesTheMetrics(t *testing.T) {
+	promtool(t, everything(t), "check", "metrics")
+}
+
+func TestPrometheusTakesTheAlerts(t *testing.T) {
+	promtool(t, "", "check", "rules", filepath.Join(monitoring, "alerts.yml"))
+	promtool(t, "", "test", "rules", filepath.Join(monitoring, "alerts_test.yml"))
+}
+
+// dashboard is what is looked at of a Grafana dashboard.
+type dashboard struct {
+	Panels []struct {
+		ID      int
+		Type    string
+		Title   string
+		GridPos struct{ H, W, X, Y int }
+		Targets []struct{ RefID, Expr string }
+	}
+	Templating struct {
+		List []struct{ Name string }
+	}
+}
+
+func readDashboard(t *testing.T) dashboard {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(monitoring, "grafana-dashboard.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d dashboard
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestTheDashboardHangsTogether(t *testing.T) {
+	d := readDashboard(t)
+	taken := make(map[[2]int]string)
+	ids := make(map[int]bool)
+	for _, p := range d.Panels {
+		if ids[p.ID] {
+			t.Errorf("%s: id %d is taken", p.Title, p.ID)
+		}
+		ids[p.ID] = true
+		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
+			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
+				if other := taken[[2]int{x, y}]; other != "" || x > 23 {
+					t.Fatalf("%s lies on %s or beside the grid", p.Title, other)
+				}
+				taken[[2]int{x, y}] = p.Title
+			}
+		}
+		if p.Type != "row" && len(p.Targets) == 0 {
+			t.Errorf("%s asks for nothing", p.Title)
+		}
+	}
+}
+
+// TestPrometheusTakesTheDashboardsQueries has them checked as rules.
+func TestPrometheusTakesTheDashboardsQueries(t *testing.T) {
+	d := readDashboard(t)
+	variables := regexp.MustCompile(`\$(\w+)`)
+	var rules strings.Builder
+	rules.WriteString("groups:\n- name: dashboard\n  rules:\n")
+	n := 0
+	for _, p := range d.Panels {
+		for _, target := range p.Targets {
+			expr := variables.ReplaceAllStringFunc(target.Expr, func(v string) string {
+				known := slices.ContainsFunc(d.Templating.List, func(one struct{ Name string }) bool { return "$"+one.Name == v })
+				if v == "$__rate_interval" {
+					return "5m"
+				}
+				if !known {
+					t.Errorf("%s: %s is no variable", p.Title, v)
+				}
+				return "x"
+			})
+			n++
+			quoted, _ := json.Marshal(expr)
+			fmt.Fprintf(&rules, "  - {record: \"dashboard:%d\", expr: %s}\n", n, quoted)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "rules.yml")
+	if err := os.WriteFile(path, []byte(rules.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	promtool(t, "", "check", "rules", path)
+}
+
+func TestWhatIsAskedForExists(t *testing.T) {
+	text := everything(t)
+	exists := make(map[string]bool)
+	for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)`).FindAllStringSubmatch(text, -1) {
+		exists[found[1]] = true
+		if found[2] == "histogram" {
+			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+				exists[found[1]+suffix] = true
+			}
+		}
+	}
+	asked := make(map[string]bool)
+	for _, file := range []string{"alerts.yml", "alerts_test.yml", "grafana-dashboard.json"} {
+		content, err := os.ReadFile(filepath.Join(monitoring, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\b(zhongkong|process|go)_[a-z_]+\b`).FindAllString(string(content), -1) {
+			asked[name] = true
+			if !exists[name] {
+				t.Errorf("%s asks for %s, which there is not", file, name)
+			}
+		}
+	}
+	for name := range exists {
+		base := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")
+		if strings.HasPrefix(name, "zhongkong_") && !asked[name] && !asked[base] && !asked[base+"_bucket"] {
+			t.Errorf("nobody asks for %s", name)
+		}
+	}
+}
