@@ -3,6 +3,7 @@ module github.com/zhongkong/zhongkong/scripts/soak
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/zhongkong/zhongkong v0.0.0
 )

@@ -67,6 +67,12 @@ func command(args []string) error {
 	switch name {
 	case "run":
 		return f.soakAll()
+	case "measure":
+		return f.measureAll()
+	case "mutants":
+		return f.mutantsAll()
+	case "linear":
+		return f.linear()
 	}
 	return fmt.Errorf("no such command: %s", name)
 }

@@ -33,7 +33,7 @@ func (t *servers) launchSentinels(n *network) error {
 			"sentinel announce-ip 127.0.0.1\nsentinel announce-port %d\n"+
 			"sentinel monitor %[4]s 127.0.0.1 %[5]d 2\n"+
 			"sentinel down-after-milliseconds %[4]s 1000\n"+
-			"sentinel failover-timeout %[4]s 4000\n",
+			"sentinel failover-timeout %[4]s 1500\n",
 			s.port, s.dir, s.front.port, monitored, t.data[0].front.port)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -78,7 +79,9 @@ type setup struct {
 	linked    int // linked refreshers
 	patience  time.Duration
 	callers   bool
-	traced    func(what string) // is told of each fault; may be nil
+
+	minInterval time.Duration     // zero: minInterval
+	traced      func(what string) // is told of each fault; may be nil
 }
 
 func newWorld(s setup) (w *world, err error) {
@@ -105,7 +108,7 @@ func newWorld(s setup) (w *world, err error) {
 	w.stop = func() { cancel(); issuer() }
 	w.wg.Go(func() { w.sample(ctx) }) // ends with ctx
 	config := filepath.Join(s.dir, "zhongkong.yaml")
-	text := fmt.Sprintf("budget: {per_day: 1000000, reserve: 1, min_interval: %s}\n", minInterval)
+	text := fmt.Sprintf("budget: {per_day: 1000000, reserve: 1, min_interval: %s}\n", cmp.Or(s.minInterval, minInterval))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return w, err
 	}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// mutant is a build with one rule of the protocol broken on purpose.
+type mutant struct {
+	name    string
+	patches []patch
+}
+
+// patch changes one place of one file, which must be there.
+type patch struct{ file, from, to string }
+
+func mutants() []mutant {
+	return []mutant{
+		{"commit does not look at the fence", []patch{
+			{"redisstore/lua/commit.lua", "if last_fence > fence or generation > fence then", "if false then"},
+		}},
+		{"attempts are not announced", []patch{
+			{"redisstore/lua/begin.lua", "redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))", ""},
+		}},
+		{"a reconnect is not followed by a reading", []patch{
+			{"coordinator/follow.go", "\tc.lookAt(accounts)\n}\n\n// Lost", "\tif c.Stats().Disconnects == 0 {\n\t\tc.lookAt(accounts)\n\t}\n}\n\n// Lost"},
+		}},
+		{"what the store lost is not restored", []patch{
+			{"coordinator/known.go", "k.restore = a.cfg.Source != nil &&", "k.restore = false &&"},
+		}},
+		{"the source is called without the lock while Redis is away", []patch{
+			{"coordinator/refresh.go", "\tlock, err := a.c.store.Lock(ctx, a.name, life)\n",
+				"\tlock, err := a.c.store.Lock(ctx, a.name, life)\n\tif errors.Is(err, ErrUnreachable) {\n\t\tlock, err = freeLock{}, nil\n\t}\n"},
+			{"coordinator/refresh.go", "// begin announces the attempt.",
+				"type freeLock struct{}\n\nfunc (freeLock) Extend(context.Context, Fence) error { return nil }\nfunc (freeLock) Unlock(context.Context) error { return nil }\n\n// begin announces the attempt."},
+			{"coordinator/refresh.go", "\tif err != nil {\n\t\tvar throttled *ThrottledError\n",
+				"\tif errors.Is(err, ErrUnreachable) {\n\t\tattempt, err = Attempt{Fence: r.seen + 1}, nil\n\t}\n\tif err != nil {\n\t\tvar throttled *ThrottledError\n"},
+			{"coordinator/flight.go", "\t\tif err := a.look(ctx); err != nil {", "\t\tif err := a.look(ctx); err != nil && !errors.Is(err, ErrUnreachable) {"},
+			{"coordinator/scheduler.go", "case down != nil && now.Before(down.until):", "case false && down != nil:"},
+		}},
+		{"commit settles every open attempt", []patch{
+			{"redisstore/lua/commit.lua", "redis.call('ZREM', KEYS[3], ARGV[3])\nfor", "redis.call('DEL', KEYS[3])\nfor"},
+		}},
+		{"an unknown outcome counts as none", []patch{
+			{"redisstore/lua/fail.lua", "if kind == 'unknown' then", "if false then"},
+		}},
+		{"a subscription that hangs is not noticed", []patch{
+			{"redisstore/connection.go", "if silent >= silentBeats {", "if false {"},
+		}},
+	}
+}
+
+// caught is what became of a mutant.
+type caught struct {
+	Name   string    `json:"name"`
+	Caught bool      `json:"caught"`
+	By     string    `json:"by"`   // the first broken promise
+	Runs   int       `json:"runs"` // until then
+	Seed   uint64    `json:"seed"`
+	At     time.Time `json:"at"`
+}
+
+// mutantsAll builds each mutant in a copy and expects a soak of it to fail.
+func (f flags) mutantsAll() error {
+	var all []caught
+	missed := 0
+	for _, m := range mutants() {
+		c, err := f.tryMutant(m)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		if !c.Caught {
+			missed++
+		}
+		all = append(all, c)
+		fmt.Printf("%s: caught %v after %d runs: %s\n", c.Name, c.Caught, c.Runs, c.By)
+		if err := f.save("mutants", all); err != nil {
+			return err
+		}
+	}
+	if missed > 0 {
+		return fmt.Errorf("%d mutants were not caught", missed)
+	}
+	return nil
+}
+
+func (f flags) tryMutant(m mutant) (caught, error) {
+	c := caught{Name: m.name, At: time.Now()}
+	dir, err := os.MkdirTemp("", "zkmutant")
+	if err != nil {
+		return c, err
+	}
+	defer os.RemoveAll(dir)
+	if err := copyModule(f.module, dir); err != nil {
+		return c, err
+	}
+	for _, p := range m.patches {
+		if err := p.apply(dir); err != nil {
+			return c, err
+		}
+	}
+	worker := filepath.Join(dir, "soak")
+	build := exec.Command("go", "build", "-o", worker, ".")
+	build.Dir = filepath.Join(dir, "scripts", "soak")
+	if said, err := build.CombinedOutput(); err != nil {
+		return c, fmt.Errorf("go build: %w\n%s", err, said)
+	}
+	for c.Runs = 1; c.Runs <= f.runs && !c.Caught; c.Runs++ {
+		c.Seed = f.seed + uint64(c.Runs)
+		run := exec.Command(worker, "run", "-topology", single, "-module", dir,
+			"-seed", fmt.Sprint(c.Seed), "-faults", fmt.Sprint(f.faults))
+		run.Stderr = os.Stderr
+		said, err := run.Output()
+		_, broken, found := strings.Cut(string(said), "BROKEN: ")
+		if found {
+			c.Caught = true
+			c.By, _, _ = strings.Cut(broken, "\n")
+		} else if err != nil {
+			return c, fmt.Errorf("%w: %s", err, said)
+		}
+	}
+	c.Runs--
+	return c, nil
+}
+
+// copyModule copies the sources of the module that matter to a soak.
+func copyModule(from, to string) error {
+	for _, part := range []string{"go.mod", "go.sum", "cmd", "coordinator", "redisstore", filepath.Join("scripts", "soak")} {
+		target := filepath.Join(to, part)
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			return err
+		}
+		if said, err := exec.Command("cp", "-r", filepath.Join(from, part), target).CombinedOutput(); err != nil {
+			return fmt.Errorf("copy %s: %w\n%s", part, err, said)
+		}
+	}
+	return nil
+}
+
+func (p patch) apply(dir string) error {
+	file := filepath.Join(dir, filepath.FromSlash(p.file))
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(text), p.from) {
+		return fmt.Errorf("no such line in %s: %s", p.file, p.from)
+	}
+	return os.WriteFile(file, []byte(strings.Replace(string(text), p.from, p.to, 1)), 0o600)
+}
