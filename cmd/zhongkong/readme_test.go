@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// transcript is a command of the README with the output that it promises.
+type transcript struct {
+	command string
+	output  []string
+}
+
+// transcripts returns what stands in ```console blocks under a heading.
+func transcripts(text, heading string) []transcript {
+	_, section, _ := strings.Cut(text, "\n"+heading+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var all []transcript
+	inside := false
+	for line := range strings.SplitSeq(section, "\n") {
+		command, isCommand := strings.CutPrefix(line, "$ ")
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = line == "```console"
+		case !inside:
+		case isCommand:
+			all = append(all, transcript{command: command})
+		case len(all) > 0:
+			last := &all[len(all)-1]
+			last.output = append(last.output, line)
+		}
+	}
+	return all
+}
+
+// pattern makes an expression of a line of the README: digits stand for any
+// digits, … for anything.
+func pattern(line string) *regexp.Regexp {
+	expr := regexp.MustCompile(`\d+`).ReplaceAllLiteralString(regexp.QuoteMeta(line), `\d+`)
+	return regexp.MustCompile("^" + strings.ReplaceAll(expr, "…", ".+") + "$")
+}
+
+// TestTheREADMEsTranscriptsAreTrue runs them against a real Redis and the
+// sandbox.
+func TestTheREADMEsTranscriptsAreTrue(t *testing.T) {
+	for file, heading := range map[string]string{"../../README.md": "## Call it", "../../README.zh-CN.md": "## 调用"} {
+		text, err := os.ReadFile(file)
+		if os.IsNotExist(err) {
+			continue
+		}
+		all := transcripts(string(text), heading)
+		if len(all) == 0 {
+			t.Errorf("%s has no transcripts under %q", file, heading)
+			continue
+		}
+		b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "",
+			envUsers, "app:s3cret,"+opsName+":"+opsPassword)
+		d := b.serve("--sandbox")
+		d.ready()
+		for _, one := range all {
+			one.command = strings.ReplaceAll(one.command, "http://127.0.0.1:8080", d.url)
+			if strings.HasPrefix(one.command, "curl -sN") {
+				one.runStream(t, d.url)
+			} else {
+				one.run(t)
+			}
+		}
+		d.stop()
+	}
+}
+
+func shell(ctx context.Context, command string) *exec.Cmd {
+	c := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", command)
+	c.WaitDelay = time.Second
+	return c
+}
+
+// run runs a command and compares all of its output.
+func (one transcript) run(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var stderr bytes.Buffer
+	c := shell(ctx, one.command)
+	c.Stderr = &stderr
+	out, err := c.Output()
+	if err != nil {
+		t.Errorf("$ %s\n%v\n%s", one.command, err, stderr.String())
+		return
+	}
+	lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	if len(lines) != len(one.output) {
+		t.Errorf("$ %s\nprints %d lines, the README has %d:\n%s", one.command, len(lines), len(one.output), out)
+		return
+	}
+	for i, want := range one.output {
+		if !pattern(want).MatchString(lines[i]) {
+			t.Errorf("$ %s\nprints\n%s\nthe README has\n%s", one.command, lines[i], want)
+		}
+	}
+}
+
+// runStream runs a command that does not end: it refreshes once the first
+// lines have come, and reads as many as the README has.
+func (one transcript) runStream(t *testing.T, url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c := shell(ctx, "exec "+one.command)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cancel()
+		_ = c.Wait() // it was killed
+	}()
+	in := bufio.NewScanner(out)
+	for _, want := range one.output {
+		if !in.Scan() || !pattern(want).MatchString(in.Text()) {
+			t.Errorf("$ %s\nprints\n%s\nthe README has\n%s", one.command, in.Text(), want)
+			return
+		}
+		if strings.HasPrefix(want, ": connected") {
+			transcript{"curl -s -o /dev/null -X POST -u app:s3cret " + url + "/v1/tokens/" + appID + "/refresh", []string{""}}.run(t)
+		}
+	}
+}
