@@ -277,6 +277,23 @@ func TestLostDataIsRestoredWithoutACall(t *testing.T) {
 	})
 }
 
+func TestAttemptsOutliveTheStoresData(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		survivors := []*process{f.refresher(), f.reader()}
+		f.token(survivors[0], time.Second)
+		time.Sleep(time.Minute)
+		victim := f.idle(f.config(), f.source)
+		f.source.Then(coordinatortest.IssuesAndHangs())
+		go func() { _, _ = victim.Refresh(t.Context()) }()
+		time.Sleep(100 * time.Millisecond)
+		victim.link.SetDown(true) // killed, and its token with it
+		f.store.Flush()           // and then every trace of its attempt
+		time.Sleep(time.Minute)
+		f.wantCurrent(survivors...)
+		f.wantCalls(3)
+	})
+}
+
 func TestNobodyCallsTheSourceWhileTheStoreIsAway(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		p := f.refresher()

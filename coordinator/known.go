@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"slices"
 	"time"
 )
 
@@ -10,6 +11,7 @@ import (
 type known struct {
 	lookDue   bool          // the store must be read: something may have been missed
 	nextPoll  time.Time     // read again then although nothing was notified
+	fence     Fence         // the newest heard of
 	open      []openAttempt // attempts nobody has settled
 	restore   bool          // the store has lost what we hold
 	failure   *Failure      // the last one, also when it is over
@@ -56,7 +58,10 @@ func (a *Account) absorbLocked(s State) {
 	k.lookDue = false
 	k.nextPoll = a.c.schedule.pollAfter(now)
 	k.callsToday, k.conflicts, k.holder = s.CallsToday, s.Conflicts, s.Holder
-	k.open = k.open[:0]
+	if s.Fence >= k.fence {
+		k.open = k.open[:0]
+	} // else the store has lost data, and with it what is under way: one more refresh follows
+	k.fence = max(k.fence, s.Fence)
 	k.notBefore = time.Time{}
 	for _, deadline := range s.Open {
 		at := now.Add(deadline.Sub(s.Now))
@@ -77,6 +82,7 @@ func (a *Account) absorbLocked(s State) {
 func (a *Account) hearLocked(e Event) {
 	now := time.Now()
 	k := &a.known
+	k.fence = max(k.fence, e.Fence)
 	switch e.Kind {
 	case EventRefreshed, EventRestored:
 		k.closeAttempt(e.Fence)
@@ -188,13 +194,7 @@ func (a *Account) refusedLocked(now time.Time) error {
 }
 
 func (k *known) closeAttempt(fence Fence) {
-	kept := k.open[:0]
-	for _, o := range k.open {
-		if o.fence != fence {
-			kept = append(kept, o)
-		}
-	}
-	k.open = kept
+	k.open = slices.DeleteFunc(k.open, func(o openAttempt) bool { return o.fence == fence })
 }
 
 func (a *Account) usableLocked(now time.Time) bool {
