@@ -139,7 +139,7 @@ func (r *running) wait() ran {
 	<-r.done
 	r.cancel()
 	out := ran{r.code, r.stdout.String(), r.stderr.String()}
-	printsToken := len(r.args) > 0 && (r.args[0] == "show" || r.args[0] == "refresh")
+	printsToken := len(r.args) > 0 && (r.args[0] == "show" || r.args[0] == "refresh" || r.args[0] == "ask")
 	r.b.keepsSecrets(out, printsToken)
 	return out
 }

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+)
+
+// send sends a request as a caller, NAME:PASSWORD, and returns the status and
+// the fields of the answer.
+func (d *daemonRun) send(who, method, path, body string) (int, map[string]any) {
+	d.b.t.Helper()
+	req, err := http.NewRequestWithContext(d.b.t.Context(), method, d.url+path, strings.NewReader(body))
+	if err != nil {
+		d.b.t.Fatal(err)
+	}
+	if name, password, ok := strings.Cut(who, ":"); ok {
+		req.SetBasicAuth(name, password)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		d.b.t.Error(err)
+		return 0, nil
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		d.b.t.Error(err)
+	}
+	var fields map[string]any
+	_ = json.Unmarshal(text, &fields) // not all answers are JSON
+	return resp.StatusCode, fields
+}
+
+const ops = opsName + ":" + opsPassword
+
+// fleetOf returns two servers on one Redis that both have the first token.
+func fleetOf(b *bench) (one, two *daemonRun) {
+	one, two = b.serve(), b.serve()
+	one.ready()
+	two.ready()
+	return one, two
+}
+
+func TestReportsOverTwoServersAreOneCall(t *testing.T) {
+	b := newBench(t)
+	one, two := fleetOf(b)
+	dead, before := b.wechat.Issued()[0].Token, b.calls()
+	var wg sync.WaitGroup
+	for n := range 400 {
+		d := one
+		if n%2 == 1 {
+			d = two
+		}
+		wg.Go(func() {
+			status, got := d.send(ops, "POST", "/v1/tokens/"+appID+"/refresh", fmt.Sprintf(`{"if_token":%q}`, dead))
+			if token := got["access_token"]; status != http.StatusOK || token == dead || token == nil {
+				t.Errorf("%d, want a new token", status)
+			}
+		})
+	}
+	wg.Wait()
+	if n := b.calls() - before; n != 1 {
+		t.Errorf("%d calls, want 1", n)
+	}
+}
+
+func TestARefreshAnswersWhoWaitsAtAnotherServer(t *testing.T) {
+	b := newBench(t)
+	one, two := fleetOf(b)
+	_, record := two.send(ops, "GET", "/v1/tokens/"+appID, "")
+	path := fmt.Sprintf("/v1/tokens/%s?after=%.0f&wait=30s", appID, record["generation"])
+	type answer struct {
+		token any
+		at    time.Time
+	}
+	held := make(chan answer)
+	go func() {
+		_, got := two.send(ops, "GET", path, "")
+		held <- answer{got["access_token"], time.Now()}
+	}()
+	b.eventually("it to wait", func() bool { _, body := two.get("/metrics"); return strings.Contains(body, "zhongkong_http_holding 1") })
+	_, forced := one.send(ops, "POST", "/v1/tokens/"+appID+"/refresh", "")
+	committed := time.Now()
+	got := <-held
+	if got.token == nil || got.token != forced["access_token"] {
+		t.Error("it got another token")
+	}
+	if late := got.at.Sub(committed); late > 50*time.Millisecond {
+		t.Errorf("it was answered %v after the commit, want within 50ms", late)
+	}
+}
+
+func TestCallersOfTheConfiguration(t *testing.T) {
+	hash, err := callers.Hash("narrow-password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const accounts = "accounts:\n- {appid: " + appID + ", secret_env: S}\n- {appid: wxother}\n"
+	user := "users:\n- {name: narrow, password: '" + hash + "', accounts: [" + appID + "]}\n"
+	b := newBench(t)
+	path := b.file("zk.yaml", accounts+user)
+	b = b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path)
+	d := b.serve()
+	b.eventually("a token", func() bool { status, _ := d.send(ops, "GET", "/v1/tokens/"+appID, ""); return status == http.StatusOK })
+	const narrow = "narrow:narrow-password"
+	for _, c := range []struct {
+		who, method, path string
+		want              int
+	}{
+		{narrow, "GET", "/v1/tokens/" + appID, 200}, {narrow, "POST", "/v1/tokens/" + appID + "/refresh", 403},
+		{narrow, "GET", "/v1/tokens/wxother", 403}, {narrow, "GET", "/v1/tokens/wxnone", 403}, {narrow, "GET", "/metrics", 403},
+		{"narrow:wrong", "GET", "/v1/tokens/" + appID, 401}, {"", "GET", "/v1/tokens/" + appID, 401}, {"", "GET", "/", 401},
+		{appID + ":" + secret, "GET", "/v1/tokens/" + appID, 401}, {ops, "GET", "/metrics", 200}, {"", "GET", "/metrics", 401},
+	} {
+		if status, _ := d.send(c.who, c.method, c.path, ""); status != c.want {
+			t.Errorf("%s %s as %q: %d, want %d", c.method, c.path, c.who, status, c.want)
+		}
+	}
+	d.says("caller refused")
+
+	if err := os.WriteFile(path, []byte(accounts), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the caller to be gone", func() bool {
+		status, _ := d.send(narrow, "GET", "/v1/tokens/"+appID, "")
+		return status == http.StatusUnauthorized
+	})
+	if status, _ := d.send(ops, "GET", "/v1/tokens/"+appID, ""); status != http.StatusOK {
+		t.Errorf("the caller of the command line: %d", status)
+	}
+}
+
+func TestWithoutACallerAKeyIsMadeUpAndSaidOnce(t *testing.T) {
+	d := newBench(t).with(envUsers, "").serve()
+	d.says("was made up for this run")
+	found := regexp.MustCompile(`name zhongkong, password (\S+)\n`).FindAllStringSubmatch(d.stderr.String(), -1)
+	if len(found) != 1 {
+		t.Fatalf("the key is said %d times", len(found))
+	}
+	d.b.eventually("a token", func() bool {
+		status, _ := d.send("zhongkong:"+found[0][1], "GET", "/v1/tokens/"+appID, "")
+		return status == http.StatusOK
+	})
+	if status, _ := d.send("zhongkong:guess", "GET", "/v1/tokens/"+appID, ""); status != http.StatusUnauthorized {
+		t.Errorf("another key: %d, want 401", status)
+	}
+}
+
+func TestServeRefusesToBeReadByEverybody(t *testing.T) {
+	b := newBench(t)
+	b.fails(exitUsage, "--plaintext-ok", "serve", "--listen", "0.0.0.0:0")
+	b.fails(exitUsage, "tls_cert and tls_key", "serve", "--listen", "127.0.0.1:0", "--tls-cert", "x")
+	b.fails(exitUsage, "--tls-cert", "serve", "--listen", "127.0.0.1:0", "--tls-cert", "/none", "--tls-key", "/none")
+	b.with(envUsers, "no-colon").fails(exitUsage, "no colon", "serve", "--listen", "127.0.0.1:0")
+	r := b.start(context.Background(), "", "serve", "--listen", "0.0.0.0:0", "--plaintext-ok")
+	r.says("accounts:")
+}
+
+func TestADatagramGetsTheToken(t *testing.T) {
+	key := base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))
+	b := newBench(t)
+	path := b.file("zk.yaml", "accounts:\n- {appid: "+appID+", secret_env: S}\nusers:\n- {name: box, udp_key: '"+key+"', accounts: ["+appID+"]}\n")
+	b = b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path)
+	d := b.serve("--udp", "127.0.0.1:0")
+	d.ready()
+	d.says("Datagrams are answered at")
+	addr := regexp.MustCompile(`Datagrams are answered at (\S+)\.`).FindStringSubmatch(d.stderr.String())[1]
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		t.Fatal(err)
+	}
+	asking := b.with("ZHONGKONG_CONFIG", "", "ZHONGKONG_REDIS", "", "ZHONGKONG_USER", "box", "ZHONGKONG_UDP_KEY", key)
+	if got, want := asking.must("ask", "--udp", addr, appID), b.wechat.Issued()[0].Token+"\n"; got != want {
+		t.Errorf("ask = %q, want %q", got, want)
+	}
+	if _, body := d.get("/metrics"); !strings.Contains(body, `zhongkong_datagrams_total{outcome="answered"} 1`) {
+		t.Error("it is not counted")
+	}
+}
