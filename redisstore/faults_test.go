@@ -3,16 +3,17 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 )
 
-// fault makes one thing go wrong, or somebody ask for something, by the dice.
-func (s *simulation) fault() {
+// anyFault makes one thing go wrong, or somebody ask for something, by the dice.
+func (s *simulation) anyFault() {
 	p := s.fleet[s.rng.IntN(len(s.fleet))]
-	switch s.rng.IntN(14) {
+	switch s.rng.IntN(16) {
 	case 0, 1, 2:
 		s.sourceFault()
 	case 3: // a connection breaks in the middle of a refresh
@@ -26,18 +27,21 @@ func (s *simulation) fault() {
 		for _, each := range s.fleet {
 			s.partition(each, down)
 		}
-		s.redis.FlushAll()
+		s.flush()
 	case 6:
-		s.redis.FlushAll()
-		s.faults++
+		s.flush()
 	case 7: // the lock is lost in the middle of a refresh
+		s.source.Then(coordinatortest.Outcome{}.In(s.upTo(3 * time.Second)))
 		s.demand(p, false)
-		time.Sleep(s.upTo(300 * time.Millisecond))
-		s.redis.Del("zhongkong:{" + simAccount + "}:lock")
-		s.faults++
+		time.Sleep(s.upTo(time.Second))
+		s.stealLock()
 		s.demand(s.fleet[s.rng.IntN(simRefresher)], true)
 	case 8:
-		s.kill()
+		s.kill(s.rng.IntN(len(s.fleet)), s.upTo(300*time.Millisecond))
+	case 12:
+		s.overlap()
+	case 13:
+		s.herd()
 	case 9: // a holder that is paused in the middle of a slow call
 		s.source.Then(coordinatortest.Outcome{}.In(s.upTo(12 * time.Second)))
 		s.faults++
@@ -45,6 +49,7 @@ func (s *simulation) fault() {
 		time.Sleep(s.upTo(time.Second))
 		s.partition(s.fleet[s.rng.IntN(simRefresher)], s.upTo(15*time.Second))
 	case 10:
+		s.excused = true
 		s.source.IssueOutside()
 		s.report(p)
 	case 11:
@@ -106,15 +111,82 @@ func (s *simulation) mend() {
 // kill ends a process in the middle of a refresh as kill -9 does, as far as the
 // others can tell: nothing of it reaches the store any more. Another one is
 // started.
-func (s *simulation) kill() {
-	i := s.rng.IntN(len(s.fleet))
+func (s *simulation) kill(i int, after time.Duration) {
 	victim := s.fleet[i]
 	s.demand(victim, false)
-	time.Sleep(s.upTo(300 * time.Millisecond))
+	time.Sleep(after)
 	victim.link.set(true)
 	s.faults++
 	s.callers.Go(victim.end)
 	s.fleet[i] = s.start(i < simRefresher)
+}
+
+// flush loses all data, and with it the knowledge of what is under way.
+func (s *simulation) flush() {
+	s.faults++
+	s.excused = true
+	s.redis.FlushAll()
+}
+
+// stealLock loses the lock, as a fail-over does.
+func (s *simulation) stealLock() {
+	s.faults++
+	s.redis.Del("zhongkong:{" + simAccount + "}:lock")
+}
+
+// overlap has two calls under way at once: the lock is lost, and the second
+// process has not heard yet of the first one's attempt. The first one's token
+// is issued last. It comes too late to be stored, or its process is killed.
+func (s *simulation) overlap() {
+	s.mend()
+	i := s.rng.IntN(simRefresher)
+	second := s.fleet[(i+1)%simRefresher]
+	second.link.slow(0, 300*time.Millisecond)
+	s.source.Then(coordinatortest.Outcome{}.In(2 * time.Second))
+	s.demand(s.fleet[i], false)
+	time.Sleep(100 * time.Millisecond)
+	s.stealLock()
+	s.demand(second, false)
+	if s.rng.IntN(2) == 0 {
+		s.kill(i, 100*time.Millisecond)
+	}
+	time.Sleep(3 * time.Second)
+	second.link.slow(0, 0)
+}
+
+// herd has everybody report the same dead token at once, over links of
+// different speed: one call must do.
+func (s *simulation) herd() {
+	s.mend()
+	s.pass(time.Minute)
+	dead, err := s.fleet[0].account.Token(context.Background())
+	if err != nil {
+		s.failf("Token() with everything mended = %v", err)
+		return
+	}
+	before := len(s.source.Calls())
+	s.faults++
+	s.excused = true
+	s.source.IssueOutside()
+	s.source.IssueOutside()
+	var herd sync.WaitGroup
+	for _, p := range s.fleet {
+		p.link.slow(s.upTo(400*time.Millisecond), 0)
+		herd.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), simPatience)
+			defer cancel()
+			if record, err := p.account.Invalidate(ctx, dead); err != nil || record.Token.Equal(dead) {
+				s.failf("Invalidate() in a herd = generation %d, %v", record.Generation, err)
+			}
+		})
+	}
+	herd.Wait()
+	for _, p := range s.fleet {
+		p.link.slow(0, 0)
+	}
+	if calls := len(s.source.Calls()) - before; calls != 1 {
+		s.failf("a herd that reports one token made %d calls, want 1", calls)
+	}
 }
 
 // demand has a process force a refresh; whoever waits must hear of an end.
