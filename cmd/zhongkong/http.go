@@ -159,8 +159,13 @@ func (d *daemon) reloadFront(next *config.Config) error {
 	return d.gate.SetUsers(users)
 }
 
-// reloadCertificate reads the certificate's files again.
-func (d *daemon) reloadCertificate() {
+// reloadKeys reads the certificate's files again, and those of the seal.
+func (d *daemon) reloadKeys() {
+	if d.keys != nil {
+		if err := d.keys.Reload(); err != nil {
+			d.log.Error("the new seal keys are refused, the old ones stay", "error", err)
+		}
+	}
 	if err := d.web.Reload(); err != nil {
 		d.log.Error("the new certificate is refused, the old one stays", "error", err)
 	}

@@ -193,3 +193,27 @@ func TestADatagramGetsTheToken(t *testing.T) {
 		t.Error("it is not counted")
 	}
 }
+
+func TestSealedTokensAreReadWithTheKeyOnly(t *testing.T) {
+	b := newBench(t)
+	keys := b.file("seal.keys", b.must("keygen"))
+	sealed := b.with("ZHONGKONG_SEAL_KEY_FILE", keys)
+	d := sealed.serve()
+	d.ready()
+	want := b.wechat.Issued()[0].Token
+	if _, got := d.send(ops, "GET", "/v1/tokens/"+appID, ""); got["access_token"] != want {
+		t.Error("HTTP does not answer the token")
+	}
+	if got := sealed.reader().must("show", appID); got != want+"\n" {
+		t.Errorf("show = %q", got)
+	}
+	for name, other := range map[string]*bench{
+		"no key": b.reader(), "another key": b.reader().with("ZHONGKONG_SEAL_KEY_FILE", b.file("other.keys", b.must("keygen"))),
+	} {
+		out := other.run("show", appID)
+		if out.code == exitDone || out.stdout != "" || strings.Contains(out.stderr, "eyJ") {
+			t.Errorf("%s: show = %d, %q, %q: want a clear error", name, out.code, out.stdout, out.stderr)
+		}
+	}
+	b.with("ZHONGKONG_SEAL_KEY_FILE", b.file("bad.keys", "k:short\n")).fails(exitUsage, "--seal-key-file", "show")
+}

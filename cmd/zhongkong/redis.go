@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
 // defaultRedis is where the embedded Redis of serve listens, and so where the
@@ -22,12 +23,20 @@ func (s *session) open(address string) error {
 	if s.url == "" {
 		s.url = defaultRedis
 	}
-	store, err := redisstore.Open(s.url, redisstore.Options{
+	options := redisstore.Options{
 		Prefix:   s.cfg.Prefix,
 		Instance: s.cfg.Instance,
 		Logger:   s.log,
 		Replicas: s.replicas(),
-	})
+	}
+	if path := s.cfg.SealKeyFile; path != "" {
+		keys, err := seal.Load(path, s.log)
+		if err != nil {
+			return &configError{fmt.Errorf("--seal-key-file: %w", err)}
+		}
+		s.keys, options.Sealer = keys, keys
+	}
+	store, err := redisstore.Open(s.url, options)
 	if err != nil {
 		return &configError{fmt.Errorf("--redis: %w", err)}
 	}

@@ -32,7 +32,7 @@ func (d *daemon) followConfig(ctx context.Context) {
 		case <-hup:
 			if d.cfg.File == "" {
 				d.log.Info("SIGHUP: there is no configuration file to read again")
-				d.reloadCertificate()
+				d.reloadKeys()
 				continue
 			}
 		case <-tick.C:
@@ -79,7 +79,7 @@ func (d *daemon) reload() {
 	if fixed := next.Fixed(d.cfg); len(fixed) > 0 {
 		d.log.Warn("these settings take effect at the next start", "settings", fixed)
 	}
-	d.reloadCertificate()
+	d.reloadKeys()
 	added, changed, removed := d.apply(next)
 	d.log.Info("configuration read again", "added", added, "changed", changed, "removed", removed)
 	d.cfg = next

@@ -15,6 +15,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
 // session is what a command works with. Everything in it is made when it is
@@ -25,6 +26,7 @@ type session struct {
 	log   *slog.Logger
 	url   string // of Redis
 	store *redisstore.Store
+	keys  *seal.Keyring // nil: tokens are stored as they are
 }
 
 // session reads the configuration and opens the store, which connects when it

@@ -52,6 +52,7 @@ func storeSettings() []Setting {
 		{Key: "redis", Env: "ZHONGKONG_REDIS", Arg: "URL", apply: applyRedis,
 			Usage: "go-redis URL; addr= in it: a cluster, master_name=: Sentinel (default redis://127.0.0.1:6379, where serve without it runs an embedded Redis)"},
 		{Key: "prefix", Env: "ZHONGKONG_PREFIX", Arg: "P", apply: applyPrefix, Usage: "prefix of every key in Redis (default zhongkong)"},
+		{Key: "seal_key_file", Env: "ZHONGKONG_SEAL_KEY_FILE", Arg: "F", Usage: "keys that seal tokens in Redis, the first of them; see keygen", apply: text(func(c *Config) *string { return &c.SealKeyFile })},
 		{Key: "config", Env: "ZHONGKONG_CONFIG", Arg: "FILE", Usage: "YAML file: accounts, users, everything the flags say"},
 		{Key: "log_level", Env: "ZHONGKONG_LOG_LEVEL", Arg: "LEVEL", apply: applyLogLevel, Usage: "debug, info, warn or error (default info)"},
 		{Key: "log_format", Env: "ZHONGKONG_LOG_FORMAT", Arg: "FORMAT", apply: applyLogFormat, Usage: "text or json; logs go to stderr (default text)"},
@@ -82,7 +83,6 @@ func serveSettings() []Setting {
 		{Key: "plaintext_ok", Arg: "true", kind: kindTruth, apply: truth(func(c *Config) *bool { return &c.PlaintextOK }), Usage: "answer plain HTTP beyond this machine: something in front of it does TLS"},
 		{Key: "metrics_open", Arg: "true", kind: kindTruth, apply: truth(func(c *Config) *bool { return &c.MetricsOpen }), Usage: "/metrics needs no name and password"},
 		{Key: "udp", Arg: "ADDR", apply: address(func(c *Config) *string { return &c.UDP }), Usage: "where to answer datagrams; their keys are in users: of the configuration (default nowhere)"},
-		{Key: "seal_key_file", Env: "ZHONGKONG_SEAL_KEY_FILE", apply: text(func(c *Config) *string { return &c.SealKeyFile })},
 	}
 }
 
