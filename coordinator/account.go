@@ -274,7 +274,7 @@ func (a *Account) follow() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.known.lookDue = true
-	a.c.schedule.at(a, time.Now().Add(subscribeGrace))
+	a.c.schedule.at(a, time.Now().Add(subscribeGrace+time.Duration(a.c.count.Load())*subscribeGraceEach))
 }
 
 // unfollow ends the trust in memory when Run ends.

@@ -24,8 +24,9 @@ type Coordinator struct {
 	schedule *scheduler
 	borrowed borrowed // the subscription of waiters while nothing Runs
 
-	running   atomic.Bool // Run keeps the accounts right: memory may be trusted
-	connected atomic.Bool // notifications flow
+	running   atomic.Bool  // Run keeps the accounts right: memory may be trusted
+	connected atomic.Bool  // notifications flow
+	count     atomic.Int64 // accounts there are
 	down      atomic.Pointer[outage]
 
 	flights flights // the goroutines that refresh; Run and Drain wait for them
@@ -128,6 +129,7 @@ func (c *Coordinator) Add(cfg AccountConfig) (*Account, error) {
 		return nil, fmt.Errorf("coordinator: account %q is there already", cfg.Name)
 	}
 	c.accounts[cfg.Name] = a
+	c.count.Add(1)
 	c.mu.Unlock()
 	c.sub.Add(a.Role(), a.name)
 	a.follow()
@@ -144,6 +146,7 @@ func (c *Coordinator) Remove(name string) error {
 	if !ok {
 		return fmt.Errorf("%w: %q", ErrUnknownAccount, name)
 	}
+	c.count.Add(-1)
 	c.sub.Remove(name)
 	c.schedule.remove(a)
 	a.remove()

@@ -74,6 +74,10 @@ const (
 	// subscribeGrace is how long a caller waits for the first subscription
 	// before it reads the store without: one reading instead of two.
 	subscribeGrace = 300 * time.Millisecond
+	// subscribeGraceEach is how much longer the schedule waits for each
+	// account there is: to read 100,000 before and again after they are
+	// subscribed keeps the store from subscribing them.
+	subscribeGraceEach = 50 * time.Microsecond
 	// waitingPoll is how often a waiter has the store read again although
 	// nothing was heard.
 	waitingPoll = 2 * time.Second

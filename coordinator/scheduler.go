@@ -18,14 +18,15 @@ type scheduler struct {
 	c    *Coordinator
 	kick chan struct{} // capacity 1: something is due earlier than thought
 
-	mu    sync.Mutex // guards what follows, and wake and index of every account
-	heap  wakeHeap
-	ready []*Account // due, waiting for a slot
+	mu     sync.Mutex // guards what follows, and wake and index of every account
+	heap   wakeHeap
+	ready  []*Account // due, waiting for a slot
+	unread []*Account // to be read, waiting for a reader
 }
 
 const (
 	pollGrid  = 250 * time.Millisecond // polls are gathered on it, to read many at once
-	loadChunk = 256
+	loadChunk = 250
 	maxLoads  = 4
 	longTime  = time.Hour
 )
@@ -89,42 +90,38 @@ func (s *scheduler) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		due, next := s.pop(time.Now())
-		for chunk := range chunks(s.attend(due), loadChunk) {
-			select {
-			case loads <- struct{}{}:
-			default: // the store is slow; the schedule must not be
-				s.postpone(chunk)
-				continue
-			}
-			wg.Go(func() {
-				defer func() { <-loads }()
-				s.load(ctx, chunk)
-			})
+		s.attend(due)
+		for s.read(ctx, &wg, loads) {
 		}
 		s.launch()
 		timer.Reset(time.Until(next))
 	}
 }
 
-// postpone has accounts looked at in a moment.
-func (s *scheduler) postpone(accounts []*Account) {
-	soon := time.Now().Add(pollGrid / 10)
-	for _, a := range accounts {
-		s.at(a, soon)
+// read starts to read some of those that have to be, if a reader is free. They
+// wait outside of the heap: a store that is slow must not make the schedule
+// go through all of them again and again.
+func (s *scheduler) read(ctx context.Context, wg *sync.WaitGroup, loads chan struct{}) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(len(s.unread), loadChunk)
+	if n == 0 {
+		s.unread = nil // a burst's array is not kept
+		return false
 	}
-}
-
-// chunks yields s in pieces of at most n.
-func chunks(s []*Account, n int) func(func([]*Account) bool) {
-	return func(yield func([]*Account) bool) {
-		for len(s) > 0 {
-			k := min(n, len(s))
-			if !yield(s[:k]) {
-				return
-			}
-			s = s[k:]
-		}
+	select {
+	case loads <- struct{}{}:
+	default:
+		return false // a reader that gets free pokes
 	}
+	chunk := s.unread[:n:n]
+	s.unread = s.unread[n:]
+	wg.Go(func() { // run waits for it
+		defer s.poke()
+		defer func() { <-loads }()
+		s.load(ctx, chunk)
+	})
+	return true
 }
 
 // pop takes out what is due and says when the next is.
@@ -140,9 +137,8 @@ func (s *scheduler) pop(now time.Time) (due []*Account, next time.Time) {
 	return due, s.heap[0].wake
 }
 
-// attend decides what each of the accounts needs and returns those that have
-// to be read from the store.
-func (s *scheduler) attend(due []*Account) (read []*Account) {
+// attend decides what each of the accounts needs.
+func (s *scheduler) attend(due []*Account) {
 	now := time.Now()
 	down := s.c.down.Load()
 	for _, a := range due {
@@ -158,17 +154,21 @@ func (s *scheduler) attend(due []*Account) (read []*Account) {
 			s.at(a, down.until.Add(randUpTo(outagePause/5)))
 		case a.flight: // it settles the account when it ends
 		case a.known.lookDue, !now.Before(a.known.nextPoll):
-			read = append(read, a)
+			s.queue(&s.unread, a)
 		case a.cfg.Source != nil && (a.known.restore || s.dueNow(a, now)):
-			s.mu.Lock()
-			s.ready = append(s.ready, a)
-			s.mu.Unlock()
+			s.queue(&s.ready, a)
 		default:
 			s.at(a, later(a.wakeLocked(now), now.Add(time.Millisecond)))
 		}
 		a.mu.Unlock()
 	}
-	return read
+}
+
+// queue has the account wait in one of the scheduler's queues.
+func (s *scheduler) queue(q *[]*Account, a *Account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*q = append(*q, a)
 }
 
 func (s *scheduler) dueNow(a *Account, now time.Time) bool {
