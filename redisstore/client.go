@@ -122,6 +122,7 @@ func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
 	}
 	client := redis.NewClient(&o)
 	client.AddHook(redial{})
+	shareTrips(client, d.timeout)
 	return client
 }
 
@@ -141,6 +142,7 @@ func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client 
 	}
 	client := redis.NewFailoverClient(&o)
 	client.AddHook(redial{})
+	shareTrips(client, d.timeout)
 	return client
 }
 
@@ -161,7 +163,10 @@ func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterCl
 	}
 	client := redis.NewClusterClient(&o)
 	client.AddHook(reloadOnFault{client})
-	client.OnNewNode(func(node *redis.Client) { node.AddHook(redial{}) })
+	client.OnNewNode(func(node *redis.Client) {
+		node.AddHook(redial{})
+		shareTrips(node, d.timeout)
+	})
 	return client
 }
 
