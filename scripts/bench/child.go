@@ -30,8 +30,11 @@ type order struct {
 // childRoles are what children can be. Each says ready, waits for the start,
 // and answers once.
 var childRoles = map[string]func(o order, c *conversation) error{
-	"herd":   herdChild,
-	"follow": followChild,
+	"herd":     herdChild,
+	"follow":   followChild,
+	"accounts": accountsChild,
+	"wakeups":  wakeupsChild,
+	"first":    firstChild,
 }
 
 func childMain(text string) error {

@@ -34,18 +34,33 @@ func (e *env) or(n, quick int) int {
 	return n
 }
 
-// redis starts an empty server of its own for one contender: nobody inherits
-// another's keys, scripts or fragmented memory.
-func (e *env) redis() (*redistest.Server, func(), error) {
+// server is a Redis of its own for one contender: nobody inherits another's keys,
+// scripts or fragmented memory.
+type server struct {
+	*redistest.Server
+	pid int
+}
+
+// redis starts an empty server; the caller calls kill.
+func (e *env) redis() (s server, kill func(), err error) {
 	dir, err := os.MkdirTemp(e.dir, "redis-")
 	if err != nil {
-		return nil, nil, err
+		return s, nil, err
 	}
-	server, err := redistest.Launch(dir)
+	if s.Server, err = redistest.Launch(dir); err != nil {
+		return s, nil, err
+	}
+	client := s.Client()
+	defer client.Close()
+	info, err := client.Info(context.Background(), "server").Result()
 	if err != nil {
-		return nil, nil, err
+		s.Kill()
+		return s, nil, err
 	}
-	return server, server.Kill, nil
+	_, rest, _ := strings.Cut(info, "process_id:")
+	line, _, _ := strings.Cut(rest, "\r\n")
+	s.pid, err = strconv.Atoi(line)
+	return s, s.Kill, err
 }
 
 // commands returns how many commands the server has carried out since its

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// profileCPU writes a CPU profile of this process until the function that it
+// returns is called, if BENCH_PROFILE names a directory.
+func profileCPU(name string) (stop func()) {
+	dir := os.Getenv("BENCH_PROFILE")
+	if dir == "" {
+		return func() {}
+	}
+	var b bytes.Buffer
+	if pprof.StartCPUProfile(&b) != nil {
+		return func() {}
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = os.WriteFile(filepath.Join(dir, "cpu-"+name+".pprof"), b.Bytes(), 0o644)
+	}
+}
+
+// serverCPU is the CPU time that another process has used; 0 where /proc does
+// not tell.
+func serverCPU(pid int) time.Duration {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * 10 * time.Millisecond // the kernel's tick, as /proc counts
+}
+
+// serverMemory is how much memory another process has resident, in bytes.
+func serverMemory(pid int) float64 {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text))
+	pages, _ := strconv.ParseFloat(fields[1], 64)
+	return pages * float64(os.Getpagesize())
+}
+
+func sqrt(x float64) float64 { return math.Sqrt(x) }
+
+// profileServer keeps what a Redis says it did, if BENCH_PROFILE names a
+// directory.
+func profileServer(s server, name string) {
+	dir := os.Getenv("BENCH_PROFILE")
+	if dir == "" {
+		return
+	}
+	client := s.Client()
+	defer client.Close()
+	var b strings.Builder
+	for _, section := range []string{"commandstats", "errorstats", "memory", "clients"} {
+		b.WriteString(client.Info(context.Background(), section).Val())
+	}
+	_ = os.WriteFile(filepath.Join(dir, "redis-"+name+".txt"), []byte(b.String()), 0o644)
+}
+
+// profileLog tells what goes wrong, if BENCH_PROFILE names a directory.
+func profileLog() *slog.Logger {
+	if os.Getenv("BENCH_PROFILE") == "" {
+		return nil
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
