@@ -33,7 +33,8 @@ type Config struct {
 	LockLife time.Duration
 
 	// FetchTimeout bounds one call to the source; zero: 10 s. At least 100 ms,
-	// at most 1 min.
+	// at most 1 min and ten times LockLife: a call lives only as long as each
+	// extension in turn gets through.
 	FetchTimeout time.Duration
 
 	// PollEvery is how often each account is read again although no
@@ -136,6 +137,10 @@ func (c Config) Validate() error {
 	}
 	if c.FetchTimeout < 100*time.Millisecond || c.FetchTimeout > time.Minute {
 		wrong("FetchTimeout is %v: it must be 100ms to 1m", c.FetchTimeout)
+	}
+	if c.FetchTimeout > 10*c.LockLife {
+		wrong("LockLife (%v) is too far below the fetch deadline: FetchTimeout (%v) may be ten times as long; "+
+			"raise LockLife to %v or lower FetchTimeout to %v", c.LockLife, c.FetchTimeout, c.FetchTimeout/10, 10*c.LockLife)
 	}
 	if c.PollEvery < time.Second || c.PollEvery > 4*time.Minute {
 		wrong("PollEvery is %v: it must be 1s to 4m, below the 5 minutes a replaced token lives", c.PollEvery)

@@ -1,6 +1,7 @@
 package coordinator_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ func TestBadConfigurationIsRefusedByName(t *testing.T) {
 		{"a lock life that no extension can keep", func(c *coordinator.Config) { c.LockLife = time.Millisecond }, []string{"LockLife", "1s to 1m"}},
 		{"a lock life that delays every take-over", func(c *coordinator.Config) { c.LockLife = time.Hour }, []string{"LockLife", "1s to 1m"}},
 		{"a fetch time-out of a day", func(c *coordinator.Config) { c.FetchTimeout = 24 * time.Hour }, []string{"FetchTimeout"}},
+		{"a lock life far below the fetch deadline", func(c *coordinator.Config) { c.LockLife, c.FetchTimeout = time.Second, time.Minute }, []string{"LockLife", "FetchTimeout", "6s", "10s"}},
 		{"a poll slower than the overlap", func(c *coordinator.Config) { c.PollEvery = time.Hour }, []string{"PollEvery", "5 minutes"}},
 		{"a probe slower than the poll", func(c *coordinator.Config) { c.ProbeEvery = 2 * time.Minute }, []string{"ProbeEvery", "PollEvery"}},
 		{"no fetches", func(c *coordinator.Config) { c.MaxFetches = -1 }, []string{"MaxFetches"}},
@@ -62,7 +64,7 @@ func TestRunTwiceAtOnceIsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		p := f.refresher()
 		f.token(p, time.Second)
-		if err := p.c.Run(t.Context()); err != coordinator.ErrRunning {
+		if err := p.c.Run(t.Context()); !errors.Is(err, coordinator.ErrRunning) {
 			t.Errorf("Run() = %v, want ErrRunning", err)
 		}
 	})

@@ -62,7 +62,8 @@ type Store interface {
 type Lock interface {
 	// Extend makes the lock last its whole life again, and with it the
 	// deadline of the attempt with this fence (0: there is none yet).
-	// ErrLockLost: it was not held any more; the deadline is not moved then.
+	// ErrLockLost: it was not held any more, or the attempt is overdue already
+	// and a successor may have listed it; nothing is moved then.
 	Extend(ctx context.Context, fence Fence) error
 
 	// Unlock gives the lock up. One that has passed to somebody else is left

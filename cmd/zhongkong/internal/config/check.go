@@ -155,6 +155,11 @@ func (c *Config) checkTimes(p *problems) {
 	}
 	within("lock_life", c.LockLife, time.Second, time.Minute, "it is how long a killed process keeps the others waiting; it is extended while a call lasts")
 	within("fetch_timeout", c.FetchTimeout, 100*time.Millisecond, time.Minute, "a source that answers later than this does not answer")
+	if c.FetchTimeout > 10*c.LockLife {
+		p.addf("%s: lock_life (%v) is too far below the fetch deadline: fetch_timeout (%v) may be ten times as long; "+
+			"raise lock_life to %v or lower fetch_timeout to %v",
+			c.where("lock_life"), c.LockLife, c.FetchTimeout, c.FetchTimeout/10, 10*c.LockLife)
+	}
 	within("refresh_every", c.RefreshEvery, time.Second, 24*time.Hour, "WeChat's tokens live two hours and its calls are counted")
 }
 

@@ -199,6 +199,7 @@ func TestProblemsNameThePlaceTheFieldAndTheMend(t *testing.T) {
 		"a base that is no address":       {"appid: wx1\napi_base: api.weixin.qq.com\n", []string{"zk.yaml:2: api_base: is not a web address"}},
 		"a lock that lives too long":      {"appid: wx1\nlock_life: 5m\n", []string{"zk.yaml:2: lock_life (5m0s) must be from 1s to 1m0s"}},
 		"a deadline that nobody meets":    {"appid: wx1\nfetch_timeout: 5ms\n", []string{"zk.yaml:2: fetch_timeout (5ms) must be from 100ms to 1m0s"}},
+		"a lock below the deadline":       {"appid: wx1\nlock_life: 1s\nfetch_timeout: 1m\n", []string{"zk.yaml:2: lock_life (1s) is too far below the fetch deadline", "raise lock_life to 6s or lower fetch_timeout to 10s"}},
 		"a reserve that eats the budget":  {"appid: wx1\nbudget: {per_day: 100, reserve: 100}\n", []string{"reserve (100) must be below per_day (100)"}},
 		"a budget the schedule exceeds":   {"appid: wx1\nrefresh_every: 1m\nbudget: {per_day: 200, reserve: 1}\n", []string{"refresh_every (1m0s) makes 1440 calls a day, per_day allows 200"}},
 		"a budget of nothing":             {"appid: wx1\nbudget: {per_day: 0}\n", []string{"zk.yaml:2: budget.per_day: 0: it must be 1 or more"}},
