@@ -170,8 +170,9 @@ func (s *simulation) herd() {
 	s.source.IssueOutside()
 	s.source.IssueOutside()
 	var herd sync.WaitGroup
-	for _, p := range s.fleet {
-		p.link.slow(s.upTo(400*time.Millisecond), 0)
+	for i, at := range s.rng.Perm(len(s.fleet)) {
+		p := s.fleet[at]
+		p.link.slow(time.Duration(i)*130*time.Millisecond, 0) // the last ones come when it is done
 		herd.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), simPatience)
 			defer cancel()

@@ -43,6 +43,7 @@ func TestSimulationCatchesEveryBrokenRule(t *testing.T) {
 			breakage: breakage{lua: replace("begin", "math.max(last_fence + 1, generation + 1, seen + 1, now_us)", "last_fence + 1")},
 		},
 		"begin does not look at the generation": {
+			fault:    (*simulation).herd,
 			breakage: breakage{lua: replace("begin", "if generation > seen then", "if false then")},
 		},
 		"an unknown outcome counts as none": {
