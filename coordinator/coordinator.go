@@ -22,6 +22,7 @@ type Coordinator struct {
 	slots    chan struct{} // holds one for each call to a source under way
 	sub      Subscription  // Run keeps it alive; knows all accounts
 	schedule *scheduler
+	crowd    crowd
 	borrowed borrowed // the subscription of waiters while nothing Runs
 
 	running   atomic.Bool  // Run keeps the accounts right: memory may be trusted

@@ -54,9 +54,22 @@ func (a *Account) refresh(ctx context.Context, r refreshing) error {
 		a.c.observe(Observation{Kind: Fetched, Account: a.name, Reason: r.reason, Took: took})
 		return a.commit(ctx, stopping, Commit{
 			Attempt: attempt, Reason: r.reason, Token: issue.Token, Life: issue.Life,
-			RefreshIn: issue.RefreshIn, Took: took, Calls: issue.Calls,
+			RefreshIn: a.refreshIn(issue), Took: took, Calls: issue.Calls,
 		}, sent)
 	})
+}
+
+// refreshIn is when the token is to be replaced: zero, which leaves it to
+// everybody's schedule, unless the source named a time or many tokens come at
+// once.
+func (a *Account) refreshIn(issue Issue) time.Duration {
+	a.mu.Lock()
+	every := min(a.everyLocked(), issue.Life/2)
+	a.mu.Unlock()
+	if !a.c.crowd.join(time.Now(), int(a.c.count.Load()), every) || issue.RefreshIn > 0 {
+		return issue.RefreshIn
+	}
+	return apart(every)
 }
 
 // restore puts back what the store lost.
