@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -199,7 +200,7 @@ func TestSlowAndLargeRequestsAreCutOff(t *testing.T) {
 		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 		_, _ = io.WriteString(c, text) // the server may have hung up by then
 		line, err := bufio.NewReader(c).ReadString('\n')
-		if err != nil && err != io.EOF && !strings.Contains(err.Error(), "reset") {
+		if err != nil && !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "reset") {
 			t.Errorf("%.40q: %v, want to be cut off", text, err)
 		}
 		return line

@@ -89,7 +89,7 @@ func exchange(addr, text string, n int) error {
 		if i == 0 { // the first answer tells how long all are
 			answer, err := http.ReadResponse(in, nil)
 			if err != nil || answer.StatusCode != http.StatusOK {
-				return fmt.Errorf("first answer: %v %v", answer, err)
+				return fmt.Errorf("first answer: %v %w", answer, err)
 			}
 			_ = answer.Body.Close()
 		}

@@ -33,7 +33,7 @@ func (a *API) getEvents(w http.ResponseWriter, r *request) int {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
-		alive := true
+		var alive bool
 		select {
 		case e, ok := <-l.C:
 			alive = ok && s.write("event: "+e.Event+"\ndata: "+string(e.JSON())+"\n\n")
