@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -51,7 +50,7 @@ func channelOf(kind coordinator.EventKind) string {
 // event decodes a notification. Its errors never quote it.
 func (s *Store) event(account, channel, payload string) (coordinator.Event, error) {
 	var m message
-	if err := json.Unmarshal([]byte(payload), &m); err != nil {
+	if err := m.decode(payload); err != nil {
 		return coordinator.Event{}, errors.New("it is not a JSON object as we write them")
 	}
 	e := coordinator.Event{
@@ -101,7 +100,7 @@ func (s *Store) notifiedRecord(account string, m message) (coordinator.Record, e
 		Generation: coordinator.Fence(m.Generation),
 		IssuedAt:   m.IssuedAt.UTC(),
 		ExpiresAt:  m.ExpiresAt.UTC(),
-		IssuedBy:   m.IssuedBy,
+		IssuedBy:   instanceName(m.IssuedBy),
 		TTL:        milliseconds(m.TTL),
 	}
 	if !m.RefreshAt.IsZero() {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -201,7 +202,7 @@ func (s *Store) record(r *reader, account string, v any, now time.Time) (coordin
 		Generation: generation,
 		IssuedAt:   r.instant(key, "issued_at", fields[2]),
 		ExpiresAt:  r.instant(key, "expires_at", fields[3]),
-		IssuedBy:   r.text(key, "issued_by", fields[4]),
+		IssuedBy:   instanceName(r.text(key, "issued_by", fields[4])),
 		RefreshAt:  r.moment(r.keys.state, "refresh_at", fields[6]),
 	}
 	if !record.ExpiresAt.After(record.IssuedAt) {
@@ -295,7 +296,7 @@ func (s *Store) open(account, stored string) (coordinator.Token, error) {
 		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is sealed and this process has no key; give it the key file (--seal-key-file)",
 			coordinator.ErrSealed, account)
 	case s.sealer == nil:
-		return coordinator.NewToken(stored), nil
+		return coordinator.NewToken(strings.Clone(stored)), nil // it may be a part of a message
 	case !sealed(stored):
 		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is not sealed, but this process seals; "+
 			"give every process the key file, then delete the key (redis-cli del '%s') or force a refresh",
@@ -310,3 +311,7 @@ func (s *Store) open(account, stored string) (coordinator.Token, error) {
 
 // sealed reports whether a stored value has the form of a JWE.
 func sealed(s string) bool { return strings.HasPrefix(s, "eyJ") && strings.Count(s, ".") == 4 }
+
+// instanceName is a name of which there are few, however many records have it:
+// they share its characters.
+func instanceName(s string) string { return unique.Make(s).Value() }
