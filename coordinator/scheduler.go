@@ -20,6 +20,7 @@ type scheduler struct {
 
 	mu     sync.Mutex // guards what follows, and wake and index of every account
 	heap   wakeHeap
+	armed  time.Time  // when run wakes by itself
 	ready  []*Account // due, waiting for a slot
 	unread []*Account // to be read, waiting for a reader
 }
@@ -47,9 +48,11 @@ func (s *scheduler) at(a *Account, t time.Time) {
 	} else {
 		heap.Fix(&s.heap, a.index)
 	}
-	first := a.index == 0
+	// Later than what run sleeps for needs no word: it wakes, finds nothing,
+	// and sleeps on. Most changes put things off.
+	sooner := t.Before(s.armed)
 	s.mu.Unlock()
-	if first {
+	if sooner {
 		s.poke()
 	}
 }
@@ -131,10 +134,12 @@ func (s *scheduler) pop(now time.Time) (due []*Account, next time.Time) {
 	for len(s.heap) > 0 && !s.heap[0].wake.After(now) {
 		due = append(due, heap.Pop(&s.heap).(*Account))
 	}
-	if len(s.heap) == 0 {
-		return due, now.Add(longTime)
+	next = now.Add(longTime)
+	if len(s.heap) > 0 {
+		next = s.heap[0].wake
 	}
-	return due, s.heap[0].wake
+	s.armed = next
+	return due, next
 }
 
 // attend decides what each of the accounts needs.
