@@ -55,7 +55,9 @@ func (w *world) cutAll(rl rule, d time.Duration) {
 		rl.from = p.name
 		lifts = append(lifts, w.network.impose(rl))
 	}
+	back := w.ledger.begin(away, "black hole")
 	time.Sleep(d)
+	back()
 	for _, lift := range lifts {
 		lift()
 	}

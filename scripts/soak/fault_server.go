@@ -80,7 +80,9 @@ func (w *world) well() {
 func (w *world) bounce(s *server, down time.Duration) {
 	end := w.ledger.begin(theStore, "restarted empty")
 	s.kill()
+	back := w.ledger.begin(away, "dead")
 	time.Sleep(down)
+	back()
 	if err := s.start(); err != nil {
 		w.ledger.wrong(err.Error())
 	}
@@ -92,7 +94,9 @@ func (w *world) bounce(s *server, down time.Duration) {
 func (w *world) hang(s *server, d time.Duration) {
 	end := w.ledger.begin(theStore, "hung")
 	s.pause()
+	back := w.ledger.begin(away, "hung")
 	time.Sleep(d)
+	back()
 	s.resume()
 	w.well()
 	end()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -52,11 +51,11 @@ type judge struct {
 	issued  map[string]wechattest.Issue // by the token's SHA-256
 	calls   []wechattest.Call           // ours, not the outsider's
 	blocked map[string][]spell          // merged, by process
+	nobody  []spell                     // no refresher is well
 	samples []sample
 	v       verdict
 	end     time.Time
 	slack   time.Duration // patience of those who report
-	kind    string
 }
 
 func (w *world) judge() *verdict {
@@ -64,7 +63,7 @@ func (w *world) judge() *verdict {
 	defer w.ledger.mu.Unlock()
 	j := &judge{
 		l: w.ledger, issued: make(map[string]wechattest.Issue), blocked: make(map[string][]spell), samples: w.ledger.samples,
-		end: time.Now().Round(0), slack: w.patience, kind: w.servers.kind,
+		end: time.Now().Round(0), slack: w.patience,
 		v: verdict{Figures: make(map[string]float64), Dead: make(map[string]float64)},
 	}
 	for _, i := range w.wechat.Issued() {
@@ -76,10 +75,14 @@ func (w *world) judge() *verdict {
 		}
 	}
 	j.v.Violations = append(j.v.Violations, w.ledger.notes...)
+	first := true
 	for _, p := range w.fleet {
 		j.blocked[p.name] = j.merge(p.name, theStore, everybody)
-		if p.refresh {
-			j.blocked["refreshers"] = append(j.blocked["refreshers"], j.merge(p.name)...)
+		switch {
+		case p.refresh && first:
+			j.nobody, first = j.merge(p.name), false
+		case p.refresh:
+			j.nobody = intersection(j.nobody, j.merge(p.name))
 		}
 	}
 	j.blocked[""] = j.merge(theStore, everybody)
@@ -93,7 +96,6 @@ func (w *world) judge() *verdict {
 	j.v.Figures["calls"] = float64(len(j.calls))
 	j.v.Figures["observations"] = float64(len(j.l.seen))
 	j.v.Figures["samples"] = float64(len(j.samples))
-	j.v.Figures["overlapping_calls"] = j.overlaps()
 	return &j.v
 }
 
@@ -126,6 +128,29 @@ func union(all []spell) []spell {
 			continue
 		}
 		out = append(out, s)
+	}
+	return out
+}
+
+// intersection returns when spells of both last. Both are merged.
+func intersection(a, b []spell) []spell {
+	var out []spell
+	for len(a) > 0 && len(b) > 0 {
+		from, to := a[0].from, a[0].to
+		if b[0].from.After(from) {
+			from = b[0].from
+		}
+		if b[0].to.Before(to) {
+			to = b[0].to
+		}
+		if from.Before(to) {
+			out = append(out, spell{"", "no refresher is well", from, to})
+		}
+		if a[0].to.Before(b[0].to) {
+			a = a[1:]
+		} else {
+			b = b[1:]
+		}
 	}
 	return out
 }
@@ -212,7 +237,6 @@ func (j *judge) hearing() {
 // deadTokens: nobody is given a token that was dead for longer than the bound.
 func (j *judge) deadTokens() {
 	trouble := union(slices.Concat(j.blocked[""], j.sourceSpells()))
-	refreshers := union(slices.Clone(j.blocked["refreshers"]))
 	strict, worst := 0, time.Duration(0)
 	unknown := make(map[string]bool)
 	for _, o := range j.l.seen {
@@ -230,7 +254,7 @@ func (j *judge) deadTokens() {
 		}
 		dead := o.from.Sub(issue.DiesAt)
 		from, why := issue.DiesAt, string(issue.Cause)
-		for _, spells := range [][]spell{j.blocked[o.who], trouble, refreshers} {
+		for _, spells := range [][]spell{j.blocked[o.who], trouble, j.nobody} {
 			since, kind, well := wellSince(spells, o.from)
 			if !well {
 				since = o.from
@@ -310,14 +334,12 @@ func (j *judge) halted(e ended) bool {
 func (j *judge) absence() {
 	checked := 0.0
 	for _, s := range j.l.spells {
-		away := s.who == everybody && (s.kind == "link hold") || j.kind == single && s.who == theStore && (s.kind == "restarted empty" || s.kind == "hung")
-		if !away || s.to.IsZero() || s.to.Sub(s.from) < callBound {
+		if s.who != away || s.to.IsZero() || s.to.Sub(s.from) < callBound {
 			continue
 		}
 		checked += (s.to.Sub(s.from) - callBound).Seconds()
 		for _, c := range j.calls {
-			// Redis is back a little before the spell ends.
-			if c.Started.After(s.from.Add(callBound)) && c.Started.Before(s.to.Add(-200*time.Millisecond)) {
+			if c.Started.After(s.from.Add(callBound)) && c.Started.Before(s.to) {
 				j.v.breach("a call to the source at %s, %v after Redis went away (%s)", clock(c.Started), c.Started.Sub(s.from), s.kind)
 			}
 		}
@@ -339,6 +361,12 @@ func (j *judge) restores() {
 		for ; i < len(j.samples) && j.samples[i].gen == 0; i++ {
 		}
 		if i == len(j.samples) {
+			continue
+		}
+		// A newer attempt forbids the restore: the token may be dead by it.
+		if slices.ContainsFunc(j.calls, func(c wechattest.Call) bool {
+			return c.Started.After(s.from.Add(-time.Second)) && c.Started.Before(j.samples[i].at)
+		}) {
 			continue
 		}
 		d := j.samples[i].at.Sub(s.to)
@@ -375,22 +403,6 @@ func (j *judge) calmAround(s *spell) bool {
 		}
 	}
 	return false
-}
-
-// overlaps counts calls that began while another was under way.
-func (j *judge) overlaps() float64 {
-	n := 0.0
-	slices.SortFunc(j.calls, func(a, b wechattest.Call) int { return cmp.Compare(a.ID, b.ID) })
-	var until time.Time
-	for _, c := range j.calls {
-		if c.Started.Before(until) {
-			n++
-		}
-		if c.Finished.After(until) {
-			until = c.Finished
-		}
-	}
-	return n
 }
 
 // secrets: no process says a token or a secret.

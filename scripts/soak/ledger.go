@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
 	"sync"
 	"time"
 )
@@ -45,6 +47,7 @@ const (
 	theStore  = "the store"
 	theSource = "the source"
 	everybody = "everybody" // all links
+	away      = "away"      // nobody can reach Redis; not a moment longer
 )
 
 // link is a change of a worker's subscription.
@@ -63,7 +66,8 @@ type ledger struct {
 	samples []sample
 	spells  []*spell
 	links   []linkChange
-	notes   []string // what went wrong on the spot
+	probed  map[string]uint64 // the newest probe that a worker was notified of
+	notes   []string          // what went wrong on the spot
 }
 
 func (l *ledger) saw(o observation) {
@@ -88,7 +92,9 @@ func (l *ledger) sampled(s sample) {
 func (l *ledger) wrong(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.notes = append(l.notes, time.Now().Format("15:04:05.000 ")+text)
+	text = time.Now().Format("15:04:05.000 ") + text
+	l.notes = append(l.notes, text)
+	fmt.Fprintln(os.Stderr, text)
 }
 
 // begin opens a spell, and returns what ends it.
@@ -116,6 +122,13 @@ func (l *ledger) heard(p *process, life int, line []byte) {
 		l.saw(observation{who: p.name, life: life, from: from, to: to, gen: r.Gen, hash: r.Hash, stale: r.Stale})
 	case "call":
 		l.finished(ended{p.name, life, r.Op, from, to, callWait, r.Err, r.Wrong})
+	case "probed":
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.probed == nil {
+			l.probed = make(map[string]uint64)
+		}
+		l.probed[p.name] = max(l.probed[p.name], r.Gen)
 	case "connected":
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -14,14 +14,15 @@ import (
 
 // figure is one thing that was measured, over several runs.
 type figure struct {
-	Name   string    `json:"name"`
-	What   string    `json:"what"`
-	Bound  float64   `json:"bound_s"`
-	Values []float64 `json:"values_s"`
-	Theirs []float64 `json:"servers_own_s,omitempty"` // what the servers themselves needed, run by run
-	Lost   int       `json:"tokens_lost"`
-	At     time.Time `json:"at"`
-	Load   string    `json:"load"` // of the machine, at the end
+	Name      string    `json:"name"`
+	What      string    `json:"what"`
+	Bound     float64   `json:"bound_s"`
+	Values    []float64 `json:"values_s"`
+	Theirs    []float64 `json:"servers_own_s,omitempty"` // what the servers themselves needed, run by run
+	Refreshed []float64 `json:"refreshed_s,omitempty"`   // until a refresh that began afterwards had reached everybody
+	Lost      int       `json:"tokens_lost"`
+	At        time.Time `json:"at"`
+	Load      string    `json:"load"` // of the machine, at the end
 }
 
 func (f *figure) add(d time.Duration) { f.Values = append(f.Values, d.Seconds()) }
@@ -65,10 +66,10 @@ func measurements() []measurement {
 		{"hung Redis is back", "Redis goes on (SIGCONT); until no process serves its token as stale", 2 * time.Second, single, hungRedisBack},
 		{"Redis lost its data (FLUSHALL)", "until the token is back in the store, without a call to the source", time.Second, single, flushed},
 		{"Redis restarted empty", "from the moment it accepts connections until the token is back in the store, without a call to the source", time.Second, single, restarted},
-		{"Sentinel: planned failover", "from the command until a token that a refresh stored has been heard of everywhere; above the servers' own", 2 * time.Second, sentinel, failedOver((*world).plannedFailover)},
-		{"Sentinel: master killed", "from the kill until the same; above the servers' own", 2 * time.Second, sentinel, failedOver(killMaster)},
-		{"Cluster: planned failover", "from the command until the same; above the servers' own", 2 * time.Second, cluster, failedOver((*world).plannedFailover)},
-		{"Cluster: master killed", "from the kill until the same; above the servers' own", 2 * time.Second, cluster, failedOver(killMaster)},
+		{"Sentinel: planned failover", "from the command until what the new master publishes is heard everywhere, above what the servers needed themselves", 2 * time.Second, sentinel, failedOver((*world).plannedFailover)},
+		{"Sentinel: master killed", "from the kill until the same, above what the servers needed themselves", 2 * time.Second, sentinel, failedOver(killMaster)},
+		{"Cluster: planned failover", "from the command until the same, above what the servers needed themselves", 2 * time.Second, cluster, failedOver((*world).plannedFailover)},
+		{"Cluster: master killed", "from the kill until the same, above what the servers needed themselves", 2 * time.Second, cluster, failedOver(killMaster)},
 	}
 }
 
@@ -101,6 +102,9 @@ func (f flags) measureAll() error {
 			all = append(all, fig)
 			fmt.Printf("%s: median %.2f s, worst %.2f s, bound %.1f s, above the servers' own at most %.2f s, %d runs, %d tokens lost\n",
 				fig.Name, fig.median(), fig.worst(), fig.Bound, fig.over(), len(fig.Values), fig.Lost)
+			if len(fig.Refreshed) > 0 {
+				fmt.Printf("  a refresh that began afterwards had reached everybody: median %.2f s, worst %.2f s\n", quantile(fig.Refreshed, 0.5), quantile(fig.Refreshed, 1))
+			}
 			if err := f.save("measure-"+topology, all); err != nil {
 				return err
 			}
@@ -243,25 +247,30 @@ func lost(w *world, f *figure, lose func(*server) error) error {
 
 func killMaster(w *world, m *server) { m.kill() }
 
-// failedOver measures the time until a token that was stored after a failover
-// is heard of by every process.
+// failedOver measures the time until what the new master publishes is heard by
+// every linked process, while refreshes are forced all the time.
 func failedOver(do func(*world, *server)) func(*world, *figure) error {
 	return func(w *world, f *figure) error {
 		ctx, cancel := context.WithCancel(w.life)
 		var forcing sync.WaitGroup
 		defer forcing.Wait()
 		defer cancel()
-		acknowledged := w.callers[0].refresh(ctx, "")
 		old := w.servers.master()
+		var mu sync.Mutex
+		var acknowledged uint64 // guarded by mu
 		for _, c := range w.callers {
 			if c.process.refresh {
 				forcing.Go(func() { // ends with ctx
 					for sleep(ctx, 50*time.Millisecond) {
-						c.refresh(ctx, "")
+						g := c.refresh(ctx, "")
+						mu.Lock()
+						acknowledged = max(acknowledged, g)
+						mu.Unlock()
 					}
 				})
 			}
 		}
+		time.Sleep(300 * time.Millisecond)
 		began := time.Now()
 		forcing.Go(func() { do(w, old) }) // ends by itself, within settleWithin
 		if err := eventually(settleWithin, "the servers' failover", func() bool {
@@ -271,11 +280,17 @@ func failedOver(do func(*world, *server)) func(*world, *figure) error {
 			return err
 		}
 		over := time.Now()
-		if err := eventually(settleWithin, "notifications", func() bool { return w.allHave(uint64(over.UnixMicro())) }); err != nil {
+		if err := eventually(settleWithin, "notifications", w.allHear); err != nil {
 			return err
 		}
 		f.Theirs = append(f.Theirs, over.Sub(began).Seconds())
 		f.add(time.Since(began))
+		if err := eventually(settleWithin, "a refresh", func() bool { return w.allHave(uint64(over.UnixMicro())) }); err != nil {
+			return err
+		}
+		f.Refreshed = append(f.Refreshed, time.Since(began).Seconds())
+		mu.Lock()
+		defer mu.Unlock()
 		if w.stored() < acknowledged {
 			f.Lost++
 		}
@@ -284,6 +299,32 @@ func failedOver(do func(*world, *server)) func(*world, *figure) error {
 		}
 		return nil
 	}
+}
+
+// allHear publishes a probe on the master and reports whether every worker has
+// heard one that the present master published.
+func (w *world) allHear() bool {
+	m := w.servers.master()
+	if m == nil {
+		return false
+	}
+	if w.probes.master != m {
+		w.probes.master, w.probes.first = m, w.probes.last+1
+	}
+	w.probes.last++
+	_, _ = m.do("publish", keyOf("refreshed"), fmt.Sprintf(
+		`{"event":"throttled","limit":%q,"reason":"schedule","retry_ms":1,"by":"soak","fence":%d}`, probeLimit, w.probes.last))
+	w.ledger.mu.Lock()
+	defer w.ledger.mu.Unlock()
+	heard := 0
+	for _, p := range w.fleet {
+		if p.args[0] == "worker" && w.ledger.probed[p.name] >= w.probes.first {
+			heard++
+		} else if p.args[0] == "worker" {
+			return false
+		}
+	}
+	return heard > 0
 }
 
 // allHave reports whether every process has handed out a token whose refresh

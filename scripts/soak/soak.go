@@ -114,11 +114,22 @@ func (s *soak) leg(leg int) {
 		dice := rand.New(rand.NewPCG(s.plan.Seed, uint64(leg*10+i)))
 		lanes.Go(func() {
 			for time.Now().Before(end) && s.strike(lane, dice) {
-				time.Sleep(between(dice, 200*time.Millisecond, 2*time.Second))
+				time.Sleep(pause(lane, dice))
 			}
 		})
 	}
 	lanes.Wait()
+}
+
+// pause is the time between two faults of a lane. What everybody depends on
+// has to be well for longer than the bounds now and then, or nothing would ever
+// be too late.
+func pause(lane string, dice *rand.Rand) time.Duration {
+	most := 2 * time.Second
+	if lane == laneServers {
+		most = 12 * time.Second
+	}
+	return time.Duration(dice.Float64() * float64(most))
 }
 
 // strike makes one fault, from its beginning to its end; false: enough.

@@ -109,7 +109,8 @@ func (t *servers) launch(n *network, count int, prefix string) error {
 func (t *servers) configure(s *server, i int, prefix string) error {
 	s.args = []string{
 		"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--loglevel", "notice", "--dir", s.dir,
-		"--repl-diskless-sync-delay", "0", "--repl-timeout", "5", "--enable-debug-command", "yes",
+		"--repl-diskless-sync-delay", "0", "--repl-timeout", "5", "--repl-ping-replica-period", "1",
+		"--enable-debug-command", "yes",
 	}
 	if t.opts.tls {
 		s.connect(&tls.Config{InsecureSkipVerify: true}) // its own server, on loopback

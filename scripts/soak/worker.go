@@ -23,7 +23,7 @@ import (
 // report is what a worker writes to stdout, one JSON object a line. Tokens are
 // named by their SHA-256.
 type report struct {
-	Kind  string `json:"k"` // seen, watched, call, connected
+	Kind  string `json:"k"` // seen, watched, call, connected, probed
 	Op    string `json:"op,omitempty"`
 	From  int64  `json:"t0"` // Unix nanoseconds, before the call
 	To    int64  `json:"t1"` // after it
@@ -114,11 +114,20 @@ func (w *worker) tell(r report) {
 
 func (w *worker) observe(o coordinator.Observation) {
 	switch o.Kind {
+	case coordinator.Notified:
+		if o.Event.Limit == probeLimit {
+			at := time.Now().UnixNano()
+			w.tell(report{Kind: "probed", From: at, To: at, Gen: uint64(o.Event.Fence)})
+		}
 	case coordinator.Connected, coordinator.Disconnected:
 		at := time.Now().UnixNano()
 		w.tell(report{Kind: "connected", From: at, To: at, Up: o.Kind == coordinator.Connected})
 	}
 }
+
+// probeLimit marks an event that this program publishes itself, to see whether
+// notifications flow. It means nothing to anybody.
+const probeLimit = "soak-probe"
 
 // look asks for the token all the time, as the calls of a busy service do.
 func (w *worker) look(ctx context.Context) {

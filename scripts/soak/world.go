@@ -51,6 +51,11 @@ type world struct {
 	began    time.Time
 	traced   func(what string)
 
+	probes struct { // of whether notifications flow
+		master      *server
+		first, last uint64
+	}
+
 	life context.Context // of the world
 	stop context.CancelFunc
 	wg   sync.WaitGroup
