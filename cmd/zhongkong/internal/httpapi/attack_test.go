@@ -56,7 +56,8 @@ func TestNobodyWithoutCredentialsLearnsAnything(t *testing.T) {
 			for _, who := range []string{"", stranger, "nobody:at-all", wxa + ":0123456789abcdef"} {
 				r := s.ask(who, method, path, "")
 				s.nothingIn(fmt.Sprintf("%s %s as %q", method, path, who), r.body+fmt.Sprint(r.header), "wxaaaa", "wxbbbb")
-				open := path == "/healthz" || path == "/readyz" || strings.HasPrefix(path, "/cgi-bin/") || path == "/GetToken"
+				open := path == "/healthz" || path == "/readyz" || strings.HasPrefix(path, "/cgi-bin/") || path == "/GetToken" ||
+					path == "/page.js" || path == "/page.css" || path == "/icon.svg"
 				if !open && r.status != 401 {
 					t.Errorf("%s %s as %q: %d, want 401", method, path, who, r.status)
 				}

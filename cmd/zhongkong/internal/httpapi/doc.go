@@ -4,8 +4,8 @@
 //
 // # Who gets an answer
 //
-// Every endpoint but /healthz and /readyz wants a caller's name and password,
-// before anything is said, also about what exists. An account that a caller
+// Every endpoint but /healthz, /readyz and the page's own files wants a caller's
+// name and password, before anything is said, also about what exists. An account that a caller
 // may not have looks to it the same whether it exists or not.
 //
 // # From memory

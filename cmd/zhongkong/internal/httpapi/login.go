@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -28,7 +29,7 @@ func (a *API) prove(r *request, c callers.Credentials) error {
 	caller, err := a.gate.Authenticate(r.Context(), callers.Addr(r.RemoteAddr), c.Name, c.Password)
 	if err != nil {
 		if r.Context().Err() == nil {
-			a.refuse(r, c.Name, err.Error())
+			a.refuse(r, c.Name, strings.TrimPrefix(err.Error(), "callers: "))
 		}
 		return err
 	}

@@ -350,8 +350,8 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 		seen[fmt.Sprintf("%s %s %d", c.method, c.path, c.status)] = true
 	}
 	for _, file := range well.api.page.Files() {
-		for who, on := range map[string]*stage{reader: well, "": well, admin: slow} {
-			r := on.ask(who, "GET", "/"+file, "")
+		for _, who := range []string{reader, ""} {
+			r := well.ask(who, "GET", "/"+file, "")
 			if err := d.answered("/"+file, "GET", r); err != nil {
 				t.Errorf("GET /%s as %q: %v", file, who, err)
 			}

@@ -65,8 +65,8 @@ func (a *API) layRoutes() {
 	}
 	lay("/openapi.yaml", forCallers, methods{http.MethodGet: getDescription})
 	lay("/", forCallers, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage})
-	for _, file := range a.page.Files() {
-		lay("/"+file, forCallers, methods{http.MethodGet: a.getPageFile})
+	for _, file := range a.page.Files() { // the same for everybody; browsers ask without credentials first
+		lay("/"+file, forAll, methods{http.MethodGet: a.getPageFile})
 	}
 	a.unknown = lay("other", forCallers, nil)
 	delete(a.routes, a.token.path)
