@@ -139,14 +139,23 @@
     }
   }
 
+  // The answer is taken when it is given: "close" comes a moment later, and
+  // could belong to the question before.
+  let asked = null;
+  dialog.addEventListener("submit", (event) => {
+    const answered = asked;
+    asked = null;
+    if (answered && event.submitter?.value === "yes") refresh(answered.name, answered.button);
+  });
+
   live.addEventListener("click", (event) => {
     const button = event.target.closest("[data-refresh]");
     if (!button) return;
     event.preventDefault();
+    if (dialog.open) return;
     const title = document.getElementById("confirm-title"), name = button.dataset.refresh;
     title.textContent = title.dataset.text.replace("NAME", name);
-    dialog.returnValue = "";
-    dialog.addEventListener("close", () => { if (dialog.returnValue === "yes") refresh(name, button); }, { once: true });
+    asked = { name, button };
     dialog.showModal();
   });
 
