@@ -88,6 +88,7 @@ func (a *Account) restore(ctx context.Context, r Record) error {
 			return nil
 		}
 		a.known.lookDue = true // something newer is there, or on its way
+		a.known.notBefore = time.Now().Add(takeOverSpread)
 		return nil
 	})
 }

@@ -13,7 +13,7 @@ import (
 // anyFault makes one thing go wrong, or somebody ask for something, by the dice.
 func (s *simulation) anyFault() {
 	p := s.fleet[s.rng.IntN(len(s.fleet))]
-	switch s.rng.IntN(16) {
+	switch s.rng.IntN(18) {
 	case 0, 1, 2:
 		s.sourceFault()
 	case 3: // a connection breaks in the middle of a refresh
@@ -29,7 +29,7 @@ func (s *simulation) anyFault() {
 		}
 		s.flush()
 	case 6:
-		s.flush()
+		s.loseData()
 	case 7: // the lock is lost in the middle of a refresh
 		s.source.Then(coordinatortest.Outcome{}.In(s.upTo(3 * time.Second)))
 		s.demand(p, false)
@@ -42,6 +42,10 @@ func (s *simulation) anyFault() {
 		s.overlap()
 	case 13:
 		s.herd()
+	case 14:
+		s.missARefresh()
+	case 15:
+		s.outage()
 	case 9: // a holder that is paused in the middle of a slow call
 		s.source.Then(coordinatortest.Outcome{}.In(s.upTo(12 * time.Second)))
 		s.faults++
@@ -102,10 +106,23 @@ func (s *simulation) mend() {
 		mend()
 	}
 	s.outages = nil
+	for _, p := range s.fleet {
+		p.revive()
+	}
 	for s.source.Pending() > 0 { // nobody comes to hear what was scripted
 		s.demand(s.fleet[0], true)
 		time.Sleep(5 * time.Minute)
 	}
+}
+
+// revive has the pool find out which of its connections are dead. Over
+// sockets it would see that by itself.
+func (p *simProcess) revive() {
+	var pings sync.WaitGroup
+	for range simPool {
+		pings.Go(func() { _ = p.client.Ping(context.Background()).Err() })
+	}
+	pings.Wait()
 }
 
 // kill ends a process in the middle of a refresh as kill -9 does, as far as the
@@ -126,6 +143,58 @@ func (s *simulation) flush() {
 	s.faults++
 	s.excused = true
 	s.redis.FlushAll()
+}
+
+// outage takes Redis away from everybody: then nobody calls the source,
+// whoever asks for it.
+func (s *simulation) outage() {
+	s.mend()
+	s.pass(time.Minute) // for the calls that are under way
+	before := len(s.source.Calls())
+	for _, p := range s.fleet {
+		s.partition(p, 10*time.Minute)
+	}
+	for _, p := range s.fleet {
+		s.demand(p, true)
+	}
+	s.pass(5 * time.Minute)
+	if calls := len(s.source.Calls()) - before; calls > 0 {
+		s.failf("%d calls to the source while Redis was away", calls)
+	}
+	s.mend()
+}
+
+// loseData flushes while everybody is connected: whoever holds the token puts
+// it back.
+func (s *simulation) loseData() {
+	s.mend()
+	s.pass(time.Minute)
+	s.flush()
+	s.pass(2 * simProbe)
+	if !s.redis.Exists("zhongkong:{" + simAccount + "}:token") {
+		s.failf("data that was lost is not restored after %v", 2*simProbe)
+	}
+}
+
+// missARefresh cuts a process off while the others get a new token: it must
+// have it as soon as it is back.
+func (s *simulation) missARefresh() {
+	s.mend()
+	s.pass(time.Minute)
+	at := s.rng.IntN(len(s.fleet))
+	away, other := s.fleet[at], s.fleet[(at+1)%simRefresher]
+	if away == other {
+		other = s.fleet[(at+2)%simRefresher]
+	}
+	s.faults++
+	away.link.set(true)
+	s.demand(other, true)
+	s.pass(time.Minute)
+	away.link.set(false)
+	s.pass(simWatch)
+	if got, want := away.account.Status().Record.Generation, other.account.Status().Record.Generation; got < want {
+		s.failf("a process that is back for %v has generation %d, the others have %d", simWatch, got, want)
+	}
 }
 
 // stealLock loses the lock, as a fail-over does.
@@ -172,7 +241,7 @@ func (s *simulation) herd() {
 	var herd sync.WaitGroup
 	for i, at := range s.rng.Perm(len(s.fleet)) {
 		p := s.fleet[at]
-		p.link.slow(time.Duration(i)*130*time.Millisecond, 0) // the last ones come when it is done
+		p.link.slow(time.Duration(i)*130*time.Millisecond, 200*time.Millisecond) // the last ones come when it is done
 		herd.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), simPatience)
 			defer cancel()

@@ -49,22 +49,20 @@ func TestSimulationCatchesEveryBrokenRule(t *testing.T) {
 		"an unknown outcome counts as none": {
 			breakage: breakage{lua: replace("fail", "if kind == 'unknown' then", "if false then")},
 		},
-		"nobody minds the back-off": {
-			breakage: breakage{lua: replace("begin", "holds('back-off', retry_at)", "")},
-		},
-		"restore overwrites what is newer": {
-			breakage: breakage{lua: replace("restore", "if last_fence > generation or ttl <= 0 then", "if false then")},
-		},
 		"restore is never made": {
+			fault:    (*simulation).loseData,
 			breakage: breakage{store: func(s coordinator.Store) coordinator.Store { return noRestore{s} }},
 		},
 		"a reconnect is not followed by a reading": {
+			fault:    (*simulation).missARefresh,
 			breakage: breakage{store: func(s coordinator.Store) coordinator.Store { return &neverAgain{Store: s} }},
 		},
 		"the source is called without the lock": {
+			fault:    (*simulation).herd,
 			breakage: breakage{store: func(s coordinator.Store) coordinator.Store { return noLock{s} }},
 		},
 		"the source is called while Redis is away": {
+			fault:    (*simulation).outage,
 			breakage: breakage{store: func(s coordinator.Store) coordinator.Store { return boldStore{s} }},
 		},
 	} {
@@ -98,11 +96,11 @@ func replace(script, from, to string) func(name, source string) string {
 	}
 }
 
-// noRestore claims that there was something newer.
+// noRestore says that it was done.
 type noRestore struct{ coordinator.Store }
 
-func (noRestore) Restore(context.Context, string, coordinator.Record) (coordinator.Record, error) {
-	return coordinator.Record{}, nil
+func (noRestore) Restore(_ context.Context, _ string, r coordinator.Record) (coordinator.Record, error) {
+	return r, nil
 }
 
 // noLock gives the lock to everybody.

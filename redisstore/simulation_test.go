@@ -34,6 +34,8 @@ const (
 	simAddr      = "127.0.0.1:6379" // not used; a name would be looked up outside of the bubble
 	simSettle    = 45 * time.Minute // how long faults stop before everything is checked: longer than any back-off
 	simWatch     = 10 * time.Second // how often what must always hold is looked at
+	simProbe     = 3 * time.Minute
+	simPool      = 4
 	simPatience  = 30 * time.Second // of those who wait
 	simRefresher = 3
 	simReaders   = 1
@@ -141,13 +143,15 @@ func simulate(t *testing.T, seed uint64, plan plan, broken breakage) []string {
 		for i := range simRefresher + simReaders {
 			s.fleet = append(s.fleet, s.start(i < simRefresher))
 		}
-		for time.Since(s.began) < time.Duration(plan.days)*24*time.Hour && len(s.failures) == 0 {
+		for time.Since(s.began) < time.Duration(plan.days)*24*time.Hour && !s.failed() {
 			s.trouble(plan.quiet - simSettle)
 			s.mend()
 			s.pass(simSettle)
 			s.check()
 		}
-		s.quietDay()
+		if !s.failed() {
+			s.quietDay()
+		}
 		s.callers.Wait()
 		for _, p := range s.fleet {
 			p.end()
@@ -164,13 +168,19 @@ func (s *simulation) failf(format string, args ...any) {
 	s.failures = append(s.failures, fmt.Sprintf("after %v: ", day)+fmt.Sprintf(format, args...))
 }
 
+func (s *simulation) failed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.failures) > 0
+}
+
 // start starts a process.
 func (s *simulation) start(refresher bool) *simProcess {
 	s.names++
 	p := &simProcess{link: &simLink{redis: s.redis}, done: make(chan struct{})}
 	p.client = redis.NewClient(&redis.Options{
 		Addr: simAddr, Dialer: p.link.dial, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
-		ReadTimeout: 500 * time.Millisecond, WriteTimeout: 500 * time.Millisecond, PoolSize: 4,
+		ReadTimeout: 500 * time.Millisecond, WriteTimeout: 500 * time.Millisecond, PoolSize: simPool,
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
@@ -191,7 +201,7 @@ func (s *simulation) start(refresher bool) *simProcess {
 		store = s.broken.store(store)
 	}
 	p.coordinator, err = coordinator.New(coordinator.Config{
-		Store: store, Logger: log, PollEvery: 4 * time.Minute, ProbeEvery: 3 * time.Minute,
+		Store: store, Logger: log, PollEvery: 4 * time.Minute, ProbeEvery: simProbe,
 		// Calls that overlap are what is to be tried.
 		Limits: coordinator.Limits{MinInterval: time.Millisecond},
 	})
@@ -224,7 +234,7 @@ func (p *simProcess) end() {
 
 // trouble makes faults and calls for a while.
 func (s *simulation) trouble(d time.Duration) {
-	for end := time.Now().Add(d); time.Now().Before(end); {
+	for end := time.Now().Add(d); time.Now().Before(end) && !s.failed(); {
 		s.pass(time.Duration(s.rng.ExpFloat64() * float64(s.plan.gap)))
 		s.plan.fault(s)
 	}
