@@ -56,7 +56,7 @@ func command(args []string) error {
 	set.DurationVar(&f.duration, "duration", 0, "for how long, whatever the number of faults")
 	set.BoolVar(&f.acl, "acl", false, "the fleet's Redis users have the least privileges")
 	set.BoolVar(&f.tls, "tls", false, "TLS to Redis (single)")
-	set.BoolVar(&f.fake, "clock", false, "let the server's clock jump (single; needs Debian's libfaketime)")
+	set.BoolVar(&f.fake, "clock", false, "let the server's clock jump (single; needs gcc)")
 	set.BoolVar(&f.trace, "v", false, "say each fault as it strikes")
 	if err := set.Parse(args); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -47,5 +48,29 @@ func TestFailoversChangeTheMaster(t *testing.T) {
 				t.Error(note)
 			}
 		})
+	}
+}
+
+func TestTheServersClockJumps(t *testing.T) {
+	w := &world{network: newNetwork(newFamily())}
+	var err error
+	w.servers, err = newServers(w.network, single, t.TempDir(), prefix, account, options{fake: true})
+	t.Cleanup(w.servers.kill)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, offset := range []time.Duration{0, time.Hour, -90 * time.Second, 0} {
+		if err := w.servers.setClock(offset); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := w.servers.data[0].do("time")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var seconds int64
+		_, _ = fmt.Sscan(fmt.Sprint(answer.([]any)[0]), &seconds)
+		if off := time.Until(time.Unix(seconds, 0)) - offset; off < -2*time.Second || off > 2*time.Second {
+			t.Errorf("with the clock at %v the server's is off by %v", offset, off)
+		}
 	}
 }

@@ -187,6 +187,7 @@ func (s *soak) checkpoint() {
 	if err := w.servers.await(); err != nil {
 		w.ledger.wrong("at a checkpoint: " + err.Error())
 	}
+	w.denied()
 	for _, p := range w.fleet {
 		if p.died() {
 			w.ledger.wrong(p.name + " has ended by itself: " + lastLines(p.said()))
@@ -235,6 +236,17 @@ func (s *soak) checkpoint() {
 		s.out.Healed++
 	}
 	s.out.Quiet = append(s.out.Quiet, time.Since(began).Seconds())
+}
+
+// denied: users with the least privileges have never wanted more.
+func (w *world) denied() {
+	for _, server := range w.servers.data {
+		answer, _ := server.do("acl", "log", "5")
+		if list, _ := answer.([]any); len(list) > 0 {
+			w.ledger.wrong(fmt.Sprintf("%s has denied something: %v", server.name, list[0]))
+			_, _ = server.do("acl", "log", "reset")
+		}
+	}
 }
 
 func (s *soak) owe(calls int) {

@@ -7,12 +7,15 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	_ "embed"
+	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -59,8 +62,7 @@ const (
 func newServers(n *network, kind, dir, prefix, account string, o options) (*servers, error) {
 	t := &servers{kind: kind, opts: o, dir: dir, key: prefix + ":{" + account + "}:token"}
 	if o.fake {
-		t.clock = filepath.Join(dir, "clock")
-		if err := t.setClock(0); err != nil {
+		if err := t.makeClock(); err != nil {
 			return t, err
 		}
 	}
@@ -133,10 +135,7 @@ func (t *servers) configure(s *server, i int, prefix string) error {
 		}
 	}
 	if t.opts.fake {
-		s.env = []string{
-			"LD_PRELOAD=" + fakeLibrary(), "FAKETIME_TIMESTAMP_FILE=" + t.clock, "FAKETIME_NO_CACHE=1",
-			"FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_RESET=1",
-		}
+		s.env = []string{"LD_PRELOAD=" + t.clock + ".so", "SOAK_CLOCK=" + t.clock}
 	}
 	return nil
 }
@@ -171,22 +170,29 @@ func moveToEnd(rules []string, marker string, more []string) []string {
 	return out
 }
 
-// fakeLibrary is where Debian has libfaketime; "" if it has not.
-func fakeLibrary() string {
-	found, _ := filepath.Glob("/usr/lib/*/faketime/libfaketime.so.1")
-	if len(found) == 0 {
-		return ""
-	}
-	return found[0]
-}
+//go:embed clock/jump.c
+var clockSource []byte
 
-// setClock has the servers' clocks differ from this machine's.
-func (t *servers) setClock(offset time.Duration) error {
-	file := t.clock + ".new"
-	if err := os.WriteFile(file, fmt.Appendf(nil, "%+.3f\n", offset.Seconds()), 0o600); err != nil {
+// makeClock compiles the clock and sets it right.
+func (t *servers) makeClock() error {
+	t.clock = filepath.Join(t.dir, "clock")
+	source := t.clock + ".c"
+	if err := errors.Join(os.WriteFile(source, clockSource, 0o600), t.setClock(0)); err != nil {
 		return err
 	}
-	return os.Rename(file, t.clock)
+	if said, err := exec.Command("gcc", "-shared", "-fPIC", "-O2", "-o", t.clock+".so", source).CombinedOutput(); err != nil {
+		return fmt.Errorf("gcc: %w\n%s", err, said)
+	}
+	return nil
+}
+
+// setClock has the server's clock differ from this machine's.
+func (t *servers) setClock(offset time.Duration) error {
+	file, err := os.OpenFile(t.clock, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(binary.Write(file, binary.NativeEndian, offset.Microseconds()), file.Close())
 }
 
 // certify makes a certificate that is its own authority.
