@@ -87,6 +87,7 @@ func (w *world) judge() *verdict {
 	}
 	j.blocked[""] = j.merge(theStore, everybody)
 	j.generations()
+	j.storeNeverBack()
 	j.hearing()
 	j.deadTokens()
 	j.waits()
@@ -199,6 +200,29 @@ func (j *judge) generations() {
 }
 
 func clock(t time.Time) string { return t.Format("15:04:05.000") }
+
+// losses are the spells in which the store may lose what it had.
+var losses = []string{"planned failover", "master killed", "master paused", "minority", "flushall", "restarted empty"}
+
+// storeNeverBack: nothing but a loss of data takes a generation back.
+func (j *judge) storeNeverBack() {
+	var lost []spell
+	for _, s := range j.merge(theStore) {
+		if slices.ContainsFunc(losses, func(kind string) bool { return strings.Contains(s.kind, kind) }) {
+			s.to = s.to.Add(restoreBound)
+			lost = append(lost, s)
+		}
+	}
+	last := sample{}
+	for _, s := range j.samples {
+		if s.gen != 0 && s.gen < last.gen {
+			if _, _, well := wellSince(lost, s.at); well {
+				j.v.breach("the store went back from generation %d to %d at %s", last.gen, s.gen, clock(s.at))
+			}
+		}
+		last = s
+	}
+}
 
 // hearing: a process that is well hands out what the store has, or newer.
 func (j *judge) hearing() {

@@ -73,6 +73,8 @@ func command(args []string) error {
 		return f.mutantsAll()
 	case "linear":
 		return f.linear()
+	case "report":
+		return reportAll("results")
 	}
 	return fmt.Errorf("no such command: %s", name)
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
 // plan is what a soak is to do.
@@ -212,6 +214,9 @@ func (s *soak) checkpoint() {
 			// heals it, and may have to wait until the token is dead.
 			reported = true
 			s.owe(2)
+			if last, _ := w.wechat.LastIssued(account); last.From != outsider {
+				w.ledger.wrong(fmt.Sprintf("the quiet store does not hold the token issued last: %+v", lateness(last)))
+			}
 			if stored, ok := w.value("hget", w.servers.key, "access_token").(string); ok {
 				w.wechat.KillEarly(account, "classic")
 				w.wg.Go(func() { w.anyCaller(dice).refresh(w.life, stored) })
@@ -253,6 +258,14 @@ func (s *soak) owe(calls int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.extra += calls
+}
+
+// outsider is the address from which the simulator's outsider fetches.
+const outsider = "203.0.113.66"
+
+// lateness is what may explain an issue that nobody stored; not the token.
+func lateness(i wechattest.Issue) string {
+	return fmt.Sprintf("issued at %s to a call from %s to %s, delivered: %v", clock(i.IssuedAt), clock(i.Started), clock(i.Finished), i.Delivered)
 }
 
 // restless says why the store is not as a quiet one has to be, "" if it is.
