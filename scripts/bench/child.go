@@ -35,6 +35,7 @@ var childRoles = map[string]func(o order, c *conversation) error{
 	"accounts": accountsChild,
 	"wakeups":  wakeupsChild,
 	"first":    firstChild,
+	"bare":     bareChild,
 }
 
 func childMain(text string) error {

@@ -171,7 +171,9 @@ func followChild(o order, c *conversation) error {
 	if err := c.ready(); err != nil {
 		return err
 	}
+	stop := profileCPU(fmt.Sprintf("follow-%s-%d", o.Contender, o.Number))
 	all.Wait()
+	stop()
 	for _, heard := range answer.Heard {
 		// Who follows levels, not messages, may be told of two tokens at once.
 		for i := len(heard) - 2; i >= 0; i-- {

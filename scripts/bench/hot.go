@@ -103,7 +103,7 @@ func hotParallel(ctx context.Context, addr string, r *record) error {
 		for _, n := range []int{1, all} {
 			runtime.GOMAXPROCS(n)
 			result := testing.Benchmark(func(b *testing.B) { b.RunParallel(l.loop) })
-			r.add(fmt.Sprintf("%s, %d goroutines", l.name, n), of("ns/op", nanoseconds(result)))
+			r.add(fmt.Sprintf("%s, %d cores", l.name, n), of("ns/op", nanoseconds(result)))
 		}
 	}
 	return nil

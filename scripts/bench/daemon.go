@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// The caller that the daemon knows.
+const (
+	userName     = "bench"
+	userPassword = "correct-horse-battery-staple"
+)
+
+// daemon is a running `zhongkong serve`.
+type daemon struct {
+	addr string
+	cmd  *exec.Cmd
+}
+
+// serve starts the daemon and waits until it has a token.
+func (e *env) serve(redisURL, sourceURL string) (*daemon, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{addr: l.Addr().String()}
+	if err := l.Close(); err != nil {
+		return nil, err
+	}
+	d.cmd = exec.Command(e.zhongkong, "--redis", redisURL, "--appid", appID, "--api-base", sourceURL,
+		"--log-level", "error", "serve", "--listen", d.addr)
+	d.cmd.Env = append(os.Environ(), "ZHONGKONG_SECRET=0123456789abcdef0123456789abcdef", "ZHONGKONG_USERS="+userName+":"+userPassword)
+	d.cmd.Stderr = os.Stderr
+	if err := d.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for range 200 {
+		if _, err = d.get(""); err == nil {
+			return d, nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return nil, errors.Join(fmt.Errorf("serve gives no token: %w", err), d.stop())
+}
+
+// get asks for the token.
+func (d *daemon) get(query string) (*http.Response, error) {
+	req, err := http.NewRequest(http.MethodGet, "http://"+d.addr+"/v1/tokens/"+appID+query, nil)
+	if err != nil {
+		return nil, err
+	}
+	return d.do(req)
+}
+
+// refresh forces a new token.
+func (d *daemon) refresh() error {
+	req, err := http.NewRequest(http.MethodPost, "http://"+d.addr+"/v1/tokens/"+appID+"/refresh", nil)
+	if err != nil {
+		return err
+	}
+	_, err = d.do(req)
+	return err
+}
+
+// do returns the answer with its body read and closed.
+func (d *daemon) do(req *http.Request) (*http.Response, error) {
+	req.SetBasicAuth(userName, userPassword)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return resp, err
+}
+
+func (d *daemon) stop() error {
+	_ = d.cmd.Process.Signal(syscall.SIGTERM)
+	timer := time.AfterFunc(10*time.Second, func() { _ = d.cmd.Process.Kill() })
+	defer timer.Stop()
+	return d.cmd.Wait()
+}

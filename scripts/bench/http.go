@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const httpConnections = 64
+
+// request is one GET of the token as its bytes on the wire.
+func request(host, query string) []byte {
+	key := base64.StdEncoding.EncodeToString([]byte(userName + ":" + userPassword))
+	return fmt.Appendf(nil, "GET /v1/tokens/%s%s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\nAccept: */*\r\nUser-Agent: bench\r\n\r\n",
+		appID, query, host, key)
+}
+
+// answer reads one response off a connection: its status and its body's length.
+func answer(in *bufio.Reader) (status, length int, err error) {
+	line, err := in.ReadSlice('\n')
+	if err != nil {
+		return 0, 0, err
+	}
+	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
+		return 0, 0, err
+	}
+	for {
+		if line, err = in.ReadSlice('\n'); err != nil {
+			return status, length, err
+		}
+		if len(line) <= 2 {
+			break
+		}
+		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return status, length, err
+			}
+		}
+	}
+	_, err = in.Discard(length)
+	return status, length, err
+}
+
+// serveHTTP measures authenticated GETs of the daemon beside a bare handler
+// that writes the same bytes.
+func serveHTTP(e *env, r *record) error {
+	server, kill, err := e.redis()
+	if err != nil {
+		return err
+	}
+	defer kill()
+	source, err := startIssuer(sourceTook)
+	if err != nil {
+		return err
+	}
+	defer source.close()
+	d, err := e.serve(server.URL(), source.url)
+	if err != nil {
+		return err
+	}
+	defer d.stop()
+	bare, err := spawnAll(1, order{Role: "bare", Source: "http://" + d.addr})
+	if err != nil {
+		return err
+	}
+	bare[0].start()
+	var bareAddr string
+	if err := bare[0].result(&bareAddr); err != nil {
+		return err
+	}
+	last := time.Duration(e.or(2000, 100)) * time.Millisecond
+	targets := []struct {
+		name, addr string
+		pid        int
+	}{{"bare net/http handler", bareAddr, bare[0].cmd.Process.Pid}, {"zhongkong serve", d.addr, d.cmd.Process.Pid}}
+	byClock, byCPU := make([]float64, len(targets)), make([]float64, len(targets))
+	const turns = 2 // so that both see the same noise
+	for range turns {
+		for i, target := range targets {
+			cpu := serverCPU(target.pid)
+			rate, err := hammer(target.addr, last)
+			if err != nil {
+				return fmt.Errorf("%s: %w", target.name, err)
+			}
+			byClock[i] += rate / turns
+			byCPU[i] += rate * last.Seconds() / (serverCPU(target.pid) - cpu).Seconds() / turns
+		}
+	}
+	for i, target := range targets {
+		r.add(target.name, of("requests/s", byClock[i]), of("requests/cpu-s", byCPU[i]))
+	}
+	return endAll(bare)
+}
+
+// hammer sends requests over all connections for a while and returns how many a
+// second were answered.
+func hammer(addr string, last time.Duration) (float64, error) {
+	text := request(addr, "")
+	var answered atomic.Int64
+	errs := make([]error, httpConnections)
+	began := time.Now()
+	end := began.Add(last)
+	var all sync.WaitGroup
+	for i := range httpConnections {
+		all.Go(func() { // joined below
+			errs[i] = func() error {
+				c, err := net.Dial("tcp", addr)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				in := bufio.NewReader(c)
+				for time.Now().Before(end) {
+					if _, err := c.Write(text); err != nil {
+						return err
+					}
+					status, _, err := answer(in)
+					if err != nil || status != http.StatusOK {
+						return errors.Join(err, fmt.Errorf("status %d", status))
+					}
+					answered.Add(1)
+				}
+				return nil
+			}()
+		})
+	}
+	all.Wait()
+	return float64(answered.Load()) / time.Since(began).Seconds(), errors.Join(errs...)
+}
+
+// bareChild answers every request with what the daemon answered once.
+func bareChild(o order, c *conversation) error {
+	req, err := http.NewRequest(http.MethodGet, o.Source+"/v1/tokens/"+appID, nil)
+	if err != nil {
+		return err
+	}
+	req.SetBasicAuth(userName, userPassword)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	length := []string{strconv.Itoa(len(body))}
+	header := resp.Header.Clone()
+	header.Del("Date")
+	header.Del("Content-Length")
+	go func() { // ends with l
+		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			h := w.Header()
+			for name, values := range header {
+				h[name] = values
+			}
+			h["Content-Length"] = length
+			_, _ = w.Write(body)
+		}))
+	}()
+	if err := c.ready(); err != nil {
+		return err
+	}
+	if err := c.answer(l.Addr().String()); err != nil {
+		return err
+	}
+	c.awaitEnd()
+	return nil
+}

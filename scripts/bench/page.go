@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// section is how one work appears on the page.
+type section struct {
+	work, title, about string
+	columns            []column
+	reference          string // the contender that the ratios are to
+	plot               string // the unit that is drawn
+	unitText           string
+}
+
+type column struct{ unit, title string }
+
+var sections = []section{
+	{"hot", "The current token, asked for again", "One goroutine, in process, the token valid and cached. The last rows have a goroutine for each core.",
+		[]column{{"ns/op", "ns"}, {"allocs/op", "allocations"}}, "atomic load", "ns/op", "ns a call"},
+	{"herd", "Cold herd", "20 processes with 100 goroutines each want the token at the same moment; Redis is empty, the source needs 50 ms and kills the token before. " +
+		"*sent*: commands that arrive at Redis; *commands*: those that scripts call counted too; *dead ends*: processes left with a token that is not the one alive.",
+		[]column{{"p50-ms", "p50 ms"}, {"p99-ms", "p99 ms"}, {"calls", "calls"}, {"sent/process", "sent a process"}, {"commands/process", "commands a process"}, {"dead-ends", "dead ends"}},
+		"one bare HTTP call a process", "p99-ms", "p99, ms"},
+	{"fanout", "A new token reaches its followers", "Each follower is a connection of its own, in 4 processes. From the moment before the PUBLISH, or before the Commit that publishes, to the moment at which the follower's goroutine has the token.",
+		[]column{{"p50-ms", "p50 ms"}, {"p99-ms", "p99 ms"}, {"last-ms", "last one, ms"}}, "raw PUBLISH", "p50-ms", "p50, ms"},
+	{"holders", "The same to 10,000 holding HTTP requests", "One `zhongkong serve`, 10,000 connections with `?after=&wait=`; from the announcement in Redis to the answer at the caller. The callers run on the same two cores.",
+		[]column{{"p50-ms", "p50 ms"}, {"p99-ms", "p99 ms"}, {"last-ms", "last one, ms"}, {"MB", "resident MB more"}}, "", "", ""},
+	{"accounts", "100,000 accounts in one process", "Real Redis. Live heap after a collection, token included. *fullest minute*: next refreshes in the fullest minute of the hour, to the mean.",
+		[]column{{"load-s", "all have a token, s"}, {"B/account", "B an account"}, {"cpu-%", "% of a core, steady"}, {"fullest-minute/mean", "fullest minute"}, {"deviation-%", "deviation %"}, {"redis-cpu-s", "Redis' CPU, s"}},
+		"", "B/account", "B of live heap an account"},
+	{"first", "100,000 first tokens on an empty Redis", "Source 5 ms, at most 256 calls at a time. Zhongkong reads, locks, begins, calls, commits and unlocks; the floors only commit, by 100 in a pipeline on 4 connections.",
+		[]column{{"tokens/s", "tokens/s"}, {"redis-us/token", "Redis' CPU, µs a token"}, {"own-us/token", "own CPU, µs a token"}},
+		"pipelined fenced commits, our script", "tokens/s", "tokens a second"},
+	{"show", "The token on a shell's command line", "Whole processes, from fork to exit.",
+		[]column{{"p50-ms", "p50 ms"}, {"p99-ms", "p99 ms"}}, "redis-cli hget", "p50-ms", "p50, ms"},
+	{"http", "GET /v1/tokens/{name}, authenticated", "64 connections over loopback, taking turns with a handler that writes the same bytes. The load generator runs on the same two cores; *a CPU second* counts the server's alone.",
+		[]column{{"requests/s", "requests/s"}, {"requests/cpu-s", "requests a CPU second"}}, "bare net/http handler", "requests/s", "requests a second"},
+}
+
+// writePage writes the page and its plots from the results.
+func writePage(dir string) error {
+	all, err := readResults(dir)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Side by side\n\nWritten by `scripts/bench/run` (%s, %s, %d cores); every single measurement is in [%s](%s), in benchstat's format. "+
+		"Medians of the rounds, with the lowest and the highest; ratios are made within each round, then their median is taken. What the profiles taught is in [NOTES.md](NOTES.md).\n\n",
+		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), resultsFile, resultsFile)
+	writeVerdicts(&b, all)
+	for _, s := range sections {
+		if len(all[s.work]) == 0 {
+			continue
+		}
+		if err := s.write(&b, all, dir); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "RESULTS.md"), []byte(b.String()), 0o644)
+}
+
+func (s section) write(b *strings.Builder, all results, dir string) error {
+	fmt.Fprintf(b, "## %s\n\n%s\n\n`scripts/bench/run --only %s`\n\n|", s.title, s.about, s.work)
+	for _, c := range s.columns {
+		fmt.Fprintf(b, " | %s", c.title)
+	}
+	if s.reference != "" {
+		fmt.Fprintf(b, " | to %s", s.reference)
+	}
+	fmt.Fprintf(b, " |\n|---|%s\n", strings.Repeat("---:|", len(s.columns)+min(len(s.reference), 1)))
+	for _, contender := range all.contenders(s.work) {
+		fmt.Fprintf(b, "| %s", contender)
+		for _, c := range s.columns {
+			fmt.Fprintf(b, " | %s", spread(all.series(s.work, contender, c.unit)))
+		}
+		if s.reference != "" {
+			ref := all.series(s.work, s.referenceFor(contender), s.plot)
+			fmt.Fprintf(b, " | %s", times(ratios(all.series(s.work, contender, s.plot), ref)))
+		}
+		fmt.Fprintf(b, " |\n")
+	}
+	b.WriteByte('\n')
+	if s.plot == "" {
+		return nil
+	}
+	name := "plot-" + s.work + ".svg"
+	fmt.Fprintf(b, "![%s](%s)\n\n", s.title, name)
+	return os.WriteFile(filepath.Join(dir, name), []byte(barChart(s, all)), 0o644)
+}
+
+// referenceFor is the reference under the same conditions: names end in
+// ", 100 followers" or ", 2 cores".
+func (s section) referenceFor(contender string) string {
+	if s.work == "fanout" || strings.HasSuffix(contender, "cores") {
+		return s.reference + contender[strings.LastIndex(contender, ","):]
+	}
+	return s.reference
+}
+
+// spread is the median with the lowest and the highest.
+func spread(series []float64) string {
+	if len(series) == 0 {
+		return ""
+	}
+	m := median(series)
+	if slices.Min(series) == slices.Max(series) {
+		return number(m)
+	}
+	return fmt.Sprintf("%s (%s-%s)", number(m), number(slices.Min(series)), number(slices.Max(series)))
+}
+
+func times(r []float64) string {
+	if len(r) == 0 {
+		return ""
+	}
+	return number(median(r)) + "x"
+}
+
+// number writes three digits and no more than is known.
+func number(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "-"
+	case v == math.Trunc(v) && math.Abs(v) < 1000:
+		return fmt.Sprintf("%.0f", v)
+	case math.Abs(v) >= 1000:
+		digits := fmt.Sprintf("%.0f", v)
+		for i := len(digits) - 3; i > 0; i -= 3 {
+			digits = digits[:i] + "," + digits[i:]
+		}
+		return digits
+	case math.Abs(v) >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case math.Abs(v) >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}

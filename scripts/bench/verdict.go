@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// verdict is one row of what has to be reached.
+type verdict struct {
+	work, goal string
+	got        func(all results) (text string, reached bool)
+}
+
+var verdicts = []verdict{
+	{"hot", "`Token` at most 2x an atomic load, 0 allocations", func(all results) (string, bool) {
+		r := median(ratios(all.series("hot", "zhongkong", "ns/op"), all.series("hot", "atomic load", "ns/op")))
+		allocs := median(all.series("hot", "zhongkong", "allocs/op"))
+		return fmt.Sprintf("%sx, %s allocations", number(r), number(allocs)), r <= 2 && allocs == 0
+	}},
+	{"hot", "grows with the cores", func(all results) (string, bool) {
+		r := median(ratios(all.series("hot", "zhongkong, 1 cores", "ns/op"), all.series("hot", "zhongkong, 2 cores", "ns/op")))
+		return fmt.Sprintf("%sx the calls on 2 cores", number(r)), r >= 1.6
+	}},
+	{"herd", "1 call", func(all results) (string, bool) {
+		n := slices.Max(all.series("herd", "zhongkong", "calls"))
+		return number(n) + " at most", n == 1
+	}},
+	{"herd", "p99 at most 20 ms above the source's 50 ms", func(all results) (string, bool) {
+		p99 := median(all.series("herd", "zhongkong", "p99-ms"))
+		floor := median(all.series("herd", "one bare HTTP call a process", "p99-ms"))
+		return fmt.Sprintf("%s ms above; bare calls %s", number(p99-50), number(floor-50)), p99 <= 70
+	}},
+	{"herd", "at most 10 Redis commands a process", func(all results) (string, bool) {
+		n := median(all.series("herd", "zhongkong", "sent/process"))
+		inside := median(all.series("herd", "zhongkong", "commands/process"))
+		return fmt.Sprintf("%s sent; %s with those that scripts call", number(n), number(inside)), n <= 10
+	}},
+	fanoutVerdict(1), fanoutVerdict(100), fanoutVerdict(1000),
+	{"holders", "10,000 holding requests within 1 s", func(all results) (string, bool) {
+		last := slices.Max(all.series("holders", "zhongkong serve", "last-ms"))
+		return number(last) + " ms for the last one, worst round", last <= 1000
+	}},
+	{"accounts", "below 1 KB of live heap an account", func(all results) (string, bool) {
+		n := median(all.series("accounts", "zhongkong, empty Redis", "B/account"))
+		return number(n) + " B", n < 1024
+	}},
+	{"accounts", "cold load of 100,000 within 10 s", func(all results) (string, bool) {
+		n := median(all.series("accounts", "zhongkong, cold load", "load-s"))
+		return number(n) + " s", n <= 10
+	}},
+	{"accounts", "refreshes spread evenly over the hour", func(all results) (string, bool) {
+		n := median(all.series("accounts", "zhongkong, empty Redis", "fullest-minute/mean"))
+		return number(n) + "x the mean in the fullest minute", n <= 1.5
+	}},
+	{"accounts", "below 10 % of a core in the steady state", func(all results) (string, bool) {
+		n := median(all.series("accounts", "zhongkong, empty Redis", "cpu-%"))
+		return number(n) + " %", n < 10
+	}},
+	{"first", "100,000 first tokens at 0.5 of pipelined fenced commits", func(all results) (string, bool) {
+		own := all.series("first", "zhongkong", "tokens/s")
+		least := median(ratios(own, all.series("first", "pipelined fenced commits, least script", "tokens/s")))
+		ours := median(ratios(own, all.series("first", "pipelined fenced commits, our script", "tokens/s")))
+		return fmt.Sprintf("%s of our own script's; %s of the least script's", number(ours), number(least)), least >= 0.5
+	}},
+	{"show", "`zhongkong show` at most 2x `redis-cli hget`", func(all results) (string, bool) {
+		r := median(ratios(all.series("show", "zhongkong show", "p50-ms"), all.series("show", "redis-cli hget", "p50-ms")))
+		return number(r) + "x", r <= 2
+	}},
+	{"http", "`GET /v1/tokens/{name}` 0.9 of a bare handler", func(all results) (string, bool) {
+		clock := median(ratios(all.series("http", "zhongkong serve", "requests/s"), all.series("http", "bare net/http handler", "requests/s")))
+		cpu := median(ratios(all.series("http", "zhongkong serve", "requests/cpu-s"), all.series("http", "bare net/http handler", "requests/cpu-s")))
+		return fmt.Sprintf("%s by the clock, %s by the server's CPU", number(clock), number(cpu)), clock >= 0.9
+	}},
+}
+
+func fanoutVerdict(followers int) verdict {
+	name := func(who string) string { return fmt.Sprintf("%s, %d followers", who, followers) }
+	return verdict{"fanout", fmt.Sprintf("%d followers within 1.15x of a raw PUBLISH, median and p99", followers), func(all results) (string, bool) {
+		r := func(unit string) float64 {
+			return median(ratios(all.series("fanout", name("zhongkong"), unit), all.series("fanout", name("raw PUBLISH"), unit)))
+		}
+		return fmt.Sprintf("%sx, p99 %sx", number(r("p50-ms")), number(r("p99-ms"))), r("p50-ms") <= 1.15 && r("p99-ms") <= 1.15
+	}}
+}
+
+// writeVerdicts writes the table of what was to be reached.
+func writeVerdicts(b *strings.Builder, all results) {
+	b.WriteString("| to be reached | measured | |\n|---|---|---|\n")
+	for _, v := range verdicts {
+		if len(all[v.work]) == 0 {
+			continue
+		}
+		text, reached := v.got(all)
+		fmt.Fprintf(b, "| %s | %s | %s |\n", v.goal, text, map[bool]string{true: "yes", false: "**no**"}[reached])
+	}
+	b.WriteByte('\n')
+}
