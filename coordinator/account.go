@@ -218,6 +218,11 @@ func (a *Account) seen(ctx context.Context) (Fence, error) {
 	}
 	states, err := a.c.store.Load(ctx, a.name)
 	a.c.reached(err)
+	if errors.Is(err, ErrSealed) {
+		// What is there cannot even be read: replace it, whatever it is. Its
+		// generation follows the clock, so a minute ahead of ours is newer.
+		return Fence(time.Now().Add(time.Minute).UnixMicro()), nil
+	}
 	if err != nil {
 		return 0, fmt.Errorf("refresh %q: %w", a.name, err)
 	}

@@ -270,7 +270,7 @@ func (a *Account) round(ctx context.Context, holdsSlot bool) error {
 		defer a.c.releaseSlot()
 	}
 	if !a.trusted() {
-		if err := a.look(ctx); err != nil {
+		if err := a.look(ctx); err != nil && !a.replaces(err) {
 			return err
 		}
 	}
@@ -308,6 +308,14 @@ func (a *Account) trusted() bool {
 	now := time.Now()
 	return a.c.running.Load() && a.c.connected.Load() && a.looks > 0 && !a.known.lookDue &&
 		!a.overdueLocked(now) && (a.cfg.Source != nil || a.usableLocked(now))
+}
+
+// replaces reports whether a record that cannot be opened is about to be
+// replaced by force, so that it does not matter.
+func (a *Account) replaces(err error) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return errors.Is(err, ErrSealed) && a.demand.reason == ReasonForced
 }
 
 // look reads the store.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/redisstore"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
@@ -98,5 +99,31 @@ func TestPlainStoreRefusesTokensThatLookSealed(t *testing.T) {
 	store := open(t, server.URL(), redisstore.Options{})
 	if _, err := store.Commit(t.Context(), "a", of(begun(t, store, "a", 0), "eyJ.a.b.c.d")); err == nil {
 		t.Error("Commit() of a token that looks sealed succeeded")
+	}
+}
+
+func TestAForcedRefreshReplacesWhatCannotBeOpened(t *testing.T) {
+	server := redistest.Start(t)
+	plain := open(t, server.URL(), redisstore.Options{})
+	refreshed(t, plain, "a", "PLAIN-TOKEN")
+
+	// Sealing was switched on: the plain token is nobody's any more.
+	c, err := coordinator.New(coordinator.Config{
+		Store:    open(t, server.URL(), redisstore.Options{Sealer: envelope{}}),
+		Accounts: []coordinator.AccountConfig{{Name: "a", Source: coordinatortest.NewSource()}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, _ := c.Account("a")
+	if _, err := account.Token(t.Context()); !errors.Is(err, coordinator.ErrSealed) {
+		t.Errorf("Token() = %v, want ErrSealed", err)
+	}
+	record, err := account.Refresh(t.Context())
+	if err != nil || record.Token.Reveal() != "token-1" {
+		t.Fatalf("Refresh() = %q, %v; want a new token", record.Token.Reveal(), err)
+	}
+	if token, err := account.Token(t.Context()); err != nil || token.Reveal() != "token-1" {
+		t.Errorf("Token() = %q, %v; want the new token", token.Reveal(), err)
 	}
 }
