@@ -28,6 +28,7 @@ type Account struct {
 	demand  demand        // what somebody asked for
 	flight  bool          // a goroutine looks after the account right now
 	outcome outcome       // of the last flight or failed event
+	told    uint64        // outcome.seq that those who wait know
 	looks   uint64        // readings of the store so far
 	changed chan struct{} // closed at the next change; nil: nobody waits
 	removed bool

@@ -44,7 +44,9 @@ func (c *Coordinator) lookAt(accounts []string) {
 		a.mu.Lock()
 		a.known.lookDue = true
 		a.known.notBefore = time.Time{}
-		a.broadcastLocked()
+		if now := time.Now(); a.tellsLocked(now) {
+			a.broadcastLocked()
+		}
 		a.c.schedule.at(a, time.Now())
 		a.mu.Unlock()
 	}

@@ -70,6 +70,10 @@ func (a *Account) absorbLocked(s State) {
 			k.notBefore = at.Add(randUpTo(takeOverSpread))
 		}
 	}
+	if s.Holder != "" && !s.Record.Usable() {
+		// To try the lock would tell no more.
+		k.notBefore = later(k.notBefore, now.Add(s.HolderTTL+randUpTo(takeOverSpread)))
+	}
 	a.setFailureLocked(s.Failure, s.Now, now)
 	if s.Record.Usable() {
 		a.installLocked(s.Record, now)
@@ -136,7 +140,9 @@ func (a *Account) wantedLocked(w Want, now time.Time) {
 // settledLocked follows every change: what is shown, who is woken, when the
 // schedule looks again.
 func (a *Account) settledLocked(now time.Time) {
-	a.broadcastLocked()
+	if a.tellsLocked(now) {
+		a.broadcastLocked()
+	}
 	if a.removed || !a.c.running.Load() {
 		a.showLocked(nil)
 		return
@@ -147,6 +153,16 @@ func (a *Account) settledLocked(now time.Time) {
 		a.showLocked(nil)
 	}
 	a.c.schedule.at(a, a.wakeLocked(now))
+}
+
+// tellsLocked reports whether a change may concern somebody who waits. While
+// there is no token and nothing has ended or failed it does not, as long as the
+// schedule itself sees to what is due: to wake a hundred goroutines for each
+// step on the way to the first token costs more than the steps.
+func (a *Account) tellsLocked(now time.Time) bool {
+	news := a.outcome.seq != a.told
+	a.told = a.outcome.seq
+	return news || a.removed || a.cfg.Source == nil || !a.c.running.Load() || a.usableLocked(now) || a.known.failure != nil
 }
 
 // installLocked takes a record over unless it is older than what is held: a
