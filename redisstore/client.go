@@ -110,6 +110,7 @@ func (s servers) client(d dialer, retries int) redis.UniversalClient {
 func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
 	o.ContextTimeoutEnabled = true
 	o.MaxRetries = retries
+	o.PipelinePoolSize = -1 // pipelines use the same connections
 	o.DialerRetries = 1
 	o.DialTimeout = d.or(o.DialTimeout)
 	o.ReadTimeout = d.or(o.ReadTimeout)
@@ -129,6 +130,7 @@ func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
 func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client {
 	o.ContextTimeoutEnabled = true
 	o.MaxRetries = retries
+	o.PipelinePoolSize = -1 // pipelines use the same connections
 	o.DialerRetries = 1
 	// A dial begins with asking all sentinels, and waits for the one that
 	// hangs as long as for any answer: there must be time left after it.
@@ -149,6 +151,7 @@ func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client 
 func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterClient {
 	o.ContextTimeoutEnabled = true
 	o.MaxRetries = retries
+	o.PipelinePoolSize = -1 // pipelines use the same connections
 	o.DialerRetries = 1
 	o.DialTimeout = first(o.DialTimeout, d.timeout/2)
 	o.ReadTimeout = d.or(o.ReadTimeout)

@@ -73,10 +73,10 @@ func (c *connection) run(ctx context.Context) error {
 	defer cancel()
 	c.pubsub = c.sub.store.reads.Subscribe(ctx) // to nothing yet
 	defer c.pubsub.Close()
+	c.accept(c.sub.everything())
 	if err := c.dial(ctx); err != nil {
 		return c.sub.store.fault(ctx, "subscribe", "", err)
 	}
-	c.accept(c.sub.everything())
 
 	var helpers sync.WaitGroup // joined below; they end with ctx or a failure, and end the reader by closing
 	helpers.Go(func() { c.giveUp(c.write(ctx)) })
@@ -92,13 +92,20 @@ func (c *connection) run(ctx context.Context) error {
 	return c.sub.store.fault(context.Background(), "subscribe", "", err)
 }
 
-// dial makes the connection; a ping is the only thing that does.
+// dial makes the connection, by sending the first command on it: nothing else
+// may (see noRedial).
 func (c *connection) dial(ctx context.Context) error {
 	ctx, cancel := c.sub.store.bounded(ctx)
 	defer cancel()
 	ctx = noteAddr(ctx, &c.addr)
 	c.heard.Store(true)
-	return c.pubsub.Ping(ctx)
+	if len(c.outbox) == 0 { // everything was removed meanwhile
+		return c.pubsub.Ping(ctx)
+	}
+	first := c.outbox[0]
+	c.outbox = c.outbox[1:]
+	c.unconfirmed += first.answers // nobody else is there yet
+	return first.send(ctx, first.channels...)
 }
 
 // giveUp ends the connection; the first reason is the one that is told.

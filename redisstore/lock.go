@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-redsync/redsync/v4"
+	redsyncredis "github.com/go-redsync/redsync/v4/redis"
 	"github.com/go-redsync/redsync/v4/redis/goredis/v9"
 	"github.com/redis/go-redis/v9"
 
@@ -58,7 +59,7 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 
 // mutex is Redsync's view of the lock.
 func (l *lock) mutex(client redis.UniversalClient) *redsync.Mutex {
-	return redsync.New(goredis.NewPool(client)).NewMutex(l.keys.lock,
+	return redsync.New(&lockPool{Pool: goredis.NewPool(client)}).NewMutex(l.keys.lock,
 		redsync.WithExpiry(l.life),
 		redsync.WithTries(1),
 		redsync.WithValue(l.value),
@@ -174,4 +175,41 @@ func holder(value string) string {
 		return value[:i]
 	}
 	return value
+}
+
+// lockPool is Redsync's way to Redis for one step of one lock. Redsync gives
+// back what it did not get; where the server has said that somebody else holds
+// the lock there is nothing to give back, and nothing is sent.
+type lockPool struct {
+	redsyncredis.Pool
+	taken bool // Redsync does one thing after the other on a pool
+}
+
+// Get is redsyncredis.Pool's.
+func (p *lockPool) Get(ctx context.Context) (redsyncredis.Conn, error) {
+	conn, err := p.Pool.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return lockConn{conn, p}, nil
+}
+
+type lockConn struct {
+	redsyncredis.Conn
+	pool *lockPool
+}
+
+// SetNX is redsyncredis.Conn's.
+func (c lockConn) SetNX(name, value string, expiry time.Duration) (bool, error) {
+	ok, err := c.Conn.SetNX(name, value, expiry)
+	c.pool.taken = !ok && err == nil
+	return ok, err
+}
+
+// Eval is redsyncredis.Conn's; only the script that gives a lock back comes here.
+func (c lockConn) Eval(script *redsyncredis.Script, keysAndArgs ...any) (any, error) {
+	if c.pool.taken {
+		return int64(0), nil // as the script answers: it is somebody else's
+	}
+	return c.Conn.Eval(script, keysAndArgs...)
 }

@@ -93,7 +93,8 @@ end
 -- record is what read_token read, with the life that is left and the time at
 -- which the source wants to be asked again.
 local function record(key, token, refresh_at)
-  return { token[1], token[2], token[3], token[4], token[5], redis.call('PTTL', key), refresh_at }
+  local ttl = (token[1] or token[2]) and redis.call('PTTL', key) or -2
+  return { token[1], token[2], token[3], token[4], token[5], ttl, refresh_at }
 end
 
 -- json writes an object of names and values; empty strings are left out.
