@@ -63,25 +63,51 @@ func (s *simulation) anyFault() {
 	}
 }
 
+// nature is what goes wrong without anybody asking for a token: so what it
+// costs in calls is the protocol's own.
+func (s *simulation) nature() {
+	p := s.fleet[s.rng.IntN(len(s.fleet))]
+	switch s.rng.IntN(6) {
+	case 0:
+		s.source.Then(s.badOutcome())
+	case 1:
+		s.partition(p, s.upTo(time.Hour))
+	case 2:
+		s.flush()
+	case 3:
+		for _, each := range s.fleet {
+			s.partition(each, s.upTo(10*time.Minute))
+		}
+	case 4:
+		s.stealLock()
+	default:
+		s.replace(s.rng.IntN(len(s.fleet)))
+	}
+}
+
 // sourceFault scripts what the issuer does next, and has it asked.
 func (s *simulation) sourceFault() {
 	for range 1 + s.rng.IntN(3) {
-		s.source.Then([]coordinatortest.Outcome{
-			coordinatortest.AnswerLost(),
-			coordinatortest.RequestLost(),
-			coordinatortest.Hangs(),
-			coordinatortest.IssuesAndHangs(),
-			coordinatortest.Garbage(),
-			coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"),
-			coordinatortest.Answers(coordinator.Issue{Token: coordinator.NewToken("x"), Life: -time.Hour}),
-			coordinatortest.Outcome{}.In(5 * time.Second),
-			coordinatortest.AnswerLost().In(4 * time.Second),
-		}[s.rng.IntN(9)])
+		s.source.Then(s.badOutcome())
 		s.faults++
 	}
 	if s.rng.IntN(2) == 0 {
 		s.demand(s.fleet[s.rng.IntN(len(s.fleet))], true)
 	}
+}
+
+func (s *simulation) badOutcome() coordinatortest.Outcome {
+	return []coordinatortest.Outcome{
+		coordinatortest.AnswerLost(),
+		coordinatortest.RequestLost(),
+		coordinatortest.Hangs(),
+		coordinatortest.IssuesAndHangs(),
+		coordinatortest.Garbage(),
+		coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"),
+		coordinatortest.Answers(coordinator.Issue{Token: coordinator.NewToken("x"), Life: -time.Hour}),
+		coordinatortest.Outcome{}.In(5 * time.Second),
+		coordinatortest.AnswerLost().In(4 * time.Second),
+	}[s.rng.IntN(9)]
 }
 
 // upTo is a time by the dice, of any order of magnitude up to most.
@@ -129,9 +155,14 @@ func (p *simProcess) revive() {
 // others can tell: nothing of it reaches the store any more. Another one is
 // started.
 func (s *simulation) kill(i int, after time.Duration) {
-	victim := s.fleet[i]
-	s.demand(victim, false)
+	s.demand(s.fleet[i], false)
 	time.Sleep(after)
+	s.replace(i)
+}
+
+// replace ends a process as if it had been killed, and starts another.
+func (s *simulation) replace(i int) {
+	victim := s.fleet[i]
 	victim.link.set(true)
 	s.faults++
 	s.callers.Go(victim.end)

@@ -47,6 +47,7 @@ type plan struct {
 	gap   time.Duration // between faults, on average
 	quiet time.Duration // so often everything is checked
 	fault func(*simulation)
+	most  int // calls until the first quiet time; 0: as the faults allow
 }
 
 // ordinary is a bad month, dense one day of everything going wrong.
@@ -122,6 +123,16 @@ func TestSimulationOfAFleetKeepsEveryPromise(t *testing.T) {
 	}
 }
 
+func TestADayOfHeavyFaultsStaysWithinSixtyCalls(t *testing.T) {
+	redis.SetLogger(silent{})
+	day := plan{days: 1, gap: 20 * time.Minute, quiet: 24*time.Hour + simSettle, fault: (*simulation).nature, most: 60}
+	for seed := range uint64(4) {
+		for _, failure := range simulate(t, 500+seed, day, breakage{}) {
+			t.Errorf("seed %d: %s", 500+seed, failure)
+		}
+	}
+}
+
 func or(n, otherwise int) int {
 	if n == 0 {
 		return otherwise
@@ -145,6 +156,9 @@ func simulate(t *testing.T, seed uint64, plan plan, broken breakage) []string {
 		}
 		for time.Since(s.began) < time.Duration(plan.days)*24*time.Hour && !s.failed() {
 			s.trouble(plan.quiet - simSettle)
+			if calls := len(s.source.Calls()); plan.most > 0 && calls > plan.most {
+				s.failf("%d calls to the source, want at most %d", calls, plan.most)
+			}
 			s.mend()
 			s.pass(simSettle)
 			s.check()
