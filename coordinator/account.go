@@ -22,27 +22,31 @@ type Account struct {
 	hot   atomic.Pointer[held]
 
 	mu      sync.Mutex // guards what follows; never held over Store or Source
-	cfg     AccountConfig
+	cfg     ownConfig
 	held    *held         // the newest known, kept beyond hot to restore it
 	known   known         // what else is known of the store
 	demand  demand        // what somebody asked for
-	flight  bool          // a goroutine looks after the account right now
 	outcome outcome       // of the last flight or failed event
-	told    uint64        // outcome.seq that those who wait know
-	looks   uint64        // readings of the store so far
+	told    uint32        // outcome.seq that those who wait know
+	looks   uint32        // readings of the store so far
 	changed chan struct{} // closed at the next change; nil: nobody waits
+	wake    instant       // the schedule's: guarded by scheduler.mu
+	index   int32         // likewise: in the heap; -1: not there
+	flight  bool          // a goroutine looks after the account right now
 	removed bool
+}
 
-	// The schedule's own: guarded by scheduler.mu.
-	wake  time.Time
-	index int // in the heap; -1: not there
+// ownConfig is an AccountConfig as it is kept.
+type ownConfig struct {
+	Source  Source
+	differs *AccountConfig // nil, mostly: everything else is as in the Config
 }
 
 // held is a record with what follows from it on this machine's clock.
 type held struct {
 	Record
-	until     time.Time // withdrawn then
-	refreshAt time.Time // scheduled then
+	until     instant // withdrawn then
+	refreshAt instant // scheduled then
 }
 
 // Snapshot is a record as this process can serve it.
@@ -55,7 +59,11 @@ type Snapshot struct {
 }
 
 func newAccount(c *Coordinator, cfg AccountConfig) *Account {
-	return &Account{c: c, name: cfg.Name, cfg: cfg, index: -1}
+	a := &Account{c: c, name: cfg.Name, cfg: ownConfig{Source: cfg.Source}, index: -1}
+	if cfg.RefreshEvery != 0 || cfg.Limits != (Limits{}) {
+		a.cfg.differs = &cfg
+	}
+	return a
 }
 
 // Name returns the account's name.
@@ -246,7 +254,7 @@ func (a *Account) replace(ctx context.Context, reason Reason, seen Fence) (Recor
 // snapshot returns h with its TTL as it is now.
 func (a *Account) snapshot(h *held) Snapshot {
 	s := Snapshot{Record: h.Record, Stale: a.c.stale()}
-	s.TTL = time.Until(h.until)
+	s.TTL = time.Until(a.c.time(h.until))
 	return s
 }
 

@@ -19,6 +19,7 @@ type Coordinator struct {
 	log      *slog.Logger
 	store    Store
 	counters counters
+	made     time.Time     // the origin of instants
 	slots    chan struct{} // holds one for each call to a source under way
 	sub      Subscription  // Run keeps it alive; knows all accounts
 	schedule *scheduler
@@ -53,6 +54,7 @@ func New(cfg Config) (*Coordinator, error) {
 		cfg:      cfg,
 		log:      cfg.Logger,
 		store:    cfg.Store,
+		made:     time.Now(),
 		slots:    make(chan struct{}, cfg.MaxFetches),
 		accounts: make(map[string]*Account, len(cfg.Accounts)),
 		stopping: context.Background(),
@@ -64,6 +66,7 @@ func New(cfg Config) (*Coordinator, error) {
 			return nil, err
 		}
 	}
+	c.cfg.Accounts = nil // each has its own part of it
 	return c, nil
 }
 

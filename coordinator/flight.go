@@ -15,14 +15,14 @@ type need struct {
 
 	began  time.Time
 	polled time.Time // the last time the wait had the store read
-	looks  uint64    // readings of the store when the wait began
-	seq    uint64    // outcomes when the wait began
+	looks  uint32    // readings of the store when the wait began
+	seq    uint32    // outcomes when the wait began
 	held   Fence     // what was held when the wait began
 }
 
 // outcome is how the last flight, or an attempt heard of, ended.
 type outcome struct {
-	seq   uint64
+	seq   uint32
 	err   error
 	fence Fence // of the attempt; 0: it did not come to one
 }
@@ -234,7 +234,7 @@ func (a *Account) fly(holdsSlot bool) {
 	switch {
 	case err == nil, errors.Is(err, errRecorded):
 	case errors.As(err, &locked):
-		a.known.notBefore = now.Add(locked.RetryIn + randUpTo(takeOverSpread))
+		a.known.notBefore = a.c.instant(now.Add(locked.RetryIn + randUpTo(takeOverSpread)))
 	case errors.As(err, &throttled):
 		a.throttledLocked(throttled, now)
 	case errors.Is(err, ErrSuperseded):
@@ -248,11 +248,11 @@ func (a *Account) fly(holdsSlot bool) {
 // throttledLocked ends a demand, or has it wait for the minimum interval.
 func (a *Account) throttledLocked(t *ThrottledError, now time.Time) {
 	if t.RetryIn <= a.limitsLocked().MinInterval && a.demand.reason != "" {
-		a.demand.notBefore = now.Add(t.RetryIn)
+		a.demand.notBefore = a.c.instant(now.Add(t.RetryIn))
 		return
 	}
 	if a.demand.reason == "" {
-		a.known.retryAt = later(a.known.retryAt, now.Add(t.RetryIn))
+		a.known.retryAt = max(a.known.retryAt, a.c.instant(now.Add(t.RetryIn)))
 	}
 	a.endLocked(t, 0)
 }
@@ -336,7 +336,7 @@ func (a *Account) want(ctx context.Context, reason Reason, seen Fence) error {
 		return nil
 	}
 	a.mu.Lock()
-	a.known.notBefore = time.Now().Add(jitter(wantEvery))
+	a.known.notBefore = a.c.instant(time.Now().Add(jitter(wantEvery)))
 	a.mu.Unlock()
 	return a.c.store.Want(ctx, a.name, Want{Reason: reason, Seen: seen})
 }
@@ -347,7 +347,7 @@ func (a *Account) recordLocked() Record {
 		return Record{}
 	}
 	r := a.held.Record
-	r.TTL = time.Until(a.held.until)
+	r.TTL = time.Until(a.c.time(a.held.until))
 	return r
 }
 

@@ -43,7 +43,7 @@ func (c *Coordinator) lookAt(accounts []string) {
 		}
 		a.mu.Lock()
 		a.known.lookDue = true
-		a.known.notBefore = time.Time{}
+		a.known.notBefore = 0
 		if now := time.Now(); a.tellsLocked(now) {
 			a.broadcastLocked()
 		}

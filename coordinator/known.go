@@ -9,33 +9,33 @@ import (
 // on this machine's clock. The methods below keep it right; they are the only
 // ones that write it.
 type known struct {
-	lookDue   bool          // the store must be read: something may have been missed
-	nextPoll  time.Time     // read again then although nothing was notified
+	nextPoll  instant       // read again then although nothing was notified
 	fence     Fence         // the newest heard of
 	open      []openAttempt // attempts nobody has settled
-	restore   bool          // the store has lost what we hold
 	failure   *Failure      // the last one, also when it is over
-	retryAt   time.Time     // nobody asks on schedule before it
-	notBefore time.Time     // somebody else is at it until then
+	retryAt   instant       // nobody asks on schedule before it
+	notBefore instant       // somebody else is at it until then
 
-	callsToday int
-	conflicts  int
 	holder     string
+	callsToday int32
+	conflicts  int32
+	lookDue    bool // the store must be read: something may have been missed
+	restore    bool // the store has lost what we hold
 }
 
 // openAttempt is an attempt that is overdue at the given time unless its end
 // is heard of. The fence is 0 where only the deadline is known.
 type openAttempt struct {
 	fence Fence
-	at    time.Time
+	at    instant
 }
 
 // demand is a refresh that somebody asked for and that is not done yet.
 type demand struct {
 	reason    Reason
-	seen      Fence     // to be replaced
-	expires   time.Time // whoever still waits renews it
-	notBefore time.Time // the minimum interval
+	seen      Fence   // to be replaced
+	expires   instant // whoever still waits renews it
+	notBefore instant // the minimum interval
 }
 
 const (
@@ -56,23 +56,23 @@ func (a *Account) absorbLocked(s State) {
 	a.looks++
 	k := &a.known
 	k.lookDue = false
-	k.nextPoll = a.c.schedule.pollAfter(now)
-	k.callsToday, k.conflicts, k.holder = s.CallsToday, s.Conflicts, s.Holder
+	k.nextPoll = a.c.instant(a.c.schedule.pollAfter(now))
+	k.callsToday, k.conflicts, k.holder = int32(s.CallsToday), int32(s.Conflicts), s.Holder
 	if s.Fence >= k.fence {
 		k.open = k.open[:0]
 	} // else the store has lost data, and with it what is under way: one more refresh follows
 	k.fence = max(k.fence, s.Fence)
-	k.notBefore = time.Time{}
+	k.notBefore = 0
 	for _, deadline := range s.Open {
-		at := now.Add(deadline.Sub(s.Now))
+		at := a.c.instant(now.Add(deadline.Sub(s.Now)))
 		k.open = append(k.open, openAttempt{at: at})
 		if deadline.After(s.Now) {
-			k.notBefore = at.Add(randUpTo(takeOverSpread))
+			k.notBefore = at + instant(randUpTo(takeOverSpread))
 		}
 	}
 	if s.Holder != "" && !s.Record.Usable() {
 		// To try the lock would tell no more.
-		k.notBefore = later(k.notBefore, now.Add(s.HolderTTL+randUpTo(takeOverSpread)))
+		k.notBefore = max(k.notBefore, a.c.instant(now.Add(s.HolderTTL+randUpTo(takeOverSpread))))
 	}
 	a.setFailureLocked(s.Failure, s.Now, now)
 	if s.Record.Usable() {
@@ -90,7 +90,7 @@ func (a *Account) hearLocked(e Event) {
 	switch e.Kind {
 	case EventRefreshed, EventRestored:
 		k.closeAttempt(e.Fence)
-		k.notBefore, k.retryAt = time.Time{}, time.Time{}
+		k.notBefore, k.retryAt = 0, 0
 		if k.failure != nil && k.failure.InARow > 0 {
 			over := *k.failure
 			over.InARow = 0
@@ -101,10 +101,10 @@ func (a *Account) hearLocked(e Event) {
 		}
 	case EventFailed:
 		k.closeAttempt(e.Fence)
-		k.notBefore = time.Time{}
+		k.notBefore = 0
 		if e.Failure != nil {
 			if e.Failure.Kind == FailedUnknown {
-				k.open = append(k.open, openAttempt{e.Fence, now})
+				k.open = append(k.open, openAttempt{e.Fence, a.c.instant(now)})
 			}
 			a.setFailureLocked(e.Failure, e.Failure.RetryAt.Add(-e.RetryIn), now)
 			if e.Fence != a.outcome.fence { // not the echo of our own
@@ -116,9 +116,9 @@ func (a *Account) hearLocked(e Event) {
 			a.throttledLocked(&ThrottledError{Limit: e.Limit, RetryIn: e.RetryIn, Until: now.Add(e.RetryIn)}, now)
 		}
 	case EventBegun:
-		at := now.Add(e.RetryIn)
+		at := a.c.instant(now.Add(e.RetryIn))
 		k.open = append(k.open, openAttempt{e.Fence, at})
-		k.notBefore = at.Add(randUpTo(takeOverSpread))
+		k.notBefore = at + instant(randUpTo(takeOverSpread))
 	case EventWanted:
 		a.wantedLocked(e.Want, now)
 	}
@@ -174,8 +174,8 @@ func (a *Account) installLocked(r Record, now time.Time) {
 	every := a.everyLocked()
 	a.held = &held{
 		Record:    r,
-		until:     now.Add(r.TTL),
-		refreshAt: now.Add(r.refreshIn(every) + spread(every)),
+		until:     a.c.instant(now.Add(r.TTL)),
+		refreshAt: a.c.instant(now.Add(r.refreshIn(every) + spread(every))),
 	}
 	if a.demand.reason != "" && r.Generation > a.demand.seen {
 		a.demand = demand{}
@@ -186,24 +186,24 @@ func (a *Account) installLocked(r Record, now time.Time) {
 // the store's clock at now.
 func (a *Account) setFailureLocked(f *Failure, storeNow, now time.Time) {
 	a.known.failure = f
-	a.known.retryAt = time.Time{}
+	a.known.retryAt = 0
 	if f == nil || f.InARow == 0 || f.RetryAt.IsZero() {
 		return
 	}
 	if f.Kind == FailedRefused && a.cfg.Source != nil && f.Credential != credential(a.cfg.Source) {
 		return // somebody else's credential was refused, not ours
 	}
-	a.known.retryAt = now.Add(f.RetryAt.Sub(storeNow))
+	a.known.retryAt = a.c.instant(now.Add(f.RetryAt.Sub(storeNow)))
 }
 
 // refusedLocked returns the standing refusal for which waiting is pointless,
 // nil if there is none.
 func (a *Account) refusedLocked(now time.Time) error {
 	f := a.known.failure
-	if f == nil || !now.Before(a.known.retryAt) {
+	if f == nil || a.c.instant(now) >= a.known.retryAt {
 		return nil
 	}
-	if f.Kind == FailedRefused || f.Kind == FailedLater && a.known.retryAt.Sub(now) > laterRetry {
+	if f.Kind == FailedRefused || f.Kind == FailedLater && time.Duration(a.known.retryAt-a.c.instant(now)) > laterRetry {
 		return failureError(a.name, f)
 	}
 	return nil
@@ -214,12 +214,22 @@ func (k *known) closeAttempt(fence Fence) {
 }
 
 func (a *Account) usableLocked(now time.Time) bool {
-	return a.held != nil && now.Before(a.held.until)
+	return a.held != nil && a.c.instant(now) < a.held.until
 }
 
-func (a *Account) everyLocked() time.Duration { return or(a.cfg.RefreshEvery, a.c.cfg.RefreshEvery) }
+func (a *Account) everyLocked() time.Duration {
+	if a.cfg.differs == nil {
+		return a.c.cfg.RefreshEvery
+	}
+	return or(a.cfg.differs.RefreshEvery, a.c.cfg.RefreshEvery)
+}
 
-func (a *Account) limitsLocked() Limits { return a.cfg.Limits.or(a.c.cfg.Limits) }
+func (a *Account) limitsLocked() Limits {
+	if a.cfg.differs == nil {
+		return a.c.cfg.Limits
+	}
+	return a.cfg.differs.Limits.or(a.c.cfg.Limits)
+}
 
 // demandLocked asks for a record newer than seen. Demands merge: the newest
 // record asked for serves all of them.
@@ -228,20 +238,20 @@ func (a *Account) demandLocked(reason Reason, seen Fence, now time.Time) {
 	if d.reason == "" || seen > d.seen || reason == ReasonForced && seen == d.seen {
 		d.reason, d.seen = reason, max(seen, d.seen)
 	}
-	d.expires = now.Add(a.c.cfg.FetchTimeout + a.c.cfg.LockLife)
+	d.expires = a.c.instant(now.Add(a.c.cfg.FetchTimeout + a.c.cfg.LockLife))
 }
 
 // dueLocked returns why a refresh is due, "" if none is.
 func (a *Account) dueLocked(now time.Time) Reason {
 	switch {
-	case a.demand.reason != "" && now.Before(a.demand.expires):
+	case a.demand.reason != "" && a.c.instant(now) < a.demand.expires:
 		return a.demand.reason
 	case !a.usableLocked(now):
 		return ReasonMissing
 	case a.overdueLocked(now):
 		return ReasonOverdue
-	case a.c.running.Load() && !now.Before(a.held.refreshAt),
-		!now.Before(a.held.refreshAt.Add(lateGrace)):
+	case a.c.running.Load() && a.c.instant(now) >= a.held.refreshAt,
+		a.c.instant(now) >= a.held.refreshAt+instant(lateGrace):
 		return ReasonSchedule
 	}
 	return ""
@@ -249,7 +259,7 @@ func (a *Account) dueLocked(now time.Time) Reason {
 
 func (a *Account) overdueLocked(now time.Time) bool {
 	for _, o := range a.known.open {
-		if !now.Before(o.at) {
+		if a.c.instant(now) >= o.at {
 			return true
 		}
 	}
@@ -260,33 +270,33 @@ func (a *Account) overdueLocked(now time.Time) bool {
 func (a *Account) allowedLocked(reason Reason) time.Time {
 	at := a.known.notBefore
 	if reason.Demanded() {
-		at = later(at, a.demand.notBefore)
+		at = max(at, a.demand.notBefore)
 	}
 	if reason != ReasonForced {
-		at = later(at, a.known.retryAt)
+		at = max(at, a.known.retryAt)
 	}
-	return at
+	return a.c.time(at)
 }
 
 // wakeLocked returns when the schedule has to look at the account again.
 func (a *Account) wakeLocked(now time.Time) time.Time {
 	if a.known.lookDue || a.known.restore {
-		return later(now, a.known.notBefore)
+		return later(now, a.c.time(a.known.notBefore))
 	}
 	wake := a.known.nextPoll
 	if a.usableLocked(now) {
-		wake = earlier(wake, a.held.until)
+		wake = min(wake, a.held.until)
 	}
 	if a.cfg.Source == nil {
-		return wake
+		return a.c.time(wake)
 	}
 	if reason := a.dueLocked(now); reason != "" {
-		return earlier(wake, later(now, a.allowedLocked(reason)))
+		return earlier(a.c.time(wake), later(now, a.allowedLocked(reason)))
 	}
 	for _, o := range a.known.open {
-		wake = earlier(wake, later(o.at, a.known.retryAt))
+		wake = min(wake, max(o.at, a.known.retryAt))
 	}
-	return earlier(wake, later(a.held.refreshAt, a.allowedLocked(ReasonSchedule)))
+	return a.c.time(min(wake, max(a.held.refreshAt, a.c.instant(a.allowedLocked(ReasonSchedule)))))
 }
 
 func earlier(t, u time.Time) time.Time {

@@ -88,7 +88,7 @@ func (a *Account) restore(ctx context.Context, r Record) error {
 			return nil
 		}
 		a.known.lookDue = true // something newer is there, or on its way
-		a.known.notBefore = time.Now().Add(takeOverSpread)
+		a.known.notBefore = a.c.instant(time.Now().Add(takeOverSpread))
 		return nil
 	})
 }
@@ -142,7 +142,7 @@ func (a *Account) begin(ctx context.Context, r refreshing) (Attempt, error) {
 		return attempt, nil
 	}
 	a.mu.Lock()
-	a.known.callsToday = attempt.CallsToday
+	a.known.callsToday = int32(attempt.CallsToday)
 	a.mu.Unlock()
 	if attempt.Conflict {
 		a.c.observe(Observation{Kind: Conflicted, Account: a.name})
@@ -285,7 +285,7 @@ func (a *Account) committed(r Record, c Commit) {
 	a.installLocked(r, now)
 	k := &a.known
 	k.closeAttempt(c.Attempt.Fence)
-	k.retryAt, k.notBefore = time.Time{}, time.Time{}
+	k.retryAt, k.notBefore = 0, 0
 	k.restore = false
 	a.settledLocked(now)
 }

@@ -42,11 +42,11 @@ func (s *scheduler) at(a *Account, t time.Time) {
 		return
 	}
 	s.mu.Lock()
-	a.wake = t
+	a.wake = s.c.instant(t)
 	if a.index < 0 {
 		heap.Push(&s.heap, a)
 	} else {
-		heap.Fix(&s.heap, a.index)
+		heap.Fix(&s.heap, int(a.index))
 	}
 	// Later than what run sleeps for needs no word: it wakes, finds nothing,
 	// and sleeps on. Most changes put things off.
@@ -68,7 +68,7 @@ func (s *scheduler) remove(a *Account) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a.index >= 0 {
-		heap.Remove(&s.heap, a.index)
+		heap.Remove(&s.heap, int(a.index))
 	}
 }
 
@@ -131,12 +131,12 @@ func (s *scheduler) read(ctx context.Context, wg *sync.WaitGroup, loads chan str
 func (s *scheduler) pop(now time.Time) (due []*Account, next time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.heap) > 0 && !s.heap[0].wake.After(now) {
+	for len(s.heap) > 0 && s.heap[0].wake <= s.c.instant(now) {
 		due = append(due, heap.Pop(&s.heap).(*Account))
 	}
 	next = now.Add(longTime)
 	if len(s.heap) > 0 {
-		next = s.heap[0].wake
+		next = s.c.time(s.heap[0].wake)
 	}
 	s.armed = next
 	return due, next
@@ -158,7 +158,7 @@ func (s *scheduler) attend(due []*Account) {
 		case down != nil && now.Before(down.until):
 			s.at(a, down.until.Add(randUpTo(outagePause/5)))
 		case a.flight: // it settles the account when it ends
-		case a.known.lookDue, !now.Before(a.known.nextPoll):
+		case a.known.lookDue, s.c.instant(now) >= a.known.nextPoll:
 			s.queue(&s.unread, a)
 		case a.cfg.Source != nil && (a.known.restore || s.dueNow(a, now)):
 			s.queue(&s.ready, a)
@@ -243,7 +243,7 @@ func (a *Account) loadFailedLocked(err error) {
 	if !errors.Is(err, ErrUnreachable) {
 		a.c.log.Error("the store's record cannot be read", "account", a.name, "error", err)
 		a.known.lookDue = false
-		a.known.nextPoll = now.Add(jitter(a.c.cfg.PollEvery / 10))
+		a.known.nextPoll = a.c.instant(now.Add(jitter(a.c.cfg.PollEvery / 10)))
 		a.known.notBefore = a.known.nextPoll
 		a.endLocked(err, 0)
 		a.settledLocked(now)
@@ -298,15 +298,15 @@ func (s *scheduler) random() *Account {
 type wakeHeap []*Account
 
 func (h wakeHeap) Len() int           { return len(h) }
-func (h wakeHeap) Less(i, j int) bool { return h[i].wake.Before(h[j].wake) }
+func (h wakeHeap) Less(i, j int) bool { return h[i].wake < h[j].wake }
 func (h wakeHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+	h[i].index, h[j].index = int32(i), int32(j)
 }
 
 func (h *wakeHeap) Push(x any) {
 	a := x.(*Account)
-	a.index = len(*h)
+	a.index = int32(len(*h))
 	*h = append(*h, a)
 }
 

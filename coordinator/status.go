@@ -26,7 +26,7 @@ func (a *Account) Status() Status {
 	defer a.mu.Unlock()
 	s := Status{
 		Name: a.name, Role: a.roleLocked(), Limits: a.limitsLocked(),
-		Failure: a.known.failure, CallsToday: a.known.callsToday, Conflicts: a.known.conflicts,
+		Failure: a.known.failure, CallsToday: int(a.known.callsToday), Conflicts: int(a.known.conflicts),
 		OpenCalls: len(a.known.open), Holder: a.known.holder, LastRead: a.looks > 0,
 		Stale: !a.c.connected.Load(),
 	}
@@ -34,7 +34,7 @@ func (a *Account) Status() Status {
 		return s
 	}
 	s.Record = a.held.Record
-	s.Record.TTL = max(a.held.until.Sub(now), 0)
-	s.NextRefresh = a.held.refreshAt.Round(0)
+	s.Record.TTL = max(a.c.time(a.held.until).Sub(now), 0)
+	s.NextRefresh = a.c.time(a.held.refreshAt).Round(0)
 	return s
 }
