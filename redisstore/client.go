@@ -123,6 +123,7 @@ func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
 	}
 	client := redis.NewClient(&o)
 	client.AddHook(redial{})
+	client.AddHook(newDoubt())
 	shareTrips(client, d.timeout)
 	return client
 }
@@ -144,6 +145,7 @@ func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client 
 	}
 	client := redis.NewFailoverClient(&o)
 	client.AddHook(redial{})
+	client.AddHook(newDoubt())
 	shareTrips(client, d.timeout)
 	return client
 }
@@ -168,6 +170,7 @@ func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterCl
 	client.AddHook(reloadOnFault{client})
 	client.OnNewNode(func(node *redis.Client) {
 		node.AddHook(redial{})
+		node.AddHook(newDoubt())
 		shareTrips(node, d.timeout)
 	})
 	return client
