@@ -584,3 +584,26 @@ func TestTokensNeverShowThemselves(t *testing.T) {
 		}
 	})
 }
+
+func TestReaderThatFollowsIsCalmWhileNobodyRefreshes(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.refresher()
+		f.token(p, time.Second)
+		p.stop()
+		for _, reader := range []*process{f.reader(), f.idle(f.config(), nil)} {
+			ctx, cancel := context.WithTimeout(t.Context(), 70*time.Minute)
+			before := reader.link.Calls(coordinatortest.OpLoad)
+			s, err := reader.Current(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := reader.Next(ctx, s.Generation); err == nil {
+				t.Error("Next() = nil, want its context's end")
+			}
+			cancel()
+			if n := reader.link.Calls(coordinatortest.OpLoad) - before; n > 70*60 {
+				t.Errorf("%d readings in 70 minutes", n)
+			}
+		}
+	})
+}

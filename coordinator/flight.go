@@ -332,7 +332,7 @@ func (a *Account) look(ctx context.Context) error {
 
 // want calls for a refresher on behalf of a process that is none.
 func (a *Account) want(ctx context.Context, reason Reason, seen Fence) error {
-	if reason != ReasonMissing && !reason.Demanded() {
+	if reason == "" {
 		return nil
 	}
 	a.mu.Lock()

@@ -241,13 +241,16 @@ func (a *Account) demandLocked(reason Reason, seen Fence, now time.Time) {
 	d.expires = a.c.instant(now.Add(a.c.cfg.FetchTimeout + a.c.cfg.LockLife))
 }
 
-// dueLocked returns why a refresh is due, "" if none is.
+// dueLocked returns why a refresh is due, "" if none is. What is due without
+// anybody asking is not a reader's business while it has a token.
 func (a *Account) dueLocked(now time.Time) Reason {
 	switch {
 	case a.demand.reason != "" && a.c.instant(now) < a.demand.expires:
 		return a.demand.reason
 	case !a.usableLocked(now):
 		return ReasonMissing
+	case a.cfg.Source == nil:
+		return ""
 	case a.overdueLocked(now):
 		return ReasonOverdue
 	case a.c.running.Load() && a.c.instant(now) >= a.held.refreshAt,
