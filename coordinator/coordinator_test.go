@@ -607,3 +607,46 @@ func TestReaderThatFollowsIsCalmWhileNobodyRefreshes(t *testing.T) {
 		}
 	})
 }
+
+func TestStoreThatRefusesIsNotAskedWithoutPause(t *testing.T) {
+	for name, lost := range map[string]bool{"begin": false, "restore": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				store := &oddStore{Store: f.store}
+				cfg := f.config()
+				cfg.Store, cfg.Accounts = store, []coordinator.AccountConfig{{Name: account, Source: f.source}}
+				c, err := coordinator.New(cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan error)
+				go func() { ended <- c.Run(ctx) }()
+				if lost {
+					if _, err := c.Token(t.Context(), account); err != nil {
+						t.Fatal(err)
+					}
+				}
+				store.odd.Store(true)
+				f.store.Flush()
+				if !lost {
+					if _, err := c.Token(t.Context(), account); !errors.Is(err, errOdd) {
+						t.Errorf("Token() = %v, want %v", err, errOdd)
+					}
+				}
+				time.Sleep(time.Minute)
+				if n := store.refused.Load(); n < 2 || n > 150 {
+					t.Errorf("asked %d times in a minute, want now and then", n)
+				}
+				store.odd.Store(false)
+				time.Sleep(10 * time.Second)
+				if _, err := c.Token(t.Context(), account); err != nil {
+					t.Errorf("Token() = %v once it is mended", err)
+				}
+				f.wantCalls(1)
+				cancel()
+				<-ended
+			})
+		})
+	}
+}

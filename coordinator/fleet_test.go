@@ -2,9 +2,11 @@ package coordinator_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +103,40 @@ func (f *fleet) idle(cfg coordinator.Config, s coordinator.Source) *process {
 		f.t.Fatalf("Add() = %v", err)
 	}
 	return p
+}
+
+// oddStore is a store that refuses to begin and to restore with an error of its
+// own while it is odd: a missing right, contents that nobody wrote.
+type oddStore struct {
+	coordinator.Store
+	odd     atomic.Bool
+	refused atomic.Int64
+}
+
+var errOdd = errors.New("something is odd")
+
+func (s *oddStore) refuse() error {
+	if !s.odd.Load() {
+		return nil
+	}
+	if s.refused.Add(1) > 1000 {
+		panic("a store that refuses is asked without pause")
+	}
+	return errOdd
+}
+
+func (s *oddStore) Begin(ctx context.Context, name string, b coordinator.Begin) (coordinator.Attempt, error) {
+	if err := s.refuse(); err != nil {
+		return coordinator.Attempt{}, err
+	}
+	return s.Store.Begin(ctx, name, b)
+}
+
+func (s *oddStore) Restore(ctx context.Context, name string, r coordinator.Record) (coordinator.Record, error) {
+	if err := s.refuse(); err != nil {
+		return coordinator.Record{}, err
+	}
+	return s.Store.Restore(ctx, name, r)
 }
 
 // token returns the process's token, which must come within the time.

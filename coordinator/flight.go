@@ -240,9 +240,18 @@ func (a *Account) fly(holdsSlot bool) {
 	case errors.Is(err, ErrSuperseded):
 		a.known.lookDue = true
 	default:
+		if !errors.Is(err, ErrUnreachable) { // for which the whole schedule pauses
+			a.known.notBefore = a.oddLocked(now)
+		}
 		a.endLocked(err, 0)
 	}
 	a.settledLocked(now)
+}
+
+// oddLocked returns when the schedule comes back to an account after an error
+// of the store that concerns this account alone, and that a person has to mend.
+func (a *Account) oddLocked(now time.Time) instant {
+	return a.c.instant(now.Add(jitter(a.c.cfg.PollEvery / 10)))
 }
 
 // throttledLocked ends a demand, or has it wait for the minimum interval.

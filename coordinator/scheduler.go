@@ -243,7 +243,7 @@ func (a *Account) loadFailedLocked(err error) {
 	if !errors.Is(err, ErrUnreachable) {
 		a.c.log.Error("the store's record cannot be read", "account", a.name, "error", err)
 		a.known.lookDue = false
-		a.known.nextPoll = a.c.instant(now.Add(jitter(a.c.cfg.PollEvery / 10)))
+		a.known.nextPoll = a.oddLocked(now)
 		a.known.notBefore = a.known.nextPoll
 		a.endLocked(err, 0)
 		a.settledLocked(now)
