@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -87,5 +88,20 @@ func TestMarginEndsATokenEarlyEnough(t *testing.T) {
 		if got := Margin(life); got != want {
 			t.Errorf("Margin(%v) = %v, want %v", life, got, want)
 		}
+	}
+}
+
+func TestPollsDoNotDependOnTheWallClock(t *testing.T) {
+	s := newScheduler(&Coordinator{cfg: Config{PollEvery: time.Minute}})
+	now := time.Now()
+	at := s.pollAfter(now)
+	if !strings.Contains(at.String(), " m=") {
+		t.Errorf("pollAfter() = %v, which a clock that is set back puts off", at)
+	}
+	if wait := at.Sub(now); wait < 53*time.Second || wait > 66*time.Second {
+		t.Errorf("pollAfter() is %v ahead, want a minute and a tenth", wait)
+	}
+	if at.UnixNano()%int64(pollGrid) != 0 {
+		t.Errorf("pollAfter() = %v, want it on the grid", at)
 	}
 }

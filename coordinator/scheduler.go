@@ -74,7 +74,10 @@ func (s *scheduler) remove(a *Account) {
 
 // pollAfter returns when an account that was read now is read again.
 func (s *scheduler) pollAfter(now time.Time) time.Time {
-	return now.Add(jitter(s.c.cfg.PollEvery)).Truncate(pollGrid)
+	at := now.Add(jitter(s.c.cfg.PollEvery))
+	// Not Truncate: it takes away the monotonic reading, and a clock that is
+	// set back would keep the schedule asleep for as long.
+	return at.Add(-time.Duration(at.UnixNano() % int64(pollGrid)))
 }
 
 // run looks after the accounts until ctx ends.
