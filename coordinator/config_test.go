@@ -1,9 +1,11 @@
 package coordinator_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -66,6 +68,27 @@ func TestRunTwiceAtOnceIsRefused(t *testing.T) {
 		f.token(p, time.Second)
 		if err := p.c.Run(t.Context()); !errors.Is(err, coordinator.ErrRunning) {
 			t.Errorf("Run() = %v, want ErrRunning", err)
+		}
+	})
+}
+
+func TestRunIsRefusedUntilTheOneBeforeHasReturned(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Latency = 5 * time.Second
+		p := f.idle(f.config(), f.source)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- p.c.Run(ctx) }()
+		time.Sleep(time.Second)
+		cancel() // it finishes the call that is under way
+		synctest.Wait()
+		again, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := p.c.Run(again); !errors.Is(err, coordinator.ErrRunning) {
+			t.Errorf("Run() = %v, want ErrRunning", err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("Run() = %v", err)
 		}
 	})
 }

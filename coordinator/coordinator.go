@@ -26,6 +26,7 @@ type Coordinator struct {
 	crowd    crowd
 	borrowed borrowed // the subscription of waiters while nothing Runs
 
+	run       sync.Mutex   // held by Run until it returns
 	running   atomic.Bool  // Run keeps the accounts right: memory may be trusted
 	connected atomic.Bool  // notifications flow
 	count     atomic.Int64 // accounts there are
@@ -81,9 +82,11 @@ var ErrRunning = errors.New("coordinator: already running")
 // first, which takes up to FetchTimeout and, if the store is away, ten seconds
 // more. The error is nil unless the coordinator was running already.
 func (c *Coordinator) Run(ctx context.Context) error {
-	if !c.running.CompareAndSwap(false, true) {
+	if !c.run.TryLock() {
 		return ErrRunning
 	}
+	defer c.run.Unlock()
+	c.running.Store(true)
 	c.mu.Lock()
 	c.stopping = ctx
 	c.mu.Unlock()
