@@ -650,3 +650,40 @@ func TestStoreThatRefusesIsNotAskedWithoutPause(t *testing.T) {
 		})
 	}
 }
+
+func TestReportDuringARefusalIsAnsweredAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p, reader := f.refresher(), f.reader()
+		dead := coordinator.NewToken(f.token(p, time.Second))
+		time.Sleep(time.Minute)
+		f.source.Accept("another secret")
+		for i, q := range []*process{p, p, reader, f.idle(f.config(), f.source)} {
+			began := time.Now()
+			_, err := q.Invalidate(t.Context(), dead)
+			if _, ok := err.(*coordinator.RefusedError); !ok {
+				t.Errorf("%d: Invalidate() = %q, want a RefusedError alone", i, err)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("%d: it took %v to say so", i, took)
+			}
+		}
+		f.wantCalls(2)
+	})
+}
+
+func TestForcedRefreshPassesOverARefusal(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Accept("another secret")
+		p, reader := f.refresher(), f.reader()
+		if _, err := p.Token(t.Context()); err == nil {
+			t.Fatal("Token() = nil, want a refusal")
+		}
+		time.Sleep(time.Minute)
+		f.source.Accept("") // mended at the issuer's
+		record, err := reader.Refresh(t.Context())
+		if err != nil || !record.Token.Equal(f.source.Current()) {
+			t.Errorf("Refresh() = generation %d, %v; want a new token", record.Generation, err)
+		}
+		f.wantCalls(2)
+	})
+}

@@ -155,10 +155,12 @@ func (a *Account) answerLocked(n need, now time.Time) (*held, error) {
 	if a.outcome.seq == n.seq {
 		err = nil // somebody else's
 	}
-	if n.reason.Demanded() && err != nil {
-		if n.reason == ReasonRejected {
-			return nil, errors.Join(a.refusedLocked(now), err)
+	if n.reason == ReasonRejected && (running || looked) {
+		if refused := a.refusedLocked(now); refused != nil {
+			return nil, refused
 		}
+	}
+	if n.reason.Demanded() { // what is forced passes over a refusal
 		return nil, err
 	}
 	if a.usableLocked(now) {
