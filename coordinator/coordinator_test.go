@@ -687,3 +687,36 @@ func TestForcedRefreshPassesOverARefusal(t *testing.T) {
 		f.wantCalls(2)
 	})
 }
+
+func TestReportAfterAForceThatWasGivenUpIsAReport(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.refresher()
+		dead := coordinator.NewToken(f.token(p, time.Second))
+		time.Sleep(time.Minute)
+		lock, err := f.store.Lock(t.Context(), account, 30*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := p.Refresh(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Refresh() of a locked account = %v, want DeadlineExceeded", err)
+		}
+		time.Sleep(20 * time.Second)
+		if err := lock.Unlock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		f.wantCalls(1)
+		if _, err := p.Invalidate(t.Context(), dead); err != nil {
+			t.Fatal(err)
+		}
+		calls := f.source.Calls()
+		if reason := calls[len(calls)-1].Ask.Reason; reason != coordinator.ReasonRejected {
+			t.Errorf("the source was asked because of %q, want %q", reason, coordinator.ReasonRejected)
+		}
+		if got := f.store.Peek(account).Conflicts; got != 1 {
+			t.Errorf("%d conflicts counted, want 1", got)
+		}
+	})
+}

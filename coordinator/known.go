@@ -235,6 +235,9 @@ func (a *Account) limitsLocked() Limits {
 // record asked for serves all of them.
 func (a *Account) demandLocked(reason Reason, seen Fence, now time.Time) {
 	d := &a.demand
+	if a.c.instant(now) >= d.expires {
+		*d = demand{} // nobody waits for it any more
+	}
 	if d.reason == "" || seen > d.seen || reason == ReasonForced && seen == d.seen {
 		d.reason, d.seen = reason, max(seen, d.seen)
 	}
