@@ -720,3 +720,41 @@ func TestReportAfterAForceThatWasGivenUpIsAReport(t *testing.T) {
 		}
 	})
 }
+
+func TestNothingElseWaitsForTheMinimumInterval(t *testing.T) {
+	tests := map[string]func(*testing.T, *fleet, *process){
+		"schedule": func(*testing.T, *fleet, *process) { time.Sleep(50 * time.Minute) },
+		"overdue": func(t *testing.T, f *fleet, p *process) {
+			if _, err := f.store.Begin(t.Context(), account, coordinator.Begin{
+				Seen: p.Status().Record.Generation, Reason: coordinator.ReasonSchedule, Life: 3 * time.Second,
+			}); err != nil {
+				t.Fatal(err)
+			}
+			f.source.IssueOutside() // by whoever began, and was killed
+			time.Sleep(4 * time.Second)
+		},
+	}
+	for name, happens := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				cfg := f.longConfig()
+				cfg.Limits.MinInterval = 2 * time.Hour
+				f.source.Life = time.Hour
+				p := f.start(cfg, f.source)
+				f.token(p, time.Second)
+				time.Sleep(time.Minute)
+				if _, err := p.Refresh(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				ended := make(chan error)
+				go func() { _, err := p.Refresh(t.Context()); ended <- err }()
+				synctest.Wait()
+				happens(t, f, p)
+				f.wantCalls(3)
+				if err := <-ended; err != nil {
+					t.Errorf("Refresh() = %v, want the next token, why ever it came", err)
+				}
+			})
+		})
+	}
+}

@@ -247,20 +247,32 @@ func (a *Account) demandLocked(reason Reason, seen Fence, now time.Time) {
 // dueLocked returns why a refresh is due, "" if none is. What is due without
 // anybody asking is not a reader's business while it has a token.
 func (a *Account) dueLocked(now time.Time) Reason {
+	demanded, refresher := a.demandedLocked(now), a.cfg.Source != nil
 	switch {
-	case a.demand.reason != "" && a.c.instant(now) < a.demand.expires:
+	case demanded && a.c.instant(now) >= a.demand.notBefore:
 		return a.demand.reason
 	case !a.usableLocked(now):
 		return ReasonMissing
-	case a.cfg.Source == nil:
-		return ""
-	case a.overdueLocked(now):
+	case refresher && a.overdueLocked(now):
 		return ReasonOverdue
-	case a.c.running.Load() && a.c.instant(now) >= a.held.refreshAt,
-		a.c.instant(now) >= a.held.refreshAt+instant(lateGrace):
+	case refresher && a.lateLocked(now):
 		return ReasonSchedule
+	case demanded: // waits for the minimum interval, as nothing else does
+		return a.demand.reason
 	}
 	return ""
+}
+
+// demandedLocked reports whether somebody waits for a demanded refresh.
+func (a *Account) demandedLocked(now time.Time) bool {
+	return a.demand.reason != "" && a.c.instant(now) < a.demand.expires
+}
+
+// lateLocked reports whether the schedule wants a refresh. There must be a
+// token.
+func (a *Account) lateLocked(now time.Time) bool {
+	late := a.c.instant(now) - a.held.refreshAt
+	return a.c.running.Load() && late >= 0 || late >= instant(lateGrace)
 }
 
 func (a *Account) overdueLocked(now time.Time) bool {
@@ -296,13 +308,19 @@ func (a *Account) wakeLocked(now time.Time) time.Time {
 	if a.cfg.Source == nil {
 		return a.c.time(wake)
 	}
-	if reason := a.dueLocked(now); reason != "" {
+	if a.demandedLocked(now) {
+		wake = min(wake, a.c.instant(later(now, a.allowedLocked(a.demand.reason))))
+	}
+	if reason := a.dueLocked(now); reason != "" && !reason.Demanded() {
 		return earlier(a.c.time(wake), later(now, a.allowedLocked(reason)))
 	}
 	for _, o := range a.known.open {
-		wake = min(wake, max(o.at, a.known.retryAt))
+		wake = min(wake, max(o.at, a.c.instant(a.allowedLocked(ReasonOverdue))))
 	}
-	return a.c.time(min(wake, max(a.held.refreshAt, a.c.instant(a.allowedLocked(ReasonSchedule)))))
+	if a.usableLocked(now) {
+		wake = min(wake, max(a.held.refreshAt, a.c.instant(a.allowedLocked(ReasonSchedule))))
+	}
+	return a.c.time(wake)
 }
 
 func earlier(t, u time.Time) time.Time {
