@@ -190,6 +190,7 @@ func (c *connection) confirmed() {
 		c.batches[0].missing--
 		if c.batches[0].missing <= 0 {
 			complete = c.batches[0].accounts
+			c.batches[0] = batch{} // lets go of the names
 			c.batches = c.batches[1:]
 		}
 	}

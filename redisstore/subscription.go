@@ -27,9 +27,31 @@ type subscription struct {
 	watcher coordinator.Watcher
 
 	mu      sync.Mutex
-	roles   map[string]coordinator.Role // guarded by mu: what is wanted
-	changes []change                    // guarded by mu: what the connection does not know yet
-	wake    chan struct{}               // holds one value when there may be something in changes
+	roles   map[string]role // guarded by mu: what is wanted
+	changes []change        // guarded by mu: what the connection does not know yet
+	wake    chan struct{}   // holds one value when there may be something in changes
+}
+
+// role is a coordinator.Role in one byte; 0 is none.
+type role byte
+
+const (
+	asReader role = 1 + iota
+	asRefresher
+)
+
+func shortRole(r coordinator.Role) role {
+	if r == coordinator.Refresher {
+		return asRefresher
+	}
+	return asReader
+}
+
+func (r role) role() coordinator.Role {
+	if r == asRefresher {
+		return coordinator.Refresher
+	}
+	return coordinator.Reader
 }
 
 // change is an addition to the set, or a removal.
@@ -44,18 +66,19 @@ func newSubscription(s *Store, w coordinator.Watcher) *subscription {
 	return &subscription{
 		store:   s,
 		watcher: w,
-		roles:   make(map[string]coordinator.Role),
+		roles:   make(map[string]role),
 		wake:    make(chan struct{}, 1),
 	}
 }
 
 // Add is coordinator.Subscription's.
 func (s *subscription) Add(role coordinator.Role, accounts ...string) {
+	short := shortRole(role)
 	s.mu.Lock()
 	var added []string
 	for _, account := range accounts {
-		if s.roles[account] != role && checkAccount(account) == nil {
-			s.roles[account] = role
+		if s.roles[account] != short && checkAccount(account) == nil {
+			s.roles[account] = short
 			added = append(added, account)
 		}
 	}
@@ -149,8 +172,8 @@ func (s *subscription) everything() []change {
 	defer s.mu.Unlock()
 	s.changes = nil
 	byRole := make(map[coordinator.Role][]string, 2)
-	for account, role := range s.roles {
-		byRole[role] = append(byRole[role], account)
+	for account, short := range s.roles {
+		byRole[short.role()] = append(byRole[short.role()], account)
 	}
 	var all []change
 	for role, accounts := range byRole {
