@@ -29,6 +29,7 @@ type Account struct {
 	outcome outcome       // of the last flight or failed event
 	told    uint32        // outcome.seq that those who wait know
 	looks   uint32        // readings of the store so far
+	polled  instant       // the last time that those who wait had the store read
 	changed chan struct{} // closed at the next change; nil: nobody waits
 	wake    instant       // the schedule's: guarded by scheduler.mu
 	index   int32         // likewise: in the heap; -1: not there

@@ -758,3 +758,22 @@ func TestNothingElseWaitsForTheMinimumInterval(t *testing.T) {
 		})
 	}
 }
+
+func TestAnyNumberOfWaitersReadTheStoreAsOne(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		reader := f.idle(f.config(), nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		var wg sync.WaitGroup
+		for range 100 {
+			time.Sleep(10 * time.Millisecond)
+			wg.Go(func() { _, _ = reader.Token(ctx) })
+		}
+		time.Sleep(time.Second)
+		before := reader.link.Calls(coordinatortest.OpLoad)
+		wg.Wait()
+		if n := reader.link.Calls(coordinatortest.OpLoad) - before; n > 40 {
+			t.Errorf("100 waiters read the store %d times in 18s, want as often as one", n)
+		}
+	})
+}

@@ -13,11 +13,10 @@ type need struct {
 	after  Fence  // a usable record newer than this
 	reason Reason // ReasonMissing: any; a demanded one: have it fetched
 
-	began  time.Time
-	polled time.Time // the last time the wait had the store read
-	looks  uint32    // readings of the store when the wait began
-	seq    uint32    // outcomes when the wait began
-	held   Fence     // what was held when the wait began
+	began time.Time
+	looks uint32 // readings of the store when the wait began
+	seq   uint32 // outcomes when the wait began
+	held  Fence  // what was held when the wait began
 }
 
 // outcome is how the last flight, or an attempt heard of, ended.
@@ -95,7 +94,6 @@ func (a *Account) await(ctx context.Context, n need) (*held, error) {
 	following := false
 
 	n.began = time.Now()
-	n.polled = n.began
 	a.mu.Lock()
 	n.looks, n.seq, n.held = a.looks, a.outcome.seq, a.generationLocked()
 	if n.reason.Demanded() {
@@ -205,8 +203,8 @@ func (a *Account) pursueLocked(n *need, now time.Time) time.Duration {
 	allowed := a.allowedLocked(reason)
 	switch {
 	case !trusted && a.looks == n.looks, a.known.lookDue:
-	case !running && now.Sub(n.polled) >= waitingPoll:
-		n.polled = now
+	case !running && a.c.instant(now) >= max(a.polled, a.c.instant(n.began))+instant(waitingPoll):
+		a.polled = a.c.instant(now)
 	case reason == "":
 		return waitingPoll
 	case now.Before(allowed):
