@@ -227,7 +227,9 @@ func (a *Account) seen(ctx context.Context) (Fence, error) {
 		return h.Generation, nil
 	}
 	states, err := a.c.store.Load(ctx, a.name)
-	a.c.reached(err)
+	if ctx.Err() == nil { // else it may be the caller who gave up, not the store
+		a.c.reached(err)
+	}
 	if errors.Is(err, ErrSealed) {
 		// What is there cannot even be read: replace it, whatever it is. Its
 		// generation follows the clock, so a minute ahead of ours is newer.

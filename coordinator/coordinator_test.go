@@ -777,3 +777,18 @@ func TestAnyNumberOfWaitersReadTheStoreAsOne(t *testing.T) {
 		}
 	})
 }
+
+func TestCallerThatGivesUpDoesNotMakeTheStoreUnreachable(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.store.SetLatency(100 * time.Millisecond)
+		p := f.idle(f.config(), f.source)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := p.Refresh(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Refresh() = %v, want DeadlineExceeded", err)
+		}
+		if n := p.seen.count(coordinator.Unreachable); n != 0 {
+			t.Error("the store was called unreachable because a caller gave up")
+		}
+	})
+}
