@@ -406,7 +406,12 @@ func (e *noTokenError) Error() string {
 	return fmt.Sprintf("no token for %q: %v", e.account, e.ended)
 }
 
-func (e *noTokenError) Unwrap() []error { return []error{ErrNoToken, e.cause, e.ended} }
+func (e *noTokenError) Unwrap() []error {
+	if e.cause == nil {
+		return []error{ErrNoToken, e.ended}
+	}
+	return []error{ErrNoToken, e.cause, e.ended}
+}
 
 // failureError returns a failure as the callers of an account see it.
 func failureError(account string, f *Failure) error {
