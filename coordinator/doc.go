@@ -9,7 +9,9 @@
 //
 // # Use
 //
-//	store := redisstore.New(rdb, redisstore.Options{})
+//	store, err := redisstore.Open("redis://127.0.0.1:6379", redisstore.Options{})
+//	...
+//	defer store.Close()
 //	c, err := coordinator.New(coordinator.Config{Store: store, Accounts: []coordinator.AccountConfig{
 //		{Name: appID, Source: wechat.Token(appID, secret)}, // no Source: a reader
 //	}})

@@ -12,7 +12,7 @@ type Observation struct {
 	Kind    ObservationKind
 	Account string // "" where it concerns the store as a whole
 	Reason  Reason
-	Took    time.Duration // Fetched: the call; LockWaited: the wait
+	Took    time.Duration // Fetched: the call
 	Failure *Failure      // Fetched without success
 	Err     error
 	Event   *Event // Notified

@@ -2,8 +2,8 @@ package coordinator
 
 import "time"
 
-// Status is what this process knows of an account, from memory. Instants are
-// of this machine's clock.
+// Status is what this process knows of an account, from memory. NextRefresh is
+// of this machine's clock; the instants in Record and Failure are the store's.
 type Status struct {
 	Name        string
 	Role        Role
