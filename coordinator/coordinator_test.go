@@ -792,3 +792,26 @@ func TestCallerThatGivesUpDoesNotMakeTheStoreUnreachable(t *testing.T) {
 		}
 	})
 }
+
+func TestBackoffHeardOfAtTheBeginIsLikeAnyOther(t *testing.T) {
+	for kind, wait := range map[coordinator.FailureKind]bool{coordinator.FailedBusy: true, coordinator.FailedRefused: false} {
+		t.Run(string(kind), func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.source.Latency = 0
+				f.source.Then(coordinatortest.FailsWith(kind, 40013, "no"))
+				p, q := f.idle(f.config(), f.source), f.idle(f.config(), f.source)
+				q.link.SetLatency(20 * time.Millisecond)
+				go func() { // fails between q's look and q's begin
+					time.Sleep(20 * time.Millisecond)
+					_, _ = p.Token(t.Context())
+				}()
+				_, err := q.Token(t.Context())
+				var refused *coordinator.RefusedError
+				if wait && err != nil || !wait && !errors.As(err, &refused) {
+					t.Errorf("Token() = %v; want a token once a short back-off is over, a refusal at once", err)
+				}
+				time.Sleep(time.Second)
+			})
+		})
+	}
+}

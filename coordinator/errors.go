@@ -42,6 +42,9 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("coordinator: locked by %s for %v", e.Holder, e.RetryIn)
 }
 
+// limitBackOff is the ThrottledError.Limit that a failure sets.
+const limitBackOff = "back-off"
+
 // ThrottledError says that a limit of ours forbids the call now.
 type ThrottledError struct {
 	Limit   string        // which limit, in words: "daily budget", "minimum interval", "back-off"

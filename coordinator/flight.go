@@ -230,13 +230,10 @@ func (a *Account) fly(holdsSlot bool) {
 	a.flight = false
 	now := time.Now()
 	var locked *LockedError
-	var throttled *ThrottledError
 	switch {
 	case err == nil, errors.Is(err, errRecorded):
 	case errors.As(err, &locked):
 		a.known.notBefore = a.c.instant(now.Add(locked.RetryIn + randUpTo(takeOverSpread)))
-	case errors.As(err, &throttled):
-		a.throttledLocked(throttled, now)
 	case errors.Is(err, ErrSuperseded):
 		a.known.lookDue = true
 	default:
@@ -254,14 +251,21 @@ func (a *Account) oddLocked(now time.Time) instant {
 	return a.c.instant(now.Add(jitter(a.c.cfg.PollEvery / 10)))
 }
 
-// throttledLocked ends a demand, or has it wait for the minimum interval.
-func (a *Account) throttledLocked(t *ThrottledError, now time.Time) {
-	if t.RetryIn <= a.limitsLocked().MinInterval && a.demand.reason != "" {
-		a.demand.notBefore = a.c.instant(now.Add(t.RetryIn))
+// throttledLocked takes in that a limit forbade a refresh for the reason. A
+// demand ends, or waits for the minimum interval; a back-off that nobody had told
+// of is looked up, so that it is waited out, or its refusal said, as any other.
+func (a *Account) throttledLocked(t *ThrottledError, reason Reason, now time.Time) {
+	until := a.c.instant(now.Add(t.RetryIn))
+	switch {
+	case !reason.Demanded():
+		a.known.retryAt = max(a.known.retryAt, until)
+		if t.Limit == limitBackOff {
+			a.known.lookDue = true
+			return
+		}
+	case t.RetryIn <= a.limitsLocked().MinInterval && a.demandedLocked(now):
+		a.demand.notBefore = until
 		return
-	}
-	if a.demand.reason == "" {
-		a.known.retryAt = max(a.known.retryAt, a.c.instant(now.Add(t.RetryIn)))
 	}
 	a.endLocked(t, 0)
 }

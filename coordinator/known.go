@@ -112,8 +112,8 @@ func (a *Account) hearLocked(e Event) {
 			}
 		}
 	case EventThrottled:
-		if a.demand.reason == e.Reason {
-			a.throttledLocked(&ThrottledError{Limit: e.Limit, RetryIn: e.RetryIn, Until: now.Add(e.RetryIn)}, now)
+		if a.demandedLocked(now) && a.demand.reason == e.Reason {
+			a.throttledLocked(&ThrottledError{Limit: e.Limit, RetryIn: e.RetryIn, Until: now.Add(e.RetryIn)}, e.Reason, now)
 		}
 	case EventBegun:
 		at := a.c.instant(now.Add(e.RetryIn))

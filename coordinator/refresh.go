@@ -129,7 +129,10 @@ func (a *Account) begin(ctx context.Context, r refreshing) (Attempt, error) {
 		if errors.As(err, &throttled) {
 			a.c.observe(Observation{Kind: Throttled, Account: a.name, Reason: r.reason, Err: err})
 			a.c.log.Warn("refresh throttled", "account", a.name, "reason", r.reason, "limit", throttled.Limit, "retry_in", throttled.RetryIn)
-			return attempt, throttled
+			a.mu.Lock()
+			a.throttledLocked(throttled, r.reason, time.Now())
+			a.mu.Unlock()
+			return attempt, errRecorded
 		}
 		return attempt, fmt.Errorf("begin %q: %w", a.name, err)
 	}
