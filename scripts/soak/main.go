@@ -31,12 +31,12 @@ var errBroken = errors.New("promises were broken")
 
 // flags are everything that can be said on the command line.
 type flags struct {
-	topology, module, results, keep string
-	seed                            uint64
-	faults, runs                    int
-	duration                        time.Duration
-	acl, tls, fake, trace           bool
-	expect                          bool
+	topology, module, results, keep, only string
+	seed                                  uint64
+	faults, runs                          int
+	duration                              time.Duration
+	acl, tls, fake, trace                 bool
+	expect                                bool
 }
 
 func command(args []string) error {
@@ -50,6 +50,7 @@ func command(args []string) error {
 	set.StringVar(&f.module, "module", "../..", "the directory of the module under test")
 	set.StringVar(&f.results, "results", "", "directory to write the figures to, as JSON")
 	set.StringVar(&f.keep, "logs", "", "directory for the logs of a run that fails")
+	set.StringVar(&f.only, "only", "", "mutants: those with this in their names")
 	set.Uint64Var(&f.seed, "seed", 0, "which faults; the same again for the same seed (0: by the clock)")
 	set.IntVar(&f.faults, "faults", 150, "how many faults")
 	set.IntVar(&f.runs, "runs", 10, "measure: how often")

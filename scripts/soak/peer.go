@@ -1,13 +1,13 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
+	"syscall"
 )
 
 // family knows the processes of a run by their process ids, so that a
@@ -37,23 +37,20 @@ func (f *family) leave(pid int) {
 // end already.
 func (f *family) owner(conn net.Conn) string {
 	inode := inodeOf(conn.RemoteAddr().(*net.TCPAddr).Port, conn.LocalAddr().(*net.TCPAddr).Port)
-	if inode == "" {
+	if inode == 0 {
 		return ""
 	}
+	want := fmt.Sprintf("socket:[%d]", inode)
 	f.mu.Lock()
-	pids := make(map[int]string, len(f.names))
+	defer f.mu.Unlock()
 	for pid, name := range f.names {
-		pids[pid] = name
-	}
-	f.mu.Unlock()
-	want := "socket:[" + inode + "]"
-	for pid, name := range pids {
-		fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+		dir := fmt.Sprintf("/proc/%d/fd", pid)
+		fds, err := os.ReadDir(dir)
 		if err != nil {
 			continue
 		}
 		for _, fd := range fds {
-			if target, err := os.Readlink(fd); err == nil && target == want {
+			if target, err := os.Readlink(filepath.Join(dir, fd.Name())); err == nil && target == want {
 				return name
 			}
 		}
@@ -61,20 +58,39 @@ func (f *family) owner(conn net.Conn) string {
 	return ""
 }
 
-// inodeOf finds the socket on loopback that goes from one port to another.
-func inodeOf(from, to int) string {
-	table, err := os.ReadFile("/proc/net/tcp")
+// inodeOf finds the socket on loopback that goes from one port to another. It
+// asks the kernel for just this one: a machine may have ten thousand others.
+func inodeOf(from, to int) uint32 {
+	const (
+		netlinkSockDiag  = 4
+		sockDiagByFamily = 20
+		requestSize      = syscall.SizeofNlMsghdr + 56
+		inodeAt          = syscall.SizeofNlMsghdr + 68
+	)
+	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, netlinkSockDiag)
 	if err != nil {
-		return ""
+		return 0
 	}
-	local, remote := fmt.Sprintf("0100007F:%04X", from), fmt.Sprintf("0100007F:%04X", to)
-	for line := range strings.Lines(string(table)) {
-		fields := strings.Fields(line)
-		if len(fields) > 9 && fields[1] == local && fields[2] == remote {
-			if n, err := strconv.Atoi(fields[9]); err == nil && n > 0 {
-				return fields[9]
-			}
-		}
+	defer func() { _ = syscall.Close(fd) }()
+	request := make([]byte, requestSize)
+	binary.NativeEndian.PutUint32(request, requestSize)
+	binary.NativeEndian.PutUint16(request[4:], sockDiagByFamily)
+	binary.NativeEndian.PutUint16(request[6:], syscall.NLM_F_REQUEST)
+	body := request[syscall.SizeofNlMsghdr:]
+	body[0], body[1] = syscall.AF_INET, syscall.IPPROTO_TCP
+	binary.NativeEndian.PutUint32(body[4:], 0xffffffff) // in any state
+	binary.BigEndian.PutUint16(body[8:], uint16(from))
+	binary.BigEndian.PutUint16(body[10:], uint16(to))
+	copy(body[12:], []byte{127, 0, 0, 1})
+	copy(body[28:], []byte{127, 0, 0, 1})
+	binary.NativeEndian.PutUint64(body[48:], 0xffffffffffffffff) // no cookie
+	if err := syscall.Sendto(fd, request, 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK}); err != nil {
+		return 0
 	}
-	return ""
+	answer := make([]byte, 4096)
+	n, _, err := syscall.Recvfrom(fd, answer, 0)
+	if err != nil || n < inodeAt+4 || binary.NativeEndian.Uint16(answer[4:]) != sockDiagByFamily {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(answer[inodeAt:])
 }
