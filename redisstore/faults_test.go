@@ -270,9 +270,15 @@ func (s *simulation) herd() {
 	s.source.IssueOutside()
 	s.source.IssueOutside()
 	var herd sync.WaitGroup
+	// Either the last ones come when it is done, or all come before they can
+	// have heard of the first.
+	apart, lag := 130*time.Millisecond, time.Duration(0)
+	if s.rng.IntN(2) == 0 {
+		apart, lag = 0, 200*time.Millisecond
+	}
 	for i, at := range s.rng.Perm(len(s.fleet)) {
 		p := s.fleet[at]
-		p.link.slow(time.Duration(i)*130*time.Millisecond, 200*time.Millisecond) // the last ones come when it is done
+		p.link.slow(time.Duration(i)*apart, lag)
 		herd.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), simPatience)
 			defer cancel()
