@@ -212,7 +212,7 @@ func (a *Account) Watch(ctx context.Context) <-chan Record {
 func (a *Account) SetSource(s Source) {
 	a.mu.Lock()
 	a.cfg.Source = s
-	a.known.lookDue = true
+	a.known.readAgain()
 	role := a.roleLocked()
 	a.broadcastLocked()
 	a.mu.Unlock()
@@ -226,6 +226,7 @@ func (a *Account) seen(ctx context.Context) (Fence, error) {
 	if h := a.hot.Load(); h != nil {
 		return h.Generation, nil
 	}
+	asked := a.asked()
 	states, err := a.c.store.Load(ctx, a.name)
 	if ctx.Err() == nil { // else it may be the caller who gave up, not the store
 		a.c.reached(err)
@@ -240,8 +241,8 @@ func (a *Account) seen(ctx context.Context) (Fence, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.absorbLocked(states[0])
-	return states[0].Record.Generation, nil
+	a.absorbLocked(states[0], asked)
+	return max(states[0].Record.Generation, a.generationLocked()), nil
 }
 
 // replace waits for a record newer than seen and sees to it that one is
@@ -290,7 +291,7 @@ func (a *Account) remove() {
 func (a *Account) follow() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.known.lookDue = true
+	a.known.readAgain()
 	a.c.schedule.at(a, time.Now().Add(subscribeGrace+time.Duration(a.c.count.Load())*subscribeGraceEach))
 }
 

@@ -235,7 +235,7 @@ func (a *Account) fly(holdsSlot bool) {
 	case errors.As(err, &locked):
 		a.known.notBefore = a.c.instant(now.Add(locked.RetryIn + randUpTo(takeOverSpread)))
 	case errors.Is(err, ErrSuperseded):
-		a.known.lookDue = true
+		a.known.readAgain()
 	default:
 		if !errors.Is(err, ErrUnreachable) { // for which the whole schedule pauses
 			a.known.notBefore = a.oddLocked(now)
@@ -260,7 +260,7 @@ func (a *Account) throttledLocked(t *ThrottledError, reason Reason, now time.Tim
 	case !reason.Demanded():
 		a.known.retryAt = max(a.known.retryAt, until)
 		if t.Limit == limitBackOff {
-			a.known.lookDue = true
+			a.known.readAgain()
 			return
 		}
 	case t.RetryIn <= a.limitsLocked().MinInterval && a.demandedLocked(now):
@@ -333,13 +333,14 @@ func (a *Account) replaces(err error) bool {
 
 // look reads the store.
 func (a *Account) look(ctx context.Context) error {
+	asked := a.asked()
 	states, err := a.c.store.Load(ctx, a.name)
 	if err != nil {
 		return fmt.Errorf("read %q: %w", a.name, err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.absorbLocked(states[0])
+	a.absorbLocked(states[0], asked)
 	return nil
 }
 

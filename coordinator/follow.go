@@ -42,7 +42,7 @@ func (c *Coordinator) lookAt(accounts []string) {
 			continue
 		}
 		a.mu.Lock()
-		a.known.lookDue = true
+		a.known.readAgain()
 		a.known.notBefore = 0
 		if now := time.Now(); a.tellsLocked(now) {
 			a.broadcastLocked()

@@ -19,8 +19,9 @@ type known struct {
 	holder     string
 	callsToday int32
 	conflicts  int32
-	lookDue    bool // the store must be read: something may have been missed
-	restore    bool // the store has lost what we hold
+	asked      uint16 // how often lookDue was set; see absorbLocked
+	lookDue    bool   // the store must be read: something may have been missed
+	restore    bool   // the store has lost what we hold
 }
 
 // openAttempt is an attempt that is overdue at the given time unless its end
@@ -46,8 +47,23 @@ const (
 	lateGrace = 30 * time.Second
 )
 
-// absorbLocked takes in a reading of the store.
-func (a *Account) absorbLocked(s State) {
+// readAgain has the store read.
+func (k *known) readAgain() {
+	k.lookDue = true
+	k.asked++
+}
+
+// asked returns what absorbLocked is to be given of a reading that begins now.
+func (a *Account) asked() uint16 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.known.asked
+}
+
+// absorbLocked takes in a reading of the store that began when asked was asked
+// for. If another one has been asked for since, for example because the
+// subscription began meanwhile, this one does not answer that.
+func (a *Account) absorbLocked(s State, asked uint16) {
 	now := time.Now()
 	fresh := a.held == nil || s.Record.Generation > a.held.Generation
 	if fresh && s.Record.Usable() && a.c.connected.Load() && !a.known.lookDue && a.looks > 0 {
@@ -55,7 +71,7 @@ func (a *Account) absorbLocked(s State) {
 	}
 	a.looks++
 	k := &a.known
-	k.lookDue = false
+	k.lookDue = k.lookDue && k.asked != asked
 	k.nextPoll = a.c.instant(a.c.schedule.pollAfter(now))
 	k.callsToday, k.conflicts, k.holder = int32(s.CallsToday), int32(s.Conflicts), s.Holder
 	if s.Fence >= k.fence {
@@ -134,7 +150,7 @@ func (a *Account) wantedLocked(w Want, now time.Time) {
 		a.demandLocked(w.Reason, w.Seen, now)
 		return
 	}
-	a.known.lookDue = true // do what the store, not the reader, shows to be due
+	a.known.readAgain() // do what the store, not the reader, shows to be due
 }
 
 // settledLocked follows every change: what is shown, who is woken, when the

@@ -87,7 +87,7 @@ func (a *Account) restore(ctx context.Context, r Record) error {
 			a.c.log.Info("token restored: the store had lost it", "account", a.name, "generation", r.Generation, "ttl", r.TTL)
 			return nil
 		}
-		a.known.lookDue = true // something newer is there, or on its way
+		a.known.readAgain() // something newer is there, or on its way
 		a.known.notBefore = a.c.instant(time.Now().Add(takeOverSpread))
 		return nil
 	})
@@ -140,7 +140,7 @@ func (a *Account) begin(ctx context.Context, r refreshing) (Attempt, error) {
 		a.c.observe(Observation{Kind: Current, Account: a.name, Reason: r.reason})
 		a.mu.Lock()
 		a.installLocked(attempt.Record, time.Now())
-		a.known.lookDue = true // the rest of the state changed with it
+		a.known.readAgain() // the rest of the state changed with it
 		a.mu.Unlock()
 		return attempt, nil
 	}
@@ -318,7 +318,7 @@ func (a *Account) fail(ctx context.Context, attempt Attempt, r refreshing, cause
 	a.setFailureLocked(&f.Failure, now, now)
 	a.endLocked(failureError(a.name, &f.Failure), attempt.Fence)
 	if f.Failure.Kind == FailedUnknown || err != nil {
-		a.known.lookDue = true
+		a.known.readAgain()
 	} else {
 		a.known.closeAttempt(attempt.Fence)
 	}

@@ -217,11 +217,14 @@ func (s *scheduler) launch() {
 
 // load reads accounts from the store in one go.
 func (s *scheduler) load(ctx context.Context, accounts []*Account) {
-	names := make([]string, len(accounts))
+	names, asked := make([]string, len(accounts)), make([]uint16, len(accounts))
 	for i, a := range accounts {
-		names[i] = a.name
+		names[i], asked[i] = a.name, a.asked()
 	}
 	states, err := s.c.store.Load(ctx, names...)
+	if ctx.Err() != nil {
+		return // Run is ending
+	}
 	s.c.reached(err)
 	if err != nil && !errors.Is(err, ErrUnreachable) && len(accounts) > 1 {
 		for i := range accounts { // one of them is bad: find out which
@@ -234,7 +237,7 @@ func (s *scheduler) load(ctx context.Context, accounts []*Account) {
 		if err != nil {
 			a.loadFailedLocked(err)
 		} else {
-			a.absorbLocked(states[i])
+			a.absorbLocked(states[i], asked[i])
 		}
 		a.mu.Unlock()
 	}
@@ -264,6 +267,7 @@ func (s *scheduler) probe(ctx context.Context) {
 			continue
 		}
 		a.mu.Lock()
+		asked := a.known.asked
 		worth := a.cfg.Source != nil && !a.flight && !a.known.lookDue && a.usableLocked(time.Now())
 		a.mu.Unlock()
 		if !worth {
@@ -275,7 +279,7 @@ func (s *scheduler) probe(ctx context.Context) {
 			continue
 		}
 		a.mu.Lock()
-		a.absorbLocked(states[0])
+		a.absorbLocked(states[0], asked)
 		lost := a.known.restore
 		a.mu.Unlock()
 		if lost {
