@@ -342,28 +342,6 @@ func TestLostNotificationsAreMadeUpFor(t *testing.T) {
 	})
 }
 
-func TestAReadingUnderWayDoesNotAnswerASubscription(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fleet) {
-		p, q := f.refresher(), f.refresher()
-		f.token(p, time.Second)
-		f.token(q, time.Second)
-		time.Sleep(time.Minute)
-		q.link.SetDown(true)
-		f.store.DropNotifications(true)
-		q.link.SetDown(false)
-		q.link.SetLatency(200 * time.Millisecond) // q reads now, and is answered late
-		time.Sleep(120 * time.Millisecond)
-		if _, err := p.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		f.store.DropNotifications(false)
-		q.link.SetDown(true)
-		q.link.SetDown(false) // subscribed again, while a reading is under way
-		time.Sleep(2 * time.Second)
-		f.wantCurrent(p, q)
-	})
-}
-
 func TestCommitWhoseAnswerIsLostIsNotRepeated(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		p := f.refresher()
