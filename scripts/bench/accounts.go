@@ -36,14 +36,18 @@ func accounts(e *env, r *record) error {
 	}
 	defer kill()
 	n := e.or(manyAccounts, 500)
-	for _, c := range []struct{ name, role string }{
-		{"zhongkong, empty Redis", "accounts"},
-		{"zhongkong, cold load", "accounts"},
-		{"zhongkong, cold load as a reader", "accounts"},
-		{"goroutine and timer each, wake-ups alone", "wakeups"},
+	steady := e.or(70, 1)
+	for _, c := range []struct {
+		name, role string
+		seconds    int // of the steady state
+	}{
+		{"zhongkong, empty Redis", "accounts", steady},
+		{"zhongkong, cold load", "accounts", 0},
+		{"zhongkong, cold load as a reader", "accounts", 0},
+		{"goroutine and timer each, wake-ups alone", "wakeups", steady},
 	} {
 		before := serverCPU(server.pid)
-		children, err := spawnAll(1, order{Role: c.role, Contender: c.name, Redis: server.Addr(), Number: n, Rounds: e.or(70, 1)})
+		children, err := spawnAll(1, order{Role: c.role, Contender: c.name, Redis: server.Addr(), Number: n, Rounds: c.seconds})
 		if err != nil {
 			return err
 		}
@@ -56,9 +60,15 @@ func accounts(e *env, r *record) error {
 			return err
 		}
 		fullest, spread := evenness(a.Minutes)
-		r.add(c.name, of("load-s", a.Loaded.Seconds()), of("B/account", a.Heap), of("cpu-%", 100*a.CPU),
-			of("fullest-minute/mean", fullest), of("deviation-%", spread),
-			of("refreshes", float64(a.Refreshes)), of("redis-cpu-s", (serverCPU(server.pid)-before).Seconds()))
+		values := []value{of("B/account", a.Heap)}
+		if c.role == "accounts" {
+			values = append(values, of("load-s", a.Loaded.Seconds()), of("fullest-minute/mean", fullest), of("deviation-%", spread),
+				of("redis-cpu-s", (serverCPU(server.pid)-before).Seconds()))
+		}
+		if c.seconds > 0 {
+			values = append(values, of("cpu-%", 100*a.CPU), of("refreshes", float64(a.Refreshes)))
+		}
+		r.add(c.name, values...)
 	}
 	return nil
 }
@@ -118,7 +128,7 @@ func accountsChild(o order, c *conversation) error {
 	time.Sleep(time.Duration(o.Rounds) * time.Second * 6 / 7)
 	cpu, at, commits := ownCPU(), time.Now(), zk.Stats().Commits
 	time.Sleep(time.Duration(o.Rounds) * time.Second)
-	a.CPU = float64(ownCPU()-cpu) / float64(time.Since(at))
+	a.CPU = float64(ownCPU()-cpu) / float64(max(time.Since(at), 1))
 	a.Refreshes = zk.Stats().Commits - commits
 	if err := c.answer(a); err != nil {
 		return err
@@ -227,7 +237,7 @@ func wakeupsChild(o order, c *conversation) error {
 	runtime.ReadMemStats(&stacks)
 	a.Heap = float64(heap-before+int64(stacks.StackInuse-stackBefore)) / float64(o.Number)
 	cpu, at := ownCPU(), time.Now()
-	time.Sleep(time.Duration(o.Rounds) * time.Second / 2)
+	time.Sleep(time.Duration(o.Rounds) * time.Second / 3)
 	a.CPU = float64(ownCPU()-cpu) / float64(time.Since(at))
 	close(end)
 	return c.answer(a)

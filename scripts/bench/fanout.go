@@ -36,7 +36,7 @@ var fanoutContenders = []struct {
 
 // fanout measures how long a new token takes to its followers.
 func fanout(e *env, r *record) error {
-	sizes := []struct{ followers, tokens int }{{1, 300}, {100, 100}, {1000, 40}}
+	sizes := []struct{ followers, tokens int }{{1, 120}, {100, 60}, {1000, 30}}
 	if e.quick {
 		sizes = sizes[:2]
 	}

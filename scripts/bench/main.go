@@ -20,14 +20,14 @@ type work struct {
 
 func works() []work {
 	return []work{
-		{"hot", 7, hot},
-		{"herd", 7, herd},
-		{"fanout", 5, fanout},
-		{"holders", 5, holders},
-		{"accounts", 1, accounts},
-		{"first", 5, first},
+		{"hot", 5, hot},
+		{"herd", 5, herd},
+		{"fanout", 3, fanout},
+		{"holders", 3, holders},
+		{"first", 3, first},
 		{"show", 5, show},
 		{"http", 5, serveHTTP},
+		{"accounts", 1, accounts},
 	}
 }
 
