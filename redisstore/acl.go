@@ -42,7 +42,7 @@ func RequiredACL(prefix string, role coordinator.Role) []string {
 }
 
 // ClusterACL returns the rules that a process needs besides in a cluster.
-func ClusterACL() []string { return []string{"+cluster|slots", "+readonly", "+command"} }
+func ClusterACL() []string { return []string{"+cluster|slots", "+readonly", "+asking", "+command"} }
 
 // SentinelACL returns the rules that the user of the sentinels needs (the user
 // of the URL's own name and password).

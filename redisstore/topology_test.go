@@ -174,8 +174,33 @@ func clusterLeastPrivilege(t *testing.T, c *redistest.Cluster) {
 	if missing, err := store.MissingACL(t.Context(), coordinator.Refresher); err != nil || len(missing) > 0 {
 		t.Errorf("MissingACL() = %v, %v, want none", missing, err)
 	}
+	slotOnItsWay(t, c, "p4", func() {
+		// Keys that are nowhere yet may be answered with "try again".
+		if _, err := store.Load(t.Context(), "p4"); errors.Is(err, redisstore.ErrDenied) {
+			t.Error(err)
+		}
+	})
 	for _, node := range c.Nodes {
 		wantNoDenial(t, node)
+	}
+}
+
+// slotOnItsWay calls do while the account's empty slot is being migrated: its
+// old owner sends whoever asks for a key to the new one.
+func slotOnItsWay(t *testing.T, c *redistest.Cluster, account string, do func()) {
+	t.Helper()
+	key := "zhongkong:{" + account + "}:token"
+	slot := c.Nodes[0].MustDo(t, "cluster", "keyslot", key)
+	old, next := c.Owner(t, key), c.Nodes[0]
+	if next == old {
+		next = c.Nodes[1]
+	}
+	oldID, nextID := old.MustDo(t, "cluster", "myid"), next.MustDo(t, "cluster", "myid")
+	next.MustDo(t, "cluster", "setslot", slot, "importing", oldID)
+	old.MustDo(t, "cluster", "setslot", slot, "migrating", nextID)
+	do()
+	for _, node := range []*redistest.Server{next, old} {
+		node.MustDo(t, "cluster", "setslot", slot, "node", nextID)
 	}
 }
 
