@@ -12,14 +12,15 @@ import (
 // Account is one account of a Coordinator. Its methods are safe for concurrent
 // use.
 type Account struct {
-	c    *Coordinator
-	name string
-
 	// token and hot are what Token and Current return without looking further:
 	// set only while Run keeps them right, removed by the schedule at the
-	// token's end. showLocked writes both.
+	// token's end. showLocked writes both. token comes first because that is
+	// cheaper in the compiler's accounts: else Token would not be inlined.
 	token atomic.Pointer[string]
 	hot   atomic.Pointer[held]
+
+	c    *Coordinator
+	name string
 
 	mu      sync.Mutex // guards what follows; never held over Store or Source
 	cfg     ownConfig
@@ -99,7 +100,7 @@ func (a *Account) Token(ctx context.Context) (t Token, err error) {
 	if t.value == nil {
 		t, err = a.waitForToken(ctx)
 	}
-	return t, err
+	return // bare, and token is the first field: so it is just small enough to be inlined
 }
 
 // waitForToken is apart so that Token gets along with a small stack frame,
