@@ -94,7 +94,7 @@ func (f flags) stage() (s setup, remove func(), err error) {
 		return s, nil, err
 	}
 	remove = func() { _ = os.RemoveAll(s.dir) }
-	s.binary = filepath.Join(s.dir, "zhongkong")
+	s.binary, s.build = filepath.Join(s.dir, "zhongkong"), commitOf(f.module)
 	if s.worker, err = os.Executable(); err == nil {
 		err = buildProduct(f.module, s.binary)
 	}

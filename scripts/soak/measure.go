@@ -22,7 +22,8 @@ type figure struct {
 	Refreshed []float64 `json:"refreshed_s,omitempty"`   // until a refresh that began afterwards had reached everybody
 	Lost      int       `json:"tokens_lost"`
 	At        time.Time `json:"at"`
-	Load      string    `json:"load"` // of the machine, at the end
+	Build     string    `json:"build"` // the commit under test
+	Load      string    `json:"load"`  // of the machine, at the end
 }
 
 func (f *figure) add(d time.Duration) { f.Values = append(f.Values, d.Seconds()) }
@@ -64,8 +65,8 @@ func measurements() []measurement {
 		{"take-over", "the holder is killed (kill -9) mid-call, when the source has issued a token that nobody has; until another's token is stored", 4 * time.Second, single, takeOver},
 		{"hung Redis noticed", "Redis is paused (SIGSTOP); until a linked process knows that it hears nothing any more and marks its token as stale", 2 * time.Second, single, hungRedis},
 		{"hung Redis is back", "Redis goes on (SIGCONT); until no process serves its token as stale", 2 * time.Second, single, hungRedisBack},
-		{"Redis lost its data (FLUSHALL)", "until the token is back in the store, without a call to the source", time.Second, single, flushed},
-		{"Redis restarted empty", "from the moment it accepts connections until the token is back in the store, without a call to the source", time.Second, single, restarted},
+		{"Redis lost its data (FLUSHALL)", "until a token is in the store again: restored, or from a scheduled call that came first", time.Second, single, flushed},
+		{"Redis restarted empty", "from the moment it accepts connections until the same", time.Second, single, restarted},
 		{"Sentinel: planned failover", "from the command until what the new master publishes is heard everywhere, above what the servers needed themselves", 2 * time.Second, sentinel, failedOver((*world).plannedFailover)},
 		{"Sentinel: master killed", "from the kill until the same, above what the servers needed themselves", 2 * time.Second, sentinel, failedOver(killMaster)},
 		{"Cluster: planned failover", "from the command until the same, above what the servers needed themselves", 2 * time.Second, cluster, failedOver((*world).plannedFailover)},
@@ -99,6 +100,7 @@ func (f flags) measureAll() error {
 				remove()
 				return fmt.Errorf("%s: %w", m.name, err)
 			}
+			fig.Build = s.build
 			all = append(all, fig)
 			fmt.Printf("%s: median %.2f s, worst %.2f s, bound %.1f s, above the servers' own at most %.2f s, %d runs, %d tokens lost\n",
 				fig.Name, fig.median(), fig.worst(), fig.Bound, fig.over(), len(fig.Values), fig.Lost)

@@ -8,17 +8,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 )
 
 // page is RESULTS.md while it is being written.
 type page struct {
 	strings.Builder
-	soaks    []outcome
-	figures  []figure
-	mutants  []caught
-	linear   *linearFigures
-	recorded time.Time
+	soaks   []outcome
+	figures []figure
+	mutants []caught
+
+	simulation []caught
+	linear     *linearFigures
 }
 
 // reportAll makes RESULTS.md of the figures of former runs.
@@ -43,6 +43,7 @@ func reportAll(dir string) error {
 	p.measured()
 	p.faults()
 	p.dead()
+	p.history()
 	p.broken()
 	p.linearizable()
 	p.limits()
@@ -67,6 +68,8 @@ func (p *page) read(name string, text []byte) error {
 		return nil
 	case name == "mutants.json":
 		return json.Unmarshal(text, &p.mutants)
+	case name == "simulation.json":
+		return json.Unmarshal(text, &p.simulation)
 	case name == "linear.json":
 		p.linear = new(linearFigures)
 		return json.Unmarshal(text, p.linear)
@@ -91,11 +94,11 @@ func (p *page) runs() {
 	p.line("Seven processes (three `serve` with the secret, one without, a linked refresher, two linked readers) and callers over HTTP.")
 	p.line("Calls: what reached the source, out of what the schedule and the stated extra of each fault allow.")
 	p.line("")
-	p.line("| run | seed | faults | minutes | tokens given, looked at | waits | calls / allowed | quiet after (worst) | broken promises |")
-	p.line("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	p.line("| run | build | seed | faults | minutes | tokens given, looked at | waits | calls / allowed | quiet after (worst) | broken promises |")
+	p.line("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, o := range p.soaks {
 		v := o.Verdict
-		p.line("| %s | %d | %d | %.1f | %.0f | %.0f | %.0f / %d | %.1f s | %s |", o.Name, o.Seed, o.Faults, o.Took/60,
+		p.line("| %s | %s | %d | %d | %.1f | %.0f | %.0f | %.0f / %d | %.1f s | %s |", o.Name, o.Build, o.Seed, o.Faults, o.Took/60,
 			v.Figures["observations"], v.Figures["waits"], v.Figures["calls"], o.Budget, quantile(o.Quiet, 1), count(len(v.Violations)))
 	}
 	p.line("")
@@ -173,13 +176,19 @@ func (p *page) measured() {
 	p.line("")
 	p.line("| what | from where to where | bound | median | worst | runs | tokens lost |")
 	p.line("| --- | --- | --- | --- | --- | --- | --- |")
-	for _, f := range p.figures {
+	for i := range p.figures {
+		f := &p.figures[i]
+		for _, m := range measurements() {
+			if m.name == f.Name {
+				f.What = m.what
+			}
+		}
 		if len(f.Theirs) > 0 {
 			p.line("| %s | %s | servers' own + %.0f s | %.2f s (servers' own: %.2f s) | %.2f s above the servers' own | %d | %d |",
 				f.Name, f.What, f.Bound, f.median(), quantile(f.Theirs, 0.5), f.over(), len(f.Values), f.Lost)
 			continue
 		}
-		p.line("| %s | %s | %.0f s | %.2f s | %.2f s | %d | %d |", f.Name, f.What, f.Bound, f.median(), f.worst(), len(f.Values), f.Lost)
+		p.line("| %s | %s | %.0f s | %.2f s | %.2f s | %d | - |", f.Name, f.What, f.Bound, f.median(), f.worst(), len(f.Values))
 	}
 	p.line("")
 	p.line("While refreshes are forced without a pause, a failover nearly always strikes in the middle of one. How long until a refresh that")
@@ -231,7 +240,8 @@ func (p *page) dead() {
 	p.line("")
 	p.line("From its death at the source until somebody was last given it, with no allowance for anything, by what stood in the way; several")
 	p.line("at once are left out. A process that is cut off or paused cannot know; a token that an outsider killed is reported by whoever tries it.")
-	p.line("With WeChat's own overlap of 5 minutes instead of the %v of the runs, all of these would be nothing but the outsider's.", grace)
+	p.line("Faults follow one another closely, and each excuses what came before it: the label is the one that ended last, not the cause, and the")
+	p.line("longest of these, which last through several faults, have not been looked into one by one. They are what to look at first.")
 	p.line("")
 	p.line("| in the way | worst |")
 	p.line("| --- | --- |")
@@ -241,42 +251,70 @@ func (p *page) dead() {
 	p.line("")
 }
 
+// history is what the tables do not show. Written by hand: take out what a new
+// set of results makes untrue.
+func (p *page) history() {
+	p.line("## Runs that are not in the tables (22 November 2026)")
+	p.line("")
+	p.line("The tables have the last run of each kind. Before them:")
+	p.line("")
+	p.line("- single, seed 2026, 500 faults: one broken promise, an older token for 3.02 s. The product's fault: connections that had gone silent cost")
+	p.line("  a timeout each. Mended in 5b84373; the table has the run after it.")
+	p.line("- cluster+acl, seed 5: ASKING was denied to least-privilege users. The product's fault, mended in e019e02.")
+	p.line("- single, seed 101, 500 faults: eight calls to the source while Redis was away. Taken for the harness's fault (it counted Redis as")
+	p.line("  away for some moments too long); not seen again since it notes the exact times.")
+	p.line("- single, seed 11, 200 faults: FLUSHALL and no token for 7 s, because a newer attempt had failed. That is the protocol (last point")
+	p.line("  below); the judge leaves such losses out since.")
+	p.line("- single, seed 7, 49 faults: five broken promises were counted, and the run was cut off before it said which. The same seed has found")
+	p.line("  nothing since, but what these were is not known.")
+	p.line("- the first sentinel and cluster runs of 500 ended after 354 and 52 faults, without a broken promise until then, when the")
+	p.line("  harness ran out of memory (it read the table of all sockets for each connection).")
+	p.line("- the runs of 500 are of a build from before 5b84373 reached cluster clients, and of one seed; later commits have only seen short runs.")
+	p.line("- with `-clock`: 60 faults with lasting jumps (seed 6) and 40 with short ones (seed 5), nothing broken, figures not kept.")
+	p.line("")
+}
+
 func (p *page) broken() {
 	p.line("## Builds that were broken on purpose")
 	p.line("")
 	p.line("A rule of the protocol is taken out, the rest stays. The simulation (`redisstore/mutants_test.go`) has to catch every one of its own")
-	p.line("in CI; the soak is slower and tried with those that can be told from outside.")
+	p.line("whenever the tests run. The soak is slower and looks from outside; it is tried with fewer faults than a real run has, so \"not caught\"")
+	p.line("means: not in so many short runs. Its schedule of %v hides for at most as long that nothing was restored, and that an attempt was", refreshEvery)
+	p.line("forgotten; the simulation does not have it. The bound that gave two of them away is the one that no unbroken run of the table passed.")
+	p.line("The simulation's run that is shown was stopped before it came to its last three: no back-off, a restore that overwrites, a begin that")
+	p.line("does not look at the generation.")
 	p.line("")
-	p.line("| broken | soak, single Redis | runs until caught | seed | what gave it away |")
-	p.line("| --- | --- | --- | --- | --- |")
+	p.line("| broken | caught by the simulation | caught by the soak (single Redis) |")
+	p.line("| --- | --- | --- |")
+	rows := make(map[string][2]string)
+	for _, m := range p.simulation {
+		rows[m.Name] = [2]string{fmt.Sprintf("seed %d, %s", m.Seed, m.By), "not tried"}
+	}
 	for _, m := range p.mutants {
-		verdict := "caught"
-		if !m.Caught {
-			verdict = "**not caught**"
+		name := m.Name
+		if same, ok := sameMutant[name]; ok {
+			name = same
 		}
-		p.line("| %s | %s | %d | %d | %s |", m.Name, verdict, m.Runs, m.Seed, m.By)
+		row := rows[name]
+		if row[0] == "" {
+			row[0] = "not tried"
+		}
+		row[1] = fmt.Sprintf("not in %d runs", m.Runs)
+		if m.Caught {
+			row[1] = fmt.Sprintf("run %d, seed %d: %s", m.Runs, m.Seed, m.By)
+		}
+		rows[name] = row
+	}
+	for _, name := range slices.Sorted(maps.Keys(rows)) {
+		p.line("| %s | %s | %s |", name, rows[name][0], rows[name][1])
 	}
 	p.line("")
-	p.simulated()
 }
 
-// simulated lists what the simulation's own test breaks, by its source.
-func (p *page) simulated() {
-	text, err := os.ReadFile(filepath.Join("..", "..", "redisstore", "mutants_test.go"))
-	if err != nil {
-		return
-	}
-	_, table, _ := strings.Cut(string(text), "for name, broken := range")
-	table, _, _ = strings.Cut(table, "t.Run(name")
-	p.line("Caught by the simulation in each run of the tests (it fails if one is not):")
-	p.line("")
-	for line := range strings.Lines(table) {
-		name, found := strings.CutPrefix(strings.TrimSpace(line), `"`)
-		if end := strings.Index(name, `": {`); found && end > 0 {
-			p.line("- %s", name[:end])
-		}
-	}
-	p.line("")
+// sameMutant has the simulation's names of what the soak breaks, too.
+var sameMutant = map[string]string{
+	"what the store lost is not restored":                       "restore is never made",
+	"the source is called without the lock while Redis is away": "the source is called while Redis is away",
 }
 
 func (p *page) linearizable() {

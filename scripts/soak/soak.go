@@ -29,6 +29,7 @@ type outcome struct {
 	Name     string             `json:"name"`
 	Topology string             `json:"topology"`
 	Seed     uint64             `json:"seed"`
+	Build    string             `json:"build"` // the commit under test
 	At       time.Time          `json:"at"`
 	Took     float64            `json:"took_s"`
 	Faults   int                `json:"faults"`
@@ -66,7 +67,7 @@ func (p plan) run() (*outcome, error) {
 	}
 	defer w.close()
 	s := &soak{w: w, plan: p, all: faults(p.Options, p.Topology)}
-	s.out = outcome{Name: p.name(), Topology: p.Topology, Seed: p.Seed, At: began, ByFault: make(map[string]int)}
+	s.out = outcome{Build: p.setup.build, Name: p.name(), Topology: p.Topology, Seed: p.Seed, At: began, ByFault: make(map[string]int)}
 	for leg := 0; !s.over(began); leg++ {
 		s.leg(leg)
 		s.checkpoint()

@@ -71,10 +71,17 @@ func buildProduct(module, out string) error {
 	return nil
 }
 
+// commitOf names what is built, "" if that is not a git checkout.
+func commitOf(module string) string {
+	said, _ := exec.Command("git", "-C", module, "describe", "--always", "--dirty").Output()
+	return strings.TrimSpace(string(said))
+}
+
 // setup says what a world is made of.
 type setup struct {
 	dir       string
 	binary    string // zhongkong
+	build     string // which commit it is of
 	worker    string // this program, or a mutant of it
 	topology  string
 	opts      options
