@@ -367,7 +367,7 @@ func TestAnotherHostIsAskedOnlyWhereThatIsSafe(t *testing.T) {
 		sandbox := wechattest.New(wechattest.Config{})
 		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1, Host: main})
 		for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
-			failing(t, source(t, sandbox, kind), coordinator.Ask{})
+			_ = failing(t, source(t, sandbox, kind), coordinator.Ask{})
 		}
 	})
 }

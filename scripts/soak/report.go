@@ -340,7 +340,7 @@ func (p *page) limits() {
 	p.line("- Times of the schedule are shortened (a refresh each %v, tokens of %v, an overlap of %v); locks, beats, back-off and time-outs are", refreshEvery, tokenLife, grace)
 	p.line("  those of production.")
 	p.line("- Known and not mended yet: when the server's clock goes back by more than a lock's life while a lock is held or an attempt is open, its")
-	p.line("  holder dead, nobody refreshes until the clock has caught up (`clockback_test.go`). Tokens are served until they end. The run with")
+	p.line("  holder dead, nobody refreshes until the clock has caught up. Tokens are served until they end. The run with")
 	p.line("  `clock` jumps at other moments.")
 	p.line("- A store that loses its data while an attempt is under way, or when one has failed, is not given the old token back until a call")
 	p.line("  succeeds: nobody knows whether it is still the newest. Processes that hold it serve it.")

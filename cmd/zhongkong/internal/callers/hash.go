@@ -92,13 +92,13 @@ func parseCost(s string) (cost, error) {
 	var numbers [3]uint64
 	fields := strings.Split(s, ",")
 	if len(fields) != len(numbers) {
-		return cost{}, errors.New("the hash's cost is not m=..,t=..,p=..")
+		return cost{}, errors.New("the hash's cost is not of the form m=N,t=N,p=N")
 	}
 	for i, name := range []string{"m=", "t=", "p="} {
 		digits, ok := strings.CutPrefix(fields[i], name)
 		n, err := strconv.ParseUint(digits, 10, 32)
 		if !ok || err != nil {
-			return cost{}, errors.New("the hash's cost is not m=..,t=..,p=..")
+			return cost{}, errors.New("the hash's cost is not of the form m=N,t=N,p=N")
 		}
 		numbers[i] = n
 	}
