@@ -206,7 +206,8 @@ func (s *simulation) start(refresher bool) *simProcess {
 	p := &simProcess{link: &simLink{redis: s.redis}, done: make(chan struct{})}
 	p.client = redis.NewClient(&redis.Options{
 		Addr: simAddr, Dialer: p.link.dial, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
-		ReadTimeout: 500 * time.Millisecond, WriteTimeout: 500 * time.Millisecond, PoolSize: simPool,
+		ReadTimeout: 500 * time.Millisecond, WriteTimeout: 500 * time.Millisecond, MaxIdleConns: simPool,
+		PoolSize:                 1000, // nobody waits for a connection: go-redis keeps such timers for all bubbles together
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
