@@ -37,19 +37,23 @@ func (f *follower) Notified(e Event) { (*Coordinator)(f).hear(e) }
 // lookAt has accounts read soon.
 func (c *Coordinator) lookAt(accounts []string) {
 	for _, name := range accounts {
-		a, ok := c.Account(name)
-		if !ok {
-			continue
+		if a, ok := c.Account(name); ok {
+			a.lookSoon()
 		}
-		a.mu.Lock()
-		a.known.readAgain()
-		a.known.notBefore = 0
-		if now := time.Now(); a.tellsLocked(now) {
-			a.broadcastLocked()
-		}
-		a.c.schedule.at(a, time.Now())
-		a.mu.Unlock()
 	}
+}
+
+// lookSoon has the account read, whoever else is at it.
+func (a *Account) lookSoon() {
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.known.readAgain()
+	a.known.notBefore = 0
+	if a.tellsLocked(now) {
+		a.broadcastLocked()
+	}
+	a.c.schedule.at(a, now)
 }
 
 func (c *Coordinator) hear(e Event) {

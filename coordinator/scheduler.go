@@ -285,7 +285,7 @@ func (s *scheduler) probe(ctx context.Context) {
 		if lost {
 			s.c.log.Warn("the store has lost data: reading all accounts again", "account", a.name)
 			for _, other := range s.c.Accounts() {
-				s.c.lookAt([]string{other.name})
+				other.lookSoon()
 			}
 		}
 	}
