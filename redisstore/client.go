@@ -121,7 +121,11 @@ func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
 	if d.tls != nil {
 		o.TLSConfig = d.merged(o.TLSConfig)
 	}
-	client := redis.NewClient(&o)
+	return d.hooked(redis.NewClient(&o))
+}
+
+// hooked gives a client of one server what all of them have.
+func (d dialer) hooked(client *redis.Client) *redis.Client {
 	client.AddHook(redial{})
 	client.AddHook(newDoubt())
 	shareTrips(client, d.timeout)
@@ -143,11 +147,7 @@ func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client 
 	if d.tls != nil {
 		o.TLSConfig = d.merged(o.TLSConfig)
 	}
-	client := redis.NewFailoverClient(&o)
-	client.AddHook(redial{})
-	client.AddHook(newDoubt())
-	shareTrips(client, d.timeout)
-	return client
+	return d.hooked(redis.NewFailoverClient(&o))
 }
 
 func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterClient {
