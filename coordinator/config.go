@@ -78,6 +78,11 @@ type AccountConfig struct {
 // kept for the schedule, and a second between calls that somebody demanded.
 var DefaultLimits = Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second}
 
+// MaxLockLife is the longest Config.LockLife. So no lock and no attempt ends
+// further ahead than that on the store's clock; what does was written before that
+// clock went back, would last longer by the jump, and binds nobody.
+const MaxLockLife = time.Minute
+
 const (
 	defaultRefreshEvery = time.Hour
 	defaultLockLife     = 3 * time.Second
@@ -132,7 +137,7 @@ func (c Config) Validate() error {
 		wrong("Store is missing: pass what the processes share, for example a redisstore.Store")
 	}
 	c = c.withDefaults()
-	if c.LockLife < time.Second || c.LockLife > time.Minute {
+	if c.LockLife < time.Second || c.LockLife > MaxLockLife {
 		wrong("LockLife is %v: it must be 1s to 1m", c.LockLife)
 	}
 	if c.FetchTimeout < 100*time.Millisecond || c.FetchTimeout > time.Minute {

@@ -80,13 +80,15 @@ func (a *Account) absorbLocked(s State, asked uint16) {
 	k.fence = max(k.fence, s.Fence)
 	k.notBefore = 0
 	for _, deadline := range s.Open {
+		if s.overdue(deadline) {
+			k.open = append(k.open, openAttempt{at: a.c.instant(now)})
+			continue
+		}
 		at := a.c.instant(now.Add(deadline.Sub(s.Now)))
 		k.open = append(k.open, openAttempt{at: at})
-		if deadline.After(s.Now) {
-			k.notBefore = at + instant(randUpTo(takeOverSpread))
-		}
+		k.notBefore = at + instant(randUpTo(takeOverSpread))
 	}
-	if s.Holder != "" && !s.Record.Usable() {
+	if s.Holder != "" && s.HolderTTL <= MaxLockLife && !s.Record.Usable() {
 		// To try the lock would tell no more.
 		k.notBefore = max(k.notBefore, a.c.instant(now.Add(s.HolderTTL+randUpTo(takeOverSpread))))
 	}
@@ -188,10 +190,12 @@ func (a *Account) installLocked(r Record, now time.Time) {
 		return
 	}
 	every := a.everyLocked()
+	refreshIn := r.refreshIn(every)
+	r.TTL = min(r.TTL, r.Life()-Margin(r.Life())) // it is more only if the store's clock went back
 	a.held = &held{
 		Record:    r,
 		until:     a.c.instant(now.Add(r.TTL)),
-		refreshAt: a.c.instant(now.Add(r.refreshIn(every) + spread(every))),
+		refreshAt: a.c.instant(now.Add(refreshIn + spread(every))),
 	}
 	if a.demand.reason != "" && r.Generation > a.demand.seen {
 		a.demand = demand{}
@@ -205,6 +209,9 @@ func (a *Account) setFailureLocked(f *Failure, storeNow, now time.Time) {
 	a.known.retryAt = 0
 	if f == nil || f.InARow == 0 || f.RetryAt.IsZero() {
 		return
+	}
+	if f.At.After(storeNow.Add(time.Second)) {
+		return // the store's clock has gone back: the back-off would last longer by as much
 	}
 	if f.Kind == FailedRefused && a.cfg.Source != nil && f.Credential != credential(a.cfg.Source) {
 		return // somebody else's credential was refused, not ours

@@ -35,6 +35,11 @@ type Record struct {
 // Life is how long the source said the token lives.
 func (r Record) Life() time.Duration { return r.ExpiresAt.Sub(r.IssuedAt) }
 
+// rewound reports whether the store's clock has gone back since r was stored, by
+// more than the clocks of its servers may differ: more of the life is left than
+// there ever was, and nobody knows how old r is.
+func (r Record) rewound() bool { return r.age() < -time.Minute }
+
 // Usable reports whether r holds a token that had not ended when it was read.
 func (r Record) Usable() bool { return !r.Token.IsZero() && r.TTL > 0 }
 
@@ -76,11 +81,18 @@ type State struct {
 func (s *State) Overdue() int {
 	n := 0
 	for _, deadline := range s.Open {
-		if !deadline.After(s.Now) {
+		if s.overdue(deadline) {
 			n++
 		}
 	}
 	return n
+}
+
+// overdue reports whether an attempt with this deadline is: nobody knows when one
+// ends whose deadline was written before the store's clock went back.
+func (s *State) overdue(deadline time.Time) bool {
+	left := deadline.Sub(s.Now)
+	return left <= 0 || left > MaxLockLife
 }
 
 // Failure is a call to the source that brought no token, as all processes

@@ -21,8 +21,12 @@ func (r Record) age() time.Duration { return r.Life() - Margin(r.Life()) - r.TTL
 
 // refreshIn returns how long after r's TTL was measured the schedule wants a
 // new token: when the source asked for it, otherwise at the age every or half
-// the life, whichever is less. Negative: it should have been.
+// the life, whichever is less. Negative: it should have been. At once when nobody
+// knows how old r is.
 func (r Record) refreshIn(every time.Duration) time.Duration {
+	if r.rewound() {
+		return 0
+	}
 	at := min(every, r.Life()/2)
 	if !r.RefreshAt.IsZero() {
 		at = r.RefreshAt.Sub(r.IssuedAt)

@@ -20,8 +20,9 @@ type Store interface {
 	Load(ctx context.Context, accounts ...string) ([]State, error)
 
 	// Lock tries once to lock the account for life, without waiting. Taken:
-	// *LockedError. The lock makes refreshes cheap, not correct: nothing below
-	// needs it to be held.
+	// *LockedError. A lock that would last for more than MaxLockLife is taken
+	// away from its holder. The lock makes refreshes cheap, not correct: nothing
+	// below needs it to be held.
 	Lock(ctx context.Context, account string, life time.Duration) (Lock, error)
 
 	// Begin announces an attempt before the source is called. If the stored
@@ -101,8 +102,9 @@ type Attempt struct {
 	Fence  Fence
 	Record Record
 
-	// Overdue are the attempts that were overdue at the begin: Commit
-	// settles exactly those besides its own.
+	// Overdue are the attempts that were overdue at the begin, by their
+	// deadline or because it lies more than MaxLockLife ahead: Commit settles
+	// exactly those besides its own.
 	Overdue []Fence
 
 	Failures   int  // in a row so far

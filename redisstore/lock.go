@@ -69,7 +69,8 @@ func (l *lock) mutex(client redis.UniversalClient) *redsync.Mutex {
 	)
 }
 
-// taken asks who has the lock and for how long.
+// taken asks who has the lock and for how long, and takes it away if that is
+// longer than a lock can last: it was taken before the server's clock went back.
 func (l *lock) taken(ctx context.Context) (coordinator.Lock, error) {
 	bounded, cancel := l.store.bounded(ctx)
 	defer cancel()
@@ -84,6 +85,13 @@ func (l *lock) taken(ctx context.Context) (coordinator.Lock, error) {
 	switch {
 	case ttl.Err() != nil || ttl.Val() == -1: // not known, or without an end
 		busy.RetryIn = l.life
+	case ttl.Val() > coordinator.MaxLockLife:
+		stale := *l
+		stale.value = value.Val()
+		if _, err := stale.unlock(bounded); err != nil {
+			return nil, l.fault(ctx, "lock", err)
+		}
+		busy.RetryIn = time.Millisecond
 	case ttl.Val() < time.Millisecond: // it has just ended
 		busy.RetryIn = time.Millisecond
 	}

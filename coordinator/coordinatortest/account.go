@@ -118,7 +118,7 @@ func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, err
 		Failures: a.failures,
 	}
 	for fence, deadline := range a.attempts {
-		if !deadline.After(t.now) {
+		if overdue(deadline, t.now) {
 			attempt.Overdue = append(attempt.Overdue, fence)
 		}
 	}
@@ -149,6 +149,12 @@ func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, err
 		Kind: coordinator.EventBegun, Reason: b.Reason, Fence: attempt.Fence, RetryIn: b.Life,
 	})
 	return attempt, nil
+}
+
+// overdue reports whether an attempt with this deadline is. One that lies further
+// ahead than it can was written before the clock went back.
+func overdue(deadline, now time.Time) bool {
+	return !deadline.After(now) || deadline.Sub(now) > coordinator.MaxLockLife
 }
 
 // throttle returns the limit that forbids the begin longest and for how long,

@@ -14,7 +14,11 @@ type lock struct {
 	end    time.Time
 }
 
-func (l lock) held(now time.Time) bool { return l.number != 0 && now.Before(l.end) }
+// held reports whether the lock binds: its end lies further ahead than any life
+// reaches when the clock went back.
+func (l lock) held(now time.Time) bool {
+	return l.number != 0 && now.Before(l.end) && l.end.Sub(now) <= coordinator.MaxLockLife
+}
 
 // memLock is the holder's side of a lock.
 type memLock struct {
@@ -51,7 +55,7 @@ func (l *memLock) Extend(ctx context.Context, fence coordinator.Fence) error {
 			return coordinator.ErrLockLost
 		}
 		deadline, open := a.attempts[fence]
-		if open && !deadline.After(now) {
+		if open && overdue(deadline, now) {
 			// A successor may have begun that settles it as overdue.
 			return coordinator.ErrLockLost
 		}

@@ -1,7 +1,9 @@
 package coordinatortest
 
 import (
+	"errors"
 	"slices"
+	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -15,6 +17,7 @@ func beginChecks() []check {
 		{"a newer record is handed out instead", newerIsHandedOut},
 		{"an attempt is open until its deadline and overdue then", attemptBecomesOverdue},
 		{"only attempts that are overdue are handed out as such", onlyOverdueAreHandedOut},
+		{"an attempt with a deadline later than any can be is overdue", attemptOfAClockThatWentBack},
 		{"each begin is a call of the day", beginCounts},
 		{"failures in a row are handed out", failuresAreHandedOut},
 		{"a report while no attempt is open is a conflict", reportIsAConflict},
@@ -109,6 +112,25 @@ func attemptBecomesOverdue(w *world) {
 	if len(s.Open) != 2 || s.Open[0].After(s.Open[1]) {
 		w.Errorf("Open = %v, want both, the earliest first", s.Open)
 	}
+}
+
+// Its deadline was written before the store's clock went back: nobody knows when
+// it ends, so the refresh after it has to settle it, and its holder has to let go.
+func attemptOfAClockThatWentBack(w *world) {
+	lock := w.lock(long)
+	b := w.start(0)
+	b.Life = 2 * time.Hour
+	stale := w.begin(b)
+	w.wantOpen(1, 1)
+	if err := lock.Extend(w.Context(), stale.Fence); !errors.Is(err, coordinator.ErrLockLost) {
+		w.Errorf("Extend() of it = %v, want %v", err, coordinator.ErrLockLost)
+	}
+	next := w.begin(w.start(0))
+	if !slices.Equal(next.Overdue, []coordinator.Fence{stale.Fence}) {
+		w.Errorf("Overdue = %v, want [%d]", next.Overdue, stale.Fence)
+	}
+	w.commit(w.stored(next, "token"))
+	w.wantOpen(0, 0)
 }
 
 func onlyOverdueAreHandedOut(w *world) {

@@ -15,6 +15,7 @@ func lockChecks() []check {
 		{"one of many who try gets it", oneOfManyLocks},
 		{"a lock that was given up is free", unlockFrees},
 		{"a lock is free when its life has ended", lockEnds},
+		{"a lock that lasts longer than any may binds nobody", lockOfAClockThatWentBack},
 		{"unlocking what has passed to somebody else leaves it alone", unlockComparesTheOwner},
 		{"extending keeps the lock and the attempt's deadline", extendKeeps},
 		{"extending without a fence moves no deadline", extendWithoutFence},
@@ -102,6 +103,28 @@ func lockEnds(w *world) {
 	w.lock(short)
 	w.free()
 	w.another().lock(long)
+}
+
+// A lock whose end lies further ahead than any life reaches was taken before the
+// store's clock went back. The first who tries may be told to come again at once.
+func lockOfAClockThatWentBack(w *world) {
+	stale := w.lock(2 * time.Hour)
+	other := w.another()
+	_, err := other.store.Lock(w.Context(), w.account, long)
+	for end := time.Now().Add(patience); err != nil; _, err = other.store.Lock(w.Context(), w.account, long) {
+		var locked *coordinator.LockedError
+		if !errors.As(err, &locked) || locked.RetryIn > slack || time.Now().After(end) {
+			w.Fatalf("Lock() = %v, want the lock, at once or soon", err)
+		}
+		time.Sleep(locked.RetryIn)
+	}
+	if err := stale.Extend(w.Context(), 0); !errors.Is(err, coordinator.ErrLockLost) {
+		w.Errorf("Extend() of the lock that was taken away = %v, want %v", err, coordinator.ErrLockLost)
+	}
+	if err := stale.Unlock(w.Context()); err != nil {
+		w.Errorf("Unlock() of the lock that was taken away = %v, want nil", err)
+	}
+	_ = w.locked()
 }
 
 func unlockComparesTheOwner(w *world) {

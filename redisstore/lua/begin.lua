@@ -27,8 +27,7 @@ local failures = whole(KEYS[2], 'failures', fields[2])
 local retry_at = whole(KEYS[2], 'retry_at', fields[3])
 local demanded_at = whole(KEYS[2], 'demanded_at', fields[4])
 local failed_at = whole(KEYS[2], 'last_error_at', fields[5])
-local open = ask('sorted-set', 'ZCARD', KEYS[3])
-local overdue = ask('sorted-set', 'ZRANGEBYSCORE', KEYS[3], '-inf', digits(now))
+local open = ask('sorted-set', 'ZRANGE', KEYS[3], 0, -1, 'WITHSCORES') or {}
 local calls = whole(calls_key(KEYS[4]), '-', ask('string', 'GET', calls_key(KEYS[4])))
 ask('stream', 'XLEN', KEYS[5])
 if fault then return redis.error_reply(fault) end
@@ -69,12 +68,16 @@ end
 local fence = math.max(last_fence + 1, generation + 1, seen + 1, now_us)
 -- Nothing of ours can have killed the token: every call of ours is either
 -- settled, and then its token is the one that was reported, or still open.
-local conflict = reason == 'rejected' and generation > 0 and generation == seen and open == 0
+local conflict = reason == 'rejected' and generation > 0 and generation == seen and #open == 0
 
+local settles = {}
+for i = 1, #open, 2 do
+  if overdue(tonumber(open[i + 1])) then settles[#settles + 1] = open[i] end
+end
 -- One overdue attempt has the same effect as a thousand; a source that never
 -- answers must not make the set grow without bound.
-while #overdue > 100 do
-  redis.call('ZREM', KEYS[3], table.remove(overdue, 1))
+while #settles > 100 do
+  redis.call('ZREM', KEYS[3], table.remove(settles, 1))
 end
 redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))
 redis.call('HSET', KEYS[2], 'fence', digits(fence))
@@ -90,4 +93,4 @@ if conflict then
 end
 redis.call('PUBLISH', ARGV[1], json('event', 'begun', 'fence', fence, 'by', ARGV[3], 'reason', reason,
   'deadline_ms', life))
-return { 'begun', digits(now), digits(fence), calls, failures, conflict and 1 or 0, overdue }
+return { 'begun', digits(now), digits(fence), calls, failures, conflict and 1 or 0, settles }

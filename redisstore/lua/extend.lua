@@ -14,7 +14,7 @@ local deadline = ask('sorted-set', 'ZSCORE', KEYS[2], ARGV[3])
 if fault then return redis.error_reply(fault) end
 
 if holder ~= ARGV[1] then return 0 end
-if deadline and tonumber(deadline) <= now then return 0 end
+if deadline and overdue(tonumber(deadline)) then return 0 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 if deadline then
   redis.call('ZADD', KEYS[2], 'XX', digits(now + tonumber(ARGV[2])), ARGV[3])

@@ -1,0 +1,104 @@
+package coordinator_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Locks, deadlines, back-offs and lives are kept by the store's clock. When it is
+// set back they would last longer by the jump; nobody may be kept waiting for it.
+func TestAStoreWhoseClockGoesBackKeepsNobodyFromRefreshing(t *testing.T) {
+	begin := coordinator.Begin{Reason: coordinator.ReasonMissing, Life: 3 * time.Second, Limits: coordinator.DefaultLimits}
+	for name, leave := range map[string]func(t *testing.T, dead coordinator.Store){
+		"a lock": func(t *testing.T, dead coordinator.Store) {
+			if _, err := dead.Lock(t.Context(), account, 3*time.Second); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"an open attempt": func(t *testing.T, dead coordinator.Store) {
+			if _, err := dead.Begin(t.Context(), account, begin); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"both": func(t *testing.T, dead coordinator.Store) {
+			if _, err := dead.Lock(t.Context(), account, 3*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := dead.Begin(t.Context(), account, begin); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a back-off": func(t *testing.T, dead coordinator.Store) {
+			attempt, err := dead.Begin(t.Context(), account, begin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := dead.Fail(t.Context(), account, coordinator.Fail{
+				Attempt: attempt, Reason: begin.Reason, RetryIn: 5 * time.Minute, Calls: 1,
+				Failure: coordinator.Failure{Kind: coordinator.FailedRefused, Code: 40125, Message: "invalid appsecret"},
+			}); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t)
+				leave(t, f.store.Instance("dead"))
+				f.store.SetSkew(-2 * time.Hour)
+				p := f.refresher()
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				if _, err := p.Token(ctx); err != nil {
+					t.Errorf("Token() = %v", err)
+				}
+				synctest.Wait()
+				if s := f.store.Peek(account); len(s.Open) != 0 {
+					t.Errorf("%d attempts are still open", len(s.Open))
+				}
+			})
+		})
+	}
+}
+
+// How old such a token is nobody knows any more, only that it has more of its
+// life left than there ever was.
+func TestATokenThatIsOlderThanTheStoresClockIsReplacedAndNotServedLongerThanALife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		f.source.Life = 2 * time.Hour
+		first := f.refresher()
+		old, err := first.Token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.stop()
+		time.Sleep(30 * time.Minute)
+		f.store.SetSkew(-5 * time.Hour)
+
+		reader := f.reader()
+		if _, err := reader.Token(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		record, err := reader.Current(t.Context())
+		if most := 2*time.Hour - coordinator.Margin(2*time.Hour); err != nil || record.TTL > most {
+			t.Errorf("a reader has the token for %v more (%v), want at most %v", record.TTL, err, most)
+		}
+		second := f.refresher()
+		time.Sleep(5 * time.Second)
+		token, err := second.Token(t.Context())
+		if err != nil || token.Equal(old) {
+			t.Errorf("a process that comes now has the old token still (%v)", err)
+		}
+		if got, _ := reader.Token(t.Context()); !got.Equal(token) {
+			t.Error("the reader has not followed")
+		}
+		if got := len(f.source.Calls()); got != 2 {
+			t.Errorf("%d calls were made, want 2", got)
+		}
+	})
+}
