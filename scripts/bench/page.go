@@ -29,7 +29,7 @@ var sections = []section{
 		"*sent*: commands that arrive at Redis; *commands*: those that scripts call counted too; *dead ends*: processes left with a token that is not the one alive.",
 		[]column{{"p50-ms", "p50 ms"}, {"p99-ms", "p99 ms"}, {"calls", "calls"}, {"sent/process", "sent a process"}, {"commands/process", "commands a process"}, {"dead-ends", "dead ends"}},
 		"one bare HTTP call a process", "p99-ms", "p99, ms"},
-	{"fanout", "A new token reaches its followers", "Each follower is a connection of its own, in 4 processes. From the moment before the PUBLISH, or before the Commit that publishes, to the moment at which the follower's goroutine has the token.",
+	{"fanout", "A new token reaches its followers", "Each follower is a connection of its own, in 4 processes. To the moment at which the follower's goroutine has the token, from the moment before the PUBLISH of the same bytes, or before the Commit, which stores the token and then publishes it. *least commit*: a script that does no more than that, to raw subscriptions.",
 		[]column{{"p50-ms", "p50 ms"}, {"p99-ms", "p99 ms"}, {"last-ms", "last one, ms"}}, "raw PUBLISH", "p50-ms", "p50, ms"},
 	{"holders", "The same to 10,000 holding HTTP requests", "One `zhongkong serve`, 10,000 connections with `?after=&wait=`; from the announcement in Redis to the answer at the caller. The callers run on the same two cores.",
 		[]column{{"p50-ms", "p50 ms"}, {"p99-ms", "p99 ms"}, {"last-ms", "last one, ms"}, {"MB", "resident MB more"}}, "", "", ""},
