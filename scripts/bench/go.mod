@@ -8,6 +8,7 @@ require (
 	github.com/go-redsync/redsync/v4 v4.18.1
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/redis/rueidis v1.0.79
+	github.com/redis/rueidis/rueidisaside v1.0.73
 	github.com/silenceper/wechat/v2 v2.1.7
 	github.com/zhongkong/zhongkong v0.0.0
 	golang.org/x/oauth2 v0.37.0

@@ -30,6 +30,7 @@ var herdContenders = []struct {
 	{"silenceper, Redis cache", herdSilenceper},
 	{"oauth2 ReuseTokenSource", herdOAuth2},
 	{"rueidis DoCache and Redsync", herdRueidis},
+	{"rueidisaside", herdAside},
 }
 
 // herdAnswer is what a process of the herd saw.

@@ -14,6 +14,7 @@ import (
 	"github.com/go-redsync/redsync/v4/redis/goredis/v9"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/rueidis"
+	"github.com/redis/rueidis/rueidisaside"
 	"github.com/silenceper/wechat/v2/cache"
 	"github.com/silenceper/wechat/v2/credential"
 	"github.com/silenceper/wechat/v2/util"
@@ -167,6 +168,24 @@ func herdRueidis(ctx context.Context, o order) (fetcher, func(), error) {
 		return lookLockFetch(ctx, client, locks, o)
 	}
 	return get, func() { cached.Close(); _ = client.Close() }, client.Ping(ctx).Err()
+}
+
+// herdAside leaves everything to rueidis' cache-aside client: it keeps the token
+// near, locks with a placeholder, and hears of the value by invalidation.
+func herdAside(ctx context.Context, o order) (fetcher, func(), error) {
+	aside, err := rueidisaside.NewClient(rueidisaside.ClientOption{
+		ClientOption: rueidis.ClientOption{InitAddress: []string{o.Redis}},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	get := func(ctx context.Context) (string, error) {
+		return aside.Get(ctx, 7000*time.Second, "token:"+appID, func(ctx context.Context, _ string) (string, error) {
+			return ask(ctx, o.Source)
+		})
+	}
+	client := aside.Client()
+	return get, aside.Close, client.Do(ctx, client.B().Ping().Build()).Error()
 }
 
 // herdSilenceper sends what the SDK believes to go to WeChat to the fake.
