@@ -49,7 +49,7 @@ func processFaults() []fault {
 			cost: "its call may have issued a token that nobody stored: one more; a fresh process on an empty store: one",
 			strike: func(w *world, r *rand.Rand) {
 				p := pick(r, w.fleet)
-				w.restart(p, syscall.SIGKILL, between(r, 0, 3*time.Second))
+				w.restart(p, syscall.SIGKILL, after(r, 3*time.Second))
 			},
 		},
 		{
@@ -57,7 +57,7 @@ func processFaults() []fault {
 			cost: "the forced refresh, its successor's, and one if the store was lost meanwhile",
 			strike: func(w *world, r *rand.Rand) {
 				if p := w.midCall(r, 8*time.Second); p != nil {
-					w.restart(p, syscall.SIGKILL, between(r, 0, 3*time.Second))
+					w.restart(p, syscall.SIGKILL, after(r, 3*time.Second))
 				}
 			},
 		},
@@ -65,7 +65,7 @@ func processFaults() []fault {
 			name: "SIGTERM and a new start", lane: laneProcesses, weight: 1, extra: 1,
 			cost: "a fresh process on an empty store",
 			strike: func(w *world, r *rand.Rand) {
-				w.restart(pick(r, w.fleet), syscall.SIGTERM, between(r, 0, time.Second))
+				w.restart(pick(r, w.fleet), syscall.SIGTERM, after(r, time.Second))
 			},
 		},
 		{
@@ -97,11 +97,17 @@ func processFaults() []fault {
 	}
 }
 
-// restart ends a process and starts it again later.
-func (w *world) restart(p *process, sig syscall.Signal, after time.Duration) {
+// after is a time that passes, up to most.
+func after(r *rand.Rand, most time.Duration) func() {
+	d := between(r, 0, most)
+	return func() { time.Sleep(d) }
+}
+
+// restart ends a process and starts it again when meanwhile has happened.
+func (w *world) restart(p *process, sig syscall.Signal, meanwhile func()) {
 	end := w.ledger.begin(p.name, "killed")
 	p.kill(sig)
-	time.Sleep(after)
+	meanwhile()
 	if err := p.start(); err != nil {
 		w.ledger.wrong("a process cannot be started again: " + err.Error())
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math/rand/v2"
+	"syscall"
 	"time"
 )
 
@@ -11,6 +12,11 @@ func serverFaults() []fault {
 		{
 			name: "Redis killed, restarted empty", lane: laneServers, on: []string{single}, weight: 4, extra: 2, cost: lost + "; an attempt that was lost with it: one",
 			strike: func(w *world, r *rand.Rand) { w.bounce(w.servers.data[0], between(r, 0, 8*time.Second)) },
+		},
+		{
+			name: "Redis killed, away for long, restarted empty", lane: laneServers, on: []string{single}, weight: 1, extra: 2,
+			cost:   lost + "; an attempt that was lost with it: one",
+			strike: func(w *world, r *rand.Rand) { w.bounce(w.servers.data[0], 8*time.Second+between(r, 0, 12*time.Second)) },
 		},
 		{
 			name: "Redis paused (SIGSTOP, SIGCONT)", lane: laneServers, on: []string{single}, weight: 4, extra: 3,
@@ -102,23 +108,44 @@ func (w *world) hang(s *server, d time.Duration) {
 	end()
 }
 
-// clockFaults have the server's clock jump, and stay there until the next one.
-// Redis counts the lives of keys by it.
+// clockFaults have the server's clock jump, and stay there. Redis counts the lives
+// of keys by it.
 func clockFaults() []fault {
+	cost := "locks, attempts and the token's key end too early or too late: one each, and one for a begin that overlaps"
 	jump := func(name string, sign time.Duration) fault {
 		return fault{
-			name: name, lane: laneServers, on: []string{single}, weight: 6, extra: 4,
-			cost: "locks, attempts and the token's key end too early or too late: one each, and one for a begin that overlaps",
+			name: name, lane: laneServers, on: []string{single}, weight: 6, extra: 4, cost: cost,
 			strike: func(w *world, r *rand.Rand) {
 				end := w.ledger.begin(theStore, "clock jumped")
 				defer end()
-				most := pick(r, []time.Duration{5 * time.Second, time.Minute, 2 * time.Hour})
-				if err := w.servers.setClock(sign * between(r, time.Second, most)); err != nil {
-					w.ledger.wrong(err.Error())
-				}
+				w.jump(sign * between(r, time.Second, pick(r, []time.Duration{5 * time.Second, time.Minute, 2 * time.Hour})))
 				time.Sleep(2 * time.Second)
 			},
 		}
 	}
-	return []fault{jump("the server's clock jumps ahead", 1), jump("the server's clock jumps back", -1)}
+	return []fault{
+		jump("the server's clock jumps ahead", 1), jump("the server's clock jumps back", -1),
+		{
+			name: "the server's clock jumps back, the holder killed mid-call", lane: laneServers, on: []string{single}, weight: 6, extra: 5,
+			cost: "the forced refresh, and as above",
+			strike: func(w *world, r *rand.Rand) {
+				p := w.midCall(r, 8*time.Second)
+				if p == nil {
+					return
+				}
+				end := w.ledger.begin(theStore, "clock jumped")
+				defer end()
+				w.restart(p, syscall.SIGKILL, func() {
+					w.jump(-between(r, 2*time.Minute, 2*time.Hour))
+					time.Sleep(2 * time.Second)
+				})
+			},
+		},
+	}
+}
+
+func (w *world) jump(by time.Duration) {
+	if err := w.servers.jump(by); err != nil {
+		w.ledger.wrong(err.Error())
+	}
 }

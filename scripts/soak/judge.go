@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -35,7 +36,17 @@ const (
 type verdict struct {
 	Violations []string           `json:"violations"`
 	Figures    map[string]float64 `json:"figures"`
-	Dead       map[string]float64 `json:"dead_by_cause"` // worst raw seconds a dead token was handed out, by what excused it
+	Longest    []story            `json:"longest_dead"` // the dead tokens that were handed out longest
+}
+
+// story is how a dead token came to be handed out for so long.
+type story struct {
+	Seconds  float64 `json:"s"`     // from its death until it was last handed out
+	Well     float64 `json:"well"`  // of them with nothing in the way
+	Piece    float64 `json:"piece"` // the longest of these at a stretch
+	Who      string  `json:"who"`
+	Cause    string  `json:"cause"` // of its death
+	InTheWay string  `json:"in_the_way"`
 }
 
 func (v *verdict) breach(format string, args ...any) {
@@ -63,7 +74,7 @@ func (w *world) judge() *verdict {
 	j := &judge{
 		l: w.ledger, issued: make(map[string]wechattest.Issue), blocked: make(map[string][]spell), samples: w.ledger.samples,
 		end: time.Now().Round(0), slack: w.patience,
-		v: verdict{Figures: make(map[string]float64), Dead: make(map[string]float64)},
+		v: verdict{Figures: make(map[string]float64)},
 	}
 	for _, i := range w.wechat.Issued() {
 		j.issued[i.SHA256()] = i
@@ -262,6 +273,7 @@ func (j *judge) deadTokens() {
 	trouble := union(slices.Concat(j.blocked[""], j.sourceSpells()))
 	strict, worst := 0, time.Duration(0)
 	unknown := make(map[string]bool)
+	last := make(map[string]observation) // of each token that was dead
 	for _, o := range j.l.seen {
 		issue, known := j.issued[o.hash]
 		if !known {
@@ -276,17 +288,19 @@ func (j *judge) deadTokens() {
 			continue
 		}
 		dead := o.from.Sub(issue.DiesAt)
-		from, why := issue.DiesAt, string(issue.Cause)
+		if o.from.After(last[o.hash].from) {
+			last[o.hash] = o
+		}
+		from := issue.DiesAt
 		for _, spells := range [][]spell{j.blocked[o.who], trouble, j.nobody} {
-			since, kind, well := wellSince(spells, o.from)
+			since, _, well := wellSince(spells, o.from)
 			if !well {
 				since = o.from
 			}
 			if since.After(from) {
-				from, why = since, kind
+				from = since
 			}
 		}
-		j.v.Dead[why] = max(j.v.Dead[why], dead.Seconds())
 		excess := o.from.Sub(from)
 		worst = max(worst, excess)
 		if excess > deadBound+j.slack {
@@ -294,8 +308,44 @@ func (j *judge) deadTokens() {
 				o.who, clock(o.from), dead.Round(time.Millisecond), issue.Cause, excess.Round(time.Millisecond))
 		}
 	}
+	for _, o := range last {
+		j.v.Longest = append(j.v.Longest, j.tell(o, trouble))
+	}
+	slices.SortFunc(j.v.Longest, func(a, b story) int { return cmp.Compare(b.Seconds, a.Seconds) })
+	j.v.Longest = j.v.Longest[:min(len(j.v.Longest), 5)]
 	j.v.Figures["tokens_alive_when_given"] = float64(strict)
 	j.v.Figures["dead_unexcused_worst_s"] = worst.Seconds()
+}
+
+// tell says what stood in the way between a token's death and the last time it
+// was handed out, in seconds after the death.
+func (j *judge) tell(o observation, trouble []spell) story {
+	issue := j.issued[o.hash]
+	s := story{Seconds: o.from.Sub(issue.DiesAt).Seconds(), Who: o.who, Cause: string(issue.Cause)}
+	var parts []string
+	well := issue.DiesAt
+	for _, one := range union(slices.Concat(j.blocked[o.who], trouble, j.nobody)) {
+		if !one.to.After(issue.DiesAt) || !one.from.Before(o.from) {
+			continue
+		}
+		if one.from.Before(issue.DiesAt) {
+			one.from = issue.DiesAt
+		}
+		if one.to.After(o.from) {
+			one.to = o.from
+		}
+		s.rest(one.from.Sub(well))
+		well = one.to
+		parts = append(parts, fmt.Sprintf("%.1f-%.1f %s", one.from.Sub(issue.DiesAt).Seconds(), one.to.Sub(issue.DiesAt).Seconds(), one.kind))
+	}
+	s.rest(o.from.Sub(well))
+	s.InTheWay = strings.Join(parts, "; ")
+	return s
+}
+
+func (s *story) rest(d time.Duration) {
+	s.Well += max(d, 0).Seconds()
+	s.Piece = max(s.Piece, d.Seconds())
 }
 
 // sourceSpells are the times from a call that brought nothing to the next that

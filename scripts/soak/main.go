@@ -72,6 +72,8 @@ func command(args []string) error {
 		return f.measureAll()
 	case "mutants":
 		return f.mutantsAll()
+	case "simulation":
+		return f.simulation()
 	case "linear":
 		return f.linear()
 	case "report":
@@ -129,7 +131,7 @@ func (f flags) soakAll() error {
 		}
 		f.show(out)
 		broken = broken || len(out.Verdict.Violations) > 0
-		if err := f.save("soak-"+out.Name, out); err != nil {
+		if err := f.save(fmt.Sprintf("soak-%s-%d", out.Name, out.Seed), out); err != nil {
 			return err
 		}
 	}

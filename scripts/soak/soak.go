@@ -26,21 +26,28 @@ type plan struct {
 
 // outcome is what is kept of a soak.
 type outcome struct {
-	Name     string             `json:"name"`
-	Topology string             `json:"topology"`
-	Seed     uint64             `json:"seed"`
-	Build    string             `json:"build"` // the commit under test
-	At       time.Time          `json:"at"`
-	Took     float64            `json:"took_s"`
-	Faults   int                `json:"faults"`
-	ByFault  map[string]int     `json:"by_fault"`
-	Checks   int                `json:"checkpoints"`
-	Budget   int                `json:"calls_allowed"`
-	Takeover []float64          `json:"takeover_s"`
-	Quiet    []float64          `json:"quiet_after_s"`
-	Healed   int                `json:"healed_by_report"` // checkpoints at which a report had to heal the store
-	Verdict  *verdict           `json:"verdict"`
-	Extra    map[string]float64 `json:"extra,omitempty"`
+	Name     string         `json:"name"`
+	Topology string         `json:"topology"`
+	Seed     uint64         `json:"seed"`
+	Build    string         `json:"build"` // the commit under test
+	At       time.Time      `json:"at"`
+	Took     float64        `json:"took_s"`
+	Faults   int            `json:"faults"`
+	ByFault  map[string]int `json:"by_fault"`
+	Checks   int            `json:"checkpoints"`
+	Budget   int            `json:"calls_allowed"`
+	Legs     []legCalls     `json:"legs"`
+	Takeover []float64      `json:"takeover_s"`
+	Quiet    []float64      `json:"quiet_after_s"`
+	Healed   int            `json:"healed_by_report"` // checkpoints at which a report had to heal the store
+	Verdict  *verdict       `json:"verdict"`
+}
+
+// legCalls are the calls of a leg, its checkpoint included.
+type legCalls struct {
+	Made     int `json:"made"`
+	Schedule int `json:"schedule"`
+	Extra    int `json:"extra"` // what its faults may cost
 }
 
 // legLength is for how long there is trouble before everything is mended and
@@ -69,13 +76,14 @@ func (p plan) run() (*outcome, error) {
 	s := &soak{w: w, plan: p, all: faults(p.Options, p.Topology)}
 	s.out = outcome{Build: p.setup.build, Name: p.name(), Topology: p.Topology, Seed: p.Seed, At: began, ByFault: make(map[string]int)}
 	for leg := 0; !s.over(began); leg++ {
+		legBegan, calls, extra := time.Now(), s.calls(), s.extra
 		s.leg(leg)
 		s.checkpoint()
+		s.budget(legCalls{Made: s.calls() - calls, Schedule: scheduled(legBegan), Extra: s.extra - extra})
 		fmt.Fprintf(os.Stderr, "%s: %s: %d faults, %d calls, %d broken promises so far\n", time.Now().Format("15:04:05"), p.name(),
 			s.out.Faults, len(w.wechat.Calls()), len(w.ledger.notes))
 	}
 	s.out.Took = time.Since(began).Seconds()
-	s.budget()
 	s.out.Verdict = w.judge()
 	if len(s.out.Verdict.Violations) > 0 && p.keep != "" {
 		w.logs(p.keep)
@@ -293,21 +301,27 @@ func (w *world) restless() string {
 	return ""
 }
 
-// budget holds the calls against the schedule and what the faults may cost.
-func (s *soak) budget() {
-	w := s.w
-	calls := 0
-	for _, c := range w.wechat.Calls() {
+// calls is how many of the fleet's have reached the source.
+func (s *soak) calls() (n int) {
+	for _, c := range s.w.wechat.Calls() {
 		if c.UserAgent != "rogue" && c.Path == "/cgi-bin/token" {
-			calls++
+			n++
 		}
 	}
-	scheduled := int(time.Since(w.began)/refreshEvery) + 1
-	s.out.Budget = scheduled + s.extra
-	if calls > s.out.Budget {
-		w.ledger.wrong(fmt.Sprintf("%d calls to the source, %d by the schedule and %d for the faults are allowed", calls, scheduled, s.extra))
+	return n
+}
+
+// scheduled is how many calls the schedule makes from then until now.
+func scheduled(from time.Time) int { return int(time.Since(from)/refreshEvery) + 1 }
+
+// budget holds a leg's calls against the schedule and what its faults may cost.
+func (s *soak) budget(leg legCalls) {
+	s.out.Legs = append(s.out.Legs, leg)
+	s.out.Budget += leg.Schedule + leg.Extra
+	if leg.Made > leg.Schedule+leg.Extra {
+		s.w.ledger.wrong(fmt.Sprintf("%d calls to the source in leg %d, %d by the schedule and %d for the faults are allowed",
+			leg.Made, len(s.out.Legs), leg.Schedule, leg.Extra))
 	}
-	s.out.Extra = map[string]float64{"scheduled": float64(scheduled), "extra": float64(s.extra)}
 }
 
 // names returns the faults in the order of the table.
