@@ -211,12 +211,17 @@ func (a *Account) Watch(ctx context.Context) <-chan Record {
 // SetSource replaces the account's source, for example because its secret
 // changed. Nil makes this process a reader.
 func (a *Account) SetSource(s Source) {
+	a.c.membership.Lock()
+	defer a.c.membership.Unlock()
 	a.mu.Lock()
 	a.cfg.Source = s
 	a.known.readAgain()
-	role := a.roleLocked()
+	role, removed := a.roleLocked(), a.removed
 	a.broadcastLocked()
 	a.mu.Unlock()
+	if removed {
+		return
+	}
 	a.c.sub.Add(role, a.name)
 	a.c.schedule.at(a, time.Now())
 }

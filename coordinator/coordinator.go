@@ -34,6 +34,8 @@ type Coordinator struct {
 
 	flights flights // the goroutines that refresh; Run and Drain wait for them
 
+	membership sync.Mutex // held while accounts and what sub follows change together
+
 	mu       sync.RWMutex // guards what follows
 	accounts map[string]*Account
 	stopping context.Context // of the present Run; Background while nothing Runs
@@ -130,6 +132,8 @@ func (c *Coordinator) Add(cfg AccountConfig) (*Account, error) {
 		return nil, fmt.Errorf("coordinator: account %q: %w", cfg.Name, err)
 	}
 	a := newAccount(c, cfg)
+	c.membership.Lock()
+	defer c.membership.Unlock()
 	c.mu.Lock()
 	if _, ok := c.accounts[cfg.Name]; ok {
 		c.mu.Unlock()
@@ -146,6 +150,8 @@ func (c *Coordinator) Add(cfg AccountConfig) (*Account, error) {
 // Remove removes an account. Whoever waits for its token gets
 // ErrUnknownAccount; what is in the store stays there.
 func (c *Coordinator) Remove(name string) error {
+	c.membership.Lock()
+	defer c.membership.Unlock()
 	c.mu.Lock()
 	a, ok := c.accounts[name]
 	delete(c.accounts, name)
