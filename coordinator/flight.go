@@ -122,6 +122,9 @@ func (a *Account) await(ctx context.Context, n need) (*held, error) {
 		if err := waitFor(ctx, changed, wait); err != nil {
 			return nil, a.gaveUp(n, err)
 		}
+		if h := a.hot.Load(); h != nil && h.Generation > n.after {
+			return h, nil // what most wait for, without a queue for the lock
+		}
 		a.mu.Lock()
 	}
 }

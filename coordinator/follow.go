@@ -56,15 +56,14 @@ func (a *Account) lookSoon() {
 	a.c.schedule.at(a, now)
 }
 
+// hear takes in one event: those who wait for it first.
 func (c *Coordinator) hear(e Event) {
-	c.observe(Observation{Kind: Notified, Account: e.Account, Reason: e.Reason, Event: &e})
-	a, ok := c.Account(e.Account)
-	if !ok {
-		return
+	if a, ok := c.Account(e.Account); ok {
+		a.mu.Lock()
+		a.hearLocked(e)
+		a.mu.Unlock()
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.hearLocked(e)
+	c.observe(Observation{Kind: Notified, Account: e.Account, Reason: e.Reason, Event: &e})
 }
 
 // borrowed is the subscription that those who wait share while nothing Runs:

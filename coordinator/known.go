@@ -158,19 +158,20 @@ func (a *Account) wantedLocked(w Want, now time.Time) {
 // settledLocked follows every change: what is shown, who is woken, when the
 // schedule looks again.
 func (a *Account) settledLocked(now time.Time) {
-	if a.tellsLocked(now) {
-		a.broadcastLocked()
-	}
-	if a.removed || !a.c.running.Load() {
-		a.showLocked(nil)
-		return
-	}
-	if a.usableLocked(now) {
+	follows := !a.removed && a.c.running.Load()
+	if follows && a.usableLocked(now) {
 		a.showLocked(a.held)
 	} else {
 		a.showLocked(nil)
 	}
-	a.c.schedule.at(a, a.wakeLocked(now))
+	// As soon as there is something to be seen: they need not wait for the lock
+	// to see it, and everything below is in no hurry.
+	if a.tellsLocked(now) {
+		a.broadcastLocked()
+	}
+	if follows {
+		a.c.schedule.at(a, a.wakeLocked(now))
+	}
 }
 
 // tellsLocked reports whether a change may concern somebody who waits. While
