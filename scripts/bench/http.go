@@ -77,38 +77,38 @@ func serveHTTP(e *env, r *record) error {
 	if err := bare[0].result(&bareAddr); err != nil {
 		return err
 	}
-	last := time.Duration(e.or(2000, 100)) * time.Millisecond
 	targets := []struct {
 		name, addr string
 		pid        int
 	}{{"bare net/http handler", bareAddr, bare[0].cmd.Process.Pid}, {"zhongkong serve", d.addr, d.cmd.Process.Pid}}
-	byClock, byCPU := make([]float64, len(targets)), make([]float64, len(targets))
-	const turns = 2 // so that both see the same noise
+	const last = 250 * time.Millisecond
+	turns := e.or(16, 1) // short ones, so that both see the same noise
+	answered, took, cpu := make([]float64, len(targets)), make([]float64, len(targets)), make([]float64, len(targets))
 	for range turns {
 		for i, target := range targets {
-			cpu := serverCPU(target.pid)
-			rate, err := hammer(target.addr, last)
+			before, began := serverCPU(target.pid), time.Now()
+			n, err := hammer(target.addr, last)
 			if err != nil {
 				return fmt.Errorf("%s: %w", target.name, err)
 			}
-			byClock[i] += rate / turns
-			byCPU[i] += rate * last.Seconds() / (serverCPU(target.pid) - cpu).Seconds() / turns
+			answered[i] += float64(n)
+			took[i] += time.Since(began).Seconds()
+			cpu[i] += (serverCPU(target.pid) - before).Seconds()
 		}
 	}
 	for i, target := range targets {
-		r.add(target.name, of("requests/s", byClock[i]), of("requests/cpu-s", byCPU[i]))
+		r.add(target.name, of("requests/s", answered[i]/took[i]), of("requests/cpu-s", answered[i]/cpu[i]))
 	}
 	return endAll(bare)
 }
 
-// hammer sends requests over all connections for a while and returns how many a
-// second were answered.
-func hammer(addr string, last time.Duration) (float64, error) {
+// hammer sends requests over all connections for a while and returns how many
+// were answered.
+func hammer(addr string, last time.Duration) (int64, error) {
 	text := request(addr, "")
 	var answered atomic.Int64
 	errs := make([]error, httpConnections)
-	began := time.Now()
-	end := began.Add(last)
+	end := time.Now().Add(last)
 	var all sync.WaitGroup
 	for i := range httpConnections {
 		all.Go(func() { // joined below
@@ -134,7 +134,7 @@ func hammer(addr string, last time.Duration) (float64, error) {
 		})
 	}
 	all.Wait()
-	return float64(answered.Load()) / time.Since(began).Seconds(), errors.Join(errs...)
+	return answered.Load(), errors.Join(errs...)
 }
 
 // bareChild answers every request with what the daemon answered once.

@@ -13,7 +13,7 @@ import (
 // login proves the caller by the Authorization header. It returns 0, or the
 // status it has answered with.
 func (a *API) login(w http.ResponseWriter, r *request) int {
-	c, ok := callers.FromAuthorization(r.Header.Get("Authorization"))
+	c, ok := callers.FromAuthorization(first(r.Header["Authorization"]))
 	if !ok {
 		a.refuse(r, "", "no credentials")
 		return answerProblem(w, problemCredentials)
@@ -22,6 +22,15 @@ func (a *API) login(w http.ResponseWriter, r *request) int {
 		return a.fail(w, r, err)
 	}
 	return 0
+}
+
+// first returns the first value of a header that was looked up by its canonical
+// name, which spares making the name canonical.
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
 }
 
 // prove sets the request's caller, or writes the audit line.
