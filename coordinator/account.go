@@ -309,6 +309,13 @@ func (a *Account) unfollow() {
 	a.broadcastLocked()
 }
 
+// rouse has everyone who waits look again.
+func (a *Account) rouse() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.broadcastLocked()
+}
+
 // showLocked makes h what is returned without looking further; nil: nothing.
 func (a *Account) showLocked(h *held) {
 	a.hot.Store(h)

@@ -110,6 +110,9 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	c.mu.Lock()
 	c.stopping = context.Background()
 	c.mu.Unlock()
+	for _, a := range c.Accounts() {
+		a.rouse()
+	}
 	return nil
 }
 

@@ -817,3 +817,30 @@ func TestBackoffHeardOfAtTheBeginIsLikeAnyOther(t *testing.T) {
 		})
 	}
 }
+
+// The wait of a caller ends with the caller's context, not with that of Run: here
+// it waits for another account's call to end when Run is stopped.
+func TestWhoeverWaitsWhenRunEndsGetsTheTokenAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		cfg := f.config()
+		cfg.MaxFetches = 1
+		slow := &coordinatortest.Source{Latency: 5 * time.Second}
+		cfg.Accounts = []coordinator.AccountConfig{{Name: "wxslow", Source: slow}}
+		p := f.start(cfg, nil)
+		time.Sleep(2 * time.Second)
+		p.SetSource(f.source)
+		var waits sync.WaitGroup
+		waits.Go(func() {
+			if _, err := p.Token(t.Context()); err != nil {
+				t.Errorf("Token() = %v", err)
+			}
+		})
+		time.Sleep(time.Second)
+		p.stop()
+		waits.Wait()
+		if calls := len(f.source.Calls()); calls != 1 {
+			t.Errorf("%d calls were made, want 1", calls)
+		}
+	})
+}

@@ -189,7 +189,7 @@ func isFetchError(err error) bool {
 // pursueLocked starts a flight if n needs one now, and returns how long to
 // wait before asking again, changes apart.
 func (a *Account) pursueLocked(n *need, now time.Time) time.Duration {
-	if a.flight {
+	if a.flight || a.c.life().Err() != nil { // Run is ending, and wakes whoever still waits when it has
 		return waitingPoll
 	}
 	if down := a.c.down.Load(); down != nil && now.Before(down.until) {
@@ -226,7 +226,8 @@ func (a *Account) takeOffLocked() {
 
 // fly is one round. The caller holds a slot already if holdsSlot.
 func (a *Account) fly(holdsSlot bool) {
-	err := a.round(a.c.life(), holdsSlot)
+	life := a.c.life()
+	err := a.round(life, holdsSlot)
 	a.c.reached(err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -235,6 +236,7 @@ func (a *Account) fly(holdsSlot bool) {
 	var locked *LockedError
 	switch {
 	case err == nil, errors.Is(err, errRecorded):
+	case life.Err() != nil && errors.Is(err, life.Err()): // Run ends; whoever waits need not
 	case errors.As(err, &locked):
 		a.known.notBefore = a.c.instant(now.Add(locked.RetryIn + randUpTo(takeOverSpread)))
 	case errors.Is(err, ErrSuperseded):
