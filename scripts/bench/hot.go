@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -54,59 +53,11 @@ func hot(e *env, r *record) error {
 		r.add(c.name, of("ns/op", nanoseconds(result)), of("allocs/op", float64(result.AllocsPerOp())))
 		stop()
 	}
-	return hotParallel(ctx, server.Addr(), r)
+	return nil
 }
 
 func nanoseconds(r testing.BenchmarkResult) float64 {
 	return float64(r.T.Nanoseconds()) / float64(r.N)
-}
-
-// hotParallel measures the same with a goroutine for each core.
-func hotParallel(ctx context.Context, addr string, r *record) error {
-	a, stop, err := followed(ctx, addr)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	var p atomic.Pointer[string]
-	p.Store(new(string))
-	tokens := oauth2.ReuseTokenSource(nil, oauth2Source{})
-	loops := []struct {
-		name string
-		loop func(*testing.PB)
-	}{
-		{"atomic load", func(pb *testing.PB) {
-			for pb.Next() {
-				if p.Load() == nil {
-					panic("no value")
-				}
-			}
-		}},
-		{"zhongkong", func(pb *testing.PB) {
-			for pb.Next() {
-				if t, _ := a.Token(ctx); t.IsZero() {
-					panic("no token")
-				}
-			}
-		}},
-		{"oauth2 ReuseTokenSource", func(pb *testing.PB) {
-			for pb.Next() {
-				if t, _ := tokens.Token(); t == nil {
-					panic("no token")
-				}
-			}
-		}},
-	}
-	all := runtime.GOMAXPROCS(0)
-	defer runtime.GOMAXPROCS(all)
-	for _, l := range loops {
-		for _, n := range []int{1, all} {
-			runtime.GOMAXPROCS(n)
-			result := testing.Benchmark(func(b *testing.B) { b.RunParallel(l.loop) })
-			r.add(fmt.Sprintf("%s, %d cores", l.name, n), of("ns/op", nanoseconds(result)))
-		}
-	}
-	return nil
 }
 
 var (

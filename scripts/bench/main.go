@@ -21,6 +21,7 @@ type work struct {
 func works() []work {
 	return []work{
 		{"hot", 5, hot},
+		{"cores", 5, cores},
 		{"herd", 5, herd},
 		{"fanout", 3, fanout},
 		{"holders", 3, holders},

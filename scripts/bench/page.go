@@ -23,8 +23,10 @@ type section struct {
 type column struct{ unit, title string }
 
 var sections = []section{
-	{"hot", "The current token, asked for again", "One goroutine, in process, the token valid and cached. The last rows have a goroutine for each core.",
+	{"hot", "The current token, asked for again", "One goroutine, in process, the token valid and cached.",
 		[]column{{"ns/op", "ns"}, {"allocs/op", "allocations"}}, "atomic load", "ns/op", "ns a call"},
+	{"cores", "The same from one core and from all", "A goroutine for each core, all calls counted together, in turns. *arithmetic in registers* is what the machine gives.",
+		[]column{{"one-core-Mcalls/s", "one core, million calls/s"}, {"all-cores-Mcalls/s", "all cores"}, {"growth", "growth"}}, "", "", ""},
 	{"herd", "Cold herd", "20 processes with 100 goroutines each want the token at the same moment; Redis is empty, the source needs 50 ms and kills the token before. " +
 		"*sent*: commands that arrive at Redis; *commands*: those that scripts call counted too; *dead ends*: processes left with a token that is not the one alive.",
 		[]column{{"p50-ms", "p50 ms"}, {"p99-ms", "p99 ms"}, {"calls", "calls"}, {"sent/process", "sent a process"}, {"commands/process", "commands a process"}, {"dead-ends", "dead ends"}},
@@ -97,9 +99,9 @@ func (s section) write(b *strings.Builder, all results, dir string) error {
 }
 
 // referenceFor is the reference under the same conditions: names end in
-// ", 100 followers" or ", 2 cores".
+// ", 100 followers".
 func (s section) referenceFor(contender string) string {
-	if s.work == "fanout" || strings.HasSuffix(contender, "cores") {
+	if s.work == "fanout" {
 		return s.reference + contender[strings.LastIndex(contender, ","):]
 	}
 	return s.reference
