@@ -256,6 +256,13 @@ func TestProblemsOfFlagsAndVariablesNameThem(t *testing.T) {
 	}
 }
 
+func TestAFieldThatIsWrongIsNotSaidToBeMissingToo(t *testing.T) {
+	_, err := load(t, "appid: wx1\nusers:\n- {name: a, password: hunter2, accounts: '*'}\n", nil, nil)
+	if err == nil || strings.Contains(err.Error(), "missing") {
+		t.Errorf("Load() = %v, want the one problem there is", err)
+	}
+}
+
 func TestBrokenYAMLNeverShowsASecret(t *testing.T) {
 	for _, yaml := range []string{
 		"secret: *hunter2\n", "secret: 'hunter2\n", "secret: \"hunter2\\q\"\n", "secret: hunter2: x\n",
