@@ -322,25 +322,42 @@ func (j *judge) deadTokens() {
 func (j *judge) tell(o observation, trouble []spell) story {
 	issue := j.issued[o.hash]
 	s := story{Seconds: o.from.Sub(issue.DiesAt).Seconds(), Who: o.who, Cause: string(issue.Cause)}
-	var parts []string
 	well := issue.DiesAt
-	for _, one := range union(slices.Concat(j.blocked[o.who], trouble, j.nobody)) {
-		if !one.to.After(issue.DiesAt) || !one.from.Before(o.from) {
-			continue
-		}
-		if one.from.Before(issue.DiesAt) {
-			one.from = issue.DiesAt
-		}
-		if one.to.After(o.from) {
-			one.to = o.from
-		}
+	for _, one := range within(union(slices.Concat(j.blocked[o.who], trouble, j.nobody)), issue.DiesAt, o.from) {
 		s.rest(one.from.Sub(well))
 		well = one.to
-		parts = append(parts, fmt.Sprintf("%.1f-%.1f %s", one.from.Sub(issue.DiesAt).Seconds(), one.to.Sub(issue.DiesAt).Seconds(), one.kind))
 	}
 	s.rest(o.from.Sub(well))
+	each := slices.Concat(j.sourceSpells(), j.nobody)
+	for _, one := range j.l.spells {
+		if slices.Contains([]string{o.who, theStore, everybody}, one.who) {
+			each = append(each, *one)
+		}
+	}
+	slices.SortFunc(each, func(a, b spell) int { return a.from.Compare(b.from) })
+	var parts []string
+	for _, one := range within(each, issue.DiesAt, o.from) {
+		parts = append(parts, fmt.Sprintf("%.1f-%.1f %s", one.from.Sub(issue.DiesAt).Seconds(), one.to.Sub(issue.DiesAt).Seconds(), one.kind))
+	}
 	s.InTheWay = strings.Join(parts, "; ")
 	return s
+}
+
+// within returns the parts of spells between two moments.
+func within(spells []spell, from, to time.Time) []spell {
+	var out []spell
+	for _, one := range spells {
+		if one.from.Before(from) {
+			one.from = from
+		}
+		if one.to.IsZero() || one.to.After(to) {
+			one.to = to
+		}
+		if one.from.Before(one.to) {
+			out = append(out, one)
+		}
+	}
+	return out
 }
 
 func (s *story) rest(d time.Duration) {
@@ -348,25 +365,31 @@ func (s *story) rest(d time.Duration) {
 	s.Piece = max(s.Piece, d.Seconds())
 }
 
-// sourceSpells are the times from a call that brought nothing to the next that
-// did, with the back-off in between.
+// sourceSpells are the times in which nothing was to be had from the source: a
+// call that brought nothing, and after it the back-off, which doubles, and a lock
+// that its process may have left behind. Whoever has not asked again by then is to
+// blame himself.
 func (j *judge) sourceSpells() []spell {
 	var out []spell
-	var from time.Time
+	failed := 0
 	for _, c := range j.calls {
-		good := c.Minted && c.Delivered && c.Code == 0 && !c.Finished.IsZero()
-		switch {
-		case !good && from.IsZero():
-			from = c.Started
-		case good && !from.IsZero():
-			out = append(out, spell{theSource, "source fails", from, c.Finished})
-			from = time.Time{}
+		if c.Minted && c.Delivered && c.Code == 0 && !c.Finished.IsZero() {
+			failed = 0
+			for i := range out {
+				if out[i].to.After(c.Finished) {
+					out[i].to = c.Finished
+				}
+			}
+			continue
 		}
+		ended := c.Finished
+		if ended.IsZero() {
+			ended = c.Started.Add(fetchTimeout)
+		}
+		out = append(out, spell{theSource, "source fails", c.Started, ended.Add(time.Second<<min(failed, 7) + lockLife)})
+		failed++
 	}
-	if !from.IsZero() {
-		out = append(out, spell{theSource, "source fails", from, j.end})
-	}
-	return out
+	return union(out)
 }
 
 // waits: every call ends in time, with an answer that is one.

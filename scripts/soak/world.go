@@ -32,6 +32,7 @@ const (
 	grace        = 10 * time.Second
 	lockLife     = 3 * time.Second
 	minInterval  = time.Second
+	fetchTimeout = 10 * time.Second // coordinator.Config's
 )
 
 // world is everything of one run: servers, links, the issuer, the fleet, and
