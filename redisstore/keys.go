@@ -38,15 +38,23 @@ type accountKeys struct {
 	log      string // stream
 }
 
+// of spells all keys in one string that they share: every operation asks for
+// them.
 func (k keyspace) of(account string) accountKeys {
 	base := k.base(account)
+	all := base + "token" + base + "state" + base + "attempts" + base + "calls:" + base + "lock" + base + "log"
+	next := func(what string) (key string) {
+		n := len(base) + len(what)
+		key, all = all[:n], all[n:]
+		return key
+	}
 	return accountKeys{
-		token:    base + "token",
-		state:    base + "state",
-		attempts: base + "attempts",
-		calls:    base + "calls:",
-		lock:     base + "lock",
-		log:      base + "log",
+		token:    next("token"),
+		state:    next("state"),
+		attempts: next("attempts"),
+		calls:    next("calls:"),
+		lock:     next("lock"),
+		log:      next("log"),
 	}
 }
 
