@@ -43,8 +43,9 @@ type Config struct {
 	// below the time the issuer lets the previous token live (WeChat: 5 min).
 	PollEvery time.Duration
 
-	// ProbeEvery is how often a refresher reads one account at random, which
-	// is how it finds out that the store lost its data; zero: 500 ms.
+	// ProbeEvery is how often a refresher reads one account at random, and a
+	// reader a quarter as often, which is how they find out that the store lost
+	// its data or a notification; zero: 500 ms.
 	ProbeEvery time.Duration
 
 	// MaxFetches is how many calls to sources may be under way at once in

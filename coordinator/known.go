@@ -62,11 +62,13 @@ func (a *Account) asked() uint16 {
 
 // absorbLocked takes in a reading of the store that began when asked was asked
 // for. If another one has been asked for since, for example because the
-// subscription began meanwhile, this one does not answer that.
-func (a *Account) absorbLocked(s State, asked uint16) {
+// subscription began meanwhile, this one does not answer that. missed: it shows
+// what should have been notified.
+func (a *Account) absorbLocked(s State, asked uint16) (missed bool) {
 	now := time.Now()
 	fresh := a.held == nil || s.Record.Generation > a.held.Generation
-	if fresh && s.Record.Usable() && a.c.connected.Load() && !a.known.lookDue && a.looks > 0 {
+	missed = fresh && s.Record.Usable() && a.c.connected.Load() && !a.known.lookDue && a.looks > 0
+	if missed {
 		a.c.observe(Observation{Kind: Missed, Account: a.name})
 	}
 	a.looks++
@@ -98,6 +100,7 @@ func (a *Account) absorbLocked(s State, asked uint16) {
 	}
 	k.restore = a.cfg.Source != nil && a.usableLocked(now) && s.Record.Generation < a.held.Generation && s.Fence <= a.held.Generation
 	a.settledLocked(now)
+	return missed
 }
 
 // hearLocked takes in a notification.

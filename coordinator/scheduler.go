@@ -258,17 +258,24 @@ func (a *Account) loadFailedLocked(err error) {
 	a.c.schedule.at(a, now.Add(jitter(outagePause)))
 }
 
-// probe reads one account at random every so often. A store that lost its
-// data says nothing of it; this is how a refresher finds out.
+// readerProbes is how much less often a reader's account is probed: a token that
+// readers do not hear of is less than data that refreshers could restore, and
+// readers are many.
+const readerProbes = 4
+
+// probe reads one account at random every so often. A store that lost its data
+// says nothing of it; this is how a refresher finds out. Nor does one that lost a
+// notification on its own way: a cluster's nodes pass them on over links that
+// may break while the subscription stands.
 func (s *scheduler) probe(ctx context.Context) {
-	for sleep(ctx, jitter(s.c.cfg.ProbeEvery)) {
+	for n := 1; sleep(ctx, jitter(s.c.cfg.ProbeEvery)); n++ {
 		a := s.random()
 		if a == nil || !s.c.connected.Load() {
 			continue
 		}
 		a.mu.Lock()
 		asked := a.known.asked
-		worth := a.cfg.Source != nil && !a.flight && !a.known.lookDue && a.usableLocked(time.Now())
+		worth := (a.cfg.Source != nil || n%readerProbes == 0) && !a.flight && !a.known.lookDue && a.usableLocked(time.Now())
 		a.mu.Unlock()
 		if !worth {
 			continue
@@ -279,11 +286,13 @@ func (s *scheduler) probe(ctx context.Context) {
 			continue
 		}
 		a.mu.Lock()
-		a.absorbLocked(states[0], asked)
+		missed := a.absorbLocked(states[0], asked)
 		lost := a.known.restore
 		a.mu.Unlock()
 		if lost {
 			s.c.log.Warn("the store has lost data: reading all accounts again", "account", a.name)
+		}
+		if lost || missed {
 			for _, other := range s.c.Accounts() {
 				other.lookSoon()
 			}
