@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,8 +14,8 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// How a hung server is noticed: a ping at each beat (Options.Beat), and so many
-// beats without any answer. TCP alone would take a quarter of an hour, and
+// How a hung server is noticed: a ping at each beat (Options.Beat) that follows a
+// silent one, and so many beats without any answer. TCP alone would take a quarter of an hour, and
 // go-redis's own health check sends pings without waiting for answers.
 const silentBeats = 4
 
@@ -39,7 +40,7 @@ var (
 type connection struct {
 	sub    *subscription
 	pubsub *redis.PubSub
-	addr   string      // of the server; "" when nobody keeps track of masters
+	dialed dialed
 	flowed bool        // the whole set was subscribed once; owned by the reader
 	heard  atomic.Bool // something has arrived since the last beat
 
@@ -97,7 +98,7 @@ func (c *connection) run(ctx context.Context) error {
 func (c *connection) dial(ctx context.Context) error {
 	ctx, cancel := c.sub.store.bounded(ctx)
 	defer cancel()
-	ctx = noteAddr(ctx, &c.addr)
+	ctx = c.dialed.in(ctx)
 	c.heard.Store(true)
 	if len(c.outbox) == 0 { // everything was removed meanwhile
 		return c.pubsub.Ping(ctx)
@@ -118,6 +119,9 @@ func (c *connection) giveUp(reason error) {
 	_ = c.pubsub.Close() // the second closer is told that it is closed
 }
 
+// noDeadline is the time of no deadline, as connections understand it.
+var noDeadline time.Time
+
 // noRedial returns the context for everything after the dial. It has ended
 // already, so that go-redis, which dials anew and subscribes to everything in
 // one command when it meets an error, cannot: a new connection is a new start
@@ -135,25 +139,29 @@ func noRedial(deadline time.Time) (context.Context, context.CancelFunc) {
 
 // read delivers what arrives until the connection ends.
 func (c *connection) read() error {
-	ctx, cancel := noRedial(time.Time{})
+	ctx, cancel := noRedial(noDeadline)
 	defer cancel()
+	var in inbox = pubsubInbox{c.pubsub, ctx}
+	if c.dialed.conn != nil {
+		var err error
+		if in, err = newSocketInbox(c.dialed.conn); err != nil {
+			return err
+		}
+	}
 	for {
-		// Not ReceiveTimeout: a timeout in the middle of a message loses
-		// the half that was read.
-		received, err := c.pubsub.Receive(ctx)
+		a, err := in.next()
 		if err != nil {
 			return err
 		}
+		switch a.kind {
+		case notification:
+			c.deliver(a.channel, a.payload)
+		case confirmation:
+			c.confirmed()
+		case signOfLife:
+		}
 		if !c.heard.Load() {
 			c.heard.Store(true)
-		}
-		switch m := received.(type) {
-		case *redis.Message:
-			c.deliver(m)
-		case *redis.Subscription:
-			if m.Kind == "subscribe" {
-				c.confirmed()
-			}
 		}
 	}
 }
@@ -161,13 +169,13 @@ func (c *connection) read() error {
 // deliver notifies of one message. One that cannot be read still says that
 // something has changed: the account is announced again, so that whoever
 // follows it loads it, and learns from Load what is wrong.
-func (c *connection) deliver(m *redis.Message) {
+func (c *connection) deliver(name, payload string) {
 	s := c.sub.store
-	account, channel, ok := s.keys.split(m.Channel)
+	account, channel, ok := s.keys.split(name)
 	if !ok {
 		return
 	}
-	event, err := s.event(account, channel, m.Payload)
+	event, err := s.event(account, channel, payload)
 	if err != nil {
 		s.unreadable.Add(1)
 		s.log.Warn("a notification cannot be read", "account", account, "channel", channel, "error", err)
@@ -205,10 +213,14 @@ func (c *connection) confirmed() {
 }
 
 // write sends what is to be sent, pings, and returns when the server has been
-// silent for too long.
+// silent for too long. Whatever arrives is a sign of life, so it asks for one
+// only when a beat has brought nothing.
 func (c *connection) write(ctx context.Context) error {
-	ticker := time.NewTicker(c.sub.store.beat)
-	defer ticker.Stop()
+	beat := c.sub.store.beat
+	// Many connections begin together, for example when a server comes back.
+	// They need not ask together from then on.
+	timer := time.NewTimer(rand.N(beat))
+	defer timer.Stop()
 	for silent := 0; ; {
 		if err := c.flush(); err != nil {
 			return err
@@ -221,15 +233,18 @@ func (c *connection) write(ctx context.Context) error {
 			for _, one := range c.sub.latest() {
 				c.accept([]change{one})
 			}
-		case <-ticker.C:
+		case <-timer.C:
 			// Beats are counted, not time: a process that was paused
 			// finds one beat waiting, not a silence of minutes.
-			if silent++; c.heard.Swap(false) {
+			timer.Reset(beat)
+			if c.heard.Swap(false) {
 				silent = 0
+				continue
 			}
 			if silent >= silentBeats {
 				return errSilent
 			}
+			silent++
 			if err := c.send(func(ctx context.Context) error { return c.pubsub.Ping(ctx) }); err != nil {
 				return err
 			}
@@ -303,7 +318,7 @@ func (c *connection) followMaster(ctx context.Context) error {
 	s := c.sub.store
 	for {
 		changed := s.moves.changed()
-		if now := s.moves.master(); c.addr != "" && now != c.addr {
+		if now := s.moves.master(); c.dialed.addr != "" && now != c.dialed.addr {
 			return errMoved
 		}
 		bounded, cancel := s.bounded(ctx)

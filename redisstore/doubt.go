@@ -32,7 +32,7 @@ func newDoubt() *doubt { return &doubt{conns: make(map[*doubted]struct{})} }
 func (d *doubt) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := next(ctx, network, addr)
-		if err != nil || ctx.Value(addrKey{}) != nil {
+		if err != nil || dialedIn(ctx) != nil {
 			return conn, err
 		}
 		c := &doubted{Conn: conn, all: d}

@@ -43,12 +43,23 @@ func (m *moves) note(addr string) {
 	}
 }
 
-// addrKey is the key of a *string in the context of a dial, which is told
-// where the connection went.
-type addrKey struct{}
+// dialKey is the key of a *dialed in the context of a subscription's dial.
+type dialKey struct{}
 
-func noteAddr(ctx context.Context, addr *string) context.Context {
-	return context.WithValue(ctx, addrKey{}, addr)
+// dialed is what the hooks tell of the connection that a dial has made.
+type dialed struct {
+	conn net.Conn // nil: the client has no hooks of ours
+	addr string   // of the server; "" when nobody keeps track of masters
+}
+
+func (d *dialed) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, dialKey{}, d)
+}
+
+// dialedIn returns what is to be told, nil if the dial is not a subscription's.
+func dialedIn(ctx context.Context) *dialed {
+	d, _ := ctx.Value(dialKey{}).(*dialed)
+	return d
 }
 
 // DialHook is redis.Hook's.
@@ -61,8 +72,8 @@ func (m *moves) DialHook(next redis.DialHook) redis.DialHook {
 		// Not the address that was asked for: that is the same for every
 		// master.
 		remote := conn.RemoteAddr().String()
-		if told, ok := ctx.Value(addrKey{}).(*string); ok {
-			*told = remote
+		if d := dialedIn(ctx); d != nil {
+			d.addr = remote
 		}
 		m.note(remote)
 		return conn, nil

@@ -12,7 +12,8 @@ import (
 // dialing after as many failures as it has room for connections, and probes
 // once a second from then on: a server that is back would be reported as
 // unreachable for up to a second more. So no dial ever fails: the connection of
-// one that did says so when it is used, which is at once.
+// one that did says so when it is used, which is at once. As the outermost hook it
+// also hands a subscription its connection.
 type redial struct{}
 
 var _ redis.Hook = redial{}
@@ -23,6 +24,9 @@ func (redial) DialHook(next redis.DialHook) redis.DialHook {
 		conn, err := next(ctx, network, addr)
 		if err != nil {
 			return failedConn{err}, nil
+		}
+		if d := dialedIn(ctx); d != nil {
+			d.conn = conn
 		}
 		return conn, nil
 	}

@@ -50,8 +50,9 @@ type Options struct {
 	// longer for a Redis that is far away.
 	Timeout time.Duration
 
-	// Beat is how often a subscription asks the server for a sign of life;
-	// after four beats without one the server counts as hung. Zero: 250 ms.
+	// Beat is after how long a silence a subscription asks the server for a
+	// sign of life; after four more beats without one the server counts as
+	// hung. Zero: 250 ms.
 	Beat time.Duration
 }
 

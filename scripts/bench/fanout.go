@@ -62,6 +62,7 @@ func fanout(e *env, r *record) error {
 type followAnswer struct {
 	Heard  [][]int64
 	Merged int // tokens that were replaced before they were looked at
+	CPU    time.Duration
 	Error  string
 }
 
@@ -83,6 +84,7 @@ func fanoutOne(e *env, r *record, contender string, followers, tokens int) error
 		return errors.Join(err, endAll(processes))
 	}
 	var took, last []time.Duration
+	var cpu time.Duration
 	merged := 0
 	for _, p := range processes {
 		var a followAnswer
@@ -93,6 +95,7 @@ func fanoutOne(e *env, r *record, contender string, followers, tokens int) error
 			return errors.New(a.Error)
 		}
 		merged += a.Merged
+		cpu += a.CPU
 		for _, one := range a.Heard {
 			for i, at := range one {
 				took = append(took, time.Duration(at-told[i].UnixNano()))
@@ -108,7 +111,7 @@ func fanoutOne(e *env, r *record, contender string, followers, tokens int) error
 	}
 	r.add(fmt.Sprintf("%s, %d followers", contender, followers),
 		ms("p50-ms", percentile(took, .5)), ms("p99-ms", percentile(took, .99)), ms("last-ms", percentile(last, .5)),
-		of("merged", float64(merged)))
+		of("own-us/token", micros(cpu, len(took))), of("merged", float64(merged)))
 	return endAll(processes)
 }
 
@@ -182,7 +185,9 @@ func followChild(o order, c *conversation) error {
 		return err
 	}
 	stop := profileCPU(fmt.Sprintf("follow-%s-%d", o.Contender, o.Number))
+	before := ownCPU()
 	all.Wait()
+	answer.CPU = ownCPU() - before
 	stop()
 	for _, heard := range answer.Heard {
 		// Who follows levels, not messages, may be told of two tokens at once.
