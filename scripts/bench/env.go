@@ -34,6 +34,13 @@ func (e *env) or(n, quick int) int {
 	return n
 }
 
+// wants reports whether a contender takes part: all do, unless BENCH_CONTENDERS
+// names some.
+func (e *env) wants(contender string) bool {
+	only := os.Getenv("BENCH_CONTENDERS")
+	return only == "" || strings.Contains(only, contender)
+}
+
 // server is a Redis of its own for one contender: nobody inherits another's keys,
 // scripts or fragmented memory.
 type server struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,7 +45,7 @@ func fanout(e *env, r *record) error {
 	}
 	for _, size := range sizes {
 		for _, c := range fanoutContenders {
-			if only := os.Getenv("BENCH_CONTENDERS"); only != "" && !strings.Contains(only, c.name) {
+			if !e.wants(c.name) {
 				continue
 			}
 			if err := fanoutOne(e, r, c.name, size.followers, e.or(size.tokens, 5)); err != nil {

@@ -43,6 +43,9 @@ type herdAnswer struct {
 // herd measures many cold processes that want the token at the same moment.
 func herd(e *env, r *record) error {
 	for _, c := range herdContenders {
+		if !e.wants(c.name) {
+			continue
+		}
 		out, err := herdOne(e, c.name, false)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
