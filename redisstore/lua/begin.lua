@@ -28,7 +28,8 @@ local retry_at = whole(KEYS[2], 'retry_at', fields[3])
 local demanded_at = whole(KEYS[2], 'demanded_at', fields[4])
 local failed_at = whole(KEYS[2], 'last_error_at', fields[5])
 local open = ask('sorted-set', 'ZRANGE', KEYS[3], 0, -1, 'WITHSCORES') or {}
-local calls = whole(calls_key(KEYS[4]), '-', ask('string', 'GET', calls_key(KEYS[4])))
+local calls_today = calls_key(KEYS[4])
+local calls = whole(calls_today, '-', ask('string', 'GET', calls_today))
 ask('stream', 'XLEN', KEYS[5])
 if fault then return redis.error_reply(fault) end
 
@@ -82,8 +83,8 @@ end
 redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))
 redis.call('HSET', KEYS[2], 'fence', digits(fence))
 if demanded then redis.call('HSET', KEYS[2], 'demanded_at', digits(now)) end
-calls = redis.call('INCRBY', calls_key(KEYS[4]), 1)
-redis.call('EXPIRE', calls_key(KEYS[4]), 3 * 86400)
+calls = calls + 1
+redis.call('SET', calls_today, digits(calls), 'EX', 3 * 86400)
 if reason == 'rejected' then
   append(KEYS[5], 'event', 'reported', 'by', ARGV[3], 'reason', reason, 'fence', fence, 'generation', seen)
 end

@@ -16,7 +16,7 @@ local refresh_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
 local token = read_token(KEYS[1])
 local generation = generation_of(KEYS[1], token)
-local fields = ask('hash', 'HMGET', KEYS[2], 'fence', 'refresh_at') or {}
+local fields = ask('hash', 'HMGET', KEYS[2], 'fence', 'refresh_at', 'retry_at', 'refused_credential') or {}
 local last_fence = whole(KEYS[2], 'fence', fields[1])
 ask('sorted-set', 'ZSCORE', KEYS[3], ARGV[3])
 local calls = calls_key(KEYS[4])
@@ -47,13 +47,13 @@ local ttl = math.max(life - age - tonumber(ARGV[7]), 1)
 redis.call('HSET', KEYS[1], 'access_token', ARGV[4], 'generation', ARGV[3], 'issued_at', issued_at,
   'expires_at', expires_at, 'issued_by', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], digits(ttl))
-redis.call('HSET', KEYS[2], 'fence', ARGV[3], 'failures', 0)
-redis.call('HDEL', KEYS[2], 'retry_at', 'refused_credential')
+redis.call('HSET', KEYS[2], 'fence', ARGV[3], 'failures', '0')
+if fields[3] or fields[4] then redis.call('HDEL', KEYS[2], 'retry_at', 'refused_credential') end
 local refresh_at = ''
 if refresh_in > 0 then
   redis.call('HSET', KEYS[2], 'refresh_at', digits(now - age + refresh_in))
   refresh_at = rfc3339(now - age + refresh_in)
-else
+elseif fields[2] then
   redis.call('HDEL', KEYS[2], 'refresh_at')
 end
 redis.call('ZREM', KEYS[3], ARGV[3])

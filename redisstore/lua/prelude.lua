@@ -80,8 +80,7 @@ local today = math.floor((now + utc8_ms) / day_ms)
 local tomorrow_ms = (today + 1) * day_ms - utc8_ms
 
 local function calls_key(prefix)
-  local year, month, day = civil(today)
-  return prefix .. string.format('%04d%02d%02d', year, month, day)
+  return prefix .. string.format('%04d%02d%02d', civil(today))
 end
 
 -- token_fields are the fields of the token hash in the order in which Go reads
