@@ -227,11 +227,16 @@ func (s *Store) spawn(f func(ctx context.Context)) {
 	}
 }
 
-// Ping reports whether the server can be asked at all.
+// Ping reports whether the server can be asked at all. After it the connections
+// for reading and for writing are there, and the first token waits for neither.
 func (s *Store) Ping(ctx context.Context) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	return s.fault(ctx, "ping", "", s.reads.Ping(ctx).Err())
+	err := s.reads.Ping(ctx).Err()
+	if err == nil && s.owned {
+		err = s.writes.Ping(ctx).Err()
+	}
+	return s.fault(ctx, "ping", "", err)
 }
 
 // bounded returns a context that ends in time for one operation. What ends a
