@@ -881,3 +881,67 @@ func TestWhoeverWaitsWhenRunEndsGetsTheTokenAllTheSame(t *testing.T) {
 		}
 	})
 }
+
+// Those who come later wait behind the first one; it may have less patience.
+func TestACrowdGetsTheTokenAlsoWhenItsFirstGivesUp(t *testing.T) {
+	for name, start := range map[string]func(*fleet) *process{
+		"a refresher":               (*fleet).refresher,
+		"a reader":                  (*fleet).reader,
+		"a process that only links": func(f *fleet) *process { return f.idle(f.config(), f.source) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t)
+				f.source.Latency = 3 * time.Second
+				p := start(f)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				var crowd sync.WaitGroup
+				crowd.Go(func() {
+					if _, err := p.Token(ctx); !errors.Is(err, coordinator.ErrNoToken) {
+						t.Errorf("the first one's Token() = %v, want %v", err, coordinator.ErrNoToken)
+					}
+				})
+				synctest.Wait()
+				for range 10 {
+					crowd.Go(func() {
+						if _, err := p.Token(t.Context()); err != nil {
+							t.Errorf("Token() = %v", err)
+						}
+					})
+				}
+				time.Sleep(2 * time.Second)
+				if p.Role() == coordinator.Reader {
+					f.refresher()
+				}
+				crowd.Wait()
+				if calls := len(f.source.Calls()); calls != 1 {
+					t.Errorf("%d calls were made, want 1", calls)
+				}
+			})
+		})
+	}
+}
+
+func TestACrowdHearsOfARefusalAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		f.source.Usually(coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
+		p := f.refresher()
+		var crowd sync.WaitGroup
+		for range 10 {
+			crowd.Go(func() {
+				began := time.Now()
+				_, err := p.Token(t.Context())
+				var refused *coordinator.RefusedError
+				if !errors.As(err, &refused) || time.Since(began) > time.Second {
+					t.Errorf("Token() = %v after %v, want the refusal at once", err, time.Since(began))
+				}
+			})
+		}
+		crowd.Wait()
+		if calls := len(f.source.Calls()); calls != 1 {
+			t.Errorf("%d calls were made, want 1", calls)
+		}
+	})
+}

@@ -93,9 +93,12 @@ func (a *Account) await(ctx context.Context, n need) (*held, error) {
 	defer func() { release() }()
 	following := false
 
-	n.began = time.Now()
 	a.mu.Lock()
-	n.looks, n.seq, n.held = a.looks, a.outcome.seq, a.generationLocked()
+	a.beginLocked(&n)
+	if n.reason == ReasonMissing && !a.led {
+		a.led = true
+		defer a.leave()
+	}
 	if n.reason.Demanded() {
 		a.demandLocked(n.reason, n.after, n.began)
 	}
@@ -127,6 +130,44 @@ func (a *Account) await(ctx context.Context, n need) (*held, error) {
 		}
 		a.mu.Lock()
 	}
+}
+
+// beginLocked notes when a wait begins, unless it has begun already.
+func (a *Account) beginLocked(n *need) {
+	if n.began.IsZero() {
+		n.began, n.looks, n.seq, n.held = time.Now(), a.looks, a.outcome.seq, a.generationLocked()
+	}
+}
+
+// leave ends the wait of the one who led: the next of those behind does.
+func (a *Account) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.led = false
+	a.broadcastLocked()
+}
+
+// waitBehind waits while somebody else in await sees to a token, and returns it.
+// Nil: there is nobody, or something else has happened, and the caller has to
+// await it. This is what a crowd does in a process that has no token yet: a
+// channel is all that each of them needs, and no more stack than a goroutine
+// begins with.
+func (a *Account) waitBehind(ctx context.Context, n *need) *held {
+	a.mu.Lock()
+	if !a.led {
+		a.mu.Unlock()
+		return nil
+	}
+	a.beginLocked(n)
+	changed := a.changedLocked()
+	a.mu.Unlock()
+	a.c.counters.waiters.Add(1)
+	select {
+	case <-changed:
+	case <-ctx.Done():
+	}
+	a.c.counters.waiters.Add(-1)
+	return a.hot.Load()
 }
 
 // waitFor waits for a change, for d, or for the end of ctx, which it returns.
