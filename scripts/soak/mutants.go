@@ -62,6 +62,7 @@ type caught struct {
 	Runs   int       `json:"runs"` // until then
 	Seed   uint64    `json:"seed"`
 	At     time.Time `json:"at"`
+	Build  string    `json:"build,omitempty"` // the commit that was broken
 }
 
 // mutantsAll builds each mutant in a copy and expects a soak of it to fail.
@@ -92,7 +93,7 @@ func (f flags) mutantsAll() error {
 }
 
 func (f flags) tryMutant(m mutant) (caught, error) {
-	c := caught{Name: m.name, At: time.Now()}
+	c := caught{Name: m.name, At: time.Now(), Build: commitOf(f.module)}
 	dir, err := os.MkdirTemp("", "zkmutant")
 	if err != nil {
 		return c, err

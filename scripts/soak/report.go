@@ -256,7 +256,7 @@ func (p *page) broken() {
 	p.line("A rule of the protocol is taken out, the rest stays. The simulation (`redisstore/mutants_test.go`) has to catch every one of its own")
 	p.line("whenever the tests run. The soak is slower and looks from outside; it is tried with fewer faults than a real run has, so \"not caught\"")
 	p.line("means: not in so many short runs. Its schedule of %v hides for at most as long that nothing was restored, and that an attempt was", refreshEvery)
-	p.line("forgotten; the simulation does not have it. The bound that gave two of them away is the one that no unbroken run of the table passed.")
+	p.line("forgotten; the simulation does not have it.")
 	p.line("")
 	p.line("| broken | caught by the simulation | caught by the soak (single Redis) |")
 	p.line("| --- | --- | --- |")
@@ -273,9 +273,13 @@ func (p *page) broken() {
 		if row[0] == "" {
 			row[0] = "not tried"
 		}
-		row[1] = fmt.Sprintf("not in %d runs", m.Runs)
+		build := m.Build
+		if build == "" {
+			build = "an earlier build, " + m.At.Format("2 January 15:04")
+		}
+		row[1] = fmt.Sprintf("not in %d runs (%s)", m.Runs, build)
 		if m.Caught {
-			row[1] = fmt.Sprintf("run %d, seed %d: %s", m.Runs, m.Seed, m.By)
+			row[1] = fmt.Sprintf("run %d, seed %d: %s (%s)", m.Runs, m.Seed, m.By, build)
 		}
 		rows[name] = row
 	}
