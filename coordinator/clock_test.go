@@ -102,3 +102,26 @@ func TestATokenThatIsOlderThanTheStoresClockIsReplacedAndNotServedLongerThanALif
 		}
 	})
 }
+
+// The servers of one store differ by milliseconds, and NTP steps by as much: that
+// is no other clock.
+func TestASmallStepOfTheStoresClockLeavesALongLockToItsHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		f.source.Latency = 5 * time.Second
+		cfg := f.config()
+		cfg.LockLife = time.Minute
+		first := f.start(cfg, f.source)
+		time.Sleep(time.Second)
+		f.store.SetSkew(-200 * time.Millisecond)
+		second := f.start(cfg, f.source)
+		for _, p := range []*process{first, second} {
+			if _, err := p.Token(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		if calls := len(f.source.Calls()); calls != 1 {
+			t.Errorf("%d calls were made, want 1", calls)
+		}
+	})
+}

@@ -79,10 +79,14 @@ type AccountConfig struct {
 // kept for the schedule, and a second between calls that somebody demanded.
 var DefaultLimits = Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second}
 
-// MaxLockLife is the longest Config.LockLife. So no lock and no attempt ends
-// further ahead than that on the store's clock; what does was written before that
-// clock went back, would last longer by the jump, and binds nobody.
-const MaxLockLife = time.Minute
+// maxLockLife is the longest Config.LockLife.
+const maxLockLife = time.Minute
+
+// MaxAhead is how far ahead of the store's clock a lock or an attempt may end: the
+// longest life there is, and some seconds by which the clocks of a store's servers
+// may differ. What ends later was written before the clock went back, would last
+// longer by the jump, and binds nobody.
+const MaxAhead = maxLockLife + 5*time.Second
 
 const (
 	defaultRefreshEvery = time.Hour
@@ -138,7 +142,7 @@ func (c Config) Validate() error {
 		wrong("Store is missing: pass what the processes share, for example a redisstore.Store")
 	}
 	c = c.withDefaults()
-	if c.LockLife < time.Second || c.LockLife > MaxLockLife {
+	if c.LockLife < time.Second || c.LockLife > maxLockLife {
 		wrong("LockLife is %v: it must be 1s to 1m", c.LockLife)
 	}
 	if c.FetchTimeout < 100*time.Millisecond || c.FetchTimeout > time.Minute {

@@ -945,3 +945,24 @@ func TestACrowdHearsOfARefusalAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// Who watches waits for a newer token, perhaps for an hour: not the same as those
+// who want any.
+func TestWhoeverWatchesKeepsNobodyFromTheTokenThereIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		f.wantCurrent(f.refresher())
+		linked := f.idle(f.config(), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		records := linked.Watch(ctx)
+		<-records
+		synctest.Wait()
+		for range 5 {
+			began := time.Now()
+			if _, err := linked.Token(t.Context()); err != nil || time.Since(began) > 0 {
+				t.Errorf("Token() = %v after %v, want the token at once", err, time.Since(began))
+			}
+		}
+	})
+}

@@ -95,7 +95,7 @@ func (a *Account) await(ctx context.Context, n need) (*held, error) {
 
 	a.mu.Lock()
 	a.beginLocked(&n)
-	if n.reason == ReasonMissing && !a.led {
+	if n.reason == ReasonMissing && n.after == 0 && !a.led {
 		a.led = true
 		defer a.leave()
 	}
@@ -132,6 +132,15 @@ func (a *Account) await(ctx context.Context, n need) (*held, error) {
 	}
 }
 
+// awaitAny waits for a token, whichever.
+func (a *Account) awaitAny(ctx context.Context) (*held, error) {
+	n := need{reason: ReasonMissing}
+	if h := a.waitBehind(ctx, &n); h != nil {
+		return h, nil
+	}
+	return a.await(ctx, n)
+}
+
 // beginLocked notes when a wait begins, unless it has begun already.
 func (a *Account) beginLocked(n *need) {
 	if n.began.IsZero() {
@@ -154,9 +163,9 @@ func (a *Account) leave() {
 // begins with.
 func (a *Account) waitBehind(ctx context.Context, n *need) *held {
 	a.mu.Lock()
-	if !a.led {
+	if h := a.hot.Load(); h != nil || !a.led {
 		a.mu.Unlock()
-		return nil
+		return h
 	}
 	a.beginLocked(n)
 	changed := a.changedLocked()

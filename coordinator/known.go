@@ -90,7 +90,7 @@ func (a *Account) absorbLocked(s State, asked uint16) (missed bool) {
 		k.open = append(k.open, openAttempt{at: at})
 		k.notBefore = at + instant(randUpTo(takeOverSpread))
 	}
-	if s.Holder != "" && s.HolderTTL <= MaxLockLife && !s.Record.Usable() {
+	if s.Holder != "" && s.HolderTTL <= MaxAhead && !s.Record.Usable() {
 		// To try the lock would tell no more.
 		k.notBefore = max(k.notBefore, a.c.instant(now.Add(s.HolderTTL+randUpTo(takeOverSpread))))
 	}

@@ -92,7 +92,7 @@ func (s *State) Overdue() int {
 // ends whose deadline was written before the store's clock went back.
 func (s *State) overdue(deadline time.Time) bool {
 	left := deadline.Sub(s.Now)
-	return left <= 0 || left > MaxLockLife
+	return left <= 0 || left > MaxAhead
 }
 
 // Failure is a call to the source that brought no token, as all processes

@@ -20,7 +20,7 @@ type Store interface {
 	Load(ctx context.Context, accounts ...string) ([]State, error)
 
 	// Lock tries once to lock the account for life, without waiting. Taken:
-	// *LockedError. A lock that would last for more than MaxLockLife is taken
+	// *LockedError. A lock that would last for more than MaxAhead is taken
 	// away from its holder. The lock makes refreshes cheap, not correct: nothing
 	// below needs it to be held.
 	Lock(ctx context.Context, account string, life time.Duration) (Lock, error)
@@ -103,7 +103,7 @@ type Attempt struct {
 	Record Record
 
 	// Overdue are the attempts that were overdue at the begin, by their
-	// deadline or because it lies more than MaxLockLife ahead: Commit settles
+	// deadline or because it lies more than MaxAhead ahead: Commit settles
 	// exactly those besides its own.
 	Overdue []Fence
 

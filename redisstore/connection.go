@@ -15,8 +15,9 @@ import (
 )
 
 // How a hung server is noticed: a ping at each beat (Options.Beat) that follows a
-// silent one, and so many beats without any answer. TCP alone would take a quarter of an hour, and
-// go-redis's own health check sends pings without waiting for answers.
+// silent one, and so many more beats without any answer. TCP alone would take a
+// quarter of an hour, and go-redis's own health check sends pings without waiting
+// for answers.
 const silentBeats = 4
 
 // A SUBSCRIBE names so many channels, and so many channels may be unconfirmed

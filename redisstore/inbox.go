@@ -95,6 +95,12 @@ func (i socketInbox) next() (a arrival, err error) {
 		return a, err
 	case kind == '-':
 		return a, refusal(text)
+	case kind == '!':
+		text, err = i.bulk(text)
+		if err != nil {
+			return a, err
+		}
+		return a, refusal(text)
 	case kind != '*' && kind != '>':
 		return a, i.skipRest(kind, text)
 	}

@@ -65,6 +65,9 @@ func TestSocketInboxReportsErrors(t *testing.T) {
 	if !errors.As(err, &answer) || !redis.IsPermissionError(err) {
 		t.Errorf("a refusal is %v", err)
 	}
+	if err := next("!21\r\nNOPERM No permissions\r\n"); !redis.IsPermissionError(err) {
+		t.Errorf("a refusal in RESP3's long form is %v", err)
+	}
 	for _, wire := range []string{
 		"?\r\n", "\r\n", "+no end\n", "*x\r\n", "*-1\r\n", "*99999999999\r\n", "*2\r\n$4\r\npong\r\n$99999999999\r\n",
 		"*3\r\n$7\r\nmessage\r\n:1\r\n$1\r\na\r\n", "*3\r\n$7\r\nmessage\r\n$-1\r\n$1\r\na\r\n", "+" + big + "\r\n",

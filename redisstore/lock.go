@@ -85,7 +85,7 @@ func (l *lock) taken(ctx context.Context) (coordinator.Lock, error) {
 	switch {
 	case ttl.Err() != nil || ttl.Val() == -1: // not known, or without an end
 		busy.RetryIn = l.life
-	case ttl.Val() > coordinator.MaxLockLife:
+	case ttl.Val() > coordinator.MaxAhead:
 		stale := *l
 		stale.value = value.Val()
 		if _, err := stale.unlock(bounded); err != nil {

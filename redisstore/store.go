@@ -235,7 +235,13 @@ func (s *Store) Ping(ctx context.Context) error {
 	var writing error
 	var both sync.WaitGroup // at once: a sentinel that hangs costs each dial half of the time there is
 	if s.owned {
-		both.Go(func() { writing = s.writes.Ping(ctx).Err() }) // joined below
+		both.Go(func() { // joined below
+			// Twice: what writes is never repeated by itself, and over TLS a
+			// connection that the server has closed meanwhile shows in no other way.
+			if writing = s.writes.Ping(ctx).Err(); writing != nil {
+				writing = s.writes.Ping(ctx).Err()
+			}
+		})
 	}
 	err := s.reads.Ping(ctx).Err()
 	both.Wait()

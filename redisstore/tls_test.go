@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
@@ -29,9 +31,8 @@ func TestTLSWithClientCertificate(t *testing.T) {
 	authority := x509.NewCertPool()
 	authority.AddCert(certificate.Leaf)
 
-	store, err := redisstore.OpenTLS(server.URL(), &tls.Config{
-		RootCAs: authority, Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12,
-	}, redisstore.Options{})
+	config := &tls.Config{RootCAs: authority, Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	store, err := redisstore.OpenTLS(server.URL(), config, redisstore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +45,15 @@ func TestTLSWithClientCertificate(t *testing.T) {
 	}()
 	if got := loaded(t, store, "a").Record.Generation; got != record.Generation {
 		t.Errorf("Load() = generation %d, want %d", got, record.Generation)
+	}
+	// Over TLS nothing shows that the server has closed an idle connection.
+	admin := redis.NewClient(&redis.Options{Addr: server.Addr(), TLSConfig: config})
+	defer admin.Close()
+	if err := admin.Do(t.Context(), "client", "kill", "type", "normal", "skipme", "yes").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Ping(t.Context()); err != nil {
+		t.Errorf("Ping() of a healthy server that had closed the connections = %v", err)
 	}
 	stranger := open(t, server.URL(), redisstore.Options{})
 	if _, err := stranger.Load(t.Context(), "a"); !errors.Is(err, coordinator.ErrUnreachable) {

@@ -154,7 +154,7 @@ func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, err
 // overdue reports whether an attempt with this deadline is. One that lies further
 // ahead than it can was written before the clock went back.
 func overdue(deadline, now time.Time) bool {
-	return !deadline.After(now) || deadline.Sub(now) > coordinator.MaxLockLife
+	return !deadline.After(now) || deadline.Sub(now) > coordinator.MaxAhead
 }
 
 // throttle returns the limit that forbids the begin longest and for how long,

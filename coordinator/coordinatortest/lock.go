@@ -17,7 +17,7 @@ type lock struct {
 // held reports whether the lock binds: its end lies further ahead than any life
 // reaches when the clock went back.
 func (l lock) held(now time.Time) bool {
-	return l.number != 0 && now.Before(l.end) && l.end.Sub(now) <= coordinator.MaxLockLife
+	return l.number != 0 && now.Before(l.end) && l.end.Sub(now) <= coordinator.MaxAhead
 }
 
 // memLock is the holder's side of a lock.
@@ -51,7 +51,7 @@ func (i *MemInstance) Lock(ctx context.Context, account string, life time.Durati
 func (l *memLock) Extend(ctx context.Context, fence coordinator.Fence) error {
 	return l.instance.do(ctx, OpExtend, func(now time.Time) error {
 		a := l.instance.store.account(l.account)
-		if a.lock.number != l.number || !a.lock.held(now) {
+		if a.lock.number != l.number || !now.Before(a.lock.end) {
 			return coordinator.ErrLockLost
 		}
 		deadline, open := a.attempts[fence]

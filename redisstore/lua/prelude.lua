@@ -6,12 +6,12 @@ local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now = math.floor(now_us / 1000)
 
--- The longest life of an attempt: coordinator.MaxLockLife.
-local longest_life = 60000
+-- How far ahead a deadline may lie: coordinator.MaxAhead.
+local most_ahead = 65000
 
 -- overdue tells whether an attempt with this deadline is. One that lies further
--- ahead than it can was written before the clock went back.
-local function overdue(deadline) return deadline <= now or deadline > now + longest_life end
+-- ahead was written before the clock went back.
+local function overdue(deadline) return deadline <= now or deadline > now + most_ahead end
 
 -- What is wrong with the contents of a key: "ZKDATA <field> <problem> <key>",
 -- or the server's own words. The first one found; scripts return it as an

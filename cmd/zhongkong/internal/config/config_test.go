@@ -204,6 +204,7 @@ func TestProblemsNameThePlaceTheFieldAndTheMend(t *testing.T) {
 		"a budget the schedule exceeds":   {"appid: wx1\nrefresh_every: 1m\nbudget: {per_day: 200, reserve: 1}\n", []string{"refresh_every (1m0s) makes 1440 calls a day, per_day allows 200"}},
 		"a budget of nothing":             {"appid: wx1\nbudget: {per_day: 0}\n", []string{"zk.yaml:2: budget.per_day: 0: it must be 1 or more"}},
 		"a password that is no hash":      {"appid: wx1\nusers:\n- {name: a, password: hunter2, accounts: '*'}\n", []string{"zk.yaml:3: users[0].password: is not a hash", "zhongkong passwd"}},
+		"a missing password and more":     {"appid: wx1\nusers:\n- {name: a, nonsense: 1}\n", []string{"nonsense: unknown field", "users[0].password: is missing"}},
 		"a short datagram key":            {"appid: wx1\nusers:\n- {name: a, udp_key: YWJj, accounts: '*'}\n", []string{"zk.yaml:3: users[0].udp_key: is base64 of 3 bytes, 32 are needed"}},
 		"a user of an unknown account":    {"appid: wx1\nusers:\n- {name: a, password: $h, accounts: [wx2]}\n", []string{`zk.yaml:3: users[0].accounts: "wx2" is not among the accounts: they are wx1`}},
 		"a certificate without its key":   {"appid: wx1\ntls_cert: a.pem\n", []string{"tls_cert and tls_key belong together"}},

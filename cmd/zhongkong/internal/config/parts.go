@@ -60,16 +60,16 @@ func (d *decoder) users(n *yaml.Node, c *Config) {
 	d.sequence(n, "users", func(i int, n *yaml.Node) {
 		path := fmt.Sprintf("users[%d]", i)
 		var u User
-		before := len(d.problems.list)
+		proof := false // there is something to prove the user by, right or wrong
 		ok := d.mapping(n, path, map[string]func(*yaml.Node){
 			"name":     func(n *yaml.Node) { d.text(n, path+".name", &u.Name) },
-			"password": func(n *yaml.Node) { d.passwordHash(n, path+".password", &u.Password) },
+			"password": func(n *yaml.Node) { proof = true; d.passwordHash(n, path+".password", &u.Password) },
 			"accounts": func(n *yaml.Node) { u.Accounts = d.accountNames(n, path+".accounts") },
 			"refresh": func(n *yaml.Node) {
 				v, _ := d.scalar(n, path+".refresh", kindTruth)
 				u.Refresh = v == "true"
 			},
-			"udp_key": func(n *yaml.Node) { d.udpKey(n, path+".udp_key", &u.UDPKey) },
+			"udp_key": func(n *yaml.Node) { proof = true; d.udpKey(n, path+".udp_key", &u.UDPKey) },
 		})
 		switch {
 		case !ok:
@@ -80,7 +80,7 @@ func (d *decoder) users(n *yaml.Node, c *Config) {
 			d.problems.addf("%s: %s.name: must not hold a colon or a comma", d.at(n), path)
 		case names[u.Name]:
 			d.problems.addf("%s: %s.name: %q is given twice: names must differ", d.at(n), path, u.Name)
-		case u.Password.IsZero() && u.UDPKey.IsZero() && len(d.problems.list) == before: // else it is there, and wrong
+		case !proof:
 			d.problems.addf("%s: %s.password: is missing: put the line that `zhongkong passwd` prints", d.at(n), path)
 		}
 		names[u.Name] = true
