@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -150,14 +151,38 @@ func (s *server) clusterInfo(field string) string {
 // await waits until everything is as at the start, whoever is the master now.
 func (t *servers) await() error {
 	why := ""
+	began, help := time.Now(), sync.OnceFunc(t.promote)
 	err := eventually(2*settleWithin, "the servers to be well", func() bool {
 		why = t.ill()
+		if time.Since(began) > settleWithin && t.leaderless() {
+			help()
+		}
 		return why == ""
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, why)
 	}
 	return nil
+}
+
+// leaderless reports whether all servers are replicas, of each other: Sentinel may
+// turn a master that comes back at the wrong moment into one, finds no good
+// replica to promote ever after, and waits for a person.
+func (t *servers) leaderless() bool {
+	for _, s := range t.data {
+		if s.info("replication", "role") != "slave" {
+			return false
+		}
+	}
+	return t.kind == sentinel
+}
+
+// promote does what that person would do.
+func (t *servers) promote() {
+	t.helped++
+	if m := t.master(); m != nil {
+		_, _ = m.do("replicaof", "no", "one")
+	}
 }
 
 // ill says what is not as it should be, "" for nothing.

@@ -109,6 +109,10 @@ func (p *page) runs() {
 	}
 	p.line("")
 	for _, o := range p.soaks {
+		if o.Helped > 0 {
+			p.line("- In %s, seed %d, Sentinel did not find a master by itself %d times: all servers had become replicas of each other. One was promoted", o.Name, o.Seed, o.Helped)
+			p.line("  by hand, as an operator would; the fault lasted until then.")
+		}
 		for _, text := range o.Verdict.Violations {
 			p.line("- **broken** in %s, seed %d: %s", o.Name, o.Seed, text)
 		}

@@ -40,6 +40,7 @@ type outcome struct {
 	Takeover []float64      `json:"takeover_s"`
 	Quiet    []float64      `json:"quiet_after_s"`
 	Healed   int            `json:"healed_by_report"` // checkpoints at which a report had to heal the store
+	Helped   int            `json:"servers_helped"`   // times the servers did not find a master by themselves
 	Verdict  *verdict       `json:"verdict"`
 }
 
@@ -84,6 +85,7 @@ func (p plan) run() (*outcome, error) {
 			s.out.Faults, len(w.wechat.Calls()), len(w.ledger.notes))
 	}
 	s.out.Took = time.Since(began).Seconds()
+	s.out.Helped = w.servers.helped
 	s.out.Verdict = w.judge()
 	if len(s.out.Verdict.Violations) > 0 && p.keep != "" {
 		w.logs(p.keep)

@@ -50,6 +50,7 @@ type servers struct {
 	ca        string // file, with TLS
 	clock     string // file with the offset of the clock, with fake
 	offset    time.Duration
+	helped    int // how often somebody had to promote a master by hand
 }
 
 // Names and passwords of the least-privilege users.
