@@ -83,8 +83,8 @@ func (p *page) head() {
 	p.line("# What the faults did")
 	p.line("")
 	p.line("Made by `scripts/soak/run report` from `scripts/soak/results/*.json`; `scripts/soak/run --full` makes those anew, and")
-	p.line("[README.md](README.md) says how the runs work. Every figure is of real processes on real servers of one machine with two")
-	p.line("cores that did other work at the same time: times of tens of milliseconds are the machine's, not the product's.")
+	p.line("[README.md](README.md) says how the runs work. Every figure is of real processes on real servers, all on one machine with two")
+	p.line("cores: times of tens of milliseconds are the machine's, not the product's.")
 	p.line("")
 }
 
@@ -110,8 +110,8 @@ func (p *page) runs() {
 	p.line("")
 	for _, o := range p.soaks {
 		if o.Helped > 0 {
-			p.line("- In %s, seed %d, Sentinel did not find a master by itself %d times: all servers had become replicas of each other. One was promoted", o.Name, o.Seed, o.Helped)
-			p.line("  by hand, as an operator would; the fault lasted until then.")
+			p.line("- In %s, seed %d, Sentinel found no master by itself (%d of its failovers): all servers had become replicas of each other. One", o.Name, o.Seed, o.Helped)
+			p.line("  was promoted by hand, as an operator would; the fault lasted until then.")
 		}
 		for _, text := range o.Verdict.Violations {
 			p.line("- **broken** in %s, seed %d: %s", o.Name, o.Seed, text)
