@@ -107,7 +107,11 @@ func (a *Account) Token(ctx context.Context) (t Token, err error) {
 // waitForToken is apart so that Token gets along with a small stack frame,
 // which is a third of its time.
 func (a *Account) waitForToken(ctx context.Context) (Token, error) {
-	h, err := a.awaitAny(ctx)
+	n := need{reason: ReasonMissing}
+	if h := a.waitBehind(ctx, &n); h != nil {
+		return h.Token, nil
+	}
+	h, err := a.await(ctx, n)
 	if err != nil {
 		return Token{}, err
 	}
@@ -119,7 +123,7 @@ func (a *Account) Current(ctx context.Context) (Snapshot, error) {
 	if h := a.hot.Load(); h != nil {
 		return a.snapshot(h), nil
 	}
-	h, err := a.awaitAny(ctx)
+	h, err := a.await(ctx, need{reason: ReasonMissing})
 	if err != nil {
 		return Snapshot{}, err
 	}

@@ -132,15 +132,6 @@ func (a *Account) await(ctx context.Context, n need) (*held, error) {
 	}
 }
 
-// awaitAny waits for a token, whichever.
-func (a *Account) awaitAny(ctx context.Context) (*held, error) {
-	n := need{reason: ReasonMissing}
-	if h := a.waitBehind(ctx, &n); h != nil {
-		return h, nil
-	}
-	return a.await(ctx, n)
-}
-
 // beginLocked notes when a wait begins, unless it has begun already.
 func (a *Account) beginLocked(n *need) {
 	if n.began.IsZero() {
