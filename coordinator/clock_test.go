@@ -46,8 +46,7 @@ func TestAStoreWhoseClockGoesBackKeepsNobodyFromRefreshing(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFleet(t)
+			bubble(t, func(t *testing.T, f *fleet) {
 				leave(t, f.store.Instance("dead"))
 				f.store.SetSkew(-2 * time.Hour)
 				p := f.refresher()
@@ -68,8 +67,7 @@ func TestAStoreWhoseClockGoesBackKeepsNobodyFromRefreshing(t *testing.T) {
 // How old such a token is nobody knows any more, only that it has more of its
 // life left than there ever was.
 func TestATokenThatIsOlderThanTheStoresClockIsReplacedAndNotServedLongerThanALife(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t)
+	bubble(t, func(t *testing.T, f *fleet) {
 		f.source.Life = 2 * time.Hour
 		first := f.refresher()
 		old, err := first.Token(t.Context())
@@ -97,17 +95,14 @@ func TestATokenThatIsOlderThanTheStoresClockIsReplacedAndNotServedLongerThanALif
 		if got, _ := reader.Token(t.Context()); !got.Equal(token) {
 			t.Error("the reader has not followed")
 		}
-		if got := len(f.source.Calls()); got != 2 {
-			t.Errorf("%d calls were made, want 2", got)
-		}
+		f.wantCalls(2)
 	})
 }
 
 // The servers of one store differ by milliseconds, and NTP steps by as much: that
 // is no other clock.
 func TestASmallStepOfTheStoresClockLeavesALongLockToItsHolder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t)
+	bubble(t, func(t *testing.T, f *fleet) {
 		f.source.Latency = 5 * time.Second
 		cfg := f.config()
 		cfg.LockLife = time.Minute
@@ -120,8 +115,6 @@ func TestASmallStepOfTheStoresClockLeavesALongLockToItsHolder(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if calls := len(f.source.Calls()); calls != 1 {
-			t.Errorf("%d calls were made, want 1", calls)
-		}
+		f.wantCalls(1)
 	})
 }

@@ -858,8 +858,7 @@ func TestBackoffHeardOfAtTheBeginIsLikeAnyOther(t *testing.T) {
 // The wait of a caller ends with the caller's context, not with that of Run: here
 // it waits for another account's call to end when Run is stopped.
 func TestWhoeverWaitsWhenRunEndsGetsTheTokenAllTheSame(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t)
+	bubble(t, func(t *testing.T, f *fleet) {
 		cfg := f.config()
 		cfg.MaxFetches = 1
 		slow := &coordinatortest.Source{Latency: 5 * time.Second}
@@ -876,9 +875,7 @@ func TestWhoeverWaitsWhenRunEndsGetsTheTokenAllTheSame(t *testing.T) {
 		time.Sleep(time.Second)
 		p.stop()
 		waits.Wait()
-		if calls := len(f.source.Calls()); calls != 1 {
-			t.Errorf("%d calls were made, want 1", calls)
-		}
+		f.wantCalls(1)
 	})
 }
 
@@ -890,8 +887,7 @@ func TestACrowdGetsTheTokenAlsoWhenItsFirstGivesUp(t *testing.T) {
 		"a process that only links": func(f *fleet) *process { return f.idle(f.config(), f.source) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFleet(t)
+			bubble(t, func(t *testing.T, f *fleet) {
 				f.source.Latency = 3 * time.Second
 				p := start(f)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -915,17 +911,14 @@ func TestACrowdGetsTheTokenAlsoWhenItsFirstGivesUp(t *testing.T) {
 					f.refresher()
 				}
 				crowd.Wait()
-				if calls := len(f.source.Calls()); calls != 1 {
-					t.Errorf("%d calls were made, want 1", calls)
-				}
+				f.wantCalls(1)
 			})
 		})
 	}
 }
 
 func TestACrowdHearsOfARefusalAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t)
+	bubble(t, func(t *testing.T, f *fleet) {
 		f.source.Usually(coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
 		p := f.refresher()
 		var crowd sync.WaitGroup
@@ -940,17 +933,14 @@ func TestACrowdHearsOfARefusalAtOnce(t *testing.T) {
 			})
 		}
 		crowd.Wait()
-		if calls := len(f.source.Calls()); calls != 1 {
-			t.Errorf("%d calls were made, want 1", calls)
-		}
+		f.wantCalls(1)
 	})
 }
 
 // Who watches waits for a newer token, perhaps for an hour: not the same as those
 // who want any.
 func TestWhoeverWatchesKeepsNobodyFromTheTokenThereIs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t)
+	bubble(t, func(t *testing.T, f *fleet) {
 		f.wantCurrent(f.refresher())
 		linked := f.idle(f.config(), nil)
 		ctx, cancel := context.WithCancel(t.Context())

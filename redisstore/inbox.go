@@ -160,6 +160,12 @@ func (i socketInbox) bulk(length []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return i.short(n)
+}
+
+// short returns n characters that fit into the buffer, valid until the next
+// reading.
+func (i socketInbox) short(n int) ([]byte, error) {
 	b, err := i.in.Peek(n + 2)
 	if err != nil {
 		return nil, err
@@ -182,13 +188,8 @@ func (i socketInbox) text() (string, error) {
 		return "", err
 	}
 	if n+2 <= i.in.Size() {
-		b, err := i.in.Peek(n + 2)
-		if err != nil {
-			return "", err
-		}
-		s := string(b[:n])
-		_, err = i.in.Discard(n + 2)
-		return s, err
+		b, err := i.short(n)
+		return string(b), err
 	}
 	b := make([]byte, n+2)
 	_, err = io.ReadFull(i.in, b)

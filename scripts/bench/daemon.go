@@ -18,14 +18,17 @@ const (
 	userPassword = "correct-horse-battery-staple"
 )
 
-// daemon is a running `zhongkong serve`.
+// daemon is a running `zhongkong serve` with a Redis and a source of its own.
 type daemon struct {
-	addr string
-	cmd  *exec.Cmd
+	addr   string
+	cmd    *exec.Cmd
+	redis  server
+	kill   func() // ends redis
+	source *issuer
 }
 
 // serve starts the daemon and waits until it has a token.
-func (e *env) serve(redisURL, sourceURL string) (*daemon, error) {
+func (e *env) serve() (*daemon, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -34,11 +37,20 @@ func (e *env) serve(redisURL, sourceURL string) (*daemon, error) {
 	if err := l.Close(); err != nil {
 		return nil, err
 	}
-	d.cmd = exec.Command(e.zhongkong, "--redis", redisURL, "--appid", appID, "--api-base", sourceURL,
+	if d.redis, d.kill, err = e.redis(); err != nil {
+		return nil, err
+	}
+	if d.source, err = startIssuer(sourceTook); err != nil {
+		d.kill()
+		return nil, err
+	}
+	d.cmd = exec.Command(e.zhongkong, "--redis", d.redis.URL(), "--appid", appID, "--api-base", d.source.url,
 		"--log-level", "error", "serve", "--listen", d.addr)
 	d.cmd.Env = append(os.Environ(), "ZHONGKONG_SECRET=0123456789abcdef0123456789abcdef", "ZHONGKONG_USERS="+userName+":"+userPassword)
 	d.cmd.Stderr = os.Stderr
 	if err := d.cmd.Start(); err != nil {
+		d.source.close()
+		d.kill()
 		return nil, err
 	}
 	for range 200 {
@@ -84,7 +96,10 @@ func (d *daemon) do(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// stop ends the daemon, then what it depends on.
 func (d *daemon) stop() error {
+	defer d.kill()
+	defer d.source.close()
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	timer := time.AfterFunc(10*time.Second, func() { _ = d.cmd.Process.Kill() })
 	defer timer.Stop()

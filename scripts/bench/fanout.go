@@ -221,13 +221,7 @@ func tellRaw(_ context.Context, addr string) (func(int) (time.Time, error), func
 		return nil, nil, err
 	}
 	return func(n int) (time.Time, error) {
-		text := command("PUBLISH", fanoutChannel, announcement(n))
-		now := time.Now()
-		if _, err := conn.Write(text); err != nil {
-			return now, err
-		}
-		_, err := conn.next()
-		return now, err
+		return conn.timed(command("PUBLISH", fanoutChannel, announcement(n)))
 	}, func() { _ = conn.Close() }, nil
 }
 
@@ -239,14 +233,8 @@ func tellLeast(ctx context.Context, addr string) (func(int) (time.Time, error), 
 	}
 	return func(n int) (time.Time, error) {
 		at := time.Now().UTC().Format(time.RFC3339)
-		text := command("EVAL", leastCommit, "1", "zhongkong:{"+appID+"}:token",
-			fanoutChannel, "host:4711-ABCD", strconv.Itoa(n), tokenText(n), at, at, announcement(n))
-		now := time.Now()
-		if _, err := conn.Write(text); err != nil {
-			return now, err
-		}
-		_, err := conn.next()
-		return now, err
+		return conn.timed(command("EVAL", leastCommit, "1", "zhongkong:{"+appID+"}:token",
+			fanoutChannel, "host:4711-ABCD", strconv.Itoa(n), tokenText(n), at, at, announcement(n)))
 	}, func() { _ = conn.Close() }, nil
 }
 

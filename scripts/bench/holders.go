@@ -16,17 +16,7 @@ const manyHolders = 10_000
 // holders measures how long a new token takes to those who hold a request for
 // it, from the moment at which Redis announces it.
 func holders(e *env, r *record) error {
-	server, kill, err := e.redis()
-	if err != nil {
-		return err
-	}
-	defer kill()
-	source, err := startIssuer(sourceTook)
-	if err != nil {
-		return err
-	}
-	defer source.close()
-	d, err := e.serve(server.URL(), source.url)
+	d, err := e.serve()
 	if err != nil {
 		return err
 	}
@@ -42,7 +32,7 @@ func holders(e *env, r *record) error {
 	memory := serverMemory(d.cmd.Process.Pid) - before
 
 	announced := make(chan time.Time, 1)
-	conn, err := dialRaw(server.Addr())
+	conn, err := dialRaw(d.redis.Addr())
 	if err != nil {
 		return err
 	}

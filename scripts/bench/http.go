@@ -53,17 +53,7 @@ func answer(in *bufio.Reader) (status, length int, err error) {
 // serveHTTP measures authenticated GETs of the daemon beside a bare handler
 // that writes the same bytes.
 func serveHTTP(e *env, r *record) error {
-	server, kill, err := e.redis()
-	if err != nil {
-		return err
-	}
-	defer kill()
-	source, err := startIssuer(sourceTook)
-	if err != nil {
-		return err
-	}
-	defer source.close()
-	d, err := e.serve(server.URL(), source.url)
+	d, err := e.serve()
 	if err != nil {
 		return err
 	}

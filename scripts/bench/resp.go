@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"time"
 )
 
 // rawConn is a connection to Redis with nothing in between: the floor for what a
@@ -34,11 +35,19 @@ func command(args ...string) []byte {
 
 // do sends a command and skips its answer.
 func (c *rawConn) do(args ...string) error {
-	if _, err := c.Write(command(args...)); err != nil {
-		return err
+	_, err := c.timed(command(args...))
+	return err
+}
+
+// timed sends an encoded command, skips its answer, and returns the moment before
+// it was sent.
+func (c *rawConn) timed(encoded []byte) (time.Time, error) {
+	began := time.Now()
+	if _, err := c.Write(encoded); err != nil {
+		return began, err
 	}
 	_, err := c.next()
-	return err
+	return began, err
 }
 
 // next reads one reply and returns the last bulk string in it.

@@ -72,17 +72,12 @@ func (w *world) judge() *verdict {
 	w.ledger.mu.Lock()
 	defer w.ledger.mu.Unlock()
 	j := &judge{
-		l: w.ledger, issued: make(map[string]wechattest.Issue), blocked: make(map[string][]spell), samples: w.ledger.samples,
+		l: w.ledger, issued: make(map[string]wechattest.Issue), blocked: make(map[string][]spell), samples: w.ledger.samples, calls: w.calls(),
 		end: time.Now().Round(0), slack: w.patience,
 		v: verdict{Figures: make(map[string]float64)},
 	}
 	for _, i := range w.wechat.Issued() {
 		j.issued[i.SHA256()] = i
-	}
-	for _, c := range w.wechat.Calls() {
-		if c.UserAgent != "rogue" && c.Path == "/cgi-bin/token" {
-			j.calls = append(j.calls, c)
-		}
 	}
 	j.v.Violations = append(j.v.Violations, w.ledger.notes...)
 	first := true
@@ -270,7 +265,8 @@ func (j *judge) hearing() {
 
 // deadTokens: nobody is given a token that was dead for longer than the bound.
 func (j *judge) deadTokens() {
-	trouble := union(slices.Concat(j.blocked[""], j.sourceSpells()))
+	source := j.sourceSpells()
+	trouble := union(slices.Concat(j.blocked[""], source))
 	strict, worst := 0, time.Duration(0)
 	unknown := make(map[string]bool)
 	last := make(map[string]observation) // of each token that was dead
@@ -309,7 +305,7 @@ func (j *judge) deadTokens() {
 		}
 	}
 	for _, o := range last {
-		j.v.Longest = append(j.v.Longest, j.tell(o, trouble))
+		j.v.Longest = append(j.v.Longest, j.tell(o, source))
 	}
 	slices.SortFunc(j.v.Longest, func(a, b story) int { return cmp.Compare(b.Seconds, a.Seconds) })
 	j.v.Longest = j.v.Longest[:min(len(j.v.Longest), 5)]
@@ -319,16 +315,16 @@ func (j *judge) deadTokens() {
 
 // tell says what stood in the way between a token's death and the last time it
 // was handed out, in seconds after the death.
-func (j *judge) tell(o observation, trouble []spell) story {
+func (j *judge) tell(o observation, source []spell) story {
 	issue := j.issued[o.hash]
 	s := story{Seconds: o.from.Sub(issue.DiesAt).Seconds(), Who: o.who, Cause: string(issue.Cause)}
 	well := issue.DiesAt
-	for _, one := range within(union(slices.Concat(j.blocked[o.who], trouble, j.nobody)), issue.DiesAt, o.from) {
+	for _, one := range within(union(slices.Concat(j.blocked[o.who], source, j.nobody)), issue.DiesAt, o.from) {
 		s.rest(one.from.Sub(well))
 		well = one.to
 	}
 	s.rest(o.from.Sub(well))
-	each := slices.Concat(j.sourceSpells(), j.nobody)
+	each := slices.Concat(source, j.nobody)
 	for _, one := range j.l.spells {
 		if slices.Contains([]string{o.who, theStore, everybody}, one.who) {
 			each = append(each, *one)

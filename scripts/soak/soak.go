@@ -37,7 +37,6 @@ type outcome struct {
 	Checks   int            `json:"checkpoints"`
 	Budget   int            `json:"calls_allowed"`
 	Legs     []legCalls     `json:"legs"`
-	Takeover []float64      `json:"takeover_s"`
 	Quiet    []float64      `json:"quiet_after_s"`
 	Healed   int            `json:"healed_by_report"` // checkpoints at which a report had to heal the store
 	Helped   int            `json:"servers_helped"`   // times the servers did not find a master by themselves
@@ -77,10 +76,10 @@ func (p plan) run() (*outcome, error) {
 	s := &soak{w: w, plan: p, all: faults(p.Options, p.Topology)}
 	s.out = outcome{Build: p.setup.build, Name: p.name(), Topology: p.Topology, Seed: p.Seed, At: began, ByFault: make(map[string]int)}
 	for leg := 0; !s.over(began); leg++ {
-		legBegan, calls, extra := time.Now(), s.calls(), s.extra
+		legBegan, calls, extra := time.Now(), len(w.calls()), s.extra
 		s.leg(leg)
 		s.checkpoint()
-		s.budget(legCalls{Made: s.calls() - calls, Schedule: scheduled(legBegan), Extra: s.extra - extra})
+		s.budget(legCalls{Made: len(w.calls()) - calls, Schedule: scheduled(legBegan), Extra: s.extra - extra})
 		fmt.Fprintf(os.Stderr, "%s: %s: %d faults, %d calls, %d broken promises so far\n", time.Now().Format("15:04:05"), p.name(),
 			s.out.Faults, len(w.wechat.Calls()), len(w.ledger.notes))
 	}
@@ -301,16 +300,6 @@ func (w *world) restless() string {
 		}
 	}
 	return ""
-}
-
-// calls is how many of the fleet's have reached the source.
-func (s *soak) calls() (n int) {
-	for _, c := range s.w.wechat.Calls() {
-		if c.UserAgent != "rogue" && c.Path == "/cgi-bin/token" {
-			n++
-		}
-	}
-	return n
 }
 
 // scheduled is how many calls the schedule makes from then until now.

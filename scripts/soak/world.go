@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -257,6 +258,13 @@ func (w *world) value(args ...any) any {
 
 // keyOf is the name of a key of the account.
 func keyOf(what string) string { return prefix + ":{" + account + "}:" + what }
+
+// calls are the fleet's calls to the source, not an outsider's.
+func (w *world) calls() []wechattest.Call {
+	return slices.DeleteFunc(w.wechat.Calls(), func(c wechattest.Call) bool {
+		return c.UserAgent == "rogue" || c.Path != "/cgi-bin/token"
+	})
+}
 
 // holder is the process that holds the lock, nil if none does.
 func (w *world) holder() *process {
