@@ -48,6 +48,7 @@ type ownConfig struct {
 // held is a record with what follows from it on this machine's clock.
 type held struct {
 	Record
+	slept     int64   // the clock's account of sleep when it was read
 	until     instant // withdrawn then
 	refreshAt instant // scheduled then
 }
@@ -241,11 +242,6 @@ func (a *Account) seen(ctx context.Context) (Fence, error) {
 	states, err := a.c.store.Load(ctx, a.name)
 	if ctx.Err() == nil { // else it may be the caller who gave up, not the store
 		a.c.reached(err)
-	}
-	if errors.Is(err, ErrSealed) {
-		// What is there cannot even be read: replace it, whatever it is. Its
-		// generation follows the clock, so a minute ahead of ours is newer.
-		return Fence(time.Now().Add(time.Minute).UnixMicro()), nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("refresh %q: %w", a.name, err)

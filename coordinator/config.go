@@ -82,6 +82,22 @@ var DefaultLimits = Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second}
 // maxLockLife is the longest Config.LockLife.
 const maxLockLife = time.Minute
 
+// What lies further ahead than it ever can was not written by a process of ours,
+// or before the store's clock went back. It binds nobody: a store and a
+// coordinator take it as if it were not there.
+const (
+	// MaxFenceAhead is how far ahead of the store's clock a fence may lie: a
+	// fence is the clock's time in µs, or follows one that was.
+	MaxFenceAhead = 24 * time.Hour
+
+	// MaxRetry is the longest back-off after a failure. An issuer's quota ends
+	// with its day.
+	MaxRetry = 24 * time.Hour
+
+	// MaxLife is the longest life of a token.
+	MaxLife = 366 * 24 * time.Hour
+)
+
 // MaxAhead is how far ahead of the store's clock a lock or an attempt may end: the
 // longest life there is, and some seconds by which the clocks of a store's servers
 // may differ. What ends later was written before the clock went back, would last

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Coordinator keeps the tokens of many accounts, together with every other
@@ -19,18 +18,19 @@ type Coordinator struct {
 	log      *slog.Logger
 	store    Store
 	counters counters
-	made     time.Time     // the origin of instants
-	slots    chan struct{} // holds one for each call to a source under way
-	sub      Subscription  // Run keeps it alive; knows all accounts
-	schedule *scheduler
-	crowd    crowd
-	borrowed borrowed // the subscription of waiters while nothing Runs
+	clock
+	storeClock storeClock
+	slots      chan struct{} // holds one for each call to a source under way
+	sub        Subscription  // Run keeps it alive; knows all accounts
+	schedule   *scheduler
+	crowd      crowd
+	borrowed   borrowed // the subscription of waiters while nothing Runs
 
 	run       sync.Mutex   // held by Run until it returns
 	running   atomic.Bool  // Run keeps the accounts right: memory may be trusted
 	connected atomic.Bool  // notifications flow
 	count     atomic.Int64 // accounts there are
-	down      atomic.Pointer[outage]
+	trouble
 
 	flights flights // the goroutines that refresh; Run and Drain wait for them
 
@@ -39,12 +39,6 @@ type Coordinator struct {
 	mu       sync.RWMutex // guards what follows
 	accounts map[string]*Account
 	stopping context.Context // of the present Run; Background while nothing Runs
-}
-
-// outage is the last time the store could not be asked.
-type outage struct {
-	until time.Time // nothing is tried on schedule before it
-	err   error
 }
 
 // New returns a coordinator. It starts nothing and does not touch the store.
@@ -57,11 +51,11 @@ func New(cfg Config) (*Coordinator, error) {
 		cfg:      cfg,
 		log:      cfg.Logger,
 		store:    cfg.Store,
-		made:     time.Now(),
 		slots:    make(chan struct{}, cfg.MaxFetches),
 		accounts: make(map[string]*Account, len(cfg.Accounts)),
 		stopping: context.Background(),
 	}
+	c.clock.start()
 	c.schedule = newScheduler(c)
 	c.sub = c.store.Subscribe((*follower)(c))
 	for _, a := range cfg.Accounts {
@@ -88,6 +82,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		return ErrRunning
 	}
 	defer c.run.Unlock()
+	c.lost.Store(nil)
 	c.running.Store(true)
 	c.mu.Lock()
 	c.stopping = ctx
@@ -99,6 +94,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { c.sub.Run(ctx) })      // ends with ctx
 	wg.Go(func() { c.schedule.run(ctx) }) // ends with ctx
+	wg.Go(func() { c.remind(ctx) })       // ends with ctx
 	wg.Wait()
 
 	c.running.Store(false)
@@ -217,20 +213,3 @@ func (c *Coordinator) life() context.Context {
 	defer c.mu.RUnlock()
 	return c.stopping
 }
-
-// reached notes how an operation on the store ended, so that the schedule
-// leaves a store that is away alone for a moment.
-func (c *Coordinator) reached(err error) {
-	if !errors.Is(err, ErrUnreachable) {
-		if err == nil && c.down.Load() != nil {
-			c.down.Store(nil)
-		}
-		return
-	}
-	c.down.Store(&outage{until: time.Now().Add(outagePause), err: err})
-	c.observe(Observation{Kind: Unreachable, Err: err})
-}
-
-// outagePause is how long nothing is tried on schedule after the store could
-// not be asked.
-const outagePause = 500 * time.Millisecond

@@ -15,6 +15,11 @@ var (
 	// wraps. Whether the store carried the operation out is unknown.
 	ErrUnreachable = errors.New("coordinator: store unreachable")
 
+	// ErrDenied is what the error of a store wraps that does not let this
+	// process do what it has to: a wrong password, a missing right. Only a
+	// person can mend that, so nobody waits for it.
+	ErrDenied = errors.New("coordinator: store denies access")
+
 	// ErrSuperseded is returned by Store.Commit when a newer fence was handed
 	// out since: nothing was stored.
 	ErrSuperseded = errors.New("coordinator: superseded by a newer attempt")
@@ -42,12 +47,17 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("coordinator: locked by %s for %v", e.Holder, e.RetryIn)
 }
 
-// limitBackOff is the ThrottledError.Limit that a failure sets.
-const limitBackOff = "back-off"
+// The limits that a ThrottledError names.
+const (
+	LimitBudget   = "daily budget"     // Limits.PerDay, less the reserve if the refresh was demanded
+	LimitInterval = "minimum interval" // Limits.MinInterval
+	LimitBackOff  = "back-off"         // a failure set it
+	LimitLoop     = "loop brake"       // Begin.Pace: refreshes that nobody demanded follow each other too fast
+)
 
 // ThrottledError says that a limit of ours forbids the call now.
 type ThrottledError struct {
-	Limit   string        // which limit, in words: "daily budget", "minimum interval", "back-off"
+	Limit   string        // which limit: LimitBudget, LimitInterval, LimitBackOff, LimitLoop
 	RetryIn time.Duration // when it will not forbid it any more
 	Until   time.Time     // the same on this machine's clock; for people
 }

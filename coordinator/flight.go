@@ -189,6 +189,9 @@ func (a *Account) answerLocked(n need, now time.Time) (*held, error) {
 		return nil, fmt.Errorf("%w: %q was removed", ErrUnknownAccount, a.name)
 	}
 	running := a.c.running.Load()
+	if down := a.c.down.Load(); running && down != nil && errors.Is(down.err, ErrDenied) && !a.usableLocked(now) {
+		return nil, down.err // only a person can mend it
+	}
 	looked := a.looks > n.looks && !a.flight || a.generationLocked() > n.held
 	if (running || looked) && a.usableLocked(now) && a.held.Generation > n.after {
 		return a.held, nil
@@ -212,11 +215,14 @@ func (a *Account) answerLocked(n need, now time.Time) (*held, error) {
 		return nil, nil
 	}
 	if running || looked {
+		if unusable := a.unusableLocked(now); unusable != nil {
+			return nil, unusable
+		}
 		if refused := a.refusedLocked(now); refused != nil {
 			return nil, refused
 		}
 	}
-	if errors.Is(err, ErrUnreachable) && running || isFetchError(err) {
+	if errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrDenied) && running || isFetchError(err) {
 		return nil, nil // tried again by and by
 	}
 	return nil, err
@@ -269,7 +275,9 @@ func (a *Account) takeOffLocked() {
 func (a *Account) fly(holdsSlot bool) {
 	life := a.c.life()
 	err := a.round(life, holdsSlot)
-	a.c.reached(err)
+	if !errors.Is(err, ErrDenied) {
+		a.c.reached(err)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.flight = false
@@ -285,6 +293,9 @@ func (a *Account) fly(holdsSlot bool) {
 	default:
 		if !errors.Is(err, ErrUnreachable) { // for which the whole schedule pauses
 			a.known.notBefore = a.oddLocked(now)
+			if !errors.Is(err, ErrDenied) { // which is said for all accounts
+				a.complainLocked(err, now)
+			}
 		}
 		a.endLocked(err, 0)
 	}
@@ -305,7 +316,7 @@ func (a *Account) throttledLocked(t *ThrottledError, reason Reason, now time.Tim
 	switch {
 	case !reason.Demanded():
 		a.known.retryAt = max(a.known.retryAt, until)
-		if t.Limit == limitBackOff {
+		if t.Limit == LimitBackOff {
 			a.known.readAgain()
 			return
 		}
@@ -329,7 +340,7 @@ func (a *Account) round(ctx context.Context, holdsSlot bool) error {
 		defer a.c.releaseSlot()
 	}
 	if !a.trusted() {
-		if err := a.look(ctx); err != nil && !a.replaces(err) {
+		if err := a.look(ctx); err != nil {
 			return err
 		}
 	}
@@ -366,15 +377,7 @@ func (a *Account) trusted() bool {
 	defer a.mu.Unlock()
 	now := time.Now()
 	return a.c.running.Load() && a.c.connected.Load() && a.looks > 0 && !a.known.lookDue &&
-		!a.overdueLocked(now) && (a.cfg.Source != nil || a.usableLocked(now))
-}
-
-// replaces reports whether a record that cannot be opened is about to be
-// replaced by force, so that it does not matter.
-func (a *Account) replaces(err error) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return errors.Is(err, ErrSealed) && a.demand.reason == ReasonForced
+		!a.known.open.overdue(a.c.instant(now)) && (a.cfg.Source != nil || a.usableLocked(now))
 }
 
 // look reads the store.
@@ -382,6 +385,9 @@ func (a *Account) look(ctx context.Context) error {
 	asked := a.asked()
 	states, err := a.c.store.Load(ctx, a.name)
 	if err != nil {
+		if ctx.Err() == nil {
+			a.c.reached(err)
+		}
 		return fmt.Errorf("read %q: %w", a.name, err)
 	}
 	a.mu.Lock()
@@ -398,7 +404,13 @@ func (a *Account) want(ctx context.Context, reason Reason, seen Fence) error {
 	a.mu.Lock()
 	a.known.notBefore = a.c.instant(time.Now().Add(jitter(wantEvery)))
 	a.mu.Unlock()
-	return a.c.store.Want(ctx, a.name, Want{Reason: reason, Seen: seen})
+	err := a.c.store.Want(ctx, a.name, Want{Reason: reason, Seen: seen})
+	if errors.Is(err, ErrDenied) && !reason.Demanded() {
+		// A reader need not have the right to call for a refresher: those there
+		// are see by themselves that the token is missing.
+		return nil
+	}
+	return err
 }
 
 // recordLocked returns what is held with the TTL it has now.
@@ -420,7 +432,7 @@ func (a *Account) generationLocked() Fence {
 
 // seenLocked returns the generation that a refresh replaces.
 func (a *Account) seenLocked() Fence {
-	return max(a.generationLocked(), a.demand.seen)
+	return max(a.generationLocked(), a.demand.seen, a.known.barred)
 }
 
 // gaveUp words the end of a wait whose ctx ended.

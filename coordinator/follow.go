@@ -14,22 +14,12 @@ type follower Coordinator
 // whatever happens from now on will be notified.
 func (f *follower) Subscribed(accounts []string) {
 	c := (*Coordinator)(f)
-	if !c.connected.Swap(true) {
-		c.down.Store(nil)
-		c.log.Info("following the store", "accounts", len(accounts))
-		c.observe(Observation{Kind: Connected})
-	}
+	c.following(len(accounts))
 	c.lookAt(accounts)
 }
 
 // Lost marks what is held as stale.
-func (f *follower) Lost(err error) {
-	c := (*Coordinator)(f)
-	if c.connected.Swap(false) {
-		c.log.Warn("notifications lost: tokens in memory are served as stale until they are back", "error", err)
-		c.observe(Observation{Kind: Disconnected, Err: err})
-	}
-}
+func (f *follower) Lost(err error) { (*Coordinator)(f).notFollowing(err) }
 
 // Notified takes in one event.
 func (f *follower) Notified(e Event) { (*Coordinator)(f).hear(e) }

@@ -1,20 +1,22 @@
 package coordinator
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // known is what an account's process knows of the store besides the record,
 // on this machine's clock. The methods below keep it right; they are the only
 // ones that write it.
 type known struct {
-	nextPoll  instant       // read again then although nothing was notified
-	fence     Fence         // the newest heard of
-	open      []openAttempt // attempts nobody has settled
-	failure   *Failure      // the last one, also when it is over
-	retryAt   instant       // nobody asks on schedule before it
-	notBefore instant       // somebody else is at it until then
+	lastRead  instant
+	nextPoll  instant // read again then although nothing was notified
+	open      attempts
+	failure   *Failure // the last one, also when it is over
+	retryAt   instant  // nobody asks on schedule before it
+	notBefore instant  // somebody else is at it until then
+
+	err       error   // why the store's data cannot be used
+	errTold   instant // when the log said so last
+	barred    Fence   // the generation of a record that cannot be used: nothing older may be
+	replaceAt instant // it is not replaced before
 
 	holder     string
 	callsToday int32
@@ -22,13 +24,6 @@ type known struct {
 	asked      uint16 // how often lookDue was set; see absorbLocked
 	lookDue    bool   // the store must be read: something may have been missed
 	restore    bool   // the store has lost what we hold
-}
-
-// openAttempt is an attempt that is overdue at the given time unless its end
-// is heard of. The fence is 0 where only the deadline is known.
-type openAttempt struct {
-	fence Fence
-	at    instant
 }
 
 // demand is a refresh that somebody asked for and that is not done yet.
@@ -45,6 +40,11 @@ const (
 	// lateGrace is how long a process that nothing Runs in leaves a scheduled
 	// refresh to those who do.
 	lateGrace = 30 * time.Second
+	// replaceEvery is how often a process replaces a record that it cannot
+	// use. Two that cannot open each other's would refresh all the time.
+	replaceEvery = 5 * time.Minute
+	// wantedPause is the least between two readings that messages on wanted ask for.
+	wantedPause = 200 * time.Millisecond
 )
 
 // readAgain has the store read.
@@ -66,6 +66,8 @@ func (a *Account) asked() uint16 {
 // what should have been notified.
 func (a *Account) absorbLocked(s State, asked uint16) (missed bool) {
 	now := time.Now()
+	a.c.storeClock.set(s.Now, a.c.instant(now))
+	a.disownLocked(s)
 	fresh := a.held == nil || s.Record.Generation > a.held.Generation
 	missed = fresh && s.Record.Usable() && a.c.connected.Load() && !a.known.lookDue && a.looks > 0
 	if missed {
@@ -73,29 +75,25 @@ func (a *Account) absorbLocked(s State, asked uint16) (missed bool) {
 	}
 	a.looks++
 	k := &a.known
+	k.lastRead = a.c.instant(now)
 	k.lookDue = k.lookDue && k.asked != asked
 	k.nextPoll = a.c.instant(a.c.schedule.pollAfter(now))
 	k.callsToday, k.conflicts, k.holder = int32(s.CallsToday), int32(s.Conflicts), s.Holder
-	if s.Fence >= k.fence {
-		k.open = k.open[:0]
-	} // else the store has lost data, and with it what is under way: one more refresh follows
-	k.fence = max(k.fence, s.Fence)
 	k.notBefore = 0
-	for _, deadline := range s.Open {
-		if s.overdue(deadline) {
-			k.open = append(k.open, openAttempt{at: a.c.instant(now)})
-			continue
+	deadlines := s.deadlines(a.c.instant(now))
+	k.open.read(s.Fence, deadlines)
+	for _, at := range deadlines {
+		if at > a.c.instant(now) {
+			k.notBefore = at + instant(randUpTo(takeOverSpread))
 		}
-		at := a.c.instant(now.Add(deadline.Sub(s.Now)))
-		k.open = append(k.open, openAttempt{at: at})
-		k.notBefore = at + instant(randUpTo(takeOverSpread))
 	}
 	if s.Holder != "" && s.HolderTTL <= MaxAhead && !s.Record.Usable() {
 		// To try the lock would tell no more.
 		k.notBefore = max(k.notBefore, a.c.instant(now.Add(s.HolderTTL+randUpTo(takeOverSpread))))
 	}
 	a.setFailureLocked(s.Failure, s.Now, now)
-	if s.Record.Usable() {
+	a.setErrLocked(s, now)
+	if s.Record.Usable() && s.Record.credible(s.Now) {
 		a.installLocked(s.Record, now)
 	}
 	k.restore = a.cfg.Source != nil && a.usableLocked(now) && s.Record.Generation < a.held.Generation && s.Fence <= a.held.Generation
@@ -103,14 +101,23 @@ func (a *Account) absorbLocked(s State, asked uint16) (missed bool) {
 	return missed
 }
 
-// hearLocked takes in a notification.
+// hearLocked takes in a notification. It is a hint, and anybody with the right to
+// publish can send one: what no store can have told has the store read, and
+// nothing else.
 func (a *Account) hearLocked(e Event) {
 	now := time.Now()
 	k := &a.known
-	k.fence = max(k.fence, e.Fence)
+	if !a.c.believes(e, now) {
+		k.readAgain()
+		a.settledLocked(now)
+		return
+	}
 	switch e.Kind {
 	case EventRefreshed, EventRestored:
-		k.closeAttempt(e.Fence)
+		k.open.committed(e.Fence)
+		if e.Record.Generation >= k.barred {
+			k.err, k.barred = nil, 0
+		}
 		k.notBefore, k.retryAt = 0, 0
 		if k.failure != nil && k.failure.InARow > 0 {
 			over := *k.failure
@@ -121,11 +128,11 @@ func (a *Account) hearLocked(e Event) {
 			a.installLocked(e.Record, now)
 		}
 	case EventFailed:
-		k.closeAttempt(e.Fence)
+		k.open.closed(e.Fence)
 		k.notBefore = 0
 		if e.Failure != nil {
 			if e.Failure.Kind == FailedUnknown {
-				k.open = append(k.open, openAttempt{e.Fence, a.c.instant(now)})
+				k.open.open(openAttempt{fence: e.Fence, at: a.c.instant(now)})
 			}
 			a.setFailureLocked(e.Failure, e.Failure.RetryAt.Add(-e.RetryIn), now)
 			if e.Fence != a.outcome.fence { // not the echo of our own
@@ -138,7 +145,7 @@ func (a *Account) hearLocked(e Event) {
 		}
 	case EventBegun:
 		at := a.c.instant(now.Add(e.RetryIn))
-		k.open = append(k.open, openAttempt{e.Fence, at})
+		k.open.begun(e.Fence, at, a.c.instant(now))
 		k.notBefore = at + instant(randUpTo(takeOverSpread))
 	case EventWanted:
 		a.wantedLocked(e.Want, now)
@@ -146,16 +153,88 @@ func (a *Account) hearLocked(e Event) {
 	a.settledLocked(now)
 }
 
-// wantedLocked answers a process without a source.
-func (a *Account) wantedLocked(w Want, now time.Time) {
-	if a.cfg.Source == nil || a.held != nil && a.held.Generation > w.Seen && w.Reason.Demanded() {
-		return
+// believes reports whether the store can have told e now. Before the first reading
+// it is not known what time it is there.
+func (c *Coordinator) believes(e Event, now time.Time) bool {
+	if e.Kind == EventWanted || e.Kind == EventThrottled {
+		return true // they name nothing that is taken over
 	}
-	if w.Reason.Demanded() {
+	store, known := c.storeClock.at(c.instant(now))
+	switch {
+	case !known || !e.Fence.Credible(store):
+		return false
+	case e.Kind == EventRefreshed || e.Kind == EventRestored:
+		return e.Record.credible(store)
+	case e.Kind == EventBegun:
+		return e.RetryIn <= MaxAhead
+	}
+	return true
+}
+
+// wantedLocked answers a process without a source. Of what it says it wants
+// replaced only the record that is held is: whoever names a newer one may know
+// more, so the store is read, and the reader comes again.
+func (a *Account) wantedLocked(w Want, now time.Time) {
+	switch generation := a.generationLocked(); {
+	case a.cfg.Source == nil, w.Reason.Demanded() && generation > w.Seen:
+		return
+	case w.Reason.Demanded() && generation == w.Seen:
 		a.demandLocked(w.Reason, w.Seen, now)
 		return
 	}
-	a.known.readAgain() // do what the store, not the reader, shows to be due
+	// Do what the store, not the reader, shows to be due; but a reader that
+	// repeats itself does not make us read all the time.
+	a.known.readAgain()
+	a.known.notBefore = max(a.known.notBefore, a.known.lastRead+instant(wantedPause))
+}
+
+// disownLocked lets go of a record whose generation is not credible any more:
+// the store's clock has gone back by more than a day, and what it hands out from
+// now on is older by number.
+func (a *Account) disownLocked(s State) {
+	if a.held == nil || a.held.Generation.Credible(s.Now) {
+		return
+	}
+	a.c.log.Error("the store's clock has gone back by more than a day: the token in memory is given up",
+		"account", a.name, "generation", a.held.Generation, "store_clock", s.Now)
+	a.held = nil
+}
+
+// setErrLocked takes over what is wrong with the store's data, and says so.
+func (a *Account) setErrLocked(s State, now time.Time) {
+	k := &a.known
+	if s.Err == nil || k.err == nil || k.err.Error() != s.Err.Error() {
+		k.errTold = 0
+	}
+	k.err, k.barred = s.Err, 0
+	if s.Err == nil {
+		return
+	}
+	if !s.Record.Usable() {
+		k.barred = s.Record.Generation
+	}
+	k.nextPoll = a.oddLocked(now)
+	a.complainLocked(s.Err, now)
+}
+
+// complainLocked says at once, and each minute again, what only a person can
+// mend.
+func (a *Account) complainLocked(err error, now time.Time) {
+	k := &a.known
+	if k.errTold != 0 && a.c.instant(now) < k.errTold+instant(remindEvery) {
+		return
+	}
+	k.errTold = a.c.instant(now)
+	a.c.log.Error("the account's data in the store cannot be used", "account", a.name, "error", err)
+}
+
+// unusableLocked returns why there is no usable token though the store has one,
+// and nothing is done about it by now; nil if there is no such cause.
+func (a *Account) unusableLocked(now time.Time) error {
+	if a.cfg.Source == nil || a.c.instant(now) < a.known.replaceAt {
+		return a.known.err
+	}
+	return nil
 }
 
 // settledLocked follows every change: what is shown, who is woken, when the
@@ -190,7 +269,7 @@ func (a *Account) tellsLocked(now time.Time) bool {
 // installLocked takes a record over unless it is older than what is held: a
 // generation never goes backwards in one process.
 func (a *Account) installLocked(r Record, now time.Time) {
-	if a.held != nil && r.Generation <= a.held.Generation {
+	if h := a.held; h != nil && (r.Generation < h.Generation || r.Generation == h.Generation && h.slept == a.c.slept.Load()) {
 		return
 	}
 	every := a.everyLocked()
@@ -198,6 +277,7 @@ func (a *Account) installLocked(r Record, now time.Time) {
 	r.TTL = min(r.TTL, r.Life()-Margin(r.Life())) // it is more only if the store's clock went back
 	a.held = &held{
 		Record:    r,
+		slept:     a.c.slept.Load(),
 		until:     a.c.instant(now.Add(r.TTL)),
 		refreshAt: a.c.instant(now.Add(refreshIn + spread(every))),
 	}
@@ -214,8 +294,8 @@ func (a *Account) setFailureLocked(f *Failure, storeNow, now time.Time) {
 	if f == nil || f.InARow == 0 || f.RetryAt.IsZero() {
 		return
 	}
-	if f.At.After(storeNow.Add(time.Second)) {
-		return // the store's clock has gone back: the back-off would last longer by as much
+	if f.At.After(storeNow.Add(time.Second)) || f.RetryAt.Sub(storeNow) > MaxRetry {
+		return // the store's clock has gone back, or nobody of ours wrote it
 	}
 	if f.Kind == FailedRefused && a.cfg.Source != nil && f.Credential != credential(a.cfg.Source) {
 		return // somebody else's credential was refused, not ours
@@ -236,12 +316,8 @@ func (a *Account) refusedLocked(now time.Time) error {
 	return nil
 }
 
-func (k *known) closeAttempt(fence Fence) {
-	k.open = slices.DeleteFunc(k.open, func(o openAttempt) bool { return o.fence == fence })
-}
-
 func (a *Account) usableLocked(now time.Time) bool {
-	return a.held != nil && a.c.instant(now) < a.held.until
+	return a.held != nil && a.c.instant(now) < a.held.until && a.held.Generation >= a.known.barred
 }
 
 func (a *Account) everyLocked() time.Duration {
@@ -280,7 +356,7 @@ func (a *Account) dueLocked(now time.Time) Reason {
 		return a.demand.reason
 	case !a.usableLocked(now):
 		return ReasonMissing
-	case refresher && a.overdueLocked(now):
+	case refresher && a.known.open.overdue(a.c.instant(now)):
 		return ReasonOverdue
 	case refresher && a.lateLocked(now):
 		return ReasonSchedule
@@ -302,15 +378,6 @@ func (a *Account) lateLocked(now time.Time) bool {
 	return a.c.running.Load() && late >= 0 || late >= instant(lateGrace)
 }
 
-func (a *Account) overdueLocked(now time.Time) bool {
-	for _, o := range a.known.open {
-		if a.c.instant(now) >= o.at {
-			return true
-		}
-	}
-	return false
-}
-
 // allowedLocked returns when what is due may be done.
 func (a *Account) allowedLocked(reason Reason) time.Time {
 	at := a.known.notBefore
@@ -319,6 +386,9 @@ func (a *Account) allowedLocked(reason Reason) time.Time {
 	}
 	if reason != ReasonForced {
 		at = max(at, a.known.retryAt)
+	}
+	if reason == ReasonMissing && a.known.err != nil {
+		at = max(at, a.known.replaceAt)
 	}
 	return a.c.time(at)
 }
@@ -341,8 +411,8 @@ func (a *Account) wakeLocked(now time.Time) time.Time {
 	if reason := a.dueLocked(now); reason != "" && !reason.Demanded() {
 		return earlier(a.c.time(wake), later(now, a.allowedLocked(reason)))
 	}
-	for _, o := range a.known.open {
-		wake = min(wake, max(o.at, a.c.instant(a.allowedLocked(ReasonOverdue))))
+	if at, ok := a.known.open.next(); ok {
+		wake = min(wake, max(at, a.c.instant(a.allowedLocked(ReasonOverdue))))
 	}
 	if a.usableLocked(now) {
 		wake = min(wake, max(a.held.refreshAt, a.c.instant(a.allowedLocked(ReasonSchedule))))

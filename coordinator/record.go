@@ -7,6 +7,12 @@ import "time"
 // store is that token's generation: it orders tokens. 0 is none.
 type Fence uint64
 
+// Credible reports whether a store whose clock shows now can have handed f out.
+// What is not credible orders nothing: see MaxFenceAhead.
+func (f Fence) Credible(now time.Time) bool {
+	return f <= Fence(now.Add(MaxFenceAhead).UnixMicro())
+}
+
 // Record is a token with what is known of it. Records are values: nothing
 // changes one after it was made.
 type Record struct {
@@ -35,6 +41,11 @@ type Record struct {
 // Life is how long the source said the token lives.
 func (r Record) Life() time.Duration { return r.ExpiresAt.Sub(r.IssuedAt) }
 
+// credible reports whether a store whose clock shows now can hold r.
+func (r Record) credible(now time.Time) bool {
+	return r.Generation.Credible(now) && r.Life() > 0 && r.Life() <= MaxLife
+}
+
 // rewound reports whether the store's clock has gone back since r was stored, by
 // more than the clocks of its servers may differ: more of the life is left than
 // there ever was, and nobody knows how old r is.
@@ -60,7 +71,16 @@ type State struct {
 	// Record is the current token; its Generation is 0 when there is none.
 	Record Record
 
-	// Fence is the newest that was handed out, settled or not.
+	// Err says why the store's data of this account cannot be used: a token
+	// that cannot be opened (it wraps ErrSealed), a value that no process of
+	// ours writes, a generation that is not Credible. If it is the record that
+	// cannot be used, Record has its Generation at most; an older token must
+	// not be served then, and the next refresh replaces it. The rest of the
+	// State is what could be read.
+	Err error
+
+	// Fence is the newest that was handed out, settled or not; 0 if what the
+	// store holds is not Credible.
 	Fence Fence
 
 	// Open has the deadlines of the attempts that nobody has settled, the

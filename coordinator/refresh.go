@@ -36,7 +36,7 @@ func credential(s Source) string {
 //  3. B, which was slow, locks: Begin shows it A's token.
 func (a *Account) refresh(ctx context.Context, r refreshing) error {
 	return a.locked(ctx, func(lock Lock) error {
-		began := time.Now()
+		began := a.c.now()
 		attempt, err := a.begin(ctx, r)
 		if err != nil || attempt.Fence == 0 {
 			return err
@@ -47,7 +47,7 @@ func (a *Account) refresh(ctx context.Context, r refreshing) error {
 		stopping := ctx
 		ctx = context.WithoutCancel(ctx)
 		issue, sent, err := a.fetch(ctx, lock, began, attempt, r)
-		took := time.Since(sent)
+		took := time.Duration(a.c.now() - sent)
 		if err != nil {
 			return a.fail(ctx, attempt, r, err, took)
 		}
@@ -75,6 +75,14 @@ func (a *Account) refreshIn(issue Issue) time.Duration {
 // restore puts back what the store lost.
 func (a *Account) restore(ctx context.Context, r Record) error {
 	return a.locked(ctx, func(Lock) error {
+		a.c.wakeUp()
+		a.mu.Lock()
+		usable := a.usableLocked(time.Now())
+		r.TTL = a.recordLocked().TTL
+		a.mu.Unlock()
+		if !usable {
+			return nil // it ended while this machine slept
+		}
 		stored, err := a.c.store.Restore(ctx, a.name, r)
 		if err != nil {
 			return fmt.Errorf("restore %q: %w", a.name, err)
@@ -103,6 +111,7 @@ func (a *Account) locked(ctx context.Context, do func(Lock) error) error {
 		if errors.As(err, &taken) {
 			a.c.observe(Observation{Kind: LockTaken, Account: a.name})
 		}
+		a.c.deniedTo(a.name, err)
 		return fmt.Errorf("lock %q: %w", a.name, err)
 	}
 	defer func() {
@@ -113,22 +122,25 @@ func (a *Account) locked(ctx context.Context, do func(Lock) error) error {
 			a.c.log.Warn("lock not given up: it ends by itself", "account", a.name, "within", life, "error", err)
 		}
 	}()
-	return do(lock)
+	err = do(lock)
+	a.c.deniedTo(a.name, err)
+	return err
 }
 
 // begin announces the attempt. A Fence of 0: it is not needed.
 func (a *Account) begin(ctx context.Context, r refreshing) (Attempt, error) {
 	a.mu.Lock()
-	limits := a.limitsLocked()
+	limits, every := a.limitsLocked(), a.everyLocked()
 	a.mu.Unlock()
 	attempt, err := a.c.store.Begin(ctx, a.name, Begin{
 		Seen: r.seen, Reason: r.reason, Life: a.c.cfg.LockLife, Credential: credential(r.source), Limits: limits,
+		Pace: pace(limits.PerDay, every),
 	})
 	if err != nil {
 		var throttled *ThrottledError
 		if errors.As(err, &throttled) {
 			a.c.observe(Observation{Kind: Throttled, Account: a.name, Reason: r.reason, Err: err})
-			a.c.log.Warn("refresh throttled", "account", a.name, "reason", r.reason, "limit", throttled.Limit, "retry_in", throttled.RetryIn)
+			a.logThrottled(throttled, r.reason)
 			a.mu.Lock()
 			a.throttledLocked(throttled, r.reason, time.Now())
 			a.mu.Unlock()
@@ -145,7 +157,13 @@ func (a *Account) begin(ctx context.Context, r refreshing) (Attempt, error) {
 		return attempt, nil
 	}
 	a.mu.Lock()
-	a.known.callsToday = int32(attempt.CallsToday)
+	now := a.c.instant(time.Now())
+	k := &a.known
+	k.callsToday = int32(attempt.CallsToday)
+	k.open.begun(attempt.Fence, now+instant(a.c.cfg.LockLife), now)
+	if k.err != nil && !r.reason.Demanded() {
+		k.replaceAt = now + instant(jitter(replaceEvery))
+	}
 	a.mu.Unlock()
 	if attempt.Conflict {
 		a.c.observe(Observation{Kind: Conflicted, Account: a.name})
@@ -156,20 +174,30 @@ func (a *Account) begin(ctx context.Context, r refreshing) (Attempt, error) {
 	return attempt, nil
 }
 
+func (a *Account) logThrottled(t *ThrottledError, reason Reason) {
+	args := []any{"account", a.name, "reason", reason, "limit", t.Limit, "retry_in", t.RetryIn}
+	if t.Limit == LimitLoop {
+		a.c.log.Error("refreshes that nobody asked for follow each other too fast: they are slowed down. "+
+			"See the account's history for their reasons", args...)
+		return
+	}
+	a.c.log.Warn("refresh throttled", args...)
+}
+
 // errDeadline is why a call is given up whose attempt could not be extended.
 var errDeadline = errors.New("the attempt's deadline passed: the store could not be asked to extend it")
 
 // fetch calls the source within the attempt's deadline, which is extended
 // together with the lock while the call is under way. sent is when the call
 // began.
-func (a *Account) fetch(ctx context.Context, lock Lock, began time.Time, attempt Attempt, r refreshing) (issue Issue, sent time.Time, err error) {
+func (a *Account) fetch(ctx context.Context, lock Lock, began instant, attempt Attempt, r refreshing) (issue Issue, sent instant, err error) {
 	ctx, stop := a.extend(ctx, lock, began, attempt.Fence)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, a.c.cfg.FetchTimeout)
 	defer cancel()
 
-	sent = time.Now()
-	if sent.Sub(began) >= a.c.cfg.LockLife { // paused since: another process may be at it
+	sent = a.c.now()
+	if sent-began >= instant(a.c.cfg.LockLife) { // paused since: another process may be at it
 		return issue, sent, &FetchError{Kind: FailedBusy, Message: "not called: " + errDeadline.Error()}
 	}
 	issue, err = r.source.Fetch(ctx, Ask{Reason: r.reason, Current: r.current})
@@ -185,10 +213,10 @@ func (a *Account) fetch(ctx context.Context, lock Lock, began time.Time, attempt
 // extend keeps lock and attempt alive until stop is called, and ends the
 // context it returns when the deadline passes all the same. stop waits: after
 // it nobody uses lock.
-func (a *Account) extend(ctx context.Context, lock Lock, began time.Time, fence Fence) (_ context.Context, stop func()) {
+func (a *Account) extend(ctx context.Context, lock Lock, began instant, fence Fence) (_ context.Context, stop func()) {
 	life := a.c.cfg.LockLife
 	ctx, cancel := context.WithCancelCause(ctx)
-	expiry := time.AfterFunc(time.Until(began.Add(life)), func() { cancel(errDeadline) })
+	expiry := time.AfterFunc(time.Until(a.c.time(began).Add(life)), func() { cancel(errDeadline) })
 	done := make(chan struct{})
 	go func() { // ends with ctx; stop waits for it
 		defer close(done)
@@ -227,10 +255,10 @@ const (
 // commit stores the token and repeats that through every outage of the store
 // for as long as the token lives: it exists, and nobody else has it. While the
 // store is away this process serves it.
-func (a *Account) commit(ctx, stopping context.Context, c Commit, sent time.Time) error {
+func (a *Account) commit(ctx, stopping context.Context, c Commit, sent instant) error {
 	var giveUp time.Time
 	for wait := storeRetryFirst; ; wait = min(2*wait, storeRetryMost) {
-		c.Age = time.Since(sent)
+		c.Age = time.Duration(a.c.now() - sent)
 		record, err := a.storeOnce(ctx, c)
 		switch {
 		case err == nil:
@@ -287,7 +315,8 @@ func (a *Account) committed(r Record, c Commit) {
 	defer a.mu.Unlock()
 	a.installLocked(r, now)
 	k := &a.known
-	k.closeAttempt(c.Attempt.Fence)
+	k.err, k.barred = nil, 0
+	k.open.committed(c.Attempt.Fence)
 	k.retryAt, k.notBefore = 0, 0
 	k.restore = false
 	a.settledLocked(now)
@@ -320,7 +349,7 @@ func (a *Account) fail(ctx context.Context, attempt Attempt, r refreshing, cause
 	if f.Failure.Kind == FailedUnknown || err != nil {
 		a.known.readAgain()
 	} else {
-		a.known.closeAttempt(attempt.Fence)
+		a.known.open.closed(attempt.Fence)
 	}
 	return errRecorded
 }

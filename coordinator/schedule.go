@@ -28,8 +28,8 @@ func (r Record) refreshIn(every time.Duration) time.Duration {
 		return 0
 	}
 	at := min(every, r.Life()/2)
-	if !r.RefreshAt.IsZero() {
-		at = r.RefreshAt.Sub(r.IssuedAt)
+	if asked := r.RefreshAt.Sub(r.IssuedAt); !r.RefreshAt.IsZero() && asked <= r.Life() {
+		at = asked // one beyond the token's end is nobody's wish
 	}
 	return at - r.age()
 }
@@ -46,7 +46,7 @@ func spread(every time.Duration) time.Duration {
 // the longer, the less the hurry.
 func backoff(kind FailureKind, failures int, issuers, left time.Duration) time.Duration {
 	if issuers > 0 {
-		return issuers
+		return min(issuers, MaxRetry)
 	}
 	switch kind {
 	case FailedRefused:
@@ -60,6 +60,13 @@ func backoff(kind FailureKind, failures int, issuers, left time.Duration) time.D
 		wait = min(backoffFirst<<doublings, ceil)
 	}
 	return wait/2 + randUpTo(wait/2)
+}
+
+// pace returns how often a refresh may be made that nobody demands, beyond a
+// burst: so often that the day's calls last the day, but at least twice as often
+// as the schedule makes them.
+func pace(perDay int, every time.Duration) time.Duration {
+	return min(24*time.Hour/time.Duration(perDay), every/2)
 }
 
 // jitter returns d with up to a tenth more or less.

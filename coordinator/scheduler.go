@@ -226,12 +226,6 @@ func (s *scheduler) load(ctx context.Context, accounts []*Account) {
 		return // Run is ending
 	}
 	s.c.reached(err)
-	if err != nil && !errors.Is(err, ErrUnreachable) && len(accounts) > 1 {
-		for i := range accounts { // one of them is bad: find out which
-			s.load(ctx, accounts[i:i+1])
-		}
-		return
-	}
 	for i, a := range accounts {
 		a.mu.Lock()
 		if err != nil {
@@ -246,16 +240,16 @@ func (s *scheduler) load(ctx context.Context, accounts []*Account) {
 // loadFailedLocked keeps what is known and tries again.
 func (a *Account) loadFailedLocked(err error) {
 	now := time.Now()
-	if !errors.Is(err, ErrUnreachable) {
-		a.c.log.Error("the store's record cannot be read", "account", a.name, "error", err)
-		a.known.lookDue = false
-		a.known.nextPoll = a.oddLocked(now)
-		a.known.notBefore = a.known.nextPoll
-		a.endLocked(err, 0)
-		a.settledLocked(now)
+	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrDenied) { // which is said for all accounts
+		a.c.schedule.at(a, now.Add(jitter(outagePause)))
+		a.broadcastLocked() // nobody waits for what is denied
 		return
 	}
-	a.c.schedule.at(a, now.Add(jitter(outagePause)))
+	a.known.notBefore = a.oddLocked(now)
+	a.known.nextPoll = a.known.notBefore
+	a.endLocked(err, 0)
+	a.settledLocked(now)
+	a.complainLocked(err, now)
 }
 
 // readerProbes is how much less often a reader's account is probed: a token that
@@ -268,7 +262,13 @@ const readerProbes = 4
 // notification on its own way: a cluster's nodes pass them on over links that
 // may break while the subscription stands.
 func (s *scheduler) probe(ctx context.Context) {
+	slept := s.c.slept.Load()
 	for n := 1; sleep(ctx, jitter(s.c.cfg.ProbeEvery)); n++ {
+		s.c.wakeUp()
+		if now := s.c.slept.Load(); now != slept {
+			s.awake(time.Duration(now - slept))
+			slept = now
+		}
 		a := s.random()
 		if a == nil || !s.c.connected.Load() {
 			continue
@@ -297,6 +297,16 @@ func (s *scheduler) probe(ctx context.Context) {
 				other.lookSoon()
 			}
 		}
+	}
+}
+
+// awake has everything read again: this machine slept, and what is held may have
+// ended or been replaced meanwhile. attend withdraws what has ended.
+func (s *scheduler) awake(missed time.Duration) {
+	s.c.log.Warn("this machine slept, or its clock was set ahead: tokens that have ended are withdrawn, and all are read again",
+		"missed", missed.Round(time.Second))
+	for _, a := range s.c.Accounts() {
+		a.lookSoon()
 	}
 }
 

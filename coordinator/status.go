@@ -17,6 +17,7 @@ type Status struct {
 	OpenCalls   int    // attempts nobody has settled
 	Holder      string // of the lock, as of the last reading
 	LastRead    bool   // the store has been read at all
+	Err         error  // why the store's data cannot be used, see State.Err; nil: it can
 }
 
 // Status returns what is known without asking the store.
@@ -28,7 +29,7 @@ func (a *Account) Status() Status {
 		Name: a.name, Role: a.roleLocked(), Limits: a.limitsLocked(),
 		Failure: a.known.failure, CallsToday: int(a.known.callsToday), Conflicts: int(a.known.conflicts),
 		OpenCalls: len(a.known.open), Holder: a.known.holder, LastRead: a.looks > 0,
-		Stale: !a.c.connected.Load(),
+		Stale: a.c.stale(), Err: a.known.err,
 	}
 	if a.held == nil {
 		return s

@@ -15,8 +15,10 @@ import (
 // checks an implementation.
 type Store interface {
 	// Load reads accounts, one State each, in their order. An account that
-	// the store has never seen is a State without record, not an error. A
-	// record that cannot be opened is: the error wraps ErrSealed.
+	// the store has never seen is a State without record, not an error. What
+	// is wrong with one account is told in its State.Err; an error of Load is a
+	// store that could not be asked, or does not let itself be asked
+	// (ErrDenied).
 	Load(ctx context.Context, accounts ...string) ([]State, error)
 
 	// Lock tries once to lock the account for life, without waiting. Taken:
@@ -29,7 +31,9 @@ type Store interface {
 	// generation is newer than Seen, nothing is recorded and the Attempt has
 	// Fence 0 and the State's record. A limit: *ThrottledError, nothing is
 	// recorded. Otherwise the fence is newer than every one before it, also
-	// after the store lost its data.
+	// after the store lost its data. Numbers that are not Credible count as 0,
+	// whoever names them, so that the fence is always Credible itself. A stored
+	// record that cannot be used counts as none.
 	Begin(ctx context.Context, account string, b Begin) (Attempt, error)
 
 	// Commit stores the token of an attempt, settles that attempt and those
@@ -47,7 +51,8 @@ type Store interface {
 	// Restore puts back a record that the store lost, if it has no record as
 	// new and has handed out no newer fence, and notifies. It returns the
 	// record that is stored afterwards, which is r or a newer one; the zero
-	// Record if r was not put back because of a newer attempt.
+	// Record if r was not put back: because of a newer attempt, or because its
+	// generation is not Credible or its TTL is above MaxLife.
 	Restore(ctx context.Context, account string, r Record) (Record, error)
 
 	// Want tells the refreshers of the account, wherever they run, that
@@ -79,7 +84,17 @@ type Begin struct {
 	Life       time.Duration // the attempt is overdue when it has passed; Lock.Extend renews it
 	Credential string        // see Credentialed
 	Limits     Limits
+
+	// Pace is the brake on a loop of refreshes that nobody demands (see
+	// Reason.Demanded), fleet-wide: PaceBurst of them may follow each other at
+	// any speed, more only on average one for each Pace (LimitLoop). Zero: no
+	// brake.
+	Pace time.Duration
 }
+
+// PaceBurst is how many refreshes that nobody demanded may follow each other
+// faster than Begin.Pace.
+const PaceBurst = 20
 
 // Limits bound the calls to a source, fleet-wide.
 type Limits struct {

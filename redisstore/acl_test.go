@@ -68,7 +68,6 @@ func TestReaderNeedsNoMoreThanItsRules(t *testing.T) {
 	reader := open(t, user(t, server, "reader", redisstore.RequiredACL("", coordinator.Reader)...), redisstore.Options{})
 	refresher := open(t, server.URL(), redisstore.Options{})
 	_, r := followed(t, reader, coordinator.Reader, "a")
-	_, asked := followed(t, refresher, coordinator.Refresher, "a")
 	record := refreshed(t, refresher, "a", "token")
 	eventually(t, "Notified", patience, func() bool { return r.saw(coordinator.EventRefreshed, record.Generation) })
 	if s := loaded(t, reader, "a"); s.Record.Generation != record.Generation {
@@ -77,10 +76,6 @@ func TestReaderNeedsNoMoreThanItsRules(t *testing.T) {
 	if _, err := reader.Load(t.Context(), "a", "b"); err != nil {
 		t.Error(err)
 	}
-	if err := reader.Want(t.Context(), "a", coordinator.Want{Reason: coordinator.ReasonMissing}); err != nil {
-		t.Error(err)
-	}
-	eventually(t, "the refresher is asked", patience, func() bool { return asked.saw(coordinator.EventWanted, 0) })
 	if entries, err := reader.History(t.Context(), "a", 5); err != nil || len(entries) != 1 {
 		t.Errorf("History() = %v, %v", entries, err)
 	}
@@ -91,6 +86,24 @@ func TestReaderNeedsNoMoreThanItsRules(t *testing.T) {
 		t.Errorf("MissingACL() = %v, %v, want none", missing, err)
 	}
 	wantNoDenial(t, server)
+}
+
+func TestReaderThatMayDemandNeedsOneRuleMore(t *testing.T) {
+	server := redistest.Start(t)
+	rules := redisstore.RequiredACL("", coordinator.Reader)
+	url := user(t, server, "reader", rules...)
+	reader, refresher := open(t, url, redisstore.Options{}), open(t, server.URL(), redisstore.Options{})
+	_, asked := followed(t, refresher, coordinator.Refresher, "a")
+	want := coordinator.Want{Reason: coordinator.ReasonForced}
+	err := reader.Want(t.Context(), "a", want)
+	if !errors.Is(err, redisstore.ErrDenied) || !strings.Contains(err.Error(), redisstore.DemandACL("")) {
+		t.Errorf("Want() = %v, want %v naming %s", err, redisstore.ErrDenied, redisstore.DemandACL(""))
+	}
+	server.MustDo(t, "acl", "setuser", "reader", redisstore.DemandACL(""))
+	if err := reader.Want(t.Context(), "a", want); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the refresher is asked", patience, func() bool { return asked.saw(coordinator.EventWanted, 0) })
 }
 
 func TestReaderCanChangeNothing(t *testing.T) {
@@ -112,6 +125,11 @@ func TestReaderCanChangeNothing(t *testing.T) {
 	url := as(t, server.URL(), "reader")
 	for _, command := range [][]any{
 		{"publish", "zhongkong:{a}:refreshed", "{}"},
+		{"publish", "zhongkong:{a}:wanted", "{}"},
+		{"eval_ro", "while true do end", 0},
+		{"evalsha_ro", "0123456789012345678901234567890123456789", 0},
+		{"fcall_ro", "f", 0},
+		{"script", "load", "return 1"},
 		{"publish", "zhongkong:{a}:begun", "{}"},
 		{"subscribe", "zhongkong:{a}:wanted"},
 		{"hset", "zhongkong:{a}:token", "access_token", "mine"},
@@ -155,9 +173,10 @@ func TestMissingRuleIsNamed(t *testing.T) {
 func TestDenialsNameTheRule(t *testing.T) {
 	server := redistest.Start(t)
 	for name, test := range map[string]struct{ without, want string }{
-		"a command":             {"+evalsha_ro", "+evalsha_ro"},
-		"a command of a script": {"+hmget", "zhongkong doctor"},
-		"the keys":              {"%R~zhongkong:{*}:*", "zhongkong:{*}:*"},
+		"a command":       {"+hmget", "+hmget"},
+		"the transaction": {"+multi", "+multi"},
+		"its end":         {"+exec", "+exec"},
+		"the keys":        {"%R~zhongkong:{*}:*", "zhongkong:{*}:*"},
 	} {
 		rules := slices.DeleteFunc(redisstore.RequiredACL("", coordinator.Reader), func(rule string) bool { return rule == test.without })
 		store := open(t, user(t, server, "user", rules...), redisstore.Options{})

@@ -87,7 +87,7 @@ func (b *batcher) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // of them depends on the connection.
 func shares(cmd redis.Cmder) bool {
 	switch cmd.Name() {
-	case "evalsha", "evalsha_ro", "eval", "eval_ro":
+	case "evalsha", "eval":
 		_, ok := cmd.(*redis.Cmd)
 		return ok
 	case "set":

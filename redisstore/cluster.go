@@ -43,6 +43,25 @@ func (s *Store) onMaster(ctx context.Context, key string, f func(redis.Universal
 	}
 }
 
+// masters returns the servers that own the accounts' keys, each with the indexes
+// of its accounts.
+func (s *Store) masters(ctx context.Context, accounts []string) (map[redis.UniversalClient][]int, error) {
+	cluster, ok := s.reads.(*redis.ClusterClient)
+	byServer := make(map[redis.UniversalClient][]int, 1)
+	for i, account := range accounts {
+		server := s.reads
+		if ok {
+			node, err := cluster.MasterForKey(ctx, s.keys.of(account).token)
+			if err != nil {
+				return nil, err
+			}
+			server = node
+		}
+		byServer[server] = append(byServer[server], i)
+	}
+	return byServer, nil
+}
+
 // redirected reports whether the node surely did nothing and another one will.
 func redirected(err error) bool {
 	err = unwrapRedis(err)

@@ -15,7 +15,7 @@ import (
 // ErrDenied is what the errors wrap for which Redis does not let its user do
 // what is needed: wrong password, missing ACL rule. RequiredACL lists what is
 // needed; MissingACL finds out what of it is missing.
-var ErrDenied = errors.New("redisstore: Redis denies it")
+var ErrDenied = fmt.Errorf("redisstore: Redis denies it: %w", coordinator.ErrDenied)
 
 // DataError says that a key of ours has contents that none of ours would have
 // written. It never quotes them.
@@ -61,7 +61,7 @@ func (s *Store) fault(ctx context.Context, op, account string, err error) error 
 	if account != "" {
 		about = fmt.Sprintf("%s %q", op, account)
 	}
-	if errors.Is(err, coordinator.ErrUnreachable) {
+	if errors.Is(err, coordinator.ErrUnreachable) || isData(err) {
 		return fmt.Errorf("%s: %w", about, err)
 	}
 	var answer redis.Error
@@ -92,7 +92,7 @@ func (s *Store) answered(answer redis.Error) error {
 		// Nothing can be asked until somebody mends it, on either side.
 		return fmt.Errorf("%w: %w: %w; check the user and the password of the Redis URL",
 			coordinator.ErrUnreachable, ErrDenied, answer)
-	case redis.IsPermissionError(answer) || strings.HasPrefix(plain, "The user executing the script"):
+	case isPermission(answer) || strings.HasPrefix(plain, "The user executing the script"):
 		return fmt.Errorf("%w: %w; %s", ErrDenied, answer, s.rule(text))
 	case unable(plain):
 		return fmt.Errorf("%w: %w", coordinator.ErrUnreachable, answer)
@@ -100,6 +100,13 @@ func (s *Store) answered(answer redis.Error) error {
 		return fmt.Errorf("%w (Redis 7.0 or newer is needed)", answer)
 	}
 	return answer
+}
+
+// isPermission reports whether Redis does not let its user do something. Of an
+// EXEC it says so in other words, and of a command in a transaction it says it
+// before the EXEC.
+func isPermission(err error) bool {
+	return redis.IsPermissionError(err) || redis.HasErrorPrefix(err, "EXECABORT")
 }
 
 // rule names the ACL rule whose lack Redis complains of, as well as its words

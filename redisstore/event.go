@@ -88,20 +88,19 @@ func (s *Store) notifiedRecord(account string, m message) (coordinator.Record, e
 	switch {
 	case m.AccessToken == "" || m.Generation == 0:
 		return coordinator.Record{}, errors.New("the token or its generation is missing")
-	case !m.ExpiresAt.After(m.IssuedAt):
-		return coordinator.Record{}, errors.New("expires_at is not after issued_at")
-	}
-	t, err := s.open(account, m.AccessToken)
-	if err != nil {
-		return coordinator.Record{}, err
+	case !m.ExpiresAt.After(m.IssuedAt) || m.ExpiresAt.Sub(m.IssuedAt) > coordinator.MaxLife:
+		return coordinator.Record{}, errors.New("the life that it states is not above zero and up to 366 days")
 	}
 	r := coordinator.Record{
-		Token:      t,
 		Generation: coordinator.Fence(m.Generation),
 		IssuedAt:   m.IssuedAt.UTC(),
 		ExpiresAt:  m.ExpiresAt.UTC(),
 		IssuedBy:   instanceName(m.IssuedBy),
 		TTL:        milliseconds(m.TTL),
+	}
+	var err error
+	if r.Token, err = s.open(account, r, m.AccessToken); err != nil {
+		return coordinator.Record{}, err
 	}
 	if !m.RefreshAt.IsZero() {
 		r.RefreshAt = m.RefreshAt.UTC()

@@ -43,18 +43,23 @@ func TestLoadReadsTheOthersWhenOneIsBad(t *testing.T) {
 	server.MustDo(t, "hset", "zhongkong:{sealed}:token", "access_token", "eyJ.a.b.c.d", "generation", 7, "issued_by", "x",
 		"issued_at", "2026-01-02T03:04:05.000Z", "expires_at", "2026-01-02T05:04:05.000Z")
 	states, err := store.Load(t.Context(), "bad", "good", "sealed")
+	if err != nil || len(states) != 3 {
+		t.Fatalf("Load() = %d states, %v, want three", len(states), err)
+	}
+	for i, name := range []string{"bad", "good", "sealed"} {
+		if states[i].Account != name {
+			t.Errorf("state %d is of %q, want %q", i, states[i].Account, name)
+		}
+	}
 	var data *redisstore.DataError
-	if !errors.As(err, &data) || data.Key != "zhongkong:{bad}:token" {
-		t.Errorf("Load() = %v, want a *DataError about the bad account", err)
+	if err := states[0].Err; !errors.As(err, &data) || data.Key != "zhongkong:{bad}:token" || errors.Is(err, coordinator.ErrUnreachable) {
+		t.Errorf("the bad account's error = %v, want a *DataError", err)
 	}
-	if !errors.Is(err, coordinator.ErrSealed) || !strings.Contains(err.Error(), `"sealed"`) {
-		t.Errorf("Load() = %v, want %v about the sealed account", err, coordinator.ErrSealed)
+	if err := states[2].Err; !errors.Is(err, coordinator.ErrSealed) || !strings.Contains(err.Error(), `"sealed"`) {
+		t.Errorf("the sealed account's error = %v, want %v", err, coordinator.ErrSealed)
 	}
-	if len(states) != 3 || states[0].Account != "" || states[1].Account != "good" || states[2].Account != "" {
-		t.Fatalf("Load() = %+v, want only the good one", states)
-	}
-	if !states[1].Record.Usable() {
-		t.Error("the good account has no usable record")
+	if states[1].Err != nil || !states[1].Record.Usable() {
+		t.Errorf("the good account has no usable record: %v", states[1].Err)
 	}
 }
 

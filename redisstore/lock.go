@@ -70,7 +70,8 @@ func (l *lock) mutex(client redis.UniversalClient) *redsync.Mutex {
 }
 
 // taken asks who has the lock and for how long, and takes it away if that is
-// longer than a lock can last: it was taken before the server's clock went back.
+// longer than a lock can last: it was taken before the server's clock went back,
+// or by nobody of ours.
 func (l *lock) taken(ctx context.Context) (coordinator.Lock, error) {
 	bounded, cancel := l.store.bounded(ctx)
 	defer cancel()
@@ -83,9 +84,11 @@ func (l *lock) taken(ctx context.Context) (coordinator.Lock, error) {
 	}
 	busy := &coordinator.LockedError{Holder: holder(value.Val()), RetryIn: ttl.Val()}
 	switch {
-	case ttl.Err() != nil || ttl.Val() == -1: // not known, or without an end
+	case redis.HasErrorPrefix(value.Err(), "WRONGTYPE"):
+		return nil, fmt.Errorf("lock %q: %w", l.account, &DataError{Key: l.keys.lock, Problem: "is not a string"})
+	case ttl.Err() != nil: // not known
 		busy.RetryIn = l.life
-	case ttl.Val() > coordinator.MaxAhead:
+	case ttl.Val() == -1, ttl.Val() > coordinator.MaxAhead: // without an end, or of another clock
 		stale := *l
 		stale.value = value.Val()
 		if _, err := stale.unlock(bounded); err != nil {

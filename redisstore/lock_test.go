@@ -33,18 +33,30 @@ func TestLockedErrorNamesTheHolderAndTheTime(t *testing.T) {
 	}
 }
 
-func TestLockWithoutAnEndIsAnError(t *testing.T) {
+func TestLockWithoutAnEndIsTakenAway(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), redisstore.Options{})
 	server.MustDo(t, "set", "zhongkong:{a}:lock", "by hand")
+	if s := loaded(t, store, "a"); s.Err != nil || s.Holder != "by hand" || s.HolderTTL <= coordinator.MaxAhead {
+		t.Errorf("Load() says the holder is %q for %v, %v; want one that lasts too long", s.Holder, s.HolderTTL, s.Err)
+	}
 	_, err := store.Lock(t.Context(), "a", time.Minute)
 	var locked *coordinator.LockedError
-	if !errors.As(err, &locked) || locked.RetryIn != time.Minute || locked.Holder != "by hand" {
-		t.Errorf("Lock() = %v, want locked by hand for a minute", err)
+	if !errors.As(err, &locked) || locked.RetryIn != time.Millisecond || locked.Holder != "by hand" {
+		t.Errorf("Lock() = %v, want locked by hand, and to try again at once", err)
 	}
+	if _, err := store.Lock(t.Context(), "a", time.Minute); err != nil {
+		t.Errorf("Lock() = %v, want the lock", err)
+	}
+}
+
+func TestLockThatIsNoStringIsNamed(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{})
+	server.MustDo(t, "lpush", "zhongkong:{a}:lock", "x")
 	var data *redisstore.DataError
-	if _, err := store.Load(t.Context(), "a"); !errors.As(err, &data) {
-		t.Errorf("Load() = %v, want a *DataError", err)
+	if _, err := store.Lock(t.Context(), "a", time.Minute); !errors.As(err, &data) || data.Key != "zhongkong:{a}:lock" {
+		t.Errorf("Lock() = %v, want a *DataError", err)
 	}
 }
 

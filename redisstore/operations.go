@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.Begin) 
 		args: []any{
 			s.keys.channel(account, begunChannel), s.keys.channel(account, refreshedChannel), s.instance,
 			uint64(b.Seen), string(b.Reason), demanded, atLeastOne(b.Life), b.Credential,
-			b.Limits.PerDay, b.Limits.Reserve, b.Limits.MinInterval.Milliseconds(),
+			b.Limits.PerDay, b.Limits.Reserve, b.Limits.MinInterval.Milliseconds(), b.Pace.Milliseconds(),
 		},
 	})
 	if err != nil {
@@ -43,7 +44,10 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.Begin) 
 
 // Commit is coordinator.Store's.
 func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit) (coordinator.Record, error) {
-	stored, err := s.seal(account, c.Token)
+	issued := s.clock.now().Add(-max(c.Age, 0))
+	stored, err := s.seal(account, coordinator.Record{
+		Token: c.Token, Generation: c.Attempt.Fence, IssuedAt: issued, ExpiresAt: issued.Add(c.Life),
+	})
 	if err != nil {
 		return coordinator.Record{}, fmt.Errorf("commit %q: %w", account, err)
 	}
@@ -64,7 +68,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 	if err != nil {
 		return coordinator.Record{}, err
 	}
-	r, err := s.storedRecord(account, k, answer)
+	r, err := s.storedRecord(account, answer)
 	if err != nil {
 		return coordinator.Record{}, fmt.Errorf("commit %q: %w", account, err)
 	}
@@ -91,7 +95,7 @@ func (s *Store) Fail(ctx context.Context, account string, f coordinator.Fail) er
 
 // Restore is coordinator.Store's.
 func (s *Store) Restore(ctx context.Context, account string, r coordinator.Record) (coordinator.Record, error) {
-	stored, err := s.seal(account, r.Token)
+	stored, err := s.seal(account, r)
 	if err != nil {
 		return coordinator.Record{}, fmt.Errorf("restore %q: %w", account, err)
 	}
@@ -113,7 +117,7 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 	if err != nil {
 		return coordinator.Record{}, err
 	}
-	kept, err := s.storedRecord(account, k, answer)
+	kept, err := s.storedRecord(account, answer)
 	if err != nil {
 		return coordinator.Record{}, fmt.Errorf("restore %q: %w", account, err)
 	}
@@ -138,7 +142,10 @@ func (s *Store) Want(ctx context.Context, account string, w coordinator.Want) er
 	err = s.onMaster(bounded, s.keys.of(account).token, func(client redis.UniversalClient) error {
 		return client.Publish(bounded, s.keys.channel(account, wantedChannel), text).Err()
 	})
-	return s.fault(ctx, "want", account, err)
+	if err = s.fault(ctx, "want", account, err); errors.Is(err, ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable) {
+		return fmt.Errorf("%w; a reader may demand a refresh with the rule %s", err, DemandACL(s.keys.prefix))
+	}
+	return err
 }
 
 // Subscribe is coordinator.Store's.

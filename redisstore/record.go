@@ -107,59 +107,62 @@ func (r *reader) fence(key, field string, v any) coordinator.Fence {
 	return coordinator.Fence(r.whole(key, field, v))
 }
 
-// state decodes the answer of load.lua.
-func (s *Store) state(account string, k accountKeys, answer any) (coordinator.State, error) {
+// state decodes the answer of load.lua. What cannot be used of it is told in
+// State.Err.
+func (s *Store) state(account string, answer any) coordinator.State {
+	k := s.keys.of(account)
 	r := &reader{keys: k}
 	parts := r.list(answer, 7)
-	now := r.moment(k.token, "", parts[0])
-	fields := r.list(parts[2], 10)
+	now := s.told(r, parts[0])
+	fields := r.list(parts[2], len(stateFields))
 	state := coordinator.State{
 		Account:    account,
 		Now:        now,
 		Fence:      r.fence(k.state, "fence", fields[0]),
-		Open:       r.deadlines(k.attempts, parts[3]),
+		Open:       r.deadlines(k.attempts, parts[3], now),
 		Failure:    r.failure(k.state, fields),
 		CallsToday: int(r.whole(k.calls+"*", "", parts[4])),
 		Conflicts:  int(r.whole(k.state, "conflicts", fields[3])),
 	}
 	if value := r.text(k.lock, "", parts[5]); value != "" {
 		state.Holder = holder(value)
-		state.HolderTTL = r.life(k.lock, parts[6])
+		state.HolderTTL = lockTTL(parts[6])
 	}
-	var err error
-	if state.Record, err = s.record(r, account, parts[1], now); err != nil {
-		return coordinator.State{}, err
+	if !state.Fence.Credible(now) {
+		state.Fence = 0 // as the scripts take it
 	}
-	return state, r.err
+	state.Record, state.Err = s.record(account, parts[1], now)
+	if state.Err == nil {
+		state.Err = r.err
+	}
+	return state
 }
 
-// life decodes a PTTL. A key without one is not ours.
-func (r *reader) life(key string, v any) time.Duration {
-	ms, ok := v.(int64)
-	switch {
-	case !ok || ms == -1:
-		r.blame(key, "", "has no TTL")
-		return 0
-	case ms < 0: // it ended between two commands of the script
-		return 0
+// lockTTL decodes the PTTL of a lock. One without an end is not ours, and lasts
+// for longer than any of ours.
+func lockTTL(v any) time.Duration {
+	ms, _ := v.(int64)
+	if ms == -1 {
+		ms = maxMillis
 	}
-	return time.Duration(min(ms, maxMillis)) * time.Millisecond
+	return time.Duration(min(max(ms, 0), maxMillis)) * time.Millisecond
 }
 
-// deadlines decodes ZRANGE WITHSCORES.
-func (r *reader) deadlines(key string, v any) []time.Time {
+// deadlines decodes ZRANGE WITHSCORES. A score that is no time in ms is one that
+// has passed: what was announced with it is over.
+func (r *reader) deadlines(key string, v any, now time.Time) []time.Time {
 	list := r.list(v, 0)
 	if len(list) == 0 {
 		return nil
 	}
 	open := make([]time.Time, 0, len(list)/2)
 	for i := 0; i+1 < len(list); i += 2 {
+		deadline := now
 		score, err := strconv.ParseFloat(r.text(key, "", list[i+1]), 64)
-		if err != nil || score < 0 || score > maxFence {
-			r.blame(key, r.text(key, "", list[i]), "has a score that is not a time in ms")
-			return nil
+		if err == nil && score >= 0 && score <= maxFence {
+			deadline = time.UnixMilli(int64(score)).UTC()
 		}
-		open = append(open, time.UnixMilli(int64(score)).UTC())
+		open = append(open, deadline)
 	}
 	slices.SortFunc(open, time.Time.Compare)
 	return open
@@ -183,8 +186,10 @@ func (r *reader) failure(key string, fields []any) *coordinator.Failure {
 }
 
 // record decodes the record as prelude.lua returns it. None at all is the zero
-// Record.
-func (s *Store) record(r *reader, account string, v any, now time.Time) (coordinator.Record, error) {
+// Record; of one that cannot be used only the generation is returned, if that can
+// be read.
+func (s *Store) record(account string, v any, now time.Time) (coordinator.Record, error) {
+	r := &reader{keys: s.keys.of(account)}
 	key := r.keys.token
 	fields := r.list(v, 7)
 	if !slices.ContainsFunc(fields[:5], func(f any) bool { return f != nil }) {
@@ -193,10 +198,13 @@ func (s *Store) record(r *reader, account string, v any, now time.Time) (coordin
 	stored := r.text(key, "access_token", fields[0])
 	generation := r.fence(key, "generation", fields[1])
 	switch {
-	case stored == "":
-		r.blame(key, "access_token", "is missing")
 	case generation == 0:
 		r.blame(key, "generation", "is missing")
+	case !generation.Credible(now):
+		r.blame(key, "generation", "lies more than a day ahead of the clock of Redis")
+		generation = 0
+	case stored == "":
+		r.blame(key, "access_token", "is missing")
 	}
 	record := coordinator.Record{
 		Generation: generation,
@@ -205,23 +213,31 @@ func (s *Store) record(r *reader, account string, v any, now time.Time) (coordin
 		IssuedBy:   instanceName(r.text(key, "issued_by", fields[4])),
 		RefreshAt:  r.moment(r.keys.state, "refresh_at", fields[6]),
 	}
-	if !record.ExpiresAt.After(record.IssuedAt) {
+	switch life := record.Life(); {
+	case life <= 0:
 		r.blame(key, "expires_at", "is not after issued_at")
+	case life > coordinator.MaxLife:
+		r.blame(key, "expires_at", "is more than 366 days after issued_at")
 	}
 	if r.err != nil {
-		return coordinator.Record{}, r.err
+		return coordinator.Record{Generation: generation}, r.err
 	}
-	if fields[5] == int64(-1) {
-		// Somebody has taken the TTL away; the end the source stated holds.
-		record.TTL = max(record.ExpiresAt.Sub(now)-coordinator.Margin(record.Life()), 0)
-	} else {
-		record.TTL = r.life(key, fields[5])
-	}
+	record.TTL = ttl(fields[5], record, now)
 	var err error
-	if record.Token, err = s.open(account, stored); err != nil {
-		return coordinator.Record{}, err
+	if record.Token, err = s.open(account, record, stored); err != nil {
+		return coordinator.Record{Generation: generation}, err
 	}
-	return record, r.err
+	return record, nil
+}
+
+// ttl decodes the PTTL of a record. If somebody has taken it away, the end that
+// the source stated holds.
+func ttl(v any, r coordinator.Record, now time.Time) time.Duration {
+	ms, _ := v.(int64)
+	if ms == -1 {
+		return max(r.ExpiresAt.Sub(now)-coordinator.Margin(r.Life()), 0)
+	}
+	return time.Duration(min(max(ms, 0), maxMillis)) * time.Millisecond
 }
 
 // begun decodes the answer of begin.lua.
@@ -230,7 +246,7 @@ func (s *Store) begun(account string, k accountKeys, answer []any) (coordinator.
 	answer = r.list(answer, 3)
 	switch answer[0] {
 	case "current":
-		record, err := s.record(r, account, answer[2], r.moment(k.token, "", answer[1]))
+		record, err := s.record(account, answer[2], s.told(r, answer[1]))
 		return coordinator.Attempt{Record: record}, err
 	case "throttled":
 		answer = r.list(answer, 4)
@@ -242,6 +258,7 @@ func (s *Store) begun(account string, k accountKeys, answer []any) (coordinator.
 		return coordinator.Attempt{}, throttled(limit, time.Duration(retry)*time.Millisecond)
 	case "begun":
 		answer = r.list(answer, 7)
+		s.told(r, answer[1])
 		attempt := coordinator.Attempt{
 			Fence:      r.fence(k.state, "fence", answer[2]),
 			CallsToday: int(r.whole(k.calls+"*", "", answer[3])),
@@ -259,38 +276,56 @@ func (s *Store) begun(account string, k accountKeys, answer []any) (coordinator.
 
 // storedRecord decodes the answer of commit.lua and restore.lua; the zero
 // Record if nothing was stored.
-func (s *Store) storedRecord(account string, k accountKeys, answer []any) (coordinator.Record, error) {
-	r := &reader{keys: k}
+func (s *Store) storedRecord(account string, answer []any) (coordinator.Record, error) {
+	r := &reader{keys: s.keys.of(account)}
 	answer = r.list(answer, 2)
 	switch answer[0] {
 	case "superseded", "refused":
 		return coordinator.Record{}, nil
 	case "stored":
 		answer = r.list(answer, 3)
-		return s.record(r, account, answer[2], r.moment(k.token, "", answer[1]))
+		if len(answer) > 3 && answer[3] != nil {
+			s.log.Warn("the account's log cannot be written: delete the key, and it is made anew",
+				"account", account, "key", r.keys.log, "error", r.text(r.keys.log, "", answer[3]))
+		}
+		return s.record(account, answer[2], s.told(r, answer[1]))
 	}
 	r.list(nil, 1)
 	return coordinator.Record{}, r.err
 }
 
-// seal makes of a token what is stored.
-func (s *Store) seal(account string, t coordinator.Token) (string, error) {
+// told decodes the server's time in an answer, and notes it.
+func (s *Store) told(r *reader, v any) time.Time {
+	now := r.moment(r.keys.token, "", v)
+	if r.err == nil {
+		s.clock.set(now)
+	}
+	return now
+}
+
+// seal makes of a token what is stored. Of r it needs the generation and the end.
+func (s *Store) seal(account string, r coordinator.Record) (string, error) {
 	switch {
-	case t.IsZero():
+	case r.Token.IsZero():
 		return "", errors.New("there is no token")
-	case s.sealer == nil && sealed(t.Reveal()):
+	case s.sealer == nil && sealed(r.Token.Reveal()):
 		// It would be taken for one that needs a key.
 		return "", errors.New("the token has the form of a sealed one (JWE); switch sealing on to store it")
 	case s.sealer == nil:
-		return t.Reveal(), nil
+		return r.Token.Reveal(), nil
 	}
-	return s.sealer.Seal(account, t)
+	return s.sealer.Seal(s.binding(account, r), r.Token)
+}
+
+// binding is what a sealed token is bound to.
+func (s *Store) binding(account string, r coordinator.Record) Binding {
+	return Binding{Prefix: s.keys.prefix, Account: account, Generation: r.Generation, ExpiresAt: r.ExpiresAt}
 }
 
 // open makes a token of what is stored. Sealed text is never handed out as if
 // it were a token, and with a key nothing is taken that was not sealed: whoever
 // can write to Redis could give everybody a token of theirs.
-func (s *Store) open(account, stored string) (coordinator.Token, error) {
+func (s *Store) open(account string, r coordinator.Record, stored string) (coordinator.Token, error) {
 	switch {
 	case s.sealer == nil && sealed(stored):
 		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is sealed and this process has no key; give it the key file (--seal-key-file)",
@@ -299,10 +334,10 @@ func (s *Store) open(account, stored string) (coordinator.Token, error) {
 		return coordinator.NewToken(strings.Clone(stored)), nil // it may be a part of a message
 	case !sealed(stored):
 		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is not sealed, but this process seals; "+
-			"give every process the key file, then delete the key (redis-cli del '%s') or force a refresh",
-			coordinator.ErrSealed, account, s.keys.of(account).token)
+			"give every process the key file; a process with the secret then replaces it",
+			coordinator.ErrSealed, account)
 	}
-	t, err := s.sealer.Open(account, stored)
+	t, err := s.sealer.Open(s.binding(account, r), stored)
 	if err != nil && !errors.Is(err, coordinator.ErrSealed) {
 		err = fmt.Errorf("%w: %w", coordinator.ErrSealed, err)
 	}

@@ -15,16 +15,16 @@ import (
 // envelope has the form of a sealer's results without any secrecy.
 type envelope struct{}
 
-func (envelope) Seal(account string, t coordinator.Token) (string, error) {
-	return "eyJ." + base64.RawURLEncoding.EncodeToString([]byte(account)) + "." +
+func (envelope) Seal(b redisstore.Binding, t coordinator.Token) (string, error) {
+	return "eyJ." + base64.RawURLEncoding.EncodeToString([]byte(b.Account)) + "." +
 		base64.RawURLEncoding.EncodeToString([]byte(t.Reveal())) + "..", nil
 }
 
-func (envelope) Open(account, sealed string) (coordinator.Token, error) {
+func (envelope) Open(b redisstore.Binding, sealed string) (coordinator.Token, error) {
 	parts := strings.Split(sealed, ".")
 	who, _ := base64.RawURLEncoding.DecodeString(parts[1])
 	text, err := base64.RawURLEncoding.DecodeString(parts[2])
-	if err != nil || string(who) != account {
+	if err != nil || string(who) != b.Account {
 		return coordinator.Token{}, errors.New("of another account")
 	}
 	return coordinator.NewToken(string(text)), nil
@@ -85,9 +85,14 @@ func TestProcessesThatDisagreeAboutSealingRefuse(t *testing.T) {
 		"a plain token with a key":          func() ([]coordinator.State, error) { return sealing.Load(t.Context(), "b") },
 		"a sealed token of another account": func() ([]coordinator.State, error) { return sealing.Load(t.Context(), "moved") },
 	} {
-		_, err := load()
-		if !errors.Is(err, coordinator.ErrSealed) {
+		states, err := load()
+		if err != nil {
+			t.Fatalf("%s: Load() = %v", name, err)
+		}
+		if err = states[0].Err; !errors.Is(err, coordinator.ErrSealed) {
 			t.Errorf("%s: %v, want %v", name, err, coordinator.ErrSealed)
+		} else if states[0].Record.Generation == 0 || states[0].Record.Usable() {
+			t.Errorf("%s: record %+v, want its generation alone", name, states[0].Record)
 		} else if strings.Contains(err.Error(), "SECRET") || strings.Contains(err.Error(), sealed.(string)) {
 			t.Errorf("%s: the error shows it: %v", name, err)
 		}
@@ -102,7 +107,7 @@ func TestPlainStoreRefusesTokensThatLookSealed(t *testing.T) {
 	}
 }
 
-func TestAForcedRefreshReplacesWhatCannotBeOpened(t *testing.T) {
+func TestARefresherReplacesWhatItCannotOpen(t *testing.T) {
 	server := redistest.Start(t)
 	plain := open(t, server.URL(), redisstore.Options{})
 	refreshed(t, plain, "a", "PLAIN-TOKEN")
@@ -116,14 +121,32 @@ func TestAForcedRefreshReplacesWhatCannotBeOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	account, _ := c.Account("a")
+	if token, err := account.Token(t.Context()); err != nil || token.Reveal() != "token-1" {
+		t.Errorf("Token() = %q, %v; want a new token", token.Reveal(), err)
+	}
+
+	// The other one cannot open that, and does not replace it again and again.
+	refreshed(t, plain, "a", "PLAIN-AGAIN")
 	if _, err := account.Token(t.Context()); !errors.Is(err, coordinator.ErrSealed) {
 		t.Errorf("Token() = %v, want ErrSealed", err)
 	}
 	record, err := account.Refresh(t.Context())
-	if err != nil || record.Token.Reveal() != "token-1" {
-		t.Fatalf("Refresh() = %q, %v; want a new token", record.Token.Reveal(), err)
+	if err != nil || record.Token.Reveal() != "token-2" {
+		t.Fatalf("Refresh() = %q, %v; want a new token: whoever forces one is not held up", record.Token.Reveal(), err)
 	}
-	if token, err := account.Token(t.Context()); err != nil || token.Reveal() != "token-1" {
-		t.Errorf("Token() = %q, %v; want the new token", token.Reveal(), err)
+}
+
+func TestAReaderSaysAtOnceWhatItCannotOpen(t *testing.T) {
+	server := redistest.Start(t)
+	refreshed(t, open(t, server.URL(), redisstore.Options{Sealer: envelope{}}), "a", "SECRET-TOKEN")
+	c, err := coordinator.New(coordinator.Config{
+		Store:    open(t, server.URL(), redisstore.Options{}),
+		Accounts: []coordinator.AccountConfig{{Name: "a"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Token(t.Context(), "a"); !errors.Is(err, coordinator.ErrSealed) {
+		t.Errorf("Token() = %v, want ErrSealed", err)
 	}
 }

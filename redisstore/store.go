@@ -56,11 +56,30 @@ type Options struct {
 	Beat time.Duration
 }
 
-// Sealer encrypts tokens for one account each.
+// Sealer encrypts tokens. What it seals can be opened only for the Binding that
+// it was sealed for.
 type Sealer interface {
-	Seal(account string, t coordinator.Token) (string, error)
-	Open(account, sealed string) (coordinator.Token, error)
+	Seal(b Binding, t coordinator.Token) (string, error)
+	Open(b Binding, sealed string) (coordinator.Token, error)
 }
+
+// Binding is what a sealed token belongs to, so that nobody without the key can
+// put it anywhere else: to another account, into another deployment, in the
+// place of a newer token, or beyond its end.
+type Binding struct {
+	Prefix     string // Options.Prefix: the deployment
+	Account    string
+	Generation coordinator.Fence
+
+	// ExpiresAt is the token's end by the clock of Redis. A token that is put
+	// back into a Redis whose clock differs may be opened with an end that is
+	// off by BindingSlack.
+	ExpiresAt time.Time
+}
+
+// BindingSlack is by how much the end of a record may lie behind the end that
+// its token was sealed with.
+const BindingSlack = 10 * time.Minute
 
 // Stats counts what a Store went through since it was made.
 type Stats struct {
@@ -96,7 +115,8 @@ type Store struct {
 	beat     time.Duration
 
 	unconfirmed, unreadable, orphans atomic.Uint64
-	readOnlyFails                    atomic.Bool // the server is miniredis; see needsText
+	clock                            serverClock
+	scripted                         atomic.Bool // Load reads by a script; see there
 
 	background struct {
 		sync.Mutex

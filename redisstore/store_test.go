@@ -179,19 +179,20 @@ func TestBadContentsAreNamed(t *testing.T) {
 		spoil      []any
 		key, field string
 	}{
-		"a token that is a string":     {[]any{"set", token, secret}, token, ""},
-		"a state that is a list":       {[]any{"lpush", state, secret}, state, ""},
-		"attempts that are a string":   {[]any{"set", "zhongkong:{a}:attempts", "x"}, "zhongkong:{a}:attempts", ""},
-		"a token without a generation": {[]any{"hset", token, "access_token", secret}, token, "generation"},
-		"a generation that is no number": {[]any{"hset", token, "access_token", secret, "generation", secret,
-			"issued_at", "2026-01-02T03:04:05.000Z", "expires_at", "2026-01-02T05:04:05.000Z"}, token, "generation"},
+		"a token that is a string":      {[]any{"set", token, secret}, token, ""},
+		"a state that is a list":        {[]any{"lpush", state, secret}, state, ""},
+		"attempts that are a string":    {[]any{"set", "zhongkong:{a}:attempts", "x"}, "zhongkong:{a}:attempts", ""},
 		"a fence that is no number":     {[]any{"hset", state, "fence", secret}, state, "fence"},
 		"a failure count below nothing": {[]any{"hset", state, "failures", "-1", "last_error_at", "1"}, state, "failures"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server.FlushAll(t)
 			server.MustDo(t, test.spoil...)
-			_, loadErr := store.Load(t.Context(), "a")
+			states, err := store.Load(t.Context(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			loadErr := states[0].Err
 			_, beginErr := store.Begin(t.Context(), "a", coordinator.Begin{Life: time.Minute})
 			for op, err := range map[string]error{"Load": loadErr, "Begin": beginErr} {
 				var data *redisstore.DataError
@@ -212,17 +213,78 @@ func TestBadContentsAreNamed(t *testing.T) {
 	}
 }
 
-func TestBadLogIsNoticedBeforeAnythingIsWritten(t *testing.T) {
+// A record that cannot be used is replaced: nobody has to repair it.
+func TestBadRecordIsNamedAndReplaced(t *testing.T) {
+	const secret = "SECRET-TOKEN"
 	server := redistest.Start(t)
 	store := open(t, server.URL(), redisstore.Options{})
-	attempt := begun(t, store, "a", 0)
-	server.MustDo(t, "set", "zhongkong:{a}:log", "x")
-	var data *redisstore.DataError
-	if _, err := store.Commit(t.Context(), "a", of(attempt, "token")); !errors.As(err, &data) {
-		t.Fatalf("Commit() = %v, want a *DataError", err)
+	now := time.Now()
+	written := func(generation any, life time.Duration) []any {
+		return []any{"hset", "zhongkong:{a}:token", "access_token", secret, "generation", generation, "issued_by", "x",
+			"issued_at", now.UTC().Format(time.RFC3339), "expires_at", now.UTC().Add(life).Format(time.RFC3339)}
 	}
-	if s := loaded(t, store, "a"); s.Record.Generation != 0 || len(s.Open) != 1 {
-		t.Errorf("the failed Commit has left %+v", s)
+	for name, test := range map[string]struct {
+		spoil      []any
+		field      string
+		generation coordinator.Fence
+	}{
+		"no generation":                  {[]any{"hset", "zhongkong:{a}:token", "access_token", secret}, "generation", 0},
+		"a generation that is no number": {written(secret, time.Hour), "generation", 0},
+		"a generation that is negative":  {written("-5", time.Hour), "generation", 0},
+		"a generation in hexadecimal":    {written("0x10", time.Hour), "generation", 0},
+		"a generation of two days hence": {written(now.Add(48*time.Hour).UnixMicro(), time.Hour), "generation", 0},
+		"the greatest generation":        {written(1<<53-1, time.Hour), "generation", 0},
+		"a life of a thousand years":     {written(now.UnixMicro(), 200*366*24*time.Hour), "expires_at", coordinator.Fence(now.UnixMicro())},
+		"an end before the beginning":    {written(now.UnixMicro(), -time.Hour), "expires_at", coordinator.Fence(now.UnixMicro())},
+		"a beginning that is no instant": {append(written(now.UnixMicro(), time.Hour), "issued_at", "today"), "issued_at", coordinator.Fence(now.UnixMicro())},
+		"a token that is empty":          {append(written(now.UnixMicro(), time.Hour), "access_token", ""), "access_token", coordinator.Fence(now.UnixMicro())},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server.FlushAll(t)
+			server.MustDo(t, test.spoil...)
+			server.MustDo(t, "pexpire", "zhongkong:{a}:token", 3600000)
+			states, err := store.Load(t.Context(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var data *redisstore.DataError
+			if err := states[0].Err; !errors.As(err, &data) || data.Field != test.field || strings.Contains(err.Error(), secret) {
+				t.Errorf("Load() blames %v, want the field %q", err, test.field)
+			}
+			if r := states[0].Record; r.Generation != test.generation || r.Usable() {
+				t.Errorf("Load() = %+v, want the generation %d alone", r, test.generation)
+			}
+			if r := refreshed(t, store, "a", "new"); !r.Usable() || r.Generation > coordinator.Fence(now.Add(time.Hour).UnixMicro()) {
+				t.Errorf("the record after a refresh: %+v", r)
+			}
+			if s := loaded(t, store, "a"); s.Err != nil || s.Record.Token.Reveal() != "new" {
+				t.Errorf("after a refresh Load() = %+v", s)
+			}
+		})
+	}
+}
+
+func TestARefreshIsStoredThoughTheLogCannotBeWritten(t *testing.T) {
+	for name, spoil := range map[string][]any{
+		"not a stream":    {"set", "zhongkong:{a}:log", "x"},
+		"the greatest ID": {"xadd", "zhongkong:{a}:log", "18446744073709551615-18446744073709551615", "event", "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			var log bytes.Buffer
+			store := open(t, server.URL(), redisstore.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			attempt := begun(t, store, "a", 0)
+			server.MustDo(t, spoil...)
+			if _, err := store.Commit(t.Context(), "a", of(attempt, "token")); err != nil {
+				t.Fatalf("Commit() = %v", err)
+			}
+			if s := loaded(t, store, "a"); s.Record.Generation != attempt.Fence || len(s.Open) != 0 {
+				t.Errorf("Load() = %+v, want the token", s)
+			}
+			if !strings.Contains(log.String(), "zhongkong:{a}:log") {
+				t.Errorf("the log does not name the key: %s", log.String())
+			}
+		})
 	}
 }
 

@@ -74,6 +74,7 @@ type accountStatus struct {
 	Overdue     int               `json:"overdue_attempts"`
 	Conflicts   int               `json:"conflicts"`
 	LastError   *statusError      `json:"last_error,omitempty"`
+	Error       string            `json:"error,omitempty"` // why what Redis holds cannot be used
 
 	next      time.Time
 	holderTTL time.Duration
@@ -113,6 +114,9 @@ func (s *session) accountStatus(state coordinator.State) accountStatus {
 		a.IssuedAt, a.IssuedBy = timestamp(r.IssuedAt), r.IssuedBy
 		a.AgeSeconds = state.Now.Sub(r.IssuedAt).Seconds()
 		a.TTLSeconds = r.TTL.Seconds()
+	}
+	if state.Err != nil {
+		a.Error = state.Err.Error()
 	}
 	if f := state.Failure; f != nil {
 		a.LastError = &statusError{
@@ -163,9 +167,13 @@ func (a accountStatus) row(now time.Time) []string {
 	if a.Overdue > 0 {
 		open = fmt.Sprintf("%d (%d overdue)", a.Open, a.Overdue)
 	}
+	trouble := a.LastError.words(now)
+	if a.Error != "" {
+		trouble = a.Error
+	}
 	return []string{
 		a.Name, generation, age, ttl, next, lock,
-		fmt.Sprintf("%d/%d", a.CallsToday, a.CallsPerDay), open, a.LastError.words(now),
+		fmt.Sprintf("%d/%d", a.CallsToday, a.CallsPerDay), open, trouble,
 	}
 }
 

@@ -1,6 +1,7 @@
 package coordinatortest
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -31,6 +32,7 @@ type account struct {
 	failures  int                  // in a row
 	retryAt   time.Time
 	demanded  time.Time
+	paced     time.Time // up to when Begin.Pace is used up
 	conflicts int
 	calls     map[string]int // by the issuer's day
 	log       []LogEntry
@@ -63,9 +65,14 @@ func newAccount() *account {
 	}
 }
 
-// stored is the record at this moment, the zero Record when there is none.
+// errAhead is what is wrong with a record of before the clock went back by more
+// than a day.
+var errAhead = errors.New("the record's generation lies more than a day ahead of the store's clock; the next refresh replaces it")
+
+// stored is the record at this moment, the zero Record when there is none that
+// can be used.
 func (a *account) stored(now time.Time) coordinator.Record {
-	if a.record.Generation == 0 || !now.Before(a.end) {
+	if a.record.Generation == 0 || !now.Before(a.end) || !a.record.Generation.Credible(now) {
 		return coordinator.Record{}
 	}
 	r := a.record
@@ -73,14 +80,25 @@ func (a *account) stored(now time.Time) coordinator.Record {
 	return r
 }
 
+// credible returns f, or 0 if it orders nothing.
+func credible(f coordinator.Fence, now time.Time) coordinator.Fence {
+	if !f.Credible(now) {
+		return 0
+	}
+	return f
+}
+
 func (a *account) state(name string, now time.Time) coordinator.State {
 	s := coordinator.State{
 		Account:    name,
 		Now:        now,
 		Record:     a.stored(now),
-		Fence:      a.fence,
+		Fence:      credible(a.fence, now),
 		CallsToday: a.calls[day(now)],
 		Conflicts:  a.conflicts,
+	}
+	if now.Before(a.end) && !a.record.Generation.Credible(now) {
+		s.Err = errAhead
 	}
 	for _, deadline := range a.attempts {
 		s.Open = append(s.Open, deadline)
@@ -98,6 +116,7 @@ func (a *account) state(name string, now time.Time) coordinator.State {
 }
 
 func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, error) {
+	b.Seen = credible(b.Seen, t.now)
 	if r := a.stored(t.now); r.Generation > b.Seen {
 		return coordinator.Attempt{Record: r}, nil
 	}
@@ -114,7 +133,7 @@ func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, err
 
 	attempt := coordinator.Attempt{
 		// The clock keeps fences rising when all data was lost.
-		Fence:    max(a.fence+1, b.Seen+1, coordinator.Fence(t.now.UnixMicro())),
+		Fence:    max(credible(a.fence, t.now)+1, b.Seen+1, coordinator.Fence(t.now.UnixMicro())),
 		Failures: a.failures,
 	}
 	for fence, deadline := range a.attempts {
@@ -140,6 +159,8 @@ func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, err
 	}
 	if b.Reason.Demanded() {
 		a.demanded = t.now
+	} else if b.Pace > 0 {
+		a.paced = a.pacedAt(t.now, b.Pace).Add(b.Pace)
 	}
 	a.fence = attempt.Fence
 	a.attempts[attempt.Fence] = t.now.Add(b.Life)
@@ -157,6 +178,16 @@ func overdue(deadline, now time.Time) bool {
 	return !deadline.After(now) || deadline.Sub(now) > coordinator.MaxAhead
 }
 
+// pacedAt returns up to when the brake on refreshes that nobody demands is used up
+// (the generic cell rate algorithm). What lies further ahead than a burst was
+// noted before the clock went back.
+func (a *account) pacedAt(now time.Time, pace time.Duration) time.Time {
+	if a.paced.Before(now) || a.paced.After(now.Add(coordinator.PaceBurst*pace)) {
+		return now
+	}
+	return a.paced
+}
+
 // throttle returns the limit that forbids the begin longest and for how long,
 // "" if none does.
 func (a *account) throttle(now time.Time, b coordinator.Begin) (limit string, wait time.Duration) {
@@ -170,16 +201,21 @@ func (a *account) throttle(now time.Time, b coordinator.Begin) (limit string, wa
 			budget -= b.Limits.Reserve
 		}
 		if a.calls[day(now)] >= budget {
-			holds("daily budget", untilTomorrow(now))
+			holds(coordinator.LimitBudget, untilTomorrow(now))
 		}
 	}
 	// What comes from the future was noted before the clock went back.
 	if b.Reason.Demanded() && !a.demanded.IsZero() && !a.demanded.After(now) {
-		holds("minimum interval", a.demanded.Add(b.Limits.MinInterval).Sub(now))
+		holds(coordinator.LimitInterval, a.demanded.Add(b.Limits.MinInterval).Sub(now))
 	}
 	if b.Reason != coordinator.ReasonForced && a.failure != nil &&
 		!a.failure.At.After(now.Add(time.Second)) && a.binds(b.Credential) {
-		holds("back-off", a.retryAt.Sub(now))
+		if wait := a.retryAt.Sub(now); wait <= coordinator.MaxRetry {
+			holds(coordinator.LimitBackOff, wait)
+		}
+	}
+	if b.Pace > 0 && !b.Reason.Demanded() {
+		holds(coordinator.LimitLoop, a.pacedAt(now, b.Pace).Sub(now)-(coordinator.PaceBurst-1)*b.Pace)
 	}
 	return limit, wait
 }
@@ -199,7 +235,7 @@ func (a *account) commit(t teller, c coordinator.Commit) (coordinator.Record, er
 	if c.Calls > 1 {
 		a.count(t.now, c.Calls-1)
 	}
-	if a.fence > fence || r.Generation > fence {
+	if credible(a.fence, t.now) > fence || r.Generation > fence || !fence.Credible(t.now) {
 		a.attempts[fence] = t.now
 		a.append(t, LogEntry{Event: "superseded", Reason: c.Reason, Fence: fence, Took: c.Took})
 		return coordinator.Record{}, coordinator.ErrSuperseded
@@ -268,7 +304,7 @@ func (a *account) restore(t teller, r coordinator.Record) coordinator.Record {
 	if stored := a.stored(t.now); stored.Generation >= r.Generation {
 		return stored
 	}
-	if a.fence > r.Generation || !r.Usable() {
+	if credible(a.fence, t.now) > r.Generation || !r.Generation.Credible(t.now) || !r.Usable() || r.TTL > coordinator.MaxLife {
 		return coordinator.Record{}
 	}
 	a.record, a.end = rebased(r, t.now), t.now.Add(r.TTL)

@@ -112,6 +112,14 @@ func (s *MemStore) account(name string) *account {
 	return a
 }
 
+// Publish sends an event that no step of the store has caused: what anybody can
+// do who has the right to publish. It may tell of anything.
+func (s *MemStore) Publish(e coordinator.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.publish(e)
+}
+
 // publish notifies the subscriptions that follow e.Account. Needs mu.
 func (s *MemStore) publish(e coordinator.Event) {
 	for _, sub := range s.subscriptions {

@@ -12,6 +12,7 @@ func beginChecks() []check {
 	return []check{
 		{"fences rise", fencesRise},
 		{"fences rise above what was seen", fencesRiseAboveSeen},
+		{"what was seen further ahead than any fence can be orders nothing", incredibleSeen},
 		{"fences rise above what was stored", fencesRiseAboveStored},
 		{"fences are not below the store's clock in microseconds", fencesFollowTheClock},
 		{"a newer record is handed out instead", newerIsHandedOut},
@@ -53,6 +54,23 @@ func fencesRiseAboveSeen(w *world) {
 	}
 	if second := w.begin(w.start(0)).Fence; second <= first {
 		w.Errorf("fence %d follows %d", second, first)
+	}
+}
+
+func incredibleSeen(w *world) {
+	for _, seen := range []coordinator.Fence{
+		coordinator.Fence(w.load().Now.Add(2 * coordinator.MaxFenceAhead).UnixMicro()), 1<<53 - 2, 1<<53 - 1,
+	} {
+		first := w.begin(w.start(seen)).Fence
+		if now := w.load().Now; first > coordinator.Fence(now.Add(time.Minute).UnixMicro()) {
+			w.Errorf("Begin(Seen: %d) = fence %d, at %v", seen, first, now)
+		}
+		if second := w.begin(w.start(0)).Fence; second <= first {
+			w.Errorf("fence %d follows %d", second, first)
+		}
+	}
+	if r := w.refresh("token"); !r.Usable() {
+		w.Errorf("the account cannot be refreshed any more: %+v", r)
 	}
 }
 

@@ -12,6 +12,7 @@ func limitChecks() []check {
 		{"demanded refreshes leave the reserve to the schedule", reserve},
 		{"demanded refreshes keep their distance", minInterval},
 		{"the distance is only between demanded refreshes", minIntervalIsBetweenDemands},
+		{"refreshes that nobody demands are slowed down beyond a burst", loopBrake},
 		{"a back-off binds everybody who is not forced", backOffBinds},
 		{"a back-off ends", backOffEnds},
 		{"a success ends the back-off", successEndsBackOff},
@@ -64,7 +65,7 @@ func dailyBudget(w *world) {
 		w.begin(w.because(coordinator.ReasonSchedule, limits))
 	}
 	for _, reason := range append(undemanded(), demanded()...) {
-		w.wantThrottled(w.because(reason, limits), "daily budget", 24*time.Hour)
+		w.wantThrottled(w.because(reason, limits), coordinator.LimitBudget, 24*time.Hour)
 	}
 	limits.PerDay = 3 // somebody raises it
 	w.begin(w.because(coordinator.ReasonSchedule, limits))
@@ -76,18 +77,18 @@ func reserve(w *world) {
 	w.begin(w.because(coordinator.ReasonForced, limits))
 	for _, reason := range undemanded() {
 		for _, demand := range demanded() {
-			w.wantThrottled(w.because(demand, limits), "daily budget", 24*time.Hour)
+			w.wantThrottled(w.because(demand, limits), coordinator.LimitBudget, 24*time.Hour)
 		}
 		w.begin(w.because(reason, limits))
 	}
-	w.wantThrottled(w.because(coordinator.ReasonSchedule, limits), "daily budget", 24*time.Hour)
+	w.wantThrottled(w.because(coordinator.ReasonSchedule, limits), coordinator.LimitBudget, 24*time.Hour)
 }
 
 func minInterval(w *world) {
 	limits := coordinator.Limits{PerDay: 1000, MinInterval: long}
 	w.begin(w.because(coordinator.ReasonForced, limits))
 	for _, demand := range demanded() {
-		w.wantThrottled(w.because(demand, limits), "minimum interval", long)
+		w.wantThrottled(w.because(demand, limits), coordinator.LimitInterval, long)
 	}
 	// Asking does not put it off: somebody who asks all the time gets it.
 	limits.MinInterval = short
@@ -103,7 +104,26 @@ func minInterval(w *world) {
 		time.Sleep(pace)
 	}
 	limits.MinInterval = long
-	w.wantThrottled(w.because(coordinator.ReasonForced, limits), "minimum interval", long)
+	w.wantThrottled(w.because(coordinator.ReasonForced, limits), coordinator.LimitInterval, long)
+}
+
+func loopBrake(w *world) {
+	begin := func(reason coordinator.Reason) coordinator.Begin {
+		b := w.because(reason, generous)
+		b.Pace = long
+		return b
+	}
+	for i := range coordinator.PaceBurst {
+		w.begin(begin(undemanded()[i%len(undemanded())]))
+	}
+	for _, reason := range undemanded() {
+		w.wantThrottled(begin(reason), coordinator.LimitLoop, long)
+		w.another().wantThrottled(begin(reason), coordinator.LimitLoop, long)
+	}
+	for _, reason := range demanded() {
+		w.begin(begin(reason)) // these have limits of their own
+	}
+	w.beside().begin(begin(coordinator.ReasonMissing))
 }
 
 func minIntervalIsBetweenDemands(w *world) {
@@ -131,8 +151,8 @@ func (w *world) backOff(kind coordinator.FailureKind, credential string, retryIn
 func backOffBinds(w *world) {
 	w.backOff(coordinator.FailedBusy, "", long)
 	for _, reason := range append(undemanded(), coordinator.ReasonRejected) {
-		w.wantThrottled(w.because(reason, generous), "back-off", long)
-		w.wantThrottled(w.another().because(reason, generous), "back-off", long)
+		w.wantThrottled(w.because(reason, generous), coordinator.LimitBackOff, long)
+		w.wantThrottled(w.another().because(reason, generous), coordinator.LimitBackOff, long)
 	}
 	w.begin(w.because(coordinator.ReasonForced, generous))
 }
@@ -160,7 +180,7 @@ func refusalBindsTheCredential(w *world) {
 	w.backOff(coordinator.FailedRefused, "old", long)
 	b := w.start(0)
 	b.Credential = "old"
-	w.wantThrottled(b, "back-off", long)
+	w.wantThrottled(b, coordinator.LimitBackOff, long)
 	b.Credential = "new"
 	w.begin(b)
 }
@@ -173,7 +193,7 @@ func failureBindsEveryCredential(w *world) {
 		for _, credential := range []string{"one", "other", ""} {
 			b := w.start(0)
 			b.Credential = credential
-			w.wantThrottled(b, "back-off", long)
+			w.wantThrottled(b, coordinator.LimitBackOff, long)
 		}
 	}
 }

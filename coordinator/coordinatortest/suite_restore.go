@@ -14,6 +14,7 @@ func restoreChecks() []check {
 		{"a newer record stays and is returned", newerStays},
 		{"an older record is replaced", olderIsReplaced},
 		{"a newer attempt forbids it", newerAttemptForbids},
+		{"a record that no store can have held is not put back", incredibleRestore},
 		{"fences rise above what was restored", fencesRiseAboveRestored},
 		{"the TTL is what was left, not the life", restoredTTL},
 	}
@@ -103,6 +104,21 @@ func newerAttemptForbids(w *world) {
 	// it issued.
 	w.fail(failed(attempt, coordinator.FailedUnknown))
 	w.wantNone(w.restore(r))
+}
+
+func incredibleRestore(w *world) {
+	ahead, eternal := w.lost("token"), w.lost("token")
+	ahead.Generation = 1<<53 - 1
+	eternal.TTL, eternal.ExpiresAt = 2*coordinator.MaxLife, eternal.IssuedAt.Add(3*coordinator.MaxLife)
+	for _, r := range []coordinator.Record{ahead, eternal} {
+		w.wantNone(w.restore(r))
+	}
+	if s := w.load(); s.Record.Generation != 0 || s.Fence != 0 {
+		w.Errorf("Load() = %+v, want nothing", s)
+	}
+	if r := w.refresh("next"); !r.Usable() {
+		w.Errorf("the account cannot be refreshed any more: %+v", r)
+	}
 }
 
 func fencesRiseAboveRestored(w *world) {

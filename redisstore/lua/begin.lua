@@ -3,7 +3,8 @@
 -- KEYS  1 token, 2 state, 3 attempts, 4 calls (without the day), 5 log
 -- ARGV  1 channel for begun, 2 channel for throttled, 3 by, 4 seen generation,
 --       5 reason, 6 "demanded" or "", 7 the attempt's life in ms,
---       8 credential, 9 calls per day, 10 reserve, 11 least interval in ms
+--       8 credential, 9 calls per day, 10 reserve, 11 least interval in ms,
+--       12 pace in ms (0: none)
 -- Returns one of
 --   { "current", now, record }                     newer than seen; nothing was recorded
 --   { "throttled", now, limit, retry in ms }       nothing was recorded
@@ -14,23 +15,25 @@
 -- exactly that list. Not safe to repeat: a repetition is one more attempt
 -- (which heals itself, by one call too many).
 
-local seen, reason, demanded = tonumber(ARGV[4]), ARGV[5], ARGV[6] ~= ''
+local seen, reason, demanded = credible(tonumber(ARGV[4])), ARGV[5], ARGV[6] ~= ''
 local life, credential = tonumber(ARGV[7]), ARGV[8]
 local per_day, reserve, interval = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local pace, burst = tonumber(ARGV[12]), 20 -- coordinator.PaceBurst
 
 local token = read_token(KEYS[1])
-local generation = generation_of(KEYS[1], token)
+local generation = generation_of(token)
 local fields = ask('hash', 'HMGET', KEYS[2], 'fence', 'failures', 'retry_at', 'demanded_at', 'last_error_at',
-  'last_error_kind', 'refused_credential', 'refresh_at') or {}
-local last_fence = whole(KEYS[2], 'fence', fields[1])
+  'last_error_kind', 'refused_credential', 'refresh_at', 'paced_until', 'conflicts') or {}
+local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
 local failures = whole(KEYS[2], 'failures', fields[2])
 local retry_at = whole(KEYS[2], 'retry_at', fields[3])
 local demanded_at = whole(KEYS[2], 'demanded_at', fields[4])
 local failed_at = whole(KEYS[2], 'last_error_at', fields[5])
-local open = ask('sorted-set', 'ZRANGE', KEYS[3], 0, -1, 'WITHSCORES') or {}
+local paced_until = whole(KEYS[2], 'paced_until', fields[9])
+local conflicts = whole(KEYS[2], 'conflicts', fields[10])
+local open = ask('sorted-set', 'ZRANGE', KEYS[3], 0, attempts_most, 'WITHSCORES') or {}
 local calls_today = calls_key(KEYS[4])
 local calls = whole(calls_today, '-', ask('string', 'GET', calls_today))
-ask('stream', 'XLEN', KEYS[5])
 if fault then return redis.error_reply(fault) end
 
 if generation > seen then
@@ -52,8 +55,16 @@ if demanded and demanded_at > 0 and demanded_at <= now then
   holds('minimum interval', demanded_at + interval)
 end
 local other_credential = fields[6] == 'refused' and (fields[7] or '') ~= credential
-if reason ~= 'forced' and failed_at <= now + 1000 and not other_credential then
+if reason ~= 'forced' and failed_at <= now + 1000 and retry_at <= now + retry_ahead and not other_credential then
   holds('back-off', retry_at)
+end
+-- The brake on a loop of refreshes that nobody demanded (the generic cell rate
+-- algorithm): each moves paced_until on by the pace, and it may be a burst ahead.
+if demanded or pace == 0 then
+  paced_until = nil
+else
+  if paced_until < now or paced_until > now + burst * pace then paced_until = now end
+  holds('loop brake', paced_until - (burst - 1) * pace)
 end
 
 if limit then
@@ -67,29 +78,40 @@ end
 
 -- The microseconds keep fences rising when the store lost the last one.
 local fence = math.max(last_fence + 1, generation + 1, seen + 1, now_us)
--- Nothing of ours can have killed the token: every call of ours is either
--- settled, and then its token is the one that was reported, or still open.
-local conflict = reason == 'rejected' and generation > 0 and generation == seen and #open == 0
-
-local settles = {}
-for i = 1, #open, 2 do
-  if overdue(tonumber(open[i + 1])) then settles[#settles + 1] = open[i] end
-end
 -- One overdue attempt has the same effect as a thousand; a source that never
 -- answers must not make the set grow without bound.
-while #settles > 100 do
-  redis.call('ZREM', KEYS[3], table.remove(settles, 1))
+local settles, useless, announced = {}, {}, 0
+for i = 1, #open, 2 do
+  if not natural(open[i]) then
+    useless[#useless + 1] = open[i] -- no fence, so nobody will settle it
+  else
+    announced = announced + 1
+    if overdue(tonumber(open[i + 1])) then
+      local to = #settles < 100 and settles or useless
+      to[#to + 1] = open[i]
+    end
+  end
+end
+-- Nothing of ours can have killed the token: every call of ours is either
+-- settled, and then its token is the one that was reported, or still open.
+local conflict = reason == 'rejected' and generation > 0 and generation == seen and announced == 0
+
+if #open > 2 * attempts_most then
+  redis.call('DEL', KEYS[3])
+elseif #useless > 0 then
+  redis.call('ZREM', KEYS[3], unpack(useless))
 end
 redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))
 redis.call('HSET', KEYS[2], 'fence', digits(fence))
 if demanded then redis.call('HSET', KEYS[2], 'demanded_at', digits(now)) end
+if paced_until then redis.call('HSET', KEYS[2], 'paced_until', digits(paced_until + pace)) end
 calls = calls + 1
 redis.call('SET', calls_today, digits(calls), 'EX', 3 * 86400)
 if reason == 'rejected' then
   append(KEYS[5], 'event', 'reported', 'by', ARGV[3], 'reason', reason, 'fence', fence, 'generation', seen)
 end
 if conflict then
-  redis.call('HINCRBY', KEYS[2], 'conflicts', 1)
+  redis.call('HSET', KEYS[2], 'conflicts', digits(math.min(conflicts + 1, 1000000)))
   append(KEYS[5], 'event', 'conflict', 'by', ARGV[3], 'reason', reason, 'fence', fence, 'generation', seen)
 end
 redis.call('PUBLISH', ARGV[1], json('event', 'begun', 'fence', fence, 'by', ARGV[3], 'reason', reason,

@@ -5,7 +5,8 @@
 --       6 age in ms, 7 margin in ms, 8 asked again in ms (0: not asked),
 --       9 reason, 10 took in ms, 11 calls, 12... fences overdue at the begin
 -- Returns one of
---   { "stored", now, record }        also when an earlier run of it stored it
+--   { "stored", now, record, why the log could not be written }
+--                                    also when an earlier run of it stored it
 --   { "superseded", now }            the attempt is open and overdue
 --
 -- Atomic: between the look at the newest fence and the write nobody may get a
@@ -15,13 +16,12 @@ local fence, life, age = tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local refresh_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
 local token = read_token(KEYS[1])
-local generation = generation_of(KEYS[1], token)
+local generation = generation_of(token)
 local fields = ask('hash', 'HMGET', KEYS[2], 'fence', 'refresh_at', 'retry_at', 'refused_credential') or {}
-local last_fence = whole(KEYS[2], 'fence', fields[1])
+local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
 ask('sorted-set', 'ZSCORE', KEYS[3], ARGV[3])
 local calls = calls_key(KEYS[4])
 whole(calls, '-', ask('string', 'GET', calls))
-ask('stream', 'XLEN', KEYS[5])
 if fault then return redis.error_reply(fault) end
 
 if generation == fence then
@@ -33,7 +33,9 @@ if extra_calls > 0 then
   redis.call('EXPIRE', calls, 3 * 86400)
 end
 
-if last_fence > fence or generation > fence then
+-- A fence that is not credible was handed out before the clock went back by
+-- more than a day.
+if last_fence > fence or generation > fence or credible(fence) == 0 then
   -- Open again even if a successor has settled it: that commit settled an
   -- attempt of which it believed that nothing more would come.
   redis.call('ZADD', KEYS[3], digits(now), ARGV[3])
@@ -64,4 +66,5 @@ redis.call('PUBLISH', ARGV[1], json('event', 'refreshed', 'access_token', ARGV[4
   'issued_at', issued_at, 'expires_at', expires_at, 'issued_by', ARGV[2], 'ttl_ms', ttl,
   'refresh_at', refresh_at, 'reason', ARGV[9], 'by', ARGV[2]))
 return { 'stored', digits(now),
-  { ARGV[4], ARGV[3], issued_at, expires_at, ARGV[2], ttl, refresh_in > 0 and digits(now - age + refresh_in) } }
+  { ARGV[4], ARGV[3], issued_at, expires_at, ARGV[2], ttl, refresh_in > 0 and digits(now - age + refresh_in) },
+  log_fault or false }

@@ -12,14 +12,13 @@
 local fence, kind = tonumber(ARGV[3]), ARGV[4]
 local retry_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
-local generation = generation_of(KEYS[1], read_token(KEYS[1]))
+local generation = generation_of(read_token(KEYS[1]))
 local fields = ask('hash', 'HMGET', KEYS[2], 'failures', 'failed_fence') or {}
 local failures = whole(KEYS[2], 'failures', fields[1])
 local failed_fence = whole(KEYS[2], 'failed_fence', fields[2])
 ask('sorted-set', 'ZSCORE', KEYS[3], ARGV[3])
 local calls_name = calls_key(KEYS[4])
 local calls = whole(calls_name, '-', ask('string', 'GET', calls_name))
-ask('stream', 'XLEN', KEYS[5])
 if fault then return redis.error_reply(fault) end
 
 if failed_fence == fence or generation == fence then return 0 end
@@ -39,7 +38,7 @@ end
 -- the source has answered since.
 local binding = generation < fence
 if binding then
-  failures = failures + 1
+  failures = math.min(failures + 1, 1000000) -- whatever stood there, it stays a number
   redis.call('HSET', KEYS[2], 'failures', digits(failures), 'retry_at', digits(now + retry_in))
   if kind == 'refused' and ARGV[7] ~= '' then
     redis.call('HSET', KEYS[2], 'refused_credential', ARGV[7])

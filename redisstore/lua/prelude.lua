@@ -9,9 +9,24 @@ local now = math.floor(now_us / 1000)
 -- How far ahead a deadline may lie: coordinator.MaxAhead.
 local most_ahead = 65000
 
+-- How far ahead of the clock a fence may lie, in us (coordinator.MaxFenceAhead),
+-- and the end of a back-off (coordinator.MaxRetry).
+local fence_ahead, retry_ahead = 86400000000, 86400000
+
+-- The longest life of a token that is believed (coordinator.MaxLife).
+local life_most = 366 * 86400000
+
+-- How many open attempts there may be. No more than a hundred are ever left
+-- open, so nothing of ours has written a set that is larger.
+local attempts_most = 1000
+
 -- overdue tells whether an attempt with this deadline is. One that lies further
 -- ahead was written before the clock went back.
 local function overdue(deadline) return deadline <= now or deadline > now + most_ahead end
+
+-- credible returns a fence, or 0 for one that lies further ahead of the clock
+-- than any that was handed out: it orders nothing.
+local function credible(fence) return fence <= now_us + fence_ahead and fence or 0 end
 
 -- What is wrong with the contents of a key: "ZKDATA <field> <problem> <key>",
 -- or the server's own words. The first one found; scripts return it as an
@@ -36,15 +51,19 @@ local function ask(kind, command, key, ...)
   return reply
 end
 
+-- natural turns decimal digits into a number; nil for anything else, and for
+-- what a Lua number does not hold exactly.
+local function natural(value)
+  local n = string.find(value, '^%d+$') and tonumber(value)
+  return n and n <= 9007199254740991 and n or nil
+end
+
 -- whole turns the value of a field into a whole number; absent ones are 0.
 local function whole(key, field, value)
   if not value then return 0 end
-  local n = tonumber(value)
-  if not n or n ~= math.floor(n) or n < 0 or n > 9007199254740991 then
-    blame(key, field, 'not-whole')
-    return 0
-  end
-  return n
+  local n = natural(value)
+  if not n then blame(key, field, 'not-whole') end
+  return n or 0
 end
 
 -- digits writes a number in full: tostring gives 1.79e+15 for microseconds.
@@ -89,11 +108,10 @@ local function read_token(key)
   return ask('hash', 'HMGET', key, 'access_token', 'generation', 'issued_at', 'expires_at', 'issued_by') or {}
 end
 
--- generation_of returns the generation of what read_token read, 0 for none.
-local function generation_of(key, token)
-  if not (token[1] or token[2] or token[3] or token[4] or token[5]) then return 0 end
-  if not token[2] then blame(key, 'generation', 'missing') end
-  return whole(key, 'generation', token[2])
+-- generation_of returns the generation of what read_token read; 0 for none, and
+-- for one that is no number or not credible: such a record is replaced.
+local function generation_of(token)
+  return credible(token[2] and natural(token[2]) or 0)
 end
 
 -- record is what read_token read, with the life that is left and the time at
@@ -117,6 +135,10 @@ local function json(...)
   return '{' .. table.concat(out, ',') .. '}'
 end
 
+-- Why the log could not be written, nil if it could. The log is for people: a
+-- refresh does not fail because of it.
+local log_fault = nil
+
 -- append adds an entry of names and values to the log; empty strings are left
 -- out. The log never gets a token.
 local function append(log, ...)
@@ -128,5 +150,6 @@ local function append(log, ...)
       out[#out + 1] = type(value) == 'number' and digits(value) or value
     end
   end
-  redis.call('XADD', log, 'MAXLEN', '~', 1000, '*', unpack(out))
+  local reply = redis.pcall('XADD', log, 'MAXLEN', '~', 1000, '*', unpack(out))
+  if type(reply) == 'table' and reply.err then log_fault = reply.err end
 end

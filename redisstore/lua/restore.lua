@@ -6,7 +6,8 @@
 --       9 margin in ms, 10 issued by; instants in ms
 -- Returns one of
 --   { "stored", now, record }      the record that is stored now, this one or a newer one
---   { "refused", now }             a newer attempt was made, or no life is left
+--   { "refused", now }             a newer attempt was made, no life is left, or
+--                                  generation or life is not credible
 --
 -- Atomic: nobody may get a fence between the look at the newest one and the
 -- write. Safe to repeat: what it stored is as new as what it brings.
@@ -15,16 +16,17 @@ local generation, issued_at, expires_at = tonumber(ARGV[3]), tonumber(ARGV[5]), 
 local refresh_at, ttl = tonumber(ARGV[7]), tonumber(ARGV[8])
 
 local token = read_token(KEYS[1])
-local stored = generation_of(KEYS[1], token)
+local stored = generation_of(token)
 local fields = ask('hash', 'HMGET', KEYS[2], 'fence', 'refresh_at') or {}
-local last_fence = whole(KEYS[2], 'fence', fields[1])
-ask('stream', 'XLEN', KEYS[3])
+local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
 if fault then return redis.error_reply(fault) end
 
 if stored >= generation then
   return { 'stored', digits(now), record(KEYS[1], token, fields[2]) }
 end
-if last_fence > generation or ttl <= 0 then return { 'refused', digits(now) } end
+if last_fence > generation or credible(generation) == 0 or ttl <= 0 or ttl > life_most then
+  return { 'refused', digits(now) }
+end
 
 -- The instants are of the clock of the server that lost the record. Where this
 -- one's differs by minutes the schedule would be off by as much: then the life

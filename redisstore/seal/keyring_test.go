@@ -57,7 +57,7 @@ func TestKeyFileErrorsNameTheLineAndNeverShowAKey(t *testing.T) {
 func TestReloadKeepsTheOldKeysWhenTheFileIsBad(t *testing.T) {
 	path := keyFile(t, line("k1", oldKey))
 	ring := mustLoad(t, path)
-	sealed := mustSeal(t, ring, account)
+	sealed := mustSeal(t, ring, place)
 
 	rewrite(t, path, "k2:junk")
 	if err := ring.Reload(); err == nil || !strings.Contains(err.Error(), path+":1: ") {
@@ -69,7 +69,7 @@ func TestReloadKeepsTheOldKeysWhenTheFileIsBad(t *testing.T) {
 	if err := ring.Reload(); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("Reload() of a missing file = %v", err)
 	}
-	if _, err := ring.Open(account, sealed); err != nil {
+	if _, err := ring.Open(place, sealed); err != nil {
 		t.Errorf("Open() after failed reloads = %v", err)
 	}
 
@@ -77,7 +77,7 @@ func TestReloadKeepsTheOldKeysWhenTheFileIsBad(t *testing.T) {
 	if err := ring.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ring.Open(account, sealed); err == nil || !strings.Contains(err.Error(), `key "k1"`) {
+	if _, err := ring.Open(place, sealed); err == nil || !strings.Contains(err.Error(), `key "k1"`) {
 		t.Errorf("Open() after the key was taken out = %v", err)
 	}
 }
@@ -118,7 +118,7 @@ func TestNewLineIsAKeyFile(t *testing.T) {
 		t.Errorf("NewLine() = %q, %q", first[:15], second[:15])
 	}
 	ring := mustParse(t, first+"\n"+second)
-	if got, err := ring.Open(account, mustSeal(t, ring, account)); err != nil || got.Reveal() != plain {
+	if got, err := ring.Open(place, mustSeal(t, ring, place)); err != nil || got.Reveal() != plain {
 		t.Errorf("Open() = %q, %v", got.Reveal(), err)
 	}
 }

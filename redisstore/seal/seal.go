@@ -1,12 +1,15 @@
 // Package seal keeps tokens unreadable at rest: what it makes of a token is a
-// JWE in compact form (RFC 7516: dir, A256GCM) whose protected header names
-// the key (kid) and the account (acct), so that any JOSE library opens it and
-// no sealed token can be moved to another account.
+// JWE in compact form (RFC 7516: dir, A256GCM), so that any JOSE library opens
+// it. Its protected header names the key (kid) and what the token is bound to:
+// the account (acct), the deployment's prefix (iss), the generation (gen) and
+// the token's end (end, RFC 3339).
 //
-// What is promised: without a key of the file, a sealed token can neither be
-// read nor made nor given to another account. What is not: somebody who can
-// write to Redis can put back an older sealed token of the same account, and
-// sees when tokens change and how long they are.
+// What is promised: without a key of the file a sealed token can neither be
+// read nor made, nor be given to another account or deployment, nor pass for a
+// token of another generation, nor be used after its end. What is not: somebody
+// who can write to Redis can put back a sealed token together with its own
+// generation, and whoever has no newer one takes it until its end; and sees when
+// tokens change and how long they are.
 //
 // The initialization vector is random, so a key may seal about 2^32 tokens:
 // one a second for a century.
@@ -15,9 +18,12 @@ package seal
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
 
@@ -28,39 +34,56 @@ func Sealed(s string) bool {
 	return strings.HasPrefix(s, "ey") && strings.Count(s, ".") == 4
 }
 
-// Seal encrypts the token of an account with the keyring's first key.
-func (k *Keyring) Seal(account string, t coordinator.Token) (string, error) {
+// The members of the protected header besides alg and enc.
+const (
+	memberKey        = "kid"
+	memberAccount    = "acct"
+	memberDeployment = "iss"
+	memberGeneration = "gen"
+	memberEnd        = "end"
+)
+
+// Seal encrypts a token for what it is bound to, with the keyring's first key.
+func (k *Keyring) Seal(b redisstore.Binding, t coordinator.Token) (string, error) {
 	if t.IsZero() {
-		return "", fmt.Errorf("seal %q: there is no token", account)
+		return "", fmt.Errorf("seal %q: there is no token", b.Account)
 	}
 	first := k.keys.Load().first
-	sealed, err := jwe.Seal(first.bytes, map[string]string{"kid": first.kid, "acct": account}, []byte(t.Reveal()))
+	sealed, err := jwe.Seal(first.bytes, map[string]string{
+		memberKey:        first.kid,
+		memberAccount:    b.Account,
+		memberDeployment: b.Prefix,
+		memberGeneration: strconv.FormatUint(uint64(b.Generation), 10),
+		memberEnd:        b.ExpiresAt.UTC().Format(time.RFC3339),
+	}, []byte(t.Reveal()))
 	if err != nil {
-		return "", fmt.Errorf("seal %q with key %q: %w", account, first.kid, err)
+		return "", fmt.Errorf("seal %q with key %q: %w", b.Account, first.kid, err)
 	}
 	return sealed, nil
 }
 
-// Open decrypts what Seal made for the same account, with the key it names.
-// Every error wraps coordinator.ErrSealed and says what to do.
-func (k *Keyring) Open(account, sealed string) (coordinator.Token, error) {
-	t, err := k.open(account, sealed)
+// Open decrypts what Seal made for the same account, deployment and generation,
+// with the key it names. An end that is later than the sealed one by more than
+// redisstore.BindingSlack is not believed. Every error wraps
+// coordinator.ErrSealed and says what to do.
+func (k *Keyring) Open(b redisstore.Binding, sealed string) (coordinator.Token, error) {
+	t, err := k.open(b, sealed)
 	if err != nil {
-		return coordinator.Token{}, fmt.Errorf("account %q: %w: %w", account, coordinator.ErrSealed, err)
+		return coordinator.Token{}, fmt.Errorf("account %q: %w: %w", b.Account, coordinator.ErrSealed, err)
 	}
 	return t, nil
 }
 
-func (k *Keyring) open(account, sealed string) (coordinator.Token, error) {
+func (k *Keyring) open(b redisstore.Binding, sealed string) (coordinator.Token, error) {
 	if !Sealed(sealed) {
 		return coordinator.Token{}, errors.New("it is not sealed: it was stored before sealing was switched on, or by a process " +
 			"without the key file; give every process the same --seal-key-file, then force a refresh")
 	}
-	message, err := jwe.Parse(sealed, "kid", "acct")
+	message, err := jwe.Parse(sealed, memberKey, memberAccount, memberDeployment, memberGeneration, memberEnd)
 	if err != nil {
-		return coordinator.Token{}, fmt.Errorf("%w: it was not sealed by Zhongkong; force a refresh, and find out who writes to the store", err)
+		return coordinator.Token{}, fmt.Errorf("%w: this version of Zhongkong did not seal it; force a refresh, and find out who writes to the store", err)
 	}
-	kid := message.Claim("kid")
+	kid := message.Claim(memberKey)
 	key, ok := k.keys.Load().byKid[kid]
 	if !ok {
 		return coordinator.Token{}, fmt.Errorf("it is sealed with key %s, which %s has not (it has %s): add that key's line to the file, or force a refresh",
@@ -71,12 +94,30 @@ func (k *Keyring) open(account, sealed string) (coordinator.Token, error) {
 		return coordinator.Token{}, fmt.Errorf("it names key %s, but the key of that name in %s does not open it (%w): compare the key files of all processes, or force a refresh",
 			jwe.Quote(kid), k.name, err)
 	}
-	if acct := message.Claim("acct"); acct != account {
-		return coordinator.Token{}, fmt.Errorf("it is sealed with key %s for account %s, so somebody put it in the wrong place: force a refresh, and find out who writes to the store",
-			jwe.Quote(kid), jwe.Quote(acct))
+	if err := checkBinding(message, b); err != nil {
+		return coordinator.Token{}, fmt.Errorf("it is sealed with key %s %w, so somebody put it in the wrong place: force a refresh, and find out who writes to the store",
+			jwe.Quote(kid), err)
 	}
 	if len(plaintext) == 0 {
 		return coordinator.Token{}, fmt.Errorf("sealed with key %s is an empty token: force a refresh", jwe.Quote(kid))
 	}
 	return coordinator.NewToken(string(plaintext)), nil
+}
+
+// checkBinding compares what an opened message is bound to with its place.
+func checkBinding(message *jwe.Message, b redisstore.Binding) error {
+	if acct := message.Claim(memberAccount); acct != b.Account {
+		return fmt.Errorf("for account %s", jwe.Quote(acct))
+	}
+	if iss := message.Claim(memberDeployment); iss != b.Prefix {
+		return fmt.Errorf("for the prefix %s", jwe.Quote(iss))
+	}
+	if gen := message.Claim(memberGeneration); gen != strconv.FormatUint(uint64(b.Generation), 10) {
+		return fmt.Errorf("for generation %s", jwe.Quote(gen))
+	}
+	end, err := time.Parse(time.RFC3339, message.Claim(memberEnd))
+	if err != nil || b.ExpiresAt.After(end.Add(redisstore.BindingSlack)) {
+		return fmt.Errorf("for a token that ends at %s", jwe.Quote(message.Claim(memberEnd)))
+	}
+	return nil
 }

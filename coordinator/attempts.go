@@ -1,0 +1,92 @@
+package coordinator
+
+import (
+	"slices"
+	"time"
+)
+
+// attempts are those of an account that nobody has settled, as one process knows
+// them. They follow the store's rules: an attempt that was overdue when another
+// one began is settled by that one's token.
+type attempts []openAttempt
+
+// openAttempt is an attempt that is overdue at the given time unless its end
+// is heard of.
+type openAttempt struct {
+	fence   Fence   // 0: from a reading of the store, which tells deadlines only
+	newest  Fence   // the newest fence there was at that reading
+	at      instant // its deadline
+	settles Fence   // the token of this attempt settles it; 0: none that is known
+}
+
+// mostAttempts bounds what a process remembers: one overdue attempt has the same
+// effect as a thousand.
+const mostAttempts = 100
+
+// begun adds an attempt.
+func (a *attempts) begun(fence Fence, deadline, now instant) {
+	for i := range *a {
+		if o := &(*a)[i]; o.at <= now {
+			o.settles = fence
+		}
+	}
+	a.closed(fence)
+	a.open(openAttempt{fence: fence, at: deadline})
+}
+
+// open adds o, in place of the oldest if there are too many.
+func (a *attempts) open(o openAttempt) {
+	if len(*a) >= mostAttempts {
+		*a = slices.Delete(*a, 0, 1)
+	}
+	*a = append(*a, o)
+}
+
+// closed removes an attempt that is settled.
+func (a *attempts) closed(fence Fence) {
+	*a = slices.DeleteFunc(*a, func(o openAttempt) bool { return o.fence == fence })
+}
+
+// committed removes an attempt whose token is stored, and what that settles.
+func (a *attempts) committed(fence Fence) {
+	*a = slices.DeleteFunc(*a, func(o openAttempt) bool { return o.fence == fence || o.settles == fence })
+}
+
+// read takes over what a reading of the store shows. What is newer than the
+// newest fence there is kept: the reading was asked for before it was heard of, or
+// the store has lost its data and with it what is under way.
+func (a *attempts) read(newest Fence, open []instant) {
+	*a = slices.DeleteFunc(*a, func(o openAttempt) bool { return max(o.fence, o.newest) <= newest })
+	for _, at := range open[:min(len(open), mostAttempts)] {
+		a.open(openAttempt{newest: newest, at: at})
+	}
+}
+
+// overdue reports whether any of them is.
+func (a attempts) overdue(now instant) bool {
+	return slices.ContainsFunc(a, func(o openAttempt) bool { return o.at <= now })
+}
+
+// next returns when the first of them is overdue; ok is false for none.
+func (a attempts) next() (at instant, ok bool) {
+	for _, o := range a {
+		if !ok || o.at < at {
+			at, ok = o.at, true
+		}
+	}
+	return at, ok
+}
+
+// deadlines brings the store's deadlines to this process' time. overdue ones are
+// now.
+func (s *State) deadlines(now instant) []instant {
+	open := make([]instant, 0, len(s.Open))
+	for _, deadline := range s.Open {
+		at := now
+		if !s.overdue(deadline) {
+			at += instant(deadline.Sub(s.Now) / time.Nanosecond)
+		}
+		open = append(open, at)
+	}
+	return open
+}

@@ -1,0 +1,11 @@
+package coordinator
+
+import "time"
+
+// Sleep has the coordinator's machine sleep for d: the operating system counts
+// that, and the clocks of the test's bubble do not.
+func (c *Coordinator) Sleep(d time.Duration) {
+	c.clock.mu.Lock()
+	defer c.clock.mu.Unlock()
+	c.clock.suspended -= d
+}

@@ -1,0 +1,341 @@
+package coordinator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// greatest is the greatest fence that Redis and JSON carry exactly.
+const greatest coordinator.Fence = 1<<53 - 1
+
+// log collects what a coordinator logs.
+type log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// count returns how many lines have all the words.
+func (l *log) count(words ...string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		has := true
+		for _, word := range words {
+			has = has && strings.Contains(line, word)
+		}
+		if has {
+			n++
+		}
+	}
+	return n
+}
+
+// logged is a configuration and where it logs.
+func (f *fleet) logged() (coordinator.Config, *log) {
+	l := new(log)
+	return coordinator.Config{Logger: slog.New(slog.NewTextHandler(l, nil))}, l
+}
+
+// Anybody who may publish can send a message. It is a hint: it never chooses a
+// fence, a life or a wait, and it costs a call at most.
+func TestAForgedMessageEndsNothing(t *testing.T) {
+	now := func() coordinator.Fence { return coordinator.Fence(time.Now().UnixMicro()) }
+	evil := func(generation coordinator.Fence, life time.Duration) coordinator.Record {
+		return coordinator.Record{
+			Token: coordinator.NewToken("EVIL"), Generation: generation, TTL: life,
+			IssuedAt: time.Now(), ExpiresAt: time.Now().Add(life),
+		}
+	}
+	wanted := func(reason coordinator.Reason, fence, seen coordinator.Fence) func() coordinator.Event {
+		return func() coordinator.Event {
+			return coordinator.Event{
+				Kind: coordinator.EventWanted, Reason: reason, Fence: fence, Want: coordinator.Want{Reason: reason, Seen: seen},
+			}
+		}
+	}
+	for name, test := range map[string]struct {
+		event func() coordinator.Event
+		calls int // that it may cause
+	}{
+		"forced, of the greatest generation":   {event: wanted(coordinator.ReasonForced, 0, greatest)},
+		"forced, of the one before":            {event: wanted(coordinator.ReasonForced, 0, greatest-1)},
+		"forced, of tomorrow":                  {event: wanted(coordinator.ReasonForced, 0, now()+86_000_000_000)},
+		"rejected, of the greatest generation": {event: wanted(coordinator.ReasonRejected, greatest, greatest)},
+		"missing, with the greatest fence":     {event: wanted(coordinator.ReasonMissing, greatest, 0)},
+		"begun, with the greatest fence and no time": {event: func() coordinator.Event {
+			return coordinator.Event{Kind: coordinator.EventBegun, Fence: greatest, RetryIn: time.Millisecond}
+		}},
+		"begun, with a possible fence and no time": {calls: 1, event: func() coordinator.Event {
+			return coordinator.Event{Kind: coordinator.EventBegun, Fence: now() + 3_600_000_000, RetryIn: time.Millisecond}
+		}},
+		"begun, for ever": {event: func() coordinator.Event {
+			return coordinator.Event{Kind: coordinator.EventBegun, Fence: now(), RetryIn: 1 << 53 * time.Microsecond}
+		}},
+		"refreshed, of the greatest generation": {event: func() coordinator.Event {
+			return coordinator.Event{Kind: coordinator.EventRefreshed, Fence: greatest, Record: evil(greatest, 2*time.Hour)}
+		}},
+		"refreshed, for 278 years": {event: func() coordinator.Event {
+			return coordinator.Event{Kind: coordinator.EventRefreshed, Fence: now() + 1, Record: evil(now()+1, 278*coordinator.MaxLife)}
+		}},
+		"failed, until the end of time": {event: func() coordinator.Event {
+			return coordinator.Event{Kind: coordinator.EventFailed, Fence: now(), RetryIn: 1 << 53 * time.Microsecond, Failure: &coordinator.Failure{
+				Kind: coordinator.FailedBusy, InARow: 1, At: time.Now(), RetryAt: time.Now().Add(1 << 53 * time.Microsecond),
+			}}
+		}},
+		"failed for good, with the greatest fence": {event: func() coordinator.Event {
+			return coordinator.Event{Kind: coordinator.EventFailed, Fence: greatest, RetryIn: time.Hour, Failure: &coordinator.Failure{
+				Kind: coordinator.FailedRefused, Code: 40125, InARow: 9, At: time.Now(), RetryAt: time.Now().Add(time.Hour),
+			}}
+		}},
+		"failed, nobody knows how, with the greatest fence": {event: func() coordinator.Event {
+			return coordinator.Event{Kind: coordinator.EventFailed, Fence: greatest, Failure: &coordinator.Failure{
+				Kind: coordinator.FailedUnknown, InARow: 1, At: time.Now(), RetryAt: time.Now(),
+			}}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				one, two, reader := f.refresher(), f.refresher(), f.reader()
+				f.token(one, time.Second)
+				time.Sleep(10 * time.Second)
+				for range 3 {
+					e := test.event()
+					e.Account = account
+					f.store.Publish(e)
+					time.Sleep(5 * time.Second)
+				}
+				if got := len(f.source.Calls()) - 1; got > 3*test.calls {
+					t.Errorf("three messages have caused %d calls, want at most %d", got, 3*test.calls)
+				}
+				f.wantCurrent(one, two, reader)
+				before := len(f.source.Calls())
+
+				// The schedule, a person and a lost store are served as ever.
+				time.Sleep(65 * time.Minute)
+				f.wantCalls(before + 1)
+				if _, err := reader.Refresh(t.Context()); err != nil {
+					t.Errorf("Refresh() = %v", err)
+				}
+				f.wantCalls(before + 2)
+				f.store.Flush()
+				time.Sleep(2 * time.Second)
+				f.wantCurrent(one, two, reader)
+				f.wantCalls(before + 2)
+				if s := f.store.Peek(account); s.Fence > now() || s.Record.Generation == 0 {
+					t.Errorf("the store has fence %d and generation %d at %d", s.Fence, s.Record.Generation, now())
+				}
+			})
+		})
+	}
+}
+
+func TestAnAttemptThatIsOnlyHeardOfCostsOneCallForAll(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		for range 3 {
+			f.refresher()
+		}
+		p := f.refresher()
+		f.token(p, time.Second)
+		fence := coordinator.Fence(time.Now().Add(time.Hour).UnixMicro())
+		for i := range coordinator.Fence(1000) {
+			f.store.Publish(coordinator.Event{Kind: coordinator.EventBegun, Account: account, Fence: fence + i, RetryIn: time.Second})
+		}
+		time.Sleep(10 * time.Minute)
+		if n := len(f.source.Calls()); n > 3 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+// Whatever makes refreshes follow each other, the day's calls outlast it.
+func TestALoopOfRefreshesIsSlowedDownAndSaid(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Life = 2 * time.Second
+		cfg, log := f.logged()
+		one, _ := f.start(cfg, f.source), f.refresher()
+		f.token(one, time.Second)
+		time.Sleep(24*time.Hour - time.Minute)
+		calls := len(f.source.Calls())
+		if calls > 2000+coordinator.PaceBurst || calls < 1500 {
+			t.Errorf("%d calls in a day", calls)
+		}
+		if s := f.store.Peek(account); s.CallsToday > 1999 {
+			t.Errorf("%d calls are counted: nothing is left of the day", s.CallsToday)
+		}
+		if log.count("level=ERROR", coordinator.LimitLoop) == 0 {
+			t.Error("the log does not say so")
+		}
+	})
+}
+
+func TestATokenThatEndedWhileTheMachineSleptIsNotServed(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		cfg, log := f.logged()
+		p := f.start(cfg, f.source)
+		old := f.token(p, time.Second)
+		f.store.Flush() // its life has ended there
+		p.c.Sleep(3 * time.Hour)
+		time.Sleep(time.Second)
+		f.wantCalls(2)
+		if got := f.token(p, time.Second); got == old {
+			t.Error("the token that ended while the machine slept is served")
+		}
+		if s := f.store.Peek(account); s.Record.Token.Reveal() == old {
+			t.Error("the token that ended while the machine slept was put back")
+		}
+		if log.count("level=WARN", "slept") != 1 {
+			t.Error("the log does not say so")
+		}
+	})
+}
+
+func TestATokenThatLivesOnWhileTheMachineSleptStaysInUse(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.refresher()
+		reader := f.reader()
+		f.token(reader, time.Second)
+		before := f.store.Peek(account).Record.TTL
+		reader.c.Sleep(3 * time.Hour) // its clock was set ahead; the store's was not
+		time.Sleep(10 * time.Second)
+		f.wantCurrent(reader)
+		f.wantCalls(1)
+		s, err := reader.Current(t.Context())
+		if err != nil || s.TTL > before || s.TTL < before-time.Minute {
+			t.Errorf("Current() = TTL %v, %v; want about %v", s.TTL, err, before)
+		}
+	})
+}
+
+// deniedStore lets nobody do what the flag forbids.
+type deniedStore struct {
+	coordinator.Store
+	read, write bool
+}
+
+func (s *deniedStore) Load(ctx context.Context, names ...string) ([]coordinator.State, error) {
+	if s.read {
+		return nil, fmt.Errorf("%w: %w: wrong password", coordinator.ErrUnreachable, coordinator.ErrDenied)
+	}
+	return s.Store.Load(ctx, names...)
+}
+
+func (s *deniedStore) Lock(ctx context.Context, name string, life time.Duration) (coordinator.Lock, error) {
+	if s.write {
+		return nil, fmt.Errorf("%w: no right to write", coordinator.ErrDenied)
+	}
+	return s.Store.Lock(ctx, name, life)
+}
+
+func (s *deniedStore) Want(context.Context, string, coordinator.Want) error {
+	return fmt.Errorf("%w: no right to publish", coordinator.ErrDenied)
+}
+
+// denied starts a process whose store forbids something.
+func (f *fleet) denied(cfg coordinator.Config, s *deniedStore, source coordinator.Source) *process {
+	f.t.Helper()
+	p := &process{}
+	s.Store = f.store.Instance("denied")
+	cfg.Store = s
+	var err error
+	if p.c, err = coordinator.New(cfg); err != nil {
+		f.t.Fatal(err)
+	}
+	if p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: source}); err != nil {
+		f.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(f.t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = p.c.Run(ctx) }()
+	f.t.Cleanup(func() { cancel(); <-done })
+	return p
+}
+
+// What only a person can mend is said at once, to whoever asks and in the log.
+func TestAStoreThatDeniesIsSaidAtOnce(t *testing.T) {
+	for name, store := range map[string]*deniedStore{"to be read": {read: true}, "to be written": {write: true}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				cfg, log := f.logged()
+				p := f.denied(cfg, store, f.source)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				for what, ask := range map[string]func() error{
+					"Token":   func() error { _, err := p.Token(ctx); return err },
+					"Refresh": func() error { _, err := p.Refresh(ctx); return err },
+				} {
+					if err := ask(); !errors.Is(err, coordinator.ErrDenied) || ctx.Err() != nil {
+						t.Errorf("%s() = %v, want ErrDenied at once", what, err)
+					}
+				}
+				if err := p.c.StoreError(); !errors.Is(err, coordinator.ErrDenied) {
+					t.Errorf("StoreError() = %v, want ErrDenied", err)
+				}
+				time.Sleep(3*time.Minute - time.Second)
+				if n := log.count("denie"); n < 2 || n > 5 {
+					t.Errorf("the log says so %d times in three minutes", n)
+				}
+				// Mended by the operator: it goes on by itself.
+				store.read, store.write = false, false
+				time.Sleep(10 * time.Second)
+				f.token(p, time.Second)
+				synctest.Wait()
+				if err := p.c.StoreError(); err != nil {
+					t.Errorf("StoreError() = %v, want nil", err)
+				}
+			})
+		})
+	}
+}
+
+func TestAReaderThatMayNotDemandWaitsForTheRefreshers(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		reader := f.denied(f.config(), &deniedStore{}, nil)
+		go func() {
+			time.Sleep(2 * time.Second)
+			f.refresher()
+		}()
+		f.token(reader, 5*time.Second)
+		if _, err := reader.Refresh(t.Context()); !errors.Is(err, coordinator.ErrDenied) {
+			t.Errorf("Refresh() = %v, want ErrDenied", err)
+		}
+	})
+}
+
+func TestAStoreThatWasNeverReachedIsSaidAtOnceAndEachMinute(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.store.SetDown(true)
+		cfg, log := f.logged()
+		p := f.start(cfg, f.source)
+		time.Sleep(time.Second)
+		if n := log.count("level=WARN", coordinator.ErrUnreachable.Error()); n != 1 {
+			t.Errorf("the log says so %d times in the first second, want once", n)
+		}
+		if err := p.c.StoreError(); !errors.Is(err, coordinator.ErrUnreachable) {
+			t.Errorf("StoreError() = %v, want ErrUnreachable", err)
+		}
+		time.Sleep(5 * time.Minute)
+		if n := log.count("level=WARN", coordinator.ErrUnreachable.Error()); n < 5 || n > 7 {
+			t.Errorf("the log says so %d times in five minutes", n)
+		}
+		f.store.SetDown(false)
+		f.token(p, 5*time.Second)
+		if err := p.c.StoreError(); err != nil {
+			t.Errorf("StoreError() = %v, want nil", err)
+		}
+	})
+}
