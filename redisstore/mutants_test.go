@@ -26,7 +26,7 @@ func TestSimulationCatchesEveryBrokenRule(t *testing.T) {
 		breakage
 	}{
 		"commit does not look at the fence": {
-			breakage: breakage{lua: replace("commit", "if last_fence > fence or generation > fence then", "if false then")},
+			breakage: breakage{lua: replace("commit", "if last_fence > fence or generation > fence or credible(fence) == 0 then", "if false then")},
 		},
 		"commit settles every open attempt": {
 			fault:    (*simulation).overlap,

@@ -50,11 +50,10 @@ func (r *reader) text(key, field string, v any) string {
 
 // whole returns v as a whole number from 0 to maxFence, 0 for nil.
 func (r *reader) whole(key, field string, v any) int64 {
-	text := r.text(key, field, v)
-	if text == "" {
+	if v == nil {
 		return 0
 	}
-	n, err := strconv.ParseInt(text, 10, 64)
+	n, err := strconv.ParseInt(r.text(key, field, v), 10, 64)
 	if err != nil || n < 0 || n > maxFence {
 		r.blame(key, field, "is not a whole number")
 		return 0

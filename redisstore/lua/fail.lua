@@ -15,7 +15,7 @@ local retry_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 local generation = generation_of(read_token(KEYS[1]))
 local fields = ask('hash', 'HMGET', KEYS[2], 'failures', 'failed_fence') or {}
 local failures = whole(KEYS[2], 'failures', fields[1])
-local failed_fence = whole(KEYS[2], 'failed_fence', fields[2])
+local failed_fence = fields[2] and natural(fields[2]) or 0
 ask('sorted-set', 'ZSCORE', KEYS[3], ARGV[3])
 local calls_name = calls_key(KEYS[4])
 local calls = whole(calls_name, '-', ask('string', 'GET', calls_name))
