@@ -21,7 +21,8 @@ import (
 //	                                                 URL are the sentinels', those of the
 //	                                                 servers are username= and password=
 //
-// The parameters of go-redis (dial_timeout, pool_size, ...) are understood.
+// The parameters of go-redis (dial_timeout, pool_size, ...) are understood; a
+// single server is spoken to in RESP3, whatever protocol= says, if it can.
 // What a URL does not say is chosen so that faults are noticed quickly. Open
 // does not ask the server; Ping does. Close closes what Open has opened.
 func Open(redisURL string, o Options) (*Store, error) {
@@ -39,13 +40,17 @@ func OpenTLS(redisURL string, config *tls.Config, o Options) (*Store, error) {
 		return nil, err
 	}
 	d := dialer{tls: config, timeout: o.Timeout}
+	if server.single != nil {
+		d.doubt = newDoubt()
+		d.doubt.every, d.doubt.stay = askEvery, stayFor
+	}
 	// Two clients, because go-redis repeats whatever has failed or nothing
 	// at all, and a script that writes must not be repeated behind our back.
 	s, err := newStore(server.client(d, 1), server.client(d, -1), o)
 	if err != nil {
 		return nil, err
 	}
-	s.owned = true
+	s.owned, s.doubt = true, d.doubt
 	if server.failover != nil {
 		// Added after redial, so that it sees the dials as they are.
 		s.moves = newMoves()
@@ -91,6 +96,7 @@ func parse(redisURL string) (s servers, err error) {
 type dialer struct {
 	tls     *tls.Config
 	timeout time.Duration
+	doubt   *doubt // of all clients of one address; nil: each client, or node, has its own
 }
 
 func (s servers) client(d dialer, retries int) redis.UniversalClient {
@@ -108,6 +114,12 @@ func (s servers) client(d dialer, retries int) redis.UniversalClient {
 // is sent at connect that a least-privilege user may not send.
 
 func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
+	// Only in RESP3 can a subscription be asked whether its server is the
+	// master. A server that does not speak it is spoken to in RESP2.
+	o.Protocol = 3
+	// Where the address leads is looked at anew each minute, whatever the
+	// server says of itself: one that is cut off may not know of its successor.
+	o.ConnMaxLifetime = first(o.ConnMaxLifetime, time.Minute)
 	o.ContextTimeoutEnabled = true
 	o.MaxRetries = retries
 	o.PipelinePoolSize = -1 // pipelines use the same connections
@@ -126,8 +138,12 @@ func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
 
 // hooked gives a client of one server what all of them have.
 func (d dialer) hooked(client *redis.Client) *redis.Client {
+	doubt := d.doubt
+	if doubt == nil {
+		doubt = newDoubt()
+	}
 	client.AddHook(redial{})
-	client.AddHook(newDoubt())
+	client.AddHook(doubt)
 	shareTrips(client, d.timeout)
 	return client
 }

@@ -36,17 +36,24 @@ var (
 // connection is one life of a subscription, from the dial to the first error.
 //
 // Two goroutines share it: the reader (run itself) receives and calls the
-// watcher; the writer subscribes, pings and watches over the silence. In a
-// Sentinel set-up a third one looks for a new master.
+// watcher; the writer subscribes, pings and watches over the silence. A third
+// one looks for a new master.
 type connection struct {
 	sub    *subscription
 	pubsub *redis.PubSub
 	dialed dialed
+	again  bool        // it replaces one that was lost
 	flowed bool        // the whole set was subscribed once; owned by the reader
+	master bool        // the server has said that it is one; owned by the reader
 	heard  atomic.Bool // something has arrived since the last beat
 
-	outbox []command     // owned by the writer: not yet sent
-	room   chan struct{} // holds one value when confirmations have made room
+	asks      atomic.Bool // the server can be asked for its role
+	asked     atomic.Bool // it was, and has not answered yet
+	onReplica atomic.Bool // it is a replica, and was from the beginning
+
+	lastAsked time.Time     // owned by the writer
+	outbox    []command     // owned by the writer: not yet sent
+	room      chan struct{} // holds one value when confirmations have made room
 
 	mu          sync.Mutex
 	batches     []batch // guarded by mu: not yet confirmed, in the order of sending
@@ -79,11 +86,19 @@ func (c *connection) run(ctx context.Context) error {
 	if err := c.dial(ctx); err != nil {
 		return c.sub.store.fault(ctx, "subscribe", "", err)
 	}
+	if c.again && c.sub.store.doubt != nil {
+		// What is read because of Subscribed must not come from where the
+		// address led before.
+		c.sub.store.doubt.all()
+	}
 
 	var helpers sync.WaitGroup // joined below; they end with ctx or a failure, and end the reader by closing
 	helpers.Go(func() { c.giveUp(c.write(ctx)) })
 	if c.sub.store.moves != nil {
 		helpers.Go(func() { c.giveUp(c.followMaster(ctx)) })
+	}
+	if c.sub.store.doubt != nil {
+		helpers.Go(func() { c.giveUp(c.seekMaster(ctx)) })
 	}
 	err := c.read()
 	cancel()
@@ -151,14 +166,21 @@ func (c *connection) read() error {
 	}
 	for {
 		a, err := in.next()
-		if err != nil {
+		if err != nil && !c.refused(err) {
 			return err
 		}
 		switch a.kind {
 		case notification:
 			c.deliver(a.channel, a.payload)
 		case confirmation:
+			if a.push && c.sub.store.doubt != nil {
+				c.asks.Store(true)
+			}
 			c.confirmed()
+		case roleAnswer:
+			if err := c.learn(a.is); err != nil {
+				return err
+			}
 		case signOfLife:
 		}
 		if !c.heard.Load() {
@@ -238,6 +260,9 @@ func (c *connection) write(ctx context.Context) error {
 			// Beats are counted, not time: a process that was paused
 			// finds one beat waiting, not a silence of minutes.
 			timer.Reset(beat)
+			if err := c.ask(); err != nil {
+				return err
+			}
 			if c.heard.Swap(false) {
 				silent = 0
 				continue
@@ -310,32 +335,6 @@ func (c *connection) send(write func(ctx context.Context) error) error {
 	ctx, cancel := noRedial(time.Now().Add(2 * silentBeats * c.sub.store.beat))
 	defer cancel()
 	return write(ctx)
-}
-
-// followMaster returns when another server has become the master. The
-// subscription would stay with the demoted one for some ten seconds, during
-// which nothing is published there: go-redis moves its pool, not its PubSubs.
-func (c *connection) followMaster(ctx context.Context) error {
-	s := c.sub.store
-	for {
-		changed := s.moves.changed()
-		if now := s.moves.master(); c.dialed.addr != "" && now != c.dialed.addr {
-			return errMoved
-		}
-		bounded, cancel := s.bounded(ctx)
-		_ = s.reads.Ping(bounded) // dials the new master, if there is one
-		cancel()
-		timer := time.NewTimer(2 * s.beat)
-		select {
-		case <-ctx.Done():
-		case <-changed:
-		case <-timer.C:
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
 }
 
 // wake puts a value into a channel that holds one, if there is none.

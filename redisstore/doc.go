@@ -12,6 +12,12 @@
 // Restore may be repeated after a broken connection. A subscription notices a
 // dead server at once and one that hangs within about a second.
 //
+// Where one address leads to another server after a failover (a DNS name, a
+// virtual IP, a Kubernetes Service), connections to the demoted master are left
+// within about five seconds, although they stand: the server is asked for its
+// role, with HELLO. What does not know HELLO is not asked; then what is read and
+// what is demanded is at the new master within a minute.
+//
 // # What is not
 //
 // Redis acknowledges a write before its replicas have it. A failover can lose

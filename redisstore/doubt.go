@@ -4,22 +4,33 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// doubt is a hook of the clients that Open makes. A connection can go silent
-// without an end (a middle box has forgotten it, a host has gone), and then most
-// likely all in the pool have: each of them would cost the operation that comes
-// by it a timeout, one after the other. So the first operation that gets no
-// answer in time has all those closed that idle. A closed one is noticed before
-// it is used; one that waits for an answer is left alone, because what it
-// carries may have been done.
+// errUnsent says that a connection of a pool was found to be of no use, or was
+// closed because of a doubt, before anything of the operation was sent on it.
+var errUnsent = errors.New("redisstore: the connection was given up before it was used")
+
+// doubt is a hook of the clients that Open makes; it knows the connections of
+// their pools. A connection can go silent without an end (a middle box has
+// forgotten it, a host has gone), and then most likely all in the pool have: each
+// of them would cost the operation that comes by it a timeout, one after the
+// other. So the first operation that gets no answer in time has all those closed
+// that idle; one that waits for an answer is left alone, because what it carries
+// may have been done. And a connection can lead to a server that is no master
+// any more; see askRole.
+//
+// An operation that comes by a connection that is closed, or led to a demoted
+// master, uses another one.
 type doubt struct {
+	every time.Duration // see askEvery; 0: servers are not asked for their role
+	stay  time.Duration // see stayFor
+
 	mu    sync.Mutex
 	conns map[*doubted]struct{} // guarded by mu: those that are open
 }
@@ -35,7 +46,9 @@ func (d *doubt) DialHook(next redis.DialHook) redis.DialHook {
 		if err != nil || dialedIn(ctx) != nil {
 			return conn, err
 		}
-		c := &doubted{Conn: conn, all: d}
+		now := time.Now()
+		c := &doubted{Conn: conn, all: d, dialed: now, asked: now, every: d.every}
+		c.waiting.Store(true) // somebody waits for the connection
 		d.mu.Lock()
 		d.conns[c] = struct{}{}
 		d.mu.Unlock()
@@ -49,30 +62,39 @@ func (d *doubt) DialHook(next redis.DialHook) redis.DialHook {
 // ProcessHook is redis.Hook's.
 func (d *doubt) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		err := next(ctx, cmd)
-		d.look(err)
-		return err
+		return d.try(ctx, func() error { return next(ctx, cmd) })
 	}
 }
 
 // ProcessPipelineHook is redis.Hook's.
 func (d *doubt) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		err := next(ctx, cmds)
-		d.look(err)
-		return err
+		return d.try(ctx, func() error { return next(ctx, cmds) })
 	}
 }
 
-// look closes what idles if an operation got no answer in time.
-func (d *doubt) look(err error) {
-	if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
-		return
+// try does an operation; if nothing of it was sent, on another connection. A
+// pool does not keep the one that failed, so the last one is new.
+func (d *doubt) try(ctx context.Context, do func() error) error {
+	err := do()
+	for errors.Is(err, errUnsent) && ctx.Err() == nil {
+		err = do()
 	}
+	if isTimeout(err) {
+		d.all()
+	}
+	return err
+}
+
+// all puts all connections in doubt: those that idle are closed, the others are
+// asked for their server's role before they are used again.
+func (d *doubt) all() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for c := range d.conns {
+		c.due.Store(true)
 		if !c.waiting.Load() {
+			c.closed.Store(true)
 			delete(d.conns, c)
 			_ = c.Conn.Close()
 		}
@@ -83,12 +105,64 @@ func (d *doubt) look(err error) {
 type doubted struct {
 	net.Conn
 	all     *doubt
-	waiting atomic.Bool // something was written that has no answer yet
+	dialed  time.Time
+	waiting atomic.Bool // for an answer
+	closed  atomic.Bool // because of a doubt
+	due     atomic.Bool // the server is to be asked before the next use
+
+	// Owned by whoever uses the connection: when the server was asked, how
+	// long that holds, until when writing may take.
+	asked    time.Time
+	every    time.Duration
+	deadline time.Time
+}
+
+// SetWriteDeadline is net.Conn's; what is asked before a write shares its time.
+func (c *doubted) SetWriteDeadline(t time.Time) error {
+	c.deadline = t
+	return c.Conn.SetWriteDeadline(t)
 }
 
 func (c *doubted) Write(b []byte) (int, error) {
-	c.waiting.Store(true)
-	return c.Conn.Write(b)
+	if c.waiting.Swap(true) {
+		return c.Conn.Write(b)
+	}
+	if err := c.check(); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(b)
+	if n == 0 && err != nil && c.closed.Load() {
+		err = errUnsent
+	}
+	return n, err
+}
+
+// check reports why an operation must not be sent.
+func (c *doubted) check() error {
+	now := time.Now()
+	if c.all.every == 0 || !c.due.Load() && now.Sub(c.asked) < c.every {
+		return nil
+	}
+	doubted := c.due.Swap(false)
+	is, err := roleOf(c.Conn, c.deadline)
+	c.asked, c.every = now, c.all.every
+	var no refusal
+	switch {
+	case isTimeout(err):
+		return err
+	case errors.As(err, &no) && redis.IsAuthError(no):
+		return nil // the connection is about to log in
+	case errors.As(err, &no), err == nil && is == unknownRole:
+		c.every = muteFor
+		return nil
+	case err != nil: // the other side has closed it
+		return errUnsent
+	case is == replicaRole && (doubted || now.Sub(c.dialed) >= c.all.stay):
+		return errUnsent
+	case is == replicaRole:
+		c.every = c.all.stay - now.Sub(c.dialed)
+	}
+	return nil
 }
 
 func (c *doubted) Read(b []byte) (int, error) {

@@ -1,6 +1,10 @@
 package redisstore
 
-import "github.com/redis/go-redis/v9"
+import (
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
 
 // changed returns the scripts with their sources changed.
 func (scripts) changed(change func(name, source string) string) scripts {
@@ -12,3 +16,7 @@ func (scripts) changed(change func(name, source string) string) scripts {
 		commit: make("commit"), fail: make("fail"), restore: make("restore"),
 	}
 }
+
+// AskEvery has a store of one address ask its servers so often for their role. It
+// is called before the store is used.
+func (s *Store) AskEvery(d time.Duration) { s.doubt.every, s.doubt.stay = d, 5*d/2 }

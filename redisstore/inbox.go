@@ -22,7 +22,9 @@ type inbox interface {
 // arrival is one thing that a server sends to a subscriber.
 type arrival struct {
 	kind             arrivalKind
-	channel, payload string // of a message
+	push             bool       // a confirmation as only RESP3 has it
+	is               serverRole // of an answer
+	channel, payload string     // of a message
 }
 
 type arrivalKind byte
@@ -31,6 +33,7 @@ const (
 	signOfLife arrivalKind = iota // an answer to a ping, or nothing that matters here
 	confirmation
 	notification
+	roleAnswer // to HELLO
 )
 
 // pubsubInbox reads by way of go-redis; for clients that we have not made.
@@ -47,7 +50,7 @@ func (i pubsubInbox) next() (arrival, error) {
 	received, err := i.pubsub.Receive(i.ctx)
 	switch m := received.(type) {
 	case *redis.Message:
-		return arrival{notification, m.Channel, m.Payload}, err
+		return arrival{kind: notification, channel: m.Channel, payload: m.Payload}, err
 	case *redis.Subscription:
 		if m.Kind == "subscribe" {
 			return arrival{kind: confirmation}, err
@@ -101,9 +104,14 @@ func (i socketInbox) next() (a arrival, err error) {
 			return a, err
 		}
 		return a, refusal(text)
+	case kind == '%':
+		a.kind = roleAnswer
+		a.is, err = i.role(kind, text)
+		return a, err
 	case kind != '*' && kind != '>':
 		return a, i.skipRest(kind, text)
 	}
+	push := kind == '>'
 	elements, err := count(text, maxElements)
 	if err != nil || elements < 1 {
 		return a, err
@@ -119,7 +127,7 @@ func (i socketInbox) next() (a arrival, err error) {
 		}
 		switch {
 		case string(name) == "subscribe":
-			a.kind = confirmation
+			a.kind, a.push = confirmation, push
 		case string(name) == "message" && elements == 3:
 			a.kind = notification
 			if a.channel, err = i.text(); err == nil {
@@ -183,6 +191,11 @@ func (i socketInbox) text() (string, error) {
 	if kind != '$' {
 		return "", errProtocol
 	}
+	return i.string(length)
+}
+
+// string reads the characters of a string.
+func (i socketInbox) string(length []byte) (string, error) {
 	n, err := count(length, maxBulk)
 	if err != nil {
 		return "", err

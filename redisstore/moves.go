@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -40,6 +41,32 @@ func (m *moves) note(addr string) {
 		m.addr = addr
 		close(m.change)
 		m.change = make(chan struct{})
+	}
+}
+
+// followMaster returns when another server has become the master. The
+// subscription would stay with the demoted one for some ten seconds, during
+// which nothing is published there: go-redis moves its pool, not its PubSubs.
+func (c *connection) followMaster(ctx context.Context) error {
+	s := c.sub.store
+	for {
+		changed := s.moves.changed()
+		if now := s.moves.master(); c.dialed.addr != "" && now != c.dialed.addr {
+			return errMoved
+		}
+		bounded, cancel := s.bounded(ctx)
+		_ = s.reads.Ping(bounded) // dials the new master, if there is one
+		cancel()
+		timer := time.NewTimer(2 * s.beat)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
 }
 

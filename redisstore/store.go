@@ -103,6 +103,7 @@ type Store struct {
 	writes  redis.UniversalClient // must not retry a script that writes; the same client if the caller gave us one
 	owned   bool                  // whether Close closes the clients
 	moves   *moves                // tells subscriptions that the master changed; nil when nobody would notice
+	doubt   *doubt                // of the clients of one address that Open has made; nil otherwise
 	scripts scripts
 	keys    keyspace
 

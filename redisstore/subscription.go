@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +31,8 @@ type subscription struct {
 	roles   map[string]role // guarded by mu: what is wanted
 	changes []change        // guarded by mu: what the connection does not know yet
 	wake    chan struct{}   // holds one value when there may be something in changes
+
+	toldReplica bool // owned by the connection that there is: it was said that the server is a replica
 }
 
 // role is a coordinator.Role in one byte; 0 is none.
@@ -112,11 +115,11 @@ func (s *subscription) changeLocked(c change) {
 // Run is coordinator.Subscription's.
 func (s *subscription) Run(ctx context.Context) {
 	pause, told := time.Duration(0), ""
-	for ctx.Err() == nil {
+	for again := false; ctx.Err() == nil; again = true {
 		if !s.anyAccounts(ctx) {
 			return
 		}
-		c := &connection{sub: s, room: make(chan struct{}, 1)}
+		c := &connection{sub: s, room: make(chan struct{}, 1), again: again}
 		err := c.run(ctx)
 		if ctx.Err() != nil {
 			return
@@ -134,6 +137,24 @@ func (s *subscription) Run(ctx context.Context) {
 			return
 		}
 		pause = min(max(2*pause, shortestPause), longestPause)
+	}
+}
+
+// onReplica is called for each connection to a replica.
+func (s *subscription) onReplica(server net.Addr) {
+	if s.toldReplica {
+		return
+	}
+	s.toldReplica = true
+	s.store.log.Warn("this Redis server is a replica: tokens can be read from it, but nobody hears a demand for a new one"+
+		" that is made here; unless a failover is under way, name the master in the Redis URL", "server", server)
+}
+
+// onMaster is called whenever a server has said that it is a master.
+func (s *subscription) onMaster() {
+	if s.toldReplica {
+		s.toldReplica = false
+		s.store.log.Info("the Redis server is a master now: demands are heard")
 	}
 }
 

@@ -37,6 +37,7 @@ func TestTLSWithClientCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
+	store.AskEvery(time.Nanosecond) // as if connections had idled
 	record := func() coordinator.Record {
 		_, r := followed(t, store, coordinator.Reader, "a")
 		record := refreshed(t, store, "a", "token")
@@ -49,11 +50,23 @@ func TestTLSWithClientCertificate(t *testing.T) {
 	// Over TLS nothing shows that the server has closed an idle connection.
 	admin := redis.NewClient(&redis.Options{Addr: server.Addr(), TLSConfig: config})
 	defer admin.Close()
-	if err := admin.Do(t.Context(), "client", "kill", "type", "normal", "skipme", "yes").Err(); err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Ping(t.Context()); err != nil {
-		t.Errorf("Ping() of a healthy server that had closed the connections = %v", err)
+	for name, use := range map[string]func() error{
+		"Ping": func() error { return store.Ping(t.Context()) },
+		"Load": func() error { _, err := store.Load(t.Context(), "a"); return err },
+		"Want": func() error {
+			return store.Want(t.Context(), "a", coordinator.Want{Reason: coordinator.ReasonRejected})
+		},
+		"Begin": func() error {
+			_, err := store.Begin(t.Context(), "b", coordinator.Begin{Reason: coordinator.ReasonForced, Life: time.Second})
+			return err
+		},
+	} {
+		if err := admin.Do(t.Context(), "client", "kill", "type", "normal", "skipme", "yes").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := use(); err != nil {
+			t.Errorf("%s() of a healthy server that had closed the connections = %v", name, err)
+		}
 	}
 	stranger := open(t, server.URL(), redisstore.Options{})
 	if _, err := stranger.Load(t.Context(), "a"); !errors.Is(err, coordinator.ErrUnreachable) {

@@ -15,7 +15,7 @@ type Forwarder struct {
 	listener net.Listener
 
 	mu     sync.Mutex
-	server string        // guarded by mu: where new connections go
+	server *Server       // guarded by mu: where new connections go
 	silent chan struct{} // guarded by mu: of the connections since the last Forget; closed: nothing passes any more
 	count  int           // guarded by mu: of those connections, also ended ones
 }
@@ -44,7 +44,7 @@ func (f *Forwarder) URL() string { return "redis://" + f.Addr() }
 func (f *Forwarder) Point(to *Server) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.server = to.Addr()
+	f.server = to
 }
 
 // Forget silences every connection there is without an end of it, as a middle
@@ -58,6 +58,13 @@ func (f *Forwarder) Forget() int {
 	return n
 }
 
+// Count returns how many connections there were since the last Forget.
+func (f *Forwarder) Count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.count
+}
+
 func (f *Forwarder) serve() {
 	for {
 		client, err := f.listener.Accept()
@@ -65,7 +72,7 @@ func (f *Forwarder) serve() {
 			return
 		}
 		f.mu.Lock()
-		target, silent := f.server, f.silent
+		target, silent := f.server.Addr(), f.silent
 		f.count++
 		f.mu.Unlock()
 		server, err := net.DialTimeout("tcp", target, time.Second)
