@@ -176,7 +176,7 @@ func (c *connection) learn(is serverRole) error {
 	case is == replicaRole && c.master:
 		return errMoved
 	case is == replicaRole && !c.onReplica.Swap(true):
-		c.sub.onReplica(c.dialed.conn.RemoteAddr())
+		c.sub.onReplica(c.dialed.conn.RemoteAddr().String())
 	}
 	return nil
 }

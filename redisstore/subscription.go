@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -141,7 +140,7 @@ func (s *subscription) Run(ctx context.Context) {
 }
 
 // onReplica is called for each connection to a replica.
-func (s *subscription) onReplica(server net.Addr) {
+func (s *subscription) onReplica(server string) {
 	if s.toldReplica {
 		return
 	}
