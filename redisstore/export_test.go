@@ -9,7 +9,7 @@ import (
 // changed returns the scripts with their sources changed.
 func (scripts) changed(change func(name, source string) string) scripts {
 	make := func(name string) *redis.Script {
-		return redis.NewScript(source("prelude") + "\n" + change(name, source(name)))
+		return redis.NewScript(change("prelude", source("prelude")) + "\n" + change(name, source(name)))
 	}
 	return scripts{
 		load: make("load"), begin: make("begin"), extend: make("extend"),

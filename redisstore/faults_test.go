@@ -13,7 +13,7 @@ import (
 // anyFault makes one thing go wrong, or somebody ask for something, by the dice.
 func (s *simulation) anyFault() {
 	p := s.fleet[s.rng.IntN(len(s.fleet))]
-	switch s.rng.IntN(18) {
+	switch s.rng.IntN(20) {
 	case 0, 1, 2:
 		s.sourceFault()
 	case 3: // a connection breaks in the middle of a refresh
@@ -58,6 +58,8 @@ func (s *simulation) anyFault() {
 		s.report(p)
 	case 11:
 		s.report(p)
+	case 18, 19:
+		s.forge()
 	default:
 		s.demand(p, true)
 	}

@@ -49,6 +49,18 @@ func TestSimulationCatchesEveryBrokenRule(t *testing.T) {
 		"an unknown outcome counts as none": {
 			breakage: breakage{lua: replace("fail", "if kind == 'unknown' then", "if false then")},
 		},
+		"a number binds however far ahead it lies": {
+			fault:    (*simulation).forge,
+			breakage: breakage{lua: replace("prelude", "return fence <= now_us + fence_ahead and fence or 0", "return fence")},
+		},
+		"a back-off binds however long it lasts": {
+			fault:    (*simulation).forge,
+			breakage: breakage{lua: replace("begin", " and retry_at <= now + retry_ahead", "")},
+		},
+		"a lock without an end is everybody's": {
+			fault:    (*simulation).forge,
+			breakage: breakage{store: func(s coordinator.Store) coordinator.Store { return patientStore{s} }},
+		},
 		"restore is never made": {
 			fault:    (*simulation).loseData,
 			breakage: breakage{store: func(s coordinator.Store) coordinator.Store { return noRestore{s} }},
@@ -114,6 +126,17 @@ type freeLock struct{}
 
 func (freeLock) Extend(context.Context, coordinator.Fence) error { return nil }
 func (freeLock) Unlock(context.Context) error                    { return nil }
+
+// patientStore leaves a lock that lasts for longer than any may to whoever set it.
+type patientStore struct{ coordinator.Store }
+
+func (s patientStore) Lock(ctx context.Context, account string, life time.Duration) (coordinator.Lock, error) {
+	states, err := s.Load(ctx, account)
+	if err == nil && states[0].HolderTTL > coordinator.MaxAhead {
+		return nil, &coordinator.LockedError{Holder: states[0].Holder, RetryIn: time.Minute}
+	}
+	return s.Store.Lock(ctx, account, life)
+}
 
 // boldStore fetches on its own when Redis cannot be asked.
 type boldStore struct{ coordinator.Store }
