@@ -1,8 +1,7 @@
 package wechat
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -42,27 +41,37 @@ type grant struct {
 // grant reads the answer: a token, an errcode (nothing was issued), or an error
 // that says what else it is. Such an error does not quote the answer, in which
 // a token may be.
+//
+// A token that can be believed is taken whatever the HTTP status: it was
+// issued. It may come with an errcode, since relays have codes of their own;
+// then there are both, and the caller knows whether the token is news.
 func (r reply) grant() (grant, *Error, error) {
-	if r.status/100 == 5 {
-		return grant{}, nil, fmt.Errorf("HTTP status %d", r.status)
-	}
 	a, err := parseAnswer(r.body)
+	g, doubt := a.grant()
+	var said *Error
+	if a.code != 0 {
+		said = newError(a.code, scrub(a.message, r.secrets...), r.status)
+	}
 	switch {
-	case err != nil && r.status != http.StatusOK:
+	case err == nil && doubt == nil:
+		return g, said, nil
+	case r.status/100 == 5:
 		return grant{}, nil, fmt.Errorf("HTTP status %d", r.status)
-	case err != nil:
-		return grant{}, nil, err
-	case a.code != 0 && a.token != "":
-		return grant{}, nil, fmt.Errorf("both a token and %w", &Error{Code: a.code, Status: r.status})
-	case a.code != 0 && r.unknowable():
+	case said != nil && r.unknowable():
 		return grant{}, nil, fmt.Errorf("HTTP status %d and %w", r.status, &Error{Code: a.code, Status: r.status})
-	case a.code != 0:
-		return grant{}, newError(a.code, scrub(a.message, r.secrets...), r.status), nil
+	case said != nil:
+		return grant{}, said, nil
 	case r.status != http.StatusOK:
 		return grant{}, nil, fmt.Errorf("HTTP status %d", r.status)
 	}
-	g, err := a.grant()
-	return g, nil, err
+	return grant{}, nil, cmp.Or(err, doubt)
+}
+
+// complete reports whether the answer says what became of the call, though
+// the connection broke before its end.
+func (r reply) complete() bool {
+	_, _, err := r.grant()
+	return err == nil
 }
 
 // kind is what is left behind by an answer that is neither a token nor an
@@ -105,60 +114,22 @@ func (r reply) now() time.Time {
 	return time.Now()
 }
 
-// answer is what a token endpoint's JSON may hold.
-type answer struct {
-	code      int
-	message   string
-	token     string
-	expiresIn int64
-}
-
-var errNoObject = errors.New("something that is not a JSON object")
-
-// parseAnswer reads a JSON object strictly: types must fit, names are compared
-// exactly, nothing may follow. The content type is ignored; WeChat's varies.
-func parseAnswer(body []byte) (answer, error) {
-	switch trimmed := bytes.TrimSpace(body); {
-	case len(body) > maxAnswer:
-		return answer{}, fmt.Errorf("more than %d bytes", maxAnswer)
-	case len(trimmed) == 0:
-		return answer{}, errors.New("an empty body")
-	case trimmed[0] == '<':
-		return answer{}, errors.New("a page instead of JSON")
-	case trimmed[0] != '{':
-		return answer{}, errNoObject
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil {
-		return answer{}, errNoObject
-	}
-	var a answer
-	for name, into := range map[string]any{
-		"errcode": &a.code, "errmsg": &a.message, "access_token": &a.token, "expires_in": &a.expiresIn,
-	} {
-		raw, present := fields[name]
-		if !present {
-			continue
-		}
-		if err := json.Unmarshal(raw, into); err != nil { // null leaves it as if absent
-			return answer{}, fmt.Errorf("JSON whose %s has the wrong type", name)
-		}
-	}
-	return a, nil
-}
-
 func (a answer) grant() (grant, error) {
 	switch {
+	case a.token == "" && a.wrong[tokenParameter] != nil:
+		return grant{}, a.wrong[tokenParameter]
 	case a.token == "":
 		return grant{}, errors.New("neither a token nor an errcode")
 	case len(a.token) > maxToken:
 		return grant{}, fmt.Errorf("a token of %d characters", len(a.token))
 	case !printable(a.token):
 		return grant{}, errors.New("a token with blanks, control or non-ASCII characters")
-	case a.expiresIn <= 0 || a.expiresIn > int64(maxLife/time.Second):
-		return grant{}, fmt.Errorf("a token with expires_in %d", a.expiresIn)
+	case a.life == 0 && a.wrong["expires_in"] != nil:
+		return grant{}, a.wrong["expires_in"]
+	case a.life == 0:
+		return grant{}, errors.New("a token without expires_in")
 	}
-	return grant{token: a.token, life: time.Duration(a.expiresIn) * time.Second}, nil
+	return grant{token: a.token, life: a.life}, nil
 }
 
 // printable reports whether s is visible ASCII throughout.

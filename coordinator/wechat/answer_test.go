@@ -1,82 +1,151 @@
 package wechat
 
 import (
+	"compress/gzip"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 )
 
-func TestAnswersAreReadStrictly(t *testing.T) {
+func TestAnswers(t *testing.T) {
 	const (
 		token   = "a token"
 		refusal = "a refusal"
-		garbage = "garbage"
+		both    = "both"
 	)
-	for _, tt := range []struct{ body, want string }{
+	const issued = `"access_token":"90_a","expires_in":7200`
+	unchecked := zipped(`{` + issued + `}`)
+	unchecked = unchecked[:len(unchecked)-8]          // no checksum
+	for _, tt := range []struct{ body, want string }{ // what else is wanted is the error
 		{`{"access_token":"90_a-b","expires_in":7200}`, token},
 		{` {"access_token":"90_a","expires_in":1} ` + "\n", token},
-		{`{"access_token":"90_a","expires_in":7200,"errcode":0,"errmsg":"ok"}`, token},
-		{`{"access_token":"90_a","expires_in":7200,"errcode":null,"new_field":{"x":[1]}}`, token},
+		{`{` + issued + `,"errcode":0,"errmsg":"ok"}`, token},
+		{`{` + issued + `,"errcode":null,"errmsg":null,"new_field":{"x":[1]}}`, token},
+		{`{` + issued + `,"errcode":"0"}`, token},
+		{`{` + issued + `,"errcode":"","errmsg":{"x":1}}`, token},
+		{`{` + issued + `,"errcode":false}`, token},
 		{`{"access_token":"` + strings.Repeat("x", 4096) + `","expires_in":31536000}`, token},
-		{`{"errcode":40013,"errmsg":"invalid appid"}`, refusal},
-		{`{"errcode":-1}`, refusal},
-		{`{"errcode":40013,"errmsg":"x","access_token":""}`, refusal},
+		{`{"access_token":"90_a","expires_in":"7200"}`, token},
+		{`{"access_token":"90_a","expires_in":" 7200.0 "}`, token},
+		{`{"access_token":"90_a","expires_in":7200.5}`, token},
+		{`{"access_token":"90_a","expires_in":7.2e3}`, token},
+		{`{"access_token":" 90_a\n","expires_in":7200}`, token},
+		{`{"access_token":"former","access_token":"90_a","expires_in":1,"expires_in":7200}`, token},
+		{`{` + issued + `,"access_token":null,"expires_in":"?"}`, token},
+		{"\xef\xbb\xbf{" + issued + "}", token},
+		{"\r\n\xef\xbb\xbf \n{" + issued + "}\n\n", token},
+		{`{` + issued + `}{}`, token},
+		{`{` + issued + `}x`, token},
+		{`{` + issued + `}` + strings.Repeat(" ", maxAnswer), token},
+		{`{` + issued + `}` + "\n<!-- {proxy} -->", token},
+		{`<!-- {proxy} -->{` + issued + `}`, token},
+		{`<!-- proxy -->{"x":{"y":1},` + issued + `}`, token},
+		{`[{` + issued + `}]`, token},
+		{`{"expires_in":7200,"access_token":"90_a"`, token},
+		{`{` + issued + `,"errmsg":"o`, token},
+		{`{` + issued + `,errmsg:ok}`, token},
+		{zipped(`{` + issued + `}`), token},
+		{unchecked, token},
 
-		{``, garbage},
-		{`  `, garbage},
-		{`null`, garbage},
-		{`[]`, garbage},
-		{`"90_a"`, garbage},
-		{`0`, garbage},
-		{`{}`, garbage},
-		{`{"errcode":0}`, garbage},
-		{`<html>`, garbage},
-		{`{"access_token":"90_a","expires_in":7200`, garbage},
-		{`{"access_token":"90_a","expires_in":7200}{}`, garbage},
-		{`{"access_token":"90_a","expires_in":7200}x`, garbage},
-		{`{"access_token":"90_a"}`, garbage},
-		{`{"access_token":"90_a","expires_in":0}`, garbage},
-		{`{"access_token":"90_a","expires_in":-7200}`, garbage},
-		{`{"access_token":"90_a","expires_in":"7200"}`, garbage},
-		{`{"access_token":"90_a","expires_in":7200.5}`, garbage},
-		{`{"access_token":"90_a","expires_in":1e30}`, garbage},
-		{`{"access_token":"90_a","expires_in":9223372036854775807}`, garbage},
-		{`{"access_token":"90_a","expires_in":1893456000000}`, garbage},
-		{`{"access_token":"90_a","expires_in":null}`, garbage},
-		{`{"Access_Token":"90_a","Expires_In":7200}`, garbage},
-		{`{"access_token":12,"expires_in":7200}`, garbage},
-		{`{"access_token":null,"expires_in":7200}`, garbage},
-		{`{"access_token":"","expires_in":7200}`, garbage},
-		{`{"access_token":"90 a","expires_in":7200}`, garbage},
-		{`{"access_token":"90_a\n","expires_in":7200}`, garbage},
-		{`{"access_token":"90_é","expires_in":7200}`, garbage},
-		{`{"access_token":"` + strings.Repeat("x", 4097) + `","expires_in":7200}`, garbage},
-		{`{"access_token":"90_a","expires_in":7200,"errcode":45009}`, garbage},
-		{`{"access_token":"90_a","expires_in":7200,"errcode":"0"}`, garbage},
-		{`{"errcode":"40013"}`, garbage},
-		{`{"errcode":40013.5}`, garbage},
-		{strings.Repeat(" ", maxAnswer) + `{"errcode":40013}`, garbage},
+		{`{"errcode":40013,"errmsg":"invalid appid"}`, refusal},
+		{`{"errcode":"40013","errmsg":["invalid appid"]}`, refusal},
+		{`{"errcode":4.0013e4}`, refusal},
+		{`{"errcode":"-1"}`, refusal},
+		{`{"errcode":-1}`, refusal},
+		{"\xef\xbb\xbf" + `{"errcode":40013}` + "\x00\x00", refusal},
+		{`<!-- {proxy} --> {"errcode":40013}`, refusal},
+		{`{"errcode":40013,"errmsg":"x","access_token":"","expires_in":0}`, refusal},
+		{`{"errcode":40013,"access_token":"none"}`, refusal},
+		{`{"errcode":40013,"access_token":"90_a","expires_in":-1}`, refusal},
+		{"{\"errcode\":-1,\"errmsg\":\"\xcf\xb5\xcd\xb3\"}", refusal}, // GBK
+
+		{`{` + issued + `,"errcode":45009}`, both},
+		{`{` + issued + `,"errcode":"200"}`, both},
+
+		{``, "an empty body"},
+		{" \xef\xbb\xbf ", "an empty body"},
+		{`null`, "something that is not a JSON object"},
+		{`[]`, "something that is not a JSON object"},
+		{`"90_a"`, "something that is not a JSON object"},
+		{`0`, "something that is not a JSON object"},
+		{`<html>`, "a page instead of JSON"},
+		{`<script>{"errcode":0}</script>`, "a page instead of JSON"},
+		{strings.Repeat(" ", maxAnswer) + `{"errcode":40013}`, "more than 65536 bytes"},
+		{`{"access_token":"90_a`, "JSON that is cut off or broken"},
+		{`{"errcode":40013`, "JSON that is cut off or broken"},
+		{`{"errcode":40013,"errmsg":"in`, "JSON that is cut off or broken"},
+		{`{errcode:40013}`, "JSON that is cut off or broken"},
+		{"\x1f\x8b\x00\x00", "something that is not a JSON object"},
+		{`{}`, "neither a token nor an errcode"},
+		{`{"errcode":0}`, "neither a token nor an errcode"},
+		{`{"Access_Token":"90_a","Expires_In":7200}`, "neither a token nor an errcode"},
+		{`{"access_token":null,"expires_in":7200}`, "neither a token nor an errcode"},
+		{`{"access_token":" ","expires_in":7200}`, "neither a token nor an errcode"},
+		{`{"access_token":12,"expires_in":7200}`, "an access_token that is not a string"},
+		{`{"errcode":40013.5}`, "an errcode that is not a whole number"},
+		{`{"errcode":"x"}`, "an errcode that is not a whole number"},
+		{`{"errcode":1e300}`, "an errcode that is not a whole number"},
+		{`{"access_token":"90_a"}`, "a token without expires_in"},
+		{`{"access_token":"90_a","expires_in":null}`, "a token without expires_in"},
+		{`{"access_token":"90_a","expires_in":72`, "a token without expires_in"},
+		{`{"access_token":"90_a","expires_in":0}`, "a token whose expires_in is not positive"},
+		{`{"access_token":"90_a","expires_in":-7200}`, "a token whose expires_in is not positive"},
+		{`{"access_token":"90_a","expires_in":"-1e300"}`, "a token whose expires_in is not positive"},
+		{`{"access_token":"90_a","expires_in":"NaN"}`, "a token whose expires_in is not a number"},
+		{`{"access_token":"90_a","expires_in":"2 h"}`, "a token whose expires_in is not a number"},
+		{`{"access_token":"90_a","expires_in":[7200]}`, "a token whose expires_in is not a number"},
+		{`{"access_token":"90_a","expires_in":1e999}`, "a token whose expires_in is above 366 days"},
+		{`{"access_token":"90_a","expires_in":9223372036854775807}`, "a token whose expires_in is above 366 days"},
+		{`{"access_token":"90_a","expires_in":"1893456000000"}`, "a token whose expires_in is above 366 days"},
+		{`{"access_token":"90 a","expires_in":7200}`, "a token with blanks, control or non-ASCII characters"},
+		{`{"access_token":"90_é","expires_in":7200}`, "a token with blanks, control or non-ASCII characters"},
+		{`{"access_token":"` + strings.Repeat("x", 4097) + `","expires_in":7200}`, "a token of 4097 characters"},
 	} {
 		g, refused, err := reply{status: http.StatusOK, body: []byte(tt.body)}.grant()
 		got := token
 		switch {
 		case err != nil:
-			got = garbage
+			got = err.Error()
+		case refused != nil && g.token != "":
+			got = both
 		case refused != nil:
 			got = refusal
 		}
-		if got != tt.want || (got == token) != (g.token != "") {
-			t.Errorf("%.80s: %s (%v, %v), want %s", tt.body, got, refused, err, tt.want)
+		if got != tt.want || (got == token || got == both) != (g.token != "") || g.token == "former" {
+			t.Errorf("%.80q: %s (%v), want %s", tt.body, got, refused, tt.want)
 		}
 	}
+}
+
+func TestALifeIsReadInEveryForm(t *testing.T) {
+	for form, want := range map[string]time.Duration{
+		`7200`: 2 * time.Hour, `"7200"`: 2 * time.Hour, `7200.0`: 2 * time.Hour, `"7.2E+3"`: 2 * time.Hour,
+		`345`: 345 * time.Second, `0.5`: time.Second / 2, `31622400`: maxLife,
+	} {
+		g, _, err := reply{status: http.StatusOK, body: []byte(`{"access_token":"90_a","expires_in":` + form + `}`)}.grant()
+		if err != nil || g.life != want {
+			t.Errorf("%s: %v, %v, want %v", form, g.life, err, want)
+		}
+	}
+}
+
+func zipped(text string) string {
+	var b strings.Builder
+	w := gzip.NewWriter(&b)
+	_, _ = io.WriteString(w, text)
+	_ = w.Close()
+	return b.String()
 }
 
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
 		`{"access_token":"90_a","expires_in":7200}`, `{"errcode":40164,"errmsg":"invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist rid: 1-2-3"}`,
 		`null`, `[]`, `{"access_token":"secret-secret","expires_in":-1}`, "{\"errcode\":1,\"errmsg\":\"\x00\xff secret-secret\"}", `{"errcode":1,"errmsg":"secret%2Dsecret"}`,
+		"\xef\xbb\xbf" + `{"errcode":"40013","access_token":"90_a","expires_in":"7.2e3"} <!-- -->`, zipped(`{"errcode":"-1"}`), `<{"access_token":"90_a","expires_in":7.5,`,
 	} {
 		f.Add(200, seed)
 		f.Add(502, seed)
@@ -84,18 +153,10 @@ func FuzzAnswer(f *testing.F) {
 	const secret = "secret-secret"
 	f.Fuzz(func(t *testing.T, status int, body string) {
 		g, refused, err := reply{status: status, body: []byte(body), secrets: []string{secret}}.grant()
-		outcomes := 0
-		if g != (grant{}) {
-			outcomes++
-			if g.token == "" || !printable(g.token) || len(g.token) > maxToken || g.life <= 0 || g.life > maxLife {
-				t.Errorf("grant %q for %v", g.token, g.life)
-			}
-			if status != http.StatusOK {
-				t.Errorf("a token with status %d", status)
-			}
+		if g != (grant{}) && (g.token == "" || !printable(g.token) || len(g.token) > maxToken || g.life <= 0 || g.life > maxLife) {
+			t.Errorf("grant %q for %v", g.token, g.life)
 		}
 		if refused != nil {
-			outcomes++
 			if refused.Code == 0 {
 				t.Error("a refusal with errcode 0")
 			}
@@ -104,14 +165,34 @@ func FuzzAnswer(f *testing.F) {
 				t.Errorf("text = %q", text)
 			}
 		}
-		if err != nil {
-			outcomes++
-			if strings.Contains(err.Error(), secret) {
-				t.Errorf("the error quotes the answer: %v", err)
-			}
+		if err != nil && strings.Contains(err.Error(), secret) {
+			t.Errorf("the error quotes the answer: %v", err)
 		}
-		if outcomes != 1 {
-			t.Errorf("%d outcomes of %q", outcomes, body)
+		if (err == nil) != (refused != nil || g != grant{}) || err != nil && g != (grant{}) {
+			t.Errorf("%v, %v and %v of %q", g != grant{}, refused, err, body)
+		}
+	})
+}
+
+func FuzzATokenIsTakenWhateverIsAroundIt(f *testing.F) {
+	f.Add("", "", "", 7200, 200)
+	f.Add("\xef\xbb\xbf", `"errcode":"0",`, "\n<!-- proxy -->", 7200, 203)
+	f.Add("<p>", `"errmsg":{"x":1},"errcode":-1,`, "}}", 1, 500)
+	f.Fuzz(func(t *testing.T, before, members, after string, seconds, status int) {
+		var own map[string]any
+		if json.Unmarshal([]byte("{"+members+`"":0}`), &own) != nil || own["access_token"] != nil || own["expires_in"] != nil {
+			members = ""
+		}
+		if len(before)+len(members) > maxAnswer/2 || strings.Contains(before, "{") || strings.HasPrefix(before, string(gzipMagic())) {
+			return // an object of its own
+		}
+		seconds = 1 + int(uint(seconds)%uint(maxLife.Seconds()))
+		for _, life := range []string{fmt.Sprint(seconds), fmt.Sprintf("%d.0", seconds), fmt.Sprintf("%q", fmt.Sprint(seconds)), fmt.Sprintf("%de0", seconds)} {
+			body := before + "{" + members + `"access_token":"90_a","expires_in":` + life + "}" + after
+			g, _, err := reply{status: status, body: []byte(body)}.grant()
+			if err != nil || g.token != "90_a" || g.life != time.Duration(seconds)*time.Second {
+				t.Errorf("%q: %q for %v, %v", body, g.token, g.life, err)
+			}
 		}
 	})
 }

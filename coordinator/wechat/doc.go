@@ -23,6 +23,16 @@
 //	unknown  a token may have been issued: a timeout, a connection that broke
 //	         after the request was sent, a 5xx, an answer that makes no sense
 //
+// # Relays
+//
+// A relay in front of WeChat (Config.BaseURL) may write its answers anew:
+// numbers as strings or with a fraction, a byte order mark, a comment after the
+// JSON, another HTTP status. What WeChat said is found in all of them, for a
+// token that is thrown away has ended the one before. A token with an errcode
+// beside it is taken, too, unless it is the one that is held already; then the
+// errcode counts. A token whose life is missing, not positive or above 366 days
+// is not believed.
+//
 // # Repeating
 //
 // A source uses no connection twice, so net/http repeats nothing by itself. If

@@ -157,7 +157,10 @@ func (f *fetch) call(ctx context.Context, m mode) (grant, *coordinator.FetchErro
 	}
 }
 
-// judge turns an answer into a token or a failure.
+// judge turns an answer into a token or a failure. A token that comes with an
+// errcode is taken, since it may be the one that lives now, and a report mends
+// it if it is not. It is a refusal if the token is the one that we hold: a
+// relay repeats what it knows, and nothing is lost.
 func (f *fetch) judge(m mode, r reply) (grant, *coordinator.FetchError) {
 	r.secrets = []string{f.source.secret, f.asked.Current.Reveal()}
 	g, refusal, err := r.grant()
@@ -173,7 +176,7 @@ func (f *fetch) judge(m mode, r reply) (grant, *coordinator.FetchError) {
 			failure.Code = said.Code
 		}
 		return grant{}, f.failed(failure)
-	case refusal != nil:
+	case refusal != nil && (g == grant{} || f.isCurrent(g)):
 		return grant{}, f.refused(r, refusal)
 	}
 	return g, nil

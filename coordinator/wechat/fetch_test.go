@@ -204,7 +204,6 @@ func TestEveryFaultIsTakenForWhatItIs(t *testing.T) {
 		{wechattest.Fault{Kind: wechattest.FaultCut}, unknown, 1},
 		{wechattest.Fault{Kind: wechattest.FaultNegativeExpires}, unknown, 1},
 		{wechattest.Fault{Kind: wechattest.FaultNoToken}, unknown, 1},
-		{wechattest.Fault{Kind: wechattest.FaultBoth, Code: 45009}, unknown, 1},
 		{wechattest.Fault{Kind: wechattest.FaultOversize}, unknown, 1},
 		{wechattest.Fault{Kind: wechattest.FaultBody, Body: `{"errcode":-1}`, Status: 502}, unknown, 1},
 		{wechattest.Fault{Kind: wechattest.FaultBody, Body: `{"errcode":40013}`, Status: 408}, unknown, 1},

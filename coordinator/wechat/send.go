@@ -18,7 +18,7 @@ import (
 )
 
 // maxAnswer bounds what is read of an answer. A token answer has a few hundred
-// bytes; what is longer is not one.
+// bytes; what does not begin within these is not one.
 const maxAnswer = 64 << 10
 
 // sendError is a request that was not answered.
@@ -53,6 +53,7 @@ func quietTransport(rt http.RoundTripper, connectTimeout time.Duration) (http.Ro
 		return rt, false
 	}
 	t.DisableKeepAlives = true
+	t.DisableCompression = true // net/http would lose an answer that is not what its Content-Encoding says
 	t.ForceAttemptHTTP2 = false
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
@@ -87,10 +88,11 @@ func (s *Source) send(ctx context.Context, base string, m mode) (reply, *sendErr
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
+	r := reply{base: base, status: resp.StatusCode, header: resp.Header, body: body}
+	if err != nil && !r.complete() {
 		return reply{}, &sendError{sent: true, timeout: isTimeout(ctx, err), err: err}
 	}
-	return reply{base: base, status: resp.StatusCode, header: resp.Header, body: body}, nil
+	return r, nil
 }
 
 func (s *Source) request(ctx context.Context, base string, m mode) (*http.Request, error) {

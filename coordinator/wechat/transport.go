@@ -205,8 +205,9 @@ func mayBeJSON(contentType string) bool {
 		strings.HasSuffix(media, "json") || strings.HasSuffix(media, "javascript")
 }
 
-// peekObject reads r while what comes may be a short JSON object. The error is
-// io.EOF when it read all of it, nil when there may be more.
+// peekObject reads r while what comes may be a short JSON object, perhaps
+// compressed. The error is io.EOF when it read all of it, nil when there may be
+// more.
 func peekObject(r io.Reader) ([]byte, error) {
 	buf := make([]byte, 0, 1024)
 	for len(buf) < maxPeek {
@@ -216,11 +217,23 @@ func peekObject(r io.Reader) ([]byte, error) {
 		if err != nil {
 			return buf, err
 		}
-		if begin := bytes.TrimSpace(buf); len(begin) > 0 && begin[0] != '{' {
+		if !mayBeObject(buf) {
 			return buf, nil
 		}
 	}
 	return buf, nil
+}
+
+// mayBeObject reports whether an answer that begins like this may be one that
+// parseAnswer takes for an errcode.
+func mayBeObject(begin []byte) bool {
+	for _, mark := range [][]byte{gzipMagic(), byteOrderMark()} {
+		if bytes.HasPrefix(mark, bytes.TrimSpace(begin)) { // nothing more came yet
+			return true
+		}
+	}
+	rest := withoutMark(begin)
+	return len(rest) == 0 || rest[0] == '{' || bytes.HasPrefix(begin, gzipMagic())
 }
 
 // rejoined is a body of which something was read already.

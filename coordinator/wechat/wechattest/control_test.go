@@ -228,6 +228,8 @@ func TestControlRefusesWhatItDoesNotKnow(t *testing.T) {
 		{http.MethodPost, "/sandbox/knobs", `{"force_daily":-1}`, 400, "force_daily"},
 		{http.MethodPost, "/sandbox/knobs", `{"chunked_post_412":"no"}`, 400, "chunked_post_412"},
 		{http.MethodPost, "/sandbox/knobs", `{"errmsg_era":"1999"}`, 400, "hint-2017"},
+		{http.MethodPost, "/sandbox/knobs", `{"relay":"bom"}`, 400, "relay"},
+		{http.MethodPost, "/sandbox/knobs", `{"relay":["bomb"]}`, 400, "unzipped"},
 		{http.MethodPost, "/sandbox/knobs", `[]`, 400, "object"},
 		{http.MethodPost, "/sandbox/faults", `{"kind":"html","time":1}`, 400, "time"},
 		{http.MethodPost, "/sandbox/faults", `{"kind":"nonsense"}`, 400, "truncated"},

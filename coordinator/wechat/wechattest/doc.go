@@ -26,9 +26,9 @@
 //
 // Inject makes calls fail, before they are carried out or after, when the
 // token has been issued and nobody hears of it. Knobs are what WeChat's
-// documentation leaves open or what a test wants shorter. Everything can be
-// changed while the server runs, also by HTTP under /sandbox/ (see
-// Server.ServeHTTP).
+// documentation leaves open, what a test wants shorter, or what a relay does to
+// the answers on their way. Everything can be changed while the server runs,
+// also by HTTP under /sandbox/ (see Server.ServeHTTP).
 //
 // # What it leaves out
 //

@@ -72,9 +72,7 @@ func (s *Server) handle(r *request) reply {
 			r.wait(time.Duration(f.Delay))
 			continue
 		}
-		out := s.spoil(r, f, s.blank(r))
-		s.leave(r, out)
-		return out
+		return s.leave(r, s.spoil(r, f, s.blank(r)))
 	}
 	out := s.carryOut(r)
 	for _, f := range faults {
@@ -87,8 +85,7 @@ func (s *Server) handle(r *request) reply {
 		}
 		out = s.spoil(r, f, out)
 	}
-	s.leave(r, out)
-	return out
+	return s.leave(r, out)
 }
 
 // arrive records the call and draws what will happen to it.
@@ -118,16 +115,18 @@ func (s *Server) arrive(r *request) (faults []Fault, latency time.Duration, down
 	return faults, latency, false
 }
 
-// leave completes the record of a call.
-func (s *Server) leave(r *request, out reply) {
-	if r.call == nil {
-		return
-	}
+// leave completes the record of a call, and lets the answer pass the relay.
+func (s *Server) leave(r *request, out reply) reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	out.relay(s.knobs.Relay)
+	if r.call == nil {
+		return out
+	}
 	r.call.Finished = s.nowLocked()
 	r.call.Code = out.code
 	r.call.Delivered = out.drop == answered && !out.cut && !out.damaged && !isClosed(r.gone)
+	return out
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -55,8 +55,9 @@ type Knobs struct {
 	ClearsPerMonth int // of quotas, all ways together
 
 	Era         Era
-	ContentType string // of every JSON answer
-	TokenLength int    // at least 32
+	ContentType string     // of every JSON answer
+	Relay       []Recoding // what a relay does to every JSON answer
+	TokenLength int        // at least 32
 	TokenPrefix string
 
 	PropagationDelay time.Duration // a new token is refused with 40001 that long
@@ -182,6 +183,7 @@ func knobTable() []knob {
 		whole("clears_per_month", 0, func(k *Knobs) *int { return &k.ClearsPerMonth }),
 		oneOf("errmsg_era", func(k *Knobs) *Era { return &k.Era }, EraCurrent, EraRID2020, EraHint2017),
 		text("content_type", func(k *Knobs) *string { return &k.ContentType }),
+		someOf("relay", func(k *Knobs) *[]Recoding { return &k.Relay }, recodings()...),
 		whole("token_length", 32, func(k *Knobs) *int { return &k.TokenLength }),
 		text("token_prefix", func(k *Knobs) *string { return &k.TokenPrefix }),
 		lasting("propagation_delay", 0, func(k *Knobs) *time.Duration { return &k.PropagationDelay }),
@@ -300,6 +302,26 @@ func oneOf[S ~string](name string, at func(*Knobs) *S, choices ...S) knob {
 				return fmt.Errorf("%s is none of %q", raw, choices)
 			}
 			*at(k) = s
+			return nil
+		},
+	}
+}
+
+func someOf[S ~string](name string, at func(*Knobs) *[]S, choices ...S) knob {
+	return knob{
+		name: name,
+		get:  func(k *Knobs) any { return append([]S{}, *at(k)...) },
+		set: func(k *Knobs, raw json.RawMessage) error {
+			var some []S
+			if err := json.Unmarshal(raw, &some); err != nil {
+				return fmt.Errorf("%s is no list of %q", raw, choices)
+			}
+			for _, s := range some {
+				if !slices.Contains(choices, s) {
+					return fmt.Errorf("%q is none of %q", s, choices)
+				}
+			}
+			*at(k) = some
 			return nil
 		},
 	}

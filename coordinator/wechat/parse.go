@@ -1,0 +1,212 @@
+package wechat
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// answer is what an answer of WeChat's says about tokens.
+type answer struct {
+	code    int
+	message string
+	token   string
+	life    time.Duration // 0: none that can be believed
+
+	wrong map[string]error // of members that are present and make no sense
+}
+
+// parseAnswer reads an answer that a relay may have written anew: numbers as
+// strings or with a fraction, null for what is absent, names given twice, a
+// byte order mark, gzip though nobody asked for it. The content type is
+// ignored; WeChat's own varies.
+//
+// What is written around the object does not matter, unless it says nothing: a
+// page may have any JSON in it. A token is taken also out of an object that is
+// cut or broken: it was issued, and throwing it away ends the one before. A
+// refusal must be whole, or its code may lack digits.
+func parseAnswer(body []byte) (answer, error) {
+	body = unzip(body)
+	long := len(body) > maxAnswer
+	body = withoutMark(body[:min(len(body), maxAnswer)])
+	a, err := answer{}, errors.New("nothing")
+	for _, text := range findObjects(body) {
+		if a, err = readObject(text); a.token != "" || err == nil && a.code != 0 {
+			return a, nil
+		}
+	}
+	switch {
+	case long && err != nil:
+		return answer{}, fmt.Errorf("more than %d bytes", maxAnswer)
+	case len(body) == 0:
+		return answer{}, errors.New("an empty body")
+	case body[0] == '<':
+		return answer{}, errors.New("a page instead of JSON")
+	case body[0] != '{':
+		return answer{}, errors.New("something that is not a JSON object")
+	case err != nil:
+		return answer{}, err
+	}
+	return a, a.wrong["errcode"]
+}
+
+// unzip undoes a compression that the HTTP client did not undo. Of a damaged
+// one it returns what can be had.
+func unzip(body []byte) []byte {
+	if !bytes.HasPrefix(body, gzipMagic()) {
+		return body
+	}
+	r, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return body
+	}
+	plain, _ := io.ReadAll(io.LimitReader(r, maxAnswer+1))
+	return plain
+}
+
+// withoutMark returns body without a byte order mark and the blanks around it.
+func withoutMark(body []byte) []byte {
+	return bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), byteOrderMark()))
+}
+
+func gzipMagic() []byte     { return []byte("\x1f\x8b") }
+func byteOrderMark() []byte { return []byte("\xef\xbb\xbf") }
+
+// findObjects returns body from where the object may begin that is the answer.
+func findObjects(body []byte) [][]byte {
+	first := bytes.IndexByte(body, '{')
+	if first < 0 {
+		return nil
+	}
+	texts := [][]byte{body[first:]}
+	if first == 0 {
+		return texts
+	}
+	for _, name := range []string{tokenParameter, "errcode"} {
+		before, _, found := bytes.Cut(body, []byte(`"`+name+`"`))
+		if begin := bytes.LastIndexByte(before, '{'); found && begin > first {
+			texts = append(texts, body[begin:])
+		}
+	}
+	return texts
+}
+
+// readObject reads the object that text begins with, and as much of it as can
+// be had if it is broken, which is the error. What follows it does not matter.
+func readObject(text []byte) (answer, error) {
+	broken := errors.New("JSON that is cut off or broken")
+	a := answer{wrong: make(map[string]error)}
+	d := json.NewDecoder(bytes.NewReader(text))
+	if _, err := d.Token(); err != nil { // the brace
+		return a, broken
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return a, broken
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return a, broken
+		}
+		if d.InputOffset() == int64(len(text)) && value[len(value)-1] != '"' {
+			return a, broken // a number that the text ends with may have lost digits
+		}
+		a.set(name, value)
+	}
+	if _, err := d.Token(); err != nil {
+		return a, broken
+	}
+	return a, nil
+}
+
+// set takes one member. Names are compared exactly. If one comes twice, the
+// last that makes sense counts, as for most readers of JSON.
+func (a *answer) set(name json.Token, value json.RawMessage) {
+	switch name {
+	case "errcode":
+		a.setCode(value)
+	case "errmsg":
+		if text, ok := textOf(value); ok && text != "" {
+			a.message = text
+		}
+	case tokenParameter:
+		a.setToken(value)
+	case "expires_in":
+		a.setLife(value)
+	}
+}
+
+func (a *answer) setToken(value json.RawMessage) {
+	text, ok := textOf(value)
+	if text = strings.TrimSpace(text); text != "" {
+		a.token = text
+	} else if !ok && !isNull(value) {
+		a.wrong[tokenParameter] = errors.New("an access_token that is not a string")
+	}
+}
+
+func (a *answer) setCode(value json.RawMessage) {
+	switch number, present, err := numberOf(value); {
+	case !present:
+	case err != nil || number != math.Trunc(number) || math.Abs(number) > math.MaxInt32:
+		a.wrong["errcode"] = errors.New("an errcode that is not a whole number")
+	default:
+		a.code = int(number)
+		delete(a.wrong, "errcode")
+	}
+}
+
+func (a *answer) setLife(value json.RawMessage) {
+	seconds, present, err := numberOf(value)
+	seconds = max(0, min(seconds, 2*maxLife.Seconds())) // a Duration holds it
+	switch life := time.Duration(seconds * float64(time.Second)); {
+	case !present:
+	case err != nil:
+		a.wrong["expires_in"] = errors.New("a token whose expires_in is not a number")
+	case life <= 0:
+		a.wrong["expires_in"] = errors.New("a token whose expires_in is not positive")
+	case life > maxLife:
+		a.wrong["expires_in"] = fmt.Errorf("a token whose expires_in is above %d days", maxLife/(24*time.Hour))
+	default:
+		a.life = life
+	}
+}
+
+func isNull(value json.RawMessage) bool { return string(value) == "null" }
+
+// textOf returns the string that a value is, if it is one.
+func textOf(value json.RawMessage) (text string, ok bool) {
+	if value[0] != '"' {
+		return "", false
+	}
+	err := json.Unmarshal(value, &text)
+	return text, err == nil
+}
+
+// numberOf returns the number that a value is, also one within a string. null
+// and an empty string are as if absent.
+func numberOf(value json.RawMessage) (number float64, present bool, err error) {
+	text, quoted := textOf(value)
+	if text = strings.TrimSpace(text); quoted && text == "" || isNull(value) {
+		return 0, false, nil
+	}
+	if !quoted {
+		text = string(value)
+	}
+	number, err = strconv.ParseFloat(text, 64)
+	if errors.Is(err, strconv.ErrRange) { // infinite: out of every bound
+		err = nil
+	}
+	if math.IsNaN(number) {
+		err = strconv.ErrSyntax
+	}
+	return number, true, err
+}
