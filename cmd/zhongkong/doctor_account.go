@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/schedule"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/redisstore"
@@ -19,9 +20,10 @@ func (x examination) oneByOne(ctx context.Context) {
 	states, err := x.load(ctx, x.account)
 	switch {
 	case errors.Is(err, redisstore.ErrDenied):
-		return // said by rights
+		x.fail("token", "see rights", "%v", err)
+		return
 	case errors.Is(err, coordinator.ErrSealed):
-		x.fail("token", "give this process the key that the others have", "%v", err)
+		x.fail("token", "give all processes the same seal keys, in the same order", "%v", err)
 		return
 	case err != nil:
 		x.fail("token", "", "%v", err)
@@ -74,7 +76,7 @@ func (x examination) credential(ctx context.Context, a config.Account) bool {
 		x.warn("secret", wechat.Classify(fetch.Code).Hint, "could not be tried: %v", err)
 		return true
 	}
-	x.warn("secret", "can this machine reach "+a.APIBase+"?", "could not be tried: %v", err)
+	x.fail("secret", "can this machine reach "+a.APIBase+"? It is what refreshes the account", "could not be tried: %v", err)
 	return true
 }
 
@@ -106,7 +108,11 @@ func (x examination) firstToken(ctx context.Context, before coordinator.State) c
 func (x examination) token(ctx context.Context, state coordinator.State, a config.Account, configured bool) {
 	r := state.Record
 	if !r.Usable() {
-		x.fail("token", "start a process with the account's secret: zhongkong serve", "there is none")
+		mend := "start a process with the account's secret: zhongkong serve"
+		if attended(state) {
+			mend = "see last call: a process tries, and fails"
+		}
+		x.fail("token", mend, "there is none")
 		return
 	}
 	about := fmt.Sprintf("issued %s ago by %s, lives %s", brief(state.Now.Sub(r.IssuedAt)), r.IssuedBy, brief(r.TTL))
@@ -130,20 +136,42 @@ func (x examination) token(ctx context.Context, state coordinator.State, a confi
 // to do it.
 const neglected = 2 * time.Minute
 
-// schedule finds accounts that nobody refreshes.
+// attended reports whether a process looks after the account though there is
+// something to be done: one whose calls fail waits before the next.
+func attended(state coordinator.State) bool {
+	allowed := schedule.Allowed(state.Failure)
+	return !allowed.IsZero() && state.Now.Sub(allowed) < neglected
+}
+
+// schedule finds accounts that nobody refreshes, or not before their token
+// ends.
 func (x examination) schedule(state coordinator.State, a config.Account, configured bool) {
 	every := x.cfg.RefreshEvery
 	if configured {
 		every = a.RefreshEvery
 	}
-	late := state.Now.Sub(nextRefresh(state, every))
+	in := schedule.Next(state, every).Sub(state.Now)
 	switch {
 	case !state.Record.Usable(): // said by token
-	case late > neglected:
-		x.fail("schedule", "start a process with the account's secret, better two: zhongkong serve", "a refresh was due %s ago and nobody made it", brief(late))
+	case in < -neglected && attended(state):
+		x.fail("schedule", "see last call", "a refresh was due %s ago, and it fails", brief(-in))
+	case in < -neglected:
+		x.fail("schedule", "start a process with the account's secret, better two: zhongkong serve", "a refresh was due %s ago and nobody made it", brief(-in))
+	case in > state.Record.TTL:
+		x.fail("schedule", x.beforeTheEnd(state), "the token ends in %s, and the next refresh comes in %s: the last call failed, and forbids one before",
+			brief(state.Record.TTL), brief(in))
 	default:
-		x.ok("schedule", "the next refresh is due in %s", brief(max(-late, 0)))
+		x.ok("schedule", "the next refresh is due in %s", brief(max(in, 0)))
 	}
+}
+
+// beforeTheEnd says what has to happen before the token ends.
+func (x examination) beforeTheEnd(state coordinator.State) string {
+	mend := "then: zhongkong refresh " + x.account
+	if f := state.Failure; f != nil && wechat.Classify(f.Code).Hint != "" {
+		return wechat.Classify(f.Code).Hint + "; " + mend
+	}
+	return "see last call; " + mend
 }
 
 func (x examination) lastFailure(state coordinator.State, tried bool) {
@@ -160,10 +188,15 @@ func (x examination) lastFailure(state coordinator.State, tried bool) {
 }
 
 func (x examination) openAttempts(state coordinator.State) {
-	if len(state.Open) > 0 && state.Now.Sub(state.Open[0]) > neglected {
-		x.warn("attempts", "start a process with the account's secret", "%d overdue, the oldest for %s: nobody knows what they issued, and nobody refreshes",
-			state.Overdue(), brief(state.Now.Sub(state.Open[0])))
+	if len(state.Open) == 0 || state.Now.Sub(state.Open[0]) <= neglected {
+		return
 	}
+	mend, nobody := "start a process with the account's secret", ", and nobody refreshes"
+	if attended(state) {
+		mend, nobody = "see last call: the next one that succeeds settles them", ""
+	}
+	x.warn("attempts", mend, "%d overdue, the oldest for %s: nobody knows what they issued%s",
+		state.Overdue(), brief(state.Now.Sub(state.Open[0])), nobody)
 }
 
 // recent is for how long a conflict counts as one that goes on.

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/schedule"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -107,7 +108,7 @@ func (s *session) accountStatus(state coordinator.State) accountStatus {
 		Open:        len(state.Open),
 		Overdue:     state.Overdue(),
 		Conflicts:   state.Conflicts,
-		next:        nextRefresh(state, account.RefreshEvery),
+		next:        schedule.Next(state, account.RefreshEvery),
 	}
 	a.NextRefresh = timestamp(a.next)
 	if r.Usable() {
@@ -128,24 +129,6 @@ func (s *session) accountStatus(state coordinator.State) accountStatus {
 		}
 	}
 	return a
-}
-
-// nextRefresh is when a refresh is due, by the store's clock.
-func nextRefresh(state coordinator.State, every time.Duration) time.Time {
-	r, due := state.Record, state.Now
-	if r.Usable() {
-		due = r.IssuedAt.Add(min(every, r.Life()/2))
-		if !r.RefreshAt.IsZero() {
-			due = r.RefreshAt
-		}
-	}
-	if len(state.Open) > 0 && state.Open[0].Before(due) {
-		due = state.Open[0] // overdue then, unless it is settled
-	}
-	if f := state.Failure; f != nil && f.InARow > 0 && f.RetryAt.After(due) {
-		due = f.RetryAt
-	}
-	return due
 }
 
 // row is the account's line of the table, as of the store's time now.

@@ -4,6 +4,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/schedule"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -56,9 +57,10 @@ func readings() []reading {
 			}},
 		{"token_generation", "The generation of the token in this process: the same in all of a fleet, but for a moment.",
 			func(s coordinator.Status) (float64, bool) { return float64(s.Record.Generation), s.Record.Usable() }},
-		{"next_refresh_seconds", "Until the next scheduled refresh; negative when it is late, absent when it is not known.",
+		{"next_refresh_seconds", "Until the next refresh, by the schedule and not before a failure allows it; negative when it is late, absent when it is not known.",
 			func(s coordinator.Status) (float64, bool) {
-				return time.Until(s.NextRefresh).Seconds(), !s.NextRefresh.IsZero()
+				in, ok := schedule.In(s, time.Now())
+				return in.Seconds(), ok
 			}},
 		{"calls_today", "Calls to the issuer today (UTC+8), of all processes, as last read.",
 			always(func(s coordinator.Status) float64 { return float64(s.CallsToday) })},
