@@ -23,7 +23,7 @@ func (x examination) oneByOne(ctx context.Context) {
 		x.fail("token", "see rights", "%v", err)
 		return
 	case errors.Is(err, coordinator.ErrSealed):
-		x.fail("token", "give all processes the same seal keys, in the same order", "%v", err)
+		x.fail("token", "give all processes the same seal keys", "%v", err)
 		return
 	case err != nil:
 		x.fail("token", "", "%v", err)

@@ -33,6 +33,7 @@ type Event struct {
 	Took    time.Duration
 	Code    int
 	Error   string
+	Limit   string // throttled: which limit
 }
 
 // History has what happened to an account, the newest first, at most n. The
@@ -52,9 +53,27 @@ type Config struct {
 // Page renders the page.
 type Page struct {
 	cfg       Config
+	store     storeView
 	history   *pastEvents
 	templates map[string]*template.Template // :: language → page with "live" in it
 	files     map[string]File
+}
+
+// storeView is what the page asks a coordinator.
+type storeView struct {
+	connected func() bool
+	err       func() error // why the store cannot be used
+	statuses  func() []coordinator.Status
+}
+
+func viewOf(c *coordinator.Coordinator) storeView {
+	return storeView{c.Connected, c.StoreError, func() []coordinator.Status {
+		var all []coordinator.Status
+		for _, a := range c.Accounts() {
+			all = append(all, a.Status())
+		}
+		return all
+	}}
 }
 
 // File is something that the page loads.
@@ -67,9 +86,12 @@ type File struct {
 var embedded embed.FS
 
 // New returns a Page.
-func New(cfg Config) *Page {
+func New(cfg Config) *Page { return newPage(cfg, viewOf(cfg.Coordinator)) }
+
+func newPage(cfg Config, store storeView) *Page {
 	p := &Page{
 		cfg:       cfg,
+		store:     store,
 		history:   newPastEvents(cfg.History, cfg.Events),
 		templates: make(map[string]*template.Template),
 		files:     make(map[string]File),

@@ -17,6 +17,9 @@ const (
 	// historyFor is the number of accounts up to which their logs are read;
 	// of more, what this process heard of is shown.
 	historyFor = 20
+	// conflictDepth is how many entries are looked through for the last
+	// conflict: all that a log keeps.
+	conflictDepth = 2000
 	// historyLife is for how long a log that was read is shown again: many
 	// may look, and each event makes every page look.
 	historyLife = time.Second
@@ -29,8 +32,16 @@ type pastEvents struct {
 	from History // nil: there are no logs
 	hub  *events.Hub
 
-	mu  sync.Mutex // guards what follows
-	all map[string]pastLog
+	mu        sync.Mutex // guards what follows
+	all       map[string]pastLog
+	conflicts map[string]pastConflict
+}
+
+// pastConflict is when the last of so many was seen. It is looked for again
+// when there are more.
+type pastConflict struct {
+	count int
+	at    time.Time // zero: longer ago than the log remembers
 }
 
 type pastLog struct {
@@ -39,16 +50,86 @@ type pastLog struct {
 }
 
 func newPastEvents(from History, hub *events.Hub) *pastEvents {
-	return &pastEvents{from: from, hub: hub, all: make(map[string]pastLog)}
+	return &pastEvents{from: from, hub: hub, all: make(map[string]pastLog), conflicts: make(map[string]pastConflict)}
 }
 
-// of returns the last events of the accounts; false if that cannot be known.
-func (p *pastEvents) of(ctx context.Context, accounts []string) ([]Event, bool) {
+// lookups reads logs for one rendering of the page, of a bounded number of
+// accounts. A later one finds what this one did not come to.
+type lookups struct {
+	*pastEvents
+	conflictsLeft, failuresLeft int
+}
+
+func (p *pastEvents) lookups() *lookups { return &lookups{p, historyFor, historyFor} }
+
+// past returns what the account's log adds to its status, as far as there is
+// need of it and it can be had.
+func (l *lookups) past(ctx context.Context, s coordinator.Status) past {
+	var was past
+	if s.Conflicts > 0 {
+		was.lastConflict = l.lastConflict(ctx, s.Name, s.Conflicts)
+	}
+	if s.Failure != nil && s.Failure.InARow > 0 && l.may(ctx, &l.failuresLeft) {
+		if log, err := l.one(ctx, s.Name); err == nil {
+			was.failingSince = failingSince(log)
+		}
+	}
+	return was
+}
+
+// may reports whether another log may be read.
+func (l *lookups) may(ctx context.Context, left *int) bool {
+	*left--
+	return l.from != nil && *left >= 0 && ctx.Err() == nil
+}
+
+// lastConflict returns when the last of so many conflicts was seen, zero if
+// that cannot be known.
+func (l *lookups) lastConflict(ctx context.Context, account string, count int) time.Time {
+	l.mu.Lock()
+	known, ok := l.conflicts[account]
+	l.mu.Unlock()
+	if ok && known.count == count || !l.may(ctx, &l.conflictsLeft) {
+		return known.at
+	}
+	log, err := l.from.History(ctx, account, conflictDepth)
+	if err != nil {
+		return known.at
+	}
+	found := pastConflict{count: count}
+	for _, e := range log { // the newest first
+		if e.Event == "conflict" {
+			found.at = e.At
+			break
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conflicts[account] = found
+	return found.at
+}
+
+// failingSince returns when the first of the failures was that no success has
+// followed, as far as the log goes back.
+func failingSince(log []Event) time.Time {
+	var since time.Time
+	for _, e := range log { // the newest first
+		switch e.Event {
+		case "refreshed":
+			return since
+		case "failed":
+			since = e.At
+		}
+	}
+	return since
+}
+
+// merged returns the last events of the accounts; false if that cannot be
+// known.
+func (p *pastEvents) merged(ctx context.Context, accounts []string) ([]Event, bool) {
 	if p.from == nil || len(accounts) > historyFor {
 		return nil, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, historyPatience)
-	defer cancel()
 	var merged []Event
 	for _, account := range accounts {
 		got, err := p.one(ctx, account)
@@ -102,17 +183,8 @@ func heard(hub *events.Hub, v Viewer, search func(string) bool) []Event {
 	for _, e := range recent {
 		all = append(all, Event{
 			At: e.Time, Account: e.Account, Event: e.Event, By: e.By, Reason: e.Reason,
-			Code: e.Code, Error: firstOf(e.Error, e.Limit),
+			Code: e.Code, Error: e.Error, Limit: e.Limit,
 		})
 	}
 	return all
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
 }

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"strings"
@@ -48,7 +49,11 @@ func (w words) functions() template.FuncMap {
 		"took":     func(d time.Duration) string { return d.Round(time.Millisecond).String() },
 		"utc":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"clock":    func(t time.Time) string { return t.UTC().Format("01-02 15:04:05") },
-		"advice":   func(code int) string { return w.codes[code] },
+		"advice":   w.advice,
+		"said":     issuersWords,
+		"many":     w.many,
+		"whys":     w.whys,
+		"failed":   w.failed,
 		"summary":  w.summary,
 		"tally":    w.tally,
 		"width":    func(share float64) string { return fmt.Sprintf("%.2f%%", share) },
@@ -86,6 +91,53 @@ func (w words) text(key string, args ...any) string {
 	return fmt.Sprintf(format, args...)
 }
 
+// many is text for a number, which it is filled in with. One may have a text
+// of its own.
+func (w words) many(key string, n int) string {
+	if one, ok := w.names[key+".one"]; ok && n == 1 {
+		return one
+	}
+	return w.text(key, n)
+}
+
+// advice says what to do about a failure, "" if nothing is known.
+func (w words) advice(code int, message string) string {
+	switch text, ok := w.codes[code]; {
+	case ok:
+		return text
+	case code != 0:
+		return w.text("advice.unknown")
+	}
+	if key := transportCause(message); key != "" {
+		return w.text(key)
+	}
+	return ""
+}
+
+// whyPrefix is that of the words for the codes of the API's errors.
+const whyPrefix = "why."
+
+// whys are the words for the codes of the API's errors, for the script.
+func (w words) whys() (string, error) {
+	all := make(map[string]string)
+	for key, text := range w.names {
+		if code, ok := strings.CutPrefix(key, whyPrefix); ok {
+			all[code] = text
+		}
+	}
+	text, err := json.Marshal(all)
+	return string(text), err
+}
+
+// failed says that a refresh failed: why is the code of an error of the API,
+// or words.
+func (w words) failed(why string) string {
+	if text, ok := w.names[whyPrefix+why]; ok {
+		why = text
+	}
+	return w.text("failed", why)
+}
+
 // wordOr translates a word of the protocol, if there is a translation.
 func (w words) wordOr(kind, word string) string {
 	if text, ok := w.names[kind+"."+word]; ok {
@@ -114,17 +166,18 @@ func (w words) duration(d time.Duration) string {
 
 // summary is the sentence at the top.
 func (w words) summary(v *view) string {
+	key := "sum." + v.Worst.key()
 	switch n := v.Counts[v.Worst]; {
 	case v.Total == 0:
 		return w.text("sum.none")
-	case v.Worst == fresh && v.Total == 1:
-		return w.text("sum.fresh.one")
-	case v.Worst == fresh:
-		return w.text("sum.fresh.all", v.Total)
 	case v.Total == 1:
-		return w.text("sum." + v.Worst.key() + ".one")
+		return w.text(key + ".one")
+	case v.Worst == fresh:
+		return w.text(key+".all", v.Total)
+	case n == v.Total:
+		return w.text(key + ".all")
 	default:
-		return w.text("sum."+v.Worst.key()+".some", n, v.Total)
+		return w.text(key+".some", n, v.Total)
 	}
 }
 

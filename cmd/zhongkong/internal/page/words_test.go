@@ -1,9 +1,13 @@
 package page
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
 func TestBothLanguagesHaveTheSameTexts(t *testing.T) {
@@ -28,10 +32,104 @@ func TestBothLanguagesHaveTheSameTexts(t *testing.T) {
 	}
 }
 
+func TestEveryCodeHasAdviceAndIsNotToldTwice(t *testing.T) {
+	for _, class := range wechat.Codes() {
+		for _, w := range languages {
+			if w.codes[class.Code] == "" {
+				t.Errorf("%s: no advice for %d", w.code, class.Code)
+			}
+		}
+		if class.Hint == "" {
+			continue
+		}
+		if got := issuersWords(class.Code, "invalid x rid: 1-2-3; "+class.Hint); got != "invalid x rid: 1-2-3" {
+			t.Errorf("%d: the page says %q", class.Code, got)
+		}
+		if got := issuersWords(class.Code, class.Meaning+"; "+class.Hint); got != "" {
+			t.Errorf("%d: our words for the issuer's: %q", class.Code, got)
+		}
+	}
+	if english.advice(4711, "x") == "" || english.advice(0, "x") != "" {
+		t.Error("an unknown code has no advice, or what is not known has some")
+	}
+}
+
+func TestACallThatBroughtNoCodeHasAdvice(t *testing.T) {
+	for message, key := range map[string]string{
+		"api.weixin.qq.com/cgi-bin/token: context deadline exceeded":                         "timeout",
+		"h/cgi-bin/token: read tcp 127.0.0.1:1->127.0.0.1:2: i/o timeout":                    "timeout",
+		"h/cgi-bin/token: read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer": "broken",
+		"h/cgi-bin/token: EOF": "broken",
+		"h/cgi-bin/token: dial tcp 127.0.0.1:1: connect: connection refused":                                "refused",
+		"h/cgi-bin/token: dial tcp: lookup h: no such host":                                                 "dns",
+		"h/cgi-bin/token: dial tcp 10.0.0.1:443: connect: network is unreachable":                           "route",
+		"h/cgi-bin/token: tls: failed to verify certificate: x509: certificate signed by unknown authority": "tls",
+		"h/cgi-bin/token answered a page instead of JSON":                                                   "relay",
+		"h/cgi-bin/token answered HTTP status 502":                                                          "relay",
+	} {
+		for _, w := range languages {
+			if got := w.advice(0, message); got != w.names["advice."+key] || got == "" {
+				t.Errorf("%s: %s: %q, want the advice %s", w.code, message, got, key)
+			}
+		}
+	}
+}
+
+func TestOneIsNotMany(t *testing.T) {
+	for n, want := range map[int]string{1: "once", 2: "2 times"} {
+		if got := english.many("conflicts.some", n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+	for counts, want := range map[[2]int]string{
+		{1, 1}: "There is no usable token", {1, 3}: "No usable token for 1 of 3 accounts", {2, 2}: "No usable token for any account",
+	} {
+		v := &view{Worst: expired, Total: counts[1]}
+		v.Counts[expired] = counts[0]
+		if got := english.summary(v); got != want {
+			t.Errorf("%v: %q, want %q", counts, got, want)
+		}
+	}
+}
+
+// TestTheChinesePageIsChinese looks at a page on which everything is wrong.
+func TestTheChinesePageIsChinese(t *testing.T) {
+	now := time.Now()
+	failed := func(code int, message string) *coordinator.Failure {
+		return &coordinator.Failure{Code: code, Message: message, At: now, InARow: 2, RetryAt: now.Add(time.Hour)}
+	}
+	hint := wechat.Classify(40164).Hint
+	s := newScene(
+		coordinator.Status{Name: "wx1", Failure: failed(40164, "invalid ip; "+hint), OpenCalls: 1},
+		coordinator.Status{Name: "wx2", Err: errSealed},
+		coordinator.Status{Name: "wx3", Record: live(now), Conflicts: 1, NextRefresh: now.Add(time.Minute)},
+		coordinator.Status{Name: "wx4", Record: live(now), Failure: failed(45009, "quota; "+wechat.Classify(45009).Hint), NextRefresh: now, CallsToday: 5, Limits: coordinator.Limits{PerDay: 5}},
+		coordinator.Status{Name: "wx5", Record: live(now), NextRefresh: now.Add(-time.Hour), Role: coordinator.Reader, LastRead: true},
+		coordinator.Status{Name: "wx6", Record: live(now), NextRefresh: now.Add(time.Minute), Failure: &coordinator.Failure{Code: 40125, Message: "x", At: now}},
+		coordinator.Status{Name: "wx7"},
+	)
+	s.logs.entries["wx3"] = []Event{
+		{At: now, Event: "conflict"}, {At: now, Event: "refreshed", Reason: "missing"}, {At: now, Event: "reported", Reason: "rejected"},
+		{At: now, Event: "superseded", Reason: "overdue"}, {At: now, Event: "restored"}, {At: now, Event: "failed", Reason: "forced", Code: 40164, Error: "invalid ip; " + hint},
+	}
+	for _, store := range []error{nil, errAway, errWrong, errRights} {
+		s.store = store
+		html := s.render(t, "zh")
+		html = regexp.MustCompile(`(?s)<(p|span|dd) class="(message|host|who|old)">.*?</(p|span|dd)>|<h2>.*?</h2>|<footer>.*?</footer>|<nav.*?</nav>`).ReplaceAllString(html, "")
+		text := regexp.MustCompile(`(?s)<[^>]*>`).ReplaceAllString(html, "\n")
+		for _, name := range []string{"zhongkong doctor", "AppSecret", "AppID", "Redis URL", "Redis", "UTC", "ACL", "IP", "api_base"} {
+			text = strings.ReplaceAll(text, name, "")
+		}
+		if found := regexp.MustCompile(`[A-Za-z][A-Za-z ]{2,}`).FindAllString(text, -1); len(found) > 0 {
+			t.Errorf("with %v: %q", store, found)
+		}
+	}
+}
+
 func TestEveryStateHasASentence(t *testing.T) {
 	for s := range stateCount {
 		for _, w := range languages {
-			for _, key := range []string{"state." + s.key(), "sum." + s.key() + ".one"} {
+			for _, key := range []string{"state." + s.key(), "sum." + s.key() + ".one", "sum." + s.key() + ".all"} {
 				if w.names[key] == "" {
 					t.Errorf("%s: no %s", w.code, key)
 				}

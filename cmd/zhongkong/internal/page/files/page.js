@@ -2,7 +2,7 @@
 // changes when something happened. Everything here works without it but that.
 "use strict";
 (() => {
-  const body = document.body, live = document.getElementById("live"), link = document.getElementById("link");
+  const body = document.body, live = document.getElementById("live"), link = document.getElementById("link"), lost = document.getElementById("lost");
   const dialog = document.getElementById("confirm"), toast = document.getElementById("toast");
   const units = body.dataset.units.split(","), space = body.dataset.space, lang = body.dataset.lang;
   // The page's address may hold a password, which fetch refuses.
@@ -26,10 +26,12 @@
     for (const e of live.querySelectorAll("[data-age]")) e.textContent = duration(+e.dataset.age + passed);
   }
 
+  const times = (fields) => new Intl.DateTimeFormat(document.documentElement.lang, {
+    hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZoneName: "short", ...fields,
+  });
+
   function localTimes() {
-    const format = new Intl.DateTimeFormat(document.documentElement.lang, {
-      month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
-    });
+    const format = times({ month: "2-digit", day: "2-digit", second: "2-digit" });
     for (const e of live.querySelectorAll("time")) {
       e.title = e.dateTime;
       e.textContent = format.format(new Date(e.dateTime));
@@ -38,10 +40,29 @@
 
   function settle() {
     came = performance.now();
-    const summary = document.getElementById("summary");
-    if (summary) document.title = summary.textContent + " · " + body.dataset.title;
+    entitle(document.getElementById("summary").textContent);
     localTimes();
     tick();
+  }
+
+  function entitle(text) { document.title = text + " · " + body.dataset.title; }
+
+  // What the server does not confirm any more is old, and looks like it.
+  let lostSince = null;
+  function lose() {
+    if (lostSince) return;
+    lostSince = new Date();
+    lost.textContent = lost.dataset.text.replace("WHEN", times({}).format(lostSince));
+    lost.hidden = false;
+    live.classList.add("old");
+    entitle(lost.textContent);
+  }
+  function find() {
+    if (!lostSince) return;
+    lostSince = null;
+    lost.hidden = true;
+    live.classList.remove("old");
+    entitle(document.getElementById("summary").textContent);
   }
 
   function generations() {
@@ -65,9 +86,10 @@
       for (const once of ["refresh", "done", "failed"]) query.delete(once);
       query.set("lang", lang);
       query.set("fragment", "");
-      const answer = await fetch(at("/?" + query), { cache: "no-store" });
-      if (!answer.ok) return;
+      const answer = await fetch(at("/?" + query), { cache: "no-store", signal: AbortSignal.timeout(10000) });
+      if (!answer.ok) { lose(); return; }
       const html = await answer.text(), before = generations(), active = document.activeElement;
+      find();
       if (pressed) { again = true; return; }
       if (active && active.type === "search") return; // somebody is typing
       const focused = active && active.dataset ? active.dataset.refresh : undefined;
@@ -79,7 +101,7 @@
       }
       settle();
     } catch {
-      // The stream notices that the server is away, and says so.
+      lose();
     } finally {
       fetching = false;
       if (again) { again = false; soon(); }
@@ -101,6 +123,7 @@
     stream.onopen = () => { show(true); soon(); };
     stream.onerror = () => {
       show(false);
+      soon(); // is it the stream alone?
       if (stream.readyState === EventSource.CLOSED) setTimeout(follow, 5000);
     };
     for (const kind of ["refreshed", "restored", "failed", "throttled", "begun", "connected", "disconnected"]) {
@@ -117,6 +140,19 @@
     hiding = setTimeout(() => { toast.hidden = true; }, bad ? 12000 : 5000);
   }
 
+  // Says in the page's language why the server did not refresh. What the issuer
+  // answered, and what to do about it, is on the account's card.
+  const whys = JSON.parse(body.dataset.whys);
+  async function why(answer) {
+    const problem = await answer.json().catch(() => ({}));
+    const parts = [whys[problem.error] || whys.internal];
+    const code = /\(code (-?\d+)\)/.exec(problem.message);
+    if (code) parts.push(body.dataset.code.replace("0", code[1]));
+    const wait = answer.headers.get("Retry-After");
+    if (wait > 0) parts.push(whys.again.replace("%s", duration(wait * 1000)));
+    return parts.join(" · ");
+  }
+
   async function refresh(name, button) {
     const label = button.textContent;
     button.setAttribute("aria-busy", "true");
@@ -128,7 +164,7 @@
       if (answer.ok) {
         say(toast.dataset.done.replace("NAME", name), false);
       } else {
-        say(toast.dataset.failed.replace("WHY", (await answer.json()).message), true);
+        say(toast.dataset.failed.replace("WHY", await why(answer)), true);
       }
     } catch {
       say(toast.dataset.failed.replace("WHY", body.dataset.unanswered), true);
@@ -154,7 +190,9 @@
     event.preventDefault();
     if (dialog.open) return;
     const title = document.getElementById("confirm-title"), name = button.dataset.refresh;
+    const long = document.getElementById("confirm-long");
     title.textContent = title.dataset.text.replace("NAME", name);
+    long.textContent = "first" in button.dataset ? long.dataset.first : long.dataset.text;
     asked = { name, button };
     dialog.showModal();
   });

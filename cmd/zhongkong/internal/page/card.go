@@ -1,0 +1,117 @@
+package page
+
+import (
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/schedule"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// card is one account.
+type card struct {
+	Name       string
+	State      state
+	Generation coordinator.Fence
+
+	Known        bool // the store was read, or a token came
+	Usable       bool
+	Age, Left    time.Duration
+	LeftShare    float64 // of the life, in percent
+	NextShare    float64 // the same at the next refresh; < 0: not known
+	Next         time.Duration
+	NextKnown    bool
+	NextTooLate  bool // it comes after the end of the token
+	IssuedBy     string
+	Reader       bool
+	Unattended   bool // a reader's, and no process with the secret answers
+	CallsToday   int
+	PerDay       int
+	CallsShare   float64 // percent
+	CallsState   string  // "", "high", "full"
+	Open         int
+	Holder       string
+	Conflicts    int
+	LastConflict time.Time // zero: not known
+	Conflicting  bool      // it goes on
+	Unreadable   *cause
+	Failure      *failure
+	MayRefresh   bool
+}
+
+// failure is the last call that failed.
+type failure struct {
+	Code    int
+	Message string
+	At      time.Time
+	Since   time.Time // of the first in a row; zero: not known
+	InARow  int
+	Retry   time.Duration // until the next try; 0: it may come at any moment
+	Over    bool          // a refresh has succeeded since
+}
+
+// past is what the account's log adds to its status.
+type past struct {
+	lastConflict time.Time
+	failingSince time.Time
+}
+
+func newCard(s coordinator.Status, was past, storeErr error, now time.Time) card {
+	c := card{
+		Name: s.Name, Generation: s.Record.Generation, Usable: s.Record.Usable(), Reader: s.Role == coordinator.Reader,
+		Known:      s.LastRead || s.Record.Generation != 0,
+		CallsToday: s.CallsToday, PerDay: s.Limits.PerDay,
+		Open: s.OpenCalls, Holder: s.Holder, Conflicts: s.Conflicts, LastConflict: was.lastConflict,
+	}
+	c.Conflicting = !c.LastConflict.IsZero() && now.Sub(c.LastConflict) < conflictFor
+	if s.Err != nil {
+		c.Unreadable = recordCause(s.Err)
+	}
+	if f := s.Failure; f != nil {
+		c.Failure = &failure{Code: f.Code, Message: f.Message, At: f.At, Since: was.failingSince, InARow: f.InARow, Over: f.InARow == 0}
+		if allowed := schedule.Allowed(f); !allowed.IsZero() {
+			c.Failure.Retry = max(allowed.Sub(schedule.StoreClock(s, now)), 0)
+		}
+	}
+	c.countCalls(s.Limits)
+	if s.Record.Generation != 0 {
+		c.showRecord(s, now)
+	}
+	c.State = stateOf(s, c, storeErr)
+	quiet := c.State == late || c.State == waiting || c.State == expired && (c.Failure == nil || c.Failure.Over)
+	c.Unattended = c.Reader && storeErr == nil && s.LastRead && quiet
+	return c
+}
+
+func (c *card) countCalls(limits coordinator.Limits) {
+	if c.PerDay <= 0 {
+		return
+	}
+	c.CallsShare = min(100*float64(c.CallsToday)/float64(c.PerDay), 100)
+	switch {
+	case c.CallsToday >= c.PerDay:
+		c.CallsState = "full"
+	case c.CallsToday >= c.PerDay-limits.Reserve:
+		c.CallsState = "high"
+	}
+}
+
+// showRecord fills in what is known of the token. Its age follows from
+// durations of the store's clock: this machine's may be wrong.
+func (c *card) showRecord(s coordinator.Status, now time.Time) {
+	life := s.Record.Life()
+	served := life - coordinator.Margin(life)
+	c.IssuedBy = s.Record.IssuedBy
+	c.Left = s.Record.TTL
+	c.Age = max(served-s.Record.TTL, 0)
+	c.NextShare = -1
+	if served > 0 {
+		c.LeftShare = 100 * float64(c.Left) / float64(served)
+	}
+	if c.Next, c.NextKnown = schedule.In(s, now); !c.NextKnown {
+		return
+	}
+	c.NextTooLate = c.Usable && c.Next > c.Left
+	if served > 0 && c.Next > 0 && c.Next < c.Left {
+		c.NextShare = 100 * float64(c.Left-c.Next) / float64(served)
+	}
+}

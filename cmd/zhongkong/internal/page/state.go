@@ -1,0 +1,65 @@
+package page
+
+import (
+	"errors"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// state is how an account is, the most urgent first.
+type state int
+
+const (
+	expired    state = iota // no usable token, although there was one or a call failed
+	unreadable              // what the store has of it cannot be opened or understood
+	down                    // no token yet, and the store cannot be used
+	conflict                // somebody outside fetches tokens for it
+	failing                 // usable, but refreshes fail
+	late                    // usable, but a refresh should have been made
+	stale                   // usable, but the store is away
+	waiting                 // no token yet, nothing has failed
+	fresh
+	stateCount
+)
+
+// key is the state's word in the languages and its class in the style.
+func (s state) key() string {
+	return [...]string{"expired", "unreadable", "down", "conflict", "failing", "late", "stale", "waiting", "fresh"}[s]
+}
+
+const (
+	// lateAfter is how late a refresh has to be before it is worth a word:
+	// another process may be at it.
+	lateAfter = 2 * time.Minute
+
+	// conflictFor is for how long a conflict counts as one that goes on. The
+	// doctor has it, too.
+	conflictFor = 24 * time.Hour
+)
+
+// stateOf judges an account. storeErr is why the store cannot be used, nil if
+// it can.
+func stateOf(s coordinator.Status, c card, storeErr error) state {
+	trouble := c.Failure != nil && !c.Failure.Over
+	denied := errors.Is(storeErr, coordinator.ErrDenied) && !c.Reader
+	switch {
+	case s.Err != nil:
+		return unreadable
+	case !c.Usable && (trouble || c.Generation != 0):
+		return expired
+	case !c.Usable && storeErr != nil:
+		return down
+	case !c.Usable:
+		return waiting
+	case c.Conflicting:
+		return conflict
+	case trouble, denied && !s.Stale:
+		return failing
+	case s.Stale:
+		return stale
+	case c.NextKnown && c.Next < -lateAfter:
+		return late
+	}
+	return fresh
+}
