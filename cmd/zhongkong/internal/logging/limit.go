@@ -1,0 +1,131 @@
+package logging
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+)
+
+// Of the lines of one kind, so many are logged in each span; the rest is
+// counted, and the count logged at the span's end.
+const (
+	limitLines = 20
+	limitSpan  = time.Minute
+)
+
+// maxKinds bounds what is remembered. There are few kinds: what is in them is
+// written in the program.
+const maxKinds = 64
+
+// Limit is a handler that bounds how often certain messages are logged: those
+// that a stranger can cause as often as he likes.
+type Limit struct {
+	next     slog.Handler
+	messages []string
+	shared   *counters
+}
+
+// counters is what a Limit shares with those that were made of it.
+type counters struct {
+	mu    sync.Mutex
+	kinds map[kind]*span // guarded by mu
+}
+
+// kind tells lines apart whose floods are counted for themselves.
+type kind struct{ message, why string }
+
+// span is one span of a kind.
+type span struct {
+	end     time.Time
+	lines   int // that came
+	omitted int // of those
+}
+
+// NewLimit returns a handler that passes everything on to next, but only a few
+// a minute of the records with one of these messages, for each message and each
+// value of their attribute "why" or "outcome".
+func NewLimit(next slog.Handler, messages ...string) *Limit {
+	return &Limit{next, messages, &counters{kinds: map[kind]*span{}}}
+}
+
+// Enabled is next's.
+func (l *Limit) Enabled(ctx context.Context, level slog.Level) bool {
+	return l.next.Enabled(ctx, level)
+}
+
+// WithAttrs returns a handler that counts together with l.
+func (l *Limit) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &Limit{l.next.WithAttrs(attrs), l.messages, l.shared}
+}
+
+// WithGroup returns a handler that counts together with l.
+func (l *Limit) WithGroup(name string) slog.Handler {
+	return &Limit{l.next.WithGroup(name), l.messages, l.shared}
+}
+
+// Handle passes the record on, or counts it.
+func (l *Limit) Handle(ctx context.Context, r slog.Record) error {
+	if slices.Contains(l.messages, r.Message) && !l.admit(r) {
+		return nil
+	}
+	return l.next.Handle(ctx, r)
+}
+
+func (l *Limit) admit(r slog.Record) bool {
+	k, now := kindOf(r), time.Now()
+	l.shared.mu.Lock()
+	defer l.shared.mu.Unlock()
+	s := l.shared.kinds[k]
+	if s == nil || !now.Before(s.end) && s.omitted == 0 {
+		if len(l.shared.kinds) >= maxKinds {
+			clear(l.shared.kinds)
+		}
+		s = &span{end: now.Add(limitSpan)}
+		l.shared.kinds[k] = s
+	}
+	s.lines++
+	if s.lines <= limitLines {
+		return true
+	}
+	s.omitted++
+	if s.omitted == 1 {
+		time.AfterFunc(s.end.Sub(now), func() { l.summarize(k, s, r.Level) })
+	}
+	return false
+}
+
+// summarize ends a span and logs how many lines were left out in it.
+func (l *Limit) summarize(k kind, s *span, level slog.Level) {
+	l.shared.mu.Lock()
+	omitted := s.omitted
+	if l.shared.kinds[k] == s {
+		delete(l.shared.kinds, k)
+	}
+	l.shared.mu.Unlock()
+	r := slog.NewRecord(time.Now(), level, k.message+": more of these lines were left out", 0)
+	r.AddAttrs(slog.String("why", k.why), slog.Int("lines", omitted), slog.String("within", limitSpan.String()))
+	_ = l.next.Handle(context.Background(), r) // as slog.Logger does
+}
+
+// kindOf leaves numbers out of the reason: waiting times make every line
+// another one.
+func kindOf(r slog.Record) kind {
+	k := kind{message: r.Message}
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "why" || a.Key == "outcome" {
+			k.why = strings.Map(func(c rune) rune {
+				if unicode.IsDigit(c) {
+					return -1
+				}
+				return c
+			}, a.Value.String())
+			return false
+		}
+		return true
+	})
+	return k
+}

@@ -1,0 +1,147 @@
+// Package logging keeps a log from stopping the program that writes it, and
+// strangers from filling it.
+package logging
+
+import (
+	"bytes"
+	"io"
+	"sync"
+	"time"
+)
+
+// maxQueued is how many bytes of lines wait for whoever reads the log.
+const maxQueued = 1 << 20
+
+// Writer passes lines on to another writer and never waits for it: it may be a
+// pipe that nobody empties, a terminal that is paused or a disk that is full.
+// Lines that find no room, or that the other writer refuses, are dropped and
+// counted; the next line that gets through is followed by one that says how
+// many.
+type Writer struct {
+	out    io.Writer
+	notice func(dropped uint64) []byte
+	wake   chan struct{} // holds one value when there is something to do
+	done   chan struct{} // closed when the last line is written
+
+	mu      sync.Mutex // guards what follows; not held while out is written to
+	queue   []line
+	size    int    // bytes in queue
+	pending uint64 // dropped and not told yet
+	dropped uint64 // in all
+	closed  bool
+}
+
+// line is what one Write wrote, or a notice of so many dropped lines.
+type line struct {
+	text   []byte
+	notice uint64 // 0: it is no notice
+}
+
+// NewWriter returns a Writer to out. notice words the line about lines that
+// were dropped. Close ends the goroutine that writes.
+func NewWriter(out io.Writer, notice func(dropped uint64) []byte) *Writer {
+	w := &Writer{out: out, notice: notice, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go w.run() // ends at Close, which waits for it, unless out hangs
+	return w
+}
+
+// Write takes one line, or drops it. It never fails and never blocks.
+func (w *Writer) Write(text []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.size+len(text) > maxQueued {
+		w.pending++
+		w.dropped++
+		return len(text), nil
+	}
+	w.tellLocked()
+	w.putLocked(line{text: bytes.Clone(text)})
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	return len(text), nil
+}
+
+// Dropped is how many lines were dropped since the start.
+func (w *Writer) Dropped() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.dropped
+}
+
+// Close takes no more lines and waits until those that wait are written, at
+// most for the given time. It reports whether they are.
+func (w *Writer) Close(within time.Duration) bool {
+	w.mu.Lock()
+	if !w.closed {
+		w.closed = true
+		close(w.wake)
+	}
+	w.mu.Unlock()
+	late := time.NewTimer(within)
+	defer late.Stop()
+	select {
+	case <-w.done:
+		return true
+	case <-late.C:
+		return false
+	}
+}
+
+func (w *Writer) run() {
+	defer close(w.done)
+	for open := true; open; {
+		_, open = <-w.wake
+		for {
+			next, ok := w.take()
+			if !ok {
+				break
+			}
+			_, err := w.out.Write(next.text)
+			w.written(next, err)
+		}
+	}
+}
+
+func (w *Writer) take() (line, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.queue) == 0 {
+		w.queue = nil // gives the room of a long queue back
+		return line{}, false
+	}
+	next := w.queue[0]
+	w.queue[0] = line{}
+	w.queue = w.queue[1:]
+	w.size -= len(next.text)
+	return next, true
+}
+
+// written counts a line that out has refused. After the last one that it took,
+// it is told what was dropped: nothing else may come for a long time.
+func (w *Writer) written(last line, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err == nil && len(w.queue) == 0:
+		w.tellLocked()
+	case err != nil && last.notice > 0:
+		w.pending += last.notice
+	case err != nil:
+		w.pending++
+		w.dropped++
+	}
+}
+
+func (w *Writer) tellLocked() {
+	if w.pending > 0 {
+		w.putLocked(line{w.notice(w.pending), w.pending})
+		w.pending = 0
+	}
+}
+
+func (w *Writer) putLocked(l line) {
+	w.queue = append(w.queue, l)
+	w.size += len(l.text)
+}
