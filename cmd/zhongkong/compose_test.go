@@ -29,7 +29,7 @@ func TestTheComposeFileSpeaksOurNames(t *testing.T) {
 	}
 	variables := []string{envUsers}
 	for _, s := range config.Settings() {
-		variables = append(variables, s.Env)
+		variables = append(variables, s.Env())
 	}
 	for name, service := range compose.Services {
 		if service.Image != "zhongkong" {

@@ -55,7 +55,7 @@ func isSwitch(f cli.Flag) bool {
 func globalFlags() []cli.Flag {
 	var flags []cli.Flag
 	for _, s := range config.Settings() {
-		if s.Arg != "" && !serveOnly(s.Key) {
+		if !serveOnly(s.Key) {
 			flags = append(flags, settingFlag(s))
 		}
 	}
@@ -65,17 +65,15 @@ func globalFlags() []cli.Flag {
 // serveOnly says which settings are flags of serve alone.
 func serveOnly(key string) bool {
 	switch key {
-	case "listen", "refresh_every", "tls_cert", "tls_key", "client_ca", "plaintext_ok", "metrics_open", "udp":
+	case "embedded_redis", "instance", "replicas", "lock_life", "fetch_timeout",
+		"listen", "refresh_every", "tls_cert", "tls_key", "client_ca", "plaintext_ok", "metrics_open", "udp":
 		return true
 	}
 	return false
 }
 
 func settingFlag(s config.Setting) cli.Flag {
-	usage := s.Usage
-	if s.Env != "" {
-		usage += " [$" + s.Env + "]"
-	}
+	usage := s.Usage + " [$" + s.Env() + "]"
 	if s.Truth() {
 		return newSwitchFlag(s.Flag(), usage)
 	}

@@ -38,7 +38,7 @@ func (c *Config) resolveLone(p *problems) {
 	for _, key := range []string{"secret", "secret_file", "secret_env"} {
 		if c.Given(key) {
 			if secret != "" {
-				p.addf("%s and %s both give the secret: keep one of them", c.where(secret), c.where(key))
+				p.addf("%s and %s both give the secret: keep one of them", c.Where(secret), c.Where(key))
 				return
 			}
 			secret = key
@@ -48,18 +48,18 @@ func (c *Config) resolveLone(p *problems) {
 	case !c.Given("appid") && secret == "":
 		return
 	case len(c.Accounts) > 0 && c.Given("appid"):
-		p.addf("%s: the accounts are listed at %s: add this one there, or leave one of the two out", c.where("appid"), c.where("accounts"))
+		p.addf("%s: the accounts are listed at %s: add this one there, or leave one of the two out", c.Where("appid"), c.Where("accounts"))
 		return
-	case len(c.Accounts) > 0 && rank(c.where(secret)) == 1:
+	case len(c.Accounts) > 0 && rank(c.Where(secret)) == 1:
 		return // a variable that an account's secret_env may name
 	case len(c.Accounts) > 0:
-		p.addf("%s: whose secret is it? The accounts are listed at %s: put it beside its account", c.where(secret), c.where("accounts"))
+		p.addf("%s: whose secret is it? The accounts are listed at %s: put it beside its account", c.Where(secret), c.Where("accounts"))
 		return
 	case !c.Given("appid"):
-		p.addf("%s: a secret without an account: give --appid too (or ZHONGKONG_APPID, or appid in the file)", c.where(secret))
+		p.addf("%s: a secret without an account: give --appid too (or ZHONGKONG_APPID, or appid in the file)", c.Where(secret))
 		return
 	}
-	c.Accounts = []Account{{AppID: c.lone.appID, where: c.where("appid"), Limits: coordinator.Limits{PerDay: unset, Reserve: unset, MinInterval: unset}}}
+	c.Accounts = []Account{{AppID: c.lone.appID, where: c.Where("appid"), Limits: coordinator.Limits{PerDay: unset, Reserve: unset, MinInterval: unset}}}
 	c.forms = []secretForms{{c.lone.secret, c.lone.secretFile, c.lone.secretEnv}}
 }
 
@@ -83,6 +83,7 @@ func (c *Config) resolveSecret(a *Account, given secretForms, in Input, p *probl
 		a.Secret = NewSecret(v)
 	case given.file != "":
 		c.files = append(c.files, given.file)
+		a.SecretFile = given.file
 		secret, warning, err := readSecret(given.file)
 		if err != nil {
 			p.addf("%s: account %q: secret_file: %v", a.where, a.Name, err)
@@ -143,14 +144,14 @@ func (c *Config) check(p *problems) {
 		p.addf("tls_cert and tls_key belong together: give both")
 	}
 	if c.ClientCA != "" && c.TLSCert == "" {
-		p.addf("%s: client_ca needs TLS: give tls_cert and tls_key too", c.where("client_ca"))
+		p.addf("%s: client_ca needs TLS: give tls_cert and tls_key too", c.Where("client_ca"))
 	}
 }
 
 func (c *Config) checkTimes(p *problems) {
 	within := func(key string, v, least, most time.Duration, why string) {
 		if v < least || v > most {
-			p.addf("%s: %s (%v) must be from %v to %v: %s", c.where(key), key, v, least, most, why)
+			p.addf("%s: %s (%v) must be from %v to %v: %s", c.Where(key), key, v, least, most, why)
 		}
 	}
 	within("lock_life", c.LockLife, time.Second, time.Minute, "it is how long a killed process keeps the others waiting; it is extended while a call lasts")
@@ -158,7 +159,7 @@ func (c *Config) checkTimes(p *problems) {
 	if c.FetchTimeout > 10*c.LockLife {
 		p.addf("%s: lock_life (%v) is too far below the fetch deadline: fetch_timeout (%v) may be ten times as long; "+
 			"raise lock_life to %v or lower fetch_timeout to %v",
-			c.where("lock_life"), c.LockLife, c.FetchTimeout, c.FetchTimeout/10, 10*c.LockLife)
+			c.Where("lock_life"), c.LockLife, c.FetchTimeout, c.FetchTimeout/10, 10*c.LockLife)
 	}
 	within("refresh_every", c.RefreshEvery, time.Second, 24*time.Hour, "WeChat's tokens live two hours and its calls are counted")
 }

@@ -8,6 +8,8 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -22,6 +24,8 @@ type Config struct {
 	Prefix   string
 	Instance string // this process's name in Redis, "" to make one up
 	Replicas int    // that confirm a token; -1: what suits the URL
+
+	EmbeddedRedis bool // serve runs a Redis of its own
 
 	Listen       string
 	RefreshEvery time.Duration
@@ -66,6 +70,9 @@ const (
 	KindStableToken = "stable_token"
 )
 
+// DefaultPrefix is the prefix of every key in Redis unless another is given.
+const DefaultPrefix = "zhongkong"
+
 // DefaultAPIBase is where WeChat answers.
 const DefaultAPIBase = "https://api.weixin.qq.com"
 
@@ -79,13 +86,15 @@ type Account struct {
 	RefreshEvery time.Duration // resolved
 	Limits       coordinator.Limits
 
+	SecretFile string // where Secret was read from; "" if it was given otherwise
+
 	where string // "zk.yaml:12", for errors
 }
 
 // Same reports whether a and b ask for the same, wherever they were written.
 func (a Account) Same(b Account) bool {
 	secret := a.Secret.Reveal() == b.Secret.Reveal()
-	a.Secret, b.Secret, a.where, b.where = Secret{}, Secret{}, "", ""
+	a.Secret, b.Secret, a.SecretFile, b.SecretFile, a.where, b.where = Secret{}, Secret{}, "", "", "", ""
 	return secret && a == b
 }
 
@@ -96,6 +105,12 @@ type User struct {
 	Accounts []string // names, or "*" alone
 	Refresh  bool     // may force a refresh
 	UDPKey   Secret   // base64 of 32 bytes, zero if it sends no datagrams
+}
+
+// Same reports whether u and v ask for the same.
+func (u User) Same(v User) bool {
+	return u.Name == v.Name && u.Refresh == v.Refresh && slices.Equal(u.Accounts, v.Accounts) &&
+		u.Password.Reveal() == v.Password.Reveal() && u.UDPKey.Reveal() == v.UDPKey.Reveal()
 }
 
 // lone is an account as flags or top-level keys describe it.
@@ -115,33 +130,16 @@ type Input struct {
 
 	// Env looks a variable up; one that is empty counts as not set.
 	Env func(name string) string
+
+	// Environ lists all variables, as os.Environ does. Nil: none are looked
+	// through for names that nothing reads.
+	Environ func() []string
 }
 
 // Load reads, merges and checks. Its error joins every problem found.
 func Load(in Input) (*Config, error) {
-	c := &Config{
-		Prefix:       "zhongkong",
-		Replicas:     -1,
-		Listen:       "127.0.0.1:8080",
-		RefreshEvery: time.Hour,
-		LockLife:     3 * time.Second,
-		FetchTimeout: 10 * time.Second,
-		Budget:       coordinator.Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second},
-		LogLevel:     slog.LevelInfo,
-		LogFormat:    FormatText,
-		origins:      map[string]string{},
-	}
 	p := &problems{}
-	c.File = in.Flags["config"]
-	if c.File == "" {
-		c.File = in.Env("ZHONGKONG_CONFIG")
-	}
-	if c.File != "" {
-		c.files = append(c.files, c.File)
-		readFile(c, p)
-	}
-	c.applyEnv(in, p)
-	c.applyFlags(in, p)
+	c := read(in, p)
 	if err := p.err(); err != nil {
 		return nil, err // relations between values that are wrong themselves only confuse
 	}
@@ -154,6 +152,41 @@ func Load(in Input) (*Config, error) {
 	return c, nil
 }
 
+// Listener returns where a serve of this configuration listens, and its
+// certificate ("": plain HTTP). What else is wrong with the configuration does
+// not matter: a process that runs lives on with the one it has.
+func Listener(in Input) (address, certFile string) {
+	c := read(in, &problems{})
+	return c.Listen, c.TLSCert
+}
+
+// read reads and merges.
+func read(in Input, p *problems) *Config {
+	c := &Config{
+		Prefix:       DefaultPrefix,
+		Replicas:     -1,
+		Listen:       "127.0.0.1:8080",
+		RefreshEvery: time.Hour,
+		LockLife:     3 * time.Second,
+		FetchTimeout: 10 * time.Second,
+		Budget:       coordinator.Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second},
+		LogLevel:     slog.LevelInfo,
+		LogFormat:    FormatText,
+		origins:      map[string]string{},
+	}
+	c.File = in.Flags["config"]
+	if c.File == "" {
+		c.File = in.Env("ZHONGKONG_CONFIG")
+	}
+	if c.File != "" {
+		c.files = append(c.files, c.File)
+		readFile(c, p)
+	}
+	c.applyEnv(in, p)
+	c.applyFlags(in, p)
+	return c
+}
+
 // Account returns the account with the given name.
 func (c *Config) Account(name string) (Account, bool) {
 	i, found := c.index[name]
@@ -161,6 +194,12 @@ func (c *Config) Account(name string) (Account, bool) {
 		return Account{}, false
 	}
 	return c.Accounts[i], true
+}
+
+// Refreshes reports whether an account's secret is known, so that tokens may be
+// fetched.
+func (c *Config) Refreshes() bool {
+	return slices.ContainsFunc(c.Accounts, func(a Account) bool { return !a.Secret.IsZero() })
 }
 
 // SetAccounts replaces the accounts, before the configuration is used.
@@ -187,6 +226,7 @@ func (c *Config) Fixed(old *Config) []string {
 	differs("redis", c.Redis != old.Redis)
 	differs("prefix", c.Prefix != old.Prefix)
 	differs("instance", c.Instance != old.Instance)
+	differs("embedded_redis", c.EmbeddedRedis != old.EmbeddedRedis)
 	differs("replicas", c.Replicas != old.Replicas)
 	differs("listen", c.Listen != old.Listen)
 	differs("lock_life", c.LockLife != old.LockLife)
@@ -208,11 +248,8 @@ func (c *Config) Given(key string) bool { return c.origins[key] != "" }
 
 func (c *Config) applyEnv(in Input, p *problems) {
 	for _, s := range Settings() {
-		if s.Env == "" {
-			continue
-		}
-		if v := in.Env(s.Env); v != "" {
-			c.set(s, v, s.Env, p)
+		if v := in.Env(s.Env()); v != "" {
+			c.set(s, v, s.Env(), p)
 		}
 	}
 }
@@ -266,17 +303,17 @@ func (c *Config) forgetSecrets(near int) {
 // rank orders origins: file, environment, flag.
 func rank(origin string) int {
 	switch {
-	case len(origin) > 2 && origin[:2] == "--":
+	case strings.HasPrefix(origin, "--"):
 		return 2
-	case len(origin) > 10 && origin[:10] == "ZHONGKONG_":
+	case strings.HasPrefix(origin, variablePrefix):
 		return 1
 	default:
 		return 0
 	}
 }
 
-// where names the place a setting was given, or its default.
-func (c *Config) where(key string) string {
+// Where names the place a setting was given, or its default.
+func (c *Config) Where(key string) string {
 	if o := c.origins[key]; o != "" {
 		return o
 	}

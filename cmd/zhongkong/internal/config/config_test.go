@@ -292,3 +292,56 @@ func FuzzLoad(f *testing.F) {
 		_, _ = load(t, yaml, nil, nil)
 	})
 }
+
+func TestEverySettingIsAFlagAVariableAndAField(t *testing.T) {
+	for _, s := range config.Settings() {
+		if s.Arg == "" || s.Usage == "" {
+			t.Errorf("%s has no flag, or no words in the help", s.Key)
+		}
+		if want := "ZHONGKONG_" + strings.ToUpper(s.Key); s.Env() != want {
+			t.Errorf("%s: Env() = %s, want %s", s.Key, s.Env(), want)
+		}
+	}
+	env := map[string]string{
+		"ZHONGKONG_INSTANCE": "one", "ZHONGKONG_LOCK_LIFE": "4s", "ZHONGKONG_FETCH_TIMEOUT": "7s", "ZHONGKONG_REPLICAS": "2",
+		"ZHONGKONG_TLS_CERT": "c.pem", "ZHONGKONG_TLS_KEY": "k.pem", "ZHONGKONG_CLIENT_CA": "ca.pem", "ZHONGKONG_PLAINTEXT_OK": "true",
+		"ZHONGKONG_METRICS_OPEN": "1", "ZHONGKONG_UDP": "127.0.0.1:9091", "ZHONGKONG_EMBEDDED_REDIS": "true",
+	}
+	c := mustLoad(t, "", nil, env)
+	if c.Instance != "one" || c.LockLife != 4*time.Second || c.FetchTimeout != 7*time.Second || c.Replicas != 2 ||
+		c.TLSCert != "c.pem" || c.TLSKey != "k.pem" || c.ClientCA != "ca.pem" || !c.PlaintextOK || !c.MetricsOpen ||
+		c.UDP != "127.0.0.1:9091" || !c.EmbeddedRedis {
+		t.Errorf("Load() = %+v, want what the variables say", c)
+	}
+	c = mustLoad(t, "appid: wx1\nreplicas: 1_0\nembedded_redis: true\n", map[string]string{"replicas": "3"}, nil)
+	if c.Replicas != 3 || !c.EmbeddedRedis {
+		t.Errorf("replicas = %d, embedded_redis = %v, want 3 and true", c.Replicas, c.EmbeddedRedis)
+	}
+}
+
+func TestTheListenerIsKnownWhateverElseIsWrong(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "zk.yaml")
+	if err := os.WriteFile(path, []byte("listen: 127.0.0.1:7\nrefesh: 1\nsecret_file: /nowhere\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"ZHONGKONG_CONFIG": path, "ZHONGKONG_TLS_CERT": "/c.pem", "ZHONGKONG_LOG_LEVEL": "loud"}
+	address, cert := config.Listener(config.Input{Env: func(name string) string { return env[name] }})
+	if address != "127.0.0.1:7" || cert != "/c.pem" {
+		t.Errorf("Listener() = %q, %q", address, cert)
+	}
+}
+
+func TestUsersAreTheSameIfTheyMayTheSame(t *testing.T) {
+	load := func(user string) config.User {
+		return mustLoad(t, "appid: wx1\nusers:\n- {name: a, "+user+"}\n", nil, nil).Users[0]
+	}
+	one := load("password: $h, accounts: [wx1]")
+	if !one.Same(load("accounts: [wx1], password: $h")) {
+		t.Error("the order of the fields makes a difference")
+	}
+	for _, other := range []string{"password: $i, accounts: [wx1]", "password: $h, accounts: '*'", "password: $h, accounts: [wx1], refresh: true"} {
+		if one.Same(load(other)) {
+			t.Errorf("%s is taken for the same", other)
+		}
+	}
+}

@@ -50,7 +50,6 @@ func parse(c *Config, data []byte, p *problems) {
 			c.Budget = overlay(c.Budget, given)
 			d.keys(n, func(key string, line string) { c.origins["budget."+key] = line })
 		},
-		"replicas": func(n *yaml.Node) { d.count(n, "replicas", 0, &c.Replicas) },
 		"secret_env": func(n *yaml.Node) {
 			if d.text(n, "secret_env", &c.lone.secretEnv) {
 				c.origins["secret_env"] = d.at(n)
@@ -143,7 +142,7 @@ func (d *decoder) sequence(n *yaml.Node, path string, f func(i int, n *yaml.Node
 func (d *decoder) scalar(n *yaml.Node, path string, want kind) (string, bool) {
 	n = resolve(n)
 	tag := n.ShortTag()
-	wanted := map[kind]string{kindText: "text", kindDuration: "a duration such as 90s or 1h", kindTruth: "true or false"}[want]
+	wanted := map[kind]string{kindText: "text", kindDuration: "a duration such as 90s or 1h", kindTruth: "true or false", kindCount: "a whole number"}[want]
 	switch {
 	case n.Kind != yaml.ScalarNode:
 		d.problems.addf("%s: %s is %s: it must be %s", d.at(n), path, describe(n), wanted)
@@ -157,7 +156,10 @@ func (d *decoder) scalar(n *yaml.Node, path string, want kind) (string, bool) {
 	case want == kindDuration && tag == "!!int":
 		d.problems.addf("%s: %s is a number without a unit: write %s", d.at(n), path, wanted)
 		return "", false
-	case want != kindTruth && tag != "!!str":
+	case want == kindCount && tag != "!!int":
+		d.problems.addf("%s: %s is %s: it must be %s", d.at(n), path, describe(n), wanted)
+		return "", false
+	case want != kindTruth && want != kindCount && tag != "!!str":
 		d.problems.addf("%s: %s is %s: it must be %s; put it in quotes if it is meant so", d.at(n), path, describe(n), wanted)
 		return "", false
 	}

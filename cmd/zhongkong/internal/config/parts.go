@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -159,12 +158,11 @@ func (d *decoder) count(n *yaml.Node, path string, least int, dst *int) {
 		d.problems.addf("%s: %s is %s: it must be a whole number", d.at(n), path, describe(n))
 		return
 	}
-	v, err := strconv.Atoi(strings.ReplaceAll(n.Value, "_", ""))
-	if err != nil || v < least {
-		d.problems.addf("%s: %s: %s: it must be %d or more", d.at(n), path, n.Value, least)
-		return
+	v, err := parseCount(n.Value, least)
+	if err == nil {
+		*dst = v
 	}
-	*dst = v
+	d.report(n, path, err)
 }
 
 func (d *decoder) duration(n *yaml.Node, path string, dst *time.Duration) {
@@ -188,16 +186,22 @@ func (d *decoder) report(n *yaml.Node, path string, err error) {
 
 // suggest names the field that was probably meant.
 func suggest(word string, fields map[string]func(*yaml.Node)) string {
+	names := sortedKeys(fields)
+	if best := nearest(word, names); best != "" {
+		return fmt.Sprintf(": did you mean %s?", best)
+	}
+	return ": known are " + strings.Join(names, ", ")
+}
+
+// nearest is the name that differs least from word, "" if all differ much.
+func nearest(word string, names []string) string {
 	best, distance := "", 3
-	for _, name := range sortedKeys(fields) {
+	for _, name := range names {
 		if d := editDistance(word, name); d < distance {
 			best, distance = name, d
 		}
 	}
-	if best != "" {
-		return fmt.Sprintf(": did you mean %s?", best)
-	}
-	return ": known are " + strings.Join(sortedKeys(fields), ", ")
+	return best
 }
 
 func sortedKeys(fields map[string]func(*yaml.Node)) []string {

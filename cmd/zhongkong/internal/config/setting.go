@@ -15,7 +15,6 @@ import (
 // give alike.
 type Setting struct {
 	Key   string // in the file
-	Env   string // "" if no variable gives it
 	Usage string
 	Arg   string // placeholder in the help
 
@@ -26,6 +25,9 @@ type Setting struct {
 
 // Flag is the setting's name on the command line.
 func (s Setting) Flag() string { return strings.ReplaceAll(s.Key, "_", "-") }
+
+// Env is the variable that gives the setting.
+func (s Setting) Env() string { return variablePrefix + strings.ToUpper(s.Key) }
 
 // Truth reports whether the setting is a switch.
 func (s Setting) Truth() bool { return s.kind == kindTruth }
@@ -40,6 +42,7 @@ const (
 	kindText kind = iota
 	kindDuration
 	kindTruth
+	kindCount
 )
 
 // Settings lists every setting, in the order people want to read them.
@@ -49,34 +52,36 @@ func Settings() []Setting {
 
 func storeSettings() []Setting {
 	return []Setting{
-		{Key: "redis", Env: "ZHONGKONG_REDIS", Arg: "URL", apply: applyRedis,
-			Usage: "go-redis URL; addr= in it: a cluster, master_name=: Sentinel (default redis://127.0.0.1:6379, where serve without it runs an embedded Redis)"},
-		{Key: "prefix", Env: "ZHONGKONG_PREFIX", Arg: "P", apply: applyPrefix, Usage: "prefix of every key in Redis (default zhongkong)"},
-		{Key: "seal_key_file", Env: "ZHONGKONG_SEAL_KEY_FILE", Arg: "F", Usage: "keys that seal tokens in Redis, the first of them; see keygen", apply: text(func(c *Config) *string { return &c.SealKeyFile })},
-		{Key: "config", Env: "ZHONGKONG_CONFIG", Arg: "FILE", Usage: "YAML file: accounts, users, everything the flags say"},
-		{Key: "log_level", Env: "ZHONGKONG_LOG_LEVEL", Arg: "LEVEL", apply: applyLogLevel, Usage: "debug, info, warn or error (default info)"},
-		{Key: "log_format", Env: "ZHONGKONG_LOG_FORMAT", Arg: "FORMAT", apply: applyLogFormat, Usage: "text or json; logs go to stderr (default text)"},
+		{Key: "redis", Arg: "URL", apply: applyRedis,
+			Usage: "go-redis URL; addr= in it: a cluster, master_name=: Sentinel (default redis://127.0.0.1:6379; serve with a secret needs one of --redis, --embedded-redis and --sandbox)"},
+		{Key: "prefix", Arg: "P", apply: applyPrefix, Usage: "prefix of every key in Redis (default zhongkong)"},
+		{Key: "seal_key_file", Arg: "F", Usage: "keys that seal tokens in Redis, the first of them; see keygen", apply: text(func(c *Config) *string { return &c.SealKeyFile })},
+		{Key: "config", Arg: "FILE", Usage: "YAML file: accounts, users, everything the flags say"},
+		{Key: "log_level", Arg: "LEVEL", apply: applyLogLevel, Usage: "debug, info, warn or error (default info)"},
+		{Key: "log_format", Arg: "FORMAT", apply: applyLogFormat, Usage: "text or json; logs go to stderr (default text)"},
 	}
 }
 
 func accountSettings() []Setting {
 	return []Setting{
-		{Key: "appid", Env: "ZHONGKONG_APPID", Arg: "ID", Usage: "the account, when there is no config file", apply: text(func(c *Config) *string { return &c.lone.appID })},
-		{Key: "secret", Env: "ZHONGKONG_SECRET", Arg: "S", group: groupSecret, Usage: "its AppSecret; better --secret-file or the variable, process lists show arguments", apply: text(func(c *Config) *string { return &c.lone.secret })},
-		{Key: "secret_file", Env: "ZHONGKONG_SECRET_FILE", Arg: "F", group: groupSecret, Usage: "file with its AppSecret; without one this process is a reader", apply: text(func(c *Config) *string { return &c.lone.secretFile })},
-		{Key: "source", Env: "ZHONGKONG_SOURCE", Arg: "KIND", apply: applySource, Usage: "token or stable_token (default token)"},
-		{Key: "api_base", Env: "ZHONGKONG_API_BASE", Arg: "URL", apply: applyAPIBase, Usage: "where WeChat answers (default " + DefaultAPIBase + ")"},
+		{Key: "appid", Arg: "ID", Usage: "the account, when there is no config file", apply: text(func(c *Config) *string { return &c.lone.appID })},
+		{Key: "secret", Arg: "S", group: groupSecret, Usage: "its AppSecret; better --secret-file or the variable, process lists show arguments", apply: text(func(c *Config) *string { return &c.lone.secret })},
+		{Key: "secret_file", Arg: "F", group: groupSecret, Usage: "file with its AppSecret; without one this process is a reader", apply: text(func(c *Config) *string { return &c.lone.secretFile })},
+		{Key: "source", Arg: "KIND", apply: applySource, Usage: "token or stable_token (default token)"},
+		{Key: "api_base", Arg: "URL", apply: applyAPIBase, Usage: "where WeChat answers (default " + DefaultAPIBase + ")"},
 	}
 }
 
 // serveSettings only matter to the daemon; its command has the flags.
 func serveSettings() []Setting {
 	return []Setting{
-		{Key: "listen", Env: "ZHONGKONG_LISTEN", Arg: "ADDR", apply: address(func(c *Config) *string { return &c.Listen }), Usage: "where to answer HTTP (default 127.0.0.1:8080)"},
-		{Key: "refresh_every", Env: "ZHONGKONG_REFRESH_EVERY", Arg: "D", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.RefreshEvery }), Usage: "refresh at least this often (default 1h)"},
-		{Key: "instance", apply: text(func(c *Config) *string { return &c.Instance })},
-		{Key: "lock_life", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.LockLife })},
-		{Key: "fetch_timeout", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.FetchTimeout })},
+		{Key: "embedded_redis", Arg: "true", kind: kindTruth, apply: truth(func(c *Config) *bool { return &c.EmbeddedRedis }), Usage: "run a Redis inside this process, at 127.0.0.1:6379: for programs of this machine only; it and the tokens in it end with the process"},
+		{Key: "listen", Arg: "ADDR", apply: address(func(c *Config) *string { return &c.Listen }), Usage: "where to answer HTTP (default 127.0.0.1:8080)"},
+		{Key: "refresh_every", Arg: "D", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.RefreshEvery }), Usage: "refresh at least this often (default 1h)"},
+		{Key: "instance", Arg: "NAME", apply: text(func(c *Config) *string { return &c.Instance }), Usage: "this process's name in Redis (default made of the host's name, the process id and some chance)"},
+		{Key: "replicas", Arg: "N", kind: kindCount, apply: count(func(c *Config) *int { return &c.Replicas }), Usage: "how many replicas confirm a new token (default 1 if the URL names a cluster or sentinels, else 0)"},
+		{Key: "lock_life", Arg: "D", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.LockLife }), Usage: "how long a killed process keeps the others waiting (default 3s)"},
+		{Key: "fetch_timeout", Arg: "D", kind: kindDuration, apply: duration(func(c *Config) *time.Duration { return &c.FetchTimeout }), Usage: "how long a call to the issuer may take (default 10s)"},
 		{Key: "tls_cert", Arg: "F", Usage: "certificate in PEM: answers are HTTPS; read again when it changes", apply: text(func(c *Config) *string { return &c.TLSCert })},
 		{Key: "tls_key", Arg: "F", Usage: "its key", apply: text(func(c *Config) *string { return &c.TLSKey })},
 		{Key: "client_ca", Arg: "F", Usage: "authorities of client certificates: every client needs one, besides name and password", apply: text(func(c *Config) *string { return &c.ClientCA })},
@@ -124,6 +129,28 @@ func truth(field func(*Config) *bool) func(*Config, string) error {
 		*field(c) = b
 		return nil
 	}
+}
+
+func count(field func(*Config) *int) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		n, err := parseCount(v, 0)
+		if err == nil {
+			*field(c) = n
+		}
+		return err
+	}
+}
+
+// parseCount parses a whole number, in which _ may separate digits as in YAML.
+func parseCount(v string, least int) (int, error) {
+	n, err := strconv.Atoi(strings.ReplaceAll(strings.TrimSpace(v), "_", ""))
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%q is not a whole number", v)
+	case n < least:
+		return 0, fmt.Errorf("%d: it must be %d or more", n, least)
+	}
+	return n, nil
 }
 
 func address(field func(*Config) *string) func(*Config, string) error {
