@@ -183,6 +183,9 @@ func exitCode(err error) int {
 
 // complain prints an error for a person; further lines of it are indented.
 func (p program) complain(err error) {
-	text := strings.TrimSpace(err.Error())
-	fmt.Fprintf(p.stderr, "zhongkong: %s\n", strings.ReplaceAll(text, "\n", "\n  "))
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	fmt.Fprintf(p.stderr, "zhongkong: %s\n", strings.Join(lines, "\n  "))
 }

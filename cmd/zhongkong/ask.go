@@ -63,8 +63,7 @@ func (p program) ask(c *cli.Context) error {
 		return askError(account, err)
 	}
 	if !c.Bool("json") {
-		_, err := fmt.Fprintln(p.stdout, answer.Token.Reveal())
-		return err
+		return p.printToken(answer.Token)
 	}
 	var record tokenRecord
 	if err := json.Unmarshal(answer.Record, &record); err != nil {

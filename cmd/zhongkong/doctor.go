@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
 )
 
 func (p program) doctorCommand() *cli.Command {
@@ -119,6 +121,10 @@ func (x examination) examined(ctx context.Context, args []string) ([]string, err
 		return x.manyAccounts(ctx, args)
 	}
 	names, err := x.store.Accounts(ctx)
+	if errors.Is(err, redisstore.ErrDenied) {
+		x.warn("accounts", "give --appid, --config FILE or a NAME", "no account is configured, and Redis does not let its user look for some (+scan)")
+		return nil, nil
+	}
 	if err != nil || len(names) == 0 {
 		x.warn("accounts", "give --appid, --config FILE or a NAME", "no account is configured and none was found in Redis")
 		return nil, nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
@@ -49,10 +50,12 @@ func (x examination) reachable(ctx context.Context) bool {
 	switch {
 	case err == nil:
 		return true
-	case errors.Is(err, redisstore.ErrDenied):
+	case errors.Is(err, redisstore.ErrDenied) && errors.Is(err, coordinator.ErrUnreachable):
 		x.fail("redis", "check the user and the password in --redis", "%s refuses this user: %v", x.where(), err)
+	case errors.Is(err, redisstore.ErrDenied):
+		return true // it knows the user; rights says what is missing
 	case x.cfg.Redis == "":
-		x.fail("redis", "pass --redis URL, or start `zhongkong serve` here", "%s, the default, cannot be reached: %v", x.where(), err)
+		x.fail("redis", "pass --redis URL, or start `zhongkong serve --sandbox` here", "%s, the default, cannot be reached: %v", x.where(), err)
 	default:
 		x.fail("redis", "is the server up, the address right, the port open from here?", "%s cannot be reached: %v", x.where(), err)
 	}
@@ -78,7 +81,7 @@ func (x examination) version(d redisstore.Diagnosis) {
 	case errors.Is(d.Denied, redisstore.ErrDenied):
 		x.warn("version", "for this check alone: ACL SETUSER <user> +info", "not known, and neither are eviction and replication: INFO is not allowed")
 	case err != nil:
-		x.warn("version", "fine for trying out; use a Redis of version 7.0 or newer for anything else", "not a real Redis: probably the embedded one of `zhongkong serve`")
+		x.warn("version", "fine for trying out; use a Redis of version 7.0 or newer for anything else", "not a real Redis: probably the embedded one of a `zhongkong serve`")
 	case n < oldestRedis:
 		x.fail("version", "use Redis 7.0 or newer", "Redis %s is too old", d.Version)
 	default:

@@ -23,7 +23,7 @@ func timestamp(t time.Time) string {
 
 // printJSON prints one JSON document on one line.
 func (p program) printJSON(v any) error {
-	e := json.NewEncoder(p.stdout)
+	e := json.NewEncoder(jsonWriter{p.stdout})
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
@@ -37,11 +37,14 @@ func durationFlag(c *cli.Context, name string) (time.Duration, error) {
 	return d, nil
 }
 
-// table prints rows in columns as wide as their widest cell. The last column
-// is not padded, so that long texts do not wrap every line.
+// table prints rows in columns as wide as their widest cell, and cleans them.
+// The last column is not padded, so that long texts do not wrap every line.
 func table(w io.Writer, rows [][]string) error {
 	var widths []int
 	for _, row := range rows {
+		for i := range row {
+			row[i] = clean(row[i])
+		}
 		for i, cell := range row {
 			if i == len(widths) {
 				widths = append(widths, 0)

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
@@ -72,7 +73,7 @@ func (s *session) where() string {
 // storedNames returns the names of all accounts in Redis, sorted.
 func (s *session) storedNames(ctx context.Context) ([]string, error) {
 	names, err := s.store.Accounts(ctx)
-	if errors.Is(err, redisstore.ErrDenied) {
+	if errors.Is(err, redisstore.ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable) {
 		return nil, usagef("no account is configured, and Redis does not let its user look for some (+scan): name one")
 	}
 	return names, s.explain(err)

@@ -253,19 +253,24 @@ func (s *session) configuredNames() []string {
 func list(names []string) string {
 	const most = 10
 	if len(names) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+		return fmt.Sprintf("%s and %d more", clean(strings.Join(names[:most], ", ")), len(names)-most)
 	}
-	return strings.Join(names, ", ")
+	return clean(strings.Join(names, ", "))
 }
 
-// explain adds to an error what a person can do about it.
+// explain adds to an error what a person can do about it. What Redis and the
+// issuer have said in it becomes one line, so that what follows is ours.
 func (s *session) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	err = &cleanError{err}
 	var throttled *coordinator.ThrottledError
 	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, coordinator.ErrUnreachable) && s.url == defaultRedis && s.cfg.Redis == "":
-		return fmt.Errorf("%w\nNo --redis was given, so %s was tried: start `zhongkong serve`, or pass --redis URL", err, s.where())
+	case errors.Is(err, redisstore.ErrDenied):
+		return err // says what to do
+	case errors.Is(err, coordinator.ErrUnreachable) && s.cfg.Redis == "":
+		return fmt.Errorf("%w\nNo --redis was given, so %s was tried: pass --redis URL, or try `zhongkong serve --sandbox`", err, s.where())
 	case errors.Is(err, coordinator.ErrUnreachable):
 		return fmt.Errorf("%w\nIs Redis at %s up, and can this machine reach it?", err, s.where())
 	case errors.As(err, &throttled) && throttled.RetryIn > time.Minute && strings.Contains(throttled.Limit, "budget"):

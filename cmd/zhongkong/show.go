@@ -95,8 +95,7 @@ type tokenRecord struct {
 // measured at the given time.
 func (s *session) printRecord(c *cli.Context, name string, r coordinator.Snapshot, at time.Time) error {
 	if !c.Bool("json") {
-		_, err := fmt.Fprintln(s.stdout, r.Token.Reveal())
-		return err
+		return s.printToken(r.Token)
 	}
 	return s.printJSON(tokenRecord{
 		Name:        name,
@@ -108,6 +107,17 @@ func (s *session) printRecord(c *cli.Context, name string, r coordinator.Snapsho
 		IssuedBy:    r.IssuedBy,
 		Stale:       r.Stale,
 	})
+}
+
+// printToken prints a token alone. One with a control character is nobody's:
+// it would command the terminal, or add a header to what a script sends.
+func (p program) printToken(t coordinator.Token) error {
+	text := t.Reveal()
+	if clean(text) != text {
+		return errors.New("the token holds characters that no token has: who has written it?")
+	}
+	_, err := fmt.Fprintln(p.stdout, text)
+	return err
 }
 
 // withAccount runs f with an account of a coordinator that is made for it, and

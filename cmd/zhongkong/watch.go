@@ -76,7 +76,7 @@ func (w *watcher) Subscribed(accounts []string) {
 }
 
 func (w *watcher) Lost(err error) {
-	fmt.Fprintf(w.stderr, "Redis is away: %v\n", err)
+	fmt.Fprintf(w.stderr, "Redis is away: %s\n", clean(err.Error()))
 }
 
 func (w *watcher) Notified(e coordinator.Event) {
@@ -151,5 +151,5 @@ func eventLine(e coordinator.Event, at time.Time) string {
 	if r.By != "" {
 		add("by %s", r.By)
 	}
-	return line
+	return clean(line)
 }

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// printable reports whether a terminal shows r and does nothing else. Controls
+// move the cursor, clear the screen and more, formats reverse what follows.
+func printable(r rune) bool { return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) }
+
+// clean makes one line of text that comes from elsewhere (Redis, the issuer, a
+// command line) fit for a terminal: what is not printable, and what is not
+// UTF-8, is written as Go writes it between quotes.
+func clean(s string) string {
+	var b strings.Builder
+	for rest := s; rest != ""; {
+		r, n := utf8.DecodeRuneInString(rest)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, rest[0])
+		case printable(r):
+			b.WriteString(rest[:n])
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r < utf8.RuneSelf:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		case r <= 0xffff:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		}
+		rest = rest[n:]
+	}
+	return b.String()
+}
+
+// cleanError reads as another error does, in one clean line.
+type cleanError struct{ err error }
+
+func (e *cleanError) Error() string {
+	var joined interface{ Unwrap() []error }
+	if !errors.As(e.err, &joined) || e.err.Error() != errors.Join(joined.Unwrap()...).Error() {
+		return clean(e.err.Error())
+	}
+	var parts []string
+	for _, err := range joined.Unwrap() {
+		parts = append(parts, (&cleanError{err}).Error())
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (e *cleanError) Unwrap() error { return e.err }
+
+// jsonWriter passes JSON on with everything escaped that a terminal would not
+// merely show. The encoder leaves much of that as it is; what it stands for
+// stays the same.
+type jsonWriter struct{ out io.Writer }
+
+func (w jsonWriter) Write(p []byte) (int, error) {
+	var b strings.Builder
+	for _, r := range string(p) { // the encoder lets no invalid UTF-8 through
+		switch {
+		case printable(r) || r == '\n':
+			b.WriteRune(r)
+		case r <= 0xffff:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		}
+	}
+	if _, err := io.WriteString(w.out, b.String()); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
