@@ -12,6 +12,16 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
+func TestTheImageIsCheckedByHealth(t *testing.T) {
+	data, err := os.ReadFile("../../scripts/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(data), `CMD ["/zhongkong", "health"]`) {
+		t.Error("the image has no health check")
+	}
+}
+
 func TestTheComposeFileSpeaksOurNames(t *testing.T) {
 	data, err := os.ReadFile("../../docker-compose.yml")
 	if err != nil {
@@ -22,6 +32,10 @@ func TestTheComposeFileSpeaksOurNames(t *testing.T) {
 			Image       string
 			Command     []string
 			Environment map[string]string
+			Healthcheck struct {
+				Test    []string
+				Disable bool
+			}
 		}
 	}
 	if err := yaml.Unmarshal(data, &compose); err != nil {
@@ -38,10 +52,17 @@ func TestTheComposeFileSpeaksOurNames(t *testing.T) {
 		if (program{}).app().Command(service.Command[0]) == nil {
 			t.Errorf("%s runs %q, which is no command", name, service.Command[0])
 		}
-		for variable := range service.Environment {
+		for variable, value := range service.Environment {
 			if !slices.Contains(variables, variable) {
 				t.Errorf("%s sets %s, which nothing reads", name, variable)
 			}
+			if strings.Contains(variable, "SECRET") && strings.Contains(value, "$") {
+				t.Errorf("%s takes %s from the shell: it would reach the simulator", name, variable)
+			}
+		}
+		check := service.Healthcheck
+		if isServe := service.Command[0] == "serve"; isServe && !slices.Equal(check.Test, []string{"CMD", "/zhongkong", "health"}) || !isServe && !check.Disable {
+			t.Errorf("%s is checked by %v", name, check)
 		}
 	}
 	for _, instance := range []string{"zhongkong-1", "zhongkong-2"} {

@@ -19,6 +19,8 @@ const (
 	appID  = wechattest.DefaultAppID
 	secret = wechattest.DefaultSecret
 
+	wrongSecret = "ffffffffffffffffffffffffffffffff"
+
 	// The caller of every serve.
 	opsName, opsPassword = "ops", "a-password-for-tests"
 )

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+)
+
+func (p program) healthCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "health",
+		Usage:     "ask a serve whether it is alive; for containers",
+		ArgsUsage: "[URL]",
+		Description: `Without URL: the serve that listens where the configuration says. Exits with 0 if
+GET /healthz is answered with 200 there, else with 1 and says why.
+
+   HEALTHCHECK CMD ["/zhongkong", "health"]
+
+It asks neither Redis nor the issuer: a serve lives on, and serves the tokens it
+has, while both are away.`,
+		Action: p.health,
+	}
+}
+
+// healthTimeout is less than containers give a check.
+const healthTimeout = 4 * time.Second
+
+func (p program) health(c *cli.Context) error {
+	if c.NArg() > 1 {
+		return usagef("one URL, please: got %s", strings.Join(c.Args().Slice(), " "))
+	}
+	listen, certFile := config.Listener(p.input(c))
+	address, err := healthURL(c.Args().First(), listen, certFile != "")
+	if err != nil {
+		return err
+	}
+	client := http.Client{
+		Timeout: healthTimeout,
+		Transport: &http.Transport{ // asks no proxy
+			DisableKeepAlives: true,
+			TLSClientConfig:   trusting(certFile, address.Hostname()),
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	req, err := http.NewRequestWithContext(c.Context, http.MethodGet, address.String(), http.NoBody)
+	if err != nil {
+		return usagef("%v", err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		if failed := new(url.Error); errors.As(err, &failed) {
+			err = failed.Err // the message names the URL already
+		}
+		return fmt.Errorf("%s: %w", address.Redacted(), err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: answered %s", address.Redacted(), resp.Status)
+	}
+	return nil
+}
+
+// healthURL is where to ask: below the URL given, or where listen says.
+func healthURL(given, listen string, secure bool) (*url.URL, error) {
+	if given != "" {
+		u, err := url.Parse(given)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return nil, usagef("%q is not a web address: write http:// or https:// and a host, such as http://127.0.0.1:8080", given)
+		}
+		u.RawQuery, u.Fragment = "", ""
+		u.Path = strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), "/healthz") + "/healthz"
+		return u, nil
+	}
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || port == "0" {
+		return nil, usagef("serve listens at %s, which names no port: give the URL", listen)
+	}
+	switch host { // where all addresses are listened at, this machine's is one
+	case "", "0.0.0.0":
+		host = "127.0.0.1"
+	case "::":
+		host = "::1"
+	}
+	u := &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: "/healthz"}
+	if secure {
+		u.Scheme = "https"
+	}
+	return u, nil
+}
+
+// trusting is a TLS configuration that accepts, besides what the system trusts
+// for the host, the certificate in a file: our own may be of any authority, and
+// for another name than the one we ask by.
+func trusting(certFile, host string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		// VerifyConnection does it.
+		InsecureSkipVerify: true, //nolint:gosec // verified below
+		VerifyConnection: func(state tls.ConnectionState) error {
+			chain := state.PeerCertificates
+			if own := firstCertificate(certFile); own != nil && bytes.Equal(own.Raw, chain[0].Raw) {
+				return nil
+			}
+			others := x509.NewCertPool()
+			for _, c := range chain[1:] {
+				others.AddCert(c)
+			}
+			_, err := chain[0].Verify(x509.VerifyOptions{DNSName: host, Intermediates: others})
+			return err
+		},
+	}
+}
+
+// firstCertificate is the one that a server with this file shows; nil if there
+// is none.
+func firstCertificate(file string) *x509.Certificate {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			cert, _ := x509.ParseCertificate(block.Bytes)
+			return cert
+		}
+	}
+	return nil
+}
