@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -19,6 +21,13 @@ type program struct {
 	stdout io.Writer // data only
 	stderr io.Writer // talk and logs
 	env    func(string) string
+
+	// environ lists every variable, so that those that nothing reads are
+	// noticed; nil: they are not looked for.
+	environ func() []string
+
+	// self is how this program was called, for commands that it prints.
+	self string
 
 	// quiet hands what go-redis prints by itself to a logger. That is global
 	// to the process, so tests leave it nil.
@@ -41,6 +50,9 @@ const (
 
 // run executes the command line and returns the exit code.
 func (p program) run(ctx context.Context, args []string) int {
+	if len(args) > 0 {
+		p.self = calledAs(args[0])
+	}
 	app := p.app()
 	err := app.RunContext(ctx, arrange(args, app))
 	if err == nil {
@@ -76,8 +88,31 @@ func (p program) app() *cli.App {
 	for _, c := range app.Commands {
 		c.OnUsageError = usageProblem
 		c.HideHelpCommand = true
+		c.Action = p.withKnownVariables(c.Action)
 	}
 	return app
+}
+
+// variables are those that are read besides the settings'. The last one is not
+// read by this program but set for scripts around it: where it is.
+var variables = []string{envUsers, envAskUser, envAskKey, envAskKeyFile, envIfToken, "ZHONGKONG_BIN"}
+
+// withKnownVariables is a command's action, after a look at the variables.
+func (p program) withKnownVariables(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if err := config.CheckVariables(p.input(c), variables...); err != nil {
+			return &configError{err}
+		}
+		return action(c)
+	}
+}
+
+// calledAs is how a person calls this program again, given how it was called.
+func calledAs(name string) string {
+	if strings.Contains(filepath.ToSlash(name), "/go-build") {
+		return "go run ./cmd/zhongkong"
+	}
+	return shellWord(name)
 }
 
 const appDescription = `NAME is an account's name: its AppID unless the configuration says otherwise.

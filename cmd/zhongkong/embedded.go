@@ -23,7 +23,7 @@ func startEmbeddedRedis(address string) (*embeddedRedis, error) {
 	m.ClockTTL(true) // keys expire as time goes by, not only when a test says so
 	if err := m.StartAddr(address); err != nil {
 		if isTaken(err) {
-			return nil, usagef("%s is taken, probably by a Redis: pass --redis redis://%s to use it (without --redis an embedded one would be started there)", address, address)
+			return nil, usagef("%s is taken, probably by a Redis: pass --redis redis://%s to use it (an embedded one would be started there)", address, address)
 		}
 		return nil, usagef("cannot start the embedded Redis at %s: %v; pass --redis URL to use a real one", address, cause(err))
 	}

@@ -159,18 +159,6 @@ func (d *daemon) reloadFront(next *config.Config) error {
 	return d.gate.SetUsers(users)
 }
 
-// reloadKeys reads the certificate's files again, and those of the seal.
-func (d *daemon) reloadKeys() {
-	if d.keys != nil {
-		if err := d.keys.Reload(); err != nil {
-			d.log.Error("the new seal keys are refused, the old ones stay", "error", err)
-		}
-	}
-	if err := d.web.Reload(); err != nil {
-		d.log.Error("the new certificate is refused, the old one stays", "error", err)
-	}
-}
-
 // storeHistory is the store's log as the page reads it.
 type storeHistory struct{ store *redisstore.Store }
 

@@ -17,9 +17,16 @@ func (p program) keygenCommand() *cli.Command {
 		Description: `   (umask 077; zhongkong keygen > seal.keys)
    zhongkong serve --seal-key-file seal.keys
 
-Every process needs the same file. To rotate, put a new line on top of it, let
-every process read it again, and take the old line out when each account has
-been refreshed since.
+Every process needs the same file: the key of its first line seals, all of them
+open. It is read again when it changes, and the log says which keys are in use.
+To rotate, in this order, each step on every machine before the next one begins:
+
+   1. put a new line at the bottom: now every process can open what it seals
+   2. move that line to the top: now it seals
+   3. when each account has been refreshed since, take the old line out
+
+A new line that is put on top at once seals tokens that the processes which do
+not have it yet cannot open.
 
 What stands behind the colon also serves as a user's udp_key.`,
 		Action: p.keygen,

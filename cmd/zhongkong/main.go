@@ -21,7 +21,7 @@ func mainCode() int {
 	// process at once.
 	context.AfterFunc(ctx, stop)
 	p := program{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, environ: os.Environ,
 		quiet: func(l redisLog) { redis.SetLogger(l) },
 	}
 	return p.run(ctx, os.Args)

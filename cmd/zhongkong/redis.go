@@ -13,19 +13,19 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
-// defaultRedis is where the embedded Redis of serve listens, and so where the
-// other commands look.
+// defaultRedis is where every command looks for a Redis if none is given, and
+// where the embedded one of serve listens.
 const defaultRedis = "redis://127.0.0.1:6379"
 
 // open opens the store at the given URL, "" for the default one. It connects
 // when it is first asked.
-func (s *session) open(address string) error {
-	s.url = address
+func (s *session) open(address, prefix string) error {
+	s.url, s.prefix = address, prefix
 	if s.url == "" {
 		s.url = defaultRedis
 	}
 	options := redisstore.Options{
-		Prefix:   s.cfg.Prefix,
+		Prefix:   s.prefix,
 		Instance: s.cfg.Instance,
 		Logger:   s.log,
 		Replicas: s.replicas(),

@@ -23,12 +23,12 @@ func (p program) refreshCommand() *cli.Command {
 one at once. With --if-token a token that is not current any more causes no
 refresh: the current one is printed.`,
 		Flags: append(tokenFlags(), newValueFlag("if-token", "T", "",
-			"only if T is still current; - reads it from stdin, where no process list shows it [$"+ifTokenVariable+"]")),
+			"only if T is still current; - reads it from stdin, where no process list shows it [$"+envIfToken+"]")),
 		Action: p.refresh,
 	}
 }
 
-const ifTokenVariable = "ZHONGKONG_IF_TOKEN"
+const envIfToken = "ZHONGKONG_IF_TOKEN"
 
 func (p program) refresh(c *cli.Context) error {
 	s, err := p.session(c)
@@ -75,7 +75,7 @@ func (p program) rejectedToken(c *cli.Context) (coordinator.Token, error) {
 	given, from := c.String("if-token"), "--if-token"
 	switch {
 	case !c.IsSet("if-token"):
-		if given, from = p.env(ifTokenVariable), ifTokenVariable; given == "" {
+		if given, from = p.env(envIfToken), envIfToken; given == "" {
 			return coordinator.Token{}, nil
 		}
 	case given == "-":

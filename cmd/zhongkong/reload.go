@@ -6,50 +6,63 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 )
 
-// lookAtConfigEvery is how often the configuration file is looked at. Its
-// content is compared, because what editors, ConfigMaps and network file
+// lookAtFilesEvery is how often the files of the configuration are looked at.
+// Their content is compared, because what editors, ConfigMaps and network file
 // systems do to times and inodes is beyond prediction.
-const lookAtConfigEvery = 2 * time.Second
+const lookAtFilesEvery = 2 * time.Second
 
-// followConfig takes changes of the configuration over until ctx ends.
-func (d *daemon) followConfig(ctx context.Context) {
+// followFiles takes changes of the configuration, and of the files it names,
+// over until ctx ends. The certificate is followed where it is used.
+func (d *daemon) followFiles(ctx context.Context) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	tick := time.NewTicker(lookAtConfigEvery)
+	tick := time.NewTicker(lookAtFilesEvery)
 	defer tick.Stop()
-	last := fingerprint(d.cfg)
+	configured, keys := d.fingerprints()
 	for {
+		asked := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-hup:
-			if d.cfg.File == "" {
-				d.log.Info("SIGHUP: there is no configuration file to read again")
-				d.reloadKeys()
-				continue
-			}
+			asked = true
 		case <-tick.C:
-			if d.cfg.File == "" || fingerprint(d.cfg) == last {
-				continue
-			}
 		}
 		// Taken before the reading: a change in between is seen next time.
-		last = fingerprint(d.cfg)
-		d.reload()
+		nextConfigured, nextKeys := d.fingerprints()
+		if asked || nextConfigured != configured {
+			d.reload()
+		}
+		if asked || nextKeys != keys {
+			d.reloadSealKeys()
+		}
+		if asked {
+			d.reloadCertificate()
+		}
+		configured, keys = nextConfigured, nextKeys
 	}
 }
 
-// fingerprint tells one content of the configuration's files from another.
-func fingerprint(cfg *config.Config) [sha256.Size]byte {
+// fingerprints tell one content of the configuration's files, and of the file
+// with the seal keys, from another.
+func (d *daemon) fingerprints() (configured, keys [sha256.Size]byte) {
+	return fingerprint(d.cfg.Files()...), fingerprint(d.started.SealKeyFile)
+}
+
+func fingerprint(files ...string) [sha256.Size]byte {
 	h := sha256.New()
-	for _, path := range cfg.Files() {
+	for _, path := range files {
+		if path == "" {
+			continue
+		}
 		data, err := os.ReadFile(path)
 		fmt.Fprintf(h, "%s %d %v\n", path, len(data), err)
 		_, _ = h.Write(data)
@@ -61,7 +74,7 @@ func fingerprint(cfg *config.Config) [sha256.Size]byte {
 func (d *daemon) reload() {
 	next, err := config.Load(d.input)
 	if err == nil && d.sandbox != nil {
-		err = d.sandbox.adopt(next)
+		err = d.sandbox.standIn(next)
 	}
 	if err == nil && len(next.Accounts) == 0 {
 		err = fmt.Errorf("%s: no account in it", next.File)
@@ -76,26 +89,56 @@ func (d *daemon) reload() {
 	for _, w := range next.Warnings {
 		d.log.Warn(w)
 	}
-	if fixed := next.Fixed(d.cfg); len(fixed) > 0 {
+	if fixed := next.Fixed(d.started); len(fixed) > 0 {
 		d.log.Warn("these settings take effect at the next start", "settings", fixed)
 	}
-	d.reloadKeys()
-	added, changed, removed := d.apply(next)
-	d.log.Info("configuration read again", "added", added, "changed", changed, "removed", removed)
+	accounts, users := d.apply(next), compareUsers(d.cfg.Users, next.Users)
+	d.log.Info("configuration read again",
+		"added", accounts.added, "changed", accounts.changed, "removed", accounts.removed,
+		"users_added", users.added, "users_changed", users.changed, "users_removed", users.removed)
 	d.cfg = next
 }
 
-// apply makes the coordinator's accounts those of next and returns how many
-// were added, changed and removed.
-func (d *daemon) apply(next *config.Config) (added, changed, removed int) {
+// difference counts what a reload changes.
+type difference struct{ added, changed, removed int }
+
+func compareUsers(before, after []config.User) difference {
+	var diff difference
+	old := map[string]config.User{}
+	for _, u := range before {
+		old[u.Name] = u
+	}
+	for _, u := range after {
+		was, known := old[u.Name]
+		switch {
+		case !known:
+			diff.added++
+		case !was.Same(u):
+			diff.changed++
+		}
+		delete(old, u.Name)
+	}
+	diff.removed = len(old)
+	return diff
+}
+
+// apply makes the coordinator's accounts those of next.
+func (d *daemon) apply(next *config.Config) difference {
+	var diff difference
 	for _, a := range d.cfg.Accounts {
 		if _, stays := next.Account(a.Name); !stays {
 			_ = d.zk.Remove(a.Name)
-			removed++
+			diff.removed++
 		}
 	}
 	for _, a := range next.Accounts {
 		old, known := d.cfg.Account(a.Name)
+		corrected := known && a.Secret.Reveal() != old.Secret.Reveal()
+		// Without a list of accounts the secret is what was read: say so
+		// although it is the same.
+		if corrected || a.SecretFile != "" && next.File == "" {
+			d.log.Info("secret read again", "account", a.Name, "changed", corrected)
+		}
 		if known && old.Same(a) {
 			continue
 		}
@@ -104,12 +147,12 @@ func (d *daemon) apply(next *config.Config) (added, changed, removed int) {
 			continue
 		}
 		if known {
-			changed++
+			diff.changed++
 		} else {
-			added++
+			diff.added++
 		}
 	}
-	return added, changed, removed
+	return diff
 }
 
 func (d *daemon) applyAccount(a, old config.Account, known bool) error {
@@ -127,4 +170,25 @@ func (d *daemon) applyAccount(a, old config.Account, known bool) error {
 	}
 	_, err = d.zk.Add(account)
 	return err
+}
+
+// reloadSealKeys reads the keys of the seal again.
+func (d *daemon) reloadSealKeys() {
+	if d.keys == nil {
+		return
+	}
+	if err := d.keys.Reload(); err != nil {
+		d.log.Error("the new seal keys are refused, the old ones stay", "error", err)
+		return
+	}
+	kids := d.keys.Kids()
+	first, _, _ := strings.Cut(kids, ",")
+	d.log.Info(fmt.Sprintf("seal keys read again: writes with %s, reads %s", first, kids))
+}
+
+// reloadCertificate reads the certificate's files again.
+func (d *daemon) reloadCertificate() {
+	if err := d.web.Reload(); err != nil {
+		d.log.Error("the new certificate is refused, the old one stays", "error", err)
+	}
 }

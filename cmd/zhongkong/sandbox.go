@@ -41,35 +41,40 @@ func (p program) runSandbox(c *cli.Context) error {
 	// --listen belongs to the simulator here, not to serve.
 	in := p.input(c)
 	delete(in.Flags, "listen")
-	cfg, err := config.Load(in)
-	if err != nil {
-		return &configError{err}
-	}
-	l, err := listen(c.String("listen"), "--listen")
+	s, err := p.configured(c, in)
 	if err != nil {
 		return err
 	}
-	s, err := startSandbox(l, p.logger(cfg))
+	return s.toTheEnd(func() error { return s.simulate(c.Context, c.String("listen")) })
+}
+
+// simulate runs the simulator until ctx ends.
+func (s *session) simulate(ctx context.Context, address string) error {
+	l, err := listen(address, "--listen")
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	if err := s.adopt(cfg); err != nil {
+	w, err := startSandbox(l, s.log)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if err := w.adopt(s.cfg); err != nil {
 		return err
 	}
 	var names []string
-	for _, a := range cfg.Accounts {
+	for _, a := range s.cfg.Accounts {
 		names = append(names, a.AppID)
 	}
-	fmt.Fprintf(p.stderr, "zhongkong: a WeChat simulator at %s, accounts: %s\n", s.url(), list(names))
-	if s.made {
-		fmt.Fprintf(p.stderr, "Try: export ZHONGKONG_API_BASE=%s ZHONGKONG_APPID=%s ZHONGKONG_SECRET=%s\n"+
-			"The secret opens nothing but this simulator.\n", s.url(), wechattest.DefaultAppID, wechattest.DefaultSecret)
+	fmt.Fprintf(s.stderr, "zhongkong: a WeChat simulator at %s, accounts: %s\n", w.url(), list(names))
+	if w.made {
+		fmt.Fprintf(s.stderr, "Try: export ZHONGKONG_API_BASE=%s ZHONGKONG_APPID=%s ZHONGKONG_SECRET=%s\n"+
+			"The secret opens nothing but this simulator.\n", w.url(), wechattest.DefaultAppID, wechattest.DefaultSecret)
 	}
 	select {
-	case <-c.Context.Done():
+	case <-ctx.Done():
 		return nil
-	case err := <-s.failed:
+	case err := <-w.failed:
 		return fmt.Errorf("serve the simulator: %w", err)
 	}
 }
@@ -121,8 +126,20 @@ func listenForSandbox() (net.Listener, error) {
 	return listen("127.0.0.1:0", "the simulator's address")
 }
 
+// standIn has the simulator take WeChat's place for a serve: for the configured
+// accounts, but with its own secret in place of theirs.
+func (s *sandboxServer) standIn(cfg *config.Config) error {
+	accounts := slices.Clone(cfg.Accounts)
+	for i := range accounts {
+		accounts[i].Secret = config.Secret{}
+	}
+	cfg.SetAccounts(accounts)
+	return s.adopt(cfg)
+}
+
 // adopt has the simulator know the accounts of a configuration, and these ask
-// it instead of WeChat. Without an account there is one of its own.
+// it instead of WeChat. Without an account there is one of its own, without a
+// secret its own secret.
 func (s *sandboxServer) adopt(cfg *config.Config) error {
 	accounts := slices.Clone(cfg.Accounts)
 	if s.made = len(accounts) == 0; s.made {

@@ -32,8 +32,13 @@ func (p program) serveCommand() *cli.Command {
 		Usage: "the daemon: refreshes on schedule, answers HTTP",
 		Description: `Run as many as you like on one Redis: one of them refreshes, all have the token.
 
-Without --redis an embedded Redis on 127.0.0.1:6379 is used, for development.
-SIGHUP, or a change of the configuration file, adds, changes and removes accounts.
+All processes with the AppSecret of an account must share one Redis: without
+--redis, a serve that has a secret refuses to start. --embedded-redis runs one in
+this process, if no other machine has the secret; --sandbox does so to try it.
+A --sandbox with a --redis keeps its tokens under a prefix that ends in -sandbox,
+and uses no configured secret.
+SIGHUP, or a change of the configuration or of a file that it names, is taken over:
+accounts, users, secrets, seal keys, certificate.
 Whoever asks over HTTP needs a name and a password: users: in the configuration,
 --user, or the one that is made up and printed.
 SIGTERM drains: a call to the issuer that is under way is finished and stored.`,
@@ -46,25 +51,28 @@ func (p program) serve(c *cli.Context) error {
 	if c.Args().Present() {
 		return usagef("serve takes no names: got %s", strings.Join(c.Args().Slice(), " "))
 	}
-	s, err := p.configured(c)
+	s, err := p.configured(c, p.input(c))
 	if err != nil {
 		return err
 	}
-	d := &daemon{session: s, input: p.input(c), metrics: metrics.New(version())}
-	defer d.close()
-	if err := d.newFront(c.String("user")); err != nil {
-		return err
-	}
-	if err := d.prepare(c.Bool("sandbox")); err != nil {
-		return err
-	}
-	return d.run(c.Context)
+	return s.toTheEnd(func() error {
+		d := &daemon{session: s, started: s.cfg, input: p.input(c), metrics: metrics.New(version())}
+		defer d.close()
+		if err := d.newFront(c.String("user")); err != nil {
+			return err
+		}
+		if err := d.prepare(c.Bool("sandbox")); err != nil {
+			return err
+		}
+		return d.run(c.Context)
+	})
 }
 
 // daemon is a running serve.
 type daemon struct {
 	*session
-	input   config.Input // read again at a reload
+	started *config.Config // what of it cannot change runs until the end
+	input   config.Input   // read again at a reload
 	metrics *metrics.Metrics
 
 	zk       *coordinator.Coordinator
@@ -77,7 +85,10 @@ type daemon struct {
 // prepare takes everything that can be taken already, so that all that can be
 // wrong from the start is said before the first call to the issuer.
 func (d *daemon) prepare(sandboxed bool) error {
-	var err error
+	at, err := choosePlace(d.cfg, sandboxed)
+	if err != nil {
+		return err
+	}
 	if sandboxed {
 		l, err := listenForSandbox()
 		if err != nil {
@@ -86,7 +97,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 		if d.sandbox, err = startSandbox(l, d.log); err != nil {
 			return err
 		}
-		if err := d.sandbox.adopt(d.cfg); err != nil {
+		if err := d.sandbox.standIn(d.cfg); err != nil {
 			return err
 		}
 	}
@@ -96,14 +107,13 @@ func (d *daemon) prepare(sandboxed bool) error {
 	if d.listener, err = listen(d.cfg.Listen, "--listen"); err != nil {
 		return err
 	}
-	address := d.cfg.Redis
-	if address == "" {
+	if at.embedded {
 		if d.embedded, err = startEmbeddedRedis(d.embeddedRedis); err != nil {
 			return err
 		}
-		address = d.embedded.url()
+		at.url = d.embedded.url()
 	}
-	if err := d.open(address); err != nil {
+	if err := d.open(at.url, at.prefix); err != nil {
 		return err
 	}
 	cfg := d.coordinatorConfig()
@@ -119,6 +129,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 		return err
 	}
 	d.metrics.Follow(d.zk)
+	d.metrics.FollowLog(d.queue.Dropped)
 	return d.openFront()
 }
 
@@ -152,8 +163,8 @@ func (d *daemon) run(ctx context.Context) error {
 			stop(err)
 		}
 	})
-	wg.Go(func() { d.followConfig(ctx) }) // ends with ctx
-	wg.Go(func() {                        // ends after ctx, when the answers under way are written
+	wg.Go(func() { d.followFiles(ctx) }) // ends with ctx
+	wg.Go(func() {                       // ends after ctx, when the answers under way are written
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		defer cancel()
@@ -182,14 +193,22 @@ func (d *daemon) announce() {
 	}
 	fmt.Fprintf(d.stderr, "zhongkong: %s://%s, Redis at %s, accounts: %s\n", d.web.Scheme(), d.listener.Addr(), redis, list(accounts))
 	if d.embedded != nil {
-		fmt.Fprintf(d.stderr, "No --redis was given: an embedded Redis runs at %s, for development only.\n"+
-			"It ends with this process and everything in it is lost; start a Redis and pass --redis to keep it.\n", d.embedded.addr())
+		fmt.Fprintf(d.stderr, "An embedded Redis runs at %s: for the programs of this one machine.\n"+
+			"It ends with this process, and the tokens in it with it; start a Redis and pass --redis to keep them.\n", d.embedded.addr())
 	}
 	if d.sandbox != nil {
-		fmt.Fprintf(d.stderr, "--sandbox: a WeChat simulator at %s issues the tokens; the real WeChat does not know them.\n"+
-			"Try in another terminal: zhongkong show\n", d.sandbox.url())
+		d.announceSandbox()
 	}
 	d.announceFront()
+}
+
+func (d *daemon) announceSandbox() {
+	fmt.Fprintf(d.stderr, "--sandbox: a WeChat simulator at %s issues the tokens; the real WeChat does not know them.\n", d.sandbox.url())
+	if d.embedded == nil {
+		fmt.Fprintf(d.stderr, "They are kept in Redis under the prefix %s, apart from real ones; no configured secret is used.\n", d.prefix)
+	}
+	command, note := d.tryCommand()
+	fmt.Fprintf(d.stderr, "Try in another terminal%s: %s\n", note, command)
 }
 
 func (d *daemon) close() {

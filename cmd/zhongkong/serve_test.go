@@ -132,7 +132,7 @@ func TestSIGTERMFinishesAndStoresTheCallUnderWay(t *testing.T) {
 func TestServeRunsAnEmbeddedRedisAndSaysWhatThatMeans(t *testing.T) {
 	b := newBench(t).with("ZHONGKONG_REDIS", "", "ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "")
 	d := b.serve("--sandbox")
-	d.says("for development only")
+	d.says("for the programs of this one machine")
 	d.says("a WeChat simulator at http://")
 	d.ready()
 	other := b.with("ZHONGKONG_REDIS", d.redis)

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/redisstore"
@@ -22,41 +23,49 @@ import (
 // first needed: show must start fast.
 type session struct {
 	program
-	cfg   *config.Config
-	log   *slog.Logger
-	url   string // of Redis
-	store *redisstore.Store
-	keys  *seal.Keyring // nil: tokens are stored as they are
+	cfg    *config.Config
+	log    *slog.Logger
+	queue  *logging.Writer // of a daemon's log; nil: stderr is written to at once
+	url    string          // of Redis
+	prefix string          // of the keys in it
+	store  *redisstore.Store
+	keys   *seal.Keyring // nil: tokens are stored as they are
 }
 
 // session reads the configuration and opens the store, which connects when it
 // is first asked.
 func (p program) session(c *cli.Context) (*session, error) {
-	s, err := p.configured(c)
+	s, err := p.configured(c, p.input(c))
 	if err != nil {
 		return nil, err
 	}
-	if err := s.open(s.cfg.Redis); err != nil {
+	s.keepSecretsFromSandbox()
+	if err := s.open(s.cfg.Redis, s.cfg.Prefix); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
 // configured is a session without a store.
-func (p program) configured(c *cli.Context) (*session, error) {
-	cfg, err := config.Load(p.input(c))
+func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
+	cfg, err := config.Load(in)
 	if err != nil {
 		return nil, &configError{err}
 	}
+	s := &session{program: p, cfg: cfg}
+	if isDaemon(c.Command.Name) {
+		s.outliveStderr()
+	} else {
+		// What a command of a person's does it says itself; logs are for
+		// daemons and for those who ask.
+		if !cfg.Given("log_level") {
+			cfg.LogLevel = silent
+		}
+		s.log = slog.New(newLogHandler(s.stderr, cfg))
+	}
 	for _, w := range cfg.Warnings {
-		fmt.Fprintf(p.stderr, "warning: %s\n", w)
+		fmt.Fprintf(s.stderr, "warning: %s\n", clean(w))
 	}
-	// What a command of a person's does it says itself; logs are for daemons
-	// and for those who ask.
-	if !cfg.Given("log_level") && !isDaemon(c.Command.Name) {
-		cfg.LogLevel = silent
-	}
-	s := &session{program: p, cfg: cfg, log: p.logger(cfg)}
 	if p.quiet != nil {
 		p.quiet(redisLog{s.log})
 	}
@@ -70,15 +79,7 @@ func isDaemon(command string) bool { return command == "serve" || command == "sa
 
 // input is where the configuration comes from.
 func (p program) input(c *cli.Context) config.Input {
-	return config.Input{Flags: given(c), Env: p.env}
-}
-
-func (p program) logger(cfg *config.Config) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.LogLevel}
-	if cfg.LogFormat == config.FormatJSON {
-		return slog.New(slog.NewJSONHandler(p.stderr, options))
-	}
-	return slog.New(slog.NewTextHandler(p.stderr, options))
+	return config.Input{Flags: given(c), Env: p.env, Environ: p.environ}
 }
 
 func (s *session) close() {
@@ -224,7 +225,7 @@ func (s *session) manyAccounts(ctx context.Context, args []string) ([]string, er
 	return names, err
 }
 
-func (s *session) noAccounts() error { return &noAccountsError{s.where(), s.cfg.Prefix} }
+func (s *session) noAccounts() error { return &noAccountsError{s.where(), s.prefix} }
 
 // noAccountsError says that there is nothing to work with: wrong usage, as far
 // as one can tell.

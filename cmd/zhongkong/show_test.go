@@ -137,7 +137,7 @@ func TestRefreshIfTokenOnlyReplacesTheCurrentOne(t *testing.T) {
 	for name, r := range map[string]ran{
 		"an argument": b.run("refresh", "--if-token", strings.TrimSpace(first)),
 		"stdin":       b.feed(first, "refresh", "--if-token", "-"),
-		"a variable":  b.with(ifTokenVariable, strings.TrimSpace(first)).run("refresh"),
+		"a variable":  b.with(envIfToken, strings.TrimSpace(first)).run("refresh"),
 	} {
 		if r.code != exitDone || r.stdout != second {
 			t.Errorf("a late report by %s = %d %q, want the current token", name, r.code, r.stdout)

@@ -65,6 +65,15 @@ func (b *bench) reader() *bench {
 	return b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "")
 }
 
+// environ is the environment as os.Environ lists it.
+func (b *bench) environ() []string {
+	var all []string
+	for name, value := range b.env {
+		all = append(all, name+"="+value)
+	}
+	return all
+}
+
 // ran is how a run ended.
 type ran struct {
 	code           int
@@ -125,6 +134,7 @@ func (b *bench) start(ctx context.Context, stdin string, args ...string) *runnin
 	p := program{
 		stdin: strings.NewReader(stdin), stdout: &r.stdout, stderr: &r.stderr,
 		env:           func(name string) string { return b.env[name] },
+		environ:       b.environ,
 		embeddedRedis: "127.0.0.1:0",
 	}
 	go func() { // ends with ctx; wait waits for it

@@ -28,6 +28,7 @@ type Metrics struct {
 	started time.Time
 	zk      *coordinator.Coordinator // nil until Follow
 	http    HTTP                     // nil until FollowHTTP
+	dropped func() uint64            // lines of the log; nil until FollowLog
 
 	refreshes     *family
 	duration      *family
@@ -93,6 +94,10 @@ func (m *Metrics) Follow(zk *coordinator.Coordinator) { m.zk = zk }
 // first one.
 func (m *Metrics) FollowHTTP(h HTTP) { m.http = h }
 
+// FollowLog has the number of lines that the log has dropped read at each
+// scrape. It is called before the first one.
+func (m *Metrics) FollowLog(dropped func() uint64) { m.dropped = dropped }
+
 // ServeHTTP answers GET /metrics.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	var b bytes.Buffer
@@ -113,6 +118,11 @@ func (m *Metrics) write(w io.Writer) {
 	}
 	if m.http != nil {
 		writeHTTP(w, m.http)
+	}
+	if m.dropped != nil {
+		const dropped = "zhongkong_log_lines_dropped_total"
+		head(w, dropped, "counter", "Lines of the log that were dropped because what reads it was gone or too slow.")
+		sample(w, dropped, "", float64(m.dropped()))
 	}
 	writeProcess(w, m.started)
 }

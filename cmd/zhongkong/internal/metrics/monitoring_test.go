@@ -31,6 +31,7 @@ func everything(t *testing.T) string {
 	}
 	m.Follow(zk)
 	m.FollowHTTP(served{})
+	m.FollowLog(func() uint64 { return 5 })
 	m.Observe(coordinator.Observation{Kind: coordinator.Fetched, Account: "wx1", Reason: coordinator.ReasonSchedule})
 	m.Observe(coordinator.Observation{Kind: coordinator.Committed, Account: "wx1", Reason: coordinator.ReasonSchedule})
 	m.Observe(coordinator.Observation{Kind: coordinator.Notified, Event: &coordinator.Event{Kind: coordinator.EventRefreshed}})
@@ -50,7 +51,7 @@ func (served) Streams() int                       { return 1 }
 func TestHTTPIsRead(t *testing.T) {
 	wantLines(t, everything(t),
 		`zhongkong_http_requests_total{endpoint="/v1/tokens/{name}",code="200"} 7`,
-		`zhongkong_stale_served_total 3`, `zhongkong_http_holding 2`, `zhongkong_http_streams 1`,
+		`zhongkong_log_lines_dropped_total 5`, `zhongkong_stale_served_total 3`, `zhongkong_http_holding 2`, `zhongkong_http_streams 1`,
 	)
 }
 

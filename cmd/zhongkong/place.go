@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+)
+
+// This file decides which store a process uses, so that a real secret and the
+// simulator's tokens never meet in one by accident.
+
+// sandboxSuffix ends the prefix of keys that a simulator's tokens are stored
+// under in a Redis that others use, too.
+const sandboxSuffix = "-sandbox"
+
+// place is where serve stores tokens.
+type place struct {
+	embedded bool   // a Redis in this process
+	url      string // "": the default one, if not embedded
+	prefix   string
+}
+
+// choosePlace decides where serve stores its tokens.
+func choosePlace(cfg *config.Config, sandboxed bool) (place, error) {
+	p := place{url: cfg.Redis, prefix: cfg.Prefix}
+	forSandbox := strings.HasSuffix(cfg.Prefix, sandboxSuffix)
+	switch {
+	case forSandbox && !sandboxed && cfg.Refreshes():
+		return p, usagef("the prefix %s belongs to `serve --sandbox` (it ends in %s), and a real secret was given: choose another --prefix",
+			cfg.Prefix, sandboxSuffix)
+	case cfg.Redis != "" && cfg.EmbeddedRedis:
+		return p, usagef("%s and %s: a Redis of its own and another one: keep one of them", cfg.Where("embedded_redis"), cfg.Where("redis"))
+	case cfg.Redis != "" && sandboxed && !forSandbox:
+		p.prefix += sandboxSuffix
+	case cfg.Redis != "":
+	case sandboxed || cfg.EmbeddedRedis:
+		p.embedded = true
+	case cfg.Refreshes():
+		return p, usagef("no Redis was given: all processes with this AppSecret must share one, or they end each other's tokens\n" +
+			"--redis URL (ZHONGKONG_REDIS, redis: in the configuration) names it;\n" +
+			"--embedded-redis runs one in this process, if no other machine has this AppSecret;\n" +
+			"--sandbox tries everything without an account")
+	}
+	return p, nil
+}
+
+// keepSecretsFromSandbox makes a reader of a process that works with the keys of
+// a simulator: its secret is of the real WeChat.
+func (s *session) keepSecretsFromSandbox() {
+	if !strings.HasSuffix(s.cfg.Prefix, sandboxSuffix) || !s.cfg.Refreshes() {
+		return
+	}
+	accounts := slices.Clone(s.cfg.Accounts)
+	for i := range accounts {
+		accounts[i].Secret = config.Secret{}
+	}
+	s.cfg.SetAccounts(accounts)
+	fmt.Fprintf(s.stderr, "note: the prefix %s is that of `serve --sandbox`: the AppSecret is not used with it\n", s.cfg.Prefix)
+}
+
+// tryCommand is a command for another terminal that shows a token of this
+// process, whatever variables are set there.
+func (d *daemon) tryCommand() (command, note string) {
+	words := []string{d.self}
+	if d.url != defaultRedis || d.env("ZHONGKONG_REDIS") != "" {
+		address := shellWord(d.url)
+		if u, err := url.Parse(d.url); err != nil || u.User != nil || u.Query().Has("password") {
+			address, note = "URL", ", with the same URL as here"
+		}
+		words = append(words, "--redis", address)
+	}
+	if d.prefix != config.DefaultPrefix || d.env("ZHONGKONG_PREFIX") != "" {
+		words = append(words, "--prefix", shellWord(d.prefix))
+	}
+	if d.cfg.SealKeyFile != "" {
+		words = append(words, "--seal-key-file", shellWord(d.cfg.SealKeyFile))
+	}
+	words = append(words, "show")
+	if accounts := d.zk.Accounts(); len(accounts) > 1 {
+		words = append(words, shellWord(accounts[0].Name()))
+	}
+	return strings.Join(words, " "), note
+}
+
+// shellWord writes s so that a shell reads it as one word.
+func shellWord(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:,@%+=", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return quote(s)
+}

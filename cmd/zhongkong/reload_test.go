@@ -1,0 +1,120 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+)
+
+// rewrite replaces a file's content.
+func (b *bench) rewrite(path, content string) {
+	b.t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) hup() {
+	b.t.Helper()
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestASecretFileIsReadAgainWithoutAConfigurationFile(t *testing.T) {
+	b := newBench(t)
+	path := b.file("secret", wrongSecret)
+	d := b.with("ZHONGKONG_SECRET", "", "ZHONGKONG_SECRET_FILE", path).serve()
+	d.says("40125")
+
+	b.rewrite(path, secret+"\n")
+	d.says(`msg="secret read again" account=` + appID + " changed=true")
+	d.ready()
+
+	b.rewrite(path, "")
+	d.says("secret_file: " + path + " is empty")
+	d.says("the new configuration is refused, the old one stays")
+	if fresh := b.reader().must("refresh"); fresh != b.wechat.Issued()[1].Token+"\n" {
+		t.Errorf("refresh with the old secret = %q", fresh)
+	}
+
+	b.rewrite(path, secret)
+	b.hup()
+	d.says(`msg="secret read again" account=` + appID + " changed=false")
+	if out := d.stop(); strings.Contains(out.stderr, "no configuration file") {
+		t.Errorf("SIGHUP says that there is nothing to read:\n%s", out.stderr)
+	}
+}
+
+func TestSealKeysAreReadAgainWhenTheirFileChanges(t *testing.T) {
+	b := newBench(t)
+	old, next := strings.TrimSpace(b.must("keygen")), strings.TrimSpace(b.must("keygen"))
+	kid := func(line string) string { name, _, _ := strings.Cut(line, ":"); return name }
+	path := b.file("seal.keys", old+"\n")
+	b = b.with("ZHONGKONG_SEAL_KEY_FILE", path)
+	d := b.serve()
+	d.ready()
+
+	b.rewrite(path, old+"\n"+next+"\n")
+	d.says("seal keys read again: writes with " + kid(old) + ", reads " + kid(old) + ", " + kid(next))
+	b.rewrite(path, next+"\n"+old+"\n")
+	d.says("seal keys read again: writes with " + kid(next) + ", reads " + kid(next) + ", " + kid(old))
+	b.rewrite(path, "k:short\n")
+	d.says("the new seal keys are refused, the old ones stay")
+	d.send(ops, "POST", "/v1/tokens/"+appID+"/refresh", "")
+
+	onlyNext := b.with("ZHONGKONG_SEAL_KEY_FILE", b.file("next.keys", next)).reader()
+	if got, want := onlyNext.must("show"), b.wechat.Issued()[1].Token+"\n"; got != want {
+		t.Errorf("show with the new key alone = %q, want %q", got, want)
+	}
+	for _, line := range []string{old, next} {
+		if _, key, _ := strings.Cut(line, ":"); strings.Contains(d.stderr.String(), key) {
+			t.Error("the log holds a key")
+		}
+	}
+}
+
+func TestKeygenTellsTheOrderThatLocksNobodyOut(t *testing.T) {
+	help := newBench(t).must("keygen", "--help")
+	bottom, top, drop := strings.Index(help, "at the bottom"), strings.Index(help, "to the top"), strings.Index(help, "take the old line out")
+	if bottom < 0 || top < bottom || drop < top {
+		t.Errorf("not in the order bottom, top, out:\n%s", help)
+	}
+}
+
+func TestAReloadCountsUsersAndComparesWithWhatRuns(t *testing.T) {
+	hash, err := callers.Hash("narrow-password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t)
+	base := "accounts:\n- {appid: " + appID + ", secret_env: S}\n"
+	user := func(name, rights string) string {
+		return "- {name: " + name + ", password: '" + hash + "', accounts: '*'" + rights + "}\n"
+	}
+	path := b.file("zk.yaml", base)
+	d := b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path).serve()
+	change := func(content, want string) {
+		t.Helper()
+		b.rewrite(path, base+content)
+		b.hup()
+		d.says(want)
+	}
+	const next = "these settings take effect at the next start"
+	warned := func() int { return strings.Count(d.stderr.String(), next) }
+
+	change("users:\n"+user("a", "")+user("b", ""), "users_added=2 users_changed=0 users_removed=0")
+	change("users:\n"+user("a", ", refresh: true")+user("c", ""), "users_added=1 users_changed=1 users_removed=1")
+	change("lock_life: 4s\nusers:\n"+user("a", ""), "users_added=0 users_changed=1 users_removed=1")
+	if n := warned(); n != 1 || !regexp.MustCompile(next+`" settings=\[lock_life\]`).MatchString(d.stderr.String()) {
+		t.Errorf("%d warnings of what takes effect at the next start, want one of lock_life", n)
+	}
+	change("", "users_added=0 users_changed=0 users_removed=1")
+	if n := warned(); n != 1 {
+		t.Error("a setting that was changed back is warned of")
+	}
+}
