@@ -319,6 +319,24 @@ func TestEverySettingIsAFlagAVariableAndAField(t *testing.T) {
 	}
 }
 
+func TestAPasswordThatIsNotEscapedIsNotRepeated(t *testing.T) {
+	for _, url := range []string{
+		"redis://default:7/hunter2@10.9.8.7:6379/0", "redis://default:7?hunter2@10.9.8.7:6379/0", "redis://default:/hunter2@10.9.8.7:6379/0",
+		"redis://:57#hunter2@10.9.8.7:6379/0", "redis://a:hun%zzter2@h:1", "rediss://:1/2/hunter2@h:6379",
+	} {
+		_, err := load(t, "", nil, map[string]string{"ZHONGKONG_REDIS": url})
+		if err == nil || !strings.Contains(err.Error(), "%2F") || strings.Contains(err.Error(), "unter2") {
+			t.Errorf("%s: Load() = %v", url, err)
+		}
+	}
+	for _, url := range []string{
+		"redis://h:1", "redis://h:1/", "redis://u:p%2F%3F%23%40@h:1/15?dial_timeout=1s&addr=h2:1", "unix:///run/redis.sock?db=0",
+		"redis://h:1?master_name=m&password=p@q&addr=h2:1", "rediss://[::1]:6379/0",
+	} {
+		mustLoad(t, "", nil, map[string]string{"ZHONGKONG_REDIS": url})
+	}
+}
+
 func TestTheListenerIsKnownWhateverElseIsWrong(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "zk.yaml")
 	if err := os.WriteFile(path, []byte("listen: 127.0.0.1:7\nrefesh: 1\nsecret_file: /nowhere\n"), 0o600); err != nil {

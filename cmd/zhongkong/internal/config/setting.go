@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -176,8 +178,9 @@ func applyRedis(c *Config, v string) error {
 		return nil
 	}
 	u, err := url.Parse(v)
-	if err != nil || u.Host == "" && u.Scheme != "unix" {
-		return errors.New("is not a Redis URL: write redis://[USER:PASSWORD@]HOST:PORT[/DB], or rediss:// for TLS (a % in the password is written %25)")
+	if err != nil || u.Host == "" && u.Scheme != "unix" || isCutPassword(u) {
+		return errors.New("is not a Redis URL: write redis://[USER:PASSWORD@]HOST:PORT[/DB], or rediss:// for TLS " +
+			"(in the password % is written %25, / %2F, ? %3F, # %23 and @ %40)")
 	}
 	switch u.Scheme {
 	case "redis", "rediss", "unix":
@@ -185,6 +188,18 @@ func applyRedis(c *Config, v string) error {
 		return nil
 	}
 	return fmt.Errorf("%s:// is not a Redis URL: write redis://, rediss:// (TLS) or unix://", u.Scheme)
+}
+
+var database = regexp.MustCompile(`^/?\d*/?$`)
+
+// isCutPassword reports whether what stands behind the host cannot stand there:
+// it is the rest of a password that was not escaped, which the client would
+// repeat in its errors, having taken the beginning for a port.
+func isCutPassword(u *url.URL) bool {
+	bare := func(parameter string) bool { return !strings.Contains(parameter, "=") }
+	return u.Fragment != "" ||
+		u.RawQuery != "" && slices.ContainsFunc(strings.Split(u.RawQuery, "&"), bare) ||
+		u.Scheme != "unix" && !database.MatchString(u.Path)
 }
 
 func applyPrefix(c *Config, v string) error {
