@@ -22,14 +22,19 @@ func (x examination) oneByOne(ctx context.Context) {
 	case errors.Is(err, redisstore.ErrDenied):
 		x.fail("token", "see rights", "%v", err)
 		return
-	case errors.Is(err, coordinator.ErrSealed):
-		x.fail("token", "give all processes the same seal keys", "%v", err)
-		return
 	case err != nil:
 		x.fail("token", "", "%v", err)
 		return
 	}
 	state := states[0]
+	switch {
+	case errors.Is(state.Err, coordinator.ErrSealed):
+		x.fail("token", "give all processes the same seal keys", "%v", state.Err)
+		return
+	case state.Err != nil:
+		x.fail("token", "", "%v", state.Err)
+		return
+	}
 	accepted := true
 	if mayRefresh {
 		accepted = x.credential(ctx, account)
