@@ -11,13 +11,30 @@
 //
 // # Guessing
 //
-// Wrong tries are counted for the address (an IPv6 address: its /64) and for
-// the name tried from it. After a few, each costs a wait that doubles up to
-// a minute. While a name waits at an address, the right password is refused
-// there like a wrong one: otherwise the answers would tell them apart. Other
-// addresses never notice, and neither do other names of the same address that
-// have been proved before. A wrong password that is repeated counts once, so
-// that one client with an old password does not shut out its neighbours.
+// Wrong tries are counted for the place they come from: an address, of IPv6 its
+// /64. Other places never notice. After a few the place is guarded, until
+// nothing wrong was looked at there for a quarter of an hour. At a guarded place
+//
+//   - credentials that were proved there before pass as ever;
+//   - others are refused unseen when they come for the first time, so that
+//     guesses made once each tell nothing and delay nobody;
+//   - those that come again are looked at one after the other. A wrong one costs
+//     the place a wait that doubles up to ten seconds. Then it is the turn of
+//     those that came first of all who came again.
+//
+// So strangers at a caller's address, or behind the same proxy, do not lock it
+// out. One that was not proved there yet - after a start, or with a new
+// password - is let in within half a minute, if it comes again when it was told
+// to; only guesses that others have repeated since before it came go first, for
+// one wait each.
+//
+// What passes at a guarded place tells strangers there that it was right. So a
+// short password (strong says what is long) passes only while fewer than
+// compareEach guesses a second are made at its name from there. Beyond that its
+// caller is treated as one that was not proved there yet.
+//
+// A wrong password that is repeated counts once, so that one client with an old
+// password does not shut out its neighbours.
 package callers
 
 import (
@@ -26,7 +43,9 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -52,10 +71,13 @@ func (e *SlowedError) Error() string {
 // Gate lets callers in. It is safe for concurrent use.
 type Gate struct {
 	roster  atomic.Pointer[roster]
+	setting sync.Mutex // held by SetUsers
 	signer  *signer
+	seed    maphash.Seed
+	proofs  proofs
+	seen    seen
 	strikes *strikes
 	line    *line
-	hashes  chan struct{} // holds one element for each slow hash that runs
 
 	derive func(password, salt []byte, c cost) []byte // argon2id; tests count it
 }
@@ -64,48 +86,72 @@ type Gate struct {
 func New(users []User) (*Gate, error) {
 	g := &Gate{
 		signer:  newSigner(),
+		seed:    maphash.MakeSeed(),
 		strikes: newStrikes(),
 		line:    newLine(),
-		hashes:  make(chan struct{}, HashesAtOnce),
 		derive:  argon2id,
 	}
 	return g, g.SetUsers(users)
 }
 
 // SetUsers puts users in place of those before, in one step. What was
-// remembered of a user whose hash has not changed stays remembered. After an
-// error the old users stay.
+// remembered of a user whose hash has not changed stays remembered. A Caller of
+// a user that has changed in anything, or is gone, is revoked. After an error
+// the old users stay.
 func (g *Gate) SetUsers(users []User) error {
+	g.setting.Lock()
+	defer g.setting.Unlock()
 	next, err := newRoster(users, g.signer)
 	if err != nil {
 		return err
 	}
-	if old := g.roster.Load(); old != nil {
-		next.inherit(old)
+	old := g.roster.Load()
+	if old == nil {
+		g.roster.Store(next)
+		return nil
 	}
+	gone := next.inherit(old)
 	g.roster.Store(next)
+	for _, u := range gone { // they find the new users when they look
+		close(u.revoked)
+	}
 	return nil
 }
 
 // Authenticate proves a caller who comes from addr. The error is ErrDenied, a
-// *SlowedError, or ctx's.
+// *SlowedError, or ctx's. See NotifyProved.
 func (g *Gate) Authenticate(ctx context.Context, addr netip.Addr, name, password string) (Caller, error) {
-	r, at := g.roster.Load(), place(addr)
 	if len(name) > maxName || len(password) > maxPassword {
-		return Caller{}, g.tooLong(at, name)
+		return Caller{}, ErrDenied // nobody's: there is nothing to guess
 	}
+	r, at := g.roster.Load(), Place(addr)
 	mac := g.signer.sign(name, password)
+	key := g.keyAt(at, mac)
 	u := r.find(name)
 	if u.provedBy(mac) {
-		if own, whole := g.strikes.wait(at, name); own > 0 {
-			return Caller{}, slowed(max(own, whole))
+		if g.passes(at, key, u) {
+			notify(ctx)
+			return Caller{u}, nil
 		}
-		return Caller{u}, nil
-	}
-	if r.refused.has(mac) {
+	} else if r.refused.has(mac) {
 		return Caller{}, ErrDenied
+	} else if u != r.nobody {
+		g.strikes.missed(at, name)
 	}
-	return g.once(ctx, r, try{at, name, password, mac})
+	c, err := g.once(ctx, r, try{at, name, password, mac, key})
+	if err == nil {
+		notify(ctx)
+	}
+	return c, err
+}
+
+// passes reports whether the right credentials pass at once.
+func (g *Gate) passes(at netip.Addr, key uint64, u *user) bool {
+	if g.strikes.guarded(at) {
+		return g.proofs.has(key) && (u.proved.Load().strong || g.strikes.mayCompare(at, u.name))
+	}
+	g.proofs.add(key)
+	return true
 }
 
 // Datagrams returns the caller with the given name and the key of its
@@ -123,6 +169,7 @@ type try struct {
 	at             netip.Addr
 	name, password string
 	mac            mac
+	key            uint64 // of the credentials at the place
 }
 
 // once runs a try, or waits for the same try that is running: a service that
@@ -150,45 +197,38 @@ func (g *Gate) once(ctx context.Context, r *roster, t try) (Caller, error) {
 // verify looks at one try. Tries from one address go one after the other, so
 // that none slips past the count of those before it.
 func (g *Gate) verify(ctx context.Context, r *roster, t try) (Caller, error) {
-	leave, err := g.line.enter(ctx, t.at)
+	first := g.seen.first(t.key, time.Now())
+	wait, from := g.strikes.admit(t.at, first)
+	if wait > 0 {
+		return Caller{}, slowed(wait)
+	}
+	leave, err := g.line.enter(ctx, turn{at: t.at, first: first, from: from})
 	if err != nil {
 		return Caller{}, err
 	}
 	defer leave()
-	own, whole := g.strikes.wait(t.at, t.name)
-	if own == 0 && whole > 0 {
-		// The password may be one that is remembered elsewhere, so this too
-		// is a guess at the name.
-		g.strikes.addName(t.at, t.name)
-	}
-	if wait := max(own, whole); wait > 0 {
+	if wait, _ = g.strikes.admit(t.at, first); wait > 0 { // because of those before it
 		return Caller{}, slowed(wait)
 	}
-	select {
-	case g.hashes <- struct{}{}:
-		defer func() { <-g.hashes }()
-	case <-ctx.Done():
-		return Caller{}, ctx.Err()
-	}
 	u := r.find(t.name)
-	if u.provedBy(t.mac) { // from another address, meanwhile
-		return Caller{u}, nil
+	if !u.provedBy(t.mac) { // else it was proved at another place
+		if !g.matches(r, u, t) {
+			g.strikes.add(t.at)
+			r.refused.add(t.mac)
+			return Caller{}, ErrDenied
+		}
+		u.prove(proof{t.mac, strong(t.password)})
 	}
-	if !g.matches(r, u, t) {
-		g.strikes.add(t.at, t.name)
-		r.refused.add(t.mac)
-		return Caller{}, ErrDenied
-	}
-	u.prove(t.mac)
+	g.proofs.add(t.key)
 	return Caller{u}, nil
 }
 
 // matches costs the same for a name that does not exist, or that has no
 // password.
 func (g *Gate) matches(r *roster, u *user, t try) bool {
-	h, known := u.hash, 1
-	if h == nil {
-		h, known = r.decoy(t.name), 0
+	h, known := r.decoy(t.name), 0
+	if u.hash != nil {
+		h, known = u.hash, 1
 	}
 	password := []byte(t.password)
 	sum := g.derive(password, h.salt, h.cost)
@@ -196,24 +236,13 @@ func (g *Gate) matches(r *roster, u *user, t try) bool {
 	return subtle.ConstantTimeCompare(sum, h.sum)&known == 1
 }
 
-// tooLong refuses what no user can have, without the work.
-func (g *Gate) tooLong(at netip.Addr, name string) error {
-	name = name[:min(len(name), maxName)]
-	own, whole := g.strikes.wait(at, name)
-	if wait := max(own, whole); wait > 0 {
-		return slowed(wait)
-	}
-	g.strikes.add(at, name)
-	return ErrDenied
-}
-
 func slowed(wait time.Duration) error {
 	return &SlowedError{Why: "too many wrong tries from this address", RetryIn: wait}
 }
 
-// place is what wrong tries are counted for: an IPv4 address, or the /64 that
-// one subscriber has of IPv6. The zero Addr is a place too.
-func place(addr netip.Addr) netip.Addr {
+// Place is what is counted as one stranger: an IPv4 address, or the /64 that one
+// subscriber has of IPv6. The zero Addr is a place too.
+func Place(addr netip.Addr) netip.Addr {
 	addr = addr.Unmap().WithZone("")
 	if !addr.Is6() {
 		return addr

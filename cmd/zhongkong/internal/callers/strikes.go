@@ -1,7 +1,6 @@
 package callers
 
 import (
-	"hash/maphash"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -10,78 +9,138 @@ import (
 
 const (
 	freeStrikes = 5                // wrong tries that cost no wait: people mistype
-	longestWait = time.Minute      // a wait doubles up to it
+	longestWait = 10 * time.Second // a wait doubles up to it
 	forgetAfter = 15 * time.Minute // without a wrong try, all is forgotten
 
+	// comeAgain is how long after its first time a try at a guarded place may
+	// be looked at. Whoever makes each guess once is never looked at there.
+	comeAgain = time.Second
+	// gathering is how long after a wait those who come stand in the line
+	// before the first is looked at: Retry-After is in whole seconds.
+	gathering = 1500 * time.Millisecond
+
+	// Comparisons with a remembered password that a guarded place has.
+	compareEach  = 10 // a second, with each name
+	compareBurst = 20
+
 	maxPlaces = 4096 // addresses that are kept in mind
-	maxNames  = 32   // names at each; further ones share one count
 )
 
 // strikes counts wrong tries. Its size is bounded: when it is full, addresses
 // are forgotten, which lets somebody with thousands of addresses guess a
 // little faster, and locks nobody out.
 type strikes struct {
-	seed maphash.Seed
 	busy atomic.Bool // places is not empty; spares callers the lock
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards what follows
 	places map[netip.Addr]*struck
 }
 
 // struck is a place that wrong tries came from.
 type struck struct {
-	whole count
-	names map[uint64]*count // :: hash of the name; a stranger chose the names
-	rest  count             // of names that found no room
+	wrong int       // tries that were looked at
+	last  time.Time // when the last one was
+	until time.Time // nobody is looked at before
+
+	compared map[string]*allowance // :: the name of a user; strangers cannot make it grow
 }
 
-// count is a number of wrong tries and what follows from it.
-type count struct {
-	n     int
-	last  time.Time
-	until time.Time
+// allowance is a token bucket.
+type allowance struct {
+	left float64
+	at   time.Time
 }
 
-func newStrikes() *strikes {
-	return &strikes{seed: maphash.MakeSeed(), places: make(map[netip.Addr]*struck)}
-}
+func newStrikes() *strikes { return &strikes{places: make(map[netip.Addr]*struck)} }
 
-// wait returns how long the name has to wait at the place, and how long all
-// names have that were not proved before.
-func (s *strikes) wait(at netip.Addr, name string) (own, whole time.Duration) {
+// guarded reports whether too many wrong tries came from the place.
+func (s *strikes) guarded(at netip.Addr) bool {
 	if !s.busy.Load() {
-		return 0, 0
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.guardedLocked(at, time.Now()) != nil
+}
+
+// guardedLocked returns the place if it is guarded.
+func (s *strikes) guardedLocked(at netip.Addr, now time.Time) *struck {
 	p := s.places[at]
-	if p == nil {
-		return 0, 0
+	if p == nil || p.wrong <= freeStrikes || p.forgotten(now) {
+		return nil
 	}
+	return p
+}
+
+// admit returns how long a try that was made first at the given time has to
+// wait before it may stand in the line, and from when on it may be looked at.
+// Tries that are not looked at make no wait longer.
+func (s *strikes) admit(at netip.Addr, first time.Time) (wait time.Duration, from time.Time) {
+	if !s.busy.Load() {
+		return 0, time.Time{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := time.Now()
-	if c := p.find(maphash.String(s.seed, name)); c != nil {
-		own = c.wait(now)
+	p := s.guardedLocked(at, now)
+	if p == nil {
+		return 0, time.Time{}
 	}
-	return own, p.whole.wait(now)
+	return max(0, p.until.Sub(now), first.Add(comeAgain).Sub(now)), p.until.Add(gathering)
 }
 
 // add counts a wrong try that was looked at.
-func (s *strikes) add(at netip.Addr, name string) {
+func (s *strikes) add(at netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	p := s.placeLocked(at, now)
-	p.whole.strike(now)
-	p.make(maphash.String(s.seed, name)).strike(now)
+	if p.forgotten(now) {
+		p.wrong = 0
+	}
+	p.wrong++
+	p.last, p.until = now, now.Add(delay(p.wrong))
 }
 
-// addName counts a try that was not looked at because the place has to wait.
-// The place's own wait is not made longer, or it would never end.
-func (s *strikes) addName(at netip.Addr, name string) {
+// mayCompare reports whether the place has comparisons with the name's
+// password left. A right password uses none up.
+func (s *strikes) mayCompare(at netip.Addr, name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.placeLocked(at, now).make(maphash.String(s.seed, name)).strike(now)
+	p := s.guardedLocked(at, now)
+	return p == nil || p.compared[name] == nil || p.compared[name].refill(now) >= 1
+}
+
+// missed uses one up.
+func (s *strikes) missed(at netip.Addr, name string) {
+	if !s.busy.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	p := s.guardedLocked(at, now)
+	if p == nil {
+		return
+	}
+	a := p.compared[name]
+	if a == nil {
+		a = &allowance{compareBurst, now}
+		if p.compared == nil {
+			p.compared = make(map[string]*allowance)
+		}
+		p.compared[name] = a
+	}
+	if a.refill(now) >= 1 { // else nothing was told
+		a.left--
+	}
+}
+
+func (a *allowance) refill(now time.Time) float64 {
+	a.left = min(compareBurst, a.left+now.Sub(a.at).Seconds()*compareEach)
+	a.at = now
+	return a.left
 }
 
 func (s *strikes) placeLocked(at netip.Addr, now time.Time) *struck {
@@ -91,7 +150,7 @@ func (s *strikes) placeLocked(at netip.Addr, now time.Time) *struck {
 	if len(s.places) >= maxPlaces {
 		s.makeRoomLocked(now)
 	}
-	p := &struck{names: make(map[uint64]*count, 1)}
+	p := &struck{}
 	s.places[at] = p
 	s.busy.Store(true)
 	return p
@@ -113,50 +172,7 @@ func (s *strikes) makeRoomLocked(now time.Time) {
 	}
 }
 
-func (p *struck) forgotten(now time.Time) bool {
-	if !p.whole.forgotten(now) || !p.rest.forgotten(now) {
-		return false
-	}
-	for _, c := range p.names {
-		if !c.forgotten(now) {
-			return false
-		}
-	}
-	return true
-}
-
-// find returns the count that holds for a name, nil if there is none.
-func (p *struck) find(name uint64) *count {
-	c := p.names[name]
-	if c == nil && len(p.names) >= maxNames {
-		return &p.rest
-	}
-	return c
-}
-
-func (p *struck) make(name uint64) *count {
-	c := p.find(name)
-	if c == nil {
-		c = &count{}
-		p.names[name] = c
-	}
-	return c
-}
-
-func (c *count) wait(now time.Time) time.Duration {
-	return max(0, c.until.Sub(now))
-}
-
-func (c *count) strike(now time.Time) {
-	if c.forgotten(now) {
-		c.n = 0
-	}
-	c.n++
-	c.last = now
-	c.until = now.Add(delay(c.n))
-}
-
-func (c *count) forgotten(now time.Time) bool { return now.Sub(c.last) > forgetAfter }
+func (p *struck) forgotten(now time.Time) bool { return now.Sub(p.last) > forgetAfter }
 
 // delay is the wait after n wrong tries: none, then 1 s, 2 s, 4 s ...
 func delay(n int) time.Duration {

@@ -1,15 +1,24 @@
 package callers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-func TestWrongTriesAreSlowedMoreAndMore(t *testing.T) {
+const key = "0123456789abcdefghij" // strong
+
+// keyed is a user with a strong password.
+func keyed(name string) User {
+	return User{Name: name, PasswordHash: hashAt(key, quick), Accounts: []string{"*"}}
+}
+
+func TestWrongTriesThatComeAgainAreSlowedMoreAndMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, alice())
 		for i := range freeStrikes + 1 {
@@ -17,17 +26,21 @@ func TestWrongTriesAreSlowedMoreAndMore(t *testing.T) {
 				t.Fatalf("try %d has to wait %v", i, wait)
 			}
 		}
-		for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+		for i, want := range []time.Duration{1, 2, 4, 8, 10, 10} {
 			want *= time.Second
-			if wait := guess(t, g, here, fmt.Sprint("carol", i)); wait != want {
+			if wait := guess(t, g, here, "carol"); wait != want {
 				t.Fatalf("wait %d = %v, want %v", i, wait, want)
 			}
-			time.Sleep(want - time.Millisecond)
-			if wait := guess(t, g, here, fmt.Sprint("dora", i)); wait != time.Millisecond {
-				t.Fatalf("just before the end: wait = %v", wait)
+			mine := fmt.Sprint("mine", i)
+			ends := time.Now().Add(want)
+			for range 3 { // nobody makes a wait longer
+				if wait := attempt(t, g, here, "dora", mine); wait < time.Until(ends) || wait > max(time.Second, time.Until(ends)) {
+					t.Fatalf("wait %d is %v, want %v or a second", i, wait, time.Until(ends))
+				}
+				time.Sleep(time.Second / 4)
 			}
-			time.Sleep(time.Millisecond)
-			if wait := guess(t, g, here, fmt.Sprint("eve", i)); wait != 0 {
+			time.Sleep(want)
+			if wait := attempt(t, g, here, "dora", mine); wait != 0 {
 				t.Fatalf("after wait %d: still %v", i, wait)
 			}
 		}
@@ -40,58 +53,193 @@ func TestWrongTriesAreSlowedMoreAndMore(t *testing.T) {
 	})
 }
 
-func TestOtherAddressesAndProvedNeighboursNeverNotice(t *testing.T) {
+func TestGuessesMadeOnceEachAreNotLookedAtWhereThereWereManyWrongOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, alice())
+		costs := countHashes(g)
+		looked := 0
+		for range 10 * 60 * 10 { // for ten minutes
+			if guess(t, g, here, "alice") == 0 {
+				looked++
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if looked != freeStrikes+1 || len(costs()) != looked {
+			t.Errorf("%d guesses were looked at, %d hashed, want %d", looked, len(costs()), freeStrikes+1)
+		}
+	})
+}
+
+func TestAProvedCallerIsServedForAnHourWhileStrangersAtItsAddressGuess(t *testing.T) {
+	const short = "open sesame"
+	for name, c := range map[string]struct {
+		password string
+		each     time.Duration // a guess
+		again    bool          // each guess is made again until it is looked at
+	}{
+		"key, 200 guesses a second":            {key, 5 * time.Millisecond, false},
+		"key, repeated":                        {key, 100 * time.Millisecond, true},
+		"short password, 8 guesses a second":   {short, 125 * time.Millisecond, false},
+		"short password, repeated, 1 a second": {short, time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGate(t, keyed("app"), alice())
+				user := map[string]string{key: "app", short: "alice"}[c.password]
+				mustEnter(t, g, here, user, c.password)
+				stop := besiege(t, g, here, user, c.each, c.again)
+				asked, refused := 0, 0
+				for began := time.Now(); time.Since(began) < time.Hour; time.Sleep(time.Second) {
+					asked++
+					if _, err := g.Authenticate(t.Context(), here, user, c.password); err != nil {
+						refused++
+					}
+				}
+				stop()
+				if refused > 0 {
+					t.Errorf("%d of %d requests were refused", refused, asked)
+				}
+				mustEnter(t, g, here, user, c.password)
+			})
+		})
+	}
+}
+
+func TestFewGuessesASecondAreComparedWithAShortPasswordWhereItIsProved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, alice(), keyed("app"))
+		mustEnter(t, g, here, "alice", "open sesame")
+		mustEnter(t, g, here, "app", key)
+		stop := besiege(t, g, here, "alice", time.Millisecond, false)
+		time.Sleep(time.Minute)
+		passes := func(name, password string) int {
+			n := 0
+			r := g.roster.Load()
+			for range 1000 {
+				if g.passes(here, g.keyAt(here, g.signer.sign(name, password)), r.find(name)) {
+					n++
+				}
+				time.Sleep(7 * time.Millisecond)
+			}
+			return n
+		}
+		if n := passes("alice", "open sesame"); n == 0 || n > 100 {
+			t.Errorf("at 1000 guesses a second %d of 1000 were compared, want %d a second", n, compareEach)
+		}
+		if n := passes("app", key); n != 1000 {
+			t.Errorf("%d of 1000 with a key passed", n)
+		}
+		if took, tries := comeUntilIn(t, g, here, "alice", "open sesame"); took > 15*time.Second {
+			t.Errorf("let in after %v and %d tries", took, tries)
+		}
+		stop()
+		time.Sleep(time.Minute)
+		if n := passes("alice", "open sesame"); n != 1000 {
+			t.Errorf("%d of 1000 passed afterwards", n)
+		}
+	})
+}
+
+func TestAnUnprovedCallerIsLetInWithinHalfAMinuteWhileStrangersAtItsAddressGuess(t *testing.T) {
+	for name, c := range map[string]struct {
+		each  time.Duration
+		again bool
+	}{
+		"1000 guesses a second":             {time.Millisecond, false},
+		"10 guesses a second":               {100 * time.Millisecond, false},
+		"a guess in two seconds":            {2 * time.Second, false},
+		"50 a second, each until looked at": {20 * time.Millisecond, true},
+		"1 a second, each until looked at":  {time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				users := []User{alice(), keyed("app")}
+				for i := range 30 { // behind one proxy
+					users = append(users, keyed(fmt.Sprint("app", i)))
+				}
+				g := newGate(t, users...)
+				stop := besiege(t, g, here, "alice", c.each, c.again)
+				time.Sleep(time.Minute)
+				if c.again {
+					// Whoever repeats since before somebody came goes first:
+					// these begin again now.
+					stop()
+					stop = besiege(t, g, here, "alice", c.each, c.again)
+				}
+				var all sync.WaitGroup
+				for i, u := range users {
+					password := key
+					if i == 0 {
+						password = "open sesame"
+					}
+					all.Go(func() {
+						if took, tries := comeUntilIn(t, g, here, u.Name, password); took > 30*time.Second {
+							t.Errorf("%s was let in after %v and %d tries", u.Name, took, tries)
+						}
+					})
+				}
+				all.Wait()
+				stop()
+			})
+		})
+	}
+}
+
+func TestANewPasswordIsLetInWithinHalfAMinuteWhileStrangersGuess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, alice())
+		mustEnter(t, g, here, "alice", "open sesame")
+		defer besiege(t, g, here, "alice", 10*time.Millisecond, false)()
+		time.Sleep(time.Minute)
+		if err := g.SetUsers([]User{keyed("alice")}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Authenticate(t.Context(), here, "alice", "open sesame"); err == nil {
+			t.Error("the old password was taken")
+		}
+		if took, tries := comeUntilIn(t, g, here, "alice", key); took > 30*time.Second {
+			t.Errorf("let in after %v and %d tries", took, tries)
+		}
+		mustEnter(t, g, here, "alice", key)
+	})
+}
+
+func TestOtherAddressesNeverNotice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, alice(), User{Name: "plain", Password: "p", Accounts: []string{"*"}})
-		mustEnter(t, g, there, "alice", "open sesame")
 		for range 50 {
 			guess(t, g, here, "alice")
 		}
 		mustEnter(t, g, there, "alice", "open sesame")
+		mustEnter(t, g, there, "plain", "p")
 		if wait := guess(t, g, there, "alice"); wait != 0 {
 			t.Errorf("the other address has to wait %v", wait)
 		}
-		// Behind the same address, and yet another name.
-		mustEnter(t, g, here, "plain", "p")
 	})
 }
 
-func TestGuessesOfARememberedPasswordCannotBeToldApart(t *testing.T) {
+func TestGuessesOfAPasswordProvedElsewhereCannotBeToldApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, alice())
 		mustEnter(t, g, there, "alice", "open sesame")
 		for range 100 {
 			guess(t, g, here, "alice")
 		}
-		for range 3 {
-			wrong := guess(t, g, here, "alice")
-			_, err := g.Authenticate(t.Context(), here, "alice", "open sesame")
-			slow := new(SlowedError)
-			if !errors.As(err, &slow) || slow.RetryIn != wrong || wrong == 0 {
-				t.Fatalf("right password: %v, wrong one: wait %v", err, wrong)
-			}
-			time.Sleep(wrong / 2)
+		wrong := guess(t, g, here, "alice")
+		if right := attempt(t, g, here, "alice", "open sesame"); right != wrong || wrong == 0 {
+			t.Fatalf("right password: wait %v, wrong one: wait %v", right, wrong)
 		}
-		time.Sleep(2 * longestWait)
-		mustEnter(t, g, here, "alice", "open sesame")
 	})
 }
 
-func TestGuessingFastWhileTheAddressWaitsEndsInAWaitForTheName(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, alice())
-		mustEnter(t, g, there, "alice", "open sesame")
-		for i := range 8 { // the address has to wait, alice has no strike yet
-			guess(t, g, here, fmt.Sprint("name", i))
+func TestTriesTooLongForAnybodyMakeNobodyWait(t *testing.T) {
+	g := newGate(t, alice())
+	for range 50 {
+		if _, err := g.Authenticate(t.Context(), here, "alice", string(make([]byte, maxPassword+1))); !errors.Is(err, ErrDenied) {
+			t.Fatalf("Authenticate() = %v, want ErrDenied", err)
 		}
-		mustEnter(t, g, here, "alice", "open sesame")
-		for range freeStrikes + 1 {
-			guess(t, g, here, "alice")
-		}
-		if _, err := g.Authenticate(t.Context(), here, "alice", "open sesame"); err == nil {
-			t.Error("guesses that were not looked at were not counted: they are free tries at a remembered password")
-		}
-	})
+	}
+	mustEnter(t, g, here, "alice", "open sesame")
 }
 
 func TestARepeatedWrongPasswordCountsOnce(t *testing.T) {
@@ -117,63 +265,17 @@ func TestPlaceIsOneSubscriber(t *testing.T) {
 		{"fe80::1%eth0", "fe80::2%eth1"},
 	}
 	for _, c := range cases {
-		if a, b := place(netip.MustParseAddr(c.a)), place(netip.MustParseAddr(c.b)); a != b {
-			t.Errorf("place(%s) = %v, place(%s) = %v, want the same", c.a, a, c.b, b)
+		if a, b := Place(netip.MustParseAddr(c.a)), Place(netip.MustParseAddr(c.b)); a != b {
+			t.Errorf("Place(%s) = %v, Place(%s) = %v, want the same", c.a, a, c.b, b)
 		}
 	}
 	for _, c := range []struct{ a, b string }{{"192.0.2.1", "192.0.2.2"}, {"2001:db8:1:2::1", "2001:db8:1:3::1"}} {
-		if place(netip.MustParseAddr(c.a)) == place(netip.MustParseAddr(c.b)) {
+		if Place(netip.MustParseAddr(c.a)) == Place(netip.MustParseAddr(c.b)) {
 			t.Errorf("%s and %s are one place", c.a, c.b)
 		}
 	}
-	if place(netip.Addr{}) != (netip.Addr{}) {
+	if Place(netip.Addr{}) != (netip.Addr{}) {
 		t.Error("no address is no place")
-	}
-}
-
-func TestStrikesStaySmall(t *testing.T) {
-	s := newStrikes()
-	for i := range 3 * maxPlaces {
-		s.add(addr(i), "alice")
-	}
-	if len(s.places) > maxPlaces {
-		t.Errorf("%d places are kept, want at most %d", len(s.places), maxPlaces)
-	}
-	for i := range 1000 {
-		s.add(here, fmt.Sprint("name", i))
-	}
-	if got := len(s.places[place(here)].names); got > maxNames {
-		t.Errorf("%d names of one place are kept, want at most %d", got, maxNames)
-	}
-	if own, _ := s.wait(here, "a name never tried"); own == 0 {
-		t.Error("names that find no room are not counted")
-	}
-}
-
-func TestForgottenPlacesMakeRoomFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStrikes()
-		for i := range maxPlaces - 1 {
-			s.add(addr(i), "alice")
-		}
-		time.Sleep(forgetAfter + time.Second)
-		for range freeStrikes + 1 {
-			s.add(here, "alice")
-		}
-		s.add(there, "alice")
-		if own, _ := s.wait(here, "alice"); own == 0 || len(s.places) != 2 {
-			t.Errorf("%d places are kept, wait %v", len(s.places), own)
-		}
-	})
-}
-
-func TestRefusalsStayFew(t *testing.T) {
-	var r refusals
-	for i := range 3 * maxRefused {
-		r.add(mac{byte(i), byte(i >> 8), byte(i >> 16)})
-	}
-	if len(r.macs) > maxRefused {
-		t.Errorf("%d are kept, want at most %d", len(r.macs), maxRefused)
 	}
 }
 
@@ -184,7 +286,12 @@ var guesses int
 func guess(t *testing.T, g *Gate, at netip.Addr, name string) time.Duration {
 	t.Helper()
 	guesses++
-	_, err := g.Authenticate(t.Context(), at, name, fmt.Sprint("guess", guesses))
+	return attempt(t, g, at, name, fmt.Sprint("guess", guesses))
+}
+
+func attempt(t *testing.T, g *Gate, at netip.Addr, name, password string) time.Duration {
+	t.Helper()
+	_, err := g.Authenticate(t.Context(), at, name, password)
 	slow := new(SlowedError)
 	switch {
 	case errors.As(err, &slow):
@@ -192,7 +299,32 @@ func guess(t *testing.T, g *Gate, at netip.Addr, name string) time.Duration {
 	case errors.Is(err, ErrDenied):
 		return 0
 	default:
-		t.Fatalf("Authenticate() = %v", err)
+		t.Fatalf("Authenticate(%s) = %v, want it to be wrong", name, err)
 		return 0
 	}
+}
+
+// besiege guesses from an address until stop is called: at the name, and now
+// and then at others. Each guess is made once, or again until it was looked at.
+func besiege(t *testing.T, g *Gate, at netip.Addr, name string, each time.Duration, again bool) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			guesses++
+			target, password := name, fmt.Sprint("guess", guesses)
+			if i%4 == 3 {
+				target = fmt.Sprint("nobody", i)
+			}
+			for {
+				_, err := g.Authenticate(ctx, at, target, password)
+				time.Sleep(each)
+				if !again || errors.Is(err, ErrDenied) || ctx.Err() != nil {
+					break
+				}
+			}
+		}
+	})
+	return func() { cancel(); done.Wait() }
 }

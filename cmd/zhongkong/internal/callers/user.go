@@ -109,13 +109,26 @@ func (c Caller) MayRefresh(account string) bool {
 	return c.May(account) && c.user.refresh
 }
 
+// Revoked is closed when SetUsers takes the user away or changes anything of it:
+// whatever the caller holds open has to end, and it may ask again. Nil, for the
+// zero Caller.
+func (c Caller) Revoked() <-chan struct{} {
+	if c.user == nil {
+		return nil
+	}
+	return c.user.revoked
+}
+
 // newUser checks u; its error begins with the field's name.
 func newUser(u User) (*user, error) {
 	if err := checkName(u.Name); err != nil {
 		return nil, fmt.Errorf("name: %w", err)
 	}
-	made := &user{name: u.Name, written: u.PasswordHash, refresh: u.Refresh, udpKey: slices.Clone(u.UDPKey)}
-	made.prove(mac(random(len(mac{})))) // nobody's
+	made := &user{
+		name: u.Name, written: u.PasswordHash, refresh: u.Refresh, udpKey: slices.Clone(u.UDPKey),
+		revoked: make(chan struct{}),
+	}
+	made.prove(nobodys())
 	switch {
 	case u.PasswordHash != "" && u.Password != "":
 		return nil, errors.New("password: is given both as a hash and as it is")

@@ -1,0 +1,153 @@
+package callers
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestUnknownNameCostsTheSameInEveryProcessAndAfterReloads(t *testing.T) {
+	users := []User{alice(), {Name: "bob", PasswordHash: hashAt("p", cost{kib: 16, passes: 2, lanes: 1}), Accounts: []string{"*"}}}
+	one, other := newGate(t, users...), newGate(t, users[1], users[0], User{Name: "plain", Password: "p", Accounts: []string{"*"}})
+	seen := map[cost]int{}
+	price := func(g *Gate, name string) cost {
+		t.Helper()
+		costs := countHashes(g)
+		guess(t, g, addr(guesses), name)
+		return costs()[0]
+	}
+	names := []string{"plain"} // has no hash
+	for i := range 200 {
+		names = append(names, fmt.Sprint("nobody", i))
+	}
+	before := map[string]cost{}
+	for _, name := range names {
+		before[name] = price(one, name)
+		seen[before[name]]++
+		if again, elsewhere := price(one, name), price(other, name); again != before[name] || elsewhere != before[name] {
+			t.Fatalf("%s cost %v, then %v, in another process %v", name, before[name], again, elsewhere)
+		}
+	}
+	if len(seen) != 2 || seen[quick] < 60 || seen[quick] > 140 {
+		t.Errorf("unknown names cost %v, want every cost that a user has", seen)
+	}
+	users = append(users, User{Name: "carol", PasswordHash: hashAt("p", quick), Accounts: []string{"*"}})
+	if err := one.SetUsers(users); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if now := price(one, name); now != before[name] && now != quick {
+			t.Errorf("%s costs %v after a user of another cost was added, before %v", name, now, before[name])
+		}
+	}
+}
+
+func TestNewUsersReplaceTheOldInOneStep(t *testing.T) {
+	g := newGate(t, alice(), User{Name: "bob", PasswordHash: hashAt("p", quick), Accounts: []string{"wx1"}})
+	costs := countHashes(g)
+	mustEnter(t, g, here, "alice", "open sesame")
+	mustEnter(t, g, here, "bob", "p")
+	remembered := len(costs())
+
+	next := alice()
+	next.Accounts = []string{"wx2"}
+	if err := g.SetUsers([]User{next, {Name: "bob", PasswordHash: hashAt("q", quick), Accounts: []string{"wx1"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if c := mustEnter(t, g, here, "alice", "open sesame"); c.May("wx1") || !c.May("wx2") {
+		t.Error("alice has her old rights")
+	}
+	if len(costs()) != remembered {
+		t.Error("a password that has not changed was hashed again")
+	}
+	if _, err := g.Authenticate(t.Context(), here, "bob", "p"); !errors.Is(err, ErrDenied) {
+		t.Errorf("bob's old password = %v, want ErrDenied", err)
+	}
+	mustEnter(t, g, here, "bob", "q")
+
+	if err := g.SetUsers([]User{{Name: "carol"}}); err == nil {
+		t.Error("SetUsers(bad) = nil")
+	}
+	mustEnter(t, g, here, "alice", "open sesame")
+	if err := g.SetUsers(nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Authenticate(t.Context(), here, "alice", "open sesame"); !errors.Is(err, ErrDenied) {
+		t.Errorf("alice after she was removed = %v, want ErrDenied", err)
+	}
+}
+
+func TestACallerIsRevokedWhenAnythingOfItsUserChanges(t *testing.T) {
+	users := func() []User {
+		return []User{alice(), {Name: "plain", Password: "p", Accounts: []string{"*"}}, {Name: "udp", UDPKey: make([]byte, 32), Accounts: []string{"wx1"}}}
+	}
+	for name, c := range map[string]struct {
+		change  func([]User) []User
+		revoked string
+	}{
+		"nothing":          {func(u []User) []User { return u }, ""},
+		"another user":     {func(u []User) []User { return append(u, User{Name: "new", Password: "p", Accounts: []string{"*"}}) }, ""},
+		"order":            {func(u []User) []User { slices.Reverse(u); return u }, ""},
+		"gone":             {func(u []User) []User { return u[1:] }, "alice"},
+		"all gone":         {func([]User) []User { return nil }, "alice plain udp"},
+		"another hash":     {func(u []User) []User { u[0].PasswordHash = hashAt("open sesame", quick); return u }, "alice"},
+		"account more":     {func(u []User) []User { u[0].Accounts = append(u[0].Accounts, "wx2"); return u }, "alice"},
+		"account swapped":  {func(u []User) []User { u[0].Accounts = []string{"wx2"}; return u }, "alice"},
+		"refresh":          {func(u []User) []User { u[1].Refresh = true; return u }, "plain"},
+		"another password": {func(u []User) []User { u[1].Password = "q"; return u }, "plain"},
+		"hash for plain":   {func(u []User) []User { u[1].Password, u[1].PasswordHash = "", hashAt("p", quick); return u }, "plain"},
+		"another key":      {func(u []User) []User { u[2].UDPKey[0] = 1; return u }, "udp"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGate(t, users()...)
+			udp, _, _ := g.Datagrams("udp")
+			held := []Caller{mustEnter(t, g, here, "alice", "open sesame"), mustEnter(t, g, here, "plain", "p"), udp}
+			if err := g.SetUsers(c.change(users())); err != nil {
+				t.Fatal(err)
+			}
+			var revoked []string
+			for _, caller := range held {
+				select {
+				case <-caller.Revoked():
+					revoked = append(revoked, caller.Name())
+				default:
+				}
+			}
+			if got := strings.Join(revoked, " "); got != c.revoked {
+				t.Errorf("revoked: %q, want %q", got, c.revoked)
+			}
+			if err := g.SetUsers(nil); err != nil {
+				t.Fatal(err)
+			}
+			for _, caller := range held {
+				<-caller.Revoked() // also of those who stayed the first time
+			}
+		})
+	}
+	if (Caller{}).Revoked() != nil {
+		t.Error("the zero Caller can be revoked")
+	}
+}
+
+func TestStrongIsLong(t *testing.T) {
+	for password, want := range map[string]bool{
+		"s3cret": false, "correct horse": false, "passwordpasswordpassword": false, "11111111111111111111111": false,
+		key: true, "correct horse battery staple": true, "5f0c1a9e7b3d2846a1c0": true, MadeUp().Password: true,
+	} {
+		if strong(password) != want {
+			t.Errorf("strong(%q) = %v", password, !want)
+		}
+	}
+}
+
+func TestRefusalsStayFew(t *testing.T) {
+	var r refusals
+	for i := range 3 * maxRefused {
+		r.add(mac{byte(i), byte(i >> 8), byte(i >> 16)})
+	}
+	if len(r.macs) > maxRefused {
+		t.Errorf("%d are kept, want at most %d", len(r.macs), maxRefused)
+	}
+}
