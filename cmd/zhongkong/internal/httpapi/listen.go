@@ -27,9 +27,10 @@ type Exposure struct {
 
 // Server serves an API over TCP.
 type Server struct {
-	http *http.Server
-	keys *keyPair // nil: plaintext
-	api  *API
+	http        *http.Server
+	keys        *keyPair // nil: plaintext
+	api         *API
+	connections *connections
 }
 
 // NewServer returns a server for an API. It reads the certificate, so that
@@ -38,17 +39,24 @@ func NewServer(api *API, e Exposure, log *slog.Logger) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{api: api, http: &http.Server{
-		Handler:           api,
+	s := &Server{api: api, connections: newConnections(connectionLimit(), log)}
+	s.http = &http.Server{
+		Handler:           http.HandlerFunc(s.handle),
 		ReadHeaderTimeout: 5 * time.Second,
 		// No ReadTimeout: it would end the requests that wait. Bodies have
 		// their own deadline, and so have streams for each write.
 		WriteTimeout:   maxWait + 15*time.Second,
 		IdleTimeout:    2 * time.Minute,
 		MaxHeaderBytes: 16 << 10,
+		// What a client of HTTP/2 can make a connection keep.
+		HTTP2: &http.HTTP2Config{
+			MaxReadFrameSize: 16 << 10, MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: 32 << 10,
+		},
+		ConnContext: s.connections.context,
+		ConnState:   s.follow,
 		// Broken handshakes and the like: anybody can cause them.
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}}
+	}
 	s.http.RegisterOnShutdown(api.Stop)
 	switch {
 	case e.CertFile == "" && e.KeyFile == "" && e.ClientCAFile == "":
@@ -60,6 +68,7 @@ func NewServer(api *API, e Exposure, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	keys.distrust = s.closeUntrusted
 	s.keys = keys
 	s.http.TLSConfig = &tls.Config{GetConfigForClient: keys.config, MinVersion: tls.VersionTLS12}
 	return s, nil
@@ -80,6 +89,7 @@ func (e Exposure) CheckExposure(addr net.Addr) error {
 
 // Serve answers until Shutdown, on a listener that CheckExposure has seen.
 func (s *Server) Serve(l net.Listener) error {
+	l = s.connections.listen(l)
 	var err error
 	if s.keys != nil {
 		err = s.http.ServeTLS(l, "", "")
@@ -90,6 +100,32 @@ func (s *Server) Serve(l net.Listener) error {
 		return nil
 	}
 	return fmt.Errorf("serve HTTP: %w", err)
+}
+
+// handle answers a request.
+func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor > 1 {
+		if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && !c.caller.Load() {
+			s.connections.begin(c)
+			defer s.connections.end(c)
+		}
+	}
+	s.api.ServeHTTP(w, r)
+}
+
+// follow is http.Server.ConnState.
+func (s *Server) follow(conn net.Conn, state http.ConnState) {
+	c := connectionOf(conn)
+	if c == nil {
+		return
+	}
+	if secure, ok := conn.(*tls.Conn); ok && state == http.StateNew {
+		c.secure.Store(secure)
+	}
+	c.follow(state)
+	if state == http.StateActive && s.keys != nil {
+		s.recheck(c)
+	}
 }
 
 // Scheme is "https" or "http".

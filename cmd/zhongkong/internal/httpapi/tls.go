@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,19 +14,21 @@ import (
 	"time"
 )
 
-// lookAtFilesEvery is how often, at most, a handshake looks whether the
-// certificate has changed.
+// lookAtFilesEvery is how often, at most, a handshake looks whether the files
+// have changed; with --client-ca, a request does too.
 const lookAtFilesEvery = 2 * time.Second
 
 // keyPair is a certificate that follows its files.
 type keyPair struct {
-	files   Exposure
-	log     *slog.Logger
-	current atomic.Pointer[tls.Config]
+	files    Exposure
+	log      *slog.Logger
+	current  atomic.Pointer[tls.Config]
+	distrust func(*tls.Config) // called when the authorities have changed
 
-	mu     sync.Mutex // guards what follows; handshakes try it, they never wait
-	looked time.Time
-	sum    [sha256.Size]byte // of the files when they were read last, well or badly
+	mu          sync.Mutex // guards what follows; handshakes try it, they never wait
+	looked      time.Time
+	sum         [sha256.Size]byte // of the files when they were read last, well or badly
+	authorities []byte            // those in use
 }
 
 func newKeyPair(e Exposure, log *slog.Logger) (*keyPair, error) {
@@ -34,9 +37,13 @@ func newKeyPair(e Exposure, log *slog.Logger) (*keyPair, error) {
 }
 
 // config returns what a handshake needs. It is tls.Config.GetConfigForClient.
-func (k *keyPair) config(*tls.ClientHelloInfo) (*tls.Config, error) {
+func (k *keyPair) config(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	k.follow()
-	return k.current.Load(), nil
+	config := k.current.Load()
+	if c := connectionOf(hello.Conn); c != nil {
+		c.config.Store(config)
+	}
+	return config, nil
 }
 
 // follow reads the files again if they have changed. Their content is
@@ -127,5 +134,10 @@ func (k *keyPair) useLocked(m material) error {
 		}
 	}
 	k.current.Store(next)
+	changed := k.authorities != nil && !bytes.Equal(k.authorities, m.authorities)
+	k.authorities = m.authorities
+	if changed {
+		k.distrust(next)
+	}
 	return nil
 }
