@@ -135,8 +135,8 @@ func (g *Gate) Authenticate(ctx context.Context, addr netip.Addr, name, password
 		}
 	} else if r.refused.has(mac) {
 		return Caller{}, ErrDenied
-	} else if u != r.nobody {
-		g.strikes.missed(at, name)
+	} else if g.proofs.has(g.keyAt(at, u.proved.Load().mac)) {
+		g.strikes.missed(at, name) // it was compared with what passes there
 	}
 	c, err := g.once(ctx, r, try{at, name, password, mac, key})
 	if err == nil {

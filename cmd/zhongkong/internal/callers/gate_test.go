@@ -211,7 +211,6 @@ func mustEnter(t *testing.T, g *Gate, at netip.Addr, name, password string) Call
 	return c
 }
 
-// occupy keeps g from looking at tries until letGo is called.
 // comeUntilIn comes again as a client does that heeds Retry-After, which is in
 // whole seconds.
 func comeUntilIn(t *testing.T, g *Gate, at netip.Addr, name, password string) (took time.Duration, tries int) {

@@ -131,6 +131,7 @@ func TestWhoComesAgainGoesBeforeStrangersOfAThousandAddresses(t *testing.T) {
 	})
 }
 
+// occupy keeps g from looking at tries until letGo is called.
 func occupy(t *testing.T, g *Gate) (letGo func()) {
 	t.Helper()
 	var leaves []func()

@@ -42,7 +42,7 @@ type struck struct {
 	last  time.Time // when the last one was
 	until time.Time // nobody is looked at before
 
-	compared map[string]*allowance // :: the name of a user; strangers cannot make it grow
+	compared map[string]*allowance // :: the name of a user that was proved here
 }
 
 // allowance is a token bucket.

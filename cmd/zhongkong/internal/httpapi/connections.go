@@ -52,9 +52,9 @@ type connections struct {
 	places    map[netip.Addr]int // :: place → how many of the strangers
 	requests  int                // HTTP/2 requests of strangers
 	noneIdle  time.Time          // when callers were searched in vain
-	closed    struct {           // to make room, since said
+	closed    struct {           // to make room, since the log said so
 		strangers, callers int
-		said               time.Time
+		saying             bool // say will be called
 	}
 }
 
@@ -218,13 +218,26 @@ func (cs *connections) closeLocked(c *connection) {
 	}
 	cs.dropLocked(c)
 	_ = c.Conn.Close() // it is given up anyway
-	if time.Since(cs.closed.said) < sayFullEvery {
-		return
+	if !cs.closed.saying {
+		cs.sayLocked()
 	}
+}
+
+// sayLocked logs what was closed to make room, and again after a while, until
+// nothing was.
+func (cs *connections) sayLocked() {
 	cs.log.Warn("too many connections: some were closed to make room",
 		"without_caller", cs.closed.strangers, "idle_of_callers", cs.closed.callers,
 		"open_without_caller", len(cs.strangers), "open_of_callers", len(cs.callers))
-	cs.closed.strangers, cs.closed.callers, cs.closed.said = 0, 0, time.Now()
+	cs.closed.strangers, cs.closed.callers, cs.closed.saying = 0, 0, true
+	time.AfterFunc(sayFullEvery, func() {
+		cs.mu.Lock()
+		defer cs.mu.Unlock()
+		cs.closed.saying = false
+		if cs.closed.strangers+cs.closed.callers > 0 {
+			cs.sayLocked()
+		}
+	})
 }
 
 // dropLocked counts c no more.

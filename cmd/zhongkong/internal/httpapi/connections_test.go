@@ -3,12 +3,14 @@ package httpapi
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,9 +18,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 )
 
 // serveAtMost serves a stage's API over at most so many connections.
@@ -105,8 +104,7 @@ func (c *client) receive() (int, error) {
 func (c *client) alive() bool {
 	_ = c.SetDeadline(time.Now().Add(10 * time.Millisecond))
 	_, err := c.r.Peek(1)
-	timeout, ok := err.(net.Error)
-	return err == nil || ok && timeout.Timeout()
+	return err == nil || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func TestACallerGetsInWhileIdleStrangersHoldOn(t *testing.T) {
@@ -234,63 +232,6 @@ func TestACrowdOfCallersThatComesAtOnceIsServedWhole(t *testing.T) {
 	}
 }
 
-func TestIdleConnectionsEndSoonerWhereNoCallerWasProved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		zk, err := coordinator.New(coordinator.Config{Store: coordinatortest.NewMemStore()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		server, err := NewServer(New(Config{Coordinator: zk, Gate: newGate(t)}), Exposure{}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := pipes(make(chan net.Conn))
-		done := make(chan error, 1)
-		go func() { done <- server.Serve(l) }() // ends with Shutdown
-		ended := func(who string, half bool) time.Duration {
-			theirs, ours := net.Pipe()
-			l <- theirs
-			c := &client{ours, bufio.NewReader(ours)}
-			for range 2 { // used again
-				if status, err := c.ask(who, "/openapi.yaml"); status != 200 && status != 401 {
-					t.Fatalf("%d %v", status, err)
-				}
-			}
-			_ = c.SetDeadline(time.Time{})
-			began := time.Now()
-			if half {
-				go func() { // ends when the server closes the connection
-					for i := range 1000 {
-						time.Sleep(4 * time.Second)
-						if _, err := fmt.Fprintf(c, "%s", "GET / HTTP/1.1\r\nHost: x\r\nX: y"[i%20:i%20+1]); err != nil {
-							return
-						}
-					}
-				}()
-			}
-			_, _ = c.r.ReadByte()
-			return time.Since(began)
-		}
-		if d := ended("", false); d != strangerIdle {
-			t.Errorf("a stranger's: after %v, want %v", d, strangerIdle)
-		}
-		if d := ended("", true); d > strangerIdle+time.Second {
-			t.Errorf("a stranger's that begins another request: after %v, want %v", d, strangerIdle)
-		}
-		if d := ended(admin, false); d != server.http.IdleTimeout {
-			t.Errorf("a caller's: after %v, want %v", d, server.http.IdleTimeout)
-		}
-		_ = server.Shutdown(t.Context())
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		synctest.Wait()
-	})
-}
-
-// pipes is a listener of net.Pipes.
-type pipes chan net.Conn
-
 func (p pipes) Accept() (net.Conn, error) {
 	if c, ok := <-p; ok {
 		return c, nil
@@ -363,6 +304,27 @@ func TestWhoGivesWay(t *testing.T) {
 		time.Sleep(newcomerGrace)
 		gives(newer, "the new one")
 		gives(working, "the oldest one at work")
+	})
+}
+
+func TestTheLogSaysOnceAMinuteHowManyWereClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logBook
+		cs := newConnections(32, slog.New(slog.NewTextHandler(&log, nil))) // 8 strangers
+		for i := range 8 + 150 {
+			put(t, cs, fmt.Sprint("192.0.2.", i), idle)
+			time.Sleep(990 * time.Millisecond) // never at the minute
+		}
+		time.Sleep(time.Hour)
+		var counts []string
+		for line := range strings.Lines(log.String()) {
+			_, rest, _ := strings.Cut(line, "without_caller=")
+			count, _, _ := strings.Cut(rest, " ")
+			counts = append(counts, count)
+		}
+		if got := strings.Join(counts, " "); got != "1 60 61 28" {
+			t.Errorf("the log says %s: %s", got, log.String())
+		}
 	})
 }
 
