@@ -106,7 +106,10 @@ type API struct {
 	routes  map[string]*endpoint
 	token   *endpoint // /v1/tokens/{name}
 	refresh *endpoint // /v1/tokens/{name}/refresh
-	unknown *endpoint
+	form    *endpoint // /GetToken
+
+	// What is none of ours; see misplaced.
+	unknown, business, prefixed, shortened, prefixedForm *endpoint
 
 	desks   desks
 	holding slots

@@ -8,6 +8,13 @@
 // name and password, before anything is said, also about what exists. An account that a caller
 // may not have looks to it the same whether it exists or not.
 //
+// # Paths
+//
+// Clients are given base URLs with a slash at the end or without, and proxies
+// add and remove prefixes. More slashes than one change no path, and nobody is
+// redirected. What is wrong with any other path is said in the shape that the
+// client reads who asks there: WeChat's for an SDK, JSON for everybody else.
+//
 // # From memory
 //
 // A request for a token is answered from the coordinator's memory; the answer

@@ -32,6 +32,12 @@ const (
 	codeNoSuchURL   = 40066
 )
 
+// The paths that SDKs ask.
+const (
+	pathToken       = "/cgi-bin/token"
+	pathStableToken = "/cgi-bin/stable_token"
+)
+
 // trouble is an error as WeChat has them: HTTP 200, and only the code tells.
 type trouble struct {
 	code    int
@@ -81,15 +87,15 @@ func (a *API) dropInStable(w http.ResponseWriter, r *request) int {
 	return a.dropIn(w, r, q)
 }
 
-// misdirected answers what WeChat has under /cgi-bin/ and this program has not.
-func (a *API) misdirected(w http.ResponseWriter, r *request, e *endpoint) int {
-	switch {
-	case e == a.unknown:
-		return answerTrouble(w, trouble{codeNoSuchURL, "invalid url, only tokens are issued here", http.StatusNotFound})
-	case e.methods[http.MethodGet] != nil && r.URL.Path == "/cgi-bin/token":
-		return answerTrouble(w, trouble{codeRequireGet, "require GET method", http.StatusMethodNotAllowed})
+// misdirectedSDK is what an SDK is told whose path or method is none of ours.
+func misdirectedSDK(e *endpoint) trouble {
+	switch e.path {
+	case pathToken:
+		return trouble{codeRequireGet, "require GET method", http.StatusMethodNotAllowed}
+	case pathStableToken:
+		return trouble{codeRequirePost, "require POST method", http.StatusMethodNotAllowed}
 	}
-	return requirePost(w, r)
+	return trouble{codeNoSuchURL, "invalid url, " + e.words, http.StatusNotFound}
 }
 
 // requirePost answers GET /cgi-bin/stable_token.

@@ -1,24 +1,36 @@
 package httpapi
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 // postGetToken answers POST /GetToken, the form that old clients send, with
-// the bare token.
+// the bare token. An error has another status than 200, and is a JSON object,
+// which nobody takes for a token.
 func (a *API) postGetToken(w http.ResponseWriter, r *request) int {
-	form, err := a.readForm(w, r)
+	form, err := a.readFields(w, r)
 	if err != nil {
 		return a.fail(w, r, err)
 	}
 	c, ok := callers.FromForm(form)
+	if !ok && form["name"] == nil && form["password"] == nil {
+		c, ok = callers.FromAuthorization(first(r.Header["Authorization"]))
+	}
 	if !ok {
 		a.refuse(r, "", "no credentials")
 		p := problemCredentials
-		p.message = "the form needs name (or UserName) and password (or Password), once each"
+		p.message = "the form needs name (or UserName) and password (or Password), once each, in the body of the request"
 		return answerProblem(w, p)
 	}
 	if err := a.prove(r, c); err != nil {
@@ -68,4 +80,112 @@ func (a *API) meant(r *request, appid []string) (string, error) {
 		return "", badf("appid: is needed, because none of the caller's accounts is configured")
 	}
 	return only.Name(), nil
+}
+
+// readFields returns the fields that /GetToken knows, however the body has
+// them: clients send forms of both kinds and JSON, and do not always say which
+// one. Fields of the query string are none: proxies log them.
+func (a *API) readFields(w http.ResponseWriter, r *request) (url.Values, error) {
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if errors.Is(err, mime.ErrInvalidMediaParameter) || kind == "" {
+		kind, _, _ = strings.Cut(strings.ToLower(r.Header.Get("Content-Type")), ";")
+		kind = strings.TrimSpace(kind)
+	}
+	body, err := a.read(w, r)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case kind == "multipart/form-data":
+		return fieldsOfParts(body, params["boundary"])
+	case strings.HasSuffix(kind, "/json"), strings.HasSuffix(kind, "+json"):
+		return fieldsOfJSON(body)
+	case kind == "", kind == "application/x-www-form-urlencoded", kind == "text/plain", kind == "application/octet-stream":
+		return fieldsOf(body)
+	}
+	return nil, errMediaType
+}
+
+// fieldsOf reads a form, or JSON under the name of one: no field of a form
+// begins with a brace.
+func fieldsOf(body []byte) (url.Values, error) {
+	body = bytes.TrimSpace(body)
+	if bytes.HasPrefix(body, []byte("{")) {
+		return fieldsOfJSON(body)
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, badf("the body is not a well-formed form")
+	}
+	fields := make(url.Values)
+	for name, values := range form {
+		addField(fields, name, values...)
+	}
+	return fields, nil
+}
+
+func fieldsOfParts(body []byte, boundary string) (url.Values, error) {
+	fields := make(url.Values)
+	parts := multipart.NewReader(bytes.NewReader(body), boundary)
+	for {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return fields, nil
+		}
+		if err != nil {
+			return nil, badf("the body is not a well-formed multipart form")
+		}
+		value, err := io.ReadAll(part)
+		if err != nil {
+			return nil, badf("the body is not a well-formed multipart form")
+		}
+		addField(fields, part.FormName(), string(value))
+	}
+}
+
+// fieldsOfJSON reads an object name by name: a map would hide that a name is
+// given twice.
+func fieldsOfJSON(body []byte) (url.Values, error) {
+	malformed := badf("the body is not one well-formed JSON object")
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+		return nil, malformed
+	}
+	fields := make(url.Values)
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, malformed
+		}
+		var value any
+		if err := d.Decode(&value); err != nil {
+			return nil, malformed
+		}
+		switch v := value.(type) {
+		case string:
+			addField(fields, name.(string), v)
+		case json.Number: // a password of digits alone
+			addField(fields, name.(string), v.String())
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, malformed
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, malformed
+	}
+	return fields, nil
+}
+
+// addField adds values under the one spelling of a field's name.
+func addField(fields url.Values, name string, values ...string) {
+	switch name = strings.ToLower(name); name {
+	case "username":
+		name = "name"
+	case "name", "password", "appid":
+	default:
+		return
+	}
+	fields[name] = append(fields[name], values...)
 }

@@ -31,6 +31,8 @@ func FuzzRequests(f *testing.F) {
 	f.Add("POST", "/v1/tokens/"+wxa+"/refresh", "application/json", `{"if_token":"x"}`, "Bearer a:b")
 	f.Add("POST", "/cgi-bin/stable_token", "", stableBody(wxa, "a:b", true), "")
 	f.Add("GET", tokenQuery(wxa, "a:b"), "", "", "")
+	f.Add("POST", "/gettoken/", "multipart/form-data; boundary="+boundary, parts("name", "reader", "password", "x"), "")
+	f.Add("POST", "//GetToken", "application/json; charset=utf-8", `{"UserName":"reader","Password":1,"appid":null}`, "")
 	s := newStage(f, func(c *Config) { c.Gate = nobody{} })
 	f.Fuzz(func(t *testing.T, method, path, kind, body, authorization string) {
 		u, err := url.ParseRequestURI(path)

@@ -297,7 +297,7 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 		{well, "", "POST", "/GetToken", "/GetToken", readerForm + "&appid=" + wxb, form, 403},
 		{well, "", "POST", "/GetToken", "/GetToken", adminForm + "none", form, 404},
 		{well, "", "POST", "/GetToken", "/GetToken", large, form, 413},
-		{well, "", "POST", "/GetToken", "/GetToken", "{}", []string{"Content-Type", "application/json"}, 415},
+		{well, "", "POST", "/GetToken", "/GetToken/", "<a/>", []string{"Content-Type", "application/xml"}, 415},
 		{slow, "", "POST", "/GetToken", "/GetToken", readerForm, form, 429},
 		{broken, "", "POST", "/GetToken", "/GetToken", readerForm, form, 502},
 		{silent, "", "POST", "/GetToken", "/GetToken", readerForm, form, 503},

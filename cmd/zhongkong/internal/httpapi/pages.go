@@ -47,13 +47,15 @@ func (a *API) getPage(w http.ResponseWriter, r *request) int {
 	return http.StatusOK
 }
 
-// getPageFile answers with the page's style, script or icon.
-func (a *API) getPageFile(w http.ResponseWriter, r *request) int {
-	f := a.page.File(strings.TrimPrefix(r.URL.Path, "/"))
-	setPageHeaders(w.Header())
-	w.Header().Set("Content-Type", f.Type)
-	_, _ = w.Write(f.Content) // the client has gone: nobody to tell
-	return http.StatusOK
+// pageFile answers with the page's style, script or icon.
+func (a *API) pageFile(name string) answerer {
+	f := a.page.File(name)
+	return func(w http.ResponseWriter, _ *request) int {
+		setPageHeaders(w.Header())
+		w.Header().Set("Content-Type", f.Type)
+		_, _ = w.Write(f.Content) // the client has gone: nobody to tell
+		return http.StatusOK
+	}
 }
 
 // postPage answers POST /, the page's button: it refreshes, and answers

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,27 +19,42 @@ type request struct {
 // answerer answers a request and returns the status it answered with.
 type answerer func(w http.ResponseWriter, r *request) int
 
+// access says when an endpoint proves callers.
+type access int
+
+const (
+	// forAll endpoints tell everybody the same, or prove callers only if
+	// there are credentials.
+	forAll access = iota
+	// byItself is an endpoint that finds the credentials where its clients
+	// put them.
+	byItself
+	// forCallers endpoints say nothing, not even 405, to somebody who is not
+	// a caller.
+	forCallers
+)
+
 // endpoint is a path with what may be done there.
 type endpoint struct {
 	path    string // as the API description has it; the label in metrics
 	index   int    // in counts
 	allow   string // the methods, for the Allow header
 	methods map[string]answerer
+	access  access
 
-	// callersOnly endpoints say nothing, not even 405, to somebody who is
-	// not a caller. The others prove callers in their own way, or not.
-	callersOnly bool
+	weChat bool   // its errors have WeChat's shape
+	words  string // told to those whom no method answers
 }
 
 // layRoutes is the table of everything that can be asked.
 func (a *API) layRoutes() {
 	type methods = map[string]answerer
 	a.routes = make(map[string]*endpoint)
-	lay := func(path string, callersOnly bool, m methods) *endpoint {
+	lay := func(path string, to access, m methods) *endpoint {
 		if m[http.MethodGet] != nil {
 			m[http.MethodHead] = m[http.MethodGet]
 		}
-		e := &endpoint{path: path, index: len(a.counts.endpoints), methods: m, callersOnly: callersOnly}
+		e := &endpoint{path: path, index: len(a.counts.endpoints), methods: m, access: to}
 		for method := range m {
 			e.allow += ", " + method
 		}
@@ -51,65 +65,52 @@ func (a *API) layRoutes() {
 		a.routes[path] = e
 		return e
 	}
-	const forCallers, forAll = true, false
 	a.token = lay("/v1/tokens/{name}", forCallers, methods{http.MethodGet: a.getToken})
 	a.refresh = lay("/v1/tokens/{name}/refresh", forCallers, methods{http.MethodPost: a.postRefresh})
 	lay("/v1/events", forCallers, methods{http.MethodGet: a.getEvents})
-	lay("/GetToken", forAll, methods{http.MethodPost: a.postGetToken})
-	lay("/cgi-bin/token", forAll, methods{http.MethodGet: a.dropInToken, http.MethodPost: a.dropInToken})
-	lay("/cgi-bin/stable_token", forAll, methods{http.MethodPost: a.dropInStable, http.MethodGet: requirePost})
+	a.form = lay("/GetToken", byItself, methods{http.MethodPost: a.postGetToken})
+	a.form.words = "use POST, with the name and the password in the body: addresses are kept in logs"
+	lay(pathToken, byItself, methods{http.MethodGet: a.dropInToken, http.MethodPost: a.dropInToken}).weChat = true
+	lay(pathStableToken, byItself, methods{http.MethodPost: a.dropInStable, http.MethodGet: requirePost}).weChat = true
 	lay("/healthz", forAll, methods{http.MethodGet: getHealth})
 	lay("/readyz", forAll, methods{http.MethodGet: a.getReady})
 	if a.metrics != nil {
-		lay("/metrics", !a.open, methods{http.MethodGet: a.getMetrics})
+		lay("/metrics", a.accessToMetrics(), methods{http.MethodGet: a.getMetrics})
 	}
 	lay("/openapi.yaml", forCallers, methods{http.MethodGet: getDescription})
 	lay("/", forCallers, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage})
 	for _, file := range a.page.Files() { // the same for everybody; browsers ask without credentials first
-		lay("/"+file, forAll, methods{http.MethodGet: a.getPageFile})
+		lay("/"+file, forAll, methods{http.MethodGet: a.pageFile(file)})
 	}
-	a.unknown = lay("other", forCallers, nil)
+	a.layUnknown(lay("other", forCallers, nil))
 	delete(a.routes, a.token.path)
 	delete(a.routes, a.refresh.path)
 	delete(a.routes, a.unknown.path)
 	a.counts.grow()
 }
 
-// route finds the endpoint and the account in the path. A path is taken as it
-// is: nothing is cleaned, and nobody is redirected with his query string.
-func (a *API) route(u *url.URL) (*endpoint, string) {
-	if rest, ok := strings.CutPrefix(u.Path, "/v1/tokens/"); ok {
-		return a.routeToken(u, rest)
+func (a *API) accessToMetrics() access {
+	if a.open {
+		return forAll
 	}
-	if e := a.routes[u.Path]; e != nil && u.RawPath == "" {
-		return e, ""
-	}
-	return a.unknown, ""
+	return forCallers
 }
 
-func (a *API) routeToken(u *url.URL, rest string) (*endpoint, string) {
-	if u.RawPath != "" { // an escaped slash is part of a name, not of the path
-		raw, ok := strings.CutPrefix(u.RawPath, "/v1/tokens/")
-		if !ok {
-			return a.unknown, ""
-		}
-		rest = raw
+// layUnknown makes the endpoints of paths that are none of ours: one for each
+// kind of client, all counted as one.
+func (a *API) layUnknown(unknown *endpoint) {
+	kind := func(weChat bool, words string) *endpoint {
+		e := *unknown
+		e.access, e.weChat, e.words = byItself, weChat, words
+		return &e
 	}
-	name, refresh := strings.CutSuffix(rest, "/refresh")
-	if name == "" || strings.Contains(name, "/") {
-		return a.unknown, ""
-	}
-	if u.RawPath != "" {
-		unescaped, err := url.PathUnescape(name)
-		if err != nil {
-			return a.unknown, ""
-		}
-		name = unescaped
-	}
-	if refresh {
-		return a.refresh, name
-	}
-	return a.token, name
+	a.unknown = unknown
+	a.unknown.words = "there is nothing at this path; if a proxy adds or removes a prefix, set it right: " +
+		"a token is at /v1/tokens/NAME, this interface's description at /openapi.yaml"
+	a.business = kind(true, "only tokens are issued here: business calls go to WeChat itself")
+	a.prefixed = kind(true, "there is something before /cgi-bin/ in the path: take it off, in the base URL or in the proxy")
+	a.shortened = kind(true, "the path has to begin with /cgi-bin/: put that into the base URL, or have the proxy leave it there")
+	a.prefixedForm = kind(false, "there is something before /GetToken in the path: take it off, in the URL or in the proxy")
 }
 
 // ServeHTTP answers every request.
@@ -130,21 +131,14 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 }
 
 func (a *API) serve(w http.ResponseWriter, r *request, e *endpoint) int {
-	dropIn := strings.HasPrefix(r.URL.Path, "/cgi-bin/")
-	if e.callersOnly && !dropIn {
+	if e.access == forCallers {
 		if status := a.login(w, r); status != 0 {
 			return status
 		}
 	}
 	answer := e.methods[r.Method]
-	switch {
-	case answer == nil && dropIn:
-		return a.misdirected(w, r, e)
-	case e == a.unknown:
-		return answerProblem(w, problem{http.StatusNotFound, "not_found", "there is nothing at this path", 0})
-	case answer == nil:
-		w.Header().Set("Allow", e.allow)
-		return answerProblem(w, problem{http.StatusMethodNotAllowed, "method_not_allowed", "use " + e.allow, 0})
+	if answer == nil {
+		return misdirected(w, e)
 	}
 	// A browser sends the password along wherever a request comes from. Safe
 	// methods pass.
@@ -153,4 +147,20 @@ func (a *API) serve(w http.ResponseWriter, r *request, e *endpoint) int {
 		return answerProblem(w, problem{http.StatusForbidden, "cross_origin", "requests from other sites' pages are refused", 0})
 	}
 	return answer(w, r)
+}
+
+// misdirected answers what no method of an endpoint does.
+func misdirected(w http.ResponseWriter, e *endpoint) int {
+	switch {
+	case e.weChat:
+		return answerTrouble(w, misdirectedSDK(e))
+	case e.methods == nil:
+		return answerProblem(w, problem{http.StatusNotFound, "not_found", e.words, 0})
+	}
+	w.Header().Set("Allow", e.allow)
+	words := e.words
+	if words == "" {
+		words = "use " + e.allow
+	}
+	return answerProblem(w, problem{http.StatusMethodNotAllowed, "method_not_allowed", words, 0})
 }
