@@ -115,7 +115,6 @@ type API struct {
 	holding slots
 	streams slots
 	counts  counts
-	origin  *http.CrossOriginProtection
 
 	stopping context.Context // ended by stop
 	stop     context.CancelFunc
@@ -140,7 +139,6 @@ func New(cfg Config) *API {
 		limits:  l,
 		holding: newSlots(l.Holding, l.HoldingEach),
 		streams: newSlots(l.Streams, l.StreamsEach),
-		origin:  http.NewCrossOriginProtection(),
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.page = page.New(page.Config{

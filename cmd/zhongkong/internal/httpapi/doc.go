@@ -8,6 +8,9 @@
 // name and password, before anything is said, also about what exists. An account that a caller
 // may not have looks to it the same whether it exists or not.
 //
+// A request that a browser sends for a page of another site is refused before
+// its credentials are looked at.
+//
 // # Paths
 //
 // Clients are given base URLs with a slash at the end or without, and proxies

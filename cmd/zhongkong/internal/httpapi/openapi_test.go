@@ -260,6 +260,7 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 	large := strings.Repeat(" ", 17<<10)
 	json := []string{"Accept", "application/json", "Content-Type", formType}
 	form := []string{"Content-Type", formType}
+	image := foreignPages["an image"]
 
 	seen := make(map[string]bool)
 	for _, c := range []struct {
@@ -289,6 +290,7 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 		{broken, admin, "POST", refresh, mine + "/refresh", "", nil, 502},
 
 		{well, "", "GET", "/v1/events", "/v1/events", "", nil, 401},
+		{well, admin, "GET", "/v1/events", "/v1/events", "", image, 403},
 		{full, admin, "GET", "/v1/events", "/v1/events", "", nil, 429},
 
 		{well, "", "POST", "/GetToken", "/GetToken", readerForm, form, 200},
@@ -322,10 +324,12 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 
 		{well, reader, "GET", "/openapi.yaml", "/openapi.yaml", "", nil, 200},
 		{well, "", "GET", "/openapi.yaml", "/openapi.yaml", "", nil, 401},
+		{well, admin, "GET", "/openapi.yaml", "/openapi.yaml", "", image, 403},
 		{slow, admin, "GET", "/openapi.yaml", "/openapi.yaml", "", nil, 429},
 
 		{well, reader, "GET", "/", "/", "", nil, 200},
 		{well, "", "GET", "/", "/", "", nil, 401},
+		{well, admin, "GET", "/", "/", "", image, 403},
 		{slow, admin, "GET", "/", "/", "", nil, 429},
 		{well, admin, "POST", "/", "/", "account=" + wxa, json, 200},
 		{well, admin, "POST", "/", "/", "account=" + wxa + "&lang=zh", form, 303},

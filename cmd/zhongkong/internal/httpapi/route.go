@@ -43,6 +43,7 @@ type endpoint struct {
 	access  access
 
 	weChat bool   // its errors have WeChat's shape
+	linked bool   // people come to it by links of other sites' pages
 	words  string // told to those whom no method answers
 }
 
@@ -78,7 +79,7 @@ func (a *API) layRoutes() {
 		lay("/metrics", a.accessToMetrics(), methods{http.MethodGet: a.getMetrics})
 	}
 	lay("/openapi.yaml", forCallers, methods{http.MethodGet: getDescription})
-	lay("/", forCallers, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage})
+	lay("/", forCallers, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage}).linked = true
 	for _, file := range a.page.Files() { // the same for everybody; browsers ask without credentials first
 		lay("/"+file, forAll, methods{http.MethodGet: a.pageFile(file)})
 	}
@@ -131,22 +132,20 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 }
 
 func (a *API) serve(w http.ResponseWriter, r *request, e *endpoint) int {
+	// Before the credentials: a browser sends those that it knows along
+	// wherever a request comes from, and a page may try any.
+	if e.access != forAll && fromAnotherSite(r.Request) && (!e.linked || !followsLink(r.Request)) {
+		return a.refuseSite(w, r, e)
+	}
 	if e.access == forCallers {
 		if status := a.login(w, r); status != 0 {
 			return status
 		}
 	}
-	answer := e.methods[r.Method]
-	if answer == nil {
-		return misdirected(w, e)
+	if answer := e.methods[r.Method]; answer != nil {
+		return answer(w, r)
 	}
-	// A browser sends the password along wherever a request comes from. Safe
-	// methods pass.
-	if err := a.origin.Check(r.Request); err != nil {
-		a.refuse(r, r.caller.Name(), "the request came from another site's page")
-		return answerProblem(w, problem{http.StatusForbidden, "cross_origin", "requests from other sites' pages are refused", 0})
-	}
-	return answer(w, r)
+	return misdirected(w, e)
 }
 
 // misdirected answers what no method of an endpoint does.
