@@ -39,6 +39,11 @@ var (
 	problemForbidden   = problem{http.StatusForbidden, "forbidden", "this account is not among the caller's", 0}
 	problemNoRefresh   = problem{http.StatusForbidden, "forbidden", "the caller lacks the refresh right", 0}
 	problemFull        = problem{http.StatusTooManyRequests, "too_many_waiting", "too many requests are waiting already", 5 * time.Second}
+
+	problemUnreachable = problem{http.StatusServiceUnavailable, "store_unreachable", "Redis cannot be reached", time.Second}
+	problemDenied      = problem{http.StatusServiceUnavailable, "store_denied",
+		"Redis denies this server what it needs (user, password or rights): its operator finds the cause in its log or with `zhongkong doctor`",
+		10 * time.Second}
 )
 
 // answerProblem writes p and returns its status.
@@ -82,7 +87,27 @@ func answerJSON(w http.ResponseWriter, status int, v any) int {
 
 // fail answers with what an error means to a caller.
 func (a *API) fail(w http.ResponseWriter, r *request, err error) int {
-	return answerProblem(w, problemOf(r.Context(), err))
+	return answerProblem(w, a.explain(r, err))
+}
+
+// explain returns what an error means to a caller. What only an operator can
+// mend is logged with its cause, which the caller is not told.
+func (a *API) explain(r *request, err error) problem {
+	p := problemOf(r.Context(), err)
+	a.report(p, err, r.URL.Path)
+	return p
+}
+
+// report writes the log line of a problem that only an operator can mend.
+// asked is what somebody asked for.
+func (a *API) report(p problem, err error, asked string) {
+	if p.status != http.StatusInternalServerError && p.code != problemDenied.code {
+		return
+	}
+	if skipped, ok := a.failures.take(err.Error()); ok {
+		a.log.LogAttrs(context.Background(), levelFailed, "request failed",
+			left(skipped, attrs("code", p.code, "asked", short(asked), "error", err.Error()))...)
+	}
 }
 
 // problemOf is the only place that says which error is which answer. ctx is
@@ -120,8 +145,10 @@ func problemOf(ctx context.Context, err error) problem {
 		return problem{http.StatusBadGateway, "refused", refused.Error(), 0}
 	case errors.Is(err, coordinator.ErrSealed):
 		return problem{http.StatusServiceUnavailable, "sealed", "the stored token cannot be opened with the keys of this process", 0}
+	case errors.Is(err, coordinator.ErrDenied): // some of them are ErrUnreachable too
+		return problemDenied
 	case errors.Is(err, coordinator.ErrUnreachable):
-		return problem{http.StatusServiceUnavailable, "store_unreachable", "Redis cannot be reached", time.Second}
+		return problemUnreachable
 	case errors.Is(err, coordinator.ErrNoToken), errors.Is(err, context.DeadlineExceeded):
 		return problem{http.StatusServiceUnavailable, "no_token", withoutPrefix(err), time.Second}
 	case errors.As(err, &throttled):

@@ -42,8 +42,11 @@ type Config struct {
 	// Instance and Version are shown on the page.
 	Instance, Version string
 
-	// Logger gets the audit lines: each caller refused (Warn), each refresh
-	// that somebody forced (Info). Nil: nobody does.
+	// Logger gets the audit lines: callers refused (Warn; Debug if they had
+	// no credentials), each refresh that somebody forced (Info), and the
+	// causes of answers that only an operator can mend (Error). Of what many
+	// requests may cause it gets a few lines, then one in a while. Nil:
+	// nobody does.
 	Logger *slog.Logger
 
 	// Limits bound what callers can hold open; zero fields mean
@@ -111,10 +114,12 @@ type API struct {
 	// What is none of ours; see misplaced.
 	unknown, business, prefixed, shortened, prefixedForm *endpoint
 
-	desks   desks
-	holding slots
-	streams slots
-	counts  counts
+	desks    desks
+	holding  slots
+	streams  slots
+	counts   counts
+	refusals ration
+	failures ration
 
 	stopping context.Context // ended by stop
 	stop     context.CancelFunc
@@ -130,15 +135,17 @@ func New(cfg Config) *API {
 	}
 	l := cfg.Limits.or(DefaultLimits)
 	a := &API{
-		zk:      cfg.Coordinator,
-		gate:    cfg.Gate,
-		events:  cfg.Events,
-		metrics: cfg.Metrics,
-		open:    cfg.MetricsOpen,
-		log:     cfg.Logger,
-		limits:  l,
-		holding: newSlots(l.Holding, l.HoldingEach),
-		streams: newSlots(l.Streams, l.StreamsEach),
+		zk:       cfg.Coordinator,
+		gate:     cfg.Gate,
+		events:   cfg.Events,
+		metrics:  cfg.Metrics,
+		open:     cfg.MetricsOpen,
+		log:      cfg.Logger,
+		limits:   l,
+		holding:  newSlots(l.Holding, l.HoldingEach),
+		streams:  newSlots(l.Streams, l.StreamsEach),
+		refusals: ration{burst: 50, every: time.Second},
+		failures: ration{burst: 1, every: 10 * time.Second},
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.page = page.New(page.Config{

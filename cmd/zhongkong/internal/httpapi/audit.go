@@ -9,8 +9,27 @@ import (
 // The levels of the audit lines.
 const (
 	levelRefused = slog.LevelWarn
+	levelUnnamed = slog.LevelDebug // no credentials: browsers always ask once without
 	levelAudit   = slog.LevelInfo
+	levelFailed  = slog.LevelError
 )
+
+// short cuts what a stranger chose.
+func short(s string) string {
+	const longest = 128
+	if len(s) > longest {
+		return s[:longest] + "..."
+	}
+	return s
+}
+
+// left adds how many lines of the same cause were left out before this one.
+func left(skipped int, line []slog.Attr) []slog.Attr {
+	if skipped == 0 {
+		return line
+	}
+	return append(line, slog.Int("more_since_the_last_line", skipped))
+}
 
 // attrs makes attributes of pairs of strings: an audit line has nothing that
 // could print more than it shows here.

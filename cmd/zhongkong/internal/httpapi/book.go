@@ -16,7 +16,7 @@ func (a *API) Answer(account string) []byte {
 	}
 	s, ok := found.Peek()
 	if !ok {
-		return a.answerError(withoutToken(found.Status()))
+		return a.answerError(a.withoutToken(found.Status()))
 	}
 	if s.Stale {
 		a.counts.stale.Add(1)
@@ -25,7 +25,10 @@ func (a *API) Answer(account string) []byte {
 }
 
 // withoutToken says why an account has no token right now.
-func withoutToken(s coordinator.Status) error {
+func (a *API) withoutToken(s coordinator.Status) error {
+	if err := a.zk.StoreError(); err != nil {
+		return err
+	}
 	f := s.Failure
 	switch {
 	case f == nil || f.InARow == 0:
@@ -38,6 +41,7 @@ func withoutToken(s coordinator.Status) error {
 
 func (a *API) answerError(err error) []byte {
 	p := problemOf(context.Background(), err)
+	a.report(p, err, "datagram")
 	body, _ := json.Marshal(errorBody{p.code, p.message}) // can be encoded
 	return append(body, '\n')
 }

@@ -28,5 +28,5 @@
 // # What is never written anywhere
 //
 // No log line has a query string, a header or a body: they hold tokens,
-// passwords or both.
+// passwords or both. Lines that many requests can cause are rationed.
 package httpapi

@@ -201,7 +201,7 @@ func (a *API) dropInFail(w http.ResponseWriter, r *request, err error) int {
 	if errors.Is(err, errNoRefresh) {
 		return answerTrouble(w, trouble{codeNotAllowed, "api unauthorized, force_refresh needs the refresh right", http.StatusForbidden})
 	}
-	p := problemOf(r.Context(), err)
+	p := a.explain(r, err)
 	if p.status == statusGone {
 		return statusGone
 	}

@@ -28,7 +28,7 @@ func (a *API) postGetToken(w http.ResponseWriter, r *request) int {
 		c, ok = callers.FromAuthorization(first(r.Header["Authorization"]))
 	}
 	if !ok {
-		a.refuse(r, "", "no credentials")
+		a.refuse(r, "", noCredentials)
 		p := problemCredentials
 		p.message = "the form needs name (or UserName) and password (or Password), once each, in the body of the request"
 		return answerProblem(w, p)

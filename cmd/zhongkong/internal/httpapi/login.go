@@ -15,7 +15,7 @@ import (
 func (a *API) login(w http.ResponseWriter, r *request) int {
 	c, ok := callers.FromAuthorization(first(r.Header["Authorization"]))
 	if !ok {
-		a.refuse(r, "", "no credentials")
+		a.refuse(r, "", noCredentials)
 		return answerProblem(w, problemCredentials)
 	}
 	if err := a.prove(r, c); err != nil {
@@ -38,12 +38,22 @@ func (a *API) prove(r *request, c callers.Credentials) error {
 	caller, err := a.gate.Authenticate(r.Context(), callers.Addr(r.RemoteAddr), c.Name, c.Password)
 	if err != nil {
 		if r.Context().Err() == nil {
-			a.refuse(r, c.Name, strings.TrimPrefix(err.Error(), "callers: "))
+			a.refuse(r, c.Name, wordsOf(err))
 		}
 		return err
 	}
 	r.caller = caller
 	return nil
+}
+
+// wordsOf words a refusal for the audit line, without how long to wait: that
+// would make each a cause of its own.
+func wordsOf(err error) string {
+	var slowed *callers.SlowedError
+	if errors.As(err, &slowed) {
+		return slowed.Why
+	}
+	return strings.TrimPrefix(err.Error(), "callers: ")
 }
 
 // permit returns the account if the caller may have it. The right is looked at
@@ -72,18 +82,22 @@ func (a *API) permitRefresh(r *request, name string) bool {
 	return false
 }
 
-// refuse writes the audit line of a refused caller.
+// noCredentials is why somebody is refused who did not say who he is.
+const noCredentials = "no credentials"
+
+// refuse writes the audit line of a refused caller. why is one of few.
 func (a *API) refuse(r *request, name, why string) {
-	const longest = 128 // a stranger chose it
-	if len(name) > longest {
-		name = name[:longest] + "..."
+	level := levelRefused
+	if why == noCredentials {
+		level = levelUnnamed
 	}
-	path := r.URL.Path
-	if len(path) > longest {
-		path = path[:longest] + "..."
+	if !a.log.Enabled(context.Background(), level) {
+		return
 	}
-	a.log.LogAttrs(context.Background(), levelRefused, "caller refused",
-		attrs("caller", name, "from", r.RemoteAddr, "method", r.Method, "path", path, "why", why)...)
+	if skipped, ok := a.refusals.take(why); ok {
+		a.log.LogAttrs(context.Background(), level, "caller refused", left(skipped, attrs(
+			"caller", short(name), "from", r.RemoteAddr, "method", short(r.Method), "path", short(r.URL.Path), "why", why))...)
+	}
 }
 
 // audited writes the audit line of a forced refresh.

@@ -379,26 +379,3 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 		}
 	}
 }
-
-func TestEveryCodeIsDescribed(t *testing.T) {
-	d := loadDescription(t)
-	for _, err := range []error{
-		callers.ErrDenied, &callers.SlowedError{}, badf("x"), &http.MaxBytesError{}, errFull, errMediaType,
-		coordinator.ErrUnknownAccount, &coordinator.RefusedError{}, coordinator.ErrSealed, coordinator.ErrUnreachable,
-		coordinator.ErrNoToken, context.DeadlineExceeded, &coordinator.ThrottledError{}, &coordinator.FetchError{},
-		coordinator.ErrSuperseded, fmt.Errorf("what nobody thought of"),
-	} {
-		p := problemOf(t.Context(), err)
-		v := node{"error": p.code, "message": firstOf(p.message, "-")}
-		if err := d.conforms(d.at(d.root, "components", "schemas", "error"), v, "error"); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}

@@ -86,7 +86,7 @@ func (a *API) postPage(w http.ResponseWriter, r *request) int {
 	}
 	back := url.Values{"done": {name}}
 	if err != nil {
-		p := problemOf(r.Context(), err)
+		p := a.explain(r, err)
 		if p.status == statusGone {
 			return p.status
 		}

@@ -1,0 +1,152 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+func TestBehindAnAnswerThatOnlyAnOperatorCanMendIsALogLine(t *testing.T) {
+	s := newStage(t)
+	r := &request{Request: httptest.NewRequest("GET", "/v1/tokens/"+wxa+"?secret=x", nil)}
+	w := httptest.NewRecorder()
+	if status := s.api.fail(w, r, errors.New("what nobody thought of")); status != 500 {
+		t.Errorf("%d %s, want 500", status, w.Body)
+	}
+	if log := s.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, `error="what nobody thought of"`) ||
+		!strings.Contains(log, "code=internal") || !strings.Contains(log, "asked=/v1/tokens/"+wxa+" ") {
+		t.Errorf("the log does not say why: %s", log)
+	}
+	if strings.Contains(w.Body.String(), "nobody thought") {
+		t.Errorf("the caller is told: %s", w.Body)
+	}
+	before := len(s.log.String())
+	s.api.fail(httptest.NewRecorder(), r, coordinator.ErrUnknownAccount)
+	if more := s.log.String()[before:]; more != "" {
+		t.Errorf("a caller's mistake is logged: %s", more)
+	}
+}
+
+func TestADatagramSaysThatTheStoreIsAway(t *testing.T) {
+	s := newStage(t)
+	s.store.SetDown(true)
+	if _, err := s.zk.Add(coordinator.AccountConfig{Name: "late"}); err != nil {
+		t.Fatal(err)
+	}
+	s.wait("the loss", func() bool { return s.zk.StoreError() != nil })
+	if body := string(s.api.Answer("late")); !strings.Contains(body, `"store_unreachable"`) {
+		t.Errorf("a datagram is answered with %s, want store_unreachable", body)
+	}
+	if body := string(s.api.Answer(wxa)); !strings.Contains(body, `"access_token"`) {
+		t.Errorf("a datagram is answered with %s, want the token", body)
+	}
+}
+
+func TestNobodyCanFillTheLog(t *testing.T) {
+	s := newStage(t)
+	lines := func(words string) int { return strings.Count(s.log.String(), words) }
+	for range 300 {
+		s.ask("", "GET", "/", "")
+		s.ask("", "GET", "/v1/tokens/"+wxa, "", foreignPages["an image"]...)
+		s.ask("", "GET", tokenQuery(wxa, "an-appsecret"), "")
+		s.ask(neighbor, "GET", "/v1/tokens/"+wxa, "")
+	}
+	for _, why := range []string{noCredentials, "another site", "NAME:PASSWORD", "not an account"} {
+		if n := lines(why); n < 1 || n > 100 {
+			t.Errorf("%d lines of 300 say %q, want some", n, why)
+		}
+	}
+}
+
+func TestWhoSendsNoCredentialsIsNoWarning(t *testing.T) {
+	s := newStage(t)
+	s.ask("", "GET", "/", "") // as every browser does first
+	s.ask("", "POST", "/GetToken", "")
+	if log := s.log.String(); strings.Contains(log, "WARN") || !strings.Contains(log, "level=DEBUG") {
+		t.Errorf("the log has %s", log)
+	}
+	s.ask(stranger, "GET", "/", "")
+	if log := s.log.String(); !strings.Contains(log, "level=WARN") {
+		t.Errorf("a wrong password is not warned of: %s", log)
+	}
+	quiet := newStage(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(s.log, nil)) })
+	before := s.log.String()
+	quiet.ask("", "GET", "/", "")
+	if log := s.log.String(); log != before {
+		t.Errorf("at the usual level the log has %s", log[len(before):])
+	}
+}
+
+func TestARationLetsABurstThroughAndThenOneInAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := ration{burst: 3, every: time.Second}
+		take := func(cause string, n int) (through, skipped int) {
+			for range n {
+				if left, ok := r.take(cause); ok {
+					through++
+					skipped += left
+				}
+			}
+			return through, skipped
+		}
+		if through, _ := take("a", 10); through != 3 {
+			t.Errorf("%d lines at once, want 3", through)
+		}
+		if through, _ := take("b", 1); through != 1 {
+			t.Error("one cause uses up another's lines")
+		}
+		time.Sleep(time.Second)
+		if through, skipped := take("a", 10); through != 1 || skipped != 7 {
+			t.Errorf("a second later %d lines that tell of %d others, want 1 and 7", through, skipped)
+		}
+		time.Sleep(time.Hour)
+		if through, _ := take("a", 10); through != 3 {
+			t.Errorf("an hour later %d lines, want 3", through)
+		}
+		through := 0
+		for n := range 10 * maxCauses {
+			one, _ := take("cause "+time.Duration(n).String(), 1)
+			through += one
+		}
+		if len(r.all) > maxCauses+1 || through > maxCauses+r.burst {
+			t.Errorf("of ever new causes %d are kept and %d logged, want about %d", len(r.all), through, maxCauses)
+		}
+		time.Sleep(time.Hour)
+		if take("new", 1); len(r.all) > 2 {
+			t.Errorf("%d causes are kept after an hour of quiet", len(r.all))
+		}
+	})
+}
+
+func TestEveryCodeIsDescribed(t *testing.T) {
+	d := loadDescription(t)
+	for _, err := range []error{
+		callers.ErrDenied, &callers.SlowedError{}, badf("x"), &http.MaxBytesError{}, errFull, errMediaType,
+		coordinator.ErrUnknownAccount, &coordinator.RefusedError{}, coordinator.ErrSealed, coordinator.ErrUnreachable, coordinator.ErrDenied,
+		coordinator.ErrNoToken, context.DeadlineExceeded, &coordinator.ThrottledError{}, &coordinator.FetchError{},
+		coordinator.ErrSuperseded, fmt.Errorf("what nobody thought of"),
+	} {
+		p := problemOf(t.Context(), err)
+		v := node{"error": p.code, "message": firstOf(p.message, "-")}
+		if err := d.conforms(d.at(d.root, "components", "schemas", "error"), v, "error"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
