@@ -57,7 +57,7 @@ func (d *daemonRun) get(path string) (int, string) {
 
 func (d *daemonRun) ready() {
 	d.b.t.Helper()
-	d.b.eventually("/readyz", func() bool { status, _ := d.get("/readyz"); return status == http.StatusOK })
+	d.b.eventually("a token of every account", func() bool { status, _ := d.get("/readyz?all"); return status == http.StatusOK })
 }
 
 func TestServeRefreshesAndAnswers(t *testing.T) {
@@ -86,7 +86,7 @@ func TestServeIsNotReadyWithoutATokenAndSaysWhy(t *testing.T) {
 	b := newBench(t).with("ZHONGKONG_SECRET", "ffffffffffffffffffffffffffffffff")
 	d := b.serve()
 	b.eventually("/readyz to say why", func() bool {
-		status, body := d.get("/readyz")
+		status, body := d.get("/readyz?all")
 		return status == http.StatusServiceUnavailable && strings.Contains(body, "40125")
 	})
 	if status, _ := d.get("/healthz"); status != http.StatusOK {
@@ -187,7 +187,7 @@ func TestAChangedFileAddsChangesAndRemovesAccounts(t *testing.T) {
 	write("accounts:\n- {appid: wxa, secret_env: S}\n- {appid: wxb, secret_env: WRONG}\n")
 	d.says("added=1 changed=0 removed=0")
 	b.eventually("wxb to be refused", func() bool {
-		_, body := d.get("/readyz")
+		_, body := d.get("/readyz?all")
 		return strings.Contains(body, `"wxb"`) && strings.Contains(body, "40125")
 	})
 
@@ -200,7 +200,7 @@ func TestAChangedFileAddsChangesAndRemovesAccounts(t *testing.T) {
 	}
 	hup("accounts:\n- {appid: wxa, secret_env: S}\n- {appid: wxb, secret_env: S, colour: red}\n")
 	d.says("accounts[1].colour: unknown field")
-	if _, body := d.get("/readyz"); !strings.Contains(body, "wxb") {
+	if _, body := d.get("/readyz?all"); !strings.Contains(body, "wxb") {
 		t.Errorf("the refused configuration changed something: %s", body)
 	}
 

@@ -167,5 +167,5 @@ func (l Limits) or(d Limits) Limits {
 
 // Stop answers everybody who waits (304: ask another process) and ends the
 // streams, so that a server can shut down without waiting for them. Requests
-// that come later are answered, but not held.
+// that come later are answered, but not held, and /readyz sends them elsewhere.
 func (a *API) Stop() { a.stop() }

@@ -6,7 +6,9 @@
 //
 // Every endpoint but /healthz, /readyz and the page's own files wants a caller's
 // name and password, before anything is said, also about what exists. An account that a caller
-// may not have looks to it the same whether it exists or not.
+// may not have looks to it the same whether it exists or not. One question is
+// left open: /readyz?account=NAME tells everybody whether a usable token of an
+// account is here, since probes have no credentials.
 //
 // A request that a browser sends for a page of another site is refused before
 // its credentials are looked at.

@@ -37,6 +37,31 @@ func TestBehindAnAnswerThatOnlyAnOperatorCanMendIsALogLine(t *testing.T) {
 	}
 }
 
+func TestWhatTheStoreDeniesIsSaidToCallersAndInTheLog(t *testing.T) {
+	s := deniedStage(t)
+	s.wait("the refusal", func() bool { return s.zk.StoreError() != nil })
+	mine := "/v1/tokens/" + wxa
+	for name, r := range map[string]reply{
+		"a token":   s.ask(reader, "GET", mine+"?wait=50ms", ""),
+		"a refresh": s.ask(admin, "POST", mine+"/refresh", ""),
+		"the page":  s.ask(admin, "POST", "/", "account="+wxa, "Content-Type", formType, "Accept", "application/json"),
+	} {
+		message, _ := r.field("message").(string)
+		if r.status != 503 || r.field("error") != "store_denied" || r.header.Get("Retry-After") == "" || !strings.Contains(message, "doctor") {
+			t.Errorf("%s: %d %s, want 503 store_denied with Retry-After", name, r.status, r.body)
+		}
+		if strings.Contains(r.body, "WRONGPASS") {
+			t.Errorf("%s tells a caller: %s", name, r.body)
+		}
+	}
+	if body := string(s.api.Answer(wxa)); !strings.Contains(body, `"store_denied"`) {
+		t.Errorf("a datagram is answered with %s", body)
+	}
+	if log := s.log.String(); !strings.Contains(log, "code=store_denied") || !strings.Contains(log, "WRONGPASS") {
+		t.Errorf("the log does not say why: %s", log)
+	}
+}
+
 func TestADatagramSaysThatTheStoreIsAway(t *testing.T) {
 	s := newStage(t)
 	s.store.SetDown(true)

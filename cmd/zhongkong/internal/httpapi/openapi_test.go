@@ -315,8 +315,11 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 		{well, "", "GET", "/readyz", "/readyz", "", nil, 200},
 		{well, stranger, "GET", "/readyz", "/readyz", "", nil, 401},
 		{slow, admin, "GET", "/readyz", "/readyz", "", nil, 429},
-		{broken, "", "GET", "/readyz", "/readyz", "", nil, 503},
-		{broken, admin, "GET", "/readyz", "/readyz", "", nil, 503},
+		{well, "", "GET", "/readyz", "/readyz?all", "", nil, 200},
+		{well, "", "GET", "/readyz", "/readyz?account=%zz", "", nil, 400},
+		{well, admin, "GET", "/readyz", "/readyz", "", image, 403},
+		{broken, "", "GET", "/readyz", "/readyz?all", "", nil, 503},
+		{broken, admin, "GET", "/readyz", "/readyz?account=" + wxa, "", nil, 503},
 
 		{well, "", "GET", "/metrics", "/metrics", "", nil, 401},
 		{well, reader, "GET", "/metrics", "/metrics", "", nil, 403},

@@ -38,6 +38,7 @@ func TestAPageOfAnotherSiteCannotLockACallerOut(t *testing.T) {
 				"the stream":      s.ask(wrong(), "GET", "/v1/events", "", header...),
 				"the page":        s.ask(wrong(), "GET", "/", "", header...),
 				"its button":      s.ask(wrong(), "POST", "/", "account="+wxa, form...),
+				"readiness":       s.ask(wrong(), "GET", "/readyz", "", header...),
 				"metrics":         s.ask(wrong(), "GET", "/metrics", "", header...),
 				"the description": s.ask(wrong(), "GET", "/openapi.yaml", "", header...),
 				"nothing":         s.ask(wrong(), "GET", "/nothing", "", header...),

@@ -85,9 +85,19 @@ func failingStage(t testing.TB, o coordinatortest.Outcome, change ...func(*Confi
 
 func stageOn(t testing.TB, store *coordinatortest.MemStore, sources map[string]*coordinatortest.Source, change ...func(*Config)) *stage {
 	t.Helper()
+	s := stageOver(t, store, store, sources, change...)
+	s.wait("the store", s.zk.Connected)
+	return s
+}
+
+// stageOver has a store that stands in front of one in memory, or is it.
+func stageOver(
+	t testing.TB, front coordinator.Store, store *coordinatortest.MemStore, sources map[string]*coordinatortest.Source, change ...func(*Config),
+) *stage {
+	t.Helper()
 	s := &stage{t: t, store: store, sources: sources, log: &logBook{}}
 	hub := events.New()
-	cfg := coordinator.Config{Store: store, Observe: hub.Observe, FetchTimeout: 500 * time.Millisecond,
+	cfg := coordinator.Config{Store: front, Observe: hub.Observe, FetchTimeout: 500 * time.Millisecond,
 		Limits: coordinator.Limits{MinInterval: time.Nanosecond}}
 	for name, source := range sources {
 		cfg.Accounts = append(cfg.Accounts, coordinator.AccountConfig{Name: name, Source: source})
@@ -115,26 +125,30 @@ func stageOn(t testing.TB, store *coordinatortest.MemStore, sources map[string]*
 		cancel()
 		wg.Wait()
 	})
-	s.wait("the store", s.zk.Connected)
 	return s
 }
 
-// newGate knows the callers above. Wrong passwords cost little here.
+// newGate knows the callers above.
 func newGate(t testing.TB) *callers.Gate {
 	t.Helper()
-	salt := []byte("a salt for tests")
-	sum := argon2.IDKey([]byte("reader-password"), salt, 1, 8, 1, 32)
-	hash := fmt.Sprintf("$argon2id$v=19$m=8,t=1,p=1$%s$%s",
-		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum))
-	gate, err := callers.New([]callers.User{
-		{Name: "admin", Password: "admin-password", Accounts: []string{callers.Everything}, Refresh: true},
-		{Name: "reader", PasswordHash: hash, Accounts: []string{wxa}},
-		{Name: "neighbor", Password: "neighbor-password", Accounts: []string{wxb}, Refresh: true},
-	})
+	gate, err := callers.New(everybody())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return gate
+}
+
+// everybody are the callers above. Wrong passwords cost little here.
+func everybody() []callers.User {
+	salt := []byte("a salt for tests")
+	sum := argon2.IDKey([]byte("reader-password"), salt, 1, 8, 1, 32)
+	hash := fmt.Sprintf("$argon2id$v=19$m=8,t=1,p=1$%s$%s",
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum))
+	return []callers.User{
+		{Name: "admin", Password: "admin-password", Accounts: []string{callers.Everything}, Refresh: true},
+		{Name: "reader", PasswordHash: hash, Accounts: []string{wxa}},
+		{Name: "neighbor", Password: "neighbor-password", Accounts: []string{wxb}, Refresh: true},
+	}
 }
 
 // wait polls until ok.
