@@ -129,6 +129,10 @@ func problemOf(ctx context.Context, err error) problem {
 		return problem{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit), 0}
 	case ctx.Err() != nil:
 		return problem{status: statusGone}
+	case errors.Is(err, errRevoked):
+		p := problemCredentials
+		p.message = err.Error()
+		return p
 	case errors.Is(err, callers.ErrDenied):
 		p := problemCredentials
 		p.message = "wrong name or password"

@@ -11,7 +11,8 @@
 // account is here, since probes have no credentials.
 //
 // A request that a browser sends for a page of another site is refused before
-// its credentials are looked at.
+// its credentials are looked at. Whatever a caller has open ends when the caller
+// is removed, or its password or its rights change.
 //
 // # Paths
 //

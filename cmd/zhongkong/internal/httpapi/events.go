@@ -32,13 +32,16 @@ func (a *API) getEvents(w http.ResponseWriter, r *request) int {
 	}
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
+	revoked := caller.Revoked()
 	for {
 		var alive bool
 		select {
 		case e, ok := <-l.C:
-			alive = ok && s.write("event: "+e.Event+"\ndata: "+string(e.JSON())+"\n\n")
+			alive = ok && !isRevoked(caller) && s.write("event: "+e.Event+"\ndata: "+string(e.JSON())+"\n\n")
 		case <-beat.C:
 			alive = s.write(": alive\n\n")
+		case <-revoked: // who comes back has to prove himself
+			return http.StatusOK
 		case <-a.stopping.Done():
 			return http.StatusOK
 		case <-r.Context().Done():

@@ -158,6 +158,7 @@ func TestEveryCodeIsDescribed(t *testing.T) {
 	for _, err := range []error{
 		callers.ErrDenied, &callers.SlowedError{}, badf("x"), &http.MaxBytesError{}, errFull, errMediaType,
 		coordinator.ErrUnknownAccount, &coordinator.RefusedError{}, coordinator.ErrSealed, coordinator.ErrUnreachable, coordinator.ErrDenied,
+		errRevoked,
 		coordinator.ErrNoToken, context.DeadlineExceeded, &coordinator.ThrottledError{}, &coordinator.FetchError{},
 		coordinator.ErrSuperseded, fmt.Errorf("what nobody thought of"),
 	} {

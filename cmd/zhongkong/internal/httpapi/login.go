@@ -35,7 +35,11 @@ func first(values []string) string {
 
 // prove sets the request's caller, or writes the audit line.
 func (a *API) prove(r *request, c callers.Credentials) error {
-	caller, err := a.gate.Authenticate(r.Context(), callers.Addr(r.RemoteAddr), c.Name, c.Password)
+	from := callers.Addr(r.RemoteAddr)
+	caller, err := a.gate.Authenticate(r.Context(), from, c.Name, c.Password)
+	if err == nil && isRevoked(caller) { // while the password was looked at
+		caller, err = a.gate.Authenticate(r.Context(), from, c.Name, c.Password)
+	}
 	if err != nil {
 		if r.Context().Err() == nil {
 			a.refuse(r, c.Name, wordsOf(err))

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"bytes"
-	"context"
 	"net/http"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -64,17 +63,22 @@ func (a *API) replace(r *request, account *coordinator.Account, rejected coordin
 		return coordinator.Record{}, errFull
 	}
 	defer a.holding.give(r.caller.Name())
-	ctx, cancel := context.WithTimeout(r.Context(), refreshWait)
+	ctx, cancel := r.wait(refreshWait)
 	defer cancel()
 	var (
 		record coordinator.Record
 		err    error
 	)
-	if rejected.IsZero() {
+	switch {
+	case isRevoked(r.caller): // while the body came
+	case rejected.IsZero():
 		record, err = account.Refresh(ctx)
-	} else {
+	default:
 		how += ", token reported as rejected"
 		record, err = account.Invalidate(ctx, rejected)
+	}
+	if isRevoked(r.caller) {
+		record, err = coordinator.Record{}, errRevoked
 	}
 	a.audited(r, account.Name(), how, record, err)
 	return record, err

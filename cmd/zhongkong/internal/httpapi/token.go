@@ -110,10 +110,14 @@ func (a *API) current(r *request, account *coordinator.Account, wait time.Durati
 		return coordinator.Snapshot{}, errFull
 	}
 	defer a.holding.give(r.caller.Name())
-	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	ctx, cancel := r.wait(wait)
 	defer cancel()
 	defer context.AfterFunc(a.stopping, cancel)()
-	return account.Current(ctx)
+	s, err := account.Current(ctx)
+	if isRevoked(r.caller) {
+		return coordinator.Snapshot{}, errRevoked
+	}
+	return s, err
 }
 
 // patience is what a request says about waiting.
@@ -168,9 +172,12 @@ func (a *API) hold(w http.ResponseWriter, r *request, v *vigil, with *answer, af
 	defer timer.Stop()
 	v.join(with)
 	defer v.leave()
+	revoked := r.caller.Revoked()
 	for {
 		newest, news, err := v.look()
 		switch {
+		case isRevoked(r.caller): // first: a token may have come, too
+			return a.fail(w, r, errRevoked)
 		case newest.generation > after:
 			return a.answerRecord(w, r, newest)
 		case err != nil:
@@ -178,6 +185,7 @@ func (a *API) hold(w http.ResponseWriter, r *request, v *vigil, with *answer, af
 		}
 		select {
 		case <-news:
+		case <-revoked:
 		case <-timer.C:
 			return answerNotModified(w, with)
 		case <-a.stopping.Done():

@@ -1,0 +1,210 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+// changes are what an operator does to somebody whose password leaked. Each
+// ends what "reader" has open.
+var changes = map[string]func([]callers.User) []callers.User{
+	"removed": func(all []callers.User) []callers.User {
+		return slices.DeleteFunc(all, func(u callers.User) bool { return u.Name == "reader" })
+	},
+	"another password": func(all []callers.User) []callers.User {
+		return change(all, func(u *callers.User) { u.PasswordHash, u.Password = "", "another-password" })
+	},
+	"another account": func(all []callers.User) []callers.User {
+		return change(all, func(u *callers.User) { u.Accounts = []string{wxb} })
+	},
+	"the refresh right taken away": func(all []callers.User) []callers.User {
+		return change(all, func(u *callers.User) { u.Refresh = false })
+	},
+}
+
+func change(all []callers.User, how func(*callers.User)) []callers.User {
+	for i := range all {
+		if all[i].Name == "reader" {
+			how(&all[i])
+		}
+	}
+	return all
+}
+
+// allowed are the callers of every stage, but that reader may refresh.
+func allowed() []callers.User {
+	return change(everybody(), func(u *callers.User) { u.Refresh = true })
+}
+
+// revocable is a stage whose callers can be changed.
+func revocable(t *testing.T, make func(testing.TB, ...func(*Config)) *stage) (*stage, *callers.Gate) {
+	t.Helper()
+	gate, err := callers.New(allowed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return make(t, func(c *Config) { c.Gate = gate }), gate
+}
+
+func set(t *testing.T, gate *callers.Gate, users []callers.User) {
+	t.Helper()
+	if err := gate.SetUsers(users); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// soon is the answer to a request that has been waiting.
+func soon(t *testing.T, answers <-chan reply, what string) reply {
+	t.Helper()
+	select {
+	case r := <-answers:
+		return r
+	case <-time.After(5 * time.Second):
+		t.Fatalf("%s goes on", what)
+		return reply{}
+	}
+}
+
+func (s *stage) shutOut(r reply, what string) {
+	s.t.Helper()
+	if r.status != 401 || r.field("error") != "unauthorized" {
+		s.t.Errorf("%s: %d %s, want 401", what, r.status, r.body)
+	}
+	s.nothingIn(what, r.body)
+}
+
+func TestWhatARevokedCallerHasOpenEndsAtOnce(t *testing.T) {
+	for name, changed := range changes {
+		t.Run(name, func(t *testing.T) {
+			s, gate := revocable(t, newStage)
+			path := fmt.Sprintf("/v1/tokens/%s?after=%d&wait=60s", wxa, s.store.Peek(wxa).Record.Generation)
+			poll, others := make(chan reply, 1), make(chan reply, 1)
+			go func() { r, _ := s.try(s.request(reader, "GET", path, "")); poll <- r }()
+			go func() { r, _ := s.try(s.request(admin, "GET", path, "")); others <- r }()
+			stream, stays := s.watch(reader), s.watch(admin)
+			s.wait("them to be open", func() bool { return s.api.Holding() == 2 && s.api.Streams() == 2 })
+
+			set(t, gate, changed(allowed()))
+			s.shutOut(soon(t, poll, "the long poll"), "the long poll")
+			s.wait("its own to end, and the others' not", func() bool { return s.api.Holding() == 1 && s.api.Streams() == 1 })
+
+			s.ask(admin, "POST", "/v1/tokens/"+wxa+"/refresh", "")
+			if r := soon(t, others, "another caller's long poll"); r.status != 200 {
+				t.Errorf("another caller's long poll: %d %s, want the next token", r.status, r.body)
+			}
+			if kind, _ := next(t, stays); kind != string(coordinator.EventRefreshed) {
+				t.Errorf("another caller's stream: %s, want refreshed", kind)
+			}
+			for line := range stream {
+				if strings.HasPrefix(line, "event: ") {
+					t.Errorf("the stream goes on with %s", line)
+				}
+			}
+		})
+	}
+}
+
+func TestARevokedCallerDoesNotGetWhatItWaitedFor(t *testing.T) {
+	s, gate := revocable(t, func(t testing.TB, change ...func(*Config)) *stage {
+		return failingStage(t, coordinatortest.Hangs(), change...)
+	})
+	form := "name=reader&password=reader-password&appid=" + wxa
+	asked := map[string]func() reply{
+		"the first token": func() reply { return s.ask(reader, "GET", "/v1/tokens/"+wxa+"?wait=60s", "") },
+		"the form":        func() reply { return s.ask("", "POST", "/GetToken/", form, "Content-Type", formType) },
+		"a refresh":       func() reply { return s.ask(reader, "POST", "/v1/tokens/"+wxa+"/refresh", "") },
+		"the page": func() reply {
+			return s.ask(reader, "POST", "/", "account="+wxa, "Content-Type", formType, "Accept", "application/json")
+		},
+	}
+	answers := make(map[string]chan reply)
+	for name, ask := range asked {
+		answer := make(chan reply, 1)
+		answers[name] = answer
+		go func() { answer <- ask() }()
+	}
+	sdk := make(chan reply, 1)
+	go func() { sdk <- s.ask("", "GET", tokenQuery(wxa, reader), "") }()
+	s.wait("all to wait", func() bool { return s.api.Holding() == len(asked)+1 })
+
+	set(t, gate, changes["removed"](allowed()))
+	for name, answer := range answers {
+		s.shutOut(soon(t, answer, name), name)
+	}
+	checkTrouble(t, "an SDK", soon(t, sdk, "an SDK"), codeSecret, "invalid appsecret")
+	s.wait("nobody to wait", func() bool { return s.api.Holding() == 0 })
+}
+
+func TestAChangeThatIsNotTheCallersLeavesItsRequestsAlone(t *testing.T) {
+	s, gate := revocable(t, newStage)
+	generation := s.store.Peek(wxa).Record.Generation
+	poll := make(chan reply, 1)
+	go func() {
+		r, _ := s.try(s.request(reader, "GET", fmt.Sprintf("/v1/tokens/%s?after=%d&wait=60s", wxa, generation), ""))
+		poll <- r
+	}()
+	s.wait("a holder", func() bool { return s.api.Holding() == 1 })
+	set(t, gate, append(allowed(), callers.User{Name: "new", Password: "new-password", Accounts: []string{wxa}}))
+	set(t, gate, slices.DeleteFunc(allowed(), func(u callers.User) bool { return u.Name == "neighbor" }))
+	s.ask(admin, "POST", "/v1/tokens/"+wxa+"/refresh", "")
+	if r := soon(t, poll, "the long poll"); r.status != 200 {
+		t.Errorf("%d %s, want the next token", r.status, r.body)
+	}
+}
+
+// lateGate calls after when it has proved a caller, and before it says so.
+type lateGate struct {
+	*callers.Gate
+	after func()
+}
+
+func (g *lateGate) Authenticate(ctx context.Context, from netip.Addr, name, password string) (callers.Caller, error) {
+	c, err := g.Gate.Authenticate(ctx, from, name, password)
+	g.after()
+	return c, err
+}
+
+func TestACallerWhoIsRevokedWhileItsPasswordIsLookedAtIsRefused(t *testing.T) {
+	late := &lateGate{Gate: newGate(t), after: func() {}}
+	set(t, late.Gate, allowed())
+	s := newStage(t, func(c *Config) { c.Gate = late })
+	replaceBy := func(users []callers.User) {
+		late.after = func() { late.after = func() {}; set(t, late.Gate, users) }
+	}
+	replaceBy(everybody()) // without the refresh right
+	if r := s.ask(reader, "GET", "/v1/tokens/"+wxa, ""); r.status != 200 {
+		t.Errorf("with other rights: %d %s, want 200", r.status, r.body)
+	}
+	replaceBy(changes["removed"](everybody()))
+	s.shutOut(s.ask(reader, "GET", "/v1/tokens/"+wxa, ""), "removed")
+}
+
+func TestACallerWhoWasRevokedWhileItsBodyCameCausesNoRefresh(t *testing.T) {
+	s, gate := revocable(t, newStage)
+	caller, err := gate.Authenticate(t.Context(), netip.Addr{}, "reader", "reader-password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(t, gate, changes["removed"](allowed()))
+	r := &request{Request: s.request(reader, "POST", "/v1/tokens/"+wxa+"/refresh", ""), account: wxa, caller: caller}
+	w := httptest.NewRecorder()
+	if status := s.api.postRefresh(w, r); status != 401 {
+		t.Errorf("%d %s, want 401", status, w.Body)
+	}
+	if err := s.zk.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := s.sources[wxa].Issued(); n != 1 {
+		t.Errorf("%d tokens were issued, want the first alone", n)
+	}
+}
