@@ -178,7 +178,7 @@ func TestNoEventCommandsTheTerminal(t *testing.T) {
 		{"refreshed", map[string]any{"event": "failed", "retry_ms": 1000, "code": 40125}},
 		{"refreshed", map[string]any{"event": "throttled", "retry_ms": 1000}},
 		{"refreshed", map[string]any{"event": "refreshed", "access_token": "T", "generation": 7, "ttl_ms": 7000000,
-			"issued_at": "2026-11-26T05:00:00.000Z", "expires_at": "2036-11-26T05:00:00.000Z"}},
+			"issued_at": "2026-11-26T05:00:00.000Z", "expires_at": "2026-11-26T07:00:00.000Z"}},
 		{"wanted", map[string]any{"event": "wanted", "generation": 1}},
 		{"begun", map[string]any{"event": "begun", "fence": 9, "deadline_ms": 10000}},
 	} {
