@@ -69,22 +69,20 @@ func (c *clock) now() instant {
 }
 
 // wakeUp finds out whether the machine slept since the last look, and moves
-// instants on by as much; it returns by how much. What shows it is the wall clock
+// instants on by as much. What shows it is the wall clock
 // that went on while the monotonic one stood, or the operating system's own
 // account of it: one of them may be missing (a virtual machine that was saved
 // knows nothing of it; a machine's wall clock may be corrected later). A wall
 // clock that was merely set ahead looks the same. Then what is held ends too
 // early, and is read again.
-func (c *clock) wakeUp() (missed time.Duration) {
+func (c *clock) wakeUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now, asleep := time.Now(), suspended()
 	wall := now.Round(0).Sub(c.looked.Round(0)) - now.Sub(c.looked)
-	missed = max(wall, asleep-c.suspended)
+	missed := max(wall, asleep-c.suspended)
 	c.looked, c.suspended = now, asleep
-	if missed < clockJump {
-		return 0
+	if missed >= clockJump {
+		c.slept.Add(int64(missed))
 	}
-	c.slept.Add(int64(missed))
-	return missed
 }

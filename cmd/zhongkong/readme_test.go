@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
 )
 
 // transcript is a command of the README with the output that it promises.
@@ -73,6 +76,23 @@ func TestTheREADMEsTranscriptsAreTrue(t *testing.T) {
 			}
 		}
 		d.stop()
+	}
+}
+
+func TestTheREADMEsRightsAreThoseThatTheTestsRunWith(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, rules := range map[string][]string{
+		"zhongkong-refresher on >password": redisstore.RequiredACL("", coordinator.Refresher),
+		"zhongkong-reader on >password":    redisstore.RequiredACL("", coordinator.Reader),
+		"zhongkong-reader":                 {redisstore.DemandACL("")},
+	} {
+		line := "\nACL SETUSER " + user + " " + strings.Join(rules, " ") + "\n"
+		if !strings.Contains(string(text), line) {
+			t.Errorf("the README lacks:%s", line)
+		}
 	}
 }
 

@@ -105,7 +105,7 @@ func TestAnIdleConnectionOfHTTP2EndsTooWhateverPingsCome(t *testing.T) {
 		if d := time.Since(began); d < strangerIdle || d > strangerIdle+time.Second {
 			t.Errorf("it ended after %v, want %v", d, strangerIdle)
 		}
-		c.Close()
+		_ = c.Close()
 		sending.Wait()
 		_ = server.Shutdown(t.Context())
 		if err := <-done; err != nil {

@@ -72,7 +72,7 @@ func takeOut(t *testing.T, proto, how string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer late.Close()
+	defer func() { _ = late.Close() }()
 
 	write(t, e.ClientCAFile, a.pem())
 	if how == "reload" {
