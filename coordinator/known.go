@@ -3,8 +3,7 @@ package coordinator
 import "time"
 
 // known is what an account's process knows of the store besides the record,
-// on this machine's clock. The methods below keep it right; they are the only
-// ones that write it.
+// on this machine's clock.
 type known struct {
 	lastRead  instant
 	nextPoll  instant // read again then although nothing was notified

@@ -161,9 +161,6 @@ func (a *Account) begin(ctx context.Context, r refreshing) (Attempt, error) {
 	k := &a.known
 	k.callsToday = int32(attempt.CallsToday)
 	k.open.begun(attempt.Fence, now+instant(a.c.cfg.LockLife), now)
-	if k.err != nil && !r.reason.Demanded() {
-		k.replaceAt = now + instant(jitter(replaceEvery))
-	}
 	a.mu.Unlock()
 	if attempt.Conflict {
 		a.c.observe(Observation{Kind: Conflicted, Account: a.name})
@@ -315,6 +312,9 @@ func (a *Account) committed(r Record, c Commit) {
 	defer a.mu.Unlock()
 	a.installLocked(r, now)
 	k := &a.known
+	if k.err != nil {
+		k.replaceAt = a.c.instant(now) + instant(jitter(replaceEvery))
+	}
 	k.err, k.barred = nil, 0
 	k.open.committed(c.Attempt.Fence)
 	k.retryAt, k.notBefore = 0, 0

@@ -136,6 +136,21 @@ func TestARefresherReplacesWhatItCannotOpen(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeOpenedIsReplacedThoughTheFirstTryFails(t *testing.T) {
+	server := redistest.Start(t)
+	refreshed(t, open(t, server.URL(), redisstore.Options{}), "a", "PLAIN-TOKEN")
+	source := coordinatortest.NewSource()
+	source.Then(coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"))
+	c := runCoordinator(t, coordinator.Config{
+		Store:    open(t, server.URL(), redisstore.Options{Sealer: envelope{}}),
+		Accounts: []coordinator.AccountConfig{{Name: "a", Source: source}},
+	})
+	eventually(t, "a token of its own", patience, func() bool {
+		token, err := c.Token(t.Context(), "a")
+		return err == nil && token.Reveal() == "token-1"
+	})
+}
+
 func TestAReaderSaysAtOnceWhatItCannotOpen(t *testing.T) {
 	server := redistest.Start(t)
 	refreshed(t, open(t, server.URL(), redisstore.Options{Sealer: envelope{}}), "a", "SECRET-TOKEN")
