@@ -183,10 +183,28 @@ func forgedMessages() []poison {
 type laboratory struct {
 	server            *redistest.Server
 	store             *redisstore.Store
-	attacker          *redis.Client // with a refresher's rights
+	attackers         []attacker // those with the least rights first
 	refresher, reader *coordinator.Coordinator
 	sources           map[string]*coordinatortest.Source
 	rows              map[string]poison
+}
+
+// attacker is somebody who poisons, with the rights of a role.
+type attacker struct {
+	rights string
+	client *redis.Client
+}
+
+// rights returns the least rights with which the poison can be brought in: what
+// they are not enough for is refused by Redis.
+func (p poison) rights() string {
+	switch command, key := p.do[0].(string), p.do[1].(string); {
+	case command == "publish" && strings.HasSuffix(key, ":wanted"):
+		return "a reader's, with the right to demand"
+	case command == "lpush", command == "sadd", command == "persist":
+		return "an administrator's"
+	}
+	return "a refresher's"
 }
 
 func newLaboratory(t *testing.T, rows []poison) *laboratory {
@@ -194,14 +212,18 @@ func newLaboratory(t *testing.T, rows []poison) *laboratory {
 	l := &laboratory{server: redistest.Start(t), sources: map[string]*coordinatortest.Source{}, rows: map[string]poison{}}
 	mayRefresh := user(t, l.server, "refresher", redisstore.RequiredACL("", coordinator.Refresher)...)
 	mayRead := user(t, l.server, "reader", append(redisstore.RequiredACL("", coordinator.Reader), redisstore.DemandACL(""))...)
-	l.server.MustDo(t, "acl", "setuser", "attacker", "reset", "on", ">secret", "~*", "&*", "+@all", "-@dangerous")
-	o, err := redis.ParseURL(as(t, l.server.URL(), "attacker"))
-	if err != nil {
-		t.Fatal(err)
+	for _, a := range [][2]string{
+		{"a reader's, with the right to demand", mayRead}, {"a refresher's", mayRefresh}, {"an administrator's", l.server.URL()},
+	} {
+		o, err := redis.ParseURL(a[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.DisableIdentity = true
+		client := redis.NewClient(o)
+		t.Cleanup(func() { _ = client.Close() })
+		l.attackers = append(l.attackers, attacker{a[0], client})
 	}
-	l.attacker = redis.NewClient(o)
-	t.Cleanup(func() { _ = l.attacker.Close() })
-
 	l.store = open(t, l.server.URL(), redisstore.Options{})
 	var asRefresher, asReader []coordinator.AccountConfig
 	for i, row := range append(rows, poison{name: "control"}) {
@@ -267,8 +289,15 @@ func (l *laboratory) poison(t *testing.T, account string, row poison) {
 	if len(args) > 1 && strings.Contains(row.name, "of the wrong type") {
 		l.server.MustDo(t, "del", args[1])
 	}
-	if err := l.attacker.Do(t.Context(), args...).Err(); err != nil {
-		t.Fatal(err)
+	for _, a := range l.attackers {
+		err := a.client.Do(t.Context(), args...).Err()
+		if redis.IsPermissionError(err) && a.rights != row.rights() {
+			continue
+		}
+		if err != nil || a.rights != row.rights() {
+			t.Fatalf("with %s rights: %v, want it to take %s", a.rights, err, row.rights())
+		}
+		return
 	}
 }
 
