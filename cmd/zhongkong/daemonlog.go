@@ -18,8 +18,8 @@ import (
 const flushWithin = time.Second
 
 // strangersCause are the messages of lines that anybody can cause who reaches
-// the port.
-var strangersCause = []string{"caller refused", "datagram refused"}
+// the port, as often as he likes.
+var strangersCause = []string{"caller refused", "datagram refused", "request failed"}
 
 // outliveStderr has all that a daemon says go through a queue, so that it goes
 // on refreshing when what reads its log hangs or is gone.

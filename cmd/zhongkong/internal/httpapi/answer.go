@@ -104,10 +104,8 @@ func (a *API) report(p problem, err error, asked string) {
 	if p.status != http.StatusInternalServerError && p.code != problemDenied.code {
 		return
 	}
-	if skipped, ok := a.failures.take(err.Error()); ok {
-		a.log.LogAttrs(context.Background(), levelFailed, "request failed",
-			left(skipped, attrs("code", p.code, "asked", short(asked), "error", err.Error()))...)
-	}
+	a.log.LogAttrs(context.Background(), levelFailed, "request failed",
+		attrs("code", p.code, "asked", short(asked), "why", err.Error())...)
 }
 
 // problemOf is the only place that says which error is which answer. ctx is

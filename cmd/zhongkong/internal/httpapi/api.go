@@ -114,12 +114,10 @@ type API struct {
 	// What is none of ours; see misplaced.
 	unknown, business, prefixed, shortened, prefixedForm *endpoint
 
-	desks    desks
-	holding  slots
-	streams  slots
-	counts   counts
-	refusals ration
-	failures ration
+	desks   desks
+	holding slots
+	streams slots
+	counts  counts
 
 	stopping context.Context // ended by stop
 	stop     context.CancelFunc
@@ -135,17 +133,15 @@ func New(cfg Config) *API {
 	}
 	l := cfg.Limits.or(DefaultLimits)
 	a := &API{
-		zk:       cfg.Coordinator,
-		gate:     cfg.Gate,
-		events:   cfg.Events,
-		metrics:  cfg.Metrics,
-		open:     cfg.MetricsOpen,
-		log:      cfg.Logger,
-		limits:   l,
-		holding:  newSlots(l.Holding, l.HoldingEach),
-		streams:  newSlots(l.Streams, l.StreamsEach),
-		refusals: ration{burst: 50, every: time.Second},
-		failures: ration{burst: 1, every: 10 * time.Second},
+		zk:      cfg.Coordinator,
+		gate:    cfg.Gate,
+		events:  cfg.Events,
+		metrics: cfg.Metrics,
+		open:    cfg.MetricsOpen,
+		log:     cfg.Logger,
+		limits:  l,
+		holding: newSlots(l.Holding, l.HoldingEach),
+		streams: newSlots(l.Streams, l.StreamsEach),
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.page = page.New(page.Config{

@@ -23,14 +23,6 @@ func short(s string) string {
 	return s
 }
 
-// left adds how many lines of the same cause were left out before this one.
-func left(skipped int, line []slog.Attr) []slog.Attr {
-	if skipped == 0 {
-		return line
-	}
-	return append(line, slog.Int("more_since_the_last_line", skipped))
-}
-
 // attrs makes attributes of pairs of strings: an audit line has nothing that
 // could print more than it shows here.
 func attrs(pairs ...string) []slog.Attr {

@@ -98,10 +98,8 @@ func (a *API) refuse(r *request, name, why string) {
 	if !a.log.Enabled(context.Background(), level) {
 		return
 	}
-	if skipped, ok := a.refusals.take(why); ok {
-		a.log.LogAttrs(context.Background(), level, "caller refused", left(skipped, attrs(
-			"caller", short(name), "from", r.RemoteAddr, "method", short(r.Method), "path", short(r.URL.Path), "why", why))...)
-	}
+	a.log.LogAttrs(context.Background(), level, "caller refused", attrs(
+		"caller", short(name), "from", r.RemoteAddr, "method", short(r.Method), "path", short(r.URL.Path), "why", why)...)
 }
 
 // audited writes the audit line of a forced refresh.
