@@ -221,6 +221,7 @@ func (a *Account) SetSource(s Source) {
 	defer a.c.membership.Unlock()
 	a.mu.Lock()
 	a.cfg.Source = s
+	a.known.throttled = 0 // another credential may be free of it
 	a.known.readAgain()
 	role, removed := a.roleLocked(), a.removed
 	a.broadcastLocked()

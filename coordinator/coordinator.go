@@ -202,7 +202,7 @@ func (c *Coordinator) Connected() bool { return c.connected.Load() }
 // stale reports whether what is held may have been replaced unseen.
 func (c *Coordinator) stale() bool {
 	if c.running.Load() {
-		return !c.connected.Load()
+		return !c.connected.Load() || c.down.Load().lasts()
 	}
 	return c.down.Load() != nil
 }

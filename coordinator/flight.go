@@ -315,7 +315,8 @@ func (a *Account) throttledLocked(t *ThrottledError, reason Reason, now time.Tim
 	until := a.c.instant(now.Add(t.RetryIn))
 	switch {
 	case !reason.Demanded():
-		a.known.retryAt = max(a.known.retryAt, until)
+		// Asked again now and then: somebody may have mended what it counts.
+		a.known.throttled = a.c.instant(now.Add(min(t.RetryIn, jitter(a.c.cfg.PollEvery))))
 		if t.Limit == LimitBackOff {
 			a.known.readAgain()
 			return

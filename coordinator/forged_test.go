@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 )
 
 // greatest is the greatest fence that Redis and JSON carry exactly.
@@ -300,6 +302,64 @@ func TestAStoreThatDeniesIsSaidAtOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A store may answer and take no refresh: it lacks memory or replicas, or is a
+// replica. Nobody may think that all is well until the tokens end.
+func TestAStoreThatTakesNoRefreshIsSaid(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		cfg, log := f.logged()
+		p := f.start(cfg, f.source)
+		f.token(p, time.Second)
+		p.link.FailNext(coordinatortest.OpLock, 1_000_000)
+		time.Sleep(59 * time.Minute)
+		if err := p.c.StoreError(); err != nil {
+			t.Errorf("StoreError() = %v before anything was due", err)
+		}
+		time.Sleep(5 * time.Minute)
+		if err := p.c.StoreError(); !errors.Is(err, coordinator.ErrUnreachable) {
+			t.Errorf("StoreError() = %v, want ErrUnreachable", err)
+		}
+		if n := log.count("takes no refresh"); n != 1 {
+			t.Errorf("the log says so %d times at once, want once", n)
+		}
+		if n := log.count("still cannot be used"); n < 2 || n > 6 {
+			t.Errorf("the log says so again %d times in some minutes", n)
+		}
+		p.link.FailNext(coordinatortest.OpLock, 0)
+		time.Sleep(time.Minute)
+		f.wantCalls(2)
+		if err := p.c.StoreError(); err != nil {
+			t.Errorf("StoreError() = %v after a refresh", err)
+		}
+	})
+}
+
+// throttledStore throttles each begin for longer than a reading shows.
+type throttledStore struct {
+	coordinator.Store
+	begins atomic.Int64
+}
+
+func (s *throttledStore) Begin(context.Context, string, coordinator.Begin) (coordinator.Attempt, error) {
+	s.begins.Add(1)
+	return coordinator.Attempt{}, &coordinator.ThrottledError{Limit: coordinator.LimitBackOff, RetryIn: 3 * time.Hour}
+}
+
+func TestWhatTheStoreThrottlesIsNotTriedWithoutPause(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		store := &throttledStore{Store: f.store.Instance("p")}
+		c, err := coordinator.New(coordinator.Config{Store: store, Accounts: []coordinator.AccountConfig{{Name: account, Source: f.source}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+		defer cancel()
+		_ = c.Run(ctx)
+		if n := store.begins.Load(); n < 20 || n > 40 {
+			t.Errorf("%d begins in half an hour, want about one a minute", n)
+		}
+	})
 }
 
 func TestAReaderThatMayNotDemandWaitsForTheRefreshers(t *testing.T) {

@@ -11,6 +11,7 @@ type known struct {
 	failure   *Failure // the last one, also when it is over
 	retryAt   instant  // nobody asks on schedule before it
 	notBefore instant  // somebody else is at it until then
+	throttled instant  // the store has said that a limit forbids it until then
 
 	err       error   // why the store's data cannot be used
 	errTold   instant // when the log said so last
@@ -117,7 +118,8 @@ func (a *Account) hearLocked(e Event) {
 		if e.Record.Generation >= k.barred {
 			k.err, k.barred = nil, 0
 		}
-		k.notBefore, k.retryAt = 0, 0
+		k.notBefore, k.retryAt, k.throttled = 0, 0, 0
+		a.c.refreshedElsewhere()
 		if k.failure != nil && k.failure.InARow > 0 {
 			over := *k.failure
 			over.InARow = 0
@@ -385,6 +387,9 @@ func (a *Account) allowedLocked(reason Reason) time.Time {
 	}
 	if reason != ReasonForced {
 		at = max(at, a.known.retryAt)
+	}
+	if !reason.Demanded() {
+		at = max(at, a.known.throttled)
 	}
 	if reason == ReasonMissing && a.known.err != nil {
 		at = max(at, a.known.replaceAt)

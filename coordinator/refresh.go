@@ -111,7 +111,7 @@ func (a *Account) locked(ctx context.Context, do func(Lock) error) error {
 		if errors.As(err, &taken) {
 			a.c.observe(Observation{Kind: LockTaken, Account: a.name})
 		}
-		a.c.deniedTo(a.name, err)
+		a.c.tookRefresh(a.name, err)
 		return fmt.Errorf("lock %q: %w", a.name, err)
 	}
 	defer func() {
@@ -123,7 +123,7 @@ func (a *Account) locked(ctx context.Context, do func(Lock) error) error {
 		}
 	}()
 	err = do(lock)
-	a.c.deniedTo(a.name, err)
+	a.c.tookRefresh(a.name, err)
 	return err
 }
 
@@ -317,7 +317,7 @@ func (a *Account) committed(r Record, c Commit) {
 	}
 	k.err, k.barred = nil, 0
 	k.open.committed(c.Attempt.Fence)
-	k.retryAt, k.notBefore = 0, 0
+	k.retryAt, k.notBefore, k.throttled = 0, 0, 0
 	k.restore = false
 	a.settledLocked(now)
 }

@@ -28,6 +28,11 @@ const (
 	unconfirmedMax = 16 * subscribeChunk
 )
 
+const (
+	complainEvery = time.Minute // how often unreadable notifications are said
+	mostRereads   = 50          // how many accounts are read in a second because of them
+)
+
 var (
 	errSilent = fmt.Errorf("%w: no answer on the subscription for four beats", coordinator.ErrUnreachable)
 	errMoved  = fmt.Errorf("%w: the master has changed", coordinator.ErrUnreachable)
@@ -46,6 +51,10 @@ type connection struct {
 	flowed bool        // the whole set was subscribed once; owned by the reader
 	master bool        // the server has said that it is one; owned by the reader
 	heard  atomic.Bool // something has arrived since the last beat
+
+	// Owned by the reader: what unreadable notifications have caused.
+	complained, reread time.Time
+	rereads            float64 // how many accounts may be read because of them now
 
 	asks      atomic.Bool // the server can be asked for its role
 	asked     atomic.Bool // it was, and has not answered yet
@@ -101,11 +110,13 @@ func (c *connection) run(ctx context.Context) error {
 		helpers.Go(func() { c.giveUp(c.seekMaster(ctx)) })
 	}
 	err := c.read()
-	cancel()
-	helpers.Wait()
-	if c.reason != nil {
+	c.mu.Lock()
+	if c.reason != nil { // one of the helpers has ended the reading
 		err = c.reason
 	}
+	c.mu.Unlock()
+	cancel()
+	helpers.Wait()
 	return c.sub.store.fault(context.Background(), "subscribe", "", err)
 }
 
@@ -166,7 +177,7 @@ func (c *connection) read() error {
 	}
 	for {
 		a, err := in.next()
-		if err != nil && !c.refused(err) {
+		if err != nil && !c.refused(err) && !isSignOfLife(err) {
 			return err
 		}
 		switch a.kind {
@@ -189,6 +200,13 @@ func (c *connection) read() error {
 	}
 }
 
+// isSignOfLife reports whether an error is a server's answer to a ping, which it
+// refuses as all other work. What it publishes arrives all the same.
+func isSignOfLife(err error) bool {
+	var answer refusal
+	return errors.As(err, &answer) && (redis.HasErrorPrefix(answer, "MISCONF") || redis.HasErrorPrefix(answer, "MASTERDOWN"))
+}
+
 // deliver notifies of one message. One that cannot be read still says that
 // something has changed: the account is announced again, so that whoever
 // follows it loads it, and learns from Load what is wrong.
@@ -200,12 +218,32 @@ func (c *connection) deliver(name, payload string) {
 	}
 	event, err := s.event(account, channel, payload)
 	if err != nil {
-		s.unreadable.Add(1)
-		s.log.Warn("a notification cannot be read", "account", account, "channel", channel, "error", err)
-		c.sub.watcher.Subscribed([]string{account})
+		c.unreadable(account, channel, err)
 		return
 	}
 	c.sub.watcher.Notified(event)
+}
+
+// unreadable has an account read of which a notification cannot be. Whoever may
+// publish can send as many as he likes: of them all only so many have anything
+// read or logged. What a reader may publish changes nothing, so nothing is read.
+func (c *connection) unreadable(account, channel string, err error) {
+	s := c.sub.store
+	n := s.unreadables.Add(1)
+	now := time.Now()
+	if now.Sub(c.complained) >= complainEvery {
+		s.log.Warn("notifications cannot be read", "account", account, "channel", channel, "error", err, "so_far", n)
+		c.complained = now
+	}
+	if channel == wantedChannel {
+		return
+	}
+	c.rereads = min(c.rereads+now.Sub(c.reread).Seconds()*mostRereads, mostRereads)
+	c.reread = now
+	if c.rereads >= 1 {
+		c.rereads--
+		c.sub.watcher.Subscribed([]string{account})
+	} // else the poll finds it
 }
 
 // confirmed counts a channel that the server has confirmed. They come in the

@@ -15,7 +15,17 @@ import (
 // ErrDenied is what the errors wrap for which Redis does not let its user do
 // what is needed: wrong password, missing ACL rule. RequiredACL lists what is
 // needed; MissingACL finds out what of it is missing.
-var ErrDenied = fmt.Errorf("redisstore: Redis denies it: %w", coordinator.ErrDenied)
+var ErrDenied error = denied{}
+
+type denied struct{}
+
+func (denied) Error() string        { return "redisstore: Redis denies it" }
+func (denied) Is(target error) bool { return target == coordinator.ErrDenied }
+
+// ErrUnable is what the errors wrap for which a Redis that answers says that it
+// cannot do it now: it has no memory left, too few replicas, or is one itself.
+// They wrap coordinator.ErrUnreachable besides.
+var ErrUnable = errors.New("redisstore: Redis cannot do it now")
 
 // DataError says that a key of ours has contents that none of ours would have
 // written. It never quotes them.
@@ -40,15 +50,32 @@ func isData(err error) bool {
 	return errors.As(err, &data) || errors.Is(err, coordinator.ErrSealed)
 }
 
-// unable reports whether a server that works says that it cannot do it now.
-func unable(answer string) bool {
+// unable returns what is to be done about a server that works and says that it
+// cannot do it now; "" if that is not what it says.
+func unable(answer string) string {
 	word, _, _ := strings.Cut(answer, " ")
 	switch word {
-	case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "NOREPLICAS", "TRYAGAIN", "MISCONF", "OOM", "BUSY",
-		"UNKILLABLE", "MOVED", "ASK":
-		return true
+	case "OOM":
+		return "free memory or raise maxmemory"
+	case "NOREPLICAS":
+		return "connect the replicas that min-replicas-to-write asks for, or ask for fewer"
+	case "READONLY":
+		return "it is a replica: give the address of the master"
+	case "MASTERDOWN":
+		return "it is a replica that has lost its master: give the address of the master, or bring it back"
+	case "MISCONF":
+		return "it cannot save to its disk: its log says why"
+	case "BUSY", "UNKILLABLE":
+		return "a script keeps it busy: SCRIPT KILL ends it"
+	case "LOADING":
+		return "it is reading its data: wait"
+	case "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK":
+		return "the cluster is changing or has lost a node: see CLUSTER INFO"
 	}
-	return strings.HasPrefix(answer, "max number of clients")
+	if strings.HasPrefix(answer, "max number of clients") {
+		return "raise maxclients, or close connections"
+	}
+	return ""
 }
 
 // fault turns an error of the client into what the callers of a Store may
@@ -88,14 +115,14 @@ func (s *Store) answered(answer redis.Error) error {
 	switch {
 	case strings.HasPrefix(text, "ZKDATA "):
 		return dataError(text)
-	case redis.IsAuthError(answer):
+	case redis.IsAuthError(answer), strings.HasPrefix(plain, "AUTH "):
 		// Nothing can be asked until somebody mends it, on either side.
 		return fmt.Errorf("%w: %w: %w; check the user and the password of the Redis URL",
 			coordinator.ErrUnreachable, ErrDenied, answer)
 	case isPermission(answer) || strings.HasPrefix(plain, "The user executing the script"):
 		return fmt.Errorf("%w: %w; %s", ErrDenied, answer, s.rule(text))
-	case unable(plain):
-		return fmt.Errorf("%w: %w", coordinator.ErrUnreachable, answer)
+	case unable(plain) != "":
+		return fmt.Errorf("%w: %w: %w; %s", coordinator.ErrUnreachable, ErrUnable, answer, unable(plain))
 	case strings.HasPrefix(plain, "unknown command"):
 		return fmt.Errorf("%w (Redis 7.0 or newer is needed)", answer)
 	}

@@ -109,6 +109,13 @@ func poisons() []poison {
 		add("a back-off for ever, "+kind, goesOn, "hset", key("state"), "failures", "3", "retry_at", "9007199254740991",
 			"last_error_at", strconv.FormatInt(time.Now().UnixMilli(), 10), "last_error_kind", kind, "last_error", "x", "last_error_code", "40125")
 	}
+	for what, in := range map[string]time.Duration{"half a minute": 30 * time.Second, "three hours": 3 * time.Hour} {
+		add("a back-off of "+what+" that no failure has set", goesOn, "hset", key("state"),
+			"retry_at", strconv.FormatInt(time.Now().Add(in).UnixMilli(), 10))
+	}
+	for what, value := range absurd() {
+		add("state.refresh_at "+what, goesOn, "hset", key("state"), "refresh_at", value) // it is only a wish
+	}
 	for what, value := range huge() {
 		add("state.refresh_at "+what, goesOn, "hset", key("state"), "refresh_at", value)
 		add("calls "+what, noBudget, "set", key("calls:"+today), value)

@@ -210,7 +210,10 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 		IssuedAt:   r.instant(key, "issued_at", fields[2]),
 		ExpiresAt:  r.instant(key, "expires_at", fields[3]),
 		IssuedBy:   instanceName(r.text(key, "issued_by", fields[4])),
-		RefreshAt:  r.moment(r.keys.state, "refresh_at", fields[6]),
+	}
+	// A wish that cannot be read is none; the schedule decides.
+	if ms, err := strconv.ParseInt(r.text(r.keys.state, "refresh_at", fields[6]), 10, 64); err == nil && ms > 0 && ms <= maxFence {
+		record.RefreshAt = time.UnixMilli(ms).UTC()
 	}
 	switch life := record.Life(); {
 	case life <= 0:

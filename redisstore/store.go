@@ -115,9 +115,9 @@ type Store struct {
 	timeout  time.Duration
 	beat     time.Duration
 
-	unconfirmed, unreadable, orphans atomic.Uint64
-	clock                            serverClock
-	scripted                         atomic.Bool // Load reads by a script; see there
+	unconfirmed, unreadables, orphans atomic.Uint64
+	clock                             serverClock
+	scripted                          atomic.Bool // Load reads by a script; see there
 
 	background struct {
 		sync.Mutex
@@ -220,7 +220,7 @@ func (s *Store) Prefix() string { return s.keys.prefix }
 func (s *Store) Stats() Stats {
 	return Stats{
 		Unconfirmed: s.unconfirmed.Load(),
-		Unreadable:  s.unreadable.Load(),
+		Unreadable:  s.unreadables.Load(),
 		Orphans:     s.orphans.Load(),
 	}
 }

@@ -208,7 +208,7 @@ func (a *account) throttle(now time.Time, b coordinator.Begin) (limit string, wa
 	if b.Reason.Demanded() && !a.demanded.IsZero() && !a.demanded.After(now) {
 		holds(coordinator.LimitInterval, a.demanded.Add(b.Limits.MinInterval).Sub(now))
 	}
-	if b.Reason != coordinator.ReasonForced && a.failure != nil &&
+	if b.Reason != coordinator.ReasonForced && a.failure != nil && a.failures > 0 &&
 		!a.failure.At.After(now.Add(time.Second)) && a.binds(b.Credential) {
 		if wait := a.retryAt.Sub(now); wait <= coordinator.MaxRetry {
 			holds(coordinator.LimitBackOff, wait)

@@ -55,7 +55,7 @@ if demanded and demanded_at > 0 and demanded_at <= now then
   holds('minimum interval', demanded_at + interval)
 end
 local other_credential = fields[6] == 'refused' and (fields[7] or '') ~= credential
-if reason ~= 'forced' and failed_at <= now + 1000 and retry_at <= now + retry_ahead and not other_credential then
+if reason ~= 'forced' and failures > 0 and failed_at <= now + 1000 and retry_at <= now + retry_ahead and not other_credential then
   holds('back-off', retry_at)
 end
 -- The brake on a loop of refreshes that nobody demanded (the generic cell rate
