@@ -69,7 +69,14 @@ func (d *doubt) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // ProcessPipelineHook is redis.Hook's.
 func (d *doubt) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		return d.try(ctx, func() error { return next(ctx, cmds) })
+		return d.try(ctx, func() error {
+			// go-redis tells the first error that any command has, and leaves
+			// that of an earlier try to MULTI and EXEC.
+			for _, cmd := range cmds {
+				cmd.SetErr(nil)
+			}
+			return next(ctx, cmds)
+		})
 	}
 }
 
@@ -78,6 +85,7 @@ func (d *doubt) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 func (d *doubt) try(ctx context.Context, do func() error) error {
 	err := do()
 	for errors.Is(err, errUnsent) && ctx.Err() == nil {
+		d.all() // most likely the others are of no use either; to find out of each takes time
 		err = do()
 	}
 	if isTimeout(err) {
@@ -120,7 +128,11 @@ type doubted struct {
 // SetWriteDeadline is net.Conn's; what is asked before a write shares its time.
 func (c *doubted) SetWriteDeadline(t time.Time) error {
 	c.deadline = t
-	return c.Conn.SetWriteDeadline(t)
+	err := c.Conn.SetWriteDeadline(t)
+	if err != nil && c.closed.Load() && !c.waiting.Load() {
+		err = errUnsent
+	}
+	return err
 }
 
 func (c *doubted) Write(b []byte) (int, error) {

@@ -64,8 +64,8 @@ func TestDemotedMasterBehindOneAddressIsLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it mostly waits
 			p := startPair(t)
-			url := user(t, p.master, "reader", redisstore.RequiredACL("", coordinator.Reader)...)
-			user(t, p.replica, "reader", redisstore.RequiredACL("", coordinator.Reader)...)
+			url := user(t, p.master, "reader", append(redisstore.RequiredACL("", coordinator.Reader), redisstore.DemandACL(""))...)
+			user(t, p.replica, "reader", append(redisstore.RequiredACL("", coordinator.Reader), redisstore.DemandACL(""))...)
 			url = strings.Replace(url, p.master.Addr(), p.Addr(), 1)
 			refresher := open(t, p.URL(), redisstore.Options{})
 			refreshed(t, refresher, "a", "token")
