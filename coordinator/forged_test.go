@@ -226,18 +226,18 @@ func TestATokenThatLivesOnWhileTheMachineSleptStaysInUse(t *testing.T) {
 // deniedStore lets nobody do what the flag forbids.
 type deniedStore struct {
 	coordinator.Store
-	read, write bool
+	read, write atomic.Bool
 }
 
 func (s *deniedStore) Load(ctx context.Context, names ...string) ([]coordinator.State, error) {
-	if s.read {
+	if s.read.Load() {
 		return nil, fmt.Errorf("%w: %w: wrong password", coordinator.ErrUnreachable, coordinator.ErrDenied)
 	}
 	return s.Store.Load(ctx, names...)
 }
 
 func (s *deniedStore) Lock(ctx context.Context, name string, life time.Duration) (coordinator.Lock, error) {
-	if s.write {
+	if s.write.Load() {
 		return nil, fmt.Errorf("%w: no right to write", coordinator.ErrDenied)
 	}
 	return s.Store.Lock(ctx, name, life)
@@ -269,8 +269,13 @@ func (f *fleet) denied(cfg coordinator.Config, s *deniedStore, source coordinato
 
 // What only a person can mend is said at once, to whoever asks and in the log.
 func TestAStoreThatDeniesIsSaidAtOnce(t *testing.T) {
-	for name, store := range map[string]*deniedStore{"to be read": {read: true}, "to be written": {write: true}} {
+	for name, deny := range map[string]func(*deniedStore){
+		"to be read":    func(s *deniedStore) { s.read.Store(true) },
+		"to be written": func(s *deniedStore) { s.write.Store(true) },
+	} {
 		t.Run(name, func(t *testing.T) {
+			store := new(deniedStore)
+			deny(store)
 			bubble(t, func(t *testing.T, f *fleet) {
 				cfg, log := f.logged()
 				p := f.denied(cfg, store, f.source)
@@ -292,7 +297,8 @@ func TestAStoreThatDeniesIsSaidAtOnce(t *testing.T) {
 					t.Errorf("the log says so %d times in three minutes", n)
 				}
 				// Mended by the operator: it goes on by itself.
-				store.read, store.write = false, false
+				store.read.Store(false)
+				store.write.Store(false)
 				time.Sleep(10 * time.Second)
 				f.token(p, time.Second)
 				synctest.Wait()
