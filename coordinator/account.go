@@ -256,7 +256,7 @@ func (a *Account) seen(ctx context.Context) (Fence, error) {
 // replace waits for a record newer than seen and sees to it that one is
 // fetched.
 func (a *Account) replace(ctx context.Context, reason Reason, seen Fence) (Record, error) {
-	h, err := a.await(ctx, need{after: seen, reason: reason})
+	h, err := a.await(ctx, need{after: seen, reason: reason, askedBy: callerOf(ctx)})
 	if err != nil {
 		return Record{}, err
 	}

@@ -180,6 +180,55 @@ func TestReaderReportsThroughARefresher(t *testing.T) {
 	})
 }
 
+func TestTheLogNamesWhoeverDemandsARefresh(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		refresher := f.refresher()
+		for i, p := range []*process{refresher, f.reader(), f.idle(f.config(), nil)} {
+			f.token(p, time.Second)
+			time.Sleep(time.Minute)
+			forced, reported := fmt.Sprint("forced by ", i), fmt.Sprint("reported by ", i)
+			record, err := p.Refresh(coordinator.WithCaller(t.Context(), forced))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.wantAskedBy(forced, "refreshed")
+			time.Sleep(time.Minute)
+			var wg sync.WaitGroup
+			wg.Go(func() { _, err = p.Invalidate(coordinator.WithCaller(t.Context(), reported), record.Token) })
+			time.Sleep(time.Millisecond)
+			wg.Go(func() { _, _ = p.Invalidate(coordinator.WithCaller(t.Context(), "who comes later"), record.Token) })
+			wg.Wait()
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.wantAskedBy(reported, "reported", "conflict", "refreshed")
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(time.Hour + 10*time.Minute)
+		f.wantAskedBy("", "refreshed") // on schedule
+		f.source.Then(coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"))
+		if _, err := refresher.Refresh(coordinator.WithCaller(t.Context(), "unlucky")); err == nil {
+			t.Error("the failure was not returned")
+		}
+		f.wantAskedBy("unlucky", "failed")
+	})
+}
+
+// wantAskedBy fails the test unless the log ends with these events, asked for
+// by the caller.
+func (f *fleet) wantAskedBy(caller string, events ...string) {
+	f.t.Helper()
+	log := f.store.Log(account)
+	if len(log) < len(events) {
+		f.t.Fatalf("%d entries, want %d", len(log), len(events))
+	}
+	for i, e := range log[len(log)-len(events):] {
+		if e.Event != events[i] || e.AskedBy != caller {
+			f.t.Errorf("%s asked for by %q, want %s by %q", e.Event, e.AskedBy, events[i], caller)
+		}
+	}
+}
+
 func TestHolderKilledMidCallIsReplaced(t *testing.T) {
 	for name, reason := range map[string]string{"cold": "", "forced": "forced"} {
 		t.Run(name, func(t *testing.T) {

@@ -10,14 +10,18 @@ import (
 
 // need is what a caller waits for.
 type need struct {
-	after  Fence  // a usable record newer than this
-	reason Reason // ReasonMissing: any; a demanded one: have it fetched
+	after   Fence  // a usable record newer than this
+	reason  Reason // ReasonMissing: any; a demanded one: have it fetched
+	askedBy string // see WithCaller
 
 	began time.Time
 	looks uint32 // readings of the store when the wait began
 	seq   uint32 // outcomes when the wait began
 	held  Fence  // what was held when the wait began
 }
+
+// demand is what n has to be done. Its reason is a demanded one.
+func (n need) demand() demand { return demand{reason: n.reason, seen: n.after, askedBy: n.askedBy} }
 
 // outcome is how the last flight, or an attempt heard of, ended.
 type outcome struct {
@@ -100,7 +104,7 @@ func (a *Account) await(ctx context.Context, n need) (*held, error) {
 		defer a.leave()
 	}
 	if n.reason.Demanded() {
-		a.demandLocked(n.reason, n.after, n.began)
+		a.demandLocked(n.demand(), n.began)
 	}
 	for {
 		now := time.Now()
@@ -109,7 +113,7 @@ func (a *Account) await(ctx context.Context, n need) (*held, error) {
 			return h, err
 		}
 		if n.reason.Demanded() {
-			a.demandLocked(n.reason, n.after, now)
+			a.demandLocked(n.demand(), now)
 		}
 		wait := a.pursueLocked(&n, now)
 		if !following && !a.c.running.Load() && a.looks > n.looks && !a.flight {
@@ -350,11 +354,12 @@ func (a *Account) round(ctx context.Context, holdsSlot bool) error {
 	reason, restore := a.dueLocked(now), a.known.restore
 	allowed := a.allowedLocked(reason)
 	cfg, record, seen := a.cfg, a.recordLocked(), a.seenLocked()
+	askedBy := a.askedByLocked(reason)
 	a.mu.Unlock()
 
 	switch {
 	case cfg.Source == nil:
-		return a.want(ctx, reason, seen)
+		return a.want(ctx, Want{Reason: reason, Seen: seen, AskedBy: askedBy})
 	case !restore && (reason == "" || now.Before(allowed)):
 		return nil
 	}
@@ -367,7 +372,7 @@ func (a *Account) round(ctx context.Context, holdsSlot bool) error {
 	if restore && !reason.Demanded() {
 		return a.restore(ctx, record)
 	}
-	return a.refresh(ctx, refreshing{reason: reason, seen: seen, source: cfg.Source, current: record.Token})
+	return a.refresh(ctx, refreshing{reason: reason, seen: seen, askedBy: askedBy, source: cfg.Source, current: record.Token})
 }
 
 // trusted reports whether what is known is as good as a reading of the store.
@@ -398,15 +403,15 @@ func (a *Account) look(ctx context.Context) error {
 }
 
 // want calls for a refresher on behalf of a process that is none.
-func (a *Account) want(ctx context.Context, reason Reason, seen Fence) error {
-	if reason == "" {
+func (a *Account) want(ctx context.Context, w Want) error {
+	if w.Reason == "" {
 		return nil
 	}
 	a.mu.Lock()
 	a.known.notBefore = a.c.instant(time.Now().Add(jitter(wantEvery)))
 	a.mu.Unlock()
-	err := a.c.store.Want(ctx, a.name, Want{Reason: reason, Seen: seen})
-	if errors.Is(err, ErrDenied) && !reason.Demanded() {
+	err := a.c.store.Want(ctx, a.name, w)
+	if errors.Is(err, ErrDenied) && !w.Reason.Demanded() {
 		// A reader need not have the right to call for a refresher: those there
 		// are see by themselves that the token is missing.
 		return nil

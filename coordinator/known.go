@@ -30,6 +30,7 @@ type known struct {
 type demand struct {
 	reason    Reason
 	seen      Fence   // to be replaced
+	askedBy   string  // see WithCaller
 	expires   instant // whoever still waits renews it
 	notBefore instant // the minimum interval
 }
@@ -180,7 +181,7 @@ func (a *Account) wantedLocked(w Want, now time.Time) {
 	case a.cfg.Source == nil, w.Reason.Demanded() && generation > w.Seen:
 		return
 	case w.Reason.Demanded() && generation == w.Seen:
-		a.demandLocked(w.Reason, w.Seen, now)
+		a.demandLocked(demand{reason: w.Reason, seen: w.Seen, askedBy: w.AskedBy}, now)
 		return
 	}
 	// Do what the store, not the reader, shows to be due; but a reader that
@@ -335,15 +336,18 @@ func (a *Account) limitsLocked() Limits {
 	return a.cfg.differs.Limits.or(a.c.cfg.Limits)
 }
 
-// demandLocked asks for a record newer than seen. Demands merge: the newest
-// record asked for serves all of them.
-func (a *Account) demandLocked(reason Reason, seen Fence, now time.Time) {
+// demandLocked asks for a record newer than asked.seen. Demands merge: the
+// newest record asked for serves all of them.
+func (a *Account) demandLocked(asked demand, now time.Time) {
 	d := &a.demand
 	if a.c.instant(now) >= d.expires {
 		*d = demand{} // nobody waits for it any more
 	}
-	if d.reason == "" || seen > d.seen || reason == ReasonForced && seen == d.seen {
-		d.reason, d.seen = reason, max(seen, d.seen)
+	if d.reason == "" || asked.seen > d.seen || asked.reason == ReasonForced && asked.seen == d.seen {
+		if d.reason != asked.reason || d.askedBy == "" {
+			d.askedBy = asked.askedBy
+		}
+		d.reason, d.seen = asked.reason, max(asked.seen, d.seen)
 	}
 	d.expires = a.c.instant(now.Add(a.c.cfg.FetchTimeout + a.c.cfg.LockLife))
 }
@@ -365,6 +369,14 @@ func (a *Account) dueLocked(now time.Time) Reason {
 		return a.demand.reason
 	}
 	return ""
+}
+
+// askedByLocked returns who asked for a refresh for the reason, "" if nobody did.
+func (a *Account) askedByLocked(reason Reason) string {
+	if !reason.Demanded() {
+		return ""
+	}
+	return a.demand.askedBy
 }
 
 // demandedLocked reports whether somebody waits for a demanded refresh.

@@ -13,6 +13,7 @@ import (
 type refreshing struct {
 	reason  Reason
 	seen    Fence // the generation to replace
+	askedBy string
 	current Token
 	source  Source
 }
@@ -53,7 +54,7 @@ func (a *Account) refresh(ctx context.Context, r refreshing) error {
 		}
 		a.c.observe(Observation{Kind: Fetched, Account: a.name, Reason: r.reason, Took: took})
 		return a.commit(ctx, stopping, Commit{
-			Attempt: attempt, Reason: r.reason, Token: issue.Token, Life: issue.Life,
+			Attempt: attempt, Reason: r.reason, AskedBy: r.askedBy, Token: issue.Token, Life: issue.Life,
 			RefreshIn: a.refreshIn(issue), Took: took, Calls: issue.Calls,
 		}, sent)
 	})
@@ -133,7 +134,7 @@ func (a *Account) begin(ctx context.Context, r refreshing) (Attempt, error) {
 	limits, every := a.limitsLocked(), a.everyLocked()
 	a.mu.Unlock()
 	attempt, err := a.c.store.Begin(ctx, a.name, Begin{
-		Seen: r.seen, Reason: r.reason, Life: a.c.cfg.LockLife, Credential: credential(r.source), Limits: limits,
+		Seen: r.seen, Reason: r.reason, AskedBy: r.askedBy, Life: a.c.cfg.LockLife, Credential: credential(r.source), Limits: limits,
 		Pace: pace(limits.PerDay, every),
 	})
 	if err != nil {
@@ -329,7 +330,7 @@ func (a *Account) fail(ctx context.Context, attempt Attempt, r refreshing, cause
 	left := a.recordLocked().TTL
 	a.mu.Unlock()
 	f := Fail{
-		Attempt: attempt, Reason: r.reason, Took: took, Calls: fetch.Calls,
+		Attempt: attempt, Reason: r.reason, AskedBy: r.askedBy, Took: took, Calls: fetch.Calls,
 		RetryIn: backoff(fetch.Kind, attempt.Failures+1, fetch.RetryIn, left),
 		Failure: Failure{Kind: fetch.Kind, Code: fetch.Code, Message: fetch.Message, InARow: attempt.Failures + 1, Credential: credential(r.source)},
 	}

@@ -81,6 +81,7 @@ type Lock interface {
 type Begin struct {
 	Seen       Fence // the generation to be replaced; fences rise above it
 	Reason     Reason
+	AskedBy    string        // who demanded it, for the log; see WithCaller
 	Life       time.Duration // the attempt is overdue when it has passed; Lock.Extend renews it
 	Credential string        // see Credentialed
 	Limits     Limits
@@ -131,6 +132,7 @@ type Attempt struct {
 type Commit struct {
 	Attempt   Attempt
 	Reason    Reason
+	AskedBy   string // as in Begin
 	Token     Token
 	Life      time.Duration // total, see Issue
 	RefreshIn time.Duration // from the same moment as Life; 0: not asked
@@ -143,6 +145,7 @@ type Commit struct {
 type Fail struct {
 	Attempt Attempt
 	Reason  Reason
+	AskedBy string        // as in Begin
 	Failure Failure       // Kind, Code, Message, Credential; the store fills in the rest
 	RetryIn time.Duration // nobody asks on schedule before this has passed
 	Took    time.Duration
@@ -151,8 +154,9 @@ type Fail struct {
 
 // Want is a call for a refresher.
 type Want struct {
-	Reason Reason
-	Seen   Fence // the generation the caller has, or wants replaced
+	Reason  Reason
+	Seen    Fence  // the generation the caller has, or wants replaced
+	AskedBy string // as in Begin
 }
 
 // Watcher is told what happens in the store. The calls come from one

@@ -13,6 +13,7 @@ import (
 type message struct {
 	Event       string    `json:"event"`
 	By          string    `json:"by,omitempty"`
+	AskedBy     string    `json:"asked_by,omitempty"`
 	Reason      string    `json:"reason,omitempty"`
 	Fence       uint64    `json:"fence,omitempty"`
 	Generation  uint64    `json:"generation,omitempty"`
@@ -79,7 +80,7 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 	case coordinator.EventBegun:
 		e.RetryIn = milliseconds(m.Deadline)
 	case coordinator.EventWanted:
-		e.Want = coordinator.Want{Reason: e.Reason, Seen: coordinator.Fence(m.Generation)}
+		e.Want = coordinator.Want{Reason: e.Reason, Seen: coordinator.Fence(m.Generation), AskedBy: printable(m.AskedBy)}
 	}
 	return e, err
 }

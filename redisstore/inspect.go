@@ -16,20 +16,21 @@ import (
 
 // Entry is a line of an account's log: what happened, never a token.
 type Entry struct {
-	ID     string // of the stream's entry
-	At     time.Time
-	Event  string // refreshed, failed, superseded, restored, reported, conflict
-	By     string // instance
-	Reason coordinator.Reason
-	Fence  coordinator.Fence
-	Took   time.Duration           // refreshed, failed, superseded: the source's time
-	Life   time.Duration           // refreshed: of the token; restored: what was left
-	Kind   coordinator.FailureKind // failed
-	Code   int                     // failed: the issuer's
-	Error  string                  // failed
-	Retry  time.Duration           // failed: nobody asks on schedule before
-	Newer  coordinator.Fence       // superseded: by which attempt
-	Seen   coordinator.Fence       // reported, conflict: the generation that was reported
+	ID      string // of the stream's entry
+	At      time.Time
+	Event   string // refreshed, failed, superseded, restored, reported, conflict
+	By      string // instance
+	AskedBy string // who demanded it, see coordinator.WithCaller; "": nobody
+	Reason  coordinator.Reason
+	Fence   coordinator.Fence
+	Took    time.Duration           // refreshed, failed, superseded: the source's time
+	Life    time.Duration           // refreshed: of the token; restored: what was left
+	Kind    coordinator.FailureKind // failed
+	Code    int                     // failed: the issuer's
+	Error   string                  // failed
+	Retry   time.Duration           // failed: nobody asks on schedule before
+	Newer   coordinator.Fence       // superseded: by which attempt
+	Seen    coordinator.Fence       // reported, conflict: the generation that was reported
 }
 
 // History returns the last n entries of an account's log, the newest first.
@@ -62,19 +63,20 @@ func entry(line redis.XMessage) (Entry, bool) {
 	ms, _, _ := strings.Cut(line.ID, "-")
 	at, err := strconv.ParseInt(ms, 10, 64)
 	e := Entry{
-		ID:     line.ID,
-		At:     time.UnixMilli(at).UTC(),
-		Event:  text(line.Values["event"]),
-		By:     text(line.Values["by"]),
-		Reason: coordinator.Reason(text(line.Values["reason"])),
-		Fence:  coordinator.Fence(number(line.Values["fence"])),
-		Took:   millis(line.Values["took_ms"]),
-		Life:   millis(line.Values["life_ms"]) + millis(line.Values["ttl_ms"]),
-		Kind:   coordinator.FailureKind(text(line.Values["kind"])),
-		Error:  text(line.Values["error"]),
-		Retry:  millis(line.Values["retry_ms"]),
-		Newer:  coordinator.Fence(number(line.Values["newer"])),
-		Seen:   coordinator.Fence(number(line.Values["generation"])),
+		ID:      line.ID,
+		At:      time.UnixMilli(at).UTC(),
+		Event:   text(line.Values["event"]),
+		By:      text(line.Values["by"]),
+		AskedBy: text(line.Values["asked_by"]),
+		Reason:  coordinator.Reason(text(line.Values["reason"])),
+		Fence:   coordinator.Fence(number(line.Values["fence"])),
+		Took:    millis(line.Values["took_ms"]),
+		Life:    millis(line.Values["life_ms"]) + millis(line.Values["ttl_ms"]),
+		Kind:    coordinator.FailureKind(text(line.Values["kind"])),
+		Error:   text(line.Values["error"]),
+		Retry:   millis(line.Values["retry_ms"]),
+		Newer:   coordinator.Fence(number(line.Values["newer"])),
+		Seen:    coordinator.Fence(number(line.Values["generation"])),
 	}
 	e.Code, _ = strconv.Atoi(text(line.Values["code"]))
 	return e, err == nil && e.Event != ""

@@ -106,3 +106,55 @@ func TestDiagnoseTellsTheServersFacts(t *testing.T) {
 		t.Errorf("the clock is ahead by %v, round trip %v", d.Ahead, d.RoundTrip)
 	}
 }
+
+func TestTheLogSaysWhoAsked(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{})
+	first := refreshed(t, store, "a", "token")
+	const caller = "ops\x1b[2J\xff (api)" // kept as it is but for what is not UTF-8: who prints it cleans it
+	attempt, err := store.Begin(t.Context(), "a", coordinator.Begin{
+		Seen: first.Generation, Reason: coordinator.ReasonRejected, AskedBy: caller, Life: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Begin(t.Context(), "a", coordinator.Begin{Seen: first.Generation, Reason: coordinator.ReasonMissing, Life: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	c := of(attempt, "token-2")
+	c.AskedBy = caller
+	if _, err := store.Commit(t.Context(), "a", c); !errors.Is(err, coordinator.ErrSuperseded) {
+		t.Fatal(err)
+	}
+	last, err := store.Begin(t.Context(), "a", coordinator.Begin{Seen: first.Generation, Reason: coordinator.ReasonForced, AskedBy: caller, Life: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Attempt = last
+	stored, err := store.Commit(t.Context(), "a", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := loaded(t, store, "a").Open; len(left) != 1 {
+		t.Errorf("%d attempts are open, want the one that was not overdue", len(left))
+	}
+	next, err := store.Begin(t.Context(), "a", coordinator.Begin{Seen: stored.Generation, Reason: coordinator.ReasonForced, AskedBy: caller, Life: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Fail(t.Context(), "a", coordinator.Fail{Attempt: next, AskedBy: caller, Failure: coordinator.Failure{Kind: coordinator.FailedBusy}}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := store.History(t.Context(), "a", 10)
+	if err != nil || len(entries) != 6 {
+		t.Fatalf("History() = %d entries, %v", len(entries), err)
+	}
+	for _, e := range entries[:5] {
+		if e.AskedBy != "ops\x1b[2J? (api)" {
+			t.Errorf("%s was asked for by %q", e.Event, e.AskedBy)
+		}
+	}
+	if by := entries[5].AskedBy; by != "" {
+		t.Errorf("what nobody asked for was asked for by %q", by)
+	}
+}

@@ -72,6 +72,8 @@ func (m *message) setText(name, value string) (ok bool) {
 	switch name {
 	case "event":
 		m.Event = value
+	case "asked_by":
+		m.AskedBy = value
 	case "by":
 		m.By = value
 	case "reason":

@@ -13,7 +13,8 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// maxMessage is how many bytes of a failure's message are kept.
+// maxMessage is how many bytes are kept of a text that others chose: a failure's
+// message, a caller's name.
 const maxMessage = 500
 
 // Begin is coordinator.Store's.
@@ -29,7 +30,7 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.Begin) 
 		args: []any{
 			s.keys.channel(account, begunChannel), s.keys.channel(account, refreshedChannel), s.instance,
 			uint64(b.Seen), string(b.Reason), demanded, atLeastOne(b.Life), b.Credential,
-			b.Limits.PerDay, b.Limits.Reserve, b.Limits.MinInterval.Milliseconds(), b.Pace.Milliseconds(),
+			b.Limits.PerDay, b.Limits.Reserve, b.Limits.MinInterval.Milliseconds(), b.Pace.Milliseconds(), printable(b.AskedBy),
 		},
 	})
 	if err != nil {
@@ -55,7 +56,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 	args := []any{
 		s.keys.channel(account, refreshedChannel), s.instance, uint64(c.Attempt.Fence), stored,
 		atLeastOne(c.Life), max(c.Age, 0).Milliseconds(), coordinator.Margin(c.Life).Milliseconds(),
-		max(c.RefreshIn, 0).Milliseconds(), string(c.Reason), c.Took.Milliseconds(), max(c.Calls, 1),
+		max(c.RefreshIn, 0).Milliseconds(), string(c.Reason), c.Took.Milliseconds(), max(c.Calls, 1), printable(c.AskedBy),
 	}
 	for _, overdue := range c.Attempt.Overdue {
 		args = append(args, uint64(overdue))
@@ -87,7 +88,7 @@ func (s *Store) Fail(ctx context.Context, account string, f coordinator.Fail) er
 		args: []any{
 			s.keys.channel(account, refreshedChannel), s.instance, uint64(f.Attempt.Fence),
 			string(f.Failure.Kind), f.Failure.Code, printable(f.Failure.Message), f.Failure.Credential,
-			max(f.RetryIn, 0).Milliseconds(), string(f.Reason), f.Took.Milliseconds(), max(f.Calls, 0),
+			max(f.RetryIn, 0).Milliseconds(), string(f.Reason), f.Took.Milliseconds(), max(f.Calls, 0), printable(f.AskedBy),
 		},
 	})
 	return err
@@ -130,7 +131,7 @@ func (s *Store) Want(ctx context.Context, account string, w coordinator.Want) er
 		return err
 	}
 	text, err := json.Marshal(message{
-		Event: string(coordinator.EventWanted), Reason: string(w.Reason), Generation: uint64(w.Seen), By: s.instance,
+		Event: string(coordinator.EventWanted), Reason: string(w.Reason), Generation: uint64(w.Seen), By: s.instance, AskedBy: printable(w.AskedBy),
 	})
 	if err != nil {
 		return fmt.Errorf("want %q: %w", account, err)
@@ -247,7 +248,7 @@ func throttled(limit string, retryIn time.Duration) error {
 // atLeastOne is d in milliseconds; Redis knows no shorter life than one.
 func atLeastOne(d time.Duration) int64 { return max(d.Milliseconds(), 1) }
 
-// printable makes a failure's message fit for logs and JSON.
+// printable makes a text that others chose fit for logs and JSON.
 func printable(message string) string {
 	if len(message) > maxMessage {
 		message = message[:maxMessage] + "..."

@@ -131,7 +131,7 @@ func TestNothingInRedisCommandsTheTerminal(t *testing.T) {
 	reset()
 	for _, event := range []string{"failed", "refreshed", "conflict", nasty} {
 		entry := []any{"XADD", key("log"), "*", "event", event}
-		for _, field := range []string{"by", "reason", "error", "kind"} {
+		for _, field := range []string{"by", "asked_by", "reason", "error", "kind"} {
 			entry = append(entry, field, nasty)
 		}
 		do(append(entry, "fence", 1, "code", 40125)...)

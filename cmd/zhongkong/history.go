@@ -58,14 +58,14 @@ func (p program) history(c *cli.Context) error {
 		}
 		return s.printJSON(list)
 	}
-	rows := [][]string{{"TIME", "EVENT", "REASON", "BY", "TOOK", "FENCE", "DETAIL"}}
+	rows := [][]string{{"TIME", "EVENT", "REASON", "ASKED BY", "BY", "TOOK", "FENCE", "DETAIL"}}
 	for _, e := range entries {
 		took := "-"
 		if e.Took > 0 {
 			took = brief(e.Took)
 		}
 		rows = append(rows, []string{
-			e.At.Local().Format("2006-01-02 15:04:05.000"), e.Event, dash(string(e.Reason)), dash(e.By),
+			e.At.Local().Format("2006-01-02 15:04:05.000"), e.Event, dash(string(e.Reason)), dash(e.AskedBy), dash(e.By),
 			took, fmt.Sprint(e.Fence), dash(entryDetail(e)),
 		})
 	}
@@ -78,6 +78,7 @@ type logRecord struct {
 	Time    string            `json:"time"`
 	Event   string            `json:"event"`
 	By      string            `json:"by,omitempty"`
+	AskedBy string            `json:"asked_by,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
 	Fence   coordinator.Fence `json:"fence,omitempty"`
 	TookMS  int64             `json:"took_ms"`
@@ -92,7 +93,7 @@ type logRecord struct {
 
 func newLogRecord(e redisstore.Entry) logRecord {
 	return logRecord{
-		Time: timestamp(e.At), Event: e.Event, By: e.By, Reason: string(e.Reason), Fence: e.Fence,
+		Time: timestamp(e.At), Event: e.Event, By: e.By, AskedBy: e.AskedBy, Reason: string(e.Reason), Fence: e.Fence,
 		TookMS: e.Took.Milliseconds(), LifeMS: e.Life.Milliseconds(), Kind: string(e.Kind), Code: e.Code,
 		Error: e.Error, RetryMS: e.Retry.Milliseconds(), Newer: e.Newer, Seen: e.Seen,
 	}

@@ -66,6 +66,9 @@ func TestHistoryIsNewestFirst(t *testing.T) {
 	if len(lines) != 4 || !strings.Contains(lines[1], "40125") || !strings.Contains(lines[2], "forced") || !strings.Contains(lines[3], "missing") {
 		t.Errorf("history =\n%s", strings.Join(lines, "\n"))
 	}
+	if asked := whoRuns() + " (cli)"; !strings.Contains(lines[1], asked) || !strings.Contains(lines[2], asked) || strings.Contains(lines[3], asked) {
+		t.Errorf("history does not say that %q asked:\n%s", asked, strings.Join(lines, "\n"))
+	}
 	var entries []logRecord
 	if err := json.Unmarshal([]byte(b.must("history", "-n", "2", "--json")), &entries); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/user"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,6 +52,7 @@ func (p program) refresh(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx = coordinator.WithCaller(ctx, whoRuns()+" (cli)")
 	err = s.withAccount(name, func(a *coordinator.Account) error {
 		record, err := demand(ctx, a, rejected)
 		if err != nil {
@@ -57,6 +61,14 @@ func (p program) refresh(c *cli.Context) error {
 		return s.printRecord(c, name, coordinator.Snapshot{Record: record}, time.Now())
 	})
 	return s.explain(err)
+}
+
+// whoRuns names the user of this process, for the log of the account.
+func whoRuns() string {
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return u.Username
+	}
+	return "uid " + strconv.Itoa(os.Getuid())
 }
 
 func demand(ctx context.Context, a *coordinator.Account, rejected coordinator.Token) (coordinator.Record, error) {

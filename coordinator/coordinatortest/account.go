@@ -44,6 +44,7 @@ type LogEntry struct {
 	At      time.Time
 	By      string
 	Reason  coordinator.Reason
+	AskedBy string // see coordinator.WithCaller
 	Fence   coordinator.Fence
 	Took    time.Duration
 	Kind    coordinator.FailureKind // failed
@@ -147,14 +148,14 @@ func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, err
 		delete(a.attempts, attempt.Overdue[0])
 	}
 	if b.Reason == coordinator.ReasonRejected {
-		a.append(t, LogEntry{Event: "reported", Reason: b.Reason, Fence: attempt.Fence})
+		a.append(t, LogEntry{Event: "reported", Reason: b.Reason, AskedBy: b.AskedBy, Fence: attempt.Fence})
 		// A current token that dies while no attempt is open was killed by
 		// somebody who does not announce attempts here.
 		generation := a.stored(t.now).Generation
 		attempt.Conflict = generation > 0 && generation == b.Seen && len(a.attempts) == 0
 		if attempt.Conflict {
 			a.conflicts++
-			a.append(t, LogEntry{Event: "conflict", Reason: b.Reason, Fence: attempt.Fence})
+			a.append(t, LogEntry{Event: "conflict", Reason: b.Reason, AskedBy: b.AskedBy, Fence: attempt.Fence})
 		}
 	}
 	if b.Reason.Demanded() {
@@ -237,7 +238,7 @@ func (a *account) commit(t teller, c coordinator.Commit) (coordinator.Record, er
 	}
 	if credible(a.fence, t.now) > fence || r.Generation > fence || !fence.Credible(t.now) {
 		a.attempts[fence] = t.now
-		a.append(t, LogEntry{Event: "superseded", Reason: c.Reason, Fence: fence, Took: c.Took})
+		a.append(t, LogEntry{Event: "superseded", Reason: c.Reason, AskedBy: c.AskedBy, Fence: fence, Took: c.Took})
 		return coordinator.Record{}, coordinator.ErrSuperseded
 	}
 
@@ -259,7 +260,7 @@ func (a *account) commit(t teller, c coordinator.Commit) (coordinator.Record, er
 		delete(a.attempts, overdue)
 	}
 	a.failures, a.retryAt = 0, time.Time{}
-	a.append(t, LogEntry{Event: "refreshed", Reason: c.Reason, Fence: fence, Took: c.Took})
+	a.append(t, LogEntry{Event: "refreshed", Reason: c.Reason, AskedBy: c.AskedBy, Fence: fence, Took: c.Took})
 	r = a.stored(t.now)
 	t.publish(coordinator.Event{
 		Kind: coordinator.EventRefreshed, Reason: c.Reason, Fence: fence, Record: r,
@@ -290,7 +291,7 @@ func (a *account) fail(t teller, f coordinator.Fail) {
 	failure.At = t.now.Truncate(time.Millisecond)
 	a.failure, a.failed = &failure, fence
 	a.append(t, LogEntry{
-		Event: "failed", Reason: f.Reason, Fence: fence, Took: f.Took,
+		Event: "failed", Reason: f.Reason, AskedBy: f.AskedBy, Fence: fence, Took: f.Took,
 		Kind: failure.Kind, Code: failure.Code, Message: failure.Message,
 	})
 	told := failure

@@ -134,7 +134,7 @@ func noThrottledEvent(w *world) {
 
 func wantedEvent(w *world) {
 	events, by := w.watched(coordinator.Refresher)
-	want := coordinator.Want{Reason: coordinator.ReasonRejected, Seen: 1_700_000_000_000_001}
+	want := coordinator.Want{Reason: coordinator.ReasonRejected, Seen: 1_700_000_000_000_001, AskedBy: `shop "1" (api)`}
 	if err := w.store.Want(w.Context(), w.account, want); err != nil {
 		w.Fatalf("Want() = %v", err)
 	}

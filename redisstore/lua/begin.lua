@@ -4,7 +4,7 @@
 -- ARGV  1 channel for begun, 2 channel for throttled, 3 by, 4 seen generation,
 --       5 reason, 6 "demanded" or "", 7 the attempt's life in ms,
 --       8 credential, 9 calls per day, 10 reserve, 11 least interval in ms,
---       12 pace in ms (0: none)
+--       12 pace in ms (0: none), 13 who asked ("": nobody)
 -- Returns one of
 --   { "current", now, record }                     newer than seen; nothing was recorded
 --   { "throttled", now, limit, retry in ms }       nothing was recorded
@@ -108,11 +108,11 @@ if paced_until then redis.call('HSET', KEYS[2], 'paced_until', digits(paced_unti
 calls = calls + 1
 redis.call('SET', calls_today, digits(calls), 'EX', 3 * 86400)
 if reason == 'rejected' then
-  append(KEYS[5], 'event', 'reported', 'by', ARGV[3], 'reason', reason, 'fence', fence, 'generation', seen)
+  append(KEYS[5], 'event', 'reported', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason, 'fence', fence, 'generation', seen)
 end
 if conflict then
   redis.call('HSET', KEYS[2], 'conflicts', digits(math.min(conflicts + 1, 1000000)))
-  append(KEYS[5], 'event', 'conflict', 'by', ARGV[3], 'reason', reason, 'fence', fence, 'generation', seen)
+  append(KEYS[5], 'event', 'conflict', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason, 'fence', fence, 'generation', seen)
 end
 redis.call('PUBLISH', ARGV[1], json('event', 'begun', 'fence', fence, 'by', ARGV[3], 'reason', reason,
   'deadline_ms', life))

@@ -3,7 +3,8 @@
 -- KEYS  1 token, 2 state, 3 attempts, 4 calls (without the day), 5 log
 -- ARGV  1 channel for refreshed, 2 by, 3 fence, 4 token, 5 life in ms,
 --       6 age in ms, 7 margin in ms, 8 asked again in ms (0: not asked),
---       9 reason, 10 took in ms, 11 calls, 12... fences overdue at the begin
+--       9 reason, 10 took in ms, 11 calls, 12 who asked ("": nobody),
+--       13... fences overdue at the begin
 -- Returns one of
 --   { "stored", now, record, why the log could not be written }
 --                                    also when an earlier run of it stored it
@@ -39,7 +40,7 @@ if last_fence > fence or generation > fence or credible(fence) == 0 then
   -- Open again even if a successor has settled it: that commit settled an
   -- attempt of which it believed that nothing more would come.
   redis.call('ZADD', KEYS[3], digits(now), ARGV[3])
-  append(KEYS[5], 'event', 'superseded', 'by', ARGV[2], 'reason', ARGV[9], 'fence', fence,
+  append(KEYS[5], 'event', 'superseded', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9], 'fence', fence,
     'newer', math.max(last_fence, generation), 'took_ms', ARGV[10])
   return { 'superseded', digits(now) }
 end
@@ -59,8 +60,8 @@ elseif fields[2] then
   redis.call('HDEL', KEYS[2], 'refresh_at')
 end
 redis.call('ZREM', KEYS[3], ARGV[3])
-for i = 12, #ARGV do redis.call('ZREM', KEYS[3], ARGV[i]) end
-append(KEYS[5], 'event', 'refreshed', 'by', ARGV[2], 'reason', ARGV[9], 'fence', fence,
+for i = 13, #ARGV do redis.call('ZREM', KEYS[3], ARGV[i]) end
+append(KEYS[5], 'event', 'refreshed', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9], 'fence', fence,
   'took_ms', ARGV[10], 'life_ms', life)
 redis.call('PUBLISH', ARGV[1], json('event', 'refreshed', 'access_token', ARGV[4], 'generation', fence,
   'issued_at', issued_at, 'expires_at', expires_at, 'issued_by', ARGV[2], 'ttl_ms', ttl,

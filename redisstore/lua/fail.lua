@@ -2,7 +2,8 @@
 --
 -- KEYS  1 token, 2 state, 3 attempts, 4 calls (without the day), 5 log
 -- ARGV  1 channel for failed, 2 by, 3 fence, 4 kind, 5 code, 6 message,
---       7 credential, 8 retry in ms, 9 reason, 10 took in ms, 11 calls
+--       7 credential, 8 retry in ms, 9 reason, 10 took in ms, 11 calls,
+--       12 who asked ("": nobody)
 -- Returns 1, or 0: it was recorded before, or the attempt has its token.
 --
 -- Atomic: whether the failure binds everybody depends on whether a newer
@@ -50,7 +51,7 @@ else
 end
 redis.call('HSET', KEYS[2], 'failed_fence', ARGV[3], 'last_error', ARGV[6], 'last_error_code', ARGV[5],
   'last_error_at', digits(now), 'last_error_kind', kind)
-append(KEYS[5], 'event', 'failed', 'by', ARGV[2], 'reason', ARGV[9], 'fence', fence, 'kind', kind,
+append(KEYS[5], 'event', 'failed', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9], 'fence', fence, 'kind', kind,
   'code', ARGV[5] ~= '0' and ARGV[5] or '', 'error', ARGV[6], 'took_ms', ARGV[10], 'retry_ms', retry_in)
 redis.call('PUBLISH', ARGV[1], json('event', 'failed', 'kind', kind, 'code', tonumber(ARGV[5]), 'error', ARGV[6],
   'fence', fence, 'by', ARGV[2], 'reason', ARGV[9], 'failures', failures, 'at', rfc3339(now),

@@ -154,7 +154,7 @@ func (a *API) dropInSnapshot(r *request, account *coordinator.Account, force boo
 	if err != nil || !force || age(s.Record) < forcedPause {
 		return s, err
 	}
-	record, err := a.replace(r, account, coordinator.Token{}, "stable_token, force_refresh")
+	record, err := a.replace(r, account, coordinator.Token{}, byDropIn)
 	return coordinator.Snapshot{Record: record}, err
 }
 

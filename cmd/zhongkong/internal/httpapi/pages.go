@@ -74,7 +74,7 @@ func (a *API) postPage(w http.ResponseWriter, r *request) int {
 	if !a.permitRefresh(r, name) {
 		return answerProblem(w, problemNoRefresh)
 	}
-	record, err := a.replace(r, account, coordinator.Token{}, "page")
+	record, err := a.replace(r, account, coordinator.Token{}, byPage)
 	if strings.Contains(r.Header.Get("Accept"), "application/json") {
 		if err != nil {
 			return a.fail(w, r, err)

@@ -7,6 +7,13 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
+// How a caller asked for a refresh, as the logs name it.
+const (
+	byAPI    = "api"
+	byPage   = "page"
+	byDropIn = "drop-in"
+)
+
 // postRefresh answers POST /v1/tokens/{name}/refresh.
 func (a *API) postRefresh(w http.ResponseWriter, r *request) int {
 	account, refused := a.permit(r, r.account)
@@ -24,7 +31,7 @@ func (a *API) postRefresh(w http.ResponseWriter, r *request) int {
 	if err != nil {
 		return a.fail(w, r, err)
 	}
-	record, err := a.replace(r, account, rejected, "api")
+	record, err := a.replace(r, account, rejected, byAPI)
 	if err != nil {
 		return a.fail(w, r, err)
 	}
@@ -56,8 +63,9 @@ func parseRefresh(body []byte) (coordinator.Token, error) {
 	return coordinator.Token{}, nil
 }
 
-// replace refreshes an account for a caller who may, and writes the audit
-// line. The zero token: whatever is current.
+// replace refreshes an account for a caller who may, writes the audit line, and
+// has the log of the account name the caller. The zero token: whatever is
+// current.
 func (a *API) replace(r *request, account *coordinator.Account, rejected coordinator.Token, how string) (coordinator.Record, error) {
 	if !a.holding.take(r.caller.Name()) {
 		return coordinator.Record{}, errFull
@@ -65,21 +73,23 @@ func (a *API) replace(r *request, account *coordinator.Account, rejected coordin
 	defer a.holding.give(r.caller.Name())
 	ctx, cancel := r.wait(refreshWait)
 	defer cancel()
+	ctx = coordinator.WithCaller(ctx, r.caller.Name()+" ("+how+")")
 	var (
 		record coordinator.Record
 		err    error
 	)
+	line := how
 	switch {
 	case isRevoked(r.caller): // while the body came
 	case rejected.IsZero():
 		record, err = account.Refresh(ctx)
 	default:
-		how += ", token reported as rejected"
+		line += ", token reported as rejected"
 		record, err = account.Invalidate(ctx, rejected)
 	}
 	if isRevoked(r.caller) {
 		record, err = coordinator.Record{}, errRevoked
 	}
-	a.audited(r, account.Name(), how, record, err)
+	a.audited(r, account.Name(), line, record, err)
 	return record, err
 }

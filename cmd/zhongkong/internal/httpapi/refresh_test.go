@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -128,4 +129,21 @@ func TestErrorsOfARefresh(t *testing.T) {
 			t.Errorf("%d %s, want 503 store_unreachable", r.status, r.body)
 		}
 	})
+}
+
+func TestTheLogOfTheAccountNamesWhoAskedAndHow(t *testing.T) {
+	s := newStage(t)
+	s.ask(admin, "POST", "/v1/tokens/"+wxa+"/refresh", "")
+	s.ask(admin, "POST", "/v1/tokens/"+wxa+"/refresh", fmt.Sprintf(`{"if_token":%q}`, s.token(wxa)))
+	s.ask(admin, "POST", "/", "account="+wxa, "Content-Type", formType)
+	var got []string
+	for _, e := range s.store.Log(wxa) {
+		got = append(got, e.Event+" "+e.AskedBy)
+	}
+	want := []string{
+		"refreshed ", "refreshed admin (api)", "reported admin (api)", "conflict admin (api)", "refreshed admin (api)", "refreshed admin (page)",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the log is %q, want %q", got, want)
+	}
 }
