@@ -170,7 +170,8 @@ func (h storeHistory) History(ctx context.Context, account string, n int) ([]pag
 	all := make([]page.Event, 0, len(entries))
 	for _, e := range entries {
 		all = append(all, page.Event{
-			At: e.At, Event: e.Event, By: e.By, Reason: string(e.Reason), Took: e.Took, Code: e.Code, Error: e.Error,
+			At: e.At, Event: e.Event, By: e.By, AskedBy: e.AskedBy, Reason: string(e.Reason), Took: e.Took,
+			Life: e.Life, Code: e.Code, Error: e.Error,
 		})
 	}
 	return all, nil

@@ -51,12 +51,16 @@ func answerProblem(w http.ResponseWriter, p problem) int {
 	if p.status == statusGone {
 		return statusGone
 	}
-	h := w.Header()
+	setProblemHeaders(w.Header(), p)
+	return answerJSON(w, p.status, errorBody{p.code, p.message})
+}
+
+// setProblemHeaders sets what a problem tells programs apart from its body.
+func setProblemHeaders(h http.Header, p problem) {
 	if p.status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Basic realm="zhongkong", charset="UTF-8"`)
 	}
 	setRetry(h, p.retry)
-	return answerJSON(w, p.status, errorBody{p.code, p.message})
 }
 
 // errorBody is a problem as JSON.

@@ -32,6 +32,10 @@ type Config struct {
 	// Nil: the page shows what Events remembers.
 	History page.History
 
+	// Label returns an account's name for people, "" if it has none. Nil: none
+	// has.
+	Label func(account string) string
+
 	// Metrics answers /metrics, to callers of all accounts. Nil: 404.
 	Metrics http.Handler
 
@@ -109,6 +113,7 @@ type API struct {
 	routes  map[string]*endpoint
 	token   *endpoint // /v1/tokens/{name}
 	refresh *endpoint // /v1/tokens/{name}/refresh
+	one     *endpoint // /accounts/{name}
 	form    *endpoint // /GetToken
 
 	// What is none of ours; see misplaced.
@@ -145,7 +150,7 @@ func New(cfg Config) *API {
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.page = page.New(page.Config{
-		Coordinator: cfg.Coordinator, History: cfg.History, Events: cfg.Events,
+		Coordinator: cfg.Coordinator, History: cfg.History, Events: cfg.Events, Label: cfg.Label,
 		Instance: cfg.Instance, Version: cfg.Version,
 	})
 	a.layRoutes()

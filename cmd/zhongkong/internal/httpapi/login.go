@@ -16,10 +16,10 @@ func (a *API) login(w http.ResponseWriter, r *request) int {
 	c, ok := callers.FromAuthorization(first(r.Header["Authorization"]))
 	if !ok {
 		a.refuse(r, "", noCredentials)
-		return answerProblem(w, problemCredentials)
+		return a.answerPerson(w, r, problemCredentials)
 	}
 	if err := a.prove(r, c); err != nil {
-		return a.fail(w, r, err)
+		return a.answerPerson(w, r, a.explain(r, err))
 	}
 	return 0
 }

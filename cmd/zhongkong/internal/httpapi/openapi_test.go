@@ -217,7 +217,7 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 			}
 		}
 	}
-	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh) {
+	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.one) {
 		for method := range e.methods {
 			if method == http.MethodHead {
 				continue
@@ -252,7 +252,7 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 	full := newStage(t, func(c *Config) { c.Limits = Limits{Streams: 1} })
 	full.api.streams.take("somebody")
 
-	const token, refresh = "/v1/tokens/{name}", "/v1/tokens/{name}/refresh"
+	const token, refresh, one = "/v1/tokens/{name}", "/v1/tokens/{name}/refresh", "/accounts/{name}"
 	mine, theirs := "/v1/tokens/"+wxa, "/v1/tokens/"+wxb
 	readerForm := "name=reader&password=reader-password"
 	adminForm := "name=admin&password=admin-password&appid=" + wxa
@@ -345,6 +345,26 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 		{well, admin, "POST", "/", "/", "{}", []string{"Content-Type", "application/json"}, 415},
 		{slow, admin, "POST", "/", "/", "account=" + wxa, form, 429},
 		{broken, admin, "POST", "/", "/", "account=" + wxa, json, 502},
+
+		{well, reader, "GET", one, "/accounts/" + wxa, "", nil, 200},
+		{well, "", "GET", one, "/accounts/" + wxa, "", nil, 401},
+		{well, reader, "GET", one, "/accounts/" + wxb, "", nil, 403},
+		{well, admin, "GET", one, "/accounts/none", "", nil, 404},
+		{slow, admin, "GET", one, "/accounts/" + wxa, "", nil, 429},
+		{well, admin, "POST", one, "/accounts/" + wxa, "account=" + wxa, json, 200},
+		{well, admin, "POST", one, "/accounts/" + wxa, "account=" + wxa + "&lang=zh", form, 303},
+		{broken, admin, "POST", one, "/accounts/" + wxa, "account=" + wxa, form, 303},
+		{well, admin, "POST", one, "/accounts/" + wxa, "%zz", form, 400},
+		{well, "", "POST", one, "/accounts/" + wxa, "", form, 401},
+		{well, reader, "POST", one, "/accounts/" + wxa, "account=" + wxa, form, 403},
+		{well, admin, "POST", one, "/accounts/" + wxa, "account=none", form, 404},
+		{well, admin, "POST", one, "/accounts/" + wxa, large, form, 413},
+		{well, admin, "POST", one, "/accounts/" + wxa, "{}", []string{"Content-Type", "application/json"}, 415},
+		{slow, admin, "POST", one, "/accounts/" + wxa, "account=" + wxa, form, 429},
+		{broken, admin, "POST", one, "/accounts/" + wxa, "account=" + wxa, json, 502},
+
+		{well, "", "GET", "/logout", "/logout", "", nil, 401},
+		{well, admin, "GET", "/logout", "/logout", "", image, 403},
 	} {
 		r := c.on.ask(c.who, c.method, c.actual, c.body, c.header...)
 		if r.status != c.status {
@@ -369,6 +389,7 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 	// and the real metrics.
 	for _, elsewhere := range []string{
 		"GET /v1/events 200", "GET /metrics 200", "POST " + refresh + " 409", "POST / 409", "POST " + refresh + " 503", "POST / 503",
+		"POST " + one + " 409", "POST " + one + " 503",
 	} {
 		seen[elsewhere] = true
 	}

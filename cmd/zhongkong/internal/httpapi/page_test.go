@@ -152,10 +152,10 @@ func TestThePageWithoutItsScript(t *testing.T) {
 	s := newStage(t)
 	before := s.token(wxa)
 	r := s.ask(admin, "POST", "/", "account="+wxa+"&lang=zh", "Content-Type", formType)
-	if r.status != 303 || !strings.HasPrefix(r.header.Get("Location"), "/?done="+wxa) || s.token(wxa) == before {
+	if r.status != 303 || !strings.HasPrefix(r.header.Get("Location"), "?done="+wxa) || s.token(wxa) == before {
 		t.Errorf("%d to %s", r.status, r.header.Get("Location"))
 	}
-	if r := s.ask(admin, "GET", r.header.Get("Location"), ""); !strings.Contains(r.body, wxa+" 已刷新") {
+	if r := s.ask(admin, "GET", "/"+r.header.Get("Location"), ""); !strings.Contains(r.body, wxa+" 已刷新") {
 		t.Error("the page does not say that it was done")
 	}
 }
@@ -163,9 +163,9 @@ func TestThePageWithoutItsScript(t *testing.T) {
 func TestThePageSpeaksTheBrowsersLanguage(t *testing.T) {
 	s := newStage(t)
 	for accept, want := range map[string]string{
-		"": "All 2 tokens are fresh", "de,en;q=0.5": "All 2 tokens are fresh", "zh-CN,zh;q=0.9,en;q=0.8": "全部 2 个令牌正常", "fr,zh-TW": "全部 2 个令牌正常",
+		"": "All 2 tokens are fresh", "de,en;q=0.5": "All 2 tokens are fresh", "zh-CN,zh;q=0.9,en;q=0.8": "全部 2 个 token 正常", "fr,zh-TW": "全部 2 个 token 正常",
 	} {
-		if r := s.ask(reader+"", "GET", "/", "", "Accept-Language", accept); !strings.Contains(r.body, strings.ReplaceAll(strings.ReplaceAll(want, "All 2 tokens are fresh", "The token is fresh"), "全部 2 个令牌正常", "令牌正常")) {
+		if r := s.ask(reader+"", "GET", "/", "", "Accept-Language", accept); !strings.Contains(r.body, strings.ReplaceAll(strings.ReplaceAll(want, "All 2 tokens are fresh", "The token is fresh"), "全部 2 个 token 正常", "token 正常")) {
 			t.Errorf("%q: the reader's page lacks its sentence", accept)
 		}
 		if r := s.ask(admin, "GET", "/", "", "Accept-Language", accept); !strings.Contains(r.body, want) {
@@ -198,13 +198,19 @@ func TestAPageOfManyAccountsIsShortAndQuick(t *testing.T) {
 	}
 	began := time.Now()
 	r := s.ask(admin, "GET", "/", "")
-	if n := strings.Count(r.body, "<article"); n != 200 || !strings.Contains(r.body, "802 more") {
-		t.Errorf("%d accounts on the page", n)
+	if cards, lines := strings.Count(r.body, "<article"), strings.Count(r.body, `data-generation`); cards != 0 || lines != 40 || !strings.Contains(r.body, "962 more") {
+		t.Errorf("%d accounts on the page, %d of them cards", lines, cards)
 	}
 	if took := time.Since(began); took > time.Second && !raceEnabled {
 		t.Errorf("it took %v", took)
 	}
 	if r := s.ask(admin, "GET", "/?q=OTHER-0999", ""); strings.Count(r.body, "<article") != 1 {
 		t.Error("the search does not find the one")
+	}
+	if r := s.ask(admin, "GET", "/?all", ""); strings.Count(r.body, "data-generation") != 1000 || !strings.Contains(r.body, "2 more") {
+		t.Error("not as many as possible are shown")
+	}
+	if r := s.ask(admin, "GET", "/?state=fresh", ""); strings.Count(r.body, "<article") != 2 || !strings.Contains(r.body, wxa) {
+		t.Error("the two fresh ones are not shown alone")
 	}
 }

@@ -43,6 +43,9 @@ func (a *API) interpret(u *url.URL) (*endpoint, string) {
 		}
 		return a.unknown, ""
 	}
+	if len(parts) == 2 && parts[0] == "accounts" {
+		return a.one, parts[1]
+	}
 	if slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(part, "/") }) {
 		return a.unknown, ""
 	}

@@ -80,12 +80,16 @@ func (a *API) layRoutes() {
 	}
 	lay("/openapi.yaml", forCallers, methods{http.MethodGet: getDescription})
 	lay("/", forCallers, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage}).linked = true
+	a.one = lay("/accounts/{name}", forCallers, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage})
+	a.one.linked = true
+	lay("/logout", byItself, methods{http.MethodGet: a.getLogout})
 	for _, file := range a.page.Files() { // the same for everybody; browsers ask without credentials first
 		lay("/"+file, forAll, methods{http.MethodGet: a.pageFile(file)})
 	}
 	a.layUnknown(lay("other", forCallers, nil))
 	delete(a.routes, a.token.path)
 	delete(a.routes, a.refresh.path)
+	delete(a.routes, a.one.path)
 	delete(a.routes, a.unknown.path)
 	a.counts.grow()
 }

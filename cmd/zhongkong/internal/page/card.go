@@ -10,12 +10,15 @@ import (
 // card is one account.
 type card struct {
 	Name       string
+	Label      string // for people; "": none
 	State      state
 	Generation coordinator.Fence
 
 	Known        bool // the store was read, or a token came
 	Usable       bool
 	Age, Left    time.Duration
+	IssuedAt     time.Time // by the store's clock
+	ExpiresAt    time.Time
 	LeftShare    float64 // of the life, in percent
 	NextShare    float64 // the same at the next refresh; < 0: not known
 	Next         time.Duration
@@ -60,14 +63,14 @@ func newCard(s coordinator.Status, was past, storeErr error, now time.Time) card
 		Name: s.Name, Generation: s.Record.Generation, Usable: s.Record.Usable(), Reader: s.Role == coordinator.Reader,
 		Known:      s.LastRead || s.Record.Generation != 0,
 		CallsToday: s.CallsToday, PerDay: s.Limits.PerDay,
-		Open: s.OpenCalls, Holder: s.Holder, Conflicts: s.Conflicts, LastConflict: was.lastConflict,
+		Open: s.OpenCalls, Holder: plain(s.Holder), Conflicts: s.Conflicts, LastConflict: was.lastConflict,
 	}
 	c.Conflicting = !c.LastConflict.IsZero() && now.Sub(c.LastConflict) < conflictFor
 	if s.Err != nil {
 		c.Unreadable = recordCause(s.Err)
 	}
 	if f := s.Failure; f != nil {
-		c.Failure = &failure{Code: f.Code, Message: f.Message, At: f.At, Since: was.failingSince, InARow: f.InARow, Over: f.InARow == 0}
+		c.Failure = &failure{Code: f.Code, Message: plain(f.Message), At: f.At, Since: was.failingSince, InARow: f.InARow, Over: f.InARow == 0}
 		if allowed := schedule.Allowed(f); !allowed.IsZero() {
 			c.Failure.Retry = max(allowed.Sub(schedule.StoreClock(s, now)), 0)
 		}
@@ -100,7 +103,8 @@ func (c *card) countCalls(limits coordinator.Limits) {
 func (c *card) showRecord(s coordinator.Status, now time.Time) {
 	life := s.Record.Life()
 	served := life - coordinator.Margin(life)
-	c.IssuedBy = s.Record.IssuedBy
+	c.IssuedBy = plain(s.Record.IssuedBy)
+	c.IssuedAt, c.ExpiresAt = s.Record.IssuedAt, s.Record.ExpiresAt
 	c.Left = s.Record.TTL
 	c.Age = max(served-s.Record.TTL, 0)
 	c.NextShare = -1

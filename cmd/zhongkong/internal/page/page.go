@@ -29,8 +29,10 @@ type Event struct {
 	Account string
 	Event   string // "refreshed", "failed", "restored", "superseded", "conflict" ...
 	By      string
+	AskedBy string // the caller and how: "NAME (api)"; "": nobody
 	Reason  string
 	Took    time.Duration
+	Life    time.Duration // refreshed, restored: how long the token was to live
 	Code    int
 	Error   string
 	Limit   string // throttled: which limit
@@ -48,6 +50,10 @@ type Config struct {
 	Events            *events.Hub
 	History           History // may be nil
 	Instance, Version string
+
+	// Label returns an account's name for people, "" if it has none. Nil:
+	// none has.
+	Label func(account string) string
 }
 
 // Page renders the page.
@@ -55,7 +61,7 @@ type Page struct {
 	cfg       Config
 	store     storeView
 	history   *pastEvents
-	templates map[string]*template.Template // :: language → page with "live" in it
+	templates map[string]*template.Template // :: language → the files below
 	files     map[string]File
 }
 
@@ -103,11 +109,22 @@ func newPage(cfg Config, store storeView) *Page {
 	} {
 		p.files[name] = File{kind, mustRead(name)}
 	}
-	source := string(mustRead("page.html"))
 	for _, w := range languages {
-		p.templates[w.code] = template.Must(template.New("page").Funcs(w.functions()).Parse(source))
+		t := template.New("page").Funcs(w.functions())
+		for _, name := range []string{"page.html", "list.html", "card.html", "account.html", "events.html", "notice.html"} {
+			template.Must(t.Parse(string(mustRead(name))))
+		}
+		p.templates[w.code] = t
 	}
 	return p
+}
+
+// label returns an account's name for people, "" if it has none.
+func (p *Page) label(account string) string {
+	if p.cfg.Label == nil {
+		return ""
+	}
+	return plain(p.cfg.Label(account))
 }
 
 // mustRead reads what was compiled in.
@@ -128,23 +145,46 @@ func (p *Page) File(name string) File { return p.files[name] }
 // Request is a wish to see the page.
 type Request struct {
 	Viewer   Viewer
+	Root     string // the way from the page to the list: "./", "../" ...
 	Language string // one that Language returned
+	Account  string // the page of this account, which the viewer may see; "": the list
 	Search   string // show only accounts with this in their name
+	State    string // show only accounts in this state
+	All      bool   // show what is left out otherwise
 	Confirm  string // ask whether this account is to be refreshed
 	Done     string // this account was refreshed
-	Failed   string // a refresh failed, in words
+	Failed   string // a refresh failed: the code of the API's error
 	Fragment bool   // only the part that changes
 }
 
-// Render writes the page.
+// Render writes the page. Its links are relative, so that it works below any
+// path of a proxy.
 func (p *Page) Render(ctx context.Context, w io.Writer, r Request) error {
 	name := "page"
 	if r.Fragment {
 		name = "live"
 	}
-	v := p.view(ctx, r, time.Now())
+	return p.execute(w, r.Language, name, p.view(ctx, r, time.Now()))
+}
+
+// Notice is a page that only says something.
+type Notice struct {
+	Root     string // as in Request
+	Language string
+	Code     string // the code of the API's error, or LoggedOut
+}
+
+// LoggedOut is the Code of what is said after logging out.
+const LoggedOut = "logged_out"
+
+// RenderNotice writes a page that says why there is no other.
+func (p *Page) RenderNotice(w io.Writer, n Notice) error {
+	return p.execute(w, n.Language, "notice", n)
+}
+
+func (p *Page) execute(w io.Writer, language, name string, data any) error {
 	var b bytes.Buffer // a page that breaks off half-way would look like a calm one
-	if err := p.templates[v.Language].ExecuteTemplate(&b, name, v); err != nil {
+	if err := p.templates[language].ExecuteTemplate(&b, name, data); err != nil {
 		return fmt.Errorf("render the page: %w", err)
 	}
 	_, err := w.Write(b.Bytes())

@@ -33,7 +33,7 @@ type pastEvents struct {
 	hub  *events.Hub
 
 	mu        sync.Mutex // guards what follows
-	all       map[string]pastLog
+	all       map[depth]pastLog
 	conflicts map[string]pastConflict
 }
 
@@ -44,13 +44,19 @@ type pastConflict struct {
 	at    time.Time // zero: longer ago than the log remembers
 }
 
+// depth is so many entries of an account's log.
+type depth struct {
+	account string
+	n       int
+}
+
 type pastLog struct {
 	at     time.Time
 	events []Event
 }
 
 func newPastEvents(from History, hub *events.Hub) *pastEvents {
-	return &pastEvents{from: from, hub: hub, all: make(map[string]pastLog), conflicts: make(map[string]pastConflict)}
+	return &pastEvents{from: from, hub: hub, all: make(map[depth]pastLog), conflicts: make(map[string]pastConflict)}
 }
 
 // lookups reads logs for one rendering of the page, of a bounded number of
@@ -70,7 +76,7 @@ func (l *lookups) past(ctx context.Context, s coordinator.Status) past {
 		was.lastConflict = l.lastConflict(ctx, s.Name, s.Conflicts)
 	}
 	if s.Failure != nil && s.Failure.InARow > 0 && l.may(ctx, &l.failuresLeft) {
-		if log, err := l.one(ctx, s.Name); err == nil {
+		if log, err := l.read(ctx, depth{s.Name, timelineLength}); err == nil {
 			was.failingSince = failingSince(log)
 		}
 	}
@@ -126,13 +132,13 @@ func failingSince(log []Event) time.Time {
 
 // merged returns the last events of the accounts; false if that cannot be
 // known.
-func (p *pastEvents) merged(ctx context.Context, accounts []string) ([]Event, bool) {
+func (p *pastEvents) merged(ctx context.Context, accounts []card) ([]Event, bool) {
 	if p.from == nil || len(accounts) > historyFor {
 		return nil, false
 	}
 	var merged []Event
-	for _, account := range accounts {
-		got, err := p.one(ctx, account)
+	for _, c := range accounts {
+		got, err := p.read(ctx, depth{c.Name, timelineLength})
 		if err != nil {
 			return nil, false
 		}
@@ -142,27 +148,40 @@ func (p *pastEvents) merged(ctx context.Context, accounts []string) ([]Event, bo
 	return merged[:min(len(merged), timelineLength)], true
 }
 
-func (p *pastEvents) one(ctx context.Context, account string) ([]Event, error) {
+// ofOne returns the last n entries of one account's log; false if they cannot be
+// had.
+func (p *pastEvents) ofOne(ctx context.Context, account string, n int) ([]Event, bool) {
+	if p.from == nil {
+		return nil, false
+	}
+	log, err := p.read(ctx, depth{account, n})
+	return log, err == nil
+}
+
+// read returns the last entries of an account's log, the newest first. There
+// must be a log.
+func (p *pastEvents) read(ctx context.Context, d depth) ([]Event, error) {
 	p.mu.Lock()
-	log, ok := p.all[account]
+	log, ok := p.all[d]
 	p.mu.Unlock()
-	if ok && time.Since(log.at) < historyLife && !p.heardSince(account, log.at) {
+	if ok && time.Since(log.at) < historyLife && !p.heardSince(d.account, log.at) {
 		return log.events, nil
 	}
 	began := time.Now()
-	got, err := p.from.History(ctx, account, timelineLength)
+	got, err := p.from.History(ctx, d.account, d.n)
 	if err != nil {
 		return nil, err
 	}
 	for i := range got {
-		got[i].Account = account
+		got[i].Account = d.account
+		got[i].By, got[i].AskedBy, got[i].Error = plain(got[i].By), plain(got[i].AskedBy), plain(got[i].Error)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.all) > 10*historyFor {
 		clear(p.all)
 	}
-	p.all[account] = pastLog{began, got}
+	p.all[d] = pastLog{began, got}
 	return got, nil
 }
 
@@ -171,19 +190,19 @@ func (p *pastEvents) heardSince(account string, t time.Time) bool {
 	return len(newest) > 0 && !newest[0].Time.Before(t.Truncate(time.Millisecond))
 }
 
-// heard returns what this process heard of.
-func heard(hub *events.Hub, v Viewer, search func(string) bool) []Event {
+// heard returns what this process heard of the wanted accounts; "": the store.
+func heard(hub *events.Hub, wanted func(account string) bool) []Event {
 	recent := hub.Recent(timelineLength, func(e *events.Entry) bool {
 		if e.Event == string(coordinator.EventBegun) {
 			return false // the account shows that it is being refreshed
 		}
-		return e.Account == "" || v.May(e.Account) && search(e.Account)
+		return wanted(e.Account)
 	})
 	var all []Event
 	for _, e := range recent {
 		all = append(all, Event{
-			At: e.Time, Account: e.Account, Event: e.Event, By: e.By, Reason: e.Reason,
-			Code: e.Code, Error: e.Error, Limit: e.Limit,
+			At: e.Time, Account: e.Account, Event: e.Event, By: plain(e.By), Reason: e.Reason,
+			Code: e.Code, Error: plain(e.Error), Limit: e.Limit,
 		})
 	}
 	return all

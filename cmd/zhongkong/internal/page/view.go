@@ -10,14 +10,23 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 )
 
-// maxCards is how many accounts are shown; the most urgent come first, and a
-// search finds the others.
-const maxCards = 200
+const (
+	// roomyUpTo is how many accounts have a card each. Of more, only some in
+	// trouble have one, and the others a line.
+	roomyUpTo = 8
+	// maxCards is how many cards there are then, the most urgent first.
+	maxCards = 6
+	// maxLines is how many lines are shown so that the events below are not
+	// out of reach, and maxLinesOfAll how many are shown at all: a search
+	// finds the others.
+	maxLines      = 40
+	maxLinesOfAll = 1000
+)
 
 // view is everything the templates show.
 type view struct {
-	Language string
-	Viewer   string
+	Request
+	SignedIn string
 	Instance string
 	Version  string
 	Outage   *outage // nil: Redis can be used
@@ -26,13 +35,12 @@ type view struct {
 	Counts [stateCount]int
 	Total  int
 	Cards  []card
+	Lines  []card
 	Hidden int
 	Events []Event
-	Search string
+	One    *account // its page; nil: the list
 
 	Confirm *card
-	Done    string
-	Failed  string
 }
 
 // outage is that Redis cannot be used.
@@ -44,45 +52,79 @@ type outage struct {
 
 func (p *Page) view(ctx context.Context, r Request, now time.Time) *view {
 	v := &view{
-		Language: r.Language, Viewer: r.Viewer.Name(), Instance: p.cfg.Instance, Version: p.cfg.Version,
-		Worst: fresh, Search: r.Search, Done: r.Done, Failed: r.Failed,
-	}
-	search := func(name string) bool {
-		return strings.Contains(strings.ToLower(name), strings.ToLower(strings.TrimSpace(r.Search)))
+		Request: r, SignedIn: r.Viewer.Name(), Instance: p.cfg.Instance, Version: p.cfg.Version, Worst: fresh,
 	}
 	storeErr := p.store.err()
 	v.Outage = p.outage(storeErr)
 	ctx, cancel := context.WithTimeout(ctx, historyPatience) // for all logs together
 	defer cancel()
 	logs := p.history.lookups()
+	var found []card
+	known := false
 	for _, s := range p.store.statuses() {
-		if !r.Viewer.May(s.Name) {
+		if !r.Viewer.May(s.Name) || r.Account != "" && s.Name != r.Account {
 			continue
 		}
 		one := newCard(s, logs.past(ctx, s), storeErr, now)
+		one.Label = p.label(one.Name)
 		one.MayRefresh = r.Viewer.MayRefresh(one.Name) && v.Outage == nil && !one.Unattended
 		v.Counts[one.State]++
 		v.Total++
 		v.Worst = min(v.Worst, one.State)
+		known = known || one.Name == r.Done
 		if v.Outage != nil && one.Usable {
 			v.Outage.Served = true
 		}
 		if one.Name == r.Confirm && one.MayRefresh {
 			v.Confirm = &one
 		}
-		if search(one.Name) {
-			v.Cards = append(v.Cards, one)
+		if r.shows(one) {
+			found = append(found, one)
 		}
 	}
-	slices.SortStableFunc(v.Cards, func(a, b card) int {
+	if !known { // the address may be somebody else's invention
+		v.Done = ""
+	}
+	if r.Account != "" {
+		if len(found) > 0 {
+			v.One = p.account(ctx, found[0], r.All, now)
+		}
+		return v
+	}
+	slices.SortStableFunc(found, func(a, b card) int {
 		return cmp.Or(cmp.Compare(a.State, b.State), lessLeft(a, b), cmp.Compare(a.Name, b.Name))
 	})
-	if len(v.Cards) > maxCards {
-		v.Hidden = len(v.Cards) - maxCards
-		v.Cards = v.Cards[:maxCards]
-	}
-	v.Events = p.timeline(ctx, r, v.Cards, search)
+	v.layOut(found)
+	v.Events = p.timeline(ctx, r, found)
 	return v
+}
+
+// shows reports whether the list has the account.
+func (r Request) shows(c card) bool {
+	search := strings.ToLower(strings.TrimSpace(r.Search))
+	return (r.State == "" || r.State == c.State.key()) &&
+		(strings.Contains(strings.ToLower(c.Name), search) || strings.Contains(strings.ToLower(c.Label), search))
+}
+
+// layOut shows the accounts as cards and as lines.
+func (v *view) layOut(found []card) {
+	if len(found) <= roomyUpTo {
+		v.Cards = found
+		return
+	}
+	urgent := 0
+	for urgent < maxCards && found[urgent].State < waiting {
+		urgent++
+	}
+	v.Cards, v.Lines = found[:urgent], found[urgent:]
+	most := maxLines
+	if v.All {
+		most = maxLinesOfAll
+	}
+	if len(v.Lines) > most {
+		v.Hidden = len(v.Lines) - most
+		v.Lines = v.Lines[:most]
+	}
 }
 
 // outage returns what is wrong with Redis, nil if nothing is.
@@ -115,15 +157,16 @@ func lessLeft(a, b card) int {
 	return cmp.Compare(a.Left, b.Left)
 }
 
-func (p *Page) timeline(ctx context.Context, r Request, cards []card, search func(string) bool) []Event {
-	var names []string
-	for _, c := range cards {
-		names = append(names, c.Name)
+func (p *Page) timeline(ctx context.Context, r Request, shown []card) []Event {
+	names := make(map[string]bool, len(shown))
+	for _, c := range shown {
+		names[c.Name] = true
 	}
 	if p.store.connected() {
-		if all, ok := p.history.merged(ctx, names); ok {
+		if all, ok := p.history.merged(ctx, shown); ok {
 			return all
 		}
 	}
-	return heard(p.cfg.Events, r.Viewer, search)
+	whole := r.Search == "" && r.State == ""
+	return heard(p.cfg.Events, func(account string) bool { return account == "" && whole || names[account] })
 }

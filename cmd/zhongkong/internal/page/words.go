@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"net/url"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // words are one language.
@@ -54,6 +56,10 @@ func (w words) functions() template.FuncMap {
 		"many":     w.many,
 		"whys":     w.whys,
 		"failed":   w.failed,
+		"notice":   w.notice,
+		"asked":    w.asked,
+		"path":     url.PathEscape,
+		"of":       func(v *view, it any) part { return part{v, it} },
 		"summary":  w.summary,
 		"tally":    w.tally,
 		"width":    func(share float64) string { return fmt.Sprintf("%.2f%%", share) },
@@ -70,6 +76,12 @@ func (w words) functions() template.FuncMap {
 			return others
 		},
 	}
+}
+
+// part is what a template inside of the page is given.
+type part struct {
+	View *view
+	It   any
 }
 
 // Code and Own are for the language switch.
@@ -129,13 +141,43 @@ func (w words) whys() (string, error) {
 	return string(text), err
 }
 
-// failed says that a refresh failed: why is the code of an error of the API,
-// or words.
+// failed says that a refresh failed: why is the code of an error of the API.
+// Anything else may stand in an address that somebody else wrote.
 func (w words) failed(why string) string {
-	if text, ok := w.names[whyPrefix+why]; ok {
-		why = text
+	text, ok := w.names[whyPrefix+why]
+	if !ok {
+		text = w.names[whyPrefix+"internal"]
 	}
-	return w.text("failed", why)
+	return w.text("failed", text)
+}
+
+// notice says what the code of an error of the API means for somebody who wants
+// to see the page.
+func (w words) notice(code string) string {
+	if text, ok := w.names["notice."+code]; ok {
+		return text
+	}
+	return w.text("notice.internal")
+}
+
+// asked says who asked for a refresh, and how.
+func (w words) asked(by string) string {
+	name, how, ok := strings.Cut(strings.TrimSuffix(by, ")"), " (")
+	if text, known := w.names["how."+how]; ok && known {
+		return w.text("asked.how", name, text)
+	}
+	return w.text("asked", by)
+}
+
+// plain replaces what a browser would not merely show: controls, and formats
+// that reverse what follows.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 // wordOr translates a word of the protocol, if there is a translation.
@@ -181,15 +223,26 @@ func (w words) summary(v *view) string {
 	}
 }
 
-// tally says how many accounts are in each state, if they differ.
-func (w words) tally(v *view) []string {
-	var all []string
+// count is how many accounts are in a state.
+type count struct {
+	State string // "": all
+	Text  string
+}
+
+// tally says how many accounts are in each state, if they differ or only some
+// are shown.
+func (w words) tally(v *view) []count {
+	var all []count
 	for s, n := range v.Counts {
 		if n > 0 {
-			all = append(all, fmt.Sprintf("%d %s", n, w.text("state."+state(s).key())))
+			key := state(s).key()
+			all = append(all, count{key, fmt.Sprintf("%d %s", n, w.text("state."+key))})
 		}
 	}
-	if len(all) < 2 {
+	switch {
+	case v.State != "":
+		return append(all, count{"", w.text("state.all", v.Total)})
+	case len(all) < 2:
 		return nil
 	}
 	return all

@@ -5,8 +5,9 @@
   const body = document.body, live = document.getElementById("live"), link = document.getElementById("link"), lost = document.getElementById("lost");
   const dialog = document.getElementById("confirm"), toast = document.getElementById("toast");
   const units = body.dataset.units.split(","), space = body.dataset.space, lang = body.dataset.lang;
-  // The page's address may hold a password, which fetch refuses.
-  const at = (path) => new URL(path, location.origin).href;
+  // Without the password that the page's address may hold, which fetch refuses.
+  const here = location.origin + location.pathname, root = new URL(body.dataset.root, here);
+  const at = (path) => new URL(path, root).href;
 
   function duration(ms) {
     const total = Math.max(0, Math.floor(ms / 1000));
@@ -67,8 +68,17 @@
 
   function generations() {
     const known = new Map();
-    for (const e of live.querySelectorAll(".card")) known.set(e.dataset.account, e.dataset.generation);
+    for (const e of live.querySelectorAll("[data-generation]")) known.set(e.dataset.account, e.dataset.generation);
     return known;
+  }
+
+  // Finds an element of the part that changes again after the change.
+  function whereabouts(element) {
+    const mark = live.contains(element) && ["data-refresh", "data-copy", "href"].find((name) => element.hasAttribute(name));
+    if (!mark) return () => null;
+    const all = () => [...live.querySelectorAll(`[${mark}="${CSS.escape(element.getAttribute(mark))}"]`)];
+    const place = all().indexOf(element);
+    return () => all()[place];
   }
 
   // What is pressed must still be there when it is let go.
@@ -86,19 +96,19 @@
       for (const once of ["refresh", "done", "failed"]) query.delete(once);
       query.set("lang", lang);
       query.set("fragment", "");
-      const answer = await fetch(at("/?" + query), { cache: "no-store", signal: AbortSignal.timeout(10000) });
+      const answer = await fetch(here + "?" + query, { cache: "no-store", signal: AbortSignal.timeout(10000) });
       if (!answer.ok) { lose(); return; }
       const html = await answer.text(), before = generations(), active = document.activeElement;
       find();
       if (pressed) { again = true; return; }
       if (active && active.type === "search") return; // somebody is typing
-      const focused = active && active.dataset ? active.dataset.refresh : undefined;
+      const same = whereabouts(active);
       live.innerHTML = html;
-      for (const e of live.querySelectorAll(".card")) {
+      for (const e of live.querySelectorAll("[data-generation]")) {
         const old = before.get(e.dataset.account);
         if (old !== undefined && old !== e.dataset.generation) e.classList.add("new");
-        if (focused !== undefined && e.dataset.account === focused) e.querySelector("[data-refresh]")?.focus();
       }
+      same()?.focus({ preventScroll: true });
       settle();
     } catch {
       lose();
@@ -119,7 +129,7 @@
       link.dataset.state = on ? "on" : "off";
       link.textContent = on ? link.dataset.text : link.dataset.textLost;
     };
-    const stream = new EventSource(at("/v1/events"));
+    const stream = new EventSource(at("v1/events"));
     stream.onopen = () => { show(true); soon(); };
     stream.onerror = () => {
       show(false);
@@ -158,7 +168,7 @@
     button.setAttribute("aria-busy", "true");
     button.textContent = body.dataset.working;
     try {
-      const answer = await fetch(at("/"), {
+      const answer = await fetch(here, {
         method: "POST", headers: { Accept: "application/json" }, body: new URLSearchParams({ account: name }),
       });
       if (answer.ok) {
@@ -184,10 +194,34 @@
     if (answered && event.submitter?.value === "yes") refresh(answered.name, answered.button);
   });
 
+  // The clipboard is there only on HTTPS and on the machine itself.
+  async function copy(button) {
+    const label = button.textContent;
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+    } catch {
+      const field = document.createElement("textarea");
+      field.value = button.dataset.copy;
+      button.after(field);
+      field.select();
+      document.execCommand("copy");
+      field.remove();
+      button.focus();
+    }
+    button.textContent = body.dataset.copied;
+    setTimeout(() => { button.textContent = label; }, 1500);
+  }
+
   live.addEventListener("click", (event) => {
+    const copied = event.target.closest("[data-copy]");
+    if (copied) { copy(copied); return; }
     const button = event.target.closest("[data-refresh]");
     if (!button) return;
     event.preventDefault();
+    ask(button);
+  });
+
+  function ask(button) {
     if (dialog.open) return;
     const title = document.getElementById("confirm-title"), name = button.dataset.refresh;
     const long = document.getElementById("confirm-long");
@@ -195,8 +229,20 @@
     long.textContent = "first" in button.dataset ? long.dataset.first : long.dataset.text;
     asked = { name, button };
     dialog.showModal();
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || dialog.open || event.target.closest("input")) return;
+    const search = live.querySelector("[type=search]");
+    const chosen = event.target.closest(".card") || document.querySelector(".two .card");
+    const button = chosen && chosen.querySelector("[data-refresh]");
+    if (event.key === "/" && search) search.focus();
+    else if (event.key === "r" && button) ask(button);
+    else return;
+    event.preventDefault();
   });
 
+  document.documentElement.classList.add("script");
   settle();
   setInterval(tick, 1000);
   setInterval(soon, 15000); // what no event tells of: other processes' calls, a refresh that is late

@@ -1,0 +1,252 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+// memHistory is the log of a store in memory as the page reads it.
+type memHistory struct{ store *coordinatortest.MemStore }
+
+func (h memHistory) History(_ context.Context, account string, n int) ([]page.Event, error) {
+	log := h.store.Log(account)
+	var all []page.Event
+	for i := len(log) - 1; i >= 0 && len(all) < n; i-- {
+		e := log[i]
+		one := page.Event{
+			At: e.At, Event: e.Event, By: e.By, AskedBy: e.AskedBy, Reason: string(e.Reason), Took: e.Took, Code: e.Code, Error: e.Message,
+		}
+		if e.Event == "refreshed" {
+			one.Life = 2 * time.Hour
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// sealedStore has the records of these accounts sealed by a key that this
+// process lacks.
+type sealedStore struct {
+	coordinator.Store
+	accounts string
+}
+
+func (s sealedStore) Load(ctx context.Context, accounts ...string) ([]coordinator.State, error) {
+	states, err := s.Store.Load(ctx, accounts...)
+	for i := range states {
+		if strings.Contains(s.accounts, states[i].Account) {
+			states[i].Err = fmt.Errorf("kid 7: %w", coordinator.ErrSealed)
+			states[i].Record.Token, states[i].Record.TTL = coordinator.Token{}, 0
+		}
+	}
+	return states, err
+}
+
+// shown is a stage with what the page shows of it.
+func shown(t *testing.T, store *coordinatortest.MemStore, front coordinator.Store, sources map[string]*coordinatortest.Source) *stage {
+	t.Helper()
+	return stageOver(t, front, store, sources, func(c *Config) {
+		c.History = memHistory{store}
+		c.Instance, c.Version = "host-1:4711-AAAA", "v1.2.3"
+		c.Label = func(account string) string {
+			if account == wxa || strings.HasSuffix(account, "3") {
+				return "Shop 商城"
+			}
+			return ""
+		}
+	})
+}
+
+// tokens waits until these accounts have one.
+func (s *stage) tokens(accounts ...string) {
+	s.t.Helper()
+	for _, name := range accounts {
+		s.wait("a token of "+name, func() bool { _, ok := s.account(name).Peek(); return ok })
+	}
+}
+
+func twoSources() map[string]*coordinatortest.Source {
+	return map[string]*coordinatortest.Source{wxa: {Name: "token-of-a"}, wxb: {Name: "token-of-b"}}
+}
+
+// mixedSources are thirty accounts, six of them in trouble.
+func mixedSources() map[string]*coordinatortest.Source {
+	all := make(map[string]*coordinatortest.Source)
+	for n := range 30 {
+		name := fmt.Sprintf("wx%08x5a6978%02d", n*0x9e3779b1&0xffffffff, n)
+		source := &coordinatortest.Source{Name: fmt.Sprint("token-of-", n)}
+		switch n {
+		case 3, 11:
+			source.Usually(coordinatortest.FailsWith(coordinator.FailedRefused, 40164, "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 6aac005a-01bfdbee-79769285"))
+		case 5:
+			source.Usually(coordinatortest.FailsWith(coordinator.FailedBusy, 0, "api.weixin.qq.com/cgi-bin/token: context deadline exceeded"))
+		case 7, 8, 9:
+			source.Then(coordinatortest.Outcome{})
+			source.Usually(coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error rid: 6aac005a-01bfdbee-79769285"))
+		}
+		all[name] = source
+	}
+	return all
+}
+
+// scenes are what people see on good and on bad days.
+func scenes(t *testing.T) map[string]*stage {
+	all := make(map[string]*stage)
+	two := func() (*coordinatortest.MemStore, map[string]*coordinatortest.Source) {
+		return coordinatortest.NewMemStore(), twoSources()
+	}
+
+	store, sources := two()
+	healthy := shown(t, store, store, sources)
+	healthy.tokens(wxa, wxb)
+	healthy.ask(admin, "POST", "/v1/tokens/"+wxa+"/refresh", "")
+	all["healthy"] = healthy
+
+	store, sources = coordinatortest.NewMemStore(), mixedSources()
+	mixed := shown(t, store, store, sources)
+	for name := range sources {
+		mixed.wait("an outcome of "+name, func() bool {
+			status := mixed.account(name).Status()
+			return status.Record.Usable() || status.Failure != nil
+		})
+		if sources[name].Issued() == 1 {
+			mixed.ask(admin, "POST", "/v1/tokens/"+name+"/refresh", "")
+		}
+	}
+	all["mixed"] = mixed
+
+	store, sources = two()
+	for _, source := range sources {
+		source.Usually(coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret, rid: 6aac005a-01bfdbee-79769285"))
+	}
+	refused := shown(t, store, store, sources)
+	refused.wait("a refusal", func() bool {
+		return refused.account(wxa).Status().Failure != nil && refused.account(wxb).Status().Failure != nil
+	})
+	all["refused"] = refused
+
+	store, sources = two()
+	store.SetDown(true)
+	all["never-connected"] = shown(t, store, store, sources)
+
+	store, sources = two()
+	other := stageOn(t, store, sources)
+	other.tokens(wxa, wxb)
+	sealed := shown(t, store, sealedStore{store, wxa + wxb}, nil)
+	for _, name := range []string{wxa, wxb} {
+		if _, err := sealed.zk.Add(coordinator.AccountConfig{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sealed.wait("a record that cannot be opened", func() bool { return sealed.account(wxa).Status().Err != nil })
+	all["sealed"] = sealed
+
+	store, sources = two()
+	rogue := shown(t, store, store, sources)
+	rogue.tokens(wxa, wxb)
+	rogue.ask(admin, "POST", "/v1/tokens/"+wxb+"/refresh", fmt.Sprintf(`{"if_token":%q}`, rogue.token(wxb)))
+	all["conflict"] = rogue
+	return all
+}
+
+func TestThePageOnEveryDay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a browser")
+	}
+	b := newBrowser(t)
+	for name, s := range scenes(t) {
+		paths := []string{"/", "/accounts/" + s.zk.Accounts()[0].Name()}
+		if name == "never-connected" {
+			s.wait("the outage", func() bool { return s.zk.StoreError() != nil })
+		}
+		for i, path := range paths {
+			for _, language := range []string{"en", "zh"} {
+				for _, scheme := range []string{"light", "dark"} {
+					for device, width := range map[string]int{"desktop": 1280, "phone": 390} {
+						b.look(scheme, width)
+						b.open(s, admin, path+"?lang="+language)
+						b.until("document.getElementById('link').dataset.state", "on")
+						b.fits(strings.Join([]string{name, []string{"list", "account"}[i], language, scheme, device}, "-"))
+					}
+				}
+			}
+		}
+		if all := b.complaints(); len(all) > 0 {
+			t.Errorf("%s: the console says: %v", name, all)
+		}
+	}
+}
+
+func TestThePageOfAServerThatIsGoneAndOfNoAccount(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a browser")
+	}
+	store := coordinatortest.NewMemStore()
+	s := shown(t, store, store, twoSources())
+	s.tokens(wxa, wxb)
+	shut := s.behindDoor()
+	b := newBrowser(t)
+	for _, language := range []string{"en", "zh"} {
+		for _, scheme := range []string{"light", "dark"} {
+			for device, width := range map[string]int{"desktop": 1280, "phone": 390} {
+				name := strings.Join([]string{language, scheme, device}, "-")
+				b.look(scheme, width)
+				b.open(s, admin, "/?lang="+language)
+				b.until("document.getElementById('link').dataset.state", "on")
+				shut(true)
+				b.until("document.getElementById('lost').hidden", "false")
+				b.fits("gone-" + name)
+				shut(false)
+				b.open(s, admin, "/accounts/none?lang="+language)
+				b.until("document.querySelector('h1') !== null", "true")
+				b.fits("notice-" + name)
+			}
+		}
+	}
+}
+
+// fits looks at the page: it is not wider than the screen, and everybody can
+// use it.
+func (b *browser) fits(name string) {
+	b.t.Helper()
+	if got := b.run("return document.documentElement.scrollWidth > document.documentElement.clientWidth"); got != "false" {
+		b.t.Errorf("%s: the page is wider than the screen", name)
+	}
+	if text := b.run("return document.body.innerText"); strings.Contains(text, "{") || strings.Contains(text, "%!") {
+		b.t.Errorf("%s: a text is missing:\n%s", name, text)
+	}
+	b.photograph(name)
+	b.audit(name)
+}
+
+// audit has axe-core look for what keeps people from using the page, if
+// ZHONGKONG_TEST_AXE names its axe.min.js (npm install axe-core).
+func (b *browser) audit(name string) {
+	b.t.Helper()
+	path := os.Getenv("ZHONGKONG_TEST_AXE")
+	if path == "" {
+		return
+	}
+	axe, err := os.ReadFile(path)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.do("POST", "/execute/sync", node{"script": string(axe), "args": []any{}}, nil)
+	var found []string
+	b.do("POST", "/execute/async", node{"args": []any{}, "script": `
+		const done = arguments[0];
+		axe.run().then((result) => done(result.violations.map((v) =>
+			v.impact + " " + v.id + ": " + v.nodes.map((n) => n.html.slice(0, 120) + " " + n.failureSummary).slice(0, 3).join(" | "))),
+			(error) => done(["axe: " + error]));`}, &found)
+	for _, violation := range found {
+		b.t.Errorf("%s: %s", name, violation)
+	}
+}

@@ -1,0 +1,87 @@
+package page
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+)
+
+const (
+	// shownHistory is how many entries of its log an account's page shows, and
+	// wholeHistory more than a log keeps.
+	shownHistory, wholeHistory = 100, 2000
+	// maxProcesses is how many processes are named.
+	maxProcesses = 20
+)
+
+// account is what its own page shows of an account besides its card.
+type account struct {
+	Card      card
+	History   []Event
+	Left      bool // out of History
+	NoHistory bool // it cannot be had
+	Graph     *graph
+	Processes []process
+}
+
+// process is one that the account's log tells of. Whether it still runs is not
+// known, unless it is this one.
+type process struct {
+	Name   string
+	Last   Event
+	This   bool // it made this page
+	Issued bool // the current token
+	Busy   bool // it is refreshing
+}
+
+func (p *Page) account(ctx context.Context, c card, all bool, now time.Time) *account {
+	a := &account{Card: c}
+	n := shownHistory
+	if all {
+		n = wholeHistory
+	}
+	log, ok := p.history.ofOne(ctx, c.Name, n+1)
+	if a.NoHistory = !ok; a.NoHistory {
+		log = heard(p.cfg.Events, func(account string) bool { return account == c.Name })
+	}
+	a.Graph = newGraph(log, now)
+	a.Processes = processes(log, c, plain(p.cfg.Instance))
+	a.Left = len(log) > n
+	a.History = log[:min(len(log), n)]
+	return a
+}
+
+// processes returns those that the log tells of, the last one seen first.
+func processes(log []Event, c card, this string) []process {
+	var all []process
+	note := func(name string, e Event) {
+		if name == "" || slices.ContainsFunc(all, func(p process) bool { return p.Name == name }) {
+			return
+		}
+		all = append(all, process{
+			Name: name, Last: e, This: name == this, Issued: name == c.IssuedBy, Busy: name == c.Holder,
+		})
+	}
+	for _, e := range log { // the newest first
+		note(e.By, e)
+	}
+	for _, name := range []string{c.Holder, c.IssuedBy, this} {
+		note(name, Event{})
+	}
+	slices.SortStableFunc(all, func(a, b process) int { return cmp.Compare(rank(a), rank(b)) })
+	return all[:min(len(all), maxProcesses)]
+}
+
+// rank puts those first of which more is known.
+func rank(p process) int {
+	switch {
+	case p.Busy:
+		return 0
+	case p.Issued:
+		return 1
+	case p.This:
+		return 2
+	}
+	return 3
+}
