@@ -12,13 +12,15 @@ const graphFor = 24 * time.Hour
 // The size of a graph, in units that the style stretches.
 const graphWidth, graphHeight = 1000.0, 100.0
 
-// graph is how long the token had to live, over the last day. Each refresh is a
-// step up.
+// graph is how long the token had to live, over the last day or what the log
+// knows of it. Each refresh is a step up.
 type graph struct {
 	Since time.Time
 	Most  time.Duration // the height of the graph
 	Area  string        // an SVG path
 	Marks []mark
+
+	until time.Time
 }
 
 // mark is an event on a graph.
@@ -29,7 +31,10 @@ type mark struct {
 
 // newGraph draws the log, the newest first; nil if there is nothing to draw.
 func newGraph(log []Event, now time.Time) *graph {
-	g := &graph{Since: now.Add(-graphFor)}
+	g := &graph{Since: now.Add(-graphFor), until: now}
+	if len(log) > 0 && log[len(log)-1].At.After(g.Since) {
+		g.Since = log[len(log)-1].At.Add(-time.Minute)
+	}
 	var issued []Event // the newest first
 	for _, e := range log {
 		if e.Life > 0 && e.At.Before(now) && e.At.Add(e.Life).After(g.Since) {
@@ -65,7 +70,7 @@ func newGraph(log []Event, now time.Time) *graph {
 }
 
 func (g *graph) x(t time.Time) float64 {
-	return graphWidth * float64(t.Sub(g.Since)) / float64(graphFor)
+	return graphWidth * float64(t.Sub(g.Since)) / float64(g.until.Sub(g.Since))
 }
 
 func (g *graph) y(left time.Duration) float64 {

@@ -236,7 +236,7 @@ func (w words) tally(v *view) []count {
 	for s, n := range v.Counts {
 		if n > 0 {
 			key := state(s).key()
-			all = append(all, count{key, fmt.Sprintf("%d %s", n, w.text("state."+key))})
+			all = append(all, count{key, w.text("state.some", n, w.text("state."+key))})
 		}
 	}
 	switch {

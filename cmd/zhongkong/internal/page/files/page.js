@@ -27,15 +27,22 @@
     for (const e of live.querySelectorAll("[data-age]")) e.textContent = duration(+e.dataset.age + passed);
   }
 
-  const times = (fields) => new Intl.DateTimeFormat(document.documentElement.lang, {
-    hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZoneName: "short", ...fields,
+  // The same form in every language, as on the page that came: 11-26 12:44:36,
+  // with the zone.
+  const times = new Intl.DateTimeFormat(document.documentElement.lang, {
+    month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short",
   });
+  function clock(date) {
+    const is = {};
+    for (const part of times.formatToParts(date)) is[part.type] = part.value;
+    return { day: `${is.month}-${is.day}`, time: `${is.hour}:${is.minute}:${is.second}`, zone: is.timeZoneName };
+  }
 
   function localTimes() {
-    const format = times({ month: "2-digit", day: "2-digit", second: "2-digit" });
     for (const e of live.querySelectorAll("time")) {
+      const is = clock(new Date(e.dateTime));
       e.title = e.dateTime;
-      e.textContent = format.format(new Date(e.dateTime));
+      e.textContent = `${is.day} ${is.time} ${is.zone}`;
     }
   }
 
@@ -53,7 +60,8 @@
   function lose() {
     if (lostSince) return;
     lostSince = new Date();
-    lost.textContent = lost.dataset.text.replace("WHEN", times({}).format(lostSince));
+    const is = clock(lostSince);
+    lost.textContent = lost.dataset.text.replace("WHEN", `${is.time} ${is.zone}`);
     lost.hidden = false;
     live.classList.add("old");
     entitle(lost.textContent);
