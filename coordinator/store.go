@@ -156,7 +156,7 @@ type Fail struct {
 type Want struct {
 	Reason  Reason
 	Seen    Fence  // the generation the caller has, or wants replaced
-	AskedBy string // as in Begin
+	AskedBy string // as in Begin, by the word of who sent it
 }
 
 // Watcher is told what happens in the store. The calls come from one

@@ -153,6 +153,7 @@ func scenes(t *testing.T) map[string]*stage {
 	rogue := shown(t, store, store, sources)
 	rogue.tokens(wxa, wxb)
 	rogue.ask(admin, "POST", "/v1/tokens/"+wxb+"/refresh", fmt.Sprintf(`{"if_token":%q}`, rogue.token(wxb)))
+	rogue.wait("the conflict", func() bool { return rogue.account(wxb).Status().Conflicts > 0 })
 	all["conflict"] = rogue
 	return all
 }

@@ -242,3 +242,8 @@ func (l *logBook) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// refusal is an issuer that refuses for good.
+func refusal() coordinatortest.Outcome {
+	return coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret")
+}

@@ -175,7 +175,7 @@ var chinese = words{
 		"asked":           "请求者 %s",
 		"asked.how":       "请求者 %s（%s）",
 		"how.api":         "API",
-		"how.page":        "本页面",
+		"how.page":        "状态页",
 		"how.drop-in":     "SDK 接口",
 		"how.cli":         "命令行",
 		"timeline":        "最近事件",

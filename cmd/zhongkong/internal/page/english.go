@@ -174,7 +174,7 @@ var english = words{
 		"asked":           "asked by %s",
 		"asked.how":       "asked by %s (%s)",
 		"how.api":         "API",
-		"how.page":        "this page",
+		"how.page":        "status page",
 		"how.drop-in":     "as an SDK",
 		"how.cli":         "command line",
 		"timeline":        "Last events",

@@ -244,7 +244,7 @@
     const search = live.querySelector("[type=search]");
     const chosen = event.target.closest(".card") || document.querySelector(".two .card");
     const button = chosen && chosen.querySelector("[data-refresh]");
-    if (event.key === "/" && search) search.focus();
+    if (event.key === "/" && search) search.select();
     else if (event.key === "r" && button) ask(button);
     else return;
     event.preventDefault();
