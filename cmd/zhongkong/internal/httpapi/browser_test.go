@@ -174,10 +174,13 @@ func (b *browser) look(scheme string, width int) {
 	}}, nil)
 }
 
+// envScreenshots names the directory for photographs.
+const envScreenshots = "ZHONGKONG_TEST_SCREENSHOTS"
+
 // photograph saves the whole page for people to look at.
 func (b *browser) photograph(name string) {
 	b.t.Helper()
-	dir := os.Getenv("ZHONGKONG_TEST_SCREENSHOTS")
+	dir := os.Getenv(envScreenshots)
 	if dir == "" {
 		return
 	}

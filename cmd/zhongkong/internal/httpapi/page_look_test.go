@@ -169,15 +169,11 @@ func TestThePageOnEveryDay(t *testing.T) {
 			s.wait("the outage", func() bool { return s.zk.StoreError() != nil })
 		}
 		for i, path := range paths {
-			for _, language := range []string{"en", "zh"} {
-				for _, scheme := range []string{"light", "dark"} {
-					for device, width := range map[string]int{"desktop": 1280, "phone": 390} {
-						b.look(scheme, width)
-						b.open(s, admin, path+"?lang="+language)
-						b.until("document.getElementById('link').dataset.state", "on")
-						b.fits(strings.Join([]string{name, []string{"list", "account"}[i], language, scheme, device}, "-"))
-					}
-				}
+			for _, l := range looks() {
+				b.look(l.scheme, l.width)
+				b.open(s, admin, path+"?lang="+l.language)
+				b.until("document.getElementById('link').dataset.state", "on")
+				b.fits(strings.Join([]string{name, []string{"list", "account"}[i], l.String()}, "-"))
 			}
 		}
 		if all := b.complaints(); len(all) > 0 {
@@ -195,23 +191,43 @@ func TestThePageOfAServerThatIsGoneAndOfNoAccount(t *testing.T) {
 	s.tokens(wxa, wxb)
 	shut := s.behindDoor()
 	b := newBrowser(t)
-	for _, language := range []string{"en", "zh"} {
-		for _, scheme := range []string{"light", "dark"} {
-			for device, width := range map[string]int{"desktop": 1280, "phone": 390} {
-				name := strings.Join([]string{language, scheme, device}, "-")
-				b.look(scheme, width)
-				b.open(s, admin, "/?lang="+language)
-				b.until("document.getElementById('link').dataset.state", "on")
-				shut(true)
-				b.until("document.getElementById('lost').hidden", "false")
-				b.fits("gone-" + name)
-				shut(false)
-				b.open(s, admin, "/accounts/none?lang="+language)
-				b.until("document.querySelector('h1') !== null", "true")
-				b.fits("notice-" + name)
-			}
-		}
+	for _, l := range looks() {
+		b.look(l.scheme, l.width)
+		b.open(s, admin, "/?lang="+l.language)
+		b.until("document.getElementById('link').dataset.state", "on")
+		shut(true)
+		b.until("document.getElementById('lost').hidden", "false")
+		b.fits("gone-" + l.String())
+		shut(false)
+		b.open(s, admin, "/accounts/none?lang="+l.language)
+		b.until("document.querySelector('h1') !== null", "true")
+		b.fits("notice-" + l.String())
 	}
+}
+
+// look is one way to see a page.
+type look struct {
+	language, scheme string
+	width            int
+}
+
+func (l look) String() string {
+	device := "desktop"
+	if l.width < 600 {
+		device = "phone"
+	}
+	return strings.Join([]string{l.language, l.scheme, device}, "-")
+}
+
+// looks are all ways to see a page, if somebody does. What is too wide is so in
+// any colour.
+func looks() []look {
+	all := []look{{"en", "light", 390}, {"zh", "light", 390}}
+	if os.Getenv(envScreenshots) == "" && os.Getenv(envAxe) == "" {
+		return all
+	}
+	return append(all, look{"en", "dark", 390}, look{"zh", "dark", 390}, look{"en", "light", 1280},
+		look{"zh", "light", 1280}, look{"en", "dark", 1280}, look{"zh", "dark", 1280})
 }
 
 // urgent is the account that the page shows first.
@@ -235,11 +251,14 @@ func (b *browser) fits(name string) {
 	b.audit(name)
 }
 
-// audit has axe-core look for what keeps people from using the page, if
-// ZHONGKONG_TEST_AXE names its axe.min.js (npm install axe-core).
+// envAxe names the axe.min.js of axe-core (npm install axe-core).
+const envAxe = "ZHONGKONG_TEST_AXE"
+
+// audit has axe-core look for what keeps people from using the page, if there
+// is one.
 func (b *browser) audit(name string) {
 	b.t.Helper()
-	path := os.Getenv("ZHONGKONG_TEST_AXE")
+	path := os.Getenv(envAxe)
 	if path == "" {
 		return
 	}

@@ -105,37 +105,6 @@ func TestThePageInABrowser(t *testing.T) {
 	b.until("document.getElementById('link').dataset.state", "off")
 }
 
-func TestThePageInBothLanguagesThemesAndOnAPhone(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a browser")
-	}
-	s := manyStates(t)
-	b := newBrowser(t)
-	for _, language := range []string{"en", "zh"} {
-		for _, scheme := range []string{"light", "dark"} {
-			for name, width := range map[string]int{"desktop": 1200, "phone": 375} {
-				b.look(scheme, width)
-				b.open(s, admin, "/?lang="+language)
-				b.until("document.getElementById('link').dataset.state", "on")
-				b.until("document.querySelectorAll('.card').length", "4")
-				if got := b.run("return document.documentElement.scrollWidth > document.documentElement.clientWidth"); got != "false" {
-					t.Errorf("%s, %s, %s: the page is wider than the screen", language, scheme, name)
-				}
-				b.photograph(strings.Join([]string{language, scheme, name}, "-"))
-			}
-		}
-	}
-	b.look("light", 1200)
-	b.open(s, admin, "/?lang=zh")
-	b.until("document.querySelector('.card').dataset.account", "wx0f1e2d3c4b5a6978")
-	b.until("document.querySelector('h1').textContent.includes('无') || document.querySelector('h1').textContent.includes('没有')", "true")
-	b.click("[data-refresh=" + wxa + "]")
-	b.photograph("zh-dialog")
-	if all := b.complaints(); len(all) > 0 {
-		t.Errorf("the console says: %v", all)
-	}
-}
-
 func TestWhoMayNotRefreshHasNoButton(t *testing.T) {
 	s := newStage(t)
 	r := s.ask(reader, "GET", "/?refresh="+wxa, "")
