@@ -142,6 +142,7 @@ var chinese = words{
 		"why.superseded":        "已被另一次刷新取代",
 		"why.unauthorized":      "密码已失效：请重新打开页面",
 		"why.forbidden":         "没有刷新权限",
+		"why.cross_origin":      "服务器认为请求来自其他网站：请让中间的代理转发 Host 头",
 		"why.unknown_account":   "该账号已不存在",
 		"why.internal":          "原因请查看日志",
 		"why.again":             "%s后可重试",

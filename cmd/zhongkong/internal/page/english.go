@@ -141,6 +141,7 @@ var english = words{
 		"why.superseded":        "another refresh overtook this one",
 		"why.unauthorized":      "the password is not valid any more: load the page again",
 		"why.forbidden":         "you lack the right to refresh",
+		"why.cross_origin":      "the server takes it for another site's: have the proxy in between pass on the Host header",
 		"why.unknown_account":   "the account is not there any more",
 		"why.internal":          "the log says why",
 		"why.again":             "again in %s",
