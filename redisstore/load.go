@@ -171,8 +171,9 @@ func (k accountKeys) forLoad() []string {
 	return []string{k.token, k.state, k.attempts, k.calls, k.lock}
 }
 
-// transactions reads the accounts in one transaction for each server that holds
-// some of them. In a cluster a slot may have moved: then all are read again.
+// transactions reads each account in a transaction, with one round trip for each
+// server that holds some of them. In a cluster a slot may have moved: then all
+// are read again.
 func (s *Store) transactions(ctx context.Context, accounts []string) []answer {
 	answers := make([]answer, len(accounts))
 	for {
@@ -181,7 +182,7 @@ func (s *Store) transactions(ctx context.Context, accounts []string) []answer {
 			answers[i].err = err
 		}
 		for server, indexes := range byServer {
-			s.transaction(ctx, server, accounts, indexes, answers)
+			s.transactionsOn(ctx, server, accounts, indexes, answers)
 		}
 		cluster, ok := s.reads.(*redis.ClusterClient)
 		if !ok || !slices.ContainsFunc(answers, answer.moved) {
@@ -196,14 +197,14 @@ func (s *Store) transactions(ctx context.Context, accounts []string) []answer {
 
 // moved reports whether another server may have the account by now.
 func (a answer) moved() bool {
-	return a.err != nil && (redirected(a.err) || redis.HasErrorPrefix(a.err, "EXECABORT") || redis.HasErrorPrefix(a.err, "ASK"))
+	return a.err != nil && (redirected(a.err) || redis.HasErrorPrefix(a.err, "ASK"))
 }
 
 // tokenFields and stateFields are the fields of the hashes, in the order of
 // load.lua.
 var (
-	tokenFields = []string{"access_token", "generation", "issued_at", "expires_at", "issued_by"}
-	stateFields = []string{
+	tokenFields = []any{"access_token", "generation", "issued_at", "expires_at", "issued_by"}
+	stateFields = []any{
 		"fence", "failures", "retry_at", "conflicts", "refresh_at",
 		"last_error", "last_error_code", "last_error_at", "last_error_kind", "refused_credential",
 	}
@@ -214,113 +215,130 @@ const (
 	maxAttempts    = 1000 // attempts_most of the scripts; one more is read
 )
 
-// reading is what a transaction asks of one account.
-type reading struct {
-	keys             accountKeys
-	token, state     *redis.SliceCmd
-	attempts         *redis.ZSliceCmd
-	calls, holder    *redis.StringCmd
-	tokenEnd, unlock *redis.DurationCmd
+// transaction is the reading of one account. The commands between MULTI and EXEC
+// have no other answer than that they are queued; go-redis' own transactions put
+// all accounts into one, which a cluster does not take.
+type transaction struct {
+	keys        accountKeys
+	day         string // of which the calls are read
+	begin, exec *redis.Cmd
+	queued      []*redis.Cmd
 }
 
-// transaction reads those of the accounts that the indexes name.
-func (s *Store) transaction(ctx context.Context, server redis.UniversalClient, accounts []string, indexes []int, answers []answer) {
-	tx := server.TxPipeline()
-	clock := tx.Time(ctx)
+func (s *Store) queueTransaction(ctx context.Context, pipe redis.Pipeliner, account string) transaction {
 	// The server alone knows which day it is. This guess is right but for the
 	// moments around midnight.
-	today := issuersDay(s.clock.now())
-	readings := make([]reading, len(indexes))
-	for n, i := range indexes {
-		k := s.keys.of(accounts[i])
-		readings[n] = reading{
-			keys:     k,
-			token:    tx.HMGet(ctx, k.token, tokenFields...),
-			tokenEnd: tx.PTTL(ctx, k.token),
-			state:    tx.HMGet(ctx, k.state, stateFields...),
-			attempts: tx.ZRangeWithScores(ctx, k.attempts, 0, maxAttempts),
-			calls:    tx.Get(ctx, k.calls+today),
-			holder:   tx.Get(ctx, k.lock),
-			unlock:   tx.PTTL(ctx, k.lock),
-		}
+	k, day := s.keys.of(account), issuersDay(s.clock.now())
+	t := transaction{keys: k, day: day, begin: pipe.Do(ctx, "multi")}
+	for _, command := range [][]any{
+		{"time"},
+		append([]any{"hmget", k.token}, tokenFields...),
+		{"pttl", k.token},
+		append([]any{"hmget", k.state}, stateFields...),
+		{"zrange", k.attempts, 0, maxAttempts, "withscores"},
+		{"get", k.calls + day},
+		{"get", k.lock},
+		{"pttl", k.lock},
+	} {
+		t.queued = append(t.queued, pipe.Do(ctx, command...))
 	}
-	_, _ = tx.Exec(ctx) // each command has its own error
-	now, err := clock.Result()
-	if redis.HasErrorPrefix(err, "EXECABORT") {
-		err = s.whyAborted(ctx, server, readings[0].keys, err)
-	}
-	for n, i := range indexes {
-		if err != nil { // the transaction as a whole has failed
-			answers[i].err = err
-			continue
-		}
-		if day := issuersDay(now); day != today {
-			readings[n].calls = server.Get(ctx, readings[n].keys.calls+day)
-		}
-		answers[i] = readings[n].answer(now)
-	}
+	t.exec = pipe.Do(ctx, "exec")
+	return t
 }
 
-// whyAborted returns why the server refused a command of a transaction: it says so
-// of a command by itself, and go-redis keeps only that the transaction was aborted.
-func (s *Store) whyAborted(ctx context.Context, server redis.UniversalClient, k accountKeys, aborted error) error {
-	for _, cmd := range []redis.Cmder{
-		server.Time(ctx), server.HMGet(ctx, k.token, tokenFields...), server.PTTL(ctx, k.token),
-		server.ZRangeWithScores(ctx, k.attempts, 0, 0), server.Get(ctx, k.lock),
-	} {
-		if err := cmd.Err(); err != nil && unwrapRedis(err) != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
-			return err
-		}
+// transactionsOn reads those of the accounts that the indexes name from a server.
+func (s *Store) transactionsOn(ctx context.Context, server redis.UniversalClient, accounts []string, indexes []int, answers []answer) {
+	pipe := server.Pipeline()
+	all := make([]transaction, len(indexes))
+	for n, i := range indexes {
+		all[n] = s.queueTransaction(ctx, pipe, accounts[i])
 	}
-	return aborted
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	for n, i := range indexes {
+		answers[i] = all[n].answer(ctx, server)
+	}
 }
 
 // answer brings what was read into the form that load.lua returns.
-func (r *reading) answer(now time.Time) answer {
-	for _, part := range []struct {
-		cmd       redis.Cmder
-		key, kind string
-	}{
-		{r.token, r.keys.token, "hash"},
-		{r.state, r.keys.state, "hash"},
-		{r.attempts, r.keys.attempts, "sorted-set"},
-		{r.calls, r.keys.calls + issuersDay(now), "string"},
-		{r.holder, r.keys.lock, "string"},
-	} {
-		err := part.cmd.Err()
-		switch {
-		case err == nil, errors.Is(err, redis.Nil):
-		case redis.HasErrorPrefix(err, "WRONGTYPE"):
-			return answer{err: &DataError{Key: part.key, Problem: "is not a " + part.kind}}
-		default:
+func (t transaction) answer(ctx context.Context, server redis.UniversalClient) answer {
+	for _, cmd := range append([]*redis.Cmd{t.begin}, t.queued...) {
+		if err := cmd.Err(); err != nil { // why EXEC did nothing
 			return answer{err: err}
 		}
 	}
-	attempts := make([]any, 0, 2*len(r.attempts.Val()))
-	for _, a := range r.attempts.Val() {
-		attempts = append(attempts, a.Member, strconv.FormatFloat(a.Score, 'f', -1, 64))
+	parts, err := t.exec.Slice()
+	if err != nil {
+		return answer{err: err}
 	}
-	state := r.state.Val()
+	if len(parts) != len(t.queued) {
+		return answer{err: fmt.Errorf("EXEC has returned %d answers to %d commands", len(parts), len(t.queued))}
+	}
+	for i, part := range parts {
+		if err, failed := part.(error); failed {
+			return answer{err: t.blame(i, err)}
+		}
+	}
+	now := serverTime(parts[0])
+	calls := parts[5]
+	if day := issuersDay(now); day != t.day {
+		calls = nil
+		if n, err := server.Get(ctx, t.keys.calls+day).Result(); err == nil {
+			calls = n
+		}
+	}
+	token, _ := parts[1].([]any)
+	state, _ := parts[3].([]any)
+	if len(state) != len(stateFields) {
+		state = make([]any, len(stateFields))
+	}
 	return answer{parts: []any{
-		strconv.FormatInt(now.UnixMilli(), 10),
-		append(slices.Clip(r.token.Val()), milliseconds64(r.tokenEnd.Val()), state[refreshAtField]),
-		state, attempts, found(r.calls), found(r.holder), milliseconds64(r.unlock.Val()),
+		strconv.FormatInt(now.UnixMilli(), 10), append(slices.Clip(token), parts[2], state[refreshAtField]), state,
+		flat(parts[4]), calls, parts[6], parts[7],
 	}}
 }
 
-// found returns what a GET found, nil for nothing.
-func found(cmd *redis.StringCmd) any {
-	if cmd.Err() != nil {
-		return nil
+// blame names the key that a command in the transaction found to be wrong.
+func (t transaction) blame(i int, err error) error {
+	if !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return err
 	}
-	return cmd.Val()
+	wrong := map[int]DataError{
+		1: {Key: t.keys.token, Problem: "is not a hash"},
+		3: {Key: t.keys.state, Problem: "is not a hash"},
+		4: {Key: t.keys.attempts, Problem: "is not a sorted-set"},
+		5: {Key: t.keys.calls + t.day, Problem: "is not a string"},
+		6: {Key: t.keys.lock, Problem: "is not a string"},
+	}[i]
+	return &wrong
 }
 
-// milliseconds64 returns a PTTL as the server sent it; go-redis leaves -1 and -2
-// as they are.
-func milliseconds64(d time.Duration) int64 {
-	if d < 0 {
-		return int64(d)
+// serverTime decodes TIME.
+func serverTime(v any) time.Time {
+	parts, _ := v.([]any)
+	if len(parts) != 2 {
+		return time.Time{}
 	}
-	return d.Milliseconds()
+	seconds, _ := strconv.ParseInt(fmt.Sprint(parts[0]), 10, 64)
+	micros, _ := strconv.ParseInt(fmt.Sprint(parts[1]), 10, 64)
+	return time.Unix(seconds, micros*1000).UTC()
+}
+
+// flat makes of ZRANGE WITHSCORES what it is in a script: members and scores in
+// turn. In RESP3 they are pairs.
+func flat(v any) []any {
+	list, _ := v.([]any)
+	out := make([]any, 0, 2*len(list))
+	for _, element := range list {
+		pair, isPair := element.([]any)
+		if !isPair {
+			pair = []any{element}
+		}
+		for _, one := range pair {
+			if score, ok := one.(float64); ok {
+				one = strconv.FormatFloat(score, 'f', -1, 64)
+			}
+			out = append(out, one)
+		}
+	}
+	return out
 }
