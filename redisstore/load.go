@@ -131,6 +131,7 @@ type answer struct {
 // loadScripts runs load.lua for each of the accounts.
 func (s *Store) loadScripts(ctx context.Context, accounts []string) []answer {
 	cmds := make([]*redis.Cmd, len(accounts))
+	var unsent error
 	if len(accounts) == 1 {
 		keys := s.keys.of(accounts[0]).forLoad()
 		cmds[0] = s.scripts.load.EvalSha(ctx, s.reads, keys)
@@ -138,24 +139,28 @@ func (s *Store) loadScripts(ctx context.Context, accounts []string) []answer {
 			cmds[0] = s.scripts.load.Eval(ctx, s.reads, keys)
 		}
 	} else {
-		s.pipelineScripts(ctx, accounts, cmds)
+		unsent = s.pipelineScripts(ctx, accounts, cmds)
 	}
 	answers := make([]answer, len(accounts))
 	for i, cmd := range cmds {
 		answers[i].parts, answers[i].err = cmd.Result()
+		if answers[i].parts == nil && answers[i].err == nil {
+			answers[i].err = unsent
+		}
 	}
 	return answers
 }
 
 // pipelineScripts runs load.lua for many accounts at once. Where the server does
 // not know the script it is sent once more, with its text: a pipeline does not do
-// so by itself.
-func (s *Store) pipelineScripts(ctx context.Context, accounts []string, cmds []*redis.Cmd) {
+// so by itself. An error is that of commands that have none of their own: nothing
+// was sent.
+func (s *Store) pipelineScripts(ctx context.Context, accounts []string, cmds []*redis.Cmd) error {
 	pipe := s.reads.Pipeline()
 	for i, account := range accounts {
 		cmds[i] = s.scripts.load.EvalSha(ctx, pipe, s.keys.of(account).forLoad())
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	_, err := pipe.Exec(ctx)
 	pipe = s.reads.Pipeline()
 	for i, account := range accounts {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
@@ -163,8 +168,9 @@ func (s *Store) pipelineScripts(ctx context.Context, accounts []string, cmds []*
 		}
 	}
 	if pipe.Len() > 0 {
-		_, _ = pipe.Exec(ctx) // each command has its own error
+		_, err = pipe.Exec(ctx)
 	}
+	return err
 }
 
 func (k accountKeys) forLoad() []string {
@@ -253,9 +259,12 @@ func (s *Store) transactionsOn(ctx context.Context, server redis.UniversalClient
 	for n, i := range indexes {
 		all[n] = s.queueTransaction(ctx, pipe, accounts[i])
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	_, err := pipe.Exec(ctx)
 	for n, i := range indexes {
 		answers[i] = all[n].answer(ctx, server)
+		if answers[i].parts == nil && answers[i].err == nil {
+			answers[i].err = err // nothing was sent: then no command has an error of its own
+		}
 	}
 }
 
@@ -266,9 +275,9 @@ func (t transaction) answer(ctx context.Context, server redis.UniversalClient) a
 			return answer{err: err}
 		}
 	}
-	parts, err := t.exec.Slice()
-	if err != nil {
-		return answer{err: err}
+	parts, isList := t.exec.Val().([]any)
+	if !isList {
+		return answer{err: t.exec.Err()}
 	}
 	if len(parts) != len(t.queued) {
 		return answer{err: fmt.Errorf("EXEC has returned %d answers to %d commands", len(parts), len(t.queued))}
