@@ -9,7 +9,7 @@ func TestFewAccountsAreNoCrowd(t *testing.T) {
 	var c crowd
 	now := time.Now()
 	for i := range crowdFrom {
-		if c.join(now, crowdFrom, time.Hour) {
+		if c.join(&Account{}, now, crowdFrom, time.Hour) {
 			t.Fatalf("join(%d of %d at once) = true, want false", i+1, crowdFrom)
 		}
 	}
@@ -22,7 +22,7 @@ func TestAColdStartOfManyIsACrowd(t *testing.T) {
 	kept := 0
 	for range accounts { // 5,000 a second
 		now = now.Add(200 * time.Microsecond)
-		if !c.join(now, accounts, time.Hour) {
+		if !c.join(&Account{}, now, accounts, time.Hour) {
 			kept++
 		}
 	}
@@ -31,17 +31,57 @@ func TestAColdStartOfManyIsACrowd(t *testing.T) {
 	}
 }
 
+func TestOneAccountThatIsRefreshedAgainAndAgainIsNoCrowd(t *testing.T) {
+	const accounts = 200
+	var c crowd
+	loud, others := &Account{}, make([]*Account, accounts)
+	for i := range others {
+		others[i] = &Account{}
+	}
+	now := time.Now()
+	for i := range 6 * 60 { // six hours, a forced refresh a minute
+		now = now.Add(time.Minute)
+		if c.join(loud, now, accounts, time.Hour) {
+			t.Fatalf("join(forced refresh %d of one account) = true, want false", i+1)
+		}
+		for n := range accounts / 60 { // and the usual flow beside it
+			if c.join(others[(3*i+n)%accounts], now, accounts, time.Hour) {
+				t.Fatalf("join(another account in minute %d) = true, want false", i+1)
+			}
+		}
+	}
+}
+
+func TestManyAccountsThatAreForcedTogetherAreACrowd(t *testing.T) {
+	const accounts = 200
+	var c crowd
+	now := time.Now()
+	apart := 0
+	for i := range accounts {
+		now = now.Add(100 * time.Millisecond)
+		a := &Account{}
+		for range 3 { // reported thrice each
+			if c.join(a, now, accounts, time.Hour) && i >= crowdFrom+10 {
+				apart++
+			}
+		}
+	}
+	if want := 3 * (accounts - crowdFrom - 10); apart != want {
+		t.Errorf("%d of %d refreshes of a crowd were sent apart", apart, want)
+	}
+}
+
 func TestTheUsualFlowIsNoCrowd(t *testing.T) {
 	const accounts = 100_000
 	var c crowd
 	now := time.Now()
 	for range 1000 { // the end of a cold start
-		c.join(now, accounts, time.Hour)
+		c.join(&Account{}, now, accounts, time.Hour)
 	}
 	now = now.Add(crowdMemory + time.Second)
 	for i := range 10_000 {
 		now = now.Add(time.Hour / accounts)
-		if c.join(now, accounts, time.Hour) {
+		if c.join(&Account{}, now, accounts, time.Hour) {
 			t.Fatalf("join(token %d of the usual flow) = true, want false", i+1)
 		}
 	}

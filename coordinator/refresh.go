@@ -67,7 +67,7 @@ func (a *Account) refreshIn(issue Issue) time.Duration {
 	a.mu.Lock()
 	every := min(a.everyLocked(), issue.Life/2)
 	a.mu.Unlock()
-	if !a.c.crowd.join(time.Now(), int(a.c.count.Load()), every) || issue.RefreshIn > 0 {
+	if !a.c.crowd.join(a, time.Now(), int(a.c.count.Load()), every) || issue.RefreshIn > 0 {
 		return issue.RefreshIn
 	}
 	return apart(every)
