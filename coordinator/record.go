@@ -28,8 +28,10 @@ type Record struct {
 	// IssuedBy is the instance that fetched the token.
 	IssuedBy string
 
-	// RefreshAt is the instant of the store's clock at which the source
-	// asked to be asked again. Zero: it did not ask, the schedule decides.
+	// RefreshAt is the instant of the store's clock at which the token is to
+	// be replaced: the source's wish, else the plan of the process that fetched
+	// it. Zero, as records of older versions have it: each process's schedule
+	// decides.
 	RefreshAt time.Time
 
 	// TTL is how much longer the record may be served, as the store measured

@@ -60,17 +60,21 @@ func (a *Account) refresh(ctx context.Context, r refreshing) error {
 	})
 }
 
-// refreshIn is when the token is to be replaced: zero, which leaves it to
-// everybody's schedule, unless the source named a time or many tokens come at
-// once.
+// refreshIn is when the token is to be replaced: when the source asked for it,
+// else by the schedule of this process, unless many accounts come at once. It is
+// stored, so that readers, whose configuration may say something else, tell
+// their callers the same.
 func (a *Account) refreshIn(issue Issue) time.Duration {
 	a.mu.Lock()
 	every := min(a.everyLocked(), issue.Life/2)
 	a.mu.Unlock()
-	if !a.c.crowd.join(a, time.Now(), int(a.c.count.Load()), every) || issue.RefreshIn > 0 {
+	switch crowded := a.c.crowd.join(a, time.Now(), int(a.c.count.Load()), every); {
+	case issue.RefreshIn > 0:
 		return issue.RefreshIn
+	case crowded:
+		return apart(every)
 	}
-	return apart(every)
+	return every
 }
 
 // restore puts back what the store lost.

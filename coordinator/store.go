@@ -135,7 +135,7 @@ type Commit struct {
 	AskedBy   string // as in Begin
 	Token     Token
 	Life      time.Duration // total, see Issue
-	RefreshIn time.Duration // from the same moment as Life; 0: not asked
+	RefreshIn time.Duration // from the same moment as Life; 0: everybody's own schedule decides
 	Age       time.Duration // how much of Life had passed when Commit was called
 	Took      time.Duration // how long the source needed; for the log
 	Calls     int           // more than 1: the day's count is corrected
