@@ -34,8 +34,8 @@ func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), 
 const maxEncoded = (maxName + 1 + maxPassword + 2) / 3 * 4
 
 // FromAuthorization reads the value of an Authorization header: HTTP Basic, or
-// Bearer NAME:PASSWORD. False: there is nothing in it that could be
-// credentials.
+// Bearer with a secret (see FromSecret). False: there is nothing in it that
+// could be credentials.
 func FromAuthorization(header string) (Credentials, bool) {
 	scheme, rest, ok := strings.Cut(header, " ")
 	if !ok {
@@ -61,17 +61,25 @@ func fromBasic(encoded string) (Credentials, bool) {
 	if err != nil {
 		return Credentials{}, false
 	}
-	return FromSecret(string(space[:n]))
+	return separated(string(space[:n]), ":") // RFC 7617 knows no other
 }
 
-// FromSecret reads NAME:PASSWORD, as the secret parameter under /cgi-bin/ has
-// it.
-func FromSecret(secret string) (Credentials, bool) {
-	name, password, ok := strings.Cut(secret, ":")
-	if !ok || name == "" || password == "" {
+// separators end the name in a secret. WeChat's SDKs also use the secret as part
+// of cache keys and of file names, in which a colon is not allowed everywhere; a
+// tilde is, and in a URL it needs no escaping either.
+const separators = ":~"
+
+// FromSecret reads NAME:PASSWORD or NAME~PASSWORD, as the secret parameter under
+// /cgi-bin/ has it. The first of the two characters ends the name: no name holds
+// one of them, a password may hold both.
+func FromSecret(secret string) (Credentials, bool) { return separated(secret, separators) }
+
+func separated(secret, by string) (Credentials, bool) {
+	at := strings.IndexAny(secret, by)
+	if at <= 0 || at == len(secret)-1 {
 		return Credentials{}, false
 	}
-	return Credentials{name, password}, true
+	return Credentials{secret[:at], secret[at+1:]}, true
 }
 
 // FromForm reads the fields of /GetToken: name or UserName, password or

@@ -32,6 +32,7 @@ type user struct {
 	all      bool
 	refresh  bool
 	udpKey   []byte
+	told     Told
 	revoked  chan struct{} // closed when it is changed or gone
 
 	proved atomic.Pointer[proof] // of the right password, once it was seen; never nil
@@ -83,7 +84,7 @@ func (r *roster) inherit(old *roster) (gone []*user) {
 
 // same reports whether two users were configured alike.
 func (u *user) same(v *user) bool {
-	return u.name == v.name && u.written == v.written && u.refresh == v.refresh &&
+	return u.name == v.name && u.written == v.written && u.refresh == v.refresh && u.told == v.told &&
 		maps.Equal(u.accounts, v.accounts) && bytes.Equal(u.udpKey, v.udpKey) &&
 		u.plain == v.plain && (!u.plain || u.provedBy(v.proved.Load().mac))
 }

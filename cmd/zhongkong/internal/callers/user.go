@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -43,6 +44,28 @@ type User struct {
 
 	// UDPKey is the key of its datagrams, 32 bytes. Nil: it sends none.
 	UDPKey []byte
+
+	// Told bounds for how long the user is told that it may keep a token.
+	Told Told
+}
+
+// Told bounds for how long somebody is told that he may keep a token without
+// asking again.
+type Told struct {
+	// Most is the longest time. 0: until the token will have been replaced.
+	Most time.Duration
+
+	// Least is the shortest one while the token lives, for clients that take
+	// something off and fail if nothing is left. 0: as short as it is.
+	Least time.Duration
+}
+
+// Bound returns planned within the bounds.
+func (t Told) Bound(planned time.Duration) time.Duration {
+	if t.Most > 0 {
+		planned = min(planned, t.Most)
+	}
+	return max(planned, t.Least)
 }
 
 // ParseUser reads "NAME:PASSWORD": all accounts and the refresh right. Its
@@ -109,6 +132,14 @@ func (c Caller) MayRefresh(account string) bool {
 	return c.May(account) && c.user.refresh
 }
 
+// Told returns for how long the caller may be told to keep a token.
+func (c Caller) Told() Told {
+	if c.user == nil {
+		return Told{}
+	}
+	return c.user.told
+}
+
 // Revoked is closed when SetUsers takes the user away or changes anything of it:
 // whatever the caller holds open has to end, and it may ask again. Nil, for the
 // zero Caller.
@@ -125,7 +156,7 @@ func newUser(u User) (*user, error) {
 		return nil, fmt.Errorf("name: %w", err)
 	}
 	made := &user{
-		name: u.Name, written: u.PasswordHash, refresh: u.Refresh, udpKey: slices.Clone(u.UDPKey),
+		name: u.Name, written: u.PasswordHash, refresh: u.Refresh, udpKey: slices.Clone(u.UDPKey), told: u.Told,
 		revoked: make(chan struct{}),
 	}
 	made.prove(nobodys())
@@ -166,8 +197,8 @@ func checkName(name string) error {
 		return errors.New("is missing: every user needs one")
 	case len(name) > maxName:
 		return fmt.Errorf("has %d bytes, at most %d", len(name), maxName)
-	case strings.Contains(name, ":"):
-		return errors.New("must not hold a colon: it ends the name in NAME:PASSWORD")
+	case strings.ContainsAny(name, separators):
+		return errors.New("must not hold : or ~: they end the name in NAME:PASSWORD and NAME~PASSWORD")
 	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
 		return errors.New("holds characters that cannot be printed")
 	}

@@ -18,7 +18,8 @@ func TestUsersThatCannotBeAreRefusedWithTheField(t *testing.T) {
 		words  string
 	}{
 		"no name":            {func(u *User) { u.Name = "" }, "users[1] ().name: is missing"},
-		"a colon":            {func(u *User) { u.Name = "a:b" }, "name: must not hold a colon"},
+		"a colon":            {func(u *User) { u.Name = "a:b" }, "name: must not hold :"},
+		"a tilde":            {func(u *User) { u.Name = "a~b" }, "name: must not hold : or ~"},
 		"a line break":       {func(u *User) { u.Name = "a\nb" }, "name: holds characters"},
 		"not UTF-8":          {func(u *User) { u.Name = "a\xff" }, "name: holds characters"},
 		"a name too long":    {func(u *User) { u.Name = strings.Repeat("a", 200) }, "name: has 200 bytes"},

@@ -87,6 +87,9 @@ var DefaultLimits = Limits{Holding: 20_000, HoldingEach: 15_000, Streams: 1000, 
 const (
 	// maxWait is the longest that ?wait= may ask for.
 	maxWait = time.Minute
+	// maxHeld is how long an answer is held at most, whatever was asked for:
+	// proxies give up after 60 seconds, and their clock starts first.
+	maxHeld = 55 * time.Second
 	// firstToken is how long a request that does not say waits for an
 	// account that has no token.
 	firstToken = 5 * time.Second

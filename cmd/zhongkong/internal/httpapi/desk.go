@@ -23,14 +23,14 @@ type answer struct {
 	generation coordinator.Fence
 	stale      bool
 	expiresIn  int64 // seconds
+	useFor     int64 // likewise, at most expiresIn; see useFor
 
 	body   []byte
 	etag   []string
 	length []string
 
-	head   []byte    // of body, up to the seconds; the same for the generation's whole life
-	quoted []byte    // the token as a JSON string
-	dies   time.Time // see diesAt
+	head   []byte // of body, up to the seconds; the same for the generation's whole life
+	quoted []byte // the token as a JSON string
 }
 
 // encode returns the answer for a snapshot. Only the first one in a second
@@ -43,12 +43,12 @@ func (d *desk) encode(s coordinator.Snapshot) *answer {
 			return last
 		}
 		next := *last
-		next.complete(expiresIn, s.Stale)
+		next.complete(d.account, s)
 		d.last.Store(&next)
 		return &next
 	}
 	next := newAnswer(d.account, s)
-	next.complete(expiresIn, s.Stale)
+	next.complete(d.account, s)
 	// A reader that was overtaken may put an older answer here: it is then
 	// simply not the one asked for next.
 	d.last.Store(next)
@@ -70,18 +70,25 @@ func newAnswer(account *coordinator.Account, s coordinator.Snapshot) *answer {
 		etag:       []string{`"` + generation + `"`},
 		head:       head,
 		quoted:     quoted,
-		dies:       diesAt(account, s),
 	}
 }
 
 // complete fills in what changes within a generation.
-func (a *answer) complete(expiresIn int64, stale bool) {
-	a.expiresIn, a.stale = expiresIn, stale
-	body := make([]byte, 0, len(a.head)+len(`9223372036854775807,"stale":false}`)+1)
-	body = strconv.AppendInt(append(body, a.head...), expiresIn, 10)
-	body = strconv.AppendBool(append(body, `,"stale":`...), stale)
-	a.body = append(body, '}', '\n')
+func (a *answer) complete(account *coordinator.Account, s coordinator.Snapshot) {
+	a.stale = s.Stale
+	a.expiresIn = max(int64(s.TTL/time.Second), 0)
+	a.useFor = min(a.expiresIn, int64(useFor(account.Status(), s.Record, time.Now())/time.Second))
+	a.body = a.bodySaying(a.useFor)
 	a.length = []string{strconv.Itoa(len(a.body))}
+}
+
+// bodySaying is the body for a caller who is told this many seconds.
+func (a *answer) bodySaying(useFor int64) []byte {
+	body := make([]byte, 0, len(a.head)+len(`7200,"use_for":3900,"stale":false}`)+1)
+	body = strconv.AppendInt(append(body, a.head...), a.expiresIn, 10)
+	body = strconv.AppendInt(append(body, `,"use_for":`...), useFor, 10)
+	body = strconv.AppendBool(append(body, `,"stale":`...), a.stale)
+	return append(body, '}', '\n')
 }
 
 // timestamp is how instants look everywhere outside.

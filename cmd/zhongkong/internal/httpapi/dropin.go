@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -50,41 +49,72 @@ type question struct {
 	GrantType    string `json:"grant_type"`
 	AppID        string `json:"appid"`
 	Secret       string `json:"secret"`
-	ForceRefresh bool   `json:"force_refresh"`
+	ForceRefresh yes    `json:"force_refresh"`
+
+	readings []string // of the secret; nil: it can only be read as it is
+}
+
+// yes is a truth that some write as text or as a number.
+type yes bool
+
+// UnmarshalJSON takes what it does not know for false.
+func (y *yes) UnmarshalJSON(text []byte) error {
+	b, _ := strconv.ParseBool(strings.Trim(string(text), `"`))
+	*y = yes(b)
+	return nil
 }
 
 // dropInToken answers GET /cgi-bin/token. WeChat takes the fields from the
-// query string only; a form is taken too.
+// query string only; a body is taken too.
 func (a *API) dropInToken(w http.ResponseWriter, r *request) int {
-	fields := r.URL.Query()
+	q := questionOf(r.URL.RawQuery)
 	if r.Method == http.MethodPost {
 		body, err := a.read(w, r)
 		if err != nil {
 			return a.dropInFail(w, r, err)
 		}
-		if form, err := url.ParseQuery(string(body)); err == nil && len(fields) == 0 {
-			fields = form
+		if r.URL.RawQuery == "" {
+			q = questionIn(body)
 		}
 	}
-	return a.dropIn(w, r, questionOf(fields))
+	return a.dropIn(w, r, q)
 }
 
-// dropInStable answers POST /cgi-bin/stable_token, whatever the Content-Type
-// says: SDKs send JSON under several.
+// dropInStable answers POST /cgi-bin/stable_token.
 func (a *API) dropInStable(w http.ResponseWriter, r *request) int {
 	body, err := a.read(w, r)
 	if err != nil {
 		return a.dropInFail(w, r, err)
 	}
-	var q question
-	if body = bytes.TrimSpace(body); len(body) > 0 && body[0] == '{' {
-		if json.Unmarshal(body, &q) != nil {
-			q = question{} // what is not understood is missing
-		}
-	} else if form, err := url.ParseQuery(string(body)); err == nil {
-		q = questionOf(form)
+	return a.dropIn(w, r, questionIn(body))
+}
+
+// questionIn reads a body, whatever the Content-Type says: SDKs send JSON under
+// several.
+func questionIn(body []byte) question {
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	if !bytes.HasPrefix(body, []byte("{")) {
+		return questionOf(string(body))
 	}
-	return a.dropIn(w, r, q)
+	var q question
+	if json.Unmarshal(body, &q) != nil {
+		return question{} // what is not understood is missing
+	}
+	return q
+}
+
+// questionOf reads a query string or a form.
+func questionOf(query string) question {
+	f, err := parseFields(query)
+	if err != nil {
+		return question{}
+	}
+	force, _ := strconv.ParseBool(f.get("force_refresh"))
+	q := question{GrantType: f.get("grant_type"), AppID: f.get("appid"), Secret: f.get("secret"), ForceRefresh: yes(force)}
+	if q.Secret != "" {
+		q.readings = readings(f["secret"][0])
+	}
+	return q
 }
 
 // misdirectedSDK is what an SDK is told whose path or method is none of ours.
@@ -103,15 +133,13 @@ func requirePost(w http.ResponseWriter, _ *request) int {
 	return answerTrouble(w, trouble{codeRequirePost, "require POST method", http.StatusMethodNotAllowed})
 }
 
-func questionOf(v url.Values) question {
-	force, _ := strconv.ParseBool(v.Get("force_refresh"))
-	return question{v.Get("grant_type"), v.Get("appid"), v.Get("secret"), force}
-}
-
 // dropIn answers in the order of WeChat's own checks, but that the account is
 // only looked at when the caller is proved.
 func (a *API) dropIn(w http.ResponseWriter, r *request, q question) int {
-	c, ok := callers.FromSecret(q.Secret)
+	if q.readings == nil {
+		q.readings = []string{q.Secret}
+	}
+	credentials := secretReadings(q.readings)
 	switch {
 	case q.AppID == "":
 		return answerTrouble(w, trouble{codeNoAppID, "appid missing", http.StatusBadRequest})
@@ -119,25 +147,25 @@ func (a *API) dropIn(w http.ResponseWriter, r *request, q question) int {
 		return answerTrouble(w, trouble{codeNoSecret, "appsecret missing", http.StatusUnauthorized})
 	case q.GrantType != "client_credential":
 		return answerTrouble(w, trouble{codeGrantType, "invalid grant_type", http.StatusBadRequest})
-	case !ok:
-		a.refuse(r, "", "secret is not NAME:PASSWORD")
+	case len(credentials) == 0:
+		a.refuse(r, "", "secret is not NAME:PASSWORD or NAME~PASSWORD")
 		return answerTrouble(w, trouble{codeSecret, "invalid appsecret", http.StatusUnauthorized})
 	}
-	if err := a.prove(r, c); err != nil {
+	if err := a.prove(r, credentials...); err != nil {
 		return a.dropInFail(w, r, err)
 	}
 	account, refused := a.permit(r, q.AppID)
 	if refused != nil {
 		return answerTrouble(w, trouble{codeAppID, "invalid appid", refused.status})
 	}
-	s, err := a.dropInSnapshot(r, account, q.ForceRefresh)
+	s, err := a.dropInSnapshot(r, account, bool(q.ForceRefresh))
 	if err != nil {
 		return a.dropInFail(w, r, err)
 	}
 	if s.Stale {
 		a.counts.stale.Add(1)
 	}
-	return answerDropIn(w, a.desks.of(account, a.zk.Accounts).encode(s))
+	return answerDropIn(w, r.caller.Told(), a.desks.of(account, a.zk.Accounts).encode(s))
 }
 
 // forcedPause is WeChat's: a forced refresh within it answers with the token
@@ -150,7 +178,7 @@ func (a *API) dropInSnapshot(r *request, account *coordinator.Account, force boo
 	if force && !a.permitRefresh(r, account.Name()) {
 		return coordinator.Snapshot{}, errNoRefresh
 	}
-	s, err := a.current(r, account, firstToken)
+	s, err := a.currentForSDK(r, account)
 	if err != nil || !force || age(s.Record) < forcedPause {
 		return s, err
 	}
@@ -158,41 +186,25 @@ func (a *API) dropInSnapshot(r *request, account *coordinator.Account, force boo
 	return coordinator.Snapshot{Record: record}, err
 }
 
-// age is how long ago a token was issued, without asking any clock but the
-// store's.
-func age(r coordinator.Record) time.Duration {
-	return r.Life() - coordinator.Margin(r.Life()) - r.TTL
-}
+// sdkPatience is how long an SDK without a token is kept waiting. Some give up
+// after 3 seconds, and then write the address with its password into their logs.
+const sdkPatience = 2 * time.Second
 
-const (
-	// overlap is how long WeChat lets a token live on that was replaced.
-	overlap = 5 * time.Minute
-	// leastLife is told of a token that has it, however soon it is replaced:
-	// some SDKs take 25 minutes off and misbehave if nothing is left.
-	leastLife = 30 * time.Minute
-)
-
-// diesAt is when the token stops working if all goes as planned: an overlap
-// after its replacement. An SDK keeps it for as long as it is told, and asks
-// nobody in between.
-func diesAt(account *coordinator.Account, s coordinator.Snapshot) time.Time {
-	next := account.Status().NextRefresh
-	if next.IsZero() {
-		next = time.Now().Add(s.TTL)
+// currentForSDK is current for clients that do not wait long.
+func (a *API) currentForSDK(r *request, account *coordinator.Account) (coordinator.Snapshot, error) {
+	if s, ok := account.Peek(); ok {
+		return s, nil
 	}
-	return next.Add(overlap)
+	if err := a.zk.StoreError(); err != nil {
+		return coordinator.Snapshot{}, err // none will come soon
+	}
+	return a.current(r, account, sdkPatience)
 }
 
-// dropInLife is the expires_in for an SDK.
-func dropInLife(with *answer, now time.Time) int64 {
-	planned := max(with.dies.Sub(now), leastLife)
-	return min(with.expiresIn, int64(planned/time.Second))
-}
-
-func answerDropIn(w http.ResponseWriter, with *answer) int {
+func answerDropIn(w http.ResponseWriter, told callers.Told, with *answer) int {
 	body := make([]byte, 0, len(with.quoted)+64)
 	body = append(append(body, `{"access_token":`...), with.quoted...)
-	body = strconv.AppendInt(append(body, `,"expires_in":`...), dropInLife(with, time.Now()), 10)
+	body = strconv.AppendInt(append(body, `,"expires_in":`...), with.useForBy(told), 10)
 	return writeDropIn(w, append(body, '}'))
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 )
@@ -20,7 +21,7 @@ func tokenQuery(appid, secret string) string {
 }
 
 func stableBody(appid, secret string, force bool) string {
-	body, _ := json.Marshal(question{"client_credential", appid, secret, force})
+	body, _ := json.Marshal(question{GrantType: "client_credential", AppID: appid, Secret: secret, ForceRefresh: yes(force)})
 	return string(body)
 }
 
@@ -109,23 +110,100 @@ func TestForceRefreshIsWeChats(t *testing.T) {
 	}
 }
 
-func TestAnSDKIsNotToldToKeepATokenThatWillBeReplaced(t *testing.T) {
-	now := time.Now()
-	for _, c := range []struct {
-		name            string
-		left, toRefresh time.Duration
-		want            time.Duration
-	}{
-		{"fresh, replaced in an hour", 2 * time.Hour, time.Hour, time.Hour + overlap},
-		{"about to be replaced: what SDKs take off is left", time.Hour, time.Second, leastLife},
-		{"a refresh that is overdue", 50 * time.Minute, -10 * time.Minute, leastLife},
-		{"about to expire", time.Minute, time.Second, time.Minute},
-	} {
-		a := &answer{expiresIn: int64(c.left / time.Second), dies: now.Add(c.toRefresh + overlap)}
-		if got := time.Duration(dropInLife(a, now)) * time.Second; got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+func TestAnSDKMayPasteAPasswordIntoTheURL(t *testing.T) {
+	pasted := map[string]string{
+		"plus": "Zm9v+YmFy/YmF6Zm9vYmFyYmF6=", "semi": "Zm9v;YmFyYmF6", "percent": "a%2Fb%zz-c", "space": "two words", "tilde": "a~b:c~d",
+	}
+	var users []callers.User
+	for name, password := range pasted {
+		users = append(users, callers.User{Name: name, Password: password, Accounts: []string{wxa}})
+	}
+	gate, err := callers.New(users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStage(t, func(c *Config) { c.Gate = gate })
+	for name, password := range pasted {
+		for _, separator := range []string{":", "~"} {
+			secret := name + separator + password
+			sent := map[string]string{"escaped": url.QueryEscape(secret), "escaped as in a path": url.PathEscape(secret)}
+			if name != "space" { // no client sends one as it is
+				sent["pasted"] = secret
+			} else {
+				sent["pasted with +"] = name + separator + "two+words"
+			}
+			for how, value := range sent {
+				r := s.ask("", "GET", "/cgi-bin/token?grant_type=client_credential&secret="+value+"&appid="+wxa, "")
+				if r.field("access_token") != "token-of-a-1" {
+					t.Errorf("%s, %s: %s", secret, how, r.body)
+				}
+			}
+		}
+		body := "UserName=" + name + "&Password=" + url.QueryEscape(password)
+		if r := s.ask("", "POST", "/GetToken", body, "Content-Type", formType); !isBareToken(r) {
+			t.Errorf("/GetToken, %s escaped: %d %s", password, r.status, r.body)
+		}
+		body = "UserName=" + name + "&Password=" + strings.ReplaceAll(password, " ", "+")
+		if r := s.ask("", "POST", "/GetToken", body, "Content-Type", formType); !isBareToken(r) {
+			t.Errorf("/GetToken, %s pasted: %d %s", password, r.status, r.body)
 		}
 	}
+	if log := s.log.String(); strings.Contains(log, "caller refused") {
+		t.Errorf("somebody was refused: %s", log)
+	}
+}
+
+func TestAWrongPasswordIsRefusedOnceHoweverItCanBeRead(t *testing.T) {
+	s := newStage(t)
+	r := s.ask("", "GET", "/cgi-bin/token?grant_type=client_credential&appid="+wxa+"&secret=reader:wrong+%2B%zz", "")
+	checkTrouble(t, "wrong in every reading", r, 40125, "invalid appsecret")
+	if n := strings.Count(s.log.String(), "caller refused"); n != 1 {
+		t.Errorf("%d audit lines, want 1: %s", n, s.log.String())
+	}
+	s.nothingIn("the log", s.log.String())
+}
+
+func TestDropInTakesWhatSDKsSend(t *testing.T) {
+	s := newStage(t)
+	tilde := strings.Replace(reader, ":", "~", 1)
+	for name, r := range map[string]reply{
+		"a tilde":               s.ask("", "GET", tokenQuery(wxa, tilde), ""),
+		"a tilde, stable":       s.ask("", "POST", "/cgi-bin/stable_token", stableBody(wxa, tilde, false)),
+		"POST token, JSON":      s.ask("", "POST", "/cgi-bin/token", stableBody(wxa, reader, false), "Content-Type", "application/json"),
+		"JSON behind a BOM":     s.ask("", "POST", "/cgi-bin/stable_token", "\ufeff"+stableBody(wxa, reader, false)),
+		"force_refresh as text": s.ask("", "POST", "/cgi-bin/stable_token", strings.Replace(stableBody(wxa, reader, false), "false", `"false"`, 1)),
+		"an empty field more":   s.ask("", "GET", tokenQuery(wxa, reader)+"&neededText=", ""),
+		"the old token too":     s.ask("", "GET", tokenQuery(wxa, reader)+"&access_token=OLD", ""),
+	} {
+		if r.field("access_token") != "token-of-a-1" {
+			t.Errorf("%s: %s", name, r.body)
+		}
+	}
+	r := s.ask("", "POST", "/cgi-bin/stable_token", strings.Replace(stableBody(wxa, reader, true), "true", `"true"`, 1))
+	checkTrouble(t, "force_refresh as text without the right", r, 48001, "api unauthorized")
+	if r := s.ask("", "GET", "/v1/tokens/"+wxa, "", "Authorization", "Bearer "+tilde); r.status != 200 {
+		t.Errorf("Bearer with a tilde: %d", r.status)
+	}
+}
+
+func TestAnSDKIsAnsweredBeforeItGivesUp(t *testing.T) {
+	ask := func(s *stage, account string, within time.Duration, message string) {
+		t.Helper()
+		began := time.Now()
+		checkTrouble(t, message, s.ask("", "GET", tokenQuery(account, admin), ""), -1, "system error, "+message)
+		if took := time.Since(began); took > within {
+			t.Errorf("%s: answered after %v, want within %v", message, took, within)
+		}
+	}
+	ask(failingStage(t, coordinatortest.Hangs()), wxa, sdkPatience+700*time.Millisecond, "") // the least that an SDK waits is 3 s
+
+	s := newStage(t)
+	s.store.SetDown(true)
+	s.wait("the loss", func() bool { return s.zk.StoreError() != nil })
+	if _, err := s.zk.Add(coordinator.AccountConfig{Name: "late"}); err != nil {
+		t.Fatal(err)
+	}
+	ask(s, "late", time.Second, "Redis cannot be reached")
 }
 
 func TestDropInPassesTheIssuersWordsOn(t *testing.T) {

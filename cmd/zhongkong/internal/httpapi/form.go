@@ -23,20 +23,22 @@ func (a *API) postGetToken(w http.ResponseWriter, r *request) int {
 	if err != nil {
 		return a.fail(w, r, err)
 	}
-	c, ok := callers.FromForm(form)
-	if !ok && form["name"] == nil && form["password"] == nil {
-		c, ok = callers.FromAuthorization(first(r.Header["Authorization"]))
+	credentials := form.credentials()
+	if credentials == nil && form.Values["name"] == nil && form.Values["password"] == nil {
+		if c, ok := callers.FromAuthorization(first(r.Header["Authorization"])); ok {
+			credentials = append(credentials, c)
+		}
 	}
-	if !ok {
+	if credentials == nil {
 		a.refuse(r, "", noCredentials)
 		p := problemCredentials
 		p.message = "the form needs name (or UserName) and password (or Password), once each, in the body of the request"
 		return answerProblem(w, p)
 	}
-	if err := a.prove(r, c); err != nil {
+	if err := a.prove(r, credentials...); err != nil {
 		return a.fail(w, r, err)
 	}
-	name, err := a.meant(r, form["appid"])
+	name, err := a.meant(r, form.Values["appid"])
 	if err != nil {
 		return a.fail(w, r, err)
 	}
@@ -85,7 +87,7 @@ func (a *API) meant(r *request, appid []string) (string, error) {
 // readFields returns the fields that /GetToken knows, however the body has
 // them: clients send forms of both kinds and JSON, and do not always say which
 // one. Fields of the query string are none: proxies log them.
-func (a *API) readFields(w http.ResponseWriter, r *request) (url.Values, error) {
+func (a *API) readFields(w http.ResponseWriter, r *request) (sentForm, error) {
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if errors.Is(err, mime.ErrInvalidMediaParameter) || kind == "" {
 		kind, _, _ = strings.Cut(strings.ToLower(r.Header.Get("Content-Type")), ";")
@@ -93,35 +95,67 @@ func (a *API) readFields(w http.ResponseWriter, r *request) (url.Values, error) 
 	}
 	body, err := a.read(w, r)
 	if err != nil {
-		return nil, err
+		return sentForm{}, err
 	}
 	switch {
 	case kind == "multipart/form-data":
-		return fieldsOfParts(body, params["boundary"])
+		values, err := fieldsOfParts(body, params["boundary"])
+		return sentForm{Values: values}, err
 	case strings.HasSuffix(kind, "/json"), strings.HasSuffix(kind, "+json"):
-		return fieldsOfJSON(body)
+		values, err := fieldsOfJSON(body)
+		return sentForm{Values: values}, err
 	case kind == "", kind == "application/x-www-form-urlencoded", kind == "text/plain", kind == "application/octet-stream":
 		return fieldsOf(body)
 	}
-	return nil, errMediaType
+	return sentForm{}, errMediaType
+}
+
+// sentForm is what /GetToken is asked with.
+type sentForm struct {
+	url.Values
+
+	// passwords are the readings of the password, the likeliest first, if it
+	// was sent in a way that has several.
+	passwords []string
+}
+
+// credentials returns what the fields may mean, nil if they are none.
+func (f sentForm) credentials() []callers.Credentials {
+	c, ok := callers.FromForm(f.Values)
+	if !ok {
+		return nil
+	}
+	all := []callers.Credentials{c}
+	for _, password := range f.passwords {
+		if password != c.Password {
+			all = append(all, callers.Credentials{Name: c.Name, Password: password})
+		}
+	}
+	return all
 }
 
 // fieldsOf reads a form, or JSON under the name of one: no field of a form
 // begins with a brace.
-func fieldsOf(body []byte) (url.Values, error) {
+func fieldsOf(body []byte) (sentForm, error) {
 	body = bytes.TrimSpace(body)
 	if bytes.HasPrefix(body, []byte("{")) {
-		return fieldsOfJSON(body)
+		values, err := fieldsOfJSON(body)
+		return sentForm{Values: values}, err
 	}
-	form, err := url.ParseQuery(string(body))
+	sent, err := parseFields(string(body))
 	if err != nil {
-		return nil, badf("the body is not a well-formed form")
+		return sentForm{}, badf("the body is not a well-formed form")
 	}
-	fields := make(url.Values)
-	for name, values := range form {
-		addField(fields, name, values...)
+	form := sentForm{Values: make(url.Values)}
+	for name, values := range sent {
+		for _, value := range values {
+			addField(form.Values, name, decode(value))
+			if strings.EqualFold(name, "password") {
+				form.passwords = readings(value)
+			}
+		}
 	}
-	return fields, nil
+	return form, nil
 }
 
 func fieldsOfParts(body []byte, boundary string) (url.Values, error) {

@@ -33,21 +33,28 @@ func first(values []string) string {
 	return values[0]
 }
 
-// prove sets the request's caller, or writes the audit line.
-func (a *API) prove(r *request, c callers.Credentials) error {
+// prove sets the request's caller, or writes the audit line. readings are what
+// one pair of credentials may mean, the likeliest first; there is at least one.
+func (a *API) prove(r *request, readings ...callers.Credentials) error {
+	var err error
+	for _, c := range readings {
+		if r.caller, err = a.authenticate(r, c); !errors.Is(err, callers.ErrDenied) {
+			break
+		}
+	}
+	if err != nil && r.Context().Err() == nil {
+		a.refuse(r, readings[0].Name, wordsOf(err))
+	}
+	return err
+}
+
+func (a *API) authenticate(r *request, c callers.Credentials) (callers.Caller, error) {
 	from := callers.Addr(r.RemoteAddr)
 	caller, err := a.gate.Authenticate(r.Context(), from, c.Name, c.Password)
 	if err == nil && isRevoked(caller) { // while the password was looked at
 		caller, err = a.gate.Authenticate(r.Context(), from, c.Name, c.Password)
 	}
-	if err != nil {
-		if r.Context().Err() == nil {
-			a.refuse(r, c.Name, wordsOf(err))
-		}
-		return err
-	}
-	r.caller = caller
-	return nil
+	return caller, err
 }
 
 // wordsOf words a refusal for the audit line, without how long to wait: that

@@ -82,8 +82,13 @@ func (a *API) answerRecord(w http.ResponseWriter, r *request, with *answer) int 
 	if with.stale {
 		a.counts.stale.Add(1)
 	}
-	h["Content-Type"], h["Content-Length"] = typeJSON, with.length
-	_, _ = w.Write(with.body) // the client has gone: nobody to tell
+	body, length := with.body, with.length
+	if n := with.useForBy(r.caller.Told()); n != with.useFor {
+		body = with.bodySaying(n)
+		length = []string{strconv.Itoa(len(body))}
+	}
+	h["Content-Type"], h["Content-Length"] = typeJSON, length
+	_, _ = w.Write(body) // the client has gone: nobody to tell
 	return http.StatusOK
 }
 
@@ -162,7 +167,7 @@ func parseWait(given []string) (time.Duration, error) {
 	if err != nil || d < 0 || d > maxWait || len(given) > 1 {
 		return 0, badf("wait: must be one duration from 0s to %ds, such as 30s", int(maxWait.Seconds()))
 	}
-	return d, nil
+	return min(d, maxHeld), nil
 }
 
 // hold answers with a token newer than after; with 304 and the one that there
