@@ -55,25 +55,15 @@ func isSwitch(f cli.Flag) bool {
 func globalFlags() []cli.Flag {
 	var flags []cli.Flag
 	for _, s := range config.Settings() {
-		if !serveOnly(s.Key) {
+		if !s.ForServe {
 			flags = append(flags, settingFlag(s))
 		}
 	}
 	return append(flags, newSwitchFlag("version", "print the version"))
 }
 
-// serveOnly says which settings are flags of serve alone.
-func serveOnly(key string) bool {
-	switch key {
-	case "embedded_redis", "instance", "replicas", "lock_life", "fetch_timeout",
-		"listen", "refresh_every", "tls_cert", "tls_key", "client_ca", "plaintext_ok", "metrics_open", "udp":
-		return true
-	}
-	return false
-}
-
 func settingFlag(s config.Setting) cli.Flag {
-	usage := s.Usage + " [$" + s.Env() + "]"
+	usage := s.Help() + " [$" + s.Env() + "]"
 	if s.Truth() {
 		return newSwitchFlag(s.Flag(), usage)
 	}

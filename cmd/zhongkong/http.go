@@ -67,7 +67,8 @@ func (d *daemon) newFront(given string) error {
 func (d *daemon) users(cfg *config.Config) ([]callers.User, error) {
 	users := append([]callers.User(nil), d.given...)
 	for _, u := range cfg.Users {
-		one := callers.User{Name: u.Name, PasswordHash: u.Password.Reveal(), Accounts: u.Accounts, Refresh: u.Refresh}
+		one := callers.User{Name: u.Name, PasswordHash: u.Password.Reveal(), Accounts: u.Accounts, Refresh: u.Refresh,
+			Told: callers.Told{Most: u.Told, Least: u.ToldAtLeast}}
 		if !u.UDPKey.IsZero() {
 			key, err := base64.StdEncoding.DecodeString(u.UDPKey.Reveal())
 			if err != nil {

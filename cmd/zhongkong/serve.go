@@ -20,7 +20,7 @@ import (
 func (p program) serveCommand() *cli.Command {
 	var flags []cli.Flag
 	for _, s := range config.Settings() {
-		if serveOnly(s.Key) {
+		if s.ForServe {
 			flags = append(flags, settingFlag(s))
 		}
 	}

@@ -25,15 +25,17 @@ func (c *Config) resolve(in Input, p *problems) {
 			a.RefreshEvery = c.RefreshEvery
 		}
 		a.Limits = overlay(c.Budget, a.Limits)
-		c.resolveSecret(a, c.forms[i], in, p)
+		c.resolveSecret(a, c.forms[i].secret, in, p)
 	}
-	c.forms = nil
 	c.lone = lone{}
 }
 
 // resolveLone turns the account of the flags or the top level into an element
 // of the list.
 func (c *Config) resolveLone(p *problems) {
+	if c.isRefused("appid", "secret", "secret_file", "secret_env", "accounts") {
+		return
+	}
 	secret := ""
 	for _, key := range []string{"secret", "secret_file", "secret_env"} {
 		if c.Given(key) {
@@ -59,8 +61,8 @@ func (c *Config) resolveLone(p *problems) {
 		p.addf("%s: a secret without an account: give --appid too (or ZHONGKONG_APPID, or appid in the file)", c.Where(secret))
 		return
 	}
-	c.Accounts = []Account{{AppID: c.lone.appID, where: c.Where("appid"), Limits: coordinator.Limits{PerDay: unset, Reserve: unset, MinInterval: unset}}}
-	c.forms = []secretForms{{c.lone.secret, c.lone.secretFile, c.lone.secretEnv}}
+	c.Accounts = []Account{{AppID: c.lone.appID, where: c.Where("appid"), Limits: noLimits()}}
+	c.forms = []accountForm{{secret: secretForms{c.lone.secret, c.lone.secretFile, c.lone.secretEnv}}}
 }
 
 func (c *Config) resolveSecret(a *Account, given secretForms, in Input, p *problems) {
@@ -73,6 +75,8 @@ func (c *Config) resolveSecret(a *Account, given secretForms, in Input, p *probl
 	switch {
 	case ways > 1:
 		p.addf("%s: account %q: give one of secret, secret_file and secret_env", a.where, a.Name)
+	case strings.ContainsAny(given.plain, blanks):
+		p.addf("%s: account %q: secret: holds more than one word: it must be the secret alone", a.where, a.Name)
 	case given.plain != "":
 		a.Secret = NewSecret(given.plain)
 	case given.env != "":
@@ -113,32 +117,16 @@ func overlay(base, given coordinator.Limits) coordinator.Limits {
 // check validates the relations between values.
 func (c *Config) check(p *problems) {
 	c.checkTimes(p)
-	names, issuers := map[string]string{}, map[string]string{}
-	for _, a := range c.Accounts {
-		if err := CheckName(a.Name); err != nil {
-			p.addf("%s: %v", a.where, err)
-			continue
-		}
-		if first := names[a.Name]; first != "" {
-			p.addf("%s: account %q is listed before, at %s: keep one of them", a.where, a.Name, first)
-		}
-		names[a.Name] = a.where
-		// Two names for one chain of tokens would kill each other's.
-		chain := a.AppID + " " + a.Source + " " + a.APIBase
-		if first := issuers[chain]; first != "" && !a.Secret.IsZero() && names[a.Name] == a.where {
-			p.addf("%s: account %q: the AppID is used with the same source before, at %s: each would kill the other's token", a.where, a.Name, first)
-		}
-		if !a.Secret.IsZero() {
-			issuers[chain] = a.where
-		}
-		c.checkLimits(a, p)
-	}
+	named := c.checkAccounts(p)
 	for i, u := range c.Users {
 		for _, name := range u.Accounts {
-			if name != "*" && len(c.Accounts) > 0 && names[name] == "" {
+			if name != "*" && named != nil && named[name] == "" {
 				p.addf("%s: users[%d].accounts: %q is not among the accounts: they are %s", c.userAt[i], i, name, c.names())
 			}
 		}
+	}
+	if c.isRefused("tls_cert", "tls_key", "client_ca") {
+		return
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		p.addf("tls_cert and tls_key belong together: give both")
@@ -146,6 +134,45 @@ func (c *Config) check(p *problems) {
 	if c.ClientCA != "" && c.TLSCert == "" {
 		p.addf("%s: client_ca needs TLS: give tls_cert and tls_key too", c.Where("client_ca"))
 	}
+}
+
+// checkAccounts returns where each of the accounts was written, by name; nil if
+// there is none, or one could not be read.
+func (c *Config) checkAccounts(p *problems) map[string]string {
+	names, issuers := map[string]string{}, map[string]string{}
+	for i, a := range c.Accounts {
+		faulty := c.forms[i].faulty
+		if a.Name == "" && faulty {
+			c.refused["accounts"] = true
+			continue // the fault may be in its name
+		}
+		if err := CheckName(a.Name); err != nil {
+			p.addf("%s: %v", a.where, err)
+			continue
+		}
+		first := names[a.Name]
+		if first != "" {
+			p.addf("%s: account %q is listed before, at %s: keep one of them", a.where, a.Name, first)
+		}
+		names[a.Name] = a.where
+		if faulty {
+			continue
+		}
+		c.checkLimits(a, p)
+		if a.Secret.IsZero() {
+			continue
+		}
+		// Two names for one chain of tokens would kill each other's.
+		chain := a.AppID + " " + a.Source + " " + a.APIBase
+		if other := issuers[chain]; other != "" && first == "" {
+			p.addf("%s: account %q: the AppID is used with the same source before, at %s: each would kill the other's token", a.where, a.Name, other)
+		}
+		issuers[chain] = a.where
+	}
+	if len(names) == 0 || c.isRefused("accounts") {
+		return nil
+	}
+	return names
 }
 
 func (c *Config) checkTimes(p *problems) {
@@ -156,12 +183,13 @@ func (c *Config) checkTimes(p *problems) {
 	}
 	within("lock_life", c.LockLife, time.Second, time.Minute, "it is how long a killed process keeps the others waiting; it is extended while a call lasts")
 	within("fetch_timeout", c.FetchTimeout, 100*time.Millisecond, time.Minute, "a source that answers later than this does not answer")
-	if c.FetchTimeout > 10*c.LockLife {
+	if c.FetchTimeout > 10*c.LockLife && !c.isRefused("fetch_timeout", "lock_life") {
 		p.addf("%s: lock_life (%v) is too far below the fetch deadline: fetch_timeout (%v) may be ten times as long; "+
 			"raise lock_life to %v or lower fetch_timeout to %v",
 			c.Where("lock_life"), c.LockLife, c.FetchTimeout, c.FetchTimeout/10, 10*c.LockLife)
 	}
 	within("refresh_every", c.RefreshEvery, time.Second, 24*time.Hour, "WeChat's tokens live two hours and its calls are counted")
+	within("drain_delay", c.DrainDelay, 0, 10*time.Minute, "whatever sends requests here has noticed by then")
 }
 
 // checkLimits refuses budgets that cannot be kept.
@@ -180,15 +208,13 @@ func (c *Config) checkLimits(a Account, p *problems) {
 	if needed := int(24 * time.Hour / a.RefreshEvery); needed > l.PerDay {
 		text := fmt.Sprintf("%s: account %q: refresh_every (%v) makes %d calls a day, per_day allows %d: refresh less often or raise per_day",
 			a.where, a.Name, a.RefreshEvery, needed, l.PerDay)
-		if l.PerDay == defaultPerDay && !c.Given("budget.per_day") {
+		if l.PerDay == defaultBudget.PerDay && !c.Given("budget.per_day") {
 			c.Warnings = append(c.Warnings, text) // for trying out: a minute of it is no harm
 			return
 		}
 		p.addf("%s", text)
 	}
 }
-
-const defaultPerDay = 2000
 
 // CheckName says whether an account can be called so: the name is part of
 // Redis keys and of paths.

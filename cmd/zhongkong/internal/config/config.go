@@ -43,6 +43,7 @@ type Config struct {
 	MetricsOpen bool // without credentials
 	UDP         string
 	SealKeyFile string
+	DrainDelay  time.Duration // between SIGTERM and the port's closing
 
 	Accounts []Account
 	Users    []User
@@ -50,12 +51,15 @@ type Config struct {
 	// Warnings are for a person to read; nothing in them stops the program.
 	Warnings []string
 
-	lone    lone              // the account that has no list around it
-	forms   []secretForms     // beside Accounts, until resolved
-	userAt  []string          // beside Users: where each was written
-	files   []string          // what was read
-	index   map[string]int    // name :: place in Accounts
-	origins map[string]string // setting's key :: where it was given
+	lone    lone               // the account that has no list around it
+	budget  coordinator.Limits // what was given of it
+	forms   []accountForm      // beside Accounts, until checked
+	userAt  []string           // beside Users: where each was written
+	files   []string           // what was read
+	index   map[string]int     // name :: place in Accounts
+	origins map[string]string  // setting's key :: where it was given
+	refused map[string]bool    // setting's key :: it was given, and could not be taken
+	unread  bool               // the file could not be taken at all
 }
 
 // The log formats.
@@ -105,11 +109,14 @@ type User struct {
 	Accounts []string // names, or "*" alone
 	Refresh  bool     // may force a refresh
 	UDPKey   Secret   // base64 of 32 bytes, zero if it sends no datagrams
+
+	// For how long it is told to keep a token at most and at least; 0: as it is.
+	Told, ToldAtLeast time.Duration
 }
 
 // Same reports whether u and v ask for the same.
 func (u User) Same(v User) bool {
-	return u.Name == v.Name && u.Refresh == v.Refresh && slices.Equal(u.Accounts, v.Accounts) &&
+	return u.Name == v.Name && u.Refresh == v.Refresh && u.Told == v.Told && u.ToldAtLeast == v.ToldAtLeast && slices.Equal(u.Accounts, v.Accounts) &&
 		u.Password.Reveal() == v.Password.Reveal() && u.UDPKey.Reveal() == v.UDPKey.Reveal()
 }
 
@@ -140,11 +147,11 @@ type Input struct {
 func Load(in Input) (*Config, error) {
 	p := &problems{}
 	c := read(in, p)
-	if err := p.err(); err != nil {
-		return nil, err // relations between values that are wrong themselves only confuse
+	if !c.unread { // else everything that it says would be missed
+		c.resolve(in, p)
+		c.check(p)
 	}
-	c.resolve(in, p)
-	c.check(p)
+	c.forms = nil // there are secrets in them
 	c.SetAccounts(c.Accounts)
 	if err := p.err(); err != nil {
 		return nil, err
@@ -160,19 +167,23 @@ func Listener(in Input) (address, certFile string) {
 	return c.Listen, c.TLSCert
 }
 
+// defaultBudget is what each account's budget is laid over.
+var defaultBudget = coordinator.Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second}
+
+// unset marks a limit that was left out: 0 means something.
+const unset = -1
+
+func noLimits() coordinator.Limits {
+	return coordinator.Limits{PerDay: unset, Reserve: unset, MinInterval: unset}
+}
+
 // read reads and merges.
 func read(in Input, p *problems) *Config {
-	c := &Config{
-		Prefix:       DefaultPrefix,
-		Replicas:     -1,
-		Listen:       "127.0.0.1:8080",
-		RefreshEvery: time.Hour,
-		LockLife:     3 * time.Second,
-		FetchTimeout: 10 * time.Second,
-		Budget:       coordinator.Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second},
-		LogLevel:     slog.LevelInfo,
-		LogFormat:    FormatText,
-		origins:      map[string]string{},
+	c := &Config{Replicas: -1, budget: noLimits(), origins: map[string]string{}, refused: map[string]bool{}}
+	for _, s := range Settings() {
+		if s.Default != "" {
+			_ = s.apply(c, s.Default) // a test has them all
+		}
 	}
 	c.File = in.Flags["config"]
 	if c.File == "" {
@@ -184,6 +195,7 @@ func read(in Input, p *problems) *Config {
 	}
 	c.applyEnv(in, p)
 	c.applyFlags(in, p)
+	c.Budget = overlay(defaultBudget, c.budget)
 	return c
 }
 
@@ -218,27 +230,11 @@ func (c *Config) Files() []string { return c.files }
 // can change.
 func (c *Config) Fixed(old *Config) []string {
 	var names []string
-	differs := func(name string, changed bool) {
-		if changed {
-			names = append(names, name)
+	for _, s := range Settings() {
+		if s.get != nil && !s.Reloads && s.get(c) != s.get(old) {
+			names = append(names, s.Key)
 		}
 	}
-	differs("redis", c.Redis != old.Redis)
-	differs("prefix", c.Prefix != old.Prefix)
-	differs("instance", c.Instance != old.Instance)
-	differs("embedded_redis", c.EmbeddedRedis != old.EmbeddedRedis)
-	differs("replicas", c.Replicas != old.Replicas)
-	differs("listen", c.Listen != old.Listen)
-	differs("lock_life", c.LockLife != old.LockLife)
-	differs("fetch_timeout", c.FetchTimeout != old.FetchTimeout)
-	differs("log_level", c.LogLevel != old.LogLevel)
-	differs("log_format", c.LogFormat != old.LogFormat)
-	differs("tls_cert", c.TLSCert != old.TLSCert)
-	differs("tls_key", c.TLSKey != old.TLSKey)
-	differs("client_ca", c.ClientCA != old.ClientCA)
-	differs("udp", c.UDP != old.UDP)
-	differs("metrics_open", c.MetricsOpen != old.MetricsOpen)
-	differs("seal_key_file", c.SealKeyFile != old.SealKeyFile)
 	return names
 }
 
@@ -261,6 +257,7 @@ func (c *Config) applyFlags(in Input, p *problems) {
 			continue
 		}
 		if v == "" && s.Key != "redis" {
+			c.refused[s.Key] = true
 			p.addf("--%s: the value is empty: leave the flag out or give it one", s.Flag())
 			continue
 		}
@@ -277,6 +274,7 @@ func (c *Config) set(s Setting, value, origin string, p *problems) {
 		return
 	}
 	if err := s.apply(c, value); err != nil {
+		c.refused[s.Key] = true
 		p.addf("%s: %v", origin, err)
 		return
 	}
@@ -310,6 +308,12 @@ func rank(origin string) int {
 	default:
 		return 0
 	}
+}
+
+// isRefused reports whether one of the settings was given and could not be taken:
+// what follows from it need not be said as well.
+func (c *Config) isRefused(keys ...string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool { return c.refused[key] })
 }
 
 // Where names the place a setting was given, or its default.

@@ -298,7 +298,7 @@ func TestEverySettingIsAFlagAVariableAndAField(t *testing.T) {
 		if s.Arg == "" || s.Usage == "" {
 			t.Errorf("%s has no flag, or no words in the help", s.Key)
 		}
-		if want := "ZHONGKONG_" + strings.ToUpper(s.Key); s.Env() != want {
+		if want := "ZHONGKONG_" + strings.ToUpper(strings.ReplaceAll(s.Key, ".", "_")); s.Env() != want {
 			t.Errorf("%s: Env() = %s, want %s", s.Key, s.Env(), want)
 		}
 	}

@@ -1,14 +1,16 @@
 package config
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 // maxFile bounds what is parsed: a configuration for 100,000 accounts fits.
@@ -18,6 +20,7 @@ const maxFile = 64 << 20
 // into structs, because the decoder's own errors name Go types instead of
 // fields and repeat values, which may be secrets.
 func readFile(c *Config, p *problems) {
+	c.unread = true
 	data, err := os.ReadFile(c.File)
 	if err != nil {
 		p.addf("%s: cannot read the configuration: %w", c.File, plainCause(err))
@@ -32,45 +35,107 @@ func readFile(c *Config, p *problems) {
 
 func parse(c *Config, data []byte, p *problems) {
 	d := &decoder{file: c.File, problems: p}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
-		d.syntax(err)
+	root := d.document(data)
+	if root == nil {
 		return
 	}
-	if doc.Kind == 0 || len(doc.Content) == 0 {
-		p.addf("%s: the file is empty: write at least an account (appid: ...)", c.File)
-		return
-	}
+	c.unread = false
+	d.strict(root)
 	fields := map[string]func(*yaml.Node){
 		"accounts": func(n *yaml.Node) { d.accounts(n, c) },
 		"users":    func(n *yaml.Node) { d.users(n, c) },
-		"budget": func(n *yaml.Node) {
-			given := coordinator.Limits{PerDay: unset, Reserve: unset, MinInterval: unset}
-			d.limits(n, "budget", &given)
-			c.Budget = overlay(c.Budget, given)
-			d.keys(n, func(key string, line string) { c.origins["budget."+key] = line })
-		},
 		"secret_env": func(n *yaml.Node) {
 			if d.text(n, "secret_env", &c.lone.secretEnv) {
 				c.origins["secret_env"] = d.at(n)
 			}
 		},
 	}
+	groups := map[string]map[string]func(*yaml.Node){}
 	for _, s := range Settings() {
 		if s.apply == nil {
 			continue
 		}
-		fields[s.Key] = func(n *yaml.Node) {
-			if v, ok := d.scalar(n, s.Key, s.kind); ok {
-				if err := s.apply(c, v); err != nil {
-					p.addf("%s: %s: %v", d.at(n), s.Key, err)
-					return
-				}
-				c.origins[s.Key] = d.at(n)
-			}
+		read := func(n *yaml.Node) { d.setting(n, c, s) }
+		group, name, grouped := strings.Cut(s.Key, ".")
+		if !grouped {
+			fields[s.Key] = read
+			continue
+		}
+		if groups[group] == nil {
+			groups[group] = map[string]func(*yaml.Node){}
+			fields[group] = func(n *yaml.Node) { d.mapping(n, group, groups[group]) }
+		}
+		groups[group][name] = read
+	}
+	if !d.mapping(root, "", fields) {
+		c.unread = true
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		if fields[root.Content[i].Value] == nil {
+			c.refused["accounts"] = true // it may have been meant for them
 		}
 	}
-	d.mapping(doc.Content[0], "", fields)
+}
+
+// document returns what the file holds, nil if it cannot be taken.
+func (d *decoder) document(data []byte) *yaml.Node {
+	var doc, next yaml.Node
+	in := yaml.NewDecoder(bytes.NewReader(data))
+	err := in.Decode(&doc)
+	switch {
+	case errors.Is(err, io.EOF), err == nil && isNull(doc.Content[0]):
+		d.problems.addf("%s: the file is empty: write at least an account (appid: ...)", d.file)
+		return nil
+	case err != nil:
+		d.syntax(err)
+		return nil
+	}
+	switch err := in.Decode(&next); {
+	case errors.Is(err, io.EOF), err == nil && isNull(next.Content[0]):
+		return doc.Content[0]
+	case err != nil:
+		d.syntax(err)
+	default:
+		d.problems.addf("%s: a second document begins, after a line of ---: put everything into one", d.at(&next))
+	}
+	return nil
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// strict refuses what YAML allows and readers take differently, or what would
+// change a value's meaning unseen.
+func (d *decoder) strict(n *yaml.Node) {
+	if n.Kind == yaml.AliasNode {
+		return // what it stands for is looked at where it is written
+	}
+	if tag := n.ShortTag(); n.Style&yaml.TaggedStyle != 0 && !slices.Contains(plainTags, tag) {
+		d.problems.addf("%s: a value has a tag (a word after !): leave the tag out, or put the value in quotes if it begins with !", d.at(n))
+	}
+	for i, element := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && element.ShortTag() == "!!merge" {
+			d.problems.addf("%s: << is not of YAML 1.2: write the fields out", d.at(element))
+		}
+		d.strict(element)
+	}
+}
+
+// plainTags are those that a value has without one being written.
+var plainTags = []string{"!!str", "!!int", "!!bool", "!!null", "!!map", "!!seq"}
+
+// setting reads one setting.
+func (d *decoder) setting(n *yaml.Node, c *Config, s Setting) {
+	v, ok := d.scalar(n, s.Key, s.kind)
+	if !ok {
+		c.refused[s.Key] = true
+		return
+	}
+	if err := s.apply(c, v); err != nil {
+		c.refused[s.Key] = true
+		d.report(n, s.Key, err)
+		return
+	}
+	c.origins[s.Key] = d.at(n)
 }
 
 // decoder walks a parsed file.
@@ -98,6 +163,8 @@ func (d *decoder) mapping(n *yaml.Node, path string, fields map[string]func(*yam
 		case key.Kind != yaml.ScalarNode:
 			d.problems.addf("%s: %s: a field's name must be a word", d.at(key), orFile(path))
 			continue
+		case key.ShortTag() == "!!merge":
+			continue // strict said so
 		case !known:
 			d.problems.addf("%s: %s: unknown field%s", d.at(key), name, suggest(key.Value, fields))
 			continue
@@ -111,23 +178,12 @@ func (d *decoder) mapping(n *yaml.Node, path string, fields map[string]func(*yam
 	return true
 }
 
-// keys calls f with every key of a mapping and where it stands.
-func (d *decoder) keys(n *yaml.Node, f func(key, at string)) {
-	n = resolve(n)
-	if n.Kind != yaml.MappingNode {
-		return
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		f(n.Content[i].Value, d.at(n.Content[i]))
-	}
-}
-
-// sequence calls f for each element of a list.
-func (d *decoder) sequence(n *yaml.Node, path string, f func(i int, n *yaml.Node)) {
+// sequence calls f for each element, and reports whether it is a list.
+func (d *decoder) sequence(n *yaml.Node, path string, f func(i int, n *yaml.Node)) bool {
 	n = resolve(n)
 	if n.Kind != yaml.SequenceNode {
 		d.problems.addf("%s: %s is %s: it must be a list, each element after a `- `", d.at(n), path, describe(n))
-		return
+		return false
 	}
 	if len(n.Content) == 0 {
 		d.problems.addf("%s: %s: the list is empty: fill it or leave the field out", d.at(n), path)
@@ -135,42 +191,83 @@ func (d *decoder) sequence(n *yaml.Node, path string, f func(i int, n *yaml.Node
 	for i, element := range n.Content {
 		f(i, element)
 	}
+	return true
 }
+
+// wanted says what a value of a kind is.
+var wanted = map[kind]string{kindText: "text", kindDuration: "a duration such as 90s or 1h", kindTruth: "true or false", kindCount: "a whole number"}
 
 // scalar returns a value as it was written. The value itself is never part of
 // an error: it may be a secret in the wrong place.
 func (d *decoder) scalar(n *yaml.Node, path string, want kind) (string, bool) {
 	n = resolve(n)
 	tag := n.ShortTag()
-	wanted := map[kind]string{kindText: "text", kindDuration: "a duration such as 90s or 1h", kindTruth: "true or false", kindCount: "a whole number"}[want]
 	switch {
 	case n.Kind != yaml.ScalarNode:
-		d.problems.addf("%s: %s is %s: it must be %s", d.at(n), path, describe(n), wanted)
-		return "", false
+		return d.unfit(n, path, ": it must be "+wanted[want])
 	case tag == "!!null", strings.TrimSpace(n.Value) == "":
-		d.problems.addf("%s: %s: the value is empty: write %s or leave the field out", d.at(n), path, wanted)
+		d.problems.addf("%s: %s: the value is empty: write %s or leave the field out", d.at(n), path, wanted[want])
 		return "", false
-	case want == kindTruth && tag != "!!bool":
-		d.problems.addf("%s: %s is %s: write true or false", d.at(n), path, describe(n))
+	case want == kindTruth:
+		v := strings.ToLower(n.Value)
+		if tag == "!!bool" && (v == "true" || v == "false") {
+			return v, true
+		}
+		return d.unfit(n, path, ": write true or false"+unlike(n))
+	case want == kindCount:
+		if tag != "!!int" {
+			return d.unfit(n, path, ": it must be a whole number"+unlike(n))
+		}
+	case want == kindDuration && (tag == "!!int" || tag == "!!float"):
+		d.problems.addf("%s: %s is a number without a unit: write %s", d.at(n), path, wanted[want])
 		return "", false
-	case want == kindDuration && tag == "!!int":
-		d.problems.addf("%s: %s is a number without a unit: write %s", d.at(n), path, wanted)
+	case tag != "!!str":
+		return d.unfit(n, path, ": it must be "+wanted[want]+"; put it in quotes if it is meant so")
+	}
+	return d.unpadded(n, path)
+}
+
+// unfit reports a value that is something else than it must be.
+func (d *decoder) unfit(n *yaml.Node, path, instead string) (string, bool) {
+	d.problems.addf("%s: %s is %s%s", d.at(n), path, describe(n), instead)
+	return "", false
+}
+
+// unlike says why a value that looks right is not.
+func unlike(n *yaml.Node) string {
+	switch strings.ToLower(n.Value) {
+	case "yes", "no", "on", "off", "y", "n":
+		return " (yes, no, on and off are text in YAML 1.2)"
+	}
+	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
+		return ", without the quotes"
+	}
+	return ""
+}
+
+// unpadded returns the value of a node. White space around it is more likely a
+// slip than meant; only the line's end after a block is nobody's wish.
+func (d *decoder) unpadded(n *yaml.Node, path string) (string, bool) {
+	v := n.Value
+	if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
+		v = strings.TrimRight(v, "\n")
+	}
+	switch {
+	case strings.TrimSpace(v) != v:
+		d.problems.addf("%s: %s: the value begins or ends with a blank: take it out", d.at(n), path)
 		return "", false
-	case want == kindCount && tag != "!!int":
-		d.problems.addf("%s: %s is %s: it must be %s", d.at(n), path, describe(n), wanted)
-		return "", false
-	case want != kindTruth && want != kindCount && tag != "!!str":
-		d.problems.addf("%s: %s is %s: it must be %s; put it in quotes if it is meant so", d.at(n), path, describe(n), wanted)
+	case strings.ContainsAny(v, "\r\n"):
+		d.problems.addf("%s: %s: the value has several lines: it must be one", d.at(n), path)
 		return "", false
 	}
-	return n.Value, true
+	return v, true
 }
 
 // text reads a text into dst.
 func (d *decoder) text(n *yaml.Node, path string, dst *string) bool {
 	v, ok := d.scalar(n, path, kindText)
 	if ok {
-		*dst = strings.TrimSpace(v)
+		*dst = v
 	}
 	return ok
 }
@@ -189,6 +286,10 @@ func (d *decoder) syntax(err error) {
 	}
 	if strings.Contains(text, "anchor") {
 		d.problems.addf("%s: not valid YAML: a value that begins with * or & must be in quotes", where)
+		return
+	}
+	if strings.Contains(text, "incompatible") || strings.Contains(text, "directive") {
+		d.problems.addf("%s: not valid YAML: a line that begins with %%: leave it out, or quote the value", where)
 		return
 	}
 	d.problems.addf("%s: not valid YAML: %s: look at the line and the one before it; indent with spaces, quote values that hold : or #", where, quoted.ReplaceAllString(text, "..."))
@@ -219,6 +320,9 @@ func describe(n *yaml.Node) string {
 		return "true or false"
 	case "!!timestamp":
 		return "a date"
+	}
+	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
+		return "text in quotes"
 	}
 	return "text"
 }

@@ -12,75 +12,151 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
+// field is a field of an element of a list. The reference page in docs/ is made
+// of the tables of them.
+type field[T any] struct {
+	key   string
+	usage string
+	read  func(d *decoder, n *yaml.Node, path string, dst *T)
+}
+
+// element reads a mapping by a table.
+func element[T any](d *decoder, n *yaml.Node, path string, table []field[T], dst *T) bool {
+	fields := make(map[string]func(*yaml.Node), len(table))
+	for _, f := range table {
+		fields[f.key] = func(n *yaml.Node) { f.read(d, n, join(path, f.key), dst) }
+	}
+	return d.mapping(n, path, fields)
+}
+
+// textInto makes the reader of a text.
+func textInto[T any](at func(*T) *string) func(*decoder, *yaml.Node, string, *T) {
+	return func(d *decoder, n *yaml.Node, path string, dst *T) { d.text(n, path, at(dst)) }
+}
+
+// durationInto makes the reader of a duration.
+func durationInto[T any](at func(*T) *time.Duration) func(*decoder, *yaml.Node, string, *T) {
+	return func(d *decoder, n *yaml.Node, path string, dst *T) { d.duration(n, path, at(dst)) }
+}
+
+// accountForm is an account as it was written.
+type accountForm struct {
+	account Account
+	secret  secretForms
+	faulty  bool // something of it could not be taken
+}
+
+// secretForms are the ways to give a secret; one at most is used.
+type secretForms struct{ plain, file, env string }
+
+func accountFields() []field[accountForm] {
+	return []field[accountForm]{
+		{"name", "what Redis and callers know it by (default the AppID)", textInto(func(f *accountForm) *string { return &f.account.Name })},
+		{"appid", "its AppID (default the name)", textInto(func(f *accountForm) *string { return &f.account.AppID })},
+		{"secret_file", "file with its AppSecret, which is read again when it changes; without a secret this process is a reader of the account",
+			textInto(func(f *accountForm) *string { return &f.secret.file })},
+		{"secret_env", "variable with its AppSecret", textInto(func(f *accountForm) *string { return &f.secret.env })},
+		{"secret", "its AppSecret", textInto(func(f *accountForm) *string { return &f.secret.plain })},
+		{"source", "token or stable_token (default source)", func(d *decoder, n *yaml.Node, path string, f *accountForm) {
+			if d.text(n, path, &f.account.Source) {
+				d.report(n, path, checkSource(f.account.Source))
+			}
+		}},
+		{"api_base", "where WeChat answers (default api_base)", func(d *decoder, n *yaml.Node, path string, f *accountForm) {
+			if d.text(n, path, &f.account.APIBase) {
+				base, err := checkAPIBase(f.account.APIBase)
+				f.account.APIBase = base
+				d.report(n, path, err)
+			}
+		}},
+		{"refresh_every", "refresh it at least this often (default refresh_every)", durationInto(func(f *accountForm) *time.Duration { return &f.account.RefreshEvery })},
+		{"limits", "its own budget", func(d *decoder, n *yaml.Node, path string, f *accountForm) {
+			element(d, n, path, limitFields(), &f.account.Limits)
+		}},
+	}
+}
+
+func limitFields() []field[coordinator.Limits] {
+	return []field[coordinator.Limits]{
+		{"per_day", "calls to the issuer a day (default budget.per_day)", func(d *decoder, n *yaml.Node, path string, l *coordinator.Limits) { d.count(n, path, 1, &l.PerDay) }},
+		{"reserve", "how many of them are kept for the schedule (default budget.reserve)", func(d *decoder, n *yaml.Node, path string, l *coordinator.Limits) { d.count(n, path, 1, &l.Reserve) }},
+		{"min_interval", "the least time between two refreshes that somebody asked for (default budget.min_interval)", durationInto(func(l *coordinator.Limits) *time.Duration { return &l.MinInterval })},
+	}
+}
+
 // accounts reads the list of accounts. What they leave out is filled in by
 // resolve, when every default is known.
 func (d *decoder) accounts(n *yaml.Node, c *Config) {
 	c.origins["accounts"] = d.at(n)
-	d.sequence(n, "accounts", func(i int, n *yaml.Node) {
-		path := fmt.Sprintf("accounts[%d]", i)
-		a := Account{where: d.at(n), Limits: coordinator.Limits{PerDay: unset, Reserve: unset, MinInterval: unset}}
-		var given secretForms
-		ok := d.mapping(n, path, map[string]func(*yaml.Node){
-			"name":        func(n *yaml.Node) { d.text(n, path+".name", &a.Name) },
-			"appid":       func(n *yaml.Node) { d.text(n, path+".appid", &a.AppID) },
-			"secret":      func(n *yaml.Node) { d.text(n, path+".secret", &given.plain) },
-			"secret_file": func(n *yaml.Node) { d.text(n, path+".secret_file", &given.file) },
-			"secret_env":  func(n *yaml.Node) { d.text(n, path+".secret_env", &given.env) },
-			"source": func(n *yaml.Node) {
-				if d.text(n, path+".source", &a.Source) {
-					d.report(n, path+".source", checkSource(a.Source))
-				}
-			},
-			"api_base": func(n *yaml.Node) {
-				if d.text(n, path+".api_base", &a.APIBase) {
-					base, err := checkAPIBase(a.APIBase)
-					a.APIBase = base
-					d.report(n, path+".api_base", err)
-				}
-			},
-			"refresh_every": func(n *yaml.Node) { d.duration(n, path+".refresh_every", &a.RefreshEvery) },
-			"limits":        func(n *yaml.Node) { d.limits(n, path+".limits", &a.Limits) },
-		})
-		if ok {
-			c.Accounts = append(c.Accounts, a)
-			c.forms = append(c.forms, given)
+	read := d.sequence(n, "accounts", func(i int, n *yaml.Node) {
+		before := d.problems.count()
+		f := accountForm{account: Account{where: d.at(n), Limits: noLimits()}}
+		if !element(d, n, fmt.Sprintf("accounts[%d]", i), accountFields(), &f) {
+			c.refused["accounts"] = true
+			return
 		}
+		f.faulty = d.problems.count() > before
+		c.Accounts = append(c.Accounts, f.account)
+		c.forms = append(c.forms, f)
 	})
+	if !read {
+		c.refused["accounts"] = true
+	}
 }
 
-// unset marks a limit that was left out: 0 means something.
-const unset = -1
+// userForm is a user as it was written.
+type userForm struct {
+	user  User
+	proof bool // there is something to prove the user by, right or wrong
+}
 
-// secretForms are the ways to give a secret; one at most is used.
-type secretForms struct{ plain, file, env string }
+func userFields() []field[userForm] {
+	return []field[userForm]{
+		{"name", "the caller's name, without : ~ and ,", textInto(func(f *userForm) *string { return &f.user.Name })},
+		{"password", "the hash of its password, as `zhongkong passwd` prints it", func(d *decoder, n *yaml.Node, path string, f *userForm) {
+			f.proof = true
+			d.passwordHash(n, path, &f.user.Password)
+		}},
+		{"accounts", `the accounts it may have the token of: names, or "*" for all`, func(d *decoder, n *yaml.Node, path string, f *userForm) {
+			f.user.Accounts = d.accountNames(n, path)
+		}},
+		{"refresh", "whether it may force a refresh of them (default false)", func(d *decoder, n *yaml.Node, path string, f *userForm) {
+			v, _ := d.scalar(n, path, kindTruth)
+			f.user.Refresh = v == "true"
+		}},
+		{"told", "the longest life that it is told of a token, such as 4m: less than WeChat's 5 minutes of overlap leave it no dead token, whoever forces a refresh (default until the token will have been replaced)",
+			durationInto(func(f *userForm) *time.Duration { return &f.user.Told })},
+		{"told_at_least", "the shortest life that it is told while the token lives that long, for an SDK that takes something off and fails if nothing is left: it may keep a dead token for a while (default as short as it is)",
+			durationInto(func(f *userForm) *time.Duration { return &f.user.ToldAtLeast })},
+		{"udp_key", "the key of its datagrams: base64 of 32 bytes, as `zhongkong keygen` prints it behind the colon", func(d *decoder, n *yaml.Node, path string, f *userForm) {
+			f.proof = true
+			d.udpKey(n, path, &f.user.UDPKey)
+		}},
+	}
+}
 
 func (d *decoder) users(n *yaml.Node, c *Config) {
 	names := map[string]bool{}
 	d.sequence(n, "users", func(i int, n *yaml.Node) {
 		path := fmt.Sprintf("users[%d]", i)
-		var u User
-		proof := false // there is something to prove the user by, right or wrong
-		ok := d.mapping(n, path, map[string]func(*yaml.Node){
-			"name":     func(n *yaml.Node) { d.text(n, path+".name", &u.Name) },
-			"password": func(n *yaml.Node) { proof = true; d.passwordHash(n, path+".password", &u.Password) },
-			"accounts": func(n *yaml.Node) { u.Accounts = d.accountNames(n, path+".accounts") },
-			"refresh": func(n *yaml.Node) {
-				v, _ := d.scalar(n, path+".refresh", kindTruth)
-				u.Refresh = v == "true"
-			},
-			"udp_key": func(n *yaml.Node) { proof = true; d.udpKey(n, path+".udp_key", &u.UDPKey) },
-		})
+		before := d.problems.count()
+		var f userForm
+		ok := element(d, n, path, userFields(), &f)
+		u := f.user
 		switch {
 		case !ok:
 			return
-		case u.Name == "":
+		case u.Name == "" && d.problems.count() == before:
 			d.problems.addf("%s: %s.name: is missing: every user needs one", d.at(n), path)
-		case strings.ContainsAny(u.Name, ":,"):
-			d.problems.addf("%s: %s.name: must not hold a colon or a comma", d.at(n), path)
-		case names[u.Name]:
+		case strings.ContainsAny(u.Name, ":~,"):
+			d.problems.addf("%s: %s.name: must not hold a colon, a tilde or a comma", d.at(n), path)
+		case u.Name != "" && names[u.Name]:
 			d.problems.addf("%s: %s.name: %q is given twice: names must differ", d.at(n), path, u.Name)
-		case !proof:
+		case !f.proof:
 			d.problems.addf("%s: %s.password: is missing: put the line that `zhongkong passwd` prints", d.at(n), path)
+		}
+		if u.Told != 0 && u.Told < u.ToldAtLeast {
+			d.problems.addf("%s: %s: told (%v) must not be below told_at_least (%v)", d.at(n), path, u.Told, u.ToldAtLeast)
 		}
 		names[u.Name] = true
 		c.Users = append(c.Users, u)
@@ -140,25 +216,12 @@ func (d *decoder) accountNames(n *yaml.Node, path string) []string {
 	return names
 }
 
-func (d *decoder) limits(n *yaml.Node, path string, dst *coordinator.Limits) {
-	interval := dst.MinInterval
-	d.mapping(n, path, map[string]func(*yaml.Node){
-		"per_day": func(n *yaml.Node) { d.count(n, path+".per_day", 1, &dst.PerDay) },
-		"reserve": func(n *yaml.Node) { d.count(n, path+".reserve", 1, &dst.Reserve) },
-		"min_interval": func(n *yaml.Node) {
-			d.duration(n, path+".min_interval", &interval)
-			dst.MinInterval = interval
-		},
-	})
-}
-
 func (d *decoder) count(n *yaml.Node, path string, least int, dst *int) {
-	n = resolve(n)
-	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" {
-		d.problems.addf("%s: %s is %s: it must be a whole number", d.at(n), path, describe(n))
+	text, ok := d.scalar(n, path, kindCount)
+	if !ok {
 		return
 	}
-	v, err := parseCount(n.Value, least)
+	v, err := parseCount(text, least)
 	if err == nil {
 		*dst = v
 	}

@@ -56,6 +56,9 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // MarshalText is String, for encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// blanks end a word; no secret has one.
+const blanks = "\r\n\t "
+
 // maxSecretFile is far above any secret; a larger file is the wrong file.
 const maxSecretFile = 16 << 10
 
@@ -84,7 +87,7 @@ func readSecret(path string) (s Secret, warning string, err error) {
 		return Secret{}, "", fmt.Errorf("%s is larger than any secret: is it the right file?", path)
 	case content == "":
 		return Secret{}, "", fmt.Errorf("%s is empty: put the AppSecret into it", path)
-	case strings.ContainsAny(content, "\r\n\t "):
+	case strings.ContainsAny(content, blanks):
 		return Secret{}, "", fmt.Errorf("%s holds more than one word: it must hold the secret alone", path)
 	}
 	if info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 {

@@ -63,7 +63,7 @@ func unknownVariables(environ, known []string) []string {
 // namesVariable reports whether the configuration takes a secret from it.
 func (c *Config) namesVariable(name string) bool {
 	return c.lone.secretEnv == name ||
-		slices.ContainsFunc(c.forms, func(f secretForms) bool { return f.env == name })
+		slices.ContainsFunc(c.forms, func(f accountForm) bool { return f.secret.env == name })
 }
 
 // The variables by which Kubernetes tells each container of the services beside
