@@ -41,7 +41,9 @@ SIGHUP, or a change of the configuration or of a file that it names, is taken ov
 accounts, users, secrets, seal keys, certificate.
 Whoever asks over HTTP needs a name and a password: users: in the configuration,
 --user, or the one that is made up and printed.
-SIGTERM drains: a call to the issuer that is under way is finished and stored.`,
+SIGTERM drains: /readyz is 503 for --drain-delay, then the port is closed, and a
+call to the issuer that is under way is finished and stored: give it --drain-delay
+and 15 seconds before a SIGKILL. A second SIGTERM ends at once.`,
 		Flags:  flags,
 		Action: p.serve,
 	}
@@ -143,13 +145,18 @@ const shutdownGrace = 15 * time.Second
 // GOGC would do the same, and multiply what ten thousand waiting requests keep.
 const ballast = 16 << 20
 
-// run serves until ctx ends, and then until everything that was begun is done.
-func (d *daemon) run(ctx context.Context) error {
+// run serves until signalled ends and the drain delay is over, and then until
+// everything that was begun is done.
+func (d *daemon) run(signalled context.Context) error {
 	untouched := make([]byte, ballast)
 	defer runtime.KeepAlive(untouched)
 	d.announce()
-	ctx, stop := context.WithCancelCause(ctx)
+	ctx, stop := context.WithCancelCause(context.WithoutCancel(signalled))
 	defer stop(nil)
+	defer context.AfterFunc(signalled, func() {
+		d.drain(ctx)
+		stop(context.Canceled)
+	})()
 	context.AfterFunc(ctx, func() { d.log.Info("stopping: calls under way are finished first; a second signal ends at once") })
 
 	var wg sync.WaitGroup
@@ -179,6 +186,21 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	d.log.Info("stopped")
 	return nil
+}
+
+// drain leaves the port open for a while, so that whatever sends requests here
+// sees in /readyz that this process is about to end before it is gone.
+func (d *daemon) drain(ctx context.Context) {
+	delay := d.started.DrainDelay
+	if delay == 0 {
+		return
+	}
+	d.api.Drain()
+	d.log.Info("draining: /readyz is 503, everything else is answered; a second signal ends at once", "for", delay)
+	select {
+	case <-time.After(delay):
+	case <-ctx.Done():
+	}
 }
 
 // announce says on stderr what this process is, before anything else.

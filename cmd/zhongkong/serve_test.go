@@ -129,6 +129,27 @@ func TestSIGTERMFinishesAndStoresTheCallUnderWay(t *testing.T) {
 	}
 }
 
+func TestTheDrainDelayLetsOthersSeeTheEndComing(t *testing.T) {
+	d := newBench(t).serve("--drain-delay", "2s")
+	d.ready()
+	began := time.Now()
+	d.cancel() // as SIGTERM would
+	d.b.eventually("/readyz to say so", func() bool {
+		status, body := d.get("/readyz")
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "draining")
+	})
+	if status, body := d.get("/v1/tokens/" + appID); status != http.StatusOK {
+		t.Errorf("while it drains a token is answered %d %s", status, body)
+	}
+	d.says("draining: /readyz is 503")
+	if out := d.wait(); out.code != exitDone {
+		t.Errorf("serve = %d\n%s", out.code, out.stderr)
+	}
+	if took := time.Since(began); took < 2*time.Second {
+		t.Errorf("the port was closed after %v, want 2s at least", took)
+	}
+}
+
 func TestServeRunsAnEmbeddedRedisAndSaysWhatThatMeans(t *testing.T) {
 	b := newBench(t).with("ZHONGKONG_REDIS", "", "ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "")
 	d := b.serve("--sandbox")

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
@@ -127,6 +128,7 @@ type API struct {
 	streams slots
 	counts  counts
 
+	draining atomic.Bool
 	stopping context.Context // ended by stop
 	stop     context.CancelFunc
 }

@@ -18,7 +18,8 @@ type Exposure struct {
 	CertFile, KeyFile string
 
 	// ClientCAFile makes it ask every client for a certificate that one of
-	// these authorities signed, besides the caller's name and password.
+	// these authorities signed, besides the caller's name and password. Only
+	// the probes, /healthz and /readyz, are answered without one.
 	ClientCAFile string
 
 	// PlaintextOK allows HTTP beyond loopback.
@@ -74,6 +75,18 @@ func NewServer(api *API, e Exposure, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
+// Check reads the files as NewServer does, and says what is wrong with them.
+func (e Exposure) Check() error {
+	switch {
+	case e.CertFile == "" && e.KeyFile == "" && e.ClientCAFile == "":
+		return nil
+	case e.CertFile == "" || e.KeyFile == "":
+		return errors.New("TLS needs both --tls-cert and --tls-key")
+	}
+	_, err := newKeyPair(e, slog.New(slog.DiscardHandler))
+	return err
+}
+
 // CheckExposure refuses to serve tokens in plaintext to other machines.
 func (e Exposure) CheckExposure(addr net.Addr) error {
 	if e.CertFile != "" || e.PlaintextOK {
@@ -109,6 +122,10 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 			s.connections.begin(c)
 			defer s.connections.end(c)
 		}
+	}
+	if !s.admits(r) {
+		refuseUncertified(w)
+		return
 	}
 	s.api.ServeHTTP(w, r)
 }

@@ -67,7 +67,7 @@ func (a *API) getReady(w http.ResponseWriter, r *request) int {
 // of the accounts, or else as long as it can get tokens or holds one. A single
 // account without a token must not take the others away from their callers.
 func (a *API) whyNotReady(accounts []string, each bool) *problem {
-	if a.stopping.Err() != nil {
+	if a.draining.Load() || a.stopping.Err() != nil {
 		return &problemDraining
 	}
 	store := a.storeProblem()
@@ -105,6 +105,10 @@ func (a *API) storeProblem() *problem {
 	}
 	return nil
 }
+
+// Drain has /readyz send requests elsewhere from now on. Whoever comes all the same
+// is answered as ever, until Stop.
+func (a *API) Drain() { a.draining.Store(true) }
 
 // withCause is the message of a problem. The store's own words may name any
 // account.

@@ -170,3 +170,24 @@ func TestAProbeThatCannotBeMeantIsRefused(t *testing.T) {
 	}
 	s.notReadyWith("", "/readyz?account=", "not_ready")
 }
+
+func TestWhileItDrainsOnlyReadyzSaysSo(t *testing.T) {
+	s := newStage(t)
+	s.api.Drain()
+	for path, want := range map[string]int{"/readyz": 503, "/readyz?account=" + wxa: 503, "/healthz": 200, "/v1/tokens/" + wxa: 200} {
+		if r := s.ask(admin, "GET", path, ""); r.status != want || want == 503 && r.field("error") != "draining" {
+			t.Errorf("%s: %d %s, want %d", path, r.status, r.body, want)
+		}
+	}
+	generation := uint64(s.store.Peek(wxa).Record.Generation)
+	got := make(chan int)
+	go func() {
+		r, _ := s.try(s.request(admin, "GET", fmt.Sprintf("/v1/tokens/%s?after=%d&wait=30s", wxa, generation), ""))
+		got <- r.status
+	}()
+	s.wait("a holder", func() bool { return s.api.Holding() == 1 })
+	s.api.Stop()
+	if status := <-got; status != 304 {
+		t.Errorf("who was held while it drained got %d, want 304", status)
+	}
+}

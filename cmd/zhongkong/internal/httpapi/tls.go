@@ -128,7 +128,7 @@ func (k *keyPair) useLocked(m material) error {
 	}
 	if k.files.ClientCAFile != "" {
 		next.ClientCAs = x509.NewCertPool()
-		next.ClientAuth = tls.RequireAndVerifyClientCert
+		next.ClientAuth = tls.VerifyClientCertIfGiven // handle demands one
 		if !next.ClientCAs.AppendCertsFromPEM(m.authorities) {
 			return fmt.Errorf("--client-ca %s: %w", k.files.ClientCAFile, errors.New("no certificate in it; PEM is expected"))
 		}

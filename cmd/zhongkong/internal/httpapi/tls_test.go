@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -168,8 +169,19 @@ func TestMutualTLSWantsACertificateToo(t *testing.T) {
 		ClientCAFile: write(t, filepath.Join(dir, "ca.pem"), a.pem()),
 	}
 	_, addr := serveTLS(t, s, e)
-	if _, err := subject(t, addr, &tls.Config{RootCAs: a.pool()}); err == nil {
-		t.Error("a client without a certificate was answered")
+	bare := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.pool()}}}
+	for _, path := range []string{"/v1/tokens/" + wxa, "/", "/cgi-bin/token", "/GetToken", "/metrics", "/healthz/", "/readyz/x", "//healthz"} {
+		r, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+addr+path, nil)
+		r.SetBasicAuth("admin", "admin-password")
+		answer, err := bare.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, _ := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if answer.StatusCode != 403 || !strings.Contains(string(content), "certificate_required") {
+			t.Errorf("without a certificate %s: %d %s, want 403", path, answer.StatusCode, content)
+		}
 	}
 	with := func(issuer *authority) *tls.Config {
 		pair, err := tls.X509KeyPair(issuer.issue("client"))
@@ -195,6 +207,34 @@ func TestMutualTLSWantsACertificateToo(t *testing.T) {
 	}
 }
 
+func TestProbesNeedNoCertificateAndProveNobody(t *testing.T) {
+	s, a, dir := newStage(t), newAuthority(t), t.TempDir()
+	cert, key := a.issue("server")
+	_, addr := serveTLS(t, s, Exposure{
+		CertFile: write(t, filepath.Join(dir, "c.pem"), cert), KeyFile: write(t, filepath.Join(dir, "k.pem"), key),
+		ClientCAFile: write(t, filepath.Join(dir, "ca.pem"), a.pem()),
+	})
+	for _, proto := range []string{"http/1.1", "h2"} {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.pool()}, ForceAttemptHTTP2: proto == "h2"}
+		defer transport.CloseIdleConnections()
+		for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/readyz?account=none": 503} {
+			for _, password := range []string{"admin-password", "wrong"} {
+				r, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+addr+path, nil)
+				r.SetBasicAuth("admin", password)
+				answer, err := (&http.Client{Transport: transport}).Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				content, _ := io.ReadAll(answer.Body)
+				_ = answer.Body.Close()
+				if answer.StatusCode != want || strings.Contains(string(content), "missing") {
+					t.Errorf("%s, %s: %d %s, want %d as for a stranger", proto, path, answer.StatusCode, content, want)
+				}
+			}
+		}
+	}
+}
+
 func TestWhatIsWrongWithTLSIsSaidAtOnce(t *testing.T) {
 	s, a, dir := newStage(t), newAuthority(t), t.TempDir()
 	cert, key := a.issue("server")
@@ -208,6 +248,9 @@ func TestWhatIsWrongWithTLSIsSaidAtOnce(t *testing.T) {
 		"no such":     {CertFile: good.CertFile, KeyFile: filepath.Join(dir, "none")},
 	} {
 		_, err := NewServer(s.api, e, nil)
+		if checked := e.Check(); err == nil || checked == nil || checked.Error() != err.Error() {
+			t.Errorf("%+v: Check() = %v, NewServer() = %v", e, checked, err)
+		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want an error that names %s", e, err, want)
 		}

