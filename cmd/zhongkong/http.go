@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
@@ -36,18 +37,9 @@ type front struct {
 // newFront reads the callers. What it says on stderr is said once.
 func (d *daemon) newFront(given string) error {
 	d.events = events.New()
-	if given == "" {
-		given = d.env(envUsers)
-	}
-	for one := range strings.SplitSeq(given, ",") {
-		if one = strings.TrimSpace(one); one == "" {
-			continue
-		}
-		u, err := callers.ParseUser(one)
-		if err != nil {
-			return usagef("--user (%s): %v", envUsers, err)
-		}
-		d.given = append(d.given, u)
+	var err error
+	if d.given, err = d.callersGiven(given); err != nil {
+		return err
 	}
 	users, err := d.users(d.cfg)
 	if err != nil {
@@ -63,9 +55,33 @@ func (d *daemon) newFront(given string) error {
 	return nil
 }
 
+// callersGiven returns the callers of the command line, else of the variable.
+func (s *session) callersGiven(given string) ([]callers.User, error) {
+	if given == "" {
+		given = s.env(envUsers)
+	}
+	var users []callers.User
+	for one := range strings.SplitSeq(given, ",") {
+		if one = strings.TrimSpace(one); one == "" {
+			continue
+		}
+		u, err := callers.ParseUser(one)
+		if err != nil {
+			return nil, usagef("--user (%s): %v", envUsers, err)
+		}
+		users = append(users, u)
+	}
+	return users, nil
+}
+
 // users returns the callers of a configuration, and those of the command line.
 func (d *daemon) users(cfg *config.Config) ([]callers.User, error) {
-	users := append([]callers.User(nil), d.given...)
+	configured, err := configuredCallers(cfg)
+	return append(slices.Clone(d.given), configured...), err
+}
+
+func configuredCallers(cfg *config.Config) ([]callers.User, error) {
+	var users []callers.User
 	for _, u := range cfg.Users {
 		one := callers.User{Name: u.Name, PasswordHash: u.Password.Reveal(), Accounts: u.Accounts, Refresh: u.Refresh,
 			Told: callers.Told{Most: u.Told, Least: u.ToldAtLeast}}
@@ -83,9 +99,7 @@ func (d *daemon) users(cfg *config.Config) ([]callers.User, error) {
 
 // openFront makes everything that answers. The coordinator is there by now.
 func (d *daemon) openFront() error {
-	exposure := httpapi.Exposure{
-		CertFile: d.cfg.TLSCert, KeyFile: d.cfg.TLSKey, ClientCAFile: d.cfg.ClientCA, PlaintextOK: d.cfg.PlaintextOK,
-	}
+	exposure := exposureOf(d.cfg)
 	if err := exposure.CheckExposure(d.listener.Addr()); err != nil {
 		return usagef("--listen %s: %v", d.cfg.Listen, err)
 	}
@@ -133,6 +147,9 @@ func (d *daemon) serveDatagrams(ctx context.Context) error {
 func (d *daemon) announceFront() {
 	if d.udp != nil {
 		fmt.Fprintf(d.stderr, "Datagrams are answered at %s.\n", d.udp.LocalAddr())
+		if !slices.ContainsFunc(d.cfg.Users, func(u config.User) bool { return !u.UDPKey.IsZero() }) {
+			fmt.Fprintln(d.stderr, "warning: no user has a udp_key, so no datagram can be answered: give one in users: of the configuration")
+		}
 	}
 	if u := d.madeUp; u != nil {
 		url := fmt.Sprintf("%s://%s", d.web.Scheme(), d.listener.Addr())

@@ -17,16 +17,20 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-func (p program) serveCommand() *cli.Command {
+// serveFlags are those of serve, and of check.
+func serveFlags() []cli.Flag {
 	var flags []cli.Flag
 	for _, s := range config.Settings() {
 		if s.ForServe {
 			flags = append(flags, settingFlag(s))
 		}
 	}
-	flags = append(flags,
-		newValueFlag("user", "NAME:PASSWORD", "", "a caller with every right, for trying out; commas between several [$"+envUsers+"]"))
-	flags = append(flags, newSwitchFlag("sandbox", "issue tokens from a built-in WeChat simulator: no account needed"))
+	return append(flags,
+		newValueFlag("user", "NAME:PASSWORD", "", "a caller with every right, for trying out; commas between several [$"+envUsers+"]"),
+		newSwitchFlag("sandbox", "issue tokens from a built-in WeChat simulator: no account needed"))
+}
+
+func (p program) serveCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "the daemon: refreshes on schedule, answers HTTP",
@@ -44,7 +48,7 @@ Whoever asks over HTTP needs a name and a password: users: in the configuration,
 SIGTERM drains: /readyz is 503 for --drain-delay, then the port is closed, and a
 call to the issuer that is under way is finished and stored: give it --drain-delay
 and 15 seconds before a SIGKILL. A second SIGTERM ends at once.`,
-		Flags:  flags,
+		Flags:  serveFlags(),
 		Action: p.serve,
 	}
 }
@@ -84,6 +88,8 @@ type daemon struct {
 	sandbox  *sandboxServer // nil: the issuer is a real one
 }
 
+var errNoAccount = usagef("no account: give --appid and --secret-file (or --config FILE), or try it with --sandbox")
+
 // prepare takes everything that can be taken already, so that all that can be
 // wrong from the start is said before the first call to the issuer.
 func (d *daemon) prepare(sandboxed bool) error {
@@ -104,7 +110,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 		}
 	}
 	if len(d.cfg.Accounts) == 0 {
-		return usagef("no account: give --appid and --secret-file (or --config FILE), or try it with --sandbox")
+		return errNoAccount
 	}
 	if d.listener, err = listen(d.cfg.Listen, "--listen"); err != nil {
 		return err

@@ -190,6 +190,13 @@ func newUser(u User) (*user, error) {
 	return made, nil
 }
 
+// Check says what New would refuse of a user; the error begins with the field's
+// name.
+func Check(u User) error {
+	_, err := newUser(u)
+	return err
+}
+
 // checkName refuses names that HTTP Basic cannot carry or a log cannot show.
 func checkName(name string) error {
 	switch {

@@ -165,6 +165,9 @@ func (d *decoder) mapping(n *yaml.Node, path string, fields map[string]func(*yam
 			continue
 		case key.ShortTag() == "!!merge":
 			continue // strict said so
+		case !known && !fieldName.MatchString(key.Value):
+			d.problems.addf("%s: %s: what should be a field's name is none: put the value before it in quotes if that has a comma", d.at(key), orFile(path))
+			continue
 		case !known:
 			d.problems.addf("%s: %s: unknown field%s", d.at(key), name, suggest(key.Value, fields))
 			continue
@@ -177,6 +180,10 @@ func (d *decoder) mapping(n *yaml.Node, path string, fields map[string]func(*yam
 	}
 	return true
 }
+
+// fieldName is what somebody may mean as the name of a field. Anything else may
+// be a part of a secret, and is not repeated.
+var fieldName = regexp.MustCompile("^[A-Za-z_-]{1,24}$")
 
 // sequence calls f for each element, and reports whether it is a list.
 func (d *decoder) sequence(n *yaml.Node, path string, f func(i int, n *yaml.Node)) bool {

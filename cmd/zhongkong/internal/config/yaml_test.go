@@ -109,6 +109,18 @@ func TestYAMLThatReadersTakeDifferentlyIsRefusedWithWords(t *testing.T) {
 	}
 }
 
+func TestAPartOfASecretThatBecameANameIsNotRepeated(t *testing.T) {
+	for _, yaml := range []string{
+		"appid: wx1\nusers: [{name: a, password: $argon2id$v=19$m=65536,t=2,p=1$hunter2, accounts: '*'}]\n",
+		"accounts: [{appid: wx1, secret: x,hunter2}]\n",
+	} {
+		_, err := load(t, yaml, nil, nil)
+		if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "in quotes if that has a comma") {
+			t.Errorf("Load() = %v", err)
+		}
+	}
+}
+
 func TestAllProblemsAreSaidAtOnce(t *testing.T) {
 	_, err := load(t, `prefix: [a]
 lock_life: 5m

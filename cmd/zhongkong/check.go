@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
+)
+
+func (p program) checkCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "check",
+		Usage: "read the configuration and all that it names, as serve would",
+		Description: `Says everything that serve would refuse, and exits with 2 then, else with 0. It reads
+the files of secrets, seal keys and certificates, but asks nobody: neither Redis nor
+the issuer, and no port is opened. doctor does that, too.
+
+   zhongkong check --config new.yaml && mv new.yaml /etc/zhongkong/zk.yaml
+
+It takes the options of serve, so that what is on its command line is checked as well.`,
+		Flags:  serveFlags(),
+		Action: p.check,
+	}
+}
+
+func (p program) check(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("check takes no names: got %s", strings.Join(c.Args().Slice(), " "))
+	}
+	s, err := p.configured(c, p.input(c))
+	if err != nil {
+		return err
+	}
+	if problems := s.serveProblems(c.String("user"), c.Bool("sandbox")); len(problems) > 0 {
+		return &configError{errors.Join(problems...)}
+	}
+	refreshers := 0
+	for _, a := range s.cfg.Accounts {
+		if !a.Secret.IsZero() {
+			refreshers++
+		}
+	}
+	_, err = fmt.Fprintf(s.stdout, "ok: accounts %d, of which this process refreshes %d; users %d\n", len(s.cfg.Accounts), refreshers, len(s.cfg.Users))
+	return err
+}
+
+// serveProblems returns everything that serve would refuse of a configuration
+// that could be read. given are the users of the command line. It uses no network.
+func (s *session) serveProblems(given string, sandboxed bool) []error {
+	var all []error
+	add := func(err error) {
+		if err != nil {
+			all = append(all, err)
+		}
+	}
+	at, err := choosePlace(s.cfg, sandboxed)
+	add(err)
+	if len(s.cfg.Accounts) == 0 && !sandboxed {
+		add(errNoAccount)
+	}
+	for _, a := range s.cfg.Accounts {
+		_, wrong := newAccountConfig(a)
+		add(wrong)
+	}
+	if err == nil { // it connects when it is first asked
+		add(s.open(at.url, at.prefix))
+		defer s.close()
+	}
+	all = append(all, s.userProblems(given)...)
+	add(exposureOf(s.cfg).Check())
+	if addr := addressOf(s.cfg.Listen); addr != nil {
+		if err := exposureOf(s.cfg).CheckExposure(addr); err != nil {
+			add(fmt.Errorf("--listen %s: %w", s.cfg.Listen, err))
+		}
+	}
+	return all
+}
+
+// userProblems says what is wrong with each of the callers.
+func (s *session) userProblems(given string) []error {
+	users, err := s.callersGiven(given)
+	if err != nil {
+		return []error{err}
+	}
+	configured, err := configuredCallers(s.cfg)
+	if err != nil {
+		return []error{err}
+	}
+	users = append(users, configured...)
+	var all []error
+	names := map[string]bool{}
+	for _, u := range users {
+		if err := callers.Check(u); err != nil {
+			all = append(all, fmt.Errorf("user %q: %w", u.Name, err))
+		}
+		if names[u.Name] {
+			all = append(all, fmt.Errorf("user %q: is given twice: names must differ", u.Name))
+		}
+		names[u.Name] = true
+	}
+	return all
+}
+
+// exposureOf is how a serve of this configuration may be reached.
+func exposureOf(cfg *config.Config) httpapi.Exposure {
+	return httpapi.Exposure{CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientCAFile: cfg.ClientCA, PlaintextOK: cfg.PlaintextOK}
+}
+
+// addressOf is what a serve would listen at, nil if only a name server knows.
+func addressOf(listen string) net.Addr {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil
+	}
+	addr := &net.TCPAddr{IP: net.ParseIP(host)}
+	addr.Port, _ = strconv.Atoi(port) // its form was checked
+	switch host {
+	case "":
+		addr.IP = net.IPv6unspecified
+	case "localhost":
+		addr.IP = net.IPv6loopback
+	}
+	if addr.IP == nil {
+		return nil
+	}
+	return addr
+}

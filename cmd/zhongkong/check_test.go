@@ -1,0 +1,79 @@
+package main
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+)
+
+func TestCheckAcceptsWhatServeTakesAndAsksNobody(t *testing.T) {
+	b := newBench(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0") // a Redis that must not be asked, at an address that serve would find taken
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { // ends with l
+		if conn, err := l.Accept(); err == nil {
+			t.Error("check connected to Redis")
+			_ = conn.Close()
+		}
+	}()
+	hash, err := callers.Hash("a-password-of-a-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := b.certificate("localhost")
+	seal := b.file("seal.keys", b.must("keygen"))
+	path := b.file("zk.yaml", "accounts: [{name: wxa, secret_env: S}, {name: wxb}]\n"+
+		"users: [{name: app, password: '"+hash+"', accounts: '*', refresh: True}]\n"+
+		"listen: 0.0.0.0:"+strings.TrimPrefix(l.Addr().String(), "127.0.0.1:")+"\n"+
+		"tls_cert: "+cert+"\ntls_key: "+key+"\nclient_ca: "+cert+"\nseal_key_file: "+seal+"\n")
+	b = b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path, "ZHONGKONG_REDIS", "redis://"+l.Addr().String())
+	if out := b.must("check"); out != "ok: accounts 2, of which this process refreshes 1; users 1\n" {
+		t.Errorf("check = %q", out)
+	}
+	if n := b.calls(); n != 0 {
+		t.Errorf("check made %d calls to the issuer", n)
+	}
+}
+
+func TestCheckSaysAllThatServeWouldRefuse(t *testing.T) {
+	b := newBench(t)
+	garbage := b.file("garbage", "x\n")
+	path := b.file("zk.yaml", "accounts: [{name: wxa, secret_env: S}]\nredis: redis://h:1?no_such=1\n"+
+		"users:\n- {name: cut, password: $argon2id$v=19$m=65536, accounts: '*'}\n- {name: none, password: $x, accounts: []}\n"+
+		"listen: :8080\ntls_cert: /nowhere.pem\ntls_key: "+garbage+"\n")
+	b = b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path)
+	b.fails(exitUsage, "users[1].accounts: the list is empty", "check")
+
+	path = b.file("zk.yaml", "accounts: [{name: wxa, secret_env: S}]\nredis: redis://h:1?no_such=1\nprefix: p\n"+
+		"users:\n- {name: cut, password: $argon2id$v=19$m=65536, accounts: '*'}\n- {name: other, password: $x, accounts: '*'}\n"+
+		"listen: 127.0.0.1:8080\ntls_cert: /nowhere.pem\ntls_key: "+garbage+"\n")
+	b = b.with("ZHONGKONG_CONFIG", path, "ZHONGKONG_REDIS", "", "ZHONGKONG_PREFIX", "")
+	for _, want := range []string{"no_such", `user "cut": password: is not an argon2id hash`, `user "other": password`, "--tls-cert: open /nowhere.pem"} {
+		b.fails(exitUsage, want, "check")
+	}
+	for name, test := range map[string]struct {
+		want string
+		with []string
+		args []string
+	}{
+		"a listener that is exposed": {"--plaintext-ok", []string{"ZHONGKONG_LISTEN", ":8080"}, nil},
+		"the same by flag":           {"--plaintext-ok", nil, []string{"--listen", "0.0.0.0:8080"}},
+		"no account":                 {"no account", []string{"ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", ""}, nil},
+		"no Redis":                   {"no Redis was given", []string{"ZHONGKONG_REDIS", ""}, nil},
+		"seal keys that are none":    {"seal-key-file", []string{"ZHONGKONG_SEAL_KEY_FILE", garbage}, nil},
+		"a user without a password":  {"no colon", []string{envUsers, "app"}, nil},
+		"a user given twice":         {"given twice", []string{envUsers, "app:1234567890ab,app:1234567890abc"}, nil},
+		"a broken setting":           {"not a duration", nil, []string{"--drain-delay", "5"}},
+		"a name":                     {"check takes no names", nil, []string{"wx1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			newBench(t).with(test.with...).fails(exitUsage, test.want, append([]string{"check"}, test.args...)...)
+		})
+	}
+	newBench(t).with("ZHONGKONG_REDIS", "", "ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "").must("check", "--sandbox")
+}
