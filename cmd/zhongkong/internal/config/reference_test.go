@@ -1,0 +1,245 @@
+package config
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// update writes the reference pages:
+//
+//	go test ./cmd/zhongkong/internal/config -run TestTheReferenceIsThatOfTheTables -update
+var update = flag.Bool("update", false, "write the reference pages in cmd/zhongkong/docs")
+
+// pageWords are the words of a reference page around what the tables say.
+type pageWords struct {
+	file              string
+	introduction      string
+	settings, columns string
+	accounts, limits  string
+	users             string
+	fields            string
+	yes, no, end      string
+	translate         func(key, usage string) string
+}
+
+func TestTheReferenceIsThatOfTheTables(t *testing.T) {
+	for _, words := range []pageWords{english(), chinese(t)} {
+		want := referencePage(words)
+		if *update {
+			if err := os.WriteFile(words.file, []byte(want), 0o644); err != nil { //nolint:gosec // a page for everybody
+				t.Fatal(err)
+			}
+			continue
+		}
+		got, err := os.ReadFile(words.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != want {
+			t.Errorf("%s is not what the tables of the settings say: run\n"+
+				"go test ./cmd/zhongkong/internal/config -run TestTheReferenceIsThatOfTheTables -update", words.file)
+		}
+	}
+}
+
+func referencePage(w pageWords) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n%s\n\n%s", w.introduction, w.settings, w.columns)
+	for _, s := range Settings() {
+		yaml, without, reloads := "`"+s.Key+"`", "–", w.no
+		if s.Key == "config" {
+			yaml = "–"
+		}
+		if s.Default != "" {
+			without = "`" + s.Default + "`"
+		} else if s.Otherwise != "" {
+			without = w.translate(s.Key+" otherwise", s.Otherwise)
+		}
+		if s.Reloads {
+			reloads = w.yes
+		}
+		row(&b, yaml, "`--"+s.Flag()+"`", "`"+s.Env()+"`", without, reloads, w.translate(s.Key, s.Usage))
+	}
+	fieldRows(&b, w, w.accounts, "accounts[].", accountFields())
+	fieldRows(&b, w, w.limits, "accounts[].limits.", limitFields())
+	fieldRows(&b, w, w.users, "users[].", userFields())
+	return b.String() + "\n" + w.end
+}
+
+func fieldRows[T any](b *strings.Builder, w pageWords, heading, prefix string, table []field[T]) {
+	fmt.Fprintf(b, "\n%s\n\n%s", heading, w.fields)
+	for _, f := range table {
+		row(b, "`"+f.key+"`", w.translate(prefix+f.key, f.usage))
+	}
+}
+
+func row(b *strings.Builder, cells ...string) {
+	for _, cell := range cells {
+		fmt.Fprintf(b, "| %s ", strings.ReplaceAll(cell, "|", `\|`))
+	}
+	b.WriteString("|\n")
+}
+
+func english() pageWords {
+	return pageWords{
+		file: "../../docs/configuration.md",
+		introduction: `# Configuration
+
+[中文](configuration.zh-CN.md)
+
+A test writes this page from the tables that read the settings, and fails when the page is another.
+
+Every setting is a flag, a variable and a field of the YAML file (` + "`--config FILE`" + `). A flag goes before a variable, a variable before the file; the
+file, before the default. ` + "`zhongkong check`" + ` says all that is wrong, with the place and the mend, and uses no network.
+
+*Taken over* says whether a ` + "`serve`" + ` that runs takes over a change of the file, at SIGHUP or within 2 seconds. What is not, takes effect at the next
+start, and the log says so. The files that are named here (secrets, seal keys, certificates) are followed too.
+`,
+		settings: "## Settings",
+		columns:  "| YAML | flag | variable | default | taken over | what it is |\n| --- | --- | --- | --- | --- | --- |\n",
+		accounts: "## `accounts:` – a list, one element an account; all of it is taken over",
+		limits:   "### `limits:` of an account",
+		users:    "## `users:` – a list, one element a caller; all of it is taken over",
+		fields:   "| field | what it is |\n| --- | --- |\n",
+		yes:      "yes", no: "no",
+		translate: func(_, usage string) string { return usage },
+		end: `## Without a field in the file
+
+| flag | variable | what it is |
+| --- | --- | --- |
+| ` + "`--user NAME:PASSWORD`" + ` | ` + "`ZHONGKONG_USERS`" + ` | of ` + "`serve`" + `: callers with every right, for trying out; commas between several |
+| ` + "`--sandbox`" + ` | – | of ` + "`serve`" + `: issue tokens from a built-in WeChat simulator |
+
+` + "`secret_env`" + ` at the top of the file names the variable with the AppSecret of the one account that ` + "`appid`" + ` gives. A variable that begins with
+` + "`ZHONGKONG_`" + ` and that nothing reads is refused, except the service links of Kubernetes.
+
+## How the file is read
+
+YAML 1.2, one document, in UTF-8 or UTF-16. Truths are ` + "`true` and `false`" + ` (also ` + "`True`, `TRUE`" + `, …); ` + "`yes`, `no`, `on` and `off`" + ` are text and refused.
+Durations have a unit (` + "`90s`, `20m`, `1h30m`" + `). Numbers are decimal digits, which ` + "`_`" + ` may separate. A text that looks like a number, a date or a truth
+must be in quotes. Anchors and aliases work for whole values; merge keys (` + "`<<`" + `), tags, fields that are given twice and unknown fields are refused.
+`,
+	}
+}
+
+func chinese(t *testing.T) pageWords {
+	used := map[string]bool{}
+	t.Cleanup(func() {
+		for key := range chineseUsage {
+			if !used[key] {
+				t.Errorf("chineseUsage[%q] is of no setting any more", key)
+			}
+		}
+	})
+	return pageWords{
+		file: "../../docs/configuration.zh-CN.md",
+		introduction: `# 配置参考
+
+[English](configuration.md)
+
+本页由测试根据解析配置的表生成；两者不一致时测试失败。
+
+每项配置都可以用命令行参数、环境变量或 YAML 文件（` + "`--config FILE`" + `）给出。优先级依次为：命令行参数、环境变量、文件、默认值。
+` + "`zhongkong check`" + ` 一次列出所有问题、所在位置和改法，不访问网络。
+
+“热更新”表示运行中的 ` + "`serve`" + ` 是否在收到 SIGHUP 时或 2 秒内接受文件的改动。不支持热更新的项在下次启动时生效，日志会说明。
+此处引用的文件（密钥、封装密钥、证书）内容变化时也会重新读取。
+`,
+		settings: "## 配置项",
+		columns:  "| YAML | 命令行参数 | 环境变量 | 默认值 | 热更新 | 说明 |\n| --- | --- | --- | --- | --- | --- |\n",
+		accounts: "## `accounts:`：账号列表，全部支持热更新",
+		limits:   "### 账号的 `limits:`",
+		users:    "## `users:`：调用方列表，全部支持热更新",
+		fields:   "| 字段 | 说明 |\n| --- | --- |\n",
+		yes:      "是", no: "否",
+		translate: func(key, usage string) string {
+			used[key] = true
+			if chineseUsage[key] == "" {
+				t.Errorf("chineseUsage has no sentence for %q (%s)", key, usage)
+			}
+			return cmp.Or(chineseUsage[key], usage)
+		},
+		end: `## 不在文件中的参数
+
+| 命令行参数 | 环境变量 | 说明 |
+| --- | --- | --- |
+| ` + "`--user NAME:PASSWORD`" + ` | ` + "`ZHONGKONG_USERS`" + ` | 用于 ` + "`serve`" + `：拥有全部权限的调用方，供试用；多个用逗号分隔 |
+| ` + "`--sandbox`" + ` | – | 用于 ` + "`serve`" + `：由内置的微信模拟器签发 token |
+
+文件顶层的 ` + "`secret_env`" + ` 指定存放 AppSecret 的环境变量，对应由 ` + "`appid`" + ` 给出的唯一账号。以 ` + "`ZHONGKONG_`" + ` 开头而无人读取的环境变量会被拒绝，
+Kubernetes 的服务链接变量除外。
+
+## 文件的读取规则
+
+YAML 1.2，单个文档，UTF-8 或 UTF-16 编码。布尔值写 ` + "`true` 或 `false`" + `（` + "`True`、`TRUE`" + ` 等亦可）；` + "`yes`、`no`、`on`、`off`" + ` 是文本，会被拒绝。
+时长必须带单位（` + "`90s`、`20m`、`1h30m`" + `）。数字用十进制书写，可用 ` + "`_`" + ` 分隔。看起来像数字、日期或布尔值的文本必须加引号。
+锚点和别名可用于整个值；合并键（` + "`<<`" + `）、标签、重复字段和未知字段会被拒绝。
+`,
+	}
+}
+
+// chineseUsage has the Chinese page's sentence for each row of the tables.
+var chineseUsage = map[string]string{
+	"redis":                         "go-redis 的 URL；含 addr= 为集群，含 master_name= 为 Sentinel",
+	"redis otherwise":               "redis://127.0.0.1:6379；有密钥的 serve 必须给出 --redis、--embedded-redis、--sandbox 之一",
+	"prefix":                        "Redis 中所有键的前缀",
+	"seal_key_file":                 "封装 Redis 中 token 的密钥文件，用第一个密钥封装，见 keygen；文件变化时重新读取",
+	"config":                        "YAML 文件：账号、调用方以及所有配置项",
+	"log_level":                     "debug、info、warn 或 error",
+	"log_format":                    "text 或 json；日志写到 stderr",
+	"appid":                         "没有配置文件时的账号",
+	"secret":                        "其 AppSecret；最好用 --secret-file 或环境变量，因为进程列表会显示命令行参数",
+	"secret_file":                   "存放其 AppSecret 的文件；没有密钥的进程只读取 token。文件变化时重新读取",
+	"source":                        "token 或 stable_token",
+	"source otherwise":              "token",
+	"api_base":                      "微信接口的地址",
+	"api_base otherwise":            DefaultAPIBase,
+	"embedded_redis":                "在本进程内运行 Redis，地址 127.0.0.1:6379：只供本机程序使用，它和其中的 token 随进程一起消失",
+	"listen":                        "HTTP 监听地址",
+	"tls_cert":                      "PEM 证书：以 HTTPS 应答；文件变化时重新读取",
+	"tls_key":                       "证书的私钥；文件变化时重新读取",
+	"client_ca":                     "客户端证书的颁发机构：除名称和密码外，每个客户端还需出示证书；只有探测接口 /healthz 和 /readyz 例外",
+	"plaintext_ok":                  "允许在本机之外以明文 HTTP 应答：前面另有负责 TLS 的组件",
+	"metrics_open":                  "/metrics 无需名称和密码",
+	"udp":                           "数据报监听地址；密钥在配置的 users: 中",
+	"udp otherwise":                 "不监听",
+	"drain_delay":                   "收到 SIGTERM 后，在关闭端口之前的这段时间里 /readyz 返回 503，其余请求照常应答：应不短于上游察觉所需的时间",
+	"refresh_every":                 "至少每隔这么久刷新一次；改动从下一个 token 起生效",
+	"budget.per_day":                "每个账号每天调用签发接口的次数，即微信自身的限额",
+	"budget.per_day otherwise":      "2000",
+	"budget.reserve":                "其中留给定时刷新的次数：届时拒绝强制刷新",
+	"budget.reserve otherwise":      "200，且不超过 budget.per_day 的十分之一",
+	"budget.min_interval":           "同一账号两次人为要求的刷新之间的最短间隔",
+	"budget.min_interval otherwise": "1s",
+	"instance":                      "本进程在 Redis 中的名称",
+	"instance otherwise":            "由主机名、进程号和随机数组成",
+	"replicas":                      "需要多少个副本确认新 token",
+	"replicas otherwise":            "URL 指向集群或 Sentinel 时为 1，否则为 0",
+	"lock_life":                     "进程被杀死后其他进程最多等待的时间",
+	"fetch_timeout":                 "一次调用签发接口最长耗时",
+
+	"accounts[].name":                "在 Redis 中和对调用方使用的名称（默认为 AppID）",
+	"accounts[].appid":               "AppID（默认为 name）",
+	"accounts[].secret_file":         "存放 AppSecret 的文件，变化时重新读取；没有密钥时本进程只读取该账号的 token",
+	"accounts[].secret_env":          "存放 AppSecret 的环境变量",
+	"accounts[].secret":              "AppSecret",
+	"accounts[].source":              "token 或 stable_token（默认为 source 的值）",
+	"accounts[].api_base":            "微信接口的地址（默认为 api_base 的值）",
+	"accounts[].refresh_every":       "至少每隔这么久刷新一次（默认为 refresh_every 的值）",
+	"accounts[].limits":              "该账号自己的限额",
+	"accounts[].limits.per_day":      "每天调用签发接口的次数（默认为 budget.per_day）",
+	"accounts[].limits.reserve":      "其中留给定时刷新的次数（默认为 budget.reserve）",
+	"accounts[].limits.min_interval": "两次人为要求的刷新之间的最短间隔（默认为 budget.min_interval）",
+
+	"users[].name":          "调用方名称，不得含 : ~ ,",
+	"users[].password":      "密码的散列值，由 `zhongkong passwd` 输出",
+	"users[].accounts":      `可以获取 token 的账号：名称列表，或 "*" 表示全部`,
+	"users[].refresh":       "是否可以强制刷新（默认 false）",
+	"users[].told":          "告诉该调用方的最长有效期，例如 4m：短于微信 5 分钟的新旧并存期，无论谁强制刷新，它都不会持有失效的 token（默认到该 token 预计失效为止）",
+	"users[].told_at_least": "只要 token 还有这么久，告诉该调用方的最短有效期；供会减去一段时间、减完便出错的 SDK 使用：它可能在一段时间内持有失效的 token（默认不延长）",
+	"users[].udp_key":       "数据报密钥：32 字节的 base64，即 `zhongkong keygen` 输出中冒号之后的部分",
+}
