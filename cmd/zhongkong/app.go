@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -145,9 +146,28 @@ var errReported = errors.New("reported")
 func usageProblem(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
 	if name, found := strings.CutPrefix(text, "flag provided but not defined: -"); found {
-		text = "unknown option --" + strings.TrimPrefix(name, "-")
+		name = strings.TrimPrefix(name, "-")
+		text = "unknown option " + dashes(name)
+		if meant := config.Nearest(name, optionsOf(c)); meant != "" {
+			text += ": did you mean " + dashes(meant) + "?"
+		}
+	} else if name, found := strings.CutPrefix(text, "flag needs an argument: -"); found {
+		text = dashes(strings.TrimPrefix(name, "-")) + " needs a value"
 	}
 	return usagef("%s (see `%s --help`)", text, strings.TrimSpace(c.App.Name+" "+commandName(c)))
+}
+
+// optionsOf returns the names of all options that may stand on the command line.
+func optionsOf(c *cli.Context) []string {
+	flags := c.App.Flags
+	if c.Command != nil {
+		flags = append(slices.Clone(flags), c.Command.Flags...)
+	}
+	var names []string
+	for _, f := range flags {
+		names = append(names, f.Names()...)
+	}
+	return names
 }
 
 func commandName(c *cli.Context) string {
@@ -166,25 +186,14 @@ func (p program) noCommand(c *cli.Context) error {
 		return cli.ShowAppHelp(c)
 	}
 	name := c.Args().First()
-	if meant := nearest(name, c.App.Commands); meant != "" {
+	var names []string
+	for _, command := range c.App.Commands {
+		names = append(names, command.Name)
+	}
+	if meant := config.Nearest(name, names); meant != "" {
 		return usagef("there is no command %q: did you mean %q?", name, meant)
 	}
 	return usagef("there is no command %q (see `zhongkong --help`)", name)
-}
-
-// nearest finds the command that shares the longest beginning with name.
-func nearest(name string, commands []*cli.Command) string {
-	best, length := "", 1
-	for _, c := range commands {
-		n := 0
-		for n < len(name) && n < len(c.Name) && name[n] == c.Name[n] {
-			n++
-		}
-		if n > length {
-			best, length = c.Name, n
-		}
-	}
-	return best
 }
 
 // exitCode is the only place that maps errors to exit codes.

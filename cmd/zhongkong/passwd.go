@@ -22,7 +22,10 @@ func (p program) passwdCommand() *cli.Command {
 		Description: `Asks for the password at the terminal, or reads one line of stdin. It is never
 an argument: arguments show in process lists and in the shell's history.
 
-   openssl rand -base64 24 | tee key | zhongkong passwd`,
+   openssl rand -hex 24 | tee key | zhongkong passwd
+
+Letters, digits and - . _ ~ are safe. WeChat's SDKs send the password as an AppSecret,
+which is hexadecimal, and some paste it into a URL without escaping.`,
 		Action: p.passwd,
 	}
 }
@@ -46,8 +49,17 @@ func (p program) passwd(c *cli.Context) error {
 	if len(password) < shortPassword {
 		fmt.Fprintf(p.stderr, "warning: a password of %d characters can be guessed; programs can have long ones\n", len(password))
 	}
+	if strings.ContainsFunc(password, needsEscaping) {
+		fmt.Fprintln(p.stderr, "warning: some SDKs paste the password into a URL as it is, where only letters, digits and - . _ ~ are safe: "+
+			"if it is for one, use such a password")
+	}
 	_, err = fmt.Fprintln(p.stdout, hash)
 	return err
+}
+
+// needsEscaping reports whether a character is not one of RFC 3986's unreserved.
+func needsEscaping(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._~", r))
 }
 
 func (p program) readPassword(ctx context.Context) (string, error) {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestPasswdPrintsAHashThatLetsThePasswordIn(t *testing.T) {
-	for _, stdin := range []string{"correct horse battery\n", "correct horse battery\r\n", "correct horse battery"} {
+	for _, stdin := range []string{"correct-horse_battery.~9\n", "correct-horse_battery.~9\r\n", "correct-horse_battery.~9"} {
 		code, stdout, stderr := runWith(t, stdin, nil, "passwd")
 		if code != exitDone || stderr != "" || strings.Count(stdout, "\n") != 1 {
 			t.Fatalf("passwd = %d, %q, %q", code, stdout, stderr)
@@ -18,9 +18,21 @@ func TestPasswdPrintsAHashThatLetsThePasswordIn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := gate.Authenticate(t.Context(), callers.Addr("192.0.2.1:1"), "ci", "correct horse battery"); err != nil {
+		if _, err := gate.Authenticate(t.Context(), callers.Addr("192.0.2.1:1"), "ci", "correct-horse_battery.~9"); err != nil {
 			t.Errorf("Authenticate() = %v", err)
 		}
+	}
+}
+
+func TestPasswdWarnsOfWhatSDKsDoNotEscape(t *testing.T) {
+	for _, password := range []string{"Zm9v+YmFyYmF6Zm9v", "Zm9v/YmFyYmF6Zm9v", "abc&abcabcabc", "abc#abcabcabc", "abc%abcabcabc", "abc abc abc abc", "密码密码密码密码"} {
+		code, stdout, stderr := runWith(t, password+"\n", nil, "passwd")
+		if code != exitDone || stdout == "" || !strings.Contains(stderr, "letters, digits") || strings.Contains(stderr, password) {
+			t.Errorf("%s: passwd = %d, %q", password, code, stderr)
+		}
+	}
+	if _, help, _ := runWith(t, "", nil, "passwd", "--help"); !strings.Contains(help, "rand -hex") {
+		t.Errorf("the help's own recipe needs escaping: %s", help)
 	}
 }
 

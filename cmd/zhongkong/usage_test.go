@@ -13,20 +13,24 @@ func TestWrongUsageIsSaidAndExitsWith2(t *testing.T) {
 		args []string
 		want string
 	}{
-		"an unknown command":         {[]string{"shw"}, `no command "shw": did you mean "show"?`},
-		"an unknown command far off": {[]string{"frobnicate"}, "no command"},
-		"an unknown option":          {[]string{"show", "--colour"}, "unknown option --colour (see `zhongkong show --help`)"},
-		"an unknown global option":   {[]string{"--colour", "show"}, "unknown option --colour"},
-		"a duration without a unit":  {[]string{"show", "--wait", "5"}, `--wait: "5" is not a duration`},
-		"an option without its value": {[]string{"show", "--wait"},
-			"flag needs an argument"},
-		"a name that cannot be one": {[]string{"show", "wx{1}"}, "must not hold"},
-		"names for serve":           {[]string{"serve", "wx1"}, "serve takes no names"},
-		"a number that is none":     {[]string{"history", "-n", "few"}, "-n:"},
-		"a shell that is none":      {[]string{"completion", "tcsh"}, "bash, zsh or fish"},
-		"no shell":                  {[]string{"completion"}, "for which shell?"},
-		"a broken setting":          {[]string{"--log-level", "loud", "show"}, `--log-level: "loud"`},
-		"a missing file":            {[]string{"--config", "/nowhere.yaml", "status"}, "/nowhere.yaml: cannot read"},
+		"an unknown command":                   {[]string{"shw"}, `no command "shw": did you mean "show"?`},
+		"an unknown command far off":           {[]string{"frobnicate"}, "no command"},
+		"an unknown option":                    {[]string{"show", "--colour"}, "unknown option --colour (see `zhongkong show --help`)"},
+		"an unknown global option":             {[]string{"--colour", "show"}, "unknown option --colour"},
+		"a duration without a unit":            {[]string{"show", "--wait", "5"}, `--wait: "5" is not a duration`},
+		"an option without its value":          {[]string{"show", "--wait"}, "--wait needs a value (see `zhongkong show --help`)"},
+		"an option that is mistyped":           {[]string{"serve", "--sandbok"}, "unknown option --sandbok: did you mean --sandbox?"},
+		"a global option that is mistyped":     {[]string{"show", "--rediss", "u"}, "unknown option --rediss: did you mean --redis?"},
+		"an option with a line in its place":   {[]string{"serve", "--tls_cert", "f"}, "did you mean --tls-cert?"},
+		"an option before the command":         {[]string{"--prefx", "show"}, "did you mean --prefix?"},
+		"a command of which letters are twice": {[]string{"sttatus"}, `did you mean "status"?`},
+		"a name that cannot be one":            {[]string{"show", "wx{1}"}, "must not hold"},
+		"names for serve":                      {[]string{"serve", "wx1"}, "serve takes no names"},
+		"a number that is none":                {[]string{"history", "-n", "few"}, "-n:"},
+		"a shell that is none":                 {[]string{"completion", "tcsh"}, "bash, zsh or fish"},
+		"no shell":                             {[]string{"completion"}, "for which shell?"},
+		"a broken setting":                     {[]string{"--log-level", "loud", "show"}, `--log-level: "loud"`},
+		"a missing file":                       {[]string{"--config", "/nowhere.yaml", "status"}, "/nowhere.yaml: cannot read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := b.run(test.args...)

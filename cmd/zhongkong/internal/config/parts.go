@@ -250,15 +250,15 @@ func (d *decoder) report(n *yaml.Node, path string, err error) {
 // suggest names the field that was probably meant.
 func suggest(word string, fields map[string]func(*yaml.Node)) string {
 	names := sortedKeys(fields)
-	if best := nearest(word, names); best != "" {
+	if best := Nearest(word, names); best != "" {
 		return fmt.Sprintf(": did you mean %s?", best)
 	}
 	return ": known are " + strings.Join(names, ", ")
 }
 
-// nearest is the name that differs least from word, "" if all differ much.
-func nearest(word string, names []string) string {
-	best, distance := "", 3
+// Nearest is the name that differs least from word, "" if all differ much.
+func Nearest(word string, names []string) string {
+	best, distance := "", min(3, len(word))
 	for _, name := range names {
 		if d := editDistance(word, name); d < distance {
 			best, distance = name, d

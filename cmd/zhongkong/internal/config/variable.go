@@ -34,7 +34,7 @@ func CheckVariables(in Input, also ...string) error {
 	}
 	p := &problems{}
 	for _, name := range unknown {
-		switch meant := nearest(strings.ToUpper(name), known); {
+		switch meant := Nearest(strings.ToUpper(name), known); {
 		case c.namesVariable(name):
 		case meant != "":
 			p.addf("%s: unknown variable: did you mean %s?", name, meant)
