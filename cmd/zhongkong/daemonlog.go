@@ -53,7 +53,22 @@ func (s *session) toTheEnd(run func() error) error {
 func newLogHandler(out io.Writer, cfg *config.Config) slog.Handler {
 	options := &slog.HandlerOptions{Level: cfg.LogLevel}
 	if cfg.LogFormat == config.FormatJSON {
+		options.ReplaceAttr = withUnit
 		return slog.NewJSONHandler(jsonWriter{out}, options)
 	}
 	return slog.NewTextHandler(out, options)
+}
+
+// withUnit makes a number of a duration, for programs, and names its unit: the
+// encoder would write nanoseconds and leave that to be guessed.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() != slog.KindDuration {
+		return a
+	}
+	switch d := a.Value.Duration().Round(time.Microsecond); a.Key {
+	case "took":
+		return slog.Float64("took_ms", float64(d)/float64(time.Millisecond))
+	default:
+		return slog.Float64(a.Key+"_seconds", d.Seconds())
+	}
 }

@@ -146,9 +146,13 @@ func (d *daemon) serveDatagrams(ctx context.Context) error {
 // announceFront says where callers ask, and with which key if it was made up.
 func (d *daemon) announceFront() {
 	if d.udp != nil {
-		fmt.Fprintf(d.stderr, "Datagrams are answered at %s.\n", d.udp.LocalAddr())
+		if d.cfg.LogFormat == config.FormatJSON {
+			d.log.Info("datagrams are answered", "address", d.udp.LocalAddr().String())
+		} else {
+			fmt.Fprintf(d.stderr, "Datagrams are answered at %s.\n", d.udp.LocalAddr())
+		}
 		if !slices.ContainsFunc(d.cfg.Users, func(u config.User) bool { return !u.UDPKey.IsZero() }) {
-			fmt.Fprintln(d.stderr, "warning: no user has a udp_key, so no datagram can be answered: give one in users: of the configuration")
+			d.log.Warn("no user has a udp_key, so no datagram can be answered: give one in users: of the configuration")
 		}
 	}
 	if u := d.madeUp; u != nil {

@@ -209,17 +209,29 @@ func (d *daemon) drain(ctx context.Context) {
 	}
 }
 
-// announce says on stderr what this process is, before anything else.
+// announce says what this process is, before anything else: in the log, and to
+// a person if the log is not for programs.
 func (d *daemon) announce() {
 	var accounts []string
 	for _, a := range d.zk.Accounts() {
 		accounts = append(accounts, fmt.Sprintf("%s (%s)", a.Name(), a.Role()))
 	}
+	url := fmt.Sprintf("%s://%s", d.web.Scheme(), d.listener.Addr())
+	if d.cfg.LogFormat != config.FormatJSON {
+		d.tell(url, list(accounts))
+	}
+	d.log.Info("serving", "version", version(), "url", url, "redis", d.where(), "prefix", d.prefix, "embedded_redis", d.embedded != nil,
+		"sandbox", d.sandbox != nil, "accounts", list(accounts))
+	d.announceFront()
+}
+
+// tell is the announcement for a person.
+func (d *daemon) tell(url, accounts string) {
 	redis := d.where()
 	if d.embedded != nil {
 		redis += " (embedded)"
 	}
-	fmt.Fprintf(d.stderr, "zhongkong: %s://%s, Redis at %s, accounts: %s\n", d.web.Scheme(), d.listener.Addr(), redis, list(accounts))
+	fmt.Fprintf(d.stderr, "zhongkong: %s, Redis at %s, accounts: %s\n", url, redis, accounts)
 	if d.embedded != nil {
 		fmt.Fprintf(d.stderr, "An embedded Redis runs at %s: for the programs of this one machine.\n"+
 			"It ends with this process, and the tokens in it with it; start a Redis and pass --redis to keep them.\n", d.embedded.addr())
@@ -227,7 +239,6 @@ func (d *daemon) announce() {
 	if d.sandbox != nil {
 		d.announceSandbox()
 	}
-	d.announceFront()
 }
 
 func (d *daemon) announceSandbox() {

@@ -64,6 +64,10 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 		s.log = slog.New(newLogHandler(s.stderr, cfg))
 	}
 	for _, w := range cfg.Warnings {
+		if s.queue != nil && cfg.LogFormat == config.FormatJSON {
+			s.log.Warn(w)
+			continue
+		}
 		fmt.Fprintf(s.stderr, "warning: %s\n", clean(w))
 	}
 	if p.quiet != nil {
