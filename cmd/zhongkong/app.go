@@ -204,11 +204,12 @@ func exitCode(err error) int {
 		refused   *coordinator.RefusedError
 		throttled *coordinator.ThrottledError
 		none      *noAccountsError
+		unknown   *unknownAccountError
 	)
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &none):
+	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &none), errors.As(err, &unknown):
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		return exitOther // interrupted

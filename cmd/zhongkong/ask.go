@@ -31,9 +31,10 @@ func (p program) askCommand() *cli.Command {
 		Description: `Needs neither Redis nor a secret: a user of the server's configuration that has
 a udp_key, and that key in a file or in $` + envAskKey + `.
 
-   zhongkong ask --udp 10.0.0.5:8081 --user ci --key-file udp.key wx8acdb7df5beb68fd
+   zhongkong ask --udp 10.0.0.5:9091 --user ci --key-file udp.key wx8acdb7df5beb68fd
 
-Prints the token alone, like show. A server that cannot open the question says
+NAME may be left out where --appid or the configuration has one account. Prints the
+token alone, like show. A server that cannot open the question says
 nothing at all, so a wrong key looks like a server that is not there.`,
 		Flags: append([]cli.Flag{
 			newValueFlag("udp", "ADDR", "", "where serve --udp listens"),

@@ -51,6 +51,13 @@ func (p program) history(c *cli.Context) error {
 	if err != nil {
 		return s.explain(err)
 	}
+	if len(entries) == 0 {
+		if states, err := s.load(ctx, name); err == nil {
+			if err := s.known(ctx, states...); err != nil {
+				return err
+			}
+		}
+	}
 	if c.Bool("json") {
 		list := make([]logRecord, 0, len(entries))
 		for _, e := range entries {

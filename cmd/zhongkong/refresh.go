@@ -60,7 +60,7 @@ func (p program) refresh(c *cli.Context) error {
 		}
 		return s.printRecord(c, name, coordinator.Snapshot{Record: record}, time.Now())
 	})
-	return s.explain(err)
+	return s.withoutToken(name, err)
 }
 
 // whoRuns names the user of this process, for the log of the account.

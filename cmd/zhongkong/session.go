@@ -239,6 +239,55 @@ func (e *noAccountsError) Error() string {
 	return fmt.Sprintf("no account is configured and Redis at %s has none with prefix %q: name one, or start with `zhongkong serve --sandbox`", e.where, e.prefix)
 }
 
+// unknownAccountError says that an account was named of which nothing is known:
+// most likely the name is mistyped.
+type unknownAccountError struct{ name, where, stored string }
+
+func (e *unknownAccountError) Error() string {
+	text := fmt.Sprintf("no account %q is configured, and Redis at %s has none", e.name, e.where)
+	if e.stored != "" {
+		text += ": it has " + e.stored
+	}
+	return text
+}
+
+// known returns an error for the first of the accounts that is neither configured
+// nor in Redis.
+func (s *session) known(ctx context.Context, states ...coordinator.State) error {
+	for _, state := range states {
+		if _, configured := s.cfg.Account(state.Account); configured || !isBlank(state) {
+			continue
+		}
+		e := &unknownAccountError{name: state.Account, where: s.where()}
+		if names, err := s.storedNames(ctx); err == nil && len(names) > 0 {
+			e.stored = list(names)
+		}
+		return e
+	}
+	return nil
+}
+
+// isBlank reports whether the store knows nothing of an account.
+func isBlank(s coordinator.State) bool {
+	return s.Err == nil && s.Fence == 0 && s.Record.Generation == 0 && s.Failure == nil && s.CallsToday == 0 && len(s.Open) == 0
+}
+
+// withoutToken explains why there is none of an account: mostly a process has to
+// be mended, but it may be the name.
+func (s *session) withoutToken(name string, err error) error {
+	if _, configured := s.cfg.Account(name); configured || !errors.Is(err, coordinator.ErrNoToken) {
+		return s.explain(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	defer cancel()
+	if states, loaded := s.load(ctx, name); loaded == nil {
+		if unknown := s.known(ctx, states...); unknown != nil {
+			return unknown
+		}
+	}
+	return s.explain(err)
+}
+
 func checked(name string) (string, error) {
 	if err := config.CheckName(name); err != nil {
 		return "", usagef("%v", err)
@@ -270,6 +319,9 @@ func (s *session) explain(err error) error {
 		return nil
 	}
 	err = &cleanError{err}
+	if errors.Is(err, coordinator.ErrNoToken) {
+		err = &tooLateError{err}
+	}
 	var throttled *coordinator.ThrottledError
 	switch {
 	case errors.Is(err, redisstore.ErrDenied):
@@ -283,3 +335,12 @@ func (s *session) explain(err error) error {
 	}
 	return err
 }
+
+// tooLateError is the end of a wait in a person's words.
+type tooLateError struct{ err error }
+
+func (e *tooLateError) Error() string {
+	return strings.Replace(e.err.Error(), ": "+context.DeadlineExceeded.Error(), " in time", 1)
+}
+
+func (e *tooLateError) Unwrap() error { return e.err }

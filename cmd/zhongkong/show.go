@@ -65,7 +65,7 @@ func (p program) show(c *cli.Context) error {
 		}
 		return s.printRecord(c, name, snapshot, time.Now())
 	})
-	return s.explain(err)
+	return s.withoutToken(name, err)
 }
 
 // waiting returns the context that --wait limits.

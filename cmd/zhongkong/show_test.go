@@ -160,3 +160,26 @@ func TestRefreshBeyondTheBudgetIsThrottled(t *testing.T) {
 	b.fails(exitThrottled, "daily budget until", "refresh")
 	b.must("show")
 }
+
+func TestANameThatNobodyKnowsIsSaidToBeOne(t *testing.T) {
+	b := newBench(t)
+	b.must("show")
+	b = b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "")
+	for _, args := range [][]string{
+		{"status", "wxnone"}, {"status", appID, "wxnone"}, {"history", "wxnone"}, {"show", "wxnone", "--wait", "200ms"}, {"refresh", "wxnone", "--wait", "200ms"},
+	} {
+		r := b.fails(exitUsage, `no account "wxnone" is configured, and Redis at `, args...)
+		if !strings.Contains(r.stderr, "it has "+appID) || strings.Contains(r.stderr, "context") || r.stdout != "" {
+			t.Errorf("%v: %s%s", args, r.stdout, r.stderr)
+		}
+	}
+	b.must("status", appID)
+	b.must("history", appID)
+}
+
+func TestAWaitThatEndsIsSaidInWords(t *testing.T) {
+	r := newBench(t).with("ZHONGKONG_SECRET", "").fails(exitNoToken, "in time: no process with the account's secret answered", "show", "--wait", "200ms")
+	if strings.Contains(r.stderr, "context") {
+		t.Errorf("it speaks of Go: %s", r.stderr)
+	}
+}

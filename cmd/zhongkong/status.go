@@ -42,6 +42,9 @@ func (p program) status(c *cli.Context) error {
 	if err != nil {
 		return s.explain(err)
 	}
+	if err := s.known(ctx, states...); err != nil {
+		return err
+	}
 	if c.Bool("json") {
 		list := make([]accountStatus, 0, len(states))
 		for _, state := range states {
