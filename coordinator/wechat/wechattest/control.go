@@ -57,9 +57,13 @@ func newControl(s *Server) http.Handler {
 			writeControl(w, answer, err)
 		})
 	}
+	requests := slices.Sorted(maps.Keys(controlRoutes()))
+	mux.HandleFunc("GET "+controlPrefix+"{$}", func(w http.ResponseWriter, _ *http.Request) {
+		writeControl(w, map[string]any{"requests": requests}, nil)
+	})
 	mux.HandleFunc(controlPrefix, func(w http.ResponseWriter, req *http.Request) {
 		writeControl(w, nil, notFoundError{fmt.Sprintf("no such control request %s %s; there are: %v",
-			req.Method, req.URL.Path, slices.Sorted(maps.Keys(controlRoutes())))})
+			req.Method, req.URL.Path, requests)})
 	})
 	// A page in somebody's browser must not play with a sandbox on localhost.
 	return http.NewCrossOriginProtection().Handler(mux)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -211,6 +212,15 @@ func TestControlOfFaultsKnobsAndClock(t *testing.T) {
 	c.must(http.MethodPost, "/sandbox/reset", "", nil)
 	if a := c.token(); a.Code != 0 || len(s.Issued()) != 1 {
 		t.Errorf("reset: %+v", a)
+	}
+}
+
+func TestControlListsWhatCanBeAsked(t *testing.T) {
+	_, c := served(t)
+	var list struct{ Requests []string }
+	c.must(http.MethodGet, "/sandbox/", "", &list)
+	if !slices.Contains(list.Requests, "GET /sandbox/state") {
+		t.Errorf("GET /sandbox/ = %v", list.Requests)
 	}
 }
 
