@@ -69,9 +69,11 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 		_, wrong := newAccountConfig(a)
 		add(wrong)
 	}
-	if err == nil { // it connects when it is first asked
-		add(s.open(at.url, at.prefix))
-		defer s.close()
+	if err == nil {
+		trial := *s // this session's own store stays open
+		trial.store = nil
+		add(trial.open(at.url, at.prefix)) // it connects when it is first asked
+		trial.close()
 	}
 	all = append(all, s.userProblems(given)...)
 	add(exposureOf(s.cfg).Check())

@@ -106,6 +106,15 @@ func TestHealthAcceptsOurOwnCertificateAndNoOther(t *testing.T) {
 	b.with("ZHONGKONG_TLS_CERT", "").fails(exitOther, "answered 400", "health")
 }
 
+func TestHealthNeedsNoClientCertificate(t *testing.T) {
+	b := newBench(t)
+	cert, key := b.certificate("zhongkong.example")
+	b = b.with("ZHONGKONG_LISTEN", freeAddress(t), "ZHONGKONG_TLS_CERT", cert, "ZHONGKONG_TLS_KEY", key, "ZHONGKONG_CLIENT_CA", cert)
+	r := b.start(t.Context(), "", "serve")
+	r.says("https://" + b.env["ZHONGKONG_LISTEN"])
+	b.must("health")
+}
+
 func TestHealthIsWhatTheAnswerSays(t *testing.T) {
 	status := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -57,9 +57,13 @@ func (p program) passwd(c *cli.Context) error {
 	return err
 }
 
-// needsEscaping reports whether a character is not one of RFC 3986's unreserved.
+// needsEscaping reports whether a character is none of RFC 3986's unreserved ones.
 func needsEscaping(r rune) bool {
-	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._~", r))
+	switch {
+	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-._~", r):
+		return false
+	}
+	return true
 }
 
 func (p program) readPassword(ctx context.Context) (string, error) {
