@@ -150,7 +150,7 @@ tls_cert: c.pem
 
 func TestWhatFollowsFromAnotherProblemIsNotSaid(t *testing.T) {
 	for name, yaml := range map[string]string{
-		"an account whose name is mistyped":      "accounts:\n- {nmae: wx1}\n",
+		"an account whose name is mistyped":      "accounts:\n- {nam: wx1}\n",
 		"a user of an account that has no name":  "accounts:\n- {appid: 12}\n- {appid: wx2}\nusers:\n- {name: a, password: $h, accounts: [wx1]}\n",
 		"a user of a list that is none":          "accounts: wx1\nusers:\n- {name: a, password: $h, accounts: [wx1]}\n",
 		"a secret beside a mistyped list":        "acounts: [{appid: wx1}]\nsecret: s\n",
