@@ -243,3 +243,17 @@ var chineseUsage = map[string]string{
 	"users[].told_at_least": "只要 token 还有这么久，告诉该调用方的最短有效期；供会减去一段时间、减完便出错的 SDK 使用：它可能在一段时间内持有失效的 token（默认不延长）",
 	"users[].udp_key":       "数据报密钥：32 字节的 base64，即 `zhongkong keygen` 输出中冒号之后的部分",
 }
+
+func TestEveryDefaultIsAValueOfItsSetting(t *testing.T) {
+	for _, s := range Settings() {
+		if s.Default != "" && s.Otherwise != "" {
+			t.Errorf("%s has two defaults", s.Key)
+		}
+		if s.Default == "" {
+			continue
+		}
+		if err := s.apply(&Config{}, s.Default); err != nil {
+			t.Errorf("%s: the default %s: %v", s.Key, s.Default, err)
+		}
+	}
+}
