@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -26,12 +27,6 @@ import (
 // What a URL does not say is chosen so that faults are noticed quickly. Open
 // does not ask the server; Ping does. Close closes what Open has opened.
 func Open(redisURL string, o Options) (*Store, error) {
-	return OpenTLS(redisURL, nil, o)
-}
-
-// OpenTLS is Open with the certificates to use; for a client certificate or an
-// authority of one's own. Nil: the system's, if the URL asks for TLS.
-func OpenTLS(redisURL string, config *tls.Config, o Options) (*Store, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
@@ -39,7 +34,11 @@ func OpenTLS(redisURL string, config *tls.Config, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := dialer{tls: config, timeout: o.Timeout}
+	config, err := mergeTLS(o.TLS, server.tls())
+	if err != nil {
+		return nil, err
+	}
+	d := dialer{tls: config, timeout: o.Timeout, peer: &peer{addrs: server.addrs(), config: config}}
 	if server.single != nil {
 		d.doubt = newDoubt()
 		d.doubt.every, d.doubt.stay = askEvery, stayFor
@@ -50,7 +49,7 @@ func OpenTLS(redisURL string, config *tls.Config, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.owned, s.doubt = true, d.doubt
+	s.owned, s.doubt, s.peer = true, d.doubt, d.peer
 	if server.failover != nil {
 		// Added after redial, so that it sees the dials as they are.
 		s.moves = newMoves()
@@ -92,10 +91,35 @@ func parse(redisURL string) (s servers, err error) {
 	return s, nil
 }
 
+// tls is what the URL says of TLS, nil if it asks for none.
+func (s servers) tls() *tls.Config {
+	switch {
+	case s.failover != nil:
+		return s.failover.TLSConfig
+	case s.cluster != nil:
+		return s.cluster.TLSConfig
+	}
+	return s.single.TLSConfig
+}
+
+// addrs are those of which each knows everything.
+func (s servers) addrs() []string {
+	switch {
+	case s.failover != nil:
+		return s.failover.SentinelAddrs
+	case s.cluster != nil:
+		return s.cluster.Addrs
+	case s.single.Network == "unix":
+		return nil
+	}
+	return []string{s.single.Addr}
+}
+
 // dialer is what all clients of a Store have in common.
 type dialer struct {
 	tls     *tls.Config
 	timeout time.Duration
+	peer    *peer
 	doubt   *doubt // of all clients of one address; nil: each client, or node, has its own
 }
 
@@ -119,7 +143,7 @@ func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
 	o.Protocol = 3
 	// Where the address leads is looked at anew each minute, whatever the
 	// server says of itself: one that is cut off may not know of its successor.
-	o.ConnMaxLifetime = first(o.ConnMaxLifetime, time.Minute)
+	o.ConnMaxLifetime = cmp.Or(o.ConnMaxLifetime, time.Minute)
 	o.ContextTimeoutEnabled = true
 	o.MaxRetries = retries
 	o.PipelinePoolSize = -1 // pipelines use the same connections
@@ -130,9 +154,7 @@ func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
 	o.PoolTimeout = d.or(o.PoolTimeout)
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	if d.tls != nil {
-		o.TLSConfig = d.merged(o.TLSConfig)
-	}
+	o.TLSConfig = d.tls
 	return d.hooked(redis.NewClient(&o))
 }
 
@@ -144,6 +166,7 @@ func (d dialer) hooked(client *redis.Client) *redis.Client {
 	}
 	client.AddHook(redial{})
 	client.AddHook(doubt)
+	client.AddHook(d.peer)
 	shareTrips(client, d.timeout)
 	return client
 }
@@ -156,13 +179,11 @@ func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client 
 	// A dial begins with asking all sentinels, and waits for the one that
 	// hangs as long as for any answer: there must be time left after it.
 	o.DialTimeout = d.or(o.DialTimeout)
-	o.ReadTimeout = first(o.ReadTimeout, d.timeout/2)
+	o.ReadTimeout = cmp.Or(o.ReadTimeout, d.timeout/2)
 	o.WriteTimeout = d.or(o.WriteTimeout)
 	o.PoolTimeout = d.or(o.PoolTimeout)
 	o.DisableIdentity = true
-	if d.tls != nil {
-		o.TLSConfig = d.merged(o.TLSConfig)
-	}
+	o.TLSConfig = d.tls
 	return d.hooked(redis.NewFailoverClient(&o))
 }
 
@@ -171,7 +192,7 @@ func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterCl
 	o.MaxRetries = retries
 	o.PipelinePoolSize = -1 // pipelines use the same connections
 	o.DialerRetries = 1
-	o.DialTimeout = first(o.DialTimeout, d.timeout/2)
+	o.DialTimeout = cmp.Or(o.DialTimeout, d.timeout/2)
 	o.ReadTimeout = d.or(o.ReadTimeout)
 	o.WriteTimeout = d.or(o.WriteTimeout)
 	o.PoolTimeout = d.or(o.PoolTimeout)
@@ -179,33 +200,32 @@ func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterCl
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	// A dead node redirects nobody; see reloadOnFault.
 	o.ClusterStateReloadInterval = time.Second
-	if d.tls != nil {
-		o.TLSConfig = d.merged(o.TLSConfig)
-	}
+	o.TLSConfig = d.tls
 	client := redis.NewClusterClient(&o)
 	client.AddHook(reloadOnFault{client})
 	client.OnNewNode(func(node *redis.Client) {
 		node.AddHook(redial{})
 		node.AddHook(newDoubt())
+		node.AddHook(d.peer)
 		shareTrips(node, d.timeout)
 	})
 	return client
 }
 
-// merged is our TLS configuration with the server's name that the URL gave.
-func (d dialer) merged(fromURL *tls.Config) *tls.Config {
-	config := d.tls.Clone()
-	if config.ServerName == "" && fromURL != nil {
-		config.ServerName = fromURL.ServerName
+// mergeTLS is a caller's TLS configuration with what the URL says of it. The URL
+// says whether TLS is spoken.
+func mergeTLS(ours, fromURL *tls.Config) (*tls.Config, error) {
+	switch {
+	case ours == nil:
+		return fromURL, nil
+	case fromURL == nil:
+		return nil, errors.New("redisstore: Options.TLS is given, and the Redis URL asks for no TLS: write rediss://")
 	}
-	return config
+	config := ours.Clone()
+	config.ServerName = cmp.Or(config.ServerName, fromURL.ServerName)
+	config.MinVersion = max(config.MinVersion, fromURL.MinVersion)
+	config.InsecureSkipVerify = config.InsecureSkipVerify || fromURL.InsecureSkipVerify // skip_verify=true
+	return config, nil
 }
 
-func (d dialer) or(fromURL time.Duration) time.Duration { return first(fromURL, d.timeout) }
-
-func first(a, b time.Duration) time.Duration {
-	if a != 0 {
-		return a
-	}
-	return b
-}
+func (d dialer) or(fromURL time.Duration) time.Duration { return cmp.Or(fromURL, d.timeout) }

@@ -102,6 +102,9 @@ func (s *Store) fault(ctx context.Context, op, account string, err error) error 
 		}
 		return fmt.Errorf("%s: %w: %w", about, coordinator.ErrUnreachable, ended)
 	}
+	if found := s.tlsError(err); found != nil {
+		return fmt.Errorf("%s: %w: %w", about, coordinator.ErrUnreachable, found)
+	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("%s: %w: no answer within %v: %w", about, coordinator.ErrUnreachable, s.timeout, err)
 	}

@@ -1,11 +1,8 @@
 package redisstore
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 	"unique"
 
@@ -304,50 +301,6 @@ func (s *Store) told(r *reader, v any) time.Time {
 	}
 	return now
 }
-
-// seal makes of a token what is stored. Of r it needs the generation and the end.
-func (s *Store) seal(account string, r coordinator.Record) (string, error) {
-	switch {
-	case r.Token.IsZero():
-		return "", errors.New("there is no token")
-	case s.sealer == nil && sealed(r.Token.Reveal()):
-		// It would be taken for one that needs a key.
-		return "", errors.New("the token has the form of a sealed one (JWE); switch sealing on to store it")
-	case s.sealer == nil:
-		return r.Token.Reveal(), nil
-	}
-	return s.sealer.Seal(s.binding(account, r), r.Token)
-}
-
-// binding is what a sealed token is bound to.
-func (s *Store) binding(account string, r coordinator.Record) Binding {
-	return Binding{Prefix: s.keys.prefix, Account: account, Generation: r.Generation, ExpiresAt: r.ExpiresAt}
-}
-
-// open makes a token of what is stored. Sealed text is never handed out as if
-// it were a token, and with a key nothing is taken that was not sealed: whoever
-// can write to Redis could give everybody a token of theirs.
-func (s *Store) open(account string, r coordinator.Record, stored string) (coordinator.Token, error) {
-	switch {
-	case s.sealer == nil && sealed(stored):
-		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is sealed and this process has no key; give it the key file (--seal-key-file)",
-			coordinator.ErrSealed, account)
-	case s.sealer == nil:
-		return coordinator.NewToken(strings.Clone(stored)), nil // it may be a part of a message
-	case !sealed(stored):
-		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is not sealed, but this process seals; "+
-			"give every process the key file; a process with the secret then replaces it",
-			coordinator.ErrSealed, account)
-	}
-	t, err := s.sealer.Open(s.binding(account, r), stored)
-	if err != nil && !errors.Is(err, coordinator.ErrSealed) {
-		err = fmt.Errorf("%w: %w", coordinator.ErrSealed, err)
-	}
-	return t, err
-}
-
-// sealed reports whether a stored value has the form of a JWE.
-func sealed(s string) bool { return strings.HasPrefix(s, "eyJ") && strings.Count(s, ".") == 4 }
 
 // instanceName is a name of which there are few, however many records have it:
 // they share its characters.

@@ -99,6 +99,90 @@ func TestProcessesThatDisagreeAboutSealingRefuse(t *testing.T) {
 	}
 }
 
+// steps are those by which a fleet is switched from plain tokens to sealed ones.
+var steps = []struct {
+	name string
+	redisstore.Options
+	seals bool
+}{
+	{"off", redisstore.Options{}, false},
+	{"allow", redisstore.Options{Sealer: envelope{}, Sealing: redisstore.SealAllow}, false},
+	{"prefer", redisstore.Options{Sealer: envelope{}, Sealing: redisstore.SealPrefer}, true},
+	{"require", redisstore.Options{Sealer: envelope{}}, true},
+}
+
+func TestProcessesOneStepApartReadEachOther(t *testing.T) {
+	server := redistest.Start(t)
+	stores := make([]*redisstore.Store, len(steps))
+	for i, step := range steps {
+		stores[i] = open(t, server.URL(), step.Options)
+	}
+	for i, writer := range steps {
+		record := refreshed(t, stores[i], "a", "from "+writer.name)
+		stored := server.MustDo(t, "hget", "zhongkong:{a}:token", "access_token").(string)
+		if isSealed := stored != "from "+writer.name; isSealed != writer.seals {
+			t.Errorf("%s writes sealed tokens: %v", writer.name, isSealed)
+		}
+		for j, reader := range steps {
+			state := loaded(t, stores[j], "a")
+			switch apart := max(i-j, j-i); {
+			case state.Err == nil && state.Record.Token.Reveal() != "from "+writer.name:
+				t.Errorf("%s reads %q of %s", reader.name, state.Record.Token.Reveal(), writer.name)
+			case state.Err != nil && apart <= 1:
+				t.Errorf("%s cannot read what %s writes: %v", reader.name, writer.name, state.Err)
+			case state.Err != nil && !errors.Is(state.Err, coordinator.ErrSealed):
+				t.Errorf("%s: %v", reader.name, state.Err)
+			}
+		}
+		sealed, err := stores[0].Sealed(t.Context(), "a")
+		if err != nil || (sealed != "") != writer.seals || sealed != "" && sealed != stored {
+			t.Errorf("Sealed() after %s = %q, %v", writer.name, sealed, err)
+		}
+		if record.Token.Reveal() != "from "+writer.name {
+			t.Errorf("%s committed %q", writer.name, record.Token.Reveal())
+		}
+	}
+	if sealed, err := stores[3].Sealed(t.Context(), "none"); sealed != "" || err != nil {
+		t.Errorf("Sealed() of nothing = %q, %v", sealed, err)
+	}
+}
+
+func TestNotificationsAreReadAsTheKeyIs(t *testing.T) {
+	server := redistest.Start(t)
+	for _, step := range steps[1:3] {
+		t.Run(step.name, func(t *testing.T) {
+			_, r := followed(t, open(t, server.URL(), step.Options), coordinator.Reader, step.name)
+			for _, writer := range []int{0, 3} {
+				record := refreshed(t, open(t, server.URL(), steps[writer].Options), step.name, "t")
+				eventually(t, "Notified of "+steps[writer].name+"'s token", patience, func() bool {
+					return r.saw(coordinator.EventRefreshed, record.Generation)
+				})
+				// The next one must be able to say what is current.
+				server.MustDo(t, "del", "zhongkong:{"+step.name+"}:token")
+			}
+		})
+	}
+}
+
+func TestARequiringProcessSaysHowAFleetIsSwitched(t *testing.T) {
+	server := redistest.Start(t)
+	refreshed(t, open(t, server.URL(), redisstore.Options{}), "a", "plain")
+	err := loaded(t, open(t, server.URL(), redisstore.Options{Sealer: envelope{}}), "a").Err
+	if err == nil || !strings.Contains(err.Error(), "not sealed") || !strings.Contains(err.Error(), "seal: prefer") {
+		t.Errorf("Load() = %v", err)
+	}
+}
+
+func TestSealingThatCannotBeIsRefused(t *testing.T) {
+	for _, o := range []redisstore.Options{
+		{Sealing: redisstore.SealPrefer}, {Sealing: redisstore.SealAllow}, {Sealing: -1, Sealer: envelope{}}, {Sealing: 3, Sealer: envelope{}},
+	} {
+		if _, err := redisstore.Open("redis://127.0.0.1:1", o); err == nil || !strings.Contains(err.Error(), "Options.Sealing") {
+			t.Errorf("Open() with %+v = %v", o, err)
+		}
+	}
+}
+
 func TestPlainStoreRefusesTokensThatLookSealed(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), redisstore.Options{})

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +39,16 @@ type Options struct {
 	// is not in the form this process expects is refused (ErrSealed).
 	Sealer Sealer
 
+	// Sealing is what is written and read with a Sealer. Zero: SealRequire.
+	// The other values are for the time in which a fleet is switched.
+	Sealing Sealing
+
+	// TLS is the configuration for a URL that asks for TLS (rediss://), as Open
+	// takes it: an authority of one's own, a client certificate. A ServerName
+	// that it lacks is the URL's host. Nil: the system's authorities and no
+	// client certificate.
+	TLS *tls.Config
+
 	// Replicas is how many replicas Commit waits for. 0: for none. Set it
 	// to 1 where a failover is possible.
 	Replicas int
@@ -55,31 +66,6 @@ type Options struct {
 	// hung. Zero: 250 ms.
 	Beat time.Duration
 }
-
-// Sealer encrypts tokens. What it seals can be opened only for the Binding that
-// it was sealed for.
-type Sealer interface {
-	Seal(b Binding, t coordinator.Token) (string, error)
-	Open(b Binding, sealed string) (coordinator.Token, error)
-}
-
-// Binding is what a sealed token belongs to, so that nobody without the key can
-// put it anywhere else: to another account, into another deployment, in the
-// place of a newer token, or beyond its end.
-type Binding struct {
-	Prefix     string // Options.Prefix: the deployment
-	Account    string
-	Generation coordinator.Fence
-
-	// ExpiresAt is the token's end by the clock of Redis. A token that is put
-	// back into a Redis whose clock differs may be opened with an end that is
-	// off by BindingSlack.
-	ExpiresAt time.Time
-}
-
-// BindingSlack is by how much the end of a record may lie behind the end that
-// its token was sealed with.
-const BindingSlack = 10 * time.Minute
 
 // Stats counts what a Store went through since it was made.
 type Stats struct {
@@ -104,12 +90,14 @@ type Store struct {
 	owned   bool                  // whether Close closes the clients
 	moves   *moves                // tells subscriptions that the master changed; nil when nobody would notice
 	doubt   *doubt                // of the clients of one address that Open has made; nil otherwise
+	peer    *peer                 // of the clients that Open has made; nil otherwise
 	scripts scripts
 	keys    keyspace
 
 	instance string
 	log      *slog.Logger
 	sealer   Sealer
+	sealing  Sealing
 	replicas int
 	wait     time.Duration
 	timeout  time.Duration
@@ -138,8 +126,11 @@ var _ coordinator.Store = (*Store)(nil)
 //
 // New does not ask the server; Ping does.
 func New(client redis.UniversalClient, o Options) (*Store, error) {
-	if client == nil {
+	switch {
+	case client == nil:
 		return nil, errors.New("redisstore: no client")
+	case o.TLS != nil:
+		return nil, errors.New("redisstore: Options.TLS is for Open; a client has its own (TLSConfig)")
 	}
 	return newStore(client, client, o)
 }
@@ -156,6 +147,7 @@ func newStore(reads, writes redis.UniversalClient, o Options) (*Store, error) {
 		instance: o.Instance,
 		log:      o.Logger,
 		sealer:   o.Sealer,
+		sealing:  o.Sealing,
 		replicas: o.Replicas,
 		wait:     o.WaitTimeout,
 		timeout:  o.Timeout,
@@ -195,6 +187,9 @@ func (o *Options) complete() error {
 	case o.WaitTimeout < time.Millisecond || o.WaitTimeout >= o.Timeout:
 		return fmt.Errorf("redisstore: Options.WaitTimeout is %v; it must be at least 1ms and less than Options.Timeout, %v",
 			o.WaitTimeout, o.Timeout)
+	}
+	if err := o.checkSealing(); err != nil {
+		return err
 	}
 	if err := checkPrefix(o.Prefix); err != nil {
 		return err
@@ -251,7 +246,7 @@ func (s *Store) spawn(f func(ctx context.Context)) {
 // Ping reports whether the server can be asked at all. After it the connections
 // for reading and for writing are there, and the first token waits for neither.
 func (s *Store) Ping(ctx context.Context) error {
-	ctx, cancel := s.bounded(ctx)
+	bounded, cancel := s.bounded(ctx)
 	defer cancel()
 	var writing error
 	var both sync.WaitGroup // at once: a sentinel that hangs costs each dial half of the time there is
@@ -259,12 +254,12 @@ func (s *Store) Ping(ctx context.Context) error {
 		both.Go(func() { // joined below
 			// Twice: what writes is never repeated by itself, and over TLS a
 			// connection that the server has closed meanwhile shows in no other way.
-			if writing = s.writes.Ping(ctx).Err(); writing != nil {
-				writing = s.writes.Ping(ctx).Err()
+			if writing = s.writes.Ping(bounded).Err(); writing != nil {
+				writing = s.writes.Ping(bounded).Err()
 			}
 		})
 	}
-	err := s.reads.Ping(ctx).Err()
+	err := s.reads.Ping(bounded).Err()
 	both.Wait()
 	if err == nil {
 		err = writing

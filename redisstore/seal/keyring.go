@@ -18,9 +18,15 @@ import (
 // maxFile is how long a key file may be; a hundred keys are 6 KB.
 const maxFile = 1 << 20
 
-// Keyring is the keys of a key file: the first seals, all open. To rotate,
-// put a new line on top, reload every process, and take the old line out when
-// each account has been refreshed since. It is safe for concurrent use.
+// Keyring is the keys of a key file: the first seals, all open. It is safe for
+// concurrent use.
+//
+// To rotate, put a new line at the bottom and reload every process, so that each
+// can open what it will seal; move the line to the top and reload every process;
+// and when each account has been refreshed since, take the old line out. A new
+// line that is put on top at once seals tokens that the processes which have not
+// read it yet cannot open. A fleet whose tokens are not sealed yet is switched by
+// steps as well: redisstore.Sealing.
 type Keyring struct {
 	name string // what errors call the file
 	path string // "" if the keys did not come from a file
@@ -88,6 +94,12 @@ func (k *Keyring) Reload() error {
 
 // Kids returns the names of the keys in the file's order, for people.
 func (k *Keyring) Kids() string { return strings.Join(k.keys.Load().kids, ", ") }
+
+// First returns the name of the key that seals.
+func (k *Keyring) First() string { return k.keys.Load().first.kid }
+
+// Has reports whether there is a key of that name.
+func (k *Keyring) Has(kid string) bool { return k.keys.Load().byKid[kid] != nil }
 
 func (k *Keyring) read() ([]byte, error) {
 	f, err := os.Open(k.path)

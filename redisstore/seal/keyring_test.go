@@ -54,6 +54,21 @@ func TestKeyFileErrorsNameTheLineAndNeverShowAKey(t *testing.T) {
 	}
 }
 
+func TestKeyringTellsItsKeysAndATokenWhichOneSealedIt(t *testing.T) {
+	ring := mustParse(t, line("k2", newKey)+"\n"+line("k1", oldKey))
+	if ring.First() != "k2" || !ring.Has("k1") || !ring.Has("k2") || ring.Has("k3") || ring.Has("") {
+		t.Errorf("First() = %q, Has() = %v, %v, %v", ring.First(), ring.Has("k1"), ring.Has("k2"), ring.Has("k3"))
+	}
+	if kid := seal.Kid(mustSeal(t, ring, place)); kid != "k2" {
+		t.Errorf("Kid() = %q, want k2", kid)
+	}
+	for _, not := range []string{"", plain, "eyJ.a.b.c.d"} {
+		if kid := seal.Kid(not); kid != "" {
+			t.Errorf("Kid(%q) = %q", not, kid)
+		}
+	}
+}
+
 func TestReloadKeepsTheOldKeysWhenTheFileIsBad(t *testing.T) {
 	path := keyFile(t, line("k1", oldKey))
 	ring := mustLoad(t, path)

@@ -77,7 +77,8 @@ func (k *Keyring) Open(b redisstore.Binding, sealed string) (coordinator.Token, 
 func (k *Keyring) open(b redisstore.Binding, sealed string) (coordinator.Token, error) {
 	if !Sealed(sealed) {
 		return coordinator.Token{}, errors.New("it is not sealed: it was stored before sealing was switched on, or by a process " +
-			"without the key file; give every process the same --seal-key-file, then force a refresh")
+			"without the key file; give every process the same --seal-key-file and, until each account has been refreshed, --seal prefer; " +
+			"or force a refresh")
 	}
 	message, err := jwe.Parse(sealed, memberKey, memberAccount, memberDeployment, memberGeneration, memberEnd)
 	if err != nil {
@@ -102,6 +103,16 @@ func (k *Keyring) open(b redisstore.Binding, sealed string) (coordinator.Token, 
 		return coordinator.Token{}, fmt.Errorf("sealed with key %s is an empty token: force a refresh", jwe.Quote(kid))
 	}
 	return coordinator.NewToken(string(plaintext)), nil
+}
+
+// Kid returns the name of the key that sealed a token, "" if that cannot be told.
+// Without the key it is only what the text says of itself.
+func Kid(sealed string) string {
+	message, err := jwe.Parse(sealed, memberKey, memberAccount, memberDeployment, memberGeneration, memberEnd)
+	if err != nil {
+		return ""
+	}
+	return message.Claim(memberKey)
 }
 
 // checkBinding compares what an opened message is bound to with its place.

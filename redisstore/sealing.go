@@ -1,0 +1,126 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Sealing is what a Store with a Sealer writes and reads. The names are those of
+// PostgreSQL's sslmode.
+//
+// The processes of a fleet are switched one by one, and each must read what the
+// others write. So a fleet goes from plain tokens to sealed ones by the steps no
+// Sealer, SealAllow, SealPrefer, SealRequire, and back the other way, and all its
+// processes take a step before the first of them takes the next. Before the last
+// step, in either direction, each account must have been refreshed once.
+type Sealing int
+
+const (
+	SealRequire Sealing = iota // writes sealed tokens, reads sealed ones only
+	SealPrefer                 // writes sealed tokens, reads plain ones too
+	SealAllow                  // writes plain tokens, reads sealed ones too
+)
+
+// Sealer encrypts tokens. What it seals can be opened only for the Binding that
+// it was sealed for.
+type Sealer interface {
+	Seal(b Binding, t coordinator.Token) (string, error)
+	Open(b Binding, sealed string) (coordinator.Token, error)
+}
+
+// Binding is what a sealed token belongs to, so that nobody without the key can
+// put it anywhere else: to another account, into another deployment, in the
+// place of a newer token, or beyond its end.
+type Binding struct {
+	Prefix     string // Options.Prefix: the deployment
+	Account    string
+	Generation coordinator.Fence
+
+	// ExpiresAt is the token's end by the clock of Redis. A token that is put
+	// back into a Redis whose clock differs may be opened with an end that is
+	// off by BindingSlack.
+	ExpiresAt time.Time
+}
+
+// BindingSlack is by how much the end of a record may lie behind the end that
+// its token was sealed with.
+const BindingSlack = 10 * time.Minute
+
+// checkSealing reports options that contradict each other.
+func (o *Options) checkSealing() error {
+	switch {
+	case o.Sealing < SealRequire || o.Sealing > SealAllow:
+		return fmt.Errorf("redisstore: Options.Sealing is %d; it must be SealRequire, SealPrefer or SealAllow", o.Sealing)
+	case o.Sealing != SealRequire && o.Sealer == nil:
+		return errors.New("redisstore: Options.Sealing needs Options.Sealer")
+	}
+	return nil
+}
+
+// seal makes of a token what is stored. Of r it needs the generation and the end.
+func (s *Store) seal(account string, r coordinator.Record) (string, error) {
+	switch {
+	case r.Token.IsZero():
+		return "", errors.New("there is no token")
+	case s.sealer != nil && s.sealing != SealAllow:
+		return s.sealer.Seal(s.binding(account, r), r.Token)
+	case sealed(r.Token.Reveal()):
+		// It would be taken for one that needs a key.
+		return "", errors.New("the token has the form of a sealed one (JWE); switch sealing on to store it")
+	}
+	return r.Token.Reveal(), nil
+}
+
+// binding is what a sealed token is bound to.
+func (s *Store) binding(account string, r coordinator.Record) Binding {
+	return Binding{Prefix: s.keys.prefix, Account: account, Generation: r.Generation, ExpiresAt: r.ExpiresAt}
+}
+
+// open makes a token of what is stored. Sealed text is never handed out as if
+// it were a token. Where sealing is required nothing is taken that was not
+// sealed: whoever can write to Redis could give everybody a token of theirs.
+func (s *Store) open(account string, r coordinator.Record, stored string) (coordinator.Token, error) {
+	switch {
+	case !sealed(stored) && s.sealer != nil && s.sealing == SealRequire:
+		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is not sealed, and this process takes sealed ones only; "+
+			"while a fleet is switched to sealing, run every process with seal: prefer (--seal prefer)",
+			coordinator.ErrSealed, account)
+	case !sealed(stored):
+		return coordinator.NewToken(strings.Clone(stored)), nil // it may be a part of a message
+	case s.sealer == nil:
+		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is sealed and this process has no key; give it the key file (--seal-key-file)",
+			coordinator.ErrSealed, account)
+	}
+	t, err := s.sealer.Open(s.binding(account, r), stored)
+	if err != nil && !errors.Is(err, coordinator.ErrSealed) {
+		err = fmt.Errorf("%w: %w", coordinator.ErrSealed, err)
+	}
+	return t, err
+}
+
+// sealed reports whether a stored value has the form of a JWE.
+func sealed(s string) bool { return strings.HasPrefix(s, "eyJ") && strings.Count(s, ".") == 4 }
+
+// Sealed returns the account's token in its sealed form, "" if there is none or
+// if it is stored as it is. It needs no key: people learn from it which one
+// sealed the token.
+func (s *Store) Sealed(ctx context.Context, account string) (string, error) {
+	if err := s.ready(ctx, "read", account); err != nil {
+		return "", err
+	}
+	bounded, cancel := s.bounded(ctx)
+	defer cancel()
+	fields, err := s.reads.HMGet(bounded, s.keys.of(account).token, "access_token").Result()
+	if err != nil {
+		return "", s.fault(ctx, "read", account, err)
+	}
+	if stored := text(fields[0]); sealed(stored) {
+		return stored, nil
+	}
+	return "", nil
+}
