@@ -29,7 +29,7 @@ func (x examination) oneByOne(ctx context.Context) {
 	state := states[0]
 	switch {
 	case errors.Is(state.Err, coordinator.ErrSealed):
-		x.fail("token", "give all processes the same seal keys", "%v", state.Err)
+		x.fail("token", x.unopened(ctx), "%v", state.Err)
 		return
 	case state.Err != nil:
 		x.fail("token", "", "%v", state.Err)
@@ -43,6 +43,7 @@ func (x examination) oneByOne(ctx context.Context) {
 		state = x.firstToken(ctx, state)
 	}
 	x.token(ctx, state, account, configured)
+	x.sealing(ctx, state)
 	x.schedule(state, account, configured)
 	x.lastFailure(state, mayRefresh)
 	x.openAttempts(state)

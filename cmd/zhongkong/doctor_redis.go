@@ -47,9 +47,12 @@ func (x examination) servers(ctx context.Context) bool {
 
 func (x examination) reachable(ctx context.Context) bool {
 	err := x.store.Ping(ctx)
+	var mismatch *redisstore.TLSError
 	switch {
 	case err == nil:
 		return true
+	case errors.As(err, &mismatch):
+		x.fail("redis", mismatch.Mend, "%s cannot be spoken to: %v", x.where(), mismatch.Err)
 	case errors.Is(err, redisstore.ErrDenied) && errors.Is(err, coordinator.ErrUnreachable):
 		x.fail("redis", "check the user and the password in --redis", "%s refuses this user: %v", x.where(), err)
 	case errors.Is(err, redisstore.ErrDenied):

@@ -28,6 +28,17 @@ To rotate, in this order, each step on every machine before the next one begins:
 A new line that is put on top at once seals tokens that the processes which do
 not have it yet cannot open.
 
+A fleet that runs is switched to sealing by restarting its processes one by one,
+again each step on every machine before the next one begins:
+
+   1. with the key file and --seal allow: it reads sealed tokens, and seals none
+   2. with --seal prefer: it seals, and still reads tokens that are not sealed
+   3. when each account has been refreshed since: without --seal
+
+To switch it off, take the steps backwards: --seal prefer, --seal allow, and when
+each account has been refreshed since, no key file. Doctor says of each account
+how its token is sealed.
+
 What stands behind the colon also serves as a user's udp_key.`,
 		Action: p.keygen,
 	}

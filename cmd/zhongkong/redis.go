@@ -10,7 +10,6 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
-	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
 // defaultRedis is where every command looks for a Redis if none is given, and
@@ -30,12 +29,12 @@ func (s *session) open(address, prefix string) error {
 		Logger:   s.log,
 		Replicas: s.replicas(),
 	}
-	if path := s.cfg.SealKeyFile; path != "" {
-		keys, err := seal.Load(path, s.log)
-		if err != nil {
-			return &configError{fmt.Errorf("--seal-key-file: %w", err)}
-		}
-		s.keys, options.Sealer = keys, keys
+	if err := s.useSealKeys(&options); err != nil {
+		return err
+	}
+	var err error
+	if options.TLS, err = s.redisTLS(); err != nil {
+		return &configError{err}
 	}
 	store, err := redisstore.Open(s.url, options)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -27,6 +26,9 @@ func (d *daemon) followFiles(ctx context.Context) {
 	tick := time.NewTicker(lookAtFilesEvery)
 	defer tick.Stop()
 	configured, keys := d.fingerprints()
+	if d.keys != nil {
+		d.log.Info("seal keys read: " + d.sealWords())
+	}
 	for {
 		asked := false
 		select {
@@ -181,9 +183,7 @@ func (d *daemon) reloadSealKeys() {
 		d.log.Error("the new seal keys are refused, the old ones stay", "error", err)
 		return
 	}
-	kids := d.keys.Kids()
-	first, _, _ := strings.Cut(kids, ",")
-	d.log.Info(fmt.Sprintf("seal keys read again: writes with %s, reads %s", first, kids))
+	d.log.Info("seal keys read again: " + d.sealWords())
 }
 
 // reloadCertificate reads the certificate's files again.

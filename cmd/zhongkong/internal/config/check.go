@@ -117,6 +117,7 @@ func overlay(base, given coordinator.Limits) coordinator.Limits {
 // check validates the relations between values.
 func (c *Config) check(p *problems) {
 	c.checkTimes(p)
+	c.checkRedis(p)
 	named := c.checkAccounts(p)
 	for i, u := range c.Users {
 		for _, name := range u.Accounts {

@@ -44,6 +44,9 @@ type Config struct {
 	UDP         string
 	SealKeyFile string
 	DrainDelay  time.Duration // between SIGTERM and the port's closing
+	Seal        string        // SealRequire, SealPrefer or SealAllow; "" without a key file
+
+	RedisCA, RedisCert, RedisKey string // PEM files for TLS to Redis
 
 	Accounts []Account
 	Users    []User

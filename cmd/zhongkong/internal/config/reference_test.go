@@ -186,6 +186,12 @@ YAML 1.2，单个文档，UTF-8 或 UTF-16 编码。布尔值写 ` + "`true` 或
 var chineseUsage = map[string]string{
 	"redis":                         "go-redis 的 URL；含 addr= 为集群，含 master_name= 为 Sentinel",
 	"redis otherwise":               "redis://127.0.0.1:6379；有密钥的 serve 必须给出 --redis、--embedded-redis、--sandbox 之一",
+	"redis_ca":                      "Redis 服务器证书（rediss://）的签发机构，PEM 格式；启动时读取",
+	"redis_ca otherwise":            "系统自带的",
+	"redis_cert":                    "连接 Redis 用的客户端证书，PEM 格式；每次建立连接时重新读取",
+	"redis_key":                     "该证书的私钥",
+	"seal":                          "require、prefer（也读取明文 token）或 allow（也读取明文，且暂不加密）；见 keygen",
+	"seal otherwise":                "有密钥文件时为 require",
 	"prefix":                        "Redis 中所有键的前缀",
 	"seal_key_file":                 "封装 Redis 中 token 的密钥文件，用第一个密钥封装，见 keygen；文件变化时重新读取",
 	"config":                        "YAML 文件：账号、调用方以及所有配置项",

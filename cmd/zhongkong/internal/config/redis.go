@@ -1,0 +1,56 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+)
+
+// What is written to Redis and read from it with a seal key file.
+const (
+	SealRequire = "require" // sealed tokens only
+	SealPrefer  = "prefer"  // writes sealed tokens, reads both
+	SealAllow   = "allow"   // writes plain tokens, reads both
+)
+
+func applySeal(c *Config, v string) error {
+	switch v {
+	case SealRequire, SealPrefer, SealAllow:
+		c.Seal = v
+		return nil
+	}
+	return fmt.Errorf("%q: write require, prefer or allow", v)
+}
+
+// checkRedis checks what is said of sealing and of TLS to Redis.
+func (c *Config) checkRedis(p *problems) {
+	switch {
+	case c.SealKeyFile == "" && c.Seal != "":
+		p.addf("%s: seal says how the keys are used, and there are none: give seal_key_file (--seal-key-file) too", c.Where("seal"))
+	case c.Seal == "" && c.SealKeyFile != "":
+		c.Seal = SealRequire
+	}
+	if (c.RedisCert == "") != (c.RedisKey == "") {
+		p.addf("redis_cert and redis_key belong together: give both")
+	}
+	u, err := url.Parse(c.Redis)
+	if err != nil {
+		return // applyRedis has said so
+	}
+	for _, s := range []struct{ key, path string }{{"redis_ca", c.RedisCA}, {"redis_cert", c.RedisCert}, {"redis_key", c.RedisKey}} {
+		switch {
+		case s.path == "" || u.Scheme == "rediss":
+		case c.Redis == "":
+			p.addf("%s: %s is for TLS to Redis: give --redis rediss://HOST:PORT too", c.Where(s.key), s.key)
+		default:
+			p.addf("%s: %s is for TLS to Redis, and the URL (%s) begins with %s://: write rediss://", c.Where(s.key), s.key, c.Where("redis"), u.Scheme)
+		}
+	}
+	switch v := u.Query().Get("skip_verify"); {
+	case v != "true" && v != "1":
+	case c.RedisCA != "":
+		p.addf("%s: redis_ca is of no use: the URL (%s) has skip_verify=true: leave that out", c.Where("redis_ca"), c.Where("redis"))
+	default:
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%s: skip_verify=true: whoever is on the way to Redis can pass for it and read every token; "+
+			"leave it out and name the authority with --redis-ca", c.Where("redis")))
+	}
+}
