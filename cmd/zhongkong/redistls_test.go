@@ -107,7 +107,8 @@ func TestAClientCertificateThatWasRenewedIsUsedByTheNextConnection(t *testing.T)
 	serial := func() string {
 		t.Helper()
 		//nolint:gosec // G402: who the server is does not matter here
-		conn, err := tls.Dial("tcp", server, &tls.Config{InsecureSkipVerify: true, GetClientCertificate: c.get})
+		dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, GetClientCertificate: c.get}}
+		conn, err := dialer.DialContext(t.Context(), "tcp", server)
 		if err != nil {
 			t.Fatal(err)
 		}
