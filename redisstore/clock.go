@@ -21,3 +21,24 @@ func (c *serverClock) now() time.Time {
 
 // issuersDay names the issuer's day (UTC+8), as in the key that counts its calls.
 func issuersDay(t time.Time) string { return t.UTC().Add(8 * time.Hour).Format("20060102") }
+
+// day is the issuer's day by the server's clock, as far as this process knows it.
+func (s *Store) day() string { return issuersDay(s.clock.now()) }
+
+// otherDay returns which day it is if that is why a script has done nothing, else
+// "". It notes the server's time.
+func (s *Store) otherDay(account string, answer any) string {
+	list, asked := askedForDay(answer)
+	if !asked {
+		return ""
+	}
+	s.told(&reader{keys: s.keys.of(account)}, list[1])
+	day, _ := list[2].(string)
+	return day
+}
+
+// askedForDay reports whether an answer is { "day", now, YYYYMMDD } (prelude.lua).
+func askedForDay(answer any) (list []any, ok bool) {
+	list, _ = answer.([]any)
+	return list, len(list) == 3 && list[0] == "day"
+}

@@ -27,3 +27,11 @@ func TestStoreOnMiniredisKeepsToTheContract(t *testing.T) {
 		return open(t, "redis://"+server.Addr(), redisstore.Options{})
 	})
 }
+
+func TestStoreBehindAStrictProxyKeepsToTheContract(t *testing.T) {
+	t.Parallel() // it mostly waits
+	proxy := redistest.StartProxy(t, redistest.Start(t), redistest.Strict)
+	coordinatortest.TestStore(t, func(t *testing.T) coordinator.Store {
+		return open(t, proxy.URL(), redisstore.Options{})
+	})
+}

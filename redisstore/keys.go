@@ -33,7 +33,7 @@ type accountKeys struct {
 	token    string // hash, with a TTL
 	state    string // hash
 	attempts string // sorted set: fence, deadline in ms
-	calls    string // without the day, which only the server knows
+	calls    string // without the day, which only the server knows for certain
 	lock     string // string, with a TTL; Redsync's
 	log      string // stream
 }

@@ -128,18 +128,36 @@ type answer struct {
 	err   error
 }
 
-// loadScripts runs load.lua for each of the accounts.
+// loadScripts runs load.lua for each of the accounts, and once more if the server
+// says that it is another day than this process took it for.
 func (s *Store) loadScripts(ctx context.Context, accounts []string) []answer {
+	days := slices.Repeat([]string{s.day()}, len(accounts))
+	for {
+		answers := s.loadOn(ctx, days, accounts)
+		again := false
+		for i, a := range answers {
+			if day := s.otherDay(accounts[i], a.parts); day != "" {
+				days[i], again = day, true
+			}
+		}
+		if !again {
+			return answers
+		}
+	}
+}
+
+// loadOn runs load.lua for each of the accounts, on the day of each.
+func (s *Store) loadOn(ctx context.Context, days, accounts []string) []answer {
 	cmds := make([]*redis.Cmd, len(accounts))
 	var unsent error
 	if len(accounts) == 1 {
-		keys := s.keys.of(accounts[0]).forLoad()
+		keys := s.keys.of(accounts[0]).forLoad(days[0])
 		cmds[0] = s.scripts.load.EvalSha(ctx, s.reads, keys)
 		if redis.HasErrorPrefix(cmds[0].Err(), "NOSCRIPT") {
 			cmds[0] = s.scripts.load.Eval(ctx, s.reads, keys)
 		}
 	} else {
-		unsent = s.pipelineScripts(ctx, accounts, cmds)
+		unsent = s.pipelineScripts(ctx, days, accounts, cmds)
 	}
 	answers := make([]answer, len(accounts))
 	for i, cmd := range cmds {
@@ -155,16 +173,16 @@ func (s *Store) loadScripts(ctx context.Context, accounts []string) []answer {
 // not know the script it is sent once more, with its text: a pipeline does not do
 // so by itself. An error is that of commands that have none of their own: nothing
 // was sent.
-func (s *Store) pipelineScripts(ctx context.Context, accounts []string, cmds []*redis.Cmd) error {
+func (s *Store) pipelineScripts(ctx context.Context, days, accounts []string, cmds []*redis.Cmd) error {
 	pipe := s.reads.Pipeline()
 	for i, account := range accounts {
-		cmds[i] = s.scripts.load.EvalSha(ctx, pipe, s.keys.of(account).forLoad())
+		cmds[i] = s.scripts.load.EvalSha(ctx, pipe, s.keys.of(account).forLoad(days[i]))
 	}
 	_, err := pipe.Exec(ctx)
 	pipe = s.reads.Pipeline()
 	for i, account := range accounts {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = s.scripts.load.Eval(ctx, pipe, s.keys.of(account).forLoad())
+			cmds[i] = s.scripts.load.Eval(ctx, pipe, s.keys.of(account).forLoad(days[i]))
 		}
 	}
 	if pipe.Len() > 0 {
@@ -173,8 +191,8 @@ func (s *Store) pipelineScripts(ctx context.Context, accounts []string, cmds []*
 	return err
 }
 
-func (k accountKeys) forLoad() []string {
-	return []string{k.token, k.state, k.attempts, k.calls, k.lock}
+func (k accountKeys) forLoad(day string) []string {
+	return []string{k.token, k.state, k.attempts, k.calls + day, k.lock}
 }
 
 // transactions reads each account in a transaction, with one round trip for each
@@ -234,7 +252,7 @@ type transaction struct {
 func (s *Store) queueTransaction(ctx context.Context, pipe redis.Pipeliner, account string) transaction {
 	// The server alone knows which day it is. This guess is right but for the
 	// moments around midnight.
-	k, day := s.keys.of(account), issuersDay(s.clock.now())
+	k, day := s.keys.of(account), s.day()
 	t := transaction{keys: k, day: day, begin: pipe.Do(ctx, "multi")}
 	for _, command := range [][]any{
 		{"time"},

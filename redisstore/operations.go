@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.Begin) 
 	}
 	k := s.keys.of(account)
 	answer, err := s.run(ctx, call{
-		op: "begin", account: account, script: s.scripts.begin,
+		op: "begin", account: account, script: s.scripts.begin, counts: true,
 		keys: []string{k.token, k.state, k.attempts, k.calls, k.log},
 		args: []any{
 			s.keys.channel(account, begunChannel), s.keys.channel(account, refreshedChannel), s.instance,
@@ -62,7 +63,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 		args = append(args, uint64(overdue))
 	}
 	answer, err := s.run(ctx, call{
-		op: "commit", account: account, script: s.scripts.commit,
+		op: "commit", account: account, script: s.scripts.commit, counts: true,
 		keys: []string{k.token, k.state, k.attempts, k.calls, k.log}, args: args,
 		durable: s.replicas > 0,
 	})
@@ -83,7 +84,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 func (s *Store) Fail(ctx context.Context, account string, f coordinator.Fail) error {
 	k := s.keys.of(account)
 	_, err := s.run(ctx, call{
-		op: "fail", account: account, script: s.scripts.fail,
+		op: "fail", account: account, script: s.scripts.fail, counts: true,
 		keys: []string{k.token, k.state, k.attempts, k.calls, k.log},
 		args: []any{
 			s.keys.channel(account, refreshedChannel), s.instance, uint64(f.Attempt.Fence),
@@ -160,10 +161,27 @@ type call struct {
 	script      *redis.Script
 	keys        []string
 	args        []any
+	counts      bool // keys[callsKey] counts the day's calls; run adds the day
 	durable     bool // wait for the replicas
 }
 
-// run runs a script on the account's master and returns its answer.
+// callsKey is the place of the day's calls in the keys of the scripts that have
+// it.
+const callsKey = 3
+
+// on returns the keys for that day.
+func (c call) on(day string) []string {
+	if !c.counts {
+		return c.keys
+	}
+	keys := slices.Clone(c.keys)
+	keys[callsKey] += day
+	return keys
+}
+
+// run runs a script on the account's master and returns its answer. The server
+// alone knows which day it is: a script that was given the key of another one has
+// done nothing, and is run again.
 func (s *Store) run(ctx context.Context, c call) ([]any, error) {
 	if err := s.ready(ctx, c.op, c.account); err != nil {
 		return nil, err
@@ -171,16 +189,19 @@ func (s *Store) run(ctx context.Context, c call) ([]any, error) {
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
 	var answer any
-	err := s.onMaster(bounded, c.keys[0], func(client redis.UniversalClient) (err error) {
-		if c.durable {
-			answer, err = s.runDurably(bounded, client, c)
-		} else {
-			answer, err = c.script.Run(bounded, client, c.keys, c.args...).Result()
+	for day := s.day(); day != ""; day = s.otherDay(c.account, answer) {
+		keys := c.on(day)
+		err := s.onMaster(bounded, keys[0], func(client redis.UniversalClient) (err error) {
+			if c.durable {
+				answer, err = s.runDurably(bounded, client, c, keys)
+			} else {
+				answer, err = c.script.Run(bounded, client, keys, c.args...).Result()
+			}
+			return err
+		})
+		if err != nil {
+			return nil, s.fault(ctx, c.op, c.account, err)
 		}
-		return err
-	})
-	if err != nil {
-		return nil, s.fault(ctx, c.op, c.account, err)
 	}
 	list, ok := answer.([]any)
 	if !ok {
@@ -194,19 +215,19 @@ func (s *Store) run(ctx context.Context, c call) ([]any, error) {
 // nothing was written there. Too few replicas are not an error: after a
 // failover of a pair there is none until the old master is back, and a token
 // that is stored once is better than one that is not.
-func (s *Store) runDurably(ctx context.Context, client redis.UniversalClient, c call) (any, error) {
+func (s *Store) runDurably(ctx context.Context, client redis.UniversalClient, c call, keys []string) (any, error) {
 	answer, acks, err := s.pipeline(ctx, client, c, func(p redis.Pipeliner) *redis.Cmd {
-		return c.script.EvalSha(ctx, p, c.keys, c.args...)
+		return c.script.EvalSha(ctx, p, keys, c.args...)
 	})
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		answer, acks, err = s.pipeline(ctx, client, c, func(p redis.Pipeliner) *redis.Cmd {
-			return c.script.Eval(ctx, p, c.keys, c.args...)
+			return c.script.Eval(ctx, p, keys, c.args...)
 		})
 	}
 	if err != nil {
 		return nil, err
 	}
-	if acks < int64(s.replicas) {
+	if _, idle := askedForDay(answer); acks < int64(s.replicas) && !idle {
 		s.unconfirmed.Add(1)
 		s.log.Warn("fewer replicas than asked for have confirmed a write; a failover now may lose it",
 			"op", c.op, "account", c.account, "confirmed", acks, "wanted", s.replicas, "waited", s.wait)

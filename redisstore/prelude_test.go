@@ -36,21 +36,28 @@ func TestDatesOfTheScriptsAreGos(t *testing.T) {
 	}
 }
 
-func TestCallsAreCountedOnTheIssuersDay(t *testing.T) {
+func TestScriptsTellTheIssuersDay(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	defer client.Close()
-	script := redis.NewScript(source("prelude") + `return { digits(now), calls_key('calls:'), digits(tomorrow_ms) }`)
-	got, err := script.Run(t.Context(), client, nil).StringSlice()
-	if err != nil {
-		t.Fatal(err)
-	}
+	script := redis.NewScript(source("prelude") + `
+		local other = other_day(KEYS[1])
+		return { other and other[3] or 'this one', digits(tomorrow_ms) }`)
 	now := time.Now().In(time.FixedZone("UTC+8", 8*3600))
 	y, m, d := now.Date()
-	if want := "calls:" + now.Format("20060102"); got[1] != want {
-		t.Errorf("calls_key() = %s at %s, want %s", got[1], got[0], want)
-	}
-	if want := time.Date(y, m, d+1, 0, 0, 0, 0, now.Location()).UnixMilli(); got[2] != strconv.FormatInt(want, 10) {
-		t.Errorf("the day ends at %s, want %d", got[2], want)
+	today, tomorrow := now.Format("20060102"), time.Date(y, m, d+1, 0, 0, 0, 0, now.Location())
+	for key, want := range map[string]string{
+		"calls:" + today: "this one", "calls:" + tomorrow.Format("20060102"): today, "calls:": today, "": today,
+	} {
+		got, err := script.Run(t.Context(), client, []string{key}).StringSlice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[0] != want {
+			t.Errorf("other_day(%q) = %s, want %s", key, got[0], want)
+		}
+		if want := strconv.FormatInt(tomorrow.UnixMilli(), 10); got[1] != want {
+			t.Errorf("the day ends at %s, want %s", got[1], want)
+		}
 	}
 }

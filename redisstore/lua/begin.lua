@@ -1,11 +1,12 @@
 -- Announces an attempt before the source is called.
 --
--- KEYS  1 token, 2 state, 3 attempts, 4 calls (without the day), 5 log
+-- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 log
 -- ARGV  1 channel for begun, 2 channel for throttled, 3 by, 4 seen generation,
 --       5 reason, 6 "demanded" or "", 7 the attempt's life in ms,
 --       8 credential, 9 calls per day, 10 reserve, 11 least interval in ms,
 --       12 pace in ms (0: none), 13 who asked ("": nobody)
 -- Returns one of
+--   { "day", now, YYYYMMDD }                       the day of KEYS[4] is another; nothing was done
 --   { "current", now, record }                     newer than seen; nothing was recorded
 --   { "throttled", now, limit, retry in ms }       nothing was recorded
 --   { "begun", now, fence, calls today, failures in a row, conflict 0 or 1, overdue fences }
@@ -20,10 +21,13 @@ local life, credential = tonumber(ARGV[7]), ARGV[8]
 local per_day, reserve, interval = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local pace, burst = tonumber(ARGV[12]), 20 -- coordinator.PaceBurst
 
-local token = read_token(KEYS[1])
+local elsewhen = other_day(KEYS[4])
+if elsewhen then return elsewhen end
+
+local token = read_token()
 local generation = generation_of(token)
-local fields = ask('hash', 'HMGET', KEYS[2], 'fence', 'failures', 'retry_at', 'demanded_at', 'last_error_at',
-  'last_error_kind', 'refused_credential', 'refresh_at', 'paced_until', 'conflicts') or {}
+local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'failures', 'retry_at', 'demanded_at', 'last_error_at',
+  'last_error_kind', 'refused_credential', 'refresh_at', 'paced_until', 'conflicts'), 'hash', KEYS[2]) or {}
 local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
 local failures = whole(KEYS[2], 'failures', fields[2])
 local retry_at = whole(KEYS[2], 'retry_at', fields[3])
@@ -31,13 +35,12 @@ local demanded_at = whole(KEYS[2], 'demanded_at', fields[4])
 local failed_at = whole(KEYS[2], 'last_error_at', fields[5])
 local paced_until = whole(KEYS[2], 'paced_until', fields[9])
 local conflicts = whole(KEYS[2], 'conflicts', fields[10])
-local open = ask('sorted-set', 'ZRANGE', KEYS[3], 0, attempts_most, 'WITHSCORES') or {}
-local calls_today = calls_key(KEYS[4])
-local calls = whole(calls_today, '-', ask('string', 'GET', calls_today))
+local open = got(redis.pcall('ZRANGE', KEYS[3], 0, attempts_most, 'WITHSCORES'), 'sorted-set', KEYS[3]) or {}
+local calls = whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
 if fault then return redis.error_reply(fault) end
 
 if generation > seen then
-  return { 'current', digits(now), record(KEYS[1], token, fields[8]) }
+  return { 'current', digits(now), record(token, fields[8]) }
 end
 
 -- The limit that holds longest is the one to come back for.
@@ -98,21 +101,23 @@ local conflict = reason == 'rejected' and generation > 0 and generation == seen 
 
 if #open > 2 * attempts_most then
   redis.call('DEL', KEYS[3])
-elseif #useless > 0 then
-  redis.call('ZREM', KEYS[3], unpack(useless))
+else
+  for i = 1, #useless do redis.call('ZREM', KEYS[3], useless[i]) end
 end
 redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))
 redis.call('HSET', KEYS[2], 'fence', digits(fence))
 if demanded then redis.call('HSET', KEYS[2], 'demanded_at', digits(now)) end
 if paced_until then redis.call('HSET', KEYS[2], 'paced_until', digits(paced_until + pace)) end
 calls = calls + 1
-redis.call('SET', calls_today, digits(calls), 'EX', 3 * 86400)
+redis.call('SET', KEYS[4], digits(calls), 'EX', 3 * 86400)
 if reason == 'rejected' then
-  append(KEYS[5], 'event', 'reported', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason, 'fence', fence, 'generation', seen)
+  redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'reported', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
+    'fence', digits(fence), 'generation', digits(seen))
 end
 if conflict then
   redis.call('HSET', KEYS[2], 'conflicts', digits(math.min(conflicts + 1, 1000000)))
-  append(KEYS[5], 'event', 'conflict', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason, 'fence', fence, 'generation', seen)
+  redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'conflict', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
+    'fence', digits(fence), 'generation', digits(seen))
 end
 redis.call('PUBLISH', ARGV[1], json('event', 'begun', 'fence', fence, 'by', ARGV[3], 'reason', reason,
   'deadline_ms', life))

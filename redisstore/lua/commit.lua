@@ -1,11 +1,12 @@
 -- Stores the token of an attempt and settles what it may settle.
 --
--- KEYS  1 token, 2 state, 3 attempts, 4 calls (without the day), 5 log
+-- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 log
 -- ARGV  1 channel for refreshed, 2 by, 3 fence, 4 token, 5 life in ms,
 --       6 age in ms, 7 margin in ms, 8 asked again in ms (0: not asked),
 --       9 reason, 10 took in ms, 11 calls, 12 who asked ("": nobody),
 --       13... fences overdue at the begin
 -- Returns one of
+--   { "day", now, YYYYMMDD }         the day of KEYS[4] is another; nothing was done
 --   { "stored", now, record, why the log could not be written }
 --                                    also when an earlier run of it stored it
 --   { "superseded", now }            the attempt is open and overdue
@@ -16,22 +17,25 @@
 local fence, life, age = tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local refresh_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
-local token = read_token(KEYS[1])
+local elsewhen = other_day(KEYS[4])
+if elsewhen then return elsewhen end
+
+local token = read_token()
 local generation = generation_of(token)
-local fields = ask('hash', 'HMGET', KEYS[2], 'fence', 'refresh_at', 'retry_at', 'refused_credential') or {}
+local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'refresh_at', 'retry_at', 'refused_credential'),
+  'hash', KEYS[2]) or {}
 local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
-ask('sorted-set', 'ZSCORE', KEYS[3], ARGV[3])
-local calls = calls_key(KEYS[4])
-whole(calls, '-', ask('string', 'GET', calls))
+got(redis.pcall('ZSCORE', KEYS[3], ARGV[3]), 'sorted-set', KEYS[3])
+whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
 if fault then return redis.error_reply(fault) end
 
 if generation == fence then
-  return { 'stored', digits(now), record(KEYS[1], token, fields[2]) }
+  return { 'stored', digits(now), record(token, fields[2]) }
 end
 
 if extra_calls > 0 then
-  redis.call('INCRBY', calls, digits(extra_calls))
-  redis.call('EXPIRE', calls, 3 * 86400)
+  redis.call('INCRBY', KEYS[4], digits(extra_calls))
+  redis.call('EXPIRE', KEYS[4], 3 * 86400)
 end
 
 -- A fence that is not credible was handed out before the clock went back by
@@ -40,8 +44,8 @@ if last_fence > fence or generation > fence or credible(fence) == 0 then
   -- Open again even if a successor has settled it: that commit settled an
   -- attempt of which it believed that nothing more would come.
   redis.call('ZADD', KEYS[3], digits(now), ARGV[3])
-  append(KEYS[5], 'event', 'superseded', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9], 'fence', fence,
-    'newer', math.max(last_fence, generation), 'took_ms', ARGV[10])
+  redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'superseded', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9],
+    'fence', ARGV[3], 'newer', digits(math.max(last_fence, generation)), 'took_ms', ARGV[10])
   return { 'superseded', digits(now) }
 end
 
@@ -61,11 +65,12 @@ elseif fields[2] then
 end
 redis.call('ZREM', KEYS[3], ARGV[3])
 for i = 13, #ARGV do redis.call('ZREM', KEYS[3], ARGV[i]) end
-append(KEYS[5], 'event', 'refreshed', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9], 'fence', fence,
-  'took_ms', ARGV[10], 'life_ms', life)
+-- The log is for people: a refresh does not fail because of it.
+local logged = redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'refreshed', 'by', ARGV[2], 'asked_by', ARGV[12],
+  'reason', ARGV[9], 'fence', ARGV[3], 'took_ms', ARGV[10], 'life_ms', ARGV[5])
 redis.call('PUBLISH', ARGV[1], json('event', 'refreshed', 'access_token', ARGV[4], 'generation', fence,
   'issued_at', issued_at, 'expires_at', expires_at, 'issued_by', ARGV[2], 'ttl_ms', ttl,
   'refresh_at', refresh_at, 'reason', ARGV[9], 'by', ARGV[2]))
 return { 'stored', digits(now),
   { ARGV[4], ARGV[3], issued_at, expires_at, ARGV[2], ttl, refresh_in > 0 and digits(now - age + refresh_in) },
-  log_fault or false }
+  type(logged) == 'table' and logged.err or false }

@@ -9,8 +9,8 @@
 -- attempt that has become overdue stays so: a begin may have listed it, and
 -- its commit would settle an attempt that is still under way.
 
-local holder = ask('string', 'GET', KEYS[1])
-local deadline = ask('sorted-set', 'ZSCORE', KEYS[2], ARGV[3])
+local holder = got(redis.pcall('GET', KEYS[1]), 'string', KEYS[1])
+local deadline = got(redis.pcall('ZSCORE', KEYS[2], ARGV[3]), 'sorted-set', KEYS[2])
 if fault then return redis.error_reply(fault) end
 
 if holder ~= ARGV[1] then return 0 end

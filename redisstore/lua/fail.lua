@@ -1,10 +1,11 @@
 -- Records that an attempt brought no token.
 --
--- KEYS  1 token, 2 state, 3 attempts, 4 calls (without the day), 5 log
+-- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 log
 -- ARGV  1 channel for failed, 2 by, 3 fence, 4 kind, 5 code, 6 message,
 --       7 credential, 8 retry in ms, 9 reason, 10 took in ms, 11 calls,
 --       12 who asked ("": nobody)
--- Returns 1, or 0: it was recorded before, or the attempt has its token.
+-- Returns 1, or 0: it was recorded before, or the attempt has its token;
+--   or { "day", now, YYYYMMDD }: the day of KEYS[4] is another; nothing was done.
 --
 -- Atomic: whether the failure binds everybody depends on whether a newer
 -- attempt has succeeded meanwhile. Safe to repeat: failed_fence remembers the
@@ -13,13 +14,15 @@
 local fence, kind = tonumber(ARGV[3]), ARGV[4]
 local retry_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
-local generation = generation_of(read_token(KEYS[1]))
-local fields = ask('hash', 'HMGET', KEYS[2], 'failures', 'failed_fence') or {}
+local elsewhen = other_day(KEYS[4])
+if elsewhen then return elsewhen end
+
+local generation = generation_of(read_token())
+local fields = got(redis.pcall('HMGET', KEYS[2], 'failures', 'failed_fence'), 'hash', KEYS[2]) or {}
 local failures = whole(KEYS[2], 'failures', fields[1])
 local failed_fence = fields[2] and natural(fields[2]) or 0
-ask('sorted-set', 'ZSCORE', KEYS[3], ARGV[3])
-local calls_name = calls_key(KEYS[4])
-local calls = whole(calls_name, '-', ask('string', 'GET', calls_name))
+got(redis.pcall('ZSCORE', KEYS[3], ARGV[3]), 'sorted-set', KEYS[3])
+local calls = whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
 if fault then return redis.error_reply(fault) end
 
 if failed_fence == fence or generation == fence then return 0 end
@@ -31,8 +34,8 @@ else
 end
 if extra_calls > 0 or calls > 0 then
   -- Below zero only when the day has changed since the begin.
-  if extra_calls ~= 0 then redis.call('INCRBY', calls_name, digits(extra_calls)) end
-  redis.call('EXPIRE', calls_name, 3 * 86400)
+  if extra_calls ~= 0 then redis.call('INCRBY', KEYS[4], digits(extra_calls)) end
+  redis.call('EXPIRE', KEYS[4], 3 * 86400)
 end
 
 -- A failure that is older than the stored token is told, but binds nobody:
@@ -51,8 +54,8 @@ else
 end
 redis.call('HSET', KEYS[2], 'failed_fence', ARGV[3], 'last_error', ARGV[6], 'last_error_code', ARGV[5],
   'last_error_at', digits(now), 'last_error_kind', kind)
-append(KEYS[5], 'event', 'failed', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9], 'fence', fence, 'kind', kind,
-  'code', ARGV[5] ~= '0' and ARGV[5] or '', 'error', ARGV[6], 'took_ms', ARGV[10], 'retry_ms', retry_in)
+redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'failed', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9],
+  'fence', ARGV[3], 'kind', kind, 'code', ARGV[5], 'error', ARGV[6], 'took_ms', ARGV[10], 'retry_ms', digits(retry_in))
 redis.call('PUBLISH', ARGV[1], json('event', 'failed', 'kind', kind, 'code', tonumber(ARGV[5]), 'error', ARGV[6],
   'fence', fence, 'by', ARGV[2], 'reason', ARGV[9], 'failures', failures, 'at', rfc3339(now),
   'retry_ms', retry_in, 'credential', ARGV[7]))

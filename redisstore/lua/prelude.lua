@@ -1,6 +1,10 @@
--- Put in front of every script by scripts.go. Reads the clock once, and reads
--- keys so that contents that nobody should have put there are found before
--- anything is written: a script that fails halfway is not rolled back.
+-- Put in front of every script by scripts.go. Reads the clock once, and looks at
+-- what was read so that contents that nobody should have put there are found
+-- before anything is written: a script that fails halfway is not rolled back.
+--
+-- Proxies and cluster editions look through scripts, and refuse one in which the
+-- key of a redis.call is not written as KEYS[n], or that uses unpack. So no
+-- function here takes the key that it is to read; it takes the answer.
 
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
@@ -37,16 +41,16 @@ local function blame(key, field, problem)
   fault = fault or ('ZKDATA ' .. field .. ' ' .. problem .. ' ' .. key)
 end
 
--- ask reads a key of the given type with a command; nil if it can't be read.
-local function ask(kind, command, key, ...)
-  local reply = redis.pcall(command, key, ...)
+-- got returns the answer to a reading of a key of the given type, false for none
+-- and for one that could not be read.
+local function got(reply, kind, key)
   if type(reply) == 'table' and reply.err then
     if string.find(reply.err, 'WRONGTYPE', 1, true) then
       blame(key, '-', 'not-' .. kind)
     else
       fault = fault or reply.err
     end
-    return nil
+    return false
   end
   return reply
 end
@@ -93,19 +97,25 @@ local function rfc3339(ms)
     math.floor(rest / 3600), math.floor(rest / 60) % 60, rest % 60, ms - seconds * 1000)
 end
 
--- The issuer's day (UTC+8): when it ends, and the key that counts its calls.
+-- The issuer's day (UTC+8), and when it ends.
 local day_ms, utc8_ms = 86400000, 8 * 3600000
 local today = math.floor((now + utc8_ms) / day_ms)
 local tomorrow_ms = (today + 1) * day_ms - utc8_ms
 
-local function calls_key(prefix)
-  return prefix .. string.format('%04d%02d%02d', civil(today))
+-- other_day looks at the key of the day's calls, which the caller names by the
+-- server's clock as far as it knows it. Nil: it is of this day. Else the answer
+-- that tells the caller which day it is, { "day", now, YYYYMMDD }: the script
+-- returns it before anything is written.
+local function other_day(key)
+  local day = string.format('%04d%02d%02d', civil(today))
+  if string.sub(key, -8) ~= day then return { 'day', digits(now), day } end
 end
 
--- token_fields are the fields of the token hash in the order in which Go reads
--- them.
-local function read_token(key)
-  return ask('hash', 'HMGET', key, 'access_token', 'generation', 'issued_at', 'expires_at', 'issued_by') or {}
+-- read_token reads the token's hash, in the order in which Go reads it. In all
+-- scripts that use it the token is the first key.
+local function read_token()
+  return got(redis.pcall('HMGET', KEYS[1], 'access_token', 'generation', 'issued_at', 'expires_at', 'issued_by'),
+    'hash', KEYS[1]) or {}
 end
 
 -- generation_of returns the generation of what read_token read; 0 for none, and
@@ -116,8 +126,8 @@ end
 
 -- record is what read_token read, with the life that is left and the time at
 -- which the source wants to be asked again.
-local function record(key, token, refresh_at)
-  local ttl = (token[1] or token[2]) and redis.call('PTTL', key) or -2
+local function record(token, refresh_at)
+  local ttl = (token[1] or token[2]) and redis.call('PTTL', KEYS[1]) or -2
   return { token[1], token[2], token[3], token[4], token[5], ttl, refresh_at }
 end
 
@@ -133,23 +143,4 @@ local function json(...)
     end
   end
   return '{' .. table.concat(out, ',') .. '}'
-end
-
--- Why the log could not be written, nil if it could. The log is for people: a
--- refresh does not fail because of it.
-local log_fault = nil
-
--- append adds an entry of names and values to the log; empty strings are left
--- out. The log never gets a token.
-local function append(log, ...)
-  local given, out = { ... }, {}
-  for i = 1, #given, 2 do
-    local value = given[i + 1]
-    if value ~= '' then
-      out[#out + 1] = given[i]
-      out[#out + 1] = type(value) == 'number' and digits(value) or value
-    end
-  end
-  local reply = redis.pcall('XADD', log, 'MAXLEN', '~', 1000, '*', unpack(out))
-  if type(reply) == 'table' and reply.err then log_fault = reply.err end
 end

@@ -15,14 +15,14 @@
 local generation, issued_at, expires_at = tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local refresh_at, ttl = tonumber(ARGV[7]), tonumber(ARGV[8])
 
-local token = read_token(KEYS[1])
+local token = read_token()
 local stored = generation_of(token)
-local fields = ask('hash', 'HMGET', KEYS[2], 'fence', 'refresh_at') or {}
+local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'refresh_at'), 'hash', KEYS[2]) or {}
 local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
 if fault then return redis.error_reply(fault) end
 
 if stored >= generation then
-  return { 'stored', digits(now), record(KEYS[1], token, fields[2]) }
+  return { 'stored', digits(now), record(token, fields[2]) }
 end
 if last_fence > generation or credible(generation) == 0 or ttl <= 0 or ttl > life_most then
   return { 'refused', digits(now) }
@@ -50,7 +50,8 @@ if refresh_at > 0 then
 else
   redis.call('HDEL', KEYS[2], 'refresh_at')
 end
-append(KEYS[3], 'event', 'restored', 'by', ARGV[2], 'fence', generation, 'ttl_ms', ttl)
+redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'restored', 'by', ARGV[2], 'fence', ARGV[3],
+  'ttl_ms', ARGV[8])
 redis.call('PUBLISH', ARGV[1], json('event', 'restored', 'access_token', ARGV[4], 'generation', generation,
   'issued_at', issued, 'expires_at', expires, 'issued_by', ARGV[10], 'ttl_ms', ttl, 'refresh_at', refresh,
   'by', ARGV[2]))

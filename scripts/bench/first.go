@@ -97,6 +97,7 @@ func pipelinedCommits(e *env, text string, n int) (took, redisCPU time.Duration,
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), PoolSize: 4, PipelinePoolSize: 4})
 	defer client.Close()
 	ctx := context.Background()
+	today := "calls:" + time.Now().UTC().Add(8*time.Hour).Format("20060102") // the issuer's day
 	script := redis.NewScript(text)
 	if err := script.Load(ctx, client).Err(); err != nil {
 		return 0, 0, err
@@ -111,7 +112,7 @@ func pipelinedCommits(e *env, text string, n int) (took, redisCPU time.Duration,
 				pipe := client.Pipeline()
 				for i := from; i < min(from+batch, n); i++ {
 					base := "zhongkong:{" + accountName(i) + "}:"
-					keys := []string{base + "token", base + "state", base + "attempts", base + "calls:", base + "log"}
+					keys := []string{base + "token", base + "state", base + "attempts", base + today, base + "log"}
 					args := commitArgs(text, base, i)
 					script.EvalSha(ctx, pipe, keys, args...)
 				}

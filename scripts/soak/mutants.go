@@ -21,7 +21,7 @@ type patch struct{ file, from, to string }
 func mutants() []mutant {
 	return []mutant{
 		{"commit does not look at the fence", []patch{
-			{"redisstore/lua/commit.lua", "if last_fence > fence or generation > fence then", "if false then"},
+			{"redisstore/lua/commit.lua", "if last_fence > fence or generation > fence or credible(fence) == 0 then", "if false then"},
 		}},
 		{"attempts are not announced", []patch{
 			{"redisstore/lua/begin.lua", "redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))", ""},

@@ -1,0 +1,148 @@
+package redistest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Proxy is an address in front of a server, as a cloud provider's proxy is: it
+// looks at every command and answers some of them itself, with an error.
+type Proxy struct {
+	listener net.Listener
+	server   *Server
+	refuse   func(command []string) string
+}
+
+// StartProxy starts one. What refuse returns for a command is the answer to it,
+// such as "ERR unknown command"; "" passes it on. It ends with the test.
+func StartProxy(t testing.TB, to *Server, refuse func(command []string) string) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{listener: l, server: to, refuse: refuse}
+	go p.serve() // ends with the listener
+	t.Cleanup(func() { _ = l.Close() })
+	return p
+}
+
+// URL is the address as go-redis takes it.
+func (p *Proxy) URL() string { return "redis://" + p.listener.Addr().String() }
+
+func (p *Proxy) serve() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.server.Addr())
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		go p.forth(server, client) // ends with either side, and ends the other
+	}
+}
+
+// forth passes on commands and brings each one's answer back before it takes the
+// next: so the answers keep their order. Once a connection has subscribed the
+// server speaks by itself, and nothing is looked at any more.
+func (p *Proxy) forth(server, client net.Conn) {
+	defer server.Close()
+	defer client.Close()
+	commands, answers := bufio.NewReader(client), bufio.NewReader(server)
+	for {
+		command, raw, err := readCommand(commands)
+		if err != nil {
+			return
+		}
+		if refusal := p.refuse(command); refusal != "" {
+			_, err = fmt.Fprintf(client, "-%s\r\n", refusal)
+		} else if _, err = io.WriteString(server, raw); err == nil {
+			if strings.HasSuffix(strings.ToLower(command[0]), "subscribe") {
+				p.splice(server, answers, client, commands)
+				return
+			}
+			err = copyAnswer(client, answers)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (p *Proxy) splice(server net.Conn, answers io.Reader, client net.Conn, commands io.Reader) {
+	go func() { // ends with either side
+		_, _ = io.Copy(client, answers)
+		_ = client.Close()
+	}()
+	_, _ = io.Copy(server, commands)
+}
+
+// readCommand reads a command, an array of strings, and returns it as it was
+// sent, too.
+func readCommand(in *bufio.Reader) (command []string, raw string, err error) {
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return nil, "", err
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "*")))
+	if err != nil || n < 1 {
+		return nil, "", fmt.Errorf("no command: %q", line)
+	}
+	var all strings.Builder
+	all.WriteString(line)
+	for range n {
+		if line, err = in.ReadString('\n'); err != nil {
+			return nil, "", err
+		}
+		size, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "$")))
+		if err != nil {
+			return nil, "", fmt.Errorf("no string: %q", line)
+		}
+		text := make([]byte, size+2)
+		if _, err := io.ReadFull(in, text); err != nil {
+			return nil, "", err
+		}
+		command = append(command, string(text[:size]))
+		all.WriteString(line)
+		all.Write(text)
+	}
+	return command, all.String(), nil
+}
+
+// copyAnswer passes on one answer, in RESP2 or RESP3.
+func copyAnswer(to io.Writer, from *bufio.Reader) error {
+	line, err := from.ReadString('\n')
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(to, line); err != nil {
+		return err
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(line[1:]))
+	switch line[0] {
+	case '$', '=', '!':
+		if n >= 0 {
+			_, err = io.CopyN(to, from, int64(n)+2)
+		}
+		return err
+	case '%', '|':
+		n *= 2
+	case '*', '~', '>':
+	default:
+		return nil
+	}
+	for range max(n, 0) {
+		if err := copyAnswer(to, from); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package redisstore
+
+import (
+	"io/fs"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
+)
+
+// Cluster editions behind proxies look through a script before they run it.
+func TestEveryScriptDeclaresItsKeys(t *testing.T) {
+	files, err := fs.Glob(sources, "lua/*.lua")
+	if err != nil || len(files) < 7 {
+		t.Fatalf("the scripts are %v, %v", files, err)
+	}
+	header := regexp.MustCompile(`(?m)^-- KEYS  .* (\d+) [^,\d]+$`)
+	for _, file := range files {
+		name := strings.TrimSuffix(strings.TrimPrefix(file, "lua/"), ".lua")
+		if name == "prelude" {
+			continue
+		}
+		text, err := fs.ReadFile(sources, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := header.FindStringSubmatch(string(text))
+		if last == nil {
+			t.Errorf("%s does not say what its keys are", file)
+			continue
+		}
+		n, _ := strconv.Atoi(last[1])
+		command := []string{"eval", source("prelude") + "\n" + source(name), last[1]}
+		for i := range n {
+			command = append(command, "{a}:"+strconv.Itoa(i))
+		}
+		if refusal := redistest.Strict(command); refusal != "" {
+			t.Errorf("%s: %s", file, refusal)
+		}
+	}
+}
