@@ -132,8 +132,8 @@ func (t *trial) commands(ctx context.Context) error {
 
 // transaction tries MULTI.
 func (t *trial) transaction(ctx context.Context) error {
-	_, err := t.store.reads.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-		return tx.HMGet(ctx, t.store.keys.of(t.account).token, "generation").Err()
+	err := t.store.onMaster(ctx, t.store.keys.of(t.account).token, func(client redis.UniversalClient) error {
+		return emptyTransaction(ctx, client)
 	})
 	var answer redis.Error
 	if errors.As(err, &answer) {
@@ -143,6 +143,24 @@ func (t *trial) transaction(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// emptyTransaction finds out whether the server, and a proxy in front of it, takes
+// transactions. Not go-redis' own: it returns a connection on which MULTI was
+// refused without having read the answers to the rest, and its next user takes
+// them for those to its own commands. In a pipeline each answer is read.
+func emptyTransaction(ctx context.Context, server redis.UniversalClient) error {
+	client, ok := server.(*redis.Client)
+	if !ok {
+		return nil // a cluster's client would send the two to different servers
+	}
+	pipe := client.Pipeline()
+	multi, exec := pipe.Do(ctx, "multi"), pipe.Do(ctx, "exec")
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	if err := multi.Err(); err != nil {
+		return err
+	}
+	return exec.Err()
 }
 
 // subscribe tries one channel; go-redis has no subscription on a pipeline.
@@ -158,8 +176,9 @@ func (t *trial) subscribe(ctx context.Context, kind string) error {
 		}
 		_, err := pubsub.ReceiveTimeout(ctx, t.store.timeout)
 		t.note(err, kind)
-		if redis.IsPermissionError(err) {
-			return nil
+		var answer redis.Error
+		if errors.As(err, &answer) {
+			return nil // of the rights, or one that Refusals tells of
 		}
 		if err != nil {
 			return err

@@ -35,7 +35,8 @@ type Diagnosis struct {
 	Ahead     time.Duration
 	RoundTrip time.Duration
 
-	// Denied is why all but the clock is unknown; nil if it is not.
+	// Denied is why nothing is known but the clock, and what HELLO tells: version,
+	// mode and role. Nil: all is known.
 	Denied error
 }
 
@@ -52,7 +53,9 @@ func (s *Store) Diagnose(ctx context.Context) ([]Diagnosis, error) {
 			return err
 		}
 		info, err := client.Info(bounded).Result()
-		d.Denied = s.fault(ctx, "info", "", err)
+		if d.Denied = s.fault(ctx, "info", "", err); d.Denied != nil {
+			d.greet(bounded, client)
+		}
 		d.read(info)
 		mu.Lock()
 		defer mu.Unlock()
@@ -89,6 +92,24 @@ func (d *Diagnosis) clock(ctx context.Context, client redis.UniversalClient) err
 	d.Clock, d.RoundTrip = clock.UTC(), time.Since(start)
 	d.Ahead = clock.Sub(start.Add(d.RoundTrip / 2).Round(0))
 	return nil
+}
+
+// greet asks with HELLO, which every user may send, and which hosts that forbid
+// INFO leave alone.
+func (d *Diagnosis) greet(ctx context.Context, client redis.UniversalClient) {
+	answer, _ := client.Do(ctx, "hello").Result() // whatever it does not tell stays unknown
+	facts, _ := answer.(map[any]any)
+	if list, ok := answer.([]any); ok { // RESP2
+		facts = make(map[any]any)
+		for i := 0; i+1 < len(list); i += 2 {
+			if name, ok := list[i].(string); ok {
+				facts[name] = list[i+1]
+			}
+		}
+	}
+	d.Version, _ = facts["version"].(string)
+	d.Mode, _ = facts["mode"].(string)
+	d.Role, _ = facts["role"].(string)
 }
 
 // read takes the facts out of INFO.

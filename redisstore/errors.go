@@ -127,7 +127,7 @@ func (s *Store) answered(answer redis.Error) error {
 	case unable(plain) != "":
 		return fmt.Errorf("%w: %w: %w; %s", coordinator.ErrUnreachable, ErrUnable, answer, unable(plain))
 	case strings.HasPrefix(plain, "unknown command"):
-		return fmt.Errorf("%w (Redis 7.0 or newer is needed)", answer)
+		return fmt.Errorf("%w (it is forbidden or renamed there, or the server is older than Redis 7.0)", answer)
 	}
 	return answer
 }

@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,9 +21,9 @@ const (
 
 // Load is coordinator.Store's.
 //
-// A process that refreshes reads with a script, which shares its round trip with
-// others. One that only reads does the same in a transaction, and so needs no
-// right to run scripts: whoever may run one can stop the server with a loop.
+// It reads in transactions, so that a process that only reads needs no right to
+// run scripts: whoever may run one can stop the server with a loop. Where a
+// server, a proxy or an ACL takes no transactions, a script does the same.
 func (s *Store) Load(ctx context.Context, accounts ...string) ([]coordinator.State, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
@@ -83,23 +82,24 @@ func (l *loading) take() (from, to int) {
 }
 
 // chunk loads accounts[from:to], in the way that this process used before or, if
-// Redis denies that, in the other.
+// Redis refuses that, in the other: its user may do only one of them, or a proxy in
+// front of it passes on only one.
 func (l *loading) chunk(ctx context.Context, from, to int) error {
 	s := l.store
 	scripted := s.scripted.Load()
-	denied, err := l.try(ctx, scripted, from, to)
-	if !denied {
+	refused, err := l.try(ctx, scripted, from, to)
+	if !refused {
 		return err
 	}
-	if denied, again := l.try(ctx, !scripted, from, to); !denied {
+	if refused, again := l.try(ctx, !scripted, from, to); !refused {
 		s.scripted.Store(!scripted)
 		return again
 	}
 	return err
 }
 
-// try loads accounts[from:to]. denied: Redis does not let its user do it so.
-func (l *loading) try(ctx context.Context, scripted bool, from, to int) (denied bool, err error) {
+// try loads accounts[from:to]. refused: Redis does not do it so.
+func (l *loading) try(ctx context.Context, scripted bool, from, to int) (refused bool, err error) {
 	bounded, cancel := l.store.bounded(ctx)
 	defer cancel()
 	read := l.store.transactions
@@ -112,7 +112,7 @@ func (l *loading) try(ctx context.Context, scripted bool, from, to int) (denied 
 		if answer.err != nil {
 			err := l.store.fault(ctx, "load", account, answer.err)
 			if !isData(err) {
-				return errors.Is(err, ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable), err
+				return isRefused(err), err
 			}
 			l.states[from+i] = coordinator.State{Account: account, Now: l.store.clock.now(), Err: err}
 			continue

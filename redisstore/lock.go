@@ -173,11 +173,16 @@ func (l *lock) Unlock(ctx context.Context) error {
 // fault looks for the client's error inside of Redsync's, which name no key and
 // count from node 0.
 func (l *lock) fault(ctx context.Context, op string, err error) error {
+	return l.store.fault(ctx, op, l.account, unwrapRedsync(err))
+}
+
+// unwrapRedsync returns the client's error inside of Redsync's.
+func unwrapRedsync(err error) error {
 	var node *redsync.RedisError
 	if errors.As(err, &node) {
-		err = node.Err
+		return node.Err
 	}
-	return l.store.fault(ctx, op, l.account, err)
+	return err
 }
 
 // holder returns the instance that a lock's value names.

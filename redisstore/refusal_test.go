@@ -1,131 +1,116 @@
 package redisstore_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"log/slog"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/redisstore"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
-// safeLog is a log that is read while it is written.
-type safeLog struct {
-	mu   sync.Mutex
-	text strings.Builder
+// without refuses commands as a server does that does not know them.
+func without(names ...string) func([]string) string {
+	return func(command []string) string {
+		if name := strings.ToLower(command[0]); slices.Contains(names, name) {
+			return "ERR unknown command '" + name + "'"
+		}
+		return ""
+	}
 }
 
-func (l *safeLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *safeLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// A Redis that answers and takes no write is said, with what to do about it, and
-// when it takes them again all goes on.
-func TestARedisThatTakesNoWritesIsSaid(t *testing.T) {
+func TestRefusalsTellWhatAServerDoesForNobody(t *testing.T) {
+	server := redistest.Start(t)
+	reader := user(t, server, "reader", redisstore.RequiredACL("", coordinator.Reader)...)
 	for name, test := range map[string]struct {
-		refuse, mend []any
-		words        string
+		role   coordinator.Role
+		user   string // of the URL; "": the one who may do everything
+		refuse func([]string) string
+		want   []redisstore.RefusedUse
 	}{
-		"without memory": {
-			[]any{"config", "set", "maxmemory", "1"}, []any{"config", "set", "maxmemory", "0"}, "raise maxmemory",
+		"nothing":                            {role: coordinator.Refresher, refuse: without()},
+		"what a refresher does not use":      {role: coordinator.Refresher, refuse: without("info", "config", "acl", "script", "role", "client")},
+		"scripts that do not declare keys":   {role: coordinator.Refresher, refuse: redistest.Strict},
+		"scripts":                            {coordinator.Refresher, "", without("eval", "evalsha"), []redisstore.RefusedUse{redisstore.RefusedScripts}},
+		"scripts to somebody who needs none": {role: coordinator.Reader, refuse: without("eval", "evalsha")},
+		"transactions":                       {coordinator.Refresher, "", without("multi", "exec"), []redisstore.RefusedUse{redisstore.RefusedTransactions}},
+		"transactions to somebody without the right to run scripts": {
+			coordinator.Reader, reader, without("multi", "exec"),
+			[]redisstore.RefusedUse{redisstore.RefusedTransactions, redisstore.RefusedScripts},
 		},
-		"without replicas": {
-			[]any{"config", "set", "min-replicas-to-write", "1"}, []any{"config", "set", "min-replicas-to-write", "0"}, "min-replicas-to-write",
-		},
-		"a replica": {
-			[]any{"replicaof", "127.0.0.1", "1"}, []any{"replicaof", "no", "one"}, "master",
-		},
+		"subscriptions": {coordinator.Reader, "", without("subscribe"), []redisstore.RefusedUse{redisstore.RefusedSubscriptions}},
+		"waiting":       {coordinator.Refresher, "", without("wait"), []redisstore.RefusedUse{redisstore.RefusedWait}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // it mostly waits
-			server := redistest.Start(t)
-			log, source := new(safeLog), coordinatortest.NewSource()
-			source.Life = 8 * time.Second // a refresh is due each 4 s
-			logger := slog.New(slog.NewTextHandler(log, nil))
-			c := runCoordinator(t, coordinator.Config{
-				Store: open(t, server.URL(), redisstore.Options{Logger: logger}), Logger: logger, RefreshEvery: 2 * time.Second,
-				Accounts: []coordinator.AccountConfig{{Name: "a", Source: source}},
-			})
-			if _, err := c.Token(t.Context(), "a"); err != nil {
+			url := redistest.StartProxy(t, server, test.refuse).URL()
+			if test.user != "" {
+				url = as(t, url, "reader")
+			}
+			server.FlushAll(t)
+			store := open(t, url, redisstore.Options{Replicas: 1})
+			refusals, err := store.Refusals(t.Context(), test.role)
+			if err != nil {
 				t.Fatal(err)
 			}
-			server.MustDo(t, test.refuse...)
-			eventually(t, "StoreError", patience, func() bool { return errors.Is(c.StoreError(), coordinator.ErrUnreachable) })
-			if err := c.StoreError(); !strings.Contains(err.Error(), test.words) {
-				t.Errorf("StoreError() = %v, which does not say what to do: %s", err, test.words)
+			var got []redisstore.RefusedUse
+			for _, r := range refusals {
+				got = append(got, r.Of)
 			}
-			eventually(t, "the log says so", patience, func() bool {
-				return strings.Contains(log.String(), "level=WARN") && strings.Contains(log.String(), test.words)
-			})
-			if _, err := c.Token(t.Context(), "a"); err != nil && !strings.Contains(err.Error(), "a") {
-				t.Error(err)
+			if !slices.Equal(got, test.want) {
+				t.Errorf("Refusals() = %v, want %v", refusals, test.want)
 			}
-			calls := len(source.Calls())
-			server.MustDo(t, test.mend...)
-			eventually(t, "a refresh", patience, func() bool { return len(source.Calls()) > calls && c.StoreError() == nil })
-			if n := strings.Count(log.String(), "following the store"); n > 3 {
-				t.Errorf("the connection was called lost and found %d times", n)
+			if n := server.MustDo(t, "dbsize"); n != int64(0) {
+				t.Errorf("trying has left %v keys", n)
+			}
+			if missing, err := store.MissingACL(t.Context(), test.role); err != nil || missing != nil {
+				t.Errorf("MissingACL() = %v, %v, want none", missing, err)
 			}
 		})
 	}
 }
 
-// Whoever may publish can send any number of messages that nobody can read.
-func TestAFloodOfUnreadableMessagesFillsNoLogAndReadsLittle(t *testing.T) {
+func TestWhatTheUserMayNotDoIsNoRefusal(t *testing.T) {
 	server := redistest.Start(t)
-	log := new(safeLog)
-	store := open(t, server.URL(), redisstore.Options{Logger: slog.New(slog.NewTextHandler(log, nil))})
-	_, r := followed(t, store, coordinator.Refresher, "a")
-	before, _, _ := r.counts()
-	client := server.Client()
-	defer client.Close()
-	flood := func(channel string, n int) {
-		pipe := client.Pipeline()
-		for i := range n {
-			pipe.Publish(t.Context(), "zhongkong:{a}:"+channel, fmt.Sprintf("junk %d", i))
-		}
-		if _, err := pipe.Exec(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+	store := open(t, user(t, server, "nobody", "-@all", "+ping"), redisstore.Options{})
+	if refusals, err := store.Refusals(t.Context(), coordinator.Refresher); err != nil || len(refusals) > 0 {
+		t.Errorf("Refusals() = %v, %v, want none", refusals, err)
 	}
-	flood("wanted", 20_000)
-	flood("refreshed", 20_000)
-	eventually(t, "all are counted", patience, func() bool { return store.Stats().Unreadable == 40_000 })
-	if n := strings.Count(log.String(), "\n"); n < 1 || n > 2 {
-		t.Errorf("%d lines in the log, want one: %.500s", n, log)
-	}
-	if after, _, _ := r.counts(); after == before || after-before > 500 {
-		t.Errorf("the account was announced %d times, want some", after-before)
-	}
-	// What can be read still arrives.
-	record := refreshed(t, store, "a", "token")
-	eventually(t, "Notified", patience, func() bool { return r.saw(coordinator.EventRefreshed, record.Generation) })
 }
 
-func TestAPasswordWhereNoneIsSetIsCalledThat(t *testing.T) {
+func TestTokensAreReadInTheWayThatAProxyLeavesOpen(t *testing.T) {
 	server := redistest.Start(t)
-	server.MustDo(t, "acl", "setuser", "default", "off", "nopass")
-	url := strings.Replace(server.URL(), "redis://", "redis://:SECRET-PASSWORD@", 1)
-	if strings.Count(url, "@") != 1 {
-		t.Fatal(url)
+	record := refreshed(t, open(t, server.URL(), redisstore.Options{}), "a", "token")
+	for name, refuse := range map[string]func([]string) string{
+		"no transactions": without("multi", "exec"),
+		"no scripts":      without("eval", "evalsha"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := open(t, redistest.StartProxy(t, server, refuse).URL(), redisstore.Options{})
+			for range 3 {
+				if s := loaded(t, store, "a"); s.Err != nil || s.Record.Generation != record.Generation || s.CallsToday != 1 {
+					t.Fatalf("Load() = %+v", s)
+				}
+			}
+		})
 	}
-	_, err := open(t, url, redisstore.Options{}).Load(context.Background(), "a")
-	if !errors.Is(err, redisstore.ErrDenied) || !errors.Is(err, coordinator.ErrUnreachable) || strings.Contains(err.Error(), "SECRET") {
-		t.Errorf("Load() = %v, want %v", err, redisstore.ErrDenied)
+	store := open(t, redistest.StartProxy(t, server, without("multi", "exec", "eval", "evalsha")).URL(), redisstore.Options{})
+	if _, err := store.Load(t.Context(), "a"); err == nil || errors.Is(err, coordinator.ErrUnreachable) || !strings.Contains(err.Error(), "unknown command") {
+		t.Errorf("Load() = %v, want what is refused", err)
+	}
+}
+
+func TestDiagnoseKnowsTheVersionWhereInfoIsForbidden(t *testing.T) {
+	server := redistest.Start(t)
+	for _, parameters := range []string{"", "?protocol=2"} {
+		store := open(t, redistest.StartProxy(t, server, without("info")).URL()+parameters, redisstore.Options{})
+		servers, err := store.Diagnose(t.Context())
+		if err != nil || len(servers) != 1 {
+			t.Fatalf("Diagnose() = %v, %v", servers, err)
+		}
+		if d := servers[0]; d.Denied == nil || d.Version == "" || d.Mode != "standalone" || d.Role != "master" || d.RoundTrip <= 0 {
+			t.Errorf("Diagnose() = %+v", d)
+		}
 	}
 }

@@ -104,6 +104,7 @@ func (x examination) everything(ctx context.Context, args []string) error {
 		return nil
 	}
 	x.rights(ctx)
+	x.refusals(ctx)
 	names, err := x.examined(ctx, args)
 	if err != nil {
 		return err

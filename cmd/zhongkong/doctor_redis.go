@@ -36,10 +36,9 @@ func (x examination) servers(ctx context.Context) bool {
 	for _, d := range servers {
 		x.answers(d)
 		x.version(d)
-		if d.Denied == nil {
-			x.eviction(d)
-			x.replication(d)
-		}
+		x.untold(d)
+		x.eviction(d)
+		x.replication(d)
 		x.clock(d)
 	}
 	return true
@@ -81,8 +80,8 @@ func (x examination) version(d redisstore.Diagnosis) {
 	major, _, _ := strings.Cut(d.Version, ".")
 	n, err := strconv.Atoi(major)
 	switch {
-	case errors.Is(d.Denied, redisstore.ErrDenied):
-		x.warn("version", "for this check alone: ACL SETUSER <user> +info", "not known, and neither are eviction and replication: INFO is not allowed")
+	case err != nil && d.Denied != nil:
+		x.warn("version", "see to it that it is 7.0 or newer", "not known: the server does not tell it")
 	case err != nil:
 		x.warn("version", "fine for trying out; use a Redis of version 7.0 or newer for anything else", "not a real Redis: probably the embedded one of a `zhongkong serve`")
 	case n < oldestRedis:
@@ -92,13 +91,28 @@ func (x examination) version(d redisstore.Diagnosis) {
 	}
 }
 
+// untold says what cannot be checked where INFO is not allowed, forbidden or
+// renamed.
+func (x examination) untold(d redisstore.Diagnosis) {
+	switch {
+	case d.Denied == nil:
+	case errors.Is(d.Denied, redisstore.ErrDenied):
+		x.warn("eviction", "for these checks alone: ACL SETUSER <user> +info", "not known, and neither is replication: INFO is not allowed")
+	default:
+		x.warn("eviction", "see to it in the host's console: maxmemory-policy has to be noeviction, "+
+			"and with replicas every refresher needs replicas: 1 in its configuration",
+			"not known, and neither is replication: INFO is refused: %v", d.Denied)
+	}
+}
+
 // eviction finds policies under which Redis drops our keys when it is full.
 // Policies for volatile keys do so as well: tokens and locks have a TTL.
 func (x examination) eviction(d redisstore.Diagnosis) {
-	const mend = "CONFIG SET maxmemory-policy noeviction (and in redis.conf), or a Redis of its own for the tokens"
+	const mend = "CONFIG SET maxmemory-policy noeviction (and in redis.conf; on a managed Redis: that parameter in its console), " +
+		"or a Redis of its own for the tokens"
 	switch {
 	case d.MaxMemoryPolicy == "":
-		return // an embedded one
+		return // not told, or an embedded one
 	case d.MaxMemoryPolicy == "noeviction":
 		x.ok("eviction", "maxmemory-policy is noeviction")
 	case d.MaxMemory == 0:
@@ -118,6 +132,8 @@ func (x examination) replication(d redisstore.Diagnosis) {
 		return // an embedded one
 	case d.Role != "master":
 		x.fail("replication", "name the master in --redis, or the sentinels with master_name=", "%s is a replica: nothing can be stored in it", d.Addr)
+	case d.Denied != nil:
+		return // not told
 	case d.ConnectedReplicas == 0 && waits == 0:
 		x.ok("replication", "one server, no replicas")
 	case d.ConnectedReplicas == 0:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,5 +160,67 @@ func TestDoctorFindsWhatIsWrongWithRedis(t *testing.T) {
 		finds(t, here.findings(exitOther), "replication", resultFail, "replicas: 1")
 		waits := here.with("ZHONGKONG_CONFIG", b.file("zk.yaml", "replicas: 1\n"))
 		finds(t, waits.findings(exitDone), "replication", resultOK, "waits for 1")
+	})
+}
+
+// refusing is an address in front of the server at which these commands are refused
+// with these words.
+func refusing(t *testing.T, server *redistest.Server, words string, commands ...string) string {
+	t.Helper()
+	return redistest.StartProxy(t, server, func(command []string) string {
+		if slices.Contains(commands, strings.ToLower(command[0])) {
+			return words
+		}
+		return ""
+	}).URL()
+}
+
+func TestDoctorFindsWhatAManagedRedisRefuses(t *testing.T) {
+	b := newBench(t)
+	server := redistest.Start(t)
+	b.with("ZHONGKONG_REDIS", server.URL()).must("show")
+	behind := func(words string, commands ...string) *bench {
+		return b.with("ZHONGKONG_REDIS", refusing(t, server, words, commands...))
+	}
+	t.Run("INFO and CONFIG", func(t *testing.T) {
+		all := behind("ERR unknown command", "info", "config").findings(exitDone)
+		finds(t, all, "version", resultOK, "Redis 7")
+		finds(t, all, "eviction", resultWarn, "INFO")
+		finds(t, all, "eviction", resultWarn, "has to be noeviction")
+	})
+	t.Run("INFO and HELLO", func(t *testing.T) {
+		all := behind("ERR unknown command", "info", "hello").findings(exitDone)
+		finds(t, all, "version", resultWarn, "does not tell it")
+	})
+	t.Run("INFO to this user", func(t *testing.T) {
+		server.MustDo(t, "ACL", "SETUSER", "app", "on", ">pw", "allkeys", "allchannels", "+@all", "-info")
+		all := b.with("ZHONGKONG_REDIS", "redis://app:pw@"+server.Addr()).findings(exitDone)
+		finds(t, all, "version", resultOK, "Redis 7")
+		finds(t, all, "eviction", resultWarn, "+info")
+	})
+	t.Run("scripts, by a proxy that looks through them", func(t *testing.T) {
+		all := behind("ERR bad lua script for redis cluster, redis.call/pcall unsupported redis command publish", "eval", "evalsha").findings(exitOther)
+		finds(t, all, "scripts", resultFail, "script_check_enable")
+	})
+	t.Run("scripts with keys that are not declared", func(t *testing.T) {
+		all := behind("ERR Error running script: script tried accessing undeclared key", "eval", "evalsha").findings(exitOther)
+		finds(t, all, "scripts", resultFail, "--default_lua_flags=allow-undeclared-keys")
+	})
+	t.Run("scripts", func(t *testing.T) {
+		finds(t, behind("ERR unknown command 'eval'", "eval", "evalsha").findings(exitOther), "scripts", resultFail, "let EVAL and EVALSHA through")
+	})
+	t.Run("transactions", func(t *testing.T) {
+		finds(t, behind("ERR unknown command 'multi'", "multi", "exec").findings(exitDone), "transactions", resultWarn, "+eval")
+	})
+	t.Run("transactions and scripts, to a reader", func(t *testing.T) {
+		reader := behind("ERR unknown command 'multi'", "multi", "exec", "eval", "evalsha").with("ZHONGKONG_SECRET", "")
+		finds(t, reader.findings(exitOther), "scripts", resultFail, "neither by transaction nor by script")
+	})
+	t.Run("subscriptions", func(t *testing.T) {
+		finds(t, behind("ERR unknown command 'subscribe'", "subscribe").findings(exitOther), "subscriptions", resultFail, "and not through the proxy")
+	})
+	t.Run("WAIT", func(t *testing.T) {
+		waits := behind("ERR unknown command 'wait'", "wait").with("ZHONGKONG_CONFIG", b.file("zk.yaml", "replicas: 1\n"))
+		finds(t, waits.findings(exitOther), "replication", resultFail, "set replicas: 0")
 	})
 }

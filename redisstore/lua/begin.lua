@@ -16,13 +16,13 @@
 -- exactly that list. Not safe to repeat: a repetition is one more attempt
 -- (which heals itself, by one call too many).
 
+local elsewhen = other_day(KEYS[4])
+if elsewhen then return elsewhen end
+
 local seen, reason, demanded = credible(tonumber(ARGV[4])), ARGV[5], ARGV[6] ~= ''
 local life, credential = tonumber(ARGV[7]), ARGV[8]
 local per_day, reserve, interval = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local pace, burst = tonumber(ARGV[12]), 20 -- coordinator.PaceBurst
-
-local elsewhen = other_day(KEYS[4])
-if elsewhen then return elsewhen end
 
 local token = read_token()
 local generation = generation_of(token)

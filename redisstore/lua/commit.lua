@@ -14,11 +14,11 @@
 -- Atomic: between the look at the newest fence and the write nobody may get a
 -- newer one. Safe to repeat: the generation in the store says that it was done.
 
-local fence, life, age = tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local refresh_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
-
 local elsewhen = other_day(KEYS[4])
 if elsewhen then return elsewhen end
+
+local fence, life, age = tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local refresh_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
 local token = read_token()
 local generation = generation_of(token)

@@ -11,11 +11,11 @@
 -- attempt has succeeded meanwhile. Safe to repeat: failed_fence remembers the
 -- attempt whose failure was recorded last.
 
-local fence, kind = tonumber(ARGV[3]), ARGV[4]
-local retry_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
-
 local elsewhen = other_day(KEYS[4])
 if elsewhen then return elsewhen end
+
+local fence, kind = tonumber(ARGV[3]), ARGV[4]
+local retry_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
 local generation = generation_of(read_token())
 local fields = got(redis.pcall('HMGET', KEYS[2], 'failures', 'failed_fence'), 'hash', KEYS[2]) or {}
