@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -56,6 +57,11 @@ func (r *reader) whole(key, field string, v any) int64 {
 		return 0
 	}
 	return n
+}
+
+// count is whole for what is counted. It ends at what an int holds everywhere.
+func (r *reader) count(key, field string, v any) int {
+	return int(min(r.whole(key, field, v), math.MaxInt32))
 }
 
 // signed is whole for numbers that may be negative.
@@ -117,8 +123,8 @@ func (s *Store) state(account string, answer any) coordinator.State {
 		Fence:      r.fence(k.state, "fence", fields[0]),
 		Open:       r.deadlines(k.attempts, parts[3], now),
 		Failure:    r.failure(k.state, fields),
-		CallsToday: int(r.whole(k.calls+"*", "", parts[4])),
-		Conflicts:  int(r.whole(k.state, "conflicts", fields[3])),
+		CallsToday: r.count(k.calls+"*", "", parts[4]),
+		Conflicts:  r.count(k.state, "conflicts", fields[3]),
 	}
 	if value := r.text(k.lock, "", parts[5]); value != "" {
 		state.Holder = holder(value)
@@ -175,7 +181,7 @@ func (r *reader) failure(key string, fields []any) *coordinator.Failure {
 		Code:       r.signed(key, "last_error_code", fields[6]),
 		Message:    r.text(key, "last_error", fields[5]),
 		At:         at,
-		InARow:     int(r.whole(key, "failures", fields[1])),
+		InARow:     r.count(key, "failures", fields[1]),
 		RetryAt:    r.moment(key, "retry_at", fields[2]),
 		Credential: r.text(key, "refused_credential", fields[9]),
 	}
@@ -260,8 +266,8 @@ func (s *Store) begun(account string, k accountKeys, answer []any) (coordinator.
 		s.told(r, answer[1])
 		attempt := coordinator.Attempt{
 			Fence:      r.fence(k.state, "fence", answer[2]),
-			CallsToday: int(r.whole(k.calls+"*", "", answer[3])),
-			Failures:   int(r.whole(k.state, "failures", answer[4])),
+			CallsToday: r.count(k.calls+"*", "", answer[3]),
+			Failures:   r.count(k.state, "failures", answer[4]),
 			Conflict:   r.whole(k.state, "conflicts", answer[5]) == 1,
 		}
 		for _, member := range r.list(answer[6], 0) {

@@ -233,7 +233,7 @@ func TestBadRecordIsNamedAndReplaced(t *testing.T) {
 		"a generation that is negative":  {written("-5", time.Hour), "generation", 0},
 		"a generation in hexadecimal":    {written("0x10", time.Hour), "generation", 0},
 		"a generation of two days hence": {written(now.Add(48*time.Hour).UnixMicro(), time.Hour), "generation", 0},
-		"the greatest generation":        {written(1<<53-1, time.Hour), "generation", 0},
+		"the greatest generation":        {written(int64(1<<53-1), time.Hour), "generation", 0},
 		"a life of a thousand years":     {written(now.UnixMicro(), 200*366*24*time.Hour), "expires_at", coordinator.Fence(now.UnixMicro())},
 		"an end before the beginning":    {written(now.UnixMicro(), -time.Hour), "expires_at", coordinator.Fence(now.UnixMicro())},
 		"a beginning that is no instant": {append(written(now.UnixMicro(), time.Hour), "issued_at", "today"), "issued_at", coordinator.Fence(now.UnixMicro())},

@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -175,9 +174,7 @@ func TestCallersOfTheConfiguration(t *testing.T) {
 	if err := os.WriteFile(path, []byte(accounts), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	b.hup()
 	b.eventually("the caller to be gone", func() bool {
 		status, _ := d.send(narrow, "GET", "/v1/tokens/"+appID, "")
 		return status == http.StatusUnauthorized

@@ -4,7 +4,6 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
@@ -14,13 +13,6 @@ import (
 func (b *bench) rewrite(path, content string) {
 	b.t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-func (b *bench) hup() {
-	b.t.Helper()
-	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -215,9 +214,7 @@ func TestAChangedFileAddsChangesAndRemovesAccounts(t *testing.T) {
 	// The others by a signal, which does not wait for the next look.
 	hup := func(content string) {
 		write(content)
-		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
+		b.hup()
 	}
 	hup("accounts:\n- {appid: wxa, secret_env: S}\n- {appid: wxb, secret_env: S, colour: red}\n")
 	d.says("accounts[1].colour: unknown field")

@@ -5,7 +5,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -59,15 +58,6 @@ func rate(t testing.TB, addr string, n int) (byClock, byCPU float64) {
 	}
 	wg.Wait()
 	return float64(n) / time.Since(began).Seconds(), float64(n) / (processorTime() - beganCPU).Seconds()
-}
-
-// processorTime is what this process has used.
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func requestText(addr string) string {

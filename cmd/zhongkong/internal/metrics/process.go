@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"syscall"
 	"time"
 )
 
@@ -27,14 +26,11 @@ func writeProcess(w io.Writer, started time.Time) {
 	if entries, err := os.ReadDir("/proc/self/fd"); err == nil {
 		gauge("process_open_fds", "Open file descriptors.", float64(len(entries)))
 	}
-	var usage syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) == nil {
+	if n, ok := cpuSeconds(); ok {
 		head(w, "process_cpu_seconds_total", "counter", "CPU time spent.")
-		sample(w, "process_cpu_seconds_total", "", seconds(usage.Utime)+seconds(usage.Stime))
+		sample(w, "process_cpu_seconds_total", "", n)
 	}
 }
-
-func seconds(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
 
 // residentBytes is known on Linux only.
 func residentBytes() (float64, bool) {
