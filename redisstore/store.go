@@ -113,6 +113,8 @@ type Store struct {
 		ctx  context.Context // ends with Close
 		stop context.CancelFunc
 	}
+
+	transacts atomic.Bool // the server has taken a transaction
 }
 
 var _ coordinator.Store = (*Store)(nil)
