@@ -137,7 +137,11 @@ func (s *simulation) mend() {
 	for _, p := range s.fleet {
 		p.revive()
 	}
-	for s.source.Pending() > 0 { // nobody comes to hear what was scripted
+	for try := 0; s.source.Pending() > 0; try++ { // nobody comes to hear what was scripted
+		if try == 50 {
+			s.failf("the source is not called any more, whoever demands it")
+			return
+		}
 		s.demand(s.fleet[0], true)
 		time.Sleep(5 * time.Minute)
 	}
