@@ -20,6 +20,7 @@ import (
 // step, in either direction, each account must have been refreshed once.
 type Sealing int
 
+// The steps. The zero value is the last one.
 const (
 	SealRequire Sealing = iota // writes sealed tokens, reads sealed ones only
 	SealPrefer                 // writes sealed tokens, reads plain ones too

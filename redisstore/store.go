@@ -113,8 +113,6 @@ type Store struct {
 		ctx  context.Context // ends with Close
 		stop context.CancelFunc
 	}
-
-	transacts atomic.Bool // the server has taken a transaction
 }
 
 var _ coordinator.Store = (*Store)(nil)
