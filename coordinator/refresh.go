@@ -52,6 +52,9 @@ func (a *Account) refresh(ctx context.Context, r refreshing) error {
 		if err != nil {
 			return a.fail(ctx, attempt, r, err, took)
 		}
+		if issue.Doubt != "" {
+			a.c.log.Warn("the issuer's answer is odd: its token is used with care", "account", a.name, "odd", issue.Doubt, "life", issue.Life)
+		}
 		a.c.observe(Observation{Kind: Fetched, Account: a.name, Reason: r.reason, Took: took})
 		return a.commit(ctx, stopping, Commit{
 			Attempt: attempt, Reason: r.reason, AskedBy: r.askedBy, Token: issue.Token, Life: issue.Life,

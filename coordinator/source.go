@@ -39,6 +39,10 @@ type Issue struct {
 	// moment. Zero leaves it to the schedule.
 	RefreshIn time.Duration
 
+	// Doubt says what is odd about the answer though the token is taken, for the
+	// log; it holds neither the secret nor a token. "": nothing.
+	Doubt string
+
 	// Calls is how many requests reached, or may have reached, the issuer to
 	// get the answer. Zero counts as one.
 	Calls int

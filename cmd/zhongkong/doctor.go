@@ -156,7 +156,16 @@ func (x examination) configuration() {
 	if len(accounts) == 0 {
 		accounts = []string{"no account configured"}
 	}
-	x.ok("configuration", "%s", list(accounts))
+	var problems []error
+	if len(x.cfg.Accounts) > 0 {
+		problems = x.serveProblems("", false)
+	}
+	for _, problem := range problems {
+		x.fail("configuration", "`zhongkong check` says all of it, without a network", "serve would refuse: %v", problem)
+	}
+	if len(problems) == 0 {
+		x.ok("configuration", "%s", list(accounts))
+	}
 	for _, w := range x.cfg.Warnings {
 		detail, mend, _ := strings.Cut(w, ": chmod")
 		if mend != "" {

@@ -325,7 +325,7 @@ func (s *session) explain(err error) error {
 	var throttled *coordinator.ThrottledError
 	var mismatch *redisstore.TLSError
 	switch {
-	case errors.Is(err, redisstore.ErrDenied), errors.As(err, &mismatch):
+	case errors.Is(err, redisstore.ErrDenied), errors.Is(err, redisstore.ErrUnable), errors.As(err, &mismatch):
 		return err // says what to do
 	case errors.Is(err, coordinator.ErrUnreachable) && s.cfg.Redis == "":
 		return fmt.Errorf("%w\nNo --redis was given, so %s was tried: pass --redis URL, or try `zhongkong serve --sandbox`", err, s.where())

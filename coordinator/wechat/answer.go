@@ -36,7 +36,13 @@ type reply struct {
 type grant struct {
 	token string
 	life  time.Duration
+	doubt string // why the life is a guess; "" if it was said
 }
+
+// cautiousLife is how long a token counts as living of which the answer does not
+// say so. It was issued, and the one before is dying: to throw it away would leave
+// none. Asked for again at half of it, the day's calls last.
+const cautiousLife = 10 * time.Minute
 
 // grant reads the answer: a token, an errcode (nothing was issued), or an error
 // that says what else it is. Such an error does not quote the answer, in which
@@ -124,12 +130,14 @@ func (a answer) grant() (grant, error) {
 		return grant{}, fmt.Errorf("a token of %d characters", len(a.token))
 	case !printable(a.token):
 		return grant{}, errors.New("a token with blanks, control or non-ASCII characters")
-	case a.life == 0 && a.wrong["expires_in"] != nil:
-		return grant{}, a.wrong["expires_in"]
-	case a.life == 0:
-		return grant{}, errors.New("a token without expires_in")
+	case a.life > 0:
+		return grant{token: a.token, life: a.life}, nil
 	}
-	return grant{token: a.token, life: a.life}, nil
+	doubt := cmp.Or(a.wrong["expires_in"], errors.New("a token without expires_in"))
+	if a.code != 0 { // more likely a refusal than a token
+		return grant{}, doubt
+	}
+	return grant{token: a.token, life: cautiousLife, doubt: doubt.Error()}, nil
 }
 
 // printable reports whether s is visible ASCII throughout.

@@ -16,6 +16,7 @@ func TestAnswers(t *testing.T) {
 		token   = "a token"
 		refusal = "a refusal"
 		both    = "both"
+		careful = "a token of a guessed life"
 	)
 	const issued = `"access_token":"90_a","expires_in":7200`
 	unchecked := zipped(`{` + issued + `}`)
@@ -89,18 +90,18 @@ func TestAnswers(t *testing.T) {
 		{`{"errcode":40013.5}`, "an errcode that is not a whole number"},
 		{`{"errcode":"x"}`, "an errcode that is not a whole number"},
 		{`{"errcode":1e300}`, "an errcode that is not a whole number"},
-		{`{"access_token":"90_a"}`, "a token without expires_in"},
-		{`{"access_token":"90_a","expires_in":null}`, "a token without expires_in"},
-		{`{"access_token":"90_a","expires_in":72`, "a token without expires_in"},
-		{`{"access_token":"90_a","expires_in":0}`, "a token whose expires_in is not positive"},
-		{`{"access_token":"90_a","expires_in":-7200}`, "a token whose expires_in is not positive"},
-		{`{"access_token":"90_a","expires_in":"-1e300"}`, "a token whose expires_in is not positive"},
-		{`{"access_token":"90_a","expires_in":"NaN"}`, "a token whose expires_in is not a number"},
-		{`{"access_token":"90_a","expires_in":"2 h"}`, "a token whose expires_in is not a number"},
-		{`{"access_token":"90_a","expires_in":[7200]}`, "a token whose expires_in is not a number"},
-		{`{"access_token":"90_a","expires_in":1e999}`, "a token whose expires_in is above 366 days"},
-		{`{"access_token":"90_a","expires_in":9223372036854775807}`, "a token whose expires_in is above 366 days"},
-		{`{"access_token":"90_a","expires_in":"1893456000000"}`, "a token whose expires_in is above 366 days"},
+		{`{"access_token":"90_a"}`, careful},
+		{`{"access_token":"90_a","expires_in":null}`, careful},
+		{`{"access_token":"90_a","expires_in":72`, careful},
+		{`{"access_token":"90_a","expires_in":0}`, careful},
+		{`{"access_token":"90_a","expires_in":-7200}`, careful},
+		{`{"access_token":"90_a","expires_in":"-1e300"}`, careful},
+		{`{"access_token":"90_a","expires_in":"NaN"}`, careful},
+		{`{"access_token":"90_a","expires_in":"2 h"}`, careful},
+		{`{"access_token":"90_a","expires_in":[7200]}`, careful},
+		{`{"access_token":"90_a","expires_in":1e999}`, careful},
+		{`{"access_token":"90_a","expires_in":9223372036854775807}`, careful},
+		{`{"access_token":"90_a","expires_in":"1893456000000"}`, careful},
 		{`{"access_token":"90 a","expires_in":7200}`, "a token with blanks, control or non-ASCII characters"},
 		{`{"access_token":"90_é","expires_in":7200}`, "a token with blanks, control or non-ASCII characters"},
 		{`{"access_token":"` + strings.Repeat("x", 4097) + `","expires_in":7200}`, "a token of 4097 characters"},
@@ -114,8 +115,10 @@ func TestAnswers(t *testing.T) {
 			got = both
 		case refused != nil:
 			got = refusal
+		case g.doubt != "":
+			got = careful
 		}
-		if got != tt.want || (got == token || got == both) != (g.token != "") || g.token == "former" {
+		if got != tt.want || (got == token || got == both || got == careful) != (g.token != "") || (got == careful) != (g.life == cautiousLife) || g.token == "former" {
 			t.Errorf("%.80q: %s (%v), want %s", tt.body, got, refused, tt.want)
 		}
 	}

@@ -99,7 +99,7 @@ func (f *fetch) isCurrent(g grant) bool {
 }
 
 func (f *fetch) issue(g grant) coordinator.Issue {
-	return coordinator.Issue{Token: coordinator.NewToken(g.token), Life: g.life, Calls: f.calls}
+	return coordinator.Issue{Token: coordinator.NewToken(g.token), Life: g.life, Calls: f.calls, Doubt: g.doubt}
 }
 
 func (f *fetch) stableIssue(g grant) coordinator.Issue {

@@ -170,6 +170,19 @@ func forcesUsedUp(t *testing.T) (*wechattest.Server, *wechat.Source, coordinator
 	return sandbox, s, current
 }
 
+// The token was issued, and the one before is dying.
+func TestATokenOfANegativeLifeIsUsedWithCare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sandbox := wechattest.New(wechattest.Config{})
+		defer sandbox.Close()
+		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultNegativeExpires})
+		issue := fetch(t, source(t, sandbox, wechat.Classic), coordinator.Ask{Reason: coordinator.ReasonMissing})
+		if issue.Token.IsZero() || issue.Life != 10*time.Minute || issue.Doubt == "" {
+			t.Errorf("Fetch = life %v, doubt %q", issue.Life, issue.Doubt)
+		}
+	})
+}
+
 func TestEveryFaultIsTakenForWhatItIs(t *testing.T) {
 	const (
 		busy    = coordinator.FailedBusy
@@ -202,7 +215,6 @@ func TestEveryFaultIsTakenForWhatItIs(t *testing.T) {
 		{wechattest.Fault{Kind: wechattest.FaultNull}, unknown, 1},
 		{wechattest.Fault{Kind: wechattest.FaultArray}, unknown, 1},
 		{wechattest.Fault{Kind: wechattest.FaultCut}, unknown, 1},
-		{wechattest.Fault{Kind: wechattest.FaultNegativeExpires}, unknown, 1},
 		{wechattest.Fault{Kind: wechattest.FaultNoToken}, unknown, 1},
 		{wechattest.Fault{Kind: wechattest.FaultOversize}, unknown, 1},
 		{wechattest.Fault{Kind: wechattest.FaultBody, Body: `{"errcode":-1}`, Status: 502}, unknown, 1},

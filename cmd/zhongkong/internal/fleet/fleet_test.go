@@ -210,7 +210,6 @@ func TestTheCurrentTokenIsServedWhateverTheSourceAnswers(t *testing.T) {
 		"HTML":                 {Kind: wechattest.FaultHTML},
 		"an empty body":        {Kind: wechattest.FaultEmpty},
 		"null":                 {Kind: wechattest.FaultNull},
-		"a negative expiry":    {Kind: wechattest.FaultNegativeExpires},
 		"nothing in time":      {Kind: wechattest.FaultHang},
 		"a broken connection":  {Kind: wechattest.FaultReset},
 		"no connection at all": {Kind: wechattest.FaultDial},

@@ -40,7 +40,7 @@ var (
 	problemNoRefresh   = problem{http.StatusForbidden, "forbidden", "the caller lacks the refresh right", 0}
 	problemFull        = problem{http.StatusTooManyRequests, "too_many_waiting", "too many requests are waiting already", 5 * time.Second}
 
-	problemUnreachable = problem{http.StatusServiceUnavailable, "store_unreachable", "Redis cannot be reached", time.Second}
+	problemUnreachable = problem{http.StatusServiceUnavailable, "store_unreachable", "Redis cannot be reached, or cannot do what is needed now", time.Second}
 	problemDenied      = problem{http.StatusServiceUnavailable, "store_denied",
 		"Redis denies this server what it needs (user, password or rights): its operator finds the cause in its log or with `zhongkong doctor`",
 		10 * time.Second}
@@ -185,4 +185,4 @@ func badf(format string, args ...any) error { return &badRequest{fmt.Sprintf(for
 // errFull says that no more requests may wait.
 var errFull = errors.New("too many requests are waiting")
 
-var errMediaType = errors.New("send a form: Content-Type: application/x-www-form-urlencoded")
+var errMediaType = errors.New("send a form (application/x-www-form-urlencoded or multipart/form-data) or a JSON object")

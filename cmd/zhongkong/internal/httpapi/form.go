@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/url"
@@ -86,28 +85,26 @@ func (a *API) meant(r *request, appid []string) (string, error) {
 
 // readFields returns the fields that /GetToken knows, however the body has
 // them: clients send forms of both kinds and JSON, and do not always say which
-// one. Fields of the query string are none: proxies log them.
+// one, or say another. So what the body begins with decides. Fields of the query
+// string are none: proxies log them.
 func (a *API) readFields(w http.ResponseWriter, r *request) (sentForm, error) {
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if errors.Is(err, mime.ErrInvalidMediaParameter) || kind == "" {
-		kind, _, _ = strings.Cut(strings.ToLower(r.Header.Get("Content-Type")), ";")
-		kind = strings.TrimSpace(kind)
-	}
 	body, err := a.read(w, r)
 	if err != nil {
 		return sentForm{}, err
 	}
+	body = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf"))) // as C# begins a text
 	switch {
-	case kind == "multipart/form-data":
-		values, err := fieldsOfParts(body, params["boundary"])
-		return sentForm{Values: values}, err
-	case strings.HasSuffix(kind, "/json"), strings.HasSuffix(kind, "+json"):
+	case bytes.HasPrefix(body, []byte("{")):
 		values, err := fieldsOfJSON(body)
 		return sentForm{Values: values}, err
-	case kind == "", kind == "application/x-www-form-urlencoded", kind == "text/plain", kind == "application/octet-stream":
-		return fieldsOf(body)
+	case bytes.HasPrefix(body, []byte("--")): // no field of a form begins so
+		boundary, _, _ := bytes.Cut(body[2:], []byte("\n"))
+		values, err := fieldsOfParts(append([]byte("\r\n"), body...), string(bytes.TrimSpace(boundary)))
+		return sentForm{Values: values}, err
+	case bytes.HasPrefix(body, []byte("[")), bytes.HasPrefix(body, []byte("\"")), bytes.HasPrefix(body, []byte("<")), bytes.HasPrefix(body, []byte("\x1f\x8b")):
+		return sentForm{}, errMediaType
 	}
-	return sentForm{}, errMediaType
+	return fieldsOf(bytes.TrimPrefix(body, []byte("?")))
 }
 
 // sentForm is what /GetToken is asked with.
@@ -134,14 +131,8 @@ func (f sentForm) credentials() []callers.Credentials {
 	return all
 }
 
-// fieldsOf reads a form, or JSON under the name of one: no field of a form
-// begins with a brace.
+// fieldsOf reads an urlencoded form.
 func fieldsOf(body []byte) (sentForm, error) {
-	body = bytes.TrimSpace(body)
-	if bytes.HasPrefix(body, []byte("{")) {
-		values, err := fieldsOfJSON(body)
-		return sentForm{Values: values}, err
-	}
 	sent, err := parseFields(string(body))
 	if err != nil {
 		return sentForm{}, badf("the body is not a well-formed form")

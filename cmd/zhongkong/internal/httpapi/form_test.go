@@ -52,6 +52,17 @@ func TestEveryPlausibleRequestOfTheFormGetsTheBareToken(t *testing.T) {
 		{formType, `{"UserName":"reader","Password":"reader-password"}`}, // curl -d
 		{"text/plain", `{"UserName":"reader","Password":"reader-password"}`},
 		{"", `{"UserName":"reader","Password":"reader-password"}`},
+		// What the body is decides, not what it is called.
+		{"application/json", "name=reader&password=reader-password"},
+		{"multipart/form-data", "name=reader&password=reader-password"},
+		{"multipart/form-data", parts("name", "reader", "password", "reader-password")}, // no boundary: set by hand
+		{formType, parts("name", "reader", "password", "reader-password")},
+		{"*/*", "name=reader&password=reader-password"},
+		{formType + "," + formType, "name=reader&password=reader-password"},
+		{formType + " charset=utf-8", "name=reader&password=reader-password"},
+		{formType, "\ufeffUserName=reader&Password=reader-password"}, // a StreamWriter of .NET
+		{"application/json", "\ufeff" + `{"UserName":"reader","Password":"reader-password"}`},
+		{formType, "?UserName=reader&Password=reader-password"},
 	} {
 		r := s.ask("", "POST", "/GetToken/", c.body, "Content-Type", c.kind)
 		if !isBareToken(r) {
@@ -107,12 +118,13 @@ func TestWhatTheFormRefusesCannotBeTakenForAToken(t *testing.T) {
 		want       int
 	}{
 		{"application/xml", "<name>reader</name>", 415},
-		{"multipart/form-data", parts("name", "reader"), 400},
+		{"multipart/form-data", parts("name", "reader"), 401},
 		{"multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=name\r\n\r\nreader", 400},
 		{"multipart/form-data; boundary=" + boundary, parts("name", "reader", "UserName", "reader", "password", "reader-password"), 401},
-		{"application/json", "", 400},
-		{"application/json", "[]", 400},
-		{"application/json", "name=reader&password=reader-password", 400},
+		{"application/json", "", 401},
+		{"application/json", "[]", 415},
+		{"application/json", `"name=reader"`, 415},
+		{formType, "\x1f\x8b\x08", 415},
 		{"application/json", `{"name":"reader","password":"reader-password"`, 400},
 		{"application/json", `{"name":"reader","password":"reader-password"}{}`, 400},
 		{"application/json", `{"name":"reader","password":["reader-password"]}`, 401},

@@ -135,7 +135,7 @@ var chinese = words{
 		"why.throttled":         "调用过多",
 		"why.slowed":            "请求过多",
 		"why.too_many_waiting":  "请求过多",
-		"why.store_unreachable": "无法连接 Redis",
+		"why.store_unreachable": "无法连接 Redis，或 Redis 暂时无法处理请求",
 		"why.store_denied":      "Redis 不允许",
 		"why.sealed":            "Redis 中的 token 无法用本进程的密钥解封",
 		"why.no_token":          "未在时限内得到响应",

@@ -134,7 +134,7 @@ var english = words{
 		"why.throttled":         "too many calls",
 		"why.slowed":            "too many requests",
 		"why.too_many_waiting":  "too many requests",
-		"why.store_unreachable": "Redis cannot be reached",
+		"why.store_unreachable": "Redis cannot be reached, or cannot do what is needed now",
 		"why.store_denied":      "Redis does not allow it",
 		"why.sealed":            "the token in Redis cannot be opened with the seal keys of this process",
 		"why.no_token":          "nobody answered in time",
