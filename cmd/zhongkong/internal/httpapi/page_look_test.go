@@ -81,7 +81,7 @@ func twoSources() map[string]*coordinatortest.Source {
 func mixedSources() map[string]*coordinatortest.Source {
 	all := make(map[string]*coordinatortest.Source)
 	for n := range 30 {
-		name := fmt.Sprintf("wx%08x5a6978%02d", n*0x9e3779b1&0xffffffff, n)
+		name := fmt.Sprintf("wx%08x5a6978%02d", uint32(n)*0x9e3779b1, n)
 		source := &coordinatortest.Source{Name: fmt.Sprint("token-of-", n)}
 		switch n {
 		case 3, 11:
