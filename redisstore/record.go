@@ -13,6 +13,9 @@ import (
 // maxFence is the greatest whole number that Lua and JSON carry exactly.
 const maxFence = 1<<53 - 1
 
+// mostFailures is failures_most of the scripts.
+const mostFailures = 1_000_000
+
 // maxMillis is the longest duration in ms that we believe; a time.Duration
 // holds no more than a little above it.
 const maxMillis = 1 << 43
@@ -176,12 +179,16 @@ func (r *reader) failure(key string, fields []any) *coordinator.Failure {
 	if at.IsZero() {
 		return nil
 	}
+	inARow := r.count(key, "failures", fields[1])
+	if inARow > mostFailures {
+		inARow = 0
+	}
 	return &coordinator.Failure{
 		Kind:       coordinator.FailureKind(r.text(key, "last_error_kind", fields[8])),
 		Code:       r.signed(key, "last_error_code", fields[6]),
 		Message:    r.text(key, "last_error", fields[5]),
 		At:         at,
-		InARow:     r.count(key, "failures", fields[1]),
+		InARow:     inARow,
 		RetryAt:    r.moment(key, "retry_at", fields[2]),
 		Credential: r.text(key, "refused_credential", fields[9]),
 	}

@@ -29,7 +29,7 @@ local generation = generation_of(token)
 local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'failures', 'retry_at', 'demanded_at', 'last_error_at',
   'last_error_kind', 'refused_credential', 'refresh_at', 'paced_until', 'conflicts'), 'hash', KEYS[2]) or {}
 local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
-local failures = whole(KEYS[2], 'failures', fields[2])
+local failures = failures_in(KEYS[2], fields[2])
 local retry_at = whole(KEYS[2], 'retry_at', fields[3])
 local demanded_at = whole(KEYS[2], 'demanded_at', fields[4])
 local failed_at = whole(KEYS[2], 'last_error_at', fields[5])

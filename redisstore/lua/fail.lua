@@ -19,7 +19,7 @@ local retry_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
 local generation = generation_of(read_token())
 local fields = got(redis.pcall('HMGET', KEYS[2], 'failures', 'failed_fence'), 'hash', KEYS[2]) or {}
-local failures = whole(KEYS[2], 'failures', fields[1])
+local failures = failures_in(KEYS[2], fields[1])
 local failed_fence = fields[2] and natural(fields[2]) or 0
 got(redis.pcall('ZSCORE', KEYS[3], ARGV[3]), 'sorted-set', KEYS[3])
 local calls = whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
@@ -42,7 +42,7 @@ end
 -- the source has answered since.
 local binding = generation < fence
 if binding then
-  failures = math.min(failures + 1, 1000000) -- whatever stood there, it stays a number
+  failures = math.min(failures + 1, failures_most)
   redis.call('HSET', KEYS[2], 'failures', digits(failures), 'retry_at', digits(now + retry_in))
   if kind == 'refused' and ARGV[7] ~= '' then
     redis.call('HSET', KEYS[2], 'refused_credential', ARGV[7])

@@ -20,6 +20,10 @@ local fence_ahead, retry_ahead = 86400000000, 86400000
 -- The longest life of a token that is believed (coordinator.MaxLife).
 local life_most = 366 * 86400000
 
+-- The greatest number of failures in a row that is written. One above it was not
+-- counted by a process of ours, and is none.
+local failures_most = 1000000
+
 -- How many open attempts there may be. No more than a hundred are ever left
 -- open, so nothing of ours has written a set that is larger.
 local attempts_most = 1000
@@ -68,6 +72,12 @@ local function whole(key, field, value)
   local n = natural(value)
   if not n then blame(key, field, 'not-whole') end
   return n or 0
+end
+
+-- failures_in turns the field failures into a number.
+local function failures_in(key, value)
+  local n = whole(key, 'failures', value)
+  return n <= failures_most and n or 0
 end
 
 -- digits writes a number in full: tostring gives 1.79e+15 for microseconds.
