@@ -16,6 +16,7 @@ type known struct {
 	err       error   // why the store's data cannot be used
 	errTold   instant // when the log said so last
 	barred    Fence   // the generation of a record that cannot be used: nothing older may be
+	replaces  Fence   // our attempt that replaces it
 	replaceAt instant // it is not replaced before
 
 	holder     string

@@ -169,6 +169,9 @@ func (a *Account) begin(ctx context.Context, r refreshing) (Attempt, error) {
 	k := &a.known
 	k.callsToday = int32(attempt.CallsToday)
 	k.open.begun(attempt.Fence, now+instant(a.c.cfg.LockLife), now)
+	if k.err != nil {
+		k.replaces = attempt.Fence
+	}
 	a.mu.Unlock()
 	if attempt.Conflict {
 		a.c.observe(Observation{Kind: Conflicted, Account: a.name})
@@ -320,7 +323,7 @@ func (a *Account) committed(r Record, c Commit) {
 	defer a.mu.Unlock()
 	a.installLocked(r, now)
 	k := &a.known
-	if k.err != nil {
+	if k.replaces == c.Attempt.Fence { // known.err may be gone: our own notification was faster
 		k.replaceAt = a.c.instant(now) + instant(jitter(replaceEvery))
 	}
 	k.err, k.barred = nil, 0
