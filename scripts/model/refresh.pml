@@ -6,19 +6,28 @@
  *
  * REFRESHERS processes refresh whenever they like: on schedule, forced, because
  * an attempt is overdue. The model asks for no reason, so every reason is
- * covered. At any moment
+ * covered (due.pml asks for one). At any moment
  *   - a process dies; a fresh one takes its place;
  *   - a process is paused for any time (that is what interleaving means);
  *   - the lock is lost, whoever holds it;
  *   - a request to the issuer gets lost, or its answer does;
- *   - the answer of a commit gets lost, and the process repeats it.
+ *   - the answer of a commit gets lost, and the process repeats it;
+ *   - with -DFORGED_MESSAGES, a process is told of a generation newer than any;
+ *   - with -DFORGED_WRITES, somebody writes a generation or a last fence into
+ *     the store: none, one that is not credible, or one newer than any.
+ *     -DANY_WRITE adds every number in use, and deletes the attempts.
  * There is no bound on how often any of this happens: see tidy.
  *
  * What must hold:
  *   1. A quiet store, one without an open attempt, holds the token that the
  *      issuer issued last. (This is more than the protocol promises, which says
  *      so only while nobody holds the lock or is between issue and settling.)
- *   2. The stored generation never goes back.
+ *      A forged write excuses the store from it until a refresh has been made
+ *      that began when everything was over that had been under way at the write.
+ *   2. The stored generation never goes back, but for what is not credible.
+ *   3. The fence that begin hands out is credible.
+ *   4. Whatever was written before: a process that reads the store, begins and
+ *      commits while nobody else writes to it has its token stored.
  *
  * Time is left out: an attempt becomes overdue at any moment after its begin.
  * But the model assumes what the protocol asks for, that a call to the issuer
@@ -28,32 +37,60 @@
  * and Invalidate heals it; with -DLATE_REQUESTS, which takes the assumption
  * out, spin finds the counterexample.
  *
+ * Of the clock there is so much: a forged number may be ahead of it and credible
+ * all the same. What begin hands out next lies above it, or, if the forger takes
+ * it back, above the clock and below it. With -DTIME_FLIES such a number is in
+ * the past at once; without, at any later moment.
+ *
  * Also left out are the loss of the store's data, and limits and back-off, which
  * only ever prevent a refresh.
  *
  * Mutants, each of which must be found out:
- *   -DMUTANT_NO_FENCE    commit stores whatever comes
- *   -DMUTANT_SETTLE_ALL  commit settles every open attempt
- *   -DMUTANT_REVIVE      extend moves the deadline of an overdue attempt
+ *   -DMUTANT_NO_FENCE          commit stores whatever comes
+ *   -DMUTANT_SETTLE_ALL        commit settles every open attempt
+ *   -DMUTANT_REVIVE            extend moves the deadline of an overdue attempt
+ *   -DMUTANT_SEEN_CHOOSES      begin hands out a fence above whatever is to be replaced
+ *   -DMUTANT_FENCE_BINDS       a last fence that is not credible counts
+ *   -DMUTANT_GENERATION_BINDS  a generation that is not credible counts
  */
 
 #ifndef REFRESHERS
 #define REFRESHERS 2
 #endif
 
-/* Fences that matter at one time. Whether that is enough is asserted. */
-#define FENCES 14
+/* Numbers that matter at one time. Whether that is enough is asserted. */
+#define NUMBERS 14
 
 #define FREE 255
 #define NONE 0
 #define LOST 255
+#define BEYOND 254 /* a number that is not credible */
 #define BIT(f) (1 << (f))
 #define me _pid
+
+/* What is not credible is of nobody. */
+#define CREDIBLE(n) (n == BEYOND -> NONE : n)
+#ifdef MUTANT_GENERATION_BINDS
+#define GENERATION generation
+#else
+#define GENERATION CREDIBLE(generation)
+#endif
+#ifdef MUTANT_FENCE_BINDS
+#define LAST last
+#else
+#define LAST CREDIBLE(last)
+#endif
+#ifdef MUTANT_SEEN_CHOOSES
+#define SEEN seen[me]
+#else
+#define SEEN CREDIBLE(seen[me])
+#endif
+#define MAX(a, b) (a > b -> a : b)
 
 /* The store. Sets of fences are bit masks. */
 byte lock = FREE;      /* who holds the lock */
 byte generation;       /* the fence of the token that is stored */
-byte newest;           /* the fence handed out last */
+byte last;             /* the fence handed out last */
 short open;            /* attempts that nobody has settled */
 short overdue;         /* those of them whose deadline has passed */
 
@@ -67,105 +104,50 @@ byte fence[REFRESHERS];    /* its attempt */
 byte seen[REFRESHERS];     /* the generation it wants replaced */
 short settles[REFRESHERS]; /* what was overdue at its begin */
 
-/* Variables of tidy. */
-hidden byte i, j, p;
-hidden short held, below, flip;
+/* The numbers in use are 1 to top, in their order; those above clock are ahead of
+   the store's. Their values are not kept. */
+byte top;
+byte clock;
 
-#define EACH(x, from, to, body) x = from; do :: x <= to -> body; x++ :: else -> break od
-#define EACH_PROCESS(body) EACH(p, 0, REFRESHERS - 1, body)
-#define EACH_SET(body) body(open); body(overdue); body(flying); body(answered); EACH_PROCESS(body(settles[p]))
-#define EACH_NAME(body) body(generation); body(newest); body(issued_last); EACH_PROCESS(body(fence[p]); body(seen[p]))
+/* What a forged write excuses, and what it does not. */
+bit tainted;               /* somebody has written, and no refresh has mended it since */
+short old;                 /* attempts that were under way at the last forged write */
+bit clean[REFRESHERS];     /* its attempt began when none of those were left */
+bit alone[REFRESHERS];     /* nobody else has written since its last step there */
 
-/* An open attempt of a dead process, and what sets it is in. */
-#define ORPHAN(f) ((open & ~held & BIT(f)) && f != generation && f != newest)
-#define IN(set, f) ((set >> (f)) & 1)
-#if REFRESHERS == 2
-#define KIND(f) (IN(overdue, f) + 2 * IN(flying, f) + 4 * IN(settles[0], f) + 8 * IN(settles[1], f))
-#else
-#define KIND(f) (IN(overdue, f) + 2 * IN(flying, f) + 4 * IN(settles[0], f) + 8 * IN(settles[1], f) + 16 * IN(settles[2], f))
-#endif
-
-/* Fence i is no more; those above it step down. */
-#define CLOSE_GAP(set) set = (set & below) | ((set >> 1) & ~below)
-#define STEP_DOWN(f) f = (f > i && f != LOST -> f - 1 : f)
-#define DROP below = BIT(i) - 1; EACH_SET(CLOSE_GAP); EACH_NAME(STEP_DOWN)
-
-/* Fences j and j+1 change places. */
-#define SWAP_BITS(set) flip = IN(set, j) ^ IN(set, j + 1); set = set ^ ((flip << j) | (flip << (j + 1)))
-#define SWAP_NAME(f) f = (f == j -> j + 1 : (f == j + 1 -> j : f))
-
-/*
- * tidy makes states equal that differ only in their past. That makes the search
- * finite without a bound on the length of a run. Fences are only compared and
- * looked up in sets, so that
- *   - a fence nobody refers to any more is given up, and those above it step
- *     down by one;
- *   - the order of fences does not matter among the attempts of dead processes,
- *     which nobody will commit;
- *   - of two such attempts that are alike in every set, one is given up. (They
- *     can only be settled, and only matter while they are open; in a run that
- *     ends with both settled, the one that issued first can be left out without
- *     a change to how it ends.)
- */
-inline tidy() {
-	held = 0;
-	EACH_PROCESS(held = held | BIT(fence[p]));
-	if
-	:: issued_last != generation && issued_last != LOST && !(held & BIT(issued_last)) -> issued_last = LOST
-	:: else -> skip
-	fi;
-	answered = answered & held;
-	EACH_PROCESS(
-		seen[p] = (seen[p] == generation -> generation : NONE);
-		settles[p] = settles[p] & (open | held)
-	);
-	i = 1;
-	do
-	:: i < newest ->
-		if
-		:: i != generation && !((open | held | flying) & BIT(i)) -> DROP; held = (held & below) | ((held >> 1) & ~below)
-		:: else -> i++
-		fi
-	:: else -> break
-	od;
-	EACH(i, 2, newest,
-		EACH(j, 1, newest - i,
-			if
-			:: ORPHAN((j + 1)) && (!ORPHAN(j) || KIND(j) > KIND((j + 1))) ->
-				EACH_SET(SWAP_BITS);
-				SWAP_BITS(held);
-				EACH_NAME(SWAP_NAME)
-			:: else -> skip
-			fi
-		)
-	);
-	i = 1;
-	do
-	:: i + 1 < newest && ORPHAN(i) && ORPHAN((i + 1)) ->
-		if
-		:: KIND(i) == KIND((i + 1)) -> DROP; held = (held & below) | ((held >> 1) & ~below)
-		:: else -> i++
-		fi
-	:: else -> break
-	od;
-	i = 0; j = 0; p = 0; held = 0; below = 0; flip = 0
-}
+#include "tidy.pml"
 
 /* The operations of the store. Each is one atomic script. */
 
 inline begin() {
 	d_step {
 		if
-		:: generation > seen[me] -> forget() /* somebody did it */
+		:: GENERATION > SEEN -> /* somebody did it */
+			assert(!alone[me]);
+			forget()
 		:: else ->
-			assert(newest < FENCES);
-			newest++;
-			fence[me] = newest;
+			i = MAX(LAST, GENERATION);
+			i = MAX(i, SEEN);
+			i = MAX(i, clock);
+			assert(i < BEYOND); /* no input takes the fence beyond belief */
+			i++; /* the next one, or the clock's */
+			INSERT;
+			clock = (clock + 1 == i -> i : clock);
+			fence[me] = i;
+			last = i;
+			seen[me] = NONE;
 			settles[me] = overdue;
-			open = open | BIT(newest)
+			open = open | BIT(i);
+			written();
+			clean[me] = tainted && old == 0
 		fi;
 		tidy()
 	}
+}
+
+/* Somebody has written to the store. */
+inline written() {
+	EACH_PROCESS(alone[p] = (p == me))
 }
 
 inline commit() {
@@ -173,20 +155,27 @@ inline commit() {
 		if
 		:: generation == fence[me] -> skip /* carried out before */
 #ifndef MUTANT_NO_FENCE
-		:: generation != fence[me] && newest > fence[me] ->
+		:: generation != fence[me] && (LAST > fence[me] || GENERATION > fence[me]) ->
 			/* Superseded: nobody knows whose token was issued last. */
+			assert(!alone[me]);
 			open = open | BIT(fence[me]);
 			overdue = overdue | BIT(fence[me])
 #endif
 		:: else ->
-			assert(fence[me] > generation); /* it never goes back */
+			assert(fence[me] > CREDIBLE(generation)); /* it never goes back */
 			generation = fence[me];
+			last = fence[me];
 #ifdef MUTANT_SETTLE_ALL
 			open = 0;
 #else
 			open = open & ~(BIT(fence[me]) | settles[me]);
 #endif
-			overdue = overdue & open
+			overdue = overdue & open;
+			written();
+			if
+			:: clean[me] -> tainted = 0; old = 0; EACH_PROCESS(clean[p] = 0)
+			:: else -> skip
+			fi
 		fi;
 		tidy()
 	}
@@ -230,7 +219,9 @@ inline unlock() {
 inline forget() {
 	fence[me] = NONE;
 	seen[me] = NONE;
-	settles[me] = 0
+	settles[me] = 0;
+	clean[me] = 0;
+	alone[me] = 0
 }
 
 /* The real Extend moves a deadline that has not passed, which is nothing where
@@ -262,7 +253,22 @@ inline too_late(f) {
  */
 active [REFRESHERS] proctype refresher() {
 fresh:
-	seen[me] = generation;
+	if
+	:: d_step { seen[me] = CREDIBLE(generation); alone[me] = 1 }
+#ifdef FORGED_MESSAGES
+	:: d_step { clock == top -> /* a message says that there is a generation newer than any */
+#ifdef MUTANT_SEEN_CHOOSES
+		seen[me] = BEYOND;
+#else
+		i = top + 1;
+		INSERT;
+		seen[me] = i;
+#endif
+		alone[me] = 1;
+		tidy()
+	}
+#endif
+	fi;
 	atomic { lock == FREE -> lock = me };
 	if
 	:: atomic {
@@ -315,6 +321,32 @@ leave:
 	IS(set, 8) IS(set, 9) IS(set, 10) IS(set, 11) IS(set, 12) IS(set, 13) IS(set, 14) \
 	fi
 
+#ifdef ANY_WRITE
+#define ONE_IN_USE :: top > 0 -> f = 1; do :: f < top -> f++ :: break od
+#else
+#define ONE_IN_USE
+#endif
+/* No number, one that is not credible, one newer than all others. */
+#define A_NUMBER if \
+	:: f = NONE \
+	:: f = BEYOND \
+	:: d_step { clock == top -> f = top + 1; i = f; INSERT } \
+	ONE_IN_USE \
+	fi
+
+/* Somebody has written what nobody of ours would. */
+inline forge() {
+	f = NONE;
+	tainted = 1;
+	old = flying;
+	EACH_PROCESS(
+		old = old | (fence[p] != NONE -> BIT(fence[p]) : 0);
+		clean[p] = 0;
+		alone[p] = 0
+	);
+	tidy()
+}
+
 /* The issuer, the network and time. */
 active proctype world() {
 	byte f;
@@ -330,15 +362,23 @@ active proctype world() {
 		}
 	}
 	:: atomic { /* a deadline passes */
-		ANY_OF(open & ~overdue);
+		ANY_OF(flying | (open & ~overdue));
 		d_step {
-			overdue = overdue | BIT(f);
+			overdue = overdue | (open & BIT(f));
 			too_late(f);
 			f = NONE;
 			tidy()
 		}
 	}
 	:: d_step { lock != FREE -> lock = FREE } /* it ends, or is lost */
-	:: assert(open != 0 || generation == issued_last) /* quiet: the last token */
+	:: assert(tainted || open != 0 || generation == issued_last) /* quiet: the last token */
+#ifdef FORGED_WRITES
+	:: atomic { A_NUMBER; skip; d_step { generation = f; forge() } }
+	:: atomic { A_NUMBER; skip; d_step { last = f; forge() } }
+#ifdef ANY_WRITE
+	:: d_step { open != 0 -> open = 0; overdue = 0; forge() }
+#endif
+#endif
+	:: d_step { clock < top -> clock = top; tidy() } /* time passes */
 	od
 }

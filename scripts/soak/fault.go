@@ -3,6 +3,7 @@ package main
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -13,7 +14,10 @@ const (
 	laneServers   = "servers"
 	laneProcesses = "processes and links"
 	laneSource    = "source and callers"
+	laneForged    = "forgeries"
 )
+
+var lanes = []string{laneServers, laneProcesses, laneSource, laneForged}
 
 // fault is something that goes wrong.
 type fault struct {
@@ -26,13 +30,16 @@ type fault struct {
 	strike func(w *world, r *rand.Rand)
 }
 
-// faults are all that there are for a topology.
-func faults(o options, topology string) []fault {
-	all := slices.Concat(processFaults(), linkFaults(), serverFaults(), replicatedFaults(), clusterFaults(), sourceFaults())
+// faults are all that there are for a topology, of which only those with this in
+// their names.
+func faults(o options, topology, only string) []fault {
+	all := slices.Concat(processFaults(), linkFaults(), serverFaults(), replicatedFaults(), clusterFaults(), sourceFaults(), forgedFaults())
 	if o.fake {
 		all = append(all, clockFaults()...)
 	}
-	return slices.DeleteFunc(all, func(f fault) bool { return f.on != nil && !slices.Contains(f.on, topology) })
+	return slices.DeleteFunc(all, func(f fault) bool {
+		return f.on != nil && !slices.Contains(f.on, topology) || !strings.Contains(f.name, only)
+	})
 }
 
 // between is a time from a range, short ones more often.

@@ -57,15 +57,16 @@ func (v *verdict) breach(format string, args ...any) {
 
 // judge holds what happened against the truth.
 type judge struct {
-	l       *ledger
-	issued  map[string]wechattest.Issue // by the token's SHA-256
-	calls   []wechattest.Call           // ours, not the outsider's
-	blocked map[string][]spell          // merged, by process
-	nobody  []spell                     // no refresher is well
-	samples []sample
-	v       verdict
-	end     time.Time
-	slack   time.Duration // patience of those who report
+	l        *ledger
+	issued   map[string]wechattest.Issue // by the token's SHA-256
+	calls    []wechattest.Call           // ours, not the outsider's
+	blocked  map[string][]spell          // merged, by process
+	nobody   []spell                     // no refresher is well
+	samples  []sample
+	unusable []spell // the record in the store is forged
+	v        verdict
+	end      time.Time
+	slack    time.Duration // patience of those who report
 }
 
 func (w *world) judge() *verdict {
@@ -95,6 +96,7 @@ func (w *world) judge() *verdict {
 	j.storeNeverBack()
 	j.hearing()
 	j.deadTokens()
+	j.forgeries()
 	j.waits()
 	j.absence()
 	j.restores()
@@ -386,37 +388,4 @@ func (j *judge) sourceSpells() []spell {
 		failed++
 	}
 	return union(out)
-}
-
-// waits: every call ends in time, with an answer that is one.
-func (j *judge) waits() {
-	var worst time.Duration
-	n := 0
-	for _, e := range j.l.calls {
-		if e.wrong {
-			j.v.breach("%s: %s at %s ended with %q", e.who, e.op, clock(e.from), e.err)
-		}
-		if j.halted(e) {
-			continue
-		}
-		n++
-		late := e.to.Sub(e.from) - e.within
-		worst = max(worst, late)
-		if late > endBound {
-			j.v.breach("%s: %s at %s took %v, it was to wait %v (%s)", e.who, e.op, clock(e.from), e.to.Sub(e.from), e.within, e.err)
-		}
-	}
-	j.v.Figures["waits"] = float64(n)
-	j.v.Figures["waits_late_worst_s"] = worst.Seconds()
-}
-
-// halted reports whether the process did not run at some time of a call. What
-// it depends on is no excuse.
-func (j *judge) halted(e ended) bool {
-	for _, s := range j.l.spells {
-		if s.who == e.who && (s.kind == "paused" || s.kind == "killed") && s.from.Before(e.to) && (s.to.IsZero() || s.to.After(e.from)) {
-			return true
-		}
-	}
-	return false
 }

@@ -68,7 +68,7 @@ func (j *judge) restores() {
 func (j *judge) calmAround(s *spell) bool {
 	from, to := s.from.Add(-hearBound), s.to.Add(restoreBound+time.Second)
 	for _, other := range j.l.spells {
-		if other != s && (other.who == theStore || other.who == everybody) && other.from.Before(to) && (other.to.IsZero() || other.to.After(from)) {
+		if other != s && slices.Contains([]string{theStore, everybody, theForger}, other.who) && other.from.Before(to) && (other.to.IsZero() || other.to.After(from)) {
 			return false
 		}
 	}

@@ -48,6 +48,7 @@ const (
 	theSource = "the source"
 	everybody = "everybody" // all links
 	away      = "away"      // nobody can reach Redis; not a moment longer
+	theForger = "a forger"  // not in trouble: what was forged, and when
 )
 
 // link is a change of a worker's subscription.

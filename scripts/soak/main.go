@@ -50,7 +50,7 @@ func command(args []string) error {
 	set.StringVar(&f.module, "module", "../..", "the directory of the module under test")
 	set.StringVar(&f.results, "results", "", "directory to write the figures to, as JSON")
 	set.StringVar(&f.keep, "logs", "", "directory for the logs of a run that fails")
-	set.StringVar(&f.only, "only", "", "mutants: those with this in their names")
+	set.StringVar(&f.only, "only", "", "faults, or mutants, with this in their names and no other")
 	set.Uint64Var(&f.seed, "seed", 0, "which faults; the same again for the same seed (0: by the clock)")
 	set.IntVar(&f.faults, "faults", 150, "how many faults")
 	set.IntVar(&f.runs, "runs", 10, "measure: how often")
@@ -119,7 +119,7 @@ func (f flags) soakAll() error {
 		// they should; the others have some that give the fleet the time to
 		// find out by itself.
 		s.patience = time.Duration(f.seed%2) * 5 * time.Second
-		p := plan{Topology: topology, Seed: f.seed, Faults: f.faults, Duration: f.duration, Options: s.opts, setup: s, keep: f.keep}
+		p := plan{Topology: topology, Seed: f.seed, Faults: f.faults, Duration: f.duration, Options: s.opts, setup: s, only: f.only, keep: f.keep}
 		fmt.Fprintf(os.Stderr, "%s: %s: seed %d\n", time.Now().Format("15:04:05"), p.name(), f.seed)
 		if f.trace {
 			p.setup.traced = func(what string) { fmt.Fprintln(os.Stderr, time.Now().Format("15:04:05.000"), what) }

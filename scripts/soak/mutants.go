@@ -39,7 +39,7 @@ func mutants() []mutant {
 				"type freeLock struct{}\n\nfunc (freeLock) Extend(context.Context, Fence) error { return nil }\nfunc (freeLock) Unlock(context.Context) error { return nil }\n\n// begin announces the attempt."},
 			{"coordinator/refresh.go", "\tif err != nil {\n\t\tvar throttled *ThrottledError\n",
 				"\tif errors.Is(err, ErrUnreachable) {\n\t\tattempt, err = Attempt{Fence: r.seen + 1}, nil\n\t}\n\tif err != nil {\n\t\tvar throttled *ThrottledError\n"},
-			{"coordinator/flight.go", "if err := a.look(ctx); err != nil &&", "if err := a.look(ctx); err != nil && !errors.Is(err, ErrUnreachable) &&"},
+			{"coordinator/flight.go", "if err := a.look(ctx); err != nil {", "if err := a.look(ctx); err != nil && !errors.Is(err, ErrUnreachable) {"},
 			{"coordinator/scheduler.go", "case down != nil && now.Before(down.until):", "case false && down != nil:"},
 		}},
 		{"commit settles every open attempt", []patch{
@@ -50,6 +50,18 @@ func mutants() []mutant {
 		}},
 		{"a subscription that hangs is not noticed", []patch{
 			{"redisstore/connection.go", "if silent >= silentBeats {", "if false {"},
+		}},
+		{"a number binds however far ahead it lies", []patch{
+			{"redisstore/lua/prelude.lua", "return fence <= now_us + fence_ahead and fence or 0", "return fence"},
+		}},
+		{"a message is believed whatever it says", []patch{
+			{"coordinator/known.go", "if !a.c.believes(e, now) {", "if false {"},
+		}},
+		{"an attempt that is only heard of is never settled", []patch{
+			{"coordinator/attempts.go", "return o.fence == fence || o.settles == fence", "return o.fence == fence"},
+		}},
+		{"a lock lasts as long as whoever set it says", []patch{
+			{"redisstore/lock.go", "case ttl.Val() == -1, ttl.Val() > coordinator.MaxAhead:", "case false:"},
 		}},
 	}
 }

@@ -153,6 +153,7 @@ func (p *page) bounds() {
 	p.line("| a generation never goes back in one life of a process | never | never, unless listed above | %.0f lives |", sum("lives"))
 	p.line("| the store's generation goes back only when the servers lose data | never | as above | %.0f looks |", sum("samples"))
 	p.line("| what the store lost is restored | %v | %.2f s | %.0f losses with a refresher that was well and no call under way |", restoreBound, worst("restore_worst_s"), sum("restores_measured"))
+	p.line("| whatever is forged, a new token is stored again | %v | %.1f s | %.0f forged messages and values |", forgedBound, worst("forged_worst_s"), sum("forged"))
 	p.line("| no call to the source while nobody reaches Redis | %v after it went | none later | %.0f s beyond that |", callBound, sum("away_checked_s"))
 	p.line("| the quiet store holds the token issued last, and every process serves it | %v after the last fault | %.1f s | %d checkpoints, %d of which after an outsider's token was reported |",
 		quietWithin, p.quiet(), p.checks(), p.healed())
@@ -224,7 +225,7 @@ func (p *page) faults() {
 	}
 	p.line("%s", head)
 	p.line("%s", rule)
-	all := slices.Concat(processFaults(), linkFaults(), serverFaults(), replicatedFaults(), clusterFaults(), clockFaults(), sourceFaults())
+	all := slices.Concat(processFaults(), linkFaults(), serverFaults(), replicatedFaults(), clusterFaults(), clockFaults(), sourceFaults(), forgedFaults())
 	for _, f := range all {
 		row := fmt.Sprintf("| %s | %d | %s |", f.name, f.extra, f.cost)
 		for _, o := range p.soaks {

@@ -174,6 +174,24 @@ func (s *server) do(args ...any) (any, error) {
 	return answer, err
 }
 
+// as runs one command past the front as a user with a password.
+func (s *server) as(user string, args ...any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	o := *s.direct.Options()
+	o.Username, o.Password, o.PoolSize = user, userPassword, 1
+	client := redis.NewClient(&o)
+	defer client.Close()
+	return client.Do(ctx, args...).Err()
+}
+
+// now is the time by the server's clock.
+func (s *server) now() (time.Time, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return s.direct.Time(ctx).Result()
+}
+
 // info returns one field of INFO.
 func (s *server) info(section, field string) string {
 	answer, err := s.do("info", section)

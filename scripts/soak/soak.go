@@ -20,6 +20,7 @@ type plan struct {
 	Faults   int           // so many, or
 	Duration time.Duration // for so long, if not 0
 	Options  options
+	only     string // faults with this in their names
 	keep     string // directory for the logs of a run that fails
 	setup    setup
 }
@@ -73,7 +74,10 @@ func (p plan) run() (*outcome, error) {
 		return nil, err
 	}
 	defer w.close()
-	s := &soak{w: w, plan: p, all: faults(p.Options, p.Topology)}
+	s := &soak{w: w, plan: p, all: faults(p.Options, p.Topology, p.only)}
+	if len(s.all) == 0 {
+		return nil, fmt.Errorf("no fault has %q in its name", p.only)
+	}
 	s.out = outcome{Build: p.setup.build, Name: p.name(), Topology: p.Topology, Seed: p.Seed, At: began, ByFault: make(map[string]int)}
 	for leg := 0; !s.over(began); leg++ {
 		legBegan, calls, extra := time.Now(), len(w.calls()), s.extra
@@ -119,18 +123,21 @@ func (s *soak) over(began time.Time) bool {
 // leg makes trouble in all lanes for a while.
 func (s *soak) leg(leg int) {
 	end := time.Now().Add(legLength)
-	var lanes sync.WaitGroup
-	for i, lane := range []string{laneServers, laneProcesses, laneSource} {
+	var all sync.WaitGroup
+	for i, lane := range lanes {
+		if !slices.ContainsFunc(s.all, func(f fault) bool { return f.lane == lane }) {
+			continue
+		}
 		// Each lane has dice of its own, so that a seed means the same
 		// faults whatever the times at which they strike.
 		dice := rand.New(rand.NewPCG(s.plan.Seed, uint64(leg*10+i)))
-		lanes.Go(func() {
+		all.Go(func() {
 			for time.Now().Before(end) && s.strike(lane, dice) {
 				time.Sleep(pause(lane, dice))
 			}
 		})
 	}
-	lanes.Wait()
+	all.Wait()
 }
 
 // pause is the time between two faults of a lane. What everybody depends on
@@ -138,8 +145,11 @@ func (s *soak) leg(leg int) {
 // be too late.
 func pause(lane string, dice *rand.Rand) time.Duration {
 	most := 2 * time.Second
-	if lane == laneServers {
+	switch lane {
+	case laneServers:
 		most = 12 * time.Second
+	case laneForged:
+		most = 4 * time.Second
 	}
 	return time.Duration(dice.Float64() * float64(most))
 }
@@ -292,6 +302,8 @@ func (w *world) restless() string {
 		return fmt.Sprintf("%d attempts are open", open)
 	case token != last.Token:
 		return "the store does not hold the token issued last"
+	case w.stored() == 0:
+		return "the store's record is not one of ours"
 	}
 	for _, c := range w.callers {
 		status, r, err := c.ask(w.life, "GET", c.path(), nil)

@@ -129,12 +129,10 @@ func (t *servers) configure(s *server, i int, prefix string) error {
 			s.args = append(s.args, "--replicaof", "127.0.0.1 "+strconv.Itoa(t.data[0].front.port))
 		}
 	}
-	if t.opts.acl {
-		file := filepath.Join(s.dir, "users.acl")
-		s.args = append(s.args, "--aclfile", file)
-		if err := os.WriteFile(file, []byte(t.users(prefix)), 0o600); err != nil {
-			return err
-		}
+	file := filepath.Join(s.dir, "users.acl")
+	s.args = append(s.args, "--aclfile", file)
+	if err := os.WriteFile(file, []byte(t.users(prefix)), 0o600); err != nil {
+		return err
 	}
 	if t.opts.fake {
 		s.env = []string{"LD_PRELOAD=" + t.clock + ".so", "SOAK_CLOCK=" + t.clock}
@@ -143,33 +141,24 @@ func (t *servers) configure(s *server, i int, prefix string) error {
 }
 
 // users is an ACL file: this program, which works past the fronts, is the
-// default user.
+// default user, and so is the fleet without acl. Readers may demand refreshes.
 func (t *servers) users(prefix string) string {
 	var text strings.Builder
 	text.WriteString("user default on nopass ~* &* +@all\n")
-	for user, role := range map[string]coordinator.Role{refresherUser: coordinator.Refresher, readerUser: coordinator.Reader} {
+	for user, role := range map[string]coordinator.Role{
+		refresherUser: coordinator.Refresher, refreshingForger: coordinator.Refresher,
+		readerUser: coordinator.Reader, readingForger: coordinator.Reader,
+	} {
 		rules := redisstore.RequiredACL(prefix, role)
 		if t.kind == cluster {
-			// Before a selector, which a reader's rules end with.
-			rules = append(redisstore.ClusterACL(), rules...)
-			rules = moveToEnd(rules, "-@all", redisstore.ClusterACL())
+			rules = append(rules, redisstore.ClusterACL()...)
+		}
+		if role == coordinator.Reader {
+			rules = append(rules, redisstore.DemandACL(prefix))
 		}
 		fmt.Fprintf(&text, "user %s on >%s %s\n", user, userPassword, strings.Join(rules, " "))
 	}
 	return text.String()
-}
-
-// moveToEnd puts what was before the marker right behind it: the marker takes
-// every right away.
-func moveToEnd(rules []string, marker string, more []string) []string {
-	var out []string
-	for _, rule := range rules[len(more):] {
-		out = append(out, rule)
-		if rule == marker {
-			out = append(out, more...)
-		}
-	}
-	return out
 }
 
 //go:embed clock/jump.c

@@ -205,7 +205,8 @@ func (w *world) add(s setup, name string, refresher bool, binary, command string
 	})
 }
 
-// stored is the generation in the store, 0 if there is none or nobody to ask.
+// stored is the generation in the store, 0 if there is none, or none of ours, or
+// nobody to ask.
 func (w *world) stored() uint64 {
 	m := w.servers.master()
 	if m == nil {
@@ -218,7 +219,7 @@ func (w *world) stored() uint64 {
 	}
 	var gen uint64
 	_, _ = fmt.Sscan(text, &gen)
-	return gen
+	return credible(gen)
 }
 
 // sample looks at the store all the time.
@@ -241,6 +242,7 @@ func (w *world) sample(ctx context.Context) {
 		s := sample{at: began.Round(0)}
 		if text, ok := answer.(string); ok {
 			_, _ = fmt.Sscan(text, &s.gen)
+			s.gen = credible(s.gen)
 		}
 		w.ledger.sampled(s)
 	}
