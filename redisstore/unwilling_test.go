@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,24 +13,6 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
-
-// safeLog is a log that is read while it is written.
-type safeLog struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *safeLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *safeLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
 
 // A Redis that answers and takes no write is said, with what to do about it, and
 // when it takes them again all goes on.
@@ -54,9 +34,9 @@ func TestARedisThatTakesNoWritesIsSaid(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it mostly waits
 			server := redistest.Start(t)
-			log, source := new(safeLog), coordinatortest.NewSource()
+			log, source := new(logged), coordinatortest.NewSource()
 			source.Life = 8 * time.Second // a refresh is due each 4 s
-			logger := slog.New(slog.NewTextHandler(log, nil))
+			logger := log.logger()
 			c := runCoordinator(t, coordinator.Config{
 				Store: open(t, server.URL(), redisstore.Options{Logger: logger}), Logger: logger, RefreshEvery: 2 * time.Second,
 				Accounts: []coordinator.AccountConfig{{Name: "a", Source: source}},
@@ -88,8 +68,8 @@ func TestARedisThatTakesNoWritesIsSaid(t *testing.T) {
 // Whoever may publish can send any number of messages that nobody can read.
 func TestAFloodOfUnreadableMessagesFillsNoLogAndReadsLittle(t *testing.T) {
 	server := redistest.Start(t)
-	log := new(safeLog)
-	store := open(t, server.URL(), redisstore.Options{Logger: slog.New(slog.NewTextHandler(log, nil))})
+	log := new(logged)
+	store := open(t, server.URL(), redisstore.Options{Logger: log.logger()})
 	_, r := followed(t, store, coordinator.Refresher, "a")
 	before, _, _ := r.counts()
 	client := server.Client()
