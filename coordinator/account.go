@@ -198,7 +198,7 @@ func (a *Account) Watch(ctx context.Context) <-chan Record {
 			case ctx.Err() != nil, errors.Is(err, ErrUnknownAccount):
 				return
 			default: // said at once, nothing to wait for: come back later
-				if !sleep(ctx, a.c.cfg.LockLife) {
+				if !sleep(ctx, a.c.cfg.LockTTL) {
 					return
 				}
 				continue

@@ -12,7 +12,7 @@ import (
 // Locks, deadlines, back-offs and lives are kept by the store's clock. When it is
 // set back they would last longer by the jump; nobody may be kept waiting for it.
 func TestAStoreWhoseClockGoesBackKeepsNobodyFromRefreshing(t *testing.T) {
-	begin := coordinator.Begin{Reason: coordinator.ReasonMissing, Life: 3 * time.Second, Limits: coordinator.DefaultLimits}
+	begin := coordinator.BeginRequest{Reason: coordinator.ReasonMissing, TTL: 3 * time.Second, Limits: coordinator.DefaultLimits}
 	for name, leave := range map[string]func(t *testing.T, dead coordinator.Store){
 		"a lock": func(t *testing.T, dead coordinator.Store) {
 			if _, err := dead.Lock(t.Context(), account, 3*time.Second); err != nil {
@@ -37,7 +37,7 @@ func TestAStoreWhoseClockGoesBackKeepsNobodyFromRefreshing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := dead.Fail(t.Context(), account, coordinator.Fail{
+			if err := dead.Fail(t.Context(), account, coordinator.FailRequest{
 				Attempt: attempt, Reason: begin.Reason, RetryIn: 5 * time.Minute, Calls: 1,
 				Failure: coordinator.Failure{Kind: coordinator.FailedRefused, Code: 40125, Message: "invalid appsecret"},
 			}); err != nil {
@@ -105,7 +105,7 @@ func TestASmallStepOfTheStoresClockLeavesALongLockToItsHolder(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.source.Latency = 5 * time.Second
 		cfg := f.config()
-		cfg.LockLife = time.Minute
+		cfg.LockTTL = time.Minute
 		first := f.start(cfg, f.source)
 		time.Sleep(time.Second)
 		f.store.SetSkew(-200 * time.Millisecond)

@@ -26,14 +26,14 @@ type Config struct {
 	// DefaultLimits.
 	Limits Limits
 
-	// LockLife is how long a killed process keeps the others from
+	// LockTTL is how long a killed process keeps the others from
 	// refreshing; zero: 3 s. A live one extends lock and attempt while it
 	// fetches, so that FetchTimeout may be longer. 1 s to 1 min: an extension
 	// has to get through in a third of it.
-	LockLife time.Duration
+	LockTTL time.Duration
 
 	// FetchTimeout bounds one call to the source; zero: 10 s. At least 100 ms,
-	// at most 1 min and ten times LockLife: a call lives only as long as each
+	// at most 1 min and ten times LockTTL: a call lives only as long as each
 	// extension in turn gets through.
 	FetchTimeout time.Duration
 
@@ -79,8 +79,8 @@ type AccountConfig struct {
 // kept for the schedule, and a second between calls that somebody demanded.
 var DefaultLimits = Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second}
 
-// maxLockLife is the longest Config.LockLife.
-const maxLockLife = time.Minute
+// maxLockTTL is the longest Config.LockTTL.
+const maxLockTTL = time.Minute
 
 // What lies further ahead than it ever can was not written by a process of ours,
 // or before the store's clock went back. It binds nobody: a store and a
@@ -94,19 +94,19 @@ const (
 	// with its day.
 	MaxRetry = 24 * time.Hour
 
-	// MaxLife is the longest life of a token.
-	MaxLife = 366 * 24 * time.Hour
+	// MaxLifetime is the longest life of a token.
+	MaxLifetime = 366 * 24 * time.Hour
 )
 
 // MaxAhead is how far ahead of the store's clock a lock or an attempt may end: the
 // longest life there is, and some seconds by which the clocks of a store's servers
 // may differ. What ends later was written before the clock went back, would last
 // longer by the jump, and binds nobody.
-const MaxAhead = maxLockLife + 5*time.Second
+const MaxAhead = maxLockTTL + 5*time.Second
 
 const (
 	defaultRefreshEvery = time.Hour
-	defaultLockLife     = 3 * time.Second
+	defaultLockTTL      = 3 * time.Second
 	defaultFetchTimeout = 10 * time.Second
 	defaultPollEvery    = time.Minute
 	defaultProbeEvery   = 500 * time.Millisecond
@@ -117,7 +117,7 @@ const (
 // withDefaults returns c with its zero fields filled in.
 func (c Config) withDefaults() Config {
 	c.RefreshEvery = or(c.RefreshEvery, defaultRefreshEvery)
-	c.LockLife = or(c.LockLife, defaultLockLife)
+	c.LockTTL = or(c.LockTTL, defaultLockTTL)
 	c.FetchTimeout = or(c.FetchTimeout, defaultFetchTimeout)
 	c.PollEvery = or(c.PollEvery, defaultPollEvery)
 	c.ProbeEvery = or(c.ProbeEvery, defaultProbeEvery)
@@ -158,15 +158,15 @@ func (c Config) Validate() error {
 		wrong("Store is missing: pass what the processes share, for example a redisstore.Store")
 	}
 	c = c.withDefaults()
-	if c.LockLife < time.Second || c.LockLife > maxLockLife {
-		wrong("LockLife is %v: it must be 1s to 1m", c.LockLife)
+	if c.LockTTL < time.Second || c.LockTTL > maxLockTTL {
+		wrong("LockTTL is %v: it must be 1s to 1m", c.LockTTL)
 	}
 	if c.FetchTimeout < 100*time.Millisecond || c.FetchTimeout > time.Minute {
 		wrong("FetchTimeout is %v: it must be 100ms to 1m", c.FetchTimeout)
 	}
-	if c.FetchTimeout > 10*c.LockLife {
-		wrong("LockLife (%v) is too far below the fetch deadline: FetchTimeout (%v) may be ten times as long; "+
-			"raise LockLife to %v or lower FetchTimeout to %v", c.LockLife, c.FetchTimeout, c.FetchTimeout/10, 10*c.LockLife)
+	if c.FetchTimeout > 10*c.LockTTL {
+		wrong("LockTTL (%v) is too far below the fetch deadline: FetchTimeout (%v) may be ten times as long; "+
+			"raise LockTTL to %v or lower FetchTimeout to %v", c.LockTTL, c.FetchTimeout, c.FetchTimeout/10, 10*c.LockTTL)
 	}
 	if c.PollEvery < time.Second || c.PollEvery > 4*time.Minute {
 		wrong("PollEvery is %v: it must be 1s to 4m, below the 5 minutes a replaced token lives", c.PollEvery)

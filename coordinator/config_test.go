@@ -19,10 +19,10 @@ func TestBadConfigurationIsRefusedByName(t *testing.T) {
 		want   []string // in the message: the fields, and what to do
 	}{
 		{"no store", func(c *coordinator.Config) { c.Store = nil }, []string{"Store", "pass"}},
-		{"a lock life that no extension can keep", func(c *coordinator.Config) { c.LockLife = time.Millisecond }, []string{"LockLife", "1s to 1m"}},
-		{"a lock life that delays every take-over", func(c *coordinator.Config) { c.LockLife = time.Hour }, []string{"LockLife", "1s to 1m"}},
+		{"a lock life that no extension can keep", func(c *coordinator.Config) { c.LockTTL = time.Millisecond }, []string{"LockTTL", "1s to 1m"}},
+		{"a lock life that delays every take-over", func(c *coordinator.Config) { c.LockTTL = time.Hour }, []string{"LockTTL", "1s to 1m"}},
 		{"a fetch time-out of a day", func(c *coordinator.Config) { c.FetchTimeout = 24 * time.Hour }, []string{"FetchTimeout"}},
-		{"a lock life far below the fetch deadline", func(c *coordinator.Config) { c.LockLife, c.FetchTimeout = time.Second, time.Minute }, []string{"LockLife", "FetchTimeout", "6s", "10s"}},
+		{"a lock life far below the fetch deadline", func(c *coordinator.Config) { c.LockTTL, c.FetchTimeout = time.Second, time.Minute }, []string{"LockTTL", "FetchTimeout", "6s", "10s"}},
 		{"a poll slower than the overlap", func(c *coordinator.Config) { c.PollEvery = time.Hour }, []string{"PollEvery", "5 minutes"}},
 		{"a probe slower than the poll", func(c *coordinator.Config) { c.ProbeEvery = 2 * time.Minute }, []string{"ProbeEvery", "PollEvery"}},
 		{"no fetches", func(c *coordinator.Config) { c.MaxFetches = -1 }, []string{"MaxFetches"}},

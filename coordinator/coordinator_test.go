@@ -483,7 +483,7 @@ func TestFailingSourceLeavesTheTokenInUse(t *testing.T) {
 	outcomes := map[string]coordinatortest.Outcome{
 		"busy":     coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"),
 		"unknown":  coordinatortest.FailsWith(coordinator.FailedUnknown, 0, "timeout"),
-		"negative": coordinatortest.Answers(coordinator.Issue{Token: coordinator.NewToken("x"), Life: -1}),
+		"negative": coordinatortest.Answers(coordinator.FetchResult{Token: coordinator.NewToken("x"), Lifetime: -1}),
 		"plain":    coordinatortest.Fails(errors.New("went wrong")),
 		"hangs":    coordinatortest.Hangs(),
 	}
@@ -813,8 +813,8 @@ func TestNothingElseWaitsForTheMinimumInterval(t *testing.T) {
 	tests := map[string]func(*testing.T, *fleet, *process){
 		"schedule": func(*testing.T, *fleet, *process) { time.Sleep(50 * time.Minute) },
 		"overdue": func(t *testing.T, f *fleet, p *process) {
-			if _, err := f.store.Begin(t.Context(), account, coordinator.Begin{
-				Seen: p.Status().Record.Generation, Reason: coordinator.ReasonSchedule, Life: 3 * time.Second,
+			if _, err := f.store.Begin(t.Context(), account, coordinator.BeginRequest{
+				Seen: p.Status().Record.Generation, Reason: coordinator.ReasonSchedule, TTL: 3 * time.Second,
 			}); err != nil {
 				t.Fatal(err)
 			}

@@ -13,7 +13,7 @@
 //	...
 //	defer store.Close()
 //	c, err := coordinator.New(coordinator.Config{Store: store, Accounts: []coordinator.AccountConfig{
-//		{Name: appID, Source: wechat.Token(appID, secret)}, // no Source: a reader
+//		{Name: appID, Source: wechat.NewSource(appID, secret)}, // no Source: a reader
 //	}})
 //	go c.Run(ctx)
 //	token, err := c.Token(ctx, appID)
@@ -40,7 +40,7 @@
 //     callers want it, as long as the store's lock holds. When it does not
 //     (a paused holder, a fail-over), the fence still keeps an older token from
 //     replacing a newer one, and one more refresh follows by itself.
-//   - A refresher that dies at any line is replaced within LockLife + 1 s; the
+//   - A refresher that dies at any line is replaced within LockTTL + 1 s; the
 //     current token is served all the while.
 //   - A new token reaches every process that Runs with its notification; if that
 //     is lost, within PollEvery (and a tenth).

@@ -52,7 +52,7 @@ const (
 	LimitBudget   = "daily budget"     // Limits.PerDay, less the reserve if the refresh was demanded
 	LimitInterval = "minimum interval" // Limits.MinInterval
 	LimitBackOff  = "back-off"         // a failure set it
-	LimitLoop     = "loop brake"       // Begin.Pace: refreshes that nobody demanded follow each other too fast
+	LimitLoop     = "loop brake"       // BeginRequest.Pace: refreshes that nobody demanded follow each other too fast
 )
 
 // ThrottledError says that a limit of ours forbids the call now.

@@ -10,7 +10,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 )
 
-// A service that can refresh: with redisstore.New and wechat.Token in the
+// A service that can refresh: with redisstore.New and wechat.NewSource in the
 // places of the store and the source of this example.
 func Example() {
 	ctx, cancel := context.WithCancel(context.Background())

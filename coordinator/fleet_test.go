@@ -125,7 +125,7 @@ func (s *oddStore) refuse() error {
 	return errOdd
 }
 
-func (s *oddStore) Begin(ctx context.Context, name string, b coordinator.Begin) (coordinator.Attempt, error) {
+func (s *oddStore) Begin(ctx context.Context, name string, b coordinator.BeginRequest) (coordinator.Attempt, error) {
 	if err := s.refuse(); err != nil {
 		return coordinator.Attempt{}, err
 	}

@@ -359,7 +359,7 @@ func (a *Account) round(ctx context.Context, holdsSlot bool) error {
 
 	switch {
 	case cfg.Source == nil:
-		return a.want(ctx, Want{Reason: reason, Seen: seen, AskedBy: askedBy})
+		return a.want(ctx, WantRequest{Reason: reason, Seen: seen, AskedBy: askedBy})
 	case !restore && (reason == "" || now.Before(allowed)):
 		return nil
 	}
@@ -403,7 +403,7 @@ func (a *Account) look(ctx context.Context) error {
 }
 
 // want calls for a refresher on behalf of a process that is none.
-func (a *Account) want(ctx context.Context, w Want) error {
+func (a *Account) want(ctx context.Context, w WantRequest) error {
 	if w.Reason == "" {
 		return nil
 	}

@@ -66,7 +66,7 @@ func TestAForgedMessageEndsNothing(t *testing.T) {
 	wanted := func(reason coordinator.Reason, fence, seen coordinator.Fence) func() coordinator.Event {
 		return func() coordinator.Event {
 			return coordinator.Event{
-				Kind: coordinator.EventWanted, Reason: reason, Fence: fence, Want: coordinator.Want{Reason: reason, Seen: seen},
+				Kind: coordinator.EventWanted, Reason: reason, Fence: fence, Want: coordinator.WantRequest{Reason: reason, Seen: seen},
 			}
 		}
 	}
@@ -92,7 +92,7 @@ func TestAForgedMessageEndsNothing(t *testing.T) {
 			return coordinator.Event{Kind: coordinator.EventRefreshed, Fence: greatest, Record: evil(greatest, 2*time.Hour)}
 		}},
 		"refreshed, for 278 years": {event: func() coordinator.Event {
-			return coordinator.Event{Kind: coordinator.EventRefreshed, Fence: now() + 1, Record: evil(now()+1, 278*coordinator.MaxLife)}
+			return coordinator.Event{Kind: coordinator.EventRefreshed, Fence: now() + 1, Record: evil(now()+1, 278*coordinator.MaxLifetime)}
 		}},
 		"failed, until the end of time": {event: func() coordinator.Event {
 			return coordinator.Event{Kind: coordinator.EventFailed, Fence: now(), RetryIn: 1 << 53 * time.Microsecond, Failure: &coordinator.Failure{
@@ -243,7 +243,7 @@ func (s *deniedStore) Lock(ctx context.Context, name string, life time.Duration)
 	return s.Store.Lock(ctx, name, life)
 }
 
-func (s *deniedStore) Want(context.Context, string, coordinator.Want) error {
+func (s *deniedStore) Want(context.Context, string, coordinator.WantRequest) error {
 	return fmt.Errorf("%w: no right to publish", coordinator.ErrDenied)
 }
 
@@ -347,7 +347,7 @@ type throttledStore struct {
 	begins atomic.Int64
 }
 
-func (s *throttledStore) Begin(context.Context, string, coordinator.Begin) (coordinator.Attempt, error) {
+func (s *throttledStore) Begin(context.Context, string, coordinator.BeginRequest) (coordinator.Attempt, error) {
 	s.begins.Add(1)
 	return coordinator.Attempt{}, &coordinator.ThrottledError{Limit: coordinator.LimitBackOff, RetryIn: 3 * time.Hour}
 }

@@ -177,7 +177,7 @@ func (c *Coordinator) believes(e Event, now time.Time) bool {
 // wantedLocked answers a process without a source. Of what it says it wants
 // replaced only the record that is held is: whoever names a newer one may know
 // more, so the store is read, and the reader comes again.
-func (a *Account) wantedLocked(w Want, now time.Time) {
+func (a *Account) wantedLocked(w WantRequest, now time.Time) {
 	switch generation := a.generationLocked(); {
 	case a.cfg.Source == nil, w.Reason.Demanded() && generation > w.Seen:
 		return
@@ -277,7 +277,7 @@ func (a *Account) installLocked(r Record, now time.Time) {
 	}
 	every := a.everyLocked()
 	refreshIn := r.refreshIn(every)
-	r.TTL = min(r.TTL, r.Life()-Margin(r.Life())) // it is more only if the store's clock went back
+	r.TTL = min(r.TTL, r.Lifetime()-Margin(r.Lifetime())) // it is more only if the store's clock went back
 	a.held = &held{
 		Record:    r,
 		slept:     a.c.slept.Load(),
@@ -350,7 +350,7 @@ func (a *Account) demandLocked(asked demand, now time.Time) {
 		}
 		d.reason, d.seen = asked.reason, max(asked.seen, d.seen)
 	}
-	d.expires = a.c.instant(now.Add(a.c.cfg.FetchTimeout + a.c.cfg.LockLife))
+	d.expires = a.c.instant(now.Add(a.c.cfg.FetchTimeout + a.c.cfg.LockTTL))
 }
 
 // dueLocked returns why a refresh is due, "" if none is. What is due without

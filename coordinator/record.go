@@ -40,12 +40,12 @@ type Record struct {
 	TTL time.Duration
 }
 
-// Life is how long the source said the token lives.
-func (r Record) Life() time.Duration { return r.ExpiresAt.Sub(r.IssuedAt) }
+// Lifetime is how long the source said the token lives.
+func (r Record) Lifetime() time.Duration { return r.ExpiresAt.Sub(r.IssuedAt) }
 
 // credible reports whether a store whose clock shows now can hold r.
 func (r Record) credible(now time.Time) bool {
-	return r.Generation.Credible(now) && r.Life() > 0 && r.Life() <= MaxLife
+	return r.Generation.Credible(now) && r.Lifetime() > 0 && r.Lifetime() <= MaxLifetime
 }
 
 // rewound reports whether the store's clock has gone back since r was stored, by

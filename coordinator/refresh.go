@@ -53,11 +53,11 @@ func (a *Account) refresh(ctx context.Context, r refreshing) error {
 			return a.fail(ctx, attempt, r, err, took)
 		}
 		if issue.Doubt != "" {
-			a.c.log.Warn("the issuer's answer is odd: its token is used with care", "account", a.name, "odd", issue.Doubt, "life", issue.Life)
+			a.c.log.Warn("the issuer's answer is odd: its token is used with care", "account", a.name, "odd", issue.Doubt, "life", issue.Lifetime)
 		}
 		a.c.observe(Observation{Kind: Fetched, Account: a.name, Reason: r.reason, Took: took})
-		return a.commit(ctx, stopping, Commit{
-			Attempt: attempt, Reason: r.reason, AskedBy: r.askedBy, Token: issue.Token, Life: issue.Life,
+		return a.commit(ctx, stopping, CommitRequest{
+			Attempt: attempt, Reason: r.reason, AskedBy: r.askedBy, Token: issue.Token, Lifetime: issue.Lifetime,
 			RefreshIn: a.refreshIn(issue), Took: took, Calls: issue.Calls,
 		}, sent)
 	})
@@ -67,9 +67,9 @@ func (a *Account) refresh(ctx context.Context, r refreshing) error {
 // else by the schedule of this process, unless many accounts come at once. It is
 // stored, so that readers, whose configuration may say something else, tell
 // their callers the same.
-func (a *Account) refreshIn(issue Issue) time.Duration {
+func (a *Account) refreshIn(issue FetchResult) time.Duration {
 	a.mu.Lock()
-	every := min(a.everyLocked(), issue.Life/2)
+	every := min(a.everyLocked(), issue.Lifetime/2)
 	a.mu.Unlock()
 	switch crowded := a.c.crowd.join(a, time.Now(), int(a.c.count.Load()), every); {
 	case issue.RefreshIn > 0:
@@ -112,7 +112,7 @@ func (a *Account) restore(ctx context.Context, r Record) error {
 // locked calls do with the account's lock held. The lock is given up also when
 // ctx has ended, within the time it would end by itself.
 func (a *Account) locked(ctx context.Context, do func(Lock) error) error {
-	life := a.c.cfg.LockLife
+	life := a.c.cfg.LockTTL
 	lock, err := a.c.store.Lock(ctx, a.name, life)
 	if err != nil {
 		var taken *LockedError
@@ -140,8 +140,8 @@ func (a *Account) begin(ctx context.Context, r refreshing) (Attempt, error) {
 	a.mu.Lock()
 	limits, every := a.limitsLocked(), a.everyLocked()
 	a.mu.Unlock()
-	attempt, err := a.c.store.Begin(ctx, a.name, Begin{
-		Seen: r.seen, Reason: r.reason, AskedBy: r.askedBy, Life: a.c.cfg.LockLife, Credential: credential(r.source), Limits: limits,
+	attempt, err := a.c.store.Begin(ctx, a.name, BeginRequest{
+		Seen: r.seen, Reason: r.reason, AskedBy: r.askedBy, TTL: a.c.cfg.LockTTL, Credential: credential(r.source), Limits: limits,
 		Pace: pace(limits.PerDay, every),
 	})
 	if err != nil {
@@ -168,7 +168,7 @@ func (a *Account) begin(ctx context.Context, r refreshing) (Attempt, error) {
 	now := a.c.instant(time.Now())
 	k := &a.known
 	k.callsToday = int32(attempt.CallsToday)
-	k.open.begun(attempt.Fence, now+instant(a.c.cfg.LockLife), now)
+	k.open.begun(attempt.Fence, now+instant(a.c.cfg.LockTTL), now)
 	if k.err != nil {
 		k.replaces = attempt.Fence
 	}
@@ -198,22 +198,22 @@ var errDeadline = errors.New("the attempt's deadline passed: the store could not
 // fetch calls the source within the attempt's deadline, which is extended
 // together with the lock while the call is under way. sent is when the call
 // began.
-func (a *Account) fetch(ctx context.Context, lock Lock, began instant, attempt Attempt, r refreshing) (issue Issue, sent instant, err error) {
+func (a *Account) fetch(ctx context.Context, lock Lock, began instant, attempt Attempt, r refreshing) (issue FetchResult, sent instant, err error) {
 	ctx, stop := a.extend(ctx, lock, began, attempt.Fence)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, a.c.cfg.FetchTimeout)
 	defer cancel()
 
 	sent = a.c.now()
-	if sent-began >= instant(a.c.cfg.LockLife) { // paused since: another process may be at it
+	if sent-began >= instant(a.c.cfg.LockTTL) { // paused since: another process may be at it
 		return issue, sent, &FetchError{Kind: FailedBusy, Message: "not called: " + errDeadline.Error()}
 	}
-	issue, err = r.source.Fetch(ctx, Ask{Reason: r.reason, Current: r.current})
+	issue, err = r.source.Fetch(ctx, FetchRequest{Reason: r.reason, Current: r.current})
 	switch {
 	case err != nil && context.Cause(ctx) != nil && !isFetchError(err):
 		err = &FetchError{Kind: FailedUnknown, Message: "the source did not answer in time: " + context.Cause(ctx).Error(), Err: err, Calls: 1}
-	case err == nil && (issue.Token.IsZero() || issue.Life <= 0):
-		err = &FetchError{Kind: FailedUnknown, Message: fmt.Sprintf("the source answered without a usable token (life %v)", issue.Life), Calls: max(issue.Calls, 1)}
+	case err == nil && (issue.Token.IsZero() || issue.Lifetime <= 0):
+		err = &FetchError{Kind: FailedUnknown, Message: fmt.Sprintf("the source answered without a usable token (life %v)", issue.Lifetime), Calls: max(issue.Calls, 1)}
 	}
 	return issue, sent, err
 }
@@ -222,7 +222,7 @@ func (a *Account) fetch(ctx context.Context, lock Lock, began instant, attempt A
 // context it returns when the deadline passes all the same. stop waits: after
 // it nobody uses lock.
 func (a *Account) extend(ctx context.Context, lock Lock, began instant, fence Fence) (_ context.Context, stop func()) {
-	life := a.c.cfg.LockLife
+	life := a.c.cfg.LockTTL
 	ctx, cancel := context.WithCancelCause(ctx)
 	expiry := time.AfterFunc(time.Until(a.c.time(began).Add(life)), func() { cancel(errDeadline) })
 	done := make(chan struct{})
@@ -263,7 +263,7 @@ const (
 // commit stores the token and repeats that through every outage of the store
 // for as long as the token lives: it exists, and nobody else has it. While the
 // store is away this process serves it.
-func (a *Account) commit(ctx, stopping context.Context, c Commit, sent instant) error {
+func (a *Account) commit(ctx, stopping context.Context, c CommitRequest, sent instant) error {
 	var giveUp time.Time
 	for wait := storeRetryFirst; ; wait = min(2*wait, storeRetryMost) {
 		c.Age = time.Duration(a.c.now() - sent)
@@ -283,7 +283,7 @@ func (a *Account) commit(ctx, stopping context.Context, c Commit, sent instant) 
 		if giveUp.IsZero() && (stopping.Err() != nil || !errors.Is(err, ErrUnreachable)) {
 			giveUp = time.Now().Add(drainFor)
 		}
-		if c.Age >= c.Life-Margin(c.Life) || !giveUp.IsZero() && time.Now().After(giveUp) {
+		if c.Age >= c.Lifetime-Margin(c.Lifetime) || !giveUp.IsZero() && time.Now().After(giveUp) {
 			a.c.log.Error("token lost: it could not be stored", "account", a.name, "fence", c.Attempt.Fence, "error", err)
 			return fmt.Errorf("commit %q: %w", a.name, err)
 		}
@@ -294,27 +294,27 @@ func (a *Account) commit(ctx, stopping context.Context, c Commit, sent instant) 
 
 // storeOnce is one try of a commit, bounded also where the store's own
 // time-outs are long.
-func (a *Account) storeOnce(ctx context.Context, c Commit) (Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.c.cfg.LockLife)
+func (a *Account) storeOnce(ctx context.Context, c CommitRequest) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.c.cfg.LockTTL)
 	defer cancel()
 	return a.c.store.Commit(ctx, a.name, c)
 }
 
 // keep takes over a token that the store does not have yet.
-func (a *Account) keep(c Commit) {
+func (a *Account) keep(c CommitRequest) {
 	now := time.Now()
 	issued := now.Add(-c.Age).Round(0)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.installLocked(Record{
 		Token: c.Token, Generation: c.Attempt.Fence,
-		IssuedAt: issued, ExpiresAt: issued.Add(c.Life),
-		TTL: c.Life - c.Age - Margin(c.Life),
+		IssuedAt: issued, ExpiresAt: issued.Add(c.Lifetime),
+		TTL: c.Lifetime - c.Age - Margin(c.Lifetime),
 	}, now)
 	a.settledLocked(now)
 }
 
-func (a *Account) committed(r Record, c Commit) {
+func (a *Account) committed(r Record, c CommitRequest) {
 	a.c.observe(Observation{Kind: Committed, Account: a.name, Reason: c.Reason})
 	a.c.log.Info("token refreshed", "account", a.name, "reason", c.Reason, "generation", r.Generation,
 		"ttl", r.TTL, "took", c.Took, "calls_today", c.Attempt.CallsToday)
@@ -339,7 +339,7 @@ func (a *Account) fail(ctx context.Context, attempt Attempt, r refreshing, cause
 	a.mu.Lock()
 	left := a.recordLocked().TTL
 	a.mu.Unlock()
-	f := Fail{
+	f := FailRequest{
 		Attempt: attempt, Reason: r.reason, AskedBy: r.askedBy, Took: took, Calls: fetch.Calls,
 		RetryIn: backoff(fetch.Kind, attempt.Failures+1, fetch.RetryIn, left),
 		Failure: Failure{Kind: fetch.Kind, Code: fetch.Code, Message: fetch.Message, InARow: attempt.Failures + 1, Credential: credential(r.source)},
@@ -377,10 +377,10 @@ func asFetchError(err error) *FetchError {
 }
 
 // recordFailure tries a few times: the others wait for the word.
-func (a *Account) recordFailure(ctx context.Context, f Fail) error {
+func (a *Account) recordFailure(ctx context.Context, f FailRequest) error {
 	var err error
 	for wait := storeRetryFirst; wait < time.Second; wait *= 3 {
-		tryCtx, cancel := context.WithTimeout(ctx, a.c.cfg.LockLife)
+		tryCtx, cancel := context.WithTimeout(ctx, a.c.cfg.LockTTL)
 		err = a.c.store.Fail(tryCtx, a.name, f)
 		cancel()
 		if err == nil || !errors.Is(err, ErrUnreachable) {
@@ -391,7 +391,7 @@ func (a *Account) recordFailure(ctx context.Context, f Fail) error {
 	return err
 }
 
-func (a *Account) logFailure(f Fail) {
+func (a *Account) logFailure(f FailRequest) {
 	args := []any{"account", a.name, "reason", f.Reason, "kind", f.Failure.Kind, "code", f.Failure.Code,
 		"error", f.Failure.Message, "failures", f.Failure.InARow, "retry_in", f.RetryIn, "took", f.Took}
 	if f.Failure.Kind == FailedRefused {

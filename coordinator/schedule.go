@@ -17,7 +17,7 @@ const (
 )
 
 // age is how long ago r was issued, at the moment its TTL was measured.
-func (r Record) age() time.Duration { return r.Life() - Margin(r.Life()) - r.TTL }
+func (r Record) age() time.Duration { return r.Lifetime() - Margin(r.Lifetime()) - r.TTL }
 
 // refreshIn returns how long after r's TTL was measured the schedule wants a
 // new token: when the source asked for it, otherwise at the age every or half
@@ -27,8 +27,8 @@ func (r Record) refreshIn(every time.Duration) time.Duration {
 	if r.rewound() {
 		return 0
 	}
-	at := min(every, r.Life()/2)
-	if asked := r.RefreshAt.Sub(r.IssuedAt); !r.RefreshAt.IsZero() && asked <= r.Life() {
+	at := min(every, r.Lifetime()/2)
+	if asked := r.RefreshAt.Sub(r.IssuedAt); !r.RefreshAt.IsZero() && asked <= r.Lifetime() {
 		at = asked // one beyond the token's end is nobody's wish
 	}
 	return at - r.age()

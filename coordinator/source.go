@@ -15,11 +15,11 @@ import (
 // secret nor a token, and should be, or wrap, a *FetchError; any other error
 // counts as FailedUnknown, which is always safe.
 type Source interface {
-	Fetch(ctx context.Context, ask Ask) (Issue, error)
+	Fetch(ctx context.Context, ask FetchRequest) (FetchResult, error)
 }
 
-// Ask tells a source why it is called.
-type Ask struct {
+// FetchRequest tells a source why it is called.
+type FetchRequest struct {
 	Reason Reason
 
 	// Current is the token being replaced, also the one that was reported if
@@ -27,13 +27,13 @@ type Ask struct {
 	Current Token
 }
 
-// Issue is a source's answer.
-type Issue struct {
+// FetchResult is a source's answer.
+type FetchResult struct {
 	Token Token
 
-	// Life is how long the token lives, from the moment the request was
+	// Lifetime is how long the token lives, from the moment the request was
 	// sent. It must be positive.
-	Life time.Duration
+	Lifetime time.Duration
 
 	// RefreshIn is when the source wants to be asked again, from the same
 	// moment. Zero leaves it to the schedule.
@@ -57,10 +57,12 @@ type Credentialed interface {
 }
 
 // SourceFunc makes a Source of a function.
-type SourceFunc func(ctx context.Context, ask Ask) (Issue, error)
+type SourceFunc func(ctx context.Context, ask FetchRequest) (FetchResult, error)
 
 // Fetch calls f.
-func (f SourceFunc) Fetch(ctx context.Context, ask Ask) (Issue, error) { return f(ctx, ask) }
+func (f SourceFunc) Fetch(ctx context.Context, ask FetchRequest) (FetchResult, error) {
+	return f(ctx, ask)
+}
 
 // FetchError is a Source's failure, with what is known of its outcome.
 type FetchError struct {
@@ -68,7 +70,7 @@ type FetchError struct {
 	Code    int           // the issuer's code, 0 if none
 	Message string        // in words, without secret or token
 	RetryIn time.Duration // the issuer's own word on when to come back; 0: none
-	Calls   int           // as in Issue; 0 is possible here: nothing was sent
+	Calls   int           // as in FetchResult; 0 is possible here: nothing was sent
 	Err     error         // the cause, if any; its text must be as clean as Message
 }
 

@@ -34,30 +34,30 @@ type Store interface {
 	// after the store lost its data. Numbers that are not Credible count as 0,
 	// whoever names them, so that the fence is always Credible itself. A stored
 	// record that cannot be used counts as none.
-	Begin(ctx context.Context, account string, b Begin) (Attempt, error)
+	Begin(ctx context.Context, account string, b BeginRequest) (Attempt, error)
 
 	// Commit stores the token of an attempt, settles that attempt and those
 	// that were overdue at its begin, and notifies. A newer fence was handed
 	// out: ErrSuperseded, nothing is stored, and the attempt is open and
 	// overdue, because nobody can know whose token was issued last. Repeating
 	// a Commit that was carried out returns the record again.
-	Commit(ctx context.Context, account string, c Commit) (Record, error)
+	Commit(ctx context.Context, account string, c CommitRequest) (Record, error)
 
 	// Fail records that an attempt brought no token and notifies. For
 	// FailedUnknown the attempt is open and overdue at once; for the other
 	// kinds it is settled.
-	Fail(ctx context.Context, account string, f Fail) error
+	Fail(ctx context.Context, account string, f FailRequest) error
 
 	// Restore puts back a record that the store lost, if it has no record as
 	// new and has handed out no newer fence, and notifies. It returns the
 	// record that is stored afterwards, which is r or a newer one; the zero
 	// Record if r was not put back: because of a newer attempt, or because its
-	// generation is not Credible or its TTL is above MaxLife.
+	// generation is not Credible or its TTL is above MaxLifetime.
 	Restore(ctx context.Context, account string, r Record) (Record, error)
 
 	// Want tells the refreshers of the account, wherever they run, that
 	// somebody without a source needs them.
-	Want(ctx context.Context, account string, w Want) error
+	Want(ctx context.Context, account string, w WantRequest) error
 
 	// Subscribe returns a subscription to no accounts. It does not start
 	// anything.
@@ -77,12 +77,12 @@ type Lock interface {
 	Unlock(ctx context.Context) error
 }
 
-// Begin is the announcement of an attempt.
-type Begin struct {
+// BeginRequest announces an attempt.
+type BeginRequest struct {
 	Seen       Fence // the generation to be replaced; fences rise above it
 	Reason     Reason
 	AskedBy    string        // who demanded it, for the log; see WithCaller
-	Life       time.Duration // the attempt is overdue when it has passed; Lock.Extend renews it
+	TTL        time.Duration // the attempt is overdue when it has passed; Lock.Extend renews it
 	Credential string        // see Credentialed
 	Limits     Limits
 
@@ -94,7 +94,7 @@ type Begin struct {
 }
 
 // PaceBurst is how many refreshes that nobody demanded may follow each other
-// faster than Begin.Pace.
+// faster than BeginRequest.Pace.
 const PaceBurst = 20
 
 // Limits bound the calls to a source, fleet-wide.
@@ -128,21 +128,21 @@ type Attempt struct {
 	Conflict   bool // the reported token died though no call of ours explains it
 }
 
-// Commit is a token to be stored.
-type Commit struct {
+// CommitRequest is a token to be stored.
+type CommitRequest struct {
 	Attempt   Attempt
 	Reason    Reason
 	AskedBy   string // as in Begin
 	Token     Token
-	Life      time.Duration // total, see Issue
+	Lifetime  time.Duration // total, see FetchResult
 	RefreshIn time.Duration // from the same moment as Life; 0: everybody's own schedule decides
-	Age       time.Duration // how much of Life had passed when Commit was called
+	Age       time.Duration // how much of Lifetime had passed when Commit was called
 	Took      time.Duration // how long the source needed; for the log
 	Calls     int           // more than 1: the day's count is corrected
 }
 
-// Fail is the end of an attempt without a token.
-type Fail struct {
+// FailRequest is the end of an attempt without a token.
+type FailRequest struct {
 	Attempt Attempt
 	Reason  Reason
 	AskedBy string        // as in Begin
@@ -152,8 +152,8 @@ type Fail struct {
 	Calls   int // 0: the call counted at the begin was not made after all
 }
 
-// Want is a call for a refresher.
-type Want struct {
+// WantRequest is a call for a refresher.
+type WantRequest struct {
 	Reason  Reason
 	Seen    Fence  // the generation the caller has, or wants replaced
 	AskedBy string // as in Begin, by the word of who sent it
@@ -210,7 +210,7 @@ type Event struct {
 	Failure *Failure      // Failed
 	RetryIn time.Duration // Failed, Throttled: until it may be tried again; Begun: until the attempt's deadline
 	Limit   string        // Throttled
-	Want    Want          // Wanted
+	Want    WantRequest   // Wanted
 }
 
 // EventKind is what happened.

@@ -94,7 +94,7 @@ func TestReaderThatMayDemandNeedsOneRuleMore(t *testing.T) {
 	url := user(t, server, "reader", rules...)
 	reader, refresher := open(t, url, redisstore.Options{}), open(t, server.URL(), redisstore.Options{})
 	_, asked := followed(t, refresher, coordinator.Refresher, "a")
-	want := coordinator.Want{Reason: coordinator.ReasonForced}
+	want := coordinator.WantRequest{Reason: coordinator.ReasonForced}
 	err := reader.Want(t.Context(), "a", want)
 	if !errors.Is(err, redisstore.ErrDenied) || !strings.Contains(err.Error(), redisstore.DemandACL("")) {
 		t.Errorf("Want() = %v, want %v naming %s", err, redisstore.ErrDenied, redisstore.DemandACL(""))
@@ -112,7 +112,7 @@ func TestReaderCanChangeNothing(t *testing.T) {
 	record := refreshed(t, open(t, server.URL(), redisstore.Options{}), "a", "token")
 	for name, try := range map[string]func() error{
 		"Lock":  func() error { _, err := reader.Lock(t.Context(), "a", time.Second); return err },
-		"Begin": func() error { _, err := reader.Begin(t.Context(), "a", coordinator.Begin{Life: 1}); return err },
+		"Begin": func() error { _, err := reader.Begin(t.Context(), "a", coordinator.BeginRequest{TTL: 1}); return err },
 		"Commit": func() error {
 			_, err := reader.Commit(t.Context(), "a", of(coordinator.Attempt{Fence: 7}, "x"))
 			return err

@@ -32,7 +32,7 @@ func newDated(t *testing.T, url string, wrong time.Duration, o Options) dated {
 func (d dated) begin(seen coordinator.Fence) coordinator.Attempt {
 	d.t.Helper()
 	d.clock.ahead.Store(int64(d.wrong))
-	attempt, err := d.Begin(d.t.Context(), "a", coordinator.Begin{Seen: seen, Reason: coordinator.ReasonSchedule, Life: time.Minute})
+	attempt, err := d.Begin(d.t.Context(), "a", coordinator.BeginRequest{Seen: seen, Reason: coordinator.ReasonSchedule, TTL: time.Minute})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -42,8 +42,8 @@ func (d dated) begin(seen coordinator.Fence) coordinator.Attempt {
 func (d dated) commit(attempt coordinator.Attempt, calls int) coordinator.Record {
 	d.t.Helper()
 	d.clock.ahead.Store(int64(d.wrong))
-	r, err := d.Commit(d.t.Context(), "a", coordinator.Commit{
-		Attempt: attempt, Token: coordinator.NewToken("token"), Life: 2 * time.Hour, Calls: calls,
+	r, err := d.Commit(d.t.Context(), "a", coordinator.CommitRequest{
+		Attempt: attempt, Token: coordinator.NewToken("token"), Lifetime: 2 * time.Hour, Calls: calls,
 	})
 	if err != nil {
 		d.t.Fatal(err)
@@ -54,7 +54,7 @@ func (d dated) commit(attempt coordinator.Attempt, calls int) coordinator.Record
 func (d dated) fail(attempt coordinator.Attempt, calls int) {
 	d.t.Helper()
 	d.clock.ahead.Store(int64(d.wrong))
-	err := d.Fail(d.t.Context(), "a", coordinator.Fail{
+	err := d.Fail(d.t.Context(), "a", coordinator.FailRequest{
 		Attempt: attempt, Failure: coordinator.Failure{Kind: coordinator.FailedBusy, Message: "x"}, Calls: calls,
 	})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// How a hung server is noticed: a ping at each beat (Options.Beat) that follows a
+// How a hung server is noticed: a ping at each beat (Options.PingInterval) that follows a
 // silent one, and so many more beats without any answer. TCP alone would take a
 // quarter of an hour, and go-redis's own health check sends pings without waiting
 // for answers.

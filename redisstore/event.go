@@ -80,7 +80,7 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 	case coordinator.EventBegun:
 		e.RetryIn = milliseconds(m.Deadline)
 	case coordinator.EventWanted:
-		e.Want = coordinator.Want{Reason: e.Reason, Seen: coordinator.Fence(m.Generation), AskedBy: printable(m.AskedBy)}
+		e.Want = coordinator.WantRequest{Reason: e.Reason, Seen: coordinator.Fence(m.Generation), AskedBy: printable(m.AskedBy)}
 	}
 	return e, err
 }
@@ -89,7 +89,7 @@ func (s *Store) notifiedRecord(account string, m message) (coordinator.Record, e
 	switch {
 	case m.AccessToken == "" || m.Generation == 0:
 		return coordinator.Record{}, errors.New("the token or its generation is missing")
-	case !m.ExpiresAt.After(m.IssuedAt) || m.ExpiresAt.Sub(m.IssuedAt) > coordinator.MaxLife:
+	case !m.ExpiresAt.After(m.IssuedAt) || m.ExpiresAt.Sub(m.IssuedAt) > coordinator.MaxLifetime:
 		return coordinator.Record{}, errors.New("the life that it states is not above zero and up to 366 days")
 	}
 	r := coordinator.Record{

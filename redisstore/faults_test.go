@@ -106,7 +106,7 @@ func (s *simulation) badOutcome() coordinatortest.Outcome {
 		coordinatortest.IssuesAndHangs(),
 		coordinatortest.Garbage(),
 		coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"),
-		coordinatortest.Answers(coordinator.Issue{Token: coordinator.NewToken("x"), Life: -time.Hour}),
+		coordinatortest.Answers(coordinator.FetchResult{Token: coordinator.NewToken("x"), Lifetime: -time.Hour}),
 		coordinatortest.Outcome{}.In(5 * time.Second),
 		coordinatortest.AnswerLost().In(4 * time.Second),
 	}[s.rng.IntN(9)]

@@ -15,13 +15,13 @@ func TestHistoryTellsWhatHappenedNewestFirst(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), redisstore.Options{Instance: "me"})
 	first := refreshed(t, store, "a", "token")
-	attempt, err := store.Begin(t.Context(), "a", coordinator.Begin{
-		Seen: first.Generation, Reason: coordinator.ReasonRejected, Life: time.Minute,
+	attempt, err := store.Begin(t.Context(), "a", coordinator.BeginRequest{
+		Seen: first.Generation, Reason: coordinator.ReasonRejected, TTL: time.Minute,
 	})
 	if err != nil || !attempt.Conflict {
 		t.Fatalf("Begin() = %+v, %v, want a conflict", attempt, err)
 	}
-	if err := store.Fail(t.Context(), "a", coordinator.Fail{
+	if err := store.Fail(t.Context(), "a", coordinator.FailRequest{
 		Attempt: attempt, Reason: coordinator.ReasonRejected, Took: 70 * time.Millisecond, RetryIn: time.Second, Calls: 1,
 		Failure: coordinator.Failure{Kind: coordinator.FailedBusy, Code: -1, Message: "system error"},
 	}); err != nil {
@@ -112,13 +112,13 @@ func TestTheLogSaysWhoAsked(t *testing.T) {
 	store := open(t, server.URL(), redisstore.Options{})
 	first := refreshed(t, store, "a", "token")
 	const caller = "ops\x1b[2J\xff (api)" // kept as it is but for what is not UTF-8: who prints it cleans it
-	attempt, err := store.Begin(t.Context(), "a", coordinator.Begin{
-		Seen: first.Generation, Reason: coordinator.ReasonRejected, AskedBy: caller, Life: time.Minute,
+	attempt, err := store.Begin(t.Context(), "a", coordinator.BeginRequest{
+		Seen: first.Generation, Reason: coordinator.ReasonRejected, AskedBy: caller, TTL: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Begin(t.Context(), "a", coordinator.Begin{Seen: first.Generation, Reason: coordinator.ReasonMissing, Life: time.Minute}); err != nil {
+	if _, err := store.Begin(t.Context(), "a", coordinator.BeginRequest{Seen: first.Generation, Reason: coordinator.ReasonMissing, TTL: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	c := of(attempt, "token-2")
@@ -126,7 +126,7 @@ func TestTheLogSaysWhoAsked(t *testing.T) {
 	if _, err := store.Commit(t.Context(), "a", c); !errors.Is(err, coordinator.ErrSuperseded) {
 		t.Fatal(err)
 	}
-	last, err := store.Begin(t.Context(), "a", coordinator.Begin{Seen: first.Generation, Reason: coordinator.ReasonForced, AskedBy: caller, Life: time.Minute})
+	last, err := store.Begin(t.Context(), "a", coordinator.BeginRequest{Seen: first.Generation, Reason: coordinator.ReasonForced, AskedBy: caller, TTL: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,11 +138,11 @@ func TestTheLogSaysWhoAsked(t *testing.T) {
 	if left := loaded(t, store, "a").Open; len(left) != 1 {
 		t.Errorf("%d attempts are open, want the one that was not overdue", len(left))
 	}
-	next, err := store.Begin(t.Context(), "a", coordinator.Begin{Seen: stored.Generation, Reason: coordinator.ReasonForced, AskedBy: caller, Life: time.Minute})
+	next, err := store.Begin(t.Context(), "a", coordinator.BeginRequest{Seen: stored.Generation, Reason: coordinator.ReasonForced, AskedBy: caller, TTL: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Fail(t.Context(), "a", coordinator.Fail{Attempt: next, AskedBy: caller, Failure: coordinator.Failure{Kind: coordinator.FailedBusy}}); err != nil {
+	if err := store.Fail(t.Context(), "a", coordinator.FailRequest{Attempt: next, AskedBy: caller, Failure: coordinator.Failure{Kind: coordinator.FailedBusy}}); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := store.History(t.Context(), "a", 10)

@@ -98,7 +98,7 @@ func BenchmarkRefresh(b *testing.B) {
 	b.RunParallel(func(p *testing.PB) {
 		var seen coordinator.Fence
 		for p.Next() {
-			attempt, err := store.Begin(b.Context(), "a", coordinator.Begin{Seen: seen, Life: 1e9})
+			attempt, err := store.Begin(b.Context(), "a", coordinator.BeginRequest{Seen: seen, TTL: 1e9})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -120,7 +120,7 @@ func TestOverdueAttemptIsNotExtended(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	attempt, err := store.Begin(t.Context(), "a", coordinator.Begin{Life: time.Millisecond})
+	attempt, err := store.Begin(t.Context(), "a", coordinator.BeginRequest{TTL: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

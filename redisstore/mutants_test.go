@@ -157,7 +157,7 @@ func (s boldStore) Load(ctx context.Context, accounts ...string) ([]coordinator.
 	return states, err
 }
 
-func (s boldStore) Begin(ctx context.Context, account string, b coordinator.Begin) (coordinator.Attempt, error) {
+func (s boldStore) Begin(ctx context.Context, account string, b coordinator.BeginRequest) (coordinator.Attempt, error) {
 	attempt, err := s.Store.Begin(ctx, account, b)
 	if errors.Is(err, coordinator.ErrUnreachable) {
 		return coordinator.Attempt{Fence: b.Seen + 1}, nil

@@ -19,7 +19,7 @@ import (
 const maxMessage = 500
 
 // Begin is coordinator.Store's.
-func (s *Store) Begin(ctx context.Context, account string, b coordinator.Begin) (coordinator.Attempt, error) {
+func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRequest) (coordinator.Attempt, error) {
 	demanded := ""
 	if b.Reason.Demanded() {
 		demanded = "demanded"
@@ -30,7 +30,7 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.Begin) 
 		keys: []string{k.token, k.state, k.attempts, k.calls, k.log},
 		args: []any{
 			s.keys.channel(account, begunChannel), s.keys.channel(account, refreshedChannel), s.instance,
-			uint64(b.Seen), string(b.Reason), demanded, atLeastOne(b.Life), b.Credential,
+			uint64(b.Seen), string(b.Reason), demanded, atLeastOne(b.TTL), b.Credential,
 			b.Limits.PerDay, b.Limits.Reserve, b.Limits.MinInterval.Milliseconds(), b.Pace.Milliseconds(), printable(b.AskedBy),
 		},
 	})
@@ -45,10 +45,10 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.Begin) 
 }
 
 // Commit is coordinator.Store's.
-func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit) (coordinator.Record, error) {
+func (s *Store) Commit(ctx context.Context, account string, c coordinator.CommitRequest) (coordinator.Record, error) {
 	issued := s.clock.now().Add(-max(c.Age, 0))
 	stored, err := s.seal(account, coordinator.Record{
-		Token: c.Token, Generation: c.Attempt.Fence, IssuedAt: issued, ExpiresAt: issued.Add(c.Life),
+		Token: c.Token, Generation: c.Attempt.Fence, IssuedAt: issued, ExpiresAt: issued.Add(c.Lifetime),
 	})
 	if err != nil {
 		return coordinator.Record{}, fmt.Errorf("commit %q: %w", account, err)
@@ -56,7 +56,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 	k := s.keys.of(account)
 	args := []any{
 		s.keys.channel(account, refreshedChannel), s.instance, uint64(c.Attempt.Fence), stored,
-		atLeastOne(c.Life), max(c.Age, 0).Milliseconds(), coordinator.Margin(c.Life).Milliseconds(),
+		atLeastOne(c.Lifetime), max(c.Age, 0).Milliseconds(), coordinator.Margin(c.Lifetime).Milliseconds(),
 		max(c.RefreshIn, 0).Milliseconds(), string(c.Reason), c.Took.Milliseconds(), max(c.Calls, 1), printable(c.AskedBy),
 	}
 	for _, overdue := range c.Attempt.Overdue {
@@ -81,7 +81,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 }
 
 // Fail is coordinator.Store's.
-func (s *Store) Fail(ctx context.Context, account string, f coordinator.Fail) error {
+func (s *Store) Fail(ctx context.Context, account string, f coordinator.FailRequest) error {
 	k := s.keys.of(account)
 	_, err := s.run(ctx, call{
 		op: "fail", account: account, script: s.scripts.fail, counts: true,
@@ -112,7 +112,7 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 		args: []any{
 			s.keys.channel(account, refreshedChannel), s.instance, uint64(r.Generation), stored,
 			r.IssuedAt.UnixMilli(), r.ExpiresAt.UnixMilli(), refreshAt,
-			r.TTL.Milliseconds(), coordinator.Margin(r.Life()).Milliseconds(), r.IssuedBy,
+			r.TTL.Milliseconds(), coordinator.Margin(r.Lifetime()).Milliseconds(), r.IssuedBy,
 		},
 		durable: s.replicas > 0,
 	})
@@ -127,7 +127,7 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 }
 
 // Want is coordinator.Store's.
-func (s *Store) Want(ctx context.Context, account string, w coordinator.Want) error {
+func (s *Store) Want(ctx context.Context, account string, w coordinator.WantRequest) error {
 	if err := s.ready(ctx, "want", account); err != nil {
 		return err
 	}

@@ -225,10 +225,10 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 	if ms, err := strconv.ParseInt(r.text(r.keys.state, "refresh_at", fields[6]), 10, 64); err == nil && ms > 0 && ms <= maxFence {
 		record.RefreshAt = time.UnixMilli(ms).UTC()
 	}
-	switch life := record.Life(); {
+	switch life := record.Lifetime(); {
 	case life <= 0:
 		r.blame(key, "expires_at", "is not after issued_at")
-	case life > coordinator.MaxLife:
+	case life > coordinator.MaxLifetime:
 		r.blame(key, "expires_at", "is more than 366 days after issued_at")
 	}
 	if r.err != nil {
@@ -247,7 +247,7 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 func ttl(v any, r coordinator.Record, now time.Time) time.Duration {
 	ms, _ := v.(int64)
 	if ms == -1 {
-		return max(r.ExpiresAt.Sub(now)-coordinator.Margin(r.Life()), 0)
+		return max(r.ExpiresAt.Sub(now)-coordinator.Margin(r.Lifetime()), 0)
 	}
 	return time.Duration(min(max(ms, 0), maxMillis)) * time.Millisecond
 }

@@ -109,7 +109,7 @@ func TestDemotedMasterBehindOneAddressIsLeft(t *testing.T) {
 func wanted(t *testing.T, reader *redisstore.Store, refresher *recorder) {
 	t.Helper()
 	_, _, before := refresher.counts()
-	if err := reader.Want(t.Context(), "a", coordinator.Want{Reason: coordinator.ReasonMissing}); err != nil {
+	if err := reader.Want(t.Context(), "a", coordinator.WantRequest{Reason: coordinator.ReasonMissing}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the demand is heard", patience, func() bool {
@@ -268,7 +268,7 @@ func TestServerWithoutHelloIsNotAskedAgain(t *testing.T) {
 func worksUnasked(t *testing.T, url string, pings func() int) {
 	t.Helper()
 	var log logged
-	store := open(t, url, redisstore.Options{Beat: 50 * time.Millisecond, Logger: log.logger()})
+	store := open(t, url, redisstore.Options{PingInterval: 50 * time.Millisecond, Logger: log.logger()})
 	store.AskEvery(20 * time.Millisecond)
 	_, heard := followed(t, store, coordinator.Refresher, "a")
 	for range 5 {

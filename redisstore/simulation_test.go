@@ -216,7 +216,7 @@ func (s *simulation) start(refresher bool) *simProcess {
 		log = slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("process", s.names)
 	}
 	var err error
-	p.store, err = New(p.client, Options{Instance: fmt.Sprintf("p%d", s.names), Beat: 4 * time.Minute, Logger: log})
+	p.store, err = New(p.client, Options{Instance: fmt.Sprintf("p%d", s.names), PingInterval: 4 * time.Minute, Logger: log})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -61,10 +61,10 @@ type Options struct {
 	// longer for a Redis that is far away.
 	Timeout time.Duration
 
-	// Beat is after how long a silence a subscription asks the server for a
+	// PingInterval is after how long a silence a subscription asks the server for a
 	// sign of life; after four more beats without one the server counts as
 	// hung. Zero: 250 ms.
-	Beat time.Duration
+	PingInterval time.Duration
 }
 
 // Stats counts what a Store went through since it was made.
@@ -151,7 +151,7 @@ func newStore(reads, writes redis.UniversalClient, o Options) (*Store, error) {
 		replicas: o.Replicas,
 		wait:     o.WaitTimeout,
 		timeout:  o.Timeout,
-		beat:     o.Beat,
+		beat:     o.PingInterval,
 	}
 	s.background.ctx, s.background.stop = context.WithCancel(context.Background())
 	return s, nil
@@ -174,12 +174,12 @@ func (o *Options) complete() error {
 	if o.Timeout == 0 {
 		o.Timeout = time.Second
 	}
-	if o.Beat == 0 {
-		o.Beat = 250 * time.Millisecond
+	if o.PingInterval == 0 {
+		o.PingInterval = 250 * time.Millisecond
 	}
 	switch {
-	case o.Beat < 10*time.Millisecond:
-		return fmt.Errorf("redisstore: Options.Beat is %v; it must be at least 10ms", o.Beat)
+	case o.PingInterval < 10*time.Millisecond:
+		return fmt.Errorf("redisstore: Options.PingInterval is %v; it must be at least 10ms", o.PingInterval)
 	case o.Replicas < 0:
 		return fmt.Errorf("redisstore: Options.Replicas is %d; it must not be negative", o.Replicas)
 	case o.Timeout < 0:

@@ -24,7 +24,7 @@ func TestOperationsReloadForgottenScripts(t *testing.T) {
 		"Load one":  func() error { _, err := store.Load(t.Context(), "a"); return err },
 		"Load many": func() error { _, err := store.Load(t.Context(), "a", "b", "c"); return err },
 		"Begin": func() error {
-			_, err := store.Begin(t.Context(), "a", coordinator.Begin{Seen: r.Generation, Life: time.Minute})
+			_, err := store.Begin(t.Context(), "a", coordinator.BeginRequest{Seen: r.Generation, TTL: time.Minute})
 			return err
 		},
 		"Restore": func() error { _, err := store.Restore(t.Context(), "a", r); return err },
@@ -145,7 +145,7 @@ func TestOnlyTheTokenKeyHoldsTheToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	attempt := begun(t, store, "a", r.Generation)
-	if err := store.Fail(t.Context(), "a", coordinator.Fail{
+	if err := store.Fail(t.Context(), "a", coordinator.FailRequest{
 		Attempt: attempt, Failure: coordinator.Failure{Kind: coordinator.FailedBusy, Message: "busy"}, Calls: 1,
 	}); err != nil {
 		t.Fatal(err)
@@ -193,7 +193,7 @@ func TestBadContentsAreNamed(t *testing.T) {
 				t.Fatal(err)
 			}
 			loadErr := states[0].Err
-			_, beginErr := store.Begin(t.Context(), "a", coordinator.Begin{Life: time.Minute})
+			_, beginErr := store.Begin(t.Context(), "a", coordinator.BeginRequest{TTL: time.Minute})
 			for op, err := range map[string]error{"Load": loadErr, "Begin": beginErr} {
 				var data *redisstore.DataError
 				if !errors.As(err, &data) {
@@ -304,12 +304,14 @@ func TestUnreachableServerIsSaid(t *testing.T) {
 		"Extend":    func(ctx context.Context) error { return lock.Extend(ctx, attempt.Fence) },
 		"Unlock":    lock.Unlock,
 		"Begin": func(ctx context.Context) error {
-			_, err := store.Begin(ctx, "a", coordinator.Begin{Life: 1})
+			_, err := store.Begin(ctx, "a", coordinator.BeginRequest{TTL: 1})
 			return err
 		},
-		"Commit":   func(ctx context.Context) error { _, err := store.Commit(ctx, "a", of(attempt, "t")); return err },
-		"Fail":     func(ctx context.Context) error { return store.Fail(ctx, "a", coordinator.Fail{Attempt: attempt}) },
-		"Want":     func(ctx context.Context) error { return store.Want(ctx, "a", coordinator.Want{}) },
+		"Commit": func(ctx context.Context) error { _, err := store.Commit(ctx, "a", of(attempt, "t")); return err },
+		"Fail": func(ctx context.Context) error {
+			return store.Fail(ctx, "a", coordinator.FailRequest{Attempt: attempt})
+		},
+		"Want":     func(ctx context.Context) error { return store.Want(ctx, "a", coordinator.WantRequest{}) },
 		"History":  func(ctx context.Context) error { _, err := store.History(ctx, "a", 1); return err },
 		"Accounts": func(ctx context.Context) error { _, err := store.Accounts(ctx); return err },
 		"Diagnose": func(ctx context.Context) error { _, err := store.Diagnose(ctx); return err },

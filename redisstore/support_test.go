@@ -31,8 +31,8 @@ func open(t testing.TB, url string, o redisstore.Options) *redisstore.Store {
 // begun makes an attempt on schedule.
 func begun(t testing.TB, store coordinator.Store, account string, seen coordinator.Fence) coordinator.Attempt {
 	t.Helper()
-	attempt, err := store.Begin(t.Context(), account, coordinator.Begin{
-		Seen: seen, Reason: coordinator.ReasonSchedule, Life: time.Minute,
+	attempt, err := store.Begin(t.Context(), account, coordinator.BeginRequest{
+		Seen: seen, Reason: coordinator.ReasonSchedule, TTL: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -41,10 +41,10 @@ func begun(t testing.TB, store coordinator.Store, account string, seen coordinat
 }
 
 // of is an ordinary Commit of the attempt.
-func of(attempt coordinator.Attempt, token string) coordinator.Commit {
-	return coordinator.Commit{
+func of(attempt coordinator.Attempt, token string) coordinator.CommitRequest {
+	return coordinator.CommitRequest{
 		Attempt: attempt, Reason: coordinator.ReasonSchedule, Token: coordinator.NewToken(token),
-		Life: 2 * time.Hour, Calls: 1,
+		Lifetime: 2 * time.Hour, Calls: 1,
 	}
 }
 

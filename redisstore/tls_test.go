@@ -45,10 +45,10 @@ func TestTLSWithClientCertificate(t *testing.T) {
 		"Ping": func() error { return store.Ping(t.Context()) },
 		"Load": func() error { _, err := store.Load(t.Context(), "a"); return err },
 		"Want": func() error {
-			return store.Want(t.Context(), "a", coordinator.Want{Reason: coordinator.ReasonRejected})
+			return store.Want(t.Context(), "a", coordinator.WantRequest{Reason: coordinator.ReasonRejected})
 		},
 		"Begin": func() error {
-			_, err := store.Begin(t.Context(), "b", coordinator.Begin{Reason: coordinator.ReasonForced, Life: time.Second})
+			_, err := store.Begin(t.Context(), "b", coordinator.BeginRequest{Reason: coordinator.ReasonForced, TTL: time.Second})
 			return err
 		},
 	} {

@@ -75,7 +75,7 @@ func TestSentinelFailoverMovesTheSubscription(t *testing.T) {
 			fault.replace()
 			start := time.Now()
 			eventually(t, "the new master takes a token and the follower hears of it", patience, func() bool {
-				attempt, err := store.Begin(t.Context(), name, coordinator.Begin{Seen: record.Generation, Life: time.Second})
+				attempt, err := store.Begin(t.Context(), name, coordinator.BeginRequest{Seen: record.Generation, TTL: time.Second})
 				if err != nil {
 					return false
 				}
@@ -113,7 +113,7 @@ func sentinelLeastPrivilege(t *testing.T, r *redistest.Replicated) {
 	r.Failover(t)
 	eventually(t, "the subscription moves to the new master", 5*time.Second, func() bool { return follower.follows(before, "a") })
 	eventually(t, "the new master takes a token", 5*time.Second, func() bool {
-		_, err := store.Begin(t.Context(), "a", coordinator.Begin{Seen: 1 << 52, Life: time.Second})
+		_, err := store.Begin(t.Context(), "a", coordinator.BeginRequest{Seen: 1 << 52, TTL: time.Second})
 		return err == nil
 	})
 	for _, sentinel := range r.Sentinels {
@@ -243,7 +243,7 @@ func deadMaster(t *testing.T, c *redistest.Cluster, store *redisstore.Store, acc
 		return owner != old
 	})
 	eventually(t, "a token is stored and notified", patience, func() bool {
-		attempt, err := store.Begin(t.Context(), account, coordinator.Begin{Seen: seen, Life: time.Second})
+		attempt, err := store.Begin(t.Context(), account, coordinator.BeginRequest{Seen: seen, TTL: time.Second})
 		if err != nil {
 			if !errors.Is(err, coordinator.ErrUnreachable) {
 				t.Fatal(err)

@@ -55,14 +55,14 @@ func (x examination) oneByOne(ctx context.Context) {
 // tokens of stable_token are independent of the classic ones, and its normal
 // mode ends none.
 func (x examination) credential(ctx context.Context, a config.Account) bool {
-	source, err := wechat.New(wechat.Config{
+	source, err := wechat.Config{
 		AppID: a.AppID, Secret: a.Secret.Reveal(), Kind: wechat.Stable, BaseURL: a.APIBase,
-	})
+	}.Source()
 	if err != nil {
 		x.fail("secret", "", "%v", err)
 		return false
 	}
-	_, err = source.Fetch(ctx, coordinator.Ask{Reason: coordinator.ReasonSchedule})
+	_, err = source.Fetch(ctx, coordinator.FetchRequest{Reason: coordinator.ReasonSchedule})
 	var fetch *coordinator.FetchError
 	isFetch := errors.As(err, &fetch)
 	switch {

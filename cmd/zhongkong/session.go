@@ -112,12 +112,12 @@ func newAccountConfig(a config.Account) (coordinator.AccountConfig, error) {
 	if a.Secret.IsZero() {
 		return c, nil
 	}
-	source, err := wechat.New(wechat.Config{
+	source, err := wechat.Config{
 		AppID:   a.AppID,
 		Secret:  a.Secret.Reveal(),
 		Kind:    wechat.Kind(a.Source),
 		BaseURL: a.APIBase,
-	})
+	}.Source()
 	if err != nil {
 		return c, &configError{fmt.Errorf("account %q: %w", a.Name, err)}
 	}
@@ -143,7 +143,7 @@ func (s *session) coordinatorConfig() coordinator.Config {
 		Store:        s.store,
 		RefreshEvery: s.cfg.RefreshEvery,
 		Limits:       s.cfg.Budget,
-		LockLife:     s.cfg.LockLife,
+		LockTTL:      s.cfg.LockTTL,
 		FetchTimeout: s.cfg.FetchTimeout,
 		Logger:       s.log,
 	}

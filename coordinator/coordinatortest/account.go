@@ -32,7 +32,7 @@ type account struct {
 	failures  int                  // in a row
 	retryAt   time.Time
 	demanded  time.Time
-	paced     time.Time // up to when Begin.Pace is used up
+	paced     time.Time // up to when BeginRequest.Pace is used up
 	conflicts int
 	calls     map[string]int // by the issuer's day
 	log       []LogEntry
@@ -116,7 +116,7 @@ func (a *account) state(name string, now time.Time) coordinator.State {
 	return s
 }
 
-func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, error) {
+func (a *account) begin(t teller, b coordinator.BeginRequest) (coordinator.Attempt, error) {
 	b.Seen = credible(b.Seen, t.now)
 	if r := a.stored(t.now); r.Generation > b.Seen {
 		return coordinator.Attempt{Record: r}, nil
@@ -164,11 +164,11 @@ func (a *account) begin(t teller, b coordinator.Begin) (coordinator.Attempt, err
 		a.paced = a.pacedAt(t.now, b.Pace).Add(b.Pace)
 	}
 	a.fence = attempt.Fence
-	a.attempts[attempt.Fence] = t.now.Add(b.Life)
+	a.attempts[attempt.Fence] = t.now.Add(b.TTL)
 	a.count(t.now, 1)
 	attempt.CallsToday = a.calls[day(t.now)]
 	t.publish(coordinator.Event{
-		Kind: coordinator.EventBegun, Reason: b.Reason, Fence: attempt.Fence, RetryIn: b.Life,
+		Kind: coordinator.EventBegun, Reason: b.Reason, Fence: attempt.Fence, RetryIn: b.TTL,
 	})
 	return attempt, nil
 }
@@ -191,7 +191,7 @@ func (a *account) pacedAt(now time.Time, pace time.Duration) time.Time {
 
 // throttle returns the limit that forbids the begin longest and for how long,
 // "" if none does.
-func (a *account) throttle(now time.Time, b coordinator.Begin) (limit string, wait time.Duration) {
+func (a *account) throttle(now time.Time, b coordinator.BeginRequest) (limit string, wait time.Duration) {
 	holds := func(name string, d time.Duration) {
 		if d > wait {
 			limit, wait = name, d
@@ -227,7 +227,7 @@ func (a *account) binds(credential string) bool {
 	return a.failure.Kind != coordinator.FailedRefused || a.failure.Credential == credential
 }
 
-func (a *account) commit(t teller, c coordinator.Commit) (coordinator.Record, error) {
+func (a *account) commit(t teller, c coordinator.CommitRequest) (coordinator.Record, error) {
 	fence := c.Attempt.Fence
 	r := a.stored(t.now)
 	if r.Generation == fence {
@@ -247,13 +247,13 @@ func (a *account) commit(t teller, c coordinator.Commit) (coordinator.Record, er
 		Token:      c.Token,
 		Generation: fence,
 		IssuedAt:   issued,
-		ExpiresAt:  issued.Add(c.Life).Truncate(time.Millisecond),
+		ExpiresAt:  issued.Add(c.Lifetime).Truncate(time.Millisecond),
 		IssuedBy:   t.by,
 	}
 	if c.RefreshIn > 0 {
 		a.record.RefreshAt = issued.Add(c.RefreshIn).Truncate(time.Millisecond)
 	}
-	a.end = t.now.Add(max(c.Life-c.Age-coordinator.Margin(c.Life), time.Millisecond))
+	a.end = t.now.Add(max(c.Lifetime-c.Age-coordinator.Margin(c.Lifetime), time.Millisecond))
 	a.fence = fence
 	delete(a.attempts, fence)
 	for _, overdue := range c.Attempt.Overdue {
@@ -268,7 +268,7 @@ func (a *account) commit(t teller, c coordinator.Commit) (coordinator.Record, er
 	return r, nil
 }
 
-func (a *account) fail(t teller, f coordinator.Fail) {
+func (a *account) fail(t teller, f coordinator.FailRequest) {
 	fence, generation := f.Attempt.Fence, a.stored(t.now).Generation
 	if a.failed == fence || generation == fence {
 		return // recorded before, or it has its token
@@ -305,7 +305,7 @@ func (a *account) restore(t teller, r coordinator.Record) coordinator.Record {
 	if stored := a.stored(t.now); stored.Generation >= r.Generation {
 		return stored
 	}
-	if credible(a.fence, t.now) > r.Generation || !r.Generation.Credible(t.now) || !r.Usable() || r.TTL > coordinator.MaxLife {
+	if credible(a.fence, t.now) > r.Generation || !r.Generation.Credible(t.now) || !r.Usable() || r.TTL > coordinator.MaxLifetime {
 		return coordinator.Record{}
 	}
 	a.record, a.end = rebased(r, t.now), t.now.Add(r.TTL)
@@ -320,7 +320,7 @@ func (a *account) restore(t teller, r coordinator.Record) coordinator.Record {
 // into. They are of the clock of the store that lost it; where that differs by
 // minutes, the life that is left is what counts.
 func rebased(r coordinator.Record, now time.Time) coordinator.Record {
-	margin := coordinator.Margin(r.Life())
+	margin := coordinator.Margin(r.Lifetime())
 	gap := r.ExpiresAt.Sub(now) - r.TTL
 	if gap.Abs() <= margin+5*time.Minute {
 		return r

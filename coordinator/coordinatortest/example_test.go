@@ -17,17 +17,17 @@ func ExampleMemStore() {
 	store := coordinatortest.NewMemStore()
 	paused, successor := store.Instance("paused"), store.Instance("successor")
 	limits := coordinator.Limits{PerDay: 2000}
-	begin := coordinator.Begin{Reason: coordinator.ReasonMissing, Life: 3 * time.Second, Limits: limits}
+	begin := coordinator.BeginRequest{Reason: coordinator.ReasonMissing, TTL: 3 * time.Second, Limits: limits}
 
 	first, _ := paused.Begin(ctx, "wx1", begin)
 	store.StealLock("wx1")
 	second, _ := successor.Begin(ctx, "wx1", begin)
-	_, err := successor.Commit(ctx, "wx1", coordinator.Commit{
-		Attempt: second, Token: coordinator.NewToken("token-2"), Life: 2 * time.Hour,
+	_, err := successor.Commit(ctx, "wx1", coordinator.CommitRequest{
+		Attempt: second, Token: coordinator.NewToken("token-2"), Lifetime: 2 * time.Hour,
 	})
 	fmt.Println(err)
-	_, err = paused.Commit(ctx, "wx1", coordinator.Commit{
-		Attempt: first, Token: coordinator.NewToken("token-1"), Life: 2 * time.Hour,
+	_, err = paused.Commit(ctx, "wx1", coordinator.CommitRequest{
+		Attempt: first, Token: coordinator.NewToken("token-1"), Lifetime: 2 * time.Hour,
 	})
 	fmt.Println(errors.Is(err, coordinator.ErrSuperseded))
 
@@ -46,9 +46,9 @@ func ExampleSource() {
 	source := &coordinatortest.Source{Overlap: -1}
 	source.Then(coordinatortest.Outcome{}, coordinatortest.AnswerLost())
 
-	issue, _ := source.Fetch(ctx, coordinator.Ask{Reason: coordinator.ReasonMissing})
+	issue, _ := source.Fetch(ctx, coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 	fmt.Println(issue.Token.Reveal(), source.Valid(issue.Token))
-	_, err := source.Fetch(ctx, coordinator.Ask{Reason: coordinator.ReasonSchedule, Current: issue.Token})
+	_, err := source.Fetch(ctx, coordinator.FetchRequest{Reason: coordinator.ReasonSchedule, Current: issue.Token})
 	fmt.Println(err)
 	fmt.Println(issue.Token.Reveal(), source.Valid(issue.Token), "current:", source.Current().Reveal())
 	// Output:

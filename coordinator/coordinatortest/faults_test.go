@@ -17,9 +17,9 @@ import (
 
 const account = "wx1"
 
-func begin(seen coordinator.Fence) coordinator.Begin {
-	return coordinator.Begin{
-		Seen: seen, Reason: coordinator.ReasonSchedule, Life: 3 * time.Second,
+func begin(seen coordinator.Fence) coordinator.BeginRequest {
+	return coordinator.BeginRequest{
+		Seen: seen, Reason: coordinator.ReasonSchedule, TTL: 3 * time.Second,
 		Limits: coordinator.Limits{PerDay: 2000},
 	}
 }
@@ -42,10 +42,10 @@ func refresh(t *testing.T, s coordinator.Store, token string) coordinator.Record
 	return r
 }
 
-func commit(attempt coordinator.Attempt, token string) coordinator.Commit {
-	return coordinator.Commit{
+func commit(attempt coordinator.Attempt, token string) coordinator.CommitRequest {
+	return coordinator.CommitRequest{
 		Attempt: attempt, Reason: coordinator.ReasonSchedule,
-		Token: coordinator.NewToken(token), Life: 2 * time.Hour, Calls: 1,
+		Token: coordinator.NewToken(token), Lifetime: 2 * time.Hour, Calls: 1,
 	}
 }
 

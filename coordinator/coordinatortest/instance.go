@@ -102,7 +102,7 @@ func (i *MemInstance) Load(ctx context.Context, accounts ...string) ([]coordinat
 }
 
 // Begin is coordinator.Store's.
-func (i *MemInstance) Begin(ctx context.Context, account string, b coordinator.Begin) (coordinator.Attempt, error) {
+func (i *MemInstance) Begin(ctx context.Context, account string, b coordinator.BeginRequest) (coordinator.Attempt, error) {
 	var attempt coordinator.Attempt
 	err := i.do(ctx, OpBegin, func(now time.Time) error {
 		var err error
@@ -116,7 +116,7 @@ func (i *MemInstance) Begin(ctx context.Context, account string, b coordinator.B
 }
 
 // Commit is coordinator.Store's.
-func (i *MemInstance) Commit(ctx context.Context, account string, c coordinator.Commit) (coordinator.Record, error) {
+func (i *MemInstance) Commit(ctx context.Context, account string, c coordinator.CommitRequest) (coordinator.Record, error) {
 	var r coordinator.Record
 	err := i.do(ctx, OpCommit, func(now time.Time) error {
 		var err error
@@ -130,7 +130,7 @@ func (i *MemInstance) Commit(ctx context.Context, account string, c coordinator.
 }
 
 // Fail is coordinator.Store's.
-func (i *MemInstance) Fail(ctx context.Context, account string, f coordinator.Fail) error {
+func (i *MemInstance) Fail(ctx context.Context, account string, f coordinator.FailRequest) error {
 	return i.do(ctx, OpFail, func(now time.Time) error {
 		i.store.account(account).fail(i.teller(account, now), f)
 		return nil
@@ -151,7 +151,7 @@ func (i *MemInstance) Restore(ctx context.Context, account string, r coordinator
 }
 
 // Want is coordinator.Store's.
-func (i *MemInstance) Want(ctx context.Context, account string, w coordinator.Want) error {
+func (i *MemInstance) Want(ctx context.Context, account string, w coordinator.WantRequest) error {
 	return i.do(ctx, OpWant, func(now time.Time) error {
 		t := i.teller(account, now)
 		t.publish(coordinator.Event{Kind: coordinator.EventWanted, Reason: w.Reason, Want: w})

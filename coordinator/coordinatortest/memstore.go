@@ -138,17 +138,17 @@ func (s *MemStore) Lock(ctx context.Context, account string, life time.Duration)
 }
 
 // Begin is coordinator.Store's.
-func (s *MemStore) Begin(ctx context.Context, account string, b coordinator.Begin) (coordinator.Attempt, error) {
+func (s *MemStore) Begin(ctx context.Context, account string, b coordinator.BeginRequest) (coordinator.Attempt, error) {
 	return s.own.Begin(ctx, account, b)
 }
 
 // Commit is coordinator.Store's.
-func (s *MemStore) Commit(ctx context.Context, account string, c coordinator.Commit) (coordinator.Record, error) {
+func (s *MemStore) Commit(ctx context.Context, account string, c coordinator.CommitRequest) (coordinator.Record, error) {
 	return s.own.Commit(ctx, account, c)
 }
 
 // Fail is coordinator.Store's.
-func (s *MemStore) Fail(ctx context.Context, account string, f coordinator.Fail) error {
+func (s *MemStore) Fail(ctx context.Context, account string, f coordinator.FailRequest) error {
 	return s.own.Fail(ctx, account, f)
 }
 
@@ -158,7 +158,7 @@ func (s *MemStore) Restore(ctx context.Context, account string, r coordinator.Re
 }
 
 // Want is coordinator.Store's.
-func (s *MemStore) Want(ctx context.Context, account string, w coordinator.Want) error {
+func (s *MemStore) Want(ctx context.Context, account string, w coordinator.WantRequest) error {
 	return s.own.Want(ctx, account, w)
 }
 

@@ -14,7 +14,7 @@ type Outcome struct {
 	issuesNothing bool
 	hangs         bool
 	err           error
-	answer        *coordinator.Issue
+	answer        *coordinator.FetchResult
 }
 
 // In returns the same outcome after the given time instead of the Source's
@@ -52,7 +52,7 @@ func IssuesAndHangs() Outcome { return Outcome{hangs: true} }
 
 // Answers is a source that returns this answer and issued nothing: a life that
 // is negative, no token, somebody else's token.
-func Answers(answer coordinator.Issue) Outcome {
+func Answers(answer coordinator.FetchResult) Outcome {
 	return Outcome{issuesNothing: true, answer: &answer}
 }
 

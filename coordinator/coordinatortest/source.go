@@ -28,7 +28,7 @@ type Source struct {
 	// issued. Zero: five minutes; negative: not at all.
 	Overlap time.Duration
 
-	// RefreshIn is passed on in every Issue.
+	// RefreshIn is passed on in every FetchResult.
 	RefreshIn time.Duration
 
 	// Latency is how long a Fetch takes. The token is issued in the middle.
@@ -54,7 +54,7 @@ type issued struct {
 
 // Call is one Fetch.
 type Call struct {
-	Ask   coordinator.Ask
+	Ask   coordinator.FetchRequest
 	At    time.Time         // when Fetch was called
 	End   time.Time         // when it returned; zero while it has not
 	Token coordinator.Token // what was issued, whether or not it was told; zero: nothing
@@ -65,7 +65,7 @@ type Call struct {
 func NewSource() *Source { return new(Source) }
 
 // Fetch is coordinator.Source's.
-func (s *Source) Fetch(ctx context.Context, ask coordinator.Ask) (coordinator.Issue, error) {
+func (s *Source) Fetch(ctx context.Context, ask coordinator.FetchRequest) (coordinator.FetchResult, error) {
 	return s.fetch(ctx, ask, "")
 }
 
@@ -80,7 +80,7 @@ type credentialed struct {
 	credential string
 }
 
-func (c credentialed) Fetch(ctx context.Context, ask coordinator.Ask) (coordinator.Issue, error) {
+func (c credentialed) Fetch(ctx context.Context, ask coordinator.FetchRequest) (coordinator.FetchResult, error) {
 	return c.source.fetch(ctx, ask, c.credential)
 }
 
@@ -184,7 +184,7 @@ func (s *Source) Busiest() int {
 	return s.busiest
 }
 
-func (s *Source) fetch(ctx context.Context, ask coordinator.Ask, credential string) (coordinator.Issue, error) {
+func (s *Source) fetch(ctx context.Context, ask coordinator.FetchRequest, credential string) (coordinator.FetchResult, error) {
 	call, outcome := s.start(ask)
 	answer, err := s.play(ctx, call, outcome, credential)
 	s.mu.Lock()
@@ -194,7 +194,7 @@ func (s *Source) fetch(ctx context.Context, ask coordinator.Ask, credential stri
 	return answer, err
 }
 
-func (s *Source) start(ask coordinator.Ask) (*Call, Outcome) {
+func (s *Source) start(ask coordinator.FetchRequest) (*Call, Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy++
@@ -211,9 +211,9 @@ func (s *Source) start(ask coordinator.Ask) (*Call, Outcome) {
 
 // play lets a call have its outcome: the request travels, the issuer acts, the
 // answer travels.
-func (s *Source) play(ctx context.Context, call *Call, o Outcome, credential string) (coordinator.Issue, error) {
+func (s *Source) play(ctx context.Context, call *Call, o Outcome, credential string) (coordinator.FetchResult, error) {
 	if err := ctx.Err(); err != nil {
-		return coordinator.Issue{}, &coordinator.FetchError{
+		return coordinator.FetchResult{}, &coordinator.FetchError{
 			Kind: coordinator.FailedBusy, Message: "the context had ended", Err: err,
 		}
 	}
@@ -222,36 +222,36 @@ func (s *Source) play(ctx context.Context, call *Call, o Outcome, credential str
 		latency = o.latency
 	}
 	if err := travel(ctx, latency/2); err != nil {
-		return coordinator.Issue{}, unanswered(err)
+		return coordinator.FetchResult{}, unanswered(err)
 	}
 	answer, err := s.act(call, o, credential)
 	if o.hangs {
 		<-ctx.Done()
-		return coordinator.Issue{}, unanswered(ctx.Err())
+		return coordinator.FetchResult{}, unanswered(ctx.Err())
 	}
 	if err := travel(ctx, latency-latency/2); err != nil {
-		return coordinator.Issue{}, unanswered(err)
+		return coordinator.FetchResult{}, unanswered(err)
 	}
 	return answer, err
 }
 
 // act is what the issuer does when the request has arrived.
-func (s *Source) act(call *Call, o Outcome, credential string) (coordinator.Issue, error) {
+func (s *Source) act(call *Call, o Outcome, credential string) (coordinator.FetchResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.accepted != nil && !slices.Contains(s.accepted, credential) {
-		return coordinator.Issue{}, &coordinator.FetchError{
+		return coordinator.FetchResult{}, &coordinator.FetchError{
 			Kind: coordinator.FailedRefused, Code: 40125, Message: "invalid appsecret", Calls: 1,
 		}
 	}
-	answer := coordinator.Issue{Life: s.life(), RefreshIn: s.RefreshIn, Calls: 1}
+	answer := coordinator.FetchResult{Lifetime: s.life(), RefreshIn: s.RefreshIn, Calls: 1}
 	if !o.issuesNothing {
 		call.Token = s.issue()
 		answer.Token = call.Token
 	}
 	switch {
 	case o.err != nil:
-		return coordinator.Issue{}, o.err
+		return coordinator.FetchResult{}, o.err
 	case o.answer != nil:
 		return *o.answer, nil
 	}

@@ -13,7 +13,7 @@ import (
 
 func fetch(t *testing.T, s coordinator.Source) coordinator.Token {
 	t.Helper()
-	issue, err := s.Fetch(t.Context(), coordinator.Ask{Reason: coordinator.ReasonSchedule})
+	issue, err := s.Fetch(t.Context(), coordinator.FetchRequest{Reason: coordinator.ReasonSchedule})
 	if err != nil {
 		t.Fatalf("Fetch() = %v", err)
 	}
@@ -22,7 +22,7 @@ func fetch(t *testing.T, s coordinator.Source) coordinator.Token {
 
 func wantFetchError(ctx context.Context, t *testing.T, s coordinator.Source, kind coordinator.FailureKind) {
 	t.Helper()
-	_, err := s.Fetch(ctx, coordinator.Ask{})
+	_, err := s.Fetch(ctx, coordinator.FetchRequest{})
 	got, ok := errors.AsType[*coordinator.FetchError](err)
 	if !ok || got.Kind != kind {
 		t.Errorf("Fetch() = %v, want a *FetchError of the kind %q", err, kind)
@@ -75,7 +75,7 @@ func TestNegativeOverlapKillsAtOnce(t *testing.T) {
 func TestOutcomesComeInTheOrderOfTheScript(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &coordinatortest.Source{Latency: 50 * time.Millisecond}
-		odd := coordinator.Issue{Token: coordinator.NewToken("odd"), Life: -1}
+		odd := coordinator.FetchResult{Token: coordinator.NewToken("odd"), Lifetime: -1}
 		s.Then(
 			coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"),
 			coordinatortest.AnswerLost(),
@@ -88,7 +88,7 @@ func TestOutcomesComeInTheOrderOfTheScript(t *testing.T) {
 		for range 3 {
 			wantFetchError(t.Context(), t, s, coordinator.FailedUnknown)
 		}
-		if got, err := s.Fetch(t.Context(), coordinator.Ask{}); err != nil || !got.Token.Equal(odd.Token) || got.Life != -1 {
+		if got, err := s.Fetch(t.Context(), coordinator.FetchRequest{}); err != nil || !got.Token.Equal(odd.Token) || got.Lifetime != -1 {
 			t.Errorf("Fetch() = %v, %v, want the odd answer", got, err)
 		}
 		start := time.Now()
@@ -167,7 +167,7 @@ func TestBusiestCountsCallsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &coordinatortest.Source{Latency: time.Second}
 		for range 3 {
-			go func() { _, _ = s.Fetch(t.Context(), coordinator.Ask{}) }() // the bubble waits for it
+			go func() { _, _ = s.Fetch(t.Context(), coordinator.FetchRequest{}) }() // the bubble waits for it
 		}
 		synctest.Wait()
 		if got := s.Busiest(); got != 3 {

@@ -104,14 +104,14 @@ func (w *world) load() coordinator.State {
 }
 
 // start returns a Begin on schedule that nothing forbids.
-func (w *world) start(seen coordinator.Fence) coordinator.Begin {
-	return coordinator.Begin{
-		Seen: seen, Reason: coordinator.ReasonSchedule, Life: long, Limits: generous,
+func (w *world) start(seen coordinator.Fence) coordinator.BeginRequest {
+	return coordinator.BeginRequest{
+		Seen: seen, Reason: coordinator.ReasonSchedule, TTL: long, Limits: generous,
 	}
 }
 
 // begin makes an attempt with Begin b and fails the test if there is none.
-func (w *world) begin(b coordinator.Begin) coordinator.Attempt {
+func (w *world) begin(b coordinator.BeginRequest) coordinator.Attempt {
 	w.Helper()
 	attempt, err := w.store.Begin(w.Context(), w.account, b)
 	if err != nil {
@@ -124,7 +124,7 @@ func (w *world) begin(b coordinator.Begin) coordinator.Attempt {
 }
 
 // throttled makes a Begin and fails the test if no limit forbids it.
-func (w *world) throttled(b coordinator.Begin) *coordinator.ThrottledError {
+func (w *world) throttled(b coordinator.BeginRequest) *coordinator.ThrottledError {
 	w.Helper()
 	attempt, err := w.store.Begin(w.Context(), w.account, b)
 	throttled := asThrottled(err)
@@ -135,17 +135,17 @@ func (w *world) throttled(b coordinator.Begin) *coordinator.ThrottledError {
 }
 
 // stored is a Commit of an attempt that brought the token and nothing unusual.
-func (w *world) stored(attempt coordinator.Attempt, token string) coordinator.Commit {
-	return coordinator.Commit{
-		Attempt: attempt,
-		Reason:  coordinator.ReasonSchedule,
-		Token:   coordinator.NewToken(token),
-		Life:    2 * time.Hour,
-		Calls:   1,
+func (w *world) stored(attempt coordinator.Attempt, token string) coordinator.CommitRequest {
+	return coordinator.CommitRequest{
+		Attempt:  attempt,
+		Reason:   coordinator.ReasonSchedule,
+		Token:    coordinator.NewToken(token),
+		Lifetime: 2 * time.Hour,
+		Calls:    1,
 	}
 }
 
-func (w *world) commit(c coordinator.Commit) coordinator.Record {
+func (w *world) commit(c coordinator.CommitRequest) coordinator.Record {
 	w.Helper()
 	r, err := w.store.Commit(w.Context(), w.account, c)
 	if err != nil {
@@ -160,7 +160,7 @@ func (w *world) refresh(token string) coordinator.Record {
 	return w.commit(w.stored(w.begin(w.start(w.load().Record.Generation)), token))
 }
 
-func (w *world) fail(f coordinator.Fail) {
+func (w *world) fail(f coordinator.FailRequest) {
 	w.Helper()
 	if err := w.store.Fail(w.Context(), w.account, f); err != nil {
 		w.Fatalf("Fail(%+v) = %v", f, err)
@@ -168,8 +168,8 @@ func (w *world) fail(f coordinator.Fail) {
 }
 
 // failed is a Fail of the given kind that sets no back-off.
-func failed(attempt coordinator.Attempt, kind coordinator.FailureKind) coordinator.Fail {
-	return coordinator.Fail{
+func failed(attempt coordinator.Attempt, kind coordinator.FailureKind) coordinator.FailRequest {
+	return coordinator.FailRequest{
 		Attempt: attempt,
 		Reason:  coordinator.ReasonSchedule,
 		Failure: coordinator.Failure{Kind: kind, Message: "no luck"},

@@ -115,7 +115,7 @@ func newerIsHandedOut(w *world) {
 
 func attemptBecomesOverdue(w *world) {
 	b := w.start(0)
-	b.Life = short
+	b.TTL = short
 	attempt := w.begin(b)
 	s := w.load()
 	if len(s.Open) != 1 || !about(s.Open[0].Sub(s.Now), short) {
@@ -137,7 +137,7 @@ func attemptBecomesOverdue(w *world) {
 func attemptOfAClockThatWentBack(w *world) {
 	lock := w.lock(long)
 	b := w.start(0)
-	b.Life = 2 * time.Hour
+	b.TTL = 2 * time.Hour
 	stale := w.begin(b)
 	w.wantOpen(1, 1)
 	if err := lock.Extend(w.Context(), stale.Fence); !errors.Is(err, coordinator.ErrLockLost) {
@@ -153,7 +153,7 @@ func attemptOfAClockThatWentBack(w *world) {
 
 func onlyOverdueAreHandedOut(w *world) {
 	brief := w.start(0)
-	brief.Life = short
+	brief.TTL = short
 	var want []coordinator.Fence
 	for range 3 {
 		want = append(want, w.begin(brief).Fence)
@@ -206,7 +206,7 @@ func reportIsAConflict(w *world) {
 func reportWithOpenAttempt(w *world) {
 	r := w.refresh("token")
 	b := w.start(r.Generation)
-	b.Life = short
+	b.TTL = short
 	w.begin(b) // may have issued
 	b.Reason = coordinator.ReasonRejected
 	if w.begin(b).Conflict {

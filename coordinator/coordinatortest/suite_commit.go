@@ -41,8 +41,8 @@ func recordIsWhatWasCommitted(w *world) {
 	if r.IssuedAt.Before(earliest) || r.IssuedAt.After(s.Now.Add(-c.Age)) {
 		w.Errorf("IssuedAt = %v, want it between %v and %v", r.IssuedAt, earliest, s.Now.Add(-c.Age))
 	}
-	if r.Life() != c.Life {
-		w.Errorf("Life() = %v, want %v", r.Life(), c.Life)
+	if r.Lifetime() != c.Lifetime {
+		w.Errorf("Life() = %v, want %v", r.Lifetime(), c.Lifetime)
 	}
 	if got := r.RefreshAt.Sub(r.IssuedAt); got != c.RefreshIn {
 		w.Errorf("RefreshAt is %v after IssuedAt, want %v", got, c.RefreshIn)
@@ -60,7 +60,7 @@ func recordIsWhatWasCommitted(w *world) {
 func ttlEndsBeforeTheToken(w *world) {
 	for _, life := range []time.Duration{10 * time.Second, time.Minute, 2 * time.Hour, 30 * 24 * time.Hour} {
 		c := w.stored(w.begin(w.start(w.load().Record.Generation)), "token")
-		c.Life = life
+		c.Lifetime = life
 		r := w.commit(c)
 		if want := life - coordinator.Margin(life); !about(r.TTL, want) {
 			w.Errorf("TTL = %v for a life of %v, want about %v", r.TTL, life, want)
@@ -77,9 +77,9 @@ func ttlEndsBeforeTheToken(w *world) {
 
 func ageShortensTheTTL(w *world) {
 	c := w.stored(w.begin(w.start(0)), "token")
-	c.Life, c.Age = 10*time.Minute, 4*time.Minute
+	c.Lifetime, c.Age = 10*time.Minute, 4*time.Minute
 	r := w.commit(c)
-	if want := 6*time.Minute - coordinator.Margin(c.Life); !about(r.TTL, want) {
+	if want := 6*time.Minute - coordinator.Margin(c.Lifetime); !about(r.TTL, want) {
 		w.Errorf("TTL = %v, want about %v", r.TTL, want)
 	}
 	if left := r.ExpiresAt.Sub(w.load().Now); !about(left, 6*time.Minute) {
@@ -102,7 +102,7 @@ func refreshAtIsLost(w *world) {
 
 func commitSettles(w *world) {
 	brief := w.start(0)
-	brief.Life = short
+	brief.TTL = short
 	w.begin(brief)
 	w.begin(brief)
 	w.overdue(2)
@@ -118,7 +118,7 @@ func commitSettles(w *world) {
 
 func laterOverdueStays(w *world) {
 	brief := w.start(0)
-	brief.Life = 2 * short
+	brief.TTL = 2 * short
 	first := w.begin(brief)
 	second := w.begin(w.start(0))
 	if len(second.Overdue) != 0 {

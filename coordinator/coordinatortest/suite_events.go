@@ -74,7 +74,7 @@ func failedEvent(w *world) {
 		w := w.beside()
 		events, by := w.watched(role)
 		w.fail(failed(w.begin(w.start(0)), coordinator.FailedBusy))
-		f := coordinator.Fail{
+		f := coordinator.FailRequest{
 			Attempt: w.begin(w.start(0)),
 			Reason:  coordinator.ReasonMissing,
 			Failure: coordinator.Failure{
@@ -134,7 +134,7 @@ func noThrottledEvent(w *world) {
 
 func wantedEvent(w *world) {
 	events, by := w.watched(coordinator.Refresher)
-	want := coordinator.Want{Reason: coordinator.ReasonRejected, Seen: 1_700_000_000_000_001, AskedBy: `shop "1" (api)`}
+	want := coordinator.WantRequest{Reason: coordinator.ReasonRejected, Seen: 1_700_000_000_000_001, AskedBy: `shop "1" (api)`}
 	if err := w.store.Want(w.Context(), w.account, want); err != nil {
 		w.Fatalf("Want() = %v", err)
 	}

@@ -50,7 +50,7 @@ func unknownIsOverdue(w *world) {
 
 func unknownReopens(w *world) {
 	brief := w.start(0)
-	brief.Life = short
+	brief.TTL = short
 	paused := w.begin(brief)
 	w.overdue(1)
 	w.commit(w.stored(w.begin(w.start(0)), "token"))
@@ -61,7 +61,7 @@ func unknownReopens(w *world) {
 
 func failureIsShared(w *world) {
 	other := w.another()
-	f := coordinator.Fail{
+	f := coordinator.FailRequest{
 		Attempt: w.begin(w.start(0)),
 		Reason:  coordinator.ReasonMissing,
 		Failure: coordinator.Failure{

@@ -30,7 +30,7 @@ func undemanded() []coordinator.Reason {
 }
 
 // because returns a Begin for a reason, under limits.
-func (w *world) because(reason coordinator.Reason, limits coordinator.Limits) coordinator.Begin {
+func (w *world) because(reason coordinator.Reason, limits coordinator.Limits) coordinator.BeginRequest {
 	b := w.start(0)
 	b.Reason, b.Limits = reason, limits
 	return b
@@ -38,7 +38,7 @@ func (w *world) because(reason coordinator.Reason, limits coordinator.Limits) co
 
 // wantThrottled makes a Begin that a limit forbids for at most the given time,
 // and checks that nothing is recorded.
-func (w *world) wantThrottled(b coordinator.Begin, limit string, atMost time.Duration) {
+func (w *world) wantThrottled(b coordinator.BeginRequest, limit string, atMost time.Duration) {
 	w.Helper()
 	before := w.load()
 	got := w.throttled(b)
@@ -108,7 +108,7 @@ func minInterval(w *world) {
 }
 
 func loopBrake(w *world) {
-	begin := func(reason coordinator.Reason) coordinator.Begin {
+	begin := func(reason coordinator.Reason) coordinator.BeginRequest {
 		b := w.because(reason, generous)
 		b.Pace = long
 		return b

@@ -75,7 +75,7 @@ func clockGoesForward(w *world) {
 func recordEnds(w *world) {
 	attempt := w.begin(w.start(0))
 	c := w.stored(attempt, "token")
-	c.Life = short
+	c.Lifetime = short
 	r := w.commit(c)
 	if !r.Usable() || r.TTL > short-coordinator.Margin(short) {
 		w.Fatalf("TTL = %v, want at most %v", r.TTL, short-coordinator.Margin(short))
@@ -114,7 +114,7 @@ func endedContext(w *world) {
 		"Fail":    func() error { return w.store.Fail(ctx, w.account, failed(attempt, coordinator.FailedBusy)) },
 		"Restore": func() error { _, err := w.store.Restore(ctx, w.account, r); return err },
 		"Want": func() error {
-			return w.store.Want(ctx, w.account, coordinator.Want{Reason: coordinator.ReasonMissing})
+			return w.store.Want(ctx, w.account, coordinator.WantRequest{Reason: coordinator.ReasonMissing})
 		},
 	} {
 		start := time.Now()

@@ -144,7 +144,7 @@ func extendKeeps(w *world) {
 	other := w.another()
 	lock := w.lock(life)
 	b := w.start(0)
-	b.Life = life
+	b.TTL = life
 	attempt := w.begin(b)
 	for end := time.Now().Add(life + short); time.Now().Before(end); time.Sleep(life / 6) {
 		if err := lock.Extend(w.Context(), attempt.Fence); err != nil {
@@ -166,7 +166,7 @@ func extendKeeps(w *world) {
 func extendWithoutFence(w *world) {
 	lock := w.lock(long)
 	b := w.start(0)
-	b.Life = short
+	b.TTL = short
 	w.begin(b)
 	if err := lock.Extend(w.Context(), 0); err != nil {
 		w.Fatalf("Extend() = %v", err)
@@ -191,7 +191,7 @@ func extendOfSettled(w *world) {
 func extendOfOverdue(w *world) {
 	lock := w.lock(long)
 	b := w.start(0)
-	b.Life = short
+	b.TTL = short
 	attempt := w.begin(b)
 	w.overdue(1)
 	if err := lock.Extend(w.Context(), attempt.Fence); !errors.Is(err, coordinator.ErrLockLost) {

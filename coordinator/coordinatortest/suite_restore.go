@@ -109,7 +109,7 @@ func newerAttemptForbids(w *world) {
 func incredibleRestore(w *world) {
 	ahead, eternal := w.lost("token"), w.lost("token")
 	ahead.Generation = 1<<53 - 1
-	eternal.TTL, eternal.ExpiresAt = 2*coordinator.MaxLife, eternal.IssuedAt.Add(3*coordinator.MaxLife)
+	eternal.TTL, eternal.ExpiresAt = 2*coordinator.MaxLifetime, eternal.IssuedAt.Add(3*coordinator.MaxLifetime)
 	for _, r := range []coordinator.Record{ahead, eternal} {
 		w.wantNone(w.restore(r))
 	}

@@ -18,7 +18,7 @@ func supersededChecks() []check {
 	}
 }
 
-func (w *world) superseded(c coordinator.Commit) {
+func (w *world) superseded(c coordinator.CommitRequest) {
 	w.Helper()
 	r, err := w.store.Commit(w.Context(), w.account, c)
 	if !errors.Is(err, coordinator.ErrSuperseded) {
@@ -65,7 +65,7 @@ func staleFenceBeforeTheFirst(w *world) {
 // settled it, and now it says that it brought a token after all.
 func settledIsReopened(w *world) {
 	brief := w.start(0)
-	brief.Life = short
+	brief.TTL = short
 	paused := w.begin(brief)
 	w.overdue(1)
 	r := w.commit(w.stored(w.another().begin(w.start(0)), "token-2"))

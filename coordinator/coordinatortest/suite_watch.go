@@ -149,7 +149,7 @@ func (w *world) follow(role coordinator.Role) *recorder {
 // want makes an event that every refresher gets and that changes nothing.
 func (w *world) want() {
 	w.Helper()
-	if err := w.store.Want(w.Context(), w.account, coordinator.Want{Reason: coordinator.ReasonMissing}); err != nil {
+	if err := w.store.Want(w.Context(), w.account, coordinator.WantRequest{Reason: coordinator.ReasonMissing}); err != nil {
 		w.Fatalf("Want() = %v", err)
 	}
 }

@@ -3,8 +3,8 @@
 //
 // # Sources
 //
-//	source := wechat.Token(appID, secret)       // GET /cgi-bin/token
-//	source := wechat.StableToken(appID, secret) // POST /cgi-bin/stable_token
+//	source := wechat.NewSource(appID, secret)       // GET /cgi-bin/token
+//	source := wechat.NewStableSource(appID, secret) // POST /cgi-bin/stable_token
 //
 // Either is a coordinator.Source; New takes everything that can be configured.
 // Every call of the classic endpoint mints a token and ends the one before

@@ -14,26 +14,26 @@ import (
 
 // A source is one line; New is for tests, other hosts and time-outs.
 func ExampleToken() {
-	source := wechat.Token("wx8acdb7df5beb68fd", "the AppSecret")
+	source := wechat.NewSource("wx8acdb7df5beb68fd", "the AppSecret")
 	fmt.Println(source)
 	// Output: wechat.Source(wx8acdb7df5beb68fd token)
 }
 
 func ExampleNew() {
 	sandbox := wechattest.New(wechattest.Config{})
-	source, err := wechat.New(wechat.Config{
+	source, err := wechat.Config{
 		AppID:     wechattest.DefaultAppID,
 		Secret:    wechattest.DefaultSecret,
 		Kind:      wechat.Stable,
 		Fallbacks: []string{wechat.DisasterBaseURL},
 		Transport: sandbox.Transport(),
-	})
+	}.Source()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	issue, err := source.Fetch(context.Background(), coordinator.Ask{Reason: coordinator.ReasonMissing})
-	fmt.Println(issue.Token, issue.Life, issue.RefreshIn, err)
+	issue, err := source.Fetch(context.Background(), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
+	fmt.Println(issue.Token, issue.Lifetime, issue.RefreshIn, err)
 	// Output: [token] 2h0m0s 1h55m5s <nil>
 }
 
@@ -44,15 +44,15 @@ func ExampleSource_Fetch() {
 		fmt.Println(err)
 		return
 	}
-	source, err := wechat.New(wechat.Config{
+	source, err := wechat.Config{
 		AppID: wechattest.DefaultAppID, Secret: wechattest.DefaultSecret,
 		Transport: sandbox.TransportFrom("203.0.113.7"),
-	})
+	}.Source()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	_, err = source.Fetch(context.Background(), coordinator.Ask{Reason: coordinator.ReasonMissing})
+	_, err = source.Fetch(context.Background(), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 	var failure *coordinator.FetchError
 	if errors.As(err, &failure) {
 		fmt.Println(failure.Kind, failure.Code)
@@ -76,9 +76,9 @@ func ExampleClassify() {
 // *coordinator.Account.
 func ExampleTransport() {
 	sandbox := wechattest.New(wechattest.Config{})
-	source, err := wechat.New(wechat.Config{
+	source, err := wechat.Config{
 		AppID: wechattest.DefaultAppID, Secret: wechattest.DefaultSecret, Transport: sandbox.Transport(),
-	})
+	}.Source()
 	if err != nil {
 		fmt.Println(err)
 		return

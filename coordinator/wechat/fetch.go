@@ -40,28 +40,28 @@ const (
 // behind.
 type fetch struct {
 	source *Source
-	asked  coordinator.Ask
+	asked  coordinator.FetchRequest
 
 	calls   int  // requests that reached or may have reached WeChat
 	unknown bool // one of them may have issued a token that we never saw
 	retried bool
 }
 
-func (f *fetch) classic(ctx context.Context) (coordinator.Issue, error) {
+func (f *fetch) classic(ctx context.Context) (coordinator.FetchResult, error) {
 	g, err := f.call(ctx, classic)
 	if err != nil {
-		return coordinator.Issue{}, err
+		return coordinator.FetchResult{}, err
 	}
 	return f.issue(g), nil
 }
 
 // stable asks in the forced mode if somebody wants another token than there
 // is, otherwise in the normal one.
-func (f *fetch) stable(ctx context.Context) (coordinator.Issue, error) {
+func (f *fetch) stable(ctx context.Context) (coordinator.FetchResult, error) {
 	if !f.asked.Reason.Demanded() {
 		g, err := f.call(ctx, normal)
 		if err != nil {
-			return coordinator.Issue{}, err
+			return coordinator.FetchResult{}, err
 		}
 		return f.stableIssue(g), nil
 	}
@@ -70,7 +70,7 @@ func (f *fetch) stable(ctx context.Context) (coordinator.Issue, error) {
 		return f.outOfForce(ctx, err)
 	}
 	if f.isCurrent(g) {
-		return coordinator.Issue{}, f.failed(&coordinator.FetchError{
+		return coordinator.FetchResult{}, f.failed(&coordinator.FetchError{
 			Kind:    coordinator.FailedLater,
 			RetryIn: forceInterval,
 			Message: "stable_token answered a forced refresh with the current token: " +
@@ -83,26 +83,26 @@ func (f *fetch) stable(ctx context.Context) (coordinator.Issue, error) {
 // outOfForce is what can still be done when a forced refresh failed. If its 20
 // a day are used up and the token is dead because somebody else forced, the
 // normal mode knows theirs.
-func (f *fetch) outOfForce(ctx context.Context, failure *coordinator.FetchError) (coordinator.Issue, error) {
+func (f *fetch) outOfForce(ctx context.Context, failure *coordinator.FetchError) (coordinator.FetchResult, error) {
 	if failure.Code != codeDailyQuota || f.asked.Reason != coordinator.ReasonRejected {
-		return coordinator.Issue{}, failure
+		return coordinator.FetchResult{}, failure
 	}
 	g, err := f.call(ctx, normal)
 	if err == nil && !f.isCurrent(g) {
 		return f.stableIssue(g), nil
 	}
-	return coordinator.Issue{}, f.failed(failure) // with the calls made since
+	return coordinator.FetchResult{}, f.failed(failure) // with the calls made since
 }
 
 func (f *fetch) isCurrent(g grant) bool {
 	return !f.asked.Current.IsZero() && f.asked.Current.Equal(coordinator.NewToken(g.token))
 }
 
-func (f *fetch) issue(g grant) coordinator.Issue {
-	return coordinator.Issue{Token: coordinator.NewToken(g.token), Life: g.life, Calls: f.calls, Doubt: g.doubt}
+func (f *fetch) issue(g grant) coordinator.FetchResult {
+	return coordinator.FetchResult{Token: coordinator.NewToken(g.token), Lifetime: g.life, Calls: f.calls, Doubt: g.doubt}
 }
 
-func (f *fetch) stableIssue(g grant) coordinator.Issue {
+func (f *fetch) stableIssue(g grant) coordinator.FetchResult {
 	issue := f.issue(g)
 	issue.RefreshIn = stableRefreshIn(g.life)
 	return issue

@@ -22,11 +22,11 @@ const (
 // source returns a source of the sandbox, with two hosts.
 func source(t *testing.T, sandbox *wechattest.Server, kind wechat.Kind) *wechat.Source {
 	t.Helper()
-	s, err := wechat.New(wechat.Config{
+	s, err := wechat.Config{
 		AppID: appID, Secret: secret, Kind: kind,
 		Fallbacks: []string{wechat.DisasterBaseURL},
 		Transport: sandbox.Transport(),
-	})
+	}.Source()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func inject(t *testing.T, sandbox *wechattest.Server, faults ...wechattest.Fault
 }
 
 // fetch gets a token and fails the test if there is none.
-func fetch(t *testing.T, s coordinator.Source, ask coordinator.Ask) coordinator.Issue {
+func fetch(t *testing.T, s coordinator.Source, ask coordinator.FetchRequest) coordinator.FetchResult {
 	t.Helper()
 	issue, err := s.Fetch(t.Context(), ask)
 	if err != nil {
@@ -53,12 +53,12 @@ func fetch(t *testing.T, s coordinator.Source, ask coordinator.Ask) coordinator.
 }
 
 // failing fetches and returns the failure, which must be clean.
-func failing(t *testing.T, s coordinator.Source, ask coordinator.Ask) *coordinator.FetchError {
+func failing(t *testing.T, s coordinator.Source, ask coordinator.FetchRequest) *coordinator.FetchError {
 	t.Helper()
 	return failingUnder(t.Context(), t, s, ask)
 }
 
-func failingUnder(ctx context.Context, t *testing.T, s coordinator.Source, ask coordinator.Ask) *coordinator.FetchError {
+func failingUnder(ctx context.Context, t *testing.T, s coordinator.Source, ask coordinator.FetchRequest) *coordinator.FetchError {
 	t.Helper()
 	issue, err := s.Fetch(ctx, ask)
 	var failure *coordinator.FetchError
@@ -77,13 +77,13 @@ func failingUnder(ctx context.Context, t *testing.T, s coordinator.Source, ask c
 func TestEachCallOfTheClassicEndpointBringsAnotherToken(t *testing.T) {
 	sandbox := wechattest.New(wechattest.Config{})
 	s := source(t, sandbox, wechat.Classic)
-	first := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing})
-	second := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonSchedule, Current: first.Token})
+	first := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
+	second := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonSchedule, Current: first.Token})
 	if first.Token.Equal(second.Token) {
 		t.Error("two calls brought the same token")
 	}
-	if second.Life != 2*time.Hour || second.RefreshIn != 0 || second.Calls != 1 {
-		t.Errorf("Life, RefreshIn, Calls = %v, %v, %d, want 2h, 0, 1", second.Life, second.RefreshIn, second.Calls)
+	if second.Lifetime != 2*time.Hour || second.RefreshIn != 0 || second.Calls != 1 {
+		t.Errorf("Life, RefreshIn, Calls = %v, %v, %d, want 2h, 0, 1", second.Lifetime, second.RefreshIn, second.Calls)
 	}
 	if last, _ := sandbox.LastIssued(appID); last.Token != second.Token.Reveal() {
 		t.Error("the source's token is not the one issued last")
@@ -94,17 +94,17 @@ func TestStableTokenIsAskedForAgainWhenItRollsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sandbox := wechattest.New(wechattest.Config{})
 		s := source(t, sandbox, wechat.Stable)
-		first := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing})
+		first := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 		if want := 2*time.Hour - 295*time.Second; first.RefreshIn != want {
 			t.Errorf("RefreshIn = %v, want %v", first.RefreshIn, want)
 		}
 		time.Sleep(time.Hour)
-		second := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonOverdue, Current: first.Token})
-		if !second.Token.Equal(first.Token) || second.Life != time.Hour {
-			t.Errorf("after an hour: the same token is %v, Life = %v", second.Token.Equal(first.Token), second.Life)
+		second := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonOverdue, Current: first.Token})
+		if !second.Token.Equal(first.Token) || second.Lifetime != time.Hour {
+			t.Errorf("after an hour: the same token is %v, Life = %v", second.Token.Equal(first.Token), second.Lifetime)
 		}
 		time.Sleep(second.RefreshIn)
-		third := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonSchedule, Current: first.Token})
+		third := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonSchedule, Current: first.Token})
 		if third.Token.Equal(first.Token) {
 			t.Error("asked when told to, the source brought the old token")
 		}
@@ -112,13 +112,13 @@ func TestStableTokenIsAskedForAgainWhenItRollsOver(t *testing.T) {
 }
 
 func TestForcedRefreshesOfAStableToken(t *testing.T) {
-	ask := func(reason coordinator.Reason, issue coordinator.Issue) coordinator.Ask {
-		return coordinator.Ask{Reason: reason, Current: issue.Token}
+	ask := func(reason coordinator.Reason, issue coordinator.FetchResult) coordinator.FetchRequest {
+		return coordinator.FetchRequest{Reason: reason, Current: issue.Token}
 	}
 	t.Run("bring another token", func(t *testing.T) {
 		sandbox := wechattest.New(wechattest.Config{})
 		s := source(t, sandbox, wechat.Stable)
-		first := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing})
+		first := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 		second := fetch(t, s, ask(coordinator.ReasonRejected, first))
 		if second.Token.Equal(first.Token) {
 			t.Error("a forced refresh brought the same token")
@@ -127,7 +127,7 @@ func TestForcedRefreshesOfAStableToken(t *testing.T) {
 	t.Run("say so when they come too early", func(t *testing.T) {
 		sandbox := wechattest.New(wechattest.Config{})
 		s := source(t, sandbox, wechat.Stable)
-		first := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonForced})
+		first := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonForced})
 		failure := failing(t, s, ask(coordinator.ReasonForced, first))
 		if failure.Kind != coordinator.FailedLater || failure.RetryIn != 30*time.Second || failure.Calls != 1 {
 			t.Errorf("failure = %+v, want later, 30s, 1 call", failure)
@@ -159,13 +159,13 @@ func TestForcedRefreshesOfAStableToken(t *testing.T) {
 }
 
 // forcesUsedUp returns a sandbox without a forced refresh left for the day.
-func forcesUsedUp(t *testing.T) (*wechattest.Server, *wechat.Source, coordinator.Issue) {
+func forcesUsedUp(t *testing.T) (*wechattest.Server, *wechat.Source, coordinator.FetchResult) {
 	t.Helper()
 	knobs := wechattest.DefaultKnobs()
 	knobs.ForceDaily = 1
 	sandbox := wechattest.New(wechattest.Config{Knobs: &knobs})
 	s := source(t, sandbox, wechat.Stable)
-	current := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonForced})
+	current := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonForced})
 	sandbox.Advance(time.Minute)
 	return sandbox, s, current
 }
@@ -176,9 +176,9 @@ func TestATokenOfANegativeLifeIsUsedWithCare(t *testing.T) {
 		sandbox := wechattest.New(wechattest.Config{})
 		defer sandbox.Close()
 		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultNegativeExpires})
-		issue := fetch(t, source(t, sandbox, wechat.Classic), coordinator.Ask{Reason: coordinator.ReasonMissing})
-		if issue.Token.IsZero() || issue.Life != 10*time.Minute || issue.Doubt == "" {
-			t.Errorf("Fetch = life %v, doubt %q", issue.Life, issue.Doubt)
+		issue := fetch(t, source(t, sandbox, wechat.Classic), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
+		if issue.Token.IsZero() || issue.Lifetime != 10*time.Minute || issue.Doubt == "" {
+			t.Errorf("Fetch = life %v, doubt %q", issue.Lifetime, issue.Doubt)
 		}
 	})
 }
@@ -227,9 +227,9 @@ func TestEveryFaultIsTakenForWhatItIs(t *testing.T) {
 				sandbox := wechattest.New(wechattest.Config{})
 				defer sandbox.Close()
 				s := source(t, sandbox, wechat.Classic)
-				current := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing})
+				current := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 				inject(t, sandbox, tt.fault)
-				failure := failing(t, s, coordinator.Ask{Reason: coordinator.ReasonSchedule, Current: current.Token})
+				failure := failing(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonSchedule, Current: current.Token})
 				if failure.Kind != tt.kind || failure.Calls != tt.calls {
 					t.Errorf("failure = %s, %d calls (%v), want %s, %d", failure.Kind, failure.Calls, failure, tt.kind, tt.calls)
 				}
@@ -247,7 +247,7 @@ func TestEveryErrcodeIsClassified(t *testing.T) {
 			sandbox := wechattest.New(wechattest.Config{})
 			inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultErrcode, Code: class.Code})
 			for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
-				failure := failing(t, source(t, sandbox, kind), coordinator.Ask{Reason: coordinator.ReasonMissing})
+				failure := failing(t, source(t, sandbox, kind), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 				if failure.Kind != class.Kind || failure.Code != class.Code || failure.Calls != 1 {
 					t.Errorf("%s: failure = %+v, want %+v", kind, failure, class)
 				}
@@ -290,7 +290,7 @@ func TestTheSandboxIsRefusedForWhatIsWrong(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
-				failure := failing(t, source(t, sandbox, kind), coordinator.Ask{Reason: coordinator.ReasonMissing})
+				failure := failing(t, source(t, sandbox, kind), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 				if failure.Code != tt.code {
 					t.Errorf("%s: code %d, want %d", kind, failure.Code, tt.code)
 				}
@@ -307,7 +307,7 @@ func TestABrokenCallIsRepeatedOnce(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			sandbox := wechattest.New(wechattest.Config{})
 			inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultReset, Times: 1})
-			issue := fetch(t, source(t, sandbox, kind), coordinator.Ask{Reason: coordinator.ReasonMissing})
+			issue := fetch(t, source(t, sandbox, kind), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 			if issue.Calls != 2 {
 				t.Errorf("Calls = %d, want 2", issue.Calls)
 			}
@@ -336,7 +336,7 @@ func TestWhatFollowsABrokenCallDoesNotHideIt(t *testing.T) {
 			wechattest.Fault{Kind: wechattest.FaultReset, Times: 1},
 			wechattest.Fault{Kind: wechattest.FaultErrcode, Code: tt.code, Skip: 1},
 		)
-		failure := failing(t, source(t, sandbox, wechat.Classic), coordinator.Ask{Reason: coordinator.ReasonMissing})
+		failure := failing(t, source(t, sandbox, wechat.Classic), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 		if failure.Kind != tt.kind || failure.Code != tt.code || failure.Calls != 2 {
 			t.Errorf("a reset, then %d: %+v, want %s after 2 calls", tt.code, failure, tt.kind)
 		}
@@ -349,7 +349,7 @@ func TestAnotherHostIsAskedOnlyWhereThatIsSafe(t *testing.T) {
 		sandbox := wechattest.New(wechattest.Config{})
 		sandbox.TakeDown(main)
 		for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
-			if issue := fetch(t, source(t, sandbox, kind), coordinator.Ask{}); issue.Calls != 1 {
+			if issue := fetch(t, source(t, sandbox, kind), coordinator.FetchRequest{}); issue.Calls != 1 {
 				t.Errorf("%s: Calls = %d, want 1", kind, issue.Calls)
 			}
 		}
@@ -360,7 +360,7 @@ func TestAnotherHostIsAskedOnlyWhereThatIsSafe(t *testing.T) {
 			wechattest.Fault{Kind: wechattest.FaultReset, Times: 1},
 			wechattest.Fault{Kind: wechattest.FaultDial, Host: main, Skip: 1},
 		)
-		failure := failing(t, source(t, sandbox, wechat.Classic), coordinator.Ask{})
+		failure := failing(t, source(t, sandbox, wechat.Classic), coordinator.FetchRequest{})
 		if failure.Kind != coordinator.FailedUnknown || failure.Calls != 1 {
 			t.Errorf("failure = %+v, want unknown after 1 call", failure)
 		}
@@ -369,7 +369,7 @@ func TestAnotherHostIsAskedOnlyWhereThatIsSafe(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			sandbox := wechattest.New(wechattest.Config{})
 			inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultHang, Host: main})
-			if issue := fetch(t, source(t, sandbox, wechat.Stable), coordinator.Ask{}); issue.Calls != 2 {
+			if issue := fetch(t, source(t, sandbox, wechat.Stable), coordinator.FetchRequest{}); issue.Calls != 2 {
 				t.Errorf("Calls = %d, want 2", issue.Calls)
 			}
 		})
@@ -378,7 +378,7 @@ func TestAnotherHostIsAskedOnlyWhereThatIsSafe(t *testing.T) {
 		sandbox := wechattest.New(wechattest.Config{})
 		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1, Host: main})
 		for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
-			_ = failing(t, source(t, sandbox, kind), coordinator.Ask{})
+			_ = failing(t, source(t, sandbox, kind), coordinator.FetchRequest{})
 		}
 	})
 }
@@ -390,7 +390,7 @@ func TestNothingIsRepeatedOnceTheContextHasEnded(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
-			failure := failingUnder(ctx, t, source(t, sandbox, kind), coordinator.Ask{})
+			failure := failingUnder(ctx, t, source(t, sandbox, kind), coordinator.FetchRequest{})
 			if !errors.Is(failure, context.DeadlineExceeded) {
 				t.Errorf("%s: %v does not wrap the deadline", kind, failure)
 			}

@@ -44,15 +44,15 @@ func TestATokenIsTakenHoweverARelayWritesIt(t *testing.T) {
 			sandbox := behindRelay(recodings)
 			base := sandbox.Start(t)
 			for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
-				overSocket, err := wechat.New(wechat.Config{AppID: appID, Secret: secret, Kind: kind, BaseURL: base})
+				overSocket, err := wechat.Config{AppID: appID, Secret: secret, Kind: kind, BaseURL: base}.Source()
 				if err != nil {
 					t.Fatal(err)
 				}
 				for _, s := range []*wechat.Source{source(t, sandbox, kind), overSocket} {
-					issue := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonForced})
+					issue := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonForced})
 					last, _ := sandbox.LastIssued(appID)
-					if issue.Token.Reveal() != last.Token || issue.Life.Seconds() < 7100 || issue.Life.Seconds() > 7200 || issue.Calls != 1 {
-						t.Errorf("%s: the token issued last: %v; life %v, %d calls", kind, issue.Token.Reveal() == last.Token, issue.Life, issue.Calls)
+					if issue.Token.Reveal() != last.Token || issue.Lifetime.Seconds() < 7100 || issue.Lifetime.Seconds() > 7200 || issue.Calls != 1 {
+						t.Errorf("%s: the token issued last: %v; life %v, %d calls", kind, issue.Token.Reveal() == last.Token, issue.Lifetime, issue.Calls)
 					}
 				}
 			}
@@ -66,7 +66,7 @@ func TestARefusalIsARefusalHoweverARelayWritesIt(t *testing.T) {
 			sandbox := behindRelay(recodings)
 			inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40125})
 			for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
-				failure := failing(t, source(t, sandbox, kind), coordinator.Ask{Reason: coordinator.ReasonMissing})
+				failure := failing(t, source(t, sandbox, kind), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 				if failure.Kind != coordinator.FailedRefused || failure.Code != 40125 {
 					t.Errorf("%s: %+v", kind, failure)
 				}
@@ -82,7 +82,7 @@ func TestATokenBesideAnErrcodeIsTakenIfItIsNews(t *testing.T) {
 		sandbox := wechattest.New(wechattest.Config{})
 		s := source(t, sandbox, kind)
 		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultBoth, Code: 45009, Message: "reach max api daily quota limit"})
-		issue := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing})
+		issue := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 		if last, _ := sandbox.LastIssued(appID); issue.Token.Reveal() != last.Token {
 			t.Errorf("%s: it is not the token that was issued", kind)
 		}
@@ -90,7 +90,7 @@ func TestATokenBesideAnErrcodeIsTakenIfItIsNews(t *testing.T) {
 		inject(t, sandbox, wechattest.Fault{
 			Kind: wechattest.FaultBody, Body: fmt.Sprintf(`{"errcode":45009,"access_token":%q,"expires_in":7200}`, issue.Token.Reveal()),
 		})
-		failure := failing(t, s, coordinator.Ask{Reason: coordinator.ReasonSchedule, Current: issue.Token})
+		failure := failing(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonSchedule, Current: issue.Token})
 		if failure.Kind != coordinator.FailedLater || failure.Code != 45009 {
 			t.Errorf("%s: the token that we hold, and 45009: %+v", kind, failure)
 		}
@@ -101,7 +101,7 @@ func TestATokenIsTakenWhateverTheStatus(t *testing.T) {
 	for _, status := range []int{201, 203, 302, 401, 429, 500, 502} {
 		sandbox := wechattest.New(wechattest.Config{})
 		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultBody, Status: status, Body: `{"access_token":"90_x","expires_in":7200}`})
-		if issue := fetch(t, source(t, sandbox, wechat.Classic), coordinator.Ask{}); issue.Token.Reveal() != "90_x" {
+		if issue := fetch(t, source(t, sandbox, wechat.Classic), coordinator.FetchRequest{}); issue.Token.Reveal() != "90_x" {
 			t.Errorf("%d: another token", status)
 		}
 	}
@@ -111,7 +111,7 @@ func TestATokenThatCameBeforeTheConnectionBrokeIsTaken(t *testing.T) {
 	sandbox := wechattest.New(wechattest.Config{})
 	whole := `{"access_token":"90_x","expires_in":7200}`
 	inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultBody, Body: whole + strings.Repeat(" ", len(whole))}, wechattest.Fault{Kind: wechattest.FaultTruncated})
-	if issue := fetch(t, source(t, sandbox, wechat.Classic), coordinator.Ask{}); issue.Calls != 1 {
+	if issue := fetch(t, source(t, sandbox, wechat.Classic), coordinator.FetchRequest{}); issue.Calls != 1 {
 		t.Errorf("%d calls", issue.Calls)
 	}
 }
@@ -124,7 +124,7 @@ func TestTransportAndProbeUnderstandARelay(t *testing.T) {
 		t.Run(fmt.Sprint(recodings), func(t *testing.T) {
 			sandbox := behindRelay(recodings)
 			s := source(t, sandbox, wechat.Classic)
-			a := &account{source: s, token: fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing}).Token}
+			a := &account{source: s, token: fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing}).Token}
 			if err := s.Probe(t.Context(), a.token); (err != nil) != slices.Contains(recodings, wechattest.RecodeLeading) {
 				t.Errorf("the probe of a live token: %v", err)
 			}

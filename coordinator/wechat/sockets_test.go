@@ -22,7 +22,7 @@ func TestOverSockets(t *testing.T) {
 	open := func(t *testing.T, c wechat.Config) *wechat.Source {
 		t.Helper()
 		c.AppID, c.Secret = appID, secret
-		s, err := wechat.New(c)
+		s, err := c.Source()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,15 +30,15 @@ func TestOverSockets(t *testing.T) {
 	}
 	for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
 		s := open(t, wechat.Config{Kind: kind, BaseURL: base + "/"})
-		if issue := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing}); issue.Calls != 1 {
+		if issue := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing}); issue.Calls != 1 {
 			t.Errorf("%s: Calls = %d", kind, issue.Calls)
 		}
 		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultReset, Times: 1})
-		if issue := fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing}); issue.Calls != 2 {
+		if issue := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing}); issue.Calls != 2 {
 			t.Errorf("%s: after a reset: Calls = %d", kind, issue.Calls)
 		}
 		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultTruncated, Times: 2})
-		if failure := failing(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing}); failure.Kind != coordinator.FailedUnknown {
+		if failure := failing(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing}); failure.Kind != coordinator.FailedUnknown {
 			t.Errorf("%s: truncated: %+v", kind, failure)
 		}
 	}
@@ -49,11 +49,11 @@ func TestOverSockets(t *testing.T) {
 		}
 		_ = listener.Close()
 		nobody := "http://" + listener.Addr().String()
-		failure := failing(t, open(t, wechat.Config{BaseURL: nobody}), coordinator.Ask{})
+		failure := failing(t, open(t, wechat.Config{BaseURL: nobody}), coordinator.FetchRequest{})
 		if failure.Kind != coordinator.FailedBusy || failure.Calls != 0 {
 			t.Errorf("failure = %+v, want busy without a call", failure)
 		}
-		fetch(t, open(t, wechat.Config{BaseURL: nobody, Fallbacks: []string{base}}), coordinator.Ask{})
+		fetch(t, open(t, wechat.Config{BaseURL: nobody, Fallbacks: []string{base}}), coordinator.FetchRequest{})
 	})
 	t.Run("a certificate nobody knows", func(t *testing.T) {
 		var calls atomic.Int32
@@ -61,7 +61,7 @@ func TestOverSockets(t *testing.T) {
 		server.Config.ErrorLog = log.New(io.Discard, "", 0)
 		server.StartTLS()
 		defer server.Close()
-		failure := failing(t, open(t, wechat.Config{BaseURL: server.URL}), coordinator.Ask{})
+		failure := failing(t, open(t, wechat.Config{BaseURL: server.URL}), coordinator.FetchRequest{})
 		if failure.Kind != coordinator.FailedBusy || failure.Calls != 0 || calls.Load() != 0 {
 			t.Errorf("failure = %+v, want busy without a call", failure)
 		}
@@ -76,7 +76,7 @@ func TestOverSockets(t *testing.T) {
 		}))
 		defer server.Close()
 		for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
-			failure := failing(t, open(t, wechat.Config{Kind: kind, BaseURL: server.URL}), coordinator.Ask{})
+			failure := failing(t, open(t, wechat.Config{Kind: kind, BaseURL: server.URL}), coordinator.FetchRequest{})
 			if failure.Kind != coordinator.FailedBusy || followed.Load() != 0 {
 				t.Errorf("failure = %+v, followed %d", failure, followed.Load())
 			}
@@ -100,7 +100,7 @@ func TestOverSockets(t *testing.T) {
 				_ = conn.Close()
 			}
 		}()
-		failure := failing(t, open(t, wechat.Config{BaseURL: "http://" + listener.Addr().String()}), coordinator.Ask{})
+		failure := failing(t, open(t, wechat.Config{BaseURL: "http://" + listener.Addr().String()}), coordinator.FetchRequest{})
 		if failure.Kind != coordinator.FailedUnknown || failure.Calls != 2 || !strings.Contains(failure.Message, "malformed") {
 			t.Errorf("failure = %+v, want unknown after 2 calls", failure)
 		}
@@ -121,7 +121,7 @@ func TestOverSockets(t *testing.T) {
 		if err == nil {
 			_ = warm.Body.Close()
 		}
-		fetch(t, open(t, wechat.Config{BaseURL: server.URL, Transport: server.Client().Transport}), coordinator.Ask{})
+		fetch(t, open(t, wechat.Config{BaseURL: server.URL, Transport: server.Client().Transport}), coordinator.FetchRequest{})
 	})
 	t.Run("no connection is used twice", func(t *testing.T) {
 		seen := make(map[string]bool)
@@ -135,7 +135,7 @@ func TestOverSockets(t *testing.T) {
 		defer server.Close()
 		s := open(t, wechat.Config{BaseURL: server.URL, Transport: http.DefaultTransport})
 		for range 3 {
-			fetch(t, s, coordinator.Ask{})
+			fetch(t, s, coordinator.FetchRequest{})
 		}
 	})
 }

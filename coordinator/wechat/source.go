@@ -97,23 +97,22 @@ var (
 	_ coordinator.Credentialed = (*Source)(nil)
 )
 
-// Token is the source for an account by GET /cgi-bin/token. What is wrong with
-// the arguments is said by Fetch, as a refusal; New says it at once.
-func Token(appID, secret string) *Source {
+// NewSource returns the source of an account by GET /cgi-bin/token. Fetch reports
+// wrong arguments as a refusal; Config.Source reports them at once.
+func NewSource(appID, secret string) *Source {
 	s, _ := build(Config{AppID: appID, Secret: secret, Kind: Classic})
 	return s
 }
 
-// StableToken is the source for an account by POST /cgi-bin/stable_token. What
-// is wrong with the arguments is said by Fetch, as a refusal; New says it at
-// once.
-func StableToken(appID, secret string) *Source {
+// NewStableSource returns the source of an account by POST /cgi-bin/stable_token.
+// Fetch reports wrong arguments as a refusal; Config.Source reports them at once.
+func NewStableSource(appID, secret string) *Source {
 	s, _ := build(Config{AppID: appID, Secret: secret, Kind: Stable})
 	return s
 }
 
-// New checks c and returns its source. It makes no call.
-func New(c Config) (*Source, error) {
+// Source checks c and returns the source that it describes. It makes no call.
+func (c Config) Source() (*Source, error) {
 	s, err := build(c)
 	if err != nil {
 		return nil, err
@@ -230,9 +229,9 @@ func (s *Source) Format(w fmt.State, _ rune) {
 
 // Fetch gets a token. Its errors are *coordinator.FetchError and hold neither
 // the secret nor a token; what WeChat answered is in them as an *Error.
-func (s *Source) Fetch(ctx context.Context, ask coordinator.Ask) (coordinator.Issue, error) {
+func (s *Source) Fetch(ctx context.Context, ask coordinator.FetchRequest) (coordinator.FetchResult, error) {
 	if s.invalid != nil {
-		return coordinator.Issue{}, &coordinator.FetchError{
+		return coordinator.FetchResult{}, &coordinator.FetchError{
 			Kind: coordinator.FailedRefused, Message: s.invalid.Error(), Err: s.invalid,
 		}
 	}

@@ -26,18 +26,18 @@ func (l leakyTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func TestErrorsOfTheTransportAreClean(t *testing.T) {
 	for _, cause := range []error{io.ErrUnexpectedEOF, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, context.DeadlineExceeded} {
-		s, err := wechat.New(wechat.Config{AppID: appID, Secret: secret, Transport: leakyTransport{cause}})
+		s, err := wechat.Config{AppID: appID, Secret: secret, Transport: leakyTransport{cause}}.Source()
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = failing(t, s, coordinator.Ask{}) // checks it
+		_ = failing(t, s, coordinator.FetchRequest{}) // checks it
 	}
 }
 
 func TestAnEchoedSecretIsTakenOut(t *testing.T) {
 	sandbox := wechattest.New(wechattest.Config{})
 	inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40125, Message: "bad\nsecret " + secret + "\x1b[31m" + strings.Repeat("x", 1000)})
-	failure := failing(t, source(t, sandbox, wechat.Classic), coordinator.Ask{})
+	failure := failing(t, source(t, sandbox, wechat.Classic), coordinator.FetchRequest{})
 	if strings.ContainsAny(failure.Message, "\n\x1b") || len(failure.Message) > 500 {
 		t.Errorf("Message = %q", failure.Message)
 	}
@@ -45,7 +45,7 @@ func TestAnEchoedSecretIsTakenOut(t *testing.T) {
 
 func TestSourcesDoNotShowTheSecret(t *testing.T) {
 	config := wechat.Config{AppID: appID, Secret: secret}
-	s := wechat.Token(appID, secret)
+	s := wechat.NewSource(appID, secret)
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		for _, v := range []any{config, &config, s, struct{ S *wechat.Source }{s}} {
 			if text := fmt.Sprintf(format, v); strings.Contains(text, secret) {
@@ -56,7 +56,7 @@ func TestSourcesDoNotShowTheSecret(t *testing.T) {
 	if encoded, err := json.Marshal([]any{config, s}); err != nil || strings.Contains(string(encoded), secret) {
 		t.Errorf("Marshal = %s, %v", encoded, err)
 	}
-	if c := s.Credential(); len(c) != 8 || c == wechat.Token(appID, secret+"x").Credential() || c != wechat.StableToken(appID, secret).Credential() {
+	if c := s.Credential(); len(c) != 8 || c == wechat.NewSource(appID, secret+"x").Credential() || c != wechat.NewStableSource(appID, secret).Credential() {
 		t.Errorf("Credential() = %q", c)
 	}
 }
@@ -75,7 +75,7 @@ func TestWrongConfigurationIsSaid(t *testing.T) {
 		{AppID: appID, Secret: secret, BaseURL: "https://exa mple.com"},
 		{AppID: appID, Secret: secret, Fallbacks: []string{"ftp://example.com"}},
 	} {
-		s, err := wechat.New(c)
+		s, err := c.Source()
 		if err == nil || s != nil {
 			t.Errorf("New(%v) = %v, %v, want an error", c, s, err)
 		}
@@ -83,7 +83,7 @@ func TestWrongConfigurationIsSaid(t *testing.T) {
 			t.Errorf("the error shows the secret: %v", err)
 		}
 	}
-	if failure := failing(t, wechat.Token("", ""), coordinator.Ask{}); failure.Kind != coordinator.FailedRefused || failure.Calls != 0 {
+	if failure := failing(t, wechat.NewSource("", ""), coordinator.FetchRequest{}); failure.Kind != coordinator.FailedRefused || failure.Calls != 0 {
 		t.Errorf("a source without AppID failed with %+v", failure)
 	}
 }

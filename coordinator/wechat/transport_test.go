@@ -43,7 +43,7 @@ func (a *account) Invalidate(ctx context.Context, rejected coordinator.Token) (c
 		return coordinator.Record{}, a.err
 	}
 	if a.source != nil {
-		issue, err := a.source.Fetch(ctx, coordinator.Ask{Reason: coordinator.ReasonRejected, Current: rejected})
+		issue, err := a.source.Fetch(ctx, coordinator.FetchRequest{Reason: coordinator.ReasonRejected, Current: rejected})
 		if err != nil {
 			return coordinator.Record{}, err
 		}
@@ -58,7 +58,7 @@ func business(t *testing.T) (*wechattest.Server, *account, *http.Client) {
 	t.Helper()
 	sandbox := wechattest.New(wechattest.Config{})
 	s := source(t, sandbox, wechat.Classic)
-	a := &account{source: s, token: fetch(t, s, coordinator.Ask{Reason: coordinator.ReasonMissing}).Token}
+	a := &account{source: s, token: fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing}).Token}
 	return sandbox, a, &http.Client{Transport: &wechat.Transport{Account: a, Base: sandbox.Transport()}}
 }
 

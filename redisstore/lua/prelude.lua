@@ -17,7 +17,7 @@ local most_ahead = 65000
 -- and the end of a back-off (coordinator.MaxRetry).
 local fence_ahead, retry_ahead = 86400000000, 86400000
 
--- The longest life of a token that is believed (coordinator.MaxLife).
+-- The longest life of a token that is believed (coordinator.MaxLifetime).
 local life_most = 366 * 86400000
 
 -- The greatest number of failures in a row that is written. One above it was not

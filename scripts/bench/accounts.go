@@ -141,9 +141,9 @@ func accountsChild(o order, c *conversation) error {
 func manyCoordinator(store *redisstore.Store, o order) (*coordinator.Coordinator, error) {
 	cfg := coordinator.Config{Store: store, MaxFetches: firstConcurrency, Logger: profileLog()}
 	var calls atomic.Int64
-	source := coordinator.SourceFunc(func(context.Context, coordinator.Ask) (coordinator.Issue, error) {
+	source := coordinator.SourceFunc(func(context.Context, coordinator.FetchRequest) (coordinator.FetchResult, error) {
 		time.Sleep(5 * time.Millisecond)
-		return coordinator.Issue{Token: coordinator.NewToken(tokenText(int(calls.Add(1)))), Life: 2 * time.Hour}, nil
+		return coordinator.FetchResult{Token: coordinator.NewToken(tokenText(int(calls.Add(1)))), Lifetime: 2 * time.Hour}, nil
 	})
 	for i := range o.Number {
 		a := coordinator.AccountConfig{Name: accountName(i)}

@@ -287,8 +287,8 @@ func tellZhongkong(ctx context.Context, addr string) (func(int) (time.Time, erro
 	}
 	var seen coordinator.Fence
 	return func(n int) (time.Time, error) {
-		attempt, err := store.Begin(ctx, appID, coordinator.Begin{
-			Seen: seen, Reason: coordinator.ReasonMissing, Life: 3 * time.Second, Limits: coordinator.Limits{PerDay: 1 << 30},
+		attempt, err := store.Begin(ctx, appID, coordinator.BeginRequest{
+			Seen: seen, Reason: coordinator.ReasonMissing, TTL: 3 * time.Second, Limits: coordinator.Limits{PerDay: 1 << 30},
 		})
 		if err != nil {
 			return time.Time{}, err
@@ -296,9 +296,9 @@ func tellZhongkong(ctx context.Context, addr string) (func(int) (time.Time, erro
 		seen = attempt.Fence
 		time.Sleep(10 * time.Millisecond) // the call to the source
 		now := time.Now()
-		_, err = store.Commit(ctx, appID, coordinator.Commit{
+		_, err = store.Commit(ctx, appID, coordinator.CommitRequest{
 			Attempt: attempt, Reason: coordinator.ReasonMissing,
-			Token: coordinator.NewToken(tokenText(n)), Life: 2 * time.Hour,
+			Token: coordinator.NewToken(tokenText(n)), Lifetime: 2 * time.Hour,
 		})
 		return now, err
 	}, func() { _ = store.Close() }, nil

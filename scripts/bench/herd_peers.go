@@ -73,7 +73,7 @@ func herdZhongkong(ctx context.Context, o order) (fetcher, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	source, err := wechat.New(wechat.Config{AppID: appID, Secret: "secret", BaseURL: o.Source})
+	source, err := wechat.Config{AppID: appID, Secret: "secret", BaseURL: o.Source}.Source()
 	if err != nil {
 		return nil, nil, err
 	}

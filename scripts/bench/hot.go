@@ -90,8 +90,8 @@ func followed(ctx context.Context, addr string) (*coordinator.Account, func(), e
 	if err != nil {
 		return nil, nil, err
 	}
-	source := coordinator.SourceFunc(func(context.Context, coordinator.Ask) (coordinator.Issue, error) {
-		return coordinator.Issue{Token: coordinator.NewToken(tokenText(1)), Life: 2 * time.Hour}, nil
+	source := coordinator.SourceFunc(func(context.Context, coordinator.FetchRequest) (coordinator.FetchResult, error) {
+		return coordinator.FetchResult{Token: coordinator.NewToken(tokenText(1)), Lifetime: 2 * time.Hour}, nil
 	})
 	a, err := c.Add(coordinator.AccountConfig{Name: appID, Source: source})
 	if err != nil {

@@ -59,12 +59,12 @@ func storeToken(url string) error {
 	}
 	defer store.Close()
 	ctx := context.Background()
-	attempt, err := store.Begin(ctx, appID, coordinator.Begin{Reason: coordinator.ReasonMissing, Life: 3 * time.Second, Limits: coordinator.DefaultLimits})
+	attempt, err := store.Begin(ctx, appID, coordinator.BeginRequest{Reason: coordinator.ReasonMissing, TTL: 3 * time.Second, Limits: coordinator.DefaultLimits})
 	if err != nil {
 		return err
 	}
-	_, err = store.Commit(ctx, appID, coordinator.Commit{
-		Attempt: attempt, Reason: coordinator.ReasonMissing, Token: coordinator.NewToken(tokenText(1)), Life: 2 * time.Hour,
+	_, err = store.Commit(ctx, appID, coordinator.CommitRequest{
+		Attempt: attempt, Reason: coordinator.ReasonMissing, Token: coordinator.NewToken(tokenText(1)), Lifetime: 2 * time.Hour,
 	})
 	return err
 }

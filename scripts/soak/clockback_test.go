@@ -25,14 +25,14 @@ func TestALockAndAnAttemptOfAClockThatWentBackBlockNobody(t *testing.T) {
 	if _, err := store.Lock(t.Context(), account, lockLife); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Begin(t.Context(), account, coordinator.Begin{Reason: coordinator.ReasonMissing, Life: lockLife}); err != nil {
+	if _, err := store.Begin(t.Context(), account, coordinator.BeginRequest{Reason: coordinator.ReasonMissing, TTL: lockLife}); err != nil {
 		t.Fatal(err)
 	}
 	if err := servers.setClock(-2 * time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	source := coordinator.SourceFunc(func(context.Context, coordinator.Ask) (coordinator.Issue, error) {
-		return coordinator.Issue{Token: coordinator.NewToken("x"), Life: time.Hour}, nil
+	source := coordinator.SourceFunc(func(context.Context, coordinator.FetchRequest) (coordinator.FetchResult, error) {
+		return coordinator.FetchResult{Token: coordinator.NewToken("x"), Lifetime: time.Hour}, nil
 	})
 	c, err := coordinator.New(coordinator.Config{Store: store, Accounts: []coordinator.AccountConfig{{Name: account, Source: source}}})
 	if err != nil {

@@ -134,7 +134,7 @@ func linearClient(ctx context.Context, n int, store *redisstore.Store, name stri
 			h.add(n, operation{op: "load"}, out, call)
 			continue
 		}
-		attempt, err := store.Begin(ctx, name, coordinator.Begin{Seen: coordinator.Fence(seen), Reason: coordinator.ReasonForced, Life: time.Second})
+		attempt, err := store.Begin(ctx, name, coordinator.BeginRequest{Seen: coordinator.Fence(seen), Reason: coordinator.ReasonForced, TTL: time.Second})
 		out := answer{known: err == nil}
 		if err == nil {
 			out.fence, out.generation, out.token = uint64(attempt.Fence), uint64(attempt.Record.Generation), attempt.Record.Token.Reveal()
@@ -148,8 +148,8 @@ func linearClient(ctx context.Context, n int, store *redisstore.Store, name stri
 		in := operation{op: "commit", fence: uint64(attempt.Fence), token: fmt.Sprintf("token-%d-%d", n, i)}
 		for range 2 { // the second one repeats a commit whose answer was lost
 			call = time.Now()
-			_, err = store.Commit(ctx, name, coordinator.Commit{
-				Attempt: attempt, Reason: coordinator.ReasonForced, Token: coordinator.NewToken(in.token), Life: time.Hour, Calls: 1,
+			_, err = store.Commit(ctx, name, coordinator.CommitRequest{
+				Attempt: attempt, Reason: coordinator.ReasonForced, Token: coordinator.NewToken(in.token), Lifetime: time.Hour, Calls: 1,
 			})
 			superseded := errors.Is(err, coordinator.ErrSuperseded)
 			h.add(n, in, answer{known: err == nil || superseded, superseded: superseded}, call)

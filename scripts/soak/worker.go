@@ -80,7 +80,7 @@ func runWorker() error {
 	}
 	account := coordinator.AccountConfig{Name: env("ZHONGKONG_APPID")}
 	if secret := env("ZHONGKONG_SECRET"); secret != "" {
-		account.Source, err = wechat.New(wechat.Config{AppID: account.Name, Secret: secret, BaseURL: env("ZHONGKONG_API_BASE")})
+		account.Source, err = wechat.Config{AppID: account.Name, Secret: secret, BaseURL: env("ZHONGKONG_API_BASE")}.Source()
 		if err != nil {
 			return err
 		}

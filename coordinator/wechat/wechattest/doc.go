@@ -5,11 +5,11 @@
 // HTTP, and "zhongkong sandbox" serves it.
 //
 //	sandbox := wechattest.New(wechattest.Config{})
-//	source, err := wechat.New(wechat.Config{
+//	source, err := wechat.Config{
 //		AppID:     wechattest.DefaultAppID,
 //		Secret:    wechattest.DefaultSecret,
 //		Transport: sandbox.Transport(),
-//	})
+//	}.Source()
 //
 // Transport and Client need no socket, so they work in a testing/synctest
 // bubble: make the Server inside it, and Close it there if calls may still be

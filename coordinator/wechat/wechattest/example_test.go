@@ -13,9 +13,9 @@ import (
 // before it is about to die, and the answer is lost.
 func ExampleServer_Inject() {
 	sandbox := wechattest.New(wechattest.Config{})
-	source, err := wechat.New(wechat.Config{
+	source, err := wechat.Config{
 		AppID: wechattest.DefaultAppID, Secret: wechattest.DefaultSecret, Transport: sandbox.Transport(),
-	})
+	}.Source()
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -24,7 +24,7 @@ func ExampleServer_Inject() {
 		fmt.Println(err)
 		return
 	}
-	_, err = source.Fetch(context.Background(), coordinator.Ask{Reason: coordinator.ReasonMissing})
+	_, err = source.Fetch(context.Background(), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 	fmt.Println(err)
 	for _, issue := range sandbox.Issued() {
 		fmt.Println("token", issue.Seq, "delivered:", issue.Delivered)

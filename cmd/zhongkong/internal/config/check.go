@@ -182,12 +182,12 @@ func (c *Config) checkTimes(p *problems) {
 			p.addf("%s: %s (%v) must be from %v to %v: %s", c.Where(key), key, v, least, most, why)
 		}
 	}
-	within("lock_life", c.LockLife, time.Second, time.Minute, "it is how long a killed process keeps the others waiting; it is extended while a call lasts")
+	within("lock_life", c.LockTTL, time.Second, time.Minute, "it is how long a killed process keeps the others waiting; it is extended while a call lasts")
 	within("fetch_timeout", c.FetchTimeout, 100*time.Millisecond, time.Minute, "a source that answers later than this does not answer")
-	if c.FetchTimeout > 10*c.LockLife && !c.isRefused("fetch_timeout", "lock_life") {
+	if c.FetchTimeout > 10*c.LockTTL && !c.isRefused("fetch_timeout", "lock_life") {
 		p.addf("%s: lock_life (%v) is too far below the fetch deadline: fetch_timeout (%v) may be ten times as long; "+
 			"raise lock_life to %v or lower fetch_timeout to %v",
-			c.Where("lock_life"), c.LockLife, c.FetchTimeout, c.FetchTimeout/10, 10*c.LockLife)
+			c.Where("lock_life"), c.LockTTL, c.FetchTimeout, c.FetchTimeout/10, 10*c.LockTTL)
 	}
 	within("refresh_every", c.RefreshEvery, time.Second, 24*time.Hour, "WeChat's tokens live two hours and its calls are counted")
 	within("drain_delay", c.DrainDelay, 0, 10*time.Minute, "whatever sends requests here has noticed by then")

@@ -29,7 +29,7 @@ type Config struct {
 
 	Listen       string
 	RefreshEvery time.Duration
-	LockLife     time.Duration
+	LockTTL      time.Duration
 	FetchTimeout time.Duration
 	Budget       coordinator.Limits
 

@@ -308,7 +308,7 @@ func TestEverySettingIsAFlagAVariableAndAField(t *testing.T) {
 		"ZHONGKONG_METRICS_OPEN": "1", "ZHONGKONG_UDP": "127.0.0.1:9091", "ZHONGKONG_EMBEDDED_REDIS": "true",
 	}
 	c := mustLoad(t, "", nil, env)
-	if c.Instance != "one" || c.LockLife != 4*time.Second || c.FetchTimeout != 7*time.Second || c.Replicas != 2 ||
+	if c.Instance != "one" || c.LockTTL != 4*time.Second || c.FetchTimeout != 7*time.Second || c.Replicas != 2 ||
 		c.TLSCert != "c.pem" || c.TLSKey != "k.pem" || c.ClientCA != "ca.pem" || !c.PlaintextOK || !c.MetricsOpen ||
 		c.UDP != "127.0.0.1:9091" || !c.EmbeddedRedis {
 		t.Errorf("Load() = %+v, want what the variables say", c)

@@ -140,7 +140,7 @@ func serveSettings() []Setting {
 			Usage: "the least time between two refreshes of an account that somebody asked for"},
 		{Key: "instance", Arg: "NAME", Otherwise: "made of the host's name, the process id and some chance", value: text(func(c *Config) *string { return &c.Instance }), Usage: "this process's name in Redis"},
 		{Key: "replicas", Arg: "N", kind: kindCount, Otherwise: "1 if the URL names a cluster or sentinels, else 0", value: count(func(c *Config) *int { return &c.Replicas }, 0), Usage: "how many replicas confirm a new token"},
-		{Key: "lock_life", Arg: "D", kind: kindDuration, Default: "3s", value: duration(func(c *Config) *time.Duration { return &c.LockLife }), Usage: "how long a killed process keeps the others waiting"},
+		{Key: "lock_life", Arg: "D", kind: kindDuration, Default: "3s", value: duration(func(c *Config) *time.Duration { return &c.LockTTL }), Usage: "how long a killed process keeps the others waiting"},
 		{Key: "fetch_timeout", Arg: "D", kind: kindDuration, Default: "10s", value: duration(func(c *Config) *time.Duration { return &c.FetchTimeout }), Usage: "how long a call to the issuer may take"},
 	}
 }

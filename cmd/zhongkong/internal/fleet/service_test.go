@@ -34,7 +34,7 @@ func service() int {
 		return 1
 	}
 	defer store.Close()
-	source, err := wechat.New(wechat.Config{AppID: appID, Secret: os.Getenv("ZHONGKONG_SECRET"), BaseURL: os.Getenv("ZHONGKONG_API_BASE")})
+	source, err := wechat.Config{AppID: appID, Secret: os.Getenv("ZHONGKONG_SECRET"), BaseURL: os.Getenv("ZHONGKONG_API_BASE")}.Source()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

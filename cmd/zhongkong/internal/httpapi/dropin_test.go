@@ -94,12 +94,12 @@ func TestForceRefreshIsWeChats(t *testing.T) {
 	// An account whose token is older than that.
 	old := coordinatortest.NewMemStore()
 	source := &coordinatortest.Source{Name: "token-of-a"}
-	attempt, err := old.Begin(t.Context(), wxa, coordinator.Begin{Life: time.Second, Limits: coordinator.DefaultLimits})
+	attempt, err := old.Begin(t.Context(), wxa, coordinator.BeginRequest{TTL: time.Second, Limits: coordinator.DefaultLimits})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := old.Commit(t.Context(), wxa, coordinator.Commit{
-		Attempt: attempt, Token: coordinator.NewToken("old"), Life: 2 * time.Hour, Age: time.Minute,
+	if _, err := old.Commit(t.Context(), wxa, coordinator.CommitRequest{
+		Attempt: attempt, Token: coordinator.NewToken("old"), Lifetime: 2 * time.Hour, Age: time.Minute,
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ const overlap = 5 * time.Minute
 // age is how long ago a token was issued, without asking any clock but the
 // store's.
 func age(r coordinator.Record) time.Duration {
-	return r.Life() - coordinator.Margin(r.Life()) - r.TTL
+	return r.Lifetime() - coordinator.Margin(r.Lifetime()) - r.TTL
 }
 
 // useFor is how long a token works if all goes as planned: until an overlap after
@@ -29,7 +29,7 @@ func useFor(status coordinator.Status, r coordinator.Record, now time.Time) time
 	if !r.RefreshAt.IsZero() { // what this process looks at itself comes a little later
 		next = min(next, r.RefreshAt.Sub(r.IssuedAt)-age(r))
 	}
-	if status.OpenCalls > 0 { // it is being replaced, or nobody knows whether it was
+	if status.OpenAttempts > 0 { // it is being replaced, or nobody knows whether it was
 		next = 0
 	}
 	return max(next, 0) + overlap

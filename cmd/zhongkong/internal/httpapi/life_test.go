@@ -13,7 +13,7 @@ import (
 func recordAt(age, replaced time.Duration) coordinator.Record {
 	issued := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	r := coordinator.Record{IssuedAt: issued, ExpiresAt: issued.Add(2 * time.Hour)}
-	r.TTL = r.Life() - coordinator.Margin(r.Life()) - age
+	r.TTL = r.Lifetime() - coordinator.Margin(r.Lifetime()) - age
 	if replaced > 0 {
 		r.RefreshAt = issued.Add(replaced)
 	}
@@ -43,7 +43,7 @@ func TestWhatIsToldFollowsWhatIsKnown(t *testing.T) {
 		"a record of an older version": {coordinator.Status{NextRefresh: now.Add(30 * time.Minute)}, recordAt(0, 0), 35 * time.Minute},
 		"a plan of another process":    {coordinator.Status{NextRefresh: now.Add(time.Hour)}, recordAt(10*time.Minute, 20*time.Minute), 15 * time.Minute},
 		"a refresh that is late":       {coordinator.Status{NextRefresh: now.Add(-time.Hour)}, recordAt(100*time.Minute, time.Hour), overlap},
-		"a call under way":             {coordinator.Status{NextRefresh: now.Add(time.Hour), OpenCalls: 1}, recordAt(0, time.Hour), overlap},
+		"a call under way":             {coordinator.Status{NextRefresh: now.Add(time.Hour), OpenAttempts: 1}, recordAt(0, time.Hour), overlap},
 		"nothing known but its end":    {coordinator.Status{}, recordAt(0, 0), 2*time.Hour - 30*time.Second + overlap},
 	} {
 		if got := useFor(test.status, test.record, now); got != test.want {

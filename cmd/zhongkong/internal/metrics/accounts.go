@@ -52,7 +52,7 @@ func readings() []reading {
 		{"token_age_seconds", "How long ago the current token was issued; absent without one.",
 			func(s coordinator.Status) (float64, bool) {
 				// From durations of the store's clock; ours may be wrong.
-				life := s.Record.Life()
+				life := s.Record.Lifetime()
 				return (life - coordinator.Margin(life) - s.Record.TTL).Seconds(), s.Record.Usable()
 			}},
 		{"token_generation", "The generation of the token in this process: the same in all of a fleet, but for a moment.",
@@ -67,7 +67,7 @@ func readings() []reading {
 		{"calls_per_day", "The daily budget of calls.",
 			always(func(s coordinator.Status) float64 { return float64(s.Limits.PerDay) })},
 		{"open_attempts", "Calls to the issuer whose outcome nobody has settled.",
-			always(func(s coordinator.Status) float64 { return float64(s.OpenCalls) })},
+			always(func(s coordinator.Status) float64 { return float64(s.OpenAttempts) })},
 		{"failures_in_a_row", "Failed calls since the last success, of all processes.",
 			always(func(s coordinator.Status) float64 {
 				if s.Failure == nil {

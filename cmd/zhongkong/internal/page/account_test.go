@@ -92,7 +92,7 @@ func TestNothingFromRedisTurnsThePagesTextAround(t *testing.T) {
 	const nasty = "ops\u202e\u2066\x1b[2J\x00"
 	now := time.Now()
 	status := coordinator.Status{
-		Name: "wx", Record: live(now), Holder: nasty, Failure: &coordinator.Failure{InARow: 1, Message: nasty}, OpenCalls: 1, Conflicts: 1,
+		Name: "wx", Record: live(now), Holder: nasty, Failure: &coordinator.Failure{InARow: 1, Message: nasty}, OpenAttempts: 1, Conflicts: 1,
 	}
 	status.Record.IssuedBy = nasty
 	s := newScene(status)

@@ -63,7 +63,7 @@ func newCard(s coordinator.Status, was past, storeErr error, now time.Time) card
 		Name: s.Name, Generation: s.Record.Generation, Usable: s.Record.Usable(), Reader: s.Role == coordinator.Reader,
 		Known:      s.LastRead || s.Record.Generation != 0,
 		CallsToday: s.CallsToday, PerDay: s.Limits.PerDay,
-		Open: s.OpenCalls, Holder: plain(s.Holder), Conflicts: s.Conflicts, LastConflict: was.lastConflict,
+		Open: s.OpenAttempts, Holder: plain(s.Holder), Conflicts: s.Conflicts, LastConflict: was.lastConflict,
 	}
 	c.Conflicting = !c.LastConflict.IsZero() && now.Sub(c.LastConflict) < conflictFor
 	if s.Err != nil {
@@ -101,7 +101,7 @@ func (c *card) countCalls(limits coordinator.Limits) {
 // showRecord fills in what is known of the token. Its age follows from
 // durations of the store's clock: this machine's may be wrong.
 func (c *card) showRecord(s coordinator.Status, now time.Time) {
-	life := s.Record.Life()
+	life := s.Record.Lifetime()
 	served := life - coordinator.Margin(life)
 	c.IssuedBy = plain(s.Record.IssuedBy)
 	c.IssuedAt, c.ExpiresAt = s.Record.IssuedAt, s.Record.ExpiresAt

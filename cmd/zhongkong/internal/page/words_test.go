@@ -100,7 +100,7 @@ func TestTheChinesePageIsChinese(t *testing.T) {
 	}
 	hint := wechat.Classify(40164).Hint
 	s := newScene(
-		coordinator.Status{Name: "wx1", Failure: failed(40164, "invalid ip; "+hint), OpenCalls: 1},
+		coordinator.Status{Name: "wx1", Failure: failed(40164, "invalid ip; "+hint), OpenAttempts: 1},
 		coordinator.Status{Name: "wx2", Err: errSealed},
 		coordinator.Status{Name: "wx3", Record: live(now), Conflicts: 1, NextRefresh: now.Add(time.Minute)},
 		coordinator.Status{Name: "wx4", Record: live(now), Failure: failed(45009, "quota; "+wechat.Classify(45009).Hint), NextRefresh: now, CallsToday: 5, Limits: coordinator.Limits{PerDay: 5}},

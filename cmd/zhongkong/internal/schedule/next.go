@@ -26,7 +26,7 @@ func next(scheduled, overdue, allowed time.Time) time.Time {
 func Next(s coordinator.State, every time.Duration) time.Time {
 	scheduled := s.Now
 	if r := s.Record; r.Usable() {
-		scheduled = r.IssuedAt.Add(min(every, r.Life()/2))
+		scheduled = r.IssuedAt.Add(min(every, r.Lifetime()/2))
 		if !r.RefreshAt.IsZero() {
 			scheduled = r.RefreshAt
 		}
@@ -48,7 +48,7 @@ func In(s coordinator.Status, now time.Time) (time.Duration, bool) {
 	store := StoreClock(s, now)
 	scheduled := store.Add(s.NextRefresh.Sub(now))
 	var overdue time.Time
-	if s.OpenCalls > 0 {
+	if s.OpenAttempts > 0 {
 		overdue = store // the deadlines are not known here; they are seconds away
 	}
 	return next(scheduled, overdue, Allowed(s.Failure)).Sub(store), true
@@ -70,5 +70,5 @@ func StoreClock(s coordinator.Status, now time.Time) time.Time {
 	if !r.Usable() {
 		return now
 	}
-	return r.ExpiresAt.Add(-coordinator.Margin(r.Life()) - r.TTL)
+	return r.ExpiresAt.Add(-coordinator.Margin(r.Lifetime()) - r.TTL)
 }

@@ -38,7 +38,7 @@ func TestMemoryAndStoreSayTheSameOfTheNextRefresh(t *testing.T) {
 			state := coordinator.State{Now: store, Record: record, Failure: c.failure}
 			status := coordinator.Status{Record: record, Failure: c.failure, NextRefresh: here.Add(every - age)}
 			if c.open {
-				state.Open, status.OpenCalls = []time.Time{store}, 1
+				state.Open, status.OpenAttempts = []time.Time{store}, 1
 			}
 			if got := schedule.Next(state, every).Sub(store); got != c.want {
 				t.Errorf("by the store: in %v, want %v", got, c.want)
