@@ -46,7 +46,8 @@ func (s *simulation) forge() {
 	case 7:
 		set("state", "fence", huge)
 	case 8:
-		set("state", "failures", huge, "retry_at", huge, "last_error_at", strconv.FormatInt(now.UnixMilli(), 10),
+		// Failures that were never counted are none, and a wait without failures binds nobody.
+		set("state", "failures", []string{"9", huge}[s.rng.IntN(2)], "retry_at", huge, "last_error_at", strconv.FormatInt(now.UnixMilli(), 10),
 			"last_error_kind", "busy", "last_error", "x")
 	case 9:
 		set("state", "refresh_at", huge, "demanded_at", huge, "paced_until", huge, "conflicts", huge)
