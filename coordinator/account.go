@@ -154,42 +154,42 @@ func (a *Account) Next(ctx context.Context, after Fence) (Snapshot, error) {
 //
 // A reader's Refresh is done by a refresher that hears of it; if none does
 // before ctx ends, the error wraps ErrNoToken.
-func (a *Account) Refresh(ctx context.Context) (Record, error) {
+func (a *Account) Refresh(ctx context.Context) (Snapshot, error) {
 	seen, err := a.seen(ctx)
 	if err != nil {
-		return Record{}, err
+		return Snapshot{}, err
 	}
 	return a.replace(ctx, ReasonForced, seen)
 }
 
 // Invalidate reports that the issuer rejected a token (WeChat: 40001, 40014,
-// 42001) and returns the record to use instead. A report of a token that is
+// 42001) and returns the one to use instead. A report of a token that is
 // not the current one is answered with the current one; only a report of the
 // current token leads to a refresh, one for all who report it. Errors as for
 // Refresh.
-func (a *Account) Invalidate(ctx context.Context, rejected Token) (Record, error) {
+func (a *Account) Invalidate(ctx context.Context, rejected Token) (Snapshot, error) {
 	h := a.hot.Load()
 	if h == nil {
 		var err error
 		if h, err = a.await(ctx, need{reason: ReasonMissing}); err != nil {
-			return Record{}, err
+			return Snapshot{}, err
 		}
 	}
 	if !h.Token.Equal(rejected) {
-		return a.snapshot(h).Record, nil
+		return a.snapshot(h), nil
 	}
 	return a.replace(ctx, ReasonRejected, h.Generation)
 }
 
-// Watch returns a channel that gets the newest record after each change,
+// Watch returns a channel that receives the newest record after each change,
 // beginning with the current one if there is one. A slow receiver misses
 // records but never the newest. The channel is closed when ctx ends or the
-// account is removed. While nothing Runs, changes are followed by reading the
-// store.
-func (a *Account) Watch(ctx context.Context) <-chan Record {
-	records := make(chan Record, 1)
+// account is removed. Without Run the account is followed by a subscription of
+// its own and by reading the store every 2 s.
+func (a *Account) Watch(ctx context.Context) <-chan Snapshot {
+	snapshots := make(chan Snapshot, 1)
 	go func() { // ends with ctx or the account
-		defer close(records)
+		defer close(snapshots)
 		var after Fence
 		for {
 			s, err := a.Next(ctx, after)
@@ -205,13 +205,13 @@ func (a *Account) Watch(ctx context.Context) <-chan Record {
 			}
 			after = s.Generation
 			select {
-			case <-records: // a slow receiver loses the older one
+			case <-snapshots: // a slow receiver loses the older one
 			default:
 			}
-			records <- s.Record
+			snapshots <- s
 		}
 	}()
-	return records
+	return snapshots
 }
 
 // SetSource replaces the account's source, for example because its secret
@@ -255,12 +255,12 @@ func (a *Account) seen(ctx context.Context) (Fence, error) {
 
 // replace waits for a record newer than seen and sees to it that one is
 // fetched.
-func (a *Account) replace(ctx context.Context, reason Reason, seen Fence) (Record, error) {
+func (a *Account) replace(ctx context.Context, reason Reason, seen Fence) (Snapshot, error) {
 	h, err := a.await(ctx, need{after: seen, reason: reason, askedBy: callerOf(ctx)})
 	if err != nil {
-		return Record{}, err
+		return Snapshot{}, err
 	}
-	return a.snapshot(h).Record, nil
+	return a.snapshot(h), nil
 }
 
 // snapshot returns h with its TTL as it is now.

@@ -54,11 +54,11 @@ func (p program) refresh(c *cli.Context) error {
 	}
 	ctx = coordinator.WithCaller(ctx, whoRuns()+" (cli)")
 	err = s.withAccount(name, func(a *coordinator.Account) error {
-		record, err := demand(ctx, a, rejected)
+		snapshot, err := demand(ctx, a, rejected)
 		if err != nil {
 			return err
 		}
-		return s.printRecord(c, name, coordinator.Snapshot{Record: record}, time.Now())
+		return s.printRecord(c, name, snapshot, time.Now())
 	})
 	return s.withoutToken(name, err)
 }
@@ -71,7 +71,7 @@ func whoRuns() string {
 	return "uid " + strconv.Itoa(os.Getuid())
 }
 
-func demand(ctx context.Context, a *coordinator.Account, rejected coordinator.Token) (coordinator.Record, error) {
+func demand(ctx context.Context, a *coordinator.Account, rejected coordinator.Token) (coordinator.Snapshot, error) {
 	if rejected.IsZero() {
 		return a.Refresh(ctx)
 	}

@@ -72,7 +72,7 @@ type counting struct {
 	reports int
 }
 
-func (c *counting) Invalidate(ctx context.Context, rejected coordinator.Token) (coordinator.Record, error) {
+func (c *counting) Invalidate(ctx context.Context, rejected coordinator.Token) (coordinator.Snapshot, error) {
 	c.reports++
 	return c.Account.Invalidate(ctx, rejected)
 }

@@ -22,7 +22,7 @@ type Account interface {
 
 	// Invalidate reports that WeChat rejected a token, and returns the record
 	// that is current afterwards.
-	Invalidate(ctx context.Context, rejected coordinator.Token) (coordinator.Record, error)
+	Invalidate(ctx context.Context, rejected coordinator.Token) (coordinator.Snapshot, error)
 }
 
 var _ Account = (*coordinator.Account)(nil)
@@ -82,8 +82,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || !bodies.again() || !rejected(resp) {
 		return resp, err
 	}
-	record, err := t.Account.Invalidate(req.Context(), token)
-	if err != nil || record.Token.IsZero() || record.Token.Equal(token) {
+	next, err := t.Account.Invalidate(req.Context(), token)
+	if err != nil || next.Token.IsZero() || next.Token.Equal(token) {
 		return resp, nil // WeChat's answer says more than we could
 	}
 	body, err := bodies.repeat()
@@ -91,7 +91,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	_ = resp.Body.Close()
-	return t.try(req, record.Token, body)
+	return t.try(req, next.Token, body)
 }
 
 func (t *Transport) base() http.RoundTripper {

@@ -37,19 +37,19 @@ func (a *account) Token(context.Context) (coordinator.Token, error) {
 	return a.token, nil
 }
 
-func (a *account) Invalidate(ctx context.Context, rejected coordinator.Token) (coordinator.Record, error) {
+func (a *account) Invalidate(ctx context.Context, rejected coordinator.Token) (coordinator.Snapshot, error) {
 	a.reports = append(a.reports, rejected)
 	if a.err != nil {
-		return coordinator.Record{}, a.err
+		return coordinator.Snapshot{}, a.err
 	}
 	if a.source != nil {
 		issue, err := a.source.Fetch(ctx, coordinator.FetchRequest{Reason: coordinator.ReasonRejected, Current: rejected})
 		if err != nil {
-			return coordinator.Record{}, err
+			return coordinator.Snapshot{}, err
 		}
 		a.token = issue.Token
 	}
-	return coordinator.Record{Token: a.token}, nil
+	return coordinator.Snapshot{Record: coordinator.Record{Token: a.token}}, nil
 }
 
 // business returns a client of the sandbox and its account, which has a live

@@ -182,8 +182,7 @@ func (a *API) dropInSnapshot(r *request, account *coordinator.Account, force boo
 	if err != nil || !force || age(s.Record) < forcedPause {
 		return s, err
 	}
-	record, err := a.replace(r, account, coordinator.Token{}, byDropIn)
-	return coordinator.Snapshot{Record: record}, err
+	return a.replace(r, account, coordinator.Token{}, byDropIn)
 }
 
 // sdkPatience is how long an SDK without a token is kept waiting. Some give up

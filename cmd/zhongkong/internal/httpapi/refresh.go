@@ -31,12 +31,12 @@ func (a *API) postRefresh(w http.ResponseWriter, r *request) int {
 	if err != nil {
 		return a.fail(w, r, err)
 	}
-	record, err := a.replace(r, account, rejected, byAPI)
+	s, err := a.replace(r, account, rejected, byAPI)
 	if err != nil {
 		return a.fail(w, r, err)
 	}
 	d := a.desks.of(account, a.zk.Accounts)
-	return a.answerRecord(w, r, d.encode(coordinator.Snapshot{Record: record}))
+	return a.answerRecord(w, r, d.encode(s))
 }
 
 // parseRefresh reads the body of a refresh: empty, or {"if_token": "..."}. An
@@ -66,30 +66,30 @@ func parseRefresh(body []byte) (coordinator.Token, error) {
 // replace refreshes an account for a caller who may, writes the audit line, and
 // has the log of the account name the caller. The zero token: whatever is
 // current.
-func (a *API) replace(r *request, account *coordinator.Account, rejected coordinator.Token, how string) (coordinator.Record, error) {
+func (a *API) replace(r *request, account *coordinator.Account, rejected coordinator.Token, how string) (coordinator.Snapshot, error) {
 	if !a.holding.take(r.caller.Name()) {
-		return coordinator.Record{}, errFull
+		return coordinator.Snapshot{}, errFull
 	}
 	defer a.holding.give(r.caller.Name())
 	ctx, cancel := r.wait(refreshWait)
 	defer cancel()
 	ctx = coordinator.WithCaller(ctx, r.caller.Name()+" ("+how+")")
 	var (
-		record coordinator.Record
-		err    error
+		s   coordinator.Snapshot
+		err error
 	)
 	line := how
 	switch {
 	case isRevoked(r.caller): // while the body came
 	case rejected.IsZero():
-		record, err = account.Refresh(ctx)
+		s, err = account.Refresh(ctx)
 	default:
 		line += ", token reported as rejected"
-		record, err = account.Invalidate(ctx, rejected)
+		s, err = account.Invalidate(ctx, rejected)
 	}
 	if isRevoked(r.caller) {
-		record, err = coordinator.Record{}, errRevoked
+		s, err = coordinator.Snapshot{}, errRevoked
 	}
-	a.audited(r, account.Name(), line, record, err)
-	return record, err
+	a.audited(r, account.Name(), line, s.Record, err)
+	return s, err
 }
