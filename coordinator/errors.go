@@ -47,19 +47,24 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("coordinator: locked by %s for %v", e.Holder, e.RetryIn)
 }
 
-// The limits that a ThrottledError names.
+// Limit names what forbids a call to the source. Its text is fit for messages
+// to people: "throttled by the daily budget".
+type Limit string
+
+// The limits. Stores and events carry them as text.
 const (
-	LimitBudget   = "daily budget"     // Limits.PerDay, less the reserve if the refresh was demanded
-	LimitInterval = "minimum interval" // Limits.MinInterval
-	LimitBackOff  = "back-off"         // a failure set it
-	LimitLoop     = "loop brake"       // BeginRequest.Pace: refreshes that nobody demanded follow each other too fast
+	LimitBudget   Limit = "daily budget"     // Limits.PerDay; for a demanded refresh less Limits.Reserve
+	LimitInterval Limit = "minimum interval" // Limits.MinInterval
+	LimitBackOff  Limit = "back-off"         // FailRequest.RetryIn of the last failure
+	LimitLoop     Limit = "loop brake"       // BeginRequest.Pace
 )
 
-// ThrottledError says that a limit of ours forbids the call now.
+// ThrottledError is returned when one of the fleet's own limits forbids a call
+// to the source. The issuer was not asked.
 type ThrottledError struct {
-	Limit   string        // which limit: LimitBudget, LimitInterval, LimitBackOff, LimitLoop
-	RetryIn time.Duration // when it will not forbid it any more
-	Until   time.Time     // the same on this machine's clock; for people
+	Limit   Limit
+	RetryIn time.Duration // how long the limit still applies
+	Until   time.Time     // its end on this machine's clock, for messages
 }
 
 func (e *ThrottledError) Error() string {

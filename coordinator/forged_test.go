@@ -179,7 +179,7 @@ func TestALoopOfRefreshesIsSlowedDownAndSaid(t *testing.T) {
 		if s := f.store.Peek(account); s.CallsToday > 1999 {
 			t.Errorf("%d calls are counted: nothing is left of the day", s.CallsToday)
 		}
-		if log.count("level=ERROR", coordinator.LimitLoop) == 0 {
+		if log.count("level=ERROR", string(coordinator.LimitLoop)) == 0 {
 			t.Error("the log does not say so")
 		}
 	})

@@ -209,7 +209,7 @@ type Event struct {
 	Record  Record        // Refreshed, Restored
 	Failure *Failure      // Failed
 	RetryIn time.Duration // Failed, Throttled: until it may be tried again; Begun: until the attempt's deadline
-	Limit   string        // Throttled
+	Limit   Limit         // Throttled
 	Want    WantRequest   // Wanted
 }
 

@@ -76,7 +76,7 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 		e.RetryIn = milliseconds(m.Retry)
 		e.Failure = m.failure()
 	case coordinator.EventThrottled:
-		e.RetryIn, e.Limit = milliseconds(m.Retry), m.Limit
+		e.RetryIn, e.Limit = milliseconds(m.Retry), coordinator.Limit(m.Limit)
 	case coordinator.EventBegun:
 		e.RetryIn = milliseconds(m.Deadline)
 	case coordinator.EventWanted:

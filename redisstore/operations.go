@@ -262,7 +262,7 @@ func (s *Store) ready(ctx context.Context, op, account string) error {
 	return checkAccount(account)
 }
 
-func throttled(limit string, retryIn time.Duration) error {
+func throttled(limit coordinator.Limit, retryIn time.Duration) error {
 	return &coordinator.ThrottledError{Limit: limit, RetryIn: retryIn, Until: time.Now().Add(retryIn)}
 }
 

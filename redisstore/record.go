@@ -267,7 +267,7 @@ func (s *Store) begun(account string, k accountKeys, answer []any) (coordinator.
 		if r.err != nil {
 			return coordinator.Attempt{}, r.err
 		}
-		return coordinator.Attempt{}, throttled(limit, milliseconds(min(retry, maxMillis)))
+		return coordinator.Attempt{}, throttled(coordinator.Limit(limit), milliseconds(min(retry, maxMillis)))
 	case "begun":
 		answer = r.list(answer, 7)
 		s.told(r, answer[1])

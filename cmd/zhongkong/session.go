@@ -331,7 +331,7 @@ func (s *session) explain(err error) error {
 		return fmt.Errorf("%w\nNo --redis was given, so %s was tried: pass --redis URL, or try `zhongkong serve --sandbox`", err, s.where())
 	case errors.Is(err, coordinator.ErrUnreachable):
 		return fmt.Errorf("%w\nIs Redis at %s up, and can this machine reach it?", err, s.where())
-	case errors.As(err, &throttled) && throttled.RetryIn > time.Minute && strings.Contains(throttled.Limit, "budget"):
+	case errors.As(err, &throttled) && throttled.RetryIn > time.Minute && throttled.Limit == coordinator.LimitBudget:
 		return fmt.Errorf("%w\nThe current token goes on being refreshed on schedule; budget: in the configuration sets the limit", err)
 	}
 	return err

@@ -112,7 +112,7 @@ func newEventRecord(e coordinator.Event, at time.Time) eventRecord {
 	r := eventRecord{
 		Time: timestamp(at), Event: string(e.Kind), Account: e.Account, By: e.By, Reason: string(e.Reason),
 		Fence: e.Fence, Generation: e.Record.Generation, TTLSeconds: e.Record.TTL.Seconds(),
-		Limit: e.Limit, RetryIn: e.RetryIn.Seconds(),
+		Limit: string(e.Limit), RetryIn: e.RetryIn.Seconds(),
 	}
 	if r.By == "" {
 		r.By = e.Record.IssuedBy

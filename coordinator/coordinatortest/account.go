@@ -191,8 +191,8 @@ func (a *account) pacedAt(now time.Time, pace time.Duration) time.Time {
 
 // throttle returns the limit that forbids the begin longest and for how long,
 // "" if none does.
-func (a *account) throttle(now time.Time, b coordinator.BeginRequest) (limit string, wait time.Duration) {
-	holds := func(name string, d time.Duration) {
+func (a *account) throttle(now time.Time, b coordinator.BeginRequest) (limit coordinator.Limit, wait time.Duration) {
+	holds := func(name coordinator.Limit, d time.Duration) {
 		if d > wait {
 			limit, wait = name, d
 		}

@@ -38,7 +38,7 @@ func (w *world) because(reason coordinator.Reason, limits coordinator.Limits) co
 
 // wantThrottled makes a Begin that a limit forbids for at most the given time,
 // and checks that nothing is recorded.
-func (w *world) wantThrottled(b coordinator.BeginRequest, limit string, atMost time.Duration) {
+func (w *world) wantThrottled(b coordinator.BeginRequest, limit coordinator.Limit, atMost time.Duration) {
 	w.Helper()
 	before := w.load()
 	got := w.throttled(b)

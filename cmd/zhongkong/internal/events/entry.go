@@ -56,7 +56,7 @@ func notified(e *coordinator.Event, now time.Time) *Entry {
 	n := &Entry{
 		Time: now, Event: string(e.Kind), Account: e.Account, By: e.By, Reason: string(e.Reason),
 		Fence: e.Fence, Generation: e.Record.Generation, TTL: seconds(e.Record.TTL),
-		Limit: e.Limit, RetryIn: seconds(e.RetryIn),
+		Limit: string(e.Limit), RetryIn: seconds(e.RetryIn),
 	}
 	if n.By == "" {
 		n.By = e.Record.IssuedBy
