@@ -93,8 +93,9 @@ func (a *Account) roleLocked() Role {
 // Otherwise it reads the store and, if there is no token, waits: as a
 // refresher for its own or another's call to the source, as a reader for the
 // notification of one. It returns at once when waiting is pointless: a
-// *RefusedError when the issuer refuses the account, a *ThrottledError when the
-// daily budget is used up. When ctx ends first the error wraps ErrNoToken,
+// *RefusedError when the issuer refuses the account, a *QuotaError when it
+// answers again only after more than a minute, a *ThrottledError when the daily
+// budget is used up. When ctx ends first the error wraps ErrNoToken,
 // ctx's error and what is known of the cause. Without Run an unreachable store
 // (ErrUnreachable) is not waited for either.
 func (a *Account) Token(ctx context.Context) (t Token, err error) {
@@ -150,7 +151,7 @@ func (a *Account) Next(ctx context.Context, after Fence) (Snapshot, error) {
 // refresh is under way share its result. It passes over the back-off after a
 // failure, but not over the daily budget (minus its reserve) and the minimum
 // interval: *ThrottledError. What went wrong at the source is returned: a
-// *RefusedError or *FetchError; the current token stays in use then.
+// *RefusedError, *QuotaError or *FetchError; the current token stays in use then.
 //
 // A reader's Refresh is done by a refresher that hears of it; if none does
 // before ctx ends, the error wraps ErrNoToken.

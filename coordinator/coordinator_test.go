@@ -479,6 +479,34 @@ func TestRefusalIsToldToEveryoneAtOnce(t *testing.T) {
 	})
 }
 
+// A quota is over by itself, a refusal is not: the callers must be able to tell.
+func TestAQuotaOfTheIssuerIsNoRefusal(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Usually(coordinatortest.Fails(&coordinator.FetchError{
+			Kind: coordinator.FailedLater, Code: 45009, Message: "reach max api daily quota limit", RetryIn: 7 * time.Hour, Calls: 1,
+		}))
+		for i, p := range []*process{f.refresher(), f.reader(), f.idle(f.config(), f.source), f.idle(f.config(), nil)} {
+			began := time.Now()
+			_, err := p.Token(t.Context())
+			var quota *coordinator.QuotaError
+			if !errors.As(err, &quota) || quota.Code != 45009 || (quota.RetryIn-7*time.Hour).Abs() > 10*time.Second {
+				t.Errorf("%d: Token() = %v, want a QuotaError for 7h", i, err)
+			}
+			var refused *coordinator.RefusedError
+			if errors.As(err, &refused) {
+				t.Errorf("%d: Token() = %v, which says that the issuer refuses the account", i, err)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("%d: it took %v to say so", i, took)
+			}
+		}
+		f.wantCalls(1)
+		f.source.Usually(coordinatortest.Outcome{})
+		time.Sleep(7*time.Hour + time.Minute)
+		f.wantCurrent(f.reader(), f.refresher())
+	})
+}
+
 func TestFailingSourceLeavesTheTokenInUse(t *testing.T) {
 	outcomes := map[string]coordinatortest.Outcome{
 		"busy":     coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"),

@@ -72,8 +72,23 @@ func (e *ThrottledError) Error() string {
 		e.Limit, e.Until.Format(time.RFC3339), e.RetryIn.Round(time.Second))
 }
 
-// RefusedError says that the issuer refuses this account until a person mends
-// something.
+// QuotaError is returned when the issuer answers the account's calls again only
+// after a while (FailedLater): a quota of its own is used up. No operator action
+// is needed.
+type QuotaError struct {
+	Account string
+	Code    int           // the issuer's code; 0: it gave none
+	Message string        // the issuer's words
+	RetryIn time.Duration // how long no process calls the source on schedule
+}
+
+func (e *QuotaError) Error() string {
+	return fmt.Sprintf("the issuer's quota for account %q is used up, next call in %v: %s",
+		e.Account, e.RetryIn.Round(time.Second), withCode(e.Message, e.Code))
+}
+
+// RefusedError is returned when the issuer refuses the account until an operator
+// acts: a wrong secret, an unknown account, an address that is not allowed.
 type RefusedError struct {
 	Account string
 	Code    int    // the issuer's code

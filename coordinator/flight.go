@@ -452,7 +452,7 @@ func (a *Account) gaveUp(n need, ended error) error {
 	if down := a.c.down.Load(); down != nil {
 		cause = down.err
 	} else if a.known.failure != nil && a.known.failure.InARow > 0 {
-		cause = failureError(a.name, a.known.failure)
+		cause = failureError(a.name, a.known.failure, time.Until(a.c.time(a.known.retryAt)))
 	}
 	return &noTokenError{account: a.name, cause: cause, ended: ended, role: a.roleLocked()}
 }
@@ -482,10 +482,14 @@ func (e *noTokenError) Unwrap() []error {
 	return []error{ErrNoToken, e.cause, e.ended}
 }
 
-// failureError returns a failure as the callers of an account see it.
-func failureError(account string, f *Failure) error {
-	if f.Kind == FailedRefused || f.Kind == FailedLater {
+// failureError returns a failure as the callers of an account see it. retryIn is
+// how long its back-off still lasts.
+func failureError(account string, f *Failure, retryIn time.Duration) error {
+	switch f.Kind {
+	case FailedRefused:
 		return &RefusedError{Account: account, Code: f.Code, Message: f.Message}
+	case FailedLater:
+		return &QuotaError{Account: account, Code: f.Code, Message: f.Message, RetryIn: max(retryIn, 0)}
 	}
 	return &FetchError{Kind: f.Kind, Code: f.Code, Message: f.Message}
 }

@@ -139,7 +139,7 @@ func (a *Account) hearLocked(e Event) {
 			}
 			a.setFailureLocked(e.Failure, e.Failure.RetryAt.Add(-e.RetryIn), now)
 			if e.Fence != a.outcome.fence { // not the echo of our own
-				a.endLocked(failureError(a.name, e.Failure), e.Fence)
+				a.endLocked(failureError(a.name, e.Failure, e.RetryIn), e.Fence)
 			}
 		}
 	case EventThrottled:
@@ -313,8 +313,9 @@ func (a *Account) refusedLocked(now time.Time) error {
 	if f == nil || a.c.instant(now) >= a.known.retryAt {
 		return nil
 	}
-	if f.Kind == FailedRefused || f.Kind == FailedLater && time.Duration(a.known.retryAt-a.c.instant(now)) > laterRetry {
-		return failureError(a.name, f)
+	retryIn := time.Duration(a.known.retryAt - a.c.instant(now))
+	if f.Kind == FailedRefused || f.Kind == FailedLater && retryIn > laterRetry {
+		return failureError(a.name, f, retryIn)
 	}
 	return nil
 }

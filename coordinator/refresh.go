@@ -356,7 +356,7 @@ func (a *Account) fail(ctx context.Context, attempt Attempt, r refreshing, cause
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.setFailureLocked(&f.Failure, now, now)
-	a.endLocked(failureError(a.name, &f.Failure), attempt.Fence)
+	a.endLocked(failureError(a.name, &f.Failure, f.RetryIn), attempt.Fence)
 	if f.Failure.Kind == FailedUnknown || err != nil {
 		a.known.readAgain()
 	} else {

@@ -202,6 +202,7 @@ func exitCode(err error) int {
 		usage     *usageError
 		config    *configError
 		refused   *coordinator.RefusedError
+		quota     *coordinator.QuotaError
 		throttled *coordinator.ThrottledError
 		none      *noAccountsError
 		unknown   *unknownAccountError
@@ -217,7 +218,7 @@ func exitCode(err error) int {
 		return exitRefused
 	case errors.Is(err, coordinator.ErrUnreachable):
 		return exitUnreachable
-	case errors.As(err, &throttled) && !errors.Is(err, coordinator.ErrNoToken):
+	case errors.As(err, &quota), errors.As(err, &throttled) && !errors.Is(err, coordinator.ErrNoToken):
 		return exitThrottled
 	case errors.Is(err, coordinator.ErrNoToken):
 		return exitNoToken

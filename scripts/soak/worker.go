@@ -217,7 +217,8 @@ func isExpected(err error) bool {
 	var fetch *coordinator.FetchError
 	var throttled *coordinator.ThrottledError
 	var refused *coordinator.RefusedError
-	return errors.As(err, &fetch) || errors.As(err, &throttled) || errors.As(err, &refused) ||
+	var quota *coordinator.QuotaError
+	return errors.As(err, &fetch) || errors.As(err, &throttled) || errors.As(err, &refused) || errors.As(err, &quota) ||
 		errors.Is(err, coordinator.ErrNoToken) || errors.Is(err, coordinator.ErrUnreachable) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }

@@ -118,6 +118,7 @@ func (a *API) report(p problem, err error, asked string) {
 func problemOf(ctx context.Context, err error) problem {
 	var (
 		refused   *coordinator.RefusedError
+		quota     *coordinator.QuotaError
 		throttled *coordinator.ThrottledError
 		fetch     *coordinator.FetchError
 		slowed    *callers.SlowedError
@@ -149,6 +150,8 @@ func problemOf(ctx context.Context, err error) problem {
 		return problem{http.StatusNotFound, "unknown_account", "no account of this name is configured", 0}
 	case errors.As(err, &refused):
 		return problem{http.StatusBadGateway, "refused", refused.Error(), 0}
+	case errors.As(err, &quota):
+		return problem{http.StatusTooManyRequests, "throttled", quota.Error(), quota.RetryIn}
 	case errors.Is(err, coordinator.ErrSealed):
 		return problem{http.StatusServiceUnavailable, "sealed", "the stored token cannot be opened with the keys of this process", 0}
 	case errors.Is(err, coordinator.ErrDenied): // some of them are ErrUnreachable too

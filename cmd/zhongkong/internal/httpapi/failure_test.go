@@ -100,7 +100,7 @@ func TestEveryCodeIsDescribed(t *testing.T) {
 		callers.ErrDenied, &callers.SlowedError{}, badf("x"), &http.MaxBytesError{}, errFull, errMediaType,
 		coordinator.ErrUnknownAccount, &coordinator.RefusedError{}, coordinator.ErrSealed, coordinator.ErrUnreachable, coordinator.ErrDenied,
 		errRevoked,
-		coordinator.ErrNoToken, context.DeadlineExceeded, &coordinator.ThrottledError{}, &coordinator.FetchError{},
+		coordinator.ErrNoToken, context.DeadlineExceeded, &coordinator.ThrottledError{}, &coordinator.QuotaError{}, &coordinator.FetchError{},
 		coordinator.ErrSuperseded, fmt.Errorf("what nobody thought of"),
 	} {
 		p := problemOf(t.Context(), err)

@@ -91,6 +91,7 @@ func TestErrorsOfARefresh(t *testing.T) {
 		code    string
 	}{
 		{"refused for good", coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"), 502, "refused"},
+		{"over the issuer's quota", coordinatortest.FailsWith(coordinator.FailedLater, 45009, "reach max api daily quota limit"), 429, "throttled"},
 		{"busy", coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"), 502, "issuer_failed"},
 		{"garbage", coordinatortest.Garbage(), 502, "issuer_failed"},
 	} {
