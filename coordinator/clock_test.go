@@ -12,7 +12,7 @@ import (
 // Locks, deadlines, back-offs and lives are kept by the store's clock. When it is
 // set back they would last longer by the jump; nobody may be kept waiting for it.
 func TestAStoreWhoseClockGoesBackKeepsNobodyFromRefreshing(t *testing.T) {
-	begin := coordinator.BeginRequest{Reason: coordinator.ReasonMissing, TTL: 3 * time.Second, Limits: coordinator.DefaultLimits}
+	begin := coordinator.BeginRequest{Reason: coordinator.ReasonMissing, TTL: 3 * time.Second, Limits: coordinator.DefaultLimits()}
 	for name, leave := range map[string]func(t *testing.T, dead coordinator.Store){
 		"a lock": func(t *testing.T, dead coordinator.Store) {
 			if _, err := dead.Lock(t.Context(), account, 3*time.Second); err != nil {

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Config is what a Coordinator is made of. Only Store is required.
@@ -75,9 +77,12 @@ type AccountConfig struct {
 	Limits       Limits
 }
 
-// DefaultLimits suit a WeChat account: 2000 calls a day, the last 200 of them
-// kept for the schedule, and a second between calls that somebody demanded.
-var DefaultLimits = Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second}
+// DefaultLimits returns the limits that replace zero fields. They suit a WeChat
+// account: 2000 calls a day, the last 200 of them reserved for the schedule, and
+// at least a second between demanded refreshes.
+func DefaultLimits() Limits {
+	return Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second}
+}
 
 // maxLockTTL is the longest Config.LockTTL.
 const maxLockTTL = time.Minute
@@ -122,7 +127,7 @@ func (c Config) withDefaults() Config {
 	c.PollEvery = or(c.PollEvery, defaultPollEvery)
 	c.ProbeEvery = or(c.ProbeEvery, defaultProbeEvery)
 	c.MaxFetches = or(c.MaxFetches, defaultMaxFetches)
-	c.Limits = c.Limits.or(DefaultLimits)
+	c.Limits = c.Limits.or(DefaultLimits())
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -193,21 +198,39 @@ func (c Config) Validate() error {
 
 func (a AccountConfig) validate(c Config) error {
 	return errors.Join(
-		ValidateName(a.Name),
+		validateName(a.Name),
 		validateSchedule(or(a.RefreshEvery, c.RefreshEvery), a.Limits.or(c.Limits)),
 	)
 }
 
-// ValidateName says what is wrong with an account's name. Names end up in keys
-// of the store between braces, in URLs and on terminals.
+// validateName is ValidateName with the name of the field.
+func validateName(name string) error {
+	if err := ValidateName(name); err != nil {
+		return fmt.Errorf("Name: %w", err)
+	}
+	return nil
+}
+
+// ValidateName reports what is wrong with an account's name; nil if nothing is.
+// A name is 1 to 128 bytes of UTF-8 without spaces, control characters and any of
+//
+//	{ } * ? [ ] / \ : , " ' `
+//
+// so that it can be part of a Redis key and its hash tag, of a URL's path, of a
+// list and of a shell command. A Store may rely on that.
 func ValidateName(name string) error {
 	switch {
 	case name == "":
-		return errors.New("Name is empty: name the account (for WeChat: the AppID)")
+		return errors.New("the name is empty: use the AppID, or what else identifies the account")
 	case len(name) > maxNameLen:
-		return fmt.Errorf("Name has %d bytes: %d is the limit", len(name), maxNameLen)
-	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`{}/\*?`, r) }):
-		return errors.New(`Name must not contain spaces, control characters or any of {}/\*?`)
+		return fmt.Errorf("the name has %d bytes: %d is the limit", len(name), maxNameLen)
+	case !utf8.ValidString(name):
+		return errors.New("the name is not UTF-8")
+	}
+	for _, r := range name {
+		if r == ' ' || unicode.IsControl(r) || strings.ContainsRune("{}*?[]/\\:,\"'`", r) {
+			return fmt.Errorf("the name must not hold %q: use letters, digits and - _ . @", r)
+		}
 	}
 	return nil
 }

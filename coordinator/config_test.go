@@ -54,6 +54,24 @@ func TestBadConfigurationIsRefusedByName(t *testing.T) {
 	}
 }
 
+func TestNamesThatKeysAndURLsCannotCarryAreRefused(t *testing.T) {
+	for name, good := range map[string]bool{
+		"wx0123456789abcdef": true, "a.b-c_d@e": true, "账号": true, "a+b=c~d!": true, strings.Repeat("x", 128): true,
+		"": false, "a b": false, "a:b": false, "a/b": false, `a\b`: false, "a{b}": false, "a*": false, "a[b]": false, "a,b": false,
+		"a'b": false, "a`b": false, `a"b`: false, "\xff": false, "a\u0085b": false, "a\x7fb": false, strings.Repeat("x", 129): false,
+	} {
+		if err := coordinator.ValidateName(name); (err == nil) != good {
+			t.Errorf("ValidateName(%q) = %v", name, err)
+		}
+		_, err := coordinator.New(coordinator.Config{
+			Store: coordinatortest.NewMemStore(), Accounts: []coordinator.AccountConfig{{Name: name}},
+		})
+		if (err == nil) != good {
+			t.Errorf("New() with the account %q = %v", name, err)
+		}
+	}
+}
+
 func accounts(names ...string) func(*coordinator.Config) {
 	return func(c *coordinator.Config) {
 		for _, name := range names {

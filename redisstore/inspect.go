@@ -149,7 +149,7 @@ func (n *names) add(keys []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, key := range keys {
-		if account, what, ok := n.keys.split(key); ok && (what == "token" || what == "state") {
+		if account, what, ok := n.keys.split(key); ok && (what == "token" || what == "state") && checkAccount(account) == nil {
 			n.names[account] = struct{}{}
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 // DefaultPrefix is the prefix of all keys and channels unless Options names
@@ -78,14 +80,11 @@ func (k keyspace) split(name string) (account, what string, ok bool) {
 // pattern matches the keys of all accounts (for SCAN and for ACL rules).
 func (k keyspace) pattern(what string) string { return k.prefix + ":{*}:" + what }
 
-// checkAccount says what is wrong with an account's name. Braces would change
+// checkAccount reports what is wrong with an account's name. Braces would change
 // the slot in a cluster; control characters would not survive in logs.
 func checkAccount(name string) error {
-	if err := checkName("account", name); err != nil {
-		return err
-	}
-	if strings.ContainsAny(name, "{}") {
-		return fmt.Errorf("redisstore: account %q: a name must not contain braces", name)
+	if err := coordinator.ValidateName(name); err != nil {
+		return fmt.Errorf("redisstore: account %.40q: %w", name, err)
 	}
 	return nil
 }

@@ -372,7 +372,7 @@ func TestServerThatWasAwayForLongIsAskedAtOnce(t *testing.T) {
 
 func TestNamesAreChecked(t *testing.T) {
 	store := open(t, "redis://127.0.0.1:1", redisstore.Options{})
-	for _, name := range []string{"", "a{b}", "a\nb", strings.Repeat("a", 129), "a\xff"} {
+	for _, name := range []string{"", "a{b}", "a\nb", strings.Repeat("a", 129), "a\xff", "a:b", "a b"} {
 		if _, err := store.Load(t.Context(), name); err == nil || errors.Is(err, coordinator.ErrUnreachable) {
 			t.Errorf("Load(%q) = %v, want an error about the name", name, err)
 		}

@@ -59,7 +59,7 @@ func storeToken(url string) error {
 	}
 	defer store.Close()
 	ctx := context.Background()
-	attempt, err := store.Begin(ctx, appID, coordinator.BeginRequest{Reason: coordinator.ReasonMissing, TTL: 3 * time.Second, Limits: coordinator.DefaultLimits})
+	attempt, err := store.Begin(ctx, appID, coordinator.BeginRequest{Reason: coordinator.ReasonMissing, TTL: 3 * time.Second, Limits: coordinator.DefaultLimits()})
 	if err != nil {
 		return err
 	}

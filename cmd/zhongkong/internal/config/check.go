@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -217,19 +218,13 @@ func (c *Config) checkLimits(a Account, p *problems) {
 	}
 }
 
-// CheckName says whether an account can be called so: the name is part of
-// Redis keys and of paths.
+// CheckName reports what is wrong with an account's name.
 func CheckName(name string) error {
-	switch {
-	case name == "":
-		return fmt.Errorf("appid: is missing: every account needs one")
-	case len(name) > 128:
-		return fmt.Errorf("account %.20q...: the name is longer than 128 bytes", name)
+	if name == "" {
+		return errors.New("appid: is missing: every account needs one")
 	}
-	for _, r := range name {
-		if r <= ' ' || r == 0x7f || strings.ContainsRune("{}*?[]/\\:,\"'`", r) {
-			return fmt.Errorf("account %q: the name must not hold %q: use letters, digits and - _ . @", name, r)
-		}
+	if err := coordinator.ValidateName(name); err != nil {
+		return fmt.Errorf("account %.40q: %w", name, err)
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func TestForceRefreshIsWeChats(t *testing.T) {
 	// An account whose token is older than that.
 	old := coordinatortest.NewMemStore()
 	source := &coordinatortest.Source{Name: "token-of-a"}
-	attempt, err := old.Begin(t.Context(), wxa, coordinator.BeginRequest{TTL: time.Second, Limits: coordinator.DefaultLimits})
+	attempt, err := old.Begin(t.Context(), wxa, coordinator.BeginRequest{TTL: time.Second, Limits: coordinator.DefaultLimits()})
 	if err != nil {
 		t.Fatal(err)
 	}

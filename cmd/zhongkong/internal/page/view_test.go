@@ -79,7 +79,7 @@ func TestACardCountsByTheStoresDurations(t *testing.T) {
 			Token: coordinator.NewToken("t"), Generation: 1, TTL: 90 * time.Minute,
 			IssuedAt: store.Add(-29*time.Minute - 30*time.Second), ExpiresAt: store.Add(90*time.Minute + 30*time.Second),
 		},
-		NextRefresh: now.Add(30 * time.Minute), CallsToday: 1900, Limits: coordinator.DefaultLimits,
+		NextRefresh: now.Add(30 * time.Minute), CallsToday: 1900, Limits: coordinator.DefaultLimits(),
 		Failure: &coordinator.Failure{InARow: 2, At: store, RetryAt: store.Add(time.Minute)},
 	}, past{}, nil, now)
 	if want := 2*time.Hour - 30*time.Second - 90*time.Minute; c.Age != want {
