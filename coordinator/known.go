@@ -294,11 +294,8 @@ func (a *Account) installLocked(r Record, now time.Time) {
 func (a *Account) setFailureLocked(f *Failure, storeNow, now time.Time) {
 	a.known.failure = f
 	a.known.retryAt = 0
-	if f == nil || f.InARow == 0 || f.RetryAt.IsZero() {
+	if !f.standing(storeNow) {
 		return
-	}
-	if f.At.After(storeNow.Add(time.Second)) || f.RetryAt.Sub(storeNow) > MaxRetry {
-		return // the store's clock has gone back, or nobody of ours wrote it
 	}
 	if f.Kind == FailedRefused && a.cfg.Source != nil && f.Credential != credential(a.cfg.Source) {
 		return // somebody else's credential was refused, not ours
@@ -436,18 +433,4 @@ func (a *Account) wakeLocked(now time.Time) time.Time {
 		wake = min(wake, max(a.held.refreshAt, a.c.instant(a.allowedLocked(ReasonSchedule))))
 	}
 	return a.c.time(wake)
-}
-
-func earlier(t, u time.Time) time.Time {
-	if u.Before(t) {
-		return u
-	}
-	return t
-}
-
-func later(t, u time.Time) time.Time {
-	if u.After(t) {
-		return u
-	}
-	return t
 }

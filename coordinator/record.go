@@ -43,6 +43,10 @@ type Record struct {
 // Lifetime is how long the source said the token lives.
 func (r Record) Lifetime() time.Duration { return r.ExpiresAt.Sub(r.IssuedAt) }
 
+// Age is how long ago r was issued, at the moment its TTL was measured. It follows
+// from durations of the store's clock alone: this machine's may be wrong.
+func (r Record) Age() time.Duration { return r.Lifetime() - Margin(r.Lifetime()) - r.TTL }
+
 // credible reports whether a store whose clock shows now can hold r.
 func (r Record) credible(now time.Time) bool {
 	return r.Generation.Credible(now) && r.Lifetime() > 0 && r.Lifetime() <= MaxLifetime
@@ -51,7 +55,7 @@ func (r Record) credible(now time.Time) bool {
 // rewound reports whether the store's clock has gone back since r was stored, by
 // more than the clocks of its servers may differ: more of the life is left than
 // there ever was, and nobody knows how old r is.
-func (r Record) rewound() bool { return r.age() < -time.Minute }
+func (r Record) rewound() bool { return r.Age() < -time.Minute }
 
 // Usable reports whether r holds a token that had not ended when it was read.
 func (r Record) Usable() bool { return !r.Token.IsZero() && r.TTL > 0 }

@@ -16,9 +16,6 @@ const (
 	maxSpread    = 2 * time.Second
 )
 
-// age is how long ago r was issued, at the moment its TTL was measured.
-func (r Record) age() time.Duration { return r.Lifetime() - Margin(r.Lifetime()) - r.TTL }
-
 // refreshIn returns how long after r's TTL was measured the schedule wants a
 // new token: when the source asked for it, otherwise at the age every or half
 // the life, whichever is less. Negative: it should have been. At once when nobody
@@ -31,7 +28,51 @@ func (r Record) refreshIn(every time.Duration) time.Duration {
 	if asked := r.RefreshAt.Sub(r.IssuedAt); !r.RefreshAt.IsZero() && asked <= r.Lifetime() {
 		at = asked // one beyond the token's end is nobody's wish
 	}
-	return at - r.age()
+	return at - r.Age()
+}
+
+// NextRefresh returns when the next refresh of the account comes that nobody
+// demands, as an instant of the store's clock: when the schedule wants one or an
+// attempt is overdue, whichever is first, but not before the back-off after a
+// failure ends. every is the account's RefreshEvery. Without a usable record a
+// refresh is due at once. An instant before Now: it is late.
+func (s *State) NextRefresh(every time.Duration) time.Time {
+	next := s.Now
+	if s.Record.Usable() {
+		next = s.Now.Add(s.Record.refreshIn(every))
+		switch {
+		case s.Overdue() > 0:
+			next = earlier(next, s.Now)
+		case len(s.Open) > 0:
+			next = earlier(next, s.Open[0])
+		}
+	}
+	if f := s.Failure; f.standing(s.Now) {
+		next = later(next, f.RetryAt)
+	}
+	return next
+}
+
+// standing reports whether f sets a back-off by a store's clock that shows now. A
+// failure later than now, or a back-off longer than MaxRetry, was written before
+// the clock went back, or by no process of ours: it sets none.
+func (f *Failure) standing(now time.Time) bool {
+	return f != nil && f.InARow > 0 && !f.RetryAt.IsZero() &&
+		!f.At.After(now.Add(time.Second)) && f.RetryAt.Sub(now) <= MaxRetry
+}
+
+func earlier(t, u time.Time) time.Time {
+	if u.Before(t) {
+		return u
+	}
+	return t
+}
+
+func later(t, u time.Time) time.Time {
+	if u.After(t) {
+		return u
+	}
+	return t
 }
 
 // spread returns a random delay that keeps the refreshers of a fleet from

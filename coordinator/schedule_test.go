@@ -38,6 +38,73 @@ func TestScheduleComesAtTheAgeOrHalfTheLife(t *testing.T) {
 	}
 }
 
+// The command line reads the store, the page and the metrics read memory. A
+// machine whose clock is a day off must not make them differ.
+func TestMemoryAndStoreSayTheSameOfTheNextRefresh(t *testing.T) {
+	const life, every = 2 * time.Hour, time.Hour
+	here := time.Now()
+	store := here.Add(24 * time.Hour)
+	age := 20 * time.Minute
+	record := Record{
+		Token: NewToken("t"), Generation: 1, IssuedAt: store.Add(-age), ExpiresAt: store.Add(life - age),
+		TTL: life - Margin(life) - age,
+	}
+	failed := func(inARow int, retry time.Duration) *Failure {
+		return &Failure{InARow: inARow, At: store, RetryAt: store.Add(retry)}
+	}
+	for name, c := range map[string]struct {
+		failure *Failure
+		open    []time.Duration
+		want    time.Duration
+	}{
+		"the schedule":                                    {nil, nil, 40 * time.Minute},
+		"a failure that is over":                          {failed(0, 5*time.Hour), nil, 40 * time.Minute},
+		"a retry before the schedule":                     {failed(1, time.Minute), nil, 40 * time.Minute},
+		"the quota is gone until midnight":                {failed(1, 11*time.Hour), nil, 11 * time.Hour},
+		"a back-off that nobody sets":                     {failed(1, 25*time.Hour), nil, 40 * time.Minute},
+		"a call under way":                                {nil, []time.Duration{3 * time.Second}, 3 * time.Second},
+		"a call whose end is not known":                   {nil, []time.Duration{0}, 0},
+		"a deadline of before the clock went back":        {nil, []time.Duration{time.Hour}, 0},
+		"a call whose end is not known, and the back-off": {failed(2, time.Minute), []time.Duration{-time.Second}, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := State{Now: store, Record: record, Failure: c.failure}
+			for _, in := range c.open {
+				state.Open = append(state.Open, store.Add(in))
+			}
+			if got := state.NextRefresh(every).Sub(store); got != c.want {
+				t.Errorf("by the store: in %v, want %v", got, c.want)
+			}
+			co, err := New(Config{Store: nowhere{}, Accounts: []AccountConfig{{Name: "a", Source: SourceFunc(nil)}}, RefreshEvery: every})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, _ := co.Account("a")
+			a.absorbLocked(state, 0)
+			// Each process spreads its own look at the schedule over two seconds.
+			if got := time.Until(a.Status().NextRefresh); (got - c.want).Abs() > maxSpread+time.Second {
+				t.Errorf("from memory: in %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// nowhere is a store that is never asked.
+type nowhere struct{ Store }
+
+func (nowhere) Subscribe(Watcher) Subscription { return nowhereSubscription{} }
+
+type nowhereSubscription struct{ Subscription }
+
+func (nowhereSubscription) Add(Role, ...string) {}
+
+func TestWithoutATokenARefreshIsDueAtOnce(t *testing.T) {
+	s := State{Now: time.Now()}
+	if got := s.NextRefresh(time.Hour); !got.Equal(s.Now) {
+		t.Errorf("in %v", got.Sub(s.Now))
+	}
+}
+
 func TestBackoffStaysWithinItsBounds(t *testing.T) {
 	tests := []struct {
 		name        string

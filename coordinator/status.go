@@ -2,14 +2,16 @@ package coordinator
 
 import "time"
 
-// Status is what this process knows of an account, from memory. NextRefresh is
-// of this machine's clock; the instants in Record and Failure are the store's.
+// Status is what this process knows of an account, from memory. NextRefresh and
+// RetryAt are instants of this machine's clock, those in Record and Failure of the
+// store's.
 type Status struct {
 	Name         string
 	Role         Role
 	Record       Record // Generation 0: none; TTL as it is now, 0 once it has ended
 	Stale        bool
-	NextRefresh  time.Time // when one is due; zero: not known
+	NextRefresh  time.Time // see State.NextRefresh; zero: not known
+	RetryAt      time.Time // when the back-off after Failure ends; zero: there is none
 	Failure      *Failure  // the last one; InARow 0: it is over
 	CallsToday   int       // as of the last reading
 	Limits       Limits
@@ -31,11 +33,18 @@ func (a *Account) Status() Status {
 		OpenAttempts: len(a.known.open), Holder: a.known.holder, LastRead: a.looks > 0,
 		Stale: a.c.stale(), Err: a.known.err,
 	}
+	if a.known.retryAt != 0 {
+		s.RetryAt = a.c.time(a.known.retryAt).Round(0)
+	}
 	if a.held == nil {
 		return s
 	}
 	s.Record = a.held.Record
 	s.Record.TTL = max(a.c.time(a.held.until).Sub(now), 0)
-	s.NextRefresh = a.c.time(a.held.refreshAt).Round(0)
+	next := a.held.refreshAt
+	if overdue, ok := a.known.open.next(); ok {
+		next = min(next, overdue)
+	}
+	s.NextRefresh = a.c.time(max(next, a.known.retryAt)).Round(0)
 	return s
 }

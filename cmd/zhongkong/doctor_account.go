@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/schedule"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/redisstore"
@@ -145,8 +144,8 @@ const neglected = 2 * time.Minute
 // attended reports whether a process looks after the account though there is
 // something to be done: one whose calls fail waits before the next.
 func attended(state coordinator.State) bool {
-	allowed := schedule.Allowed(state.Failure)
-	return !allowed.IsZero() && state.Now.Sub(allowed) < neglected
+	f := state.Failure
+	return f != nil && f.InARow > 0 && state.Now.Sub(f.RetryAt) < neglected
 }
 
 // schedule finds accounts that nobody refreshes, or not before their token
@@ -156,7 +155,7 @@ func (x examination) schedule(state coordinator.State, a config.Account, configu
 	if configured {
 		every = a.RefreshEvery
 	}
-	in := schedule.Next(state, every).Sub(state.Now)
+	in := state.NextRefresh(every).Sub(state.Now)
 	switch {
 	case !state.Record.Usable(): // said by token
 	case in < -neglected && attended(state):

@@ -8,7 +8,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/schedule"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -111,7 +110,7 @@ func (s *session) accountStatus(state coordinator.State) accountStatus {
 		Open:        len(state.Open),
 		Overdue:     state.Overdue(),
 		Conflicts:   state.Conflicts,
-		next:        schedule.Next(state, account.RefreshEvery),
+		next:        state.NextRefresh(account.RefreshEvery),
 	}
 	a.NextRefresh = timestamp(a.next)
 	if r.Usable() {

@@ -179,7 +179,7 @@ func (a *API) dropInSnapshot(r *request, account *coordinator.Account, force boo
 		return coordinator.Snapshot{}, errNoRefresh
 	}
 	s, err := a.currentForSDK(r, account)
-	if err != nil || !force || age(s.Record) < forcedPause {
+	if err != nil || !force || s.Age() < forcedPause {
 		return s, err
 	}
 	return a.replace(r, account, coordinator.Token{}, byDropIn)

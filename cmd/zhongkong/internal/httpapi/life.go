@@ -12,12 +12,6 @@ import (
 // overlap is how long WeChat lets a token live on that was replaced.
 const overlap = 5 * time.Minute
 
-// age is how long ago a token was issued, without asking any clock but the
-// store's.
-func age(r coordinator.Record) time.Duration {
-	return r.Lifetime() - coordinator.Margin(r.Lifetime()) - r.TTL
-}
-
 // useFor is how long a token works if all goes as planned: until an overlap after
 // its replacement. Somebody may force a refresh before that; who must not hold a
 // dead token then either is told less than an overlap (see callers.Told).
@@ -27,7 +21,7 @@ func useFor(status coordinator.Status, r coordinator.Record, now time.Time) time
 		next = status.NextRefresh.Sub(now)
 	}
 	if !r.RefreshAt.IsZero() { // what this process looks at itself comes a little later
-		next = min(next, r.RefreshAt.Sub(r.IssuedAt)-age(r))
+		next = min(next, r.RefreshAt.Sub(r.IssuedAt)-r.Age())
 	}
 	if status.OpenAttempts > 0 { // it is being replaced, or nobody knows whether it was
 		next = 0

@@ -4,7 +4,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/schedule"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -51,16 +50,13 @@ func readings() []reading {
 			always(func(s coordinator.Status) float64 { return s.Record.TTL.Seconds() })},
 		{"token_age_seconds", "How long ago the current token was issued; absent without one.",
 			func(s coordinator.Status) (float64, bool) {
-				// From durations of the store's clock; ours may be wrong.
-				life := s.Record.Lifetime()
-				return (life - coordinator.Margin(life) - s.Record.TTL).Seconds(), s.Record.Usable()
+				return s.Record.Age().Seconds(), s.Record.Usable()
 			}},
 		{"token_generation", "The generation of the token in this process: the same in all of a fleet, but for a moment.",
 			func(s coordinator.Status) (float64, bool) { return float64(s.Record.Generation), s.Record.Usable() }},
 		{"next_refresh_seconds", "Until the next refresh, by the schedule and not before a failure allows it; negative when it is late, absent when it is not known.",
 			func(s coordinator.Status) (float64, bool) {
-				in, ok := schedule.In(s, time.Now())
-				return in.Seconds(), ok
+				return time.Until(s.NextRefresh).Seconds(), !s.NextRefresh.IsZero()
 			}},
 		{"calls_today", "Calls to the issuer today (UTC+8), of all processes, as last read.",
 			always(func(s coordinator.Status) float64 { return float64(s.CallsToday) })},

@@ -3,7 +3,6 @@ package page
 import (
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/schedule"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -71,8 +70,8 @@ func newCard(s coordinator.Status, was past, storeErr error, now time.Time) card
 	}
 	if f := s.Failure; f != nil {
 		c.Failure = &failure{Code: f.Code, Message: plain(f.Message), At: f.At, Since: was.failingSince, InARow: f.InARow, Over: f.InARow == 0}
-		if allowed := schedule.Allowed(f); !allowed.IsZero() {
-			c.Failure.Retry = max(allowed.Sub(schedule.StoreClock(s, now)), 0)
+		if !s.RetryAt.IsZero() {
+			c.Failure.Retry = max(s.RetryAt.Sub(now), 0)
 		}
 	}
 	c.countCalls(s.Limits)
@@ -106,14 +105,15 @@ func (c *card) showRecord(s coordinator.Status, now time.Time) {
 	c.IssuedBy = plain(s.Record.IssuedBy)
 	c.IssuedAt, c.ExpiresAt = s.Record.IssuedAt, s.Record.ExpiresAt
 	c.Left = s.Record.TTL
-	c.Age = max(served-s.Record.TTL, 0)
+	c.Age = max(s.Record.Age(), 0)
 	c.NextShare = -1
 	if served > 0 {
 		c.LeftShare = 100 * float64(c.Left) / float64(served)
 	}
-	if c.Next, c.NextKnown = schedule.In(s, now); !c.NextKnown {
+	if s.NextRefresh.IsZero() {
 		return
 	}
+	c.Next, c.NextKnown = s.NextRefresh.Sub(now), true
 	c.NextTooLate = c.Usable && c.Next > c.Left
 	if served > 0 && c.Next > 0 && c.Next < c.Left {
 		c.NextShare = 100 * float64(c.Left-c.Next) / float64(served)

@@ -79,7 +79,7 @@ func TestACardCountsByTheStoresDurations(t *testing.T) {
 			Token: coordinator.NewToken("t"), Generation: 1, TTL: 90 * time.Minute,
 			IssuedAt: store.Add(-29*time.Minute - 30*time.Second), ExpiresAt: store.Add(90*time.Minute + 30*time.Second),
 		},
-		NextRefresh: now.Add(30 * time.Minute), CallsToday: 1900, Limits: coordinator.DefaultLimits(),
+		NextRefresh: now.Add(30 * time.Minute), RetryAt: now.Add(time.Minute), CallsToday: 1900, Limits: coordinator.DefaultLimits(),
 		Failure: &coordinator.Failure{InARow: 2, At: store, RetryAt: store.Add(time.Minute)},
 	}, past{}, nil, now)
 	if want := 2*time.Hour - 30*time.Second - 90*time.Minute; c.Age != want {
@@ -98,7 +98,7 @@ func TestACardCountsByTheStoresDurations(t *testing.T) {
 
 func TestARefreshAfterTheEndOfTheTokenIsMarked(t *testing.T) {
 	now := time.Now()
-	s := coordinator.Status{Record: live(now), NextRefresh: now.Add(time.Minute), Failure: &coordinator.Failure{InARow: 1, RetryAt: now.Add(11 * time.Hour)}}
+	s := coordinator.Status{Record: live(now), NextRefresh: now.Add(11 * time.Hour), Failure: &coordinator.Failure{InARow: 1}}
 	if c := newCard(s, past{}, nil, now); !c.NextTooLate {
 		t.Errorf("left %v, next %v: not marked", c.Left, c.Next)
 	}
@@ -272,9 +272,9 @@ func TestARecordThatCannotBeReadIsRedAndSaysWhy(t *testing.T) {
 func TestAFailingCardSaysSinceWhenAndWhenItIsTriedAgain(t *testing.T) {
 	now := time.Now()
 	at := func(ago time.Duration) string { return now.Add(-ago).UTC().Format(time.RFC3339) }
-	s := newScene(coordinator.Status{Name: "wx", Record: live(now), NextRefresh: now.Add(-time.Minute), Failure: &coordinator.Failure{
+	s := newScene(coordinator.Status{Name: "wx", Record: live(now), NextRefresh: now.Add(4 * time.Minute), RetryAt: now.Add(4 * time.Minute), Failure: &coordinator.Failure{
 		Kind: coordinator.FailedBusy, Message: "api.weixin.qq.com/cgi-bin/token: context deadline exceeded",
-		InARow: 3, At: now.Add(-time.Minute), RetryAt: now.Add(4 * time.Minute),
+		InARow: 3, At: now.Add(-time.Minute),
 	}})
 	s.logs.entries["wx"] = []Event{
 		{At: now.Add(-time.Minute), Event: "failed"}, {At: now.Add(-2 * time.Minute), Event: "reported"},
