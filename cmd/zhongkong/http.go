@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
@@ -26,6 +27,8 @@ const envUsers = "ZHONGKONG_USERS"
 type front struct {
 	given  []callers.User // by --user or the variable
 	madeUp *callers.User  // of this run; nil: there are others
+
+	labels atomic.Pointer[map[string]string] // account :: its name for people
 
 	gate   *callers.Gate
 	events *events.Hub
@@ -103,8 +106,9 @@ func (d *daemon) openFront() error {
 	if err := exposure.CheckExposure(d.listener.Addr()); err != nil {
 		return usagef("--listen %s: %v", d.cfg.Listen, err)
 	}
+	d.labels.Store(labelsOf(d.cfg))
 	d.api = httpapi.New(httpapi.Config{
-		Coordinator: d.zk, Gate: d.gate, Events: d.events, History: storeHistory{d.store},
+		Coordinator: d.zk, Gate: d.gate, Events: d.events, History: storeHistory{d.store}, Label: d.label,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log,
 	})
@@ -163,7 +167,7 @@ func (d *daemon) announceFront() {
 	}
 }
 
-// reloadFront takes over the callers of a new configuration. An error changes
+// reloadFront takes over the callers and the labels of a new configuration. An error changes
 // nothing.
 func (d *daemon) reloadFront(next *config.Config) error {
 	users, err := d.users(next)
@@ -178,7 +182,28 @@ func (d *daemon) reloadFront(next *config.Config) error {
 		}
 		users = []callers.User{*d.madeUp}
 	}
-	return d.gate.SetUsers(users)
+	if err := d.gate.SetUsers(users); err != nil {
+		return err
+	}
+	d.labels.Store(labelsOf(next))
+	return nil
+}
+
+// label is what the page shows beside an account's name.
+func (f *front) label(account string) string { return (*f.labels.Load())[account] }
+
+// labelsOf returns the accounts' names for people, each with the AppID if the
+// account is called otherwise.
+func labelsOf(cfg *config.Config) *map[string]string {
+	labels := make(map[string]string, len(cfg.Accounts))
+	for _, a := range cfg.Accounts {
+		parts := []string{a.Label, a.AppID}
+		if a.AppID == a.Name {
+			parts[1] = ""
+		}
+		labels[a.Name] = strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
+	}
+	return &labels
 }
 
 // storeHistory is the store's log as the page reads it.

@@ -129,3 +129,34 @@ func TestBriefSaysTheTwoLargestUnits(t *testing.T) {
 		}
 	}
 }
+
+func TestATableIsAlignedWhateverIsWide(t *testing.T) {
+	var b strings.Builder
+	if err := table(&b, [][]string{{"A", "B"}, {"商城（一）", "x"}, {"shop e\u0301", "y"}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "A           B\n商城（一）  x\nshop e\u0301      y\n"; b.String() != want {
+		t.Errorf("table =\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestStatusShowsLabelsWhereThereAreSome(t *testing.T) {
+	b := newBench(t)
+	b.must("show")
+	if out := b.must("status"); strings.Contains(out, "LABEL") {
+		t.Errorf("status has a column without content:\n%s", out)
+	}
+	path := b.file("zk.yaml", "accounts:\n- {appid: "+appID+", secret_env: S, label: 商城 Shop}\n- {appid: wxb}\n")
+	b = b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path)
+	lines := strings.Split(b.must("status"), "\n")
+	if fields := strings.Fields(lines[0]); fields[1] != "LABEL" || !strings.HasPrefix(lines[1], appID+"  商城 Shop  ") || strings.Fields(lines[2])[1] != "-" {
+		t.Errorf("status = %s", strings.Join(lines, "\n"))
+	}
+	var list []accountStatus
+	if err := json.Unmarshal([]byte(b.must("status", "--json")), &list); err != nil {
+		t.Fatal(err)
+	}
+	if list[0].Label != "商城 Shop" || list[1].Label != "" {
+		t.Errorf("status --json = %+v", list)
+	}
+}

@@ -6,7 +6,7 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 
@@ -49,7 +49,7 @@ func table(w io.Writer, rows [][]string) error {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			widths[i] = max(widths[i], columns(cell))
 		}
 	}
 	var b strings.Builder
@@ -60,12 +60,29 @@ func table(w io.Writer, rows [][]string) error {
 				break
 			}
 			b.WriteString(cell)
-			b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+			b.WriteString(strings.Repeat(" ", widths[i]-columns(cell)+2))
 		}
 		b.WriteByte('\n')
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// columns is how wide a terminal shows s: Chinese, Japanese and Korean characters
+// take two columns, marks on the one before none.
+func columns(s string) int {
+	n := 0
+	for _, r := range s {
+		switch {
+		case unicode.Is(unicode.Mn, r):
+		case r > 0x10ff && (unicode.In(r, unicode.Han, unicode.Hangul, unicode.Hiragana, unicode.Katakana) ||
+			r >= 0x3000 && r <= 0x303e || r >= 0xff01 && r <= 0xff60):
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
 }
 
 // brief writes a duration the way people say it: the two largest units.

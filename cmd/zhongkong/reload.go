@@ -163,6 +163,9 @@ func (d *daemon) applyAccount(a, old config.Account, known bool) error {
 		return err
 	}
 	current, ok := d.zk.Account(a.Name)
+	if old.Label = a.Label; known && ok && old.Same(a) {
+		return nil // only people call it otherwise: reloadFront took that over
+	}
 	if known && ok && old.Limits == a.Limits && old.RefreshEvery == a.RefreshEvery {
 		current.SetSource(account.Source) // keeps the token that callers have
 		return nil

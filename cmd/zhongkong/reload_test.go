@@ -110,3 +110,31 @@ func TestAReloadCountsUsersAndComparesWithWhatRuns(t *testing.T) {
 		t.Error("a setting that was changed back is warned of")
 	}
 }
+
+func TestLabelsAreOnThePageAndReloaded(t *testing.T) {
+	b := newBench(t)
+	config := func(label string) string {
+		return "accounts:\n- {name: shop, appid: " + appID + ", secret_env: S, label: '" + label + "'}\n"
+	}
+	path := b.file("zk.yaml", config("商城 <1>"))
+	d := b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path).serve()
+	d.ready()
+	has := func(label string) {
+		t.Helper()
+		want := `<span class="label">` + label + " · " + appID + "</span>"
+		for _, page := range []string{"/", "/accounts/shop"} {
+			if _, html := d.get(page); !strings.Contains(html, want) {
+				t.Errorf("%s does not have %s", page, want)
+			}
+		}
+	}
+	has("商城 &lt;1&gt;")
+
+	b.rewrite(path, config("Shop"))
+	b.hup()
+	d.says("added=0 changed=1 removed=0")
+	has("Shop")
+	if calls := len(b.wechat.Issued()); calls != 1 {
+		t.Errorf("a new label made %d calls to the issuer", calls-1)
+	}
+}

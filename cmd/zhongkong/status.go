@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -19,7 +20,8 @@ func (p program) statusCommand() *cli.Command {
 		Description: `Without names: the configured accounts, or else all in Redis.
 
 NEXT is when the next refresh is due, CALLS the calls to the issuer today (UTC+8)
-and the budget, OPEN the calls whose outcome nobody knows yet.`,
+and the budget, OPEN the calls whose outcome nobody knows yet. LABEL is there if an
+account has one.`,
 		Flags:  []cli.Flag{newSwitchFlag("json", "one array of objects")},
 		Action: p.status,
 	}
@@ -51,9 +53,17 @@ func (p program) status(c *cli.Context) error {
 		}
 		return s.printJSON(list)
 	}
-	rows := [][]string{{"ACCOUNT", "GENERATION", "AGE", "TTL", "NEXT", "LOCK", "CALLS", "OPEN", "LAST ERROR"}}
+	rows := [][]string{{"ACCOUNT", "LABEL", "GENERATION", "AGE", "TTL", "NEXT", "LOCK", "CALLS", "OPEN", "LAST ERROR"}}
+	labelled := false
 	for _, state := range states {
-		rows = append(rows, s.accountStatus(state).row(state.Now))
+		account := s.accountStatus(state)
+		rows = append(rows, account.row(state.Now))
+		labelled = labelled || account.Label != ""
+	}
+	if !labelled {
+		for i, row := range rows {
+			rows[i] = slices.Delete(row, 1, 2)
+		}
 	}
 	return table(s.stdout, rows)
 }
@@ -64,6 +74,7 @@ const commandTimeout = 10 * time.Second
 // accountStatus is one account as status prints it.
 type accountStatus struct {
 	Name        string            `json:"name"`
+	Label       string            `json:"label,omitempty"` // for people
 	Generation  coordinator.Fence `json:"generation"`
 	IssuedAt    string            `json:"issued_at,omitempty"`
 	IssuedBy    string            `json:"issued_by,omitempty"`
@@ -102,6 +113,7 @@ func (s *session) accountStatus(state coordinator.State) accountStatus {
 	}
 	a := accountStatus{
 		Name:        state.Account,
+		Label:       account.Label,
 		Generation:  r.Generation,
 		LockHolder:  state.Holder,
 		holderTTL:   state.HolderTTL,
@@ -157,7 +169,7 @@ func (a accountStatus) row(now time.Time) []string {
 		trouble = a.Error
 	}
 	return []string{
-		a.Name, generation, age, ttl, next, lock,
+		a.Name, dash(a.Label), generation, age, ttl, next, lock,
 		fmt.Sprintf("%d/%d", a.CallsToday, a.CallsPerDay), open, trouble,
 	}
 }

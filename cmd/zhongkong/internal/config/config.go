@@ -87,6 +87,7 @@ const DefaultAPIBase = "https://api.weixin.qq.com"
 type Account struct {
 	Name         string // what Redis and callers know it by; the AppID if nothing else was said
 	AppID        string
+	Label        string // a name for people, "" if it has none
 	Secret       Secret // zero: this process is a reader of the account
 	Source       string // KindToken or KindStableToken
 	APIBase      string

@@ -53,6 +53,7 @@ func accountFields() []field[accountForm] {
 	return []field[accountForm]{
 		{"name", "what Redis and callers know it by (default the AppID)", textInto(func(f *accountForm) *string { return &f.account.Name })},
 		{"appid", "its AppID (default the name)", textInto(func(f *accountForm) *string { return &f.account.AppID })},
+		{"label", "a name for people, which status and the status page show beside the other", textInto(func(f *accountForm) *string { return &f.account.Label })},
 		{"secret_file", "file with its AppSecret, which is read again when it changes; without a secret this process is a reader of the account",
 			textInto(func(f *accountForm) *string { return &f.secret.file })},
 		{"secret_env", "variable with its AppSecret", textInto(func(f *accountForm) *string { return &f.secret.env })},

@@ -230,6 +230,7 @@ var chineseUsage = map[string]string{
 
 	"accounts[].name":                "在 Redis 中和对调用方使用的名称（默认为 AppID）",
 	"accounts[].appid":               "AppID（默认为 name）",
+	"accounts[].label":               "给人看的名称，在 status 和状态页上显示在账号名旁",
 	"accounts[].secret_file":         "存放 AppSecret 的文件，变化时重新读取；没有密钥时本进程只读取该账号的 token",
 	"accounts[].secret_env":          "存放 AppSecret 的环境变量",
 	"accounts[].secret":              "AppSecret",
