@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // TZ counts in a container without zoneinfo, too
 
 	"github.com/redis/go-redis/v9"
 )

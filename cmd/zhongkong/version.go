@@ -26,9 +26,16 @@ func (p program) printVersion() error {
 	return err
 }
 
+// stamped is the version that a build without a repository around it is given:
+// go build -ldflags "-X main.stamped=v1.2.3"
+var stamped string
+
 // version is what the build wrote into the binary: the module's version, or
 // the revision it was built from.
 func version() string {
+	if stamped != "" {
+		return stamped
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
