@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -168,12 +169,30 @@ func (x examination) clock(d redisstore.Diagnosis) {
 func (x examination) rights(ctx context.Context) {
 	role := x.role()
 	missing, err := x.store.MissingACL(ctx, role)
-	switch rules := strings.Join(missing, " "); {
+	switch {
 	case err != nil:
 		x.warn("rights", "", "could not be tried: %v", err)
-	case rules != "":
-		x.fail("rights", "ACL SETUSER <user> "+rules, "Redis does not allow its user what a %s needs: %s", role, rules)
+	case len(missing) > 0:
+		x.fail("rights", "ACL SETUSER <user> "+strings.Join(x.grants(missing, role), " "),
+			"Redis does not allow its user what a %s needs: %s", role, strings.Join(missing, " "))
 	default:
 		x.ok("rights", "the user may do all that a %s needs", role)
 	}
+}
+
+// grants are the rules that mend what is missing. A command that is not allowed
+// hides which keys and channels are not, so all that the role needs is granted
+// then. What the user has besides stays.
+func (x examination) grants(missing []string, role coordinator.Role) []string {
+	if !slices.ContainsFunc(missing, func(rule string) bool { return strings.HasPrefix(rule, "+") }) {
+		return missing
+	}
+	var all []string
+	for _, rule := range append(redisstore.RequiredACL(x.prefix, role), missing...) {
+		resets := strings.HasPrefix(rule, "reset") || strings.HasPrefix(rule, "-")
+		if !resets && !slices.Contains(all, rule) {
+			all = append(all, rule)
+		}
+	}
+	return all
 }

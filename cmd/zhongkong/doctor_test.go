@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -148,6 +149,20 @@ func TestDoctorFindsWhatIsWrongWithRedis(t *testing.T) {
 		finds(t, all, "rights", resultFail, "+zadd")
 		finds(t, all, "rights", resultFail, "+publish")
 		finds(t, b.with("ZHONGKONG_REDIS", "redis://app:wrong@"+server.Addr()).findings(exitOther), "redis", resultFail, "password")
+	})
+	t.Run("rights that are all missing take one round", func(t *testing.T) {
+		server := redistest.Start(t)
+		server.MustDo(t, "ACL", "SETUSER", "app", "on", ">pw", "+ping", "+info", "~mine:*")
+		here := b.with("ZHONGKONG_REDIS", "redis://app:pw@"+server.Addr())
+		var command []any
+		for word := range strings.FieldsSeq(strings.Replace(here.findings(exitOther)["rights"].Mend, "<user>", "app", 1)) {
+			command = append(command, word)
+		}
+		server.MustDo(t, command...)
+		finds(t, here.findings(exitDone), "rights", resultOK, "all that a refresher needs")
+		if user := fmt.Sprint(server.MustDo(t, "ACL", "GETUSER", "app")); !strings.Contains(user, "+info") || !strings.Contains(user, "~mine:*") {
+			t.Errorf("what the user had before is gone: %s", user)
+		}
 	})
 	t.Run("a replica, and a master whose replicas nobody waits for", func(t *testing.T) {
 		master := redistest.Start(t)
