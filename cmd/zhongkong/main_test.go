@@ -33,7 +33,8 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if sharedRedis, err = redistest.Launch(dir); err != nil {
+	sharedRedis, err = redistest.Launcher{Dir: dir}.Single()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -16,40 +16,45 @@ type Cluster struct {
 	Nodes []*Server // the masters first, then their replicas in the same order
 }
 
-// StartCluster starts six nodes and waits until they are a cluster. A dead
-// master is replaced after about two seconds. args go to all nodes.
+// StartCluster starts six nodes and waits until they are a cluster. A dead master
+// is replaced after about two seconds. args go to all nodes.
 func StartCluster(t testing.TB, args ...string) *Cluster {
 	t.Helper()
-	c, err := LaunchCluster(t.TempDir(), args...)
-	if c != nil {
-		t.Cleanup(c.Kill)
-	}
+	c, err := Launcher{Dir: t.TempDir(), Args: args}.Cluster()
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(c.Kill)
 	return c
 }
 
-// LaunchCluster is StartCluster for programs that are no tests. What has been
-// started must be killed also when there is an error.
-func LaunchCluster(dir string, args ...string) (*Cluster, error) {
+// Cluster starts six nodes, as StartCluster does.
+func (l Launcher) Cluster() (*Cluster, error) {
 	c := new(Cluster)
-	args = append([]string{
+	if err := c.launch(l); err != nil {
+		c.Kill()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Cluster) launch(l Launcher) error {
+	args := append([]string{
 		"--cluster-enabled yes", "--cluster-config-file nodes.conf", "--cluster-node-timeout 1000",
 		"--repl-diskless-sync-delay 0",
-	}, args...)
+	}, l.Args...)
 	for n := range 6 {
-		s, err := launchIn(dir, fmt.Sprintf("node%d", n), args...)
+		s, err := l.launch(&Server{Name: fmt.Sprintf("redis%d", n), Args: args})
 		if err != nil {
-			return c, err
+			return err
 		}
 		c.Nodes = append(c.Nodes, s)
 	}
-	return c, c.join(context.Background())
+	return c.join(context.Background())
 }
 
-// join makes a cluster of the nodes. Every node meets the first; slots are
-// dealt evenly to the first three.
+// join makes a cluster of the nodes. Each node meets the first; the first three
+// get a third of the slots each.
 func (c *Cluster) join(ctx context.Context) error {
 	ids := make([]string, len(c.Nodes))
 	for n, s := range c.Nodes {
@@ -62,7 +67,7 @@ func (c *Cluster) join(ctx context.Context) error {
 			return err
 		}
 		if n > 0 {
-			if _, err := s.Do(ctx, "cluster", "meet", "127.0.0.1", c.Nodes[0].port); err != nil {
+			if _, err := s.Do(ctx, "cluster", "meet", "127.0.0.1", c.Nodes[0].announcedPort(), c.Nodes[0].announcedBusPort()); err != nil {
 				return err
 			}
 		}
@@ -73,7 +78,7 @@ func (c *Cluster) join(ctx context.Context) error {
 		}
 	}
 	for n := 3; n < 6; n++ {
-		// Refused until the node has heard of its master.
+		// Refused until the node knows its master.
 		err := eventually("a replica does not know its master", func(ctx context.Context) bool {
 			_, err := c.Nodes[n].Do(ctx, "cluster", "replicate", ids[n-3])
 			return err == nil
@@ -82,12 +87,12 @@ func (c *Cluster) join(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.AwaitOK()
+	return c.awaitOK()
 }
 
-// AwaitOK waits until each node that runs says that the cluster works, and each
-// replica has a copy.
-func (c *Cluster) AwaitOK() error {
+// awaitOK waits until every node reports that the cluster works and every replica
+// has a copy.
+func (c *Cluster) awaitOK() error {
 	return eventually("the cluster does not come up", func(ctx context.Context) bool {
 		for n, s := range c.Nodes {
 			info, err := s.Do(ctx, "cluster", "info")
@@ -106,21 +111,14 @@ func (c *Cluster) AwaitOK() error {
 	})
 }
 
-// URL is the address of the cluster as go-redis takes it.
-func (c *Cluster) URL() string {
-	query := url.Values{}
-	for _, s := range c.Nodes[1:] {
-		query.Add("addr", s.Addr())
-	}
-	return "redis://" + c.Nodes[0].Addr() + "?" + query.Encode()
-}
+// URL is the announced addresses of the nodes in the form that go-redis parses.
+func (c *Cluster) URL() string { return addrsURL(c.Nodes, url.Values{}) }
 
-// Owner returns the node that is the master of the key's slot, as the nodes
-// that run say.
+// Owner returns the node that is the master of the key's slot.
 func (c *Cluster) Owner(t testing.TB, key string) *Server {
 	t.Helper()
 	var owner *Server
-	err := eventually("nobody owns the key "+key, func(ctx context.Context) bool {
+	err := eventually("no node owns the key "+key, func(ctx context.Context) bool {
 		for _, s := range c.Nodes {
 			client := s.Client()
 			err := client.Exists(ctx, key).Err()

@@ -1,19 +1,21 @@
-// Package redistest starts real Redis servers for tests: a single one, a
-// replicated one watched by Sentinels, a cluster. They listen on loopback, keep
-// nothing on disk, and end with the test (on Linux also when the test is
-// killed). The binary redis-server must be installed: without it tests fail,
-// they are not skipped.
+// Package redistest starts real Redis servers for tests: a single server, a
+// replicated one with Sentinels, a cluster. They listen on loopback, keep nothing
+// on disk and end with the test; on Linux they also end when the test is killed.
+// redis-server must be installed: without it tests fail, they are not skipped.
 //
 //	server := redistest.Start(t)
 //	store, err := redisstore.Open(server.URL(), redisstore.Options{})
+//
+// [Launcher] does the same for programs that are not tests. [Forwarder] and
+// [Proxy] stand between a client and a server, as a virtual IP address or a cloud
+// provider's proxy does.
 package redistest
 
 import (
-	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -21,223 +23,220 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// startWithin is how long a server may take to answer after its start.
-const startWithin = 15 * time.Second
+// startTimeout limits how long a server may take to accept connections.
+const startTimeout = 15 * time.Second
 
-// Server is a redis-server process. It keeps its port when it is restarted.
+// Server is a redis-server process, which may be a Sentinel. It keeps its port
+// when it is restarted. Only Launcher.Prepare may change the exported fields.
 type Server struct {
-	port   int
-	tls    bool
-	dir    string
-	args   []string
-	config string // a sentinel's own file; "" for others
+	Name string   // unique among the servers that were launched together
+	Args []string // each "--name value"; not for Sentinels
+	Env  []string // added to the environment of this process, each "NAME=value"
+
+	// AnnouncePort is the port that other servers and the users of URL connect to
+	// if it is not the server's own: that of a proxy on 127.0.0.1. AnnounceBusPort
+	// is the same for the bus of a cluster node.
+	AnnouncePort, AnnounceBusPort int
+
+	dir      string
+	port     atomic.Int32
+	pid      atomic.Int32
+	tls      bool
+	sentinel string // the text of a Sentinel's configuration; "" for others
 
 	mu      sync.Mutex
-	process *exec.Cmd     // guarded by mu: nil when not running
-	ended   chan struct{} // guarded by mu: closed when process was waited for
-	output  *bytes.Buffer // guarded by mu while no process runs
+	process *os.Process   // guarded by mu: nil while not running
+	ended   chan struct{} // guarded by mu: closed when the process has ended
 }
 
-// Start starts a server with more arguments, each of the form "--name value",
-// and stops it when the test ends.
-func Start(t testing.TB, args ...string) *Server {
-	t.Helper()
-	s, err := Launch(t.TempDir(), args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Kill)
-	return s
-}
+// Addr is the server's own address, host:port.
+func (s *Server) Addr() string { return loopback(s.Port()) }
 
-// Launch is Start for programs that are no tests. The caller Kills the server
-// and removes dir.
-func Launch(dir string, args ...string) (*Server, error) {
-	s := &Server{dir: dir, args: args}
-	for _, arg := range args {
-		s.tls = s.tls || strings.HasPrefix(arg, "--tls-port")
-	}
-	if err := s.launch(); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
+// BusAddr is the address of a cluster node's bus.
+func (s *Server) BusAddr() string { return loopback(s.Port() + busOffset) }
 
-// launch looks for a port; another process may be quicker to take it.
-func (s *Server) launch() (err error) {
-	for range 5 {
-		if s.port, err = freePort(); err != nil {
-			return err
-		}
-		if err = s.start(); err == nil || errors.Is(err, exec.ErrNotFound) {
-			return err
-		}
-	}
-	return err
-}
+// Port is the port that the server listens on.
+func (s *Server) Port() int { return int(s.port.Load()) }
 
-// freePort returns a port that is free, as is the one a cluster node uses
-// besides. Ports of the kernel's own range would be taken by connections.
-func freePort() (int, error) {
-	for range 100 {
-		port := 10000 + rand.IntN(20000)
-		if free(port) && free(port+10000) {
-			return port, nil
-		}
-	}
-	return 0, errors.New("redistest: no free port")
-}
-
-func free(port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return false
-	}
-	return l.Close() == nil
-}
-
-// Addr is host:port.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
-
-// Port is the port it listens on.
-func (s *Server) Port() int { return s.port }
+// PID is the process id, 0 while the server is not running.
+func (s *Server) PID() int { return int(s.pid.Load()) }
 
 // Dir is the server's directory.
 func (s *Server) Dir() string { return s.dir }
 
-// URL is the address as go-redis takes it.
+// announcedPort is the port by which others know the server.
+func (s *Server) announcedPort() int {
+	if s.AnnouncePort != 0 {
+		return s.AnnouncePort
+	}
+	return s.Port()
+}
+
+func (s *Server) announcedBusPort() int {
+	if s.AnnounceBusPort != 0 {
+		return s.AnnounceBusPort
+	}
+	return s.Port() + busOffset
+}
+
+func (s *Server) announcedAddr() string { return loopback(s.announcedPort()) }
+
+// URL is the announced address in the form that go-redis parses.
 func (s *Server) URL() string {
 	if s.tls {
-		return "rediss://" + s.Addr()
+		return "rediss://" + s.announcedAddr()
 	}
-	return "redis://" + s.Addr()
+	return "redis://" + s.announcedAddr()
 }
 
-// Client returns a client of the server without any credentials. The caller
-// closes it.
-func (s *Server) Client() *redis.Client {
-	return redis.NewClient(&redis.Options{
+// Options returns options for a client of the server's own address, without
+// credentials. It does not verify the server's certificate.
+func (s *Server) Options() *redis.Options {
+	o := &redis.Options{
 		Addr: s.Addr(), DialerRetries: 1, ContextTimeoutEnabled: true, DisableIdentity: true, PoolSize: 2,
-	})
+	}
+	if s.tls {
+		o.TLSConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // a server of this process, on loopback
+	}
+	return o
 }
 
-// Do runs one command and returns its answer.
+// Client returns a client with these Options. The caller closes it.
+func (s *Server) Client() *redis.Client { return redis.NewClient(s.Options()) }
+
+// Do runs one command on a connection of its own and returns the reply.
 func (s *Server) Do(ctx context.Context, args ...any) (any, error) {
 	client := s.Client()
 	defer client.Close()
 	return client.Do(ctx, args...).Result()
 }
 
-// MustDo is Do for tests.
+// MustDo is Do for tests. A missing value is nil.
 func (s *Server) MustDo(t testing.TB, args ...any) any {
 	t.Helper()
-	answer, err := s.Do(context.Background(), args...)
+	reply, err := s.Do(context.Background(), args...)
 	if err != nil && !errors.Is(err, redis.Nil) {
 		t.Fatalf("%v: %v", args, err)
 	}
-	return answer
+	return reply
 }
 
-// FlushAll empties the server.
+// FlushAll deletes all keys.
 func (s *Server) FlushAll(t testing.TB) {
 	t.Helper()
 	s.MustDo(t, "flushall")
 }
 
-// Kill ends the process at once, as kill -9 does, and waits for its end. It
-// does nothing when it does not run.
+// Kill ends the process as kill -9 does, and waits until it has ended. It does
+// nothing if the server is not running.
 func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.killLocked()
+}
+
+func (s *Server) killLocked() {
 	if s.process == nil {
 		return
 	}
-	_ = s.process.Process.Kill() // also one that is paused
+	_ = s.process.Kill() // a paused process as well
 	<-s.ended
 	s.process = nil
+	s.pid.Store(0)
 }
 
-// Restart starts the server again, empty, on the port it had. One that runs is
+// Restart starts the server again, empty, on the same port. A running server is
 // killed first.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Kill()
-	if err := s.start(); err != nil {
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Pause stops the process, as SIGSTOP does: connections stay, and nothing is
-// answered.
+// Pause sends SIGSTOP: connections stay open, commands are not answered.
 func (s *Server) Pause() { s.signal(stop) }
 
-// Resume lets a paused process go on.
+// Resume sends SIGCONT, which ends a Pause.
 func (s *Server) Resume() { s.signal(resume) }
 
 func (s *Server) signal(sig os.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process != nil {
-		_ = s.process.Process.Signal(sig)
+		_ = s.process.Signal(sig)
 	}
 }
 
-// start starts the process and waits until it answers.
-func (s *Server) start() error {
+// Start starts a server that was killed, empty, and waits until it accepts
+// connections.
+func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.process != nil {
+		return fmt.Errorf("redistest: %s is running already", s.Name)
+	}
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
-		return fmt.Errorf("redistest: these tests need redis-server, version 7 or newer (Debian: apt-get install redis-server): %w", err)
+		return fmt.Errorf("redistest: redis-server 7 or newer is not installed (Debian: apt-get install redis-server): %w", err)
 	}
-	if s.process != nil {
-		return errors.New("redistest: the server runs already")
+	output, err := os.OpenFile(s.outputFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
 	}
-	s.output = new(bytes.Buffer)
-	s.process = exec.Command(binary, s.commandLine()...)
-	s.process.Dir, s.process.Stdout, s.process.Stderr = s.dir, s.output, s.output
-	s.process.SysProcAttr = dieWithParent()
-	if err := s.process.Start(); err != nil {
-		s.process = nil
+	defer output.Close()
+	cmd := exec.Command(binary, s.commandLine()...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, output, output
+	cmd.Env = append(os.Environ(), s.Env...)
+	cmd.SysProcAttr = dieWithParent()
+	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("redistest: %w", err)
 	}
-	process, ended := s.process, make(chan struct{})
-	s.ended = ended
+	ended := make(chan struct{})
 	go func() { // ends with the process; Kill waits for it
-		_ = process.Wait()
+		_ = cmd.Wait()
 		close(ended)
 	}()
-	if err := s.answers(); err != nil {
-		_ = process.Process.Kill()
-		<-ended
-		s.process = nil
-		return fmt.Errorf("%w; it said:\n%s", err, s.output)
+	s.process, s.ended = cmd.Process, ended
+	s.pid.Store(int32(cmd.Process.Pid))
+	if err := s.awaitListening(ended); err != nil {
+		s.killLocked()
+		return fmt.Errorf("%w; its output:\n%s", err, s.Output())
 	}
 	return nil
 }
 
 func (s *Server) commandLine() []string {
-	if s.config != "" {
-		return []string{s.config, "--sentinel"}
+	if s.sentinel != "" {
+		return []string{sentinelConfig, "--sentinel", "--port", strconv.Itoa(s.Port())}
 	}
 	line := []string{
 		"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no",
 		"--loglevel", "warning", "--dir", s.dir,
 	}
 	if !s.tls {
-		line = append(line, "--port", strconv.Itoa(s.port))
+		line = append(line, "--port", strconv.Itoa(s.Port()))
 	}
-	for _, arg := range s.args {
+	switch port := strconv.Itoa(s.announcedPort()); {
+	case s.AnnounceBusPort != 0:
+		line = append(line, "--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", port,
+			"--cluster-announce-bus-port", strconv.Itoa(s.AnnounceBusPort))
+	case s.AnnouncePort != 0:
+		line = append(line, "--replica-announce-ip", "127.0.0.1", "--replica-announce-port", port)
+	}
+	for _, arg := range s.Args {
 		name, value, _ := strings.Cut(arg, " ")
 		if name == "--tls-port" {
 			line = append(line, "--port", "0")
-			value = strconv.Itoa(s.port)
+			value = strconv.Itoa(s.Port())
 		}
 		line = append(line, name)
 		line = append(line, strings.Fields(value)...)
@@ -245,24 +244,27 @@ func (s *Server) commandLine() []string {
 	return line
 }
 
-// answers waits until the server accepts connections, or has ended.
-func (s *Server) answers() error {
-	for end := time.Now().Add(startWithin); time.Now().Before(end); {
+// awaitListening waits until the server accepts connections. A process that ends
+// before is an error.
+func (s *Server) awaitListening(ended <-chan struct{}) error {
+	for end := time.Now().Add(startTimeout); time.Now().Before(end); {
 		conn, err := net.DialTimeout("tcp", s.Addr(), time.Second)
 		if err == nil {
 			return conn.Close()
 		}
 		select {
-		case <-s.ended:
-			return fmt.Errorf("redistest: redis-server on port %d ended at once", s.port)
+		case <-ended:
+			return fmt.Errorf("redistest: redis-server on port %d ended at once", s.Port())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	return fmt.Errorf("redistest: redis-server on port %d does not answer", s.port)
+	return fmt.Errorf("redistest: redis-server on port %d does not accept connections", s.Port())
 }
 
-// writeConfig writes a configuration file into the server's directory.
-func (s *Server) writeConfig(name, text string) error {
-	s.config = filepath.Join(s.dir, name)
-	return os.WriteFile(s.config, []byte(text), 0o600)
+func (s *Server) outputFile() string { return filepath.Join(s.dir, "output") }
+
+// Output returns what the server has printed since the first start.
+func (s *Server) Output() []byte {
+	text, _ := os.ReadFile(s.outputFile())
+	return text
 }

@@ -46,7 +46,7 @@ func accounts(e *env, r *record) error {
 		{"zhongkong, cold load as a reader", "accounts", 0},
 		{"goroutine and timer each, wake-ups alone", "wakeups", steady},
 	} {
-		before := serverCPU(server.pid)
+		before := serverCPU(server.PID())
 		children, err := spawnAll(1, order{Role: c.role, Contender: c.name, Redis: server.Addr(), Number: n, Rounds: c.seconds})
 		if err != nil {
 			return err
@@ -63,7 +63,7 @@ func accounts(e *env, r *record) error {
 		values := []value{of("B/account", a.Heap)}
 		if c.role == "accounts" {
 			values = append(values, of("load-s", a.Loaded.Seconds()), of("fullest-minute/mean", fullest), of("deviation-%", spread),
-				of("redis-cpu-s", (serverCPU(server.pid)-before).Seconds()))
+				of("redis-cpu-s", (serverCPU(server.PID())-before).Seconds()))
 		}
 		if c.seconds > 0 {
 			values = append(values, of("cpu-%", 100*a.CPU), of("refreshes", float64(a.Refreshes)))

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
 // The caller that the daemon knows.
@@ -22,7 +24,7 @@ const (
 type daemon struct {
 	addr   string
 	cmd    *exec.Cmd
-	redis  server
+	redis  *redistest.Server
 	kill   func() // ends redis
 	source *issuer
 }

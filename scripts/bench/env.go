@@ -41,33 +41,17 @@ func (e *env) wants(contender string) bool {
 	return only == "" || strings.Contains(only, contender)
 }
 
-// server is a Redis of its own for one contender: nobody inherits another's keys,
-// scripts or fragmented memory.
-type server struct {
-	*redistest.Server
-	pid int
-}
-
-// redis starts an empty server; the caller calls kill.
-func (e *env) redis() (s server, kill func(), err error) {
+// redis starts an empty server; the caller calls kill. Each contender gets one of its
+// own, without the keys, the scripts or the fragmented memory of another.
+func (e *env) redis() (s *redistest.Server, kill func(), err error) {
 	dir, err := os.MkdirTemp(e.dir, "redis-")
 	if err != nil {
-		return s, nil, err
+		return nil, nil, err
 	}
-	if s.Server, err = redistest.Launch(dir); err != nil {
-		return s, nil, err
+	if s, err = (redistest.Launcher{Dir: dir}).Single(); err != nil {
+		return nil, nil, err
 	}
-	client := s.Client()
-	defer client.Close()
-	info, err := client.Info(context.Background(), "server").Result()
-	if err != nil {
-		s.Kill()
-		return s, nil, err
-	}
-	_, rest, _ := strings.Cut(info, "process_id:")
-	line, _, _ := strings.Cut(rest, "\r\n")
-	s.pid, err = strconv.Atoi(line)
-	return s, s.Kill, err
+	return s, s.Kill, nil
 }
 
 // commands returns how many commands the server has carried out since its

@@ -47,7 +47,7 @@ func first(e *env, r *record) error {
 	if err != nil {
 		return err
 	}
-	before := serverCPU(server.pid)
+	before := serverCPU(server.PID())
 	processes[0].start()
 	var a firstAnswer
 	if err := processes[0].result(&a); err != nil {
@@ -58,7 +58,7 @@ func first(e *env, r *record) error {
 	}
 	profileServer(server, "first")
 	r.add("zhongkong", of("tokens/s", float64(n)/a.Took.Seconds()),
-		of("redis-us/token", micros(serverCPU(server.pid)-before, n)), of("own-us/token", micros(a.CPU, n)))
+		of("redis-us/token", micros(serverCPU(server.PID())-before, n)), of("own-us/token", micros(a.CPU, n)))
 	return endAll(processes)
 }
 
@@ -104,7 +104,7 @@ func pipelinedCommits(e *env, text string, n int) (took, redisCPU time.Duration,
 	}
 	const workers, batch = 4, 100
 	errs := make([]error, workers)
-	before, began := serverCPU(server.pid), time.Now()
+	before, began := serverCPU(server.PID()), time.Now()
 	var all sync.WaitGroup
 	for w := range workers {
 		all.Go(func() { // joined below
@@ -121,7 +121,7 @@ func pipelinedCommits(e *env, text string, n int) (took, redisCPU time.Duration,
 		})
 	}
 	all.Wait()
-	return time.Since(began), serverCPU(server.pid) - before, errors.Join(errs...)
+	return time.Since(began), serverCPU(server.PID()) - before, errors.Join(errs...)
 }
 
 // commitArgs are the arguments of one commit with the fence 1.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
 // profileCPU writes a CPU profile of this process until the function that it
@@ -62,7 +64,7 @@ func sqrt(x float64) float64 { return math.Sqrt(x) }
 
 // profileServer keeps what a Redis says it did, if BENCH_PROFILE names a
 // directory.
-func profileServer(s server, name string) {
+func profileServer(s *redistest.Server, name string) {
 	dir := os.Getenv("BENCH_PROFILE")
 	if dir == "" {
 		return
