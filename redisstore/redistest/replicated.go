@@ -67,7 +67,7 @@ func (r *Replicated) launch(l Launcher, replicas, sentinels int) error {
 	}
 	for n := range sentinels {
 		s, err := l.launch(&Server{Name: fmt.Sprintf("sentinel%d", n), sentinel: fmt.Sprintf(
-			"bind 127.0.0.1\nloglevel warning\n"+
+			"bind 127.0.0.1\nloglevel notice\n"+
 				"sentinel monitor %[1]s 127.0.0.1 %[2]d %[3]d\n"+
 				"sentinel down-after-milliseconds %[1]s 1000\n"+
 				"sentinel failover-timeout %[1]s 5000\n",

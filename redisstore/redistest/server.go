@@ -71,6 +71,9 @@ func (s *Server) PID() int { return int(s.pid.Load()) }
 // Dir is the server's directory.
 func (s *Server) Dir() string { return s.dir }
 
+// IsSentinel reports whether the server is a Sentinel.
+func (s *Server) IsSentinel() bool { return s.sentinel != "" }
+
 // announcedPort is the port by which others know the server.
 func (s *Server) announcedPort() int {
 	if s.AnnouncePort != 0 {

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
 const failoverCost = "calls under way get overdue: one; a fail-over that lost the last writes: one; late commands on the old master: one"
@@ -32,9 +34,9 @@ func replicatedFaults() []fault {
 			name: "master paused", lane: laneServers, on: both, weight: 4, extra: 4, cost: failoverCost + "; one when it resumes",
 			strike: func(w *world, r *rand.Rand) {
 				w.failover("master paused", func(_ *world, m *server) {
-					m.pause()
+					m.Pause()
 					time.Sleep(between(r, 500*time.Millisecond, 7*time.Second))
-					m.resume()
+					m.Resume()
 				})
 			},
 		},
@@ -100,7 +102,7 @@ func (w *world) plannedFailover(m *server) {
 		if time.Since(asked) > 6*time.Second {
 			var err error
 			if w.servers.kind == sentinel {
-				_, err = w.servers.sentinels[0].do("sentinel", "failover", monitored)
+				_, err = w.servers.sentinels[0].do("sentinel", "failover", redistest.MasterName)
 			} else if replica := w.servers.replicaOf(m); replica != nil {
 				_, err = replica.do("cluster", "failover")
 			}
@@ -119,8 +121,8 @@ func (w *world) isolate(m *server, d time.Duration) {
 	var lifts []func()
 	for _, s := range w.servers.all() {
 		if s != m {
-			lifts = append(lifts, w.network.impose(rule{from: s.name, to: m.name, manner: hold}),
-				w.network.impose(rule{from: m.name, to: s.name, manner: hold}))
+			lifts = append(lifts, w.network.impose(rule{from: s.Name, to: m.Name, manner: hold}),
+				w.network.impose(rule{from: m.Name, to: s.Name, manner: hold}))
 		}
 	}
 	time.Sleep(d)
@@ -132,9 +134,9 @@ func (w *world) isolate(m *server, d time.Duration) {
 // outage is the loss of a server that is no master.
 func (w *world) outage(s *server, d time.Duration, paused bool) {
 	if paused {
-		s.pause()
+		s.Pause()
 		time.Sleep(d)
-		s.resume()
+		s.Resume()
 	} else {
 		s.kill()
 		time.Sleep(d)
@@ -143,7 +145,7 @@ func (w *world) outage(s *server, d time.Duration, paused bool) {
 		}
 	}
 	if err := w.servers.await(); err != nil {
-		w.ledger.wrong(s.name + " is back: " + err.Error())
+		w.ledger.wrong(s.Name + " is back: " + err.Error())
 	}
 }
 

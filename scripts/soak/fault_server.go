@@ -99,11 +99,11 @@ func (w *world) bounce(s *server, down time.Duration) {
 // hang pauses a server.
 func (w *world) hang(s *server, d time.Duration) {
 	end := w.ledger.begin(theStore, "hung")
-	s.pause()
+	s.Pause()
 	back := w.ledger.begin(away, "hung")
 	time.Sleep(d)
 	back()
-	s.resume()
+	s.Resume()
 	w.well()
 	end()
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -234,12 +233,11 @@ func (f flags) linearRound(n *network, t *servers, round int) (*history, int, er
 	defer cancel()
 	var clients sync.WaitGroup
 	for i := range linearClients {
-		link, err := newFront(n, fmt.Sprintf("link%d-%d", round, i))
+		link, err := newFront(n, fmt.Sprintf("link%d-%d", round, i), t.data[0].Addr)
 		if err != nil {
 			return nil, 0, err
 		}
 		defer link.shut()
-		link.backend = t.data[0].addr()
 		store, err := redisstore.Open("redis://"+link.addr(), redisstore.Options{Prefix: prefix, Timeout: 300 * time.Millisecond})
 		if err != nil {
 			return nil, 0, err
@@ -268,9 +266,9 @@ func (f flags) linearFault(n *network, t *servers, round int, r *rand.Rand) {
 	case 1:
 		_, _ = t.data[0].do("script", "flush")
 	case 2:
-		t.data[0].signal(syscall.SIGSTOP)
+		t.data[0].Pause()
 		time.Sleep(d)
-		t.data[0].signal(syscall.SIGCONT)
+		t.data[0].Resume()
 	default:
 		lift := n.impose(rule{to: to, manner: pick(r, []manner{hold, deaf, deaf, drop, reset, slow}), delay: 50 * time.Millisecond})
 		time.Sleep(d)

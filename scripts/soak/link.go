@@ -97,14 +97,14 @@ type front struct {
 	network *network
 	name    string // of the server
 	port    int
-	backend string
+	backend func() string
 
 	mu       sync.Mutex
 	listener net.Listener // guarded by mu: nil while the server is dead
 }
 
-func newFront(n *network, name string) (*front, error) {
-	f := &front{network: n, name: name}
+func newFront(n *network, name string, backend func() string) (*front, error) {
+	f := &front{network: n, name: name, backend: backend}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func (f *front) connect(client net.Conn) {
 	case dropped:
 		p.dead.Store(true)
 	default:
-		server, err := net.DialTimeout("tcp", f.backend, 2*time.Second)
+		server, err := net.DialTimeout("tcp", f.backend(), 2*time.Second)
 		if err != nil {
 			p.breakOff()
 			return

@@ -187,18 +187,18 @@ func (w *world) linkedAre(up bool, since time.Time) bool {
 
 func hungRedis(w *world, f *figure) error {
 	began := time.Now()
-	w.servers.data[0].pause()
-	defer w.servers.data[0].resume()
+	w.servers.data[0].Pause()
+	defer w.servers.data[0].Resume()
 	err := eventually(10*time.Second, "the workers to notice", func() bool { return w.linkedAre(false, began) })
 	f.add(time.Since(began))
 	return err
 }
 
 func hungRedisBack(w *world, f *figure) error {
-	w.servers.data[0].pause()
+	w.servers.data[0].Pause()
 	err := eventually(10*time.Second, "the workers to notice", func() bool { return w.linkedAre(false, time.Now().Add(-8*time.Second)) })
 	began := time.Now()
-	w.servers.data[0].resume()
+	w.servers.data[0].Resume()
 	if err == nil {
 		err = eventually(10*time.Second, "the workers to notice", func() bool { return w.linkedAre(true, began) && w.nobodyStale() })
 	}

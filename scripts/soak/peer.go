@@ -10,31 +10,25 @@ import (
 	"syscall"
 )
 
-// family knows the processes of a run by their process ids, so that a
-// connection can be told by who made it. That is what lets one listener treat
-// each process in its own way, redis-servers among them.
+// family knows the process ids of a run, so that it can tell which process made a
+// connection. One listener can then treat each process, redis-servers included, in
+// its own way.
 type family struct {
-	mu    sync.Mutex
-	names map[int]string // guarded by mu
+	mu   sync.Mutex
+	pids map[string]func() int // guarded by mu: by name; 0 while a process is dead
 }
 
-func newFamily() *family { return &family{names: make(map[int]string)} }
+func newFamily() *family { return &family{pids: make(map[string]func() int)} }
 
-func (f *family) join(pid int, name string) {
+// join adds a process for the rest of the run.
+func (f *family) join(name string, pid func() int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.names[pid] = name
+	f.pids[name] = pid
 }
 
-func (f *family) leave(pid int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.names, pid)
-}
-
-// owner returns the name of the process on the other side of a connection,
-// "" for a stranger. It may be a stranger because the process has closed its
-// end already.
+// owner returns the name of the process that made a connection, "" if it is not
+// known, as when the process has closed its end already.
 func (f *family) owner(conn net.Conn) string {
 	inode := inodeOf(conn.RemoteAddr().(*net.TCPAddr).Port, conn.LocalAddr().(*net.TCPAddr).Port)
 	if inode == 0 {
@@ -43,8 +37,8 @@ func (f *family) owner(conn net.Conn) string {
 	want := fmt.Sprintf("socket:[%d]", inode)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for pid, name := range f.names {
-		dir := fmt.Sprintf("/proc/%d/fd", pid)
+	for name, pid := range f.pids {
+		dir := fmt.Sprintf("/proc/%d/fd", pid())
 		fds, err := os.ReadDir(dir)
 		if err != nil {
 			continue

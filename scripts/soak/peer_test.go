@@ -8,7 +8,8 @@ import (
 
 func TestAConnectionIsToldByWhoMadeIt(t *testing.T) {
 	f := newFamily()
-	f.join(os.Getpid(), "me")
+	pid := os.Getpid()
+	f.join("me", func() int { return pid })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -26,9 +27,9 @@ func TestAConnectionIsToldByWhoMadeIt(t *testing.T) {
 	if name := f.owner(conn); name != "me" {
 		t.Errorf("owner() = %q, want me", name)
 	}
-	f.leave(os.Getpid())
+	pid = 0
 	if name := f.owner(conn); name != "" {
-		t.Errorf("owner() = %q after it left, want nobody", name)
+		t.Errorf("owner() = %q after the process has ended, want none", name)
 	}
 	_ = client.Close()
 }

@@ -23,7 +23,6 @@ type process struct {
 	binary  string
 	args    []string
 	env     map[string]string
-	family  *family
 	heard   func(p *process, life int, line []byte) // each line of stdout; may be nil
 	refresh bool                                    // it has the secret
 
@@ -64,7 +63,6 @@ func (p *process) start() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	p.family.join(cmd.Process.Pid, p.name)
 	p.cmd, p.ended, p.url = cmd, make(chan struct{}), ""
 	ended := p.ended
 	go func() { // ends with the process; kill waits for it
@@ -117,6 +115,16 @@ func (p *process) address() string {
 	return p.url
 }
 
+// pid is the process id, 0 while it is dead.
+func (p *process) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
 // kill ends this life with a signal and waits for the end.
 func (p *process) kill(sig syscall.Signal) {
 	p.mu.Lock()
@@ -135,7 +143,6 @@ func (p *process) kill(sig syscall.Signal) {
 	p.mu.Lock()
 	p.cmd, p.url = nil, ""
 	p.mu.Unlock()
-	p.family.leave(cmd.Process.Pid)
 }
 
 // died reports a life that ended without being asked to.
@@ -163,7 +170,6 @@ func (p *process) signal(sig syscall.Signal) {
 
 // holds reports whether the lock's value names this life.
 func (p *process) holds(lock string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.cmd != nil && strings.Contains(lock, fmt.Sprintf(":%d-", p.cmd.Process.Pid))
+	pid := p.pid()
+	return pid != 0 && strings.Contains(lock, fmt.Sprintf(":%d-", pid))
 }

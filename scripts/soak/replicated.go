@@ -3,84 +3,18 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
 const (
 	settleWithin = 30 * time.Second
 	slots        = 16384
 )
-
-// launchSentinels starts three sentinels, which need a second to notice a dead
-// master.
-func (t *servers) launchSentinels(n *network) error {
-	if err := eventually(settleWithin, "the replicas in sync", func() bool {
-		return t.data[0].info("replication", "connected_slaves") == "2"
-	}); err != nil {
-		return err
-	}
-	for i := range 3 {
-		s, err := newServer(n, t.dir, fmt.Sprintf("sentinel%d", i))
-		if err != nil {
-			return err
-		}
-		file := filepath.Join(s.dir, "sentinel.conf")
-		text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nloglevel notice\n"+
-			"sentinel announce-ip 127.0.0.1\nsentinel announce-port %d\n"+
-			"sentinel monitor %[4]s 127.0.0.1 %[5]d 2\n"+
-			"sentinel down-after-milliseconds %[4]s 1000\n"+
-			"sentinel failover-timeout %[4]s 1500\n",
-			s.port, s.dir, s.front.port, monitored, t.data[0].front.port)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			return err
-		}
-		s.args = []string{file, "--sentinel"}
-		t.sentinels = append(t.sentinels, s)
-		if err := s.start(); err != nil {
-			return err
-		}
-	}
-	return t.await()
-}
-
-// join makes a cluster of the nodes.
-func (t *servers) join() error {
-	ids := make([]string, len(t.data))
-	for i, s := range t.data {
-		id, err := s.do("cluster", "myid")
-		if err != nil {
-			return err
-		}
-		ids[i], _ = id.(string)
-		if _, err := s.do("cluster", "set-config-epoch", i+1); err != nil {
-			return err
-		}
-		if i > 0 {
-			if _, err := s.do("cluster", "meet", "127.0.0.1", t.data[0].front.port, t.data[0].bus.port); err != nil {
-				return err
-			}
-		}
-	}
-	for i := range 3 {
-		if _, err := t.data[i].do("cluster", "addslotsrange", i*slots/3, (i+1)*slots/3-1); err != nil {
-			return err
-		}
-	}
-	for i := 3; i < 6; i++ {
-		if err := eventually(settleWithin, "a replica that knows its master", func() bool {
-			_, err := t.data[i].do("cluster", "replicate", ids[i-3])
-			return err == nil
-		}); err != nil {
-			return err
-		}
-	}
-	return t.await()
-}
 
 // master returns the server that is the master of the account's keys, as those
 // that decide say; nil while nobody does.
@@ -101,7 +35,7 @@ func (t *servers) named() *server {
 		if !s.alive() {
 			continue
 		}
-		answer, err := s.do("sentinel", "get-master-addr-by-name", monitored)
+		answer, err := s.do("sentinel", "get-master-addr-by-name", redistest.MasterName)
 		if list, _ := answer.([]any); err == nil && len(list) == 2 {
 			votes[fmt.Sprint(list[1])]++
 		}
@@ -132,20 +66,6 @@ func (t *servers) owner() *server {
 		}
 	}
 	return found
-}
-
-func (s *server) clusterInfo(field string) string {
-	answer, err := s.do("cluster", "info")
-	text, _ := answer.(string)
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), field+":"); ok {
-			return value
-		}
-	}
-	return ""
 }
 
 // await waits until everything is as at the start, whoever is the master now.
@@ -179,7 +99,7 @@ func (t *servers) leaderless() bool {
 
 // promote does what that person would do.
 func (t *servers) promote() {
-	t.helped++
+	t.promoted++
 	if m := t.master(); m != nil {
 		_, _ = m.do("replicaof", "no", "one")
 	}
@@ -189,7 +109,7 @@ func (t *servers) promote() {
 func (t *servers) ill() string {
 	for _, s := range t.all() {
 		if !s.alive() {
-			return s.name + " is dead"
+			return s.Name + " is dead"
 		}
 	}
 	m := t.master()
@@ -210,18 +130,18 @@ func (t *servers) ill() string {
 
 func (t *servers) illReplicated(m *server) string {
 	if m.info("replication", "role") != "master" {
-		return m.name + " does not know that it is the master"
+		return m.Name + " does not know that it is the master"
 	}
 	for _, s := range t.data {
 		if s != m && (s.info("replication", "role") != "slave" || s.info("replication", "master_link_status") != "up" ||
 			s.info("replication", "master_port") != strconv.Itoa(m.front.port)) {
-			return s.name + " does not follow " + m.name
+			return s.Name + " does not follow " + m.Name
 		}
 	}
 	for _, s := range t.sentinels {
 		line := s.info("sentinel", "master0")
 		if !strings.Contains(line, "status=ok") || !strings.Contains(line, "slaves=2,sentinels=3") {
-			return s.name + ": " + line
+			return s.Name + ": " + line
 		}
 	}
 	return ""
@@ -232,22 +152,22 @@ func (t *servers) illCluster() string {
 	for _, s := range t.data {
 		switch {
 		case s.clusterInfo("cluster_state") != "ok":
-			return s.name + ": the cluster is not ok"
+			return s.Name + ": the cluster is not ok"
 		case s.clusterInfo("cluster_slots_ok") != strconv.Itoa(slots):
-			return s.name + ": not all slots are ok"
+			return s.Name + ": not all slots are ok"
 		case s.info("replication", "role") == "master":
 			masters++
 		case s.info("replication", "master_link_status") == "up":
 			replicas++
 		default:
-			return s.name + " has no link to its master"
+			return s.Name + " has no link to its master"
 		}
 	}
 	if masters < 3 || masters+replicas != 6 {
 		return fmt.Sprintf("%d masters, %d replicas", masters, replicas)
 	}
 	if master := t.owner(); t.replicaOf(master) == nil {
-		return master.name + " has no replica"
+		return master.Name + " has no replica"
 	}
 	return ""
 }

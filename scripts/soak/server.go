@@ -2,168 +2,66 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
-// server is a redis-server, or a sentinel. Everybody but this program reaches
-// it by its front only, other servers included.
+// server is a redis-server or a Sentinel. Only this program connects to it
+// directly: the fleet and the other servers go through its front.
 type server struct {
-	name  string
-	port  int
-	dir   string
-	front *front
-	bus   *front // of a cluster's node
-	args  []string
-	env   []string
-
-	mu     sync.Mutex
-	cmd    *exec.Cmd     // guarded by mu: nil when dead
-	ended  chan struct{} // guarded by mu
-	direct *redis.Client
-	family *family
+	*redistest.Server
+	front  *front
+	bus    *front        // of a cluster node, nil for others
+	direct *redis.Client // not through the front; set when all servers have started
 }
 
-// newServer makes a server with its front, and does not start it. Ports of the
-// kernel's own range would be taken by connections.
-func newServer(n *network, dir, name string) (*server, error) {
-	s := &server{name: name, dir: filepath.Join(dir, name), family: n.family}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return nil, err
+// connect makes the client that this program uses.
+func (s *server) connect() {
+	o := s.Options()
+	o.MaxRetries, o.PoolSize = -1, 8
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = 300*time.Millisecond, time.Second, time.Second
+	s.direct = redis.NewClient(o)
+}
+
+// fronts are the server's front and that of its bus.
+func (s *server) fronts() []*front {
+	if s.bus == nil {
+		return []*front{s.front}
 	}
-	var err error
-	if s.port, err = freePort(); err != nil {
-		return nil, err
-	}
-	if s.front, err = newFront(n, name); err != nil {
-		return nil, err
-	}
-	s.front.backend = s.addr()
-	s.connect(nil)
-	return s, nil
+	return []*front{s.front, s.bus}
 }
 
-// connect makes the client that this program itself uses.
-func (s *server) connect(config *tls.Config) {
-	s.direct = redis.NewClient(&redis.Options{
-		Addr: s.addr(), DialerRetries: 1, MaxRetries: -1, ContextTimeoutEnabled: true, DisableIdentity: true, PoolSize: 8,
-		DialTimeout: 300 * time.Millisecond, ReadTimeout: time.Second, WriteTimeout: time.Second, TLSConfig: config,
-	})
-}
-
-func (s *server) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
-
-var portMu sync.Mutex
-var nextPort = 11000 + os.Getpid()%500*20
-
-func freePort() (int, error) {
-	portMu.Lock()
-	defer portMu.Unlock()
-	for range 500 {
-		nextPort++
-		if nextPort > 21900 {
-			nextPort = 11000
-		}
-		if isFree(nextPort) && isFree(nextPort+10000) {
-			return nextPort, nil
-		}
-	}
-	return 0, errors.New("no free port")
-}
-
-func isFree(port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	return err == nil && l.Close() == nil
-}
-
-// start starts the process and waits until it answers.
+// start starts the process, unless it is running, and waits until it answers.
 func (s *server) start() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd != nil {
+	if s.alive() {
 		return nil
 	}
-	out, err := os.OpenFile(filepath.Join(s.dir, "output"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
+	if err := s.Start(); err != nil {
 		return err
 	}
-	defer out.Close()
-	cmd := exec.Command("redis-server", s.args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, out, out
-	cmd.Env = append(os.Environ(), s.env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return err
+	for _, f := range s.fronts() {
+		f.open()
 	}
-	s.family.join(cmd.Process.Pid, s.name)
-	s.cmd, s.ended = cmd, make(chan struct{})
-	ended := s.ended
-	go func() { // ends with the process; kill waits for it
-		_ = cmd.Wait()
-		close(ended)
-	}()
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); {
-		if conn, err := net.DialTimeout("tcp", s.addr(), time.Second); err == nil {
-			_ = conn.Close()
-			s.front.open()
-			if s.bus != nil {
-				s.bus.open()
-			}
-			return nil
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	said, _ := os.ReadFile(filepath.Join(s.dir, "output"))
-	return fmt.Errorf("redis-server %s does not answer; it said:\n%s", s.name, said)
+	return nil
 }
 
-// kill ends the process as kill -9 does. Its addresses refuse from then on.
+// kill ends the process as kill -9 does. Its addresses refuse connections from
+// then on.
 func (s *server) kill() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd == nil {
-		return
+	for _, f := range s.fronts() {
+		f.shut()
 	}
-	_ = s.cmd.Process.Kill()
-	s.front.shut()
-	if s.bus != nil {
-		s.bus.shut()
-	}
-	<-s.ended
-	s.family.leave(s.cmd.Process.Pid)
-	s.cmd = nil
+	s.Kill()
 }
 
-func (s *server) alive() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cmd != nil
-}
+func (s *server) alive() bool { return s.PID() != 0 }
 
-func (s *server) signal(sig syscall.Signal) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd != nil {
-		_ = s.cmd.Process.Signal(sig)
-	}
-}
-
-func (s *server) pause()  { s.signal(syscall.SIGSTOP) }
-func (s *server) resume() { s.signal(syscall.SIGCONT) }
-
-// do runs one command past the front.
+// do runs one command without going through the front.
 func (s *server) do(args ...any) (any, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -174,7 +72,7 @@ func (s *server) do(args ...any) (any, error) {
 	return answer, err
 }
 
-// as runs one command past the front as a user with a password.
+// as is do with a user's name and password.
 func (s *server) as(user string, args ...any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -192,15 +90,18 @@ func (s *server) now() (time.Time, error) {
 	return s.direct.Time(ctx).Result()
 }
 
-// info returns one field of INFO.
-func (s *server) info(section, field string) string {
-	answer, err := s.do("info", section)
+// info returns a field of INFO, "" if the server does not answer.
+func (s *server) info(section, name string) string { return s.field(name, "info", section) }
+
+// clusterInfo returns a field of CLUSTER INFO, "" if the server does not answer.
+func (s *server) clusterInfo(name string) string { return s.field(name, "cluster", "info") }
+
+// field returns a field of the text with which the server answers a command.
+func (s *server) field(name string, command ...any) string {
+	answer, _ := s.do(command...)
 	text, _ := answer.(string)
-	if err != nil {
-		return ""
-	}
 	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), field+":"); ok {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
 			return value
 		}
 	}

@@ -88,7 +88,7 @@ func (p plan) run() (*outcome, error) {
 			s.out.Faults, len(w.wechat.Calls()), len(w.ledger.notes))
 	}
 	s.out.Took = time.Since(began).Seconds()
-	s.out.Helped = w.servers.helped
+	s.out.Helped = w.servers.promoted
 	s.out.Verdict = w.judge()
 	if len(s.out.Verdict.Violations) > 0 && p.keep != "" {
 		w.logs(p.keep)
@@ -268,7 +268,7 @@ func (w *world) denied() {
 	for _, server := range w.servers.data {
 		answer, _ := server.do("acl", "log", "5")
 		if list, _ := answer.([]any); len(list) > 0 {
-			w.ledger.wrong(fmt.Sprintf("%s has denied something: %v", server.name, list[0]))
+			w.ledger.wrong(fmt.Sprintf("%s has denied something: %v", server.Name, list[0]))
 			_, _ = server.do("acl", "log", "reset")
 		}
 	}

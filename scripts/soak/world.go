@@ -200,9 +200,9 @@ func (w *world) add(s setup, name string, refresher bool, binary, command string
 	if s.topology != single {
 		env["SOAK_REPLICAS"] = "1"
 	}
-	w.fleet = append(w.fleet, &process{
-		name: name, binary: binary, args: []string{command}, env: env, family: w.family, heard: w.ledger.heard, refresh: refresher,
-	})
+	p := &process{name: name, binary: binary, args: []string{command}, env: env, heard: w.ledger.heard, refresh: refresher}
+	w.family.join(name, p.pid)
+	w.fleet = append(w.fleet, p)
 }
 
 // stored is the generation in the store, 0 if there is none, or none of ours, or
@@ -297,8 +297,7 @@ func (w *world) logs(dir string) {
 		_ = os.WriteFile(filepath.Join(dir, p.name+".log"), []byte(p.said()), 0o600)
 	}
 	for _, s := range w.servers.all() {
-		text, _ := os.ReadFile(filepath.Join(s.dir, "output"))
-		_ = os.WriteFile(filepath.Join(dir, s.name+".log"), text, 0o600)
+		_ = os.WriteFile(filepath.Join(dir, s.Name+".log"), s.Output(), 0o600)
 	}
 }
 
