@@ -7,12 +7,13 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 // running returns an account that is followed and has a token.
 func running(b *testing.B) *coordinator.Account {
 	b.Helper()
-	c, err := coordinator.New(coordinator.Config{Store: coordinatortest.NewMemStore()})
+	c, err := coordinator.New(coordinator.Config{Store: memstore.New()})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 func TestBadConfigurationIsRefusedByName(t *testing.T) {
@@ -39,7 +39,7 @@ func TestBadConfigurationIsRefusedByName(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cfg := coordinator.Config{Store: coordinatortest.NewMemStore()}
+			cfg := coordinator.Config{Store: memstore.New()}
 			tt.change(&cfg)
 			_, err := coordinator.New(cfg)
 			if err == nil {
@@ -64,7 +64,7 @@ func TestNamesThatKeysAndURLsCannotCarryAreRefused(t *testing.T) {
 			t.Errorf("ValidateName(%q) = %v", name, err)
 		}
 		_, err := coordinator.New(coordinator.Config{
-			Store: coordinatortest.NewMemStore(), Accounts: []coordinator.AccountConfig{{Name: name}},
+			Store: memstore.New(), Accounts: []coordinator.AccountConfig{{Name: name}},
 		})
 		if (err == nil) != good {
 			t.Errorf("New() with the account %q = %v", name, err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 func TestColdStartCallsTheSourceOnce(t *testing.T) {
@@ -275,7 +276,7 @@ func TestPausedHoldersTokenIsNeverStored(t *testing.T) {
 		done := make(chan struct{})
 		go func() { _, _ = victim.Refresh(t.Context()); close(done) }()
 		time.Sleep(100 * time.Millisecond)
-		victim.link.FailNext(coordinatortest.OpExtend, 100) // paused: it extends nothing
+		victim.link.FailNext(memstore.OpExtend, 100) // paused: it extends nothing
 		time.Sleep(4 * time.Second)
 		f.wantCurrent(others...)
 		f.wantCalls(2)
@@ -431,7 +432,7 @@ func TestOneLostNotificationHasAllAccountsRead(t *testing.T) {
 func TestCommitWhoseAnswerIsLostIsNotRepeated(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		p := f.refresher()
-		p.link.LoseAnswers(coordinatortest.OpCommit, 1)
+		p.link.LoseAnswers(memstore.OpCommit, 1)
 		f.wantCurrent(p)
 		time.Sleep(time.Minute)
 		f.wantCalls(1)
@@ -706,7 +707,7 @@ func TestReaderThatFollowsIsCalmWhileNobodyRefreshes(t *testing.T) {
 		p.stop()
 		for _, reader := range []*process{f.reader(), f.idle(f.config(), nil)} {
 			ctx, cancel := context.WithTimeout(t.Context(), 70*time.Minute)
-			before := reader.link.Calls(coordinatortest.OpLoad)
+			before := reader.link.Calls(memstore.OpLoad)
 			s, err := reader.Current(ctx)
 			if err != nil {
 				t.Fatal(err)
@@ -715,7 +716,7 @@ func TestReaderThatFollowsIsCalmWhileNobodyRefreshes(t *testing.T) {
 				t.Error("Next() = nil, want its context's end")
 			}
 			cancel()
-			if n := reader.link.Calls(coordinatortest.OpLoad) - before; n > 70*60 {
+			if n := reader.link.Calls(memstore.OpLoad) - before; n > 70*60 {
 				t.Errorf("%d readings in 70 minutes", n)
 			}
 		}
@@ -886,9 +887,9 @@ func TestAnyNumberOfWaitersReadTheStoreAsOne(t *testing.T) {
 			wg.Go(func() { _, _ = reader.Token(ctx) })
 		}
 		time.Sleep(time.Second)
-		before := reader.link.Calls(coordinatortest.OpLoad)
+		before := reader.link.Calls(memstore.OpLoad)
 		wg.Wait()
-		if n := reader.link.Calls(coordinatortest.OpLoad) - before; n > 40 {
+		if n := reader.link.Calls(memstore.OpLoad) - before; n > 40 {
 			t.Errorf("100 waiters read the store %d times in 18s, want as often as one", n)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 // A service that can refresh: with redisstore.New and wechat.NewSource in the
@@ -17,7 +18,7 @@ func Example() {
 	defer cancel()
 
 	c, err := coordinator.New(coordinator.Config{
-		Store:    coordinatortest.NewMemStore(),
+		Store:    memstore.New(),
 		Accounts: []coordinator.AccountConfig{{Name: "wx8acdb7df5beb68fd", Source: coordinatortest.NewSource()}},
 	})
 	if err != nil {
@@ -34,7 +35,7 @@ func Example() {
 // A program that needs a token once does not have to Run.
 func ExampleCoordinator_Drain() {
 	ctx := context.Background()
-	c, err := coordinator.New(coordinator.Config{Store: coordinatortest.NewMemStore()})
+	c, err := coordinator.New(coordinator.Config{Store: memstore.New()})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -55,7 +56,7 @@ func ExampleCoordinator_Drain() {
 // When the issuer rejects a token, report exactly that token.
 func ExampleAccount_Invalidate() {
 	ctx := context.Background()
-	c, _ := coordinator.New(coordinator.Config{Store: coordinatortest.NewMemStore()})
+	c, _ := coordinator.New(coordinator.Config{Store: memstore.New()})
 	account, _ := c.Add(coordinator.AccountConfig{Name: "wx8acdb7df5beb68fd", Source: coordinatortest.NewSource()})
 
 	rejected, _ := account.Token(ctx)
@@ -74,7 +75,7 @@ func ExampleAccount_Invalidate() {
 func ExampleAccount_Token_reader() {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	c, _ := coordinator.New(coordinator.Config{Store: coordinatortest.NewMemStore()})
+	c, _ := coordinator.New(coordinator.Config{Store: memstore.New()})
 	account, _ := c.Add(coordinator.AccountConfig{Name: "wx8acdb7df5beb68fd"})
 
 	_, err := account.Token(ctx)

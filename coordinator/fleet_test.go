@@ -13,6 +13,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 const account = "wx0123456789abcdef"
@@ -20,20 +21,20 @@ const account = "wx0123456789abcdef"
 // fleet is processes that share a store and a source inside a bubble.
 type fleet struct {
 	t      *testing.T
-	store  *coordinatortest.MemStore
+	store  *memstore.Store
 	source *coordinatortest.Source
 	n      int
 }
 
 func newFleet(t *testing.T) *fleet {
-	return &fleet{t: t, store: coordinatortest.NewMemStore(), source: &coordinatortest.Source{Latency: 50 * time.Millisecond}}
+	return &fleet{t: t, store: memstore.New(), source: &coordinatortest.Source{Latency: 50 * time.Millisecond}}
 }
 
 // process is one coordinator with one account.
 type process struct {
 	*coordinator.Account
 	c    *coordinator.Coordinator
-	link *coordinatortest.MemInstance
+	link *memstore.Instance
 	stop func() // ends Run and waits for it
 	seen *sightings
 }

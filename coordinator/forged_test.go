@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 // greatest is the greatest fence that Redis and JSON carry exactly.
@@ -317,7 +317,7 @@ func TestAStoreThatTakesNoRefreshIsSaid(t *testing.T) {
 		cfg, log := f.logged()
 		p := f.start(cfg, f.source)
 		f.token(p, time.Second)
-		p.link.FailNext(coordinatortest.OpLock, 1_000_000)
+		p.link.FailNext(memstore.OpLock, 1_000_000)
 		time.Sleep(59 * time.Minute)
 		if err := p.c.StoreError(); err != nil {
 			t.Errorf("StoreError() = %v before anything was due", err)
@@ -332,7 +332,7 @@ func TestAStoreThatTakesNoRefreshIsSaid(t *testing.T) {
 		if n := log.count("still cannot be used"); n < 2 || n > 6 {
 			t.Errorf("the log says so again %d times in some minutes", n)
 		}
-		p.link.FailNext(coordinatortest.OpLock, 0)
+		p.link.FailNext(memstore.OpLock, 0)
 		time.Sleep(time.Minute)
 		f.wantCalls(2)
 		if err := p.c.StoreError(); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 // slowRemoval is a store whose subscription notes its accounts, and takes its time
@@ -54,7 +55,7 @@ func (s *slowSubscription) Remove(accounts ...string) {
 
 func newSlowRemoval(t *testing.T) (*slowRemoval, *coordinator.Coordinator) {
 	t.Helper()
-	s := &slowRemoval{Store: coordinatortest.NewMemStore(), removing: make(chan struct{}), added: make(chan struct{})}
+	s := &slowRemoval{Store: memstore.New(), removing: make(chan struct{}), added: make(chan struct{})}
 	c, err := coordinator.New(coordinator.Config{Store: s, Accounts: []coordinator.AccountConfig{{Name: account}}})
 	if err != nil {
 		t.Fatal(err)

@@ -221,7 +221,7 @@ func (s *Source) play(ctx context.Context, call *Call, o Outcome, credential str
 	if o.latency > 0 {
 		latency = o.latency
 	}
-	if err := travel(ctx, latency/2); err != nil {
+	if err := sleep(ctx, latency/2); err != nil {
 		return coordinator.FetchResult{}, unanswered(err)
 	}
 	answer, err := s.act(call, o, credential)
@@ -229,7 +229,7 @@ func (s *Source) play(ctx context.Context, call *Call, o Outcome, credential str
 		<-ctx.Done()
 		return coordinator.FetchResult{}, unanswered(ctx.Err())
 	}
-	if err := travel(ctx, latency-latency/2); err != nil {
+	if err := sleep(ctx, latency-latency/2); err != nil {
 		return coordinator.FetchResult{}, unanswered(err)
 	}
 	return answer, err
@@ -288,5 +288,18 @@ var errNoAnswer = errors.New("no answer came")
 func unanswered(cause error) error {
 	return &coordinator.FetchError{
 		Kind: coordinator.FailedUnknown, Message: errNoAnswer.Error(), Calls: 1, Err: cause,
+	}
+}
+
+// sleep waits for d, or for ctx, whose error it returns then.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
@@ -28,7 +28,7 @@ func inFleet(t *testing.T, kind wechat.Kind, test func(f *fleet)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		f := &fleet{t: t, sandbox: wechattest.New(wechattest.Config{Seed: 1})}
 		defer f.sandbox.Close()
-		store := coordinatortest.NewMemStore()
+		store := memstore.New()
 		var running sync.WaitGroup
 		for _, name := range []string{"a", "b", "c"} {
 			c, err := coordinator.New(coordinator.Config{Store: store.Instance(name), ProbeEvery: 10 * time.Second})

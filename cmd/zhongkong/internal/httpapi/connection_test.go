@@ -13,12 +13,12 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 func TestIdleConnectionsEndSoonerWhereNoCallerWasProved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		zk, err := coordinator.New(coordinator.Config{Store: coordinatortest.NewMemStore()})
+		zk, err := coordinator.New(coordinator.Config{Store: memstore.New()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestIdleConnectionsEndSoonerWhereNoCallerWasProved(t *testing.T) {
 
 func TestAnIdleConnectionOfHTTP2EndsTooWhateverPingsCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		zk, err := coordinator.New(coordinator.Config{Store: coordinatortest.NewMemStore()})
+		zk, err := coordinator.New(coordinator.Config{Store: memstore.New()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 func tokenQuery(appid, secret string) string {
@@ -92,7 +93,7 @@ func TestForceRefreshIsWeChats(t *testing.T) {
 		t.Errorf("%d tokens issued, want 1", n)
 	}
 	// An account whose token is older than that.
-	old := coordinatortest.NewMemStore()
+	old := memstore.New()
 	source := &coordinatortest.Source{Name: "token-of-a"}
 	attempt, err := old.Begin(t.Context(), wxa, coordinator.BeginRequest{TTL: time.Second, Limits: coordinator.DefaultLimits()})
 	if err != nil {

@@ -11,10 +11,11 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 // memHistory is the log of a store in memory as the page reads it.
-type memHistory struct{ store *coordinatortest.MemStore }
+type memHistory struct{ store *memstore.Store }
 
 func (h memHistory) History(_ context.Context, account string, n int) ([]page.Event, error) {
 	log := h.store.Log(account)
@@ -51,7 +52,7 @@ func (s sealedStore) Load(ctx context.Context, accounts ...string) ([]coordinato
 }
 
 // shown is a stage with what the page shows of it.
-func shown(t *testing.T, store *coordinatortest.MemStore, front coordinator.Store, sources map[string]*coordinatortest.Source) *stage {
+func shown(t *testing.T, store *memstore.Store, front coordinator.Store, sources map[string]*coordinatortest.Source) *stage {
 	t.Helper()
 	return stageOver(t, front, store, sources, func(c *Config) {
 		c.History = memHistory{store}
@@ -100,8 +101,8 @@ func mixedSources() map[string]*coordinatortest.Source {
 // scenes are what people see on good and on bad days.
 func scenes(t *testing.T) map[string]*stage {
 	all := make(map[string]*stage)
-	two := func() (*coordinatortest.MemStore, map[string]*coordinatortest.Source) {
-		return coordinatortest.NewMemStore(), twoSources()
+	two := func() (*memstore.Store, map[string]*coordinatortest.Source) {
+		return memstore.New(), twoSources()
 	}
 
 	store, sources := two()
@@ -110,7 +111,7 @@ func scenes(t *testing.T) map[string]*stage {
 	healthy.ask(admin, "POST", "/v1/tokens/"+wxa+"/refresh", "")
 	all["healthy"] = healthy
 
-	store, sources = coordinatortest.NewMemStore(), mixedSources()
+	store, sources = memstore.New(), mixedSources()
 	mixed := shown(t, store, store, sources)
 	for name := range sources {
 		mixed.wait("an outcome of "+name, func() bool {
@@ -186,7 +187,7 @@ func TestThePageOfAServerThatIsGoneAndOfNoAccount(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser")
 	}
-	store := coordinatortest.NewMemStore()
+	store := memstore.New()
 	s := shown(t, store, store, twoSources())
 	s.tokens(wxa, wxb)
 	shut := s.behindDoor()

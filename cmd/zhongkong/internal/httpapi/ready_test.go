@@ -10,6 +10,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 // denying is a store that denies what a refresh needs as soon as it is told
@@ -39,7 +40,7 @@ func (d *denying) Lock(ctx context.Context, account string, life time.Duration) 
 // deniedStage never got anything from its store but a refusal.
 func deniedStage(t *testing.T) *stage {
 	t.Helper()
-	store := coordinatortest.NewMemStore()
+	store := memstore.New()
 	d := &denying{Store: store}
 	d.on.Store(true)
 	return stageOver(t, d, store, map[string]*coordinatortest.Source{wxa: {Name: "token-of-a"}, wxb: {Name: "token-of-b"}})
@@ -108,7 +109,7 @@ func TestAStrangerCannotTellAnAccountWithoutATokenFromNone(t *testing.T) {
 }
 
 func TestAProcessThatNeverReachedTheStoreIsNotReady(t *testing.T) {
-	store := coordinatortest.NewMemStore()
+	store := memstore.New()
 	store.SetDown(true)
 	s := stageOver(t, store, store, map[string]*coordinatortest.Source{wxa: {}, wxb: {}})
 	s.notReadyWith("", "/readyz", "store_unreachable")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 func TestRefreshForcesANewToken(t *testing.T) {
@@ -60,7 +61,7 @@ func TestABodyThatMayBeAMistakeRefreshesNothing(t *testing.T) {
 }
 
 func TestManyReportsOfOneDeadTokenOverTwoServersAreOneCall(t *testing.T) {
-	store := coordinatortest.NewMemStore()
+	store := memstore.New()
 	sources := map[string]*coordinatortest.Source{wxa: {Name: "token-of-a", Latency: 20 * time.Millisecond}, wxb: {}}
 	servers := []*stage{stageOn(t, store, sources), stageOn(t, store, sources)}
 	for _, s := range servers {

@@ -21,6 +21,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 // The accounts and callers of every stage. The passwords would be found in
@@ -37,7 +38,7 @@ const (
 // stage is one process with an API over a store in memory.
 type stage struct {
 	t       testing.TB
-	store   *coordinatortest.MemStore
+	store   *memstore.Store
 	sources map[string]*coordinatortest.Source
 	zk      *coordinator.Coordinator
 	api     *API
@@ -68,7 +69,7 @@ func newStage(t testing.TB, change ...func(*Config)) *stage {
 // emptyStage has accounts whose source is as slow as the test wants it.
 func emptyStage(t testing.TB, change ...func(*Config)) *stage {
 	t.Helper()
-	return stageOn(t, coordinatortest.NewMemStore(), map[string]*coordinatortest.Source{
+	return stageOn(t, memstore.New(), map[string]*coordinatortest.Source{
 		wxa: {Name: "token-of-a"}, wxb: {Name: "token-of-b"},
 	}, change...)
 }
@@ -80,10 +81,10 @@ func failingStage(t testing.TB, o coordinatortest.Outcome, change ...func(*Confi
 	for _, source := range sources {
 		source.Usually(o)
 	}
-	return stageOn(t, coordinatortest.NewMemStore(), sources, change...)
+	return stageOn(t, memstore.New(), sources, change...)
 }
 
-func stageOn(t testing.TB, store *coordinatortest.MemStore, sources map[string]*coordinatortest.Source, change ...func(*Config)) *stage {
+func stageOn(t testing.TB, store *memstore.Store, sources map[string]*coordinatortest.Source, change ...func(*Config)) *stage {
 	t.Helper()
 	s := stageOver(t, store, store, sources, change...)
 	s.wait("the store", s.zk.Connected)
@@ -92,7 +93,7 @@ func stageOn(t testing.TB, store *coordinatortest.MemStore, sources map[string]*
 
 // stageOver has a store that stands in front of one in memory, or is it.
 func stageOver(
-	t testing.TB, front coordinator.Store, store *coordinatortest.MemStore, sources map[string]*coordinatortest.Source, change ...func(*Config),
+	t testing.TB, front coordinator.Store, store *memstore.Store, sources map[string]*coordinatortest.Source, change ...func(*Config),
 ) *stage {
 	t.Helper()
 	s := &stage{t: t, store: store, sources: sources, log: &logBook{}}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 func TestGetTokenAnswersTheRecord(t *testing.T) {
@@ -104,7 +105,7 @@ func TestAfterAnswersAtOnceWhenThereIsANewerOne(t *testing.T) {
 }
 
 func TestARefreshReachesHoldersOnAnotherServer(t *testing.T) {
-	store := coordinatortest.NewMemStore()
+	store := memstore.New()
 	sources := map[string]*coordinatortest.Source{wxa: {Name: "token-of-a"}, wxb: {}}
 	one, two := stageOn(t, store, sources), stageOn(t, store, sources)
 	one.ask(admin, "GET", "/v1/tokens/"+wxa, "")

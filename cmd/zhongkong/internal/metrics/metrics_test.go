@@ -9,7 +9,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/metrics"
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 func scrape(m *metrics.Metrics) string {
@@ -61,7 +61,7 @@ func TestObservationsAreCounted(t *testing.T) {
 func TestAccountsAreReadAtEachScrape(t *testing.T) {
 	m := metrics.New("v1")
 	zk, err := coordinator.New(coordinator.Config{
-		Store:    coordinatortest.NewMemStore().Instance("one"),
+		Store:    memstore.New().Instance("one"),
 		Accounts: []coordinator.AccountConfig{{Name: "wx1"}},
 	})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/metrics"
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 const monitoring = "../../../../scripts/monitoring"
@@ -23,7 +23,7 @@ func everything(t *testing.T) string {
 	t.Helper()
 	m := metrics.New("v1")
 	zk, err := coordinator.New(coordinator.Config{
-		Store:    coordinatortest.NewMemStore().Instance("one"),
+		Store:    memstore.New().Instance("one"),
 		Accounts: []coordinator.AccountConfig{{Name: "wx1"}},
 	})
 	if err != nil {

@@ -1,4 +1,4 @@
-package coordinatortest
+package memstore
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// subscription is a coordinator.Subscription to a MemStore. The goroutine that
-// calls Run is the one that calls the watcher.
+// subscription is a coordinator.Subscription. The goroutine that calls Run is the
+// one that calls the watcher.
 type subscription struct {
-	instance *MemInstance
+	instance *Instance
 	watcher  coordinator.Watcher
 	wake     chan struct{} // holds one value when there may be something in queue
 
@@ -29,7 +29,7 @@ type delivery struct {
 	call    func(coordinator.Watcher)
 }
 
-func newSubscription(i *MemInstance, w coordinator.Watcher) *subscription {
+func newSubscription(i *Instance, w coordinator.Watcher) *subscription {
 	return &subscription{
 		instance: i,
 		watcher:  w,
@@ -38,7 +38,7 @@ func newSubscription(i *MemInstance, w coordinator.Watcher) *subscription {
 	}
 }
 
-// Add is coordinator.Subscription's.
+// Add implements [coordinator.Subscription].
 func (s *subscription) Add(role coordinator.Role, accounts ...string) {
 	mu := &s.instance.store.mu
 	mu.Lock()
@@ -55,7 +55,8 @@ func (s *subscription) Add(role coordinator.Role, accounts ...string) {
 	}
 }
 
-// Remove is coordinator.Subscription's.
+// Remove implements [coordinator.Subscription]. Calls for these accounts that are on
+// their way are dropped.
 func (s *subscription) Remove(accounts ...string) {
 	mu := &s.instance.store.mu
 	mu.Lock()
@@ -65,7 +66,7 @@ func (s *subscription) Remove(accounts ...string) {
 	}
 }
 
-// Run is coordinator.Subscription's.
+// Run implements [coordinator.Subscription].
 func (s *subscription) Run(ctx context.Context) {
 	s.start()
 	defer s.stop()
@@ -125,7 +126,6 @@ func (s *subscription) next() (call func(coordinator.Watcher), wait time.Duratio
 			return nil, wait
 		}
 		s.queue = s.queue[1:]
-		// An account that was removed meanwhile is no longer talked about.
 		if _, follows := s.roles[first.account]; follows || first.account == "" {
 			return first.call, 0
 		}

@@ -1,4 +1,4 @@
-package coordinatortest
+package memstore
 
 import "time"
 
@@ -18,10 +18,10 @@ const (
 	OpWant    Op = "want"
 )
 
-// switches are the faults of a MemStore, or of one instance's way to it. Both
-// sets act on an operation.
+// switches are the faults of a Store, or of one instance's way to it. Both sets
+// act on an operation.
 type switches struct {
-	store *MemStore // its mu guards the rest
+	store *Store // its mu guards the rest
 
 	down    bool
 	deaf    bool
@@ -31,7 +31,7 @@ type switches struct {
 	calls   map[Op]int
 }
 
-func newSwitches(s *MemStore) switches {
+func newSwitches(s *Store) switches {
 	return switches{
 		store:   s,
 		failing: make(map[Op]int),
@@ -40,9 +40,9 @@ func newSwitches(s *MemStore) switches {
 	}
 }
 
-// SetDown makes every operation fail with coordinator.ErrUnreachable, those
-// under way too, and every subscription be Lost; SetDown(false) mends it, and
-// the subscriptions are Subscribed again. What was notified meanwhile is lost.
+// SetDown sets whether every operation fails with coordinator.ErrUnreachable, those
+// under way too. When it begins, every watcher's Lost is called, when it ends, its
+// Subscribed. Notifications in between are lost.
 func (w *switches) SetDown(down bool) {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
@@ -53,16 +53,16 @@ func (w *switches) SetDown(down bool) {
 }
 
 // SetLatency sets how long an operation takes from now on; its effect comes in
-// the middle. A notification takes half as long. An hour plays a server that
-// hangs: operations end with their context.
+// the middle. A notification takes half as long. With a latency of an hour the
+// store is a server that hangs: operations end with their context.
 func (w *switches) SetLatency(d time.Duration) {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
 	w.latency = d
 }
 
-// DropNotifications makes every notification get lost while it is on, without
-// a word to anybody, as pub/sub does.
+// DropNotifications loses every notification while it is on, without a call of
+// Lost, as pub/sub does.
 func (w *switches) DropNotifications(drop bool) {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
@@ -99,11 +99,10 @@ type fate int
 const (
 	succeeds   fate = iota
 	fails           // not carried out
-	answerLost      // carried out, but the caller is not told
+	answerLost      // carried out, but the caller gets an error
 )
 
-// draw counts an operation and takes its fate from the script. Needs the
-// store's mu.
+// draw counts an operation and returns its fate. Needs the store's mu.
 func (w *switches) draw(op Op) fate {
 	w.calls[op]++
 	switch {

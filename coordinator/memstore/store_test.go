@@ -1,4 +1,4 @@
-package coordinatortest_test
+package memstore_test
 
 import (
 	"fmt"
@@ -7,10 +7,11 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
-func TestMemStoreKeepsTheContract(t *testing.T) {
-	store := coordinatortest.NewMemStore()
+func TestStoreKeepsToTheContract(t *testing.T) {
+	store := memstore.New()
 	var n atomic.Int32
 	coordinatortest.TestStore(t, func(*testing.T) coordinator.Store {
 		return store.Instance(fmt.Sprintf("process-%d", n.Add(1)))

@@ -1,4 +1,4 @@
-package coordinatortest_test
+package memstore_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 const account = "wx1"
@@ -106,7 +106,7 @@ func follow(t *testing.T, s coordinator.Store) *diary {
 
 func TestSetDownOfTheStoreCutsOffEverybody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := coordinatortest.NewMemStore()
+		store := memstore.New()
 		a, b := store.Instance("a"), store.Instance("b")
 		watcher := follow(t, a)
 
@@ -124,7 +124,7 @@ func TestSetDownOfTheStoreCutsOffEverybody(t *testing.T) {
 
 func TestSetDownOfAnInstanceIsAPartition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := coordinatortest.NewMemStore()
+		store := memstore.New()
 		a, b := store.Instance("a"), store.Instance("b")
 		onA, onB := follow(t, a), follow(t, b)
 		lock, err := a.Lock(t.Context(), account, 3*time.Second)
@@ -151,7 +151,7 @@ func TestSetDownOfAnInstanceIsAPartition(t *testing.T) {
 
 func TestASubscriptionThatStartsWhileTheStoreIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := coordinatortest.NewMemStore()
+		store := memstore.New()
 		store.SetDown(true)
 		watcher := new(diary)
 		sub := store.Subscribe(watcher)
@@ -167,7 +167,7 @@ func TestASubscriptionThatStartsWhileTheStoreIsDown(t *testing.T) {
 
 func TestFlushLosesEverythingAndTellsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := coordinatortest.NewMemStore()
+		store := memstore.New()
 		watcher := follow(t, store)
 		before := refresh(t, store, "token-1")
 		watcher.want(t, "refreshed")
@@ -192,7 +192,7 @@ func TestFlushLosesEverythingAndTellsNobody(t *testing.T) {
 }
 
 func TestStealLockFreesTheLock(t *testing.T) {
-	store := coordinatortest.NewMemStore()
+	store := memstore.New()
 	lock, err := store.Instance("a").Lock(t.Context(), account, time.Minute)
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +207,7 @@ func TestStealLockFreesTheLock(t *testing.T) {
 }
 
 func TestFailNextDoesNothingAndLoseAnswersDoesIt(t *testing.T) {
-	store := coordinatortest.NewMemStore()
+	store := memstore.New()
 	a := store.Instance("a")
 	attempt, err := a.Begin(t.Context(), account, begin(0))
 	if err != nil {
@@ -215,7 +215,7 @@ func TestFailNextDoesNothingAndLoseAnswersDoesIt(t *testing.T) {
 	}
 	commit := commit(attempt, "token")
 
-	a.FailNext(coordinatortest.OpCommit, 1)
+	a.FailNext(memstore.OpCommit, 1)
 	if _, err := a.Commit(t.Context(), account, commit); !errors.Is(err, coordinator.ErrUnreachable) {
 		t.Errorf("Commit() = %v, want %v", err, coordinator.ErrUnreachable)
 	}
@@ -223,7 +223,7 @@ func TestFailNextDoesNothingAndLoseAnswersDoesIt(t *testing.T) {
 		t.Errorf("generation %d is stored by a commit that failed", got)
 	}
 
-	store.LoseAnswers(coordinatortest.OpCommit, 1)
+	store.LoseAnswers(memstore.OpCommit, 1)
 	if _, err := a.Commit(t.Context(), account, commit); !errors.Is(err, coordinator.ErrUnreachable) {
 		t.Errorf("Commit() = %v, want %v", err, coordinator.ErrUnreachable)
 	}
@@ -234,17 +234,17 @@ func TestFailNextDoesNothingAndLoseAnswersDoesIt(t *testing.T) {
 	if r, err := a.Commit(t.Context(), account, commit); err != nil || r.Generation != attempt.Fence {
 		t.Errorf("Commit() = generation %d, %v, want %d", r.Generation, err, attempt.Fence)
 	}
-	if got := a.Calls(coordinatortest.OpCommit); got != 3 {
+	if got := a.Calls(memstore.OpCommit); got != 3 {
 		t.Errorf("Calls() = %d, want 3", got)
 	}
-	if got := store.Calls(coordinatortest.OpCommit); got != 3 {
+	if got := store.Calls(memstore.OpCommit); got != 3 {
 		t.Errorf("the store's Calls() = %d, want 3", got)
 	}
 }
 
 func TestDropNotificationsLosesThemSilently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := coordinatortest.NewMemStore()
+		store := memstore.New()
 		watcher := follow(t, store)
 		store.DropNotifications(true)
 		refresh(t, store, "token-1")
@@ -257,7 +257,7 @@ func TestDropNotificationsLosesThemSilently(t *testing.T) {
 
 func TestLatencyDelaysOperationsAndNotifications(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := coordinatortest.NewMemStore()
+		store := memstore.New()
 		watcher := follow(t, store)
 		r := refresh(t, store, "token-1")
 		watcher.want(t, "refreshed")
@@ -289,7 +289,7 @@ func TestLatencyDelaysOperationsAndNotifications(t *testing.T) {
 
 func TestSetSkewMovesTheClockOfTheStoreOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := coordinatortest.NewMemStore()
+		store := memstore.New()
 		store.SetSkew(-48 * time.Hour)
 		r := refresh(t, store, "token")
 		if got := time.Since(r.IssuedAt).Round(time.Hour); got != 48*time.Hour {
@@ -307,7 +307,7 @@ func TestSetSkewMovesTheClockOfTheStoreOnly(t *testing.T) {
 
 func TestADayOfTheIssuerEndsAtFourInTheAfternoonUTC(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := coordinatortest.NewMemStore()
+		store := memstore.New()
 		b := begin(0)
 		b.Limits.PerDay = 1
 		if _, err := store.Begin(t.Context(), account, b); err != nil {
@@ -331,7 +331,7 @@ func TestADayOfTheIssuerEndsAtFourInTheAfternoonUTC(t *testing.T) {
 }
 
 func TestTheLogIsCappedAndHoldsNoToken(t *testing.T) {
-	store := coordinatortest.NewMemStore()
+	store := memstore.New()
 	for n := range 1100 {
 		refresh(t, store, fmt.Sprintf("secret-%d", n))
 	}
