@@ -16,6 +16,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
@@ -35,6 +36,8 @@ type front struct {
 	api    *httpapi.API
 	web    *httpapi.Server
 	udp    *net.UDPConn // nil: no datagrams
+
+	issuers atomic.Pointer[config.Config] // has the API bases that tokens are checked at
 }
 
 // newFront reads the callers. What it says on stderr is said once.
@@ -107,8 +110,9 @@ func (d *daemon) openFront() error {
 		return usagef("--listen %s: %v", d.cfg.Listen, err)
 	}
 	d.labels.Store(labelsOf(d.cfg))
+	d.issuers.Store(d.cfg)
 	d.api = httpapi.New(httpapi.Config{
-		Coordinator: d.zk, Gate: d.gate, Events: d.events, History: storeHistory{d.store}, Label: d.label,
+		Coordinator: d.zk, Gate: d.gate, Probe: d.probe, Events: d.events, History: storeHistory{d.store}, Label: d.label,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log,
 	})
@@ -128,6 +132,15 @@ func (d *daemon) openFront() error {
 		return usagef("--udp %s: %v", d.cfg.UDP, cause(err))
 	}
 	return nil
+}
+
+// probe returns how to ask an account's issuer about a token.
+func (d *daemon) probe(account string) httpapi.Probe {
+	a, ok := d.issuers.Load().Account(account)
+	if !ok {
+		return nil
+	}
+	return wechat.Prober{BaseURL: a.APIBase}.Probe
 }
 
 // observe hands what the coordinator does to all who watch.

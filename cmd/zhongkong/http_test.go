@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -75,6 +76,27 @@ func TestReportsOverTwoServersAreOneCall(t *testing.T) {
 	wg.Wait()
 	if n := b.calls() - before; n != 1 {
 		t.Errorf("%d calls, want 1", n)
+	}
+}
+
+func TestADeadTokenIsReplacedWhenAnSDKAsksAgain(t *testing.T) {
+	b := newBench(t)
+	d := b.serve()
+	d.ready()
+	path := "/cgi-bin/token?grant_type=client_credential&appid=" + appID + "&secret=" + ops
+	ask := func() string {
+		_, got := d.send("", "GET", path, "")
+		token, _ := got["access_token"].(string)
+		return token
+	}
+	dead := ask()
+	b.wechat.KillEarly(appID, wechattest.ClassicChain)
+	b.eventually("a token that works", func() bool { return b.wechat.Accepts(ask(), b.wechat.Now()) })
+	if n := b.calls(); n != 2 {
+		t.Errorf("%d calls for tokens, want 2", n)
+	}
+	if history := b.must("history"); !strings.Contains(history, "(asked again)") || strings.Contains(history, dead) {
+		t.Errorf("the history does not name who asked again: %s", history)
 	}
 }
 

@@ -20,10 +20,21 @@ type Gate interface {
 	Authenticate(ctx context.Context, from netip.Addr, name, password string) (callers.Caller, error)
 }
 
+// Probe asks an issuer about a token. Nil: it accepts the token. An error for
+// which wechat.Rejected is true: it does not. Another error: not known. None
+// holds the token.
+type Probe func(ctx context.Context, token coordinator.Token) error
+
 // Config is what an API is made of. Coordinator and Gate are required.
 type Config struct {
 	Coordinator *coordinator.Coordinator
 	Gate        Gate
+
+	// Probe returns how to ask an account's issuer whether it accepts a token,
+	// nil if it cannot be asked. The drop-in then checks a token that a caller
+	// asks for again, and has it replaced if it is rejected. Nil: no token is
+	// checked.
+	Probe func(account string) Probe
 
 	// Events feeds /v1/events and the page. Its Observe has to be part of the
 	// coordinator's Config.Observe. Nil: there are none.
@@ -111,6 +122,7 @@ type API struct {
 	page    *page.Page
 	metrics http.Handler
 	open    bool // metrics without credentials
+	probe   func(account string) Probe
 	log     *slog.Logger
 	limits  Limits
 
@@ -141,6 +153,9 @@ func New(cfg Config) *API {
 	if cfg.Events == nil {
 		cfg.Events = events.New()
 	}
+	if cfg.Probe == nil {
+		cfg.Probe = func(string) Probe { return nil }
+	}
 	l := cfg.Limits.or(DefaultLimits)
 	a := &API{
 		zk:      cfg.Coordinator,
@@ -148,6 +163,7 @@ func New(cfg Config) *API {
 		events:  cfg.Events,
 		metrics: cfg.Metrics,
 		open:    cfg.MetricsOpen,
+		probe:   cfg.Probe,
 		log:     cfg.Logger,
 		limits:  l,
 		holding: newSlots(l.Holding, l.HoldingEach),

@@ -11,6 +11,7 @@ type counts struct {
 	endpoints []string
 	cells     []atomic.Uint64 // endpoint * len(statuses) + place of the status
 	stale     atomic.Uint64
+	checks    checkCounts
 }
 
 // grow makes room when all endpoints are known.
@@ -39,6 +40,17 @@ func (a *API) Served(f func(endpoint string, status int, n uint64)) {
 
 // StaleServed returns how many answers had a token that was marked stale.
 func (a *API) StaleServed() uint64 { return a.counts.stale.Load() }
+
+// Checks calls f with how many requests of the drop-in reported that the issuer
+// rejects a token, by result: good, rejected and failed are checks at the issuer,
+// limited are reports without one, because the last was a moment ago.
+func (a *API) Checks(f func(result string, n uint64)) {
+	c := &a.counts.checks
+	f("good", c.good.Load())
+	f("rejected", c.rejected.Load())
+	f("failed", c.failed.Load())
+	f("limited", c.limited.Load())
+}
 
 // Holding returns how many requests wait for a newer token.
 func (a *API) Holding() int { return a.holding.taken() }

@@ -15,6 +15,7 @@ type desk struct {
 	account *coordinator.Account
 	last    atomic.Pointer[answer]
 	vigil   vigil
+	checker checker
 }
 
 // answer is an encoded record. It is immutable: everybody who asks in the same

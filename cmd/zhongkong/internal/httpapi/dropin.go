@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -165,7 +164,11 @@ func (a *API) dropIn(w http.ResponseWriter, r *request, q question) int {
 	if s.Stale {
 		a.counts.stale.Add(1)
 	}
-	return answerDropIn(w, r.caller.Told(), a.desks.of(account, a.zk.Accounts).encode(s))
+	d := a.desks.of(account, a.zk.Accounts)
+	with := d.encode(s)
+	expiresIn := with.useForBy(r.caller.Told())
+	d.checker.answered(r.caller, with.generation, time.Duration(expiresIn)*time.Second)
+	return answerDropIn(w, with, expiresIn)
 }
 
 // forcedPause is WeChat's: a forced refresh within it answers with the token
@@ -179,6 +182,9 @@ func (a *API) dropInSnapshot(r *request, account *coordinator.Account, force boo
 		return coordinator.Snapshot{}, errNoRefresh
 	}
 	s, err := a.currentForSDK(r, account)
+	if err == nil {
+		s, err = a.checked(r, account, s)
+	}
 	if err != nil || !force || s.Age() < forcedPause {
 		return s, err
 	}
@@ -200,10 +206,10 @@ func (a *API) currentForSDK(r *request, account *coordinator.Account) (coordinat
 	return a.current(r, account, sdkPatience)
 }
 
-func answerDropIn(w http.ResponseWriter, told callers.Told, with *answer) int {
+func answerDropIn(w http.ResponseWriter, with *answer, expiresIn int64) int {
 	body := make([]byte, 0, len(with.quoted)+64)
 	body = append(append(body, `{"access_token":`...), with.quoted...)
-	body = strconv.AppendInt(append(body, `,"expires_in":`...), with.useForBy(told), 10)
+	body = strconv.AppendInt(append(body, `,"expires_in":`...), expiresIn, 10)
 	return writeDropIn(w, append(body, '}'))
 }
 

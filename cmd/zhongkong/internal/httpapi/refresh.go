@@ -12,6 +12,7 @@ const (
 	byAPI    = "api"
 	byPage   = "page"
 	byDropIn = "drop-in"
+	byCheck  = "asked again"
 )
 
 // postRefresh answers POST /v1/tokens/{name}/refresh.

@@ -17,6 +17,7 @@ type HTTP interface {
 	// Served calls f for each endpoint and status that was answered.
 	Served(f func(endpoint string, status int, n uint64))
 	StaleServed() uint64
+	Checks(f func(result string, n uint64))
 	Holding() int
 	Streams() int
 }
@@ -140,6 +141,12 @@ func writeHTTP(w io.Writer, h HTTP) {
 		sample(w, name, "", v)
 	}
 	one("zhongkong_stale_served_total", "counter", "Answers with a token that was marked stale.", float64(h.StaleServed()))
+	const checks = "zhongkong_token_checks_total"
+	head(w, checks, "counter", "Requests of the drop-in that reported a rejected token by asking for it again, by result: good, rejected and failed are "+
+		"checks at the issuer, limited had none, because one had begun less than 10 s before.")
+	h.Checks(func(result string, n uint64) {
+		sample(w, checks, labelPairs([]string{"result"}, []string{result}), float64(n))
+	})
 	one("zhongkong_http_holding", "gauge", "Requests that wait for a newer token.", float64(h.Holding()))
 	one("zhongkong_http_streams", "gauge", "Event streams that are open.", float64(h.Streams()))
 }

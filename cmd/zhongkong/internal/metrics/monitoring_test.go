@@ -43,10 +43,11 @@ func everything(t *testing.T) string {
 // served is an HTTP interface that answered a few.
 type served struct{}
 
-func (served) Served(f func(string, int, uint64)) { f("/v1/tokens/{name}", 200, 7) }
-func (served) StaleServed() uint64                { return 3 }
-func (served) Holding() int                       { return 2 }
-func (served) Streams() int                       { return 1 }
+func (served) Served(f func(string, int, uint64))     { f("/v1/tokens/{name}", 200, 7) }
+func (served) StaleServed() uint64                    { return 3 }
+func (served) Checks(f func(result string, n uint64)) { f("rejected", 1) }
+func (served) Holding() int                           { return 2 }
+func (served) Streams() int                           { return 1 }
 
 func TestHTTPIsRead(t *testing.T) {
 	wantLines(t, everything(t),

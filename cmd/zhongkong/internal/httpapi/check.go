@@ -1,0 +1,195 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
+)
+
+// An SDK has one way to report that WeChat rejected its token: it drops the
+// token and asks for one again, because WeChat issues a new one to each request.
+// So the drop-in takes a request for a generation that the caller has, and was
+// told to keep, as a report. A report proves nothing: several processes with one
+// name look the same, and so does a client that keeps no token. The issuer is
+// therefore asked about the token, and only its answer leads to a refresh.
+
+const (
+	// checkInterval is the least time between the beginnings of two checks of
+	// one account in this process.
+	checkInterval = 10 * time.Second
+	// checkTimeout bounds the call to the issuer. It is below checkInterval, so
+	// that an issuer out of reach does not delay every request.
+	checkTimeout = 5 * time.Second
+	// checkMinAge is the least age of a token that is checked: a new one may
+	// not be known everywhere at the issuer yet.
+	checkMinAge = 5 * time.Second
+)
+
+// checker decides when the token of one account is checked.
+type checker struct {
+	mu      sync.Mutex // guards what follows
+	told    map[string]told
+	sweepAt int    // size of told at which revoked callers are removed from it
+	running *check // nil: none
+	next    time.Time
+}
+
+// told is what a caller was answered last.
+type told struct {
+	generation coordinator.Fence
+	at         time.Time
+	life       time.Duration // expires_in of the answer
+	revoked    <-chan struct{}
+}
+
+// check is one check of one generation; done is closed at its end.
+type check struct {
+	generation coordinator.Fence
+	done       chan struct{}
+}
+
+// answered records which generation a caller was answered with, and for how
+// long it was told to keep it.
+func (c *checker) answered(caller callers.Caller, generation coordinator.Fence, life time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.told[caller.Name()]; !known && len(c.told) >= c.sweepAt {
+		c.sweepLocked()
+	}
+	c.told[caller.Name()] = told{generation, time.Now(), life, caller.Revoked()}
+}
+
+// sweepLocked removes callers that were removed or changed. It runs when the
+// map has doubled, so each entry costs it a constant time.
+func (c *checker) sweepLocked() {
+	if c.told == nil {
+		c.told = make(map[string]told)
+	}
+	for name, t := range c.told {
+		select {
+		case <-t.revoked:
+			delete(c.told, name)
+		default:
+		}
+	}
+	c.sweepAt = 2*len(c.told) + 16
+}
+
+// decision is what a request for a token leads to.
+type decision int
+
+const (
+	noReport decision = iota
+	limited           // a report, but the last check began less than checkInterval ago
+	beginCheck
+	awaitCheck // another request has begun it
+)
+
+// decide returns what a caller's request leads to when s is current, and the
+// check to wait for, if any.
+func (c *checker) decide(caller string, s coordinator.Snapshot) (decision, *check) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running != nil && c.running.generation == s.Generation {
+		return awaitCheck, c.running
+	}
+	now := time.Now()
+	t, asked := c.told[caller]
+	switch {
+	case !asked || t.generation != s.Generation || s.Stale || s.Age() < checkMinAge:
+		return noReport, nil
+	case now.Sub(t.at) >= t.life-t.life/10: // SDKs ask a little before the end
+		return noReport, nil
+	case c.running != nil || now.Before(c.next):
+		return limited, nil
+	}
+	c.running, c.next = &check{s.Generation, make(chan struct{})}, now.Add(checkInterval)
+	return beginCheck, c.running
+}
+
+// end ends the running check.
+func (c *checker) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.running.done)
+	c.running = nil
+}
+
+// checkCounts counts reports by what became of them.
+type checkCounts struct {
+	good, rejected, failed atomic.Uint64 // checks
+	limited                atomic.Uint64 // reports without one
+}
+
+// checked returns s, or what replaced it if the caller's request is a report and
+// the issuer confirms it. It waits sdkPatience at most.
+func (a *API) checked(r *request, account *coordinator.Account, s coordinator.Snapshot) (coordinator.Snapshot, error) {
+	probe := a.probe(account.Name())
+	if probe == nil {
+		return s, nil
+	}
+	c := &a.desks.of(account, a.zk.Accounts).checker
+	decided, running := c.decide(r.caller.Name(), s)
+	switch decided {
+	case noReport:
+		return s, nil
+	case limited:
+		a.counts.checks.limited.Add(1)
+		return s, nil
+	case beginCheck:
+		go func() { // ends with the check, or with Stop; it outlives the request, because others wait for it
+			defer c.end()
+			a.check(account, s, r.caller.Name(), probe)
+		}()
+	}
+	if !a.holding.take(r.caller.Name()) {
+		return s, nil
+	}
+	defer a.holding.give(r.caller.Name())
+	ctx, cancel := r.wait(sdkPatience)
+	defer cancel()
+	select {
+	case <-running.done:
+	case <-ctx.Done():
+	case <-a.stopping.Done():
+	}
+	if isRevoked(r.caller) {
+		return coordinator.Snapshot{}, errRevoked
+	}
+	if newest, ok := account.Peek(); ok {
+		return newest, nil
+	}
+	return s, nil
+}
+
+// check asks the issuer about a token, and has it replaced if it is rejected.
+// Any other answer, or none, changes nothing.
+func (a *API) check(account *coordinator.Account, s coordinator.Snapshot, caller string, probe Probe) {
+	ctx, cancel := context.WithTimeout(a.stopping, checkTimeout)
+	err := probe(ctx, s.Token)
+	cancel()
+	line := attrs("account", account.Name(), "caller", caller)
+	line = append(line, generationAttr(s.Record))
+	switch {
+	case err == nil:
+		a.counts.checks.good.Add(1)
+		return
+	case !wechat.Rejected(err):
+		a.counts.checks.failed.Add(1)
+		a.log.LogAttrs(ctx, slog.LevelDebug, "a token could not be checked at the issuer", append(line, slog.String("error", err.Error()))...)
+		return
+	}
+	a.counts.checks.rejected.Add(1)
+	a.log.LogAttrs(ctx, slog.LevelWarn, "the issuer rejects the current token: a caller asked for one again, and a check confirmed it", line...)
+	ctx, cancel = context.WithTimeout(coordinator.WithCaller(a.stopping, caller+" ("+byCheck+")"), refreshWait)
+	defer cancel()
+	if _, err := account.Invalidate(ctx, s.Token); err != nil && a.stopping.Err() == nil {
+		a.log.LogAttrs(ctx, slog.LevelWarn, "a rejected token could not be replaced", append(line, slog.String("error", err.Error()))...)
+	}
+}
