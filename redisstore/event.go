@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -51,7 +52,7 @@ func channelOf(kind coordinator.EventKind) string {
 // event decodes a notification. Its errors never quote it.
 func (s *Store) event(account, channel, payload string) (coordinator.Event, error) {
 	var m message
-	if err := m.decode(payload); err != nil {
+	if err := json.Unmarshal([]byte(payload), &m); err != nil {
 		return coordinator.Event{}, errors.New("it is not a JSON object as we write them")
 	}
 	e := coordinator.Event{

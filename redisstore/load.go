@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -13,17 +12,16 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Loading many accounts: so many in one pipeline, so many pipelines at once.
-const (
-	loadChunk   = 250
-	loadWorkers = 4
-)
+// loadChunk is how many accounts are read in one pipeline. Each pipeline has the
+// whole Options.Timeout.
+const loadChunk = 250
 
-// Load is coordinator.Store's.
+// Load implements [coordinator.Store]. It reads 250 accounts per round trip, one
+// round trip after the other.
 //
 // It reads in transactions, so that a process that only reads needs no right to
-// run scripts: whoever may run one can stop the server with a loop. Where a
-// server, a proxy or an ACL takes no transactions, a script does the same.
+// run scripts: a user who may run scripts can block the server with a loop. Where
+// a server, a proxy or an ACL rejects transactions, a script does the same.
 func (s *Store) Load(ctx context.Context, accounts ...string) ([]coordinator.State, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
@@ -33,93 +31,56 @@ func (s *Store) Load(ctx context.Context, accounts ...string) ([]coordinator.Sta
 			return nil, err
 		}
 	}
-	l := loading{store: s, accounts: accounts, states: make([]coordinator.State, len(accounts))}
-	if err := l.all(ctx); err != nil {
+	states := make([]coordinator.State, 0, len(accounts))
+	for chunk := range slices.Chunk(accounts, loadChunk) {
+		loaded, err := s.loadChunk(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		states = append(states, loaded...)
+	}
+	return states, nil
+}
+
+// loadChunk reads in the way that worked before or, if Redis refuses that, in the
+// other: the ACL user may be allowed only one of them, or a proxy passes on only
+// one.
+func (s *Store) loadChunk(ctx context.Context, accounts []string) ([]coordinator.State, error) {
+	scripted := s.scripted.Load()
+	states, err := s.loadBy(ctx, scripted, accounts)
+	if !isRefused(err) {
+		return states, err
+	}
+	states, again := s.loadBy(ctx, !scripted, accounts)
+	if isRefused(again) {
 		return nil, err
 	}
-	return l.states, nil
+	s.scripted.Store(!scripted)
+	return states, again
 }
 
-// loading is one Load. Workers take chunks off next and fill in their own part
-// of states.
-type loading struct {
-	store    *Store
-	accounts []string
-	states   []coordinator.State
-
-	mu   sync.Mutex
-	next int // guarded by mu: the first account that no worker has taken
-}
-
-// all loads every chunk; the first fault that concerns more than one account
-// ends it.
-func (l *loading) all(ctx context.Context) error {
-	if len(l.accounts) <= loadChunk {
-		return l.chunk(ctx, 0, len(l.accounts))
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var workers sync.WaitGroup
-	for range min(loadWorkers, (len(l.accounts)+loadChunk-1)/loadChunk) {
-		workers.Go(func() { // joined below; ends with the last chunk or the first fault
-			for from, to := l.take(); from < to && ctx.Err() == nil; from, to = l.take() {
-				if err := l.chunk(ctx, from, to); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	workers.Wait()
-	return context.Cause(ctx)
-}
-
-func (l *loading) take() (from, to int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	from = l.next
-	l.next = min(from+loadChunk, len(l.accounts))
-	return from, l.next
-}
-
-// chunk loads accounts[from:to], in the way that this process used before or, if
-// Redis refuses that, in the other: its user may do only one of them, or a proxy in
-// front of it passes on only one.
-func (l *loading) chunk(ctx context.Context, from, to int) error {
-	s := l.store
-	scripted := s.scripted.Load()
-	refused, err := l.try(ctx, scripted, from, to)
-	if !refused {
-		return err
-	}
-	if refused, again := l.try(ctx, !scripted, from, to); !refused {
-		s.scripted.Store(!scripted)
-		return again
-	}
-	return err
-}
-
-// try loads accounts[from:to]. refused: Redis does not do it so.
-func (l *loading) try(ctx context.Context, scripted bool, from, to int) (refused bool, err error) {
-	bounded, cancel := l.store.bounded(ctx)
+// loadBy reads by script or in transactions. An error concerns more than one
+// account; what is wrong with one account alone is in its State.Err.
+func (s *Store) loadBy(ctx context.Context, scripted bool, accounts []string) ([]coordinator.State, error) {
+	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	read := l.store.transactions
+	read := s.transactions
 	if scripted {
-		read = l.store.loadScripts
+		read = s.loadScripts
 	}
-	answers := read(bounded, l.accounts[from:to])
-	for i, answer := range answers {
-		account := l.accounts[from+i]
-		if answer.err != nil {
-			err := l.store.fault(ctx, "load", account, answer.err)
-			if !isData(err) {
-				return isRefused(err), err
-			}
-			l.states[from+i] = coordinator.State{Account: account, Now: l.store.clock.now(), Err: err}
+	states := make([]coordinator.State, len(accounts))
+	for i, answer := range read(bounded, accounts) {
+		if answer.err == nil {
+			states[i] = s.state(accounts[i], answer.parts)
 			continue
 		}
-		l.states[from+i] = l.store.state(account, answer.parts)
+		err := s.fault(ctx, "load", accounts[i], answer.err)
+		if !isData(err) {
+			return nil, err
+		}
+		states[i] = coordinator.State{Account: accounts[i], Now: s.clock.now(), Err: err}
 	}
-	return false, nil
+	return states, nil
 }
 
 // answer is what Redis holds of one account, as load.lua returns it.

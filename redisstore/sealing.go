@@ -92,7 +92,7 @@ func (s *Store) open(account string, r coordinator.Record, stored string) (coord
 			"while a fleet is switched to sealing, run every process with seal: prefer (--seal prefer)",
 			coordinator.ErrSealed, account)
 	case !sealed(stored):
-		return coordinator.NewToken(strings.Clone(stored)), nil // it may be a part of a message
+		return coordinator.NewToken(stored), nil
 	case s.sealer == nil:
 		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is sealed and this process has no key; give it the key file (--seal-key-file)",
 			coordinator.ErrSealed, account)
