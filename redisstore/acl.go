@@ -103,7 +103,7 @@ func (t *trial) commands(ctx context.Context) error {
 		probes, published = refresherProbes(), []string{refreshedChannel, begunChannel, wantedChannel}
 	}
 	var tried []*redis.Cmd
-	err := t.store.onMaster(ctx, t.store.keys.of(t.account).token, func(client redis.UniversalClient) error {
+	err := t.store.client.OnMaster(ctx, t.store.keys.of(t.account).token, func(client redis.UniversalClient) error {
 		pipe := client.Pipeline()
 		tried = tried[:0]
 		for _, p := range probes {
@@ -132,7 +132,7 @@ func (t *trial) commands(ctx context.Context) error {
 
 // transaction tries MULTI.
 func (t *trial) transaction(ctx context.Context) error {
-	err := t.store.onMaster(ctx, t.store.keys.of(t.account).token, func(client redis.UniversalClient) error {
+	err := t.store.client.OnMaster(ctx, t.store.keys.of(t.account).token, func(client redis.UniversalClient) error {
 		return emptyTransaction(ctx, client)
 	})
 	var answer redis.Error
@@ -167,7 +167,7 @@ func emptyTransaction(ctx context.Context, server redis.UniversalClient) error {
 func (t *trial) subscribe(ctx context.Context, kind string) error {
 	ctx, cancel := t.store.bounded(ctx)
 	defer cancel()
-	pubsub := t.store.reads.Subscribe(ctx)
+	pubsub := t.store.client.Reads.Subscribe(ctx)
 	defer pubsub.Close()
 	channel := t.store.keys.channel(t.account, kind)
 	for _, send := range []func(context.Context, ...string) error{pubsub.Subscribe, pubsub.Unsubscribe} {

@@ -12,106 +12,95 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
-// How a hung server is noticed: a ping at each beat (Options.PingInterval) that follows a
-// silent one, and so many more beats without any answer. TCP alone would take a
-// quarter of an hour, and go-redis's own health check sends pings without waiting
-// for answers.
-const silentBeats = 4
+// maxMissedPings is how many pings in a row may stay unanswered. A ping is sent
+// after each Options.PingInterval in which nothing has arrived. TCP alone would
+// take a quarter of an hour to notice a hung server, and the health check of
+// go-redis sends pings without waiting for the answers.
+const maxMissedPings = 4
 
-// A SUBSCRIBE names so many channels, and so many channels may be unconfirmed
-// at a time. The server puts all answers to a command into its output buffer
-// before it sends any, and drops subscribers whose buffer exceeds 32 MB.
+// A SUBSCRIBE names at most subscribeChunk channels, and at most unconfirmedMax
+// channels may be unconfirmed at a time. The server puts all answers to a command
+// into its output buffer before it sends any, and disconnects subscribers whose
+// buffer exceeds 32 MB.
 const (
 	subscribeChunk = 1000
 	unconfirmedMax = 16 * subscribeChunk
 )
 
 const (
-	complainEvery = time.Minute // how often unreadable notifications are said
-	mostRereads   = 50          // how many accounts are read in a second because of them
+	logUnreadableEvery = time.Minute // how often unreadable notifications are logged
+	maxRereads         = 50          // how many accounts are read in a second because of them
 )
 
-var (
-	errSilent = fmt.Errorf("%w: no answer on the subscription for four beats", coordinator.ErrUnreachable)
-	errMoved  = fmt.Errorf("%w: the master has changed", coordinator.ErrUnreachable)
-)
+var errSilent = fmt.Errorf("%w: no answer to four pings on the subscription", coordinator.ErrUnreachable)
 
-// connection is one life of a subscription, from the dial to the first error.
+// connection is one connection of a subscription, from the dial to the first
+// error.
 //
-// Two goroutines share it: the reader (run itself) receives and calls the
-// watcher; the writer subscribes, pings and watches over the silence. A third
-// one looks for a new master.
+// Three goroutines share it: the reader (run itself) receives and calls the
+// watcher; the writer subscribes, pings and detects silence; the third one returns
+// when the master has changed.
 type connection struct {
-	sub    *subscription
-	pubsub *redis.PubSub
-	dialed dialed
-	again  bool        // it replaces one that was lost
-	flowed bool        // the whole set was subscribed once; owned by the reader
-	master bool        // the server has said that it is one; owned by the reader
-	heard  atomic.Bool // something has arrived since the last beat
+	sub        *subscription
+	pubsub     *redisclient.PubSub
+	reconnects bool        // it replaces one that was lost
+	flowed     bool        // the whole set was subscribed once; owned by the reader
+	heard      atomic.Bool // something has arrived since the last PingInterval
 
 	// Owned by the reader: what unreadable notifications have caused.
-	complained, reread time.Time
-	rereads            float64 // how many accounts may be read because of them now
+	logged, reread time.Time
+	rereads        float64 // how many accounts may be read because of them now
 
-	asks      atomic.Bool // the server can be asked for its role
-	asked     atomic.Bool // it was, and has not answered yet
-	onReplica atomic.Bool // it is a replica, and was from the beginning
-
-	lastAsked time.Time     // owned by the writer
-	outbox    []command     // owned by the writer: not yet sent
-	room      chan struct{} // holds one value when confirmations have made room
+	outbox []command     // owned by the writer: not sent yet
+	room   chan struct{} // holds one value when confirmations have made room
 
 	mu          sync.Mutex
-	batches     []batch // guarded by mu: not yet confirmed, in the order of sending
+	batches     []batch // guarded by mu: not confirmed yet, in the order of sending
 	unconfirmed int     // guarded by mu: channels that were sent
-	reason      error   // guarded by mu: why one of the helpers gave up
+	reason      error   // guarded by mu: why the writer or the third goroutine has ended the connection
 }
 
 // command is one SUBSCRIBE or UNSUBSCRIBE.
 type command struct {
-	send     func(ctx context.Context, channels ...string) error
+	send     func(deadline time.Time, channels ...string) error
 	channels []string
 	answers  int // confirmations that will come
 }
 
-// batch is a set of accounts that is announced as a whole, when as many
-// channels have been confirmed as are subscribed for it.
+// batch is a set of accounts that is announced as a whole, when all channels that
+// are subscribed for it have been confirmed.
 type batch struct {
 	accounts []string
-	missing  int
+	missing  int // confirmations
 }
 
-// run subscribes to everything and delivers until something goes wrong, and
-// returns what. Nothing of the connection runs any more then.
+// run subscribes to everything and delivers messages until an error, which it
+// returns. All goroutines of the connection have ended by then.
 func (c *connection) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c.pubsub = c.sub.store.reads.Subscribe(ctx) // to nothing yet
-	defer c.pubsub.Close()
+	client := c.sub.store.client
+	c.pubsub = client.PubSub(ctx)
+	defer c.pubsub.Release()
 	c.accept(c.sub.everything())
-	if err := c.dial(ctx); err != nil {
+	if err := c.connect(ctx); err != nil {
 		return c.sub.store.fault(ctx, "subscribe", "", err)
 	}
-	if c.again && c.sub.store.doubt != nil {
-		// What is read because of Subscribed must not come from where the
-		// address led before.
-		c.sub.store.doubt.all()
+	if c.reconnects {
+		// What is read because of Subscribed must not come from the server that
+		// the address led to before.
+		client.CloseIdle()
 	}
 
-	var helpers sync.WaitGroup // joined below; they end with ctx or a failure, and end the reader by closing
-	helpers.Go(func() { c.giveUp(c.write(ctx)) })
-	if c.sub.store.moves != nil {
-		helpers.Go(func() { c.giveUp(c.followMaster(ctx)) })
-	}
-	if c.sub.store.doubt != nil {
-		helpers.Go(func() { c.giveUp(c.seekMaster(ctx)) })
-	}
+	var helpers sync.WaitGroup // joined below; they end with ctx, or end the reader by closing
+	helpers.Go(func() { c.end(c.write(ctx)) })
+	helpers.Go(func() { c.end(c.pubsub.WatchMaster(ctx, c.sub.reported(c.pubsub.Addr()))) })
 	err := c.read()
 	c.mu.Lock()
-	if c.reason != nil { // one of the helpers has ended the reading
+	if c.reason != nil { // a helper has ended the reading
 		err = c.reason
 	}
 	c.mu.Unlock()
@@ -120,79 +109,45 @@ func (c *connection) run(ctx context.Context) error {
 	return c.sub.store.fault(context.Background(), "subscribe", "", err)
 }
 
-// dial makes the connection, by sending the first command on it: nothing else
-// may (see noRedial).
-func (c *connection) dial(ctx context.Context) error {
+// connect dials and sends the first command.
+func (c *connection) connect(ctx context.Context) error {
 	ctx, cancel := c.sub.store.bounded(ctx)
 	defer cancel()
-	ctx = c.dialed.in(ctx)
 	c.heard.Store(true)
-	if len(c.outbox) == 0 { // everything was removed meanwhile
-		return c.pubsub.Ping(ctx)
+	if len(c.outbox) == 0 { // all accounts have been removed meanwhile
+		return c.pubsub.Connect(ctx)
 	}
 	first := c.outbox[0]
 	c.outbox = c.outbox[1:]
-	c.unconfirmed += first.answers // nobody else is there yet
-	return first.send(ctx, first.channels...)
+	c.unconfirmed += first.answers // the other goroutines have not started yet
+	return c.pubsub.Connect(ctx, first.channels...)
 }
 
-// giveUp ends the connection; the first reason is the one that is told.
-func (c *connection) giveUp(reason error) {
+// end closes the connection; the first reason is the one that is reported.
+func (c *connection) end(reason error) {
 	c.mu.Lock()
 	if c.reason == nil && !errors.Is(reason, context.Canceled) {
 		c.reason = reason
 	}
 	c.mu.Unlock()
-	_ = c.pubsub.Close() // the second closer is told that it is closed
+	c.pubsub.Close()
 }
 
-// noDeadline is the time of no deadline, as connections understand it.
-var noDeadline time.Time
-
-// noRedial returns the context for everything after the dial. It has ended
-// already, so that go-redis, which dials anew and subscribes to everything in
-// one command when it meets an error, cannot: a new connection is a new start
-// here (all accounts are announced again), and one command for 300,000
-// channels overflows the server's output buffer. The deadline is still obeyed,
-// and it is all that reads and writes of a PubSub look at.
-func noRedial(deadline time.Time) (context.Context, context.CancelFunc) {
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	if deadline.IsZero() {
-		return ended, cancel
-	}
-	return context.WithDeadline(ended, deadline)
-}
-
-// read delivers what arrives until the connection ends.
+// read delivers what arrives until the connection ends. A notification is
+// delivered before anything else is noted of it: callers wait for the token.
 func (c *connection) read() error {
-	ctx, cancel := noRedial(noDeadline)
-	defer cancel()
-	var in inbox = pubsubInbox{c.pubsub, ctx}
-	if c.dialed.conn != nil {
-		var err error
-		if in, err = newSocketInbox(c.dialed.conn); err != nil {
-			return err
-		}
-	}
 	for {
-		a, err := in.next()
-		if err != nil && !c.refused(err) && !isSignOfLife(err) {
+		received, err := c.pubsub.Receive()
+		if err != nil {
 			return err
 		}
-		switch a.kind {
-		case notification:
-			c.deliver(a.channel, a.payload)
-		case confirmation:
-			if a.push && c.sub.store.doubt != nil {
-				c.asks.Store(true)
+		switch m := received.(type) {
+		case *redis.Message:
+			c.deliver(m.Channel, m.Payload)
+		case *redis.Subscription:
+			if m.Kind == "subscribe" {
+				c.confirmed()
 			}
-			c.confirmed()
-		case roleAnswer:
-			if err := c.learn(a.is); err != nil {
-				return err
-			}
-		case signOfLife:
 		}
 		if !c.heard.Load() {
 			c.heard.Store(true)
@@ -200,16 +155,9 @@ func (c *connection) read() error {
 	}
 }
 
-// isSignOfLife reports whether an error is a server's answer to a ping, which it
-// refuses as all other work. What it publishes arrives all the same.
-func isSignOfLife(err error) bool {
-	var answer refusal
-	return errors.As(err, &answer) && (redis.HasErrorPrefix(answer, "MISCONF") || redis.HasErrorPrefix(answer, "MASTERDOWN"))
-}
-
-// deliver notifies of one message. One that cannot be read still says that
-// something has changed: the account is announced again, so that whoever
-// follows it loads it, and learns from Load what is wrong.
+// deliver notifies the watcher of one message. A message that cannot be decoded
+// still says that something has changed: the account is announced as subscribed
+// again, so that its followers read it, and Load reports what is wrong.
 func (c *connection) deliver(name, payload string) {
 	s := c.sub.store
 	account, channel, ok := s.keys.split(name)
@@ -224,30 +172,31 @@ func (c *connection) deliver(name, payload string) {
 	c.sub.watcher.Notified(event)
 }
 
-// unreadable has an account read of which a notification cannot be. Whoever may
-// publish can send as many as he likes: of them all only so many have anything
-// read or logged. What a reader may publish changes nothing, so nothing is read.
+// unreadable has an account read of which a notification cannot be decoded.
+// Every client that may publish can send any number of them, so only a limited
+// number is logged or causes a read. What a reader may publish changes nothing in
+// the store, so it causes none.
 func (c *connection) unreadable(account, channel string, err error) {
 	s := c.sub.store
 	n := s.unreadables.Add(1)
 	now := time.Now()
-	if now.Sub(c.complained) >= complainEvery {
+	if now.Sub(c.logged) >= logUnreadableEvery {
 		s.log.Warn("notifications cannot be read", "account", account, "channel", channel, "error", err, "so_far", n)
-		c.complained = now
+		c.logged = now
 	}
 	if channel == wantedChannel {
 		return
 	}
-	c.rereads = min(c.rereads+now.Sub(c.reread).Seconds()*mostRereads, mostRereads)
+	c.rereads = min(c.rereads+now.Sub(c.reread).Seconds()*maxRereads, maxRereads)
 	c.reread = now
 	if c.rereads >= 1 {
 		c.rereads--
 		c.sub.watcher.Subscribed([]string{account})
-	} // else the poll finds it
+	} // otherwise the next poll reads it
 }
 
-// confirmed counts a channel that the server has confirmed. They come in the
-// order in which they were asked for.
+// confirmed counts a channel that the server has confirmed. Confirmations come in
+// the order of the requests.
 func (c *connection) confirmed() {
 	c.mu.Lock()
 	c.unconfirmed--
@@ -259,7 +208,7 @@ func (c *connection) confirmed() {
 		c.batches[0].missing--
 		if c.batches[0].missing <= 0 {
 			complete = c.batches[0].accounts
-			c.batches[0] = batch{} // lets go of the names
+			c.batches[0] = batch{} // releases the names
 			c.batches = c.batches[1:]
 		}
 	}
@@ -273,16 +222,16 @@ func (c *connection) confirmed() {
 	}
 }
 
-// write sends what is to be sent, pings, and returns when the server has been
-// silent for too long. Whatever arrives is a sign of life, so it asks for one
-// only when a beat has brought nothing.
+// write sends what is in the outbox, pings, and returns when the server has been
+// silent for too long. Whatever arrives is a sign of life, so a ping is sent only
+// after an interval in which nothing has.
 func (c *connection) write(ctx context.Context) error {
-	beat := c.sub.store.beat
-	// Many connections begin together, for example when a server comes back.
-	// They need not ask together from then on.
-	timer := time.NewTimer(rand.N(beat))
+	interval := c.sub.store.pingInterval
+	// Many connections begin at the same time, for example when a server comes
+	// back. Their pings should not stay in step.
+	timer := time.NewTimer(rand.N(interval))
 	defer timer.Stop()
-	for silent := 0; ; {
+	for missed := 0; ; {
 		if err := c.flush(); err != nil {
 			return err
 		}
@@ -295,21 +244,18 @@ func (c *connection) write(ctx context.Context) error {
 				c.accept([]change{one})
 			}
 		case <-timer.C:
-			// Beats are counted, not time: a process that was paused
-			// finds one beat waiting, not a silence of minutes.
-			timer.Reset(beat)
-			if err := c.ask(); err != nil {
-				return err
-			}
+			// Intervals are counted, not time: a process that was paused finds
+			// one interval over, not a silence of minutes.
+			timer.Reset(interval)
 			if c.heard.Swap(false) {
-				silent = 0
+				missed = 0
 				continue
 			}
-			if silent >= silentBeats {
+			if missed >= maxMissedPings {
 				return errSilent
 			}
-			silent++
-			if err := c.send(func(ctx context.Context) error { return c.pubsub.Ping(ctx) }); err != nil {
+			missed++
+			if err := c.pubsub.Ping(c.deadline()); err != nil {
 				return err
 			}
 		}
@@ -335,9 +281,9 @@ func (c *connection) accept(changes []change) {
 	}
 }
 
-// queue cuts channels into commands; each channel has so many answers that
-// count as confirmations.
-func (c *connection) queue(send func(context.Context, ...string) error, channels []string, answers int) {
+// queue cuts channels into commands; each channel has that many answers that count
+// as confirmations.
+func (c *connection) queue(send func(time.Time, ...string) error, channels []string, answers int) {
 	for len(channels) > 0 {
 		n := min(len(channels), subscribeChunk)
 		c.outbox = append(c.outbox, command{send, channels[:n:n], n * answers})
@@ -345,7 +291,7 @@ func (c *connection) queue(send func(context.Context, ...string) error, channels
 	}
 }
 
-// flush sends of the outbox what may be sent now.
+// flush sends those commands of the outbox that may be sent now.
 func (c *connection) flush() error {
 	for len(c.outbox) > 0 {
 		next := c.outbox[0]
@@ -359,23 +305,21 @@ func (c *connection) flush() error {
 			return nil
 		}
 		c.outbox = c.outbox[1:]
-		if err := c.send(func(ctx context.Context) error { return next.send(ctx, next.channels...) }); err != nil {
+		if err := next.send(c.deadline(), next.channels...); err != nil {
 			return err
 		}
 	}
-	c.outbox = nil // lets go of the names
+	c.outbox = nil // releases the names
 	return nil
 }
 
-// send gives one write its deadline. It is longer than a silence may be: a
+// deadline is that of a command sent now. It is longer than a silence may last: a
 // server that is busy with our own SUBSCRIBEs reads slowly.
-func (c *connection) send(write func(ctx context.Context) error) error {
-	ctx, cancel := noRedial(time.Now().Add(2 * silentBeats * c.sub.store.beat))
-	defer cancel()
-	return write(ctx)
+func (c *connection) deadline() time.Time {
+	return time.Now().Add(2 * maxMissedPings * c.sub.store.pingInterval)
 }
 
-// wake puts a value into a channel that holds one, if there is none.
+// wake puts a value into a channel that holds one, if it is empty.
 func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

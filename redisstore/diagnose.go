@@ -4,10 +4,11 @@ import (
 	"context"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
 // Diagnosis is what a server says of itself, for people who look for what is
@@ -43,9 +44,8 @@ type Diagnosis struct {
 // Diagnose asks the server, or each master of the cluster. It needs the rules
 // +info and +time; without the first one Denied says so.
 func (s *Store) Diagnose(ctx context.Context) ([]Diagnosis, error) {
-	var mu sync.Mutex
-	var servers []Diagnosis // guarded by mu
-	one := func(ctx context.Context, client redis.UniversalClient, addr string) error {
+	var servers []Diagnosis
+	err := s.client.EachMaster(ctx, func(ctx context.Context, client redis.UniversalClient, addr string) error {
 		bounded, cancel := s.bounded(ctx)
 		defer cancel()
 		d := Diagnosis{Addr: addr}
@@ -54,28 +54,15 @@ func (s *Store) Diagnose(ctx context.Context) ([]Diagnosis, error) {
 		}
 		info, err := client.Info(bounded).Result()
 		if d.Denied = s.fault(ctx, "info", "", err); d.Denied != nil {
-			d.greet(bounded, client)
+			// HELLO tells less, but every user may send it, and hosts that forbid
+			// INFO do not forbid it.
+			fields, _ := redisclient.Hello(bounded, client)
+			d.Version, d.Mode, d.Role = fields["version"], fields["mode"], fields["role"]
 		}
 		d.read(info)
-		mu.Lock()
-		defer mu.Unlock()
 		servers = append(servers, d)
 		return nil
-	}
-	var err error
-	switch client := s.reads.(type) {
-	case *redis.ClusterClient:
-		err = client.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-			return one(ctx, node, node.Options().Addr)
-		})
-	case *redis.Client:
-		err = one(ctx, client, client.Options().Addr)
-		if s.moves != nil && err == nil { // the options name no server
-			servers[0].Addr = s.moves.master()
-		}
-	default:
-		err = one(ctx, client, "")
-	}
+	})
 	return servers, s.fault(ctx, "diagnose", "", err)
 }
 
@@ -92,24 +79,6 @@ func (d *Diagnosis) clock(ctx context.Context, client redis.UniversalClient) err
 	d.Clock, d.RoundTrip = clock.UTC(), time.Since(start)
 	d.Ahead = clock.Sub(start.Add(d.RoundTrip / 2).Round(0))
 	return nil
-}
-
-// greet asks with HELLO, which every user may send, and which hosts that forbid
-// INFO leave alone.
-func (d *Diagnosis) greet(ctx context.Context, client redis.UniversalClient) {
-	answer, _ := client.Do(ctx, "hello").Result() // whatever it does not tell stays unknown
-	facts, _ := answer.(map[any]any)
-	if list, ok := answer.([]any); ok { // RESP2
-		facts = make(map[any]any)
-		for i := 0; i+1 < len(list); i += 2 {
-			if name, ok := list[i].(string); ok {
-				facts[name] = list[i+1]
-			}
-		}
-	}
-	d.Version, _ = facts["version"].(string)
-	d.Mode, _ = facts["mode"].(string)
-	d.Role, _ = facts["role"].(string)
 }
 
 // read takes the facts out of INFO.

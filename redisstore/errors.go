@@ -44,6 +44,18 @@ func (e *DataError) Error() string {
 		what, e.Problem, e.Key)
 }
 
+// TLSError is an error whose cause is that the two sides disagree about TLS. Only
+// a change of the configuration, here or at the server, can fix it.
+type TLSError struct {
+	Err error  // what is wrong
+	Fix string // what to do
+}
+
+func (e *TLSError) Error() string { return fmt.Sprintf("%v; %s", e.Err, e.Fix) }
+
+// Unwrap returns Err.
+func (e *TLSError) Unwrap() error { return e.Err }
+
 // isData reports whether err concerns one account's contents alone.
 func isData(err error) bool {
 	var data *DataError
@@ -102,8 +114,8 @@ func (s *Store) fault(ctx context.Context, op, account string, err error) error 
 		}
 		return fmt.Errorf("%s: %w: %w", about, coordinator.ErrUnreachable, ended)
 	}
-	if found := s.tlsError(err); found != nil {
-		return fmt.Errorf("%s: %w: %w", about, coordinator.ErrUnreachable, found)
+	if found := s.client.TLSError(err); found != nil {
+		return fmt.Errorf("%s: %w: %w", about, coordinator.ErrUnreachable, (*TLSError)(found))
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("%s: %w: no answer within %v: %w", about, coordinator.ErrUnreachable, s.timeout, err)

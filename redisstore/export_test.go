@@ -19,4 +19,4 @@ func (scripts) changed(change func(name, source string) string) scripts {
 
 // AskEvery has a store of one address ask its servers so often for their role. It
 // is called before the store is used.
-func (s *Store) AskEvery(d time.Duration) { s.doubt.every, s.doubt.stay = d, 5*d/2 }
+func (s *Store) AskEvery(d time.Duration) { s.client.AskEvery(d) }

@@ -3,10 +3,10 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -41,7 +41,7 @@ func (s *Store) History(ctx context.Context, account string, n int) ([]Entry, er
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	lines, err := s.reads.XRevRangeN(bounded, s.keys.of(account).log, "+", "-", int64(max(n, 0))).Result()
+	lines, err := s.client.Reads.XRevRangeN(bounded, s.keys.of(account).log, "+", "-", int64(max(n, 0))).Result()
 	if err != nil {
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
 			err = &DataError{Key: s.keys.of(account).log, Problem: "is not a stream"}
@@ -102,55 +102,32 @@ func millis(v any) time.Duration { return milliseconds(min(number(v), maxMillis)
 // sorted. It goes through the whole database (SCAN, on each master of a
 // cluster): it is for people, not for services.
 func (s *Store) Accounts(ctx context.Context) ([]string, error) {
-	found := &names{keys: s.keys, names: make(map[string]struct{})}
-	scan := func(ctx context.Context, client redis.UniversalClient) error {
-		return found.scan(ctx, client, s.timeout)
-	}
-	var err error
-	if cluster, ok := s.reads.(*redis.ClusterClient); ok {
-		err = cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return scan(ctx, node) })
-	} else {
-		err = scan(ctx, s.reads)
-	}
+	found := make(map[string]struct{})
+	err := s.client.EachMaster(ctx, func(ctx context.Context, client redis.UniversalClient, _ string) error {
+		return s.scan(ctx, client, found)
+	})
 	if err != nil {
 		return nil, s.fault(ctx, "look for accounts", "", err)
 	}
-	list := make([]string, 0, len(found.names))
-	for name := range found.names {
-		list = append(list, name)
-	}
-	slices.Sort(list)
-	return list, nil
+	return slices.Sorted(maps.Keys(found)), nil
 }
 
-// names collects the accounts that several servers know.
-type names struct {
-	keys  keyspace
-	mu    sync.Mutex
-	names map[string]struct{} // guarded by mu
-}
-
-func (n *names) scan(ctx context.Context, client redis.UniversalClient, timeout time.Duration) error {
+// scan adds the accounts of one server to found.
+func (s *Store) scan(ctx context.Context, client redis.UniversalClient, found map[string]struct{}) error {
 	for cursor := uint64(0); ; {
-		bounded, cancel := context.WithTimeout(ctx, timeout)
-		keys, next, err := client.ScanType(bounded, cursor, n.keys.pattern("*"), 1000, "hash").Result()
+		bounded, cancel := s.bounded(ctx)
+		keys, next, err := client.ScanType(bounded, cursor, s.keys.pattern("*"), 1000, "hash").Result()
 		cancel()
 		if err != nil {
 			return err
 		}
-		n.add(keys)
+		for _, key := range keys {
+			if account, what, ok := s.keys.split(key); ok && (what == "token" || what == "state") && checkAccount(account) == nil {
+				found[account] = struct{}{}
+			}
+		}
 		if cursor = next; cursor == 0 {
 			return nil
-		}
-	}
-}
-
-func (n *names) add(keys []string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, key := range keys {
-		if account, what, ok := n.keys.split(key); ok && (what == "token" || what == "state") && checkAccount(account) == nil {
-			n.names[account] = struct{}{}
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
 // loadChunk is how many accounts are read in one pipeline. Each pipeline has the
@@ -113,9 +114,9 @@ func (s *Store) loadOn(ctx context.Context, days, accounts []string) []answer {
 	var unsent error
 	if len(accounts) == 1 {
 		keys := s.keys.of(accounts[0]).forLoad(days[0])
-		cmds[0] = s.scripts.load.EvalSha(ctx, s.reads, keys)
+		cmds[0] = s.scripts.load.EvalSha(ctx, s.client.Reads, keys)
 		if redis.HasErrorPrefix(cmds[0].Err(), "NOSCRIPT") {
-			cmds[0] = s.scripts.load.Eval(ctx, s.reads, keys)
+			cmds[0] = s.scripts.load.Eval(ctx, s.client.Reads, keys)
 		}
 	} else {
 		unsent = s.pipelineScripts(ctx, days, accounts, cmds)
@@ -135,12 +136,12 @@ func (s *Store) loadOn(ctx context.Context, days, accounts []string) []answer {
 // so by itself. An error is that of commands that have none of their own: nothing
 // was sent.
 func (s *Store) pipelineScripts(ctx context.Context, days, accounts []string, cmds []*redis.Cmd) error {
-	pipe := s.reads.Pipeline()
+	pipe := s.client.Reads.Pipeline()
 	for i, account := range accounts {
 		cmds[i] = s.scripts.load.EvalSha(ctx, pipe, s.keys.of(account).forLoad(days[i]))
 	}
 	_, err := pipe.Exec(ctx)
-	pipe = s.reads.Pipeline()
+	pipe = s.client.Reads.Pipeline()
 	for i, account := range accounts {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
 			cmds[i] = s.scripts.load.Eval(ctx, pipe, s.keys.of(account).forLoad(days[i]))
@@ -161,20 +162,19 @@ func (k accountKeys) forLoad(day string) []string {
 // are read again.
 func (s *Store) transactions(ctx context.Context, accounts []string) []answer {
 	answers := make([]answer, len(accounts))
+	keys := make([]string, len(accounts))
+	for i, account := range accounts {
+		keys[i] = s.keys.of(account).token
+	}
 	for {
-		byServer, err := s.masters(ctx, accounts)
+		byServer, err := s.client.ByMaster(ctx, keys)
 		for i := range answers {
 			answers[i].err = err
 		}
 		for server, indexes := range byServer {
 			s.transactionsOn(ctx, server, accounts, indexes, answers)
 		}
-		cluster, ok := s.reads.(*redis.ClusterClient)
-		if !ok || !slices.ContainsFunc(answers, answer.moved) {
-			return answers
-		}
-		cluster.ReloadState(ctx)
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !slices.ContainsFunc(answers, answer.moved) || !s.client.ReloadCluster(ctx) {
 			return answers
 		}
 	}
@@ -182,7 +182,7 @@ func (s *Store) transactions(ctx context.Context, accounts []string) []answer {
 
 // moved reports whether another server may have the account by now.
 func (a answer) moved() bool {
-	return a.err != nil && (redirected(a.err) || redis.HasErrorPrefix(a.err, "ASK"))
+	return a.err != nil && (redisclient.Redirected(a.err) || redis.HasErrorPrefix(a.err, "ASK"))
 }
 
 // tokenFields and stateFields are the fields of the hashes, in the order of

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
 // lock is a held lock. The value is all that is needed to prove it; the
@@ -42,7 +43,7 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	err := s.onMaster(bounded, held.keys.lock, func(client redis.UniversalClient) error {
+	err := s.client.OnMaster(bounded, held.keys.lock, func(client redis.UniversalClient) error {
 		return held.mutex(client).TryLockContext(bounded)
 	})
 	if err == nil {
@@ -75,7 +76,7 @@ func (l *lock) mutex(client redis.UniversalClient) *redsync.Mutex {
 func (l *lock) taken(ctx context.Context) (coordinator.Lock, error) {
 	bounded, cancel := l.store.bounded(ctx)
 	defer cancel()
-	pipe := l.store.reads.Pipeline()
+	pipe := l.store.client.Reads.Pipeline()
 	value, ttl := pipe.Get(bounded, l.keys.lock), pipe.PTTL(bounded, l.keys.lock)
 	_, _ = pipe.Exec(bounded) // each command has its own error
 	if value.Val() == l.value {
@@ -120,7 +121,7 @@ func (l *lock) giveBack(ctx context.Context) {
 			// its way on another connection: look twice.
 			absent++
 		}
-		if !sleep(ctx, 100*time.Millisecond) {
+		if !redisclient.Sleep(ctx, 100*time.Millisecond) {
 			return
 		}
 	}
@@ -128,7 +129,7 @@ func (l *lock) giveBack(ctx context.Context) {
 
 // unlock reports whether the lock was held until now.
 func (l *lock) unlock(ctx context.Context) (ok bool, err error) {
-	err = l.store.onMaster(ctx, l.keys.lock, func(client redis.UniversalClient) error {
+	err = l.store.client.OnMaster(ctx, l.keys.lock, func(client redis.UniversalClient) error {
 		ok, err = l.mutex(client).UnlockContext(ctx)
 		return err
 	})

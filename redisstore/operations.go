@@ -141,7 +141,7 @@ func (s *Store) Want(ctx context.Context, account string, w coordinator.WantRequ
 	defer cancel()
 	// On the account's master, as the scripts: in a cluster messages keep
 	// their order only if they come from one node.
-	err = s.onMaster(bounded, s.keys.of(account).token, func(client redis.UniversalClient) error {
+	err = s.client.OnMaster(bounded, s.keys.of(account).token, func(client redis.UniversalClient) error {
 		return client.Publish(bounded, s.keys.channel(account, wantedChannel), text).Err()
 	})
 	if err = s.fault(ctx, "want", account, err); errors.Is(err, ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable) {
@@ -191,7 +191,7 @@ func (s *Store) run(ctx context.Context, c call) ([]any, error) {
 	var answer any
 	for day := s.day(); day != ""; day = s.otherDay(c.account, answer) {
 		keys := c.on(day)
-		err := s.onMaster(bounded, keys[0], func(client redis.UniversalClient) (err error) {
+		err := s.client.OnMaster(bounded, keys[0], func(client redis.UniversalClient) (err error) {
 			if c.durable {
 				answer, err = s.runDurably(bounded, client, c, keys)
 			} else {

@@ -106,7 +106,7 @@ func (s *Store) tryScripts(ctx context.Context, account string) error {
 		{s.scripts.extend, []string{k.lock, k.attempts}, []any{probe.value, 1, 0}},
 		{s.scripts.restore, []string{k.token, k.state, k.log}, []any{"", "", 1, "", 0, 0, 0, 0}},
 	} {
-		err := s.onMaster(ctx, k.token, func(client redis.UniversalClient) error {
+		err := s.client.OnMaster(ctx, k.token, func(client redis.UniversalClient) error {
 			return run.script.Run(ctx, client, run.keys, run.args...).Err()
 		})
 		if err != nil {
@@ -127,7 +127,7 @@ func (s *Store) tryLoad(ctx context.Context, account string, read func(context.C
 func (s *Store) trySubscription(ctx context.Context, account string) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	pubsub := s.reads.Subscribe(ctx)
+	pubsub := s.client.Reads.Subscribe(ctx)
 	defer pubsub.Close()
 	if err := pubsub.Subscribe(ctx, s.keys.channel(account, refreshedChannel)); err != nil {
 		return err
@@ -139,7 +139,7 @@ func (s *Store) trySubscription(ctx context.Context, account string) error {
 func (s *Store) tryWait(ctx context.Context, account string) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	return s.onMaster(ctx, s.keys.of(account).token, func(client redis.UniversalClient) error {
+	return s.client.OnMaster(ctx, s.keys.of(account).token, func(client redis.UniversalClient) error {
 		return client.Do(ctx, "wait", 0, 1).Err()
 	})
 }

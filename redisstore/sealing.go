@@ -116,7 +116,7 @@ func (s *Store) Sealed(ctx context.Context, account string) (string, error) {
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	fields, err := s.reads.HMGet(bounded, s.keys.of(account).token, "access_token").Result()
+	fields, err := s.client.Reads.HMGet(bounded, s.keys.of(account).token, "access_token").Result()
 	if err != nil {
 		return "", s.fault(ctx, "read", account, err)
 	}

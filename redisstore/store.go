@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
 // Options configure a Store. The zero Options are fine for one Redis without
@@ -85,12 +86,7 @@ type Stats struct {
 // Store is a coordinator.Store on Redis. Make one with Open or New; one Store
 // serves all accounts of a process.
 type Store struct {
-	reads   redis.UniversalClient // may retry: for what can be done twice
-	writes  redis.UniversalClient // must not retry a script that writes; the same client if the caller gave us one
-	owned   bool                  // whether Close closes the clients
-	moves   *moves                // tells subscriptions that the master changed; nil when nobody would notice
-	doubt   *doubt                // of the clients of one address that Open has made; nil otherwise
-	peer    *peer                 // of the clients that Open has made; nil otherwise
+	client  *redisclient.Client
 	scripts scripts
 	keys    keyspace
 
@@ -101,7 +97,8 @@ type Store struct {
 	replicas int
 	wait     time.Duration
 	timeout  time.Duration
-	beat     time.Duration
+
+	pingInterval time.Duration
 
 	unconfirmed, unreadables, orphans atomic.Uint64
 	clock                             serverClock
@@ -117,44 +114,68 @@ type Store struct {
 
 var _ coordinator.Store = (*Store)(nil)
 
-// New returns a Store on a client that the caller has opened and closes. The
-// client should have ContextTimeoutEnabled set, or operations take as long as
-// its ReadTimeout says, and MaxRetries -1, or a Begin whose answer was lost may
-// be counted twice. In a Sentinel set-up prefer Open: it notices a planned
-// failover at once, where a plain failover client may stay subscribed to the
-// demoted master for some ten seconds.
+// Open returns a Store on the Redis that a URL of go-redis names:
 //
-// New does not ask the server; Ping does.
-func New(client redis.UniversalClient, o Options) (*Store, error) {
-	switch {
-	case client == nil:
-		return nil, errors.New("redisstore: no client")
-	case o.TLS != nil:
-		return nil, errors.New("redisstore: Options.TLS is for Open; a client has its own (TLSConfig)")
-	}
-	return newStore(client, client, o)
-}
-
-func newStore(reads, writes redis.UniversalClient, o Options) (*Store, error) {
+//	redis://user:password@host:6379/0                a single server
+//	rediss://...                                     the same over TLS
+//	unix:///run/redis.sock?db=0                      over a Unix socket
+//	redis://host:6379?addr=host2:6379&addr=...       a cluster
+//	redis://host:26379?master_name=NAME&addr=...     Sentinel; user and password of the
+//	                                                 URL are the sentinels', those of the
+//	                                                 servers are username= and password=
+//
+// The parameters of go-redis (dial_timeout, pool_size, ...) are understood; with a
+// single server RESP3 is used whatever protocol= says, if the server knows it.
+// What the URL does not say is chosen so that faults are noticed quickly. Open does
+// not connect; Ping does. Close closes what Open has opened.
+func Open(redisURL string, o Options) (*Store, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	client, err := redisclient.Open(redisclient.Options{URL: redisURL, TLS: o.TLS, Timeout: o.Timeout})
+	if err != nil {
+		return nil, fmt.Errorf("redisstore: %w", err)
+	}
+	return newStore(client, o), nil
+}
+
+// New returns a Store on a client that the caller has opened and closes. The
+// client should have ContextTimeoutEnabled set, or operations take as long as its
+// ReadTimeout says, and MaxRetries -1, or a Begin whose answer was lost may be
+// counted twice. With Sentinel prefer Open: it notices a planned failover at once,
+// where a plain failover client may stay subscribed to the demoted master for some
+// ten seconds.
+//
+// New does not connect; Ping does.
+func New(client redis.UniversalClient, o Options) (*Store, error) {
+	switch {
+	case client == nil:
+		return nil, errors.New("redisstore: the client is nil")
+	case o.TLS != nil:
+		return nil, errors.New("redisstore: Options.TLS is for Open; a client has its own (TLSConfig)")
+	}
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	return newStore(redisclient.Wrap(client, o.Timeout), o), nil
+}
+
+func newStore(client *redisclient.Client, o Options) *Store {
 	s := &Store{
-		reads:    reads,
-		writes:   writes,
-		scripts:  newScripts(),
-		keys:     keyspace{o.Prefix},
-		instance: o.Instance,
-		log:      o.Logger,
-		sealer:   o.Sealer,
-		sealing:  o.Sealing,
-		replicas: o.Replicas,
-		wait:     o.WaitTimeout,
-		timeout:  o.Timeout,
-		beat:     o.PingInterval,
+		client:       client,
+		scripts:      newScripts(),
+		keys:         keyspace{o.Prefix},
+		instance:     o.Instance,
+		log:          o.Logger,
+		sealer:       o.Sealer,
+		sealing:      o.Sealing,
+		replicas:     o.Replicas,
+		wait:         o.WaitTimeout,
+		timeout:      o.Timeout,
+		pingInterval: o.PingInterval,
 	}
 	s.background.ctx, s.background.stop = context.WithCancel(context.Background())
-	return s, nil
+	return s
 }
 
 // complete puts defaults in and checks the rest.
@@ -208,9 +229,6 @@ func defaultInstance() string {
 // Instance is the name under which this process appears in the store.
 func (s *Store) Instance() string { return s.instance }
 
-// Prefix is what the names of all keys and channels begin with.
-func (s *Store) Prefix() string { return s.keys.prefix }
-
 // Stats returns the counters.
 func (s *Store) Stats() Stats {
 	return Stats{
@@ -227,10 +245,7 @@ func (s *Store) Close() error {
 	s.background.stop()
 	s.background.Unlock()
 	s.background.Wait()
-	if !s.owned {
-		return nil
-	}
-	return errors.Join(s.reads.Close(), s.writes.Close())
+	return s.client.Close()
 }
 
 // spawn runs f until it returns; its context ends when the Store is closed.
@@ -243,28 +258,12 @@ func (s *Store) spawn(f func(ctx context.Context)) {
 	}
 }
 
-// Ping reports whether the server can be asked at all. After it the connections
-// for reading and for writing are there, and the first token waits for neither.
+// Ping reports whether the server answers. Afterwards the connections for reading
+// and for writing are open, and the first token does not wait for them.
 func (s *Store) Ping(ctx context.Context) error {
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	var writing error
-	var both sync.WaitGroup // at once: a sentinel that hangs costs each dial half of the time there is
-	if s.owned {
-		both.Go(func() { // joined below
-			// Twice: what writes is never repeated by itself, and over TLS a
-			// connection that the server has closed meanwhile shows in no other way.
-			if writing = s.writes.Ping(bounded).Err(); writing != nil {
-				writing = s.writes.Ping(bounded).Err()
-			}
-		})
-	}
-	err := s.reads.Ping(bounded).Err()
-	both.Wait()
-	if err == nil {
-		err = writing
-	}
-	return s.fault(ctx, "ping", "", err)
+	return s.fault(ctx, "ping", "", s.client.Ping(bounded))
 }
 
 // bounded returns a context that ends in time for one operation. What ends a

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
 // How often a subscription tries again after a failure: at once, then with a
@@ -31,7 +32,7 @@ type subscription struct {
 	changes []change        // guarded by mu: what the connection does not know yet
 	wake    chan struct{}   // holds one value when there may be something in changes
 
-	toldReplica bool // owned by the connection that there is: it was said that the server is a replica
+	onReplica bool // owned by the current connection: it was logged that the server is a replica
 }
 
 // role is a coordinator.Role in one byte; 0 is none.
@@ -118,7 +119,7 @@ func (s *subscription) Run(ctx context.Context) {
 		if !s.anyAccounts(ctx) {
 			return
 		}
-		c := &connection{sub: s, room: make(chan struct{}, 1), again: again}
+		c := &connection{sub: s, room: make(chan struct{}, 1), reconnects: again}
 		err := c.run(ctx)
 		if ctx.Err() != nil {
 			return
@@ -132,28 +133,25 @@ func (s *subscription) Run(ctx context.Context) {
 			told = kindOf(err)
 			s.watcher.Lost(err)
 		}
-		if pause > 0 && !sleep(ctx, pause/2+rand.N(pause)) {
+		if pause > 0 && !redisclient.Sleep(ctx, pause/2+rand.N(pause)) {
 			return
 		}
 		pause = min(max(2*pause, shortestPause), longestPause)
 	}
 }
 
-// onReplica is called for each connection to a replica.
-func (s *subscription) onReplica(server string) {
-	if s.toldReplica {
-		return
-	}
-	s.toldReplica = true
-	s.store.log.Warn("this Redis server is a replica: tokens can be read from it, but nobody hears a demand for a new one"+
-		" that is made here; unless a failover is under way, name the master in the Redis URL", "server", server)
-}
-
-// onMaster is called whenever a server has said that it is a master.
-func (s *subscription) onMaster() {
-	if s.toldReplica {
-		s.toldReplica = false
-		s.store.log.Info("the Redis server is a master now: demands are heard")
+// reported returns what a connection to a server calls with the role that the
+// server reports.
+func (s *subscription) reported(server string) func(redisclient.Role) {
+	return func(role redisclient.Role) {
+		switch {
+		case role == redisclient.Replica && !s.onReplica:
+			s.store.log.Warn("this Redis server is a replica: tokens can be read from it, but refreshers do not receive a demand"+
+				" that is published here; unless a failover is under way, use the address of the master in the Redis URL", "server", server)
+		case role == redisclient.Master && s.onReplica:
+			s.store.log.Info("the Redis server is a master now: demands are received")
+		}
+		s.onReplica = role == redisclient.Replica
 	}
 }
 

@@ -52,7 +52,7 @@ func (x examination) reachable(ctx context.Context) bool {
 	case err == nil:
 		return true
 	case errors.As(err, &mismatch):
-		x.fail("redis", mismatch.Mend, "%s cannot be spoken to: %v", x.where(), mismatch.Err)
+		x.fail("redis", mismatch.Fix, "%s cannot be spoken to: %v", x.where(), mismatch.Err)
 	case errors.Is(err, redisstore.ErrDenied) && errors.Is(err, coordinator.ErrUnreachable):
 		x.fail("redis", "check the user and the password in --redis", "%s refuses this user: %v", x.where(), err)
 	case errors.Is(err, redisstore.ErrDenied):

@@ -49,7 +49,7 @@ func mutants() []mutant {
 			{"redisstore/lua/fail.lua", "if kind == 'unknown' then", "if false then"},
 		}},
 		{"a subscription that hangs is not noticed", []patch{
-			{"redisstore/connection.go", "if silent >= silentBeats {", "if false {"},
+			{"redisstore/connection.go", "if missed >= maxMissedPings {", "if false {"},
 		}},
 		{"a number binds however far ahead it lies", []patch{
 			{"redisstore/lua/prelude.lua", "return fence <= now_us + fence_ahead and fence or 0", "return fence"},

@@ -1,4 +1,4 @@
-package redisstore
+package redisclient
 
 import (
 	"bufio"
@@ -15,17 +15,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// peer is what is at the other end of a URL. As long as nothing has ever been
-// answered there, it finds out whether both ends mean the same by it. An error
-// does not tell: a server of TLS closes the connection when it is spoken to
-// without, a plain one waits for the end of what it takes for a command; and the
-// alert that names what is wrong with a certificate is lost if the server closes
-// the connection before the first command has been written.
+// peer is the server at the other end of a URL. Until it has answered once, peer
+// finds out whether both ends use TLS in the same way. The error of an operation
+// does not tell: a TLS server closes the connection of a plain client, a plain
+// server waits for the end of what it takes for a command; and the alert that names
+// what is wrong with a certificate is lost if the server closes the connection
+// before the first command has been written.
 type peer struct {
+	noHook
 	addrs  []string
 	config *tls.Config // nil: the URL asks for no TLS
 
-	worked atomic.Bool // something has been answered
+	worked atomic.Bool // the server has answered once
 
 	mu    sync.Mutex
 	asked time.Time // guarded by mu
@@ -42,10 +43,7 @@ var (
 	errSpeaksPlain = errors.New("this port speaks no TLS")
 )
 
-// DialHook is redis.Hook's.
-func (p *peer) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-// ProcessHook is redis.Hook's.
+// ProcessHook implements [redis.Hook].
 func (p *peer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
@@ -54,7 +52,7 @@ func (p *peer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// ProcessPipelineHook is redis.Hook's.
+// ProcessPipelineHook implements [redis.Hook].
 func (p *peer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
@@ -70,11 +68,11 @@ func (p *peer) note(err error) {
 	}
 }
 
-// examine returns the disagreement about TLS that has led to err, nil if none is
-// known. It may take as long as within.
+// examine returns the disagreement about TLS that has caused err, nil if there is
+// none. It takes no longer than within.
 func (p *peer) examine(err error, within time.Duration) *TLSError {
 	var dial *net.OpError
-	if p.worked.Load() || errors.As(err, &dial) && dial.Op == "dial" { // there was nobody
+	if p.worked.Load() || errors.As(err, &dial) && dial.Op == "dial" { // no server was reached
 		return nil
 	}
 	p.mu.Lock()
@@ -89,13 +87,13 @@ func (p *peer) examine(err error, within time.Duration) *TLSError {
 	return p.found
 }
 
-// probe speaks to the peer in the way that may explain err.
+// probe opens a connection of its own, in the way that may explain err.
 func (p *peer) probe(ctx context.Context, err error) *TLSError {
 	var record tls.RecordHeaderError
 	var ask func(context.Context, net.Conn) *TLSError
 	switch {
 	case p.config == nil && isTimeout(err):
-		return nil // a server of TLS closes the connection at once
+		return nil // a TLS server would have closed the connection at once
 	case p.config == nil:
 		ask = askTLS
 	case isTimeout(err), errors.As(err, &record):
@@ -109,7 +107,7 @@ func (p *peer) probe(ctx context.Context, err error) *TLSError {
 		if err != nil {
 			continue
 		}
-		_ = conn.SetDeadline(deadline) // never fails on one just made
+		_ = conn.SetDeadline(deadline) // never fails on a new connection
 		found := ask(ctx, conn)
 		_ = conn.Close()
 		if found != nil {
@@ -119,9 +117,9 @@ func (p *peer) probe(ctx context.Context, err error) *TLSError {
 	return nil
 }
 
-// askTLS looks whether the server speaks TLS.
+// askTLS checks whether the server speaks TLS.
 func askTLS(ctx context.Context, conn net.Conn) *TLSError {
-	//nolint:gosec // G402: nothing is said on this connection, so nobody need be trusted
+	//nolint:gosec // G402: nothing is sent on this connection, so the server need not be authenticated
 	err := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx)
 	if err != nil && alertIn(err) == nil {
 		return nil
@@ -129,9 +127,9 @@ func askTLS(ctx context.Context, conn net.Conn) *TLSError {
 	return &TLSError{errSpeaksTLS, "write rediss:// in the Redis URL"}
 }
 
-// askPlain looks whether the server speaks the protocol of Redis without TLS.
+// askPlain checks whether the server speaks the protocol of Redis without TLS.
 func askPlain(_ context.Context, conn net.Conn) *TLSError {
-	_, _ = io.WriteString(conn, "PING\r\n") // what cannot be written is not answered
+	_, _ = io.WriteString(conn, "PING\r\n") // the answer shows whether it was sent
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "+PONG") && !strings.HasPrefix(line, "-") {
 		return nil
@@ -139,13 +137,13 @@ func askPlain(_ context.Context, conn net.Conn) *TLSError {
 	return &TLSError{errSpeaksPlain, "write redis:// in the Redis URL, or name the TLS port"}
 }
 
-// askCertificate reads what the server has against our certificate: in TLS 1.3 it
-// says so after the handshake.
+// askCertificate reads why the server rejects our certificate: in TLS 1.3 it says
+// so after the handshake.
 func (p *peer) askCertificate(ctx context.Context, conn net.Conn) *TLSError {
 	client := tls.Client(conn, p.config)
 	err := client.HandshakeContext(ctx)
 	if err == nil {
-		_, err = client.Read(make([]byte, 1)) // Redis does not speak first
+		_, err = client.Read(make([]byte, 1)) // Redis sends nothing first
 	}
 	return certificateError(err)
 }

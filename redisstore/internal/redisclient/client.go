@@ -1,0 +1,322 @@
+// Package redisclient makes the clients of go-redis that a Store uses, and works
+// around what go-redis does not do:
+//
+//   - a dial never fails in a pool (lazydial.go);
+//   - connections that went silent, or lead to a demoted master, are closed and
+//     replaced (idlepurge.go, role.go);
+//   - a failover is noticed by subscriptions (failover.go, guard.go);
+//   - a cluster's topology is read again after a fault (cluster.go);
+//   - a script that writes is never repeated (OnMaster);
+//   - many goroutines share round trips (autopipeline.go);
+//   - both ends agree on TLS, or the error says how they differ (peer.go, tls.go);
+//   - a subscription is never replaced behind its owner's back (pubsub.go).
+package redisclient
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Client is the clients of one Store.
+type Client struct {
+	Reads  redis.UniversalClient // may repeat a command: for what can be done twice
+	Writes redis.UniversalClient // does not repeat anything; the same as Reads after Wrap
+
+	timeout  time.Duration
+	owned    bool          // Close closes the clients
+	peer     *peer         // nil after Wrap
+	failover *failover     // with Sentinel; otherwise nil
+	idle     *idlePurge    // of a single address; otherwise nil
+	guards   *redis.Client // makes the guards of a single address; otherwise nil
+}
+
+// Options are what a Client is opened with.
+type Options struct {
+	URL     string
+	TLS     *tls.Config   // for a URL with TLS; nil: the system's authorities
+	Timeout time.Duration // of each operation
+}
+
+// Open returns a Client of the Redis that the URL names. It does not connect.
+func Open(o Options) (*Client, error) {
+	server, err := parse(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	config, err := mergeTLS(o.TLS, server.tls())
+	if err != nil {
+		return nil, err
+	}
+	d := dialer{tls: config, timeout: o.Timeout, peer: &peer{addrs: server.addrs(), config: config}}
+	c := &Client{timeout: o.Timeout, owned: true, peer: d.peer}
+	switch {
+	case server.failover != nil:
+		d.failover = newFailover()
+		c.failover = d.failover
+	case server.single != nil:
+		d.idle = newIdlePurge()
+		d.idle.ask, d.idle.stay = askEvery, stayFor
+		c.idle, c.guards = d.idle, d.newGuards(*server.single)
+	}
+	// Two clients, because go-redis repeats whatever has failed or nothing at all,
+	// and a script that writes must not be repeated.
+	c.Reads, c.Writes = server.client(d, 1), server.client(d, -1)
+	return c, nil
+}
+
+// Wrap returns a Client for one that the caller has made and closes.
+func Wrap(client redis.UniversalClient, timeout time.Duration) *Client {
+	return &Client{Reads: client, Writes: client, timeout: timeout}
+}
+
+// Close closes the clients that Open has made.
+func (c *Client) Close() error {
+	if !c.owned {
+		return nil
+	}
+	errs := []error{c.Reads.Close(), c.Writes.Close()}
+	if c.guards != nil {
+		errs = append(errs, c.guards.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Ping asks the server. Afterwards there is a connection for reading and one for
+// writing.
+func (c *Client) Ping(ctx context.Context) error {
+	var writing error
+	var both sync.WaitGroup // at the same time: a sentinel that hangs costs each dial half of the timeout
+	if c.owned {
+		both.Go(func() { // joined below
+			// Twice: a write is never repeated, and over TLS nothing else shows
+			// that the server has closed a connection.
+			if writing = c.Writes.Ping(ctx).Err(); writing != nil {
+				writing = c.Writes.Ping(ctx).Err()
+			}
+		})
+	}
+	err := c.Reads.Ping(ctx).Err()
+	both.Wait()
+	if err == nil {
+		err = writing
+	}
+	return err
+}
+
+// CloseIdle closes the idle connections of the pools if their address may lead to
+// another server than before.
+func (c *Client) CloseIdle() {
+	if c.idle != nil {
+		c.idle.closeIdle()
+	}
+}
+
+// AskEvery sets how often servers are asked for their role, for tests. It is
+// called before the Client is used.
+func (c *Client) AskEvery(d time.Duration) { c.idle.ask, c.idle.stay = d, 5*d/2 }
+
+// bounded returns a context that ends in time for one operation. A client stops
+// waiting at the deadline only: go-redis does not notice a mere cancel.
+func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, c.timeout)
+}
+
+// Sleep waits. It reports false if ctx ended first.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// servers is what a URL names; one field is set.
+type servers struct {
+	single   *redis.Options
+	failover *redis.FailoverOptions
+	cluster  *redis.ClusterOptions
+}
+
+func parse(redisURL string) (s servers, err error) {
+	u, err := url.Parse(redisURL)
+	if err != nil {
+		// The error's text contains the URL, and with it the password.
+		var bad *url.Error
+		if errors.As(err, &bad) {
+			err = bad.Err
+		}
+		return servers{}, fmt.Errorf("the Redis URL cannot be read: %w", err)
+	}
+	query := u.Query()
+	switch {
+	case query.Has("master_name"):
+		s.failover, err = redis.ParseFailoverURL(redisURL)
+	case query.Has("addr"):
+		s.cluster, err = redis.ParseClusterURL(redisURL)
+	default:
+		s.single, err = redis.ParseURL(redisURL)
+	}
+	if err != nil {
+		return servers{}, fmt.Errorf("the Redis URL cannot be used: %w", err)
+	}
+	return s, nil
+}
+
+// tls is the URL's TLS configuration, nil if it does not ask for TLS.
+func (s servers) tls() *tls.Config {
+	switch {
+	case s.failover != nil:
+		return s.failover.TLSConfig
+	case s.cluster != nil:
+		return s.cluster.TLSConfig
+	}
+	return s.single.TLSConfig
+}
+
+// addrs are the addresses that a TLS probe may dial; each answers for all.
+func (s servers) addrs() []string {
+	switch {
+	case s.failover != nil:
+		return s.failover.SentinelAddrs
+	case s.cluster != nil:
+		return s.cluster.Addrs
+	case s.single.Network == "unix":
+		return nil
+	}
+	return []string{s.single.Addr}
+}
+
+// dialer is what all clients of a Store have in common.
+type dialer struct {
+	tls      *tls.Config
+	timeout  time.Duration
+	peer     *peer
+	failover *failover  // with Sentinel
+	idle     *idlePurge // shared by the clients of one address; nil: each client or node has its own
+}
+
+// hooks returns the hooks of a client of one server in their order, the outermost
+// first. This is the order in which a command and a dial pass them:
+//
+//   - lazyDial is the outermost, so that the others see a failed dial as an error;
+//   - idlePurge comes before autopipeline, so that a command whose connection was
+//     useless may be queued again, and before failover, so that it wraps the
+//     connection of which failover reads the address;
+//   - peer notes every answer;
+//   - autopipeline is the innermost: its round trips pass idlePurge as pipelines.
+func (d dialer) hooks(client *redis.Client) []redis.Hook {
+	idle := d.idle
+	if idle == nil {
+		idle = newIdlePurge()
+	}
+	hooks := []redis.Hook{lazyDial{}, idle, d.peer}
+	if d.failover != nil {
+		hooks = append(hooks, d.failover)
+	}
+	return append(hooks, &autopipeline{client: client, timeout: d.timeout})
+}
+
+func (d dialer) addHooks(client *redis.Client) *redis.Client {
+	for _, hook := range d.hooks(client) {
+		client.AddHook(hook)
+	}
+	return client
+}
+
+func (s servers) client(d dialer, retries int) redis.UniversalClient {
+	switch {
+	case s.failover != nil:
+		return d.newFailover(*s.failover, retries)
+	case s.cluster != nil:
+		return d.newCluster(*s.cluster, retries)
+	}
+	return d.newSingle(*s.single, retries)
+}
+
+// The functions below choose alike: the deadlines of contexts count, nothing waits
+// longer than an operation may take, one dial is one attempt, and nothing is sent
+// at connect that a least-privilege user may not send.
+
+func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
+	return d.addHooks(redis.NewClient(d.singleOptions(o, retries)))
+}
+
+// newGuards returns a client whose connections are used by guards only, and not
+// tracked: the end of a guard ends a subscription, and an operation that timed out
+// is no reason for that.
+func (d dialer) newGuards(o redis.Options) *redis.Client {
+	client := redis.NewClient(d.singleOptions(o, -1))
+	client.AddHook(lazyDial{})
+	client.AddHook(d.peer)
+	return client
+}
+
+func (d dialer) singleOptions(o redis.Options, retries int) *redis.Options {
+	// A server that does not speak RESP3 is spoken to in RESP2.
+	o.Protocol = 3
+	// A connection is replaced after a minute, whatever its server reports: one
+	// that is cut off may not know that it has a successor.
+	o.ConnMaxLifetime = cmp.Or(o.ConnMaxLifetime, time.Minute)
+	o.ContextTimeoutEnabled = true
+	o.MaxRetries = retries
+	o.PipelinePoolSize = -1 // pipelines use the same connections
+	o.DialerRetries = 1
+	o.DialTimeout = d.or(o.DialTimeout)
+	o.ReadTimeout = d.or(o.ReadTimeout)
+	o.WriteTimeout = d.or(o.WriteTimeout)
+	o.PoolTimeout = d.or(o.PoolTimeout)
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	o.TLSConfig = d.tls
+	return &o
+}
+
+func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client {
+	o.ContextTimeoutEnabled = true
+	o.MaxRetries = retries
+	o.PipelinePoolSize = -1 // pipelines use the same connections
+	o.DialerRetries = 1
+	// A dial asks all sentinels first, and waits for one that hangs as long as for
+	// any answer: there must be time left after that.
+	o.DialTimeout = d.or(o.DialTimeout)
+	o.ReadTimeout = cmp.Or(o.ReadTimeout, d.timeout/2)
+	o.WriteTimeout = d.or(o.WriteTimeout)
+	o.PoolTimeout = d.or(o.PoolTimeout)
+	o.DisableIdentity = true
+	o.TLSConfig = d.tls
+	return d.addHooks(redis.NewFailoverClient(&o))
+}
+
+func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterClient {
+	o.ContextTimeoutEnabled = true
+	o.MaxRetries = retries
+	o.PipelinePoolSize = -1 // pipelines use the same connections
+	o.DialerRetries = 1
+	o.DialTimeout = cmp.Or(o.DialTimeout, d.timeout/2)
+	o.ReadTimeout = d.or(o.ReadTimeout)
+	o.WriteTimeout = d.or(o.WriteTimeout)
+	o.PoolTimeout = d.or(o.PoolTimeout)
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	// A dead node redirects no client; see reloadOnFault.
+	o.ClusterStateReloadInterval = time.Second
+	o.TLSConfig = d.tls
+	client := redis.NewClusterClient(&o)
+	client.AddHook(reloadOnFault{cluster: client})
+	client.OnNewNode(func(node *redis.Client) { d.addHooks(node) })
+	return client
+}
+
+func (d dialer) or(fromURL time.Duration) time.Duration { return cmp.Or(fromURL, d.timeout) }

@@ -1,0 +1,215 @@
+package redisclient
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// askEvery is how often a connection of a pool asks for its server's role, if
+	// it is used.
+	askEvery = 2 * time.Second
+
+	// askAgainIn is how long a connection does not ask a server again that did not
+	// report its role.
+	askAgainIn = time.Minute
+
+	// stayFor is how long a connection stays with a server that was a replica from
+	// the beginning, before the address is dialed again.
+	stayFor = 5 * time.Second
+)
+
+// errUnsent is the error of an operation of which nothing was sent, because its
+// connection was closed by a purge or leads to a demoted master.
+var errUnsent = errors.New("redisclient: the connection was closed before it was used")
+
+// idlePurge is a hook that keeps track of the connections of a client's pool. A
+// connection can go silent without being closed (a middlebox has dropped its
+// state, a host is gone), and then most likely all of the pool have: each would
+// cost the operation that uses it a timeout, one after the other. So the first
+// operation that times out closes all idle connections; one that waits for an
+// answer is left alone, because its command may have been carried out. A
+// connection can also lead to a server that is no longer the master; see role.go.
+//
+// An operation whose connection is closed, or leads to a demoted master, is
+// repeated on another one.
+type idlePurge struct {
+	noHook
+	ask, stay time.Duration // see askEvery and stayFor; ask 0: servers are not asked for their role
+
+	mu    sync.Mutex
+	conns map[*trackedConn]struct{} // guarded by mu: the open ones
+}
+
+var _ redis.Hook = (*idlePurge)(nil)
+
+func newIdlePurge() *idlePurge { return &idlePurge{conns: make(map[*trackedConn]struct{})} }
+
+// DialHook implements [redis.Hook]. Connections of a PubSub are not tracked: they
+// are watched by pings.
+func (p *idlePurge) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := next(ctx, network, addr)
+		if err != nil || pubsubDialIn(ctx) != nil {
+			return conn, err
+		}
+		now := time.Now()
+		c := &trackedConn{Conn: conn, purge: p, dialed: now, asked: now, ask: p.ask}
+		c.waiting.Store(true) // the dialing operation is about to use it
+		p.mu.Lock()
+		p.conns[c] = struct{}{}
+		p.mu.Unlock()
+		if socket, ok := conn.(syscall.Conn); ok {
+			return trackedSocket{c, socket}, nil
+		}
+		return c, nil
+	}
+}
+
+// ProcessHook implements [redis.Hook].
+func (p *idlePurge) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		return p.do(ctx, func() error { return next(ctx, cmd) })
+	}
+}
+
+// ProcessPipelineHook implements [redis.Hook].
+func (p *idlePurge) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		return p.do(ctx, func() error {
+			// go-redis returns the first error that any command has, and does not
+			// clear that of an earlier attempt from MULTI and EXEC.
+			for _, cmd := range cmds {
+				cmd.SetErr(nil)
+			}
+			return next(ctx, cmds)
+		})
+	}
+}
+
+// do runs an operation; if nothing of it was sent, it runs it again on another
+// connection. A pool discards a connection that failed, so this ends with a new
+// one.
+func (p *idlePurge) do(ctx context.Context, operation func() error) error {
+	err := operation()
+	for errors.Is(err, errUnsent) && ctx.Err() == nil {
+		p.closeIdle() // most likely the others are as useless; to try each takes time
+		err = operation()
+	}
+	if isTimeout(err) {
+		p.closeIdle()
+	}
+	return err
+}
+
+// closeIdle closes all idle connections. The others ask for their server's role
+// before they are used again.
+func (p *idlePurge) closeIdle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.due.Store(true)
+		if !c.waiting.Load() {
+			c.closed.Store(true)
+			delete(p.conns, c)
+			_ = c.Conn.Close()
+		}
+	}
+}
+
+// trackedConn is a connection of a pool.
+type trackedConn struct {
+	net.Conn
+	purge   *idlePurge
+	dialed  time.Time
+	waiting atomic.Bool // for an answer
+	closed  atomic.Bool // by closeIdle
+	due     atomic.Bool // the server is to be asked for its role before the next use
+
+	// Owned by the operation that uses the connection.
+	asked    time.Time     // when the server was asked for its role
+	ask      time.Duration // how long that holds
+	deadline time.Time     // of writing
+}
+
+// SetWriteDeadline implements [net.Conn]. What Write asks the server before it
+// writes shares the deadline.
+func (c *trackedConn) SetWriteDeadline(t time.Time) error {
+	c.deadline = t
+	err := c.Conn.SetWriteDeadline(t)
+	if err != nil && c.closed.Load() && !c.waiting.Load() {
+		err = errUnsent
+	}
+	return err
+}
+
+func (c *trackedConn) Write(b []byte) (int, error) {
+	if c.waiting.Swap(true) {
+		return c.Conn.Write(b)
+	}
+	if err := c.check(); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(b)
+	if n == 0 && err != nil && c.closed.Load() {
+		err = errUnsent
+	}
+	return n, err
+}
+
+// check returns errUnsent if the connection leads to a demoted master.
+func (c *trackedConn) check() error {
+	now := time.Now()
+	if c.purge.ask == 0 || !c.due.Load() && now.Sub(c.asked) < c.ask {
+		return nil
+	}
+	due := c.due.Swap(false)
+	role, err := roleOf(c.Conn, c.deadline)
+	c.asked, c.ask = now, c.purge.ask
+	var answer replyError
+	switch {
+	case isTimeout(err):
+		return err
+	case errors.As(err, &answer) && redis.IsAuthError(answer):
+		return nil // go-redis is about to authenticate
+	case errors.As(err, &answer), err == nil && role == UnknownRole:
+		c.ask = askAgainIn
+		return nil
+	case err != nil: // the server has closed it
+		return errUnsent
+	case role == Replica && (due || now.Sub(c.dialed) >= c.purge.stay):
+		return errUnsent
+	case role == Replica:
+		c.ask = c.purge.stay - now.Sub(c.dialed)
+	}
+	return nil
+}
+
+func (c *trackedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.waiting.Store(false)
+	}
+	return n, err
+}
+
+func (c *trackedConn) Close() error {
+	c.purge.mu.Lock()
+	delete(c.purge.conns, c)
+	c.purge.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// trackedSocket is a trackedConn of which go-redis can check that the server has
+// not closed it.
+type trackedSocket struct {
+	*trackedConn
+	syscall.Conn
+}

@@ -1,0 +1,145 @@
+package redisclient
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrMoved is the error of a subscription whose server is no longer the master.
+var ErrMoved = errors.New("the master has changed")
+
+// PubSub is a connection for subscriptions that is never replaced: after an error
+// its owner closes it and makes another one. The PubSub of go-redis redials by
+// itself when it meets an error and subscribes to everything in one command,
+// which overflows the server's output buffer with 300,000 channels and hides from
+// its owner that messages were lost.
+//
+// One goroutine may call Receive, another one Subscribe, Unsubscribe and Ping, a
+// third one WatchMaster. Close ends all of them.
+type PubSub struct {
+	client *Client
+	pubsub *redis.PubSub
+	dial   pubsubDial
+	guard  *guard // nil: the client's address always leads to the same server, or others tell of a failover
+}
+
+// PubSub returns one that is not connected.
+func (c *Client) PubSub(ctx context.Context) *PubSub {
+	return &PubSub{client: c, pubsub: c.Reads.Subscribe(ctx)}
+}
+
+// Connect dials, and sends the first SUBSCRIBE, or a PING if there are no
+// channels.
+func (p *PubSub) Connect(ctx context.Context, channels ...string) error {
+	if p.client.guards != nil {
+		p.guard = newGuard(p.client.guards)
+		if err := p.guard.ask(ctx); err != nil {
+			return err
+		}
+	}
+	ctx = p.dial.in(ctx)
+	if len(channels) == 0 {
+		return p.pubsub.Ping(ctx)
+	}
+	return p.pubsub.Subscribe(ctx, channels...)
+}
+
+// Addr is the server's address, "" if the client was made elsewhere.
+func (p *PubSub) Addr() string { return p.dial.addr }
+
+// Receive waits for the next message and returns it as go-redis does: a
+// *redis.Message, a *redis.Subscription, a *redis.Pong. An error ends the PubSub.
+func (p *PubSub) Receive() (any, error) {
+	ctx, cancel := noRedial(time.Time{})
+	defer cancel()
+	// Not ReceiveTimeout: a timeout in the middle of a message loses the half that
+	// was read.
+	received, err := p.pubsub.Receive(ctx)
+	var answer redis.Error
+	if errors.As(err, &answer) && (redis.HasErrorPrefix(answer, "MISCONF") || redis.HasErrorPrefix(answer, "MASTERDOWN")) {
+		// A server in this state rejects PING as it rejects most commands. It
+		// delivers messages all the same, so the answer is a sign of life.
+		return &redis.Pong{}, nil
+	}
+	return received, err
+}
+
+// Subscribe sends a SUBSCRIBE. Receive returns a confirmation for each channel.
+func (p *PubSub) Subscribe(deadline time.Time, channels ...string) error {
+	ctx, cancel := noRedial(deadline)
+	defer cancel()
+	return p.pubsub.Subscribe(ctx, channels...)
+}
+
+// Unsubscribe sends an UNSUBSCRIBE.
+func (p *PubSub) Unsubscribe(deadline time.Time, channels ...string) error {
+	ctx, cancel := noRedial(deadline)
+	defer cancel()
+	return p.pubsub.Unsubscribe(ctx, channels...)
+}
+
+// Ping sends a PING. Receive returns the answer.
+func (p *PubSub) Ping(deadline time.Time) error {
+	ctx, cancel := noRedial(deadline)
+	defer cancel()
+	return p.pubsub.Ping(ctx)
+}
+
+// WatchMaster returns ErrMoved when the server is no longer the master, and
+// another error when that can no longer be found out. It calls reported with the
+// role that the server reports, now and at each check; never, if nothing is known
+// of its role. It returns when ctx ends.
+func (p *PubSub) WatchMaster(ctx context.Context, reported func(Role)) error {
+	switch {
+	case p.client.failover != nil:
+		return p.watchFailover(ctx)
+	case p.guard != nil:
+		return p.watchRole(ctx, reported)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Close ends what the other methods wait for.
+func (p *PubSub) Close() {
+	_ = p.pubsub.Close() // a second call returns an error
+}
+
+// Release closes the PubSub after its other methods have returned.
+func (p *PubSub) Release() {
+	p.Close()
+	if p.guard != nil {
+		p.guard.close()
+	}
+}
+
+// noRedial returns the context for everything after Connect. It has been canceled
+// already, so that go-redis cannot dial again. The deadline is still obeyed, and
+// reads and writes of a PubSub look at nothing else.
+func noRedial(deadline time.Time) (context.Context, context.CancelFunc) {
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	if deadline.IsZero() {
+		return canceled, cancel
+	}
+	return context.WithDeadline(canceled, deadline)
+}
+
+// pubsubDial is what the hooks learn of a PubSub's dial. It travels in the dial's
+// context: go-redis has no other way to tell the hooks whose connection they dial.
+type pubsubDial struct{ addr string } // of the server
+
+type pubsubDialKey struct{}
+
+func (d *pubsubDial) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, pubsubDialKey{}, d)
+}
+
+// pubsubDialIn returns nil if the dial is not a PubSub's.
+func pubsubDialIn(ctx context.Context) *pubsubDial {
+	d, _ := ctx.Value(pubsubDialKey{}).(*pubsubDial)
+	return d
+}
