@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/datagram"
 )
 
@@ -132,7 +132,7 @@ func askServer(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate, err := callers.New([]callers.User{{Name: "ci", UDPKey: key, Accounts: []string{callers.Everything}}})
+	gate, err := auth.New([]auth.User{{Name: "ci", UDPKey: key, Accounts: []string{auth.AllAccounts}}})
 	if err != nil {
 		t.Fatal(err)
 	}

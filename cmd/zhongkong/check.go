@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
 )
@@ -99,7 +99,7 @@ func (s *session) userProblems(given string) []error {
 	var all []error
 	names := map[string]bool{}
 	for _, u := range users {
-		if err := callers.Check(u); err != nil {
+		if err := auth.Check(u); err != nil {
 			all = append(all, fmt.Errorf("user %q: %w", u.Name, err))
 		}
 		if names[u.Name] {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 func TestCheckAcceptsWhatServeTakesAndAsksNobody(t *testing.T) {
@@ -21,7 +21,7 @@ func TestCheckAcceptsWhatServeTakesAndAsksNobody(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	hash, err := callers.Hash("a-password-of-a-test")
+	hash, err := auth.Hash("a-password-of-a-test")
 	if err != nil {
 		t.Fatal(err)
 	}

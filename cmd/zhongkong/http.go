@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/datagram"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
@@ -26,12 +26,12 @@ const envUsers = "ZHONGKONG_USERS"
 // front is where callers ask: HTTP, and datagrams if there is an address for
 // them.
 type front struct {
-	given  []callers.User // by --user or the variable
-	madeUp *callers.User  // of this run; nil: there are others
+	given  []auth.User // by --user or the variable
+	madeUp *auth.User  // of this run; nil: there are others
 
 	labels atomic.Pointer[map[string]string] // account :: its name for people
 
-	gate   *callers.Gate
+	gate   *auth.Authenticator
 	events *events.Hub
 	api    *httpapi.API
 	web    *httpapi.Server
@@ -52,26 +52,26 @@ func (d *daemon) newFront(given string) error {
 		return &configError{err}
 	}
 	if len(users) == 0 {
-		u := callers.MadeUp()
-		d.madeUp, users = &u, []callers.User{u}
+		u := auth.EphemeralUser()
+		d.madeUp, users = &u, []auth.User{u}
 	}
-	if d.gate, err = callers.New(users); err != nil {
+	if d.gate, err = auth.New(users); err != nil {
 		return &configError{err}
 	}
 	return nil
 }
 
 // callersGiven returns the callers of the command line, else of the variable.
-func (s *session) callersGiven(given string) ([]callers.User, error) {
+func (s *session) callersGiven(given string) ([]auth.User, error) {
 	if given == "" {
 		given = s.env(envUsers)
 	}
-	var users []callers.User
+	var users []auth.User
 	for one := range strings.SplitSeq(given, ",") {
 		if one = strings.TrimSpace(one); one == "" {
 			continue
 		}
-		u, err := callers.ParseUser(one)
+		u, err := auth.ParseUser(one)
 		if err != nil {
 			return nil, usagef("--user (%s): %v", envUsers, err)
 		}
@@ -81,16 +81,16 @@ func (s *session) callersGiven(given string) ([]callers.User, error) {
 }
 
 // users returns the callers of a configuration, and those of the command line.
-func (d *daemon) users(cfg *config.Config) ([]callers.User, error) {
+func (d *daemon) users(cfg *config.Config) ([]auth.User, error) {
 	configured, err := configuredCallers(cfg)
 	return append(slices.Clone(d.given), configured...), err
 }
 
-func configuredCallers(cfg *config.Config) ([]callers.User, error) {
-	var users []callers.User
+func configuredCallers(cfg *config.Config) ([]auth.User, error) {
+	var users []auth.User
 	for _, u := range cfg.Users {
-		one := callers.User{Name: u.Name, PasswordHash: u.Password.Reveal(), Accounts: u.Accounts, Refresh: u.Refresh,
-			Told: callers.Told{Most: u.Told, Least: u.ToldAtLeast}}
+		one := auth.User{Name: u.Name, PasswordHash: u.Password.Reveal(), Accounts: u.Accounts, Refresh: u.Refresh,
+			Told: auth.Told{Max: u.Told, Min: u.ToldAtLeast}}
 		if !u.UDPKey.IsZero() {
 			key, err := base64.StdEncoding.DecodeString(u.UDPKey.Reveal())
 			if err != nil {
@@ -189,11 +189,11 @@ func (d *daemon) reloadFront(next *config.Config) error {
 	}
 	if len(users) == 0 {
 		if d.madeUp == nil { // those there were must not go on
-			u := callers.MadeUp()
+			u := auth.EphemeralUser()
 			d.madeUp = &u
 			d.log.Warn("the new configuration has no users: nobody can ask until it has")
 		}
-		users = []callers.User{*d.madeUp}
+		users = []auth.User{*d.madeUp}
 	}
 	if err := d.gate.SetUsers(users); err != nil {
 		return err

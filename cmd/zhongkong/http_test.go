@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
@@ -166,7 +166,7 @@ func TestRequestsAreAnsweredWhileRedisIsAway(t *testing.T) {
 }
 
 func TestCallersOfTheConfiguration(t *testing.T) {
-	hash, err := callers.Hash("narrow-password")
+	hash, err := auth.Hash("narrow-password")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 func (p program) passwdCommand() *cli.Command {
@@ -42,7 +42,7 @@ func (p program) passwd(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	hash, err := callers.Hash(password)
+	hash, err := auth.Hash(password)
 	if err != nil {
 		return usagef("%v", err)
 	}

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
@@ -14,11 +14,11 @@ func TestPasswdPrintsAHashThatLetsThePasswordIn(t *testing.T) {
 		if code != exitDone || stderr != "" || strings.Count(stdout, "\n") != 1 {
 			t.Fatalf("passwd = %d, %q, %q", code, stdout, stderr)
 		}
-		gate, err := callers.New([]callers.User{{Name: "ci", PasswordHash: strings.TrimSpace(stdout), Accounts: []string{"*"}}})
+		gate, err := auth.New([]auth.User{{Name: "ci", PasswordHash: strings.TrimSpace(stdout), Accounts: []string{"*"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := gate.Authenticate(t.Context(), callers.Addr("192.0.2.1:1"), "ci", "correct-horse_battery.~9"); err != nil {
+		if _, err := gate.Authenticate(t.Context(), auth.Addr("192.0.2.1:1"), "ci", "correct-horse_battery.~9"); err != nil {
 			t.Errorf("Authenticate() = %v", err)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 // rewrite replaces a file's content.
@@ -79,7 +79,7 @@ func TestKeygenTellsTheOrderThatLocksNobodyOut(t *testing.T) {
 }
 
 func TestAReloadCountsUsersAndComparesWithWhatRuns(t *testing.T) {
-	hash, err := callers.Hash("narrow-password")
+	hash, err := auth.Hash("narrow-password")
 	if err != nil {
 		t.Fatal(err)
 	}

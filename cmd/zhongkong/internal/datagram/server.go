@@ -13,15 +13,15 @@ import (
 	"sync"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
 
-// Callers knows who may ask. *callers.Gate is one.
+// Callers knows who may ask. *auth.Authenticator is one.
 type Callers interface {
 	// Datagrams returns the caller with the given name and the key of its
 	// datagrams.
-	Datagrams(name string) (callers.Caller, []byte, bool)
+	DatagramKey(name string) (auth.Caller, []byte, bool)
 }
 
 // Book has the answers.
@@ -141,7 +141,7 @@ func (s *Server) answer(packet []byte, from netip.AddrPort) ([]byte, Outcome) {
 		return nil, s.audit.refused(Garbage, from, "", err)
 	}
 	name := message.Claim("kid")
-	caller, key, ok := s.config.Callers.Datagrams(name)
+	caller, key, ok := s.config.Callers.DatagramKey(name)
 	if !ok {
 		return nil, s.audit.refused(Unknown, from, name, nil)
 	}
@@ -161,7 +161,7 @@ func (s *Server) answer(packet []byte, from netip.AddrPort) ([]byte, Outcome) {
 }
 
 // reply seals the answer, or as much of an error as fits into size.
-func (s *Server) reply(q question, caller callers.Caller, key []byte, size int, from netip.AddrPort) ([]byte, Outcome) {
+func (s *Server) reply(q question, caller auth.Caller, key []byte, size int, from netip.AddrPort) ([]byte, Outcome) {
 	body, outcome := forbidden, Forbidden
 	if caller.May(q.Account) {
 		body, outcome = s.config.Book.Answer(q.Account), Answered

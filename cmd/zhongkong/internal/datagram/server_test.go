@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
 
@@ -322,9 +322,9 @@ func newServer(t testing.TB, b book) *Server {
 	return NewServer(Config{Callers: newGate(t), Book: b})
 }
 
-func newGate(t testing.TB) *callers.Gate {
+func newGate(t testing.TB) *auth.Authenticator {
 	t.Helper()
-	gate, err := callers.New([]callers.User{
+	gate, err := auth.New([]auth.User{
 		{Name: "ci", UDPKey: udpKey, Accounts: []string{account}},
 		{Name: "other", UDPKey: otherKey, Accounts: []string{"*"}},
 		{Name: "web", Password: "p", Accounts: []string{"*"}},

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -121,7 +121,7 @@ func problemOf(ctx context.Context, err error) problem {
 		quota     *coordinator.QuotaError
 		throttled *coordinator.ThrottledError
 		fetch     *coordinator.FetchError
-		slowed    *callers.SlowedError
+		slowed    *auth.ThrottledError
 		bad       *badRequest
 		tooLarge  *http.MaxBytesError
 	)
@@ -136,12 +136,12 @@ func problemOf(ctx context.Context, err error) problem {
 		p := problemCredentials
 		p.message = err.Error()
 		return p
-	case errors.Is(err, callers.ErrDenied):
+	case errors.Is(err, auth.ErrDenied):
 		p := problemCredentials
 		p.message = "wrong name or password"
 		return p
 	case errors.As(err, &slowed):
-		return problem{http.StatusTooManyRequests, "slowed", slowed.Why, slowed.RetryIn}
+		return problem{http.StatusTooManyRequests, "slowed", slowed.Reason, slowed.RetryIn}
 	case errors.Is(err, errFull):
 		return problemFull
 	case errors.Is(err, errMediaType):

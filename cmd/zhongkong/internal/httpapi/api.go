@@ -9,15 +9,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Gate proves callers; *callers.Gate is one.
+// Gate proves callers; *auth.Authenticator is one.
 type Gate interface {
-	Authenticate(ctx context.Context, from netip.Addr, name, password string) (callers.Caller, error)
+	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.Caller, error)
 }
 
 // Probe asks an issuer about a token. Nil: it accepts the token. An error for

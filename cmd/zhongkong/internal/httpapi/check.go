@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
@@ -56,7 +56,7 @@ type check struct {
 
 // answered records which generation a caller was answered with, and for how
 // long it was told to keep it.
-func (c *checker) answered(caller callers.Caller, generation coordinator.Fence, life time.Duration) {
+func (c *checker) answered(caller auth.Caller, generation coordinator.Fence, life time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, known := c.told[caller.Name()]; !known && len(c.told) >= c.sweepAt {

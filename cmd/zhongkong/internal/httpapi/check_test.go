@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
@@ -28,7 +28,7 @@ type issuerStage struct {
 	store  *memstore.Store
 	zk     *coordinator.Coordinator
 	api    *API
-	gate   *callers.Gate
+	gate   *auth.Authenticator
 	log    *logBook
 	probes atomic.Int64
 }
@@ -38,10 +38,10 @@ const (
 	probePath      = "/cgi-bin/get_api_domain_ip"
 )
 
-func sdkUsers(n int) []callers.User {
-	var users []callers.User
+func sdkUsers(n int) []auth.User {
+	var users []auth.User
 	for i := range n {
-		users = append(users, callers.User{Name: fmt.Sprint("sdk-", i), Password: "key-of-an-sdk", Accounts: []string{callers.Everything}})
+		users = append(users, auth.User{Name: fmt.Sprint("sdk-", i), Password: "key-of-an-sdk", Accounts: []string{auth.AllAccounts}})
 	}
 	return users
 }
@@ -69,7 +69,7 @@ func onIssuer(t *testing.T, test func(s *issuerStage)) {
 func (s *issuerStage) start(source coordinator.Source) (stop func()) {
 	s.t.Helper()
 	var err error
-	if s.gate, err = callers.New(sdkUsers(100)); err != nil {
+	if s.gate, err = auth.New(sdkUsers(100)); err != nil {
 		s.t.Fatal(err)
 	}
 	s.zk, err = coordinator.New(coordinator.Config{
@@ -243,7 +243,7 @@ func TestWhatIsNoReportIsNotProbed(t *testing.T) {
 		},
 		"what was told is over, or nearly": func(s *issuerStage) {
 			users := sdkUsers(1)
-			users[0].Told.Most = 10 * time.Minute
+			users[0].Told.Max = 10 * time.Minute
 			if err := s.gate.SetUsers(users); err != nil {
 				s.t.Fatal(err)
 			}
@@ -331,7 +331,7 @@ func TestRemovedCallersAreForgotten(t *testing.T) {
 	onIssuer(t, func(s *issuerStage) {
 		c := &s.api.desks.of(s.account(), s.zk.Accounts).checker
 		for round := range 100 {
-			if err := s.gate.SetUsers([]callers.User{{Name: fmt.Sprint("sdk-", round), Password: "key-of-an-sdk", Accounts: []string{"*"}}}); err != nil {
+			if err := s.gate.SetUsers([]auth.User{{Name: fmt.Sprint("sdk-", round), Password: "key-of-an-sdk", Accounts: []string{"*"}}}); err != nil {
 				t.Fatal(err)
 			}
 			s.ask(round)

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 const (
@@ -90,7 +90,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: conn, all: l.all, place: callers.Place(callers.Addr(conn.RemoteAddr().String()))}
+	c := &connection{Conn: conn, all: l.all, place: auth.Source(auth.Addr(conn.RemoteAddr().String()))}
 	if !l.wait(c) {
 		conn.Close()
 		return nil, net.ErrClosed
@@ -314,5 +314,5 @@ func (cs *connections) context(ctx context.Context, conn net.Conn) context.Conte
 		return ctx
 	}
 	ctx = context.WithValue(ctx, connectionKey{}, c)
-	return callers.NotifyProved(ctx, func() { cs.proved(c) })
+	return auth.NotifyAuthenticated(ctx, func() { cs.proved(c) })
 }

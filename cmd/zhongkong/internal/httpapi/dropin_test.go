@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
@@ -115,11 +115,11 @@ func TestAnSDKMayPasteAPasswordIntoTheURL(t *testing.T) {
 	pasted := map[string]string{
 		"plus": "Zm9v+YmFy/YmF6Zm9vYmFyYmF6=", "semi": "Zm9v;YmFyYmF6", "percent": "a%2Fb%zz-c", "space": "two words", "tilde": "a~b:c~d",
 	}
-	var users []callers.User
+	var users []auth.User
 	for name, password := range pasted {
-		users = append(users, callers.User{Name: name, Password: password, Accounts: []string{wxa}})
+		users = append(users, auth.User{Name: name, Password: password, Accounts: []string{wxa}})
 	}
-	gate, err := callers.New(users)
+	gate, err := auth.New(users)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -97,7 +97,7 @@ func TestWhoSendsNoCredentialsIsNoWarning(t *testing.T) {
 func TestEveryCodeIsDescribed(t *testing.T) {
 	d := loadDescription(t)
 	for _, err := range []error{
-		callers.ErrDenied, &callers.SlowedError{}, badf("x"), &http.MaxBytesError{}, errFull, errMediaType,
+		auth.ErrDenied, &auth.ThrottledError{}, badf("x"), &http.MaxBytesError{}, errFull, errMediaType,
 		coordinator.ErrUnknownAccount, &coordinator.RefusedError{}, coordinator.ErrSealed, coordinator.ErrUnreachable, coordinator.ErrDenied,
 		errRevoked,
 		coordinator.ErrNoToken, context.DeadlineExceeded, &coordinator.ThrottledError{}, &coordinator.QuotaError{}, &coordinator.FetchError{},

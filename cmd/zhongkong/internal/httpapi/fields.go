@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 // fields are those of a query string or a form, each value as it was sent. They
@@ -71,10 +71,10 @@ func readings(sent string) []string {
 }
 
 // secretReadings are the credentials that a secret may mean.
-func secretReadings(texts []string) []callers.Credentials {
-	var all []callers.Credentials
+func secretReadings(texts []string) []auth.Credentials {
+	var all []auth.Credentials
 	for _, text := range texts {
-		if c, ok := callers.FromSecret(text); ok {
+		if c, ok := auth.FromSecret(text); ok {
 			all = append(all, c)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -24,7 +24,7 @@ func (a *API) postGetToken(w http.ResponseWriter, r *request) int {
 	}
 	credentials := form.credentials()
 	if credentials == nil && form.Values["name"] == nil && form.Values["password"] == nil {
-		if c, ok := callers.FromAuthorization(first(r.Header["Authorization"])); ok {
+		if c, ok := auth.FromAuthorization(first(r.Header["Authorization"])); ok {
 			credentials = append(credentials, c)
 		}
 	}
@@ -117,15 +117,15 @@ type sentForm struct {
 }
 
 // credentials returns what the fields may mean, nil if they are none.
-func (f sentForm) credentials() []callers.Credentials {
-	c, ok := callers.FromForm(f.Values)
+func (f sentForm) credentials() []auth.Credentials {
+	c, ok := auth.FromForm(f.Values)
 	if !ok {
 		return nil
 	}
-	all := []callers.Credentials{c}
+	all := []auth.Credentials{c}
 	for _, password := range f.passwords {
 		if password != c.Password {
-			all = append(all, callers.Credentials{Name: c.Name, Password: password})
+			all = append(all, auth.Credentials{Name: c.Name, Password: password})
 		}
 	}
 	return all

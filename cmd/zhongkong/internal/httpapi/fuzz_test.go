@@ -11,14 +11,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 // nobody lets nobody in, at once.
 type nobody struct{}
 
-func (nobody) Authenticate(context.Context, netip.Addr, string, string) (callers.Caller, error) {
-	return callers.Caller{}, callers.ErrDenied
+func (nobody) Authenticate(context.Context, netip.Addr, string, string) (auth.Caller, error) {
+	return auth.Caller{}, auth.ErrDenied
 }
 
 // FuzzRequests sends anything to the handler without credentials: it must not

@@ -4,7 +4,7 @@ import (
 	_ "embed"
 	"net/http"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 // getHealth answers GET /healthz: the process is alive.
@@ -17,7 +17,7 @@ func getHealth(w http.ResponseWriter, _ *request) int {
 // getMetrics answers GET /metrics. They name every account, so they are for
 // callers of all of them.
 func (a *API) getMetrics(w http.ResponseWriter, r *request) int {
-	if !a.open && !r.caller.May(callers.Everything) {
+	if !a.open && !r.caller.May(auth.AllAccounts) {
 		a.refuse(r, r.caller.Name(), "metrics are for callers of all accounts")
 		return answerProblem(w, problem{http.StatusForbidden, "forbidden", "metrics are for callers of all accounts", 0})
 	}

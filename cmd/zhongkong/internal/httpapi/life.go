@@ -3,7 +3,7 @@ package httpapi
 import (
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -14,7 +14,7 @@ const overlap = 5 * time.Minute
 
 // useFor is how long a token works if all goes as planned: until an overlap after
 // its replacement. Somebody may force a refresh before that; who must not hold a
-// dead token then either is told less than an overlap (see callers.Told).
+// dead token then either is told less than an overlap (see auth.Told).
 func useFor(status coordinator.Status, r coordinator.Record, now time.Time) time.Duration {
 	next := r.TTL
 	if !status.NextRefresh.IsZero() {
@@ -31,7 +31,7 @@ func useFor(status coordinator.Status, r coordinator.Record, now time.Time) time
 
 // useForBy is how many seconds a caller with these bounds is told: never more
 // than the token is served.
-func (a *answer) useForBy(told callers.Told) int64 {
+func (a *answer) useForBy(told auth.Told) int64 {
 	bounded := told.Bound(time.Duration(a.useFor) * time.Second)
 	return min(a.expiresIn, int64(bounded/time.Second))
 }

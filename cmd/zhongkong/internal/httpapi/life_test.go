@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -53,16 +53,16 @@ func TestWhatIsToldFollowsWhatIsKnown(t *testing.T) {
 }
 
 func TestCallersAreToldWithinTheirBounds(t *testing.T) {
-	users := []callers.User{
+	users := []auth.User{
 		{Name: "plain", Password: "p"},
-		{Name: "brief", Password: "p", Told: callers.Told{Most: 4 * time.Minute}},
-		{Name: "long", Password: "p", Told: callers.Told{Least: 90 * time.Minute}},
-		{Name: "longer", Password: "p", Told: callers.Told{Least: 9 * time.Hour}},
+		{Name: "brief", Password: "p", Told: auth.Told{Max: 4 * time.Minute}},
+		{Name: "long", Password: "p", Told: auth.Told{Min: 90 * time.Minute}},
+		{Name: "longer", Password: "p", Told: auth.Told{Min: 9 * time.Hour}},
 	}
 	for i := range users {
 		users[i].Accounts = []string{wxa}
 	}
-	gate, err := callers.New(users)
+	gate, err := auth.New(users)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,14 +6,14 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 // login proves the caller by the Authorization header. It returns 0, or the
 // status it has answered with.
 func (a *API) login(w http.ResponseWriter, r *request) int {
-	c, ok := callers.FromAuthorization(first(r.Header["Authorization"]))
+	c, ok := auth.FromAuthorization(first(r.Header["Authorization"]))
 	if !ok {
 		a.refuse(r, "", noCredentials)
 		return a.answerPerson(w, r, problemCredentials)
@@ -35,10 +35,10 @@ func first(values []string) string {
 
 // prove sets the request's caller, or writes the audit line. readings are what
 // one pair of credentials may mean, the likeliest first; there is at least one.
-func (a *API) prove(r *request, readings ...callers.Credentials) error {
+func (a *API) prove(r *request, readings ...auth.Credentials) error {
 	var err error
 	for _, c := range readings {
-		if r.caller, err = a.authenticate(r, c); !errors.Is(err, callers.ErrDenied) {
+		if r.caller, err = a.authenticate(r, c); !errors.Is(err, auth.ErrDenied) {
 			break
 		}
 	}
@@ -48,8 +48,8 @@ func (a *API) prove(r *request, readings ...callers.Credentials) error {
 	return err
 }
 
-func (a *API) authenticate(r *request, c callers.Credentials) (callers.Caller, error) {
-	from := callers.Addr(r.RemoteAddr)
+func (a *API) authenticate(r *request, c auth.Credentials) (auth.Caller, error) {
+	from := auth.Addr(r.RemoteAddr)
 	caller, err := a.gate.Authenticate(r.Context(), from, c.Name, c.Password)
 	if err == nil && isRevoked(caller) { // while the password was looked at
 		caller, err = a.gate.Authenticate(r.Context(), from, c.Name, c.Password)
@@ -60,11 +60,11 @@ func (a *API) authenticate(r *request, c callers.Credentials) (callers.Caller, e
 // wordsOf words a refusal for the audit line, without how long to wait: that
 // would make each a cause of its own.
 func wordsOf(err error) string {
-	var slowed *callers.SlowedError
+	var slowed *auth.ThrottledError
 	if errors.As(err, &slowed) {
-		return slowed.Why
+		return slowed.Reason
 	}
-	return strings.TrimPrefix(err.Error(), "callers: ")
+	return strings.TrimPrefix(err.Error(), "auth: ")
 }
 
 // permit returns the account if the caller may have it. The right is looked at

@@ -16,7 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 )
@@ -236,8 +236,8 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 // slowGate slows everybody.
 type slowGate struct{}
 
-func (slowGate) Authenticate(context.Context, netip.Addr, string, string) (callers.Caller, error) {
-	return callers.Caller{}, &callers.SlowedError{Why: "too many wrong tries", RetryIn: 2 * time.Second}
+func (slowGate) Authenticate(context.Context, netip.Addr, string, string) (auth.Caller, error) {
+	return auth.Caller{}, &auth.ThrottledError{Reason: "too many wrong tries", RetryIn: 2 * time.Second}
 }
 
 // TestEveryDescribedAnswerIsTrue brings about each status that the description

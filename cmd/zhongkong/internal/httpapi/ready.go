@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -112,9 +112,9 @@ func (a *API) Drain() { a.draining.Store(true) }
 
 // withCause is the message of a problem. The store's own words may name any
 // account.
-func (a *API) withCause(c callers.Caller, p *problem) string {
+func (a *API) withCause(c auth.Caller, p *problem) string {
 	err := a.zk.StoreError()
-	if err == nil || !c.May(callers.Everything) || p == &problemDraining {
+	if err == nil || !c.May(auth.AllAccounts) || p == &problemDraining {
 		return p.message
 	}
 	return p.message + ": " + strings.TrimPrefix(err.Error(), "coordinator: ")

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 // errRevoked ends what is open in the name of a caller who was removed, or
@@ -14,7 +14,7 @@ var errRevoked = errors.New("this caller was removed, or its password or its rig
 
 // isRevoked reports whether what the caller was proved for has ended since.
 // Whoever has waited asks before he hands anything out.
-func isRevoked(c callers.Caller) bool {
+func isRevoked(c auth.Caller) bool {
 	select {
 	case <-c.Revoked():
 		return true

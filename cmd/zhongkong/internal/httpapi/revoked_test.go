@@ -10,29 +10,29 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 )
 
 // changes are what an operator does to somebody whose password leaked. Each
 // ends what "reader" has open.
-var changes = map[string]func([]callers.User) []callers.User{
-	"removed": func(all []callers.User) []callers.User {
-		return slices.DeleteFunc(all, func(u callers.User) bool { return u.Name == "reader" })
+var changes = map[string]func([]auth.User) []auth.User{
+	"removed": func(all []auth.User) []auth.User {
+		return slices.DeleteFunc(all, func(u auth.User) bool { return u.Name == "reader" })
 	},
-	"another password": func(all []callers.User) []callers.User {
-		return change(all, func(u *callers.User) { u.PasswordHash, u.Password = "", "another-password" })
+	"another password": func(all []auth.User) []auth.User {
+		return change(all, func(u *auth.User) { u.PasswordHash, u.Password = "", "another-password" })
 	},
-	"another account": func(all []callers.User) []callers.User {
-		return change(all, func(u *callers.User) { u.Accounts = []string{wxb} })
+	"another account": func(all []auth.User) []auth.User {
+		return change(all, func(u *auth.User) { u.Accounts = []string{wxb} })
 	},
-	"the refresh right taken away": func(all []callers.User) []callers.User {
-		return change(all, func(u *callers.User) { u.Refresh = false })
+	"the refresh right taken away": func(all []auth.User) []auth.User {
+		return change(all, func(u *auth.User) { u.Refresh = false })
 	},
 }
 
-func change(all []callers.User, how func(*callers.User)) []callers.User {
+func change(all []auth.User, how func(*auth.User)) []auth.User {
 	for i := range all {
 		if all[i].Name == "reader" {
 			how(&all[i])
@@ -42,21 +42,21 @@ func change(all []callers.User, how func(*callers.User)) []callers.User {
 }
 
 // allowed are the callers of every stage, but that reader may refresh.
-func allowed() []callers.User {
-	return change(everybody(), func(u *callers.User) { u.Refresh = true })
+func allowed() []auth.User {
+	return change(everybody(), func(u *auth.User) { u.Refresh = true })
 }
 
 // revocable is a stage whose callers can be changed.
-func revocable(t *testing.T, make func(testing.TB, ...func(*Config)) *stage) (*stage, *callers.Gate) {
+func revocable(t *testing.T, make func(testing.TB, ...func(*Config)) *stage) (*stage, *auth.Authenticator) {
 	t.Helper()
-	gate, err := callers.New(allowed())
+	gate, err := auth.New(allowed())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return make(t, func(c *Config) { c.Gate = gate }), gate
 }
 
-func set(t *testing.T, gate *callers.Gate, users []callers.User) {
+func set(t *testing.T, gate *auth.Authenticator, users []auth.User) {
 	t.Helper()
 	if err := gate.SetUsers(users); err != nil {
 		t.Fatal(err)
@@ -154,8 +154,8 @@ func TestAChangeThatIsNotTheCallersLeavesItsRequestsAlone(t *testing.T) {
 		poll <- r
 	}()
 	s.wait("a holder", func() bool { return s.api.Holding() == 1 })
-	set(t, gate, append(allowed(), callers.User{Name: "new", Password: "new-password", Accounts: []string{wxa}}))
-	set(t, gate, slices.DeleteFunc(allowed(), func(u callers.User) bool { return u.Name == "neighbor" }))
+	set(t, gate, append(allowed(), auth.User{Name: "new", Password: "new-password", Accounts: []string{wxa}}))
+	set(t, gate, slices.DeleteFunc(allowed(), func(u auth.User) bool { return u.Name == "neighbor" }))
 	s.ask(admin, "POST", "/v1/tokens/"+wxa+"/refresh", "")
 	if r := soon(t, poll, "the long poll"); r.status != 200 {
 		t.Errorf("%d %s, want the next token", r.status, r.body)
@@ -164,22 +164,22 @@ func TestAChangeThatIsNotTheCallersLeavesItsRequestsAlone(t *testing.T) {
 
 // lateGate calls after when it has proved a caller, and before it says so.
 type lateGate struct {
-	*callers.Gate
+	*auth.Authenticator
 	after func()
 }
 
-func (g *lateGate) Authenticate(ctx context.Context, from netip.Addr, name, password string) (callers.Caller, error) {
-	c, err := g.Gate.Authenticate(ctx, from, name, password)
+func (g *lateGate) Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.Caller, error) {
+	c, err := g.Authenticator.Authenticate(ctx, from, name, password)
 	g.after()
 	return c, err
 }
 
 func TestACallerWhoIsRevokedWhileItsPasswordIsLookedAtIsRefused(t *testing.T) {
-	late := &lateGate{Gate: newGate(t), after: func() {}}
-	set(t, late.Gate, allowed())
+	late := &lateGate{Authenticator: newGate(t), after: func() {}}
+	set(t, late.Authenticator, allowed())
 	s := newStage(t, func(c *Config) { c.Gate = late })
-	replaceBy := func(users []callers.User) {
-		late.after = func() { late.after = func() {}; set(t, late.Gate, users) }
+	replaceBy := func(users []auth.User) {
+		late.after = func() { late.after = func() {}; set(t, late.Authenticator, users) }
 	}
 	replaceBy(everybody()) // without the refresh right
 	if r := s.ask(reader, "GET", "/v1/tokens/"+wxa, ""); r.status != 200 {

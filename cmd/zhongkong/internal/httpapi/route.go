@@ -6,14 +6,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 // request is an http.Request with what was found out about it.
 type request struct {
 	*http.Request
-	account string         // the {name} of the path
-	caller  callers.Caller // proved, on endpoints that are for callers
+	account string      // the {name} of the path
+	caller  auth.Caller // proved, on endpoints that are for callers
 }
 
 // answerer answers a request and returns the status it answered with.

@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/crypto/argon2"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/callers"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
@@ -130,9 +130,9 @@ func stageOver(
 }
 
 // newGate knows the callers above.
-func newGate(t testing.TB) *callers.Gate {
+func newGate(t testing.TB) *auth.Authenticator {
 	t.Helper()
-	gate, err := callers.New(everybody())
+	gate, err := auth.New(everybody())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,13 +140,13 @@ func newGate(t testing.TB) *callers.Gate {
 }
 
 // everybody are the callers above. Wrong passwords cost little here.
-func everybody() []callers.User {
+func everybody() []auth.User {
 	salt := []byte("a salt for tests")
 	sum := argon2.IDKey([]byte("reader-password"), salt, 1, 8, 1, 32)
 	hash := fmt.Sprintf("$argon2id$v=19$m=8,t=1,p=1$%s$%s",
 		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum))
-	return []callers.User{
-		{Name: "admin", Password: "admin-password", Accounts: []string{callers.Everything}, Refresh: true},
+	return []auth.User{
+		{Name: "admin", Password: "admin-password", Accounts: []string{auth.AllAccounts}, Refresh: true},
 		{Name: "reader", PasswordHash: hash, Accounts: []string{wxa}},
 		{Name: "neighbor", Password: "neighbor-password", Accounts: []string{wxb}, Refresh: true},
 	}

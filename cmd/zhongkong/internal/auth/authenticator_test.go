@@ -1,4 +1,4 @@
-package callers
+package auth
 
 import (
 	"errors"
@@ -19,8 +19,8 @@ var (
 	there = netip.MustParseAddr("192.0.2.2")
 )
 
-func TestGateLetsInWhoHasTheRightPassword(t *testing.T) {
-	g := newGate(t, alice(), User{Name: "plain", Password: "pass:word", Accounts: []string{"*"}})
+func TestAuthenticatorLetsInWhoHasTheRightPassword(t *testing.T) {
+	g := newAuthenticator(t, alice(), User{Name: "plain", Password: "pass:word", Accounts: []string{"*"}})
 	cases := map[string]struct {
 		name, password string
 		want           error
@@ -57,7 +57,7 @@ func TestGateLetsInWhoHasTheRightPassword(t *testing.T) {
 }
 
 func TestRightsAreThoseOfTheUser(t *testing.T) {
-	g := newGate(t,
+	g := newAuthenticator(t,
 		User{Name: "one", Password: "p", Accounts: []string{"wx1"}},
 		User{Name: "two", Password: "p", Accounts: []string{"wx1", "wx2"}, Refresh: true},
 		User{Name: "all", Password: "p", Accounts: []string{"*"}, Refresh: true})
@@ -78,7 +78,7 @@ func TestRightsAreThoseOfTheUser(t *testing.T) {
 }
 
 func TestEveryTryThatIsNotRememberedCostsOneSlowHash(t *testing.T) {
-	g := newGate(t, alice(), User{Name: "plain", Password: "p", Accounts: []string{"*"}})
+	g := newAuthenticator(t, alice(), User{Name: "plain", Password: "p", Accounts: []string{"*"}})
 	costs := countHashes(g)
 	for _, c := range []struct{ name, password string }{
 		{"alice", "wrong"}, {"bob", "wrong"}, {"plain", "wrong"}, {"", "wrong"}, {"alice", "open sesame"},
@@ -100,7 +100,7 @@ func TestEveryTryThatIsNotRememberedCostsOneSlowHash(t *testing.T) {
 }
 
 func TestManyRequestsWithOneNewPasswordCostOneSlowHash(t *testing.T) {
-	g := newGate(t, alice())
+	g := newAuthenticator(t, alice())
 	costs := countHashes(g)
 	var done sync.WaitGroup
 	for range 400 {
@@ -113,7 +113,7 @@ func TestManyRequestsWithOneNewPasswordCostOneSlowHash(t *testing.T) {
 }
 
 func TestPasswordThatBecameRightIsNotRefusedFromMemory(t *testing.T) {
-	g := newGate(t, alice())
+	g := newAuthenticator(t, alice())
 	if _, err := g.Authenticate(t.Context(), here, "alice", "new"); !errors.Is(err, ErrDenied) {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestPasswordThatBecameRightIsNotRefusedFromMemory(t *testing.T) {
 }
 
 func TestAWrongTryThatReadsLikeARightOneDoesNotShutItOut(t *testing.T) {
-	g := newGate(t, alice())
+	g := newAuthenticator(t, alice())
 	if _, err := g.Authenticate(t.Context(), here, "alic", "eopen sesame"); !errors.Is(err, ErrDenied) {
 		t.Fatal(err)
 	}
@@ -135,12 +135,12 @@ func TestAWrongTryThatReadsLikeARightOneDoesNotShutItOut(t *testing.T) {
 
 func TestDatagramKeysAreFoundByName(t *testing.T) {
 	key := make([]byte, 32)
-	g := newGate(t, alice(), User{Name: "udp", UDPKey: key, Accounts: []string{"wx1"}})
-	if c, k, ok := g.Datagrams("udp"); !ok || len(k) != 32 || c.Name() != "udp" || !c.May("wx1") {
+	g := newAuthenticator(t, alice(), User{Name: "udp", UDPKey: key, Accounts: []string{"wx1"}})
+	if c, k, ok := g.DatagramKey("udp"); !ok || len(k) != 32 || c.Name() != "udp" || !c.May("wx1") {
 		t.Errorf("Datagrams(udp) = %q, %v", c.Name(), ok)
 	}
 	for _, name := range []string{"alice", "nobody", ""} {
-		if _, _, ok := g.Datagrams(name); ok {
+		if _, _, ok := g.DatagramKey(name); ok {
 			t.Errorf("Datagrams(%q) found a key", name)
 		}
 	}
@@ -150,9 +150,9 @@ func TestDatagramKeysAreFoundByName(t *testing.T) {
 }
 
 func TestWhoCreatedTheContextIsToldOfAProof(t *testing.T) {
-	g := newGate(t, alice())
+	g := newAuthenticator(t, alice())
 	told := 0
-	ctx := NotifyProved(t.Context(), func() { told++ })
+	ctx := NotifyAuthenticated(t.Context(), func() { told++ })
 	_, _ = g.Authenticate(ctx, here, "alice", "wrong")
 	if told != 0 {
 		t.Error("a wrong password was called a proof")
@@ -193,7 +193,7 @@ func alice() User {
 	return User{Name: "alice", PasswordHash: "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$hB+3w+XCqbeX/gTIqKvDd3rvONixo8T2Dgv6KiwCGcs", Accounts: []string{"wx1"}}
 }
 
-func newGate(t *testing.T, users ...User) *Gate {
+func newAuthenticator(t *testing.T, users ...User) *Authenticator {
 	t.Helper()
 	g, err := New(users)
 	if err != nil {
@@ -202,7 +202,7 @@ func newGate(t *testing.T, users ...User) *Gate {
 	return g
 }
 
-func mustEnter(t *testing.T, g *Gate, at netip.Addr, name, password string) Caller {
+func mustEnter(t *testing.T, g *Authenticator, at netip.Addr, name, password string) Caller {
 	t.Helper()
 	c, err := g.Authenticate(t.Context(), at, name, password)
 	if err != nil {
@@ -213,7 +213,7 @@ func mustEnter(t *testing.T, g *Gate, at netip.Addr, name, password string) Call
 
 // comeUntilIn comes again as a client does that heeds Retry-After, which is in
 // whole seconds.
-func comeUntilIn(t *testing.T, g *Gate, at netip.Addr, name, password string) (took time.Duration, tries int) {
+func comeUntilIn(t *testing.T, g *Authenticator, at netip.Addr, name, password string) (took time.Duration, tries int) {
 	t.Helper()
 	for began := time.Now(); ; {
 		tries++
@@ -221,7 +221,7 @@ func comeUntilIn(t *testing.T, g *Gate, at netip.Addr, name, password string) (t
 		if err == nil {
 			return time.Since(began), tries
 		}
-		slow := new(SlowedError)
+		slow := new(ThrottledError)
 		if !errors.As(err, &slow) || slow.RetryIn <= 0 || time.Since(began) > time.Hour {
 			t.Fatalf("after %v: %v", time.Since(began), err)
 		}
@@ -230,7 +230,7 @@ func comeUntilIn(t *testing.T, g *Gate, at netip.Addr, name, password string) (t
 }
 
 // countHashes makes g note the cost of each slow hash.
-func countHashes(g *Gate) func() []cost {
+func countHashes(g *Authenticator) func() []cost {
 	var mu sync.Mutex
 	var costs []cost
 	g.derive = func(password, salt []byte, c cost) []byte {

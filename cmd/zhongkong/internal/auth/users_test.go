@@ -1,4 +1,4 @@
-package callers
+package auth
 
 import (
 	"errors"
@@ -10,9 +10,9 @@ import (
 
 func TestUnknownNameCostsTheSameInEveryProcessAndAfterReloads(t *testing.T) {
 	users := []User{alice(), {Name: "bob", PasswordHash: hashAt("p", cost{kib: 16, passes: 2, lanes: 1}), Accounts: []string{"*"}}}
-	one, other := newGate(t, users...), newGate(t, users[1], users[0], User{Name: "plain", Password: "p", Accounts: []string{"*"}})
+	one, other := newAuthenticator(t, users...), newAuthenticator(t, users[1], users[0], User{Name: "plain", Password: "p", Accounts: []string{"*"}})
 	seen := map[cost]int{}
-	price := func(g *Gate, name string) cost {
+	price := func(g *Authenticator, name string) cost {
 		t.Helper()
 		costs := countHashes(g)
 		guess(t, g, addr(guesses), name)
@@ -45,7 +45,7 @@ func TestUnknownNameCostsTheSameInEveryProcessAndAfterReloads(t *testing.T) {
 }
 
 func TestNewUsersReplaceTheOldInOneStep(t *testing.T) {
-	g := newGate(t, alice(), User{Name: "bob", PasswordHash: hashAt("p", quick), Accounts: []string{"wx1"}})
+	g := newAuthenticator(t, alice(), User{Name: "bob", PasswordHash: hashAt("p", quick), Accounts: []string{"wx1"}})
 	costs := countHashes(g)
 	mustEnter(t, g, here, "alice", "open sesame")
 	mustEnter(t, g, here, "bob", "p")
@@ -101,8 +101,8 @@ func TestACallerIsRevokedWhenAnythingOfItsUserChanges(t *testing.T) {
 		"another key":      {func(u []User) []User { u[2].UDPKey[0] = 1; return u }, "udp"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := newGate(t, users()...)
-			udp, _, _ := g.Datagrams("udp")
+			g := newAuthenticator(t, users()...)
+			udp, _, _ := g.DatagramKey("udp")
 			held := []Caller{mustEnter(t, g, here, "alice", "open sesame"), mustEnter(t, g, here, "plain", "p"), udp}
 			if err := g.SetUsers(c.change(users())); err != nil {
 				t.Fatal(err)
@@ -134,20 +134,20 @@ func TestACallerIsRevokedWhenAnythingOfItsUserChanges(t *testing.T) {
 func TestStrongIsLong(t *testing.T) {
 	for password, want := range map[string]bool{
 		"s3cret": false, "correct horse": false, "passwordpasswordpassword": false, "11111111111111111111111": false,
-		key: true, "correct horse battery staple": true, "5f0c1a9e7b3d2846a1c0": true, MadeUp().Password: true,
+		key: true, "correct horse battery staple": true, "5f0c1a9e7b3d2846a1c0": true, EphemeralUser().Password: true,
 	} {
-		if strong(password) != want {
-			t.Errorf("strong(%q) = %v", password, !want)
+		if isStrong(password) != want {
+			t.Errorf("isStrong(%q) = %v", password, !want)
 		}
 	}
 }
 
 func TestRefusalsStayFew(t *testing.T) {
-	var r refusals
-	for i := range 3 * maxRefused {
+	var r rejected
+	for i := range 3 * maxRejected {
 		r.add(mac{byte(i), byte(i >> 8), byte(i >> 16)})
 	}
-	if len(r.macs) > maxRefused {
-		t.Errorf("%d are kept, want at most %d", len(r.macs), maxRefused)
+	if len(r.macs) > maxRejected {
+		t.Errorf("%d are kept, want at most %d", len(r.macs), maxRejected)
 	}
 }

@@ -1,4 +1,4 @@
-package callers
+package auth
 
 import (
 	"context"
@@ -20,8 +20,8 @@ func keyed(name string) User {
 
 func TestWrongTriesThatComeAgainAreSlowedMoreAndMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, alice())
-		for i := range freeStrikes + 1 {
+		g := newAuthenticator(t, alice())
+		for i := range freeFailures + 1 {
 			if wait := guess(t, g, here, fmt.Sprint("bob", i)); wait != 0 {
 				t.Fatalf("try %d has to wait %v", i, wait)
 			}
@@ -34,18 +34,18 @@ func TestWrongTriesThatComeAgainAreSlowedMoreAndMore(t *testing.T) {
 			mine := fmt.Sprint("mine", i)
 			ends := time.Now().Add(want)
 			for range 3 { // nobody makes a wait longer
-				if wait := attempt(t, g, here, "dora", mine); wait < time.Until(ends) || wait > max(time.Second, time.Until(ends)) {
+				if wait := tryPassword(t, g, here, "dora", mine); wait < time.Until(ends) || wait > max(time.Second, time.Until(ends)) {
 					t.Fatalf("wait %d is %v, want %v or a second", i, wait, time.Until(ends))
 				}
 				time.Sleep(time.Second / 4)
 			}
 			time.Sleep(want)
-			if wait := attempt(t, g, here, "dora", mine); wait != 0 {
+			if wait := tryPassword(t, g, here, "dora", mine); wait != 0 {
 				t.Fatalf("after wait %d: still %v", i, wait)
 			}
 		}
 		time.Sleep(forgetAfter + time.Second)
-		for i := range freeStrikes {
+		for i := range freeFailures {
 			if wait := guess(t, g, here, "frank"); wait != 0 {
 				t.Fatalf("try %d after a long time has to wait %v", i, wait)
 			}
@@ -55,7 +55,7 @@ func TestWrongTriesThatComeAgainAreSlowedMoreAndMore(t *testing.T) {
 
 func TestGuessesMadeOnceEachAreNotLookedAtWhereThereWereManyWrongOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, alice())
+		g := newAuthenticator(t, alice())
 		costs := countHashes(g)
 		looked := 0
 		for range 10 * 60 * 10 { // for ten minutes
@@ -64,8 +64,8 @@ func TestGuessesMadeOnceEachAreNotLookedAtWhereThereWereManyWrongOnes(t *testing
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		if looked != freeStrikes+1 || len(costs()) != looked {
-			t.Errorf("%d guesses were looked at, %d hashed, want %d", looked, len(costs()), freeStrikes+1)
+		if looked != freeFailures+1 || len(costs()) != looked {
+			t.Errorf("%d guesses were looked at, %d hashed, want %d", looked, len(costs()), freeFailures+1)
 		}
 	})
 }
@@ -84,7 +84,7 @@ func TestAProvedCallerIsServedForAnHourWhileStrangersAtItsAddressGuess(t *testin
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newGate(t, keyed("app"), alice())
+				g := newAuthenticator(t, keyed("app"), alice())
 				user := map[string]string{key: "app", short: "alice"}[c.password]
 				mustEnter(t, g, here, user, c.password)
 				stop := besiege(t, g, here, user, c.each, c.again)
@@ -107,16 +107,16 @@ func TestAProvedCallerIsServedForAnHourWhileStrangersAtItsAddressGuess(t *testin
 
 func TestFewGuessesASecondAreComparedWithAShortPasswordWhereItIsProved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, alice(), keyed("app"))
+		g := newAuthenticator(t, alice(), keyed("app"))
 		mustEnter(t, g, here, "alice", "open sesame")
 		mustEnter(t, g, here, "app", key)
 		stop := besiege(t, g, here, "alice", time.Millisecond, false)
 		time.Sleep(time.Minute)
 		passes := func(name, password string) int {
 			n := 0
-			r := g.roster.Load()
+			r := g.current.Load()
 			for range 1000 {
-				if g.passes(here, g.keyAt(here, g.signer.sign(name, password)), r.find(name)) {
+				if g.passes(here, g.verified.key(here, g.signer.sign(name, password)), r.find(name)) {
 					n++
 				}
 				time.Sleep(7 * time.Millisecond)
@@ -124,7 +124,7 @@ func TestFewGuessesASecondAreComparedWithAShortPasswordWhereItIsProved(t *testin
 			return n
 		}
 		if n := passes("alice", "open sesame"); n == 0 || n > 100 {
-			t.Errorf("at 1000 guesses a second %d of 1000 were compared, want %d a second", n, compareEach)
+			t.Errorf("at 1000 guesses a second %d of 1000 were compared, want %d a second", n, compareRate)
 		}
 		if n := passes("app", key); n != 1000 {
 			t.Errorf("%d of 1000 with a key passed", n)
@@ -157,7 +157,7 @@ func TestAnUnprovedCallerIsLetInWithinHalfAMinuteWhileStrangersAtItsAddressGuess
 				for i := range 30 { // behind one proxy
 					users = append(users, keyed(fmt.Sprint("app", i)))
 				}
-				g := newGate(t, users...)
+				g := newAuthenticator(t, users...)
 				stop := besiege(t, g, here, "alice", c.each, c.again)
 				time.Sleep(time.Minute)
 				if c.again {
@@ -187,7 +187,7 @@ func TestAnUnprovedCallerIsLetInWithinHalfAMinuteWhileStrangersAtItsAddressGuess
 
 func TestANewPasswordIsLetInWithinHalfAMinuteWhileStrangersGuess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, alice())
+		g := newAuthenticator(t, alice())
 		mustEnter(t, g, here, "alice", "open sesame")
 		defer besiege(t, g, here, "alice", 10*time.Millisecond, false)()
 		time.Sleep(time.Minute)
@@ -206,7 +206,7 @@ func TestANewPasswordIsLetInWithinHalfAMinuteWhileStrangersGuess(t *testing.T) {
 
 func TestOtherAddressesNeverNotice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, alice(), User{Name: "plain", Password: "p", Accounts: []string{"*"}})
+		g := newAuthenticator(t, alice(), User{Name: "plain", Password: "p", Accounts: []string{"*"}})
 		for range 50 {
 			guess(t, g, here, "alice")
 		}
@@ -220,20 +220,20 @@ func TestOtherAddressesNeverNotice(t *testing.T) {
 
 func TestGuessesOfAPasswordProvedElsewhereCannotBeToldApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, alice())
+		g := newAuthenticator(t, alice())
 		mustEnter(t, g, there, "alice", "open sesame")
 		for range 100 {
 			guess(t, g, here, "alice")
 		}
 		wrong := guess(t, g, here, "alice")
-		if right := attempt(t, g, here, "alice", "open sesame"); right != wrong || wrong == 0 {
+		if right := tryPassword(t, g, here, "alice", "open sesame"); right != wrong || wrong == 0 {
 			t.Fatalf("right password: wait %v, wrong one: wait %v", right, wrong)
 		}
 	})
 }
 
 func TestTriesTooLongForAnybodyMakeNobodyWait(t *testing.T) {
-	g := newGate(t, alice())
+	g := newAuthenticator(t, alice())
 	for range 50 {
 		if _, err := g.Authenticate(t.Context(), here, "alice", string(make([]byte, maxPassword+1))); !errors.Is(err, ErrDenied) {
 			t.Fatalf("Authenticate() = %v, want ErrDenied", err)
@@ -243,7 +243,7 @@ func TestTriesTooLongForAnybodyMakeNobodyWait(t *testing.T) {
 }
 
 func TestARepeatedWrongPasswordCountsOnce(t *testing.T) {
-	g := newGate(t, alice(), User{Name: "bob", PasswordHash: hashAt("p", quick), Accounts: []string{"*"}})
+	g := newAuthenticator(t, alice(), User{Name: "bob", PasswordHash: hashAt("p", quick), Accounts: []string{"*"}})
 	costs := countHashes(g)
 	for range 100 {
 		if _, err := g.Authenticate(t.Context(), here, "alice", "last year's"); !errors.Is(err, ErrDenied) {
@@ -265,16 +265,16 @@ func TestPlaceIsOneSubscriber(t *testing.T) {
 		{"fe80::1%eth0", "fe80::2%eth1"},
 	}
 	for _, c := range cases {
-		if a, b := Place(netip.MustParseAddr(c.a)), Place(netip.MustParseAddr(c.b)); a != b {
+		if a, b := Source(netip.MustParseAddr(c.a)), Source(netip.MustParseAddr(c.b)); a != b {
 			t.Errorf("Place(%s) = %v, Place(%s) = %v, want the same", c.a, a, c.b, b)
 		}
 	}
 	for _, c := range []struct{ a, b string }{{"192.0.2.1", "192.0.2.2"}, {"2001:db8:1:2::1", "2001:db8:1:3::1"}} {
-		if Place(netip.MustParseAddr(c.a)) == Place(netip.MustParseAddr(c.b)) {
+		if Source(netip.MustParseAddr(c.a)) == Source(netip.MustParseAddr(c.b)) {
 			t.Errorf("%s and %s are one place", c.a, c.b)
 		}
 	}
-	if Place(netip.Addr{}) != (netip.Addr{}) {
+	if Source(netip.Addr{}) != (netip.Addr{}) {
 		t.Error("no address is no place")
 	}
 }
@@ -283,16 +283,16 @@ var guesses int
 
 // guess tries a password that was never tried and returns how long it has to
 // wait, 0 if it was looked at.
-func guess(t *testing.T, g *Gate, at netip.Addr, name string) time.Duration {
+func guess(t *testing.T, g *Authenticator, at netip.Addr, name string) time.Duration {
 	t.Helper()
 	guesses++
-	return attempt(t, g, at, name, fmt.Sprint("guess", guesses))
+	return tryPassword(t, g, at, name, fmt.Sprint("guess", guesses))
 }
 
-func attempt(t *testing.T, g *Gate, at netip.Addr, name, password string) time.Duration {
+func tryPassword(t *testing.T, g *Authenticator, at netip.Addr, name, password string) time.Duration {
 	t.Helper()
 	_, err := g.Authenticate(t.Context(), at, name, password)
-	slow := new(SlowedError)
+	slow := new(ThrottledError)
 	switch {
 	case errors.As(err, &slow):
 		return slow.RetryIn
@@ -306,7 +306,7 @@ func attempt(t *testing.T, g *Gate, at netip.Addr, name, password string) time.D
 
 // besiege guesses from an address until stop is called: at the name, and now
 // and then at others. Each guess is made once, or again until it was looked at.
-func besiege(t *testing.T, g *Gate, at netip.Addr, name string, each time.Duration, again bool) (stop func()) {
+func besiege(t *testing.T, g *Authenticator, at netip.Addr, name string, each time.Duration, again bool) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup

@@ -1,4 +1,4 @@
-package callers
+package auth
 
 import (
 	"crypto/hmac"
@@ -8,17 +8,17 @@ import (
 	"sync"
 )
 
-// mac stands for a name and a password; neither can be had from it without the
-// key, which never leaves the process and ends with it.
+// mac stands for a name and a password. Neither can be recovered from it without
+// the key, which never leaves the process and ends with it.
 type mac [sha256.Size]byte
 
 // signer makes MACs (HMAC-SHA256) without allocating.
 type signer struct {
-	pool sync.Pool // of *desk
+	pool sync.Pool // of *scratch
 }
 
-// desk is what one MAC is made on.
-type desk struct {
+// scratch is the space in which one MAC is made.
+type scratch struct {
 	hash hash.Hash
 	text []byte
 	sum  []byte
@@ -28,7 +28,7 @@ func newSigner() *signer {
 	key := random(sha256.Size)
 	s := &signer{}
 	s.pool.New = func() any {
-		return &desk{
+		return &scratch{
 			hash: hmac.New(sha256.New, key),
 			text: make([]byte, 0, 2+maxName+maxPassword),
 			sum:  make([]byte, 0, sha256.Size),
@@ -37,9 +37,10 @@ func newSigner() *signer {
 	return s
 }
 
-// sign takes names and passwords up to maxName and maxPassword.
+// sign returns the MAC of a name of at most maxName and a password of at most
+// maxPassword bytes.
 func (s *signer) sign(name, password string) mac {
-	d := s.pool.Get().(*desk)
+	d := s.pool.Get().(*scratch)
 	// The length keeps "ab","c" and "a","bc" apart.
 	d.text = binary.BigEndian.AppendUint16(d.text[:0], uint16(len(name)))
 	d.text = append(d.text, name...)

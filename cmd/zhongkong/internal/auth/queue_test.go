@@ -1,4 +1,4 @@
-package callers
+package auth
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 func TestSlowHashesAreFewAtATimeAndTheWaitEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, alice())
+		g := newAuthenticator(t, alice())
 		var running, most atomic.Int32
 		g.derive = func(password, salt []byte, c cost) []byte {
 			most.Store(max(most.Load(), running.Add(1)))
@@ -41,7 +41,7 @@ func TestSlowHashesAreFewAtATimeAndTheWaitEndsWithTheContext(t *testing.T) {
 				t.Errorf("Authenticate() = %v", err)
 			}
 		}
-		if most.Load() != HashesAtOnce || denied != 2*HashesAtOnce || ended != 10-2*HashesAtOnce {
+		if most.Load() != MaxHashes || denied != 2*MaxHashes || ended != 10-2*MaxHashes {
 			t.Errorf("%d at a time, %d denied, %d ended with the context", most.Load(), denied, ended)
 		}
 	})
@@ -49,7 +49,7 @@ func TestSlowHashesAreFewAtATimeAndTheWaitEndsWithTheContext(t *testing.T) {
 
 func TestATryGoesOnWhenTheOneItWaitedForIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, alice())
+		g := newAuthenticator(t, alice())
 		letGo := occupy(t, g)
 		ctx, cancel := context.WithCancel(t.Context())
 		first, second := make(chan error, 1), make(chan error, 1)
@@ -74,14 +74,14 @@ func TestATryGoesOnWhenTheOneItWaitedForIsGivenUp(t *testing.T) {
 
 func TestTriesBeyondTheLineAreTurnedAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, alice())
+		g := newAuthenticator(t, alice())
 		letGo := occupy(t, g)
 		var done sync.WaitGroup
 		var away, denied atomic.Int32
 		for i := range 2 * maxWaiting {
 			done.Go(func() {
 				_, err := g.Authenticate(t.Context(), here, "alice", fmt.Sprint("wrong", i))
-				switch slow := new(SlowedError); {
+				switch slow := new(ThrottledError); {
 				case errors.As(err, &slow) && slow.RetryIn == time.Second:
 					away.Add(1)
 				case errors.Is(err, ErrDenied):
@@ -97,15 +97,15 @@ func TestTriesBeyondTheLineAreTurnedAway(t *testing.T) {
 		done.Wait()
 		// All came at once, and still only the free ones were looked at: the
 		// rest met the wait that the sixth had earned.
-		if denied.Load() != freeStrikes+1 {
-			t.Errorf("%d passwords were tried, want %d", denied.Load(), freeStrikes+1)
+		if denied.Load() != freeFailures+1 {
+			t.Errorf("%d passwords were tried, want %d", denied.Load(), freeFailures+1)
 		}
 	})
 }
 
 func TestWhoComesAgainGoesBeforeStrangersOfAThousandAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, alice())
+		g := newAuthenticator(t, alice())
 		g.derive = func(password, salt []byte, c cost) []byte {
 			time.Sleep(200 * time.Millisecond) // two at a time: ten a second
 			return argon2id(password, salt, c)
@@ -125,18 +125,18 @@ func TestWhoComesAgainGoesBeforeStrangersOfAThousandAddresses(t *testing.T) {
 		}
 		cancel()
 		strangers.Wait()
-		if len(g.line.waiting) != 0 || len(g.line.running) != 0 {
-			t.Errorf("%d stand in the line, %d run, after all have gone", len(g.line.waiting), len(g.line.running))
+		if len(g.queue.waiting) != 0 || len(g.queue.running) != 0 {
+			t.Errorf("%d stand in the line, %d run, after all have gone", len(g.queue.waiting), len(g.queue.running))
 		}
 	})
 }
 
 // occupy keeps g from looking at tries until letGo is called.
-func occupy(t *testing.T, g *Gate) (letGo func()) {
+func occupy(t *testing.T, g *Authenticator) (letGo func()) {
 	t.Helper()
 	var leaves []func()
-	for i := range HashesAtOnce {
-		leave, err := g.line.enter(t.Context(), turn{at: addr(1<<20 + i)})
+	for i := range MaxHashes {
+		leave, err := g.queue.acquire(t.Context(), waiter{source: addr(1<<20 + i)})
 		if err != nil {
 			t.Fatal(err)
 		}

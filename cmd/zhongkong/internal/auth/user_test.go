@@ -1,4 +1,4 @@
-package callers
+package auth
 
 import (
 	"bytes"
@@ -49,7 +49,7 @@ func TestUsersThatCannotBeAreRefusedWithTheField(t *testing.T) {
 
 func TestParseUserReadsNameAndPassword(t *testing.T) {
 	u, err := ParseUser("ci:pass:word")
-	if err != nil || u.Name != "ci" || u.Password != "pass:word" || !u.Refresh || u.Accounts[0] != Everything {
+	if err != nil || u.Name != "ci" || u.Password != "pass:word" || !u.Refresh || u.Accounts[0] != AllAccounts {
 		t.Errorf("ParseUser() = %q, %v", u.Password, err)
 	}
 	for _, bad := range []string{"", "s3cret-x", ":s3cret-x", "ci:", "a\x00b:s3cret-x"} {
@@ -60,11 +60,11 @@ func TestParseUserReadsNameAndPassword(t *testing.T) {
 }
 
 func TestMadeUpUserWorksAndDiffersEachTime(t *testing.T) {
-	u, v := MadeUp(), MadeUp()
+	u, v := EphemeralUser(), EphemeralUser()
 	if u.Name != "zhongkong" || len(u.Password) < 32 || u.Password == v.Password {
 		t.Errorf("MadeUp() = %q with %d characters", u.Name, len(u.Password))
 	}
-	g := newGate(t, u)
+	g := newAuthenticator(t, u)
 	if c := mustEnter(t, g, here, u.Name, u.Password); !c.MayRefresh("any") {
 		t.Error("the made-up user may not refresh")
 	}
@@ -96,7 +96,7 @@ func TestUsersAndCredentialsPrintWithoutSecrets(t *testing.T) {
 func TestHashIsOneOfTheReferenceImplementation(t *testing.T) {
 	// From the test vectors of the argon2 reference implementation.
 	const vector = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
-	g := newGate(t, User{Name: "ref", PasswordHash: vector, Accounts: []string{"*"}})
+	g := newAuthenticator(t, User{Name: "ref", PasswordHash: vector, Accounts: []string{"*"}})
 	mustEnter(t, g, here, "ref", "password")
 }
 
@@ -105,7 +105,7 @@ func TestHashOpensWithItsPasswordOnly(t *testing.T) {
 	if err != nil || !strings.HasPrefix(first, "$argon2id$v=19$m=65536,t=2,p=1$") {
 		t.Fatalf("Hash() = %q, %v", first, err)
 	}
-	g := newGate(t, User{Name: "a", PasswordHash: first, Accounts: []string{"*"}})
+	g := newAuthenticator(t, User{Name: "a", PasswordHash: first, Accounts: []string{"*"}})
 	mustEnter(t, g, here, "a", "open sesame")
 	for _, bad := range []string{"", strings.Repeat("x", maxPassword+1)} {
 		if _, err := Hash(bad); err == nil {

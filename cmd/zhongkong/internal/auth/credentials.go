@@ -1,18 +1,17 @@
-package callers
+package auth
 
 import (
 	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 )
 
-// Credentials are a name and a password as somebody sent them: nothing is
-// proved. They print as "[credentials]".
+// Credentials are a name and a password as they were sent, not verified yet. They
+// print as "[credentials]".
 type Credentials struct{ Name, Password string }
 
 // String returns "[credentials]".
@@ -33,9 +32,9 @@ func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), 
 // maxEncoded is the length of the longest credentials in base64.
 const maxEncoded = (maxName + 1 + maxPassword + 2) / 3 * 4
 
-// FromAuthorization reads the value of an Authorization header: HTTP Basic, or
-// Bearer with a secret (see FromSecret). False: there is nothing in it that
-// could be credentials.
+// FromAuthorization parses the value of an Authorization header: HTTP Basic, or
+// Bearer with a secret (see FromSecret). It returns false if the header holds no
+// credentials.
 func FromAuthorization(header string) (Credentials, bool) {
 	scheme, rest, ok := strings.Cut(header, " ")
 	if !ok {
@@ -61,17 +60,17 @@ func fromBasic(encoded string) (Credentials, bool) {
 	if err != nil {
 		return Credentials{}, false
 	}
-	return separated(string(space[:n]), ":") // RFC 7617 knows no other
+	return separated(string(space[:n]), ":") // the only separator of RFC 7617
 }
 
-// separators end the name in a secret. WeChat's SDKs also use the secret as part
-// of cache keys and of file names, in which a colon is not allowed everywhere; a
-// tilde is, and in a URL it needs no escaping either.
+// separators are the characters that end the name in a secret. WeChat's SDKs also
+// put the secret into cache keys and file names, where a colon is not always
+// allowed. A tilde is, and it needs no escaping in a URL.
 const separators = ":~"
 
-// FromSecret reads NAME:PASSWORD or NAME~PASSWORD, as the secret parameter under
-// /cgi-bin/ has it. The first of the two characters ends the name: no name holds
-// one of them, a password may hold both.
+// FromSecret parses NAME:PASSWORD or NAME~PASSWORD, the form of the secret
+// parameter under /cgi-bin/. The first colon or tilde ends the name; a password
+// may contain both.
 func FromSecret(secret string) (Credentials, bool) { return separated(secret, separators) }
 
 func separated(secret, by string) (Credentials, bool) {
@@ -82,9 +81,9 @@ func separated(secret, by string) (Credentials, bool) {
 	return Credentials{secret[:at], secret[at+1:]}, true
 }
 
-// FromForm reads the fields of /GetToken: name or UserName, password or
-// Password. A field that is given twice, in either spelling, is refused: two
-// readers might take different ones.
+// FromForm reads the form fields of /GetToken: name or UserName, password or
+// Password. It returns false if a field is missing, or is given twice in either
+// spelling: two programs might read different values.
 func FromForm(form url.Values) (Credentials, bool) {
 	names := slices.Concat(form["name"], form["UserName"])
 	passwords := slices.Concat(form["password"], form["Password"])
@@ -92,14 +91,4 @@ func FromForm(form url.Values) (Credentials, bool) {
 		return Credentials{}, false
 	}
 	return Credentials{names[0], passwords[0]}, true
-}
-
-// Addr returns the address of an http.Request's RemoteAddr. The zero Addr: it
-// has none.
-func Addr(remote string) netip.Addr {
-	addrPort, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return addrPort.Addr()
 }

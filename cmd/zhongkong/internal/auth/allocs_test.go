@@ -1,12 +1,12 @@
 //go:build !race
 
-package callers
+package auth
 
 import "testing"
 
 // The race detector makes sync.Pool forget at random.
 func TestRememberedPasswordIsCheckedWithoutAllocating(t *testing.T) {
-	g := newGate(t, alice())
+	g := newAuthenticator(t, alice())
 	mustEnter(t, g, here, "alice", "open sesame")
 	_, _ = g.Authenticate(t.Context(), there, "alice", "wrong") // somebody is being counted
 	ctx := t.Context()

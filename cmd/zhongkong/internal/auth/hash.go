@@ -1,6 +1,7 @@
-package callers
+package auth
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -15,33 +16,35 @@ const (
 	sumSize  = 32
 )
 
-// cost is argon2id's: how much memory, how many passes, how many lanes.
+// cost is what argon2id is told to spend.
 type cost struct {
-	kib    uint32
+	kib    uint32 // memory
 	passes uint32
 	lanes  uint8
 }
 
-// usual is the cost of new hashes: 64 MiB twice, about a tenth of a second.
-var usual = cost{kib: 64 << 10, passes: 2, lanes: 1}
+// defaultCost is the cost of new hashes: two passes over 64 MiB, which take about
+// a tenth of a second.
+var defaultCost = cost{kib: 64 << 10, passes: 2, lanes: 1}
 
-// The bounds of a cost: below, a hash is not slow; above, one try to log in
-// takes the machine's memory.
+// The bounds of a cost. A hash below is not slow; above, a single attempt takes
+// the machine's memory.
 const (
-	leastKiB, mostKiB = 8, 1 << 20
-	mostPasses        = 16
-	mostLanes         = 16
+	minKiB, maxKiB = 8, 1 << 20
+	maxPasses      = 16
+	maxLanes       = 16
 )
 
-// digest is a hash in parts.
+// digest is a parsed hash.
 type digest struct {
 	cost cost
 	salt []byte
 	sum  []byte
 }
 
-// Hash makes the hash of a password that goes into User.PasswordHash: argon2id
-// in the PHC string format, which every language's libraries know.
+// Hash returns the hash of a password for User.PasswordHash: argon2id in the PHC
+// string format, which libraries of every language read. It takes about a tenth
+// of a second and 64 MiB. The error says why the password cannot be used.
 func Hash(password string) (string, error) {
 	switch {
 	case password == "":
@@ -49,7 +52,7 @@ func Hash(password string) (string, error) {
 	case len(password) > maxPassword:
 		return "", fmt.Errorf("the password has %d bytes, at most %d", len(password), maxPassword)
 	}
-	return hashAt(password, usual), nil
+	return hashAt(password, defaultCost), nil
 }
 
 func hashAt(password string, c cost) string {
@@ -63,8 +66,8 @@ func argon2id(password, salt []byte, c cost) []byte {
 	return argon2.IDKey(password, salt, c.passes, c.kib, c.lanes, sumSize)
 }
 
-// parseHash reads what Hash makes, also of other costs. Its errors do not
-// repeat the text: by mistake it may be a password.
+// parseHash parses a hash of any allowed cost. Its errors do not repeat the text,
+// which may be a password by mistake.
 func parseHash(s string) (*digest, error) {
 	parts := strings.Split(s, "$")
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
@@ -103,18 +106,19 @@ func parseCost(s string) (cost, error) {
 		numbers[i] = n
 	}
 	switch kib, passes, lanes := numbers[0], numbers[1], numbers[2]; {
-	case lanes < 1 || lanes > mostLanes:
-		return cost{}, fmt.Errorf("the hash's p is %d, must be 1 to %d", lanes, mostLanes)
-	case kib < leastKiB*lanes || kib > mostKiB:
-		return cost{}, fmt.Errorf("the hash's m is %d KiB, must be %d to %d", kib, leastKiB*lanes, mostKiB)
-	case passes < 1 || passes > mostPasses:
-		return cost{}, fmt.Errorf("the hash's t is %d, must be 1 to %d", passes, mostPasses)
+	case lanes < 1 || lanes > maxLanes:
+		return cost{}, fmt.Errorf("the hash's p is %d, must be 1 to %d", lanes, maxLanes)
+	case kib < minKiB*lanes || kib > maxKiB:
+		return cost{}, fmt.Errorf("the hash's m is %d KiB, must be %d to %d", kib, minKiB*lanes, maxKiB)
+	case passes < 1 || passes > maxPasses:
+		return cost{}, fmt.Errorf("the hash's t is %d, must be 1 to %d", passes, maxPasses)
 	default:
 		return cost{kib: uint32(kib), passes: uint32(passes), lanes: uint8(lanes)}, nil
 	}
 }
 
-// decoyLike returns a hash of the same cost that no password has.
-func decoyLike(h *digest) *digest {
-	return &digest{cost: h.cost, salt: random(len(h.salt)), sum: random(len(h.sum))}
+func random(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return b
 }

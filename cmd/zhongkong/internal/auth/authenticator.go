@@ -1,0 +1,236 @@
+// Package auth authenticates the callers of this process: who may ask it for
+// tokens, and for which accounts.
+//
+// # Cost, and what timing must not reveal
+//
+// Passwords are kept as argon2id hashes, which are slow by design. A password is
+// therefore hashed on a caller's first request only: for a correct one the
+// Authenticator keeps a MAC under a key that lives as long as the process, and
+// later requests cost one MAC. An attempt that is not remembered costs one slow
+// hash whether the name exists or not, and at most MaxHashes run at a time.
+//
+// # Guessing
+//
+// Failed attempts are counted for each source: an IPv4 address, or an IPv6 /64.
+// Other sources are not affected. After a few failures the source is throttled,
+// until none of its attempts has failed for a quarter of an hour. At a throttled
+// source
+//
+//   - credentials that were verified from there before pass as always;
+//   - other credentials are rejected unverified the first time they arrive, so
+//     guesses that are each made once learn nothing and delay no caller;
+//   - credentials that arrive again are verified one after the other. A wrong one
+//     costs the source a delay that doubles up to ten seconds. After it, the
+//     credentials that first arrived earliest are verified next.
+//
+// So an attacker at a caller's address, or behind the same proxy, does not lock
+// the caller out. A caller that has not been verified from there yet (after a
+// start, or with a new password) is let in within half a minute if it retries
+// when Retry-After says; only guesses that were first made before and have been
+// repeated are verified earlier, at one delay each.
+//
+// Passing at a throttled source reveals to an attacker there that a password was
+// right. Therefore a short password (see isStrong) passes only while its name
+// receives fewer than compareRate guesses a second from that source. Above that
+// rate its caller is treated like one that has not been verified there yet.
+//
+// A wrong password that is repeated counts once, so one client with an outdated
+// password does not lock out its neighbours.
+package auth
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Authenticator authenticates callers by name and password. It is safe for
+// concurrent use.
+type Authenticator struct {
+	current   atomic.Pointer[generation]
+	replacing sync.Mutex // held by SetUsers
+	signer    *signer
+	verified  *verifiedCache
+	firstSeen firstSeen
+	throttle  *throttle
+	queue     *queue
+
+	derive func(password, salt []byte, c cost) []byte // argon2id; replaced by tests that count hashes
+}
+
+// generation is the users of one configuration with what was learned while it
+// was in force. SetUsers replaces it as a whole.
+type generation struct {
+	users
+	decoys   decoys
+	rejected rejected
+	inflight inflight
+}
+
+// New returns an Authenticator for users. Its error names the user and the
+// field.
+func New(users []User) (*Authenticator, error) {
+	a := &Authenticator{
+		signer:   newSigner(),
+		verified: newVerifiedCache(),
+		throttle: newThrottle(),
+		queue:    newQueue(),
+		derive:   argon2id,
+	}
+	return a, a.SetUsers(users)
+}
+
+// SetUsers replaces all users in one step. A user whose hash has not changed
+// stays verified. The Callers of a user that was removed or changed in any way
+// are revoked. After an error the old users remain.
+func (a *Authenticator) SetUsers(users []User) error {
+	a.replacing.Lock()
+	defer a.replacing.Unlock()
+	table, err := newUsers(users, a.signer)
+	if err != nil {
+		return err
+	}
+	next := &generation{users: table, decoys: newDecoys(table.hashes())}
+	old := a.current.Load()
+	if old == nil {
+		a.current.Store(next)
+		return nil
+	}
+	gone := next.inherit(old.users)
+	a.current.Store(next)
+	for _, u := range gone { // only now, so that a revoked caller who returns meets the new users
+		close(u.revoked)
+	}
+	return nil
+}
+
+// Authenticate returns the Caller with this name and password, who comes from
+// addr. It blocks while a slow hash is computed or waited for. The error is
+// ErrDenied, a *ThrottledError, or that of ctx. See NotifyAuthenticated.
+func (a *Authenticator) Authenticate(ctx context.Context, addr netip.Addr, name, password string) (Caller, error) {
+	if len(name) > maxName || len(password) > maxPassword {
+		return Caller{}, ErrDenied // no user has such a name or password: nothing is being guessed
+	}
+	g, source := a.current.Load(), Source(addr)
+	mac := a.signer.sign(name, password)
+	key := a.verified.key(source, mac)
+	u := g.find(name)
+	if u.matches(mac) {
+		if a.passes(source, key, u) {
+			notifyAuthenticated(ctx)
+			return Caller{u}, nil
+		}
+	} else if g.rejected.has(mac) {
+		return Caller{}, ErrDenied
+	} else if a.verified.has(a.verified.key(source, u.remembered.Load().mac)) {
+		a.throttle.spendComparison(source, name) // it was compared with a password that passes here
+	}
+	c, err := a.coalesce(ctx, g, attempt{source, name, password, mac, key})
+	if err == nil {
+		notifyAuthenticated(ctx)
+	}
+	return c, err
+}
+
+// passes reports whether correct credentials pass without another verification.
+func (a *Authenticator) passes(source netip.Addr, key uint64, u *user) bool {
+	if a.throttle.throttled(source) {
+		return a.verified.has(key) && (u.remembered.Load().strong || a.throttle.mayCompare(source, u.name))
+	}
+	a.verified.add(key)
+	return true
+}
+
+// DatagramKey returns the caller with the given name and the key of its
+// datagrams; false if no user of that name has a key. The name is only a claim
+// until a datagram has been opened with the key.
+func (a *Authenticator) DatagramKey(name string) (Caller, []byte, bool) {
+	u := a.current.Load().byName[name]
+	if u == nil || u.udpKey == nil {
+		return Caller{}, nil, false
+	}
+	return Caller{u}, u.udpKey, true
+}
+
+// coalesce verifies an attempt, or waits for the same attempt that is being
+// verified: a service that starts with a hundred requests costs one hash.
+func (a *Authenticator) coalesce(ctx context.Context, g *generation, t attempt) (Caller, error) {
+	for {
+		c, leader := g.inflight.start(t.inflightKey())
+		if leader {
+			defer g.inflight.finish(t.inflightKey(), c)
+			c.caller, c.err = a.verify(ctx, g, t)
+			return c.caller, c.err
+		}
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			return Caller{}, ctx.Err()
+		}
+		abandoned := errors.Is(c.err, context.Canceled) || errors.Is(c.err, context.DeadlineExceeded)
+		if !abandoned {
+			return c.caller, c.err
+		}
+	}
+}
+
+// verify verifies one attempt. Attempts from one source are verified one after
+// the other, so none escapes the count of those before it.
+func (a *Authenticator) verify(ctx context.Context, g *generation, t attempt) (Caller, error) {
+	first := a.firstSeen.at(t.key, time.Now())
+	wait, notBefore := a.throttle.admit(t.source, first)
+	if wait > 0 {
+		return Caller{}, errThrottled(wait)
+	}
+	release, err := a.queue.acquire(ctx, waiter{source: t.source, first: first, notBefore: notBefore})
+	if err != nil {
+		return Caller{}, err
+	}
+	defer release()
+	if wait, _ = a.throttle.admit(t.source, first); wait > 0 { // because of the attempts before it
+		return Caller{}, errThrottled(wait)
+	}
+	u := g.find(t.name)
+	if !u.matches(t.mac) { // it may have been verified from another source meanwhile
+		if !a.passwordMatches(g, u, t) {
+			a.throttle.fail(t.source)
+			g.rejected.add(t.mac)
+			return Caller{}, ErrDenied
+		}
+		u.remember(remembered{t.mac, isStrong(t.password)})
+	}
+	a.verified.add(t.key)
+	return Caller{u}, nil
+}
+
+// passwordMatches takes as long for a name that does not exist, or whose user
+// has no password, as for any other.
+func (a *Authenticator) passwordMatches(g *generation, u *user, t attempt) bool {
+	h, known := g.decoys.of(t.name), 0
+	if u.hash != nil {
+		h, known = u.hash, 1
+	}
+	password := []byte(t.password)
+	sum := a.derive(password, h.salt, h.cost)
+	clear(password)
+	return subtle.ConstantTimeCompare(sum, h.sum)&known == 1
+}
+
+type notifyKey struct{}
+
+// NotifyAuthenticated returns a context with which an Authenticator calls f
+// whenever it has authenticated a caller. An HTTP server uses it to learn which
+// connections belong to callers.
+func NotifyAuthenticated(ctx context.Context, f func()) context.Context {
+	return context.WithValue(ctx, notifyKey{}, f)
+}
+
+func notifyAuthenticated(ctx context.Context) {
+	if f, ok := ctx.Value(notifyKey{}).(func()); ok {
+		f()
+	}
+}
