@@ -161,3 +161,27 @@ func TestLanguage(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingThatIsWellReadsLikeATrouble is about words that stood for one: a first
+// token, and the beginning of every process.
+func TestNothingThatIsWellReadsLikeATrouble(t *testing.T) {
+	for key, want := range map[string][2]string{
+		"reason.missing":  {"there was none", "此前无 token"},
+		"event.connected": {"connected to Redis", "已连接 Redis"},
+		"event.reported":  {"reported", "上报失效"},
+		"state.late":      {"", "刷新逾期"}, // 超时 would be a call that took too long
+		"age":             {"", "已签发"},
+		"sum.none":        {"", "没有可查看的账号"},
+	} {
+		for i, w := range []words{english, chinese} {
+			if got := w.names[key]; want[i] != "" && got != want[i] {
+				t.Errorf("%s: %s is %q, want %q", w.code, key, got, want[i])
+			}
+		}
+	}
+	for key, text := range chinese.names {
+		if strings.Contains(text, "令牌") || strings.Contains(text, "您") {
+			t.Errorf("%s: %q: it is called token, and nobody is addressed", key, text)
+		}
+	}
+}
