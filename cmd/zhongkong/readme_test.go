@@ -156,3 +156,35 @@ func (one transcript) runStream(t *testing.T, url string) {
 		}
 	}
 }
+
+// TestBothREADMEsHaveTheSame compares what has to be alike in any language: the
+// order of headings, and what is to be typed or copied.
+func TestBothREADMEsHaveTheSame(t *testing.T) {
+	outline := func(file string) (all []string) {
+		inside := ""
+		for line := range strings.Lines(readText(t, file)) {
+			fence := strings.HasPrefix(line, "```")
+			code, _, _ := strings.Cut(strings.TrimRight(line, "\n"), "#")
+			code, _, _ = strings.Cut(code, "//")
+			switch {
+			case fence && inside == "":
+				inside = strings.TrimSpace(line)
+				all = append(all, inside)
+			case fence:
+				inside = ""
+			case inside != "":
+				all = append(all, strings.TrimSpace(code))
+			case strings.HasPrefix(line, "#"):
+				level, _, _ := strings.Cut(line, " ")
+				all = append(all, level)
+			}
+		}
+		return all
+	}
+	english, chinese := outline("README.md"), outline("README.zh-CN.md")
+	for i := range max(len(english), len(chinese)) {
+		if i >= len(english) || i >= len(chinese) || english[i] != chinese[i] {
+			t.Fatalf("they part at\n%q\n%q", english[i:min(i+3, len(english))], chinese[i:min(i+3, len(chinese))])
+		}
+	}
+}
