@@ -188,16 +188,16 @@ func theSecretsOfTheRealProfileWork(t *testing.T, binary string) {
 // runsOnItsSecrets is what profile real does with them.
 func runsOnItsSecrets(t *testing.T, secrets, password string) {
 	redis := redistest.Start(t, "--aclfile", secrets+"/redis.acl")
-	yaml, err := os.ReadFile(secrets + "/zhongkong.yaml")
+	written, err := os.ReadFile(secrets + "/zhongkong.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := regexp.MustCompile(`redis://zhongkong:(\w+)@redis:6379`).FindStringSubmatch(string(yaml))
+	url := regexp.MustCompile(`redis://zhongkong:(\w+)@redis:6379`).FindStringSubmatch(string(written))
 	acl, _ := os.ReadFile(secrets + "/redis.acl")
 	if url == nil || !strings.Contains(string(acl), fmt.Sprintf("#%x", sha256.Sum256([]byte(url[1])))) {
 		t.Fatal("the configuration does not have the password of Redis")
 	}
-	here := strings.NewReplacer("@redis:6379", "@"+redis.Addr(), "/run/secrets", secrets).Replace(string(yaml))
+	here := strings.NewReplacer("@redis:6379", "@"+redis.Addr(), "/run/secrets", secrets).Replace(string(written))
 	if err := os.WriteFile(secrets+"/zhongkong.yaml", []byte(here), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -311,12 +311,12 @@ func TestTheSimulatorAndARealSecretNeverMeet(t *testing.T) {
 				t.Errorf("%s needs %s of another profile", name, other)
 			}
 		}
-		switch real := service.Profiles[0] == "real"; {
-		case real && service.Environment["ZHONGKONG_API_BASE"] != "":
+		switch isReal := service.Profiles[0] == "real"; {
+		case isReal && service.Environment["ZHONGKONG_API_BASE"] != "":
 			t.Errorf("%s asks another issuer than WeChat", name)
-		case real && len(service.Secrets) == 0:
+		case isReal && len(service.Secrets) == 0:
 			t.Errorf("%s has its secrets from elsewhere", name)
-		case real:
+		case isReal:
 			for variable := range service.Environment {
 				if strings.Contains(variable, "SECRET") || variable == envUsers || variable == "ZHONGKONG_REDIS" {
 					t.Errorf("%s shows %s to `docker inspect`", name, variable)
