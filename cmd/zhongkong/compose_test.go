@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path"
@@ -207,7 +208,7 @@ func runsOnItsSecrets(t *testing.T, secrets, password string) {
 	d := b.serve()
 	b.eventually("a token for the caller app", func() bool {
 		status, body := d.send("app:"+password, "GET", "/v1/tokens/"+appID, "")
-		return status == 200 && body["access_token"] != ""
+		return status == http.StatusOK && body["access_token"] != ""
 	})
 	b.must("doctor")
 }
