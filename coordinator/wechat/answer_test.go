@@ -299,12 +299,8 @@ func TestBusinessCodes(t *testing.T) {
 		40001: true, 40014: true, 42001: true,
 		0: false, -1: false, 42007: false, 41001: false, 45009: false, 48001: false, 42006: false, 45011: false, 48004: false, 61007: false,
 	} {
-		if got := IsTokenRejected(code); got != rejected {
-			t.Errorf("IsTokenRejected(%d) = %v", code, got)
-		}
-		c := ClassifyBusiness(code)
-		if c.TokenRejected != rejected || code != 0 && c.Meaning == "" {
-			t.Errorf("ClassifyBusiness(%d) = %+v", code, c)
+		if got := Rejected(&Error{Code: code}); got != rejected {
+			t.Errorf("Rejected(errcode %d) = %v", code, got)
 		}
 	}
 }

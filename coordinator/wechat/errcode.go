@@ -117,10 +117,10 @@ func classes() []Class {
 	}
 }
 
-// IsTokenRejected reports whether a business call that was answered with this
-// errcode would do better with a newer token: 40001 (superseded, or never
-// one), 40014 (the same by WeChat's tables) and 42001 (past its end). 42007,
-// which sounds like it, asks a user to authorise again.
-func IsTokenRejected(code int) bool {
+// rejectsToken reports whether a business call that was answered with this
+// errcode may succeed with a newer token: 40001 (superseded, or never valid),
+// 40014 (the same, by WeChat's tables) and 42001 (expired). 42007 does not belong
+// to them: it asks a user to authorise again.
+func rejectsToken(code int) bool {
 	return code == codeBadCredential || code == codeBadToken || code == codeExpired
 }

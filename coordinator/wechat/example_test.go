@@ -12,14 +12,14 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
-// A source is one line; New is for tests, other hosts and time-outs.
-func ExampleToken() {
+func ExampleNewSource() {
 	source := wechat.NewSource("wx8acdb7df5beb68fd", "the AppSecret")
 	fmt.Println(source)
 	// Output: wechat.Source(wx8acdb7df5beb68fd token)
 }
 
-func ExampleNew() {
+// Config is for tests, other hosts and timeouts.
+func ExampleConfig_Source() {
 	sandbox := wechattest.New(wechattest.Config{})
 	source, err := wechat.Config{
 		AppID:     wechattest.DefaultAppID,

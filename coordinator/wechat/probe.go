@@ -63,22 +63,9 @@ func (p Prober) Probe(ctx context.Context, token coordinator.Token) error {
 	return nil
 }
 
-// Probe asks WeChat itself whether a token is good; see Prober.Probe.
-func Probe(ctx context.Context, token coordinator.Token) error {
-	return Prober{}.Probe(ctx, token)
-}
-
-// Probe asks the source's own host whether a token is good; see Prober.Probe.
-func (s *Source) Probe(ctx context.Context, token coordinator.Token) error {
-	if s.invalid != nil {
-		return s.invalid
-	}
-	return Prober{BaseURL: s.bases[0], Transport: s.transport}.Probe(ctx, token)
-}
-
-// Rejected reports whether err says that WeChat rejected the token, as opposed
-// to the call.
+// Rejected reports whether err holds an *Error whose errcode rejects the token, not
+// the call: 40001, 40014 or 42001. A newer token may succeed.
 func Rejected(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && IsTokenRejected(e.Code)
+	return errors.As(err, &e) && rejectsToken(e.Code)
 }

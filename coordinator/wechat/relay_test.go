@@ -124,12 +124,13 @@ func TestTransportAndProbeUnderstandARelay(t *testing.T) {
 		t.Run(fmt.Sprint(recodings), func(t *testing.T) {
 			sandbox := behindRelay(recodings)
 			s := source(t, sandbox, wechat.Classic)
+			prober := wechat.Prober{Transport: sandbox.Transport()}
 			a := &account{source: s, token: fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing}).Token}
-			if err := s.Probe(t.Context(), a.token); (err != nil) != slices.Contains(recodings, wechattest.RecodeLeading) {
+			if err := prober.Probe(t.Context(), a.token); (err != nil) != slices.Contains(recodings, wechattest.RecodeLeading) {
 				t.Errorf("the probe of a live token: %v", err)
 			}
 			kill(t, sandbox)
-			if err := s.Probe(t.Context(), a.token); !wechat.Rejected(err) {
+			if err := prober.Probe(t.Context(), a.token); !wechat.Rejected(err) {
 				t.Errorf("the probe of a dead token: %v", err)
 			}
 			client := &http.Client{Transport: &wechat.Transport{Account: a, Base: sandbox.Transport()}}

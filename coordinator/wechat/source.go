@@ -208,12 +208,6 @@ func checkBase(u string) (string, error) {
 	return strings.TrimRight(u, "/"), nil
 }
 
-// Kind returns which way to a token s uses.
-func (s *Source) Kind() Kind { return s.kind }
-
-// AppID returns the account's AppID.
-func (s *Source) AppID() string { return s.appID }
-
 // Credential returns a fingerprint of the AppID and the secret: 32 bits, of
 // which nothing leads back to a secret of 128.
 func (s *Source) Credential() string {

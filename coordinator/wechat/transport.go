@@ -29,7 +29,7 @@ var _ Account = (*coordinator.Account)(nil)
 
 // Transport is an http.RoundTripper for WeChat's business interfaces. It puts
 // the account's token into each request's query as access_token. When WeChat
-// rejects the token (see IsTokenRejected) it reports exactly that token and
+// rejects the token (40001, 40014 or 42001) it reports exactly that token and
 // repeats the call once with the next one, if the body can be had again: there
 // is none, it has GetBody, or it is at most 256 KiB long. Otherwise, and when
 // there is no other token, the caller gets WeChat's answer.
@@ -193,7 +193,7 @@ func rejected(resp *http.Response) bool {
 		return false // too long, no object, or broken: not an errcode
 	}
 	a, err := parseAnswer(peeked)
-	return err == nil && IsTokenRejected(a.code)
+	return err == nil && rejectsToken(a.code)
 }
 
 // mayBeJSON reports whether an errcode may come under this content type:

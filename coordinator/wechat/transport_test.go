@@ -335,9 +335,6 @@ func TestProbe(t *testing.T) {
 	if err := prober.Probe(t.Context(), a.token); err != nil {
 		t.Errorf("a live token: %v", err)
 	}
-	if err := source(t, sandbox, wechat.Classic).Probe(t.Context(), a.token); err != nil {
-		t.Errorf("by the source: %v", err)
-	}
 	kill(t, sandbox)
 	if err := prober.Probe(t.Context(), a.token); !wechat.Rejected(err) {
 		t.Errorf("a dead token: %v", err)
