@@ -15,42 +15,42 @@ const (
 	// maxToken is eight times what WeChat asks clients to reserve.
 	maxToken = 4096
 
-	// maxLife bounds expires_in. Any positive life is taken, however short: a
-	// token was issued and the one before it dies, so throwing the new one
-	// away only makes it worse. More than a year is no life but a broken
-	// answer (a time in milliseconds, for one).
+	// maxLife bounds expires_in. Any positive lifetime is accepted, however
+	// short: a token was issued and invalidates the previous one, so discarding
+	// it would leave none. More than a year means a broken answer, such as a
+	// time in milliseconds.
 	maxLife = 366 * 24 * time.Hour
 )
 
-// reply is an HTTP answer, read whole.
+// reply is an HTTP response that was read completely.
 type reply struct {
 	base   string
 	status int
 	header http.Header
 	body   []byte
 
-	secrets []string // what must not be repeated from the answer
+	secrets []string // must not be quoted from the answer
 }
 
 // grant is a token as WeChat gave it.
 type grant struct {
 	token string
 	life  time.Duration
-	doubt string // why the life is a guess; "" if it was said
+	doubt string // why life is a guess; "" if the answer has it
 }
 
-// cautiousLife is how long a token counts as living of which the answer does not
-// say so. It was issued, and the one before is dying: to throw it away would leave
-// none. Asked for again at half of it, the day's calls last.
+// cautiousLife is the assumed lifetime of a token that came without one. The token
+// is used because it was issued and invalidates the previous one. Refreshed at half
+// this lifetime, the day's quota of calls suffices.
 const cautiousLife = 10 * time.Minute
 
 // grant reads the answer: a token, an errcode (nothing was issued), or an error
-// that says what else it is. Such an error does not quote the answer, in which
-// a token may be.
+// that describes anything else. The error does not quote the answer, which may
+// contain a token.
 //
-// A token that can be believed is taken whatever the HTTP status: it was
-// issued. It may come with an errcode, since relays have codes of their own;
-// then there are both, and the caller knows whether the token is news.
+// A plausible token is accepted whatever the HTTP status: it was issued. An errcode
+// may accompany it, since relays have codes of their own; then grant returns both,
+// and the caller decides by whether the token is new.
 func (r reply) grant() (grant, *Error, error) {
 	a, err := parseAnswer(r.body)
 	g, doubt := a.grant()
@@ -73,16 +73,16 @@ func (r reply) grant() (grant, *Error, error) {
 	return grant{}, nil, cmp.Or(err, doubt)
 }
 
-// complete reports whether the answer says what became of the call, though
-// the connection broke before its end.
+// complete reports whether the answer tells the outcome of the call although the
+// connection broke before its end.
 func (r reply) complete() bool {
 	_, _, err := r.grant()
 	return err == nil
 }
 
-// kind is what is left behind by an answer that is neither a token nor an
-// errcode. Redirects, which are not followed, and client errors come from a
-// gateway that did not pass the request on.
+// kind classifies an answer that is neither a token nor an errcode. Redirects,
+// which are not followed, and client errors come from a gateway that did not pass
+// the request on.
 func (r reply) kind() coordinator.FailureKind {
 	switch {
 	case r.status == http.StatusTooManyRequests:
@@ -94,7 +94,8 @@ func (r reply) kind() coordinator.FailureKind {
 	}
 }
 
-// unknowable: 408 and 499 say that somebody gave up waiting.
+// unknowable reports a status with which a gateway gave up waiting: WeChat may have
+// received the request.
 func (r reply) unknowable() bool {
 	const clientClosed = 499
 	return r.status == http.StatusRequestTimeout || r.status == clientClosed
@@ -112,7 +113,7 @@ func (r reply) retryAfter() time.Duration {
 	return min(time.Duration(seconds)*time.Second, time.Hour)
 }
 
-// now is the time on WeChat's clock, this machine's if the answer has none.
+// now is the time by WeChat's clock, or by this machine's if the answer has no Date.
 func (r reply) now() time.Time {
 	if t, err := http.ParseTime(r.header.Get("Date")); err == nil {
 		return t
@@ -134,7 +135,7 @@ func (a answer) grant() (grant, error) {
 		return grant{token: a.token, life: a.life}, nil
 	}
 	doubt := cmp.Or(a.wrong["expires_in"], errors.New("a token without expires_in"))
-	if a.code != 0 { // more likely a refusal than a token
+	if a.code != 0 { // more likely an error than a token
 		return grant{}, doubt
 	}
 	return grant{token: a.token, life: cautiousLife, doubt: doubt.Error()}, nil
@@ -153,9 +154,9 @@ func printable(s string) bool {
 // chinaStandardTime is where WeChat's day begins and ends.
 func chinaStandardTime() *time.Location { return time.FixedZone("UTC+8", 8*60*60) }
 
-// untilQuotaReset returns how long after now the daily quota is whole again:
-// at the next midnight, UTC+8. Just after a midnight the counters may not have
-// followed yet, and coming back a day later because of that would be too much.
+// untilQuotaReset returns the time from now until the daily quota is reset, at the
+// next midnight, UTC+8. Just after midnight, WeChat's counters may not have been
+// reset yet; then it returns a few minutes instead of a day.
 func untilQuotaReset(now time.Time) time.Duration {
 	const settle = 10 * time.Minute
 	local := now.In(chinaStandardTime())

@@ -6,15 +6,16 @@ import (
 	"net/http"
 )
 
-// bodies gives a request's body out twice, where that can be done.
+// bodies supplies a request's body, a second time as well if that is possible.
 type bodies struct {
-	first  io.ReadCloser // nil: the request has none
-	repeat func() (io.ReadCloser, error)
+	first  io.ReadCloser                 // nil: the request has none
+	repeat func() (io.ReadCloser, error) // nil: not possible
 }
 
 func (b bodies) again() bool { return b.repeat != nil }
 
-// newBodies takes over req.Body: whoever gets first closes it.
+// newBodies takes ownership of req.Body. The caller closes first; newBodies closes
+// req.Body itself when it returns an error or reads all of it.
 func newBodies(req *http.Request) (bodies, error) {
 	switch {
 	case req.Body == nil || req.Body == http.NoBody:
@@ -34,8 +35,8 @@ func newBodies(req *http.Request) (bodies, error) {
 		return bodies{first: &rejoined{Reader: rest, Closer: req.Body}}, nil
 	}
 	closeBody(req)
-	// The length is known now also where it was not before: WeChat's gateway
-	// refuses chunked requests.
+	// The length is known now. It matters because WeChat's gateway refuses chunked
+	// requests.
 	again := func() (io.ReadCloser, error) {
 		return knownLength{io.NopCloser(bytes.NewReader(read)), int64(len(read))}, nil
 	}

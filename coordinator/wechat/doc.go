@@ -6,48 +6,49 @@
 //	source := wechat.NewSource(appID, secret)       // GET /cgi-bin/token
 //	source := wechat.NewStableSource(appID, secret) // POST /cgi-bin/stable_token
 //
-// Either is a coordinator.Source; New takes everything that can be configured.
-// Every call of the classic endpoint mints a token and ends the one before
-// within 5 minutes. stable_token answers with the same token until it has 5
-// minutes left, so its source asks to be asked again just then; a refresh that
-// somebody forces or that follows a report uses force_refresh, of which WeChat
-// carries out 20 a day, and none within 30 s of the one before.
+// Each is a [coordinator.Source]; [Config] has further settings. Every call of the
+// classic endpoint issues a token and invalidates the previous one within 5 minutes.
+// stable_token returns the same token until it has 5 minutes left, so its source
+// requests the next refresh for that moment. A forced refresh, or one that follows a
+// report, uses force_refresh: WeChat carries out 20 of these a day, and none within
+// 30 s of the previous one.
 //
-// # What happened to a failed call
+// # The outcome of a failed call
 //
-// That is what a coordinator must know, so every failure says it:
+// A coordinator must know whether a failed call may have issued a token. Every
+// failure is therefore of one of these kinds:
 //
-//	refused  WeChat answered an errcode that a person must mend (Classify)
-//	later    WeChat answered a quota's errcode and when to come back
+//	refused  WeChat answered an errcode that needs an operator (see Classify)
+//	later    WeChat answered an errcode about a quota, and when to retry
 //	busy     nothing was issued: -1, an unknown errcode, no connection, a gateway's 3xx or 4xx
 //	unknown  a token may have been issued: a timeout, a connection that broke
-//	         after the request was sent, a 5xx, an answer that makes no sense
+//	         after the request was sent, a 5xx, an unintelligible answer
 //
 // # Relays
 //
-// A relay in front of WeChat (Config.BaseURL) may write its answers anew:
-// numbers as strings or with a fraction, a byte order mark, a comment after the
-// JSON, another HTTP status. What WeChat said is found in all of them, for a
-// token that is thrown away has ended the one before. A token with an errcode
-// beside it is taken, too, unless it is the one that is held already; then the
-// errcode counts. A token whose life is missing, not positive or above 366 days
-// is not believed.
+// A relay in front of WeChat (Config.BaseURL) may re-encode its answers: numbers as
+// strings or with a fraction, a byte order mark, a comment after the JSON, another
+// HTTP status. All of these are understood, because a discarded token would still
+// have invalidated the previous one. A token accompanied by an errcode is accepted
+// as well, unless it equals the current token; then the errcode counts. A token
+// whose lifetime is missing, not positive or above 366 days is assumed to live for
+// 10 minutes.
 //
 // # Repeating
 //
-// A source uses no connection twice, so net/http repeats nothing by itself. If
-// a connection breaks after the request was sent, it repeats the call once, on
-// the same host. It goes to the next of Config.Fallbacks when a host cannot be
-// connected to, and in stable_token's normal mode, where asking twice changes
-// nothing, also when a call's outcome is unknown; never because of an errcode.
-// Nothing is repeated once the context has ended.
+// A source uses each connection once, so net/http repeats nothing by itself. If a
+// connection breaks after the request was sent, the source repeats the call once, on
+// the same host. It tries the next of Config.Fallbacks when it cannot connect to a
+// host. In stable_token's normal mode, which is idempotent, it does so also when the
+// outcome of a call is unknown. It never does so because of an errcode, and repeats
+// nothing once the context has ended.
 //
 // # What is not promised
 //
-// A call that timed out may be carried out by WeChat later than one made after
-// it. Then the coordinator holds the older token until somebody reports it,
-// which Transport does by itself.
+// WeChat may carry out a call that timed out after a call that was made later. Then
+// the coordinator holds the older token until it is reported as rejected, which
+// [Transport] does by itself.
 //
-// Products whose tokens come another way (WeCom, third-party platforms) are
-// not covered.
+// Products with other token endpoints (WeCom, third-party platforms) are not
+// covered.
 package wechat

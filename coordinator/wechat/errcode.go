@@ -12,18 +12,18 @@ type Class struct {
 	Code int
 	Kind coordinator.FailureKind
 
-	// RetryIn is how long WeChat makes one wait. Zero: it does not say.
+	// RetryIn is the wait that WeChat imposes. Zero: it does not say.
 	RetryIn time.Duration
 
-	// UntilMidnight: until the next midnight, UTC+8, when the daily quota is
-	// whole again.
+	// UntilMidnight is set if the wait lasts until the next midnight, UTC+8, when
+	// WeChat resets the daily quota.
 	UntilMidnight bool
 
-	Meaning string // what WeChat says with it
-	Hint    string // what to do about it; "" for nothing but waiting
+	Meaning string // in one phrase
+	Hint    string // what to do; "" if waiting is all there is to do
 }
 
-// Codes that the package does more with than looking them up.
+// Codes that the package handles specially.
 const (
 	codeSystemBusy    = -1
 	codeBadCredential = 40001
@@ -33,9 +33,9 @@ const (
 	codeDailyQuota    = 45009
 )
 
-// Classify returns the class of an errcode that a token endpoint answered. A
-// code that is not in Codes surely means as well that nothing was issued: the
-// class says to try again.
+// Classify returns the class of an errcode that a token endpoint answered. A code
+// that is not among Codes also means that nothing was issued: its class is to try
+// again.
 func Classify(code int) Class {
 	known := classes()
 	i, found := slices.BinarySearchFunc(known, code, func(c Class, code int) int { return c.Code - code })
@@ -43,19 +43,20 @@ func Classify(code int) Class {
 		return Class{
 			Code:    code,
 			Kind:    coordinator.FailedBusy,
-			Meaning: "an errcode that is not known of the token endpoints",
+			Meaning: "an errcode that the token endpoints are not known to return",
 			Hint:    "look it up in WeChat's documentation",
 		}
 	}
 	return known[i]
 }
 
-// Codes returns every errcode that is known of the token endpoints, in order.
+// Codes returns the class of every known errcode of the token endpoints, sorted by
+// code.
 func Codes() []Class { return classes() }
 
-// classes is the table behind Classify. It follows WeChat's lists for
-// getAccessToken and getStableAccessToken, old and new, and what clients have
-// seen besides.
+// classes is the table behind Classify. It has the codes of WeChat's past and
+// present lists for getAccessToken and getStableAccessToken, and others that clients
+// have reported.
 func classes() []Class {
 	const (
 		busy    = coordinator.FailedBusy
@@ -67,13 +68,13 @@ func classes() []Class {
 	return []Class{ // sorted by code
 		{Code: codeSystemBusy, Kind: busy, Meaning: "WeChat is busy"},
 		{Code: codeBadCredential, Kind: refused, Meaning: "the AppSecret is wrong",
-			Hint: "set the AppSecret that the WeChat console gave last"},
+			Hint: "set the AppSecret that the WeChat console generated last"},
 		{Code: 40002, Kind: refused, Meaning: "the grant_type is wrong",
 			Hint: "something between here and WeChat changes the request"},
-		{Code: 40013, Kind: refused, Meaning: "the AppID is not known",
-			Hint: "check the AppID; capitals matter"},
+		{Code: 40013, Kind: refused, Meaning: "the AppID is unknown",
+			Hint: "check the AppID; it is case-sensitive"},
 		{Code: 40125, Kind: refused, Meaning: "the AppSecret is wrong",
-			Hint: "set the AppSecret that the WeChat console gave last"},
+			Hint: "set the AppSecret that the WeChat console generated last"},
 		{Code: codeNotListed, Kind: refused, Meaning: "this address is not on the account's IP whitelist",
 			Hint: "add the address to the IP whitelist in the WeChat console; it takes effect within 10 minutes"},
 		{Code: 40243, Kind: refused, Meaning: "the AppSecret is frozen",
@@ -85,9 +86,9 @@ func classes() []Class {
 		{Code: 43002, Kind: refused, Meaning: "the request must be a POST",
 			Hint: "something between here and WeChat changes the request"},
 		{Code: 43003, Kind: refused, Meaning: "the request must come by HTTPS",
-			Hint: "let the API base URL begin with https"},
+			Hint: "use https in the API base URL"},
 		{Code: codeDailyQuota, Kind: later, UntilMidnight: true, Meaning: "the daily quota is used up",
-			Hint: "find who else asks for tokens; clear_quota/v2 lifts it, ten times a month"},
+			Hint: "find out what else fetches tokens; clear_quota/v2 resets the quota, ten times a month"},
 		{Code: 45011, Kind: later, RetryIn: time.Minute, Meaning: "the quota of this minute is used up"},
 		{Code: 47001, Kind: refused, Meaning: "the request cannot be parsed",
 			Hint: "something between here and WeChat changes the request"},

@@ -14,16 +14,16 @@ import (
 // Error is an errcode that WeChat answered.
 type Error struct {
 	Code    int
-	Message string // errmsg, fit for a log line: one line, bounded, without secret and token
-	RID     string // WeChat's number for the request, to look it up; "" if none
+	Message string // errmsg made fit for a log: one line, at most 300 characters, without secret and token
+	RID     string // WeChat's id of the request, for its console; "" if none
 	Status  int    // the HTTP status, nearly always 200
 
-	// Address is what WeChat saw the request come from, where it says so
-	// (40164). It is what belongs on the whitelist.
+	// Address is the source address of the request as WeChat saw it, "" except with
+	// 40164. It is the address to put on the IP whitelist.
 	Address string
 }
 
-// Error returns the code and WeChat's words.
+// Error returns the code and WeChat's message.
 func (e *Error) Error() string {
 	if e.Message == "" {
 		return fmt.Sprintf("errcode %d", e.Code)
@@ -31,8 +31,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("errcode %d: %s", e.Code, e.Message)
 }
 
-// SeenAddress returns the address that WeChat saw a refused request come from,
-// if err holds one.
+// SeenAddress returns the Address of an *Error in err's tree, if it has one.
 func SeenAddress(err error) (string, bool) {
 	var e *Error
 	if errors.As(err, &e) && e.Address != "" {
@@ -52,7 +51,8 @@ func newError(code int, message string, status int) *Error {
 	return e
 }
 
-// text says it in words: WeChat's own if there are any, and what to do.
+// text returns WeChat's message, or the class's meaning if there is none, and what
+// to do.
 func (e *Error) text(c Class) string {
 	words := e.Message
 	if words == "" {
@@ -64,8 +64,8 @@ func (e *Error) text(c Class) string {
 	return words + "; " + c.Hint
 }
 
-// seenAddress finds the address in the errmsg of a 40164, of any year:
-// "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist rid: ..".
+// seenAddress finds the address in the errmsg of a 40164, whose format has changed
+// over the years: "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist rid: ..".
 func seenAddress(message string) string {
 	m := addressPattern().FindStringSubmatch(message)
 	for _, candidate := range m[min(1, len(m)):] {
@@ -84,10 +84,10 @@ func ridPattern() *regexp.Regexp {
 	return regexp.MustCompile(`\brid: ([0-9a-fA-F]+-[0-9a-fA-F]+-[0-9a-fA-F]+)`)
 }
 
-// maxMessage bounds the words of others in our logs, in characters.
+// maxMessage is how many characters of a foreign message go into logs.
 const maxMessage = 300
 
-// oneLine makes somebody else's words fit for a log line.
+// oneLine makes a foreign message fit for a log line.
 func oneLine(s string) string {
 	s = strings.ToValidUTF8(s, "?")
 	if utf8.RuneCountInString(s) > maxMessage {
@@ -102,12 +102,12 @@ func oneLine(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// shortestSecret keeps scrub from turning messages into riddles where a test
-// gave a letter for a secret. Real ones have 32 characters and more.
+// shortestSecret is the length below which scrub ignores a secret: a test's secret of
+// one letter would make messages unreadable. Real ones have 32 characters or more.
 const shortestSecret = 4
 
-// scrub takes secrets out of s, in the forms in which a URL or an echoing
-// server may show them, and the password out of any URL.
+// scrub removes secrets from s, in the forms in which a URL or an echoing server may
+// show them, and the user and password from any URL.
 func scrub(s string, secrets ...string) string {
 	for _, secret := range secrets {
 		if len(secret) < shortestSecret {
@@ -123,10 +123,10 @@ func scrub(s string, secrets ...string) string {
 	return s
 }
 
-// cleanError returns err without the URL that a *url.Error carries, without
-// the secrets, and without what net/http quotes of an answer it could not read
-// (it may be a token). If they were deeper in it, nothing of err but its clean
-// text is left: whoever unwraps it must not find them either.
+// cleanError returns err without the URL that a *url.Error carries, without the
+// secrets, and without what net/http quotes of a malformed answer, which may be a
+// token. If any of these are deeper in err, the result has only the cleaned text and
+// does not unwrap to err.
 func cleanError(err error, secrets ...string) error {
 	for {
 		var withURL *url.Error
@@ -142,7 +142,7 @@ func cleanError(err error, secrets ...string) error {
 	return err
 }
 
-// withoutQuotes cuts an error of net/http before what it quotes of an answer.
+// withoutQuotes cuts off what an error of net/http quotes of an answer.
 func withoutQuotes(text string) string {
 	if !strings.Contains(text, "transport connection broken") && !strings.Contains(text, "malformed") {
 		return text
@@ -154,7 +154,7 @@ func withoutQuotes(text string) string {
 	return strings.TrimSpace(kept)
 }
 
-// scrubbedError stands for an error whose text gave something away.
+// scrubbedError replaces an error whose text contained a secret.
 type scrubbedError struct {
 	text    string
 	timeout bool
@@ -162,7 +162,7 @@ type scrubbedError struct {
 
 func (e *scrubbedError) Error() string { return e.text }
 
-// Timeout lets net.Error's users see what they would have seen.
+// Timeout is that of the error it replaces.
 func (e *scrubbedError) Timeout() bool { return e.timeout }
 
 func errorIsTimeout(err error) bool {

@@ -9,41 +9,40 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// mode is how one request asks.
+// mode is the kind of one request.
 type mode int
 
 const (
-	classic mode = iota // mints a token, whatever there is
-	normal              // stable_token: the current token; asking twice changes nothing
-	forced              // stable_token with force_refresh; twice within 30 s mints once
+	classic mode = iota // issues a new token each time
+	normal              // stable_token: returns the current token; idempotent
+	forced              // stable_token with force_refresh: issues a new one, at most once in 30 s
 )
 
 const (
-	// rollover is how long before its end WeChat replaces a stable token, for
-	// those who ask then. Before that, asking changes nothing.
+	// rollover is how long before its expiry a stable token is replaced by the
+	// next call. Earlier calls return the same token.
 	rollover = 300 * time.Second
 
-	// rolloverSlack makes us ask a little after the rollover began rather
-	// than a little before it, whose answer would be the old token.
+	// rolloverSlack delays the call a little, because one just before the rollover
+	// would return the old token.
 	rolloverSlack = 5 * time.Second
 
-	// minRefreshIn keeps a stable token that is answered with less life than
-	// WeChat promises from being asked for in a loop.
+	// minRefreshIn prevents a loop of calls if a stable token comes with less
+	// lifetime than WeChat promises.
 	minRefreshIn = 30 * time.Second
 
-	// forceInterval is how far forced refreshes must lie apart: one that comes
-	// too early is answered with the token there is, as if it had been done.
+	// forceInterval is the least time between forced refreshes: WeChat answers an
+	// earlier one with the current token, as if it had been carried out.
 	forceInterval = 30 * time.Second
 )
 
-// fetch is one call of Source.Fetch: up to three requests, and what they left
-// behind.
+// fetch is one call of Source.Fetch: up to three requests and their outcome.
 type fetch struct {
 	source *Source
 	asked  coordinator.FetchRequest
 
-	calls   int  // requests that reached or may have reached WeChat
-	unknown bool // one of them may have issued a token that we never saw
+	calls   int  // requests that reached WeChat or may have reached it
+	unknown bool // one of them may have issued a token that did not arrive here
 	retried bool
 }
 
@@ -55,8 +54,8 @@ func (f *fetch) classic(ctx context.Context) (coordinator.FetchResult, error) {
 	return f.issue(g), nil
 }
 
-// stable asks in the forced mode if somebody wants another token than there
-// is, otherwise in the normal one.
+// stable uses the forced mode for a demanded refresh, which must bring another token
+// than the current one, and the normal mode otherwise.
 func (f *fetch) stable(ctx context.Context) (coordinator.FetchResult, error) {
 	if !f.asked.Reason.Demanded() {
 		g, err := f.call(ctx, normal)
@@ -67,7 +66,7 @@ func (f *fetch) stable(ctx context.Context) (coordinator.FetchResult, error) {
 	}
 	g, err := f.call(ctx, forced)
 	if err != nil {
-		return f.outOfForce(ctx, err)
+		return f.afterForced(ctx, err)
 	}
 	if f.isCurrent(g) {
 		return coordinator.FetchResult{}, f.failed(&coordinator.FetchError{
@@ -80,10 +79,10 @@ func (f *fetch) stable(ctx context.Context) (coordinator.FetchResult, error) {
 	return f.stableIssue(g), nil
 }
 
-// outOfForce is what can still be done when a forced refresh failed. If its 20
-// a day are used up and the token is dead because somebody else forced, the
-// normal mode knows theirs.
-func (f *fetch) outOfForce(ctx context.Context, failure *coordinator.FetchError) (coordinator.FetchResult, error) {
+// afterForced handles a failed forced refresh. If the day's 20 are used up and the
+// current token was rejected because another party forced a refresh, the normal mode
+// returns that party's token.
+func (f *fetch) afterForced(ctx context.Context, failure *coordinator.FetchError) (coordinator.FetchResult, error) {
 	if failure.Code != codeDailyQuota || f.asked.Reason != coordinator.ReasonRejected {
 		return coordinator.FetchResult{}, failure
 	}
@@ -91,7 +90,7 @@ func (f *fetch) outOfForce(ctx context.Context, failure *coordinator.FetchError)
 	if err == nil && !f.isCurrent(g) {
 		return f.stableIssue(g), nil
 	}
-	return coordinator.FetchResult{}, f.failed(failure) // with the calls made since
+	return coordinator.FetchResult{}, f.failed(failure) // counts the second call as well
 }
 
 func (f *fetch) isCurrent(g grant) bool {
@@ -108,24 +107,22 @@ func (f *fetch) stableIssue(g grant) coordinator.FetchResult {
 	return issue
 }
 
-// stableRefreshIn returns when a stable token with this much life left should
-// be asked for again: just after the moment from which WeChat answers with the
-// next one. A fixed hour would do nothing until then.
+// stableRefreshIn returns when to call again for a stable token with this much
+// lifetime left: just after the rollover. Earlier calls would change nothing.
 func stableRefreshIn(left time.Duration) time.Duration {
 	return max(left-rollover+rolloverSlack, min(minRefreshIn, left/2))
 }
 
-// call makes one request and what may follow it: the next host if no
-// connection could be made, one repetition if the connection broke. An answer,
-// of whatever kind, ends it.
+// call makes one request. If no connection can be made, it tries the next host; if
+// the connection breaks, it repeats the request once. Any answer ends it.
 //
-// The repetition of a classic call keeps the order of what is issued: the
-// first request's connection is gone, so what there was of it is with the
-// host already or lost, and the second follows on the same host. A timeout is
-// different, because then the first request may still wait somewhere to be
-// carried out after the second; nor is another host safe, which knows nothing
-// of what the first still does. A repeated forced call is answered with the
-// token of the first if that was carried out (see forceInterval).
+// Repeating a classic request on the same host preserves the order in which tokens
+// are issued: the first connection is gone, so its request has either reached the
+// host already or is lost. After a timeout it does not, because the first request may
+// still be queued and be carried out after the second. Nor is another host safe,
+// because the first host may still be working on the first request. A repeated
+// forced request returns the token of the first one if that was carried out (see
+// forceInterval).
 func (f *fetch) call(ctx context.Context, m mode) (grant, *coordinator.FetchError) {
 	for host := 0; ; {
 		if ctx.Err() != nil {
@@ -134,7 +131,7 @@ func (f *fetch) call(ctx context.Context, m mode) (grant, *coordinator.FetchErro
 		r, err := f.source.send(ctx, f.source.bases[host], m)
 		if err == nil {
 			f.calls++
-			return f.judge(m, r)
+			return f.interpret(m, r)
 		}
 		var more bool
 		if !err.sent {
@@ -157,11 +154,11 @@ func (f *fetch) call(ctx context.Context, m mode) (grant, *coordinator.FetchErro
 	}
 }
 
-// judge turns an answer into a token or a failure. A token that comes with an
-// errcode is taken, since it may be the one that lives now, and a report mends
-// it if it is not. It is a refusal if the token is the one that we hold: a
-// relay repeats what it knows, and nothing is lost.
-func (f *fetch) judge(m mode, r reply) (grant, *coordinator.FetchError) {
+// interpret turns an answer into a token or a failure. A token with an errcode is
+// accepted, since it may be the current one; if it is not, a report corrects that.
+// If it equals the token that is held already, a relay has repeated it, and the
+// errcode counts.
+func (f *fetch) interpret(m mode, r reply) (grant, *coordinator.FetchError) {
 	r.secrets = []string{f.source.secret, f.asked.Current.Reveal()}
 	g, refusal, err := r.grant()
 	switch {
@@ -207,9 +204,8 @@ func (f *fetch) transportFailed(kind coordinator.FailureKind, m mode, host int, 
 	})
 }
 
-// failed completes a failure with what the whole fetch left behind. An earlier
-// request may have issued a token though the last one surely did not; only a
-// refusal for good holds for both of them.
+// failed adds the outcome of the whole fetch to a failure. An earlier request may
+// have issued a token although the last one did not; only a refusal applies to both.
 func (f *fetch) failed(failure *coordinator.FetchError) *coordinator.FetchError {
 	failure.Calls = f.calls
 	if f.unknown && failure.Kind != coordinator.FailedRefused {

@@ -13,25 +13,25 @@ import (
 	"time"
 )
 
-// answer is what an answer of WeChat's says about tokens.
+// answer is the content of an answer as far as it concerns tokens.
 type answer struct {
 	code    int
 	message string
 	token   string
-	life    time.Duration // 0: none that can be believed
+	life    time.Duration // 0: missing or implausible
 
-	wrong map[string]error // of members that are present and make no sense
+	wrong map[string]error // by name: members that are present but invalid
 }
 
-// parseAnswer reads an answer that a relay may have written anew: numbers as
-// strings or with a fraction, null for what is absent, names given twice, a
-// byte order mark, gzip though nobody asked for it. The content type is
-// ignored; WeChat's own varies.
+// parseAnswer reads an answer that a relay may have re-encoded: numbers as strings or
+// with a fraction, null for missing members, duplicate names, a byte order mark,
+// gzip that was not requested. It ignores the content type, which varies even
+// without a relay.
 //
-// What is written around the object does not matter, unless it says nothing: a
-// page may have any JSON in it. A token is taken also out of an object that is
-// cut or broken: it was issued, and throwing it away ends the one before. A
-// refusal must be whole, or its code may lack digits.
+// Text around the object is ignored if the object has a token or an errcode. A token
+// is accepted even from a truncated or malformed object: it was issued and has
+// invalidated the previous one. An errcode is accepted only from a complete object,
+// since digits of it may be missing otherwise.
 func parseAnswer(body []byte) (answer, error) {
 	body = unzip(body)
 	long := len(body) > maxAnswer
@@ -57,8 +57,8 @@ func parseAnswer(body []byte) (answer, error) {
 	return a, a.wrong["errcode"]
 }
 
-// unzip undoes a compression that the HTTP client did not undo. Of a damaged
-// one it returns what can be had.
+// unzip decompresses gzip that the HTTP client did not. It returns the readable part
+// of damaged data.
 func unzip(body []byte) []byte {
 	if !bytes.HasPrefix(body, gzipMagic()) {
 		return body
@@ -71,7 +71,7 @@ func unzip(body []byte) []byte {
 	return plain
 }
 
-// withoutMark returns body without a byte order mark and the blanks around it.
+// withoutMark returns body without a byte order mark and without space around it.
 func withoutMark(body []byte) []byte {
 	return bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), byteOrderMark()))
 }
@@ -79,7 +79,7 @@ func withoutMark(body []byte) []byte {
 func gzipMagic() []byte     { return []byte("\x1f\x8b") }
 func byteOrderMark() []byte { return []byte("\xef\xbb\xbf") }
 
-// findObjects returns body from where the object may begin that is the answer.
+// findObjects returns the parts of body that may begin with the answer's object.
 func findObjects(body []byte) [][]byte {
 	first := bytes.IndexByte(body, '{')
 	if first < 0 {
@@ -98,8 +98,8 @@ func findObjects(body []byte) [][]byte {
 	return texts
 }
 
-// readObject reads the object that text begins with, and as much of it as can
-// be had if it is broken, which is the error. What follows it does not matter.
+// readObject reads the object that text begins with and ignores what follows. Of a
+// truncated or malformed object it returns the readable part and an error.
 func readObject(text []byte) (answer, error) {
 	broken := errors.New("JSON that is cut off or broken")
 	a := answer{wrong: make(map[string]error)}
@@ -127,8 +127,8 @@ func readObject(text []byte) (answer, error) {
 	return a, nil
 }
 
-// set takes one member. Names are compared exactly. If one comes twice, the
-// last that makes sense counts, as for most readers of JSON.
+// set stores one member. Names are case-sensitive. Of a duplicate name the last valid
+// value counts, as for most readers of JSON.
 func (a *answer) set(name json.Token, value json.RawMessage) {
 	switch name {
 	case "errcode":
@@ -182,7 +182,7 @@ func (a *answer) setLife(value json.RawMessage) {
 
 func isNull(value json.RawMessage) bool { return string(value) == "null" }
 
-// textOf returns the string that a value is, if it is one.
+// textOf returns the string that value encodes; ok is false if it is not a string.
 func textOf(value json.RawMessage) (text string, ok bool) {
 	if value[0] != '"' {
 		return "", false
@@ -191,8 +191,8 @@ func textOf(value json.RawMessage) (text string, ok bool) {
 	return text, err == nil
 }
 
-// numberOf returns the number that a value is, also one within a string. null
-// and an empty string are as if absent.
+// numberOf returns the number that value encodes, as a JSON number or as a string.
+// null and an empty string count as absent.
 func numberOf(value json.RawMessage) (number float64, present bool, err error) {
 	text, quoted := textOf(value)
 	if text = strings.TrimSpace(text); quoted && text == "" || isNull(value) {
@@ -202,7 +202,7 @@ func numberOf(value json.RawMessage) (number float64, present bool, err error) {
 		text = string(value)
 	}
 	number, err = strconv.ParseFloat(text, 64)
-	if errors.Is(err, strconv.ErrRange) { // infinite: out of every bound
+	if errors.Is(err, strconv.ErrRange) { // number is infinite, which the callers reject
 		err = nil
 	}
 	if math.IsNaN(number) {

@@ -12,19 +12,19 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Prober asks WeChat whether a token is good. The zero Prober is ready.
+// Prober asks WeChat whether a token is valid. The zero value is ready to use.
 type Prober struct {
 	BaseURL   string            // as in Config
 	Transport http.RoundTripper // as in Config
 }
 
-// probeTimeout bounds a probe besides its context.
+// probeTimeout limits a probe in addition to its context.
 const probeTimeout = 10 * time.Second
 
-// Probe makes one cheap call that has no effect, get_api_domain_ip, with the
-// token. Nil: WeChat accepted it. An *Error: it answered an errcode, and
-// Rejected tells whether because of the token. Another error: it could not be
-// asked. None holds the token.
+// Probe calls get_api_domain_ip, which has no side effect, with the token. It blocks
+// for at most 10 s. Nil means that WeChat accepted the token. An *Error is the errcode
+// that it answered; Rejected tells whether the token is the reason. Any other error
+// means that there was no answer. No error contains the token.
 func (p Prober) Probe(ctx context.Context, token coordinator.Token) error {
 	base, err := checkBase(DefaultBaseURL)
 	if p.BaseURL != "" {
@@ -38,7 +38,7 @@ func (p Prober) Probe(ctx context.Context, token coordinator.Token) error {
 	address := base + "/cgi-bin/get_api_domain_ip?" + url.Values{tokenParameter: {token.Reveal()}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return errors.New("wechat: the probe's request cannot be made") // err holds the URL
+		return errors.New("wechat: probe: the request cannot be made") // err holds the URL
 	}
 	req.Header.Set("User-Agent", userAgent)
 	transport, _ := quietTransport(p.Transport, defaultConnectTimeout)

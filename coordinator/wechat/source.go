@@ -16,20 +16,20 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Kind is which of WeChat's two ways to a token a Source uses. Their tokens
-// are independent of each other.
+// Kind is the endpoint that a Source uses. The tokens of the two endpoints are
+// independent of each other.
 type Kind string
 
-// The kinds. The values are what users write in flags and files.
+// The kinds. Users write these values in flags and configuration files.
 const (
-	Classic Kind = "token"        // GET /cgi-bin/token: each call mints a token and ends the one before
+	Classic Kind = "token"        // GET /cgi-bin/token: each call issues a token and invalidates the previous one
 	Stable  Kind = "stable_token" // POST /cgi-bin/stable_token: returns the same token until it has 5 minutes left
 )
 
 // WeChat's hosts.
 const (
 	DefaultBaseURL  = "https://api.weixin.qq.com"  // the nearest access point
-	DisasterBaseURL = "https://api2.weixin.qq.com" // WeChat's own stand-in for it, for Config.Fallbacks
+	DisasterBaseURL = "https://api2.weixin.qq.com" // WeChat's stand-by for it, meant for Config.Fallbacks
 )
 
 const (
@@ -38,7 +38,7 @@ const (
 	stableTimeout         = 4 * time.Second
 )
 
-// Config says whom to ask and as whom.
+// Config describes a Source.
 type Config struct {
 	AppID  string
 	Secret string
@@ -46,50 +46,49 @@ type Config struct {
 	// Kind is Classic if empty.
 	Kind Kind
 
-	// BaseURL is DefaultBaseURL if empty. Give another for a sandbox, a
-	// region's host or a reverse proxy; a path in it is kept.
+	// BaseURL is DefaultBaseURL if empty. Set it for a sandbox, a regional host or
+	// a reverse proxy. It may have a path.
 	BaseURL string
 
-	// Fallbacks are asked, in order, when a host cannot be connected to.
-	// After a call whose outcome is unknown only Stable's normal mode goes to
-	// the next host; see the package's documentation. None by default.
+	// Fallbacks are tried in order when a host cannot be connected to. After a call
+	// whose outcome is unknown, only Stable's normal mode tries the next host; see
+	// the package documentation. None by default.
 	Fallbacks []string
 
-	// Transport makes the calls. Nil: one of the source's own that honours
-	// the environment's proxy settings. An *http.Transport is cloned, and the
-	// clone does without keep-alive; any other must never repeat a request by
-	// itself.
+	// Transport makes the calls. If nil, the source has its own, which honours the
+	// environment's proxy settings. An *http.Transport is cloned, and the clone
+	// does not use keep-alive. Any other implementation must never repeat a request
+	// by itself.
 	Transport http.RoundTripper
 
-	// ConnectTimeout bounds dialling and the TLS handshake, each, where the
-	// source has its own transport. Zero: 2 s.
+	// ConnectTimeout limits dialling and the TLS handshake, each, if Transport is
+	// nil or an *http.Transport. Zero means 2 s.
 	ConnectTimeout time.Duration
 
-	// Timeout bounds one request as a whole, besides Fetch's context. Zero:
-	// 10 s for Classic, where giving up early throws away a token that was
-	// perhaps issued; 4 s for Stable, where asking again is harmless.
+	// Timeout limits one request as a whole, in addition to Fetch's context. Zero
+	// means 10 s for Classic, where giving up early may lose an issued token, and
+	// 4 s for Stable, where asking again is harmless.
 	Timeout time.Duration
 }
 
-// Format prints the configuration without the secret, for every verb.
+// Format prints the configuration without the secret, whatever the verb.
 func (c Config) Format(w fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(w, "wechat.Config{%s %s %s}", c.AppID, c.Kind, c.BaseURL)
 }
 
-// MarshalText is Format, for encoding/json and log/slog.
+// MarshalText returns what Format prints, for encoding/json and log/slog.
 func (c Config) MarshalText() ([]byte, error) { return fmt.Append(nil, c), nil }
 
-// Source gets tokens for one account of the WeChat family. It is safe for
-// concurrent use.
+// Source fetches the tokens of one WeChat account. It is safe for concurrent use.
 type Source struct {
 	appID, secret string
 	kind          Kind
-	bases         []string // the first is the one to ask
+	bases         []string // in the order in which they are tried
 	transport     http.RoundTripper
-	traced        bool // the transport surely reports when it has a connection
+	traced        bool // the transport is known to report its connections to httptrace
 	timeout       time.Duration
 
-	invalid error // what New found wrong; Fetch returns it
+	invalid error // why the Config is invalid; Fetch returns it
 }
 
 var (
@@ -97,21 +96,21 @@ var (
 	_ coordinator.Credentialed = (*Source)(nil)
 )
 
-// NewSource returns the source of an account by GET /cgi-bin/token. Fetch reports
-// wrong arguments as a refusal; Config.Source reports them at once.
+// NewSource returns a source that uses GET /cgi-bin/token. Fetch reports invalid
+// arguments as a refusal; Config.Source reports them at once.
 func NewSource(appID, secret string) *Source {
 	s, _ := build(Config{AppID: appID, Secret: secret, Kind: Classic})
 	return s
 }
 
-// NewStableSource returns the source of an account by POST /cgi-bin/stable_token.
-// Fetch reports wrong arguments as a refusal; Config.Source reports them at once.
+// NewStableSource returns a source that uses POST /cgi-bin/stable_token. Fetch reports
+// invalid arguments as a refusal; Config.Source reports them at once.
 func NewStableSource(appID, secret string) *Source {
 	s, _ := build(Config{AppID: appID, Secret: secret, Kind: Stable})
 	return s
 }
 
-// Source checks c and returns the source that it describes. It makes no call.
+// Source validates c and returns the source that it describes. It makes no call.
 func (c Config) Source() (*Source, error) {
 	s, err := build(c)
 	if err != nil {
@@ -120,8 +119,8 @@ func (c Config) Source() (*Source, error) {
 	return s, nil
 }
 
-// build returns a Source in any case; with an error it is one whose Fetch
-// says so.
+// build always returns a Source. If it also returns an error, Fetch reports that
+// error.
 func build(c Config) (*Source, error) {
 	s := &Source{
 		appID:   c.AppID,
@@ -186,13 +185,13 @@ func (c Config) validate() error {
 	case !printable(c.Secret):
 		return errors.New("wechat: the AppSecret holds a blank, a line break or a non-ASCII character")
 	case c.kind() != Classic && c.kind() != Stable:
-		return fmt.Errorf("wechat: unknown kind of source %q: it is %q or %q", c.Kind, Classic, Stable)
+		return fmt.Errorf("wechat: unknown kind of source %q: it must be %q or %q", c.Kind, Classic, Stable)
 	}
 	return nil
 }
 
-// checkBase returns u without a slash at its end. Its errors do not repeat u,
-// in which somebody may have put a password.
+// checkBase returns u without a trailing slash. Its errors do not quote u, which may
+// contain a password.
 func checkBase(u string) (string, error) {
 	parsed, err := url.Parse(u)
 	switch {
@@ -208,28 +207,29 @@ func checkBase(u string) (string, error) {
 	return strings.TrimRight(u, "/"), nil
 }
 
-// Credential returns a fingerprint of the AppID and the secret: 32 bits, of
-// which nothing leads back to a secret of 128.
+// Credential returns a fingerprint of the AppID and the secret. It has 32 bits, too
+// few to find a secret of 128 bits by.
 func (s *Source) Credential() string {
 	mac := hmac.New(sha256.New, []byte(s.secret))
 	_, _ = io.WriteString(mac, "zhongkong credential\x00"+s.appID)
 	return hex.EncodeToString(mac.Sum(nil)[:4])
 }
 
-// Format prints the source without its secret, for every verb.
+// Format prints the source without its secret, whatever the verb.
 func (s *Source) Format(w fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(w, "wechat.Source(%s %s)", s.appID, s.kind)
 }
 
-// Fetch gets a token. Its errors are *coordinator.FetchError and hold neither
-// the secret nor a token; what WeChat answered is in them as an *Error.
-func (s *Source) Fetch(ctx context.Context, ask coordinator.FetchRequest) (coordinator.FetchResult, error) {
+// Fetch implements [coordinator.Source]. It blocks for at most three requests. Its
+// errors are *coordinator.FetchError and contain neither the secret nor a token; the
+// errcode that WeChat answered is in them as an *Error.
+func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coordinator.FetchResult, error) {
 	if s.invalid != nil {
 		return coordinator.FetchResult{}, &coordinator.FetchError{
 			Kind: coordinator.FailedRefused, Message: s.invalid.Error(), Err: s.invalid,
 		}
 	}
-	f := &fetch{source: s, asked: ask}
+	f := &fetch{source: s, asked: req}
 	if s.kind == Stable {
 		return f.stable(ctx)
 	}

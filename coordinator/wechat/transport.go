@@ -14,14 +14,13 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Account is where Transport gets tokens and reports rejected ones. A
-// *coordinator.Account is one.
+// Account is what Transport needs of a *coordinator.Account.
 type Account interface {
-	// Token returns the current token.
+	// Token returns the current token. It may block until there is one.
 	Token(ctx context.Context) (coordinator.Token, error)
 
-	// Invalidate reports that WeChat rejected a token, and returns the record
-	// that is current afterwards.
+	// Invalidate reports that WeChat rejected a token. It blocks until there is
+	// another and returns the current one.
 	Invalidate(ctx context.Context, rejected coordinator.Token) (coordinator.Snapshot, error)
 }
 
@@ -30,12 +29,12 @@ var _ Account = (*coordinator.Account)(nil)
 // Transport is an http.RoundTripper for WeChat's business interfaces. It puts
 // the account's token into each request's query as access_token. When WeChat
 // rejects the token (40001, 40014 or 42001) it reports exactly that token and
-// repeats the call once with the next one, if the body can be had again: there
-// is none, it has GetBody, or it is at most 256 KiB long. Otherwise, and when
+// repeats the call once with the new one, if the body can be sent again: there is
+// none, the request has GetBody, or the body has at most 256 KiB. Otherwise, and if
 // there is no other token, the caller gets WeChat's answer.
 //
-// The token goes nowhere but to https://*.weixin.qq.com and Hosts, and not
-// along with a redirect to another host. Only Account must be set:
+// The token is sent only to https://*.weixin.qq.com and to Hosts, and not with a
+// redirect to another host. Only Account must be set:
 //
 //	client := &http.Client{Transport: &wechat.Transport{Account: account}}
 type Transport struct {
@@ -44,26 +43,26 @@ type Transport struct {
 	// Base makes the calls; nil: http.DefaultTransport.
 	Base http.RoundTripper
 
-	// Hosts ("host" or "host:port") may be sent the token besides WeChat's
-	// own, also by plain HTTP: a sandbox, a proxy.
+	// Hosts ("host" or "host:port") are further hosts that may receive the token,
+	// even by plain HTTP: a sandbox, a proxy.
 	Hosts []string
 }
 
 const (
 	tokenParameter = "access_token"
 
-	// maxRepeatable is the longest body kept in memory for a second try.
+	// maxRepeatable is the largest body that is kept in memory for a second call.
 	maxRepeatable = 256 << 10
 
-	// maxPeek bounds what is read of an answer to see whether it is an
-	// errcode. Longer ones are passed on as they are.
+	// maxPeek is the largest answer that is read to find an errcode. Larger ones
+	// are passed on unread.
 	maxPeek = 8 << 10
 )
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if leavesHost(req) {
-		return t.base().RoundTrip(req) // what it redirects to needs no token
+		return t.base().RoundTrip(req) // the other host must not get the token
 	}
 	if err := t.check(req); err != nil {
 		closeBody(req)
@@ -84,7 +83,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	next, err := t.Account.Invalidate(req.Context(), token)
 	if err != nil || next.Token.IsZero() || next.Token.Equal(token) {
-		return resp, nil // WeChat's answer says more than we could
+		return resp, nil // the caller gets WeChat's answer
 	}
 	body, err := bodies.repeat()
 	if err != nil {
@@ -101,16 +100,16 @@ func (t *Transport) base() http.RoundTripper {
 	return http.DefaultTransport
 }
 
-// check refuses to send a token to somebody else.
+// check refuses hosts that must not receive a token.
 func (t *Transport) check(req *http.Request) error {
 	if slices.Contains(t.Hosts, req.URL.Host) || slices.Contains(t.Hosts, req.URL.Hostname()) {
 		return nil
 	}
 	if !isWeixin(req.URL.Hostname()) {
-		return fmt.Errorf("wechat: %s may not be sent a token: it is neither WeChat's nor listed in Transport.Hosts", req.URL.Host)
+		return fmt.Errorf("wechat: %s must not receive a token: it is neither a host of WeChat nor listed in Transport.Hosts", req.URL.Host)
 	}
 	if req.URL.Scheme != "https" {
-		return fmt.Errorf("wechat: a token may be sent to %s by https only", req.URL.Host)
+		return fmt.Errorf("wechat: a token may be sent to %s only by https", req.URL.Host)
 	}
 	return nil
 }
@@ -132,8 +131,8 @@ func leavesHost(req *http.Request) bool {
 	return false
 }
 
-// try makes the call with one token. The request it was given stays as it was:
-// the token is in a copy only, which nobody but Base sees.
+// try makes the call with one token. It does not change the request: the token is
+// only in the copy that Base gets.
 func (t *Transport) try(req *http.Request, token coordinator.Token, body io.ReadCloser) (*http.Response, error) {
 	out := req.Clone(req.Context())
 	out.URL.RawQuery = withToken(req.URL.RawQuery, token)
@@ -154,7 +153,7 @@ func (t *Transport) try(req *http.Request, token coordinator.Token, body io.Read
 	return resp, nil
 }
 
-// withToken puts the token into a query, in the place of any other.
+// withToken returns the query with the token in place of any other token.
 func withToken(query string, token coordinator.Token) string {
 	kept := slices.DeleteFunc(strings.Split(query, "&"), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
@@ -163,8 +162,8 @@ func withToken(query string, token coordinator.Token) string {
 	return strings.Join(append(kept, tokenParameter+"="+url.QueryEscape(token.Reveal())), "&")
 }
 
-// hideToken takes the token out of a redirect that repeats the query: the
-// client would take it wherever that leads, and into its errors.
+// hideToken removes the token from a redirect that repeats the query: the client
+// would send it to the redirect's target and quote it in errors.
 func hideToken(header http.Header, token coordinator.Token) {
 	location := header.Get("Location")
 	if location == "" {
@@ -181,8 +180,8 @@ func hideToken(header http.Header, token coordinator.Token) {
 	header.Set("Location", scrub(location, token.Reveal()))
 }
 
-// rejected reports whether the answer is an errcode that rejects the token. It
-// leaves resp as if nothing had been read.
+// rejected reports whether the answer is an errcode that rejects the token. The body
+// of resp can still be read from its start.
 func rejected(resp *http.Response) bool {
 	if resp.ContentLength > maxPeek || !mayBeJSON(resp.Header.Get("Content-Type")) {
 		return false
@@ -190,14 +189,14 @@ func rejected(resp *http.Response) bool {
 	peeked, err := peekObject(resp.Body)
 	resp.Body = &rejoined{Reader: io.MultiReader(bytes.NewReader(peeked), failing{err}, resp.Body), Closer: resp.Body}
 	if !errors.Is(err, io.EOF) {
-		return false // too long, no object, or broken: not an errcode
+		return false // too long, not an object, or cut off: not an errcode
 	}
 	a, err := parseAnswer(peeked)
 	return err == nil && rejectsToken(a.code)
 }
 
-// mayBeJSON reports whether an errcode may come under this content type:
-// WeChat sends JSON as text/plain, too. What is binary is not looked into.
+// mayBeJSON reports whether an answer of this content type may be an errcode. WeChat
+// sends JSON as text/plain as well. Binary types are not read.
 func mayBeJSON(contentType string) bool {
 	media, _, _ := strings.Cut(strings.ToLower(contentType), ";")
 	media = strings.TrimSpace(media)
@@ -205,9 +204,8 @@ func mayBeJSON(contentType string) bool {
 		strings.HasSuffix(media, "json") || strings.HasSuffix(media, "javascript")
 }
 
-// peekObject reads r while what comes may be a short JSON object, perhaps
-// compressed. The error is io.EOF when it read all of it, nil when there may be
-// more.
+// peekObject reads r as long as the data may be a short JSON object, compressed or
+// not. The error is io.EOF if it read everything, nil if there may be more.
 func peekObject(r io.Reader) ([]byte, error) {
 	buf := make([]byte, 0, 1024)
 	for len(buf) < maxPeek {
@@ -224,11 +222,11 @@ func peekObject(r io.Reader) ([]byte, error) {
 	return buf, nil
 }
 
-// mayBeObject reports whether an answer that begins like this may be one that
-// parseAnswer takes for an errcode.
+// mayBeObject reports whether parseAnswer may find an errcode in an answer with this
+// beginning.
 func mayBeObject(begin []byte) bool {
 	for _, mark := range [][]byte{gzipMagic(), byteOrderMark()} {
-		if bytes.HasPrefix(mark, bytes.TrimSpace(begin)) { // nothing more came yet
+		if bytes.HasPrefix(mark, bytes.TrimSpace(begin)) { // only a part of the mark has arrived
 			return true
 		}
 	}
@@ -236,14 +234,14 @@ func mayBeObject(begin []byte) bool {
 	return len(rest) == 0 || rest[0] == '{' || bytes.HasPrefix(begin, gzipMagic())
 }
 
-// rejoined is a body of which something was read already.
+// rejoined is a body whose beginning has been read.
 type rejoined struct {
 	io.Reader
 	io.Closer
 }
 
-// failing gives the error that came while peeking to the one who reads on. An
-// end, or none, lets the body itself speak.
+// failing returns the error that peeking met. Without one it is at its end, so that
+// the body follows.
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) {
