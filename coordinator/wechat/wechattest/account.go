@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The account that there is if Config names none. Its secret is no secret.
+// The account of a Config without accounts. The value of its secret is public.
 const (
 	DefaultAppID  = "wx8acdb7df5beb68fd"
 	DefaultSecret = "5a4d3b0cf1d84e6fb2976d1c80e3a94f"
@@ -41,21 +41,20 @@ type Account struct {
 	DailyToken int
 }
 
-// account is an Account with everything that happens to it. Guarded by
-// Server.mu.
+// account is an Account with its state. Guarded by Server.mu.
 type account struct {
 	Account
 	whitelist edited
-	frozen    bool           // the secret is: 40243
-	banned    int            // errcode that every token call gets: 50004, 50007, 48004; 0: none
-	risk      map[string]int // address → errcode 89501..89507 it gets
+	frozen    bool           // the secret: token calls get 40243
+	banned    int            // errcode of all token calls: 50004, 50007 or 48004; 0: none
+	risk      map[string]int // errcode of token calls, 89501 to 89507, by address
 
 	classic, stable chain
 	tickets         map[string]*ticket // by type
 	usage           usage
 }
 
-// edited is a whitelist whose last edit may not have taken effect.
+// edited is a whitelist whose last edit takes effect at a certain time.
 type edited struct {
 	old, new []netip.Prefix // nil: off
 	from     time.Time      // when new replaces old
@@ -112,7 +111,7 @@ func parseWhitelist(entries []string) ([]netip.Prefix, error) {
 	return list, nil
 }
 
-// lets reports whether the whitelist lets an address in.
+// lets reports whether the whitelist admits an address.
 func lets(list []netip.Prefix, from string) bool {
 	if list == nil {
 		return true
@@ -140,7 +139,8 @@ func (a *account) chain(c Chain) *chain {
 	return &a.classic
 }
 
-// AddAccount adds an account, or replaces one and all that belongs to it.
+// AddAccount adds an account. An account of the same AppID is replaced with its
+// tokens and counters.
 func (s *Server) AddAccount(a Account) error {
 	added, err := newAccount(a)
 	if err != nil {
@@ -152,7 +152,7 @@ func (s *Server) AddAccount(a Account) error {
 	return nil
 }
 
-// change does something to an account under the server's lock.
+// change calls do with an account while holding the server's lock.
 func (s *Server) change(appID string, do func(*account) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -178,8 +178,8 @@ func (s *Server) SetWhitelist(appID string, entries []string) error {
 	})
 }
 
-// RotateSecret gives an account a new secret, which it returns. The old one
-// gets 40125 from now on; tokens stay good.
+// RotateSecret gives an account a new random secret and returns it. Token calls with
+// the old one get 40125; tokens stay valid.
 func (s *Server) RotateSecret(appID string) (string, error) {
 	var secret string
 	err := s.change(appID, func(a *account) error {
@@ -190,7 +190,7 @@ func (s *Server) RotateSecret(appID string) (string, error) {
 	return secret, err
 }
 
-// SetSecret gives an account this secret.
+// SetSecret replaces the secret of an account.
 func (s *Server) SetSecret(appID, secret string) error {
 	if secret == "" {
 		return errors.New("wechattest: the secret is empty")
@@ -198,24 +198,24 @@ func (s *Server) SetSecret(appID, secret string) error {
 	return s.change(appID, func(a *account) error { a.Secret = secret; return nil })
 }
 
-// Freeze freezes an account's secret: 40243.
+// Freeze freezes an account's secret: token calls get 40243.
 func (s *Server) Freeze(appID string) error {
 	return s.change(appID, func(a *account) error { a.frozen = true; return nil })
 }
 
-// Unfreeze takes Freeze back.
+// Unfreeze undoes Freeze.
 func (s *Server) Unfreeze(appID string) error {
 	return s.change(appID, func(a *account) error { a.frozen = false; return nil })
 }
 
-// Ban makes every token call of an account get this errcode (50004, 50007,
-// 48004); 0 lifts it.
+// Ban makes all token calls of an account fail with an errcode (50004, 50007 or
+// 48004); 0 undoes it.
 func (s *Server) Ban(appID string, errcode int) error {
 	return s.change(appID, func(a *account) error { a.banned = errcode; return nil })
 }
 
-// SetRisk makes token calls from an address that is on no whitelist get an
-// errcode of 89501 to 89507; 0 is the administrator's approval.
+// SetRisk makes token calls from an address that is not on the whitelist fail with an
+// errcode from 89501 to 89507; 0 stands for the administrator's approval.
 func (s *Server) SetRisk(appID, address string, errcode int) error {
 	if errcode != 0 && (errcode < 89501 || errcode > 89507) {
 		return fmt.Errorf("wechattest: %d is no errcode of the risk confirmation (89501 to 89507)", errcode)
@@ -231,8 +231,8 @@ func (s *Server) SetRisk(appID, address string, errcode int) error {
 	})
 }
 
-// KillEarly ends an account's current token before its time, as WeChat may.
-// It returns the token, and whether there was one.
+// KillEarly invalidates an account's current token before it expires, as WeChat
+// sometimes does. It returns the token; false means that there was none.
 func (s *Server) KillEarly(appID string, c Chain) (Issue, bool) {
 	var killed Issue
 	var was bool

@@ -20,7 +20,7 @@ type api struct {
 	handle func(*Server, *request) reply
 }
 
-// apis are the interfaces there are; other paths get 404.
+// apis returns the interfaces by path. Other paths get 404.
 func apis() map[string]api {
 	type ipList struct {
 		IPs []string `json:"ip_list"`
@@ -48,7 +48,7 @@ func apis() map[string]api {
 	}
 }
 
-// business is an interface that wants a token.
+// business returns an interface that needs a token.
 func business(handle func(*Server, *request, *account) reply) func(*Server, *request) reply {
 	return func(s *Server, r *request) reply {
 		a, code := s.bearer(r)
@@ -62,12 +62,12 @@ func business(handle func(*Server, *request, *account) reply) func(*Server, *req
 	}
 }
 
-// canned is a business interface that always answers the same.
+// canned returns a business interface with a constant answer.
 func canned(body any) func(*Server, *request) reply {
 	return business(func(s *Server, r *request, _ *account) reply { return s.json(r, body) })
 }
 
-// bearer finds whose token a business call carries, or an errcode.
+// bearer returns the account of the token in a business call, or an errcode.
 func (s *Server) bearer(r *request) (*account, int) {
 	token := r.query.Get("access_token")
 	if token == "" {
@@ -87,7 +87,7 @@ func (s *Server) bearer(r *request) (*account, int) {
 	return a, 0
 }
 
-// deadCode is the errcode for a token that is known and not accepted.
+// deadCode returns the errcode for a token that is no longer valid.
 func (s *Server) deadCode(i *issued, now time.Time) int {
 	expired := !now.Before(i.ExpiresAt)
 	if expired && (i.Cause == CauseExpired || s.knobs.DeadOrder == ExpiredFirst) {
@@ -163,7 +163,7 @@ func (s *Server) getQuota(r *request, a *account) reply {
 	var q struct {
 		Path string `json:"cgi_path"`
 	}
-	_ = json.Unmarshal(r.body, &q) // what is no JSON names no path
+	_ = json.Unmarshal(r.body, &q) // a body that is not JSON names no path
 	if strings.HasPrefix(q.Path, "/sns/") {
 		return s.refuse(r, codeBadPath)
 	}
@@ -177,7 +177,7 @@ func (s *Server) getQuota(r *request, a *account) reply {
 	}{errorBody{0, "ok"}, quotaBody{limit, used, limit - used}})
 }
 
-// picture answers with bytes that are no JSON.
+// picture answers with binary data.
 func (s *Server) picture(r *request, _ *account) reply {
 	out := s.status(r, http.StatusOK)
 	out.header.Set("Content-Type", "image/jpeg")

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Chain names one of the two rows of tokens of an account. Neither disturbs
-// the other.
+// Chain is one of the two sequences of tokens of an account, which do not affect each
+// other.
 type Chain string
 
 // The chains.
@@ -16,7 +16,7 @@ const (
 	StableChain  Chain = "stable_token"
 )
 
-// Cause is why a token ends.
+// Cause is the reason why a token becomes invalid.
 type Cause string
 
 // The causes.
@@ -26,7 +26,7 @@ const (
 	CauseKilled     Cause = "killed" // by KillEarly
 )
 
-// Issue is a token that the server issued. Times are of the server's clock.
+// Issue is a token that the server issued. Times are those of the server's clock.
 type Issue struct {
 	Seq    int // counts the tokens of the whole server, from 1
 	AppID  string
@@ -34,24 +34,24 @@ type Issue struct {
 	Token  string
 	Forced bool // by force_refresh
 
-	// Call is the ID of the call that got it, the following are that call's.
-	// Finished is zero while it lasts.
+	// Call is the ID of the call that issued it; the following fields are that
+	// call's. Finished is zero while it is in progress.
 	Call              int
 	From              string
 	Started, Finished time.Time
-	Delivered         bool // the answer was given out undamaged
+	Delivered         bool // the answer was sent undamaged
 
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 
-	// DiesAt is the instant from which the server does not accept the token,
-	// as far as it is known: a later issue can bring it forward.
+	// DiesAt is the instant from which the token is invalid. A later Issue can move
+	// it forward.
 	DiesAt time.Time
 	Cause  Cause
 }
 
-// SHA256 returns the token's hash in hexadecimal, by which the control
-// interface knows it as well.
+// SHA256 returns the token's hash in hexadecimal, which Lookup and the control
+// interface accept in place of the token.
 func (i Issue) SHA256() string {
 	sum := hashOf(i.Token)
 	return hex.EncodeToString(sum[:])
@@ -61,29 +61,29 @@ type tokenHash [sha256.Size]byte
 
 func hashOf(token string) tokenHash { return sha256.Sum256([]byte(token)) }
 
-// issued is an Issue with what the server alone needs. Guarded by Server.mu.
+// issued is an Issue with the server's private fields. Guarded by Server.mu.
 type issued struct {
 	Issue
 	call       *Call
-	usableFrom time.Time // later than IssuedAt by the propagation delay
+	usableFrom time.Time // IssuedAt plus the propagation delay
 }
 
-// end brings the token's death forward to at, if that is earlier.
+// end makes the token invalid from at on, if it would otherwise be valid for longer.
 func (i *issued) end(at time.Time, cause Cause) {
 	if at.Before(i.DiesAt) {
 		i.DiesAt, i.Cause = at, cause
 	}
 }
 
-// chain is one row of tokens, the newest last. Guarded by Server.mu.
+// chain is the tokens of one Chain, the newest last. Guarded by Server.mu.
 type chain struct {
-	tokens      []*issued // from the oldest that may be alive
+	tokens      []*issued // from the oldest that may be valid
 	lastForced  time.Time
-	forcedOn    string // the day that forcedCount is of
+	forcedOn    string // the day of forcedCount
 	forcedCount int
 }
 
-// current is the newest token, if it is not dead yet.
+// current returns the newest token, nil if it is invalid.
 func (c *chain) current(now time.Time) *issued {
 	if len(c.tokens) == 0 {
 		return nil
@@ -95,8 +95,8 @@ func (c *chain) current(now time.Time) *issued {
 	return newest
 }
 
-// add makes i the newest. The deaths of the others are decided here and now,
-// so turning a knob does not rewrite the past.
+// add makes i the newest token. It decides now when the others become invalid, so a
+// later change of a knob does not affect them.
 func (c *chain) add(i *issued, k Knobs) {
 	for n, old := range c.tokens {
 		old.end(i.IssuedAt.Add(k.Grace), CauseSuperseded)
@@ -110,7 +110,7 @@ func (c *chain) add(i *issued, k Knobs) {
 	c.tokens = append(c.tokens, i)
 }
 
-// kill ends the newest token at once.
+// kill makes the newest token invalid at once.
 func (c *chain) kill(now time.Time) (Issue, bool) {
 	i := c.current(now)
 	if i == nil {

@@ -9,20 +9,20 @@ import (
 	"syscall"
 )
 
-// maxRequest bounds what is read of a request's body.
+// maxRequest is the number of bytes that are read of a request's body.
 const maxRequest = 1 << 20
 
-// defaultFrom is where in-process calls come from.
+// defaultFrom is the source address of in-process calls.
 const defaultFrom = "127.0.0.1"
 
-// Client returns an http.Client whose calls go to the server without a
-// socket, whatever host they name.
+// Client returns an http.Client whose calls to any host go to the server, without a
+// socket.
 func (s *Server) Client() *http.Client { return &http.Client{Transport: s.Transport()} }
 
 // Transport is the transport of Client.
 func (s *Server) Transport() http.RoundTripper { return inProcess{server: s, from: defaultFrom} }
 
-// TransportFrom is Transport for calls that come from this address.
+// TransportFrom is Transport with a source address.
 func (s *Server) TransportFrom(address string) http.RoundTripper {
 	return inProcess{server: s, from: address}
 }
@@ -58,8 +58,8 @@ func (t inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.method = http.MethodGet
 	}
 	done := make(chan reply, 1)
-	// Ends by itself, see handle. Nobody waits for it when the caller has
-	// given up, just as a server goes on then.
+	// Ends by itself, see handle. If the caller gives up, the goroutine continues,
+	// as a server does.
 	go func() { done <- t.server.handle(r) }()
 	select {
 	case out := <-done:
@@ -103,7 +103,7 @@ func (out reply) response(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// broken is the end of a body that was cut off.
+// broken is the end of a truncated body.
 type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

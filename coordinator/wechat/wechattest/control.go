@@ -13,16 +13,14 @@ import (
 	"time"
 )
 
-// controlPrefix begins the paths of the control interface. No path of WeChat's
-// does.
+// controlPrefix begins the paths of the control interface, and no path of WeChat's.
 const controlPrefix = "/sandbox/"
 
-// controller answers one kind of control request: with an object to send as
-// JSON, nil for nothing.
+// controller handles one kind of control request. What it returns is sent as JSON; nil
+// is an empty object.
 type controller func(*Server, *http.Request) (any, error)
 
-// controlRoutes are the control interface's patterns, as http.ServeMux has
-// them.
+// controlRoutes are the control interface's handlers by their http.ServeMux pattern.
 func controlRoutes() map[string]controller {
 	return map[string]controller{
 		"GET /sandbox/state":                    (*Server).controlState,
@@ -62,14 +60,14 @@ func newControl(s *Server) http.Handler {
 		writeControl(w, map[string]any{"requests": requests}, nil)
 	})
 	mux.HandleFunc(controlPrefix, func(w http.ResponseWriter, req *http.Request) {
-		writeControl(w, nil, notFoundError{fmt.Sprintf("no such control request %s %s; there are: %v",
+		writeControl(w, nil, notFoundError{fmt.Sprintf("unknown control request %s %s; the known ones are: %v",
 			req.Method, req.URL.Path, requests)})
 	})
-	// A page in somebody's browser must not play with a sandbox on localhost.
+	// Web pages in a browser must not control a sandbox on localhost.
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-// notFoundError is answered with 404, every other error with 400.
+// notFoundError leads to status 404, any other error to 400.
 type notFoundError struct{ message string }
 
 func (e notFoundError) Error() string { return e.message }
@@ -93,11 +91,11 @@ func writeControl(w http.ResponseWriter, answer any, err error) {
 	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(answer) // the client's loss
+	_ = encoder.Encode(answer) // an error means that the client has gone away
 }
 
-// decode reads a control request's body; what it does not know is an error. An
-// empty body is an empty object.
+// decode reads a control request's body. Unknown names are an error; an empty body
+// counts as an empty object.
 func decode(req *http.Request, into any) error {
 	body, err := io.ReadAll(io.LimitReader(req.Body, maxRequest))
 	if err != nil {
@@ -109,10 +107,10 @@ func decode(req *http.Request, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
-		return fmt.Errorf("the body: %w", err)
+		return fmt.Errorf("invalid body: %w", err)
 	}
 	if decoder.More() {
-		return errors.New("the body: something follows the JSON")
+		return errors.New("invalid body: data follows the JSON object")
 	}
 	return nil
 }
@@ -132,7 +130,7 @@ func (s *Server) controlTune(req *http.Request) (any, error) {
 	return s.knobs, nil
 }
 
-// controlFault is a fault with its number.
+// controlFault is a fault as /sandbox/faults shows it.
 type controlFault struct {
 	ID     int `json:"id"`
 	Struck int `json:"struck"`
@@ -200,7 +198,7 @@ func (s *Server) controlHosts(req *http.Request) (any, error) {
 	}
 	for host, state := range q {
 		if state != "up" && state != "down" {
-			return nil, fmt.Errorf("the host %s can be \"up\" or \"down\", not %q", host, state)
+			return nil, fmt.Errorf("host %s: the state must be \"up\" or \"down\", not %q", host, state)
 		}
 	}
 	for host, state := range q {

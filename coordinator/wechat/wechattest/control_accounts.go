@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// controlAccount is what the state shows of an account: no secret, no token.
+// controlAccount is an account in the answer of /sandbox/state, without its secret
+// and tokens.
 type controlAccount struct {
 	AppID      string          `json:"appid"`
 	Product    Product         `json:"product"`
@@ -26,7 +27,7 @@ type controlAccount struct {
 	DailyToken int             `json:"daily_token"`
 }
 
-// stamp is a time that JSON shows with microseconds, UTC.
+// stamp is a time that is written in JSON with microseconds, in UTC.
 type stamp time.Time
 
 // MarshalText implements encoding.TextMarshaler.
@@ -47,7 +48,7 @@ func (s *Server) controlState(*http.Request) (any, error) {
 	}
 	return map[string]any{
 		"now":         stamp(now),
-		"seed":        strconv.FormatUint(s.seed, 10), // too large for many languages' numbers
+		"seed":        strconv.FormatUint(s.seed, 10), // a string, because many languages read numbers as float64
 		"accounts":    accounts,
 		"knobs":       s.knobs,
 		"faults":      s.faultsLocked(),
@@ -87,8 +88,8 @@ func (s *Server) controlAdd(req *http.Request) (any, error) {
 	return nil, s.AddAccount(Account(q))
 }
 
-// controlChange changes what is named of an account. Nothing is changed when
-// something in it makes no sense.
+// controlChange changes the settings of an account that the request names. An
+// invalid whitelist or risk changes nothing.
 func (s *Server) controlChange(req *http.Request) (any, error) {
 	var q struct {
 		Whitelist json.RawMessage `json:"whitelist"` // null turns it off
@@ -128,7 +129,7 @@ func (s *Server) controlChange(req *http.Request) (any, error) {
 	})
 }
 
-// named returns the account that the path names.
+// named returns the AppID in the path, if there is such an account.
 func (s *Server) named(req *http.Request) (string, error) {
 	id := req.PathValue("appid")
 	s.mu.Lock()
@@ -157,8 +158,8 @@ func (s *Server) controlRotate(req *http.Request) (any, error) {
 	return map[string]string{"secret": secret}, err
 }
 
-// chainOf reads which chain a request is about; the classic one if it does
-// not say.
+// chainOf returns the AppID in the path and the chain in the body, which is the
+// classic one by default.
 func (s *Server) chainOf(req *http.Request) (string, Chain, error) {
 	id, err := s.named(req)
 	if err != nil {
@@ -171,7 +172,7 @@ func (s *Server) chainOf(req *http.Request) (string, Chain, error) {
 		return "", "", err
 	}
 	if q.Chain != ClassicChain && q.Chain != StableChain {
-		return "", "", fmt.Errorf("the chain is %q or %q, not %q", ClassicChain, StableChain, q.Chain)
+		return "", "", fmt.Errorf("the chain must be %q or %q, not %q", ClassicChain, StableChain, q.Chain)
 	}
 	return id, q.Chain, nil
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Errcodes that the server answers by itself.
+// Errcodes that the server answers without a fault.
 const (
 	codeBusy            = -1
 	codeBadCredential   = 40001
@@ -33,8 +33,8 @@ const (
 	codeBadPath         = 76022
 )
 
-// plainWords are the errmsgs without what follows them. Those of 40243, 50007
-// and 8950x are not known; these stand in.
+// plainWords returns the errmsgs without their suffix. The real ones of 40243, 50007
+// and 8950x are not known; these are invented.
 func plainWords() map[int]string {
 	return map[int]string{
 		codeBusy:            "system error",
@@ -75,7 +75,8 @@ func plainWords() map[int]string {
 
 const advertisement = ", could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r"
 
-// errmsg words an errcode as the era does. Needs s.mu.
+// errmsg returns the errmsg of an errcode in the wording of the era. The caller holds
+// s.mu.
 func (s *Server) errmsg(r *request, code int) string {
 	words, ok := plainWords()[code]
 	switch {
@@ -115,10 +116,10 @@ func (s *Server) randomHint() string {
 	return fmt.Sprintf("%s%08d", b.String(), s.random.IntN(1e8))
 }
 
-// newRID numbers a request as WeChat does: the time, and 62 random bits.
+// newRID returns an id for a request as WeChat does: the time and 62 random bits.
 func (s *Server) newRID(r *request) string {
 	return fmt.Sprintf("%08x-%08x-%08x", uint32(r.now.Unix()), s.random.Int32(), s.random.Int32())
 }
 
-// chinaStandardTime is where WeChat's day begins.
+// chinaStandardTime is the time zone of WeChat's day.
 func chinaStandardTime() *time.Location { return time.FixedZone("UTC+8", 8*60*60) }

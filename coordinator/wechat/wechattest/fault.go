@@ -8,47 +8,47 @@ import (
 	"time"
 )
 
-// FaultKind is what goes wrong.
+// FaultKind is the effect of a fault.
 type FaultKind string
 
-// The kinds of fault. Those in the first group concern the way to WeChat, the
-// others its answer.
+// The kinds of fault. The first group is about the connection, the second about the
+// answer.
 const (
-	FaultDial      FaultKind = "dial"      // no connection (over HTTP: it is closed without an answer); never carried out
+	FaultDial      FaultKind = "dial"      // no connection (over HTTP: closed without an answer); never carried out
 	FaultReset     FaultKind = "reset"     // the connection breaks
 	FaultHang      FaultKind = "hang"      // no answer until the client gives up
-	FaultSlow      FaultKind = "slow"      // Delay passes; the call goes on though the client may have given up
+	FaultSlow      FaultKind = "slow"      // the answer is delayed by Delay; the call continues even if the client gives up
 	FaultTruncated FaultKind = "truncated" // the connection breaks in the middle of the answer
 
-	FaultErrcode         FaultKind = "errcode"          // Code, worded as WeChat would, or Message
-	FaultStatus          FaultKind = "status"           // the HTTP status Status with an empty body
-	FaultHTML            FaultKind = "html"             // a page, with Status if given
-	FaultEmpty           FaultKind = "empty"            // 200 and nothing
-	FaultNull            FaultKind = "null"             // null
-	FaultArray           FaultKind = "array"            // []
-	FaultCut             FaultKind = "cut"              // half of the JSON, as if that were all
+	FaultErrcode         FaultKind = "errcode"          // Code, with Message or else WeChat's own errmsg
+	FaultStatus          FaultKind = "status"           // HTTP status Status with an empty body
+	FaultHTML            FaultKind = "html"             // an HTML page, with Status if set
+	FaultEmpty           FaultKind = "empty"            // status 200 with an empty body
+	FaultNull            FaultKind = "null"             // the JSON value null
+	FaultArray           FaultKind = "array"            // the JSON value []
+	FaultCut             FaultKind = "cut"              // half of the JSON, with a matching Content-Length
 	FaultNegativeExpires FaultKind = "negative_expires" // expires_in is -1
 	FaultNoToken         FaultKind = "no_token"         // an empty access_token
 	FaultBoth            FaultKind = "both"             // a token and the errcode Code
-	FaultOversize        FaultKind = "oversize"         // a megabyte of blanks before the answer
-	FaultBody            FaultKind = "body"             // Body, with Status and ContentType if given
+	FaultOversize        FaultKind = "oversize"         // a megabyte of spaces before the answer
+	FaultBody            FaultKind = "body"             // Body, with Status and ContentType if set
 )
 
-// Phase is when a fault strikes.
+// Phase is when a fault takes effect.
 type Phase string
 
 // The phases.
 const (
-	Before Phase = "before" // the call is not carried out (FaultSlow: later)
-	After  Phase = "after"  // it is: a token is issued, and nobody hears of it
+	Before Phase = "before" // the call is not carried out (FaultSlow: it is, later)
+	After  Phase = "after"  // the call is carried out, but the token that it issues is lost
 )
 
-// Fault makes calls go wrong.
+// Fault makes calls fail.
 type Fault struct {
 	Kind FaultKind `json:"kind"`
 
-	// Phase is After if empty, the nastier; for FaultErrcode, FaultDial,
-	// FaultStatus and FaultSlow it is Before.
+	// Phase is After if empty, but Before for FaultErrcode, FaultDial, FaultStatus
+	// and FaultSlow.
 	Phase Phase `json:"phase,omitempty"`
 
 	// Path, AppID and Host limit the fault to calls of a path ("*": every
@@ -57,9 +57,9 @@ type Fault struct {
 	AppID string `json:"appid,omitempty"`
 	Host  string `json:"host,omitempty"`
 
-	// Skip lets so many matching calls pass first. Times is how many the
-	// fault then strikes; 0: until it is cleared. Rate is the share that it
-	// strikes; 0: all.
+	// Skip is how many matching calls pass first. Times is how many calls the fault
+	// then affects; 0 means all until it is cleared. Rate is the fraction of calls
+	// that it affects; 0 means all.
 	Skip  int     `json:"skip,omitempty"`
 	Times int     `json:"times,omitempty"`
 	Rate  float64 `json:"rate,omitempty"`
@@ -72,7 +72,7 @@ type Fault struct {
 	ContentType string  `json:"content_type,omitempty"`
 }
 
-// Seconds is a duration that JSON gives as "90s" or as a number of seconds.
+// Seconds is a duration that is written in JSON as "90s" or as a number of seconds.
 type Seconds time.Duration
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -151,13 +151,13 @@ func (f Fault) matches(r *request) bool {
 	return true
 }
 
-// Inject adds a fault and returns its number, for Clear. Of several that match
-// a call, each strikes, in the order in which they were injected.
+// Inject adds a fault and returns its number for Clear. If several match a call, all
+// take effect, in the order in which they were injected.
 func (s *Server) Inject(f Fault) (int, error) {
 	if err := f.validate(); err != nil {
 		return 0, fmt.Errorf("wechattest: %w", err)
 	}
-	f.Phase = f.phase() // as the state shows it
+	f.Phase = f.phase() // /sandbox/faults shows it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastFault++
@@ -165,8 +165,8 @@ func (s *Server) Inject(f Fault) (int, error) {
 	return s.lastFault, nil
 }
 
-// Clear removes faults; without numbers, all of them. Calls that one of them
-// has struck already are not freed; see Reset.
+// Clear removes the faults with these numbers, or all. It does not end calls that
+// are hanging because of one; see Release.
 func (s *Server) Clear(ids ...int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,7 +175,7 @@ func (s *Server) Clear(ids ...int) {
 	})
 }
 
-// strike returns the faults that strike this call, and uses them up.
+// strike returns the faults that affect this call, and counts them as used.
 func (s *Server) strikeLocked(r *request) []Fault {
 	var struck []Fault
 	for _, f := range s.faults {

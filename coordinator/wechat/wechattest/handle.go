@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// request is one call, however it came.
+// request is one call, in process or over HTTP.
 type request struct {
 	method, path string
 	query        url.Values
 	body         []byte
-	chunked      bool // a body of unstated length
+	chunked      bool // the body came without a Content-Length
 	host         string
 	from         string // the address it came from, without a port
 	remote       string // the same with the port, "" in process
 	userAgent    string
 	gone         <-chan struct{} // closed when the caller gives up
-	released     <-chan struct{} // closed when the call is not to wait any more
+	released     <-chan struct{} // closed to end the waits of the call
 
-	appID string // as far as it can be told before the call is carried out
-	call  *Call  // the record, for token endpoints
+	appID string // as far as it is known before the call is carried out
+	call  *Call  // the record; nil for other endpoints
 	rid   string
 	now   time.Time
 }
@@ -34,18 +34,18 @@ func (r *request) issues() bool {
 	return r.path == pathToken || r.path == pathStable
 }
 
-// reply is what goes back to the caller.
+// reply is the answer to a call.
 type reply struct {
 	drop    drop
 	status  int
 	header  http.Header
 	body    []byte
-	code    int  // errcode in it
+	code    int  // its errcode
 	cut     bool // the connection breaks in the middle of the body
-	damaged bool // a fault made it useless
+	damaged bool // changed by a fault
 }
 
-// drop says how a call ends without an answer.
+// drop is how a call ends without an answer.
 type drop int
 
 const (
@@ -54,9 +54,8 @@ const (
 	dropReset      // the connection broke
 )
 
-// handle takes a call through its faults. It returns at the latest when the
-// delays that were injected have passed, or the caller is gone, or the server
-// is closed.
+// handle carries out a call with its faults. It returns at the latest when the
+// injected delays have passed, the caller is gone or the server is closed.
 func (s *Server) handle(r *request) reply {
 	r.appID = r.account()
 	faults, latency, down := s.arrive(r)
@@ -88,7 +87,7 @@ func (s *Server) handle(r *request) reply {
 	return s.leave(r, out)
 }
 
-// arrive records the call and draws what will happen to it.
+// arrive records the call and decides which faults affect it.
 func (s *Server) arrive(r *request) (faults []Fault, latency time.Duration, down bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +114,7 @@ func (s *Server) arrive(r *request) (faults []Fault, latency time.Duration, down
 	return faults, latency, false
 }
 
-// leave completes the record of a call, and lets the answer pass the relay.
+// leave completes the record of a call and re-encodes the answer as the relay does.
 func (s *Server) leave(r *request, out reply) reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,8 +137,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// wait lets d pass, unless the server is released from waiting. The caller's
-// going away does not end it: a server does not notice that.
+// wait blocks for d, or until Release. It continues when the caller goes away,
+// because a server would not notice.
 func (r *request) wait(d time.Duration) {
 	if d <= 0 {
 		return
@@ -159,7 +158,7 @@ func (r *request) hang() {
 	}
 }
 
-// carryOut is the call without any fault of ours.
+// carryOut carries out the call without any fault.
 func (s *Server) carryOut(r *request) reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,7 +184,7 @@ func (s *Server) dispatchLocked(r *request) reply {
 	return endpoint.handle(s, r)
 }
 
-// blank is the answer that a fault which strikes before the call is made of.
+// blank is the answer on which a fault in the phase Before is based.
 func (s *Server) blank(r *request) reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,7 +196,7 @@ func (s *Server) blank(r *request) reply {
 	}{s.randomToken(), int(s.knobs.TokenTTL.Seconds())}) // a token that was never issued
 }
 
-// spoil does to an answer what a fault says.
+// spoil applies a fault to an answer.
 func (s *Server) spoil(r *request, f Fault, out reply) reply {
 	out.damaged = true
 	switch f.Kind {
@@ -276,35 +275,35 @@ type errorBody struct {
 	Message string `json:"errmsg"`
 }
 
-// json is a 200 with this object in it. Needs s.mu for the knobs.
+// json returns an answer with status 200 and this object. The caller holds s.mu.
 func (s *Server) json(r *request, object any) reply {
 	out := s.status(r, http.StatusOK)
 	out.header.Set("Content-Type", s.knobs.ContentType)
 	body, err := json.Marshal(object)
 	if err != nil {
-		panic(fmt.Sprintf("wechattest: %v", err)) // our own types
+		panic(fmt.Sprintf("wechattest: %v", err)) // never happens: the types are the package's own
 	}
 	out.body = body
 	return out
 }
 
-// status is an answer without a body.
+// status returns an answer without a body.
 func (s *Server) status(r *request, status int) reply {
 	header := http.Header{}
-	// The server's clock, not the machine's: clients reckon by it when the
-	// day ends.
+	// Clients compute the end of the day by it, so it is the server's clock and
+	// not the machine's.
 	header.Set("Date", r.now.UTC().Format(http.TimeFormat))
 	return reply{status: status, header: header}
 }
 
-// refuse is an errcode, in WeChat's words. Needs s.mu.
+// refuse returns an errcode with WeChat's errmsg. The caller holds s.mu.
 func (s *Server) refuse(r *request, code int) reply {
 	out := s.json(r, errorBody{code, s.errmsg(r, code)})
 	out.code = code
 	return out
 }
 
-// account is the AppID that a call names, "" if it names none.
+// account returns the AppID that a call names, "" if none.
 func (r *request) account() string {
 	if id := r.query.Get("appid"); id != "" {
 		return id

@@ -7,25 +7,25 @@ import (
 	"strings"
 )
 
-// ServeHTTP answers as WeChat does. Paths under /sandbox/ are the control
-// interface:
+// ServeHTTP implements http.Handler: it answers as WeChat does. Paths under /sandbox/
+// are the control interface:
 //
 //	GET  /sandbox/state                       accounts, knobs, faults, hosts, the clock; no secrets
-//	GET  /sandbox/knobs                       the knobs; POST or PATCH changes those named
+//	GET  /sandbox/knobs                       the knobs; POST or PATCH changes the named ones
 //	GET  /sandbox/faults                      the faults; POST adds one (see Fault); DELETE clears them
 //	DELETE /sandbox/faults/{id}               clears one
 //	POST /sandbox/accounts                    {"appid","secret","product","whitelist","daily_token"}: adds one
-//	POST /sandbox/accounts/{appid}            {"whitelist","frozen","banned","risk":{address:errcode}}: changes those named
-//	POST /sandbox/accounts/{appid}/rotate     gives it a new secret and returns that
-//	POST /sandbox/accounts/{appid}/kill       {"chain"}: ends the current token early
-//	POST /sandbox/accounts/{appid}/rogue      {"chain"}: somebody outside fetches a token
+//	POST /sandbox/accounts/{appid}            {"whitelist","frozen","banned","risk":{address:errcode}}: changes the named ones
+//	POST /sandbox/accounts/{appid}/rotate     gives it a new secret and returns it
+//	POST /sandbox/accounts/{appid}/kill       {"chain"}: invalidates the current token before it expires
+//	POST /sandbox/accounts/{appid}/rogue      {"chain"}: another party fetches a token
 //	POST /sandbox/clock                       {"advance":"90m"}
 //	POST /sandbox/hosts                       {"api2.weixin.qq.com":"down"} or "up"
-//	POST /sandbox/release                     frees hanging calls
+//	POST /sandbox/release                     ends hanging calls
 //	POST /sandbox/reset                       see Reset
 //	GET  /sandbox/calls                       calls to the token endpoints; ?after=ID&appid=
-//	GET  /sandbox/issued                      tokens in order; ?after=SEQ&appid=
-//	POST /sandbox/judge                       {"tokens":[...],"at":time}: of each (or its SHA-256), when it was issued and died
+//	GET  /sandbox/issued                      issued tokens; ?after=SEQ&appid=
+//	POST /sandbox/judge                       {"tokens":[...],"at":time}: whether each (or its SHA-256) was valid then
 func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if strings.HasPrefix(req.URL.Path, controlPrefix) {
 		s.control.ServeHTTP(w, req)
@@ -72,11 +72,10 @@ func (out reply) write(w http.ResponseWriter) {
 		_ = http.NewResponseController(w).Flush()
 		reset(w)
 	}
-	_, _ = w.Write(out.body) // the client's loss
+	_, _ = w.Write(out.body) // an error means that the client has gone away
 }
 
-// reset breaks the connection, with a TCP reset where that can be had, and
-// ends the handler.
+// reset breaks the connection, by a TCP reset where possible, and ends the handler.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err == nil {

@@ -10,7 +10,7 @@ const (
 	pathStable = "/cgi-bin/stable_token"
 )
 
-// asking is what a token endpoint is asked.
+// asking is the parameters of a call to a token endpoint.
 type asking struct {
 	GrantType    string `json:"grant_type"`
 	AppID        string `json:"appid"`
@@ -23,7 +23,7 @@ type tokenBody struct {
 	ExpiresIn   int    `json:"expires_in"`
 }
 
-// token is GET /cgi-bin/token: every call mints.
+// token is GET /cgi-bin/token: every call issues a token.
 func (s *Server) token(r *request) reply {
 	q := asking{GrantType: r.query.Get("grant_type"), AppID: r.query.Get("appid"), Secret: r.query.Get("secret")}
 	a, code := s.admit(r, q)
@@ -77,14 +77,14 @@ func (s *Server) stableToken(r *request) reply {
 	return s.give(r, current)
 }
 
-// earlyRoll is the knob, but at most half of the token's life: with a life
-// shortened for a test every call would mint otherwise.
+// earlyRoll is the knob of this name, but at most half of the token's lifetime:
+// otherwise every call would issue a token if a test shortens the lifetime.
 func (i *issued) earlyRoll(k Knobs) time.Duration {
 	return min(k.EarlyRoll, i.ExpiresAt.Sub(i.IssuedAt)/2)
 }
 
-// forceStable mints, but not twice within 30 s: the second gets the token of
-// the first, without a word, and it does not count.
+// forceStable issues a token, but not twice within 30 s: the second call gets the
+// token of the first, without an errcode, and is not counted.
 func (s *Server) forceStable(r *request, a *account) reply {
 	c := &a.stable
 	current := c.current(r.now)
@@ -101,8 +101,8 @@ func (s *Server) forceStable(r *request, a *account) reply {
 	return s.give(r, i)
 }
 
-// forcedToday counts the forced refreshes of the day, beginning a new one if
-// need be.
+// forcedToday returns the number of forced refreshes of the day. It resets the count
+// on a new day.
 func (c *chain) forcedToday(now time.Time) int {
 	if day := dayOf(now); day != c.forcedOn {
 		c.forcedOn, c.forcedCount = day, 0
@@ -110,15 +110,15 @@ func (c *chain) forcedToday(now time.Time) int {
 	return c.forcedCount
 }
 
-// give answers with a token: no errcode, as WeChat does.
+// give answers with a token and, like WeChat, without an errcode.
 func (s *Server) give(r *request, i *issued) reply {
 	r.call.Seq = i.Seq
 	left := i.ExpiresAt.Sub(r.now)
 	return s.json(r, tokenBody{i.Token, int(left / time.Second)})
 }
 
-// admit checks who asks for a token, in WeChat's order as far as it is known.
-// It returns an errcode, 0 for welcome.
+// admit checks the parameters of a call for a token, in WeChat's order as far as it is
+// known. It returns an errcode, or 0.
 func (s *Server) admit(r *request, q asking) (*account, int) {
 	if q.AppID == "" {
 		return nil, codeNoAppID
@@ -158,8 +158,8 @@ func (s *Server) admit(r *request, q asking) (*account, int) {
 	return a, 0
 }
 
-// addressCode checks where a call comes from. Whoever is on the whitelist is
-// not asked for the administrator's confirmation.
+// addressCode checks the source address of a call. An address on the whitelist needs
+// no confirmation by the administrator.
 func (a *account) addressCode(r *request) int {
 	list := a.whitelist.at(r.now)
 	switch {
@@ -172,9 +172,9 @@ func (a *account) addressCode(r *request) int {
 	}
 }
 
-// Rogue is somebody outside who fetches a token with the same secret: a test
-// machine, a forgotten script. It ends the current token as any other call
-// does, and returns the new one.
+// Rogue fetches a token as another party with the same secret does, such as a
+// forgotten script. It invalidates the current token as any other call does, and
+// returns the new one.
 func (s *Server) Rogue(appID string, c Chain) (Issue, error) {
 	var got Issue
 	err := s.change(appID, func(a *account) error {
@@ -189,7 +189,7 @@ func (s *Server) Rogue(appID string, c Chain) (Issue, error) {
 	return got, err
 }
 
-// rogueAddress is of a range for documentation (RFC 5737).
+// rogueAddress belongs to a range for documentation (RFC 5737).
 const rogueAddress = "203.0.113.66"
 
 func (c Chain) path() string {

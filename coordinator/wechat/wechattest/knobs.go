@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// Era chooses how WeChat words its errors; only the wording has changed over
-// the years.
+// Era selects the wording of WeChat's errors, which has changed over the years.
 type Era string
 
 // The eras.
@@ -21,7 +20,7 @@ const (
 
 // Choices of some knobs.
 const (
-	SecretFirst = "secret-first" // a wrong secret is noticed before a wrong address
+	SecretFirst = "secret-first" // the secret is checked before the address
 	IPFirst     = "ip-first"
 
 	ExpiredFirst    = "expired-first" // a token both expired and superseded: 42001
@@ -30,29 +29,30 @@ const (
 	TicketFixed      = "fixed" // a ticket's expires_in is always 7200
 	TicketDecreasing = "decreasing"
 
-	// AllGenerations as GraceGenerations keeps every superseded token for the
-	// whole grace.
+	// AllGenerations as GraceGenerations: every superseded token stays valid for
+	// Grace.
 	AllGenerations = -1
 )
 
-// Knobs are the server's settings. Zero means zero; start from DefaultKnobs.
+// Knobs are the server's settings. There are no defaults for zero values; start from
+// DefaultKnobs.
 type Knobs struct {
-	TokenTTL         time.Duration // life of a token
-	Grace            time.Duration // how long a superseded token is still accepted
-	GraceGenerations int           // how many superseded tokens at once are; AllGenerations: no limit
-	EarlyRoll        time.Duration // stable_token: what is left of a token when the next is issued; at most half its life
+	TokenTTL         time.Duration // lifetime of a token
+	Grace            time.Duration // how long a superseded token stays valid
+	GraceGenerations int           // how many superseded tokens are valid at once; AllGenerations: no limit
+	EarlyRoll        time.Duration // stable_token: remaining lifetime at which the next token is issued; at most half the lifetime
 
 	ForceMinInterval       time.Duration // stable_token: forced refreshes closer together are not carried out
 	ForceDaily             int           // stable_token: forced refreshes a day
-	ForceQuotaBlocksNormal bool          // stable_token: with those used up, normal calls get 45009, too
+	ForceQuotaBlocksNormal bool          // stable_token: when these are used up, normal calls get 45009 as well
 
 	DailyToken     int // calls a day to /cgi-bin/token
 	DailyTokenTest int // the same for a test account
 	DailyStable    int
 	DailyTicket    int
-	DailyOther     int // for each other interface
+	DailyOther     int // of each other interface
 	MinuteStable   int // calls a minute to /cgi-bin/stable_token
-	ClearsPerMonth int // of quotas, all ways together
+	ClearsPerMonth int // quota resets a month, by all interfaces together
 
 	Era         Era
 	ContentType string     // of every JSON answer
@@ -60,13 +60,13 @@ type Knobs struct {
 	TokenLength int        // at least 32
 	TokenPrefix string
 
-	PropagationDelay time.Duration // a new token is refused with 40001 that long
+	PropagationDelay time.Duration // for this long a new token gets 40001
 	WhitelistDelay   time.Duration // until an edit of the whitelist takes effect
-	Latency          time.Duration // of every answer
-	LatencyJitter    time.Duration // up to so much more
+	Latency          time.Duration // delay of every answer
+	LatencyJitter    time.Duration // maximum of a random addition to Latency
 
-	False40001Rate float64 // share of business calls that are told 40001 though their token is good
-	MinusOneRate   float64 // share of all calls that are told -1
+	False40001Rate float64 // fraction of business calls that get 40001 although the token is valid
+	MinusOneRate   float64 // fraction of all calls that get -1
 
 	ChunkedPost412 bool   // a POST without Content-Length gets an empty 412
 	CheckOrder     string // SecretFirst or IPFirst
@@ -74,8 +74,7 @@ type Knobs struct {
 	TicketExpiry   string // TicketFixed or TicketDecreasing
 }
 
-// DefaultKnobs returns WeChat as it is documented or, failing that, as it is
-// believed to be.
+// DefaultKnobs returns the behaviour of WeChat as documented, or else the likely one.
 func DefaultKnobs() Knobs {
 	return Knobs{
 		TokenTTL:         7200 * time.Second,
@@ -102,10 +101,10 @@ func DefaultKnobs() Knobs {
 	}
 }
 
-// Validate reports the first knob with a value that makes no sense.
+// Validate returns an error about the first knob with an invalid value.
 func (k Knobs) Validate() error {
 	for _, knob := range knobTable() {
-		// What JSON would not be let in is not let in from Go, either.
+		// The setters of the JSON form check the value.
 		raw, err := json.Marshal(knob.get(&k))
 		if err == nil {
 			err = knob.set(&k, raw)
@@ -117,8 +116,8 @@ func (k Knobs) Validate() error {
 	return nil
 }
 
-// MarshalJSON writes the knobs by the names that UnmarshalJSON knows;
-// durations as in "2h0m0s".
+// MarshalJSON writes the knobs by the names that UnmarshalJSON reads, durations in the
+// form "2h0m0s".
 func (k Knobs) MarshalJSON() ([]byte, error) {
 	values := make(map[string]any)
 	for _, knob := range knobTable() {
@@ -127,9 +126,8 @@ func (k Knobs) MarshalJSON() ([]byte, error) {
 	return json.Marshal(values)
 }
 
-// UnmarshalJSON changes the knobs that are named in data and leaves the
-// others. A duration is a string ("90s") or a number of seconds. An unknown
-// name is an error, and then nothing is changed.
+// UnmarshalJSON changes the knobs that data names. A duration is a string ("90s") or a
+// number of seconds. An unknown name is an error, and then no knob changes.
 func (k *Knobs) UnmarshalJSON(data []byte) error {
 	var values map[string]json.RawMessage
 	if err := json.Unmarshal(data, &values); err != nil {
@@ -224,7 +222,7 @@ func parseDuration(raw json.RawMessage) (time.Duration, error) {
 	}
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return 0, fmt.Errorf(`%s is no duration: write "90s" or a number of seconds`, raw)
+		return 0, fmt.Errorf(`%s is not a duration: write "90s" or a number of seconds`, raw)
 	}
 	return time.ParseDuration(s)
 }
@@ -236,7 +234,7 @@ func whole(name string, least int, at func(*Knobs) *int) knob {
 		set: func(k *Knobs, raw json.RawMessage) error {
 			var n int
 			if err := json.Unmarshal(raw, &n); err != nil {
-				return fmt.Errorf("%s is no whole number", raw)
+				return fmt.Errorf("%s is not a whole number", raw)
 			}
 			if n < least {
 				return fmt.Errorf("%d is less than %d", n, least)
@@ -254,7 +252,7 @@ func share(name string, at func(*Knobs) *float64) knob {
 		set: func(k *Knobs, raw json.RawMessage) error {
 			var f float64
 			if err := json.Unmarshal(raw, &f); err != nil || f < 0 || f > 1 {
-				return fmt.Errorf("%s is no share between 0 and 1", raw)
+				return fmt.Errorf("%s is not a number between 0 and 1", raw)
 			}
 			*at(k) = f
 			return nil
@@ -284,7 +282,7 @@ func text(name string, at func(*Knobs) *string) knob {
 		set: func(k *Knobs, raw json.RawMessage) error {
 			var s string
 			if err := json.Unmarshal(raw, &s); err != nil {
-				return fmt.Errorf("%s is no string", raw)
+				return fmt.Errorf("%s is not a string", raw)
 			}
 			*at(k) = s
 			return nil
@@ -299,7 +297,7 @@ func oneOf[S ~string](name string, at func(*Knobs) *S, choices ...S) knob {
 		set: func(k *Knobs, raw json.RawMessage) error {
 			var s S
 			if err := json.Unmarshal(raw, &s); err != nil || !slices.Contains(choices, s) {
-				return fmt.Errorf("%s is none of %q", raw, choices)
+				return fmt.Errorf("%s is not one of %q", raw, choices)
 			}
 			*at(k) = s
 			return nil
@@ -314,11 +312,11 @@ func someOf[S ~string](name string, at func(*Knobs) *[]S, choices ...S) knob {
 		set: func(k *Knobs, raw json.RawMessage) error {
 			var some []S
 			if err := json.Unmarshal(raw, &some); err != nil {
-				return fmt.Errorf("%s is no list of %q", raw, choices)
+				return fmt.Errorf("%s is not a list of %q", raw, choices)
 			}
 			for _, s := range some {
 				if !slices.Contains(choices, s) {
-					return fmt.Errorf("%q is none of %q", s, choices)
+					return fmt.Errorf("%q is not one of %q", s, choices)
 				}
 			}
 			*at(k) = some

@@ -2,7 +2,7 @@ package wechattest
 
 import "time"
 
-// usage counts an account's calls. The zero usage is ready. Guarded by
+// usage counts an account's calls. The zero value is ready to use. Guarded by
 // Server.mu.
 type usage struct {
 	day      string
@@ -13,7 +13,7 @@ type usage struct {
 	clears   int
 }
 
-// dayOf names the day that quotas are counted in.
+// dayOf returns the day on which a call counts.
 func dayOf(now time.Time) string { return now.In(chinaStandardTime()).Format("20060102") }
 
 func (u *usage) usedToday(now time.Time, path string) int {
@@ -21,7 +21,7 @@ func (u *usage) usedToday(now time.Time, path string) int {
 	return u.daily[path]
 }
 
-// turn begins a new day or minute.
+// turn resets the counts of a past day or minute.
 func (u *usage) turn(now time.Time) {
 	if day := dayOf(now); day != u.day || u.daily == nil {
 		u.day, u.daily = day, make(map[string]int)
@@ -31,7 +31,7 @@ func (u *usage) turn(now time.Time) {
 	}
 }
 
-// spendDay counts a call unless the day's limit is reached.
+// spendDay counts a call, or returns false if the day's limit is reached.
 func (u *usage) spendDay(now time.Time, path string, limit int) bool {
 	u.turn(now)
 	if u.daily[path] >= limit {
@@ -50,7 +50,8 @@ func (u *usage) spendMinute(now time.Time, path string, limit int) bool {
 	return true
 }
 
-// clear forgets the day's counts, unless that was done too often this month.
+// clear resets the day's counts, or returns false if the month's limit of resets is
+// reached.
 func (u *usage) clear(now time.Time, limit int) bool {
 	if month := dayOf(now)[:6]; month != u.month {
 		u.month, u.clears = month, 0
@@ -63,8 +64,8 @@ func (u *usage) clear(now time.Time, limit int) bool {
 	return true
 }
 
-// spend counts a call against the day's quota and returns an errcode if that
-// is used up.
+// spend counts a call against the day's quota. It returns an errcode if the quota is
+// used up, or 0.
 func (s *Server) spend(r *request, a *account, path string, limit int) int {
 	if !a.usage.spendDay(r.now, path, limit) {
 		return codeDailyQuota
@@ -72,7 +73,7 @@ func (s *Server) spend(r *request, a *account, path string, limit int) int {
 	return 0
 }
 
-// dailyLimit is the quota of a path.
+// dailyLimit returns the daily quota of a path.
 func (s *Server) dailyLimit(a *account, path string) int {
 	switch path {
 	case pathToken:

@@ -8,38 +8,38 @@ import (
 	"strconv"
 )
 
-// Recoding is something that relays in front of WeChat do to its answers. What
-// they say stays the same.
+// Recoding is a way in which relays in front of WeChat re-encode its answers without
+// changing their meaning.
 type Recoding string
 
-// The recodings. The first group changes the members of the JSON object, the
-// second what is around it.
+// The recodings. The first group changes the members of the JSON object, the second
+// the text around it.
 const (
-	RecodeOK         Recoding = "ok"         // errcode 0 and errmsg "ok" where there is no errcode
-	RecodeSuccess    Recoding = "success"    // errcode 200, the relay's own, where there is none or 0
-	RecodeNulls      Recoding = "nulls"      // null for each of the usual members that is absent
+	RecodeOK         Recoding = "ok"         // errcode 0 and errmsg "ok" if there is no errcode
+	RecodeSuccess    Recoding = "success"    // errcode 200, the relay's own, if there is none or 0
+	RecodeNulls      Recoding = "nulls"      // null for each missing member
 	RecodeMessage    Recoding = "message"    // errmsg is an object
 	RecodeFraction   Recoding = "fraction"   // 7200.0
 	RecodeExponent   Recoding = "exponent"   // 7.2e+03
 	RecodeQuoted     Recoding = "quoted"     // numbers are strings
-	RecodeDuplicates Recoding = "duplicates" // each member comes twice; the second counts
+	RecodeDuplicates Recoding = "duplicates" // each member appears twice; the second counts
 
 	RecodeTrailing Recoding = "trailing" // a comment after the object
 	RecodeLeading  Recoding = "leading"  // a comment before it
-	RecodeBlanks   Recoding = "blanks"   // blanks and line breaks around everything
+	RecodeBlanks   Recoding = "blanks"   // spaces and line breaks around the object
 	RecodeBOM      Recoding = "bom"      // a byte order mark
-	RecodeGzip     Recoding = "gzip"     // compressed, asked for or not
-	RecodeUnzipped Recoding = "unzipped" // not compressed, though Content-Encoding says gzip
+	RecodeGzip     Recoding = "gzip"     // compressed, whether requested or not
+	RecodeUnzipped Recoding = "unzipped" // not compressed, but with Content-Encoding: gzip
 )
 
-// recoding is how one is done: to the members, or to the text.
+// recoding is the implementation of a Recoding, on the members or on the text.
 type recoding struct {
 	name    Recoding
 	members func(map[string]json.RawMessage)
 	text    func([]byte) []byte
 }
 
-// recodingTable returns them in the order in which they are done.
+// recodingTable returns the recodings in the order in which they are applied.
 func recodingTable() []recoding {
 	return []recoding{
 		{name: RecodeOK, members: func(m map[string]json.RawMessage) {
@@ -80,7 +80,7 @@ func recodingTable() []recoding {
 	}
 }
 
-// recodings returns their names.
+// recodings returns the names of all recodings.
 func recodings() []Recoding {
 	var names []Recoding
 	for _, r := range recodingTable() {
@@ -89,7 +89,7 @@ func recodings() []Recoding {
 	return names
 }
 
-// relay does to an answer what relays do. What is not a JSON object passes.
+// relay applies recodings to an answer that is a JSON object.
 func (out *reply) relay(wanted []Recoding) {
 	var members map[string]json.RawMessage
 	if len(wanted) == 0 || json.Unmarshal(out.body, &members) != nil || members == nil {
@@ -103,7 +103,7 @@ func (out *reply) relay(wanted []Recoding) {
 	}
 	body, err := json.Marshal(members)
 	if err != nil {
-		return // our own answers can be written
+		return // never happens
 	}
 	for _, r := range table {
 		if r.text != nil {
@@ -116,7 +116,7 @@ func (out *reply) relay(wanted []Recoding) {
 	out.body = body
 }
 
-// eachNumber changes the members that are numbers.
+// eachNumber returns a function that changes the members that are numbers.
 func eachNumber(change func(string) string) func(map[string]json.RawMessage) {
 	return func(members map[string]json.RawMessage) {
 		for name, value := range members {
@@ -127,8 +127,7 @@ func eachNumber(change func(string) string) func(map[string]json.RawMessage) {
 	}
 }
 
-// twice puts a copy of each member before the members, with another value of
-// the same type.
+// twice puts duplicates with other values of the same types before the members.
 func twice(object []byte) []byte {
 	var members map[string]any
 	if json.Unmarshal(object, &members) != nil {
@@ -152,7 +151,7 @@ func twice(object []byte) []byte {
 func zipped(body []byte) []byte {
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
-	_, _ = w.Write(body) // a Buffer takes everything
+	_, _ = w.Write(body) // never fails
 	_ = w.Close()
 	return out.Bytes()
 }

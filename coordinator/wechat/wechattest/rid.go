@@ -11,8 +11,7 @@ const (
 	maxRIDs = 10_000
 )
 
-// ridLog remembers requests by their number, for rid/get. Guarded by
-// Server.mu.
+// ridLog keeps requests by their rid, for rid/get. Guarded by Server.mu.
 type ridLog struct {
 	entries map[string]ridEntry
 	order   []string // the oldest first
@@ -29,8 +28,8 @@ type ridEntry struct {
 
 func newRIDLog() *ridLog { return &ridLog{entries: make(map[string]ridEntry)} }
 
-// answered remembers a request. Token calls are kept without their query and
-// their answer, as WeChat keeps them masked.
+// answered records a request. Of token calls it keeps neither the query nor the
+// answer, which WeChat masks.
 func (l *ridLog) answered(r *request, out reply) {
 	e := ridEntry{appID: r.appID, at: r.now, path: r.path, from: r.from}
 	if !r.issues() {
@@ -48,7 +47,7 @@ func (s *Server) getRID(r *request, a *account) reply {
 	var q struct {
 		RID string `json:"rid"`
 	}
-	_ = json.Unmarshal(r.body, &q) // what is no JSON names no rid
+	_ = json.Unmarshal(r.body, &q) // a body that is not JSON names no rid
 	if !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`).MatchString(q.RID) {
 		return s.refuse(r, codeBadRID)
 	}

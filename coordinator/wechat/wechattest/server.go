@@ -12,21 +12,20 @@ import (
 	"time"
 )
 
-// Config is what a Server starts with. The zero Config is one account,
-// DefaultAppID.
+// Config describes a new Server. The zero Config has one account, DefaultAppID.
 type Config struct {
 	Accounts []Account
 	Knobs    *Knobs // nil: DefaultKnobs
 
-	// Now is the clock; nil: time.Now. Server.Advance moves what it says.
+	// Now is the clock, time.Now if nil. Server.Advance adds to it.
 	Now func() time.Time
 
-	// Seed makes everything random the same again. Zero: another each time,
-	// so that a server that was started again does not issue the tokens of
-	// its former life; Server.Seed tells it.
+	// Seed makes everything random reproducible. Zero means a random seed, so that
+	// a restarted server does not issue the same tokens again; Server.Seed returns
+	// it.
 	Seed uint64
 
-	// History is how many calls and how many tokens are kept; 0: 100,000.
+	// History is how many calls and how many tokens are kept, each; 0 means 100,000.
 	History int
 }
 
@@ -39,8 +38,8 @@ type Server struct {
 	apis    map[string]api
 	control http.Handler // of /sandbox/
 
-	// mu guards everything below. Each call is carried out under it as a
-	// whole, so tokens have one order.
+	// mu guards everything below. Each call is carried out while holding it, so
+	// tokens have one order.
 	mu       sync.Mutex
 	offset   time.Duration // how far Advance has moved the clock
 	random   *rand.Rand
@@ -56,11 +55,11 @@ type Server struct {
 	byHash map[tokenHash]*issued
 	rids   *ridLog
 
-	released chan struct{} // closed and replaced to end every wait
+	released chan struct{} // closed and replaced to end all waits
 	closed   bool
 }
 
-// New returns a server. It panics if c makes no sense: it is test support.
+// New returns a server. It panics if c is invalid.
 func New(c Config) *Server {
 	s, err := Open(c)
 	if err != nil {
@@ -69,7 +68,7 @@ func New(c Config) *Server {
 	return s
 }
 
-// Open is New for a configuration that comes from a user.
+// Open is New with an error instead of a panic.
 func Open(c Config) (*Server, error) {
 	s := &Server{
 		clock:    c.Now,
@@ -117,7 +116,7 @@ func randomSeed() uint64 {
 	return binary.LittleEndian.Uint64(b[:])
 }
 
-// Seed returns the seed of everything random.
+// Seed returns the seed of the random numbers.
 func (s *Server) Seed() uint64 { return s.seed }
 
 // Now returns the server's time.
@@ -127,24 +126,25 @@ func (s *Server) Now() time.Time {
 	return s.nowLocked()
 }
 
-// nowLocked has no monotonic reading: times are compared across Advance.
+// nowLocked returns a time without a monotonic reading, because times are compared
+// across Advance.
 func (s *Server) nowLocked() time.Time { return s.clock().Add(s.offset).Round(0) }
 
-// Advance moves the server's clock; nothing waits for it.
+// Advance moves the server's clock forward, without waiting.
 func (s *Server) Advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.offset += d
 }
 
-// Knobs returns the settings.
+// Knobs returns the knobs.
 func (s *Server) Knobs() Knobs {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.knobs
 }
 
-// Tune changes settings. change must not call the server.
+// Tune changes the knobs. change must not call methods of the server.
 func (s *Server) Tune(change func(*Knobs)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,22 +158,22 @@ func (s *Server) Tune(change func(*Knobs)) error {
 }
 
 // TakeDown makes a host ("api.weixin.qq.com", with the port if the URL has
-// one) unreachable. What it shares with the other hosts stays.
+// one) unreachable. The accounts and tokens are shared by all hosts and remain.
 func (s *Server) TakeDown(host string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.down[host] = true
 }
 
-// BringUp takes TakeDown back.
+// BringUp undoes TakeDown.
 func (s *Server) BringUp(host string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.down, host)
 }
 
-// Release frees every call that is hanging or slow, which is carried out, if
-// it still is to be, or broken off.
+// Release ends the waits of all hanging and slow calls. A slow call is then carried
+// out, a hanging one ends without an answer.
 func (s *Server) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,7 +184,7 @@ func (s *Server) Release() {
 	}
 }
 
-// Close frees every call that is hanging or slow, now and from now on.
+// Close is Release for the present and all future calls.
 func (s *Server) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -194,9 +194,9 @@ func (s *Server) Close() {
 	}
 }
 
-// Reset forgets faults, hosts taken down, tokens, counters, calls and the
-// moved clock, and frees hanging calls. Accounts, their settings, and knobs
-// stay.
+// Reset removes faults, tokens, counters and calls, brings hosts up, sets the clock
+// back to Config.Now and releases hanging calls. Accounts, their settings and the
+// knobs stay.
 func (s *Server) Reset() {
 	s.Clear()
 	s.Release()
@@ -241,7 +241,7 @@ func (s *Server) mintLocked(a *account, c Chain, call *Call, now time.Time) *iss
 	return i
 }
 
-// trimLocked forgets the oldest half when there is more than should be kept.
+// trimLocked drops the oldest half of a history that is longer than the limit.
 func (s *Server) trimLocked() {
 	if len(s.issues) > s.history {
 		n := len(s.issues) / 2

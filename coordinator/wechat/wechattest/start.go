@@ -27,7 +27,7 @@ func (s *Server) Start(t TB) string {
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }() // the cleanup waits for it
 	t.Cleanup(func() {
-		s.Close() // nothing hangs any more, so the handlers end
+		s.Close() // ends hanging calls, so the handlers return
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {

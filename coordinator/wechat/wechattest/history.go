@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Call is one call to a token endpoint, also one that a fault struck before
-// it was carried out. Calls that found no connection are not here.
+// Call is one call to a token endpoint, including calls that a fault kept from being
+// carried out. Calls without a connection are not recorded.
 type Call struct {
 	ID        int
 	Path      string
@@ -17,12 +17,12 @@ type Call struct {
 	Host      string // the host it called
 	UserAgent string
 
-	Started, Finished time.Time // Finished is zero while it lasts
+	Started, Finished time.Time // Finished is zero while the call is in progress
 	Code              int       // the errcode that was answered
-	Seq               int       // the token that was answered, or that would have been; 0: none
-	Minted            bool      // it was issued by this call
+	Seq               int       // Issue.Seq of the token in the answer, even if the answer was lost; 0: none
+	Minted            bool      // the token was issued by this call
 	Forced            bool      // force_refresh
-	Delivered         bool      // the answer was given out undamaged; false for an injected error, too
+	Delivered         bool      // the answer was sent undamaged; false also for an injected error
 }
 
 func (s *Server) recordLocked(r *request) { r.call = s.newCallLocked(r) }
@@ -38,14 +38,14 @@ func (s *Server) newCallLocked(r *request) *Call {
 	return c
 }
 
-// snapshot is the Issue as it stands. Needs Server.mu.
+// snapshot returns the Issue at present. The caller holds Server.mu.
 func (i *issued) snapshot() Issue {
 	out := i.Issue
 	out.Started, out.Finished, out.Delivered = i.call.Started, i.call.Finished, i.call.Delivered
 	return out
 }
 
-// Calls returns the calls to the token endpoints, the oldest first.
+// Calls returns the calls to the token endpoints, oldest first.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +56,7 @@ func (s *Server) Calls() []Call {
 	return out
 }
 
-// Issued returns the tokens that were issued, in order.
+// Issued returns the tokens that were issued, oldest first.
 func (s *Server) Issued() []Issue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,8 +67,7 @@ func (s *Server) Issued() []Issue {
 	return out
 }
 
-// LastIssued returns the token that was issued last for an account, by either
-// way.
+// LastIssued returns the token that was issued last for an account, on either chain.
 func (s *Server) LastIssued(appID string) (Issue, bool) {
 	return s.last(func(i *issued) bool { return i.AppID == appID })
 }
@@ -89,8 +88,7 @@ func (s *Server) last(is func(*issued) bool) (Issue, bool) {
 	return Issue{}, false
 }
 
-// Lookup returns what is known of a token, which may be given as its SHA-256
-// in hexadecimal.
+// Lookup finds a token by its value or by its SHA-256 in hexadecimal.
 func (s *Server) Lookup(token string) (Issue, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,8 +110,8 @@ func (s *Server) findLocked(token string) *issued {
 	return s.byHash[h]
 }
 
-// Accepts reports whether the server accepts (or accepted) a token at an
-// instant of its clock. Injected faults and false 40001s do not count.
+// Accepts reports whether a token is or was valid at an instant of the server's
+// clock. It disregards injected faults and false 40001s.
 func (s *Server) Accepts(token string, at time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,9 +123,9 @@ func (i *issued) accepted(at time.Time) bool {
 	return !at.Before(i.usableFrom) && at.Before(i.DiesAt)
 }
 
-// DeadSince returns the instant from which a token is not accepted, as far as
-// it is known; it may lie ahead. False: the server never issued the token, or
-// has forgotten it.
+// DeadSince returns the instant from which a token is invalid, which may lie in the
+// future and move forward when another token is issued. It returns false for a token
+// that the server has not issued or no longer remembers.
 func (s *Server) DeadSince(token string) (time.Time, bool) {
 	i, ok := s.Lookup(token)
 	return i.DiesAt, ok

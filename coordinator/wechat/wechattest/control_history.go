@@ -58,7 +58,7 @@ func window(req *http.Request) (after int, appID string, err error) {
 	if text := q.Get("after"); text != "" {
 		after, err = strconv.Atoi(text)
 		if err != nil {
-			return 0, "", fmt.Errorf("after is a number, not %q", text)
+			return 0, "", fmt.Errorf("after must be a number, not %q", text)
 		}
 	}
 	return after, q.Get("appid"), nil
@@ -95,17 +95,17 @@ func (s *Server) controlIssued(req *http.Request) (any, error) {
 	return out, nil
 }
 
-// verdict is what is true of one token.
+// verdict describes one token at an instant.
 type verdict struct {
-	Asked    string `json:"asked"` // as it was given
+	Asked    string `json:"asked"` // as in the request
 	Known    bool   `json:"known"`
-	Accepted bool   `json:"accepted"` // at the instant asked about
-	Last     bool   `json:"last"`     // it is the one issued last on its chain
+	Accepted bool   `json:"accepted"` // at the instant
+	Last     bool   `json:"last"`     // no other was issued later on its chain
 	*controlIssue
 }
 
-// controlJudge says of tokens, or of their SHA-256, whether they were accepted
-// at an instant; now if there is none.
+// controlJudge reports whether tokens, each given as its value or its SHA-256, were
+// valid at an instant, by default now.
 func (s *Server) controlJudge(req *http.Request) (any, error) {
 	var q struct {
 		Tokens []string  `json:"tokens"`
