@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -15,17 +14,17 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Gate proves callers; *auth.Authenticator is one.
+// Gate authenticates callers; *auth.Authenticator is one.
 type Gate interface {
 	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.Caller, error)
 }
 
 // Probe asks an issuer about a token. Nil: it accepts the token. An error for
-// which wechat.Rejected is true: it does not. Another error: not known. None
+// which wechat.Rejected is true: it does not. Another error: not known. No error
 // holds the token.
 type Probe func(ctx context.Context, token coordinator.Token) error
 
-// Config is what an API is made of. Coordinator and Gate are required.
+// Config configures an API. Coordinator and Gate are required.
 type Config struct {
 	Coordinator *coordinator.Coordinator
 	Gate        Gate
@@ -37,32 +36,31 @@ type Config struct {
 	Probe func(account string) Probe
 
 	// Events feeds /v1/events and the page. Its Observe has to be part of the
-	// coordinator's Config.Observe. Nil: there are none.
+	// coordinator's Config.Observe. Nil: there are no events.
 	Events *events.Hub
 
-	// History gives the page what happened before this process heard of it.
-	// Nil: the page shows what Events remembers.
+	// History gives the page the events before this process started. Nil: the
+	// page shows what Events remembers.
 	History page.History
 
-	// Label returns an account's name for people, "" if it has none. Nil: none
-	// has.
+	// Label returns an account's name for people, "" if it has none. Nil: no
+	// account has one.
 	Label func(account string) string
 
 	// Metrics answers /metrics, to callers of all accounts. Nil: 404.
 	Metrics http.Handler
 
-	// MetricsOpen lets everybody have the metrics: there is no token in them,
-	// but names of accounts and how many calls are left.
+	// MetricsOpen answers /metrics without credentials. Metrics hold no token,
+	// but the names of all accounts and how many calls are left.
 	MetricsOpen bool
 
 	// Instance and Version are shown on the page.
 	Instance, Version string
 
-	// Logger gets the audit lines: callers refused (Warn; Debug if they had
-	// no credentials), each refresh that somebody forced (Info), and the
-	// causes of answers that only an operator can mend (Error). Of what many
-	// requests may cause it gets a few lines, then one in a while. Nil:
-	// nobody does.
+	// Logger gets the audit lines: callers refused (Warn; Debug if they sent no
+	// credentials), forced refreshes (Info), and the causes of errors that only
+	// an operator can remove (Error). Lines that many requests can cause are
+	// rationed by the logger. Nil: nothing is logged.
 	Logger *slog.Logger
 
 	// Limits bound what callers can hold open; zero fields mean
@@ -70,75 +68,44 @@ type Config struct {
 	Limits Limits
 }
 
-// Limits bound what callers can make this process keep.
-type Limits struct {
-	// Holding is how many requests may wait at a time, of all callers.
-	Holding int
-
-	// HoldingEach is how many of them may be one caller's.
-	HoldingEach int
-
-	// Streams is how many event streams may be open, of all callers.
-	Streams int
-
-	// StreamsEach is how many of them may be one caller's.
-	StreamsEach int
-
-	// Body is how many bytes the body of a request may have.
-	Body int64
-
-	// Slow is how long a client may take to send a body, or to take what a
-	// stream writes to it.
-	Slow time.Duration
-}
-
-// DefaultLimits leave room for 20,000 waiting requests, of which one caller
-// may have three quarters.
-var DefaultLimits = Limits{Holding: 20_000, HoldingEach: 15_000, Streams: 1000, StreamsEach: 200, Body: 16 << 10, Slow: 10 * time.Second}
-
 const (
 	// maxWait is the longest that ?wait= may ask for.
 	maxWait = time.Minute
-	// maxHeld is how long an answer is held at most, whatever was asked for:
-	// proxies give up after 60 seconds, and their clock starts first.
+	// maxHeld is how long a response is held at most, whatever was asked for:
+	// proxies time out after 60 seconds, and their clock starts first.
 	maxHeld = 55 * time.Second
-	// firstToken is how long a request that does not say waits for an
-	// account that has no token.
+	// firstToken is how long a request without ?wait= waits for an account that
+	// has no token.
 	firstToken = 5 * time.Second
-	// refreshWait bounds a refresh that somebody asked for: longer than a
-	// call to the source and one to take over from a process that died.
+	// refreshWait bounds the wait for a forced refresh. It is longer than a call
+	// to the source and another one by the process that takes over when the first
+	// one dies.
 	refreshWait = 30 * time.Second
-	// heartbeat is how often a stream that has no news says that it is
-	// alive.
+	// heartbeat is the interval of the comments that keep an event stream alive.
 	heartbeat = 15 * time.Second
 )
 
-// API is the http.Handler for everything. It starts nothing by itself; what
-// requests start ends with them.
+// API is the http.Handler of the whole HTTP interface. It starts no goroutine by
+// itself. What a request starts ends with the request, or with Stop.
 type API struct {
-	zk      *coordinator.Coordinator
-	gate    Gate
-	events  *events.Hub
-	page    *page.Page
-	metrics http.Handler
-	open    bool // metrics without credentials
-	probe   func(account string) Probe
-	log     *slog.Logger
-	limits  Limits
+	accessControl
+	errorWriter
 
-	routes  map[string]*endpoint
-	token   *endpoint // /v1/tokens/{name}
-	refresh *endpoint // /v1/tokens/{name}/refresh
-	one     *endpoint // /accounts/{name}
-	form    *endpoint // /GetToken
+	zk          *coordinator.Coordinator
+	log         *slog.Logger
+	probe       func(account string) Probe
+	events      *events.Hub
+	page        *page.Page
+	metrics     http.Handler
+	metricsOpen bool
+	limits      Limits
 
-	// What is none of ours; see misplaced.
-	unknown, business, prefixed, shortened, prefixedForm *endpoint
+	router
 
-	desks   desks
-	holding slots
-	streams slots
-	counts  counts
+	accounts accountStates
+	holding  limiter
+	streams  limiter
+	counts   counts
 
 	draining atomic.Bool
 	stopping context.Context // ended by stop
@@ -158,36 +125,33 @@ func New(cfg Config) *API {
 	}
 	l := cfg.Limits.or(DefaultLimits)
 	a := &API{
-		zk:      cfg.Coordinator,
-		gate:    cfg.Gate,
-		events:  cfg.Events,
-		metrics: cfg.Metrics,
-		open:    cfg.MetricsOpen,
-		probe:   cfg.Probe,
-		log:     cfg.Logger,
-		limits:  l,
-		holding: newSlots(l.Holding, l.HoldingEach),
-		streams: newSlots(l.Streams, l.StreamsEach),
+		accessControl: accessControl{gate: cfg.Gate, zk: cfg.Coordinator, log: cfg.Logger},
+		errorWriter:   errorWriter{log: cfg.Logger},
+		zk:            cfg.Coordinator,
+		log:           cfg.Logger,
+		probe:         cfg.Probe,
+		events:        cfg.Events,
+		metrics:       cfg.Metrics,
+		metricsOpen:   cfg.MetricsOpen,
+		limits:        l,
+		accounts:      accountStates{zk: cfg.Coordinator},
+		holding:       newLimiter(l.Holding, l.HoldingEach),
+		streams:       newLimiter(l.Streams, l.StreamsEach),
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.page = page.New(page.Config{
 		Coordinator: cfg.Coordinator, History: cfg.History, Events: cfg.Events, Label: cfg.Label,
 		Instance: cfg.Instance, Version: cfg.Version,
 	})
-	a.layRoutes()
+	a.addRoutes()
 	return a
 }
 
-// or returns l with zero fields taken from d.
-func (l Limits) or(d Limits) Limits {
-	return Limits{
-		Holding: cmp.Or(l.Holding, d.Holding), HoldingEach: cmp.Or(l.HoldingEach, d.HoldingEach),
-		Streams: cmp.Or(l.Streams, d.Streams), StreamsEach: cmp.Or(l.StreamsEach, d.StreamsEach),
-		Body: cmp.Or(l.Body, d.Body), Slow: cmp.Or(l.Slow, d.Slow),
-	}
-}
+// Drain makes /readyz answer 503. Other requests are answered as before, until
+// Stop.
+func (a *API) Drain() { a.draining.Store(true) }
 
-// Stop answers everybody who waits (304: ask another process) and ends the
-// streams, so that a server can shut down without waiting for them. Requests
-// that come later are answered, but not held, and /readyz sends them elsewhere.
+// Stop answers all waiting requests (304: ask another process) and ends the
+// streams, so that a server can shut down without waiting for them. Later
+// requests are answered but not held, and /readyz answers 503.
 func (a *API) Stop() { a.stop() }

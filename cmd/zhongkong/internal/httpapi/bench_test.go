@@ -12,9 +12,9 @@ import (
 // bare is a net/http handler that writes what the API would, and does nothing
 // else.
 func bare(s *stage) http.Handler {
-	d := s.api.desks.of(s.account(wxa), s.zk.Accounts)
+	state := s.api.accounts.of(s.account(wxa))
 	snapshot, _ := s.account(wxa).Peek()
-	with := d.encode(snapshot)
+	with := state.cache.encode(snapshot)
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h["X-Content-Type-Options"], h["Cache-Control"], h["Etag"] = nosniff, noStore, with.etag

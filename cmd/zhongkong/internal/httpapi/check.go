@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
@@ -121,20 +120,14 @@ func (c *checker) end() {
 	c.running = nil
 }
 
-// checkCounts counts reports by what became of them.
-type checkCounts struct {
-	good, rejected, failed atomic.Uint64 // checks
-	limited                atomic.Uint64 // reports without one
-}
-
 // checked returns s, or what replaced it if the caller's request is a report and
-// the issuer confirms it. It waits sdkPatience at most.
+// the issuer confirms it. It waits sdkWait at most.
 func (a *API) checked(r *request, account *coordinator.Account, s coordinator.Snapshot) (coordinator.Snapshot, error) {
 	probe := a.probe(account.Name())
 	if probe == nil {
 		return s, nil
 	}
-	c := &a.desks.of(account, a.zk.Accounts).checker
+	c := &a.accounts.of(account).checker
 	decided, running := c.decide(r.caller.Name(), s)
 	switch decided {
 	case noReport:
@@ -148,11 +141,11 @@ func (a *API) checked(r *request, account *coordinator.Account, s coordinator.Sn
 			a.check(account, s, r.caller.Name(), probe)
 		}()
 	}
-	if !a.holding.take(r.caller.Name()) {
+	if !a.holding.acquire(r.caller.Name()) {
 		return s, nil
 	}
-	defer a.holding.give(r.caller.Name())
-	ctx, cancel := r.wait(sdkPatience)
+	defer a.holding.release(r.caller.Name())
+	ctx, cancel := r.waitContext(sdkWait)
 	defer cancel()
 	select {
 	case <-running.done:
@@ -175,7 +168,7 @@ func (a *API) check(account *coordinator.Account, s coordinator.Snapshot, caller
 	err := probe(ctx, s.Token)
 	cancel()
 	line := attrs("account", account.Name(), "caller", caller)
-	line = append(line, generationAttr(s.Record))
+	line = append(line, generationAttr(s.Generation))
 	switch {
 	case err == nil:
 		a.counts.checks.good.Add(1)

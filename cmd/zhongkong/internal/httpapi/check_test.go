@@ -279,7 +279,7 @@ func TestWithoutTheIssuersWordNothingIsReplaced(t *testing.T) {
 				if token, _ := s.ask(0); token != current {
 					t.Error("the token was replaced")
 				}
-				if took := time.Since(began); took > sdkPatience {
+				if took := time.Since(began); took > sdkWait {
 					t.Errorf("answered after %v", took)
 				}
 				time.Sleep(checkTimeout) // the check ends
@@ -329,7 +329,7 @@ func TestAStaleTokenIsNotChecked(t *testing.T) {
 
 func TestRemovedCallersAreForgotten(t *testing.T) {
 	onIssuer(t, func(s *issuerStage) {
-		c := &s.api.desks.of(s.account(), s.zk.Accounts).checker
+		c := &s.api.accounts.of(s.account()).checker
 		for round := range 100 {
 			if err := s.gate.SetUsers([]auth.User{{Name: fmt.Sprint("sdk-", round), Password: "key-of-an-sdk", Accounts: []string{"*"}}}); err != nil {
 				t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/wechatapi"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
@@ -22,7 +23,7 @@ func tokenQuery(appid, secret string) string {
 }
 
 func stableBody(appid, secret string, force bool) string {
-	body, _ := json.Marshal(question{GrantType: "client_credential", AppID: appid, Secret: secret, ForceRefresh: yes(force)})
+	body, _ := json.Marshal(wechatapi.Request{GrantType: "client_credential", AppID: appid, Secret: secret, ForceRefresh: wechatapi.Bool(force)})
 	return string(body)
 }
 
@@ -196,7 +197,7 @@ func TestAnSDKIsAnsweredBeforeItGivesUp(t *testing.T) {
 			t.Errorf("%s: answered after %v, want within %v", message, took, within)
 		}
 	}
-	ask(failingStage(t, coordinatortest.Hangs()), wxa, sdkPatience+700*time.Millisecond, "") // the least that an SDK waits is 3 s
+	ask(failingStage(t, coordinatortest.Hangs()), wxa, sdkWait+700*time.Millisecond, "") // the least that an SDK waits is 3 s
 
 	s := newStage(t)
 	s.store.SetDown(true)

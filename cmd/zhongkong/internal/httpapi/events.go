@@ -11,16 +11,14 @@ import (
 // the caller may have, and about the store.
 func (a *API) getEvents(w http.ResponseWriter, r *request) int {
 	caller := r.caller
-	if !a.streams.take(caller.Name()) {
-		p := problemFull
-		p.message = "too many event streams are open already"
-		return answerProblem(w, p)
+	if !a.streams.acquire(caller.Name()) {
+		return writeProblem(w, problemFull.with("too many event streams are open already"))
 	}
-	defer a.streams.give(caller.Name())
+	defer a.streams.release(caller.Name())
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h["Cache-Control"] = noStore
-	h.Set("X-Accel-Buffering", "no") // proxies must not wait for more
+	h.Set("X-Accel-Buffering", "no") // a proxy must not buffer the stream
 	if r.Method == http.MethodHead {
 		return http.StatusOK
 	}
@@ -30,17 +28,17 @@ func (a *API) getEvents(w http.ResponseWriter, r *request) int {
 	if !s.write("retry: 2000\n: connected\n\n") {
 		return http.StatusOK
 	}
-	beat := time.NewTicker(heartbeat)
-	defer beat.Stop()
+	ticker := time.NewTicker(heartbeat)
+	defer ticker.Stop()
 	revoked := caller.Revoked()
 	for {
 		var alive bool
 		select {
 		case e, ok := <-l.C:
 			alive = ok && !isRevoked(caller) && s.write("event: "+e.Event+"\ndata: "+string(e.JSON())+"\n\n")
-		case <-beat.C:
+		case <-ticker.C:
 			alive = s.write(": alive\n\n")
-		case <-revoked: // who comes back has to prove himself
+		case <-revoked: // the caller has to authenticate again
 			return http.StatusOK
 		case <-a.stopping.Done():
 			return http.StatusOK
@@ -53,15 +51,14 @@ func (a *API) getEvents(w http.ResponseWriter, r *request) int {
 	}
 }
 
-// stream is an answer that goes on.
+// stream is an event stream to one client.
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	slow    time.Duration
 }
 
-// write sends text at once and reports whether the client takes it. One that
-// does not within a while is given up.
+// write sends text at once. It reports whether the client accepted it within slow.
 func (s stream) write(text string) bool {
 	_ = s.control.SetWriteDeadline(time.Now().Add(s.slow))
 	if _, err := s.w.Write([]byte(text)); err != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/formdata"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -97,7 +98,7 @@ func TestWhoSendsNoCredentialsIsNoWarning(t *testing.T) {
 func TestEveryCodeIsDescribed(t *testing.T) {
 	d := loadDescription(t)
 	for _, err := range []error{
-		auth.ErrDenied, &auth.ThrottledError{}, badf("x"), &http.MaxBytesError{}, errFull, errMediaType,
+		auth.ErrDenied, &auth.ThrottledError{}, badRequestf("x"), &http.MaxBytesError{}, errFull, formdata.ErrMediaType,
 		coordinator.ErrUnknownAccount, &coordinator.RefusedError{}, coordinator.ErrSealed, coordinator.ErrUnreachable, coordinator.ErrDenied,
 		errRevoked,
 		coordinator.ErrNoToken, context.DeadlineExceeded, &coordinator.ThrottledError{}, &coordinator.QuotaError{}, &coordinator.FetchError{},

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
@@ -88,13 +87,13 @@ func FuzzCallersRequests(f *testing.F) {
 	})
 }
 
-// FuzzPatience: whatever is accepted is within the bounds.
-func FuzzPatience(f *testing.F) {
+// FuzzWaitParams: whatever is accepted is within the bounds.
+func FuzzWaitParams(f *testing.F) {
 	for _, q := range []string{"", "after=1", "after=1&wait=30s", "wait=60", "wait=1m", "wait=1e3s", "after=18446744073709551615", "wait=%31s"} {
 		f.Add(q)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
-		p, err := parsePatience(query)
+		p, err := parseWaitParams(query)
 		if err == nil && (p.wait < 0 || p.wait > maxWait) {
 			t.Errorf("%q: wait %v", query, p.wait)
 		}
@@ -165,10 +164,4 @@ func FuzzIfNoneMatch(f *testing.F) {
 			t.Errorf("%q matches %q", header, tag)
 		}
 	})
-}
-
-func TestRidIsLikeWeChats(t *testing.T) {
-	if got := rid(time.Unix(0x6aac005a, 0)); !strings.HasPrefix(got, "6aac005a-") || len(got) != 26 {
-		t.Errorf("rid = %s", got)
-	}
 }

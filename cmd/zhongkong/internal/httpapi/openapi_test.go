@@ -217,7 +217,7 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 			}
 		}
 	}
-	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.one) {
+	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.account) {
 		for method := range e.methods {
 			if method == http.MethodHead {
 				continue
@@ -250,7 +250,7 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 	silent.api.Stop() // so that nobody is held
 	slow := newStage(t, func(c *Config) { c.Gate = slowGate{} })
 	full := newStage(t, func(c *Config) { c.Limits = Limits{Streams: 1} })
-	full.api.streams.take("somebody")
+	full.api.streams.acquire("somebody")
 
 	const token, refresh, one = "/v1/tokens/{name}", "/v1/tokens/{name}/refresh", "/accounts/{name}"
 	mine, theirs := "/v1/tokens/"+wxa, "/v1/tokens/"+wxb

@@ -10,8 +10,8 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// pagePolicy lets the page load what this process serves and nothing else, and
-// nobody show it inside another page.
+// pagePolicy allows the page to load only what this process serves, and forbids
+// other pages to embed it.
 const pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -28,15 +28,15 @@ func setPageHeaders(h http.Header) {
 // of one account.
 func (a *API) getPage(w http.ResponseWriter, r *request) int {
 	if r.account != "" {
-		if _, refused := a.permit(r, r.account); refused != nil {
-			return a.answerPerson(w, r, *refused)
+		if _, err := a.permit(r, r.account); err != nil {
+			return a.failPage(w, r, err)
 		}
 	}
 	q := r.URL.Query()
 	var b bytes.Buffer
 	err := a.page.Render(r.Context(), &b, page.Request{
 		Viewer:   r.caller,
-		Root:     wayToRoot(r.URL),
+		Root:     pathToRoot(r.URL),
 		Language: languageOf(r),
 		Account:  r.account,
 		Search:   q.Get("q"),
@@ -48,16 +48,16 @@ func (a *API) getPage(w http.ResponseWriter, r *request) int {
 		Fragment: q.Has("fragment"),
 	})
 	if err != nil {
-		return a.answerPerson(w, r, a.explain(r, err))
+		return a.failPage(w, r, err)
 	}
-	return answerHTML(w, http.StatusOK, b.Bytes())
+	return writeHTML(w, http.StatusOK, b.Bytes())
 }
 
-// wayToRoot is the way from a page to the list, for its links. A proxy may have
-// taken something off the front of the path; what is left counts.
-func wayToRoot(u *url.URL) string {
-	if deep := strings.Count(u.EscapedPath(), "/") - 1; deep > 0 {
-		return strings.Repeat("../", deep)
+// pathToRoot returns the relative path from a page to the list, for links. It is
+// relative because a proxy may have removed a prefix of the path.
+func pathToRoot(u *url.URL) string {
+	if depth := strings.Count(u.EscapedPath(), "/") - 1; depth > 0 {
+		return strings.Repeat("../", depth)
 	}
 	return "./"
 }
@@ -66,74 +66,76 @@ func languageOf(r *request) string {
 	return page.Language(r.URL.Query().Get("lang"), r.Header.Get("Accept-Language"))
 }
 
-func answerHTML(w http.ResponseWriter, status int, content []byte) int {
+func writeHTML(w http.ResponseWriter, status int, content []byte) int {
 	setPageHeaders(w.Header())
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Vary", "Accept, Accept-Language")
 	w.WriteHeader(status)
-	_, _ = w.Write(content) // the client has gone: nobody to tell
+	_, _ = w.Write(content) // fails if the client has gone
 	return status
 }
 
-// answerPerson answers with a problem: as a page where a browser shows it to a
-// person, else as ever.
-func (a *API) answerPerson(w http.ResponseWriter, r *request, p problem) int {
+// failPage answers with an error: as a page if a browser shows it to a person,
+// else as JSON.
+func (a *API) failPage(w http.ResponseWriter, r *request, err error) int {
+	p := a.explain(r, err)
 	if p.status == statusGone || !strings.Contains(r.Header.Get("Accept"), "text/html") {
-		return answerProblem(w, p)
+		return writeProblem(w, p)
 	}
 	setProblemHeaders(w.Header(), p)
-	return a.answerNotice(w, r, p.status, p.code)
+	return a.writeNotice(w, r, p.status, p.code)
 }
 
-func (a *API) answerNotice(w http.ResponseWriter, r *request, status int, code string) int {
+func (a *API) writeNotice(w http.ResponseWriter, r *request, status int, code string) int {
 	var b bytes.Buffer
-	if err := a.page.RenderNotice(&b, page.Notice{Root: wayToRoot(r.URL), Language: languageOf(r), Code: code}); err != nil {
+	if err := a.page.RenderNotice(&b, page.Notice{Root: pathToRoot(r.URL), Language: languageOf(r), Code: code}); err != nil {
 		return a.fail(w, r, err)
 	}
-	return answerHTML(w, status, b.Bytes())
+	return writeHTML(w, status, b.Bytes())
 }
 
-// getLogout answers GET /logout. A browser forgets the password when it is
-// refused, and asks for another; whoever cancels that reads that he is logged
-// out. Nobody's credentials are looked at: they would be tried in vain.
+// getLogout answers GET /logout with 401: the browser forgets the password and
+// asks for another. A person who cancels that dialog sees the page, which says
+// that they are logged out. Credentials are ignored, so that the logout is no
+// failed login.
 func (a *API) getLogout(w http.ResponseWriter, r *request) int {
 	setProblemHeaders(w.Header(), problemCredentials)
-	return a.answerNotice(w, r, problemCredentials.status, page.LoggedOut)
+	return a.writeNotice(w, r, problemCredentials.status, page.LoggedOut)
 }
 
 // pageFile answers with the page's style, script or icon.
-func (a *API) pageFile(name string) answerer {
+func (a *API) pageFile(name string) handler {
 	f := a.page.File(name)
 	return func(w http.ResponseWriter, _ *request) int {
 		setPageHeaders(w.Header())
 		w.Header().Set("Content-Type", f.Type)
-		_, _ = w.Write(f.Content) // the client has gone: nobody to tell
+		_, _ = w.Write(f.Content) // fails if the client has gone
 		return http.StatusOK
 	}
 }
 
-// postPage answers POST / and /accounts/{name}, the pages' button: it refreshes,
-// and answers without the token. The script asks for JSON; without one the
-// browser is sent back to the page.
+// postPage answers POST / and /accounts/{name}, the button of the pages: it
+// refreshes and answers without the token. The pages' script asks for JSON; a
+// browser without scripts is redirected to the page.
 func (a *API) postPage(w http.ResponseWriter, r *request) int {
-	form, err := a.readForm(w, r)
+	form, err := r.readForm(w)
 	if err != nil {
-		return a.answerPerson(w, r, a.explain(r, err))
+		return a.failPage(w, r, err)
 	}
 	name := form.Get("account")
-	account, refused := a.permit(r, name)
-	if refused != nil {
-		return a.answerPerson(w, r, *refused)
+	account, err := a.permit(r, name)
+	if err == nil {
+		err = a.permitRefresh(r, name)
 	}
-	if !a.permitRefresh(r, name) {
-		return a.answerPerson(w, r, problemNoRefresh)
+	if err != nil {
+		return a.failPage(w, r, err)
 	}
 	record, err := a.replace(r, account, coordinator.Token{}, byPage)
 	if strings.Contains(r.Header.Get("Accept"), "application/json") {
 		if err != nil {
 			return a.fail(w, r, err)
 		}
-		return answerJSON(w, http.StatusOK, struct {
+		return writeJSON(w, http.StatusOK, struct {
 			Name       string            `json:"name"`
 			Generation coordinator.Fence `json:"generation"`
 		}{name, record.Generation})

@@ -6,59 +6,75 @@ import (
 	"strings"
 )
 
-// route finds the endpoint and the account in the path. Nothing is redirected:
-// the query string may hold a password.
-func (a *API) route(u *url.URL) (*endpoint, string) {
+// router finds the endpoint of a path.
+type router struct {
+	routes  map[string]*endpoint // by path, those without a {name}
+	token   *endpoint            // /v1/tokens/{name}
+	refresh *endpoint            // /v1/tokens/{name}/refresh
+	account *endpoint            // /accounts/{name}
+	form    *endpoint            // /GetToken
+
+	// The endpoints of unknown paths, one for each kind of mistake; see unknownFor.
+	unknown, business, prefixed, shortened, prefixedForm *endpoint
+}
+
+// route returns the endpoint and the {name} of a URL's path.
+//
+// It is not an http.ServeMux, which answers a path with two slashes with a
+// redirect, and a query string with a password must not be sent anywhere else.
+// Nor does a ServeMux match /GetToken in any case, or a name that ends in
+// /refresh by an escaped slash.
+func (t *router) route(u *url.URL) (*endpoint, string) {
 	if u.RawPath == "" {
 		if rest, ok := strings.CutPrefix(u.Path, "/v1/tokens/"); ok {
 			name, refresh := strings.CutSuffix(rest, "/refresh")
 			switch {
 			case name == "" || strings.Contains(name, "/"):
 			case refresh:
-				return a.refresh, name
+				return t.refresh, name
 			default:
-				return a.token, name
+				return t.token, name
 			}
-		} else if e := a.routes[u.Path]; e != nil {
+		} else if e := t.routes[u.Path]; e != nil {
 			return e, ""
 		}
 	}
-	return a.interpret(u)
+	return t.routeParts(u)
 }
 
-// interpret finds what a path means that is not exactly one of ours: base URLs
-// end in a slash or do not, and clients escape more or less. An escaped slash
-// is part of a name, not of the path.
-func (a *API) interpret(u *url.URL) (*endpoint, string) {
+// routeParts routes a path that is not spelt exactly as an endpoint: with more
+// slashes, or with escapes. An escaped slash is part of a name.
+func (t *router) routeParts(u *url.URL) (*endpoint, string) {
 	parts, ok := split(u)
 	if !ok {
-		return a.unknown, ""
+		return t.unknown, ""
 	}
 	if len(parts) >= 3 && parts[0] == "v1" && parts[1] == "tokens" {
 		switch {
 		case len(parts) == 3:
-			return a.token, parts[2]
+			return t.token, parts[2]
 		case len(parts) == 4 && parts[3] == "refresh":
-			return a.refresh, parts[2]
+			return t.refresh, parts[2]
 		}
-		return a.unknown, ""
+		return t.unknown, ""
 	}
 	if len(parts) == 2 && parts[0] == "accounts" {
-		return a.one, parts[1]
+		return t.account, parts[1]
 	}
 	if slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(part, "/") }) {
-		return a.unknown, ""
+		return t.unknown, ""
 	}
 	if len(parts) == 1 && isForm(parts[0]) {
-		return a.form, ""
+		return t.form, ""
 	}
-	if e := a.routes["/"+strings.Join(parts, "/")]; e != nil {
+	if e := t.routes["/"+strings.Join(parts, "/")]; e != nil {
 		return e, ""
 	}
-	return a.misplaced(parts, u.RawQuery), ""
+	return t.unknownFor(parts, u.RawQuery), ""
 }
 
-// split returns the parts of a path between its slashes, without empty ones.
+// split returns the unescaped parts of a path between its slashes, without empty
+// ones.
 func split(u *url.URL) ([]string, bool) {
 	path := u.EscapedPath()
 	if !strings.HasPrefix(path, "/") { // as in OPTIONS *
@@ -78,14 +94,13 @@ func split(u *url.URL) ([]string, bool) {
 	return parts, true
 }
 
-// isForm reports whether a part of a path is /GetToken, which its clients
-// write in any case.
+// isForm reports whether a part of a path is GetToken, which clients write in any
+// case.
 func isForm(part string) bool { return strings.EqualFold(part, "GetToken") }
 
-// misplaced is the endpoint that tells whoever asks at a path that is none of
-// ours, in a form that he can read, what is wrong with it: mostly a proxy
-// added or removed a prefix.
-func (a *API) misplaced(parts []string, query string) *endpoint {
+// unknownFor returns the endpoint that says what is wrong with an unknown path, in
+// the form that its client reads. Mostly a proxy has added or removed a prefix.
+func (t *router) unknownFor(parts []string, query string) *endpoint {
 	at := slices.IndexFunc(parts, func(part string) bool { return strings.EqualFold(part, "cgi-bin") })
 	last := ""
 	if len(parts) > 0 {
@@ -93,13 +108,13 @@ func (a *API) misplaced(parts []string, query string) *endpoint {
 	}
 	switch {
 	case at > 0:
-		return a.prefixed
+		return t.prefixed
 	case at < 0 && (last == "stable_token" || last == "token" && strings.Contains(query, "grant_type=client_credential")):
-		return a.shortened
+		return t.shortened
 	case at == 0 || strings.Contains(query, "access_token="):
-		return a.business
+		return t.business
 	case isForm(last):
-		return a.prefixedForm
+		return t.prefixedForm
 	}
-	return a.unknown
+	return t.unknown
 }

@@ -87,7 +87,7 @@ func TestAWrongPrefixIsToldInTheShapeThatItsClientReads(t *testing.T) {
 		{"GET", "/cgi-bin", "only tokens"},
 	} {
 		r := s.ask("", c.method, c.path, "{}")
-		checkTrouble(t, c.method+" "+c.path, r, codeNoSuchURL, "invalid url, .*"+c.words)
+		checkTrouble(t, c.method+" "+c.path, r, 40066, "invalid url, .*"+c.words)
 	}
 	r := s.ask("", "POST", "/wx/GetToken/", "UserName=reader&Password=reader-password", "Content-Type", formType)
 	if r.status != 404 || r.field("error") != "not_found" || !strings.Contains(r.body, "before /GetToken") {

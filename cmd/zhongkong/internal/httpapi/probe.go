@@ -30,5 +30,5 @@ var problemCertificate = problem{http.StatusForbidden, "certificate_required",
 // connection: it can show none on this one.
 func refuseUncertified(w http.ResponseWriter) {
 	w.Header().Set("Connection", "close")
-	answerProblem(w, problemCertificate)
+	writeProblem(w, problemCertificate)
 }

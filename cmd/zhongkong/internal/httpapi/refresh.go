@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"net/http"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -17,14 +19,14 @@ const (
 
 // postRefresh answers POST /v1/tokens/{name}/refresh.
 func (a *API) postRefresh(w http.ResponseWriter, r *request) int {
-	account, refused := a.permit(r, r.account)
-	if refused != nil {
-		return answerProblem(w, *refused)
+	account, err := a.permit(r, r.account)
+	if err == nil {
+		err = a.permitRefresh(r, r.account)
 	}
-	if !a.permitRefresh(r, r.account) {
-		return answerProblem(w, problemNoRefresh)
+	if err != nil {
+		return a.fail(w, r, err)
 	}
-	body, err := a.read(w, r)
+	body, err := r.read(w)
 	if err != nil {
 		return a.fail(w, r, err)
 	}
@@ -36,13 +38,12 @@ func (a *API) postRefresh(w http.ResponseWriter, r *request) int {
 	if err != nil {
 		return a.fail(w, r, err)
 	}
-	d := a.desks.of(account, a.zk.Accounts)
-	return a.answerRecord(w, r, d.encode(s))
+	return a.writeToken(w, r, a.accounts.of(account).cache.encode(s))
 }
 
 // parseRefresh reads the body of a refresh: empty, or {"if_token": "..."}. An
-// empty or misspelt if_token is refused, because taking it for none would kill
-// a good token.
+// empty or misspelt if_token is refused: treated as a missing one it would
+// replace a good token.
 func parseRefresh(body []byte) (coordinator.Token, error) {
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 {
@@ -50,29 +51,29 @@ func parseRefresh(body []byte) (coordinator.Token, error) {
 	}
 	var fields map[string]*string
 	if err := decodeStrict(body, &fields); err != nil {
-		return coordinator.Token{}, badf(`the body must be empty or {"if_token": "..."}`)
+		return coordinator.Token{}, badRequestf(`the body must be empty or {"if_token": "..."}`)
 	}
 	value, given := fields["if_token"]
 	switch {
 	case len(fields) > 1 || len(fields) == 1 && !given:
-		return coordinator.Token{}, badf("the body has a field other than if_token")
+		return coordinator.Token{}, badRequestf("the body has a field other than if_token")
 	case given && (value == nil || *value == ""):
-		return coordinator.Token{}, badf("if_token: must be a token; leave the field out to refresh whatever is current")
+		return coordinator.Token{}, badRequestf("if_token: must be a token; leave the field out to refresh whatever is current")
 	case given:
 		return coordinator.NewToken(*value), nil
 	}
 	return coordinator.Token{}, nil
 }
 
-// replace refreshes an account for a caller who may, writes the audit line, and
-// has the log of the account name the caller. The zero token: whatever is
-// current.
+// replace refreshes an account if rejected is the current token or zero. The
+// caller must have the refresh right; the audit line and the account's history
+// name it.
 func (a *API) replace(r *request, account *coordinator.Account, rejected coordinator.Token, how string) (coordinator.Snapshot, error) {
-	if !a.holding.take(r.caller.Name()) {
+	if !a.holding.acquire(r.caller.Name()) {
 		return coordinator.Snapshot{}, errFull
 	}
-	defer a.holding.give(r.caller.Name())
-	ctx, cancel := r.wait(refreshWait)
+	defer a.holding.release(r.caller.Name())
+	ctx, cancel := r.waitContext(refreshWait)
 	defer cancel()
 	ctx = coordinator.WithCaller(ctx, r.caller.Name()+" ("+how+")")
 	var (
@@ -81,7 +82,7 @@ func (a *API) replace(r *request, account *coordinator.Account, rejected coordin
 	)
 	line := how
 	switch {
-	case isRevoked(r.caller): // while the body came
+	case isRevoked(r.caller): // changed while the body arrived
 	case rejected.IsZero():
 		s, err = account.Refresh(ctx)
 	default:
@@ -91,6 +92,19 @@ func (a *API) replace(r *request, account *coordinator.Account, rejected coordin
 	if isRevoked(r.caller) {
 		s, err = coordinator.Snapshot{}, errRevoked
 	}
-	a.audited(r, account.Name(), line, s.Record, err)
+	a.logRefresh(r, account.Name(), line, s.Generation, err)
 	return s, err
+}
+
+// logRefresh writes the audit line of a forced refresh.
+func (a *API) logRefresh(r *request, account, how string, generation coordinator.Fence, err error) {
+	outcome := "done"
+	if err != nil {
+		outcome = problemOf(context.WithoutCancel(r.Context()), err).code
+	}
+	if errors.Is(err, context.Canceled) {
+		outcome = "the caller went away"
+	}
+	line := attrs("caller", r.caller.Name(), "from", r.RemoteAddr, "account", account, "how", how, "outcome", outcome)
+	a.log.LogAttrs(context.Background(), levelRefresh, "refresh asked for", append(line, generationAttr(generation))...)
 }

@@ -141,7 +141,7 @@ func TestARevokedCallerDoesNotGetWhatItWaitedFor(t *testing.T) {
 	for name, answer := range answers {
 		s.shutOut(soon(t, answer, name), name)
 	}
-	checkTrouble(t, "an SDK", soon(t, sdk, "an SDK"), codeSecret, "invalid appsecret")
+	checkTrouble(t, "an SDK", soon(t, sdk, "an SDK"), 40125, "invalid appsecret")
 	s.wait("nobody to wait", func() bool { return s.api.Holding() == 0 })
 }
 

@@ -6,164 +6,156 @@ import (
 	"strings"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/wechatapi"
 )
 
-// request is an http.Request with what was found out about it.
-type request struct {
-	*http.Request
-	account string      // the {name} of the path
-	caller  auth.Caller // proved, on endpoints that are for callers
-}
+// handler answers a request and returns the status for the counters.
+type handler func(w http.ResponseWriter, r *request) int
 
-// answerer answers a request and returns the status it answered with.
-type answerer func(w http.ResponseWriter, r *request) int
-
-// access says when an endpoint proves callers.
+// access says when the callers of an endpoint are authenticated.
 type access int
 
 const (
-	// forAll endpoints tell everybody the same, or prove callers only if
-	// there are credentials.
-	forAll access = iota
-	// byItself is an endpoint that finds the credentials where its clients
-	// put them.
-	byItself
-	// forCallers endpoints say nothing, not even 405, to somebody who is not
-	// a caller.
-	forCallers
+	// public endpoints answer everyone. Their handlers may read credentials.
+	public access = iota
+	// byHandler endpoints have their credentials in a place of their own, where
+	// the handler finds them.
+	byHandler
+	// private endpoints answer only callers, also with 405.
+	private
 )
 
-// endpoint is a path with what may be done there.
+// endpoint is a path with its methods.
 type endpoint struct {
-	path    string // as the API description has it; the label in metrics
+	path    string // as in openapi.yaml; the label in metrics
 	index   int    // in counts
-	allow   string // the methods, for the Allow header
-	methods map[string]answerer
+	allow   string // the Allow header
+	methods map[string]handler
 	access  access
 
-	weChat bool   // its errors have WeChat's shape
-	linked bool   // people come to it by links of other sites' pages
-	words  string // told to those whom no method answers
+	weChat bool   // errors have WeChat's shape
+	linked bool   // pages of other sites may link to it
+	hint   string // the message of 404 and 405
 }
 
-// layRoutes is the table of everything that can be asked.
-func (a *API) layRoutes() {
-	type methods = map[string]answerer
+type methods = map[string]handler
+
+// addRoutes makes the table of all endpoints.
+func (a *API) addRoutes() {
 	a.routes = make(map[string]*endpoint)
-	lay := func(path string, to access, m methods) *endpoint {
-		if m[http.MethodGet] != nil {
-			m[http.MethodHead] = m[http.MethodGet]
-		}
-		e := &endpoint{path: path, index: len(a.counts.endpoints), methods: m, access: to}
-		for method := range m {
-			e.allow += ", " + method
-		}
-		allowed := strings.Split(strings.TrimPrefix(e.allow, ", "), ", ")
-		slices.Sort(allowed)
-		e.allow = strings.Join(allowed, ", ")
-		a.counts.endpoints = append(a.counts.endpoints, path)
-		a.routes[path] = e
-		return e
-	}
-	a.token = lay("/v1/tokens/{name}", forCallers, methods{http.MethodGet: a.getToken})
-	a.refresh = lay("/v1/tokens/{name}/refresh", forCallers, methods{http.MethodPost: a.postRefresh})
-	lay("/v1/events", forCallers, methods{http.MethodGet: a.getEvents})
-	a.form = lay("/GetToken", byItself, methods{http.MethodPost: a.postGetToken})
-	a.form.words = "use POST, with the name and the password in the body: addresses are kept in logs"
-	lay(pathToken, byItself, methods{http.MethodGet: a.dropInToken, http.MethodPost: a.dropInToken}).weChat = true
-	lay(pathStableToken, byItself, methods{http.MethodPost: a.dropInStable, http.MethodGet: requirePost}).weChat = true
-	lay("/healthz", forAll, methods{http.MethodGet: getHealth})
-	lay("/readyz", forAll, methods{http.MethodGet: a.getReady})
+	a.token = a.add("/v1/tokens/{name}", private, methods{http.MethodGet: a.getToken})
+	a.refresh = a.add("/v1/tokens/{name}/refresh", private, methods{http.MethodPost: a.postRefresh})
+	a.addRoute("/v1/events", private, methods{http.MethodGet: a.getEvents})
+	a.form = a.addRoute("/GetToken", byHandler, methods{http.MethodPost: a.postGetToken})
+	a.form.hint = "use POST, with the name and the password in the body: addresses are kept in logs"
+	a.addRoute(wechatapi.PathToken, byHandler, methods{http.MethodGet: a.dropInToken, http.MethodPost: a.dropInToken}).weChat = true
+	a.addRoute(wechatapi.PathStableToken, byHandler, methods{http.MethodPost: a.dropInStable, http.MethodGet: requirePost}).weChat = true
+	a.addRoute("/healthz", public, methods{http.MethodGet: getHealth})
+	a.addRoute("/readyz", public, methods{http.MethodGet: a.getReady})
 	if a.metrics != nil {
-		lay("/metrics", a.accessToMetrics(), methods{http.MethodGet: a.getMetrics})
+		to := private
+		if a.metricsOpen {
+			to = public
+		}
+		a.addRoute("/metrics", to, methods{http.MethodGet: a.getMetrics})
 	}
-	lay("/openapi.yaml", forCallers, methods{http.MethodGet: getDescription})
-	lay("/", forCallers, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage}).linked = true
-	a.one = lay("/accounts/{name}", forCallers, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage})
-	a.one.linked = true
-	lay("/logout", byItself, methods{http.MethodGet: a.getLogout})
-	for _, file := range a.page.Files() { // the same for everybody; browsers ask without credentials first
-		lay("/"+file, forAll, methods{http.MethodGet: a.pageFile(file)})
+	a.addRoute("/openapi.yaml", private, methods{http.MethodGet: getDescription})
+	a.addRoute("/", private, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage}).linked = true
+	a.account = a.add("/accounts/{name}", private, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage})
+	a.account.linked = true
+	a.addRoute("/logout", byHandler, methods{http.MethodGet: a.getLogout})
+	for _, file := range a.page.Files() { // public, because browsers ask without credentials first
+		a.addRoute("/"+file, public, methods{http.MethodGet: a.pageFile(file)})
 	}
-	a.layUnknown(lay("other", forCallers, nil))
-	delete(a.routes, a.token.path)
-	delete(a.routes, a.refresh.path)
-	delete(a.routes, a.one.path)
-	delete(a.routes, a.unknown.path)
-	a.counts.grow()
+	a.addUnknown()
+	a.counts.allocate()
 }
 
-func (a *API) accessToMetrics() access {
-	if a.open {
-		return forAll
-	}
-	return forCallers
+// addRoute adds an endpoint whose path has no {name}.
+func (a *API) addRoute(path string, to access, m methods) *endpoint {
+	e := a.add(path, to, m)
+	a.routes[path] = e
+	return e
 }
 
-// layUnknown makes the endpoints of paths that are none of ours: one for each
-// kind of client, all counted as one.
-func (a *API) layUnknown(unknown *endpoint) {
-	kind := func(weChat bool, words string) *endpoint {
-		e := *unknown
-		e.access, e.weChat, e.words = byItself, weChat, words
+func (a *API) add(path string, to access, m methods) *endpoint {
+	if m[http.MethodGet] != nil {
+		m[http.MethodHead] = m[http.MethodGet]
+	}
+	var allowed []string
+	for method := range m {
+		allowed = append(allowed, method)
+	}
+	slices.Sort(allowed)
+	e := &endpoint{path: path, index: len(a.counts.endpoints), methods: m, access: to, allow: strings.Join(allowed, ", ")}
+	a.counts.endpoints = append(a.counts.endpoints, path)
+	return e
+}
+
+// addUnknown adds the endpoints of unknown paths. They are counted as one.
+func (a *API) addUnknown() {
+	a.unknown = a.add("other", private, nil)
+	a.unknown.hint = "there is nothing at this path; if a proxy adds or removes a prefix, set it right: " +
+		"a token is at /v1/tokens/NAME, this interface's description at /openapi.yaml"
+	variant := func(weChat bool, hint string) *endpoint {
+		e := *a.unknown
+		e.access, e.weChat, e.hint = byHandler, weChat, hint
 		return &e
 	}
-	a.unknown = unknown
-	a.unknown.words = "there is nothing at this path; if a proxy adds or removes a prefix, set it right: " +
-		"a token is at /v1/tokens/NAME, this interface's description at /openapi.yaml"
-	a.business = kind(true, "only tokens are issued here: business calls go to WeChat itself")
-	a.prefixed = kind(true, "there is something before /cgi-bin/ in the path: take it off, in the base URL or in the proxy")
-	a.shortened = kind(true, "the path has to begin with /cgi-bin/: put that into the base URL, or have the proxy leave it there")
-	a.prefixedForm = kind(false, "there is something before /GetToken in the path: take it off, in the URL or in the proxy")
+	a.business = variant(true, "only tokens are issued here: business calls go to WeChat itself")
+	a.prefixed = variant(true, "there is something before /cgi-bin/ in the path: take it off, in the base URL or in the proxy")
+	a.shortened = variant(true, "the path has to begin with /cgi-bin/: put that into the base URL, or have the proxy leave it there")
+	a.prefixedForm = variant(false, "there is something before /GetToken in the path: take it off, in the URL or in the proxy")
 }
 
 // ServeHTTP answers every request.
 func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	e, account := a.route(hr.URL)
-	r := &request{Request: hr, account: account}
+	r := &request{Request: hr, account: account, maxBody: a.limits.Body}
 	w.Header()["X-Content-Type-Options"] = nosniff
 	if hr.ContentLength != 0 {
-		// A body that never comes must not keep the connection. The server
+		// A body that never arrives must not keep the connection. The server
 		// sets its own deadline again before the next request.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.limits.Slow))
 	}
 	status := a.serve(w, r, e)
-	a.counts.add(e.index, status)
+	a.counts.answered(e.index, status)
 	if status == statusGone {
-		panic(http.ErrAbortHandler) // or an empty 200 would go out to whoever is still there
+		panic(http.ErrAbortHandler) // otherwise the server would send an empty 200
 	}
 }
 
 func (a *API) serve(w http.ResponseWriter, r *request, e *endpoint) int {
-	// Before the credentials: a browser sends those that it knows along
-	// wherever a request comes from, and a page may try any.
-	if e.access != forAll && fromAnotherSite(r.Request) && (!e.linked || !followsLink(r.Request)) {
-		return a.refuseSite(w, r, e)
+	// Before authentication, because a browser attaches the credentials that it
+	// knows to any request, and another site's page can try passwords.
+	if e.access != public && isCrossOrigin(r.Request) && (!e.linked || !isNavigation(r.Request)) {
+		return a.refuseCrossOrigin(w, r, e)
 	}
-	if e.access == forCallers {
-		if status := a.login(w, r); status != 0 {
-			return status
+	if e.access == private {
+		if err := a.login(r); err != nil {
+			return a.failPage(w, r, err)
 		}
 	}
-	if answer := e.methods[r.Method]; answer != nil {
-		return answer(w, r)
+	if handle := e.methods[r.Method]; handle != nil {
+		return handle(w, r)
 	}
-	return misdirected(w, e)
+	return noSuchMethod(w, e)
 }
 
-// misdirected answers what no method of an endpoint does.
-func misdirected(w http.ResponseWriter, e *endpoint) int {
+// noSuchMethod answers 404 for an unknown path and 405 for any other.
+func noSuchMethod(w http.ResponseWriter, e *endpoint) int {
 	switch {
+	case e.weChat && e.methods != nil:
+		return wechatapi.WriteError(w, wechatapi.WrongMethod(e.path))
 	case e.weChat:
-		return answerTrouble(w, misdirectedSDK(e))
+		return wechatapi.WriteError(w, wechatapi.NoSuchURL(e.hint))
 	case e.methods == nil:
-		return answerProblem(w, problem{http.StatusNotFound, "not_found", e.words, 0})
+		return writeProblem(w, problem{http.StatusNotFound, "not_found", e.hint, 0})
 	}
 	w.Header().Set("Allow", e.allow)
-	words := e.words
-	if words == "" {
-		words = "use " + e.allow
+	hint := e.hint
+	if hint == "" {
+		hint = "use " + e.allow
 	}
-	return answerProblem(w, problem{http.StatusMethodNotAllowed, "method_not_allowed", words, 0})
+	return writeProblem(w, problem{http.StatusMethodNotAllowed, "method_not_allowed", hint, 0})
 }

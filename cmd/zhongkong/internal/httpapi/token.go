@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -13,82 +14,88 @@ import (
 
 // getToken answers GET /v1/tokens/{name}.
 //
-// Ten thousand may be held in here at a time, so it keeps little on its stack:
-// what is large is done in functions that have returned by then.
+// Ten thousand requests may wait in here at a time, so it keeps little on its
+// stack: the functions that need more have returned by then.
 func (a *API) getToken(w http.ResponseWriter, r *request) int {
-	d, wish, refused := a.lookFor(r)
-	if refused != nil {
-		return answerProblem(w, *refused)
+	account, err := a.permit(r, r.account)
+	if err != nil {
+		return a.fail(w, r, err)
 	}
-	var began time.Time // a look at the clock is some percent of the whole answer
-	if wish.holds {
+	params, err := parseWaitParams(r.URL.RawQuery)
+	if err != nil {
+		return a.fail(w, r, err)
+	}
+	var began time.Time // reading the clock is some percent of the whole request
+	if params.hold {
 		began = time.Now()
 	}
-	with, err := a.atHand(r, d, wish.wait)
+	state := a.accounts.of(account)
+	current, err := a.encoded(r, state, params.wait)
 	switch {
 	case err != nil:
 		return a.fail(w, r, err)
-	case !wish.holds || with.generation > wish.after:
-		return a.answerRecord(w, r, with)
+	case !params.hold || current.generation > params.after:
+		return a.writeToken(w, r, current)
 	}
-	left := wish.wait - time.Since(began)
+	left := params.wait - time.Since(began)
 	if left <= 0 || a.stopping.Err() != nil {
-		return answerNotModified(w, with)
+		return writeNotModified(w, current)
 	}
-	if !a.holding.take(r.caller.Name()) {
-		return answerProblem(w, problemFull)
+	if !a.holding.acquire(r.caller.Name()) {
+		return writeProblem(w, problemFull)
 	}
-	defer a.holding.give(r.caller.Name())
-	return a.hold(w, r, &d.vigil, with, wish.after, left)
+	defer a.holding.release(r.caller.Name())
+	return a.hold(w, r, &state.poll, current, params.after, left)
 }
 
-// lookFor returns the account's desk, if the caller may have it, and what it
-// wishes.
-func (a *API) lookFor(r *request) (*desk, patience, *problem) {
-	wish := patience{wait: firstToken}
-	account, refused := a.permit(r, r.account)
-	if refused != nil {
-		return nil, wish, refused
-	}
-	if r.URL.RawQuery != "" {
-		var err error
-		if wish, err = parsePatience(r.URL.RawQuery); err != nil {
-			p := problemOf(r.Context(), err)
-			return nil, wish, &p
-		}
-	}
-	return a.desks.of(account, a.zk.Accounts), wish, nil
-}
-
-// atHand is current, encoded.
+// encoded returns the current token as it is sent. It is not inlined, because of
+// the stack of getToken.
 //
 //go:noinline
-func (a *API) atHand(r *request, d *desk, wait time.Duration) (*answer, error) {
-	s, err := a.current(r, d.account, max(wait, time.Millisecond))
+func (a *API) encoded(r *request, state *accountState, wait time.Duration) (*response, error) {
+	s, err := a.current(r, state.cache.account, max(wait, time.Millisecond))
 	if err != nil {
 		return nil, err
 	}
-	return d.encode(s), nil
+	return state.cache.encode(s), nil
 }
 
-// answerRecord writes a record, or that the caller has it already.
-func (a *API) answerRecord(w http.ResponseWriter, r *request, with *answer) int {
+// current returns the account's token, almost always from memory. A request that
+// has to wait for the first one counts as a waiting request.
+func (a *API) current(r *request, account *coordinator.Account, wait time.Duration) (coordinator.Snapshot, error) {
+	if s, ok := account.Peek(); ok {
+		return s, nil
+	}
+	if !a.holding.acquire(r.caller.Name()) {
+		return coordinator.Snapshot{}, errFull
+	}
+	defer a.holding.release(r.caller.Name())
+	ctx, cancel := r.waitContext(wait)
+	defer cancel()
+	defer context.AfterFunc(a.stopping, cancel)()
+	s, err := account.Current(ctx)
+	if isRevoked(r.caller) {
+		return coordinator.Snapshot{}, errRevoked
+	}
+	return s, err
+}
+
+// writeToken writes a token, or 304 if the client has it already.
+func (a *API) writeToken(w http.ResponseWriter, r *request, resp *response) int {
 	h := w.Header()
-	h["Cache-Control"], h["Etag"] = noStore, with.etag
-	if known := r.Header["If-None-Match"]; known != nil && r.Method != http.MethodPost && matches(known, with.etag[0]) {
+	h["Cache-Control"], h["Etag"] = noStore, resp.etag
+	if tags := r.Header["If-None-Match"]; tags != nil && r.Method != http.MethodPost && matches(tags, resp.etag[0]) {
 		w.WriteHeader(http.StatusNotModified)
 		return http.StatusNotModified
 	}
-	if with.stale {
-		a.counts.stale.Add(1)
-	}
-	body, length := with.body, with.length
-	if n := with.useForBy(r.caller.Told()); n != with.useFor {
-		body = with.bodySaying(n)
+	a.counts.served(resp.stale)
+	body, length := resp.body, resp.length
+	if n := resp.useForBy(r.caller.Told()); n != resp.useFor {
+		body = resp.bodyFor(n)
 		length = []string{strconv.Itoa(len(body))}
 	}
 	h["Content-Type"], h["Content-Length"] = typeJSON, length
-	_, _ = w.Write(body) // the client has gone: nobody to tell
+	_, _ = w.Write(body) // fails if the client has gone
 	return http.StatusOK
 }
 
@@ -105,38 +112,28 @@ func matches(header []string, tag string) bool {
 	return false
 }
 
-// current returns the account's token, mostly from memory at once. Whoever has
-// to wait for a first one takes a place among those who wait.
-func (a *API) current(r *request, account *coordinator.Account, wait time.Duration) (coordinator.Snapshot, error) {
-	if s, ok := account.Peek(); ok {
-		return s, nil
-	}
-	if !a.holding.take(r.caller.Name()) {
-		return coordinator.Snapshot{}, errFull
-	}
-	defer a.holding.give(r.caller.Name())
-	ctx, cancel := r.wait(wait)
-	defer cancel()
-	defer context.AfterFunc(a.stopping, cancel)()
-	s, err := account.Current(ctx)
-	if isRevoked(r.caller) {
-		return coordinator.Snapshot{}, errRevoked
-	}
-	return s, err
+func writeNotModified(w http.ResponseWriter, current *response) int {
+	h := w.Header()
+	h["Cache-Control"], h["Etag"] = noStore, current.etag
+	w.WriteHeader(http.StatusNotModified)
+	return http.StatusNotModified
 }
 
-// patience is what a request says about waiting.
-type patience struct {
+// waitParams are the parameters ?after= and ?wait=.
+type waitParams struct {
 	after coordinator.Fence
 	wait  time.Duration
-	holds bool // ?after= was given: only a newer token is an answer
+	hold  bool // after is given: only a newer token is an answer
 }
 
-func parsePatience(query string) (patience, error) {
-	p := patience{wait: firstToken}
+func parseWaitParams(query string) (waitParams, error) {
+	p := waitParams{wait: firstToken}
+	if query == "" {
+		return p, nil
+	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return p, badf("the query string is not well-formed")
+		return p, badRequestf("the query string is not well-formed")
 	}
 	if given := values["wait"]; given != nil {
 		if p.wait, err = parseWait(given); err != nil {
@@ -150,10 +147,10 @@ func parsePatience(query string) (patience, error) {
 	if values["wait"] == nil {
 		p.wait = 0
 	}
-	p.holds = true
+	p.hold = true
 	n, err := strconv.ParseUint(given[0], 10, 64)
 	if err != nil || len(given) > 1 {
-		return p, badf("after: must be one generation, a whole number such as the last answer had")
+		return p, badRequestf("after: must be one generation, a whole number such as the last answer had")
 	}
 	p.after = coordinator.Fence(n)
 	return p, nil
@@ -165,45 +162,40 @@ func parseWait(given []string) (time.Duration, error) {
 		d, err = time.Duration(n)*time.Second, nil
 	}
 	if err != nil || d < 0 || d > maxWait || len(given) > 1 {
-		return 0, badf("wait: must be one duration from 0s to %ds, such as 30s", int(maxWait.Seconds()))
+		return 0, badRequestf("wait: must be one duration from 0s to %ds, such as 30s", int(maxWait.Seconds()))
 	}
 	return min(d, maxHeld), nil
 }
 
-// hold answers with a token newer than after; with 304 and the one that there
-// is if none comes in time.
-func (a *API) hold(w http.ResponseWriter, r *request, v *vigil, with *answer, after coordinator.Fence, left time.Duration) int {
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	v.join(with)
-	defer v.leave()
-	revoked := r.caller.Revoked()
-	for {
-		newest, news, err := v.look()
-		switch {
-		case isRevoked(r.caller): // first: a token may have come, too
-			return a.fail(w, r, errRevoked)
-		case newest.generation > after:
-			return a.answerRecord(w, r, newest)
-		case err != nil:
-			return a.fail(w, r, err)
-		}
-		select {
-		case <-news:
-		case <-revoked:
-		case <-timer.C:
-			return answerNotModified(w, with)
-		case <-a.stopping.Done():
-			return answerNotModified(w, with)
-		case <-r.Context().Done():
-			return statusGone
-		}
+// Answer returns the body of GET /v1/tokens/{name} for a caller who may have that
+// account's token, from memory. The server of datagrams answers with it.
+func (a *API) Answer(account string) []byte {
+	found, ok := a.zk.Account(account)
+	if !ok {
+		return a.errorBody(coordinator.ErrUnknownAccount)
 	}
+	s, ok := found.Peek()
+	if !ok {
+		return a.errorBody(a.whyNoToken(found.Status()))
+	}
+	a.counts.served(s.Stale)
+	return a.accounts.of(found).cache.encode(s).body
 }
 
-func answerNotModified(w http.ResponseWriter, with *answer) int {
-	h := w.Header()
-	h["Cache-Control"], h["Etag"] = noStore, with.etag
-	w.WriteHeader(http.StatusNotModified)
-	return http.StatusNotModified
+// whyNoToken returns why an account has no token in memory.
+func (a *API) whyNoToken(s coordinator.Status) error {
+	if err := a.zk.StoreError(); err != nil {
+		return err
+	}
+	if f := s.Failure; f != nil && f.InARow > 0 && f.Kind == coordinator.FailedRefused {
+		return &coordinator.RefusedError{Account: s.Name, Code: f.Code, Message: f.Message}
+	}
+	return coordinator.ErrNoToken
+}
+
+func (a *API) errorBody(err error) []byte {
+	p := problemOf(context.Background(), err)
+	a.logProblem(p, err, "datagram")
+	body, _ := json.Marshal(errorBody{p.code, p.message}) // cannot fail
+	return append(body, '\n')
 }

@@ -81,8 +81,8 @@ func TestBadParametersAreNamed(t *testing.T) {
 
 func TestAnAnswerIsHeldForLessThanProxiesWait(t *testing.T) {
 	for query, want := range map[string]time.Duration{"after=1&wait=60s": 55 * time.Second, "after=1&wait=60": 55 * time.Second, "after=1&wait=30s": 30 * time.Second} {
-		if p, err := parsePatience(query); err != nil || p.wait != want {
-			t.Errorf("parsePatience(%s) = %v, %v, want %v", query, p.wait, err, want)
+		if p, err := parseWaitParams(query); err != nil || p.wait != want {
+			t.Errorf("parseWaitParams(%s) = %v, %v, want %v", query, p.wait, err, want)
 		}
 	}
 }

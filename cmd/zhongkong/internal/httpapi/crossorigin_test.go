@@ -53,7 +53,7 @@ func TestAPageOfAnotherSiteCannotLockACallerOut(t *testing.T) {
 				"POST token":   s.ask("", "POST", "/cgi-bin/token", strings.TrimPrefix(tokenQuery(wxa, wrong()), "/cgi-bin/token?"), form...),
 				"stable_token": s.ask("", "POST", "/cgi-bin/stable_token", stableBody(wxa, wrong(), false), form...),
 			} {
-				checkTrouble(t, name+" for "+kind, r, codeNotAllowed, "api unauthorized, requests from other sites")
+				checkTrouble(t, name+" for "+kind, r, 48001, "api unauthorized, requests from other sites")
 			}
 		}
 	}

@@ -1,0 +1,119 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// accessControl authenticates callers, decides what they may do, and writes the audit
+// lines of those that are refused.
+type accessControl struct {
+	gate Gate
+	zk   *coordinator.Coordinator
+	log  *slog.Logger
+}
+
+var (
+	errNoCredentials = errors.New("no credentials")
+	errForbidden     = errors.New("not an account of the caller")
+	errNoRefresh     = errors.New("no refresh right")
+	errNotAll        = errors.New("metrics are for callers of all accounts")
+)
+
+// login authenticates the caller by the Authorization header.
+func (a *accessControl) login(r *request) error {
+	c, ok := auth.FromAuthorization(first(r.Header["Authorization"]))
+	if !ok {
+		a.refuse(r, "", errNoCredentials.Error())
+		return errNoCredentials
+	}
+	return a.authenticate(r, c)
+}
+
+// authenticate sets the request's caller, or writes the audit line. candidates,
+// of which there is at least one, are what the sent credentials can mean, the
+// likeliest first.
+func (a *accessControl) authenticate(r *request, candidates ...auth.Credentials) error {
+	var err error
+	for _, c := range candidates {
+		if r.caller, err = a.try(r, c); !errors.Is(err, auth.ErrDenied) {
+			break
+		}
+	}
+	if err != nil && r.Context().Err() == nil {
+		a.refuse(r, candidates[0].Name, refusalReason(err))
+	}
+	return err
+}
+
+func (a *accessControl) try(r *request, c auth.Credentials) (auth.Caller, error) {
+	from := auth.Addr(r.RemoteAddr)
+	caller, err := a.gate.Authenticate(r.Context(), from, c.Name, c.Password)
+	if err == nil && isRevoked(caller) { // changed while the password was verified
+		caller, err = a.gate.Authenticate(r.Context(), from, c.Name, c.Password)
+	}
+	return caller, err
+}
+
+// refusalReason is the reason in the audit line. It leaves out how long to wait,
+// because lines are rationed by their text.
+func refusalReason(err error) string {
+	var slowed *auth.ThrottledError
+	if errors.As(err, &slowed) {
+		return slowed.Reason
+	}
+	return strings.TrimPrefix(err.Error(), "auth: ")
+}
+
+// permit returns an account if the caller may have its token. The right is
+// checked before the account's existence, so that a caller without the right
+// does not learn whether the account exists.
+func (a *accessControl) permit(r *request, name string) (*coordinator.Account, error) {
+	if !r.caller.May(name) {
+		a.refuse(r, r.caller.Name(), errForbidden.Error())
+		return nil, errForbidden
+	}
+	account, ok := a.zk.Account(name)
+	if !ok {
+		return nil, coordinator.ErrUnknownAccount
+	}
+	return account, nil
+}
+
+// permitRefresh returns an error unless the caller may force a refresh of an
+// account whose token it may have.
+func (a *accessControl) permitRefresh(r *request, name string) error {
+	if r.caller.MayRefresh(name) {
+		return nil
+	}
+	a.refuse(r, r.caller.Name(), errNoRefresh.Error())
+	return errNoRefresh
+}
+
+// permitAll returns an error unless the caller may have every account.
+func (a *accessControl) permitAll(r *request) error {
+	if r.caller.May(auth.AllAccounts) {
+		return nil
+	}
+	a.refuse(r, r.caller.Name(), errNotAll.Error())
+	return errNotAll
+}
+
+// refuse writes the audit line of a refused caller. reason is one of a few fixed
+// texts.
+func (a *accessControl) refuse(r *request, name, reason string) {
+	level := levelRefused
+	if reason == errNoCredentials.Error() {
+		level = levelAnonymous
+	}
+	if !a.log.Enabled(context.Background(), level) {
+		return
+	}
+	a.log.LogAttrs(context.Background(), level, "caller refused", attrs(
+		"caller", short(name), "from", r.RemoteAddr, "method", short(r.Method), "path", short(r.URL.Path), "why", reason)...)
+}

@@ -1,0 +1,57 @@
+package httpapi
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// accountState is what the API keeps of one account.
+type accountState struct {
+	cache   responseCache
+	poll    longPoll
+	checker checker
+}
+
+func newAccountState(a *coordinator.Account) *accountState {
+	s := &accountState{cache: responseCache{account: a}}
+	s.poll.cache = &s.cache
+	return s
+}
+
+// accountStates has the states of all accounts, each made at its first use.
+type accountStates struct {
+	zk   *coordinator.Coordinator
+	all  sync.Map // :: *coordinator.Account → *accountState
+	made atomic.Int64
+}
+
+// of returns the state of an account. An account that was removed and added
+// again is another one.
+func (s *accountStates) of(a *coordinator.Account) *accountState {
+	if found, ok := s.all.Load(a); ok {
+		return found.(*accountState)
+	}
+	found, loaded := s.all.LoadOrStore(a, newAccountState(a))
+	if !loaded {
+		if n := s.made.Add(1); n%1024 == 0 {
+			s.sweep()
+		}
+	}
+	return found.(*accountState)
+}
+
+// sweep drops the states of accounts that were removed.
+func (s *accountStates) sweep() {
+	configured := make(map[*coordinator.Account]bool)
+	for _, a := range s.zk.Accounts() {
+		configured[a] = true
+	}
+	s.all.Range(func(a, _ any) bool {
+		if !configured[a.(*coordinator.Account)] {
+			s.all.Delete(a)
+		}
+		return true
+	})
+}

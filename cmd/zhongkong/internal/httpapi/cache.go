@@ -1,0 +1,109 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// responseCache encodes the token of one account, at most once a second.
+type responseCache struct {
+	account *coordinator.Account
+	last    atomic.Pointer[response]
+}
+
+// response is an encoded token. It is immutable and shared by all requests of
+// the same second.
+type response struct {
+	generation coordinator.Fence
+	stale      bool
+	expiresIn  int64 // seconds
+	useFor     int64 // seconds, at most expiresIn; see useFor
+
+	body   []byte
+	etag   []string
+	length []string // Content-Length
+
+	prefix []byte // of body, up to the value of expires_in: the same for a generation
+	quoted []byte // the token as a JSON string
+}
+
+// encode returns the response for a snapshot.
+func (c *responseCache) encode(s coordinator.Snapshot) *response {
+	expiresIn := max(int64(s.TTL/time.Second), 0)
+	var next response
+	switch last := c.last.Load(); {
+	case last == nil || last.generation != s.Generation:
+		next = newResponse(c.account.Name(), s)
+	case last.stale == s.Stale && last.expiresIn == expiresIn:
+		return last
+	default:
+		next = *last
+	}
+	next.stale, next.expiresIn = s.Stale, expiresIn
+	next.useFor = min(expiresIn, int64(useFor(c.account.Status(), s.Record, time.Now())/time.Second))
+	next.body = next.bodyFor(next.useFor)
+	next.length = []string{strconv.Itoa(len(next.body))}
+	// A goroutine that was overtaken may store an older response. The next
+	// request then does not find its own, and encodes again.
+	c.last.Store(&next)
+	return &next
+}
+
+// newResponse returns a response with the fields that a generation keeps.
+func newResponse(account string, s coordinator.Snapshot) response {
+	quoted, _ := json.Marshal(s.Token.Reveal()) // encoding a string cannot fail
+	name, _ := json.Marshal(account)
+	generation := strconv.FormatUint(uint64(s.Generation), 10)
+	prefix := append([]byte(`{"name":`), name...)
+	prefix = append(append(prefix, `,"access_token":`...), quoted...)
+	prefix = append(append(prefix, `,"generation":`...), generation...)
+	prefix = append(append(prefix, `,"issued_at":"`...), timestamp(s.IssuedAt)...)
+	prefix = append(append(prefix, `","expires_at":"`...), timestamp(s.ExpiresAt)...)
+	prefix = append(prefix, `","expires_in":`...)
+	return response{generation: s.Generation, etag: []string{`"` + generation + `"`}, prefix: prefix, quoted: quoted}
+}
+
+// bodyFor returns the body with the given use_for, in seconds.
+func (r *response) bodyFor(useFor int64) []byte {
+	body := make([]byte, 0, len(r.prefix)+len(`7200,"use_for":3900,"stale":false}`)+1)
+	body = strconv.AppendInt(append(body, r.prefix...), r.expiresIn, 10)
+	body = strconv.AppendInt(append(body, `,"use_for":`...), useFor, 10)
+	body = strconv.AppendBool(append(body, `,"stale":`...), r.stale)
+	return append(body, '}', '\n')
+}
+
+// useForBy returns the seconds for which a caller with the given bounds is told
+// that it may keep the token: never more than the token is served.
+func (r *response) useForBy(told auth.Told) int64 {
+	bounded := told.Bound(time.Duration(r.useFor) * time.Second)
+	return min(r.expiresIn, int64(bounded/time.Second))
+}
+
+// timestamp formats an instant: RFC 3339, UTC, milliseconds.
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// overlap is how long WeChat accepts a token that was replaced.
+const overlap = 5 * time.Minute
+
+// useFor returns for how long a client can use a token without asking again:
+// until its planned replacement, and the overlap after that. A forced refresh may
+// come earlier; a caller that must survive one is told less than the overlap (see
+// auth.Told).
+func useFor(status coordinator.Status, r coordinator.Record, now time.Time) time.Duration {
+	next := r.TTL
+	if !status.NextRefresh.IsZero() {
+		next = status.NextRefresh.Sub(now)
+	}
+	if !r.RefreshAt.IsZero() { // this process looks a little later than that
+		next = min(next, r.RefreshAt.Sub(r.IssuedAt)-r.Age())
+	}
+	if status.OpenAttempts > 0 { // it is being replaced, or may have been
+		next = 0
+	}
+	return max(next, 0) + overlap
+}

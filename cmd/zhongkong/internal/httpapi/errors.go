@@ -1,0 +1,153 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/formdata"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// statusGone is counted when the client went away before the answer. It is never
+// sent.
+const statusGone = 499
+
+// problem is an error response.
+type problem struct {
+	status  int
+	code    string // "error" in the body
+	message string
+	retry   time.Duration // > 0: Retry-After
+}
+
+var (
+	problemCredentials = problem{http.StatusUnauthorized, "unauthorized", "a caller's name and password are needed: HTTP Basic, or Authorization: Bearer NAME:PASSWORD", 0}
+	problemForbidden   = problem{http.StatusForbidden, "forbidden", "this account is not among the caller's", 0}
+	problemNoRefresh   = problem{http.StatusForbidden, "forbidden", "the caller lacks the refresh right", 0}
+	problemFull        = problem{http.StatusTooManyRequests, "too_many_waiting", "too many requests are waiting already", 5 * time.Second}
+
+	problemUnreachable = problem{http.StatusServiceUnavailable, "store_unreachable", "Redis cannot be reached, or cannot do what is needed now", time.Second}
+	problemDenied      = problem{http.StatusServiceUnavailable, "store_denied",
+		"Redis denies this server what it needs (user, password or rights): its operator finds the cause in its log or with `zhongkong doctor`",
+		10 * time.Second}
+)
+
+// badRequest is a malformed request.
+type badRequest struct{ text string }
+
+func (e *badRequest) Error() string { return e.text }
+
+func badRequestf(format string, args ...any) error { return &badRequest{fmt.Sprintf(format, args...)} }
+
+// errFull is returned when the limit of waiting requests is reached.
+var errFull = errors.New("too many requests are waiting")
+
+// errorWriter writes error responses, and logs those that only an operator can
+// do something about.
+type errorWriter struct{ log *slog.Logger }
+
+// fail writes the response for an error and returns its status.
+func (e *errorWriter) fail(w http.ResponseWriter, r *request, err error) int {
+	return writeProblem(w, e.explain(r, err))
+}
+
+// explain returns the response for an error.
+func (e *errorWriter) explain(r *request, err error) problem {
+	p := problemOf(r.Context(), err)
+	e.logProblem(p, err, r.URL.Path)
+	return p
+}
+
+// logProblem logs the cause of a problem that the caller is not told and only an
+// operator can remove. asked is the path that was asked for.
+func (e *errorWriter) logProblem(p problem, err error, asked string) {
+	if p.status != http.StatusInternalServerError && p.code != problemDenied.code {
+		return
+	}
+	e.log.LogAttrs(context.Background(), levelFailed, "request failed",
+		attrs("code", p.code, "asked", short(asked), "why", err.Error())...)
+}
+
+// problemOf maps every error to its response. ctx is the request's own: when it
+// has ended the client is gone, unless a body that did not arrive ended it.
+func problemOf(ctx context.Context, err error) problem {
+	var (
+		bad      *badRequest
+		tooLarge *http.MaxBytesError
+		slowed   *auth.ThrottledError
+	)
+	switch {
+	case errors.As(err, &bad):
+		return problem{http.StatusBadRequest, "bad_request", bad.Error(), 0}
+	case errors.As(err, &tooLarge):
+		return problem{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit), 0}
+	case ctx.Err() != nil:
+		return problem{status: statusGone}
+	case errors.Is(err, errNoCredentials):
+		return problemCredentials
+	case errors.Is(err, errRevoked):
+		return problemCredentials.with(err.Error())
+	case errors.Is(err, auth.ErrDenied):
+		return problemCredentials.with("wrong name or password")
+	case errors.As(err, &slowed):
+		return problem{http.StatusTooManyRequests, "slowed", slowed.Reason, slowed.RetryIn}
+	case errors.Is(err, errForbidden):
+		return problemForbidden
+	case errors.Is(err, errNoRefresh):
+		return problemNoRefresh
+	case errors.Is(err, errNotAll):
+		return problemForbidden.with(err.Error())
+	case errors.Is(err, errFull):
+		return problemFull
+	case errors.Is(err, formdata.ErrMediaType):
+		return problem{http.StatusUnsupportedMediaType, "unsupported_media_type", err.Error(), 0}
+	}
+	return coordinatorProblem(err)
+}
+
+// coordinatorProblem maps the errors of the coordinator, and any other to 500.
+func coordinatorProblem(err error) problem {
+	var (
+		refused   *coordinator.RefusedError
+		quota     *coordinator.QuotaError
+		throttled *coordinator.ThrottledError
+		fetch     *coordinator.FetchError
+	)
+	switch {
+	case errors.Is(err, coordinator.ErrUnknownAccount):
+		return problem{http.StatusNotFound, "unknown_account", "no account of this name is configured", 0}
+	case errors.As(err, &refused):
+		return problem{http.StatusBadGateway, "refused", refused.Error(), 0}
+	case errors.As(err, &quota):
+		return problem{http.StatusTooManyRequests, "throttled", quota.Error(), quota.RetryIn}
+	case errors.Is(err, coordinator.ErrSealed):
+		return problem{http.StatusServiceUnavailable, "sealed", "the stored token cannot be opened with the keys of this process", 0}
+	case errors.Is(err, coordinator.ErrDenied): // before ErrUnreachable, which some of them are too
+		return problemDenied
+	case errors.Is(err, coordinator.ErrUnreachable):
+		return problemUnreachable
+	case errors.Is(err, coordinator.ErrNoToken):
+		return problem{http.StatusServiceUnavailable, "no_token", strings.TrimPrefix(err.Error(), "coordinator: "), time.Second}
+	case errors.Is(err, context.DeadlineExceeded):
+		return problem{http.StatusServiceUnavailable, "no_token", "no token in time", time.Second}
+	case errors.As(err, &throttled):
+		return problem{http.StatusTooManyRequests, "throttled", throttled.Error(), throttled.RetryIn}
+	case errors.As(err, &fetch):
+		return problem{http.StatusBadGateway, "issuer_failed", fetch.Error(), fetch.RetryIn}
+	case errors.Is(err, coordinator.ErrSuperseded):
+		return problem{http.StatusConflict, "superseded", "another refresh overtook this one: ask for the current token", time.Second}
+	}
+	return problem{http.StatusInternalServerError, "internal", "the request could not be answered; the log says why", 0}
+}
+
+// with returns p with another message.
+func (p problem) with(message string) problem {
+	p.message = message
+	return p
+}

@@ -1,0 +1,118 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/formdata"
+)
+
+// request is an http.Request with what is known of it.
+type request struct {
+	*http.Request
+	account string      // the {name} of the path
+	caller  auth.Caller // the zero Caller until it is authenticated
+	maxBody int64       // bytes
+}
+
+// errRevoked ends what a caller has open when it is removed, or when its password
+// or its rights change.
+var errRevoked = errors.New("this caller was removed, or its password or its rights were changed")
+
+// isRevoked reports whether a caller has been removed or changed since it was
+// authenticated. A handler that has waited checks this before it answers.
+func isRevoked(c auth.Caller) bool {
+	select {
+	case <-c.Revoked():
+		return true
+	default:
+		return false
+	}
+}
+
+// waitContext returns a context that ends with the request, after d, or when the
+// caller is revoked.
+func (r *request) waitContext(d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(r.Context(), d)
+	if revoked := r.caller.Revoked(); revoked != nil {
+		go func() { // ends with ctx, which ends with the request
+			select {
+			case <-revoked:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return ctx, cancel
+}
+
+// read returns the body. It fails if the body is larger than maxBody, or does
+// not arrive before the deadline that ServeHTTP set.
+func (r *request) read(w http.ResponseWriter) ([]byte, error) {
+	if r.ContentLength == 0 {
+		return nil, nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, r.maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, err
+	case err != nil:
+		return nil, badRequestf("the body could not be read to its end")
+	}
+	// The body has arrived, and what follows may take longer than the deadline,
+	// which would end the request's context.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	return body, nil
+}
+
+// readForm returns the fields of an urlencoded body. Fields in the query string
+// are ignored, because proxies log them.
+func (r *request) readForm(w http.ResponseWriter) (url.Values, error) {
+	if given := r.Header.Get("Content-Type"); given != "" {
+		kind, _, err := mime.ParseMediaType(given)
+		if err != nil || kind != "application/x-www-form-urlencoded" {
+			return nil, formdata.ErrMediaType
+		}
+	}
+	body, err := r.read(w)
+	if err != nil {
+		return nil, err
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, badRequestf("the body is not a well-formed form")
+	}
+	return form, nil
+}
+
+// decodeStrict decodes a JSON object into v and refuses unknown fields: a
+// misspelt field must not be taken for one that was left out.
+func decodeStrict(body []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("the object is followed by something else")
+	}
+	return nil
+}
+
+// first returns the first value of a header that was looked up by its canonical
+// name, which avoids the conversion of Header.Get.
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}

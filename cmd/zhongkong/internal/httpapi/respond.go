@@ -1,0 +1,61 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Header values that many responses share. They must not be modified.
+var (
+	typeJSON = []string{"application/json; charset=utf-8"}
+	typeText = []string{"text/plain; charset=utf-8"}
+	noStore  = []string{"no-store"}
+	nosniff  = []string{"nosniff"}
+)
+
+// writeJSON writes v and returns status.
+func writeJSON(w http.ResponseWriter, status int, v any) int {
+	body, err := json.Marshal(v)
+	if err != nil { // cannot happen with the types of this package
+		status, body = http.StatusInternalServerError, []byte(`{"error":"internal","message":"the answer cannot be encoded"}`)
+	}
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"] = typeJSON, noStore
+	h.Set("Content-Length", strconv.Itoa(len(body)+1))
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // fails if the client has gone
+	return status
+}
+
+// errorBody is the body of an error response.
+type errorBody struct {
+	Error   string `json:"error"`
+	Message string `json:"message"`
+}
+
+// writeProblem writes an error response and returns its status.
+func writeProblem(w http.ResponseWriter, p problem) int {
+	if p.status == statusGone {
+		return statusGone
+	}
+	setProblemHeaders(w.Header(), p)
+	return writeJSON(w, p.status, errorBody{p.code, p.message})
+}
+
+// setProblemHeaders sets the headers of an error response that do not depend on
+// the form of its body.
+func setProblemHeaders(h http.Header, p problem) {
+	if p.status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Basic realm="zhongkong", charset="UTF-8"`)
+	}
+	setRetryAfter(h, p.retry)
+}
+
+func setRetryAfter(h http.Header, d time.Duration) {
+	if d > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
+	}
+}
