@@ -48,7 +48,7 @@ func TestSlashesThatABaseURLBringsAlongChangeNoAnswer(t *testing.T) {
 
 func TestAnEscapedSlashIsPartOfAName(t *testing.T) {
 	s := newStage(t)
-	const odd = "中控.a%2F+b"
+	const odd = "中控-a%2F+b"
 	if _, err := s.zk.Add(coordinator.AccountConfig{Name: odd, Source: &coordinatortest.Source{Name: "token-of-odd"}}); err != nil {
 		t.Fatal(err)
 	}
