@@ -1,0 +1,78 @@
+package redisstore
+
+import (
+	"testing"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// The scripts must decide as package ledger does. Random histories run on both,
+// with the same clock, and everything that can be seen is compared after each step:
+// the answer, the error, the event and the State.
+
+const (
+	diffHistories = 100
+	diffSteps     = 50
+)
+
+func TestScriptsDecideAsTheLedgerDoes(t *testing.T) {
+	p := newPair(t, nil)
+	for seed := range uint64(diffHistories) {
+		if found := p.history(seed); found != "" {
+			t.Fatal(found)
+		}
+	}
+	p.check("begin: forced", "begin: rejected", "begin: missing", "begin: overdue", "begin: schedule",
+		"begin: newer record", "begin: some were overdue", "begin: a hundred were overdue", "begin: conflict",
+		"begin: "+coordinator.LimitBudget, "begin: "+coordinator.LimitInterval, "begin: "+coordinator.LimitBackOff, "begin: "+coordinator.LimitLoop,
+		"commit: stored", "commit: repeated", "commit: superseded",
+		"fail: unknown", "fail: busy", "fail: later", "fail: refused", "fail: repeated", "fail: older than the token",
+		"restore: put back", "restore: as new or newer", "restore: refused",
+		"lock: got", "lock: taken", "extend: kept", "extend: lost", "state: unusable record")
+}
+
+// A rule that is changed in a script must be noticed: this shows that it can be.
+func TestTheLedgerNoticesEveryChangedRule(t *testing.T) {
+	if raceEnabled {
+		t.Skip("slow with the race detector, and it has nothing to find here; scripts/test runs it without")
+	}
+	for name, change := range map[string]struct{ script, from, to string }{
+		"demanded refreshes do not leave the reserve": {"begin", "(demanded and reserve or 0)", "0"},
+		"every refresh leaves the reserve":            {"begin", "(demanded and reserve or 0)", "reserve"},
+		"the interval binds every reason":             {"begin", "if demanded and demanded_at > 0", "if demanded_at > 0"},
+		"an interval from the future binds":           {"begin", " and demanded_at <= now then", " then"},
+		"the back-off binds a forced refresh":         {"begin", "reason ~= 'forced' and ", ""},
+		"the back-off does not bind a report":         {"begin", "reason ~= 'forced' and ", "not demanded and "},
+		"a back-off binds however long it lasts":      {"begin", " and retry_at <= now + retry_ahead", ""},
+		"a refusal binds every credential":            {"begin", " and not other_credential", ""},
+		"the brake binds every reason":                {"begin", "if demanded or pace == 0 then", "if pace == 0 then"},
+		"the shortest limit is named":                 {"begin", "if ms > until_ms then", "if ms > now then"},
+		"a throttled demand is not published":         {"begin", "redis.call('PUBLISH', ARGV[2]", "local _ = (ARGV[2]"},
+		"what was seen orders, however far ahead":     {"begin", "credible(tonumber(ARGV[4]))", "tonumber(ARGV[4])"},
+		"a conflict in spite of an open attempt":      {"begin", " and announced == 0", ""},
+		"every overdue attempt is kept":               {"begin", "#settles < 100", "true"},
+		"a deadline may lie however far ahead":        {"prelude", " or deadline > now + most_ahead", ""},
+		"the lock alone is extended":                  {"extend", "if deadline and overdue(tonumber(deadline)) then return 0 end", ""},
+		"a superseded attempt is not opened":          {"commit", "redis.call('ZADD', KEYS[3], digits(now), ARGV[3])", ""},
+		"a fence commits however far ahead":           {"commit", " or credible(fence) == 0", ""},
+		"a commit leaves the failures":                {"commit", "'failures', '0'", "'fence', ARGV[3]"},
+		"a commit settles only its own attempt":       {"commit", "for i = 13, #ARGV do redis.call('ZREM', KEYS[3], ARGV[i]) end", ""},
+		"a failure binds though a token is newer":     {"fail", "local binding = generation < fence", "local binding = true"},
+		"a failure is recorded twice":                 {"fail", "if failed_fence == fence or generation == fence then return 0 end", ""},
+		"an unknown outcome settles":                  {"fail", "if kind == 'unknown' then", "if false then"},
+		"a newer attempt does not forbid a restore":   {"restore", "last_fence > generation or ", ""},
+		"a restore believes any life":                 {"restore", " or ttl > life_most", ""},
+		"a restore keeps the lost store's clock":      {"restore", "if math.abs(gap) > margin + 300000 then", "if false then"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, replace(change.script, change.from, change.to))
+			for seed := range uint64(diffHistories) {
+				if found := p.history(seed); found != "" {
+					t.Logf("%.200s", found)
+					return
+				}
+			}
+			t.Errorf("%d histories have noticed nothing", diffHistories)
+		})
+	}
+}
