@@ -108,7 +108,7 @@ func (p *pair) anyFail() coordinator.FailRequest {
 func (p *pair) anyRecord() coordinator.Record {
 	now := p.now.Truncate(time.Millisecond)
 	r := coordinator.Record{
-		Token: coordinator.NewToken("token of an outsider"), Generation: p.anyFence(), IssuedBy: "an instance that has ended",
+		Token: coordinator.NewToken("token of an outsider"), Generation: max(p.anyFence(), 1), IssuedBy: "an instance that has ended",
 		IssuedAt: now.Add(-time.Hour), ExpiresAt: now.Add(time.Hour), TTL: 50 * time.Minute,
 	}
 	if len(p.records) > 0 && p.rng.IntN(4) > 0 {
@@ -117,7 +117,7 @@ func (p *pair) anyRecord() coordinator.Record {
 	}
 	switch p.rng.IntN(8) {
 	case 0:
-		r.Generation = p.anyFence()
+		r.Generation = max(p.anyFence(), 1)
 	case 1:
 		r.TTL = pick(p, -time.Second, 0, coordinator.MaxLifetime, coordinator.MaxLifetime+time.Millisecond)
 	case 2: // of a clock that differs

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"flag"
 	"testing"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -9,15 +10,14 @@ import (
 // The scripts must decide as package ledger does. Random histories run on both,
 // with the same clock, and everything that can be seen is compared after each step:
 // the answer, the error, the event and the State.
+// Longer: go test ./redisstore -run AsTheLedgerDoes -diff.histories 5000
+var diffHistories = flag.Uint64("diff.histories", 100, "compare the scripts with the ledger in so many histories")
 
-const (
-	diffHistories = 100
-	diffSteps     = 50
-)
+const diffSteps = 50 // of a history
 
 func TestScriptsDecideAsTheLedgerDoes(t *testing.T) {
 	p := newPair(t, nil)
-	for seed := range uint64(diffHistories) {
+	for seed := range *diffHistories {
 		if found := p.history(seed); found != "" {
 			t.Fatal(found)
 		}
@@ -66,13 +66,13 @@ func TestTheLedgerNoticesEveryChangedRule(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPair(t, replace(change.script, change.from, change.to))
-			for seed := range uint64(diffHistories) {
+			for seed := range *diffHistories {
 				if found := p.history(seed); found != "" {
 					t.Logf("%.200s", found)
 					return
 				}
 			}
-			t.Errorf("%d histories have noticed nothing", diffHistories)
+			t.Errorf("%d histories have noticed nothing", *diffHistories)
 		})
 	}
 }
