@@ -223,7 +223,7 @@ func (p *pair) begin(b coordinator.BeginRequest) {
 	}
 	switch throttled, isThrottled := errors.AsType[*coordinator.ThrottledError](wantErr); {
 	case isThrottled:
-		p.seen["begin: "+throttled.Limit]++
+		p.seen["begin: "+string(throttled.Limit)]++
 	case want.Fence == 0:
 		p.seen["begin: newer record"]++
 	default:
