@@ -92,6 +92,7 @@ func (p *pair) history(seed uint64) (found string) {
 	p.name, p.account = fmt.Sprintf("wx%d", seed), ledger.Account{}
 	p.attempts, p.records, p.locks, p.did, p.pace = nil, nil, nil, nil, 0
 	p.now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Add(time.Duration(p.rng.IntN(1_000_000)) * time.Microsecond)
+	p.server.FlushAll()
 	p.server.SetTime(p.now)
 	p.sub.Add(coordinator.Refresher, p.name)
 	select {
@@ -165,7 +166,9 @@ func (p *pair) pass() {
 // move sets both clocks. In miniredis what is left of a key's life stays when the
 // clock goes back; in Redis the end of the key does.
 func (p *pair) move(d time.Duration) {
-	keys := p.server.Keys() // lets the keys end that have ended by now
+	// What has ended by now is gone on both sides, also if the clock goes back.
+	keys := p.server.Keys()
+	p.account.State(ledger.Step{Now: p.now})
 	p.now = p.now.Add(d)
 	p.server.SetTime(p.now)
 	if d >= 0 {
