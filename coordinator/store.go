@@ -5,223 +5,343 @@ import (
 	"time"
 )
 
-// Store is what all processes share. Each method is one atomic step on one
-// account (Load: on each of them) and keeps its own clock: durations go in,
-// instants of the store's clock come out. The errors of a store that cannot be
-// asked wrap ErrUnreachable; the operation may have been carried out all the
-// same, which is why Commit, Fail and Restore are safe to repeat.
+// Store is what all processes share: the state of each account, and notifications
+// of its changes. This comment and those of the types below say everything that a
+// Store decides. Package ledger has the same rules as Go code without a database:
+// a Store that is built on it only has to load, call and save. Package memstore is
+// such a Store in memory, and coordinatortest.TestStore checks an implementation.
 //
-// Methods honour ctx and are safe for concurrent use. coordinatortest.TestStore
-// checks an implementation.
+// # Operations
+//
+// Every method is one atomic step on one account (Load: one for each account).
+// Attempts of the same account run against each other, with and without the lock,
+// so a read in one transaction and a write in another is not enough.
+//
+// An operation whose ctx has ended returns an error that wraps ctx.Err() and changes
+// nothing. A store that cannot be asked returns an error that wraps ErrUnreachable;
+// whether the operation was carried out is unknown then. So Commit, Fail and Restore
+// are safe to repeat, and a repeated Begin is one more attempt. A store that denies
+// access returns an error that wraps ErrDenied. Methods are safe for concurrent use
+// by many goroutines.
+//
+// A Store belongs to one process, its instance. The instance's name is in what the
+// process writes: Record.IssuedBy, State.Holder, Event.By.
+//
+// # Time
+//
+// A store has a clock of its own, one for all processes. Durations go in, instants of
+// the store's clock come out (ThrottledError.Until alone is by this machine's clock).
+// Instants have milliseconds; the fence needs the clock's microseconds. A day is
+// WeChat's day and begins at midnight in UTC+8.
+//
+// The clock may be set back, and what was written before it then lies further ahead
+// than it ever can, as does what another program has written. Such a value binds no
+// process: a fence that is not Credible counts as 0; a lock that would last for more
+// than MaxAhead may be taken; an attempt with a deadline more than MaxAhead ahead is
+// overdue; a back-off does not bind if it would last for more than MaxRetry, or if its
+// failure lies more than a second ahead; neither does a demanded begin that lies
+// ahead, nor a pace that is used up for longer than PaceBurst times Pace.
+//
+// # Limits
+//
+// Begin returns a *ThrottledError if a limit forbids the attempt. Which limits apply
+// depends on the reason:
+//
+//		                forced              rejected            missing, overdue, schedule
+//		LimitBudget     PerDay - Reserve    PerDay - Reserve    PerDay
+//		LimitInterval   MinInterval         MinInterval         -
+//		LimitBackOff    -                   until RetryAt       until RetryAt
+//		LimitLoop       -                   -                   Pace
+//
+//	  - LimitBudget forbids until the day ends if that many calls, or more, were counted
+//	    on it. PerDay 0 is no limit.
+//	  - LimitInterval forbids until MinInterval after the last attempt that was begun
+//	    for a reason that is Demanded. A Begin that was throttled does not count.
+//	  - LimitBackOff forbids until State.Failure.RetryAt while Failure.InARow is above 0.
+//	    A failure of the kind FailedRefused binds only a Begin with the same Credential;
+//	    one of another kind binds every Begin.
+//	  - LimitLoop lets PaceBurst attempts that are not Demanded follow each other at any
+//	    speed, then one for each Pace: the generic cell rate algorithm. It keeps one
+//	    instant, which each such attempt sets to max(instant, now) + Pace, and forbids
+//	    until (PaceBurst - 1) * Pace before that instant. Pace 0 is no limit, and leaves
+//	    the instant alone.
+//
+// If several limits forbid the attempt, the error names the one that lasts longest,
+// and the time after which none forbids it. A Begin that is throttled records nothing.
 type Store interface {
-	// Load reads accounts, one State each, in their order. An account that
-	// the store has never seen is a State without record, not an error. What
-	// is wrong with one account is told in its State.Err; an error of Load is a
-	// store that could not be asked, or does not let itself be asked
-	// (ErrDenied).
+	// Load reads accounts and returns one State for each, in their order. An account
+	// that the store has never seen has an empty State: Account and Now are set. No
+	// accounts are no error.
+	//
+	// What is wrong with the data of one account is in its State.Err; the other
+	// accounts are not affected. The error that Load returns is that of a store that
+	// could not be asked.
+	//
+	// A record is gone when its TTL has ended. The rest stays: State.Fence, the last
+	// Failure, the open attempts, the counts. A lock that binds no process, because it
+	// would last for more than MaxAhead, may be in the State.
 	Load(ctx context.Context, accounts ...string) ([]State, error)
 
-	// Lock tries once to lock the account for life, without waiting. Taken:
-	// *LockedError. A lock that would last for more than MaxAhead is taken
-	// away from its holder. The lock makes refreshes cheap, not correct: nothing
-	// below needs it to be held.
+	// Lock tries once, without waiting, to lock the account for the time life. If
+	// another process has the lock, or another goroutine of this one, the error is a
+	// *LockedError. A lock that would last for more than MaxAhead is taken away from
+	// its holder; the first Lock may free it and return a *LockedError with a RetryIn
+	// of some milliseconds.
+	//
+	// The lock makes refreshes cheap, not correct: no other operation needs it.
 	Lock(ctx context.Context, account string, life time.Duration) (Lock, error)
 
-	// Begin announces an attempt before the source is called. If the stored
-	// generation is newer than Seen, nothing is recorded and the Attempt has
-	// Fence 0 and the State's record. A limit: *ThrottledError, nothing is
-	// recorded. Otherwise the fence is newer than every one before it, also
-	// after the store lost its data. Numbers that are not Credible count as 0,
-	// whoever names them, so that the fence is always Credible itself. A stored
-	// record that cannot be used counts as none.
+	// Begin announces an attempt. In this order:
+	//
+	//  1. If the generation of the stored record is above b.Seen, it returns an
+	//     Attempt with Fence 0 and that record. Nothing is recorded.
+	//  2. If a limit forbids the attempt (see Store), it returns a *ThrottledError. For
+	//     a reason that is Demanded it also publishes EventThrottled: the demand may
+	//     have come from another process, which learns of it in no other way.
+	//  3. Otherwise it records the attempt, with the deadline now + b.TTL, counts it
+	//     among the calls of the day, and publishes EventBegun.
+	//
+	// The fence is max(newest fence + 1, b.Seen + 1, clock in µs): above every one
+	// before it, also after the store has lost its data. A fence, a Seen or a stored
+	// generation that is not Credible counts as 0, so that the new fence is always
+	// Credible.
 	Begin(ctx context.Context, account string, b BeginRequest) (Attempt, error)
 
-	// Commit stores the token of an attempt, settles that attempt and those
-	// that were overdue at its begin, and notifies. A newer fence was handed
-	// out: ErrSuperseded, nothing is stored, and the attempt is open and
-	// overdue, because nobody can know whose token was issued last. Repeating
-	// a Commit that was carried out returns the record again.
+	// Commit stores the token of an attempt, settles attempts, and publishes
+	// EventRefreshed.
+	//
+	// If the stored generation is the attempt's fence, the Commit was carried out
+	// before: it returns the record, and changes and publishes nothing. If a newer
+	// fence was handed out or stored, or the attempt's is not Credible, it stores and
+	// publishes nothing and returns ErrSuperseded: no process can know which of the
+	// two tokens was issued last. The attempt is open and overdue then, also if it had
+	// been settled, so that one more refresh follows.
+	//
+	// Otherwise it settles the attempt and those in Attempt.Overdue, and no others: an
+	// attempt that has become overdue since the Begin may still bring a newer token.
+	// The failures in a row end: Failure.InARow is 0, RetryAt and Credential are
+	// zero, the rest stays for people. A store that has lost the attempt takes the
+	// token all the same, and State.Fence is the attempt's fence then.
+	//
+	// The record is of this instance. Its IssuedAt is now - c.Age, ExpiresAt is
+	// IssuedAt + c.Lifetime, RefreshAt is IssuedAt + c.RefreshIn (zero if RefreshIn
+	// is), and its TTL is c.Lifetime - c.Age - Margin(c.Lifetime), at least 1 ms.
+	//
+	// If c.Calls is above 1, the calls of the day rise by c.Calls - 1, also for a
+	// superseded attempt: Begin has counted one.
 	Commit(ctx context.Context, account string, c CommitRequest) (Record, error)
 
-	// Fail records that an attempt brought no token and notifies. For
-	// FailedUnknown the attempt is open and overdue at once; for the other
-	// kinds it is settled.
+	// Fail records that an attempt brought no token, and publishes EventFailed. If the
+	// failure that was recorded last has the same fence, or the stored record has it
+	// as its generation, the Fail is a repeated one or a mistake: it returns nil, and
+	// changes and publishes nothing.
+	//
+	// After FailedUnknown the attempt is open and overdue at once, also if it had been
+	// settled. After the other kinds it is settled. The record stays. The calls of the
+	// day change by f.Calls - 1, never to less than 0.
+	//
+	// A failure adds 1 to the failures in a row and sets RetryAt to now + f.RetryIn.
+	// State.Failure.Credential is f.Failure.Credential for FailedRefused, else "". But a
+	// failure that is older than the stored token (the stored generation is above its
+	// fence) does none of that: the source has answered since, so the failure is kept
+	// and published for people, with RetryIn 0, and binds no process.
 	Fail(ctx context.Context, account string, f FailRequest) error
 
-	// Restore puts back a record that the store lost, if it has no record as
-	// new and has handed out no newer fence, and notifies. It returns the
-	// record that is stored afterwards, which is r or a newer one; the zero
-	// Record if r was not put back: because of a newer attempt, or because its
-	// generation is not Credible or its TTL is above MaxLifetime.
+	// Restore puts back a record that the store has lost, with the TTL that it has
+	// left, and publishes EventRestored. State.Fence is the record's generation then.
+	//
+	// If the stored record is as new as r or newer, it returns the stored one and
+	// changes nothing; so a Restore is safe to repeat. It returns the zero Record and
+	// changes nothing if a fence above r.Generation was handed out, if r.Generation is
+	// not Credible, or if r.TTL is below 1 ms or above MaxLifetime. r has a token and a
+	// generation.
+	//
+	// The instants of r are of the clock of the store that lost it. If ExpiresAt does
+	// not fit the TTL by this store's clock, by more than 5 minutes, all of them are
+	// moved so that it is now + TTL + Margin.
 	Restore(ctx context.Context, account string, r Record) (Record, error)
 
-	// Want tells the refreshers of the account, wherever they run, that
-	// somebody without a source needs them.
+	// Want publishes EventWanted: a process without a source for the account needs its
+	// refreshers, wherever they run. It changes nothing.
 	Want(ctx context.Context, account string, w WantRequest) error
 
-	// Subscribe returns a subscription to no accounts. It does not start
-	// anything.
+	// Subscribe returns a subscription to no accounts, which calls w. It starts
+	// nothing.
 	Subscribe(w Watcher) Subscription
 }
 
-// Lock is a held lock. Its methods are called by one goroutine at a time.
+// Lock is a held lock. Its methods are called by one goroutine at a time. It ends by
+// itself when its life has passed since it was taken or extended.
 type Lock interface {
-	// Extend makes the lock last its whole life again, and with it the
-	// deadline of the attempt with this fence (0: there is none yet).
-	// ErrLockLost: it was not held any more, or the attempt is overdue already
-	// and a successor may have listed it; nothing is moved then.
+	// Extend makes the lock last its whole life again, and sets the deadline of the
+	// open attempt with this fence to the same instant. A fence that is not open (0,
+	// a settled one) changes no attempt.
+	//
+	// It changes nothing and returns ErrLockLost if the lock has ended or was taken
+	// away, or if the attempt is overdue, by its deadline or because that lies more
+	// than MaxAhead ahead: a Begin may have listed the attempt, and the Commit that
+	// follows would settle it though the call is still under way.
 	Extend(ctx context.Context, fence Fence) error
 
-	// Unlock gives the lock up. One that has passed to somebody else is left
-	// alone; that is no error.
+	// Unlock gives the lock up. A lock that has ended, or that another process has by
+	// now, is left alone; that is no error.
 	Unlock(ctx context.Context) error
 }
 
 // BeginRequest announces an attempt.
 type BeginRequest struct {
-	Seen       Fence // the generation to be replaced; fences rise above it
-	Reason     Reason
-	AskedBy    string        // who demanded it, for the log; see WithCaller
+	Seen       Fence         // the generation to be replaced, 0 if there is none
+	Reason     Reason        // decides which limits apply, see Store
+	AskedBy    string        // who demanded it, for a store's log; see WithCaller
 	TTL        time.Duration // the attempt is overdue when it has passed; Lock.Extend renews it
-	Credential string        // see Credentialed
+	Credential string        // the fingerprint of what the source will ask with; see Credentialed
 	Limits     Limits
 
-	// Pace is the brake on a loop of refreshes that nobody demands (see
-	// Reason.Demanded), fleet-wide: PaceBurst of them may follow each other at
-	// any speed, more only on average one for each Pace (LimitLoop). Zero: no
-	// brake.
+	// Pace is the limit of refreshes that are not Demanded, for all processes
+	// together: see LimitLoop at Store. Zero: no limit.
 	Pace time.Duration
 }
 
-// PaceBurst is how many refreshes that nobody demanded may follow each other
+// PaceBurst is how many refreshes that are not Demanded may follow each other
 // faster than BeginRequest.Pace.
 const PaceBurst = 20
 
-// Limits bound the calls to a source, fleet-wide.
+// Limits bound the calls to a source, for all processes together. A Begin states
+// them; a store keeps none. The table at Store says which apply to which reason.
 type Limits struct {
-	// PerDay is how many calls a day (the issuer's: UTC+8) are made at most.
+	// PerDay is how many calls to the source are made at most on a day, which begins
+	// at midnight in UTC+8, as WeChat's does. Zero: no limit.
 	PerDay int
 
-	// Reserve is the part of PerDay that forced and reported refreshes must
-	// leave to the schedule.
+	// Reserve is the part of PerDay that refreshes for a reason that is Demanded
+	// leave to the others.
 	Reserve int
 
-	// MinInterval is the least time between two begins that somebody
-	// demanded (Reason.Demanded).
+	// MinInterval is the least time between two begins for a reason that is Demanded.
 	MinInterval time.Duration
 }
 
 // Attempt is a call to the source that may be made.
 type Attempt struct {
-	// Fence is the attempt's number; 0: do not call, Record is newer than
-	// what was seen.
+	// Fence is the attempt's number. 0: do not call, Record is newer than
+	// BeginRequest.Seen.
 	Fence  Fence
-	Record Record
+	Record Record // zero unless Fence is 0
 
-	// Overdue are the attempts that were overdue at the begin, by their
-	// deadline or because it lies more than MaxAhead ahead: Commit settles
-	// exactly those besides its own.
+	// Overdue are the attempts that were overdue at the begin, by their deadline or
+	// because that lies more than MaxAhead ahead, in any order. Commit settles exactly
+	// those besides its own. A Begin may drop overdue attempts if there are more than
+	// a hundred: one has the same effect as many.
 	Overdue []Fence
 
-	Failures   int  // in a row so far
-	CallsToday int  // this attempt included
-	Conflict   bool // the reported token died though no call of ours explains it
+	Failures   int // in a row so far, as in State.Failure.InARow
+	CallsToday int // this attempt included
+
+	// Conflict says that another program fetches with the same secret: Reason was
+	// ReasonRejected, the stored generation was Seen, and no attempt was open, so no
+	// call of ours has killed the token. State.Conflicts counts it.
+	Conflict bool
 }
 
 // CommitRequest is a token to be stored.
 type CommitRequest struct {
-	Attempt   Attempt
+	Attempt   Attempt // as Begin returned it
 	Reason    Reason
-	AskedBy   string // as in Begin
+	AskedBy   string // as in BeginRequest
 	Token     Token
-	Lifetime  time.Duration // total, see FetchResult
-	RefreshIn time.Duration // from the same moment as Life; 0: everybody's own schedule decides
+	Lifetime  time.Duration // from when the request was sent; above 0 and at most MaxLifetime
+	RefreshIn time.Duration // from the same moment, for Record.RefreshAt; 0: the schedule of each process decides
 	Age       time.Duration // how much of Lifetime had passed when Commit was called
-	Took      time.Duration // how long the source needed; for the log
-	Calls     int           // more than 1: the day's count is corrected
+	Took      time.Duration // how long the source needed; for a store's log
+	Calls     int           // requests to the issuer; 0 counts as 1
 }
 
 // FailRequest is the end of an attempt without a token.
 type FailRequest struct {
-	Attempt Attempt
+	Attempt Attempt // as Begin returned it
 	Reason  Reason
-	AskedBy string        // as in Begin
-	Failure Failure       // Kind, Code, Message, Credential; the store fills in the rest
-	RetryIn time.Duration // nobody asks on schedule before this has passed
-	Took    time.Duration
-	Calls   int // 0: the call counted at the begin was not made after all
+	AskedBy string        // as in BeginRequest
+	Failure Failure       // Kind, Code, Message and Credential; the store sets the rest
+	RetryIn time.Duration // the back-off, at most MaxRetry
+	Took    time.Duration // how long the source needed; for a store's log
+	Calls   int           // requests to the issuer; 0: the one that Begin has counted was not made
 }
 
-// WantRequest is a call for a refresher.
+// WantRequest is a call for a refresher. A store publishes it as it is.
 type WantRequest struct {
 	Reason  Reason
 	Seen    Fence  // the generation the caller has, or wants replaced
-	AskedBy string // as in Begin, by the word of who sent it
+	AskedBy string // as in BeginRequest
 }
 
-// Watcher is told what happens in the store. The calls come from one
-// goroutine, in order, and must return quickly.
+// Watcher is told what happens in the store. The calls come from one goroutine, in
+// order, and must return quickly. They may change the subscription.
 type Watcher interface {
-	// Subscribed says that from now on every event of these accounts is
-	// notified, so that a Load made now misses nothing. It is called again,
-	// with all accounts, after each reconnect.
+	// Subscribed says that every event of these accounts is notified from now on, so
+	// that a Load made now misses nothing. It is called for accounts that were added,
+	// and with all accounts after each reconnect.
 	Subscribed(accounts []string)
 
-	// Lost says that notifications stopped; Subscribed follows when they flow
-	// again.
+	// Lost says that notifications have stopped, and why. Subscribed follows when
+	// they arrive again. Events in between are lost.
 	Lost(err error)
 
-	// Notified delivers one event.
+	// Notified delivers one event. Those of one account come in the order in which
+	// they happened. The Watcher owns e, its Failure included.
 	Notified(e Event)
 }
 
 // Subscription delivers the events of a changing set of accounts over one
-// connection.
+// connection, those that this process causes included.
 type Subscription interface {
-	// Add and Remove change the set. They do not wait for the store, and may
-	// be called before, during and after Run.
+	// Add and Remove change the set. An account that is added again with another
+	// Role has that one. They do not wait for the store, and may be called before,
+	// during and after Run, from many goroutines and from the Watcher. No event of an
+	// account is notified once Remove has returned and until it is added again, but
+	// for one that is being notified.
 	Add(role Role, accounts ...string)
 	Remove(accounts ...string)
 
-	// Run keeps the subscription alive until ctx ends, through every fault of
-	// the store; it notices one that hangs within about a second. It returns
-	// when nothing of it runs any more.
+	// Run keeps the subscription alive until ctx ends, through every fault of the
+	// store. It notices a connection that hangs within about a second. It returns
+	// when all that it has started has ended; the Watcher is not called after that.
 	Run(ctx context.Context)
 }
 
 // Role is what a process is to an account.
 type Role string
 
-// The roles. A reader does not get the events that only concern refreshers.
+// The roles. A reader gets neither EventWanted nor EventBegun, a refresher gets every
+// event.
 const (
 	Reader    Role = "reader"
 	Refresher Role = "refresher"
 )
 
-// Event is a change in the store, as it was notified. It is a hint: messages
+// Event is a change in the store, as it was notified. It is a hint: notifications
 // get lost, the store is the truth.
 type Event struct {
 	Kind    EventKind
 	Account string
-	By      string // the instance that caused it
-	Reason  Reason
-	Fence   Fence
-	Record  Record        // Refreshed, Restored
-	Failure *Failure      // Failed
-	RetryIn time.Duration // Failed, Throttled: until it may be tried again; Begun: until the attempt's deadline
-	Limit   Limit         // Throttled
-	Want    WantRequest   // Wanted
+	By      string        // the instance that caused it
+	Reason  Reason        // that of the request; "" for EventRestored
+	Fence   Fence         // of the attempt, or the record's generation; 0 for EventThrottled and EventWanted
+	Record  Record        // EventRefreshed, EventRestored: as it was stored, with its TTL
+	Failure *Failure      // EventFailed: the request's, with At, InARow and RetryAt
+	RetryIn time.Duration // EventFailed: the back-off; EventThrottled: as in the error; EventBegun: BeginRequest.TTL
+	Limit   Limit         // EventThrottled
+	Want    WantRequest   // EventWanted
 }
 
 // EventKind is what happened.
 type EventKind string
 
-// The kinds of event. Wanted and Begun reach refreshers only.
+// The kinds of event. Every event follows from one operation that was carried out.
 const (
-	EventRefreshed EventKind = "refreshed" // a new token
-	EventRestored  EventKind = "restored"  // a token the store had lost is back
-	EventFailed    EventKind = "failed"    // a call brought no token
-	EventThrottled EventKind = "throttled" // a demanded refresh was not made
-	EventWanted    EventKind = "wanted"    // somebody without a source needs a refresher
-	EventBegun     EventKind = "begun"     // an attempt is under way
+	EventRefreshed EventKind = "refreshed" // Commit has stored a token
+	EventRestored  EventKind = "restored"  // Restore has put a record back
+	EventFailed    EventKind = "failed"    // Fail has recorded a failure
+	EventThrottled EventKind = "throttled" // Begin was throttled, and its reason is Demanded
+	EventWanted    EventKind = "wanted"    // Want was called
+	EventBegun     EventKind = "begun"     // Begin has recorded an attempt
 )
