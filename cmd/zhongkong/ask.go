@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,16 +58,12 @@ func (p program) ask(c *cli.Context) error {
 		return err
 	}
 	defer cancel()
-	answer, err := client.Ask(ctx, account)
+	record, err := client.Ask(ctx, account)
 	if err != nil {
 		return askError(account, err)
 	}
 	if !c.Bool("json") {
-		return p.printToken(answer.Token)
-	}
-	var record tokenRecord
-	if err := json.Unmarshal(answer.Record, &record); err != nil {
-		return fmt.Errorf("the server's answer cannot be read: %w", err)
+		return p.printToken(coordinator.NewToken(record.AccessToken))
 	}
 	return p.printJSON(record)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/datagram"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 )
 
 const askedToken = "92_OverTheWire"
@@ -42,7 +43,7 @@ func TestAskPrintsTheTokenOrTheRecord(t *testing.T) {
 	}
 	env := map[string]string{"ZHONGKONG_USER": "ci", "ZHONGKONG_UDP_KEY": askKeyText, "ZHONGKONG_APPID": "wx1"}
 	code, stdout, stderr = runAsk(t, env, "--udp", addr, "--json")
-	var record tokenRecord
+	var record wire.Token
 	if err := json.Unmarshal([]byte(stdout), &record); err != nil || code != exitDone {
 		t.Fatalf("ask --json = %d, %q, %q", code, stdout, stderr)
 	}
@@ -141,7 +142,7 @@ func askServer(t *testing.T) string {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	server := datagram.NewServer(datagram.Config{Callers: gate, Book: askBook{}})
+	server := datagram.NewServer(datagram.Config{Callers: gate, Answerer: askBook{}})
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ctx, conn) }() // waited for in Cleanup
 	t.Cleanup(func() {

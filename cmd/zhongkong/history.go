@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
@@ -59,9 +59,9 @@ func (p program) history(c *cli.Context) error {
 		}
 	}
 	if c.Bool("json") {
-		list := make([]logRecord, 0, len(entries))
+		list := make([]wire.LogEntry, 0, len(entries))
 		for _, e := range entries {
-			list = append(list, newLogRecord(e))
+			list = append(list, wire.NewLogEntry(e))
 		}
 		return s.printJSON(list)
 	}
@@ -77,33 +77,6 @@ func (p program) history(c *cli.Context) error {
 		})
 	}
 	return table(s.stdout, rows)
-}
-
-// logRecord is an entry as --json prints it, under the names of the store's
-// log.
-type logRecord struct {
-	Time    string            `json:"time"`
-	Event   string            `json:"event"`
-	By      string            `json:"by,omitempty"`
-	AskedBy string            `json:"asked_by,omitempty"`
-	Reason  string            `json:"reason,omitempty"`
-	Fence   coordinator.Fence `json:"fence,omitempty"`
-	TookMS  int64             `json:"took_ms"`
-	LifeMS  int64             `json:"life_ms,omitempty"`
-	Kind    string            `json:"kind,omitempty"`
-	Code    int               `json:"code,omitempty"`
-	Error   string            `json:"error,omitempty"`
-	RetryMS int64             `json:"retry_ms,omitempty"`
-	Newer   coordinator.Fence `json:"newer,omitempty"`
-	Seen    coordinator.Fence `json:"generation,omitempty"`
-}
-
-func newLogRecord(e redisstore.Entry) logRecord {
-	return logRecord{
-		Time: timestamp(e.At), Event: e.Event, By: e.By, AskedBy: e.AskedBy, Reason: string(e.Reason), Fence: e.Fence,
-		TookMS: e.Took.Milliseconds(), LifeMS: e.Life.Milliseconds(), Kind: string(e.Kind), Code: e.Code,
-		Error: e.Error, RetryMS: e.Retry.Milliseconds(), Newer: e.Newer, Seen: e.Seen,
-	}
 }
 
 // entryDetail says in words what the other columns do not.

@@ -14,10 +14,8 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/datagram"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
-	"github.com/zhongkong/zhongkong/redisstore"
 )
 
 // envUsers has callers for trying out and for containers, separated by commas.
@@ -112,7 +110,7 @@ func (d *daemon) openFront() error {
 	d.labels.Store(labelsOf(d.cfg))
 	d.issuers.Store(d.cfg)
 	d.api = httpapi.New(httpapi.Config{
-		Coordinator: d.zk, Gate: d.gate, Probe: d.probe, Events: d.events, History: storeHistory{d.store}, Label: d.label,
+		Coordinator: d.zk, Gate: d.gate, Probe: d.probe, Events: d.events, History: d.store, Label: d.label,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log,
 	})
@@ -155,7 +153,7 @@ func (d *daemon) serveDatagrams(ctx context.Context) error {
 		return nil
 	}
 	return datagram.NewServer(datagram.Config{
-		Callers: d.gate, Book: d.api, Logger: d.log,
+		Callers: d.gate, Answerer: d.api, Logger: d.log,
 		Observe: func(o datagram.Outcome) { d.metrics.Datagram(string(o)) },
 	}).Serve(ctx, d.udp)
 }
@@ -217,24 +215,6 @@ func labelsOf(cfg *config.Config) *map[string]string {
 		labels[a.Name] = strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
 	}
 	return &labels
-}
-
-// storeHistory is the store's log as the page reads it.
-type storeHistory struct{ store *redisstore.Store }
-
-func (h storeHistory) History(ctx context.Context, account string, n int) ([]page.Event, error) {
-	entries, err := h.store.History(ctx, account, n)
-	if err != nil {
-		return nil, err
-	}
-	all := make([]page.Event, 0, len(entries))
-	for _, e := range entries {
-		all = append(all, page.Event{
-			At: e.At, Event: e.Event, By: e.By, AskedBy: e.AskedBy, Reason: string(e.Reason), Took: e.Took,
-			Life: e.Life, Code: e.Code, Error: e.Error,
-		})
-	}
-	return all, nil
 }
 
 // failureWords is a failure in one phrase.

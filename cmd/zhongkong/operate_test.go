@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
@@ -47,7 +48,7 @@ func TestStatusShowsWhatWentWrong(t *testing.T) {
 	if out := b.must("status"); !strings.Contains(out, "40164: ") || !strings.Contains(out, "1.2.3.4") || !strings.Contains(out, "1h59m") {
 		t.Errorf("status = %s, want the refusal beside the token that lives on", out)
 	}
-	var list []accountStatus
+	var list []wire.Account
 	if err := json.Unmarshal([]byte(b.must("status", "--json")), &list); err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func TestHistoryIsNewestFirst(t *testing.T) {
 	if asked := whoRuns() + " (cli)"; !strings.Contains(lines[1], asked) || !strings.Contains(lines[2], asked) || strings.Contains(lines[3], asked) {
 		t.Errorf("history does not say that %q asked:\n%s", asked, strings.Join(lines, "\n"))
 	}
-	var entries []logRecord
+	var entries []wire.LogEntry
 	if err := json.Unmarshal([]byte(b.must("history", "-n", "2", "--json")), &entries); err != nil {
 		t.Fatal(err)
 	}
@@ -95,13 +96,13 @@ func TestWatchPrintsALineForEachEvent(t *testing.T) {
 	if out.code != exitDone || !strings.Contains(out.stdout, "refreshed  "+appID) || !strings.Contains(out.stdout, "40125: ") {
 		t.Errorf("watch = %d\n%s", out.code, out.stdout)
 	}
-	events := map[string]eventRecord{}
+	events := map[string]wire.Event{}
 	for line := range strings.Lines(asJSON.stop().stdout) {
-		var e eventRecord
+		var e wire.Event
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
-		events[e.Event] = e
+		events[e.Type] = e
 	}
 	if e := events["refreshed"]; e.Generation == 0 || e.Account != appID || e.Reason != "forced" || e.TTLSeconds < 7000 {
 		t.Errorf("refreshed = %+v", e)
@@ -152,7 +153,7 @@ func TestStatusShowsLabelsWhereThereAreSome(t *testing.T) {
 	if fields := strings.Fields(lines[0]); fields[1] != "LABEL" || !strings.HasPrefix(lines[1], appID+"  商城 Shop  ") || strings.Fields(lines[2])[1] != "-" {
 		t.Errorf("status = %s", strings.Join(lines, "\n"))
 	}
-	var list []accountStatus
+	var list []wire.Account
 	if err := json.Unmarshal([]byte(b.must("status", "--json")), &list); err != nil {
 		t.Fatal(err)
 	}

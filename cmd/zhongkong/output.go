@@ -13,14 +13,6 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 )
 
-// timestamp is how instants look in JSON: as in the store.
-func timestamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format("2006-01-02T15:04:05.000Z07:00")
-}
-
 // printJSON prints one JSON document on one line.
 func (p program) printJSON(v any) error {
 	e := json.NewEncoder(jsonWriter{p.stdout})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -78,35 +79,13 @@ func waiting(c *cli.Context) (context.Context, context.CancelFunc, error) {
 	return ctx, cancel, nil
 }
 
-// tokenRecord is a record as --json prints it; the HTTP interface answers the
-// same.
-type tokenRecord struct {
-	Name        string            `json:"name"`
-	AccessToken string            `json:"access_token"`
-	Generation  coordinator.Fence `json:"generation"`
-	IssuedAt    string            `json:"issued_at"`
-	ExpiresAt   string            `json:"expires_at"`
-	ExpiresIn   int64             `json:"expires_in"` // seconds for which it can be used, a margin taken off
-	IssuedBy    string            `json:"issued_by"`
-	Stale       bool              `json:"stale"`
-}
-
 // printRecord prints the token, or with --json the record, whose TTL was
 // measured at the given time.
 func (s *session) printRecord(c *cli.Context, name string, r coordinator.Snapshot, at time.Time) error {
 	if !c.Bool("json") {
 		return s.printToken(r.Token)
 	}
-	return s.printJSON(tokenRecord{
-		Name:        name,
-		AccessToken: r.Token.Reveal(),
-		Generation:  r.Generation,
-		IssuedAt:    timestamp(r.IssuedAt),
-		ExpiresAt:   timestamp(r.ExpiresAt),
-		ExpiresIn:   max(int64((r.TTL-time.Since(at))/time.Second), 0),
-		IssuedBy:    r.IssuedBy,
-		Stale:       r.Stale,
-	})
+	return s.printJSON(wire.NewToken(name, r, at))
 }
 
 // printToken prints a token alone. One with a control character is nobody's:

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
@@ -30,9 +31,13 @@ func TestShowJSONIsTheWholeRecord(t *testing.T) {
 	b := newBench(t)
 	b.must("show")
 	for _, args := range [][]string{{"show", "--json"}, {"show", appID, "--json"}} {
-		var r tokenRecord
-		if err := json.Unmarshal([]byte(b.must(args...)), &r); err != nil {
+		var r wire.Token
+		stdout := b.must(args...)
+		if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 			t.Fatal(err)
+		}
+		if again, err := json.Marshal(r); err != nil || string(again)+"\n" != stdout {
+			t.Errorf("%v prints %s, which is not the form of wire.Token: %s", args, stdout, again)
 		}
 		if r.Name != appID || r.AccessToken != b.wechat.Issued()[0].Token || r.Generation == 0 || r.IssuedBy == "" || r.Stale {
 			t.Errorf("%v = %+v", args, r)
@@ -40,7 +45,7 @@ func TestShowJSONIsTheWholeRecord(t *testing.T) {
 		if r.ExpiresIn < 7100 || r.ExpiresIn > 7200 {
 			t.Errorf("expires_in = %d, want nearly 7200", r.ExpiresIn)
 		}
-		if at, err := time.Parse(time.RFC3339, r.ExpiresAt); err != nil || time.Until(at) > 2*time.Hour {
+		if at, err := time.Parse(time.RFC3339, r.ExpiresAt.String()); err != nil || time.Until(at) > 2*time.Hour {
 			t.Errorf("expires_at = %q", r.ExpiresAt)
 		}
 	}

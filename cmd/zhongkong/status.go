@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -47,17 +48,17 @@ func (p program) status(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		list := make([]accountStatus, 0, len(states))
+		list := make([]wire.Account, 0, len(states))
 		for _, state := range states {
-			list = append(list, s.accountStatus(state))
+			list = append(list, s.accountState(state))
 		}
 		return s.printJSON(list)
 	}
 	rows := [][]string{{"ACCOUNT", "LABEL", "GENERATION", "AGE", "TTL", "NEXT", "LOCK", "CALLS", "OPEN", "LAST ERROR"}}
 	labelled := false
 	for _, state := range states {
-		account := s.accountStatus(state)
-		rows = append(rows, account.row(state.Now))
+		account := s.accountState(state)
+		rows = append(rows, statusRow(state, account))
 		labelled = labelled || account.Label != ""
 	}
 	if !labelled {
@@ -71,100 +72,37 @@ func (p program) status(c *cli.Context) error {
 // commandTimeout bounds the commands that only read.
 const commandTimeout = 10 * time.Second
 
-// accountStatus is one account as status prints it.
-type accountStatus struct {
-	Name        string            `json:"name"`
-	Label       string            `json:"label,omitempty"` // for people
-	Generation  coordinator.Fence `json:"generation"`
-	IssuedAt    string            `json:"issued_at,omitempty"`
-	IssuedBy    string            `json:"issued_by,omitempty"`
-	AgeSeconds  float64           `json:"age_seconds"`
-	TTLSeconds  float64           `json:"ttl_seconds"`
-	NextRefresh string            `json:"next_refresh,omitempty"`
-	LockHolder  string            `json:"lock_holder,omitempty"`
-	CallsToday  int               `json:"calls_today"`
-	CallsPerDay int               `json:"calls_per_day"`
-	Open        int               `json:"open_attempts"`
-	Overdue     int               `json:"overdue_attempts"`
-	Conflicts   int               `json:"conflicts"`
-	LastError   *statusError      `json:"last_error,omitempty"`
-	Error       string            `json:"error,omitempty"` // why what Redis holds cannot be used
-
-	next      time.Time
-	holderTTL time.Duration
-}
-
-// statusError is the last failure.
-type statusError struct {
-	Kind     string `json:"kind"`
-	Code     int    `json:"code"`
-	Message  string `json:"message"`
-	At       string `json:"at"`
-	InARow   int    `json:"in_a_row"` // 0: it is over
-	RetryAt  string `json:"retry_at,omitempty"`
-	happened time.Time
-}
-
-func (s *session) accountStatus(state coordinator.State) accountStatus {
-	r := state.Record
+// accountState returns the account's state as status shows it.
+func (s *session) accountState(state coordinator.State) wire.Account {
 	account, configured := s.cfg.Account(state.Account)
 	if !configured {
 		account = config.Account{RefreshEvery: s.cfg.RefreshEvery, Limits: s.cfg.Budget}
 	}
-	a := accountStatus{
-		Name:        state.Account,
-		Label:       account.Label,
-		Generation:  r.Generation,
-		LockHolder:  state.Holder,
-		holderTTL:   state.HolderTTL,
-		CallsToday:  state.CallsToday,
-		CallsPerDay: account.Limits.PerDay,
-		Open:        len(state.Open),
-		Overdue:     state.Overdue(),
-		Conflicts:   state.Conflicts,
-		next:        state.NextRefresh(account.RefreshEvery),
-	}
-	a.NextRefresh = timestamp(a.next)
-	if r.Usable() {
-		a.IssuedAt, a.IssuedBy = timestamp(r.IssuedAt), r.IssuedBy
-		a.AgeSeconds = state.Now.Sub(r.IssuedAt).Seconds()
-		a.TTLSeconds = r.TTL.Seconds()
-	}
-	if state.Err != nil {
-		a.Error = state.Err.Error()
-	}
-	if f := state.Failure; f != nil {
-		a.LastError = &statusError{
-			Kind: string(f.Kind), Code: f.Code, Message: f.Message,
-			At: timestamp(f.At), InARow: f.InARow, happened: f.At,
-		}
-		if f.InARow > 0 {
-			a.LastError.RetryAt = timestamp(f.RetryAt)
-		}
-	}
+	a := wire.NewAccount(state, account.RefreshEvery, account.Limits.PerDay)
+	a.Label = account.Label
 	return a
 }
 
-// row is the account's line of the table, as of the store's time now.
-func (a accountStatus) row(now time.Time) []string {
+// statusRow is the account's line of the table.
+func statusRow(state coordinator.State, a wire.Account) []string {
 	generation, age, ttl := "-", "-", "none"
-	if a.TTLSeconds > 0 {
+	if r := state.Record; r.Usable() {
 		generation = fmt.Sprint(a.Generation)
-		age, ttl = brief(seconds(a.AgeSeconds)), brief(seconds(a.TTLSeconds))
+		age, ttl = brief(state.Now.Sub(r.IssuedAt)), brief(r.TTL)
 	}
 	next := "now"
-	if in := a.next.Sub(now); in > 0 {
+	if in := a.NextRefresh.Sub(state.Now); in > 0 {
 		next = "in " + brief(in)
 	}
 	lock := "-"
 	if a.LockHolder != "" {
-		lock = fmt.Sprintf("%s (%s)", a.LockHolder, brief(a.holderTTL))
+		lock = fmt.Sprintf("%s (%s)", a.LockHolder, brief(state.HolderTTL))
 	}
 	open := fmt.Sprint(a.Open)
 	if a.Overdue > 0 {
 		open = fmt.Sprintf("%d (%d overdue)", a.Open, a.Overdue)
 	}
-	trouble := a.LastError.words(now)
+	trouble := failureCell(a.LastError, state.Now)
 	if a.Error != "" {
 		trouble = a.Error
 	}
@@ -174,10 +112,8 @@ func (a accountStatus) row(now time.Time) []string {
 	}
 }
 
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-
-// words says in one phrase what went wrong and whether it is over.
-func (e *statusError) words(now time.Time) string {
+// failureCell says in one phrase what went wrong and whether it is over.
+func failureCell(e *wire.Failure, now time.Time) string {
 	if e == nil {
 		return "-"
 	}
@@ -185,7 +121,7 @@ func (e *statusError) words(now time.Time) string {
 	if e.Code != 0 {
 		text = fmt.Sprintf("%d: %s", e.Code, text)
 	}
-	ago := brief(max(now.Sub(e.happened), 0)) + " ago"
+	ago := brief(max(now.Sub(e.At.Time), 0)) + " ago"
 	switch {
 	case e.InARow == 0:
 		return fmt.Sprintf("%s (%s, over)", text, ago)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -82,7 +83,7 @@ func (w *watcher) Lost(err error) {
 func (w *watcher) Notified(e coordinator.Event) {
 	var err error
 	if w.json {
-		err = w.printJSON(newEventRecord(e, time.Now()))
+		err = w.printJSON(wire.NewEvent(e, time.Now()))
 	} else {
 		_, err = fmt.Fprintln(w.stdout, eventLine(e, time.Now()))
 	}
@@ -91,45 +92,10 @@ func (w *watcher) Notified(e coordinator.Event) {
 	}
 }
 
-// eventRecord is an event as --json prints it. It has no token.
-type eventRecord struct {
-	Time       string            `json:"time"` // when it was heard of, on this machine
-	Event      string            `json:"event"`
-	Account    string            `json:"account"`
-	By         string            `json:"by,omitempty"`
-	Reason     string            `json:"reason,omitempty"`
-	Fence      coordinator.Fence `json:"fence,omitempty"`
-	Generation coordinator.Fence `json:"generation,omitempty"`
-	TTLSeconds float64           `json:"ttl_seconds,omitempty"`
-	Kind       string            `json:"kind,omitempty"`
-	Code       int               `json:"code,omitempty"`
-	Error      string            `json:"error,omitempty"`
-	Limit      string            `json:"limit,omitempty"`
-	RetryIn    float64           `json:"retry_in_seconds,omitempty"`
-}
-
-func newEventRecord(e coordinator.Event, at time.Time) eventRecord {
-	r := eventRecord{
-		Time: timestamp(at), Event: string(e.Kind), Account: e.Account, By: e.By, Reason: string(e.Reason),
-		Fence: e.Fence, Generation: e.Record.Generation, TTLSeconds: e.Record.TTL.Seconds(),
-		Limit: string(e.Limit), RetryIn: e.RetryIn.Seconds(),
-	}
-	if r.By == "" {
-		r.By = e.Record.IssuedBy
-	}
-	if e.Failure != nil {
-		r.Kind, r.Code, r.Error = string(e.Failure.Kind), e.Failure.Code, e.Failure.Message
-	}
-	if e.Kind == coordinator.EventWanted {
-		r.Reason = string(e.Want.Reason)
-	}
-	return r
-}
-
 // eventLine is an event for people.
 func eventLine(e coordinator.Event, at time.Time) string {
-	r := newEventRecord(e, at)
-	line := fmt.Sprintf("%s  %-9s  %s", at.Format("15:04:05.000"), r.Event, r.Account)
+	r := wire.NewEvent(e, at)
+	line := fmt.Sprintf("%s  %-9s  %s", at.Format("15:04:05.000"), r.Type, r.Account)
 	add := func(format string, args ...any) { line += "  " + fmt.Sprintf(format, args...) }
 	switch e.Kind {
 	case coordinator.EventRefreshed, coordinator.EventRestored:

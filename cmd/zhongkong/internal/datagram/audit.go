@@ -9,17 +9,17 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
 
-// audit writes down packets that got no token, one a second at most: a flood of
-// them must not become a flood of lines.
+// audit logs the packets that did not receive a token, at most one a second, so
+// that a flood of packets does not become a flood of lines.
 type audit struct {
 	log *slog.Logger
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
 	last    time.Time
 	skipped int
 }
 
-// refused notes a packet and returns its outcome.
+// refused logs a packet and returns its outcome.
 func (a *audit) refused(o Outcome, from netip.AddrPort, name string, err error) Outcome {
 	a.mu.Lock()
 	now := time.Now()

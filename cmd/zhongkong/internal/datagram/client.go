@@ -10,95 +10,87 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
 
-// ErrNoAnswer is what the error of Ask wraps when no answer came in time.
+// ErrNoAnswer is wrapped by the error of Ask when no answer came in time.
 var ErrNoAnswer = errors.New("no answer")
 
-// AnswerError is the server's answer when it has no token.
-type AnswerError struct {
-	Code    string // as in the JSON errors of the HTTP interface
-	Message string
-}
+// AnswerError is the server's answer when it sends no token. Its codes are those
+// of the HTTP interface's errors.
+type AnswerError wire.Error
 
 func (e *AnswerError) Error() string { return fmt.Sprintf("%s (%s)", e.Message, e.Code) }
 
-// Answer is a token with its record.
-type Answer struct {
-	Token coordinator.Token
-
-	// Record is the JSON object that came, the token in it.
-	Record json.RawMessage
-}
-
-// Client asks one server.
+// Client asks one server. It is safe for concurrent use.
 type Client struct {
 	Addr string // HOST:PORT
-	Name string // the caller's
-	Key  []byte // its udp_key
+	Name string // of the caller
+	Key  []byte // the caller's udp_key, 32 bytes
 }
 
-// The times between two questions: the first is doubled up to the last.
+// The time between two questions doubles from the minimum to the maximum.
 const (
-	firstRepeat = 250 * time.Millisecond
-	lastRepeat  = 2 * time.Second
+	minRepeat = 250 * time.Millisecond
+	maxRepeat = 2 * time.Second
 )
 
-// Ask asks for the account's token, and asks again until an answer comes or
-// ctx ends. Its error is an *AnswerError, or wraps ErrNoAnswer.
-func (c *Client) Ask(ctx context.Context, account string) (Answer, error) {
+// Ask returns the record of the account's token. It repeats its question until
+// an answer comes or ctx ends, so it blocks for as long as ctx allows if there
+// is no server. The error wraps an *AnswerError or ErrNoAnswer, unless the
+// network cannot be used at all.
+func (c *Client) Ask(ctx context.Context, account string) (wire.Token, error) {
 	began := time.Now()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", c.Addr)
 	if err != nil {
-		return Answer{}, fmt.Errorf("ask %s: %w", c.Addr, err)
+		return wire.Token{}, fmt.Errorf("ask %s: %w", c.Addr, err)
 	}
 	defer func() { _ = conn.Close() }()
 	wake := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer wake()
 
-	a := &asking{Client: c, account: account, conn: conn, size: usualSize, nonces: make(map[string]bool)}
-	for repeat := firstRepeat; ; repeat = min(2*repeat, lastRepeat) {
-		answer, err := a.once(ctx, repeat)
+	a := &exchange{Client: c, account: account, conn: conn, size: usualSize, nonces: make(map[string]bool)}
+	for repeat := minRepeat; ; repeat = min(2*repeat, maxRepeat) {
+		answer, err := a.attempt(ctx, repeat)
 		switch {
 		case err == nil:
 			return answer, nil
 		case ctx.Err() != nil:
-			return Answer{}, a.silence(time.Since(began), ctx.Err())
+			return wire.Token{}, a.noAnswer(time.Since(began), ctx.Err())
 		case !errors.Is(err, errRepeat):
-			return Answer{}, fmt.Errorf("ask %s: %w", c.Addr, err)
+			return wire.Token{}, fmt.Errorf("ask %s: %w", c.Addr, err)
 		}
 	}
 }
 
-// errRepeat says that the question is to be asked again.
+// errRepeat means that the question has to be repeated.
 var errRepeat = errors.New("ask again")
 
-// asking is one Ask under way.
-type asking struct {
+// exchange is one call of Ask.
+type exchange struct {
 	*Client
-	account string
-	conn    net.Conn
-	size    int             // what questions are padded to
-	nonces  map[string]bool // of the questions asked; a late answer is one too
-	strange int             // packets that were no answer
-	cause   error           // what the network said
+	account   string
+	conn      net.Conn
+	size      int             // questions are padded to it
+	nonces    map[string]bool // of all questions sent, because an answer may be late
+	unrelated int             // packets that were not an answer
+	cause     error           // the last error of the network
 }
 
-// once asks once and listens until it is time to ask again.
-func (a *asking) once(ctx context.Context, wait time.Duration) (Answer, error) {
+// attempt asks once and waits for an answer until it is time to ask again.
+func (a *exchange) attempt(ctx context.Context, wait time.Duration) (wire.Token, error) {
 	nonce := rand.Text() // 128 bits
 	datagram, err := question{a.account, time.Now(), nonce}.encode(a.Name, a.Key, a.size)
 	if err != nil {
-		return Answer{}, err
+		return wire.Token{}, err
 	}
 	a.nonces[nonce] = true
 	if err := a.conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
-		return Answer{}, err
+		return wire.Token{}, err
 	}
-	if ctx.Err() != nil { // the deadline may have been set over that of ctx
-		return Answer{}, ctx.Err()
+	if ctx.Err() != nil { // this deadline may have replaced the one that ctx set
+		return wire.Token{}, ctx.Err()
 	}
 	if _, err := a.conn.Write(datagram); err != nil {
 		a.cause = err
@@ -109,66 +101,70 @@ func (a *asking) once(ctx context.Context, wait time.Duration) (Answer, error) {
 		switch {
 		case err == nil:
 		case errors.Is(err, syscall.ECONNREFUSED):
-			// The server may be starting: go on until it is time to repeat.
+			// The server may be starting: wait until it is time to repeat.
 			a.cause = err
 			continue
 		default:
-			return Answer{}, errRepeat
+			return wire.Token{}, errRepeat
 		}
 		answer, err := a.read(space[:n])
-		if errors.Is(err, errStrange) {
-			a.strange++
+		if errors.Is(err, errUnrelated) {
+			a.unrelated++
 			continue
 		}
 		return answer, err
 	}
 }
 
-// errStrange says that a packet is not an answer to this question: anybody
-// can send such, so it must not end the waiting.
-var errStrange = errors.New("not an answer to this question")
+// errUnrelated means that a packet is not an answer to this question. Such a
+// packet can come from anywhere, so it must not end the wait.
+var errUnrelated = errors.New("not an answer to this question")
 
-func (a *asking) read(packet []byte) (Answer, error) {
-	message, err := jwe.Parse(string(packet), "kid")
-	if err != nil || message.Claim("kid") != a.Name {
-		return Answer{}, errStrange
+func (a *exchange) read(packet []byte) (wire.Token, error) {
+	sealed, err := jwe.Parse(string(packet), "kid")
+	if err != nil || sealed.Claim("kid") != a.Name {
+		return wire.Token{}, errUnrelated
 	}
-	plain, err := message.Open(a.Key)
+	plain, err := sealed.Open(a.Key)
 	if err != nil {
-		return Answer{}, errStrange
+		return wire.Token{}, errUnrelated
 	}
-	var w wire
+	var w message
 	if err := json.Unmarshal(plain, &w); err != nil {
-		return Answer{}, errStrange
+		return wire.Token{}, errUnrelated
 	}
 	switch {
 	case !w.isAnswer() || w.Nonce == nil || !a.nonces[*w.Nonce]:
-		return Answer{}, errStrange
+		return wire.Token{}, errUnrelated
 	case w.Error == nil && *w.AccessToken != "":
-		return Answer{Token: coordinator.NewToken(*w.AccessToken), Record: plain}, nil
+		var record wire.Token
+		if err := json.Unmarshal(plain, &record); err != nil {
+			return wire.Token{}, fmt.Errorf("the server's answer cannot be read: %w", err)
+		}
+		return record, nil
 	case w.Error == nil:
-		return Answer{}, errStrange
+		return wire.Token{}, errUnrelated
 	case *w.Error != codeTooSmall:
-		return Answer{}, &AnswerError{Code: *w.Error, Message: w.Message}
+		return wire.Token{}, &AnswerError{Code: *w.Error, Message: w.Message}
 	case w.Size > MaxSize:
-		return Answer{}, fmt.Errorf("the answer has %d bytes, more than a datagram may: ask over HTTP", w.Size)
+		return wire.Token{}, fmt.Errorf("the answer has %d bytes, more than a datagram may: ask over HTTP", w.Size)
 	case w.Size <= a.size:
-		return Answer{}, errStrange // a late word on an earlier, smaller question
+		return wire.Token{}, errUnrelated // a late answer to an earlier, smaller question
 	default:
 		a.size = w.Size
-		return Answer{}, errRepeat
+		return wire.Token{}, errRepeat
 	}
 }
 
-// silence explains why there is no answer. The server never says, so that
-// strangers learn nothing.
-func (a *asking) silence(after time.Duration, cause error) error {
+// noAnswer lists what may be the reason that there is no answer. The server never
+// says, so that a stranger learns nothing.
+func (a *exchange) noAnswer(after time.Duration, cause error) error {
 	if a.cause != nil {
 		cause = errors.Join(a.cause, cause)
 	}
-	hint := fmt.Sprintf("is `zhongkong serve --udp` listening there, is %q among its users with this udp_key, and are both clocks right within %v? A question that cannot be opened is never answered", a.Name, Window)
-	if a.strange > 0 {
-		hint += fmt.Sprintf("; %d packets came that this key does not open or that belong to other questions", a.strange)
+	hint := fmt.Sprintf("is `zhongkong serve --udp` listening there, is %q among its users with this udp_key, and are both clocks right within %v? The server does not answer a question that it cannot open", a.Name, Window)
+	if a.unrelated > 0 {
+		hint += fmt.Sprintf("; %d packets came that this key does not open or that answer other questions", a.unrelated)
 	}
 	return fmt.Errorf("%w from %s in %v: %w\n%s", ErrNoAnswer, a.Addr, after.Round(time.Millisecond), cause, hint)
 }

@@ -14,13 +14,13 @@ import (
 )
 
 func TestClientGetsTheTokenFromTheServer(t *testing.T) {
-	client := serve(t, NewServer(Config{Callers: newGate(t), Book: record}))
+	client := serve(t, NewServer(Config{Callers: newAuthenticator(t), Answerer: record}))
 	var done sync.WaitGroup
 	for range 20 {
 		done.Go(func() {
 			answer, err := client.Ask(t.Context(), account)
-			if err != nil || answer.Token.Reveal() != plain || !strings.Contains(string(answer.Record), `"generation":7`) {
-				t.Errorf("Ask() = %s, %v", answer.Record, err)
+			if err != nil || answer.AccessToken != plain || answer.Generation != 7 {
+				t.Errorf("Ask() = %s, %v", answer.AccessToken, err)
 			}
 		})
 	}
@@ -31,12 +31,12 @@ func TestClientPadsMoreWhenItIsTold(t *testing.T) {
 	long := strings.Repeat("t", 3000)
 	var outcomes sync.Map
 	client := serve(t, NewServer(Config{
-		Callers: newGate(t), Book: book(`{"access_token":"` + long + `"}`),
+		Callers: newAuthenticator(t), Answerer: book(`{"access_token":"` + long + `"}`),
 		Observe: func(o Outcome) { outcomes.Store(o, true) },
 	}))
 	answer, err := client.Ask(t.Context(), account)
-	if err != nil || answer.Token.Reveal() != long {
-		t.Errorf("Ask() = %d characters, %v", len(answer.Token.Reveal()), err)
+	if err != nil || answer.AccessToken != long {
+		t.Errorf("Ask() = %d characters, %v", len(answer.AccessToken), err)
 	}
 	if _, told := outcomes.Load(TooSmall); !told {
 		t.Error("the first question was large enough: the test shows nothing")
@@ -44,21 +44,21 @@ func TestClientPadsMoreWhenItIsTold(t *testing.T) {
 }
 
 func TestClientReturnsTheServersError(t *testing.T) {
-	client := serve(t, NewServer(Config{Callers: newGate(t), Book: book(`{"error":"no_token","message":"there is none"}`)}))
+	client := serve(t, NewServer(Config{Callers: newAuthenticator(t), Answerer: book(`{"error":"no_token","message":"there is none"}`)}))
 	for name, want := range map[string]string{account: "no_token", "wx-other": "forbidden"} {
 		_, err := client.Ask(t.Context(), name)
 		if answered := new(AnswerError); !errors.As(err, &answered) || answered.Code != want {
 			t.Errorf("Ask(%s) = %v, want %s", name, err, want)
 		}
 	}
-	huge := serve(t, NewServer(Config{Callers: newGate(t), Book: book(`{"access_token":"` + strings.Repeat("t", MaxSize) + `"}`)}))
+	huge := serve(t, NewServer(Config{Callers: newAuthenticator(t), Answerer: book(`{"access_token":"` + strings.Repeat("t", MaxSize) + `"}`)}))
 	if _, err := huge.Ask(t.Context(), account); err == nil || !strings.Contains(err.Error(), "ask over HTTP") {
 		t.Errorf("Ask() for a huge token = %v", err)
 	}
 }
 
 func TestSilenceEndsWithTheContextAndSaysWhatToLookAt(t *testing.T) {
-	client := serve(t, NewServer(Config{Callers: newGate(t), Book: record}))
+	client := serve(t, NewServer(Config{Callers: newAuthenticator(t), Answerer: record}))
 	wrong := *client
 	wrong.Key = otherKey
 	closed := *client
@@ -82,7 +82,7 @@ func TestSilenceEndsWithTheContextAndSaysWhatToLookAt(t *testing.T) {
 }
 
 func TestClientAsksAgainWithANewNonceAndIgnoresStrangers(t *testing.T) {
-	server := NewServer(Config{Callers: newGate(t), Book: record})
+	server := NewServer(Config{Callers: newAuthenticator(t), Answerer: record})
 	conn := listen(t)
 	var asked atomic.Int32
 	go func() { // ends when conn is closed
@@ -112,7 +112,7 @@ func TestClientAsksAgainWithANewNonceAndIgnoresStrangers(t *testing.T) {
 	}()
 	client := &Client{Addr: conn.LocalAddr().String(), Name: "ci", Key: udpKey}
 	answer, err := client.Ask(t.Context(), account)
-	if err != nil || answer.Token.Reveal() != plain {
+	if err != nil || answer.AccessToken != plain {
 		t.Errorf("Ask() = %v", err)
 	}
 	if asked.Load() < 2 {
@@ -121,7 +121,7 @@ func TestClientAsksAgainWithANewNonceAndIgnoresStrangers(t *testing.T) {
 }
 
 func TestServeEndsWithTheContextAndWithTheSocket(t *testing.T) {
-	server := NewServer(Config{Callers: newGate(t), Book: record})
+	server := NewServer(Config{Callers: newAuthenticator(t), Answerer: record})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := server.Serve(ctx, listen(t)); err != nil {
@@ -139,19 +139,19 @@ func FuzzRead(f *testing.F) {
 	f.Add(`{"nonce":"0123456789abcdef","error":"too_small","size":9999}`)
 	f.Add(`{"nonce":"0123456789abcdef","error":"too_small","size":-1}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		a := &asking{Client: &Client{Name: "ci", Key: udpKey}, size: usualSize, nonces: map[string]bool{someNonce: true}}
+		a := &exchange{Client: &Client{Name: "ci", Key: udpKey}, size: usualSize, nonces: map[string]bool{someNonce: true}}
 		sealed, err := jwe.Seal(udpKey, members("ci"), []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
 		answer, err := a.read([]byte(sealed))
-		if err == nil && (answer.Token.IsZero() || !strings.Contains(text, someNonce)) {
+		if err == nil && (answer.AccessToken == "" || !strings.Contains(text, someNonce)) {
 			t.Errorf("read(%s) = %v", text, answer)
 		}
 		if a.size < usualSize || a.size > MaxSize {
 			t.Errorf("read(%s) wants %d bytes", text, a.size)
 		}
-		if _, err := a.read([]byte(text)); !errors.Is(err, errStrange) {
+		if _, err := a.read([]byte(text)); !errors.Is(err, errUnrelated) {
 			t.Errorf("read(unsealed) = %v", err)
 		}
 	})

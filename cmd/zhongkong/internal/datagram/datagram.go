@@ -1,42 +1,46 @@
-// Package datagram asks for tokens, and answers, in one UDP packet each.
+// Package datagram requests tokens over UDP: one packet with the question, one with
+// the answer.
 //
-// Question and answer are JWEs as in redisstore/seal/jwe: kid is the caller's
-// name, the key is the caller's udp_key. The question is the JSON object
+// Both are JWEs as in redisstore/seal/jwe: kid is the caller's name, the key is the
+// caller's udp_key. The question is the JSON object
 //
 //	{"appid": "wx8acdb7df5beb68fd", "time": "2026-11-22T20:00:00.000Z", "nonce": "16 to 64 characters", "pad": "xxxx"}
 //
-// and the answer what GET /v1/tokens/{appid} answers, the record or the error,
-// with the question's nonce. Members of a question that are not named here are
-// ignored; "pad" is one, there to make the question as large as its answer.
+// and the answer is that of GET /v1/tokens/{appid}, a wire.Token or a wire.Error,
+// with the question's nonce added. The server ignores other members of a question;
+// "pad" is one of them, and makes the question as large as its answer.
 //
-// # What a stranger gets
+// # What a stranger receives
 //
-// Nothing. A packet that the key of the caller it names does not open, that is
-// older or newer than Window, or that was answered before, gets no answer. So
-// the server cannot be told from a closed port, nor be made to send anything
-// to a forged address. Even to its callers it sends no more bytes than it got.
+// Nothing. The server does not answer a packet that the key of the named caller
+// does not open, whose time differs from the server's by more than Window, or that
+// it has answered before. So a stranger cannot tell the server from a closed port,
+// nor make it send anything to a forged address. Even a caller receives no more
+// bytes than it sent.
 //
-// # Question and answer are never taken for each other
+// # Question and answer cannot be confused
 //
-// One key seals both directions, so either could be sent back to where it came
-// from. A question always has "time", an answer never; an answer always has
-// "access_token" or "error", a question never.
+// One key seals both directions, so an attacker could reflect either to its
+// sender. A question always has "time" and an answer never has; an answer always
+// has "access_token" or "error" and a question never has.
 //
 // # Not promised
 //
-// A question that was captured can be put to another server of the fleet
-// within Window. That server's answer is sealed for the caller, like the first.
+// An attacker can replay a captured question to another server of the fleet within
+// Window. That server's answer is sealed for the caller, like the first one.
 //
-// A machine with several addresses may answer from another one than was asked,
-// which clients do not accept: listen on one address there.
+// A machine with several addresses may answer from another address than the one
+// that was asked. Clients do not accept such an answer: listen on one address there.
 package datagram
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
 
@@ -44,32 +48,32 @@ const (
 	// Window is how far a question's time may be from the server's clock.
 	Window = 30 * time.Second
 
-	// MaxSize is how long a question, and so an answer, may be.
+	// MaxSize is the largest size of a question, and therefore of an answer, in
+	// bytes.
 	MaxSize = 8 << 10
 
-	// usualSize is what a question is padded to: it holds the answer with any
-	// token of WeChat, and passes every path unfragmented.
+	// usualSize is the size to which a question is padded at first. An answer of
+	// that size holds any token of WeChat, and a packet of that size is not
+	// fragmented on any usual path.
 	usualSize = 1200
 
-	leastNonce, mostNonce = 16, 64
-
-	timeLayout = "2006-01-02T15:04:05.000Z07:00"
+	minNonce, maxNonce = 16, 64 // characters
 )
 
-// codeTooSmall is the error in place of an answer that is larger than its
-// question; the answer's "size" is how large the question has to be.
+// codeTooSmall is the error code that replaces an answer larger than its question.
+// Its "size" is how large the question has to be.
 const codeTooSmall = "too_small"
 
-// question is what a caller asks.
+// question asks for the token of an account.
 type question struct {
 	Account string
 	Time    time.Time
 	Nonce   string
 }
 
-// wire is every member that a question or an answer may have. Members that
-// were not sent are nil.
-type wire struct {
+// message has the members that tell a question from an answer, and those of both
+// that are read here. Members that were not sent are nil.
+type message struct {
 	AppID       *string `json:"appid"`
 	Time        *string `json:"time"`
 	Nonce       *string `json:"nonce"`
@@ -79,7 +83,7 @@ type wire struct {
 	Size        int     `json:"size"`
 }
 
-func (w *wire) isAnswer() bool {
+func (w *message) isAnswer() bool {
 	return (w.AccessToken != nil || w.Error != nil) && w.Time == nil
 }
 
@@ -88,11 +92,11 @@ func members(name string) map[string]string { return map[string]string{"kid": na
 // encode seals the question and pads it to at least size bytes.
 func (q question) encode(name string, key []byte, size int) ([]byte, error) {
 	asked := struct {
-		AppID string `json:"appid"`
-		Time  string `json:"time"`
-		Nonce string `json:"nonce"`
-		Pad   string `json:"pad,omitempty"`
-	}{AppID: q.Account, Time: q.Time.UTC().Format(timeLayout), Nonce: q.Nonce}
+		AppID string    `json:"appid"`
+		Time  wire.Time `json:"time"`
+		Nonce string    `json:"nonce"`
+		Pad   string    `json:"pad,omitempty"`
+	}{AppID: q.Account, Time: wire.Time{Time: q.Time}, Nonce: q.Nonce}
 	for {
 		plain, err := json.Marshal(asked)
 		if err != nil {
@@ -104,7 +108,7 @@ func (q question) encode(name string, key []byte, size int) ([]byte, error) {
 		}
 		if missing := size - sealed; missing > 0 {
 			// Three bytes are four in base64.
-			asked.Pad += padding((missing + 1) * 3 / 4)
+			asked.Pad += strings.Repeat("0", max((missing+1)*3/4, 1))
 			continue
 		}
 		datagram, err := jwe.Seal(key, members(name), plain)
@@ -112,17 +116,9 @@ func (q question) encode(name string, key []byte, size int) ([]byte, error) {
 	}
 }
 
-func padding(n int) string {
-	b := make([]byte, max(n, 1))
-	for i := range b {
-		b[i] = '0'
-	}
-	return string(b)
-}
-
-// decodeQuestion reads a question that the caller's key has opened.
+// decodeQuestion decodes a question that was opened with the caller's key.
 func decodeQuestion(plain []byte) (question, error) {
-	var w wire
+	var w message
 	if err := json.Unmarshal(plain, &w); err != nil {
 		return question{}, errors.New("not a JSON object")
 	}
@@ -132,19 +128,19 @@ func decodeQuestion(plain []byte) (question, error) {
 	case w.AppID == nil || w.Time == nil || w.Nonce == nil:
 		return question{}, errors.New("appid, time or nonce is missing")
 	case !usableNonce(*w.Nonce):
-		return question{}, fmt.Errorf("the nonce is not %d to %d letters, digits, '-', '_', '+', '/' or '='", leastNonce, mostNonce)
+		return question{}, fmt.Errorf("the nonce is not %d to %d letters, digits, '-', '_', '+', '/' or '='", minNonce, maxNonce)
 	}
 	sent, err := time.Parse(time.RFC3339, *w.Time)
 	if err != nil {
-		return question{}, errors.New("time is not of RFC 3339")
+		return question{}, errors.New("time is not in the format of RFC 3339")
 	}
 	return question{Account: *w.AppID, Time: sent, Nonce: *w.Nonce}, nil
 }
 
-// usableNonce keeps to characters that JSON does not escape: the nonce is
-// written back as it came.
+// usableNonce accepts only characters that JSON does not escape, because the
+// answer repeats the nonce unescaped.
 func usableNonce(s string) bool {
-	if len(s) < leastNonce || len(s) > mostNonce {
+	if len(s) < minNonce || len(s) > maxNonce {
 		return false
 	}
 	for _, c := range []byte(s) {

@@ -17,61 +17,62 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
 
-// Callers knows who may ask. *auth.Authenticator is one.
+// Callers has the callers and their keys. *auth.Authenticator is one.
 type Callers interface {
 	// Datagrams returns the caller with the given name and the key of its
 	// datagrams.
 	DatagramKey(name string) (auth.Caller, []byte, bool)
 }
 
-// Book has the answers.
-type Book interface {
-	// Answer returns what GET /v1/tokens/{account} answers a caller who may
-	// have that account's token: the record or the error, as a JSON object.
-	// It answers from memory: nobody else is answered while it waits.
+// Answerer has the answers. *httpapi.API is one.
+type Answerer interface {
+	// Answer returns what GET /v1/tokens/{account} answers to a caller who may
+	// have that account's token: a wire.Token or a wire.Error as JSON. It must
+	// not block: a worker of the server waits for it.
 	Answer(account string) []byte
 }
 
-// Config is what a Server works with.
+// Config configures a Server. Callers and Answerer are required.
 type Config struct {
-	Callers Callers
-	Book    Book
+	Callers  Callers
+	Answerer Answerer
 
-	// Logger gets a line for a packet that got no token, at most one a second:
-	// anybody can send them. Nil discards.
+	// Logger receives a line for a packet that was answered without a token, or
+	// not at all. As any stranger can send such packets, it receives at most one
+	// a second. Nil discards the lines.
 	Logger *slog.Logger
 
-	// Observe is called with what became of each packet, from several
-	// goroutines; it must return quickly. Nil: nobody is told.
+	// Observe is called with the outcome of each packet, from several
+	// goroutines. It must return quickly. Nil: it is not called.
 	Observe func(Outcome)
 }
 
 // Outcome is what became of a packet.
 type Outcome string
 
-// The outcomes. Only Answered, Forbidden and TooSmall sent something back.
+// The outcomes. Only Answered, Forbidden and TooSmall can have sent a packet back.
 const (
 	Answered  Outcome = "answered"
 	Forbidden Outcome = "forbidden"  // the caller may not have that account's token
 	TooSmall  Outcome = "too_small"  // the answer is larger than the question
-	Garbage   Outcome = "garbage"    // not a question, or of another form
+	Malformed Outcome = "garbage"    // not a question
 	Unknown   Outcome = "unknown"    // no caller of that name has a key
 	Forged    Outcome = "forged"     // the caller's key does not open it
-	Stale     Outcome = "stale"      // its time is not within Window, or from before this process
-	Replayed  Outcome = "replayed"   // its nonce was seen
+	Stale     Outcome = "stale"      // its time is outside Window, or before this process began
+	Replayed  Outcome = "replayed"   // its nonce was used before
 	Full      Outcome = "full"       // the caller asks faster than nonces may be forgotten
-	Failed    Outcome = "not_sealed" // the answer could not be made
+	Failed    Outcome = "not_sealed" // the answer could not be sealed
 )
 
-// Server answers questions.
+// Server answers questions. It is safe for concurrent use.
 type Server struct {
-	config    Config
-	histories *histories
-	audit     audit
+	config  Config
+	replays *replayCaches
+	audit   audit
 }
 
-// NewServer returns a server that answers questions asked from now on. It
-// starts nothing.
+// NewServer returns a server that answers questions that are asked from now on. It
+// starts nothing: see Serve.
 func NewServer(c Config) *Server {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -79,13 +80,12 @@ func NewServer(c Config) *Server {
 	if c.Observe == nil {
 		c.Observe = func(Outcome) {}
 	}
-	return &Server{config: c, histories: newHistories(time.Now()), audit: audit{log: c.Logger}}
+	return &Server{config: c, replays: newReplayCaches(time.Now()), audit: audit{log: c.Logger}}
 }
 
-// Serve answers what comes to conn until ctx ends, then closes it. Questions
-// that were taken are answered before it returns. What is more than its
-// workers can do waits in the kernel's buffer, and is lost when that is full,
-// as datagrams are.
+// Serve answers the packets that arrive on conn until ctx ends, then closes conn.
+// It answers the questions it has read before it returns. Packets that its workers
+// have no time for wait in the kernel's buffer, and are lost when that is full.
 func (s *Server) Serve(ctx context.Context, conn *net.UDPConn) error {
 	defer func() { _ = conn.Close() }()
 	wake := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
@@ -100,7 +100,7 @@ func (s *Server) Serve(ctx context.Context, conn *net.UDPConn) error {
 	return errors.Join(errs...)
 }
 
-// pause is how long a worker waits after the socket failed.
+// pause is how long a worker waits after it could not read the socket.
 const pause = 100 * time.Millisecond
 
 func (s *Server) work(ctx context.Context, conn *net.UDPConn) error {
@@ -131,14 +131,14 @@ func (s *Server) work(ctx context.Context, conn *net.UDPConn) error {
 	}
 }
 
-// answer returns what is to be sent back, nil for nothing.
+// answer returns the packet to send back, nil for none.
 func (s *Server) answer(packet []byte, from netip.AddrPort) ([]byte, Outcome) {
 	if len(packet) > MaxSize {
-		return nil, s.audit.refused(Garbage, from, "", errors.New("too long"))
+		return nil, s.audit.refused(Malformed, from, "", errors.New("too long"))
 	}
 	message, err := jwe.Parse(string(packet), "kid")
 	if err != nil {
-		return nil, s.audit.refused(Garbage, from, "", err)
+		return nil, s.audit.refused(Malformed, from, "", err)
 	}
 	name := message.Claim("kid")
 	caller, key, ok := s.config.Callers.DatagramKey(name)
@@ -149,22 +149,22 @@ func (s *Server) answer(packet []byte, from netip.AddrPort) ([]byte, Outcome) {
 	if err != nil {
 		return nil, s.audit.refused(Forged, from, name, err)
 	}
-	// From here on the packet is the caller's, or a copy of one.
+	// From here on, the packet is the caller's or a replay of one.
 	q, err := decodeQuestion(plain)
 	if err != nil {
-		return nil, s.audit.refused(Garbage, from, name, err)
+		return nil, s.audit.refused(Malformed, from, name, err)
 	}
-	if admitted := s.histories.of(name).admit(q, time.Now()); admitted != Answered {
+	if admitted := s.replays.of(name).admit(q, time.Now()); admitted != Answered {
 		return nil, s.audit.refused(admitted, from, name, nil)
 	}
 	return s.reply(q, caller, key, len(packet), from)
 }
 
-// reply seals the answer, or as much of an error as fits into size.
+// reply seals the answer, or the longest error that fits into size.
 func (s *Server) reply(q question, caller auth.Caller, key []byte, size int, from netip.AddrPort) ([]byte, Outcome) {
 	body, outcome := forbidden, Forbidden
 	if caller.May(q.Account) {
-		body, outcome = s.config.Book.Answer(q.Account), Answered
+		body, outcome = s.config.Answerer.Answer(q.Account), Answered
 	} else {
 		s.audit.refused(Forbidden, from, caller.Name(), nil)
 	}
@@ -191,20 +191,20 @@ func (s *Server) reply(q question, caller auth.Caller, key []byte, size int, fro
 
 var forbidden = []byte(`{"error":"forbidden","message":"you may not have this account's token"}`)
 
-// tooSmall returns the error in the order of preference.
+// tooSmall returns the forms of the error, the preferred one first.
 func tooSmall(needed int) [][]byte {
 	short := fmt.Appendf(nil, `{"error":%q,"size":%d}`, codeTooSmall, needed)
 	long := fmt.Appendf(nil, `{"error":%q,"message":"pad your question to %d bytes","size":%d}`, codeTooSmall, needed, needed)
 	return [][]byte{long, short}
 }
 
-// withNonce puts the nonce into a JSON object.
+// withNonce adds the nonce to a JSON object.
 func withNonce(object []byte, nonce string) []byte {
 	object = bytes.TrimSpace(object)
 	if len(object) < 2 || object[0] != '{' || !json.Valid(object) {
 		object = []byte(`{"error":"internal","message":"there is no answer"}`)
 	}
-	out := make([]byte, 0, len(object)+mostNonce+16)
+	out := make([]byte, 0, len(object)+maxNonce+16)
 	out = append(out, `{"nonce":"`...)
 	out = append(out, nonce...)
 	out = append(out, '"')

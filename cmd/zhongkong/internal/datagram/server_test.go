@@ -67,28 +67,28 @@ func TestNothingIsAnsweredThatIsNotProved(t *testing.T) {
 		packet []byte
 		want   Outcome
 	}{
-		"nothing":                     {nil, Garbage},
-		"text":                        {[]byte("GET / HTTP/1.1\r\n\r\n"), Garbage},
-		"longer than any":             {bytes.Repeat([]byte("A"), MaxSize+1), Garbage},
+		"nothing":                     {nil, Malformed},
+		"text":                        {[]byte("GET / HTTP/1.1\r\n\r\n"), Malformed},
+		"longer than any":             {bytes.Repeat([]byte("A"), MaxSize+1), Malformed},
 		"an unknown caller":           {sealed("nobody", udpKey, good), Unknown},
 		"a caller without a key":      {sealed("web", udpKey, good), Unknown},
 		"another key":                 {sealed("ci", otherKey, good), Forged},
 		"another caller's name on it": {swapped, Forged},
-		"cut short":                   {ask(t, valid, usualSize)[:900], Garbage},
-		"a sealed token":              {mustSeal(t, udpKey, map[string]string{"kid": "ci", "acct": account}, good), Garbage},
-		"compressed":                  {mustSeal(t, udpKey, map[string]string{"kid": "ci", "zip": "DEF"}, good), Garbage},
+		"cut short":                   {ask(t, valid, usualSize)[:900], Malformed},
+		"a sealed token":              {mustSeal(t, udpKey, map[string]string{"kid": "ci", "acct": account}, good), Malformed},
+		"compressed":                  {mustSeal(t, udpKey, map[string]string{"kid": "ci", "zip": "DEF"}, good), Malformed},
 		"older than the window":       {sealed("ci", udpKey, object(now.Add(-Window-time.Second), someNonce)), Stale},
 		"newer than the window":       {sealed("ci", udpKey, object(now.Add(Window+time.Minute), someNonce)), Stale},
 		"from before the server":      {sealed("ci", udpKey, object(now.Add(-time.Second), someNonce)), Stale},
-		"no time":                     {sealed("ci", udpKey, `{"appid":"wx","nonce":"0123456789abcdef"}`), Garbage},
-		"a time in words":             {sealed("ci", udpKey, `{"appid":"wx","time":"now","nonce":"0123456789abcdef"}`), Garbage},
-		"a short nonce":               {sealed("ci", udpKey, object(now, "short")), Garbage},
-		"a long nonce":                {sealed("ci", udpKey, object(now, strings.Repeat("n", 65))), Garbage},
-		"a nonce that breaks out":     {sealed("ci", udpKey, object(now, `0123456789","x":"`)), Garbage},
-		"an answer sent back":         {sealed("ci", udpKey, `{"nonce":"0123456789abcdef",`+string(record)[1:]), Garbage},
-		"an answer that asks too":     {sealed("ci", udpKey, good[:len(good)-1]+`,"error":"x"}`), Garbage},
-		"not an object":               {sealed("ci", udpKey, `[1]`), Garbage},
-		"null":                        {sealed("ci", udpKey, `null`), Garbage},
+		"no time":                     {sealed("ci", udpKey, `{"appid":"wx","nonce":"0123456789abcdef"}`), Malformed},
+		"a time in words":             {sealed("ci", udpKey, `{"appid":"wx","time":"now","nonce":"0123456789abcdef"}`), Malformed},
+		"a short nonce":               {sealed("ci", udpKey, object(now, "short")), Malformed},
+		"a long nonce":                {sealed("ci", udpKey, object(now, strings.Repeat("n", 65))), Malformed},
+		"a nonce that breaks out":     {sealed("ci", udpKey, object(now, `0123456789","x":"`)), Malformed},
+		"an answer sent back":         {sealed("ci", udpKey, `{"nonce":"0123456789abcdef",`+string(record)[1:]), Malformed},
+		"an answer that asks too":     {sealed("ci", udpKey, good[:len(good)-1]+`,"error":"x"}`), Malformed},
+		"not an object":               {sealed("ci", udpKey, `[1]`), Malformed},
+		"null":                        {sealed("ci", udpKey, `null`), Malformed},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestReplaysAreKnownForAsLongAsTheyAreFresh(t *testing.T) {
 				}
 			}
 		}
-		if h := s.histories.of("ci"); len(h.seen) != 0 || len(h.queue) != 0 {
+		if h := s.replays.of("ci"); len(h.seen) != 0 || len(h.queue) != 0 {
 			t.Errorf("%d questions are remembered for good", len(h.seen))
 		}
 	})
@@ -139,7 +139,7 @@ func TestReplaysAreKnownForAsLongAsTheyAreFresh(t *testing.T) {
 
 func TestReplaysStayKnownWhenTheClockIsSetBack(t *testing.T) {
 	began := time.Now()
-	h := newHistories(began).of("ci")
+	h := newReplayCaches(began).of("ci")
 	old := question{account, began.Add(10 * time.Second), someNonce}
 	if got := h.admit(old, began.Add(10*time.Second)); got != Answered {
 		t.Fatal(got)
@@ -156,7 +156,7 @@ func TestReplaysStayKnownWhenTheClockIsSetBack(t *testing.T) {
 
 func TestAFastClockDoesNotShutOutASlowOneOfTheSameCaller(t *testing.T) {
 	began := time.Now()
-	h := newHistories(began).of("ci")
+	h := newReplayCaches(began).of("ci")
 	for i := range 200 {
 		now := began.Add(Window + time.Duration(i)*time.Second)
 		for j, skew := range []time.Duration{Window, -Window + time.Millisecond} {
@@ -170,7 +170,7 @@ func TestAFastClockDoesNotShutOutASlowOneOfTheSameCaller(t *testing.T) {
 
 func TestWhenNoMoreNoncesFitNothingIsForgottenEarly(t *testing.T) {
 	began := time.Now()
-	h := newHistories(began).of("ci")
+	h := newReplayCaches(began).of("ci")
 	at := func(i int) question { return question{account, began, fmt.Sprintf("%016d", i)} }
 	for i := range maxRemembered {
 		if got := h.admit(at(i), began); got != Answered {
@@ -183,7 +183,7 @@ func TestWhenNoMoreNoncesFitNothingIsForgottenEarly(t *testing.T) {
 	if got := h.admit(at(0), began); got != Replayed {
 		t.Errorf("the first again = %s, want %s", got, Replayed)
 	}
-	after := began.Add(rememberedFor + time.Second)
+	after := began.Add(rememberFor + time.Second)
 	if got := h.admit(question{account, after, someNonce}, after); got != Answered {
 		t.Errorf("when they may be forgotten = %s, want %s", got, Answered)
 	}
@@ -204,7 +204,7 @@ func TestAnAnswerIsNeverLargerThanItsQuestion(t *testing.T) {
 			if outcome != TooSmall || got == nil {
 				continue
 			}
-			var w wire
+			var w message
 			if err := json.Unmarshal([]byte(open(t, got)), &w); err != nil || *w.Error != codeTooSmall || *w.Nonce != someNonce {
 				t.Fatalf("answer = %s, %v", open(t, got), err)
 			}
@@ -230,7 +230,7 @@ func TestAnAccountThatIsNotTheCallersIsForbidden(t *testing.T) {
 func TestABookThatAnswersNonsenseIsNotRepeated(t *testing.T) {
 	for _, b := range []book{"", "null", "x", "{", `{"a":1`, `[]`, `"{}"`} {
 		got, _ := newServer(t, b).answer(ask(t, question{account, time.Now(), someNonce}, usualSize), from)
-		var w wire
+		var w message
 		if err := json.Unmarshal([]byte(open(t, got)), &w); err != nil || *w.Error != "internal" {
 			t.Errorf("book %q: answer = %s", b, open(t, got))
 		}
@@ -319,10 +319,10 @@ func BenchmarkAnswer(b *testing.B) {
 
 func newServer(t testing.TB, b book) *Server {
 	t.Helper()
-	return NewServer(Config{Callers: newGate(t), Book: b})
+	return NewServer(Config{Callers: newAuthenticator(t), Answerer: b})
 }
 
-func newGate(t testing.TB) *auth.Authenticator {
+func newAuthenticator(t testing.TB) *auth.Authenticator {
 	t.Helper()
 	gate, err := auth.New([]auth.User{
 		{Name: "ci", UDPKey: udpKey, Accounts: []string{account}},

@@ -5,25 +5,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Entry is one event as it is told to people and scripts. It has no token.
-// Entries are never changed.
+// Entry is an event as a Hub hands it on. It has no token. It is immutable.
 type Entry struct {
-	Time       time.Time         `json:"time"` // when this process heard of it
-	Event      string            `json:"event"`
-	Account    string            `json:"account,omitempty"` // "": it concerns the store
-	By         string            `json:"by,omitempty"`
-	Reason     string            `json:"reason,omitempty"`
-	Fence      coordinator.Fence `json:"fence,omitempty"`
-	Generation coordinator.Fence `json:"generation,omitempty"`
-	TTL        float64           `json:"ttl_seconds,omitempty"`
-	Kind       string            `json:"kind,omitempty"`
-	Code       int               `json:"code,omitempty"`
-	Error      string            `json:"error,omitempty"`
-	Limit      string            `json:"limit,omitempty"`
-	RetryIn    float64           `json:"retry_in_seconds,omitempty"`
+	wire.Event
 
 	once    sync.Once // guards encoded
 	encoded []byte
@@ -35,44 +23,29 @@ const (
 	Disconnected = "disconnected"
 )
 
-// newEntry returns what o tells the world, nil if that is nothing.
+// newEntry returns the event in an observation, nil if there is none for
+// listeners.
 func newEntry(o coordinator.Observation, now time.Time) *Entry {
-	now = now.UTC().Truncate(time.Millisecond)
+	at := wire.Time{Time: now.UTC().Truncate(time.Millisecond)}
 	switch o.Kind {
 	case coordinator.Connected:
-		return &Entry{Time: now, Event: Connected}
+		return &Entry{Event: wire.Event{Time: at, Type: Connected}}
 	case coordinator.Disconnected:
-		return &Entry{Time: now, Event: Disconnected}
+		return &Entry{Event: wire.Event{Time: at, Type: Disconnected}}
 	case coordinator.Notified:
 		if o.Event == nil || o.Event.Kind == coordinator.EventWanted {
-			return nil // a reader that waits repeats it every second
+			return nil // a reader that waits publishes it every second
 		}
-		return notified(o.Event, now)
+		return &Entry{Event: wire.NewEvent(*o.Event, now)}
 	}
 	return nil
 }
 
-func notified(e *coordinator.Event, now time.Time) *Entry {
-	n := &Entry{
-		Time: now, Event: string(e.Kind), Account: e.Account, By: e.By, Reason: string(e.Reason),
-		Fence: e.Fence, Generation: e.Record.Generation, TTL: seconds(e.Record.TTL),
-		Limit: string(e.Limit), RetryIn: seconds(e.RetryIn),
-	}
-	if n.By == "" {
-		n.By = e.Record.IssuedBy
-	}
-	if f := e.Failure; f != nil {
-		n.Kind, n.Code, n.Error = string(f.Kind), f.Code, f.Message
-	}
-	return n
-}
-
-func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
-
-// JSON returns the entry as one line. It is encoded once, however many listen.
+// JSON returns the event as one line of JSON. It is encoded once, however many
+// listeners there are.
 func (e *Entry) JSON() []byte {
 	e.once.Do(func() {
-		e.encoded, _ = json.Marshal(e) // nothing in it can fail to be encoded
+		e.encoded, _ = json.Marshal(e.Event) // nothing in it can fail to be encoded
 	})
 	return e.encoded
 }

@@ -1,5 +1,5 @@
-// Package events hands what the store notifies on to those who watch: streams
-// of server-sent events and the status page.
+// Package events distributes the store's events within the process: to streams of
+// server-sent events and to the status page.
 package events
 
 import (
@@ -10,27 +10,27 @@ import (
 )
 
 const (
-	// kept is how many of the last events a Hub remembers.
+	// kept is how many of the latest events a Hub keeps.
 	kept = 512
-	// queue is how many events a listener may be behind.
+	// queue is how many events a listener may fall behind.
 	queue = 64
 )
 
-// Hub takes in a coordinator's observations and hands the events among them to
-// everybody who listens. It never waits for a listener: one that is too slow
-// is cut off.
+// Hub takes a coordinator's observations and hands the events among them to its
+// listeners. It never waits for a listener: it closes one that falls too far
+// behind. It is safe for concurrent use.
 type Hub struct {
 	mu        sync.Mutex // guards what follows
 	listeners map[*Listener]struct{}
-	ring      []*Entry // the last ones, ring[next] is the oldest when full
+	ring      []*Entry // the latest ones; ring[next] is the oldest when it is full
 	next      int
 }
 
-// New returns a Hub that nobody listens to.
+// New returns a Hub without listeners.
 func New() *Hub { return &Hub{listeners: make(map[*Listener]struct{})} }
 
-// Observe takes in an observation. It is made to be part of a coordinator's
-// Config.Observe: it returns at once.
+// Observe takes an observation. It does not block, so a coordinator's
+// Config.Observe may call it.
 func (h *Hub) Observe(o coordinator.Observation) {
 	e := newEntry(o, time.Now())
 	if e == nil {
@@ -49,7 +49,7 @@ func (h *Hub) Observe(o coordinator.Observation) {
 	}
 }
 
-// Recent returns the last n events that wanted accepts, the newest first.
+// Recent returns the latest n kept events that wanted accepts, the newest first.
 func (h *Hub) Recent(n int, wanted func(*Entry) bool) []*Entry {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -62,10 +62,10 @@ func (h *Hub) Recent(n int, wanted func(*Entry) bool) []*Entry {
 	return found
 }
 
-// Listener gets the events that it wants, from the moment it was made.
+// Listener receives the events that it wants, from its creation on.
 type Listener struct {
-	// C delivers the events. It is closed when the listener was too slow or
-	// Close was called.
+	// C delivers the events. It is closed when the listener has fallen too far
+	// behind, or by Close.
 	C <-chan *Entry
 
 	hub    *Hub
@@ -74,8 +74,8 @@ type Listener struct {
 	closed bool // guarded by hub.mu
 }
 
-// Listen returns a Listener to the events that wanted accepts. Whoever listens
-// calls Close in the end.
+// Listen returns a Listener to the events that wanted accepts. Its Close must be
+// called.
 func (h *Hub) Listen(wanted func(*Entry) bool) *Listener {
 	c := make(chan *Entry, queue)
 	l := &Listener{C: c, c: c, hub: h, wanted: wanted}
@@ -85,7 +85,7 @@ func (h *Hub) Listen(wanted func(*Entry) bool) *Listener {
 	return l
 }
 
-// Close ends the listener.
+// Close ends the listener. It may be called more than once.
 func (l *Listener) Close() {
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()
@@ -108,6 +108,6 @@ func (l *Listener) offerLocked(e *Entry) {
 	select {
 	case l.c <- e:
 	default:
-		l.closeLocked() // it can come back and look at the state
+		l.closeLocked() // its reader can listen again and read the current state
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -62,8 +63,8 @@ func newResponse(account string, s coordinator.Snapshot) response {
 	prefix := append([]byte(`{"name":`), name...)
 	prefix = append(append(prefix, `,"access_token":`...), quoted...)
 	prefix = append(append(prefix, `,"generation":`...), generation...)
-	prefix = append(append(prefix, `,"issued_at":"`...), timestamp(s.IssuedAt)...)
-	prefix = append(append(prefix, `","expires_at":"`...), timestamp(s.ExpiresAt)...)
+	prefix = append(append(prefix, `,"issued_at":"`...), wire.Time{Time: s.IssuedAt}.String()...)
+	prefix = append(append(prefix, `","expires_at":"`...), wire.Time{Time: s.ExpiresAt}.String()...)
 	prefix = append(prefix, `","expires_in":`...)
 	return response{generation: s.Generation, etag: []string{`"` + generation + `"`}, prefix: prefix, quoted: quoted}
 }
@@ -83,9 +84,6 @@ func (r *response) useForBy(told auth.Told) int64 {
 	bounded := told.Bound(time.Duration(r.useFor) * time.Second)
 	return min(r.expiresIn, int64(bounded/time.Second))
 }
-
-// timestamp formats an instant: RFC 3339, UTC, milliseconds.
-func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
 // overlap is how long WeChat accepts a token that was replaced.
 const overlap = 5 * time.Minute

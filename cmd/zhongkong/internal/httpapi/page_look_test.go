@@ -8,22 +8,22 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
+	"github.com/zhongkong/zhongkong/redisstore"
 )
 
 // memHistory is the log of a store in memory as the page reads it.
 type memHistory struct{ store *memstore.Store }
 
-func (h memHistory) History(_ context.Context, account string, n int) ([]page.Event, error) {
+func (h memHistory) History(_ context.Context, account string, n int) ([]redisstore.Entry, error) {
 	log := h.store.Log(account)
-	var all []page.Event
+	var all []redisstore.Entry
 	for i := len(log) - 1; i >= 0 && len(all) < n; i-- {
 		e := log[i]
-		one := page.Event{
-			At: e.At, Event: e.Event, By: e.By, AskedBy: e.AskedBy, Reason: string(e.Reason), Took: e.Took, Code: e.Code, Error: e.Message,
+		one := redisstore.Entry{
+			At: e.At, Event: e.Event, By: e.By, AskedBy: e.AskedBy, Reason: e.Reason, Took: e.Took, Code: e.Code, Error: e.Message,
 		}
 		if e.Event == "refreshed" {
 			one.Life = 2 * time.Hour

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 )
 
 // Header values that many responses share. They must not be modified.
@@ -30,19 +32,13 @@ func writeJSON(w http.ResponseWriter, status int, v any) int {
 	return status
 }
 
-// errorBody is the body of an error response.
-type errorBody struct {
-	Error   string `json:"error"`
-	Message string `json:"message"`
-}
-
 // writeProblem writes an error response and returns its status.
 func writeProblem(w http.ResponseWriter, p problem) int {
 	if p.status == statusGone {
 		return statusGone
 	}
 	setProblemHeaders(w.Header(), p)
-	return writeJSON(w, p.status, errorBody{p.code, p.message})
+	return writeJSON(w, p.status, wire.Error{Code: p.code, Message: p.message})
 }
 
 // setProblemHeaders sets the headers of an error response that do not depend on

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -196,6 +197,6 @@ func (a *API) whyNoToken(s coordinator.Status) error {
 func (a *API) errorBody(err error) []byte {
 	p := problemOf(context.Background(), err)
 	a.logProblem(p, err, "datagram")
-	body, _ := json.Marshal(errorBody{p.code, p.message}) // cannot fail
+	body, _ := json.Marshal(wire.Error{Code: p.code, Message: p.message}) // cannot fail
 	return append(body, '\n')
 }

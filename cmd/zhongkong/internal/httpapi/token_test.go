@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
@@ -21,7 +22,7 @@ func TestGetTokenAnswersTheRecord(t *testing.T) {
 		record := s.store.Peek(wxa).Record
 		want := map[string]any{
 			"name": wxa, "access_token": record.Token.Reveal(), "generation": fmt.Sprint(record.Generation),
-			"issued_at": timestamp(record.IssuedAt), "expires_at": timestamp(record.ExpiresAt), "stale": false,
+			"issued_at": wire.Time{Time: record.IssuedAt}.String(), "expires_at": wire.Time{Time: record.ExpiresAt}.String(), "stale": false,
 		}
 		for name, value := range want {
 			if got := r.field(name); got != value {

@@ -18,7 +18,7 @@ const (
 // account is what its own page shows of an account besides its card.
 type account struct {
 	Card      card
-	History   []Event
+	History   []event
 	Left      bool // out of History
 	NoHistory bool // it cannot be had
 	Graph     *graph
@@ -29,7 +29,7 @@ type account struct {
 // known, unless it is this one.
 type process struct {
 	Name   string
-	Last   Event
+	Last   event
 	This   bool // it made this page
 	Issued bool // the current token
 	Busy   bool // it is refreshing
@@ -53,9 +53,9 @@ func (p *Page) account(ctx context.Context, c card, all bool, now time.Time) *ac
 }
 
 // processes returns those that the log tells of, the last one seen first.
-func processes(log []Event, c card, this string) []process {
+func processes(log []event, c card, this string) []process {
 	var all []process
-	note := func(name string, e Event) {
+	note := func(name string, e event) {
 		if name == "" || slices.ContainsFunc(all, func(p process) bool { return p.Name == name }) {
 			return
 		}
@@ -67,7 +67,7 @@ func processes(log []Event, c card, this string) []process {
 		note(e.By, e)
 	}
 	for _, name := range []string{c.Holder, c.IssuedBy, this} {
-		note(name, Event{})
+		note(name, event{})
 	}
 	slices.SortStableFunc(all, func(a, b process) int { return cmp.Compare(rank(a), rank(b)) })
 	return all[:min(len(all), maxProcesses)]

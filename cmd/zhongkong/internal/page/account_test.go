@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
 )
 
 func (s *scene) renderRequest(t *testing.T, r Request) string {
@@ -41,7 +42,7 @@ func oneAccount(now time.Time) *scene {
 	status.Record.IssuedBy = "host-2:1-BBBB"
 	s := newScene(status, coordinator.Status{Name: "wx2", Record: live(now)})
 	s.page.cfg.Label = func(account string) string { return map[string]string{"wx/1": "Shop"}[account] }
-	s.logs.entries["wx/1"] = []Event{
+	s.logs.entries["wx/1"] = []redisstore.Entry{
 		{At: now.Add(-time.Hour), Event: "refreshed", By: "host-2:1-BBBB", AskedBy: "ops (cli)", Reason: "forced", Life: 2 * time.Hour},
 		{At: now.Add(-2 * time.Hour), Event: "failed", By: "host-1", AskedBy: "shop (drop-in)", Code: 45009, Error: "quota"},
 		{At: now.Add(-150 * time.Minute), Event: "conflict", By: "host-4:1-DDDD", AskedBy: "somebody"},
@@ -68,7 +69,7 @@ func TestALongHistoryIsCutUntilAllOfItIsWanted(t *testing.T) {
 	now := time.Now()
 	s := oneAccount(now)
 	for n := range 150 {
-		s.logs.entries["wx2"] = append(s.logs.entries["wx2"], Event{At: now.Add(-time.Duration(n) * time.Hour), Event: "refreshed", By: "h", Life: 2 * time.Hour})
+		s.logs.entries["wx2"] = append(s.logs.entries["wx2"], redisstore.Entry{At: now.Add(-time.Duration(n) * time.Hour), Event: "refreshed", By: "h", Life: 2 * time.Hour})
 	}
 	count := func(html string) int { return strings.Count(html, `<li class="refreshed">`) }
 	if html := s.renderRequest(t, Request{Account: "wx2"}); count(html) != shownHistory || !strings.Contains(html, "Show all of it") {
@@ -96,7 +97,7 @@ func TestNothingFromRedisTurnsThePagesTextAround(t *testing.T) {
 	}
 	status.Record.IssuedBy = nasty
 	s := newScene(status)
-	s.logs.entries["wx"] = []Event{{At: now, Event: "conflict", By: nasty, AskedBy: nasty + " (api)", Error: nasty, Reason: "forced"}}
+	s.logs.entries["wx"] = []redisstore.Entry{{At: now, Event: "conflict", By: nasty, AskedBy: nasty + " (api)", Error: nasty, Reason: "forced"}}
 	for _, account := range []string{"", "wx"} {
 		html := s.renderRequest(t, Request{Account: account})
 		lacks(t, html, "\u202e", "\u2066", "\x1b", "\x00")
@@ -154,16 +155,16 @@ func TestNobodyElsesWordsComeOntoThePageByItsAddress(t *testing.T) {
 
 func TestAGraphEndsEachTokenWhereTheNextBegins(t *testing.T) {
 	now := time.Now()
-	if g := newGraph([]Event{{At: now, Event: "failed"}}, now); g != nil {
+	if g := newGraph(eventsOf(redisstore.Entry{At: now, Event: "failed"}), now); g != nil {
 		t.Error("a graph without a token")
 	}
-	g := newGraph([]Event{
+	g := newGraph(eventsOf([]redisstore.Entry{
 		{At: now.Add(-time.Hour), Event: "refreshed", Life: 2 * time.Hour},
 		{At: now.Add(-2 * time.Hour), Event: "refreshed", Life: 2 * time.Hour},
 		{At: now.Add(-10 * time.Hour), Event: "refreshed", Life: 2 * time.Hour}, // nothing for six hours
 		{At: now.Add(-25 * time.Hour), Event: "refreshed", Life: 2 * time.Hour}, // cut off
 		{At: now.Add(-48 * time.Hour), Event: "refreshed", Life: 2 * time.Hour},
-	}, now)
+	}...), now)
 	want := "M958.3 100.0L958.3 0.0L1000.0 50.0L1000.0 100.0Z" +
 		"M916.7 100.0L916.7 0.0L958.3 50.0L958.3 100.0Z" +
 		"M583.3 100.0L583.3 0.0L666.7 100.0L666.7 100.0Z" +
@@ -171,4 +172,12 @@ func TestAGraphEndsEachTokenWhereTheNextBegins(t *testing.T) {
 	if g.Area != want {
 		t.Errorf("the path is %s, want %s", g.Area, want)
 	}
+}
+
+func eventsOf(entries ...redisstore.Entry) []event {
+	var all []event
+	for _, e := range entries {
+		all = append(all, event{Entry: e})
+	}
+	return all
 }

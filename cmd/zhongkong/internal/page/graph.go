@@ -30,12 +30,12 @@ type mark struct {
 }
 
 // newGraph draws the log, the newest first; nil if there is nothing to draw.
-func newGraph(log []Event, now time.Time) *graph {
+func newGraph(log []event, now time.Time) *graph {
 	g := &graph{Since: now.Add(-graphFor), until: now}
 	if len(log) > 0 && log[len(log)-1].At.After(g.Since) {
 		g.Since = log[len(log)-1].At.Add(-time.Minute)
 	}
-	var issued []Event // the newest first
+	var issued []event // the newest first
 	for _, e := range log {
 		if e.Life > 0 && e.At.Before(now) && e.At.Add(e.Life).After(g.Since) {
 			issued = append(issued, e)

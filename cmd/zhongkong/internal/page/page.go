@@ -14,6 +14,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
 )
 
 // Viewer is who looks at the page.
@@ -23,25 +24,18 @@ type Viewer interface {
 	MayRefresh(account string) bool
 }
 
-// Event is an entry of an account's log. It has no token.
-type Event struct {
-	At      time.Time
+// event is an entry of an account's log, or an event that this process received.
+// It has no token.
+type event struct {
+	redisstore.Entry
 	Account string
-	Event   string // "refreshed", "failed", "restored", "superseded", "conflict" ...
-	By      string
-	AskedBy string // the caller and how: "NAME (api)"; "": nobody
-	Reason  string
-	Took    time.Duration
-	Life    time.Duration // refreshed, restored: how long the token was to live
-	Code    int
-	Error   string
-	Limit   string // throttled: which limit
+	Limit   string // throttled: by which limit
 }
 
-// History has what happened to an account, the newest first, at most n. The
-// store's log does.
+// History reads the log of an account. *redisstore.Store is one.
 type History interface {
-	History(ctx context.Context, account string, n int) ([]Event, error)
+	// History returns the latest n entries, the newest first.
+	History(ctx context.Context, account string, n int) ([]redisstore.Entry, error)
 }
 
 // Config is what a Page is made of.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
 )
 
 const (
@@ -52,7 +53,7 @@ type depth struct {
 
 type pastLog struct {
 	at     time.Time
-	events []Event
+	events []event
 }
 
 func newPastEvents(from History, hub *events.Hub) *pastEvents {
@@ -117,7 +118,7 @@ func (l *lookups) lastConflict(ctx context.Context, account string, count int) t
 
 // failingSince returns when the first of the failures was that no success has
 // followed, as far as the log goes back.
-func failingSince(log []Event) time.Time {
+func failingSince(log []event) time.Time {
 	var since time.Time
 	for _, e := range log { // the newest first
 		switch e.Event {
@@ -132,11 +133,11 @@ func failingSince(log []Event) time.Time {
 
 // merged returns the last events of the accounts; false if that cannot be
 // known.
-func (p *pastEvents) merged(ctx context.Context, accounts []card) ([]Event, bool) {
+func (p *pastEvents) merged(ctx context.Context, accounts []card) ([]event, bool) {
 	if p.from == nil || len(accounts) > historyFor {
 		return nil, false
 	}
-	var merged []Event
+	var merged []event
 	for _, c := range accounts {
 		got, err := p.read(ctx, depth{c.Name, timelineLength})
 		if err != nil {
@@ -144,13 +145,13 @@ func (p *pastEvents) merged(ctx context.Context, accounts []card) ([]Event, bool
 		}
 		merged = append(merged, got...)
 	}
-	slices.SortStableFunc(merged, func(a, b Event) int { return cmp.Compare(b.At.UnixNano(), a.At.UnixNano()) })
+	slices.SortStableFunc(merged, func(a, b event) int { return cmp.Compare(b.At.UnixNano(), a.At.UnixNano()) })
 	return merged[:min(len(merged), timelineLength)], true
 }
 
 // ofOne returns the last n entries of one account's log; false if they cannot be
 // had.
-func (p *pastEvents) ofOne(ctx context.Context, account string, n int) ([]Event, bool) {
+func (p *pastEvents) ofOne(ctx context.Context, account string, n int) ([]event, bool) {
 	if p.from == nil {
 		return nil, false
 	}
@@ -160,7 +161,7 @@ func (p *pastEvents) ofOne(ctx context.Context, account string, n int) ([]Event,
 
 // read returns the last entries of an account's log, the newest first. There
 // must be a log.
-func (p *pastEvents) read(ctx context.Context, d depth) ([]Event, error) {
+func (p *pastEvents) read(ctx context.Context, d depth) ([]event, error) {
 	p.mu.Lock()
 	log, ok := p.all[d]
 	p.mu.Unlock()
@@ -172,17 +173,18 @@ func (p *pastEvents) read(ctx context.Context, d depth) ([]Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range got {
-		got[i].Account = d.account
-		got[i].By, got[i].AskedBy, got[i].Error = plain(got[i].By), plain(got[i].AskedBy), plain(got[i].Error)
+	read := make([]event, 0, len(got))
+	for _, e := range got {
+		e.By, e.AskedBy, e.Error = plain(e.By), plain(e.AskedBy), plain(e.Error)
+		read = append(read, event{Entry: e, Account: d.account})
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.all) > 10*historyFor {
 		clear(p.all)
 	}
-	p.all[d] = pastLog{began, got}
-	return got, nil
+	p.all[d] = pastLog{began, read}
+	return read, nil
 }
 
 func (p *pastEvents) heardSince(account string, t time.Time) bool {
@@ -191,19 +193,19 @@ func (p *pastEvents) heardSince(account string, t time.Time) bool {
 }
 
 // heard returns what this process heard of the wanted accounts; "": the store.
-func heard(hub *events.Hub, wanted func(account string) bool) []Event {
+func heard(hub *events.Hub, wanted func(account string) bool) []event {
 	recent := hub.Recent(timelineLength, func(e *events.Entry) bool {
-		if e.Event == string(coordinator.EventBegun) {
+		if e.Type == string(coordinator.EventBegun) {
 			return false // the account shows that it is being refreshed
 		}
 		return wanted(e.Account)
 	})
-	var all []Event
+	var all []event
 	for _, e := range recent {
-		all = append(all, Event{
-			At: e.Time, Account: e.Account, Event: e.Event, By: plain(e.By), Reason: e.Reason,
-			Code: e.Code, Error: plain(e.Error), Limit: e.Limit,
-		})
+		entry := redisstore.Entry{
+			At: e.Time.Time, Event: e.Type, By: plain(e.By), Reason: e.Reason, Code: e.Code, Error: plain(e.Error),
+		}
+		all = append(all, event{Entry: entry, Account: e.Account, Limit: string(e.Limit)})
 	}
 	return all
 }

@@ -37,7 +37,7 @@ type view struct {
 	Cards  []card
 	Lines  []card
 	Hidden int
-	Events []Event
+	Events []event
 	One    *account // its page; nil: the list
 
 	Confirm *card
@@ -130,10 +130,10 @@ func (v *view) layOut(found []card) {
 // outage returns what is wrong with Redis, nil if nothing is.
 func (p *Page) outage(err error) *outage {
 	connected := p.store.connected()
-	last := p.cfg.Events.Recent(1, func(e *events.Entry) bool { return e.Event == events.Connected || e.Event == events.Disconnected })
+	last := p.cfg.Events.Recent(1, func(e *events.Entry) bool { return e.Type == events.Connected || e.Type == events.Disconnected })
 	o := &outage{}
-	if len(last) > 0 && last[0].Event == events.Disconnected {
-		o.Since = last[0].Time
+	if len(last) > 0 && last[0].Type == events.Disconnected {
+		o.Since = last[0].Time.Time
 	}
 	switch {
 	case err != nil:
@@ -157,7 +157,7 @@ func lessLeft(a, b card) int {
 	return cmp.Compare(a.Left, b.Left)
 }
 
-func (p *Page) timeline(ctx context.Context, r Request, shown []card) []Event {
+func (p *Page) timeline(ctx context.Context, r Request, shown []card) []event {
 	names := make(map[string]bool, len(shown))
 	for _, c := range shown {
 		names[c.Name] = true

@@ -1,0 +1,101 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
+)
+
+var at = time.Date(2026, 11, 22, 20, 36, 44, 677_999_999, time.FixedZone("CST", 8*3600))
+
+func encode(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func snapshot() coordinator.Snapshot {
+	return coordinator.Snapshot{Stale: true, Record: coordinator.Record{
+		Token: coordinator.NewToken("sesame"), Generation: 7, IssuedAt: at, ExpiresAt: at.Add(2 * time.Hour), IssuedBy: "host:1",
+		TTL: time.Hour,
+	}}
+}
+
+func TestEveryFormIsEncodedAsDocumented(t *testing.T) {
+	event := coordinator.Event{Kind: coordinator.EventRefreshed, Account: "wx", Reason: coordinator.ReasonForced, Fence: 7, Record: snapshot().Record}
+	failed := coordinator.Event{
+		Kind: coordinator.EventFailed, Account: "wx", By: "host:2", RetryIn: 1500 * time.Millisecond,
+		Failure: &coordinator.Failure{Kind: coordinator.FailedRefused, Code: 40125, Message: "invalid appsecret"},
+	}
+	entry := redisstore.Entry{
+		ID: "1-0", At: at, Event: "failed", By: "host:1", AskedBy: "ops (cli)", Reason: coordinator.ReasonForced, Fence: 7,
+		Took: 1500 * time.Millisecond, Kind: coordinator.FailedRefused, Code: 40125, Error: "invalid appsecret", Retry: time.Minute,
+	}
+	state := coordinator.State{
+		Account: "wx", Now: at.Add(time.Minute), Record: snapshot().Record, CallsToday: 3,
+		Failure: &coordinator.Failure{Kind: coordinator.FailedBusy, Code: -1, Message: "busy", At: at, InARow: 1, RetryAt: at.Add(time.Hour)},
+	}
+	for name, c := range map[string]struct{ got, want string }{
+		"a token": {encode(t, NewToken("wx", snapshot(), time.Now().Add(-time.Second/2))), `{"name":"wx","access_token":"sesame","generation":7,` +
+			`"issued_at":"2026-11-22T12:36:44.677Z","expires_at":"2026-11-22T14:36:44.677Z","expires_in":3599,"issued_by":"host:1","stale":true}`},
+		"an event": {encode(t, NewEvent(event, at)), `{"time":"2026-11-22T12:36:44.677Z","event":"refreshed","account":"wx","by":"host:1",` +
+			`"reason":"forced","fence":7,"generation":7,"ttl_seconds":3600}`},
+		"a failure": {encode(t, NewEvent(failed, at)), `{"time":"2026-11-22T12:36:44.677Z","event":"failed","account":"wx","by":"host:2",` +
+			`"kind":"refused","code":40125,"error":"invalid appsecret","retry_in_seconds":1.5}`},
+		"a reader's request": {encode(t, NewEvent(coordinator.Event{
+			Kind: coordinator.EventWanted, Account: "wx", Want: coordinator.WantRequest{Reason: coordinator.ReasonMissing},
+		}, at)), `{"time":"2026-11-22T12:36:44.677Z","event":"wanted","account":"wx","reason":"missing"}`},
+		"a log entry": {encode(t, NewLogEntry(entry)), `{"time":"2026-11-22T12:36:44.677Z","event":"failed","by":"host:1","asked_by":"ops (cli)",` +
+			`"reason":"forced","fence":7,"took_ms":1500,"kind":"refused","code":40125,"error":"invalid appsecret","retry_ms":60000}`},
+		"an account": {encode(t, NewAccount(state, time.Hour, 2000)), `{"name":"wx","generation":7,"issued_at":"2026-11-22T12:36:44.677Z",` +
+			`"issued_by":"host:1","age_seconds":60,"ttl_seconds":3600,"next_refresh":"2026-11-22T13:36:44.677Z","calls_today":3,` +
+			`"calls_per_day":2000,"open_attempts":0,"overdue_attempts":0,"conflicts":0,"last_error":{"kind":"busy","code":-1,` +
+			`"message":"busy","at":"2026-11-22T12:36:44.677Z","in_a_row":1,"retry_at":"2026-11-22T13:36:44.677Z"}}`},
+		"an account without data": {encode(t, NewAccount(coordinator.State{Account: "wx", Now: at}, time.Hour, 2000)),
+			`{"name":"wx","generation":0,"age_seconds":0,"ttl_seconds":0,"next_refresh":"2026-11-22T12:36:44.677Z","calls_today":0,` +
+				`"calls_per_day":2000,"open_attempts":0,"overdue_attempts":0,"conflicts":0}`},
+		"an error":    {encode(t, Error{Code: "no_token", Message: "none"}), `{"error":"no_token","message":"none"}`},
+		"a zero time": {encode(t, Time{}), `""`},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s is\n%s, want\n%s", name, c.got, c.want)
+		}
+	}
+}
+
+func TestTimesAreDecodedFromAnyZone(t *testing.T) {
+	for text, want := range map[string]time.Time{
+		`"2026-11-22T12:36:44.677Z"`: at.Truncate(time.Millisecond), `"2026-11-22T20:36:44.677+08:00"`: at.Truncate(time.Millisecond), `""`: {},
+	} {
+		var got Time
+		if err := json.Unmarshal([]byte(text), &got); err != nil || !got.Equal(want) {
+			t.Errorf("%s = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	if err := json.Unmarshal([]byte(`"yesterday"`), new(Time)); err == nil {
+		t.Error("yesterday is no error")
+	}
+}
+
+func TestATokenRecordDoesNotPrintItsToken(t *testing.T) {
+	record := NewToken("wx", snapshot(), time.Now())
+	var out bytes.Buffer
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "record", record)
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "record", record)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		fmt.Fprintf(&out, verb+verb, record, &record)
+	}
+	if strings.Contains(out.String(), "sesame") || strings.Contains(out.String(), "736573616d65") {
+		t.Errorf("printed: %s", &out)
+	}
+}
