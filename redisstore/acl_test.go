@@ -11,6 +11,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -38,18 +39,18 @@ func as(t testing.TB, rawURL, name string) string {
 func TestRefresherNeedsNoMoreThanItsRules(t *testing.T) {
 	t.Parallel() // it mostly waits
 	server := redistest.Start(t)
-	url := user(t, server, "refresher", redisstore.RequiredACL("", coordinator.Refresher)...)
+	url := user(t, server, "refresher", redisadmin.RequiredACL("", coordinator.Refresher)...)
 	coordinatortest.TestStore(t, func(t *testing.T) coordinator.Store {
 		return open(t, url, redisstore.Options{})
 	})
 	store := open(t, url, redisstore.Options{})
-	if _, err := store.History(t.Context(), "a", 1); err != nil {
+	if _, err := redisadmin.New(store).History(t.Context(), "a", 1); err != nil {
 		t.Error(err)
 	}
-	if _, err := store.Accounts(t.Context()); err != nil {
+	if _, err := redisadmin.New(store).Accounts(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if missing, err := store.MissingACL(t.Context(), coordinator.Refresher); err != nil || len(missing) > 0 {
+	if missing, err := redisadmin.New(store).MissingACL(t.Context(), coordinator.Refresher); err != nil || len(missing) > 0 {
 		t.Errorf("MissingACL() = %v, %v, want none", missing, err)
 	}
 	wantNoDenial(t, server)
@@ -65,7 +66,7 @@ func wantNoDenial(t *testing.T, server *redistest.Server) {
 
 func TestReaderNeedsNoMoreThanItsRules(t *testing.T) {
 	server := redistest.Start(t)
-	reader := open(t, user(t, server, "reader", redisstore.RequiredACL("", coordinator.Reader)...), redisstore.Options{})
+	reader := open(t, user(t, server, "reader", redisadmin.RequiredACL("", coordinator.Reader)...), redisstore.Options{})
 	refresher := open(t, server.URL(), redisstore.Options{})
 	_, r := followed(t, reader, coordinator.Reader, "a")
 	record := refreshed(t, refresher, "a", "token")
@@ -76,13 +77,13 @@ func TestReaderNeedsNoMoreThanItsRules(t *testing.T) {
 	if _, err := reader.Load(t.Context(), "a", "b"); err != nil {
 		t.Error(err)
 	}
-	if entries, err := reader.History(t.Context(), "a", 5); err != nil || len(entries) != 1 {
+	if entries, err := redisadmin.New(reader).History(t.Context(), "a", 5); err != nil || len(entries) != 1 {
 		t.Errorf("History() = %v, %v", entries, err)
 	}
-	if accounts, err := reader.Accounts(t.Context()); err != nil || !slices.Equal(accounts, []string{"a"}) {
+	if accounts, err := redisadmin.New(reader).Accounts(t.Context()); err != nil || !slices.Equal(accounts, []string{"a"}) {
 		t.Errorf("Accounts() = %v, %v", accounts, err)
 	}
-	if missing, err := reader.MissingACL(t.Context(), coordinator.Reader); err != nil || len(missing) > 0 {
+	if missing, err := redisadmin.New(reader).MissingACL(t.Context(), coordinator.Reader); err != nil || len(missing) > 0 {
 		t.Errorf("MissingACL() = %v, %v, want none", missing, err)
 	}
 	wantNoDenial(t, server)
@@ -90,16 +91,16 @@ func TestReaderNeedsNoMoreThanItsRules(t *testing.T) {
 
 func TestReaderThatMayDemandNeedsOneRuleMore(t *testing.T) {
 	server := redistest.Start(t)
-	rules := redisstore.RequiredACL("", coordinator.Reader)
+	rules := redisadmin.RequiredACL("", coordinator.Reader)
 	url := user(t, server, "reader", rules...)
 	reader, refresher := open(t, url, redisstore.Options{}), open(t, server.URL(), redisstore.Options{})
 	_, asked := followed(t, refresher, coordinator.Refresher, "a")
 	want := coordinator.WantRequest{Reason: coordinator.ReasonForced}
 	err := reader.Want(t.Context(), "a", want)
-	if !errors.Is(err, redisstore.ErrDenied) || !strings.Contains(err.Error(), redisstore.DemandACL("")) {
-		t.Errorf("Want() = %v, want %v naming %s", err, redisstore.ErrDenied, redisstore.DemandACL(""))
+	if !errors.Is(err, redisstore.ErrDenied) || !strings.Contains(err.Error(), redisadmin.DemandACL("")) {
+		t.Errorf("Want() = %v, want %v naming %s", err, redisstore.ErrDenied, redisadmin.DemandACL(""))
 	}
-	server.MustDo(t, "acl", "setuser", "reader", redisstore.DemandACL(""))
+	server.MustDo(t, "acl", "setuser", "reader", redisadmin.DemandACL(""))
 	if err := reader.Want(t.Context(), "a", want); err != nil {
 		t.Error(err)
 	}
@@ -108,7 +109,7 @@ func TestReaderThatMayDemandNeedsOneRuleMore(t *testing.T) {
 
 func TestReaderCanChangeNothing(t *testing.T) {
 	server := redistest.Start(t)
-	reader := open(t, user(t, server, "reader", redisstore.RequiredACL("", coordinator.Reader)...), redisstore.Options{})
+	reader := open(t, user(t, server, "reader", redisadmin.RequiredACL("", coordinator.Reader)...), redisstore.Options{})
 	record := refreshed(t, open(t, server.URL(), redisstore.Options{}), "a", "token")
 	for name, try := range map[string]func() error{
 		"Lock":  func() error { _, err := reader.Lock(t.Context(), "a", time.Second); return err },
@@ -151,12 +152,12 @@ func TestReaderCanChangeNothing(t *testing.T) {
 func TestMissingRuleIsNamed(t *testing.T) {
 	server := redistest.Start(t)
 	for _, role := range []coordinator.Role{coordinator.Reader, coordinator.Refresher} {
-		rules := redisstore.RequiredACL("", role)
+		rules := redisadmin.RequiredACL("", role)
 		for i, rule := range rules[3:] {
 			// Unprivileged of one rule at a time.
 			left := slices.Delete(slices.Clone(rules), i+3, i+4)
 			store := open(t, user(t, server, "user", left...), redisstore.Options{})
-			missing, err := store.MissingACL(t.Context(), role)
+			missing, err := redisadmin.New(store).MissingACL(t.Context(), role)
 			if err != nil {
 				t.Errorf("%s without %s: %v", role, rule, err)
 			}
@@ -178,7 +179,7 @@ func TestDenialsNameTheRule(t *testing.T) {
 		"its end":         {"+exec", "+exec"},
 		"the keys":        {"%R~zhongkong:{*}:*", "zhongkong:{*}:*"},
 	} {
-		rules := slices.DeleteFunc(redisstore.RequiredACL("", coordinator.Reader), func(rule string) bool { return rule == test.without })
+		rules := slices.DeleteFunc(redisadmin.RequiredACL("", coordinator.Reader), func(rule string) bool { return rule == test.without })
 		store := open(t, user(t, server, "user", rules...), redisstore.Options{})
 		_, err := store.Load(t.Context(), "a")
 		if !errors.Is(err, redisstore.ErrDenied) || !strings.Contains(err.Error(), test.want) {
@@ -189,7 +190,7 @@ func TestDenialsNameTheRule(t *testing.T) {
 
 func TestDeniedSubscriptionIsReported(t *testing.T) {
 	server := redistest.Start(t)
-	rules := slices.DeleteFunc(redisstore.RequiredACL("", coordinator.Reader),
+	rules := slices.DeleteFunc(redisadmin.RequiredACL("", coordinator.Reader),
 		func(rule string) bool { return strings.HasPrefix(rule, "&") })
 	store := open(t, user(t, server, "user", rules...), redisstore.Options{})
 	r := new(recorder)

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
@@ -160,7 +161,7 @@ func (c *connection) read() error {
 // again, so that its followers read it, and Load reports what is wrong.
 func (c *connection) deliver(name, payload string) {
 	s := c.sub.store
-	account, channel, ok := s.keys.split(name)
+	account, channel, ok := s.keys.Split(name)
 	if !ok {
 		return
 	}
@@ -184,7 +185,7 @@ func (c *connection) unreadable(account, channel string, err error) {
 		s.log.Warn("notifications cannot be read", "account", account, "channel", channel, "error", err, "so_far", n)
 		c.logged = now
 	}
-	if channel == wantedChannel {
+	if channel == layout.Wanted {
 		return
 	}
 	c.rereads = min(c.rereads+now.Sub(c.reread).Seconds()*maxRereads, maxRereads)

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
 // incredible are fences that no store hands out. Lua and JSON carry no greater
 // whole numbers.
-var incredible = []coordinator.Fence{maxFence, maxFence - 1, 9_000_000_000_000_000}
+var incredible = []coordinator.Fence{layout.MaxWhole, layout.MaxWhole - 1, 9_000_000_000_000_000}
 
 // anyFence returns a fence of some attempt, or a forged one.
 func (p *pair) anyFence() coordinator.Fence {

@@ -10,6 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
+	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
 // ErrDenied is what the errors wrap for which Redis does not let its user do
@@ -60,6 +62,13 @@ func (e *TLSError) Unwrap() error { return e.Err }
 func isData(err error) bool {
 	var data *DataError
 	return errors.As(err, &data) || errors.Is(err, coordinator.ErrSealed)
+}
+
+// isRefused reports whether err is a server's answer, and not that it cannot do
+// anything now.
+func isRefused(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer) && !errors.Is(err, coordinator.ErrUnreachable)
 }
 
 // unable returns what is to be done about a server that works and says that it
@@ -134,7 +143,7 @@ func (s *Store) answered(answer redis.Error) error {
 		// Nothing can be asked until somebody mends it, on either side.
 		return fmt.Errorf("%w: %w: %w; check the user and the password of the Redis URL",
 			coordinator.ErrUnreachable, ErrDenied, answer)
-	case isPermission(answer) || strings.HasPrefix(plain, "The user executing the script"):
+	case redisclient.IsPermission(answer) || strings.HasPrefix(plain, "The user executing the script"):
 		return fmt.Errorf("%w: %w; %s", ErrDenied, answer, s.rule(text))
 	case unable(plain) != "":
 		return fmt.Errorf("%w: %w: %w; %s", coordinator.ErrUnreachable, ErrUnable, answer, unable(plain))
@@ -144,25 +153,18 @@ func (s *Store) answered(answer redis.Error) error {
 	return answer
 }
 
-// isPermission reports whether Redis does not let its user do something. Of an
-// EXEC it says so in other words, and of a command in a transaction it says it
-// before the EXEC.
-func isPermission(err error) bool {
-	return redis.IsPermissionError(err) || redis.HasErrorPrefix(err, "EXECABORT")
-}
-
 // rule names the ACL rule whose lack Redis complains of, as well as its words
 // tell.
 func (s *Store) rule(text string) string {
-	command := deniedCommand(text)
+	command := redisclient.DeniedCommand(text)
 	switch {
 	case command != "":
 		return "the rule +" + command + " is missing"
 	case strings.Contains(text, "channel"):
-		return "a rule for the channels " + s.keys.pattern(refreshedChannel) + ", " +
-			s.keys.pattern(wantedChannel) + " or " + s.keys.pattern(begunChannel) + " is missing (&...)"
+		return "a rule for the channels " + s.keys.Pattern(layout.Refreshed) + ", " +
+			s.keys.Pattern(layout.Wanted) + " or " + s.keys.Pattern(layout.Begun) + " is missing (&...)"
 	case strings.Contains(text, "key"):
-		return "a rule for the keys " + s.keys.pattern("*") + " is missing (~... or %R~...)"
+		return "a rule for the keys " + s.keys.Pattern("*") + " is missing (~... or %R~...)"
 	}
 	return "a command that the scripts use is missing; `zhongkong doctor` finds out which"
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
 // message is a notification as it travels; the scripts write it. One struct
@@ -40,11 +41,11 @@ type message struct {
 func channelOf(kind coordinator.EventKind) string {
 	switch kind {
 	case coordinator.EventRefreshed, coordinator.EventRestored, coordinator.EventFailed, coordinator.EventThrottled:
-		return refreshedChannel
+		return layout.Refreshed
 	case coordinator.EventWanted:
-		return wantedChannel
+		return layout.Wanted
 	case coordinator.EventBegun:
-		return begunChannel
+		return layout.Begun
 	}
 	return "none"
 }
@@ -65,7 +66,7 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 	if channelOf(e.Kind) != channel {
 		return coordinator.Event{}, fmt.Errorf("the event %.20q does not belong on this channel", m.Event)
 	}
-	if max(m.Fence, m.Generation) > maxFence || !inRange(m.TTL) || !inRange(m.Retry) || !inRange(m.Deadline) {
+	if max(m.Fence, m.Generation) > layout.MaxWhole || !inRange(m.TTL) || !inRange(m.Retry) || !inRange(m.Deadline) {
 		return coordinator.Event{}, errors.New("a number in it is out of range")
 	}
 	var err error
@@ -123,6 +124,6 @@ func (m message) failure() *coordinator.Failure {
 }
 
 // inRange keeps durations from overflowing.
-func inRange(ms int64) bool { return ms >= 0 && ms <= maxMillis }
+func inRange(ms int64) bool { return ms >= 0 && ms <= layout.MaxMillis }
 
 func milliseconds(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

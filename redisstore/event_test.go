@@ -1,6 +1,10 @@
 package redisstore
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
+)
 
 const refreshedMessage = `{"event":"refreshed","access_token":"88_abc-DEF","generation":1790000000000000,` +
 	`"issued_at":"2026-11-22T20:00:00.123Z","expires_at":"2026-11-22T22:00:00.123Z","issued_by":"host:4711-ABCD",` +
@@ -14,7 +18,7 @@ func BenchmarkNotification(b *testing.B) {
 	defer s.Close()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.event("wx8acdb7df5beb68fd", refreshedChannel, refreshedMessage); err != nil {
+		if _, err := s.event("wx8acdb7df5beb68fd", layout.Refreshed, refreshedMessage); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
 // forge writes or publishes what none of ours would: numbers further ahead than
@@ -33,16 +35,16 @@ func (s *simulation) forge() {
 	case 2:
 		publish("begun", `{"event":"begun","fence":%s,"deadline_ms":1}`, soon)
 	case 3:
-		publish("begun", `{"event":"begun","fence":%s,"deadline_ms":%d}`, soon, int64(maxMillis))
+		publish("begun", `{"event":"begun","fence":%s,"deadline_ms":%d}`, soon, int64(layout.MaxMillis))
 	case 4:
 		publish("refreshed", `{"event":"refreshed","access_token":"EVIL","generation":%s,"issued_at":"2026-01-01T00:00:00Z",`+
 			`"expires_at":"2026-01-01T02:00:00Z","ttl_ms":7200000}`, huge)
 	case 5:
 		publish("refreshed", `{"event":"restored","access_token":"EVIL","generation":%s,"issued_at":"2026-01-01T00:00:00Z",`+
-			`"expires_at":"9999-12-31T00:00:00Z","ttl_ms":%d}`, soon, int64(maxMillis))
+			`"expires_at":"9999-12-31T00:00:00Z","ttl_ms":%d}`, soon, int64(layout.MaxMillis))
 	case 6:
 		publish("refreshed", `{"event":"failed","kind":"busy","error":"x","failures":9,"fence":%s,"at":"%s","retry_ms":%d}`,
-			soon, now.UTC().Format(time.RFC3339), int64(maxMillis))
+			soon, now.UTC().Format(time.RFC3339), int64(layout.MaxMillis))
 	case 7:
 		set("state", "fence", huge)
 	case 8:

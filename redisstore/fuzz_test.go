@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
 // secretInside is part of every value that must not be quoted.
@@ -98,7 +99,7 @@ func FuzzAnswers(f *testing.F) {
 	s := newTestStore(f)
 	f.Fuzz(func(t *testing.T, text string) {
 		answer, _ := answerOf(text).([]any)
-		k := s.keys.of("a")
+		k := s.keys.Of("a")
 		var throttled *coordinator.ThrottledError
 		if _, err := s.begun("a", k, answer); err != nil && !errors.As(err, &throttled) {
 			wantTold(t, err)
@@ -131,9 +132,9 @@ func FuzzEvent(f *testing.F) {
 		`{"event":"begun","fence":7,"deadline_ms":3000}`, `{"event":"refreshed","access_token":"eyJ.SECRET-INSIDE.b.c.d","generation":7}`,
 		`{"event":"SECRET-INSIDE"}`, `{"event":7}`, `{"generation":"SECRET-INSIDE"}`, ``, `null`,
 	} {
-		f.Add(refreshedChannel, payload)
-		f.Add(wantedChannel, payload)
-		f.Add(begunChannel, payload)
+		f.Add(layout.Refreshed, payload)
+		f.Add(layout.Wanted, payload)
+		f.Add(layout.Begun, payload)
 	}
 	s := newTestStore(f)
 	f.Fuzz(func(t *testing.T, channel, payload string) {
@@ -156,18 +157,6 @@ func FuzzEvent(f *testing.F) {
 	})
 }
 
-func FuzzEntry(f *testing.F) {
-	f.Add("1767323045000-0", "event", "refreshed", "took_ms", "70")
-	f.Add("x", "event", "failed", "code", "-1")
-	f.Add("", "", "", "retry_ms", "9223372036854775807")
-	f.Fuzz(func(t *testing.T, id, field1, value1, field2, value2 string) {
-		e, ok := entry(redis.XMessage{ID: id, Values: map[string]any{field1: value1, field2: value2}})
-		if ok && (e.Event == "" || e.Took < 0 || e.Retry < 0) {
-			t.Errorf("entry = %+v", e)
-		}
-	})
-}
-
 func FuzzKeys(f *testing.F) {
 	f.Add("wx8acdb7df5beb68fd")
 	f.Add("a b:c")
@@ -176,9 +165,9 @@ func FuzzKeys(f *testing.F) {
 		if checkAccount(account) != nil {
 			return
 		}
-		k := keyspace{DefaultPrefix}
-		got, what, ok := k.split(k.channel(account, refreshedChannel))
-		if !ok || got != account || what != refreshedChannel {
+		k := layout.Keyspace{Prefix: DefaultPrefix}
+		got, what, ok := k.Split(k.Channel(account, layout.Refreshed))
+		if !ok || got != account || what != layout.Refreshed {
 			t.Errorf("split(channel(%q)) = %q, %q, %v", account, got, what, ok)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -28,7 +29,7 @@ func TestHistoryTellsWhatHappenedNewestFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.MustDo(t, "xadd", "zhongkong:{a}:log", "*", "what", "is this")
-	entries, err := store.History(t.Context(), "a", 10)
+	entries, err := redisadmin.New(store).History(t.Context(), "a", 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,15 +48,15 @@ func TestHistoryTellsWhatHappenedNewestFirst(t *testing.T) {
 		failed.Retry != time.Second || failed.Kind != coordinator.FailedBusy || failed.Fence != attempt.Fence {
 		t.Errorf("the failure's entry = %+v", failed)
 	}
-	if few, err := store.History(t.Context(), "a", 2); err != nil || len(few) != 1 {
+	if few, err := redisadmin.New(store).History(t.Context(), "a", 2); err != nil || len(few) != 1 {
 		t.Errorf("History(2) = %d entries, %v, want the one of the last two lines that is ours", len(few), err)
 	}
-	if none, err := store.History(t.Context(), "b", 10); err != nil || len(none) != 0 {
+	if none, err := redisadmin.New(store).History(t.Context(), "b", 10); err != nil || len(none) != 0 {
 		t.Errorf("History() of nothing = %v, %v", none, err)
 	}
 	server.MustDo(t, "set", "zhongkong:{c}:log", "x")
 	var data *redisstore.DataError
-	if _, err := store.History(t.Context(), "c", 10); !errors.As(err, &data) {
+	if _, err := redisadmin.New(store).History(t.Context(), "c", 10); !errors.As(err, &data) {
 		t.Errorf("History() of a string = %v, want a *DataError", err)
 	}
 }
@@ -84,7 +85,7 @@ func TestAccountsAreFoundInRedis(t *testing.T) {
 	server.MustDo(t, "set", "zhongkong:{c}:token", "x")
 	server.MustDo(t, "hset", "other:{d}:state", "x", "y")
 	refreshed(t, open(t, server.URL(), redisstore.Options{Prefix: "zhongkong2"}), "e", "token")
-	got, err := store.Accounts(t.Context())
+	got, err := redisadmin.New(store).Accounts(t.Context())
 	if want := []string{"a", "b"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("Accounts() = %v, %v, want %v", got, err, want)
 	}
@@ -93,7 +94,7 @@ func TestAccountsAreFoundInRedis(t *testing.T) {
 func TestDiagnoseTellsTheServersFacts(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory 100mb", "--maxmemory-policy allkeys-lru")
 	store := open(t, server.URL(), redisstore.Options{})
-	servers, err := store.Diagnose(t.Context())
+	servers, err := redisadmin.New(store).Diagnose(t.Context())
 	if err != nil || len(servers) != 1 {
 		t.Fatalf("Diagnose() = %v, %v", servers, err)
 	}
@@ -145,7 +146,7 @@ func TestTheLogSaysWhoAsked(t *testing.T) {
 	if err := store.Fail(t.Context(), "a", coordinator.FailRequest{Attempt: next, AskedBy: caller, Failure: coordinator.Failure{Kind: coordinator.FailedBusy}}); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := store.History(t.Context(), "a", 10)
+	entries, err := redisadmin.New(store).History(t.Context(), "a", 10)
 	if err != nil || len(entries) != 6 {
 		t.Fatalf("History() = %d entries, %v", len(entries), err)
 	}

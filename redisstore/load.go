@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
@@ -113,7 +114,7 @@ func (s *Store) loadOn(ctx context.Context, days, accounts []string) []answer {
 	cmds := make([]*redis.Cmd, len(accounts))
 	var unsent error
 	if len(accounts) == 1 {
-		keys := s.keys.of(accounts[0]).forLoad(days[0])
+		keys := loadKeys(s.keys.Of(accounts[0]), days[0])
 		cmds[0] = s.scripts.load.EvalSha(ctx, s.client.Reads, keys)
 		if redis.HasErrorPrefix(cmds[0].Err(), "NOSCRIPT") {
 			cmds[0] = s.scripts.load.Eval(ctx, s.client.Reads, keys)
@@ -138,13 +139,13 @@ func (s *Store) loadOn(ctx context.Context, days, accounts []string) []answer {
 func (s *Store) pipelineScripts(ctx context.Context, days, accounts []string, cmds []*redis.Cmd) error {
 	pipe := s.client.Reads.Pipeline()
 	for i, account := range accounts {
-		cmds[i] = s.scripts.load.EvalSha(ctx, pipe, s.keys.of(account).forLoad(days[i]))
+		cmds[i] = s.scripts.load.EvalSha(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
 	}
 	_, err := pipe.Exec(ctx)
 	pipe = s.client.Reads.Pipeline()
 	for i, account := range accounts {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = s.scripts.load.Eval(ctx, pipe, s.keys.of(account).forLoad(days[i]))
+			cmds[i] = s.scripts.load.Eval(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
 		}
 	}
 	if pipe.Len() > 0 {
@@ -153,8 +154,8 @@ func (s *Store) pipelineScripts(ctx context.Context, days, accounts []string, cm
 	return err
 }
 
-func (k accountKeys) forLoad(day string) []string {
-	return []string{k.token, k.state, k.attempts, k.calls + day, k.lock}
+func loadKeys(k layout.AccountKeys, day string) []string {
+	return []string{k.Token, k.State, k.Attempts, k.Calls + day, k.Lock}
 }
 
 // transactions reads each account in a transaction, with one round trip for each
@@ -164,7 +165,7 @@ func (s *Store) transactions(ctx context.Context, accounts []string) []answer {
 	answers := make([]answer, len(accounts))
 	keys := make([]string, len(accounts))
 	for i, account := range accounts {
-		keys[i] = s.keys.of(account).token
+		keys[i] = s.keys.Of(account).Token
 	}
 	for {
 		byServer, err := s.client.ByMaster(ctx, keys)
@@ -204,7 +205,7 @@ const (
 // have no other answer than that they are queued; go-redis' own transactions put
 // all accounts into one, which a cluster does not take.
 type transaction struct {
-	keys        accountKeys
+	keys        layout.AccountKeys
 	day         string // of which the calls are read
 	begin, exec *redis.Cmd
 	queued      []*redis.Cmd
@@ -213,17 +214,17 @@ type transaction struct {
 func (s *Store) queueTransaction(ctx context.Context, pipe redis.Pipeliner, account string) transaction {
 	// The server alone knows which day it is. This guess is right but for the
 	// moments around midnight.
-	k, day := s.keys.of(account), s.day()
+	k, day := s.keys.Of(account), s.day()
 	t := transaction{keys: k, day: day, begin: pipe.Do(ctx, "multi")}
 	for _, command := range [][]any{
 		{"time"},
-		append([]any{"hmget", k.token}, tokenFields...),
-		{"pttl", k.token},
-		append([]any{"hmget", k.state}, stateFields...),
-		{"zrange", k.attempts, 0, maxAttempts, "withscores"},
-		{"get", k.calls + day},
-		{"get", k.lock},
-		{"pttl", k.lock},
+		append([]any{"hmget", k.Token}, tokenFields...),
+		{"pttl", k.Token},
+		append([]any{"hmget", k.State}, stateFields...),
+		{"zrange", k.Attempts, 0, maxAttempts, "withscores"},
+		{"get", k.Calls + day},
+		{"get", k.Lock},
+		{"pttl", k.Lock},
 	} {
 		t.queued = append(t.queued, pipe.Do(ctx, command...))
 	}
@@ -270,7 +271,7 @@ func (t transaction) answer(ctx context.Context, server redis.UniversalClient) a
 	calls := parts[5]
 	if day := issuersDay(now); day != t.day {
 		calls = nil
-		if n, err := server.Get(ctx, t.keys.calls+day).Result(); err == nil {
+		if n, err := server.Get(ctx, t.keys.Calls+day).Result(); err == nil {
 			calls = n
 		}
 	}
@@ -291,11 +292,11 @@ func (t transaction) blame(i int, err error) error {
 		return err
 	}
 	wrong := map[int]DataError{
-		1: {Key: t.keys.token, Problem: "is not a hash"},
-		3: {Key: t.keys.state, Problem: "is not a hash"},
-		4: {Key: t.keys.attempts, Problem: "is not a sorted-set"},
-		5: {Key: t.keys.calls + t.day, Problem: "is not a string"},
-		6: {Key: t.keys.lock, Problem: "is not a string"},
+		1: {Key: t.keys.Token, Problem: "is not a hash"},
+		3: {Key: t.keys.State, Problem: "is not a hash"},
+		4: {Key: t.keys.Attempts, Problem: "is not a sorted-set"},
+		5: {Key: t.keys.Calls + t.day, Problem: "is not a string"},
+		6: {Key: t.keys.Lock, Problem: "is not a string"},
 	}[i]
 	return &wrong
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
@@ -22,7 +23,7 @@ import (
 type lock struct {
 	store   *Store
 	account string
-	keys    accountKeys
+	keys    layout.AccountKeys
 	value   string
 	life    time.Duration
 }
@@ -35,7 +36,7 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 		return nil, err
 	}
 	held := &lock{
-		store: s, account: account, keys: s.keys.of(account),
+		store: s, account: account, keys: s.keys.Of(account),
 		// Known before it is asked for: if the answer gets lost, the lock
 		// can be given back.
 		value: s.instance + "/" + rand.Text()[:16],
@@ -43,7 +44,7 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	err := s.client.OnMaster(bounded, held.keys.lock, func(client redis.UniversalClient) error {
+	err := s.client.OnMaster(bounded, held.keys.Lock, func(client redis.UniversalClient) error {
 		return held.mutex(client).TryLockContext(bounded)
 	})
 	if err == nil {
@@ -60,7 +61,7 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 
 // mutex is Redsync's view of the lock.
 func (l *lock) mutex(client redis.UniversalClient) *redsync.Mutex {
-	return redsync.New(&lockPool{Pool: goredis.NewPool(client)}).NewMutex(l.keys.lock,
+	return redsync.New(&lockPool{Pool: goredis.NewPool(client)}).NewMutex(l.keys.Lock,
 		redsync.WithExpiry(l.life),
 		redsync.WithTries(1),
 		redsync.WithValue(l.value),
@@ -77,7 +78,7 @@ func (l *lock) taken(ctx context.Context) (coordinator.Lock, error) {
 	bounded, cancel := l.store.bounded(ctx)
 	defer cancel()
 	pipe := l.store.client.Reads.Pipeline()
-	value, ttl := pipe.Get(bounded, l.keys.lock), pipe.PTTL(bounded, l.keys.lock)
+	value, ttl := pipe.Get(bounded, l.keys.Lock), pipe.PTTL(bounded, l.keys.Lock)
 	_, _ = pipe.Exec(bounded) // each command has its own error
 	if value.Val() == l.value {
 		// A client that retries has asked twice and been beaten by itself.
@@ -86,7 +87,7 @@ func (l *lock) taken(ctx context.Context) (coordinator.Lock, error) {
 	busy := &coordinator.LockedError{Holder: holder(value.Val()), RetryIn: ttl.Val()}
 	switch {
 	case redis.HasErrorPrefix(value.Err(), "WRONGTYPE"):
-		return nil, fmt.Errorf("lock %q: %w", l.account, &DataError{Key: l.keys.lock, Problem: "is not a string"})
+		return nil, fmt.Errorf("lock %q: %w", l.account, &DataError{Key: l.keys.Lock, Problem: "is not a string"})
 	case ttl.Err() != nil: // not known
 		busy.RetryIn = l.life
 	case ttl.Val() == -1, ttl.Val() > coordinator.MaxAhead: // without an end, or of another clock
@@ -129,7 +130,7 @@ func (l *lock) giveBack(ctx context.Context) {
 
 // unlock reports whether the lock was held until now.
 func (l *lock) unlock(ctx context.Context) (ok bool, err error) {
-	err = l.store.client.OnMaster(ctx, l.keys.lock, func(client redis.UniversalClient) error {
+	err = l.store.client.OnMaster(ctx, l.keys.Lock, func(client redis.UniversalClient) error {
 		ok, err = l.mutex(client).UnlockContext(ctx)
 		return err
 	})
@@ -145,7 +146,7 @@ func (l *lock) unlock(ctx context.Context) (ok bool, err error) {
 func (l *lock) Extend(ctx context.Context, fence coordinator.Fence) error {
 	answer, err := l.store.run(ctx, call{
 		op: "extend", account: l.account, script: l.store.scripts.extend,
-		keys: []string{l.keys.lock, l.keys.attempts},
+		keys: []string{l.keys.Lock, l.keys.Attempts},
 		args: []any{l.value, l.life.Milliseconds(), uint64(fence)},
 	})
 	if err != nil {

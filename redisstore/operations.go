@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
 // maxMessage is how many bytes are kept of a text that others chose: a failure's
@@ -24,12 +25,12 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRe
 	if b.Reason.Demanded() {
 		demanded = "demanded"
 	}
-	k := s.keys.of(account)
+	k := s.keys.Of(account)
 	answer, err := s.run(ctx, call{
 		op: "begin", account: account, script: s.scripts.begin, counts: true,
-		keys: []string{k.token, k.state, k.attempts, k.calls, k.log},
+		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log},
 		args: []any{
-			s.keys.channel(account, begunChannel), s.keys.channel(account, refreshedChannel), s.instance,
+			s.keys.Channel(account, layout.Begun), s.keys.Channel(account, layout.Refreshed), s.instance,
 			uint64(b.Seen), string(b.Reason), demanded, atLeastOne(b.TTL), b.Credential,
 			b.Limits.PerDay, b.Limits.Reserve, b.Limits.MinInterval.Milliseconds(), b.Pace.Milliseconds(), printable(b.AskedBy),
 		},
@@ -53,9 +54,9 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 	if err != nil {
 		return coordinator.Record{}, fmt.Errorf("commit %q: %w", account, err)
 	}
-	k := s.keys.of(account)
+	k := s.keys.Of(account)
 	args := []any{
-		s.keys.channel(account, refreshedChannel), s.instance, uint64(c.Attempt.Fence), stored,
+		s.keys.Channel(account, layout.Refreshed), s.instance, uint64(c.Attempt.Fence), stored,
 		atLeastOne(c.Lifetime), max(c.Age, 0).Milliseconds(), coordinator.Margin(c.Lifetime).Milliseconds(),
 		max(c.RefreshIn, 0).Milliseconds(), string(c.Reason), c.Took.Milliseconds(), max(c.Calls, 1), printable(c.AskedBy),
 	}
@@ -64,7 +65,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 	}
 	answer, err := s.run(ctx, call{
 		op: "commit", account: account, script: s.scripts.commit, counts: true,
-		keys: []string{k.token, k.state, k.attempts, k.calls, k.log}, args: args,
+		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log}, args: args,
 		durable: s.replicas > 0,
 	})
 	if err != nil {
@@ -82,12 +83,12 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 
 // Fail is coordinator.Store's.
 func (s *Store) Fail(ctx context.Context, account string, f coordinator.FailRequest) error {
-	k := s.keys.of(account)
+	k := s.keys.Of(account)
 	_, err := s.run(ctx, call{
 		op: "fail", account: account, script: s.scripts.fail, counts: true,
-		keys: []string{k.token, k.state, k.attempts, k.calls, k.log},
+		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log},
 		args: []any{
-			s.keys.channel(account, refreshedChannel), s.instance, uint64(f.Attempt.Fence),
+			s.keys.Channel(account, layout.Refreshed), s.instance, uint64(f.Attempt.Fence),
 			string(f.Failure.Kind), f.Failure.Code, printable(f.Failure.Message), f.Failure.Credential,
 			max(f.RetryIn, 0).Milliseconds(), string(f.Reason), f.Took.Milliseconds(), max(f.Calls, 0), printable(f.AskedBy),
 		},
@@ -105,12 +106,12 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 	if !r.RefreshAt.IsZero() {
 		refreshAt = r.RefreshAt.UnixMilli()
 	}
-	k := s.keys.of(account)
+	k := s.keys.Of(account)
 	answer, err := s.run(ctx, call{
 		op: "restore", account: account, script: s.scripts.restore,
-		keys: []string{k.token, k.state, k.log},
+		keys: []string{k.Token, k.State, k.Log},
 		args: []any{
-			s.keys.channel(account, refreshedChannel), s.instance, uint64(r.Generation), stored,
+			s.keys.Channel(account, layout.Refreshed), s.instance, uint64(r.Generation), stored,
 			r.IssuedAt.UnixMilli(), r.ExpiresAt.UnixMilli(), refreshAt,
 			r.TTL.Milliseconds(), coordinator.Margin(r.Lifetime()).Milliseconds(), r.IssuedBy,
 		},
@@ -141,11 +142,11 @@ func (s *Store) Want(ctx context.Context, account string, w coordinator.WantRequ
 	defer cancel()
 	// On the account's master, as the scripts: in a cluster messages keep
 	// their order only if they come from one node.
-	err = s.client.OnMaster(bounded, s.keys.of(account).token, func(client redis.UniversalClient) error {
-		return client.Publish(bounded, s.keys.channel(account, wantedChannel), text).Err()
+	err = s.client.OnMaster(bounded, s.keys.Of(account).Token, func(client redis.UniversalClient) error {
+		return client.Publish(bounded, s.keys.Channel(account, layout.Wanted), text).Err()
 	})
 	if err = s.fault(ctx, "want", account, err); errors.Is(err, ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable) {
-		return fmt.Errorf("%w; a reader may demand a refresh with the rule %s", err, DemandACL(s.keys.prefix))
+		return fmt.Errorf("%w; a reader may demand a refresh with the rule %s", err, s.keys.DemandRule())
 	}
 	return err
 }

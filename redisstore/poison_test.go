@@ -14,6 +14,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -217,8 +218,8 @@ func (p poison) rights() string {
 func newLaboratory(t *testing.T, rows []poison) *laboratory {
 	t.Helper()
 	l := &laboratory{server: redistest.Start(t), sources: map[string]*coordinatortest.Source{}, rows: map[string]poison{}}
-	mayRefresh := user(t, l.server, "refresher", redisstore.RequiredACL("", coordinator.Refresher)...)
-	mayRead := user(t, l.server, "reader", append(redisstore.RequiredACL("", coordinator.Reader), redisstore.DemandACL(""))...)
+	mayRefresh := user(t, l.server, "refresher", redisadmin.RequiredACL("", coordinator.Refresher)...)
+	mayRead := user(t, l.server, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
 	for _, a := range [][2]string{
 		{"a reader's, with the right to demand", mayRead}, {"a refresher's", mayRefresh}, {"an administrator's", l.server.URL()},
 	} {

@@ -8,24 +8,18 @@ import (
 	"unique"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
-
-// maxFence is the greatest whole number that Lua and JSON carry exactly.
-const maxFence = 1<<53 - 1
 
 // mostFailures is failures_most of the scripts.
 const mostFailures = 1_000_000
-
-// maxMillis is the longest duration in ms that we believe; a time.Duration
-// holds no more than a little above it.
-const maxMillis = 1 << 43
 
 // reader takes apart what a script returned about one account. What Redis
 // holds may have been put there by anybody: everything is checked, and the
 // first thing that is wrong is kept as a *DataError. It never quotes a value,
 // for that may be a token.
 type reader struct {
-	keys accountKeys
+	keys layout.AccountKeys
 	err  error
 }
 
@@ -49,13 +43,13 @@ func (r *reader) text(key, field string, v any) string {
 	return ""
 }
 
-// whole returns v as a whole number from 0 to maxFence, 0 for nil.
+// whole returns v as a whole number from 0 to layout.MaxWhole, 0 for nil.
 func (r *reader) whole(key, field string, v any) int64 {
 	if v == nil {
 		return 0
 	}
 	n, err := strconv.ParseInt(r.text(key, field, v), 10, 64)
-	if err != nil || n < 0 || n > maxFence {
+	if err != nil || n < 0 || n > layout.MaxWhole {
 		r.blame(key, field, "is not a whole number")
 		return 0
 	}
@@ -101,7 +95,7 @@ func (r *reader) instant(key, field string, v any) time.Time {
 func (r *reader) list(v any, atLeast int) []any {
 	list, ok := v.([]any)
 	if !ok || len(list) < atLeast {
-		r.blame(r.keys.token, "", "was answered in a form that this version does not know")
+		r.blame(r.keys.Token, "", "was answered in a form that this version does not know")
 		return make([]any, atLeast)
 	}
 	return list
@@ -115,7 +109,7 @@ func (r *reader) fence(key, field string, v any) coordinator.Fence {
 // state decodes the answer of load.lua. What cannot be used of it is told in
 // State.Err.
 func (s *Store) state(account string, answer any) coordinator.State {
-	k := s.keys.of(account)
+	k := s.keys.Of(account)
 	r := &reader{keys: k}
 	parts := r.list(answer, 7)
 	now := s.told(r, parts[0])
@@ -123,13 +117,13 @@ func (s *Store) state(account string, answer any) coordinator.State {
 	state := coordinator.State{
 		Account:    account,
 		Now:        now,
-		Fence:      r.fence(k.state, "fence", fields[0]),
-		Open:       r.deadlines(k.attempts, parts[3], now),
-		Failure:    r.failure(k.state, fields),
-		CallsToday: r.count(k.calls+"*", "", parts[4]),
-		Conflicts:  r.count(k.state, "conflicts", fields[3]),
+		Fence:      r.fence(k.State, "fence", fields[0]),
+		Open:       r.deadlines(k.Attempts, parts[3], now),
+		Failure:    r.failure(k.State, fields),
+		CallsToday: r.count(k.Calls+"*", "", parts[4]),
+		Conflicts:  r.count(k.State, "conflicts", fields[3]),
 	}
-	if value := r.text(k.lock, "", parts[5]); value != "" {
+	if value := r.text(k.Lock, "", parts[5]); value != "" {
 		state.Holder = holder(value)
 		state.HolderTTL = lockTTL(parts[6])
 	}
@@ -148,9 +142,9 @@ func (s *Store) state(account string, answer any) coordinator.State {
 func lockTTL(v any) time.Duration {
 	ms, _ := v.(int64)
 	if ms == -1 {
-		ms = maxMillis
+		ms = layout.MaxMillis
 	}
-	return time.Duration(min(max(ms, 0), maxMillis)) * time.Millisecond
+	return time.Duration(min(max(ms, 0), layout.MaxMillis)) * time.Millisecond
 }
 
 // deadlines decodes ZRANGE WITHSCORES. A score that is no time in ms is one that
@@ -164,7 +158,7 @@ func (r *reader) deadlines(key string, v any, now time.Time) []time.Time {
 	for i := 0; i+1 < len(list); i += 2 {
 		deadline := now
 		score, err := strconv.ParseFloat(r.text(key, "", list[i+1]), 64)
-		if err == nil && score >= 0 && score <= maxFence {
+		if err == nil && score >= 0 && score <= layout.MaxWhole {
 			deadline = time.UnixMilli(int64(score)).UTC()
 		}
 		open = append(open, deadline)
@@ -198,8 +192,8 @@ func (r *reader) failure(key string, fields []any) *coordinator.Failure {
 // Record; of one that cannot be used only the generation is returned, if that can
 // be read.
 func (s *Store) record(account string, v any, now time.Time) (coordinator.Record, error) {
-	r := &reader{keys: s.keys.of(account)}
-	key := r.keys.token
+	r := &reader{keys: s.keys.Of(account)}
+	key := r.keys.Token
 	fields := r.list(v, 7)
 	if !slices.ContainsFunc(fields[:5], func(f any) bool { return f != nil }) {
 		return coordinator.Record{}, r.err
@@ -222,7 +216,7 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 		IssuedBy:   instanceName(r.text(key, "issued_by", fields[4])),
 	}
 	// A wish that cannot be read is none; the schedule decides.
-	if ms, err := strconv.ParseInt(r.text(r.keys.state, "refresh_at", fields[6]), 10, 64); err == nil && ms > 0 && ms <= maxFence {
+	if ms, err := strconv.ParseInt(r.text(r.keys.State, "refresh_at", fields[6]), 10, 64); err == nil && ms > 0 && ms <= layout.MaxWhole {
 		record.RefreshAt = time.UnixMilli(ms).UTC()
 	}
 	switch life := record.Lifetime(); {
@@ -249,11 +243,11 @@ func ttl(v any, r coordinator.Record, now time.Time) time.Duration {
 	if ms == -1 {
 		return max(r.ExpiresAt.Sub(now)-coordinator.Margin(r.Lifetime()), 0)
 	}
-	return time.Duration(min(max(ms, 0), maxMillis)) * time.Millisecond
+	return time.Duration(min(max(ms, 0), layout.MaxMillis)) * time.Millisecond
 }
 
 // begun decodes the answer of begin.lua.
-func (s *Store) begun(account string, k accountKeys, answer []any) (coordinator.Attempt, error) {
+func (s *Store) begun(account string, k layout.AccountKeys, answer []any) (coordinator.Attempt, error) {
 	r := &reader{keys: k}
 	answer = r.list(answer, 3)
 	switch answer[0] {
@@ -262,23 +256,23 @@ func (s *Store) begun(account string, k accountKeys, answer []any) (coordinator.
 		return coordinator.Attempt{Record: record}, err
 	case "throttled":
 		answer = r.list(answer, 4)
-		limit := r.text(k.state, "", answer[2])
-		retry := r.whole(k.state, "", answer[3])
+		limit := r.text(k.State, "", answer[2])
+		retry := r.whole(k.State, "", answer[3])
 		if r.err != nil {
 			return coordinator.Attempt{}, r.err
 		}
-		return coordinator.Attempt{}, throttled(coordinator.Limit(limit), milliseconds(min(retry, maxMillis)))
+		return coordinator.Attempt{}, throttled(coordinator.Limit(limit), milliseconds(min(retry, layout.MaxMillis)))
 	case "begun":
 		answer = r.list(answer, 7)
 		s.told(r, answer[1])
 		attempt := coordinator.Attempt{
-			Fence:      r.fence(k.state, "fence", answer[2]),
-			CallsToday: r.count(k.calls+"*", "", answer[3]),
-			Failures:   r.count(k.state, "failures", answer[4]),
-			Conflict:   r.whole(k.state, "conflicts", answer[5]) == 1,
+			Fence:      r.fence(k.State, "fence", answer[2]),
+			CallsToday: r.count(k.Calls+"*", "", answer[3]),
+			Failures:   r.count(k.State, "failures", answer[4]),
+			Conflict:   r.whole(k.State, "conflicts", answer[5]) == 1,
 		}
 		for _, member := range r.list(answer[6], 0) {
-			attempt.Overdue = append(attempt.Overdue, r.fence(k.attempts, "", member))
+			attempt.Overdue = append(attempt.Overdue, r.fence(k.Attempts, "", member))
 		}
 		return attempt, r.err
 	}
@@ -289,7 +283,7 @@ func (s *Store) begun(account string, k accountKeys, answer []any) (coordinator.
 // storedRecord decodes the answer of commit.lua and restore.lua; the zero
 // Record if nothing was stored.
 func (s *Store) storedRecord(account string, answer []any) (coordinator.Record, error) {
-	r := &reader{keys: s.keys.of(account)}
+	r := &reader{keys: s.keys.Of(account)}
 	answer = r.list(answer, 2)
 	switch answer[0] {
 	case "superseded", "refused":
@@ -298,7 +292,7 @@ func (s *Store) storedRecord(account string, answer []any) (coordinator.Record, 
 		answer = r.list(answer, 3)
 		if len(answer) > 3 && answer[3] != nil {
 			s.log.Warn("the account's log cannot be written: delete the key, and it is made anew",
-				"account", account, "key", r.keys.log, "error", r.text(r.keys.log, "", answer[3]))
+				"account", account, "key", r.keys.Log, "error", r.text(r.keys.Log, "", answer[3]))
 		}
 		return s.record(account, answer[2], s.told(r, answer[1]))
 	}
@@ -308,7 +302,7 @@ func (s *Store) storedRecord(account string, answer []any) (coordinator.Record, 
 
 // told decodes the server's time in an answer, and notes it.
 func (s *Store) told(r *reader, v any) time.Time {
-	now := r.moment(r.keys.token, "", v)
+	now := r.moment(r.keys.Token, "", v)
 	if r.err == nil {
 		s.clock.set(now)
 	}

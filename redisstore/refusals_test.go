@@ -8,6 +8,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -23,25 +24,25 @@ func without(names ...string) func([]string) string {
 
 func TestRefusalsTellWhatAServerDoesForNobody(t *testing.T) {
 	server := redistest.Start(t)
-	reader := user(t, server, "reader", redisstore.RequiredACL("", coordinator.Reader)...)
+	reader := user(t, server, "reader", redisadmin.RequiredACL("", coordinator.Reader)...)
 	for name, test := range map[string]struct {
 		role   coordinator.Role
 		user   string // of the URL; "": the one who may do everything
 		refuse func([]string) string
-		want   []redisstore.RefusedUse
+		want   []redisadmin.RefusedUse
 	}{
 		"nothing":                            {role: coordinator.Refresher, refuse: without()},
 		"what a refresher does not use":      {role: coordinator.Refresher, refuse: without("info", "config", "acl", "script", "role", "client")},
 		"scripts that do not declare keys":   {role: coordinator.Refresher, refuse: redistest.Strict},
-		"scripts":                            {coordinator.Refresher, "", without("eval", "evalsha"), []redisstore.RefusedUse{redisstore.RefusedScripts}},
+		"scripts":                            {coordinator.Refresher, "", without("eval", "evalsha"), []redisadmin.RefusedUse{redisadmin.RefusedScripts}},
 		"scripts to somebody who needs none": {role: coordinator.Reader, refuse: without("eval", "evalsha")},
-		"transactions":                       {coordinator.Refresher, "", without("multi", "exec"), []redisstore.RefusedUse{redisstore.RefusedTransactions}},
+		"transactions":                       {coordinator.Refresher, "", without("multi", "exec"), []redisadmin.RefusedUse{redisadmin.RefusedTransactions}},
 		"transactions to somebody without the right to run scripts": {
 			coordinator.Reader, reader, without("multi", "exec"),
-			[]redisstore.RefusedUse{redisstore.RefusedTransactions, redisstore.RefusedScripts},
+			[]redisadmin.RefusedUse{redisadmin.RefusedTransactions, redisadmin.RefusedScripts},
 		},
-		"subscriptions": {coordinator.Reader, "", without("subscribe"), []redisstore.RefusedUse{redisstore.RefusedSubscriptions}},
-		"waiting":       {coordinator.Refresher, "", without("wait"), []redisstore.RefusedUse{redisstore.RefusedWait}},
+		"subscriptions": {coordinator.Reader, "", without("subscribe"), []redisadmin.RefusedUse{redisadmin.RefusedSubscriptions}},
+		"waiting":       {coordinator.Refresher, "", without("wait"), []redisadmin.RefusedUse{redisadmin.RefusedWait}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := redistest.StartProxy(t, server, test.refuse).URL()
@@ -50,11 +51,11 @@ func TestRefusalsTellWhatAServerDoesForNobody(t *testing.T) {
 			}
 			server.FlushAll(t)
 			store := open(t, url, redisstore.Options{Replicas: 1})
-			refusals, err := store.Refusals(t.Context(), test.role)
+			refusals, err := redisadmin.New(store).Refusals(t.Context(), test.role)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var got []redisstore.RefusedUse
+			var got []redisadmin.RefusedUse
 			for _, r := range refusals {
 				got = append(got, r.Of)
 			}
@@ -64,7 +65,7 @@ func TestRefusalsTellWhatAServerDoesForNobody(t *testing.T) {
 			if n := server.MustDo(t, "dbsize"); n != int64(0) {
 				t.Errorf("trying has left %v keys", n)
 			}
-			if missing, err := store.MissingACL(t.Context(), test.role); err != nil || missing != nil {
+			if missing, err := redisadmin.New(store).MissingACL(t.Context(), test.role); err != nil || missing != nil {
 				t.Errorf("MissingACL() = %v, %v, want none", missing, err)
 			}
 		})
@@ -74,7 +75,7 @@ func TestRefusalsTellWhatAServerDoesForNobody(t *testing.T) {
 func TestWhatTheUserMayNotDoIsNoRefusal(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, user(t, server, "nobody", "-@all", "+ping"), redisstore.Options{})
-	if refusals, err := store.Refusals(t.Context(), coordinator.Refresher); err != nil || len(refusals) > 0 {
+	if refusals, err := redisadmin.New(store).Refusals(t.Context(), coordinator.Refresher); err != nil || len(refusals) > 0 {
 		t.Errorf("Refusals() = %v, %v, want none", refusals, err)
 	}
 }
@@ -105,7 +106,7 @@ func TestDiagnoseKnowsTheVersionWhereInfoIsForbidden(t *testing.T) {
 	server := redistest.Start(t)
 	for _, parameters := range []string{"", "?protocol=2"} {
 		store := open(t, redistest.StartProxy(t, server, without("info")).URL()+parameters, redisstore.Options{})
-		servers, err := store.Diagnose(t.Context())
+		servers, err := redisadmin.New(store).Diagnose(t.Context())
 		if err != nil || len(servers) != 1 {
 			t.Fatalf("Diagnose() = %v, %v", servers, err)
 		}

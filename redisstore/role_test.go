@@ -15,6 +15,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -64,8 +65,8 @@ func TestDemotedMasterBehindOneAddressIsLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it mostly waits
 			p := startPair(t)
-			url := user(t, p.master, "reader", append(redisstore.RequiredACL("", coordinator.Reader), redisstore.DemandACL(""))...)
-			user(t, p.replica, "reader", append(redisstore.RequiredACL("", coordinator.Reader), redisstore.DemandACL(""))...)
+			url := user(t, p.master, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
+			user(t, p.replica, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
 			url = strings.Replace(url, p.master.Addr(), p.Addr(), 1)
 			refresher := open(t, p.URL(), redisstore.Options{})
 			refreshed(t, refresher, "a", "token")

@@ -9,6 +9,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -134,7 +135,7 @@ func TestProcessesOneStepApartReadEachOther(t *testing.T) {
 				t.Errorf("%s: %v", reader.name, state.Err)
 			}
 		}
-		sealed, err := stores[0].Sealed(t.Context(), "a")
+		sealed, err := redisadmin.New(stores[0]).Sealed(t.Context(), "a")
 		if err != nil || (sealed != "") != writer.seals || sealed != "" && sealed != stored {
 			t.Errorf("Sealed() after %s = %q, %v", writer.name, sealed, err)
 		}
@@ -142,7 +143,7 @@ func TestProcessesOneStepApartReadEachOther(t *testing.T) {
 			t.Errorf("%s committed %q", writer.name, record.Token.Reveal())
 		}
 	}
-	if sealed, err := stores[3].Sealed(t.Context(), "none"); sealed != "" || err != nil {
+	if sealed, err := redisadmin.New(stores[3]).Sealed(t.Context(), "none"); sealed != "" || err != nil {
 		t.Errorf("Sealed() of nothing = %q, %v", sealed, err)
 	}
 }

@@ -1,13 +1,12 @@
 package redisstore
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
 // Sealing is what a Store with a Sealer writes and reads. The names are those of
@@ -70,7 +69,7 @@ func (s *Store) seal(account string, r coordinator.Record) (string, error) {
 		return "", errors.New("there is no token")
 	case s.sealer != nil && s.sealing != SealAllow:
 		return s.sealer.Seal(s.binding(account, r), r.Token)
-	case sealed(r.Token.Reveal()):
+	case layout.Sealed(r.Token.Reveal()):
 		// It would be taken for one that needs a key.
 		return "", errors.New("the token has the form of a sealed one (JWE); switch sealing on to store it")
 	}
@@ -79,7 +78,7 @@ func (s *Store) seal(account string, r coordinator.Record) (string, error) {
 
 // binding is what a sealed token is bound to.
 func (s *Store) binding(account string, r coordinator.Record) Binding {
-	return Binding{Prefix: s.keys.prefix, Account: account, Generation: r.Generation, ExpiresAt: r.ExpiresAt}
+	return Binding{Prefix: s.keys.Prefix, Account: account, Generation: r.Generation, ExpiresAt: r.ExpiresAt}
 }
 
 // open makes a token of what is stored. Sealed text is never handed out as if
@@ -87,11 +86,11 @@ func (s *Store) binding(account string, r coordinator.Record) Binding {
 // sealed: whoever can write to Redis could give everybody a token of theirs.
 func (s *Store) open(account string, r coordinator.Record, stored string) (coordinator.Token, error) {
 	switch {
-	case !sealed(stored) && s.sealer != nil && s.sealing == SealRequire:
+	case !layout.Sealed(stored) && s.sealer != nil && s.sealing == SealRequire:
 		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is not sealed, and this process takes sealed ones only; "+
 			"while a fleet is switched to sealing, run every process with seal: prefer (--seal prefer)",
 			coordinator.ErrSealed, account)
-	case !sealed(stored):
+	case !layout.Sealed(stored):
 		return coordinator.NewToken(stored), nil
 	case s.sealer == nil:
 		return coordinator.Token{}, fmt.Errorf("%w: account %q: it is sealed and this process has no key; give it the key file (--seal-key-file)",
@@ -102,26 +101,4 @@ func (s *Store) open(account string, r coordinator.Record, stored string) (coord
 		err = fmt.Errorf("%w: %w", coordinator.ErrSealed, err)
 	}
 	return t, err
-}
-
-// sealed reports whether a stored value has the form of a JWE.
-func sealed(s string) bool { return strings.HasPrefix(s, "eyJ") && strings.Count(s, ".") == 4 }
-
-// Sealed returns the account's token in its sealed form, "" if there is none or
-// if it is stored as it is. It needs no key: people learn from it which one
-// sealed the token.
-func (s *Store) Sealed(ctx context.Context, account string) (string, error) {
-	if err := s.ready(ctx, "read", account); err != nil {
-		return "", err
-	}
-	bounded, cancel := s.bounded(ctx)
-	defer cancel()
-	fields, err := s.client.Reads.HMGet(bounded, s.keys.of(account).token, "access_token").Result()
-	if err != nil {
-		return "", s.fault(ctx, "read", account, err)
-	}
-	if stored := text(fields[0]); sealed(stored) {
-		return stored, nil
-	}
-	return "", nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
@@ -88,7 +89,7 @@ type Stats struct {
 type Store struct {
 	client  *redisclient.Client
 	scripts scripts
-	keys    keyspace
+	keys    layout.Keyspace
 
 	instance string
 	log      *slog.Logger
@@ -164,7 +165,7 @@ func newStore(client *redisclient.Client, o Options) *Store {
 	s := &Store{
 		client:       client,
 		scripts:      newScripts(),
-		keys:         keyspace{o.Prefix},
+		keys:         layout.Keyspace{Prefix: o.Prefix},
 		instance:     o.Instance,
 		log:          o.Logger,
 		sealer:       o.Sealer,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -312,9 +313,9 @@ func TestUnreachableServerIsSaid(t *testing.T) {
 			return store.Fail(ctx, "a", coordinator.FailRequest{Attempt: attempt})
 		},
 		"Want":     func(ctx context.Context) error { return store.Want(ctx, "a", coordinator.WantRequest{}) },
-		"History":  func(ctx context.Context) error { _, err := store.History(ctx, "a", 1); return err },
-		"Accounts": func(ctx context.Context) error { _, err := store.Accounts(ctx); return err },
-		"Diagnose": func(ctx context.Context) error { _, err := store.Diagnose(ctx); return err },
+		"History":  func(ctx context.Context) error { _, err := redisadmin.New(store).History(ctx, "a", 1); return err },
+		"Accounts": func(ctx context.Context) error { _, err := redisadmin.New(store).Accounts(ctx); return err },
+		"Diagnose": func(ctx context.Context) error { _, err := redisadmin.New(store).Diagnose(ctx); return err },
 	}
 	check := func(t *testing.T, within time.Duration) {
 		for name, ask := range operations {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
@@ -225,18 +226,18 @@ func (s *subscription) channels(role coordinator.Role, accounts []string) (has, 
 	var kinds, others []string
 	switch role {
 	case coordinator.Refresher:
-		kinds = []string{refreshedChannel, wantedChannel, begunChannel}
+		kinds = []string{layout.Refreshed, layout.Wanted, layout.Begun}
 	case "":
-		others = []string{refreshedChannel, wantedChannel, begunChannel}
+		others = []string{layout.Refreshed, layout.Wanted, layout.Begun}
 	default:
-		kinds, others = []string{refreshedChannel}, []string{wantedChannel, begunChannel}
+		kinds, others = []string{layout.Refreshed}, []string{layout.Wanted, layout.Begun}
 	}
 	for _, account := range accounts {
 		for _, kind := range kinds {
-			has = append(has, s.store.keys.channel(account, kind))
+			has = append(has, s.store.keys.Channel(account, kind))
 		}
 		for _, kind := range others {
-			hasNot = append(hasNot, s.store.keys.channel(account, kind))
+			hasNot = append(hasNot, s.store.keys.Channel(account, kind))
 		}
 	}
 	return has, hasNot

@@ -9,6 +9,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -100,10 +101,10 @@ func TestSentinelFailoverMovesTheSubscription(t *testing.T) {
 // but what is documented.
 func sentinelLeastPrivilege(t *testing.T, r *redistest.Replicated) {
 	for _, sentinel := range r.Sentinels {
-		user(t, sentinel, "asker", redisstore.SentinelACL()...)
+		user(t, sentinel, "asker", redisadmin.SentinelACL()...)
 	}
 	for _, server := range r.Servers {
-		user(t, server, "refresher", redisstore.RequiredACL("", coordinator.Refresher)...)
+		user(t, server, "refresher", redisadmin.RequiredACL("", coordinator.Refresher)...)
 	}
 	url := as(t, r.URL(), "asker") + "&username=refresher&password=secret"
 	store := open(t, url, redisstore.Options{})
@@ -135,7 +136,7 @@ func TestClusterKeepsToTheContract(t *testing.T) {
 		refreshed(t, store, accounts[i], "token")
 	}
 	t.Run("accounts of all masters are found", func(t *testing.T) {
-		found, err := store.Accounts(t.Context())
+		found, err := redisadmin.New(store).Accounts(t.Context())
 		if err != nil || len(found) < 20 {
 			t.Errorf("Accounts() = %v, %v", found, err)
 		}
@@ -146,7 +147,7 @@ func TestClusterKeepsToTheContract(t *testing.T) {
 		}
 	})
 	t.Run("each master is diagnosed", func(t *testing.T) {
-		servers, err := store.Diagnose(t.Context())
+		servers, err := redisadmin.New(store).Diagnose(t.Context())
 		if err != nil || len(servers) != 3 || servers[0].Mode != "cluster" || servers[0].ConnectedReplicas != 1 {
 			t.Errorf("Diagnose() = %+v, %v", servers, err)
 		}
@@ -158,7 +159,7 @@ func TestClusterKeepsToTheContract(t *testing.T) {
 
 func clusterLeastPrivilege(t *testing.T, c *redistest.Cluster) {
 	var url string
-	rules := append(redisstore.RequiredACL("", coordinator.Refresher), redisstore.ClusterACL()...)
+	rules := append(redisadmin.RequiredACL("", coordinator.Refresher), redisadmin.ClusterACL()...)
 	for _, node := range c.Nodes {
 		user(t, node, "refresher", rules...)
 	}
@@ -171,7 +172,7 @@ func clusterLeastPrivilege(t *testing.T, c *redistest.Cluster) {
 	if _, err := store.Load(t.Context(), "p1", "p2", "p3"); err != nil {
 		t.Error(err)
 	}
-	if missing, err := store.MissingACL(t.Context(), coordinator.Refresher); err != nil || len(missing) > 0 {
+	if missing, err := redisadmin.New(store).MissingACL(t.Context(), coordinator.Refresher); err != nil || len(missing) > 0 {
 		t.Errorf("MissingACL() = %v, %v, want none", missing, err)
 	}
 	slotOnItsWay(t, c, "p4", func() {

@@ -20,7 +20,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
-	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -179,7 +179,7 @@ func theSecretsOfTheRealProfileWork(t *testing.T, binary string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules := strings.Join(redisstore.RequiredACL("", coordinator.Refresher), " ")
+	rules := strings.Join(redisadmin.RequiredACL("", coordinator.Refresher), " ")
 	if !strings.Contains(string(acl), " "+rules+" +info\n") {
 		t.Errorf("the user of Redis has not what a refresher needs:\n%s", acl)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 func (p program) doctorCommand() *cli.Command {
@@ -121,7 +122,7 @@ func (x examination) examined(ctx context.Context, args []string) ([]string, err
 	if len(args) > 0 || len(x.cfg.Accounts) > 0 {
 		return x.manyAccounts(ctx, args)
 	}
-	names, err := x.store.Accounts(ctx)
+	names, err := redisadmin.New(x.store).Accounts(ctx)
 	if errors.Is(err, redisstore.ErrDenied) {
 		x.warn("accounts", "give --appid, --config FILE or a NAME", "no account is configured, and Redis does not let its user look for some (+scan)")
 		return nil, nil

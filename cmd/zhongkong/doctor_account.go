@@ -10,6 +10,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 // oneByOne examines the account of x.
@@ -214,7 +215,7 @@ func (x examination) conflicts(ctx context.Context, state coordinator.State) {
 		x.ok("conflicts", "nobody outside was seen to refresh this account")
 		return
 	}
-	entries, _ := x.store.History(ctx, x.account, allEntries)
+	entries, _ := redisadmin.New(x.store).History(ctx, x.account, allEntries)
 	for _, e := range entries {
 		ago := state.Now.Sub(e.At)
 		if e.Event == "conflict" && ago < recent {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 const (
@@ -29,7 +30,7 @@ func (x examination) servers(ctx context.Context) bool {
 	if !x.reachable(ctx) {
 		return false
 	}
-	servers, err := x.store.Diagnose(ctx)
+	servers, err := redisadmin.New(x.store).Diagnose(ctx)
 	if err != nil {
 		x.warn("redis", "", "could not be asked about itself: %v", err)
 		return true
@@ -65,7 +66,7 @@ func (x examination) reachable(ctx context.Context) bool {
 	return false
 }
 
-func (x examination) answers(d redisstore.Diagnosis) {
+func (x examination) answers(d redisadmin.Diagnosis) {
 	if d.RoundTrip > slowRedis {
 		x.warn("redis", "put this process nearer to Redis", "%s answers in %s", d.Addr, brief(d.RoundTrip))
 		return
@@ -77,7 +78,7 @@ func (x examination) answers(d redisstore.Diagnosis) {
 // to write.
 const oldestRedis = 7
 
-func (x examination) version(d redisstore.Diagnosis) {
+func (x examination) version(d redisadmin.Diagnosis) {
 	major, _, _ := strings.Cut(d.Version, ".")
 	n, err := strconv.Atoi(major)
 	switch {
@@ -94,7 +95,7 @@ func (x examination) version(d redisstore.Diagnosis) {
 
 // untold says what cannot be checked where INFO is not allowed, forbidden or
 // renamed.
-func (x examination) untold(d redisstore.Diagnosis) {
+func (x examination) untold(d redisadmin.Diagnosis) {
 	switch {
 	case d.Denied == nil:
 	case errors.Is(d.Denied, redisstore.ErrDenied):
@@ -108,7 +109,7 @@ func (x examination) untold(d redisstore.Diagnosis) {
 
 // eviction finds policies under which Redis drops our keys when it is full.
 // Policies for volatile keys do so as well: tokens and locks have a TTL.
-func (x examination) eviction(d redisstore.Diagnosis) {
+func (x examination) eviction(d redisadmin.Diagnosis) {
 	const mend = "CONFIG SET maxmemory-policy noeviction (and in redis.conf; on a managed Redis: that parameter in its console), " +
 		"or a Redis of its own for the tokens"
 	switch {
@@ -126,7 +127,7 @@ func (x examination) eviction(d redisstore.Diagnosis) {
 
 // replication finds a store that loses acknowledged tokens at a failover, and
 // one that cannot be written.
-func (x examination) replication(d redisstore.Diagnosis) {
+func (x examination) replication(d redisadmin.Diagnosis) {
 	waits := x.replicas()
 	switch {
 	case d.Role == "":
@@ -149,7 +150,7 @@ func (x examination) replication(d redisstore.Diagnosis) {
 	}
 }
 
-func (x examination) clock(d redisstore.Diagnosis) {
+func (x examination) clock(d redisadmin.Diagnosis) {
 	const mend = "run a time service (chrony, systemd-timesyncd) on both machines"
 	side := "ahead of"
 	if d.Ahead < 0 {
@@ -168,7 +169,7 @@ func (x examination) clock(d redisstore.Diagnosis) {
 // rights tries everything that Redis has to allow.
 func (x examination) rights(ctx context.Context) {
 	role := x.role()
-	missing, err := x.store.MissingACL(ctx, role)
+	missing, err := redisadmin.New(x.store).MissingACL(ctx, role)
 	switch {
 	case err != nil:
 		x.warn("rights", "", "could not be tried: %v", err)
@@ -188,7 +189,7 @@ func (x examination) grants(missing []string, role coordinator.Role) []string {
 		return missing
 	}
 	var all []string
-	for _, rule := range append(redisstore.RequiredACL(x.prefix, role), missing...) {
+	for _, rule := range append(redisadmin.RequiredACL(x.prefix, role), missing...) {
 		resets := strings.HasPrefix(rule, "reset") || strings.HasPrefix(rule, "-")
 		if !resets && !slices.Contains(all, rule) {
 			all = append(all, rule)

@@ -7,37 +7,38 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 // refusals finds what the server, or a proxy in front of it, does for nobody:
 // managed and unusual kinds of Redis leave some of it out.
 func (x examination) refusals(ctx context.Context) {
 	role := x.role()
-	refusals, err := x.store.Refusals(ctx, role)
+	refusals, err := redisadmin.New(x.store).Refusals(ctx, role)
 	if err != nil {
 		x.warn("commands", "", "could not be tried: %v", err)
 		return
 	}
 	scripts := true
 	for _, r := range refusals {
-		scripts = scripts && r.Of != redisstore.RefusedScripts
+		scripts = scripts && r.Of != redisadmin.RefusedScripts
 	}
 	for _, r := range refusals {
 		switch r.Of {
-		case redisstore.RefusedScripts:
+		case redisadmin.RefusedScripts:
 			lost := "nothing can be refreshed"
 			if role == coordinator.Reader {
 				lost = "neither by transaction nor by script can tokens be read"
 			}
 			x.fail("scripts", allowScripts(r.Err), "scripts are refused, %s: %v", lost, r.Err)
-		case redisstore.RefusedTransactions:
+		case redisadmin.RefusedTransactions:
 			if scripts {
 				x.warn("transactions", "readers there need the rules +eval and +evalsha besides", "MULTI is refused, tokens are read by script instead: %v", r.Err)
 			}
-		case redisstore.RefusedSubscriptions:
+		case redisadmin.RefusedSubscriptions:
 			x.fail("subscriptions", "use an edition of Redis with publish/subscribe, or connect to it directly and not through the proxy",
 				"SUBSCRIBE is refused, a new token is noticed only when somebody looks: %v", r.Err)
-		case redisstore.RefusedWait:
+		case redisadmin.RefusedWait:
 			x.fail("replication", "connect to the master directly and not through the proxy, or set replicas: 0",
 				"WAIT is refused, a new token waits for no replica: %v", r.Err)
 		}

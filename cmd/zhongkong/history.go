@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
-	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 func (p program) historyCommand() *cli.Command {
@@ -47,7 +47,7 @@ func (p program) history(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	entries, err := s.store.History(ctx, name, n)
+	entries, err := redisadmin.New(s.store).History(ctx, name, n)
 	if err != nil {
 		return s.explain(err)
 	}
@@ -80,7 +80,7 @@ func (p program) history(c *cli.Context) error {
 }
 
 // entryDetail says in words what the other columns do not.
-func entryDetail(e redisstore.Entry) string {
+func entryDetail(e redisadmin.Entry) string {
 	switch e.Event {
 	case "refreshed":
 		return "lives " + brief(e.Life)

@@ -16,6 +16,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 // envUsers has callers for trying out and for containers, separated by commas.
@@ -110,7 +111,7 @@ func (d *daemon) openFront() error {
 	d.labels.Store(labelsOf(d.cfg))
 	d.issuers.Store(d.cfg)
 	d.api = httpapi.New(httpapi.Config{
-		Coordinator: d.zk, Gate: d.gate, Probe: d.probe, Events: d.events, History: d.store, Label: d.label,
+		Coordinator: d.zk, Gate: d.gate, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store), Label: d.label,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log,
 	})

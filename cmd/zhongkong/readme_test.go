@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 // transcript is a command of the README with the output that it promises.
@@ -85,9 +85,9 @@ func TestTheREADMEsRightsAreThoseThatTheTestsRunWith(t *testing.T) {
 		t.Fatal(err)
 	}
 	for user, rules := range map[string][]string{
-		"zhongkong-refresher on >password": redisstore.RequiredACL("", coordinator.Refresher),
-		"zhongkong-reader on >password":    redisstore.RequiredACL("", coordinator.Reader),
-		"zhongkong-reader":                 {redisstore.DemandACL("")},
+		"zhongkong-refresher on >password": redisadmin.RequiredACL("", coordinator.Refresher),
+		"zhongkong-reader on >password":    redisadmin.RequiredACL("", coordinator.Reader),
+		"zhongkong-reader":                 {redisadmin.DemandACL("")},
 	} {
 		line := "\nACL SETUSER " + user + " " + strings.Join(rules, " ") + "\n"
 		if !strings.Contains(string(text), line) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 // defaultRedis is where every command looks for a Redis if none is given, and
@@ -71,7 +72,7 @@ func (s *session) where() string {
 
 // storedNames returns the names of all accounts in Redis, sorted.
 func (s *session) storedNames(ctx context.Context) ([]string, error) {
-	names, err := s.store.Accounts(ctx)
+	names, err := redisadmin.New(s.store).Accounts(ctx)
 	if errors.Is(err, redisstore.ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable) {
 		return nil, usagef("no account is configured, and Redis does not let its user look for some (+scan): name one")
 	}

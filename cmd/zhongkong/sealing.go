@@ -7,6 +7,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
@@ -44,7 +45,7 @@ func (s *session) sealWords() string {
 // unopened says what to do about a token that cannot be opened.
 func (x examination) unopened(ctx context.Context) (mend string) {
 	refresh := "replace the token: zhongkong refresh " + x.account
-	sealed, err := x.store.Sealed(ctx, x.account)
+	sealed, err := redisadmin.New(x.store).Sealed(ctx, x.account)
 	kid := seal.Kid(sealed)
 	switch {
 	case err != nil:
@@ -68,7 +69,7 @@ func (x examination) sealing(ctx context.Context, state coordinator.State) {
 	if x.keys == nil || !state.Record.Usable() {
 		return
 	}
-	sealed, err := x.store.Sealed(ctx, x.account)
+	sealed, err := redisadmin.New(x.store).Sealed(ctx, x.account)
 	refresh := "the next refresh does so; at once: zhongkong refresh " + x.account
 	switch kid := seal.Kid(sealed); {
 	case err != nil:

@@ -19,20 +19,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
-
-// Sealed reports whether s looks like a sealed token rather than a token: it
-// has the five parts of a JWE. A process without keys asks, so that it never
-// hands out the one for the other.
-func Sealed(s string) bool {
-	return strings.HasPrefix(s, "ey") && strings.Count(s, ".") == 4
-}
 
 // The members of the protected header besides alg and enc.
 const (
@@ -75,7 +68,7 @@ func (k *Keyring) Open(b redisstore.Binding, sealed string) (coordinator.Token, 
 }
 
 func (k *Keyring) open(b redisstore.Binding, sealed string) (coordinator.Token, error) {
-	if !Sealed(sealed) {
+	if !layout.Sealed(sealed) {
 		return coordinator.Token{}, errors.New("it is not sealed: it was stored before sealing was switched on, or by a process " +
 			"without the key file; give every process the same --seal-key-file and, until each account has been refreshed, --seal prefer; " +
 			"or force a refresh")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
@@ -51,7 +52,7 @@ var (
 func TestSealedTokenComesBack(t *testing.T) {
 	ring := mustParse(t, line("k1", oldKey))
 	sealed := mustSeal(t, ring, place)
-	if strings.Contains(sealed, plain) || !seal.Sealed(sealed) {
+	if strings.Contains(sealed, plain) || !layout.Sealed(sealed) {
 		t.Fatalf("Seal() = %q", sealed)
 	}
 	got, err := ring.Open(place, sealed)
@@ -158,7 +159,7 @@ func TestSealedTellsTokensFromSealedTokens(t *testing.T) {
 		"": false, plain: false, "eyJhbGciOi": false, "a.b.c.d.e": false,
 		mustSeal(t, mustParse(t, line("k1", oldKey)), place): true,
 	} {
-		if got := seal.Sealed(s); got != want {
+		if got := layout.Sealed(s); got != want {
 			t.Errorf("Sealed(%q) = %v", s, got)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -152,12 +152,12 @@ func (t *servers) users() string {
 		refresherUser: coordinator.Refresher, refreshingForger: coordinator.Refresher,
 		readerUser: coordinator.Reader, readingForger: coordinator.Reader,
 	} {
-		rules := redisstore.RequiredACL(t.prefix, role)
+		rules := redisadmin.RequiredACL(t.prefix, role)
 		if t.kind == cluster {
-			rules = append(rules, redisstore.ClusterACL()...)
+			rules = append(rules, redisadmin.ClusterACL()...)
 		}
 		if role == coordinator.Reader {
-			rules = append(rules, redisstore.DemandACL(t.prefix))
+			rules = append(rules, redisadmin.DemandACL(t.prefix))
 		}
 		fmt.Fprintf(&text, "user %s on >%s %s\n", user, userPassword, strings.Join(rules, " "))
 	}

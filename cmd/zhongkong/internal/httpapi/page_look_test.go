@@ -11,18 +11,18 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
-	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 // memHistory is the log of a store in memory as the page reads it.
 type memHistory struct{ store *memstore.Store }
 
-func (h memHistory) History(_ context.Context, account string, n int) ([]redisstore.Entry, error) {
+func (h memHistory) History(_ context.Context, account string, n int) ([]redisadmin.Entry, error) {
 	log := h.store.Log(account)
-	var all []redisstore.Entry
+	var all []redisadmin.Entry
 	for i := len(log) - 1; i >= 0 && len(all) < n; i-- {
 		e := log[i]
-		one := redisstore.Entry{
+		one := redisadmin.Entry{
 			At: e.At, Event: e.Event, By: e.By, AskedBy: e.AskedBy, Reason: e.Reason, Took: e.Took, Code: e.Code, Error: e.Message,
 		}
 		if e.Event == "refreshed" {

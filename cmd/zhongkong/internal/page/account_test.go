@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 func (s *scene) renderRequest(t *testing.T, r Request) string {
@@ -42,7 +42,7 @@ func oneAccount(now time.Time) *scene {
 	status.Record.IssuedBy = "host-2:1-BBBB"
 	s := newScene(status, coordinator.Status{Name: "wx2", Record: live(now)})
 	s.page.cfg.Label = func(account string) string { return map[string]string{"wx/1": "Shop"}[account] }
-	s.logs.entries["wx/1"] = []redisstore.Entry{
+	s.logs.entries["wx/1"] = []redisadmin.Entry{
 		{At: now.Add(-time.Hour), Event: "refreshed", By: "host-2:1-BBBB", AskedBy: "ops (cli)", Reason: "forced", Life: 2 * time.Hour},
 		{At: now.Add(-2 * time.Hour), Event: "failed", By: "host-1", AskedBy: "shop (drop-in)", Code: 45009, Error: "quota"},
 		{At: now.Add(-150 * time.Minute), Event: "conflict", By: "host-4:1-DDDD", AskedBy: "somebody"},
@@ -69,7 +69,7 @@ func TestALongHistoryIsCutUntilAllOfItIsWanted(t *testing.T) {
 	now := time.Now()
 	s := oneAccount(now)
 	for n := range 150 {
-		s.logs.entries["wx2"] = append(s.logs.entries["wx2"], redisstore.Entry{At: now.Add(-time.Duration(n) * time.Hour), Event: "refreshed", By: "h", Life: 2 * time.Hour})
+		s.logs.entries["wx2"] = append(s.logs.entries["wx2"], redisadmin.Entry{At: now.Add(-time.Duration(n) * time.Hour), Event: "refreshed", By: "h", Life: 2 * time.Hour})
 	}
 	count := func(html string) int { return strings.Count(html, `<li class="refreshed">`) }
 	if html := s.renderRequest(t, Request{Account: "wx2"}); count(html) != shownHistory || !strings.Contains(html, "Show all of it") {
@@ -97,7 +97,7 @@ func TestNothingFromRedisTurnsThePagesTextAround(t *testing.T) {
 	}
 	status.Record.IssuedBy = nasty
 	s := newScene(status)
-	s.logs.entries["wx"] = []redisstore.Entry{{At: now, Event: "conflict", By: nasty, AskedBy: nasty + " (api)", Error: nasty, Reason: "forced"}}
+	s.logs.entries["wx"] = []redisadmin.Entry{{At: now, Event: "conflict", By: nasty, AskedBy: nasty + " (api)", Error: nasty, Reason: "forced"}}
 	for _, account := range []string{"", "wx"} {
 		html := s.renderRequest(t, Request{Account: account})
 		lacks(t, html, "\u202e", "\u2066", "\x1b", "\x00")
@@ -155,10 +155,10 @@ func TestNobodyElsesWordsComeOntoThePageByItsAddress(t *testing.T) {
 
 func TestAGraphEndsEachTokenWhereTheNextBegins(t *testing.T) {
 	now := time.Now()
-	if g := newGraph(eventsOf(redisstore.Entry{At: now, Event: "failed"}), now); g != nil {
+	if g := newGraph(eventsOf(redisadmin.Entry{At: now, Event: "failed"}), now); g != nil {
 		t.Error("a graph without a token")
 	}
-	g := newGraph(eventsOf([]redisstore.Entry{
+	g := newGraph(eventsOf([]redisadmin.Entry{
 		{At: now.Add(-time.Hour), Event: "refreshed", Life: 2 * time.Hour},
 		{At: now.Add(-2 * time.Hour), Event: "refreshed", Life: 2 * time.Hour},
 		{At: now.Add(-10 * time.Hour), Event: "refreshed", Life: 2 * time.Hour}, // nothing for six hours
@@ -174,7 +174,7 @@ func TestAGraphEndsEachTokenWhereTheNextBegins(t *testing.T) {
 	}
 }
 
-func eventsOf(entries ...redisstore.Entry) []event {
+func eventsOf(entries ...redisadmin.Entry) []event {
 	var all []event
 	for _, e := range entries {
 		all = append(all, event{Entry: e})

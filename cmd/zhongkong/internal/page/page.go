@@ -14,7 +14,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 // Viewer is who looks at the page.
@@ -27,7 +27,7 @@ type Viewer interface {
 // event is an entry of an account's log, or an event that this process received.
 // It has no token.
 type event struct {
-	redisstore.Entry
+	redisadmin.Entry
 	Account string
 	Limit   string // throttled: by which limit
 }
@@ -35,7 +35,7 @@ type event struct {
 // History reads the log of an account. *redisstore.Store is one.
 type History interface {
 	// History returns the latest n entries, the newest first.
-	History(ctx context.Context, account string, n int) ([]redisstore.Entry, error)
+	History(ctx context.Context, account string, n int) ([]redisadmin.Entry, error)
 }
 
 // Config is what a Page is made of.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 const (
@@ -202,7 +202,7 @@ func heard(hub *events.Hub, wanted func(account string) bool) []event {
 	})
 	var all []event
 	for _, e := range recent {
-		entry := redisstore.Entry{
+		entry := redisadmin.Entry{
 			At: e.Time.Time, Event: e.Type, By: plain(e.By), Reason: e.Reason, Code: e.Code, Error: plain(e.Error),
 		}
 		all = append(all, event{Entry: entry, Account: e.Account, Limit: string(e.Limit)})

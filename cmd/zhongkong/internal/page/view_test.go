@@ -11,6 +11,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 // live is a record with an hour left of two.
@@ -113,12 +114,12 @@ func (everybody) MayRefresh(string) bool { return true }
 
 // logs are logs of accounts, the newest entry first.
 type logs struct {
-	entries map[string][]redisstore.Entry
+	entries map[string][]redisadmin.Entry
 	reads   int
 	err     error
 }
 
-func (l *logs) History(_ context.Context, account string, n int) ([]redisstore.Entry, error) {
+func (l *logs) History(_ context.Context, account string, n int) ([]redisadmin.Entry, error) {
 	l.reads++
 	all := l.entries[account]
 	return all[:min(n, len(all))], l.err
@@ -135,7 +136,7 @@ type scene struct {
 }
 
 func newScene(statuses ...coordinator.Status) *scene {
-	s := &scene{statuses: statuses, logs: &logs{entries: map[string][]redisstore.Entry{}}, hub: events.New()}
+	s := &scene{statuses: statuses, logs: &logs{entries: map[string][]redisadmin.Entry{}}, hub: events.New()}
 	s.page = newPage(Config{Events: s.hub, History: s.logs, Instance: "host-1", Version: "v1"}, storeView{
 		connected: func() bool { return !s.away },
 		err:       func() error { return s.store },
@@ -185,7 +186,7 @@ func TestAConflictIsABannerForADayAndSmallPrintAfterwards(t *testing.T) {
 	rogue := healthy
 	rogue.Name, rogue.Conflicts = "wx-z", 3
 	s := newScene(healthy, rogue)
-	s.logs.entries["wx-z"] = []redisstore.Entry{{At: now, Event: "refreshed"}, {At: now.Add(-7 * time.Minute), Event: "conflict"}, {At: now.Add(-time.Hour), Event: "conflict"}}
+	s.logs.entries["wx-z"] = []redisadmin.Entry{{At: now, Event: "refreshed"}, {At: now.Add(-7 * time.Minute), Event: "conflict"}, {At: now.Add(-time.Hour), Event: "conflict"}}
 	html := s.shows(t, `data-state="conflict"`, "Somebody outside fetches tokens of 1 of 2 accounts", "3 times", "let it ask here",
 		now.Add(-7*time.Minute).UTC().Format(time.RFC3339))
 	if strings.Index(html, `data-account="wx-z"`) > strings.Index(html, `data-account="wx-a"`) {
@@ -193,11 +194,11 @@ func TestAConflictIsABannerForADayAndSmallPrintAfterwards(t *testing.T) {
 	}
 
 	s.statuses[1].Conflicts = 4 // and one more
-	s.logs.entries["wx-z"] = []redisstore.Entry{{At: now, Event: "conflict"}}
+	s.logs.entries["wx-z"] = []redisadmin.Entry{{At: now, Event: "conflict"}}
 	s.shows(t, now.UTC().Format(time.RFC3339))
 
 	old := newScene(healthy, rogue)
-	old.logs.entries["wx-z"] = []redisstore.Entry{{At: now.Add(-25 * time.Hour), Event: "conflict"}}
+	old.logs.entries["wx-z"] = []redisadmin.Entry{{At: now.Add(-25 * time.Hour), Event: "conflict"}}
 	html = old.shows(t, `data-state="fresh"`, "<small>3 times", now.Add(-25*time.Hour).UTC().Format(time.RFC3339))
 	lacks(t, html, "let it ask here")
 }
@@ -210,7 +211,7 @@ func TestTheTimeOfAConflictIsLookedForOnce(t *testing.T) {
 	}
 	s := newScene(all...)
 	for _, a := range all {
-		s.logs.entries[a.Name] = []redisstore.Entry{{At: now, Event: "conflict"}}
+		s.logs.entries[a.Name] = []redisadmin.Entry{{At: now, Event: "conflict"}}
 	}
 	for range 3 { // one rendering looks for a part of them
 		s.render(t, "en")
@@ -276,7 +277,7 @@ func TestAFailingCardSaysSinceWhenAndWhenItIsTriedAgain(t *testing.T) {
 		Kind: coordinator.FailedBusy, Message: "api.weixin.qq.com/cgi-bin/token: context deadline exceeded",
 		InARow: 3, At: now.Add(-time.Minute),
 	}})
-	s.logs.entries["wx"] = []redisstore.Entry{
+	s.logs.entries["wx"] = []redisadmin.Entry{
 		{At: now.Add(-time.Minute), Event: "failed"}, {At: now.Add(-2 * time.Minute), Event: "reported"},
 		{At: now.Add(-5 * time.Minute), Event: "failed"}, {At: now.Add(-9 * time.Minute), Event: "failed"}, {At: now.Add(-time.Hour), Event: "refreshed"},
 		{At: now.Add(-2 * time.Hour), Event: "failed"},

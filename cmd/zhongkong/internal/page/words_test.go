@@ -8,7 +8,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
-	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 func TestBothLanguagesHaveTheSameTexts(t *testing.T) {
@@ -109,7 +109,7 @@ func TestTheChinesePageIsChinese(t *testing.T) {
 		coordinator.Status{Name: "wx6", Record: live(now), NextRefresh: now.Add(time.Minute), Failure: &coordinator.Failure{Code: 40125, Message: "x", At: now}},
 		coordinator.Status{Name: "wx7"},
 	)
-	s.logs.entries["wx3"] = []redisstore.Entry{
+	s.logs.entries["wx3"] = []redisadmin.Entry{
 		{At: now, Event: "conflict"}, {At: now, Event: "refreshed", Reason: "missing"}, {At: now, Event: "reported", Reason: "rejected"},
 		{At: now, Event: "superseded", Reason: "overdue"}, {At: now, Event: "restored"}, {At: now, Event: "failed", Reason: "forced", Code: 40164, Error: "invalid ip; " + hint},
 	}

@@ -2,7 +2,7 @@ package wire
 
 import (
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 // LogEntry is an entry of an account's log, as history --json prints it. The
@@ -26,7 +26,7 @@ type LogEntry struct {
 }
 
 // NewLogEntry returns the form of an entry.
-func NewLogEntry(e redisstore.Entry) LogEntry {
+func NewLogEntry(e redisadmin.Entry) LogEntry {
 	return LogEntry{
 		Time: Time{e.At}, Event: e.Event, By: e.By, AskedBy: e.AskedBy, Reason: e.Reason, Fence: e.Fence,
 		TookMS: e.Took.Milliseconds(), LifeMS: e.Life.Milliseconds(), Kind: e.Kind, Code: e.Code,

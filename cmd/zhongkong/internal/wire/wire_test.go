@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 var at = time.Date(2026, 11, 22, 20, 36, 44, 677_999_999, time.FixedZone("CST", 8*3600))
@@ -37,7 +37,7 @@ func TestEveryFormIsEncodedAsDocumented(t *testing.T) {
 		Kind: coordinator.EventFailed, Account: "wx", By: "host:2", RetryIn: 1500 * time.Millisecond,
 		Failure: &coordinator.Failure{Kind: coordinator.FailedRefused, Code: 40125, Message: "invalid appsecret"},
 	}
-	entry := redisstore.Entry{
+	entry := redisadmin.Entry{
 		ID: "1-0", At: at, Event: "failed", By: "host:1", AskedBy: "ops (cli)", Reason: coordinator.ReasonForced, Fence: 7,
 		Took: 1500 * time.Millisecond, Kind: coordinator.FailedRefused, Code: 40125, Error: "invalid appsecret", Retry: time.Minute,
 	}

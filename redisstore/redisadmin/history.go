@@ -1,10 +1,7 @@
-package redisstore
+package redisadmin
 
 import (
 	"context"
-	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
 // Entry is a line of an account's log: what happened, never a token.
@@ -35,19 +33,18 @@ type Entry struct {
 
 // History returns the last n entries of an account's log, the newest first.
 // Entries that cannot be understood are left out: people may have added some.
-func (s *Store) History(ctx context.Context, account string, n int) ([]Entry, error) {
-	if err := s.ready(ctx, "history", account); err != nil {
+func (i Inspector) History(ctx context.Context, account string, n int) ([]Entry, error) {
+	if err := i.CheckAccount(account); err != nil {
 		return nil, err
 	}
-	bounded, cancel := s.bounded(ctx)
+	bounded, cancel := i.Bounded(ctx)
 	defer cancel()
-	lines, err := s.client.Reads.XRevRangeN(bounded, s.keys.of(account).log, "+", "-", int64(max(n, 0))).Result()
+	lines, err := i.Client.Reads.XRevRangeN(bounded, i.Keys.Of(account).Log, "+", "-", int64(max(n, 0))).Result()
 	if err != nil {
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
-			err = &DataError{Key: s.keys.of(account).log, Problem: "is not a stream"}
-			return nil, fmt.Errorf("history %q: %w", account, err)
+			err = i.BadKey(i.Keys.Of(account).Log, "is not a stream")
 		}
-		return nil, s.fault(ctx, "history", account, err)
+		return nil, i.Fault(ctx, "history", account, err)
 	}
 	entries := make([]Entry, 0, len(lines))
 	for _, line := range lines {
@@ -90,44 +87,12 @@ func text(v any) string {
 // number is v as a whole number in range, else 0.
 func number(v any) int64 {
 	n, err := strconv.ParseInt(text(v), 10, 64)
-	if err != nil || n < 0 || n > maxFence {
+	if err != nil || n < 0 || n > layout.MaxWhole {
 		return 0
 	}
 	return n
 }
 
-func millis(v any) time.Duration { return milliseconds(min(number(v), maxMillis)) }
-
-// Accounts returns the names of all accounts of which Redis knows anything,
-// sorted. It goes through the whole database (SCAN, on each master of a
-// cluster): it is for people, not for services.
-func (s *Store) Accounts(ctx context.Context) ([]string, error) {
-	found := make(map[string]struct{})
-	err := s.client.EachMaster(ctx, func(ctx context.Context, client redis.UniversalClient, _ string) error {
-		return s.scan(ctx, client, found)
-	})
-	if err != nil {
-		return nil, s.fault(ctx, "look for accounts", "", err)
-	}
-	return slices.Sorted(maps.Keys(found)), nil
-}
-
-// scan adds the accounts of one server to found.
-func (s *Store) scan(ctx context.Context, client redis.UniversalClient, found map[string]struct{}) error {
-	for cursor := uint64(0); ; {
-		bounded, cancel := s.bounded(ctx)
-		keys, next, err := client.ScanType(bounded, cursor, s.keys.pattern("*"), 1000, "hash").Result()
-		cancel()
-		if err != nil {
-			return err
-		}
-		for _, key := range keys {
-			if account, what, ok := s.keys.split(key); ok && (what == "token" || what == "state") && checkAccount(account) == nil {
-				found[account] = struct{}{}
-			}
-		}
-		if cursor = next; cursor == 0 {
-			return nil
-		}
-	}
+func millis(v any) time.Duration {
+	return time.Duration(min(number(v), layout.MaxMillis)) * time.Millisecond
 }

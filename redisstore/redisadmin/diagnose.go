@@ -1,4 +1,4 @@
-package redisstore
+package redisadmin
 
 import (
 	"context"
@@ -43,17 +43,17 @@ type Diagnosis struct {
 
 // Diagnose asks the server, or each master of the cluster. It needs the rules
 // +info and +time; without the first one Denied says so.
-func (s *Store) Diagnose(ctx context.Context) ([]Diagnosis, error) {
+func (i Inspector) Diagnose(ctx context.Context) ([]Diagnosis, error) {
 	var servers []Diagnosis
-	err := s.client.EachMaster(ctx, func(ctx context.Context, client redis.UniversalClient, addr string) error {
-		bounded, cancel := s.bounded(ctx)
+	err := i.Client.EachMaster(ctx, func(ctx context.Context, client redis.UniversalClient, addr string) error {
+		bounded, cancel := i.Bounded(ctx)
 		defer cancel()
 		d := Diagnosis{Addr: addr}
 		if err := d.clock(bounded, client); err != nil {
 			return err
 		}
 		info, err := client.Info(bounded).Result()
-		if d.Denied = s.fault(ctx, "info", "", err); d.Denied != nil {
+		if d.Denied = i.Fault(ctx, "info", "", err); d.Denied != nil {
 			// HELLO tells less, but every user may send it, and hosts that forbid
 			// INFO do not forbid it.
 			fields, _ := redisclient.Hello(bounded, client)
@@ -63,7 +63,7 @@ func (s *Store) Diagnose(ctx context.Context) ([]Diagnosis, error) {
 		servers = append(servers, d)
 		return nil
 	})
-	return servers, s.fault(ctx, "diagnose", "", err)
+	return servers, i.Fault(ctx, "diagnose", "", err)
 }
 
 func (d *Diagnosis) clock(ctx context.Context, client redis.UniversalClient) error {

@@ -1,0 +1,60 @@
+package redisstore
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/redisstore/internal/inside"
+)
+
+// Inside is for package redisadmin; its result has no use elsewhere.
+func (s *Store) Inside() inside.Store {
+	return inside.Store{
+		Client: s.client, Keys: s.keys, Timeout: s.timeout, Replicas: s.replicas,
+		CheckAccount: checkAccount, Fault: s.fault,
+		BadKey:         func(key, problem string) error { return &DataError{Key: key, Problem: problem} },
+		TryScripts:     s.tryScripts,
+		TryTransaction: func(ctx context.Context, account string) error { return s.tryLoad(ctx, account, s.transactions) },
+		TryLoadScript:  func(ctx context.Context, account string) error { return s.tryLoad(ctx, account, s.loadScripts) },
+	}
+}
+
+// tryScripts runs every script so that it changes nothing: the key of the day's
+// calls names no day, the lock is not held, and the record to be restored has
+// expired.
+func (s *Store) tryScripts(ctx context.Context, account string) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	k := s.keys.Of(account)
+	attempt := []string{k.Token, k.State, k.Attempts, k.Calls, k.Log}
+	probe := &lock{store: s, account: account, keys: k, value: "probe", life: s.timeout}
+	for _, run := range []struct {
+		script *redis.Script
+		keys   []string
+		args   []any
+	}{
+		{s.scripts.load, loadKeys(k, ""), nil},
+		{s.scripts.begin, attempt, nil},
+		{s.scripts.commit, attempt, nil},
+		{s.scripts.fail, attempt, nil},
+		{s.scripts.extend, []string{k.Lock, k.Attempts}, []any{probe.value, 1, 0}},
+		{s.scripts.restore, []string{k.Token, k.State, k.Log}, []any{"", "", 1, "", 0, 0, 0, 0}},
+	} {
+		err := s.client.OnMaster(ctx, k.Token, func(client redis.UniversalClient) error {
+			return run.script.Run(ctx, client, run.keys, run.args...).Err()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	_, err := probe.unlock(ctx)
+	return unwrapRedsync(err)
+}
+
+// tryLoad reads the account in one of the two ways of Load.
+func (s *Store) tryLoad(ctx context.Context, account string, read func(context.Context, []string) []answer) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	return read(ctx, []string{account})[0].err
+}

@@ -1,0 +1,38 @@
+// Package inside is what a Store shows to package redisadmin and to no other.
+package inside
+
+import (
+	"context"
+	"time"
+
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
+	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
+)
+
+// Store is the inside of a redisstore.Store.
+type Store struct {
+	Client   *redisclient.Client
+	Keys     layout.Keyspace
+	Timeout  time.Duration // of an operation
+	Replicas int           // that a commit waits for
+
+	// CheckAccount returns what is wrong with an account's name.
+	CheckAccount func(name string) error
+
+	// Fault maps an error of the client to one of package redisstore.
+	Fault func(ctx context.Context, op, account string, err error) error
+
+	// BadKey is the error of a key of another type.
+	BadKey func(key, problem string) error
+
+	// The Try functions do what the Store does, for an account that does not
+	// exist, so that nothing changes. Their errors are the client's.
+	TryScripts     func(ctx context.Context, account string) error // all scripts
+	TryTransaction func(ctx context.Context, account string) error // Load in a transaction
+	TryLoadScript  func(ctx context.Context, account string) error // Load by script
+}
+
+// Bounded returns a context that ends in time for one operation.
+func (s Store) Bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.Timeout)
+}

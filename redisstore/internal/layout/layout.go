@@ -1,0 +1,91 @@
+// Package layout names what a Store keeps in Redis: keys, channels, and the range
+// of the numbers in them. KEYS.md describes the contents.
+package layout
+
+import "strings"
+
+// DefaultPrefix begins the names of all keys and channels unless another prefix is
+// configured.
+const DefaultPrefix = "zhongkong"
+
+// The ranges of numbers.
+const (
+	MaxWhole  = 1<<53 - 1 // the greatest whole number that Lua and JSON carry exactly
+	MaxMillis = 1 << 43   // the longest duration in ms that is believed; a time.Duration holds a little more
+)
+
+// The channels of an account.
+const (
+	Refreshed = "refreshed" // what has changed; for all processes
+	Wanted    = "wanted"    // a reader asks the refreshers for a refresh
+	Begun     = "begun"     // an attempt is under way; for refreshers
+)
+
+// Keyspace makes the names of keys and channels; nothing else does. All names of an
+// account contain it in braces, so that a cluster keeps them on one node.
+type Keyspace struct {
+	Prefix string // without braces and characters that patterns treat specially
+}
+
+// AccountKeys are the keys of one account.
+type AccountKeys struct {
+	Token    string // hash, with a TTL
+	State    string // hash
+	Attempts string // sorted set: fence, deadline in ms
+	Calls    string // without the day, which only the server knows for certain
+	Lock     string // string, with a TTL; Redsync's
+	Log      string // stream
+}
+
+// Of returns an account's keys. They share one string, because every operation
+// makes them.
+func (k Keyspace) Of(account string) AccountKeys {
+	base := k.Base(account)
+	all := base + "token" + base + "state" + base + "attempts" + base + "calls:" + base + "lock" + base + "log"
+	next := func(what string) (key string) {
+		n := len(base) + len(what)
+		key, all = all[:n], all[n:]
+		return key
+	}
+	return AccountKeys{
+		Token:    next("token"),
+		State:    next("state"),
+		Attempts: next("attempts"),
+		Calls:    next("calls:"),
+		Lock:     next("lock"),
+		Log:      next("log"),
+	}
+}
+
+// Base begins the names of an account's keys and channels.
+func (k Keyspace) Base(account string) string { return k.Prefix + ":{" + account + "}:" }
+
+// Channel returns the name of an account's channel.
+func (k Keyspace) Channel(account, channel string) string { return k.Base(account) + channel }
+
+// Split returns the account of a key or a channel, and the rest of the name.
+func (k Keyspace) Split(name string) (account, what string, ok bool) {
+	rest, ok := strings.CutPrefix(name, k.Prefix)
+	if !ok {
+		return "", "", false
+	}
+	if rest, ok = strings.CutPrefix(rest, ":{"); !ok {
+		return "", "", false
+	}
+	account, what, ok = strings.Cut(rest, "}:")
+	return account, what, ok && account != ""
+}
+
+// Pattern matches a key or a channel of all accounts, for SCAN and for ACL rules.
+func (k Keyspace) Pattern(what string) string { return k.Prefix + ":{*}:" + what }
+
+// DemandRule is the ACL rule by which a reader may publish on the channel of
+// demands. It is a selector of its own: the right to publish on a channel and the
+// right to subscribe to it are the same one.
+func (k Keyspace) DemandRule() string { return "(+publish &" + k.Pattern(Wanted) + ")" }
+
+// Sealed reports whether a stored token has the form of a sealed one: the five
+// parts of a JWE.
+func Sealed(stored string) bool {
+	return strings.HasPrefix(stored, "ey") && strings.Count(stored, ".") == 4
+}

@@ -1,0 +1,103 @@
+package redisadmin
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
+)
+
+// Refusal is a use of Redis that the server, or a proxy in front of it, refuses to
+// every user. What the user's ACL does not permit is not one: MissingACL finds
+// that.
+type Refusal struct {
+	Of  RefusedUse
+	Err error // contains the server's answer
+}
+
+// RefusedUse names a use of Redis.
+type RefusedUse string
+
+// What may be refused.
+const (
+	// RefusedScripts: nothing can be refreshed.
+	RefusedScripts RefusedUse = "scripts"
+
+	// RefusedTransactions: tokens are read by script instead. If scripts are
+	// refused as well, or not permitted, nothing can be read.
+	RefusedTransactions RefusedUse = "transactions"
+
+	// RefusedSubscriptions: a process learns of a new token only when it polls.
+	RefusedSubscriptions RefusedUse = "subscriptions"
+
+	// RefusedWait: a commit waits for no replica, whatever Options.Replicas says.
+	RefusedWait RefusedUse = "wait"
+)
+
+// Refusals tries what a process of that role does, without changing anything. An
+// error means that the server could not be asked. Each try takes no longer than
+// Options.Timeout.
+func (i Inspector) Refusals(ctx context.Context, role coordinator.Role) ([]Refusal, error) {
+	account := "refusal-probe-" + rand.Text()[:12] // does not exist
+	var refusals []Refusal
+	try := func(use RefusedUse, do func(context.Context, string) error) error {
+		err := i.Fault(ctx, "try "+string(use), "", do(ctx, account))
+		var answer redis.Error
+		switch {
+		case err == nil, errors.Is(err, redisstore.ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable):
+			return nil
+		case errors.As(err, &answer) && !errors.Is(err, coordinator.ErrUnreachable):
+			refusals = append(refusals, Refusal{use, err})
+			return nil
+		}
+		return err
+	}
+	if role == coordinator.Refresher {
+		if err := try(RefusedScripts, i.TryScripts); err != nil {
+			return nil, err
+		}
+	}
+	if err := try(RefusedTransactions, i.TryTransaction); err != nil {
+		return nil, err
+	}
+	if role == coordinator.Reader && len(refusals) > 0 {
+		// A reader's rules permit no scripts: that counts as a refusal here.
+		if err := i.Fault(ctx, "try scripts", "", i.TryLoadScript(ctx, account)); err != nil {
+			refusals = append(refusals, Refusal{RefusedScripts, err})
+		}
+	}
+	if err := try(RefusedSubscriptions, i.trySubscription); err != nil {
+		return nil, err
+	}
+	if i.Replicas > 0 && role == coordinator.Refresher {
+		if err := try(RefusedWait, i.tryWait); err != nil {
+			return nil, err
+		}
+	}
+	return refusals, nil
+}
+
+func (i Inspector) trySubscription(ctx context.Context, account string) error {
+	ctx, cancel := i.Bounded(ctx)
+	defer cancel()
+	pubsub := i.Client.Reads.Subscribe(ctx)
+	defer pubsub.Close()
+	if err := pubsub.Subscribe(ctx, i.Keys.Channel(account, layout.Refreshed)); err != nil {
+		return err
+	}
+	_, err := pubsub.ReceiveTimeout(ctx, i.Timeout)
+	return err
+}
+
+func (i Inspector) tryWait(ctx context.Context, account string) error {
+	ctx, cancel := i.Bounded(ctx)
+	defer cancel()
+	return i.Client.OnMaster(ctx, i.Keys.Of(account).Token, func(client redis.UniversalClient) error {
+		return client.Do(ctx, "wait", 0, 1).Err()
+	})
+}
