@@ -196,10 +196,7 @@ var (
 	}
 )
 
-const (
-	refreshAtField = 4    // in stateFields
-	maxAttempts    = 1000 // attempts_most of the scripts; one more is read
-)
+const refreshAtField = 4 // the index of refresh_at in stateFields
 
 // transaction is the reading of one account. The commands between MULTI and EXEC
 // have no other answer than that they are queued; go-redis' own transactions put

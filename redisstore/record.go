@@ -11,8 +11,15 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
-// mostFailures is failures_most of the scripts.
-const mostFailures = 1_000_000
+const (
+	// maxFailures is the greatest number of failures in a row that is written. A
+	// greater one was not counted by a Store, and is taken as none.
+	maxFailures = 1_000_000
+
+	// maxAttempts is how many open attempts are read of an account. A Store leaves
+	// no more than a hundred open.
+	maxAttempts = 1000
+)
 
 // reader takes apart what a script returned about one account. What Redis
 // holds may have been put there by anybody: everything is checked, and the
@@ -174,7 +181,7 @@ func (r *reader) failure(key string, fields []any) *coordinator.Failure {
 		return nil
 	}
 	inARow := r.count(key, "failures", fields[1])
-	if inARow > mostFailures {
+	if inARow > maxFailures {
 		inARow = 0
 	}
 	return &coordinator.Failure{

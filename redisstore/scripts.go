@@ -2,13 +2,16 @@ package redisstore
 
 import (
 	"embed"
+	"fmt"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 //go:embed lua/*.lua
-var sources embed.FS
+var luaFiles embed.FS
 
 // scripts are the operations of the protocol, one Lua file each.
 type scripts struct {
@@ -30,14 +33,31 @@ func newScript(name string) *redis.Script {
 	return redis.NewScript(source("prelude") + "\n" + source(name))
 }
 
-// source returns a Lua file without its comments and blank lines: after a
-// restart of Redis each connection may have to send whole scripts again.
+// constants declares in Lua what the scripts share with Go. Durations are in ms,
+// fences in us.
+func constants() string {
+	return fmt.Sprintf(`local most_ahead, fence_ahead, retry_ahead, life_most = %d, %d, %d, %d
+local pace_burst, failures_most, attempts_most = %d, %d, %d
+local daily_budget, minimum_interval, back_off, loop_brake = '%s', '%s', '%s', '%s'
+`,
+		coordinator.MaxAhead.Milliseconds(), coordinator.MaxFenceAhead.Microseconds(),
+		coordinator.MaxRetry.Milliseconds(), coordinator.MaxLifetime.Milliseconds(),
+		coordinator.PaceBurst, maxFailures, maxAttempts,
+		coordinator.LimitBudget, coordinator.LimitInterval, coordinator.LimitBackOff, coordinator.LimitLoop)
+}
+
+// source returns a Lua file without its comments and blank lines: after a restart of
+// Redis each connection may have to send whole scripts again. The prelude begins
+// with the constants.
 func source(name string) string {
-	text, err := sources.ReadFile("lua/" + name + ".lua")
+	text, err := luaFiles.ReadFile("lua/" + name + ".lua")
 	if err != nil {
 		panic(err) // the files are part of the binary
 	}
 	var out strings.Builder
+	if name == "prelude" {
+		out.WriteString(constants())
+	}
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
 		if line != "" && !strings.HasPrefix(line, "--") {

@@ -12,7 +12,7 @@ import (
 
 // Cluster editions behind proxies look through a script before they run it.
 func TestEveryScriptDeclaresItsKeys(t *testing.T) {
-	files, err := fs.Glob(sources, "lua/*.lua")
+	files, err := fs.Glob(luaFiles, "lua/*.lua")
 	if err != nil || len(files) < 7 {
 		t.Fatalf("the scripts are %v, %v", files, err)
 	}
@@ -22,7 +22,7 @@ func TestEveryScriptDeclaresItsKeys(t *testing.T) {
 		if name == "prelude" {
 			continue
 		}
-		text, err := fs.ReadFile(sources, file)
+		text, err := fs.ReadFile(luaFiles, file)
 		if err != nil {
 			t.Fatal(err)
 		}

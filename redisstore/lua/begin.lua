@@ -4,25 +4,25 @@
 -- ARGV  1 channel for begun, 2 channel for throttled, 3 by, 4 seen generation,
 --       5 reason, 6 "demanded" or "", 7 the attempt's life in ms,
 --       8 credential, 9 calls per day, 10 reserve, 11 least interval in ms,
---       12 pace in ms (0: none), 13 who asked ("": nobody)
+--       12 pace in ms (0: none), 13 the caller who demanded it, or ""
 -- Returns one of
---   { "day", now, YYYYMMDD }                       the day of KEYS[4] is another; nothing was done
+--   { "day", now, YYYYMMDD }                       KEYS[4] is not of this day; nothing was done
 --   { "current", now, record }                     newer than seen; nothing was recorded
 --   { "throttled", now, limit, retry in ms }       nothing was recorded
 --   { "begun", now, fence, calls today, failures in a row, conflict 0 or 1, overdue fences }
 --
--- Atomic, because the look at the generation, the limits, the new fence and
--- the list of attempts that are overdue must be of one moment: commit settles
--- exactly that list. Not safe to repeat: a repetition is one more attempt
--- (which heals itself, by one call too many).
+-- Atomic, because the check of the generation and the limits, the new fence and the
+-- list of overdue attempts must be of one moment: commit settles exactly that list.
+-- Not safe to repeat: a repetition is one more attempt, which costs one call too
+-- many and nothing else.
 
-local elsewhen = other_day(KEYS[4])
-if elsewhen then return elsewhen end
+local wrong_day = other_day(KEYS[4])
+if wrong_day then return wrong_day end
 
 local seen, reason, demanded = credible(tonumber(ARGV[4])), ARGV[5], ARGV[6] ~= ''
 local life, credential = tonumber(ARGV[7]), ARGV[8]
 local per_day, reserve, interval = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local pace, burst = tonumber(ARGV[12]), 20 -- coordinator.PaceBurst
+local pace = tonumber(ARGV[12])
 
 local token = read_token()
 local generation = generation_of(token)
@@ -43,50 +43,51 @@ if generation > seen then
   return { 'current', digits(now), record(token, fields[8]) }
 end
 
--- The limit that holds longest is the one to come back for.
+-- The limit that applies longest is the one that is reported.
 local limit, until_ms = nil, now
 local function holds(name, ms)
   if ms > until_ms then limit, until_ms = name, ms end
 end
 
 if per_day > 0 and calls >= per_day - (demanded and reserve or 0) then
-  holds('daily budget', tomorrow_ms)
+  holds(daily_budget, tomorrow_ms)
 end
--- An instant in the future means that the clock went back: it binds nobody,
--- or it would for as long as the clock was wrong.
+-- An instant in the future means that the clock was set back. It is ignored;
+-- otherwise it would apply for as long as the clock was wrong.
 if demanded and demanded_at > 0 and demanded_at <= now then
-  holds('minimum interval', demanded_at + interval)
+  holds(minimum_interval, demanded_at + interval)
 end
 local other_credential = fields[6] == 'refused' and (fields[7] or '') ~= credential
 if reason ~= 'forced' and failures > 0 and failed_at <= now + 1000 and retry_at <= now + retry_ahead and not other_credential then
-  holds('back-off', retry_at)
+  holds(back_off, retry_at)
 end
--- The brake on a loop of refreshes that nobody demanded (the generic cell rate
+-- The brake on a loop of refreshes that no caller demanded (the generic cell rate
 -- algorithm): each moves paced_until on by the pace, and it may be a burst ahead.
 if demanded or pace == 0 then
   paced_until = nil
 else
-  if paced_until < now or paced_until > now + burst * pace then paced_until = now end
-  holds('loop brake', paced_until - (burst - 1) * pace)
+  if paced_until < now or paced_until > now + pace_burst * pace then paced_until = now end
+  holds(loop_brake, paced_until - (pace_burst - 1) * pace)
 end
 
 if limit then
   if demanded then
-    -- For the reader whose report or wish this was: it hears of it only here.
+    -- For the reader that reported the token or asked for a new one: it is told of
+    -- the refusal only here.
     redis.call('PUBLISH', ARGV[2], json('event', 'throttled', 'limit', limit, 'reason', reason,
       'retry_ms', until_ms - now, 'by', ARGV[3]))
   end
   return { 'throttled', digits(now), limit, digits(until_ms - now) }
 end
 
--- The microseconds keep fences rising when the store lost the last one.
+-- The clock in microseconds keeps fences increasing if the last one was lost.
 local fence = math.max(last_fence + 1, generation + 1, seen + 1, now_us)
--- One overdue attempt has the same effect as a thousand; a source that never
--- answers must not make the set grow without bound.
+-- One overdue attempt has the same effect as a thousand, so the others are removed:
+-- a source that never answers must not make the set grow without bound.
 local settles, useless, announced = {}, {}, 0
 for i = 1, #open, 2 do
   if not natural(open[i]) then
-    useless[#useless + 1] = open[i] -- no fence, so nobody will settle it
+    useless[#useless + 1] = open[i] -- not a fence, so no commit will settle it
   else
     announced = announced + 1
     if overdue(tonumber(open[i + 1])) then
@@ -95,8 +96,8 @@ for i = 1, #open, 2 do
     end
   end
 end
--- Nothing of ours can have killed the token: every call of ours is either
--- settled, and then its token is the one that was reported, or still open.
+-- A conflict: no call of the fleet can have invalidated the token, because each of
+-- them is either settled, and its token is the one that was reported, or still open.
 local conflict = reason == 'rejected' and generation > 0 and generation == seen and announced == 0
 
 if #open > 2 * attempts_most then

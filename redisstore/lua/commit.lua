@@ -2,20 +2,20 @@
 --
 -- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 log
 -- ARGV  1 channel for refreshed, 2 by, 3 fence, 4 token, 5 life in ms,
---       6 age in ms, 7 margin in ms, 8 asked again in ms (0: not asked),
---       9 reason, 10 took in ms, 11 calls, 12 who asked ("": nobody),
+--       6 age in ms, 7 margin in ms, 8 refresh in ms, if the source asked for it (or 0),
+--       9 reason, 10 took in ms, 11 calls, 12 the caller who demanded it, or "",
 --       13... fences overdue at the begin
 -- Returns one of
---   { "day", now, YYYYMMDD }         the day of KEYS[4] is another; nothing was done
+--   { "day", now, YYYYMMDD }         KEYS[4] is not of this day; nothing was done
 --   { "stored", now, record, why the log could not be written }
 --                                    also when an earlier run of it stored it
 --   { "superseded", now }            the attempt is open and overdue
 --
--- Atomic: between the look at the newest fence and the write nobody may get a
--- newer one. Safe to repeat: the generation in the store says that it was done.
+-- Atomic, because no newer fence may be issued between the check of the newest one
+-- and the write. Safe to repeat: the stored generation shows that it was done.
 
-local elsewhen = other_day(KEYS[4])
-if elsewhen then return elsewhen end
+local wrong_day = other_day(KEYS[4])
+if wrong_day then return wrong_day end
 
 local fence, life, age = tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local refresh_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
@@ -38,11 +38,11 @@ if extra_calls > 0 then
   redis.call('EXPIRE', KEYS[4], 3 * 86400)
 end
 
--- A fence that is not credible was handed out before the clock went back by
--- more than a day.
+-- A fence that is not credible was issued before the clock was set back by more than
+-- a day.
 if last_fence > fence or generation > fence or credible(fence) == 0 then
-  -- Open again even if a successor has settled it: that commit settled an
-  -- attempt of which it believed that nothing more would come.
+  -- Open again even if a successor has settled it: that commit assumed that the
+  -- attempt would bring no token.
   redis.call('ZADD', KEYS[3], digits(now), ARGV[3])
   redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'superseded', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9],
     'fence', ARGV[3], 'newer', digits(math.max(last_fence, generation)), 'took_ms', ARGV[10])
@@ -65,7 +65,7 @@ elseif fields[2] then
 end
 redis.call('ZREM', KEYS[3], ARGV[3])
 for i = 13, #ARGV do redis.call('ZREM', KEYS[3], ARGV[i]) end
--- The log is for people: a refresh does not fail because of it.
+-- The log is only informative: a refresh does not fail because of it.
 local logged = redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'refreshed', 'by', ARGV[2], 'asked_by', ARGV[12],
   'reason', ARGV[9], 'fence', ARGV[3], 'took_ms', ARGV[10], 'life_ms', ARGV[5])
 redis.call('PUBLISH', ARGV[1], json('event', 'refreshed', 'access_token', ARGV[4], 'generation', fence,

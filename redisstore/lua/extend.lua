@@ -1,13 +1,13 @@
--- Makes the lock and the deadline of the attempt made under it last longer.
+-- Extends the lock and the deadline of the attempt that was made under it.
 --
 -- KEYS  1 lock, 2 attempts
 -- ARGV  1 the lock's value, 2 life in ms, 3 fence or 0
--- Returns 1, or 0: the lock is not held any more, nothing was changed.
+-- Returns 1, or 0: the lock is no longer held; nothing was changed.
 --
--- Atomic, because a deadline that is moved after somebody else got the lock
--- would hide the attempt from the successor's begin. For the same reason an
--- attempt that has become overdue stays so: a begin may have listed it, and
--- its commit would settle an attempt that is still under way.
+-- Atomic, because a deadline that is moved after another process has got the lock
+-- would hide the attempt from that process' begin. For the same reason an attempt
+-- that has become overdue remains overdue: a begin may have listed it, and its
+-- commit would settle an attempt that is still under way.
 
 local holder = got(redis.pcall('GET', KEYS[1]), 'string', KEYS[1])
 local deadline = got(redis.pcall('ZSCORE', KEYS[2], ARGV[3]), 'sorted-set', KEYS[2])

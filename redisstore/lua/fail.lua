@@ -3,16 +3,16 @@
 -- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 log
 -- ARGV  1 channel for failed, 2 by, 3 fence, 4 kind, 5 code, 6 message,
 --       7 credential, 8 retry in ms, 9 reason, 10 took in ms, 11 calls,
---       12 who asked ("": nobody)
+--       12 the caller who demanded it, or ""
 -- Returns 1, or 0: it was recorded before, or the attempt has its token;
---   or { "day", now, YYYYMMDD }: the day of KEYS[4] is another; nothing was done.
+--   or { "day", now, YYYYMMDD }: KEYS[4] is not of this day; nothing was done.
 --
--- Atomic: whether the failure binds everybody depends on whether a newer
--- attempt has succeeded meanwhile. Safe to repeat: failed_fence remembers the
--- attempt whose failure was recorded last.
+-- Atomic, because a failure applies to the fleet only if no newer attempt has
+-- succeeded meanwhile. Safe to repeat: failed_fence is the attempt whose failure was
+-- recorded last.
 
-local elsewhen = other_day(KEYS[4])
-if elsewhen then return elsewhen end
+local wrong_day = other_day(KEYS[4])
+if wrong_day then return wrong_day end
 
 local fence, kind = tonumber(ARGV[3]), ARGV[4]
 local retry_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
@@ -33,13 +33,13 @@ else
   redis.call('ZREM', KEYS[3], ARGV[3])
 end
 if extra_calls > 0 or calls > 0 then
-  -- Below zero only when the day has changed since the begin.
+  -- Negative only when the day has changed since the begin.
   if extra_calls ~= 0 then redis.call('INCRBY', KEYS[4], digits(extra_calls)) end
   redis.call('EXPIRE', KEYS[4], 3 * 86400)
 end
 
--- A failure that is older than the stored token is told, but binds nobody:
--- the source has answered since.
+-- A failure that is older than the stored token is reported, but has no effect: the
+-- source has issued a token since.
 local binding = generation < fence
 if binding then
   failures = math.min(failures + 1, failures_most)

@@ -1,17 +1,17 @@
--- Reads all that is known of an account, for State.
+-- Reads the state of an account.
 --
 -- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 lock
 -- ARGV  none
 -- Returns { now, record, state, attempts with deadlines, calls today, lock's
 --   value, lock's PTTL }; record as in prelude.lua, state the fields below in
---   their order. Or { "day", now, YYYYMMDD }: the day of KEYS[4] is another.
+--   their order. Or { "day", now, YYYYMMDD }: KEYS[4] is not of this day.
 --
--- One script, because a token, its life and the attempts that were read at
--- different moments may never have been there together. A process that only
--- reads does the same in a transaction (load.go).
+-- One script, because a token, its life and the attempts that were read at different
+-- moments may never have existed together. A process that only reads does the same
+-- in a transaction.
 
-local elsewhen = other_day(KEYS[4])
-if elsewhen then return elsewhen end
+local wrong_day = other_day(KEYS[4])
+if wrong_day then return wrong_day end
 
 local token = read_token()
 local state = got(redis.pcall('HMGET', KEYS[2], 'fence', 'failures', 'retry_at', 'conflicts', 'refresh_at',

@@ -1,52 +1,50 @@
--- Put in front of every script by scripts.go. Reads the clock once, and looks at
--- what was read so that contents that nobody should have put there are found
--- before anything is written: a script that fails halfway is not rolled back.
+-- Put in front of every script. It reads the clock once, and checks what was read,
+-- so that unexpected contents of a key are found before anything is written: a
+-- script that fails halfway is not rolled back.
 --
--- Proxies and cluster editions look through scripts, and refuse one in which the
--- key of a redis.call is not written as KEYS[n], or that uses unpack. So no
--- function here takes the key that it is to read; it takes the answer.
+-- Proxies and cluster editions parse scripts, and refuse one in which the key of a
+-- redis.call is not written as KEYS[n], or that uses unpack. So no function here
+-- takes the key that it is to read; it takes the answer.
+--
+-- Constants that the scripts share with Go are declared in front of this file by
+-- the program that loads it:
+--   most_ahead     how far ahead of the clock the deadline of a lock or an attempt
+--                  may be, in ms
+--   fence_ahead    how far ahead of the clock a fence may be, in us
+--   retry_ahead    how far ahead of the clock the end of a back-off may be, in ms
+--   life_most      the longest life of a token, in ms
+--   pace_burst     how many refreshes that no caller demanded may follow each other
+--                  at once
+--   failures_most  the greatest number of failures in a row that is written; a
+--                  greater one is taken as none
+--   attempts_most  how many open attempts are read; a Store leaves no more than a
+--                  hundred open
+--   daily_budget, minimum_interval, back_off, loop_brake
+--                  the names of the limits
 
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now = math.floor(now_us / 1000)
 
--- How far ahead a deadline may lie: coordinator.MaxAhead.
-local most_ahead = 65000
-
--- How far ahead of the clock a fence may lie, in us (coordinator.MaxFenceAhead),
--- and the end of a back-off (coordinator.MaxRetry).
-local fence_ahead, retry_ahead = 86400000000, 86400000
-
--- The longest life of a token that is believed (coordinator.MaxLifetime).
-local life_most = 366 * 86400000
-
--- The greatest number of failures in a row that is written. One above it was not
--- counted by a process of ours, and is none.
-local failures_most = 1000000
-
--- How many open attempts there may be. No more than a hundred are ever left
--- open, so nothing of ours has written a set that is larger.
-local attempts_most = 1000
-
--- overdue tells whether an attempt with this deadline is. One that lies further
--- ahead was written before the clock went back.
+-- overdue reports whether an attempt with this deadline is overdue. A deadline
+-- further ahead than any can be was written before the clock was set back.
 local function overdue(deadline) return deadline <= now or deadline > now + most_ahead end
 
--- credible returns a fence, or 0 for one that lies further ahead of the clock
--- than any that was handed out: it orders nothing.
+-- credible returns the fence, or 0 if it is further ahead of the clock than any
+-- fence that was issued: such a fence is ignored.
 local function credible(fence) return fence <= now_us + fence_ahead and fence or 0 end
 
--- What is wrong with the contents of a key: "ZKDATA <field> <problem> <key>",
--- or the server's own words. The first one found; scripts return it as an
--- error before their first write.
+-- The first problem found with the contents of a key: "ZKDATA <field> <problem>
+-- <key>", or the server's own words. Scripts return it as an error before their
+-- first write.
 local fault = nil
 
 local function blame(key, field, problem)
   fault = fault or ('ZKDATA ' .. field .. ' ' .. problem .. ' ' .. key)
 end
 
--- got returns the answer to a reading of a key of the given type, false for none
--- and for one that could not be read.
+-- got returns the answer to a read of a key of the given type; false if there is
+-- none, or if the key has another type.
 local function got(reply, kind, key)
   if type(reply) == 'table' and reply.err then
     if string.find(reply.err, 'WRONGTYPE', 1, true) then
@@ -59,14 +57,14 @@ local function got(reply, kind, key)
   return reply
 end
 
--- natural turns decimal digits into a number; nil for anything else, and for
--- what a Lua number does not hold exactly.
+-- natural converts decimal digits to a number. It returns nil for anything else,
+-- and for numbers that Lua does not represent exactly.
 local function natural(value)
   local n = string.find(value, '^%d+$') and tonumber(value)
   return n and n <= 9007199254740991 and n or nil
 end
 
--- whole turns the value of a field into a whole number; absent ones are 0.
+-- whole converts the value of a field to a whole number; 0 if it is absent.
 local function whole(key, field, value)
   if not value then return 0 end
   local n = natural(value)
@@ -74,7 +72,7 @@ local function whole(key, field, value)
   return n or 0
 end
 
--- failures_in turns the field failures into a number.
+-- failures_in converts the value of the field failures.
 local function failures_in(key, value)
   local n = whole(key, 'failures', value)
   return n <= failures_most and n or 0
@@ -97,7 +95,7 @@ local function civil(days)
   return year, month, day
 end
 
--- rfc3339 writes an instant in milliseconds as people read it.
+-- rfc3339 formats an instant in milliseconds.
 local function rfc3339(ms)
   local seconds = math.floor(ms / 1000)
   local days = math.floor(seconds / 86400)
@@ -112,36 +110,36 @@ local day_ms, utc8_ms = 86400000, 8 * 3600000
 local today = math.floor((now + utc8_ms) / day_ms)
 local tomorrow_ms = (today + 1) * day_ms - utc8_ms
 
--- other_day looks at the key of the day's calls, which the caller names by the
--- server's clock as far as it knows it. Nil: it is of this day. Else the answer
--- that tells the caller which day it is, { "day", now, YYYYMMDD }: the script
--- returns it before anything is written.
+-- other_day checks the key of the day's calls, which the caller has named by its
+-- estimate of the server's clock. It returns nil if the key is of this day; else the
+-- answer that tells the caller the day, { "day", now, YYYYMMDD }, which the script
+-- returns before anything is written.
 local function other_day(key)
   local day = string.format('%04d%02d%02d', civil(today))
   if string.sub(key, -8) ~= day then return { 'day', digits(now), day } end
 end
 
--- read_token reads the token's hash, in the order in which Go reads it. In all
+-- read_token reads the token's hash; the order of the fields is that of Go. In all
 -- scripts that use it the token is the first key.
 local function read_token()
   return got(redis.pcall('HMGET', KEYS[1], 'access_token', 'generation', 'issued_at', 'expires_at', 'issued_by'),
     'hash', KEYS[1]) or {}
 end
 
--- generation_of returns the generation of what read_token read; 0 for none, and
--- for one that is no number or not credible: such a record is replaced.
+-- generation_of returns the generation of what read_token read; 0 if there is none,
+-- or if it is not a number or not credible: such a record is replaced.
 local function generation_of(token)
   return credible(token[2] and natural(token[2]) or 0)
 end
 
--- record is what read_token read, with the life that is left and the time at
--- which the source wants to be asked again.
+-- record returns what read_token read, with the remaining life and the time at which
+-- the source asked to be called again.
 local function record(token, refresh_at)
   local ttl = (token[1] or token[2]) and redis.call('PTTL', KEYS[1]) or -2
   return { token[1], token[2], token[3], token[4], token[5], ttl, refresh_at }
 end
 
--- json writes an object of names and values; empty strings are left out.
+-- json encodes an object of names and values; empty strings are left out.
 local function json(...)
   local given, out = { ... }, {}
   for i = 1, #given, 2 do

@@ -1,16 +1,16 @@
--- Puts back a record that the store lost.
+-- Stores again a record that the store has lost.
 --
 -- KEYS  1 token, 2 state, 3 log
 -- ARGV  1 channel for restored, 2 by, 3 generation, 4 token, 5 issued at,
---       6 expires at, 7 refresh at (0: none), 8 life left in ms,
+--       6 expires at, 7 refresh at (0: none), 8 remaining life in ms,
 --       9 margin in ms, 10 issued by; instants in ms
 -- Returns one of
 --   { "stored", now, record }      the record that is stored now, this one or a newer one
---   { "refused", now }             a newer attempt was made, no life is left, or
---                                  generation or life is not credible
+--   { "refused", now }             a newer attempt was made, the record has expired,
+--                                  or its generation or life is not credible
 --
--- Atomic: nobody may get a fence between the look at the newest one and the
--- write. Safe to repeat: what it stored is as new as what it brings.
+-- Atomic, because no newer fence may be issued between the check of the newest one
+-- and the write. Safe to repeat: the stored generation shows that it was done.
 
 local generation, issued_at, expires_at = tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local refresh_at, ttl = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -28,9 +28,9 @@ if last_fence > generation or credible(generation) == 0 or ttl <= 0 or ttl > lif
   return { 'refused', digits(now) }
 end
 
--- The instants are of the clock of the server that lost the record. Where this
--- one's differs by minutes the schedule would be off by as much: then the life
--- that is left is what counts.
+-- The instants are of the clock of the server that lost the record. If this server's
+-- clock differs by minutes, the schedule would be off by as much: then the remaining
+-- life decides.
 local margin, gap = tonumber(ARGV[9]), expires_at - now - ttl
 if math.abs(gap) > margin + 300000 then
   local drift = margin - gap
