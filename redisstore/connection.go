@@ -85,7 +85,7 @@ func (c *connection) run(ctx context.Context) error {
 	defer cancel()
 	client := c.sub.store.client
 	c.pubsub = client.PubSub(ctx)
-	defer c.pubsub.Release()
+	defer c.pubsub.Close()
 	c.accept(c.sub.everything())
 	if err := c.connect(ctx); err != nil {
 		return c.sub.store.fault(ctx, "subscribe", "", err)

@@ -73,7 +73,7 @@ func isRefused(err error) bool {
 
 // unable returns what is to be done about a server that works and says that it
 // cannot do it now; "" if that is not what it says.
-func unable(answer string) string {
+func transientFix(answer string) string {
 	word, _, _ := strings.Cut(answer, " ")
 	switch word {
 	case "OOM":
@@ -114,7 +114,7 @@ func (s *Store) fault(ctx context.Context, op, account string, err error) error 
 	}
 	var answer redis.Error
 	if errors.As(err, &answer) && !errors.Is(err, redis.Nil) {
-		return fmt.Errorf("%s: %w", about, s.answered(answer))
+		return fmt.Errorf("%s: %w", about, s.serverError(answer))
 	}
 	if ended := ctx.Err(); ended != nil {
 		// The client reports an ended deadline as an I/O timeout, too.
@@ -133,7 +133,7 @@ func (s *Store) fault(ctx context.Context, op, account string, err error) error 
 }
 
 // answered sorts the errors with which a server answers.
-func (s *Store) answered(answer redis.Error) error {
+func (s *Store) serverError(answer redis.Error) error {
 	text := answer.Error()
 	plain := strings.TrimPrefix(text, "ERR ")
 	switch {
@@ -145,8 +145,8 @@ func (s *Store) answered(answer redis.Error) error {
 			coordinator.ErrUnreachable, ErrDenied, answer)
 	case redisclient.IsPermission(answer) || strings.HasPrefix(plain, "The user executing the script"):
 		return fmt.Errorf("%w: %w; %s", ErrDenied, answer, s.rule(text))
-	case unable(plain) != "":
-		return fmt.Errorf("%w: %w: %w; %s", coordinator.ErrUnreachable, ErrUnable, answer, unable(plain))
+	case transientFix(plain) != "":
+		return fmt.Errorf("%w: %w: %w; %s", coordinator.ErrUnreachable, ErrUnable, answer, transientFix(plain))
 	case strings.HasPrefix(plain, "unknown command"):
 		return fmt.Errorf("%w (it is forbidden or renamed there, or the server is older than Redis 7.0)", answer)
 	}

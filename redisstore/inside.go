@@ -28,7 +28,7 @@ func (s *Store) tryScripts(ctx context.Context, account string) error {
 	defer cancel()
 	k := s.keys.Of(account)
 	attempt := []string{k.Token, k.State, k.Attempts, k.Calls, k.Log}
-	probe := &lock{store: s, account: account, keys: k, value: "probe", life: s.timeout}
+	probe := &lock{store: s, account: account, keys: k, value: "probe", ttl: s.timeout}
 	for _, run := range []struct {
 		script *redis.Script
 		keys   []string

@@ -25,7 +25,7 @@ type lock struct {
 	account string
 	keys    layout.AccountKeys
 	value   string
-	life    time.Duration
+	ttl     time.Duration
 }
 
 var _ coordinator.Lock = (*lock)(nil)
@@ -40,7 +40,7 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 		// Known before it is asked for: if the answer gets lost, the lock
 		// can be given back.
 		value: s.instance + "/" + rand.Text()[:16],
-		life:  max(life, time.Millisecond),
+		ttl:   max(life, time.Millisecond),
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
@@ -53,28 +53,28 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 	// A pointer: a target of the type itself compiles and never matches.
 	var taken *redsync.ErrTaken
 	if errors.As(err, &taken) {
-		return held.taken(ctx)
+		return held.takenError(ctx)
 	}
-	s.spawn(held.giveBack)
+	s.spawn(held.releaseUnsure)
 	return nil, held.fault(ctx, "lock", err)
 }
 
 // mutex is Redsync's view of the lock.
 func (l *lock) mutex(client redis.UniversalClient) *redsync.Mutex {
 	return redsync.New(&lockPool{Pool: goredis.NewPool(client)}).NewMutex(l.keys.Lock,
-		redsync.WithExpiry(l.life),
+		redsync.WithExpiry(l.ttl),
 		redsync.WithTries(1),
 		redsync.WithValue(l.value),
 		redsync.WithGenValueFunc(func() (string, error) { return l.value, nil }),
 		// Redsync waits for a server for this part of the lock's life.
-		redsync.WithTimeoutFactor(min(1, float64(l.store.timeout)/float64(l.life))),
+		redsync.WithTimeoutFactor(min(1, float64(l.store.timeout)/float64(l.ttl))),
 	)
 }
 
 // taken asks who has the lock and for how long, and takes it away if that is
 // longer than a lock can last: it was taken before the server's clock went back,
 // or by nobody of ours.
-func (l *lock) taken(ctx context.Context) (coordinator.Lock, error) {
+func (l *lock) takenError(ctx context.Context) (coordinator.Lock, error) {
 	bounded, cancel := l.store.bounded(ctx)
 	defer cancel()
 	pipe := l.store.client.Reads.Pipeline()
@@ -89,7 +89,7 @@ func (l *lock) taken(ctx context.Context) (coordinator.Lock, error) {
 	case redis.HasErrorPrefix(value.Err(), "WRONGTYPE"):
 		return nil, fmt.Errorf("lock %q: %w", l.account, &DataError{Key: l.keys.Lock, Problem: "is not a string"})
 	case ttl.Err() != nil: // not known
-		busy.RetryIn = l.life
+		busy.RetryIn = l.ttl
 	case ttl.Val() == -1, ttl.Val() > coordinator.MaxAhead: // without an end, or of another clock
 		stale := *l
 		stale.value = value.Val()
@@ -106,9 +106,9 @@ func (l *lock) taken(ctx context.Context) (coordinator.Lock, error) {
 // giveBack frees a lock of which nobody knows whether it was got: the request
 // may be carried out after its answer was given up. It ends when the lock is
 // free, or would have ended by itself.
-func (l *lock) giveBack(ctx context.Context) {
+func (l *lock) releaseUnsure(ctx context.Context) {
 	l.store.orphans.Add(1)
-	ctx, cancel := context.WithTimeout(ctx, l.life)
+	ctx, cancel := context.WithTimeout(ctx, l.ttl)
 	defer cancel()
 	for absent := 0; absent < 2; {
 		once, cancel := l.store.bounded(ctx)
@@ -147,7 +147,7 @@ func (l *lock) Extend(ctx context.Context, fence coordinator.Fence) error {
 	answer, err := l.store.run(ctx, call{
 		op: "extend", account: l.account, script: l.store.scripts.extend,
 		keys: []string{l.keys.Lock, l.keys.Attempts},
-		args: []any{l.value, l.life.Milliseconds(), uint64(fence)},
+		args: []any{l.value, l.ttl.Milliseconds(), uint64(fence)},
 	})
 	if err != nil {
 		return err

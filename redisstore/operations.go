@@ -31,7 +31,7 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRe
 		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log},
 		args: []any{
 			s.keys.Channel(account, layout.Begun), s.keys.Channel(account, layout.Refreshed), s.instance,
-			uint64(b.Seen), string(b.Reason), demanded, atLeastOne(b.TTL), b.Credential,
+			uint64(b.Seen), string(b.Reason), demanded, atLeastOneMilli(b.TTL), b.Credential,
 			b.Limits.PerDay, b.Limits.Reserve, b.Limits.MinInterval.Milliseconds(), b.Pace.Milliseconds(), printable(b.AskedBy),
 		},
 	})
@@ -57,7 +57,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 	k := s.keys.Of(account)
 	args := []any{
 		s.keys.Channel(account, layout.Refreshed), s.instance, uint64(c.Attempt.Fence), stored,
-		atLeastOne(c.Lifetime), max(c.Age, 0).Milliseconds(), coordinator.Margin(c.Lifetime).Milliseconds(),
+		atLeastOneMilli(c.Lifetime), max(c.Age, 0).Milliseconds(), coordinator.Margin(c.Lifetime).Milliseconds(),
 		max(c.RefreshIn, 0).Milliseconds(), string(c.Reason), c.Took.Milliseconds(), max(c.Calls, 1), printable(c.AskedBy),
 	}
 	for _, overdue := range c.Attempt.Overdue {
@@ -268,7 +268,7 @@ func throttled(limit coordinator.Limit, retryIn time.Duration) error {
 }
 
 // atLeastOne is d in milliseconds; Redis knows no shorter life than one.
-func atLeastOne(d time.Duration) int64 { return max(d.Milliseconds(), 1) }
+func atLeastOneMilli(d time.Duration) int64 { return max(d.Milliseconds(), 1) }
 
 // printable makes a text that others chose fit for logs and JSON.
 func printable(message string) string {

@@ -25,19 +25,19 @@ const (
 // holds may have been put there by anybody: everything is checked, and the
 // first thing that is wrong is kept as a *DataError. It never quotes a value,
 // for that may be a token.
-type reader struct {
+type decoder struct {
 	keys layout.AccountKeys
 	err  error
 }
 
-func (r *reader) blame(key, field, problem string) {
+func (r *decoder) fail(key, field, problem string) {
 	if r.err == nil {
 		r.err = &DataError{Key: key, Field: field, Problem: problem}
 	}
 }
 
 // text returns v, "" for nil.
-func (r *reader) text(key, field string, v any) string {
+func (r *decoder) text(key, field string, v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
@@ -46,43 +46,43 @@ func (r *reader) text(key, field string, v any) string {
 	case int64:
 		return strconv.FormatInt(v, 10)
 	}
-	r.blame(key, field, "has an unexpected type")
+	r.fail(key, field, "has an unexpected type")
 	return ""
 }
 
 // whole returns v as a whole number from 0 to layout.MaxWhole, 0 for nil.
-func (r *reader) whole(key, field string, v any) int64 {
+func (r *decoder) whole(key, field string, v any) int64 {
 	if v == nil {
 		return 0
 	}
 	n, err := strconv.ParseInt(r.text(key, field, v), 10, 64)
 	if err != nil || n < 0 || n > layout.MaxWhole {
-		r.blame(key, field, "is not a whole number")
+		r.fail(key, field, "is not a whole number")
 		return 0
 	}
 	return n
 }
 
 // count is whole for what is counted. It ends at what an int holds everywhere.
-func (r *reader) count(key, field string, v any) int {
+func (r *decoder) count(key, field string, v any) int {
 	return int(min(r.whole(key, field, v), math.MaxInt32))
 }
 
 // signed is whole for numbers that may be negative.
-func (r *reader) signed(key, field string, v any) int {
+func (r *decoder) signed(key, field string, v any) int {
 	text := r.text(key, field, v)
 	if text == "" {
 		return 0
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		r.blame(key, field, "is not a whole number")
+		r.fail(key, field, "is not a whole number")
 	}
 	return n
 }
 
 // moment returns v, milliseconds, as an instant; the zero Time for nil and 0.
-func (r *reader) moment(key, field string, v any) time.Time {
+func (r *decoder) moment(key, field string, v any) time.Time {
 	if ms := r.whole(key, field, v); ms > 0 {
 		return time.UnixMilli(ms).UTC()
 	}
@@ -90,26 +90,26 @@ func (r *reader) moment(key, field string, v any) time.Time {
 }
 
 // instant returns v, as people write it.
-func (r *reader) instant(key, field string, v any) time.Time {
+func (r *decoder) instant(key, field string, v any) time.Time {
 	t, err := time.Parse(time.RFC3339, r.text(key, field, v))
 	if err != nil {
-		r.blame(key, field, "is not a time such as 2006-01-02T15:04:05.000Z")
+		r.fail(key, field, "is not a time such as 2006-01-02T15:04:05.000Z")
 	}
 	return t.UTC()
 }
 
 // list returns v, which the script promised to be a list of that many at least.
-func (r *reader) list(v any, atLeast int) []any {
+func (r *decoder) list(v any, atLeast int) []any {
 	list, ok := v.([]any)
 	if !ok || len(list) < atLeast {
-		r.blame(r.keys.Token, "", "was answered in a form that this version does not know")
+		r.fail(r.keys.Token, "", "was answered in a form that this version does not know")
 		return make([]any, atLeast)
 	}
 	return list
 }
 
 // fence returns v as a fence.
-func (r *reader) fence(key, field string, v any) coordinator.Fence {
+func (r *decoder) fence(key, field string, v any) coordinator.Fence {
 	return coordinator.Fence(r.whole(key, field, v))
 }
 
@@ -117,9 +117,9 @@ func (r *reader) fence(key, field string, v any) coordinator.Fence {
 // State.Err.
 func (s *Store) state(account string, answer any) coordinator.State {
 	k := s.keys.Of(account)
-	r := &reader{keys: k}
+	r := &decoder{keys: k}
 	parts := r.list(answer, 7)
-	now := s.told(r, parts[0])
+	now := s.serverNow(r, parts[0])
 	fields := r.list(parts[2], len(stateFields))
 	state := coordinator.State{
 		Account:    account,
@@ -156,7 +156,7 @@ func lockTTL(v any) time.Duration {
 
 // deadlines decodes ZRANGE WITHSCORES. A score that is no time in ms is one that
 // has passed: what was announced with it is over.
-func (r *reader) deadlines(key string, v any, now time.Time) []time.Time {
+func (r *decoder) deadlines(key string, v any, now time.Time) []time.Time {
 	list := r.list(v, 0)
 	if len(list) == 0 {
 		return nil
@@ -175,7 +175,7 @@ func (r *reader) deadlines(key string, v any, now time.Time) []time.Time {
 }
 
 // failure decodes the fields of state in the order of load.lua.
-func (r *reader) failure(key string, fields []any) *coordinator.Failure {
+func (r *decoder) failure(key string, fields []any) *coordinator.Failure {
 	at := r.moment(key, "last_error_at", fields[7])
 	if at.IsZero() {
 		return nil
@@ -199,7 +199,7 @@ func (r *reader) failure(key string, fields []any) *coordinator.Failure {
 // Record; of one that cannot be used only the generation is returned, if that can
 // be read.
 func (s *Store) record(account string, v any, now time.Time) (coordinator.Record, error) {
-	r := &reader{keys: s.keys.Of(account)}
+	r := &decoder{keys: s.keys.Of(account)}
 	key := r.keys.Token
 	fields := r.list(v, 7)
 	if !slices.ContainsFunc(fields[:5], func(f any) bool { return f != nil }) {
@@ -209,12 +209,12 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 	generation := r.fence(key, "generation", fields[1])
 	switch {
 	case generation == 0:
-		r.blame(key, "generation", "is missing")
+		r.fail(key, "generation", "is missing")
 	case !generation.Credible(now):
-		r.blame(key, "generation", "lies more than a day ahead of the clock of Redis")
+		r.fail(key, "generation", "lies more than a day ahead of the clock of Redis")
 		generation = 0
 	case stored == "":
-		r.blame(key, "access_token", "is missing")
+		r.fail(key, "access_token", "is missing")
 	}
 	record := coordinator.Record{
 		Generation: generation,
@@ -228,9 +228,9 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 	}
 	switch life := record.Lifetime(); {
 	case life <= 0:
-		r.blame(key, "expires_at", "is not after issued_at")
+		r.fail(key, "expires_at", "is not after issued_at")
 	case life > coordinator.MaxLifetime:
-		r.blame(key, "expires_at", "is more than 366 days after issued_at")
+		r.fail(key, "expires_at", "is more than 366 days after issued_at")
 	}
 	if r.err != nil {
 		return coordinator.Record{Generation: generation}, r.err
@@ -255,11 +255,11 @@ func ttl(v any, r coordinator.Record, now time.Time) time.Duration {
 
 // begun decodes the answer of begin.lua.
 func (s *Store) begun(account string, k layout.AccountKeys, answer []any) (coordinator.Attempt, error) {
-	r := &reader{keys: k}
+	r := &decoder{keys: k}
 	answer = r.list(answer, 3)
 	switch answer[0] {
 	case "current":
-		record, err := s.record(account, answer[2], s.told(r, answer[1]))
+		record, err := s.record(account, answer[2], s.serverNow(r, answer[1]))
 		return coordinator.Attempt{Record: record}, err
 	case "throttled":
 		answer = r.list(answer, 4)
@@ -271,7 +271,7 @@ func (s *Store) begun(account string, k layout.AccountKeys, answer []any) (coord
 		return coordinator.Attempt{}, throttled(coordinator.Limit(limit), milliseconds(min(retry, layout.MaxMillis)))
 	case "begun":
 		answer = r.list(answer, 7)
-		s.told(r, answer[1])
+		s.serverNow(r, answer[1])
 		attempt := coordinator.Attempt{
 			Fence:      r.fence(k.State, "fence", answer[2]),
 			CallsToday: r.count(k.Calls+"*", "", answer[3]),
@@ -290,7 +290,7 @@ func (s *Store) begun(account string, k layout.AccountKeys, answer []any) (coord
 // storedRecord decodes the answer of commit.lua and restore.lua; the zero
 // Record if nothing was stored.
 func (s *Store) storedRecord(account string, answer []any) (coordinator.Record, error) {
-	r := &reader{keys: s.keys.Of(account)}
+	r := &decoder{keys: s.keys.Of(account)}
 	answer = r.list(answer, 2)
 	switch answer[0] {
 	case "superseded", "refused":
@@ -301,14 +301,14 @@ func (s *Store) storedRecord(account string, answer []any) (coordinator.Record, 
 			s.log.Warn("the account's log cannot be written: delete the key, and it is made anew",
 				"account", account, "key", r.keys.Log, "error", r.text(r.keys.Log, "", answer[3]))
 		}
-		return s.record(account, answer[2], s.told(r, answer[1]))
+		return s.record(account, answer[2], s.serverNow(r, answer[1]))
 	}
 	r.list(nil, 1)
 	return coordinator.Record{}, r.err
 }
 
 // told decodes the server's time in an answer, and notes it.
-func (s *Store) told(r *reader, v any) time.Time {
+func (s *Store) serverNow(r *decoder, v any) time.Time {
 	now := r.moment(r.keys.Token, "", v)
 	if r.err == nil {
 		s.clock.set(now)

@@ -32,11 +32,11 @@ type Client struct {
 	Writes redis.UniversalClient // does not repeat anything; the same as Reads after Wrap
 
 	timeout  time.Duration
-	owned    bool          // Close closes the clients
-	peer     *peer         // nil after Wrap
-	failover *failover     // with Sentinel; otherwise nil
-	idle     *idlePurge    // of a single address; otherwise nil
-	guards   *redis.Client // makes the guards of a single address; otherwise nil
+	owned    bool                 // Close closes the clients
+	peer     *peer                // nil after Wrap
+	failover *failover            // with Sentinel; otherwise nil
+	idle     *idlePurge           // of a single address; otherwise nil
+	guards   func() *redis.Client // makes the client of a guard; nil unless of a single address
 }
 
 // Options are what a Client is opened with.
@@ -65,7 +65,7 @@ func Open(o Options) (*Client, error) {
 	case server.single != nil:
 		d.idle = newIdlePurge()
 		d.idle.ask, d.idle.stay = askEvery, stayFor
-		c.idle, c.guards = d.idle, d.newGuards(*server.single)
+		c.idle, c.guards = d.idle, func() *redis.Client { return d.newGuardClient(*server.single) }
 	}
 	// Two clients, because go-redis repeats whatever has failed or nothing at all,
 	// and a script that writes must not be repeated.
@@ -83,11 +83,7 @@ func (c *Client) Close() error {
 	if !c.owned {
 		return nil
 	}
-	errs := []error{c.Reads.Close(), c.Writes.Close()}
-	if c.guards != nil {
-		errs = append(errs, c.guards.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(c.Reads.Close(), c.Writes.Close())
 }
 
 // Ping asks the server. Afterwards there is a connection for reading and one for
@@ -253,10 +249,10 @@ func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
 	return d.addHooks(redis.NewClient(d.singleOptions(o, retries)))
 }
 
-// newGuards returns a client whose connections are used by guards only, and not
-// tracked: the end of a guard ends a subscription, and an operation that timed out
-// is no reason for that.
-func (d dialer) newGuards(o redis.Options) *redis.Client {
+// newGuardClient returns a client for the connection of a guard. It is not tracked:
+// the end of a guard ends a subscription, and an operation that timed out is no
+// reason for that.
+func (d dialer) newGuardClient(o redis.Options) *redis.Client {
 	client := redis.NewClient(d.singleOptions(o, -1))
 	client.AddHook(lazyDial{})
 	client.AddHook(d.peer)

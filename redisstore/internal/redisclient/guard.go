@@ -16,18 +16,16 @@ import (
 // to the master from the guard's dial until now, so the PubSub is connected to it
 // as well. A guard is never replaced: if it is lost, the PubSub must go, too.
 type guard struct {
-	conn *redis.Conn
-	role Role // as last reported
+	client *redis.Client // for this one connection; its Close ends an ask that waits
+	conn   *redis.Conn
+	role   Role // as last reported
 }
 
-func newGuard(client *redis.Client) *guard { return &guard{conn: client.EphemeralConn()} }
+func newGuard(client *redis.Client) *guard { return &guard{client: client, conn: client.Conn()} }
 
-// ask asks the server for its role. A server that does not report one is not asked
-// again. An error is one of the connection.
+// ask asks the server for its role. A guard whose server does not report one is
+// closed, and must not ask again. An error is one of the connection.
 func (g *guard) ask(ctx context.Context) error {
-	if g.conn == nil {
-		return nil
-	}
 	fields, err := Hello(ctx, g.conn)
 	g.role = roleNamed(fields["role"])
 	var answer redis.Error
@@ -40,12 +38,7 @@ func (g *guard) ask(ctx context.Context) error {
 	return err
 }
 
-func (g *guard) close() {
-	if g.conn != nil {
-		_ = g.conn.Close()
-		g.conn = nil
-	}
-}
+func (g *guard) close() { _ = g.client.Close() } // a second call returns an error
 
 // watchRole is WatchMaster for a PubSub with a guard.
 func (p *PubSub) watchRole(ctx context.Context, reported func(Role)) error {

@@ -35,7 +35,7 @@ func (c *Client) PubSub(ctx context.Context) *PubSub {
 // channels.
 func (p *PubSub) Connect(ctx context.Context, channels ...string) error {
 	if p.client.guards != nil {
-		p.guard = newGuard(p.client.guards)
+		p.guard = newGuard(p.client.guards())
 		if err := p.guard.ask(ctx); err != nil {
 			return err
 		}
@@ -103,14 +103,10 @@ func (p *PubSub) WatchMaster(ctx context.Context, reported func(Role)) error {
 	return ctx.Err()
 }
 
-// Close ends what the other methods wait for.
+// Close ends what the other methods wait for. It may be called more than once, by
+// any goroutine, after Connect has returned.
 func (p *PubSub) Close() {
 	_ = p.pubsub.Close() // a second call returns an error
-}
-
-// Release closes the PubSub after its other methods have returned.
-func (p *PubSub) Release() {
-	p.Close()
 	if p.guard != nil {
 		p.guard.close()
 	}
