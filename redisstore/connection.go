@@ -224,7 +224,7 @@ func (c *connection) confirmed() {
 }
 
 // write sends what is in the outbox, pings, and returns when the server has been
-// silent for too long. Whatever arrives is a sign of life, so a ping is sent only
+// silent for too long. Every message is a sign of life, so a ping is sent only
 // after an interval in which nothing has.
 func (c *connection) write(ctx context.Context) error {
 	interval := c.sub.store.pingInterval

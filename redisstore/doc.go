@@ -7,30 +7,34 @@
 //
 // # What is promised
 //
-// Each operation is one Lua script on keys that share a hash tag, so it
-// happens whole or not at all, on one clock: the server's. Commit, Fail and
-// Restore may be repeated after a broken connection. A subscription notices a
-// dead server at once and one that hangs within about a second.
+// Each operation is one Lua script on keys that share a hash tag, so it happens as a
+// whole or not at all, and by one clock: the server's. Commit, Fail and Restore may be
+// repeated after a broken connection. A subscription notices a dead server at once,
+// and one that hangs within about a second.
 //
-// Where one address leads to another server after a failover (a DNS name, a
-// virtual IP, a Kubernetes Service), connections to the demoted master are left
-// within about five seconds, although they stand: the server is asked for its
-// role, with HELLO. What does not know HELLO is not asked; then what is read and
-// what is demanded is at the new master within a minute.
+// One address (a DNS name, a virtual IP, a Kubernetes Service) may lead to another
+// server after a failover, while connections to the demoted master stay open. They are
+// closed within about five seconds: each server is asked for its role with HELLO. A
+// server or proxy without HELLO is not asked; then the new master is used within a
+// minute.
 //
-// # What is not
+// # What is not promised
 //
-// Redis acknowledges a write before its replicas have it. A failover can lose
-// the newest token, fences included; fences rise all the same, because they
-// follow the clock, and a refresher that still holds the token restores it.
-// Options.Replicas makes the loss unlikely: Commit then waits for that many
-// replicas, and warns (it does not fail) when they don't answer in time.
+// Redis acknowledges a write before its replicas have it. A failover can lose the
+// newest token and the newest fence. Fences increase all the same, because they follow
+// the clock, and a refresher that still has the token restores it. Options.Replicas
+// makes the loss unlikely: Commit then waits for that many replicas, and logs a
+// warning, but does not fail, if they do not answer in time.
 //
-// The lock is one key on one server (Redsync with one node). It can be lost in
-// a failover, and then two processes call the source: the fence decides.
+// The lock is one key on one server (Redsync with one node). It can be lost in a
+// failover; then two processes call the source, and the fence decides.
 //
 // # Keys
 //
-// Everything is readable with redis-cli; see keys.go for the names. No key but
-// :token holds a token, and no error and no log line of this package does.
+// All keys can be read with redis-cli; KEYS.md describes them. Only the key that ends
+// in :token and the channel that ends in :refreshed contain tokens. No error and no log
+// line of this package does.
+//
+// Package redisadmin is for operators: ACL rules, checks of a deployment, the log of an
+// account.
 package redisstore

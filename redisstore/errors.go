@@ -14,9 +14,10 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
-// ErrDenied is what the errors wrap for which Redis does not let its user do
-// what is needed: wrong password, missing ACL rule. RequiredACL lists what is
-// needed; MissingACL finds out what of it is missing.
+// ErrDenied is wrapped by errors that mean that Redis does not permit its user to do
+// this: a wrong password, a missing ACL rule. Package redisadmin lists the rules that
+// a process needs, and finds out which are missing. The errors also match
+// coordinator.ErrDenied.
 var ErrDenied error = denied{}
 
 type denied struct{}
@@ -24,13 +25,13 @@ type denied struct{}
 func (denied) Error() string        { return "redisstore: Redis denies it" }
 func (denied) Is(target error) bool { return target == coordinator.ErrDenied }
 
-// ErrUnable is what the errors wrap for which a Redis that answers says that it
-// cannot do it now: it has no memory left, too few replicas, or is one itself.
-// They wrap coordinator.ErrUnreachable besides.
+// ErrUnable is wrapped by errors that mean that Redis answers, but cannot do this
+// now: it has no memory left, has too few replicas, or is a replica itself. They also
+// wrap coordinator.ErrUnreachable.
 var ErrUnable = errors.New("redisstore: Redis cannot do it now")
 
-// DataError says that a key of ours has contents that none of ours would have
-// written. It never quotes them.
+// DataError means that a key has contents that a Store does not write. Its text does
+// not quote them.
 type DataError struct {
 	Key     string
 	Field   string // "": the key as a whole
@@ -42,7 +43,7 @@ func (e *DataError) Error() string {
 	if e.Field != "" {
 		what = fmt.Sprintf("the field %q of the key %q", e.Field, e.Key)
 	}
-	return fmt.Sprintf("redisstore: %s %s; repair it, or delete the key (redis-cli del '%s'): what is needed is made anew",
+	return fmt.Sprintf("redisstore: %s %s; repair it, or delete the key (redis-cli del '%s'); it is written again when it is needed",
 		what, e.Problem, e.Key)
 }
 
@@ -58,7 +59,7 @@ func (e *TLSError) Error() string { return fmt.Sprintf("%v; %s", e.Err, e.Fix) }
 // Unwrap returns Err.
 func (e *TLSError) Unwrap() error { return e.Err }
 
-// isData reports whether err concerns one account's contents alone.
+// isData reports whether err is about the contents of one account.
 func isData(err error) bool {
 	var data *DataError
 	return errors.As(err, &data) || errors.Is(err, coordinator.ErrSealed)
@@ -71,8 +72,8 @@ func isRefused(err error) bool {
 	return errors.As(err, &answer) && !errors.Is(err, coordinator.ErrUnreachable)
 }
 
-// unable returns what is to be done about a server that works and says that it
-// cannot do it now; "" if that is not what it says.
+// transientFix returns what to do about a server that answers that it cannot do
+// something now; "" if the answer means something else.
 func transientFix(answer string) string {
 	word, _, _ := strings.Cut(answer, " ")
 	switch word {
@@ -99,8 +100,8 @@ func transientFix(answer string) string {
 	return ""
 }
 
-// fault turns an error of the client into what the callers of a Store may
-// expect. ctx is the caller's own. It returns nil for nil.
+// fault maps an error of the client to the errors that a Store promises. ctx is the
+// caller's own. It returns nil for nil.
 func (s *Store) fault(ctx context.Context, op, account string, err error) error {
 	if err == nil {
 		return nil
@@ -117,7 +118,7 @@ func (s *Store) fault(ctx context.Context, op, account string, err error) error 
 		return fmt.Errorf("%s: %w", about, s.serverError(answer))
 	}
 	if ended := ctx.Err(); ended != nil {
-		// The client reports an ended deadline as an I/O timeout, too.
+		// The client may report an expired deadline as an I/O timeout.
 		if errors.Is(ended, context.Canceled) {
 			return fmt.Errorf("%s: %w", about, ended)
 		}
@@ -132,7 +133,7 @@ func (s *Store) fault(ctx context.Context, op, account string, err error) error 
 	return fmt.Errorf("%s: %w: %w", about, coordinator.ErrUnreachable, err)
 }
 
-// answered sorts the errors with which a server answers.
+// serverError maps an error that the server has answered.
 func (s *Store) serverError(answer redis.Error) error {
 	text := answer.Error()
 	plain := strings.TrimPrefix(text, "ERR ")
@@ -140,7 +141,7 @@ func (s *Store) serverError(answer redis.Error) error {
 	case strings.HasPrefix(text, "ZKDATA "):
 		return dataError(text)
 	case redis.IsAuthError(answer), strings.HasPrefix(plain, "AUTH "):
-		// Nothing can be asked until somebody mends it, on either side.
+		// Nothing can be read or written until an operator has changed one side.
 		return fmt.Errorf("%w: %w: %w; check the user and the password of the Redis URL",
 			coordinator.ErrUnreachable, ErrDenied, answer)
 	case redisclient.IsPermission(answer) || strings.HasPrefix(plain, "The user executing the script"):
@@ -153,8 +154,7 @@ func (s *Store) serverError(answer redis.Error) error {
 	return answer
 }
 
-// rule names the ACL rule whose lack Redis complains of, as well as its words
-// tell.
+// rule names the missing ACL rule as precisely as the server's answer does.
 func (s *Store) rule(text string) string {
 	command := redisclient.DeniedCommand(text)
 	switch {

@@ -10,8 +10,8 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
-// message is a notification as it travels; the scripts write it. One struct
-// for all events: what an event does not have is left out.
+// message is a notification in JSON; the scripts write it. One struct for all
+// events: fields that an event does not have are left out.
 type message struct {
 	Event       string    `json:"event"`
 	By          string    `json:"by,omitempty"`
@@ -36,8 +36,8 @@ type message struct {
 	Deadline    int64     `json:"deadline_ms,omitempty"`
 }
 
-// channelOf tells which channel carries an event. A reader may publish on wanted
-// alone; it must not be able to speak as a refresher there.
+// channelOf returns the channel that carries an event. A reader may be permitted to
+// publish on wanted; it must not be able to publish other events there.
 func channelOf(kind coordinator.EventKind) string {
 	switch kind {
 	case coordinator.EventRefreshed, coordinator.EventRestored, coordinator.EventFailed, coordinator.EventThrottled:
@@ -50,11 +50,11 @@ func channelOf(kind coordinator.EventKind) string {
 	return "none"
 }
 
-// event decodes a notification. Its errors never quote it.
+// event decodes a notification. Its errors do not quote it.
 func (s *Store) event(account, channel, payload string) (coordinator.Event, error) {
 	var m message
 	if err := json.Unmarshal([]byte(payload), &m); err != nil {
-		return coordinator.Event{}, errors.New("it is not a JSON object as we write them")
+		return coordinator.Event{}, errors.New("it is not a JSON object of the known form")
 	}
 	e := coordinator.Event{
 		Kind:    coordinator.EventKind(m.Event),

@@ -85,14 +85,14 @@ func (s *Store) loadBy(ctx context.Context, scripted bool, accounts []string) ([
 	return states, nil
 }
 
-// answer is what Redis holds of one account, as load.lua returns it.
+// answer is what Redis contains of one account, as load.lua returns it.
 type answer struct {
 	parts any
 	err   error
 }
 
-// loadScripts runs load.lua for each of the accounts, and once more if the server
-// says that it is another day than this process took it for.
+// loadScripts runs load.lua for each of the accounts, and once more if this process
+// has assumed another day than the server.
 func (s *Store) loadScripts(ctx context.Context, accounts []string) []answer {
 	days := slices.Repeat([]string{s.day()}, len(accounts))
 	for {
@@ -132,10 +132,10 @@ func (s *Store) loadOn(ctx context.Context, days, accounts []string) []answer {
 	return answers
 }
 
-// pipelineScripts runs load.lua for many accounts at once. Where the server does
-// not know the script it is sent once more, with its text: a pipeline does not do
-// so by itself. An error is that of commands that have none of their own: nothing
-// was sent.
+// pipelineScripts runs load.lua for many accounts in one round trip. If the server
+// does not know the script, it is sent with its text, which a pipeline of go-redis
+// does not do. The error is that of commands without an error of their own, which
+// were not sent.
 func (s *Store) pipelineScripts(ctx context.Context, days, accounts []string, cmds []*redis.Cmd) error {
 	pipe := s.client.Reads.Pipeline()
 	for i, account := range accounts {
@@ -158,9 +158,8 @@ func loadKeys(k layout.AccountKeys, day string) []string {
 	return []string{k.Token, k.State, k.Attempts, k.Calls + day, k.Lock}
 }
 
-// transactions reads each account in a transaction, with one round trip for each
-// server that holds some of them. In a cluster a slot may have moved: then all
-// are read again.
+// transactions reads each account in a transaction, in one round trip for each server
+// that has some of them. If a slot of a cluster has moved, all are read again.
 func (s *Store) transactions(ctx context.Context, accounts []string) []answer {
 	answers := make([]answer, len(accounts))
 	keys := make([]string, len(accounts))
@@ -198,9 +197,9 @@ var (
 
 const refreshAtField = 4 // the index of refresh_at in stateFields
 
-// transaction is the reading of one account. The commands between MULTI and EXEC
-// have no other answer than that they are queued; go-redis' own transactions put
-// all accounts into one, which a cluster does not take.
+// transaction reads one account. The commands between MULTI and EXEC are answered
+// only with QUEUED. The transactions of go-redis would put all accounts into one,
+// which a cluster does not accept.
 type transaction struct {
 	keys        layout.AccountKeys
 	day         string // of which the calls are read
@@ -209,8 +208,8 @@ type transaction struct {
 }
 
 func (s *Store) queueTransaction(ctx context.Context, pipe redis.Pipeliner, account string) transaction {
-	// The server alone knows which day it is. This guess is right but for the
-	// moments around midnight.
+	// Only the server knows for certain which day it is. This guess is wrong only
+	// around midnight.
 	k, day := s.keys.Of(account), s.day()
 	t := transaction{keys: k, day: day, begin: pipe.Do(ctx, "multi")}
 	for _, command := range [][]any{
@@ -240,12 +239,12 @@ func (s *Store) transactionsOn(ctx context.Context, server redis.UniversalClient
 	for n, i := range indexes {
 		answers[i] = all[n].answer(ctx, server)
 		if answers[i].parts == nil && answers[i].err == nil {
-			answers[i].err = err // nothing was sent: then no command has an error of its own
+			answers[i].err = err // nothing was sent, so no command has an error of its own
 		}
 	}
 }
 
-// answer brings what was read into the form that load.lua returns.
+// answer converts what was read to the form that load.lua returns.
 func (t transaction) answer(ctx context.Context, server redis.UniversalClient) answer {
 	for _, cmd := range append([]*redis.Cmd{t.begin}, t.queued...) {
 		if err := cmd.Err(); err != nil { // why EXEC did nothing
@@ -283,7 +282,7 @@ func (t transaction) answer(ctx context.Context, server redis.UniversalClient) a
 	}}
 }
 
-// blame names the key that a command in the transaction found to be wrong.
+// blame names the key for which a command in the transaction has failed.
 func (t transaction) blame(i int, err error) error {
 	if !redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return err
@@ -309,8 +308,8 @@ func serverTime(v any) time.Time {
 	return time.Unix(seconds, micros*1000).UTC()
 }
 
-// flat makes of ZRANGE WITHSCORES what it is in a script: members and scores in
-// turn. In RESP3 they are pairs.
+// flat converts the answer to ZRANGE WITHSCORES to the form that it has in a script,
+// in which members and scores alternate. In RESP3 it is a list of pairs.
 func flat(v any) []any {
 	list, _ := v.([]any)
 	out := make([]any, 0, 2*len(list))

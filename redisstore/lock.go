@@ -18,8 +18,8 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
-// lock is a held lock. The value is all that is needed to prove it; the
-// redsync.Mutex, which is not safe for concurrent use, is made for each step.
+// lock is a held lock. Its value proves that this process holds it. The
+// redsync.Mutex is not safe for concurrent use, so one is made for each step.
 type lock struct {
 	store   *Store
 	account string
@@ -30,15 +30,15 @@ type lock struct {
 
 var _ coordinator.Lock = (*lock)(nil)
 
-// Lock is coordinator.Store's.
+// Lock implements [coordinator.Store] with Redsync on one server. It tries once.
 func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (coordinator.Lock, error) {
 	if err := s.ready(ctx, "lock", account); err != nil {
 		return nil, err
 	}
 	held := &lock{
 		store: s, account: account, keys: s.keys.Of(account),
-		// Known before it is asked for: if the answer gets lost, the lock
-		// can be given back.
+		// Chosen before the request: if the answer is lost, the lock can still be
+		// released.
 		value: s.instance + "/" + rand.Text()[:16],
 		ttl:   max(life, time.Millisecond),
 	}
@@ -50,7 +50,7 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 	if err == nil {
 		return held, nil
 	}
-	// A pointer: a target of the type itself compiles and never matches.
+	// A pointer: Redsync returns one, and a target of the type itself never matches.
 	var taken *redsync.ErrTaken
 	if errors.As(err, &taken) {
 		return held.takenError(ctx)
@@ -59,21 +59,21 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 	return nil, held.fault(ctx, "lock", err)
 }
 
-// mutex is Redsync's view of the lock.
+// mutex returns Redsync's view of the lock.
 func (l *lock) mutex(client redis.UniversalClient) *redsync.Mutex {
 	return redsync.New(&lockPool{Pool: goredis.NewPool(client)}).NewMutex(l.keys.Lock,
 		redsync.WithExpiry(l.ttl),
 		redsync.WithTries(1),
 		redsync.WithValue(l.value),
 		redsync.WithGenValueFunc(func() (string, error) { return l.value, nil }),
-		// Redsync waits for a server for this part of the lock's life.
+		// Redsync's timeout for one server, as a fraction of the lock's TTL.
 		redsync.WithTimeoutFactor(min(1, float64(l.store.timeout)/float64(l.ttl))),
 	)
 }
 
-// taken asks who has the lock and for how long, and takes it away if that is
-// longer than a lock can last: it was taken before the server's clock went back,
-// or by nobody of ours.
+// takenError reads the holder of the lock and the remaining TTL. If it is longer than
+// that of any lock, it removes the lock: the server's clock was set back, or another
+// program has set the key.
 func (l *lock) takenError(ctx context.Context) (coordinator.Lock, error) {
 	bounded, cancel := l.store.bounded(ctx)
 	defer cancel()
@@ -81,7 +81,7 @@ func (l *lock) takenError(ctx context.Context) (coordinator.Lock, error) {
 	value, ttl := pipe.Get(bounded, l.keys.Lock), pipe.PTTL(bounded, l.keys.Lock)
 	_, _ = pipe.Exec(bounded) // each command has its own error
 	if value.Val() == l.value {
-		// A client that retries has asked twice and been beaten by itself.
+		// A client that retries has sent the request twice: the first one succeeded.
 		return l, nil
 	}
 	busy := &coordinator.LockedError{Holder: holder(value.Val()), RetryIn: ttl.Val()}
@@ -90,7 +90,7 @@ func (l *lock) takenError(ctx context.Context) (coordinator.Lock, error) {
 		return nil, fmt.Errorf("lock %q: %w", l.account, &DataError{Key: l.keys.Lock, Problem: "is not a string"})
 	case ttl.Err() != nil: // not known
 		busy.RetryIn = l.ttl
-	case ttl.Val() == -1, ttl.Val() > coordinator.MaxAhead: // without an end, or of another clock
+	case ttl.Val() == -1, ttl.Val() > coordinator.MaxAhead: // no TTL, or set by another clock
 		stale := *l
 		stale.value = value.Val()
 		if _, err := stale.unlock(bounded); err != nil {
@@ -103,9 +103,9 @@ func (l *lock) takenError(ctx context.Context) (coordinator.Lock, error) {
 	return nil, fmt.Errorf("lock %q: %w", l.account, busy)
 }
 
-// giveBack frees a lock of which nobody knows whether it was got: the request
-// may be carried out after its answer was given up. It ends when the lock is
-// free, or would have ended by itself.
+// releaseUnsure releases a lock of which it is unknown whether it was acquired: the
+// server may carry out the request after the client has stopped waiting for the
+// answer. It ends when the lock is free, or would have expired.
 func (l *lock) releaseUnsure(ctx context.Context) {
 	l.store.orphans.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, l.ttl)
@@ -118,8 +118,8 @@ func (l *lock) releaseUnsure(ctx context.Context) {
 		case ok:
 			return
 		case err == nil:
-			// Not there, or somebody else's. The request may still be on
-			// its way on another connection: look twice.
+			// Free, or held by another process. The request may still be under
+			// way on another connection, so this is checked twice.
 			absent++
 		}
 		if !redisclient.Sleep(ctx, 100*time.Millisecond) {
@@ -141,8 +141,8 @@ func (l *lock) unlock(ctx context.Context) (ok bool, err error) {
 	return ok, err
 }
 
-// Extend is coordinator.Lock's. It is one script of ours and not Redsync's,
-// because the lock and the attempt's deadline must move together.
+// Extend implements [coordinator.Lock]. It does not use Redsync, because the lock and
+// the attempt's deadline must be extended by one script.
 func (l *lock) Extend(ctx context.Context, fence coordinator.Fence) error {
 	answer, err := l.store.run(ctx, call{
 		op: "extend", account: l.account, script: l.store.scripts.extend,
@@ -158,7 +158,7 @@ func (l *lock) Extend(ctx context.Context, fence coordinator.Fence) error {
 	return nil
 }
 
-// Unlock is coordinator.Lock's.
+// Unlock implements [coordinator.Lock].
 func (l *lock) Unlock(ctx context.Context) error {
 	if err := l.store.ready(ctx, "unlock", l.account); err != nil {
 		return err
@@ -172,13 +172,13 @@ func (l *lock) Unlock(ctx context.Context) error {
 	return nil
 }
 
-// fault looks for the client's error inside of Redsync's, which name no key and
-// count from node 0.
+// fault maps the client's error inside Redsync's, whose text names a node number and
+// no key.
 func (l *lock) fault(ctx context.Context, op string, err error) error {
 	return l.store.fault(ctx, op, l.account, unwrapRedsync(err))
 }
 
-// unwrapRedsync returns the client's error inside of Redsync's.
+// unwrapRedsync returns the client's error inside Redsync's.
 func unwrapRedsync(err error) error {
 	var node *redsync.RedisError
 	if errors.As(err, &node) {
@@ -195,15 +195,15 @@ func holder(value string) string {
 	return value
 }
 
-// lockPool is Redsync's way to Redis for one step of one lock. Redsync gives
-// back what it did not get; where the server has said that somebody else holds
-// the lock there is nothing to give back, and nothing is sent.
+// lockPool connects Redsync to Redis for one step of one lock. Redsync releases a lock
+// that it failed to acquire. If the server has answered that another process holds
+// it, there is nothing to release, and lockPool sends nothing.
 type lockPool struct {
 	redsyncredis.Pool
-	taken bool // Redsync does one thing after the other on a pool
+	taken bool // not guarded: Redsync uses a pool from one goroutine
 }
 
-// Get is redsyncredis.Pool's.
+// Get implements [redsyncredis.Pool].
 func (p *lockPool) Get(ctx context.Context) (redsyncredis.Conn, error) {
 	conn, err := p.Pool.Get(ctx)
 	if err != nil {
@@ -217,17 +217,17 @@ type lockConn struct {
 	pool *lockPool
 }
 
-// SetNX is redsyncredis.Conn's.
+// SetNX implements [redsyncredis.Conn].
 func (c lockConn) SetNX(name, value string, expiry time.Duration) (bool, error) {
 	ok, err := c.Conn.SetNX(name, value, expiry)
 	c.pool.taken = !ok && err == nil
 	return ok, err
 }
 
-// Eval is redsyncredis.Conn's; only the script that gives a lock back comes here.
+// Eval implements [redsyncredis.Conn]. Redsync uses it only to release a lock.
 func (c lockConn) Eval(script *redsyncredis.Script, keysAndArgs ...any) (any, error) {
 	if c.pool.taken {
-		return int64(0), nil // as the script answers: it is somebody else's
+		return int64(0), nil // what the script returns for a lock of another process
 	}
 	return c.Conn.Eval(script, keysAndArgs...)
 }

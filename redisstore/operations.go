@@ -15,11 +15,12 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
-// maxMessage is how many bytes are kept of a text that others chose: a failure's
-// message, a caller's name.
+// maxMessage is how many bytes are kept of a text from outside: a failure's message,
+// a caller's name.
 const maxMessage = 500
 
-// Begin is coordinator.Store's.
+// Begin implements [coordinator.Store]. It is sent once: if the answer is lost, the
+// attempt may have been announced.
 func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRequest) (coordinator.Attempt, error) {
 	demanded := ""
 	if b.Reason.Demanded() {
@@ -45,7 +46,8 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRe
 	return attempt, nil
 }
 
-// Commit is coordinator.Store's.
+// Commit implements [coordinator.Store]. It waits for Options.Replicas; too few
+// confirmations are logged and counted in Stats.Unconfirmed, not returned.
 func (s *Store) Commit(ctx context.Context, account string, c coordinator.CommitRequest) (coordinator.Record, error) {
 	issued := s.clock.now().Add(-max(c.Age, 0))
 	stored, err := s.seal(account, coordinator.Record{
@@ -81,7 +83,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 	return r, nil
 }
 
-// Fail is coordinator.Store's.
+// Fail implements [coordinator.Store].
 func (s *Store) Fail(ctx context.Context, account string, f coordinator.FailRequest) error {
 	k := s.keys.Of(account)
 	_, err := s.run(ctx, call{
@@ -96,7 +98,8 @@ func (s *Store) Fail(ctx context.Context, account string, f coordinator.FailRequ
 	return err
 }
 
-// Restore is coordinator.Store's.
+// Restore implements [coordinator.Store]. It waits for Options.Replicas as Commit
+// does.
 func (s *Store) Restore(ctx context.Context, account string, r coordinator.Record) (coordinator.Record, error) {
 	stored, err := s.seal(account, r)
 	if err != nil {
@@ -127,7 +130,8 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 	return kept, nil
 }
 
-// Want is coordinator.Store's.
+// Want implements [coordinator.Store] by publishing; nothing is stored. It does not
+// report whether a refresher has received it.
 func (s *Store) Want(ctx context.Context, account string, w coordinator.WantRequest) error {
 	if err := s.ready(ctx, "want", account); err != nil {
 		return err
@@ -140,8 +144,8 @@ func (s *Store) Want(ctx context.Context, account string, w coordinator.WantRequ
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	// On the account's master, as the scripts: in a cluster messages keep
-	// their order only if they come from one node.
+	// On the account's master, like the scripts: a cluster keeps the order of messages
+	// only if they are published on one node.
 	err = s.client.OnMaster(bounded, s.keys.Of(account).Token, func(client redis.UniversalClient) error {
 		return client.Publish(bounded, s.keys.Channel(account, layout.Wanted), text).Err()
 	})
@@ -151,7 +155,8 @@ func (s *Store) Want(ctx context.Context, account string, w coordinator.WantRequ
 	return err
 }
 
-// Subscribe is coordinator.Store's.
+// Subscribe implements [coordinator.Store]. Each subscription uses one connection for
+// all its accounts.
 func (s *Store) Subscribe(w coordinator.Watcher) coordinator.Subscription {
 	return newSubscription(s, w)
 }
@@ -166,8 +171,7 @@ type call struct {
 	durable     bool // wait for the replicas
 }
 
-// callsKey is the place of the day's calls in the keys of the scripts that have
-// it.
+// callsKey is the index of the key of the day's calls.
 const callsKey = 3
 
 // on returns the keys for that day.
@@ -180,9 +184,9 @@ func (c call) on(day string) []string {
 	return keys
 }
 
-// run runs a script on the account's master and returns its answer. The server
-// alone knows which day it is: a script that was given the key of another one has
-// done nothing, and is run again.
+// run runs a script on the account's master and returns its answer. Only the server
+// knows for certain which day it is: a script that was given the key of another day
+// does nothing and answers the day, and is run again.
 func (s *Store) run(ctx context.Context, c call) ([]any, error) {
 	if err := s.ready(ctx, c.op, c.account); err != nil {
 		return nil, err
@@ -211,11 +215,11 @@ func (s *Store) run(ctx context.Context, c call) ([]any, error) {
 	return list, nil
 }
 
-// runDurably runs a script and waits, on the same connection, until enough
-// replicas have what it wrote: WAIT on another connection answers at once, for
-// nothing was written there. Too few replicas are not an error: after a
-// failover of a pair there is none until the old master is back, and a token
-// that is stored once is better than one that is not.
+// runDurably runs a script and waits on the same connection until enough replicas
+// have received the writes: WAIT returns at once on a connection that has written
+// nothing. Too few replicas are not an error: after a failover of a pair there is no
+// replica until the old master is back, and a token that is stored on one server is
+// better than none.
 func (s *Store) runDurably(ctx context.Context, client redis.UniversalClient, c call, keys []string) (any, error) {
 	answer, acks, err := s.pipeline(ctx, client, c, func(p redis.Pipeliner) *redis.Cmd {
 		return c.script.EvalSha(ctx, p, keys, c.args...)
@@ -230,14 +234,14 @@ func (s *Store) runDurably(ctx context.Context, client redis.UniversalClient, c 
 	}
 	if _, idle := askedForDay(answer); acks < int64(s.replicas) && !idle {
 		s.unconfirmed.Add(1)
-		s.log.Warn("fewer replicas than asked for have confirmed a write; a failover now may lose it",
+		s.log.Warn("fewer replicas than Options.Replicas have confirmed a write; a failover now may lose it",
 			"op", c.op, "account", c.account, "confirmed", acks, "wanted", s.replicas, "waited", s.wait)
 	}
 	return answer, nil
 }
 
 // pipeline sends the script and the WAIT. An error of the WAIT counts as no
-// acknowledgement.
+// confirmation.
 func (s *Store) pipeline(ctx context.Context, client redis.UniversalClient, c call,
 	script func(redis.Pipeliner) *redis.Cmd,
 ) (answer any, acks int64, err error) {
@@ -255,7 +259,7 @@ func (s *Store) pipeline(ctx context.Context, client redis.UniversalClient, c ca
 	return answer, acks, nil
 }
 
-// ready refuses what need not be sent.
+// ready returns why an operation need not be sent.
 func (s *Store) ready(ctx context.Context, op, account string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s %q: %w", op, account, err)
@@ -267,10 +271,10 @@ func throttled(limit coordinator.Limit, retryIn time.Duration) error {
 	return &coordinator.ThrottledError{Limit: limit, RetryIn: retryIn, Until: time.Now().Add(retryIn)}
 }
 
-// atLeastOne is d in milliseconds; Redis knows no shorter life than one.
+// atLeastOneMilli returns d in milliseconds. The shortest TTL in Redis is one.
 func atLeastOneMilli(d time.Duration) int64 { return max(d.Milliseconds(), 1) }
 
-// printable makes a text that others chose fit for logs and JSON.
+// printable shortens a text from outside and makes it valid UTF-8.
 func printable(message string) string {
 	if len(message) > maxMessage {
 		message = message[:maxMessage] + "..."

@@ -21,10 +21,9 @@ const (
 	maxAttempts = 1000
 )
 
-// reader takes apart what a script returned about one account. What Redis
-// holds may have been put there by anybody: everything is checked, and the
-// first thing that is wrong is kept as a *DataError. It never quotes a value,
-// for that may be a token.
+// decoder decodes what a script returned about one account. Other programs may have
+// written it, so everything is checked; the first problem is kept as a *DataError. It
+// never quotes a value, because that may be a token.
 type decoder struct {
 	keys layout.AccountKeys
 	err  error
@@ -63,7 +62,7 @@ func (r *decoder) whole(key, field string, v any) int64 {
 	return n
 }
 
-// count is whole for what is counted. It ends at what an int holds everywhere.
+// count is whole for counters, limited to what an int holds on every platform.
 func (r *decoder) count(key, field string, v any) int {
 	return int(min(r.whole(key, field, v), math.MaxInt32))
 }
@@ -89,7 +88,7 @@ func (r *decoder) moment(key, field string, v any) time.Time {
 	return time.Time{}
 }
 
-// instant returns v, as people write it.
+// instant returns v, an instant in RFC 3339.
 func (r *decoder) instant(key, field string, v any) time.Time {
 	t, err := time.Parse(time.RFC3339, r.text(key, field, v))
 	if err != nil {
@@ -98,7 +97,7 @@ func (r *decoder) instant(key, field string, v any) time.Time {
 	return t.UTC()
 }
 
-// list returns v, which the script promised to be a list of that many at least.
+// list returns v, which must be a list of at least that length.
 func (r *decoder) list(v any, atLeast int) []any {
 	list, ok := v.([]any)
 	if !ok || len(list) < atLeast {
@@ -113,8 +112,7 @@ func (r *decoder) fence(key, field string, v any) coordinator.Fence {
 	return coordinator.Fence(r.whole(key, field, v))
 }
 
-// state decodes the answer of load.lua. What cannot be used of it is told in
-// State.Err.
+// state decodes the answer of load.lua. State.Err is what is wrong with it.
 func (s *Store) state(account string, answer any) coordinator.State {
 	k := s.keys.Of(account)
 	r := &decoder{keys: k}
@@ -144,8 +142,8 @@ func (s *Store) state(account string, answer any) coordinator.State {
 	return state
 }
 
-// lockTTL decodes the PTTL of a lock. One without an end is not ours, and lasts
-// for longer than any of ours.
+// lockTTL decodes the PTTL of a lock. A lock without a TTL was not set by a Store; it
+// is taken to last longer than any lock.
 func lockTTL(v any) time.Duration {
 	ms, _ := v.(int64)
 	if ms == -1 {
@@ -154,8 +152,8 @@ func lockTTL(v any) time.Duration {
 	return time.Duration(min(max(ms, 0), layout.MaxMillis)) * time.Millisecond
 }
 
-// deadlines decodes ZRANGE WITHSCORES. A score that is no time in ms is one that
-// has passed: what was announced with it is over.
+// deadlines decodes ZRANGE WITHSCORES. A score that is not an instant in ms counts as
+// a deadline that has passed.
 func (r *decoder) deadlines(key string, v any, now time.Time) []time.Time {
 	list := r.list(v, 0)
 	if len(list) == 0 {
@@ -195,9 +193,9 @@ func (r *decoder) failure(key string, fields []any) *coordinator.Failure {
 	}
 }
 
-// record decodes the record as prelude.lua returns it. None at all is the zero
-// Record; of one that cannot be used only the generation is returned, if that can
-// be read.
+// record decodes the record as prelude.lua returns it. It returns the zero Record if
+// there is none; of a record that cannot be used only the generation, if that can be
+// decoded.
 func (s *Store) record(account string, v any, now time.Time) (coordinator.Record, error) {
 	r := &decoder{keys: s.keys.Of(account)}
 	key := r.keys.Token
@@ -222,7 +220,7 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 		ExpiresAt:  r.instant(key, "expires_at", fields[3]),
 		IssuedBy:   instanceName(r.text(key, "issued_by", fields[4])),
 	}
-	// A wish that cannot be read is none; the schedule decides.
+	// If it cannot be decoded, the schedule decides.
 	if ms, err := strconv.ParseInt(r.text(r.keys.State, "refresh_at", fields[6]), 10, 64); err == nil && ms > 0 && ms <= layout.MaxWhole {
 		record.RefreshAt = time.UnixMilli(ms).UTC()
 	}
@@ -243,8 +241,8 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 	return record, nil
 }
 
-// ttl decodes the PTTL of a record. If somebody has taken it away, the end that
-// the source stated holds.
+// ttl decodes the PTTL of a record. If it has been removed from the key, the end that
+// the source stated applies.
 func ttl(v any, r coordinator.Record, now time.Time) time.Duration {
 	ms, _ := v.(int64)
 	if ms == -1 {
@@ -298,7 +296,7 @@ func (s *Store) storedRecord(account string, answer []any) (coordinator.Record, 
 	case "stored":
 		answer = r.list(answer, 3)
 		if len(answer) > 3 && answer[3] != nil {
-			s.log.Warn("the account's log cannot be written: delete the key, and it is made anew",
+			s.log.Warn("the account's log cannot be written; delete the key",
 				"account", account, "key", r.keys.Log, "error", r.text(r.keys.Log, "", answer[3]))
 		}
 		return s.record(account, answer[2], s.serverNow(r, answer[1]))
@@ -307,7 +305,7 @@ func (s *Store) storedRecord(account string, answer []any) (coordinator.Record, 
 	return coordinator.Record{}, r.err
 }
 
-// told decodes the server's time in an answer, and notes it.
+// serverNow decodes the server's time in an answer, and sets the clock by it.
 func (s *Store) serverNow(r *decoder, v any) time.Time {
 	now := r.moment(r.keys.Token, "", v)
 	if r.err == nil {
@@ -316,6 +314,6 @@ func (s *Store) serverNow(r *decoder, v any) time.Time {
 	return now
 }
 
-// instanceName is a name of which there are few, however many records have it:
-// they share its characters.
+// instanceName returns s with characters that all records of the same instance
+// share.
 func instanceName(s string) string { return unique.Make(s).Value() }

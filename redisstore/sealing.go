@@ -9,8 +9,8 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
-// Sealing is what a Store with a Sealer writes and reads. The names are those of
-// PostgreSQL's sslmode.
+// Sealing says which form of tokens a Store with a Sealer writes and reads. The names
+// are those of PostgreSQL's sslmode.
 //
 // The processes of a fleet are switched one by one, and each must read what the
 // others write. So a fleet goes from plain tokens to sealed ones by the steps no
@@ -33,22 +33,22 @@ type Sealer interface {
 	Open(b Binding, sealed string) (coordinator.Token, error)
 }
 
-// Binding is what a sealed token belongs to, so that nobody without the key can
-// put it anywhere else: to another account, into another deployment, in the
-// place of a newer token, or beyond its end.
+// Binding is what a sealed token is bound to. Without the key a sealed token cannot be
+// used for another account, in another deployment, in the place of a newer token, or
+// after its end.
 type Binding struct {
 	Prefix     string // Options.Prefix: the deployment
 	Account    string
 	Generation coordinator.Fence
 
-	// ExpiresAt is the token's end by the clock of Redis. A token that is put
-	// back into a Redis whose clock differs may be opened with an end that is
-	// off by BindingSlack.
+	// ExpiresAt is the token's end by the clock of Redis. A record that is restored
+	// to a Redis with a different clock may have an end that differs by
+	// BindingSlack.
 	ExpiresAt time.Time
 }
 
-// BindingSlack is by how much the end of a record may lie behind the end that
-// its token was sealed with.
+// BindingSlack is how much later the end of a record may be than the end that its
+// token was sealed with.
 const BindingSlack = 10 * time.Minute
 
 // checkSealing reports options that contradict each other.
@@ -62,7 +62,7 @@ func (o *Options) checkSealing() error {
 	return nil
 }
 
-// seal makes of a token what is stored. Of r it needs the generation and the end.
+// seal returns what is stored of a token. It uses the generation and the end of r.
 func (s *Store) seal(account string, r coordinator.Record) (string, error) {
 	switch {
 	case r.Token.IsZero():
@@ -70,7 +70,7 @@ func (s *Store) seal(account string, r coordinator.Record) (string, error) {
 	case s.sealer != nil && s.sealing != SealAllow:
 		return s.sealer.Seal(s.binding(account, r), r.Token)
 	case layout.Sealed(r.Token.Reveal()):
-		// It would be taken for one that needs a key.
+		// Other processes would take it for a sealed token.
 		return "", errors.New("the token has the form of a sealed one (JWE); switch sealing on to store it")
 	}
 	return r.Token.Reveal(), nil
@@ -81,9 +81,9 @@ func (s *Store) binding(account string, r coordinator.Record) Binding {
 	return Binding{Prefix: s.keys.Prefix, Account: account, Generation: r.Generation, ExpiresAt: r.ExpiresAt}
 }
 
-// open makes a token of what is stored. Sealed text is never handed out as if
-// it were a token. Where sealing is required nothing is taken that was not
-// sealed: whoever can write to Redis could give everybody a token of theirs.
+// open returns the token of what is stored. It never returns sealed text as a token.
+// If sealing is required, it refuses plain text: otherwise a program that can write to
+// Redis could replace the token of the fleet.
 func (s *Store) open(account string, r coordinator.Record, stored string) (coordinator.Token, error) {
 	switch {
 	case !layout.Sealed(stored) && s.sealer != nil && s.sealing == SealRequire:

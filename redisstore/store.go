@@ -23,69 +23,71 @@ import (
 // sealing.
 type Options struct {
 	// Prefix begins the names of all keys and channels. Empty: DefaultPrefix.
-	// Deployments that share a Redis and must not share tokens differ in it.
+	// Deployments that share a Redis but not their tokens need different ones.
 	Prefix string
 
-	// Instance names this process in the lock, the log and the records, for
-	// people. Empty: the host's name, the process id and a few random
-	// characters. It should be unique: two processes of one name are hard
-	// to tell apart when something goes wrong (but nothing breaks).
+	// Instance names this process in the lock, the log and the records. Empty:
+	// the host's name, the process id and a few random characters. It should be
+	// unique, so that an operator can tell the processes apart; nothing else
+	// depends on it.
 	Instance string
 
-	// Logger gets what cannot be returned: a commit that the replicas did
-	// not confirm, a notification that cannot be read. Nil: nothing.
+	// Logger gets what cannot be returned as an error: a commit that the replicas
+	// did not confirm, a notification that cannot be decoded. Nil: nothing is
+	// logged.
 	Logger *slog.Logger
 
-	// Sealer makes tokens unreadable at rest and in notifications. Nil:
-	// tokens are stored as they are. All processes must agree: a token that
-	// is not in the form this process expects is refused (ErrSealed).
+	// Sealer encrypts tokens in Redis and in notifications. Nil: tokens are
+	// stored in plain text. All processes must agree: a token that is not in the
+	// form this process expects is refused (coordinator.ErrSealed).
 	Sealer Sealer
 
-	// Sealing is what is written and read with a Sealer. Zero: SealRequire.
-	// The other values are for the time in which a fleet is switched.
+	// Sealing says which form of tokens is written and read with a Sealer. Zero:
+	// SealRequire. The other values are for switching a fleet step by step.
 	Sealing Sealing
 
-	// TLS is the configuration for a URL that asks for TLS (rediss://), as Open
-	// takes it: an authority of one's own, a client certificate. A ServerName
-	// that it lacks is the URL's host. Nil: the system's authorities and no
-	// client certificate.
+	// TLS is the configuration for a URL with TLS (rediss://), such as a private
+	// authority or a client certificate. An empty ServerName means the URL's
+	// host. Nil: the system's authorities and no client certificate. It is an
+	// error to set it for a URL without TLS, or for New.
 	TLS *tls.Config
 
-	// Replicas is how many replicas Commit waits for. 0: for none. Set it
-	// to 1 where a failover is possible.
+	// Replicas is how many replicas Commit and Restore wait for. Zero: none. Set
+	// it to 1 where a failover is possible.
 	Replicas int
 
-	// WaitTimeout is how long Commit waits for them. Zero: 100 ms. It must
-	// be shorter than Timeout.
+	// WaitTimeout is how long they wait at most. Zero: 100 ms. It must be at least
+	// 1 ms and shorter than Timeout.
 	WaitTimeout time.Duration
 
-	// Timeout bounds each operation, retries included. Zero: 1 s. Make it
-	// longer for a Redis that is far away.
+	// Timeout bounds each operation, retries included. Zero: 1 s. Increase it
+	// for a Redis in another region.
 	Timeout time.Duration
 
-	// PingInterval is after how long a silence a subscription asks the server for a
-	// sign of life; after four more beats without one the server counts as
-	// hung. Zero: 250 ms.
+	// PingInterval is how long a subscription may be silent before it pings the
+	// server. After four pings without an answer the server is taken to hang.
+	// Zero: 250 ms; at least 10 ms.
 	PingInterval time.Duration
 }
 
-// Stats counts what a Store went through since it was made.
+// Stats are counters since the Store was made.
 type Stats struct {
-	// Unconfirmed is how many commits fewer replicas confirmed in time than
-	// Options.Replicas asks for. A failover may lose such a token.
+	// Unconfirmed is the number of writes of a token that fewer than
+	// Options.Replicas replicas confirmed in time. A failover may lose such a
+	// token.
 	Unconfirmed uint64
 
-	// Unreadable is how many notifications could not be read: not our
-	// format, or sealed with a key that is not here.
+	// Unreadable is the number of notifications that could not be decoded: of an
+	// unknown format, or sealed with a key that this process does not have.
 	Unreadable uint64
 
-	// Orphans is how many locks were given back because it was unknown
+	// Orphans is the number of locks that were released because it was unknown
 	// whether this process had got them.
 	Orphans uint64
 }
 
-// Store is a coordinator.Store on Redis. Make one with Open or New; one Store
-// serves all accounts of a process.
+// Store implements [coordinator.Store] on Redis. Make one with Open or New; one
+// Store serves all accounts of a process. It is safe for concurrent use.
 type Store struct {
 	client  *redisclient.Client
 	scripts scripts
@@ -179,7 +181,7 @@ func newStore(client *redisclient.Client, o Options) *Store {
 	return s
 }
 
-// complete puts defaults in and checks the rest.
+// complete sets the defaults and checks the rest.
 func (o *Options) complete() error {
 	if o.Prefix == "" {
 		o.Prefix = DefaultPrefix
@@ -227,7 +229,7 @@ func defaultInstance() string {
 	return fmt.Sprintf("%s:%d-%s", host, os.Getpid(), rand.Text()[:4])
 }
 
-// Instance is the name under which this process appears in the store.
+// Instance returns Options.Instance, or the name that was made in its place.
 func (s *Store) Instance() string { return s.instance }
 
 // Stats returns the counters.
@@ -239,8 +241,8 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// Close waits for what still runs in the background and closes the clients that
-// Open has opened. Subscriptions must have ended before.
+// Close stops what runs in the background, waits for it, and closes the connections
+// that Open has made. Subscriptions must have ended before.
 func (s *Store) Close() error {
 	s.background.Lock()
 	s.background.stop()
@@ -249,8 +251,8 @@ func (s *Store) Close() error {
 	return s.client.Close()
 }
 
-// spawn runs f until it returns; its context ends when the Store is closed.
-// Close waits for it. A closed Store runs nothing any more.
+// spawn runs f in the background; its context ends when the Store is closed, and
+// Close waits for it. A closed Store does not run it.
 func (s *Store) spawn(f func(ctx context.Context)) {
 	s.background.Lock()
 	defer s.background.Unlock()
@@ -267,8 +269,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.fault(ctx, "ping", "", s.client.Ping(bounded))
 }
 
-// bounded returns a context that ends in time for one operation. What ends a
-// client's waiting is the deadline: a mere cancel does not.
+// bounded returns a context that ends in time for one operation. A client stops
+// waiting at the deadline only: go-redis does not notice a mere cancel.
 func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, s.timeout)
 }

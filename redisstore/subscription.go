@@ -13,24 +13,23 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
-// How often a subscription tries again after a failure: at once, then with a
-// pause that doubles up to the longest.
+// A subscription connects again at once after a failure, then after a pause that
+// doubles from the shortest to the longest.
 const (
 	shortestPause = 20 * time.Millisecond
 	longestPause  = 500 * time.Millisecond
 )
 
-// subscription is a set of accounts that is kept subscribed, whatever happens
-// to the connection. It is a row of connections: each is given up as a whole at
-// the first doubt and replaced. The goroutine in Run is the one that calls the
-// watcher.
+// subscription keeps a set of accounts subscribed. It uses one connection after the
+// other: each is closed at its first error and replaced. The goroutine in Run calls
+// the watcher.
 type subscription struct {
 	store   *Store
 	watcher coordinator.Watcher
 
 	mu      sync.Mutex
-	roles   map[string]role // guarded by mu: what is wanted
-	changes []change        // guarded by mu: what the connection does not know yet
+	roles   map[string]role // guarded by mu: the set
+	changes []change        // guarded by mu: not passed to the connection yet
 	wake    chan struct{}   // holds one value when there may be something in changes
 
 	onReplica bool // owned by the current connection: it was logged that the server is a replica
@@ -75,7 +74,8 @@ func newSubscription(s *Store, w coordinator.Watcher) *subscription {
 	}
 }
 
-// Add is coordinator.Subscription's.
+// Add implements [coordinator.Subscription]. Accounts whose names are not valid are
+// ignored: Load reports them.
 func (s *subscription) Add(role coordinator.Role, accounts ...string) {
 	short := shortRole(role)
 	s.mu.Lock()
@@ -90,8 +90,8 @@ func (s *subscription) Add(role coordinator.Role, accounts ...string) {
 	s.mu.Unlock()
 }
 
-// Remove is coordinator.Subscription's. An event that has arrived already may
-// be notified after it.
+// Remove implements [coordinator.Subscription]. An event that has already arrived
+// may be delivered after it.
 func (s *subscription) Remove(accounts ...string) {
 	s.mu.Lock()
 	var removed []string
@@ -113,9 +113,10 @@ func (s *subscription) changeLocked(c change) {
 	wake(s.wake)
 }
 
-// Run is coordinator.Subscription's.
+// Run implements [coordinator.Subscription]. It reports a lost connection once, and
+// again when the reason changes.
 func (s *subscription) Run(ctx context.Context) {
-	pause, told := time.Duration(0), ""
+	pause, reported := time.Duration(0), ""
 	for again := false; ctx.Err() == nil; again = true {
 		if !s.anyAccounts(ctx) {
 			return
@@ -126,12 +127,10 @@ func (s *subscription) Run(ctx context.Context) {
 			return
 		}
 		if c.flowed {
-			pause, told = 0, ""
+			pause, reported = 0, ""
 		}
-		// Once for each time that it stops flowing, and when the reason
-		// becomes another one.
-		if told != kindOf(err) {
-			told = kindOf(err)
+		if reported != kindOf(err) {
+			reported = kindOf(err)
 			s.watcher.Lost(err)
 		}
 		if pause > 0 && !redisclient.Sleep(ctx, pause/2+rand.N(pause)) {
@@ -156,7 +155,7 @@ func (s *subscription) reported(server string) func(redisclient.Role) {
 	}
 }
 
-// kindOf tells errors apart that need to be told apart by people.
+// kindOf returns the same text for errors that an operator need not tell apart.
 func kindOf(err error) string {
 	switch {
 	case errors.Is(err, ErrDenied):
@@ -167,7 +166,7 @@ func kindOf(err error) string {
 	return "other"
 }
 
-// anyAccounts waits until there is something to subscribe to; false: ctx ended.
+// anyAccounts waits until there is an account. It reports false if ctx ended first.
 func (s *subscription) anyAccounts(ctx context.Context) bool {
 	for {
 		s.mu.Lock()
@@ -184,8 +183,8 @@ func (s *subscription) anyAccounts(ctx context.Context) bool {
 	}
 }
 
-// everything returns the whole set, for a new connection, which thereby knows
-// of all changes so far.
+// everything returns the whole set for a new connection. All changes so far are in
+// it.
 func (s *subscription) everything() []change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +200,7 @@ func (s *subscription) everything() []change {
 	return all
 }
 
-// latest returns what has changed since the last call.
+// latest returns the changes since the last call.
 func (s *subscription) latest() []change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,7 +209,7 @@ func (s *subscription) latest() []change {
 	return changes
 }
 
-// still leaves of accounts those that have not been removed meanwhile.
+// still returns those of the accounts that have not been removed meanwhile.
 func (s *subscription) still(accounts []string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,9 +10,9 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
-// Accounts returns the names of all accounts of which Redis knows anything,
-// sorted. It goes through the whole database (SCAN, on each master of a
-// cluster): it is for people, not for services.
+// Accounts returns the names of all accounts that have a token or a state in Redis,
+// sorted. It iterates over the whole database (SCAN, on each master of a cluster), so
+// it is not for services.
 func (i Inspector) Accounts(ctx context.Context) ([]string, error) {
 	found := make(map[string]struct{})
 	err := i.Client.EachMaster(ctx, func(ctx context.Context, client redis.UniversalClient, _ string) error {

@@ -11,8 +11,8 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
-// Diagnosis is what a server says of itself, for people who look for what is
-// wrong with a deployment. What the server does not tell is the zero value.
+// Diagnosis is what a server reports about itself. A field that the server does not
+// report is zero.
 type Diagnosis struct {
 	Addr    string // as the client knows it; "" if it does not
 	Version string // "7.0.15"
@@ -36,8 +36,8 @@ type Diagnosis struct {
 	Ahead     time.Duration
 	RoundTrip time.Duration
 
-	// Denied is why nothing is known but the clock, and what HELLO tells: version,
-	// mode and role. Nil: all is known.
+	// Denied is why only the clock is known, and what HELLO reports: version, mode and
+	// role. Nil: everything is known.
 	Denied error
 }
 
@@ -81,7 +81,7 @@ func (d *Diagnosis) clock(ctx context.Context, client redis.UniversalClient) err
 	return nil
 }
 
-// read takes the facts out of INFO.
+// read decodes the answer to INFO.
 func (d *Diagnosis) read(info string) {
 	for line := range strings.Lines(info) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), ":")

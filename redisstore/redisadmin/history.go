@@ -18,7 +18,7 @@ type Entry struct {
 	At      time.Time
 	Event   string // refreshed, failed, superseded, restored, reported, conflict
 	By      string // instance
-	AskedBy string // who demanded it, see coordinator.WithCaller; "": nobody
+	AskedBy string // who demanded it, see coordinator.WithCaller; "": no caller
 	Reason  coordinator.Reason
 	Fence   coordinator.Fence
 	Took    time.Duration           // refreshed, failed, superseded: the source's time
@@ -26,13 +26,13 @@ type Entry struct {
 	Kind    coordinator.FailureKind // failed
 	Code    int                     // failed: the issuer's
 	Error   string                  // failed
-	Retry   time.Duration           // failed: nobody asks on schedule before
+	Retry   time.Duration           // failed: the back-off
 	Newer   coordinator.Fence       // superseded: by which attempt
 	Seen    coordinator.Fence       // reported, conflict: the generation that was reported
 }
 
 // History returns the last n entries of an account's log, the newest first.
-// Entries that cannot be understood are left out: people may have added some.
+// Entries that cannot be decoded are left out.
 func (i Inspector) History(ctx context.Context, account string, n int) ([]Entry, error) {
 	if err := i.CheckAccount(account); err != nil {
 		return nil, err

@@ -18,15 +18,15 @@ import (
 // maxFile is how long a key file may be; a hundred keys are 6 KB.
 const maxFile = 1 << 20
 
-// Keyring is the keys of a key file: the first seals, all open. It is safe for
+// Keyring is the keys of a key file: the first one seals, all open. It is safe for
 // concurrent use.
 //
-// To rotate, put a new line at the bottom and reload every process, so that each
-// can open what it will seal; move the line to the top and reload every process;
-// and when each account has been refreshed since, take the old line out. A new
-// line that is put on top at once seals tokens that the processes which have not
-// read it yet cannot open. A fleet whose tokens are not sealed yet is switched by
-// steps as well: redisstore.Sealing.
+// To rotate, add a new line at the bottom and reload every process, so that each can
+// open tokens that the new key seals; then move the line to the top and reload every
+// process; and remove the old line when each account has been refreshed since. If a
+// new line is added at the top at once, the processes that have not read it yet
+// cannot open the tokens. A fleet whose tokens are not sealed yet is switched by steps
+// as well: see redisstore.Sealing.
 type Keyring struct {
 	name string // what errors call the file
 	path string // "" if the keys did not come from a file
@@ -92,7 +92,7 @@ func (k *Keyring) Reload() error {
 	return nil
 }
 
-// Kids returns the names of the keys in the file's order, for people.
+// Kids returns the names of the keys in the file's order, for messages.
 func (k *Keyring) Kids() string { return strings.Join(k.keys.Load().kids, ", ") }
 
 // First returns the name of the key that seals.
@@ -115,7 +115,7 @@ func (k *Keyring) read() ([]byte, error) {
 		return nil, fmt.Errorf("%s is a directory", k.path)
 	}
 	if mode := info.Mode().Perm(); mode&0o004 != 0 {
-		k.log.Warn("everybody on this machine may read the seal key file; chmod o-r it",
+		k.log.Warn("every user of this machine may read the seal key file; run chmod o-r on it",
 			"file", k.path, "mode", mode.String())
 	}
 	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))

@@ -1,15 +1,14 @@
-// Package seal keeps tokens unreadable at rest: what it makes of a token is a
-// JWE in compact form (RFC 7516: dir, A256GCM), so that any JOSE library opens
-// it. Its protected header names the key (kid) and what the token is bound to:
-// the account (acct), the deployment's prefix (iss), the generation (gen) and
-// the token's end (end, RFC 3339).
+// Package seal encrypts tokens at rest: a sealed token is a JWE in compact form
+// (RFC 7516: dir, A256GCM), so that any JOSE library opens it. Its protected header
+// names the key (kid) and what the token is bound to: the account (acct), the
+// deployment's prefix (iss), the generation (gen) and the token's end (end, RFC 3339).
 //
-// What is promised: without a key of the file a sealed token can neither be
-// read nor made, nor be given to another account or deployment, nor pass for a
-// token of another generation, nor be used after its end. What is not: somebody
-// who can write to Redis can put back a sealed token together with its own
-// generation, and whoever has no newer one takes it until its end; and sees when
-// tokens change and how long they are.
+// What is promised: without a key of the file a sealed token can neither be read nor
+// made, and it is not accepted for another account, deployment or generation, or after
+// its end. What is not: a program that can write to Redis can put back an old sealed
+// token together with its generation, and a process that has no newer token accepts it
+// until its end. A program that can read Redis sees when tokens change and how long
+// they are.
 //
 // The initialization vector is random, so a key may seal about 2^32 tokens:
 // one a second for a century.
@@ -27,7 +26,7 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
 
-// The members of the protected header besides alg and enc.
+// The members of the protected header in addition to alg and enc.
 const (
 	memberKey        = "kid"
 	memberAccount    = "acct"
@@ -57,7 +56,7 @@ func (k *Keyring) Seal(b redisstore.Binding, t coordinator.Token) (string, error
 
 // Open decrypts what Seal made for the same account, deployment and generation,
 // with the key it names. An end that is later than the sealed one by more than
-// redisstore.BindingSlack is not believed. Every error wraps
+// redisstore.BindingSlack is not accepted. Every error wraps
 // coordinator.ErrSealed and says what to do.
 func (k *Keyring) Open(b redisstore.Binding, sealed string) (coordinator.Token, error) {
 	t, err := k.open(b, sealed)
@@ -89,7 +88,7 @@ func (k *Keyring) open(b redisstore.Binding, sealed string) (coordinator.Token, 
 			jwe.Quote(kid), k.name, err)
 	}
 	if err := checkBinding(message, b); err != nil {
-		return coordinator.Token{}, fmt.Errorf("it is sealed with key %s %w, so somebody put it in the wrong place: force a refresh, and find out who writes to the store",
+		return coordinator.Token{}, fmt.Errorf("it is sealed with key %s %w, so it was put in the wrong place: force a refresh, and find out who writes to the store",
 			jwe.Quote(kid), err)
 	}
 	if len(plaintext) == 0 {
@@ -98,8 +97,8 @@ func (k *Keyring) open(b redisstore.Binding, sealed string) (coordinator.Token, 
 	return coordinator.NewToken(string(plaintext)), nil
 }
 
-// Kid returns the name of the key that sealed a token, "" if that cannot be told.
-// Without the key it is only what the text says of itself.
+// Kid returns the name of the key that sealed a token, "" if it cannot be decoded. The
+// name is not verified: that needs the key.
 func Kid(sealed string) string {
 	message, err := jwe.Parse(sealed, memberKey, memberAccount, memberDeployment, memberGeneration, memberEnd)
 	if err != nil {

@@ -67,7 +67,7 @@ func Open(o Options) (*Client, error) {
 		d.idle.ask, d.idle.stay = askEvery, stayFor
 		c.idle, c.guards = d.idle, func() *redis.Client { return d.newGuardClient(*server.single) }
 	}
-	// Two clients, because go-redis repeats whatever has failed or nothing at all,
+	// Two clients, because go-redis repeats either every command that failed or none,
 	// and a script that writes must not be repeated.
 	c.Reads, c.Writes = server.client(d, 1), server.client(d, -1)
 	return c, nil
@@ -262,8 +262,8 @@ func (d dialer) newGuardClient(o redis.Options) *redis.Client {
 func (d dialer) singleOptions(o redis.Options, retries int) *redis.Options {
 	// A server that does not speak RESP3 is spoken to in RESP2.
 	o.Protocol = 3
-	// A connection is replaced after a minute, whatever its server reports: one
-	// that is cut off may not know that it has a successor.
+	// A connection is replaced after a minute even if its server reports to be the
+	// master: one that is cut off may not know that it has a successor.
 	o.ConnMaxLifetime = cmp.Or(o.ConnMaxLifetime, time.Minute)
 	o.ContextTimeoutEnabled = true
 	o.MaxRetries = retries

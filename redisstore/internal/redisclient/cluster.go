@@ -15,8 +15,8 @@ const slotPause = 20 * time.Millisecond
 // OnMaster calls f with a client of the server that owns the key.
 //
 // In a cluster that is the node itself and not the cluster client, for two
-// reasons: the cluster client repeats a command whose answer was lost, whatever
-// MaxRetries says, and a script that writes must not be repeated; and only the
+// reasons: the cluster client repeats a command whose answer was lost even if
+// MaxRetries forbids it, and a script that writes must not be repeated; and only the
 // commands of one node's pipeline are sure to share a connection. So redirections
 // are followed here: f is called again on another node if the first surely did
 // nothing.

@@ -24,7 +24,7 @@ import (
 // is not. With Sentinel go-redis is notified, and the nodes of a cluster redirect.
 //
 // The question is HELLO without arguments: it changes nothing, and every user may
-// send it, whatever its ACL. A server or proxy that does not know it is not asked
+// send it: no ACL forbids it. A server or proxy that does not know it is not asked
 // again soon, and nothing is logged.
 
 // Role is what a server reports to be.

@@ -24,8 +24,8 @@ import (
 // KeySize is the length of a key in bytes.
 const KeySize = 32
 
-// MaxSize is how long a message may be. Whatever Zhongkong encrypts is far
-// shorter; the bound is there for messages from strangers.
+// MaxSize is the greatest length of a message in bytes. Those of Zhongkong are far
+// shorter; the limit is for messages from strangers.
 const MaxSize = 64 << 10
 
 const (
@@ -40,7 +40,7 @@ const overhead = len("..") + 16 + len(".") + len(".") + 22
 
 var (
 	// ErrForm is what the errors of Parse wrap: the message is not of this
-	// form, whatever the key.
+	// form, regardless of the key.
 	ErrForm = errors.New("jwe: not a message of the agreed form")
 
 	// ErrKey is returned by Message.Open: the key is not the one that sealed
@@ -81,7 +81,7 @@ func SealedSize(members map[string]string, n int) (int, error) {
 	return base64.RawURLEncoding.EncodedLen(len(encoded)) + base64.RawURLEncoding.EncodedLen(n) + overhead, nil
 }
 
-// Message is a parsed message that nobody has opened yet: its header is what
+// Message is a parsed message that has not been opened: its header is only what
 // the sender claims, until Open has succeeded.
 type Message struct {
 	header map[string]string
