@@ -134,7 +134,7 @@ func (f *fetch) call(ctx context.Context, m mode) (grant, *coordinator.FetchErro
 			return f.interpret(m, r)
 		}
 		var more bool
-		if !err.sent {
+		if !err.Sent {
 			more = ctx.Err() == nil && host+1 < len(f.source.bases) && (m == normal || !f.unknown)
 			if !more {
 				return grant{}, f.transportFailed(coordinator.FailedBusy, m, host, err)
@@ -144,7 +144,7 @@ func (f *fetch) call(ctx context.Context, m mode) (grant, *coordinator.FetchErro
 		}
 		f.calls++
 		f.unknown = true
-		if f.retried || ctx.Err() != nil || err.timeout && m != normal {
+		if f.retried || ctx.Err() != nil || err.Timeout && m != normal {
 			return grant{}, f.transportFailed(coordinator.FailedUnknown, m, host, err)
 		}
 		f.retried = true

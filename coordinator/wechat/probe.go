@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 // Prober asks WeChat whether a token is valid. The zero value is ready to use.
@@ -41,24 +41,18 @@ func (p Prober) Probe(ctx context.Context, token coordinator.Token) error {
 		return errors.New("wechat: probe: the request cannot be made") // err holds the URL
 	}
 	req.Header.Set("User-Agent", userAgent)
-	transport, _ := quietTransport(p.Transport, defaultConnectTimeout)
-	resp, err := transport.RoundTrip(req)
+	resp, err := httpsource.NewClient(p.Transport, defaultConnectTimeout).Do(req, maxAnswer+1)
 	if err != nil {
 		return fmt.Errorf("wechat: probe: %w", cleanError(err, token.Reveal()))
 	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
-		return fmt.Errorf("wechat: probe: %w", cleanError(err, token.Reveal()))
-	}
-	a, err := parseAnswer(body)
+	a, err := parseAnswer(resp.Body)
 	switch {
-	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("wechat: probe: HTTP status %d", resp.StatusCode)
+	case resp.Status != http.StatusOK:
+		return fmt.Errorf("wechat: probe: HTTP status %d", resp.Status)
 	case err != nil:
 		return fmt.Errorf("wechat: probe: answered %w", err)
 	case a.code != 0:
-		return newError(a.code, scrub(a.message, token.Reveal()), resp.StatusCode)
+		return newError(a.code, scrub(a.message, token.Reveal()), resp.Status)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 // Kind is the endpoint that a Source uses. The tokens of the two endpoints are
@@ -83,9 +84,9 @@ func (c Config) MarshalText() ([]byte, error) { return fmt.Append(nil, c), nil }
 type Source struct {
 	appID, secret string
 	kind          Kind
-	bases         []string // in the order in which they are tried
-	transport     http.RoundTripper
-	traced        bool // the transport is known to report its connections to httptrace
+	bases         []string          // the first is the one to ask
+	transport     http.RoundTripper // as configured
+	client        *httpsource.Client
 	timeout       time.Duration
 
 	invalid error // why the Config is invalid; Fetch returns it
@@ -128,7 +129,7 @@ func build(c Config) (*Source, error) {
 		kind:    c.kind(),
 		timeout: c.timeout(),
 	}
-	s.transport, s.traced = quietTransport(c.Transport, c.connectTimeout())
+	s.transport, s.client = c.Transport, httpsource.NewClient(c.Transport, c.connectTimeout())
 	s.bases, s.invalid = c.bases()
 	s.invalid = errors.Join(c.validate(), s.invalid)
 	return s, s.invalid

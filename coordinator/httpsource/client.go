@@ -1,0 +1,141 @@
+// Package httpsource sends the requests of a [coordinator.Source] that asks its
+// issuer by HTTP, and decides the question that such a source must answer when a
+// request fails: may the issuer have seen it?
+//
+// If it cannot have, the failure is [coordinator.FailedBusy], which settles the
+// attempt; if it may have, [coordinator.FailedUnknown], because a token may have
+// been issued that nobody received. To say FailedBusy wrongly keeps a dead token
+// in use until a service reports it.
+//
+// An [http.Client] does not do for this: it follows redirects, with the secret,
+// repeats a GET when a connection it used before is broken, and puts the URL into
+// its errors.
+package httpsource
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Client sends each request exactly once. It follows no redirect. It is safe for
+// concurrent use. NewClient makes one.
+type Client struct {
+	transport http.RoundTripper
+	traced    bool // transport is sure to report connections to httptrace
+}
+
+// NewClient returns a client that sends through rt. An *http.Transport is cloned,
+// and the clone uses each connection once, by HTTP/1.1, so that there is none on
+// which net/http would repeat a request. Nil: a transport with the proxy of the
+// environment whose connecting and TLS handshake may take connectTimeout each
+// (0: no bound but the request's context). Any other RoundTripper is used as it
+// is and must not repeat requests by itself.
+func NewClient(rt http.RoundTripper, connectTimeout time.Duration) *Client {
+	var t *http.Transport
+	switch rt := rt.(type) {
+	case nil:
+		t = &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: connectTimeout}).DialContext,
+			TLSHandshakeTimeout: connectTimeout,
+		}
+	case *http.Transport:
+		t = rt.Clone()
+		withoutHTTP2(t)
+	default:
+		return &Client{transport: rt}
+	}
+	t.DisableKeepAlives = true
+	t.DisableCompression = true // net/http would lose an answer that is not what its Content-Encoding says
+	t.ForceAttemptHTTP2 = false
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	return &Client{transport: t, traced: true}
+}
+
+// withoutHTTP2 removes what a transport that was used before it was cloned has
+// prepared for HTTP/2, which it would offer to servers otherwise.
+func withoutHTTP2(t *http.Transport) {
+	t.TLSNextProto = make(map[string]func(string, *tls.Conn) http.RoundTripper)
+	if t.TLSClientConfig != nil {
+		t.TLSClientConfig.NextProtos = slices.DeleteFunc(t.TLSClientConfig.NextProtos, func(p string) bool { return p == "h2" })
+	}
+}
+
+// Response is an issuer's answer.
+type Response struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Do sends req and reads at most maxBody bytes of the answer's body. The error,
+// if any, is an *Error. If the answer breaks off, Do returns both: what was read
+// may be complete all the same. Bound the call by req's context.
+func (c *Client) Do(req *http.Request, maxBody int64) (*Response, error) {
+	var connected atomic.Bool
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})
+	resp, err := c.transport.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		unsent := !connected.Load() && (c.traced || neverConnected(err))
+		return nil, &Error{Sent: !unsent, Timeout: isTimeout(ctx, err), Err: err}
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	answer := &Response{Status: resp.StatusCode, Header: resp.Header, Body: body}
+	if err != nil {
+		return answer, &Error{Sent: true, Timeout: isTimeout(ctx, err), Err: err}
+	}
+	return answer, nil
+}
+
+// Error is a request without a complete answer.
+type Error struct {
+	Sent    bool  // the request may have reached the issuer
+	Timeout bool  // it may still be under way: its context ended, or a time-out
+	Err     error // the cause; may hold what the RoundTripper puts there
+}
+
+// Error returns the text of Err.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Failure returns e as a Source's Fetch returns it. The message is e's text: make
+// sure that neither a RoundTripper of your own nor a proxy puts the secret there.
+func (e *Error) Failure() *coordinator.FetchError {
+	failure := &coordinator.FetchError{Kind: coordinator.FailedBusy, Message: e.Error(), Err: e}
+	if e.Sent {
+		failure.Kind, failure.Calls = coordinator.FailedUnknown, 1
+	}
+	return failure
+}
+
+// neverConnected reports whether err proves that no connection was made, for
+// transports that do not report connections.
+func neverConnected(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Op == "dial" || op.Op == "proxyconnect" || op.Op == "socks connect"
+	}
+	var dns *net.DNSError
+	return errors.As(err, &dns)
+}
+
+func isTimeout(ctx context.Context, err error) bool {
+	var ne net.Error
+	return ctx.Err() != nil || errors.As(err, &ne) && ne.Timeout()
+}
