@@ -112,6 +112,30 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	return nil
 }
 
+// Start runs the coordinator in the background: stop ends Run and returns when Run
+// has, so that a token issued at that moment is stored first. Ending ctx ends Run
+// as well, but a program must not exit before stop has returned:
+//
+//	stop := c.Start(ctx)
+//	defer stop()
+//
+// stop may be called more than once. If the coordinator is running already, Start
+// logs ErrRunning and does nothing else.
+func (c *Coordinator) Start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { // ends with ctx; stop waits for it
+		defer close(done)
+		if err := c.Run(ctx); err != nil {
+			c.log.Error("not started", "error", err)
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
 // Drain waits until no call to a source is under way in this process and its
 // token is stored, or ctx ends. A process that uses accounts without Run calls
 // it before it exits: Token and Refresh return when their context ends, the

@@ -15,7 +15,8 @@
 //	c, err := coordinator.New(coordinator.Config{Store: store, Accounts: []coordinator.AccountConfig{
 //		{Name: appID, Source: wechat.NewSource(appID, secret)}, // no Source: a reader
 //	}})
-//	go c.Run(ctx)
+//	stop := c.Start(ctx)
+//	defer stop() // waits until a call to the source under way is stored
 //	token, err := c.Token(ctx, appID)
 //
 // Ask for the token each time it is needed; while Run runs that is a read from
@@ -69,7 +70,9 @@
 //
 // [New] starts nothing. [Coordinator.Run] blocks, owns every goroutine, and
 // returns when all have ended and a call under way is stored; there is nothing
-// to close. Without Run everything works too, by asking the store each time: a
+// to close. A program that exits before Run has returned can lose a token that the
+// issuer has issued, and with it the one before: [Coordinator.Start] runs it in the
+// background and returns the function that waits. Without Run everything works too, by asking the store each time: a
 // program that only needs a token now and then calls [Account.Token] and, before
 // it exits, [Coordinator.Drain].
 package coordinator

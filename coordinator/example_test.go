@@ -14,9 +14,7 @@ import (
 // A service that can refresh: with redisstore.New and wechat.NewSource in the
 // places of the store and the source of this example.
 func Example() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-
+	ctx := context.Background()
 	c, err := coordinator.New(coordinator.Config{
 		Store:    memstore.New(),
 		Accounts: []coordinator.AccountConfig{{Name: "wx8acdb7df5beb68fd", Source: coordinatortest.NewSource()}},
@@ -25,7 +23,8 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	go func() { _ = c.Run(ctx) }()
+	stop := c.Start(ctx)
+	defer stop()
 
 	token, err := c.Token(ctx, "wx8acdb7df5beb68fd")
 	fmt.Println(token, token.Reveal(), err)
