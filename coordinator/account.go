@@ -3,7 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,45 +12,44 @@ import (
 // Account is one account of a Coordinator. Its methods are safe for concurrent
 // use.
 type Account struct {
-	// token and hot are what Token and Current return without looking further:
-	// set only while Run keeps them right, removed by the schedule at the
-	// token's end. showLocked writes both. token comes first because that is
-	// cheaper in the compiler's accounts: else Token would not be inlined.
-	token atomic.Pointer[string]
-	hot   atomic.Pointer[held]
+	// token and served are what Token and Current return at once: set only
+	// while Run keeps them right, withdrawn by the schedule at the record's
+	// end. token is at offset 0, where the load is cheap enough for Token to
+	// stay within the inlining budget (see BenchmarkToken).
+	token  atomic.Pointer[string]
+	served atomic.Pointer[held]
 
 	c    *Coordinator
 	name string
 
-	mu      sync.Mutex // guards what follows; never held over Store or Source
-	cfg     ownConfig
-	held    *held         // the newest known, kept beyond hot to restore it
-	known   known         // what else is known of the store
-	demand  demand        // what somebody asked for
-	outcome outcome       // of the last flight or failed event
-	told    uint32        // outcome.seq that those who wait know
-	looks   uint32        // readings of the store so far
-	polled  instant       // the last time that those who wait had the store read
-	changed chan struct{} // closed at the next change; nil: nobody waits
-	wake    instant       // the schedule's: guarded by scheduler.mu
-	index   int32         // likewise: in the heap; -1: not there
-	flight  bool          // a goroutine looks after the account right now
-	led     bool          // somebody in await sees to a token: others may waitBehind
-	removed bool
+	mu       sync.Mutex // guards what follows; never held over Store or Source
+	view     view
+	source   Source
+	override *AccountConfig // nil, mostly: everything else is as in the Config
+	changed  chan struct{}  // closed at the next change; nil: nothing waits
+
+	wake  instant // guarded by scheduler.mu: when the schedule looks at it
+	index int32   // guarded by scheduler.mu: in its heap; -1: not there
 }
 
-// ownConfig is an AccountConfig as it is kept.
-type ownConfig struct {
-	Source  Source
-	differs *AccountConfig // nil, mostly: everything else is as in the Config
-}
-
-// held is a record with what follows from it on this machine's clock.
-type held struct {
-	Record
-	slept     int64   // the clock's account of sleep when it was read
-	until     instant // withdrawn then
-	refreshAt instant // scheduled then
+// Status is what this process knows of an account, from memory. NextRefresh and
+// RetryAt are instants of this machine's clock, those in Record and Failure of the
+// store's.
+type Status struct {
+	Name         string
+	Role         Role
+	Record       Record    // Generation 0: none; TTL as it is now, 0 once it has ended
+	Stale        bool      // as in Snapshot
+	NextRefresh  time.Time // see State.NextRefresh; zero: not known
+	RetryAt      time.Time // when the back-off after Failure ends; zero: there is none
+	Failure      *Failure  // the last one; InARow 0: it is over; nil: there never was one
+	CallsToday   int       // as of the last reading
+	Limits       Limits
+	Conflicts    int    // as of the last reading
+	OpenAttempts int    // attempts that nothing has settled
+	Holder       string // of the lock, as of the last reading; "": it was free
+	LastRead     bool   // the store has been read at all
+	Err          error  // why the store's data cannot be used, see State.Err; nil: it can
 }
 
 // Snapshot is a record as this process can serve it.
@@ -63,9 +62,9 @@ type Snapshot struct {
 }
 
 func newAccount(c *Coordinator, cfg AccountConfig) *Account {
-	a := &Account{c: c, name: cfg.Name, cfg: ownConfig{Source: cfg.Source}, index: -1}
+	a := &Account{c: c, name: cfg.Name, source: cfg.Source, index: -1}
 	if cfg.RefreshEvery != 0 || cfg.Limits != (Limits{}) {
-		a.cfg.differs = &cfg
+		a.override = &cfg
 	}
 	return a
 }
@@ -74,18 +73,7 @@ func newAccount(c *Coordinator, cfg AccountConfig) *Account {
 func (a *Account) Name() string { return a.name }
 
 // Role says whether this process can refresh the account.
-func (a *Account) Role() Role {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.roleLocked()
-}
-
-func (a *Account) roleLocked() Role {
-	if a.cfg.Source == nil {
-		return Reader
-	}
-	return Refresher
-}
+func (a *Account) Role() Role { return a.Status().Role }
 
 // Token returns the current token. While the coordinator Runs and holds a
 // token that is a read from memory, which asks neither ctx nor the store.
@@ -106,14 +94,10 @@ func (a *Account) Token(ctx context.Context) (t Token, err error) {
 	return // bare, and token is the first field: so it is just small enough to be inlined
 }
 
-// waitForToken is apart so that Token gets along with a small stack frame,
-// which is a third of its time.
+// waitForToken is a separate function to keep Token's stack frame small; inlined,
+// it costs Token a third.
 func (a *Account) waitForToken(ctx context.Context) (Token, error) {
-	n := need{reason: ReasonMissing}
-	if h := a.waitBehind(ctx, &n); h != nil {
-		return h.Token, nil
-	}
-	h, err := a.await(ctx, n)
+	h, err := a.wait(ctx, waiter{reason: ReasonMissing})
 	if err != nil {
 		return Token{}, err
 	}
@@ -121,30 +105,25 @@ func (a *Account) waitForToken(ctx context.Context) (Token, error) {
 }
 
 // Current is Token with everything that is known of it.
-func (a *Account) Current(ctx context.Context) (Snapshot, error) {
-	if h := a.hot.Load(); h != nil {
-		return a.snapshot(h), nil
-	}
-	h, err := a.await(ctx, need{reason: ReasonMissing})
-	if err != nil {
-		return Snapshot{}, err
-	}
-	return a.snapshot(h), nil
-}
+func (a *Account) Current(ctx context.Context) (Snapshot, error) { return a.Next(ctx, 0) }
 
 // Next waits for a record whose generation is newer than after and returns
 // it, at once if there is one. It causes no refresh as long as there is a
 // token. Errors as for Token; if ctx ends and a token is there that is not
 // newer, the error is ctx's alone.
 func (a *Account) Next(ctx context.Context, after Fence) (Snapshot, error) {
-	if h := a.hot.Load(); h != nil && h.Generation > after {
-		return a.snapshot(h), nil
+	return a.snapshotOf(a.wait(ctx, waiter{after: after, reason: ReasonMissing}))
+}
+
+// Peek is Current for callers that must not wait: it returns what this process
+// holds, from memory, and false if that is nothing it may serve. Without Run
+// nothing is held.
+func (a *Account) Peek() (Snapshot, bool) {
+	h := a.served.Load()
+	if h == nil {
+		return Snapshot{}, false
 	}
-	h, err := a.await(ctx, need{after: after, reason: ReasonMissing})
-	if err != nil {
-		return Snapshot{}, err
-	}
-	return a.snapshot(h), nil
+	return a.snapshot(h), true
 }
 
 // Refresh forces a new token and returns it. Callers that come while a
@@ -156,9 +135,15 @@ func (a *Account) Next(ctx context.Context, after Fence) (Snapshot, error) {
 // A reader's Refresh is done by a refresher that hears of it; if none does
 // before ctx ends, the error wraps ErrNoToken.
 func (a *Account) Refresh(ctx context.Context) (Snapshot, error) {
-	seen, err := a.seen(ctx)
-	if err != nil {
-		return Snapshot{}, err
+	seen := Fence(0)
+	if h := a.served.Load(); h != nil {
+		seen = h.Generation
+	} else {
+		s, err := a.read(ctx)
+		if err != nil {
+			return Snapshot{}, err
+		}
+		a.update(func(v *view, _ env) { seen = max(s.Record.Generation, v.generation()) })
 	}
 	return a.replace(ctx, ReasonForced, seen)
 }
@@ -169,14 +154,19 @@ func (a *Account) Refresh(ctx context.Context) (Snapshot, error) {
 // current token leads to a refresh, one for all who report it. Errors as for
 // Refresh.
 func (a *Account) Invalidate(ctx context.Context, rejected Token) (Snapshot, error) {
-	h := a.hot.Load()
-	if h == nil {
-		var err error
-		if h, err = a.await(ctx, need{reason: ReasonMissing}); err != nil {
+	h, err := a.wait(ctx, waiter{reason: ReasonMissing})
+	switch {
+	case err != nil:
+		// What is stored may be unusable, and left so for a while. If the report
+		// is of the newest token that could be used, nothing else is left.
+		var barred Fence
+		var rejectable bool
+		a.update(func(v *view, _ env) { barred, rejectable = v.rejectable(rejected) })
+		if !rejectable || ctx.Err() != nil {
 			return Snapshot{}, err
 		}
-	}
-	if !h.Token.Equal(rejected) {
+		return a.replace(ctx, ReasonForced, barred)
+	case !h.Token.Equal(rejected):
 		return a.snapshot(h), nil
 	}
 	return a.replace(ctx, ReasonRejected, h.Generation)
@@ -221,43 +211,28 @@ func (a *Account) SetSource(s Source) {
 	a.c.membership.Lock()
 	defer a.c.membership.Unlock()
 	a.mu.Lock()
-	a.cfg.Source = s
-	a.known.throttled = 0 // another credential may be free of it
-	a.known.readAgain()
-	role, removed := a.roleLocked(), a.removed
-	a.broadcastLocked()
+	a.source = s
+	removed := a.view.removed
 	a.mu.Unlock()
-	if removed {
-		return
+	if !removed {
+		a.c.sub.Add(a.Role(), a.name)
 	}
-	a.c.sub.Add(role, a.name)
-	a.c.schedule.at(a, time.Now())
+	a.apply((*view).sourceReplaced)
 }
 
-// seen returns the generation that a forced refresh is to replace, 0 if there
-// is no token yet.
-func (a *Account) seen(ctx context.Context) (Fence, error) {
-	if h := a.hot.Load(); h != nil {
-		return h.Generation, nil
-	}
-	asked := a.asked()
-	states, err := a.c.store.Load(ctx, a.name)
-	if ctx.Err() == nil { // else it may be the caller who gave up, not the store
-		a.c.reached(err)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("refresh %q: %w", a.name, err)
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.absorbLocked(states[0], asked)
-	return max(states[0].Record.Generation, a.generationLocked()), nil
+// Status returns what is known without asking the store.
+func (a *Account) Status() (s Status) {
+	a.update(func(v *view, e env) { s = v.status(e) })
+	s.Stale = a.c.stale()
+	return s
 }
 
-// replace waits for a record newer than seen and sees to it that one is
-// fetched.
+// replace waits for a record newer than seen and has one fetched.
 func (a *Account) replace(ctx context.Context, reason Reason, seen Fence) (Snapshot, error) {
-	h, err := a.await(ctx, need{after: seen, reason: reason, askedBy: callerOf(ctx)})
+	return a.snapshotOf(a.wait(ctx, waiter{after: seen, reason: reason, askedBy: callerOf(ctx)}))
+}
+
+func (a *Account) snapshotOf(h *held, err error) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -271,65 +246,79 @@ func (a *Account) snapshot(h *held) Snapshot {
 	return s
 }
 
-// broadcastLocked wakes everyone who waits for a change.
-func (a *Account) broadcastLocked() {
-	if a.changed != nil {
+// apply makes a transition and carries its effects out.
+func (a *Account) apply(transition func(*view, env) effects) effects {
+	a.mu.Lock()
+	fx := transition(&a.view, a.env())
+	a.carryOut(fx)
+	a.mu.Unlock()
+	a.report(fx)
+	return fx
+}
+
+// update makes a transition without effects, or looks at the view.
+func (a *Account) update(do func(*view, env)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	do(&a.view, a.env())
+}
+
+// env returns the view's surroundings now. mu is held.
+func (a *Account) env() env {
+	c, wall := a.c, time.Now()
+	e := env{
+		cfg: &c.cfg, account: a.name, every: c.cfg.RefreshEvery, limits: c.cfg.Limits, source: a.source,
+		wall: wall, now: c.instant(wall), slept: c.slept.Load(), roll: rand.Float64(),
+		running: c.running.Load(), connected: c.connected.Load(), stopping: c.lifetime().Err() != nil, down: c.down.Load(),
+	}
+	e.storeNow, e.storeKnown = c.storeClock.at(e.now)
+	if a.override != nil {
+		e.every = or(a.override.RefreshEvery, e.every)
+		e.limits = a.override.Limits.or(e.limits)
+	}
+	return e
+}
+
+// carryOut does what has to be done in the order of the transitions. mu is held.
+func (a *Account) carryOut(fx effects) {
+	if fx.serve {
+		var token *string
+		if fx.served != nil {
+			token = fx.served.Token.value
+		}
+		a.served.Store(fx.served)
+		a.token.Store(token)
+	}
+	if fx.broadcast && a.changed != nil {
 		close(a.changed)
 		a.changed = nil
 	}
-}
-
-// changedLocked returns a channel that the next broadcast closes.
-func (a *Account) changedLocked() <-chan struct{} {
-	if a.changed == nil {
-		a.changed = make(chan struct{})
+	if fx.reschedule {
+		a.c.schedule.at(a, fx.wake)
 	}
-	return a.changed
 }
 
-func (a *Account) remove() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.removed = true
-	a.showLocked(nil)
-	a.broadcastLocked()
-}
-
-// follow has the account read once Run is under way, at the latest when the
-// subscription should have said so.
-func (a *Account) follow() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.known.readAgain()
-	a.c.schedule.at(a, time.Now().Add(subscribeGrace+time.Duration(a.c.count.Load())*subscribeGraceEach))
-}
-
-// unfollow ends the trust in memory when Run ends.
-func (a *Account) unfollow() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.showLocked(nil)
-	a.broadcastLocked()
-}
-
-// rouse has everyone who waits look again.
-func (a *Account) rouse() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.broadcastLocked()
-}
-
-// showLocked makes h what is returned without looking further; nil: nothing.
-func (a *Account) showLocked(h *held) {
-	a.hot.Store(h)
-	if h == nil {
-		a.token.Store(nil)
-		return
+// report tells the log, the observer and the process' health of what happened.
+func (a *Account) report(fx effects) {
+	if fx.missed {
+		a.c.observe(Observation{Kind: Missed, Account: a.name})
 	}
-	a.token.Store(h.Token.value)
+	if fx.refreshed {
+		a.c.refreshedElsewhere()
+	}
+	if fx.expired != 0 {
+		a.c.log.Warn("token expired", "account", a.name, "generation", fx.expired)
+	}
+	if fx.disowned != nil {
+		a.c.log.Error("the store's clock has gone back by more than a day: the token in memory is given up",
+			"account", a.name, "store_clock", fx.disowned.Now)
+	}
+	if fx.complaint != nil {
+		a.c.log.Error("the account's data in the store cannot be used", "account", a.name, "error", fx.complaint)
+	}
 }
 
-// sleep waits for d and reports whether ctx still lives.
+// sleep waits for d and reports whether ctx has not ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -9,39 +9,47 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Coordinator keeps the tokens of many accounts, together with every other
-// process that has a coordinator on the same store. New makes one.
+// process that has a coordinator on the same store. New makes one. Its methods are
+// safe for concurrent use.
+//
+// Locks are taken in this order, of which each may leave out some:
+//
+//	membership, Account.mu, scheduler.mu
+//	sharedSub.mu, what the Subscription locks, Account.mu, scheduler.mu
+//
+// mu and rounds.mu are taken last, with nothing called under them. No lock is held
+// over the Store, a Source, the Logger or Observe.
 type Coordinator struct {
-	cfg      Config // with defaults
-	log      *slog.Logger
-	store    Store
-	counters counters
+	cfg   Config // with defaults
+	store Store
+	observer
+	health
+	log *slog.Logger
 	clock
 	storeClock storeClock
 	slots      chan struct{} // holds one for each call to a source under way
-	sub        Subscription  // Run keeps it alive; knows all accounts
+	sub        Subscription  // Run keeps it alive; it has all accounts
 	schedule   *scheduler
-	crowd      crowd
-	borrowed   borrowed // the subscription of waiters while nothing Runs
+	smoother   smoother
+	shared     sharedSub // the subscription of waiters while nothing Runs
+	rounds     rounds    // the goroutines that look after accounts; Run and Drain wait for them
 
-	run       sync.Mutex   // held by Run until it returns
-	running   atomic.Bool  // Run keeps the accounts right: memory may be trusted
-	connected atomic.Bool  // notifications flow
-	count     atomic.Int64 // accounts there are
-	trouble
-
-	flights flights // the goroutines that refresh; Run and Drain wait for them
+	run      sync.Mutex                      // held by Run until it returns
+	stopping atomic.Pointer[context.Context] // of the present Run; Background while nothing Runs
+	count    atomic.Int64                    // accounts there are
 
 	membership sync.Mutex // held while accounts and what sub follows change together
 
 	mu       sync.RWMutex // guards what follows
 	accounts map[string]*Account
-	stopping context.Context // of the present Run; Background while nothing Runs
 }
 
-// New returns a coordinator. It starts nothing and does not touch the store.
+// New returns a coordinator. It starts nothing and does not touch the store. The
+// error names everything that is wrong with cfg; see Config.Validate.
 func New(cfg Config) (*Coordinator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("coordinator: %w", err)
@@ -49,15 +57,17 @@ func New(cfg Config) (*Coordinator, error) {
 	cfg = cfg.withDefaults()
 	c := &Coordinator{
 		cfg:      cfg,
-		log:      cfg.Logger,
 		store:    cfg.Store,
 		slots:    make(chan struct{}, cfg.MaxFetches),
 		accounts: make(map[string]*Account, len(cfg.Accounts)),
-		stopping: context.Background(),
 	}
+	c.observer.hook = cfg.Observe
+	c.health.log, c.health.report, c.log = cfg.Logger, c.observe, cfg.Logger
+	c.shared.c = c
+	c.setLifetime(context.Background())
 	c.clock.start()
 	c.schedule = newScheduler(c)
-	c.sub = c.store.Subscribe((*follower)(c))
+	c.sub = c.store.Subscribe(watcher{c})
 	for _, a := range cfg.Accounts {
 		if _, err := c.Add(a); err != nil {
 			return nil, err
@@ -84,12 +94,9 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	defer c.run.Unlock()
 	c.lost.Store(nil)
 	c.running.Store(true)
-	c.mu.Lock()
-	c.stopping = ctx
-	c.mu.Unlock()
-
+	c.setLifetime(ctx)
 	for _, a := range c.Accounts() {
-		a.follow()
+		c.follow(a)
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { c.sub.Run(ctx) })      // ends with ctx
@@ -100,16 +107,35 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	c.running.Store(false)
 	c.connected.Store(false)
 	for _, a := range c.Accounts() {
-		a.unfollow()
+		a.apply(func(v *view, _ env) effects { return v.withdrawn() })
 	}
-	<-c.flights.none()
-	c.mu.Lock()
-	c.stopping = context.Background()
-	c.mu.Unlock()
+	<-c.rounds.none()
+	c.setLifetime(context.Background())
 	for _, a := range c.Accounts() {
-		a.rouse()
+		a.apply(func(*view, env) effects { return effects{broadcast: true} })
 	}
 	return nil
+}
+
+// lifetime is the context under which rounds may begin a refresh.
+func (c *Coordinator) lifetime() context.Context { return *c.stopping.Load() }
+
+func (c *Coordinator) setLifetime(ctx context.Context) { c.stopping.Store(&ctx) }
+
+const (
+	// subscribeWithin is how long the schedule waits for the subscription
+	// before it reads an account without, and subscribeEach how much longer
+	// for each account there is: to read 100,000 before and again after they
+	// are subscribed keeps the store from subscribing them.
+	subscribeWithin = subscribeGrace
+	subscribeEach   = 50 * time.Microsecond
+)
+
+// follow has the account read once Run is under way, at the latest when the
+// subscription should have said so.
+func (c *Coordinator) follow(a *Account) {
+	grace := subscribeWithin + time.Duration(c.count.Load())*subscribeEach
+	a.apply(func(v *view, e env) effects { return v.readBy(grace, e) })
 }
 
 // Start runs the coordinator in the background: stop ends Run and returns when Run
@@ -142,7 +168,7 @@ func (c *Coordinator) Start(ctx context.Context) (stop func()) {
 // call they caused goes on.
 func (c *Coordinator) Drain(ctx context.Context) error {
 	select {
-	case <-c.flights.none():
+	case <-c.rounds.none():
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -166,11 +192,11 @@ func (c *Coordinator) Add(cfg AccountConfig) (*Account, error) {
 	c.count.Add(1)
 	c.mu.Unlock()
 	c.sub.Add(a.Role(), a.name)
-	a.follow()
+	c.follow(a)
 	return a, nil
 }
 
-// Remove removes an account. Whoever waits for its token gets
+// Remove removes an account. Calls that wait for its token return
 // ErrUnknownAccount; what is in the store stays there.
 func (c *Coordinator) Remove(name string) error {
 	c.membership.Lock()
@@ -185,7 +211,7 @@ func (c *Coordinator) Remove(name string) error {
 	c.count.Add(-1)
 	c.sub.Remove(name)
 	c.schedule.remove(a)
-	a.remove()
+	a.apply(func(v *view, _ env) effects { return v.dropped() })
 	return nil
 }
 
@@ -223,17 +249,16 @@ func (c *Coordinator) Token(ctx context.Context, name string) (Token, error) {
 // While they do not, what it holds is served and marked stale.
 func (c *Coordinator) Connected() bool { return c.connected.Load() }
 
-// stale reports whether what is held may have been replaced unseen.
-func (c *Coordinator) stale() bool {
-	if c.running.Load() {
-		return !c.connected.Load() || c.down.Load().lasts()
+// StoreError returns why the store cannot be used now, nil if it can: it cannot be
+// asked (ErrUnreachable), denies what this process needs (ErrDenied), takes no
+// refresh though it can be read, or its notifications do not arrive. While nothing
+// Runs it tells of the last operation.
+func (c *Coordinator) StoreError() error {
+	if o := c.worst(); o != nil {
+		return o.err
 	}
-	return c.down.Load() != nil
+	return nil
 }
 
-// life is the context under which refreshes may begin.
-func (c *Coordinator) life() context.Context {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.stopping
-}
+// Stats returns what has been counted since the coordinator was made.
+func (c *Coordinator) Stats() Stats { return c.stats() }

@@ -99,6 +99,48 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the issuer refuses account %q: %s", e.Account, withCode(e.Message, e.Code))
 }
 
+// noTokenError is ErrNoToken with its circumstances, on one line.
+type noTokenError struct {
+	account string
+	reader  bool
+	cause   error // may be nil
+	ended   error // why the context ended
+}
+
+func (e *noTokenError) Error() string {
+	switch {
+	case e.cause != nil:
+		return fmt.Sprintf("no token for %q: %v: %v", e.account, e.ended, e.cause)
+	case e.reader:
+		return fmt.Sprintf("no token for %q: %v: no process with the account's secret answered", e.account, e.ended)
+	}
+	return fmt.Sprintf("no token for %q: %v", e.account, e.ended)
+}
+
+func (e *noTokenError) Unwrap() []error {
+	if e.cause == nil {
+		return []error{ErrNoToken, e.ended}
+	}
+	return []error{ErrNoToken, e.cause, e.ended}
+}
+
+// failureError returns a failure as the callers of an account see it. retryIn is
+// how long its back-off still lasts.
+func failureError(account string, f *Failure, retryIn time.Duration) error {
+	switch f.Kind {
+	case FailedRefused:
+		return &RefusedError{Account: account, Code: f.Code, Message: f.Message}
+	case FailedLater:
+		return &QuotaError{Account: account, Code: f.Code, Message: f.Message, RetryIn: max(retryIn, 0)}
+	}
+	return &FetchError{Kind: f.Kind, Code: f.Code, Message: f.Message}
+}
+
+func isFetchError(err error) bool {
+	var fetch *FetchError
+	return errors.As(err, &fetch)
+}
+
 func withCode(message string, code int) string {
 	if code == 0 {
 		return message

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -27,11 +28,11 @@ const (
 	Fetched      ObservationKind = "fetched"     // a call to the source ended; Failure is nil on success
 	Committed    ObservationKind = "committed"   // its token was stored
 	Superseded   ObservationKind = "superseded"  // its token was not stored: a newer attempt had begun
-	Current      ObservationKind = "current"     // somebody else had refreshed already
+	Current      ObservationKind = "current"     // another process had refreshed already
 	Throttled    ObservationKind = "throttled"   // a limit forbade the call; Err says which
 	LockTaken    ObservationKind = "lock taken"  // another process is refreshing
 	Restored     ObservationKind = "restored"    // a token the store had lost was put back
-	Conflicted   ObservationKind = "conflicted"  // somebody else fetches tokens for this account
+	Conflicted   ObservationKind = "conflicted"  // another program fetches tokens for this account
 	Notified     ObservationKind = "notified"    // an event arrived
 	Missed       ObservationKind = "missed"      // a newer token was found that no notification had told of
 	Connected    ObservationKind = "connected"   // notifications flow
@@ -55,43 +56,35 @@ type Stats struct {
 	Waiters       int64  // calls that wait for a token right now
 }
 
-// counters are Stats while they count.
-type counters struct {
+// observer counts observations and hands them on. It is safe for concurrent use.
+type observer struct {
 	byKind  [len(countedKinds)]atomic.Uint64
 	fails   atomic.Uint64
 	waiters atomic.Int64
+	hook    func(Observation)
 }
 
-// countedKinds gives each counted kind its place in counters.
+// countedKinds gives each counted kind its place in observer.byKind.
 var countedKinds = [...]ObservationKind{Fetched, Committed, Superseded, Throttled, LockTaken, Restored, Conflicted, Notified, Missed, Disconnected}
 
-// observe counts o and hands it to the observer.
-func (c *Coordinator) observe(o Observation) {
-	for i, kind := range countedKinds {
-		if kind == o.Kind {
-			c.counters.byKind[i].Add(1)
-		}
+// observe counts seen and hands it to the hook.
+func (o *observer) observe(seen Observation) {
+	if i := slices.Index(countedKinds[:], seen.Kind); i >= 0 {
+		o.byKind[i].Add(1)
 	}
-	if o.Kind == Fetched && o.Failure != nil {
-		c.counters.fails.Add(1)
+	if seen.Kind == Fetched && seen.Failure != nil {
+		o.fails.Add(1)
 	}
-	c.cfg.Observe(o)
+	o.hook(seen)
 }
 
-// Stats returns the counters.
-func (c *Coordinator) Stats() Stats {
-	n := func(kind ObservationKind) uint64 {
-		for i, k := range countedKinds {
-			if k == kind {
-				return c.counters.byKind[i].Load()
-			}
-		}
-		return 0
-	}
+// stats returns the counters.
+func (o *observer) stats() Stats {
+	n := func(kind ObservationKind) uint64 { return o.byKind[slices.Index(countedKinds[:], kind)].Load() }
 	return Stats{
-		Fetches: n(Fetched), Commits: n(Committed), Failures: c.counters.fails.Load(),
+		Fetches: n(Fetched), Commits: n(Committed), Failures: o.fails.Load(),
 		Superseded: n(Superseded), Throttled: n(Throttled), LocksTaken: n(LockTaken),
 		Restores: n(Restored), Conflicts: n(Conflicted), Notifications: n(Notified),
-		Missed: n(Missed), Disconnects: n(Disconnected), Waiters: c.counters.waiters.Load(),
+		Missed: n(Missed), Disconnects: n(Disconnected), Waiters: o.waiters.Load(),
 	}
 }

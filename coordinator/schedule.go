@@ -75,11 +75,9 @@ func later(t, u time.Time) time.Time {
 	return t
 }
 
-// spread returns a random delay that keeps the refreshers of a fleet from
-// coming for the lock in the same instant. It is drawn anew for each round.
-func spread(every time.Duration) time.Duration {
-	return randUpTo(min(every/20, maxSpread))
-}
+// spread returns the longest delay that keeps the refreshers of a fleet from
+// coming for the lock in the same instant. The delay is drawn anew for each round.
+func spread(every time.Duration) time.Duration { return max(min(every/20, maxSpread), 0) }
 
 // backoff returns how long nobody asks the source on schedule after a failure:
 // the issuer's word if there is one, else by kind. failures counts this one;

@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"strings"
 	"testing"
 	"time"
 )
@@ -80,7 +79,7 @@ func TestMemoryAndStoreSayTheSameOfTheNextRefresh(t *testing.T) {
 				t.Fatal(err)
 			}
 			a, _ := co.Account("a")
-			a.absorbLocked(state, 0)
+			a.stateRead(state, 0)
 			// Each process spreads its own look at the schedule over two seconds.
 			if got := time.Until(a.Status().NextRefresh); (got - c.want).Abs() > maxSpread+time.Second {
 				t.Errorf("from memory: in %v, want %v", got, c.want)
@@ -137,13 +136,11 @@ func TestBackoffStaysWithinItsBounds(t *testing.T) {
 }
 
 func TestSpreadIsSmallAgainstTheInterval(t *testing.T) {
-	for every, most := range map[time.Duration]time.Duration{
+	for every, want := range map[time.Duration]time.Duration{
 		time.Hour: 2 * time.Second, 3 * time.Second: 150 * time.Millisecond, 0: 0, -time.Second: 0,
 	} {
-		for range 1000 {
-			if got := spread(every); got < 0 || got > most {
-				t.Fatalf("spread(%v) = %v, want 0 to %v", every, got, most)
-			}
+		if got := spread(every); got != want {
+			t.Errorf("spread(%v) = %v, want %v", every, got, want)
 		}
 	}
 }
@@ -155,20 +152,5 @@ func TestMarginEndsATokenEarlyEnough(t *testing.T) {
 		if got := Margin(life); got != want {
 			t.Errorf("Margin(%v) = %v, want %v", life, got, want)
 		}
-	}
-}
-
-func TestPollsDoNotDependOnTheWallClock(t *testing.T) {
-	s := newScheduler(&Coordinator{cfg: Config{PollEvery: time.Minute}})
-	now := time.Now()
-	at := s.pollAfter(now)
-	if !strings.Contains(at.String(), " m=") {
-		t.Errorf("pollAfter() = %v, which a clock that is set back puts off", at)
-	}
-	if wait := at.Sub(now); wait < 53*time.Second || wait > 66*time.Second {
-		t.Errorf("pollAfter() is %v ahead, want a minute and a tenth", wait)
-	}
-	if at.UnixNano()%int64(pollGrid) != 0 {
-		t.Errorf("pollAfter() = %v, want it on the grid", at)
 	}
 }

@@ -3,7 +3,6 @@ package coordinator
 import (
 	"container/heap"
 	"context"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -12,21 +11,18 @@ import (
 // scheduler is the one goroutine (with a few for reading) that looks after all
 // accounts of a running coordinator: a heap of the times at which one of them
 // needs something.
-//
-// Lock order: Account.mu before scheduler.mu.
 type scheduler struct {
 	c    *Coordinator
 	kick chan struct{} // capacity 1: something is due earlier than thought
 
 	mu     sync.Mutex // guards what follows, and wake and index of every account
 	heap   wakeHeap
-	armed  time.Time  // when run wakes by itself
+	armed  time.Time  // when run wakes by itself; no instant: a timer does not count sleep
 	ready  []*Account // due, waiting for a slot
 	unread []*Account // to be read, waiting for a reader
 }
 
 const (
-	pollGrid  = 250 * time.Millisecond // polls are gathered on it, to read many at once
 	loadChunk = 250
 	maxLoads  = 4
 	longTime  = time.Hour
@@ -36,21 +32,21 @@ func newScheduler(c *Coordinator) *scheduler {
 	return &scheduler{c: c, kick: make(chan struct{}, 1)}
 }
 
-// at has the account looked at then, instead of whatever was said before.
-func (s *scheduler) at(a *Account, t time.Time) {
+// at has the account looked at then, instead of what was said before.
+func (s *scheduler) at(a *Account, then instant) {
 	if !s.c.running.Load() {
 		return
 	}
 	s.mu.Lock()
-	a.wake = s.c.instant(t)
+	a.wake = then
 	if a.index < 0 {
 		heap.Push(&s.heap, a)
 	} else {
 		heap.Fix(&s.heap, int(a.index))
 	}
-	// Later than what run sleeps for needs no word: it wakes, finds nothing,
-	// and sleeps on. Most changes put things off.
-	sooner := t.Before(s.armed)
+	// run need not hear of what is later than its next look: it wakes, finds
+	// nothing, and sleeps on. Most changes put things off.
+	sooner := s.c.time(then).Before(s.armed)
 	s.mu.Unlock()
 	if sooner {
 		s.poke()
@@ -72,14 +68,6 @@ func (s *scheduler) remove(a *Account) {
 	}
 }
 
-// pollAfter returns when an account that was read now is read again.
-func (s *scheduler) pollAfter(now time.Time) time.Time {
-	at := now.Add(jitter(s.c.cfg.PollEvery))
-	// Not Truncate: it takes away the monotonic reading, and a clock that is
-	// set back would keep the schedule asleep for as long.
-	return at.Add(-time.Duration(at.UnixNano() % int64(pollGrid)))
-}
-
 // run looks after the accounts until ctx ends.
 func (s *scheduler) run(ctx context.Context) {
 	var wg sync.WaitGroup
@@ -96,7 +84,9 @@ func (s *scheduler) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		due, next := s.pop(time.Now())
-		s.attend(due)
+		for _, a := range due {
+			s.attend(a)
+		}
 		for s.read(ctx, &wg, loads) {
 		}
 		s.launch()
@@ -145,31 +135,24 @@ func (s *scheduler) pop(now time.Time) (due []*Account, next time.Time) {
 	return due, next
 }
 
-// attend decides what each of the accounts needs.
-func (s *scheduler) attend(due []*Account) {
-	now := time.Now()
-	down := s.c.down.Load()
-	for _, a := range due {
-		a.mu.Lock()
-		if !a.usableLocked(now) && a.hot.Load() != nil {
-			a.showLocked(nil)
-			s.c.log.Warn("token expired", "account", a.name, "generation", a.held.Generation)
-			a.broadcastLocked()
-		}
+// attend withdraws what has ended and queues the account for what it needs.
+func (s *scheduler) attend(a *Account) {
+	a.apply(func(v *view, e env) effects {
+		fx := v.expire(a.served.Load(), e)
+		task := v.task(e)
 		switch {
-		case a.removed:
-		case down != nil && now.Before(down.until):
-			s.at(a, down.until.Add(randUpTo(outagePause/5)))
-		case a.flight: // it settles the account when it ends
-		case a.known.lookDue, s.c.instant(now) >= a.known.nextPoll:
+		case task == taskElsewhere: // a round that ends says when to look again
+		case e.down != nil && e.wall.Before(e.down.until):
+			fx.reschedule, fx.wake = true, e.now+instant(e.down.until.Sub(e.wall))+e.upTo(outagePause/5)
+		case task == taskRead:
 			s.queue(&s.unread, a)
-		case a.cfg.Source != nil && (a.known.restore || s.dueNow(a, now)):
+		case task == taskRound:
 			s.queue(&s.ready, a)
 		default:
-			s.at(a, later(a.wakeLocked(now), now.Add(time.Millisecond)))
+			fx.reschedule, fx.wake = true, max(v.wake(e), e.now+instant(time.Millisecond))
 		}
-		a.mu.Unlock()
-	}
+		return fx
+	})
 }
 
 // queue has the account wait in one of the scheduler's queues.
@@ -179,23 +162,17 @@ func (s *scheduler) queue(q *[]*Account, a *Account) {
 	*q = append(*q, a)
 }
 
-func (s *scheduler) dueNow(a *Account, now time.Time) bool {
-	reason := a.dueLocked(now)
-	return reason != "" && !now.Before(a.allowedLocked(reason))
-}
-
-// launch starts flights for those that are ready, as far as there are slots.
+// launch starts rounds for the accounts that are ready, as far as there are slots.
 func (s *scheduler) launch() {
 	for {
+		slot := s.c.newSlot()
 		s.mu.Lock()
 		if len(s.ready) == 0 {
 			s.ready = nil // a burst's array is not kept
 			s.mu.Unlock()
 			return
 		}
-		select {
-		case s.c.slots <- struct{}{}:
-		default:
+		if !slot.tryTake() {
 			s.mu.Unlock()
 			return // a slot that is given back pokes
 		}
@@ -203,23 +180,25 @@ func (s *scheduler) launch() {
 		s.ready = s.ready[1:]
 		s.mu.Unlock()
 
-		a.mu.Lock()
-		if a.flight || a.removed {
-			a.mu.Unlock()
-			<-s.c.slots
-			continue
+		var started bool
+		a.update(func(v *view, e env) {
+			if started = v.task(e) != taskElsewhere; started {
+				v.roundStarted()
+			}
+		})
+		if started {
+			a.startRound(slot)
+		} else {
+			slot.giveBack()
 		}
-		a.flight = true
-		a.mu.Unlock()
-		s.c.flights.start(func() { a.fly(true) })
 	}
 }
 
 // load reads accounts from the store in one go.
 func (s *scheduler) load(ctx context.Context, accounts []*Account) {
-	names, asked := make([]string, len(accounts)), make([]uint16, len(accounts))
+	names, seqs := make([]string, len(accounts)), make([]uint16, len(accounts))
 	for i, a := range accounts {
-		names[i], asked[i] = a.name, a.asked()
+		names[i], seqs[i] = a.name, a.readSeq()
 	}
 	states, err := s.c.store.Load(ctx, names...)
 	if ctx.Err() != nil {
@@ -227,29 +206,12 @@ func (s *scheduler) load(ctx context.Context, accounts []*Account) {
 	}
 	s.c.reached(err)
 	for i, a := range accounts {
-		a.mu.Lock()
-		if err != nil {
-			a.loadFailedLocked(err)
-		} else {
-			a.absorbLocked(states[i], asked[i])
+		if err == nil {
+			a.stateRead(states[i], seqs[i])
+			continue
 		}
-		a.mu.Unlock()
+		a.apply(func(v *view, e env) effects { return v.readFailed(err, e) })
 	}
-}
-
-// loadFailedLocked keeps what is known and tries again.
-func (a *Account) loadFailedLocked(err error) {
-	now := time.Now()
-	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrDenied) { // which is said for all accounts
-		a.c.schedule.at(a, now.Add(jitter(outagePause)))
-		a.broadcastLocked() // nobody waits for what is denied
-		return
-	}
-	a.known.notBefore = a.oddLocked(now)
-	a.known.nextPoll = a.known.notBefore
-	a.endLocked(err, 0)
-	a.settledLocked(now)
-	a.complainLocked(err, now)
 }
 
 // readerProbes is how much less often a reader's account is probed: a token that
@@ -257,10 +219,9 @@ func (a *Account) loadFailedLocked(err error) {
 // readers are many.
 const readerProbes = 4
 
-// probe reads one account at random every so often. A store that lost its data
-// says nothing of it; this is how a refresher finds out. Nor does one that lost a
-// notification on its own way: a cluster's nodes pass them on over links that
-// may break while the subscription stands.
+// probe reads one account at random every so often. Neither the loss of a store's
+// data nor a lost notification is announced (a cluster's nodes pass notifications
+// on over links that may break while the subscription stands): this detects both.
 func (s *scheduler) probe(ctx context.Context) {
 	slept := s.c.slept.Load()
 	for n := 1; sleep(ctx, jitter(s.c.cfg.ProbeEvery)); n++ {
@@ -269,45 +230,47 @@ func (s *scheduler) probe(ctx context.Context) {
 			s.awake(time.Duration(now - slept))
 			slept = now
 		}
-		a := s.random()
-		if a == nil || !s.c.connected.Load() {
-			continue
-		}
-		a.mu.Lock()
-		asked := a.known.asked
-		worth := (a.cfg.Source != nil || n%readerProbes == 0) && !a.flight && !a.known.lookDue && a.usableLocked(time.Now())
-		a.mu.Unlock()
-		if !worth {
-			continue
-		}
-		states, err := s.c.store.Load(ctx, a.name)
-		s.c.reached(err)
-		if err != nil {
-			continue
-		}
-		a.mu.Lock()
-		missed := a.absorbLocked(states[0], asked)
-		lost := a.known.restore
-		a.mu.Unlock()
-		if lost {
-			s.c.log.Warn("the store has lost data: reading all accounts again", "account", a.name)
-		}
-		if lost || missed {
-			for _, other := range s.c.Accounts() {
-				other.lookSoon()
-			}
+		if a := s.random(); a != nil && s.c.connected.Load() {
+			s.probeOne(ctx, a, n%readerProbes == 0)
 		}
 	}
 }
 
-// awake has everything read again: this machine slept, and what is held may have
-// ended or been replaced meanwhile. attend withdraws what has ended.
+// probeOne reads an account, if it is this process' to refresh or readers are
+// probed as well, and all of them if it shows that something was missed.
+func (s *scheduler) probeOne(ctx context.Context, a *Account, readers bool) {
+	var seq uint16
+	var worth bool
+	a.update(func(v *view, e env) { seq, worth = v.readSeq, v.worthProbing(e) && (readers || e.refresher()) })
+	if !worth {
+		return
+	}
+	states, err := s.c.store.Load(ctx, a.name)
+	s.c.reached(err)
+	if err != nil {
+		return
+	}
+	fx := a.stateRead(states[0], seq)
+	if fx.lost {
+		s.c.log.Warn("the store has lost data: reading all accounts again", "account", a.name)
+	}
+	if fx.lost || fx.missed {
+		s.readAll()
+	}
+}
+
+func (s *scheduler) readAll() {
+	for _, a := range s.c.Accounts() {
+		a.apply((*view).readSoon)
+	}
+}
+
+// awake has all accounts read: this machine slept, and what is held may have ended
+// or been replaced meanwhile. attend withdraws what has ended.
 func (s *scheduler) awake(missed time.Duration) {
 	s.c.log.Warn("this machine slept, or its clock was set ahead: tokens that have ended are withdrawn, and all are read again",
 		"missed", missed.Round(time.Second))
-	for _, a := range s.c.Accounts() {
-		a.lookSoon()
-	}
+	s.readAll()
 }
 
 // random returns one of the accounts, nil if there is none.

@@ -1,0 +1,223 @@
+package coordinator
+
+import "time"
+
+// This file decides what an account needs and when. Nothing here changes a view.
+
+// usable reports whether the record that is held may be served.
+func (v *view) usable(e env) bool {
+	return v.held != nil && e.now < v.held.until && v.held.Generation >= v.barred
+}
+
+// generation returns that of the record that is held, 0 if there is none.
+func (v *view) generation() Fence {
+	if v.held == nil {
+		return 0
+	}
+	return v.held.Generation
+}
+
+// seen returns the generation that a refresh replaces.
+func (v *view) seen() Fence { return max(v.generation(), v.demand.seen, v.barred) }
+
+// record returns what is held with the TTL it has now, the zero Record if that is
+// nothing.
+func (v *view) record(e env) Record {
+	if v.held == nil {
+		return Record{}
+	}
+	r := v.held.Record
+	r.TTL = time.Duration(v.held.until - e.now)
+	return r
+}
+
+// due returns why a refresh is due, "" if none is. What is due without a demand is
+// not a reader's business while it has a token.
+func (v *view) due(e env) Reason {
+	demanded := v.demanded(e)
+	switch {
+	case demanded && e.now >= v.demand.allowedAt:
+		return v.demand.reason
+	case !v.usable(e):
+		return ReasonMissing
+	case e.refresher() && v.attempts.overdue(e.now):
+		return ReasonOverdue
+	case e.refresher() && v.late(e):
+		return ReasonSchedule
+	case demanded: // waits for the minimum interval, as nothing else does
+		return v.demand.reason
+	}
+	return ""
+}
+
+// demanded reports whether callers wait for a demanded refresh.
+func (v *view) demanded(e env) bool { return v.demand.reason != "" && e.now < v.demand.expires }
+
+// late reports whether the schedule wants a refresh. There must be a record.
+func (v *view) late(e env) bool {
+	late := e.now - v.held.refreshAt
+	return e.running && late >= 0 || late >= instant(lateGrace)
+}
+
+// allowed returns when what is due for the reason may be done.
+func (v *view) allowed(reason Reason) instant {
+	at := max(v.busyUntil, v.pauseUntil)
+	if reason.Demanded() {
+		at = max(at, v.demand.allowedAt)
+	} else {
+		at = max(at, v.limitUntil)
+	}
+	if reason != ReasonForced {
+		at = max(at, v.retryAt)
+	}
+	if reason == ReasonMissing && v.dataErr != nil {
+		at = max(at, v.replaceAt)
+	}
+	return at
+}
+
+// wake returns when the schedule has to look at the account again.
+func (v *view) wake(e env) instant {
+	if v.readDue || v.lost {
+		return max(e.now, v.busyUntil, v.pauseUntil)
+	}
+	wake := v.nextRead
+	if v.usable(e) {
+		wake = min(wake, v.held.until)
+	}
+	if !e.refresher() {
+		return wake
+	}
+	if v.demanded(e) {
+		wake = min(wake, max(e.now, v.allowed(v.demand.reason)))
+	}
+	if reason := v.due(e); reason != "" && !reason.Demanded() {
+		return min(wake, max(e.now, v.allowed(reason)))
+	}
+	if at, ok := v.attempts.next(); ok {
+		wake = min(wake, max(at, v.allowed(ReasonOverdue)))
+	}
+	if v.usable(e) {
+		wake = min(wake, max(v.held.refreshAt, v.allowed(ReasonSchedule)))
+	}
+	return wake
+}
+
+// trusted reports whether what is known is as good as a reading of the store. A
+// reader without a token reads: it may be that no notification of one comes.
+func (v *view) trusted(e env) bool {
+	return e.running && e.connected && v.reads > 0 && !v.readDue &&
+		!v.attempts.overdue(e.now) && (e.refresher() || v.usable(e))
+}
+
+// worthProbing reports whether a reading would tell more than is under way already.
+func (v *view) worthProbing(e env) bool { return !v.inRound && !v.readDue && v.usable(e) }
+
+// task is what the schedule does for an account.
+type task int
+
+const (
+	taskNone      task = iota // nothing before wake
+	taskRead                  // the store is to be read
+	taskRound                 // a refresh, or a restore, is due
+	taskElsewhere             // a round under way looks after it, or it is removed
+)
+
+// task returns what the schedule has to do for the account now.
+func (v *view) task(e env) task {
+	switch {
+	case v.removed, v.inRound:
+		return taskElsewhere
+	case v.readDue, e.now >= v.nextRead:
+		return taskRead
+	case e.refresher() && (v.lost || v.dueNow(e)):
+		return taskRound
+	}
+	return taskNone
+}
+
+func (v *view) dueNow(e env) bool {
+	reason := v.due(e)
+	return reason != "" && e.now >= v.allowed(reason)
+}
+
+// plan is what one round has to do.
+type plan struct {
+	reason  Reason // "": no refresh is due
+	seen    Fence
+	askedBy string
+	source  Source
+	every   time.Duration
+	limits  Limits
+	current Record
+	lost    bool // the store has lost current: it is to be restored
+	allowed bool // what is due may be done now
+}
+
+// plan returns what a round has to do now.
+func (v *view) plan(e env) plan {
+	p := plan{
+		reason: v.due(e), seen: v.seen(), source: e.source, every: e.every, limits: e.limits, current: v.record(e), lost: v.lost,
+	}
+	p.allowed = p.reason != "" && e.now >= v.allowed(p.reason)
+	if p.reason.Demanded() {
+		p.askedBy = v.demand.askedBy
+	}
+	return p
+}
+
+// refused returns the standing refusal, or quota of more than a minute, for which
+// waiting is pointless; nil if there is none.
+func (v *view) refused(e env) error {
+	if v.failure == nil || e.now >= v.retryAt {
+		return nil
+	}
+	retryIn := time.Duration(v.retryAt - e.now)
+	if v.failure.Kind == FailedRefused || v.failure.Kind == FailedLater && retryIn > laterRetry {
+		return failureError(e.account, v.failure, retryIn)
+	}
+	return nil
+}
+
+// unusable returns why there is no usable token though the store has one, and
+// this process does not replace it now; nil if that is not so.
+func (v *view) unusable(e env) error {
+	if !e.refresher() || e.now < v.replaceAt {
+		return v.dataErr
+	}
+	return nil
+}
+
+// rejectable returns the generation to replace when a report of this token cannot
+// be judged because the stored record cannot be used, and true if the token is the
+// newest that this process could.
+func (v *view) rejectable(t Token) (Fence, bool) {
+	return v.barred, v.held != nil && v.barred > v.held.Generation && v.held.Token.Equal(t)
+}
+
+// status returns what is known of the account, for people.
+func (v *view) status(e env) Status {
+	s := Status{
+		Name: e.account, Role: Reader, Limits: e.limits, Failure: v.failure,
+		CallsToday: int(v.callsToday), Conflicts: int(v.conflicts), OpenAttempts: len(v.attempts),
+		Holder: v.holder, LastRead: v.reads > 0, Err: v.dataErr,
+	}
+	if e.refresher() {
+		s.Role = Refresher
+	}
+	at := func(i instant) time.Time { return e.wall.Add(time.Duration(i - e.now)).Round(0) }
+	if v.retryAt != 0 {
+		s.RetryAt = at(v.retryAt)
+	}
+	if v.held == nil {
+		return s
+	}
+	s.Record = v.record(e)
+	s.Record.TTL = max(s.Record.TTL, 0)
+	next := v.held.refreshAt
+	if overdue, ok := v.attempts.next(); ok {
+		next = min(next, overdue)
+	}
+	s.NextRefresh = at(max(next, v.retryAt))
+	return s
+}

@@ -1,0 +1,178 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// rounds counts the goroutines that look after accounts. Unlike a WaitGroup it may
+// be waited for while others start.
+type rounds struct {
+	mu   sync.Mutex // guards what follows
+	n    int
+	idle chan struct{} // closed when n gets 0; nil: nothing waits
+}
+
+// start calls round in a goroutine, which Run and Drain wait for.
+func (r *rounds) start(round func()) {
+	r.mu.Lock()
+	r.n++
+	r.mu.Unlock()
+	go func() {
+		defer r.ended()
+		round()
+	}()
+}
+
+func (r *rounds) ended() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n--; r.n == 0 && r.idle != nil {
+		close(r.idle)
+		r.idle = nil
+	}
+}
+
+// none returns a channel that is closed once no round is under way.
+func (r *rounds) none() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n == 0 {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
+	if r.idle == nil {
+		r.idle = make(chan struct{})
+	}
+	return r.idle
+}
+
+// slot is the right to call a source, of which there are MaxFetches. It has one
+// owner at a time.
+type slot struct {
+	c     *Coordinator
+	taken bool
+}
+
+func (c *Coordinator) newSlot() *slot { return &slot{c: c} }
+
+// take waits for the right unless s has it.
+func (s *slot) take(ctx context.Context) error {
+	if s.taken {
+		return nil
+	}
+	select {
+	case s.c.slots <- struct{}{}:
+		s.taken = true
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// tryTake takes the right if that needs no waiting.
+func (s *slot) tryTake() bool {
+	select {
+	case s.c.slots <- struct{}{}:
+		s.taken = true
+	default:
+	}
+	return s.taken
+}
+
+// giveBack gives the right back if s has it.
+func (s *slot) giveBack() {
+	if s.taken {
+		s.taken = false
+		<-s.c.slots
+		s.c.schedule.poke()
+	}
+}
+
+// startRound starts the round that the view has noted as started. It owns s.
+func (a *Account) startRound(s *slot) {
+	a.c.rounds.start(func() {
+		ctx := a.c.lifetime()
+		err := a.round(ctx, s)
+		s.giveBack()
+		if !errors.Is(err, ErrDenied) {
+			a.c.reached(err)
+		}
+		stopped := ctx.Err() != nil && errors.Is(err, ctx.Err())
+		a.apply(func(v *view, e env) effects { return v.roundEnded(err, stopped, e) })
+	})
+}
+
+// round reads the store, unless the notifications make that needless, and does
+// what is due.
+func (a *Account) round(ctx context.Context, s *slot) error {
+	var trusted bool
+	a.update(func(v *view, e env) { trusted = v.trusted(e) })
+	if !trusted {
+		if _, err := a.read(ctx); err != nil {
+			return err
+		}
+	}
+	var p plan
+	a.update(func(v *view, e env) { p = v.plan(e) })
+	switch {
+	case p.source == nil:
+		return a.want(ctx, WantRequest{Reason: p.reason, Seen: p.seen, AskedBy: p.askedBy})
+	case !p.lost && !p.allowed:
+		return nil
+	}
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	r := refresh{plan: p, a: a, c: a.c}
+	if p.lost && !p.reason.Demanded() {
+		return r.restore(ctx)
+	}
+	return r.run(ctx)
+}
+
+// read reads the account from the store.
+func (a *Account) read(ctx context.Context) (State, error) {
+	seq := a.readSeq()
+	states, err := a.c.store.Load(ctx, a.name)
+	if ctx.Err() == nil { // else it may be the caller who gave up, not the store
+		a.c.reached(err)
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("read %q: %w", a.name, err)
+	}
+	a.stateRead(states[0], seq)
+	return states[0], nil
+}
+
+// readSeq returns what stateRead is to be given of a reading that begins now.
+func (a *Account) readSeq() (seq uint16) {
+	a.update(func(v *view, _ env) { seq = v.readSeq })
+	return seq
+}
+
+// stateRead takes in a reading that began at seq.
+func (a *Account) stateRead(s State, seq uint16) effects {
+	return a.apply(func(v *view, e env) effects {
+		a.c.storeClock.set(s.Now, e.now)
+		return v.stateRead(s, seq, e)
+	})
+}
+
+// want calls for a refresher on behalf of a reader.
+func (a *Account) want(ctx context.Context, w WantRequest) error {
+	if w.Reason == "" {
+		return nil
+	}
+	a.update((*view).wantSent)
+	err := a.c.store.Want(ctx, a.name, w)
+	if errors.Is(err, ErrDenied) && !w.Reason.Demanded() {
+		// A reader need not have the right to call for a refresher: those
+		// there are see by themselves that the token is missing.
+		return nil
+	}
+	return err
+}

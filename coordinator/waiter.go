@@ -1,0 +1,153 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// waiter is a call that waits for a record.
+type waiter struct {
+	after   Fence  // it waits for a usable record newer than this
+	reason  Reason // ReasonMissing: any will do; a demanded one: have it fetched
+	askedBy string // see WithCaller
+
+	began bool // the fields below are set
+	at    instant
+	reads uint32 // readings of the store when the wait began
+	seq   uint32 // outcomes when the wait began
+	held  Fence  // what was held when the wait began
+}
+
+// step is what a waiter does next: it ends with a record or an error, or it waits.
+type step struct {
+	record *held
+	err    error
+
+	follow bool // follow the account's notifications first
+	round  bool // start a round
+	wait   time.Duration
+}
+
+const (
+	// subscribeGrace is how long a waiter waits for the first subscription
+	// before it reads the store without: one reading instead of two.
+	subscribeGrace = 300 * time.Millisecond
+	// waitingPoll is how often a waiter has the store read again although
+	// nothing was notified.
+	waitingPoll = 2 * time.Second
+	// wantEvery is how often a waiting reader calls for a refresher.
+	wantEvery = time.Second
+)
+
+// next decides what w does now. ended is why its context ended, nil while it has
+// not. following: it hears the account's notifications.
+func (v *view) next(w *waiter, ended error, following bool, e env) step {
+	if !w.began {
+		w.began, w.at, w.reads, w.seq, w.held = true, e.now, v.reads, v.outcome.seq, v.generation()
+	}
+	if h, err := v.answer(w, e); h != nil || err != nil {
+		return step{record: h, err: err}
+	}
+	if ended != nil {
+		return step{err: v.noToken(w, ended, e)}
+	}
+	if w.reason.Demanded() {
+		v.demandRefresh(demand{reason: w.reason, seen: w.after, askedBy: w.askedBy}, e)
+	}
+	next := v.pursue(w, e)
+	// Without Run a waiter subscribes once the store turned out to have nothing.
+	next.follow = !following && !next.round && !e.running && v.reads > w.reads && !v.inRound
+	if next.round {
+		v.roundStarted()
+	}
+	return next
+}
+
+// answer returns how the wait ends, nothing if it goes on.
+func (v *view) answer(w *waiter, e env) (*held, error) {
+	usable := v.usable(e)
+	if v.removed {
+		return nil, fmt.Errorf("%w: %q was removed", ErrUnknownAccount, e.account)
+	}
+	if e.running && e.down != nil && errors.Is(e.down.err, ErrDenied) && !usable {
+		return nil, e.down.err // it takes an operator
+	}
+	// What is known is current: followed, or read since the wait began.
+	current := e.running || v.reads > w.reads && !v.inRound || v.generation() > w.held
+	if current && usable && v.held.Generation > w.after {
+		return v.held, nil
+	}
+	if current && w.reason == ReasonRejected {
+		if refused := v.refused(e); refused != nil {
+			return nil, refused
+		}
+	}
+	var err error // how a round ended since
+	if v.outcome.seq != w.seq {
+		err = v.outcome.err
+	}
+	if w.reason.Demanded() { // a forced refresh passes over a standing refusal
+		return nil, err
+	}
+	unreachable := errors.Is(err, ErrUnreachable)
+	if usable {
+		if unreachable && !e.running && v.held.Generation > w.after {
+			return v.held, nil // better an old token than none
+		}
+		return nil, nil
+	}
+	if current {
+		if unusable := v.unusable(e); unusable != nil {
+			return nil, unusable
+		}
+		if refused := v.refused(e); refused != nil {
+			return nil, refused
+		}
+	}
+	if unreachable && e.running && !errors.Is(err, ErrDenied) || isFetchError(err) {
+		return nil, nil // the schedule, or the waiter, tries again
+	}
+	return nil, err
+}
+
+// noToken returns the error of a wait whose context ended.
+func (v *view) noToken(w *waiter, ended error, e env) error {
+	if w.reason == ReasonMissing && v.usable(e) {
+		return ended // it waited for a newer one
+	}
+	cause := v.outcome.err
+	if e.down != nil {
+		cause = e.down.err
+	} else if v.failure != nil && v.failure.InARow > 0 {
+		cause = failureError(e.account, v.failure, time.Duration(v.retryAt-e.now))
+	}
+	return &noTokenError{account: e.account, cause: cause, ended: ended, reader: !e.refresher()}
+}
+
+// pursue decides whether w needs a round now, and how long it waits otherwise,
+// changes apart.
+func (v *view) pursue(w *waiter, e env) step {
+	if v.inRound || e.stopping { // a Run that ends wakes all who still wait
+		return step{wait: waitingPoll}
+	}
+	if e.down != nil && e.wall.Before(e.down.until) {
+		return step{wait: e.down.until.Sub(e.wall)}
+	}
+	unread := v.reads == w.reads
+	if left := w.at + instant(subscribeGrace) - e.now; e.running && !e.connected && unread && left > 0 {
+		return step{wait: time.Duration(left)}
+	}
+	reason := v.due(e)
+	allowed := v.allowed(reason)
+	switch followed := e.running && e.connected && v.reads > 0; {
+	case v.readDue, unread && !followed:
+	case !e.running && e.now >= max(v.polledAt, w.at)+instant(waitingPoll):
+		v.polledAt = e.now
+	case reason == "":
+		return step{wait: waitingPoll}
+	case e.now < allowed:
+		return step{wait: min(time.Duration(allowed-e.now), waitingPoll)}
+	}
+	return step{round: true, wait: waitingPoll}
+}

@@ -1,0 +1,84 @@
+package coordinator
+
+import (
+	"context"
+	"sync"
+)
+
+// watcher takes in what the store notifies while the coordinator Runs. Its methods
+// are called by one goroutine of the subscription.
+type watcher struct{ c *Coordinator }
+
+// Subscribed has the accounts read: what happened before is in the store, what
+// happens from now on will be notified.
+func (w watcher) Subscribed(accounts []string) {
+	w.c.following(len(accounts))
+	w.c.readSoon(accounts)
+}
+
+// Lost marks what is held as stale.
+func (w watcher) Lost(err error) { w.c.notFollowing(err) }
+
+// Notified takes in one event.
+func (w watcher) Notified(e Event) { w.c.notified(e) }
+
+// readSoon has accounts read.
+func (c *Coordinator) readSoon(accounts []string) {
+	for _, name := range accounts {
+		if a, ok := c.Account(name); ok {
+			a.apply((*view).readSoon)
+		}
+	}
+}
+
+// notified takes in one event. Those who wait for it come first.
+func (c *Coordinator) notified(n Event) {
+	if a, ok := c.Account(n.Account); ok {
+		a.apply(func(v *view, e env) effects { return v.eventHeard(n, e) })
+	}
+	c.observe(Observation{Kind: Notified, Account: n.Account, Reason: n.Reason, Event: &n})
+}
+
+// sharedSub is the subscription of those who wait while nothing Runs: the first
+// one opens it, the last one closes it.
+type sharedSub struct {
+	c *Coordinator
+
+	mu    sync.Mutex // guards what follows
+	users int
+	sub   Subscription
+	stop  context.CancelFunc
+	done  chan struct{}
+}
+
+// waiterWatcher is watcher without the claim that memory can be trusted.
+type waiterWatcher struct{ c *Coordinator }
+
+func (w waiterWatcher) Subscribed(accounts []string) { w.c.readSoon(accounts) }
+func (w waiterWatcher) Lost(error)                   {}
+func (w waiterWatcher) Notified(e Event)             { w.c.notified(e) }
+
+// follow follows a until release is called, which waits if it is the last.
+func (s *sharedSub) follow(a *Account) (release func()) {
+	role := a.Role()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users == 0 {
+		ctx, cancel := context.WithCancel(context.Background())
+		s.sub, s.stop, s.done = s.c.store.Subscribe(waiterWatcher{s.c}), cancel, make(chan struct{})
+		go func(sub Subscription, done chan struct{}) { // ended and waited for by the last release
+			defer close(done)
+			sub.Run(ctx)
+		}(s.sub, s.done)
+	}
+	s.users++
+	s.sub.Add(role, a.name)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.users--; s.users == 0 {
+			s.stop()
+			<-s.done
+		}
+	}
+}
