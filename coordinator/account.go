@@ -32,35 +32,6 @@ type Account struct {
 	index int32   // guarded by scheduler.mu: in its heap; -1: not there
 }
 
-// Status is what this process knows of an account, from memory. NextRefresh and
-// RetryAt are instants of this machine's clock, those in Record and Failure of the
-// store's.
-type Status struct {
-	Name         string
-	Role         Role
-	Record       Record    // Generation 0: none; TTL as it is now, 0 once it has ended
-	Stale        bool      // as in Snapshot
-	NextRefresh  time.Time // see State.NextRefresh; zero: not known
-	RetryAt      time.Time // when the back-off after Failure ends; zero: there is none
-	Failure      *Failure  // the last one; InARow 0: it is over; nil: there never was one
-	CallsToday   int       // as of the last reading
-	Limits       Limits
-	Conflicts    int    // as of the last reading
-	OpenAttempts int    // attempts that nothing has settled
-	Holder       string // of the lock, as of the last reading; "": it was free
-	LastRead     bool   // the store has been read at all
-	Err          error  // why the store's data cannot be used, see State.Err; nil: it can
-}
-
-// Snapshot is a record as this process can serve it.
-type Snapshot struct {
-	Record
-
-	// Stale says that the record may have been replaced: the store cannot be
-	// reached. It was current when it was last reached and has not expired.
-	Stale bool
-}
-
 func newAccount(c *Coordinator, cfg AccountConfig) *Account {
 	a := &Account{c: c, name: cfg.Name, source: cfg.Source, index: -1}
 	if cfg.RefreshEvery != 0 || cfg.Limits != (Limits{}) {
@@ -315,17 +286,5 @@ func (a *Account) report(fx effects) {
 	}
 	if fx.complaint != nil {
 		a.c.log.Error("the account's data in the store cannot be used", "account", a.name, "error", fx.complaint)
-	}
-}
-
-// sleep waits for d and reports whether ctx has not ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

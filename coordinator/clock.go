@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,5 +85,17 @@ func (c *clock) wakeUp() {
 	c.looked, c.suspended = now, asleep
 	if missed >= clockJump {
 		c.slept.Add(int64(missed))
+	}
+}
+
+// sleep waits for d and reports whether ctx has not ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }

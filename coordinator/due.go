@@ -6,7 +6,7 @@ import "time"
 
 // usable reports whether the record that is held may be served.
 func (v *view) usable(e env) bool {
-	return v.held != nil && e.now < v.held.until && v.held.Generation >= v.barred
+	return v.held != nil && e.now < v.held.until && v.held.Generation >= v.fault.barred
 }
 
 // generation returns that of the record that is held, 0 if there is none.
@@ -18,7 +18,7 @@ func (v *view) generation() Fence {
 }
 
 // seen returns the generation that a refresh replaces.
-func (v *view) seen() Fence { return max(v.generation(), v.demand.seen, v.barred) }
+func (v *view) seen() Fence { return max(v.generation(), v.demand.seen, v.fault.barred) }
 
 // record returns what is held with the TTL it has now, the zero Record if that is
 // nothing.
@@ -34,7 +34,7 @@ func (v *view) record(e env) Record {
 // due returns why a refresh is due, "" if none is. What is due without a demand is
 // not a reader's business while it has a token.
 func (v *view) due(e env) Reason {
-	demanded := v.demanded(e)
+	demanded := v.demand.active(e)
 	switch {
 	case demanded && e.now >= v.demand.allowedAt:
 		return v.demand.reason
@@ -49,9 +49,6 @@ func (v *view) due(e env) Reason {
 	}
 	return ""
 }
-
-// demanded reports whether callers wait for a demanded refresh.
-func (v *view) demanded(e env) bool { return v.demand.reason != "" && e.now < v.demand.expires }
 
 // late reports whether the schedule wants a refresh. There must be a record.
 func (v *view) late(e env) bool {
@@ -70,8 +67,8 @@ func (v *view) allowed(reason Reason) instant {
 	if reason != ReasonForced {
 		at = max(at, v.retryAt)
 	}
-	if reason == ReasonMissing && v.dataErr != nil {
-		at = max(at, v.replaceAt)
+	if reason == ReasonMissing && v.fault.err != nil {
+		at = max(at, v.fault.replaceAt)
 	}
 	return at
 }
@@ -88,7 +85,7 @@ func (v *view) wake(e env) instant {
 	if !e.refresher() {
 		return wake
 	}
-	if v.demanded(e) {
+	if v.demand.active(e) {
 		wake = min(wake, max(e.now, v.allowed(v.demand.reason)))
 	}
 	if reason := v.due(e); reason != "" && !reason.Demanded() {
@@ -179,20 +176,11 @@ func (v *view) refused(e env) error {
 	return nil
 }
 
-// unusable returns why there is no usable token though the store has one, and
-// this process does not replace it now; nil if that is not so.
-func (v *view) unusable(e env) error {
-	if !e.refresher() || e.now < v.replaceAt {
-		return v.dataErr
-	}
-	return nil
-}
-
 // rejectable returns the generation to replace when a report of this token cannot
 // be judged because the stored record cannot be used, and true if the token is the
 // newest that this process could.
 func (v *view) rejectable(t Token) (Fence, bool) {
-	return v.barred, v.held != nil && v.barred > v.held.Generation && v.held.Token.Equal(t)
+	return v.fault.barred, v.held != nil && v.fault.barred > v.held.Generation && v.held.Token.Equal(t)
 }
 
 // status returns what is known of the account, for people.
@@ -200,7 +188,7 @@ func (v *view) status(e env) Status {
 	s := Status{
 		Name: e.account, Role: Reader, Limits: e.limits, Failure: v.failure,
 		CallsToday: int(v.callsToday), Conflicts: int(v.conflicts), OpenAttempts: len(v.attempts),
-		Holder: v.holder, LastRead: v.reads > 0, Err: v.dataErr,
+		Holder: v.holder, LastRead: v.reads > 0, Err: v.fault.err,
 	}
 	if e.refresher() {
 		s.Role = Refresher

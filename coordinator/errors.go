@@ -147,3 +147,14 @@ func withCode(message string, code int) string {
 	}
 	return fmt.Sprintf("%s (code %d)", message, code)
 }
+
+// errRecorded is how a round ends of whose failure the callers know already.
+var errRecorded = errors.New("failure recorded")
+
+func asFetchError(err error) *FetchError {
+	var fetch *FetchError
+	if errors.As(err, &fetch) {
+		return fetch
+	}
+	return &FetchError{Kind: FailedUnknown, Message: err.Error(), Calls: 1}
+}

@@ -16,14 +16,6 @@ type refresh struct {
 	c *Coordinator
 }
 
-// credential returns s's fingerprint.
-func credential(s Source) string {
-	if c, ok := s.(Credentialed); ok {
-		return c.Credential()
-	}
-	return ""
-}
-
 // run makes the refresh, unless another process holds the lock (*LockedError), a
 // limit forbids it (errRecorded), or the store has a newer token already.
 //
@@ -308,17 +300,6 @@ func (r refresh) fail(ctx context.Context, attempt Attempt, cause error, took ti
 	}
 	r.a.update(func(v *view, e env) { v.failed(f.Failure, f.RetryIn, attempt.Fence, err == nil, e) })
 	return errRecorded
-}
-
-// errRecorded is how a round ends of whose failure the callers know already.
-var errRecorded = errors.New("failure recorded")
-
-func asFetchError(err error) *FetchError {
-	var fetch *FetchError
-	if errors.As(err, &fetch) {
-		return fetch
-	}
-	return &FetchError{Kind: FailedUnknown, Message: err.Error(), Calls: 1}
 }
 
 // recordFailure tries a few times: other processes wait for it.

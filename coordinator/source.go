@@ -79,3 +79,11 @@ func (e *FetchError) Error() string { return withCode(e.Message, e.Code) }
 
 // Unwrap returns Err.
 func (e *FetchError) Unwrap() error { return e.Err }
+
+// credential returns s's fingerprint.
+func credential(s Source) string {
+	if c, ok := s.(Credentialed); ok {
+		return c.Credential()
+	}
+	return ""
+}

@@ -41,11 +41,11 @@ func (a *Account) newer(after Fence) *held {
 	return nil
 }
 
-// next asks the view what w does next. changed is closed by the next change.
+// next decides what w does next. changed is closed by the next change.
 func (a *Account) next(w *waiter, ended error, following bool) (next step, changed <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	next = a.view.next(w, ended, following, a.env())
+	next = w.next(&a.view, ended, following, a.env())
 	if a.changed == nil {
 		a.changed = make(chan struct{})
 	}

@@ -36,26 +36,24 @@ const (
 	// waitingPoll is how often a waiter has the store read again although
 	// nothing was notified.
 	waitingPoll = 2 * time.Second
-	// wantEvery is how often a waiting reader calls for a refresher.
-	wantEvery = time.Second
 )
 
-// next decides what w does now. ended is why its context ended, nil while it has
+// next decides what w does now, and has v begin a round if it takes one. ended is why its context ended, nil while it has
 // not. following: it hears the account's notifications.
-func (v *view) next(w *waiter, ended error, following bool, e env) step {
+func (w *waiter) next(v *view, ended error, following bool, e env) step {
 	if !w.began {
 		w.began, w.at, w.reads, w.seq, w.held = true, e.now, v.reads, v.outcome.seq, v.generation()
 	}
-	if h, err := v.answer(w, e); h != nil || err != nil {
+	if h, err := w.answer(v, e); h != nil || err != nil {
 		return step{record: h, err: err}
 	}
 	if ended != nil {
-		return step{err: v.noToken(w, ended, e)}
+		return step{err: w.noToken(v, ended, e)}
 	}
 	if w.reason.Demanded() {
-		v.demandRefresh(demand{reason: w.reason, seen: w.after, askedBy: w.askedBy}, e)
+		v.demand.merge(demand{reason: w.reason, seen: w.after, askedBy: w.askedBy}, e)
 	}
-	next := v.pursue(w, e)
+	next := w.pursue(v, e)
 	// Without Run a waiter subscribes once the store turned out to have nothing.
 	next.follow = !following && !next.round && !e.running && v.reads > w.reads && !v.inRound
 	if next.round {
@@ -65,7 +63,7 @@ func (v *view) next(w *waiter, ended error, following bool, e env) step {
 }
 
 // answer returns how the wait ends, nothing if it goes on.
-func (v *view) answer(w *waiter, e env) (*held, error) {
+func (w *waiter) answer(v *view, e env) (*held, error) {
 	usable := v.usable(e)
 	if v.removed {
 		return nil, fmt.Errorf("%w: %q was removed", ErrUnknownAccount, e.account)
@@ -98,7 +96,7 @@ func (v *view) answer(w *waiter, e env) (*held, error) {
 		return nil, nil
 	}
 	if current {
-		if unusable := v.unusable(e); unusable != nil {
+		if unusable := v.fault.waits(e); unusable != nil {
 			return nil, unusable
 		}
 		if refused := v.refused(e); refused != nil {
@@ -112,7 +110,7 @@ func (v *view) answer(w *waiter, e env) (*held, error) {
 }
 
 // noToken returns the error of a wait whose context ended.
-func (v *view) noToken(w *waiter, ended error, e env) error {
+func (w *waiter) noToken(v *view, ended error, e env) error {
 	if w.reason == ReasonMissing && v.usable(e) {
 		return ended // it waited for a newer one
 	}
@@ -127,7 +125,7 @@ func (v *view) noToken(w *waiter, ended error, e env) error {
 
 // pursue decides whether w needs a round now, and how long it waits otherwise,
 // changes apart.
-func (v *view) pursue(w *waiter, e env) step {
+func (w *waiter) pursue(v *view, e env) step {
 	if v.inRound || e.stopping { // a Run that ends wakes all who still wait
 		return step{wait: waitingPoll}
 	}

@@ -1,0 +1,148 @@
+package coordinator
+
+import (
+	"errors"
+	"time"
+)
+
+// This file has the transitions of a view by what this process does.
+
+// readSoon has the account read, whoever else is refreshing it.
+func (v *view) readSoon(e env) effects {
+	v.read()
+	v.busy(0)
+	return effects{broadcast: v.concernsWaiters(e), reschedule: true, wake: e.now}
+}
+
+// readBy has the account read within grace.
+func (v *view) readBy(grace time.Duration, e env) effects {
+	v.read()
+	return effects{reschedule: true, wake: e.now + instant(grace)}
+}
+
+// sourceReplaced forgets limits that may not concern the new source.
+func (v *view) sourceReplaced(e env) effects {
+	v.limitUntil = 0
+	v.read()
+	return effects{broadcast: true, reschedule: !v.removed, wake: e.now}
+}
+
+// roundStarted notes that a goroutine looks after the account.
+func (v *view) roundStarted() { v.inRound = true }
+
+// roundEnded takes in how a round ended. stopped: because Run did.
+func (v *view) roundEnded(err error, stopped bool, e env) (fx effects) {
+	v.inRound = false
+	var locked *LockedError
+	switch {
+	case err == nil, errors.Is(err, errRecorded), stopped: // a stopping Run concerns no waiter
+	case errors.As(err, &locked):
+		v.busy(e.now + instant(locked.RetryIn) + e.upTo(takeOverSpread))
+	case errors.Is(err, ErrSuperseded):
+		v.read()
+	default:
+		if !errors.Is(err, ErrUnreachable) { // for which the whole schedule pauses
+			v.pause(v.fault.retryAt(e))
+			if !errors.Is(err, ErrDenied) { // which is said for all accounts
+				fx.complaint = v.fault.complain(err, e)
+			}
+		}
+		v.end(err, 0)
+	}
+	return v.changed(fx, e)
+}
+
+// wantSent leaves refreshers time to answer.
+func (v *view) wantSent(e env) { v.pause(e.now + e.jitter(wantEvery)) }
+
+// begun notes an attempt of this process.
+func (v *view) begun(a Attempt, e env) {
+	v.callsToday = int32(a.CallsToday)
+	v.attempts.begun(a.Fence, e.now+instant(e.cfg.LockTTL), e.now)
+	v.fault.begun(a.Fence)
+}
+
+// overtaken takes over the newer record that Begin found. The rest of the state
+// changed with it.
+func (v *view) overtaken(r Record, e env) {
+	v.install(r, e)
+	v.read()
+}
+
+// throttled takes in that a limit forbade a refresh for the reason. A demand ends,
+// or waits for the minimum interval. An unknown back-off has the store read; then
+// it is honoured like any other.
+func (v *view) throttled(t *ThrottledError, reason Reason, e env) {
+	switch {
+	case !reason.Demanded():
+		// Asked again now and then: what the limit counts may have been repaired.
+		v.limitUntil = e.now + min(instant(t.RetryIn), e.jitter(e.cfg.PollEvery))
+		if t.Limit == LimitBackOff {
+			v.read()
+			return
+		}
+	case t.RetryIn <= e.limits.MinInterval && v.demand.active(e):
+		v.demand.allowedAt = e.now + instant(t.RetryIn)
+		return
+	}
+	v.end(t, 0)
+}
+
+// unstored takes over a token that could not be stored yet.
+func (v *view) unstored(r Record, e env) effects {
+	v.install(r, e)
+	return v.changed(effects{}, e)
+}
+
+// committed takes over what this process stored.
+func (v *view) committed(r Record, attempt Fence, e env) effects {
+	v.install(r, e)
+	v.fault.committed(attempt, e)
+	v.attempts.committed(attempt)
+	v.busy(0)
+	v.retryAt, v.limitUntil = 0, 0
+	v.lost = false
+	return v.changed(effects{}, e)
+}
+
+// failed takes over a failure of this process' attempt. recorded: the store has
+// it; if not, the attempt gets overdue by itself.
+func (v *view) failed(f Failure, retryIn time.Duration, attempt Fence, recorded bool, e env) {
+	f.At, f.RetryAt = e.wall, e.wall.Add(retryIn)
+	v.setFailure(&f, e.wall, e)
+	v.end(failureError(e.account, &f, retryIn), attempt)
+	if f.Kind == FailedUnknown || !recorded {
+		v.read()
+	} else {
+		v.attempts.closed(attempt)
+	}
+}
+
+// restored takes in that the store was given back what it had lost. done is false
+// if it has something newer, or gets it soon.
+func (v *view) restored(done bool, e env) {
+	v.lost = false
+	if !done {
+		v.read()
+		v.busy(e.now + instant(takeOverSpread))
+	}
+}
+
+// withdrawn stops serving from memory: Run has ended, or the account is removed.
+func (v *view) withdrawn() effects { return effects{serve: true, broadcast: true} }
+
+// dropped is the end of the account in this process.
+func (v *view) dropped() effects {
+	v.removed = true
+	return v.withdrawn()
+}
+
+// expire withdraws a record that has ended.
+func (v *view) expire(served *held, e env) effects {
+	if served == nil || v.usable(e) {
+		return effects{}
+	}
+	fx := v.withdrawn()
+	fx.expired = served.Generation
+	return fx
+}

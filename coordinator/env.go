@@ -1,0 +1,33 @@
+package coordinator
+
+import "time"
+
+// env is what a view needs of its surroundings, at one moment.
+type env struct {
+	cfg     *Config // with defaults
+	account string
+	every   time.Duration // the account's RefreshEvery
+	limits  Limits        // the account's
+	source  Source        // nil: this process is a reader
+
+	wall  time.Time
+	now   instant
+	slept int64   // the clock's count of sleep
+	roll  float64 // random, in [0, 1)
+
+	storeNow   time.Time // the store's clock
+	storeKnown bool      // it has been read
+
+	running   bool    // Run keeps the account right: memory may be trusted
+	connected bool    // notifications flow
+	stopping  bool    // Run is ending
+	down      *outage // the store could not be asked last time
+}
+
+func (e env) refresher() bool { return e.source != nil }
+
+// upTo returns a random duration in [0, d).
+func (e env) upTo(d time.Duration) instant { return instant(e.roll * float64(max(d, 0))) }
+
+// jitter returns d with up to a tenth more or less.
+func (e env) jitter(d time.Duration) instant { return instant(d-d/10) + e.upTo(d/5) }

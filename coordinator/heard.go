@@ -1,0 +1,188 @@
+package coordinator
+
+import (
+	"errors"
+	"time"
+)
+
+// This file has the transitions of a view by what the store says.
+
+// stateRead takes in a reading of the store that began when readSeq was seq. If
+// another reading has been asked for since, for example because the subscription
+// began meanwhile, this one does not answer that.
+func (v *view) stateRead(s State, seq uint16, e env) (fx effects) {
+	if v.held != nil && !v.held.Generation.Credible(s.Now) {
+		// The store's clock has gone back by more than a day: what it hands
+		// out from now on is older by number.
+		fx.disowned, v.held = &s, nil
+	}
+	newer := v.held == nil || s.Record.Generation > v.held.Generation
+	fx.missed = newer && s.Record.Usable() && e.connected && !v.readDue && v.reads > 0
+	v.reads++
+	v.readAt = e.now
+	v.readDue = v.readDue && v.readSeq != seq
+	v.nextRead = e.now + e.jitter(e.cfg.PollEvery)
+	v.nextRead -= v.nextRead % instant(pollGrid)
+	v.callsToday, v.conflicts, v.holder = int32(s.CallsToday), int32(s.Conflicts), s.Holder
+	v.readAttempts(s, e)
+	v.setFailure(s.Failure, s.Now, e)
+	if fx.complaint = v.fault.set(s, e); v.fault.err != nil {
+		v.nextRead = v.fault.retryAt(e)
+	}
+	if s.Record.Usable() && s.Record.credible(s.Now) {
+		v.install(s.Record, e)
+	}
+	lost := e.refresher() && v.usable(e) && s.Record.Generation < v.held.Generation && s.Fence <= v.held.Generation
+	fx.lost, v.lost = lost && !v.lost, lost
+	return v.changed(fx, e)
+}
+
+// readAttempts takes over who is refreshing, as a reading shows it.
+func (v *view) readAttempts(s State, e env) {
+	v.busy(0)
+	deadlines := s.deadlines(e.now)
+	v.attempts.read(s.Fence, deadlines)
+	for _, at := range deadlines {
+		if at > e.now {
+			v.busyUntil = at + e.upTo(takeOverSpread)
+		}
+	}
+	if s.Holder != "" && s.HolderTTL <= MaxAhead && !s.Record.Usable() {
+		// To try the lock would tell no more.
+		v.busyUntil = max(v.busyUntil, e.now+instant(s.HolderTTL)+e.upTo(takeOverSpread))
+	}
+}
+
+// eventHeard takes in a notification. It is a hint, and any client with the right
+// to publish can send one: what no store can have told only has the store read.
+func (v *view) eventHeard(n Event, e env) (fx effects) {
+	if !n.credible(e) {
+		v.read()
+		return v.changed(fx, e)
+	}
+	switch n.Kind {
+	case EventRefreshed, EventRestored:
+		fx.refreshed = true
+		v.refreshHeard(n, e)
+	case EventFailed:
+		v.failureHeard(n, e)
+	case EventThrottled:
+		if v.demand.active(e) && v.demand.reason == n.Reason {
+			v.throttled(&ThrottledError{Limit: n.Limit, RetryIn: n.RetryIn, Until: e.wall.Add(n.RetryIn)}, n.Reason, e)
+		}
+	case EventBegun:
+		at := e.now + instant(n.RetryIn)
+		v.attempts.begun(n.Fence, at, e.now)
+		v.busy(at + e.upTo(takeOverSpread))
+	case EventWanted:
+		v.wanted(n.Want, e)
+	}
+	return v.changed(fx, e)
+}
+
+// credible reports whether the store can have told n now. Before the first reading
+// the store's clock is not known.
+func (n Event) credible(e env) bool {
+	switch {
+	case n.Kind == EventWanted, n.Kind == EventThrottled:
+		return true // they name nothing that is taken over
+	case !e.storeKnown, !n.Fence.Credible(e.storeNow):
+		return false
+	case n.Kind == EventRefreshed, n.Kind == EventRestored:
+		return n.Record.credible(e.storeNow)
+	case n.Kind == EventBegun:
+		return n.RetryIn <= MaxAhead
+	}
+	return true
+}
+
+func (v *view) refreshHeard(n Event, e env) {
+	v.attempts.committed(n.Fence)
+	v.fault.replacedBy(n.Record.Generation)
+	v.busy(0)
+	v.retryAt, v.limitUntil = 0, 0
+	if v.failure != nil && v.failure.InARow > 0 {
+		over := *v.failure
+		over.InARow = 0
+		v.failure = &over
+	}
+	if n.Record.Usable() {
+		v.install(n.Record, e)
+	}
+}
+
+func (v *view) failureHeard(n Event, e env) {
+	v.attempts.closed(n.Fence)
+	v.busy(0)
+	if n.Failure == nil {
+		return
+	}
+	if n.Failure.Kind == FailedUnknown {
+		v.attempts.open(openAttempt{fence: n.Fence, at: e.now})
+	}
+	v.setFailure(n.Failure, n.Failure.RetryAt.Add(-n.RetryIn), e)
+	if n.Fence != v.outcome.fence { // not the echo of our own
+		v.end(failureError(e.account, n.Failure, n.RetryIn), n.Fence)
+	}
+}
+
+// wanted answers a reader. It can have the record replaced that is held; if it
+// names a newer one it may know more, so the store is read, and the reader asks
+// again.
+func (v *view) wanted(w WantRequest, e env) {
+	switch generation := v.generation(); {
+	case !e.refresher(), w.Reason.Demanded() && generation > w.Seen:
+		return
+	case w.Reason.Demanded() && generation == w.Seen:
+		v.demand.merge(demand{reason: w.Reason, seen: w.Seen, askedBy: w.AskedBy}, e)
+		return
+	}
+	// The store, not the reader, says what is due. A reader that repeats itself
+	// does not make this process read all the time.
+	v.read()
+	v.pauseUntil = max(v.pauseUntil, v.readAt+instant(wantedPause))
+}
+
+// install takes a record over unless it is older than what is held: a generation
+// never goes backwards in one process.
+func (v *view) install(r Record, e env) {
+	if h := v.held; h != nil && (r.Generation < h.Generation || r.Generation == h.Generation && h.slept == e.slept) {
+		return
+	}
+	refreshIn := r.refreshIn(e.every)
+	r.TTL = min(r.TTL, r.Lifetime()-Margin(r.Lifetime())) // it is more only if the store's clock went back
+	v.held = &held{
+		Record:    r,
+		slept:     e.slept,
+		until:     e.now + instant(r.TTL),
+		refreshAt: e.now + instant(refreshIn) + e.upTo(spread(e.every)),
+	}
+	if v.demand.reason != "" && r.Generation > v.demand.seen {
+		v.demand = demand{}
+	}
+}
+
+// setFailure takes over what the store says of failures. storeNow is the store's
+// clock now.
+func (v *view) setFailure(f *Failure, storeNow time.Time, e env) {
+	v.failure, v.retryAt = f, 0
+	if !f.standing(storeNow) {
+		return
+	}
+	if f.Kind == FailedRefused && e.refresher() && f.Credential != credential(e.source) {
+		return // another credential was refused, not ours
+	}
+	v.retryAt = e.now + instant(f.RetryAt.Sub(storeNow))
+}
+
+// readFailed keeps what is known and tries again.
+func (v *view) readFailed(err error, e env) (fx effects) {
+	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrDenied) { // which is said for all accounts
+		return effects{reschedule: true, wake: e.now + e.jitter(outagePause), broadcast: true}
+	}
+	v.pause(v.fault.retryAt(e))
+	v.nextRead = v.pauseUntil
+	v.end(err, 0)
+	fx.complaint = v.fault.complain(err, e)
+	return v.changed(fx, e)
+}
