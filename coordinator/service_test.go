@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
@@ -26,7 +26,7 @@ func ExampleCoordinator_Start() {
 		fmt.Println(err)
 		return
 	}
-	c, err := coordinator.New(coordinator.Config{Store: coordinatortest.NewMemStore()})
+	c, err := coordinator.New(coordinator.Config{Store: memstore.New()})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -78,7 +78,7 @@ func TestAServiceThatStopsInMidRefreshLosesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := coordinatortest.NewMemStore()
+	store := memstore.New()
 	c, err := coordinator.New(coordinator.Config{
 		Store: store, Accounts: []coordinator.AccountConfig{{Name: wechattest.DefaultAppID, Source: source}},
 	})
