@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// callerPassword is the one of the callers of the HTTP interface.
+// callerPassword is the password of the HTTP interface's user.
 const callerPassword = "soak-caller"
 
 // record is an answer of /v1/tokens.
@@ -25,13 +25,13 @@ type record struct {
 
 // caller asks one process over HTTP.
 type caller struct {
-	w       *world
+	tb      *testbed
 	process *process
 	client  *http.Client
 }
 
-func (w *world) newCaller(p *process) *caller {
-	return &caller{w: w, process: p, client: &http.Client{
+func (tb *testbed) newCaller(p *process) *caller {
+	return &caller{tb: tb, process: p, client: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 2},
 	}}
 }
@@ -72,7 +72,7 @@ func (c *caller) ask(ctx context.Context, method, path string, body any) (status
 
 var errNotUp = fmt.Errorf("the process is not up")
 
-// poll asks for the token all the time, and uses it.
+// poll requests the token continuously and uses it.
 func (c *caller) poll(ctx context.Context) {
 	var rejected string
 	var since time.Time
@@ -83,20 +83,20 @@ func (c *caller) poll(ctx context.Context) {
 		hung := bounded.Err() != nil && ctx.Err() == nil
 		cancel()
 		if life != int(c.process.life.Load()) || err != nil && !hung {
-			continue // it was killed
+			continue // the process was killed
 		}
 		if status != http.StatusOK {
-			c.judgeStatus("GET", life, began, holdWait, status, r)
+			c.recordStatus("GET", life, began, holdWait, status, r)
 			continue
 		}
 		c.saw(life, began, r)
-		if c.w.wechat.Accepts(r.Token, c.w.wechat.Now()) {
+		if c.tb.wechat.Accepts(r.Token, c.tb.wechat.Now()) {
 			continue
 		}
 		if rejected != r.Token {
 			rejected, since = r.Token, time.Now()
 		}
-		if time.Since(since) >= c.w.patience {
+		if time.Since(since) >= c.tb.reportDelay {
 			c.refresh(ctx, r.Token)
 		}
 	}
@@ -105,15 +105,15 @@ func (c *caller) poll(ctx context.Context) {
 func (c *caller) path() string { return "/v1/tokens/" + account }
 
 func (c *caller) saw(life int, began time.Time, r record) {
-	c.w.ledger.saw(observation{
+	c.tb.recorder.saw(observation{
 		who: c.process.name, life: life, from: began.Round(0), to: time.Now().Round(0), gen: r.Generation, hash: hashOf(r.Token), stale: r.Stale,
 	})
 }
 
-// okStatuses are the answers that faults may lead to.
+// okStatuses are the statuses that faults may lead to.
 var okStatuses = []int{http.StatusOK, http.StatusNotModified, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable}
 
-func (c *caller) judgeStatus(op string, life int, began time.Time, within time.Duration, status int, r record) {
+func (c *caller) recordStatus(op string, life int, began time.Time, within time.Duration, status int, r record) {
 	e := ended{who: c.process.name, life: life, op: op, from: began, to: time.Now(), within: within}
 	if status >= 400 {
 		e.err = fmt.Sprintf("%d %s", status, r.Error)
@@ -121,13 +121,13 @@ func (c *caller) judgeStatus(op string, life int, began time.Time, within time.D
 	if e.wrong = !slices.Contains(okStatuses, status); e.wrong && e.err == "" {
 		e.err = fmt.Sprintf("status %d after %v", status, e.to.Sub(began))
 	}
-	c.w.ledger.finished(e)
+	c.tb.recorder.finished(e)
 }
 
-// holdWait is how long a held request asks to be held.
+// holdWait is the wait of a long poll.
 const holdWait = 3 * time.Second
 
-// hold has requests held until there is something newer.
+// hold long-polls for a newer token.
 func (c *caller) hold(ctx context.Context) {
 	var after uint64
 	for sleep(ctx, 20*time.Millisecond) {
@@ -135,21 +135,20 @@ func (c *caller) hold(ctx context.Context) {
 		bounded, cancel := context.WithTimeout(ctx, holdWait+10*time.Second)
 		path := fmt.Sprintf("%s?after=%d&wait=%s", c.path(), after, holdWait)
 		status, r, err := c.ask(bounded, http.MethodGet, path, nil)
-		hung := bounded.Err() != nil // as opposed to a connection that broke, which is the process's death
+		hung := bounded.Err() != nil // otherwise the connection broke because the process was killed
 		cancel()
 		if ctx.Err() != nil || life != int(c.process.life.Load()) {
 			continue
 		}
 		if err != nil {
 			if hung {
-				c.judgeStatus("hold", life, began, holdWait, 0, r)
+				c.recordStatus("hold", life, began, holdWait, 0, r)
 			}
 			sleep(ctx, 100*time.Millisecond)
 			continue
 		}
-		c.judgeStatus("hold", life, began, holdWait, status, r)
+		c.recordStatus("hold", life, began, holdWait, status, r)
 		if status == http.StatusOK {
-			// The answer may have been made at any time since the request.
 			c.saw(life, began, r)
 			after = r.Generation
 		} else if status >= 400 {
@@ -158,11 +157,11 @@ func (c *caller) hold(ctx context.Context) {
 	}
 }
 
-// refreshWait is how long a server lets a forced refresh wait.
+// refreshWait is how long a server lets a forced refresh take.
 const refreshWait = 30 * time.Second
 
-// refresh forces a refresh, with a token only if that is still the current one,
-// and returns the generation that was acknowledged.
+// refresh forces a refresh and returns the generation in the answer. With ifToken it
+// does so only if that is still the current token.
 func (c *caller) refresh(ctx context.Context, ifToken string) uint64 {
 	life, began := int(c.process.life.Load()), time.Now()
 	ctx, cancel := context.WithTimeout(ctx, refreshWait+10*time.Second)
@@ -175,7 +174,7 @@ func (c *caller) refresh(ctx context.Context, ifToken string) uint64 {
 	if err != nil || life != int(c.process.life.Load()) {
 		return 0
 	}
-	c.judgeStatus("refresh", life, began, refreshWait, status, r)
+	c.recordStatus("refresh", life, began, refreshWait, status, r)
 	if status != http.StatusOK {
 		return 0
 	}
@@ -183,8 +182,8 @@ func (c *caller) refresh(ctx context.Context, ifToken string) uint64 {
 	return r.Generation
 }
 
-// demand has somebody force a refresh, and does not wait for the end.
-func (w *world) demand(r *rand.Rand) {
-	c := w.anyCaller(r)
-	w.wg.Go(func() { c.refresh(w.life, "") }) // ends with the world, or by its own deadline
+// demand starts a forced refresh by a random caller and does not wait for it.
+func (tb *testbed) demand(r *rand.Rand) {
+	c := tb.anyCaller(r)
+	tb.wg.Go(func() { c.refresh(tb.ctx, "") }) // ends with tb.ctx, or by its own deadline
 }

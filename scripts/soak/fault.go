@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Lanes. Faults of one lane come one after another, those of different lanes
-// overlap in every way that chance has.
+// The lanes. Faults in one lane follow each other, faults in different lanes overlap at
+// random.
 const (
 	laneServers   = "servers"
 	laneProcesses = "processes and links"
@@ -19,19 +19,18 @@ const (
 
 var lanes = []string{laneServers, laneProcesses, laneSource, laneForged}
 
-// fault is something that goes wrong.
+// fault is one kind of fault.
 type fault struct {
 	name   string
 	lane   string
 	on     []string // topologies; nil: all
 	weight int
-	extra  int    // calls to the source that it may cost at most
+	extra  int    // most additional calls to the source that it may cause
 	cost   string // why
-	strike func(w *world, r *rand.Rand)
+	inject func(tb *testbed, r *rand.Rand)
 }
 
-// faults are all that there are for a topology, of which only those with this in
-// their names.
+// faults returns the faults for a topology whose names contain only.
 func faults(o options, topology, only string) []fault {
 	all := slices.Concat(processFaults(), linkFaults(), serverFaults(), replicatedFaults(), clusterFaults(), sourceFaults(), forgedFaults())
 	if o.fake {
@@ -42,7 +41,7 @@ func faults(o options, topology, only string) []fault {
 	})
 }
 
-// between is a time from a range, short ones more often.
+// between returns a random duration from a range; short ones are more frequent.
 func between(r *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(r.Float64()*r.Float64()*float64(most-least))
 }
@@ -54,101 +53,102 @@ func processFaults() []fault {
 		{
 			name: "kill -9 of a process", lane: laneProcesses, weight: 3, extra: 2,
 			cost: "its call may have issued a token that nobody stored: one more; a fresh process on an empty store: one",
-			strike: func(w *world, r *rand.Rand) {
-				p := pick(r, w.fleet)
-				w.restart(p, syscall.SIGKILL, after(r, 3*time.Second))
+			inject: func(tb *testbed, r *rand.Rand) {
+				p := pick(r, tb.fleet)
+				tb.restart(p, syscall.SIGKILL, after(r, 3*time.Second))
 			},
 		},
 		{
 			name: "kill -9 of the holder, mid-call", lane: laneProcesses, weight: 3, extra: 3,
 			cost: "the forced refresh, its successor's, and one if the store was lost meanwhile",
-			strike: func(w *world, r *rand.Rand) {
-				if p := w.midCall(r, 8*time.Second); p != nil {
-					w.restart(p, syscall.SIGKILL, after(r, 3*time.Second))
+			inject: func(tb *testbed, r *rand.Rand) {
+				if p := tb.midCall(r, 8*time.Second); p != nil {
+					tb.restart(p, syscall.SIGKILL, after(r, 3*time.Second))
 				}
 			},
 		},
 		{
 			name: "SIGTERM and a new start", lane: laneProcesses, weight: 1, extra: 1,
 			cost: "a fresh process on an empty store",
-			strike: func(w *world, r *rand.Rand) {
-				w.restart(pick(r, w.fleet), syscall.SIGTERM, after(r, time.Second))
+			inject: func(tb *testbed, r *rand.Rand) {
+				tb.restart(pick(r, tb.fleet), syscall.SIGTERM, after(r, time.Second))
 			},
 		},
 		{
 			name: "SIGSTOP of a process, then SIGCONT", lane: laneProcesses, weight: 3, extra: 2,
 			cost: "paused in a call: its successor's and the one that follows a superseded commit",
-			strike: func(w *world, r *rand.Rand) {
-				w.pause(pick(r, w.fleet), between(r, 200*time.Millisecond, 8*time.Second))
+			inject: func(tb *testbed, r *rand.Rand) {
+				tb.pause(pick(r, tb.fleet), between(r, 200*time.Millisecond, 8*time.Second))
 			},
 		},
 		{
 			name: "SIGSTOP of the holder past its lock, then SIGCONT", lane: laneProcesses, weight: 2, extra: 4,
 			cost: "the forced refresh, its successor's, the one after the superseded commit, and one for a late request",
-			strike: func(w *world, r *rand.Rand) {
-				if p := w.midCall(r, 500*time.Millisecond); p != nil {
-					w.pause(p, lockLife+between(r, 500*time.Millisecond, 4*time.Second))
+			inject: func(tb *testbed, r *rand.Rand) {
+				if p := tb.midCall(r, 500*time.Millisecond); p != nil {
+					tb.pause(p, lockLife+between(r, 500*time.Millisecond, 4*time.Second))
 				}
 			},
 		},
 		{
 			name: "lock deleted mid-call", lane: laneProcesses, weight: 1, extra: 3,
 			cost: "the forced refresh, a second one at once, and the one after the superseded commit",
-			strike: func(w *world, r *rand.Rand) {
-				if p := w.midCall(r, 600*time.Millisecond); p != nil {
-					w.value("del", keyOf("lock"))
-					w.demand(r)
+			inject: func(tb *testbed, r *rand.Rand) {
+				if p := tb.midCall(r, 600*time.Millisecond); p != nil {
+					tb.value("del", keyOf("lock"))
+					tb.demand(r)
 				}
 			},
 		},
 	}
 }
 
-// after is a time that passes, up to most.
+// after returns a function that sleeps for a random duration, up to most.
 func after(r *rand.Rand, most time.Duration) func() {
 	d := between(r, 0, most)
 	return func() { time.Sleep(d) }
 }
 
-// restart ends a process and starts it again when meanwhile has happened.
-func (w *world) restart(p *process, sig syscall.Signal, meanwhile func()) {
-	end := w.ledger.begin(p.name, "killed")
+// restart ends a process, calls meanwhile and starts the process again.
+func (tb *testbed) restart(p *process, sig syscall.Signal, meanwhile func()) {
+	end := tb.recorder.begin(p.name, "killed")
 	p.kill(sig)
 	meanwhile()
 	if err := p.start(); err != nil {
-		w.ledger.wrong("a process cannot be started again: " + err.Error())
+		tb.recorder.violation("a process cannot be started again: " + err.Error())
 	}
-	w.up(p)
+	tb.up(p)
 	end()
 }
 
-// up waits until a process answers; nobody can say when a worker does.
-func (w *world) up(p *process) {
+// up waits until a process answers. For a worker, which has no address, it waits a
+// fixed time.
+func (tb *testbed) up(p *process) {
 	if p.args[0] != "serve" {
 		time.Sleep(300 * time.Millisecond)
 		return
 	}
 	if err := eventually(20*time.Second, "a process to come up", func() bool { return p.address() != "" || p.died() }); err != nil || p.died() {
-		w.ledger.wrong(p.name + " does not come up: " + lastLines(p.said()))
+		tb.recorder.violation(p.name + " does not come up: " + lastLines(p.output()))
 	}
 }
 
 func lastLines(text string) string { return text[max(0, len(text)-600):] }
 
 // pause stops a process for a while.
-func (w *world) pause(p *process, d time.Duration) {
-	end := w.ledger.begin(p.name, "paused")
+func (tb *testbed) pause(p *process, d time.Duration) {
+	end := tb.recorder.begin(p.name, "paused")
 	p.signal(syscall.SIGSTOP)
 	time.Sleep(d)
 	p.signal(syscall.SIGCONT)
 	end()
 }
 
-// anyCaller is somebody who can force a refresh: only processes with the
-// secret are asked, which then make the call themselves.
-func (w *world) anyCaller(r *rand.Rand) *caller {
+// anyCaller returns a random caller of a process with the secret, which makes the call
+// for a forced refresh itself.
+func (tb *testbed) anyCaller(r *rand.Rand) *caller {
 	var able []*caller
-	for _, c := range w.callers {
+	for _, c := range tb.callers {
 		if c.process.refresh {
 			able = append(able, c)
 		}
@@ -156,22 +156,22 @@ func (w *world) anyCaller(r *rand.Rand) *caller {
 	return pick(r, able)
 }
 
-// midCall has a refresh made that takes the source long, and returns who is at
-// it once a token has been issued and nobody has it; nil if it did not come to
-// that.
-func (w *world) midCall(r *rand.Rand, takes time.Duration) *process {
-	id, err := w.wechat.Inject(slowAfter(takes))
+// midCall forces a refresh with a slow source. It returns the process that makes the
+// call, at a moment when the token has been issued but not delivered; nil if there was
+// no such moment.
+func (tb *testbed) midCall(r *rand.Rand, takes time.Duration) *process {
+	id, err := tb.wechat.Inject(slowAfter(takes))
 	if err != nil {
-		w.ledger.wrong(err.Error())
+		tb.recorder.violation(err.Error())
 		return nil
 	}
-	defer w.wechat.Clear(id)
-	before := len(w.wechat.Issued())
-	w.demand(r)
+	defer tb.wechat.Clear(id)
+	before := len(tb.wechat.Issued())
+	tb.demand(r)
 	var p *process
 	_ = eventually(2500*time.Millisecond, "a call", func() bool {
-		if len(w.wechat.Issued()) > before {
-			p = w.holder()
+		if len(tb.wechat.Issued()) > before {
+			p = tb.holder()
 		}
 		return p != nil
 	})

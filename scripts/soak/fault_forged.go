@@ -10,24 +10,24 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Who forges, with the rights that the README gives and no other.
+// The users that forge. They have the rights that the README grants, and no other.
 const (
 	readingForger    = "zk-forging-reader"    // may demand refreshes
-	refreshingForger = "zk-forging-refresher" // may write, and publish on every channel
+	refreshingForger = "zk-forging-refresher" // may write and publish to every channel
 )
 
-// forgedRecord is the one forgery that makes the store's record unusable: who has
-// no token is told so until a refresh replaces it.
+// forgedRecord is the only forgery that makes the record in the store unusable. Until a
+// refresh replaces it, a process without a token returns an error about it.
 const forgedRecord = "forged: a generation in the record"
 
-// forgedFaults are messages and values that no process of ours sends or writes.
-// None has a token that could be believed: whoever may write one has it served
-// until the next refresh, and no rule here is against that.
+// forgedFaults are messages and values that zhongkong never sends or writes. None has a
+// plausible token: the protocol does not protect against a user with the right to write
+// one, and it would be served until the next refresh.
 func forgedFaults() []fault {
 	one := func(name string, extra int, cost, as string, command func(f *forgery) []any) fault {
 		return fault{
 			name: name, lane: laneForged, weight: 1, extra: extra, cost: cost,
-			strike: func(w *world, r *rand.Rand) { w.forge(name, as, r, command) },
+			inject: func(tb *testbed, r *rand.Rand) { tb.forge(name, as, r, command) },
 		}
 	}
 	publish := func(channel, format string, args ...any) []any {
@@ -97,20 +97,20 @@ const mostMillis = 1 << 43
 
 // forgery is what a forged message or value is made of.
 type forgery struct {
-	dice    *rand.Rand
+	rng     *rand.Rand
 	now     time.Time // by the store's clock
 	current uint64    // the generation in the store
 }
 
 // huge is a number that can be read, and lies further ahead than any of ours.
-func (f *forgery) huge() uint64 { return pick(f.dice, []uint64{1<<53 - 1, 1<<53 - 2, 9e15}) }
+func (f *forgery) huge() uint64 { return pick(f.rng, []uint64{1<<53 - 1, 1<<53 - 2, 9e15}) }
 
 // newer is a fence that the store has not handed out, and might.
 func (f *forgery) newer() uint64 {
-	return uint64(f.now.Add(time.Minute + between(f.dice, 0, time.Hour)).UnixMicro())
+	return uint64(f.now.Add(time.Minute + between(f.rng, 0, time.Hour)).UnixMicro())
 }
 
-func (f *forgery) pick(of ...string) string { return pick(f.dice, of) }
+func (f *forgery) pick(of ...string) string { return pick(f.rng, of) }
 
 func (f *forgery) reason() string { return f.pick("forced", "rejected", "missing") }
 
@@ -118,10 +118,10 @@ func (f *forgery) rfc3339(ahead time.Duration) string {
 	return f.now.Add(ahead).UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
-// forge has a user do what nobody of ours would. What the server itself says against
-// it is a mistake of this program; out of reach or not the master it may be.
-func (w *world) forge(name, as string, r *rand.Rand, command func(*forgery) []any) {
-	m := w.servers.master()
+// forge runs a command that zhongkong never would. An error reply of the server is a
+// mistake of this program, unless the server is unreachable or not the master.
+func (tb *testbed) forge(name, as string, r *rand.Rand, command func(*forgery) []any) {
+	m := tb.servers.master()
 	if m == nil {
 		return
 	}
@@ -129,19 +129,18 @@ func (w *world) forge(name, as string, r *rand.Rand, command func(*forgery) []an
 	if err != nil {
 		return
 	}
-	args := command(&forgery{dice: r, now: now, current: w.stored()})
-	end := w.ledger.begin(theForger, name)
+	args := command(&forgery{rng: r, now: now, current: tb.stored()})
+	end := tb.recorder.begin(theForger, name)
 	defer end()
 	err = m.as(as, args...)
 	for _, mistake := range []string{"ERR", "NOPERM", "WRONGPASS", "WRONGTYPE"} {
 		if redis.HasErrorPrefix(err, mistake) {
-			w.ledger.wrong(fmt.Sprintf("%s by %s cannot be done: %v", name, as, err))
+			tb.recorder.violation(fmt.Sprintf("%s by %s cannot be done: %v", name, as, err))
 		}
 	}
 }
 
-// credible returns a generation, or 0 for one that no store of ours hands out:
-// it is of nobody, and orders nothing.
+// credible returns a generation, or 0 for one that no store hands out.
 func credible(generation uint64) uint64 {
 	if !coordinator.Fence(generation).Credible(time.Now()) {
 		return 0

@@ -7,13 +7,13 @@ import (
 )
 
 func linkFaults() []fault {
-	one := func(name string, m manner, most time.Duration) fault {
+	one := func(name string, m mode, most time.Duration) fault {
 		return fault{
 			name: name, lane: laneProcesses, weight: 2, extra: 2,
 			cost: "a call whose commit or failure did not get through is overdue: one more; a late begin: one",
-			strike: func(w *world, r *rand.Rand) {
-				p, d := pick(r, w.fleet), between(r, 300*time.Millisecond, most)
-				w.cut(p.name, rule{from: p.name, manner: m, delay: 20*time.Millisecond + time.Duration(r.IntN(200))*time.Millisecond}, d)
+			inject: func(tb *testbed, r *rand.Rand) {
+				p, d := pick(r, tb.fleet), between(r, 300*time.Millisecond, most)
+				tb.cut(p.name, rule{from: p.name, mode: m, delay: 20*time.Millisecond + time.Duration(r.IntN(200))*time.Millisecond}, d)
 			},
 		}
 	}
@@ -26,36 +26,36 @@ func linkFaults() []fault {
 		{
 			name: "black hole between everybody and Redis", lane: laneProcesses, weight: 1, extra: 3,
 			cost: "as for one process; late commands of several",
-			strike: func(w *world, r *rand.Rand) {
-				w.cutAll(rule{manner: hold}, between(r, 300*time.Millisecond, 5*time.Second))
+			inject: func(tb *testbed, r *rand.Rand) {
+				tb.cutAll(rule{mode: hold}, between(r, 300*time.Millisecond, 5*time.Second))
 			},
 		},
 		{
 			name: "full output buffer of a subscriber", lane: laneProcesses, weight: 1, extra: 1,
 			cost:   "as for one process",
-			strike: func(w *world, r *rand.Rand) { w.flood(pick(r, w.fleet)) },
+			inject: func(tb *testbed, r *rand.Rand) { tb.flood(pick(r, tb.fleet)) },
 		},
 	}
 }
 
-// cut imposes a rule on one process for a while.
-func (w *world) cut(who string, rl rule, d time.Duration) {
-	end := w.ledger.begin(who, "link "+string(rl.manner))
-	lift := w.network.impose(rl)
+// cut applies a rule to one process for a while.
+func (tb *testbed) cut(who string, rl rule, d time.Duration) {
+	end := tb.recorder.begin(who, "link "+string(rl.mode))
+	lift := tb.network.add(rl)
 	time.Sleep(d)
 	lift()
 	end()
 }
 
-// cutAll imposes a rule on every process of the fleet, not on the servers.
-func (w *world) cutAll(rl rule, d time.Duration) {
-	end := w.ledger.begin(everybody, "link "+string(rl.manner))
+// cutAll applies a rule to every process of the fleet, not to the servers.
+func (tb *testbed) cutAll(rl rule, d time.Duration) {
+	end := tb.recorder.begin(allLinks, "link "+string(rl.mode))
 	var lifts []func()
-	for _, p := range w.fleet {
+	for _, p := range tb.fleet {
 		rl.from = p.name
-		lifts = append(lifts, w.network.impose(rl))
+		lifts = append(lifts, tb.network.add(rl))
 	}
-	back := w.ledger.begin(away, "black hole")
+	back := tb.recorder.begin(noRedis, "black hole")
 	time.Sleep(d)
 	back()
 	for _, lift := range lifts {
@@ -64,11 +64,10 @@ func (w *world) cutAll(rl rule, d time.Duration) {
 	end()
 }
 
-// flood has the server drop a subscriber that does not read, by its limit for
-// output buffers. What it is flooded with no process can read, so all others
-// have to put up with that.
-func (w *world) flood(p *process) {
-	m := w.servers.master()
+// flood makes the server disconnect a subscriber that does not read, by the limit on
+// its output buffer. All other subscribers receive the unreadable messages as well.
+func (tb *testbed) flood(p *process) {
+	m := tb.servers.master()
 	if m == nil {
 		return
 	}
@@ -77,9 +76,9 @@ func (w *world) flood(p *process) {
 	if err != nil {
 		return
 	}
-	end := w.ledger.begin(p.name, "output buffer full")
+	end := tb.recorder.begin(p.name, "output buffer full")
 	defer end()
-	lift := w.network.impose(rule{from: p.name, manner: deaf})
+	lift := tb.network.add(rule{from: p.name, mode: deaf})
 	defer lift()
 	junk := strings.Repeat("x", 64<<10)
 	for range 64 {

@@ -16,24 +16,24 @@ func replicatedFaults() []fault {
 	return []fault{
 		{
 			name: "planned failover", lane: laneServers, on: both, weight: 4, extra: 3, cost: failoverCost,
-			strike: func(w *world, _ *rand.Rand) { w.failover("planned failover", (*world).plannedFailover) },
+			inject: func(tb *testbed, _ *rand.Rand) { tb.failover("planned failover", (*testbed).plannedFailover) },
 		},
 		{
 			name: "master killed, restarted empty", lane: laneServers, on: both, weight: 4, extra: 3, cost: failoverCost,
-			strike: func(w *world, r *rand.Rand) {
-				w.failover("master killed", func(w *world, m *server) {
+			inject: func(tb *testbed, r *rand.Rand) {
+				tb.failover("master killed", func(tb *testbed, m *server) {
 					m.kill()
 					time.Sleep(between(r, 0, 6*time.Second)) // before or after the others have noticed
 					if err := m.start(); err != nil {
-						w.ledger.wrong(err.Error())
+						tb.recorder.violation(err.Error())
 					}
 				})
 			},
 		},
 		{
 			name: "master paused", lane: laneServers, on: both, weight: 4, extra: 4, cost: failoverCost + "; one when it resumes",
-			strike: func(w *world, r *rand.Rand) {
-				w.failover("master paused", func(_ *world, m *server) {
+			inject: func(tb *testbed, r *rand.Rand) {
+				tb.failover("master paused", func(_ *testbed, m *server) {
 					m.Pause()
 					time.Sleep(between(r, 500*time.Millisecond, 7*time.Second))
 					m.Resume()
@@ -43,86 +43,87 @@ func replicatedFaults() []fault {
 		{
 			name: "master partitioned from its peers, the fleet with it", lane: laneServers, on: both, weight: 4, extra: 5,
 			cost: "what is stored on the minority's side is lost: one for each refresh of the schedule meanwhile, at most three; and as above",
-			strike: func(w *world, r *rand.Rand) {
-				w.failover("minority", func(w *world, m *server) { w.isolate(m, between(r, time.Second, 6*time.Second)) })
+			inject: func(tb *testbed, r *rand.Rand) {
+				tb.failover("minority", func(tb *testbed, m *server) { tb.isolate(m, between(r, time.Second, 6*time.Second)) })
 			},
 		},
 		{
 			name: "replica killed, restarted", lane: laneServers, on: both, weight: 1, extra: 1, cost: "a commit that is not confirmed in time",
-			strike: func(w *world, r *rand.Rand) {
-				if s := w.servers.replicaOf(w.servers.master()); s != nil {
-					w.outage(s, between(r, 0, 3*time.Second), false)
+			inject: func(tb *testbed, r *rand.Rand) {
+				if s := tb.servers.replicaOf(tb.servers.master()); s != nil {
+					tb.outage(s, between(r, 0, 3*time.Second), false)
 				}
 			},
 		},
 		{
 			name: "replica paused", lane: laneServers, on: both, weight: 1, extra: 1, cost: "a commit that is not confirmed in time",
-			strike: func(w *world, r *rand.Rand) {
-				if s := w.servers.replicaOf(w.servers.master()); s != nil {
-					w.outage(s, between(r, 0, 3*time.Second), true)
+			inject: func(tb *testbed, r *rand.Rand) {
+				if s := tb.servers.replicaOf(tb.servers.master()); s != nil {
+					tb.outage(s, between(r, 0, 3*time.Second), true)
 				}
 			},
 		},
 		{
 			name: "sentinel killed, restarted", lane: laneServers, on: []string{sentinel}, weight: 1, extra: 0, cost: "",
-			strike: func(w *world, r *rand.Rand) {
-				w.outage(pick(r, w.servers.sentinels), between(r, 0, 3*time.Second), false)
+			inject: func(tb *testbed, r *rand.Rand) {
+				tb.outage(pick(r, tb.servers.sentinels), between(r, 0, 3*time.Second), false)
 			},
 		},
 		{
 			name: "sentinel paused", lane: laneServers, on: []string{sentinel}, weight: 1, extra: 0, cost: "",
-			strike: func(w *world, r *rand.Rand) {
-				w.outage(pick(r, w.servers.sentinels), between(r, 0, 3*time.Second), true)
+			inject: func(tb *testbed, r *rand.Rand) {
+				tb.outage(pick(r, tb.servers.sentinels), between(r, 0, 3*time.Second), true)
 			},
 		},
 	}
 }
 
-// failover does something to the master and waits until the servers are all
-// well again, with whatever master.
-func (w *world) failover(kind string, do func(w *world, m *server)) {
-	if err := w.servers.await(); err != nil {
-		w.ledger.wrong("before a fault: " + err.Error())
+// failover calls do with the master and waits until all servers are healthy again,
+// whichever is the master then.
+func (tb *testbed) failover(kind string, do func(tb *testbed, m *server)) {
+	if err := tb.servers.await(); err != nil {
+		tb.recorder.violation("before a fault: " + err.Error())
 		return
 	}
-	m := w.servers.master()
-	end := w.ledger.begin(theStore, kind)
-	do(w, m)
-	if err := w.servers.await(); err != nil {
-		w.ledger.wrong("after " + kind + ": " + err.Error())
+	m := tb.servers.master()
+	end := tb.recorder.begin(theStore, kind)
+	do(tb, m)
+	if err := tb.servers.await(); err != nil {
+		tb.recorder.violation("after " + kind + ": " + err.Error())
 	}
-	w.well()
+	tb.awaitWritable()
 	end()
 }
 
-// plannedFailover is what an operator does, again if it comes to nothing.
-func (w *world) plannedFailover(m *server) {
+// plannedFailover starts a failover as an operator does, and repeats that if the
+// failover fails.
+func (tb *testbed) plannedFailover(m *server) {
 	var asked time.Time
 	_ = eventually(settleWithin, "another master", func() bool {
 		if time.Since(asked) > 6*time.Second {
 			var err error
-			if w.servers.kind == sentinel {
-				_, err = w.servers.sentinels[0].do("sentinel", "failover", redistest.MasterName)
-			} else if replica := w.servers.replicaOf(m); replica != nil {
+			if tb.servers.kind == sentinel {
+				_, err = tb.servers.sentinels[0].do("sentinel", "failover", redistest.MasterName)
+			} else if replica := tb.servers.replicaOf(m); replica != nil {
 				_, err = replica.do("cluster", "failover")
 			}
 			if err == nil {
 				asked = time.Now()
 			}
 		}
-		now := w.servers.master()
+		now := tb.servers.master()
 		return now != nil && now != m
 	})
 }
 
-// isolate cuts the links between a server and all others; those to the fleet
-// stay.
-func (w *world) isolate(m *server, d time.Duration) {
+// isolate cuts the links between a server and the other servers, not those to the
+// fleet.
+func (tb *testbed) isolate(m *server, d time.Duration) {
 	var lifts []func()
-	for _, s := range w.servers.all() {
+	for _, s := range tb.servers.all() {
 		if s != m {
-			lifts = append(lifts, w.network.impose(rule{from: s.Name, to: m.Name, manner: hold}),
-				w.network.impose(rule{from: m.Name, to: s.Name, manner: hold}))
+			lifts = append(lifts, tb.network.add(rule{from: s.Name, to: m.Name, mode: hold}),
+				tb.network.add(rule{from: m.Name, to: s.Name, mode: hold}))
 		}
 	}
 	time.Sleep(d)
@@ -131,8 +132,8 @@ func (w *world) isolate(m *server, d time.Duration) {
 	}
 }
 
-// outage is the loss of a server that is no master.
-func (w *world) outage(s *server, d time.Duration, paused bool) {
+// outage pauses or kills a server that is not the master.
+func (tb *testbed) outage(s *server, d time.Duration, paused bool) {
 	if paused {
 		s.Pause()
 		time.Sleep(d)
@@ -141,11 +142,11 @@ func (w *world) outage(s *server, d time.Duration, paused bool) {
 		s.kill()
 		time.Sleep(d)
 		if err := s.start(); err != nil {
-			w.ledger.wrong(err.Error())
+			tb.recorder.violation(err.Error())
 		}
 	}
-	if err := w.servers.await(); err != nil {
-		w.ledger.wrong(s.Name + " is back: " + err.Error())
+	if err := tb.servers.await(); err != nil {
+		tb.recorder.violation(s.Name + " is back: " + err.Error())
 	}
 }
 
@@ -153,25 +154,25 @@ func clusterFaults() []fault {
 	return []fault{
 		{
 			name: "slot migrated", lane: laneServers, on: []string{cluster}, weight: 4, extra: 1, cost: "a command that was redirected and lost",
-			strike: func(w *world, r *rand.Rand) {
-				w.failover("slot migrated", func(w *world, m *server) {
-					if err := w.migrate(r, m); err != nil {
-						w.ledger.wrong("migration: " + err.Error())
+			inject: func(tb *testbed, r *rand.Rand) {
+				tb.failover("slot migrated", func(tb *testbed, m *server) {
+					if err := tb.migrate(r, m); err != nil {
+						tb.recorder.violation("migration: " + err.Error())
 					}
 				})
 			},
 		},
 		{
 			name: "master of other slots killed, restarted", lane: laneServers, on: []string{cluster}, weight: 1, extra: 0, cost: "",
-			strike: func(w *world, r *rand.Rand) {
-				if err := w.servers.await(); err != nil {
-					w.ledger.wrong("before a fault: " + err.Error())
+			inject: func(tb *testbed, r *rand.Rand) {
+				if err := tb.servers.await(); err != nil {
+					tb.recorder.violation("before a fault: " + err.Error())
 					return
 				}
-				m := w.servers.master()
-				for _, s := range w.servers.data {
+				m := tb.servers.master()
+				for _, s := range tb.servers.data {
 					if s != m && s.info("replication", "role") == "master" {
-						w.outage(s, between(r, 0, 4*time.Second), false)
+						tb.outage(s, between(r, 0, 4*time.Second), false)
 						return
 					}
 				}
@@ -180,10 +181,10 @@ func clusterFaults() []fault {
 	}
 }
 
-// migrate moves the account's slot to another master, key by key.
-func (w *world) migrate(r *rand.Rand, from *server) error {
+// migrate moves the account's slot to another master, two keys at a time.
+func (tb *testbed) migrate(r *rand.Rand, from *server) error {
 	var to *server
-	for _, s := range w.servers.data {
+	for _, s := range tb.servers.data {
 		if s != from && s.info("replication", "role") == "master" && (to == nil || r.IntN(2) == 0) {
 			to = s
 		}
@@ -191,7 +192,7 @@ func (w *world) migrate(r *rand.Rand, from *server) error {
 	if to == nil {
 		return fmt.Errorf("no other master")
 	}
-	answer, err := from.do("cluster", "keyslot", w.servers.key)
+	answer, err := from.do("cluster", "keyslot", tb.servers.key)
 	if err != nil {
 		return err
 	}
@@ -211,7 +212,7 @@ func (w *world) migrate(r *rand.Rand, from *server) error {
 		return err
 	}
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
-		time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond) // some keys here, some there
+		time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond) // meanwhile each node has some of the keys
 		keys, err := from.do("cluster", "getkeysinslot", slot, 2)
 		list, _ := keys.([]any)
 		if err != nil {
@@ -220,7 +221,7 @@ func (w *world) migrate(r *rand.Rand, from *server) error {
 		if len(list) == 0 {
 			break
 		}
-		args := append([]any{"migrate", "127.0.0.1", to.front.port, "", 0, 1000, "keys"}, list...)
+		args := append([]any{"migrate", "127.0.0.1", to.proxy.port, "", 0, 1000, "keys"}, list...)
 		if _, err := from.do(args...); err != nil && !strings.Contains(err.Error(), "NOKEY") {
 			return err
 		}
@@ -230,10 +231,10 @@ func (w *world) migrate(r *rand.Rand, from *server) error {
 			return err
 		}
 	}
-	for _, s := range w.servers.data {
+	for _, s := range tb.servers.data {
 		if s != to && s != from && s.info("replication", "role") == "master" {
 			_, _ = s.do("cluster", "setslot", slot, "node", ids[to])
 		}
 	}
-	return eventually(settleWithin, "the slot's new owner", func() bool { return w.servers.master() == to })
+	return eventually(settleWithin, "the slot's new owner", func() bool { return tb.servers.master() == to })
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
-// slowAfter is an answer that comes long after the token was issued.
+// slowAfter delays one answer after its token has been issued.
 func slowAfter(d time.Duration) wechattest.Fault {
 	return wechattest.Fault{Kind: wechattest.FaultSlow, Phase: wechattest.After, Delay: wechattest.Seconds(d), Times: 1}
 }
@@ -18,8 +18,8 @@ func sourceFaults() []fault {
 		return fault{
 			name: "source: " + name, lane: laneSource, weight: 1, extra: 2,
 			cost: "the call is made again; after an unknown outcome once more",
-			strike: func(w *world, r *rand.Rand) {
-				w.struck(f, r)
+			inject: func(tb *testbed, r *rand.Rand) {
+				tb.injectSource(f, r)
 			},
 		}
 	}
@@ -41,56 +41,56 @@ func sourceFaults() []fault {
 		{
 			name: "an outsider fetches with the same secret", lane: laneSource, weight: 3, extra: 2,
 			cost: "one for the reports, if it killed our token before the schedule replaced it; one if a report was late",
-			strike: func(w *world, _ *rand.Rand) {
-				if _, err := w.wechat.Rogue(account, wechattest.ClassicChain); err != nil {
-					w.ledger.wrong(err.Error())
+			inject: func(tb *testbed, _ *rand.Rand) {
+				if _, err := tb.wechat.Rogue(account, wechattest.ClassicChain); err != nil {
+					tb.recorder.violation(err.Error())
 				}
 			},
 		},
 		{
 			name: "the source revokes the token", lane: laneSource, weight: 2, extra: 2,
 			cost:   "one for the reports; one if a report was late",
-			strike: func(w *world, _ *rand.Rand) { w.wechat.KillEarly(account, wechattest.ClassicChain) },
+			inject: func(tb *testbed, _ *rand.Rand) { tb.wechat.KillEarly(account, wechattest.ClassicChain) },
 		},
 		{
 			name: "a forced refresh", lane: laneSource, weight: 3, extra: 1, cost: "itself",
-			strike: func(w *world, r *rand.Rand) { w.demand(r) },
+			inject: func(tb *testbed, r *rand.Rand) { tb.demand(r) },
 		},
 		{
 			name: "50 reports of one token at once, on all servers", lane: laneSource, weight: 2, extra: 2,
 			cost:   "one; and one where a process did not hear of it in time",
-			strike: func(w *world, _ *rand.Rand) { w.herd() },
+			inject: func(tb *testbed, _ *rand.Rand) { tb.herd() },
 		},
 	}
 }
 
-// struck has the next call go wrong, and waits until there was one.
-func (w *world) struck(f wechattest.Fault, r *rand.Rand) {
-	before := len(w.wechat.Calls())
-	id, err := w.wechat.Inject(f)
+// injectSource makes the next call to the source fail and waits for that call.
+func (tb *testbed) injectSource(f wechattest.Fault, r *rand.Rand) {
+	before := len(tb.wechat.Calls())
+	id, err := tb.wechat.Inject(f)
 	if err != nil {
-		w.ledger.wrong(err.Error())
+		tb.recorder.violation(err.Error())
 		return
 	}
-	defer w.wechat.Clear(id)
-	called := func() bool { return len(w.wechat.Calls()) > before }
-	if r.IntN(3) > 0 { // else wait for what the schedule brings
-		w.demand(r)
+	defer tb.wechat.Clear(id)
+	called := func() bool { return len(tb.wechat.Calls()) > before }
+	if r.IntN(3) > 0 { // otherwise the schedule makes the call
+		tb.demand(r)
 	}
 	if eventually(5*time.Second, "a call", called) != nil {
-		w.demand(r) // the back-off is long by now
+		tb.demand(r) // the back-off has become long
 		_ = eventually(2*time.Second, "a call", called)
 	}
 }
 
-// herd has callers of all processes report the same token.
-func (w *world) herd() {
-	issue, ok := w.wechat.LastIssued(account)
+// herd makes callers of all processes report the same token.
+func (tb *testbed) herd() {
+	issue, ok := tb.wechat.LastIssued(account)
 	if !ok {
 		return
 	}
 	for i := range 50 {
-		c := w.callers[i%len(w.callers)]
-		w.wg.Go(func() { c.refresh(w.life, issue.Token) }) // ends with the world, or by its own deadline
+		c := tb.callers[i%len(tb.callers)]
+		tb.wg.Go(func() { c.refresh(tb.ctx, issue.Token) }) // ends with tb.ctx, or by its own deadline
 	}
 }

@@ -10,18 +10,18 @@ func TestEveryForgeryIsWithinTheRightsOfWhoMakesIt(t *testing.T) {
 	for _, kind := range []string{single, cluster} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			w := startServers(t, kind)
-			m := w.servers.master()
+			tb := startServers(t, kind)
+			m := tb.servers.master()
 			for seed := range uint64(20) {
-				dice := rand.New(rand.NewPCG(seed, 0))
+				rng := rand.New(rand.NewPCG(seed, 0))
 				for _, f := range forgedFaults() {
-					f.strike(w, dice)
+					f.inject(tb, rng)
 				}
 			}
-			if n := len(w.ledger.spells); n != 20*len(forgedFaults()) {
+			if n := len(tb.recorder.disruptions); n != 20*len(forgedFaults()) {
 				t.Errorf("%d forgeries were made", n)
 			}
-			for _, note := range w.ledger.notes {
+			for _, note := range tb.recorder.violations {
 				t.Error(note)
 			}
 			for key, command := range map[string]string{"token": "hlen", "state": "hlen", "attempts": "zcard", "lock": "strlen"} {

@@ -17,11 +17,10 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
-// The store's operations on one account are those of a register with fences.
-// Clients that use it through broken links are recorded, with the time of each
-// call and answer, and a checker looks for an order in which every answer is
-// right. An operation without an answer may have been carried out at any time
-// after its call, or never.
+// The store's operations on one account are those of a register with fences. The
+// operations of clients with broken links are recorded with the time of each call and
+// answer, and porcupine searches an order in which every answer is right. An operation
+// without an answer may have been carried out at any time after its call, or never.
 
 // operation is the input of one call.
 type operation struct {
@@ -31,7 +30,7 @@ type operation struct {
 	token string // commit
 }
 
-// answer is its output. The zero answer, not known, fits everything.
+// answer is the output of one call. The zero answer is unknown and fits everything.
 type answer struct {
 	known      bool
 	fence      uint64 // begin: handed out, 0: not needed; load: the newest
@@ -40,10 +39,10 @@ type answer struct {
 	superseded bool
 }
 
-// register is what one account is to the checker.
+// register is the model of one account.
 type register struct {
 	last       uint64 // the newest fence, or less than it if not exact
-	exact      bool   // false: a fence was handed out that nobody was told
+	exact      bool   // false: a fence was handed out in a lost reply
 	generation uint64
 	token      string
 }
@@ -117,7 +116,7 @@ func (h *history) add(client int, in operation, out answer, call time.Time) {
 	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Output: out, Call: call.UnixNano(), Return: end})
 }
 
-// linearClient works on an account until ctx ends.
+// linearClient uses an account until ctx ends.
 func linearClient(ctx context.Context, n int, store *redisstore.Store, name string, h *history, r *rand.Rand) {
 	var seen uint64
 	for i := 0; ctx.Err() == nil; i++ {
@@ -159,7 +158,7 @@ func linearClient(ctx context.Context, n int, store *redisstore.Store, name stri
 	}
 }
 
-// linearFigures is what is kept of the check.
+// linearFigures is the result of the check.
 type linearFigures struct {
 	Seed       uint64    `json:"seed"`
 	Histories  int       `json:"histories"`
@@ -183,7 +182,7 @@ func (f flags) linear() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	n := newNetwork(newFamily())
+	n := newNetwork(newProcessTable())
 	t, err := newServers(n, single, dir, prefix, account, options{})
 	if err != nil {
 		return err
@@ -225,7 +224,7 @@ func (f flags) linear() error {
 	return nil
 }
 
-// linearRound has clients work on a new account, each over a link of its own.
+// linearRound lets clients use a new account, each over its own link.
 func (f flags) linearRound(n *network, t *servers, round int) (*history, int, error) {
 	h := new(history)
 	name := fmt.Sprintf("account%d", round)
@@ -233,11 +232,11 @@ func (f flags) linearRound(n *network, t *servers, round int) (*history, int, er
 	defer cancel()
 	var clients sync.WaitGroup
 	for i := range linearClients {
-		link, err := newFront(n, fmt.Sprintf("link%d-%d", round, i), t.data[0].Addr)
+		link, err := newProxy(n, fmt.Sprintf("link%d-%d", round, i), t.data[0].Addr)
 		if err != nil {
 			return nil, 0, err
 		}
-		defer link.shut()
+		defer link.close()
 		store, err := redisstore.Open("redis://"+link.addr(), redisstore.Options{Prefix: prefix, Timeout: 300 * time.Millisecond})
 		if err != nil {
 			return nil, 0, err
@@ -270,7 +269,7 @@ func (f flags) linearFault(n *network, t *servers, round int, r *rand.Rand) {
 		time.Sleep(d)
 		t.data[0].Resume()
 	default:
-		lift := n.impose(rule{to: to, manner: pick(r, []manner{hold, deaf, deaf, drop, reset, slow}), delay: 50 * time.Millisecond})
+		lift := n.add(rule{to: to, mode: pick(r, []mode{hold, deaf, deaf, drop, reset, slow}), delay: 50 * time.Millisecond})
 		time.Sleep(d)
 		lift()
 	}

@@ -1,6 +1,6 @@
 // Soak runs a fleet of real zhongkong processes on real Redis servers through
-// hundreds of faults, and holds everything that happened against the truth of
-// the simulated WeChat. See README.md.
+// hundreds of faults, and compares everything that happened with the record of the
+// simulated WeChat. See README.md.
 package main
 
 import (
@@ -26,10 +26,10 @@ func main() {
 	}
 }
 
-// errBroken is the end of a run that found something.
+// errBroken is the error of a run that found a violation.
 var errBroken = errors.New("promises were broken")
 
-// flags are everything that can be said on the command line.
+// flags are the flags of all commands.
 type flags struct {
 	topology, module, results, keep, only string
 	seed                                  uint64
@@ -48,17 +48,17 @@ func command(args []string) error {
 	set := flag.NewFlagSet("soak "+name, flag.ExitOnError)
 	set.StringVar(&f.topology, "topology", "all", "single, sentinel, cluster, or all")
 	set.StringVar(&f.module, "module", "../..", "the directory of the module under test")
-	set.StringVar(&f.results, "results", "", "directory to write the figures to, as JSON")
-	set.StringVar(&f.keep, "logs", "", "directory for the logs of a run that fails")
-	set.StringVar(&f.only, "only", "", "faults, or mutants, with this in their names and no other")
-	set.Uint64Var(&f.seed, "seed", 0, "which faults; the same again for the same seed (0: by the clock)")
-	set.IntVar(&f.faults, "faults", 150, "how many faults")
-	set.IntVar(&f.runs, "runs", 10, "measure: how often")
-	set.DurationVar(&f.duration, "duration", 0, "for how long, whatever the number of faults")
-	set.BoolVar(&f.acl, "acl", false, "the fleet's Redis users have the least privileges")
+	set.StringVar(&f.results, "results", "", "`directory` for the figures, as JSON")
+	set.StringVar(&f.keep, "logs", "", "`directory` for the logs of a run that fails")
+	set.StringVar(&f.only, "only", "", "only faults, or mutants, with this `text` in their names")
+	set.Uint64Var(&f.seed, "seed", 0, "determines the faults (0: a random seed)")
+	set.IntVar(&f.faults, "faults", 150, "`number` of faults")
+	set.IntVar(&f.runs, "runs", 10, "measure, linear, mutants: `number` of runs")
+	set.DurationVar(&f.duration, "duration", 0, "run for this long, whatever the number of faults")
+	set.BoolVar(&f.acl, "acl", false, "give the fleet's Redis users only the rights that they need")
 	set.BoolVar(&f.tls, "tls", false, "TLS to Redis (single)")
-	set.BoolVar(&f.fake, "clock", false, "let the server's clock jump (single; needs gcc)")
-	set.BoolVar(&f.trace, "v", false, "say each fault as it strikes")
+	set.BoolVar(&f.fake, "clock", false, "make the server's clock jump (single; needs gcc)")
+	set.BoolVar(&f.trace, "v", false, "print each fault when it is injected")
 	if err := set.Parse(args); err != nil {
 		return err
 	}
@@ -79,10 +79,10 @@ func command(args []string) error {
 	case "report":
 		return reportAll("results")
 	}
-	return fmt.Errorf("no such command: %s", name)
+	return fmt.Errorf("unknown command %q; want run, measure, mutants, simulation, linear or report", name)
 }
 
-// topologies are those that were asked for.
+// topologies returns the topologies to run.
 func (f flags) topologies() []string {
 	if f.topology == "all" {
 		return []string{single, sentinel, cluster}
@@ -90,7 +90,7 @@ func (f flags) topologies() []string {
 	return strings.Split(f.topology, ",")
 }
 
-// stage makes a directory for a run, with the product in it.
+// stage creates a directory for a run and builds zhongkong into it.
 func (f flags) stage() (s setup, remove func(), err error) {
 	if s.dir, err = os.MkdirTemp("", "zksoak"); err != nil {
 		return s, nil, err
@@ -115,14 +115,13 @@ func (f flags) soakAll() error {
 		}
 		s.topology, s.opts = topology, options{acl: f.acl, tls: f.tls, fake: f.fake}
 		s.refresher, s.readers, s.linked, s.workers, s.callers = 3, 1, 1, 2, true
-		// Half of the seeds have callers that report a dead token at once, as
-		// they should; the others have some that give the fleet the time to
-		// find out by itself.
-		s.patience = time.Duration(f.seed%2) * 5 * time.Second
+		// With an even seed callers report an invalid token at once, as they
+		// should; with an odd one they give the fleet time to detect it.
+		s.reportDelay = time.Duration(f.seed%2) * 5 * time.Second
 		p := plan{Topology: topology, Seed: f.seed, Faults: f.faults, Duration: f.duration, Options: s.opts, setup: s, only: f.only, keep: f.keep}
 		fmt.Fprintf(os.Stderr, "%s: %s: seed %d\n", time.Now().Format("15:04:05"), p.name(), f.seed)
 		if f.trace {
-			p.setup.traced = func(what string) { fmt.Fprintln(os.Stderr, time.Now().Format("15:04:05.000"), what) }
+			p.setup.onFault = func(what string) { fmt.Fprintln(os.Stderr, time.Now().Format("15:04:05.000"), what) }
 		}
 		out, err := p.run()
 		remove()
@@ -141,7 +140,7 @@ func (f flags) soakAll() error {
 	return nil
 }
 
-// show tells a person how a run went.
+// show prints the result of a run.
 func (f flags) show(o *outcome) {
 	v := o.Verdict
 	fmt.Printf("%s, seed %d: %d faults in %.0f s, %d checkpoints, %d observations, %.0f calls of %d allowed, %d broken promises\n",
@@ -151,7 +150,7 @@ func (f flags) show(o *outcome) {
 	}
 }
 
-// save writes figures to a file of their own.
+// save writes figures to a file in the results directory, if there is one.
 func (f flags) save(name string, v any) error {
 	if f.results == "" {
 		return nil

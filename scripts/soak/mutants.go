@@ -15,7 +15,7 @@ type mutant struct {
 	patches []patch
 }
 
-// patch changes one place of one file, which must be there.
+// patch replaces the first occurrence of a text in a file, which must have it.
 type patch struct{ file, from, to string }
 
 func mutants() []mutant {
@@ -60,13 +60,13 @@ func mutants() []mutant {
 		{"an attempt that is only heard of is never settled", []patch{
 			{"coordinator/attempts.go", "return o.fence == fence || o.settles == fence", "return o.fence == fence"},
 		}},
-		{"a lock lasts as long as whoever set it says", []patch{
+		{"a lock lasts as long as its TTL says", []patch{
 			{"redisstore/lock.go", "case ttl.Val() == -1, ttl.Val() > coordinator.MaxAhead:", "case false:"},
 		}},
 	}
 }
 
-// caught is what became of a mutant.
+// caught is the result of a mutant.
 type caught struct {
 	Name   string    `json:"name"`
 	Caught bool      `json:"caught"`
@@ -77,7 +77,7 @@ type caught struct {
 	Build  string    `json:"build,omitempty"` // the commit that was broken
 }
 
-// mutantsAll builds each mutant in a copy and expects a soak of it to fail.
+// mutantsAll builds each mutant in a copy of the module and expects its soak to fail.
 func (f flags) mutantsAll() error {
 	var all []caught
 	missed := 0
@@ -136,7 +136,7 @@ func (f flags) tryMutant(m mutant) (caught, error) {
 			c.Caught = true
 			c.By, _, _ = strings.Cut(broken, "\n")
 		} else if err != nil {
-			// The fleet did not come up at all: no verdict.
+			// The fleet did not start, so nothing was checked.
 			fmt.Fprintf(os.Stderr, "%s: %v\n", m.name, err)
 		}
 	}
@@ -144,7 +144,7 @@ func (f flags) tryMutant(m mutant) (caught, error) {
 	return c, nil
 }
 
-// copyModule copies the sources of the module that matter to a soak.
+// copyModule copies the sources that a soak builds.
 func copyModule(from, to string) error {
 	for _, part := range []string{"go.mod", "go.sum", "cmd", "coordinator", "redisstore", filepath.Join("scripts", "soak")} {
 		target := filepath.Join(to, part)
@@ -165,7 +165,7 @@ func (p patch) apply(dir string) error {
 		return err
 	}
 	if !strings.Contains(string(text), p.from) {
-		return fmt.Errorf("no such line in %s: %s", p.file, p.from)
+		return fmt.Errorf("%s does not have the text %q", p.file, p.from)
 	}
 	return os.WriteFile(file, []byte(strings.Replace(string(text), p.from, p.to, 1)), 0o600)
 }

@@ -16,20 +16,20 @@ import (
 	"time"
 )
 
-// process is one of the fleet, under a name that outlives restarts. Each start
-// is a life of its own.
+// process is a process of the fleet. It keeps its name when it is restarted; each start
+// begins a new life.
 type process struct {
 	name    string
 	binary  string
 	args    []string
 	env     map[string]string
-	heard   func(p *process, life int, line []byte) // each line of stdout; may be nil
-	refresh bool                                    // it has the secret
+	onLine  func(p *process, life int, line []byte) // called with each line of stdout; may be nil
+	refresh bool                                    // it has the secret, so it can refresh
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd     // guarded by mu: nil when dead
 	ended chan struct{} // guarded by mu
-	url   string        // guarded by mu: of a serve, once announced
+	url   string        // guarded by mu: of serve, when it has printed it
 	log   bytes.Buffer  // guarded by logMu
 	logMu sync.Mutex
 	life  atomic.Int32
@@ -37,7 +37,7 @@ type process struct {
 
 var announced = regexp.MustCompile(`zhongkong: (https?://\S+),`)
 
-// start begins a new life.
+// start starts the process unless it is running.
 func (p *process) start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -67,8 +67,8 @@ func (p *process) start() error {
 	ended := p.ended
 	go func() { // ends with the process; kill waits for it
 		var both sync.WaitGroup
-		both.Go(func() { p.listen(life, stdout) })
-		both.Go(func() { p.note(stderr) })
+		both.Go(func() { p.readLines(life, stdout) })
+		both.Go(func() { p.readLog(stderr) })
 		both.Wait()
 		_ = cmd.Wait()
 		close(ended)
@@ -76,18 +76,18 @@ func (p *process) start() error {
 	return nil
 }
 
-func (p *process) listen(life int, r io.Reader) {
+func (p *process) readLines(life int, r io.Reader) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		if p.heard != nil {
-			p.heard(p, life, lines.Bytes())
+		if p.onLine != nil {
+			p.onLine(p, life, lines.Bytes())
 		}
 	}
 }
 
-// note keeps what the process says, and looks for its address in it.
-func (p *process) note(r io.Reader) {
+// readLog records what the process logs and finds its address in that.
+func (p *process) readLog(r io.Reader) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -102,8 +102,8 @@ func (p *process) note(r io.Reader) {
 	}
 }
 
-// said returns everything it ever said on stderr.
-func (p *process) said() string {
+// output returns everything that the process has printed to stderr, in all lives.
+func (p *process) output() string {
 	p.logMu.Lock()
 	defer p.logMu.Unlock()
 	return p.log.String()
@@ -115,7 +115,7 @@ func (p *process) address() string {
 	return p.url
 }
 
-// pid is the process id, 0 while it is dead.
+// pid is the process id, 0 while the process is not running.
 func (p *process) pid() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,7 +125,7 @@ func (p *process) pid() int {
 	return p.cmd.Process.Pid
 }
 
-// kill ends this life with a signal and waits for the end.
+// kill sends a signal and waits for the end of the process.
 func (p *process) kill(sig syscall.Signal) {
 	p.mu.Lock()
 	cmd, ended := p.cmd, p.ended
@@ -145,7 +145,7 @@ func (p *process) kill(sig syscall.Signal) {
 	p.mu.Unlock()
 }
 
-// died reports a life that ended without being asked to.
+// died reports whether the process has ended without being killed.
 func (p *process) died() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -168,7 +168,7 @@ func (p *process) signal(sig syscall.Signal) {
 	}
 }
 
-// holds reports whether the lock's value names this life.
+// holds reports whether the lock's value names this process.
 func (p *process) holds(lock string) bool {
 	pid := p.pid()
 	return pid != 0 && strings.Contains(lock, fmt.Sprintf(":%d-", pid))

@@ -12,12 +12,12 @@ import (
 )
 
 // server is a redis-server or a Sentinel. Only this program connects to it
-// directly: the fleet and the other servers go through its front.
+// directly: the fleet and the other servers go through its proxy.
 type server struct {
 	*redistest.Server
-	front  *front
-	bus    *front        // of a cluster node, nil for others
-	direct *redis.Client // not through the front; set when all servers have started
+	proxy  *proxy
+	bus    *proxy        // of a cluster node, nil for others
+	direct *redis.Client // not through the proxy; set when all servers have started
 }
 
 // connect makes the client that this program uses.
@@ -28,12 +28,12 @@ func (s *server) connect() {
 	s.direct = redis.NewClient(o)
 }
 
-// fronts are the server's front and that of its bus.
-func (s *server) fronts() []*front {
+// proxies returns the server's proxy and that of its bus.
+func (s *server) proxies() []*proxy {
 	if s.bus == nil {
-		return []*front{s.front}
+		return []*proxy{s.proxy}
 	}
-	return []*front{s.front, s.bus}
+	return []*proxy{s.proxy, s.bus}
 }
 
 // start starts the process, unless it is running, and waits until it answers.
@@ -44,7 +44,7 @@ func (s *server) start() error {
 	if err := s.Start(); err != nil {
 		return err
 	}
-	for _, f := range s.fronts() {
+	for _, f := range s.proxies() {
 		f.open()
 	}
 	return nil
@@ -53,15 +53,15 @@ func (s *server) start() error {
 // kill ends the process as kill -9 does. Its addresses refuse connections from
 // then on.
 func (s *server) kill() {
-	for _, f := range s.fronts() {
-		f.shut()
+	for _, f := range s.proxies() {
+		f.close()
 	}
 	s.Kill()
 }
 
 func (s *server) alive() bool { return s.PID() != 0 }
 
-// do runs one command without going through the front.
+// do runs one command without going through the proxy.
 func (s *server) do(args ...any) (any, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

@@ -8,43 +8,43 @@ import (
 
 // The faults have to do what they are called, or the soak proves nothing.
 
-func startServers(t *testing.T, kind string) *world {
+func startServers(t *testing.T, kind string) *testbed {
 	t.Helper()
-	w := &world{network: newNetwork(newFamily()), ledger: &ledger{}}
+	tb := &testbed{network: newNetwork(newProcessTable()), recorder: &recorder{}}
 	var err error
-	w.servers, err = newServers(w.network, kind, t.TempDir(), prefix, account, options{})
-	t.Cleanup(w.servers.kill)
+	tb.servers, err = newServers(tb.network, kind, t.TempDir(), prefix, account, options{})
+	t.Cleanup(tb.servers.kill)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w
+	return tb
 }
 
 func TestFailoversChangeTheMaster(t *testing.T) {
 	for _, kind := range []string{sentinel, cluster} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			w := startServers(t, kind)
-			for name, do := range map[string]func(*world, *server){
-				"planned": (*world).plannedFailover,
-				"killed": func(w *world, m *server) {
+			tb := startServers(t, kind)
+			for name, do := range map[string]func(*testbed, *server){
+				"planned": (*testbed).plannedFailover,
+				"killed": func(tb *testbed, m *server) {
 					m.kill()
 					time.Sleep(4 * time.Second)
 					if err := m.start(); err != nil {
 						t.Error(err)
 					}
 				},
-				"partitioned": func(w *world, m *server) { w.isolate(m, 6*time.Second) },
+				"partitioned": func(tb *testbed, m *server) { tb.isolate(m, 6*time.Second) },
 			} {
-				old := w.servers.master()
+				old := tb.servers.master()
 				began := time.Now()
-				w.failover(name, do)
-				if w.servers.master() == old {
+				tb.failover(name, do)
+				if tb.servers.master() == old {
 					t.Errorf("%s: the master is still the same after %v", name, time.Since(began))
 				}
 				t.Logf("%s: well again after %v", name, time.Since(began))
 			}
-			for _, note := range w.ledger.notes {
+			for _, note := range tb.recorder.violations {
 				t.Error(note)
 			}
 		})
@@ -52,18 +52,18 @@ func TestFailoversChangeTheMaster(t *testing.T) {
 }
 
 func TestTheServersClockJumps(t *testing.T) {
-	w := &world{network: newNetwork(newFamily())}
+	tb := &testbed{network: newNetwork(newProcessTable())}
 	var err error
-	w.servers, err = newServers(w.network, single, t.TempDir(), prefix, account, options{fake: true})
-	t.Cleanup(w.servers.kill)
+	tb.servers, err = newServers(tb.network, single, t.TempDir(), prefix, account, options{fake: true})
+	t.Cleanup(tb.servers.kill)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, offset := range []time.Duration{0, time.Hour, -90 * time.Second, 0} {
-		if err := w.servers.setClock(offset); err != nil {
+		if err := tb.servers.setClock(offset); err != nil {
 			t.Fatal(err)
 		}
-		answer, err := w.servers.data[0].do("time")
+		answer, err := tb.servers.data[0].do("time")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// caughtLine is how the simulation says that a broken rule was noticed.
+// caughtLine is the simulation's log line about a detected mutant.
 var caughtLine = regexp.MustCompile(`caught with seed (\d+): (.*)`)
 
-// simulation has the simulation catch its broken rules, for the page.
+// simulation runs the simulation's mutants and saves the results for RESULTS.md.
 func (f flags) simulation() error {
 	const test = "TestSimulationCatchesEveryBrokenRule"
 	run := exec.Command("go", "test", "-count", "1", "-json", "-run", test, "./redisstore")

@@ -24,9 +24,9 @@ const (
 	cluster  = "cluster"
 )
 
-// options are how the servers are set up.
+// options describe how the servers are set up.
 type options struct {
-	acl  bool // the fleet's users have the least privileges
+	acl  bool // the fleet's users have only the rights that they need
 	tls  bool
 	fake bool // the server's clock can be made to jump
 }
@@ -44,7 +44,7 @@ type servers struct {
 	ca        string // file, with TLS
 	clock     string // file with the offset of the clock, with fake
 	offset    time.Duration
-	promoted  int // how often promote was needed
+	promoted  int // how often promote was necessary
 }
 
 // Names and passwords of the least-privilege users.
@@ -115,22 +115,22 @@ func launch(l redistest.Launcher, kind string) (string, error) {
 	return servers.URL(), nil
 }
 
-// prepare puts a front before a server that is about to start.
+// prepare puts a proxy in front of a server that is about to start.
 func (t *servers) prepare(n *network, rs *redistest.Server) error {
 	s := &server{Server: rs}
 	var err error
-	if s.front, err = newFront(n, s.Name, s.Addr); err != nil {
+	if s.proxy, err = newProxy(n, s.Name, s.Addr); err != nil {
 		return err
 	}
-	s.AnnouncePort = s.front.port
-	n.family.join(s.Name, s.PID)
+	s.AnnouncePort = s.proxy.port
+	n.processes.add(s.Name, s.PID)
 	if s.IsSentinel() {
 		t.sentinels = append(t.sentinels, s)
 		return nil
 	}
 	t.data = append(t.data, s)
 	if t.kind == cluster {
-		if s.bus, err = newFront(n, s.Name, s.BusAddr); err != nil {
+		if s.bus, err = newProxy(n, s.Name, s.BusAddr); err != nil {
 			return err
 		}
 		s.AnnounceBusPort = s.bus.port
@@ -167,7 +167,7 @@ func (t *servers) users() string {
 //go:embed clock/jump.c
 var clockSource []byte
 
-// makeClock compiles the clock and sets it right.
+// makeClock compiles the library for the clock, with an offset of zero.
 func (t *servers) makeClock() error {
 	t.clock = filepath.Join(t.dir, "clock")
 	source := t.clock + ".c"
@@ -180,10 +180,10 @@ func (t *servers) makeClock() error {
 	return nil
 }
 
-// jump has the server's clock jump, ahead or back.
+// jump moves the server's clock forward or back.
 func (t *servers) jump(by time.Duration) error { return t.setClock(t.offset + by) }
 
-// setClock has the server's clock differ from this machine's.
+// setClock sets the difference between the server's clock and this machine's.
 func (t *servers) setClock(offset time.Duration) error {
 	t.offset = offset
 	file, err := os.OpenFile(t.clock, os.O_CREATE|os.O_WRONLY, 0o600)
@@ -217,7 +217,7 @@ func (t *servers) url(role coordinator.Role) string {
 	return u.String()
 }
 
-// all are the servers and the sentinels.
+// all returns the servers and the Sentinels.
 func (t *servers) all() []*server { return append(append([]*server(nil), t.data...), t.sentinels...) }
 
 func (t *servers) kill() {

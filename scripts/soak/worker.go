@@ -20,8 +20,7 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
-// report is what a worker writes to stdout, one JSON object a line. Tokens are
-// named by their SHA-256.
+// report is a line of a worker's output, in JSON. Tokens are given as their SHA-256.
 type report struct {
 	Kind  string `json:"k"` // seen, watched, call, connected, probed
 	Op    string `json:"op,omitempty"`
@@ -32,7 +31,7 @@ type report struct {
 	Stale bool   `json:"stale,omitempty"`
 	Up    bool   `json:"up,omitempty"`
 	Err   string `json:"err,omitempty"`
-	Wrong bool   `json:"wrong,omitempty"` // an error nobody should get
+	Wrong bool   `json:"wrong,omitempty"` // an unexpected error
 }
 
 func hashOf(token string) string {
@@ -40,19 +39,19 @@ func hashOf(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// worker is a service that links the coordinator. It uses tokens as services
-// do, and tells what it was given.
+// worker is a service that links the coordinator. It uses tokens as services do, and
+// reports which ones it gets.
 type worker struct {
 	coordinator *coordinator.Coordinator
 	account     *coordinator.Account
 	prober      wechat.Prober
-	patience    time.Duration // how long a rejection is looked at before it is reported
+	reportDelay time.Duration // from the first rejection of a token until it is reported
 
 	mu  sync.Mutex
 	out *json.Encoder // guarded by mu
 }
 
-// runWorker is the whole of the program in the role of a service.
+// runWorker runs the program in the role of a service.
 func runWorker() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -71,7 +70,7 @@ func runWorker() error {
 	}
 	defer store.Close()
 	w := &worker{out: json.NewEncoder(os.Stdout), prober: wechat.Prober{BaseURL: env("ZHONGKONG_API_BASE")}}
-	if w.patience, err = time.ParseDuration(env("SOAK_PATIENCE")); err != nil {
+	if w.reportDelay, err = time.ParseDuration(env("SOAK_REPORT_DELAY")); err != nil {
 		return err
 	}
 	every, err := time.ParseDuration(env("ZHONGKONG_REFRESH_EVERY"))
@@ -108,7 +107,7 @@ func (w *worker) tell(r report) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.out.Encode(r); errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.EPIPE) {
-		os.Exit(0) // nobody listens any more
+		os.Exit(0) // the soak has ended
 	}
 }
 
@@ -125,11 +124,11 @@ func (w *worker) observe(o coordinator.Observation) {
 	}
 }
 
-// probeLimit marks an event that this program publishes itself, to see whether
-// notifications flow. It means nothing to anybody.
+// probeLimit marks an event that this program publishes to check whether notifications
+// arrive. It has no effect on a process.
 const probeLimit = "soak-probe"
 
-// look asks for the token all the time, as the calls of a busy service do.
+// look reads the token continuously, as a busy service does.
 func (w *worker) look(ctx context.Context) {
 	for sleep(ctx, 40*time.Millisecond) {
 		began := time.Now().UnixNano()
@@ -151,10 +150,10 @@ func (w *worker) watch(ctx context.Context) {
 	}
 }
 
-// callWait is how long a worker's calls may wait.
+// callWait limits a worker's calls.
 const callWait = 4 * time.Second
 
-// wait is a service that waits for something newer.
+// wait waits for newer tokens.
 func (w *worker) wait(ctx context.Context) {
 	var after coordinator.Fence
 	for ctx.Err() == nil {
@@ -169,7 +168,7 @@ func (w *worker) wait(ctx context.Context) {
 	}
 }
 
-// use makes business calls and reports tokens that are rejected.
+// use makes business calls and invalidates rejected tokens.
 func (w *worker) use(ctx context.Context) {
 	var rejected coordinator.Token
 	var since time.Time
@@ -191,7 +190,7 @@ func (w *worker) use(ctx context.Context) {
 		if !rejected.Equal(s.Token) {
 			rejected, since = s.Token, time.Now()
 		}
-		if time.Since(since) >= w.patience {
+		if time.Since(since) >= w.reportDelay {
 			w.call(ctx, "Invalidate", func(ctx context.Context) error {
 				_, err := w.account.Invalidate(ctx, s.Token)
 				return err
@@ -200,7 +199,7 @@ func (w *worker) use(ctx context.Context) {
 	}
 }
 
-// call makes a call that has to end in time, and tells how it did.
+// call makes a call that has to end in time and reports how it ended.
 func (w *worker) call(ctx context.Context, op string, do func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
@@ -212,7 +211,7 @@ func (w *worker) call(ctx context.Context, op string, do func(context.Context) e
 	w.tell(r)
 }
 
-// isExpected reports whether an error is one that the package promises.
+// isExpected reports whether the coordinator documents an error.
 func isExpected(err error) bool {
 	var fetch *coordinator.FetchError
 	var throttled *coordinator.ThrottledError

@@ -10,18 +10,18 @@ import (
 	"syscall"
 )
 
-// family knows the process ids of a run, so that it can tell which process made a
-// connection. One listener can then treat each process, redis-servers included, in
-// its own way.
-type family struct {
+// processTable knows the process ids of a run, so that it can tell which process made a
+// connection. A proxy can then treat each process, redis-servers included, in its own
+// way.
+type processTable struct {
 	mu   sync.Mutex
-	pids map[string]func() int // guarded by mu: by name; 0 while a process is dead
+	pids map[string]func() int // guarded by mu: by name; 0 while a process is not running
 }
 
-func newFamily() *family { return &family{pids: make(map[string]func() int)} }
+func newProcessTable() *processTable { return &processTable{pids: make(map[string]func() int)} }
 
-// join adds a process for the rest of the run.
-func (f *family) join(name string, pid func() int) {
+// add adds a process for the rest of the run.
+func (f *processTable) add(name string, pid func() int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pids[name] = pid
@@ -29,7 +29,7 @@ func (f *family) join(name string, pid func() int) {
 
 // owner returns the name of the process that made a connection, "" if it is not
 // known, as when the process has closed its end already.
-func (f *family) owner(conn net.Conn) string {
+func (f *processTable) owner(conn net.Conn) string {
 	inode := inodeOf(conn.RemoteAddr().(*net.TCPAddr).Port, conn.LocalAddr().(*net.TCPAddr).Port)
 	if inode == 0 {
 		return ""
@@ -52,8 +52,9 @@ func (f *family) owner(conn net.Conn) string {
 	return ""
 }
 
-// inodeOf finds the socket on loopback that goes from one port to another. It
-// asks the kernel for just this one: a machine may have ten thousand others.
+// inodeOf returns the inode of the loopback socket that is connected from one port to
+// another, 0 if there is none. It asks the kernel for this socket only, because a
+// machine may have ten thousand others.
 func inodeOf(from, to int) uint32 {
 	const (
 		netlinkSockDiag  = 4

@@ -7,9 +7,9 @@ import (
 )
 
 func TestAConnectionIsToldByWhoMadeIt(t *testing.T) {
-	f := newFamily()
+	f := newProcessTable()
 	pid := os.Getpid()
-	f.join("me", func() int { return pid })
+	f.add("me", func() int { return pid })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -8,51 +8,50 @@ import (
 	"time"
 )
 
-// manner is what a link does with what is sent over it.
-type manner string
+// mode is the way in which a link fails.
+type mode string
 
-// The manners. What is held arrives late, when the link is well again, also if
-// the sender has given up long before: a command that nobody waits for any more
-// is carried out all the same.
+// The modes. Held data arrives when the link works again, even if the sender has given
+// up: then a command is carried out although no process waits for its reply.
 const (
-	hold  manner = "hold"  // a black hole: nothing passes, nobody is told
-	deaf  manner = "deaf"  // requests pass, answers are held
-	drop  manner = "drop"  // half-open: the server's end is closed, the client's hears nothing, ever
-	reset manner = "reset" // connections break, new ones are refused
-	slow  manner = "slow"  // each piece takes delay longer
+	hold  mode = "hold"  // a black hole: no data passes, connections stay open
+	deaf  mode = "deaf"  // requests pass, replies are held
+	drop  mode = "drop"  // half-open: the server's end is closed, the client's stays silent for good
+	reset mode = "reset" // connections break, new ones are refused
+	slow  mode = "slow"  // each piece of data is delayed by delay
 )
 
-// rule has a manner for the links between two; "" is everybody.
+// rule applies a mode to the links from one process to one server; "" means all.
 type rule struct {
 	from, to string
-	manner   manner
+	mode     mode
 	delay    time.Duration
 }
 
-func (r *rule) concerns(from, to string) bool {
+func (r *rule) matches(from, to string) bool {
 	return (r.from == "" || r.from == from) && (r.to == "" || r.to == to)
 }
 
-// network is everything between the processes and the servers.
+// network is all links between the processes and the servers.
 type network struct {
-	family *family
+	processes *processTable
 
 	mu    sync.Mutex
 	rules []*rule            // guarded by mu
 	pipes map[*pipe]struct{} // guarded by mu
 }
 
-func newNetwork(f *family) *network {
-	return &network{family: f, pipes: make(map[*pipe]struct{})}
+func newNetwork(f *processTable) *network {
+	return &network{processes: f, pipes: make(map[*pipe]struct{})}
 }
 
-// impose makes a rule hold until it is lifted.
-func (n *network) impose(r rule) (lift func()) {
+// add applies a rule until lift is called.
+func (n *network) add(r rule) (lift func()) {
 	n.mu.Lock()
 	n.rules = append(n.rules, &r)
 	for p := range n.pipes {
-		if r.concerns(p.from, p.to) {
-			p.suffer(r.manner)
+		if r.matches(p.from, p.to) {
+			p.apply(r.mode)
 		}
 	}
 	n.mu.Unlock()
@@ -68,15 +67,15 @@ func (n *network) impose(r rule) (lift func()) {
 	})
 }
 
-// between returns the rules that hold for a link now.
-func (n *network) between(from, to string) (held, deafened, refused, dropped bool, delay time.Duration) {
+// effects returns how the present rules affect a link.
+func (n *network) effects(from, to string) (held, deafened, refused, dropped bool, delay time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, r := range n.rules {
-		if !r.concerns(from, to) {
+		if !r.matches(from, to) {
 			continue
 		}
-		switch r.manner {
+		switch r.mode {
 		case hold:
 			held = true
 		case deaf:
@@ -92,19 +91,19 @@ func (n *network) between(from, to string) (held, deafened, refused, dropped boo
 	return held, deafened, refused, dropped, delay
 }
 
-// front is the address by which everybody knows a server.
-type front struct {
+// proxy is the address by which all processes but this one know a server.
+type proxy struct {
 	network *network
 	name    string // of the server
 	port    int
 	backend func() string
 
 	mu       sync.Mutex
-	listener net.Listener // guarded by mu: nil while the server is dead
+	listener net.Listener // guarded by mu: nil while the server is down
 }
 
-func newFront(n *network, name string, backend func() string) (*front, error) {
-	f := &front{network: n, name: name, backend: backend}
+func newProxy(n *network, name string, backend func() string) (*proxy, error) {
+	f := &proxy{network: n, name: name, backend: backend}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -115,10 +114,10 @@ func newFront(n *network, name string, backend func() string) (*front, error) {
 	return f, nil
 }
 
-func (f *front) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(f.port)) }
+func (f *proxy) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(f.port)) }
 
-// open has the front accept connections again.
-func (f *front) open() {
+// open makes the proxy accept connections again.
+func (f *proxy) open() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.listener != nil {
@@ -135,8 +134,8 @@ func (f *front) open() {
 	}
 }
 
-// shut refuses new connections, as the kernel does for a server that is dead.
-func (f *front) shut() {
+// close refuses new connections, as the kernel does for a server that is down.
+func (f *proxy) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.listener != nil {
@@ -145,7 +144,7 @@ func (f *front) shut() {
 	}
 }
 
-func (f *front) serve(l net.Listener) {
+func (f *proxy) serve(l net.Listener) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -155,9 +154,9 @@ func (f *front) serve(l net.Listener) {
 	}
 }
 
-func (f *front) connect(client net.Conn) {
-	p := &pipe{network: f.network, from: f.network.family.owner(client), to: f.name, client: client}
-	_, _, refused, dropped, _ := f.network.between(p.from, p.to)
+func (f *proxy) connect(client net.Conn) {
+	p := &pipe{network: f.network, from: f.network.processes.owner(client), to: f.name, client: client}
+	_, _, refused, dropped, _ := f.network.effects(p.from, p.to)
 	switch {
 	case refused:
 		p.breakOff()
@@ -181,17 +180,17 @@ func (f *front) connect(client net.Conn) {
 	f.network.mu.Unlock()
 }
 
-// pipe is one connection through a front.
+// pipe is one connection through a proxy.
 type pipe struct {
 	network  *network
 	from, to string
 	client   net.Conn
-	server   net.Conn // nil if it began dead
+	server   net.Conn // nil if the link was half-open from the start
 	dead     atomic.Bool
 }
 
-// suffer is what happens to a connection that is there when a rule is imposed.
-func (p *pipe) suffer(m manner) {
+// apply applies a new rule to an existing connection.
+func (p *pipe) apply(m mode) {
 	switch m {
 	case drop:
 		p.dead.Store(true)
@@ -203,7 +202,7 @@ func (p *pipe) suffer(m manner) {
 	}
 }
 
-// breakOff ends both sides with a reset.
+// breakOff resets both sides.
 func (p *pipe) breakOff() {
 	for _, conn := range []net.Conn{p.client, p.server} {
 		if conn, ok := conn.(*net.TCPConn); ok && conn != nil {
@@ -226,7 +225,7 @@ func (p *pipe) run() {
 	}
 }
 
-// carry carries bytes one way until its source ends.
+// carry copies data in one direction until its source ends.
 func (p *pipe) carry(to, from net.Conn, answers bool) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -241,7 +240,7 @@ func (p *pipe) carry(to, from net.Conn, answers bool) {
 			continue
 		}
 		if answers && p.dead.Load() {
-			return // the client is not told
+			return // the client's end stays open
 		}
 		if to != nil {
 			_ = to.Close()
@@ -250,10 +249,10 @@ func (p *pipe) carry(to, from net.Conn, answers bool) {
 	}
 }
 
-// passes waits until a piece may go on; false: it never will.
+// passes blocks until a piece of data may pass; false means that it never may.
 func (p *pipe) passes(answer bool) bool {
 	for {
-		held, deafened, _, _, delay := p.network.between(p.from, p.to)
+		held, deafened, _, _, delay := p.network.effects(p.from, p.to)
 		switch {
 		case p.dead.Load():
 			return false

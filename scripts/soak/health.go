@@ -16,20 +16,20 @@ const (
 	slots        = 16384
 )
 
-// master returns the server that is the master of the account's keys, as those
-// that decide say; nil while nobody does.
+// master returns the master of the account's keys, by the word of the Sentinels or of
+// the cluster; nil while there is none.
 func (t *servers) master() *server {
 	switch t.kind {
 	case sentinel:
-		return t.named()
+		return t.sentinelMaster()
 	case cluster:
 		return t.owner()
 	}
 	return t.data[0]
 }
 
-// named is the master that most sentinels name.
-func (t *servers) named() *server {
+// sentinelMaster returns the master that at least two Sentinels name.
+func (t *servers) sentinelMaster() *server {
 	votes := make(map[string]int)
 	for _, s := range t.sentinels {
 		if !s.alive() {
@@ -41,15 +41,15 @@ func (t *servers) named() *server {
 		}
 	}
 	for _, s := range t.data {
-		if votes[strconv.Itoa(s.front.port)] >= 2 {
+		if votes[strconv.Itoa(s.proxy.port)] >= 2 {
 			return s
 		}
 	}
 	return nil
 }
 
-// owner is the node that says it owns the account's slot as a master, the one
-// with the newest epoch if there are two.
+// owner returns the node that claims the account's slot as a master; of two, the one
+// with the newer epoch.
 func (t *servers) owner() *server {
 	var found *server
 	best := int64(-1)
@@ -68,13 +68,13 @@ func (t *servers) owner() *server {
 	return found
 }
 
-// await waits until everything is as at the start, whoever is the master now.
+// await waits until all servers are healthy, whichever is the master.
 func (t *servers) await() error {
 	why := ""
 	began, help := time.Now(), sync.OnceFunc(t.promote)
-	err := eventually(2*settleWithin, "the servers to be well", func() bool {
-		why = t.ill()
-		if time.Since(began) > settleWithin && t.leaderless() {
+	err := eventually(2*settleWithin, "all servers to be healthy", func() bool {
+		why = t.problem()
+		if time.Since(began) > settleWithin && t.allReplicas() {
 			help()
 		}
 		return why == ""
@@ -85,10 +85,10 @@ func (t *servers) await() error {
 	return nil
 }
 
-// leaderless reports whether all servers are replicas, of each other: Sentinel may
-// turn a master that comes back at the wrong moment into one, finds no good
-// replica to promote ever after, and waits for a person.
-func (t *servers) leaderless() bool {
+// allReplicas reports whether all servers are replicas of each other. Sentinel may
+// demote a master that returns at the wrong moment; then it never finds a suitable
+// replica to promote, and an operator has to.
+func (t *servers) allReplicas() bool {
 	for _, s := range t.data {
 		if s.info("replication", "role") != "slave" {
 			return false
@@ -97,7 +97,7 @@ func (t *servers) leaderless() bool {
 	return t.kind == sentinel
 }
 
-// promote does what that person would do.
+// promote makes a replica the master, as an operator would.
 func (t *servers) promote() {
 	t.promoted++
 	if m := t.master(); m != nil {
@@ -105,8 +105,8 @@ func (t *servers) promote() {
 	}
 }
 
-// ill says what is not as it should be, "" for nothing.
-func (t *servers) ill() string {
+// problem describes a problem of the servers, "" if there is none.
+func (t *servers) problem() string {
 	for _, s := range t.all() {
 		if !s.alive() {
 			return s.Name + " is dead"
@@ -118,9 +118,9 @@ func (t *servers) ill() string {
 	}
 	switch t.kind {
 	case sentinel:
-		return t.illReplicated(m)
+		return t.replicationProblem(m)
 	case cluster:
-		return t.illCluster()
+		return t.clusterProblem()
 	}
 	if _, err := m.do("ping"); err != nil {
 		return err.Error()
@@ -128,13 +128,13 @@ func (t *servers) ill() string {
 	return ""
 }
 
-func (t *servers) illReplicated(m *server) string {
+func (t *servers) replicationProblem(m *server) string {
 	if m.info("replication", "role") != "master" {
-		return m.Name + " does not know that it is the master"
+		return m.Name + " is not a master although the Sentinels say so"
 	}
 	for _, s := range t.data {
 		if s != m && (s.info("replication", "role") != "slave" || s.info("replication", "master_link_status") != "up" ||
-			s.info("replication", "master_port") != strconv.Itoa(m.front.port)) {
+			s.info("replication", "master_port") != strconv.Itoa(m.proxy.port)) {
 			return s.Name + " does not follow " + m.Name
 		}
 	}
@@ -147,7 +147,7 @@ func (t *servers) illReplicated(m *server) string {
 	return ""
 }
 
-func (t *servers) illCluster() string {
+func (t *servers) clusterProblem() string {
 	masters, replicas := 0, 0
 	for _, s := range t.data {
 		switch {
@@ -172,10 +172,10 @@ func (t *servers) illCluster() string {
 	return ""
 }
 
-// replicaOf returns a replica that is in sync with m.
+// replicaOf returns a replica that is in sync with m, nil if there is none.
 func (t *servers) replicaOf(m *server) *server {
 	for _, s := range t.data {
-		if m != nil && s != m && s.alive() && s.info("replication", "master_port") == strconv.Itoa(m.front.port) &&
+		if m != nil && s != m && s.alive() && s.info("replication", "master_port") == strconv.Itoa(m.proxy.port) &&
 			s.info("replication", "master_link_status") == "up" {
 			return s
 		}
@@ -183,8 +183,8 @@ func (t *servers) replicaOf(m *server) *server {
 	return nil
 }
 
-// writable reports whether the account's master takes writes, which is when a
-// failover is over as far as the servers are concerned.
+// writable reports whether the account's master accepts writes, which ends a
+// failover.
 func (t *servers) writable() bool {
 	m := t.master()
 	if m == nil {
@@ -201,5 +201,5 @@ func eventually(within time.Duration, what string, ok func() bool) error {
 			return nil
 		}
 	}
-	return errors.New("waited " + within.String() + " in vain for " + what)
+	return errors.New("timed out after " + within.String() + " waiting for " + what)
 }
