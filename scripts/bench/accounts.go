@@ -15,10 +15,10 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
-// manyAccounts is how many accounts one process has to bear.
+// manyAccounts is the number of accounts in one process.
 const manyAccounts = 100_000
 
-// scaleAnswer is what a process with many accounts costs.
+// scaleAnswer is what the process with many accounts reports.
 type scaleAnswer struct {
 	Loaded    time.Duration // from the start until every account has its token
 	Heap      float64       // live bytes an account
@@ -27,8 +27,8 @@ type scaleAnswer struct {
 	Refreshes uint64        // during the steady state
 }
 
-// accounts measures many accounts in one process: on an empty Redis, then in
-// a second process that finds all tokens there.
+// accounts measures many accounts in one process, first on an empty Redis, then in a
+// second process that finds all tokens in Redis.
 func accounts(e *env, r *record) error {
 	server, kill, err := e.redis()
 	if err != nil {
@@ -73,7 +73,7 @@ func accounts(e *env, r *record) error {
 	return nil
 }
 
-// evenness returns how far the fullest minute is above the mean, and the
+// evenness returns how far the busiest minute is above the mean, and the
 // standard deviation in percent of the mean.
 func evenness(minutes []int) (fullest, deviation float64) {
 	if len(minutes) == 0 {
@@ -157,7 +157,7 @@ func manyCoordinator(store *redisstore.Store, o order) (*coordinator.Coordinator
 
 func accountName(i int) string { return fmt.Sprintf("wx%016x", i) }
 
-// everyToken returns when all accounts have a token.
+// everyToken blocks until all accounts have a token.
 func everyToken(ctx context.Context, zk *coordinator.Coordinator, n int) error {
 	for i := range n {
 		if _, err := zk.Token(ctx, accountName(i)); err != nil {
@@ -186,7 +186,7 @@ func liveHeap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// profileHeap keeps a profile of what lives, if BENCH_PROFILE names a directory.
+// profileHeap writes a heap profile if BENCH_PROFILE names a directory.
 func profileHeap(name string) {
 	dir := os.Getenv("BENCH_PROFILE")
 	if dir == "" {
@@ -207,8 +207,8 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// wakeupsChild is what many people write: a goroutine and a timer for each
-// account. It does nothing when it wakes.
+// wakeupsChild is a common design: a goroutine and a timer for each account. The
+// goroutine does nothing when it wakes.
 func wakeupsChild(o order, c *conversation) error {
 	if err := c.ready(); err != nil {
 		return err

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// childArg, as the first argument, makes this program one of the processes that
-// a work consists of.
+// childArg as the first argument makes this program one of the child processes of a
+// benchmark.
 const childArg = "child"
 
-// order is what a child is told to do.
+// order tells a child what to do.
 type order struct {
 	Role      string // one of childRoles
 	Contender string
@@ -27,7 +27,7 @@ type order struct {
 	Rounds    int
 }
 
-// childRoles are what children can be. Each says ready, waits for the start,
+// childRoles are the roles of children. Each child reports ready, waits for the start,
 // and answers once.
 var childRoles = map[string]func(o order, c *conversation) error{
 	"herd":     herdChild,
@@ -50,25 +50,25 @@ func childMain(text string) error {
 	return role(o, &conversation{in: bufio.NewReader(os.Stdin), out: os.Stdout})
 }
 
-// conversation is a child's side of the talk with its parent.
+// conversation is the child's end of the connection to its parent.
 type conversation struct {
 	in  *bufio.Reader
 	out io.Writer
 }
 
-// ready tells the parent and waits for its word.
+// ready tells the parent that the child is ready and waits for the start.
 func (c *conversation) ready() error {
 	fmt.Fprintln(c.out, "ready")
 	_, err := c.in.ReadString('\n')
 	return err
 }
 
-// awaitEnd waits until the parent closes the talk.
+// awaitEnd waits until the parent closes the connection.
 func (c *conversation) awaitEnd() { _, _ = io.Copy(io.Discard, c.in) }
 
 func (c *conversation) answer(v any) error { return json.NewEncoder(c.out).Encode(v) }
 
-// child is the parent's side.
+// child is the parent's end.
 type child struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -118,7 +118,7 @@ func (c *child) result(v any) error {
 	return json.Unmarshal(line, v)
 }
 
-// end closes the child's input, at which it ends, and waits for it.
+// end closes the child's input, which ends it, and waits for it.
 func (c *child) end() error {
 	_ = c.in.Close()
 	timer := time.AfterFunc(10*time.Second, func() { _ = c.cmd.Process.Kill() })
@@ -126,7 +126,7 @@ func (c *child) end() error {
 	return c.cmd.Wait()
 }
 
-// children are started together.
+// children are child processes that are started together.
 func spawnAll(n int, o order) ([]*child, error) {
 	var all []*child
 	for i := range n {

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// cores measures how many calls more all cores make than one does.
+// cores measures how the number of calls grows from one core to all.
 //
-// Not by testing.B.RunParallel: its counters, one for each goroutine, are small
-// enough to lie in one cache line, and then they are what is measured.
+// It does not use testing.B.RunParallel, whose counters, one for each goroutine, may
+// share a cache line; then their contention is measured.
 func cores(e *env, r *record) error {
 	server, kill, err := e.redis()
 	if err != nil {
@@ -62,8 +62,8 @@ func cores(e *env, r *record) error {
 	return nil
 }
 
-// growth returns how many calls one core makes in a second, and all of them
-// together. They take turns, so that both see the same noise.
+// growth returns how many calls a second one core makes, and all cores together. They
+// alternate, so that both are affected by the same noise.
 func growth(loop func(n int), last time.Duration) (one, all float64) {
 	n := runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(n)
@@ -77,9 +77,9 @@ func growth(loop func(n int), last time.Duration) (one, all float64) {
 	return one, all
 }
 
-// callRate returns how many calls a second some goroutines make together.
+// callRate returns how many calls a second n goroutines make together.
 func callRate(loop func(n int), goroutines int, last time.Duration) float64 {
-	const batch = 1 << 16 // so that the clock and the count are nothing beside it
+	const batch = 1 << 16 // so large that the clock and the counter are negligible
 	var calls atomic.Int64
 	began := time.Now()
 	var running sync.WaitGroup
@@ -97,7 +97,7 @@ func callRate(loop func(n int), goroutines int, last time.Duration) float64 {
 
 var sinkNumber atomic.Uint64
 
-// xorshift is work that nothing but a core is needed for.
+// xorshift is work that uses only a core.
 func xorshift(n int) {
 	x := uint64(n)
 	for range n {

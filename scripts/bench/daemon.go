@@ -14,13 +14,13 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
-// The caller that the daemon knows.
+// The daemon's user.
 const (
 	userName     = "bench"
 	userPassword = "correct-horse-battery-staple"
 )
 
-// daemon is a running `zhongkong serve` with a Redis and a source of its own.
+// daemon is a running `zhongkong serve` with its own Redis and source.
 type daemon struct {
 	addr   string
 	cmd    *exec.Cmd
@@ -64,7 +64,7 @@ func (e *env) serve() (*daemon, error) {
 	return nil, errors.Join(fmt.Errorf("serve gives no token: %w", err), d.stop())
 }
 
-// get asks for the token.
+// get requests the token.
 func (d *daemon) get(query string) (*http.Response, error) {
 	req, err := http.NewRequest(http.MethodGet, "http://"+d.addr+"/v1/tokens/"+appID+query, nil)
 	if err != nil {
@@ -73,7 +73,7 @@ func (d *daemon) get(query string) (*http.Response, error) {
 	return d.do(req)
 }
 
-// refresh forces a new token.
+// refresh forces a refresh.
 func (d *daemon) refresh() error {
 	req, err := http.NewRequest(http.MethodPost, "http://"+d.addr+"/v1/tokens/"+appID+"/refresh", nil)
 	if err != nil {
@@ -83,7 +83,7 @@ func (d *daemon) refresh() error {
 	return err
 }
 
-// do returns the answer with its body read and closed.
+// do makes a request, and reads and closes the body.
 func (d *daemon) do(req *http.Request) (*http.Response, error) {
 	req.SetBasicAuth(userName, userPassword)
 	resp, err := http.DefaultClient.Do(req)

@@ -12,7 +12,7 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
-// env is what all works share.
+// env is shared by all benchmarks.
 type env struct {
 	quick     bool
 	zhongkong string // the binary
@@ -26,7 +26,7 @@ func newEnv(zhongkong string, quick bool) (*env, error) {
 
 func (e *env) close() { _ = os.RemoveAll(e.dir) }
 
-// or returns n, or fewer for the quick form.
+// or returns n, or quick with --quick.
 func (e *env) or(n, quick int) int {
 	if e.quick {
 		return quick
@@ -34,8 +34,7 @@ func (e *env) or(n, quick int) int {
 	return n
 }
 
-// wants reports whether a contender takes part: all do, unless BENCH_CONTENDERS
-// names some.
+// wants reports whether a contender takes part. BENCH_CONTENDERS selects some.
 func (e *env) wants(contender string) bool {
 	only := os.Getenv("BENCH_CONTENDERS")
 	return only == "" || strings.Contains(only, contender)
@@ -54,8 +53,8 @@ func (e *env) redis() (s *redistest.Server, kill func(), err error) {
 	return s, s.Kill, nil
 }
 
-// commands returns how many commands the server has carried out since its
-// statistics were reset, those that scripts call included.
+// commands returns how many commands the server has carried out since its statistics
+// were reset, including those that scripts call.
 func commands(ctx context.Context, client *redis.Client) (n int, err error) {
 	info, err := client.Info(ctx, "commandstats").Result()
 	if err != nil {
@@ -64,7 +63,7 @@ func commands(ctx context.Context, client *redis.Client) (n int, err error) {
 	for line := range strings.Lines(info) {
 		name, rest, ok := strings.Cut(strings.TrimSpace(line), ":calls=")
 		if !ok || name == "cmdstat_info" || strings.HasPrefix(name, "cmdstat_config") {
-			continue // the latter are ours
+			continue // sent by the benchmark
 		}
 		digits, _, _ := strings.Cut(rest, ",")
 		calls, err := strconv.Atoi(digits)

@@ -23,11 +23,11 @@ const (
 // fanoutContenders are the ways in which a new token reaches its followers.
 var fanoutContenders = []struct {
 	name string
-	// follow calls heard with the number of each token it is told of, until ctx
-	// ends. It calls ready once nothing can be missed any more.
+	// follow calls heard with the number of each token that it receives, until ctx
+	// ends. It calls ready when it can no longer miss one.
 	follow func(ctx context.Context, addr string, ready func(), heard func(int)) error
-	// tell returns what announces the token with the given number; it returns
-	// the moment at which the announcement left.
+	// tell returns a function that announces the token with a given number and
+	// returns the time at which it did.
 	teller func(ctx context.Context, addr string) (tell func(n int) (time.Time, error), stop func(), err error)
 }{
 	{"raw PUBLISH", followRaw, tellRaw},
@@ -56,11 +56,11 @@ func fanout(e *env, r *record) error {
 	return nil
 }
 
-// followAnswer has the moment (Unix, ns) at which each follower heard of each
-// token; all processes are on one machine and share its clock.
+// followAnswer has the time (Unix, ns) at which each follower received each token. All
+// processes are on one machine and share its clock.
 type followAnswer struct {
 	Heard  [][]int64
-	Merged int // tokens that were replaced before they were looked at
+	Merged int // tokens that were replaced before they were read
 	CPU    time.Duration
 	Error  string
 }
@@ -114,7 +114,7 @@ func fanoutOne(e *env, r *record, contender string, followers, tokens int) error
 	return endAll(processes)
 }
 
-// announce tells of one token after the other.
+// announce announces the tokens one after the other.
 func announce(contender, addr string, processes []*child, tokens int) ([]time.Time, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -130,9 +130,9 @@ func announce(contender, addr string, processes []*child, tokens int) ([]time.Ti
 		for _, p := range processes {
 			p.start()
 		}
-		time.Sleep(200 * time.Millisecond) // let everybody come to rest
-		// One more than is measured: whoever has heard the last one goes, and
-		// that takes time from those who have not heard it yet.
+		time.Sleep(200 * time.Millisecond) // let all processes become idle
+		// One more than is measured: a process that has received the last one
+		// ends, which delays those that have not received it yet.
 		told := make([]time.Time, tokens+1)
 		for i := range told {
 			if told[i], err = tell(i + 1); err != nil {
@@ -189,7 +189,7 @@ func followChild(o order, c *conversation) error {
 	answer.CPU = ownCPU() - before
 	stop()
 	for _, heard := range answer.Heard {
-		// Who follows levels, not messages, may be told of two tokens at once.
+		// A follower of states, not messages, may receive two tokens at once.
 		for i := len(heard) - 2; i >= 0; i-- {
 			if heard[i] == 0 {
 				heard[i] = heard[i+1]
@@ -200,7 +200,7 @@ func followChild(o order, c *conversation) error {
 	return c.answer(answer)
 }
 
-// announcement is what Zhongkong publishes.
+// announcement is a notification of Zhongkong.
 func announcement(n int) string {
 	now := time.Now().UTC()
 	at := func(t time.Time) string { return t.Format("2006-01-02T15:04:05.000Z") }
@@ -225,7 +225,7 @@ func tellRaw(_ context.Context, addr string) (func(int) (time.Time, error), func
 	}, func() { _ = conn.Close() }, nil
 }
 
-// tellLeast stores a token and announces it, in the least script that can.
+// tellLeast stores a token and announces it, with a minimal script.
 func tellLeast(ctx context.Context, addr string) (func(int) (time.Time, error), func(), error) {
 	conn, err := dialRaw(addr)
 	if err != nil {
@@ -278,8 +278,8 @@ func followGoRedis(ctx context.Context, addr string, ready func(), heard func(in
 	}
 }
 
-// tellZhongkong commits tokens as a refresher does; what precedes the commit
-// (lock, begin, the call to the source) is not measured.
+// tellZhongkong commits tokens as a refresher does. The lock, begin and the call to the
+// source are not measured.
 func tellZhongkong(ctx context.Context, addr string) (func(int) (time.Time, error), func(), error) {
 	store, err := redisstore.Open("redis://"+addr, redisstore.Options{})
 	if err != nil {

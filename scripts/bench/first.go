@@ -13,9 +13,8 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
-// firstConcurrency is how many calls to the source may be under way at once.
-// With a source that needs 5 ms that allows for 50,000 calls a second: the
-// source is not what is measured.
+// firstConcurrency limits the concurrent calls to the source. With a source that takes
+// 5 ms it allows 50,000 calls a second, so the source is not the bottleneck.
 const firstConcurrency = 256
 
 // first measures how fast many accounts get their first token.
@@ -66,8 +65,8 @@ func micros(d time.Duration, n int) float64 {
 	return float64(d) / float64(time.Microsecond) / float64(n)
 }
 
-// leastCommit is as little as a fenced commit can do: nothing but the fence,
-// the record, its life and the notification.
+// leastCommit is a minimal commit with a fence: it writes the fence and the record with
+// its TTL, and publishes.
 const leastCommit = `
 local generation = tonumber(redis.call('HGET', KEYS[1], 'generation') or 0)
 if generation >= tonumber(ARGV[3]) then return 0 end
@@ -76,7 +75,7 @@ redis.call('PEXPIRE', KEYS[1], 7000000)
 redis.call('PUBLISH', ARGV[1], ARGV[7])
 return 1`
 
-// ourCommit is the product's script. It needs the source tree.
+// ourCommit returns the product's script, from the source tree.
 func ourCommit() (string, error) {
 	prelude, err := os.ReadFile("../../redisstore/lua/prelude.lua")
 	if err != nil {
@@ -86,8 +85,8 @@ func ourCommit() (string, error) {
 	return string(prelude) + "\n" + string(commit), err
 }
 
-// pipelinedCommits stores a token for each account with nothing else to do: by
-// 100 in a pipeline on 4 connections.
+// pipelinedCommits only stores a token for each account: 100 in a pipeline, on 4
+// connections.
 func pipelinedCommits(e *env, text string, n int) (took, redisCPU time.Duration, err error) {
 	server, kill, err := e.redis()
 	if err != nil {
@@ -132,7 +131,7 @@ func commitArgs(text, base string, i int) []any {
 	return []any{base + "refreshed", "host:4711-ABCD", 1, tokenText(i), 7200000, 5, 30000, 0, "missing", 5, 1}
 }
 
-// firstAnswer is how the process did.
+// firstAnswer is what the process reports.
 type firstAnswer struct {
 	Took  time.Duration
 	CPU   time.Duration

@@ -16,8 +16,7 @@ const (
 // fetcher is how a goroutine of the herd gets a token.
 type fetcher func(ctx context.Context) (string, error)
 
-// herdContenders make a process ready: what each may do before the herd comes
-// is to connect.
+// herdContenders prepare a process. Before the herd starts it may only connect.
 var herdContenders = []struct {
 	name string
 	make func(ctx context.Context, o order) (get fetcher, stop func(), err error)
@@ -33,14 +32,14 @@ var herdContenders = []struct {
 	{"rueidisaside", herdAside},
 }
 
-// herdAnswer is what a process of the herd saw.
+// herdAnswer is what a process of the herd reports.
 type herdAnswer struct {
 	Took  []time.Duration
-	Last  string // the token that the last one of its goroutines was given
+	Last  string // the token that the last of its goroutines got
 	Error string
 }
 
-// herd measures many cold processes that want the token at the same moment.
+// herd measures many cold processes that request the token at the same time.
 func herd(e *env, r *record) error {
 	for _, c := range herdContenders {
 		if !e.wants(c.name) {
@@ -50,7 +49,7 @@ func herd(e *env, r *record) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		// Counted apart: MONITOR slows the server down.
+		// In a run of its own, because MONITOR slows the server down.
 		counted, err := herdOne(e, c.name, true)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
@@ -62,13 +61,13 @@ func herd(e *env, r *record) error {
 	return nil
 }
 
-// herdOutcome is what became of one herd.
+// herdOutcome is the result of one herd.
 type herdOutcome struct {
 	took     []time.Duration
 	calls    int     // to the source
-	sent     float64 // commands a process; known only if monitored
-	commands float64 // the same with those that scripts call
-	dead     int     // processes left with a token that is not alive
+	sent     float64 // commands per process; only if monitored
+	commands float64 // the same including those that scripts call
+	dead     int     // processes that ended with an invalid token
 }
 
 func herdOne(e *env, contender string, monitored bool) (out herdOutcome, err error) {
@@ -159,7 +158,7 @@ func herdChild(o order, c *conversation) error {
 	return fmt.Errorf("no contender %q", o.Contender)
 }
 
-// stampede has all goroutines of the process ask at once.
+// stampede makes all goroutines of the process request the token at once.
 func stampede(ctx context.Context, o order, c *conversation, get fetcher) (herdAnswer, error) {
 	answer := herdAnswer{Took: make([]time.Duration, o.Number)}
 	var mu sync.Mutex // guards answer.Last and answer.Error

@@ -25,13 +25,13 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
-// herdSleep is what the machine needs to wake so many goroutines.
+// herdSleep is the floor: the time the machine takes to wake so many goroutines.
 func herdSleep(context.Context, order) (fetcher, func(), error) {
 	sleep := func(context.Context) (string, error) { time.Sleep(sourceTook); return "", nil }
 	return sleep, func() {}, nil
 }
 
-// herdBare is the floor: each process makes one call, without any caching.
+// herdBare is a floor, too: each process makes one call, without any caching.
 func herdBare(_ context.Context, o order) (fetcher, func(), error) {
 	var once sync.Once
 	var token string
@@ -43,7 +43,7 @@ func herdBare(_ context.Context, o order) (fetcher, func(), error) {
 	return get, func() {}, nil
 }
 
-// ask calls the issuer as simply as it gets.
+// ask calls the issuer without any library.
 func ask(ctx context.Context, source string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
 		source+"/cgi-bin/token?grant_type=client_credential&appid="+appID+"&secret=secret", nil)
@@ -99,8 +99,7 @@ func herdZhongkong(ctx context.Context, o order) (fetcher, func(), error) {
 	return get, func() { cancel(); <-done; _ = store.Close() }, nil
 }
 
-// herdNaive is what people write: look, lock, look again, fetch, and wait by
-// polling.
+// herdNaive is a common design: read, lock, read again, fetch, and wait by polling.
 func herdNaive(ctx context.Context, o order) (fetcher, func(), error) {
 	client := redis.NewClient(&redis.Options{Addr: o.Redis})
 	locks := redsync.New(goredis.NewPool(client))
@@ -151,8 +150,7 @@ func lookLockFetch(ctx context.Context, client *redis.Client, locks *redsync.Red
 	}
 }
 
-// herdRueidis keeps the token in rueidis' client-side cache, which brings no
-// lock of its own.
+// herdRueidis keeps the token in rueidis' client-side cache, which has no lock.
 func herdRueidis(ctx context.Context, o order) (fetcher, func(), error) {
 	cached, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{o.Redis}})
 	if err != nil {
@@ -170,8 +168,8 @@ func herdRueidis(ctx context.Context, o order) (fetcher, func(), error) {
 	return get, func() { cached.Close(); _ = client.Close() }, client.Ping(ctx).Err()
 }
 
-// herdAside leaves everything to rueidis' cache-aside client: it keeps the token
-// near, locks with a placeholder, and hears of the value by invalidation.
+// herdAside uses rueidis' cache-aside client, which caches the token, locks with a
+// placeholder, and learns of the value by invalidation.
 func herdAside(ctx context.Context, o order) (fetcher, func(), error) {
 	aside, err := rueidisaside.NewClient(rueidisaside.ClientOption{
 		ClientOption: rueidis.ClientOption{InitAddress: []string{o.Redis}},
@@ -188,7 +186,7 @@ func herdAside(ctx context.Context, o order) (fetcher, func(), error) {
 	return get, aside.Close, client.Do(ctx, client.B().Ping().Build()).Error()
 }
 
-// herdSilenceper sends what the SDK believes to go to WeChat to the fake.
+// herdSilenceper uses an SDK whose calls to WeChat go to the fake.
 func herdSilenceper(ctx context.Context, o order) (fetcher, func(), error) {
 	target, err := url.Parse(o.Source)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 
 const manyHolders = 10_000
 
-// holders measures how long a new token takes to those who hold a request for
-// it, from the moment at which Redis announces it.
+// holders measures how long after its announcement by Redis a new token reaches the
+// callers with a long poll.
 func holders(e *env, r *record) error {
 	d, err := e.serve()
 	if err != nil {
@@ -28,7 +28,7 @@ func holders(e *env, r *record) error {
 		return err
 	}
 	defer h.release()
-	time.Sleep(2 * time.Second) // the requests are held by now
+	time.Sleep(2 * time.Second) // until all requests wait
 	memory := serverMemory(d.cmd.Process.Pid) - before
 
 	announced := make(chan time.Time, 1)
@@ -69,7 +69,7 @@ func holders(e *env, r *record) error {
 	return nil
 }
 
-// held are requests that wait for an answer.
+// held is a set of requests that wait for an answer.
 type held struct {
 	conns    []net.Conn
 	answered []time.Time
@@ -83,7 +83,7 @@ func (h *held) release() {
 	}
 }
 
-// hold opens n connections and asks on each for the next token.
+// hold opens n connections and requests the next token on each.
 func hold(d *daemon, n int) (*held, error) {
 	resp, err := d.get("")
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 
 const appID = "wx8acdb7df5beb68fd"
 
-// hot measures who has a token, asked for it again.
+// hot measures further requests for a token by a process that has it.
 func hot(e *env, r *record) error {
 	server, kill, err := e.redis()
 	if err != nil {
@@ -114,7 +114,7 @@ func hotZhongkong(ctx context.Context, addr string) (func(*testing.B), func(), e
 	}, stop, err
 }
 
-// hotByName is for those who keep no *Account but look it up each time.
+// hotByName looks up the account by its name each time.
 func hotByName(ctx context.Context, addr string) (func(*testing.B), func(), error) {
 	store, err := redisstore.Open("redis://"+addr, redisstore.Options{})
 	if err != nil {
@@ -136,7 +136,7 @@ func hotByName(ctx context.Context, addr string) (func(*testing.B), func(), erro
 	}, func() { cancel(); <-done; _ = store.Close() }, err
 }
 
-// oauth2Source issues tokens that live long.
+// oauth2Source issues tokens with a long lifetime.
 type oauth2Source struct{}
 
 func (oauth2Source) Token() (*oauth2.Token, error) {

@@ -24,7 +24,8 @@ func request(host, query string) []byte {
 		appID, query, host, key)
 }
 
-// answer reads one response off a connection: its status and its body's length.
+// answer reads one response from a connection and returns its status and the length of
+// its body.
 func answer(in *bufio.Reader) (status, length int, err error) {
 	line, err := in.ReadSlice('\n')
 	if err != nil {
@@ -72,7 +73,7 @@ func serveHTTP(e *env, r *record) error {
 		pid        int
 	}{{"bare net/http handler", bareAddr, bare[0].cmd.Process.Pid}, {"zhongkong serve", d.addr, d.cmd.Process.Pid}}
 	const last = 250 * time.Millisecond
-	turns := e.or(16, 1) // short ones, so that both see the same noise
+	turns := e.or(16, 1) // short ones, so that both are affected by the same noise
 	answered, took, cpu := make([]float64, len(targets)), make([]float64, len(targets)), make([]float64, len(targets))
 	for range turns {
 		for i, target := range targets {
@@ -92,8 +93,8 @@ func serveHTTP(e *env, r *record) error {
 	return endAll(bare)
 }
 
-// hammer sends requests over all connections for a while and returns how many
-// were answered.
+// hammer sends requests over all connections for a while and returns the number of
+// answers.
 func hammer(addr string, last time.Duration) (int64, error) {
 	text := request(addr, "")
 	var answered atomic.Int64
@@ -127,7 +128,7 @@ func hammer(addr string, last time.Duration) (int64, error) {
 	return answered.Load(), errors.Join(errs...)
 }
 
-// bareChild answers every request with what the daemon answered once.
+// bareChild answers every request with a copy of one answer of the daemon.
 func bareChild(o order, c *conversation) error {
 	req, err := http.NewRequest(http.MethodGet, o.Source+"/v1/tokens/"+appID, nil)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Command bench measures Zhongkong side by side with its peers and with the
-// bare machine, and writes what it measured as text for benchstat, as a page and
-// as plots. ./run builds and starts it.
+// Command bench compares Zhongkong with its peers and with the bare machine. It writes
+// the measurements as text for benchstat, as a page and as plots. ./run builds and
+// starts it.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// work is one kind of work that several contenders do.
+// work is one benchmark, which several contenders run.
 type work struct {
 	name   string
 	rounds int // each round runs every contender once
@@ -76,7 +76,7 @@ func run(args []string) error {
 	return writePage(*out)
 }
 
-// measure runs the works and keeps the results of each as soon as it has them.
+// measure runs the benchmarks and saves the results of each when it has ended.
 func measure(e *env, only string, rounds int, out string) error {
 	chosen := strings.FieldsFunc(only, func(r rune) bool { return r == ',' })
 	for _, name := range chosen {

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// section is how one work appears on the page.
+// section describes the section of one benchmark on the page.
 type section struct {
 	work, title, about string
 	columns            []column
-	reference          string // the contender that the ratios are to
-	plot               string // the unit that is drawn
+	reference          string // the contender to which the ratios refer
+	plot               string // the unit of the plot
 	unitText           string
 }
 
@@ -98,8 +98,8 @@ func (s section) write(b *strings.Builder, all results, dir string) error {
 	return os.WriteFile(filepath.Join(dir, name), []byte(barChart(s, all)), 0o644)
 }
 
-// referenceFor is the reference under the same conditions: names end in
-// ", 100 followers".
+// referenceFor returns the reference with the same conditions, which are the end of a
+// name, as in ", 100 followers".
 func (s section) referenceFor(contender string) string {
 	if s.work == "fanout" {
 		return s.reference + contender[strings.LastIndex(contender, ","):]
@@ -107,7 +107,7 @@ func (s section) referenceFor(contender string) string {
 	return s.reference
 }
 
-// spread is the median with the lowest and the highest.
+// spread returns the median with the lowest and the highest value.
 func spread(series []float64) string {
 	if len(series) == 0 {
 		return ""
@@ -126,7 +126,7 @@ func times(r []float64) string {
 	return number(median(r)) + "x"
 }
 
-// number writes three digits and no more than is known.
+// number formats a value with three significant digits.
 func number(v float64) string {
 	switch {
 	case math.IsNaN(v):

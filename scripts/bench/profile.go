@@ -32,8 +32,7 @@ func profileCPU(name string) (stop func()) {
 	}
 }
 
-// serverCPU is the CPU time that another process has used; 0 where /proc does
-// not tell.
+// serverCPU returns the CPU time of another process, 0 without /proc.
 func serverCPU(pid int) time.Duration {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -49,7 +48,7 @@ func serverCPU(pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond // the kernel's tick, as /proc counts
 }
 
-// serverMemory is how much memory another process has resident, in bytes.
+// serverMemory returns the resident memory of another process in bytes.
 func serverMemory(pid int) float64 {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
 	if err != nil {
@@ -62,8 +61,7 @@ func serverMemory(pid int) float64 {
 
 func sqrt(x float64) float64 { return math.Sqrt(x) }
 
-// profileServer keeps what a Redis says it did, if BENCH_PROFILE names a
-// directory.
+// profileServer saves the statistics of a Redis if BENCH_PROFILE names a directory.
 func profileServer(s *redistest.Server, name string) {
 	dir := os.Getenv("BENCH_PROFILE")
 	if dir == "" {
@@ -78,7 +76,7 @@ func profileServer(s *redistest.Server, name string) {
 	_ = os.WriteFile(filepath.Join(dir, "redis-"+name+".txt"), []byte(b.String()), 0o644)
 }
 
-// profileLog tells what goes wrong, if BENCH_PROFILE names a directory.
+// profileLog returns a log of warnings if BENCH_PROFILE names a directory.
 func profileLog() *slog.Logger {
 	if os.Getenv("BENCH_PROFILE") == "" {
 		return nil

@@ -21,7 +21,7 @@ import (
 // benchstat reads it.
 const resultsFile = "results.txt"
 
-// sample is one contender's outcome in one round.
+// sample is the result of one contender in one round.
 type sample struct {
 	contender string
 	values    []value
@@ -32,7 +32,7 @@ type value struct {
 	v    float64
 }
 
-// record collects the samples of one work.
+// record collects the samples of one benchmark.
 type record struct {
 	work string
 
@@ -40,7 +40,7 @@ type record struct {
 	samples []sample // guarded by mu
 }
 
-// add notes an outcome: a contender and pairs of unit and number.
+// add adds a sample: a contender and pairs of unit and number.
 func (r *record) add(contender string, values ...value) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -69,7 +69,7 @@ func (r *record) text() string {
 
 func capitalised(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// keep replaces this work's lines in the results.
+// keep replaces the lines of this benchmark in the results.
 func (r *record) keep(dir string) error {
 	path := filepath.Join(dir, resultsFile)
 	old, err := os.ReadFile(path)
@@ -86,7 +86,7 @@ func (r *record) keep(dir string) error {
 	return os.WriteFile(path, b.Bytes(), 0o644)
 }
 
-// results are all samples by work, contender and unit, in the order of rounds.
+// results are all samples by benchmark, contender and unit, in the order of rounds.
 type results map[string][]sample
 
 func readResults(dir string) (results, error) {
@@ -121,7 +121,7 @@ func readResults(dir string) (results, error) {
 	return all, lines.Err()
 }
 
-// series returns what a contender reached in each round.
+// series returns the values of a contender in each round.
 func (r results) series(work, contender, unit string) []float64 {
 	var all []float64
 	for _, s := range r[work] {
@@ -137,7 +137,7 @@ func (r results) series(work, contender, unit string) []float64 {
 	return all
 }
 
-// contenders returns who took part, in the order in which they ran.
+// contenders returns the contenders in the order in which they ran.
 func (r results) contenders(work string) []string {
 	var names []string
 	for _, s := range r[work] {
@@ -148,7 +148,7 @@ func (r results) contenders(work string) []string {
 	return names
 }
 
-// ratios divides round by round, which takes the noise out that both had.
+// ratios divides round by round, which removes the noise that affected both.
 func ratios(a, b []float64) []float64 {
 	n := min(len(a), len(b))
 	out := make([]float64, n)
@@ -169,7 +169,7 @@ func median(all []float64) float64 {
 	return (s[len(s)/2-1] + s[len(s)/2]) / 2
 }
 
-// percentile returns the value below which the share p lies; it sorts all.
+// percentile returns the value below which the fraction p lies. It sorts all.
 func percentile(all []time.Duration, p float64) time.Duration {
 	if len(all) == 0 {
 		return 0

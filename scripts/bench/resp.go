@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// rawConn is a connection to Redis with nothing in between: the floor for what a
-// client library can reach.
+// rawConn is a connection to Redis without a client library, as a floor for these.
 type rawConn struct {
 	net.Conn
 	in *bufio.Reader

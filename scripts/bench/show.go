@@ -12,8 +12,7 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
-// show measures whole processes: from the start to the end, with the token on
-// their stdout.
+// show measures whole processes, from the start to the end, that print the token.
 func show(e *env, r *record) error {
 	server, kill, err := e.redis()
 	if err != nil {

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// issuer is a fake of WeChat's token endpoint: it needs a while for a call, and
-// each call issues a new token and kills the one before.
+// issuer is a fake of WeChat's token endpoint. Calls take a while, and each issues a new
+// token and invalidates the previous one.
 type issuer struct {
 	url    string
 	server *http.Server
 
 	mu    sync.Mutex
 	calls int    // guarded by mu
-	token string // guarded by mu: the one that is alive
+	token string // guarded by mu: the valid one
 }
 
 // startIssuer serves the fake on loopback.
@@ -49,7 +49,7 @@ func (i *issuer) state() (calls int, alive string) {
 	return i.calls, i.token
 }
 
-// tokenText is a token as long as WeChat's are.
+// tokenText returns a token of the length of WeChat's.
 func tokenText(n int) string {
 	return fmt.Sprintf("%d_%s", n, strings.Repeat("Kx", 157/2))[:157]
 }

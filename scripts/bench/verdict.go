@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// verdict is one row of what has to be reached.
+// verdict is one row of the table of goals.
 type verdict struct {
 	work, goal string
 	got        func(all results) (text string, reached bool)
@@ -76,8 +76,7 @@ var verdicts = []verdict{
 	}},
 }
 
-// fanoutVerdict compares like with like: the same PUBLISH, raw subscriptions
-// against ours.
+// fanoutVerdict compares raw subscriptions with the product's for the same PUBLISH.
 func fanoutVerdict(followers int) verdict {
 	return verdict{"fanout", fmt.Sprintf("a PUBLISH reaches %d followers within 1.15x of raw subscriptions, median and p99", followers), func(all results) (string, bool) {
 		p50, p99 := fanoutRatios(all, followers, "zhongkong, from the PUBLISH", "raw PUBLISH")
@@ -85,8 +84,7 @@ func fanoutVerdict(followers int) verdict {
 	}}
 }
 
-// commitVerdict is what is felt: from the Commit, which stores before it
-// publishes.
+// commitVerdict measures from the Commit, which stores before it publishes.
 func commitVerdict(followers int) verdict {
 	return verdict{"fanout", fmt.Sprintf("the same from the Commit, which stores first, %d followers", followers), func(all results) (string, bool) {
 		p50, p99 := fanoutRatios(all, followers, "zhongkong, from the Commit", "raw PUBLISH")
@@ -104,7 +102,7 @@ func fanoutRatios(all results, followers int, who, floor string) (p50, p99 float
 	return r("p50-ms"), r("p99-ms")
 }
 
-// writeVerdicts writes the table of what was to be reached.
+// writeVerdicts writes the table of goals.
 func writeVerdicts(b *strings.Builder, all results) {
 	b.WriteString("| to be reached | measured | |\n|---|---|---|\n")
 	for _, v := range verdicts {
