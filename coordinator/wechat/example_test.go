@@ -71,7 +71,7 @@ func ExampleClassify() {
 	// Output: later 1m0s the quota of this minute is used up
 }
 
-// A business call whose token was superseded by somebody else: the transport
+// A business call whose token was superseded by another party: the transport
 // reports the token and repeats the call. The account would be a
 // *coordinator.Account.
 func ExampleTransport() {

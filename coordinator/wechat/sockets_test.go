@@ -42,20 +42,20 @@ func TestOverSockets(t *testing.T) {
 			t.Errorf("%s: truncated: %+v", kind, failure)
 		}
 	}
-	t.Run("nobody listens", func(t *testing.T) {
+	t.Run("connection refused", func(t *testing.T) {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = listener.Close()
-		nobody := "http://" + listener.Addr().String()
-		failure := failing(t, open(t, wechat.Config{BaseURL: nobody}), coordinator.FetchRequest{})
+		refusing := "http://" + listener.Addr().String()
+		failure := failing(t, open(t, wechat.Config{BaseURL: refusing}), coordinator.FetchRequest{})
 		if failure.Kind != coordinator.FailedBusy || failure.Calls != 0 {
 			t.Errorf("failure = %+v, want busy without a call", failure)
 		}
-		fetch(t, open(t, wechat.Config{BaseURL: nobody, Fallbacks: []string{base}}), coordinator.FetchRequest{})
+		fetch(t, open(t, wechat.Config{BaseURL: refusing, Fallbacks: []string{base}}), coordinator.FetchRequest{})
 	})
-	t.Run("a certificate nobody knows", func(t *testing.T) {
+	t.Run("an unknown certificate", func(t *testing.T) {
 		var calls atomic.Int32
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
 		server.Config.ErrorLog = log.New(io.Discard, "", 0)

@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// Forwarder is an address in front of servers, as a DNS name, a virtual IP or a
-// Kubernetes Service is: a new connection goes to the server at which it points
-// at that moment, and stays there.
+// Forwarder is an address in front of servers, like a DNS name, a virtual IP address or
+// a Kubernetes Service: a new connection goes to the server to which it points at that
+// moment, and stays there.
 type Forwarder struct {
 	listener net.Listener
 
 	mu     sync.Mutex
 	server *Server       // guarded by mu: where new connections go
-	silent chan struct{} // guarded by mu: of the connections since the last Forget; closed: nothing passes any more
-	count  int           // guarded by mu: of those connections, also ended ones
+	silent chan struct{} // guarded by mu: closed to silence the connections since the last Forget
+	count  int           // guarded by mu: number of these connections, including ended ones
 }
 
-// StartForwarder starts one that points at the server. It ends with the test.
+// StartForwarder starts a Forwarder to a server. It ends with the test.
 func StartForwarder(t testing.TB, to *Server) *Forwarder {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -37,18 +37,18 @@ func StartForwarder(t testing.TB, to *Server) *Forwarder {
 // Addr is host:port.
 func (f *Forwarder) Addr() string { return f.listener.Addr().String() }
 
-// URL is the address as go-redis takes it.
+// URL is the address in the form that go-redis parses.
 func (f *Forwarder) URL() string { return "redis://" + f.Addr() }
 
-// Point has new connections go to another server. Those that are there stay.
+// Point directs new connections to another server. Existing ones stay.
 func (f *Forwarder) Point(to *Server) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.server = to
 }
 
-// Forget silences every connection there is without an end of it, as a middle
-// box does that has forgotten them, and returns how many there were.
+// Forget silences all existing connections without closing them, like a NAT device that
+// has lost its table, and returns how many there were.
 func (f *Forwarder) Forget() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -58,7 +58,7 @@ func (f *Forwarder) Forget() int {
 	return n
 }
 
-// Count returns how many connections there were since the last Forget.
+// Count returns the number of connections since the last Forget.
 func (f *Forwarder) Count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -80,12 +80,12 @@ func (f *Forwarder) serve() {
 			_ = client.Close()
 			continue
 		}
-		go carry(server, client, silent) // both end when either side does
+		go carry(server, client, silent) // both end when either side ends
 		go carry(client, server, silent)
 	}
 }
 
-// carry carries bytes one way until their source ends.
+// carry copies data in one direction until its source ends.
 func carry(to io.WriteCloser, from io.Reader, silent <-chan struct{}) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -93,7 +93,7 @@ func carry(to io.WriteCloser, from io.Reader, silent <-chan struct{}) {
 		select {
 		case <-silent:
 			if err != nil {
-				return // nobody is told
+				return // the other end stays open
 			}
 			continue
 		default:

@@ -2,7 +2,7 @@ package redistest
 
 import "syscall"
 
-// dieWithParent makes a server end with a test that is killed.
+// dieWithParent makes a server end when the test is killed.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

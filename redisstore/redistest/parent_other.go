@@ -4,5 +4,5 @@ package redistest
 
 import "syscall"
 
-// dieWithParent is nothing here: servers outlive a test that is killed.
+// dieWithParent has no effect here: servers continue when the test is killed.
 func dieWithParent() *syscall.SysProcAttr { return nil }

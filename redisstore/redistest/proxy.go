@@ -10,16 +10,17 @@ import (
 	"testing"
 )
 
-// Proxy is an address in front of a server, as a cloud provider's proxy is: it
-// looks at every command and answers some of them itself, with an error.
+// Proxy is an address in front of a server, like a cloud provider's proxy: it inspects
+// every command and refuses some of them with an error.
 type Proxy struct {
 	listener net.Listener
 	server   *Server
 	refuse   func(command []string) string
 }
 
-// StartProxy starts one. What refuse returns for a command is the answer to it,
-// such as "ERR unknown command"; "" passes it on. It ends with the test.
+// StartProxy starts a Proxy. If refuse returns an error for a command, such as "ERR
+// unknown command", that is the reply; if it returns "", the command is passed on. The
+// proxy ends with the test.
 func StartProxy(t testing.TB, to *Server, refuse func(command []string) string) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -32,7 +33,7 @@ func StartProxy(t testing.TB, to *Server, refuse func(command []string) string) 
 	return p
 }
 
-// URL is the address as go-redis takes it.
+// URL is the address in the form that go-redis parses.
 func (p *Proxy) URL() string { return "redis://" + p.listener.Addr().String() }
 
 func (p *Proxy) serve() {
@@ -46,14 +47,14 @@ func (p *Proxy) serve() {
 			_ = client.Close()
 			continue
 		}
-		go p.forth(server, client) // ends with either side, and ends the other
+		go p.forward(server, client) // ends with either side, and ends the other
 	}
 }
 
-// forth passes on commands and brings each one's answer back before it takes the
-// next: so the answers keep their order. Once a connection has subscribed the
-// server speaks by itself, and nothing is looked at any more.
-func (p *Proxy) forth(server, client net.Conn) {
+// forward passes on commands one by one, each after the reply of the previous one, so
+// that the replies keep their order. After a subscribe the server sends messages at any
+// time, and commands are no longer inspected.
+func (p *Proxy) forward(server, client net.Conn) {
 	defer server.Close()
 	defer client.Close()
 	commands, answers := bufio.NewReader(client), bufio.NewReader(server)
@@ -85,8 +86,8 @@ func (p *Proxy) splice(server net.Conn, answers io.Reader, client net.Conn, comm
 	_, _ = io.Copy(server, commands)
 }
 
-// readCommand reads a command, an array of strings, and returns it as it was
-// sent, too.
+// readCommand reads a command, which is an array of strings, and also returns its raw
+// text.
 func readCommand(in *bufio.Reader) (command []string, raw string, err error) {
 	line, err := in.ReadString('\n')
 	if err != nil {
@@ -94,7 +95,7 @@ func readCommand(in *bufio.Reader) (command []string, raw string, err error) {
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "*")))
 	if err != nil || n < 1 {
-		return nil, "", fmt.Errorf("no command: %q", line)
+		return nil, "", fmt.Errorf("not a command: %q", line)
 	}
 	var all strings.Builder
 	all.WriteString(line)
@@ -104,7 +105,7 @@ func readCommand(in *bufio.Reader) (command []string, raw string, err error) {
 		}
 		size, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "$")))
 		if err != nil {
-			return nil, "", fmt.Errorf("no string: %q", line)
+			return nil, "", fmt.Errorf("not a string: %q", line)
 		}
 		text := make([]byte, size+2)
 		if _, err := io.ReadFull(in, text); err != nil {
@@ -117,7 +118,7 @@ func readCommand(in *bufio.Reader) (command []string, raw string, err error) {
 	return command, all.String(), nil
 }
 
-// copyAnswer passes on one answer, in RESP2 or RESP3.
+// copyAnswer copies one reply in RESP2 or RESP3.
 func copyAnswer(to io.Writer, from *bufio.Reader) error {
 	line, err := from.ReadString('\n')
 	if err != nil {

@@ -4,5 +4,5 @@ package redistest
 
 import "os"
 
-// Nothing pauses a process here: it runs on, and tests that need it paused fail.
+// Processes cannot be paused here, so tests that pause one fail.
 var stop, resume os.Signal = os.Interrupt, os.Interrupt

@@ -4,7 +4,7 @@ package redistest
 
 import "syscall"
 
-// The signals that pause a process and let it go on.
+// The signals that pause a process and continue it.
 const (
 	stop   = syscall.SIGSTOP
 	resume = syscall.SIGCONT

@@ -7,12 +7,11 @@ import (
 	"strings"
 )
 
-// Strict refuses, for a Proxy, the scripts that cluster editions behind a proxy
-// refuse. Alibaba Cloud's looks through their text: the command of each
-// redis.call and redis.pcall has to be a literal, each key KEYS[n] and nothing
-// else, there is no call inside of a call, no unpack, and no script without a
-// key; all keys are of one slot. That n is one of the keys that were declared is
-// what Dragonfly demands.
+// Strict is a refuse function for a Proxy that refuses the scripts that cluster editions
+// behind a proxy refuse. Alibaba Cloud's inspects their text: the command of each
+// redis.call and redis.pcall must be a literal and each key KEYS[n]; nested calls,
+// unpack and scripts without a key are refused; all keys must be in one slot. Dragonfly
+// demands that n is the number of a declared key.
 func Strict(command []string) string {
 	switch name := strings.ToLower(command[0]); {
 	case name != "eval" && name != "evalsha" && name != "script":
@@ -44,8 +43,8 @@ var (
 	keyPattern     = regexp.MustCompile(`^KEYS\[(\d+)\]$`)
 )
 
-// badScript returns what is wrong with a script that is given so many keys; 0: it
-// is not known how many.
+// badScript returns why a script with this number of keys is refused, or "". 0 keys
+// means that the number is unknown.
 func badScript(script string, keys int) string {
 	const bad = "ERR bad lua script for redis cluster, "
 	if strings.Contains(script, "unpack") {
@@ -77,8 +76,8 @@ func badScript(script string, keys int) string {
 	return ""
 }
 
-// arguments returns the arguments of a call, at least one; rest begins behind its
-// opening parenthesis.
+// arguments returns the arguments of a call, at least one. rest begins after the opening
+// parenthesis.
 func arguments(rest string) []string {
 	var args []string
 	depth, from, quote := 0, 0, byte(0)
@@ -104,7 +103,7 @@ func arguments(rest string) []string {
 	return append(args, strings.TrimSpace(rest[from:]))
 }
 
-// hashTag is the part of a key by which a cluster places it.
+// hashTag returns the part of a key that determines its slot.
 func hashTag(key string) string {
 	_, rest, found := strings.Cut(key, "{")
 	tag, _, closed := strings.Cut(rest, "}")

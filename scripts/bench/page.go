@@ -54,8 +54,8 @@ func writePage(dir string) error {
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Side by side\n\nWritten by `scripts/bench/run` (%s, %s, %d cores); every single measurement is in [%s](%s), in benchstat's format. "+
-		"Medians of the rounds, with the lowest and the highest; ratios are made within each round, then their median is taken. What the profiles taught is in [NOTES.md](NOTES.md).\n\n",
+	fmt.Fprintf(&b, "# Side by side\n\nWritten by `scripts/bench/run` (%s, %s, %d cores); all measurements are in [%s](%s), in benchstat's format. "+
+		"Medians of the rounds, with the lowest and the highest; ratios are made within each round, then their median is taken. [NOTES.md](NOTES.md) has what the profiles showed.\n\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), resultsFile, resultsFile)
 	writeVerdicts(&b, all)
 	for _, s := range sections {

@@ -1,37 +1,35 @@
 /*
- * Why a process refreshes, and what forged messages can make of that. In
- * refresh.pml a process refreshes whenever it likes; here only for a reason: the
- * schedule or a person, a message on `wanted`, or an attempt that is overdue by
- * what the process knows. That is what it read in the store, and what messages
- * told it since. spin tries every interleaving. README.md says how to run it and
- * what to make of it.
+ * The reasons of a refresh, and the effect of forged messages on them. In
+ * refresh.pml a process refreshes at any time, here only for a reason: the
+ * schedule, an operator, a message on `wanted`, or an attempt that is overdue by
+ * what the process knows, from the store and from messages since. spin tries every
+ * interleaving. README.md explains how to run it and what it shows.
  *
- * Messages get lost and come late. Somebody who may publish sends, at any moment
- * and as often as he likes,
+ * Messages are lost and come late. An attacker with the right to publish sends, at
+ * any moment and any number of times,
  *   - on `wanted` any generation, and a fence, which such a message does not have;
- *   - on `begun` any fence: of an attempt that is under way, of one that has
- *     ended, or one that is newer than any the store has handed out. (What is
- *     not credible is thrown away before it gets this far.)
- * A process reads the store whenever it likes, and always before it refreshes
- * because an attempt is overdue. The lock is never lost and nobody dies: that is
- * the business of refresh.pml.
+ *   - on `begun` any fence: that of an open attempt, of one that has ended, or one
+ *     that is newer than any that the store has handed out. (A message with a fence
+ *     that is not credible is dropped before.)
+ * A process reads the store at any time, and always before it refreshes because an
+ * attempt is overdue. The lock is never lost and no process dies: refresh.pml
+ * covers that.
  *
- * What must hold: each call to the source has a cause of its own. What the
- * schedule or a person asks for pays for one call, and so does each failure of a
- * call, each forged demand, and each forged attempt for each process that hears
- * of it. No call is made that nothing has paid for, and what is left over is
- * forfeited when nothing is due any more. So nothing here is a loop.
+ * What must hold: each call to the source has its own cause. The schedule and an
+ * operator add one call to the credit, and so do each failure of a call, each
+ * forged demand, and each forged attempt for each process that receives it. No call
+ * is made without credit, and the credit is reset when no refresh is due any more.
+ * So there is no loop.
  *
- * Time is left out: what is overdue some day may be overdue at any moment. Also
- * left out are the limits, the brake and the back-off, which only ever prevent a
- * call. What messages tell of attempts that the store knows by now is not kept
- * here: it makes a process read the store, which it does anyway, and a reading
- * replaces it.
+ * Time is left out: an attempt may become overdue at any moment. Also left out are
+ * the limits, the brake and the back-off, which only prevent calls. Messages about
+ * attempts that the store knows already are not modelled: they make a process read
+ * the store, which it does anyway, and the read replaces them.
  *
- * Mutants, each of which must be found out:
- *   -DMUTANT_WANTED_FENCE   the fence of a message on `wanted` raises what is known
- *   -DMUTANT_NEVER_SETTLED  no commit settles what only messages told of
- *   -DMUTANT_ANY_DEMAND     a message on `wanted` may name a newer generation than is held
+ * Mutants, each of which must be detected:
+ *   -DMUTANT_WANTED_FENCE   the fence of a message on `wanted` raises the known fence
+ *   -DMUTANT_NEVER_SETTLED  no commit settles what is known only from messages
+ *   -DMUTANT_ANY_DEMAND     a message on `wanted` may name a newer generation than the process has
  */
 
 #define REFRESHERS 2
@@ -52,7 +50,7 @@
 /* The store. */
 byte lock = FREE;
 bit busy;                 /* an attempt is under way */
-bit overdue;              /* attempts whose outcome nobody knows are open; one has the effect of many */
+bit overdue;              /* attempts with an unknown outcome are open; one has the same effect as many */
 bit settles;              /* there were some at the begin of the one under way */
 
 /* An attempt that a process thinks open: nothing, not overdue yet, overdue. */
@@ -62,13 +60,13 @@ bit settles;              /* there were some at the begin of the one under way *
 
 /* What each process knows. */
 byte held[REFRESHERS] = CURRENT; /* its token's generation */
-byte demand[REFRESHERS];   /* a generation that somebody wants replaced */
+byte demand[REFRESHERS];   /* a generation whose replacement was demanded */
 byte saw[REFRESHERS];      /* the oldest attempt that was open when it read the store */
 byte heard[REFRESHERS];    /* the attempt NEWER, of which only messages told */
 byte begun[REFRESHERS];    /* the attempt that began last, as far as it knows */
 bit lists[REFRESHERS];     /* NEWER was overdue then: that one's token settles it */
 #ifdef MUTANT_WANTED_FENCE
-bit raised[REFRESHERS];    /* a reading does not replace what is known any more */
+bit raised[REFRESHERS];    /* a read no longer replaces what is known */
 #define RAISED raised[me]
 #else
 #define RAISED 0
@@ -79,7 +77,7 @@ mtype = { none, begins, refreshed, wanted };
 mtype kind[REFRESHERS] = none;
 byte about[REFRESHERS];
 
-/* Calls that are paid for. */
+/* The credit of calls. */
 byte credit;
 #define MOST 3
 
@@ -101,7 +99,7 @@ inline tidy() {
 	FORGET_BEGUN(1)
 }
 
-/* A message gets to a process, or gets lost. */
+/* A message reaches a process, or is lost. */
 #define SEND(p, k, f) if :: kind[p] == none -> kind[p] = k; about[p] = f :: skip fi
 
 inline install() {
@@ -109,7 +107,7 @@ inline install() {
 	demand[me] = (demand[me] == CURRENT -> CURRENT : NONE)
 }
 
-/* A reading replaces what an earlier one showed. */
+/* A read replaces the result of an earlier one. */
 inline read() {
 	install();
 	if
@@ -128,7 +126,7 @@ inline hear_begin(f) {
 /* A token is stored. */
 inline hear_commit(f) {
 	if
-	:: begun[me] == f -> /* of the past there may be two */
+	:: begun[me] == f -> /* PAST may stand for two */
 #ifndef MUTANT_NEVER_SETTLED
 		heard[me] = (lists[me] -> UNKNOWN : heard[me]);
 #endif
@@ -180,7 +178,7 @@ idle:
 	:: d_step { kind[me] != none -> hear(); tidy() }
 	:: d_step { saw[me] == OPEN -> saw[me] = OVERDUE } /* deadlines pass */
 	:: d_step { heard[me] == OPEN -> heard[me] = OVERDUE }
-	:: d_step { demand[me] == NONE && credit < MOST -> demand[me] = held[me]; credit++ } /* the schedule, or a person */
+	:: d_step { demand[me] == NONE && credit < MOST -> demand[me] = held[me]; credit++ } /* the schedule, or an operator */
 	:: atomic { demand[me] != NONE && lock == FREE -> lock = me; break }
 	:: atomic {
 		(saw[me] == OVERDUE || heard[me] == OVERDUE) && lock == FREE ->
@@ -192,14 +190,14 @@ idle:
 	}
 	od;
 	if
-	:: d_step { held[me] == PAST -> read(); lock = FREE; tidy() }; goto idle /* somebody did it */
+	:: d_step { held[me] == PAST -> read(); lock = FREE; tidy() }; goto idle /* another process has refreshed */
 	:: atomic {
 		held[me] == CURRENT ->
 		d_step {
 			busy = 1;
 			settles = overdue;
 			hear_begin(UNDERWAY);
-			assert(credit > 0); /* the call has been paid for */
+			assert(credit > 0); /* there is credit for the call */
 			credit--;
 			tidy()
 		};
@@ -217,8 +215,8 @@ idle:
 			end()
 		}
 	}
-	:: d_step { credit < MOST -> credit++; EACH_FENCE(FAILED); end() } /* surely none */
-	:: d_step { credit + 2 <= MOST -> credit = credit + 2; overdue = 1; EACH_FENCE(FAILED); end(); read(); tidy() } /* nobody knows */
+	:: d_step { credit < MOST -> credit++; EACH_FENCE(FAILED); end() } /* nothing was issued */
+	:: d_step { credit + 2 <= MOST -> credit = credit + 2; overdue = 1; EACH_FENCE(FAILED); end(); read(); tidy() } /* unknown */
 	fi;
 	goto idle
 }

@@ -1,55 +1,55 @@
 /*
  * The refresh of one account's token by several processes, as package
  * coordinator and its stores do it: lock, begin, fetch, commit or fail, unlock.
- * spin tries every interleaving. README.md says how to run it and what to make
- * of it.
+ * spin tries every interleaving. README.md explains how to run it and what it
+ * shows.
  *
- * REFRESHERS processes refresh whenever they like: on schedule, forced, because
- * an attempt is overdue. The model asks for no reason, so every reason is
- * covered (due.pml asks for one). At any moment
- *   - a process dies; a fresh one takes its place;
- *   - a process is paused for any time (that is what interleaving means);
- *   - the lock is lost, whoever holds it;
- *   - a request to the issuer gets lost, or its answer does;
- *   - the answer of a commit gets lost, and the process repeats it;
- *   - with -DFORGED_MESSAGES, a process is told of a generation newer than any;
- *   - with -DFORGED_WRITES, somebody writes a generation or a last fence into
+ * REFRESHERS processes refresh at any time: on schedule, forced, because an
+ * attempt is overdue. The model requires no reason, so every reason is covered
+ * (due.pml requires one). At any moment
+ *   - a process dies; a new one takes its place;
+ *   - a process is paused for any time (which is an interleaving);
+ *   - the lock is lost, whichever process holds it;
+ *   - a request to the issuer is lost, or its answer is;
+ *   - the reply of a commit is lost, and the process repeats it;
+ *   - with -DFORGED_MESSAGES, a process learns of a generation newer than any;
+ *   - with -DFORGED_WRITES, an attacker writes a generation or a last fence to
  *     the store: none, one that is not credible, or one newer than any.
  *     -DANY_WRITE adds every number in use, and deletes the attempts.
- * There is no bound on how often any of this happens: see tidy.
+ * It is not bounded how often this happens: see tidy.
  *
  * What must hold:
  *   1. A quiet store, one without an open attempt, holds the token that the
  *      issuer issued last. (This is more than the protocol promises, which says
- *      so only while nobody holds the lock or is between issue and settling.)
- *      A forged write excuses the store from it until a refresh has been made
- *      that began when everything was over that had been under way at the write.
- *   2. The stored generation never goes back, but for what is not credible.
+ *      so only while no process holds the lock or is between issue and settling.)
+ *      After a forged write it need not hold until a refresh has ended that began
+ *      when every attempt had ended that was open at the time of the write.
+ *   2. The stored generation never goes back, unless it was not credible.
  *   3. The fence that begin hands out is credible.
- *   4. Whatever was written before: a process that reads the store, begins and
- *      commits while nobody else writes to it has its token stored.
+ *   4. Whatever was written before: if a process reads the store, begins and
+ *      commits, and no other process writes meanwhile, its token is stored.
  *
  * Time is left out: an attempt becomes overdue at any moment after its begin.
- * But the model assumes what the protocol asks for, that a call to the issuer
- * happens within its attempt's deadline: a process sends nothing once it has
- * passed, and a request that has not reached the issuer by then never will. The
- * second half cannot be had from a network. It is the documented non-promise,
- * and Invalidate heals it; with -DLATE_REQUESTS, which takes the assumption
- * out, spin finds the counterexample.
+ * The model assumes, as the protocol requires, that a call to the issuer happens
+ * within its attempt's deadline: a process sends no request after it, and a
+ * request that has not reached the issuer by then never will. No network
+ * guarantees the latter. The coordinator documents that it does not promise this,
+ * and Invalidate corrects it. With -DLATE_REQUESTS, which removes the assumption,
+ * spin finds the counterexample.
  *
- * Of the clock there is so much: a forged number may be ahead of it and credible
- * all the same. What begin hands out next lies above it, or, if the forger takes
- * it back, above the clock and below it. With -DTIME_FLIES such a number is in
- * the past at once; without, at any later moment.
+ * The clock is modelled as far as this: a forged number may be ahead of it and
+ * still credible. The next number that begin hands out is above it or, if the
+ * attacker sets it back, above the clock and below it. With -DTIME_FLIES such a
+ * number is in the past at once, otherwise at any later moment.
  *
  * Also left out are the loss of the store's data, and limits and back-off, which
- * only ever prevent a refresh.
+ * only prevent refreshes.
  *
- * Mutants, each of which must be found out:
- *   -DMUTANT_NO_FENCE          commit stores whatever comes
+ * Mutants, each of which must be detected:
+ *   -DMUTANT_NO_FENCE          commit ignores newer fences
  *   -DMUTANT_SETTLE_ALL        commit settles every open attempt
  *   -DMUTANT_REVIVE            extend moves the deadline of an overdue attempt
- *   -DMUTANT_SEEN_CHOOSES      begin hands out a fence above whatever is to be replaced
+ *   -DMUTANT_SEEN_CHOOSES      begin hands out a fence above any number that is to be replaced
  *   -DMUTANT_FENCE_BINDS       a last fence that is not credible counts
  *   -DMUTANT_GENERATION_BINDS  a generation that is not credible counts
  */
@@ -58,7 +58,7 @@
 #define REFRESHERS 2
 #endif
 
-/* Numbers that matter at one time. Whether that is enough is asserted. */
+/* Numbers in use at one time. An assertion checks that this is enough. */
 #define NUMBERS 14
 
 #define FREE 255
@@ -68,7 +68,7 @@
 #define BIT(f) (1 << (f))
 #define me _pid
 
-/* What is not credible is of nobody. */
+/* A number that is not credible counts as none. */
 #define CREDIBLE(n) (n == BEYOND -> NONE : n)
 #ifdef MUTANT_GENERATION_BINDS
 #define GENERATION generation
@@ -91,13 +91,13 @@
 byte lock = FREE;      /* who holds the lock */
 byte generation;       /* the fence of the token that is stored */
 byte last;             /* the fence handed out last */
-short open;            /* attempts that nobody has settled */
+short open;            /* attempts that are not settled */
 short overdue;         /* those of them whose deadline has passed */
 
 /* The issuer. */
 short flying;          /* attempts whose request is on its way to it */
-short answered;        /* attempts that got a token, until somebody reads that */
-byte issued_last;      /* the attempt whose token was issued last; LOST: one that nobody can store */
+short answered;        /* attempts that got a token, until a process reads the answer */
+byte issued_last;      /* the attempt whose token was issued last; LOST: one that no process can store */
 
 /* What each process knows. */
 byte fence[REFRESHERS];    /* its attempt */
@@ -110,10 +110,10 @@ byte top;
 byte clock;
 
 /* What a forged write excuses, and what it does not. */
-bit tainted;               /* somebody has written, and no refresh has mended it since */
+bit tainted;               /* there was a forged write and no refresh since that repairs it */
 short old;                 /* attempts that were under way at the last forged write */
 bit clean[REFRESHERS];     /* its attempt began when none of those were left */
-bit alone[REFRESHERS];     /* nobody else has written since its last step there */
+bit alone[REFRESHERS];     /* no other process has written since its last step there */
 
 #include "tidy.pml"
 
@@ -122,14 +122,14 @@ bit alone[REFRESHERS];     /* nobody else has written since its last step there 
 inline begin() {
 	d_step {
 		if
-		:: GENERATION > SEEN -> /* somebody did it */
+		:: GENERATION > SEEN -> /* another process has refreshed */
 			assert(!alone[me]);
 			forget()
 		:: else ->
 			i = MAX(LAST, GENERATION);
 			i = MAX(i, SEEN);
 			i = MAX(i, clock);
-			assert(i < BEYOND); /* no input takes the fence beyond belief */
+			assert(i < BEYOND); /* no input makes the fence not credible */
 			i++; /* the next one, or the clock's */
 			INSERT;
 			clock = (clock + 1 == i -> i : clock);
@@ -145,7 +145,7 @@ inline begin() {
 	}
 }
 
-/* Somebody has written to the store. */
+/* A process has written to the store. */
 inline written() {
 	EACH_PROCESS(alone[p] = (p == me))
 }
@@ -156,7 +156,7 @@ inline commit() {
 		:: generation == fence[me] -> skip /* carried out before */
 #ifndef MUTANT_NO_FENCE
 		:: generation != fence[me] && (LAST > fence[me] || GENERATION > fence[me]) ->
-			/* Superseded: nobody knows whose token was issued last. */
+			/* Superseded: it is unknown which token was issued last. */
 			assert(!alone[me]);
 			open = open | BIT(fence[me]);
 			overdue = overdue | BIT(fence[me])
@@ -334,7 +334,7 @@ leave:
 	ONE_IN_USE \
 	fi
 
-/* Somebody has written what nobody of ours would. */
+/* An attacker has written to the store. */
 inline forge() {
 	f = NONE;
 	tainted = 1;

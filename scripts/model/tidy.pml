@@ -22,12 +22,12 @@ hidden short held, named, below, flip;
 #define KIND(f) (KIND2(f) + 64 * IN(settles[2], f))
 #endif
 
-/* Number i is no more; those above it step down. */
+/* Number i is removed; those above it step down. */
 #define CLOSE_GAP(set) set = (set & below) | ((set >> 1) & ~below)
 #define STEP_DOWN(f) f = (f > i && f < BEYOND -> f - 1 : f)
 #define DROP below = BIT(i) - 1; EACH_SET(CLOSE_GAP); EACH_NAME(STEP_DOWN); top--; clock = (clock >= i -> clock - 1 : clock)
 
-/* Those from i on step up; i is a number that nobody has used. */
+/* Those from i on step up; i is a new number. */
 #define OPEN_GAP(set) set = (set & below) | ((set & ~below) << 1)
 #define STEP_UP(f) f = (f >= i && f < BEYOND -> f + 1 : f)
 #define INSERT assert(top < NUMBERS); below = BIT(i) - 1; EACH_SET(OPEN_GAP); EACH_NAME(STEP_UP); top++; clock = (clock >= i -> clock + 1 : clock)
@@ -42,11 +42,11 @@ hidden short held, named, below, flip;
  * tidy makes states equal that differ only in their past. That makes the search
  * finite without a bound on the length of a run. Fences are only compared and
  * looked up in sets, so that
- *   - a number nobody refers to any more is given up, and those above it step
- *     down by one;
+ *   - a number without a reference is removed, and those above it step down by
+ *     one;
  *   - the order of fences does not matter among the attempts of dead processes,
- *     which nobody will commit;
- *   - of two such attempts that are alike in every set, one is given up. (They
+ *     which will not be committed;
+ *   - of two such attempts that are alike in every set, one is removed. (They
  *     can only be settled, and only matter while they are open; in a run that
  *     ends with both settled, the one that issued first can be left out without
  *     a change to how it ends.)

@@ -1,6 +1,6 @@
-// Package sdktest has real WeChat SDKs, as they are published, get their token
-// from Zhongkong and call the simulator with it. It is a module of its own, so
-// that they are no dependency of the product.
+// Package sdktest tests that published WeChat SDKs get their token from Zhongkong and
+// call the simulator with it. It is a separate module, so that the product does not
+// depend on the SDKs.
 package sdktest
 
 import (
@@ -34,14 +34,14 @@ import (
 
 const (
 	appID     = "wx8acdb7df5beb68fd"
-	appSecret = "5a4d3b0cf1d84e6fb2976d1c80e3a94f" // the simulator's; no SDK is given it
+	appSecret = "5a4d3b0cf1d84e6fb2976d1c80e3a94f" // of the simulator; no SDK gets it
 	caller    = "sdk"
 	key       = "a-key-of-the-sdk"
 )
 
-// world is Zhongkong, the simulator, and what an operator puts between SDKs and
-// api.weixin.qq.com: a proxy that sends requests for tokens to Zhongkong.
-type world struct {
+// setup is Zhongkong, the simulator, and a proxy in place of api.weixin.qq.com that sends
+// requests for tokens to Zhongkong and all others to the simulator.
+type setup struct {
 	zhongkong, wechat *url.URL
 	proxy             *httptest.Server
 
@@ -49,7 +49,7 @@ type world struct {
 	asked []string // path and query of each request for a token
 }
 
-func newWorld(t *testing.T) *world {
+func newSetup(t *testing.T) *setup {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "zhongkong")
 	if out, err := exec.Command("go", "build", "-C", "../..", "-o", bin, "./cmd/zhongkong").CombinedOutput(); err != nil {
@@ -68,7 +68,7 @@ func newWorld(t *testing.T) *world {
 		_ = daemon.Process.Signal(syscall.SIGTERM)
 		_ = daemon.Wait()
 	})
-	w := &world{}
+	w := &setup{}
 	w.zhongkong, w.wechat = addresses(t, stderr)
 	own, theirs := httputil.NewSingleHostReverseProxy(w.zhongkong), httputil.NewSingleHostReverseProxy(w.wechat)
 	w.proxy = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -85,7 +85,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// startRedis starts a redis-server of its own and returns its address.
+// startRedis starts a redis-server and returns its address.
 func startRedis(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -110,12 +110,12 @@ func startRedis(t *testing.T) string {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("redis-server does not answer")
+	t.Fatal("redis-server does not accept connections")
 	return ""
 }
 
-// addresses reads where the daemon and its simulator listen, and then the rest
-// of what it says, so that it is never held up.
+// addresses reads the addresses of the daemon and its simulator from its output. It
+// continues to read the output, so that the daemon never blocks on it.
 func addresses(t *testing.T, said io.Reader) (zhongkong, wechat *url.URL) {
 	t.Helper()
 	in := bufio.NewScanner(said)
@@ -129,7 +129,7 @@ func addresses(t *testing.T, said io.Reader) (zhongkong, wechat *url.URL) {
 		}
 	}
 	if zhongkong == nil || wechat == nil {
-		t.Fatal("serve does not say where it listens")
+		t.Fatal("serve did not print its addresses")
 	}
 	go func() { // ends with the daemon
 		for in.Scan() {
@@ -138,8 +138,8 @@ func addresses(t *testing.T, said io.Reader) (zhongkong, wechat *url.URL) {
 	return zhongkong, wechat
 }
 
-// current is the token that Zhongkong serves.
-func (w *world) current(t *testing.T) string {
+// current returns the token that Zhongkong serves.
+func (w *setup) current(t *testing.T) string {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), "GET", w.zhongkong.String()+"/v1/tokens/"+appID, nil)
 	if err != nil {
@@ -160,9 +160,9 @@ func (w *world) current(t *testing.T) string {
 	return record.AccessToken
 }
 
-// check checks what an SDK did: it has our token, it has made a call with it,
-// and it was never given the AppSecret.
-func (w *world) check(t *testing.T, token string, ips []string) {
+// check checks that an SDK has Zhongkong's token, has made a call with it, and never sent
+// the AppSecret.
+func (w *setup) check(t *testing.T, token string, ips []string) {
 	t.Helper()
 	if want := w.current(t); token != want {
 		t.Errorf("the SDK has the token %.10s..., want %.10s...", token, want)
@@ -190,7 +190,7 @@ func (d diverting) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestSilenceperForGo(t *testing.T) {
-	w := newWorld(t)
+	w := newSetup(t)
 	to, _ := url.Parse(w.proxy.URL)
 	wc := wechat.NewWechat()
 	wc.SetHTTPClient(&http.Client{Transport: diverting{to}})
@@ -233,7 +233,7 @@ func TestCoWechatAPIForNode(t *testing.T) {
 			t.Fatalf("npm ci: %v; Node.js and npm are needed\n%s", err, out)
 		}
 	}
-	w := newWorld(t)
+	w := newSetup(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	node := exec.CommandContext(ctx, "node", "sdk.js")
