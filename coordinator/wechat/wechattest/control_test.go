@@ -18,19 +18,7 @@ import (
 // control makes one control request and decodes the answer into into.
 func (c caller) control(method, path, body string, into any) int {
 	c.t.Helper()
-	req, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, strings.NewReader(body))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	resp, err := c.client.Do(req)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	status, raw := c.send(method, path, body)
 	if strings.Contains(string(raw), secret) {
 		c.t.Errorf("%s shows the secret", path)
 	}
@@ -39,7 +27,7 @@ func (c caller) control(method, path, body string, into any) int {
 			c.t.Fatalf("%s: %v in %s", path, err, raw)
 		}
 	}
-	return resp.StatusCode
+	return status
 }
 
 // must makes a control request that has to succeed.

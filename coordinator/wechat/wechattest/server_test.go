@@ -43,7 +43,8 @@ func in(t *testing.T, s *wechattest.Server) caller {
 	return caller{t, s.Client(), base}
 }
 
-func (c caller) do(method, path, body string) answer {
+// send makes one request and returns the status and the body of the answer.
+func (c caller) send(method, path, body string) (status int, raw []byte) {
 	c.t.Helper()
 	var reader io.Reader
 	if body != "" {
@@ -58,12 +59,18 @@ func (c caller) do(method, path, body string) answer {
 		c.t.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
+	if raw, err = io.ReadAll(resp.Body); err != nil {
 		c.t.Fatal(err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return answer{Code: resp.StatusCode * 1000}
+	return resp.StatusCode, raw
+}
+
+// do makes a call of WeChat's. The code of an HTTP error is its status times 1000.
+func (c caller) do(method, path, body string) answer {
+	c.t.Helper()
+	status, raw := c.send(method, path, body)
+	if status != http.StatusOK {
+		return answer{Code: status * 1000}
 	}
 	var a answer
 	if err := json.Unmarshal(raw, &a); err != nil {
