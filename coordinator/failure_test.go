@@ -1,0 +1,120 @@
+package coordinator_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+func TestRefusalIsToldToEveryoneAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Accept("right")
+		wrong := f.start(f.config(), f.source.As("wrong"))
+		reader := f.reader()
+		for _, p := range []*process{wrong, reader, f.idle(f.config(), f.source.As("wrong")), f.idle(f.config(), nil)} {
+			began := time.Now()
+			_, err := p.Token(t.Context())
+			var refused *coordinator.RefusedError
+			if !errors.As(err, &refused) || refused.Code != 40125 {
+				t.Errorf("Token() = %v, want a RefusedError with code 40125", err)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("it took %v to say so", took)
+			}
+		}
+		f.wantCalls(1)
+		f.wantCurrent(f.idle(f.config(), f.source.As("right")))
+		f.wantCurrent(wrong, reader)
+	})
+}
+
+// A quota is over by itself, a refusal is not: the callers must be able to tell.
+func TestAQuotaOfTheIssuerIsNoRefusal(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Usually(coordinatortest.Fails(&coordinator.FetchError{
+			Kind: coordinator.FailedLater, Code: 45009, Message: "reach max api daily quota limit", RetryIn: 7 * time.Hour, Calls: 1,
+		}))
+		for i, p := range []*process{f.refresher(), f.reader(), f.idle(f.config(), f.source), f.idle(f.config(), nil)} {
+			began := time.Now()
+			_, err := p.Token(t.Context())
+			var quota *coordinator.QuotaError
+			if !errors.As(err, &quota) || quota.Code != 45009 || (quota.RetryIn-7*time.Hour).Abs() > 10*time.Second {
+				t.Errorf("%d: Token() = %v, want a QuotaError for 7h", i, err)
+			}
+			var refused *coordinator.RefusedError
+			if errors.As(err, &refused) {
+				t.Errorf("%d: Token() = %v, which says that the issuer refuses the account", i, err)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("%d: it took %v to say so", i, took)
+			}
+		}
+		f.wantCalls(1)
+		f.source.Usually(coordinatortest.Outcome{})
+		time.Sleep(7*time.Hour + time.Minute)
+		f.wantCurrent(f.reader(), f.refresher())
+	})
+}
+
+func TestFailingSourceLeavesTheTokenInUse(t *testing.T) {
+	outcomes := map[string]coordinatortest.Outcome{
+		"busy":     coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"),
+		"unknown":  coordinatortest.FailsWith(coordinator.FailedUnknown, 0, "timeout"),
+		"negative": coordinatortest.Answers(coordinator.FetchResult{Token: coordinator.NewToken("x"), Lifetime: -1}),
+		"plain":    coordinatortest.Fails(errors.New("went wrong")),
+		"hangs":    coordinatortest.Hangs(),
+	}
+	for name, outcome := range outcomes {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				fleet := []*process{f.refresher(), f.refresher(), f.reader()}
+				token := f.token(fleet[2], time.Second)
+				f.source.Usually(outcome)
+				for range 58 {
+					time.Sleep(time.Minute)
+				}
+				if _, err := fleet[0].Refresh(t.Context()); err == nil {
+					t.Error("Refresh() = nil, want the source's error")
+				}
+				for _, p := range fleet {
+					if got := f.token(p, time.Millisecond); got != token {
+						t.Errorf("Token() = %q, want the old one", got)
+					}
+				}
+				time.Sleep(time.Hour)
+				if n := len(f.source.Calls()); n > 30 {
+					t.Errorf("%d calls within an hour of failures, want a few", n)
+				}
+				f.source.Usually(coordinatortest.Outcome{})
+				time.Sleep(time.Hour)
+				f.wantCurrent(fleet...)
+			})
+		})
+	}
+}
+
+func TestBackoffHeardOfAtTheBeginIsLikeAnyOther(t *testing.T) {
+	for kind, wait := range map[coordinator.FailureKind]bool{coordinator.FailedBusy: true, coordinator.FailedRefused: false} {
+		t.Run(string(kind), func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.source.Latency = 0
+				f.source.Then(coordinatortest.FailsWith(kind, 40013, "no"))
+				p, q := f.idle(f.config(), f.source), f.idle(f.config(), f.source)
+				q.link.SetLatency(20 * time.Millisecond)
+				go func() { // fails between q's look and q's begin
+					time.Sleep(20 * time.Millisecond)
+					_, _ = p.Token(t.Context())
+				}()
+				_, err := q.Token(t.Context())
+				var refused *coordinator.RefusedError
+				if wait && err != nil || !wait && !errors.As(err, &refused) {
+					t.Errorf("Token() = %v; want a token once a short back-off is over, a refusal at once", err)
+				}
+				time.Sleep(time.Second)
+			})
+		})
+	}
+}

@@ -1,0 +1,123 @@
+package coordinator_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+)
+
+func TestAccountsComeAndGoWhileRunning(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.refresher()
+		other, err := p.c.Add(coordinator.AccountConfig{Name: "wxother", Source: &coordinatortest.Source{Name: "other"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token, err := other.Token(t.Context()); err != nil || token.Reveal() != "other-1" {
+			t.Errorf("Token() = %q, %v", token.Reveal(), err)
+		}
+		if _, err := p.c.Add(coordinator.AccountConfig{Name: "wxother"}); err == nil {
+			t.Error("adding an account twice is not an error")
+		}
+		if err := p.c.Remove("wxother"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Token(t.Context()); !errors.Is(err, coordinator.ErrUnknownAccount) {
+			t.Errorf("Token() of a removed account = %v, want ErrUnknownAccount", err)
+		}
+		if _, err := p.c.Token(t.Context(), "wxother"); !errors.Is(err, coordinator.ErrUnknownAccount) {
+			t.Errorf("Coordinator.Token() of a removed account = %v, want ErrUnknownAccount", err)
+		}
+	})
+}
+
+func TestSourceCanBeGivenLater(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.reader()
+		got := make(chan string)
+		go func() { got <- f.token(p, time.Minute) }()
+		time.Sleep(5 * time.Second)
+		p.SetSource(f.source)
+		if token := <-got; token != f.source.Current().Reveal() {
+			t.Errorf("Token() = %q", token)
+		}
+	})
+}
+
+func TestStoppingFinishesTheCallUnderWay(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Latency = 5 * time.Second
+		p := f.refresher()
+		time.Sleep(time.Second)
+		p.stop()
+		if state := f.store.Peek(account); !state.Record.Token.Equal(f.source.Current()) || len(state.Open) != 0 {
+			t.Errorf("the store has %v, want the token whose call was under way", state.Record)
+		}
+		f.wantCalls(1)
+	})
+}
+
+func TestCallerThatGoesAwayLeavesNothingUndone(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.idle(f.config(), f.source)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if _, err := p.Token(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Token() = %v, want DeadlineExceeded", err)
+		}
+		if err := p.c.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if state := f.store.Peek(account); !state.Record.Token.Equal(f.source.Current()) {
+			t.Errorf("the store has %v, want the token that was issued", state.Record)
+		}
+	})
+}
+
+// The wait of a caller ends with the caller's context, not with that of Run: here
+// it waits for another account's call to end when Run is stopped.
+func TestACallerThatWaitsWhenRunEndsGetsItsToken(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		cfg := f.config()
+		cfg.MaxFetches = 1
+		slow := &coordinatortest.Source{Latency: 5 * time.Second}
+		cfg.Accounts = []coordinator.AccountConfig{{Name: "wxslow", Source: slow}}
+		p := f.start(cfg, nil)
+		time.Sleep(2 * time.Second)
+		p.SetSource(f.source)
+		var waits sync.WaitGroup
+		waits.Go(func() {
+			if _, err := p.Token(t.Context()); err != nil {
+				t.Errorf("Token() = %v", err)
+			}
+		})
+		time.Sleep(time.Second)
+		p.stop()
+		waits.Wait()
+		f.wantCalls(1)
+	})
+}
+
+func TestTokensNeverShowThemselves(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		var logs strings.Builder
+		p := f.refresher()
+		token := f.token(p, time.Second)
+		s, err := p.Current(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
+			logs.WriteString(sprint(verb, s, p.Status(), struct{ inner any }{s}))
+		}
+		if strings.Contains(logs.String(), token) {
+			t.Errorf("a token shows itself in %s", logs.String())
+		}
+	})
+}

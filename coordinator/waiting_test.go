@@ -1,0 +1,226 @@
+package coordinator_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
+)
+
+func TestColdStartCallsTheSourceOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		var fleet []*process
+		for range 5 {
+			fleet = append(fleet, f.refresher())
+		}
+		fleet = append(fleet, f.reader())
+		f.wantCurrent(fleet...)
+		f.wantCalls(1)
+	})
+}
+
+func TestManyWaitersShareOneCall(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		var wg sync.WaitGroup
+		for range 20 {
+			p := f.refresher()
+			for range 100 {
+				wg.Go(func() { f.token(p, time.Second) })
+			}
+		}
+		began := time.Now()
+		wg.Wait()
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("the herd took %v, the source alone 50ms", took)
+		}
+		f.wantCalls(1)
+	})
+}
+
+func TestTokenWorksWithoutRun(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		alone := f.idle(f.config(), f.source)
+		f.wantCurrent(alone)
+		f.wantCalls(1)
+		reader := f.idle(f.config(), nil)
+		f.wantCurrent(reader)
+		f.wantCalls(1)
+	})
+}
+
+func TestIdleReaderWaitsForARefresher(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		reader := f.idle(f.config(), nil)
+		got := make(chan string)
+		go func() { got <- f.token(reader, 10*time.Second) }()
+		time.Sleep(3 * time.Second)
+		f.refresher()
+		if token := <-got; token != f.source.Current().Reveal() {
+			t.Errorf("Token() = %q, want %q", token, f.source.Current().Reveal())
+		}
+		f.wantCalls(1)
+	})
+}
+
+func TestReaderAloneGetsAClearErrorInTime(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		for _, p := range []*process{f.reader(), f.idle(f.config(), nil)} {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			_, err := p.Token(ctx)
+			cancel()
+			if !errors.Is(err, coordinator.ErrNoToken) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Token() = %v, want ErrNoToken and DeadlineExceeded", err)
+			}
+		}
+	})
+}
+
+func TestReaderThatFollowsIsCalmWithoutARefresher(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.refresher()
+		f.token(p, time.Second)
+		p.stop()
+		for _, reader := range []*process{f.reader(), f.idle(f.config(), nil)} {
+			ctx, cancel := context.WithTimeout(t.Context(), 70*time.Minute)
+			before := reader.link.Calls(memstore.OpLoad)
+			s, err := reader.Current(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := reader.Next(ctx, s.Generation); err == nil {
+				t.Error("Next() = nil, want its context's end")
+			}
+			cancel()
+			if n := reader.link.Calls(memstore.OpLoad) - before; n > 70*60 {
+				t.Errorf("%d readings in 70 minutes", n)
+			}
+		}
+	})
+}
+
+func TestAnyNumberOfWaitersReadTheStoreAsOne(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		reader := f.idle(f.config(), nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		var wg sync.WaitGroup
+		for range 100 {
+			time.Sleep(10 * time.Millisecond)
+			wg.Go(func() { _, _ = reader.Token(ctx) })
+		}
+		time.Sleep(time.Second)
+		before := reader.link.Calls(memstore.OpLoad)
+		wg.Wait()
+		if n := reader.link.Calls(memstore.OpLoad) - before; n > 40 {
+			t.Errorf("100 waiters read the store %d times in 18s, want as often as one", n)
+		}
+	})
+}
+
+// Those who come later wait behind the first one; it may have less patience.
+func TestManyWaitersGetTheTokenAlsoWhenTheFirstGivesUp(t *testing.T) {
+	for name, start := range map[string]func(*fleet) *process{
+		"a refresher":               (*fleet).refresher,
+		"a reader":                  (*fleet).reader,
+		"a process that only links": func(f *fleet) *process { return f.idle(f.config(), f.source) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.source.Latency = 3 * time.Second
+				p := start(f)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				var crowd sync.WaitGroup
+				crowd.Go(func() {
+					if _, err := p.Token(ctx); !errors.Is(err, coordinator.ErrNoToken) {
+						t.Errorf("the first one's Token() = %v, want %v", err, coordinator.ErrNoToken)
+					}
+				})
+				synctest.Wait()
+				for range 10 {
+					crowd.Go(func() {
+						if _, err := p.Token(t.Context()); err != nil {
+							t.Errorf("Token() = %v", err)
+						}
+					})
+				}
+				time.Sleep(2 * time.Second)
+				if p.Role() == coordinator.Reader {
+					f.refresher()
+				}
+				crowd.Wait()
+				f.wantCalls(1)
+			})
+		})
+	}
+}
+
+func TestManyWaitersHearOfARefusalAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Usually(coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
+		p := f.refresher()
+		var crowd sync.WaitGroup
+		for range 10 {
+			crowd.Go(func() {
+				began := time.Now()
+				_, err := p.Token(t.Context())
+				var refused *coordinator.RefusedError
+				if !errors.As(err, &refused) || time.Since(began) > time.Second {
+					t.Errorf("Token() = %v after %v, want the refusal at once", err, time.Since(began))
+				}
+			})
+		}
+		crowd.Wait()
+		f.wantCalls(1)
+	})
+}
+
+func TestWatchEndsWithTheNewest(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p, reader := f.refresher(), f.reader()
+		ctx, cancel := context.WithCancel(t.Context())
+		records := reader.Watch(ctx)
+		first := <-records
+		for range 3 {
+			time.Sleep(2 * time.Second)
+			if _, err := p.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		last := <-records
+		if !last.Token.Equal(f.source.Current()) || last.Generation <= first.Generation {
+			t.Errorf("Watch() ends with generation %d, want the newest", last.Generation)
+		}
+		cancel()
+		if _, open := <-records; open {
+			t.Error("Watch() stays open after its context ended")
+		}
+	})
+}
+
+// Who watches waits for a newer token, perhaps for an hour: not the same as those
+// who want any.
+func TestAWatchKeepsNoCallerFromTheTokenThereIs(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.wantCurrent(f.refresher())
+		linked := f.idle(f.config(), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		records := linked.Watch(ctx)
+		<-records
+		synctest.Wait()
+		for range 5 {
+			began := time.Now()
+			if _, err := linked.Token(t.Context()); err != nil || time.Since(began) > 0 {
+				t.Errorf("Token() = %v after %v, want the token at once", err, time.Since(began))
+			}
+		}
+	})
+}
