@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// attempts are those of an account that nobody has settled, as one process knows
-// them. They follow the store's rules: an attempt that was overdue when another
+// attempts are the unsettled ones of an account, as one process knows them. They follow the store's rules: an attempt that was overdue when another
 // one began is settled by that one's token.
 type attempts []openAttempt
 

@@ -30,8 +30,8 @@ type Config struct {
 
 	// LockTTL is how long a killed process keeps the others from
 	// refreshing; zero: 3 s. A live one extends lock and attempt while it
-	// fetches, so that FetchTimeout may be longer. 1 s to 1 min: an extension
-	// has to get through in a third of it.
+	// fetches, so that FetchTimeout may be longer. 1 s to 1 min. Each extension
+	// must succeed within a third of it.
 	LockTTL time.Duration
 
 	// FetchTimeout bounds one call to the source; zero: 10 s. At least 100 ms,
@@ -54,13 +54,14 @@ type Config struct {
 	// this process; zero: 64.
 	MaxFetches int
 
-	// Logger gets state changes at Info, what needs a person at Warn or
-	// Error. It never gets a token. Nil: nothing is logged.
+	// Logger receives state changes at Info, and at Warn or Error what an
+	// operator should look at. It never receives a token. Nil: nothing is
+	// logged.
 	Logger *slog.Logger
 
 	// Observe is called synchronously for each Observation, from many
-	// goroutines, sometimes with a lock held: it must return at once and not
-	// call back into the coordinator. Nil: nobody watches.
+	// goroutines: it must return at once. Nil: observations are only counted
+	// (see Coordinator.Stats).
 	Observe func(Observation)
 }
 
@@ -87,9 +88,9 @@ func DefaultLimits() Limits {
 // maxLockTTL is the longest Config.LockTTL.
 const maxLockTTL = time.Minute
 
-// What lies further ahead than it ever can was not written by a process of ours,
-// or before the store's clock went back. It binds nobody: a store and a
-// coordinator take it as if it were not there.
+// What lies further ahead than these was not written by this package, or was
+// written before the store's clock was set back. A store and a coordinator ignore
+// it.
 const (
 	// MaxFenceAhead is how far ahead of the store's clock a fence may lie: a
 	// fence is the clock's time in µs, or follows one that was.
@@ -103,10 +104,10 @@ const (
 	MaxLifetime = 366 * 24 * time.Hour
 )
 
-// MaxAhead is how far ahead of the store's clock a lock or an attempt may end: the
-// longest life there is, and some seconds by which the clocks of a store's servers
-// may differ. What ends later was written before the clock went back, would last
-// longer by the jump, and binds nobody.
+// MaxAhead is the furthest ahead of the store's clock that a lock or an attempt can
+// legitimately end: the longest Config.LockTTL, and some seconds by which the clocks
+// of a store's servers may differ. A later end was written before the clock was set
+// back and is ignored.
 const MaxAhead = maxLockTTL + 5*time.Second
 
 const (

@@ -15,15 +15,17 @@ import (
 // Coordinator keeps the tokens of many accounts, together with every other
 // process that has a coordinator on the same store. New makes one. Its methods are
 // safe for concurrent use.
-//
-// Locks are taken in this order, of which each may leave out some:
-//
-//	membership, Account.mu, scheduler.mu
-//	sharedSub.mu, what the Subscription locks, Account.mu, scheduler.mu
-//
-// mu and rounds.mu are taken last, with nothing called under them. No lock is held
-// over the Store, a Source, the Logger or Observe.
 type Coordinator struct {
+	// Locks are taken in this order, in which each path may leave out some:
+	//
+	//	membership | sharedSub.mu, the Subscription's, Account.mu, scheduler.mu
+	//
+	// mu, rounds.mu, smoother.mu and clock.mu are taken last: nothing is called
+	// under them. No lock but membership and sharedSub.mu is held while the
+	// Store, Source.Fetch, the Logger or Observe is called, and those two only over
+	// Subscribe, Add and Remove, which do not wait for the store, and the end
+	// of the last waiter's subscription.
+
 	cfg   Config // with defaults
 	store Store
 	observer

@@ -32,13 +32,13 @@
 //   - fence: the number of an attempt, strictly increasing
 //   - generation: the fence of the attempt whose token is in the store
 //   - due: a refresh is needed now
-//   - overdue attempt: one whose deadline has passed and that nobody has
-//     settled: the source may have issued a token that nobody stored
+//   - overdue attempt: one whose deadline has passed and that is not settled: the
+//     source may have issued a token that was never stored
 //
 // # What is promised
 //
 //   - One call to the source for each refresh, however many processes and
-//     callers want it, as long as the store's lock holds. When it does not
+//     callers ask for it, as long as the store's lock holds. When it does not
 //     (a paused holder, a fail-over), the fence still keeps an older token from
 //     replacing a newer one, and one more refresh follows by itself.
 //   - A refresher that dies at any line is replaced within LockTTL + 1 s; the
@@ -46,7 +46,7 @@
 //   - A new token reaches every process that Runs with its notification; if that
 //     is lost, within PollEvery (and a tenth).
 //   - While the store is away tokens in memory are served until they end, marked
-//     stale, and nobody calls a source. A store that comes back empty gets its
+//     stale, and no process calls a source. A store that comes back empty gets its
 //     tokens back from memory within a second of the reconnect.
 //   - A generation never goes backwards in one process.
 //   - Every wait ends with its context.
@@ -58,9 +58,9 @@
 // after its successor's; then the stored token is the older one until a service
 // reports it. Hence [Account.Invalidate].
 //
-// Somebody who fetches with the same secret outside of the store kills our
-// tokens. That is seen when a service reports one, counted ([State.Conflicts])
-// and logged; it can't be prevented.
+// A program that fetches with the same secret outside of the store kills the
+// tokens in it. That is detected when a service reports one, counted
+// ([State.Conflicts]) and logged; it can't be prevented.
 //
 // A process that starts on an empty store cannot know that another one still
 // holds the token which the store lost: if it is the first to get the lock, it

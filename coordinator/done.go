@@ -7,7 +7,7 @@ import (
 
 // This file has the transitions of a view by what this process does.
 
-// readSoon has the account read, whoever else is refreshing it.
+// readSoon has the account read, also while another process is refreshing it.
 func (v *view) readSoon(e env) effects {
 	v.read()
 	v.busy(0)

@@ -8,28 +8,29 @@ import (
 
 var (
 	// ErrNoToken is returned when the caller's context ended before there was
-	// a token; it is joined with what is known of the cause.
+	// a token. The error wraps the context's error and the known cause as well.
 	ErrNoToken = errors.New("coordinator: no token")
 
-	// ErrUnreachable is what every error of a store that could not be asked
-	// wraps. Whether the store carried the operation out is unknown.
+	// ErrUnreachable is wrapped by the errors of a store that could not be
+	// asked. Whether it carried the operation out is unknown.
 	ErrUnreachable = errors.New("coordinator: store unreachable")
 
-	// ErrDenied is what the error of a store wraps that does not let this
-	// process do what it has to: a wrong password, a missing right. Only a
-	// person can mend that, so nobody waits for it.
+	// ErrDenied is wrapped by the errors of a store that denies this process
+	// an operation: a wrong password, a missing right. It needs an operator,
+	// so no call waits for it to pass.
 	ErrDenied = errors.New("coordinator: store denies access")
 
-	// ErrSuperseded is returned by Store.Commit when a newer fence was handed
-	// out since: nothing was stored.
+	// ErrSuperseded is returned by Store.Commit if a newer fence has been
+	// handed out since the attempt began: nothing was stored.
 	ErrSuperseded = errors.New("coordinator: superseded by a newer attempt")
 
-	// ErrLockLost is returned by Lock.Extend when somebody else may hold the
-	// lock by now.
+	// ErrLockLost is returned by Lock.Extend if the lock had expired: another
+	// process may hold it.
 	ErrLockLost = errors.New("coordinator: lock lost")
 
-	// ErrSealed is what the error of a store wraps that holds a record it
-	// cannot open: sealed with a key this process does not have, or damaged.
+	// ErrSealed is wrapped by errors about a stored token that cannot be
+	// decrypted: it was sealed with a key this process does not have, or it is
+	// damaged.
 	ErrSealed = errors.New("coordinator: token cannot be opened")
 
 	// ErrUnknownAccount is returned for a name that was never added, or was

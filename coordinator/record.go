@@ -29,14 +29,14 @@ type Record struct {
 	IssuedBy string
 
 	// RefreshAt is the instant of the store's clock at which the token is to
-	// be replaced: the source's wish, else the plan of the process that fetched
-	// it. Zero, as records of older versions have it: each process's schedule
-	// decides.
+	// be replaced: FetchResult.RefreshIn, else the schedule of the process that
+	// fetched it. Zero, as records of older versions have it: each process's
+	// schedule decides.
 	RefreshAt time.Time
 
 	// TTL is how much longer the record may be served, as the store measured
-	// it when it gave the record out. A duration travels between machines
-	// where an instant of somebody's wall clock would not.
+	// it when it gave the record out. A duration is right on every machine, an
+	// instant of one machine's wall clock is not.
 	TTL time.Duration
 }
 
@@ -52,9 +52,9 @@ func (r Record) credible(now time.Time) bool {
 	return r.Generation.Credible(now) && r.Lifetime() > 0 && r.Lifetime() <= MaxLifetime
 }
 
-// rewound reports whether the store's clock has gone back since r was stored, by
-// more than the clocks of its servers may differ: more of the life is left than
-// there ever was, and nobody knows how old r is.
+// rewound reports whether the store's clock has been set back since r was stored,
+// by more than the clocks of its servers may differ: its remaining TTL exceeds its
+// lifetime, so its age is unknown.
 func (r Record) rewound() bool { return r.Age() < -time.Minute }
 
 // Usable reports whether r holds a token that had not ended when it was read.
@@ -89,8 +89,8 @@ type State struct {
 	// store holds is not Credible.
 	Fence Fence
 
-	// Open has the deadlines of the attempts that nobody has settled, the
-	// earliest first. One that has passed is overdue.
+	// Open has the deadlines of the unsettled attempts, the earliest first.
+	// An attempt whose deadline has passed is overdue.
 	Open []time.Time
 
 	// Failure is the last failure, kept after a success for people to see.
@@ -98,7 +98,7 @@ type State struct {
 	Failure *Failure
 
 	CallsToday int           // calls to the source on the issuer's day
-	Conflicts  int           // times somebody else was seen fetching
+	Conflicts  int           // times another program was seen to fetch with the same secret
 	Holder     string        // who holds the lock; "" when free
 	HolderTTL  time.Duration // for how much longer unless it extends it
 }
@@ -114,8 +114,8 @@ func (s *State) Overdue() int {
 	return n
 }
 
-// overdue reports whether an attempt with this deadline is: nobody knows when one
-// ends whose deadline was written before the store's clock went back.
+// overdue reports whether an attempt with this deadline is. A deadline more than
+// MaxAhead ahead was written before the store's clock was set back.
 func (s *State) overdue(deadline time.Time) bool {
 	left := deadline.Sub(s.Now)
 	return left <= 0 || left > MaxAhead
@@ -129,7 +129,7 @@ type Failure struct {
 	Message string // the cause in words; holds no secret and no token
 	At      time.Time
 	InARow  int       // failures since the last success, this one included
-	RetryAt time.Time // nobody asks again on schedule before it
+	RetryAt time.Time // no process calls the source on schedule before it
 
 	// Credential is the fingerprint (see Credentialed) of what was refused:
 	// a refusal binds only those who would come with the same credential.
@@ -141,10 +141,10 @@ type FailureKind string
 
 // The kinds of failure. Only FailedUnknown leaves the attempt open.
 const (
-	FailedUnknown FailureKind = "unknown" // nobody knows whether a token was issued: timeout, reset after sending, garbage
-	FailedBusy    FailureKind = "busy"    // surely issued nothing; try again soon: the connection was never made, system busy
-	FailedLater   FailureKind = "later"   // surely issued nothing; the issuer named the time: quotas
-	FailedRefused FailureKind = "refused" // surely issued nothing, and won't until a person mends something: wrong secret, unknown account, address not allowed
+	FailedUnknown FailureKind = "unknown" // a token may have been issued: timeout, reset after sending, garbage
+	FailedBusy    FailureKind = "busy"    // no token was issued; try again soon: the connection was never made, system busy
+	FailedLater   FailureKind = "later"   // no token was issued; the issuer answers again after a while: quotas
+	FailedRefused FailureKind = "refused" // no token was issued, and none will be until an operator acts: wrong secret, unknown account, address not allowed
 )
 
 // Reason says why a refresh is made.
@@ -155,11 +155,11 @@ const (
 	ReasonForced   Reason = "forced"   // a person or service asked for a new token
 	ReasonRejected Reason = "rejected" // the current token was reported as rejected by the issuer
 	ReasonMissing  Reason = "missing"  // the store has no token
-	ReasonOverdue  Reason = "overdue"  // an attempt ended without anybody knowing what it issued
+	ReasonOverdue  Reason = "overdue"  // an attempt ended, and it is unknown what it issued
 	ReasonSchedule Reason = "schedule" // the time has come
 )
 
-// Demanded reports whether somebody asked for this refresh, as opposed to the
+// Demanded reports whether a caller asked for this refresh, as opposed to the
 // coordinator's own rules. Demanded refreshes pay from the smaller part of the
 // budget and pass over the back-off after a failure if forced.
 func (r Reason) Demanded() bool { return r == ReasonForced || r == ReasonRejected }

@@ -18,21 +18,20 @@ const (
 
 // refreshIn returns how long after r's TTL was measured the schedule wants a
 // new token: when the source asked for it, otherwise at the age every or half
-// the life, whichever is less. Negative: it should have been. At once when nobody
-// knows how old r is.
+// the life, whichever is less. Negative: it is late. 0 if the age of r is unknown.
 func (r Record) refreshIn(every time.Duration) time.Duration {
 	if r.rewound() {
 		return 0
 	}
 	at := min(every, r.Lifetime()/2)
 	if asked := r.RefreshAt.Sub(r.IssuedAt); !r.RefreshAt.IsZero() && asked <= r.Lifetime() {
-		at = asked // one beyond the token's end is nobody's wish
+		at = asked // one beyond the token's end is no plan
 	}
 	return at - r.Age()
 }
 
-// NextRefresh returns when the next refresh of the account comes that nobody
-// demands, as an instant of the store's clock: when the schedule wants one or an
+// NextRefresh returns when the next refresh comes that no caller demands, as an
+// instant of the store's clock: when the schedule wants one or an
 // attempt is overdue, whichever is first, but not before the back-off after a
 // failure ends. every is the account's RefreshEvery. Without a usable record a
 // refresh is due at once. An instant before Now: it is late.
@@ -79,7 +78,7 @@ func later(t, u time.Time) time.Time {
 // coming for the lock in the same instant. The delay is drawn anew for each round.
 func spread(every time.Duration) time.Duration { return max(min(every/20, maxSpread), 0) }
 
-// backoff returns how long nobody asks the source on schedule after a failure:
+// backoff returns how long no process calls the source on schedule after a failure:
 // the issuer's word if there is one, else by kind. failures counts this one;
 // left is how long the current token may still be served (0: there is none):
 // the longer, the less the hurry.
@@ -101,8 +100,7 @@ func backoff(kind FailureKind, failures int, issuers, left time.Duration) time.D
 	return wait/2 + randUpTo(wait/2)
 }
 
-// pace returns how often a refresh may be made that nobody demands, beyond a
-// burst: so often that the day's calls last the day, but at least twice as often
+// pace returns how often a refresh may be made without a demand, beyond a burst: so often that the day's calls last the day, but at least twice as often
 // as the schedule makes them.
 func pace(perDay int, every time.Duration) time.Duration {
 	return min(24*time.Hour/time.Duration(perDay), every/2)

@@ -48,7 +48,7 @@ type FetchResult struct {
 	Calls int
 }
 
-// Credentialed is what a Source may implement besides: Credential returns a
+// Credentialed is an optional interface of a Source. Credential returns a
 // short fingerprint of the credential it asks with, from which the credential
 // cannot be had. It lets a process with a corrected secret try at once where
 // the old one was refused. A Source without it counts as having "".
