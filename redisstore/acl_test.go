@@ -201,7 +201,7 @@ func TestDeniedSubscriptionIsReported(t *testing.T) {
 	if err := r.lastLost(); !errors.Is(err, redisstore.ErrDenied) || !strings.Contains(err.Error(), "zhongkong:{*}:refreshed") {
 		t.Errorf("Lost(%v), want %v naming the channel rule", err, redisstore.ErrDenied)
 	}
-	// Mended by the operator: it flows without anybody's help.
+	// Mended by the operator: it flows again without a restart.
 	server.MustDo(t, "acl", "setuser", "user", "&zhongkong:{*}:refreshed")
 	eventually(t, "Subscribed", patience, func() bool { return r.follows(0, "a") })
 	if _, lost, _ := r.counts(); lost != 1 {

@@ -65,7 +65,7 @@ func (s *simulation) anyFault() {
 	}
 }
 
-// nature is what goes wrong without anybody asking for a token: so what it
+// nature is what goes wrong while no caller asks for a token: so what it
 // costs in calls is the protocol's own.
 func (s *simulation) nature() {
 	p := s.fleet[s.rng.IntN(len(s.fleet))]
@@ -137,9 +137,9 @@ func (s *simulation) mend() {
 	for _, p := range s.fleet {
 		p.revive()
 	}
-	for try := 0; s.source.Pending() > 0; try++ { // nobody comes to hear what was scripted
+	for try := 0; s.source.Pending() > 0; try++ { // no call consumes what was scripted
 		if try == 50 {
-			s.failf("the source is not called any more, whoever demands it")
+			s.failf("the source is no longer called, even on demand")
 			return
 		}
 		s.demand(s.fleet[0], true)
@@ -182,7 +182,7 @@ func (s *simulation) flush() {
 	s.redis.FlushAll()
 }
 
-// outage takes Redis away from everybody: then nobody calls the source,
+// outage makes Redis unreachable for all processes: then none calls the source,
 // whoever asks for it.
 func (s *simulation) outage() {
 	s.mend()
@@ -201,7 +201,7 @@ func (s *simulation) outage() {
 	s.mend()
 }
 
-// loseData flushes while everybody is connected: whoever holds the token puts
+// loseData flushes while all processes are connected: one that holds the token puts
 // it back.
 func (s *simulation) loseData() {
 	s.mend()
@@ -267,7 +267,7 @@ func (s *simulation) herd() {
 	s.pass(time.Minute)
 	dead, err := s.fleet[0].account.Token(context.Background())
 	if err != nil {
-		s.failf("Token() with everything mended = %v", err)
+		s.failf("Token() after all faults have ended = %v", err)
 		return
 	}
 	before := len(s.source.Calls())
@@ -302,7 +302,7 @@ func (s *simulation) herd() {
 	}
 }
 
-// demand has a process force a refresh; whoever waits must hear of an end.
+// demand has a process force a refresh; every waiter must get an answer.
 func (s *simulation) demand(p *simProcess, wait bool) {
 	s.faults++
 	s.call(wait, "Refresh", func(ctx context.Context) error {

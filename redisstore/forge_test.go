@@ -8,8 +8,8 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
-// forge writes or publishes what none of ours would: numbers further ahead than
-// any can be, and messages that nobody has sent. None of it may keep the account
+// forge writes or publishes what no process does: numbers further ahead than any can
+// be, and messages that no process has sent. None of it may keep the account
 // from being refreshed, and each costs a call at most.
 func (s *simulation) forge() {
 	key := func(kind string) string { return "zhongkong:{" + simAccount + "}:" + kind }
@@ -48,7 +48,7 @@ func (s *simulation) forge() {
 	case 7:
 		set("state", "fence", huge)
 	case 8:
-		// Failures that were never counted are none, and a wait without failures binds nobody.
+		// Failures that were never counted are none, and a wait without failures has no effect.
 		set("state", "failures", []string{"9", huge}[s.rng.IntN(2)], "retry_at", huge, "last_error_at", strconv.FormatInt(now.UnixMilli(), 10),
 			"last_error_kind", "busy", "last_error", "x")
 	case 9:

@@ -109,18 +109,23 @@ func (s *Store) loadScripts(ctx context.Context, accounts []string) []answer {
 	}
 }
 
-// loadOn runs load.lua for each of the accounts, on the day of each.
+// loadOn runs load.lua for each of the accounts in one round trip, on the day of each.
+// Accounts for which the server did not know the script are read once more, with its
+// text: a pipeline of go-redis does not do that.
 func (s *Store) loadOn(ctx context.Context, days, accounts []string) []answer {
+	pipe := s.client.Reads.Pipeline()
 	cmds := make([]*redis.Cmd, len(accounts))
-	var unsent error
-	if len(accounts) == 1 {
-		keys := loadKeys(s.keys.Of(accounts[0]), days[0])
-		cmds[0] = s.scripts.load.EvalSha(ctx, s.client.Reads, keys)
-		if redis.HasErrorPrefix(cmds[0].Err(), "NOSCRIPT") {
-			cmds[0] = s.scripts.load.Eval(ctx, s.client.Reads, keys)
+	for i, account := range accounts {
+		cmds[i] = s.scripts.load.EvalSha(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
+	}
+	_, unsent := pipe.Exec(ctx) // of commands that have no error of their own
+	for i, account := range accounts {
+		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
+			cmds[i] = s.scripts.load.Eval(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
 		}
-	} else {
-		unsent = s.pipelineScripts(ctx, days, accounts, cmds)
+	}
+	if pipe.Len() > 0 {
+		_, unsent = pipe.Exec(ctx)
 	}
 	answers := make([]answer, len(accounts))
 	for i, cmd := range cmds {
@@ -130,28 +135,6 @@ func (s *Store) loadOn(ctx context.Context, days, accounts []string) []answer {
 		}
 	}
 	return answers
-}
-
-// pipelineScripts runs load.lua for many accounts in one round trip. If the server
-// does not know the script, it is sent with its text, which a pipeline of go-redis
-// does not do. The error is that of commands without an error of their own, which
-// were not sent.
-func (s *Store) pipelineScripts(ctx context.Context, days, accounts []string, cmds []*redis.Cmd) error {
-	pipe := s.client.Reads.Pipeline()
-	for i, account := range accounts {
-		cmds[i] = s.scripts.load.EvalSha(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
-	}
-	_, err := pipe.Exec(ctx)
-	pipe = s.client.Reads.Pipeline()
-	for i, account := range accounts {
-		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = s.scripts.load.Eval(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
-		}
-	}
-	if pipe.Len() > 0 {
-		_, err = pipe.Exec(ctx)
-	}
-	return err
 }
 
 func loadKeys(k layout.AccountKeys, day string) []string {

@@ -62,7 +62,7 @@ func TestLockThatIsNoStringIsNamed(t *testing.T) {
 
 func TestLockWhoseAnswerWasLostIsGivenBack(t *testing.T) {
 	server := redistest.Start(t)
-	const life = 30 * time.Second // nobody waits for its end
+	const life = 30 * time.Second // the test does not wait for its end
 	store := open(t, server.URL(), redisstore.Options{Timeout: 200 * time.Millisecond})
 	// Connected before, so that the request reaches the server's buffers.
 	lock, err := store.Lock(t.Context(), "a", life)

@@ -127,7 +127,7 @@ type freeLock struct{}
 func (freeLock) Extend(context.Context, coordinator.Fence) error { return nil }
 func (freeLock) Unlock(context.Context) error                    { return nil }
 
-// patientStore leaves a lock that lasts for longer than any may to whoever set it.
+// patientStore leaves a lock that lasts for longer than any may for the process that set it.
 type patientStore struct{ coordinator.Store }
 
 func (s patientStore) Lock(ctx context.Context, account string, life time.Duration) (coordinator.Lock, error) {

@@ -34,7 +34,7 @@ type poison struct {
 	want outcome
 }
 
-// absurd are values that no process of ours writes into any field.
+// absurd are values that no process writes into any field.
 func absurd() map[string]any {
 	return map[string]any{
 		"negative": "-5", "not a number": "nan", "infinite": "1e999", "hexadecimal": "0x10", "a fraction": "1.5",
@@ -43,7 +43,7 @@ func absurd() map[string]any {
 	}
 }
 
-// huge are numbers that can be read, and lie further ahead than any of ours.
+// huge are numbers that can be read, and are further ahead than any valid one.
 func huge() map[string]any {
 	return map[string]any{
 		"the greatest": "9007199254740991", "the greatest but one": "9007199254740990", "9e15": "9000000000000000",
@@ -87,7 +87,7 @@ func poisons() []poison {
 	add("token deleted", goesOn, "del", key("token"))
 	add("state deleted", goesOn, "del", key("state"))
 
-	// A number that cannot be read is named; one that lies too far ahead binds nobody.
+	// A number that cannot be read is named; one that is too far ahead is ignored.
 	numbers := []string{"fence", "failures", "retry_at", "last_error_at", "conflicts", "demanded_at", "failed_fence", "paced_until"}
 	for _, field := range numbers {
 		want := named
@@ -338,7 +338,7 @@ func (l *laboratory) check(ctx context.Context, t *testing.T, name string, row p
 		l.server.MustDo(t, "del", row.do[1].(string), strings.ReplaceAll(row.do[1].(string), "ACCOUNT", name))
 	}
 	if row.want != goesOn {
-		eventually(t, "a refresh succeeds after the mend", patience, func() bool {
+		eventually(t, "a refresh succeeds after the repair", patience, func() bool {
 			record, err = account.Refresh(ctx)
 			return err == nil
 		})

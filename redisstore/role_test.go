@@ -98,7 +98,7 @@ func TestDemotedMasterBehindOneAddressIsLeft(t *testing.T) {
 			})
 			eventually(t, "the old refresher is told, too", leftWithin, func() bool { return old.follows(1, "a") })
 			refreshed(t, refresher, "a", "by the old one")
-			eventually(t, "nobody is connected to the demoted master", leftWithin, func() bool { return clients(t, p.master) == 0 })
+			eventually(t, "there is no connection to the demoted master", leftWithin, func() bool { return clients(t, p.master) == 0 })
 			t.Logf("it was left after %v", time.Since(start))
 			wantNoDenial(t, p.master)
 			wantNoDenial(t, p.replica)
@@ -126,7 +126,7 @@ func TestWhatIsReadAfterAReconnectIsNotOfTheDemotedMaster(t *testing.T) {
 	crowd(t, reader)
 	p.failover(t, true)
 	record := refreshed(t, open(t, p.URL(), redisstore.Options{}), "a", "next")
-	loaded(t, reader, "a") // of the demoted one: nobody has asked it yet
+	loaded(t, reader, "a") // from the demoted one, which has not been asked for its role yet
 	p.master.MustDo(t, "client", "kill", "type", "pubsub")
 	eventually(t, "the reader is told to read again", patience, func() bool { return heard.follows(1, "a") })
 	if got := loaded(t, reader, "a").Record.Generation; got != record.Generation {
@@ -134,8 +134,7 @@ func TestWhatIsReadAfterAReconnectIsNotOfTheDemotedMaster(t *testing.T) {
 	}
 }
 
-// Without a subscription nobody tells: the connections of the pools find out by
-// themselves, all of them.
+// Without a subscription each connection of the pools has to find out.
 func TestPoolsLeaveADemotedMaster(t *testing.T) {
 	p := startPair(t)
 	store := open(t, p.URL(), redisstore.Options{})

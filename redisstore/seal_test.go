@@ -197,7 +197,7 @@ func TestARefresherReplacesWhatItCannotOpen(t *testing.T) {
 	plain := open(t, server.URL(), redisstore.Options{})
 	refreshed(t, plain, "a", "PLAIN-TOKEN")
 
-	// Sealing was switched on: the plain token is nobody's any more.
+	// Sealing was switched on: the plain token is no longer valid.
 	c, err := coordinator.New(coordinator.Config{
 		Store:    open(t, server.URL(), redisstore.Options{Sealer: envelope{}}),
 		Accounts: []coordinator.AccountConfig{{Name: "a", Source: coordinatortest.NewSource()}},
@@ -217,7 +217,7 @@ func TestARefresherReplacesWhatItCannotOpen(t *testing.T) {
 	}
 	record, err := account.Refresh(t.Context())
 	if err != nil || record.Token.Reveal() != "token-2" {
-		t.Fatalf("Refresh() = %q, %v; want a new token: whoever forces one is not held up", record.Token.Reveal(), err)
+		t.Fatalf("Refresh() = %q, %v; want a new token: a forced refresh is not delayed", record.Token.Reveal(), err)
 	}
 }
 

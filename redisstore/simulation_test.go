@@ -207,7 +207,7 @@ func (s *simulation) start(refresher bool) *simProcess {
 	p.client = redis.NewClient(&redis.Options{
 		Addr: simAddr, Dialer: p.link.dial, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
 		ReadTimeout: 500 * time.Millisecond, WriteTimeout: 500 * time.Millisecond, MaxIdleConns: simPool,
-		PoolSize:                 1000, // nobody waits for a connection: go-redis keeps such timers for all bubbles together
+		PoolSize:                 1000, // no operation waits for a connection: go-redis keeps such timers for all bubbles together
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
@@ -281,10 +281,10 @@ func (s *simulation) check() {
 	synctest.Wait()
 	s.watch()
 	state := s.load()
-	// Whoever breaks a rule may leave an account that nobody can refresh.
+	// Whoever breaks a rule may leave an account that no process can refresh.
 	ctx, cancel := context.WithTimeout(context.Background(), simSettle)
 	defer cancel()
-	// An outsider's token is the newest only until one of ours is rejected.
+	// An outsider's token is the newest only until one of the fleet is rejected.
 	if !s.source.Valid(state.Record.Token) {
 		if _, err := s.fleet[0].account.Invalidate(ctx, state.Record.Token); err != nil {
 			s.failf("a report on a quiet day: %v", err)
@@ -293,7 +293,7 @@ func (s *simulation) check() {
 		time.Sleep(time.Minute)
 		state = s.load()
 	}
-	held := state.Holder != "" && state.HolderTTL <= coordinator.MaxAhead // else it is of nobody
+	held := state.Holder != "" && state.HolderTTL <= coordinator.MaxAhead // else no process holds it
 	if len(state.Open) != 0 || held {
 		s.failf("the store is not quiet: %d attempts open, lock held by %q", len(state.Open), state.Holder)
 		return
@@ -429,7 +429,7 @@ func (l *simLink) dial(context.Context, string, string) (net.Conn, error) {
 	return conn, nil
 }
 
-// set cuts the link, with all connections, or mends it.
+// set cuts the link, with all connections, or restores it.
 func (l *simLink) set(cut bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -214,7 +214,7 @@ func TestBadContentsAreNamed(t *testing.T) {
 	}
 }
 
-// A record that cannot be used is replaced: nobody has to repair it.
+// A record that cannot be used is replaced without an operator.
 func TestBadRecordIsNamedAndReplaced(t *testing.T) {
 	const secret = "SECRET-TOKEN"
 	server := redistest.Start(t)

@@ -28,33 +28,11 @@ type subscription struct {
 	watcher coordinator.Watcher
 
 	mu      sync.Mutex
-	roles   map[string]role // guarded by mu: the set
+	roles   map[string]bool // guarded by mu: the set; true: as a refresher
 	changes []change        // guarded by mu: not passed to the connection yet
 	wake    chan struct{}   // holds one value when there may be something in changes
 
 	onReplica bool // owned by the current connection: it was logged that the server is a replica
-}
-
-// role is a coordinator.Role in one byte; 0 is none.
-type role byte
-
-const (
-	asReader role = 1 + iota
-	asRefresher
-)
-
-func shortRole(r coordinator.Role) role {
-	if r == coordinator.Refresher {
-		return asRefresher
-	}
-	return asReader
-}
-
-func (r role) role() coordinator.Role {
-	if r == asRefresher {
-		return coordinator.Refresher
-	}
-	return coordinator.Reader
 }
 
 // change is an addition to the set, or a removal.
@@ -69,7 +47,7 @@ func newSubscription(s *Store, w coordinator.Watcher) *subscription {
 	return &subscription{
 		store:   s,
 		watcher: w,
-		roles:   make(map[string]role),
+		roles:   make(map[string]bool),
 		wake:    make(chan struct{}, 1),
 	}
 }
@@ -77,12 +55,12 @@ func newSubscription(s *Store, w coordinator.Watcher) *subscription {
 // Add implements [coordinator.Subscription]. Accounts whose names are not valid are
 // ignored: Load reports them.
 func (s *subscription) Add(role coordinator.Role, accounts ...string) {
-	short := shortRole(role)
+	refresher := role == coordinator.Refresher
 	s.mu.Lock()
 	var added []string
 	for _, account := range accounts {
-		if s.roles[account] != short && checkAccount(account) == nil {
-			s.roles[account] = short
+		if was, ok := s.roles[account]; (!ok || was != refresher) && checkAccount(account) == nil {
+			s.roles[account] = refresher
 			added = append(added, account)
 		}
 	}
@@ -189,15 +167,15 @@ func (s *subscription) everything() []change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changes = nil
-	byRole := make(map[coordinator.Role][]string, 2)
-	for account, short := range s.roles {
-		byRole[short.role()] = append(byRole[short.role()], account)
+	var readers, refreshers []string
+	for account, refresher := range s.roles {
+		if refresher {
+			refreshers = append(refreshers, account)
+		} else {
+			readers = append(readers, account)
+		}
 	}
-	var all []change
-	for role, accounts := range byRole {
-		all = append(all, change{role, accounts})
-	}
-	return all
+	return []change{{coordinator.Reader, readers}, {coordinator.Refresher, refreshers}}
 }
 
 // latest returns the changes since the last call.

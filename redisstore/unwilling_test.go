@@ -65,7 +65,7 @@ func TestARedisThatTakesNoWritesIsSaid(t *testing.T) {
 	}
 }
 
-// Whoever may publish can send any number of messages that nobody can read.
+// Whoever may publish can send any number of messages that cannot be decoded.
 func TestAFloodOfUnreadableMessagesFillsNoLogAndReadsLittle(t *testing.T) {
 	server := redistest.Start(t)
 	log := new(logged)

@@ -211,7 +211,7 @@ func FuzzOpen(f *testing.F) {
 		got, err := ring.Open(of(name), sealed)
 		switch {
 		case err == nil && (name != account || got.Reveal() != plain):
-			t.Errorf("Open(%q, %q) opened what nobody sealed", name, sealed)
+			t.Errorf("Open(%q, %q) opened what was not sealed", name, sealed)
 		case err != nil && !errors.Is(err, coordinator.ErrSealed):
 			t.Errorf("Open(%q, %q) = %v, want ErrSealed", name, sealed, err)
 		}
