@@ -128,10 +128,10 @@ func (s *simulation) partition(p *simProcess, d time.Duration) {
 	})
 }
 
-// mend ends every fault that lasts.
-func (s *simulation) mend() {
-	for _, mend := range s.outages {
-		mend()
+// endFaults ends every fault that lasts.
+func (s *simulation) endFaults() {
+	for _, end := range s.outages {
+		end()
 	}
 	s.outages = nil
 	for _, p := range s.fleet {
@@ -185,7 +185,7 @@ func (s *simulation) flush() {
 // outage makes Redis unreachable for all processes: then none calls the source,
 // whoever asks for it.
 func (s *simulation) outage() {
-	s.mend()
+	s.endFaults()
 	s.pass(time.Minute) // for the calls that are under way
 	before := len(s.source.Calls())
 	for _, p := range s.fleet {
@@ -198,13 +198,13 @@ func (s *simulation) outage() {
 	if calls := len(s.source.Calls()) - before; calls > 0 {
 		s.failf("%d calls to the source while Redis was away", calls)
 	}
-	s.mend()
+	s.endFaults()
 }
 
 // loseData flushes while all processes are connected: one that holds the token puts
 // it back.
 func (s *simulation) loseData() {
-	s.mend()
+	s.endFaults()
 	s.pass(time.Minute)
 	s.flush()
 	s.pass(2 * simProbe)
@@ -216,7 +216,7 @@ func (s *simulation) loseData() {
 // missARefresh cuts a process off while the others get a new token: it must
 // have it as soon as it is back.
 func (s *simulation) missARefresh() {
-	s.mend()
+	s.endFaults()
 	s.pass(time.Minute)
 	at := s.rng.IntN(len(s.fleet))
 	away, other := s.fleet[at], s.fleet[(at+1)%simRefresher]
@@ -244,7 +244,7 @@ func (s *simulation) stealLock() {
 // process has not heard yet of the first one's attempt. The first one's token
 // is issued last. It comes too late to be stored, or its process is killed.
 func (s *simulation) overlap() {
-	s.mend()
+	s.endFaults()
 	i := s.rng.IntN(simRefresher)
 	second := s.fleet[(i+1)%simRefresher]
 	second.link.slow(0, 300*time.Millisecond)
@@ -263,7 +263,7 @@ func (s *simulation) overlap() {
 // herd has everybody report the same dead token at once, over links of
 // different speed: one call must do.
 func (s *simulation) herd() {
-	s.mend()
+	s.endFaults()
 	s.pass(time.Minute)
 	dead, err := s.fleet[0].account.Token(context.Background())
 	if err != nil {

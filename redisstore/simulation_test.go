@@ -73,7 +73,7 @@ type simulation struct {
 	plan    plan
 
 	mu       sync.Mutex
-	outages  []func() // what mends the faults that last
+	outages  []func() // each ends a fault that lasts
 	failures []string
 }
 
@@ -171,7 +171,7 @@ func simulate(t *testing.T, seed uint64, plan plan, broken breakage) []string {
 			if calls := len(s.source.Calls()); plan.most > 0 && calls > plan.most {
 				s.failf("%d calls to the source, want at most %d", calls, plan.most)
 			}
-			s.mend()
+			s.endFaults()
 			s.pass(simSettle)
 			s.check()
 		}

@@ -18,8 +18,8 @@ import (
 // when it takes them again all goes on.
 func TestARedisThatTakesNoWritesIsSaid(t *testing.T) {
 	for name, test := range map[string]struct {
-		refuse, mend []any
-		words        string
+		refuse, repair []any
+		words          string
 	}{
 		"without memory": {
 			[]any{"config", "set", "maxmemory", "1"}, []any{"config", "set", "maxmemory", "0"}, "raise maxmemory",
@@ -56,7 +56,7 @@ func TestARedisThatTakesNoWritesIsSaid(t *testing.T) {
 				t.Error(err)
 			}
 			calls := len(source.Calls())
-			server.MustDo(t, test.mend...)
+			server.MustDo(t, test.repair...)
 			eventually(t, "a refresh", patience, func() bool { return len(source.Calls()) > calls && c.StoreError() == nil })
 			if n := strings.Count(log.String(), "following the store"); n > 3 {
 				t.Errorf("the connection was called lost and found %d times", n)
@@ -65,7 +65,7 @@ func TestARedisThatTakesNoWritesIsSaid(t *testing.T) {
 	}
 }
 
-// Whoever may publish can send any number of messages that cannot be decoded.
+// A client that may publish can send any number of messages that cannot be decoded.
 func TestAFloodOfUnreadableMessagesFillsNoLogAndReadsLittle(t *testing.T) {
 	server := redistest.Start(t)
 	log := new(logged)
