@@ -7,12 +7,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
 // DefaultPrefix is the prefix of all keys and channels unless Options names
 // another.
-const DefaultPrefix = layout.DefaultPrefix
+const DefaultPrefix = "zhongkong"
 
 // maxName is the length in bytes that an instance's and a prefix's name may
 // have.

@@ -61,14 +61,21 @@ func clients(t *testing.T, s *redistest.Server) int {
 }
 
 func TestDemotedMasterBehindOneAddressIsLeft(t *testing.T) {
-	for name, isolated := range map[string]bool{"it is a replica of the new one": false, "it is cut off": true} {
+	for name, test := range map[string]struct {
+		isolated   bool
+		parameters string // of the URL
+	}{
+		"it is a replica of the new one": {isolated: false},
+		"it is cut off":                  {isolated: true},
+		"it is cut off, in RESP2":        {isolated: true, parameters: "?protocol=2"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it mostly waits
 			p := startPair(t)
 			url := user(t, p.master, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
 			user(t, p.replica, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
-			url = strings.Replace(url, p.master.Addr(), p.Addr(), 1)
-			refresher := open(t, p.URL(), redisstore.Options{})
+			url = strings.Replace(url, p.master.Addr(), p.Addr(), 1) + test.parameters
+			refresher := open(t, p.URL()+test.parameters, redisstore.Options{})
 			refreshed(t, refresher, "a", "token")
 			reader := open(t, url, redisstore.Options{})
 			_, heard := followed(t, reader, coordinator.Reader, "a")
@@ -79,7 +86,7 @@ func TestDemotedMasterBehindOneAddressIsLeft(t *testing.T) {
 				return strings.Count(p.master.MustDo(t, "client", "list", "type", "normal").(string), "cmd=hello") >= 2
 			})
 
-			p.failover(t, isolated)
+			p.failover(t, test.isolated)
 			start := time.Now()
 			again := open(t, p.URL(), redisstore.Options{})
 			_, asked := followed(t, again, coordinator.Refresher, "a")

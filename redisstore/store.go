@@ -127,10 +127,9 @@ var _ coordinator.Store = (*Store)(nil)
 //	                                                 URL are the sentinels', those of the
 //	                                                 servers are username= and password=
 //
-// The parameters of go-redis (dial_timeout, pool_size, ...) are understood; with a
-// single server RESP3 is used whatever protocol= says, if the server knows it.
-// What the URL does not say is chosen so that faults are noticed quickly. Open does
-// not connect; Ping does. Close closes what Open has opened.
+// The parameters of go-redis (dial_timeout, pool_size, ...) are understood. What the
+// URL does not say is chosen so that faults are noticed quickly. Open does not connect;
+// Ping does. Close closes what Open has opened.
 func Open(redisURL string, o Options) (*Store, error) {
 	if err := o.complete(); err != nil {
 		return nil, err

@@ -4,10 +4,6 @@ package layout
 
 import "strings"
 
-// DefaultPrefix begins the names of all keys and channels unless another prefix is
-// configured.
-const DefaultPrefix = "zhongkong"
-
 // The ranges of numbers.
 const (
 	MaxWhole  = 1<<53 - 1 // the greatest whole number that Lua and JSON carry exactly

@@ -260,8 +260,6 @@ func (d dialer) newGuardClient(o redis.Options) *redis.Client {
 }
 
 func (d dialer) singleOptions(o redis.Options, retries int) *redis.Options {
-	// A server that does not speak RESP3 is spoken to in RESP2.
-	o.Protocol = 3
 	// A connection is replaced after a minute even if its server reports to be the
 	// master: one that is cut off may not know that it has a successor.
 	o.ConnMaxLifetime = cmp.Or(o.ConnMaxLifetime, time.Minute)
