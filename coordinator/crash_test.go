@@ -21,7 +21,7 @@ func TestHolderKilledMidCallIsReplaced(t *testing.T) {
 					time.Sleep(time.Minute)
 				}
 				victim := f.idle(f.config(), f.source)
-				f.source.Then(coordinatortest.Hangs())
+				f.source.Next(coordinatortest.Hangs())
 				go func() { _, _ = victim.Refresh(t.Context()) }()
 				time.Sleep(100 * time.Millisecond)
 				issued := f.source.IssueOutside() // what the hung call issued
@@ -114,7 +114,7 @@ func TestAttemptsOutliveTheStoresData(t *testing.T) {
 		f.token(survivors[0], time.Second)
 		time.Sleep(time.Minute)
 		victim := f.idle(f.config(), f.source)
-		f.source.Then(coordinatortest.IssuesAndHangs())
+		f.source.Next(coordinatortest.IssuesAndHangs())
 		go func() { _, _ = victim.Refresh(t.Context()) }()
 		time.Sleep(100 * time.Millisecond)
 		victim.link.SetDown(true) // killed, and its token with it

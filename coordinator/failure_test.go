@@ -12,9 +12,9 @@ import (
 func TestRefusalIsToldToEveryoneAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.source.Accept("right")
-		wrong := f.start(f.config(), f.source.As("wrong"))
+		wrong := f.start(f.config(), f.source.WithCredential("wrong"))
 		reader := f.reader()
-		for _, p := range []*process{wrong, reader, f.idle(f.config(), f.source.As("wrong")), f.idle(f.config(), nil)} {
+		for _, p := range []*process{wrong, reader, f.idle(f.config(), f.source.WithCredential("wrong")), f.idle(f.config(), nil)} {
 			began := time.Now()
 			_, err := p.Token(t.Context())
 			var refused *coordinator.RefusedError
@@ -26,7 +26,7 @@ func TestRefusalIsToldToEveryoneAtOnce(t *testing.T) {
 			}
 		}
 		f.wantCalls(1)
-		f.wantCurrent(f.idle(f.config(), f.source.As("right")))
+		f.wantCurrent(f.idle(f.config(), f.source.WithCredential("right")))
 		f.wantCurrent(wrong, reader)
 	})
 }
@@ -34,7 +34,7 @@ func TestRefusalIsToldToEveryoneAtOnce(t *testing.T) {
 // A quota is over by itself, a refusal is not: the callers must be able to tell.
 func TestAQuotaOfTheIssuerIsNoRefusal(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
-		f.source.Usually(coordinatortest.Fails(&coordinator.FetchError{
+		f.source.Default(coordinatortest.Fails(&coordinator.FetchError{
 			Kind: coordinator.FailedLater, Code: 45009, Message: "reach max api daily quota limit", RetryIn: 7 * time.Hour, Calls: 1,
 		}))
 		for i, p := range []*process{f.refresher(), f.reader(), f.idle(f.config(), f.source), f.idle(f.config(), nil)} {
@@ -53,7 +53,7 @@ func TestAQuotaOfTheIssuerIsNoRefusal(t *testing.T) {
 			}
 		}
 		f.wantCalls(1)
-		f.source.Usually(coordinatortest.Outcome{})
+		f.source.Default(coordinatortest.Outcome{})
 		time.Sleep(7*time.Hour + time.Minute)
 		f.wantCurrent(f.reader(), f.refresher())
 	})
@@ -72,7 +72,7 @@ func TestFailingSourceLeavesTheTokenInUse(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fleet) {
 				fleet := []*process{f.refresher(), f.refresher(), f.reader()}
 				token := f.token(fleet[2], time.Second)
-				f.source.Usually(outcome)
+				f.source.Default(outcome)
 				for range 58 {
 					time.Sleep(time.Minute)
 				}
@@ -88,7 +88,7 @@ func TestFailingSourceLeavesTheTokenInUse(t *testing.T) {
 				if n := len(f.source.Calls()); n > 30 {
 					t.Errorf("%d calls within an hour of failures, want a few", n)
 				}
-				f.source.Usually(coordinatortest.Outcome{})
+				f.source.Default(coordinatortest.Outcome{})
 				time.Sleep(time.Hour)
 				f.wantCurrent(fleet...)
 			})
@@ -101,7 +101,7 @@ func TestBackoffHeardOfAtTheBeginIsLikeAnyOther(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fleet) {
 				f.source.Latency = 0
-				f.source.Then(coordinatortest.FailsWith(kind, 40013, "no"))
+				f.source.Next(coordinatortest.FailsWith(kind, 40013, "no"))
 				p, q := f.idle(f.config(), f.source), f.idle(f.config(), f.source)
 				q.link.SetLatency(20 * time.Millisecond)
 				go func() { // fails between q's look and q's begin

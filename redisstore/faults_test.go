@@ -31,7 +31,7 @@ func (s *simulation) anyFault() {
 	case 6:
 		s.loseData()
 	case 7: // the lock is lost in the middle of a refresh
-		s.source.Then(coordinatortest.Outcome{}.In(s.upTo(3 * time.Second)))
+		s.source.Next(coordinatortest.Outcome{}.WithLatency(s.upTo(3 * time.Second)))
 		s.demand(p, false)
 		time.Sleep(s.upTo(time.Second))
 		s.stealLock()
@@ -47,7 +47,7 @@ func (s *simulation) anyFault() {
 	case 15:
 		s.outage()
 	case 9: // a holder that is paused in the middle of a slow call
-		s.source.Then(coordinatortest.Outcome{}.In(s.upTo(12 * time.Second)))
+		s.source.Next(coordinatortest.Outcome{}.WithLatency(s.upTo(12 * time.Second)))
 		s.faults++
 		s.demand(p, false)
 		time.Sleep(s.upTo(time.Second))
@@ -71,7 +71,7 @@ func (s *simulation) nature() {
 	p := s.fleet[s.rng.IntN(len(s.fleet))]
 	switch s.rng.IntN(6) {
 	case 0:
-		s.source.Then(s.badOutcome())
+		s.source.Next(s.badOutcome())
 	case 1:
 		s.partition(p, s.upTo(time.Hour))
 	case 2:
@@ -90,7 +90,7 @@ func (s *simulation) nature() {
 // sourceFault scripts what the issuer does next, and has it asked.
 func (s *simulation) sourceFault() {
 	for range 1 + s.rng.IntN(3) {
-		s.source.Then(s.badOutcome())
+		s.source.Next(s.badOutcome())
 		s.faults++
 	}
 	if s.rng.IntN(2) == 0 {
@@ -107,8 +107,8 @@ func (s *simulation) badOutcome() coordinatortest.Outcome {
 		coordinatortest.Garbage(),
 		coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"),
 		coordinatortest.Answers(coordinator.FetchResult{Token: coordinator.NewToken("x"), Lifetime: -time.Hour}),
-		coordinatortest.Outcome{}.In(5 * time.Second),
-		coordinatortest.AnswerLost().In(4 * time.Second),
+		coordinatortest.Outcome{}.WithLatency(5 * time.Second),
+		coordinatortest.AnswerLost().WithLatency(4 * time.Second),
 	}[s.rng.IntN(9)]
 }
 
@@ -248,7 +248,7 @@ func (s *simulation) overlap() {
 	i := s.rng.IntN(simRefresher)
 	second := s.fleet[(i+1)%simRefresher]
 	second.link.slow(0, 300*time.Millisecond)
-	s.source.Then(coordinatortest.Outcome{}.In(2 * time.Second))
+	s.source.Next(coordinatortest.Outcome{}.WithLatency(2 * time.Second))
 	s.demand(s.fleet[i], false)
 	time.Sleep(100 * time.Millisecond)
 	s.stealLock()

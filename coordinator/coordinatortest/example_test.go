@@ -13,7 +13,7 @@ import (
 func ExampleSource() {
 	ctx := context.Background()
 	source := &coordinatortest.Source{Overlap: -1}
-	source.Then(coordinatortest.Outcome{}, coordinatortest.AnswerLost())
+	source.Next(coordinatortest.Outcome{}, coordinatortest.AnswerLost())
 
 	issue, _ := source.Fetch(ctx, coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 	fmt.Println(issue.Token.Reveal(), source.Valid(issue.Token))

@@ -17,9 +17,9 @@ type Outcome struct {
 	answer        *coordinator.FetchResult
 }
 
-// In returns the same outcome after the given time instead of the Source's
+// WithLatency returns the same outcome after the given time instead of the Source's
 // Latency.
-func (o Outcome) In(latency time.Duration) Outcome {
+func (o Outcome) WithLatency(latency time.Duration) Outcome {
 	o.latency = latency
 	return o
 }
@@ -28,13 +28,13 @@ func (o Outcome) In(latency time.Duration) Outcome {
 // may be a *coordinator.FetchError.
 func Fails(err error) Outcome { return Outcome{issuesNothing: true, err: err} }
 
-// FailsWith is Fails with a failure of the given kind and code.
+// FailsWith is Fails with a *coordinator.FetchError of the given kind and code.
 func FailsWith(kind coordinator.FailureKind, code int, message string) Outcome {
 	return Fails(&coordinator.FetchError{Kind: kind, Code: code, Message: message, Calls: 1})
 }
 
-// AnswerLost is a token that was issued and that nobody was told: the
-// connection broke after the request had been sent.
+// AnswerLost is a token that was issued though no answer came: the connection broke
+// after the request had been sent.
 func AnswerLost() Outcome { return Outcome{err: unanswered(errors.New("connection reset"))} }
 
 // RequestLost looks the same to the caller as AnswerLost, but nothing was
@@ -47,11 +47,12 @@ func RequestLost() Outcome {
 // its context has ended.
 func Hangs() Outcome { return Outcome{issuesNothing: true, hangs: true} }
 
-// IssuesAndHangs is an issuer that issues a token and never says so.
+// IssuesAndHangs is an issuer that issues a token and does not answer: Fetch returns
+// when its context has ended.
 func IssuesAndHangs() Outcome { return Outcome{hangs: true} }
 
-// Answers is a source that returns this answer and issued nothing: a life that
-// is negative, no token, somebody else's token.
+// Answers is a source that returns this answer and issued nothing: a negative
+// lifetime, no token, a token of another issuer.
 func Answers(answer coordinator.FetchResult) Outcome {
 	return Outcome{issuesNothing: true, answer: &answer}
 }

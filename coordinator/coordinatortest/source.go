@@ -34,14 +34,14 @@ type Source struct {
 	// Latency is how long a Fetch takes. The token is issued in the middle.
 	Latency time.Duration
 
-	mu       sync.Mutex // guards the rest
-	script   []Outcome
-	usual    Outcome
-	issued   []issued
-	calls    []*Call
-	busy     int
-	busiest  int
-	accepted []string // credentials; nil: any
+	mu        sync.Mutex // guards the rest
+	next      []Outcome  // of the calls that follow
+	byDefault Outcome    // of those after them
+	issued    []issued
+	calls     []*Call
+	busy      int
+	busiest   int
+	accepted  []string // credentials; nil: any
 }
 
 var _ coordinator.Source = (*Source)(nil)
@@ -57,21 +57,22 @@ type Call struct {
 	Ask   coordinator.FetchRequest
 	At    time.Time         // when Fetch was called
 	End   time.Time         // when it returned; zero while it has not
-	Token coordinator.Token // what was issued, whether or not it was told; zero: nothing
+	Token coordinator.Token // what was issued, whether or not the answer said so; zero: nothing
 	Err   error             // what Fetch returned
 }
 
 // NewSource returns a source like the zero one.
 func NewSource() *Source { return new(Source) }
 
-// Fetch is coordinator.Source's.
+// Fetch implements [coordinator.Source]. It returns an error of the kind FailedBusy if
+// ctx has ended before, and FailedUnknown if ctx ends on the way.
 func (s *Source) Fetch(ctx context.Context, ask coordinator.FetchRequest) (coordinator.FetchResult, error) {
 	return s.fetch(ctx, ask, "")
 }
 
-// As returns the same source asking with another credential, which counts if
-// Accept was called.
-func (s *Source) As(credential string) coordinator.Source {
+// WithCredential returns the same source as it asks with another credential. That
+// matters after Accept.
+func (s *Source) WithCredential(credential string) coordinator.Source {
 	return credentialed{source: s, credential: credential}
 }
 
@@ -86,40 +87,39 @@ func (c credentialed) Fetch(ctx context.Context, ask coordinator.FetchRequest) (
 
 func (c credentialed) Credential() string { return c.credential }
 
-// Accept makes the issuer refuse everybody who asks with a credential other
-// than these, with WeChat's code for a wrong secret. The Source itself asks
-// with the credential "".
+// Accept makes the issuer refuse every call with a credential other than these, with
+// WeChat's code for a wrong secret. The Source itself asks with the credential "".
 func (s *Source) Accept(credentials ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.accepted = append([]string{}, credentials...)
 }
 
-// Then appends to the script: the next calls that start have these outcomes, in
-// order. When the script has ended, the usual outcome follows.
-func (s *Source) Then(outcomes ...Outcome) {
+// Next sets the outcomes of the next calls that start, in their order. Those of an
+// earlier Next come first, that of Default follows.
+func (s *Source) Next(outcomes ...Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.script = append(s.script, outcomes...)
+	s.next = append(s.next, outcomes...)
 }
 
-// Pending returns how many scripted outcomes no call has had yet.
+// Pending returns how many outcomes of Next no call has had yet.
 func (s *Source) Pending() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.script)
+	return len(s.next)
 }
 
-// Usually sets the outcome of the calls that are not scripted. The zero Outcome,
-// at first, is a new token.
-func (s *Source) Usually(o Outcome) {
+// Default sets the outcome of the calls that Next says nothing about. At first it is
+// the zero Outcome, a new token.
+func (s *Source) Default(o Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.usual = o
+	s.byDefault = o
 }
 
-// IssueOutside issues a token as if somebody had fetched with the same secret
-// who does not take part in the protocol. It is not among the calls.
+// IssueOutside issues a token as if a program that does not use the store had fetched
+// with the same secret. It is not among the Calls.
 func (s *Source) IssueOutside() coordinator.Token {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,7 +166,7 @@ func (s *Source) Issued() int {
 	return len(s.issued)
 }
 
-// Calls returns what was asked so far, in the order of the starts.
+// Calls returns every Fetch so far, in the order in which they started.
 func (s *Source) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,7 +186,7 @@ func (s *Source) Busiest() int {
 
 func (s *Source) fetch(ctx context.Context, ask coordinator.FetchRequest, credential string) (coordinator.FetchResult, error) {
 	call, outcome := s.start(ask)
-	answer, err := s.play(ctx, call, outcome, credential)
+	answer, err := s.exchange(ctx, call, outcome, credential)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy--
@@ -201,17 +201,17 @@ func (s *Source) start(ask coordinator.FetchRequest) (*Call, Outcome) {
 	s.busiest = max(s.busiest, s.busy)
 	call := &Call{Ask: ask, At: time.Now()}
 	s.calls = append(s.calls, call)
-	if len(s.script) == 0 {
-		return call, s.usual
+	if len(s.next) == 0 {
+		return call, s.byDefault
 	}
-	outcome := s.script[0]
-	s.script = s.script[1:]
+	outcome := s.next[0]
+	s.next = s.next[1:]
 	return call, outcome
 }
 
-// play lets a call have its outcome: the request travels, the issuer acts, the
-// answer travels.
-func (s *Source) play(ctx context.Context, call *Call, o Outcome, credential string) (coordinator.FetchResult, error) {
+// exchange is what happens in a call: the request travels, the issuer acts, the answer
+// travels.
+func (s *Source) exchange(ctx context.Context, call *Call, o Outcome, credential string) (coordinator.FetchResult, error) {
 	if err := ctx.Err(); err != nil {
 		return coordinator.FetchResult{}, &coordinator.FetchError{
 			Kind: coordinator.FailedBusy, Message: "the context had ended", Err: err,

@@ -76,13 +76,13 @@ func TestOutcomesComeInTheOrderOfTheScript(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &coordinatortest.Source{Latency: 50 * time.Millisecond}
 		odd := coordinator.FetchResult{Token: coordinator.NewToken("odd"), Lifetime: -1}
-		s.Then(
+		s.Next(
 			coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"),
 			coordinatortest.AnswerLost(),
 			coordinatortest.RequestLost(),
 			coordinatortest.Garbage(),
 			coordinatortest.Answers(odd),
-			coordinatortest.Outcome{}.In(time.Second),
+			coordinatortest.Outcome{}.WithLatency(time.Second),
 		)
 		wantFetchError(t.Context(), t, s, coordinator.FailedRefused)
 		for range 3 {
@@ -112,11 +112,11 @@ func TestOutcomesComeInTheOrderOfTheScript(t *testing.T) {
 func TestHangingEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &coordinatortest.Source{Latency: 50 * time.Millisecond}
-		s.Usually(coordinatortest.Hangs())
+		s.Default(coordinatortest.Hangs())
 		for n, outcome := range []coordinatortest.Outcome{
 			coordinatortest.Hangs(), coordinatortest.IssuesAndHangs(),
 		} {
-			s.Usually(outcome)
+			s.Default(outcome)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			start := time.Now()
 			wantFetchError(ctx, t, s, coordinator.FailedUnknown)
@@ -150,7 +150,7 @@ func TestAContextThatEndsOnTheWay(t *testing.T) {
 
 func TestAcceptRefusesOtherCredentials(t *testing.T) {
 	s := new(coordinatortest.Source)
-	old, corrected := s.As("old"), s.As("new")
+	old, corrected := s.WithCredential("old"), s.WithCredential("new")
 	fetch(t, old)
 	s.Accept("new")
 	wantFetchError(t.Context(), t, old, coordinator.FailedRefused)

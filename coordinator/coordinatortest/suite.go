@@ -14,8 +14,7 @@ import (
 // each sentence of it, and each decision of the protocol that several stores
 // must take alike, is a subtest.
 //
-// open is called for each process that a subtest plays, from several
-// goroutines. The stores it returns must share their data and should have
+// open is called for each process that a subtest needs, from several goroutines. The stores it returns must share their data and should have
 // different instance names. Each subtest uses an account of its own, so that
 // a server in use can be tested; nothing is deleted. What open needs to close
 // it leaves to t.Cleanup.
@@ -44,7 +43,7 @@ func TestStore(t *testing.T, open func(t *testing.T) coordinator.Store) {
 			for _, c := range group.checks {
 				t.Run(c.name, func(t *testing.T) {
 					t.Parallel()
-					c.run(newWorld(t, open))
+					c.run(newFixture(t, open))
 				})
 			}
 		})
@@ -54,7 +53,7 @@ func TestStore(t *testing.T, open func(t *testing.T) coordinator.Store) {
 // check is a subtest.
 type check struct {
 	name string
-	run  func(w *world)
+	run  func(w *fixture)
 }
 
 const (
@@ -68,30 +67,30 @@ const (
 // generous are limits that no check reaches by chance.
 var generous = coordinator.Limits{PerDay: 1000}
 
-// world is what a check plays in: an account nobody else uses, and a process.
-type world struct {
+// fixture is what a check works on: an account of its own, as one process sees it.
+type fixture struct {
 	*testing.T
 	open    func(t *testing.T) coordinator.Store
 	store   coordinator.Store
 	account string
 }
 
-func newWorld(t *testing.T, open func(t *testing.T) coordinator.Store) *world {
-	return &world{T: t, open: open, store: open(t), account: "conform-" + rand.Text()}
+func newFixture(t *testing.T, open func(t *testing.T) coordinator.Store) *fixture {
+	return &fixture{T: t, open: open, store: open(t), account: "conform-" + rand.Text()}
 }
 
 // another returns the same account in the eyes of a second process.
-func (w *world) another() *world {
+func (w *fixture) another() *fixture {
 	w.Helper()
-	return &world{T: w.T, open: w.open, store: w.open(w.T), account: w.account}
+	return &fixture{T: w.T, open: w.open, store: w.open(w.T), account: w.account}
 }
 
 // beside returns another account in the same process.
-func (w *world) beside() *world {
-	return &world{T: w.T, open: w.open, store: w.store, account: "conform-" + rand.Text()}
+func (w *fixture) beside() *fixture {
+	return &fixture{T: w.T, open: w.open, store: w.store, account: "conform-" + rand.Text()}
 }
 
-func (w *world) load() coordinator.State {
+func (w *fixture) load() coordinator.State {
 	w.Helper()
 	states, err := w.store.Load(w.Context(), w.account)
 	if err != nil {
@@ -104,14 +103,14 @@ func (w *world) load() coordinator.State {
 }
 
 // start returns a Begin on schedule that nothing forbids.
-func (w *world) start(seen coordinator.Fence) coordinator.BeginRequest {
+func (w *fixture) start(seen coordinator.Fence) coordinator.BeginRequest {
 	return coordinator.BeginRequest{
 		Seen: seen, Reason: coordinator.ReasonSchedule, TTL: long, Limits: generous,
 	}
 }
 
 // begin makes an attempt with Begin b and fails the test if there is none.
-func (w *world) begin(b coordinator.BeginRequest) coordinator.Attempt {
+func (w *fixture) begin(b coordinator.BeginRequest) coordinator.Attempt {
 	w.Helper()
 	attempt, err := w.store.Begin(w.Context(), w.account, b)
 	if err != nil {
@@ -124,7 +123,7 @@ func (w *world) begin(b coordinator.BeginRequest) coordinator.Attempt {
 }
 
 // throttled makes a Begin and fails the test if no limit forbids it.
-func (w *world) throttled(b coordinator.BeginRequest) *coordinator.ThrottledError {
+func (w *fixture) throttled(b coordinator.BeginRequest) *coordinator.ThrottledError {
 	w.Helper()
 	attempt, err := w.store.Begin(w.Context(), w.account, b)
 	throttled := asThrottled(err)
@@ -135,7 +134,7 @@ func (w *world) throttled(b coordinator.BeginRequest) *coordinator.ThrottledErro
 }
 
 // stored is a Commit of an attempt that brought the token and nothing unusual.
-func (w *world) stored(attempt coordinator.Attempt, token string) coordinator.CommitRequest {
+func (w *fixture) stored(attempt coordinator.Attempt, token string) coordinator.CommitRequest {
 	return coordinator.CommitRequest{
 		Attempt:  attempt,
 		Reason:   coordinator.ReasonSchedule,
@@ -145,7 +144,7 @@ func (w *world) stored(attempt coordinator.Attempt, token string) coordinator.Co
 	}
 }
 
-func (w *world) commit(c coordinator.CommitRequest) coordinator.Record {
+func (w *fixture) commit(c coordinator.CommitRequest) coordinator.Record {
 	w.Helper()
 	r, err := w.store.Commit(w.Context(), w.account, c)
 	if err != nil {
@@ -155,12 +154,12 @@ func (w *world) commit(c coordinator.CommitRequest) coordinator.Record {
 }
 
 // refresh brings the account a token in the ordinary way.
-func (w *world) refresh(token string) coordinator.Record {
+func (w *fixture) refresh(token string) coordinator.Record {
 	w.Helper()
 	return w.commit(w.stored(w.begin(w.start(w.load().Record.Generation)), token))
 }
 
-func (w *world) fail(f coordinator.FailRequest) {
+func (w *fixture) fail(f coordinator.FailRequest) {
 	w.Helper()
 	if err := w.store.Fail(w.Context(), w.account, f); err != nil {
 		w.Fatalf("Fail(%+v) = %v", f, err)
@@ -177,7 +176,7 @@ func failed(attempt coordinator.Attempt, kind coordinator.FailureKind) coordinat
 	}
 }
 
-func (w *world) restore(r coordinator.Record) coordinator.Record {
+func (w *fixture) restore(r coordinator.Record) coordinator.Record {
 	w.Helper()
 	stored, err := w.store.Restore(w.Context(), w.account, r)
 	if err != nil {
@@ -186,7 +185,7 @@ func (w *world) restore(r coordinator.Record) coordinator.Record {
 	return stored
 }
 
-func (w *world) lock(life time.Duration) coordinator.Lock {
+func (w *fixture) lock(life time.Duration) coordinator.Lock {
 	w.Helper()
 	lock, err := w.store.Lock(w.Context(), w.account, life)
 	if err != nil {
@@ -196,7 +195,7 @@ func (w *world) lock(life time.Duration) coordinator.Lock {
 }
 
 // eventually waits until the account's state is as ok wants it.
-func (w *world) eventually(what string, ok func(coordinator.State) bool) coordinator.State {
+func (w *fixture) eventually(what string, ok func(coordinator.State) bool) coordinator.State {
 	w.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(pace) {
 		s := w.load()
@@ -210,20 +209,20 @@ func (w *world) eventually(what string, ok func(coordinator.State) bool) coordin
 }
 
 // overdue waits until that many attempts are overdue.
-func (w *world) overdue(n int) {
+func (w *fixture) overdue(n int) {
 	w.Helper()
 	w.eventually("attempts are overdue", func(s coordinator.State) bool { return s.Overdue() == n })
 }
 
 // open attempts, and how many of them are overdue, must be these.
-func (w *world) wantOpen(open, overdue int) {
+func (w *fixture) wantOpen(open, overdue int) {
 	w.Helper()
 	if s := w.load(); len(s.Open) != open || s.Overdue() != overdue {
 		w.Errorf("%d attempts are open, %d of them overdue; want %d and %d", len(s.Open), s.Overdue(), open, overdue)
 	}
 }
 
-func (w *world) wantCalls(n int) {
+func (w *fixture) wantCalls(n int) {
 	w.Helper()
 	if s := w.load(); s.CallsToday != n {
 		w.Errorf("CallsToday = %d, want %d", s.CallsToday, n)
@@ -231,7 +230,7 @@ func (w *world) wantCalls(n int) {
 }
 
 // wantRecord compares what a store must preserve; a TTL shrinks.
-func (w *world) wantRecord(got, want coordinator.Record) {
+func (w *fixture) wantRecord(got, want coordinator.Record) {
 	w.Helper()
 	if !got.Token.Equal(want.Token) {
 		w.Errorf("the record has another token than expected")
@@ -260,7 +259,7 @@ func (w *world) wantRecord(got, want coordinator.Record) {
 }
 
 // wantNone fails the test if r is a record.
-func (w *world) wantNone(r coordinator.Record) {
+func (w *fixture) wantNone(r coordinator.Record) {
 	w.Helper()
 	if r.Generation != 0 || !r.Token.IsZero() {
 		w.Errorf("there is a record of generation %d, want none", r.Generation)
@@ -272,7 +271,7 @@ func about(got, want time.Duration) bool { return got <= want && got >= want-sla
 
 // sameDay skips a check that counts the calls of a day in the last minute of
 // the issuer's.
-func (w *world) sameDay() {
+func (w *fixture) sameDay() {
 	const day, utc8 = 24 * time.Hour, 8 * time.Hour
 	today := w.load().Now.Add(utc8)
 	if left := day - today.Sub(today.Truncate(day)); left < time.Minute {

@@ -27,7 +27,7 @@ func beginChecks() []check {
 	}
 }
 
-func fencesRise(w *world) {
+func fencesRise(w *fixture) {
 	other := w.another()
 	var last coordinator.Fence
 	for n := range 6 {
@@ -46,7 +46,7 @@ func fencesRise(w *world) {
 	}
 }
 
-func fencesRiseAboveSeen(w *world) {
+func fencesRiseAboveSeen(w *fixture) {
 	seen := w.begin(w.start(0)).Fence + 3_600_000_000
 	first := w.begin(w.start(seen)).Fence
 	if first <= seen {
@@ -57,7 +57,7 @@ func fencesRiseAboveSeen(w *world) {
 	}
 }
 
-func incredibleSeen(w *world) {
+func incredibleSeen(w *fixture) {
 	for _, seen := range []coordinator.Fence{
 		coordinator.Fence(w.load().Now.Add(2 * coordinator.MaxFenceAhead).UnixMicro()), 1<<53 - 2, 1<<53 - 1,
 	} {
@@ -74,7 +74,7 @@ func incredibleSeen(w *world) {
 	}
 }
 
-func fencesRiseAboveStored(w *world) {
+func fencesRiseAboveStored(w *fixture) {
 	r := w.refresh("token")
 	r.Generation += 3_600_000_000
 	w.restore(r)
@@ -84,14 +84,14 @@ func fencesRiseAboveStored(w *world) {
 }
 
 // What keeps fences rising after all data was lost.
-func fencesFollowTheClock(w *world) {
+func fencesFollowTheClock(w *fixture) {
 	now := w.load().Now
 	if fence := w.begin(w.start(0)).Fence; fence < coordinator.Fence(now.UnixMicro()) {
 		w.Errorf("the first fence = %d, want at least %d", fence, now.UnixMicro())
 	}
 }
 
-func newerIsHandedOut(w *world) {
+func newerIsHandedOut(w *fixture) {
 	r := w.refresh("token")
 	before := w.load()
 	for _, reason := range []coordinator.Reason{
@@ -99,7 +99,7 @@ func newerIsHandedOut(w *world) {
 	} {
 		b := w.start(r.Generation - 1)
 		b.Reason = reason
-		b.Limits = coordinator.Limits{PerDay: 1} // reached; but nobody is going to call
+		b.Limits = coordinator.Limits{PerDay: 1} // reached, but no call follows
 		attempt, err := w.another().store.Begin(w.Context(), w.account, b)
 		if err != nil || attempt.Fence != 0 {
 			w.Fatalf("Begin() = fence %d, %v, want the newer record", attempt.Fence, err)
@@ -113,7 +113,7 @@ func newerIsHandedOut(w *world) {
 	w.begin(w.start(r.Generation)) // as new is not newer
 }
 
-func attemptBecomesOverdue(w *world) {
+func attemptBecomesOverdue(w *fixture) {
 	b := w.start(0)
 	b.TTL = short
 	attempt := w.begin(b)
@@ -132,9 +132,9 @@ func attemptBecomesOverdue(w *world) {
 	}
 }
 
-// Its deadline was written before the store's clock went back: nobody knows when
+// Its deadline was written before the store's clock went back: it is unknown when
 // it ends, so the refresh after it has to settle it, and its holder has to let go.
-func attemptOfAClockThatWentBack(w *world) {
+func attemptOfAClockThatWentBack(w *fixture) {
 	lock := w.lock(long)
 	b := w.start(0)
 	b.TTL = 2 * time.Hour
@@ -151,7 +151,7 @@ func attemptOfAClockThatWentBack(w *world) {
 	w.wantOpen(0, 0)
 }
 
-func onlyOverdueAreHandedOut(w *world) {
+func onlyOverdueAreHandedOut(w *fixture) {
 	brief := w.start(0)
 	brief.TTL = short
 	var want []coordinator.Fence
@@ -166,7 +166,7 @@ func onlyOverdueAreHandedOut(w *world) {
 	w.wantOpen(5, 3)
 }
 
-func beginCounts(w *world) {
+func beginCounts(w *fixture) {
 	w.sameDay()
 	for n := 1; n <= 3; n++ {
 		if attempt := w.begin(w.start(0)); attempt.CallsToday != n {
@@ -176,7 +176,7 @@ func beginCounts(w *world) {
 	}
 }
 
-func failuresAreHandedOut(w *world) {
+func failuresAreHandedOut(w *fixture) {
 	for n := range 3 {
 		attempt := w.begin(w.start(0))
 		if attempt.Failures != n {
@@ -190,7 +190,7 @@ func failuresAreHandedOut(w *world) {
 	}
 }
 
-func reportIsAConflict(w *world) {
+func reportIsAConflict(w *fixture) {
 	r := w.refresh("token")
 	b := w.start(r.Generation)
 	b.Reason = coordinator.ReasonRejected
@@ -203,7 +203,7 @@ func reportIsAConflict(w *world) {
 	}
 }
 
-func reportWithOpenAttempt(w *world) {
+func reportWithOpenAttempt(w *fixture) {
 	r := w.refresh("token")
 	b := w.start(r.Generation)
 	b.TTL = short
@@ -221,7 +221,7 @@ func reportWithOpenAttempt(w *world) {
 	}
 }
 
-func otherReasonsAreNoConflict(w *world) {
+func otherReasonsAreNoConflict(w *fixture) {
 	for _, reason := range []coordinator.Reason{
 		coordinator.ReasonForced, coordinator.ReasonMissing, coordinator.ReasonOverdue, coordinator.ReasonSchedule,
 	} {

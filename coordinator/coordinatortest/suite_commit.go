@@ -22,7 +22,7 @@ func commitChecks() []check {
 	}
 }
 
-func recordIsWhatWasCommitted(w *world) {
+func recordIsWhatWasCommitted(w *fixture) {
 	lock := w.lock(long)
 	me := w.load().Holder
 	attempt := w.begin(w.start(0))
@@ -57,7 +57,7 @@ func recordIsWhatWasCommitted(w *world) {
 	}
 }
 
-func ttlEndsBeforeTheToken(w *world) {
+func ttlEndsBeforeTheToken(w *fixture) {
 	for _, life := range []time.Duration{10 * time.Second, time.Minute, 2 * time.Hour, 30 * 24 * time.Hour} {
 		c := w.stored(w.begin(w.start(w.load().Record.Generation)), "token")
 		c.Lifetime = life
@@ -75,7 +75,7 @@ func ttlEndsBeforeTheToken(w *world) {
 	}
 }
 
-func ageShortensTheTTL(w *world) {
+func ageShortensTheTTL(w *fixture) {
 	c := w.stored(w.begin(w.start(0)), "token")
 	c.Lifetime, c.Age = 10*time.Minute, 4*time.Minute
 	r := w.commit(c)
@@ -87,7 +87,7 @@ func ageShortensTheTTL(w *world) {
 	}
 }
 
-func refreshAtIsLost(w *world) {
+func refreshAtIsLost(w *fixture) {
 	c := w.stored(w.begin(w.start(0)), "token-1")
 	c.RefreshIn = time.Minute
 	r := w.commit(c)
@@ -100,7 +100,7 @@ func refreshAtIsLost(w *world) {
 	}
 }
 
-func commitSettles(w *world) {
+func commitSettles(w *fixture) {
 	brief := w.start(0)
 	brief.TTL = short
 	w.begin(brief)
@@ -116,7 +116,7 @@ func commitSettles(w *world) {
 	w.wantOpen(1, 0)
 }
 
-func laterOverdueStays(w *world) {
+func laterOverdueStays(w *fixture) {
 	brief := w.start(0)
 	brief.TTL = 2 * short
 	first := w.begin(brief)
@@ -129,7 +129,7 @@ func laterOverdueStays(w *world) {
 	w.wantOpen(1, 1)
 }
 
-func commitIsRepeatable(w *world) {
+func commitIsRepeatable(w *fixture) {
 	w.sameDay()
 	events := w.follow(coordinator.Refresher)
 	c := w.stored(w.begin(w.start(0)), "token")
@@ -149,7 +149,7 @@ func commitIsRepeatable(w *world) {
 	}
 }
 
-func commitIsRepeatableLate(w *world) {
+func commitIsRepeatableLate(w *fixture) {
 	c := w.stored(w.begin(w.start(0)), "token")
 	r := w.commit(c)
 	w.begin(w.start(r.Generation))
@@ -157,7 +157,7 @@ func commitIsRepeatableLate(w *world) {
 	w.wantOpen(1, 0)
 }
 
-func commitCorrectsCalls(w *world) {
+func commitCorrectsCalls(w *fixture) {
 	w.sameDay()
 	want := 0
 	for calls := range 4 {
@@ -169,7 +169,7 @@ func commitCorrectsCalls(w *world) {
 	}
 }
 
-func commitEndsFailures(w *world) {
+func commitEndsFailures(w *fixture) {
 	for range 2 {
 		f := failed(w.begin(w.start(0)), coordinator.FailedLater)
 		f.Failure.Code = 45009
@@ -186,7 +186,7 @@ func commitEndsFailures(w *world) {
 }
 
 // The store lost its data between begin and commit, and with it the attempt.
-func commitAfterLoss(w *world) {
+func commitAfterLoss(w *fixture) {
 	attempt := coordinator.Attempt{Fence: coordinator.Fence(w.load().Now.UnixMicro()) + 3_600_000_000}
 	r := w.commit(w.stored(attempt, "token"))
 	s := w.load()

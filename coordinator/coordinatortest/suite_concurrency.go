@@ -18,7 +18,7 @@ func concurrencyChecks() []check {
 // Many attempts run against each other without a lock. Fences must be unique,
 // every attempt must end stored or superseded, generations must never go back,
 // and one more refresh must leave the store quiet.
-func operationsAreAtomic(w *world) {
+func operationsAreAtomic(w *fixture) {
 	const workers, rounds = 8, 8
 	events := w.another().follow(coordinator.Refresher)
 	var mu sync.Mutex // guards fences and committed
@@ -87,7 +87,7 @@ func operationsAreAtomic(w *world) {
 	}
 }
 
-func mixedOperations(w *world) {
+func mixedOperations(w *fixture) {
 	const workers, rounds = 6, 10
 	var wg sync.WaitGroup
 	for range workers {

@@ -12,19 +12,19 @@ func eventChecks() []check {
 		{"begun says who, why, which and until when", begunEvent},
 		{"refreshed carries the record", refreshedEvent},
 		{"failed carries the failure", failedEvent},
-		{"throttled tells why a demanded refresh was not made", throttledEvent},
-		{"a throttled schedule is nobody's business", noThrottledEvent},
+		{"throttled says why a demanded refresh was not made", throttledEvent},
+		{"a throttled schedule is not notified", noThrottledEvent},
 		{"wanted says what the reader has", wantedEvent},
 		{"restored carries the record", restoredEvent},
 		{"events come in the order of what happened", eventsInOrder},
-		{"a process gets its own events, and every other too", everybodyGetsEvents},
+		{"a process gets its own events, and every other too", everyProcessGetsEvents},
 		{"a reader does not get what concerns refreshers", readerEvents},
 	}
 }
 
 // watched follows the account from a second process, and learns the name of
 // the first, which causes the events.
-func (w *world) watched(role coordinator.Role) (events *recorder, by string) {
+func (w *fixture) watched(role coordinator.Role) (events *recorder, by string) {
 	w.Helper()
 	lock := w.lock(long)
 	by = w.load().Holder
@@ -35,7 +35,7 @@ func (w *world) watched(role coordinator.Role) (events *recorder, by string) {
 }
 
 // wantEvent checks what all events have.
-func (w *world) wantEvent(e coordinator.Event, by string, reason coordinator.Reason, fence coordinator.Fence) {
+func (w *fixture) wantEvent(e coordinator.Event, by string, reason coordinator.Reason, fence coordinator.Fence) {
 	w.Helper()
 	if e.Account != w.account || e.By != by || e.Reason != reason || e.Fence != fence {
 		w.Errorf("the event %q is of %q by %q because %q with fence %d; want %q, %q, %q, %d",
@@ -43,7 +43,7 @@ func (w *world) wantEvent(e coordinator.Event, by string, reason coordinator.Rea
 	}
 }
 
-func begunEvent(w *world) {
+func begunEvent(w *fixture) {
 	events, by := w.watched(coordinator.Refresher)
 	attempt := w.begin(w.because(coordinator.ReasonForced, generous))
 	e := events.await(w, coordinator.EventBegun)
@@ -53,7 +53,7 @@ func begunEvent(w *world) {
 	}
 }
 
-func refreshedEvent(w *world) {
+func refreshedEvent(w *fixture) {
 	for _, role := range []coordinator.Role{coordinator.Refresher, coordinator.Reader} {
 		w := w.beside()
 		events, by := w.watched(role)
@@ -69,7 +69,7 @@ func refreshedEvent(w *world) {
 	}
 }
 
-func failedEvent(w *world) {
+func failedEvent(w *fixture) {
 	for _, role := range []coordinator.Role{coordinator.Refresher, coordinator.Reader} {
 		w := w.beside()
 		events, by := w.watched(role)
@@ -102,7 +102,7 @@ func failedEvent(w *world) {
 	}
 }
 
-func throttledEvent(w *world) {
+func throttledEvent(w *fixture) {
 	for _, role := range []coordinator.Role{coordinator.Refresher, coordinator.Reader} {
 		for _, demand := range demanded() {
 			w := w.beside()
@@ -119,7 +119,7 @@ func throttledEvent(w *world) {
 	}
 }
 
-func noThrottledEvent(w *world) {
+func noThrottledEvent(w *fixture) {
 	w.backOff(coordinator.FailedBusy, "", long)
 	events := w.another().follow(coordinator.Refresher)
 	for _, reason := range undemanded() {
@@ -132,7 +132,7 @@ func noThrottledEvent(w *world) {
 	}
 }
 
-func wantedEvent(w *world) {
+func wantedEvent(w *fixture) {
 	events, by := w.watched(coordinator.Refresher)
 	want := coordinator.WantRequest{Reason: coordinator.ReasonRejected, Seen: 1_700_000_000_000_001, AskedBy: `shop "1" (api)`}
 	if err := w.store.Want(w.Context(), w.account, want); err != nil {
@@ -144,7 +144,7 @@ func wantedEvent(w *world) {
 	}
 }
 
-func restoredEvent(w *world) {
+func restoredEvent(w *fixture) {
 	for _, role := range []coordinator.Role{coordinator.Refresher, coordinator.Reader} {
 		w := w.beside()
 		events, by := w.watched(role)
@@ -158,7 +158,7 @@ func restoredEvent(w *world) {
 	}
 }
 
-func eventsInOrder(w *world) {
+func eventsInOrder(w *fixture) {
 	events := w.another().follow(coordinator.Refresher)
 	var want []string
 	happens := func(kind coordinator.EventKind) { want = append(want, string(kind)+" "+w.account) }
@@ -181,7 +181,7 @@ func eventsInOrder(w *world) {
 	}
 }
 
-func everybodyGetsEvents(w *world) {
+func everyProcessGetsEvents(w *fixture) {
 	followers := []*recorder{
 		w.follow(coordinator.Refresher), w.follow(coordinator.Reader),
 		w.another().follow(coordinator.Refresher), w.another().follow(coordinator.Reader),
@@ -194,7 +194,7 @@ func everybodyGetsEvents(w *world) {
 	}
 }
 
-func readerEvents(w *world) {
+func readerEvents(w *fixture) {
 	events := w.another().follow(coordinator.Reader)
 	w.want()
 	w.refresh("token")

@@ -12,16 +12,16 @@ func failChecks() []check {
 		{"a sure failure settles the attempt", sureFailureSettles},
 		{"an unknown outcome leaves the attempt open and overdue", unknownIsOverdue},
 		{"an unknown outcome reopens an attempt that was settled", unknownReopens},
-		{"every process is told the failure", failureIsShared},
+		{"every process reads the failure", failureIsShared},
 		{"failures in a row are counted", failuresAreCounted},
 		{"the day's count is corrected", failCorrectsCalls},
 		{"a failure leaves the record alone", failureLeavesTheRecord},
 		{"a repeated fail is recorded once", failIsRepeatable},
-		{"a failure older than the stored token binds nobody", lateFailureBindsNobody},
+		{"a failure older than the stored token binds no process", lateFailureDoesNotBind},
 	}
 }
 
-func sureFailureSettles(w *world) {
+func sureFailureSettles(w *fixture) {
 	for _, kind := range []coordinator.FailureKind{
 		coordinator.FailedBusy, coordinator.FailedLater, coordinator.FailedRefused,
 	} {
@@ -35,7 +35,7 @@ func sureFailureSettles(w *world) {
 	}
 }
 
-func unknownIsOverdue(w *world) {
+func unknownIsOverdue(w *fixture) {
 	attempt := w.begin(w.start(0))
 	w.wantOpen(1, 0)
 	w.fail(failed(attempt, coordinator.FailedUnknown))
@@ -48,7 +48,7 @@ func unknownIsOverdue(w *world) {
 	w.wantOpen(0, 0)
 }
 
-func unknownReopens(w *world) {
+func unknownReopens(w *fixture) {
 	brief := w.start(0)
 	brief.TTL = short
 	paused := w.begin(brief)
@@ -59,7 +59,7 @@ func unknownReopens(w *world) {
 	w.wantOpen(1, 1)
 }
 
-func failureIsShared(w *world) {
+func failureIsShared(w *fixture) {
 	other := w.another()
 	f := coordinator.FailRequest{
 		Attempt: w.begin(w.start(0)),
@@ -91,7 +91,7 @@ func failureIsShared(w *world) {
 	}
 }
 
-func failuresAreCounted(w *world) {
+func failuresAreCounted(w *fixture) {
 	for n := 1; n <= 3; n++ {
 		w.fail(failed(w.begin(w.start(0)), coordinator.FailedBusy))
 		if got := w.load().Failure; got == nil || got.InARow != n {
@@ -105,7 +105,7 @@ func failuresAreCounted(w *world) {
 	}
 }
 
-func failCorrectsCalls(w *world) {
+func failCorrectsCalls(w *fixture) {
 	w.sameDay()
 	want := 0
 	for calls := range 4 {
@@ -117,7 +117,7 @@ func failCorrectsCalls(w *world) {
 	}
 }
 
-func failureLeavesTheRecord(w *world) {
+func failureLeavesTheRecord(w *fixture) {
 	r := w.refresh("token")
 	for _, kind := range []coordinator.FailureKind{coordinator.FailedUnknown, coordinator.FailedRefused} {
 		w.fail(failed(w.begin(w.start(r.Generation)), kind))
@@ -125,7 +125,7 @@ func failureLeavesTheRecord(w *world) {
 	}
 }
 
-func failIsRepeatable(w *world) {
+func failIsRepeatable(w *fixture) {
 	w.sameDay()
 	events := w.follow(coordinator.Refresher)
 	for n, kind := range []coordinator.FailureKind{coordinator.FailedUnknown, coordinator.FailedBusy} {
@@ -148,7 +148,7 @@ func failIsRepeatable(w *world) {
 }
 
 // The call of a paused process fails after its successor's has succeeded.
-func lateFailureBindsNobody(w *world) {
+func lateFailureDoesNotBind(w *fixture) {
 	paused := w.begin(w.start(0))
 	r := w.commit(w.stored(w.begin(w.start(0)), "token"))
 	f := failed(paused, coordinator.FailedBusy)

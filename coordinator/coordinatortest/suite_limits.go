@@ -12,8 +12,8 @@ func limitChecks() []check {
 		{"demanded refreshes leave the reserve to the schedule", reserve},
 		{"demanded refreshes keep their distance", minInterval},
 		{"the distance is only between demanded refreshes", minIntervalIsBetweenDemands},
-		{"refreshes that nobody demands are slowed down beyond a burst", loopBrake},
-		{"a back-off binds everybody who is not forced", backOffBinds},
+		{"refreshes that are not demanded are slowed down beyond a burst", loopBrake},
+		{"a back-off binds every reason but forced", backOffBinds},
 		{"a back-off ends", backOffEnds},
 		{"a success ends the back-off", successEndsBackOff},
 		{"a refusal binds only the credential that was refused", refusalBindsTheCredential},
@@ -30,7 +30,7 @@ func undemanded() []coordinator.Reason {
 }
 
 // because returns a Begin for a reason, under limits.
-func (w *world) because(reason coordinator.Reason, limits coordinator.Limits) coordinator.BeginRequest {
+func (w *fixture) because(reason coordinator.Reason, limits coordinator.Limits) coordinator.BeginRequest {
 	b := w.start(0)
 	b.Reason, b.Limits = reason, limits
 	return b
@@ -38,7 +38,7 @@ func (w *world) because(reason coordinator.Reason, limits coordinator.Limits) co
 
 // wantThrottled makes a Begin that a limit forbids for at most the given time,
 // and checks that nothing is recorded.
-func (w *world) wantThrottled(b coordinator.BeginRequest, limit coordinator.Limit, atMost time.Duration) {
+func (w *fixture) wantThrottled(b coordinator.BeginRequest, limit coordinator.Limit, atMost time.Duration) {
 	w.Helper()
 	before := w.load()
 	got := w.throttled(b)
@@ -58,7 +58,7 @@ func (w *world) wantThrottled(b coordinator.BeginRequest, limit coordinator.Limi
 	}
 }
 
-func dailyBudget(w *world) {
+func dailyBudget(w *fixture) {
 	w.sameDay()
 	limits := coordinator.Limits{PerDay: 2}
 	for range 2 {
@@ -67,11 +67,11 @@ func dailyBudget(w *world) {
 	for _, reason := range append(undemanded(), demanded()...) {
 		w.wantThrottled(w.because(reason, limits), coordinator.LimitBudget, 24*time.Hour)
 	}
-	limits.PerDay = 3 // somebody raises it
+	limits.PerDay = 3 // an operator raises it
 	w.begin(w.because(coordinator.ReasonSchedule, limits))
 }
 
-func reserve(w *world) {
+func reserve(w *fixture) {
 	w.sameDay()
 	limits := coordinator.Limits{PerDay: 4, Reserve: 3}
 	w.begin(w.because(coordinator.ReasonForced, limits))
@@ -84,13 +84,13 @@ func reserve(w *world) {
 	w.wantThrottled(w.because(coordinator.ReasonSchedule, limits), coordinator.LimitBudget, 24*time.Hour)
 }
 
-func minInterval(w *world) {
+func minInterval(w *fixture) {
 	limits := coordinator.Limits{PerDay: 1000, MinInterval: long}
 	w.begin(w.because(coordinator.ReasonForced, limits))
 	for _, demand := range demanded() {
 		w.wantThrottled(w.because(demand, limits), coordinator.LimitInterval, long)
 	}
-	// Asking does not put it off: somebody who asks all the time gets it.
+	// A throttled begin does not prolong it: a process that asks all the time gets one.
 	limits.MinInterval = short
 	start, end := time.Now(), time.Now().Add(patience)
 	for {
@@ -107,7 +107,7 @@ func minInterval(w *world) {
 	w.wantThrottled(w.because(coordinator.ReasonForced, limits), coordinator.LimitInterval, long)
 }
 
-func loopBrake(w *world) {
+func loopBrake(w *fixture) {
 	begin := func(reason coordinator.Reason) coordinator.BeginRequest {
 		b := w.because(reason, generous)
 		b.Pace = long
@@ -126,7 +126,7 @@ func loopBrake(w *world) {
 	w.beside().begin(begin(coordinator.ReasonMissing))
 }
 
-func minIntervalIsBetweenDemands(w *world) {
+func minIntervalIsBetweenDemands(w *fixture) {
 	limits := coordinator.Limits{PerDay: 1000, MinInterval: long}
 	for _, reason := range undemanded() {
 		w.begin(w.because(reason, limits))
@@ -137,8 +137,8 @@ func minIntervalIsBetweenDemands(w *world) {
 	}
 }
 
-// backOff makes a call fail so that nobody asks again for a while.
-func (w *world) backOff(kind coordinator.FailureKind, credential string, retryIn time.Duration) {
+// backOff makes a call fail, with a back-off.
+func (w *fixture) backOff(kind coordinator.FailureKind, credential string, retryIn time.Duration) {
 	w.Helper()
 	b := w.because(coordinator.ReasonForced, generous) // passes over a back-off that is on
 	b.Credential = credential
@@ -148,7 +148,7 @@ func (w *world) backOff(kind coordinator.FailureKind, credential string, retryIn
 	w.fail(f)
 }
 
-func backOffBinds(w *world) {
+func backOffBinds(w *fixture) {
 	w.backOff(coordinator.FailedBusy, "", long)
 	for _, reason := range append(undemanded(), coordinator.ReasonRejected) {
 		w.wantThrottled(w.because(reason, generous), coordinator.LimitBackOff, long)
@@ -157,7 +157,7 @@ func backOffBinds(w *world) {
 	w.begin(w.because(coordinator.ReasonForced, generous))
 }
 
-func backOffEnds(w *world) {
+func backOffEnds(w *fixture) {
 	w.backOff(coordinator.FailedLater, "", short)
 	for end := time.Now().Add(patience); ; time.Sleep(pace) {
 		attempt, err := w.store.Begin(w.Context(), w.account, w.start(0))
@@ -170,13 +170,13 @@ func backOffEnds(w *world) {
 	}
 }
 
-func successEndsBackOff(w *world) {
+func successEndsBackOff(w *fixture) {
 	w.backOff(coordinator.FailedBusy, "", long)
 	r := w.commit(w.stored(w.begin(w.because(coordinator.ReasonForced, generous)), "token"))
 	w.begin(w.start(r.Generation))
 }
 
-func refusalBindsTheCredential(w *world) {
+func refusalBindsTheCredential(w *fixture) {
 	w.backOff(coordinator.FailedRefused, "old", long)
 	b := w.start(0)
 	b.Credential = "old"
@@ -185,7 +185,7 @@ func refusalBindsTheCredential(w *world) {
 	w.begin(b)
 }
 
-func failureBindsEveryCredential(w *world) {
+func failureBindsEveryCredential(w *fixture) {
 	for _, kind := range []coordinator.FailureKind{
 		coordinator.FailedUnknown, coordinator.FailedBusy, coordinator.FailedLater,
 	} {

@@ -19,7 +19,7 @@ func loadChecks() []check {
 	}
 }
 
-func unknownIsEmpty(w *world) {
+func unknownIsEmpty(w *fixture) {
 	s := w.load()
 	if s.Account != w.account {
 		w.Errorf("Account = %q, want %q", s.Account, w.account)
@@ -34,7 +34,7 @@ func unknownIsEmpty(w *world) {
 	}
 }
 
-func loadKeepsTheOrder(w *world) {
+func loadKeepsTheOrder(w *fixture) {
 	full, empty, locked := w, w.beside(), w.beside()
 	r := full.refresh("token")
 	locked.lock(long)
@@ -61,18 +61,18 @@ func loadKeepsTheOrder(w *world) {
 	}
 }
 
-func loadOfNothing(w *world) {
+func loadOfNothing(w *fixture) {
 	if states, err := w.store.Load(w.Context()); err != nil || len(states) != 0 {
 		w.Errorf("Load() of no accounts = %v, %v, want none", states, err)
 	}
 }
 
-func clockGoesForward(w *world) {
+func clockGoesForward(w *fixture) {
 	first := w.load()
 	w.eventually("Now is later", func(s coordinator.State) bool { return s.Now.After(first.Now) })
 }
 
-func recordEnds(w *world) {
+func recordEnds(w *fixture) {
 	attempt := w.begin(w.start(0))
 	c := w.stored(attempt, "token")
 	c.Lifetime = short
@@ -88,14 +88,14 @@ func recordEnds(w *world) {
 	w.begin(w.start(0)) // the old generation forbids nothing any more
 }
 
-func everyProcessReadsTheSame(w *world) {
+func everyProcessReadsTheSame(w *fixture) {
 	other := w.another()
 	r := w.refresh("token")
 	w.wantRecord(other.load().Record, r)
 	w.wantRecord(w.load().Record, r)
 }
 
-func endedContext(w *world) {
+func endedContext(w *fixture) {
 	lock := w.lock(long)
 	attempt := w.begin(w.start(0))
 	before := w.load()

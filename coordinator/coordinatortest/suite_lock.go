@@ -15,20 +15,20 @@ func lockChecks() []check {
 		{"one of many who try gets it", oneOfManyLocks},
 		{"a lock that was given up is free", unlockFrees},
 		{"a lock is free when its life has ended", lockEnds},
-		{"a lock that lasts longer than any may binds nobody", lockOfAClockThatWentBack},
-		{"unlocking what has passed to somebody else leaves it alone", unlockComparesTheOwner},
+		{"a lock that lasts longer than any may binds no process", lockOfAClockThatWentBack},
+		{"unlocking what another process has by now leaves it alone", unlockComparesTheOwner},
 		{"extending keeps the lock and the attempt's deadline", extendKeeps},
 		{"extending without a fence moves no deadline", extendWithoutFence},
 		{"extending does not reopen a settled attempt", extendOfSettled},
 		{"extending does not revive an overdue attempt", extendOfOverdue},
 		{"extending a lock that ended fails and moves no deadline", extendAfterTheEnd},
-		{"extending a lock that somebody else has fails and moves no deadline", extendAfterLoss},
+		{"extending a lock that another process has fails and moves no deadline", extendAfterLoss},
 		{"accounts have locks of their own", locksAreSeparate},
 	}
 }
 
-// locked tries to lock and fails the test unless somebody else has the lock.
-func (w *world) locked() *coordinator.LockedError {
+// locked tries to lock and fails the test unless the lock is taken.
+func (w *fixture) locked() *coordinator.LockedError {
 	w.Helper()
 	_, err := w.store.Lock(w.Context(), w.account, long)
 	var locked *coordinator.LockedError
@@ -38,22 +38,22 @@ func (w *world) locked() *coordinator.LockedError {
 	return locked
 }
 
-// free waits until nobody holds the lock.
-func (w *world) free() {
+// free waits until the lock is free.
+func (w *fixture) free() {
 	w.Helper()
 	w.eventually("the lock is free", func(s coordinator.State) bool { return s.Holder == "" })
 }
 
-func lockExcludes(w *world) {
+func lockExcludes(w *fixture) {
 	w.lock(long)
-	for _, process := range []*world{w, w.another()} {
+	for _, process := range []*fixture{w, w.another()} {
 		locked := process.locked()
 		if !about(locked.RetryIn, long) {
 			w.Errorf("RetryIn = %v, want about %v", locked.RetryIn, long)
 		}
 		s := process.load()
 		if s.Holder == "" || !about(s.HolderTTL, long) {
-			w.Errorf("Load() says the holder is %q for %v, want somebody for about %v", s.Holder, s.HolderTTL, long)
+			w.Errorf("Load() says the holder is %q for %v, want one for about %v", s.Holder, s.HolderTTL, long)
 		}
 		if locked.Holder != "" && locked.Holder != s.Holder {
 			w.Errorf("LockedError.Holder = %q, State.Holder = %q", locked.Holder, s.Holder)
@@ -61,8 +61,8 @@ func lockExcludes(w *world) {
 	}
 }
 
-func oneOfManyLocks(w *world) {
-	processes := []*world{w, w.another(), w.another()}
+func oneOfManyLocks(w *fixture) {
+	processes := []*fixture{w, w.another(), w.another()}
 	var got atomic.Int32
 	var wg sync.WaitGroup
 	for n := range 30 {
@@ -84,7 +84,7 @@ func oneOfManyLocks(w *world) {
 	}
 }
 
-func unlockFrees(w *world) {
+func unlockFrees(w *fixture) {
 	lock := w.lock(long)
 	if err := lock.Unlock(w.Context()); err != nil {
 		w.Fatalf("Unlock() = %v", err)
@@ -99,15 +99,15 @@ func unlockFrees(w *world) {
 	_ = w.locked() // and it has not freed the successor's
 }
 
-func lockEnds(w *world) {
+func lockEnds(w *fixture) {
 	w.lock(short)
 	w.free()
 	w.another().lock(long)
 }
 
 // A lock whose end lies further ahead than any life reaches was taken before the
-// store's clock went back. The first who tries may be told to come again at once.
-func lockOfAClockThatWentBack(w *world) {
+// store's clock went back. The first Lock may be refused for some milliseconds.
+func lockOfAClockThatWentBack(w *fixture) {
 	stale := w.lock(2 * time.Hour)
 	other := w.another()
 	_, err := other.store.Lock(w.Context(), w.account, long)
@@ -127,7 +127,7 @@ func lockOfAClockThatWentBack(w *world) {
 	_ = w.locked()
 }
 
-func unlockComparesTheOwner(w *world) {
+func unlockComparesTheOwner(w *fixture) {
 	first := w.lock(short)
 	w.free()
 	other := w.another()
@@ -139,7 +139,7 @@ func unlockComparesTheOwner(w *world) {
 	_ = other.locked()
 }
 
-func extendKeeps(w *world) {
+func extendKeeps(w *fixture) {
 	const life = 2 * short
 	other := w.another()
 	lock := w.lock(life)
@@ -159,11 +159,11 @@ func extendKeeps(w *world) {
 			w.Fatalf("open attempts after Extend: %v at %v, want one within %v", s.Open, s.Now, life)
 		}
 	}
-	w.overdue(1) // once nobody extends any more
+	w.overdue(1) // now that no Extend follows
 	w.free()
 }
 
-func extendWithoutFence(w *world) {
+func extendWithoutFence(w *fixture) {
 	lock := w.lock(long)
 	b := w.start(0)
 	b.TTL = short
@@ -175,7 +175,7 @@ func extendWithoutFence(w *world) {
 	w.overdue(1)
 }
 
-func extendOfSettled(w *world) {
+func extendOfSettled(w *fixture) {
 	lock := w.lock(long)
 	attempt := w.begin(w.start(0))
 	w.commit(w.stored(attempt, "token"))
@@ -188,7 +188,7 @@ func extendOfSettled(w *world) {
 // The deadline has passed while the lock is still held. A successor that locked
 // before, and was paused, may have begun and found the attempt overdue: its
 // commit will settle it. So the call must not go on.
-func extendOfOverdue(w *world) {
+func extendOfOverdue(w *fixture) {
 	lock := w.lock(long)
 	b := w.start(0)
 	b.TTL = short
@@ -200,7 +200,7 @@ func extendOfOverdue(w *world) {
 	w.wantOpen(1, 1)
 }
 
-func extendAfterTheEnd(w *world) {
+func extendAfterTheEnd(w *fixture) {
 	lock := w.lock(short)
 	attempt := w.begin(w.start(0)) // lasts longer than the lock
 	w.free()
@@ -208,7 +208,7 @@ func extendAfterTheEnd(w *world) {
 	w.wantLost(lock, attempt.Fence, before)
 }
 
-func extendAfterLoss(w *world) {
+func extendAfterLoss(w *fixture) {
 	lock := w.lock(short)
 	attempt := w.begin(w.start(0))
 	w.free()
@@ -216,12 +216,12 @@ func extendAfterLoss(w *world) {
 	before := w.load()
 	w.wantLost(lock, attempt.Fence, before)
 	if s := w.load(); s.Holder != before.Holder || s.HolderTTL > before.HolderTTL {
-		w.Errorf("Extend has changed somebody else's lock: %q for %v", s.Holder, s.HolderTTL)
+		w.Errorf("Extend has changed another process' lock: %q for %v", s.Holder, s.HolderTTL)
 	}
 }
 
 // wantLost extends a lock that is lost and compares with the state before.
-func (w *world) wantLost(lock coordinator.Lock, fence coordinator.Fence, before coordinator.State) {
+func (w *fixture) wantLost(lock coordinator.Lock, fence coordinator.Fence, before coordinator.State) {
 	w.Helper()
 	if err := lock.Extend(w.Context(), fence); !errors.Is(err, coordinator.ErrLockLost) {
 		w.Errorf("Extend() of a lost lock = %v, want %v", err, coordinator.ErrLockLost)
@@ -232,7 +232,7 @@ func (w *world) wantLost(lock coordinator.Lock, fence coordinator.Fence, before 
 	}
 }
 
-func locksAreSeparate(w *world) {
+func locksAreSeparate(w *fixture) {
 	w.lock(long)
 	w.beside().lock(long)
 }

@@ -21,7 +21,7 @@ func restoreChecks() []check {
 }
 
 // lost is a record of the account that the store does not have.
-func (w *world) lost(token string) coordinator.Record {
+func (w *fixture) lost(token string) coordinator.Record {
 	now := w.load().Now.Truncate(time.Millisecond)
 	return coordinator.Record{
 		Token:      coordinator.NewToken(token),
@@ -34,7 +34,7 @@ func (w *world) lost(token string) coordinator.Record {
 	}
 }
 
-func lostRecordIsPutBack(w *world) {
+func lostRecordIsPutBack(w *fixture) {
 	for _, refreshAt := range []time.Duration{0, 10 * time.Minute} {
 		w := w.beside()
 		r := w.lost("token")
@@ -51,7 +51,7 @@ func lostRecordIsPutBack(w *world) {
 	}
 }
 
-func restoreIsRepeatable(w *world) {
+func restoreIsRepeatable(w *fixture) {
 	events := w.follow(coordinator.Refresher)
 	r := w.lost("token")
 	for range 3 {
@@ -65,7 +65,7 @@ func restoreIsRepeatable(w *world) {
 	}
 }
 
-func asNewStays(w *world) {
+func asNewStays(w *fixture) {
 	stored := w.refresh("token")
 	r := w.lost("another token")
 	r.Generation = stored.Generation
@@ -73,7 +73,7 @@ func asNewStays(w *world) {
 	w.wantRecord(w.load().Record, stored)
 }
 
-func newerStays(w *world) {
+func newerStays(w *fixture) {
 	r := w.lost("old")
 	stored := w.refresh("new")
 	if r.Generation >= stored.Generation {
@@ -83,7 +83,7 @@ func newerStays(w *world) {
 	w.wantRecord(w.load().Record, stored)
 }
 
-func olderIsReplaced(w *world) {
+func olderIsReplaced(w *fixture) {
 	stored := w.refresh("old")
 	r := w.lost("new")
 	r.Generation = stored.Generation + 1
@@ -91,7 +91,7 @@ func olderIsReplaced(w *world) {
 	w.wantRecord(w.load().Record, r)
 }
 
-func newerAttemptForbids(w *world) {
+func newerAttemptForbids(w *fixture) {
 	r := w.lost("token")
 	attempt := w.begin(w.start(r.Generation))
 	w.wantNone(w.restore(r))
@@ -100,13 +100,13 @@ func newerAttemptForbids(w *world) {
 	if s.Fence != attempt.Fence || len(s.Open) != 1 {
 		w.Errorf("Fence = %d, Open = %v, want %d and one", s.Fence, s.Open, attempt.Fence)
 	}
-	// Nor may it come back when that attempt has failed: nobody knows what
-	// it issued.
+	// Nor may it come back when that attempt has failed: it is unknown what it
+	// issued.
 	w.fail(failed(attempt, coordinator.FailedUnknown))
 	w.wantNone(w.restore(r))
 }
 
-func incredibleRestore(w *world) {
+func incredibleRestore(w *fixture) {
 	ahead, eternal := w.lost("token"), w.lost("token")
 	ahead.Generation = 1<<53 - 1
 	eternal.TTL, eternal.ExpiresAt = 2*coordinator.MaxLifetime, eternal.IssuedAt.Add(3*coordinator.MaxLifetime)
@@ -121,7 +121,7 @@ func incredibleRestore(w *world) {
 	}
 }
 
-func fencesRiseAboveRestored(w *world) {
+func fencesRiseAboveRestored(w *fixture) {
 	r := w.lost("token")
 	r.Generation += 3_600_000_000 // the lost store's clock was ahead
 	w.restore(r)
@@ -132,7 +132,7 @@ func fencesRiseAboveRestored(w *world) {
 	w.commit(w.stored(attempt, "next"))
 }
 
-func restoredTTL(w *world) {
+func restoredTTL(w *fixture) {
 	r := w.lost("token")
 	r.TTL = short
 	w.restore(r)

@@ -22,7 +22,7 @@ func subscriptionChecks() []check {
 	}
 }
 
-func addWhileRunning(w *world) {
+func addWhileRunning(w *fixture) {
 	r := new(recorder)
 	sub := w.store.Subscribe(r)
 	w.run(sub, r)
@@ -36,7 +36,7 @@ func addWhileRunning(w *world) {
 	sub.Add(coordinator.Reader) // nothing
 }
 
-func removeWhileRunning(w *world) {
+func removeWhileRunning(w *fixture) {
 	r := new(recorder)
 	sub := w.store.Subscribe(r)
 	stays, goes := w, w.beside()
@@ -64,7 +64,7 @@ func removeWhileRunning(w *world) {
 	r.await(goes, coordinator.EventRefreshed)
 }
 
-func changeBeforeRunning(w *world) {
+func changeBeforeRunning(w *fixture) {
 	r := new(recorder)
 	sub := w.store.Subscribe(r)
 	stays, goes := w, w.beside()
@@ -77,11 +77,11 @@ func changeBeforeRunning(w *world) {
 	stays.refresh("token")
 	r.await(stays, coordinator.EventRefreshed)
 	if r.follows(goes.account) {
-		w.Error("Subscribed tells of an account that was removed")
+		w.Error("Subscribed names an account that was removed")
 	}
 }
 
-func othersAreNotNotified(w *world) {
+func othersAreNotNotified(w *fixture) {
 	events := w.follow(coordinator.Refresher)
 	w.beside().refresh("token")
 	w.refresh("token")
@@ -93,7 +93,7 @@ func othersAreNotNotified(w *world) {
 	}
 }
 
-func readerBecomesRefresher(w *world) {
+func readerBecomesRefresher(w *fixture) {
 	r := new(recorder)
 	sub := w.store.Subscribe(r)
 	sub.Add(coordinator.Reader, w.account)
@@ -108,7 +108,7 @@ func readerBecomesRefresher(w *world) {
 
 // Others commit all the while. Each generation after the one that a Load made
 // after Subscribed finds must be notified.
-func nothingIsMissed(w *world) {
+func nothingIsMissed(w *fixture) {
 	const subscribers, commitsAfter = 4, 10
 	writer := w.another()
 	ctx, cancel := context.WithCancel(w.Context())
@@ -167,7 +167,7 @@ func nothingIsMissed(w *world) {
 	}
 }
 
-func runEnds(w *world) {
+func runEnds(w *fixture) {
 	r := new(recorder)
 	sub := w.store.Subscribe(r)
 	sub.Add(coordinator.Refresher, w.account)
@@ -186,7 +186,7 @@ func runEnds(w *world) {
 	}
 }
 
-func runWithEndedContext(w *world) {
+func runWithEndedContext(w *fixture) {
 	sub := w.store.Subscribe(new(recorder))
 	sub.Add(coordinator.Refresher, w.account)
 	done := make(chan struct{})
@@ -213,7 +213,7 @@ func (m meddler) Notified(e coordinator.Event) {
 	m.sub.Add(coordinator.Reader, e.Account+"-more")
 }
 
-func changeFromEverywhere(w *world) {
+func changeFromEverywhere(w *fixture) {
 	r := new(recorder)
 	m := &meddler{recorder: r}
 	m.sub = w.store.Subscribe(m)

@@ -18,7 +18,7 @@ func supersededChecks() []check {
 	}
 }
 
-func (w *world) superseded(c coordinator.CommitRequest) {
+func (w *fixture) superseded(c coordinator.CommitRequest) {
 	w.Helper()
 	r, err := w.store.Commit(w.Context(), w.account, c)
 	if !errors.Is(err, coordinator.ErrSuperseded) {
@@ -29,7 +29,7 @@ func (w *world) superseded(c coordinator.CommitRequest) {
 	}
 }
 
-func staleFenceIsRefused(w *world) {
+func staleFenceIsRefused(w *fixture) {
 	r := w.refresh("token-1")
 	stale := w.begin(w.start(r.Generation))
 	events := w.follow(coordinator.Refresher)
@@ -53,7 +53,7 @@ func staleFenceIsRefused(w *world) {
 	}
 }
 
-func staleFenceBeforeTheFirst(w *world) {
+func staleFenceBeforeTheFirst(w *fixture) {
 	stale := w.begin(w.start(0))
 	w.begin(w.start(0))
 	w.superseded(w.stored(stale, "token"))
@@ -63,7 +63,7 @@ func staleFenceBeforeTheFirst(w *world) {
 
 // The holder was paused; its attempt became overdue, the successor's commit
 // settled it, and now it says that it brought a token after all.
-func settledIsReopened(w *world) {
+func settledIsReopened(w *fixture) {
 	brief := w.start(0)
 	brief.TTL = short
 	paused := w.begin(brief)
@@ -75,7 +75,7 @@ func settledIsReopened(w *world) {
 	w.wantRecord(w.load().Record, r)
 }
 
-func supersededIsSettledByTheNext(w *world) {
+func supersededIsSettledByTheNext(w *fixture) {
 	stale := w.begin(w.start(0))
 	r := w.commit(w.stored(w.begin(w.start(0)), "token-2"))
 	w.superseded(w.stored(stale, "token-1"))
@@ -87,7 +87,7 @@ func supersededIsSettledByTheNext(w *world) {
 	w.wantOpen(0, 0)
 }
 
-func supersededIsRepeatable(w *world) {
+func supersededIsRepeatable(w *fixture) {
 	stale := w.begin(w.start(0))
 	w.commit(w.stored(w.begin(w.start(0)), "token-2"))
 	for range 3 {
@@ -96,7 +96,7 @@ func supersededIsRepeatable(w *world) {
 	}
 }
 
-func onlyTheNewestIsStored(w *world) {
+func onlyTheNewestIsStored(w *fixture) {
 	var attempts []coordinator.Attempt
 	for range 5 {
 		attempts = append(attempts, w.begin(w.start(0)))

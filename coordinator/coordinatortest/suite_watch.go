@@ -73,7 +73,7 @@ func (r *recorder) kinds() []string {
 	return kinds
 }
 
-// follows reports whether Subscribed was told of the account, ever.
+// follows reports whether Subscribed was ever called for the account.
 func (r *recorder) follows(account string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,9 +82,9 @@ func (r *recorder) follows(account string) bool {
 	})
 }
 
-// await waits for an event of this kind of the world's account and returns the
+// await waits for an event of this kind of the fixture's account and returns the
 // first.
-func (r *recorder) await(w *world, kind coordinator.EventKind) coordinator.Event {
+func (r *recorder) await(w *fixture, kind coordinator.EventKind) coordinator.Event {
 	w.Helper()
 	var found coordinator.Event
 	w.until(fmt.Sprintf("an event %q", kind), func() bool {
@@ -100,7 +100,7 @@ func (r *recorder) await(w *world, kind coordinator.EventKind) coordinator.Event
 }
 
 // until waits for a condition.
-func (w *world) until(what string, ok func() bool) {
+func (w *fixture) until(what string, ok func() bool) {
 	w.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(pace) {
 		if time.Now().After(end) {
@@ -110,7 +110,7 @@ func (w *world) until(what string, ok func() bool) {
 }
 
 // run runs a subscription until the check has ended.
-func (w *world) run(sub coordinator.Subscription, r *recorder) (stop func()) {
+func (w *fixture) run(sub coordinator.Subscription, r *recorder) (stop func()) {
 	w.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -136,7 +136,7 @@ func (w *world) run(sub coordinator.Subscription, r *recorder) (stop func()) {
 }
 
 // follow subscribes to the account and waits until that holds.
-func (w *world) follow(role coordinator.Role) *recorder {
+func (w *fixture) follow(role coordinator.Role) *recorder {
 	w.Helper()
 	r := new(recorder)
 	sub := w.store.Subscribe(r)
@@ -147,7 +147,7 @@ func (w *world) follow(role coordinator.Role) *recorder {
 }
 
 // want makes an event that every refresher gets and that changes nothing.
-func (w *world) want() {
+func (w *fixture) want() {
 	w.Helper()
 	if err := w.store.Want(w.Context(), w.account, coordinator.WantRequest{Reason: coordinator.ReasonMissing}); err != nil {
 		w.Fatalf("Want() = %v", err)

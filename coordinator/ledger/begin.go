@@ -24,7 +24,7 @@ func (a *Account) Begin(s Step, b coordinator.BeginRequest) (coordinator.Attempt
 	}
 	if limit, wait := a.limit(now, b); limit != "" {
 		var event *coordinator.Event
-		if b.Reason.Demanded() { // whoever demanded it, in whatever process, learns it from the event alone
+		if b.Reason.Demanded() { // the demand may be of another process, which learns of this by the event alone
 			event = s.event(coordinator.EventThrottled, b.Reason, 0)
 			event.Limit, event.RetryIn = limit, wait
 		}

@@ -63,7 +63,7 @@ func wantReachable(t *testing.T, s coordinator.Store) {
 	}
 }
 
-// diary is a watcher that writes down what it is told.
+// diary is a watcher that notes its calls.
 type diary struct {
 	mu    sync.Mutex // guards lines
 	lines []string
@@ -87,7 +87,7 @@ func (d *diary) want(t *testing.T, lines ...string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !slices.Equal(d.lines, lines) {
-		t.Errorf("the watcher was told %q, want %q", d.lines, lines)
+		t.Errorf("the calls of the watcher were %q, want %q", d.lines, lines)
 	}
 	d.lines = nil
 }
@@ -104,7 +104,7 @@ func follow(t *testing.T, s coordinator.Store) *diary {
 	return d
 }
 
-func TestSetDownOfTheStoreCutsOffEverybody(t *testing.T) {
+func TestSetDownOfTheStoreCutsOffEveryInstance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New()
 		a, b := store.Instance("a"), store.Instance("b")
@@ -165,7 +165,7 @@ func TestASubscriptionThatStartsWhileTheStoreIsDown(t *testing.T) {
 	})
 }
 
-func TestFlushLosesEverythingAndTellsNobody(t *testing.T) {
+func TestFlushLosesEverythingWithoutANotification(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New()
 		watcher := follow(t, store)

@@ -93,7 +93,7 @@ func TestAFleetLivesThroughADayOfFaults(t *testing.T) {
 		pass(time.Hour, first, second, reader)
 		first.instance.LoseAnswers(memstore.OpCommit, 1)
 		second.instance.LoseAnswers(memstore.OpCommit, 1)
-		source.Then(coordinatortest.AnswerLost()) // a token that only the issuer knows
+		source.Next(coordinatortest.AnswerLost()) // a token that only the issuer knows
 		pass(3*time.Hour, first, second, reader)
 		if _, err := second.Refresh(t.Context()); err != nil { // by hand, so that none is due soon
 			t.Fatal(err)

@@ -75,7 +75,7 @@ func (s *stage) readyAt(who, path string) {
 func TestOneAccountWithoutATokenDoesNotTakeTheProcessOut(t *testing.T) {
 	s := newStage(t)
 	broken := &coordinatortest.Source{}
-	broken.Usually(coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
+	broken.Default(coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
 	if _, err := s.zk.Add(coordinator.AccountConfig{Name: "wxbroken", Source: broken}); err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func TestErrorsOfARefresh(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t)
-			s.sources[wxa].Usually(c.outcome)
+			s.sources[wxa].Default(c.outcome)
 			r := s.ask(admin, "POST", "/v1/tokens/"+wxa+"/refresh", "")
 			if r.status != c.status || r.field("error") != c.code {
 				t.Errorf("%d %s, want %d %s", r.status, r.body, c.status, c.code)

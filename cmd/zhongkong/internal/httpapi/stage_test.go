@@ -79,7 +79,7 @@ func failingStage(t testing.TB, o coordinatortest.Outcome, change ...func(*Confi
 	t.Helper()
 	sources := map[string]*coordinatortest.Source{wxa: {}, wxb: {}}
 	for _, source := range sources {
-		source.Usually(o)
+		source.Default(o)
 	}
 	return stageOn(t, memstore.New(), sources, change...)
 }
