@@ -76,12 +76,13 @@ func (p *pair) anyBegin() coordinator.BeginRequest {
 
 func (p *pair) anyCommit() coordinator.CommitRequest {
 	c := coordinator.CommitRequest{
-		Attempt:  p.anyAttempt(),
-		Reason:   p.anyReason(),
-		Token:    coordinator.NewToken(fmt.Sprintf("token %d of %s", len(p.did), p.name)),
-		Lifetime: pick(p, p.between(time.Millisecond, time.Second), p.between(time.Minute, 2*time.Hour), 2*time.Hour, 2*time.Hour, coordinator.MaxLifetime),
-		Calls:    p.rng.IntN(4),
-		Took:     time.Second,
+		Attempt: p.anyAttempt(),
+		Reason:  p.anyReason(),
+		Token:   coordinator.NewToken(fmt.Sprintf("token %d of %s", len(p.did), p.name)),
+		Lifetime: pick(p, p.between(time.Millisecond, time.Second), p.between(time.Minute, 2*time.Hour),
+			2*time.Hour, 2*time.Hour, coordinator.MaxLifetime),
+		Calls: p.rng.IntN(4),
+		Took:  time.Second,
 	}
 	if p.rng.IntN(3) == 0 {
 		c.RefreshIn = p.between(time.Millisecond, time.Hour)

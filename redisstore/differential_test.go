@@ -24,7 +24,8 @@ func TestScriptsDecideAsTheLedgerDoes(t *testing.T) {
 	}
 	p.check("begin: forced", "begin: rejected", "begin: missing", "begin: overdue", "begin: schedule",
 		"begin: newer record", "begin: some were overdue", "begin: a hundred were overdue", "begin: conflict",
-		"begin: "+string(coordinator.LimitBudget), "begin: "+string(coordinator.LimitInterval), "begin: "+string(coordinator.LimitBackOff), "begin: "+string(coordinator.LimitLoop),
+		"begin: "+string(coordinator.LimitBudget), "begin: "+string(coordinator.LimitInterval),
+		"begin: "+string(coordinator.LimitBackOff), "begin: "+string(coordinator.LimitLoop),
 		"commit: stored", "commit: repeated", "commit: superseded",
 		"fail: unknown", "fail: busy", "fail: later", "fail: refused", "fail: repeated", "fail: older than the token",
 		"restore: put back", "restore: as new or newer", "restore: refused",

@@ -14,10 +14,10 @@ import (
 // each sentence of it, and each decision of the protocol that several stores
 // must take alike, is a subtest.
 //
-// open is called for each process that a subtest needs, from several goroutines. The stores it returns must share their data and should have
-// different instance names. Each subtest uses an account of its own, so that
-// a server in use can be tested; nothing is deleted. What open needs to close
-// it leaves to t.Cleanup.
+// open is called for each process that a subtest needs, from several goroutines.
+// The stores it returns must share their data and should have different instance
+// names. Each subtest uses an account of its own, so that a server in use can be
+// tested; nothing is deleted. open registers with t.Cleanup what it has to close.
 //
 // Times are real: lives are some hundred milliseconds, and the whole takes a
 // few seconds.

@@ -5,14 +5,15 @@
 // It is the reference that other implementations are compared with, and the core
 // of a store that has no rules of its own. Such a store does three things for each
 // operation, in one transaction: it loads the account, makes the step, and saves
-// the account. After the transaction it publishes the event, if there is one:
+// the account, also if the step returns an error. It publishes the event, if there is
+// one, in the order of the transactions:
 //
 //	func (s *Store) Begin(ctx context.Context, name string, b coordinator.BeginRequest) (coordinator.Attempt, error) {
 //		var account ledger.Account
 //		...                                // lock the row, account.UnmarshalBinary(row)
 //		attempt, event, err := account.Begin(ledger.Step{Account: name, Instance: s.instance, Now: now}, b)
-//		...                                // row = account.MarshalBinary(), commit
-//		...                                // publish event, if it is not nil
+//		...                                // row = account.MarshalBinary()
+//		...                                // publish event, if it is not nil; commit
 //		return attempt, err
 //	}
 //

@@ -76,7 +76,10 @@ func TestLimitsByReason(t *testing.T) {
 		binds   string // reasons
 		retryIn time.Duration
 	}{
-		{"the reserve is left", used(t, 3, coordinator.ReasonMissing, 0), 0, budget, 0, coordinator.LimitBudget, "forced rejected", 10 * time.Hour},
+		{
+			"the reserve is left", used(t, 3, coordinator.ReasonMissing, 0), 0, budget, 0,
+			coordinator.LimitBudget, "forced rejected", 10 * time.Hour,
+		},
 		{"the budget is used up", used(t, 5, coordinator.ReasonMissing, 0), 0, budget, 0, coordinator.LimitBudget, all, 10 * time.Hour},
 		{"the day has ended", used(t, 5, coordinator.ReasonMissing, 0), 10 * time.Hour, budget, 0, "", "", 0},
 		{"no budget", used(t, 5, coordinator.ReasonMissing, 0), 0, coordinator.Limits{Reserve: 2}, 0, "", "", 0},
@@ -84,7 +87,10 @@ func TestLimitsByReason(t *testing.T) {
 			"the interval after a demand", used(t, 1, coordinator.ReasonRejected, 0), time.Second,
 			coordinator.Limits{MinInterval: time.Minute}, 0, coordinator.LimitInterval, "forced rejected", 59 * time.Second,
 		},
-		{"the interval has passed", used(t, 1, coordinator.ReasonRejected, 0), time.Minute, coordinator.Limits{MinInterval: time.Minute}, 0, "", "", 0},
+		{
+			"the interval has passed", used(t, 1, coordinator.ReasonRejected, 0), time.Minute,
+			coordinator.Limits{MinInterval: time.Minute}, 0, "", "", 0,
+		},
 		{"no demand before", used(t, 1, coordinator.ReasonSchedule, 0), 0, coordinator.Limits{MinInterval: time.Minute}, 0, "", "", 0},
 		{
 			"a failure", failed(coordinator.FailedBusy, ""), time.Second, coordinator.Limits{}, 0,
@@ -101,7 +107,10 @@ func TestLimitsByReason(t *testing.T) {
 			coordinator.LimitLoop, "missing overdue schedule", time.Hour - time.Second,
 		},
 		{"a burst, and no pace", used(t, coordinator.PaceBurst, coordinator.ReasonMissing, time.Hour), 0, coordinator.Limits{}, 0, "", "", 0},
-		{"a pace later", used(t, coordinator.PaceBurst, coordinator.ReasonMissing, time.Hour), time.Hour, coordinator.Limits{}, time.Hour, "", "", 0},
+		{
+			"a pace later", used(t, coordinator.PaceBurst, coordinator.ReasonMissing, time.Hour), time.Hour,
+			coordinator.Limits{}, time.Hour, "", "", 0,
+		},
 	} {
 		for reason := range strings.FieldsSeq(all) {
 			account := clone(t, row.account)
@@ -172,13 +181,15 @@ func TestEncodingKeepsEverything(t *testing.T) {
 	clone(t, &a)
 	fail(t, &a, start, coordinator.FailedRefused, "fingerprint", time.Minute)
 	begin(t, &a, start, coordinator.BeginRequest{Reason: coordinator.ReasonForced, TTL: time.Second})
-	attempt := begin(t, &a, start.Add(2*time.Second), coordinator.BeginRequest{Reason: coordinator.ReasonForced, TTL: time.Minute, Pace: time.Minute})
+	attempt := begin(t, &a, start.Add(2*time.Second), coordinator.BeginRequest{Reason: coordinator.ReasonForced, TTL: time.Minute})
 	if _, _, err := a.Commit(at(start), coordinator.CommitRequest{
 		Attempt: attempt, Token: coordinator.NewToken("token"), Lifetime: time.Hour, RefreshIn: time.Minute,
 	}); err != nil {
 		t.Fatal(err)
 	}
-	begin(t, &a, start.Add(time.Minute), coordinator.BeginRequest{Seen: attempt.Fence, Reason: coordinator.ReasonMissing, TTL: time.Minute, Pace: time.Minute})
+	begin(t, &a, start.Add(time.Minute), coordinator.BeginRequest{
+		Seen: attempt.Fence, Reason: coordinator.ReasonMissing, TTL: time.Minute, Pace: time.Minute,
+	})
 	if err := a.Lock(at(start), "id", time.Minute); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +209,8 @@ func TestEncodingKeepsEverything(t *testing.T) {
 func TestOnlyMarshalBinaryShowsTheToken(t *testing.T) {
 	var a ledger.Account
 	attempt := begin(t, &a, start, coordinator.BeginRequest{Reason: coordinator.ReasonMissing})
-	if _, _, err := a.Commit(at(start), coordinator.CommitRequest{Attempt: attempt, Token: coordinator.NewToken("secret"), Lifetime: time.Hour}); err != nil {
+	c := coordinator.CommitRequest{Attempt: attempt, Token: coordinator.NewToken("secret"), Lifetime: time.Hour}
+	if _, _, err := a.Commit(at(start), c); err != nil {
 		t.Fatal(err)
 	}
 	encoded, err := json.Marshal(&a)
