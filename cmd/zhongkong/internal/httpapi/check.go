@@ -11,12 +11,12 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
-// An SDK has one way to report that WeChat rejected its token: it drops the
-// token and asks for one again, because WeChat issues a new one to each request.
-// So the drop-in takes a request for a generation that the caller has, and was
-// told to keep, as a report. A report proves nothing: several processes with one
-// name look the same, and so does a client that keeps no token. The issuer is
-// therefore asked about the token, and only its answer leads to a refresh.
+// An SDK reports a rejected token in one way: it drops the token and asks for
+// another, because WeChat issues a new one to each request. So the drop-in takes a
+// request for a generation that the caller has already, and was told to keep, as a
+// report. A report proves nothing, because several processes with one name look
+// the same, and so does a client that keeps no token. The issuer is therefore
+// asked about the token, and only its answer leads to a refresh.
 
 const (
 	// checkInterval is the least time between the beginnings of two checks of
@@ -53,7 +53,7 @@ type check struct {
 	done       chan struct{}
 }
 
-// answered records which generation a caller was answered with, and for how
+// answered records the generation that a caller was answered with, and for how
 // long it was told to keep it.
 func (c *checker) answered(caller auth.Caller, generation coordinator.Fence, life time.Duration) {
 	c.mu.Lock()
@@ -120,8 +120,8 @@ func (c *checker) end() {
 	c.running = nil
 }
 
-// checked returns s, or what replaced it if the caller's request is a report and
-// the issuer confirms it. It waits sdkWait at most.
+// checked returns s, or its replacement if the caller's request is a report that
+// the issuer confirms. It waits sdkWait at most.
 func (a *API) checked(r *request, account *coordinator.Account, s coordinator.Snapshot) (coordinator.Snapshot, error) {
 	probe := a.probe(account.Name())
 	if probe == nil {
@@ -161,7 +161,7 @@ func (a *API) checked(r *request, account *coordinator.Account, s coordinator.Sn
 	return s, nil
 }
 
-// check asks the issuer about a token, and has it replaced if it is rejected.
+// check asks the issuer about a token, and replaces the token if it is rejected.
 // Any other answer, or none, changes nothing.
 func (a *API) check(account *coordinator.Account, s coordinator.Snapshot, caller string, probe Probe) {
 	ctx, cancel := context.WithTimeout(a.stopping, checkTimeout)

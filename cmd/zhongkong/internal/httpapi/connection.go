@@ -9,33 +9,35 @@ import (
 	"time"
 )
 
-// phase is what a connection is doing. The later ones are closed later.
+// phase is what a connection is doing. To make room, earlier ones are closed
+// first.
 type phase int32
 
 const (
-	idle  phase = iota // between requests
-	fresh              // its first request has not been read
-	busy               // a request is under way
+	idle   phase = iota // between requests
+	opened              // its first request has not been read
+	active              // a request is under way
 )
 
-// connection is one that was accepted.
+// connection is an accepted connection.
 type connection struct {
 	net.Conn
-	all   *connections
-	place netip.Addr
+	all    *connections
+	source netip.Addr // see callers.Place
 
-	current atomic.Int32 // phase
-	since   atomic.Int64 // when it began, since all.began
-	until   atomic.Int64 // no read waits for longer, since all.began; 0: there is no such bound
-	caller  atomic.Bool  // a caller was proved on it
+	phaseValue    atomic.Int32 // phase
+	since         atomic.Int64 // its beginning, as a duration since all.started
+	readLimit     atomic.Int64 // the latest read deadline, likewise; 0: none
+	authenticated atomic.Bool  // a caller was authenticated on it
 
 	secure atomic.Pointer[tls.Conn]   // nil: plaintext
 	config atomic.Pointer[tls.Config] // of its handshake
 
-	requests int // guarded by all.mu: those of HTTP/2, while it is a stranger's
+	requests int // guarded by all.mu: HTTP/2 requests, while it is not authenticated
 }
 
-// connectionOf returns the connection below what net/http hands out.
+// connectionOf returns the connection below a net.Conn of net/http, nil if there
+// is none.
 func connectionOf(conn net.Conn) *connection {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
@@ -44,46 +46,47 @@ func connectionOf(conn net.Conn) *connection {
 	return c
 }
 
-func (c *connection) enter(p phase) {
-	c.since.Store(int64(time.Since(c.all.began)))
-	c.current.Store(int32(p))
+func (c *connection) setPhase(p phase) {
+	c.since.Store(int64(time.Since(c.all.started)))
+	c.phaseValue.Store(int32(p))
 }
 
 func (c *connection) phase() (phase, time.Duration) {
-	return phase(c.current.Load()), time.Duration(c.since.Load())
+	return phase(c.phaseValue.Load()), time.Duration(c.since.Load())
 }
 
-// follow is called by net/http in the goroutine that reads requests.
-func (c *connection) follow(state http.ConnState) {
+// connState is called by net/http in the goroutine that reads requests.
+func (c *connection) connState(state http.ConnState) {
 	switch state {
 	case http.StateActive:
-		c.enter(busy)
-		if c.until.Swap(0) != 0 {
-			_ = c.Conn.SetReadDeadline(time.Time{}) // a connection that is closed says so when it is read
+		c.setPhase(active)
+		if c.readLimit.Swap(0) != 0 {
+			_ = c.Conn.SetReadDeadline(time.Time{}) // if the connection is closed, the read says so
 		}
 	case http.StateIdle:
-		c.enter(idle)
-		if !c.caller.Load() {
-			end := time.Now().Add(strangerIdle)
-			c.until.Store(int64(end.Sub(c.all.began)))
+		c.setPhase(idle)
+		if !c.authenticated.Load() {
+			end := time.Now().Add(anonymousIdleTimeout)
+			c.readLimit.Store(int64(end.Sub(c.all.started)))
 			_ = c.Conn.SetReadDeadline(end) // HTTP/2 sets none
 		}
-	default: // new ones are fresh already, and closed ones gone
+	default: // a new one is opened already, and a closed one removed
 	}
 }
 
-// SetReadDeadline sets it no later than a stranger's idle connection may have.
+// SetReadDeadline sets the deadline, but no later than the idle timeout of a
+// connection that is not authenticated.
 func (c *connection) SetReadDeadline(t time.Time) error {
-	if until := c.until.Load(); until != 0 {
-		if end := c.all.began.Add(time.Duration(until)); t.IsZero() || t.After(end) {
+	if limit := c.readLimit.Load(); limit != 0 {
+		if end := c.all.started.Add(time.Duration(limit)); t.IsZero() || t.After(end) {
 			t = end
 		}
 	}
 	return c.Conn.SetReadDeadline(t)
 }
 
-// Close closes it and counts it no more.
+// Close closes the connection and removes it from the count.
 func (c *connection) Close() error {
-	c.all.drop(c)
+	c.all.remove(c)
 	return c.Conn.Close()
 }

@@ -53,11 +53,11 @@ func TestIdleConnectionsEndSoonerWhereNoCallerWasProved(t *testing.T) {
 			_, _ = c.r.ReadByte()
 			return time.Since(began)
 		}
-		if d := ended("", false); d != strangerIdle {
-			t.Errorf("a stranger's: after %v, want %v", d, strangerIdle)
+		if d := ended("", false); d != anonymousIdleTimeout {
+			t.Errorf("a stranger's: after %v, want %v", d, anonymousIdleTimeout)
 		}
-		if d := ended("", true); d > strangerIdle+time.Second {
-			t.Errorf("a stranger's that begins another request: after %v, want %v", d, strangerIdle)
+		if d := ended("", true); d > anonymousIdleTimeout+time.Second {
+			t.Errorf("a stranger's that begins another request: after %v, want %v", d, anonymousIdleTimeout)
 		}
 		if d := ended(admin, false); d != server.http.IdleTimeout {
 			t.Errorf("a caller's: after %v, want %v", d, server.http.IdleTimeout)
@@ -102,8 +102,8 @@ func TestAnIdleConnectionOfHTTP2EndsTooWhateverPingsCome(t *testing.T) {
 			}
 		})
 		_, _ = io.Copy(io.Discard, c)
-		if d := time.Since(began); d < strangerIdle || d > strangerIdle+time.Second {
-			t.Errorf("it ended after %v, want %v", d, strangerIdle)
+		if d := time.Since(began); d < anonymousIdleTimeout || d > anonymousIdleTimeout+time.Second {
+			t.Errorf("it ended after %v, want %v", d, anonymousIdleTimeout)
 		}
 		_ = c.Close()
 		sending.Wait()

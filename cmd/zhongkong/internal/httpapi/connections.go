@@ -12,71 +12,75 @@ import (
 )
 
 const (
-	// mostConnections is how many a server has at most, however many files
-	// the process may open.
-	mostConnections = 25_000
-	// mostStrangers is how many of them may be ones on which no caller was
-	// proved yet: at 20 to 45 KB each they take 90 MB at most.
-	mostStrangers = 2048
-	// requestsEach bounds the HTTP/2 requests of strangers: as many as there
-	// may be connections of theirs, times this. One carries up to 250.
-	requestsEach = 4
-	// strangerIdle is how long a stranger's connection may be idle.
-	strangerIdle = 15 * time.Second
-	// newcomerGrace is how long a new connection is let be, when there is no room
-	// for another, before it has to give way. One of a crowd, that is of a
-	// place that has more than a quarter of all, is let be for less.
-	newcomerGrace = time.Second
-	crowdGrace    = newcomerGrace / 4
-	// lookForRoomEvery is how often a connection that waits for room looks.
-	lookForRoomEvery = 5 * time.Millisecond
-	// sayFullEvery is how often the log says that connections were closed.
-	sayFullEvery = time.Minute
+	// maxConnections is how many connections a server has at most, however many
+	// files the process may open.
+	maxConnections = 25_000
+	// maxAnonymousConnections is how many of them may be anonymous: at 20 to 45 KB
+	// each they take 90 MB at most.
+	maxAnonymousConnections = 2048
+	// requestsPerAnonymous bounds the HTTP/2 requests on anonymous connections
+	// together: the limit of those connections times this. One connection carries
+	// up to 250.
+	requestsPerAnonymous = 4
+	// anonymousIdleTimeout is how long an anonymous connection may be idle.
+	anonymousIdleTimeout = 15 * time.Second
+	// openGrace is how long a new connection is protected from being closed to
+	// make room. One of a busy source, which has more than a quarter of all
+	// anonymous connections, is protected for busySourceGrace.
+	openGrace       = time.Second
+	busySourceGrace = openGrace / 4
+	// roomPollInterval is the interval in which a connection that waits for room
+	// tries again.
+	roomPollInterval = 5 * time.Millisecond
+	// closedLogInterval is the least time between two log lines about closed
+	// connections.
+	closedLogInterval = time.Minute
 )
 
-// connections bounds how many connections a server has, so that those who only
-// connect take neither the memory nor the files from those who refresh tokens.
+// connections bounds how many connections a server has, so that clients that only
+// connect do not take the memory and the files that refreshes need.
 //
-// A connection is a stranger's until a caller is proved on it. Strangers and
-// callers have room of their own: a stranger's connection that finds none closes
-// another stranger's, the longest idle one first, and a caller's the longest
-// idle one of another caller. Those in use by callers are never closed.
+// A connection is anonymous until a caller is authenticated on it. Each of the two
+// kinds has a limit of its own. At the limit, a new anonymous connection closes
+// another one, the longest idle first; a connection that becomes authenticated
+// closes the longest idle authenticated one. An authenticated connection with a
+// request is never closed.
 type connections struct {
-	mostStrangers, mostCallers int
-	log                        *slog.Logger
-	began                      time.Time
+	maxAnonymous, maxAuthenticated int
+	log                            *slog.Logger
+	started                        time.Time
 
-	mu        sync.Mutex // guards what follows
-	strangers map[*connection]struct{}
-	callers   map[*connection]struct{}
-	places    map[netip.Addr]int // :: place → how many of the strangers
-	requests  int                // HTTP/2 requests of strangers
-	noneIdle  time.Time          // when callers were searched in vain
-	closed    struct {           // to make room, since the log said so
-		strangers, callers int
-		saying             bool // say will be called
+	mu            sync.Mutex // guards what follows
+	anonymous     map[*connection]struct{}
+	authenticated map[*connection]struct{}
+	bySource      map[netip.Addr]int // :: source → number of anonymous ones
+	requests      int                // HTTP/2 requests on anonymous ones
+	noIdleAt      time.Time          // when no authenticated one was idle
+	closed        struct {           // to make room, since the last log line
+		anonymous, authenticated int
+		scheduled                bool // logClosedLocked will be called
 	}
 }
 
 func newConnections(most int, log *slog.Logger) *connections {
-	strangers := max(1, min(mostStrangers, most/4))
+	anonymous := max(1, min(maxAnonymousConnections, most/4))
 	return &connections{
-		mostStrangers: strangers,
-		mostCallers:   max(1, most-strangers),
-		log:           log,
-		began:         time.Now(),
-		strangers:     make(map[*connection]struct{}),
-		callers:       make(map[*connection]struct{}),
-		places:        make(map[netip.Addr]int),
+		maxAnonymous:     anonymous,
+		maxAuthenticated: max(1, most-anonymous),
+		log:              log,
+		started:          time.Now(),
+		anonymous:        make(map[*connection]struct{}),
+		authenticated:    make(map[*connection]struct{}),
+		bySource:         make(map[netip.Addr]int),
 	}
 }
 
-// listen returns l with its connections counted.
-func (cs *connections) listen(l net.Listener) net.Listener {
+// listener returns l with its connections counted.
+func (cs *connections) listener(l net.Listener) net.Listener {
 	return &boundedListener{Listener: l, all: cs, done: make(chan struct{})}
 }
 
-// boundedListener accepts connections that there is room for.
+// boundedListener accepts connections while there is room.
 type boundedListener struct {
 	net.Listener
 	all *connections
@@ -90,7 +94,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: conn, all: l.all, place: auth.Source(auth.Addr(conn.RemoteAddr().String()))}
+	c := &connection{Conn: conn, all: l.all, source: auth.Source(auth.Addr(conn.RemoteAddr().String()))}
 	if !l.wait(c) {
 		conn.Close()
 		return nil, net.ErrClosed
@@ -98,13 +102,13 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// wait makes room for c, or waits for it: until others are answered or have had
-// their time, while the system holds those who come later. False: the listener
-// was closed meanwhile.
+// wait blocks until there is room for c: until other connections end or lose their
+// grace. Meanwhile the system queues new ones. It returns false if the listener is
+// closed.
 func (l *boundedListener) wait(c *connection) bool {
 	for !l.all.add(c) {
 		select {
-		case <-time.After(lookForRoomEvery):
+		case <-time.After(roomPollInterval):
 		case <-l.done:
 			return false
 		}
@@ -117,48 +121,49 @@ func (l *boundedListener) Close() error {
 	return l.Listener.Close()
 }
 
-// add counts a new connection if there is room, or one that gives way.
+// add counts a new connection. It returns false if there is no room, and no
+// connection that can be closed.
 func (cs *connections) add(c *connection) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if len(cs.strangers) >= cs.mostStrangers {
-		victim := cs.strangerLocked()
+	if len(cs.anonymous) >= cs.maxAnonymous {
+		victim := cs.anonymousVictimLocked()
 		if victim == nil {
 			return false
 		}
 		cs.closeLocked(victim)
 	}
-	c.enter(fresh)
-	cs.strangers[c] = struct{}{}
-	cs.places[c.place]++
+	c.setPhase(opened)
+	cs.anonymous[c] = struct{}{}
+	cs.bySource[c.source]++
 	return true
 }
 
-// strangerLocked returns the stranger that gives way, nil if none has to yet:
-// the longest idle one; else one of a crowd; else any other. New ones go before
-// those whose request is under way.
-func (cs *connections) strangerLocked() *connection {
-	var crowd netip.Addr
-	most := cs.mostStrangers / 4
-	for place, n := range cs.places {
+// anonymousVictimLocked returns the anonymous connection to close, nil if all are
+// protected: the longest idle one; else one of the busiest source; else any other.
+// Newly opened ones go before those with a request.
+func (cs *connections) anonymousVictimLocked() *connection {
+	var busiest netip.Addr
+	most := cs.maxAnonymous / 4
+	for source, n := range cs.bySource {
 		if n > most {
-			crowd, most = place, n
+			busiest, most = source, n
 		}
 	}
-	now := time.Since(cs.began)
+	now := time.Since(cs.started)
 	var victim *connection
 	var victimRank int
 	var victimSince time.Duration
-	for c := range cs.strangers {
+	for c := range cs.anonymous {
 		state, since := c.phase()
-		rank, grace := int(state), newcomerGrace
+		rank, grace := int(state), openGrace
 		switch {
 		case state == idle:
 			grace = 0
-		case most > cs.mostStrangers/4 && c.place == crowd:
-			grace = crowdGrace
+		case most > cs.maxAnonymous/4 && c.source == busiest:
+			grace = busySourceGrace
 		default:
-			rank += int(busy)
+			rank += int(active)
 		}
 		if now-since < grace {
 			continue
@@ -170,39 +175,40 @@ func (cs *connections) strangerLocked() *connection {
 	return victim
 }
 
-// proved makes c a caller's, unless all of those are in use.
-func (cs *connections) proved(c *connection) {
-	if c.caller.Load() {
+// setAuthenticated moves c to the authenticated connections, unless their limit is
+// reached and none of them is idle.
+func (cs *connections) setAuthenticated(c *connection) {
+	if c.authenticated.Load() {
 		return
 	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if _, ok := cs.strangers[c]; !ok { // closed meanwhile
+	if _, ok := cs.anonymous[c]; !ok { // closed meanwhile
 		return
 	}
-	if len(cs.callers) >= cs.mostCallers && !cs.closeCallerLocked() {
+	if len(cs.authenticated) >= cs.maxAuthenticated && !cs.closeAuthenticatedLocked() {
 		return
 	}
-	cs.dropLocked(c)
-	cs.callers[c] = struct{}{}
-	c.caller.Store(true)
+	cs.removeLocked(c)
+	cs.authenticated[c] = struct{}{}
+	c.authenticated.Store(true)
 }
 
-// closeCallerLocked closes the caller's connection that has been idle for
-// longest, if there is one.
-func (cs *connections) closeCallerLocked() bool {
-	if time.Since(cs.noneIdle) < lookForRoomEvery*10 {
+// closeAuthenticatedLocked closes the authenticated connection that has been idle
+// for longest, if there is one.
+func (cs *connections) closeAuthenticatedLocked() bool {
+	if time.Since(cs.noIdleAt) < roomPollInterval*10 {
 		return false
 	}
 	var victim *connection
 	var victimSince time.Duration
-	for c := range cs.callers {
+	for c := range cs.authenticated {
 		if state, since := c.phase(); state == idle && (victim == nil || since < victimSince) {
 			victim, victimSince = c, since
 		}
 	}
 	if victim == nil {
-		cs.noneIdle = time.Now()
+		cs.noIdleAt = time.Now()
 		return false
 	}
 	cs.closeLocked(victim)
@@ -211,70 +217,70 @@ func (cs *connections) closeCallerLocked() bool {
 
 // closeLocked closes a connection to make room for another.
 func (cs *connections) closeLocked(c *connection) {
-	if c.caller.Load() {
-		cs.closed.callers++
+	if c.authenticated.Load() {
+		cs.closed.authenticated++
 	} else {
-		cs.closed.strangers++
+		cs.closed.anonymous++
 	}
-	cs.dropLocked(c)
-	_ = c.Conn.Close() // it is given up anyway
-	if !cs.closed.saying {
-		cs.sayLocked()
+	cs.removeLocked(c)
+	_ = c.Conn.Close() // an error would change nothing
+	if !cs.closed.scheduled {
+		cs.logClosedLocked()
 	}
 }
 
-// sayLocked logs what was closed to make room, and again after a while, until
-// nothing was.
-func (cs *connections) sayLocked() {
+// logClosedLocked logs how many connections were closed to make room, and again
+// after each interval in which some were.
+func (cs *connections) logClosedLocked() {
 	cs.log.Warn("too many connections: some were closed to make room",
-		"without_caller", cs.closed.strangers, "idle_of_callers", cs.closed.callers,
-		"open_without_caller", len(cs.strangers), "open_of_callers", len(cs.callers))
-	cs.closed.strangers, cs.closed.callers, cs.closed.saying = 0, 0, true
-	time.AfterFunc(sayFullEvery, func() {
+		"without_caller", cs.closed.anonymous, "idle_of_callers", cs.closed.authenticated,
+		"open_without_caller", len(cs.anonymous), "open_of_callers", len(cs.authenticated))
+	cs.closed.anonymous, cs.closed.authenticated, cs.closed.scheduled = 0, 0, true
+	time.AfterFunc(closedLogInterval, func() {
 		cs.mu.Lock()
 		defer cs.mu.Unlock()
-		cs.closed.saying = false
-		if cs.closed.strangers+cs.closed.callers > 0 {
-			cs.sayLocked()
+		cs.closed.scheduled = false
+		if cs.closed.anonymous+cs.closed.authenticated > 0 {
+			cs.logClosedLocked()
 		}
 	})
 }
 
-// dropLocked counts c no more.
-func (cs *connections) dropLocked(c *connection) {
-	delete(cs.callers, c)
-	if _, ok := cs.strangers[c]; !ok {
+// removeLocked removes c from the count.
+func (cs *connections) removeLocked(c *connection) {
+	delete(cs.authenticated, c)
+	if _, ok := cs.anonymous[c]; !ok {
 		return
 	}
-	delete(cs.strangers, c)
+	delete(cs.anonymous, c)
 	cs.requests -= c.requests
 	c.requests = 0
-	if cs.places[c.place]--; cs.places[c.place] == 0 {
-		delete(cs.places, c.place)
+	if cs.bySource[c.source]--; cs.bySource[c.source] == 0 {
+		delete(cs.bySource, c.source)
 	}
 }
 
-func (cs *connections) drop(c *connection) {
+func (cs *connections) remove(c *connection) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.dropLocked(c)
+	cs.removeLocked(c)
 }
 
-// begin counts an HTTP/2 request of a stranger. When there are too many, the
-// connection that carries the most gives way. end counts it no more.
-func (cs *connections) begin(c *connection) {
+// beginRequest counts an HTTP/2 request on an anonymous connection, until
+// endRequest. At the limit it closes the connection that carries the most.
+func (cs *connections) beginRequest(c *connection) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if _, ok := cs.strangers[c]; !ok {
+	if _, ok := cs.anonymous[c]; !ok {
 		return
 	}
 	c.requests++
 	cs.requests++
-	if cs.requests <= requestsEach*cs.mostStrangers {
+	if cs.requests <= requestsPerAnonymous*cs.maxAnonymous {
 		return
 	}
 	victim := c
-	for other := range cs.strangers {
+	for other := range cs.anonymous {
 		if other.requests > victim.requests {
 			victim = other
 		}
@@ -282,24 +288,24 @@ func (cs *connections) begin(c *connection) {
 	cs.closeLocked(victim)
 }
 
-func (cs *connections) end(c *connection) {
+func (cs *connections) endRequest(c *connection) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if c.requests > 0 { // else it is a caller's by now, or closed
+	if c.requests > 0 { // otherwise c is authenticated by now, or closed
 		c.requests--
 		cs.requests--
 	}
 }
 
-// list returns the connections there are.
+// list returns all connections.
 func (cs *connections) list() []*connection {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	list := make([]*connection, 0, len(cs.strangers)+len(cs.callers))
-	for c := range cs.strangers {
+	list := make([]*connection, 0, len(cs.anonymous)+len(cs.authenticated))
+	for c := range cs.anonymous {
 		list = append(list, c)
 	}
-	for c := range cs.callers {
+	for c := range cs.authenticated {
 		list = append(list, c)
 	}
 	return list
@@ -307,12 +313,12 @@ func (cs *connections) list() []*connection {
 
 type connectionKey struct{}
 
-// context is http.Server.ConnContext.
-func (cs *connections) context(ctx context.Context, conn net.Conn) context.Context {
+// connContext is http.Server.ConnContext.
+func (cs *connections) connContext(ctx context.Context, conn net.Conn) context.Context {
 	c := connectionOf(conn)
 	if c == nil {
 		return ctx
 	}
 	ctx = context.WithValue(ctx, connectionKey{}, c)
-	return auth.NotifyAuthenticated(ctx, func() { cs.proved(c) })
+	return auth.NotifyAuthenticated(ctx, func() { cs.setAuthenticated(c) })
 }

@@ -38,7 +38,7 @@ func serveAtMost(t *testing.T, s *stage, most int) (*Server, string) {
 
 func limit(server *Server, most int) {
 	cs := newConnections(most, server.connections.log)
-	server.connections, server.http.ConnContext = cs, cs.context
+	server.connections, server.http.ConnContext = cs, cs.connContext
 }
 
 func serveOn(t *testing.T, server *Server, l net.Listener) {
@@ -49,9 +49,9 @@ func serveOn(t *testing.T, server *Server, l net.Listener) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if left := len(server.connections.list()); left > 0 || len(server.connections.places) > 0 || server.connections.requests > 0 {
+		if left := len(server.connections.list()); left > 0 || len(server.connections.bySource) > 0 || server.connections.requests > 0 {
 			t.Errorf("%d connections, %d places, %d requests are counted after the end",
-				left, len(server.connections.places), server.connections.requests)
+				left, len(server.connections.bySource), server.connections.requests)
 		}
 	})
 }
@@ -155,7 +155,7 @@ func TestStrangersThatSendNothingGiveWayToo(t *testing.T) {
 	if status, err := dial(t, addr).ask(admin, "/v1/tokens/"+wxa); status != 200 {
 		t.Fatalf("a caller: %d %v", status, err)
 	}
-	if took := time.Since(began); took > 4*newcomerGrace {
+	if took := time.Since(began); took > 4*openGrace {
 		t.Errorf("the caller had to wait %v", took)
 	}
 }
@@ -193,7 +193,7 @@ func TestWaitingCallersAreNotClosedForStrangers(t *testing.T) {
 func TestTheLongestIdleCallerGivesWayToACaller(t *testing.T) {
 	s := newStage(t)
 	server, addr := serveAtMost(t, s, 40)
-	most := server.connections.mostCallers
+	most := server.connections.maxAuthenticated
 	var all []*client
 	for range most + 5 {
 		c := dial(t, addr)
@@ -201,7 +201,7 @@ func TestTheLongestIdleCallerGivesWayToACaller(t *testing.T) {
 			t.Fatalf("%d %v", status, err)
 		}
 		all = append(all, c)
-		s.wait("it to be idle", func() bool { return !server.connections.any(busy) })
+		s.wait("it to be idle", func() bool { return !server.connections.any(active) })
 	}
 	for i, c := range all {
 		if c.alive() != (i >= 5) {
@@ -246,17 +246,17 @@ func put(t *testing.T, cs *connections, from string, p phase) *connection {
 	t.Helper()
 	theirs, ours := net.Pipe()
 	t.Cleanup(func() { theirs.Close(); ours.Close() })
-	c := &connection{Conn: theirs, all: cs, place: netip.MustParseAddr(from)}
+	c := &connection{Conn: theirs, all: cs, source: netip.MustParseAddr(from)}
 	if !cs.add(c) {
 		t.Fatal("there is no room")
 	}
-	c.enter(p)
+	c.setPhase(p)
 	return c
 }
 
 func (cs *connections) has(c *connection) bool {
-	_, stranger := cs.strangers[c]
-	_, caller := cs.callers[c]
+	_, stranger := cs.anonymous[c]
+	_, caller := cs.authenticated[c]
 	return stranger || caller
 }
 
@@ -267,11 +267,11 @@ func (cs *connections) any(p phase) bool {
 func TestWhoGivesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cs := newConnections(32, slog.New(slog.DiscardHandler)) // 8 strangers
-		working, newer := put(t, cs, "192.0.2.1", busy), put(t, cs, "192.0.2.2", fresh)
+		working, newer := put(t, cs, "192.0.2.1", active), put(t, cs, "192.0.2.2", opened)
 		time.Sleep(time.Millisecond)
 		var crowd []*connection
 		for i := range 4 { // more than a quarter
-			crowd = append(crowd, put(t, cs, "192.0.2.3", []phase{busy, fresh, busy, fresh}[i]))
+			crowd = append(crowd, put(t, cs, "192.0.2.3", []phase{active, opened, active, opened}[i]))
 			time.Sleep(time.Millisecond)
 		}
 		idlers := []*connection{put(t, cs, "192.0.2.4", idle), nil}
@@ -283,25 +283,25 @@ func TestWhoGivesWay(t *testing.T) {
 		gives := func(want *connection, what string) {
 			t.Helper()
 			newcomers++
-			put(t, cs, fmt.Sprint("192.0.2.", 100+newcomers), busy)
-			if cs.has(want) || len(cs.strangers) != cs.mostStrangers {
+			put(t, cs, fmt.Sprint("192.0.2.", 100+newcomers), active)
+			if cs.has(want) || len(cs.anonymous) != cs.maxAnonymous {
 				t.Errorf("%s did not give way", what)
 			}
 			time.Sleep(time.Millisecond)
 		}
 		gives(idlers[0], "the longest idle one")
 		gives(idlers[1], "the other idle one")
-		newcomer := &connection{all: cs, place: netip.MustParseAddr("192.0.2.5")}
+		newcomer := &connection{all: cs, source: netip.MustParseAddr("192.0.2.5")}
 		if cs.add(newcomer) {
 			t.Fatal("one gave way that had no time yet")
 		}
-		time.Sleep(crowdGrace)
+		time.Sleep(busySourceGrace)
 		gives(crowd[1], "the older new one of the crowd")
 		gives(crowd[3], "the newer new one of the crowd")
 		if cs.add(newcomer) {
 			t.Fatal("one gave way that is of no crowd and had no time yet")
 		}
-		time.Sleep(newcomerGrace)
+		time.Sleep(openGrace)
 		gives(newer, "the new one")
 		gives(working, "the oldest one at work")
 	})
@@ -330,25 +330,25 @@ func TestTheLogSaysOnceAMinuteHowManyWereClosed(t *testing.T) {
 
 func TestRequestsOfStrangersOverHTTP2AreBounded(t *testing.T) {
 	cs := newConnections(32, slog.New(slog.DiscardHandler)) // 8 strangers, 32 requests
-	greedy, modest, caller := put(t, cs, "192.0.2.1", busy), put(t, cs, "192.0.2.2", busy), put(t, cs, "192.0.2.3", busy)
-	cs.begin(caller)
-	cs.proved(caller)
-	cs.begin(modest)
+	greedy, modest, caller := put(t, cs, "192.0.2.1", active), put(t, cs, "192.0.2.2", active), put(t, cs, "192.0.2.3", active)
+	cs.beginRequest(caller)
+	cs.setAuthenticated(caller)
+	cs.beginRequest(modest)
 	for range 31 {
-		cs.begin(greedy)
-		cs.begin(caller)
+		cs.beginRequest(greedy)
+		cs.beginRequest(caller)
 	}
 	if !cs.has(greedy) || cs.requests != 32 {
 		t.Fatalf("%d requests are counted, want 32", cs.requests)
 	}
-	cs.begin(modest)
+	cs.beginRequest(modest)
 	if cs.has(greedy) || !cs.has(modest) || !cs.has(caller) || cs.requests != 2 {
 		t.Errorf("the one with the most requests did not give way; %d are counted", cs.requests)
 	}
 	for range 40 {
-		cs.end(greedy)
-		cs.end(caller)
-		cs.end(modest)
+		cs.endRequest(greedy)
+		cs.endRequest(caller)
+		cs.endRequest(modest)
 	}
 	if cs.requests != 0 {
 		t.Errorf("%d requests are counted after all ended", cs.requests)
@@ -356,11 +356,11 @@ func TestRequestsOfStrangersOverHTTP2AreBounded(t *testing.T) {
 }
 
 func TestTheLimitLeavesFilesForOtherThings(t *testing.T) {
-	if n := connectionLimit(); n < 16 || n > mostConnections {
+	if n := connectionLimit(); n < 16 || n > maxConnections {
 		t.Errorf("connectionLimit() = %d", n)
 	}
-	cs := newConnections(mostConnections, nil)
-	if cs.mostCallers+cs.mostStrangers != mostConnections || cs.mostCallers < DefaultLimits.Holding+DefaultLimits.Streams {
-		t.Errorf("room for %d callers, who may hold %d requests and streams", cs.mostCallers, DefaultLimits.Holding+DefaultLimits.Streams)
+	cs := newConnections(maxConnections, nil)
+	if cs.maxAuthenticated+cs.maxAnonymous != maxConnections || cs.maxAuthenticated < DefaultLimits.Holding+DefaultLimits.Streams {
+		t.Errorf("room for %d callers, who may hold %d requests and streams", cs.maxAuthenticated, DefaultLimits.Holding+DefaultLimits.Streams)
 	}
 }

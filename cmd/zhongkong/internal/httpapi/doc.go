@@ -1,35 +1,39 @@
-// Package httpapi answers HTTP: tokens for callers in any language, the
-// endpoints that unmodified WeChat SDKs ask, a stream of events, health, and
-// the status page.
+// Package httpapi is the HTTP interface of the daemon: tokens for clients in any
+// language, the token endpoints that unmodified WeChat SDKs ask, a stream of
+// events, health checks, and the status page.
 //
-// # Who gets an answer
+// # Authentication
 //
-// Every endpoint but /healthz, /readyz and the page's own files wants a caller's
-// name and password, before anything is said, also about what exists. An account that a caller
-// may not have looks to it the same whether it exists or not. One question is
-// left open: /readyz?account=NAME tells everybody whether a usable token of an
-// account is here, since probes have no credentials.
+// Every endpoint except /healthz, /readyz and the page's files needs a caller's
+// name and password, and answers nothing before it has verified them. A caller
+// cannot distinguish an account that it may not have from one that does not exist.
+// One exception is deliberate: /readyz?account=NAME tells everyone whether an
+// account has a usable token here, because probes have no credentials.
 //
 // A request that a browser sends for a page of another site is refused before
-// its credentials are looked at. Whatever a caller has open ends when the caller
-// is removed, or its password or its rights change.
+// its credentials are verified. When a caller is removed, or its password or its
+// rights change, its waiting requests and its streams end.
 //
 // # Paths
 //
-// Clients are given base URLs with a slash at the end or without, and proxies
-// add and remove prefixes. More slashes than one change no path, and nobody is
-// redirected. What is wrong with any other path is said in the shape that the
-// client reads who asks there: WeChat's for an SDK, JSON for everybody else.
+// Clients are configured with base URLs that end in a slash or do not, and proxies
+// add and remove prefixes. Repeated slashes are therefore ignored, and no request
+// is redirected. An error about a path has the form that its client reads: WeChat's
+// for an SDK, JSON otherwise.
 //
 // # From memory
 //
-// A request for a token is answered from the coordinator's memory; the answer
-// is encoded once a second and account at most, however many ask. Whoever
-// waits for the next token (?after=&wait=) costs a goroutine and a timer, and
-// one goroutine an account waits for all of them.
+// A token is answered from the coordinator's memory, and encoded once a second
+// and account. A request that waits for the next token (?after=&wait=) costs a
+// goroutine and a timer. One goroutine an account waits for all of them.
 //
-// # What is never written anywhere
+// # Dead tokens
 //
-// No log line has a query string, a header or a body: they hold tokens,
-// passwords or both. Lines that many requests can cause are rationed.
+// An SDK whose token WeChat rejects asks for a token again. The drop-in has the
+// issuer confirm that, and answers with a new token.
+//
+// # Logs
+//
+// No log line has a query string, a header or a body, because they hold tokens and
+// passwords. Lines that many requests can cause are rationed.
 package httpapi

@@ -9,7 +9,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// How a caller asked for a refresh, as the logs name it.
+// The ways to ask for a refresh, as the logs name them.
 const (
 	byAPI    = "api"
 	byPage   = "page"

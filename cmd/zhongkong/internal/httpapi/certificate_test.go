@@ -152,9 +152,9 @@ func TestCertificatesFollowTheirFiles(t *testing.T) {
 	cert, key = a.issue("third")
 	write(t, e.CertFile, cert)
 	write(t, e.KeyFile, key)
-	server.keys.mu.Lock()
-	server.keys.looked = time.Time{} // as if it was long ago
-	server.keys.mu.Unlock()
+	server.certificate.mu.Lock()
+	server.certificate.checked = time.Time{} // as if it was long ago
+	server.certificate.mu.Unlock()
 	check("third")
 	if log := s.log.String(); !strings.Contains(log, "certificate read again") {
 		t.Errorf("the log does not say so: %s", log)

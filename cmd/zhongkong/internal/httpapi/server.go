@@ -13,49 +13,49 @@ import (
 
 // Exposure says how a Server may be reached.
 type Exposure struct {
-	// CertFile and KeyFile make it HTTPS. They are read again when they
-	// change.
+	// CertFile and KeyFile are PEM files. With them it serves HTTPS. They are read
+	// again when they change.
 	CertFile, KeyFile string
 
-	// ClientCAFile makes it ask every client for a certificate that one of
-	// these authorities signed, besides the caller's name and password. Only
-	// the probes, /healthz and /readyz, are answered without one.
+	// ClientCAFile is a PEM file of authorities. With it every client needs a
+	// certificate that one of them signed, besides the caller's name and password.
+	// Only the probes, /healthz and /readyz, are answered without one.
 	ClientCAFile string
 
-	// PlaintextOK allows HTTP beyond loopback.
+	// PlaintextOK permits HTTP beyond loopback.
 	PlaintextOK bool
 }
 
 // Server serves an API over TCP.
 type Server struct {
 	http        *http.Server
-	keys        *keyPair // nil: plaintext
+	certificate *certificate // nil: plaintext
 	api         *API
 	connections *connections
 }
 
-// NewServer returns a server for an API. It reads the certificate, so that
-// what is wrong with it is said before anything is served.
+// NewServer returns a server for an API. It reads the certificate, and returns an
+// error if it cannot be used.
 func NewServer(api *API, e Exposure, log *slog.Logger) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{api: api, connections: newConnections(connectionLimit(), log)}
 	s.http = &http.Server{
-		Handler:           http.HandlerFunc(s.handle),
+		Handler:           http.HandlerFunc(s.serveHTTP),
 		ReadHeaderTimeout: 5 * time.Second,
-		// No ReadTimeout: it would end the requests that wait. Bodies have
-		// their own deadline, and so have streams for each write.
+		// No ReadTimeout, which would end waiting requests. Bodies have a deadline
+		// of their own, and streams one for each write.
 		WriteTimeout:   maxWait + 15*time.Second,
 		IdleTimeout:    2 * time.Minute,
 		MaxHeaderBytes: 16 << 10,
-		// What a client of HTTP/2 can make a connection keep.
+		// These bound the memory that a client of HTTP/2 can make a connection use.
 		HTTP2: &http.HTTP2Config{
 			MaxReadFrameSize: 16 << 10, MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: 32 << 10,
 		},
-		ConnContext: s.connections.context,
-		ConnState:   s.follow,
-		// Broken handshakes and the like: anybody can cause them.
+		ConnContext: s.connections.connContext,
+		ConnState:   s.connState,
+		// Debug, because any client can cause these lines, such as failed handshakes.
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	s.http.RegisterOnShutdown(api.Stop)
@@ -65,17 +65,17 @@ func NewServer(api *API, e Exposure, log *slog.Logger) (*Server, error) {
 	case e.CertFile == "" || e.KeyFile == "":
 		return nil, errors.New("TLS needs both --tls-cert and --tls-key")
 	}
-	keys, err := newKeyPair(e, log)
+	cert, err := newCertificate(e, log)
 	if err != nil {
 		return nil, err
 	}
-	keys.distrust = s.closeUntrusted
-	s.keys = keys
-	s.http.TLSConfig = &tls.Config{GetConfigForClient: keys.config, MinVersion: tls.VersionTLS12}
+	cert.authoritiesChanged = s.closeUnverified
+	s.certificate = cert
+	s.http.TLSConfig = &tls.Config{GetConfigForClient: cert.config, MinVersion: tls.VersionTLS12}
 	return s, nil
 }
 
-// Check reads the files as NewServer does, and says what is wrong with them.
+// Check reads the files as NewServer does, and returns what is wrong with them.
 func (e Exposure) Check() error {
 	switch {
 	case e.CertFile == "" && e.KeyFile == "" && e.ClientCAFile == "":
@@ -83,7 +83,7 @@ func (e Exposure) Check() error {
 	case e.CertFile == "" || e.KeyFile == "":
 		return errors.New("TLS needs both --tls-cert and --tls-key")
 	}
-	_, err := newKeyPair(e, slog.New(slog.DiscardHandler))
+	_, err := newCertificate(e, slog.New(slog.DiscardHandler))
 	return err
 }
 
@@ -96,15 +96,16 @@ func (e Exposure) CheckExposure(addr net.Addr) error {
 	if !ok || tcp.IP.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("%s can be reached from other machines, and without TLS anybody on the way reads tokens and passwords: "+
+	return fmt.Errorf("%s can be reached from other machines, and without TLS anyone on the network path can read tokens and passwords: "+
 		"give --tls-cert and --tls-key, or listen on 127.0.0.1, or pass --plaintext-ok if something in front of it does TLS", addr)
 }
 
-// Serve answers until Shutdown, on a listener that CheckExposure has seen.
+// Serve answers on l until Shutdown. The caller has checked the address with
+// CheckExposure.
 func (s *Server) Serve(l net.Listener) error {
-	l = s.connections.listen(l)
+	l = s.connections.listener(l)
 	var err error
-	if s.keys != nil {
+	if s.certificate != nil {
 		err = s.http.ServeTLS(l, "", "")
 	} else {
 		err = s.http.Serve(l)
@@ -115,23 +116,23 @@ func (s *Server) Serve(l net.Listener) error {
 	return fmt.Errorf("serve HTTP: %w", err)
 }
 
-// handle answers a request.
-func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
+// serveHTTP answers a request.
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor > 1 {
-		if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && !c.caller.Load() {
-			s.connections.begin(c)
-			defer s.connections.end(c)
+		if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && !c.authenticated.Load() {
+			s.connections.beginRequest(c)
+			defer s.connections.endRequest(c)
 		}
 	}
 	if !s.admits(r) {
-		refuseUncertified(w)
+		refuseWithoutCert(w)
 		return
 	}
 	s.api.ServeHTTP(w, r)
 }
 
-// follow is http.Server.ConnState.
-func (s *Server) follow(conn net.Conn, state http.ConnState) {
+// connState is http.Server.ConnState.
+func (s *Server) connState(conn net.Conn, state http.ConnState) {
 	c := connectionOf(conn)
 	if c == nil {
 		return
@@ -139,33 +140,34 @@ func (s *Server) follow(conn net.Conn, state http.ConnState) {
 	if secure, ok := conn.(*tls.Conn); ok && state == http.StateNew {
 		c.secure.Store(secure)
 	}
-	c.follow(state)
-	if state == http.StateActive && s.keys != nil {
-		s.recheck(c)
+	c.connState(state)
+	if state == http.StateActive && s.certificate != nil {
+		s.reverify(c)
 	}
 }
 
 // Scheme is "https" or "http".
 func (s *Server) Scheme() string {
-	if s.keys != nil {
+	if s.certificate != nil {
 		return "https"
 	}
 	return "http"
 }
 
-// Reload reads the certificate again, whether it has changed or not. After an
-// error the old one stays.
+// Reload reads the certificate again, whether it has changed or not. If it returns
+// an error, the old one stays in use.
 func (s *Server) Reload() error {
-	if s.keys == nil {
+	if s.certificate == nil {
 		return nil
 	}
-	return s.keys.read()
+	return s.certificate.reload()
 }
 
-// Shutdown takes no new connections, answers those who wait, and returns when
-// every answer is written or ctx ends.
+// Shutdown closes the listener, answers all waiting requests, and returns when all
+// responses are written. When ctx ends first, it closes the connections and
+// returns an error.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.api.Stop() // before the server looks for idle connections
+	s.api.Stop() // before the server closes idle connections
 	if err := s.http.Shutdown(ctx); err != nil {
 		return errors.Join(err, s.http.Close())
 	}

@@ -80,9 +80,9 @@ func takeOut(t *testing.T, proto, how string) {
 			t.Fatal(err)
 		}
 	} else {
-		server.keys.mu.Lock()
-		server.keys.looked = time.Time{} // as if it was long ago
-		server.keys.mu.Unlock()
+		server.certificate.mu.Lock()
+		server.certificate.checked = time.Time{} // as if it was long ago
+		server.certificate.mu.Unlock()
 		_, _ = get(goes, "/healthz")
 	}
 	if err := <-ended; err == nil {

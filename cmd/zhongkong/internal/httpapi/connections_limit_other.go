@@ -2,5 +2,5 @@
 
 package httpapi
 
-// connectionLimit is how many connections a server may have.
+// connectionLimit returns how many connections a server may have.
 func connectionLimit() int { return mostConnections }
