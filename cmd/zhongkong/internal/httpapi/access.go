@@ -4,11 +4,17 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
+
+// Gate authenticates callers; *auth.Authenticator is one.
+type Gate interface {
+	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.Caller, error)
+}
 
 // accessControl authenticates callers, decides what they may do, and writes the audit
 // lines of those that are refused.

@@ -1,157 +1,150 @@
 package httpapi
 
 import (
-	"context"
-	"log/slog"
 	"net/http"
-	"net/netip"
-	"sync/atomic"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
-	"github.com/zhongkong/zhongkong/coordinator"
-)
-
-// Gate authenticates callers; *auth.Authenticator is one.
-type Gate interface {
-	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.Caller, error)
-}
-
-// Probe asks an issuer about a token. Nil: it accepts the token. An error for
-// which wechat.Rejected is true: it does not. Another error: not known. No error
-// holds the token.
-type Probe func(ctx context.Context, token coordinator.Token) error
-
-// Config configures an API. Coordinator and Gate are required.
-type Config struct {
-	Coordinator *coordinator.Coordinator
-	Gate        Gate
-
-	// Probe returns how to ask an account's issuer whether it accepts a token,
-	// nil if it cannot be asked. The drop-in then checks a token that a caller
-	// asks for again, and has it replaced if it is rejected. Nil: no token is
-	// checked.
-	Probe func(account string) Probe
-
-	// Events feeds /v1/events and the page. Its Observe has to be part of the
-	// coordinator's Config.Observe. Nil: there are no events.
-	Events *events.Hub
-
-	// History gives the page the events before this process started. Nil: the
-	// page shows what Events remembers.
-	History page.History
-
-	// Label returns an account's name for people, "" if it has none. Nil: no
-	// account has one.
-	Label func(account string) string
-
-	// Metrics answers /metrics, to callers of all accounts. Nil: 404.
-	Metrics http.Handler
-
-	// MetricsOpen answers /metrics without credentials. Metrics hold no token,
-	// but the names of all accounts and how many calls are left.
-	MetricsOpen bool
-
-	// Instance and Version are shown on the page.
-	Instance, Version string
-
-	// Logger gets the audit lines: callers refused (Warn; Debug if they sent no
-	// credentials), forced refreshes (Info), and the causes of errors that only
-	// an operator can remove (Error). Lines that many requests can cause are
-	// rationed by the logger. Nil: nothing is logged.
-	Logger *slog.Logger
-
-	// Limits bound what callers can hold open; zero fields mean
-	// DefaultLimits.
-	Limits Limits
-}
-
-const (
-	// maxWait is the longest that ?wait= may ask for.
-	maxWait = time.Minute
-	// maxHeld is how long a response is held at most, whatever was asked for:
-	// proxies time out after 60 seconds, and their clock starts first.
-	maxHeld = 55 * time.Second
-	// firstToken is how long a request without ?wait= waits for an account that
-	// has no token.
-	firstToken = 5 * time.Second
-	// refreshWait bounds the wait for a forced refresh. It is longer than a call
-	// to the source and another one by the process that takes over when the first
-	// one dies.
-	refreshWait = 30 * time.Second
-	// heartbeat is the interval of the comments that keep an event stream alive.
-	heartbeat = 15 * time.Second
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/wechatapi"
 )
 
 // API is the http.Handler of the whole HTTP interface. It starts no goroutine by
 // itself. What a request starts ends with the request, or with Stop.
 type API struct {
-	accessControl
-	errorWriter
-
-	zk          *coordinator.Coordinator
-	log         *slog.Logger
-	probe       func(account string) Probe
-	events      *events.Hub
-	page        *page.Page
-	metrics     http.Handler
-	metricsOpen bool
-	limits      Limits
-
+	*app
 	router
-
-	accounts accountStates
-	holding  limiter
-	streams  limiter
-	counts   counts
-
-	draining atomic.Bool
-	stopping context.Context // ended by stop
-	stop     context.CancelFunc
 }
 
 // New returns an API.
 func New(cfg Config) *API {
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Events == nil {
-		cfg.Events = events.New()
-	}
-	if cfg.Probe == nil {
-		cfg.Probe = func(string) Probe { return nil }
-	}
-	l := cfg.Limits.or(DefaultLimits)
-	a := &API{
-		accessControl: accessControl{gate: cfg.Gate, zk: cfg.Coordinator, log: cfg.Logger},
-		errorWriter:   errorWriter{log: cfg.Logger},
-		zk:            cfg.Coordinator,
-		log:           cfg.Logger,
-		probe:         cfg.Probe,
-		events:        cfg.Events,
-		metrics:       cfg.Metrics,
-		metricsOpen:   cfg.MetricsOpen,
-		limits:        l,
-		accounts:      accountStates{zk: cfg.Coordinator},
-		holding:       newLimiter(l.Holding, l.HoldingEach),
-		streams:       newLimiter(l.Streams, l.StreamsEach),
-	}
-	a.stopping, a.stop = context.WithCancel(context.Background())
-	a.page = page.New(page.Config{
-		Coordinator: cfg.Coordinator, History: cfg.History, Events: cfg.Events, Label: cfg.Label,
-		Instance: cfg.Instance, Version: cfg.Version,
-	})
+	a := &API{app: newApp(cfg)}
 	a.addRoutes()
 	return a
 }
 
-// Drain makes /readyz answer 503. Other requests are answered as before, until
-// Stop.
-func (a *API) Drain() { a.draining.Store(true) }
+type methods = map[string]handler
 
-// Stop answers all waiting requests (304: ask another process) and ends the
-// streams, so that a server can shut down without waiting for them. Later
-// requests are answered but not held, and /readyz answers 503.
-func (a *API) Stop() { a.stop() }
+// addRoutes makes the table of all endpoints.
+func (a *API) addRoutes() {
+	a.routes = make(map[string]*endpoint)
+	a.token = a.add("/v1/tokens/{name}", private, methods{http.MethodGet: a.getToken})
+	a.refresh = a.add("/v1/tokens/{name}/refresh", private, methods{http.MethodPost: a.postRefresh})
+	a.addRoute("/v1/events", private, methods{http.MethodGet: a.getEvents})
+	a.form = a.addRoute("/GetToken", byHandler, methods{http.MethodPost: a.postGetToken})
+	a.form.hint = "use POST, with the name and the password in the body: addresses are kept in logs"
+	a.addRoute(wechatapi.PathToken, byHandler, methods{http.MethodGet: a.dropInToken, http.MethodPost: a.dropInToken}).weChat = true
+	a.addRoute(wechatapi.PathStableToken, byHandler, methods{http.MethodPost: a.dropInStable, http.MethodGet: requirePost}).weChat = true
+	a.addRoute("/healthz", public, methods{http.MethodGet: getHealth})
+	a.addRoute("/readyz", public, methods{http.MethodGet: a.getReady})
+	if a.metrics != nil {
+		to := private
+		if a.metricsOpen {
+			to = public
+		}
+		a.addRoute("/metrics", to, methods{http.MethodGet: a.getMetrics})
+	}
+	a.addRoute("/openapi.yaml", private, methods{http.MethodGet: getDescription})
+	a.addRoute("/", private, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage}).linked = true
+	a.account = a.add("/accounts/{name}", private, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage})
+	a.account.linked = true
+	a.addRoute("/logout", byHandler, methods{http.MethodGet: a.getLogout})
+	for _, file := range a.page.Files() { // public, because browsers ask without credentials first
+		a.addRoute("/"+file, public, methods{http.MethodGet: a.pageFile(file)})
+	}
+	a.addUnknown()
+	a.allocate()
+}
+
+// addRoute adds an endpoint whose path has no {name}.
+func (a *API) addRoute(path string, to access, m methods) *endpoint {
+	e := a.add(path, to, m)
+	a.routes[path] = e
+	return e
+}
+
+func (a *API) add(path string, to access, m methods) *endpoint {
+	if m[http.MethodGet] != nil {
+		m[http.MethodHead] = m[http.MethodGet]
+	}
+	var allowed []string
+	for method := range m {
+		allowed = append(allowed, method)
+	}
+	slices.Sort(allowed)
+	e := &endpoint{path: path, index: len(a.endpoints), methods: m, access: to, allow: strings.Join(allowed, ", ")}
+	a.endpoints = append(a.endpoints, path)
+	return e
+}
+
+// addUnknown adds the endpoints of unknown paths. They are counted as one.
+func (a *API) addUnknown() {
+	a.unknown = a.add("other", private, nil)
+	a.unknown.hint = "there is nothing at this path; if a proxy adds or removes a prefix, set it right: " +
+		"a token is at /v1/tokens/NAME, this interface's description at /openapi.yaml"
+	variant := func(weChat bool, hint string) *endpoint {
+		e := *a.unknown
+		e.access, e.weChat, e.hint = byHandler, weChat, hint
+		return &e
+	}
+	a.business = variant(true, "only tokens are issued here: business calls go to WeChat itself")
+	a.prefixed = variant(true, "there is something before /cgi-bin/ in the path: take it off, in the base URL or in the proxy")
+	a.shortened = variant(true, "the path has to begin with /cgi-bin/: put that into the base URL, or have the proxy leave it there")
+	a.prefixedForm = variant(false, "there is something before /GetToken in the path: take it off, in the URL or in the proxy")
+}
+
+// ServeHTTP answers every request.
+func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	e, account := a.route(hr.URL)
+	r := &request{Request: hr, account: account, maxBody: a.limits.Body}
+	w.Header()["X-Content-Type-Options"] = nosniff
+	if hr.ContentLength != 0 {
+		// A body that never arrives must not keep the connection. The server
+		// sets its own deadline again before the next request.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.limits.Slow))
+	}
+	status := a.serve(w, r, e)
+	a.answered(e.index, status)
+	if status == statusGone {
+		panic(http.ErrAbortHandler) // otherwise the server would send an empty 200
+	}
+}
+
+func (a *API) serve(w http.ResponseWriter, r *request, e *endpoint) int {
+	// Before authentication, because a browser attaches the credentials that it
+	// knows to any request, and another site's page can try passwords.
+	if e.access != public && isCrossOrigin(r.Request) && (!e.linked || !isNavigation(r.Request)) {
+		a.refuse(r, "", reasonCrossOrigin)
+		if e.weChat {
+			return wechatapi.WriteError(w, wechatapi.NotAllowed(problemCrossOrigin.message))
+		}
+		return writeProblem(w, problemCrossOrigin)
+	}
+	if e.access == private {
+		if err := a.login(r); err != nil {
+			return a.failPage(w, r, err)
+		}
+	}
+	if handle := e.methods[r.Method]; handle != nil {
+		return handle(w, r)
+	}
+	return noSuchMethod(w, e)
+}
+
+// noSuchMethod answers 404 for an unknown path and 405 for any other.
+func noSuchMethod(w http.ResponseWriter, e *endpoint) int {
+	switch {
+	case e.weChat && e.methods != nil:
+		return wechatapi.WriteError(w, wechatapi.WrongMethod(e.path))
+	case e.weChat:
+		return wechatapi.WriteError(w, wechatapi.NoSuchURL(e.hint))
+	case e.methods == nil:
+		return writeProblem(w, problem{http.StatusNotFound, "not_found", e.hint, 0})
+	}
+	w.Header().Set("Allow", e.allow)
+	hint := e.hint
+	if hint == "" {
+		hint = "use " + e.allow
+	}
+	return writeProblem(w, problem{http.StatusMethodNotAllowed, "method_not_allowed", hint, 0})
+}

@@ -36,29 +36,29 @@ type response struct {
 // encode returns the response for a snapshot.
 func (c *responseCache) encode(s coordinator.Snapshot) *response {
 	expiresIn := max(int64(s.TTL/time.Second), 0)
-	var next response
-	switch last := c.last.Load(); {
-	case last == nil || last.generation != s.Generation:
-		next = newResponse(c.account.Name(), s)
-	case last.stale == s.Stale && last.expiresIn == expiresIn:
+	last := c.last.Load()
+	if last != nil && last.generation == s.Generation && last.stale == s.Stale && last.expiresIn == expiresIn {
 		return last
-	default:
-		next = *last
 	}
+	next := c.next(last, s)
 	next.stale, next.expiresIn = s.Stale, expiresIn
 	next.useFor = min(expiresIn, int64(useFor(c.account.Status(), s.Record, time.Now())/time.Second))
 	next.body = next.bodyFor(next.useFor)
 	next.length = []string{strconv.Itoa(len(next.body))}
 	// A goroutine that was overtaken may store an older response. The next
 	// request then does not find its own, and encodes again.
-	c.last.Store(&next)
-	return &next
+	c.last.Store(next)
+	return next
 }
 
-// newResponse returns a response with the fields that a generation keeps.
-func newResponse(account string, s coordinator.Snapshot) response {
+// next returns a response with the fields that a generation keeps.
+func (c *responseCache) next(last *response, s coordinator.Snapshot) *response {
+	if last != nil && last.generation == s.Generation {
+		copied := *last
+		return &copied
+	}
 	quoted, _ := json.Marshal(s.Token.Reveal()) // encoding a string cannot fail
-	name, _ := json.Marshal(account)
+	name, _ := json.Marshal(c.account.Name())
 	generation := strconv.FormatUint(uint64(s.Generation), 10)
 	prefix := append([]byte(`{"name":`), name...)
 	prefix = append(append(prefix, `,"access_token":`...), quoted...)
@@ -66,7 +66,7 @@ func newResponse(account string, s coordinator.Snapshot) response {
 	prefix = append(append(prefix, `,"issued_at":"`...), wire.Time{Time: s.IssuedAt}.String()...)
 	prefix = append(append(prefix, `","expires_at":"`...), wire.Time{Time: s.ExpiresAt}.String()...)
 	prefix = append(prefix, `","expires_in":`...)
-	return response{generation: s.Generation, etag: []string{`"` + generation + `"`}, prefix: prefix, quoted: quoted}
+	return &response{generation: s.Generation, etag: []string{`"` + generation + `"`}, prefix: prefix, quoted: quoted}
 }
 
 // bodyFor returns the body with the given use_for, in seconds.

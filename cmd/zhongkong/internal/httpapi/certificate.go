@@ -37,6 +37,18 @@ func newCertificate(e Exposure, log *slog.Logger) (*certificate, error) {
 	return c, c.reload()
 }
 
+// Check reads the files as NewServer does, and returns what is wrong with them.
+func (e Exposure) Check() error {
+	switch {
+	case e.CertFile == "" && e.KeyFile == "" && e.ClientCAFile == "":
+		return nil
+	case e.CertFile == "" || e.KeyFile == "":
+		return errors.New("TLS needs both --tls-cert and --tls-key")
+	}
+	_, err := newCertificate(e, slog.New(slog.DiscardHandler))
+	return err
+}
+
 // config is tls.Config.GetConfigForClient.
 func (c *certificate) config(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	c.reloadIfChanged()

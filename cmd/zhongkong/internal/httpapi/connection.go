@@ -23,7 +23,7 @@ const (
 type connection struct {
 	net.Conn
 	all    *connections
-	source netip.Addr // see callers.Place
+	source netip.Addr // see auth.Source
 
 	phaseValue    atomic.Int32 // phase
 	since         atomic.Int64 // its beginning, as a duration since all.started

@@ -41,10 +41,10 @@ func (c *counts) served(stale bool) {
 // Served calls f for each endpoint and status with the number of responses,
 // unless that is 0. Status 499 is a client that went away before its response, 0
 // any status that is not counted separately.
-func (a *API) Served(f func(endpoint string, status int, n uint64)) {
-	for e, path := range a.counts.endpoints {
+func (c *counts) Served(f func(endpoint string, status int, n uint64)) {
+	for e, path := range c.endpoints {
 		for s, status := range statuses {
-			if n := a.counts.requests[e*len(statuses)+s].Load(); n > 0 {
+			if n := c.requests[e*len(statuses)+s].Load(); n > 0 {
 				f(path, status, n)
 			}
 		}
@@ -52,21 +52,14 @@ func (a *API) Served(f func(endpoint string, status int, n uint64)) {
 }
 
 // StaleServed returns how many responses had a token that was marked stale.
-func (a *API) StaleServed() uint64 { return a.counts.stale.Load() }
+func (c *counts) StaleServed() uint64 { return c.stale.Load() }
 
 // Checks calls f with the number of requests of the drop-in that reported a
 // rejected token, by result: good, rejected and failed are checks at the issuer,
 // limited are reports without one, because the last began a moment before.
-func (a *API) Checks(f func(result string, n uint64)) {
-	c := &a.counts.checks
-	f("good", c.good.Load())
-	f("rejected", c.rejected.Load())
-	f("failed", c.failed.Load())
-	f("limited", c.limited.Load())
+func (c *counts) Checks(f func(result string, n uint64)) {
+	f("good", c.checks.good.Load())
+	f("rejected", c.checks.rejected.Load())
+	f("failed", c.checks.failed.Load())
+	f("limited", c.checks.limited.Load())
 }
-
-// Holding returns how many requests wait for a token or a refresh.
-func (a *API) Holding() int { return a.holding.inUse() }
-
-// Streams returns how many event streams are open.
-func (a *API) Streams() int { return a.streams.inUse() }

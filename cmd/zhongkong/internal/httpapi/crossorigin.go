@@ -3,8 +3,6 @@ package httpapi
 import (
 	"net/http"
 	"net/url"
-
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/wechatapi"
 )
 
 // isCrossOrigin reports whether a browser sent the request for a page of another
@@ -40,13 +38,7 @@ func isNavigation(r *http.Request) bool {
 	return first(r.Header["Sec-Fetch-Mode"]) == "navigate" && (into == "document" || into == "")
 }
 
-var problemCrossOrigin = problem{http.StatusForbidden, "cross_origin", "requests from other sites' pages are refused", 0}
+// reasonCrossOrigin is the reason in the audit line.
+const reasonCrossOrigin = "the request came from another site's page"
 
-// refuseCrossOrigin answers a request from another site's page.
-func (a *API) refuseCrossOrigin(w http.ResponseWriter, r *request, e *endpoint) int {
-	a.refuse(r, "", "the request came from another site's page")
-	if e.weChat {
-		return wechatapi.WriteError(w, wechatapi.NotAllowed(problemCrossOrigin.message))
-	}
-	return writeProblem(w, problemCrossOrigin)
-}
+var problemCrossOrigin = problem{http.StatusForbidden, "cross_origin", "requests from other sites' pages are refused", 0}

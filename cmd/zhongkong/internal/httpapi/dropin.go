@@ -1,12 +1,15 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/wechatapi"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
 const (
@@ -20,7 +23,7 @@ const (
 
 // dropInToken answers GET /cgi-bin/token. WeChat reads the query string only; a
 // body is accepted too.
-func (a *API) dropInToken(w http.ResponseWriter, r *request) int {
+func (a *app) dropInToken(w http.ResponseWriter, r *request) int {
 	q := wechatapi.ParseQuery(r.URL.RawQuery)
 	if r.Method == http.MethodPost {
 		body, err := r.read(w)
@@ -35,7 +38,7 @@ func (a *API) dropInToken(w http.ResponseWriter, r *request) int {
 }
 
 // dropInStable answers POST /cgi-bin/stable_token.
-func (a *API) dropInStable(w http.ResponseWriter, r *request) int {
+func (a *app) dropInStable(w http.ResponseWriter, r *request) int {
 	body, err := r.read(w)
 	if err != nil {
 		return a.dropInFail(w, r, err)
@@ -50,7 +53,7 @@ func requirePost(w http.ResponseWriter, _ *request) int {
 
 // dropIn answers an SDK. It checks in WeChat's order, except that the account is
 // looked up only after the caller is authenticated.
-func (a *API) dropIn(w http.ResponseWriter, r *request, q wechatapi.Request) int {
+func (a *app) dropIn(w http.ResponseWriter, r *request, q wechatapi.Request) int {
 	if wrong := q.Check(); wrong != nil {
 		return wechatapi.WriteError(w, wrong)
 	}
@@ -70,7 +73,7 @@ func (a *API) dropIn(w http.ResponseWriter, r *request, q wechatapi.Request) int
 	if err != nil {
 		return a.dropInFail(w, r, err)
 	}
-	a.counts.served(s.Stale)
+	a.served(s.Stale)
 	state := a.accounts.of(account)
 	resp := state.cache.encode(s)
 	expiresIn := resp.useForBy(r.caller.Told())
@@ -80,7 +83,7 @@ func (a *API) dropIn(w http.ResponseWriter, r *request, q wechatapi.Request) int
 
 // dropInSnapshot returns the account's token: after a check if the request is a
 // report, and after a refresh if the caller forces one.
-func (a *API) dropInSnapshot(r *request, account *coordinator.Account, force bool) (coordinator.Snapshot, error) {
+func (a *app) dropInSnapshot(r *request, account *coordinator.Account, force bool) (coordinator.Snapshot, error) {
 	if force {
 		if err := a.permitRefresh(r, account.Name()); err != nil {
 			return coordinator.Snapshot{}, err
@@ -103,8 +106,75 @@ func (a *API) dropInSnapshot(r *request, account *coordinator.Account, force boo
 	return a.replace(r, account, coordinator.Token{}, byDropIn)
 }
 
+// checked returns s, or its replacement if the caller's request is a report that
+// the issuer confirms. It waits sdkWait at most.
+func (a *app) checked(r *request, account *coordinator.Account, s coordinator.Snapshot) (coordinator.Snapshot, error) {
+	probe := a.probe(account.Name())
+	if probe == nil {
+		return s, nil
+	}
+	c := &a.accounts.of(account).checker
+	decided, running := c.decide(r.caller.Name(), s)
+	switch decided {
+	case noReport:
+		return s, nil
+	case limited:
+		a.checks.limited.Add(1)
+		return s, nil
+	case beginCheck:
+		go func() { // ends with the check, or with Stop; it outlives the request, because others wait for it
+			defer c.end()
+			a.check(account, s, r.caller.Name(), probe)
+		}()
+	}
+	if !a.holding.acquire(r.caller.Name()) {
+		return s, nil
+	}
+	defer a.holding.release(r.caller.Name())
+	ctx, cancel := r.waitContext(sdkWait)
+	defer cancel()
+	select {
+	case <-running.done:
+	case <-ctx.Done():
+	case <-a.stopping.Done():
+	}
+	if isRevoked(r.caller) {
+		return coordinator.Snapshot{}, errRevoked
+	}
+	if newest, ok := account.Peek(); ok {
+		return newest, nil
+	}
+	return s, nil
+}
+
+// check asks the issuer about a token, and replaces the token if it is rejected.
+// Any other answer, or none, changes nothing.
+func (a *app) check(account *coordinator.Account, s coordinator.Snapshot, caller string, probe Probe) {
+	ctx, cancel := context.WithTimeout(a.stopping, checkTimeout)
+	err := probe(ctx, s.Token)
+	cancel()
+	line := attrs("account", account.Name(), "caller", caller)
+	line = append(line, generationAttr(s.Generation))
+	switch {
+	case err == nil:
+		a.checks.good.Add(1)
+		return
+	case !wechat.Rejected(err):
+		a.checks.failed.Add(1)
+		a.log.LogAttrs(ctx, slog.LevelDebug, "a token could not be checked at the issuer", append(line, slog.String("error", err.Error()))...)
+		return
+	}
+	a.checks.rejected.Add(1)
+	a.log.LogAttrs(ctx, slog.LevelWarn, "the issuer rejects the current token: a caller asked for one again, and a check confirmed it", line...)
+	ctx, cancel = context.WithTimeout(coordinator.WithCaller(a.stopping, caller+" ("+byCheck+")"), refreshWait)
+	defer cancel()
+	if _, err := account.Invalidate(ctx, s.Token); err != nil && a.stopping.Err() == nil {
+		a.log.LogAttrs(ctx, slog.LevelWarn, "a rejected token could not be replaced", append(line, slog.String("error", err.Error()))...)
+	}
+}
+
 // dropInFail answers an SDK with the error code that makes it do the right thing.
-func (a *API) dropInFail(w http.ResponseWriter, r *request, err error) int {
+func (a *app) dropInFail(w http.ResponseWriter, r *request, err error) int {
 	if errors.Is(err, errNoRefresh) {
 		return wechatapi.WriteError(w, wechatapi.NotAllowed("force_refresh needs the refresh right"))
 	}

@@ -14,37 +14,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// statusGone is counted when the client went away before the answer. It is never
-// sent.
-const statusGone = 499
-
-// problem is an error response.
-type problem struct {
-	status  int
-	code    string // "error" in the body
-	message string
-	retry   time.Duration // > 0: Retry-After
-}
-
-var (
-	problemCredentials = problem{http.StatusUnauthorized, "unauthorized", "a caller's name and password are needed: HTTP Basic, or Authorization: Bearer NAME:PASSWORD", 0}
-	problemForbidden   = problem{http.StatusForbidden, "forbidden", "this account is not among the caller's", 0}
-	problemNoRefresh   = problem{http.StatusForbidden, "forbidden", "the caller lacks the refresh right", 0}
-	problemFull        = problem{http.StatusTooManyRequests, "too_many_waiting", "too many requests are waiting already", 5 * time.Second}
-
-	problemUnreachable = problem{http.StatusServiceUnavailable, "store_unreachable", "Redis cannot be reached, or cannot do what is needed now", time.Second}
-	problemDenied      = problem{http.StatusServiceUnavailable, "store_denied",
-		"Redis denies this server what it needs (user, password or rights): its operator finds the cause in its log or with `zhongkong doctor`",
-		10 * time.Second}
-)
-
-// badRequest is a malformed request.
-type badRequest struct{ text string }
-
-func (e *badRequest) Error() string { return e.text }
-
-func badRequestf(format string, args ...any) error { return &badRequest{fmt.Sprintf(format, args...)} }
-
 // errFull is returned when the limit of waiting requests is reached.
 var errFull = errors.New("too many requests are waiting")
 
@@ -144,10 +113,4 @@ func coordinatorProblem(err error) problem {
 		return problem{http.StatusConflict, "superseded", "another refresh overtook this one: ask for the current token", time.Second}
 	}
 	return problem{http.StatusInternalServerError, "internal", "the request could not be answered; the log says why", 0}
-}
-
-// with returns p with another message.
-func (p problem) with(message string) problem {
-	p.message = message
-	return p
 }

@@ -9,7 +9,7 @@ import (
 
 // getEvents answers GET /v1/events: server-sent events about the accounts that
 // the caller may have, and about the store.
-func (a *API) getEvents(w http.ResponseWriter, r *request) int {
+func (a *app) getEvents(w http.ResponseWriter, r *request) int {
 	caller := r.caller
 	if !a.streams.acquire(caller.Name()) {
 		return writeProblem(w, problemFull.with("too many event streams are open already"))

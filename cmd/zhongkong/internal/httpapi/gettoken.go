@@ -12,7 +12,7 @@ import (
 // postGetToken answers POST /GetToken, the form that old clients send, with the
 // bare token. An error has another status than 200 and a JSON object as its body,
 // which no client takes for a token.
-func (a *API) postGetToken(w http.ResponseWriter, r *request) int {
+func (a *app) postGetToken(w http.ResponseWriter, r *request) int {
 	account, err := a.getTokenAccount(w, r)
 	if err != nil {
 		p := a.explain(r, err)
@@ -25,7 +25,7 @@ func (a *API) postGetToken(w http.ResponseWriter, r *request) int {
 	if err != nil {
 		return a.fail(w, r, err)
 	}
-	a.counts.served(s.Stale)
+	a.served(s.Stale)
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"] = typeText, noStore
 	_, _ = w.Write([]byte(s.Token.Reveal())) // fails if the client has gone
@@ -35,7 +35,7 @@ func (a *API) postGetToken(w http.ResponseWriter, r *request) int {
 // getTokenAccount authenticates the caller by the form, else by HTTP Basic, and
 // returns the account that the form is about. Fields in the query string are
 // ignored, because proxies log them.
-func (a *API) getTokenAccount(w http.ResponseWriter, r *request) (*coordinator.Account, error) {
+func (a *app) getTokenAccount(w http.ResponseWriter, r *request) (*coordinator.Account, error) {
 	body, err := r.read(w)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (a *API) getTokenAccount(w http.ResponseWriter, r *request) (*coordinator.A
 
 // accountOf returns the name of the account that a form is about: the one in
 // appid, else the caller's only one.
-func (a *API) accountOf(caller auth.Caller, appid []string) (string, error) {
+func (a *app) accountOf(caller auth.Caller, appid []string) (string, error) {
 	switch {
 	case len(appid) == 1 && appid[0] != "":
 		return appid[0], nil

@@ -22,7 +22,7 @@ func getHealth(w http.ResponseWriter, _ *request) int {
 }
 
 // getMetrics answers GET /metrics, which names every account.
-func (a *API) getMetrics(w http.ResponseWriter, r *request) int {
+func (a *app) getMetrics(w http.ResponseWriter, r *request) int {
 	if !a.metricsOpen {
 		if err := a.permitAll(r); err != nil {
 			return a.fail(w, r, err)
@@ -69,10 +69,11 @@ var (
 // accounts have no token, and why, is told to callers only, for the accounts that
 // they may have. So a client without credentials learns whether an account has a
 // token here if it knows the account's name.
-func (a *API) getReady(w http.ResponseWriter, r *request) int {
+func (a *app) getReady(w http.ResponseWriter, r *request) int {
 	if r.Header.Get("Authorization") != "" {
 		if isCrossOrigin(r.Request) {
-			return a.refuseCrossOrigin(w, r, a.routes["/readyz"])
+			a.refuse(r, "", reasonCrossOrigin)
+			return writeProblem(w, problemCrossOrigin)
 		}
 		if err := a.login(r); err != nil {
 			return a.failPage(w, r, err)
@@ -103,7 +104,7 @@ func (a *API) getReady(w http.ResponseWriter, r *request) int {
 // whyNotReady returns nil if the process is ready: with a usable token of each
 // of the accounts, or else while it can get tokens or holds one. One account
 // without a token must not take the others away from their callers.
-func (a *API) whyNotReady(accounts []string, each bool) *problem {
+func (a *app) whyNotReady(accounts []string, each bool) *problem {
 	if a.draining.Load() || a.stopping.Err() != nil {
 		return &problemDraining
 	}
@@ -127,7 +128,7 @@ func (a *API) whyNotReady(accounts []string, each bool) *problem {
 }
 
 // storeProblem returns why the store gives no tokens, nil if it does.
-func (a *API) storeProblem() *problem {
+func (a *app) storeProblem() *problem {
 	err := a.zk.StoreError()
 	switch {
 	case errors.Is(err, coordinator.ErrDenied):
@@ -140,7 +141,7 @@ func (a *API) storeProblem() *problem {
 
 // readyMessage returns the message of a problem. A caller of all accounts is also
 // told the store's error, which may name any of them.
-func (a *API) readyMessage(c auth.Caller, p *problem) string {
+func (a *app) readyMessage(c auth.Caller, p *problem) string {
 	err := a.zk.StoreError()
 	if err == nil || !c.May(auth.AllAccounts) || p == &problemDraining {
 		return p.message
@@ -148,7 +149,7 @@ func (a *API) readyMessage(c auth.Caller, p *problem) string {
 	return p.message + ": " + strings.TrimPrefix(err.Error(), "coordinator: ")
 }
 
-func (a *API) names() []string {
+func (a *app) names() []string {
 	var names []string
 	for _, account := range a.zk.Accounts() {
 		names = append(names, account.Name())
@@ -157,7 +158,7 @@ func (a *API) names() []string {
 }
 
 // lacks returns why an account has no usable token, "" if it has one.
-func (a *API) lacks(name string) string {
+func (a *app) lacks(name string) string {
 	account, ok := a.zk.Account(name)
 	if !ok {
 		return "no account of this name is configured"

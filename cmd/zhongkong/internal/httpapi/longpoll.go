@@ -2,9 +2,7 @@ package httpapi
 
 import (
 	"context"
-	"net/http"
 	"sync"
-	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -91,35 +89,4 @@ func (p *longPoll) publish(ctx context.Context, newest *response, err error) boo
 	p.newest = newest
 	p.changed = make(chan struct{})
 	return true
-}
-
-// hold answers with a token newer than after, or with 304 and the current one if
-// there is none within d.
-func (a *API) hold(w http.ResponseWriter, r *request, p *longPoll, current *response, after coordinator.Fence, d time.Duration) int {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	p.join(current)
-	defer p.leave()
-	revoked := r.caller.Revoked()
-	for {
-		newest, changed, err := p.state()
-		switch {
-		case isRevoked(r.caller): // first, because a token may have arrived as well
-			return a.fail(w, r, errRevoked)
-		case newest.generation > after:
-			return a.writeToken(w, r, newest)
-		case err != nil:
-			return a.fail(w, r, err)
-		}
-		select {
-		case <-changed:
-		case <-revoked:
-		case <-timer.C:
-			return writeNotModified(w, current)
-		case <-a.stopping.Done():
-			return writeNotModified(w, current)
-		case <-r.Context().Done():
-			return statusGone
-		}
-	}
 }

@@ -26,7 +26,7 @@ func setPageHeaders(h http.Header) {
 
 // getPage answers GET / with the list, and GET /accounts/{name} with the page
 // of one account.
-func (a *API) getPage(w http.ResponseWriter, r *request) int {
+func (a *app) getPage(w http.ResponseWriter, r *request) int {
 	if r.account != "" {
 		if _, err := a.permit(r, r.account); err != nil {
 			return a.failPage(w, r, err)
@@ -77,7 +77,7 @@ func writeHTML(w http.ResponseWriter, status int, content []byte) int {
 
 // failPage answers with an error: as a page if a browser shows it to a person,
 // else as JSON.
-func (a *API) failPage(w http.ResponseWriter, r *request, err error) int {
+func (a *app) failPage(w http.ResponseWriter, r *request, err error) int {
 	p := a.explain(r, err)
 	if p.status == statusGone || !strings.Contains(r.Header.Get("Accept"), "text/html") {
 		return writeProblem(w, p)
@@ -86,7 +86,7 @@ func (a *API) failPage(w http.ResponseWriter, r *request, err error) int {
 	return a.writeNotice(w, r, p.status, p.code)
 }
 
-func (a *API) writeNotice(w http.ResponseWriter, r *request, status int, code string) int {
+func (a *app) writeNotice(w http.ResponseWriter, r *request, status int, code string) int {
 	var b bytes.Buffer
 	if err := a.page.RenderNotice(&b, page.Notice{Root: pathToRoot(r.URL), Language: languageOf(r), Code: code}); err != nil {
 		return a.fail(w, r, err)
@@ -98,13 +98,13 @@ func (a *API) writeNotice(w http.ResponseWriter, r *request, status int, code st
 // asks for another. A person who cancels that dialog sees the page, which says
 // that they are logged out. Credentials are ignored, so that the logout is no
 // failed login.
-func (a *API) getLogout(w http.ResponseWriter, r *request) int {
+func (a *app) getLogout(w http.ResponseWriter, r *request) int {
 	setProblemHeaders(w.Header(), problemCredentials)
 	return a.writeNotice(w, r, problemCredentials.status, page.LoggedOut)
 }
 
 // pageFile answers with the page's style, script or icon.
-func (a *API) pageFile(name string) handler {
+func (a *app) pageFile(name string) handler {
 	f := a.page.File(name)
 	return func(w http.ResponseWriter, _ *request) int {
 		setPageHeaders(w.Header())
@@ -117,7 +117,7 @@ func (a *API) pageFile(name string) handler {
 // postPage answers POST / and /accounts/{name}, the button of the pages: it
 // refreshes and answers without the token. The pages' script asks for JSON; a
 // browser without scripts is redirected to the page.
-func (a *API) postPage(w http.ResponseWriter, r *request) int {
+func (a *app) postPage(w http.ResponseWriter, r *request) int {
 	form, err := r.readForm(w)
 	if err != nil {
 		return a.failPage(w, r, err)

@@ -18,7 +18,7 @@ const (
 )
 
 // postRefresh answers POST /v1/tokens/{name}/refresh.
-func (a *API) postRefresh(w http.ResponseWriter, r *request) int {
+func (a *app) postRefresh(w http.ResponseWriter, r *request) int {
 	account, err := a.permit(r, r.account)
 	if err == nil {
 		err = a.permitRefresh(r, r.account)
@@ -68,7 +68,7 @@ func parseRefresh(body []byte) (coordinator.Token, error) {
 // replace refreshes an account if rejected is the current token or zero. The
 // caller must have the refresh right; the audit line and the account's history
 // name it.
-func (a *API) replace(r *request, account *coordinator.Account, rejected coordinator.Token, how string) (coordinator.Snapshot, error) {
+func (a *app) replace(r *request, account *coordinator.Account, rejected coordinator.Token, how string) (coordinator.Snapshot, error) {
 	if !a.holding.acquire(r.caller.Name()) {
 		return coordinator.Snapshot{}, errFull
 	}
@@ -97,7 +97,7 @@ func (a *API) replace(r *request, account *coordinator.Account, rejected coordin
 }
 
 // logRefresh writes the audit line of a forced refresh.
-func (a *API) logRefresh(r *request, account, how string, generation coordinator.Fence, err error) {
+func (a *app) logRefresh(r *request, account, how string, generation coordinator.Fence, err error) {
 	outcome := "done"
 	if err != nil {
 		outcome = problemOf(context.WithoutCancel(r.Context()), err).code

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -22,6 +23,13 @@ type request struct {
 	caller  auth.Caller // the zero Caller until it is authenticated
 	maxBody int64       // bytes
 }
+
+// badRequest is a malformed request.
+type badRequest struct{ text string }
+
+func (e *badRequest) Error() string { return e.text }
+
+func badRequestf(format string, args ...any) error { return &badRequest{fmt.Sprintf(format, args...)} }
 
 // errRevoked ends what a caller has open when it is removed, or when its password
 // or its rights change.

@@ -18,6 +18,36 @@ var (
 	nosniff  = []string{"nosniff"}
 )
 
+// statusGone is counted when the client went away before the answer. It is never
+// sent.
+const statusGone = 499
+
+// problem is an error response.
+type problem struct {
+	status  int
+	code    string // "error" in the body
+	message string
+	retry   time.Duration // > 0: Retry-After
+}
+
+var (
+	problemCredentials = problem{http.StatusUnauthorized, "unauthorized", "a caller's name and password are needed: HTTP Basic, or Authorization: Bearer NAME:PASSWORD", 0}
+	problemForbidden   = problem{http.StatusForbidden, "forbidden", "this account is not among the caller's", 0}
+	problemNoRefresh   = problem{http.StatusForbidden, "forbidden", "the caller lacks the refresh right", 0}
+	problemFull        = problem{http.StatusTooManyRequests, "too_many_waiting", "too many requests are waiting already", 5 * time.Second}
+
+	problemUnreachable = problem{http.StatusServiceUnavailable, "store_unreachable", "Redis cannot be reached, or cannot do what is needed now", time.Second}
+	problemDenied      = problem{http.StatusServiceUnavailable, "store_denied",
+		"Redis denies this server what it needs (user, password or rights): its operator finds the cause in its log or with `zhongkong doctor`",
+		10 * time.Second}
+)
+
+// with returns p with another message.
+func (p problem) with(message string) problem {
+	p.message = message
+	return p
+}
+
 // writeJSON writes v and returns status.
 func writeJSON(w http.ResponseWriter, status int, v any) int {
 	body, err := json.Marshal(v)

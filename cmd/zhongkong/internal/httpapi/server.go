@@ -11,21 +11,6 @@ import (
 	"time"
 )
 
-// Exposure says how a Server may be reached.
-type Exposure struct {
-	// CertFile and KeyFile are PEM files. With them it serves HTTPS. They are read
-	// again when they change.
-	CertFile, KeyFile string
-
-	// ClientCAFile is a PEM file of authorities. With it every client needs a
-	// certificate that one of them signed, besides the caller's name and password.
-	// Only the probes, /healthz and /readyz, are answered without one.
-	ClientCAFile string
-
-	// PlaintextOK permits HTTP beyond loopback.
-	PlaintextOK bool
-}
-
 // Server serves an API over TCP.
 type Server struct {
 	http        *http.Server
@@ -73,31 +58,6 @@ func NewServer(api *API, e Exposure, log *slog.Logger) (*Server, error) {
 	s.certificate = cert
 	s.http.TLSConfig = &tls.Config{GetConfigForClient: cert.config, MinVersion: tls.VersionTLS12}
 	return s, nil
-}
-
-// Check reads the files as NewServer does, and returns what is wrong with them.
-func (e Exposure) Check() error {
-	switch {
-	case e.CertFile == "" && e.KeyFile == "" && e.ClientCAFile == "":
-		return nil
-	case e.CertFile == "" || e.KeyFile == "":
-		return errors.New("TLS needs both --tls-cert and --tls-key")
-	}
-	_, err := newCertificate(e, slog.New(slog.DiscardHandler))
-	return err
-}
-
-// CheckExposure refuses to serve tokens in plaintext to other machines.
-func (e Exposure) CheckExposure(addr net.Addr) error {
-	if e.CertFile != "" || e.PlaintextOK {
-		return nil
-	}
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok || tcp.IP.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("%s can be reached from other machines, and without TLS anyone on the network path can read tokens and passwords: "+
-		"give --tls-cert and --tls-key, or listen on 127.0.0.1, or pass --plaintext-ok if something in front of it does TLS", addr)
 }
 
 // Serve answers on l until Shutdown. The caller has checked the address with

@@ -17,7 +17,7 @@ import (
 //
 // Ten thousand requests may wait in here at a time, so it keeps little on its
 // stack: the functions that need more have returned by then.
-func (a *API) getToken(w http.ResponseWriter, r *request) int {
+func (a *app) getToken(w http.ResponseWriter, r *request) int {
 	account, err := a.permit(r, r.account)
 	if err != nil {
 		return a.fail(w, r, err)
@@ -49,11 +49,42 @@ func (a *API) getToken(w http.ResponseWriter, r *request) int {
 	return a.hold(w, r, &state.poll, current, params.after, left)
 }
 
+// hold answers with a token newer than after, or with 304 and the current one if
+// there is none within d.
+func (a *app) hold(w http.ResponseWriter, r *request, p *longPoll, current *response, after coordinator.Fence, d time.Duration) int {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	p.join(current)
+	defer p.leave()
+	revoked := r.caller.Revoked()
+	for {
+		newest, changed, err := p.state()
+		switch {
+		case isRevoked(r.caller): // first, because a token may have arrived as well
+			return a.fail(w, r, errRevoked)
+		case newest.generation > after:
+			return a.writeToken(w, r, newest)
+		case err != nil:
+			return a.fail(w, r, err)
+		}
+		select {
+		case <-changed:
+		case <-revoked:
+		case <-timer.C:
+			return writeNotModified(w, current)
+		case <-a.stopping.Done():
+			return writeNotModified(w, current)
+		case <-r.Context().Done():
+			return statusGone
+		}
+	}
+}
+
 // encoded returns the current token as it is sent. It is not inlined, because of
 // the stack of getToken.
 //
 //go:noinline
-func (a *API) encoded(r *request, state *accountState, wait time.Duration) (*response, error) {
+func (a *app) encoded(r *request, state *accountState, wait time.Duration) (*response, error) {
 	s, err := a.current(r, state.cache.account, max(wait, time.Millisecond))
 	if err != nil {
 		return nil, err
@@ -63,7 +94,7 @@ func (a *API) encoded(r *request, state *accountState, wait time.Duration) (*res
 
 // current returns the account's token, almost always from memory. A request that
 // has to wait for the first one counts as a waiting request.
-func (a *API) current(r *request, account *coordinator.Account, wait time.Duration) (coordinator.Snapshot, error) {
+func (a *app) current(r *request, account *coordinator.Account, wait time.Duration) (coordinator.Snapshot, error) {
 	if s, ok := account.Peek(); ok {
 		return s, nil
 	}
@@ -82,14 +113,14 @@ func (a *API) current(r *request, account *coordinator.Account, wait time.Durati
 }
 
 // writeToken writes a token, or 304 if the client has it already.
-func (a *API) writeToken(w http.ResponseWriter, r *request, resp *response) int {
+func (a *app) writeToken(w http.ResponseWriter, r *request, resp *response) int {
 	h := w.Header()
 	h["Cache-Control"], h["Etag"] = noStore, resp.etag
 	if tags := r.Header["If-None-Match"]; tags != nil && r.Method != http.MethodPost && matches(tags, resp.etag[0]) {
 		w.WriteHeader(http.StatusNotModified)
 		return http.StatusNotModified
 	}
-	a.counts.served(resp.stale)
+	a.served(resp.stale)
 	body, length := resp.body, resp.length
 	if n := resp.useForBy(r.caller.Told()); n != resp.useFor {
 		body = resp.bodyFor(n)
@@ -170,7 +201,7 @@ func parseWait(given []string) (time.Duration, error) {
 
 // Answer returns the body of GET /v1/tokens/{name} for a caller who may have that
 // account's token, from memory. The server of datagrams answers with it.
-func (a *API) Answer(account string) []byte {
+func (a *app) Answer(account string) []byte {
 	found, ok := a.zk.Account(account)
 	if !ok {
 		return a.errorBody(coordinator.ErrUnknownAccount)
@@ -179,12 +210,12 @@ func (a *API) Answer(account string) []byte {
 	if !ok {
 		return a.errorBody(a.whyNoToken(found.Status()))
 	}
-	a.counts.served(s.Stale)
+	a.served(s.Stale)
 	return a.accounts.of(found).cache.encode(s).body
 }
 
 // whyNoToken returns why an account has no token in memory.
-func (a *API) whyNoToken(s coordinator.Status) error {
+func (a *app) whyNoToken(s coordinator.Status) error {
 	if err := a.zk.StoreError(); err != nil {
 		return err
 	}
@@ -194,7 +225,7 @@ func (a *API) whyNoToken(s coordinator.Status) error {
 	return coordinator.ErrNoToken
 }
 
-func (a *API) errorBody(err error) []byte {
+func (a *app) errorBody(err error) []byte {
 	p := problemOf(context.Background(), err)
 	a.logProblem(p, err, "datagram")
 	body, _ := json.Marshal(wire.Error{Code: p.code, Message: p.message}) // cannot fail

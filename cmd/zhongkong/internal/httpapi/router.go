@@ -1,10 +1,40 @@
 package httpapi
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 )
+
+// handler answers a request and returns the status for the counters.
+type handler func(w http.ResponseWriter, r *request) int
+
+// access says when the callers of an endpoint are authenticated.
+type access int
+
+const (
+	// public endpoints answer everyone. Their handlers may read credentials.
+	public access = iota
+	// byHandler endpoints have their credentials in a place of their own, where
+	// the handler finds them.
+	byHandler
+	// private endpoints answer only callers, also with 405.
+	private
+)
+
+// endpoint is a path with its methods.
+type endpoint struct {
+	path    string // as in openapi.yaml; the label in metrics
+	index   int    // in counts
+	allow   string // the Allow header
+	methods map[string]handler
+	access  access
+
+	weChat bool   // errors have WeChat's shape
+	linked bool   // pages of other sites may link to it
+	hint   string // the message of 404 and 405
+}
 
 // router finds the endpoint of a path.
 type router struct {

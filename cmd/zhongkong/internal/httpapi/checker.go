@@ -1,14 +1,11 @@
 package httpapi
 
 import (
-	"context"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
 // An SDK reports a rejected token in one way: it drops the token and asks for
@@ -118,71 +115,4 @@ func (c *checker) end() {
 	defer c.mu.Unlock()
 	close(c.running.done)
 	c.running = nil
-}
-
-// checked returns s, or its replacement if the caller's request is a report that
-// the issuer confirms. It waits sdkWait at most.
-func (a *API) checked(r *request, account *coordinator.Account, s coordinator.Snapshot) (coordinator.Snapshot, error) {
-	probe := a.probe(account.Name())
-	if probe == nil {
-		return s, nil
-	}
-	c := &a.accounts.of(account).checker
-	decided, running := c.decide(r.caller.Name(), s)
-	switch decided {
-	case noReport:
-		return s, nil
-	case limited:
-		a.counts.checks.limited.Add(1)
-		return s, nil
-	case beginCheck:
-		go func() { // ends with the check, or with Stop; it outlives the request, because others wait for it
-			defer c.end()
-			a.check(account, s, r.caller.Name(), probe)
-		}()
-	}
-	if !a.holding.acquire(r.caller.Name()) {
-		return s, nil
-	}
-	defer a.holding.release(r.caller.Name())
-	ctx, cancel := r.waitContext(sdkWait)
-	defer cancel()
-	select {
-	case <-running.done:
-	case <-ctx.Done():
-	case <-a.stopping.Done():
-	}
-	if isRevoked(r.caller) {
-		return coordinator.Snapshot{}, errRevoked
-	}
-	if newest, ok := account.Peek(); ok {
-		return newest, nil
-	}
-	return s, nil
-}
-
-// check asks the issuer about a token, and replaces the token if it is rejected.
-// Any other answer, or none, changes nothing.
-func (a *API) check(account *coordinator.Account, s coordinator.Snapshot, caller string, probe Probe) {
-	ctx, cancel := context.WithTimeout(a.stopping, checkTimeout)
-	err := probe(ctx, s.Token)
-	cancel()
-	line := attrs("account", account.Name(), "caller", caller)
-	line = append(line, generationAttr(s.Generation))
-	switch {
-	case err == nil:
-		a.counts.checks.good.Add(1)
-		return
-	case !wechat.Rejected(err):
-		a.counts.checks.failed.Add(1)
-		a.log.LogAttrs(ctx, slog.LevelDebug, "a token could not be checked at the issuer", append(line, slog.String("error", err.Error()))...)
-		return
-	}
-	a.counts.checks.rejected.Add(1)
-	a.log.LogAttrs(ctx, slog.LevelWarn, "the issuer rejects the current token: a caller asked for one again, and a check confirmed it", line...)
-	ctx, cancel = context.WithTimeout(coordinator.WithCaller(a.stopping, caller+" ("+byCheck+")"), refreshWait)
-	defer cancel()
-	if _, err := account.Invalidate(ctx, s.Token); err != nil && a.stopping.Err() == nil {
-		a.log.LogAttrs(ctx, slog.LevelWarn, "a rejected token could not be replaced", append(line, slog.String("error", err.Error()))...)
-	}
 }
