@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// secrets are what no answer to somebody without the right, and no log, may
+// secrets are what no answer to a client without the right, and no log, may
 // hold.
 func (s *stage) secrets() []string {
 	return []string{
@@ -49,7 +49,7 @@ func everyPath() []string {
 	}
 }
 
-func TestNobodyWithoutCredentialsLearnsAnything(t *testing.T) {
+func TestAClientWithoutCredentialsLearnsNothing(t *testing.T) {
 	s := newStage(t)
 	calls := len(s.sources[wxa].Calls())
 	for _, path := range everyPath() {
@@ -75,7 +75,7 @@ func TestNobodyWithoutCredentialsLearnsAnything(t *testing.T) {
 	s.nothingIn("the log", s.log.String())
 }
 
-// isOpen reports whether a path may be answered to somebody who is no caller.
+// isOpen reports whether a path may be answered to a client that is no caller.
 func isOpen(path string) bool {
 	switch strings.ToLower(strings.Trim(path, "/")) {
 	case "healthz", "readyz", "gettoken", "page.js", "page.css", "icon.svg":

@@ -20,7 +20,7 @@ func recordAt(age, replaced time.Duration) coordinator.Record {
 	return r
 }
 
-func TestNobodyIsToldToKeepATokenBeyondItsPlannedDeath(t *testing.T) {
+func TestNoCallerIsToldToKeepATokenBeyondItsPlannedDeath(t *testing.T) {
 	now := time.Now()
 	for _, replaced := range []time.Duration{time.Minute, 7 * time.Minute, 20 * time.Minute, time.Hour, 100 * time.Minute} {
 		for age := time.Duration(0); age < 119*time.Minute; age += 13 * time.Second {

@@ -191,7 +191,7 @@ func TestMutualTLSWantsACertificateToo(t *testing.T) {
 		return &tls.Config{RootCAs: a.pool(), Certificates: []tls.Certificate{pair}}
 	}
 	if _, err := subject(t, addr, with(newAuthority(t))); err == nil {
-		t.Error("a certificate of somebody else's authority was taken")
+		t.Error("a certificate of another authority was accepted")
 	}
 	if _, err := subject(t, addr, with(a)); err != nil {
 		t.Errorf("the right certificate: %v", err)
@@ -207,7 +207,7 @@ func TestMutualTLSWantsACertificateToo(t *testing.T) {
 	}
 }
 
-func TestProbesNeedNoCertificateAndProveNobody(t *testing.T) {
+func TestProbesNeedNoCertificateAndAuthenticateNoCaller(t *testing.T) {
 	s, a, dir := newStage(t), newAuthority(t), t.TempDir()
 	cert, key := a.issue("server")
 	_, addr := serveTLS(t, s, Exposure{

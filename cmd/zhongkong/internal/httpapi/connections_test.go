@@ -72,7 +72,7 @@ func dial(t *testing.T, addr string) *client {
 	return &client{c, bufio.NewReader(c)}
 }
 
-// ask sends a request, as a caller ("": nobody), and returns the status.
+// ask sends a request, as a caller ("": without credentials), and returns the status.
 func (c *client) ask(who, path string) (int, error) {
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	if err := c.send(who, path); err != nil {

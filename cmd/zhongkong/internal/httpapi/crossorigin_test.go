@@ -100,7 +100,7 @@ func TestProgramsAndThePageItselfAreNoOtherSite(t *testing.T) {
 	}
 	for _, path := range []string{"/healthz", "/readyz", "/icon.svg"} {
 		if r := s.ask("", "GET", path, "", foreignPages["an image"]...); r.status != 200 {
-			t.Errorf("%s, which proves nobody: %d, want 200", path, r.status)
+			t.Errorf("%s, which authenticates no caller: %d, want 200", path, r.status)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func TestDropInErrorsHaveWeChatsShape(t *testing.T) {
 		{"an AppSecret", "GET", tokenQuery(wxa, "0123456789abcdef0123456789abcdef"), "", 40125, "invalid appsecret"},
 		{"an unknown account", "GET", tokenQuery("wxnone", admin), "", 40013, "invalid appid"},
 		{"another's account", "GET", tokenQuery(wxb, reader), "", 40013, "invalid appid"},
-		{"an account that is nobody's", "GET", tokenQuery("wxnone", reader), "", 40013, "invalid appid"},
+		{"an account that no caller has", "GET", tokenQuery("wxnone", reader), "", 40013, "invalid appid"},
 		{"GET stable_token", "GET", "/cgi-bin/stable_token", "", 43002, "require POST method"},
 		{"PUT token", "PUT", "/cgi-bin/token", "", 43001, "require GET method"},
 		{"stable_token without a body", "POST", "/cgi-bin/stable_token", "", 41002, "appid missing"},
@@ -151,7 +151,7 @@ func TestAnSDKMayPasteAPasswordIntoTheURL(t *testing.T) {
 		}
 	}
 	if log := s.log.String(); strings.Contains(log, "caller refused") {
-		t.Errorf("somebody was refused: %s", log)
+		t.Errorf("a caller was refused: %s", log)
 	}
 }
 

@@ -13,15 +13,15 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
-// nobody lets nobody in, at once.
-type nobody struct{}
+// denyAll is a Gate that refuses every caller at once.
+type denyAll struct{}
 
-func (nobody) Authenticate(context.Context, netip.Addr, string, string) (auth.Caller, error) {
+func (denyAll) Authenticate(context.Context, netip.Addr, string, string) (auth.Caller, error) {
 	return auth.Caller{}, auth.ErrDenied
 }
 
 // FuzzRequests sends anything to the handler without credentials: it must not
-// panic, give a token away, or send anybody elsewhere.
+// panic, give a token away, or redirect.
 func FuzzRequests(f *testing.F) {
 	for _, path := range everyPath() {
 		f.Add("GET", path, "", "", "")
@@ -32,7 +32,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add("GET", tokenQuery(wxa, "a:b"), "", "", "")
 	f.Add("POST", "/gettoken/", "multipart/form-data; boundary="+boundary, parts("name", "reader", "password", "x"), "")
 	f.Add("POST", "//GetToken", "application/json; charset=utf-8", `{"UserName":"reader","Password":1,"appid":null}`, "")
-	s := newStage(f, func(c *Config) { c.Gate = nobody{} })
+	s := newStage(f, func(c *Config) { c.Gate = denyAll{} })
 	f.Fuzz(func(t *testing.T, method, path, kind, body, authorization string) {
 		u, err := url.ParseRequestURI(path)
 		if err != nil || strings.ContainsAny(method, " \r\n") || method == "" {
@@ -67,7 +67,7 @@ func FuzzCallersRequests(f *testing.F) {
 	f.Add("POST", "/", "lang=zh", "", "account="+wxa)
 	f.Add("GET", "/", "q=%3C&lang=zh&refresh=x&done=y&failed=z&fragment", "", "")
 	s := newStage(f)
-	s.api.Stop() // nobody is held
+	s.api.Stop() // no request is held
 	f.Fuzz(func(t *testing.T, method, path, query, tag, body string) {
 		if !strings.HasPrefix(path, "/") || path == "/v1/events" || strings.ContainsAny(method, " \r\n") || method == "" {
 			t.Skip()

@@ -233,7 +233,7 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 	}
 }
 
-// slowGate slows everybody.
+// slowGate throttles every caller.
 type slowGate struct{}
 
 func (slowGate) Authenticate(context.Context, netip.Addr, string, string) (auth.Caller, error) {
@@ -247,10 +247,10 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 	well := newStage(t)
 	broken := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
 	silent := failingStage(t, coordinatortest.Hangs())
-	silent.api.Stop() // so that nobody is held
+	silent.api.Stop() // so that no request is held
 	slow := newStage(t, func(c *Config) { c.Gate = slowGate{} })
 	full := newStage(t, func(c *Config) { c.Limits = Limits{Streams: 1} })
-	full.api.streams.acquire("somebody")
+	full.api.streams.acquire("another")
 
 	const token, refresh, one = "/v1/tokens/{name}", "/v1/tokens/{name}/refresh", "/accounts/{name}"
 	mine, theirs := "/v1/tokens/"+wxa, "/v1/tokens/"+wxb

@@ -220,7 +220,7 @@ func (l look) String() string {
 	return strings.Join([]string{l.language, l.scheme, device}, "-")
 }
 
-// looks are all ways to see a page, if somebody does. What is too wide is so in
+// looks are all ways to look at a page. What is too wide is so in
 // any colour.
 func looks() []look {
 	all := []look{{"en", "light", 390}, {"zh", "light", 390}}
@@ -238,7 +238,7 @@ func urgent(s *stage) string {
 	return name
 }
 
-// fits looks at the page: it is not wider than the screen, and everybody can
+// fits looks at the page: it is not wider than the screen, and people can
 // use it.
 func (b *browser) fits(name string) {
 	b.t.Helper()

@@ -15,7 +15,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 )
 
-// changes are what an operator does to somebody whose password leaked. Each
+// changes are what an operator does about a caller whose password leaked. Each
 // ends what "reader" has open.
 var changes = map[string]func([]auth.User) []auth.User{
 	"removed": func(all []auth.User) []auth.User {
@@ -43,7 +43,7 @@ func change(all []auth.User, how func(*auth.User)) []auth.User {
 
 // allowed are the callers of every stage, but that reader may refresh.
 func allowed() []auth.User {
-	return change(everybody(), func(u *auth.User) { u.Refresh = true })
+	return change(testUsers(), func(u *auth.User) { u.Refresh = true })
 }
 
 // revocable is a stage whose callers can be changed.
@@ -142,7 +142,7 @@ func TestARevokedCallerDoesNotGetWhatItWaitedFor(t *testing.T) {
 		s.shutOut(soon(t, answer, name), name)
 	}
 	checkTrouble(t, "an SDK", soon(t, sdk, "an SDK"), 40125, "invalid appsecret")
-	s.wait("nobody to wait", func() bool { return s.api.Holding() == 0 })
+	s.wait("no request to wait", func() bool { return s.api.Holding() == 0 })
 }
 
 func TestAChangeThatIsNotTheCallersLeavesItsRequestsAlone(t *testing.T) {
@@ -181,11 +181,11 @@ func TestACallerWhoIsRevokedWhileItsPasswordIsLookedAtIsRefused(t *testing.T) {
 	replaceBy := func(users []auth.User) {
 		late.after = func() { late.after = func() {}; set(t, late.Authenticator, users) }
 	}
-	replaceBy(everybody()) // without the refresh right
+	replaceBy(testUsers()) // without the refresh right
 	if r := s.ask(reader, "GET", "/v1/tokens/"+wxa, ""); r.status != 200 {
 		t.Errorf("with other rights: %d %s, want 200", r.status, r.body)
 	}
-	replaceBy(changes["removed"](everybody()))
+	replaceBy(changes["removed"](testUsers()))
 	s.shutOut(s.ask(reader, "GET", "/v1/tokens/"+wxa, ""), "removed")
 }
 

@@ -132,15 +132,15 @@ func stageOver(
 // newGate knows the callers above.
 func newGate(t testing.TB) *auth.Authenticator {
 	t.Helper()
-	gate, err := auth.New(everybody())
+	gate, err := auth.New(testUsers())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return gate
 }
 
-// everybody are the callers above. Wrong passwords cost little here.
-func everybody() []auth.User {
+// testUsers are the callers above. Wrong passwords cost little here.
+func testUsers() []auth.User {
 	salt := []byte("a salt for tests")
 	sum := argon2.IDKey([]byte("reader-password"), salt, 1, 8, 1, 32)
 	hash := fmt.Sprintf("$argon2id$v=19$m=8,t=1,p=1$%s$%s",
@@ -172,7 +172,7 @@ type reply struct {
 	body   string
 }
 
-// ask sends a request as a caller ("": nobody). fields are pairs of header
+// ask sends a request as a caller ("": without credentials). fields are pairs of header
 // names and values.
 func (s *stage) ask(who, method, path, body string, fields ...string) reply {
 	s.t.Helper()

@@ -189,7 +189,7 @@ func TestStopAnswersHoldersAtOnce(t *testing.T) {
 		t.Errorf("status = %d, want 304", status)
 	}
 	if r := s.ask(admin, "GET", path, ""); r.status != 304 {
-		t.Errorf("after Stop nobody is held: %d, want 304", r.status)
+		t.Errorf("after Stop no request is held: %d, want 304", r.status)
 	}
 }
 
@@ -201,7 +201,7 @@ func TestAHolderWhoLeavesIsForgotten(t *testing.T) {
 	if _, err := client.Do(r); err == nil {
 		t.Fatal("there was an answer")
 	}
-	s.wait("nobody to hold", func() bool { return s.api.Holding() == 0 && s.zk.Stats().Waiters == 0 })
+	s.wait("no request to be held", func() bool { return s.api.Holding() == 0 && s.zk.Stats().Waiters == 0 })
 }
 
 func TestWithoutATokenARequestWaitsForTheFirst(t *testing.T) {
@@ -259,7 +259,7 @@ func TestErrorsOfTheIssuerAndTheStore(t *testing.T) {
 			t.Errorf("%d %s, want 503 store_unreachable", r.status, r.body)
 		}
 	})
-	t.Run("an account removed while somebody waits", func(t *testing.T) {
+	t.Run("an account removed while a request waits", func(t *testing.T) {
 		s := newStage(t)
 		path := fmt.Sprintf("/v1/tokens/%s?after=%d&wait=30s", wxa, s.store.Peek(wxa).Record.Generation)
 		got := make(chan reply)

@@ -19,14 +19,14 @@ func TestBehindAnAnswerThatOnlyAnOperatorCanMendIsALogLine(t *testing.T) {
 	s := newStage(t)
 	r := &request{Request: httptest.NewRequest("GET", "/v1/tokens/"+wxa+"?secret=x", nil)}
 	w := httptest.NewRecorder()
-	if status := s.api.fail(w, r, errors.New("what nobody thought of")); status != 500 {
+	if status := s.api.fail(w, r, errors.New("an unexpected error")); status != 500 {
 		t.Errorf("%d %s, want 500", status, w.Body)
 	}
-	if log := s.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, `why="what nobody thought of"`) ||
+	if log := s.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, `why="an unexpected error"`) ||
 		!strings.Contains(log, "code=internal") || !strings.Contains(log, "asked=/v1/tokens/"+wxa+" ") {
 		t.Errorf("the log does not say why: %s", log)
 	}
-	if strings.Contains(w.Body.String(), "nobody thought") {
+	if strings.Contains(w.Body.String(), "unexpected error") {
 		t.Errorf("the caller is told: %s", w.Body)
 	}
 	before := len(s.log.String())
@@ -102,7 +102,7 @@ func TestEveryCodeIsDescribed(t *testing.T) {
 		coordinator.ErrUnknownAccount, &coordinator.RefusedError{}, coordinator.ErrSealed, coordinator.ErrUnreachable, coordinator.ErrDenied,
 		errRevoked,
 		coordinator.ErrNoToken, context.DeadlineExceeded, &coordinator.ThrottledError{}, &coordinator.QuotaError{}, &coordinator.FetchError{},
-		coordinator.ErrSuperseded, fmt.Errorf("what nobody thought of"),
+		coordinator.ErrSuperseded, fmt.Errorf("an unexpected error"),
 	} {
 		p := problemOf(t.Context(), err)
 		v := node{"error": p.code, "message": firstOf(p.message, "-")}
