@@ -33,7 +33,8 @@ func (s *Server) needsClientCert() bool {
 }
 
 var problemCertificate = problem{http.StatusForbidden, "certificate_required",
-	"this server needs a client certificate of one of its authorities, besides name and password; only /healthz and /readyz are answered without", 0}
+	"this server needs a client certificate of one of its authorities, besides name and password; " +
+		"only /healthz and /readyz are answered without", 0}
 
 // refuseWithoutCert answers a client that has presented no certificate, and
 // closes its connection, on which it can present none.

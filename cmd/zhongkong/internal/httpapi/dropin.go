@@ -153,8 +153,7 @@ func (a *app) check(account *coordinator.Account, s coordinator.Snapshot, caller
 	ctx, cancel := context.WithTimeout(a.stopping, checkTimeout)
 	err := probe(ctx, s.Token)
 	cancel()
-	line := attrs("account", account.Name(), "caller", caller)
-	line = append(line, generationAttr(s.Generation))
+	line := append(attrs("account", account.Name(), "caller", caller), generationAttr(s.Generation))
 	switch {
 	case err == nil:
 		a.checks.good.Add(1)

@@ -31,13 +31,15 @@ type problem struct {
 }
 
 var (
-	problemCredentials = problem{http.StatusUnauthorized, "unauthorized", "a caller's name and password are needed: HTTP Basic, or Authorization: Bearer NAME:PASSWORD", 0}
-	problemForbidden   = problem{http.StatusForbidden, "forbidden", "this account is not among the caller's", 0}
-	problemNoRefresh   = problem{http.StatusForbidden, "forbidden", "the caller lacks the refresh right", 0}
-	problemFull        = problem{http.StatusTooManyRequests, "too_many_waiting", "too many requests are waiting already", 5 * time.Second}
+	problemCredentials = problem{http.StatusUnauthorized, "unauthorized",
+		"a caller's name and password are needed: HTTP Basic, or Authorization: Bearer NAME:PASSWORD", 0}
+	problemForbidden = problem{http.StatusForbidden, "forbidden", "this account is not among the caller's", 0}
+	problemNoRefresh = problem{http.StatusForbidden, "forbidden", "the caller lacks the refresh right", 0}
+	problemFull      = problem{http.StatusTooManyRequests, "too_many_waiting", "too many requests are waiting already", 5 * time.Second}
 
-	problemUnreachable = problem{http.StatusServiceUnavailable, "store_unreachable", "Redis cannot be reached, or cannot do what is needed now", time.Second}
-	problemDenied      = problem{http.StatusServiceUnavailable, "store_denied",
+	problemUnreachable = problem{http.StatusServiceUnavailable, "store_unreachable",
+		"Redis cannot be reached, or cannot do what is needed now", time.Second}
+	problemDenied = problem{http.StatusServiceUnavailable, "store_denied",
 		"Redis denies this server what it needs (user, password or rights): its operator finds the cause in its log or with `zhongkong doctor`",
 		10 * time.Second}
 )

@@ -37,7 +37,8 @@ func ParseLogin(body []byte) (Login, error) {
 		boundary, _, _ := bytes.Cut(body[2:], []byte("\n"))
 		values, err := parseMultipart(append([]byte("\r\n"), body...), string(bytes.TrimSpace(boundary)))
 		return Login{Values: values}, err
-	case bytes.HasPrefix(body, []byte("[")), bytes.HasPrefix(body, []byte("\"")), bytes.HasPrefix(body, []byte("<")), bytes.HasPrefix(body, []byte("\x1f\x8b")):
+	case bytes.HasPrefix(body, []byte("[")), bytes.HasPrefix(body, []byte("\"")), // other JSON
+		bytes.HasPrefix(body, []byte("<")), bytes.HasPrefix(body, []byte("\x1f\x8b")): // XML, gzip
 		return Login{}, ErrMediaType
 	}
 	return parseURLEncoded(bytes.TrimPrefix(body, []byte("?")))
