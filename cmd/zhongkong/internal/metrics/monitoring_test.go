@@ -13,6 +13,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/metrics"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
@@ -24,9 +25,13 @@ func everything(t *testing.T) string {
 	m := metrics.New("v1")
 	zk, err := coordinator.New(coordinator.Config{
 		Store:    memstore.New().Instance("one"),
-		Accounts: []coordinator.AccountConfig{{Name: "wx1"}},
+		Accounts: []coordinator.AccountConfig{{Name: "wx1", Source: coordinatortest.NewSource()}},
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	account, _ := zk.Account("wx1")
+	if _, err := account.Token(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	m.Follow(zk)
@@ -51,7 +56,7 @@ func (served) Streams() int                           { return 1 }
 
 func TestHTTPIsRead(t *testing.T) {
 	wantLines(t, everything(t),
-		`zhongkong_http_requests_total{endpoint="/v1/tokens/{name}",code="200"} 7`,
+		`zhongkong_http_requests_total{code="200",endpoint="/v1/tokens/{name}"} 7`,
 		`zhongkong_log_lines_dropped_total 5`, `zhongkong_stale_served_total 3`, `zhongkong_http_holding 2`, `zhongkong_http_streams 1`,
 	)
 }
