@@ -115,11 +115,11 @@ func (d *daemon) openFront() error {
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log,
 	})
-	d.metrics.FollowHTTP(d.api)
 	var err error
 	if d.web, err = httpapi.NewServer(d.api, exposure, d.log); err != nil {
 		return &configError{err}
 	}
+	d.metrics.FollowHTTP(d.api, d.web)
 	if d.cfg.UDP == "" {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -22,6 +23,8 @@ type accessControl struct {
 	gate Gate
 	zk   *coordinator.Coordinator
 	log  *slog.Logger
+
+	withoutCredentials atomic.Uint64 // requests
 }
 
 var (
@@ -115,6 +118,7 @@ func (a *accessControl) permitAll(r *request) error {
 func (a *accessControl) refuse(r *request, name, reason string) {
 	level := levelRefused
 	if reason == errNoCredentials.Error() {
+		a.withoutCredentials.Add(1)
 		level = levelAnonymous
 	}
 	if !a.log.Enabled(context.Background(), level) {
@@ -123,3 +127,7 @@ func (a *accessControl) refuse(r *request, name, reason string) {
 	a.log.LogAttrs(context.Background(), level, "caller refused", attrs(
 		"caller", short(name), "from", r.RemoteAddr, "method", short(r.Method), "path", short(r.URL.Path), "why", reason)...)
 }
+
+// WithoutCredentials returns how many requests were refused because they had no
+// credentials, such as the first one of a browser.
+func (a *accessControl) WithoutCredentials() uint64 { return a.withoutCredentials.Load() }

@@ -60,6 +60,7 @@ type connections struct {
 		anonymous, authenticated int
 		scheduled                bool // logClosedLocked will be called
 	}
+	closedTotal closedCounts
 }
 
 func newConnections(most int, log *slog.Logger) *connections {
@@ -219,8 +220,10 @@ func (cs *connections) closeAuthenticatedLocked() bool {
 func (cs *connections) closeLocked(c *connection) {
 	if c.authenticated.Load() {
 		cs.closed.authenticated++
+		cs.closedTotal.authenticated.Add(1)
 	} else {
 		cs.closed.anonymous++
+		cs.closedTotal.anonymous.Add(1)
 	}
 	cs.removeLocked(c)
 	_ = c.Conn.Close() // an error would change nothing

@@ -325,6 +325,11 @@ func TestTheLogSaysOnceAMinuteHowManyWereClosed(t *testing.T) {
 		if got := strings.Join(counts, " "); got != "1 60 61 28" {
 			t.Errorf("the log says %s: %s", got, log.String())
 		}
+		total := make(map[string]uint64)
+		(&Server{connections: cs}).ClosedConnections(func(kind string, n uint64) { total[kind] = n })
+		if total["anonymous"] != 150 || total["authenticated"] != 0 {
+			t.Errorf("the metrics say %v, want 150 anonymous ones", total)
+		}
 	})
 }
 

@@ -19,6 +19,9 @@ type checkCounts struct {
 	limited                atomic.Uint64 // reports without a check
 }
 
+// closedCounts counts the connections that were closed to make room.
+type closedCounts struct{ anonymous, authenticated atomic.Uint64 }
+
 // allocate is called when all endpoints are known.
 func (c *counts) allocate() { c.requests = make([]atomic.Uint64, len(c.endpoints)*len(statuses)) }
 
@@ -62,4 +65,12 @@ func (c *counts) Checks(f func(result string, n uint64)) {
 	f("rejected", c.checks.rejected.Load())
 	f("failed", c.checks.failed.Load())
 	f("limited", c.checks.limited.Load())
+}
+
+// ClosedConnections calls f with the number of connections that the server closed
+// to make room for others, by kind. On an anonymous one no caller had
+// authenticated.
+func (s *Server) ClosedConnections(f func(kind string, n uint64)) {
+	f("anonymous", s.connections.closedTotal.anonymous.Load())
+	f("authenticated", s.connections.closedTotal.authenticated.Load())
 }

@@ -110,8 +110,9 @@ func (m *Metrics) Follow(zk *coordinator.Coordinator) {
 	m.registry.MustRegister(newAccountCollector(zk))
 }
 
-// FollowHTTP makes each scrape read what h has answered. It is called once.
-func (m *Metrics) FollowHTTP(h HTTP) { m.registry.MustRegister(newHTTPCollector(h)) }
+// FollowHTTP makes each scrape read what h has answered and which connections s
+// has closed. It is called once.
+func (m *Metrics) FollowHTTP(h HTTP, s Server) { m.registry.MustRegister(newHTTPCollector(h, s)) }
 
 // FollowLog makes each scrape read the number of lines that the log has dropped.
 // It is called once.

@@ -35,7 +35,7 @@ func everything(t *testing.T) string {
 		t.Fatal(err)
 	}
 	m.Follow(zk)
-	m.FollowHTTP(served{})
+	m.FollowHTTP(served{}, served{})
 	m.FollowLog(func() uint64 { return 5 })
 	m.Observe(coordinator.Observation{Kind: coordinator.Fetched, Account: "wx1", Reason: coordinator.ReasonSchedule})
 	m.Observe(coordinator.Observation{Kind: coordinator.Committed, Account: "wx1", Reason: coordinator.ReasonSchedule})
@@ -48,16 +48,19 @@ func everything(t *testing.T) string {
 // served is an HTTP interface that answered a few.
 type served struct{}
 
-func (served) Served(f func(string, int, uint64))     { f("/v1/tokens/{name}", 200, 7) }
-func (served) StaleServed() uint64                    { return 3 }
-func (served) Checks(f func(result string, n uint64)) { f("rejected", 1) }
-func (served) Holding() int                           { return 2 }
-func (served) Streams() int                           { return 1 }
+func (served) Served(f func(string, int, uint64))       { f("/v1/tokens/{name}", 200, 7) }
+func (served) StaleServed() uint64                      { return 3 }
+func (served) Checks(f func(result string, n uint64))   { f("rejected", 1) }
+func (served) WithoutCredentials() uint64               { return 4 }
+func (served) ClosedConnections(f func(string, uint64)) { f("anonymous", 6) }
+func (served) Holding() int                             { return 2 }
+func (served) Streams() int                             { return 1 }
 
 func TestHTTPIsRead(t *testing.T) {
 	wantLines(t, everything(t),
 		`zhongkong_http_requests_total{code="200",endpoint="/v1/tokens/{name}"} 7`,
-		`zhongkong_log_lines_dropped_total 5`, `zhongkong_stale_served_total 3`, `zhongkong_http_holding 2`, `zhongkong_http_streams 1`,
+		`zhongkong_log_lines_dropped_total 5`, `zhongkong_stale_served_total 3`, `zhongkong_http_holding 2`,
+		`zhongkong_http_without_credentials_total 4`, `zhongkong_http_connections_closed_total{kind="anonymous"} 6`, `zhongkong_http_streams 1`,
 	)
 }
 
