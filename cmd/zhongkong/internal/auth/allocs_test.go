@@ -8,7 +8,7 @@ import "testing"
 func TestRememberedPasswordIsCheckedWithoutAllocating(t *testing.T) {
 	g := newAuthenticator(t, alice())
 	mustEnter(t, g, here, "alice", "open sesame")
-	_, _ = g.Authenticate(t.Context(), there, "alice", "wrong") // somebody is being counted
+	_, _ = g.Authenticate(t.Context(), there, "alice", "wrong") // a source has a failure
 	ctx := t.Context()
 	allocs := testing.AllocsPerRun(100, func() { _, _ = g.Authenticate(ctx, here, "alice", "open sesame") })
 	if allocs > 0 {

@@ -10,6 +10,11 @@ import (
 	"strings"
 )
 
+const (
+	maxName     = 128  // bytes in a user's name
+	maxPassword = 1024 // bytes in a password
+)
+
 // Credentials are a name and a password as they were sent, not verified yet. They
 // print as "[credentials]".
 type Credentials struct{ Name, Password string }

@@ -33,7 +33,7 @@ func TestWrongTriesThatComeAgainAreSlowedMoreAndMore(t *testing.T) {
 			}
 			mine := fmt.Sprint("mine", i)
 			ends := time.Now().Add(want)
-			for range 3 { // nobody makes a wait longer
+			for range 3 { // they do not make the delay longer
 				if wait := tryPassword(t, g, here, "dora", mine); wait < time.Until(ends) || wait > max(time.Second, time.Until(ends)) {
 					t.Fatalf("wait %d is %v, want %v or a second", i, wait, time.Until(ends))
 				}

@@ -13,11 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-const (
-	maxName     = 128  // bytes in a user's name
-	maxPassword = 1024 // bytes in a password
-	udpKeySize  = 32
-)
+const udpKeySize = 32 // bytes
 
 // AllAccounts in User.Accounts stands for all accounts, including those that are
 // added later.

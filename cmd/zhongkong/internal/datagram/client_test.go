@@ -93,7 +93,7 @@ func TestClientAsksAgainWithANewNonceAndIgnoresStrangers(t *testing.T) {
 				return
 			}
 			send := func(b []byte) { _, _ = conn.WriteToUDPAddrPort(b, from) }
-			// What somebody on the way could send: junk, the question
+			// What an attacker on the way could send: junk, the question
 			// itself, an answer of another time.
 			send([]byte("junk"))
 			send(space[:n])

@@ -277,7 +277,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte("x"))
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		if got, outcome := s.answer(packet, from); got != nil {
-			t.Errorf("a packet that nobody sealed was answered: %s", outcome)
+			t.Errorf("a packet that was not sealed was answered: %s", outcome)
 		}
 	})
 }

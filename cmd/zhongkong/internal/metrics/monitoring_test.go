@@ -195,7 +195,7 @@ func TestWhatIsAskedForExists(t *testing.T) {
 	for name := range exists {
 		base := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")
 		if strings.HasPrefix(name, "zhongkong_") && !asked[name] && !asked[base] && !asked[base+"_bucket"] {
-			t.Errorf("nobody asks for %s", name)
+			t.Errorf("no alert and no panel asks for %s", name)
 		}
 	}
 }
