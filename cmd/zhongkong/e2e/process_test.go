@@ -1,6 +1,6 @@
 //go:build unix
 
-package fleet_test
+package e2e_test
 
 import (
 	"bytes"
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 }
 
 func testMain(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "zhongkong-fleet")
+	dir, err := os.MkdirTemp("", "zhongkong-e2e")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
