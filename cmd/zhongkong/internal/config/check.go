@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,8 +21,8 @@ func (c *Config) resolve(in Input, p *problems) {
 		if a.AppID == "" {
 			a.AppID = a.Name
 		}
-		a.Source = firstOf(a.Source, c.lone.source, KindToken)
-		a.APIBase = firstOf(a.APIBase, c.lone.apiBase, DefaultAPIBase)
+		a.Source = cmp.Or(a.Source, c.lone.source, KindToken)
+		a.APIBase = cmp.Or(a.APIBase, c.lone.apiBase, DefaultAPIBase)
 		if a.RefreshEvery == 0 {
 			a.RefreshEvery = c.RefreshEvery
 		}
@@ -177,41 +178,64 @@ func (c *Config) checkAccounts(p *problems) map[string]string {
 	return names
 }
 
+// checkTimes validates the times and limits of the whole configuration. The rules
+// are the coordinator's, with tighter bounds where a larger value is a mistake.
 func (c *Config) checkTimes(p *problems) {
+	times := coordinator.Config{LockTTL: c.LockTTL, FetchTimeout: c.FetchTimeout}
+	if c.isRefused("lock_life") { // take one that allows every fetch_timeout
+		times.LockTTL = time.Minute
+	}
+	c.coordinatorProblems(p, "", times)
 	within := func(key string, v, least, most time.Duration, why string) {
 		if v < least || v > most {
-			p.addf("%s: %s (%v) must be from %v to %v: %s", c.Where(key), key, v, least, most, why)
+			p.addf("%s: %s is %v: it must be %v to %v: %s", c.Where(key), key, v, least, most, why)
 		}
 	}
-	within("lock_life", c.LockTTL, time.Second, time.Minute, "it is how long a killed process keeps the others waiting; it is extended while a call lasts")
-	within("fetch_timeout", c.FetchTimeout, 100*time.Millisecond, time.Minute, "a source that answers later than this does not answer")
-	if c.FetchTimeout > 10*c.LockTTL && !c.isRefused("fetch_timeout", "lock_life") {
-		p.addf("%s: lock_life (%v) is too far below the fetch deadline: fetch_timeout (%v) may be ten times as long; "+
-			"raise lock_life to %v or lower fetch_timeout to %v",
-			c.Where("lock_life"), c.LockTTL, c.FetchTimeout, c.FetchTimeout/10, 10*c.LockTTL)
-	}
 	within("refresh_every", c.RefreshEvery, time.Second, 24*time.Hour, "WeChat's tokens live two hours and its calls are counted")
-	within("drain_delay", c.DrainDelay, 0, 10*time.Minute, "whatever sends requests here has noticed by then")
+	within("drain_delay", c.DrainDelay, 0, 10*time.Minute, "load balancers notice a 503 within that")
 }
+
+// coordinatorProblems adds what the coordinator refuses of cfg, in the words of
+// the file. where is the place to name; "": where the setting was given that the
+// problem is about.
+func (c *Config) coordinatorProblems(p *problems, where string, cfg coordinator.Config) {
+	cfg.Store = struct{ coordinator.Store }{} // not asked anything
+	err := cfg.Validate()
+	if err == nil {
+		return
+	}
+	for line := range strings.Lines(settingNames.Replace(err.Error())) {
+		line = strings.TrimSuffix(line, "\n")
+		key, _, _ := strings.Cut(line, " ")
+		p.addf("%s: %s", cmp.Or(where, c.Where(key)), line)
+	}
+}
+
+// settingNames are the settings that fill the fields of coordinator.Config.
+var settingNames = strings.NewReplacer(
+	"LockTTL", "lock_life", "FetchTimeout", "fetch_timeout", "RefreshEvery", "refresh_every",
+	"Limits.PerDay", "per_day", "Limits.Reserve", "reserve", "Limits.MinInterval", "min_interval",
+)
 
 // checkLimits refuses budgets that cannot be kept.
 func (c *Config) checkLimits(a Account, p *problems) {
 	l := a.Limits
-	if l.Reserve >= l.PerDay {
-		p.addf("%s: account %q: reserve (%d) must be below per_day (%d): nothing is left for forced refreshes otherwise", a.where, a.Name, l.Reserve, l.PerDay)
-	}
+	c.coordinatorProblems(p, fmt.Sprintf("%s: account %q", a.where, a.Name), coordinator.Config{RefreshEvery: a.RefreshEvery, Limits: l})
 	if l.MinInterval > time.Hour {
-		p.addf("%s: account %q: min_interval (%v) must be at most 1h: reports of a dead token would wait for it", a.where, a.Name, l.MinInterval)
+		p.addf("%s: account %q: min_interval is %v: it must be at most 1h, or reports of a rejected token would wait for it", a.where, a.Name, l.MinInterval)
 	}
-	if a.RefreshEvery < time.Second || a.RefreshEvery > 24*time.Hour {
-		p.addf("%s: account %q: refresh_every (%v) must be from 1s to 24h", a.where, a.Name, a.RefreshEvery)
+	if a.RefreshEvery < time.Second { // said already
+		return
+	}
+	if a.RefreshEvery > 24*time.Hour {
+		p.addf("%s: account %q: refresh_every is %v: it must be at most 24h", a.where, a.Name, a.RefreshEvery)
 		return
 	}
 	if needed := int(24 * time.Hour / a.RefreshEvery); needed > l.PerDay {
 		text := fmt.Sprintf("%s: account %q: refresh_every (%v) makes %d calls a day, per_day allows %d: refresh less often or raise per_day",
 			a.where, a.Name, a.RefreshEvery, needed, l.PerDay)
-		if l.PerDay == defaultBudget.PerDay && !c.Given("budget.per_day") {
-			c.Warnings = append(c.Warnings, text) // for trying out: a minute of it is no harm
+		if l.PerDay == coordinator.DefaultLimits().PerDay && !c.Given("budget.per_day") {
+			c.Warnings = append(c.Warnings, text) // harmless for a short trial
 			return
 		}
 		p.addf("%s", text)
@@ -235,13 +259,4 @@ func (c *Config) names() string {
 		names = append(names, a.Name)
 	}
 	return strings.Join(names, ", ")
-}
-
-func firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }

@@ -171,9 +171,6 @@ func Listener(in Input) (address, certFile string) {
 	return c.Listen, c.TLSCert
 }
 
-// defaultBudget is what each account's budget is laid over.
-var defaultBudget = coordinator.Limits{PerDay: 2000, Reserve: 200, MinInterval: time.Second}
-
 // unset marks a limit that was left out: 0 means something.
 const unset = -1
 
@@ -199,7 +196,7 @@ func read(in Input, p *problems) *Config {
 	}
 	c.applyEnv(in, p)
 	c.applyFlags(in, p)
-	c.Budget = overlay(defaultBudget, c.budget)
+	c.Budget = overlay(coordinator.DefaultLimits(), c.budget)
 	return c
 }
 

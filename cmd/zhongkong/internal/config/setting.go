@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 // Setting is a value that the file, the environment and the command line can
@@ -129,14 +131,15 @@ func answerSettings() []Setting {
 
 // serveSettings say when a serve refreshes.
 func serveSettings() []Setting {
+	limits := coordinator.DefaultLimits()
 	return []Setting{
 		{Key: "refresh_every", Arg: "D", kind: kindDuration, Default: "1h", Reloads: true, value: duration(func(c *Config) *time.Duration { return &c.RefreshEvery }),
 			Usage: "refresh at least this often; a change counts from the next token on"},
-		{Key: "budget.per_day", Arg: "N", kind: kindCount, Otherwise: strconv.Itoa(defaultBudget.PerDay), Reloads: true, value: value{apply: count(func(c *Config) *int { return &c.budget.PerDay }, 1).apply},
+		{Key: "budget.per_day", Arg: "N", kind: kindCount, Otherwise: strconv.Itoa(limits.PerDay), Reloads: true, value: value{apply: count(func(c *Config) *int { return &c.budget.PerDay }, 1).apply},
 			Usage: "calls to the issuer a day, of each account: WeChat's own limit"},
-		{Key: "budget.reserve", Arg: "N", kind: kindCount, Otherwise: fmt.Sprintf("%d, at most a tenth of budget.per_day", defaultBudget.Reserve), Reloads: true,
+		{Key: "budget.reserve", Arg: "N", kind: kindCount, Otherwise: fmt.Sprintf("%d, at most a tenth of budget.per_day", limits.Reserve), Reloads: true,
 			value: value{apply: count(func(c *Config) *int { return &c.budget.Reserve }, 1).apply}, Usage: "how many of them are kept for the schedule: forced refreshes are refused then"},
-		{Key: "budget.min_interval", Arg: "D", kind: kindDuration, Otherwise: defaultBudget.MinInterval.String(), Reloads: true, value: value{apply: duration(func(c *Config) *time.Duration { return &c.budget.MinInterval }).apply},
+		{Key: "budget.min_interval", Arg: "D", kind: kindDuration, Otherwise: limits.MinInterval.String(), Reloads: true, value: value{apply: duration(func(c *Config) *time.Duration { return &c.budget.MinInterval }).apply},
 			Usage: "the least time between two refreshes of an account that somebody asked for"},
 		{Key: "instance", Arg: "NAME", Otherwise: "made of the host's name, the process id and some chance", value: text(func(c *Config) *string { return &c.Instance }), Usage: "this process's name in Redis"},
 		{Key: "replicas", Arg: "N", kind: kindCount, Otherwise: "1 if the URL names a cluster or sentinels, else 0", value: count(func(c *Config) *int { return &c.Replicas }, 0), Usage: "how many replicas confirm a new token"},

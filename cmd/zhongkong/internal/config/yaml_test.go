@@ -98,7 +98,7 @@ func TestYAMLThatReadersTakeDifferentlyIsRefusedWithWords(t *testing.T) {
 		"a list of one for a text":   {"appid: [wx1]\n", "zk.yaml:1: appid is a list"},
 		"a name with a tilde":        {"appid: wx1\nusers:\n- {name: a~b, password: $h, accounts: '*'}\n", "zk.yaml:3: users[0].name: must not hold a colon, a tilde or a comma"},
 		"told the wrong way round":   {oneUser + "told: 4m, told_at_least: 30m}\n", "zk.yaml:3: users[0]: told (4m0s) must not be below told_at_least (30m0s)"},
-		"a delay that nobody awaits": {"appid: wx1\ndrain_delay: 1h\n", "zk.yaml:2: drain_delay (1h0m0s) must be from 0s to 10m0s"},
+		"a delay that nobody awaits": {"appid: wx1\ndrain_delay: 1h\n", "zk.yaml:2: drain_delay is 1h0m0s: it must be 0s to 10m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, test.yaml, nil, nil)
