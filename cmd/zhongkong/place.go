@@ -62,21 +62,26 @@ func (s *session) keepSecretsFromSandbox() {
 }
 
 // tryCommand is a command for another terminal that shows a token of this
-// process, whatever variables are set there.
+// process, whatever variables are set there. note says what to fill in.
 func (d *daemon) tryCommand() (command, note string) {
 	words := []string{d.self}
-	if d.url != defaultRedis || d.env("ZHONGKONG_REDIS") != "" {
-		address := shellWord(d.url)
-		if u, err := url.Parse(d.url); err != nil || u.User != nil || u.Query().Has("password") {
-			address, note = "URL", ", with the same URL as here"
+	option := func(name, value, otherwise string) {
+		if value != otherwise || d.env("ZHONGKONG_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))) != "" {
+			words = append(words, "--"+name, shellWord(value))
 		}
-		words = append(words, "--redis", address)
 	}
-	if d.prefix != config.DefaultPrefix || d.env("ZHONGKONG_PREFIX") != "" {
-		words = append(words, "--prefix", shellWord(d.prefix))
+	address := d.url
+	if u, err := url.Parse(d.url); err != nil || u.User != nil || u.Query().Has("password") {
+		address, note = "URL", ", with the same URL as here"
 	}
-	if d.cfg.SealKeyFile != "" {
-		words = append(words, "--seal-key-file", shellWord(d.cfg.SealKeyFile))
+	option("redis", address, defaultRedis)
+	option("redis-ca", d.cfg.RedisCA, "")
+	option("redis-cert", d.cfg.RedisCert, "")
+	option("redis-key", d.cfg.RedisKey, "")
+	option("prefix", d.prefix, config.DefaultPrefix)
+	option("seal-key-file", d.cfg.SealKeyFile, "")
+	if d.cfg.Seal != config.SealRequire {
+		option("seal", d.cfg.Seal, "")
 	}
 	words = append(words, "show")
 	if accounts := d.zk.Accounts(); len(accounts) > 1 {

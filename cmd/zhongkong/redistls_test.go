@@ -43,6 +43,18 @@ func TestEveryCommandSpeaksTLSToRedis(t *testing.T) {
 		"--redis-cert", b.env["ZHONGKONG_REDIS_CERT"], "--redis-key", b.env["ZHONGKONG_REDIS_KEY"])
 }
 
+func TestThePrintedCommandReachesASealedStoreOverTLS(t *testing.T) {
+	b := newBench(t).overTLS(redistest.NewAuthority(t))
+	line, _ := b.sealKey()
+	d := b.with("ZHONGKONG_SEAL_KEY_FILE", b.file("seal.keys", line), "ZHONGKONG_SEAL", "prefer").serve("--sandbox")
+	d.ready()
+	elsewhere := b.reader().with("ZHONGKONG_REDIS", "", "ZHONGKONG_PREFIX", "",
+		"ZHONGKONG_REDIS_CA", "", "ZHONGKONG_REDIS_CERT", "", "ZHONGKONG_REDIS_KEY", "")
+	if r := d.tried(elsewhere); r.code != exitDone || len(r.stdout) < 100 {
+		t.Errorf("the printed command = %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
+}
+
 func TestAMismatchOfTLSIsCalledThatByEveryCommand(t *testing.T) {
 	authority := redistest.NewAuthority(t)
 	b := newBench(t)
