@@ -28,15 +28,15 @@ type front struct {
 	given  []auth.User // by --user or the variable
 	madeUp *auth.User  // of this run; nil: there are others
 
-	labels atomic.Pointer[map[string]string] // account :: its name for people
-
 	gate   *auth.Authenticator
 	events *events.Hub
 	api    *httpapi.API
 	web    *httpapi.Server
 	udp    *net.UDPConn // nil: no datagrams
 
-	issuers atomic.Pointer[config.Config] // has the API bases that tokens are checked at
+	// current is the configuration as requests see it. The daemon's own cfg is for
+	// the goroutine that reloads it.
+	current atomic.Pointer[config.Config]
 }
 
 // newFront reads the callers. What it says on stderr is said once.
@@ -108,8 +108,7 @@ func (d *daemon) openFront() error {
 	if err := exposure.CheckExposure(d.listener.Addr()); err != nil {
 		return usagef("--listen %s: %v", d.cfg.Listen, err)
 	}
-	d.labels.Store(labelsOf(d.cfg))
-	d.issuers.Store(d.cfg)
+	d.current.Store(d.cfg)
 	d.api = httpapi.New(httpapi.Config{
 		Coordinator: d.zk, Gate: d.gate, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store), Label: d.label,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
@@ -135,7 +134,7 @@ func (d *daemon) openFront() error {
 
 // probe returns how to ask an account's issuer about a token.
 func (d *daemon) probe(account string) httpapi.Probe {
-	a, ok := d.issuers.Load().Account(account)
+	a, ok := d.current.Load().Account(account)
 	if !ok {
 		return nil
 	}
@@ -179,9 +178,9 @@ func (d *daemon) announceFront() {
 	}
 }
 
-// reloadFront takes over the callers and the labels of a new configuration. An error changes
+// reloadUsers applies the callers of a new configuration. An error changes
 // nothing.
-func (d *daemon) reloadFront(next *config.Config) error {
+func (d *daemon) reloadUsers(next *config.Config) error {
 	users, err := d.users(next)
 	if err != nil {
 		return err
@@ -194,28 +193,18 @@ func (d *daemon) reloadFront(next *config.Config) error {
 		}
 		users = []auth.User{*d.madeUp}
 	}
-	if err := d.gate.SetUsers(users); err != nil {
-		return err
-	}
-	d.labels.Store(labelsOf(next))
-	return nil
+	return d.gate.SetUsers(users)
 }
 
-// label is what the page shows beside an account's name.
-func (f *front) label(account string) string { return (*f.labels.Load())[account] }
-
-// labelsOf returns the accounts' names for people, each with the AppID if the
-// account is called otherwise.
-func labelsOf(cfg *config.Config) *map[string]string {
-	labels := make(map[string]string, len(cfg.Accounts))
-	for _, a := range cfg.Accounts {
-		parts := []string{a.Label, a.AppID}
-		if a.AppID == a.Name {
-			parts[1] = ""
-		}
-		labels[a.Name] = strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
+// label returns what the page shows beside an account's name: its label, and its
+// AppID if that is not the name.
+func (d *daemon) label(account string) string {
+	a, _ := d.current.Load().Account(account)
+	parts := []string{a.Label, a.AppID}
+	if a.AppID == a.Name {
+		parts[1] = ""
 	}
-	return &labels
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
 }
 
 // failureWords is a failure in one phrase.

@@ -82,7 +82,7 @@ func (d *daemon) reload() {
 		err = fmt.Errorf("%s: no account in it", next.File)
 	}
 	if err == nil {
-		err = d.reloadFront(next)
+		err = d.reloadUsers(next)
 	}
 	if err != nil {
 		d.log.Error("the new configuration is refused, the old one stays", "error", err)
@@ -94,12 +94,12 @@ func (d *daemon) reload() {
 	if fixed := next.Fixed(d.started); len(fixed) > 0 {
 		d.log.Warn("these settings take effect at the next start", "settings", fixed)
 	}
+	d.current.Store(next)
 	accounts, users := d.apply(next), compareUsers(d.cfg.Users, next.Users)
 	d.log.Info("configuration read again",
 		"added", accounts.added, "changed", accounts.changed, "removed", accounts.removed,
 		"users_added", users.added, "users_changed", users.changed, "users_removed", users.removed)
 	d.cfg = next
-	d.issuers.Store(next)
 }
 
 // difference counts what a reload changes.
@@ -165,7 +165,7 @@ func (d *daemon) applyAccount(a, old config.Account, known bool) error {
 	}
 	current, ok := d.zk.Account(a.Name)
 	if old.Label = a.Label; known && ok && old.Same(a) {
-		return nil // only people call it otherwise: reloadFront took that over
+		return nil // only the label changed, which the page reads from the configuration
 	}
 	if known && ok && old.Limits == a.Limits && old.RefreshEvery == a.RefreshEvery {
 		current.SetSource(account.Source) // keeps the token that callers have
