@@ -176,8 +176,9 @@ func (d *daemon) run(signalled context.Context) error {
 			stop(err)
 		}
 	})
-	wg.Go(func() { d.followFiles(ctx) }) // ends with ctx
-	wg.Go(func() {                       // ends after ctx, when the answers under way are written
+	wg.Go(func() { d.followFiles(ctx) })     // ends with ctx
+	wg.Go(func() { d.watchAttendance(ctx) }) // ends with ctx
+	wg.Go(func() {                           // ends after ctx, when the answers under way are written
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		defer cancel()

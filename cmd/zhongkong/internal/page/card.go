@@ -79,8 +79,7 @@ func newCard(s coordinator.Status, was past, storeErr error, now time.Time) card
 		c.showRecord(s, now)
 	}
 	c.State = stateOf(s, c, storeErr)
-	quiet := c.State == late || c.State == waiting || c.State == expired && (c.Failure == nil || c.Failure.Over)
-	c.Unattended = c.Reader && storeErr == nil && s.LastRead && quiet
+	c.Unattended = Unattended(s, storeErr, now)
 	return c
 }
 

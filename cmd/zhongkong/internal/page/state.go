@@ -63,3 +63,14 @@ func stateOf(s coordinator.Status, c card, storeErr error) state {
 	}
 	return fresh
 }
+
+// Unattended reports whether this process is a reader of an account that no process
+// with the secret refreshes. storeErr is as in stateOf.
+func Unattended(s coordinator.Status, storeErr error, now time.Time) bool {
+	failing := s.Failure != nil && s.Failure.InARow > 0 // a process tries
+	if s.Role != coordinator.Reader || storeErr != nil || s.Stale || s.Err != nil || failing || !s.LastRead {
+		return false
+	}
+	late := !s.NextRefresh.IsZero() && now.Sub(s.NextRefresh) > lateAfter
+	return late || !s.Record.Usable()
+}
