@@ -23,7 +23,7 @@ IP whitelist are tried on stable_token in its normal mode, whose tokens are
 independent of the others. Only an account that has no token at all is refreshed.
 Exits with 1 if something is wrong.`,
 		Flags:  []cli.Flag{newSwitchFlag("json", "one array of objects")},
-		Action: p.doctor,
+		Action: p.bounded(doctorTimeout, doctor),
 	}
 }
 
@@ -65,18 +65,12 @@ func (x examination) add(result, check, detail, mend string) {
 	*x.findings = append(*x.findings, finding{check, x.account, result, detail, mend})
 }
 
-func (p program) doctor(c *cli.Context) error {
-	s, err := p.session(c)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	ctx, cancel := context.WithTimeout(c.Context, doctorTimeout)
-	defer cancel()
+func doctor(ctx context.Context, s *session, c *cli.Context) error {
 	x := examination{session: s, findings: &[]finding{}}
 	if err := x.everything(ctx, c.Args().Slice()); err != nil {
 		return err
 	}
+	var err error
 	if c.Bool("json") {
 		err = s.printJSON(*x.findings)
 	} else {

@@ -149,6 +149,12 @@ func attended(state coordinator.State) bool {
 	return f != nil && f.InARow > 0 && state.Now.Sub(f.RetryAt) < neglected
 }
 
+// unattended reports whether a refresh is due, at next, that no process makes.
+func unattended(state coordinator.State, next time.Time) bool {
+	late := state.Now.Sub(next) > neglected || !state.Record.Usable()
+	return late && state.Err == nil && !attended(state) && state.Holder == "" && len(state.Open) == state.Overdue()
+}
+
 // schedule finds accounts that nobody refreshes, or not before their token
 // ends.
 func (x examination) schedule(state coordinator.State, a config.Account, configured bool) {

@@ -21,14 +21,14 @@ func (p program) historyCommand() *cli.Command {
 			newValueFlag("n", "N", "20", "at most so many entries; 0: all"),
 			newSwitchFlag("json", "one array of objects"),
 		},
-		Action: p.history,
+		Action: p.bounded(commandTimeout, history),
 	}
 }
 
 // allEntries is more than a log ever holds.
 const allEntries = 100_000
 
-func (p program) history(c *cli.Context) error {
+func history(ctx context.Context, s *session, c *cli.Context) error {
 	n, err := strconv.Atoi(c.String("n"))
 	switch {
 	case err != nil || n < 0:
@@ -36,13 +36,6 @@ func (p program) history(c *cli.Context) error {
 	case n == 0:
 		n = allEntries
 	}
-	s, err := p.session(c)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	ctx, cancel := context.WithTimeout(c.Context, commandTimeout)
-	defer cancel()
 	name, err := s.oneAccount(ctx, c.Args().Slice())
 	if err != nil {
 		return err

@@ -14,12 +14,15 @@ import (
 func TestStatusIsATableWithoutTokens(t *testing.T) {
 	b := newBench(t)
 	before := b.must("status")
-	if !strings.Contains(before, appID) || !strings.Contains(before, "none") {
+	if !strings.Contains(before, appID) || !strings.Contains(before, "none") || !strings.Contains(before, "start zhongkong serve") {
 		t.Errorf("status without a token:\n%s", before)
 	}
 	b.must("show")
 	b.must("refresh")
 	out := b.must("status")
+	if strings.Contains(out, "start zhongkong serve") {
+		t.Errorf("status with a token:\n%s", out)
+	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if len(lines) != 2 {
 		t.Fatalf("status = %d lines, want 2:\n%s", len(lines), out)

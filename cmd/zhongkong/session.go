@@ -46,6 +46,24 @@ func (p program) session(c *cli.Context) (*session, error) {
 	return s, nil
 }
 
+// bounded makes the action of a command that works with the store for a limited
+// time.
+func (p program) bounded(limit time.Duration, f func(ctx context.Context, s *session, c *cli.Context) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		s, err := p.session(c)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		ctx, cancel := context.WithTimeout(c.Context, limit)
+		defer cancel()
+		return f(ctx, s, c)
+	}
+}
+
+// commandTimeout bounds the commands that only read.
+const commandTimeout = 10 * time.Second
+
 // configured is a session without a store.
 func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 	cfg, err := config.Load(in)

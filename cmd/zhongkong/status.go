@@ -24,18 +24,11 @@ NEXT is when the next refresh is due, CALLS the calls to the issuer today (UTC+8
 and the budget, OPEN the calls whose outcome nobody knows yet. LABEL is there if an
 account has one.`,
 		Flags:  []cli.Flag{newSwitchFlag("json", "one array of objects")},
-		Action: p.status,
+		Action: p.bounded(commandTimeout, status),
 	}
 }
 
-func (p program) status(c *cli.Context) error {
-	s, err := p.session(c)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	ctx, cancel := context.WithTimeout(c.Context, commandTimeout)
-	defer cancel()
+func status(ctx context.Context, s *session, c *cli.Context) error {
 	names, err := s.manyAccounts(ctx, c.Args().Slice())
 	if err != nil {
 		return err
@@ -69,9 +62,6 @@ func (p program) status(c *cli.Context) error {
 	return table(s.stdout, rows)
 }
 
-// commandTimeout bounds the commands that only read.
-const commandTimeout = 10 * time.Second
-
 // accountState returns the account's state as status shows it.
 func (s *session) accountState(state coordinator.State) wire.Account {
 	account, configured := s.cfg.Account(state.Account)
@@ -103,8 +93,11 @@ func statusRow(state coordinator.State, a wire.Account) []string {
 		open = fmt.Sprintf("%d (%d overdue)", a.Open, a.Overdue)
 	}
 	trouble := failureCell(a.LastError, state.Now)
-	if a.Error != "" {
+	switch {
+	case a.Error != "":
 		trouble = a.Error
+	case unattended(state, a.NextRefresh.Time):
+		trouble = "no process with the AppSecret answers: start zhongkong serve"
 	}
 	return []string{
 		a.Name, dash(a.Label), generation, age, ttl, next, lock,
