@@ -231,7 +231,7 @@ func exitCode(err error) int {
 func (p program) complain(err error) {
 	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
 	for i := range lines {
-		lines[i] = clean(lines[i])
+		lines[i] = escape(lines[i])
 	}
 	fmt.Fprintf(p.stderr, "zhongkong: %s\n", strings.Join(lines, "\n  "))
 }

@@ -144,26 +144,26 @@ func askError(account string, err error) error {
 	answered := new(datagram.AnswerError)
 	switch {
 	case errors.Is(err, datagram.ErrNoAnswer):
-		return &toldError{err, coordinator.ErrNoToken}
+		return &reportedError{err, coordinator.ErrNoToken}
 	case !errors.As(err, &answered):
 		return err
 	}
 	switch answered.Code {
 	case "no_token":
-		return &toldError{err, coordinator.ErrNoToken}
+		return &reportedError{err, coordinator.ErrNoToken}
 	case "refused":
-		return &toldError{err, &coordinator.RefusedError{Account: account, Message: answered.Message}}
+		return &reportedError{err, &coordinator.RefusedError{Account: account, Message: answered.Message}}
 	case "store_unreachable":
-		return &toldError{err, coordinator.ErrUnreachable}
+		return &reportedError{err, coordinator.ErrUnreachable}
 	case "throttled":
-		return &toldError{err, &coordinator.ThrottledError{}}
+		return &reportedError{err, &coordinator.ThrottledError{}}
 	}
 	return err
 }
 
 // toldError is an error of which another process said what it is: it reads as
 // was said, and counts as that.
-type toldError struct{ said, is error }
+type reportedError struct{ said, is error }
 
-func (e *toldError) Error() string   { return e.said.Error() }
-func (e *toldError) Unwrap() []error { return []error{e.said, e.is} }
+func (e *reportedError) Error() string   { return e.said.Error() }
+func (e *reportedError) Unwrap() []error { return []error{e.said, e.is} }

@@ -60,7 +60,7 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 			all = append(all, err)
 		}
 	}
-	at, err := choosePlace(s.cfg, sandboxed)
+	at, err := chooseStore(s.cfg, sandboxed)
 	add(err)
 	if len(s.cfg.Accounts) == 0 && !sandboxed {
 		add(errNoAccount)

@@ -19,11 +19,11 @@ const flushWithin = time.Second
 
 // strangersCause are the messages of lines that anybody can cause who reaches
 // the port, as often as he likes.
-var strangersCause = []string{"caller refused", "datagram refused", "request failed"}
+var callerMessages = []string{"caller refused", "datagram refused", "request failed"}
 
 // outliveStderr has all that a daemon says go through a queue, so that it goes
 // on refreshing when what reads its log hangs or is gone.
-func (s *session) outliveStderr() {
+func (s *session) queueLog() {
 	// Where nobody asks for this signal, Go ends a program that writes to a
 	// closed stderr. It is asked for to the end of the process: what comes
 	// after the daemon may write, too.
@@ -35,12 +35,12 @@ func (s *session) outliveStderr() {
 		return line.Bytes()
 	})
 	s.stderr = s.queue
-	s.log = slog.New(logging.NewLimit(newLogHandler(s.queue, s.cfg), strangersCause...))
+	s.log = slog.New(logging.NewLimit(newLogHandler(s.queue, s.cfg), callerMessages...))
 }
 
 // toTheEnd runs a daemon whose log is queued, and returns when the queue is
 // empty, or soon after if it does not get so.
-func (s *session) toTheEnd(run func() error) error {
+func (s *session) runDaemon(run func() error) error {
 	defer s.queue.Close(flushWithin)
 	err := run()
 	if err == nil {

@@ -16,7 +16,7 @@ import (
 func (p program) doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "doctor",
-		Usage:     "check everything a deployment gets wrong, and say how to mend it",
+		Usage:     "check everything a deployment gets wrong, and say how to fix it",
 		ArgsUsage: "[NAME...]",
 		Description: `Changes nothing and mints no token of the classic endpoint: the AppSecret and the
 IP whitelist are tried on stable_token in its normal mode, whose tokens are
@@ -33,7 +33,7 @@ type finding struct {
 	Account string `json:"account,omitempty"`
 	Result  string `json:"result"` // resultOK, resultWarn or resultFail
 	Detail  string `json:"detail"`
-	Mend    string `json:"mend,omitempty"`
+	Fix     string `json:"fix,omitempty"`
 }
 
 const (
@@ -43,31 +43,31 @@ const (
 )
 
 // examination collects findings, about one account or the whole.
-type examination struct {
+type checks struct {
 	*session
 	account  string
 	findings *[]finding
 }
 
-func (x examination) ok(check, format string, args ...any) {
+func (x checks) ok(check, format string, args ...any) {
 	x.add(resultOK, check, fmt.Sprintf(format, args...), "")
 }
 
-func (x examination) warn(check, mend, format string, args ...any) {
-	x.add(resultWarn, check, fmt.Sprintf(format, args...), mend)
+func (x checks) warn(check, fix, format string, args ...any) {
+	x.add(resultWarn, check, fmt.Sprintf(format, args...), fix)
 }
 
-func (x examination) fail(check, mend, format string, args ...any) {
-	x.add(resultFail, check, fmt.Sprintf(format, args...), mend)
+func (x checks) fail(check, fix, format string, args ...any) {
+	x.add(resultFail, check, fmt.Sprintf(format, args...), fix)
 }
 
-func (x examination) add(result, check, detail, mend string) {
-	*x.findings = append(*x.findings, finding{check, x.account, result, detail, mend})
+func (x checks) add(result, check, detail, fix string) {
+	*x.findings = append(*x.findings, finding{check, x.account, result, detail, fix})
 }
 
 func doctor(ctx context.Context, s *session, c *cli.Context) error {
-	x := examination{session: s, findings: &[]finding{}}
-	if err := x.everything(ctx, c.Args().Slice()); err != nil {
+	x := checks{session: s, findings: &[]finding{}}
+	if err := x.runAll(ctx, c.Args().Slice()); err != nil {
 		return err
 	}
 	var err error
@@ -93,26 +93,26 @@ func doctor(ctx context.Context, s *session, c *cli.Context) error {
 
 // everything runs the checks in an order in which the first failure is the
 // cause of those after it.
-func (x examination) everything(ctx context.Context, args []string) error {
+func (x checks) runAll(ctx context.Context, args []string) error {
 	x.configuration()
 	if !x.servers(ctx) {
 		return nil
 	}
 	x.rights(ctx)
 	x.refusals(ctx)
-	names, err := x.examined(ctx, args)
+	names, err := x.accounts(ctx, args)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
 		x.account = name
-		x.oneByOne(ctx)
+		x.accountChecks(ctx)
 	}
 	return nil
 }
 
 // examined returns the accounts to look at; none is a finding, not an error.
-func (x examination) examined(ctx context.Context, args []string) ([]string, error) {
+func (x checks) accounts(ctx context.Context, args []string) ([]string, error) {
 	if len(args) > 0 || len(x.cfg.Accounts) > 0 {
 		return x.manyAccounts(ctx, args)
 	}
@@ -130,7 +130,7 @@ func (x examination) examined(ctx context.Context, args []string) ([]string, err
 
 // role is what this process is to most of its accounts: a refresher needs all
 // that a reader needs.
-func (x examination) role() coordinator.Role {
+func (x checks) role() coordinator.Role {
 	for _, a := range x.cfg.Accounts {
 		if !a.Secret.IsZero() {
 			return coordinator.Refresher
@@ -139,7 +139,7 @@ func (x examination) role() coordinator.Role {
 	return coordinator.Reader
 }
 
-func (x examination) configuration() {
+func (x checks) configuration() {
 	var accounts []string
 	for _, a := range x.cfg.Accounts {
 		role := "refresher"
@@ -162,15 +162,15 @@ func (x examination) configuration() {
 		x.ok("configuration", "%s", list(accounts))
 	}
 	for _, w := range x.cfg.Warnings {
-		detail, mend, _ := strings.Cut(w, ": chmod")
-		if mend != "" {
-			mend = "chmod" + mend
+		detail, fix, _ := strings.Cut(w, ": chmod")
+		if fix != "" {
+			fix = "chmod" + fix
 		}
-		x.warn("configuration", mend, "%s", detail)
+		x.warn("configuration", fix, "%s", detail)
 	}
 }
 
-// printFindings prints one line a finding, and below it how to mend it.
+// printFindings prints one line a finding, and below it how to fix it.
 func printFindings(s *session, findings []finding) error {
 	var rows [][]string
 	for _, f := range findings {
@@ -179,8 +179,8 @@ func printFindings(s *session, findings []finding) error {
 			check = f.Account + " " + check
 		}
 		rows = append(rows, []string{f.Result, check, f.Detail})
-		if f.Mend != "" {
-			rows = append(rows, []string{"", "", "-> " + f.Mend})
+		if f.Fix != "" {
+			rows = append(rows, []string{"", "", "-> " + f.Fix})
 		}
 	}
 	return table(s.stdout, rows)

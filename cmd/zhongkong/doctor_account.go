@@ -14,7 +14,7 @@ import (
 )
 
 // oneByOne examines the account of x.
-func (x examination) oneByOne(ctx context.Context) {
+func (x checks) accountChecks(ctx context.Context) {
 	account, configured := x.cfg.Account(x.account)
 	mayRefresh := configured && !account.Secret.IsZero()
 	states, err := x.load(ctx, x.account)
@@ -29,7 +29,7 @@ func (x examination) oneByOne(ctx context.Context) {
 	state := states[0]
 	switch {
 	case errors.Is(state.Err, coordinator.ErrSealed):
-		x.fail("token", x.unopened(ctx), "%v", state.Err)
+		x.fail("token", x.unsealFix(ctx), "%v", state.Err)
 		return
 	case state.Err != nil:
 		x.fail("token", "", "%v", state.Err)
@@ -54,7 +54,7 @@ func (x examination) oneByOne(ctx context.Context) {
 // credential tries AppSecret and whitelist where it disturbs nobody: the
 // tokens of stable_token are independent of the classic ones, and its normal
 // mode ends none.
-func (x examination) credential(ctx context.Context, a config.Account) bool {
+func (x checks) credential(ctx context.Context, a config.Account) bool {
 	source, err := wechat.Config{
 		AppID: a.AppID, Secret: a.Secret.Reveal(), Kind: wechat.Stable, BaseURL: a.APIBase,
 	}.Source()
@@ -91,7 +91,7 @@ const firstTokenWait = 15 * time.Second
 
 // firstToken has the account refreshed, which is due anyway, and returns the
 // state afterwards.
-func (x examination) firstToken(ctx context.Context, before coordinator.State) coordinator.State {
+func (x checks) firstToken(ctx context.Context, before coordinator.State) coordinator.State {
 	wait, cancel := context.WithTimeout(ctx, firstTokenWait)
 	defer cancel()
 	err := x.withAccount(x.account, func(a *coordinator.Account) error {
@@ -111,14 +111,14 @@ func (x examination) firstToken(ctx context.Context, before coordinator.State) c
 }
 
 // token says how the current token is and whether the issuer accepts it.
-func (x examination) token(ctx context.Context, state coordinator.State, a config.Account, configured bool) {
+func (x checks) token(ctx context.Context, state coordinator.State, a config.Account, configured bool) {
 	r := state.Record
 	if !r.Usable() {
-		mend := "start a process with the account's secret: zhongkong serve"
+		fix := "start a process with the account's secret: zhongkong serve"
 		if attended(state) {
-			mend = "see last call: a process tries, and fails"
+			fix = "see last call: a process tries, and fails"
 		}
-		x.fail("token", mend, "there is none")
+		x.fail("token", fix, "there is none")
 		return
 	}
 	about := fmt.Sprintf("issued %s ago by %s, lives %s", brief(state.Now.Sub(r.IssuedAt)), r.IssuedBy, brief(r.TTL))
@@ -157,7 +157,7 @@ func unattended(state coordinator.State, next time.Time) bool {
 
 // schedule finds accounts that nobody refreshes, or not before their token
 // ends.
-func (x examination) schedule(state coordinator.State, a config.Account, configured bool) {
+func (x checks) schedule(state coordinator.State, a config.Account, configured bool) {
 	every := x.cfg.RefreshEvery
 	if configured {
 		every = a.RefreshEvery
@@ -178,15 +178,15 @@ func (x examination) schedule(state coordinator.State, a config.Account, configu
 }
 
 // beforeTheEnd says what has to happen before the token ends.
-func (x examination) beforeTheEnd(state coordinator.State) string {
-	mend := "then: zhongkong refresh " + x.account
+func (x checks) beforeTheEnd(state coordinator.State) string {
+	fix := "then: zhongkong refresh " + x.account
 	if f := state.Failure; f != nil && wechat.Classify(f.Code).Hint != "" {
-		return wechat.Classify(f.Code).Hint + "; " + mend
+		return wechat.Classify(f.Code).Hint + "; " + fix
 	}
-	return "see last call; " + mend
+	return "see last call; " + fix
 }
 
-func (x examination) lastFailure(state coordinator.State, tried bool) {
+func (x checks) lastFailure(state coordinator.State, tried bool) {
 	f := state.Failure
 	switch {
 	case f == nil || f.InARow == 0:
@@ -199,15 +199,15 @@ func (x examination) lastFailure(state coordinator.State, tried bool) {
 	}
 }
 
-func (x examination) openAttempts(state coordinator.State) {
+func (x checks) openAttempts(state coordinator.State) {
 	if len(state.Open) == 0 || state.Now.Sub(state.Open[0]) <= neglected {
 		return
 	}
-	mend, nobody := "start a process with the account's secret", ", and nobody refreshes"
+	fix, nobody := "start a process with the account's secret", ", and nobody refreshes"
 	if attended(state) {
-		mend, nobody = "see last call: the next one that succeeds settles them", ""
+		fix, nobody = "see last call: the next one that succeeds settles them", ""
 	}
-	x.warn("attempts", mend, "%d overdue, the oldest for %s: nobody knows what they issued%s",
+	x.warn("attempts", fix, "%d overdue, the oldest for %s: nobody knows what they issued%s",
 		state.Overdue(), brief(state.Now.Sub(state.Open[0])), nobody)
 }
 
@@ -215,8 +215,8 @@ func (x examination) openAttempts(state coordinator.State) {
 const recent = 24 * time.Hour
 
 // conflicts finds out whether somebody outside refreshes the same account.
-func (x examination) conflicts(ctx context.Context, state coordinator.State) {
-	const mend = "find who else calls /cgi-bin/token with this AppID and have them ask here, or reset the AppSecret"
+func (x checks) conflicts(ctx context.Context, state coordinator.State) {
+	const fix = "find who else calls /cgi-bin/token with this AppID and have them ask here, or reset the AppSecret"
 	if state.Conflicts == 0 {
 		x.ok("conflicts", "nobody outside was seen to refresh this account")
 		return
@@ -225,24 +225,24 @@ func (x examination) conflicts(ctx context.Context, state coordinator.State) {
 	for _, e := range entries {
 		ago := state.Now.Sub(e.At)
 		if e.Event == "conflict" && ago < recent {
-			x.fail("conflicts", mend, "somebody outside refreshes this account: seen %d times, last %s ago", state.Conflicts, brief(ago))
+			x.fail("conflicts", fix, "somebody outside refreshes this account: seen %d times, last %s ago", state.Conflicts, brief(ago))
 			return
 		}
 	}
-	x.warn("conflicts", mend, "somebody outside was seen to refresh this account %d times, not within the last day", state.Conflicts)
+	x.warn("conflicts", fix, "somebody outside was seen to refresh this account %d times, not within the last day", state.Conflicts)
 }
 
-func (x examination) budget(state coordinator.State) {
+func (x checks) budget(state coordinator.State) {
 	limits := x.cfg.Budget
 	if a, ok := x.cfg.Account(x.account); ok {
 		limits = a.Limits
 	}
-	const mend = "zhongkong history shows who calls and why; forced refreshes are refused first"
+	const fix = "zhongkong history shows who calls and why; forced refreshes are refused first"
 	switch used := state.CallsToday; {
 	case used >= limits.PerDay-limits.Reserve:
-		x.fail("budget", mend, "%d of %d calls today: only the schedule may call until midnight (UTC+8)", used, limits.PerDay)
+		x.fail("budget", fix, "%d of %d calls today: only the schedule may call until midnight (UTC+8)", used, limits.PerDay)
 	case used*2 >= limits.PerDay:
-		x.warn("budget", mend, "%d of %d calls today", used, limits.PerDay)
+		x.warn("budget", fix, "%d of %d calls today", used, limits.PerDay)
 	default:
 		x.ok("budget", "%d of %d calls today", used, limits.PerDay)
 	}

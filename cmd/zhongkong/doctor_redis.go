@@ -26,7 +26,7 @@ const (
 
 // servers examines what Redis says of itself and reports whether it can be
 // asked at all.
-func (x examination) servers(ctx context.Context) bool {
+func (x checks) servers(ctx context.Context) bool {
 	if !x.reachable(ctx) {
 		return false
 	}
@@ -36,9 +36,9 @@ func (x examination) servers(ctx context.Context) bool {
 		return true
 	}
 	for _, d := range servers {
-		x.answers(d)
+		x.latency(d)
 		x.version(d)
-		x.untold(d)
+		x.unreadable(d)
 		x.eviction(d)
 		x.replication(d)
 		x.clock(d)
@@ -46,7 +46,7 @@ func (x examination) servers(ctx context.Context) bool {
 	return true
 }
 
-func (x examination) reachable(ctx context.Context) bool {
+func (x checks) reachable(ctx context.Context) bool {
 	err := x.store.Ping(ctx)
 	var mismatch *redisstore.TLSError
 	switch {
@@ -66,7 +66,7 @@ func (x examination) reachable(ctx context.Context) bool {
 	return false
 }
 
-func (x examination) answers(d redisadmin.Diagnosis) {
+func (x checks) latency(d redisadmin.Diagnosis) {
 	if d.RoundTrip > slowRedis {
 		x.warn("redis", "put this process nearer to Redis", "%s answers in %s", d.Addr, brief(d.RoundTrip))
 		return
@@ -78,7 +78,7 @@ func (x examination) answers(d redisadmin.Diagnosis) {
 // to write.
 const oldestRedis = 7
 
-func (x examination) version(d redisadmin.Diagnosis) {
+func (x checks) version(d redisadmin.Diagnosis) {
 	major, _, _ := strings.Cut(d.Version, ".")
 	n, err := strconv.Atoi(major)
 	switch {
@@ -95,7 +95,7 @@ func (x examination) version(d redisadmin.Diagnosis) {
 
 // untold says what cannot be checked where INFO is not allowed, forbidden or
 // renamed.
-func (x examination) untold(d redisadmin.Diagnosis) {
+func (x checks) unreadable(d redisadmin.Diagnosis) {
 	switch {
 	case d.Denied == nil:
 	case errors.Is(d.Denied, redisstore.ErrDenied):
@@ -109,8 +109,8 @@ func (x examination) untold(d redisadmin.Diagnosis) {
 
 // eviction finds policies under which Redis drops our keys when it is full.
 // Policies for volatile keys do so as well: tokens and locks have a TTL.
-func (x examination) eviction(d redisadmin.Diagnosis) {
-	const mend = "CONFIG SET maxmemory-policy noeviction (and in redis.conf; on a managed Redis: that parameter in its console), " +
+func (x checks) eviction(d redisadmin.Diagnosis) {
+	const fix = "CONFIG SET maxmemory-policy noeviction (and in redis.conf; on a managed Redis: that parameter in its console), " +
 		"or a Redis of its own for the tokens"
 	switch {
 	case d.MaxMemoryPolicy == "":
@@ -118,16 +118,16 @@ func (x examination) eviction(d redisadmin.Diagnosis) {
 	case d.MaxMemoryPolicy == "noeviction":
 		x.ok("eviction", "maxmemory-policy is noeviction")
 	case d.MaxMemory == 0:
-		x.warn("eviction", mend, "maxmemory-policy is %s: harmless only as long as maxmemory is not set", d.MaxMemoryPolicy)
+		x.warn("eviction", fix, "maxmemory-policy is %s: harmless only as long as maxmemory is not set", d.MaxMemoryPolicy)
 	default:
-		x.fail("eviction", mend, "maxmemory-policy is %s with maxmemory %d: when it is full Redis drops tokens, locks and the state behind them",
+		x.fail("eviction", fix, "maxmemory-policy is %s with maxmemory %d: when it is full Redis drops tokens, locks and the state behind them",
 			d.MaxMemoryPolicy, d.MaxMemory)
 	}
 }
 
 // replication finds a store that loses acknowledged tokens at a failover, and
 // one that cannot be written.
-func (x examination) replication(d redisadmin.Diagnosis) {
+func (x checks) replication(d redisadmin.Diagnosis) {
 	waits := x.replicas()
 	switch {
 	case d.Role == "":
@@ -150,24 +150,24 @@ func (x examination) replication(d redisadmin.Diagnosis) {
 	}
 }
 
-func (x examination) clock(d redisadmin.Diagnosis) {
-	const mend = "run a time service (chrony, systemd-timesyncd) on both machines"
+func (x checks) clock(d redisadmin.Diagnosis) {
+	const fix = "run a time service (chrony, systemd-timesyncd) on both machines"
 	side := "ahead of"
 	if d.Ahead < 0 {
 		side = "behind"
 	}
 	switch away := d.Ahead.Abs(); {
 	case away > skewFail:
-		x.fail("clock", mend, "Redis's clock is %s %s this machine's", brief(away), side)
+		x.fail("clock", fix, "Redis's clock is %s %s this machine's", brief(away), side)
 	case away > skewWarn:
-		x.warn("clock", mend, "Redis's clock is %s %s this machine's", brief(away), side)
+		x.warn("clock", fix, "Redis's clock is %s %s this machine's", brief(away), side)
 	default:
 		x.ok("clock", "Redis and this machine agree within %s", brief(max(away, d.RoundTrip, time.Millisecond)))
 	}
 }
 
 // rights tries everything that Redis has to allow.
-func (x examination) rights(ctx context.Context) {
+func (x checks) rights(ctx context.Context) {
 	role := x.role()
 	missing, err := redisadmin.New(x.store).MissingACL(ctx, role)
 	switch {
@@ -181,10 +181,10 @@ func (x examination) rights(ctx context.Context) {
 	}
 }
 
-// grants are the rules that mend what is missing. A command that is not allowed
+// grants are the rules that fix what is missing. A command that is not allowed
 // hides which keys and channels are not, so all that the role needs is granted
 // then. What the user has besides stays.
-func (x examination) grants(missing []string, role coordinator.Role) []string {
+func (x checks) grants(missing []string, role coordinator.Role) []string {
 	if !slices.ContainsFunc(missing, func(rule string) bool { return strings.HasPrefix(rule, "+") }) {
 		return missing
 	}

@@ -56,8 +56,8 @@ func TestDoctorDoesNotAdviseToStartAProcessWhereOneFails(t *testing.T) {
 	finds(t, all, "token", resultFail, "see last call")
 	finds(t, all, "last call", resultWarn, "45009")
 	for check, f := range all {
-		if strings.Contains(f.Mend, "start a process") {
-			t.Errorf("%s: %s", check, f.Mend)
+		if strings.Contains(f.Fix, "start a process") {
+			t.Errorf("%s: %s", check, f.Fix)
 		}
 	}
 }

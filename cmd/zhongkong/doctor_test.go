@@ -37,7 +37,7 @@ func (b *bench) findings(wantCode int, args ...string) map[string]finding {
 func finds(t *testing.T, all map[string]finding, check, result, words string) {
 	t.Helper()
 	f, found := all[check]
-	if !found || f.Result != result || !strings.Contains(f.Detail+" "+f.Mend, words) {
+	if !found || f.Result != result || !strings.Contains(f.Detail+" "+f.Fix, words) {
 		t.Errorf("%s = %+v, want %s and %q", check, f, result, words)
 	}
 }
@@ -155,7 +155,7 @@ func TestDoctorFindsWhatIsWrongWithRedis(t *testing.T) {
 		server.MustDo(t, "ACL", "SETUSER", "app", "on", ">pw", "+ping", "+info", "~mine:*")
 		here := b.with("ZHONGKONG_REDIS", "redis://app:pw@"+server.Addr())
 		var command []any
-		for word := range strings.FieldsSeq(strings.Replace(here.findings(exitOther)["rights"].Mend, "<user>", "app", 1)) {
+		for word := range strings.FieldsSeq(strings.Replace(here.findings(exitOther)["rights"].Fix, "<user>", "app", 1)) {
 			command = append(command, word)
 		}
 		server.MustDo(t, command...)

@@ -42,11 +42,11 @@ func history(ctx context.Context, s *session, c *cli.Context) error {
 	}
 	entries, err := redisadmin.New(s.store).History(ctx, name, n)
 	if err != nil {
-		return s.explain(err)
+		return s.withAdvice(err)
 	}
 	if len(entries) == 0 {
 		if states, err := s.load(ctx, name); err == nil {
-			if err := s.known(ctx, states...); err != nil {
+			if err := s.checkKnown(ctx, states...); err != nil {
 				return err
 			}
 		}

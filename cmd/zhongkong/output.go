@@ -35,7 +35,7 @@ func table(w io.Writer, rows [][]string) error {
 	var widths []int
 	for _, row := range rows {
 		for i := range row {
-			row[i] = clean(row[i])
+			row[i] = escape(row[i])
 		}
 		for i, cell := range row {
 			if i == len(widths) {

@@ -76,7 +76,7 @@ func (s *session) storedNames(ctx context.Context) ([]string, error) {
 	if errors.Is(err, redisstore.ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable) {
 		return nil, usagef("no account is configured, and Redis does not let its user look for some (+scan): name one")
 	}
-	return names, s.explain(err)
+	return names, s.withAdvice(err)
 }
 
 // redisLog takes what go-redis would print to stderr: it repeats what the

@@ -78,10 +78,10 @@ func TestAMismatchOfTLSIsCalledThatByEveryCommand(t *testing.T) {
 					t.Errorf("%v = %d\n%s", args, r.code, r.stderr)
 				}
 			}
-			found, mend, _ := strings.Cut(test.words, "; ")
+			found, fix, _ := strings.Cut(test.words, "; ")
 			all := test.bench.findings(exitOther)
 			finds(t, all, "redis", resultFail, found)
-			finds(t, all, "redis", resultFail, mend)
+			finds(t, all, "redis", resultFail, fix)
 			d := test.bench.serve()
 			d.says(test.words)
 		})

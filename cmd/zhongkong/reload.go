@@ -15,7 +15,7 @@ import (
 // lookAtFilesEvery is how often the files of the configuration are looked at.
 // Their content is compared, because what editors, ConfigMaps and network file
 // systems do to times and inodes is beyond prediction.
-const lookAtFilesEvery = 2 * time.Second
+const checkFilesEvery = 2 * time.Second
 
 // followFiles takes changes of the configuration, and of the files it names,
 // over until ctx ends. The certificate is followed where it is used.
@@ -23,7 +23,7 @@ func (d *daemon) followFiles(ctx context.Context) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	tick := time.NewTicker(lookAtFilesEvery)
+	tick := time.NewTicker(checkFilesEvery)
 	defer tick.Stop()
 	configured, keys := d.fingerprints()
 	if d.keys != nil {
@@ -76,7 +76,7 @@ func fingerprint(files ...string) [sha256.Size]byte {
 func (d *daemon) reload() {
 	next, err := config.Load(d.input)
 	if err == nil && d.sandbox != nil {
-		err = d.sandbox.standIn(next)
+		err = d.sandbox.replaceWeChat(next)
 	}
 	if err == nil && len(next.Accounts) == 0 {
 		err = fmt.Errorf("%s: no account in it", next.File)

@@ -45,7 +45,7 @@ func (p program) runSandbox(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.toTheEnd(func() error { return s.simulate(c.Context, c.String("listen")) })
+	return s.runDaemon(func() error { return s.simulate(c.Context, c.String("listen")) })
 }
 
 // simulate runs the simulator until ctx ends.
@@ -59,7 +59,7 @@ func (s *session) simulate(ctx context.Context, address string) error {
 		return err
 	}
 	defer w.close()
-	if err := w.adopt(s.cfg); err != nil {
+	if err := w.serveAccounts(s.cfg); err != nil {
 		return err
 	}
 	var names []string
@@ -128,19 +128,19 @@ func listenForSandbox() (net.Listener, error) {
 
 // standIn has the simulator take WeChat's place for a serve: for the configured
 // accounts, but with its own secret in place of theirs.
-func (s *sandboxServer) standIn(cfg *config.Config) error {
+func (s *sandboxServer) replaceWeChat(cfg *config.Config) error {
 	accounts := slices.Clone(cfg.Accounts)
 	for i := range accounts {
 		accounts[i].Secret = config.Secret{}
 	}
 	cfg.SetAccounts(accounts)
-	return s.adopt(cfg)
+	return s.serveAccounts(cfg)
 }
 
 // adopt has the simulator know the accounts of a configuration, and these ask
 // it instead of WeChat. Without an account there is one of its own, without a
 // secret its own secret.
-func (s *sandboxServer) adopt(cfg *config.Config) error {
+func (s *sandboxServer) serveAccounts(cfg *config.Config) error {
 	accounts := slices.Clone(cfg.Accounts)
 	if s.made = len(accounts) == 0; s.made {
 		accounts = []config.Account{{

@@ -61,10 +61,10 @@ func (p program) serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.toTheEnd(func() error {
+	return s.runDaemon(func() error {
 		d := &daemon{session: s, started: s.cfg, input: p.input(c), metrics: metrics.New(version())}
 		defer d.close()
-		if err := d.newFront(c.String("user")); err != nil {
+		if err := d.newFrontend(c.String("user")); err != nil {
 			return err
 		}
 		if err := d.prepare(c.Bool("sandbox")); err != nil {
@@ -83,7 +83,7 @@ type daemon struct {
 
 	zk       *coordinator.Coordinator
 	listener net.Listener
-	front
+	frontend
 	embedded *embeddedRedis // nil: a real one
 	sandbox  *sandboxServer // nil: the issuer is a real one
 }
@@ -93,7 +93,7 @@ var errNoAccount = usagef("no account: give --appid and --secret-file (or --conf
 // prepare takes everything that can be taken already, so that all that can be
 // wrong from the start is said before the first call to the issuer.
 func (d *daemon) prepare(sandboxed bool) error {
-	at, err := choosePlace(d.cfg, sandboxed)
+	at, err := chooseStore(d.cfg, sandboxed)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 		if d.sandbox, err = startSandbox(l, d.log); err != nil {
 			return err
 		}
-		if err := d.sandbox.standIn(d.cfg); err != nil {
+		if err := d.sandbox.replaceWeChat(d.cfg); err != nil {
 			return err
 		}
 	}
@@ -138,7 +138,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 	}
 	d.metrics.Follow(d.zk)
 	d.metrics.FollowLog(d.queue.Dropped)
-	return d.openFront()
+	return d.openFrontend()
 }
 
 // shutdownGrace is how long answers under way may take after SIGTERM.
@@ -149,12 +149,12 @@ const shutdownGrace = 15 * time.Second
 // allocated anew. What a daemon keeps alive is so little (3 MB) that it ran a
 // hundred times a second under load, for a tenth of each request's CPU. A higher
 // GOGC would do the same, and multiply what ten thousand waiting requests keep.
-const ballast = 16 << 20
+const heapFloor = 16 << 20
 
 // run serves until signalled ends and the drain delay is over, and then until
 // everything that was begun is done.
 func (d *daemon) run(signalled context.Context) error {
-	untouched := make([]byte, ballast)
+	untouched := make([]byte, heapFloor)
 	defer runtime.KeepAlive(untouched)
 	d.announce()
 	ctx, stop := context.WithCancelCause(context.WithoutCancel(signalled))
@@ -219,15 +219,15 @@ func (d *daemon) announce() {
 	}
 	url := fmt.Sprintf("%s://%s", d.web.Scheme(), d.listener.Addr())
 	if d.cfg.LogFormat != config.FormatJSON {
-		d.tell(url, list(accounts))
+		d.printAnnouncement(url, list(accounts))
 	}
 	d.log.Info("serving", "version", version(), "url", url, "redis", d.where(), "prefix", d.prefix, "embedded_redis", d.embedded != nil,
 		"sandbox", d.sandbox != nil, "accounts", list(accounts))
-	d.announceFront()
+	d.announceFrontend()
 }
 
 // tell is the announcement for a person.
-func (d *daemon) tell(url, accounts string) {
+func (d *daemon) printAnnouncement(url, accounts string) {
 	redis := d.where()
 	if d.embedded != nil {
 		redis += " (embedded)"
@@ -273,7 +273,7 @@ func listen(address, option string) (net.Listener, error) {
 	switch {
 	case err == nil:
 		return l, nil
-	case isTaken(err):
+	case isInUse(err):
 		return nil, usagef("%s is taken by another process: pass another address, such as %s 127.0.0.1:0 for any free port", address, option)
 	}
 	return nil, usagef("%s %s: %v", option, address, cause(err))

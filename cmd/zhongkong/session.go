@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -72,7 +71,7 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 	}
 	s := &session{program: p, cfg: cfg}
 	if isDaemon(c.Command.Name) {
-		s.outliveStderr()
+		s.queueLog()
 	} else {
 		// What a command of a person's does it says itself; logs are for
 		// daemons and for those who ask.
@@ -86,7 +85,7 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 			s.log.Warn(w)
 			continue
 		}
-		fmt.Fprintf(s.stderr, "warning: %s\n", clean(w))
+		fmt.Fprintf(s.stderr, "warning: %s\n", escape(w))
 	}
 	if p.quiet != nil {
 		p.quiet(redisLog{s.log})
@@ -176,163 +175,18 @@ func newCoordinator(cfg coordinator.Config) (*coordinator.Coordinator, error) {
 	return c, nil
 }
 
-// oneAccount returns the account that a command is for: the one named, else
-// the one configured, else the only one in Redis.
-func (s *session) oneAccount(ctx context.Context, args []string) (string, error) {
-	switch {
-	case len(args) > 1:
-		return "", usagef("one NAME, please: got %s", strings.Join(args, ", "))
-	case len(args) == 1:
-		return checked(args[0])
-	case len(s.cfg.Accounts) == 1:
-		return s.cfg.Accounts[0].Name, nil
-	case len(s.cfg.Accounts) > 1:
-		return "", usagef("which account? Name one of %s", list(s.configuredNames()))
-	}
-	names, err := s.storedNames(ctx)
-	switch {
-	case err != nil:
-		return "", err
-	case len(names) == 1:
-		return names[0], nil
-	case len(names) == 0:
-		return "", s.noAccounts()
-	}
-	return "", usagef("which account? Redis at %s has %s", s.where(), list(names))
-}
-
-// awaitedAccount is oneAccount for those who wait for a token: a serve that
-// was started a moment ago has not stored anything yet.
-func (s *session) awaitedAccount(ctx context.Context, args []string) (string, error) {
-	var none *noAccountsError
-	for {
-		name, err := s.oneAccount(ctx, args)
-		switch again := none != nil; {
-		case again && ctx.Err() != nil:
-			return "", none
-		case !errors.As(err, &none):
-			return name, err
-		case !again:
-			fmt.Fprintf(s.stderr, "waiting: Redis at %s has no account yet\n", s.where())
-		}
-		select {
-		case <-time.After(lookForAccountsEvery):
-		case <-ctx.Done():
-			return "", none
-		}
-	}
-}
-
-// lookForAccountsEvery is how often, while there are none.
-const lookForAccountsEvery = 100 * time.Millisecond
-
-// manyAccounts returns the accounts that a command is for: those named, else
-// those configured, else all in Redis. There is at least one.
-func (s *session) manyAccounts(ctx context.Context, args []string) ([]string, error) {
-	for _, name := range args {
-		if _, err := checked(name); err != nil {
-			return nil, err
-		}
-	}
-	switch {
-	case len(args) > 0:
-		return slices.Compact(args), nil
-	case len(s.cfg.Accounts) > 0:
-		return s.configuredNames(), nil
-	}
-	names, err := s.storedNames(ctx)
-	if err == nil && len(names) == 0 {
-		err = s.noAccounts()
-	}
-	return names, err
-}
-
-func (s *session) noAccounts() error { return &noAccountsError{s.where(), s.prefix} }
-
-// noAccountsError says that there is nothing to work with: wrong usage, as far
-// as one can tell.
-type noAccountsError struct{ where, prefix string }
-
-func (e *noAccountsError) Error() string {
-	return fmt.Sprintf("no account is configured and Redis at %s has none with prefix %q: name one, or start with `zhongkong serve --sandbox`", e.where, e.prefix)
-}
-
-// unknownAccountError says that an account was named of which nothing is known:
-// most likely the name is mistyped.
-type unknownAccountError struct{ name, where, stored string }
-
-func (e *unknownAccountError) Error() string {
-	text := fmt.Sprintf("no account %q is configured, and Redis at %s has none", e.name, e.where)
-	if e.stored != "" {
-		text += ": it has " + e.stored
-	}
-	return text
-}
-
-// known returns an error for the first of the accounts that is neither configured
-// nor in Redis.
-func (s *session) known(ctx context.Context, states ...coordinator.State) error {
-	for _, state := range states {
-		if _, configured := s.cfg.Account(state.Account); configured || !isBlank(state) {
-			continue
-		}
-		e := &unknownAccountError{name: state.Account, where: s.where()}
-		if names, err := s.storedNames(ctx); err == nil && len(names) > 0 {
-			e.stored = list(names)
-		}
-		return e
-	}
-	return nil
-}
-
-// isBlank reports whether the store knows nothing of an account.
-func isBlank(s coordinator.State) bool {
-	return s.Err == nil && s.Fence == 0 && s.Record.Generation == 0 && s.Failure == nil && s.CallsToday == 0 && len(s.Open) == 0
-}
-
-// withoutToken explains why there is none of an account: mostly a process has to
-// be mended, but it may be the name.
-func (s *session) withoutToken(name string, err error) error {
-	if _, configured := s.cfg.Account(name); configured || !errors.Is(err, coordinator.ErrNoToken) {
-		return s.explain(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
-	defer cancel()
-	if states, loaded := s.load(ctx, name); loaded == nil {
-		if unknown := s.known(ctx, states...); unknown != nil {
-			return unknown
-		}
-	}
-	return s.explain(err)
-}
-
-func checked(name string) (string, error) {
-	if err := config.CheckName(name); err != nil {
-		return "", usagef("%v", err)
-	}
-	return name, nil
-}
-
-func (s *session) configuredNames() []string {
-	var names []string
-	for _, a := range s.cfg.Accounts {
-		names = append(names, a.Name)
-	}
-	return names
-}
-
 // list names a few of many.
 func list(names []string) string {
 	const most = 10
 	if len(names) > most {
-		return fmt.Sprintf("%s and %d more", clean(strings.Join(names[:most], ", ")), len(names)-most)
+		return fmt.Sprintf("%s and %d more", escape(strings.Join(names[:most], ", ")), len(names)-most)
 	}
-	return clean(strings.Join(names, ", "))
+	return escape(strings.Join(names, ", "))
 }
 
 // explain adds to an error what a person can do about it. What Redis and the
 // issuer have said in it becomes one line, so that what follows is ours.
-func (s *session) explain(err error) error {
+func (s *session) withAdvice(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -54,7 +54,7 @@ func (p program) show(c *cli.Context) error {
 	began := time.Now()
 	states, err := s.load(ctx, name)
 	if err != nil {
-		return s.explain(err)
+		return s.withAdvice(err)
 	}
 	if r := states[0].Record; r.Usable() {
 		return s.printRecord(c, name, coordinator.Snapshot{Record: r}, began)
@@ -92,7 +92,7 @@ func (s *session) printRecord(c *cli.Context, name string, r coordinator.Snapsho
 // it would command the terminal, or add a header to what a script sends.
 func (p program) printToken(t coordinator.Token) error {
 	text := t.Reveal()
-	if clean(text) != text {
+	if escape(text) != text {
 		return errors.New("the token holds characters that no token has: who has written it?")
 	}
 	_, err := fmt.Fprintln(p.stdout, text)

@@ -35,9 +35,9 @@ func status(ctx context.Context, s *session, c *cli.Context) error {
 	}
 	states, err := s.load(ctx, names...)
 	if err != nil {
-		return s.explain(err)
+		return s.withAdvice(err)
 	}
-	if err := s.known(ctx, states...); err != nil {
+	if err := s.checkKnown(ctx, states...); err != nil {
 		return err
 	}
 	if c.Bool("json") {

@@ -41,7 +41,7 @@ func (p program) watch(c *cli.Context) error {
 	// Asked first, because a subscription waits for ever for a Redis that was
 	// never there.
 	if _, err := s.load(ask, names[0]); err != nil {
-		return s.explain(err)
+		return s.withAdvice(err)
 	}
 	ctx, stop := context.WithCancelCause(c.Context)
 	defer stop(nil)
@@ -77,7 +77,7 @@ func (w *watcher) Subscribed(accounts []string) {
 }
 
 func (w *watcher) Lost(err error) {
-	fmt.Fprintf(w.stderr, "Redis is away: %s\n", clean(err.Error()))
+	fmt.Fprintf(w.stderr, "Redis is away: %s\n", escape(err.Error()))
 }
 
 func (w *watcher) Notified(e coordinator.Event) {
@@ -117,5 +117,5 @@ func eventLine(e coordinator.Event, at time.Time) string {
 	if r.By != "" {
 		add("by %s", r.By)
 	}
-	return clean(line)
+	return escape(line)
 }

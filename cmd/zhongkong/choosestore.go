@@ -17,15 +17,15 @@ import (
 const sandboxSuffix = "-sandbox"
 
 // place is where serve stores tokens.
-type place struct {
+type storePlace struct {
 	embedded bool   // a Redis in this process
 	url      string // "": the default one, if not embedded
 	prefix   string
 }
 
 // choosePlace decides where serve stores its tokens.
-func choosePlace(cfg *config.Config, sandboxed bool) (place, error) {
-	p := place{url: cfg.Redis, prefix: cfg.Prefix}
+func chooseStore(cfg *config.Config, sandboxed bool) (storePlace, error) {
+	p := storePlace{url: cfg.Redis, prefix: cfg.Prefix}
 	forSandbox := strings.HasSuffix(cfg.Prefix, sandboxSuffix)
 	switch {
 	case forSandbox && !sandboxed && cfg.Refreshes():

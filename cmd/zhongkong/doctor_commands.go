@@ -12,7 +12,7 @@ import (
 
 // refusals finds what the server, or a proxy in front of it, does for nobody:
 // managed and unusual kinds of Redis leave some of it out.
-func (x examination) refusals(ctx context.Context) {
+func (x checks) refusals(ctx context.Context) {
 	role := x.role()
 	refusals, err := redisadmin.New(x.store).Refusals(ctx, role)
 	if err != nil {

@@ -17,7 +17,7 @@ func printable(r rune) bool { return unicode.IsPrint(r) || unicode.Is(unicode.Zs
 // clean makes one line of text that comes from elsewhere (Redis, the issuer, a
 // command line) fit for a terminal: what is not printable, and what is not
 // UTF-8, is written as Go writes it between quotes.
-func clean(s string) string {
+func escape(s string) string {
 	var b strings.Builder
 	for rest := s; rest != ""; {
 		r, n := utf8.DecodeRuneInString(rest)
@@ -50,7 +50,7 @@ type cleanError struct{ err error }
 func (e *cleanError) Error() string {
 	var joined interface{ Unwrap() []error }
 	if !errors.As(e.err, &joined) || e.err.Error() != errors.Join(joined.Unwrap()...).Error() {
-		return clean(e.err.Error())
+		return escape(e.err.Error())
 	}
 	var parts []string
 	for _, err := range joined.Unwrap() {

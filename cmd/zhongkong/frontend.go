@@ -24,11 +24,11 @@ const envUsers = "ZHONGKONG_USERS"
 
 // front is where callers ask: HTTP, and datagrams if there is an address for
 // them.
-type front struct {
-	given  []auth.User // by --user or the variable
-	madeUp *auth.User  // of this run; nil: there are others
+type frontend struct {
+	flagUsers []auth.User // by --user or the variable
+	ephemeral *auth.User  // of this run; nil: there are others
 
-	gate   *auth.Authenticator
+	auth   *auth.Authenticator
 	events *events.Hub
 	api    *httpapi.API
 	web    *httpapi.Server
@@ -40,10 +40,10 @@ type front struct {
 }
 
 // newFront reads the callers. What it says on stderr is said once.
-func (d *daemon) newFront(given string) error {
+func (d *daemon) newFrontend(given string) error {
 	d.events = events.New()
 	var err error
-	if d.given, err = d.callersGiven(given); err != nil {
+	if d.flagUsers, err = d.callersGiven(given); err != nil {
 		return err
 	}
 	users, err := d.users(d.cfg)
@@ -52,9 +52,9 @@ func (d *daemon) newFront(given string) error {
 	}
 	if len(users) == 0 {
 		u := auth.EphemeralUser()
-		d.madeUp, users = &u, []auth.User{u}
+		d.ephemeral, users = &u, []auth.User{u}
 	}
-	if d.gate, err = auth.New(users); err != nil {
+	if d.auth, err = auth.New(users); err != nil {
 		return &configError{err}
 	}
 	return nil
@@ -82,7 +82,7 @@ func (s *session) callersGiven(given string) ([]auth.User, error) {
 // users returns the callers of a configuration, and those of the command line.
 func (d *daemon) users(cfg *config.Config) ([]auth.User, error) {
 	configured, err := configuredCallers(cfg)
-	return append(slices.Clone(d.given), configured...), err
+	return append(slices.Clone(d.flagUsers), configured...), err
 }
 
 func configuredCallers(cfg *config.Config) ([]auth.User, error) {
@@ -103,14 +103,14 @@ func configuredCallers(cfg *config.Config) ([]auth.User, error) {
 }
 
 // openFront makes everything that answers. The coordinator is there by now.
-func (d *daemon) openFront() error {
+func (d *daemon) openFrontend() error {
 	exposure := exposureOf(d.cfg)
 	if err := exposure.CheckExposure(d.listener.Addr()); err != nil {
 		return usagef("--listen %s: %v", d.cfg.Listen, err)
 	}
 	d.current.Store(d.cfg)
 	d.api = httpapi.New(httpapi.Config{
-		Coordinator: d.zk, Gate: d.gate, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store), Label: d.label,
+		Coordinator: d.zk, Gate: d.auth, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store), Label: d.label,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log,
 	})
@@ -153,13 +153,13 @@ func (d *daemon) serveDatagrams(ctx context.Context) error {
 		return nil
 	}
 	return datagram.NewServer(datagram.Config{
-		Callers: d.gate, Answerer: d.api, Logger: d.log,
+		Callers: d.auth, Answerer: d.api, Logger: d.log,
 		Observe: func(o datagram.Outcome) { d.metrics.Datagram(string(o)) },
 	}).Serve(ctx, d.udp)
 }
 
 // announceFront says where callers ask, and with which key if it was made up.
-func (d *daemon) announceFront() {
+func (d *daemon) announceFrontend() {
 	if d.udp != nil {
 		if d.cfg.LogFormat == config.FormatJSON {
 			d.log.Info("datagrams are answered", "address", d.udp.LocalAddr().String())
@@ -170,7 +170,7 @@ func (d *daemon) announceFront() {
 			d.log.Warn("no user has a udp_key, so no datagram can be answered: give one in users: of the configuration")
 		}
 	}
-	if u := d.madeUp; u != nil {
+	if u := d.ephemeral; u != nil {
 		url := fmt.Sprintf("%s://%s", d.web.Scheme(), d.listener.Addr())
 		fmt.Fprintf(d.stderr, "No user was given, so one was made up for this run: name %s, password %s\n"+
 			"Try: curl -u %s:%s %s/v1/tokens/%s   or open %s in a browser.\n",
@@ -186,14 +186,14 @@ func (d *daemon) reloadUsers(next *config.Config) error {
 		return err
 	}
 	if len(users) == 0 {
-		if d.madeUp == nil { // those there were must not go on
+		if d.ephemeral == nil { // those there were must not go on
 			u := auth.EphemeralUser()
-			d.madeUp = &u
+			d.ephemeral = &u
 			d.log.Warn("the new configuration has no users: nobody can ask until it has")
 		}
-		users = []auth.User{*d.madeUp}
+		users = []auth.User{*d.ephemeral}
 	}
-	return d.gate.SetUsers(users)
+	return d.auth.SetUsers(users)
 }
 
 // label returns what the page shows beside an account's name: its label, and its

@@ -28,7 +28,7 @@ func TestCleanShowsWhatIsNotPrintable(t *testing.T) {
 		"\u202e\u2069\u200b":    `\u202e\u2069\u200b`,
 		"\ufffd\U000e0041":      "\ufffd" + `\U000e0041`,
 	} {
-		if got := clean(in); got != want {
+		if got := escape(in); got != want {
 			t.Errorf("clean(%q) = %q, want %q", in, got, want)
 		}
 	}

@@ -22,7 +22,7 @@ func startEmbeddedRedis(address string) (*embeddedRedis, error) {
 	m := miniredis.NewMiniRedis()
 	m.ClockTTL(true) // keys expire as time goes by, not only when a test says so
 	if err := m.StartAddr(address); err != nil {
-		if isTaken(err) {
+		if isInUse(err) {
 			return nil, usagef("%s is taken, probably by a Redis: pass --redis redis://%s to use it (an embedded one would be started there)", address, address)
 		}
 		return nil, usagef("cannot start the embedded Redis at %s: %v; pass --redis URL to use a real one", address, cause(err))
@@ -35,7 +35,7 @@ func (e *embeddedRedis) url() string  { return "redis://" + e.server.Addr() }
 func (e *embeddedRedis) close()       { e.server.Close() }
 
 // isTaken reports whether a port could not be had because somebody has it.
-func isTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
+func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 // cause takes the address, which the message names already, out of an error of
 // net.Listen.
