@@ -12,18 +12,18 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// oneAccount returns the account that a command is for: the one named, else
-// the one configured, else the only one in Redis.
+// oneAccount returns the account that a command is for: the named one, or else the
+// only configured one, or else the only one in Redis.
 func (s *session) oneAccount(ctx context.Context, args []string) (string, error) {
 	switch {
 	case len(args) > 1:
-		return "", usagef("one NAME, please: got %s", strings.Join(args, ", "))
+		return "", usagef("more than one NAME: %s", strings.Join(args, ", "))
 	case len(args) == 1:
 		return checked(args[0])
 	case len(s.cfg.Accounts) == 1:
 		return s.cfg.Accounts[0].Name, nil
 	case len(s.cfg.Accounts) > 1:
-		return "", usagef("which account? Name one of %s", list(s.configuredNames()))
+		return "", usagef("several accounts are configured: give the NAME of one: %s", list(s.configuredNames()))
 	}
 	names, err := s.storedNames(ctx)
 	switch {
@@ -34,11 +34,11 @@ func (s *session) oneAccount(ctx context.Context, args []string) (string, error)
 	case len(names) == 0:
 		return "", s.noAccounts()
 	}
-	return "", usagef("which account? Redis at %s has %s", s.where(), list(names))
+	return "", usagef("Redis at %s has several accounts: give the NAME of one: %s", s.where(), list(names))
 }
 
-// awaitedAccount is oneAccount for those who wait for a token: a serve that
-// was started a moment ago has not stored anything yet.
+// awaitedAccount is oneAccount for commands that wait for a token: a serve that has
+// just been started may not have stored anything yet.
 func (s *session) awaitedAccount(ctx context.Context, args []string) (string, error) {
 	var none *noAccountsError
 	for {
@@ -59,11 +59,11 @@ func (s *session) awaitedAccount(ctx context.Context, args []string) (string, er
 	}
 }
 
-// lookForAccountsEvery is how often, while there are none.
+// findAccountsEvery is how often awaitedAccount searches while there is no account.
 const findAccountsEvery = 100 * time.Millisecond
 
-// manyAccounts returns the accounts that a command is for: those named, else
-// those configured, else all in Redis. There is at least one.
+// manyAccounts returns the accounts that a command is for: the named ones, or else the
+// configured ones, or else all in Redis. Without an error there is at least one.
 func (s *session) manyAccounts(ctx context.Context, args []string) ([]string, error) {
 	for _, name := range args {
 		if _, err := checked(name); err != nil {
@@ -85,16 +85,16 @@ func (s *session) manyAccounts(ctx context.Context, args []string) ([]string, er
 
 func (s *session) noAccounts() error { return &noAccountsError{s.where(), s.prefix} }
 
-// noAccountsError says that there is nothing to work with: wrong usage, as far
-// as one can tell.
+// noAccountsError says that there is no account to work with. It counts as wrong
+// usage.
 type noAccountsError struct{ where, prefix string }
 
 func (e *noAccountsError) Error() string {
-	return fmt.Sprintf("no account is configured and Redis at %s has none with prefix %q: name one, or start with `zhongkong serve --sandbox`", e.where, e.prefix)
+	return fmt.Sprintf("no account is configured and Redis at %s has none with prefix %q: give a NAME, or start with `zhongkong serve --sandbox`", e.where, e.prefix)
 }
 
-// unknownAccountError says that an account was named of which nothing is known:
-// most likely the name is mistyped.
+// unknownAccountError says that a given account is unknown. Most likely its name is
+// mistyped.
 type unknownAccountError struct{ name, where, stored string }
 
 func (e *unknownAccountError) Error() string {
@@ -105,7 +105,7 @@ func (e *unknownAccountError) Error() string {
 	return text
 }
 
-// known returns an error for the first of the accounts that is neither configured
+// checkKnown returns an error for the first of the accounts that is neither configured
 // nor in Redis.
 func (s *session) checkKnown(ctx context.Context, states ...coordinator.State) error {
 	for _, state := range states {
@@ -121,13 +121,13 @@ func (s *session) checkKnown(ctx context.Context, states ...coordinator.State) e
 	return nil
 }
 
-// isBlank reports whether the store knows nothing of an account.
+// isBlank reports whether the store has nothing about an account.
 func isBlank(s coordinator.State) bool {
 	return s.Err == nil && s.Fence == 0 && s.Record.Generation == 0 && s.Failure == nil && s.CallsToday == 0 && len(s.Open) == 0
 }
 
-// withoutToken explains why there is none of an account: mostly a process has to
-// be mended, but it may be the name.
+// withoutToken returns err with advice. If err says that there is no token, it first
+// checks whether the account is unknown.
 func (s *session) withoutToken(name string, err error) error {
 	if _, configured := s.cfg.Account(name); configured || !errors.Is(err, coordinator.ErrNoToken) {
 		return s.withAdvice(err)

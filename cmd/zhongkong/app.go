@@ -15,26 +15,25 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// program is one run of zhongkong with everything it touches outside, so that
-// a test can run it in its own process.
+// program is one run of zhongkong with everything outside that it uses, so that a
+// test can run it in its own process.
 type program struct {
 	stdin  io.Reader
 	stdout io.Writer // data only
-	stderr io.Writer // talk and logs
+	stderr io.Writer // messages and logs
 	env    func(string) string
 
-	// environ lists every variable, so that those that nothing reads are
-	// noticed; nil: they are not looked for.
+	// environ lists all variables, so that unknown ones are found. Nil: no check.
 	environ func() []string
 
-	// self is how this program was called, for commands that it prints.
+	// self is the name by which this program was called, for commands that it prints.
 	self string
 
-	// quiet hands what go-redis prints by itself to a logger. That is global
-	// to the process, so tests leave it nil.
+	// quiet gives go-redis a logger in place of stderr. It is global to the process,
+	// so tests leave it nil.
 	quiet func(redisLog)
 
-	// embeddedRedis is where serve runs its own Redis; "": embeddedAddr.
+	// embeddedRedis is the address of serve's own Redis; "": embeddedAddr.
 	embeddedRedis string
 }
 
@@ -94,11 +93,11 @@ func (p program) app() *cli.App {
 	return app
 }
 
-// variables are those that are read besides the settings'. The last one is not
-// read by this program but set for scripts around it: where it is.
+// variables are those that are not settings. The last one is for scripts that call
+// this program: its path.
 var variables = []string{envUsers, envAskUser, envAskKey, envAskKeyFile, envIfToken, "ZHONGKONG_BIN"}
 
-// withKnownVariables is a command's action, after a look at the variables.
+// withKnownVariables makes an action refuse unknown variables before it runs.
 func (p program) withKnownVariables(action cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if err := config.CheckVariables(p.input(c), variables...); err != nil {
@@ -108,7 +107,7 @@ func (p program) withKnownVariables(action cli.ActionFunc) cli.ActionFunc {
 	}
 }
 
-// calledAs is how a person calls this program again, given how it was called.
+// calledAs returns what to type to call this program again, given its argument 0.
 func calledAs(name string) string {
 	if strings.Contains(filepath.ToSlash(name), "/go-build") {
 		return "go run ./cmd/zhongkong"
@@ -119,13 +118,13 @@ func calledAs(name string) string {
 const appDescription = `NAME is an account's name: its AppID unless the configuration says otherwise.
 It may be left out when there is only one account.
 
-To try it, with nothing installed:   zhongkong serve --sandbox
-                    and beside it:   zhongkong show
+To try it without Redis or an account:   zhongkong serve --sandbox
+                   in another terminal:   zhongkong show
 
 Exit codes: 0 done, 1 failure, 2 wrong usage or configuration, 3 no token in time,
 4 the issuer refused, 5 Redis unreachable, 6 throttled.`
 
-// usageError is a mistake on the command line.
+// usageError is a mistake on the command line; exit code 2.
 type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
@@ -134,13 +133,13 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...)}
 }
 
-// configError is a configuration that was refused.
+// configError is a configuration that was refused; exit code 2.
 type configError struct{ err error }
 
 func (e *configError) Error() string { return e.err.Error() }
 func (e *configError) Unwrap() error { return e.err }
 
-// errReported is wrapped by errors whose text is on the terminal already.
+// errReported is wrapped by errors that were printed already.
 var errReported = errors.New("reported")
 
 func usageProblem(c *cli.Context, err error, _ bool) error {
@@ -148,8 +147,8 @@ func usageProblem(c *cli.Context, err error, _ bool) error {
 	if name, found := strings.CutPrefix(text, "flag provided but not defined: -"); found {
 		name = strings.TrimPrefix(name, "-")
 		text = "unknown option " + dashes(name)
-		if meant := config.Nearest(name, optionsOf(c)); meant != "" {
-			text += ": did you mean " + dashes(meant) + "?"
+		if nearest := config.Nearest(name, optionsOf(c)); nearest != "" {
+			text += ": did you mean " + dashes(nearest) + "?"
 		}
 	} else if name, found := strings.CutPrefix(text, "flag needs an argument: -"); found {
 		text = dashes(strings.TrimPrefix(name, "-")) + " needs a value"
@@ -157,7 +156,7 @@ func usageProblem(c *cli.Context, err error, _ bool) error {
 	return usagef("%s (see `%s --help`)", text, strings.TrimSpace(c.App.Name+" "+commandName(c)))
 }
 
-// optionsOf returns the names of all options that may stand on the command line.
+// optionsOf returns the names of all options that the command line may have.
 func optionsOf(c *cli.Context) []string {
 	flags := c.App.Flags
 	if c.Command != nil {
@@ -177,7 +176,7 @@ func commandName(c *cli.Context) string {
 	return c.Command.Name
 }
 
-// noCommand is the root's action: it runs when no command matched.
+// noCommand is the root's action, which runs when no command matches.
 func (p program) noCommand(c *cli.Context) error {
 	if c.Bool("version") {
 		return p.printVersion()
@@ -190,8 +189,8 @@ func (p program) noCommand(c *cli.Context) error {
 	for _, command := range c.App.Commands {
 		names = append(names, command.Name)
 	}
-	if meant := config.Nearest(name, names); meant != "" {
-		return usagef("there is no command %q: did you mean %q?", name, meant)
+	if nearest := config.Nearest(name, names); nearest != "" {
+		return usagef("there is no command %q: did you mean %q?", name, nearest)
 	}
 	return usagef("there is no command %q (see `zhongkong --help`)", name)
 }
@@ -227,7 +226,7 @@ func exitCode(err error) int {
 	}
 }
 
-// complain prints an error for a person; further lines of it are indented.
+// complain prints an error on stderr; its lines after the first are indented.
 func (p program) complain(err error) {
 	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
 	for i := range lines {

@@ -6,11 +6,10 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// arrange puts a command line into the order that the flag package needs:
-// global options, command, its options, names. People write options wherever
-// they think of them, and an option behind a name would otherwise silently
-// become a name. What is not known stays with the command, whose parser
-// complains.
+// arrange puts a command line into the order that the flag package requires:
+// global options, command, its options, names. Without it an option behind a name
+// would silently become a name. An unknown option stays with the command, whose
+// parser reports it.
 func arrange(args []string, app *cli.App) []string {
 	if len(args) == 0 {
 		return args
@@ -31,16 +30,16 @@ func arrange(args []string, app *cli.App) []string {
 	return out
 }
 
-// arrangement is a command line being sorted.
+// arrangement is a command line that is being sorted.
 type arrangement struct {
-	global, local map[string]bool // option :: takes a value
+	global, local map[string]bool // option :: whether it takes a value
 
 	command                 string
 	globals, options, names []string
 }
 
-// take sorts the first argument, with its value if it has one, and returns
-// what is left.
+// take sorts the first argument, with its value if it has one, and returns the
+// rest.
 func (a *arrangement) take(args []string, app *cli.App) []string {
 	arg := args[0]
 	switch {

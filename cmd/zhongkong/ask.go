@@ -25,19 +25,19 @@ const (
 func (p program) askCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "ask",
-		Usage:     "ask a server for the current token with a datagram",
+		Usage:     "get the current token from a server by datagram",
 		ArgsUsage: "[NAME]",
-		Description: `Needs neither Redis nor a secret: a user of the server's configuration that has
-a udp_key, and that key in a file or in $` + envAskKey + `.
+		Description: `Needs neither Redis nor the AppSecret, only a user of the server's configuration that
+has a udp_key, and that key in a file or in $` + envAskKey + `.
 
    zhongkong ask --udp 10.0.0.5:9091 --user ci --key-file udp.key wx8acdb7df5beb68fd
 
-NAME may be left out where --appid or the configuration has one account. Prints the
-token alone, like show. A server that cannot open the question says
-nothing at all, so a wrong key looks like a server that is not there.`,
+NAME may be left out where --appid is given. Prints the token alone, like show. A
+server does not answer a request that it cannot open, so a wrong key looks like a
+server that is down.`,
 		Flags: append([]cli.Flag{
-			newValueFlag("udp", "ADDR", "", "where serve --udp listens"),
-			newValueFlag("user", "NAME", "", "the user to ask as [$"+envAskUser+"]"),
+			newValueFlag("udp", "ADDR", "", "address of serve --udp"),
+			newValueFlag("user", "NAME", "", "name of the user [$"+envAskUser+"]"),
 			newValueFlag("key-file", "F", "", "file with the user's udp_key [$"+envAskKeyFile+"]"),
 		}, tokenFlags()...),
 		Action: p.ask,
@@ -71,7 +71,7 @@ func (p program) ask(c *cli.Context) error {
 func (p program) askedAccount(c *cli.Context) (string, error) {
 	switch {
 	case c.NArg() > 1:
-		return "", usagef("one NAME, please: got %s", strings.Join(c.Args().Slice(), ", "))
+		return "", usagef("more than one NAME: %s", strings.Join(c.Args().Slice(), ", "))
 	case c.NArg() == 1:
 		return checked(c.Args().First())
 	}
@@ -80,7 +80,7 @@ func (p program) askedAccount(c *cli.Context) (string, error) {
 		name = p.env("ZHONGKONG_APPID")
 	}
 	if name == "" {
-		return "", usagef("which account? zhongkong ask --udp ADDR NAME")
+		return "", usagef("no account: give its NAME, as in zhongkong ask --udp ADDR NAME")
 	}
 	return checked(name)
 }
@@ -91,16 +91,16 @@ func (p program) askClient(c *cli.Context) (*datagram.Client, error) {
 		client.Name = p.env(envAskUser)
 	}
 	if _, port, err := net.SplitHostPort(client.Addr); err != nil || port == "" {
-		return nil, usagef("--udp: HOST:PORT is needed, where `zhongkong serve --udp` listens")
+		return nil, usagef("--udp: give HOST:PORT, the address of `zhongkong serve --udp`")
 	}
 	if client.Name == "" {
-		return nil, usagef("as which user? --user NAME or $%s", envAskUser)
+		return nil, usagef("no user: give --user NAME or $%s", envAskUser)
 	}
 	key, from, err := p.askKey(c)
 	if err != nil {
 		return nil, err
 	}
-	if _, after, whole := strings.Cut(key, ":"); whole { // the line that keygen prints
+	if _, after, isLine := strings.Cut(key, ":"); isLine { // the whole line that keygen prints
 		key = after
 	}
 	if client.Key, err = seal.DecodeKey(strings.TrimSpace(key)); err != nil {
@@ -109,10 +109,10 @@ func (p program) askClient(c *cli.Context) (*datagram.Client, error) {
 	return client, nil
 }
 
-// maxKeyFile is far above any key; a larger file is the wrong file.
+// maxKeyFile is how much of a key file is read: far more than any key has.
 const maxKeyFile = 4096
 
-// askKey returns the key as it is written, and where.
+// askKey returns the key as it was written, and where it was found.
 func (p program) askKey(c *cli.Context) (key, from string, err error) {
 	path := c.String("key-file")
 	if path == "" {
@@ -122,7 +122,7 @@ func (p program) askKey(c *cli.Context) (key, from string, err error) {
 		if key := p.env(envAskKey); key != "" {
 			return key, "$" + envAskKey, nil
 		}
-		return "", "", usagef("where is the user's key? --key-file F, $%s or $%s", envAskKeyFile, envAskKey)
+		return "", "", usagef("no key of the user: give --key-file F, $%s or $%s", envAskKeyFile, envAskKey)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -161,8 +161,8 @@ func askError(account string, err error) error {
 	return err
 }
 
-// toldError is an error of which another process said what it is: it reads as
-// was said, and counts as that.
+// reportedError is an error that another process reported. It reads like what was
+// said, and errors.Is and As find in it what kind of error it is.
 type reportedError struct{ said, is error }
 
 func (e *reportedError) Error() string   { return e.said.Error() }

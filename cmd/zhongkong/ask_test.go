@@ -78,10 +78,10 @@ func TestAskSaysWhatIsMissingAndNeverShowsTheKey(t *testing.T) {
 		args       []string
 		words      string
 	}{
-		"no account":      {"ZHONGKONG_APPID", "", nil, "which account"},
+		"no account":      {"ZHONGKONG_APPID", "", nil, "no account: give its NAME"},
 		"two accounts":    {"", "", []string{"wx1", "wx2"}, "one NAME"},
-		"no user":         {"ZHONGKONG_USER", "", nil, "as which user"},
-		"no key":          {"ZHONGKONG_UDP_KEY", "", nil, "where is the user's key"},
+		"no user":         {"ZHONGKONG_USER", "", nil, "no user: give --user"},
+		"no key":          {"ZHONGKONG_UDP_KEY", "", nil, "no key of the user: give --key-file"},
 		"a short key":     {"ZHONGKONG_UDP_KEY", askKeyText[:20], nil, "has 15 bytes, must have 32"},
 		"no base64":       {"ZHONGKONG_UDP_KEY", askKeyText[:20] + "!", nil, "is not base64"},
 		"no such file":    {"ZHONGKONG_UDP_KEY_FILE", "/does/not/exist", nil, "no such file"},

@@ -17,14 +17,14 @@ import (
 func (p program) checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "check",
-		Usage: "read the configuration and all that it names, as serve would",
-		Description: `Says everything that serve would refuse, and exits with 2 then, else with 0. It reads
-the files of secrets, seal keys and certificates, but asks nobody: neither Redis nor
-the issuer, and no port is opened. doctor does that, too.
+		Usage: "check the configuration and the files it names, without a network",
+		Description: `Prints everything that serve would refuse and exits with 2, or exits with 0. It reads
+the files of secrets, seal keys and certificates, but uses no network: it calls neither
+Redis nor the issuer and opens no port. doctor does that as well.
 
    zhongkong check --config new.yaml && mv new.yaml /etc/zhongkong/zk.yaml
 
-It takes the options of serve, so that what is on its command line is checked as well.`,
+It takes the options of serve, so that a whole command line can be checked.`,
 		Flags:  serveFlags(),
 		Action: p.check,
 	}
@@ -51,8 +51,8 @@ func (p program) check(c *cli.Context) error {
 	return err
 }
 
-// serveProblems returns everything that serve would refuse of a configuration
-// that could be read. given are the users of the command line. It uses no network.
+// serveProblems returns everything that serve would refuse in a configuration that
+// could be read. given are the users of the command line. It uses no network.
 func (s *session) serveProblems(given string, sandboxed bool) []error {
 	var all []error
 	add := func(err error) {
@@ -72,7 +72,7 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 	if err == nil {
 		trial := *s // this session's own store stays open
 		trial.store = nil
-		add(trial.open(at.url, at.prefix)) // it connects when it is first asked
+		add(trial.open(at.url, at.prefix)) // does not connect
 		trial.close()
 	}
 	all = append(all, s.userProblems(given)...)
@@ -85,7 +85,7 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 	return all
 }
 
-// userProblems says what is wrong with each of the callers.
+// userProblems returns what is wrong with the callers.
 func (s *session) userProblems(given string) []error {
 	users, err := s.callersGiven(given)
 	if err != nil {
@@ -103,19 +103,20 @@ func (s *session) userProblems(given string) []error {
 			all = append(all, fmt.Errorf("user %q: %w", u.Name, err))
 		}
 		if names[u.Name] {
-			all = append(all, fmt.Errorf("user %q: is given twice: names must differ", u.Name))
+			all = append(all, fmt.Errorf("user %q is given twice: names must differ", u.Name))
 		}
 		names[u.Name] = true
 	}
 	return all
 }
 
-// exposureOf is how a serve of this configuration may be reached.
+// exposureOf returns how a serve of this configuration may be reached.
 func exposureOf(cfg *config.Config) httpapi.Exposure {
 	return httpapi.Exposure{CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientCAFile: cfg.ClientCA, PlaintextOK: cfg.PlaintextOK}
 }
 
-// addressOf is what a serve would listen at, nil if only a name server knows.
+// addressOf returns the address at which a serve would listen, nil if that takes a
+// name server.
 func addressOf(listen string) net.Addr {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {

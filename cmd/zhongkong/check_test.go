@@ -8,7 +8,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
-func TestCheckAcceptsWhatServeTakesAndAsksNobody(t *testing.T) {
+func TestCheckAcceptsWhatServeTakesWithoutANetwork(t *testing.T) {
 	b := newBench(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0") // a Redis that must not be asked, at an address that serve would find taken
 	if err != nil {

@@ -9,30 +9,30 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 )
 
-// This file decides which store a process uses, so that a real secret and the
-// simulator's tokens never meet in one by accident.
+// This file decides which store a process uses, so that a real AppSecret and the
+// simulator's tokens never share one by accident.
 
-// sandboxSuffix ends the prefix of keys that a simulator's tokens are stored
-// under in a Redis that others use, too.
+// sandboxSuffix ends the prefix of the keys of a simulator's tokens in a Redis that
+// is also used for real ones.
 const sandboxSuffix = "-sandbox"
 
-// place is where serve stores tokens.
+// storePlace is where serve stores tokens.
 type storePlace struct {
 	embedded bool   // a Redis in this process
-	url      string // "": the default one, if not embedded
+	url      string // "": the default, unless embedded
 	prefix   string
 }
 
-// choosePlace decides where serve stores its tokens.
+// chooseStore decides where serve stores its tokens.
 func chooseStore(cfg *config.Config, sandboxed bool) (storePlace, error) {
 	p := storePlace{url: cfg.Redis, prefix: cfg.Prefix}
 	forSandbox := strings.HasSuffix(cfg.Prefix, sandboxSuffix)
 	switch {
 	case forSandbox && !sandboxed && cfg.Refreshes():
-		return p, usagef("the prefix %s belongs to `serve --sandbox` (it ends in %s), and a real secret was given: choose another --prefix",
+		return p, usagef("the prefix %s belongs to `serve --sandbox` (it ends in %s), but a real secret was given: choose another --prefix",
 			cfg.Prefix, sandboxSuffix)
 	case cfg.Redis != "" && cfg.EmbeddedRedis:
-		return p, usagef("%s and %s: a Redis of its own and another one: keep one of them", cfg.Where("embedded_redis"), cfg.Where("redis"))
+		return p, usagef("%s and %s: serve can use only one Redis: remove one of the two", cfg.Where("embedded_redis"), cfg.Where("redis"))
 	case cfg.Redis != "" && sandboxed && !forSandbox:
 		p.prefix += sandboxSuffix
 	case cfg.Redis != "":
@@ -47,8 +47,8 @@ func chooseStore(cfg *config.Config, sandboxed bool) (storePlace, error) {
 	return p, nil
 }
 
-// keepSecretsFromSandbox makes a reader of a process that works with the keys of
-// a simulator: its secret is of the real WeChat.
+// keepSecretsFromSandbox drops the secrets of a process that uses a simulator's
+// keys, because they are for the real WeChat. The process becomes a reader.
 func (s *session) keepSecretsFromSandbox() {
 	if !strings.HasSuffix(s.cfg.Prefix, sandboxSuffix) || !s.cfg.Refreshes() {
 		return
@@ -58,10 +58,10 @@ func (s *session) keepSecretsFromSandbox() {
 		accounts[i].Secret = config.Secret{}
 	}
 	s.cfg.SetAccounts(accounts)
-	fmt.Fprintf(s.stderr, "note: the prefix %s is that of `serve --sandbox`: the AppSecret is not used with it\n", s.cfg.Prefix)
+	fmt.Fprintf(s.stderr, "note: the prefix %s belongs to `serve --sandbox`, so the AppSecret is not used\n", s.cfg.Prefix)
 }
 
-// tryCommand is a command for another terminal that shows a token of this
+// tryCommand returns a command for another terminal that shows a token of this
 // process, whatever variables are set there. note says what to fill in.
 func (d *daemon) tryCommand() (command, note string) {
 	words := []string{d.self}
@@ -90,7 +90,7 @@ func (d *daemon) tryCommand() (command, note string) {
 	return strings.Join(words, " "), note
 }
 
-// shellWord writes s so that a shell reads it as one word.
+// shellWord quotes s, if necessary, so that a shell reads it as one word.
 func shellWord(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:,@%+=", r)

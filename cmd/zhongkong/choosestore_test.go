@@ -38,7 +38,7 @@ func TestServeRunsAnEmbeddedRedisForARealSecretOnlyWhenToldTo(t *testing.T) {
 	}
 	newBench(t).with("ZHONGKONG_EMBEDDED_REDIS", "true").must("show") // others use the one that is given
 	newBench(t).with("ZHONGKONG_EMBEDDED_REDIS", "true").serve("--redis", "")
-	newBench(t).fails(exitUsage, "--embedded-redis and ZHONGKONG_REDIS: a Redis of its own and another one",
+	newBench(t).fails(exitUsage, "--embedded-redis and ZHONGKONG_REDIS: serve can use only one Redis",
 		"serve", "--embedded-redis", "--listen", "127.0.0.1:0")
 }
 
@@ -63,7 +63,7 @@ func (d *daemonRun) tried(b *bench) ran {
 }
 
 // TestTheSandboxKeepsToItselfInAShellOfProduction: the variables of production
-// are exported, and somebody tries `serve --sandbox`.
+// are exported when `serve --sandbox` is tried.
 func TestTheSandboxKeepsToItselfInAShellOfProduction(t *testing.T) {
 	production := newBench(t)
 	daemon := production.serve()

@@ -16,14 +16,14 @@ func (p program) completionCommand() *cli.Command {
    source <(zhongkong completion zsh)         # in ~/.zshrc, after compinit
    zhongkong completion fish > ~/.config/fish/completions/zhongkong.fish
 
-The script is complete in itself: pressing TAB never runs zhongkong.`,
+The script is self-contained: pressing TAB does not run zhongkong.`,
 		Action: p.completion,
 	}
 }
 
 func (p program) completion(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef("for which shell? zhongkong completion bash, zsh or fish")
+		return usagef("no shell: give bash, zsh or fish, as in zhongkong completion bash")
 	}
 	words := newCompletion(c.App)
 	var script string
@@ -35,14 +35,14 @@ func (p program) completion(c *cli.Context) error {
 	case "fish":
 		script = words.fish()
 	default:
-		return usagef("there is no completion for %q: bash, zsh or fish", shell)
+		return usagef("there is no completion for %q: give bash, zsh or fish", shell)
 	}
 	_, err := fmt.Fprint(p.stdout, script)
 	return err
 }
 
-// completion is what can be completed, read off the app, so that the scripts
-// cannot fall behind it.
+// completion is what can be completed. It is derived from the app, so that the scripts
+// are always up to date.
 type completion struct {
 	globals  []option
 	commands []command
@@ -51,13 +51,13 @@ type completion struct {
 type command struct {
 	name, usage string
 	options     []option
-	words       []string // what may stand behind it
+	words       []string // its arguments
 }
 
 type option struct {
 	name, usage string
 	value       bool
-	choices     []string // for the value
+	choices     []string // the possible values
 	file        bool     // the value is a file
 }
 
@@ -77,7 +77,7 @@ func completionOptions(flags []cli.Flag) []option {
 	var all []option
 	for _, f := range flags {
 		if f.Names()[0] == "help" {
-			continue // added by the app, maybe or maybe not yet
+			continue // the library adds it at a time of its own
 		}
 		o := option{name: f.Names()[0], value: !isSwitch(f)}
 		if d, ok := f.(cli.DocGenerationFlag); ok {
@@ -107,7 +107,7 @@ func optionWords(options []option) string {
 	return strings.Join(words, " ")
 }
 
-// dashes writes an option as people do.
+// dashes returns an option's name as it is typed.
 func dashes(name string) string {
 	if len(name) == 1 {
 		return "-" + name
@@ -115,7 +115,7 @@ func dashes(name string) string {
 	return "--" + name
 }
 
-// every returns each option that takes a value, once.
+// every returns the options for which with is true, each name once.
 func (w completion) every(with func(option) bool) []option {
 	var all []option
 	seen := map[string]bool{}
@@ -166,7 +166,7 @@ func (w completion) bash() string {
 	return b.String()
 }
 
-// valuePattern matches, in a bash case, the options that swallow a word.
+// valuePattern matches, in a case of bash, the options that take the next word.
 func (w completion) valuePattern() string {
 	var words []string
 	for _, o := range w.every(func(o option) bool { return o.value }) {
@@ -201,7 +201,7 @@ func (w completion) zsh() string {
 	return b.String()
 }
 
-// zsh is the option as _arguments wants it.
+// zsh returns the option as an argument of _arguments.
 func (o option) zsh() string {
 	usage := strings.NewReplacer("[", "(", "]", ")", ":", " -").Replace(o.usage)
 	spec := dashes(o.name)
@@ -240,7 +240,7 @@ func (w completion) fish() string {
 	return b.String()
 }
 
-// fish is the option as complete wants it.
+// fish returns the option as arguments of complete.
 func (o option) fish() string {
 	flag := " -l "
 	if len(o.name) == 1 {
@@ -258,5 +258,5 @@ func (o option) fish() string {
 	return s + " -d " + quote(o.usage)
 }
 
-// quote makes one word of s for any of the shells.
+// quote makes s one word for any of the shells.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

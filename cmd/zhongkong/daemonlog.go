@@ -14,39 +14,39 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
 )
 
-// flushWithin is how long the end waits for a log that nobody reads.
+// flushWithin is how long the process waits at its end for a log that is not read.
 const flushWithin = time.Second
 
-// strangersCause are the messages of lines that anybody can cause who reaches
-// the port, as often as he likes.
+// callerMessages are the messages of the lines that a client can cause without
+// credentials, as often as it sends requests.
 var callerMessages = []string{"caller refused", "datagram refused", "request failed"}
 
-// outliveStderr has all that a daemon says go through a queue, so that it goes
-// on refreshing when what reads its log hangs or is gone.
+// queueLog sends everything that a daemon writes to stderr through a queue, so that
+// it goes on refreshing when the reader of its log hangs or is gone.
 func (s *session) queueLog() {
-	// Where nobody asks for this signal, Go ends a program that writes to a
-	// closed stderr. It is asked for to the end of the process: what comes
-	// after the daemon may write, too.
+	// Without a handler for this signal, Go ends a program that writes to a closed
+	// stderr. The handler stays until the process ends, because later code may write
+	// as well.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	out := s.stderr
 	s.queue = logging.NewWriter(out, func(dropped uint64) []byte {
 		var line bytes.Buffer
-		slog.New(newLogHandler(&line, s.cfg)).Warn(fmt.Sprintf("%d log lines were dropped", dropped), "why", "nobody read them in time")
+		slog.New(newLogHandler(&line, s.cfg)).Warn(fmt.Sprintf("%d log lines were dropped", dropped), "why", "the log was not read fast enough")
 		return line.Bytes()
 	})
 	s.stderr = s.queue
 	s.log = slog.New(logging.NewLimit(newLogHandler(s.queue, s.cfg), callerMessages...))
 }
 
-// toTheEnd runs a daemon whose log is queued, and returns when the queue is
-// empty, or soon after if it does not get so.
+// runDaemon runs a daemon whose log is queued, and waits at most flushWithin for the
+// queue to empty.
 func (s *session) runDaemon(run func() error) error {
 	defer s.queue.Close(flushWithin)
 	err := run()
 	if err == nil {
 		return nil
 	}
-	s.complain(err) // here: whoever calls would write to stderr itself
+	s.complain(err) // through the queue: the caller would write to stderr directly
 	return fmt.Errorf("%w: %w", errReported, err)
 }
 
@@ -59,8 +59,8 @@ func newLogHandler(out io.Writer, cfg *config.Config) slog.Handler {
 	return slog.NewTextHandler(out, options)
 }
 
-// withUnit makes a number of a duration, for programs, and names its unit: the
-// encoder would write nanoseconds and leave that to be guessed.
+// withUnit writes durations as numbers with the unit in the key. The encoder would
+// write nanoseconds without saying so.
 func withUnit(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() != slog.KindDuration {
 		return a

@@ -52,7 +52,7 @@ func TestEveryLineOfAJSONLogIsARecordWhoseNumbersHaveUnits(t *testing.T) {
 	if took, ok := refreshed["took_ms"].(float64); !ok || took <= 0 || took > 60_000 || refreshed["took"] != nil {
 		t.Errorf("took_ms = %v: %v", refreshed["took_ms"], refreshed)
 	}
-	if records["no user has a udp_key, so no datagram can be answered: give one in users: of the configuration"] == nil {
+	if records["no user has a udp_key, so no datagram can be answered: set one in users: of the configuration"] == nil {
 		t.Errorf("nothing says that datagrams cannot be answered:\n%s", out.stderr)
 	}
 }

@@ -16,13 +16,13 @@ import (
 func (p program) doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "doctor",
-		Usage:     "check everything a deployment gets wrong, and say how to fix it",
+		Usage:     "check the deployment and say how to fix it",
 		ArgsUsage: "[NAME...]",
-		Description: `Changes nothing and mints no token of the classic endpoint: the AppSecret and the
-IP whitelist are tried on stable_token in its normal mode, whose tokens are
-independent of the others. Only an account that has no token at all is refreshed.
-Exits with 1 if something is wrong.`,
-		Flags:  []cli.Flag{newSwitchFlag("json", "one array of objects")},
+		Description: `Changes nothing and calls no endpoint that ends a token: it tries the AppSecret and
+the IP whitelist on stable_token in its normal mode, whose tokens are independent of
+the classic ones. Only an account that has no token is refreshed. Exits with 1 if a
+check fails.`,
+		Flags:  []cli.Flag{newSwitchFlag("json", "print a JSON array")},
 		Action: p.bounded(doctorTimeout, doctor),
 	}
 }
@@ -42,7 +42,7 @@ const (
 	resultFail = "FAIL"
 )
 
-// examination collects findings, about one account or the whole.
+// checks collects findings about one account or the whole deployment.
 type checks struct {
 	*session
 	account  string
@@ -91,8 +91,8 @@ func doctor(ctx context.Context, s *session, c *cli.Context) error {
 	return nil
 }
 
-// everything runs the checks in an order in which the first failure is the
-// cause of those after it.
+// runAll runs the checks in an order in which the first failure is the cause of
+// those after it.
 func (x checks) runAll(ctx context.Context, args []string) error {
 	x.configuration()
 	if !x.servers(ctx) {
@@ -111,14 +111,14 @@ func (x checks) runAll(ctx context.Context, args []string) error {
 	return nil
 }
 
-// examined returns the accounts to look at; none is a finding, not an error.
+// accounts returns the accounts to check. None is a finding, not an error.
 func (x checks) accounts(ctx context.Context, args []string) ([]string, error) {
 	if len(args) > 0 || len(x.cfg.Accounts) > 0 {
 		return x.manyAccounts(ctx, args)
 	}
 	names, err := redisadmin.New(x.store).Accounts(ctx)
 	if errors.Is(err, redisstore.ErrDenied) {
-		x.warn("accounts", "give --appid, --config FILE or a NAME", "no account is configured, and Redis does not let its user look for some (+scan)")
+		x.warn("accounts", "give --appid, --config FILE or a NAME", "no account is configured, and the Redis user may not search for accounts (+scan)")
 		return nil, nil
 	}
 	if err != nil || len(names) == 0 {
@@ -128,7 +128,7 @@ func (x checks) accounts(ctx context.Context, args []string) ([]string, error) {
 	return names, nil
 }
 
-// role is what this process is to most of its accounts: a refresher needs all
+// role is Refresher if this process has a secret: a refresher needs all the rights
 // that a reader needs.
 func (x checks) role() coordinator.Role {
 	for _, a := range x.cfg.Accounts {
@@ -156,7 +156,7 @@ func (x checks) configuration() {
 		problems = x.serveProblems("", false)
 	}
 	for _, problem := range problems {
-		x.fail("configuration", "`zhongkong check` says all of it, without a network", "serve would refuse: %v", problem)
+		x.fail("configuration", "`zhongkong check` lists all problems without a network", "serve would refuse: %v", problem)
 	}
 	if len(problems) == 0 {
 		x.ok("configuration", "%s", list(accounts))
@@ -170,7 +170,7 @@ func (x checks) configuration() {
 	}
 }
 
-// printFindings prints one line a finding, and below it how to fix it.
+// printFindings prints one line for each finding, and below it how to fix it.
 func printFindings(s *session, findings []finding) error {
 	var rows [][]string
 	for _, f := range findings {

@@ -13,7 +13,7 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
-// oneByOne examines the account of x.
+// accountChecks checks the account of x.
 func (x checks) accountChecks(ctx context.Context) {
 	account, configured := x.cfg.Account(x.account)
 	mayRefresh := configured && !account.Secret.IsZero()
@@ -51,9 +51,8 @@ func (x checks) accountChecks(ctx context.Context) {
 	x.budget(state)
 }
 
-// credential tries AppSecret and whitelist where it disturbs nobody: the
-// tokens of stable_token are independent of the classic ones, and its normal
-// mode ends none.
+// credential tries AppSecret and whitelist without side effects: the tokens of
+// stable_token are independent of the classic ones, and its normal mode ends none.
 func (x checks) credential(ctx context.Context, a config.Account) bool {
 	source, err := wechat.Config{
 		AppID: a.AppID, Secret: a.Secret.Reveal(), Kind: wechat.Stable, BaseURL: a.APIBase,
@@ -67,12 +66,12 @@ func (x checks) credential(ctx context.Context, a config.Account) bool {
 	isFetch := errors.As(err, &fetch)
 	switch {
 	case err == nil:
-		x.ok("secret", "%s accepts the AppSecret and this address (asked stable_token, which disturbs nobody)", a.APIBase)
+		x.ok("secret", "%s accepts the AppSecret and this address (tried on stable_token, which ends no token)", a.APIBase)
 		return true
 	case isFetch && fetch.Kind == coordinator.FailedRefused:
 		if address, ok := wechat.SeenAddress(err); ok {
 			x.fail("whitelist", "add "+address+" to the IP whitelist in the WeChat console; it takes effect within 10 minutes",
-				"the issuer saw this machine as %s, which is not on the account's whitelist (code %d)", address, fetch.Code)
+				"the issuer sees this machine as %s, which is not on the account's whitelist (code %d)", address, fetch.Code)
 			return false
 		}
 		class := wechat.Classify(fetch.Code)
@@ -82,15 +81,15 @@ func (x checks) credential(ctx context.Context, a config.Account) bool {
 		x.warn("secret", wechat.Classify(fetch.Code).Hint, "could not be tried: %v", err)
 		return true
 	}
-	x.fail("secret", "can this machine reach "+a.APIBase+"? It is what refreshes the account", "could not be tried: %v", err)
+	x.fail("secret", "check that this machine reaches "+a.APIBase+": it refreshes the account", "could not be tried: %v", err)
 	return true
 }
 
 // firstTokenWait is how long a first token may take.
 const firstTokenWait = 15 * time.Second
 
-// firstToken has the account refreshed, which is due anyway, and returns the
-// state afterwards.
+// firstToken refreshes the account, which is due anyway, and returns the state
+// afterwards.
 func (x checks) firstToken(ctx context.Context, before coordinator.State) coordinator.State {
 	wait, cancel := context.WithTimeout(ctx, firstTokenWait)
 	defer cancel()
@@ -110,20 +109,20 @@ func (x checks) firstToken(ctx context.Context, before coordinator.State) coordi
 	return states[0]
 }
 
-// token says how the current token is and whether the issuer accepts it.
+// token checks that there is a token and that the issuer accepts it.
 func (x checks) token(ctx context.Context, state coordinator.State, a config.Account, configured bool) {
 	r := state.Record
 	if !r.Usable() {
 		fix := "start a process with the account's secret: zhongkong serve"
 		if attended(state) {
-			fix = "see last call: a process tries, and fails"
+			fix = "see last call: a process tries and fails"
 		}
 		x.fail("token", fix, "there is none")
 		return
 	}
 	about := fmt.Sprintf("issued %s ago by %s, lives %s", brief(state.Now.Sub(r.IssuedAt)), r.IssuedBy, brief(r.TTL))
 	if !configured {
-		x.ok("token", "%s (not tried: where its issuer is is not configured)", about)
+		x.ok("token", "%s (not tried: the account is not configured here)", about)
 		return
 	}
 	err := wechat.Prober{BaseURL: a.APIBase}.Probe(ctx, r.Token)
@@ -131,19 +130,19 @@ func (x checks) token(ctx context.Context, state coordinator.State, a config.Acc
 	case err == nil:
 		x.ok("token", "%s; the issuer accepts it", about)
 	case wechat.Rejected(err):
-		x.fail("token", "find who else fetches tokens with this AppID and have them ask here; then: zhongkong refresh "+x.account,
+		x.fail("token", "find the other program that fetches tokens with this AppID and let it ask here; then: zhongkong refresh "+x.account,
 			"%s; the issuer rejects it: %v", about, err)
 	default:
-		x.warn("token", "can this machine reach "+a.APIBase+"?", "%s; whether it is accepted is not known: %v", about, err)
+		x.warn("token", "check that this machine reaches "+a.APIBase, "%s; could not be tried: %v", about, err)
 	}
 }
 
-// neglected is how long something may be due before nobody seems to be there
-// to do it.
+// neglected is how long a refresh may be due before it counts as one that no
+// process makes.
 const neglected = 2 * time.Minute
 
-// attended reports whether a process looks after the account though there is
-// something to be done: one whose calls fail waits before the next.
+// attended reports whether a process refreshes the account although a refresh is
+// due: after a failed call it waits before the next.
 func attended(state coordinator.State) bool {
 	f := state.Failure
 	return f != nil && f.InARow > 0 && state.Now.Sub(f.RetryAt) < neglected
@@ -155,7 +154,7 @@ func unattended(state coordinator.State, next time.Time) bool {
 	return late && state.Err == nil && !attended(state) && state.Holder == "" && len(state.Open) == state.Overdue()
 }
 
-// schedule finds accounts that nobody refreshes, or not before their token
+// schedule finds accounts that no process refreshes, or not before their token
 // ends.
 func (x checks) schedule(state coordinator.State, a config.Account, configured bool) {
 	every := x.cfg.RefreshEvery
@@ -166,18 +165,18 @@ func (x checks) schedule(state coordinator.State, a config.Account, configured b
 	switch {
 	case !state.Record.Usable(): // said by token
 	case in < -neglected && attended(state):
-		x.fail("schedule", "see last call", "a refresh was due %s ago, and it fails", brief(-in))
+		x.fail("schedule", "see last call", "a refresh was due %s ago, and refreshes fail", brief(-in))
 	case in < -neglected:
-		x.fail("schedule", "start a process with the account's secret, better two: zhongkong serve", "a refresh was due %s ago and nobody made it", brief(-in))
+		x.fail("schedule", "start a process with the account's secret, better two: zhongkong serve", "a refresh was due %s ago, and no process made it", brief(-in))
 	case in > state.Record.TTL:
-		x.fail("schedule", x.beforeTheEnd(state), "the token ends in %s, and the next refresh comes in %s: the last call failed, and forbids one before",
+		x.fail("schedule", x.beforeTheEnd(state), "the token ends in %s, but the next refresh comes in %s, when the back-off of the last failure ends",
 			brief(state.Record.TTL), brief(in))
 	default:
 		x.ok("schedule", "the next refresh is due in %s", brief(max(in, 0)))
 	}
 }
 
-// beforeTheEnd says what has to happen before the token ends.
+// beforeTheEnd returns what has to be done before the token ends.
 func (x checks) beforeTheEnd(state coordinator.State) string {
 	fix := "then: zhongkong refresh " + x.account
 	if f := state.Failure; f != nil && wechat.Classify(f.Code).Hint != "" {
@@ -203,33 +202,33 @@ func (x checks) openAttempts(state coordinator.State) {
 	if len(state.Open) == 0 || state.Now.Sub(state.Open[0]) <= neglected {
 		return
 	}
-	fix, nobody := "start a process with the account's secret", ", and nobody refreshes"
+	fix, unattended := "start a process with the account's secret", ", and no process refreshes"
 	if attended(state) {
-		fix, nobody = "see last call: the next one that succeeds settles them", ""
+		fix, unattended = "see last call: the next one that succeeds settles them", ""
 	}
-	x.warn("attempts", fix, "%d overdue, the oldest for %s: nobody knows what they issued%s",
-		state.Overdue(), brief(state.Now.Sub(state.Open[0])), nobody)
+	x.warn("attempts", fix, "%d overdue, the oldest for %s: whether they issued a token is unknown%s",
+		state.Overdue(), brief(state.Now.Sub(state.Open[0])), unattended)
 }
 
-// recent is for how long a conflict counts as one that goes on.
+// recent is how long a conflict counts as one that goes on.
 const recent = 24 * time.Hour
 
-// conflicts finds out whether somebody outside refreshes the same account.
+// conflicts finds out whether a program outside the fleet refreshes the account.
 func (x checks) conflicts(ctx context.Context, state coordinator.State) {
-	const fix = "find who else calls /cgi-bin/token with this AppID and have them ask here, or reset the AppSecret"
+	const fix = "find the other program that calls /cgi-bin/token with this AppID and let it ask here, or reset the AppSecret"
 	if state.Conflicts == 0 {
-		x.ok("conflicts", "nobody outside was seen to refresh this account")
+		x.ok("conflicts", "no outside program was seen to refresh this account")
 		return
 	}
 	entries, _ := redisadmin.New(x.store).History(ctx, x.account, allEntries)
 	for _, e := range entries {
 		ago := state.Now.Sub(e.At)
 		if e.Event == "conflict" && ago < recent {
-			x.fail("conflicts", fix, "somebody outside refreshes this account: seen %d times, last %s ago", state.Conflicts, brief(ago))
+			x.fail("conflicts", fix, "an outside program refreshes this account: seen %d times, last %s ago", state.Conflicts, brief(ago))
 			return
 		}
 	}
-	x.warn("conflicts", fix, "somebody outside was seen to refresh this account %d times, not within the last day", state.Conflicts)
+	x.warn("conflicts", fix, "an outside program was seen to refresh this account %d times, not within the last day", state.Conflicts)
 }
 
 func (x checks) budget(state coordinator.State) {
@@ -237,7 +236,7 @@ func (x checks) budget(state coordinator.State) {
 	if a, ok := x.cfg.Account(x.account); ok {
 		limits = a.Limits
 	}
-	const fix = "zhongkong history shows who calls and why; forced refreshes are refused first"
+	const fix = "zhongkong history shows which process calls and why; forced refreshes are refused first"
 	switch used := state.CallsToday; {
 	case used >= limits.PerDay-limits.Reserve:
 		x.fail("budget", fix, "%d of %d calls today: only the schedule may call until midnight (UTC+8)", used, limits.PerDay)

@@ -14,25 +14,25 @@ import (
 )
 
 const (
-	// doctorTimeout bounds a whole examination.
+	// doctorTimeout bounds all checks together.
 	doctorTimeout = time.Minute
-	// skewWarn and skewFail are how far two clocks may be apart. Nothing of
-	// ours compares them, but people compare logs, and TLS compares dates.
+	// skewWarn and skewFail are how far two clocks may be apart. Zhongkong does
+	// not compare them, but people compare logs, and TLS compares dates.
 	skewWarn = 2 * time.Second
 	skewFail = time.Minute
 	// slowRedis is a round trip that makes every refresh slow.
 	slowRedis = 100 * time.Millisecond
 )
 
-// servers examines what Redis says of itself and reports whether it can be
-// asked at all.
+// servers checks what Redis reports about itself, and returns whether it can be
+// reached at all.
 func (x checks) servers(ctx context.Context) bool {
 	if !x.reachable(ctx) {
 		return false
 	}
 	servers, err := redisadmin.New(x.store).Diagnose(ctx)
 	if err != nil {
-		x.warn("redis", "", "could not be asked about itself: %v", err)
+		x.warn("redis", "", "its settings could not be read: %v", err)
 		return true
 	}
 	for _, d := range servers {
@@ -53,29 +53,28 @@ func (x checks) reachable(ctx context.Context) bool {
 	case err == nil:
 		return true
 	case errors.As(err, &mismatch):
-		x.fail("redis", mismatch.Fix, "%s cannot be spoken to: %v", x.where(), mismatch.Err)
+		x.fail("redis", mismatch.Fix, "the connection to %s fails: %v", x.where(), mismatch.Err)
 	case errors.Is(err, redisstore.ErrDenied) && errors.Is(err, coordinator.ErrUnreachable):
 		x.fail("redis", "check the user and the password in --redis", "%s refuses this user: %v", x.where(), err)
 	case errors.Is(err, redisstore.ErrDenied):
-		return true // it knows the user; rights says what is missing
+		return true // the user exists; the check of rights says what is missing
 	case x.cfg.Redis == "":
 		x.fail("redis", "pass --redis URL, or start `zhongkong serve --sandbox` here", "%s, the default, cannot be reached: %v", x.where(), err)
 	default:
-		x.fail("redis", "is the server up, the address right, the port open from here?", "%s cannot be reached: %v", x.where(), err)
+		x.fail("redis", "check that the server is up, the address is right and the port is open from here", "%s cannot be reached: %v", x.where(), err)
 	}
 	return false
 }
 
 func (x checks) latency(d redisadmin.Diagnosis) {
 	if d.RoundTrip > slowRedis {
-		x.warn("redis", "put this process nearer to Redis", "%s answers in %s", d.Addr, brief(d.RoundTrip))
+		x.warn("redis", "move this process closer to Redis", "%s answers in %s", d.Addr, brief(d.RoundTrip))
 		return
 	}
 	x.ok("redis", "%s answers in %.2f ms", d.Addr, float64(d.RoundTrip.Microseconds())/1000)
 }
 
-// oldestRedis is the first version in which readers can do without the right
-// to write.
+// oldestRedis is the first major version in which readers need no right to write.
 const oldestRedis = 7
 
 func (x checks) version(d redisadmin.Diagnosis) {
@@ -83,9 +82,9 @@ func (x checks) version(d redisadmin.Diagnosis) {
 	n, err := strconv.Atoi(major)
 	switch {
 	case err != nil && d.Denied != nil:
-		x.warn("version", "see to it that it is 7.0 or newer", "not known: the server does not tell it")
+		x.warn("version", "make sure that it is 7.0 or newer", "unknown: the server does not report it")
 	case err != nil:
-		x.warn("version", "fine for trying out; use a Redis of version 7.0 or newer for anything else", "not a real Redis: probably the embedded one of a `zhongkong serve`")
+		x.warn("version", "fine for a trial; use Redis 7.0 or newer for everything else", "not a real Redis: probably the embedded one of a `zhongkong serve`")
 	case n < oldestRedis:
 		x.fail("version", "use Redis 7.0 or newer", "Redis %s is too old", d.Version)
 	default:
@@ -93,58 +92,58 @@ func (x checks) version(d redisadmin.Diagnosis) {
 	}
 }
 
-// untold says what cannot be checked where INFO is not allowed, forbidden or
+// unreadable says what cannot be checked where INFO is not allowed, disabled or
 // renamed.
 func (x checks) unreadable(d redisadmin.Diagnosis) {
 	switch {
 	case d.Denied == nil:
 	case errors.Is(d.Denied, redisstore.ErrDenied):
-		x.warn("eviction", "for these checks alone: ACL SETUSER <user> +info", "not known, and neither is replication: INFO is not allowed")
+		x.warn("eviction", "only for these checks: ACL SETUSER <user> +info", "unknown, like replication: INFO is not allowed")
 	default:
-		x.warn("eviction", "see to it in the host's console: maxmemory-policy has to be noeviction, "+
-			"and with replicas every refresher needs replicas: 1 in its configuration",
-			"not known, and neither is replication: INFO is refused: %v", d.Denied)
+		x.warn("eviction", "check in the provider's console that maxmemory-policy is noeviction; "+
+			"with replicas every refresher needs replicas: 1 in its configuration",
+			"unknown, like replication: INFO is refused: %v", d.Denied)
 	}
 }
 
-// eviction finds policies under which Redis drops our keys when it is full.
-// Policies for volatile keys do so as well: tokens and locks have a TTL.
+// eviction finds policies under which a full Redis drops keys of Zhongkong. Policies
+// for volatile keys do so as well, because tokens and locks have a TTL.
 func (x checks) eviction(d redisadmin.Diagnosis) {
 	const fix = "CONFIG SET maxmemory-policy noeviction (and in redis.conf; on a managed Redis: that parameter in its console), " +
-		"or a Redis of its own for the tokens"
+		"or use a separate Redis for the tokens"
 	switch {
 	case d.MaxMemoryPolicy == "":
-		return // not told, or an embedded one
+		return // not reported, or an embedded one
 	case d.MaxMemoryPolicy == "noeviction":
 		x.ok("eviction", "maxmemory-policy is noeviction")
 	case d.MaxMemory == 0:
-		x.warn("eviction", fix, "maxmemory-policy is %s: harmless only as long as maxmemory is not set", d.MaxMemoryPolicy)
+		x.warn("eviction", fix, "maxmemory-policy is %s: harmless only while maxmemory is not set", d.MaxMemoryPolicy)
 	default:
-		x.fail("eviction", fix, "maxmemory-policy is %s with maxmemory %d: when it is full Redis drops tokens, locks and the state behind them",
+		x.fail("eviction", fix, "maxmemory-policy is %s with maxmemory %d: a full Redis drops tokens, locks and state",
 			d.MaxMemoryPolicy, d.MaxMemory)
 	}
 }
 
-// replication finds a store that loses acknowledged tokens at a failover, and
-// one that cannot be written.
+// replication finds a store that can lose acknowledged tokens in a failover, and one
+// that cannot be written.
 func (x checks) replication(d redisadmin.Diagnosis) {
 	waits := x.replicas()
 	switch {
 	case d.Role == "":
 		return // an embedded one
 	case d.Role != "master":
-		x.fail("replication", "name the master in --redis, or the sentinels with master_name=", "%s is a replica: nothing can be stored in it", d.Addr)
+		x.fail("replication", "name the master in --redis, or the sentinels with master_name=", "%s is a replica: tokens cannot be stored in it", d.Addr)
 	case d.Denied != nil:
-		return // not told
+		return // not reported
 	case d.ConnectedReplicas == 0 && waits == 0:
 		x.ok("replication", "one server, no replicas")
 	case d.ConnectedReplicas == 0:
-		x.warn("replication", "look at the replicas; at a failover now only a refresher that holds the newest token could put it back",
-			"no replica is connected, %d would be waited for", waits)
+		x.warn("replication", "check the replicas; after a failover now, only a refresher that holds the newest token could restore it",
+			"no replica is connected, but a new token waits for %d", waits)
 	case waits == 0:
 		x.fail("replication", "set replicas: 1 in the configuration of every refresher", "%d connected, but a new token does not wait for any (WAIT): a failover can lose it", d.ConnectedReplicas)
 	case d.ReplicasInSync < waits:
-		x.fail("replication", "look at the replicas' load and links", "%d connected, but only %d of the %d that a new token waits for keep up", d.ConnectedReplicas, d.ReplicasInSync, waits)
+		x.fail("replication", "check the load and the links of the replicas", "%d connected, but only %d of the %d that a new token waits for keep up", d.ConnectedReplicas, d.ReplicasInSync, waits)
 	default:
 		x.ok("replication", "%d connected, a new token waits for %d", d.ConnectedReplicas, waits)
 	}
@@ -166,7 +165,7 @@ func (x checks) clock(d redisadmin.Diagnosis) {
 	}
 }
 
-// rights tries everything that Redis has to allow.
+// rights tries all commands, keys and channels that the role needs.
 func (x checks) rights(ctx context.Context) {
 	role := x.role()
 	missing, err := redisadmin.New(x.store).MissingACL(ctx, role)
@@ -175,15 +174,15 @@ func (x checks) rights(ctx context.Context) {
 		x.warn("rights", "", "could not be tried: %v", err)
 	case len(missing) > 0:
 		x.fail("rights", "ACL SETUSER <user> "+strings.Join(x.grants(missing, role), " "),
-			"Redis does not allow its user what a %s needs: %s", role, strings.Join(missing, " "))
+			"the Redis user lacks rights that a %s needs: %s", role, strings.Join(missing, " "))
 	default:
-		x.ok("rights", "the user may do all that a %s needs", role)
+		x.ok("rights", "the Redis user has all rights that a %s needs", role)
 	}
 }
 
-// grants are the rules that fix what is missing. A command that is not allowed
-// hides which keys and channels are not, so all that the role needs is granted
-// then. What the user has besides stays.
+// grants returns the rules that grant what is missing. A command that is denied hides
+// which keys and channels are denied, so in that case all rules of the role are
+// returned. Other rights of the user stay.
 func (x checks) grants(missing []string, role coordinator.Role) []string {
 	if !slices.ContainsFunc(missing, func(rule string) bool { return strings.HasPrefix(rule, "+") }) {
 		return missing

@@ -42,9 +42,9 @@ func TestDoctorOfARefresherFailsWhenWeChatCannotBeReached(t *testing.T) {
 	b := newBench(t)
 	b.must("show")
 	away := b.with("ZHONGKONG_API_BASE", "http://127.0.0.1:1")
-	finds(t, away.findings(exitOther), "secret", resultFail, "can this machine reach http://127.0.0.1:1")
+	finds(t, away.findings(exitOther), "secret", resultFail, "check that this machine reaches http://127.0.0.1:1")
 	reader := away.with("ZHONGKONG_SECRET", "")
-	finds(t, reader.findings(exitDone), "token", resultWarn, "can this machine reach")
+	finds(t, reader.findings(exitDone), "token", resultWarn, "check that this machine reaches")
 }
 
 func TestDoctorDoesNotAdviseToStartAProcessWhereOneFails(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
-// unopened says what to do about a token that cannot be opened.
+// unsealFix returns how to fix a token that cannot be opened.
 func (x checks) unsealFix(ctx context.Context) (fix string) {
 	refresh := "replace the token: zhongkong refresh " + x.account
 	sealed, err := redisadmin.New(x.store).Sealed(ctx, x.account)
@@ -21,7 +21,7 @@ func (x checks) unsealFix(ctx context.Context) (fix string) {
 	case sealed == "":
 		return "while the fleet is switched to sealing, run every process with --seal prefer; or " + refresh
 	case kid == "":
-		return "find out who writes to Redis; then " + refresh
+		return "find the program that writes to Redis; then " + refresh
 	case x.keys == nil:
 		return fmt.Sprintf("give this process the file that has the key %q: --seal-key-file", kid)
 	case !x.keys.Has(kid):
@@ -31,17 +31,17 @@ func (x checks) unsealFix(ctx context.Context) (fix string) {
 	return fmt.Sprintf("compare the line of the key %q in the seal key files of all processes; or %s", kid, refresh)
 }
 
-// sealing says how the token is stored, which is what a change of keys, or of
-// seal, has to wait for.
+// sealing says how the token is stored: each step of a change of the keys, or of the
+// seal mode, waits for that.
 func (x checks) sealing(ctx context.Context, state coordinator.State) {
 	if x.keys == nil || !state.Record.Usable() {
 		return
 	}
 	sealed, err := redisadmin.New(x.store).Sealed(ctx, x.account)
-	refresh := "the next refresh does so; at once: zhongkong refresh " + x.account
+	refresh := "the next refresh does that; to do it now: zhongkong refresh " + x.account
 	switch kid := seal.Kid(sealed); {
 	case err != nil:
-		x.warn("sealing", "", "not known: %v", err)
+		x.warn("sealing", "", "unknown: %v", err)
 	case x.cfg.Seal == config.SealAllow && sealed != "":
 		x.warn("sealing", "keep the key until it is stored in plain text; "+refresh, "the token is sealed with %q; this process %s", kid, x.sealWords())
 	case x.cfg.Seal != config.SealAllow && sealed == "":

@@ -97,7 +97,7 @@ func TestDoctorFindsWhatIsWrongWithTheAccount(t *testing.T) {
 		b.wechat.Advance(time.Hour) // takes effect by and by
 		finds(t, b.findings(exitOther), "whitelist", resultFail, "127.0.0.1")
 	})
-	t.Run("a token that the issuer rejects, and somebody else who refreshes", func(t *testing.T) {
+	t.Run("a token that the issuer rejects, and another program that refreshes", func(t *testing.T) {
 		b := newBench(t)
 		token := b.must("show")
 		for range 2 {
@@ -108,10 +108,10 @@ func TestDoctorFindsWhatIsWrongWithTheAccount(t *testing.T) {
 		finds(t, b.findings(exitOther), "token", resultFail, "rejects")
 		b.must("refresh", "--if-token", strings.TrimSpace(token))
 		all := b.findings(exitOther)
-		finds(t, all, "conflicts", resultFail, "somebody outside")
+		finds(t, all, "conflicts", resultFail, "outside program refreshes")
 		finds(t, all, "token", resultOK, "accepts")
 	})
-	t.Run("an account that nobody refreshes", func(t *testing.T) {
+	t.Run("an account that no process refreshes", func(t *testing.T) {
 		b := newBench(t)
 		all := b.with("ZHONGKONG_SECRET", "").findings(exitOther)
 		finds(t, all, "token", resultFail, "zhongkong serve")
@@ -134,7 +134,7 @@ func TestDoctorFindsWhatIsWrongWithTheAccount(t *testing.T) {
 
 func TestDoctorFindsWhatIsWrongWithRedis(t *testing.T) {
 	b := newBench(t)
-	t.Run("nobody there", func(t *testing.T) {
+	t.Run("no server", func(t *testing.T) {
 		finds(t, b.with("ZHONGKONG_REDIS", "redis://127.0.0.1:1").findings(exitOther), "redis", resultFail, "cannot be reached")
 	})
 	t.Run("a policy that evicts", func(t *testing.T) {
@@ -159,12 +159,12 @@ func TestDoctorFindsWhatIsWrongWithRedis(t *testing.T) {
 			command = append(command, word)
 		}
 		server.MustDo(t, command...)
-		finds(t, here.findings(exitDone), "rights", resultOK, "all that a refresher needs")
+		finds(t, here.findings(exitDone), "rights", resultOK, "all rights that a refresher needs")
 		if user := fmt.Sprint(server.MustDo(t, "ACL", "GETUSER", "app")); !strings.Contains(user, "+info") || !strings.Contains(user, "~mine:*") {
 			t.Errorf("what the user had before is gone: %s", user)
 		}
 	})
-	t.Run("a replica, and a master whose replicas nobody waits for", func(t *testing.T) {
+	t.Run("a replica, and a master whose replicas are not waited for", func(t *testing.T) {
 		master := redistest.Start(t)
 		replica := redistest.Start(t, "--replicaof 127.0.0.1 "+master.Addr()[len("127.0.0.1:"):])
 		finds(t, b.with("ZHONGKONG_REDIS", replica.URL()).findings(exitOther), "replication", resultFail, "is a replica")
@@ -201,11 +201,11 @@ func TestDoctorFindsWhatAManagedRedisRefuses(t *testing.T) {
 		all := behind("ERR unknown command", "info", "config").findings(exitDone)
 		finds(t, all, "version", resultOK, "Redis 7")
 		finds(t, all, "eviction", resultWarn, "INFO")
-		finds(t, all, "eviction", resultWarn, "has to be noeviction")
+		finds(t, all, "eviction", resultWarn, "maxmemory-policy is noeviction")
 	})
 	t.Run("INFO and HELLO", func(t *testing.T) {
 		all := behind("ERR unknown command", "info", "hello").findings(exitDone)
-		finds(t, all, "version", resultWarn, "does not tell it")
+		finds(t, all, "version", resultWarn, "does not report it")
 	})
 	t.Run("INFO to this user", func(t *testing.T) {
 		server.MustDo(t, "ACL", "SETUSER", "app", "on", ">pw", "allkeys", "allchannels", "+@all", "-info")
@@ -222,17 +222,17 @@ func TestDoctorFindsWhatAManagedRedisRefuses(t *testing.T) {
 		finds(t, all, "scripts", resultFail, "--default_lua_flags=allow-undeclared-keys")
 	})
 	t.Run("scripts", func(t *testing.T) {
-		finds(t, behind("ERR unknown command 'eval'", "eval", "evalsha").findings(exitOther), "scripts", resultFail, "let EVAL and EVALSHA through")
+		finds(t, behind("ERR unknown command 'eval'", "eval", "evalsha").findings(exitOther), "scripts", resultFail, "allow EVAL and EVALSHA")
 	})
 	t.Run("transactions", func(t *testing.T) {
 		finds(t, behind("ERR unknown command 'multi'", "multi", "exec").findings(exitDone), "transactions", resultWarn, "+eval")
 	})
 	t.Run("transactions and scripts, to a reader", func(t *testing.T) {
 		reader := behind("ERR unknown command 'multi'", "multi", "exec", "eval", "evalsha").with("ZHONGKONG_SECRET", "")
-		finds(t, reader.findings(exitOther), "scripts", resultFail, "neither by transaction nor by script")
+		finds(t, reader.findings(exitOther), "scripts", resultFail, "like transactions, so tokens cannot be read")
 	})
 	t.Run("subscriptions", func(t *testing.T) {
-		finds(t, behind("ERR unknown command 'subscribe'", "subscribe").findings(exitOther), "subscriptions", resultFail, "and not through the proxy")
+		finds(t, behind("ERR unknown command 'subscribe'", "subscribe").findings(exitOther), "subscriptions", resultFail, "instead of through the proxy")
 	})
 	t.Run("WAIT", func(t *testing.T) {
 		waits := behind("ERR unknown command 'wait'", "wait").with("ZHONGKONG_CONFIG", b.file("zk.yaml", "replicas: 1\n"))

@@ -8,10 +8,10 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// embeddedAddr is where everybody looks for a Redis.
+// embeddedAddr is the default address of Redis.
 const embeddedAddr = "127.0.0.1:6379"
 
-// embeddedRedis is a Redis inside this process, for trying things out.
+// embeddedRedis is a Redis inside this process.
 type embeddedRedis struct{ server *miniredis.Miniredis }
 
 // startEmbeddedRedis listens at the given address; "": embeddedAddr.
@@ -20,10 +20,10 @@ func startEmbeddedRedis(address string) (*embeddedRedis, error) {
 		address = embeddedAddr
 	}
 	m := miniredis.NewMiniRedis()
-	m.ClockTTL(true) // keys expire as time goes by, not only when a test says so
+	m.ClockTTL(true) // let keys expire by themselves, not only by a call of FastForward
 	if err := m.StartAddr(address); err != nil {
 		if isInUse(err) {
-			return nil, usagef("%s is taken, probably by a Redis: pass --redis redis://%s to use it (an embedded one would be started there)", address, address)
+			return nil, usagef("%s is in use, probably by a Redis: pass --redis redis://%s to use it (the embedded Redis would start there)", address, address)
 		}
 		return nil, usagef("cannot start the embedded Redis at %s: %v; pass --redis URL to use a real one", address, cause(err))
 	}
@@ -34,11 +34,11 @@ func (e *embeddedRedis) addr() string { return e.server.Addr() }
 func (e *embeddedRedis) url() string  { return "redis://" + e.server.Addr() }
 func (e *embeddedRedis) close()       { e.server.Close() }
 
-// isTaken reports whether a port could not be had because somebody has it.
+// isInUse reports whether err says that another process has the port.
 func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
-// cause takes the address, which the message names already, out of an error of
-// net.Listen.
+// cause removes the address from an error of net.Listen: the message around it names
+// it already.
 func cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

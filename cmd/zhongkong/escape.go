@@ -10,13 +10,13 @@ import (
 	"unicode/utf8"
 )
 
-// printable reports whether a terminal shows r and does nothing else. Controls
-// move the cursor, clear the screen and more, formats reverse what follows.
+// printable reports whether a terminal only displays r. Control characters move the
+// cursor or clear the screen, format characters reverse the text that follows.
 func printable(r rune) bool { return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) }
 
-// clean makes one line of text that comes from elsewhere (Redis, the issuer, a
-// command line) fit for a terminal: what is not printable, and what is not
-// UTF-8, is written as Go writes it between quotes.
+// escape makes text from elsewhere (Redis, the issuer, a command line) safe for a
+// terminal, as one line: what is not printable or not UTF-8 is escaped as in a Go
+// string.
 func escape(s string) string {
 	var b strings.Builder
 	for rest := s; rest != ""; {
@@ -44,7 +44,7 @@ func escape(s string) string {
 	return b.String()
 }
 
-// cleanError reads as another error does, in one clean line.
+// cleanError is another error with its text escaped, in one line.
 type cleanError struct{ err error }
 
 func (e *cleanError) Error() string {
@@ -61,14 +61,13 @@ func (e *cleanError) Error() string {
 
 func (e *cleanError) Unwrap() error { return e.err }
 
-// jsonWriter passes JSON on with everything escaped that a terminal would not
-// merely show. The encoder leaves much of that as it is; what it stands for
-// stays the same.
+// jsonWriter passes JSON on and escapes what is not printable, much of which the
+// encoder leaves as it is. The JSON's meaning stays the same.
 type jsonWriter struct{ out io.Writer }
 
 func (w jsonWriter) Write(p []byte) (int, error) {
 	var b strings.Builder
-	for _, r := range string(p) { // the encoder lets no invalid UTF-8 through
+	for _, r := range string(p) { // the encoder writes valid UTF-8 only
 		switch {
 		case printable(r) || r == '\n':
 			b.WriteRune(r)

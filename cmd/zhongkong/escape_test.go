@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// nasty is what somebody could write into Redis to command the terminal of
-// whoever looks: a title, a bell, a cleared screen, a forged line, C1 controls
+// nasty is text in Redis that attacks the terminal of
+// an operator: a title, a bell, a cleared screen, a forged line, C1 controls
 // as UTF-8 and as a byte, DEL, and text that runs backwards.
 const nasty = "\x1b]0;OWNED\a\x1b[2J\r\nzhongkong: all is well\t\u009b1m\x9b31m\x7f\u202eevil\u2066\u2028"
 
@@ -217,7 +217,7 @@ func TestATokenWithControlCharactersIsNotPrinted(t *testing.T) {
 	b := newBench(t)
 	b.must("show")
 	sharedRedis.MustDo(t, "HSET", b.env["ZHONGKONG_PREFIX"]+":{"+appID+"}:token", "access_token", "90_x\r\nX-Admin: yes\x1b[2J")
-	if r := b.fails(exitOther, "characters that no token has", "show"); r.stdout != "" {
+	if r := b.fails(exitOther, "the token in Redis has control characters", "show"); r.stdout != "" {
 		t.Errorf("show = %q", r.stdout)
 	}
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 )
 
-// valueFlag is an option with a value that reads well in the help: the
-// library's own repeats the placeholder in the text.
+// valueFlag is an option with a value. Its line in the help has the placeholder apart
+// from the text, which the library's own repeats.
 type valueFlag struct {
 	*cli.StringFlag
 	arg string
 }
 
-// String is the option's line in the help.
+// String returns the option's line in the help.
 func (f *valueFlag) String() string {
 	usage := f.Usage
 	if f.Value != "" {
@@ -25,7 +25,6 @@ func (f *valueFlag) String() string {
 	return fmt.Sprintf("%s %s\t%s", dashes(f.Name), f.arg, usage)
 }
 
-// option makes an option with a value.
 func newValueFlag(name, arg, value, usage string) *valueFlag {
 	return &valueFlag{&cli.StringFlag{Name: name, Value: value, Usage: usage}, arg}
 }
@@ -33,7 +32,7 @@ func newValueFlag(name, arg, value, usage string) *valueFlag {
 // switchFlag is an option without a value.
 type switchFlag struct{ *cli.BoolFlag }
 
-// String is the option's line in the help.
+// String returns the option's line in the help.
 func (f *switchFlag) String() string { return fmt.Sprintf("%s\t%s", dashes(f.Name), f.Usage) }
 
 func newSwitchFlag(name, usage string) *switchFlag {
@@ -49,9 +48,9 @@ func isSwitch(f cli.Flag) bool {
 	return false
 }
 
-// globalFlags are the settings that every command takes. Their values, those
-// of the environment and of the file are merged by the config package, which
-// is why the flags themselves know no variable and no default.
+// globalFlags returns the settings that every command takes. The config package
+// merges them with the environment and the file, so the flags themselves have neither
+// variable nor default.
 func globalFlags() []cli.Flag {
 	var flags []cli.Flag
 	for _, s := range config.Settings() {
@@ -70,7 +69,7 @@ func settingFlag(s config.Setting) cli.Flag {
 	return newValueFlag(s.Flag(), s.Arg, "", usage)
 }
 
-// given returns the settings that stood on the command line, by key.
+// given returns the settings of the command line, by key.
 func given(c *cli.Context) map[string]string {
 	flags := map[string]string{}
 	for _, s := range config.Settings() {

@@ -19,14 +19,14 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
-// envUsers has callers for trying out and for containers, separated by commas.
+// envUsers has callers for trials and for containers, separated by commas.
 const envUsers = "ZHONGKONG_USERS"
 
-// front is where callers ask: HTTP, and datagrams if there is an address for
-// them.
+// frontend is what answers callers: HTTP, and datagrams if an address for them is
+// configured.
 type frontend struct {
-	flagUsers []auth.User // by --user or the variable
-	ephemeral *auth.User  // of this run; nil: there are others
+	flagUsers []auth.User // from --user or the variable
+	ephemeral *auth.User  // generated for this run; nil: users are configured
 
 	auth   *auth.Authenticator
 	events *events.Hub
@@ -39,7 +39,7 @@ type frontend struct {
 	current atomic.Pointer[config.Config]
 }
 
-// newFront reads the callers. What it says on stderr is said once.
+// newFrontend reads the callers.
 func (d *daemon) newFrontend(given string) error {
 	d.events = events.New()
 	var err error
@@ -60,7 +60,7 @@ func (d *daemon) newFrontend(given string) error {
 	return nil
 }
 
-// callersGiven returns the callers of the command line, else of the variable.
+// callersGiven returns the callers of the command line, or else of the variable.
 func (s *session) callersGiven(given string) ([]auth.User, error) {
 	if given == "" {
 		given = s.env(envUsers)
@@ -79,7 +79,7 @@ func (s *session) callersGiven(given string) ([]auth.User, error) {
 	return users, nil
 }
 
-// users returns the callers of a configuration, and those of the command line.
+// users returns the callers of the command line and of a configuration.
 func (d *daemon) users(cfg *config.Config) ([]auth.User, error) {
 	configured, err := configuredCallers(cfg)
 	return append(slices.Clone(d.flagUsers), configured...), err
@@ -102,7 +102,7 @@ func configuredCallers(cfg *config.Config) ([]auth.User, error) {
 	return users, nil
 }
 
-// openFront makes everything that answers. The coordinator is there by now.
+// openFrontend makes the servers. It needs the coordinator.
 func (d *daemon) openFrontend() error {
 	exposure := exposureOf(d.cfg)
 	if err := exposure.CheckExposure(d.listener.Addr()); err != nil {
@@ -132,7 +132,8 @@ func (d *daemon) openFrontend() error {
 	return nil
 }
 
-// probe returns how to ask an account's issuer about a token.
+// probe returns how to check a token at an account's issuer; nil: the account is not
+// configured.
 func (d *daemon) probe(account string) httpapi.Probe {
 	a, ok := d.current.Load().Account(account)
 	if !ok {
@@ -141,7 +142,7 @@ func (d *daemon) probe(account string) httpapi.Probe {
 	return wechat.Prober{BaseURL: a.APIBase}.Probe
 }
 
-// observe hands what the coordinator does to all who watch.
+// observe passes on what the coordinator does to the metrics and the event hub.
 func (d *daemon) observe(o coordinator.Observation) {
 	d.metrics.Observe(o)
 	d.events.Observe(o)
@@ -158,7 +159,8 @@ func (d *daemon) serveDatagrams(ctx context.Context) error {
 	}).Serve(ctx, d.udp)
 }
 
-// announceFront says where callers ask, and with which key if it was made up.
+// announceFrontend prints where datagrams are answered, and the user that was
+// generated for this run.
 func (d *daemon) announceFrontend() {
 	if d.udp != nil {
 		if d.cfg.LogFormat == config.FormatJSON {
@@ -167,12 +169,12 @@ func (d *daemon) announceFrontend() {
 			fmt.Fprintf(d.stderr, "Datagrams are answered at %s.\n", d.udp.LocalAddr())
 		}
 		if !slices.ContainsFunc(d.cfg.Users, func(u config.User) bool { return !u.UDPKey.IsZero() }) {
-			d.log.Warn("no user has a udp_key, so no datagram can be answered: give one in users: of the configuration")
+			d.log.Warn("no user has a udp_key, so no datagram can be answered: set one in users: of the configuration")
 		}
 	}
 	if u := d.ephemeral; u != nil {
 		url := fmt.Sprintf("%s://%s", d.web.Scheme(), d.listener.Addr())
-		fmt.Fprintf(d.stderr, "No user was given, so one was made up for this run: name %s, password %s\n"+
+		fmt.Fprintf(d.stderr, "No user is configured, so one was generated for this run: name %s, password %s\n"+
 			"Try: curl -u %s:%s %s/v1/tokens/%s   or open %s in a browser.\n",
 			u.Name, u.Password, u.Name, u.Password, url, d.zk.Accounts()[0].Name(), url)
 	}
@@ -186,10 +188,10 @@ func (d *daemon) reloadUsers(next *config.Config) error {
 		return err
 	}
 	if len(users) == 0 {
-		if d.ephemeral == nil { // those there were must not go on
+		if d.ephemeral == nil { // the removed users must lose access
 			u := auth.EphemeralUser()
 			d.ephemeral = &u
-			d.log.Warn("the new configuration has no users: nobody can ask until it has")
+			d.log.Warn("the new configuration has no users: no caller can log in until it has")
 		}
 		users = []auth.User{*d.ephemeral}
 	}
@@ -207,7 +209,7 @@ func (d *daemon) label(account string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
 }
 
-// failureWords is a failure in one phrase.
+// failureWords returns a failure in one phrase.
 func failureWords(f *coordinator.Failure) string {
 	if f.Code == 0 {
 		return f.Message

@@ -206,9 +206,9 @@ func TestCallersOfTheConfiguration(t *testing.T) {
 	}
 }
 
-func TestWithoutACallerAKeyIsMadeUpAndSaidOnce(t *testing.T) {
+func TestWithoutAUserOneIsGeneratedAndPrintedOnce(t *testing.T) {
 	d := newBench(t).with(envUsers, "").serve()
-	d.says("was made up for this run")
+	d.says("was generated for this run")
 	found := regexp.MustCompile(`name zhongkong, password (\S+)\n`).FindAllStringSubmatch(d.stderr.String(), -1)
 	if len(found) != 1 {
 		t.Fatalf("the key is said %d times", len(found))

@@ -22,25 +22,25 @@ import (
 func (p program) healthCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "health",
-		Usage:     "ask a serve whether it is alive; for containers",
+		Usage:     "check that a serve is alive; for containers",
 		ArgsUsage: "[URL]",
-		Description: `Without URL: the serve that listens where the configuration says. Exits with 0 if
-GET /healthz is answered with 200 there, else with 1 and says why.
+		Description: `Without URL it checks the serve at the configured listen address. Exits with 0 if
+GET /healthz answers 200, or else with 1 and the reason.
 
    HEALTHCHECK CMD ["/zhongkong", "health"]
 
-It asks neither Redis nor the issuer: a serve lives on, and serves the tokens it
-has, while both are away.`,
+It does not check Redis or the issuer: while they are down, a serve goes on serving
+the tokens it has.`,
 		Action: p.health,
 	}
 }
 
-// healthTimeout is less than containers give a check.
+// healthTimeout is below the usual timeout of a container's check.
 const healthTimeout = 4 * time.Second
 
 func (p program) health(c *cli.Context) error {
 	if c.NArg() > 1 {
-		return usagef("one URL, please: got %s", strings.Join(c.Args().Slice(), " "))
+		return usagef("more than one URL: %s", strings.Join(c.Args().Slice(), " "))
 	}
 	listen, certFile := config.Listener(p.input(c))
 	address, err := healthURL(c.Args().First(), listen, certFile != "")
@@ -49,7 +49,7 @@ func (p program) health(c *cli.Context) error {
 	}
 	client := http.Client{
 		Timeout: healthTimeout,
-		Transport: &http.Transport{ // asks no proxy
+		Transport: &http.Transport{ // uses no proxy
 			DisableKeepAlives: true,
 			TLSClientConfig:   trusting(certFile, address.Hostname()),
 		},
@@ -73,7 +73,8 @@ func (p program) health(c *cli.Context) error {
 	return nil
 }
 
-// healthURL is where to ask: below the URL given, or where listen says.
+// healthURL returns the address of /healthz: below the given URL, or at the listen
+// address.
 func healthURL(given, listen string, secure bool) (*url.URL, error) {
 	if given != "" {
 		u, err := url.Parse(given)
@@ -86,9 +87,9 @@ func healthURL(given, listen string, secure bool) (*url.URL, error) {
 	}
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil || port == "0" {
-		return nil, usagef("serve listens at %s, which names no port: give the URL", listen)
+		return nil, usagef("serve listens at %s, which has no port: give the URL", listen)
 	}
-	switch host { // where all addresses are listened at, this machine's is one
+	switch host { // all addresses include the loopback address
 	case "", "0.0.0.0":
 		host = "127.0.0.1"
 	case "::":
@@ -101,13 +102,13 @@ func healthURL(given, listen string, secure bool) (*url.URL, error) {
 	return u, nil
 }
 
-// trusting is a TLS configuration that accepts, besides what the system trusts
-// for the host, the certificate in a file: our own may be of any authority, and
-// for another name than the one we ask by.
+// trusting returns a TLS configuration that accepts the certificate in a file and
+// whatever the system trusts for the host: serve's own certificate may come from any
+// authority and may be for another name than this command uses.
 func trusting(certFile, host string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		// VerifyConnection does it.
+		// VerifyConnection verifies.
 		InsecureSkipVerify: true, //nolint:gosec // verified below
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := state.PeerCertificates
@@ -124,8 +125,8 @@ func trusting(certFile, host string) *tls.Config {
 	}
 }
 
-// firstCertificate is the one that a server with this file shows; nil if there
-// is none.
+// firstCertificate returns the certificate that a server with this file shows; nil if
+// there is none.
 func firstCertificate(file string) *x509.Certificate {
 	content, err := os.ReadFile(file)
 	if err != nil {

@@ -44,7 +44,7 @@ func (b *bench) certificate(name string) (certFile, keyFile string) {
 	return b.file("cert.pem", block("CERTIFICATE", cert)), b.file("key.pem", block("PRIVATE KEY", private))
 }
 
-// freeAddress is one that nobody listens at.
+// freeAddress is an address without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -14,18 +14,18 @@ import (
 func (p program) historyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "history",
-		Usage:       "what happened to an account, newest first, without tokens",
+		Usage:       "show the log of an account, newest first (no tokens)",
 		ArgsUsage:   "[NAME]",
 		Description: "Redis keeps about the last 1000 entries of each account.",
 		Flags: []cli.Flag{
-			newValueFlag("n", "N", "20", "at most so many entries; 0: all"),
-			newSwitchFlag("json", "one array of objects"),
+			newValueFlag("n", "N", "20", "at most N entries; 0: all"),
+			newSwitchFlag("json", "print a JSON array"),
 		},
 		Action: p.bounded(commandTimeout, history),
 	}
 }
 
-// allEntries is more than a log ever holds.
+// allEntries is more than a log can hold.
 const allEntries = 100_000
 
 func history(ctx context.Context, s *session, c *cli.Context) error {
@@ -72,7 +72,7 @@ func history(ctx context.Context, s *session, c *cli.Context) error {
 	return table(s.stdout, rows)
 }
 
-// entryDetail says in words what the other columns do not.
+// entryDetail returns what the other columns do not say.
 func entryDetail(e redisadmin.Entry) string {
 	switch e.Event {
 	case "refreshed":
@@ -89,11 +89,11 @@ func entryDetail(e redisadmin.Entry) string {
 	case "superseded":
 		return fmt.Sprintf("not stored: attempt %d had begun", e.Newer)
 	case "conflict":
-		return "somebody outside fetched a token for this account"
+		return "an outside program fetched a token for this account"
 	case "reported":
 		return fmt.Sprintf("the issuer rejected token %d", e.Seen)
 	case "restored":
-		return "put back after Redis lost it, lives " + brief(e.Life)
+		return "restored after Redis lost it, lives " + brief(e.Life)
 	}
 	return ""
 }

@@ -13,33 +13,35 @@ import (
 func (p program) keygenCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "keygen",
-		Usage: "print a new key for sealing tokens in Redis",
+		Usage: "print a new key for sealing (encrypting) tokens in Redis",
 		Description: `   (umask 077; zhongkong keygen > seal.keys)
    zhongkong serve --seal-key-file seal.keys
 
-Every process needs the same file: the key of its first line seals, all of them
-open. It is read again when it changes, and the log says which keys are in use.
-To rotate, in this order, each step on every machine before the next one begins:
+Every process needs the same file. The key in its first line encrypts, all keys
+decrypt. Each process reads the file again when it changes, and its log says which
+keys it uses.
 
-   1. put a new line at the bottom: now every process can open what it seals
+To rotate a key, take each step on all machines before the next one:
+
+   1. add a new line at the bottom: now every process can open what it seals
    2. move that line to the top: now it seals
-   3. when each account has been refreshed since, take the old line out
+   3. when each account has been refreshed since, remove the old line
 
-A new line that is put on top at once seals tokens that the processes which do
-not have it yet cannot open.
+A new line that goes to the top at once seals tokens that processes without it
+cannot open.
 
-A fleet that runs is switched to sealing by restarting its processes one by one,
-again each step on every machine before the next one begins:
+To switch a running fleet to sealing, restart its processes one by one, again with
+each step on all machines before the next one:
 
-   1. with the key file and --seal allow: it reads sealed tokens, and seals none
-   2. with --seal prefer: it seals, and still reads tokens that are not sealed
+   1. with the key file and --seal allow: reads sealed tokens, writes plain ones
+   2. with --seal prefer: writes sealed tokens, still reads plain ones
    3. when each account has been refreshed since: without --seal
 
-To switch it off, take the steps backwards: --seal prefer, --seal allow, and when
-each account has been refreshed since, no key file. Doctor says of each account
-how its token is sealed.
+To switch sealing off, take the steps backwards: --seal prefer, --seal allow, and when
+each account has been refreshed since, no key file. doctor says how each account's
+token is sealed.
 
-What stands behind the colon also serves as a user's udp_key.`,
+The part after the colon can also be used as a user's udp_key.`,
 		Action: p.keygen,
 	}
 }

@@ -1,5 +1,5 @@
-// Zhongkong keeps the access tokens of WeChat accounts fresh for every process
-// that needs them; the README says how.
+// Zhongkong keeps the access tokens of WeChat accounts fresh for all processes that
+// need them; the README says how.
 package main
 
 import (
@@ -7,7 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	_ "time/tzdata" // TZ counts in a container without zoneinfo, too
+	_ "time/tzdata" // so that TZ works in a container without zoneinfo
 
 	"github.com/redis/go-redis/v9"
 )
@@ -18,8 +18,8 @@ func main() { os.Exit(mainCode()) }
 func mainCode() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// After the first signal the default comes back: a second one ends the
-	// process at once.
+	// The first signal restores the default, so that a second one ends the process
+	// at once.
 	context.AfterFunc(ctx, stop)
 	p := program{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, environ: os.Environ,

@@ -29,8 +29,9 @@ func durationFlag(c *cli.Context, name string) (time.Duration, error) {
 	return d, nil
 }
 
-// table prints rows in columns as wide as their widest cell, and cleans them.
-// The last column is not padded, so that long texts do not wrap every line.
+// table prints rows with their cells escaped, in columns as wide as their widest
+// cell. The last column is not padded, so that one long text does not make every line
+// wrap.
 func table(w io.Writer, rows [][]string) error {
 	var widths []int
 	for _, row := range rows {
@@ -60,8 +61,8 @@ func table(w io.Writer, rows [][]string) error {
 	return err
 }
 
-// columns is how wide a terminal shows s: Chinese, Japanese and Korean characters
-// take two columns, marks on the one before none.
+// columns returns how many columns of a terminal s takes: Chinese, Japanese and Korean
+// characters take two, combining marks none.
 func columns(s string) int {
 	n := 0
 	for _, r := range s {
@@ -77,7 +78,7 @@ func columns(s string) int {
 	return n
 }
 
-// brief writes a duration the way people say it: the two largest units.
+// brief writes a duration with its two largest units.
 func brief(d time.Duration) string {
 	if d < 0 {
 		return "-" + brief(-d)
@@ -102,7 +103,7 @@ func brief(d time.Duration) string {
 	}
 }
 
-// dash stands for what is not there.
+// dash returns s, or a dash for an empty cell.
 func dash(s string) string {
 	if s == "" {
 		return "-"

@@ -19,19 +19,19 @@ func (p program) passwdCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "passwd",
 		Usage: "print the hash of a password, for users: in the configuration",
-		Description: `Asks for the password at the terminal, or reads one line of stdin. It is never
-an argument: arguments show in process lists and in the shell's history.
+		Description: `Asks for the password at the terminal, or reads one line of stdin. The password is
+never an argument: process lists and the shell's history show arguments.
 
    openssl rand -hex 24 | tee key | zhongkong passwd
 
 Letters, digits and - . _ ~ are safe. WeChat's SDKs send the password as an AppSecret,
-which is hexadecimal, and some paste it into a URL without escaping.`,
+which is hexadecimal, and some put it into a URL without escaping.`,
 		Action: p.passwd,
 	}
 }
 
-// shortPassword is the length below which a password can be guessed over the
-// network in spite of the waits.
+// shortPassword is the length below which a password can be guessed over the network
+// in spite of the throttle.
 const shortPassword = 12
 
 func (p program) passwd(c *cli.Context) error {
@@ -47,17 +47,17 @@ func (p program) passwd(c *cli.Context) error {
 		return usagef("%v", err)
 	}
 	if len(password) < shortPassword {
-		fmt.Fprintf(p.stderr, "warning: a password of %d characters can be guessed; programs can have long ones\n", len(password))
+		fmt.Fprintf(p.stderr, "warning: a password of %d characters can be guessed; use a longer one\n", len(password))
 	}
 	if strings.ContainsFunc(password, needsEscaping) {
-		fmt.Fprintln(p.stderr, "warning: some SDKs paste the password into a URL as it is, where only letters, digits and - . _ ~ are safe: "+
-			"if it is for one, use such a password")
+		fmt.Fprintln(p.stderr, "warning: some SDKs put the password into a URL unescaped, where only letters, digits and - . _ ~ are safe: "+
+			"use only those in the password of an SDK")
 	}
 	_, err = fmt.Fprintln(p.stdout, hash)
 	return err
 }
 
-// needsEscaping reports whether a character is none of RFC 3986's unreserved ones.
+// needsEscaping reports whether a character is not unreserved in RFC 3986.
 func needsEscaping(r rune) bool {
 	switch {
 	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-._~", r):
@@ -70,7 +70,7 @@ func (p program) readPassword(ctx context.Context) (string, error) {
 	if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return p.askPassword(ctx, int(f.Fd()))
 	}
-	// Far more than any password may have.
+	// The limit is far above the length of any password.
 	line, err := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the password: %w", err)
@@ -82,26 +82,26 @@ func (p program) readPassword(ctx context.Context) (string, error) {
 	return password, nil
 }
 
-// askPassword asks twice, since nobody sees what he types.
+// askPassword asks twice, because the terminal does not show what is typed.
 func (p program) askPassword(ctx context.Context, terminal int) (string, error) {
 	first, err := p.prompt(ctx, terminal, "Password: ")
 	if err != nil {
 		return "", err
 	}
-	second, err := p.prompt(ctx, terminal, "The same again: ")
+	second, err := p.prompt(ctx, terminal, "Repeat the password: ")
 	switch {
 	case err != nil:
 		return "", err
 	case first == "":
 		return "", usagef("the password is empty")
 	case first != second:
-		return "", usagef("the two are not the same")
+		return "", usagef("the two passwords differ")
 	}
 	return first, nil
 }
 
-// prompt gives the terminal its echo back also when ctx ends: Ctrl-C must not
-// leave a shell in which nobody sees what he types.
+// prompt also restores the terminal's echo when ctx ends: after Ctrl-C the shell must
+// show what is typed.
 func (p program) prompt(ctx context.Context, terminal int, text string) (string, error) {
 	before, err := term.GetState(terminal)
 	if err != nil {

@@ -13,12 +13,12 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
-// defaultRedis is where every command looks for a Redis if none is given, and
-// where the embedded one of serve listens.
+// defaultRedis is the Redis that every command uses if none is given, and where the
+// embedded one of serve listens.
 const defaultRedis = "redis://127.0.0.1:6379"
 
-// open opens the store at the given URL, "" for the default one. It connects
-// when it is first asked.
+// open opens the store at the given URL, "" for the default one. The store connects
+// when it is first used.
 func (s *session) open(address, prefix string) error {
 	s.url, s.prefix = address, prefix
 	if s.url == "" {
@@ -45,8 +45,8 @@ func (s *session) open(address, prefix string) error {
 	return nil
 }
 
-// replicas is how many replicas have to confirm a token: one where a failover
-// is to be expected.
+// replicas returns how many replicas must confirm a token: one where failovers are to
+// be expected.
 func (s *session) replicas() int {
 	u, err := url.Parse(s.url)
 	switch {
@@ -58,7 +58,7 @@ func (s *session) replicas() int {
 	return 0
 }
 
-// where names the Redis without its password.
+// where returns the address of Redis without its password.
 func (s *session) where() string {
 	u, err := url.Parse(s.url)
 	switch {
@@ -74,13 +74,13 @@ func (s *session) where() string {
 func (s *session) storedNames(ctx context.Context) ([]string, error) {
 	names, err := redisadmin.New(s.store).Accounts(ctx)
 	if errors.Is(err, redisstore.ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable) {
-		return nil, usagef("no account is configured, and Redis does not let its user look for some (+scan): name one")
+		return nil, usagef("no account is configured, and the Redis user may not search for accounts (+scan): give a NAME")
 	}
 	return names, s.withAdvice(err)
 }
 
-// redisLog takes what go-redis would print to stderr: it repeats what the
-// commands return, so it is only for those who debug.
+// redisLog logs what go-redis would print to stderr, at debug level: it only repeats
+// what the commands return.
 type redisLog struct{ log *slog.Logger }
 
 func (r redisLog) Printf(ctx context.Context, format string, v ...any) {

@@ -24,7 +24,7 @@ func TestAWrongRedisPasswordIsCalledThatByEveryCommand(t *testing.T) {
 				if run.code != exitUnreachable || !strings.Contains(run.stderr, "check the user and the password of the Redis URL") {
 					t.Errorf("%s: %s = %d\n%s", name, command, run.code, run.stderr)
 				}
-				for _, wrong := range []string{"+scan", "can this machine reach it", "hunter2"} {
+				for _, wrong := range []string{"+scan", "that this machine can reach it", "hunter2"} {
 					if strings.Contains(run.stderr, wrong) {
 						t.Errorf("%s: %s says %q:\n%s", name, command, wrong, run.stderr)
 					}

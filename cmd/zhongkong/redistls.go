@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// redisTLS is what the options say of TLS to Redis, nil for nothing.
+// redisTLS returns the TLS configuration for Redis, nil if the options have none.
 func (s *session) redisTLS() (*tls.Config, error) {
 	if s.cfg.RedisCA == "" && s.cfg.RedisCert == "" {
 		return nil, nil
@@ -23,7 +23,7 @@ func (s *session) redisTLS() (*tls.Config, error) {
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(authorities) {
-			return nil, fmt.Errorf("--redis-ca: %s: no certificate in it; PEM is expected", path)
+			return nil, fmt.Errorf("--redis-ca: %s has no certificate: PEM is expected", path)
 		}
 	}
 	if s.cfg.RedisCert != "" {
@@ -36,20 +36,20 @@ func (s *session) redisTLS() (*tls.Config, error) {
 	return config, nil
 }
 
-// clientCertificate is a certificate that follows its files: each handshake takes
-// what they hold then. Connections are made anew each minute, so what was
-// renewed in place is in use soon.
+// clientCertificate is a certificate that is read again for each handshake. The pool
+// replaces its connections every minute, so a certificate that was renewed in place is
+// soon in use.
 type clientCertificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate // guarded by mu
-	refused string           // guarded by mu: what is wrong with the files, as it was logged last
+	refused string           // guarded by mu: the last error that was logged about the files
 }
 
-// get is tls.Config.GetClientCertificate. Files that cannot be used, because they
-// are being written perhaps, leave the certificate as it was.
+// get is tls.Config.GetClientCertificate. While the files cannot be used, perhaps
+// because they are being written, it returns the certificate as it was.
 func (c *clientCertificate) get(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,7 +58,7 @@ func (c *clientCertificate) get(*tls.CertificateRequestInfo) (*tls.Certificate, 
 	case err == nil && changed:
 		c.log.Info("the client certificate for Redis was read again", "valid_until", c.current.Leaf.NotAfter)
 	case err != nil && err.Error() != c.refused:
-		c.log.Error("the new client certificate for Redis is refused, the old one stays", "error", err)
+		c.log.Error("the new client certificate for Redis is refused, the old one stays in use", "error", err)
 	}
 	if c.refused = ""; err != nil {
 		c.refused = err.Error()

@@ -74,7 +74,7 @@ func TestAMismatchOfTLSIsCalledThatByEveryCommand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, args := range [][]string{{"status", appID}, {"show", appID, "--wait", "5s"}, {"history", appID}} {
 				r := test.bench.run(args...)
-				if r.code != exitUnreachable || !strings.Contains(r.stderr, test.words) || strings.Contains(r.stderr, "can this machine reach") {
+				if r.code != exitUnreachable || !strings.Contains(r.stderr, test.words) || strings.Contains(r.stderr, "this machine can reach") {
 					t.Errorf("%v = %d\n%s", args, r.code, r.stderr)
 				}
 			}
@@ -97,7 +97,7 @@ func TestFilesForTLSThatAreNoneAreRefusedAtTheStart(t *testing.T) {
 		words string
 	}{
 		"a missing authority":       {b.with("ZHONGKONG_REDIS_CA", "/nowhere.pem"), "--redis-ca: open /nowhere.pem"},
-		"an authority that is none": {b.with("ZHONGKONG_REDIS_CA", b.env["ZHONGKONG_REDIS_KEY"]), "no certificate in it"},
+		"an authority that is none": {b.with("ZHONGKONG_REDIS_CA", b.env["ZHONGKONG_REDIS_KEY"]), "has no certificate: PEM is expected"},
 		"a missing certificate":     {b.with("ZHONGKONG_REDIS_CERT", "/nowhere.pem"), "--redis-cert /nowhere.pem"},
 		"another's key":             {b.with("ZHONGKONG_REDIS_KEY", another), "private key does not match"},
 		"a URL without TLS":         {b.with("ZHONGKONG_REDIS", sharedRedis.URL()), "write rediss://"},

@@ -22,11 +22,11 @@ func (p program) refreshCommand() *cli.Command {
 		Name:      "refresh",
 		Usage:     "force a new token and print it",
 		ArgsUsage: "[NAME]",
-		Description: `The issuer ends the token before; a service that uses the coordinator has the new
-one at once. With --if-token a token that is not current any more causes no
+		Description: `The issuer ends the previous token within minutes; all processes of Zhongkong have
+the new one at once. With --if-token, a token that is no longer current causes no
 refresh: the current one is printed.`,
 		Flags: append(tokenFlags(), newValueFlag("if-token", "T", "",
-			"only if T is still current; - reads it from stdin, where no process list shows it [$"+envIfToken+"]")),
+			"refresh only if T is still current; - reads T from stdin, where no process list shows it [$"+envIfToken+"]")),
 		Action: p.refresh,
 	}
 }
@@ -63,7 +63,7 @@ func (p program) refresh(c *cli.Context) error {
 	return s.withoutToken(name, err)
 }
 
-// whoRuns names the user of this process, for the log of the account.
+// whoRuns returns the user of this process, for the log of the account.
 func whoRuns() string {
 	if u, err := user.Current(); err == nil && u.Username != "" {
 		return u.Username
@@ -78,11 +78,10 @@ func demand(ctx context.Context, a *coordinator.Account, rejected coordinator.To
 	return a.Invalidate(ctx, rejected)
 }
 
-// maxToken is far above the 512 bytes that WeChat asks people to reserve.
+// maxToken is far above the 512 bytes that WeChat recommends to reserve.
 const maxToken = 8 << 10
 
-// rejectedToken returns the token of --if-token, the zero Token if there is
-// none.
+// rejectedToken returns the token of --if-token, or the zero Token.
 func (p program) rejectedToken(c *cli.Context) (coordinator.Token, error) {
 	given, from := c.String("if-token"), "--if-token"
 	switch {

@@ -12,13 +12,13 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 )
 
-// lookAtFilesEvery is how often the files of the configuration are looked at.
-// Their content is compared, because what editors, ConfigMaps and network file
-// systems do to times and inodes is beyond prediction.
+// checkFilesEvery is how often the files of the configuration are compared with what
+// was read. Their contents are compared, because editors, ConfigMaps and network file
+// systems change times and inodes in unpredictable ways.
 const checkFilesEvery = 2 * time.Second
 
-// followFiles takes changes of the configuration, and of the files it names,
-// over until ctx ends. The certificate is followed where it is used.
+// followFiles applies changes of the configuration and of the files it names, until
+// ctx ends. The HTTP server follows its certificate itself.
 func (d *daemon) followFiles(ctx context.Context) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -38,7 +38,7 @@ func (d *daemon) followFiles(ctx context.Context) {
 			asked = true
 		case <-tick.C:
 		}
-		// Taken before the reading: a change in between is seen next time.
+		// Computed before the files are read: a later change is found next time.
 		nextConfigured, nextKeys := d.fingerprints()
 		if asked || nextConfigured != configured {
 			d.reload()
@@ -53,8 +53,8 @@ func (d *daemon) followFiles(ctx context.Context) {
 	}
 }
 
-// fingerprints tell one content of the configuration's files, and of the file
-// with the seal keys, from another.
+// fingerprints returns hashes of the configuration's files and of the seal key
+// file.
 func (d *daemon) fingerprints() (configured, keys [sha256.Size]byte) {
 	return fingerprint(d.cfg.Files()...), fingerprint(d.started.SealKeyFile)
 }
@@ -72,20 +72,20 @@ func fingerprint(files ...string) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// reload reads the configuration again. One that is refused changes nothing.
+// reload reads the configuration again. A refused one changes nothing.
 func (d *daemon) reload() {
 	next, err := config.Load(d.input)
 	if err == nil && d.sandbox != nil {
 		err = d.sandbox.replaceWeChat(next)
 	}
 	if err == nil && len(next.Accounts) == 0 {
-		err = fmt.Errorf("%s: no account in it", next.File)
+		err = fmt.Errorf("%s: has no account", next.File)
 	}
 	if err == nil {
 		err = d.reloadUsers(next)
 	}
 	if err != nil {
-		d.log.Error("the new configuration is refused, the old one stays", "error", err)
+		d.log.Error("the new configuration is refused, the old one stays in use", "error", err)
 		return
 	}
 	for _, w := range next.Warnings {
@@ -125,7 +125,7 @@ func compareUsers(before, after []config.User) difference {
 	return diff
 }
 
-// apply makes the coordinator's accounts those of next.
+// apply changes the coordinator's accounts to those of next.
 func (d *daemon) apply(next *config.Config) difference {
 	var diff difference
 	for _, a := range d.cfg.Accounts {
@@ -137,8 +137,8 @@ func (d *daemon) apply(next *config.Config) difference {
 	for _, a := range next.Accounts {
 		old, known := d.cfg.Account(a.Name)
 		corrected := known && a.Secret.Reveal() != old.Secret.Reveal()
-		// Without a list of accounts the secret is what was read: say so
-		// although it is the same.
+		// Without a configuration file a reload reads the secret file alone: log
+		// that even if it is the same.
 		if corrected || a.SecretFile != "" && next.File == "" {
 			d.log.Info("secret read again", "account", a.Name, "changed", corrected)
 		}
@@ -178,13 +178,13 @@ func (d *daemon) applyAccount(a, old config.Account, known bool) error {
 	return err
 }
 
-// reloadSealKeys reads the keys of the seal again.
+// reloadSealKeys reads the seal key file again.
 func (d *daemon) reloadSealKeys() {
 	if d.keys == nil {
 		return
 	}
 	if err := d.keys.Reload(); err != nil {
-		d.log.Error("the new seal keys are refused, the old ones stay", "error", err)
+		d.log.Error("the new seal keys are refused, the old ones stay in use", "error", err)
 		return
 	}
 	d.log.Info("seal keys read again: " + d.sealWords())
@@ -193,6 +193,6 @@ func (d *daemon) reloadSealKeys() {
 // reloadCertificate reads the certificate's files again.
 func (d *daemon) reloadCertificate() {
 	if err := d.web.Reload(); err != nil {
-		d.log.Error("the new certificate is refused, the old one stays", "error", err)
+		d.log.Error("the new certificate is refused, the old one stays in use", "error", err)
 	}
 }

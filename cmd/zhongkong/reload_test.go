@@ -70,11 +70,11 @@ func TestSealKeysAreReadAgainWhenTheirFileChanges(t *testing.T) {
 	}
 }
 
-func TestKeygenTellsTheOrderThatLocksNobodyOut(t *testing.T) {
+func TestKeygenSaysTheOrderInWhichEveryProcessCanOpenTokens(t *testing.T) {
 	help := newBench(t).must("keygen", "--help")
-	bottom, top, drop := strings.Index(help, "at the bottom"), strings.Index(help, "to the top"), strings.Index(help, "take the old line out")
+	bottom, top, drop := strings.Index(help, "at the bottom"), strings.Index(help, "to the top"), strings.Index(help, "remove the old line")
 	if bottom < 0 || top < bottom || drop < top {
-		t.Errorf("not in the order bottom, top, out:\n%s", help)
+		t.Errorf("not in the order bottom, top, remove:\n%s", help)
 	}
 }
 

@@ -17,19 +17,19 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
-// sandboxAddr is where the simulator listens unless told otherwise.
+// sandboxAddr is where the simulator listens by default.
 const sandboxAddr = "127.0.0.1:9090"
 
 func (p program) sandboxCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "sandbox",
-		Usage: "a WeChat simulator alone: issues tokens and really revokes them",
+		Usage: "run the WeChat simulator alone: issues tokens and revokes the previous ones",
 		Description: `It has the configured accounts, or else one of its own. Point any client at it
-with --api-base. Everything about it can be changed while it runs, over HTTP:
+with --api-base. Its behaviour can be changed over HTTP while it runs:
 
    curl http://127.0.0.1:9090/sandbox/knobs     what can be tuned
-   curl http://127.0.0.1:9090/sandbox/          what can be asked and done`,
-		Flags:  []cli.Flag{newValueFlag("listen", "ADDR", sandboxAddr, "where to answer")},
+   curl http://127.0.0.1:9090/sandbox/          which requests there are`,
+		Flags:  []cli.Flag{newValueFlag("listen", "ADDR", sandboxAddr, "where to listen")},
 		Action: p.runSandbox,
 	}
 }
@@ -38,7 +38,7 @@ func (p program) runSandbox(c *cli.Context) error {
 	if c.Args().Present() {
 		return usagef("sandbox takes no names: got %s", strings.Join(c.Args().Slice(), " "))
 	}
-	// --listen belongs to the simulator here, not to serve.
+	// Here --listen is the simulator's address, not that of serve.
 	in := p.input(c)
 	delete(in.Flags, "listen")
 	s, err := p.configured(c, in)
@@ -69,7 +69,7 @@ func (s *session) simulate(ctx context.Context, address string) error {
 	fmt.Fprintf(s.stderr, "zhongkong: a WeChat simulator at %s, accounts: %s\n", w.url(), list(names))
 	if w.made {
 		fmt.Fprintf(s.stderr, "Try: export ZHONGKONG_API_BASE=%s ZHONGKONG_APPID=%s ZHONGKONG_SECRET=%s\n"+
-			"The secret opens nothing but this simulator.\n", w.url(), wechattest.DefaultAppID, wechattest.DefaultSecret)
+			"The secret is valid only in this simulator.\n", w.url(), wechattest.DefaultAppID, wechattest.DefaultSecret)
 	}
 	select {
 	case <-ctx.Done():
@@ -84,7 +84,7 @@ type sandboxServer struct {
 	wechat *wechattest.Server
 	http   *http.Server
 	addr   net.Addr
-	failed chan error // gets why it stopped by itself; closed at the end
+	failed chan error // receives why it stopped by itself; closed at the end
 
 	made    bool              // it has an account of its own
 	secrets map[string]string // of the accounts it has, by AppID
@@ -117,8 +117,8 @@ func startSandbox(l net.Listener, log *slog.Logger) (*sandboxServer, error) {
 	return s, nil
 }
 
-// listenForSandbox takes the usual port, or another one if that is taken:
-// nobody has to know it.
+// listenForSandbox takes the usual port, or any other one if that is in use: no
+// client needs to know it.
 func listenForSandbox() (net.Listener, error) {
 	if l, err := net.Listen("tcp", sandboxAddr); err == nil {
 		return l, nil
@@ -126,8 +126,8 @@ func listenForSandbox() (net.Listener, error) {
 	return listen("127.0.0.1:0", "the simulator's address")
 }
 
-// standIn has the simulator take WeChat's place for a serve: for the configured
-// accounts, but with its own secret in place of theirs.
+// replaceWeChat makes the simulator the issuer of the configured accounts, with its
+// own secret in place of theirs.
 func (s *sandboxServer) replaceWeChat(cfg *config.Config) error {
 	accounts := slices.Clone(cfg.Accounts)
 	for i := range accounts {
@@ -137,9 +137,9 @@ func (s *sandboxServer) replaceWeChat(cfg *config.Config) error {
 	return s.serveAccounts(cfg)
 }
 
-// adopt has the simulator know the accounts of a configuration, and these ask
-// it instead of WeChat. Without an account there is one of its own, without a
-// secret its own secret.
+// serveAccounts adds the accounts of a configuration to the simulator and points them
+// at it. A configuration without an account gets the simulator's own, an account
+// without a secret the simulator's secret.
 func (s *sandboxServer) serveAccounts(cfg *config.Config) error {
 	accounts := slices.Clone(cfg.Accounts)
 	if s.made = len(accounts) == 0; s.made {
@@ -174,12 +174,12 @@ func (s *sandboxServer) serveAccounts(cfg *config.Config) error {
 func (s *sandboxServer) url() string { return "http://" + s.addr.String() }
 
 func (s *sandboxServer) close() {
-	s.wechat.Close() // frees calls that are hanging
+	s.wechat.Close() // ends calls that hang
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close()
 	}
-	for range s.failed { // until the server has ended
+	for range s.failed { // wait until the server has ended
 	}
 }

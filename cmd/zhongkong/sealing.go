@@ -27,7 +27,7 @@ func (s *session) useSealKeys(options *redisstore.Options) error {
 	return nil
 }
 
-// sealWords says which key writes and which read.
+// sealWords returns which key encrypts and which keys decrypt, in words.
 func (s *session) sealWords() string {
 	writes, reads := "writes with "+s.keys.First(), "reads "+s.keys.Kids()
 	switch s.cfg.Seal {

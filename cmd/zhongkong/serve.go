@@ -17,7 +17,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// serveFlags are those of serve, and of check.
+// serveFlags returns the options of serve and check.
 func serveFlags() []cli.Flag {
 	var flags []cli.Flag
 	for _, s := range config.Settings() {
@@ -26,28 +26,31 @@ func serveFlags() []cli.Flag {
 		}
 	}
 	return append(flags,
-		newValueFlag("user", "NAME:PASSWORD", "", "a caller with every right, for trying out; commas between several [$"+envUsers+"]"),
+		newValueFlag("user", "NAME:PASSWORD", "", "a caller with all rights, for trials; separate several by commas [$"+envUsers+"]"),
 		newSwitchFlag("sandbox", "issue tokens from a built-in WeChat simulator: no account needed"))
 }
 
 func (p program) serveCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
-		Usage: "the daemon: refreshes on schedule, answers HTTP",
-		Description: `Run as many as you like on one Redis: one of them refreshes, all have the token.
+		Usage: "run the daemon: refreshes on schedule, answers HTTP",
+		Description: `Run any number of them on one Redis: one refreshes, all have the token.
 
-All processes with the AppSecret of an account must share one Redis: without
---redis, a serve that has a secret refuses to start. --embedded-redis runs one in
-this process, if no other machine has the secret; --sandbox does so to try it.
-A --sandbox with a --redis keeps its tokens under a prefix that ends in -sandbox,
-and uses no configured secret.
-SIGHUP, or a change of the configuration or of a file that it names, is taken over:
-accounts, users, secrets, seal keys, certificate.
-Whoever asks over HTTP needs a name and a password: users: in the configuration,
---user, or the one that is made up and printed.
-SIGTERM drains: /readyz is 503 for --drain-delay, then the port is closed, and a
-call to the issuer that is under way is finished and stored: give it --drain-delay
-and 15 seconds before a SIGKILL. A second SIGTERM ends at once.`,
+All processes with the AppSecret of an account must share one Redis, so a serve that
+has a secret refuses to start without --redis. --embedded-redis runs a Redis in this
+process, if no other machine has the secret; --sandbox does so for a trial. With both
+--sandbox and --redis, the tokens are stored under a prefix that ends in -sandbox, and
+no configured secret is used.
+
+On SIGHUP, and when the configuration or a file that it names changes, serve reads them
+again: accounts, users, secrets, seal keys, certificate.
+
+HTTP callers need a name and a password: users: in the configuration, --user, or else
+one user that is generated and printed.
+
+On SIGTERM, /readyz is 503 for --drain-delay, then the port closes, and the result of a
+call to the issuer that is under way is stored. Allow --drain-delay and 15 seconds more
+before a SIGKILL. A second SIGTERM ends the process at once.`,
 		Flags:  serveFlags(),
 		Action: p.serve,
 	}
@@ -77,21 +80,21 @@ func (p program) serve(c *cli.Context) error {
 // daemon is a running serve.
 type daemon struct {
 	*session
-	started *config.Config // what of it cannot change runs until the end
-	input   config.Input   // read again at a reload
+	started *config.Config // as read at the start; some settings stay in force until the end
+	input   config.Input   // read again at each reload
 	metrics *metrics.Metrics
 
 	zk       *coordinator.Coordinator
 	listener net.Listener
 	frontend
-	embedded *embeddedRedis // nil: a real one
+	embedded *embeddedRedis // nil: Redis is another process
 	sandbox  *sandboxServer // nil: the issuer is a real one
 }
 
 var errNoAccount = usagef("no account: give --appid and --secret-file (or --config FILE), or try it with --sandbox")
 
-// prepare takes everything that can be taken already, so that all that can be
-// wrong from the start is said before the first call to the issuer.
+// prepare opens everything that run needs, so that every error at the start comes
+// before the first call to the issuer.
 func (d *daemon) prepare(sandboxed bool) error {
 	at, err := chooseStore(d.cfg, sandboxed)
 	if err != nil {
@@ -141,18 +144,19 @@ func (d *daemon) prepare(sandboxed bool) error {
 	return d.openFrontend()
 }
 
-// shutdownGrace is how long answers under way may take after SIGTERM.
+// shutdownGrace is how long requests under way may take after SIGTERM.
 const shutdownGrace = 15 * time.Second
 
-// ballast is memory that is never touched, so that it never becomes resident.
-// It counts as part of the heap: the collector runs when that much was
-// allocated anew. What a daemon keeps alive is so little (3 MB) that it ran a
-// hundred times a second under load, for a tenth of each request's CPU. A higher
-// GOGC would do the same, and multiply what ten thousand waiting requests keep.
+// heapFloor is how much memory run allocates and never touches, so that it never
+// becomes resident. It counts as part of the heap, whose growth starts the garbage
+// collector. A daemon keeps so little alive (3 MB) that the collector ran a hundred
+// times a second under load, which took a tenth of each request's CPU. A higher GOGC
+// would prevent that as well, but multiply the memory of ten thousand waiting
+// requests.
 const heapFloor = 16 << 20
 
-// run serves until signalled ends and the drain delay is over, and then until
-// everything that was begun is done.
+// run serves until signalled ends and the drain delay is over, and then finishes what
+// is under way.
 func (d *daemon) run(signalled context.Context) error {
 	untouched := make([]byte, heapFloor)
 	defer runtime.KeepAlive(untouched)
@@ -178,11 +182,11 @@ func (d *daemon) run(signalled context.Context) error {
 	})
 	wg.Go(func() { d.followFiles(ctx) })     // ends with ctx
 	wg.Go(func() { d.watchAttendance(ctx) }) // ends with ctx
-	wg.Go(func() {                           // ends after ctx, when the answers under way are written
+	wg.Go(func() {                           // ends after ctx, when the responses under way are written
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		defer cancel()
-		_ = d.web.Shutdown(grace) // what had no answer in time is cut off
+		_ = d.web.Shutdown(grace) // closes what is not finished in time
 	})
 	if err := d.zk.Run(ctx); err != nil {
 		stop(err)
@@ -195,23 +199,23 @@ func (d *daemon) run(signalled context.Context) error {
 	return nil
 }
 
-// drain leaves the port open for a while, so that whatever sends requests here
-// sees in /readyz that this process is about to end before it is gone.
+// drain keeps the port open for the drain delay, so that load balancers see in
+// /readyz that this process is about to end.
 func (d *daemon) drain(ctx context.Context) {
 	delay := d.started.DrainDelay
 	if delay == 0 {
 		return
 	}
 	d.api.Drain()
-	d.log.Info("draining: /readyz is 503, everything else is answered; a second signal ends at once", "for", delay)
+	d.log.Info("draining: /readyz is 503, other requests are answered; a second signal ends at once", "for", delay)
 	select {
 	case <-time.After(delay):
 	case <-ctx.Done():
 	}
 }
 
-// announce says what this process is, before anything else: in the log, and to
-// a person if the log is not for programs.
+// announce says what this process is: in the log, and in plain text unless the log
+// is JSON.
 func (d *daemon) announce() {
 	var accounts []string
 	for _, a := range d.zk.Accounts() {
@@ -226,7 +230,7 @@ func (d *daemon) announce() {
 	d.announceFrontend()
 }
 
-// tell is the announcement for a person.
+// printAnnouncement is the announcement in plain text.
 func (d *daemon) printAnnouncement(url, accounts string) {
 	redis := d.where()
 	if d.embedded != nil {
@@ -234,8 +238,8 @@ func (d *daemon) printAnnouncement(url, accounts string) {
 	}
 	fmt.Fprintf(d.stderr, "zhongkong: %s, Redis at %s, accounts: %s\n", url, redis, accounts)
 	if d.embedded != nil {
-		fmt.Fprintf(d.stderr, "An embedded Redis runs at %s: for the programs of this one machine.\n"+
-			"It ends with this process, and the tokens in it with it; start a Redis and pass --redis to keep them.\n", d.embedded.addr())
+		fmt.Fprintf(d.stderr, "An embedded Redis runs at %s, for the programs of this one machine.\n"+
+			"It and the tokens in it end with this process; to keep them, start a Redis and pass --redis.\n", d.embedded.addr())
 	}
 	if d.sandbox != nil {
 		d.announceSandbox()
@@ -245,7 +249,7 @@ func (d *daemon) printAnnouncement(url, accounts string) {
 func (d *daemon) announceSandbox() {
 	fmt.Fprintf(d.stderr, "--sandbox: a WeChat simulator at %s issues the tokens; the real WeChat does not know them.\n", d.sandbox.url())
 	if d.embedded == nil {
-		fmt.Fprintf(d.stderr, "They are kept in Redis under the prefix %s, apart from real ones; no configured secret is used.\n", d.prefix)
+		fmt.Fprintf(d.stderr, "They are stored in Redis under the prefix %s, apart from real ones; no configured secret is used.\n", d.prefix)
 	}
 	command, note := d.tryCommand()
 	fmt.Fprintf(d.stderr, "Try in another terminal%s: %s\n", note, command)
@@ -253,7 +257,7 @@ func (d *daemon) announceSandbox() {
 
 func (d *daemon) close() {
 	if d.listener != nil {
-		_ = d.listener.Close() // closed already, unless run was never reached
+		_ = d.listener.Close() // run has closed it, if it was reached
 	}
 	if d.udp != nil {
 		_ = d.udp.Close() // likewise
@@ -267,14 +271,14 @@ func (d *daemon) close() {
 	}
 }
 
-// listen opens a TCP port; option is what to name when it is taken.
+// listen opens a TCP port. option is the option to name in errors.
 func listen(address, option string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	switch {
 	case err == nil:
 		return l, nil
 	case isInUse(err):
-		return nil, usagef("%s is taken by another process: pass another address, such as %s 127.0.0.1:0 for any free port", address, option)
+		return nil, usagef("%s is in use by another process: pass another address, such as %s 127.0.0.1:0 for any free port", address, option)
 	}
 	return nil, usagef("%s %s: %v", option, address, cause(err))
 }

@@ -95,7 +95,7 @@ func TestServeIsNotReadyWithoutATokenAndSaysWhy(t *testing.T) {
 
 func TestServeStartsWithoutRedisAndCatchesUp(t *testing.T) {
 	b := newBench(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0") // somebody who never answers
+	l, err := net.Listen("tcp", "127.0.0.1:0") // a server that never answers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestAChangedFileAddsChangesAndRemovesAccounts(t *testing.T) {
 func TestSandboxServesAWeChat(t *testing.T) {
 	b := newBench(t)
 	r := b.reader().start(context.Background(), "", "sandbox", "--listen", "127.0.0.1:0")
-	r.says("The secret opens nothing")
+	r.says("The secret is valid only in this simulator")
 	base := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(r.stderr.String())
 	if token := b.with("ZHONGKONG_API_BASE", base).must("show"); len(token) < 100 {
 		t.Errorf("show = %q", token)

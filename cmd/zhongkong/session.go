@@ -18,21 +18,21 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
-// session is what a command works with. Everything in it is made when it is
-// first needed: show must start fast.
+// session is what a command works with. Its parts are made when they are first
+// needed, because show must start fast.
 type session struct {
 	program
 	cfg    *config.Config
 	log    *slog.Logger
-	queue  *logging.Writer // of a daemon's log; nil: stderr is written to at once
+	queue  *logging.Writer // of a daemon's log; nil: stderr is written directly
 	url    string          // of Redis
 	prefix string          // of the keys in it
 	store  *redisstore.Store
-	keys   *seal.Keyring // nil: tokens are stored as they are
+	keys   *seal.Keyring // nil: tokens are not sealed
 }
 
-// session reads the configuration and opens the store, which connects when it
-// is first asked.
+// session reads the configuration and opens the store, which connects when it is
+// first used.
 func (p program) session(c *cli.Context) (*session, error) {
 	s, err := p.configured(c, p.input(c))
 	if err != nil {
@@ -63,7 +63,7 @@ func (p program) bounded(limit time.Duration, f func(ctx context.Context, s *ses
 // commandTimeout bounds the commands that only read.
 const commandTimeout = 10 * time.Second
 
-// configured is a session without a store.
+// configured reads the configuration and returns a session without a store.
 func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 	cfg, err := config.Load(in)
 	if err != nil {
@@ -73,8 +73,8 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 	if isDaemon(c.Command.Name) {
 		s.queueLog()
 	} else {
-		// What a command of a person's does it says itself; logs are for
-		// daemons and for those who ask.
+		// A short command prints what matters itself. Its log is for those who ask
+		// for it.
 		if !cfg.Given("log_level") {
 			cfg.LogLevel = silent
 		}
@@ -93,12 +93,12 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 	return s, nil
 }
 
-// silent is above every level.
+// silent is above every level that is logged.
 const silent = slog.LevelError + 4
 
 func isDaemon(command string) bool { return command == "serve" || command == "sandbox" }
 
-// input is where the configuration comes from.
+// input returns the sources of the configuration.
 func (p program) input(c *cli.Context) config.Input {
 	return config.Input{Flags: given(c), Env: p.env, Environ: p.environ}
 }
@@ -109,13 +109,13 @@ func (s *session) close() {
 	}
 }
 
-// load reads accounts; an account whose token cannot be opened is an error.
+// load reads the state of accounts.
 func (s *session) load(ctx context.Context, names ...string) ([]coordinator.State, error) {
 	return s.store.Load(ctx, names...)
 }
 
-// accountConfig is what the coordinator has to know of an account; one that is
-// not configured is read only.
+// accountConfig returns an account's configuration for the coordinator. An account
+// that is not configured is only read.
 func (s *session) accountConfig(name string) (coordinator.AccountConfig, error) {
 	a, ok := s.cfg.Account(name)
 	if !ok {
@@ -142,7 +142,7 @@ func newAccountConfig(a config.Account) (coordinator.AccountConfig, error) {
 	return c, nil
 }
 
-// coordinator makes a coordinator of the named accounts. It runs nothing.
+// coordinator makes a coordinator of the named accounts and does not run it.
 func (s *session) coordinator(names ...string) (*coordinator.Coordinator, error) {
 	cfg := s.coordinatorConfig()
 	for _, name := range names {
@@ -166,7 +166,8 @@ func (s *session) coordinatorConfig() coordinator.Config {
 	}
 }
 
-// newCoordinator is coordinator.New; what it refuses is the configuration.
+// newCoordinator is coordinator.New, with errors of the configuration marked as
+// such.
 func newCoordinator(cfg coordinator.Config) (*coordinator.Coordinator, error) {
 	c, err := coordinator.New(cfg)
 	if err != nil {
@@ -175,7 +176,7 @@ func newCoordinator(cfg coordinator.Config) (*coordinator.Coordinator, error) {
 	return c, nil
 }
 
-// list names a few of many.
+// list returns at most ten of the names, and how many there are besides.
 func list(names []string) string {
 	const most = 10
 	if len(names) > most {
@@ -184,8 +185,9 @@ func list(names []string) string {
 	return escape(strings.Join(names, ", "))
 }
 
-// explain adds to an error what a person can do about it. What Redis and the
-// issuer have said in it becomes one line, so that what follows is ours.
+// withAdvice adds to an error what to do about it. The error's own text, which may
+// have parts from Redis or the issuer, becomes one line, so that the lines after it are
+// Zhongkong's.
 func (s *session) withAdvice(err error) error {
 	if err == nil {
 		return nil
@@ -198,18 +200,19 @@ func (s *session) withAdvice(err error) error {
 	var mismatch *redisstore.TLSError
 	switch {
 	case errors.Is(err, redisstore.ErrDenied), errors.Is(err, redisstore.ErrUnable), errors.As(err, &mismatch):
-		return err // says what to do
+		return err // has advice already
 	case errors.Is(err, coordinator.ErrUnreachable) && s.cfg.Redis == "":
 		return fmt.Errorf("%w\nNo --redis was given, so %s was tried: pass --redis URL, or try `zhongkong serve --sandbox`", err, s.where())
 	case errors.Is(err, coordinator.ErrUnreachable):
-		return fmt.Errorf("%w\nIs Redis at %s up, and can this machine reach it?", err, s.where())
+		return fmt.Errorf("%w\nCheck that Redis at %s is up and that this machine can reach it", err, s.where())
 	case errors.As(err, &throttled) && throttled.RetryIn > time.Minute && throttled.Limit == coordinator.LimitBudget:
-		return fmt.Errorf("%w\nThe current token goes on being refreshed on schedule; budget: in the configuration sets the limit", err)
+		return fmt.Errorf("%w\nThe token is still refreshed on schedule; budget: in the configuration sets the limit", err)
 	}
 	return err
 }
 
-// tooLateError is the end of a wait in a person's words.
+// tooLateError is an error of a wait that ended, with "in time" in place of the text
+// of the context's error.
 type tooLateError struct{ err error }
 
 func (e *tooLateError) Error() string {

@@ -17,8 +17,9 @@ func (p program) showCommand() *cli.Command {
 		Name:      "show",
 		Usage:     "print the current token, alone on stdout",
 		ArgsUsage: "[NAME]",
-		Description: `Waits for a token if there is none. With the account's secret it fetches one
-itself when nobody else does; without it, it asks those who have it.
+		Description: `Waits for a token if there is none. With the account's secret it fetches one itself if
+no other process does; without the secret it requests one from the processes that have
+it.
 
    curl "https://api.weixin.qq.com/...?access_token=$(zhongkong show)"`,
 		Flags:  tokenFlags(),
@@ -26,11 +27,11 @@ itself when nobody else does; without it, it asks those who have it.
 	}
 }
 
-// tokenFlags are the options of the commands that print a token.
+// tokenFlags returns the options of the commands that print a token.
 func tokenFlags() []cli.Flag {
 	return []cli.Flag{
 		newValueFlag("wait", "D", "10s", "how long to wait for a token"),
-		newSwitchFlag("json", "the whole record, with expires_in"),
+		newSwitchFlag("json", "print the whole record as JSON"),
 	}
 }
 
@@ -50,7 +51,7 @@ func (p program) show(c *cli.Context) error {
 		return err
 	}
 
-	// Mostly there is a token, and one reading is all it takes.
+	// Usually there is a token, and one read suffices.
 	began := time.Now()
 	states, err := s.load(ctx, name)
 	if err != nil {
@@ -69,7 +70,7 @@ func (p program) show(c *cli.Context) error {
 	return s.withoutToken(name, err)
 }
 
-// waiting returns the context that --wait limits.
+// waiting returns a context that ends after --wait.
 func waiting(c *cli.Context) (context.Context, context.CancelFunc, error) {
 	d, err := durationFlag(c, "wait")
 	if err != nil {
@@ -88,20 +89,19 @@ func (s *session) printRecord(c *cli.Context, name string, r coordinator.Snapsho
 	return s.printJSON(wire.NewToken(name, r, at))
 }
 
-// printToken prints a token alone. One with a control character is nobody's:
-// it would command the terminal, or add a header to what a script sends.
+// printToken prints a token alone. It refuses one with a control character, which no
+// issuer sends: it could control the terminal or add a header to a script's request.
 func (p program) printToken(t coordinator.Token) error {
 	text := t.Reveal()
 	if escape(text) != text {
-		return errors.New("the token holds characters that no token has: who has written it?")
+		return errors.New("the token in Redis has control characters, so it was not written by Zhongkong: find the program that writes to Redis, then run zhongkong refresh")
 	}
 	_, err := fmt.Fprintln(p.stdout, text)
 	return err
 }
 
-// withAccount runs f with an account of a coordinator that is made for it, and
-// does not return before a call to the source that f caused has ended and its
-// token is stored.
+// withAccount runs f with an account of a new coordinator. It returns when a call to
+// the source that f caused has ended and its token is stored.
 func (s *session) withAccount(name string, f func(*coordinator.Account) error) error {
 	zk, err := s.coordinator(name)
 	if err != nil {
@@ -110,7 +110,7 @@ func (s *session) withAccount(name string, f func(*coordinator.Account) error) e
 	a, _ := zk.Account(name)
 	err = f(a)
 
-	// Leaving now would throw away what the source may have issued.
+	// Returning now could lose a token that the source has issued.
 	drain, cancel := context.WithTimeout(context.Background(), s.cfg.FetchTimeout+drainGrace)
 	defer cancel()
 	if derr := zk.Drain(drain); derr != nil && !errors.Is(err, context.Canceled) {
@@ -119,5 +119,5 @@ func (s *session) withAccount(name string, f func(*coordinator.Account) error) e
 	return err
 }
 
-// drainGrace is how long storing a token may take after the source answered.
+// drainGrace is how long it may take to store a token after the source's answer.
 const drainGrace = 10 * time.Second

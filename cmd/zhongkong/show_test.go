@@ -52,7 +52,7 @@ func TestShowJSONIsTheWholeRecord(t *testing.T) {
 }
 
 func TestShowSaysWhyThereIsNoToken(t *testing.T) {
-	t.Run("a reader nobody answers: 3, within the wait", func(t *testing.T) {
+	t.Run("a reader without a refresher: 3, within the wait", func(t *testing.T) {
 		b := newBench(t)
 		began := time.Now()
 		b.with("ZHONGKONG_SECRET", "").fails(exitNoToken, "no process with the account's secret answered", "show", "--wait", "300ms")
@@ -74,7 +74,7 @@ func TestShowSaysWhyThereIsNoToken(t *testing.T) {
 	})
 	t.Run("no Redis: 5", func(t *testing.T) {
 		b := newBench(t)
-		b.with("ZHONGKONG_REDIS", "redis://127.0.0.1:1").fails(exitUnreachable, "Is Redis at 127.0.0.1:1 up", "show")
+		b.with("ZHONGKONG_REDIS", "redis://127.0.0.1:1").fails(exitUnreachable, "Check that Redis at 127.0.0.1:1 is up", "show")
 		b.with("ZHONGKONG_REDIS", "redis://:hunter2@127.0.0.1:1").fails(exitUnreachable, "127.0.0.1:1", "show")
 		if r := b.with("ZHONGKONG_REDIS", "redis://:hunter2@127.0.0.1:1").run("show"); strings.Contains(r.stderr, "hunter2") {
 			t.Errorf("Redis's password is shown: %s", r.stderr)
@@ -101,7 +101,7 @@ func TestShowSaysWhyThereIsNoToken(t *testing.T) {
 	})
 }
 
-func TestANameMayBeLeftOutWhenItIsClearWhichIsMeant(t *testing.T) {
+func TestANameMayBeLeftOutWhenThereIsOneAccount(t *testing.T) {
 	b := newBench(t)
 	b.reader().fails(exitUsage, "no account is configured and Redis at", "show", "--wait", "200ms")
 	b.reader().fails(exitUsage, "no account is configured and Redis at", "status")
@@ -166,7 +166,7 @@ func TestRefreshBeyondTheBudgetIsThrottled(t *testing.T) {
 	b.must("show")
 }
 
-func TestANameThatNobodyKnowsIsSaidToBeOne(t *testing.T) {
+func TestAnUnknownNameIsReportedAsUnknown(t *testing.T) {
 	b := newBench(t)
 	b.must("show")
 	b = b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "")

@@ -16,14 +16,14 @@ import (
 func (p program) statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "status",
-		Usage:     "how every account is, without tokens",
+		Usage:     "show the state of every account (no tokens)",
 		ArgsUsage: "[NAME...]",
 		Description: `Without names: the configured accounts, or else all in Redis.
 
-NEXT is when the next refresh is due, CALLS the calls to the issuer today (UTC+8)
-and the budget, OPEN the calls whose outcome nobody knows yet. LABEL is there if an
-account has one.`,
-		Flags:  []cli.Flag{newSwitchFlag("json", "one array of objects")},
+NEXT is when the next refresh is due, CALLS the number of calls to the issuer today
+(UTC+8) and the budget, OPEN the number of calls whose result is not known yet. LABEL
+is shown if an account has one.`,
+		Flags:  []cli.Flag{newSwitchFlag("json", "print a JSON array")},
 		Action: p.bounded(commandTimeout, status),
 	}
 }
@@ -105,7 +105,7 @@ func statusRow(state coordinator.State, a wire.Account) []string {
 	}
 }
 
-// failureCell says in one phrase what went wrong and whether it is over.
+// failureCell returns a failure in one phrase, and whether it is over.
 func failureCell(e *wire.Failure, now time.Time) string {
 	if e == nil {
 		return "-"

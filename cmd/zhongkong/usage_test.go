@@ -28,7 +28,7 @@ func TestWrongUsageIsSaidAndExitsWith2(t *testing.T) {
 		"names for serve":                      {[]string{"serve", "wx1"}, "serve takes no names"},
 		"a number that is none":                {[]string{"history", "-n", "few"}, "-n:"},
 		"a shell that is none":                 {[]string{"completion", "tcsh"}, "bash, zsh or fish"},
-		"no shell":                             {[]string{"completion"}, "for which shell?"},
+		"no shell":                             {[]string{"completion"}, "no shell: give bash, zsh or fish"},
 		"a broken setting":                     {[]string{"--log-level", "loud", "show"}, `--log-level: "loud"`},
 		"a missing file":                       {[]string{"--config", "/nowhere.yaml", "status"}, "/nowhere.yaml: cannot read"},
 	} {

@@ -26,12 +26,12 @@ func (p program) printVersion() error {
 	return err
 }
 
-// stamped is the version that a build without a repository around it is given:
+// stamped is the version for a build outside of a repository:
 // go build -ldflags "-X main.stamped=v1.2.3"
 var stamped string
 
-// version is what the build wrote into the binary: the module's version, or
-// the revision it was built from.
+// version returns what the build wrote into the binary: the module's version, or the
+// revision.
 func version() string {
 	if stamped != "" {
 		return stamped

@@ -14,13 +14,13 @@ import (
 func (p program) watchCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "watch",
-		Usage:     "one line for each event as it happens",
+		Usage:     "print each event as it happens",
 		ArgsUsage: "[NAME...]",
-		Description: `Without names: the configured accounts, or else all in Redis. Events that come
-while Redis is away are not repeated; history has them.`,
+		Description: `Without names: the configured accounts, or else all in Redis. Events that happen
+while Redis is unreachable are not printed later; history has them.`,
 		Flags: []cli.Flag{
-			newSwitchFlag("json", "one object a line"),
-			newSwitchFlag("all", "also calls to the issuer as they begin, and readers that want a token"),
+			newSwitchFlag("json", "print one JSON object a line"),
+			newSwitchFlag("all", "also print when a call to the issuer begins, and when a reader requests a token"),
 		},
 		Action: p.watch,
 	}
@@ -38,8 +38,7 @@ func (p program) watch(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	// Asked first, because a subscription waits for ever for a Redis that was
-	// never there.
+	// Read first: a subscription would wait without end for a Redis that is down.
 	if _, err := s.load(ask, names[0]); err != nil {
 		return s.withAdvice(err)
 	}
@@ -59,7 +58,7 @@ func (p program) watch(c *cli.Context) error {
 	return nil
 }
 
-// watcher prints what happens. Its methods are called by one goroutine.
+// watcher prints events. Its methods are called by one goroutine.
 type watcher struct {
 	*session
 	stop     context.CancelCauseFunc
@@ -73,11 +72,11 @@ func (w *watcher) Subscribed(accounts []string) {
 		fmt.Fprintf(w.stderr, "watching %s\n", list(accounts))
 		return
 	}
-	fmt.Fprintln(w.stderr, "Redis is back; `zhongkong history` has what happened meanwhile")
+	fmt.Fprintln(w.stderr, "Redis is back; `zhongkong history` shows what happened meanwhile")
 }
 
 func (w *watcher) Lost(err error) {
-	fmt.Fprintf(w.stderr, "Redis is away: %s\n", escape(err.Error()))
+	fmt.Fprintf(w.stderr, "Redis is unreachable: %s\n", escape(err.Error()))
 }
 
 func (w *watcher) Notified(e coordinator.Event) {
@@ -92,7 +91,7 @@ func (w *watcher) Notified(e coordinator.Event) {
 	}
 }
 
-// eventLine is an event for people.
+// eventLine returns an event as a line of text.
 func eventLine(e coordinator.Event, at time.Time) string {
 	r := wire.NewEvent(e, at)
 	line := fmt.Sprintf("%s  %-9s  %s", at.Format("15:04:05.000"), r.Type, r.Account)

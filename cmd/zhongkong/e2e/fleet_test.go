@@ -139,7 +139,7 @@ func TestAHolderThatWasPausedNeverStoresItsOlderToken(t *testing.T) {
 
 	// It finds its answer waiting and its deadline passed. Which of the two it
 	// sees first is chance: it comes to commit, or gives the answer up. Either
-	// way nobody knows whose token was issued last, so one more refresh
+	// way it is unknown whose token was issued last, so one more refresh
 	// follows by itself.
 	f.eventually(10*time.Second, "the paused one's end in the log", func() bool {
 		if f.stored() == older {

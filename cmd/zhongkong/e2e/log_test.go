@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// piped is a daemon whose log somebody reads through a pipe.
+// piped is a daemon whose log is read through a pipe.
 type piped struct {
 	*process
 	log   *os.File // the end that is read
@@ -35,7 +35,7 @@ func (f *fleet) servePiped(args ...string) *piped {
 	for name, value := range f.env {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)
 	}
-	p.cmd.Stderr = write // a file is handed on as it is: nobody copies
+	p.cmd.Stderr = write // a file is inherited directly, without a copying goroutine
 	if err := p.cmd.Start(); err != nil {
 		f.t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func (p *process) terminates() {
 	}
 }
 
-func TestADaemonOutlivesWhoeverReadsItsLog(t *testing.T) {
+func TestADaemonOutlivesTheReaderOfItsLog(t *testing.T) {
 	f := newFleet(t)
 	daemon := f.servePiped()
 	_ = daemon.log.Close()
@@ -144,7 +144,7 @@ func (p *piped) fill() {
 	for {
 		select {
 		case <-written:
-		case <-time.After(300 * time.Millisecond): // nobody reads: it is full for good
+		case <-time.After(300 * time.Millisecond): // not read: it stays full
 			return
 		}
 	}
@@ -161,7 +161,7 @@ func TestTheLastLinesAreFlushed(t *testing.T) {
 	}
 }
 
-func TestAShortCommandFailsWhenNobodyReadsWhatItPrints(t *testing.T) {
+func TestAShortCommandFailsWhenItsOutputIsNotRead(t *testing.T) {
 	f := newFleet(t)
 	f.run("show")
 	for _, command := range []string{"show", "status", "history"} {
@@ -176,7 +176,7 @@ func TestAShortCommandFailsWhenNobodyReadsWhatItPrints(t *testing.T) {
 		}
 		cmd.Stdout = write
 		if err := cmd.Run(); err == nil {
-			t.Errorf("%s ended well, and nobody has what it printed", command)
+			t.Errorf("%s ended well, but its output is lost", command)
 		}
 		_ = write.Close()
 	}

@@ -141,7 +141,7 @@ func (f *fleet) quiet() bool {
 func (f *fleet) holder(processes []*process) *process {
 	f.t.Helper()
 	var found *process
-	f.eventually(10*time.Second, "somebody to hold the lock", func() bool {
+	f.eventually(10*time.Second, "a process to hold the lock", func() bool {
 		value, _ := f.redis.MustDo(f.t, "GET", f.key("lock")).(string)
 		for _, p := range processes {
 			if strings.Contains(value, fmt.Sprintf(":%d-", p.cmd.Process.Pid)) {
@@ -305,7 +305,7 @@ func (f *fleet) keysKeepSecrets() {
 		case kind == "string":
 			content, err = client.Get(ctx, key).Result()
 		default:
-			err = errors.New("a type that nobody expects: " + kind)
+			err = errors.New("an unexpected type: " + kind)
 		}
 		if err != nil {
 			f.t.Errorf("%s: %v", key, err)

@@ -18,7 +18,7 @@ import (
 )
 
 // grace is how long a replaced token is accepted in these tests: long enough to
-// hear of the new one, and far too short to hide that somebody did not.
+// hear of the new one, and far too short to hide that one did not.
 const grace = time.Second
 
 // machine is where one process of a fleet runs, with a key file of its own.
@@ -226,7 +226,7 @@ func TestSealingIsSwitchedOnRotatedAndSwitchedOffWithAValidTokenEverywhere(t *te
 			t.Errorf("after %s the token is stored sealed: %v", step.name, isSealed())
 		}
 	}
-	// Nobody replaced a token because it could not be opened.
+	// No process replaced a token because it could not be opened.
 	if n := a.f.calls(); n != a.forced+1 {
 		t.Errorf("%d calls, want the first one and %d that were forced", n, a.forced)
 	}

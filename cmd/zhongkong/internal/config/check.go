@@ -10,7 +10,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// resolve fills in what accounts left to the defaults and reads the secrets.
+// resolve fills in the accounts' defaults and reads the secrets.
 func (c *Config) resolve(in Input, p *problems) {
 	c.resolveLone(p)
 	for i := range c.Accounts {
@@ -32,8 +32,8 @@ func (c *Config) resolve(in Input, p *problems) {
 	c.lone = lone{}
 }
 
-// resolveLone turns the account of the flags or the top level into an element
-// of the list.
+// resolveLone makes the account of the flags or the top level an element of the
+// list.
 func (c *Config) resolveLone(p *problems) {
 	if c.isRefused("appid", "secret", "secret_file", "secret_env", "accounts") {
 		return
@@ -42,7 +42,7 @@ func (c *Config) resolveLone(p *problems) {
 	for _, key := range []string{"secret", "secret_file", "secret_env"} {
 		if c.Given(key) {
 			if secret != "" {
-				p.addf("%s and %s both give the secret: keep one of them", c.Where(secret), c.Where(key))
+				p.addf("%s and %s both give the secret: remove one of them", c.Where(secret), c.Where(key))
 				return
 			}
 			secret = key
@@ -52,12 +52,12 @@ func (c *Config) resolveLone(p *problems) {
 	case !c.Given("appid") && secret == "":
 		return
 	case len(c.Accounts) > 0 && c.Given("appid"):
-		p.addf("%s: the accounts are listed at %s: add this one there, or leave one of the two out", c.Where("appid"), c.Where("accounts"))
+		p.addf("%s: the accounts are listed at %s: add this one there, or remove one of the two", c.Where("appid"), c.Where("accounts"))
 		return
 	case len(c.Accounts) > 0 && rank(c.Where(secret)) == 1:
-		return // a variable that an account's secret_env may name
+		return // an account's secret_env may name the variable
 	case len(c.Accounts) > 0:
-		p.addf("%s: whose secret is it? The accounts are listed at %s: put it beside its account", c.Where(secret), c.Where("accounts"))
+		p.addf("%s: the accounts are listed at %s: move the secret to its account", c.Where(secret), c.Where("accounts"))
 		return
 	case !c.Given("appid"):
 		p.addf("%s: a secret without an account: give --appid too (or ZHONGKONG_APPID, or appid in the file)", c.Where(secret))
@@ -78,7 +78,7 @@ func (c *Config) resolveSecret(a *Account, given secretForms, in Input, p *probl
 	case ways > 1:
 		p.addf("%s: account %q: give one of secret, secret_file and secret_env", a.where, a.Name)
 	case strings.ContainsAny(given.plain, blanks):
-		p.addf("%s: account %q: secret: holds more than one word: it must be the secret alone", a.where, a.Name)
+		p.addf("%s: account %q: secret has more than one word: it must be the secret alone", a.where, a.Name)
 	case given.plain != "":
 		a.Secret = NewSecret(given.plain)
 	case given.env != "":
@@ -101,7 +101,7 @@ func (c *Config) resolveSecret(a *Account, given secretForms, in Input, p *probl
 	}
 }
 
-// overlay puts the limits that were given over the defaults.
+// overlay replaces the limits of base by those that were given.
 func overlay(base, given coordinator.Limits) coordinator.Limits {
 	if given.PerDay != unset {
 		base.PerDay = given.PerDay
@@ -139,8 +139,8 @@ func (c *Config) check(p *problems) {
 	}
 }
 
-// checkAccounts returns where each of the accounts was written, by name; nil if
-// there is none, or one could not be read.
+// checkAccounts returns the place of each account in the file, by name; nil if there
+// is none, or one could not be read.
 func (c *Config) checkAccounts(p *problems) map[string]string {
 	names, issuers := map[string]string{}, map[string]string{}
 	for i, a := range c.Accounts {
@@ -155,7 +155,7 @@ func (c *Config) checkAccounts(p *problems) map[string]string {
 		}
 		first := names[a.Name]
 		if first != "" {
-			p.addf("%s: account %q is listed before, at %s: keep one of them", a.where, a.Name, first)
+			p.addf("%s: account %q is listed before, at %s: remove one of them", a.where, a.Name, first)
 		}
 		names[a.Name] = a.where
 		if faulty {
@@ -165,10 +165,10 @@ func (c *Config) checkAccounts(p *problems) map[string]string {
 		if a.Secret.IsZero() {
 			continue
 		}
-		// Two names for one chain of tokens would kill each other's.
+		// Two accounts with the same issuer and AppID would end each other's tokens.
 		chain := a.AppID + " " + a.Source + " " + a.APIBase
 		if other := issuers[chain]; other != "" && first == "" {
-			p.addf("%s: account %q: the AppID is used with the same source before, at %s: each would kill the other's token", a.where, a.Name, other)
+			p.addf("%s: account %q: the AppID is used with the same source before, at %s: each would end the other's token", a.where, a.Name, other)
 		}
 		issuers[chain] = a.where
 	}
@@ -195,11 +195,11 @@ func (c *Config) checkTimes(p *problems) {
 	within("drain_delay", c.DrainDelay, 0, 10*time.Minute, "load balancers notice a 503 within that")
 }
 
-// coordinatorProblems adds what the coordinator refuses of cfg, in the words of
-// the file. where is the place to name; "": where the setting was given that the
-// problem is about.
+// coordinatorProblems adds what the coordinator refuses in cfg, with the settings'
+// names. where is the place to name; "": that of the setting that the problem is
+// about.
 func (c *Config) coordinatorProblems(p *problems, where string, cfg coordinator.Config) {
-	cfg.Store = struct{ coordinator.Store }{} // not asked anything
+	cfg.Store = struct{ coordinator.Store }{} // Validate does not use it
 	err := cfg.Validate()
 	if err == nil {
 		return
@@ -217,14 +217,14 @@ var settingNames = strings.NewReplacer(
 	"Limits.PerDay", "per_day", "Limits.Reserve", "reserve", "Limits.MinInterval", "min_interval",
 )
 
-// checkLimits refuses budgets that cannot be kept.
+// checkLimits checks an account's limits against each other and its schedule.
 func (c *Config) checkLimits(a Account, p *problems) {
 	l := a.Limits
 	c.coordinatorProblems(p, fmt.Sprintf("%s: account %q", a.where, a.Name), coordinator.Config{RefreshEvery: a.RefreshEvery, Limits: l})
 	if l.MinInterval > time.Hour {
 		p.addf("%s: account %q: min_interval is %v: it must be at most 1h, or reports of a rejected token would wait for it", a.where, a.Name, l.MinInterval)
 	}
-	if a.RefreshEvery < time.Second { // said already
+	if a.RefreshEvery < time.Second { // reported already
 		return
 	}
 	if a.RefreshEvery > 24*time.Hour {
@@ -245,7 +245,7 @@ func (c *Config) checkLimits(a Account, p *problems) {
 // CheckName reports what is wrong with an account's name.
 func CheckName(name string) error {
 	if name == "" {
-		return errors.New("appid: is missing: every account needs one")
+		return errors.New("appid is missing: every account needs one")
 	}
 	if err := coordinator.ValidateName(name); err != nil {
 		return fmt.Errorf("account %.40q: %w", name, err)

@@ -1,8 +1,8 @@
-// Package config makes one checked configuration of the command line, the
-// environment and a YAML file, in that order of precedence.
+// Package config reads a configuration from the command line, the environment and a
+// YAML file, in that order of precedence, and checks it.
 //
-// Every problem is reported at once, each with the place it was found in, the
-// name of the field and what to write instead. No error holds a secret.
+// It reports all problems at once, each with its place, the name of the field and what
+// to write instead. No error contains a secret.
 package config
 
 import (
@@ -15,17 +15,17 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Config is what a command works with. Load makes it; once it is used nothing
-// changes it.
+// Config is a configuration that was read and checked. It does not change once it is
+// in use.
 type Config struct {
 	File string // the YAML file, "" if there is none
 
-	Redis    string // go-redis URL, "" if none was given
+	Redis    string // Redis URL, "" if none was given
 	Prefix   string
-	Instance string // this process's name in Redis, "" to make one up
-	Replicas int    // that confirm a token; -1: what suits the URL
+	Instance string // this process's name in Redis, "" to generate one
+	Replicas int    // that confirm a token; -1: depends on the URL
 
-	EmbeddedRedis bool // serve runs a Redis of its own
+	EmbeddedRedis bool // serve runs a Redis in its process
 
 	Listen       string
 	RefreshEvery time.Duration
@@ -43,7 +43,7 @@ type Config struct {
 	MetricsOpen bool // without credentials
 	UDP         string
 	SealKeyFile string
-	DrainDelay  time.Duration // between SIGTERM and the port's closing
+	DrainDelay  time.Duration // between SIGTERM and the closing of the port
 	Seal        string        // SealRequire, SealPrefer or SealAllow; "" without a key file
 
 	RedisCA, RedisCert, RedisKey string // PEM files for TLS to Redis
@@ -51,18 +51,18 @@ type Config struct {
 	Accounts []Account
 	Users    []User
 
-	// Warnings are for a person to read; nothing in them stops the program.
+	// Warnings are problems in spite of which the program runs.
 	Warnings []string
 
-	lone    lone               // the account that has no list around it
-	budget  coordinator.Limits // what was given of it
-	forms   []accountForm      // beside Accounts, until checked
-	userAt  []string           // beside Users: where each was written
-	files   []string           // what was read
-	index   map[string]int     // name :: place in Accounts
+	lone    lone               // the account that is not in a list
+	budget  coordinator.Limits // the limits that were given
+	forms   []accountForm      // parallel to Accounts, until checked
+	userAt  []string           // parallel to Users: the place of each in the file
+	files   []string           // that were read
+	index   map[string]int     // name :: index in Accounts
 	origins map[string]string  // setting's key :: where it was given
-	refused map[string]bool    // setting's key :: it was given, and could not be taken
-	unread  bool               // the file could not be taken at all
+	refused map[string]bool    // setting's key :: whether it was given, but wrong
+	unread  bool               // the file could not be read
 }
 
 // The log formats.
@@ -71,7 +71,7 @@ const (
 	FormatJSON = "json"
 )
 
-// The kinds of source, as people name them.
+// The kinds of source.
 const (
 	KindToken       = "token"
 	KindStableToken = "stable_token"
@@ -80,12 +80,12 @@ const (
 // DefaultPrefix is the prefix of every key in Redis unless another is given.
 const DefaultPrefix = "zhongkong"
 
-// DefaultAPIBase is where WeChat answers.
+// DefaultAPIBase is the address of WeChat's API.
 const DefaultAPIBase = "https://api.weixin.qq.com"
 
 // Account is one account of the configuration.
 type Account struct {
-	Name         string // what Redis and callers know it by; the AppID if nothing else was said
+	Name         string // in Redis and for callers; the AppID by default
 	AppID        string
 	Label        string // a name for people, "" if it has none
 	Secret       Secret // zero: this process is a reader of the account
@@ -94,12 +94,12 @@ type Account struct {
 	RefreshEvery time.Duration // resolved
 	Limits       coordinator.Limits
 
-	SecretFile string // where Secret was read from; "" if it was given otherwise
+	SecretFile string // the file of Secret, "" if it was given in another way
 
 	where string // "zk.yaml:12", for errors
 }
 
-// Same reports whether a and b ask for the same, wherever they were written.
+// Same reports whether a and b are equal except for their places in files.
 func (a Account) Same(b Account) bool {
 	secret := a.Secret.Reveal() == b.Secret.Reveal()
 	a.Secret, b.Secret, a.SecretFile, b.SecretFile, a.where, b.where = Secret{}, Secret{}, "", "", "", ""
@@ -112,19 +112,19 @@ type User struct {
 	Password Secret   // the hash that `zhongkong passwd` prints
 	Accounts []string // names, or "*" alone
 	Refresh  bool     // may force a refresh
-	UDPKey   Secret   // base64 of 32 bytes, zero if it sends no datagrams
+	UDPKey   Secret   // base64 of 32 bytes; zero: it cannot send datagrams
 
-	// For how long it is told to keep a token at most and at least; 0: as it is.
+	// The longest and the shortest lifetime of a token that it is told; 0: no limit.
 	Told, ToldAtLeast time.Duration
 }
 
-// Same reports whether u and v ask for the same.
+// Same reports whether u and v are equal.
 func (u User) Same(v User) bool {
 	return u.Name == v.Name && u.Refresh == v.Refresh && u.Told == v.Told && u.ToldAtLeast == v.ToldAtLeast && slices.Equal(u.Accounts, v.Accounts) &&
 		u.Password.Reveal() == v.Password.Reveal() && u.UDPKey.Reveal() == v.UDPKey.Reveal()
 }
 
-// lone is an account as flags or top-level keys describe it.
+// lone is the account that flags or top-level keys describe.
 type lone struct {
 	appID      string
 	secret     string
@@ -134,16 +134,16 @@ type lone struct {
 	apiBase    string
 }
 
-// Input is where a configuration comes from.
+// Input has the sources of a configuration.
 type Input struct {
-	// Flags has the flags that were given, by their key.
+	// Flags has the values of the flags that were given, by the setting's key.
 	Flags map[string]string
 
-	// Env looks a variable up; one that is empty counts as not set.
+	// Env looks up a variable. An empty one counts as not set.
 	Env func(name string) string
 
-	// Environ lists all variables, as os.Environ does. Nil: none are looked
-	// through for names that nothing reads.
+	// Environ lists all variables, as os.Environ does. Nil: CheckVariables finds
+	// none.
 	Environ func() []string
 }
 
@@ -151,11 +151,11 @@ type Input struct {
 func Load(in Input) (*Config, error) {
 	p := &problems{}
 	c := read(in, p)
-	if !c.unread { // else everything that it says would be missed
+	if !c.unread { // without the file, most settings would be reported as missing
 		c.resolve(in, p)
 		c.check(p)
 	}
-	c.forms = nil // there are secrets in them
+	c.forms = nil // they contain secrets
 	c.SetAccounts(c.Accounts)
 	if err := p.err(); err != nil {
 		return nil, err
@@ -163,27 +163,27 @@ func Load(in Input) (*Config, error) {
 	return c, nil
 }
 
-// Listener returns where a serve of this configuration listens, and its
-// certificate ("": plain HTTP). What else is wrong with the configuration does
-// not matter: a process that runs lives on with the one it has.
+// Listener returns the address at which a serve of this configuration listens, and its
+// certificate ("": plain HTTP). It ignores problems: a running serve keeps the
+// configuration that it has.
 func Listener(in Input) (address, certFile string) {
 	c := read(in, &problems{})
 	return c.Listen, c.TLSCert
 }
 
-// unset marks a limit that was left out: 0 means something.
+// unset marks a limit that was not given: 0 is a value.
 const unset = -1
 
 func noLimits() coordinator.Limits {
 	return coordinator.Limits{PerDay: unset, Reserve: unset, MinInterval: unset}
 }
 
-// read reads and merges.
+// read reads the sources and merges them.
 func read(in Input, p *problems) *Config {
 	c := &Config{Replicas: -1, budget: noLimits(), origins: map[string]string{}, refused: map[string]bool{}}
 	for _, s := range Settings() {
 		if s.Default != "" {
-			_ = s.apply(c, s.Default) // a test has them all
+			_ = s.apply(c, s.Default) // a test covers them all
 		}
 	}
 	c.File = in.Flags["config"]
@@ -209,13 +209,14 @@ func (c *Config) Account(name string) (Account, bool) {
 	return c.Accounts[i], true
 }
 
-// Refreshes reports whether an account's secret is known, so that tokens may be
-// fetched.
+// Refreshes reports whether this process has an account's secret, and so fetches
+// tokens.
 func (c *Config) Refreshes() bool {
 	return slices.ContainsFunc(c.Accounts, func(a Account) bool { return !a.Secret.IsZero() })
 }
 
-// SetAccounts replaces the accounts, before the configuration is used.
+// SetAccounts replaces the accounts. It must not be called once the configuration is in
+// use.
 func (c *Config) SetAccounts(accounts []Account) {
 	c.Accounts = accounts
 	c.index = make(map[string]int, len(accounts))
@@ -224,11 +225,11 @@ func (c *Config) SetAccounts(accounts []Account) {
 	}
 }
 
-// Files returns every file that the configuration was read from.
+// Files returns the files that the configuration was read from.
 func (c *Config) Files() []string { return c.files }
 
-// Fixed returns the settings in which c differs from old and that only a start
-// can change.
+// Fixed returns the settings that differ between c and old and take effect only at a
+// start.
 func (c *Config) Fixed(old *Config) []string {
 	var names []string
 	for _, s := range Settings() {
@@ -239,8 +240,7 @@ func (c *Config) Fixed(old *Config) []string {
 	return names
 }
 
-// Given reports whether a setting was given at all, rather than left to its
-// default.
+// Given reports whether a setting was given; otherwise it has its default.
 func (c *Config) Given(key string) bool { return c.origins[key] != "" }
 
 func (c *Config) applyEnv(in Input, p *problems) {
@@ -259,7 +259,7 @@ func (c *Config) applyFlags(in Input, p *problems) {
 		}
 		if v == "" && s.Key != "redis" {
 			c.refused[s.Key] = true
-			p.addf("--%s: the value is empty: leave the flag out or give it one", s.Flag())
+			p.addf("--%s: the value is empty: remove the flag or give it a value", s.Flag())
 			continue
 		}
 		c.set(s, v, "--"+s.Flag(), p)
@@ -269,7 +269,7 @@ func (c *Config) applyFlags(in Input, p *problems) {
 	}
 }
 
-// set applies one value; origin is the place to name in errors.
+// set applies one value. origin is the place to name in errors.
 func (c *Config) set(s Setting, value, origin string, p *problems) {
 	if s.apply == nil {
 		return
@@ -279,27 +279,26 @@ func (c *Config) set(s Setting, value, origin string, p *problems) {
 		p.addf("%s: %v", origin, err)
 		return
 	}
-	// A secret given more nearly replaces the other ways of giving it.
+	// A secret of higher precedence replaces the other ways of giving it.
 	if s.group == groupSecret {
 		c.forgetSecrets(rank(origin))
 	}
 	c.origins[s.Key] = origin
 }
 
-// forgetSecrets drops the ways to the secret that were given further away than
-// near.
-func (c *Config) forgetSecrets(near int) {
+// forgetSecrets drops the ways of giving the secret with a lower precedence.
+func (c *Config) forgetSecrets(precedence int) {
 	for key, field := range map[string]*string{
 		"secret": &c.lone.secret, "secret_file": &c.lone.secretFile, "secret_env": &c.lone.secretEnv,
 	} {
-		if c.origins[key] != "" && rank(c.origins[key]) < near {
+		if c.origins[key] != "" && rank(c.origins[key]) < precedence {
 			*field = ""
 			delete(c.origins, key)
 		}
 	}
 }
 
-// rank orders origins: file, environment, flag.
+// rank returns the precedence of an origin: file, environment, flag.
 func rank(origin string) int {
 	switch {
 	case strings.HasPrefix(origin, "--"):
@@ -311,13 +310,13 @@ func rank(origin string) int {
 	}
 }
 
-// isRefused reports whether one of the settings was given and could not be taken:
-// what follows from it need not be said as well.
+// isRefused reports whether one of the settings was given, but wrong: then problems
+// that follow from it need not be reported.
 func (c *Config) isRefused(keys ...string) bool {
 	return slices.ContainsFunc(keys, func(key string) bool { return c.refused[key] })
 }
 
-// Where names the place a setting was given, or its default.
+// Where returns the place at which a setting was given, for errors.
 func (c *Config) Where(key string) string {
 	if o := c.origins[key]; o != "" {
 		return o

@@ -170,7 +170,7 @@ func TestSameIgnoresTheLineAndSeesTheSecret(t *testing.T) {
 	}
 }
 
-func TestProblemsNameThePlaceTheFieldAndTheMend(t *testing.T) {
+func TestProblemsNameThePlaceTheFieldAndTheFix(t *testing.T) {
 	for name, test := range map[string]struct {
 		yaml string
 		want []string
@@ -184,13 +184,13 @@ func TestProblemsNameThePlaceTheFieldAndTheMend(t *testing.T) {
 		"a list for a text":               {"appid: [wx1]\n", []string{"zk.yaml:1: appid is a list: it must be text"}},
 		"a group for the list":            {"accounts:\n  appid: wx1\n", []string{"zk.yaml:2: accounts is a group of fields: it must be a list"}},
 		"a text for a switch":             {"appid: wx1\nplaintext_ok: maybe\n", []string{"zk.yaml:2: plaintext_ok is text: write true or false"}},
-		"an empty value":                  {"appid:\n", []string{"zk.yaml:1: appid: the value is empty: write text or leave the field out"}},
+		"an empty value":                  {"appid:\n", []string{"zk.yaml:1: appid: the value is empty: write text or remove the field"}},
 		"an empty file":                   {"# nothing\n", []string{"zk.yaml: the file is empty"}},
 		"an empty list":                   {"accounts: []\n", []string{"zk.yaml:1: accounts: the list is empty"}},
 		"broken YAML":                     {"appid: wx1\n\tprefix: a\n", []string{"zk.yaml:2: not valid YAML"}},
 		"a duplicate account":             {"accounts:\n- appid: wx1\n- appid: wx1\n", []string{`zk.yaml:3: account "wx1" is listed before`, "zk.yaml:2"}},
 		"one chain under two names":       {"accounts:\n- {appid: wx1, secret: s}\n- {appid: wx1, name: b, secret: s}\n", []string{`zk.yaml:3: account "b": the AppID is used with the same source before`, "zk.yaml:2"}},
-		"an account without a name":       {"accounts:\n- secret: s\n", []string{"zk.yaml:2: appid: is missing"}},
+		"an account without a name":       {"accounts:\n- secret: s\n", []string{"zk.yaml:2: appid is missing"}},
 		"a name that breaks keys":         {"accounts:\n- appid: 'wx{1}'\n", []string{`zk.yaml:2: account "wx{1}": the name must not hold '{'`}},
 		"two secrets":                     {"accounts:\n- {appid: wx1, secret: a, secret_env: B}\n", []string{"zk.yaml:2", "one of secret, secret_file and secret_env"}},
 		"a variable that is not set":      {"accounts:\n- {appid: wx1, secret_env: NOT_SET}\n", []string{"zk.yaml:2", "secret_env: the variable NOT_SET is not set"}},
@@ -198,18 +198,18 @@ func TestProblemsNameThePlaceTheFieldAndTheMend(t *testing.T) {
 		"a source that does not exist":    {"appid: wx1\nsource: tokens\n", []string{`zk.yaml:2: source: "tokens": write token or stable_token`}},
 		"a base that is no address":       {"appid: wx1\napi_base: api.weixin.qq.com\n", []string{"zk.yaml:2: api_base: is not a web address"}},
 		"a lock that lives too long":      {"appid: wx1\nlock_life: 5m\n", []string{"zk.yaml:2: lock_life is 5m0s: it must be 1s to 1m"}},
-		"a deadline that nobody meets":    {"appid: wx1\nfetch_timeout: 5ms\n", []string{"zk.yaml:2: fetch_timeout is 5ms: it must be 100ms to 1m"}},
+		"a deadline that is too short":    {"appid: wx1\nfetch_timeout: 5ms\n", []string{"zk.yaml:2: fetch_timeout is 5ms: it must be 100ms to 1m"}},
 		"a lock below the deadline":       {"appid: wx1\nlock_life: 1s\nfetch_timeout: 1m\n", []string{"zk.yaml:2: lock_life (1s) is too far below the fetch deadline", "raise lock_life to 6s or lower fetch_timeout to 10s"}},
 		"a reserve that eats the budget":  {"appid: wx1\nbudget: {per_day: 100, reserve: 100}\n", []string{"account \"wx1\": reserve is 100: it must be 0 to less than per_day (100)"}},
 		"a budget the schedule exceeds":   {"appid: wx1\nrefresh_every: 1m\nbudget: {per_day: 200, reserve: 1}\n", []string{"refresh_every (1m0s) makes 1440 calls a day, per_day allows 200"}},
 		"a budget of nothing":             {"appid: wx1\nbudget: {per_day: 0}\n", []string{"zk.yaml:2: budget.per_day: 0: it must be 1 or more"}},
-		"a password that is no hash":      {"appid: wx1\nusers:\n- {name: a, password: hunter2, accounts: '*'}\n", []string{"zk.yaml:3: users[0].password: is not a hash", "zhongkong passwd"}},
-		"a missing password and more":     {"appid: wx1\nusers:\n- {name: a, nonsense: 1}\n", []string{"nonsense: unknown field", "users[0].password: is missing"}},
-		"a short datagram key":            {"appid: wx1\nusers:\n- {name: a, udp_key: YWJj, accounts: '*'}\n", []string{"zk.yaml:3: users[0].udp_key: is base64 of 3 bytes, 32 are needed"}},
+		"a password that is no hash":      {"appid: wx1\nusers:\n- {name: a, password: hunter2, accounts: '*'}\n", []string{"zk.yaml:3: users[0].password is not a hash", "zhongkong passwd"}},
+		"a missing password and more":     {"appid: wx1\nusers:\n- {name: a, nonsense: 1}\n", []string{"nonsense: unknown field", "users[0].password is missing"}},
+		"a short datagram key":            {"appid: wx1\nusers:\n- {name: a, udp_key: YWJj, accounts: '*'}\n", []string{"zk.yaml:3: users[0].udp_key is base64 of 3 bytes instead of 32"}},
 		"a user of an unknown account":    {"appid: wx1\nusers:\n- {name: a, password: $h, accounts: [wx2]}\n", []string{`zk.yaml:3: users[0].accounts: "wx2" is not among the accounts: they are wx1`}},
 		"a certificate without its key":   {"appid: wx1\ntls_cert: a.pem\n", []string{"tls_cert and tls_key belong together"}},
 		"a Redis URL that is none":        {"appid: wx1\nredis: localhost:6379\n", []string{"zk.yaml:2: redis: is not a Redis URL"}},
-		"a secret beside a list":          {"secret: s\naccounts:\n- appid: wx1\n", []string{"zk.yaml:1: whose secret is it?", "zk.yaml:3"}},
+		"a secret beside a list":          {"secret: s\naccounts:\n- appid: wx1\n", []string{"move the secret to its account", "zk.yaml:3"}},
 		"an account beside a list":        {"appid: wx0\naccounts:\n- appid: wx1\n", []string{"zk.yaml:1: the accounts are listed at"}},
 		"a secret without an account":     {"secret: s\n", []string{"zk.yaml:1: a secret without an account: give --appid"}},
 		"several problems at once":        {"appid: 12\nprefix:\nlog_level: loud\n", []string{"zk.yaml:1: appid", "zk.yaml:2: prefix", "zk.yaml:3: log_level"}},

@@ -13,12 +13,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFile bounds what is parsed: a configuration for 100,000 accounts fits.
+// maxFile is the largest file that is parsed: enough for 100,000 accounts.
 const maxFile = 64 << 20
 
-// readFile reads c.File into c. The tree is walked by hand rather than decoded
-// into structs, because the decoder's own errors name Go types instead of
-// fields and repeat values, which may be secrets.
+// readFile reads c.File into c. It walks the tree instead of decoding it into structs,
+// because the decoder's errors name Go types instead of fields and repeat values,
+// which may be secrets.
 func readFile(c *Config, p *problems) {
 	c.unread = true
 	data, err := os.ReadFile(c.File)
@@ -27,7 +27,7 @@ func readFile(c *Config, p *problems) {
 		return
 	}
 	if len(data) > maxFile {
-		p.addf("%s: larger than %d MB: is it the right file?", c.File, maxFile>>20)
+		p.addf("%s is larger than %d MB: check that it is the right file", c.File, maxFile>>20)
 		return
 	}
 	parse(c, data, p)
@@ -72,12 +72,12 @@ func parse(c *Config, data []byte, p *problems) {
 	}
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		if fields[root.Content[i].Value] == nil {
-			c.refused["accounts"] = true // it may have been meant for them
+			c.refused["accounts"] = true // the field may be a misspelt one of them
 		}
 	}
 }
 
-// document returns what the file holds, nil if it cannot be taken.
+// document returns the content of the file, nil if it is malformed.
 func (d *decoder) document(data []byte) *yaml.Node {
 	var doc, next yaml.Node
 	in := yaml.NewDecoder(bytes.NewReader(data))
@@ -96,31 +96,31 @@ func (d *decoder) document(data []byte) *yaml.Node {
 	case err != nil:
 		d.syntax(err)
 	default:
-		d.problems.addf("%s: a second document begins, after a line of ---: put everything into one", d.at(&next))
+		d.problems.addf("%s: a second document begins after a line of ---: use a single one", d.at(&next))
 	}
 	return nil
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// strict refuses what YAML allows and readers take differently, or what would
-// change a value's meaning unseen.
+// strict refuses parts of YAML that parsers read differently, or that change a value's
+// meaning unnoticed.
 func (d *decoder) strict(n *yaml.Node) {
 	if n.Kind == yaml.AliasNode {
-		return // what it stands for is looked at where it is written
+		return // its target is checked where it is written
 	}
 	if tag := n.ShortTag(); n.Style&yaml.TaggedStyle != 0 && !slices.Contains(plainTags, tag) {
-		d.problems.addf("%s: a value has a tag (a word after !): leave the tag out, or put the value in quotes if it begins with !", d.at(n))
+		d.problems.addf("%s: a value has a tag (a word after !): remove the tag, or put the value in quotes if it begins with !", d.at(n))
 	}
 	for i, element := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 0 && element.ShortTag() == "!!merge" {
-			d.problems.addf("%s: << is not of YAML 1.2: write the fields out", d.at(element))
+			d.problems.addf("%s: << is not part of YAML 1.2: write the fields out", d.at(element))
 		}
 		d.strict(element)
 	}
 }
 
-// plainTags are those that a value has without one being written.
+// plainTags are the tags of values that have no explicit tag.
 var plainTags = []string{"!!str", "!!int", "!!bool", "!!null", "!!map", "!!seq"}
 
 // setting reads one setting.
@@ -144,10 +144,10 @@ type decoder struct {
 	problems *problems
 }
 
-// at names a place in the file.
+// at returns a place in the file, for errors.
 func (d *decoder) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", d.file, n.Line) }
 
-// mapping calls the function of each key that is there. path is "" at the top.
+// mapping calls the function of each key of n. path is "" at the top.
 func (d *decoder) mapping(n *yaml.Node, path string, fields map[string]func(*yaml.Node)) bool {
 	n = resolve(n)
 	if n.Kind != yaml.MappingNode {
@@ -164,15 +164,15 @@ func (d *decoder) mapping(n *yaml.Node, path string, fields map[string]func(*yam
 			d.problems.addf("%s: %s: a field's name must be a word", d.at(key), orFile(path))
 			continue
 		case key.ShortTag() == "!!merge":
-			continue // strict said so
+			continue // strict has reported it
 		case !known && !fieldName.MatchString(key.Value):
-			d.problems.addf("%s: %s: what should be a field's name is none: put the value before it in quotes if that has a comma", d.at(key), orFile(path))
+			d.problems.addf("%s: %s: the name of a field is malformed: put the value before it in quotes if that has a comma", d.at(key), orFile(path))
 			continue
 		case !known:
 			d.problems.addf("%s: %s: unknown field%s", d.at(key), name, suggest(key.Value, fields))
 			continue
 		case twice:
-			d.problems.addf("%s: %s: given before, at line %d: keep one of them", d.at(key), name, line)
+			d.problems.addf("%s: %s: given before, at line %d: remove one of them", d.at(key), name, line)
 			continue
 		}
 		first[key.Value] = key.Line
@@ -181,11 +181,11 @@ func (d *decoder) mapping(n *yaml.Node, path string, fields map[string]func(*yam
 	return true
 }
 
-// fieldName is what somebody may mean as the name of a field. Anything else may
-// be a part of a secret, and is not repeated.
+// fieldName matches what may be a misspelt field. Anything else may be a part of a
+// secret and is not repeated in errors.
 var fieldName = regexp.MustCompile("^[A-Za-z_-]{1,24}$")
 
-// sequence calls f for each element, and reports whether it is a list.
+// sequence calls f for each element of n, and reports whether n is a list.
 func (d *decoder) sequence(n *yaml.Node, path string, f func(i int, n *yaml.Node)) bool {
 	n = resolve(n)
 	if n.Kind != yaml.SequenceNode {
@@ -193,7 +193,7 @@ func (d *decoder) sequence(n *yaml.Node, path string, f func(i int, n *yaml.Node
 		return false
 	}
 	if len(n.Content) == 0 {
-		d.problems.addf("%s: %s: the list is empty: fill it or leave the field out", d.at(n), path)
+		d.problems.addf("%s: %s: the list is empty: fill it or remove the field", d.at(n), path)
 	}
 	for i, element := range n.Content {
 		f(i, element)
@@ -201,11 +201,11 @@ func (d *decoder) sequence(n *yaml.Node, path string, f func(i int, n *yaml.Node
 	return true
 }
 
-// wanted says what a value of a kind is.
+// wanted describes a value of each kind.
 var wanted = map[kind]string{kindText: "text", kindDuration: "a duration such as 90s or 1h", kindTruth: "true or false", kindCount: "a whole number"}
 
-// scalar returns a value as it was written. The value itself is never part of
-// an error: it may be a secret in the wrong place.
+// scalar returns a value as it was written. Errors never contain the value: it may be
+// a secret in the wrong place.
 func (d *decoder) scalar(n *yaml.Node, path string, want kind) (string, bool) {
 	n = resolve(n)
 	tag := n.ShortTag()
@@ -213,7 +213,7 @@ func (d *decoder) scalar(n *yaml.Node, path string, want kind) (string, bool) {
 	case n.Kind != yaml.ScalarNode:
 		return d.unfit(n, path, ": it must be "+wanted[want])
 	case tag == "!!null", strings.TrimSpace(n.Value) == "":
-		d.problems.addf("%s: %s: the value is empty: write %s or leave the field out", d.at(n), path, wanted[want])
+		d.problems.addf("%s: %s: the value is empty: write %s or remove the field", d.at(n), path, wanted[want])
 		return "", false
 	case want == kindTruth:
 		v := strings.ToLower(n.Value)
@@ -229,18 +229,18 @@ func (d *decoder) scalar(n *yaml.Node, path string, want kind) (string, bool) {
 		d.problems.addf("%s: %s is a number without a unit: write %s", d.at(n), path, wanted[want])
 		return "", false
 	case tag != "!!str":
-		return d.unfit(n, path, ": it must be "+wanted[want]+"; put it in quotes if it is meant so")
+		return d.unfit(n, path, ": it must be "+wanted[want]+"; put it in quotes to make it text")
 	}
 	return d.unpadded(n, path)
 }
 
-// unfit reports a value that is something else than it must be.
+// unfit reports a value of the wrong kind.
 func (d *decoder) unfit(n *yaml.Node, path, instead string) (string, bool) {
 	d.problems.addf("%s: %s is %s%s", d.at(n), path, describe(n), instead)
 	return "", false
 }
 
-// unlike says why a value that looks right is not.
+// unlike says why a value that looks right is wrong.
 func unlike(n *yaml.Node) string {
 	switch strings.ToLower(n.Value) {
 	case "yes", "no", "on", "off", "y", "n":
@@ -252,8 +252,8 @@ func unlike(n *yaml.Node) string {
 	return ""
 }
 
-// unpadded returns the value of a node. White space around it is more likely a
-// slip than meant; only the line's end after a block is nobody's wish.
+// unpadded returns the value of a node. It refuses white space around the value, which
+// is most likely a mistake, except for the line's end after a block.
 func (d *decoder) unpadded(n *yaml.Node, path string) (string, bool) {
 	v := n.Value
 	if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
@@ -261,7 +261,7 @@ func (d *decoder) unpadded(n *yaml.Node, path string) (string, bool) {
 	}
 	switch {
 	case strings.TrimSpace(v) != v:
-		d.problems.addf("%s: %s: the value begins or ends with a blank: take it out", d.at(n), path)
+		d.problems.addf("%s: %s: the value begins or ends with white space: remove it", d.at(n), path)
 		return "", false
 	case strings.ContainsAny(v, "\r\n"):
 		d.problems.addf("%s: %s: the value has several lines: it must be one", d.at(n), path)
@@ -281,8 +281,8 @@ func (d *decoder) text(n *yaml.Node, path string, dst *string) bool {
 
 var quoted = regexp.MustCompile("'[^']*'|\"[^\"]*\"|`[^`]*`")
 
-// syntax reports what the parser said. Quoted parts of the file are taken
-// out: one of them may be a secret.
+// syntax reports an error of the parser, without the quoted parts of the file in it:
+// one of them may be a secret.
 func (d *decoder) syntax(err error) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	where := d.file
@@ -296,10 +296,10 @@ func (d *decoder) syntax(err error) {
 		return
 	}
 	if strings.Contains(text, "incompatible") || strings.Contains(text, "directive") {
-		d.problems.addf("%s: not valid YAML: a line that begins with %%: leave it out, or quote the value", where)
+		d.problems.addf("%s: not valid YAML: a line that begins with %%: remove it, or quote the value", where)
 		return
 	}
-	d.problems.addf("%s: not valid YAML: %s: look at the line and the one before it; indent with spaces, quote values that hold : or #", where, quoted.ReplaceAllString(text, "..."))
+	d.problems.addf("%s: not valid YAML: %s: check the line and the one before it; indent with spaces, quote values that contain : or #", where, quoted.ReplaceAllString(text, "..."))
 }
 
 // resolve follows a reference (*name).
@@ -310,7 +310,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// describe says what a node is, without what is in it.
+// describe returns what a node is, without its content.
 func describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:

@@ -12,8 +12,8 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// field is a field of an element of a list. The reference page in docs/ is made
-// of the tables of them.
+// field is a field of an element of a list. The reference page in docs/ is generated
+// from the tables of fields.
 type field[T any] struct {
 	key   string
 	usage string
@@ -29,32 +29,32 @@ func element[T any](d *decoder, n *yaml.Node, path string, table []field[T], dst
 	return d.mapping(n, path, fields)
 }
 
-// textInto makes the reader of a text.
+// textInto returns a reader of a text.
 func textInto[T any](at func(*T) *string) func(*decoder, *yaml.Node, string, *T) {
 	return func(d *decoder, n *yaml.Node, path string, dst *T) { d.text(n, path, at(dst)) }
 }
 
-// durationInto makes the reader of a duration.
+// durationInto returns a reader of a duration.
 func durationInto[T any](at func(*T) *time.Duration) func(*decoder, *yaml.Node, string, *T) {
 	return func(d *decoder, n *yaml.Node, path string, dst *T) { d.duration(n, path, at(dst)) }
 }
 
-// accountForm is an account as it was written.
+// accountForm is an account as written in the file.
 type accountForm struct {
 	account Account
 	secret  secretForms
-	faulty  bool // something of it could not be taken
+	faulty  bool // a field is wrong
 }
 
-// secretForms are the ways to give a secret; one at most is used.
+// secretForms are the ways of giving a secret, of which at most one is used.
 type secretForms struct{ plain, file, env string }
 
 func accountFields() []field[accountForm] {
 	return []field[accountForm]{
-		{"name", "what Redis and callers know it by (default the AppID)", textInto(func(f *accountForm) *string { return &f.account.Name })},
+		{"name", "its name in Redis and for callers (default the AppID)", textInto(func(f *accountForm) *string { return &f.account.Name })},
 		{"appid", "its AppID (default the name)", textInto(func(f *accountForm) *string { return &f.account.AppID })},
-		{"label", "a name for people, which status and the status page show beside the other", textInto(func(f *accountForm) *string { return &f.account.Label })},
-		{"secret_file", "file with its AppSecret, which is read again when it changes; without a secret this process is a reader of the account",
+		{"label", "a name for people, which status and the status page show beside the name", textInto(func(f *accountForm) *string { return &f.account.Label })},
+		{"secret_file", "file with its AppSecret, read again when it changes; without a secret this process only reads the account's token",
 			textInto(func(f *accountForm) *string { return &f.secret.file })},
 		{"secret_env", "variable with its AppSecret", textInto(func(f *accountForm) *string { return &f.secret.env })},
 		{"secret", "its AppSecret", textInto(func(f *accountForm) *string { return &f.secret.plain })},
@@ -63,14 +63,14 @@ func accountFields() []field[accountForm] {
 				d.report(n, path, checkSource(f.account.Source))
 			}
 		}},
-		{"api_base", "where WeChat answers (default api_base)", func(d *decoder, n *yaml.Node, path string, f *accountForm) {
+		{"api_base", "address of WeChat's API (default api_base)", func(d *decoder, n *yaml.Node, path string, f *accountForm) {
 			if d.text(n, path, &f.account.APIBase) {
 				base, err := checkAPIBase(f.account.APIBase)
 				f.account.APIBase = base
 				d.report(n, path, err)
 			}
 		}},
-		{"refresh_every", "refresh it at least this often (default refresh_every)", durationInto(func(f *accountForm) *time.Duration { return &f.account.RefreshEvery })},
+		{"refresh_every", "the longest time between two refreshes (default refresh_every)", durationInto(func(f *accountForm) *time.Duration { return &f.account.RefreshEvery })},
 		{"limits", "its own budget", func(d *decoder, n *yaml.Node, path string, f *accountForm) {
 			element(d, n, path, limitFields(), &f.account.Limits)
 		}},
@@ -80,13 +80,13 @@ func accountFields() []field[accountForm] {
 func limitFields() []field[coordinator.Limits] {
 	return []field[coordinator.Limits]{
 		{"per_day", "calls to the issuer a day (default budget.per_day)", func(d *decoder, n *yaml.Node, path string, l *coordinator.Limits) { d.count(n, path, 1, &l.PerDay) }},
-		{"reserve", "how many of them are kept for the schedule (default budget.reserve)", func(d *decoder, n *yaml.Node, path string, l *coordinator.Limits) { d.count(n, path, 1, &l.Reserve) }},
-		{"min_interval", "the least time between two refreshes that somebody asked for (default budget.min_interval)", durationInto(func(l *coordinator.Limits) *time.Duration { return &l.MinInterval })},
+		{"reserve", "how many of them are reserved for scheduled refreshes (default budget.reserve)", func(d *decoder, n *yaml.Node, path string, l *coordinator.Limits) { d.count(n, path, 1, &l.Reserve) }},
+		{"min_interval", "the shortest time between two requested refreshes (default budget.min_interval)", durationInto(func(l *coordinator.Limits) *time.Duration { return &l.MinInterval })},
 	}
 }
 
-// accounts reads the list of accounts. What they leave out is filled in by
-// resolve, when every default is known.
+// accounts reads the list of accounts. resolve fills in their defaults later, when all
+// defaults are known.
 func (d *decoder) accounts(n *yaml.Node, c *Config) {
 	c.origins["accounts"] = d.at(n)
 	read := d.sequence(n, "accounts", func(i int, n *yaml.Node) {
@@ -105,32 +105,32 @@ func (d *decoder) accounts(n *yaml.Node, c *Config) {
 	}
 }
 
-// userForm is a user as it was written.
+// userForm is a user as written in the file.
 type userForm struct {
-	user  User
-	proof bool // there is something to prove the user by, right or wrong
+	user       User
+	credential bool // a password or key was given, right or wrong
 }
 
 func userFields() []field[userForm] {
 	return []field[userForm]{
 		{"name", "the caller's name, without : ~ and ,", textInto(func(f *userForm) *string { return &f.user.Name })},
-		{"password", "the hash of its password, as `zhongkong passwd` prints it", func(d *decoder, n *yaml.Node, path string, f *userForm) {
-			f.proof = true
+		{"password", "the hash of its password, as printed by `zhongkong passwd`", func(d *decoder, n *yaml.Node, path string, f *userForm) {
+			f.credential = true
 			d.passwordHash(n, path, &f.user.Password)
 		}},
-		{"accounts", `the accounts it may have the token of: names, or "*" for all`, func(d *decoder, n *yaml.Node, path string, f *userForm) {
+		{"accounts", `the accounts whose tokens it may get: names, or "*" for all`, func(d *decoder, n *yaml.Node, path string, f *userForm) {
 			f.user.Accounts = d.accountNames(n, path)
 		}},
 		{"refresh", "whether it may force a refresh of them (default false)", func(d *decoder, n *yaml.Node, path string, f *userForm) {
 			v, _ := d.scalar(n, path, kindTruth)
 			f.user.Refresh = v == "true"
 		}},
-		{"told", "the longest life that it is told of a token, such as 4m: less than WeChat's 5 minutes of overlap leave it no dead token, whoever forces a refresh (default until the token will have been replaced)",
+		{"told", "the longest lifetime of a token that it is told, such as 4m: below WeChat's 5 minutes of overlap it never holds a dead token, even after a forced refresh (default: until the token is expected to be replaced)",
 			durationInto(func(f *userForm) *time.Duration { return &f.user.Told })},
-		{"told_at_least", "the shortest life that it is told while the token lives that long, for an SDK that takes something off and fails if nothing is left: it may keep a dead token for a while (default as short as it is)",
+		{"told_at_least", "the shortest lifetime that it is told while the token lives that long, for an SDK that subtracts a margin and fails if nothing is left: it may hold a dead token for a while (default: no minimum)",
 			durationInto(func(f *userForm) *time.Duration { return &f.user.ToldAtLeast })},
-		{"udp_key", "the key of its datagrams: base64 of 32 bytes, as `zhongkong keygen` prints it behind the colon", func(d *decoder, n *yaml.Node, path string, f *userForm) {
-			f.proof = true
+		{"udp_key", "the key of its datagrams: base64 of 32 bytes, as `zhongkong keygen` prints after the colon", func(d *decoder, n *yaml.Node, path string, f *userForm) {
+			f.credential = true
 			d.udpKey(n, path, &f.user.UDPKey)
 		}},
 	}
@@ -148,13 +148,13 @@ func (d *decoder) users(n *yaml.Node, c *Config) {
 		case !ok:
 			return
 		case u.Name == "" && d.problems.count() == before:
-			d.problems.addf("%s: %s.name: is missing: every user needs one", d.at(n), path)
+			d.problems.addf("%s: %s.name is missing: every user needs one", d.at(n), path)
 		case strings.ContainsAny(u.Name, ":~,"):
-			d.problems.addf("%s: %s.name: must not hold a colon, a tilde or a comma", d.at(n), path)
+			d.problems.addf("%s: %s.name must not contain a colon, a tilde or a comma", d.at(n), path)
 		case u.Name != "" && names[u.Name]:
 			d.problems.addf("%s: %s.name: %q is given twice: names must differ", d.at(n), path, u.Name)
-		case !f.proof:
-			d.problems.addf("%s: %s.password: is missing: put the line that `zhongkong passwd` prints", d.at(n), path)
+		case !f.credential:
+			d.problems.addf("%s: %s.password is missing: write the line that `zhongkong passwd` prints", d.at(n), path)
 		}
 		if u.Told != 0 && u.Told < u.ToldAtLeast {
 			d.problems.addf("%s: %s: told (%v) must not be below told_at_least (%v)", d.at(n), path, u.Told, u.ToldAtLeast)
@@ -165,15 +165,15 @@ func (d *decoder) users(n *yaml.Node, c *Config) {
 	})
 }
 
-// passwordHash refuses what cannot be a hash, so that a password written here
-// by mistake is noticed. The value is not repeated.
+// passwordHash refuses a value that cannot be a hash, which may be a password. The
+// error does not contain the value.
 func (d *decoder) passwordHash(n *yaml.Node, path string, dst *Secret) {
 	var v string
 	if !d.text(n, path, &v) {
 		return
 	}
 	if !strings.HasPrefix(v, "$") {
-		d.problems.addf("%s: %s: is not a hash: put the line that `zhongkong passwd` prints, never the password", d.at(n), path)
+		d.problems.addf("%s: %s is not a hash: write the line that `zhongkong passwd` prints, never the password", d.at(n), path)
 		return
 	}
 	*dst = NewSecret(v)
@@ -187,15 +187,15 @@ func (d *decoder) udpKey(n *yaml.Node, path string, dst *Secret) {
 	key, err := base64.StdEncoding.DecodeString(v)
 	switch {
 	case err != nil:
-		d.problems.addf("%s: %s: is not base64: make one with `zhongkong keygen`", d.at(n), path)
+		d.problems.addf("%s: %s is not base64: make a key with `zhongkong keygen`", d.at(n), path)
 	case len(key) != 32:
-		d.problems.addf("%s: %s: is base64 of %d bytes, 32 are needed: make one with `zhongkong keygen`", d.at(n), path, len(key))
+		d.problems.addf("%s: %s is base64 of %d bytes instead of 32: make a key with `zhongkong keygen`", d.at(n), path, len(key))
 	default:
 		*dst = NewSecret(v)
 	}
 }
 
-// accountNames reads a list of names, or one name alone.
+// accountNames reads a list of names, or a single name.
 func (d *decoder) accountNames(n *yaml.Node, path string) []string {
 	var names []string
 	if resolve(n).Kind == yaml.ScalarNode {
@@ -212,7 +212,7 @@ func (d *decoder) accountNames(n *yaml.Node, path string) []string {
 		}
 	})
 	if len(names) > 1 && slices.Contains(names, "*") {
-		d.problems.addf("%s: %s: \"*\" means every account: leave the other names out", d.at(n), path)
+		d.problems.addf("%s: %s: \"*\" means every account: remove the other names", d.at(n), path)
 	}
 	return names
 }
@@ -248,7 +248,7 @@ func (d *decoder) report(n *yaml.Node, path string, err error) {
 	}
 }
 
-// suggest names the field that was probably meant.
+// suggest returns a hint at the most similar field, or at all fields.
 func suggest(word string, fields map[string]func(*yaml.Node)) string {
 	names := sortedKeys(fields)
 	if best := Nearest(word, names); best != "" {
@@ -257,7 +257,7 @@ func suggest(word string, fields map[string]func(*yaml.Node)) string {
 	return ": known are " + strings.Join(names, ", ")
 }
 
-// Nearest is the name that differs least from word, "" if all differ much.
+// Nearest returns the name most similar to word, "" if no name is similar.
 func Nearest(word string, names []string) string {
 	best, distance := "", min(3, len(word))
 	for _, name := range names {
@@ -277,7 +277,7 @@ func sortedKeys(fields map[string]func(*yaml.Node)) []string {
 	return names
 }
 
-// editDistance is Levenshtein's.
+// editDistance returns the Levenshtein distance, with - and _ taken as equal.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

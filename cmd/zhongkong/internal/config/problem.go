@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// problems collects what is wrong, so that one look mends a file.
+// problems collects what is wrong, so that all of it is reported at once.
 type problems struct {
 	list []error
 	seen map[string]bool
@@ -23,7 +23,7 @@ func (p *problems) addf(format string, args ...any) {
 	p.list = append(p.list, err)
 }
 
-// count returns how many there are.
+// count returns the number of problems.
 func (p *problems) count() int { return len(p.list) }
 
 // err joins the problems; nil if there are none.

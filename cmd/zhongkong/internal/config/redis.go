@@ -5,7 +5,7 @@ import (
 	"net/url"
 )
 
-// What is written to Redis and read from it with a seal key file.
+// The values of Config.Seal.
 const (
 	SealRequire = "require" // sealed tokens only
 	SealPrefer  = "prefer"  // writes sealed tokens, reads both
@@ -21,11 +21,11 @@ func applySeal(c *Config, v string) error {
 	return fmt.Errorf("%q: write require, prefer or allow", v)
 }
 
-// checkRedis checks what is said of sealing and of TLS to Redis.
+// checkRedis checks the settings of sealing and of TLS to Redis.
 func (c *Config) checkRedis(p *problems) {
 	switch {
 	case c.SealKeyFile == "" && c.Seal != "":
-		p.addf("%s: seal says how the keys are used, and there are none: give seal_key_file (--seal-key-file) too", c.Where("seal"))
+		p.addf("%s: seal needs keys: give seal_key_file (--seal-key-file) too", c.Where("seal"))
 	case c.Seal == "" && c.SealKeyFile != "":
 		c.Seal = SealRequire
 	}
@@ -34,7 +34,7 @@ func (c *Config) checkRedis(p *problems) {
 	}
 	u, err := url.Parse(c.Redis)
 	if err != nil {
-		return // applyRedis has said so
+		return // applyRedis has reported it
 	}
 	for _, s := range []struct{ key, path string }{{"redis_ca", c.RedisCA}, {"redis_cert", c.RedisCert}, {"redis_key", c.RedisKey}} {
 		switch {
@@ -48,9 +48,9 @@ func (c *Config) checkRedis(p *problems) {
 	switch v := u.Query().Get("skip_verify"); {
 	case v != "true" && v != "1":
 	case c.RedisCA != "":
-		p.addf("%s: redis_ca is of no use: the URL (%s) has skip_verify=true: leave that out", c.Where("redis_ca"), c.Where("redis"))
+		p.addf("%s: redis_ca has no effect, because the URL (%s) has skip_verify=true: remove that", c.Where("redis_ca"), c.Where("redis"))
 	default:
-		c.Warnings = append(c.Warnings, fmt.Sprintf("%s: skip_verify=true: whoever is on the way to Redis can pass for it and read every token; "+
-			"leave it out and name the authority with --redis-ca", c.Where("redis")))
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%s: skip_verify=true: an attacker on the path to Redis can impersonate it and read every token; "+
+			"remove it and name the authority with --redis-ca", c.Where("redis")))
 	}
 }

@@ -38,14 +38,14 @@ func TestTLSToRedisIsFlagVariableAndFieldAlike(t *testing.T) {
 
 func TestWhatCannotBeMeantOfSealingAndTLSIsRefused(t *testing.T) {
 	for name, test := range map[string]struct{ yaml, want string }{
-		"a seal without keys":        {"seal: prefer\n", "zk.yaml:1: seal says how the keys are used, and there are none: give seal_key_file"},
+		"a seal without keys":        {"seal: prefer\n", "zk.yaml:1: seal needs keys: give seal_key_file"},
 		"a seal that is none":        {"seal_key_file: k\nseal: maybe\n", `zk.yaml:2: seal: "maybe": write require, prefer or allow`},
 		"a certificate without key":  {"redis: rediss://h:1\nredis_cert: c\n", "redis_cert and redis_key belong together"},
 		"a key without certificate":  {"redis: rediss://h:1\nredis_key: k\n", "redis_cert and redis_key belong together"},
 		"an authority without TLS":   {"redis: redis://:hunter2@h:1\nredis_ca: a\n", "zk.yaml:1) begins with redis://: write rediss://"},
 		"a certificate on a socket":  {"redis: unix:///run/r.sock\nredis_cert: c\nredis_key: k\n", "begins with unix://"},
 		"an authority without Redis": {"redis_ca: a\n", "give --redis rediss://HOST:PORT too"},
-		"an authority for nothing":   {"redis: rediss://h:1?skip_verify=true\nredis_ca: a\n", "skip_verify=true: leave that out"},
+		"an authority for nothing":   {"redis: rediss://h:1?skip_verify=true\nredis_ca: a\n", "skip_verify=true: remove that"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, test.yaml, nil, nil)

@@ -30,7 +30,7 @@ func TestTheReferenceIsThatOfTheTables(t *testing.T) {
 	for _, words := range []pageWords{english(), chinese(t)} {
 		want := referencePage(words)
 		if *update {
-			if err := os.WriteFile(words.file, []byte(want), 0o644); err != nil { //nolint:gosec // a page for everybody
+			if err := os.WriteFile(words.file, []byte(want), 0o644); err != nil { //nolint:gosec // a page that everyone may read
 				t.Fatal(err)
 			}
 			continue
@@ -91,37 +91,37 @@ func english() pageWords {
 
 [中文](configuration.zh-CN.md)
 
-A test writes this page from the tables that read the settings, and fails when the page is another.
+A test generates this page from the tables that parse the settings, and fails if the two differ.
 
-Every setting is a flag, a variable and a field of the YAML file (` + "`--config FILE`" + `). A flag goes before a variable, a variable before the file; the
-file, before the default. ` + "`zhongkong check`" + ` says all that is wrong, with the place and the mend, and uses no network.
+Every setting can be given as a flag, as a variable and as a field of the YAML file (` + "`--config FILE`" + `). Flags take precedence over variables, variables over
+the file, the file over the defaults. ` + "`zhongkong check`" + ` lists all problems with their places and fixes, and uses no network.
 
-*Taken over* says whether a ` + "`serve`" + ` that runs takes over a change of the file, at SIGHUP or within 2 seconds. What is not, takes effect at the next
-start, and the log says so. The files that are named here (secrets, seal keys, certificates) are followed too.
+*Reloaded* says whether a running ` + "`serve`" + ` applies a change of the file, on SIGHUP or within 2 seconds. Other settings take effect at the next start, and
+the log says so. The files named here (secrets, seal keys, certificates) are also read again when they change.
 `,
 		settings: "## Settings",
-		columns:  "| YAML | flag | variable | default | taken over | what it is |\n| --- | --- | --- | --- | --- | --- |\n",
-		accounts: "## `accounts:` – a list, one element an account; all of it is taken over",
+		columns:  "| YAML | flag | variable | default | reloaded | meaning |\n| --- | --- | --- | --- | --- | --- |\n",
+		accounts: "## `accounts:` – a list of accounts; all fields are reloaded",
 		limits:   "### `limits:` of an account",
-		users:    "## `users:` – a list, one element a caller; all of it is taken over",
-		fields:   "| field | what it is |\n| --- | --- |\n",
+		users:    "## `users:` – a list of callers; all fields are reloaded",
+		fields:   "| field | meaning |\n| --- | --- |\n",
 		yes:      "yes", no: "no",
 		translate: func(_, usage string) string { return usage },
-		end: `## Without a field in the file
+		end: `## Options that are not in the file
 
-| flag | variable | what it is |
+| flag | variable | meaning |
 | --- | --- | --- |
-| ` + "`--user NAME:PASSWORD`" + ` | ` + "`ZHONGKONG_USERS`" + ` | of ` + "`serve`" + `: callers with every right, for trying out; commas between several |
+| ` + "`--user NAME:PASSWORD`" + ` | ` + "`ZHONGKONG_USERS`" + ` | of ` + "`serve`" + `: callers with all rights, for trials; separate several by commas |
 | ` + "`--sandbox`" + ` | – | of ` + "`serve`" + `: issue tokens from a built-in WeChat simulator |
 
-` + "`secret_env`" + ` at the top of the file names the variable with the AppSecret of the one account that ` + "`appid`" + ` gives. A variable that begins with
-` + "`ZHONGKONG_`" + ` and that nothing reads is refused, except the service links of Kubernetes.
+` + "`secret_env`" + ` at the top of the file names the variable with the AppSecret of the single account that ` + "`appid`" + ` gives. Unknown variables that begin with
+` + "`ZHONGKONG_`" + ` are refused, except the service links of Kubernetes.
 
 ## How the file is read
 
-YAML 1.2, one document, in UTF-8 or UTF-16. Truths are ` + "`true` and `false`" + ` (also ` + "`True`, `TRUE`" + `, …); ` + "`yes`, `no`, `on` and `off`" + ` are text and refused.
-Durations have a unit (` + "`90s`, `20m`, `1h30m`" + `). Numbers are decimal digits, which ` + "`_`" + ` may separate. A text that looks like a number, a date or a truth
-must be in quotes. Anchors and aliases work for whole values; merge keys (` + "`<<`" + `), tags, fields that are given twice and unknown fields are refused.
+YAML 1.2, one document, in UTF-8 or UTF-16. Booleans are ` + "`true` and `false`" + ` (also ` + "`True`, `TRUE`" + `, …); ` + "`yes`, `no`, `on` and `off`" + ` are text and refused.
+Durations need a unit (` + "`90s`, `20m`, `1h30m`" + `). Numbers are decimal digits, which ` + "`_`" + ` may separate. Text that looks like a number, a date or a boolean
+must be in quotes. Anchors and aliases work for whole values; merge keys (` + "`<<`" + `), tags, repeated fields and unknown fields are refused.
 `,
 	}
 }
@@ -170,7 +170,7 @@ func chinese(t *testing.T) pageWords {
 | ` + "`--user NAME:PASSWORD`" + ` | ` + "`ZHONGKONG_USERS`" + ` | 用于 ` + "`serve`" + `：拥有全部权限的调用方，供试用；多个用逗号分隔 |
 | ` + "`--sandbox`" + ` | – | 用于 ` + "`serve`" + `：由内置的微信模拟器签发 token |
 
-文件顶层的 ` + "`secret_env`" + ` 指定存放 AppSecret 的环境变量，对应由 ` + "`appid`" + ` 给出的唯一账号。以 ` + "`ZHONGKONG_`" + ` 开头而无人读取的环境变量会被拒绝，
+文件顶层的 ` + "`secret_env`" + ` 指定存放 AppSecret 的环境变量，对应由 ` + "`appid`" + ` 给出的唯一账号。以 ` + "`ZHONGKONG_`" + ` 开头的未知环境变量会被拒绝，
 Kubernetes 的服务链接变量除外。
 
 ## 文件的读取规则
@@ -184,49 +184,49 @@ YAML 1.2，单个文档，UTF-8 或 UTF-16 编码。布尔值写 ` + "`true` 或
 
 // chineseUsage has the Chinese page's sentence for each row of the tables.
 var chineseUsage = map[string]string{
-	"redis":                         "go-redis 的 URL；含 addr= 为集群，含 master_name= 为 Sentinel",
+	"redis":                         "Redis 的 URL；加 addr= 表示集群，加 master_name= 表示 Sentinel",
 	"redis otherwise":               "redis://127.0.0.1:6379；有密钥的 serve 必须给出 --redis、--embedded-redis、--sandbox 之一",
-	"redis_ca":                      "Redis 服务器证书（rediss://）的签发机构，PEM 格式；启动时读取",
-	"redis_ca otherwise":            "系统自带的",
-	"redis_cert":                    "连接 Redis 用的客户端证书，PEM 格式；每次建立连接时重新读取",
-	"redis_key":                     "该证书的私钥",
-	"seal":                          "require、prefer（也读取明文 token）或 allow（也读取明文，且暂不加密）；见 keygen",
+	"redis_ca":                      "签发 Redis 服务器证书（rediss://）的 CA，PEM 文件；启动时读取",
+	"redis_ca otherwise":            "系统自带的 CA",
+	"redis_cert":                    "连接 Redis 用的客户端证书，PEM 文件；每次建立连接时重新读取",
+	"redis_key":                     "该证书的私钥，PEM 文件",
+	"seal":                          "require（只用密文）、prefer（也读取明文 token）或 allow（两者都读取，只写入明文）；见 keygen",
 	"seal otherwise":                "有密钥文件时为 require",
 	"prefix":                        "Redis 中所有键的前缀",
-	"seal_key_file":                 "封装 Redis 中 token 的密钥文件，用第一个密钥封装，见 keygen；文件变化时重新读取",
+	"seal_key_file":                 "加密 Redis 中 token 的密钥文件：用第一个密钥加密，用所有密钥解密，见 keygen；文件变化时重新读取",
 	"config":                        "YAML 文件：账号、调用方以及所有配置项",
 	"log_level":                     "debug、info、warn 或 error",
 	"log_format":                    "text 或 json；日志写到 stderr",
 	"appid":                         "没有配置文件时的账号",
-	"secret":                        "其 AppSecret；最好用 --secret-file 或环境变量，因为进程列表会显示命令行参数",
-	"secret_file":                   "存放其 AppSecret 的文件；没有密钥的进程只读取 token。文件变化时重新读取",
+	"secret":                        "该账号的 AppSecret；建议用 --secret-file 或环境变量，因为进程列表会显示命令行参数",
+	"secret_file":                   "存放 AppSecret 的文件；没有密钥的进程只读取 token。文件变化时重新读取",
 	"source":                        "token 或 stable_token",
 	"source otherwise":              "token",
 	"api_base":                      "微信接口的地址",
 	"api_base otherwise":            DefaultAPIBase,
-	"embedded_redis":                "在本进程内运行 Redis，地址 127.0.0.1:6379：只供本机程序使用，它和其中的 token 随进程一起消失",
+	"embedded_redis":                "在本进程内运行 Redis，地址 127.0.0.1:6379，只供本机程序使用；它和其中的 token 随进程一起消失",
 	"listen":                        "HTTP 监听地址",
-	"tls_cert":                      "PEM 证书：以 HTTPS 应答；文件变化时重新读取",
-	"tls_key":                       "证书的私钥；文件变化时重新读取",
-	"client_ca":                     "客户端证书的颁发机构：除名称和密码外，每个客户端还需出示证书；只有探测接口 /healthz 和 /readyz 例外",
-	"plaintext_ok":                  "允许在本机之外以明文 HTTP 应答：前面另有负责 TLS 的组件",
+	"tls_cert":                      "服务器证书，PEM 文件，给出后使用 HTTPS；文件变化时重新读取",
+	"tls_key":                       "证书的私钥，PEM 文件；文件变化时重新读取",
+	"client_ca":                     "签发客户端证书的 CA，PEM 文件：除名称和密码外，每个客户端还需出示证书；只有探测接口 /healthz 和 /readyz 例外",
+	"plaintext_ok":                  "允许在本机之外使用明文 HTTP，因为前面的代理负责 TLS",
 	"metrics_open":                  "/metrics 无需名称和密码",
 	"udp":                           "数据报监听地址；密钥在配置的 users: 中",
 	"udp otherwise":                 "不监听",
-	"drain_delay":                   "收到 SIGTERM 后，在关闭端口之前的这段时间里 /readyz 返回 503，其余请求照常应答：应不短于上游察觉所需的时间",
-	"refresh_every":                 "至少每隔这么久刷新一次；改动从下一个 token 起生效",
-	"budget.per_day":                "每个账号每天调用签发接口的次数，即微信自身的限额",
+	"drain_delay":                   "收到 SIGTERM 后端口继续开放的时间，期间 /readyz 返回 503，其余请求照常应答：应不短于负载均衡器发现所需的时间",
+	"refresh_every":                 "两次刷新之间的最长间隔；改动从下一个 token 起生效",
+	"budget.per_day":                "每个账号每天调用签发接口的次数；默认值是微信自身的限额",
 	"budget.per_day otherwise":      "2000",
-	"budget.reserve":                "其中留给定时刷新的次数：届时拒绝强制刷新",
+	"budget.reserve":                "其中保留给定时刷新的次数：只剩这些时拒绝强制刷新",
 	"budget.reserve otherwise":      "200，且不超过 budget.per_day 的十分之一",
-	"budget.min_interval":           "同一账号两次人为要求的刷新之间的最短间隔",
+	"budget.min_interval":           "同一账号两次按请求刷新之间的最短间隔",
 	"budget.min_interval otherwise": "1s",
 	"instance":                      "本进程在 Redis 中的名称",
 	"instance otherwise":            "由主机名、进程号和随机数组成",
-	"replicas":                      "需要多少个副本确认新 token",
+	"replicas":                      "新 token 需要多少个副本确认",
 	"replicas otherwise":            "URL 指向集群或 Sentinel 时为 1，否则为 0",
-	"lock_life":                     "进程被杀死后其他进程最多等待的时间",
-	"fetch_timeout":                 "一次调用签发接口最长耗时",
+	"lock_life":                     "进程在刷新中被杀死后，其他进程等待的时间",
+	"fetch_timeout":                 "一次调用签发接口的最长时间",
 
 	"accounts[].name":                "在 Redis 中和对调用方使用的名称（默认为 AppID）",
 	"accounts[].appid":               "AppID（默认为 name）",
@@ -236,18 +236,18 @@ var chineseUsage = map[string]string{
 	"accounts[].secret":              "AppSecret",
 	"accounts[].source":              "token 或 stable_token（默认为 source 的值）",
 	"accounts[].api_base":            "微信接口的地址（默认为 api_base 的值）",
-	"accounts[].refresh_every":       "至少每隔这么久刷新一次（默认为 refresh_every 的值）",
+	"accounts[].refresh_every":       "两次刷新之间的最长间隔（默认为 refresh_every 的值）",
 	"accounts[].limits":              "该账号自己的限额",
 	"accounts[].limits.per_day":      "每天调用签发接口的次数（默认为 budget.per_day）",
-	"accounts[].limits.reserve":      "其中留给定时刷新的次数（默认为 budget.reserve）",
-	"accounts[].limits.min_interval": "两次人为要求的刷新之间的最短间隔（默认为 budget.min_interval）",
+	"accounts[].limits.reserve":      "其中保留给定时刷新的次数（默认为 budget.reserve）",
+	"accounts[].limits.min_interval": "两次按请求刷新之间的最短间隔（默认为 budget.min_interval）",
 
 	"users[].name":          "调用方名称，不得含 : ~ ,",
 	"users[].password":      "密码的散列值，由 `zhongkong passwd` 输出",
 	"users[].accounts":      `可以获取 token 的账号：名称列表，或 "*" 表示全部`,
 	"users[].refresh":       "是否可以强制刷新（默认 false）",
-	"users[].told":          "告诉该调用方的最长有效期，例如 4m：短于微信 5 分钟的新旧并存期，无论谁强制刷新，它都不会持有失效的 token（默认到该 token 预计失效为止）",
-	"users[].told_at_least": "只要 token 还有这么久，告诉该调用方的最短有效期；供会减去一段时间、减完便出错的 SDK 使用：它可能在一段时间内持有失效的 token（默认不延长）",
+	"users[].told":          "告知该调用方的最长有效期，例如 4m：短于微信 5 分钟的新旧并存期时，即使有强制刷新，它也不会持有失效的 token（默认到该 token 预计失效为止）",
+	"users[].told_at_least": "token 的剩余时间足够时，告知该调用方的最短有效期；供会先减去一段余量、减完不足便出错的 SDK 使用：它可能短时间持有失效的 token（默认没有最短值）",
 	"users[].udp_key":       "数据报密钥：32 字节的 base64，即 `zhongkong keygen` 输出中冒号之后的部分",
 }
 

@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// Secret is text that does not show itself, however it is printed.
+// Secret is text that is not shown however it is printed.
 type Secret struct {
 	// A pointer: fmt prints the unexported fields of a struct without asking
 	// their methods.
 	value *string
 }
 
-// NewSecret hides s. NewSecret("") is the zero Secret.
+// NewSecret returns s as a Secret. NewSecret("") is the zero Secret.
 func NewSecret(s string) Secret {
 	if s == "" {
 		return Secret{}
@@ -56,14 +56,14 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // MarshalText is String, for encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// blanks end a word; no secret has one.
+// blanks is white space, which no secret contains.
 const blanks = "\r\n\t "
 
-// maxSecretFile is far above any secret; a larger file is the wrong file.
+// maxSecretFile is far above the size of any secret; a larger file is the wrong one.
 const maxSecretFile = 16 << 10
 
-// readSecret reads a file that holds one secret and nothing else. The warning
-// is not empty when others can read the file.
+// readSecret reads a file that contains a secret alone. warning is not empty if other
+// users can read the file.
 func readSecret(path string) (s Secret, warning string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -84,11 +84,11 @@ func readSecret(path string) (s Secret, warning string, err error) {
 	content := strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff"))
 	switch {
 	case len(data) > maxSecretFile:
-		return Secret{}, "", fmt.Errorf("%s is larger than any secret: is it the right file?", path)
+		return Secret{}, "", fmt.Errorf("%s is larger than any secret: check that it is the right file", path)
 	case content == "":
-		return Secret{}, "", fmt.Errorf("%s is empty: put the AppSecret into it", path)
+		return Secret{}, "", fmt.Errorf("%s is empty: write the AppSecret into it", path)
 	case strings.ContainsAny(content, blanks):
-		return Secret{}, "", fmt.Errorf("%s holds more than one word: it must hold the secret alone", path)
+		return Secret{}, "", fmt.Errorf("%s has more than one word: it must contain the secret alone", path)
 	}
 	if info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 {
 		warning = fmt.Sprintf("%s can be read by every user of this machine: chmod 600 %s", path, path)
@@ -96,7 +96,7 @@ func readSecret(path string) (s Secret, warning string, err error) {
 	return NewSecret(content), warning, nil
 }
 
-// plainCause takes the path out of an error that names it already.
+// plainCause removes the path from an error: the message around it names it already.
 func plainCause(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {

@@ -19,7 +19,7 @@ func text(field func(*Config) *string) value {
 	return v
 }
 
-// lonely is a text of the account that has no list around it.
+// lonely is a text of the lone account.
 func lonely(field func(*Config) *string) value {
 	return value{apply: func(c *Config, v string) error {
 		*field(c) = strings.TrimSpace(v)
@@ -51,7 +51,7 @@ func delay(field func(*Config) *time.Duration) value {
 	return v
 }
 
-// ParseDuration parses a positive duration and says how to write one.
+// ParseDuration parses a positive duration. Its errors say how to write one.
 func ParseDuration(v string) (time.Duration, error) {
 	d, err := time.ParseDuration(strings.TrimSpace(v))
 	if err != nil {
@@ -85,10 +85,10 @@ func count(field func(*Config) *int, least int) value {
 }
 
 // parseCount parses a whole number in decimal digits, which _ may separate as in
-// YAML. What other readers take for an octal number is refused.
+// YAML. It refuses leading zeros, because some parsers read such a number as octal.
 func parseCount(v string, least int) (int, error) {
 	if digits := strings.TrimLeft(v, "+-"); len(digits) > 1 && digits[0] == '0' {
-		return 0, fmt.Errorf("%q begins with 0: write it in decimal digits, without that", v)
+		return 0, fmt.Errorf("%q begins with 0: write it in decimal digits, without leading zeros", v)
 	}
 	n, err := strconv.Atoi(strings.ReplaceAll(strings.TrimSpace(v), "_", ""))
 	switch {
@@ -114,8 +114,8 @@ func address(field func(*Config) *string) value {
 	}, func(c *Config) any { return *field(c) }}
 }
 
-// applyRedis checks only the form; the store reads the URL's parameters. The
-// URL may hold a password, so nothing of it is repeated in the error.
+// applyRedis checks only the form of the URL; the store reads its parameters. The URL
+// may contain a password, so the error repeats no part of it.
 func applyRedis(c *Config, v string) error {
 	v = strings.TrimSpace(v)
 	if v == "" {
@@ -137,9 +137,9 @@ func applyRedis(c *Config, v string) error {
 
 var database = regexp.MustCompile(`^/?\d*/?$`)
 
-// isCutPassword reports whether what stands behind the host cannot stand there:
-// it is the rest of a password that was not escaped, which the client would
-// repeat in its errors, having taken the beginning for a port.
+// isCutPassword reports whether the part after the host cannot belong there: then it
+// is the rest of a password that was not escaped. The client would take its beginning
+// for a port and repeat it in its errors.
 func isCutPassword(u *url.URL) bool {
 	bare := func(parameter string) bool { return !strings.Contains(parameter, "=") }
 	return u.Fragment != "" ||

@@ -7,13 +7,12 @@ import (
 	"strings"
 )
 
-// variablePrefix begins the name of every variable of ours.
+// variablePrefix begins the names of Zhongkong's variables.
 const variablePrefix = "ZHONGKONG_"
 
-// CheckVariables refuses variables of our prefix that nothing reads: with a
-// mistyped name the default holds, and with the default for Redis this process
-// would be alone on a store that nobody shares. also are names that are read
-// besides those of Settings.
+// CheckVariables refuses unknown variables that begin with ZHONGKONG_. With a mistyped
+// name the default applies, and with the default for Redis this process could use a
+// store of its own. also are known names besides those of Settings.
 func CheckVariables(in Input, also ...string) error {
 	if in.Environ == nil {
 		return nil
@@ -26,27 +25,27 @@ func CheckVariables(in Input, also ...string) error {
 	if len(unknown) == 0 {
 		return nil
 	}
-	// Only now is it worth reading which variables the file names.
+	// The file may name them, but it is read only if there are any.
 	broken := &problems{}
 	c := read(in, broken)
 	if broken.err() != nil {
-		return nil // who needs the file will say so; what it names is not known
+		return nil // Load reports that; which variables the file names is unknown
 	}
 	p := &problems{}
 	for _, name := range unknown {
-		switch meant := Nearest(strings.ToUpper(name), known); {
+		switch nearest := Nearest(strings.ToUpper(name), known); {
 		case c.namesVariable(name):
-		case meant != "":
-			p.addf("%s: unknown variable: did you mean %s?", name, meant)
+		case nearest != "":
+			p.addf("%s: unknown variable: did you mean %s?", name, nearest)
 		default:
-			p.addf("%s: unknown variable: unset it, or see `zhongkong --help` and `zhongkong serve --help` for those there are", name)
+			p.addf("%s: unknown variable: unset it; `zhongkong --help` and `zhongkong serve --help` list the known ones", name)
 		}
 	}
 	return p.err()
 }
 
-// unknownVariables returns the names of variables that are set, have our prefix
-// and are neither known nor links of Kubernetes.
+// unknownVariables returns the names of variables that are set, have the prefix and
+// are neither known nor service links of Kubernetes.
 func unknownVariables(environ, known []string) []string {
 	var unknown []string
 	for _, pair := range environ {
@@ -60,15 +59,14 @@ func unknownVariables(environ, known []string) []string {
 	return unknown
 }
 
-// namesVariable reports whether the configuration takes a secret from it.
+// namesVariable reports whether the configuration takes a secret from the variable.
 func (c *Config) namesVariable(name string) bool {
 	return c.lone.secretEnv == name ||
 		slices.ContainsFunc(c.forms, func(f accountForm) bool { return f.secret.env == name })
 }
 
-// The variables by which Kubernetes tells each container of the services beside
-// it. Those of a service called zhongkong, or zhongkong-something, have our
-// prefix.
+// The variables by which Kubernetes tells each container the addresses of services.
+// Those of a service whose name begins with zhongkong have the prefix.
 var (
 	linkHost  = regexp.MustCompile(`_SERVICE_HOST$|_PORT_\d+_(TCP|UDP|SCTP)_ADDR$`)
 	linkPort  = regexp.MustCompile(`_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)_PORT$`)
@@ -80,7 +78,7 @@ var (
 	protoValue = regexp.MustCompile(`^(tcp|udp|sctp)$`)
 )
 
-// isServiceLink looks at the value too: ZHONGKONG_PORT=8080 is no link but a
+// isServiceLink also checks the value: ZHONGKONG_PORT=8080 is not a link but a
 // mistake.
 func isServiceLink(name, value string) bool {
 	_, noAddress := netip.ParseAddr(value)

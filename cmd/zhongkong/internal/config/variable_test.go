@@ -26,7 +26,7 @@ func TestVariablesThatNothingReadsAreRefusedByName(t *testing.T) {
 		"a port that is no link":        {[]string{"ZHONGKONG_PORT=8080"}, "ZHONGKONG_PORT: unknown variable"},
 		"a host that is no link":        {[]string{"ZHONGKONG_SERVICE_HOST=the-redis"}, "ZHONGKONG_SERVICE_HOST: unknown variable"},
 		"known ones":                    {[]string{"ZHONGKONG_REDIS=redis://h:1", "ZHONGKONG_USERS=a:b", "ZHONGKONG_UDP=:1"}, ""},
-		"somebody else's":               {[]string{"ZHONGKONGS=1", "PATH=/bin", "zhongkong_redsi=1"}, ""},
+		"another prefix":                {[]string{"ZHONGKONGS=1", "PATH=/bin", "zhongkong_redsi=1"}, ""},
 		"an empty one":                  {[]string{"ZHONGKONG_REDSI="}, ""},
 		"one that an account names":     {[]string{"ZHONGKONG_SHOP_SECRET=" + appSecret}, ""},
 		"links to a service": {[]string{

@@ -43,7 +43,7 @@ func TestThePageSaysSinceWhenItIsOld(t *testing.T) {
 	shut(true)
 	b.until(lost+".hidden", "false")
 	b.until(old, "true")
-	if text := b.run("return " + lost + ".textContent"); !strings.HasPrefix(text, "No connection since ") || !strings.HasSuffix(text, "; what follows is old") {
+	if text := b.run("return " + lost + ".textContent"); !strings.HasPrefix(text, "No connection since ") || !strings.HasSuffix(text, "; the data below is old") {
 		t.Errorf("it says %q", text)
 	}
 	b.until("document.title.startsWith('No connection since')", "true")

@@ -10,49 +10,49 @@ import (
 	"unicode"
 )
 
-// Of the lines of one kind, so many are logged in each span; the rest is
-// counted, and the count logged at the span's end.
+// limitLines lines of one kind are logged in each limitSpan. The rest is counted, and
+// the count is logged at the end of the span.
 const (
 	limitLines = 20
 	limitSpan  = time.Minute
 )
 
-// maxKinds bounds what is remembered. There are few kinds: what is in them is
-// written in the program.
+// maxKinds bounds the memory for kinds. There are only a few: their texts come from the
+// program.
 const maxKinds = 64
 
-// Limit is a handler that bounds how often certain messages are logged: those
-// that a stranger can cause as often as he likes.
+// Limit is a handler that bounds how often certain messages are logged: those that a
+// client without credentials can cause.
 type Limit struct {
 	next     slog.Handler
 	messages []string
 	shared   *counters
 }
 
-// counters is what a Limit shares with those that were made of it.
+// counters is what a Limit shares with the handlers derived from it.
 type counters struct {
 	mu    sync.Mutex
 	kinds map[kind]*span // guarded by mu
 }
 
-// kind tells lines apart whose floods are counted for themselves.
+// kind identifies lines that are counted together.
 type kind struct{ message, why string }
 
 // span is one span of a kind.
 type span struct {
 	end     time.Time
-	lines   int // that came
-	omitted int // of those
+	lines   int // in all
+	omitted int // of lines
 }
 
-// NewLimit returns a handler that passes everything on to next, but only a few
-// a minute of the records with one of these messages, for each message and each
-// value of their attribute "why" or "outcome".
+// NewLimit returns a handler that passes everything on to next, except that of the
+// records with one of these messages it passes only limitLines in limitSpan, for each
+// message and each value of the attribute "why" or "outcome".
 func NewLimit(next slog.Handler, messages ...string) *Limit {
 	return &Limit{next, messages, &counters{kinds: map[kind]*span{}}}
 }
 
-// Enabled is next's.
+// Enabled implements slog.Handler.
 func (l *Limit) Enabled(ctx context.Context, level slog.Level) bool {
 	return l.next.Enabled(ctx, level)
 }
@@ -98,7 +98,7 @@ func (l *Limit) admit(r slog.Record) bool {
 	return false
 }
 
-// summarize ends a span and logs how many lines were left out in it.
+// summarize ends a span and logs how many lines were omitted in it.
 func (l *Limit) summarize(k kind, s *span, level slog.Level) {
 	l.shared.mu.Lock()
 	omitted := s.omitted
@@ -106,13 +106,12 @@ func (l *Limit) summarize(k kind, s *span, level slog.Level) {
 		delete(l.shared.kinds, k)
 	}
 	l.shared.mu.Unlock()
-	r := slog.NewRecord(time.Now(), level, k.message+": more of these lines were left out", 0)
+	r := slog.NewRecord(time.Now(), level, k.message+": more of these lines were omitted", 0)
 	r.AddAttrs(slog.String("why", k.why), slog.Int("lines", omitted), slog.String("within", limitSpan.String()))
 	_ = l.next.Handle(context.Background(), r) // as slog.Logger does
 }
 
-// kindOf leaves numbers out of the reason: waiting times make every line
-// another one.
+// kindOf leaves digits out of the reason, because waiting times differ in every line.
 func kindOf(r slog.Record) kind {
 	k := kind{message: r.Message}
 	r.Attrs(func(a slog.Attr) bool {

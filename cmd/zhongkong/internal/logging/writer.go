@@ -1,5 +1,5 @@
-// Package logging keeps a log from stopping the program that writes it, and
-// strangers from filling it.
+// Package logging keeps a log whose reader hangs from stopping the program, and clients
+// without credentials from filling the log.
 package logging
 
 import (
@@ -9,14 +9,13 @@ import (
 	"time"
 )
 
-// maxQueued is how many bytes of lines wait for whoever reads the log.
+// maxQueued is how many bytes of lines can be queued.
 const maxQueued = 1 << 20
 
-// Writer passes lines on to another writer and never waits for it: it may be a
-// pipe that nobody empties, a terminal that is paused or a disk that is full.
-// Lines that find no room, or that the other writer refuses, are dropped and
-// counted; the next line that gets through is followed by one that says how
-// many.
+// Writer passes lines on to another writer without waiting for it, which may be a pipe
+// that is not read, a terminal that is paused or a disk that is full. When the queue is
+// full or the other writer fails, lines are dropped and counted, and a later line says
+// how many.
 type Writer struct {
 	out    io.Writer
 	notice func(dropped uint64) []byte
@@ -26,26 +25,26 @@ type Writer struct {
 	mu      sync.Mutex // guards what follows; not held while out is written to
 	queue   []line
 	size    int    // bytes in queue
-	pending uint64 // dropped and not told yet
+	pending uint64 // dropped and not reported yet
 	dropped uint64 // in all
 	closed  bool
 }
 
-// line is what one Write wrote, or a notice of so many dropped lines.
+// line is one call of Write, or a notice about dropped lines.
 type line struct {
 	text   []byte
-	notice uint64 // 0: it is no notice
+	notice uint64 // how many were dropped; 0: this is not a notice
 }
 
-// NewWriter returns a Writer to out. notice words the line about lines that
-// were dropped. Close ends the goroutine that writes.
+// NewWriter returns a Writer to out. notice returns the line about dropped lines. Close
+// ends the goroutine that writes.
 func NewWriter(out io.Writer, notice func(dropped uint64) []byte) *Writer {
 	w := &Writer{out: out, notice: notice, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go w.run() // ends at Close, which waits for it, unless out hangs
 	return w
 }
 
-// Write takes one line, or drops it. It never fails and never blocks.
+// Write queues one line or drops it. It never fails and never blocks.
 func (w *Writer) Write(text []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -63,15 +62,15 @@ func (w *Writer) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// Dropped is how many lines were dropped since the start.
+// Dropped returns how many lines were dropped since the start.
 func (w *Writer) Dropped() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.dropped
 }
 
-// Close takes no more lines and waits until those that wait are written, at
-// most for the given time. It reports whether they are.
+// Close stops taking lines and waits until the queued ones are written, at most for the
+// given time. It reports whether they are.
 func (w *Writer) Close(within time.Duration) bool {
 	w.mu.Lock()
 	if !w.closed {
@@ -108,7 +107,7 @@ func (w *Writer) take() (line, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.queue) == 0 {
-		w.queue = nil // gives the room of a long queue back
+		w.queue = nil // free the memory of a long queue
 		return line{}, false
 	}
 	next := w.queue[0]
@@ -118,8 +117,8 @@ func (w *Writer) take() (line, bool) {
 	return next, true
 }
 
-// written counts a line that out has refused. After the last one that it took,
-// it is told what was dropped: nothing else may come for a long time.
+// written counts a line that out refused. After the last queued line it queues the
+// notice, because there may be no other line for a long time.
 func (w *Writer) written(last line, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -68,7 +68,7 @@ func TestLinesArriveInOrder(t *testing.T) {
 	})
 }
 
-func TestAReaderThatHangsHoldsNobodyUp(t *testing.T) {
+func TestAReaderThatHangsStopsNoWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := reader{gate: make(chan struct{})}
 		w := logging.NewWriter(&r, notice)

@@ -8,25 +8,25 @@ import (
 )
 
 const (
-	// shownHistory is how many entries of its log an account's page shows, and
-	// wholeHistory more than a log keeps.
+	// shownHistory is how many entries of its log an account's page shows.
+	// wholeHistory is more than a log keeps.
 	shownHistory, wholeHistory = 100, 2000
 	// maxProcesses is how many processes are named.
 	maxProcesses = 20
 )
 
-// account is what its own page shows of an account besides its card.
+// account is what the page of an account shows besides its card.
 type account struct {
 	Card      card
 	History   []event
-	Left      bool // out of History
-	NoHistory bool // it cannot be had
+	Left      bool // History leaves entries out
+	NoHistory bool // the log cannot be read
 	Graph     *graph
 	Processes []process
 }
 
-// process is one that the account's log tells of. Whether it still runs is not
-// known, unless it is this one.
+// process is a process in the account's log. Whether it still runs is not known, unless
+// it is this one.
 type process struct {
 	Name   string
 	Last   event
@@ -52,7 +52,7 @@ func (p *Page) account(ctx context.Context, c card, all bool, now time.Time) *ac
 	return a
 }
 
-// processes returns those that the log tells of, the last one seen first.
+// processes returns the processes in the log, the last one seen first.
 func processes(log []event, c card, this string) []process {
 	var all []process
 	note := func(name string, e event) {
@@ -73,7 +73,7 @@ func processes(log []event, c card, this string) []process {
 	return all[:min(len(all), maxProcesses)]
 }
 
-// rank puts those first of which more is known.
+// rank orders processes by what is known about them.
 func rank(p process) int {
 	switch {
 	case p.Busy:

@@ -45,7 +45,7 @@ func oneAccount(now time.Time) *scene {
 	s.logs.entries["wx/1"] = []redisadmin.Entry{
 		{At: now.Add(-time.Hour), Event: "refreshed", By: "host-2:1-BBBB", AskedBy: "ops (cli)", Reason: "forced", Life: 2 * time.Hour},
 		{At: now.Add(-2 * time.Hour), Event: "failed", By: "host-1", AskedBy: "shop (drop-in)", Code: 45009, Error: "quota"},
-		{At: now.Add(-150 * time.Minute), Event: "conflict", By: "host-4:1-DDDD", AskedBy: "somebody"},
+		{At: now.Add(-150 * time.Minute), Event: "conflict", By: "host-4:1-DDDD", AskedBy: "someone"},
 		{At: now.Add(-3 * time.Hour), Event: "refreshed", By: "host-2:1-BBBB", Reason: "missing", Life: 2 * time.Hour},
 	}
 	return s
@@ -55,10 +55,10 @@ func TestTheAccountsPageTellsItsPastAndWhoAsked(t *testing.T) {
 	now := time.Now()
 	s := oneAccount(now)
 	html := s.renderRequest(t, Request{Account: "wx/1", Root: "../"})
-	has(t, html, "<h2>wx/1", "Shop", `data-copy="1"`, "asked by ops (command line)", "asked by shop (as an SDK)", "asked by somebody",
-		`href="../page.css"`, `href="../?lang=en"`, `href="?lang=zh"`, "host-4:1-DDDD", "got the current token", "refreshes now", "this process",
+	has(t, html, "<h2>wx/1", "Shop", `data-copy="1"`, "asked by ops (command line)", "asked by shop (as an SDK)", "asked by someone",
+		`href="../page.css"`, `href="../?lang=en"`, `href="?lang=zh"`, "host-4:1-DDDD", "fetched the current token", "refreshes now", "this process",
 		`<svg class="graph"`, `class="failed" x1=`, `class="conflict" x1=`)
-	lacks(t, html, "wx2", `="/`, "Show all of it")
+	lacks(t, html, "wx2", `="/`, "Show the whole history")
 	chinese := s.renderRequest(t, Request{Account: "wx/1", Root: "../", Language: "zh"})
 	has(t, chinese, "请求者 ops（命令行）", "请求者 shop（SDK 接口）", "历史记录")
 
@@ -72,10 +72,10 @@ func TestALongHistoryIsCutUntilAllOfItIsWanted(t *testing.T) {
 		s.logs.entries["wx2"] = append(s.logs.entries["wx2"], redisadmin.Entry{At: now.Add(-time.Duration(n) * time.Hour), Event: "refreshed", By: "h", Life: 2 * time.Hour})
 	}
 	count := func(html string) int { return strings.Count(html, `<li class="refreshed">`) }
-	if html := s.renderRequest(t, Request{Account: "wx2"}); count(html) != shownHistory || !strings.Contains(html, "Show all of it") {
+	if html := s.renderRequest(t, Request{Account: "wx2"}); count(html) != shownHistory || !strings.Contains(html, "Show the whole history") {
 		t.Errorf("%d entries", count(html))
 	}
-	if html := s.renderRequest(t, Request{Account: "wx2", All: true}); count(html) != 150 || strings.Contains(html, "Show all of it") {
+	if html := s.renderRequest(t, Request{Account: "wx2", All: true}); count(html) != 150 || strings.Contains(html, "Show the whole history") {
 		t.Errorf("%d entries of all", count(html))
 	}
 }
@@ -139,13 +139,13 @@ func TestManyAccountsAreLinesAndTheUrgentOnesCards(t *testing.T) {
 	if html = s.renderRequest(t, Request{Search: "shop 123"}); strings.Count(html, "data-generation") != 1 || !strings.Contains(html, "wx123") {
 		t.Error("an account is not found by its label")
 	}
-	has(t, s.renderRequest(t, Request{State: "nonsense"}), "No account is like that")
+	has(t, s.renderRequest(t, Request{State: "nonsense"}), "No account matches")
 	if html = s.renderRequest(t, Request{All: true}); strings.Count(html, "data-generation") != 300 {
 		t.Error("not all are shown")
 	}
 }
 
-func TestNobodyElsesWordsComeOntoThePageByItsAddress(t *testing.T) {
+func TestThePageShowsNoTextFromItsAddress(t *testing.T) {
 	s := newScene(coordinator.Status{Name: "wx", Record: live(time.Now())})
 	html := s.renderRequest(t, Request{Done: "call 555-0100", Failed: "call 555-0100"})
 	lacks(t, html, "555")

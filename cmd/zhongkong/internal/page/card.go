@@ -6,26 +6,26 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// card is one account.
+// card is what the page shows of one account.
 type card struct {
 	Name       string
 	Label      string // for people; "": none
 	State      state
 	Generation coordinator.Fence
 
-	Known        bool // the store was read, or a token came
+	Known        bool // the store was read, or a token was received
 	Usable       bool
 	Age, Left    time.Duration
 	IssuedAt     time.Time // by the store's clock
 	ExpiresAt    time.Time
-	LeftShare    float64 // of the life, in percent
-	NextShare    float64 // the same at the next refresh; < 0: not known
+	LeftShare    float64 // of the lifetime, in percent
+	NextShare    float64 // LeftShare at the next refresh; < 0: not known
 	Next         time.Duration
 	NextKnown    bool
 	NextTooLate  bool // it comes after the end of the token
 	IssuedBy     string
 	Reader       bool
-	Unattended   bool // a reader's, and no process with the secret answers
+	Unattended   bool // see the function
 	CallsToday   int
 	PerDay       int
 	CallsShare   float64 // percent
@@ -34,7 +34,7 @@ type card struct {
 	Holder       string
 	Conflicts    int
 	LastConflict time.Time // zero: not known
-	Conflicting  bool      // it goes on
+	Conflicting  bool      // conflicts go on
 	Unreadable   *cause
 	Failure      *failure
 	MayRefresh   bool
@@ -47,7 +47,7 @@ type failure struct {
 	At      time.Time
 	Since   time.Time // of the first in a row; zero: not known
 	InARow  int
-	Retry   time.Duration // until the next try; 0: it may come at any moment
+	Retry   time.Duration // until the next attempt; 0: it may come at any moment
 	Over    bool          // a refresh has succeeded since
 }
 
@@ -96,8 +96,8 @@ func (c *card) countCalls(limits coordinator.Limits) {
 	}
 }
 
-// showRecord fills in what is known of the token. Its age follows from
-// durations of the store's clock: this machine's may be wrong.
+// showRecord fills in the token's fields. Ages follow from durations of the store's
+// clock, because this machine's clock may be wrong.
 func (c *card) showRecord(s coordinator.Status, now time.Time) {
 	life := s.Record.Lifetime()
 	served := life - coordinator.Margin(life)

@@ -9,14 +9,13 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
-// cause is why something cannot be used: words of the page, and what only the
-// error knows.
+// cause is why something cannot be used.
 type cause struct {
-	Key    string // of the words; what to do has the same, with ".advice"
-	Detail string // names and the system's own words; "": none
+	Key    string // of the text; the advice has the same key with ".advice"
+	Detail string // names, and the operating system's words; "": none
 }
 
-// storeCause says why Redis cannot be used.
+// storeCause returns why Redis cannot be used.
 func storeCause(err error) cause {
 	denied := errors.Is(err, coordinator.ErrDenied) || errors.Is(err, redisstore.ErrDenied)
 	switch {
@@ -28,7 +27,7 @@ func storeCause(err error) cause {
 	return cause{"store.away", systemWords(err)}
 }
 
-// recordCause says why what Redis has of an account cannot be used.
+// recordCause returns why an account's data in Redis cannot be used.
 func recordCause(err error) *cause {
 	var data *redisstore.DataError
 	switch {
@@ -42,8 +41,8 @@ func recordCause(err error) *cause {
 	return &cause{"record.other", systemWords(err)}
 }
 
-// systemWords returns the innermost part of an error: "dial tcp 10.0.0.5:6379:
-// connect: connection refused". What we say around it the page says itself.
+// systemWords returns the innermost part of an error, such as "dial tcp 10.0.0.5:6379:
+// connect: connection refused". The page has its own words for the rest.
 func systemWords(err error) string {
 	text := err.Error()
 	for _, ours := range []error{coordinator.ErrUnreachable, coordinator.ErrDenied, redisstore.ErrDenied} {
@@ -51,12 +50,12 @@ func systemWords(err error) string {
 			text = inner
 		}
 	}
-	text, _, _ = strings.Cut(text, "; ") // our advice
+	text, _, _ = strings.Cut(text, "; ") // remove the advice
 	return text
 }
 
-// issuersWords returns a failure's message without the advice that we added,
-// and without what we said where the issuer said nothing.
+// issuersWords returns the issuer's own words in a failure's message: without the advice
+// that Zhongkong added, and without its text for an answer that has none.
 func issuersWords(code int, message string) string {
 	if code == 0 {
 		return message
@@ -71,8 +70,8 @@ func issuersWords(code int, message string) string {
 	return message
 }
 
-// transportCause is the key of what to do about a call to the issuer that
-// brought no code, "" if nothing is known of its message.
+// transportCause returns the key of the advice for a call to the issuer that got no
+// code; "": there is none for this message.
 func transportCause(message string) string {
 	for _, known := range []struct{ key, parts string }{
 		{"tls", "x509:|certificate|tls:"},

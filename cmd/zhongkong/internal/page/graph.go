@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// graphFor is how far back a graph looks.
+// graphFor is how long a time a graph shows.
 const graphFor = 24 * time.Hour
 
-// The size of a graph, in units that the style stretches.
+// The size of a graph, in units that the style scales.
 const graphWidth, graphHeight = 1000.0, 100.0
 
-// graph is how long the token had to live, over the last day or what the log
-// knows of it. Each refresh is a step up.
+// graph is the remaining lifetime of the token over the last day, as far as the log
+// goes back. Each refresh is a step up.
 type graph struct {
 	Since time.Time
 	Most  time.Duration // the height of the graph
@@ -29,7 +29,8 @@ type mark struct {
 	Event string // its class in the style
 }
 
-// newGraph draws the log, the newest first; nil if there is nothing to draw.
+// newGraph draws the log, whose newest entry comes first; nil: there is nothing to
+// draw.
 func newGraph(log []event, now time.Time) *graph {
 	g := &graph{Since: now.Add(-graphFor), until: now}
 	if len(log) > 0 && log[len(log)-1].At.After(g.Since) {

@@ -1,6 +1,5 @@
-// Package page renders the status page: what an operator wants to know at a
-// glance at three in the morning, the most urgent first. It is whole without
-// the script, which only keeps it up to date. There is no token on it.
+// Package page renders the status page, with the most urgent accounts first. The page
+// works without its script, which only keeps it up to date. It contains no token.
 package page
 
 import (
@@ -17,7 +16,7 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
-// Viewer is who looks at the page.
+// Viewer is the caller who views the page.
 type Viewer interface {
 	Name() string
 	May(account string) bool
@@ -32,7 +31,7 @@ type event struct {
 	Limit   string // throttled: by which limit
 }
 
-// History reads the log of an account. *redisstore.Store is one.
+// History reads the log of an account. *redisadmin.Admin is one.
 type History interface {
 	// History returns the latest n entries, the newest first.
 	History(ctx context.Context, account string, n int) ([]redisadmin.Entry, error)
@@ -121,7 +120,7 @@ func (p *Page) label(account string) string {
 	return plain(p.cfg.Label(account))
 }
 
-// mustRead reads what was compiled in.
+// mustRead reads an embedded file.
 func mustRead(name string) []byte {
 	content, err := embedded.ReadFile("files/" + name)
 	if err != nil {
@@ -136,23 +135,23 @@ func (p *Page) Files() []string { return []string{"icon.svg", "page.css", "page.
 // File returns one of Files.
 func (p *Page) File(name string) File { return p.files[name] }
 
-// Request is a wish to see the page.
+// Request is a request for the page.
 type Request struct {
 	Viewer   Viewer
-	Root     string // the way from the page to the list: "./", "../" ...
+	Root     string // relative path from the page to the list: "./", "../" ...
 	Language string // one that Language returned
 	Account  string // the page of this account, which the viewer may see; "": the list
 	Search   string // show only accounts with this in their name
 	State    string // show only accounts in this state
-	All      bool   // show what is left out otherwise
-	Confirm  string // ask whether this account is to be refreshed
+	All      bool   // show everything
+	Confirm  string // ask for confirmation of a refresh of this account
 	Done     string // this account was refreshed
 	Failed   string // a refresh failed: the code of the API's error
 	Fragment bool   // only the part that changes
 }
 
-// Render writes the page. Its links are relative, so that it works below any
-// path of a proxy.
+// Render writes the page. Its links are relative, so that it works below any path of a
+// proxy.
 func (p *Page) Render(ctx context.Context, w io.Writer, r Request) error {
 	name := "page"
 	if r.Fragment {
@@ -161,23 +160,23 @@ func (p *Page) Render(ctx context.Context, w io.Writer, r Request) error {
 	return p.execute(w, r.Language, name, p.view(ctx, r, time.Now()))
 }
 
-// Notice is a page that only says something.
+// Notice is a page with a single message.
 type Notice struct {
 	Root     string // as in Request
 	Language string
 	Code     string // the code of the API's error, or LoggedOut
 }
 
-// LoggedOut is the Code of what is said after logging out.
+// LoggedOut is the Code of the message after a logout.
 const LoggedOut = "logged_out"
 
-// RenderNotice writes a page that says why there is no other.
+// RenderNotice writes a page with a message.
 func (p *Page) RenderNotice(w io.Writer, n Notice) error {
 	return p.execute(w, n.Language, "notice", n)
 }
 
 func (p *Page) execute(w io.Writer, language, name string, data any) error {
-	var b bytes.Buffer // a page that breaks off half-way would look like a calm one
+	var b bytes.Buffer // a truncated page could look as if all were well
 	if err := p.templates[language].ExecuteTemplate(&b, name, data); err != nil {
 		return fmt.Errorf("render the page: %w", err)
 	}

@@ -15,20 +15,20 @@ import (
 const (
 	// timelineLength is how many events the page shows.
 	timelineLength = 30
-	// historyFor is the number of accounts up to which their logs are read;
-	// of more, what this process heard of is shown.
+	// historyFor is the largest number of accounts whose logs are read. With more,
+	// the page shows the events that this process received.
 	historyFor = 20
-	// conflictDepth is how many entries are looked through for the last
-	// conflict: all that a log keeps.
+	// conflictDepth is how many entries are searched for the last conflict: all that
+	// a log keeps.
 	conflictDepth = 2000
-	// historyLife is for how long a log that was read is shown again: many
-	// may look, and each event makes every page look.
+	// historyLife is how long a log that was read is used again: every open page is
+	// rendered again at each event.
 	historyLife = time.Second
 	// historyPatience is how long the page waits for the logs.
 	historyPatience = 500 * time.Millisecond
 )
 
-// pastEvents reads the logs of accounts, each at most once in a while.
+// pastEvents reads the logs of accounts and caches them for historyLife.
 type pastEvents struct {
 	from History // nil: there are no logs
 	hub  *events.Hub
@@ -38,14 +38,14 @@ type pastEvents struct {
 	conflicts map[string]pastConflict
 }
 
-// pastConflict is when the last of so many was seen. It is looked for again
+// pastConflict is when the last of count conflicts was seen. It is searched for again
 // when there are more.
 type pastConflict struct {
 	count int
-	at    time.Time // zero: longer ago than the log remembers
+	at    time.Time // zero: before the log begins
 }
 
-// depth is so many entries of an account's log.
+// depth names n entries of an account's log.
 type depth struct {
 	account string
 	n       int
@@ -60,8 +60,8 @@ func newPastEvents(from History, hub *events.Hub) *pastEvents {
 	return &pastEvents{from: from, hub: hub, all: make(map[depth]pastLog), conflicts: make(map[string]pastConflict)}
 }
 
-// lookups reads logs for one rendering of the page, of a bounded number of
-// accounts. A later one finds what this one did not come to.
+// lookups reads logs for one rendering of the page, for a bounded number of accounts. A
+// later rendering reads the others.
 type lookups struct {
 	*pastEvents
 	conflictsLeft, failuresLeft int
@@ -69,8 +69,8 @@ type lookups struct {
 
 func (p *pastEvents) lookups() *lookups { return &lookups{p, historyFor, historyFor} }
 
-// past returns what the account's log adds to its status, as far as there is
-// need of it and it can be had.
+// past returns what the account's log adds to its status, where that is used and can be
+// read.
 func (l *lookups) past(ctx context.Context, s coordinator.Status) past {
 	var was past
 	if s.Conflicts > 0 {
@@ -84,14 +84,14 @@ func (l *lookups) past(ctx context.Context, s coordinator.Status) past {
 	return was
 }
 
-// may reports whether another log may be read.
+// may reports whether one more log may be read, and counts it.
 func (l *lookups) may(ctx context.Context, left *int) bool {
 	*left--
 	return l.from != nil && *left >= 0 && ctx.Err() == nil
 }
 
-// lastConflict returns when the last of so many conflicts was seen, zero if
-// that cannot be known.
+// lastConflict returns when the last of count conflicts was seen, zero if it is not
+// known.
 func (l *lookups) lastConflict(ctx context.Context, account string, count int) time.Time {
 	l.mu.Lock()
 	known, ok := l.conflicts[account]
@@ -116,8 +116,8 @@ func (l *lookups) lastConflict(ctx context.Context, account string, count int) t
 	return found.at
 }
 
-// failingSince returns when the first of the failures was that no success has
-// followed, as far as the log goes back.
+// failingSince returns the time of the first failure after the last success, as far as
+// the log goes back.
 func failingSince(log []event) time.Time {
 	var since time.Time
 	for _, e := range log { // the newest first
@@ -131,8 +131,7 @@ func failingSince(log []event) time.Time {
 	return since
 }
 
-// merged returns the last events of the accounts; false if that cannot be
-// known.
+// merged returns the last events of the accounts, false if they cannot be read.
 func (p *pastEvents) merged(ctx context.Context, accounts []card) ([]event, bool) {
 	if p.from == nil || len(accounts) > historyFor {
 		return nil, false
@@ -192,7 +191,8 @@ func (p *pastEvents) heardSince(account string, t time.Time) bool {
 	return len(newest) > 0 && !newest[0].Time.Before(t.Truncate(time.Millisecond))
 }
 
-// heard returns what this process heard of the wanted accounts; "": the store.
+// heard returns the events that this process received about the wanted accounts; the
+// account "" stands for the store.
 func heard(hub *events.Hub, wanted func(account string) bool) []event {
 	recent := hub.Recent(timelineLength, func(e *events.Entry) bool {
 		if e.Type == string(coordinator.EventBegun) {

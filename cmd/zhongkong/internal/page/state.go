@@ -7,17 +7,17 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// state is how an account is, the most urgent first.
+// state is the state of an account, the most urgent first.
 type state int
 
 const (
-	expired    state = iota // no usable token, although there was one or a call failed
-	unreadable              // what the store has of it cannot be opened or understood
+	expired    state = iota // no usable token, but there was one or a call failed
+	unreadable              // its data in the store cannot be opened or is malformed
 	down                    // no token yet, and the store cannot be used
-	conflict                // somebody outside fetches tokens for it
+	conflict                // an outside program fetches tokens for it
 	failing                 // usable, but refreshes fail
 	late                    // usable, but a refresh should have been made
-	stale                   // usable, but the store is away
+	stale                   // usable, but the store is unreachable
 	waiting                 // no token yet, nothing has failed
 	fresh
 	stateCount
@@ -29,17 +29,16 @@ func (s state) key() string {
 }
 
 const (
-	// lateAfter is how late a refresh has to be before it is worth a word:
-	// another process may be at it.
+	// lateAfter is how late a refresh must be to count as late: another process may
+	// be making it.
 	lateAfter = 2 * time.Minute
 
-	// conflictFor is for how long a conflict counts as one that goes on. The
-	// doctor has it, too.
+	// conflictFor is how long a conflict counts as one that goes on, as in doctor.
 	conflictFor = 24 * time.Hour
 )
 
-// stateOf judges an account. storeErr is why the store cannot be used, nil if
-// it can.
+// stateOf returns the state of an account. storeErr is why the store cannot be used,
+// nil if it can.
 func stateOf(s coordinator.Status, c card, storeErr error) state {
 	trouble := c.Failure != nil && !c.Failure.Over
 	denied := errors.Is(storeErr, coordinator.ErrDenied) && !c.Reader

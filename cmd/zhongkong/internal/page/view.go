@@ -11,14 +11,13 @@ import (
 )
 
 const (
-	// roomyUpTo is how many accounts have a card each. Of more, only some in
-	// trouble have one, and the others a line.
+	// roomyUpTo is the largest number of accounts that all have a card. With more,
+	// only some of those in trouble have one, and the others a line.
 	roomyUpTo = 8
 	// maxCards is how many cards there are then, the most urgent first.
 	maxCards = 6
-	// maxLines is how many lines are shown so that the events below are not
-	// out of reach, and maxLinesOfAll how many are shown at all: a search
-	// finds the others.
+	// maxLines is how many lines are shown at first, so that the events below stay
+	// within reach, and maxLinesOfAll how many on request: a search finds the others.
 	maxLines      = 40
 	maxLinesOfAll = 1000
 )
@@ -43,7 +42,7 @@ type view struct {
 	Confirm *card
 }
 
-// outage is that Redis cannot be used.
+// outage describes that Redis cannot be used.
 type outage struct {
 	cause
 	Since  time.Time // zero: not known
@@ -82,7 +81,7 @@ func (p *Page) view(ctx context.Context, r Request, now time.Time) *view {
 			found = append(found, one)
 		}
 	}
-	if !known { // the address may be somebody else's invention
+	if !known { // anyone may have written the link
 		v.Done = ""
 	}
 	if r.Account != "" {
@@ -127,7 +126,7 @@ func (v *view) layOut(found []card) {
 	}
 }
 
-// outage returns what is wrong with Redis, nil if nothing is.
+// outage returns why Redis cannot be used, nil if it can.
 func (p *Page) outage(err error) *outage {
 	connected := p.store.connected()
 	last := p.cfg.Events.Recent(1, func(e *events.Entry) bool { return e.Type == events.Connected || e.Type == events.Disconnected })
@@ -148,8 +147,8 @@ func (p *Page) outage(err error) *outage {
 	return o
 }
 
-// lessLeft puts those first that are in trouble and have less time left. The
-// others stay in the order of their names: they must not jump about.
+// lessLeft sorts accounts in trouble by the time left. The others keep the order of
+// their names, so that they do not move about.
 func lessLeft(a, b card) int {
 	if a.State > late {
 		return 0

@@ -34,7 +34,7 @@ func TestStates(t *testing.T) {
 	record := live(now)
 	ended := record
 	ended.TTL = 0
-	broken, mended := &coordinator.Failure{InARow: 1}, &coordinator.Failure{InARow: 0}
+	broken, recovered := &coordinator.Failure{InARow: 1}, &coordinator.Failure{InARow: 0}
 	for name, c := range map[string]struct {
 		status   coordinator.Status
 		conflict time.Duration // ago; 0: none
@@ -42,7 +42,7 @@ func TestStates(t *testing.T) {
 		want     state
 	}{
 		"fresh":                                {coordinator.Status{Record: record, NextRefresh: now.Add(time.Hour)}, 0, nil, fresh},
-		"failed once, long ago":                {coordinator.Status{Record: record, Failure: mended}, 0, nil, fresh},
+		"failed once, long ago":                {coordinator.Status{Record: record, Failure: recovered}, 0, nil, fresh},
 		"a refresh that is a bit late":         {coordinator.Status{Record: record, NextRefresh: now.Add(-time.Minute)}, 0, nil, fresh},
 		"a refresh that is late":               {coordinator.Status{Record: record, NextRefresh: now.Add(-time.Hour)}, 0, nil, late},
 		"the store away":                       {coordinator.Status{Record: record, Stale: true}, 0, errAway, stale},
@@ -187,7 +187,7 @@ func TestAConflictIsABannerForADayAndSmallPrintAfterwards(t *testing.T) {
 	rogue.Name, rogue.Conflicts = "wx-z", 3
 	s := newScene(healthy, rogue)
 	s.logs.entries["wx-z"] = []redisadmin.Entry{{At: now, Event: "refreshed"}, {At: now.Add(-7 * time.Minute), Event: "conflict"}, {At: now.Add(-time.Hour), Event: "conflict"}}
-	html := s.shows(t, `data-state="conflict"`, "Somebody outside fetches tokens of 1 of 2 accounts", "3 times", "let it ask here",
+	html := s.shows(t, `data-state="conflict"`, "An outside program fetches tokens of 1 of 2 accounts", "3 times", "let it ask here",
 		now.Add(-7*time.Minute).UTC().Format(time.RFC3339))
 	if strings.Index(html, `data-account="wx-z"`) > strings.Index(html, `data-account="wx-a"`) {
 		t.Error("it is not before the healthy one")
@@ -216,7 +216,7 @@ func TestTheTimeOfAConflictIsLookedForOnce(t *testing.T) {
 	for range 3 { // one rendering looks for a part of them
 		s.render(t, "en")
 	}
-	s.shows(t, "Somebody outside fetches tokens of every account")
+	s.shows(t, "An outside program fetches tokens of every account")
 	if s.logs.reads != len(all) {
 		t.Errorf("%d reads for %d accounts", s.logs.reads, len(all))
 	}
@@ -235,7 +235,7 @@ func TestAnOutageIsRedAndSaysItsCause(t *testing.T) {
 	}{
 		"unreachable":    {errAway, []string{"Redis cannot be reached.", "dial tcp 10.0.0.5:6379: connect: connection refused"}},
 		"wrong password": {errWrong, []string{"Redis refuses the user or the password."}},
-		"few rights":     {errRights, []string{"Redis does not let its user do what is needed.", "zhongkong doctor"}},
+		"few rights":     {errRights, []string{"The Redis user lacks rights.", "zhongkong doctor"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(coordinator.Status{Name: "wx1"}, coordinator.Status{Name: "wx2"})
@@ -254,7 +254,7 @@ func TestAnOutageWithTokensInMemorySaysSinceWhen(t *testing.T) {
 	s.away, s.store = true, errAway
 	html := s.shows(t, `data-state="stale"`, "Since <time", "tokens in memory are served")
 	lacks(t, html, "Next refresh", "data-refresh")
-	if n := strings.Count(html, "Redis is away"); n > 3 { // the title, the banner, the event
+	if n := strings.Count(html, "Redis is unreachable"); n > 3 { // the title, the banner, the event
 		t.Errorf("it says so %d times", n)
 	}
 }
@@ -267,7 +267,7 @@ func TestWhileThePageConnectsNothingIsWrongYet(t *testing.T) {
 
 func TestARecordThatCannotBeReadIsRedAndSaysWhy(t *testing.T) {
 	s := newScene(coordinator.Status{Name: "wx1", Err: errSealed}, coordinator.Status{Name: "wx2", Err: errData}, coordinator.Status{Name: "wx3", Err: errors.New("odd")})
-	s.shows(t, `data-state="unreadable"`, "What Redis has of the accounts cannot be read", "cannot be opened with the seal keys", "zhongkong:{wx}:state fence", "odd")
+	s.shows(t, `data-state="unreadable"`, "The data of all accounts in Redis cannot be read", "cannot be opened with the seal keys", "zhongkong:{wx}:state fence", "odd")
 }
 
 func TestAFailingCardSaysSinceWhenAndWhenItIsTriedAgain(t *testing.T) {
@@ -285,16 +285,16 @@ func TestAFailingCardSaysSinceWhenAndWhenItIsTriedAgain(t *testing.T) {
 	s.shows(t, "3 failed in a row", "failing since <time datetime=\""+at(9*time.Minute), "at <time datetime=\""+at(time.Minute), "next try in", "WeChat did not answer in time")
 }
 
-func TestAReaderThatNobodyAnswersSaysSo(t *testing.T) {
+func TestAReaderWithoutARefresherSaysSo(t *testing.T) {
 	now := time.Now()
 	for name, status := range map[string]coordinator.Status{
 		"waiting": {Name: "wx", Role: coordinator.Reader, LastRead: true},
 		"late":    {Name: "wx", Role: coordinator.Reader, LastRead: true, Record: live(now), NextRefresh: now.Add(-time.Hour)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			lacks(t, newScene(status).shows(t, "No process that has the AppSecret answers"), "data-refresh")
+			lacks(t, newScene(status).shows(t, "No process with the AppSecret answers"), "data-refresh")
 		})
 	}
 	status := coordinator.Status{Name: "wx", Role: coordinator.Reader} // was started a moment ago
-	lacks(t, newScene(status).render(t, "en"), "No process that has the AppSecret answers")
+	lacks(t, newScene(status).render(t, "en"), "No process with the AppSecret answers")
 }

@@ -10,7 +10,7 @@ import (
 	"unicode"
 )
 
-// words are one language.
+// words are the texts of one language.
 type words struct {
 	code  string
 	names map[string]string // :: key → text
@@ -21,8 +21,8 @@ type words struct {
 
 var languages = []words{english, chinese}
 
-// Language picks a language: the one asked for, else the first that the
-// browser wants and there is, else English.
+// Language returns a language: the requested one, or else the first of the browser's
+// that exists, or else English.
 func Language(asked, acceptLanguage string) string {
 	for _, w := range languages {
 		if asked == w.code {
@@ -41,7 +41,7 @@ func Language(asked, acceptLanguage string) string {
 	return english.code
 }
 
-// functions are what the templates call.
+// functions returns the functions that the templates call.
 func (w words) functions() template.FuncMap {
 	return template.FuncMap{
 		"t":        w.text,
@@ -78,7 +78,7 @@ func (w words) functions() template.FuncMap {
 	}
 }
 
-// part is what a template inside of the page is given.
+// part is the argument of a template within the page.
 type part struct {
 	View *view
 	It   any
@@ -87,11 +87,11 @@ type part struct {
 // Code and Own are for the language switch.
 func (w words) Code() string { return w.code }
 
-// Own is the language's name in itself.
+// Own returns the language's name in the language itself.
 func (w words) Own() string { return w.names["own"] }
 
-// text returns the text for a key, with its arguments filled in. A key that is
-// not there shows itself, so that a test finds it.
+// text returns the text for a key, with its arguments filled in. An unknown key is
+// returned in braces, so that a test finds it.
 func (w words) text(key string, args ...any) string {
 	format, ok := w.names[key]
 	if !ok {
@@ -103,8 +103,7 @@ func (w words) text(key string, args ...any) string {
 	return fmt.Sprintf(format, args...)
 }
 
-// many is text for a number, which it is filled in with. One may have a text
-// of its own.
+// many is text with a number. The number 1 may have a text of its own.
 func (w words) many(key string, n int) string {
 	if one, ok := w.names[key+".one"]; ok && n == 1 {
 		return one
@@ -112,7 +111,7 @@ func (w words) many(key string, n int) string {
 	return w.text(key, n)
 }
 
-// advice says what to do about a failure, "" if nothing is known.
+// advice returns what to do about a failure, "" if that is not known.
 func (w words) advice(code int, message string) string {
 	switch text, ok := w.codes[code]; {
 	case ok:
@@ -126,10 +125,10 @@ func (w words) advice(code int, message string) string {
 	return ""
 }
 
-// whyPrefix is that of the words for the codes of the API's errors.
+// whyPrefix begins the keys of the texts for the API's error codes.
 const whyPrefix = "why."
 
-// whys are the words for the codes of the API's errors, for the script.
+// whys returns the texts for the API's error codes as JSON, for the script.
 func (w words) whys() (string, error) {
 	all := make(map[string]string)
 	for key, text := range w.names {
@@ -141,8 +140,8 @@ func (w words) whys() (string, error) {
 	return string(text), err
 }
 
-// failed says that a refresh failed: why is the code of an error of the API.
-// Anything else may stand in an address that somebody else wrote.
+// failed says that a refresh failed. why is an error code of the API. It comes from the
+// page's address, which anyone may have written, so an unknown one is not shown.
 func (w words) failed(why string) string {
 	text, ok := w.names[whyPrefix+why]
 	if !ok {
@@ -151,8 +150,7 @@ func (w words) failed(why string) string {
 	return w.text("failed", text)
 }
 
-// notice says what the code of an error of the API means for somebody who wants
-// to see the page.
+// notice returns the message for an error code of the API in place of the page.
 func (w words) notice(code string) string {
 	if text, ok := w.names["notice."+code]; ok {
 		return text
@@ -160,7 +158,7 @@ func (w words) notice(code string) string {
 	return w.text("notice.internal")
 }
 
-// asked says who asked for a refresh, and how.
+// asked says which caller asked for a refresh, and how.
 func (w words) asked(by string) string {
 	name, how, ok := strings.Cut(strings.TrimSuffix(by, ")"), " (")
 	if text, known := w.names["how."+how]; ok && known {
@@ -169,8 +167,8 @@ func (w words) asked(by string) string {
 	return w.text("asked", by)
 }
 
-// plain replaces what a browser would not merely show: controls, and formats
-// that reverse what follows.
+// plain replaces characters that a browser would not just display: controls, and format
+// characters that reverse the text that follows.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) {
@@ -180,7 +178,7 @@ func plain(s string) string {
 	}, s)
 }
 
-// wordOr translates a word of the protocol, if there is a translation.
+// wordOr returns the translation of a word of the protocol, or the word.
 func (w words) wordOr(kind, word string) string {
 	if text, ok := w.names[kind+"."+word]; ok {
 		return text
@@ -188,7 +186,7 @@ func (w words) wordOr(kind, word string) string {
 	return word
 }
 
-// duration writes the two largest units, as the script does.
+// duration returns the two largest units, like duration in the script.
 func (w words) duration(d time.Duration) string {
 	if d < 0 {
 		d = -d
@@ -206,7 +204,7 @@ func (w words) duration(d time.Duration) string {
 	return text
 }
 
-// summary is the sentence at the top.
+// summary returns the sentence at the top.
 func (w words) summary(v *view) string {
 	key := "sum." + v.Worst.key()
 	switch n := v.Counts[v.Worst]; {
@@ -223,14 +221,14 @@ func (w words) summary(v *view) string {
 	}
 }
 
-// count is how many accounts are in a state.
+// count is the number of accounts in a state.
 type count struct {
 	State string // "": all
 	Text  string
 }
 
-// tally says how many accounts are in each state, if they differ or only some
-// are shown.
+// tally returns how many accounts are in each state, if the states differ or only some
+// accounts are shown.
 func (w words) tally(v *view) []count {
 	var all []count
 	for s, n := range v.Counts {

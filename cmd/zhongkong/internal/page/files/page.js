@@ -1,11 +1,11 @@
-// Keeps the page up to date: counts the seconds, and fetches the part that
-// changes when something happened. Everything here works without it but that.
+// Keeps the page up to date: counts the seconds, and fetches the part that changes
+// after each event. Everything else works without this script.
 "use strict";
 (() => {
   const body = document.body, live = document.getElementById("live"), link = document.getElementById("link"), lost = document.getElementById("lost");
   const dialog = document.getElementById("confirm"), toast = document.getElementById("toast");
   const units = body.dataset.units.split(","), space = body.dataset.space, lang = body.dataset.lang;
-  // Without the password that the page's address may hold, which fetch refuses.
+  // Without the password that the page's address may contain, because fetch refuses it.
   const here = location.origin + location.pathname, root = new URL(body.dataset.root, here);
   const at = (path) => new URL(path, root).href;
 
@@ -19,7 +19,7 @@
     return text;
   }
 
-  // Seconds are counted from when the part came, by a clock that nobody sets.
+  // Seconds are counted from when the part arrived, by a clock that cannot be set.
   let came = performance.now();
   function tick() {
     const passed = performance.now() - came;
@@ -109,7 +109,7 @@
       const html = await answer.text(), before = generations(), active = document.activeElement;
       find();
       if (pressed) { again = true; return; }
-      if (active && active.type === "search") return; // somebody is typing
+      if (active && active.type === "search") return; // the user is typing
       const same = whereabouts(active);
       live.innerHTML = html;
       for (const e of live.querySelectorAll("[data-generation]")) {
