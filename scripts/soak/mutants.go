@@ -27,20 +27,20 @@ func mutants() []mutant {
 			{"redisstore/lua/begin.lua", "redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))", ""},
 		}},
 		{"a reconnect is not followed by a reading", []patch{
-			{"coordinator/follow.go", "\tc.lookAt(accounts)\n}\n\n// Lost", "\tif c.Stats().Disconnects == 0 {\n\t\tc.lookAt(accounts)\n\t}\n}\n\n// Lost"},
+			{"coordinator/watcher.go", "\tw.c.readSoon(accounts)\n}\n\n// Lost", "\tif w.c.Stats().Disconnects == 0 {\n\t\tw.c.readSoon(accounts)\n\t}\n}\n\n// Lost"},
 		}},
 		{"what the store lost is not restored", []patch{
-			{"coordinator/known.go", "k.restore = a.cfg.Source != nil &&", "k.restore = false &&"},
+			{"coordinator/heard.go", "lost := e.refresher() &&", "lost := false && e.refresher() &&"},
 		}},
 		{"the source is called without the lock while Redis is away", []patch{
-			{"coordinator/refresh.go", "\tlock, err := a.c.store.Lock(ctx, a.name, life)\n",
-				"\tlock, err := a.c.store.Lock(ctx, a.name, life)\n\tif errors.Is(err, ErrUnreachable) {\n\t\tlock, err = freeLock{}, nil\n\t}\n"},
+			{"coordinator/refresh.go", "\tlock, err := r.c.store.Lock(ctx, r.a.name, life)\n",
+				"\tlock, err := r.c.store.Lock(ctx, r.a.name, life)\n\tif errors.Is(err, ErrUnreachable) {\n\t\tlock, err = freeLock{}, nil\n\t}\n"},
 			{"coordinator/refresh.go", "// begin announces the attempt.",
 				"type freeLock struct{}\n\nfunc (freeLock) Extend(context.Context, Fence) error { return nil }\nfunc (freeLock) Unlock(context.Context) error { return nil }\n\n// begin announces the attempt."},
-			{"coordinator/refresh.go", "\tif err != nil {\n\t\tvar throttled *ThrottledError\n",
-				"\tif errors.Is(err, ErrUnreachable) {\n\t\tattempt, err = Attempt{Fence: r.seen + 1}, nil\n\t}\n\tif err != nil {\n\t\tvar throttled *ThrottledError\n"},
-			{"coordinator/flight.go", "if err := a.look(ctx); err != nil {", "if err := a.look(ctx); err != nil && !errors.Is(err, ErrUnreachable) {"},
-			{"coordinator/scheduler.go", "case down != nil && now.Before(down.until):", "case false && down != nil:"},
+			{"coordinator/refresh.go", "\tvar throttled *ThrottledError\n\tswitch {\n",
+				"\tif errors.Is(err, ErrUnreachable) {\n\t\tattempt, err = Attempt{Fence: r.seen + 1}, nil\n\t}\n\tvar throttled *ThrottledError\n\tswitch {\n"},
+			{"coordinator/round.go", "if _, err := a.read(ctx); err != nil {", "if _, err := a.read(ctx); err != nil && !errors.Is(err, ErrUnreachable) {"},
+			{"coordinator/scheduler.go", "case e.down != nil && e.wall.Before(e.down.until):", "case false && e.down != nil:"},
 		}},
 		{"commit settles every open attempt", []patch{
 			{"redisstore/lua/commit.lua", "redis.call('ZREM', KEYS[3], ARGV[3])\nfor", "redis.call('DEL', KEYS[3])\nfor"},
@@ -55,7 +55,7 @@ func mutants() []mutant {
 			{"redisstore/lua/prelude.lua", "return fence <= now_us + fence_ahead and fence or 0", "return fence"},
 		}},
 		{"a message is believed whatever it says", []patch{
-			{"coordinator/known.go", "if !a.c.believes(e, now) {", "if false {"},
+			{"coordinator/heard.go", "if !n.credible(e) {", "if false {"},
 		}},
 		{"an attempt that is only heard of is never settled", []patch{
 			{"coordinator/attempts.go", "return o.fence == fence || o.settles == fence", "return o.fence == fence"},
