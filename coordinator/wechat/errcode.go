@@ -118,10 +118,10 @@ func classes() []Class {
 	}
 }
 
-// rejectsToken reports whether a business call that was answered with this
+// IsTokenRejected reports whether a business call that was answered with this
 // errcode may succeed with a newer token: 40001 (superseded, or never valid),
 // 40014 (the same, by WeChat's tables) and 42001 (expired). 42007 does not belong
 // to them: it asks a user to authorise again.
-func rejectsToken(code int) bool {
+func IsTokenRejected(code int) bool {
 	return code == codeBadCredential || code == codeBadToken || code == codeExpired
 }

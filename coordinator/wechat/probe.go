@@ -61,5 +61,5 @@ func (p Prober) Probe(ctx context.Context, token coordinator.Token) error {
 // the call: 40001, 40014 or 42001. A newer token may succeed.
 func Rejected(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && rejectsToken(e.Code)
+	return errors.As(err, &e) && IsTokenRejected(e.Code)
 }

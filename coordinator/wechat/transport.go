@@ -192,7 +192,7 @@ func rejected(resp *http.Response) bool {
 		return false // too long, not an object, or cut off: not an errcode
 	}
 	a, err := parseAnswer(peeked)
-	return err == nil && rejectsToken(a.code)
+	return err == nil && IsTokenRejected(a.code)
 }
 
 // mayBeJSON reports whether an answer of this content type may be an errcode. WeChat

@@ -1,0 +1,190 @@
+// Package phantom makes and opens phantom tokens: strings that stand for an
+// account's token on a route of this fleet and are useless everywhere else.
+//
+// A phantom is "zk_" and the base64url of a sealed statement (AES-256-GCM): the
+// caller's name, a digest of the caller's verifier, and the instant at which the
+// phantom ends. The key is derived from a secret of the account that all servers
+// of a fleet have (the AppSecret, a client secret) and from the account's name.
+// So every server opens what another one made, also after a restart, and no
+// server keeps a list.
+//
+// # Threats
+//
+//   - Guessing and forging: a phantom opens only under the key; 128 bits of tag.
+//     Every failure costs one decryption, whatever is wrong with the phantom.
+//   - Use by another caller: a phantom is a bearer token. Its holder is the
+//     caller until it ends, on the routes of one account, as with the token that
+//     it stands for; but not at the issuer.
+//   - Use for another account: the account's name is part of the key and of what
+//     is authenticated.
+//   - A caller that was removed, or whose password or key changed: Statement
+//     names the caller and the verifier, and who opens it compares both with what
+//     is configured now (see Statement.Of). The verifier itself, usually a
+//     password's hash, is not in the phantom and opens nothing: who reads a
+//     configuration's hashes cannot make phantoms.
+//   - The account's secret is disclosed: phantoms can be made with it, but so can
+//     real tokens. After the secret is replaced the former one can be kept for as
+//     long as phantoms live, so that no client notices: see New.
+//   - Replay after its end: the end is in the statement. Servers' clocks decide,
+//     as they do for TLS certificates.
+package phantom
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Prefix begins every phantom. No issuer's token is looked at for it.
+const Prefix = "zk_"
+
+const (
+	version    = 1
+	keySize    = 32
+	digestSize = 16
+	maxName    = 255
+	leastKey   = 16
+	overhead   = 1 + 4 + digestSize // version, end, digest; then the name
+	longest    = 512                // bytes of text: what WeChat asks clients to reserve
+)
+
+var (
+	// ErrInvalid is returned for a string that is not a phantom of the account.
+	ErrInvalid = errors.New("phantom: not a phantom of this account")
+
+	// ErrExpired is returned for a phantom of the account that has ended.
+	ErrExpired = errors.New("phantom: it has expired")
+)
+
+// Sealer makes and opens the phantoms of one account. It is safe for concurrent
+// use.
+type Sealer struct {
+	account string
+	keys    []cipher.AEAD // the first makes, all open
+}
+
+// New returns the Sealer of an account. The first secret makes phantoms and all
+// of them open phantoms, so that a secret can be replaced while phantoms live
+// that were made with the former one. A secret has at least 16 bytes.
+func New(account string, secrets ...[]byte) (*Sealer, error) {
+	if len(secrets) == 0 {
+		return nil, fmt.Errorf("phantom: account %q has no secret to derive a key from", account)
+	}
+	s := &Sealer{account: account}
+	for _, secret := range secrets {
+		if len(secret) < leastKey {
+			return nil, fmt.Errorf("phantom: the secret of account %q has %d bytes, must have at least %d", account, len(secret), leastKey)
+		}
+		key, err := hkdf.Key(sha256.New, secret, nil, "zhongkong phantom 1 "+account, keySize)
+		if err != nil {
+			return nil, fmt.Errorf("phantom: derive the key of account %q: %w", account, err)
+		}
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			return nil, fmt.Errorf("phantom: key of account %q: %w", account, err)
+		}
+		aead, err := cipher.NewGCMWithRandomNonce(block)
+		if err != nil {
+			return nil, fmt.Errorf("phantom: key of account %q: %w", account, err)
+		}
+		s.keys = append(s.keys, aead)
+	}
+	return s, nil
+}
+
+// Is reports whether a string claims to be a phantom.
+func Is(token string) bool { return strings.HasPrefix(token, Prefix) }
+
+// Make returns a phantom for a caller that ends at the given instant, cut to
+// whole seconds. verifier is what proves the caller, or something derived from
+// it: a phantom is void once the caller's verifier is another one. Two calls
+// never return the same phantom.
+func (s *Sealer) Make(caller string, verifier []byte, end time.Time) (string, error) {
+	if caller == "" || len(caller) > maxName {
+		return "", fmt.Errorf("phantom: a caller's name has 1 to %d bytes, this one has %d", maxName, len(caller))
+	}
+	seconds := end.Unix()
+	if seconds <= 0 || seconds > 1<<32-1 {
+		return "", errors.New("phantom: the end is out of range")
+	}
+	statement := make([]byte, 0, overhead+len(caller))
+	statement = append(statement, version)
+	statement = binary.BigEndian.AppendUint32(statement, uint32(seconds))
+	digest := digestOf(verifier)
+	statement = append(statement, digest[:]...)
+	statement = append(statement, caller...)
+	sealed := s.keys[0].Seal(nil, nil, statement, []byte(s.account))
+	return Prefix + base64.RawURLEncoding.EncodeToString(sealed), nil
+}
+
+// Statement is what a phantom says.
+type Statement struct {
+	Caller string
+	End    time.Time
+	digest [digestSize]byte
+}
+
+// Of reports whether the phantom was made for a caller with this verifier.
+func (s Statement) Of(verifier []byte) bool {
+	digest := digestOf(verifier)
+	return subtle.ConstantTimeCompare(s.digest[:], digest[:]) == 1
+}
+
+// Open returns what a phantom of the account says. The error is ErrInvalid or
+// ErrExpired. The caller still has to be looked up, and its verifier compared
+// with Statement.Of.
+func (s *Sealer) Open(token string, now time.Time) (Statement, error) {
+	text, ok := strings.CutPrefix(token, Prefix)
+	if !ok || len(token) > longest || strings.ContainsAny(text, "\r\n") { // which the decoder would skip
+		return Statement{}, ErrInvalid
+	}
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return Statement{}, ErrInvalid
+	}
+	for _, key := range s.keys {
+		plain, err := key.Open(nil, nil, sealed, []byte(s.account))
+		if err != nil {
+			continue
+		}
+		return read(plain, now)
+	}
+	return Statement{}, ErrInvalid
+}
+
+func read(plain []byte, now time.Time) (Statement, error) {
+	if len(plain) <= overhead || plain[0] != version {
+		return Statement{}, ErrInvalid
+	}
+	s := Statement{
+		Caller: string(plain[overhead:]),
+		End:    time.Unix(int64(binary.BigEndian.Uint32(plain[1:])), 0),
+		digest: [digestSize]byte(plain[5:overhead]),
+	}
+	if !now.Before(s.End) {
+		return Statement{}, ErrExpired
+	}
+	return s, nil
+}
+
+func digestOf(verifier []byte) [digestSize]byte {
+	sum := sha256.Sum256(verifier)
+	return [digestSize]byte(sum[:])
+}
+
+// Fresh returns a secret for accounts that have none of their own. Phantoms made
+// with it end with the process.
+func Fresh() []byte {
+	secret := make([]byte, keySize)
+	_, _ = rand.Read(secret) // never fails
+	return secret
+}

@@ -1,0 +1,55 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+)
+
+// maxRepeatable is the longest body kept in memory for a second call.
+const maxRepeatable = 256 << 10
+
+// prepare reads the body of a request ahead if it can be sent twice, and reports
+// whether it can. See the package's comment.
+func prepare(out *http.Request, readAhead bool) (bool, error) {
+	switch {
+	case out.Body == nil || out.Body == http.NoBody:
+		return true, nil
+	case out.ContentLength > maxRepeatable, out.ContentLength < 0 && !readAhead:
+		return false, nil
+	}
+	var text []byte
+	var err error
+	if out.ContentLength >= 0 {
+		text = make([]byte, out.ContentLength)
+		_, err = io.ReadFull(out.Body, text)
+	} else {
+		text, err = io.ReadAll(io.LimitReader(out.Body, maxRepeatable+1))
+	}
+	if err != nil {
+		return false, err
+	}
+	if len(text) > maxRepeatable {
+		out.Body = &rejoined{Reader: io.MultiReader(bytes.NewReader(text), out.Body), Closer: out.Body}
+		return false, nil
+	}
+	out.Header.Del("Expect") // the client has sent what it would have waited for
+	setBody(out, text)
+	return true, nil
+}
+
+// setBody gives a request a body that can be sent again.
+func setBody(out *http.Request, text []byte) {
+	out.ContentLength = int64(len(text))
+	out.TransferEncoding = nil
+	out.Trailer = nil // goes with chunks only
+	out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }
+	out.Body, _ = out.GetBody()
+}
+
+// rejoined is a body of which something was read already.
+type rejoined struct {
+	io.Reader
+	io.Closer
+	whole bool // nothing is left to be read from a network
+}

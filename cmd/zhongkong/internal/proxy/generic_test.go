@@ -1,0 +1,192 @@
+package proxy
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPlacesAreReadAndRefused(t *testing.T) {
+	for text, want := range map[string]Place{
+		"bearer": {inBearer, "Authorization"}, "query access_token": {inQuery, "access_token"}, "header x-api-token": {inHeader, "X-Api-Token"},
+	} {
+		if got, err := ParsePlace(text); err != nil || got != want {
+			t.Errorf("ParsePlace(%q) = %v, %v", text, got, err)
+		}
+	}
+	for _, bad := range []string{"", "query", "header", "bearer x", "cookie a", "header Host", "header Authorization", "header a b", "header a:b", "header Connection"} {
+		if _, err := ParsePlace(bad); err == nil {
+			t.Errorf("ParsePlace(%q) = nil error", bad)
+		}
+	}
+}
+
+func TestAParameterIsReplacedHoweverItIsWritten(t *testing.T) {
+	for query, want := range map[string]string{
+		"":                          "a+b=t%26",
+		"a+b=old":                   "a+b=t%26",
+		"x=1&a%20b=old&&a+b&%61+b=": "x=1&a+b=t%26",
+		"x=%zz&ab=1":                "x=%zz&ab=1&a+b=t%26",
+	} {
+		if got := withParameter(query, "a b", "t&"); got != want {
+			t.Errorf("withParameter(%q) = %q, want %q", query, got, want)
+		}
+	}
+}
+
+func TestEveryPlaceGetsTheTokenAndNothingElseOfTheCaller(t *testing.T) {
+	upstream := serve(t, http.HandlerFunc(echo))
+	for put, want := range map[string]string{
+		"bearer": "Authorization: Bearer T0KEN-of-the-account-0", "header X-Api-Token": "X-Api-Token: T0KEN-of-the-account-0",
+		"query key": "key=T0KEN-of-the-account-0",
+	} {
+		s := newStage(t, routeTo(t, upstream+"/v2/", put), &fixed{}, nil)
+		w := callWith(s, "POST", "/proxy/crm/a%20b/c%2Fd?x=1&key=stale&k%65y=staler", "the body",
+			"Authorization: "+basic, "Cookie: session=1", "X-Api-Token: stale", "X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1",
+			"X-Real-Ip: 10.0.0.1", "Referer: http://me/?access_token=zk_1", "Connection: X-Api-Token, Authorization", "X-Own: kept")
+		got := w.Body.String()
+		if !strings.Contains(got, want) || !strings.HasPrefix(got, "POST /v2/a%20b/c%2Fd?x=1") || !strings.Contains(got, "X-Own: kept") || !strings.HasSuffix(got, "the body") {
+			t.Errorf("%s: %s", put, got)
+		}
+		for _, gone := range []string{basic, "Cookie", "10.0.0.1", "Referer", "zk_1", "X-Api-Token: stale"} {
+			if strings.Contains(got, gone) {
+				t.Errorf("%s: the upstream got %s in %s", put, gone, got)
+			}
+		}
+		if put == "query key" && strings.Contains(got, "stale") {
+			t.Errorf("a token of the client's stayed: %s", got)
+		}
+	}
+}
+
+// issuer401 accepts the token with this number.
+func issuer401(n *atomic.Int32, challenge string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/private" || !strings.HasSuffix(r.Header.Get("Authorization"), "-"+string(rune('0'+n.Load()))) {
+			w.Header().Set("WWW-Authenticate", challenge)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		echo(w, r)
+	}
+}
+
+func TestA401IsReportedAndTheCallRepeated(t *testing.T) {
+	var n atomic.Int32
+	account := &fixed{}
+	s := newStage(t, routeTo(t, serve(t, issuer401(&n, "Bearer")), "bearer"), account, nil)
+	n.Store(1) // the account has 0
+	w := callWith(s, "POST", "/proxy/crm/x", "a body", "Authorization: "+basic)
+	if w.Code != 200 || !strings.HasSuffix(w.Body.String(), "a body") || account.reports != 1 {
+		t.Errorf("%d %s, %d reports", w.Code, w.Body, account.reports)
+	}
+}
+
+func TestA401ThatANewTokenDoesNotCureIsNotReportedForAWhile(t *testing.T) {
+	for challenge, most := range map[string]int{`Bearer error="insufficient_scope"`: 1, `Bearer error="invalid_token"`: 20} {
+		account := &fixed{}
+		var n atomic.Int32
+		s := newStage(t, routeTo(t, serve(t, issuer401(&n, challenge)), "bearer"), account, nil)
+		for range 20 {
+			if w := callWith(s, "GET", "/proxy/crm/private", "", "Authorization: "+basic); w.Code != 401 {
+				t.Fatalf("%d %s", w.Code, w.Body)
+			}
+		}
+		if account.reports != most {
+			t.Errorf("%s: %d reports, want %d", challenge, account.reports, most)
+		}
+	}
+}
+
+func TestQuietEndsAndGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q quiet
+		for _, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute} {
+			q.begin()
+			time.Sleep(want - time.Second)
+			if !q.now() {
+				t.Errorf("it ended before %v", want)
+			}
+			time.Sleep(2 * time.Second)
+			if q.now() {
+				t.Errorf("it lasts longer than %v", want)
+			}
+		}
+	})
+}
+
+func TestRedirectsLeadToTheRouteOrElsewhereWithoutTheToken(t *testing.T) {
+	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", r.URL.Query().Get("to")+"?access_token="+r.URL.Query().Get("access_token")+"&a=1#"+r.URL.Query().Get("access_token"))
+		w.WriteHeader(http.StatusFound)
+	}))
+	s := newStage(t, weChatRoute(t, upstream), &fixed{}, nil)
+	for to, want := range map[string]string{
+		"/other":                 "/proxy/wx/other?a=1#**",
+		"next":                   "/proxy/wx/x/next?a=1#**",
+		upstream + "/other":      "/proxy/wx/other?a=1#**",
+		"https://elsewhere.test": "https://elsewhere.test?a=1#**",
+		"//elsewhere.test/a":     "http://elsewhere.test/a?a=1#**",
+	} {
+		w := callWith(s, "GET", "/proxy/wx/x/y?to="+url.QueryEscape(to), "", "Authorization: "+basic)
+		if got := w.Header().Get("Location"); w.Code != 302 || !strings.HasPrefix(got, want) || strings.Contains(got, "T0KEN") {
+			t.Errorf("to %s: %d %s", to, w.Code, got)
+		}
+	}
+	own := s.Route("wx")
+	if w := callWith(own, "GET", "/x/y?to=%2Fother", "", "Authorization: "+basic); !strings.HasPrefix(w.Header().Get("Location"), "/other?a=1") {
+		t.Errorf("on an address of its own: %s", w.Header().Get("Location"))
+	}
+}
+
+func TestAnUpstreamDoesNotSpeakForThisServer(t *testing.T) {
+	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name, value := range map[string]string{
+			"Set-Cookie": "a=b", "Strict-Transport-Security": "max-age=1", "Alt-Svc": "h3=\":443\"", "Clear-Site-Data": "*",
+			"Content-Security-Policy": "default-src *", "X-Reflected": "<" + r.URL.Query().Get("access_token") + ">", "X-Own": "kept",
+		} {
+			w.Header().Set(name, value)
+		}
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	s := newStage(t, weChatRoute(t, upstream), &fixed{}, nil)
+	w := callWith(s, "GET", "/proxy/wx/x", "", "Authorization: "+basic)
+	h := w.Header()
+	if w.Code != 418 || h.Get("X-Own") != "kept" || h.Get("Content-Security-Policy") != "sandbox" || h.Get("X-Content-Type-Options") != "nosniff" ||
+		h.Get("X-Reflected") != "<"+strings.Repeat("*", len("T0KEN-of-the-account-0"))+">" {
+		t.Errorf("%d %v", w.Code, h)
+	}
+	for _, gone := range []string{"Set-Cookie", "Strict-Transport-Security", "Alt-Svc", "Clear-Site-Data"} {
+		if h.Get(gone) != "" {
+			t.Errorf("%s passed", gone)
+		}
+	}
+}
+
+func TestRoutesAreChecked(t *testing.T) {
+	good := routeTo(t, "https://api.example.com/v1", "bearer")
+	for words, change := range map[string]func(*Route){
+		"name:":        func(r *Route) { r.Name = "a/b" },
+		"name: ":       func(r *Route) { r.Name = ".." },
+		"account:":     func(r *Route) { r.Account = "" },
+		"to: must be":  func(r *Route) { r.To = &url.URL{Scheme: "ftp", Host: "x"} },
+		"to: must not": func(r *Route) { r.To = &url.URL{Scheme: "https", Host: "x", RawQuery: "a=b"} },
+		"to: the path": func(r *Route) { r.To = &url.URL{Scheme: "https", Host: "x", Path: "/a/../b"} },
+		"put:":         func(r *Route) { r.Put = Place{} },
+		"is given":     nil,
+	} {
+		bad, routes := good, []Route{good}
+		if change != nil {
+			change(&bad)
+			routes = nil
+		}
+		routes = append(routes, bad)
+		if _, err := New(Config{Routes: routes, Tokens: NewTokens(routes)}); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: New() = %v", words, err)
+		}
+	}
+}

@@ -1,0 +1,56 @@
+package proxy
+
+import "sync"
+
+// Limits bound how many calls may be under way.
+type Limits struct {
+	All  int // of all callers; zero: 4096
+	Each int // of one caller on one route; zero: 512
+}
+
+// maxUnproved is how many calls without a caller may be under way on a route:
+// those whose user's token proves itself to WeChat (see isUsers).
+const maxUnproved = 32
+
+// slots are the calls that are under way.
+type slots struct {
+	limits Limits
+
+	mu sync.Mutex // guards what follows
+	n  int
+	by map[slot]int
+}
+
+type slot struct{ route, caller string }
+
+func newSlots(l Limits) *slots {
+	const all, each = 4096, 512
+	if l.All <= 0 {
+		l.All = all
+	}
+	if l.Each <= 0 {
+		l.Each = each
+	}
+	return &slots{limits: l, by: make(map[slot]int)}
+}
+
+// take takes a place if there is one. give gives it back.
+func (s *slots) take(at slot, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n >= s.limits.All || s.by[at] >= most {
+		return false
+	}
+	s.n++
+	s.by[at]++
+	return true
+}
+
+func (s *slots) give(at slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n--
+	if s.by[at]--; s.by[at] == 0 {
+		delete(s.by, at)
+	}
+}

@@ -1,0 +1,227 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+)
+
+// secretEndpoint is one of WeChat's that takes the AppSecret.
+type secretEndpoint struct{ id, secret string } // names of the parameters
+
+// secretEndpoints are by path in lower case. Those that issue tokens are in
+// tokenEndpoints.
+var secretEndpoints = map[string]secretEndpoint{
+	"/sns/oauth2/access_token":                 {"appid", "secret"},
+	"/sns/jscode2session":                      {"appid", "secret"},
+	"/cgi-bin/clear_quota/v2":                  {"appid", "appsecret"},
+	"/cgi-bin/component/clear_quota/v2":        {"component_appid", "appsecret"},
+	"/cgi-bin/component/api_start_push_ticket": {"component_appid", "component_secret"},
+}
+
+// tokenEndpoints issue tokens. To let them pass would replace the token that
+// everybody else uses.
+var tokenEndpoints = map[string]bool{
+	"/cgi-bin/token":                          true,
+	"/cgi-bin/stable_token":                   true,
+	"/cgi-bin/gettoken":                       true,
+	"/cgi-bin/component/api_component_token":  true,
+	"/cgi-bin/component/api_authorizer_token": true,
+	"/cgi-bin/service/get_provider_token":     true,
+	"/cgi-bin/service/get_suite_token":        true,
+	"/cgi-bin/service/get_corp_token":         true,
+}
+
+// isUsers reports whether the access_token of an endpoint is a user's, which web
+// login gave out, and not the account's. It proves itself to WeChat, and nothing
+// of ours is put in. Anyone may make these calls without this server.
+func isUsers(path string) bool {
+	switch strings.ToLower(path) {
+	case "/sns/userinfo", "/sns/auth", "/sns/oauth2/refresh_token":
+		return true
+	}
+	return false
+}
+
+// maxLogin bounds the body of a call that takes the AppSecret.
+const maxLogin = 16 << 10
+
+// parameters are those of a call, wherever they are.
+type parameters struct {
+	query string
+	form  string                     // of a body that is a form
+	json  map[string]json.RawMessage // of a body that is JSON
+	body  bool                       // there is one
+}
+
+// login passes on a call that takes the AppSecret: the caller is proved by its own
+// key in the secret's place, or by the Authorization header.
+func (r *route) login(w http.ResponseWriter, req *http.Request, c *call, e secretEndpoint) {
+	r.counts.logins.Add(1)
+	p, err := readParameters(w, req)
+	if err != nil {
+		r.counts.malformed.Add(1)
+		r.respond(w, problem{http.StatusBadRequest, "bad_request", codeNoAppID,
+			"appid missing: the body is not a form or a JSON object of at most 16 KiB", 0})
+		return
+	}
+	var refused problem
+	if c.caller, refused = r.proveLogin(req, p, e); refused.code != "" {
+		r.refuse(w, req, c, refused)
+		return
+	}
+	appID, secret, ok := "", "", false
+	if r.p.cfg.Secret != nil {
+		appID, secret, ok = r.p.cfg.Secret(r.Account)
+	}
+	switch asked := p.get(e.id); {
+	case !ok:
+		r.respond(w, problem{http.StatusServiceUnavailable, "no_secret", codeNotAllowed,
+			"api unauthorized: this server does not have the AppSecret", 0})
+		return
+	case asked == "":
+		r.respond(w, problem{http.StatusBadRequest, "bad_request", codeNoAppID, e.id + " missing", 0})
+		return
+	case asked != appID:
+		r.respond(w, problem{http.StatusForbidden, "forbidden", codeAppID, "invalid appid: it is not the one of this route", 0})
+		return
+	}
+	p.put(e.secret, secret)
+	c.query, c.plain, c.hide = p.query, true, secretsOf(secret)
+	r.log(req, slog.LevelInfo, "call with the AppSecret", c)
+	r.pass(w, p.request(req), c)
+}
+
+// proveLogin proves the caller of a call that takes the AppSecret.
+func (r *route) proveLogin(req *http.Request, p *parameters, e secretEndpoint) (Caller, problem) {
+	if c, ok := auth.FromAuthorization(req.Header.Get(authorization)); ok {
+		return r.proveByPassword(req, c)
+	}
+	sent, raw := p.raw(e.secret)
+	if sent == "" {
+		return nil, problem{http.StatusUnauthorized, "unauthorized", codeNoSecret, "appsecret missing", 0}
+	}
+	var readings []auth.Credentials
+	for _, text := range meanings(sent, raw) {
+		if c, ok := auth.FromSecret(text); ok {
+			readings = append(readings, c)
+		}
+	}
+	if len(readings) == 0 {
+		p := problemDenied
+		p.message = "invalid appsecret: it must be the caller's NAME:PASSWORD or NAME~PASSWORD"
+		return nil, p
+	}
+	return r.proveByPassword(req, readings...)
+}
+
+// meanings are what a parameter may say, the likeliest first: SDKs that are made
+// for hexadecimal secrets paste a password into a URL without escaping it.
+func meanings(sent string, escaped bool) []string {
+	if !escaped || !strings.ContainsAny(sent, "%+") {
+		return []string{sent}
+	}
+	all := []string{unescaped(sent)}
+	if strings.Contains(sent, "+") {
+		all = append(all, unescaped(strings.ReplaceAll(sent, "+", "%2B")))
+	}
+	return append(all, sent)
+}
+
+// readParameters reads those of a request, and its body if it has one.
+func readParameters(w http.ResponseWriter, req *http.Request) (*parameters, error) {
+	p := &parameters{query: req.URL.RawQuery}
+	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 {
+		return p, nil
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(clientStall)) // recorders have none
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxLogin))
+	if err != nil {
+		return nil, err
+	}
+	_ = control.SetReadDeadline(time.Time{}) // one left in place would end the request's context
+	p.body = true
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte(byteOrderMark)))
+	switch {
+	case len(body) == 0:
+		p.body = false
+	case body[0] == '{':
+		return p, json.Unmarshal(body, &p.json)
+	case bytes.ContainsAny(body, "\x00\r\n<"):
+		return nil, errors.New("neither a form nor JSON")
+	default:
+		p.form = string(body)
+	}
+	return p, nil
+}
+
+// raw returns a parameter as it was sent, and whether it may be escaped.
+func (p *parameters) raw(name string) (value string, escaped bool) {
+	for _, fields := range []string{p.query, p.form} {
+		for pair := range strings.SplitSeq(fields, "&") {
+			if key, value, _ := strings.Cut(pair, "="); isParameter(key, name) && value != "" {
+				return value, true
+			}
+		}
+	}
+	var text string
+	if member := p.json[name]; member != nil && json.Unmarshal(member, &text) == nil {
+		return text, false
+	}
+	return "", false
+}
+
+func (p *parameters) get(name string) string {
+	value, escaped := p.raw(name)
+	if escaped {
+		return unescaped(value)
+	}
+	return value
+}
+
+// put puts the AppSecret where the caller's key is, and takes everything away
+// that may hold a key or a token of ours.
+func (p *parameters) put(name, secret string) {
+	inForm := parameter(p.form, name) != ""
+	inJSON := p.json[name] != nil
+	ours := []string{"secret", "appsecret", "component_secret", "access_token"}
+	p.query = withoutParameters(p.query, ours...)
+	p.form = withoutParameters(p.form, ours...)
+	for _, key := range ours {
+		delete(p.json, key)
+	}
+	switch {
+	case inForm:
+		p.form = withParameter(p.form, name, secret)
+	case inJSON:
+		p.json[name], _ = json.Marshal(secret) // a string can be encoded
+	default:
+		p.query = withParameter(p.query, name, secret)
+	}
+}
+
+// request returns the request with the body that p has now.
+func (p *parameters) request(req *http.Request) *http.Request {
+	made := req.WithContext(req.Context())
+	if !p.body {
+		made.Body, made.ContentLength, made.TransferEncoding = http.NoBody, 0, nil
+		return made
+	}
+	text := []byte(p.form)
+	if p.json != nil {
+		text, _ = json.Marshal(p.json) // it was read from JSON
+	}
+	setBody(made, text)
+	made.Header = req.Header.Clone()
+	made.Header.Del("Content-Length")
+	made.Header.Del("Expect")
+	return made
+}

@@ -1,0 +1,226 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Caller is a proved caller.
+type Caller interface {
+	// Name is unique among those that are configured.
+	Name() string
+
+	// May reports whether the caller may use an account.
+	May(account string) bool
+
+	// Phantom reports whether the caller gets phantoms in place of tokens.
+	Phantom() bool
+
+	// Verifier is what proves the caller, or a digest of it: phantoms are void
+	// when it changes. It is the same on all servers.
+	Verifier() []byte
+
+	// Revoked is closed when the caller is removed or changed. Nil: never.
+	Revoked() <-chan struct{}
+}
+
+// Gate proves callers.
+type Gate interface {
+	// Authenticate proves a caller by name and password. The error is
+	// auth.ErrDenied, a *auth.ThrottledError or the context's.
+	Authenticate(ctx context.Context, from netip.Addr, name, password string) (Caller, error)
+
+	// Find returns the caller of this name, who was proved otherwise.
+	Find(name string) (Caller, bool)
+}
+
+// Account is where a route gets tokens and reports rejected ones. A
+// *coordinator.Account is one.
+type Account interface {
+	Token(ctx context.Context) (coordinator.Token, error)
+	Invalidate(ctx context.Context, rejected coordinator.Token) (coordinator.Snapshot, error)
+}
+
+var _ Account = (*coordinator.Account)(nil)
+
+// Route is one upstream with the token of one account.
+type Route struct {
+	Name    string
+	Account string
+	To      *url.URL // its path is put before each request's
+	Put     Place
+
+	// WeChat says that the upstream speaks as WeChat does: errcodes reject
+	// tokens, errors are errcodes, and there are endpoints that take the
+	// AppSecret or a user's token.
+	WeChat bool
+}
+
+// WeChatRoute returns the route of a WeChat account. base is the API's base URL,
+// empty for https://api.weixin.qq.com.
+func WeChatRoute(name, account, base string) (Route, error) {
+	if base == "" {
+		base = "https://api.weixin.qq.com"
+	}
+	to, err := url.Parse(base)
+	if err != nil {
+		return Route{}, errors.New("the API's base is not a URL")
+	}
+	return Route{Name: name, Account: account, To: to, Put: Place{inQuery, "access_token"}, WeChat: true}, nil
+}
+
+// Config is what a Proxy is made of. Routes, Gate, Account and Tokens are
+// required.
+type Config struct {
+	Routes []Route
+	Gate   Gate
+	Tokens *Tokens
+
+	// Account returns a route's account, false while there is none.
+	Account func(name string) (Account, bool)
+
+	// Phantoms returns what opens the phantoms of an account, nil if there are
+	// none. Nil: there are none of any.
+	Phantoms func(account string) *phantom.Sealer
+
+	// TokenEndpoint answers questions for tokens that come to a route, with the
+	// path they have at the server's root (/cgi-bin/token,
+	// /oauth2/ACCOUNT/token). Nil: they are refused.
+	TokenEndpoint http.Handler
+
+	// Secret returns the AppID and the AppSecret of a WeChat account, false if
+	// this server does not have them. Nil: it has none.
+	Secret func(account string) (appID, secret string, ok bool)
+
+	// Base makes the calls. Nil: a transport of its own. It must not decompress
+	// answers, follow redirects or repeat calls that may have been carried out.
+	Base http.RoundTripper
+
+	Limits Limits
+
+	// Logger gets callers that were refused (Warn), rejected tokens and calls
+	// with the AppSecret (Info), failures of upstreams (Warn), and each call
+	// (Debug). Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// Proxy is the http.Handler of all routes, at /proxy/{route}/. It starts nothing.
+type Proxy struct {
+	cfg    Config
+	routes map[string]*route
+	order  []*route
+	slots  *slots
+	log    *slog.Logger
+}
+
+// New returns a Proxy. Its error names the route and the field.
+func New(cfg Config) (*Proxy, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Base == nil {
+		cfg.Base = transport()
+	}
+	p := &Proxy{cfg: cfg, routes: make(map[string]*route, len(cfg.Routes)), slots: newSlots(cfg.Limits), log: cfg.Logger}
+	for i, r := range cfg.Routes {
+		if err := r.check(); err != nil {
+			return nil, fmt.Errorf("routes[%d] (%s).%w", i, r.Name, err)
+		}
+		if p.routes[r.Name] != nil {
+			return nil, fmt.Errorf("routes[%d] (%s).name: is given twice: names must differ", i, r.Name)
+		}
+		made := newRoute(p, r)
+		p.routes[r.Name] = made
+		p.order = append(p.order, made)
+	}
+	return p, nil
+}
+
+func (r Route) check() error {
+	switch {
+	case r.Name == "" || strings.ContainsFunc(r.Name, isForeign) || strings.Trim(r.Name, ".") == "":
+		return errors.New("name: must consist of letters, digits, - _ . ~")
+	case r.Account == "":
+		return errors.New("account: is missing")
+	case r.To == nil || r.To.Scheme != "https" && r.To.Scheme != "http" || r.To.Host == "":
+		return errors.New("to: must be an http or https URL")
+	case r.To.User != nil || r.To.RawQuery != "" || r.To.Fragment != "":
+		return errors.New("to: must not hold a user, a query or a fragment")
+	case r.Put.kind == nowhere:
+		return errors.New("put: is missing")
+	}
+	if _, err := cleanPath(r.To.EscapedPath()); err != nil {
+		return fmt.Errorf("to: %w", err)
+	}
+	return nil
+}
+
+// transport returns the one that all routes share, so that the upstream sees one
+// client.
+func transport() *http.Transport {
+	const connect = 5 * time.Second
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    connect,
+		ResponseHeaderTimeout:  answerWithin,
+		ExpectContinueTimeout:  time.Second,
+		IdleConnTimeout:        50 * time.Second,
+		MaxIdleConnsPerHost:    256,
+		MaxResponseHeaderBytes: 64 << 10,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // bodies pass as they are
+		ReadBufferSize:         16 << 10,
+		WriteBufferSize:        16 << 10,
+	}
+}
+
+// ServeHTTP answers what comes to /proxy/{route}/.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	name, rest, ok := splitRoute(req.URL.EscapedPath())
+	r := p.routes[name]
+	if !ok || r == nil {
+		r.respond(w, problemRoute)
+		return
+	}
+	r.serve(w, req, rest, "/proxy/"+name)
+}
+
+// Route returns the handler of a route that has an address of its own, where it
+// is at the root. Nil: there is no such route.
+func (p *Proxy) Route(name string) http.Handler {
+	r := p.routes[name]
+	if r == nil {
+		return nil
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.serve(w, req, req.URL.EscapedPath(), "")
+	})
+}
+
+// Stats returns the counters of each route, in the order of the configuration.
+func (p *Proxy) Stats() []Stats {
+	all := make([]Stats, 0, len(p.order))
+	for _, r := range p.order {
+		all = append(all, r.counts.snapshot(r.Name, r.Account))
+	}
+	return all
+}
+
+// InFlight returns how many calls are under way on all routes.
+func (p *Proxy) InFlight() int {
+	p.slots.mu.Lock()
+	defer p.slots.mu.Unlock()
+	return p.slots.n
+}

@@ -1,0 +1,279 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	tokenWithin   = 2 * time.Second  // some SDKs give up after three
+	refreshWithin = 10 * time.Second // for the token after a rejected one
+	answerWithin  = time.Minute      // between a request and the head of its answer
+	clientStall   = 30 * time.Second // for a client to send or take some of a body
+	answerStall   = 5 * time.Minute  // for an upstream to send some of a body
+)
+
+// route is a Route at work.
+type route struct {
+	Route
+	p      *Proxy
+	base   string // escaped path of To, without a slash at its end
+	proxy  *httputil.ReverseProxy
+	counts counters
+	quiet  quiet
+}
+
+func newRoute(p *Proxy, of Route) *route {
+	r := &route{Route: of, p: p, base: strings.TrimRight(of.To.EscapedPath(), "/")}
+	r.proxy = &httputil.ReverseProxy{
+		Rewrite:        r.rewrite,
+		Transport:      r,
+		ModifyResponse: r.clean,
+		ErrorHandler:   r.fail,
+		BufferPool:     &buffers,
+		ErrorLog:       slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+	}
+	return r
+}
+
+// call is a request on its way through a route.
+type call struct {
+	caller  Caller // nil: a user's token proves itself to WeChat
+	path    string // escaped, below the route
+	prefix  string // of the route's paths here
+	query   string
+	plain   bool    // no token is put in
+	hide    secrets // what the answer must not show
+	in      *http.Request
+	trailer http.Header // of the request, filled at the end of its body
+
+	// Here, so that a call is one allocation.
+	paced    paced
+	upload   upload
+	download download
+	wait     late        // for the token
+	keep     *time.Timer // ends the call when the upstream sends nothing
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
+
+// serve answers a request for the escaped path below the route.
+func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix string) {
+	if p, bad := refuseForm(req); bad {
+		r.counts.malformed.Add(1)
+		r.respond(w, p)
+		return
+	}
+	path, err := r.path(escaped)
+	if err != nil {
+		r.counts.malformed.Add(1)
+		r.respond(w, problem{http.StatusBadRequest, "bad_request", codeURL, "invalid url: " + err.Error(), 0})
+		return
+	}
+	if at := r.tokenEndpoint(path); at != "" {
+		r.answerToken(w, req, at)
+		return
+	}
+	c := &call{path: path, prefix: prefix, query: req.URL.RawQuery, in: req}
+	if r.WeChat {
+		if e, ok := secretEndpoints[strings.ToLower(path)]; ok {
+			r.login(w, req, c, e)
+			return
+		}
+		c.query = withoutParameters(c.query, "secret", "appsecret")
+		c.plain = isUsers(path)
+	}
+	var p problem
+	if c.caller, p = r.prove(req, c.plain); p.code != "" {
+		r.refuse(w, req, c, p)
+		return
+	}
+	r.pass(w, req, c)
+}
+
+func (r *route) path(escaped string) (string, error) {
+	if r.WeChat {
+		return weChatPath(escaped)
+	}
+	return cleanPath(escaped)
+}
+
+// refuseForm refuses requests that are no calls to a route, from any client.
+func refuseForm(req *http.Request) (problem, bool) {
+	switch {
+	case req.Method == http.MethodConnect, req.URL.IsAbs(), req.URL.Host != "":
+		return problemConnect, true
+	case req.Method == http.MethodTrace, !strings.HasPrefix(req.URL.Path, "/"):
+		return problemMethod, true
+	case len(req.Header[authorization]) > 1:
+		return problemTwice, true
+	case isFromAnotherSite(req):
+		return problemSite, true
+	}
+	offered := req.Header["Upgrade"] // as the server has made the names canonical
+	for _, protocol := range offered {
+		if !strings.EqualFold(strings.TrimSpace(protocol), "h2c") {
+			return problemUpgrade, true
+		}
+	}
+	if offered != nil { // h2c, as Java's client does: HTTP/1.1 may ignore it
+		req.Header.Del("Upgrade")
+	}
+	return problem{}, false
+}
+
+// isFromAnotherSite reports whether a browser sent the request for a page of
+// another site.
+func isFromAnotherSite(req *http.Request) bool {
+	switch site, origin := first(req.Header["Sec-Fetch-Site"]), first(req.Header["Origin"]); {
+	case site == "" && origin != "":
+		u, err := url.Parse(origin)
+		return err != nil || u.Host != req.Host
+	default:
+		return site != "" && site != "same-origin" && site != "none"
+	}
+}
+
+// first returns the first value of a header that was looked up by its canonical
+// name, which spares making the name canonical.
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// tokenEndpoint returns the path at which this server answers what a client asks
+// the upstream's token endpoint, "" if the path is none.
+func (r *route) tokenEndpoint(path string) string {
+	switch path = strings.ToLower(path); {
+	case r.WeChat && tokenEndpoints[path]:
+		return path
+	case !r.WeChat && path == "/oauth2/token":
+		return "/oauth2/" + url.PathEscape(r.Account) + "/token"
+	}
+	return ""
+}
+
+func (r *route) answerToken(w http.ResponseWriter, req *http.Request, at string) {
+	r.counts.tokenAsked.Add(1)
+	if r.p.cfg.TokenEndpoint == nil {
+		r.respond(w, problem{http.StatusNotFound, "not_found", codeURL, "no tokens are given out here", 0})
+		return
+	}
+	asked := req.Clone(req.Context())
+	asked.URL.Path, _ = url.PathUnescape(at)
+	asked.URL.RawPath = at
+	asked.RequestURI = at
+	r.p.cfg.TokenEndpoint.ServeHTTP(w, asked)
+}
+
+// pass passes a call on.
+func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
+	at, most := slot{r.Name, ""}, maxUnproved
+	if c.caller != nil {
+		at.caller, most = c.caller.Name(), r.p.slots.limits.Each
+	}
+	if !r.p.slots.take(at, most) {
+		r.counts.limited.Add(1)
+		r.respond(w, problemFull)
+		return
+	}
+	defer r.p.slots.give(at)
+	began := time.Now()
+	paced := c.pace(w, began)
+	out := req.WithContext(context.WithValue(req.Context(), callKey{}, c))
+	if req.Body != nil && req.Body != http.NoBody && req.ContentLength != 0 {
+		c.trailer = announced(req.Trailer, r.Put)
+		c.upload = upload{ReadCloser: req.Body, call: c, pace: paced, count: &r.counts.sent}
+		out.Body = &c.upload
+	}
+	r.proxy.ServeHTTP(paced, out)
+	if r.p.log.Enabled(req.Context(), slog.LevelDebug) {
+		r.log(req, slog.LevelDebug, "call", c, slog.Int("status", paced.status), slog.Duration("took", time.Since(began)))
+	}
+}
+
+var errRevoked = errors.New("the caller was removed or changed")
+
+// fail answers a call that the upstream did not answer.
+func (r *route) fail(w http.ResponseWriter, out *http.Request, err error) {
+	c := callOf(out.Context())
+	if c.in.Context().Err() != nil {
+		r.counts.gone.Add(1)
+		if c.in.Context().Value(http.ServerContextKey) != nil {
+			panic(http.ErrAbortHandler) // or an empty 200 would go out
+		}
+		return
+	}
+	p := problemOfCall(err)
+	if p.code == problemNoToken.code {
+		r.counts.noToken.Add(1)
+	} else {
+		r.counts.failed.Add(1)
+	}
+	r.log(c.in, slog.LevelWarn, "call failed", c, slog.String("why", p.code))
+	r.respond(w, p)
+}
+
+// refuse answers a caller that was not proved.
+func (r *route) refuse(w http.ResponseWriter, req *http.Request, c *call, p problem) {
+	if req.Context().Err() != nil {
+		r.counts.gone.Add(1)
+		return
+	}
+	r.counts.refused.Add(1)
+	r.log(req, slog.LevelWarn, "caller refused", c, slog.String("why", p.code))
+	r.respond(w, p)
+}
+
+// log writes an audit line. It has the path of WeChat's API, which names an
+// endpoint; those of other APIs may hold what is private.
+func (r *route) log(req *http.Request, level slog.Level, event string, c *call, more ...slog.Attr) {
+	if !r.p.log.Enabled(context.Background(), level) {
+		return
+	}
+	line := append(make([]slog.Attr, 0, 6+len(more)),
+		slog.String("route", r.Name), slog.String("account", r.Account),
+		slog.String("from", req.RemoteAddr), slog.String("method", short(req.Method)))
+	if c.caller != nil {
+		line = append(line, slog.String("caller", c.caller.Name()))
+	}
+	if r.WeChat {
+		line = append(line, slog.String("path", short(c.path)))
+	}
+	r.p.log.LogAttrs(context.Background(), level, event, append(line, more...)...)
+}
+
+// short cuts what a stranger chose.
+func short(s string) string {
+	const longest = 128
+	if len(s) > longest {
+		return s[:longest] + "..."
+	}
+	return s
+}
+
+// buffers are what bodies are copied through.
+var buffers bufferPool
+
+type bufferPool struct{ pool sync.Pool }
+
+func (b *bufferPool) Get() []byte {
+	if buf, ok := b.pool.Get().(*[]byte); ok {
+		return *buf
+	}
+	const size = 32 << 10
+	return make([]byte, size)
+}
+
+func (b *bufferPool) Put(buf []byte) { b.pool.Put(&buf) }

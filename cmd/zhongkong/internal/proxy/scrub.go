@@ -1,0 +1,160 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// secrets are what must not reach a client, in the forms in which an upstream
+// would repeat them.
+type secrets []string
+
+// shortestSecret keeps words of ordinary answers from being taken for secrets.
+const shortestSecret = 4
+
+func secretsOf(values ...string) secrets {
+	var all secrets
+	for _, value := range values {
+		if len(value) < shortestSecret {
+			continue
+		}
+		for _, form := range []string{value, url.QueryEscape(value), url.PathEscape(value), strings.ReplaceAll(value, "/", `\/`)} {
+			if !slices.Contains(all, form) {
+				all = append(all, form)
+			}
+		}
+	}
+	return all
+}
+
+// hide overwrites secrets in a text.
+func (s secrets) hide(text string) string {
+	for _, secret := range s {
+		if strings.Contains(text, secret) {
+			text = strings.ReplaceAll(text, secret, strings.Repeat("*", len(secret)))
+		}
+	}
+	return text
+}
+
+// hideIn overwrites secrets in headers or trailers.
+func (s secrets) hideIn(h http.Header) {
+	for _, values := range h {
+		for i, value := range values {
+			values[i] = s.hide(value)
+		}
+	}
+}
+
+// masked overwrites secrets in what it reads with as many asterisks, so that the
+// length of a body stays the same. It keeps back only what may be the beginning
+// of a secret.
+type masked struct {
+	from    io.Reader
+	words   secrets
+	longest int
+	chunk   int // read at a time
+
+	buf   []byte // what was read, masked
+	ready int    // of buf that can be given out
+	err   error  // after buf
+}
+
+// newMasked masks a body of the given length, below 0 if it is not known.
+func newMasked(from io.Reader, words secrets, length int64) *masked {
+	const most = 16 << 10
+	m := &masked{from: from, words: words, chunk: most}
+	if length >= 0 && length < most {
+		m.chunk = int(length) + 1 // and the end
+	}
+	for _, word := range words {
+		m.longest = max(m.longest, len(word))
+	}
+	return m
+}
+
+func (m *masked) Read(p []byte) (int, error) {
+	for m.ready == 0 {
+		if m.err != nil {
+			return 0, m.err
+		}
+		m.fill()
+	}
+	n := copy(p, m.buf[:m.ready])
+	m.buf = m.buf[:copy(m.buf, m.buf[n:])]
+	m.ready -= n
+	return n, nil
+}
+
+func (m *masked) fill() {
+	m.buf = slices.Grow(m.buf, m.chunk)
+	n, err := m.from.Read(m.buf[len(m.buf) : len(m.buf)+m.chunk])
+	m.buf = m.buf[:len(m.buf)+n]
+	m.err = err
+	for _, word := range m.words {
+		overwrite(m.buf, word)
+	}
+	m.ready = len(m.buf)
+	if err == nil {
+		m.ready -= m.begun()
+	}
+}
+
+func overwrite(text []byte, word string) {
+	for {
+		at := bytes.Index(text, []byte(word))
+		if at < 0 {
+			return
+		}
+		for i := range len(word) {
+			text[at+i] = '*'
+		}
+		text = text[at+len(word):]
+	}
+}
+
+// begun returns how many bytes at the end may be the beginning of a secret.
+func (m *masked) begun() int {
+	for n := min(m.longest-1, len(m.buf)); n > 0; n-- {
+		end := m.buf[len(m.buf)-n:]
+		for _, word := range m.words {
+			if n < len(word) && end[0] == word[0] && string(end) == word[:n] {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// isText reports whether a body can be searched for a secret.
+func isText(h http.Header) bool {
+	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return false
+	}
+	media := mediaType(h.Get("Content-Type"))
+	switch major, _, _ := strings.Cut(media, "/"); major {
+	case "image", "audio", "video", "font":
+		return false
+	}
+	return media != "application/octet-stream" && media != "application/zip" && media != "application/pdf"
+}
+
+// location rewrites where a redirect leads: to the route if it leads to the
+// upstream, and without the token.
+func (r *route) location(value string, from *url.URL, prefix string, hide secrets) string {
+	target, err := from.Parse(value)
+	if err != nil {
+		return hide.hide(value)
+	}
+	target.RawQuery = withoutParameters(target.RawQuery, r.Put.name)
+	if rest, ok := strings.CutPrefix(target.EscapedPath(), strings.TrimRight(r.To.EscapedPath(), "/")); ok &&
+		target.Scheme == r.To.Scheme && strings.EqualFold(target.Host, r.To.Host) && (rest == "" || rest[0] == '/') {
+		here := url.URL{RawQuery: target.RawQuery, Fragment: target.Fragment}
+		return hide.hide(prefix + "/" + strings.TrimLeft(rest, "/") + here.String())
+	}
+	return hide.hide(target.String())
+}

@@ -1,0 +1,265 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
+)
+
+const (
+	appID   = wechattest.DefaultAppID
+	basic   = "Basic c2RrOnMzY3JldC1rZXk=" // sdk:s3cret-key
+	userKey = "s3cret-key"
+	fleetK  = "0123456789abcdef0123456789abcdef"
+)
+
+// user is a Caller of the tests.
+type user struct {
+	name, password string
+	accounts       []string
+	phantom        bool
+	revoked        chan struct{}
+}
+
+func (u *user) Name() string             { return u.name }
+func (u *user) Phantom() bool            { return u.phantom }
+func (u *user) Revoked() <-chan struct{} { return u.revoked }
+func (u *user) Verifier() []byte {
+	sum := sha256.Sum256([]byte(u.password))
+	return sum[:]
+}
+
+func (u *user) May(account string) bool {
+	for _, a := range u.accounts {
+		if a == account || a == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// gate is a Gate of the tests.
+type gate struct {
+	mu    sync.Mutex
+	users map[string]*user
+}
+
+func newGate(users ...*user) *gate {
+	g := &gate{users: make(map[string]*user)}
+	for _, u := range users {
+		u.revoked = make(chan struct{})
+		g.users[u.name] = u
+	}
+	return g
+}
+
+func (g *gate) Authenticate(_ context.Context, _ netip.Addr, name, password string) (Caller, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if u := g.users[name]; u != nil && u.password == password {
+		return u, nil
+	}
+	return nil, auth.ErrDenied
+}
+
+func (g *gate) Find(name string) (Caller, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	u, ok := g.users[name]
+	return u, ok
+}
+
+func (g *gate) remove(name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.users[name].revoked)
+	delete(g.users, name)
+}
+
+// stage is a route with everything around it.
+type stage struct {
+	*Proxy
+	gate    *gate
+	account Account
+	sealer  *phantom.Sealer
+	logged  *syncBuffer
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func sdk() *user { return &user{name: "sdk", password: userKey, accounts: []string{"*"}} }
+func veil() *user {
+	return &user{name: "veil", password: userKey, accounts: []string{appID}, phantom: true}
+}
+
+// newStage makes a proxy with one route.
+func newStage(t testing.TB, route Route, account Account, change func(*Config)) *stage {
+	t.Helper()
+	s := &stage{
+		gate:    newGate(sdk(), veil(), &user{name: "stranger", password: userKey, accounts: []string{"another"}}),
+		account: account, logged: &syncBuffer{},
+	}
+	var err error
+	if s.sealer, err = phantom.New(route.Account, []byte(fleetK)); err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{
+		Routes:   []Route{route},
+		Gate:     s.gate,
+		Tokens:   NewTokens([]Route{route}),
+		Account:  func(string) (Account, bool) { return account, account != nil },
+		Phantoms: func(string) *phantom.Sealer { return s.sealer },
+		Secret:   func(string) (string, string, bool) { return appID, wechattest.DefaultSecret, true },
+		Logger:   slog.New(slog.NewTextHandler(s.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	if s.Proxy, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func weChatRoute(t testing.TB, base string) Route {
+	t.Helper()
+	r, err := WeChatRoute("wx", appID, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func routeTo(t testing.TB, base, put string) Route {
+	t.Helper()
+	to, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	place, err := ParsePlace(put)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Route{Name: "crm", Account: appID, To: to, Put: place}
+}
+
+// fixed is an account that always has the same token, and another when that is
+// reported.
+type fixed struct {
+	mu      sync.Mutex
+	n       int
+	made    [64]coordinator.Token // each made once, as a coordinator does
+	reports int
+	stuck   bool // a report brings no other
+}
+
+func (f *fixed) token() coordinator.Token {
+	if f.made[f.n].IsZero() {
+		f.made[f.n] = coordinator.NewToken(f.text())
+	}
+	return f.made[f.n]
+}
+
+func (f *fixed) text() string { return fmt.Sprintf("T0KEN-of-the-account-%d", f.n) }
+
+func (f *fixed) Token(context.Context) (coordinator.Token, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.token(), nil
+}
+
+func (f *fixed) Invalidate(_ context.Context, rejected coordinator.Token) (coordinator.Snapshot, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reports++
+	if rejected.Equal(f.token()) && !f.stuck {
+		f.n++
+	}
+	return coordinator.Snapshot{Record: coordinator.Record{Token: f.token()}}, nil
+}
+
+func serve(t testing.TB, h http.Handler) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// ask makes a request with headers "Name: value" and returns the answer, read.
+func ask(t testing.TB, method, target, body string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), method, target, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		req.Header.Set(name, value)
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: 20 * time.Second}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(text)
+}
+
+// running is a coordinator on a sandbox, as one server has it.
+func running(t testing.TB, store *memstore.Store, name string, sandbox *wechattest.Server) *coordinator.Account {
+	t.Helper()
+	source, err := wechat.Config{AppID: appID, Secret: wechattest.DefaultSecret, Transport: sandbox.Transport()}.Source()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := coordinator.New(coordinator.Config{Store: store.Instance(name)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := c.Add(coordinator.AccountConfig{Name: appID, Source: source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { _ = c.Run(ctx) })
+	t.Cleanup(func() { cancel(); done.Wait() })
+	return account
+}

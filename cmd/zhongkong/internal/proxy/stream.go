@@ -1,0 +1,182 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// paced is a ResponseWriter that moves the connection's deadlines on as long as
+// the client takes and sends something: a server's own deadlines are for whole
+// answers, and would end a long body.
+type paced struct {
+	http.ResponseWriter
+	call    *call
+	control *http.ResponseController
+	status  int
+	moved   atomic.Int64 // Unix nanoseconds of the last time
+}
+
+// pace makes c.paced of w. It leaves the deadlines alone at first: a server's own,
+// of a minute and a quarter, are longer than an answer without a body may take.
+func (c *call) pace(w http.ResponseWriter, now time.Time) *paced {
+	p := &c.paced
+	p.ResponseWriter, p.call, p.control = w, c, http.NewResponseController(w)
+	p.moved.Store(now.UnixNano())
+	return p
+}
+
+// Unwrap is for http.ResponseController.
+func (p *paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// WriteHeader notes the status. Those below 200 come past ModifyResponse.
+func (p *paced) WriteHeader(status int) {
+	if status >= http.StatusOK {
+		p.status = status
+	} else {
+		p.call.hide.hideIn(p.Header())
+	}
+	p.ResponseWriter.WriteHeader(status)
+}
+
+func (p *paced) Write(b []byte) (int, error) {
+	if p.isDue() {
+		_ = p.control.SetWriteDeadline(time.Now().Add(clientStall))
+	}
+	return p.ResponseWriter.Write(b)
+}
+
+// isDue reports whether a second has passed since the deadlines were moved.
+func (p *paced) isDue() bool {
+	now, before := time.Now().UnixNano(), p.moved.Load()
+	return now-before >= int64(time.Second) && p.moved.CompareAndSwap(before, now)
+}
+
+// upload is the body of a request on its way.
+type upload struct {
+	io.ReadCloser
+	call  *call
+	pace  *paced
+	count *atomic.Uint64
+	end   error // once there was one
+}
+
+// Read does not read on after the end: the server closes a body when its answer
+// begins, and a transport that looks for the end a second time would take the
+// error for a broken call.
+func (u *upload) Read(b []byte) (int, error) {
+	if u.end != nil {
+		return 0, u.end
+	}
+	if isRevoked(u.call.caller) {
+		return 0, errRevoked
+	}
+	if u.pace.isDue() {
+		_ = u.pace.control.SetReadDeadline(time.Now().Add(clientStall))
+		_ = u.pace.control.SetWriteDeadline(time.Now().Add(answerWithin + refreshWithin + clientStall))
+	}
+	n, err := u.ReadCloser.Read(b)
+	u.count.Add(uint64(n))
+	if err != nil {
+		u.end = err
+		// A deadline left in place would end the request's context.
+		_ = u.pace.control.SetReadDeadline(time.Time{})
+		for name := range u.call.trailer {
+			u.call.trailer[name] = u.call.in.Trailer[name]
+		}
+	}
+	return n, err
+}
+
+// announced returns the request's trailers that may be passed on, still without
+// values.
+func announced(trailer http.Header, put Place) http.Header {
+	if len(trailer) == 0 {
+		return nil
+	}
+	kept := make(http.Header, len(trailer))
+	for name := range trailer {
+		if !isReserved(name) && name != put.name {
+			kept[name] = nil
+		}
+	}
+	return kept
+}
+
+// download is the body of an answer on its way.
+type download struct {
+	io.Reader
+	io.Closer
+	call  *call
+	resp  *http.Response
+	count *atomic.Uint64
+	stall *time.Timer // closes the body when nothing comes for too long; nil: it is here already
+}
+
+func (d *download) Read(b []byte) (int, error) {
+	if isRevoked(d.call.caller) {
+		return 0, errRevoked
+	}
+	if d.stall != nil {
+		d.stall.Reset(answerStall)
+	}
+	n, err := d.Reader.Read(b)
+	d.count.Add(uint64(n))
+	if errors.Is(err, io.EOF) {
+		d.call.hide.hideIn(d.resp.Trailer)
+	}
+	return n, err
+}
+
+// Close closes the body and ends the watch over it.
+func (d *download) Close() error {
+	if d.stall != nil {
+		d.stall.Stop()
+	}
+	return d.Closer.Close()
+}
+
+// late is a context with a time-out that begins when it is first asked for. What
+// is answered from memory never asks.
+type late struct {
+	context.Context
+	after time.Duration
+
+	once   sync.Once
+	timed  context.Context
+	cancel context.CancelFunc
+}
+
+func (l *late) begin() context.Context {
+	l.once.Do(func() { l.timed, l.cancel = context.WithTimeout(l.Context, l.after) })
+	return l.timed
+}
+
+func (l *late) Done() <-chan struct{}       { return l.begin().Done() }
+func (l *late) Err() error                  { return l.begin().Err() }
+func (l *late) Deadline() (time.Time, bool) { return l.begin().Deadline() }
+
+// end frees what was begun.
+func (l *late) end() {
+	l.once.Do(func() {})
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
+
+// isRevoked reports whether a caller was removed or changed since it was proved.
+func isRevoked(c Caller) bool {
+	if c == nil {
+		return false
+	}
+	select {
+	case <-c.Revoked():
+		return true
+	default:
+		return false
+	}
+}

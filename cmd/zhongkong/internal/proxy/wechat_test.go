@@ -1,0 +1,268 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
+)
+
+const users = "/cgi-bin/user/get"
+
+// inBubble runs a test with one server on virtual time. call makes a business
+// call with what an SDK sends.
+func inBubble(t *testing.T, test func(t *testing.T, s *stage, sandbox *wechattest.Server, account *coordinator.Account)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		sandbox := wechattest.New(wechattest.Config{Seed: 1})
+		t.Cleanup(sandbox.Close)
+		account := running(t, memstore.New(), "a", sandbox)
+		s := newStage(t, weChatRoute(t, ""), account, func(c *Config) { c.Base = sandbox.Transport() })
+		test(t, s, sandbox, account)
+	})
+}
+
+// callWith makes a call through a handler, without a socket.
+func callWith(h http.Handler, method, target, body string, headers ...string) *httptest.ResponseRecorder {
+	req := httptest.NewRequest(method, target, strings.NewReader(body))
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		req.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, req)
+	return w
+}
+
+func mustToken(t *testing.T, a *coordinator.Account) coordinator.Token {
+	t.Helper()
+	token, err := a.Token(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func TestACallGoesOnWithATokenThatDied(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stage, sandbox *wechattest.Server, account *coordinator.Account) {
+		held := mustToken(t, account) // what the SDK keeps
+		s.cfg.Tokens.Given(appID, "sdk", held)
+		target := "/proxy/wx" + users + "?access_token=" + held.Reveal() + "&next_openid="
+		try := func(when string) {
+			t.Helper()
+			if w := callWith(s, "GET", target, ""); w.Code != 200 || !strings.Contains(w.Body.String(), `"total":2`) {
+				t.Fatalf("%s: %d %s", when, w.Code, w.Body)
+			}
+		}
+		try("at first")
+		if _, err := account.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5*time.Minute + time.Second)
+		try("after a forced refresh whose overlap is over")
+		sandbox.KillEarly(appID, wechattest.ClassicChain)
+		try("after a token that an outsider killed")
+		if w := callWith(s, "POST", "/proxy/wx/cgi-bin/message/custom/send?access_token="+held.Reveal(), `{"touser":"x"}`); !strings.Contains(w.Body.String(), `"errcode":0`) {
+			t.Errorf("a post: %s", w.Body)
+		}
+		got := s.Stats()[0]
+		if got.Calls != 4 || got.Rejected != 1 || got.Repeated != 1 || got.Cured != 1 || s.InFlight() != 0 {
+			t.Errorf("Stats() = %+v", got)
+		}
+		if strings.Contains(s.logged.String(), held.Reveal()) || strings.Contains(s.logged.String(), "access_token") {
+			t.Error("the log shows a token")
+		}
+	})
+}
+
+func TestAFormerTokenOpensTheRouteAsLongAsItMayBeHeld(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stage, _ *wechattest.Server, account *coordinator.Account) {
+		held := mustToken(t, account)
+		s.cfg.Tokens.Given(appID, "sdk", held)
+		target := "/proxy/wx" + users + "?access_token=" + held.Reveal()
+		for range 3 {
+			time.Sleep(time.Hour)
+			s.cfg.Tokens.Seen(appID, mustToken(t, account))
+			if w := callWith(s, "GET", target, ""); !strings.Contains(w.Body.String(), `"total":2`) {
+				t.Fatalf("%v: %s", time.Now(), w.Body)
+			}
+		}
+		time.Sleep(3 * time.Hour)
+		if w := callWith(s, "GET", target, ""); !strings.Contains(w.Body.String(), "40001") {
+			t.Errorf("after six hours: %s", w.Body)
+		}
+	})
+}
+
+func TestAHundredCallsWithOneDeadTokenThroughTwoServersCauseOneRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sandbox := wechattest.New(wechattest.Config{Seed: 1})
+		t.Cleanup(sandbox.Close)
+		store := memstore.New()
+		var servers []*stage
+		var accounts []*coordinator.Account
+		for _, name := range []string{"a", "b"} {
+			account := running(t, store, name, sandbox)
+			accounts = append(accounts, account)
+			servers = append(servers, newStage(t, weChatRoute(t, ""), account, func(c *Config) { c.Base = sandbox.Transport() }))
+		}
+		dead := mustToken(t, accounts[0])
+		mustToken(t, accounts[1])
+		sandbox.KillEarly(appID, wechattest.ClassicChain)
+		before := len(sandbox.Issued())
+		var failures atomic.Int32
+		var all sync.WaitGroup
+		for i := range 100 {
+			all.Go(func() {
+				w := callWith(servers[i%2], "GET", "/proxy/wx"+users, "", "Authorization: "+basic)
+				if !strings.Contains(w.Body.String(), `"total":2`) {
+					failures.Add(1)
+					t.Log(w.Body.String())
+				}
+			})
+		}
+		all.Wait()
+		if n := len(sandbox.Issued()) - before; n != 1 || failures.Load() != 0 {
+			t.Errorf("%d refreshes and %d failures, want 1 and 0", n, failures.Load())
+		}
+		if mustToken(t, accounts[1]).Equal(dead) {
+			t.Error("the dead token is still current")
+		}
+	})
+}
+
+func TestCallersAreServedWhileAnOutsiderFetchesEveryMinute(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stage, sandbox *wechattest.Server, account *coordinator.Account) {
+		held := mustToken(t, account)
+		s.cfg.Tokens.Given(appID, "sdk", held)
+		served, failed, start := 0, 0, len(sandbox.Issued())
+		for range 60 {
+			if _, err := sandbox.Rogue(appID, wechattest.ClassicChain); err != nil {
+				t.Fatal(err)
+			}
+			for range 6 {
+				w := callWith(s, "GET", "/proxy/wx"+users+"?access_token="+held.Reveal(), "")
+				if strings.Contains(w.Body.String(), `"total":2`) {
+					served++
+				} else {
+					failed++
+				}
+				time.Sleep(10 * time.Second)
+			}
+		}
+		ours := len(sandbox.Issued()) - start - 60
+		t.Logf("%d served, %d failed, %d refreshes of ours in an hour", served, failed, ours)
+		if failed > 0 || ours > 60 {
+			t.Errorf("%d of %d calls failed, %d refreshes", failed, served+failed, ours)
+		}
+	})
+}
+
+func TestOutagesAreSaidInWeChatsShape(t *testing.T) {
+	empty := failingAccount{coordinator.ErrUnreachable}
+	s := newStage(t, weChatRoute(t, "http://127.0.0.1:1"), empty, nil)
+	if w := callWith(s, "GET", "/proxy/wx"+users, "", "Authorization: "+basic); w.Code != 200 || !strings.Contains(w.Body.String(), `"errcode":-1`) ||
+		!strings.Contains(w.Body.String(), "Redis") || w.Header().Get("Retry-After") == "" {
+		t.Errorf("without a token: %d %s", w.Code, w.Body)
+	}
+	s = newStage(t, weChatRoute(t, "http://127.0.0.1:1"), &fixed{}, nil)
+	if w := callWith(s, "GET", "/proxy/wx"+users, "", "Authorization: "+basic); w.Code != 200 || !strings.Contains(w.Body.String(), `"errcode":-1`) {
+		t.Errorf("an upstream that cannot be reached: %d %s", w.Code, w.Body)
+	}
+	sandbox := wechattest.New(wechattest.Config{})
+	t.Cleanup(sandbox.Close)
+	s = newStage(t, weChatRoute(t, ""), &fixed{}, func(c *Config) { c.Base = sandbox.Transport() })
+	if _, err := sandbox.Inject(wechattest.Fault{Kind: wechattest.FaultReset, Path: users}); err != nil {
+		t.Fatal(err)
+	}
+	// The call may have been carried out: -1 would have SDKs repeat it.
+	if w := callWith(s, "GET", "/proxy/wx"+users, "", "Authorization: "+basic); w.Code != 502 || strings.Contains(w.Body.String(), "errcode") {
+		t.Errorf("an upstream that breaks: %d %s", w.Code, w.Body)
+	}
+}
+
+type failingAccount struct{ err error }
+
+func (f failingAccount) Token(context.Context) (coordinator.Token, error) {
+	return coordinator.Token{}, fmt.Errorf("load: %w", f.err)
+}
+
+func (f failingAccount) Invalidate(context.Context, coordinator.Token) (coordinator.Snapshot, error) {
+	return coordinator.Snapshot{}, f.err
+}
+
+func TestTheRouteAnswersForTokens(t *testing.T) {
+	var asked []string
+	s := newStage(t, weChatRoute(t, "http://127.0.0.1:1"), &fixed{}, func(c *Config) {
+		c.TokenEndpoint = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.Method+" "+r.URL.Path+"?"+r.URL.RawQuery)
+			w.WriteHeader(http.StatusOK)
+		})
+	})
+	own := s.Route("wx")
+	for _, path := range []string{"/cgi-bin/token", "//cgi-bin/token", "/cgi-bin//token", "/CGI-BIN/Token", "/cgi-bin%2Ftoken", "/cgi%2dbin/token"} {
+		callWith(s, "GET", "/proxy/wx"+path+"?appid=a&secret=sdk~k", "")
+		callWith(own, "GET", path+"?appid=a&secret=sdk~k", "")
+	}
+	if len(asked) != 12 {
+		t.Errorf("%d questions were answered, want 12", len(asked))
+	}
+	for _, a := range asked {
+		if a != "GET /cgi-bin/token?appid=a&secret=sdk~k" {
+			t.Errorf("asked %q", a)
+		}
+	}
+	if s.Stats()[0].TokenAsked != 12 {
+		t.Errorf("Stats() = %+v", s.Stats()[0])
+	}
+}
+
+// waiting is an account whose token does not come.
+type waiting struct{ failingAccount }
+
+func (waiting) Token(ctx context.Context) (coordinator.Token, error) {
+	<-ctx.Done()
+	return coordinator.Token{}, ctx.Err()
+}
+
+func TestAnSDKDoesNotWaitLongForAToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, weChatRoute(t, "http://127.0.0.1:1"), waiting{}, nil)
+		began := time.Now()
+		w := callWith(s, "GET", "/proxy/wx"+users, "", "Authorization: "+basic)
+		if took := time.Since(began); took != tokenWithin || !strings.Contains(w.Body.String(), `"errcode":-1`) {
+			t.Errorf("after %v: %s", took, w.Body)
+		}
+	})
+}
+
+func TestAnAnswerThatStallsIsEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reader, writer := io.Pipe()
+		stalling := roundTripper(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"image/png"}}, Body: reader, ContentLength: -1, Request: r}, nil
+		})
+		s := newStage(t, weChatRoute(t, ""), &fixed{}, func(c *Config) { c.Base = stalling })
+		go func() { _, _ = writer.Write([]byte("begun")) }()
+		began := time.Now()
+		w := callWith(s, "GET", "/proxy/wx"+users, "", "Authorization: "+basic)
+		if took := time.Since(began); took != answerStall || w.Body.String() != "begun" || s.InFlight() != 0 {
+			t.Errorf("after %v: %s", took, w.Body)
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
