@@ -31,7 +31,7 @@ type event struct {
 	Limit   string // throttled: by which limit
 }
 
-// History reads the log of an account. *redisadmin.Admin is one.
+// History reads the log of an account. redisadmin.Inspector is one.
 type History interface {
 	// History returns the latest n entries, the newest first.
 	History(ctx context.Context, account string, n int) ([]redisadmin.Entry, error)
