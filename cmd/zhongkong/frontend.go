@@ -110,7 +110,7 @@ func (d *daemon) openFrontend() error {
 	}
 	d.current.Store(d.cfg)
 	d.api = httpapi.New(httpapi.Config{
-		Coordinator: d.zk, Gate: d.auth, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store), Label: d.label,
+		Coordinator: d.zk, Gate: d.auth, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store), Label: d.label, PageLabel: d.pageLabel,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log,
 	})
@@ -198,9 +198,15 @@ func (d *daemon) reloadUsers(next *config.Config) error {
 	return d.auth.SetUsers(users)
 }
 
-// label returns what the page shows beside an account's name: its label, and its
-// AppID if that is not the name.
+// label returns an account's label.
 func (d *daemon) label(account string) string {
+	a, _ := d.current.Load().Account(account)
+	return a.Label
+}
+
+// pageLabel returns what the page shows beside an account's name: its label, and its
+// AppID if that is not the name.
+func (d *daemon) pageLabel(account string) string {
 	a, _ := d.current.Load().Account(account)
 	parts := []string{a.Label, a.AppID}
 	if a.AppID == a.Name {

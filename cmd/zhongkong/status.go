@@ -89,8 +89,8 @@ func statusRow(state coordinator.State, a wire.Account) []string {
 		lock = fmt.Sprintf("%s (%s)", a.LockHolder, brief(state.HolderTTL))
 	}
 	open := fmt.Sprint(a.Open)
-	if a.Overdue > 0 {
-		open = fmt.Sprintf("%d (%d overdue)", a.Open, a.Overdue)
+	if overdue := state.Overdue(); overdue > 0 {
+		open = fmt.Sprintf("%d (%d overdue)", a.Open, overdue)
 	}
 	trouble := failureCell(a.LastError, state.Now)
 	switch {

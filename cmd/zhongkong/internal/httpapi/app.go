@@ -39,6 +39,7 @@ type app struct {
 	zk          *coordinator.Coordinator
 	log         *slog.Logger
 	probe       func(account string) Probe
+	label       func(account string) string
 	events      *events.Hub
 	page        *page.Page
 	metrics     http.Handler
@@ -60,6 +61,12 @@ func newApp(cfg Config) *app {
 	if cfg.Probe == nil {
 		cfg.Probe = func(string) Probe { return nil }
 	}
+	if cfg.Label == nil {
+		cfg.Label = func(string) string { return "" }
+	}
+	if cfg.PageLabel == nil {
+		cfg.PageLabel = cfg.Label
+	}
 	l := cfg.Limits.or(DefaultLimits)
 	a := &app{
 		accessControl: accessControl{gate: cfg.Gate, zk: cfg.Coordinator, log: log},
@@ -67,6 +74,7 @@ func newApp(cfg Config) *app {
 		zk:            cfg.Coordinator,
 		log:           log,
 		probe:         cfg.Probe,
+		label:         cfg.Label,
 		events:        hub,
 		metrics:       cfg.Metrics,
 		metricsOpen:   cfg.MetricsOpen,
@@ -77,7 +85,7 @@ func newApp(cfg Config) *app {
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.page = page.New(page.Config{
-		Coordinator: cfg.Coordinator, History: cfg.History, Events: hub, Label: cfg.Label,
+		Coordinator: cfg.Coordinator, History: cfg.History, Events: hub, Label: cfg.PageLabel,
 		Instance: cfg.Instance, Version: cfg.Version,
 	})
 	return a

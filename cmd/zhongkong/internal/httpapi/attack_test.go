@@ -45,7 +45,7 @@ func everyPath() []string {
 		"/v1/tokens/" + wxa + "%00", "/v1/tokens/" + wxa + "%0a", "/V1/TOKENS/" + wxa, "/v1/tokens/*", "/v1/tokens/%7B" + wxa + "%7D",
 		"/GetToken", "/gettoken", "/GetToken/", "/cgi-bin/token", "//cgi-bin/token/", "/wx/cgi-bin/token", "//page.js", "/v1/events/",
 		"//v1/tokens/" + wxa + "/", "/v1/tokens/" + wxa + "//refresh", "/wx/v1/tokens/" + wxa, "/metrics/", "//openapi.yaml", "/cgi-bin/stable_token", "/cgi-bin/", "/cgi-bin/../v1/tokens/" + wxa,
-		"/readyz", "/healthz",
+		"/readyz", "/healthz", "/v1/accounts", "/v1/accounts/" + wxa, "//v1/accounts/", "/v1/accounts/none", "/v1/accounts/" + wxa + "/",
 	}
 }
 
@@ -111,6 +111,13 @@ func TestAnAccountOfOthersLooksLikeNone(t *testing.T) {
 		if theirs.status != 403 || theirs.status != none.status || theirs.body != none.body {
 			t.Errorf("%s%s: %d %s, where there is none: %d %s", method, suffix, theirs.status, theirs.body, none.status, none.body)
 		}
+	}
+	theirs, none := s.ask(reader, "GET", "/v1/accounts/"+wxb, ""), s.ask(reader, "GET", "/v1/accounts/none", "")
+	if theirs.status != 403 || theirs.status != none.status || theirs.body != none.body {
+		t.Errorf("the state: %d %s, where there is none: %d %s", theirs.status, theirs.body, none.status, none.body)
+	}
+	if r := s.ask(reader, "GET", "/v1/accounts", ""); strings.Contains(r.body, wxb) || !strings.Contains(r.body, wxa) {
+		t.Errorf("the states: %s", r.body)
 	}
 	if r := s.ask(reader, "GET", "/", ""); strings.Contains(r.body, wxb) || !strings.Contains(r.body, wxa) {
 		t.Error("the page shows the wrong accounts")

@@ -38,6 +38,10 @@ type Config struct {
 	// account has one.
 	Label func(account string) string
 
+	// PageLabel returns what the page shows beside an account's name, "" for
+	// nothing. Nil: the Label.
+	PageLabel func(account string) string
+
 	// Metrics answers /metrics, to callers of all accounts. Nil: 404.
 	Metrics http.Handler
 

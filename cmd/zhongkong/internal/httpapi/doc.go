@@ -1,6 +1,6 @@
 // Package httpapi is the HTTP interface of the daemon: tokens for clients in any
-// language, the token endpoints that unmodified WeChat SDKs ask, a stream of
-// events, health checks, and the status page.
+// language, the token endpoints that unmodified WeChat SDKs ask, the state of
+// each account, a stream of events, health checks, and the status page.
 //
 // # Authentication
 //
@@ -25,7 +25,8 @@
 //
 // A token is answered from the coordinator's memory, and encoded once a second
 // and account. A request that waits for the next token (?after=&wait=) costs a
-// goroutine and a timer. One goroutine an account waits for all of them.
+// goroutine and a timer. One goroutine an account waits for all of them. The
+// states of accounts are answered from memory too: no request reads Redis.
 //
 // # Dead tokens
 //

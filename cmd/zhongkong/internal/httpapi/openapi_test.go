@@ -217,7 +217,7 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 			}
 		}
 	}
-	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.account) {
+	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.state, s.api.account) {
 		for method := range e.methods {
 			if method == http.MethodHead {
 				continue
@@ -253,6 +253,7 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 	full.api.streams.acquire("another")
 
 	const token, refresh, one = "/v1/tokens/{name}", "/v1/tokens/{name}/refresh", "/accounts/{name}"
+	const states, state = "/v1/accounts", "/v1/accounts/{name}"
 	mine, theirs := "/v1/tokens/"+wxa, "/v1/tokens/"+wxb
 	readerForm := "name=reader&password=reader-password"
 	adminForm := "name=admin&password=admin-password&appid=" + wxa
@@ -288,6 +289,19 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 		{well, admin, "POST", refresh, mine + "/refresh", large, nil, 413},
 		{slow, admin, "POST", refresh, mine + "/refresh", "", nil, 429},
 		{broken, admin, "POST", refresh, mine + "/refresh", "", nil, 502},
+
+		{well, admin, "GET", states, states, "", nil, 200},
+		{broken, admin, "GET", states, states, "", nil, 200},
+		{well, "", "GET", states, states, "", nil, 401},
+		{well, admin, "GET", states, states, "", image, 403},
+		{slow, admin, "GET", states, states, "", nil, 429},
+
+		{well, reader, "GET", state, "/v1/accounts/" + wxa, "", nil, 200},
+		{silent, admin, "GET", state, "/v1/accounts/" + wxa, "", nil, 200},
+		{well, "", "GET", state, "/v1/accounts/" + wxa, "", nil, 401},
+		{well, reader, "GET", state, "/v1/accounts/" + wxb, "", nil, 403},
+		{well, admin, "GET", state, "/v1/accounts/none", "", nil, 404},
+		{slow, admin, "GET", state, "/v1/accounts/" + wxa, "", nil, 429},
 
 		{well, "", "GET", "/v1/events", "/v1/events", "", nil, 401},
 		{well, admin, "GET", "/v1/events", "/v1/events", "", image, 403},

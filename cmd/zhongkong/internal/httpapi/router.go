@@ -41,6 +41,7 @@ type router struct {
 	routes  map[string]*endpoint // by path, those without a {name}
 	token   *endpoint            // /v1/tokens/{name}
 	refresh *endpoint            // /v1/tokens/{name}/refresh
+	state   *endpoint            // /v1/accounts/{name}
 	account *endpoint            // /accounts/{name}
 	form    *endpoint            // /GetToken
 
@@ -87,6 +88,9 @@ func (t *router) routeParts(u *url.URL) (*endpoint, string) {
 			return t.refresh, parts[2]
 		}
 		return t.unknown, ""
+	}
+	if len(parts) == 3 && parts[0] == "v1" && parts[1] == "accounts" {
+		return t.state, parts[2]
 	}
 	if len(parts) == 2 && parts[0] == "accounts" {
 		return t.account, parts[1]

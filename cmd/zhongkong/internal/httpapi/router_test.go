@@ -61,7 +61,11 @@ func TestAnEscapedSlashIsPartOfAName(t *testing.T) {
 	if r := s.ask(admin, "POST", "/v1/tokens/"+escaped+"/refresh", ""); r.status != 200 || r.field("name") != odd {
 		t.Errorf("a refresh: %d %s, want the token", r.status, r.body)
 	}
+	if r := s.ask(admin, "GET", "/v1/accounts/"+escaped, ""); r.status != 200 || r.field("name") != odd {
+		t.Errorf("the state: %d %s", r.status, r.body)
+	}
 	for path, code := range map[string]string{
+		"/v1/accounts/a%2Fb": "unknown_account", "/v1/accounts/a/b": "not_found", "/v1/accounts%2F" + wxa: "not_found",
 		"/v1/tokens/a%2Fb": "unknown_account", "/v1/tokens/" + wxa + "%2Frefresh": "unknown_account", "//v1/tokens/a%2fb/": "unknown_account",
 		"/v1/tokens/a/b": "not_found", "/v1/tokens%2F" + wxa: "not_found", "/v1%2Ftokens%2F" + wxa: "not_found", "/v1%2Fevents": "not_found",
 	} {

@@ -6,8 +6,8 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Account is the state of an account, without its token, as status --json prints
-// it.
+// Account is the state of an account, without its token, as status --json and
+// GET /v1/accounts give it.
 type Account struct {
 	Name        string            `json:"name"`
 	Label       string            `json:"label,omitempty"` // for people
@@ -15,13 +15,14 @@ type Account struct {
 	IssuedAt    Time              `json:"issued_at,omitzero"`
 	IssuedBy    string            `json:"issued_by,omitempty"`
 	AgeSeconds  float64           `json:"age_seconds"`
-	TTLSeconds  float64           `json:"ttl_seconds"` // 0: there is no usable token
+	TTLSeconds  float64           `json:"ttl_seconds"`     // 0: there is no usable token
+	Stale       bool              `json:"stale,omitempty"` // from memory, and Redis cannot be reached: it may have changed
 	NextRefresh Time              `json:"next_refresh,omitzero"`
 	LockHolder  string            `json:"lock_holder,omitempty"`
 	CallsToday  int               `json:"calls_today"`
 	CallsPerDay int               `json:"calls_per_day"`
 	Open        int               `json:"open_attempts"`
-	Overdue     int               `json:"overdue_attempts"`
+	Overdue     *int              `json:"overdue_attempts,omitempty"` // nil: not known, see NewAccountFromMemory
 	Conflicts   int               `json:"conflicts"`
 	LastError   *Failure          `json:"last_error,omitempty"`
 	Error       string            `json:"error,omitempty"` // why the data in Redis cannot be used
@@ -37,24 +38,59 @@ type Failure struct {
 	RetryAt Time                    `json:"retry_at,omitzero"` // no scheduled refresh comes before
 }
 
-// NewAccount returns the form of a state. refreshEvery is the account's refresh
-// interval, callsPerDay its budget of calls.
+// NewAccount returns the form of a state that was read from the store. refreshEvery
+// is the account's refresh interval, callsPerDay its budget of calls.
 func NewAccount(s coordinator.State, refreshEvery time.Duration, callsPerDay int) Account {
+	a := newAccount(coordinator.Status{
+		Name: s.Account, Record: s.Record, NextRefresh: s.NextRefresh(refreshEvery), Failure: s.Failure,
+		CallsToday: s.CallsToday, Limits: coordinator.Limits{PerDay: callsPerDay}, Conflicts: s.Conflicts,
+		OpenAttempts: len(s.Open), Holder: s.Holder, Err: s.Err,
+	}, s.Now)
+	overdue := s.Overdue()
+	a.Overdue = &overdue
+	return a
+}
+
+// NewAccountFromMemory returns the form of what a process knows of an account. now
+// is this machine's clock when s was made. Only a reading of the store shows which
+// attempts are overdue. Without a usable token there is a NextRefresh only if a
+// back-off delays the refresh.
+func NewAccountFromMemory(s coordinator.Status, now time.Time) Account {
+	storeNow, next := time.Time{}, time.Time{}
+	switch {
+	case s.Record.Usable():
+		// By the store's clock, as every instant here: this machine's may be wrong.
+		storeNow = s.Record.IssuedAt.Add(s.Record.Age())
+		next = storeNow.Add(s.NextRefresh.Sub(now))
+	case s.Failure != nil && s.RetryAt.After(now):
+		next = s.Failure.RetryAt
+	}
+	s.NextRefresh = next
+	a := newAccount(s, storeNow)
+	if !s.LastRead && s.Record.Generation == 0 {
+		a.Error = "Redis has not been read yet"
+	}
+	return a
+}
+
+// newAccount returns the form of s, whose instants are all of the store's clock,
+// which shows now.
+func newAccount(s coordinator.Status, now time.Time) Account {
 	r := s.Record
 	a := Account{
-		Name:        s.Account,
+		Name:        s.Name,
 		Generation:  r.Generation,
-		NextRefresh: Time{s.NextRefresh(refreshEvery)},
+		Stale:       s.Stale,
+		NextRefresh: Time{s.NextRefresh},
 		LockHolder:  s.Holder,
 		CallsToday:  s.CallsToday,
-		CallsPerDay: callsPerDay,
-		Open:        len(s.Open),
-		Overdue:     s.Overdue(),
+		CallsPerDay: s.Limits.PerDay,
+		Open:        s.OpenAttempts,
 		Conflicts:   s.Conflicts,
 	}
 	if r.Usable() {
 		a.IssuedAt, a.IssuedBy = Time{r.IssuedAt}, r.IssuedBy
-		a.AgeSeconds, a.TTLSeconds = seconds(s.Now.Sub(r.IssuedAt)), seconds(r.TTL)
+		a.AgeSeconds, a.TTLSeconds = seconds(now.Sub(r.IssuedAt)), seconds(r.TTL)
 	}
 	if s.Err != nil {
 		a.Error = s.Err.Error()

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +71,107 @@ func TestEveryFormIsEncodedAsDocumented(t *testing.T) {
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is\n%s, want\n%s", name, c.got, c.want)
+		}
+	}
+}
+
+func TestWhatAProcessKnowsHasTheFormOfAReading(t *testing.T) {
+	failure := func(inARow int) *coordinator.Failure {
+		return &coordinator.Failure{
+			Kind: coordinator.FailedBusy, Code: -1, Message: "busy", At: at, InARow: inARow, RetryAt: at.Add(3 * time.Hour / 2),
+		}
+	}
+	const minute = time.Minute
+	usable := snapshot().Record // of a life of 2 h, of which 30 s are withdrawn and 1 h is left
+	read := coordinator.State{
+		Account: "wx", Now: at.Add(time.Hour - minute/2), Record: usable, CallsToday: 3, Conflicts: 2, Holder: "host:2",
+		Open: []time.Time{at.Add(time.Hour + minute/4)}, Failure: failure(0),
+	}
+	known := coordinator.Status{
+		Name: "wx", Record: usable, CallsToday: 3, Conflicts: 2, Holder: "host:2", OpenAttempts: 1, Failure: failure(0),
+		Limits: coordinator.Limits{PerDay: 2000}, LastRead: true,
+	}
+	wrong := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC) // this machine's clock
+	for name, change := range map[string]func(*coordinator.State, *coordinator.Status){
+		"a token": func(_ *coordinator.State, m *coordinator.Status) { m.NextRefresh = wrong.Add(minute / 2) },
+		"a token, and a back-off": func(s *coordinator.State, m *coordinator.Status) {
+			s.Failure, m.Failure = failure(2), failure(2)
+			m.NextRefresh, m.RetryAt = wrong.Add(30*minute+minute/2), wrong.Add(30*minute+minute/2)
+		},
+		"no token, and a back-off": func(s *coordinator.State, m *coordinator.Status) {
+			s.Failure, m.Failure = failure(1), failure(1)
+			s.Record, m.Record = coordinator.Record{}, coordinator.Record{}
+			m.RetryAt = wrong.Add(30 * minute)
+		},
+		"a record that cannot be used": func(s *coordinator.State, m *coordinator.Status) {
+			s.Record, s.Err, m.Err = coordinator.Record{Generation: 7}, coordinator.ErrSealed, coordinator.ErrSealed
+			m.Record.TTL = 0
+			s.Failure, m.Failure = failure(1), failure(1)
+			m.RetryAt = wrong.Add(30 * minute)
+		},
+	} {
+		s, m := read, known
+		change(&s, &m)
+		want := NewAccount(s, time.Hour, 2000)
+		want.Overdue = nil
+		if got := NewAccountFromMemory(m, wrong); encode(t, got) != encode(t, want) {
+			t.Errorf("%s from memory is\n%s, as read\n%s", name, encode(t, got), encode(t, want))
+		}
+	}
+}
+
+func TestWhatAProcessDoesNotKnowIsNotMadeUp(t *testing.T) {
+	limits := coordinator.Limits{PerDay: 2000}
+	for name, c := range map[string]struct {
+		s    coordinator.Status
+		want string
+	}{
+		"not read yet": {coordinator.Status{Name: "wx", Stale: true, Limits: limits}, `{"name":"wx","generation":0,"age_seconds":0,"ttl_seconds":0,` +
+			`"stale":true,"calls_today":0,"calls_per_day":2000,"open_attempts":0,"conflicts":0,"error":"Redis has not been read yet"}`},
+		"no token": {coordinator.Status{Name: "wx", LastRead: true, Limits: limits}, `{"name":"wx","generation":0,"age_seconds":0,"ttl_seconds":0,` +
+			`"calls_today":0,"calls_per_day":2000,"open_attempts":0,"conflicts":0}`},
+	} {
+		if got := encode(t, NewAccountFromMemory(c.s, at)); got != c.want {
+			t.Errorf("%s is\n%s, want\n%s", name, got, c.want)
+		}
+	}
+}
+
+func TestTheStateOfAnAccountCannotHoldAToken(t *testing.T) {
+	for field := range fields(reflect.TypeFor[Account]()) {
+		if field.Type == reflect.TypeFor[coordinator.Token]() || field.Type == reflect.TypeFor[coordinator.Record]() ||
+			strings.Contains(strings.ToLower(field.Name), "token") || field.Type.Kind() == reflect.Interface {
+			t.Errorf("%s %s can hold a token", field.Name, field.Type)
+		}
+	}
+	status := coordinator.Status{Name: "wx", Record: snapshot().Record, LastRead: true}
+	state := coordinator.State{Account: "wx", Now: at, Record: snapshot().Record}
+	for _, a := range []Account{NewAccountFromMemory(status, at), NewAccount(state, time.Hour, 2000)} {
+		if text := encode(t, a) + fmt.Sprintf("%+v", a); a.TTLSeconds == 0 || strings.Contains(text, "sesame") {
+			t.Errorf("the state is %s", text)
+		}
+	}
+}
+
+// fields returns the exported fields of a struct and of the structs in it.
+func fields(of reflect.Type) iter.Seq[reflect.StructField] {
+	return func(yield func(reflect.StructField) bool) {
+		for _, field := range reflect.VisibleFields(of) {
+			in := field.Type
+			if in.Kind() == reflect.Pointer {
+				in = in.Elem()
+			}
+			if !yield(field) {
+				return
+			}
+			if in.Kind() != reflect.Struct || in == reflect.TypeFor[Time]() {
+				continue
+			}
+			for inner := range fields(in) {
+				if !yield(inner) {
+					return
+				}
+			}
 		}
 	}
 }
