@@ -61,27 +61,37 @@ func sameState(t *testing.T, memory, read wire.Account) (got, want string, same 
 }
 
 func TestTheStateFromMemoryIsWhatStatusReads(t *testing.T) {
-	first := newStage(t)
-	first.sources[wxa].Default(refusal())
-	if _, err := first.account(wxa).Refresh(t.Context()); err == nil {
-		t.Fatal("a refusing source refreshed")
-	}
-	for name, skew := range map[string]time.Duration{"equal clocks": 0, "Redis' clock 3 hours ahead": 3 * time.Hour} {
-		first.store.SetSkew(skew)
-		s := stageOn(t, first.store, first.sources) // a process that has read everything at its start
-		s.wait("a reading", func() bool { return s.account(wxa).Status().LastRead && s.account(wxb).Status().LastRead })
-		for _, account := range []string{wxa, wxb} {
-			var got, want string
-			s.wait("the state of "+account, func() (same bool) {
-				read := wire.NewAccount(s.store.Peek(account), time.Hour, coordinator.DefaultLimits().PerDay)
-				got, want, same = sameState(t, s.state(admin, account), read)
-				return same || t.Failed()
-			})
-			if account == wxa && !strings.Contains(want, `"code":40125`) {
-				t.Errorf("%s: %s has no failure", name, want)
+	for name, skew := range map[string]time.Duration{
+		"equal clocks": 0, "Redis' clock ahead": 3 * time.Hour, "Redis' clock behind": -3 * time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := memstore.New()
+			store.SetSkew(skew)
+			first := stageOn(t, store, twoSources())
+			first.tokens(wxa, wxb)
+			first.sources[wxa].Default(refusal())
+			if _, err := first.account(wxa).Refresh(t.Context()); err == nil {
+				t.Fatal("a source that refuses gave a token")
 			}
-			t.Logf("%s: %s", name, got)
-		}
+			s := stageOn(t, store, first.sources) // a process that reads everything at its start
+			s.tokens(wxa, wxb)
+			for _, account := range []string{wxa, wxb} {
+				var got, want string
+				defer func() {
+					if t.Failed() {
+						t.Errorf("the state of %s is\n%swhile a reading shows\n%s", account, got, want)
+					}
+				}()
+				s.wait("the state that a reading shows", func() (same bool) {
+					read := wire.NewAccount(store.Peek(account), time.Hour, coordinator.DefaultLimits().PerDay)
+					got, want, same = sameState(t, s.state(admin, account), read)
+					return same
+				})
+				if refused := strings.Contains(want, `"code":40125`); refused != (account == wxa) {
+					t.Errorf("%s: is a refusal in %s?", account, want)
+				}
+			}
+		})
 	}
 }
 
