@@ -82,10 +82,10 @@ func TestHowAWaitEnds(t *testing.T) {
 
 // like reports whether err is want, or one of its type.
 func like(err, want error) bool {
-	switch want.(type) {
-	case *RefusedError:
+	switch {
+	case errors.As(want, new(*RefusedError)):
 		return errors.As(err, new(*RefusedError))
-	case *FetchError:
+	case errors.As(want, new(*FetchError)):
 		return errors.As(err, new(*FetchError))
 	}
 	return errors.Is(err, want)

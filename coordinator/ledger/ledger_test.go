@@ -213,7 +213,7 @@ func TestOnlyMarshalBinaryShowsTheToken(t *testing.T) {
 	if _, _, err := a.Commit(at(start), c); err != nil {
 		t.Fatal(err)
 	}
-	encoded, err := json.Marshal(&a)
+	encoded, err := json.Marshal(&a) //nolint:staticcheck // that it shows nothing is what is tested
 	for _, text := range []string{fmt.Sprintf("%v %+v %#v", a, &a, a), string(encoded)} {
 		if strings.Contains(text, "secret") || err != nil {
 			t.Errorf("an Account shows as %s, %v", text, err)

@@ -87,7 +87,7 @@ func TestAFailedDialIsReportedByTheFirstUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	for range 100 { // more often than the pool has room for connections
 		if err := client.Reads.Ping(t.Context()).Err(); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Fatalf("Ping() = %v, want the error of the dial", err)

@@ -41,7 +41,6 @@ var errUnsent = errors.New("redisclient: the connection was closed before it was
 // An operation whose connection is closed, or leads to a demoted master, is
 // repeated on another one.
 type idlePurge struct {
-	noHook
 	ask, stay time.Duration // see askEvery and stayFor; ask 0: servers are not asked for their role
 
 	mu    sync.Mutex

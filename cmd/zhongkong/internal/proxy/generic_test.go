@@ -66,7 +66,7 @@ func TestEveryPlaceGetsTheTokenAndNothingElseOfTheCaller(t *testing.T) {
 // issuer401 accepts the token with this number.
 func issuer401(n *atomic.Int32, challenge string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/private" || !strings.HasSuffix(r.Header.Get("Authorization"), "-"+string(rune('0'+n.Load()))) {
+		if r.URL.Path == "/private" || !strings.HasSuffix(r.Header.Get("Authorization"), "-"+string('0'+n.Load())) {
 			w.Header().Set("WWW-Authenticate", challenge)
 			w.WriteHeader(http.StatusUnauthorized)
 			return

@@ -58,8 +58,7 @@ type call struct {
 	paced    paced
 	upload   upload
 	download download
-	wait     late        // for the token
-	keep     *time.Timer // ends the call when the upstream sends nothing
+	wait     late // for the token
 }
 
 type callKey struct{}
