@@ -9,7 +9,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
 )
@@ -75,37 +74,16 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 		add(trial.open(at.url, at.prefix)) // does not connect
 		trial.close()
 	}
-	all = append(all, s.userProblems(given)...)
+	users, err := s.callersGiven(given)
+	if err == nil {
+		_, err = allCallers(users, s.cfg)
+	}
+	add(err)
 	add(exposureOf(s.cfg).Check())
 	if addr := addressOf(s.cfg.Listen); addr != nil {
 		if err := exposureOf(s.cfg).CheckExposure(addr); err != nil {
 			add(fmt.Errorf("--listen %s: %w", s.cfg.Listen, err))
 		}
-	}
-	return all
-}
-
-// userProblems returns what is wrong with the callers.
-func (s *session) userProblems(given string) []error {
-	users, err := s.callersGiven(given)
-	if err != nil {
-		return []error{err}
-	}
-	configured, err := configuredCallers(s.cfg)
-	if err != nil {
-		return []error{err}
-	}
-	users = append(users, configured...)
-	var all []error
-	names := map[string]bool{}
-	for _, u := range users {
-		if err := auth.Check(u); err != nil {
-			all = append(all, fmt.Errorf("user %q: %w", u.Name, err))
-		}
-		if names[u.Name] {
-			all = append(all, fmt.Errorf("user %q is given twice: names must differ", u.Name))
-		}
-		names[u.Name] = true
 	}
 	return all
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -46,7 +47,7 @@ func (d *daemon) newFrontend(given string) error {
 	if d.flagUsers, err = d.callersGiven(given); err != nil {
 		return err
 	}
-	users, err := d.users(d.cfg)
+	users, err := allCallers(d.flagUsers, d.cfg)
 	if err != nil {
 		return &configError{err}
 	}
@@ -79,27 +80,45 @@ func (s *session) callersGiven(given string) ([]auth.User, error) {
 	return users, nil
 }
 
-// users returns the callers of the command line and of a configuration.
-func (d *daemon) users(cfg *config.Config) ([]auth.User, error) {
-	configured, err := configuredCallers(cfg)
-	return append(slices.Clone(d.flagUsers), configured...), err
+// allCallers returns the callers of the command line and of a configuration. The
+// error joins all that is wrong with them.
+func allCallers(given []auth.User, cfg *config.Config) ([]auth.User, error) {
+	all, names := slices.Clone(given), map[string]bool{}
+	var problems []error
+	for i, u := range given {
+		if names[u.Name] {
+			problems = append(problems, fmt.Errorf("--user (%s): user %d (%q) is given twice: names must differ", envUsers, i+1, u.Name))
+		}
+		names[u.Name] = true
+	}
+	for _, u := range cfg.Users {
+		caller, err := newCaller(u)
+		if err == nil && names[u.Name] {
+			err = fmt.Errorf("is also given by --user (%s): names must differ", envUsers)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: user %q: %w", u.Where(), u.Name, err))
+		}
+		all = append(all, caller)
+	}
+	return all, errors.Join(problems...)
 }
 
-func configuredCallers(cfg *config.Config) ([]auth.User, error) {
-	var users []auth.User
-	for _, u := range cfg.Users {
-		one := auth.User{Name: u.Name, PasswordHash: u.Password.Reveal(), Accounts: u.Accounts, Refresh: u.Refresh,
-			Told: auth.Told{Max: u.Told, Min: u.ToldAtLeast}}
-		if !u.UDPKey.IsZero() {
-			key, err := base64.StdEncoding.DecodeString(u.UDPKey.Reveal())
-			if err != nil {
-				return nil, fmt.Errorf("users (%s).udp_key: is not base64", u.Name)
-			}
-			one.UDPKey = key
-		}
-		users = append(users, one)
+// newCaller returns a caller of the configuration. The error begins with the field's
+// name.
+func newCaller(u config.User) (auth.User, error) {
+	caller := auth.User{Name: u.Name, Accounts: u.Accounts, Refresh: u.Refresh, Told: auth.Told{Max: u.Told, Min: u.ToldAtLeast}}
+	for _, hash := range u.Passwords {
+		caller.PasswordHashes = append(caller.PasswordHashes, hash.Reveal())
 	}
-	return users, nil
+	if !u.UDPKey.IsZero() {
+		key, err := base64.StdEncoding.DecodeString(u.UDPKey.Reveal())
+		if err != nil {
+			return caller, errors.New("udp_key: is not base64")
+		}
+		caller.UDPKey = key
+	}
+	return caller, auth.Check(caller)
 }
 
 // openFrontend makes the servers. It needs the coordinator.
@@ -183,7 +202,7 @@ func (d *daemon) announceFrontend() {
 // reloadUsers applies the callers of a new configuration. An error changes
 // nothing.
 func (d *daemon) reloadUsers(next *config.Config) error {
-	users, err := d.users(next)
+	users, err := allCallers(d.flagUsers, next)
 	if err != nil {
 		return err
 	}

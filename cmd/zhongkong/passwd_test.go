@@ -14,7 +14,7 @@ func TestPasswdPrintsAHashThatLetsThePasswordIn(t *testing.T) {
 		if code != exitDone || stderr != "" || strings.Count(stdout, "\n") != 1 {
 			t.Fatalf("passwd = %d, %q, %q", code, stdout, stderr)
 		}
-		gate, err := auth.New([]auth.User{{Name: "ci", PasswordHash: strings.TrimSpace(stdout), Accounts: []string{"*"}}})
+		gate, err := auth.New([]auth.User{{Name: "ci", PasswordHashes: []string{strings.TrimSpace(stdout)}, Accounts: []string{"*"}}})
 		if err != nil {
 			t.Fatal(err)
 		}

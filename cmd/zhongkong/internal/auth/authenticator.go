@@ -6,8 +6,12 @@
 // Passwords are kept as argon2id hashes, which are slow by design. A password is
 // therefore hashed on a caller's first request only: for a correct one the
 // Authenticator keeps a MAC under a key that lives as long as the process, and
-// later requests cost one MAC. An attempt that is not remembered costs one slow
-// hash whether the name exists or not, and at most MaxHashes run at a time.
+// later requests cost one MAC. At most MaxHashes slow hashes run at a time.
+//
+// A user may have up to MaxPasswords valid passwords. An attempt that is not
+// remembered is compared with all of them, even after one has matched, and so costs
+// as many slow hashes as the user has passwords. A name that does not exist costs
+// what one of the users costs.
 //
 // # Guessing
 //
@@ -84,9 +88,10 @@ func New(users []User) (*Authenticator, error) {
 	return a, a.SetUsers(users)
 }
 
-// SetUsers replaces all users in one step. A user whose hash has not changed
-// stays verified. The Callers of a user that was removed or changed in any way
-// are revoked. After an error the old users remain.
+// SetUsers replaces all users in one step. A password whose hash has not changed
+// stays verified. It revokes the Callers who gave a password that is no longer
+// valid, and all Callers of a user that was removed, or changed in anything but its
+// passwords. After an error the old users remain.
 func (a *Authenticator) SetUsers(users []User) error {
 	a.replacing.Lock()
 	defer a.replacing.Unlock()
@@ -102,8 +107,8 @@ func (a *Authenticator) SetUsers(users []User) error {
 	}
 	gone := next.inherit(old.users)
 	a.current.Store(next)
-	for _, u := range gone { // only now, so that a revoked caller who returns meets the new users
-		close(u.revoked)
+	for _, revoked := range gone { // only now, so that a revoked caller who returns meets the new users
+		close(revoked)
 	}
 	return nil
 }
@@ -119,14 +124,14 @@ func (a *Authenticator) Authenticate(ctx context.Context, addr netip.Addr, name,
 	mac := a.signer.sign(name, password)
 	key := a.verified.key(source, mac)
 	u := g.find(name)
-	if u.matches(mac) {
-		if a.passes(source, key, u) {
+	if p := u.match(mac); p != nil {
+		if a.passes(source, key, u, p) {
 			notifyAuthenticated(ctx)
-			return Caller{u}, nil
+			return Caller{u, p.revoked}, nil
 		}
 	} else if g.rejected.has(mac) {
 		return Caller{}, ErrDenied
-	} else if a.verified.has(a.verified.key(source, u.remembered.Load().mac)) {
+	} else if a.hasPassed(source, u) {
 		a.throttle.spendComparison(source, name) // it was compared with a password that passes here
 	}
 	c, err := a.coalesce(ctx, g, attempt{source, name, password, mac, key})
@@ -137,12 +142,21 @@ func (a *Authenticator) Authenticate(ctx context.Context, addr netip.Addr, name,
 }
 
 // passes reports whether correct credentials pass without another verification.
-func (a *Authenticator) passes(source netip.Addr, key uint64, u *user) bool {
+func (a *Authenticator) passes(source netip.Addr, key uint64, u *user, p *password) bool {
 	if a.throttle.throttled(source) {
-		return a.verified.has(key) && (u.remembered.Load().strong || a.throttle.mayCompare(source, u.name))
+		return a.verified.has(key) && (p.remembered.Load().strong || a.throttle.mayCompare(source, u.name))
 	}
 	a.verified.add(key)
 	return true
+}
+
+// hasPassed reports whether a password of u was verified from source.
+func (a *Authenticator) hasPassed(source netip.Addr, u *user) bool {
+	passed := false
+	for _, p := range u.passwords { // all, so that the time does not tell which
+		passed = a.verified.has(a.verified.key(source, p.remembered.Load().mac)) || passed
+	}
+	return passed
 }
 
 // DatagramKey returns the caller with the given name and the key of its
@@ -153,7 +167,7 @@ func (a *Authenticator) DatagramKey(name string) (Caller, []byte, bool) {
 	if u == nil || u.udpKey == nil {
 		return Caller{}, nil, false
 	}
-	return Caller{u}, u.udpKey, true
+	return Caller{u, u.revoked}, u.udpKey, true
 }
 
 // coalesce verifies an attempt, or waits for the same attempt that is being
@@ -195,29 +209,37 @@ func (a *Authenticator) verify(ctx context.Context, g *generation, t attempt) (C
 		return Caller{}, errThrottled(wait)
 	}
 	u := g.find(t.name)
-	if !u.matches(t.mac) { // it may have been verified from another source meanwhile
-		if !a.passwordMatches(g, u, t) {
+	p := u.match(t.mac) // it may have been verified from another source meanwhile
+	if p == nil {
+		if p = a.findPassword(g, u, t); p == nil {
 			a.throttle.fail(t.source)
 			g.rejected.add(t.mac)
 			return Caller{}, ErrDenied
 		}
-		u.remember(remembered{t.mac, isStrong(t.password)})
+		p.remember(remembered{t.mac, isStrong(t.password)})
 	}
 	a.verified.add(t.key)
-	return Caller{u}, nil
+	return Caller{u, p.revoked}, nil
 }
 
-// passwordMatches takes as long for a name that does not exist, or whose user
-// has no password, as for any other.
-func (a *Authenticator) passwordMatches(g *generation, u *user, t attempt) bool {
-	h, known := g.decoys.of(t.name), 0
-	if u.hash != nil {
-		h, known = u.hash, 1
+// findPassword returns the password of u that t gave, nil if it is wrong. It takes
+// as long whichever matches, and for a name that does not exist, or whose user has
+// no password, as long as for one of the other users.
+func (a *Authenticator) findPassword(g *generation, u *user, t attempt) *password {
+	hashes, known := g.decoys.of(t.name), 0
+	if len(u.hashes) > 0 {
+		hashes, known = u.hashes, 1
 	}
-	password := []byte(t.password)
-	sum := a.derive(password, h.salt, h.cost)
-	clear(password)
-	return subtle.ConstantTimeCompare(sum, h.sum)&known == 1
+	given, found := []byte(t.password), -1
+	for i, h := range hashes {
+		sum := a.derive(given, h.salt, h.cost)
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(sum, h.sum)&known, i, found)
+	}
+	clear(given)
+	if found < 0 {
+		return nil
+	}
+	return u.passwords[found]
 }
 
 type notifyKey struct{}

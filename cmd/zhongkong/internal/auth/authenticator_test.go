@@ -36,7 +36,7 @@ func TestAuthenticatorLetsInWhoHasTheRightPassword(t *testing.T) {
 		"no password":                {"alice", "", ErrDenied},
 		"nothing":                    {"", "", ErrDenied},
 		"name and password shifted":  {"alic", "eopen sesame", ErrDenied},
-		"the hash as password":       {"alice", alice().PasswordHash, ErrDenied},
+		"the hash as password":       {"alice", alice().PasswordHashes[0], ErrDenied},
 		"a name longer than any":     {string(make([]byte, 1000)), "x", ErrDenied},
 		"a password longer than any": {"alice", string(make([]byte, 1<<20)), ErrDenied},
 	}
@@ -118,7 +118,7 @@ func TestPasswordThatBecameRightIsNotRefusedFromMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed := alice()
-	changed.PasswordHash = hashAt("new", quick)
+	changed.PasswordHashes = []string{hashAt("new", quick)}
 	if err := g.SetUsers([]User{changed}); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func BenchmarkHash(b *testing.B) {
 }
 
 func alice() User {
-	return User{Name: "alice", PasswordHash: "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$hB+3w+XCqbeX/gTIqKvDd3rvONixo8T2Dgv6KiwCGcs", Accounts: []string{"wx1"}}
+	return User{Name: "alice", PasswordHashes: []string{"$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$hB+3w+XCqbeX/gTIqKvDd3rvONixo8T2Dgv6KiwCGcs"}, Accounts: []string{"wx1"}}
 }
 
 func newAuthenticator(t *testing.T, users ...User) *Authenticator {

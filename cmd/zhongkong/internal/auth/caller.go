@@ -1,7 +1,10 @@
 package auth
 
 // Caller is an authenticated user. The zero Caller has no rights.
-type Caller struct{ user *user }
+type Caller struct {
+	user    *user
+	revoked <-chan struct{} // that of the password it gave, or of the user if it sent a datagram
+}
 
 // Name returns the user's name, "" for the zero Caller.
 func (c Caller) Name() string {
@@ -33,12 +36,8 @@ func (c Caller) Told() Told {
 	return c.user.told
 }
 
-// Revoked returns a channel that is closed when SetUsers removes or changes the
-// user: the caller's requests and streams have to end then, and it has to
-// authenticate again. Nil for the zero Caller.
-func (c Caller) Revoked() <-chan struct{} {
-	if c.user == nil {
-		return nil
-	}
-	return c.user.revoked
-}
+// Revoked returns a channel that is closed when SetUsers removes the password that
+// the caller gave, or removes or changes the user in anything but its passwords: the
+// caller's requests and streams have to end then, and it has to authenticate again.
+// Other passwords of the user come and go without it. Nil for the zero Caller.
+func (c Caller) Revoked() <-chan struct{} { return c.revoked }

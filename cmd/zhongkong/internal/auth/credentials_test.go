@@ -87,7 +87,7 @@ func FuzzFromAuthorization(f *testing.F) {
 }
 
 func FuzzParseHash(f *testing.F) {
-	f.Add(alice().PasswordHash)
+	f.Add(alice().PasswordHashes[0])
 	f.Add("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
 	f.Fuzz(func(t *testing.T, s string) {
 		d, err := parseHash(s)

@@ -42,7 +42,7 @@ type digest struct {
 	sum  []byte
 }
 
-// Hash returns the hash of a password for User.PasswordHash: argon2id in the PHC
+// Hash returns the hash of a password for User.PasswordHashes: argon2id in the PHC
 // string format, which libraries of every language read. It takes about a tenth
 // of a second and 64 MiB. The error says why the password cannot be used.
 func Hash(password string) (string, error) {

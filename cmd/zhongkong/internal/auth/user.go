@@ -23,11 +23,12 @@ const AllAccounts = "*"
 type User struct {
 	Name string
 
-	// PasswordHash is what Hash made of the password. Empty: no password is
-	// correct, and the user can only send datagrams.
-	PasswordHash string
+	// PasswordHashes are what Hash made of its passwords, at most MaxPasswords.
+	// Each of them is valid, so that a password can be replaced without a gap.
+	// Empty: no password is correct, and the user can only send datagrams.
+	PasswordHashes []string
 
-	// Password is the password itself in place of PasswordHash, for trying out
+	// Password is the password itself in place of PasswordHashes, for trying out
 	// and for keys generated for one run. The Authenticator does not keep it.
 	Password string
 
@@ -103,16 +104,15 @@ func (u User) LogValue() slog.Value { return slog.StringValue(u.Name) }
 // MarshalText is String, for encoders.
 func (u User) MarshalText() ([]byte, error) { return []byte(u.Name), nil }
 
-// validate checks u and parses its hash, which is nil if it has none. The error
-// begins with the field's name.
-func (u User) validate() (*digest, error) {
+// validate checks u and parses its hashes. The error begins with the field's name.
+func (u User) validate() ([]*digest, error) {
 	if err := checkName(u.Name); err != nil {
 		return nil, fmt.Errorf("name: %w", err)
 	}
 	switch {
-	case u.PasswordHash != "" && u.Password != "":
+	case len(u.PasswordHashes) > 0 && u.Password != "":
 		return nil, errors.New("password: is given both as a hash and as it is")
-	case u.PasswordHash == "" && u.Password == "" && u.UDPKey == nil:
+	case len(u.PasswordHashes) == 0 && u.Password == "" && u.UDPKey == nil:
 		return nil, errors.New("password: is missing: put the line that `zhongkong passwd` prints")
 	case len(u.Password) > maxPassword:
 		return nil, fmt.Errorf("password: has %d bytes, at most %d", len(u.Password), maxPassword)
@@ -124,14 +124,30 @@ func (u User) validate() (*digest, error) {
 	if i := slices.Index(u.Accounts, ""); i >= 0 {
 		return nil, fmt.Errorf("accounts[%d]: is empty", i)
 	}
-	if u.PasswordHash == "" {
-		return nil, nil
+	return parseHashes(u.PasswordHashes)
+}
+
+// parseHashes parses the hashes of one user.
+func parseHashes(texts []string) ([]*digest, error) {
+	if len(texts) > MaxPasswords {
+		return nil, fmt.Errorf("password: has %d hashes, at most %d: remove those of passwords that are no longer used", len(texts), MaxPasswords)
 	}
-	hash, err := parseHash(u.PasswordHash)
-	if err != nil {
-		return nil, fmt.Errorf("password: %w", err)
+	var all []*digest
+	for i, text := range texts {
+		field := "password"
+		if len(texts) > 1 {
+			field = fmt.Sprintf("password[%d]", i)
+		}
+		hash, err := parseHash(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", field, err)
+		}
+		if slices.Contains(texts[:i], text) {
+			return nil, fmt.Errorf("%s: is given twice: remove one of the two", field)
+		}
+		all = append(all, hash)
 	}
-	return hash, nil
+	return all, nil
 }
 
 // Check returns the error that New would return because of u. It begins with the

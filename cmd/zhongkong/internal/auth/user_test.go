@@ -24,9 +24,9 @@ func TestUsersThatCannotBeAreRefusedWithTheField(t *testing.T) {
 		"not UTF-8":          {func(u *User) { u.Name = "a\xff" }, "name: holds characters"},
 		"a name too long":    {func(u *User) { u.Name = strings.Repeat("a", 200) }, "name: has 200 bytes"},
 		"a name twice":       {func(u *User) { u.Name = "first" }, "name: is given twice"},
-		"no password":        {func(u *User) { u.PasswordHash = "" }, "password: is missing"},
+		"no password":        {func(u *User) { u.PasswordHashes = nil }, "password: is missing"},
 		"two passwords":      {func(u *User) { u.Password = "s3cret-x" }, "password: is given both"},
-		"a password as hash": {func(u *User) { u.PasswordHash = "s3cret-x" }, "password: is not an argon2id hash"},
+		"a password as hash": {func(u *User) { u.PasswordHashes = []string{"s3cret-x"} }, "password: is not an argon2id hash"},
 		"no accounts":        {func(u *User) { u.Accounts = nil }, "accounts: is empty"},
 		"an empty account":   {func(u *User) { u.Accounts = []string{"wx1", ""} }, "accounts[1]: is empty"},
 		"a short UDP key":    {func(u *User) { u.UDPKey = []byte("s3cret-x") }, "udp_key: has 8 bytes, must have 32"},
@@ -71,7 +71,7 @@ func TestMadeUpUserWorksAndDiffersEachTime(t *testing.T) {
 }
 
 func TestUsersAndCredentialsPrintWithoutSecrets(t *testing.T) {
-	u := User{Name: "ci", Password: "s3cret-x", PasswordHash: "s3cret-x", UDPKey: []byte("s3cret-x")}
+	u := User{Name: "ci", Password: "s3cret-x", PasswordHashes: []string{"s3cret-x"}, UDPKey: []byte("s3cret-x")}
 	c := Credentials{"ci", "s3cret-x"}
 	var out bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&out, nil))
@@ -96,7 +96,7 @@ func TestUsersAndCredentialsPrintWithoutSecrets(t *testing.T) {
 func TestHashIsOneOfTheReferenceImplementation(t *testing.T) {
 	// From the test vectors of the argon2 reference implementation.
 	const vector = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
-	g := newAuthenticator(t, User{Name: "ref", PasswordHash: vector, Accounts: []string{"*"}})
+	g := newAuthenticator(t, User{Name: "ref", PasswordHashes: []string{vector}, Accounts: []string{"*"}})
 	mustEnter(t, g, here, "ref", "password")
 }
 
@@ -105,7 +105,7 @@ func TestHashOpensWithItsPasswordOnly(t *testing.T) {
 	if err != nil || !strings.HasPrefix(first, "$argon2id$v=19$m=65536,t=2,p=1$") {
 		t.Fatalf("Hash() = %q, %v", first, err)
 	}
-	g := newAuthenticator(t, User{Name: "a", PasswordHash: first, Accounts: []string{"*"}})
+	g := newAuthenticator(t, User{Name: "a", PasswordHashes: []string{first}, Accounts: []string{"*"}})
 	mustEnter(t, g, here, "a", "open sesame")
 	for _, bad := range []string{"", strings.Repeat("x", maxPassword+1)} {
 		if _, err := Hash(bad); err == nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync/atomic"
 )
 
 // users is the table of users.
@@ -15,47 +14,37 @@ type users struct {
 	unknown *user // stands in for every name that does not exist
 }
 
-// user is a User as it is looked up. It is immutable but for remembered.
+// user is a User as it is looked up. SetUsers completes it, then it is immutable.
 type user struct {
-	name     string
-	hashText string  // the hash as it was configured
-	hash     *digest // nil: no password is verified by hashing
-	plain    bool    // the password itself was configured; remembered has it
-	accounts map[string]struct{}
-	all      bool
-	refresh  bool
-	udpKey   []byte
-	told     Told
-	revoked  chan struct{} // closed when the user is changed or removed
-
-	remembered atomic.Pointer[remembered] // never nil
-}
-
-// remembered is the correct password of a user, once it has been verified.
-type remembered struct {
-	mac    mac
-	strong bool // see isStrong
+	name      string
+	hashes    []*digest               // parallel to the first of passwords; empty: no password is verified by hashing
+	passwords [MaxPasswords]*password // none is nil
+	accounts  map[string]struct{}
+	all       bool
+	refresh   bool
+	udpKey    []byte
+	told      Told
+	revoked   chan struct{} // closed when the user is removed, or changed except in its passwords
 }
 
 func newUsers(configured []User, s *signer) (users, error) {
-	table := users{byName: make(map[string]*user, len(configured)), unknown: &user{}}
-	table.unknown.remember(matchesNothing())
+	table := users{byName: make(map[string]*user, len(configured)), unknown: &user{passwords: newPasswords()}}
 	for i, u := range configured {
-		hash, err := u.validate()
+		hashes, err := u.validate()
 		if err != nil {
 			return users{}, fmt.Errorf("users[%d] (%s).%w", i, u.Name, err)
 		}
 		if _, twice := table.byName[u.Name]; twice {
 			return users{}, fmt.Errorf("users[%d] (%s).name: is given twice: names must differ", i, u.Name)
 		}
-		table.byName[u.Name] = newUser(u, hash, s)
+		table.byName[u.Name] = newUser(u, hashes, s)
 	}
 	return table, nil
 }
 
-func newUser(u User, hash *digest, s *signer) *user {
+func newUser(u User, hashes []*digest, s *signer) *user {
 	made := &user{
-		name: u.Name, hashText: u.PasswordHash, hash: hash, plain: u.Password != "", refresh: u.Refresh,
+		name: u.Name, hashes: hashes, refresh: u.Refresh,
 		udpKey: slices.Clone(u.UDPKey), told: u.Told,
 		accounts: make(map[string]struct{}, len(u.Accounts)),
 		revoked:  make(chan struct{}),
@@ -64,11 +53,27 @@ func newUser(u User, hash *digest, s *signer) *user {
 		made.accounts[account] = struct{}{}
 	}
 	_, made.all = made.accounts[AllAccounts]
-	made.remember(matchesNothing())
-	if made.plain {
-		made.remember(remembered{s.sign(u.Name, u.Password), isStrong(u.Password)})
+	if u.Password == "" {
+		made.passwords = newPasswords(u.PasswordHashes...)
+		return made
 	}
+	m := s.sign(u.Name, u.Password)
+	made.passwords = newPasswords(string(m[:]))
+	made.passwords[0].remember(remembered{m, isStrong(u.Password)})
 	return made
+}
+
+// newPasswords returns a password for each id, and fills the rest with such that
+// match nothing.
+func newPasswords(ids ...string) (all [MaxPasswords]*password) {
+	for i := range all {
+		id := ""
+		if i < len(ids) {
+			id = ids[i]
+		}
+		all[i] = newPassword(id)
+	}
+	return all
 }
 
 func (t users) find(name string) *user {
@@ -78,65 +83,72 @@ func (t users) find(name string) *user {
 	return t.unknown
 }
 
-// hashes returns the hashes of all users that have one.
-func (t users) hashes() []*digest {
-	var all []*digest
+// hashes returns the hashes of each user that has one.
+func (t users) hashes() [][]*digest {
+	var all [][]*digest
 	for _, u := range t.byName {
-		if u.hash != nil {
-			all = append(all, u.hash)
+		if len(u.hashes) > 0 {
+			all = append(all, u.hashes)
 		}
 	}
 	return all
 }
 
-// inherit takes over the users of old that are configured the same here, and the
-// remembered passwords of those with the same hash. It returns the users of old
-// that were changed or removed.
-func (t users) inherit(old users) (gone []*user) {
+// inherit takes over from old the users that have not changed and the passwords
+// that are still valid. It returns the channels to close because a user or a
+// password was removed or changed.
+func (t users) inherit(old users) (gone []chan struct{}) {
 	for name, before := range old.byName {
 		u := t.byName[name]
-		if u != nil && u.same(before) {
-			t.byName[name] = before
-			continue
+		same := u != nil && u.same(before)
+		if same {
+			u.revoked = before.revoked
+		} else {
+			gone = append(gone, before.revoked)
 		}
-		if u != nil && u.hash != nil && u.hashText == before.hashText {
-			u.remembered.Store(before.remembered.Load())
+		for _, was := range before.passwords {
+			i := u.indexOf(was.id)
+			switch {
+			case i < 0:
+				gone = append(gone, was.revoked)
+			case same:
+				u.passwords[i] = was
+			default:
+				u.passwords[i].remembered.Store(was.remembered.Load())
+				gone = append(gone, was.revoked)
+			}
 		}
-		gone = append(gone, before)
 	}
 	return gone
 }
 
-// same reports whether two users were configured the same.
+// same reports whether two users were configured the same, except for their
+// passwords.
 func (u *user) same(v *user) bool {
-	return u.name == v.name && u.hashText == v.hashText && u.refresh == v.refresh && u.told == v.told &&
-		maps.Equal(u.accounts, v.accounts) && bytes.Equal(u.udpKey, v.udpKey) &&
-		u.plain == v.plain && (!u.plain || u.matches(v.remembered.Load().mac))
+	return u.name == v.name && u.refresh == v.refresh && u.told == v.told &&
+		maps.Equal(u.accounts, v.accounts) && bytes.Equal(u.udpKey, v.udpKey)
 }
 
-func (u *user) remember(r remembered) { u.remembered.Store(&r) }
-
-// matches reports whether m is the MAC of the remembered password. It takes the
-// same time wherever the MACs differ, and whether or not the user exists.
-func (u *user) matches(m mac) bool {
-	known := u.remembered.Load()
-	return subtle.ConstantTimeCompare(known.mac[:], m[:]) == 1
-}
-
-// matchesNothing has a MAC that no password has.
-func matchesNothing() remembered { return remembered{mac: mac(random(len(mac{})))} }
-
-// isStrong reports whether a password is too long to be guessed at a server that
-// answers as fast as it can: at least 20 bytes, 10 different ones among them. A
-// random key is.
-func isStrong(password string) bool {
-	var seen [256]bool
-	different := 0
-	for _, b := range []byte(password) {
-		if !seen[b] {
-			seen[b] = true
-			different++
-		}
+// indexOf returns the index of the password with the given id, -1 if u is nil or
+// does not have it.
+func (u *user) indexOf(id string) int {
+	if u == nil || id == "" {
+		return -1
 	}
-	return len(password) >= 20 && different >= 10
+	return slices.IndexFunc(u.passwords[:], func(p *password) bool { return p.id == id })
+}
+
+// match returns the password whose remembered MAC is m, nil if there is none. It
+// takes the same time wherever the MACs differ, whichever password matches, however
+// many there are, and whether or not the user exists.
+func (u *user) match(m mac) *password {
+	found := -1
+	for i, p := range u.passwords {
+		known := p.remembered.Load()
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(known.mac[:], m[:]), i, found)
+	}
+	if found < 0 {
+		return nil
+	}
+	return u.passwords[found]
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func TestUnknownNameCostsTheSameInEveryProcessAndAfterReloads(t *testing.T) {
-	users := []User{alice(), {Name: "bob", PasswordHash: hashAt("p", cost{kib: 16, passes: 2, lanes: 1}), Accounts: []string{"*"}}}
+	users := []User{alice(), {Name: "bob", PasswordHashes: []string{hashAt("p", cost{kib: 16, passes: 2, lanes: 1})}, Accounts: []string{"*"}}}
 	one, other := newAuthenticator(t, users...), newAuthenticator(t, users[1], users[0], User{Name: "plain", Password: "p", Accounts: []string{"*"}})
 	seen := map[cost]int{}
 	price := func(g *Authenticator, name string) cost {
@@ -33,7 +33,7 @@ func TestUnknownNameCostsTheSameInEveryProcessAndAfterReloads(t *testing.T) {
 	if len(seen) != 2 || seen[quick] < 60 || seen[quick] > 140 {
 		t.Errorf("unknown names cost %v, want every cost that a user has", seen)
 	}
-	users = append(users, User{Name: "carol", PasswordHash: hashAt("p", quick), Accounts: []string{"*"}})
+	users = append(users, User{Name: "carol", PasswordHashes: []string{hashAt("p", quick)}, Accounts: []string{"*"}})
 	if err := one.SetUsers(users); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestUnknownNameCostsTheSameInEveryProcessAndAfterReloads(t *testing.T) {
 }
 
 func TestNewUsersReplaceTheOldInOneStep(t *testing.T) {
-	g := newAuthenticator(t, alice(), User{Name: "bob", PasswordHash: hashAt("p", quick), Accounts: []string{"wx1"}})
+	g := newAuthenticator(t, alice(), User{Name: "bob", PasswordHashes: []string{hashAt("p", quick)}, Accounts: []string{"wx1"}})
 	costs := countHashes(g)
 	mustEnter(t, g, here, "alice", "open sesame")
 	mustEnter(t, g, here, "bob", "p")
@@ -53,7 +53,7 @@ func TestNewUsersReplaceTheOldInOneStep(t *testing.T) {
 
 	next := alice()
 	next.Accounts = []string{"wx2"}
-	if err := g.SetUsers([]User{next, {Name: "bob", PasswordHash: hashAt("q", quick), Accounts: []string{"wx1"}}}); err != nil {
+	if err := g.SetUsers([]User{next, {Name: "bob", PasswordHashes: []string{hashAt("q", quick)}, Accounts: []string{"wx1"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if c := mustEnter(t, g, here, "alice", "open sesame"); c.May("wx1") || !c.May("wx2") {
@@ -92,12 +92,12 @@ func TestACallerIsRevokedWhenAnythingOfItsUserChanges(t *testing.T) {
 		"order":            {func(u []User) []User { slices.Reverse(u); return u }, ""},
 		"gone":             {func(u []User) []User { return u[1:] }, "alice"},
 		"all gone":         {func([]User) []User { return nil }, "alice plain udp"},
-		"another hash":     {func(u []User) []User { u[0].PasswordHash = hashAt("open sesame", quick); return u }, "alice"},
+		"another hash":     {func(u []User) []User { u[0].PasswordHashes = []string{hashAt("open sesame", quick)}; return u }, "alice"},
 		"account more":     {func(u []User) []User { u[0].Accounts = append(u[0].Accounts, "wx2"); return u }, "alice"},
 		"account swapped":  {func(u []User) []User { u[0].Accounts = []string{"wx2"}; return u }, "alice"},
 		"refresh":          {func(u []User) []User { u[1].Refresh = true; return u }, "plain"},
 		"another password": {func(u []User) []User { u[1].Password = "q"; return u }, "plain"},
-		"hash for plain":   {func(u []User) []User { u[1].Password, u[1].PasswordHash = "", hashAt("p", quick); return u }, "plain"},
+		"hash for plain":   {func(u []User) []User { u[1].Password, u[1].PasswordHashes = "", []string{hashAt("p", quick)}; return u }, "plain"},
 		"another key":      {func(u []User) []User { u[2].UDPKey[0] = 1; return u }, "udp"},
 	} {
 		t.Run(name, func(t *testing.T) {

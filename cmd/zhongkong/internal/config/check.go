@@ -12,6 +12,7 @@ import (
 
 // resolve fills in the accounts' defaults and reads the secrets.
 func (c *Config) resolve(in Input, p *problems) {
+	c.readUsersFile(p)
 	c.resolveLone(p)
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
@@ -121,10 +122,10 @@ func (c *Config) check(p *problems) {
 	c.checkTimes(p)
 	c.checkRedis(p)
 	named := c.checkAccounts(p)
-	for i, u := range c.Users {
+	for _, u := range c.Users {
 		for _, name := range u.Accounts {
 			if name != "*" && named != nil && named[name] == "" {
-				p.addf("%s: users[%d].accounts: %q is not among the accounts: they are %s", c.userAt[i], i, name, c.names())
+				p.addf("%s: %s.accounts: %q is not among the accounts: they are %s", u.where, u.path, name, c.names())
 			}
 		}
 	}

@@ -48,8 +48,9 @@ type Config struct {
 
 	RedisCA, RedisCert, RedisKey string // PEM files for TLS to Redis
 
-	Accounts []Account
-	Users    []User
+	Accounts  []Account
+	Users     []User
+	UsersFile string // a file of more users, which are in Users
 
 	// Warnings are problems in spite of which the program runs.
 	Warnings []string
@@ -57,7 +58,7 @@ type Config struct {
 	lone    lone               // the account that is not in a list
 	budget  coordinator.Limits // the limits that were given
 	forms   []accountForm      // parallel to Accounts, until checked
-	userAt  []string           // parallel to Users: the place of each in the file
+	userAt  map[string]string  // name :: place of the user
 	files   []string           // that were read
 	index   map[string]int     // name :: index in Accounts
 	origins map[string]string  // setting's key :: where it was given
@@ -108,20 +109,26 @@ func (a Account) Same(b Account) bool {
 
 // User is a caller of the HTTP interface.
 type User struct {
-	Name     string
-	Password Secret   // the hash that `zhongkong passwd` prints
-	Accounts []string // names, or "*" alone
-	Refresh  bool     // may force a refresh
-	UDPKey   Secret   // base64 of 32 bytes; zero: it cannot send datagrams
+	Name      string
+	Passwords []Secret // the hashes that `zhongkong passwd` prints; every one is valid
+	Accounts  []string // names, or "*" alone
+	Refresh   bool     // may force a refresh
+	UDPKey    Secret   // base64 of 32 bytes; zero: it cannot send datagrams
 
 	// The longest and the shortest lifetime of a token that it is told; 0: no limit.
 	Told, ToldAtLeast time.Duration
+
+	where string // "users.yaml:12", for errors
+	path  string // "users[0]" in that file
 }
 
-// Same reports whether u and v are equal.
+// Where returns the place of the user in its file, for errors.
+func (u User) Where() string { return u.where }
+
+// Same reports whether u and v are equal except for their places in files.
 func (u User) Same(v User) bool {
 	return u.Name == v.Name && u.Refresh == v.Refresh && u.Told == v.Told && u.ToldAtLeast == v.ToldAtLeast && slices.Equal(u.Accounts, v.Accounts) &&
-		u.Password.Reveal() == v.Password.Reveal() && u.UDPKey.Reveal() == v.UDPKey.Reveal()
+		slices.EqualFunc(u.Passwords, v.Passwords, func(a, b Secret) bool { return a.Reveal() == b.Reveal() }) && u.UDPKey.Reveal() == v.UDPKey.Reveal()
 }
 
 // lone is the account that flags or top-level keys describe.
@@ -180,7 +187,7 @@ func noLimits() coordinator.Limits {
 
 // read reads the sources and merges them.
 func read(in Input, p *problems) *Config {
-	c := &Config{Replicas: -1, budget: noLimits(), origins: map[string]string{}, refused: map[string]bool{}}
+	c := &Config{Replicas: -1, budget: noLimits(), userAt: map[string]string{}, origins: map[string]string{}, refused: map[string]bool{}}
 	for _, s := range Settings() {
 		if s.Default != "" {
 			_ = s.apply(c, s.Default) // a test covers them all

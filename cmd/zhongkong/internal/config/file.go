@@ -21,21 +21,29 @@ const maxFile = 64 << 20
 // which may be secrets.
 func readFile(c *Config, p *problems) {
 	c.unread = true
-	data, err := os.ReadFile(c.File)
+	data, err := readYAML(c.File)
 	if err != nil {
-		p.addf("%s: cannot read the configuration: %w", c.File, plainCause(err))
-		return
-	}
-	if len(data) > maxFile {
-		p.addf("%s is larger than %d MB: check that it is the right file", c.File, maxFile>>20)
+		p.addf("%w", err)
 		return
 	}
 	parse(c, data, p)
 }
 
+// readYAML reads a file that is not larger than maxFile.
+func readYAML(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot read the configuration: %w", path, plainCause(err))
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d MB: check that it is the right file", path, maxFile>>20)
+	}
+	return data, nil
+}
+
 func parse(c *Config, data []byte, p *problems) {
 	d := &decoder{file: c.File, problems: p}
-	root := d.document(data)
+	root := d.document(data, "an account (appid: ...)")
 	if root == nil {
 		return
 	}
@@ -77,14 +85,15 @@ func parse(c *Config, data []byte, p *problems) {
 	}
 }
 
-// document returns the content of the file, nil if it is malformed.
-func (d *decoder) document(data []byte) *yaml.Node {
+// document returns the content of the file, nil if it is malformed. least is what an
+// empty file lacks.
+func (d *decoder) document(data []byte, least string) *yaml.Node {
 	var doc, next yaml.Node
 	in := yaml.NewDecoder(bytes.NewReader(data))
 	err := in.Decode(&doc)
 	switch {
 	case errors.Is(err, io.EOF), err == nil && isNull(doc.Content[0]):
-		d.problems.addf("%s: the file is empty: write at least an account (appid: ...)", d.file)
+		d.problems.addf("%s: the file is empty: write at least %s", d.file, least)
 		return nil
 	case err != nil:
 		d.syntax(err)

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -103,118 +102,6 @@ func (d *decoder) accounts(n *yaml.Node, c *Config) {
 	if !read {
 		c.refused["accounts"] = true
 	}
-}
-
-// userForm is a user as written in the file.
-type userForm struct {
-	user       User
-	credential bool // a password or key was given, right or wrong
-}
-
-func userFields() []field[userForm] {
-	return []field[userForm]{
-		{"name", "the caller's name, without : ~ and ,", textInto(func(f *userForm) *string { return &f.user.Name })},
-		{"password", "the hash of its password, as printed by `zhongkong passwd`", func(d *decoder, n *yaml.Node, path string, f *userForm) {
-			f.credential = true
-			d.passwordHash(n, path, &f.user.Password)
-		}},
-		{"accounts", `the accounts whose tokens it may get: names, or "*" for all`, func(d *decoder, n *yaml.Node, path string, f *userForm) {
-			f.user.Accounts = d.accountNames(n, path)
-		}},
-		{"refresh", "whether it may force a refresh of them (default false)", func(d *decoder, n *yaml.Node, path string, f *userForm) {
-			v, _ := d.scalar(n, path, kindTruth)
-			f.user.Refresh = v == "true"
-		}},
-		{"told", "the longest lifetime of a token that it is told, such as 4m: below WeChat's 5 minutes of overlap it never holds a dead token, even after a forced refresh (default: until the token is expected to be replaced)",
-			durationInto(func(f *userForm) *time.Duration { return &f.user.Told })},
-		{"told_at_least", "the shortest lifetime that it is told while the token lives that long, for an SDK that subtracts a margin and fails if nothing is left: it may hold a dead token for a while (default: no minimum)",
-			durationInto(func(f *userForm) *time.Duration { return &f.user.ToldAtLeast })},
-		{"udp_key", "the key of its datagrams: base64 of 32 bytes, as `zhongkong keygen` prints after the colon", func(d *decoder, n *yaml.Node, path string, f *userForm) {
-			f.credential = true
-			d.udpKey(n, path, &f.user.UDPKey)
-		}},
-	}
-}
-
-func (d *decoder) users(n *yaml.Node, c *Config) {
-	names := map[string]bool{}
-	d.sequence(n, "users", func(i int, n *yaml.Node) {
-		path := fmt.Sprintf("users[%d]", i)
-		before := d.problems.count()
-		var f userForm
-		ok := element(d, n, path, userFields(), &f)
-		u := f.user
-		switch {
-		case !ok:
-			return
-		case u.Name == "" && d.problems.count() == before:
-			d.problems.addf("%s: %s.name is missing: every user needs one", d.at(n), path)
-		case strings.ContainsAny(u.Name, ":~,"):
-			d.problems.addf("%s: %s.name must not contain a colon, a tilde or a comma", d.at(n), path)
-		case u.Name != "" && names[u.Name]:
-			d.problems.addf("%s: %s.name: %q is given twice: names must differ", d.at(n), path, u.Name)
-		case !f.credential:
-			d.problems.addf("%s: %s.password is missing: write the line that `zhongkong passwd` prints", d.at(n), path)
-		}
-		if u.Told != 0 && u.Told < u.ToldAtLeast {
-			d.problems.addf("%s: %s: told (%v) must not be below told_at_least (%v)", d.at(n), path, u.Told, u.ToldAtLeast)
-		}
-		names[u.Name] = true
-		c.Users = append(c.Users, u)
-		c.userAt = append(c.userAt, d.at(n))
-	})
-}
-
-// passwordHash refuses a value that cannot be a hash, which may be a password. The
-// error does not contain the value.
-func (d *decoder) passwordHash(n *yaml.Node, path string, dst *Secret) {
-	var v string
-	if !d.text(n, path, &v) {
-		return
-	}
-	if !strings.HasPrefix(v, "$") {
-		d.problems.addf("%s: %s is not a hash: write the line that `zhongkong passwd` prints, never the password", d.at(n), path)
-		return
-	}
-	*dst = NewSecret(v)
-}
-
-func (d *decoder) udpKey(n *yaml.Node, path string, dst *Secret) {
-	var v string
-	if !d.text(n, path, &v) {
-		return
-	}
-	key, err := base64.StdEncoding.DecodeString(v)
-	switch {
-	case err != nil:
-		d.problems.addf("%s: %s is not base64: make a key with `zhongkong keygen`", d.at(n), path)
-	case len(key) != 32:
-		d.problems.addf("%s: %s is base64 of %d bytes instead of 32: make a key with `zhongkong keygen`", d.at(n), path, len(key))
-	default:
-		*dst = NewSecret(v)
-	}
-}
-
-// accountNames reads a list of names, or a single name.
-func (d *decoder) accountNames(n *yaml.Node, path string) []string {
-	var names []string
-	if resolve(n).Kind == yaml.ScalarNode {
-		var one string
-		if d.text(n, path, &one) {
-			names = []string{one}
-		}
-		return names
-	}
-	d.sequence(n, path, func(i int, n *yaml.Node) {
-		var name string
-		if d.text(n, fmt.Sprintf("%s[%d]", path, i), &name) {
-			names = append(names, name)
-		}
-	})
-	if len(names) > 1 && slices.Contains(names, "*") {
-		d.problems.addf("%s: %s: \"*\" means every account: remove the other names", d.at(n), path)
-	}
-	return names
 }
 
 func (d *decoder) count(n *yaml.Node, path string, least int, dst *int) {

@@ -213,6 +213,7 @@ var chineseUsage = map[string]string{
 	"metrics_open":                  "/metrics 无需名称和密码",
 	"udp":                           "数据报监听地址；密钥在配置的 users: 中",
 	"udp otherwise":                 "不监听",
+	"users_file":                    "YAML 文件，内容是一份调用方列表，写法同 users:，与那里的调用方一并生效；变化时重新读取",
 	"drain_delay":                   "收到 SIGTERM 后端口继续开放的时间，期间 /readyz 返回 503，其余请求照常应答：应不短于负载均衡器发现所需的时间",
 	"refresh_every":                 "两次刷新之间的最长间隔；改动从下一个 token 起生效",
 	"budget.per_day":                "每个账号每天调用签发接口的次数；默认值是微信自身的限额",
@@ -243,7 +244,7 @@ var chineseUsage = map[string]string{
 	"accounts[].limits.min_interval": "两次按请求刷新之间的最短间隔（默认为 budget.min_interval）",
 
 	"users[].name":          "调用方名称，不得含 : ~ ,",
-	"users[].password":      "密码的散列值，由 `zhongkong passwd` 输出",
+	"users[].password":      "密码的散列值，由 `zhongkong passwd` 输出；更换密码期间可以写成列表，最多 3 个，全部有效",
 	"users[].accounts":      `可以获取 token 的账号：名称列表，或 "*" 表示全部`,
 	"users[].refresh":       "是否可以强制刷新（默认 false）",
 	"users[].told":          "告知该调用方的最长有效期，例如 4m：短于微信 5 分钟的新旧并存期时，即使有强制刷新，它也不会持有失效的 token（默认到该 token 预计失效为止）",

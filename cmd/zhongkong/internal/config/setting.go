@@ -124,6 +124,8 @@ func answerSettings() []Setting {
 			Usage: "allow plain HTTP beyond this machine, because a proxy in front terminates TLS"},
 		{Key: "metrics_open", Arg: "true", kind: kindTruth, Default: "false", value: truth(func(c *Config) *bool { return &c.MetricsOpen }), Usage: "serve /metrics without name and password"},
 		{Key: "udp", Arg: "ADDR", Otherwise: "none", value: address(func(c *Config) *string { return &c.UDP }), Usage: "address of the datagram interface; the keys are in users: of the configuration"},
+		{Key: "users_file", Arg: "F", Reloads: true, value: text(func(c *Config) *string { return &c.UsersFile }),
+			Usage: "YAML file with a list of callers in the form of users:, in addition to those there; read again when it changes"},
 		{Key: "drain_delay", Arg: "D", kind: kindDuration, Default: "0s", value: delay(func(c *Config) *time.Duration { return &c.DrainDelay }),
 			Usage: "how long the port stays open after SIGTERM, with /readyz at 503 and all else answered: as long as a load balancer needs to notice"},
 	}

@@ -22,7 +22,7 @@ var changes = map[string]func([]auth.User) []auth.User{
 		return slices.DeleteFunc(all, func(u auth.User) bool { return u.Name == "reader" })
 	},
 	"another password": func(all []auth.User) []auth.User {
-		return change(all, func(u *auth.User) { u.PasswordHash, u.Password = "", "another-password" })
+		return change(all, func(u *auth.User) { u.PasswordHashes, u.Password = nil, "another-password" })
 	},
 	"another account": func(all []auth.User) []auth.User {
 		return change(all, func(u *auth.User) { u.Accounts = []string{wxb} })

@@ -147,7 +147,7 @@ func testUsers() []auth.User {
 		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum))
 	return []auth.User{
 		{Name: "admin", Password: "admin-password", Accounts: []string{auth.AllAccounts}, Refresh: true},
-		{Name: "reader", PasswordHash: hash, Accounts: []string{wxa}},
+		{Name: "reader", PasswordHashes: []string{hash}, Accounts: []string{wxa}},
 		{Name: "neighbor", Password: "neighbor-password", Accounts: []string{wxb}, Refresh: true},
 	}
 }

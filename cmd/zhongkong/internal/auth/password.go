@@ -1,0 +1,47 @@
+package auth
+
+import "sync/atomic"
+
+// MaxPasswords is how many passwords of a user may be valid at the same time. It
+// bounds the slow hashes that one attempt costs.
+const MaxPasswords = 3
+
+// password is one valid password of a user. It is immutable but for remembered.
+type password struct {
+	// id is equal in two configurations if the password is: its hash as it was
+	// configured, or the MAC of a password that was given itself. "": none, the
+	// user has fewer passwords.
+	id         string
+	revoked    chan struct{}              // closed when it is removed, or its user is changed
+	remembered atomic.Pointer[remembered] // never nil
+}
+
+// remembered is the password itself, once it has been verified.
+type remembered struct {
+	mac    mac
+	strong bool // see isStrong
+}
+
+// newPassword returns a password that has not been verified.
+func newPassword(id string) *password {
+	p := &password{id: id, revoked: make(chan struct{})}
+	p.remember(remembered{mac: mac(random(len(mac{})))}) // no password has this MAC
+	return p
+}
+
+func (p *password) remember(r remembered) { p.remembered.Store(&r) }
+
+// isStrong reports whether a password is too long to be guessed at a server that
+// answers as fast as it can: at least 20 bytes, 10 different ones among them. A
+// random key is.
+func isStrong(password string) bool {
+	var seen [256]bool
+	different := 0
+	for _, b := range []byte(password) {
+		if !seen[b] {
+			seen[b] = true
+			different++
+		}
+	}
+	return len(password) >= 20 && different >= 10
+}
