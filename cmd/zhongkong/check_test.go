@@ -56,6 +56,19 @@ func TestCheckSaysAllThatServeWouldRefuse(t *testing.T) {
 	for _, want := range []string{"no_such", `user "cut": password: is not an argon2id hash`, `user "other": password`, "--tls-cert: open /nowhere.pem"} {
 		b.fails(exitUsage, want, "check")
 	}
+	users := b.file("users.yaml", "- {name: app, password: $x, accounts: '*'}\n\n- {name: other, password: $argon2id$v=19$m=65536, accounts: '*'}\n")
+	for _, want := range []string{
+		users + `:1: user "app": password: is not an argon2id hash`,
+		users + `:3: user "other": password: is not an argon2id hash`,
+	} {
+		newBench(t).with("ZHONGKONG_USERS_FILE", users).fails(exitUsage, want, "check")
+	}
+	hash, err := auth.Hash("a-password-of-a-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	crowded := b.file("crowded.yaml", "- {name: app, accounts: '*', password: ['"+strings.Repeat(hash+"', '", 3)+hash+"']}\n")
+	again := b.file("again.yaml", "- {name: app, accounts: '*', password: '"+hash+"'}\n")
 	for name, test := range map[string]struct {
 		want string
 		with []string
@@ -68,6 +81,8 @@ func TestCheckSaysAllThatServeWouldRefuse(t *testing.T) {
 		"seal keys that are none":    {"seal-key-file", []string{"ZHONGKONG_SEAL_KEY_FILE", garbage}, nil},
 		"a user without a password":  {"no colon", []string{envUsers, "app"}, nil},
 		"a user given twice":         {"given twice", []string{envUsers, "app:1234567890ab,app:1234567890abc"}, nil},
+		"too many passwords":         {crowded + `:1: user "app": password: has 4 hashes, at most 3`, []string{"ZHONGKONG_USERS_FILE", crowded}, nil},
+		"a user of both ways":        {again + `:1: user "app": is also given by --user`, []string{"ZHONGKONG_USERS_FILE", again, envUsers, "app:1234567890ab"}, nil},
 		"a broken setting":           {"not a duration", nil, []string{"--drain-delay", "5"}},
 		"a name":                     {"check takes no names", nil, []string{"wx1"}},
 	} {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -108,6 +110,76 @@ func TestAReloadCountsUsersAndComparesWithWhatRuns(t *testing.T) {
 	change("", "users_added=0 users_changed=0 users_removed=1")
 	if n := warned(); n != 1 {
 		t.Error("a setting that was changed back is warned of")
+	}
+}
+
+func TestAPasswordOfTheUsersFileIsReplacedWithoutAGap(t *testing.T) {
+	hashes := map[string]string{}
+	for _, password := range []string{"old-password", "new-password"} {
+		hash, err := auth.Hash(password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes[password] = "'" + hash + "'"
+	}
+	older, newer := hashes["old-password"], hashes["new-password"]
+	b := newBench(t)
+	user := func(hashes string) string { return "- {name: app, password: " + hashes + ", accounts: '*'}\n" }
+	path := b.file("users.yaml", user(older))
+	d := b.with("ZHONGKONG_USERS_FILE", path).serve() // beside ZHONGKONG_USERS
+	d.ready()
+	valid := func(password string, want bool) {
+		t.Helper()
+		status, _ := d.send("app:"+password, "GET", "/v1/tokens/"+appID, "")
+		if got := status == http.StatusOK; got != want || !got && status != http.StatusUnauthorized {
+			t.Errorf("%s: %d, want it valid: %v", password, status, want)
+		}
+	}
+	reloads := 0
+	change := func(content string) {
+		t.Helper()
+		reloads++
+		b.rewrite(path, content)
+		b.eventually("the users to be read again", func() bool { return strings.Count(d.stderr.String(), "users_changed=1") == reloads })
+	}
+	valid("old-password", true)
+	valid("new-password", false)
+
+	open := func(password string) <-chan int {
+		ended := make(chan int, 1)
+		_, fields := d.send("app:"+password, "GET", "/v1/tokens/"+appID, "")
+		at := fmt.Sprintf("/v1/tokens/%s?after=%.0f&wait=60s", appID, fields["generation"])
+		go func() { status, _ := d.send("app:"+password, "GET", at, ""); ended <- status }()
+		return ended
+	}
+	held := open("old-password")
+	holding := func(n int) {
+		t.Helper()
+		want := fmt.Sprintf("\nzhongkong_http_holding %d\n", n)
+		b.eventually("long polls to be open", func() bool { _, metrics := d.get("/metrics"); return strings.Contains(metrics, want) })
+	}
+	holding(1)
+
+	change(user("[" + older + ", " + newer + "]"))
+	valid("old-password", true)
+	valid("new-password", true)
+	holding(1)
+	stays := open("new-password")
+	holding(2)
+
+	b.rewrite(path, user("["+older+", x]"))
+	d.says(path + ":1: users[0].password[1] is not a hash")
+	valid("new-password", true)
+
+	change(user(newer))
+	if status := <-held; status != http.StatusUnauthorized {
+		t.Errorf("the long poll with the removed password = %d, want 401", status)
+	}
+	valid("old-password", false)
+	valid("new-password", true)
+	d.send(ops, "POST", "/v1/tokens/"+appID+"/refresh", "")
+	if status := <-stays; status != http.StatusOK {
+		t.Errorf("the long poll with the new password = %d, want 200", status)
 	}
 }
 

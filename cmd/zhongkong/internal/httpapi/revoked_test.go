@@ -24,6 +24,9 @@ var changes = map[string]func([]auth.User) []auth.User{
 	"another password": func(all []auth.User) []auth.User {
 		return change(all, func(u *auth.User) { u.PasswordHashes, u.Password = nil, "another-password" })
 	},
+	"another hash": func(all []auth.User) []auth.User {
+		return change(all, func(u *auth.User) { u.PasswordHashes = []string{hashOf("another-password")} })
+	},
 	"another account": func(all []auth.User) []auth.User {
 		return change(all, func(u *auth.User) { u.Accounts = []string{wxb} })
 	},
@@ -156,6 +159,9 @@ func TestAChangeThatIsNotTheCallersLeavesItsRequestsAlone(t *testing.T) {
 	s.wait("a holder", func() bool { return s.api.Holding() == 1 })
 	set(t, gate, append(allowed(), auth.User{Name: "new", Password: "new-password", Accounts: []string{wxa}}))
 	set(t, gate, slices.DeleteFunc(allowed(), func(u auth.User) bool { return u.Name == "neighbor" }))
+	set(t, gate, change(allowed(), func(u *auth.User) { // it gets a second password
+		u.PasswordHashes = append([]string{hashOf("another-password")}, u.PasswordHashes...)
+	}))
 	s.ask(admin, "POST", "/v1/tokens/"+wxa+"/refresh", "")
 	if r := soon(t, poll, "the long poll"); r.status != 200 {
 		t.Errorf("%d %s, want the next token", r.status, r.body)

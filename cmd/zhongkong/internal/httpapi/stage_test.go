@@ -141,15 +141,19 @@ func newGate(t testing.TB) *auth.Authenticator {
 
 // testUsers are the callers above. Wrong passwords cost little here.
 func testUsers() []auth.User {
-	salt := []byte("a salt for tests")
-	sum := argon2.IDKey([]byte("reader-password"), salt, 1, 8, 1, 32)
-	hash := fmt.Sprintf("$argon2id$v=19$m=8,t=1,p=1$%s$%s",
-		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum))
 	return []auth.User{
 		{Name: "admin", Password: "admin-password", Accounts: []string{auth.AllAccounts}, Refresh: true},
-		{Name: "reader", PasswordHashes: []string{hash}, Accounts: []string{wxa}},
+		{Name: "reader", PasswordHashes: []string{hashOf("reader-password")}, Accounts: []string{wxa}},
 		{Name: "neighbor", Password: "neighbor-password", Accounts: []string{wxb}, Refresh: true},
 	}
+}
+
+// hashOf is a hash that costs little.
+func hashOf(password string) string {
+	salt := []byte("a salt for tests")
+	sum := argon2.IDKey([]byte(password), salt, 1, 8, 1, 32)
+	return fmt.Sprintf("$argon2id$v=19$m=8,t=1,p=1$%s$%s",
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum))
 }
 
 // wait polls until ok.
