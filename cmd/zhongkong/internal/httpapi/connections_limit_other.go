@@ -3,4 +3,4 @@
 package httpapi
 
 // connectionLimit returns how many connections a server may have.
-func connectionLimit() int { return mostConnections }
+func connectionLimit() int { return maxConnections }
