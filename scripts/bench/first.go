@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
@@ -82,7 +83,11 @@ func ourCommit() (string, error) {
 		return "", err
 	}
 	commit, err := os.ReadFile("../../redisstore/lua/commit.lua")
-	return string(prelude) + "\n" + string(commit), err
+	// redisstore declares these from Go's constants; commit uses no others.
+	constants := fmt.Sprintf("local most_ahead, fence_ahead, retry_ahead, life_most = %d, %d, %d, %d\nlocal failures_most, attempts_most = 1000000, 1000\n",
+		coordinator.MaxAhead.Milliseconds(), coordinator.MaxFenceAhead.Microseconds(),
+		coordinator.MaxRetry.Milliseconds(), coordinator.MaxLifetime.Milliseconds())
+	return constants + string(prelude) + "\n" + string(commit), err
 }
 
 // pipelinedCommits only stores a token for each account: 100 in a pipeline, on 4
