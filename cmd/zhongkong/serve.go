@@ -45,8 +45,8 @@ no configured secret is used.
 On SIGHUP, and when the configuration or a file that it names changes, serve reads them
 again: accounts, users, secrets, seal keys, certificate.
 
-HTTP callers need a name and a password: users: in the configuration, --user, or else
-one user that is generated and printed.
+HTTP callers need a name and a password: users: in the configuration, --users-file,
+--user, or else one user that is generated and printed.
 
 On SIGTERM, /readyz is 503 for --drain-delay, then the port closes, and the result of a
 call to the issuer that is under way is stored. Allow --drain-delay and 15 seconds more
