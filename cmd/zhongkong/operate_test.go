@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +143,40 @@ func TestATableIsAlignedWhateverIsWide(t *testing.T) {
 	}
 	if want := "A           B\n商城（一）  x\nshop e\u0301      y\n"; b.String() != want {
 		t.Errorf("table =\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestTheDaemonTellsOfAnAccountWhatStatusPrints(t *testing.T) {
+	b := newBench(t)
+	path := b.file("zk.yaml", "accounts:\n- {name: shop, appid: "+appID+", secret_env: S, label: 商城 Shop, refresh_every: 40m}\n")
+	b = b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path)
+	d := b.serve()
+	d.ready()
+	states := func(text string) (list []wire.Account) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) != 1 {
+			t.Fatalf("%v: %s", err, text)
+		}
+		return list
+	}
+	printed := states(b.must("status", "--json"))[0]
+	status, body := d.get("/v1/accounts")
+	told := states(body)[0]
+	if status != http.StatusOK || told.Label != "商城 Shop" || told.TTLSeconds == 0 {
+		t.Errorf("GET /v1/accounts: %d %s", status, body)
+	}
+	if off := told.NextRefresh.Sub(printed.NextRefresh.Time).Abs(); off > time.Minute { // a fleet's refreshes are spread
+		t.Errorf("the next refresh is %v, status prints %v", told.NextRefresh, printed.NextRefresh)
+	}
+	for _, a := range []*wire.Account{&told, &printed} {
+		a.NextRefresh, a.AgeSeconds, a.TTLSeconds = wire.Time{}, 0, 0
+	}
+	if printed.Overdue == nil || *printed.Overdue != 0 {
+		t.Errorf("status --json does not count overdue attempts: %+v", printed)
+	}
+	printed.Overdue = nil
+	if !reflect.DeepEqual(told, printed) {
+		t.Errorf("the daemon tells\n%+v, status prints\n%+v", told, printed)
 	}
 }
 
