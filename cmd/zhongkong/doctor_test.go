@@ -72,8 +72,8 @@ func TestDoctorNamesThePlaceInTheUsersFile(t *testing.T) {
 	b := newBench(t)
 	path := b.file("users.yaml", "\n- {name: app, password: $x, accounts: '*'}\n")
 	finds(t, b.with("ZHONGKONG_USERS_FILE", path).findings(exitOther), "configuration", resultFail, path+`:2: user "app": password: is not`)
-	b.rewrite(path, "\n- {nmae: app}\n")
-	b.with("ZHONGKONG_USERS_FILE", path).fails(exitUsage, path+":2: users[0].nmae: unknown field", "doctor")
+	b.rewrite(path, "\n- {namee: app}\n")
+	b.with("ZHONGKONG_USERS_FILE", path).fails(exitUsage, path+":2: users[0].namee: unknown field", "doctor")
 }
 
 func TestDoctorFetchesAFirstToken(t *testing.T) {
