@@ -61,7 +61,7 @@ func TestProblemsOfTheUsersFileNameItAndTheLine(t *testing.T) {
 	for content, want := range map[string]string{
 		"": ": the file is empty: write at least a list of users",
 		"users:\n- {name: b, password: $h, accounts: '*'}\n":                  ":1: users is a group of fields: it must be a list",
-		"- {name: b, password: $h, accounts: '*'}\n- namee: c\n":               ":2: users[1].namee: unknown field: did you mean name?",
+		"- {name: b, password: $h, accounts: '*'}\n- namee: c\n":              ":2: users[1].namee: unknown field: did you mean name?",
 		"- {name: b, password: hunter2, accounts: '*'}\n":                     ":1: users[0].password is not a hash",
 		"\n- {name: b, accounts: '*'}\n":                                      ":2: users[0].password is missing",
 		"- {name: b, password: $h, accounts: [wx2]}\n":                        `:1: users[0].accounts: "wx2" is not among the accounts`,
