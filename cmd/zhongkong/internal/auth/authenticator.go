@@ -127,7 +127,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, addr netip.Addr, name,
 	if p := u.match(mac); p != nil {
 		if a.passes(source, key, u, p) {
 			notifyAuthenticated(ctx)
-			return Caller{u, p.revoked}, nil
+			return Caller{u, p}, nil
 		}
 	} else if g.rejected.has(mac) {
 		return Caller{}, ErrDenied
@@ -167,7 +167,29 @@ func (a *Authenticator) DatagramKey(name string) (Caller, []byte, bool) {
 	if u == nil || u.udpKey == nil {
 		return Caller{}, nil, false
 	}
-	return Caller{u, u.revoked}, u.udpKey, true
+	return Caller{user: u}, u.udpKey, true
+}
+
+// Find returns the caller of this name, as one that gave no password. It proves
+// nothing: the one who asks must know by other means that a request is this
+// caller's, such as by a token that no other caller has.
+func (a *Authenticator) Find(name string) (Caller, bool) {
+	u := a.current.Load().byName[name]
+	return Caller{user: u}, u != nil
+}
+
+// FindByVerifier is Find for a request that carries a Caller's Verifier in some
+// form. It returns the Caller as if it had given the password whose verifier is
+// reports true for: false if none of the user's passwords, which are at most
+// MaxPasswords, is that one any more.
+func (a *Authenticator) FindByVerifier(name string, is func(verifier []byte) bool) (Caller, bool) {
+	u := a.current.Load().find(name)
+	for _, p := range u.passwords {
+		if p.verifier != nil && is(p.verifier) {
+			return Caller{u, p}, true
+		}
+	}
+	return Caller{}, false
 }
 
 // coalesce verifies an attempt, or waits for the same attempt that is being
@@ -219,7 +241,7 @@ func (a *Authenticator) verify(ctx context.Context, g *generation, t attempt) (C
 		p.remember(remembered{t.mac, isStrong(t.password)})
 	}
 	a.verified.add(t.key)
-	return Caller{u, p.revoked}, nil
+	return Caller{u, p}, nil
 }
 
 // findPassword returns the password of u that t gave, nil if it is wrong. It takes
@@ -250,6 +272,10 @@ type notifyKey struct{}
 func NotifyAuthenticated(ctx context.Context, f func()) context.Context {
 	return context.WithValue(ctx, notifyKey{}, f)
 }
+
+// ProvedOtherwise notifies as Authenticate does, for a caller that was found with
+// Find.
+func ProvedOtherwise(ctx context.Context) { notifyAuthenticated(ctx) }
 
 func notifyAuthenticated(ctx context.Context) {
 	if f, ok := ctx.Value(notifyKey{}).(func()); ok {

@@ -2,8 +2,8 @@ package auth
 
 // Caller is an authenticated user. The zero Caller has no rights.
 type Caller struct {
-	user    *user
-	revoked <-chan struct{} // that of the password it gave, or of the user if it sent a datagram
+	user     *user
+	password *password // the one that it gave; nil: it was found without one
 }
 
 // Name returns the user's name, "" for the zero Caller.
@@ -36,8 +36,29 @@ func (c Caller) Told() Told {
 	return c.user.told
 }
 
+// Phantom reports whether the caller gets phantoms in place of tokens.
+func (c Caller) Phantom() bool { return c.user != nil && c.user.phantom }
+
+// Verifier returns a digest of the password that the caller gave, as it was
+// configured: it is the same in all processes with the same configuration. It must
+// not be shown or modified. Nil for a caller that gave no password.
+func (c Caller) Verifier() []byte {
+	if c.password == nil {
+		return nil
+	}
+	return c.password.verifier
+}
+
 // Revoked returns a channel that is closed when SetUsers removes the password that
 // the caller gave, or removes or changes the user in anything but its passwords: the
 // caller's requests and streams have to end then, and it has to authenticate again.
 // Other passwords of the user come and go without it. Nil for the zero Caller.
-func (c Caller) Revoked() <-chan struct{} { return c.revoked }
+func (c Caller) Revoked() <-chan struct{} {
+	switch {
+	case c.password != nil:
+		return c.password.revoked
+	case c.user != nil:
+		return c.user.revoked
+	}
+	return nil
+}

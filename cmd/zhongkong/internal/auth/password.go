@@ -1,6 +1,9 @@
 package auth
 
-import "sync/atomic"
+import (
+	"crypto/sha256"
+	"sync/atomic"
+)
 
 // MaxPasswords is how many passwords of a user may be valid at the same time. It
 // bounds the slow hashes that one attempt costs.
@@ -12,6 +15,7 @@ type password struct {
 	// configured, or the MAC of a password that was given itself. "": none, the
 	// user has fewer passwords.
 	id         string
+	verifier   []byte                     // see Caller.Verifier; nil if id is ""
 	revoked    chan struct{}              // closed when it is removed, or its user is changed
 	remembered atomic.Pointer[remembered] // never nil
 }
@@ -27,6 +31,13 @@ func newPassword(id string) *password {
 	p := &password{id: id, revoked: make(chan struct{})}
 	p.remember(remembered{mac: mac(random(len(mac{})))}) // no password has this MAC
 	return p
+}
+
+// verifierOf returns the verifier of a password from what was configured: its hash,
+// or the password itself.
+func verifierOf(name, configured string) []byte {
+	sum := sha256.Sum256([]byte("zhongkong password\x00" + name + "\x00" + configured))
+	return sum[:]
 }
 
 func (p *password) remember(r remembered) { p.remembered.Store(&r) }

@@ -44,6 +44,9 @@ type User struct {
 
 	// Told bounds the lifetime that it is told a token has.
 	Told Told
+
+	// Phantom gives it phantoms in place of tokens.
+	Phantom bool
 }
 
 // Told bounds for how long a caller is told that it may use a token before it

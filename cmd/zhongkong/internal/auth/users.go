@@ -24,6 +24,7 @@ type user struct {
 	refresh   bool
 	udpKey    []byte
 	told      Told
+	phantom   bool
 	revoked   chan struct{} // closed when the user is removed, or changed except in its passwords
 }
 
@@ -45,7 +46,7 @@ func newUsers(configured []User, s *signer) (users, error) {
 func newUser(u User, hashes []*digest, s *signer) *user {
 	made := &user{
 		name: u.Name, hashes: hashes, refresh: u.Refresh,
-		udpKey: slices.Clone(u.UDPKey), told: u.Told,
+		udpKey: slices.Clone(u.UDPKey), told: u.Told, phantom: u.Phantom,
 		accounts: make(map[string]struct{}, len(u.Accounts)),
 		revoked:  make(chan struct{}),
 	}
@@ -55,10 +56,14 @@ func newUser(u User, hashes []*digest, s *signer) *user {
 	_, made.all = made.accounts[AllAccounts]
 	if u.Password == "" {
 		made.passwords = newPasswords(u.PasswordHashes...)
+		for i, hash := range u.PasswordHashes {
+			made.passwords[i].verifier = verifierOf(u.Name, hash)
+		}
 		return made
 	}
 	m := s.sign(u.Name, u.Password)
 	made.passwords = newPasswords(string(m[:]))
+	made.passwords[0].verifier = verifierOf(u.Name, u.Password)
 	made.passwords[0].remember(remembered{m, isStrong(u.Password)})
 	return made
 }
@@ -125,7 +130,7 @@ func (t users) inherit(old users) (gone []chan struct{}) {
 // same reports whether two users were configured the same, except for their
 // passwords.
 func (u *user) same(v *user) bool {
-	return u.name == v.name && u.refresh == v.refresh && u.told == v.told &&
+	return u.name == v.name && u.refresh == v.refresh && u.told == v.told && u.phantom == v.phantom &&
 		maps.Equal(u.accounts, v.accounts) && bytes.Equal(u.udpKey, v.udpKey)
 }
 

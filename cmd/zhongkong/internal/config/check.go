@@ -129,6 +129,8 @@ func (c *Config) check(p *problems) {
 			}
 		}
 	}
+	c.checkRoutes(named, p)
+	c.checkPhantoms(p)
 	if c.isRefused("tls_cert", "tls_key", "client_ca") {
 		return
 	}

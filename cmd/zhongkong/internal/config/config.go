@@ -51,6 +51,7 @@ type Config struct {
 	Accounts  []Account
 	Users     []User
 	UsersFile string // a file of more users, which are in Users
+	Routes    []Route
 
 	// Warnings are problems in spite of which the program runs.
 	Warnings []string
@@ -114,6 +115,7 @@ type User struct {
 	Accounts  []string // names, or "*" alone
 	Refresh   bool     // may force a refresh
 	UDPKey    Secret   // base64 of 32 bytes; zero: it cannot send datagrams
+	Phantom   bool     // gets phantoms in place of tokens
 
 	// The longest and the shortest lifetime of a token that it is told; 0: no limit.
 	Told, ToldAtLeast time.Duration
@@ -127,7 +129,7 @@ func (u User) Where() string { return u.where }
 
 // Same reports whether u and v are equal except for their places in files.
 func (u User) Same(v User) bool {
-	return u.Name == v.Name && u.Refresh == v.Refresh && u.Told == v.Told && u.ToldAtLeast == v.ToldAtLeast && slices.Equal(u.Accounts, v.Accounts) &&
+	return u.Name == v.Name && u.Refresh == v.Refresh && u.Phantom == v.Phantom && u.Told == v.Told && u.ToldAtLeast == v.ToldAtLeast && slices.Equal(u.Accounts, v.Accounts) &&
 		slices.EqualFunc(u.Passwords, v.Passwords, func(a, b Secret) bool { return a.Reveal() == b.Reveal() }) && u.UDPKey.Reveal() == v.UDPKey.Reveal()
 }
 
@@ -243,6 +245,9 @@ func (c *Config) Fixed(old *Config) []string {
 		if s.get != nil && !s.Reloads && s.get(c) != s.get(old) {
 			names = append(names, s.Key)
 		}
+	}
+	if !sameRoutes(c, old) {
+		names = append(names, "routes")
 	}
 	return names
 }

@@ -20,7 +20,7 @@ type pageWords struct {
 	introduction      string
 	settings, columns string
 	accounts, limits  string
-	users             string
+	users, routes     string
 	fields            string
 	yes, no, end      string
 	translate         func(key, usage string) string
@@ -67,6 +67,7 @@ func referencePage(w pageWords) string {
 	fieldRows(&b, w, w.accounts, "accounts[].", accountFields())
 	fieldRows(&b, w, w.limits, "accounts[].limits.", limitFields())
 	fieldRows(&b, w, w.users, "users[].", userFields())
+	fieldRows(&b, w, w.routes, "routes[].", routeFields())
 	return b.String() + "\n" + w.end
 }
 
@@ -104,6 +105,7 @@ the log says so. The files named here (secrets, seal keys, certificates) are als
 		accounts: "## `accounts:` – a list of accounts; all fields are reloaded",
 		limits:   "### `limits:` of an account",
 		users:    "## `users:` – a list of callers; all fields are reloaded",
+		routes:   "## `routes:` – a list of paths to APIs with the token put in; a change takes effect at the next start",
 		fields:   "| field | meaning |\n| --- | --- |\n",
 		yes:      "yes", no: "no",
 		translate: func(_, usage string) string { return usage },
@@ -154,6 +156,7 @@ func chinese(t *testing.T) pageWords {
 		accounts: "## `accounts:`：账号列表，全部支持热更新",
 		limits:   "### 账号的 `limits:`",
 		users:    "## `users:`：调用方列表，全部支持热更新",
+		routes:   "## `routes:`：代为填入 token 的转发路由列表，改动在下次启动时生效",
 		fields:   "| 字段 | 说明 |\n| --- | --- |\n",
 		yes:      "是", no: "否",
 		translate: func(key, usage string) string {
@@ -247,9 +250,16 @@ var chineseUsage = map[string]string{
 	"users[].password":      "密码的散列值，由 `zhongkong passwd` 输出；更换密码期间可以写成列表，最多 3 个，全部有效",
 	"users[].accounts":      `可以获取 token 的账号：名称列表，或 "*" 表示全部`,
 	"users[].refresh":       "是否可以强制刷新（默认 false）",
+	"users[].phantom":       "是否用替身代替 token：替身只在本集群的路由上有效（默认 false）",
 	"users[].told":          "告知该调用方的最长有效期，例如 4m：短于微信 5 分钟的新旧并存期时，即使有强制刷新，它也不会持有失效的 token（默认到该 token 预计失效为止）",
 	"users[].told_at_least": "token 的剩余时间足够时，告知该调用方的最短有效期；供会先减去一段余量、减完不足便出错的 SDK 使用：它可能短时间持有失效的 token（默认没有最短值）",
 	"users[].udp_key":       "数据报密钥：32 字节的 base64，即 `zhongkong keygen` 输出中冒号之后的部分",
+
+	"routes[].name":    "路径中的名称：路由位于 /proxy/NAME/",
+	"routes[].account": "填入哪个账号的 token",
+	"routes[].listen":  "路由自己的监听地址，路由位于其根路径，供基地址不能带路径的 SDK 使用；TLS 和 plaintext_ok 的规则与 listen 相同",
+	"routes[].to":      "上游的 URL（默认为该账号的接口地址）",
+	"routes[].put":     "上游在哪里读取 token：bearer、query NAME 或 header NAME（微信账号默认为 query access_token）",
 }
 
 func TestEveryDefaultIsAValueOfItsSetting(t *testing.T) {

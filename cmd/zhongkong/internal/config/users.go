@@ -30,6 +30,10 @@ func userFields() []field[userForm] {
 			v, _ := d.scalar(n, path, kindTruth)
 			f.user.Refresh = v == "true"
 		}},
+		{"phantom", "whether it gets phantoms in place of tokens: strings that only this fleet's routes accept (default false)", func(d *decoder, n *yaml.Node, path string, f *userForm) {
+			v, _ := d.scalar(n, path, kindTruth)
+			f.user.Phantom = v == "true"
+		}},
 		{"told", "the longest lifetime of a token that it is told, such as 4m: below WeChat's 5 minutes of overlap it never holds a dead token, even after a forced refresh (default: until the token is expected to be replaced)",
 			durationInto(func(f *userForm) *time.Duration { return &f.user.Told })},
 		{"told_at_least", "the shortest lifetime that it is told while the token lives that long, for an SDK that subtracts a margin and fails if nothing is left: it may hold a dead token for a while (default: no minimum)",

@@ -17,11 +17,13 @@
 //     it stands for; but not at the issuer.
 //   - Use for another account: the account's name is part of the key and of what
 //     is authenticated.
-//   - A caller that was removed, or whose password or key changed: Statement
-//     names the caller and the verifier, and who opens it compares both with what
-//     is configured now (see Statement.Of). The verifier itself, usually a
-//     password's hash, is not in the phantom and opens nothing: who reads a
-//     configuration's hashes cannot make phantoms.
+//   - A caller that was removed, or whose password was: Statement names the caller
+//     and the verifier of the password that the caller gave, and who opens it
+//     compares both with what is configured now (see Statement.Of). While a
+//     password is replaced the caller has several, and the phantoms of each are
+//     accepted. The verifier itself, a digest of the password's hash, is not in
+//     the phantom and opens nothing: who reads a configuration's hashes cannot
+//     make phantoms.
 //   - The account's secret is disclosed: phantoms can be made with it, but so can
 //     real tokens. After the secret is replaced the former one can be kept for as
 //     long as phantoms live, so that no client notices: see New.
@@ -106,7 +108,7 @@ func Is(token string) bool { return strings.HasPrefix(token, Prefix) }
 
 // Make returns a phantom for a caller that ends at the given instant, cut to
 // whole seconds. verifier is what proves the caller, or something derived from
-// it: a phantom is void once the caller's verifier is another one. Two calls
+// it: a phantom is void once the caller does not have this verifier any more. Two calls
 // never return the same phantom.
 func (s *Sealer) Make(caller string, verifier []byte, end time.Time) (string, error) {
 	if caller == "" || len(caller) > maxName {

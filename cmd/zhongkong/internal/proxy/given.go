@@ -28,7 +28,7 @@ const (
 type Tokens struct {
 	key [sha256.Size]byte
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards what accounts hold
 	accounts map[string]*remembered
 }
 
@@ -86,12 +86,12 @@ func (t *Tokens) Given(account, caller string, token coordinator.Token) {
 
 // note returns the generation of a token, nil if the account has no route.
 func (t *Tokens) note(account string, token coordinator.Token) *generation {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	a := t.accounts[account]
+	a := t.accounts[account] // the map does not change
 	if a == nil || token.IsZero() {
 		return nil
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	now := time.Now()
 	if a.newest != nil && now.Sub(a.seen) < time.Minute && a.current.Reveal() == token.Reveal() { // both ours: no client measures it
 		return a.newest

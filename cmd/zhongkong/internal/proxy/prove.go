@@ -16,7 +16,6 @@ type bearer struct{}
 func (bearer) Name() string             { return "" }
 func (bearer) May(string) bool          { return true }
 func (bearer) Phantom() bool            { return false }
-func (bearer) Verifier() []byte         { return nil }
 func (bearer) Revoked() <-chan struct{} { return nil }
 
 // prove proves the caller of a request. open says that the request needs no
@@ -64,6 +63,7 @@ func (r *route) proveByToken(token string) (Caller, problem) {
 	if phantom.Is(token) {
 		return r.proveByPhantom(token)
 	}
+	r.noteCurrent()
 	names, many, known := r.p.cfg.Tokens.holders(r.Account, token)
 	if !known {
 		return nil, problemToken
@@ -86,6 +86,16 @@ func (r *route) proveByToken(token string) (Caller, problem) {
 	return holder, problem{}
 }
 
+// noteCurrent remembers the token that is current, also one that was issued before
+// this process started.
+func (r *route) noteCurrent() {
+	if account, ok := r.p.cfg.Account(r.Account); ok {
+		if s, ok := account.Peek(); ok {
+			r.p.cfg.Tokens.Seen(r.Account, s.Token)
+		}
+	}
+}
+
 func (r *route) proveByPhantom(token string) (Caller, problem) {
 	if r.p.cfg.Phantoms == nil {
 		return nil, problemToken
@@ -101,8 +111,8 @@ func (r *route) proveByPhantom(token string) (Caller, problem) {
 	case err != nil:
 		return nil, problemToken
 	}
-	c, ok := r.p.cfg.Gate.Find(statement.Caller)
-	if !ok || !statement.Of(c.Verifier()) || !c.May(r.Account) {
+	c, ok := r.p.cfg.Gate.FindByVerifier(statement.Caller, statement.Of)
+	if !ok || !c.May(r.Account) {
 		return nil, problemToken
 	}
 	return c, problem{}

@@ -27,11 +27,8 @@ type Caller interface {
 	// Phantom reports whether the caller gets phantoms in place of tokens.
 	Phantom() bool
 
-	// Verifier is what proves the caller, or a digest of it: phantoms are void
-	// when it changes. It is the same on all servers.
-	Verifier() []byte
-
-	// Revoked is closed when the caller is removed or changed. Nil: never.
+	// Revoked is closed when the caller is removed or changed, or the password
+	// with which it was proved is removed. Nil: never.
 	Revoked() <-chan struct{}
 }
 
@@ -43,12 +40,19 @@ type Gate interface {
 
 	// Find returns the caller of this name, who was proved otherwise.
 	Find(name string) (Caller, bool)
+
+	// FindByVerifier returns the caller of this name as one who was proved by the
+	// password whose verifier is reports true for. Verifiers stand for passwords
+	// and are the same on all servers. False: no password of the caller that is
+	// valid now has such a verifier.
+	FindByVerifier(name string, is func(verifier []byte) bool) (Caller, bool)
 }
 
 // Account is where a route gets tokens and reports rejected ones. A
 // *coordinator.Account is one.
 type Account interface {
 	Token(ctx context.Context) (coordinator.Token, error)
+	Peek() (coordinator.Snapshot, bool)
 	Invalidate(ctx context.Context, rejected coordinator.Token) (coordinator.Snapshot, error)
 }
 
@@ -147,10 +151,18 @@ func New(cfg Config) (*Proxy, error) {
 	return p, nil
 }
 
+// CheckName reports what is wrong with a route's name, which is part of paths.
+func CheckName(name string) error {
+	if name == "" || strings.ContainsFunc(name, isForeign) || strings.Trim(name, ".") == "" {
+		return errors.New("must consist of letters, digits, - _ . ~")
+	}
+	return nil
+}
+
 func (r Route) check() error {
 	switch {
-	case r.Name == "" || strings.ContainsFunc(r.Name, isForeign) || strings.Trim(r.Name, ".") == "":
-		return errors.New("name: must consist of letters, digits, - _ . ~")
+	case CheckName(r.Name) != nil:
+		return fmt.Errorf("name: %w", CheckName(r.Name))
 	case r.Account == "":
 		return errors.New("account: is missing")
 	case r.To == nil || r.To.Scheme != "https" && r.To.Scheme != "http" || r.To.Host == "":

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 const (
@@ -95,6 +97,9 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 	if c.caller, p = r.prove(req, c.plain); p.code != "" {
 		r.refuse(w, req, c, p)
 		return
+	}
+	if c.caller != nil {
+		auth.ProvedOtherwise(req.Context())
 	}
 	r.pass(w, req, c)
 }

@@ -87,6 +87,13 @@ func (g *gate) Find(name string) (Caller, bool) {
 	return u, ok
 }
 
+func (g *gate) FindByVerifier(name string, is func([]byte) bool) (Caller, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	u := g.users[name]
+	return u, u != nil && is(u.Verifier())
+}
+
 func (g *gate) remove(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -200,6 +207,8 @@ func (f *fixed) Token(context.Context) (coordinator.Token, error) {
 	defer f.mu.Unlock()
 	return f.token(), nil
 }
+
+func (f *fixed) Peek() (coordinator.Snapshot, bool) { return coordinator.Snapshot{}, false }
 
 func (f *fixed) Invalidate(_ context.Context, rejected coordinator.Token) (coordinator.Snapshot, error) {
 	f.mu.Lock()

@@ -198,6 +198,8 @@ func (f failingAccount) Token(context.Context) (coordinator.Token, error) {
 	return coordinator.Token{}, fmt.Errorf("load: %w", f.err)
 }
 
+func (f failingAccount) Peek() (coordinator.Snapshot, bool) { return coordinator.Snapshot{}, false }
+
 func (f failingAccount) Invalidate(context.Context, coordinator.Token) (coordinator.Snapshot, error) {
 	return coordinator.Snapshot{}, f.err
 }

@@ -1,0 +1,154 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/proxy"
+)
+
+// Route is a path below which calls are passed on with an account's token put in.
+type Route struct {
+	Name    string // the route is at /proxy/NAME/
+	Account string
+	Listen  string // an address at whose root the route is as well, "" if it has none
+	To      string // URL of the upstream, "" for the account's API
+	Put     string // where the upstream expects the token, "" for where WeChat does
+
+	where  string // "zk.yaml:12", for errors
+	index  int
+	faulty bool // a field is wrong
+}
+
+// same reports whether two routes are equal except for their places in files.
+func (r Route) same(o Route) bool {
+	return r.Name == o.Name && r.Account == o.Account && r.Listen == o.Listen && r.To == o.To && r.Put == o.Put
+}
+
+func routeFields() []field[Route] {
+	return []field[Route]{
+		{"name", "its name in paths: it is at /proxy/NAME/", func(d *decoder, n *yaml.Node, path string, r *Route) {
+			if d.text(n, path, &r.Name) {
+				d.report(n, path, proxy.CheckName(r.Name))
+			}
+		}},
+		{"account", "the account whose token is put in", textInto(func(r *Route) *string { return &r.Account })},
+		{"listen", "an address of its own, where the route is at the root, for an SDK whose base URL has no path; TLS and plaintext_ok as for listen",
+			func(d *decoder, n *yaml.Node, path string, r *Route) {
+				if d.text(n, path, &r.Listen) {
+					d.report(n, path, checkAddress(r.Listen))
+				}
+			}},
+		{"to", "URL of the upstream (default the account's API)", func(d *decoder, n *yaml.Node, path string, r *Route) {
+			if d.text(n, path, &r.To) {
+				base, err := checkAPIBase(r.To)
+				r.To = base
+				d.report(n, path, err)
+			}
+		}},
+		{"put", "where the upstream expects the token: bearer, query NAME or header NAME (default for WeChat accounts: query access_token)",
+			func(d *decoder, n *yaml.Node, path string, r *Route) {
+				if d.text(n, path, &r.Put) {
+					_, err := proxy.ParsePlace(r.Put)
+					d.report(n, path, err)
+				}
+			}},
+	}
+}
+
+func (d *decoder) routes(n *yaml.Node, c *Config) {
+	d.sequence(n, "routes", func(i int, n *yaml.Node) {
+		path := fmt.Sprintf("routes[%d]", i)
+		before := d.problems.count()
+		r := Route{where: d.at(n), index: i}
+		if !element(d, n, path, routeFields(), &r) {
+			return
+		}
+		r.faulty = d.problems.count() > before
+		if !r.faulty && r.Name == "" {
+			d.problems.addf("%s: %s.name is missing: every route needs one", d.at(n), path)
+		}
+		if !r.faulty && r.Account == "" {
+			d.problems.addf("%s: %s.account is missing: every route needs one", d.at(n), path)
+		}
+		c.Routes = append(c.Routes, r)
+	})
+}
+
+// checkRoutes validates the routes against each other and against the accounts.
+// named has the accounts; nil: they are not known.
+func (c *Config) checkRoutes(named map[string]string, p *problems) {
+	names, addresses := map[string]string{}, map[string]string{}
+	if !c.isRefused("listen") {
+		addresses[c.Listen] = c.Where("listen")
+	}
+	for _, r := range c.Routes {
+		at := fmt.Sprintf("%s: routes[%d]", r.where, r.index)
+		if first := names[r.Name]; r.Name != "" && first != "" {
+			p.addf("%s.name: %q is given before, at %s: names must differ", at, r.Name, first)
+		}
+		names[r.Name] = r.where
+		if r.Account != "" && named != nil && named[r.Account] == "" {
+			p.addf("%s.account: %q is not among the accounts: they are %s", at, r.Account, c.names())
+		}
+		if _, port, _ := net.SplitHostPort(r.Listen); port != "" && port != "0" {
+			if first := addresses[r.Listen]; first != "" {
+				p.addf("%s.listen: %s is used before, at %s: addresses must differ", at, r.Listen, first)
+			}
+			addresses[r.Listen] = r.where
+		}
+		switch {
+		case r.faulty:
+		case r.Put != "" && r.To == "":
+			p.addf("%s.put: belongs to an upstream of its own: give to: as well, or remove it", at)
+		case strings.HasPrefix(r.To, "http://") && !c.PlaintextOK && !isThisMachine(r.To) && !c.isRefused("plaintext_ok"):
+			p.addf("%s.to: http:// sends the token in plaintext: write https://, or set plaintext_ok if something on the way does TLS", at)
+		}
+	}
+}
+
+// checkPhantoms validates the users that get phantoms.
+func (c *Config) checkPhantoms(p *problems) {
+	for _, u := range c.Users {
+		switch {
+		case !u.Phantom:
+		case !u.UDPKey.IsZero():
+			p.addf("%s: %s.phantom: a datagram is answered with the token itself: remove udp_key, or phantom", u.where, u.path)
+		case !slices.ContainsFunc(c.Routes, func(r Route) bool { return slices.Contains(u.Accounts, r.Account) || slices.Contains(u.Accounts, "*") }):
+			c.Warnings = append(c.Warnings,
+				fmt.Sprintf("%s: %s.phantom: phantoms work on routes only, and no account of user %q has one", u.where, u.path, u.Name))
+		}
+	}
+}
+
+// sameRoutes reports whether two configurations have the same routes to the same
+// upstreams.
+func sameRoutes(a, b *Config) bool {
+	return slices.EqualFunc(a.Routes, b.Routes, func(r, o Route) bool {
+		of, _ := a.Account(r.Account)
+		other, _ := b.Account(o.Account)
+		return r.same(o) && of.APIBase == other.APIBase
+	})
+}
+
+// isThisMachine reports whether a URL leads to loopback.
+func isThisMachine(to string) bool {
+	u, err := url.Parse(to)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// checkAddress reports what is wrong with the address of a listener.
+func checkAddress(v string) error {
+	var c Config
+	return address(func(*Config) *string { return &c.Listen }).apply(&c, v)
+}
