@@ -35,6 +35,9 @@ type frontend struct {
 	web    *httpapi.Server
 	udp    *net.UDPConn // nil: no datagrams
 
+	routes         *routes
+	routeListeners []routeListener
+
 	// current is the configuration as requests see it. The daemon's own cfg is for
 	// the goroutine that reloads it.
 	current atomic.Pointer[config.Config]
@@ -107,7 +110,8 @@ func allCallers(given []auth.User, cfg *config.Config) ([]auth.User, error) {
 // newCaller returns a caller of the configuration. The error begins with the field's
 // name.
 func newCaller(u config.User) (auth.User, error) {
-	caller := auth.User{Name: u.Name, Accounts: u.Accounts, Refresh: u.Refresh, Told: auth.Told{Max: u.Told, Min: u.ToldAtLeast}}
+	caller := auth.User{Name: u.Name, Accounts: u.Accounts, Refresh: u.Refresh, Phantom: u.Phantom,
+		Told: auth.Told{Max: u.Told, Min: u.ToldAtLeast}}
 	for _, hash := range u.Passwords {
 		caller.PasswordHashes = append(caller.PasswordHashes, hash.Reveal())
 	}
@@ -128,8 +132,12 @@ func (d *daemon) openFrontend() error {
 		return usagef("--listen %s: %v", d.cfg.Listen, err)
 	}
 	d.current.Store(d.cfg)
+	if err := d.openRoutes(); err != nil {
+		return err
+	}
 	d.api = httpapi.New(httpapi.Config{
-		Coordinator: d.zk, Gate: d.auth, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store), Label: d.label, PageLabel: d.pageLabel,
+		Coordinator: d.zk, Gate: d.auth, Proxy: d.routes, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store),
+		Label: d.label, PageLabel: d.pageLabel,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log,
 	})
@@ -165,6 +173,9 @@ func (d *daemon) probe(account string) httpapi.Probe {
 func (d *daemon) observe(o coordinator.Observation) {
 	d.metrics.Observe(o)
 	d.events.Observe(o)
+	if d.routes != nil {
+		d.routes.observe(o)
+	}
 }
 
 // serveDatagrams answers datagrams until ctx ends.

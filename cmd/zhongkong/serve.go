@@ -175,6 +175,13 @@ func (d *daemon) run(signalled context.Context) error {
 			stop(err)
 		}
 	})
+	for _, l := range d.routeListeners {
+		wg.Go(func() { // likewise
+			if err := d.web.ServeHandler(l, d.routes.Route(l.name)); err != nil {
+				stop(err)
+			}
+		})
+	}
 	wg.Go(func() { // ends with ctx
 		if err := d.serveDatagrams(ctx); err != nil {
 			stop(err)
@@ -227,6 +234,7 @@ func (d *daemon) announce() {
 	}
 	d.log.Info("serving", "version", version(), "url", url, "redis", d.where(), "prefix", d.prefix, "embedded_redis", d.embedded != nil,
 		"sandbox", d.sandbox != nil, "accounts", list(accounts))
+	d.announceRoutes()
 	d.announceFrontend()
 }
 
@@ -258,6 +266,9 @@ func (d *daemon) announceSandbox() {
 func (d *daemon) close() {
 	if d.listener != nil {
 		_ = d.listener.Close() // run has closed it, if it was reached
+	}
+	for _, l := range d.routeListeners {
+		_ = l.Close() // likewise
 	}
 	if d.udp != nil {
 		_ = d.udp.Close() // likewise

@@ -97,6 +97,10 @@ func (a *API) addUnknown() {
 
 // ServeHTTP answers every request.
 func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	if a.proxy != nil && isProxied(hr.URL) { // it bounds bodies and moves deadlines itself
+		a.proxy.ServeHTTP(w, hr)
+		return
+	}
 	e, account := a.route(hr.URL)
 	r := &request{Request: hr, account: account, maxBody: a.limits.Body}
 	w.Header()["X-Content-Type-Options"] = nosniff

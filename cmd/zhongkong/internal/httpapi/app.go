@@ -40,6 +40,7 @@ type app struct {
 	log         *slog.Logger
 	probe       func(account string) Probe
 	label       func(account string) string
+	proxy       Routes // nil: none
 	events      *events.Hub
 	page        *page.Page
 	metrics     http.Handler
@@ -75,6 +76,7 @@ func newApp(cfg Config) *app {
 		log:           log,
 		probe:         cfg.Probe,
 		label:         cfg.Label,
+		proxy:         cfg.Proxy,
 		events:        hub,
 		metrics:       cfg.Metrics,
 		metricsOpen:   cfg.MetricsOpen,

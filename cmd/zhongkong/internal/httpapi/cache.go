@@ -29,6 +29,10 @@ type response struct {
 	etag   []string
 	length []string // Content-Length
 
+	account string
+	token   coordinator.Token
+	record  coordinator.Record
+
 	prefix []byte // of body, up to the value of expires_in: the same for a generation
 	quoted []byte // the token as a JSON string
 }
@@ -58,15 +62,22 @@ func (c *responseCache) next(last *response, s coordinator.Snapshot) *response {
 		return &copied
 	}
 	quoted, _ := json.Marshal(s.Token.Reveal()) // encoding a string cannot fail
-	name, _ := json.Marshal(c.account.Name())
+	prefix := prefixOf(c.account.Name(), quoted, s.Record)
+	generation := strconv.FormatUint(uint64(s.Generation), 10)
+	return &response{generation: s.Generation, etag: []string{`"` + generation + `"`}, prefix: prefix, quoted: quoted,
+		account: c.account.Name(), token: s.Token, record: s.Record}
+}
+
+// prefixOf returns the body of a response up to the value of expires_in.
+func prefixOf(account string, quoted []byte, s coordinator.Record) []byte {
+	name, _ := json.Marshal(account)
 	generation := strconv.FormatUint(uint64(s.Generation), 10)
 	prefix := append([]byte(`{"name":`), name...)
 	prefix = append(append(prefix, `,"access_token":`...), quoted...)
 	prefix = append(append(prefix, `,"generation":`...), generation...)
 	prefix = append(append(prefix, `,"issued_at":"`...), wire.Time{Time: s.IssuedAt}.String()...)
 	prefix = append(append(prefix, `","expires_at":"`...), wire.Time{Time: s.ExpiresAt}.String()...)
-	prefix = append(prefix, `","expires_in":`...)
-	return &response{generation: s.Generation, etag: []string{`"` + generation + `"`}, prefix: prefix, quoted: quoted}
+	return append(prefix, `","expires_in":`...)
 }
 
 // bodyFor returns the body with the given use_for, in seconds.

@@ -26,6 +26,10 @@ type Config struct {
 	// checked.
 	Probe func(account string) Probe
 
+	// Proxy has the routes, below /proxy/. Nil: there are none, and callers who get
+	// phantoms get nothing.
+	Proxy Routes
+
 	// Events feeds /v1/events and the page. Its Observe has to be part of the
 	// coordinator's Config.Observe. Nil: there are no events.
 	Events *events.Hub

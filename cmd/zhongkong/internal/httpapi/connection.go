@@ -22,8 +22,9 @@ const (
 // connection is an accepted connection.
 type connection struct {
 	net.Conn
-	all    *connections
-	source netip.Addr // see auth.Source
+	all     *connections
+	handler http.Handler // nil: the API
+	source  netip.Addr   // see auth.Source
 
 	phaseValue    atomic.Int32 // phase
 	since         atomic.Int64 // its beginning, as a duration since all.started

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -76,15 +77,17 @@ func newConnections(most int, log *slog.Logger) *connections {
 	}
 }
 
-// listener returns l with its connections counted.
-func (cs *connections) listener(l net.Listener) net.Listener {
-	return &boundedListener{Listener: l, all: cs, done: make(chan struct{})}
+// listener returns l with its connections counted. h answers their requests; nil:
+// the API.
+func (cs *connections) listener(l net.Listener, h http.Handler) net.Listener {
+	return &boundedListener{Listener: l, all: cs, handler: h, done: make(chan struct{})}
 }
 
 // boundedListener accepts connections while there is room.
 type boundedListener struct {
 	net.Listener
-	all *connections
+	all     *connections
+	handler http.Handler
 
 	once sync.Once
 	done chan struct{} // closed by Close
@@ -95,7 +98,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: conn, all: l.all, source: auth.Source(auth.Addr(conn.RemoteAddr().String()))}
+	c := &connection{Conn: conn, all: l.all, handler: l.handler, source: auth.Source(auth.Addr(conn.RemoteAddr().String()))}
 	if !l.wait(c) {
 		conn.Close()
 		return nil, net.ErrClosed

@@ -75,7 +75,10 @@ func (a *app) dropIn(w http.ResponseWriter, r *request, q wechatapi.Request) int
 	}
 	a.served(s.Stale)
 	state := a.accounts.of(account)
-	resp := state.cache.encode(s)
+	resp, err := a.forCaller(r.caller, state.cache.encode(s))
+	if err != nil {
+		return a.dropInFail(w, r, err)
+	}
 	expiresIn := resp.useForBy(r.caller.Told())
 	state.checker.answered(r.caller, resp.generation, time.Duration(expiresIn)*time.Second)
 	return wechatapi.WriteToken(w, resp.quoted, expiresIn)

@@ -62,8 +62,13 @@ func NewServer(api *API, e Exposure, log *slog.Logger) (*Server, error) {
 
 // Serve answers on l until Shutdown. The caller has checked the address with
 // CheckExposure.
-func (s *Server) Serve(l net.Listener) error {
-	l = s.connections.listener(l)
+func (s *Server) Serve(l net.Listener) error { return s.ServeHandler(l, nil) }
+
+// ServeHandler is Serve for an address at which h answers in place of the API, under
+// the same rules for connections and certificates. Clients without a certificate
+// where one is needed get nothing there.
+func (s *Server) ServeHandler(l net.Listener, h http.Handler) error {
+	l = s.connections.listener(l, h)
 	var err error
 	if s.certificate != nil {
 		err = s.http.ServeTLS(l, "", "")
@@ -78,11 +83,18 @@ func (s *Server) Serve(l net.Listener) error {
 
 // serveHTTP answers a request.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor > 1 {
-		if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && !c.authenticated.Load() {
-			s.connections.beginRequest(c)
-			defer s.connections.endRequest(c)
+	c, ok := r.Context().Value(connectionKey{}).(*connection)
+	if r.ProtoMajor > 1 && ok && !c.authenticated.Load() {
+		s.connections.beginRequest(c)
+		defer s.connections.endRequest(c)
+	}
+	if ok && c.handler != nil {
+		if s.needsClientCert() && (r.TLS == nil || len(r.TLS.PeerCertificates) == 0) {
+			refuseWithoutCert(w)
+			return
 		}
+		c.handler.ServeHTTP(w, r)
+		return
 	}
 	if !s.admits(r) {
 		refuseWithoutCert(w)

@@ -120,8 +120,15 @@ func (a *app) writeToken(w http.ResponseWriter, r *request, resp *response) int 
 		w.WriteHeader(http.StatusNotModified)
 		return http.StatusNotModified
 	}
+	resp, err := a.forCaller(r.caller, resp)
+	if err != nil {
+		return a.fail(w, r, err)
+	}
 	a.served(resp.stale)
 	body, length := resp.body, resp.length
+	if r.caller.Phantom() {
+		length = []string{strconv.Itoa(len(body))}
+	}
 	if n := resp.useForBy(r.caller.Told()); n != resp.useFor {
 		body = resp.bodyFor(n)
 		length = []string{strconv.Itoa(len(body))}

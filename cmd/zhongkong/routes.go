@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/proxy"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// phantomLife is how long a phantom is accepted: as long as clients may keep a token
+// whatever they were told.
+const phantomLife = 4 * time.Hour
+
+// routes are the routes of a daemon, with what they need of it.
+type routes struct {
+	*proxy.Proxy
+	tokens   *proxy.Tokens
+	phantoms phantoms
+}
+
+// routeListener is the address of one route.
+type routeListener struct {
+	net.Listener
+	name string
+}
+
+// openRoutes makes the routes and opens their addresses. It needs the coordinator.
+func (d *daemon) openRoutes() error {
+	var all []proxy.Route
+	for _, r := range d.cfg.Routes {
+		made, err := newRoute(d.cfg, r)
+		if err != nil {
+			return &configError{fmt.Errorf("routes (%s).%w", r.Name, err)}
+		}
+		all = append(all, made)
+	}
+	d.routes = &routes{tokens: proxy.NewTokens(all), phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}}
+	p, err := proxy.New(proxy.Config{
+		Routes: all, Gate: routeGate{d.auth}, Tokens: d.routes.tokens, Phantoms: d.routes.phantoms.of, Logger: d.log,
+		Account: func(name string) (proxy.Account, bool) {
+			a, ok := d.zk.Account(name)
+			return a, ok
+		},
+		TokenEndpoint: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { d.api.ServeHTTP(w, r) }),
+		Secret: func(account string) (string, string, bool) {
+			a, ok := d.current.Load().Account(account)
+			return a.AppID, a.Secret.Reveal(), ok && !a.Secret.IsZero()
+		},
+	})
+	if err != nil {
+		return &configError{err}
+	}
+	d.routes.Proxy = p
+	d.metrics.FollowRoutes(p.Stats)
+	for _, r := range d.cfg.Routes {
+		if r.Listen == "" {
+			continue
+		}
+		l, err := listen(r.Listen, "listen of the route "+r.Name)
+		if err != nil {
+			return err
+		}
+		d.routeListeners = append(d.routeListeners, routeListener{l, r.Name})
+		if err := exposureOf(d.cfg).CheckExposure(l.Addr()); err != nil {
+			return usagef("routes (%s).listen %s: %v", r.Name, r.Listen, err)
+		}
+	}
+	return nil
+}
+
+func newRoute(cfg *config.Config, r config.Route) (proxy.Route, error) {
+	account, ok := cfg.Account(r.Account)
+	switch {
+	case !ok:
+		return proxy.Route{}, fmt.Errorf("account: %q is not among the accounts", r.Account)
+	case r.Put == "" && r.To == "":
+		return proxy.WeChatRoute(r.Name, r.Account, account.APIBase)
+	case r.Put == "":
+		return proxy.WeChatRoute(r.Name, r.Account, r.To)
+	}
+	to, err := url.Parse(r.To)
+	if err != nil {
+		return proxy.Route{}, fmt.Errorf("to: is not a URL")
+	}
+	put, err := proxy.ParsePlace(r.Put)
+	return proxy.Route{Name: r.Name, Account: r.Account, To: to, Put: put}, err
+}
+
+// Given remembers that a caller was given a token.
+func (r *routes) Given(account, caller string, token coordinator.Token) {
+	r.tokens.Given(account, caller, token)
+}
+
+// Phantom returns a new phantom of an account for a caller.
+func (r *routes) Phantom(account string, caller auth.Caller) (string, error) {
+	return r.phantoms.of(account).Make(caller.Name(), caller.Verifier(), time.Now().Add(phantomLife))
+}
+
+// observe remembers the tokens that an observation tells of.
+func (r *routes) observe(o coordinator.Observation) {
+	if o.Event != nil {
+		r.tokens.Seen(o.Account, o.Event.Record.Token)
+	}
+}
+
+// routeGate is the callers of the routes.
+type routeGate struct{ auth *auth.Authenticator }
+
+func (g routeGate) Authenticate(ctx context.Context, from netip.Addr, name, password string) (proxy.Caller, error) {
+	c, err := g.auth.Authenticate(ctx, from, name, password)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (g routeGate) Find(name string) (proxy.Caller, bool) { return g.auth.Find(name) }
+
+func (g routeGate) FindByVerifier(name string, is func(verifier []byte) bool) (proxy.Caller, bool) {
+	return g.auth.FindByVerifier(name, is)
+}
+
+// phantoms makes and opens the phantoms of all accounts.
+type phantoms struct {
+	d *daemon
+
+	mu   sync.Mutex // guards what follows
+	made map[string]*accountPhantoms
+}
+
+// accountPhantoms are those of an account under its present secret, and under the
+// one before it.
+type accountPhantoms struct {
+	secret config.Secret // zero: a key of this process
+	sealer *phantom.Sealer
+}
+
+// of returns the sealer of an account. Its key is derived from the account's secret,
+// so that all servers with it open the same phantoms.
+func (p *phantoms) of(account string) *phantom.Sealer {
+	a, _ := p.d.current.Load().Account(account)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := p.made[account]
+	if known != nil && known.secret.Reveal() == a.Secret.Reveal() {
+		return known.sealer
+	}
+	keys := [][]byte{[]byte(a.Secret.Reveal())}
+	if known != nil && !known.secret.IsZero() {
+		keys = append(keys, []byte(known.secret.Reveal()))
+	}
+	sealer, err := phantom.New(account, keys...)
+	if err != nil { // no secret, or a short one
+		p.d.log.Warn("phantoms of this account are valid in this process only: it has no secret of at least 16 bytes to derive their key from",
+			"account", account)
+		sealer, _ = phantom.New(account, phantom.Fresh()) // of a key that is long enough
+	}
+	p.made[account] = &accountPhantoms{a.Secret, sealer}
+	return sealer
+}
+
+// announceRoutes says where the routes are.
+func (d *daemon) announceRoutes() {
+	base := fmt.Sprintf("%s://%s", d.web.Scheme(), d.listener.Addr())
+	own := map[string]string{}
+	for _, l := range d.routeListeners {
+		own[l.name] = fmt.Sprintf("%s://%s", d.web.Scheme(), l.Addr())
+	}
+	for _, r := range d.cfg.Routes {
+		at := strings.Join(append([]string{base + "/proxy/" + r.Name}, nonEmpty(own[r.Name])...), " and ")
+		if d.cfg.LogFormat == config.FormatJSON {
+			d.log.Info("route", "route", r.Name, "account", r.Account, "url", at)
+			continue
+		}
+		fmt.Fprintf(d.stderr, "Route %s: %s, with the token of %s put in.\n", r.Name, at, r.Account)
+	}
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
