@@ -47,7 +47,7 @@ func (d *daemon) openRoutes() error {
 	}
 	d.routes = &routes{tokens: proxy.NewTokens(all), phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}}
 	p, err := proxy.New(proxy.Config{
-		Routes: all, Gate: routeGate{d.auth}, Tokens: d.routes.tokens, Phantoms: d.routes.phantoms.of, Logger: d.log,
+		Routes: all, Gate: routeGate{d.auth}, Tokens: d.routes.tokens, Phantoms: d.routes.phantoms.of, Logger: d.log, Login: d.loginRoute,
 		Account: func(name string) (proxy.Account, bool) {
 			a, ok := d.zk.Account(name)
 			return a, ok
@@ -77,6 +77,16 @@ func (d *daemon) openRoutes() error {
 		}
 	}
 	return nil
+}
+
+// loginRoute returns the route to the API of the account with an AppID.
+func (d *daemon) loginRoute(appID string) (proxy.Route, error) {
+	for _, a := range d.current.Load().Accounts {
+		if a.AppID == appID {
+			return proxy.WeChatRoute("", a.Name, a.APIBase)
+		}
+	}
+	return proxy.Route{}, coordinator.ErrUnknownAccount
 }
 
 func newRoute(cfg *config.Config, r config.Route) (proxy.Route, error) {

@@ -173,7 +173,17 @@ func TestLoginThroughARouteGetsTheAppSecret(t *testing.T) {
 	}))
 	t.Cleanup(weChat.Close)
 	p := f.with("ZHONGKONG_API_BASE", weChat.URL).routed(1)[0]
-	login := p.url + "/proxy/wx/sns/jscode2session?grant_type=authorization_code&js_code=c0de&appid=" + appID + "&secret="
+	for _, base := range []string{p.url + "/proxy/wx", p.url} {
+		p.logsIn(base + "/sns/jscode2session?grant_type=authorization_code&js_code=c0de&appid=" + appID + "&secret=")
+	}
+	if body := p.get(p.url + "/sns/jscode2session?js_code=c0de&appid=wxother&secret=veil~veil-password"); strings.Contains(body, "openid") {
+		t.Errorf("login to an account that is not configured: %s", body)
+	}
+}
+
+func (p *process) logsIn(login string) {
+	t := p.f.t
+	t.Helper()
 	if body := p.get(login + "veil~veil-password"); !strings.Contains(body, `"openid":"o1"`) {
 		t.Errorf("login: %s", body)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/wechatapi"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/proxy"
 )
 
 // API is the http.Handler of the whole HTTP interface. It starts no goroutine by
@@ -99,6 +100,10 @@ func (a *API) addUnknown() {
 func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	if a.proxy != nil && isProxied(hr.URL) { // it bounds bodies and moves deadlines itself
 		a.proxy.ServeHTTP(w, hr)
+		return
+	}
+	if a.proxy != nil && proxy.IsLogin(hr.URL.Path) {
+		a.proxy.ServeLogin(w, hr)
 		return
 	}
 	e, account := a.route(hr.URL)

@@ -14,6 +14,9 @@ import (
 type Routes interface {
 	http.Handler
 
+	// ServeLogin answers calls that take the AppSecret, at the server's root.
+	ServeLogin(w http.ResponseWriter, r *http.Request)
+
 	// Given says that a caller is given an account's token.
 	Given(account, caller string, token coordinator.Token)
 

@@ -64,8 +64,45 @@ type parameters struct {
 // login passes on a call that takes the AppSecret: the caller is proved by its own
 // key in the secret's place, or by the Authorization header.
 func (r *route) login(w http.ResponseWriter, req *http.Request, c *call, e secretEndpoint) {
-	r.counts.logins.Add(1)
 	p, err := readParameters(w, req)
+	r.loginWith(w, req, c, e, p, err)
+}
+
+// ServeLogin answers a call at the server's root that takes the AppSecret: its
+// appid says which account it is for. It is counted in no route.
+func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
+	read, err := readParameters(w, req)
+	path := req.URL.Path
+	e := secretEndpoints[path]
+	appID := ""
+	if err == nil {
+		appID = read.get(e.id)
+	}
+	route, wrong := p.cfg.Login(appID)
+	if wrong != nil {
+		route, _ = WeChatRoute("", appID, "") // a caller must not learn which accounts there are
+	}
+	r := newRoute(p, route)
+	if refused, bad := refuseForm(req); bad {
+		r.respond(w, refused)
+		return
+	}
+	r.loginWith(w, req, &call{path: path, query: req.URL.RawQuery, in: req}, e, read, err)
+}
+
+// IsLogin reports whether ServeLogin answers at a path.
+func IsLogin(path string) bool {
+	switch path {
+	case "/sns/oauth2/access_token", "/sns/jscode2session", "/cgi-bin/clear_quota/v2":
+		return true
+	}
+	return false
+}
+
+// loginWith is login with the parameters that were read, or the error of reading
+// them.
+func (r *route) loginWith(w http.ResponseWriter, req *http.Request, c *call, e secretEndpoint, p *parameters, err error) {
+	r.counts.logins.Add(1)
 	if err != nil {
 		r.counts.malformed.Add(1)
 		r.respond(w, problem{http.StatusBadRequest, "bad_request", codeNoAppID,
