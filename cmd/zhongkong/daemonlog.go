@@ -19,7 +19,10 @@ const flushWithin = time.Second
 
 // callerMessages are the messages of the lines that a client can cause as often as it
 // sends requests.
-var callerMessages = []string{"caller refused", "datagram refused", "request failed", "call failed", "the upstream rejected the token", "call with the AppSecret"}
+var callerMessages = []string{
+	"caller refused", "datagram refused", "request failed", // without credentials
+	"call failed", "the upstream rejected the token", "call with the AppSecret",
+}
 
 // queueLog sends everything that a daemon writes to stderr through a queue, so that
 // it goes on refreshing when the reader of its log hangs or is gone.

@@ -120,10 +120,12 @@ func TestCallsThroughARouteSurviveTheTokensDeath(t *testing.T) {
 	if body := p.get(base + business + "no-token-of-ours"); !strings.Contains(body, `"errcode":40001`) {
 		t.Errorf("a token that the server does not know: %s", body)
 	}
-	if body := p.get(base + "/cgi-bin/token?grant_type=client_credential&appid=" + appID + "&secret=ops~wrong"); !strings.Contains(body, `"errcode":`) {
+	wrongKey := base + "/cgi-bin/token?grant_type=client_credential&appid=" + appID + "&secret=ops~wrong"
+	if body := p.get(wrongKey); !strings.Contains(body, `"errcode":`) {
 		t.Errorf("a wrong key: %s", body)
 	}
-	if metrics := p.get(p.url + "/metrics"); !strings.Contains(metrics, `zhongkong_route_rejected_tokens_total{account="`+appID+`",route="wx",step="cured"} 1`) {
+	cured := `zhongkong_route_rejected_tokens_total{account="` + appID + `",route="wx",step="cured"} 1`
+	if metrics := p.get(p.url + "/metrics"); !strings.Contains(metrics, cured) {
 		t.Errorf("the metrics have no cured call:\n%s", metrics)
 	}
 	p.signal(syscall.SIGTERM)

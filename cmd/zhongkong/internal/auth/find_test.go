@@ -37,8 +37,10 @@ func TestAVerifierIsThatOfThePasswordInEveryProcess(t *testing.T) {
 		{"alice", "open sesame"}, {"alice", "second"}, {"plain", "open sesame"}, {"bob", "open sesame"},
 	} {
 		v := mustEnter(t, one, here, c.name, c.password).Verifier()
-		if len(v) == 0 || !bytes.Equal(v, mustEnter(t, one, here, c.name, c.password).Verifier()) || !bytes.Equal(v, mustEnter(t, other, here, c.name, c.password).Verifier()) {
-			t.Errorf("%s with %q: the verifier differs from one time or process to the other", c.name, c.password)
+		for _, g := range []*Authenticator{one, other} { // in one, the password is remembered now
+			if again := mustEnter(t, g, here, c.name, c.password).Verifier(); len(v) == 0 || !bytes.Equal(v, again) {
+				t.Errorf("%s with %q: the verifier differs from one time or process to the other", c.name, c.password)
+			}
 		}
 		if slices.ContainsFunc(seen, func(o []byte) bool { return bytes.Equal(o, v) }) {
 			t.Errorf("%s with %q has the verifier of another caller or password", c.name, c.password)

@@ -129,8 +129,10 @@ func (u User) Where() string { return u.where }
 
 // Same reports whether u and v are equal except for their places in files.
 func (u User) Same(v User) bool {
-	return u.Name == v.Name && u.Refresh == v.Refresh && u.Phantom == v.Phantom && u.Told == v.Told && u.ToldAtLeast == v.ToldAtLeast && slices.Equal(u.Accounts, v.Accounts) &&
-		slices.EqualFunc(u.Passwords, v.Passwords, func(a, b Secret) bool { return a.Reveal() == b.Reveal() }) && u.UDPKey.Reveal() == v.UDPKey.Reveal()
+	return u.Name == v.Name && u.Refresh == v.Refresh && u.Phantom == v.Phantom && u.Told == v.Told && u.ToldAtLeast == v.ToldAtLeast &&
+		slices.Equal(u.Accounts, v.Accounts) &&
+		slices.EqualFunc(u.Passwords, v.Passwords, func(a, b Secret) bool { return a.Reveal() == b.Reveal() }) &&
+		u.UDPKey.Reveal() == v.UDPKey.Reveal()
 }
 
 // lone is the account that flags or top-level keys describe.

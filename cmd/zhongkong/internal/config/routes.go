@@ -120,7 +120,9 @@ func (c *Config) checkPhantoms(p *problems) {
 		case !u.Phantom:
 		case !u.UDPKey.IsZero():
 			p.addf("%s: %s.phantom: a datagram is answered with the token itself: remove udp_key, or phantom", u.where, u.path)
-		case !slices.ContainsFunc(c.Routes, func(r Route) bool { return slices.Contains(u.Accounts, r.Account) || slices.Contains(u.Accounts, "*") }):
+		case !slices.ContainsFunc(c.Routes, func(r Route) bool {
+			return slices.Contains(u.Accounts, r.Account) || slices.Contains(u.Accounts, "*")
+		}):
 			c.Warnings = append(c.Warnings,
 				fmt.Sprintf("%s: %s.phantom: phantoms work on routes only, and no account of user %q has one", u.where, u.path, u.Name))
 		}

@@ -16,12 +16,16 @@ type routeCollector struct {
 func (m *Metrics) FollowRoutes(stats func() []proxy.Stats) {
 	m.registry.MustRegister(&routeCollector{
 		stats: stats,
-		calls: desc("route_calls_total", "Calls to routes, by result: answered by the upstream; refused, malformed and limited were not passed on; "+
-			"no_token, there was none to put in; failed, the upstream did not answer; gone, the client went away; token, answered here; "+
-			"login, with the AppSecret put in, which are counted by their outcome as well.", "route", "account", "result"),
-		rejected: desc("route_rejected_tokens_total", "Answers by which an upstream rejected the token that was put in, by what followed: rejected counts "+
-			"them all; repeated, the call was made again; cured, with success; unrepeatable, its body was too long.", "route", "account", "step"),
-		bytes: desc("route_bytes_total", "Bytes of bodies passed on, by direction: sent to the upstream or received from it.", "route", "account", "direction"),
+		calls: desc("route_calls_total",
+			"Calls to routes, by result: answered by the upstream; "+
+				"refused, malformed and limited were not passed on; "+
+				"no_token, there was none to put in; failed, the upstream did not answer; gone, the client went away; token, answered here; "+
+				"login, with the AppSecret put in, which are counted by their outcome as well.", "route", "account", "result"),
+		rejected: desc("route_rejected_tokens_total",
+			"Answers by which an upstream rejected the token that was put in, by what followed: rejected counts "+
+				"them all; repeated, the call was made again; cured, with success; unrepeatable, its body was too long.", "route", "account", "step"),
+		bytes: desc("route_bytes_total",
+			"Bytes of bodies passed on, by direction: sent to the upstream or received from it.", "route", "account", "direction"),
 	})
 }
 

@@ -48,7 +48,8 @@ func TestAPhantomLivesAsLongAsThePasswordWithWhichItWasMade(t *testing.T) {
 			t.Fatal(err)
 		}
 		gates = append(gates, realGate{a})
-		servers = append(servers, newStage(t, weChatRoute(t, serve(t, http.HandlerFunc(echo))), &fixed{}, func(c *Config) { c.Gate = realGate{a} }))
+		route := weChatRoute(t, serve(t, http.HandlerFunc(echo)))
+		servers = append(servers, newStage(t, route, &fixed{}, func(c *Config) { c.Gate = realGate{a} }))
 	}
 	made := map[string]string{} // phantom :: password
 	makeWith := func(password string) string {

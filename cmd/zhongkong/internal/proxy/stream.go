@@ -168,7 +168,8 @@ func (l *late) end() {
 	}
 }
 
-// isRevoked reports whether a caller was removed or changed since it was proved.
+// isRevoked reports whether a caller was removed or changed, or its password removed,
+// since it was proved.
 func isRevoked(c Caller) bool {
 	if c == nil {
 		return false
