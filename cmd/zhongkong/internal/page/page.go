@@ -102,12 +102,12 @@ func newPage(cfg Config, store storeView) *Page {
 	} {
 		p.files[name] = File{kind, mustRead(name)}
 	}
-	for _, w := range languages {
+	for _, w := range languages() {
 		t := template.New("page").Funcs(w.functions())
 		for _, name := range []string{"page.html", "list.html", "card.html", "account.html", "events.html", "notice.html"} {
 			template.Must(t.Parse(string(mustRead(name))))
 		}
-		p.templates[w.code] = t
+		p.templates[w.Code] = t
 	}
 	return p
 }

@@ -1,44 +1,64 @@
 package page
 
 import (
+	"embed"
 	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 )
 
-// words are the texts of one language.
+// words are the texts of one language, as the files in words/ have them.
 type words struct {
-	code  string
-	names map[string]string // :: key → text
-	codes map[int]string    // :: the issuer's code → what to do
-	units [4]string         // day, hour, minute, second
-	space string            // between number and unit, and between two of them
+	Code  string
+	Names map[string]string // :: key → text
+	Codes map[int]string    // :: the issuer's code → what to do
+	Units [4]string         // day, hour, minute, second
+	Space string            // between number and unit, and between two of them
 }
 
-var languages = []words{english, chinese}
+//go:embed words
+var wordFiles embed.FS
+
+// languages returns the languages, the default first. They are read at the first use,
+// because most commands have no page.
+var languages = sync.OnceValue(func() []words {
+	var all []words
+	for _, code := range []string{"en", "zh"} {
+		text, err := wordFiles.ReadFile("words/" + code + ".json")
+		if err == nil {
+			all = append(all, words{})
+			err = json.Unmarshal(text, &all[len(all)-1])
+		}
+		if err != nil {
+			panic(fmt.Sprintf("page: the texts of %s: %v", code, err))
+		}
+	}
+	return all
+})
 
 // Language returns a language: the requested one, or else the first of the browser's
 // that exists, or else English.
 func Language(asked, acceptLanguage string) string {
-	for _, w := range languages {
-		if asked == w.code {
-			return w.code
-		}
+	exists := func(code string) bool {
+		return slices.ContainsFunc(languages(), func(w words) bool { return w.Code == code })
+	}
+	if exists(asked) {
+		return asked
 	}
 	for one := range strings.SplitSeq(acceptLanguage, ",") {
 		tag, _, _ := strings.Cut(strings.TrimSpace(one), ";")
 		primary, _, _ := strings.Cut(strings.ToLower(tag), "-")
-		for _, w := range languages {
-			if primary == w.code {
-				return w.code
-			}
+		if exists(primary) {
+			return primary
 		}
 	}
-	return english.code
+	return languages()[0].Code
 }
 
 // functions returns the functions that the templates call.
@@ -63,17 +83,11 @@ func (w words) functions() template.FuncMap {
 		"summary":  w.summary,
 		"tally":    w.tally,
 		"width":    func(share float64) string { return fmt.Sprintf("%.2f%%", share) },
-		"units":    func() string { return strings.Join(w.units[:], ",") },
-		"space":    func() string { return w.space },
+		"units":    func() string { return strings.Join(w.Units[:], ",") },
+		"space":    func() string { return w.Space },
 		"key":      func(s state) string { return s.key() },
 		"others": func() []words {
-			var others []words
-			for _, o := range languages {
-				if o.code != w.code {
-					others = append(others, o)
-				}
-			}
-			return others
+			return slices.DeleteFunc(slices.Clone(languages()), func(o words) bool { return o.Code == w.Code })
 		},
 	}
 }
@@ -84,16 +98,13 @@ type part struct {
 	It   any
 }
 
-// Code and Own are for the language switch.
-func (w words) Code() string { return w.code }
-
 // Own returns the language's name in the language itself.
-func (w words) Own() string { return w.names["own"] }
+func (w words) Own() string { return w.Names["own"] }
 
 // text returns the text for a key, with its arguments filled in. An unknown key is
 // returned in braces, so that a test finds it.
 func (w words) text(key string, args ...any) string {
-	format, ok := w.names[key]
+	format, ok := w.Names[key]
 	if !ok {
 		return "{" + key + "}"
 	}
@@ -105,7 +116,7 @@ func (w words) text(key string, args ...any) string {
 
 // many is text with a number. The number 1 may have a text of its own.
 func (w words) many(key string, n int) string {
-	if one, ok := w.names[key+".one"]; ok && n == 1 {
+	if one, ok := w.Names[key+".one"]; ok && n == 1 {
 		return one
 	}
 	return w.text(key, n)
@@ -113,7 +124,7 @@ func (w words) many(key string, n int) string {
 
 // advice returns what to do about a failure, "" if that is not known.
 func (w words) advice(code int, message string) string {
-	switch text, ok := w.codes[code]; {
+	switch text, ok := w.Codes[code]; {
 	case ok:
 		return text
 	case code != 0:
@@ -131,7 +142,7 @@ const whyPrefix = "why."
 // whys returns the texts for the API's error codes as JSON, for the script.
 func (w words) whys() (string, error) {
 	all := make(map[string]string)
-	for key, text := range w.names {
+	for key, text := range w.Names {
 		if code, ok := strings.CutPrefix(key, whyPrefix); ok {
 			all[code] = text
 		}
@@ -143,16 +154,16 @@ func (w words) whys() (string, error) {
 // failed says that a refresh failed. why is an error code of the API. It comes from the
 // page's address, which anyone may have written, so an unknown one is not shown.
 func (w words) failed(why string) string {
-	text, ok := w.names[whyPrefix+why]
+	text, ok := w.Names[whyPrefix+why]
 	if !ok {
-		text = w.names[whyPrefix+"internal"]
+		text = w.Names[whyPrefix+"internal"]
 	}
 	return w.text("failed", text)
 }
 
 // notice returns the message for an error code of the API in place of the page.
 func (w words) notice(code string) string {
-	if text, ok := w.names["notice."+code]; ok {
+	if text, ok := w.Names["notice."+code]; ok {
 		return text
 	}
 	return w.text("notice.internal")
@@ -161,7 +172,7 @@ func (w words) notice(code string) string {
 // asked says which caller asked for a refresh, and how.
 func (w words) asked(by string) string {
 	name, how, ok := strings.Cut(strings.TrimSuffix(by, ")"), " (")
-	if text, known := w.names["how."+how]; ok && known {
+	if text, known := w.Names["how."+how]; ok && known {
 		return w.text("asked.how", name, text)
 	}
 	return w.text("asked", by)
@@ -180,7 +191,7 @@ func plain(s string) string {
 
 // wordOr returns the translation of a word of the protocol, or the word.
 func (w words) wordOr(kind, word string) string {
-	if text, ok := w.names[kind+"."+word]; ok {
+	if text, ok := w.Names[kind+"."+word]; ok {
 		return text
 	}
 	return word
@@ -197,9 +208,9 @@ func (w words) duration(d time.Duration) string {
 	for first < 3 && parts[first] == 0 {
 		first++
 	}
-	text := fmt.Sprintf("%d%s%s", parts[first], w.space, w.units[first])
+	text := fmt.Sprintf("%d%s%s", parts[first], w.Space, w.Units[first])
 	if first < 3 && parts[first+1] != 0 {
-		text += fmt.Sprintf(" %d%s%s", parts[first+1], w.space, w.units[first+1])
+		text += fmt.Sprintf(" %d%s%s", parts[first+1], w.Space, w.Units[first+1])
 	}
 	return text
 }

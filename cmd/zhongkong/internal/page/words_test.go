@@ -11,9 +11,11 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
+var english, chinese = languages()[0], languages()[1]
+
 func TestBothLanguagesHaveTheSameTexts(t *testing.T) {
-	for key, text := range english.names {
-		other, ok := chinese.names[key]
+	for key, text := range english.Names {
+		other, ok := chinese.Names[key]
 		if !ok {
 			t.Errorf("there is no Chinese for %s", key)
 		}
@@ -21,13 +23,13 @@ func TestBothLanguagesHaveTheSameTexts(t *testing.T) {
 			t.Errorf("%s: %q and %q take different arguments", key, text, other)
 		}
 	}
-	for key := range chinese.names {
-		if _, ok := english.names[key]; !ok {
+	for key := range chinese.Names {
+		if _, ok := english.Names[key]; !ok {
 			t.Errorf("there is no English for %s", key)
 		}
 	}
-	for code := range english.codes {
-		if chinese.codes[code] == "" {
+	for code := range english.Codes {
+		if chinese.Codes[code] == "" {
 			t.Errorf("there is no Chinese advice for %d", code)
 		}
 	}
@@ -35,9 +37,9 @@ func TestBothLanguagesHaveTheSameTexts(t *testing.T) {
 
 func TestEveryCodeHasAdviceAndIsNotToldTwice(t *testing.T) {
 	for _, class := range wechat.Codes() {
-		for _, w := range languages {
-			if w.codes[class.Code] == "" {
-				t.Errorf("%s: no advice for %d", w.code, class.Code)
+		for _, w := range languages() {
+			if w.Codes[class.Code] == "" {
+				t.Errorf("%s: no advice for %d", w.Code, class.Code)
 			}
 		}
 		if class.Hint == "" {
@@ -68,9 +70,9 @@ func TestACallThatBroughtNoCodeHasAdvice(t *testing.T) {
 		"h/cgi-bin/token answered a page instead of JSON":                                                   "relay",
 		"h/cgi-bin/token answered HTTP status 502":                                                          "relay",
 	} {
-		for _, w := range languages {
-			if got := w.advice(0, message); got != w.names["advice."+key] || got == "" {
-				t.Errorf("%s: %s: %q, want the advice %s", w.code, message, got, key)
+		for _, w := range languages() {
+			if got := w.advice(0, message); got != w.Names["advice."+key] || got == "" {
+				t.Errorf("%s: %s: %q, want the advice %s", w.Code, message, got, key)
 			}
 		}
 	}
@@ -129,10 +131,10 @@ func TestTheChinesePageIsChinese(t *testing.T) {
 
 func TestEveryStateHasASentence(t *testing.T) {
 	for s := range stateCount {
-		for _, w := range languages {
+		for _, w := range languages() {
 			for _, key := range []string{"state." + s.key(), "sum." + s.key() + ".one", "sum." + s.key() + ".all"} {
-				if w.names[key] == "" {
-					t.Errorf("%s: no %s", w.code, key)
+				if w.Names[key] == "" {
+					t.Errorf("%s: no %s", w.Code, key)
 				}
 			}
 		}
@@ -175,12 +177,12 @@ func TestNothingThatIsWellReadsLikeATrouble(t *testing.T) {
 		"sum.none":        {"", "没有可查看的账号"},
 	} {
 		for i, w := range []words{english, chinese} {
-			if got := w.names[key]; want[i] != "" && got != want[i] {
-				t.Errorf("%s: %s is %q, want %q", w.code, key, got, want[i])
+			if got := w.Names[key]; want[i] != "" && got != want[i] {
+				t.Errorf("%s: %s is %q, want %q", w.Code, key, got, want[i])
 			}
 		}
 	}
-	for key, text := range chinese.names {
+	for key, text := range chinese.Names {
 		if strings.Contains(text, "令牌") || strings.Contains(text, "您") {
 			t.Errorf("%s: %q: it is called token, and nobody is addressed", key, text)
 		}
