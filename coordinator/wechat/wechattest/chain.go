@@ -28,26 +28,27 @@ const (
 
 // Issue is a token that the server issued. Times are those of the server's clock.
 type Issue struct {
-	Seq    int // counts the tokens of the whole server, from 1
-	AppID  string
-	Chain  Chain
-	Token  string
-	Forced bool // by force_refresh
+	Seq    int    `json:"seq"` // counts the tokens of the whole server, from 1
+	AppID  string `json:"appid"`
+	Chain  Chain  `json:"chain"`
+	Token  string `json:"access_token"`
+	Forced bool   `json:"forced"` // by force_refresh
 
 	// Call is the ID of the call that issued it; the following fields are that
 	// call's. Finished is zero while it is in progress.
-	Call              int
-	From              string
-	Started, Finished time.Time
-	Delivered         bool // the answer was sent undamaged
+	Call      int       `json:"call"`
+	From      string    `json:"from"`
+	Started   time.Time `json:"-"`
+	Finished  time.Time `json:"-"`
+	Delivered bool      `json:"delivered"` // the answer was sent undamaged
 
-	IssuedAt  time.Time
-	ExpiresAt time.Time
+	IssuedAt  time.Time `json:"-"`
+	ExpiresAt time.Time `json:"-"`
 
 	// DiesAt is the instant from which the token is invalid. A later Issue can move
 	// it forward.
-	DiesAt time.Time
-	Cause  Cause
+	DiesAt time.Time `json:"-"`
+	Cause  Cause     `json:"cause"`
 }
 
 // SHA256 returns the token's hash in hexadecimal, which Lookup and the control

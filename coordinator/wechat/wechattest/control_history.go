@@ -9,47 +9,24 @@ import (
 
 // controlIssue is an Issue as the control interface shows it.
 type controlIssue struct {
-	Seq       int    `json:"seq"`
-	AppID     string `json:"appid"`
-	Chain     Chain  `json:"chain"`
-	Token     string `json:"access_token"`
+	Issue
 	SHA256    string `json:"sha256"`
-	Forced    bool   `json:"forced"`
-	Call      int    `json:"call"`
-	From      string `json:"from"`
 	Started   stamp  `json:"started"`
 	Finished  stamp  `json:"finished"`
-	Delivered bool   `json:"delivered"`
 	IssuedAt  stamp  `json:"issued_at"`
 	ExpiresAt stamp  `json:"expires_at"`
 	DiesAt    stamp  `json:"dies_at"`
-	Cause     Cause  `json:"cause"`
 }
 
 func (i Issue) public() controlIssue {
-	return controlIssue{
-		Seq: i.Seq, AppID: i.AppID, Chain: i.Chain, Token: i.Token, SHA256: i.SHA256(), Forced: i.Forced,
-		Call: i.Call, From: i.From, Started: stamp(i.Started), Finished: stamp(i.Finished), Delivered: i.Delivered,
-		IssuedAt: stamp(i.IssuedAt), ExpiresAt: stamp(i.ExpiresAt), DiesAt: stamp(i.DiesAt), Cause: i.Cause,
-	}
+	return controlIssue{i, i.SHA256(), stamp(i.Started), stamp(i.Finished), stamp(i.IssuedAt), stamp(i.ExpiresAt), stamp(i.DiesAt)}
 }
 
 // controlCall is a Call as the control interface shows it.
 type controlCall struct {
-	ID        int    `json:"id"`
-	Path      string `json:"path"`
-	AppID     string `json:"appid"`
-	From      string `json:"from"`
-	Remote    string `json:"remote"`
-	Host      string `json:"host"`
-	UserAgent string `json:"user_agent"`
-	Started   stamp  `json:"started"`
-	Finished  stamp  `json:"finished"`
-	Code      int    `json:"errcode"`
-	Seq       int    `json:"seq"`
-	Minted    bool   `json:"minted"`
-	Forced    bool   `json:"forced"`
-	Delivered bool   `json:"delivered"`
+	Call
+	Started  stamp `json:"started"`
+	Finished stamp `json:"finished"`
 }
 
 // window reads ?after= and ?appid=.
@@ -72,10 +49,7 @@ func (s *Server) controlCalls(req *http.Request) (any, error) {
 	out := []controlCall{}
 	for _, c := range s.Calls() {
 		if c.ID > after && (appID == "" || c.AppID == appID) {
-			out = append(out, controlCall{
-				c.ID, c.Path, c.AppID, c.From, c.Remote, c.Host, c.UserAgent, stamp(c.Started), stamp(c.Finished),
-				c.Code, c.Seq, c.Minted, c.Forced, c.Delivered,
-			})
+			out = append(out, controlCall{c, stamp(c.Started), stamp(c.Finished)})
 		}
 	}
 	return out, nil

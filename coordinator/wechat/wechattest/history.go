@@ -9,20 +9,21 @@ import (
 // Call is one call to a token endpoint, including calls that a fault kept from being
 // carried out. Calls without a connection are not recorded.
 type Call struct {
-	ID        int
-	Path      string
-	AppID     string
-	From      string // the caller's address
-	Remote    string // the same with the port, over HTTP
-	Host      string // the host it called
-	UserAgent string
+	ID        int    `json:"id"`
+	Path      string `json:"path"`
+	AppID     string `json:"appid"`
+	From      string `json:"from"`   // the caller's address
+	Remote    string `json:"remote"` // the same with the port, over HTTP
+	Host      string `json:"host"`   // the host it called
+	UserAgent string `json:"user_agent"`
 
-	Started, Finished time.Time // Finished is zero while the call is in progress
-	Code              int       // the errcode that was answered
-	Seq               int       // Issue.Seq of the token in the answer, even if the answer was lost; 0: none
-	Minted            bool      // the token was issued by this call
-	Forced            bool      // force_refresh
-	Delivered         bool      // the answer was sent undamaged; false also for an injected error
+	Started   time.Time `json:"-"`
+	Finished  time.Time `json:"-"`         // zero while the call is in progress
+	Code      int       `json:"errcode"`   // that was answered
+	Seq       int       `json:"seq"`       // Issue.Seq of the token in the answer, even if the answer was lost; 0: none
+	Minted    bool      `json:"minted"`    // the token was issued by this call
+	Forced    bool      `json:"forced"`    // force_refresh
+	Delivered bool      `json:"delivered"` // the answer was sent undamaged; false also for an injected error
 }
 
 func (s *Server) recordLocked(r *request) { r.call = s.newCallLocked(r) }

@@ -103,13 +103,8 @@ func DefaultKnobs() Knobs {
 
 // Validate returns an error about the first knob with an invalid value.
 func (k Knobs) Validate() error {
-	for _, knob := range knobTable() {
-		// The setters of the JSON form check the value.
-		raw, err := json.Marshal(knob.get(&k))
-		if err == nil {
-			err = knob.set(&k, raw)
-		}
-		if err != nil {
+	for _, knob := range k.table() {
+		if err := knob.check(); err != nil {
 			return fmt.Errorf("knob %s: %w", knob.name, err)
 		}
 	}
@@ -120,8 +115,14 @@ func (k Knobs) Validate() error {
 // form "2h0m0s".
 func (k Knobs) MarshalJSON() ([]byte, error) {
 	values := make(map[string]any)
-	for _, knob := range knobTable() {
-		values[knob.name] = knob.get(&k)
+	for _, knob := range k.table() {
+		values[knob.name] = knob.at
+		switch at := knob.at.(type) {
+		case *time.Duration:
+			values[knob.name] = at.String()
+		case *[]Recoding:
+			values[knob.name] = append([]Recoding{}, *at...) // [] if there are none
+		}
 	}
 	return json.Marshal(values)
 }
@@ -134,13 +135,17 @@ func (k *Knobs) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("the knobs are not a JSON object: %w", err)
 	}
 	changed := *k
-	table := knobTable()
+	table := changed.table()
 	for name, raw := range values {
 		i := slices.IndexFunc(table, func(k knob) bool { return k.name == name })
 		if i < 0 {
-			return fmt.Errorf("unknown knob %q; there are: %s", name, knobNames(table))
+			var names []string
+			for _, k := range table {
+				names = append(names, k.name)
+			}
+			return fmt.Errorf("unknown knob %q; there are: %s", name, strings.Join(names, ", "))
 		}
-		if err := table[i].set(&changed, raw); err != nil {
+		if err := table[i].set(raw); err != nil {
 			return fmt.Errorf("knob %s: %w", name, err)
 		}
 	}
@@ -150,68 +155,103 @@ func (k *Knobs) UnmarshalJSON(data []byte) error {
 
 // knob is one setting by its name in JSON.
 type knob struct {
-	name string
-	get  func(*Knobs) any
-	set  func(*Knobs, json.RawMessage) error
+	name  string
+	at    any          // a pointer to the value
+	check func() error // of the value
 }
 
-func knobNames(table []knob) string {
-	names := make([]string, len(table))
-	for i, k := range table {
-		names[i] = k.name
+// set decodes a value into the knob.
+func (k knob) set(raw json.RawMessage) (err error) {
+	switch at := k.at.(type) {
+	case *time.Duration:
+		*at, err = parseDuration(raw)
+	case *[]Recoding:
+		*at = nil // the elements are shared with the knobs as they were
+		err = json.Unmarshal(raw, at)
+	default:
+		err = json.Unmarshal(raw, at)
 	}
-	return strings.Join(names, ", ")
+	if err != nil {
+		return fmt.Errorf("%s is not a valid value: %w", raw, err)
+	}
+	return k.check()
 }
 
-func knobTable() []knob {
+// table returns the knobs of k.
+func (k *Knobs) table() []knob {
 	return []knob{
-		lasting("token_ttl", time.Second, func(k *Knobs) *time.Duration { return &k.TokenTTL }),
-		lasting("grace", 0, func(k *Knobs) *time.Duration { return &k.Grace }),
-		whole("grace_generations", AllGenerations, func(k *Knobs) *int { return &k.GraceGenerations }),
-		lasting("early_roll", 0, func(k *Knobs) *time.Duration { return &k.EarlyRoll }),
-		lasting("force_min_interval", 0, func(k *Knobs) *time.Duration { return &k.ForceMinInterval }),
-		whole("force_daily", 0, func(k *Knobs) *int { return &k.ForceDaily }),
-		onOff("force_quota_blocks_normal", func(k *Knobs) *bool { return &k.ForceQuotaBlocksNormal }),
-		whole("daily_token", 0, func(k *Knobs) *int { return &k.DailyToken }),
-		whole("daily_token_test", 0, func(k *Knobs) *int { return &k.DailyTokenTest }),
-		whole("daily_stable", 0, func(k *Knobs) *int { return &k.DailyStable }),
-		whole("daily_ticket", 0, func(k *Knobs) *int { return &k.DailyTicket }),
-		whole("daily_other", 0, func(k *Knobs) *int { return &k.DailyOther }),
-		whole("minute_stable", 0, func(k *Knobs) *int { return &k.MinuteStable }),
-		whole("clears_per_month", 0, func(k *Knobs) *int { return &k.ClearsPerMonth }),
-		oneOf("errmsg_era", func(k *Knobs) *Era { return &k.Era }, EraCurrent, EraRID2020, EraHint2017),
-		text("content_type", func(k *Knobs) *string { return &k.ContentType }),
-		someOf("relay", func(k *Knobs) *[]Recoding { return &k.Relay }, recodings()...),
-		whole("token_length", 32, func(k *Knobs) *int { return &k.TokenLength }),
-		text("token_prefix", func(k *Knobs) *string { return &k.TokenPrefix }),
-		lasting("propagation_delay", 0, func(k *Knobs) *time.Duration { return &k.PropagationDelay }),
-		lasting("whitelist_delay", 0, func(k *Knobs) *time.Duration { return &k.WhitelistDelay }),
-		lasting("latency", 0, func(k *Knobs) *time.Duration { return &k.Latency }),
-		lasting("latency_jitter", 0, func(k *Knobs) *time.Duration { return &k.LatencyJitter }),
-		share("false_40001_rate", func(k *Knobs) *float64 { return &k.False40001Rate }),
-		share("minus_one_rate", func(k *Knobs) *float64 { return &k.MinusOneRate }),
-		onOff("chunked_post_412", func(k *Knobs) *bool { return &k.ChunkedPost412 }),
-		oneOf("check_order", func(k *Knobs) *string { return &k.CheckOrder }, SecretFirst, IPFirst),
-		oneOf("dead_order", func(k *Knobs) *string { return &k.DeadOrder }, ExpiredFirst, SupersededFirst),
-		oneOf("ticket_expiry", func(k *Knobs) *string { return &k.TicketExpiry }, TicketFixed, TicketDecreasing),
+		atLeast("token_ttl", &k.TokenTTL, time.Second),
+		atLeast("grace", &k.Grace, 0),
+		atLeast("grace_generations", &k.GraceGenerations, AllGenerations),
+		atLeast("early_roll", &k.EarlyRoll, 0),
+		atLeast("force_min_interval", &k.ForceMinInterval, 0),
+		atLeast("force_daily", &k.ForceDaily, 0),
+		free("force_quota_blocks_normal", &k.ForceQuotaBlocksNormal),
+		atLeast("daily_token", &k.DailyToken, 0),
+		atLeast("daily_token_test", &k.DailyTokenTest, 0),
+		atLeast("daily_stable", &k.DailyStable, 0),
+		atLeast("daily_ticket", &k.DailyTicket, 0),
+		atLeast("daily_other", &k.DailyOther, 0),
+		atLeast("minute_stable", &k.MinuteStable, 0),
+		atLeast("clears_per_month", &k.ClearsPerMonth, 0),
+		oneOf("errmsg_era", &k.Era, EraCurrent, EraRID2020, EraHint2017),
+		free("content_type", &k.ContentType),
+		someOf("relay", &k.Relay, recodings()...),
+		atLeast("token_length", &k.TokenLength, 32),
+		free("token_prefix", &k.TokenPrefix),
+		atLeast("propagation_delay", &k.PropagationDelay, 0),
+		atLeast("whitelist_delay", &k.WhitelistDelay, 0),
+		atLeast("latency", &k.Latency, 0),
+		atLeast("latency_jitter", &k.LatencyJitter, 0),
+		share("false_40001_rate", &k.False40001Rate),
+		share("minus_one_rate", &k.MinusOneRate),
+		free("chunked_post_412", &k.ChunkedPost412),
+		oneOf("check_order", &k.CheckOrder, SecretFirst, IPFirst),
+		oneOf("dead_order", &k.DeadOrder, ExpiredFirst, SupersededFirst),
+		oneOf("ticket_expiry", &k.TicketExpiry, TicketFixed, TicketDecreasing),
 	}
 }
 
-func lasting(name string, least time.Duration, at func(*Knobs) *time.Duration) knob {
-	return knob{
-		name: name,
-		get:  func(k *Knobs) any { return at(k).String() },
-		set: func(k *Knobs, raw json.RawMessage) error {
-			d, err := parseDuration(raw)
-			if err == nil && d < least {
-				err = fmt.Errorf("%v is less than %v", d, least)
+// free is a knob for which every value of its type is valid.
+func free[T any](name string, at *T) knob { return knob{name, at, func() error { return nil }} }
+
+func atLeast[N int | time.Duration](name string, at *N, least N) knob {
+	return knob{name, at, func() error {
+		if *at < least {
+			return fmt.Errorf("%v is less than %v", *at, least)
+		}
+		return nil
+	}}
+}
+
+// share is a fraction of something.
+func share(name string, at *float64) knob {
+	return knob{name, at, func() error {
+		if *at < 0 || *at > 1 {
+			return fmt.Errorf("%v is not between 0 and 1", *at)
+		}
+		return nil
+	}}
+}
+
+func oneOf[S ~string](name string, at *S, choices ...S) knob {
+	return knob{name, at, func() error {
+		if !slices.Contains(choices, *at) {
+			return fmt.Errorf("%q is not one of %q", *at, choices)
+		}
+		return nil
+	}}
+}
+
+func someOf[S ~string](name string, at *[]S, choices ...S) knob {
+	return knob{name, at, func() error {
+		for _, s := range *at {
+			if !slices.Contains(choices, s) {
+				return fmt.Errorf("%q is not one of %q", s, choices)
 			}
-			if err == nil {
-				*at(k) = d
-			}
-			return err
-		},
-	}
+		}
+		return nil
+	}}
 }
 
 // parseDuration reads "90s" or 90.
@@ -225,102 +265,4 @@ func parseDuration(raw json.RawMessage) (time.Duration, error) {
 		return 0, fmt.Errorf(`%s is not a duration: write "90s" or a number of seconds`, raw)
 	}
 	return time.ParseDuration(s)
-}
-
-func whole(name string, least int, at func(*Knobs) *int) knob {
-	return knob{
-		name: name,
-		get:  func(k *Knobs) any { return *at(k) },
-		set: func(k *Knobs, raw json.RawMessage) error {
-			var n int
-			if err := json.Unmarshal(raw, &n); err != nil {
-				return fmt.Errorf("%s is not a whole number", raw)
-			}
-			if n < least {
-				return fmt.Errorf("%d is less than %d", n, least)
-			}
-			*at(k) = n
-			return nil
-		},
-	}
-}
-
-func share(name string, at func(*Knobs) *float64) knob {
-	return knob{
-		name: name,
-		get:  func(k *Knobs) any { return *at(k) },
-		set: func(k *Knobs, raw json.RawMessage) error {
-			var f float64
-			if err := json.Unmarshal(raw, &f); err != nil || f < 0 || f > 1 {
-				return fmt.Errorf("%s is not a number between 0 and 1", raw)
-			}
-			*at(k) = f
-			return nil
-		},
-	}
-}
-
-func onOff(name string, at func(*Knobs) *bool) knob {
-	return knob{
-		name: name,
-		get:  func(k *Knobs) any { return *at(k) },
-		set: func(k *Knobs, raw json.RawMessage) error {
-			var b bool
-			if err := json.Unmarshal(raw, &b); err != nil {
-				return fmt.Errorf("%s is neither true nor false", raw)
-			}
-			*at(k) = b
-			return nil
-		},
-	}
-}
-
-func text(name string, at func(*Knobs) *string) knob {
-	return knob{
-		name: name,
-		get:  func(k *Knobs) any { return *at(k) },
-		set: func(k *Knobs, raw json.RawMessage) error {
-			var s string
-			if err := json.Unmarshal(raw, &s); err != nil {
-				return fmt.Errorf("%s is not a string", raw)
-			}
-			*at(k) = s
-			return nil
-		},
-	}
-}
-
-func oneOf[S ~string](name string, at func(*Knobs) *S, choices ...S) knob {
-	return knob{
-		name: name,
-		get:  func(k *Knobs) any { return *at(k) },
-		set: func(k *Knobs, raw json.RawMessage) error {
-			var s S
-			if err := json.Unmarshal(raw, &s); err != nil || !slices.Contains(choices, s) {
-				return fmt.Errorf("%s is not one of %q", raw, choices)
-			}
-			*at(k) = s
-			return nil
-		},
-	}
-}
-
-func someOf[S ~string](name string, at func(*Knobs) *[]S, choices ...S) knob {
-	return knob{
-		name: name,
-		get:  func(k *Knobs) any { return append([]S{}, *at(k)...) },
-		set: func(k *Knobs, raw json.RawMessage) error {
-			var some []S
-			if err := json.Unmarshal(raw, &some); err != nil {
-				return fmt.Errorf("%s is not a list of %q", raw, choices)
-			}
-			for _, s := range some {
-				if !slices.Contains(choices, s) {
-					return fmt.Errorf("%q is not one of %q", s, choices)
-				}
-			}
-			*at(k) = some
-			return nil
-		},
-	}
 }
