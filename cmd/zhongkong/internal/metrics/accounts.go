@@ -29,7 +29,7 @@ func stats() []stat {
 		counter("restores_total", "Tokens put back that Redis had lost.", func(s coordinator.Stats) uint64 { return s.Restores }),
 		counter("superseded_commits_total", "Tokens not stored, because a newer attempt had begun.",
 			func(s coordinator.Stats) uint64 { return s.Superseded }),
-		counter("conflicts_seen_total", "Reports to this process that show somebody outside fetching.",
+		counter("conflicts_seen_total", "Reports to this process that show an outside program fetching tokens.",
 			func(s coordinator.Stats) uint64 { return s.Conflicts }),
 	}
 }
@@ -67,7 +67,7 @@ func accountGauges() []accountGauge {
 			always(func(s coordinator.Status) float64 { return float64(s.CallsToday) })),
 		gauge("calls_per_day", "The daily budget of calls.",
 			always(func(s coordinator.Status) float64 { return float64(s.Limits.PerDay) })),
-		gauge("open_attempts", "Calls to the issuer whose outcome nobody has settled.",
+		gauge("open_attempts", "Calls to the issuer whose outcome is not known yet.",
 			always(func(s coordinator.Status) float64 { return float64(s.OpenAttempts) })),
 		gauge("failures_in_a_row", "Failed calls since the last success, of all processes.",
 			always(func(s coordinator.Status) float64 {
@@ -76,55 +76,31 @@ func accountGauges() []accountGauge {
 				}
 				return float64(s.Failure.InARow)
 			})),
-		gauge("conflicts", "Times somebody outside was seen to fetch tokens for the account.",
+		gauge("conflicts", "Times an outside program was seen to fetch tokens of the account.",
 			always(func(s coordinator.Status) float64 { return float64(s.Conflicts) })),
 	}
 }
 
 // accountCollector reads the state of a coordinator's accounts from memory.
-type accountCollector struct {
-	zk        *coordinator.Coordinator
-	connected *prometheus.Desc
-	stats     []stat
-	gauges    []accountGauge
-}
-
-func newAccountCollector(zk *coordinator.Coordinator) *accountCollector {
-	return &accountCollector{
-		zk:        zk,
-		connected: desc("store_connected", "1 while notifications from Redis arrive."),
-		stats:     stats(),
-		gauges:    accountGauges(),
-	}
-}
-
-// Describe implements [prometheus.Collector].
-func (c *accountCollector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- c.connected
-	for _, s := range c.stats {
-		ch <- s.desc
-	}
-	for _, g := range c.gauges {
-		ch <- g.desc
-	}
-}
-
-// Collect implements [prometheus.Collector].
-func (c *accountCollector) Collect(ch chan<- prometheus.Metric) {
-	connected := 0.0
-	if c.zk.Connected() {
-		connected = 1
-	}
-	ch <- prometheus.MustNewConstMetric(c.connected, prometheus.GaugeValue, connected)
-	read := c.zk.Stats()
-	for _, s := range c.stats {
-		ch <- prometheus.MustNewConstMetric(s.desc, s.kind, s.of(read))
-	}
-	for _, a := range c.zk.Accounts() {
-		status := a.Status()
-		for _, g := range c.gauges {
-			if v, ok := g.of(status); ok {
-				ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, v, status.Name)
+func accountCollector(zk *coordinator.Coordinator) collector {
+	connected := desc("store_connected", "1 while notifications from Redis arrive.")
+	stats, gauges := stats(), accountGauges()
+	return func(send sender) {
+		up := 0.0
+		if zk.Connected() {
+			up = 1
+		}
+		send(connected, prometheus.GaugeValue, up)
+		read := zk.Stats()
+		for _, s := range stats {
+			send(s.desc, s.kind, s.of(read))
+		}
+		for _, a := range zk.Accounts() {
+			status := a.Status()
+			for _, g := range gauges {
+				if v, ok := g.of(status); ok {
+					send(g.desc, prometheus.GaugeValue, v, status.Name)
+				}
 			}
 		}
 	}

@@ -78,6 +78,25 @@ func count(v *prometheus.CounterVec, labels ...string) {
 	v.WithLabelValues(labels...).Inc()
 }
 
+// collector is a function that sends the present values when a scrape comes.
+type collector func(sender)
+
+type sender func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("zhongkong_"+name, help, labels, nil)
+}
+
+// Describe implements [prometheus.Collector].
+func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements [prometheus.Collector].
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	c(func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+	})
+}
+
 // Observe counts an observation. It does not block.
 func (m *Metrics) Observe(o coordinator.Observation) {
 	refreshed := func(result string) { count(m.refreshes, o.Account, string(o.Reason), result) }
@@ -107,12 +126,12 @@ func (m *Metrics) Datagram(outcome string) { count(m.datagrams, outcome) }
 
 // Follow makes each scrape read the state of zk's accounts. It is called once.
 func (m *Metrics) Follow(zk *coordinator.Coordinator) {
-	m.registry.MustRegister(newAccountCollector(zk))
+	m.registry.MustRegister(accountCollector(zk))
 }
 
 // FollowHTTP makes each scrape read what h has answered and which connections s
 // has closed. It is called once.
-func (m *Metrics) FollowHTTP(h HTTP, s Server) { m.registry.MustRegister(newHTTPCollector(h, s)) }
+func (m *Metrics) FollowHTTP(h HTTP, s Server) { m.registry.MustRegister(httpCollector(h, s)) }
 
 // FollowLog makes each scrape read the number of lines that the log has dropped.
 // It is called once.

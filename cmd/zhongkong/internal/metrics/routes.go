@@ -6,54 +6,32 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/proxy"
 )
 
-// routeCollector reads the counters of the routes.
-type routeCollector struct {
-	stats                  func() []proxy.Stats
-	calls, rejected, bytes *prometheus.Desc
-}
-
 // FollowRoutes makes each scrape read the counters of the routes. It is called once.
 func (m *Metrics) FollowRoutes(stats func() []proxy.Stats) {
-	m.registry.MustRegister(&routeCollector{
-		stats: stats,
-		calls: desc("route_calls_total",
-			"Calls to routes, by result: answered by the upstream; "+
-				"refused, malformed and limited were not passed on; "+
-				"no_token, there was none to put in; failed, the upstream did not answer; gone, the client went away; token, answered here; "+
-				"login, with the AppSecret put in, which are counted by their outcome as well.", "route", "account", "result"),
-		rejected: desc("route_rejected_tokens_total",
-			"Answers by which an upstream rejected the token that was put in, by what followed: rejected counts "+
-				"them all; repeated, the call was made again; cured, with success; unrepeatable, its body was too long.", "route", "account", "step"),
-		bytes: desc("route_bytes_total",
-			"Bytes of bodies passed on, by direction: sent to the upstream or received from it.", "route", "account", "direction"),
-	})
-}
-
-// Describe implements [prometheus.Collector].
-func (c *routeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.calls, c.rejected, c.bytes} {
-		ch <- d
-	}
-}
-
-// Collect implements [prometheus.Collector].
-func (c *routeCollector) Collect(ch chan<- prometheus.Metric) {
-	for _, s := range c.stats() {
-		send := func(d *prometheus.Desc, label string, n uint64) {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), s.Route, s.Account, label)
+	calls := desc("route_calls_total",
+		"Calls to routes, by result: answered by the upstream; "+
+			"refused, malformed and limited were not passed on; "+
+			"no_token, there was none to put in; failed, the upstream did not answer; gone, the client went away; token, answered here; "+
+			"login, with the AppSecret put in, which are counted by their outcome as well.", "route", "account", "result")
+	rejected := desc("route_rejected_tokens_total",
+		"Answers by which an upstream rejected the token that was put in, by what followed: rejected counts "+
+			"them all; repeated, the call was made again; cured, with success; unrepeatable, its body was too long.", "route", "account", "step")
+	bytes := desc("route_bytes_total",
+		"Bytes of bodies passed on, by direction: sent to the upstream or received from it.", "route", "account", "direction")
+	m.registry.MustRegister(collector(func(send sender) {
+		for _, s := range stats() {
+			for d, counts := range map[*prometheus.Desc]map[string]uint64{
+				calls: {
+					"answered": s.Calls, "refused": s.Refused, "malformed": s.Malformed, "limited": s.Limited, "no_token": s.NoToken,
+					"failed": s.Failed, "gone": s.Gone, "token": s.TokenAsked, "login": s.Logins,
+				},
+				rejected: {"rejected": s.Rejected, "repeated": s.Repeated, "cured": s.Cured, "unrepeatable": s.Unrepeatable},
+				bytes:    {"sent": s.Sent, "received": s.Received},
+			} {
+				for label, n := range counts {
+					send(d, prometheus.CounterValue, float64(n), s.Route, s.Account, label)
+				}
+			}
 		}
-		for label, n := range map[string]uint64{
-			"answered": s.Calls, "refused": s.Refused, "malformed": s.Malformed, "limited": s.Limited, "no_token": s.NoToken,
-			"failed": s.Failed, "gone": s.Gone, "token": s.TokenAsked, "login": s.Logins,
-		} {
-			send(c.calls, label, n)
-		}
-		for label, n := range map[string]uint64{
-			"rejected": s.Rejected, "repeated": s.Repeated, "cured": s.Cured, "unrepeatable": s.Unrepeatable,
-		} {
-			send(c.rejected, label, n)
-		}
-		send(c.bytes, "sent", s.Sent)
-		send(c.bytes, "received", s.Received)
-	}
+	}))
 }
