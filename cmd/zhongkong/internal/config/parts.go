@@ -28,14 +28,27 @@ func element[T any](d *decoder, n *yaml.Node, path string, table []field[T], dst
 	return d.mapping(n, path, fields)
 }
 
-// textInto returns a reader of a text.
-func textInto[T any](at func(*T) *string) func(*decoder, *yaml.Node, string, *T) {
-	return func(d *decoder, n *yaml.Node, path string, dst *T) { d.text(n, path, at(dst)) }
+// into returns a reader of a value of a kind.
+func into[T, V any](want kind, parse func(string) (V, error), at func(*T) *V) func(*decoder, *yaml.Node, string, *T) {
+	return func(d *decoder, n *yaml.Node, path string, dst *T) {
+		text, ok := d.scalar(n, path, want)
+		if !ok {
+			return
+		}
+		v, err := parse(text)
+		if err == nil {
+			*at(dst) = v
+		}
+		d.report(n, path, err)
+	}
 }
 
-// durationInto returns a reader of a duration.
+func textInto[T any](at func(*T) *string) func(*decoder, *yaml.Node, string, *T) {
+	return into(kindText, parseText, at)
+}
+
 func durationInto[T any](at func(*T) *time.Duration) func(*decoder, *yaml.Node, string, *T) {
-	return func(d *decoder, n *yaml.Node, path string, dst *T) { d.duration(n, path, at(dst)) }
+	return into(kindDuration, ParseDuration, at)
 }
 
 // accountForm is an account as written in the file.
@@ -57,18 +70,8 @@ func accountFields() []field[accountForm] {
 			textInto(func(f *accountForm) *string { return &f.secret.file })},
 		{"secret_env", "variable with its AppSecret", textInto(func(f *accountForm) *string { return &f.secret.env })},
 		{"secret", "its AppSecret", textInto(func(f *accountForm) *string { return &f.secret.plain })},
-		{"source", "token or stable_token (default source)", func(d *decoder, n *yaml.Node, path string, f *accountForm) {
-			if d.text(n, path, &f.account.Source) {
-				d.report(n, path, checkSource(f.account.Source))
-			}
-		}},
-		{"api_base", "address of WeChat's API (default api_base)", func(d *decoder, n *yaml.Node, path string, f *accountForm) {
-			if d.text(n, path, &f.account.APIBase) {
-				base, err := checkAPIBase(f.account.APIBase)
-				f.account.APIBase = base
-				d.report(n, path, err)
-			}
-		}},
+		{"source", "token or stable_token (default source)", into(kindText, parseSource, func(f *accountForm) *string { return &f.account.Source })},
+		{"api_base", "address of WeChat's API (default api_base)", into(kindText, checkAPIBase, func(f *accountForm) *string { return &f.account.APIBase })},
 		{"refresh_every", "the longest time between two refreshes (default refresh_every)", durationInto(func(f *accountForm) *time.Duration { return &f.account.RefreshEvery })},
 		{"limits", "its own budget", func(d *decoder, n *yaml.Node, path string, f *accountForm) {
 			element(d, n, path, limitFields(), &f.account.Limits)
@@ -78,8 +81,8 @@ func accountFields() []field[accountForm] {
 
 func limitFields() []field[coordinator.Limits] {
 	return []field[coordinator.Limits]{
-		{"per_day", "calls to the issuer a day (default budget.per_day)", func(d *decoder, n *yaml.Node, path string, l *coordinator.Limits) { d.count(n, path, 1, &l.PerDay) }},
-		{"reserve", "how many of them are reserved for scheduled refreshes (default budget.reserve)", func(d *decoder, n *yaml.Node, path string, l *coordinator.Limits) { d.count(n, path, 1, &l.Reserve) }},
+		{"per_day", "calls to the issuer a day (default budget.per_day)", into(kindCount, countFrom(1), func(l *coordinator.Limits) *int { return &l.PerDay })},
+		{"reserve", "how many of them are reserved for scheduled refreshes (default budget.reserve)", into(kindCount, countFrom(1), func(l *coordinator.Limits) *int { return &l.Reserve })},
 		{"min_interval", "the shortest time between two requested refreshes (default budget.min_interval)", durationInto(func(l *coordinator.Limits) *time.Duration { return &l.MinInterval })},
 	}
 }
@@ -102,30 +105,6 @@ func (d *decoder) accounts(n *yaml.Node, c *Config) {
 	if !read {
 		c.refused["accounts"] = true
 	}
-}
-
-func (d *decoder) count(n *yaml.Node, path string, least int, dst *int) {
-	text, ok := d.scalar(n, path, kindCount)
-	if !ok {
-		return
-	}
-	v, err := parseCount(text, least)
-	if err == nil {
-		*dst = v
-	}
-	d.report(n, path, err)
-}
-
-func (d *decoder) duration(n *yaml.Node, path string, dst *time.Duration) {
-	v, ok := d.scalar(n, path, kindDuration)
-	if !ok {
-		return
-	}
-	parsed, err := ParseDuration(v)
-	if err == nil {
-		*dst = parsed
-	}
-	d.report(n, path, err)
 }
 
 // report adds an error of a value, if there is one.

@@ -12,15 +12,6 @@ const (
 	SealAllow   = "allow"   // writes plain tokens, reads both
 )
 
-func applySeal(c *Config, v string) error {
-	switch v {
-	case SealRequire, SealPrefer, SealAllow:
-		c.Seal = v
-		return nil
-	}
-	return fmt.Errorf("%q: write require, prefer or allow", v)
-}
-
 // checkRedis checks the settings of sealing and of TLS to Redis.
 func (c *Config) checkRedis(p *problems) {
 	switch {
@@ -34,7 +25,7 @@ func (c *Config) checkRedis(p *problems) {
 	}
 	u, err := url.Parse(c.Redis)
 	if err != nil {
-		return // applyRedis has reported it
+		return // parseRedis has reported it
 	}
 	for _, s := range []struct{ key, path string }{{"redis_ca", c.RedisCA}, {"redis_cert", c.RedisCert}, {"redis_key", c.RedisKey}} {
 		switch {

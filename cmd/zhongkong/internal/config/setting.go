@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ type Setting struct {
 // value sets and gets a setting in a Config. The zero value: it is not kept there.
 type value struct {
 	apply func(*Config, string) error
-	get   func(*Config) any // nil: the accounts have it
+	get   func(*Config) any
 }
 
 // Flag returns the setting's name on the command line.
@@ -80,33 +81,33 @@ func Settings() []Setting {
 func storeSettings() []Setting {
 	return []Setting{
 		{Key: "redis", Arg: "URL", Otherwise: "redis://127.0.0.1:6379; serve with a secret needs one of --redis, --embedded-redis and --sandbox",
-			value: value{applyRedis, func(c *Config) any { return c.Redis }},
+			value: parsed(func(c *Config) *string { return &c.Redis }, parseRedis),
 			Usage: "Redis URL; add addr= for a cluster or master_name= for Sentinel"},
 		{Key: "redis_ca", Arg: "F", Otherwise: "the system's", value: text(func(c *Config) *string { return &c.RedisCA }),
 			Usage: "PEM file of the authorities for the Redis server's certificate (rediss://); read at the start"},
 		{Key: "redis_cert", Arg: "F", value: text(func(c *Config) *string { return &c.RedisCert }),
 			Usage: "PEM file of the client certificate for Redis; read again for each connection"},
 		{Key: "redis_key", Arg: "F", value: text(func(c *Config) *string { return &c.RedisKey }), Usage: "PEM file of its key"},
-		{Key: "prefix", Arg: "P", Default: DefaultPrefix, value: value{applyPrefix, func(c *Config) any { return c.Prefix }}, Usage: "prefix of every key in Redis"},
+		{Key: "prefix", Arg: "P", Default: DefaultPrefix, value: parsed(func(c *Config) *string { return &c.Prefix }, parsePrefix), Usage: "prefix of every key in Redis"},
 		{Key: "seal_key_file", Arg: "F", value: text(func(c *Config) *string { return &c.SealKeyFile }),
 			Usage: "file of keys that encrypt tokens in Redis: the first encrypts, all decrypt; see keygen. The file is read again when it changes"},
-		{Key: "seal", Arg: "MODE", Otherwise: "require with a key file", value: value{applySeal, func(c *Config) any { return c.Seal }},
+		{Key: "seal", Arg: "MODE", Otherwise: "require with a key file", value: parsed(func(c *Config) *string { return &c.Seal }, oneOf(SealRequire, SealPrefer, SealAllow)),
 			Usage: "require (sealed tokens only), prefer (also reads plain ones) or allow (also reads plain ones, and writes only those); see keygen"},
 		{Key: "config", Arg: "FILE", Usage: "YAML file: accounts, users and all other settings"},
-		{Key: "log_level", Arg: "LEVEL", Default: "info", value: value{applyLogLevel, func(c *Config) any { return c.LogLevel }}, Usage: "debug, info, warn or error"},
-		{Key: "log_format", Arg: "FORMAT", Default: FormatText, value: value{applyLogFormat, func(c *Config) any { return c.LogFormat }}, Usage: "text or json; logs go to stderr"},
+		{Key: "log_level", Arg: "LEVEL", Default: "info", value: parsed(func(c *Config) *slog.Level { return &c.LogLevel }, parseLogLevel), Usage: "debug, info, warn or error"},
+		{Key: "log_format", Arg: "FORMAT", Default: FormatText, value: parsed(func(c *Config) *string { return &c.LogFormat }, oneOf(FormatText, FormatJSON)), Usage: "text or json; logs go to stderr"},
 	}
 }
 
 func accountSettings() []Setting {
 	return []Setting{
-		{Key: "appid", Arg: "ID", Reloads: true, value: lonely(func(c *Config) *string { return &c.lone.appID }), Usage: "the account, if there is no configuration file"},
-		{Key: "secret", Arg: "S", Reloads: true, group: groupSecret, value: lonely(func(c *Config) *string { return &c.lone.secret }),
+		{Key: "appid", Arg: "ID", Reloads: true, value: text(func(c *Config) *string { return &c.lone.appID }), Usage: "the account, if there is no configuration file"},
+		{Key: "secret", Arg: "S", Reloads: true, group: groupSecret, value: text(func(c *Config) *string { return &c.lone.secret }),
 			Usage: "its AppSecret; prefer --secret-file or the variable, because process lists show arguments"},
-		{Key: "secret_file", Arg: "F", Reloads: true, group: groupSecret, value: lonely(func(c *Config) *string { return &c.lone.secretFile }),
+		{Key: "secret_file", Arg: "F", Reloads: true, group: groupSecret, value: text(func(c *Config) *string { return &c.lone.secretFile }),
 			Usage: "file with its AppSecret; without a secret this process only reads tokens. The file is read again when it changes"},
-		{Key: "source", Arg: "KIND", Otherwise: KindToken, Reloads: true, value: value{apply: applySource}, Usage: "token or stable_token"},
-		{Key: "api_base", Arg: "URL", Otherwise: DefaultAPIBase, Reloads: true, value: value{apply: applyAPIBase}, Usage: "address of WeChat's API"},
+		{Key: "source", Arg: "KIND", Otherwise: KindToken, Reloads: true, value: parsed(func(c *Config) *string { return &c.lone.source }, parseSource), Usage: "token or stable_token"},
+		{Key: "api_base", Arg: "URL", Otherwise: DefaultAPIBase, Reloads: true, value: parsed(func(c *Config) *string { return &c.lone.apiBase }, checkAPIBase), Usage: "address of WeChat's API"},
 	}
 }
 
@@ -126,7 +127,7 @@ func answerSettings() []Setting {
 		{Key: "udp", Arg: "ADDR", Otherwise: "none", value: address(func(c *Config) *string { return &c.UDP }), Usage: "address of the datagram interface; the keys are in users: of the configuration"},
 		{Key: "users_file", Arg: "F", Reloads: true, value: text(func(c *Config) *string { return &c.UsersFile }),
 			Usage: "YAML file with a list of callers in the form of users:, in addition to those there; read again when it changes"},
-		{Key: "drain_delay", Arg: "D", kind: kindDuration, Default: "0s", value: delay(func(c *Config) *time.Duration { return &c.DrainDelay }),
+		{Key: "drain_delay", Arg: "D", kind: kindDuration, Default: "0s", value: parsed(func(c *Config) *time.Duration { return &c.DrainDelay }, parseDelay),
 			Usage: "how long the port stays open after SIGTERM, with /readyz at 503 and all else answered: as long as a load balancer needs to notice"},
 	}
 }
@@ -137,11 +138,11 @@ func serveSettings() []Setting {
 	return []Setting{
 		{Key: "refresh_every", Arg: "D", kind: kindDuration, Default: "1h", Reloads: true, value: duration(func(c *Config) *time.Duration { return &c.RefreshEvery }),
 			Usage: "the longest time between two refreshes; a change applies from the next token on"},
-		{Key: "budget.per_day", Arg: "N", kind: kindCount, Otherwise: strconv.Itoa(limits.PerDay), Reloads: true, value: value{apply: count(func(c *Config) *int { return &c.budget.PerDay }, 1).apply},
+		{Key: "budget.per_day", Arg: "N", kind: kindCount, Otherwise: strconv.Itoa(limits.PerDay), Reloads: true, value: count(func(c *Config) *int { return &c.budget.PerDay }, 1),
 			Usage: "calls to the issuer a day for each account; the default is WeChat's own limit"},
 		{Key: "budget.reserve", Arg: "N", kind: kindCount, Otherwise: fmt.Sprintf("%d, at most a tenth of budget.per_day", limits.Reserve), Reloads: true,
-			value: value{apply: count(func(c *Config) *int { return &c.budget.Reserve }, 1).apply}, Usage: "how many of them are reserved for scheduled refreshes: when only these are left, forced refreshes are refused"},
-		{Key: "budget.min_interval", Arg: "D", kind: kindDuration, Otherwise: limits.MinInterval.String(), Reloads: true, value: value{apply: duration(func(c *Config) *time.Duration { return &c.budget.MinInterval }).apply},
+			value: count(func(c *Config) *int { return &c.budget.Reserve }, 1), Usage: "how many of them are reserved for scheduled refreshes: when only these are left, forced refreshes are refused"},
+		{Key: "budget.min_interval", Arg: "D", kind: kindDuration, Otherwise: limits.MinInterval.String(), Reloads: true, value: duration(func(c *Config) *time.Duration { return &c.budget.MinInterval }),
 			Usage: "the shortest time between two requested refreshes of an account"},
 		{Key: "instance", Arg: "NAME", Otherwise: "host name, process id and a random part", value: text(func(c *Config) *string { return &c.Instance }), Usage: "this process's name in Redis"},
 		{Key: "replicas", Arg: "N", kind: kindCount, Otherwise: "1 if the URL names a cluster or Sentinels, otherwise 0", value: count(func(c *Config) *int { return &c.Replicas }, 0), Usage: "how many replicas must confirm a new token"},

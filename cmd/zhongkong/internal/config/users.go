@@ -26,14 +26,8 @@ func userFields() []field[userForm] {
 		{"accounts", `the accounts whose tokens it may get: names, or "*" for all`, func(d *decoder, n *yaml.Node, path string, f *userForm) {
 			f.user.Accounts = d.accountNames(n, path)
 		}},
-		{"refresh", "whether it may force a refresh of them (default false)", func(d *decoder, n *yaml.Node, path string, f *userForm) {
-			v, _ := d.scalar(n, path, kindTruth)
-			f.user.Refresh = v == "true"
-		}},
-		{"phantom", "whether it gets phantoms in place of tokens: strings that only this fleet's routes accept (default false)", func(d *decoder, n *yaml.Node, path string, f *userForm) {
-			v, _ := d.scalar(n, path, kindTruth)
-			f.user.Phantom = v == "true"
-		}},
+		{"refresh", "whether it may force a refresh of them (default false)", into(kindTruth, parseTruth, func(f *userForm) *bool { return &f.user.Refresh })},
+		{"phantom", "whether it gets phantoms in place of tokens: strings that only this fleet's routes accept (default false)", into(kindTruth, parseTruth, func(f *userForm) *bool { return &f.user.Phantom })},
 		{"told", "the longest lifetime of a token that it is told, such as 4m: below WeChat's 5 minutes of overlap it never holds a dead token, even after a forced refresh (default: until the token is expected to be replaced)",
 			durationInto(func(f *userForm) *time.Duration { return &f.user.Told })},
 		{"told_at_least", "the shortest lifetime that it is told while the token lives that long, for an SDK that subtracts a margin and fails if nothing is left: it may hold a dead token for a while (default: no minimum)",

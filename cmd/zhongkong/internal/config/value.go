@@ -13,43 +13,24 @@ import (
 	"time"
 )
 
-func text(field func(*Config) *string) value {
-	v := lonely(field)
-	v.get = func(c *Config) any { return *field(c) }
-	return v
-}
-
-// lonely is a text of the lone account.
-func lonely(field func(*Config) *string) value {
-	return value{apply: func(c *Config, v string) error {
-		*field(c) = strings.TrimSpace(v)
-		return nil
-	}}
-}
-
-func duration(field func(*Config) *time.Duration) value {
+// parsed is the value that parse reads into a field.
+func parsed[T any](field func(*Config) *T, parse func(string) (T, error)) value {
 	return value{func(c *Config, v string) error {
-		d, err := ParseDuration(v)
+		t, err := parse(v)
 		if err == nil {
-			*field(c) = d
+			*field(c) = t
 		}
 		return err
 	}, func(c *Config) any { return *field(c) }}
 }
 
-// delay is a duration that may be 0.
-func delay(field func(*Config) *time.Duration) value {
-	v := duration(field)
-	positive := v.apply
-	v.apply = func(c *Config, text string) error {
-		if d, err := time.ParseDuration(strings.TrimSpace(text)); err == nil && d == 0 {
-			*field(c) = 0
-			return nil
-		}
-		return positive(c, text)
-	}
-	return v
-}
+func text(field func(*Config) *string) value            { return parsed(field, parseText) }
+func duration(field func(*Config) *time.Duration) value { return parsed(field, ParseDuration) }
+func truth(field func(*Config) *bool) value             { return parsed(field, parseTruth) }
+func address(field func(*Config) *string) value         { return parsed(field, parseAddress) }
+func count(field func(*Config) *int, least int) value   { return parsed(field, countFrom(least)) }
+
+func parseText(v string) (string, error) { return strings.TrimSpace(v), nil }
 
 // ParseDuration parses a positive duration. Its errors say how to write one.
 func ParseDuration(v string) (time.Duration, error) {
@@ -63,25 +44,37 @@ func ParseDuration(v string) (time.Duration, error) {
 	return d, nil
 }
 
-func truth(field func(*Config) *bool) value {
-	return value{func(c *Config, v string) error {
-		b, err := strconv.ParseBool(v)
-		if err != nil {
-			return fmt.Errorf("%q is neither true nor false", v)
-		}
-		*field(c) = b
-		return nil
-	}, func(c *Config) any { return *field(c) }}
+// parseDelay parses a duration that may be 0.
+func parseDelay(v string) (time.Duration, error) {
+	if d, err := time.ParseDuration(strings.TrimSpace(v)); err == nil && d == 0 {
+		return 0, nil
+	}
+	return ParseDuration(v)
 }
 
-func count(field func(*Config) *int, least int) value {
-	return value{func(c *Config, v string) error {
-		n, err := parseCount(v, least)
-		if err == nil {
-			*field(c) = n
+func parseTruth(v string) (bool, error) {
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, fmt.Errorf("%q is neither true nor false", v)
+	}
+	return b, nil
+}
+
+// oneOf returns a parser of a word.
+func oneOf(words ...string) func(string) (string, error) {
+	last := len(words) - 1
+	list := strings.Join(words[:last], ", ") + " or " + words[last]
+	return func(v string) (string, error) {
+		if !slices.Contains(words, v) {
+			return "", fmt.Errorf("%q: write %s", v, list)
 		}
-		return err
-	}, func(c *Config) any { return *field(c) }}
+		return v, nil
+	}
+}
+
+// countFrom returns a parser of a count.
+func countFrom(least int) func(string) (int, error) {
+	return func(v string) (int, error) { return parseCount(v, least) }
 }
 
 // parseCount parses a whole number in decimal digits, which _ may separate as in
@@ -100,39 +93,34 @@ func parseCount(v string, least int) (int, error) {
 	return n, nil
 }
 
-func address(field func(*Config) *string) value {
-	return value{func(c *Config, v string) error {
-		_, port, err := net.SplitHostPort(v)
-		if err != nil {
-			return fmt.Errorf("%q is not an address: write HOST:PORT, such as 127.0.0.1:8080 or :8080", v)
-		}
-		if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-			return fmt.Errorf("%q: the port must be a number from 0 to 65535", v)
-		}
-		*field(c) = v
-		return nil
-	}, func(c *Config) any { return *field(c) }}
+func parseAddress(v string) (string, error) {
+	_, port, err := net.SplitHostPort(v)
+	if err != nil {
+		return "", fmt.Errorf("%q is not an address: write HOST:PORT, such as 127.0.0.1:8080 or :8080", v)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return "", fmt.Errorf("%q: the port must be a number from 0 to 65535", v)
+	}
+	return v, nil
 }
 
-// applyRedis checks only the form of the URL; the store reads its parameters. The URL
+// parseRedis checks only the form of the URL; the store reads its parameters. The URL
 // may contain a password, so the error repeats no part of it.
-func applyRedis(c *Config, v string) error {
+func parseRedis(v string) (string, error) {
 	v = strings.TrimSpace(v)
 	if v == "" {
-		c.Redis = ""
-		return nil
+		return "", nil
 	}
 	u, err := url.Parse(v)
 	if err != nil || u.Host == "" && u.Scheme != "unix" || isCutPassword(u) {
-		return errors.New("is not a Redis URL: write redis://[USER:PASSWORD@]HOST:PORT[/DB], or rediss:// for TLS " +
+		return "", errors.New("is not a Redis URL: write redis://[USER:PASSWORD@]HOST:PORT[/DB], or rediss:// for TLS " +
 			"(in the password % is written %25, / %2F, ? %3F, # %23 and @ %40)")
 	}
 	switch u.Scheme {
 	case "redis", "rediss", "unix":
-		c.Redis = v
-		return nil
+		return v, nil
 	}
-	return fmt.Errorf("%s:// is not a Redis URL: write redis://, rediss:// (TLS) or unix://", u.Scheme)
+	return "", fmt.Errorf("%s:// is not a Redis URL: write redis://, rediss:// (TLS) or unix://", u.Scheme)
 }
 
 var database = regexp.MustCompile(`^/?\d*/?$`)
@@ -147,58 +135,25 @@ func isCutPassword(u *url.URL) bool {
 		u.Scheme != "unix" && !database.MatchString(u.Path)
 }
 
-func applyPrefix(c *Config, v string) error {
+func parsePrefix(v string) (string, error) {
 	if strings.ContainsAny(v, "{} \t\r\n*?[]\\") {
-		return fmt.Errorf("%q: use letters, digits and - _ . : only", v)
+		return "", fmt.Errorf("%q: use letters, digits and - _ . : only", v)
 	}
-	c.Prefix = v
-	return nil
+	return v, nil
 }
 
-func applyLogLevel(c *Config, v string) error {
-	switch strings.ToLower(v) {
-	case "debug":
-		c.LogLevel = slog.LevelDebug
-	case "info":
-		c.LogLevel = slog.LevelInfo
-	case "warn", "warning":
-		c.LogLevel = slog.LevelWarn
-	case "error":
-		c.LogLevel = slog.LevelError
-	default:
-		return fmt.Errorf("%q: write debug, info, warn or error", v)
+func parseLogLevel(v string) (slog.Level, error) {
+	level, ok := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "warning": slog.LevelWarn, "error": slog.LevelError,
+	}[strings.ToLower(v)]
+	if !ok {
+		return 0, fmt.Errorf("%q: write debug, info, warn or error", v)
 	}
-	return nil
+	return level, nil
 }
 
-func applyLogFormat(c *Config, v string) error {
-	if v != FormatText && v != FormatJSON {
-		return fmt.Errorf("%q: write text or json", v)
-	}
-	c.LogFormat = v
-	return nil
-}
-
-func applySource(c *Config, v string) error {
-	if err := checkSource(v); err != nil {
-		return err
-	}
-	c.lone.source = v
-	return nil
-}
-
-func checkSource(v string) error {
-	if v != KindToken && v != KindStableToken {
-		return fmt.Errorf("%q: write token or stable_token", v)
-	}
-	return nil
-}
-
-func applyAPIBase(c *Config, v string) error {
-	base, err := checkAPIBase(v)
-	c.lone.apiBase = base
-	return err
-}
+// parseSource parses the kind of a source.
+func parseSource(v string) (string, error) { return oneOf(KindToken, KindStableToken)(v) }
 
 func checkAPIBase(v string) (string, error) {
 	u, err := url.Parse(v)
