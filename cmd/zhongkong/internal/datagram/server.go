@@ -37,9 +37,9 @@ type Config struct {
 	Callers  Callers
 	Answerer Answerer
 
-	// Logger receives a line for a packet that was answered without a token, or
-	// not at all. As any stranger can send such packets, it receives at most one
-	// a second. Nil discards the lines.
+	// Logger receives a line for each packet that was answered without a token, or
+	// not at all. Any stranger can send such packets: the logger has to ration the
+	// lines. Nil discards them.
 	Logger *slog.Logger
 
 	// Observe is called with the outcome of each packet, from several
@@ -51,7 +51,6 @@ type Config struct {
 type Server struct {
 	config  Config
 	replays *replayCaches
-	audit   audit
 }
 
 // NewServer returns a server that answers questions that are asked from now on. It
@@ -63,7 +62,7 @@ func NewServer(c Config) *Server {
 	if c.Observe == nil {
 		c.Observe = func(Outcome) {}
 	}
-	return &Server{config: c, replays: newReplayCaches(time.Now()), audit: audit{log: c.Logger}}
+	return &Server{config: c, replays: newReplayCaches(time.Now())}
 }
 
 // Serve answers the packets that arrive on conn until ctx ends, then closes conn.
@@ -117,28 +116,28 @@ func (s *Server) work(ctx context.Context, conn *net.UDPConn) error {
 // answer returns the packet to send back, nil for none.
 func (s *Server) answer(packet []byte, from netip.AddrPort) ([]byte, Outcome) {
 	if len(packet) > MaxSize {
-		return nil, s.audit.refused(Malformed, from, "", errors.New("too long"))
+		return nil, s.refused(Malformed, from, "", errors.New("too long"))
 	}
 	message, err := jwe.Parse(string(packet), "kid")
 	if err != nil {
-		return nil, s.audit.refused(Malformed, from, "", err)
+		return nil, s.refused(Malformed, from, "", err)
 	}
 	name := message.Claim("kid")
 	caller, key, ok := s.config.Callers.DatagramKey(name)
 	if !ok {
-		return nil, s.audit.refused(Unknown, from, name, nil)
+		return nil, s.refused(Unknown, from, name, nil)
 	}
 	plain, err := message.Open(key)
 	if err != nil {
-		return nil, s.audit.refused(Forged, from, name, err)
+		return nil, s.refused(Forged, from, name, err)
 	}
 	// From here on, the packet is the caller's or a replay of one.
 	q, err := decodeQuestion(plain)
 	if err != nil {
-		return nil, s.audit.refused(Malformed, from, name, err)
+		return nil, s.refused(Malformed, from, name, err)
 	}
 	if admitted := s.replays.of(name).admit(q, time.Now()); admitted != Answered {
-		return nil, s.audit.refused(admitted, from, name, nil)
+		return nil, s.refused(admitted, from, name, nil)
 	}
 	return s.reply(q, caller, key, len(packet), from)
 }
@@ -149,12 +148,12 @@ func (s *Server) reply(q question, caller auth.Caller, key []byte, size int, fro
 	if caller.May(q.Account) {
 		body, outcome = s.config.Answerer.Answer(q.Account), Answered
 	} else {
-		s.audit.refused(Forbidden, from, caller.Name(), nil)
+		s.refused(Forbidden, from, caller.Name(), nil)
 	}
 	bodies := [][]byte{body}
 	needed, err := jwe.SealedSize(members(caller.Name()), len(withNonce(body, q.Nonce)))
 	if err != nil {
-		return nil, s.audit.refused(Failed, from, caller.Name(), err)
+		return nil, s.refused(Failed, from, caller.Name(), err)
 	}
 	if needed > size {
 		outcome = TooSmall
@@ -163,13 +162,26 @@ func (s *Server) reply(q question, caller auth.Caller, key []byte, size int, fro
 	for _, body := range bodies {
 		sealed, err := jwe.Seal(key, members(caller.Name()), withNonce(body, q.Nonce))
 		if err != nil {
-			return nil, s.audit.refused(Failed, from, caller.Name(), err)
+			return nil, s.refused(Failed, from, caller.Name(), err)
 		}
 		if len(sealed) <= size {
 			return []byte(sealed), outcome
 		}
 	}
-	return nil, s.audit.refused(TooSmall, from, caller.Name(), nil)
+	return nil, s.refused(TooSmall, from, caller.Name(), nil)
+}
+
+// refused logs a packet that did not receive a token and returns its outcome.
+func (s *Server) refused(o Outcome, from netip.AddrPort, name string, err error) Outcome {
+	fields := []any{"outcome", o, "from", from}
+	if name != "" {
+		fields = append(fields, "caller", jwe.Quote(name))
+	}
+	if err != nil {
+		fields = append(fields, "error", err)
+	}
+	s.config.Logger.Warn("datagram refused", fields...)
+	return o
 }
 
 var forbidden = []byte(`{"error":"forbidden","message":"you may not have this account's token"}`)
