@@ -56,7 +56,7 @@ func Open(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := dialer{tls: config, timeout: o.Timeout, peer: &peer{addrs: server.addrs(), config: config}}
+	d := dialer{tls: config, timeout: o.Timeout, peer: newPeer(server.addrs(), config)}
 	c := &Client{timeout: o.Timeout, owned: true, peer: d.peer}
 	switch {
 	case server.failover != nil:
@@ -308,7 +308,7 @@ func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterCl
 	o.ClusterStateReloadInterval = time.Second
 	o.TLSConfig = d.tls
 	client := redis.NewClusterClient(&o)
-	client.AddHook(reloadOnFault{cluster: client})
+	client.AddHook(reloadOnFault(client))
 	client.OnNewNode(func(node *redis.Client) { d.addHooks(node) })
 	return client
 }

@@ -125,36 +125,13 @@ func serverAnswer(err error) error {
 	return nil
 }
 
-// reloadOnFault is a hook for cluster clients: they read the cluster's topology
-// again only when a node redirects them, and a dead node does not. Without it a
+// reloadOnFault returns a hook for a cluster client: it reads the cluster's topology
+// again only when a node redirects it, and a dead node does not. Without the hook a
 // dead master stays unnoticed for as long as the reload interval.
-type reloadOnFault struct {
-	noHook
-	cluster *redis.ClusterClient
-}
-
-var _ redis.Hook = reloadOnFault{}
-
-// ProcessHook implements [redis.Hook].
-func (h reloadOnFault) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		err := next(ctx, cmd)
-		h.check(ctx, err)
-		return err
-	}
-}
-
-// ProcessPipelineHook implements [redis.Hook].
-func (h reloadOnFault) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		err := next(ctx, cmds)
-		h.check(ctx, err)
-		return err
-	}
-}
-
-func (h reloadOnFault) check(ctx context.Context, err error) {
-	if err != nil && !errors.Is(err, redis.Nil) && clusterChanged(err) {
-		h.cluster.ReloadState(ctx)
-	}
+func reloadOnFault(cluster *redis.ClusterClient) redis.Hook {
+	return errorHook{call: func(ctx context.Context, err error) {
+		if err != nil && !errors.Is(err, redis.Nil) && clusterChanged(err) {
+			cluster.ReloadState(ctx)
+		}
+	}}
 }

@@ -22,7 +22,7 @@ import (
 // what is wrong with a certificate is lost if the server closes the connection
 // before the first command has been written.
 type peer struct {
-	noHook
+	errorHook
 	addrs  []string
 	config *tls.Config // nil: the URL asks for no TLS
 
@@ -33,8 +33,6 @@ type peer struct {
 	found *TLSError // guarded by mu: by the last probe
 }
 
-var _ redis.Hook = (*peer)(nil)
-
 // probeEvery is how often a peer is probed at most.
 const probeEvery = 10 * time.Second
 
@@ -43,22 +41,10 @@ var (
 	errSpeaksPlain = errors.New("this port speaks no TLS")
 )
 
-// ProcessHook implements [redis.Hook].
-func (p *peer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		err := next(ctx, cmd)
-		p.note(err)
-		return err
-	}
-}
-
-// ProcessPipelineHook implements [redis.Hook].
-func (p *peer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		err := next(ctx, cmds)
-		p.note(err)
-		return err
-	}
+func newPeer(addrs []string, config *tls.Config) *peer {
+	p := &peer{addrs: addrs, config: config}
+	p.call = func(_ context.Context, err error) { p.note(err) }
+	return p
 }
 
 func (p *peer) note(err error) {
