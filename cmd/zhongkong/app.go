@@ -88,7 +88,7 @@ func (p program) app() *cli.App {
 	for _, c := range app.Commands {
 		c.OnUsageError = usageProblem
 		c.HideHelpCommand = true
-		c.Action = p.withKnownVariables(c.Action)
+		c.Action = p.validated(c.Action)
 	}
 	return app
 }
@@ -97,9 +97,13 @@ func (p program) app() *cli.App {
 // this program: its path.
 var variables = []string{envUsers, envAskUser, envAskKey, envAskKeyFile, envIfToken, "ZHONGKONG_BIN"}
 
-// withKnownVariables makes an action refuse unknown variables before it runs.
-func (p program) withKnownVariables(action cli.ActionFunc) cli.ActionFunc {
+// validated makes an action refuse unknown variables before it runs, and arguments if
+// the command has none.
+func (p program) validated(action cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {
+		if c.Command.ArgsUsage == "" && !c.Command.Args && c.Args().Present() {
+			return usagef("%s takes no names: got %s", c.Command.Name, strings.Join(c.Args().Slice(), " "))
+		}
 		if err := config.CheckVariables(p.input(c), variables...); err != nil {
 			return &configError{err}
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -30,9 +29,6 @@ It takes the options of serve, so that a whole command line can be checked.`,
 }
 
 func (p program) check(c *cli.Context) error {
-	if c.Args().Present() {
-		return usagef("check takes no names: got %s", strings.Join(c.Args().Slice(), " "))
-	}
 	s, err := p.configured(c, p.input(c))
 	if err != nil {
 		return err

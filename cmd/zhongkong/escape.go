@@ -4,19 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// printable reports whether a terminal only displays r. Control characters move the
-// cursor or clear the screen, format characters reverse the text that follows.
-func printable(r rune) bool { return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) }
-
 // escape makes text from elsewhere (Redis, the issuer, a command line) safe for a
-// terminal, as one line: what is not printable or not UTF-8 is escaped as in a Go
-// string.
+// terminal, as one line: what is not graphic or not UTF-8 is escaped as in a Go
+// string. Control characters move the cursor or clear the screen, format characters
+// reverse the text that follows.
 func escape(s string) string {
 	var b strings.Builder
 	for rest := s; rest != ""; {
@@ -24,20 +22,12 @@ func escape(s string) string {
 		switch {
 		case r == utf8.RuneError && n == 1:
 			fmt.Fprintf(&b, `\x%02x`, rest[0])
-		case printable(r):
+		case unicode.IsGraphic(r):
 			b.WriteString(rest[:n])
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r < utf8.RuneSelf:
+		case r < ' ' && !strings.ContainsRune("\n\r\t", r):
 			fmt.Fprintf(&b, `\x%02x`, r)
-		case r <= 0xffff:
-			fmt.Fprintf(&b, `\u%04x`, r)
 		default:
-			fmt.Fprintf(&b, `\U%08x`, r)
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
 		}
 		rest = rest[n:]
 	}
@@ -61,7 +51,7 @@ func (e *cleanError) Error() string {
 
 func (e *cleanError) Unwrap() error { return e.err }
 
-// jsonWriter passes JSON on and escapes what is not printable, much of which the
+// jsonWriter passes JSON on and escapes what is not graphic, much of which the
 // encoder leaves as it is. The JSON's meaning stays the same.
 type jsonWriter struct{ out io.Writer }
 
@@ -69,7 +59,7 @@ func (w jsonWriter) Write(p []byte) (int, error) {
 	var b strings.Builder
 	for _, r := range string(p) { // the encoder writes valid UTF-8 only
 		switch {
-		case printable(r) || r == '\n':
+		case unicode.IsGraphic(r) || r == '\n':
 			b.WriteRune(r)
 		case r <= 0xffff:
 			fmt.Fprintf(&b, `\u%04x`, r)

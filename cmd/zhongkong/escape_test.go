@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -60,7 +61,7 @@ func isHarmless(t *testing.T, what, text string) {
 		t.Errorf("%s is not UTF-8: %q", what, text)
 	}
 	for _, r := range text {
-		if r != '\n' && !printable(r) {
+		if r != '\n' && !unicode.IsGraphic(r) {
 			t.Errorf("%s holds %q:\n%q", what, r, text)
 			return
 		}

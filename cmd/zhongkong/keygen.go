@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -47,9 +46,6 @@ The part after the colon can also be used as a user's udp_key.`,
 }
 
 func (p program) keygen(c *cli.Context) error {
-	if c.Args().Present() {
-		return usagef("keygen takes no names: got %s", strings.Join(c.Args().Slice(), " "))
-	}
 	_, err := fmt.Fprintln(p.stdout, seal.NewLine(time.Now()))
 	return err
 }

@@ -7,10 +7,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"github.com/urfave/cli/v2"
-
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 )
 
 // printJSON prints one JSON document on one line.
@@ -18,15 +14,6 @@ func (p program) printJSON(v any) error {
 	e := json.NewEncoder(jsonWriter{p.stdout})
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
-}
-
-// durationFlag reads an option that holds a duration.
-func durationFlag(c *cli.Context, name string) (time.Duration, error) {
-	d, err := config.ParseDuration(c.String(name))
-	if err != nil {
-		return 0, usagef("--%s: %v", name, err)
-	}
-	return d, nil
 }
 
 // table prints rows with their cells escaped, in columns as wide as their widest

@@ -29,6 +29,7 @@ valid until you remove the old one.
 
 Letters, digits and - . _ ~ are safe. WeChat's SDKs send the password as an AppSecret,
 which is hexadecimal, and some put it into a URL without escaping.`,
+		Args:   true, // which passwd refuses itself
 		Action: p.passwd,
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -35,9 +34,6 @@ with --api-base. Its behaviour can be changed over HTTP while it runs:
 }
 
 func (p program) runSandbox(c *cli.Context) error {
-	if c.Args().Present() {
-		return usagef("sandbox takes no names: got %s", strings.Join(c.Args().Slice(), " "))
-	}
 	// Here --listen is the simulator's address, not that of serve.
 	in := p.input(c)
 	delete(in.Flags, "listen")

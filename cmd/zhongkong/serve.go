@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -57,9 +56,6 @@ before a SIGKILL. A second SIGTERM ends the process at once.`,
 }
 
 func (p program) serve(c *cli.Context) error {
-	if c.Args().Present() {
-		return usagef("serve takes no names: got %s", strings.Join(c.Args().Slice(), " "))
-	}
 	s, err := p.configured(c, p.input(c))
 	if err != nil {
 		return err

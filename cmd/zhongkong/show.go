@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -72,9 +73,9 @@ func (p program) show(c *cli.Context) error {
 
 // waiting returns a context that ends after --wait.
 func waiting(c *cli.Context) (context.Context, context.CancelFunc, error) {
-	d, err := durationFlag(c, "wait")
+	d, err := config.ParseDuration(c.String("wait"))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, usagef("--wait: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(c.Context, d)
 	return ctx, cancel, nil

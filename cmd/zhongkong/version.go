@@ -10,14 +10,9 @@ import (
 
 func (p program) versionCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "version",
-		Usage: "print the version",
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("version takes no names")
-			}
-			return p.printVersion()
-		},
+		Name:   "version",
+		Usage:  "print the version",
+		Action: func(*cli.Context) error { return p.printVersion() },
 	}
 }
 
