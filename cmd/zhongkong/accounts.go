@@ -134,7 +134,7 @@ func (s *session) withoutToken(name string, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
-	if states, loaded := s.load(ctx, name); loaded == nil {
+	if states, loaded := s.store.Load(ctx, name); loaded == nil {
 		if unknown := s.checkKnown(ctx, states...); unknown != nil {
 			return unknown
 		}

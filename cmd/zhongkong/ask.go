@@ -1,15 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/datagram"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
@@ -75,10 +75,7 @@ func (p program) askedAccount(c *cli.Context) (string, error) {
 	case c.NArg() == 1:
 		return checked(c.Args().First())
 	}
-	name := c.String("appid")
-	if name == "" {
-		name = p.env("ZHONGKONG_APPID")
-	}
+	name := cmp.Or(c.String("appid"), p.env("ZHONGKONG_APPID"))
 	if name == "" {
 		return "", usagef("no account: give its NAME, as in zhongkong ask --udp ADDR NAME")
 	}
@@ -86,10 +83,7 @@ func (p program) askedAccount(c *cli.Context) (string, error) {
 }
 
 func (p program) askClient(c *cli.Context) (*datagram.Client, error) {
-	client := &datagram.Client{Addr: c.String("udp"), Name: c.String("user")}
-	if client.Name == "" {
-		client.Name = p.env(envAskUser)
-	}
+	client := &datagram.Client{Addr: c.String("udp"), Name: cmp.Or(c.String("user"), p.env(envAskUser))}
 	if _, port, err := net.SplitHostPort(client.Addr); err != nil || port == "" {
 		return nil, usagef("--udp: give HOST:PORT, the address of `zhongkong serve --udp`")
 	}
@@ -109,34 +103,23 @@ func (p program) askClient(c *cli.Context) (*datagram.Client, error) {
 	return client, nil
 }
 
-// maxKeyFile is how much of a key file is read: far more than any key has.
-const maxKeyFile = 4096
-
 // askKey returns the key as it was written, and where it was found.
 func (p program) askKey(c *cli.Context) (key, from string, err error) {
-	path := c.String("key-file")
-	if path == "" {
-		path = p.env(envAskKeyFile)
-	}
+	path := cmp.Or(c.String("key-file"), p.env(envAskKeyFile))
 	if path == "" {
 		if key := p.env(envAskKey); key != "" {
 			return key, "$" + envAskKey, nil
 		}
 		return "", "", usagef("no key of the user: give --key-file F, $%s or $%s", envAskKeyFile, envAskKey)
 	}
-	f, err := os.Open(path)
+	secret, warning, err := config.ReadSecret(path)
 	if err != nil {
 		return "", "", usagef("the user's key: %v", err)
 	}
-	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err == nil && info.Mode().Perm()&0o004 != 0 {
-		fmt.Fprintf(p.stderr, "warning: %s can be read by every user of this machine: chmod 600 %s\n", path, path)
+	if warning != "" {
+		fmt.Fprintf(p.stderr, "warning: %s\n", warning)
 	}
-	content, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
-	if err != nil {
-		return "", "", usagef("the user's key: %v", err)
-	}
-	return string(content), path, nil
+	return secret.Reveal(), path, nil
 }
 
 // askError gives a server's answer the exit code that show would have.

@@ -17,7 +17,7 @@ import (
 func (x checks) accountChecks(ctx context.Context) {
 	account, configured := x.cfg.Account(x.account)
 	mayRefresh := configured && !account.Secret.IsZero()
-	states, err := x.load(ctx, x.account)
+	states, err := x.store.Load(ctx, x.account)
 	switch {
 	case errors.Is(err, redisstore.ErrDenied):
 		x.fail("token", "see rights", "%v", err)
@@ -102,7 +102,7 @@ func (x checks) firstToken(ctx context.Context, before coordinator.State) coordi
 		return before
 	}
 	x.ok("refresh", "there was no token; one was fetched and stored")
-	states, err := x.load(ctx, x.account)
+	states, err := x.store.Load(ctx, x.account)
 	if err != nil {
 		return before
 	}

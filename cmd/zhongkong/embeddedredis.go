@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"syscall"
@@ -16,9 +17,7 @@ type embeddedRedis struct{ server *miniredis.Miniredis }
 
 // startEmbeddedRedis listens at the given address; "": embeddedAddr.
 func startEmbeddedRedis(address string) (*embeddedRedis, error) {
-	if address == "" {
-		address = embeddedAddr
-	}
+	address = cmp.Or(address, embeddedAddr)
 	m := miniredis.NewMiniRedis()
 	m.ClockTTL(true) // let keys expire by themselves, not only by a call of FastForward
 	if err := m.StartAddr(address); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -66,11 +67,8 @@ func (d *daemon) newFrontend(given string) error {
 
 // callersGiven returns the callers of the command line, or else of the variable.
 func (s *session) callersGiven(given string) ([]auth.User, error) {
-	if given == "" {
-		given = s.env(envUsers)
-	}
 	var users []auth.User
-	for one := range strings.SplitSeq(given, ",") {
+	for one := range strings.SplitSeq(cmp.Or(given, s.env(envUsers)), ",") {
 		if one = strings.TrimSpace(one); one == "" {
 			continue
 		}

@@ -45,7 +45,7 @@ func history(ctx context.Context, s *session, c *cli.Context) error {
 		return s.withAdvice(err)
 	}
 	if len(entries) == 0 {
-		if states, err := s.load(ctx, name); err == nil {
+		if states, err := s.store.Load(ctx, name); err == nil {
 			if err := s.checkKnown(ctx, states...); err != nil {
 				return err
 			}

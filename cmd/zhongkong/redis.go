@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,10 +21,7 @@ const defaultRedis = "redis://127.0.0.1:6379"
 // open opens the store at the given URL, "" for the default one. The store connects
 // when it is first used.
 func (s *session) open(address, prefix string) error {
-	s.url, s.prefix = address, prefix
-	if s.url == "" {
-		s.url = defaultRedis
-	}
+	s.url, s.prefix = cmp.Or(address, defaultRedis), prefix
 	options := redisstore.Options{
 		Prefix:   s.prefix,
 		Instance: s.cfg.Instance,

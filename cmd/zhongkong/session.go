@@ -109,11 +109,6 @@ func (s *session) close() {
 	}
 }
 
-// load reads the state of accounts.
-func (s *session) load(ctx context.Context, names ...string) ([]coordinator.State, error) {
-	return s.store.Load(ctx, names...)
-}
-
 // accountConfig returns an account's configuration for the coordinator. An account
 // that is not configured is only read.
 func (s *session) accountConfig(name string) (coordinator.AccountConfig, error) {

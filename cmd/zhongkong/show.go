@@ -54,7 +54,7 @@ func (p program) show(c *cli.Context) error {
 
 	// Usually there is a token, and one read suffices.
 	began := time.Now()
-	states, err := s.load(ctx, name)
+	states, err := s.store.Load(ctx, name)
 	if err != nil {
 		return s.withAdvice(err)
 	}

@@ -33,7 +33,7 @@ func status(ctx context.Context, s *session, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	states, err := s.load(ctx, names...)
+	states, err := s.store.Load(ctx, names...)
 	if err != nil {
 		return s.withAdvice(err)
 	}

@@ -39,7 +39,7 @@ func (p program) watch(c *cli.Context) error {
 		return err
 	}
 	// Read first: a subscription would wait without end for a Redis that is down.
-	if _, err := s.load(ask, names[0]); err != nil {
+	if _, err := s.store.Load(ask, names[0]); err != nil {
 		return s.withAdvice(err)
 	}
 	ctx, stop := context.WithCancelCause(c.Context)

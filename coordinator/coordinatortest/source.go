@@ -1,6 +1,7 @@
 package coordinatortest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,10 +218,7 @@ func (s *Source) exchange(ctx context.Context, call *Call, o Outcome, credential
 			Kind: coordinator.FailedBusy, Message: "the context had ended", Err: err,
 		}
 	}
-	latency := s.Latency
-	if o.latency > 0 {
-		latency = o.latency
-	}
+	latency := cmp.Or(o.latency, s.Latency)
 	if err := sleep(ctx, latency/2); err != nil {
 		return coordinator.FetchResult{}, unanswered(err)
 	}
@@ -260,28 +258,13 @@ func (s *Source) act(call *Call, o Outcome, credential string) (coordinator.Fetc
 
 // issue needs mu.
 func (s *Source) issue() coordinator.Token {
-	name := s.Name
-	if name == "" {
-		name = "token"
-	}
-	token := coordinator.NewToken(fmt.Sprintf("%s-%d", name, len(s.issued)+1))
+	token := coordinator.NewToken(fmt.Sprintf("%s-%d", cmp.Or(s.Name, "token"), len(s.issued)+1))
 	s.issued = append(s.issued, issued{token: token, at: time.Now()})
 	return token
 }
 
-func (s *Source) life() time.Duration {
-	if s.Life == 0 {
-		return 2 * time.Hour
-	}
-	return s.Life
-}
-
-func (s *Source) overlap() time.Duration {
-	if s.Overlap == 0 {
-		return 5 * time.Minute
-	}
-	return s.Overlap
-}
+func (s *Source) life() time.Duration    { return cmp.Or(s.Life, 2*time.Hour) }
+func (s *Source) overlap() time.Duration { return cmp.Or(s.Overlap, 5*time.Minute) }
 
 var errNoAnswer = errors.New("no answer came")
 

@@ -12,6 +12,7 @@
 package redistest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -75,20 +76,8 @@ func (s *Server) Dir() string { return s.dir }
 func (s *Server) IsSentinel() bool { return s.sentinel != "" }
 
 // announcedPort is the port by which others know the server.
-func (s *Server) announcedPort() int {
-	if s.AnnouncePort != 0 {
-		return s.AnnouncePort
-	}
-	return s.Port()
-}
-
-func (s *Server) announcedBusPort() int {
-	if s.AnnounceBusPort != 0 {
-		return s.AnnounceBusPort
-	}
-	return s.Port() + busOffset
-}
-
+func (s *Server) announcedPort() int    { return cmp.Or(s.AnnouncePort, s.Port()) }
+func (s *Server) announcedBusPort() int { return cmp.Or(s.AnnounceBusPort, s.Port()+busOffset) }
 func (s *Server) announcedAddr() string { return loopback(s.announcedPort()) }
 
 // URL is the announced address in the form that go-redis parses.

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
@@ -51,10 +52,7 @@ type key struct {
 // warning in log, not an error: containers mount secrets so. A nil log
 // discards.
 func Load(path string, log *slog.Logger) (*Keyring, error) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	k := &Keyring{name: path, path: path, log: log}
+	k := &Keyring{name: path, path: path, log: cmp.Or(log, slog.New(slog.DiscardHandler))}
 	if err := k.Reload(); err != nil {
 		return nil, err
 	}

@@ -16,17 +16,11 @@ func (c *Config) resolve(in Input, p *problems) {
 	c.resolveLone(p)
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
-		if a.Name == "" {
-			a.Name = a.AppID
-		}
-		if a.AppID == "" {
-			a.AppID = a.Name
-		}
+		a.Name = cmp.Or(a.Name, a.AppID)
+		a.AppID = cmp.Or(a.AppID, a.Name)
 		a.Source = cmp.Or(a.Source, c.lone.source, KindToken)
 		a.APIBase = cmp.Or(a.APIBase, c.lone.apiBase, DefaultAPIBase)
-		if a.RefreshEvery == 0 {
-			a.RefreshEvery = c.RefreshEvery
-		}
+		a.RefreshEvery = cmp.Or(a.RefreshEvery, c.RefreshEvery)
 		a.Limits = overlay(c.Budget, a.Limits)
 		c.resolveSecret(a, c.forms[i].secret, in, p)
 	}
@@ -91,7 +85,7 @@ func (c *Config) resolveSecret(a *Account, given secretForms, in Input, p *probl
 	case given.file != "":
 		c.files = append(c.files, given.file)
 		a.SecretFile = given.file
-		secret, warning, err := readSecret(given.file)
+		secret, warning, err := ReadSecret(given.file)
 		if err != nil {
 			p.addf("%s: account %q: secret_file: %v", a.where, a.Name, err)
 		}

@@ -6,6 +6,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -197,10 +198,7 @@ func read(in Input, p *problems) *Config {
 			_ = s.apply(c, s.Default) // a test covers them all
 		}
 	}
-	c.File = in.Flags["config"]
-	if c.File == "" {
-		c.File = in.Env("ZHONGKONG_CONFIG")
-	}
+	c.File = cmp.Or(in.Flags["config"], in.Env("ZHONGKONG_CONFIG"))
 	if c.File != "" {
 		c.files = append(c.files, c.File)
 		readFile(c, p)

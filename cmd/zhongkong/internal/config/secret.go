@@ -62,9 +62,9 @@ const blanks = "\r\n\t "
 // maxSecretFile is far above the size of any secret; a larger file is the wrong one.
 const maxSecretFile = 16 << 10
 
-// readSecret reads a file that contains a secret alone. warning is not empty if other
+// ReadSecret reads a file that contains a secret alone. warning is not empty if other
 // users can read the file.
-func readSecret(path string) (s Secret, warning string, err error) {
+func ReadSecret(path string) (s Secret, warning string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Secret{}, "", fmt.Errorf("cannot read %s: %w", path, plainCause(err))
@@ -86,7 +86,7 @@ func readSecret(path string) (s Secret, warning string, err error) {
 	case len(data) > maxSecretFile:
 		return Secret{}, "", fmt.Errorf("%s is larger than any secret: check that it is the right file", path)
 	case content == "":
-		return Secret{}, "", fmt.Errorf("%s is empty: write the AppSecret into it", path)
+		return Secret{}, "", fmt.Errorf("%s is empty: write the secret into it", path)
 	case strings.ContainsAny(content, blanks):
 		return Secret{}, "", fmt.Errorf("%s has more than one word: it must contain the secret alone", path)
 	}

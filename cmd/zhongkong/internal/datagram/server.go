@@ -2,6 +2,7 @@ package datagram
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,9 +57,7 @@ type Server struct {
 // NewServer returns a server that answers questions that are asked from now on. It
 // starts nothing: see Serve.
 func NewServer(c Config) *Server {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	if c.Observe == nil {
 		c.Observe = func(Outcome) {}
 	}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -153,9 +154,5 @@ func noSuchMethod(w http.ResponseWriter, e *endpoint) int {
 		return writeProblem(w, problem{http.StatusNotFound, "not_found", e.hint, 0})
 	}
 	w.Header().Set("Allow", e.allow)
-	hint := e.hint
-	if hint == "" {
-		hint = "use " + e.allow
-	}
-	return writeProblem(w, problem{http.StatusMethodNotAllowed, "method_not_allowed", hint, 0})
+	return writeProblem(w, problem{http.StatusMethodNotAllowed, "method_not_allowed", cmp.Or(e.hint, "use "+e.allow), 0})
 }

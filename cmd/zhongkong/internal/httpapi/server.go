@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -22,9 +23,7 @@ type Server struct {
 // NewServer returns a server for an API. It reads the certificate, and returns an
 // error if it cannot be used.
 func NewServer(api *API, e Exposure, log *slog.Logger) (*Server, error) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+	log = cmp.Or(log, slog.New(slog.DiscardHandler))
 	s := &Server{api: api, connections: newConnections(connectionLimit(), log)}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serveHTTP),

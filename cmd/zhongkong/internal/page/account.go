@@ -1,7 +1,6 @@
 package page
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -52,36 +51,25 @@ func (p *Page) account(ctx context.Context, c card, all bool, now time.Time) *ac
 	return a
 }
 
-// processes returns the processes in the log, the last one seen first.
+// processes returns the processes in the log, the last one seen first, after those that
+// are at work now.
 func processes(log []event, c card, this string) []process {
 	var all []process
-	note := func(name string, e event) {
+	note := func(name string) {
 		if name == "" || slices.ContainsFunc(all, func(p process) bool { return p.Name == name }) {
 			return
 		}
-		all = append(all, process{
-			Name: name, Last: e, This: name == this, Issued: name == c.IssuedBy, Busy: name == c.Holder,
-		})
-	}
-	for _, e := range log { // the newest first
-		note(e.By, e)
+		p := process{Name: name, This: name == this, Issued: name == c.IssuedBy, Busy: name == c.Holder}
+		if i := slices.IndexFunc(log, func(e event) bool { return e.By == name }); i >= 0 {
+			p.Last = log[i]
+		}
+		all = append(all, p)
 	}
 	for _, name := range []string{c.Holder, c.IssuedBy, this} {
-		note(name, event{})
+		note(name)
 	}
-	slices.SortStableFunc(all, func(a, b process) int { return cmp.Compare(rank(a), rank(b)) })
+	for _, e := range log { // the newest first
+		note(e.By)
+	}
 	return all[:min(len(all), maxProcesses)]
-}
-
-// rank orders processes by what is known about them.
-func rank(p process) int {
-	switch {
-	case p.Busy:
-		return 0
-	case p.Issued:
-		return 1
-	case p.This:
-		return 2
-	}
-	return 3
 }
