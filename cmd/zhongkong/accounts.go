@@ -121,7 +121,6 @@ func (s *session) checkKnown(ctx context.Context, states ...coordinator.State) e
 	return nil
 }
 
-// isBlank reports whether the store has nothing about an account.
 func isBlank(s coordinator.State) bool {
 	return s.Err == nil && s.Fence == 0 && s.Record.Generation == 0 && s.Failure == nil && s.CallsToday == 0 && len(s.Open) == 0
 }

@@ -160,7 +160,6 @@ func usageProblem(c *cli.Context, err error, _ bool) error {
 	return usagef("%s (see `%s --help`)", text, strings.TrimSpace(c.App.Name+" "+commandName(c)))
 }
 
-// optionsOf returns the names of all options that the command line may have.
 func optionsOf(c *cli.Context) []string {
 	flags := c.App.Flags
 	if c.Command != nil {

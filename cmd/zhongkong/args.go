@@ -30,7 +30,6 @@ func arrange(args []string, app *cli.App) []string {
 	return out
 }
 
-// arrangement is a command line that is being sorted.
 type arrangement struct {
 	global, local map[string]bool // option :: whether it takes a value
 

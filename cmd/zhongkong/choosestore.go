@@ -16,14 +16,12 @@ import (
 // is also used for real ones.
 const sandboxSuffix = "-sandbox"
 
-// storePlace is where serve stores tokens.
 type storePlace struct {
 	embedded bool   // a Redis in this process
 	url      string // "": the default, unless embedded
 	prefix   string
 }
 
-// chooseStore decides where serve stores its tokens.
 func chooseStore(cfg *config.Config, sandboxed bool) (storePlace, error) {
 	p := storePlace{url: cfg.Redis, prefix: cfg.Prefix}
 	forSandbox := strings.HasSuffix(cfg.Prefix, sandboxSuffix)

@@ -141,7 +141,6 @@ func (w completion) Free() []option {
 	return slices.DeleteFunc(w.Valued(), func(o option) bool { return o.Choices != nil || o.File })
 }
 
-// dashes returns an option's name as it is typed.
 func dashes(name string) string {
 	if len(name) == 1 {
 		return "-" + name

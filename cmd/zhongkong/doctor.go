@@ -27,7 +27,6 @@ check fails.`,
 	}
 }
 
-// finding is the result of one check.
 type finding struct {
 	Check   string `json:"check"`
 	Account string `json:"account,omitempty"`
@@ -170,7 +169,6 @@ func (x checks) configuration() {
 	}
 }
 
-// printFindings prints one line for each finding, and below it how to fix it.
 func printFindings(s *session, findings []finding) error {
 	var rows [][]string
 	for _, f := range findings {

@@ -13,7 +13,6 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
-// accountChecks checks the account of x.
 func (x checks) accountChecks(ctx context.Context) {
 	account, configured := x.cfg.Account(x.account)
 	mayRefresh := configured && !account.Secret.IsZero()
@@ -85,7 +84,6 @@ func (x checks) credential(ctx context.Context, a config.Account) bool {
 	return true
 }
 
-// firstTokenWait is how long a first token may take.
 const firstTokenWait = 15 * time.Second
 
 // firstToken refreshes the account, which is due anyway, and returns the state
@@ -109,7 +107,6 @@ func (x checks) firstToken(ctx context.Context, before coordinator.State) coordi
 	return states[0]
 }
 
-// token checks that there is a token and that the issuer accepts it.
 func (x checks) token(ctx context.Context, state coordinator.State, a config.Account, configured bool) {
 	r := state.Record
 	if !r.Usable() {
@@ -176,7 +173,6 @@ func (x checks) schedule(state coordinator.State, a config.Account, configured b
 	}
 }
 
-// beforeTheEnd returns what has to be done before the token ends.
 func (x checks) beforeTheEnd(state coordinator.State) string {
 	fix := "then: zhongkong refresh " + x.account
 	if f := state.Failure; f != nil && wechat.Classify(f.Code).Hint != "" {

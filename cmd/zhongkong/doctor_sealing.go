@@ -10,7 +10,6 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
-// unsealFix returns how to fix a token that cannot be opened.
 func (x checks) unsealFix(ctx context.Context) (fix string) {
 	refresh := "replace the token: zhongkong refresh " + x.account
 	sealed, err := redisadmin.New(x.store).Sealed(ctx, x.account)

@@ -12,7 +12,6 @@ import (
 // embeddedAddr is the default address of Redis.
 const embeddedAddr = "127.0.0.1:6379"
 
-// embeddedRedis is a Redis inside this process.
 type embeddedRedis struct{ server *miniredis.Miniredis }
 
 // startEmbeddedRedis listens at the given address; "": embeddedAddr.
@@ -33,7 +32,6 @@ func (e *embeddedRedis) addr() string { return e.server.Addr() }
 func (e *embeddedRedis) url() string  { return "redis://" + e.server.Addr() }
 func (e *embeddedRedis) close()       { e.server.Close() }
 
-// isInUse reports whether err says that another process has the port.
 func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 // cause removes the address from an error of net.Listen: the message around it names

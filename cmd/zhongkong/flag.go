@@ -29,7 +29,6 @@ func newValueFlag(name, arg, value, usage string) *valueFlag {
 	return &valueFlag{&cli.StringFlag{Name: name, Value: value, Usage: usage}, arg}
 }
 
-// switchFlag is an option without a value.
 type switchFlag struct{ *cli.BoolFlag }
 
 // String returns the option's line in the help.
@@ -39,7 +38,6 @@ func newSwitchFlag(name, usage string) *switchFlag {
 	return &switchFlag{&cli.BoolFlag{Name: name, Usage: usage}}
 }
 
-// isSwitch reports whether an option takes no value.
 func isSwitch(f cli.Flag) bool {
 	switch f.(type) {
 	case *switchFlag, *cli.BoolFlag: // the latter is --help

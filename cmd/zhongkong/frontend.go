@@ -226,7 +226,6 @@ func (d *daemon) reloadUsers(next *config.Config) error {
 	return d.auth.SetUsers(users)
 }
 
-// label returns an account's label.
 func (d *daemon) label(account string) string {
 	a, _ := d.current.Load().Account(account)
 	return a.Label
@@ -243,7 +242,6 @@ func (d *daemon) pageLabel(account string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
 }
 
-// failureWords returns a failure in one phrase.
 func failureWords(f *coordinator.Failure) string {
 	if f.Code == 0 {
 		return f.Message

@@ -9,7 +9,6 @@ import (
 	"unicode"
 )
 
-// printJSON prints one JSON document on one line.
 func (p program) printJSON(v any) error {
 	e := json.NewEncoder(jsonWriter{p.stdout})
 	e.SetEscapeHTML(false)
@@ -90,7 +89,6 @@ func brief(d time.Duration) string {
 	}
 }
 
-// dash returns s, or a dash for an empty cell.
 func dash(s string) string {
 	if s == "" {
 		return "-"

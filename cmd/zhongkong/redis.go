@@ -68,7 +68,6 @@ func (s *session) where() string {
 	return strings.Join(append([]string{u.Host}, u.Query()["addr"]...), ", ")
 }
 
-// storedNames returns the names of all accounts in Redis, sorted.
 func (s *session) storedNames(ctx context.Context) ([]string, error) {
 	names, err := redisadmin.New(s.store).Accounts(ctx)
 	if errors.Is(err, redisstore.ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable) {

@@ -53,8 +53,6 @@ func (d *daemon) followFiles(ctx context.Context) {
 	}
 }
 
-// fingerprints returns hashes of the configuration's files and of the seal key
-// file.
 func (d *daemon) fingerprints() (configured, keys [sha256.Size]byte) {
 	return fingerprint(d.cfg.Files()...), fingerprint(d.started.SealKeyFile)
 }
@@ -178,7 +176,6 @@ func (d *daemon) applyAccount(a, old config.Account, known bool) error {
 	return err
 }
 
-// reloadSealKeys reads the seal key file again.
 func (d *daemon) reloadSealKeys() {
 	if d.keys == nil {
 		return
@@ -190,7 +187,6 @@ func (d *daemon) reloadSealKeys() {
 	d.log.Info("seal keys read again: " + d.sealWords())
 }
 
-// reloadCertificate reads the certificate's files again.
 func (d *daemon) reloadCertificate() {
 	if err := d.web.Reload(); err != nil {
 		d.log.Error("the new certificate is refused, the old one stays in use", "error", err)

@@ -16,7 +16,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
-// sandboxAddr is where the simulator listens by default.
 const sandboxAddr = "127.0.0.1:9090"
 
 func (p program) sandboxCommand() *cli.Command {
@@ -75,7 +74,6 @@ func (s *session) simulate(ctx context.Context, address string) error {
 	}
 }
 
-// sandboxServer is a simulator on a port.
 type sandboxServer struct {
 	wechat *wechattest.Server
 	http   *http.Server

@@ -8,7 +8,6 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
-// useSealKeys reads the key file, if there is one.
 func (s *session) useSealKeys(options *redisstore.Options) error {
 	path := s.cfg.SealKeyFile
 	if path == "" {
@@ -27,7 +26,6 @@ func (s *session) useSealKeys(options *redisstore.Options) error {
 	return nil
 }
 
-// sealWords returns which key encrypts and which keys decrypt, in words.
 func (s *session) sealWords() string {
 	writes, reads := "writes with "+s.keys.First(), "reads "+s.keys.Kids()
 	switch s.cfg.Seal {

@@ -16,7 +16,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// serveFlags returns the options of serve and check.
 func serveFlags() []cli.Flag {
 	var flags []cli.Flag
 	for _, s := range config.Settings() {
@@ -73,7 +72,6 @@ func (p program) serve(c *cli.Context) error {
 	})
 }
 
-// daemon is a running serve.
 type daemon struct {
 	*session
 	started *config.Config // as read at the start; some settings stay in force until the end
@@ -234,7 +232,6 @@ func (d *daemon) announce() {
 	d.announceFrontend()
 }
 
-// printAnnouncement is the announcement in plain text.
 func (d *daemon) printAnnouncement(url, accounts string) {
 	redis := d.where()
 	if d.embedded != nil {

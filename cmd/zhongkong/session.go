@@ -98,7 +98,6 @@ const silent = slog.LevelError + 4
 
 func isDaemon(command string) bool { return command == "serve" || command == "sandbox" }
 
-// input returns the sources of the configuration.
 func (p program) input(c *cli.Context) config.Input {
 	return config.Input{Flags: given(c), Env: p.env, Environ: p.environ}
 }

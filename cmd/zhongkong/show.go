@@ -28,7 +28,6 @@ it.
 	}
 }
 
-// tokenFlags returns the options of the commands that print a token.
 func tokenFlags() []cli.Flag {
 	return []cli.Flag{
 		newValueFlag("wait", "D", "10s", "how long to wait for a token"),
@@ -71,7 +70,6 @@ func (p program) show(c *cli.Context) error {
 	return s.withoutToken(name, err)
 }
 
-// waiting returns a context that ends after --wait.
 func waiting(c *cli.Context) (context.Context, context.CancelFunc, error) {
 	d, err := config.ParseDuration(c.String("wait"))
 	if err != nil {

@@ -73,7 +73,6 @@ func (s *session) accountState(state coordinator.State) wire.Account {
 	return a
 }
 
-// statusRow is the account's line of the table.
 func statusRow(state coordinator.State, a wire.Account) []string {
 	generation, age, ttl := "-", "-", "none"
 	if r := state.Record; r.Usable() {

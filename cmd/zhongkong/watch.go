@@ -91,7 +91,6 @@ func (w *watcher) Notified(e coordinator.Event) {
 	}
 }
 
-// eventLine returns an event as a line of text.
 func eventLine(e coordinator.Event, at time.Time) string {
 	r := wire.NewEvent(e, at)
 	line := fmt.Sprintf("%s  %-9s  %s", at.Format("15:04:05.000"), r.Type, r.Account)

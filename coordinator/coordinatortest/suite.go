@@ -50,7 +50,6 @@ func TestStore(t *testing.T, open func(t *testing.T) coordinator.Store) {
 	}
 }
 
-// check is a subtest.
 type check struct {
 	name string
 	run  func(w *fixture)

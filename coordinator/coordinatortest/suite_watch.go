@@ -48,7 +48,6 @@ func (r *recorder) count() {
 	}
 }
 
-// of returns the events of a kind so far.
 func (r *recorder) of(kind coordinator.EventKind) []coordinator.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()

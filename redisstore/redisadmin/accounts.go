@@ -24,7 +24,6 @@ func (i Inspector) Accounts(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(found)), nil
 }
 
-// scan adds the accounts of one server to found.
 func (i Inspector) scan(ctx context.Context, client redis.UniversalClient, found map[string]struct{}) error {
 	for cursor := uint64(0); ; {
 		bounded, cancel := i.Bounded(ctx)

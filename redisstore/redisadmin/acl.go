@@ -84,7 +84,6 @@ func (i Inspector) MissingACL(ctx context.Context, role coordinator.Role) ([]str
 	return c.missing, nil
 }
 
-// aclCheck is one MissingACL.
 type aclCheck struct {
 	Inspector
 	role    coordinator.Role
@@ -128,7 +127,6 @@ func (c *aclCheck) commands(ctx context.Context) error {
 	return c.transaction(ctx)
 }
 
-// transaction tries MULTI.
 func (c *aclCheck) transaction(ctx context.Context) error {
 	err := c.Client.OnMaster(ctx, c.Keys.Of(c.account).Token, func(client redis.UniversalClient) error {
 		return emptyTransaction(ctx, client)

@@ -81,7 +81,6 @@ func (d *Diagnosis) clock(ctx context.Context, client redis.UniversalClient) err
 	return nil
 }
 
-// read decodes the answer to INFO.
 func (d *Diagnosis) read(info string) {
 	for line := range strings.Lines(info) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), ":")

@@ -55,7 +55,6 @@ func (i Inspector) History(ctx context.Context, account string, n int) ([]Entry,
 	return entries, nil
 }
 
-// entry decodes a line of the log.
 func entry(line redis.XMessage) (Entry, bool) {
 	ms, _, _ := strings.Cut(line.ID, "-")
 	at, err := strconv.ParseInt(ms, 10, 64)

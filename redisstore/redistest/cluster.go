@@ -8,7 +8,6 @@ import (
 	"testing"
 )
 
-// slots is how many hash slots a cluster has.
 const slots = 16384
 
 // Cluster is a Redis Cluster: three masters with a replica each.

@@ -111,7 +111,6 @@ func parseWhitelist(entries []string) ([]netip.Prefix, error) {
 	return list, nil
 }
 
-// lets reports whether the whitelist admits an address.
 func lets(list []netip.Prefix, from string) bool {
 	if list == nil {
 		return true

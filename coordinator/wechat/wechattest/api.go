@@ -67,7 +67,6 @@ func canned(body any) func(*Server, *request) reply {
 	return business(func(s *Server, r *request, _ *account) reply { return s.json(r, body) })
 }
 
-// bearer returns the account of the token in a business call, or an errcode.
 func (s *Server) bearer(r *request) (*account, int) {
 	token := r.query.Get("access_token")
 	if token == "" {
@@ -177,7 +176,6 @@ func (s *Server) getQuota(r *request, a *account) reply {
 	}{errorBody{0, "ok"}, quotaBody{limit, used, limit - used}})
 }
 
-// picture answers with binary data.
 func (s *Server) picture(r *request, _ *account) reply {
 	out := s.status(r, http.StatusOK)
 	out.header.Set("Content-Type", "image/jpeg")

@@ -20,7 +20,6 @@ const controlPrefix = "/sandbox/"
 // is an empty object.
 type controller func(*Server, *http.Request) (any, error)
 
-// controlRoutes are the control interface's handlers by their http.ServeMux pattern.
 func controlRoutes() map[string]controller {
 	return map[string]controller{
 		"GET /sandbox/state":                    (*Server).controlState,
@@ -46,7 +45,6 @@ func controlRoutes() map[string]controller {
 	}
 }
 
-// newControl returns the handler of the control interface.
 func newControl(s *Server) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, do := range controlRoutes() {
@@ -130,7 +128,6 @@ func (s *Server) controlTune(req *http.Request) (any, error) {
 	return s.knobs, nil
 }
 
-// controlFault is a fault as /sandbox/faults shows it.
 type controlFault struct {
 	ID     int `json:"id"`
 	Struck int `json:"struck"`

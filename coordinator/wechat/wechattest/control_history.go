@@ -7,7 +7,6 @@ import (
 	"time"
 )
 
-// controlIssue is an Issue as the control interface shows it.
 type controlIssue struct {
 	Issue
 	SHA256    string `json:"sha256"`
@@ -22,14 +21,12 @@ func (i Issue) public() controlIssue {
 	return controlIssue{i, i.SHA256(), stamp(i.Started), stamp(i.Finished), stamp(i.IssuedAt), stamp(i.ExpiresAt), stamp(i.DiesAt)}
 }
 
-// controlCall is a Call as the control interface shows it.
 type controlCall struct {
 	Call
 	Started  stamp `json:"started"`
 	Finished stamp `json:"finished"`
 }
 
-// window reads ?after= and ?appid=.
 func window(req *http.Request) (after int, appID string, err error) {
 	q := req.URL.Query()
 	if text := q.Get("after"); text != "" {

@@ -10,7 +10,6 @@ const (
 	pathStable = "/cgi-bin/stable_token"
 )
 
-// asking is the parameters of a call to a token endpoint.
 type asking struct {
 	GrantType    string `json:"grant_type"`
 	AppID        string `json:"appid"`

@@ -177,7 +177,6 @@ func (k knob) set(raw json.RawMessage) (err error) {
 	return k.check()
 }
 
-// table returns the knobs of k.
 func (k *Knobs) table() []knob {
 	return []knob{
 		atLeast("token_ttl", &k.TokenTTL, time.Second),

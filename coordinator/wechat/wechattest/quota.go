@@ -73,7 +73,6 @@ func (s *Server) spend(r *request, a *account, path string, limit int) int {
 	return 0
 }
 
-// dailyLimit returns the daily quota of a path.
 func (s *Server) dailyLimit(a *account, path string) int {
 	switch path {
 	case pathToken:

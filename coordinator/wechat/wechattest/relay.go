@@ -80,7 +80,6 @@ func recodingTable() []recoding {
 	}
 }
 
-// recodings returns the names of all recodings.
 func recodings() []Recoding {
 	var names []Recoding
 	for _, r := range recodingTable() {

@@ -214,7 +214,6 @@ func (s *Server) Reset() {
 	}
 }
 
-// mintLocked issues a token.
 func (s *Server) mintLocked(a *account, c Chain, call *Call, now time.Time) *issued {
 	s.lastSeq++
 	i := &issued{

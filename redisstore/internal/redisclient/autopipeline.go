@@ -132,7 +132,6 @@ func (a *autopipeline) next() []*queued {
 	return batch
 }
 
-// flush sends a batch in one round trip.
 func (a *autopipeline) flush(batch []*queued) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.timeout)
 	defer cancel()

@@ -123,7 +123,6 @@ func (p *idlePurge) closeIdle() {
 	}
 }
 
-// trackedConn is a connection of a pool.
 type trackedConn struct {
 	net.Conn
 	purge   *idlePurge

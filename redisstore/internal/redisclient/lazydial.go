@@ -32,7 +32,6 @@ func (lazyDial) DialHook(next redis.DialHook) redis.DialHook {
 	}
 }
 
-// failedConn is a connection that could not be made.
 type failedConn struct{ err error }
 
 var _ net.Conn = failedConn{}

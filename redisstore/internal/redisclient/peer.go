@@ -103,7 +103,6 @@ func (p *peer) probe(ctx context.Context, err error) *TLSError {
 	return nil
 }
 
-// askTLS checks whether the server speaks TLS.
 func askTLS(ctx context.Context, conn net.Conn) *TLSError {
 	//nolint:gosec // G402: nothing is sent on this connection, so the server need not be authenticated
 	err := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx)

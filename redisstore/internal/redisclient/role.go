@@ -177,7 +177,6 @@ func readReply(in *bufio.Reader) (kind byte, value any, err error) {
 	return kind, list, nil
 }
 
-// isTimeout reports whether an answer has not come in time.
 func isTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -83,7 +83,6 @@ func alertIn(err error) *net.OpError {
 	return nil
 }
 
-// alertError explains an alert.
 func alertError(alert *net.OpError) *TLSError {
 	fix := "see the log of Redis"
 	switch text := alert.Err.Error(); {

@@ -5,7 +5,6 @@ import (
 	"sync"
 )
 
-// attempt is one attempt to authenticate that is not decided yet.
 type attempt struct {
 	source         netip.Addr
 	name, password string

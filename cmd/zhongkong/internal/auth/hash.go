@@ -35,7 +35,6 @@ const (
 	maxLanes       = 16
 )
 
-// digest is a parsed hash.
 type digest struct {
 	cost cost
 	salt []byte

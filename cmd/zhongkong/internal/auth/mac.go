@@ -17,7 +17,6 @@ type signer struct {
 	pool sync.Pool // of *scratch
 }
 
-// scratch is the space in which one MAC is made.
 type scratch struct {
 	hash hash.Hash
 	text []byte

@@ -48,7 +48,6 @@ type source struct {
 	comparisons map[string]*bucket // :: name of a user who was verified from here
 }
 
-// bucket is a token bucket.
 type bucket struct {
 	tokens   float64
 	filledAt time.Time
@@ -56,7 +55,6 @@ type bucket struct {
 
 func newThrottle() *throttle { return &throttle{sources: make(map[netip.Addr]*source)} }
 
-// throttled reports whether too many attempts from the source have failed.
 func (t *throttle) throttled(at netip.Addr) bool {
 	if !t.active.Load() {
 		return false
@@ -92,7 +90,6 @@ func (t *throttle) admit(at netip.Addr, first time.Time) (wait time.Duration, no
 	return max(0, s.blockedUntil.Sub(now), first.Add(minAttemptAge).Sub(now)), s.blockedUntil.Add(gatherFor)
 }
 
-// fail counts an attempt that was verified and failed.
 func (t *throttle) fail(at netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

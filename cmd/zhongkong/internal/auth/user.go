@@ -130,7 +130,6 @@ func (u User) validate() ([]*digest, error) {
 	return parseHashes(u.PasswordHashes)
 }
 
-// parseHashes parses the hashes of one user.
 func parseHashes(texts []string) ([]*digest, error) {
 	if len(texts) > MaxPasswords {
 		return nil, fmt.Errorf("password: has %d hashes, at most %d: remove those of passwords that are no longer used", len(texts), MaxPasswords)

@@ -8,7 +8,6 @@ import (
 	"slices"
 )
 
-// users is the table of users.
 type users struct {
 	byName  map[string]*user
 	unknown *user // stands in for every name that does not exist
@@ -88,7 +87,6 @@ func (t users) find(name string) *user {
 	return t.unknown
 }
 
-// hashes returns the hashes of each user that has one.
 func (t users) hashes() [][]*digest {
 	var all [][]*digest
 	for _, u := range t.byName {

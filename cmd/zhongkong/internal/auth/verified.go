@@ -30,7 +30,6 @@ func (c *verifiedCache) key(source netip.Addr, m mac) uint64 {
 	return binary.BigEndian.Uint64(m[:]) ^ maphash.Bytes(c.seed, b[:])
 }
 
-// has reports whether the credentials with this key were verified.
 func (c *verifiedCache) has(key uint64) bool {
 	set := &c.sets[key%cacheSets]
 	for i := range set {

@@ -96,7 +96,6 @@ func (c *Config) resolveSecret(a *Account, given secretForms, in Input, p *probl
 	}
 }
 
-// overlay replaces the limits of base by those that were given.
 func overlay(base, given coordinator.Limits) coordinator.Limits {
 	if given.PerDay != unset {
 		base.PerDay = given.PerDay
@@ -111,7 +110,6 @@ func overlay(base, given coordinator.Limits) coordinator.Limits {
 	return base
 }
 
-// check validates the relations between values.
 func (c *Config) check(p *problems) {
 	c.checkTimes(p)
 	c.checkRedis(p)

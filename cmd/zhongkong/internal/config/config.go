@@ -190,7 +190,6 @@ func noLimits() coordinator.Limits {
 	return coordinator.Limits{PerDay: unset, Reserve: unset, MinInterval: unset}
 }
 
-// read reads the sources and merges them.
 func read(in Input, p *problems) *Config {
 	c := &Config{Replicas: -1, budget: noLimits(), userAt: map[string]string{}, origins: map[string]string{}, refused: map[string]bool{}}
 	for _, s := range Settings() {

@@ -133,7 +133,6 @@ func (d *decoder) strict(n *yaml.Node) {
 // plainTags are the tags of values that have no explicit tag.
 var plainTags = []string{"!!str", "!!int", "!!bool", "!!null", "!!map", "!!seq"}
 
-// setting reads one setting.
 func (d *decoder) setting(n *yaml.Node, c *Config, s Setting) {
 	v, ok := d.scalar(n, s.Key, s.kind)
 	if !ok {
@@ -148,13 +147,11 @@ func (d *decoder) setting(n *yaml.Node, c *Config, s Setting) {
 	c.origins[s.Key] = d.at(n)
 }
 
-// decoder walks a parsed file.
 type decoder struct {
 	file     string
 	problems *problems
 }
 
-// at returns a place in the file, for errors.
 func (d *decoder) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", d.file, n.Line) }
 
 // mapping calls the function of each key of n. path is "" at the top.
@@ -211,7 +208,6 @@ func (d *decoder) sequence(n *yaml.Node, path string, f func(i int, n *yaml.Node
 	return true
 }
 
-// wanted describes a value of each kind.
 var wanted = map[kind]string{kindText: "text", kindDuration: "a duration such as 90s or 1h", kindTruth: "true or false", kindCount: "a whole number"}
 
 // scalar returns a value as it was written. Errors never contain the value: it may be
@@ -244,7 +240,6 @@ func (d *decoder) scalar(n *yaml.Node, path string, want kind) (string, bool) {
 	return d.unpadded(n, path)
 }
 
-// unfit reports a value of the wrong kind.
 func (d *decoder) unfit(n *yaml.Node, path, instead string) (string, bool) {
 	d.problems.addf("%s: %s is %s%s", d.at(n), path, describe(n), instead)
 	return "", false
@@ -280,7 +275,6 @@ func (d *decoder) unpadded(n *yaml.Node, path string) (string, bool) {
 	return v, true
 }
 
-// text reads a text into dst.
 func (d *decoder) text(n *yaml.Node, path string, dst *string) bool {
 	v, ok := d.scalar(n, path, kindText)
 	if ok {

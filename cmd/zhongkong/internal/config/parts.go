@@ -51,7 +51,6 @@ func durationInto[T any](at func(*T) *time.Duration) func(*decoder, *yaml.Node, 
 	return into(kindDuration, ParseDuration, at)
 }
 
-// accountForm is an account as written in the file.
 type accountForm struct {
 	account Account
 	secret  secretForms
@@ -107,7 +106,6 @@ func (d *decoder) accounts(n *yaml.Node, c *Config) {
 	}
 }
 
-// report adds an error of a value, if there is one.
 func (d *decoder) report(n *yaml.Node, path string, err error) {
 	if err != nil {
 		d.problems.addf("%s: %s: %v", d.at(n), path, err)

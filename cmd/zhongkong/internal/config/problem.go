@@ -23,8 +23,6 @@ func (p *problems) addf(format string, args ...any) {
 	p.list = append(p.list, err)
 }
 
-// count returns the number of problems.
 func (p *problems) count() int { return len(p.list) }
 
-// err joins the problems; nil if there are none.
 func (p *problems) err() error { return errors.Join(p.list...) }

@@ -12,7 +12,6 @@ const (
 	SealAllow   = "allow"   // writes plain tokens, reads both
 )
 
-// checkRedis checks the settings of sealing and of TLS to Redis.
 func (c *Config) checkRedis(p *problems) {
 	switch {
 	case c.SealKeyFile == "" && c.Seal != "":

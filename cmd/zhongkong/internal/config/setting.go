@@ -54,7 +54,6 @@ func (s Setting) Help() string {
 	return s.Usage
 }
 
-// groupSecret is the group of the settings with the secret of the lone account.
 const groupSecret = "secret"
 
 // kind is the kind of value that the file must have.
@@ -111,7 +110,6 @@ func accountSettings() []Setting {
 	}
 }
 
-// answerSettings returns the settings of the interfaces for callers.
 func answerSettings() []Setting {
 	return []Setting{
 		{Key: "embedded_redis", Arg: "true", kind: kindTruth, Default: "false", value: truth(func(c *Config) *bool { return &c.EmbeddedRedis }),
@@ -132,7 +130,6 @@ func answerSettings() []Setting {
 	}
 }
 
-// serveSettings returns the settings of refreshing.
 func serveSettings() []Setting {
 	limits := coordinator.DefaultLimits()
 	return []Setting{

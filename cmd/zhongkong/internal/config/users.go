@@ -10,7 +10,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// userForm is a user as written in the file.
 type userForm struct {
 	user       User
 	credential bool // a password or key was given, right or wrong
@@ -71,7 +70,6 @@ func (d *decoder) users(n *yaml.Node, c *Config) {
 	})
 }
 
-// readUsersFile adds the users of the file that users_file names.
 func (c *Config) readUsersFile(p *problems) {
 	if c.UsersFile == "" || c.isRefused("users_file") {
 		return
@@ -89,7 +87,6 @@ func (c *Config) readUsersFile(p *problems) {
 	}
 }
 
-// passwordHashes reads one hash or a list of hashes.
 func (d *decoder) passwordHashes(n *yaml.Node, path string) []Secret {
 	var all []Secret
 	read := func(n *yaml.Node, path string) {
@@ -135,7 +132,6 @@ func (d *decoder) udpKey(n *yaml.Node, path string, dst *Secret) {
 	}
 }
 
-// accountNames reads a list of names, or a single name.
 func (d *decoder) accountNames(n *yaml.Node, path string) []string {
 	var names []string
 	if resolve(n).Kind == yaml.ScalarNode {

@@ -60,7 +60,6 @@ func parseTruth(v string) (bool, error) {
 	return b, nil
 }
 
-// oneOf returns a parser of a word.
 func oneOf(words ...string) func(string) (string, error) {
 	last := len(words) - 1
 	list := strings.Join(words[:last], ", ") + " or " + words[last]
@@ -72,7 +71,6 @@ func oneOf(words ...string) func(string) (string, error) {
 	}
 }
 
-// countFrom returns a parser of a count.
 func countFrom(least int) func(string) (int, error) {
 	return func(v string) (int, error) { return parseCount(v, least) }
 }
@@ -152,7 +150,6 @@ func parseLogLevel(v string) (slog.Level, error) {
 	return level, nil
 }
 
-// parseSource parses the kind of a source.
 func parseSource(v string) (string, error) { return oneOf(KindToken, KindStableToken)(v) }
 
 func checkAPIBase(v string) (string, error) {

@@ -67,7 +67,6 @@ func (c *Client) Ask(ctx context.Context, account string) (wire.Token, error) {
 // errRepeat means that the question has to be repeated.
 var errRepeat = errors.New("ask again")
 
-// exchange is one call of Ask.
 type exchange struct {
 	*Client
 	account   string

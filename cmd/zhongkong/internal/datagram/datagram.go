@@ -64,7 +64,6 @@ const (
 // Its "size" is how large the question has to be.
 const codeTooSmall = "too_small"
 
-// question asks for the token of an account.
 type question struct {
 	Account string
 	Time    time.Time
@@ -116,7 +115,6 @@ func (q question) encode(name string, key []byte, size int) ([]byte, error) {
 	}
 }
 
-// decodeQuestion decodes a question that was opened with the caller's key.
 func decodeQuestion(plain []byte) (question, error) {
 	var w message
 	if err := json.Unmarshal(plain, &w); err != nil {

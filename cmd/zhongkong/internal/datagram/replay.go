@@ -15,7 +15,6 @@ const (
 	rememberFor = 2*Window + time.Second
 )
 
-// replayCaches has one replay cache for each caller.
 type replayCaches struct {
 	began time.Time
 

@@ -192,7 +192,6 @@ func tooSmall(needed int) [][]byte {
 	return [][]byte{long, short}
 }
 
-// withNonce adds the nonce to a JSON object.
 func withNonce(object []byte, nonce string) []byte {
 	object = bytes.TrimSpace(object)
 	if len(object) < 2 || object[0] != '{' || !json.Valid(object) {

@@ -7,7 +7,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// accountState is what the API keeps of one account.
 type accountState struct {
 	cache   responseCache
 	poll    longPoll
@@ -42,7 +41,6 @@ func (s *accountStates) of(a *coordinator.Account) *accountState {
 	return found.(*accountState)
 }
 
-// sweep drops the states of accounts that were removed.
 func (s *accountStates) sweep() {
 	configured := make(map[*coordinator.Account]bool)
 	for _, a := range s.zk.Accounts() {

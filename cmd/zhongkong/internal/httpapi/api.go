@@ -27,7 +27,6 @@ func New(cfg Config) *API {
 
 type methods = map[string]handler
 
-// addRoutes makes the table of all endpoints.
 func (a *API) addRoutes() {
 	a.routes = make(map[string]*endpoint)
 	a.token = a.add("/v1/tokens/{name}", private, methods{http.MethodGet: a.getToken})

@@ -37,7 +37,6 @@ type response struct {
 	quoted []byte // the token as a JSON string
 }
 
-// encode returns the response for a snapshot.
 func (c *responseCache) encode(s coordinator.Snapshot) *response {
 	expiresIn := max(int64(s.TTL/time.Second), 0)
 	last := c.last.Load()

@@ -96,7 +96,6 @@ func (c *certificate) reload() error {
 	return c.applyLocked(files)
 }
 
-// pemFiles is the content of the files.
 type pemFiles struct {
 	cert, key, authorities []byte
 	sum                    [sha256.Size]byte

@@ -109,7 +109,6 @@ func (c *checker) decide(caller string, s coordinator.Snapshot) (decision, *chec
 	return beginCheck, c.running
 }
 
-// end ends the running check.
 func (c *checker) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -19,7 +19,6 @@ const (
 	active              // a request is under way
 )
 
-// connection is an accepted connection.
 type connection struct {
 	net.Conn
 	all     *connections

@@ -252,7 +252,6 @@ func (cs *connections) logClosedLocked() {
 	})
 }
 
-// removeLocked removes c from the count.
 func (cs *connections) removeLocked(c *connection) {
 	delete(cs.authenticated, c)
 	if _, ok := cs.anonymous[c]; !ok {
@@ -303,7 +302,6 @@ func (cs *connections) endRequest(c *connection) {
 	}
 }
 
-// list returns all connections.
 func (cs *connections) list() []*connection {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

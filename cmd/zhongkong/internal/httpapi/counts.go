@@ -25,7 +25,6 @@ type closedCounts struct{ anonymous, authenticated atomic.Uint64 }
 // allocate is called when all endpoints are known.
 func (c *counts) allocate() { c.requests = make([]atomic.Uint64, len(c.endpoints)*len(statuses)) }
 
-// answered counts a response.
 func (c *counts) answered(endpoint, status int) {
 	i := 0
 	for i < len(statuses)-1 && statuses[i] != status {

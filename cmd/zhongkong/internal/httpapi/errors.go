@@ -26,7 +26,6 @@ func (e *errorWriter) fail(w http.ResponseWriter, r *request, err error) int {
 	return writeProblem(w, e.explain(r, err))
 }
 
-// explain returns the response for an error.
 func (e *errorWriter) explain(r *request, err error) problem {
 	p := problemOf(r.Context(), err)
 	e.logProblem(p, err, r.URL.Path)

@@ -51,7 +51,6 @@ func (a *app) getEvents(w http.ResponseWriter, r *request) int {
 	}
 }
 
-// stream is an event stream to one client.
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController

@@ -50,7 +50,6 @@ type notReady struct {
 	Missing []missing `json:"missing,omitempty"`
 }
 
-// missing is an account without a usable token.
 type missing struct {
 	Name   string `json:"name"`
 	Reason string `json:"reason"`

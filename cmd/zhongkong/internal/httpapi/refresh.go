@@ -96,7 +96,6 @@ func (a *app) replace(r *request, account *coordinator.Account, rejected coordin
 	return s, err
 }
 
-// logRefresh writes the audit line of a forced refresh.
 func (a *app) logRefresh(r *request, account, how string, generation coordinator.Fence, err error) {
 	outcome := "done"
 	if err != nil {

@@ -24,7 +24,6 @@ type request struct {
 	maxBody int64       // bytes
 }
 
-// badRequest is a malformed request.
 type badRequest struct{ text string }
 
 func (e *badRequest) Error() string { return e.text }

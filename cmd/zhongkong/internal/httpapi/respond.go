@@ -22,7 +22,6 @@ var (
 // sent.
 const statusGone = 499
 
-// problem is an error response.
 type problem struct {
 	status  int
 	code    string // "error" in the body
@@ -44,7 +43,6 @@ var (
 		10 * time.Second}
 )
 
-// with returns p with another message.
 func (p problem) with(message string) problem {
 	p.message = message
 	return p

@@ -23,7 +23,6 @@ const (
 	private
 )
 
-// endpoint is a path with its methods.
 type endpoint struct {
 	path    string // as in openapi.yaml; the label in metrics
 	index   int    // in counts
@@ -36,7 +35,6 @@ type endpoint struct {
 	hint   string // the message of 404 and 405
 }
 
-// router finds the endpoint of a path.
 type router struct {
 	routes  map[string]*endpoint // by path, those without a {name}
 	token   *endpoint            // /v1/tokens/{name}

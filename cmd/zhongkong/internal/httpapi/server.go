@@ -80,7 +80,6 @@ func (s *Server) ServeHandler(l net.Listener, h http.Handler) error {
 	return fmt.Errorf("serve HTTP: %w", err)
 }
 
-// serveHTTP answers a request.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	c, ok := r.Context().Value(connectionKey{}).(*connection)
 	if r.ProtoMajor > 1 && ok && !c.authenticated.Load() {

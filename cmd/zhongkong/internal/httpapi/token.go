@@ -138,7 +138,6 @@ func (a *app) writeToken(w http.ResponseWriter, r *request, resp *response) int 
 	return http.StatusOK
 }
 
-// matches reports whether an If-None-Match header names the tag.
 func matches(header []string, tag string) bool {
 	for _, line := range header {
 		for one := range strings.SplitSeq(line, ",") {
@@ -158,7 +157,6 @@ func writeNotModified(w http.ResponseWriter, current *response) int {
 	return http.StatusNotModified
 }
 
-// waitParams are the parameters ?after= and ?wait=.
 type waitParams struct {
 	after coordinator.Fence
 	wait  time.Duration

@@ -38,7 +38,6 @@ type counters struct {
 // kind identifies lines that are counted together.
 type kind struct{ message, why string }
 
-// span is one span of a kind.
 type span struct {
 	end     time.Time
 	lines   int // in all

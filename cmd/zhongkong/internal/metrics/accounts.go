@@ -40,7 +40,6 @@ type accountGauge struct {
 	of   func(coordinator.Status) (v float64, ok bool)
 }
 
-// accountGauges are all gauges of an account.
 func accountGauges() []accountGauge {
 	gauge := func(name, help string, of func(coordinator.Status) (float64, bool)) accountGauge {
 		return accountGauge{desc(name, help, "account"), of}

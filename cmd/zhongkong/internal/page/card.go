@@ -6,7 +6,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// card is what the page shows of one account.
 type card struct {
 	Name       string
 	Label      string // for people; "": none
@@ -40,7 +39,6 @@ type card struct {
 	MayRefresh   bool
 }
 
-// failure is the last call that failed.
 type failure struct {
 	Code    int
 	Message string

@@ -9,13 +9,11 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
-// cause is why something cannot be used.
 type cause struct {
 	Key    string // of the text; the advice has the same key with ".advice"
 	Detail string // names, and the operating system's words; "": none
 }
 
-// storeCause returns why Redis cannot be used.
 func storeCause(err error) cause {
 	denied := errors.Is(err, coordinator.ErrDenied) || errors.Is(err, redisstore.ErrDenied)
 	switch {
@@ -27,7 +25,6 @@ func storeCause(err error) cause {
 	return cause{"store.away", systemWords(err)}
 }
 
-// recordCause returns why an account's data in Redis cannot be used.
 func recordCause(err error) *cause {
 	var data *redisstore.DataError
 	switch {

@@ -23,7 +23,6 @@ type graph struct {
 	until time.Time
 }
 
-// mark is an event on a graph.
 type mark struct {
 	X     string
 	Event string // its class in the style

@@ -120,7 +120,6 @@ func (p *Page) label(account string) string {
 	return plain(p.cfg.Label(account))
 }
 
-// mustRead reads an embedded file.
 func mustRead(name string) []byte {
 	content, err := embedded.ReadFile("files/" + name)
 	if err != nil {

@@ -22,7 +22,6 @@ const (
 	maxLinesOfAll = 1000
 )
 
-// view is everything the templates show.
 type view struct {
 	Request
 	SignedIn string
@@ -98,14 +97,12 @@ func (p *Page) view(ctx context.Context, r Request, now time.Time) *view {
 	return v
 }
 
-// shows reports whether the list has the account.
 func (r Request) shows(c card) bool {
 	search := strings.ToLower(strings.TrimSpace(r.Search))
 	return (r.State == "" || r.State == c.State.key()) &&
 		(strings.Contains(strings.ToLower(c.Name), search) || strings.Contains(strings.ToLower(c.Label), search))
 }
 
-// layOut shows the accounts as cards and as lines.
 func (v *view) layOut(found []card) {
 	if len(found) <= roomyUpTo {
 		v.Cards = found

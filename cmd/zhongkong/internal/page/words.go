@@ -61,7 +61,6 @@ func Language(asked, acceptLanguage string) string {
 	return languages()[0].Code
 }
 
-// functions returns the functions that the templates call.
 func (w words) functions() template.FuncMap {
 	return template.FuncMap{
 		"t":        w.text,
@@ -215,7 +214,6 @@ func (w words) duration(d time.Duration) string {
 	return text
 }
 
-// summary returns the sentence at the top.
 func (w words) summary(v *view) string {
 	key := "sum." + v.Worst.key()
 	switch n := v.Counts[v.Worst]; {
@@ -232,7 +230,6 @@ func (w words) summary(v *view) string {
 	}
 }
 
-// count is the number of accounts in a state.
 type count struct {
 	State string // "": all
 	Text  string
