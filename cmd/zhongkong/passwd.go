@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -53,7 +54,7 @@ func (p program) passwd(c *cli.Context) error {
 	if len(password) < shortPassword {
 		fmt.Fprintf(p.stderr, "warning: a password of %d characters can be guessed; use a longer one\n", len(password))
 	}
-	if strings.ContainsFunc(password, needsEscaping) {
+	if !unreserved.MatchString(password) {
 		fmt.Fprintln(p.stderr, "warning: some SDKs put the password into a URL unescaped, where only letters, digits and - . _ ~ are safe: "+
 			"use only those in the password of an SDK")
 	}
@@ -61,14 +62,8 @@ func (p program) passwd(c *cli.Context) error {
 	return err
 }
 
-// needsEscaping reports whether a character is not unreserved in RFC 3986.
-func needsEscaping(r rune) bool {
-	switch {
-	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-._~", r):
-		return false
-	}
-	return true
-}
+// unreserved matches text that needs no escaping in a URL (RFC 3986).
+var unreserved = regexp.MustCompile(`^[A-Za-z0-9._~-]*$`)
 
 func (p program) readPassword(ctx context.Context) (string, error) {
 	if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 
@@ -179,15 +180,13 @@ func checkKid(kid string) error {
 	if len(kid) > 40 {
 		return fmt.Errorf("the key's name has %d characters, at most 40", len(kid))
 	}
-	for _, c := range []byte(kid) {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.':
-		default:
-			return errors.New("the key's name may have letters, digits, '-', '_' and '.' only")
-		}
+	if !kidPattern.MatchString(kid) {
+		return errors.New("the key's name may have letters, digits, '-', '_' and '.' only")
 	}
 	return nil
 }
+
+var kidPattern = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 // DecodeKey reads a key as it stands behind the colon of a key file's line:
 // base64, in either alphabet, padded or not, of 32 bytes. Its error does not

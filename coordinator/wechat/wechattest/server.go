@@ -21,7 +21,7 @@ type Config struct {
 	Now func() time.Time
 
 	// Seed makes everything random reproducible. Zero means a random seed, so that
-	// a restarted server does not issue the same tokens again; Server.Seed returns
+	// a restarted server does not issue the same tokens again; /sandbox/state shows
 	// it.
 	Seed uint64
 
@@ -115,9 +115,6 @@ func randomSeed() uint64 {
 	_, _ = crand.Read(b[:]) // never fails
 	return binary.LittleEndian.Uint64(b[:])
 }
-
-// Seed returns the seed of the random numbers.
-func (s *Server) Seed() uint64 { return s.seed }
 
 // Now returns the server's time.
 func (s *Server) Now() time.Time {

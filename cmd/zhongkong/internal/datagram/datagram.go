@@ -36,7 +36,7 @@ package datagram
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -57,7 +57,7 @@ const (
 	// fragmented on any usual path.
 	usualSize = 1200
 
-	minNonce, maxNonce = 16, 64 // characters
+	maxNonce = 64 // characters
 )
 
 // codeTooSmall is the error code that replaces an answer larger than its question.
@@ -125,8 +125,8 @@ func decodeQuestion(plain []byte) (question, error) {
 		return question{}, errors.New("an answer, not a question")
 	case w.AppID == nil || w.Time == nil || w.Nonce == nil:
 		return question{}, errors.New("appid, time or nonce is missing")
-	case !usableNonce(*w.Nonce):
-		return question{}, fmt.Errorf("the nonce is not %d to %d letters, digits, '-', '_', '+', '/' or '='", minNonce, maxNonce)
+	case !usableNonce.MatchString(*w.Nonce):
+		return question{}, errors.New("the nonce is not 16 to 64 letters, digits, '-', '_', '+', '/' or '='")
 	}
 	sent, err := time.Parse(time.RFC3339, *w.Time)
 	if err != nil {
@@ -137,17 +137,4 @@ func decodeQuestion(plain []byte) (question, error) {
 
 // usableNonce accepts only characters that JSON does not escape, because the
 // answer repeats the nonce unescaped.
-func usableNonce(s string) bool {
-	if len(s) < minNonce || len(s) > maxNonce {
-		return false
-	}
-	for _, c := range []byte(s) {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case c == '-', c == '_', c == '+', c == '/', c == '=':
-		default:
-			return false
-		}
-	}
-	return true
-}
+var usableNonce = regexp.MustCompile(`^[A-Za-z0-9_+/=-]{16,64}$`)
