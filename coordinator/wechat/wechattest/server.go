@@ -1,9 +1,7 @@
 package wechattest
 
 import (
-	crand "crypto/rand"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
@@ -88,7 +86,7 @@ func Open(c Config) (*Server, error) {
 		s.history = 100_000
 	}
 	for s.seed == 0 {
-		s.seed = randomSeed()
+		s.seed = rand.Uint64()
 	}
 	s.random = rand.New(rand.NewPCG(s.seed, s.seed))
 	s.apis = apis()
@@ -108,12 +106,6 @@ func Open(c Config) (*Server, error) {
 		}
 	}
 	return s, nil
-}
-
-func randomSeed() uint64 {
-	var b [8]byte
-	_, _ = crand.Read(b[:]) // never fails
-	return binary.LittleEndian.Uint64(b[:])
 }
 
 // Now returns the server's time.
