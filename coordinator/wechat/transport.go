@@ -1,9 +1,7 @@
 package wechat
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -53,10 +51,6 @@ const (
 
 	// maxRepeatable is the largest body that is kept in memory for a second call.
 	maxRepeatable = 256 << 10
-
-	// maxPeek is the largest answer that is read to find an errcode. Larger ones
-	// are passed on unread.
-	maxPeek = 8 << 10
 )
 
 // RoundTrip implements http.RoundTripper.
@@ -78,8 +72,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := t.try(req, token, bodies.first)
-	if err != nil || !bodies.again() || !rejected(resp) {
+	if err != nil || !bodies.again() {
 		return resp, err
+	}
+	if rejected, _ := RejectsToken(resp); !rejected {
+		return resp, nil
 	}
 	next, err := t.Account.Invalidate(req.Context(), token)
 	if err != nil || next.Token.IsZero() || next.Token.Equal(token) {
@@ -178,75 +175,4 @@ func hideToken(header http.Header, token coordinator.Token) {
 		}
 	}
 	header.Set("Location", scrub(location, token.Reveal()))
-}
-
-// rejected reports whether the answer is an errcode that rejects the token. The body
-// of resp can still be read from its start.
-func rejected(resp *http.Response) bool {
-	if resp.ContentLength > maxPeek || !mayBeJSON(resp.Header.Get("Content-Type")) {
-		return false
-	}
-	peeked, err := peekObject(resp.Body)
-	resp.Body = &rejoined{Reader: io.MultiReader(bytes.NewReader(peeked), failing{err}, resp.Body), Closer: resp.Body}
-	if !errors.Is(err, io.EOF) {
-		return false // too long, not an object, or cut off: not an errcode
-	}
-	a, err := parseAnswer(peeked)
-	return err == nil && IsTokenRejected(a.code)
-}
-
-// mayBeJSON reports whether an answer of this content type may be an errcode. WeChat
-// sends JSON as text/plain as well. Binary types are not read.
-func mayBeJSON(contentType string) bool {
-	media, _, _ := strings.Cut(strings.ToLower(contentType), ";")
-	media = strings.TrimSpace(media)
-	return media == "" || strings.HasPrefix(media, "text/") ||
-		strings.HasSuffix(media, "json") || strings.HasSuffix(media, "javascript")
-}
-
-// peekObject reads r as long as the data may be a short JSON object, compressed or
-// not. The error is io.EOF if it read everything, nil if there may be more.
-func peekObject(r io.Reader) ([]byte, error) {
-	buf := make([]byte, 0, 1024)
-	for len(buf) < maxPeek {
-		buf = slices.Grow(buf, 512)
-		n, err := r.Read(buf[len(buf):min(cap(buf), maxPeek)])
-		buf = buf[:len(buf)+n]
-		if err != nil {
-			return buf, err
-		}
-		if !mayBeObject(buf) {
-			return buf, nil
-		}
-	}
-	return buf, nil
-}
-
-// mayBeObject reports whether parseAnswer may find an errcode in an answer with this
-// beginning.
-func mayBeObject(begin []byte) bool {
-	for _, mark := range [][]byte{gzipMagic(), byteOrderMark()} {
-		if bytes.HasPrefix(mark, bytes.TrimSpace(begin)) { // only a part of the mark has arrived
-			return true
-		}
-	}
-	rest := withoutMark(begin)
-	return len(rest) == 0 || rest[0] == '{' || bytes.HasPrefix(begin, gzipMagic())
-}
-
-// rejoined is a body whose beginning has been read.
-type rejoined struct {
-	io.Reader
-	io.Closer
-}
-
-// failing returns the error that peeking met. Without one it is at its end, so that
-// the body follows.
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) {
-	if f.err == nil {
-		return 0, io.EOF
-	}
-	return 0, f.err
 }

@@ -239,10 +239,3 @@ func FuzzHeader(f *testing.F) {
 		}
 	})
 }
-
-func FuzzErrcode(f *testing.F) {
-	f.Add([]byte(`{"errcode":40001}`))
-	f.Add([]byte("\xef\xbb\xbf {\"errcode\":\"42001\"} x"))
-	f.Add([]byte("\x1f\x8b\x08"))
-	f.Fuzz(func(_ *testing.T, answer []byte) { _ = errcode(answer) })
-}

@@ -30,7 +30,10 @@ func prepare(out *http.Request, readAhead bool) (bool, error) {
 		return false, err
 	}
 	if len(text) > maxRepeatable {
-		out.Body = &rejoined{Reader: io.MultiReader(bytes.NewReader(text), out.Body), Closer: out.Body}
+		out.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(text), out.Body), out.Body}
 		return false, nil
 	}
 	out.Header.Del("Expect") // the client has sent what it would have waited for
@@ -45,11 +48,4 @@ func setBody(out *http.Request, text []byte) {
 	out.Trailer = nil // goes with chunks only
 	out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }
 	out.Body, _ = out.GetBody()
-}
-
-// rejoined is a body of which something was read already.
-type rejoined struct {
-	io.Reader
-	io.Closer
-	whole bool // nothing is left to be read from a network
 }

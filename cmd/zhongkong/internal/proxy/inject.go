@@ -15,16 +15,20 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// rewrite makes the upstream's request of the client's.
-func (r *route) rewrite(pr *httputil.ProxyRequest) {
-	out, c := pr.Out, callOf(pr.In.Context())
-	escaped := r.base + c.path
+// asItIs leaves to RoundTrip what is to be changed.
+func asItIs(*httputil.ProxyRequest) {}
+
+// direct makes the upstream's request of the client's.
+func (c *call) direct(out *http.Request) {
+	r, escaped := c.route, c.route.base+c.path
 	out.URL.Scheme, out.URL.Host, out.Host = r.To.Scheme, r.To.Host, ""
 	out.URL.Path, _ = url.PathUnescape(escaped) // cleanPath has checked it
-	out.URL.RawPath = escaped
+	out.URL.RawPath = ""
+	if len(out.URL.Path) != len(escaped) {
+		out.URL.RawPath = escaped
+	}
 	out.URL.RawQuery = c.query
 	out.URL.User, out.URL.Opaque, out.URL.Fragment = nil, "", ""
-	out.Trailer = c.trailer
 	for name := range out.Header {
 		if isPrivate(name) {
 			delete(out.Header, name)
@@ -33,8 +37,13 @@ func (r *route) rewrite(pr *httputil.ProxyRequest) {
 	if r.Put.kind == inHeader {
 		out.Header.Del(r.Put.name) // a call with no token put in has none
 	}
-	if hidesBodies(c) {
+	if c.hidesBodies() {
 		out.Header.Set("Accept-Encoding", "identity")
+	}
+	if out.Body != nil {
+		out.Trailer = announced(c.in.Trailer, r.Put)
+		c.upload = upload{ReadCloser: out.Body, call: c, trailer: out.Trailer}
+		out.Body = &c.upload
 	}
 }
 
@@ -47,18 +56,39 @@ func isPrivate(name string) bool {
 	return strings.HasPrefix(name, "X-Forwarded-")
 }
 
-// hidesBodies reports whether secrets are overwritten in the body of the answer.
-func hidesBodies(c *call) bool { return len(c.hide) > 0 || c.caller != nil && c.caller.Phantom() }
+// hidesBodies reports whether secrets are overwritten in the body of the answer: the
+// caller must not have them.
+func (c *call) hidesBodies() bool {
+	return c.plain && len(c.hide) > 0 || c.caller != nil && c.caller.Phantom()
+}
 
-// RoundTrip puts the token in, and makes the call a second time if the upstream
+// RoundTrip makes the upstream's call of the client's request.
+func (c *call) RoundTrip(out *http.Request) (*http.Response, error) {
+	c.direct(out)
+	resp, err := c.exchange(out)
+	switch {
+	case err != nil:
+		return nil, err
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		_ = resp.Body.Close()
+		return nil, errSwitched
+	}
+	c.route.counts.calls.Add(1)
+	c.answeredBy = out.URL
+	c.receive(resp)
+	c.head, resp.Header = resp.Header, nil // see giveHead
+	return resp, nil
+}
+
+// exchange puts the token in, and makes the call a second time if the upstream
 // rejects it.
-func (r *route) RoundTrip(out *http.Request) (*http.Response, error) {
-	c := callOf(out.Context())
+func (c *call) exchange(out *http.Request) (*http.Response, error) {
+	r := c.route
 	var account Account
 	var token coordinator.Token
 	var err error
 	if !c.plain {
-		if account, token, err = r.token(out.Context(), c); err != nil {
+		if account, token, err = c.token(out.Context()); err != nil {
 			return nil, &tokenError{err}
 		}
 	}
@@ -67,17 +97,17 @@ func (r *route) RoundTrip(out *http.Request) (*http.Response, error) {
 		return nil, &bodyError{err}
 	}
 	if c.plain {
-		return r.send(out)
+		return r.p.cfg.Base.RoundTrip(out)
 	}
-	resp, err := r.try(out, c, token)
+	resp, err := c.try(out, token)
 	if err != nil {
 		return nil, err
 	}
-	v := r.judge(resp)
+	v := c.judge(resp)
 	if v == accepted || v == doubtful && r.quiet.now() {
 		return resp, nil
 	}
-	next, ok := r.report(out, c, account, token)
+	next, ok := c.report(out.Context(), account, token)
 	switch {
 	case !ok:
 		return resp, nil // the upstream's answer says more than we could
@@ -85,17 +115,17 @@ func (r *route) RoundTrip(out *http.Request) (*http.Response, error) {
 		r.counts.unrepeatable.Add(1)
 		return resp, nil
 	}
-	_, _ = io.CopyN(io.Discard, resp.Body, maxPeek) // so that the connection can be used again
+	_, _ = io.CopyN(io.Discard, resp.Body, 8<<10) // so that the connection can be used again
 	_ = resp.Body.Close()
 	second := out.Clone(out.Context())
 	if out.GetBody != nil {
 		second.Body, _ = out.GetBody() // from memory
 	}
 	r.counts.repeated.Add(1)
-	if resp, err = r.try(second, c, next); err != nil {
+	if resp, err = c.try(second, next); err != nil {
 		return nil, err
 	}
-	switch r.judge(resp) {
+	switch c.judge(resp) {
 	case accepted:
 		r.counts.cured.Add(1)
 		r.quiet.end()
@@ -107,7 +137,8 @@ func (r *route) RoundTrip(out *http.Request) (*http.Response, error) {
 }
 
 // token returns the token to put in.
-func (r *route) token(ctx context.Context, c *call) (Account, coordinator.Token, error) {
+func (c *call) token(ctx context.Context) (Account, coordinator.Token, error) {
+	r := c.route
 	account, ok := r.p.cfg.Account(r.Account)
 	if !ok {
 		return nil, coordinator.Token{}, coordinator.ErrUnknownAccount
@@ -123,9 +154,10 @@ func (r *route) token(ctx context.Context, c *call) (Account, coordinator.Token,
 }
 
 // report reports a rejected token and returns the next. False: there is none.
-func (r *route) report(out *http.Request, c *call, account Account, token coordinator.Token) (coordinator.Token, bool) {
+func (c *call) report(ctx context.Context, account Account, token coordinator.Token) (coordinator.Token, bool) {
+	r := c.route
 	r.counts.rejected.Add(1)
-	ctx, cancel := context.WithTimeout(out.Context(), refreshWithin)
+	ctx, cancel := context.WithTimeout(ctx, refreshWithin)
 	defer cancel()
 	record, err := account.Invalidate(ctx, token)
 	renewed := err == nil && !record.Token.IsZero() && !record.Token.Equal(token)
@@ -138,59 +170,82 @@ func (r *route) report(out *http.Request, c *call, account Account, token coordi
 }
 
 // try makes the call with one token.
-func (r *route) try(out *http.Request, c *call, token coordinator.Token) (*http.Response, error) {
-	c.hide = secretsOf(token.Reveal())
-	r.Put.put(out, token.Reveal())
-	return r.send(out)
+func (c *call) try(out *http.Request, token coordinator.Token) (*http.Response, error) {
+	c.hide = c.route.secretsOf(token.Reveal())
+	c.route.Put.put(out, token.Reveal())
+	return c.route.p.cfg.Base.RoundTrip(out)
 }
 
-// send makes the call.
-func (r *route) send(out *http.Request) (*http.Response, error) {
-	resp, err := r.p.cfg.Base.RoundTrip(out)
-	if err == nil {
-		resp.Request = out
+var errSwitched = errors.New("the upstream switched to another protocol, which was not asked for")
+
+// receive makes c.download of the answer's body.
+func (c *call) receive(resp *http.Response) {
+	body := io.Reader(resp.Body)
+	if c.hidesBodies() && isText(resp.Header) {
+		body = newMasked(body, c.hide, resp.ContentLength)
 	}
-	return resp, err
+	c.download = download{Reader: body, Closer: resp.Body, call: c, resp: resp}
+	if !c.inMemory {
+		whole := resp.Body
+		c.download.stall = time.AfterFunc(answerStall, func() { _ = whole.Close() }) // ends the Read that waits
+	}
+	resp.Body = &c.download
 }
 
 var (
-	errSwitched = errors.New("the upstream switched to another protocol, which was not asked for")
-
 	sandboxed = []string{"sandbox"}
 	nosniff   = []string{"nosniff"}
 )
 
-// clean takes out of an answer what must not reach the client.
-func (r *route) clean(resp *http.Response) error {
-	c := callOf(resp.Request.Context())
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return errSwitched
+// giveHead gives the client what may reach it of the head of the upstream's answer.
+// ReverseProxy sees none of it: it would look for each hop-by-hop header, copy each
+// value and parse the media type, which is a third of its work.
+func (c *call) giveHead(h http.Header) {
+	connection := c.head["Connection"]
+	for name, values := range c.head {
+		if !isOfConnection(name) && (connection == nil || !lists(connection, name)) {
+			h[name] = values
+		}
 	}
-	h := resp.Header
-	for _, name := range [...]string{
-		"Set-Cookie", "Strict-Transport-Security", "Alt-Svc", "Clear-Site-Data", "Service-Worker-Allowed",
-		"Content-Security-Policy", "Content-Security-Policy-Report-Only", "X-Content-Type-Options",
-	} {
-		delete(h, name)
-	}
-	if location := first(h["Location"]); location != "" {
-		h.Set("Location", r.location(location, resp.Request.URL, c.prefix, c.hide))
-	}
-	c.hide.hideIn(h)
+	c.clean(h)
 	h["Content-Security-Policy"], h["X-Content-Type-Options"] = sandboxed, nosniff
-	r.counts.calls.Add(1)
-	body := io.Reader(resp.Body)
-	if (c.caller != nil && c.caller.Phantom() || c.plain) && len(c.hide) > 0 && isText(h) {
-		body = newMasked(body, c.hide, resp.ContentLength)
+}
+
+// clean takes out of an answer's head what must not reach the client.
+func (c *call) clean(h http.Header) {
+	for name, values := range h {
+		switch name {
+		case "Set-Cookie", "Strict-Transport-Security", "Alt-Svc", "Clear-Site-Data", "Service-Worker-Allowed",
+			"Content-Security-Policy-Report-Only":
+			delete(h, name)
+		case "Location":
+			if c.answeredBy != nil {
+				values[0] = c.route.location(values[0], c.answeredBy, c.prefix)
+			}
+		}
+		c.hide.hideIn(values)
 	}
-	d := &c.download
-	*d = download{Reader: body, Closer: resp.Body, call: c, resp: resp, count: &r.counts.received}
-	if b, ok := resp.Body.(*rejoined); !ok || !b.whole {
-		whole := resp.Body
-		d.stall = time.AfterFunc(answerStall, func() { _ = whole.Close() }) // ends the Read that waits
+}
+
+// isOfConnection reports whether a header is one of an upstream's connection.
+func isOfConnection(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
 	}
-	resp.Body = d
-	return nil
+	return false
+}
+
+// lists reports whether a Connection header names another header.
+func lists(connection []string, name string) bool {
+	for _, names := range connection {
+		for one := range strings.SplitSeq(names, ",") {
+			if strings.EqualFold(strings.TrimSpace(one), name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // quiet is the time in which 401 is not taken for a rejected token: an upstream

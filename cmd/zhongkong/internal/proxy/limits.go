@@ -5,10 +5,10 @@ import "sync"
 // Limits bound how many calls may be under way.
 type Limits struct {
 	All  int // of all callers; zero: 4096
-	Each int // of one caller on one route; zero: 512
+	Each int // of one caller for one account; zero: 512
 }
 
-// maxUnproved is how many calls without a caller may be under way on a route:
+// maxUnproved is how many calls without a caller may be under way for an account:
 // those whose user's token proves itself to WeChat (see isUsers).
 const maxUnproved = 32
 
@@ -21,7 +21,11 @@ type slots struct {
 	by map[slot]int
 }
 
-type slot struct{ route, caller string }
+// slot is who calls for which account. Who holds a real token has no name.
+type slot struct {
+	account, caller string
+	proved          bool
+}
 
 func newSlots(l Limits) *slots {
 	const all, each = 4096, 512

@@ -87,7 +87,7 @@ func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
 		r.respond(w, refused)
 		return
 	}
-	r.loginWith(w, req, &call{path: path, query: req.URL.RawQuery, in: req}, e, read, err)
+	r.loginWith(w, req, &call{route: r, path: path, query: req.URL.RawQuery, in: req}, e, read, err)
 }
 
 // IsLogin reports whether ServeLogin answers at a path.
@@ -186,7 +186,7 @@ func readParameters(w http.ResponseWriter, req *http.Request) (*parameters, erro
 	}
 	_ = control.SetReadDeadline(time.Time{}) // one left in place would end the request's context
 	p.body = true
-	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte(byteOrderMark)))
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	switch {
 	case len(body) == 0:
 		p.body = false

@@ -79,12 +79,12 @@ func isUnsafe(path string) bool {
 // same becomes the same, so that no way of writing an endpoint that takes a
 // secret avoids what is done there.
 func weChatPath(escaped string) (string, error) {
+	if isPlain(escaped) { // as most are
+		return escaped, nil
+	}
 	clean, err := cleanPath(escaped)
 	if err != nil {
 		return "", err
-	}
-	if !strings.ContainsFunc(clean[1:], isForeignInPath) && !strings.Contains(clean, "//") && !strings.HasSuffix(clean, "/") {
-		return clean, nil // as in most
 	}
 	if clean, err = url.PathUnescape(clean); err != nil {
 		return "", errPath
@@ -105,7 +105,20 @@ func weChatPath(escaped string) (string, error) {
 	return b.String(), nil
 }
 
-func isForeignInPath(r rune) bool { return r != '/' && isForeign(r) }
+// isPlain reports whether a path has only what WeChat's have, and no empty segment and
+// none that begins with a dot.
+func isPlain(path string) bool {
+	before := byte(0)
+	for i := range len(path) {
+		switch c := path[i]; {
+		case i == 0 && c != '/', before == '/' && (c == '/' || c == '.'), c != '/' && isForeign(rune(c)):
+			return false
+		default:
+			before = c
+		}
+	}
+	return before != '/' && before != 0
+}
 
 func isForeign(r rune) bool {
 	switch {

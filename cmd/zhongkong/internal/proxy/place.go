@@ -108,12 +108,16 @@ func parameter(query, name string) string {
 // others of that name.
 func withParameter(query, name, value string) string {
 	key, value := url.QueryEscape(name), url.QueryEscape(value)
-	b := make([]byte, 0, len(query)+len(key)+len(value)+2)
-	if b = appendWithout(b, query, name); len(b) > 0 {
-		b = append(b, '&')
+	var b strings.Builder
+	b.Grow(len(query) + len(key) + len(value) + 2)
+	writeWithout(&b, query, name)
+	if b.Len() > 0 {
+		b.WriteByte('&')
 	}
-	b = append(append(b, key...), '=')
-	return string(append(b, value...))
+	b.WriteString(key)
+	b.WriteByte('=')
+	b.WriteString(value)
+	return b.String()
 }
 
 // withoutParameters takes parameters out of a query and leaves the others as
@@ -122,7 +126,9 @@ func withoutParameters(query string, names ...string) string {
 	if !mayHold(query, names) {
 		return query // as it is for most
 	}
-	return string(appendWithout(nil, query, names...))
+	var b strings.Builder
+	writeWithout(&b, query, names...)
+	return b.String()
 }
 
 func mayHold(query string, names []string) bool {
@@ -130,18 +136,17 @@ func mayHold(query string, names []string) bool {
 		slices.ContainsFunc(names, func(name string) bool { return strings.Contains(query, name) })
 }
 
-func appendWithout(b []byte, query string, names ...string) []byte {
+func writeWithout(b *strings.Builder, query string, names ...string) {
 	for pair := range strings.SplitSeq(query, "&") {
 		key, _, _ := strings.Cut(pair, "=")
 		if pair == "" || slices.ContainsFunc(names, func(name string) bool { return isParameter(key, name) }) {
 			continue
 		}
-		if len(b) > 0 {
-			b = append(b, '&')
+		if b.Len() > 0 {
+			b.WriteByte('&')
 		}
-		b = append(b, pair...)
+		b.WriteString(pair)
 	}
-	return b
 }
 
 // isParameter reports whether a key, as it was written, is this parameter.

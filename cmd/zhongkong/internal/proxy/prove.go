@@ -63,10 +63,12 @@ func (r *route) proveByToken(token string) (Caller, problem) {
 	if phantom.Is(token) {
 		return r.proveByPhantom(token)
 	}
-	r.noteCurrent()
 	names, many, known := r.p.cfg.Tokens.holders(r.Account, token)
 	if !known {
-		return nil, problemToken
+		r.noteCurrent()
+		if names, many, known = r.p.cfg.Tokens.holders(r.Account, token); !known {
+			return nil, problemToken
+		}
 	}
 	if len(names) == 0 || many {
 		return bearer{}, problem{}

@@ -3,12 +3,14 @@ package proxy
 import (
 	"context"
 	"errors"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
@@ -26,46 +28,57 @@ const (
 type route struct {
 	Route
 	p      *Proxy
-	base   string // escaped path of To, without a slash at its end
-	proxy  *httputil.ReverseProxy
+	base   string      // escaped path of To, without a slash at its end
+	debug  *log.Logger // of ReverseProxy
+	last   atomic.Pointer[hidden]
 	counts counters
 	quiet  quiet
 }
 
 func newRoute(p *Proxy, of Route) *route {
-	r := &route{Route: of, p: p, base: strings.TrimRight(of.To.EscapedPath(), "/")}
-	r.proxy = &httputil.ReverseProxy{
-		Rewrite:        r.rewrite,
-		Transport:      r,
-		ModifyResponse: r.clean,
-		ErrorHandler:   r.fail,
-		BufferPool:     &buffers,
-		ErrorLog:       slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+	return &route{
+		Route: of, p: p, base: strings.TrimRight(of.To.EscapedPath(), "/"),
+		debug: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
-	return r
+}
+
+// hidden are the secrets of the token that a route put in last.
+type hidden struct {
+	token string
+	secrets
+}
+
+func (r *route) secretsOf(token string) secrets {
+	last := r.last.Load()
+	if last == nil || last.token != token {
+		last = &hidden{token, secretsOf(token)}
+		r.last.Store(last)
+	}
+	return last.secrets
 }
 
 // call is a request on its way through a route.
 type call struct {
-	caller  Caller // nil: a user's token proves itself to WeChat
-	path    string // escaped, below the route
-	prefix  string // of the route's paths here
-	query   string
-	plain   bool    // no token is put in
-	hide    secrets // what the answer must not show
-	in      *http.Request
-	trailer http.Header // of the request, filled at the end of its body
+	route  *route
+	caller Caller // nil: a user's token proves itself to WeChat
+	path   string // escaped, below the route
+	prefix string // of the route's paths here
+	query  string
+	plain  bool    // no token is put in
+	hide   secrets // what the answer must not show
+	in     *http.Request
+
+	answeredBy *url.URL // of the upstream, once it has answered
+	head       http.Header
+	inMemory   bool // the answer's body is
 
 	// Here, so that a call is one allocation.
+	proxy    httputil.ReverseProxy
 	paced    paced
 	upload   upload
 	download download
 	wait     late // for the token
 }
-
-type callKey struct{}
-
-func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
 // serve answers a request for the escaped path below the route.
 func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix string) {
@@ -84,7 +97,7 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 		r.answerToken(w, req, at)
 		return
 	}
-	c := &call{path: path, prefix: prefix, query: req.URL.RawQuery, in: req}
+	c := &call{route: r, path: path, prefix: prefix, query: req.URL.RawQuery, in: req}
 	if r.WeChat {
 		if e, ok := secretEndpoints[strings.ToLower(path)]; ok {
 			r.login(w, req, c, e)
@@ -183,9 +196,9 @@ func (r *route) answerToken(w http.ResponseWriter, req *http.Request, at string)
 
 // pass passes a call on.
 func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
-	at, most := slot{r.Name, ""}, maxUnproved
+	at, most := slot{account: r.Account}, maxUnproved
 	if c.caller != nil {
-		at.caller, most = c.caller.Name(), r.p.slots.limits.Each
+		at, most = slot{r.Account, c.caller.Name(), true}, r.p.slots.limits.Each
 	}
 	if !r.p.slots.take(at, most) {
 		r.counts.limited.Add(1)
@@ -194,24 +207,20 @@ func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
 	}
 	defer r.p.slots.give(at)
 	began := time.Now()
-	paced := c.pace(w, began)
-	out := req.WithContext(context.WithValue(req.Context(), callKey{}, c))
-	if req.Body != nil && req.Body != http.NoBody && req.ContentLength != 0 {
-		c.trailer = announced(req.Trailer, r.Put)
-		c.upload = upload{ReadCloser: req.Body, call: c, pace: paced, count: &r.counts.sent}
-		out.Body = &c.upload
-	}
-	r.proxy.ServeHTTP(paced, out)
+	c.paced.ResponseWriter, c.paced.call = w, c
+	c.paced.moved.Store(began.UnixNano()) // a server's own deadlines are long enough at first
+	c.proxy = httputil.ReverseProxy{Rewrite: asItIs, Transport: c, ErrorHandler: c.fail, BufferPool: &buffers, ErrorLog: r.debug}
+	c.proxy.ServeHTTP(&c.paced, req)
 	if r.p.log.Enabled(req.Context(), slog.LevelDebug) {
-		r.log(req, slog.LevelDebug, "call", c, slog.Int("status", paced.status), slog.Duration("took", time.Since(began)))
+		r.log(req, slog.LevelDebug, "call", c, slog.Int("status", c.paced.status), slog.Duration("took", time.Since(began)))
 	}
 }
 
 var errRevoked = errors.New("the caller was removed or changed")
 
 // fail answers a call that the upstream did not answer.
-func (r *route) fail(w http.ResponseWriter, out *http.Request, err error) {
-	c := callOf(out.Context())
+func (c *call) fail(w http.ResponseWriter, _ *http.Request, err error) {
+	r := c.route
 	if c.in.Context().Err() != nil {
 		r.counts.gone.Add(1)
 		if c.in.Context().Value(http.ServerContextKey) != nil {
@@ -272,12 +281,13 @@ var buffers bufferPool
 
 type bufferPool struct{ pool sync.Pool }
 
+type buffer [32 << 10]byte
+
 func (b *bufferPool) Get() []byte {
-	if buf, ok := b.pool.Get().(*[]byte); ok {
-		return *buf
+	if buf, ok := b.pool.Get().(*buffer); ok {
+		return buf[:]
 	}
-	const size = 32 << 10
-	return make([]byte, size)
+	return new(buffer)[:]
 }
 
-func (b *bufferPool) Put(buf []byte) { b.pool.Put(&buf) }
+func (b *bufferPool) Put(buf []byte) { b.pool.Put((*buffer)(buf)) }

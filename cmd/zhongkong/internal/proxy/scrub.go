@@ -41,12 +41,10 @@ func (s secrets) hide(text string) string {
 	return text
 }
 
-// hideIn overwrites secrets in headers or trailers.
-func (s secrets) hideIn(h http.Header) {
-	for _, values := range h {
-		for i, value := range values {
-			values[i] = s.hide(value)
-		}
+// hideIn overwrites secrets in the values of a header or trailer.
+func (s secrets) hideIn(values []string) {
+	for i, value := range values {
+		values[i] = s.hide(value)
 	}
 }
 
@@ -135,7 +133,8 @@ func isText(h http.Header) bool {
 	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return false
 	}
-	media := mediaType(h.Get("Content-Type"))
+	media, _, _ := strings.Cut(strings.ToLower(h.Get("Content-Type")), ";")
+	media = strings.TrimSpace(media)
 	switch major, _, _ := strings.Cut(media, "/"); major {
 	case "image", "audio", "video", "font":
 		return false
@@ -144,17 +143,17 @@ func isText(h http.Header) bool {
 }
 
 // location rewrites where a redirect leads: to the route if it leads to the
-// upstream, and without the token.
-func (r *route) location(value string, from *url.URL, prefix string, hide secrets) string {
+// upstream, and without the parameter that is the token's.
+func (r *route) location(value string, from *url.URL, prefix string) string {
 	target, err := from.Parse(value)
 	if err != nil {
-		return hide.hide(value)
+		return value
 	}
 	target.RawQuery = withoutParameters(target.RawQuery, r.Put.name)
 	if rest, ok := strings.CutPrefix(target.EscapedPath(), strings.TrimRight(r.To.EscapedPath(), "/")); ok &&
 		target.Scheme == r.To.Scheme && strings.EqualFold(target.Host, r.To.Host) && (rest == "" || rest[0] == '/') {
 		here := url.URL{RawQuery: target.RawQuery, Fragment: target.Fragment}
-		return hide.hide(prefix + "/" + strings.TrimLeft(rest, "/") + here.String())
+		return prefix + "/" + strings.TrimLeft(rest, "/") + here.String()
 	}
-	return hide.hide(target.String())
+	return target.String()
 }

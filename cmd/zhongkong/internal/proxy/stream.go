@@ -15,37 +15,29 @@ import (
 // answers, and would end a long body.
 type paced struct {
 	http.ResponseWriter
-	call    *call
-	control *http.ResponseController
-	status  int
-	moved   atomic.Int64 // Unix nanoseconds of the last time
-}
-
-// pace makes c.paced of w. It leaves the deadlines alone at first: a server's own,
-// of a minute and a quarter, are longer than an answer without a body may take.
-func (c *call) pace(w http.ResponseWriter, now time.Time) *paced {
-	p := &c.paced
-	p.ResponseWriter, p.call, p.control = w, c, http.NewResponseController(w)
-	p.moved.Store(now.UnixNano())
-	return p
+	call   *call
+	status int
+	moved  atomic.Int64 // Unix nanoseconds of the last time
 }
 
 // Unwrap is for http.ResponseController.
 func (p *paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-// WriteHeader notes the status. Those below 200 come past ModifyResponse.
+// WriteHeader fills or cleans the header: that of an answer with a status below 200
+// comes with the upstream's.
 func (p *paced) WriteHeader(status int) {
 	if status >= http.StatusOK {
 		p.status = status
+		p.call.giveHead(p.Header())
 	} else {
-		p.call.hide.hideIn(p.Header())
+		p.call.clean(p.Header())
 	}
 	p.ResponseWriter.WriteHeader(status)
 }
 
 func (p *paced) Write(b []byte) (int, error) {
 	if p.isDue() {
-		_ = p.control.SetWriteDeadline(time.Now().Add(clientStall))
+		_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(clientStall))
 	}
 	return p.ResponseWriter.Write(b)
 }
@@ -59,10 +51,9 @@ func (p *paced) isDue() bool {
 // upload is the body of a request on its way.
 type upload struct {
 	io.ReadCloser
-	call  *call
-	pace  *paced
-	count *atomic.Uint64
-	end   error // once there was one
+	call    *call
+	trailer http.Header // of the upstream's request
+	end     error       // once there was one
 }
 
 // Read does not read on after the end: the server closes a body when its answer
@@ -75,18 +66,19 @@ func (u *upload) Read(b []byte) (int, error) {
 	if isRevoked(u.call.caller) {
 		return 0, errRevoked
 	}
-	if u.pace.isDue() {
-		_ = u.pace.control.SetReadDeadline(time.Now().Add(clientStall))
-		_ = u.pace.control.SetWriteDeadline(time.Now().Add(answerWithin + refreshWithin + clientStall))
+	control := http.NewResponseController(u.call.paced.ResponseWriter)
+	if u.call.paced.isDue() {
+		_ = control.SetReadDeadline(time.Now().Add(clientStall))
+		_ = control.SetWriteDeadline(time.Now().Add(answerWithin + refreshWithin + clientStall))
 	}
 	n, err := u.ReadCloser.Read(b)
-	u.count.Add(uint64(n))
+	u.call.route.counts.sent.Add(uint64(n))
 	if err != nil {
 		u.end = err
 		// A deadline left in place would end the request's context.
-		_ = u.pace.control.SetReadDeadline(time.Time{})
-		for name := range u.call.trailer {
-			u.call.trailer[name] = u.call.in.Trailer[name]
+		_ = control.SetReadDeadline(time.Time{})
+		for name := range u.trailer {
+			u.trailer[name] = u.call.in.Trailer[name]
 		}
 	}
 	return n, err
@@ -113,7 +105,6 @@ type download struct {
 	io.Closer
 	call  *call
 	resp  *http.Response
-	count *atomic.Uint64
 	stall *time.Timer // closes the body when nothing comes for too long; nil: it is here already
 }
 
@@ -125,9 +116,11 @@ func (d *download) Read(b []byte) (int, error) {
 		d.stall.Reset(answerStall)
 	}
 	n, err := d.Reader.Read(b)
-	d.count.Add(uint64(n))
+	d.call.route.counts.received.Add(uint64(n))
 	if errors.Is(err, io.EOF) {
-		d.call.hide.hideIn(d.resp.Trailer)
+		for _, values := range d.resp.Trailer {
+			d.call.hide.hideIn(values)
+		}
 	}
 	return n, err
 }
