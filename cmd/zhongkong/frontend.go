@@ -134,7 +134,7 @@ func (d *daemon) openFrontend() error {
 		return err
 	}
 	d.api = httpapi.New(httpapi.Config{
-		Coordinator: d.zk, Gate: d.auth, Proxy: d.routes, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store),
+		Coordinator: d.zk, Callers: d.auth, Proxy: d.routes, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store),
 		Label: d.label, PageLabel: d.pageLabel,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log,

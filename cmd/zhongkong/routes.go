@@ -47,7 +47,7 @@ func (d *daemon) openRoutes() error {
 	}
 	d.routes = &routes{tokens: proxy.NewTokens(all), phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}}
 	p, err := proxy.New(proxy.Config{
-		Routes: all, Gate: routeGate{d.auth}, Tokens: d.routes.tokens, Phantoms: d.routes.phantoms.of, Logger: d.log, Login: d.loginRoute,
+		Routes: all, Callers: routeCallers{d.auth}, Tokens: d.routes.tokens, Phantoms: d.routes.phantoms.of, Logger: d.log, Login: d.loginRoute,
 		Account: func(name string) (proxy.Account, bool) {
 			a, ok := d.zk.Account(name)
 			return a, ok
@@ -124,10 +124,10 @@ func (r *routes) observe(o coordinator.Observation) {
 	}
 }
 
-// routeGate is the callers of the routes.
-type routeGate struct{ auth *auth.Authenticator }
+// routeCallers is the callers of the routes.
+type routeCallers struct{ auth *auth.Authenticator }
 
-func (g routeGate) Authenticate(ctx context.Context, from netip.Addr, name, password string) (proxy.Caller, error) {
+func (g routeCallers) Authenticate(ctx context.Context, from netip.Addr, name, password string) (proxy.Caller, error) {
 	c, err := g.auth.Authenticate(ctx, from, name, password)
 	if err != nil {
 		return nil, err
@@ -135,9 +135,9 @@ func (g routeGate) Authenticate(ctx context.Context, from netip.Addr, name, pass
 	return c, nil
 }
 
-func (g routeGate) Find(name string) (proxy.Caller, bool) { return g.auth.Find(name) }
+func (g routeCallers) Find(name string) (proxy.Caller, bool) { return g.auth.Find(name) }
 
-func (g routeGate) FindByVerifier(name string, is func(verifier []byte) bool) (proxy.Caller, bool) {
+func (g routeCallers) FindByVerifier(name string, is func(verifier []byte) bool) (proxy.Caller, bool) {
 	return g.auth.FindByVerifier(name, is)
 }
 

@@ -12,17 +12,17 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Gate authenticates callers; *auth.Authenticator is one.
-type Gate interface {
+// Callers authenticates callers; *auth.Authenticator does.
+type Callers interface {
 	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.Caller, error)
 }
 
 // accessControl authenticates callers, decides what they may do, and writes the audit
 // lines of those that are refused.
 type accessControl struct {
-	gate Gate
-	zk   *coordinator.Coordinator
-	log  *slog.Logger
+	callers Callers
+	zk      *coordinator.Coordinator
+	log     *slog.Logger
 
 	withoutCredentials atomic.Uint64 // requests
 }
@@ -62,9 +62,9 @@ func (a *accessControl) authenticate(r *request, candidates ...auth.Credentials)
 
 func (a *accessControl) try(r *request, c auth.Credentials) (auth.Caller, error) {
 	from := auth.Addr(r.RemoteAddr)
-	caller, err := a.gate.Authenticate(r.Context(), from, c.Name, c.Password)
+	caller, err := a.callers.Authenticate(r.Context(), from, c.Name, c.Password)
 	if err == nil && isRevoked(caller) { // changed while the password was verified
-		caller, err = a.gate.Authenticate(r.Context(), from, c.Name, c.Password)
+		caller, err = a.callers.Authenticate(r.Context(), from, c.Name, c.Password)
 	}
 	return caller, err
 }

@@ -68,9 +68,9 @@ func newApp(cfg Config) *app {
 	if cfg.PageLabel == nil {
 		cfg.PageLabel = cfg.Label
 	}
-	l := cfg.Limits.or(DefaultLimits)
+	l := cfg.Limits.or(DefaultLimits())
 	a := &app{
-		accessControl: accessControl{gate: cfg.Gate, zk: cfg.Coordinator, log: log},
+		accessControl: accessControl{callers: cfg.Callers, zk: cfg.Coordinator, log: log},
 		errorWriter:   errorWriter{log: log},
 		zk:            cfg.Coordinator,
 		log:           log,

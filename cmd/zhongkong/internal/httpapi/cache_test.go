@@ -66,7 +66,7 @@ func TestCallersAreToldWithinTheirBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newStage(t, func(c *Config) { c.Gate = gate })
+	s := newStage(t, func(c *Config) { c.Callers = gate })
 	for name, want := range map[string]int{"plain": 3900, "brief": 240, "long": 5400, "longer": 7170} {
 		who := name + ":p"
 		for what, told := range map[string]any{

@@ -83,7 +83,7 @@ func (s *issuerStage) start(source coordinator.Source) (stop func()) {
 		return wechat.Prober{Transport: s.issuer.Transport()}.Probe(ctx, token)
 	}
 	s.api = New(Config{
-		Coordinator: s.zk, Gate: s.gate, Probe: func(string) Probe { return probe }, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
+		Coordinator: s.zk, Callers: s.gate, Probe: func(string) Probe { return probe }, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
 	api := s.api
 	ctx, cancel := context.WithCancel(context.Background())

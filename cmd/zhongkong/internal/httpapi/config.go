@@ -15,10 +15,10 @@ import (
 // holds the token.
 type Probe func(ctx context.Context, token coordinator.Token) error
 
-// Config configures an API. Coordinator and Gate are required.
+// Config configures an API. Coordinator and Callers are required.
 type Config struct {
 	Coordinator *coordinator.Coordinator
-	Gate        Gate
+	Callers     Callers
 
 	// Probe returns how to ask an account's issuer whether it accepts a token,
 	// nil if it cannot be asked. The drop-in then checks a token that a caller

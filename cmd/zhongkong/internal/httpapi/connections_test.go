@@ -365,7 +365,7 @@ func TestTheLimitLeavesFilesForOtherThings(t *testing.T) {
 		t.Errorf("connectionLimit() = %d", n)
 	}
 	cs := newConnections(maxConnections, nil)
-	if cs.maxAuthenticated+cs.maxAnonymous != maxConnections || cs.maxAuthenticated < DefaultLimits.Holding+DefaultLimits.Streams {
-		t.Errorf("room for %d callers, who may hold %d requests and streams", cs.maxAuthenticated, DefaultLimits.Holding+DefaultLimits.Streams)
+	if cs.maxAuthenticated+cs.maxAnonymous != maxConnections || cs.maxAuthenticated < DefaultLimits().Holding+DefaultLimits().Streams {
+		t.Errorf("room for %d callers, who may hold %d requests and streams", cs.maxAuthenticated, DefaultLimits().Holding+DefaultLimits().Streams)
 	}
 }

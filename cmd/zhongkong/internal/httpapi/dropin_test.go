@@ -124,7 +124,7 @@ func TestAnSDKMayPasteAPasswordIntoTheURL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newStage(t, func(c *Config) { c.Gate = gate })
+	s := newStage(t, func(c *Config) { c.Callers = gate })
 	for name, password := range pasted {
 		for _, separator := range []string{":", "~"} {
 			secret := name + separator + password

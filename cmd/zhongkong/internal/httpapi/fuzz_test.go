@@ -13,7 +13,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
-// denyAll is a Gate that refuses every caller at once.
+// denyAll is Callers that refuses every caller at once.
 type denyAll struct{}
 
 func (denyAll) Authenticate(context.Context, netip.Addr, string, string) (auth.Caller, error) {
@@ -32,7 +32,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add("GET", tokenQuery(wxa, "a:b"), "", "", "")
 	f.Add("POST", "/gettoken/", "multipart/form-data; boundary="+boundary, parts("name", "reader", "password", "x"), "")
 	f.Add("POST", "//GetToken", "application/json; charset=utf-8", `{"UserName":"reader","Password":1,"appid":null}`, "")
-	s := newStage(f, func(c *Config) { c.Gate = denyAll{} })
+	s := newStage(f, func(c *Config) { c.Callers = denyAll{} })
 	f.Fuzz(func(t *testing.T, method, path, kind, body, authorization string) {
 		u, err := url.ParseRequestURI(path)
 		if err != nil || strings.ContainsAny(method, " \r\n") || method == "" {

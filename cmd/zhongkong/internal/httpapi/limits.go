@@ -30,7 +30,9 @@ type Limits struct {
 
 // DefaultLimits leave room for 20,000 waiting requests, of which one caller
 // may have three quarters.
-var DefaultLimits = Limits{Holding: 20_000, HoldingEach: 15_000, Streams: 1000, StreamsEach: 200, Body: 16 << 10, Slow: 10 * time.Second}
+func DefaultLimits() Limits {
+	return Limits{Holding: 20_000, HoldingEach: 15_000, Streams: 1000, StreamsEach: 200, Body: 16 << 10, Slow: 10 * time.Second}
+}
 
 // or returns l with zero fields taken from d.
 func (l Limits) or(d Limits) Limits {

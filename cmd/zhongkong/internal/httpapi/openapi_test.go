@@ -233,10 +233,10 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 	}
 }
 
-// slowGate throttles every caller.
-type slowGate struct{}
+// slowCallers throttles every caller.
+type slowCallers struct{}
 
-func (slowGate) Authenticate(context.Context, netip.Addr, string, string) (auth.Caller, error) {
+func (slowCallers) Authenticate(context.Context, netip.Addr, string, string) (auth.Caller, error) {
 	return auth.Caller{}, &auth.ThrottledError{Reason: "too many wrong tries", RetryIn: 2 * time.Second}
 }
 
@@ -248,7 +248,7 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 	broken := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
 	silent := failingStage(t, coordinatortest.Hangs())
 	silent.api.Stop() // so that no request is held
-	slow := newStage(t, func(c *Config) { c.Gate = slowGate{} })
+	slow := newStage(t, func(c *Config) { c.Callers = slowCallers{} })
 	full := newStage(t, func(c *Config) { c.Limits = Limits{Streams: 1} })
 	full.api.streams.acquire("another")
 

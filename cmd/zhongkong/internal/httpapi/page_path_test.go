@@ -154,7 +154,7 @@ func TestAPersonIsToldOfAProblemInAPage(t *testing.T) {
 	if r := s.ask(reader, "POST", "/", "account="+wxa, html...); r.status != 403 || !strings.Contains(r.body, "You lack the right") {
 		t.Errorf("%d %.200s", r.status, r.body)
 	}
-	slow := newStage(t, func(c *Config) { c.Gate = slowGate{} })
+	slow := newStage(t, func(c *Config) { c.Callers = slowCallers{} })
 	if r := slow.ask(admin, "GET", "/?lang=zh", "", html...); r.status != 429 || r.header.Get("Retry-After") == "" || !strings.Contains(r.body, "密码错误次数过多") {
 		t.Errorf("%d %.200s", r.status, r.body)
 	}

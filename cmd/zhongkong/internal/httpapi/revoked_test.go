@@ -56,7 +56,7 @@ func revocable(t *testing.T, make func(testing.TB, ...func(*Config)) *stage) (*s
 	if err != nil {
 		t.Fatal(err)
 	}
-	return make(t, func(c *Config) { c.Gate = gate }), gate
+	return make(t, func(c *Config) { c.Callers = gate }), gate
 }
 
 func set(t *testing.T, gate *auth.Authenticator, users []auth.User) {
@@ -181,9 +181,9 @@ func (g *lateGate) Authenticate(ctx context.Context, from netip.Addr, name, pass
 }
 
 func TestACallerWhoIsRevokedWhileItsPasswordIsLookedAtIsRefused(t *testing.T) {
-	late := &lateGate{Authenticator: newGate(t), after: func() {}}
+	late := &lateGate{Authenticator: newCallers(t), after: func() {}}
 	set(t, late.Authenticator, allowed())
-	s := newStage(t, func(c *Config) { c.Gate = late })
+	s := newStage(t, func(c *Config) { c.Callers = late })
 	replaceBy := func(users []auth.User) {
 		late.after = func() { late.after = func() {}; set(t, late.Authenticator, users) }
 	}

@@ -108,7 +108,7 @@ func stageOver(
 		t.Fatal(err)
 	}
 	config := Config{
-		Coordinator: s.zk, Gate: newGate(t), Events: hub, Metrics: http.NotFoundHandler(),
+		Coordinator: s.zk, Callers: newCallers(t), Events: hub, Metrics: http.NotFoundHandler(),
 		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, f := range change {
@@ -129,8 +129,8 @@ func stageOver(
 	return s
 }
 
-// newGate knows the callers above.
-func newGate(t testing.TB) *auth.Authenticator {
+// newCallers knows the callers above.
+func newCallers(t testing.TB) *auth.Authenticator {
 	t.Helper()
 	gate, err := auth.New(testUsers())
 	if err != nil {

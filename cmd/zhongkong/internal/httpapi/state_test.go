@@ -100,7 +100,7 @@ func TestTheListHasTheStatesOfTheCallersAccountsByName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newStage(t, func(c *Config) { c.Gate = gate })
+	s := newStage(t, func(c *Config) { c.Callers = gate })
 	for who, want := range map[string][]string{
 		admin: {wxa, wxb}, reader: {wxa}, neighbor: {wxb}, "newcomer:newcomer-password": {},
 	} {

@@ -45,7 +45,7 @@ func (r *route) proveByPassword(req *http.Request, readings ...auth.Credentials)
 	var err error
 	for _, c := range readings {
 		var caller Caller
-		caller, err = r.p.cfg.Gate.Authenticate(req.Context(), auth.Addr(req.RemoteAddr), c.Name, c.Password)
+		caller, err = r.p.cfg.Callers.Authenticate(req.Context(), auth.Addr(req.RemoteAddr), c.Name, c.Password)
 		switch {
 		case err == nil && !caller.May(r.Account):
 			return caller, problemAccount
@@ -75,7 +75,7 @@ func (r *route) proveByToken(token string) (Caller, problem) {
 	}
 	var holder Caller
 	for _, name := range names {
-		if c, ok := r.p.cfg.Gate.Find(name); ok && c.May(r.Account) {
+		if c, ok := r.p.cfg.Callers.Find(name); ok && c.May(r.Account) {
 			if holder != nil {
 				return bearer{}, problem{}
 			}
@@ -113,7 +113,7 @@ func (r *route) proveByPhantom(token string) (Caller, problem) {
 	case err != nil:
 		return nil, problemToken
 	}
-	c, ok := r.p.cfg.Gate.FindByVerifier(statement.Caller, statement.Of)
+	c, ok := r.p.cfg.Callers.FindByVerifier(statement.Caller, statement.Of)
 	if !ok || !c.May(r.Account) {
 		return nil, problemToken
 	}

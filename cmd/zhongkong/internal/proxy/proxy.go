@@ -32,8 +32,8 @@ type Caller interface {
 	Revoked() <-chan struct{}
 }
 
-// Gate proves callers.
-type Gate interface {
+// Callers proves callers.
+type Callers interface {
 	// Authenticate proves a caller by name and password. The error is
 	// auth.ErrDenied, a *auth.ThrottledError or the context's.
 	Authenticate(ctx context.Context, from netip.Addr, name, password string) (Caller, error)
@@ -84,12 +84,12 @@ func WeChatRoute(name, account, base string) (Route, error) {
 	return Route{Name: name, Account: account, To: to, Put: Place{inQuery, "access_token"}, WeChat: true}, nil
 }
 
-// Config is what a Proxy is made of. Routes, Gate, Account and Tokens are
+// Config is what a Proxy is made of. Routes, Callers, Account and Tokens are
 // required.
 type Config struct {
-	Routes []Route
-	Gate   Gate
-	Tokens *Tokens
+	Routes  []Route
+	Callers Callers
+	Tokens  *Tokens
 
 	// Account returns a route's account, false while there is none.
 	Account func(name string) (Account, bool)

@@ -11,16 +11,16 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
-// realGate is a Gate with the users of an Authenticator.
-type realGate struct{ *auth.Authenticator }
+// realCallers is Callers with the users of an Authenticator.
+type realCallers struct{ *auth.Authenticator }
 
-func (g realGate) Authenticate(ctx context.Context, from netip.Addr, name, password string) (Caller, error) {
+func (g realCallers) Authenticate(ctx context.Context, from netip.Addr, name, password string) (Caller, error) {
 	return g.Authenticator.Authenticate(ctx, from, name, password)
 }
 
-func (g realGate) Find(name string) (Caller, bool) { return g.Authenticator.Find(name) }
+func (g realCallers) Find(name string) (Caller, bool) { return g.Authenticator.Find(name) }
 
-func (g realGate) FindByVerifier(name string, is func([]byte) bool) (Caller, bool) {
+func (g realCallers) FindByVerifier(name string, is func([]byte) bool) (Caller, bool) {
 	return g.Authenticator.FindByVerifier(name, is)
 }
 
@@ -41,15 +41,15 @@ func TestAPhantomLivesAsLongAsThePasswordWithWhichItWasMade(t *testing.T) {
 		return []auth.User{{Name: "veil", PasswordHashes: hashes, Accounts: []string{appID}, Phantom: true}}
 	}
 	var servers []*stage
-	var gates []realGate
+	var gates []realCallers
 	for range 2 {
 		a, err := auth.New(users(before))
 		if err != nil {
 			t.Fatal(err)
 		}
-		gates = append(gates, realGate{a})
+		gates = append(gates, realCallers{a})
 		route := weChatRoute(t, serve(t, http.HandlerFunc(echo)))
-		servers = append(servers, newStage(t, route, &fixed{}, func(c *Config) { c.Gate = realGate{a} }))
+		servers = append(servers, newStage(t, route, &fixed{}, func(c *Config) { c.Callers = realCallers{a} }))
 	}
 	made := map[string]string{} // phantom :: password
 	makeWith := func(password string) string {

@@ -56,7 +56,7 @@ func (u *user) May(account string) bool {
 	return false
 }
 
-// gate is a Gate of the tests.
+// gate is Callers of the tests.
 type gate struct {
 	mu    sync.Mutex
 	users map[string]*user
@@ -145,7 +145,7 @@ func newStage(t testing.TB, route Route, account Account, change func(*Config)) 
 	}
 	cfg := Config{
 		Routes:   []Route{route},
-		Gate:     s.gate,
+		Callers:  s.gate,
 		Tokens:   NewTokens([]Route{route}),
 		Account:  func(string) (Account, bool) { return account, account != nil },
 		Phantoms: func(string) *phantom.Sealer { return s.sealer },
