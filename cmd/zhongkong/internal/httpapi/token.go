@@ -40,7 +40,7 @@ func (a *app) getToken(w http.ResponseWriter, r *request) int {
 	}
 	left := params.wait - time.Since(began)
 	if left <= 0 || a.stopping.Err() != nil {
-		return writeNotModified(w, current)
+		return a.writeUnchanged(w, r, current)
 	}
 	if !a.holding.acquire(r.caller.Name()) {
 		return writeProblem(w, problemFull)
@@ -49,8 +49,8 @@ func (a *app) getToken(w http.ResponseWriter, r *request) int {
 	return a.hold(w, r, &state.poll, current, params.after, left)
 }
 
-// hold answers with a token newer than after, or with 304 and the current one if
-// there is none within d.
+// hold answers with a token newer than after, or as writeUnchanged does if there is
+// none within d.
 func (a *app) hold(w http.ResponseWriter, r *request, p *longPoll, current *response, after coordinator.Fence, d time.Duration) int {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -71,9 +71,9 @@ func (a *app) hold(w http.ResponseWriter, r *request, p *longPoll, current *resp
 		case <-changed:
 		case <-revoked:
 		case <-timer.C:
-			return writeNotModified(w, current)
+			return a.writeUnchanged(w, r, current)
 		case <-a.stopping.Done():
-			return writeNotModified(w, current)
+			return a.writeUnchanged(w, r, current)
 		case <-r.Context().Done():
 			return statusGone
 		}
@@ -116,7 +116,7 @@ func (a *app) current(r *request, account *coordinator.Account, wait time.Durati
 func (a *app) writeToken(w http.ResponseWriter, r *request, resp *response) int {
 	h := w.Header()
 	h["Cache-Control"], h["Etag"] = noStore, resp.etag
-	if tags := r.Header["If-None-Match"]; tags != nil && r.Method != http.MethodPost && matches(tags, resp.etag[0]) {
+	if tags := r.Header["If-None-Match"]; tags != nil && r.Method != http.MethodPost && matches(tags, resp.etag[0]) && !r.caller.Phantom() {
 		w.WriteHeader(http.StatusNotModified)
 		return http.StatusNotModified
 	}
@@ -150,7 +150,13 @@ func matches(header []string, tag string) bool {
 	return false
 }
 
-func writeNotModified(w http.ResponseWriter, current *response) int {
+// writeUnchanged answers that there is no newer token. A caller of phantoms gets
+// another one of the same generation: the one that it has may have ended, by its age
+// or with the password it was made with, and the generation does not tell.
+func (a *app) writeUnchanged(w http.ResponseWriter, r *request, current *response) int {
+	if r.caller.Phantom() {
+		return a.writeToken(w, r, current)
+	}
 	h := w.Header()
 	h["Cache-Control"], h["Etag"] = noStore, current.etag
 	w.WriteHeader(http.StatusNotModified)

@@ -9,7 +9,7 @@ import (
 // FollowRoutes makes each scrape read the counters of the routes. It is called once.
 func (m *Metrics) FollowRoutes(stats func() []proxy.Stats) {
 	calls := desc("route_calls_total",
-		"Calls to routes, by result: answered by the upstream; "+
+		"Calls to routes (route=\"/\": calls with the AppSecret at the server's root), by result: answered by the upstream; "+
 			"refused, malformed and limited were not passed on; "+
 			"no_token, there was none to put in; failed, the upstream did not answer; gone, the client went away; token, answered here; "+
 			"login, with the AppSecret put in, which are counted by their outcome as well.", "route", "account", "result")

@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // Stats are a route's counters since the start.
 type Stats struct {
-	Route, Account string
+	Route, Account string // the name "/": calls with the AppSecret at the server's root
 
 	Calls        uint64 // passed on and answered by the upstream
 	Refused      uint64 // not proved, or without the right to the account

@@ -69,7 +69,7 @@ func (r *route) login(w http.ResponseWriter, req *http.Request, c *call, e secre
 }
 
 // ServeLogin answers a call at the server's root that takes the AppSecret: its
-// appid says which account it is for. It is counted in no route.
+// appid says which account it is for. It is counted as of the route "/".
 func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
 	read, err := readParameters(w, req)
 	path := req.URL.Path
@@ -78,12 +78,16 @@ func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
 	if err == nil {
 		appID = read.get(e.id)
 	}
-	route, wrong := p.cfg.Login(appID)
+	of, wrong := p.cfg.Login(appID)
+	account := of.Account
 	if wrong != nil {
-		route, _ = WeChatRoute("", appID, "") // a caller must not learn which accounts there are
+		of, _ = WeChatRoute("", appID, "") // a caller must not learn which accounts there are
 	}
-	r := newRoute(p, route)
+	r := newRoute(p, of)
+	counts, _ := p.atRoot.LoadOrStore(account, r.counts)
+	r.Name, r.counts = "/", counts.(*counters)
 	if refused, bad := refuseForm(req); bad {
+		r.counts.malformed.Add(1)
 		r.respond(w, refused)
 		return
 	}

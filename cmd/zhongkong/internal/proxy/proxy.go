@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
@@ -128,6 +129,7 @@ type Proxy struct {
 	cfg    Config
 	routes map[string]*route
 	order  []*route
+	atRoot sync.Map // account, "" for unknown ones :: *counters of ServeLogin
 	slots  *slots
 	log    *slog.Logger
 }
@@ -225,12 +227,17 @@ func (p *Proxy) Route(name string) http.Handler {
 	})
 }
 
-// Stats returns the counters of each route, in the order of the configuration.
+// Stats returns the counters of each route, in the order of the configuration, and
+// those of ServeLogin, for each account that it was called for, as of the route "/".
 func (p *Proxy) Stats() []Stats {
 	all := make([]Stats, 0, len(p.order))
 	for _, r := range p.order {
 		all = append(all, r.counts.snapshot(r.Name, r.Account))
 	}
+	p.atRoot.Range(func(account, counts any) bool {
+		all = append(all, counts.(*counters).snapshot("/", account.(string)))
+		return true
+	})
 	return all
 }
 

@@ -31,14 +31,14 @@ type route struct {
 	base   string      // escaped path of To, without a slash at its end
 	debug  *log.Logger // of ReverseProxy
 	last   atomic.Pointer[hidden]
-	counts counters
+	counts *counters
 	quiet  quiet
 }
 
 func newRoute(p *Proxy, of Route) *route {
 	return &route{
 		Route: of, p: p, base: strings.TrimRight(of.To.EscapedPath(), "/"),
-		debug: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		counts: &counters{}, debug: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
 }
 
