@@ -30,6 +30,9 @@ func apis() map[string]api {
 		pathStable: {http.MethodPost, (*Server).stableToken},
 		pathTicket: {"", business((*Server).getTicket)},
 
+		pathSession: {"", (*Server).session},
+		pathWeb:     {"", (*Server).webLogin},
+
 		"/cgi-bin/get_api_domain_ip": {"", canned(ipList{[]string{"101.89.47.18", "101.91.34.103"}})},
 		"/cgi-bin/getcallbackip":     {"", canned(ipList{[]string{"101.226.103.61", "101.226.62.0/25"}})},
 		"/cgi-bin/clear_quota":       {http.MethodPost, business((*Server).clearQuota)},

@@ -19,6 +19,7 @@ const (
 	codeNoToken         = 41001
 	codeNoAppID         = 41002
 	codeNoSecret        = 41004
+	codeNoCode          = 41008
 	codeExpired         = 42001
 	codeNeedPOST        = 43002
 	codeDailyQuota      = 45009
@@ -47,6 +48,7 @@ func plainWords() map[int]string {
 		codeNoToken:         "access_token missing",
 		codeNoAppID:         "appid missing",
 		codeNoSecret:        "appsecret missing",
+		codeNoCode:          "missing code",
 		codeExpired:         "access_token expired",
 		codeNeedPOST:        "require POST method",
 		43003:               "require https",
