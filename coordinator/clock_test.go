@@ -39,7 +39,7 @@ func TestAStoreWhoseClockGoesBackKeepsNobodyFromRefreshing(t *testing.T) {
 			}
 			if err := dead.Fail(t.Context(), account, coordinator.FailRequest{
 				Attempt: attempt, Reason: begin.Reason, RetryIn: 5 * time.Minute, Calls: 1,
-				Failure: coordinator.Failure{Kind: coordinator.FailedRefused, Code: 40125, Message: "invalid appsecret"},
+				Failure: coordinator.Failure{Kind: coordinator.FailedRefused, Code: "40125", Message: "invalid appsecret"},
 			}); err != nil {
 				t.Fatal(err)
 			}

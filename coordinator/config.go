@@ -73,6 +73,13 @@ type AccountConfig struct {
 	// Source issues the account's tokens. Nil makes this process a reader.
 	Source Source
 
+	// Parent is the name of the account whose current token the Source needs: the
+	// access_token for a ticket. That account must be added to the same Coordinator
+	// before, and Remove refuses it while it has children. If Fetch fails with
+	// FailedParent, the parent's token is reported as Refresh reports it, and Fetch is
+	// called once more with the new one. "": none.
+	Parent string
+
 	// RefreshEvery and Limits override the Config's; zero fields do not.
 	RefreshEvery time.Duration
 	Limits       Limits
@@ -99,6 +106,9 @@ const (
 	// MaxRetry is the longest back-off after a failure. An issuer's quota ends
 	// with its day.
 	MaxRetry = 24 * time.Hour
+
+	// MaxAttributes is how many bytes the attributes of a token may have.
+	MaxAttributes = 4096
 
 	// MaxLifetime is the longest life of a token.
 	MaxLifetime = 366 * 24 * time.Hour

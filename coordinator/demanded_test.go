@@ -104,7 +104,7 @@ func TestTheLogNamesTheCallerOfADemandedRefresh(t *testing.T) {
 		}
 		time.Sleep(time.Hour + 10*time.Minute)
 		f.wantAskedBy("", "refreshed") // on schedule
-		f.source.Next(coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"))
+		f.source.Next(coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "system error"))
 		if _, err := refresher.Refresh(coordinator.WithCaller(t.Context(), "unlucky")); err == nil {
 			t.Error("the failure was not returned")
 		}

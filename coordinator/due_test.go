@@ -179,12 +179,12 @@ func TestWaitingIsPointlessWhileTheIssuerRefuses(t *testing.T) {
 		left    time.Duration
 		want    any
 	}{
-		"a refusal":              {Failure{Kind: FailedRefused, Code: 1, InARow: 1}, time.Second, new(*RefusedError)},
-		"a refusal that is over": {Failure{Kind: FailedRefused, Code: 1, InARow: 1}, 0, nil},
-		"a long quota":           {Failure{Kind: FailedLater, Code: 1, InARow: 1}, time.Hour, new(*QuotaError)},
-		"a short quota":          {Failure{Kind: FailedLater, Code: 1, InARow: 1}, time.Minute, nil},
-		"a busy issuer":          {Failure{Kind: FailedBusy, Code: 1, InARow: 1}, time.Hour, nil},
-		"an unknown end":         {Failure{Kind: FailedUnknown, Code: 1, InARow: 1}, time.Hour, nil},
+		"a refusal":              {Failure{Kind: FailedRefused, Code: "1", InARow: 1}, time.Second, new(*RefusedError)},
+		"a refusal that is over": {Failure{Kind: FailedRefused, Code: "1", InARow: 1}, 0, nil},
+		"a long quota":           {Failure{Kind: FailedLater, Code: "1", InARow: 1}, time.Hour, new(*QuotaError)},
+		"a short quota":          {Failure{Kind: FailedLater, Code: "1", InARow: 1}, time.Minute, nil},
+		"a busy issuer":          {Failure{Kind: FailedBusy, Code: "1", InARow: 1}, time.Hour, nil},
+		"an unknown end":         {Failure{Kind: FailedUnknown, Code: "1", InARow: 1}, time.Hour, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := fresh()

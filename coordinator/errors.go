@@ -78,7 +78,7 @@ func (e *ThrottledError) Error() string {
 // is needed.
 type QuotaError struct {
 	Account string
-	Code    int           // the issuer's code; 0: it gave none
+	Code    Code          // the issuer's code; "": it gave none
 	Message string        // the issuer's words
 	RetryIn time.Duration // how long no process calls the source on schedule
 }
@@ -92,7 +92,7 @@ func (e *QuotaError) Error() string {
 // acts: a wrong secret, an unknown account, an address that is not allowed.
 type RefusedError struct {
 	Account string
-	Code    int    // the issuer's code
+	Code    Code   // the issuer's code
 	Message string // the issuer's words
 }
 
@@ -142,11 +142,11 @@ func isFetchError(err error) bool {
 	return errors.As(err, &fetch)
 }
 
-func withCode(message string, code int) string {
-	if code == 0 {
+func withCode(message string, code Code) string {
+	if code == "" {
 		return message
 	}
-	return fmt.Sprintf("%s (code %d)", message, code)
+	return fmt.Sprintf("%s (code %s)", message, code)
 }
 
 // errRecorded is how a round ends of whose failure the callers know already.

@@ -18,7 +18,7 @@ func TestRefusalIsToldToEveryoneAtOnce(t *testing.T) {
 			began := time.Now()
 			_, err := p.Token(t.Context())
 			var refused *coordinator.RefusedError
-			if !errors.As(err, &refused) || refused.Code != 40125 {
+			if !errors.As(err, &refused) || refused.Code != "40125" {
 				t.Errorf("Token() = %v, want a RefusedError with code 40125", err)
 			}
 			if took := time.Since(began); took > time.Second {
@@ -35,13 +35,13 @@ func TestRefusalIsToldToEveryoneAtOnce(t *testing.T) {
 func TestAQuotaOfTheIssuerIsNoRefusal(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.source.Default(coordinatortest.Fails(&coordinator.FetchError{
-			Kind: coordinator.FailedLater, Code: 45009, Message: "reach max api daily quota limit", RetryIn: 7 * time.Hour, Calls: 1,
+			Kind: coordinator.FailedLater, Code: "45009", Message: "reach max api daily quota limit", RetryIn: 7 * time.Hour, Calls: 1,
 		}))
 		for i, p := range []*process{f.refresher(), f.reader(), f.idle(f.config(), f.source), f.idle(f.config(), nil)} {
 			began := time.Now()
 			_, err := p.Token(t.Context())
 			var quota *coordinator.QuotaError
-			if !errors.As(err, &quota) || quota.Code != 45009 || (quota.RetryIn-7*time.Hour).Abs() > 10*time.Second {
+			if !errors.As(err, &quota) || quota.Code != "45009" || (quota.RetryIn-7*time.Hour).Abs() > 10*time.Second {
 				t.Errorf("%d: Token() = %v, want a QuotaError for 7h", i, err)
 			}
 			var refused *coordinator.RefusedError
@@ -61,8 +61,8 @@ func TestAQuotaOfTheIssuerIsNoRefusal(t *testing.T) {
 
 func TestFailingSourceLeavesTheTokenInUse(t *testing.T) {
 	outcomes := map[string]coordinatortest.Outcome{
-		"busy":     coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"),
-		"unknown":  coordinatortest.FailsWith(coordinator.FailedUnknown, 0, "timeout"),
+		"busy":     coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "system error"),
+		"unknown":  coordinatortest.FailsWith(coordinator.FailedUnknown, "", "timeout"),
 		"negative": coordinatortest.Answers(coordinator.FetchResult{Token: coordinator.NewToken("x"), Lifetime: -1}),
 		"plain":    coordinatortest.Fails(errors.New("went wrong")),
 		"hangs":    coordinatortest.Hangs(),
@@ -101,7 +101,7 @@ func TestBackoffHeardOfAtTheBeginIsLikeAnyOther(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fleet) {
 				f.source.Latency = 0
-				f.source.Next(coordinatortest.FailsWith(kind, 40013, "no"))
+				f.source.Next(coordinatortest.FailsWith(kind, "40013", "no"))
 				p, q := f.idle(f.config(), f.source), f.idle(f.config(), f.source)
 				q.link.SetLatency(20 * time.Millisecond)
 				go func() { // fails between q's look and q's begin

@@ -101,7 +101,7 @@ func TestAForgedMessageEndsNothing(t *testing.T) {
 		}},
 		"failed for good, with the greatest fence": {event: func() coordinator.Event {
 			return coordinator.Event{Kind: coordinator.EventFailed, Fence: greatest, RetryIn: time.Hour, Failure: &coordinator.Failure{
-				Kind: coordinator.FailedRefused, Code: 40125, InARow: 9, At: time.Now(), RetryAt: time.Now().Add(time.Hour),
+				Kind: coordinator.FailedRefused, Code: "40125", InARow: 9, At: time.Now(), RetryAt: time.Now().Add(time.Hour),
 			}}
 		}},
 		"failed, nobody knows how, with the greatest fence": {event: func() coordinator.Event {

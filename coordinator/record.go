@@ -34,6 +34,9 @@ type Record struct {
 	// schedule decides.
 	RefreshAt time.Time
 
+	// Attributes are FetchResult.Attributes. Records share the map: nothing changes it.
+	Attributes map[string]string
+
 	// TTL is how much longer the record may be served, as the store measured
 	// it when it gave the record out. A duration is right on every machine, an
 	// instant of one machine's wall clock is not.
@@ -125,7 +128,7 @@ func (s *State) overdue(deadline time.Time) bool {
 // share it.
 type Failure struct {
 	Kind    FailureKind
-	Code    int    // the issuer's code; 0 when it gave none
+	Code    Code   // the issuer's code; "" when it gave none
 	Message string // the cause in words; holds no secret and no token
 	At      time.Time
 	InARow  int       // failures since the last success, this one included
@@ -144,6 +147,7 @@ const (
 	FailedUnknown FailureKind = "unknown" // a token may have been issued: timeout, reset after sending, garbage
 	FailedBusy    FailureKind = "busy"    // no token was issued; try again soon: the connection was never made, system busy
 	FailedLater   FailureKind = "later"   // no token was issued; the issuer answers again after a while: quotas
+	FailedParent  FailureKind = "parent"  // no token was issued: the issuer rejects the parent's token, see AccountConfig.Parent
 	FailedRefused FailureKind = "refused" // no token was issued, and none will be until an operator acts: wrong secret, unknown account, address not allowed
 )
 

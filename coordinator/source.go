@@ -25,6 +25,10 @@ type FetchRequest struct {
 	// Current is the token being replaced, also the one that was reported if
 	// Reason is ReasonRejected. The zero Token: there is none.
 	Current Token
+
+	// Parent is the current token of the account that AccountConfig.Parent names,
+	// with its attributes; the zero Record if it names none.
+	Parent Record
 }
 
 // FetchResult is a source's answer.
@@ -43,6 +47,11 @@ type FetchResult struct {
 	// log; it holds neither the secret nor a token. "": nothing.
 	Doubt string
 
+	// Attributes are what the token's readers need besides, such as instance_url,
+	// scope or token_type. They are stored and served as plain text: no secrets. At
+	// most MaxAttributes bytes, names and values together.
+	Attributes map[string]string
+
 	// Calls is how many requests reached, or may have reached, the issuer to
 	// get the answer. Zero counts as one.
 	Calls int
@@ -56,6 +65,47 @@ type Credentialed interface {
 	Credential() string
 }
 
+// Described is an optional interface of a Source that is not like WeChat's
+// access_token. Description is called once, when the account is added.
+type Described interface {
+	Description() Description
+}
+
+// Description is what an issuer does with its tokens, and what it allows. The zero
+// value describes WeChat's access_token.
+type Description struct {
+	Repeat Repeat
+
+	// Limits are the issuer's. The fields that AccountConfig.Limits or Config.Limits
+	// set go before them; what neither sets is taken from DefaultLimits.
+	Limits Limits
+
+	// RefreshEvery is how old a token of this source gets if neither AccountConfig nor
+	// Config says so. Zero: an hour.
+	RefreshEvery time.Duration
+}
+
+// Repeat says what a call for a token does to the token that was issued before.
+type Repeat string
+
+// The kinds of repeat.
+const (
+	// RepeatKills: the token before dies, at once or after an overlap. A token that
+	// the issuer rejects although no call of the fleet replaced it proves that another
+	// program fetches (a conflict); an overdue attempt may have killed the token, so it
+	// is replaced.
+	RepeatKills Repeat = ""
+
+	// RepeatSame: while the token lives, the issuer answers the same one, so that asking
+	// again is harmless and cannot force a new one. The life that such an answer states
+	// is not believed if the token is the one that is held: it counts from when the
+	// token was first stored.
+	RepeatSame Repeat = "same"
+
+	// RepeatKeeps: each call brings a new token, and those before live on.
+	RepeatKeeps Repeat = "keeps"
+)
+
 // SourceFunc makes a Source of a function.
 type SourceFunc func(ctx context.Context, ask FetchRequest) (FetchResult, error)
 
@@ -67,7 +117,7 @@ func (f SourceFunc) Fetch(ctx context.Context, ask FetchRequest) (FetchResult, e
 // FetchError is a Source's failure, with what is known of its outcome.
 type FetchError struct {
 	Kind    FailureKind
-	Code    int           // the issuer's code, 0 if none
+	Code    Code          // the issuer's code, "" if none
 	Message string        // in words, without secret or token
 	RetryIn time.Duration // the issuer's own word on when to come back; 0: none
 	Calls   int           // as in FetchResult; 0 is possible here: nothing was sent

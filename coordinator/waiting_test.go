@@ -163,7 +163,7 @@ func TestManyWaitersGetTheTokenAlsoWhenTheFirstGivesUp(t *testing.T) {
 
 func TestManyWaitersHearOfARefusalAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
-		f.source.Default(coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
+		f.source.Default(coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"))
 		p := f.refresher()
 		var crowd sync.WaitGroup
 		for range 10 {

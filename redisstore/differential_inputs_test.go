@@ -99,7 +99,7 @@ func (p *pair) anyFail() coordinator.FailRequest {
 		Reason:  p.anyReason(),
 		Failure: coordinator.Failure{
 			Kind: pick(p, coordinator.FailedUnknown, coordinator.FailedBusy, coordinator.FailedLater, coordinator.FailedRefused),
-			Code: pick(p, 0, -1, 40125), Message: "invalid \"appsecret\" 不合法", Credential: pick(p, "", "old", "new"),
+			Code: pick[coordinator.Code](p, "", "-1", "40125", "invalid_client"), Message: "invalid \"appsecret\" 不合法", Credential: pick(p, "", "old", "new"),
 		},
 		RetryIn: pick(p, 0, p.between(time.Millisecond, time.Minute), p.between(time.Minute, 3*time.Hour), 2*coordinator.MaxRetry),
 		Calls:   p.rng.IntN(4),
@@ -147,7 +147,7 @@ func shownFailure(f *coordinator.Failure) string {
 	if f == nil {
 		return "none"
 	}
-	return fmt.Sprintf("{%s %d %q, %d in a row, at %s, again %s, credential %q}", f.Kind, f.Code, f.Message, f.InARow,
+	return fmt.Sprintf("{%s %s %q, %d in a row, at %s, again %s, credential %q}", f.Kind, f.Code, f.Message, f.InARow,
 		shownTime(f.At), shownTime(f.RetryAt), f.Credential)
 }
 

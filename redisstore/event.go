@@ -13,27 +13,27 @@ import (
 // message is a notification in JSON; the scripts write it. One struct for all
 // events: fields that an event does not have are left out.
 type message struct {
-	Event       string    `json:"event"`
-	By          string    `json:"by,omitempty"`
-	AskedBy     string    `json:"asked_by,omitempty"`
-	Reason      string    `json:"reason,omitempty"`
-	Fence       uint64    `json:"fence,omitempty"`
-	Generation  uint64    `json:"generation,omitempty"`
-	AccessToken string    `json:"access_token,omitempty"`
-	IssuedAt    time.Time `json:"issued_at,omitzero"`
-	ExpiresAt   time.Time `json:"expires_at,omitzero"`
-	IssuedBy    string    `json:"issued_by,omitempty"`
-	RefreshAt   time.Time `json:"refresh_at,omitzero"`
-	TTL         int64     `json:"ttl_ms,omitempty"`
-	Kind        string    `json:"kind,omitempty"`
-	Code        int       `json:"code,omitempty"`
-	Error       string    `json:"error,omitempty"`
-	Failures    int       `json:"failures,omitempty"`
-	At          time.Time `json:"at,omitzero"`
-	Retry       int64     `json:"retry_ms,omitempty"`
-	Credential  string    `json:"credential,omitempty"`
-	Limit       string    `json:"limit,omitempty"`
-	Deadline    int64     `json:"deadline_ms,omitempty"`
+	Event       string           `json:"event"`
+	By          string           `json:"by,omitempty"`
+	AskedBy     string           `json:"asked_by,omitempty"`
+	Reason      string           `json:"reason,omitempty"`
+	Fence       uint64           `json:"fence,omitempty"`
+	Generation  uint64           `json:"generation,omitempty"`
+	AccessToken string           `json:"access_token,omitempty"`
+	IssuedAt    time.Time        `json:"issued_at,omitzero"`
+	ExpiresAt   time.Time        `json:"expires_at,omitzero"`
+	IssuedBy    string           `json:"issued_by,omitempty"`
+	RefreshAt   time.Time        `json:"refresh_at,omitzero"`
+	TTL         int64            `json:"ttl_ms,omitempty"`
+	Kind        string           `json:"kind,omitempty"`
+	Code        coordinator.Code `json:"code,omitempty"`
+	Error       string           `json:"error,omitempty"`
+	Failures    int              `json:"failures,omitempty"`
+	At          time.Time        `json:"at,omitzero"`
+	Retry       int64            `json:"retry_ms,omitempty"`
+	Credential  string           `json:"credential,omitempty"`
+	Limit       string           `json:"limit,omitempty"`
+	Deadline    int64            `json:"deadline_ms,omitempty"`
 }
 
 // channelOf returns the channel that carries an event. A reader may be permitted to

@@ -105,7 +105,7 @@ func (s *simulation) badOutcome() coordinatortest.Outcome {
 		coordinatortest.Hangs(),
 		coordinatortest.IssuesAndHangs(),
 		coordinatortest.Garbage(),
-		coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"),
+		coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "system error"),
 		coordinatortest.Answers(coordinator.FetchResult{Token: coordinator.NewToken("x"), Lifetime: -time.Hour}),
 		coordinatortest.Outcome{}.WithLatency(5 * time.Second),
 		coordinatortest.AnswerLost().WithLatency(4 * time.Second),

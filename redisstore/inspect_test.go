@@ -24,7 +24,7 @@ func TestHistoryTellsWhatHappenedNewestFirst(t *testing.T) {
 	}
 	if err := store.Fail(t.Context(), "a", coordinator.FailRequest{
 		Attempt: attempt, Reason: coordinator.ReasonRejected, Took: 70 * time.Millisecond, RetryIn: time.Second, Calls: 1,
-		Failure: coordinator.Failure{Kind: coordinator.FailedBusy, Code: -1, Message: "system error"},
+		Failure: coordinator.Failure{Kind: coordinator.FailedBusy, Code: "-1", Message: "system error"},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestHistoryTellsWhatHappenedNewestFirst(t *testing.T) {
 		t.Fatalf("events = %v, want %v", events, want)
 	}
 	failed := entries[0]
-	if failed.Code != -1 || failed.Error != "system error" || failed.Took != 70*time.Millisecond ||
+	if failed.Code != "-1" || failed.Error != "system error" || failed.Took != 70*time.Millisecond ||
 		failed.Retry != time.Second || failed.Kind != coordinator.FailedBusy || failed.Fence != attempt.Fence {
 		t.Errorf("the failure's entry = %+v", failed)
 	}

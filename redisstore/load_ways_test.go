@@ -25,7 +25,7 @@ func TestScriptAndTransactionReadTheSame(t *testing.T) {
 	}
 	if err := d.Fail(t.Context(), "a", coordinator.FailRequest{
 		Attempt: rejected, RetryIn: time.Minute, Calls: 1,
-		Failure: coordinator.Failure{Kind: coordinator.FailedRefused, Code: 40013, Message: "invalid appid", Credential: "print"},
+		Failure: coordinator.Failure{Kind: coordinator.FailedRefused, Code: "40013", Message: "invalid appid", Credential: "print"},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestScriptAndTransactionReadTheSame(t *testing.T) {
 		states[i] = loaded[0]
 	}
 	s := states[0]
-	if s.Failure == nil || s.Failure.Credential == "" || s.Failure.Code == 0 || len(s.Open) == 0 || s.Holder == "" || s.HolderTTL == 0 ||
+	if s.Failure == nil || s.Failure.Credential == "" || s.Failure.Code == "" || len(s.Open) == 0 || s.Holder == "" || s.HolderTTL == 0 ||
 		s.Conflicts == 0 || s.CallsToday == 0 || s.Record.RefreshAt.IsZero() || s.Fence <= record.Generation {
 		t.Errorf("the state lacks something: %+v", s)
 	}

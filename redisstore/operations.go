@@ -91,7 +91,7 @@ func (s *Store) Fail(ctx context.Context, account string, f coordinator.FailRequ
 		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log},
 		args: []any{
 			s.keys.Channel(account, layout.Refreshed), s.instance, uint64(f.Attempt.Fence),
-			string(f.Failure.Kind), f.Failure.Code, printable(f.Failure.Message), f.Failure.Credential,
+			string(f.Failure.Kind), printable(string(f.Failure.Code)), printable(f.Failure.Message), f.Failure.Credential,
 			max(f.RetryIn, 0).Milliseconds(), string(f.Reason), f.Took.Milliseconds(), max(f.Calls, 0), printable(f.AskedBy),
 		},
 	})

@@ -67,17 +67,12 @@ func (r *decoder) count(key, field string, v any) int {
 	return int(min(r.whole(key, field, v), math.MaxInt32))
 }
 
-// signed is whole for numbers that may be negative.
-func (r *decoder) signed(key, field string, v any) int {
-	text := r.text(key, field, v)
-	if text == "" {
-		return 0
+// code returns v, an issuer's code. "0" is how older versions write that there is none.
+func (r *decoder) code(key, field string, v any) coordinator.Code {
+	if text := r.text(key, field, v); text != "0" {
+		return coordinator.Code(text)
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		r.fail(key, field, "is not a whole number")
-	}
-	return n
+	return ""
 }
 
 // moment returns v, milliseconds, as an instant; the zero Time for nil and 0.
@@ -184,7 +179,7 @@ func (r *decoder) failure(key string, fields []any) *coordinator.Failure {
 	}
 	return &coordinator.Failure{
 		Kind:       coordinator.FailureKind(r.text(key, "last_error_kind", fields[8])),
-		Code:       r.signed(key, "last_error_code", fields[6]),
+		Code:       r.code(key, "last_error_code", fields[6]),
 		Message:    r.text(key, "last_error", fields[5]),
 		At:         at,
 		InARow:     inARow,

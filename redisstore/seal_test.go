@@ -225,7 +225,7 @@ func TestWhatCannotBeOpenedIsReplacedThoughTheFirstTryFails(t *testing.T) {
 	server := redistest.Start(t)
 	refreshed(t, open(t, server.URL(), redisstore.Options{}), "a", "PLAIN-TOKEN")
 	source := coordinatortest.NewSource()
-	source.Next(coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"))
+	source.Next(coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "system error"))
 	c := runCoordinator(t, coordinator.Config{
 		Store:    open(t, server.URL(), redisstore.Options{Sealer: envelope{}}),
 		Accounts: []coordinator.AccountConfig{{Name: "a", Source: source}},

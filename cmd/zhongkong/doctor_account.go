@@ -70,14 +70,14 @@ func (x checks) credential(ctx context.Context, a config.Account) bool {
 	case isFetch && fetch.Kind == coordinator.FailedRefused:
 		if address, ok := wechat.SeenAddress(err); ok {
 			x.fail("whitelist", "add "+address+" to the IP whitelist in the WeChat console; it takes effect within 10 minutes",
-				"the issuer sees this machine as %s, which is not on the account's whitelist (code %d)", address, fetch.Code)
+				"the issuer sees this machine as %s, which is not on the account's whitelist (code %s)", address, fetch.Code)
 			return false
 		}
-		class := wechat.Classify(fetch.Code)
-		x.fail("secret", class.Hint, "the issuer refuses: %d: %s", fetch.Code, class.Meaning)
+		class := wechat.ClassOf(fetch.Code)
+		x.fail("secret", class.Hint, "the issuer refuses: %s: %s", fetch.Code, class.Meaning)
 		return false
 	case isFetch && fetch.Kind == coordinator.FailedLater:
-		x.warn("secret", wechat.Classify(fetch.Code).Hint, "could not be tried: %v", err)
+		x.warn("secret", wechat.ClassOf(fetch.Code).Hint, "could not be tried: %v", err)
 		return true
 	}
 	x.fail("secret", "check that this machine reaches "+a.APIBase+": it refreshes the account", "could not be tried: %v", err)
@@ -175,8 +175,8 @@ func (x checks) schedule(state coordinator.State, a config.Account, configured b
 
 func (x checks) beforeTheEnd(state coordinator.State) string {
 	fix := "then: zhongkong refresh " + x.account
-	if f := state.Failure; f != nil && wechat.Classify(f.Code).Hint != "" {
-		return wechat.Classify(f.Code).Hint + "; " + fix
+	if f := state.Failure; f != nil && wechat.ClassOf(f.Code).Hint != "" {
+		return wechat.ClassOf(f.Code).Hint + "; " + fix
 	}
 	return "see last call; " + fix
 }
@@ -187,7 +187,7 @@ func (x checks) lastFailure(state coordinator.State, tried bool) {
 	case f == nil || f.InARow == 0:
 		return
 	case f.Kind == coordinator.FailedRefused && !tried:
-		x.fail("last call", wechat.Classify(f.Code).Hint, "the issuer refused: %s (%s ago)", failureWords(f), brief(state.Now.Sub(f.At)))
+		x.fail("last call", wechat.ClassOf(f.Code).Hint, "the issuer refused: %s (%s ago)", failureWords(f), brief(state.Now.Sub(f.At)))
 	default:
 		x.warn("last call", "zhongkong history "+x.account, "failed, %d in a row: %s (%s ago, again in %s)",
 			f.InARow, failureWords(f), brief(state.Now.Sub(f.At)), brief(max(f.RetryAt.Sub(state.Now), 0)))

@@ -243,7 +243,7 @@ func (d *daemon) pageLabel(account string) string {
 }
 
 func failureWords(f *coordinator.Failure) string {
-	if f.Code == 0 {
+	if f.Code == "" {
 		return f.Message
 	}
 	return fmt.Sprintf("%d: %s", f.Code, f.Message)

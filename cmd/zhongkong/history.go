@@ -79,8 +79,8 @@ func entryDetail(e redisadmin.Entry) string {
 		return "lives " + brief(e.Life)
 	case "failed":
 		detail := e.Error
-		if e.Code != 0 {
-			detail = fmt.Sprintf("%d: %s", e.Code, detail)
+		if e.Code != "" {
+			detail = fmt.Sprintf("%s: %s", e.Code, detail)
 		}
 		if e.Retry > 0 {
 			detail += " (again in " + brief(e.Retry) + ")"

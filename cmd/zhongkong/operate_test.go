@@ -57,7 +57,7 @@ func TestStatusShowsWhatWentWrong(t *testing.T) {
 	if err := json.Unmarshal([]byte(b.must("status", "--json")), &list); err != nil {
 		t.Fatal(err)
 	}
-	if len(list) != 1 || list[0].LastError == nil || list[0].LastError.Code != 40164 || list[0].LastError.InARow != 1 || list[0].Generation == 0 {
+	if len(list) != 1 || list[0].LastError == nil || list[0].LastError.Code != "40164" || list[0].LastError.InARow != 1 || list[0].Generation == 0 {
 		t.Errorf("status --json = %+v", list)
 	}
 }
@@ -79,7 +79,7 @@ func TestHistoryIsNewestFirst(t *testing.T) {
 	if err := json.Unmarshal([]byte(b.must("history", "-n", "2", "--json")), &entries); err != nil {
 		t.Fatal(err)
 	}
-	if len(entries) != 2 || entries[0].Event != "failed" || entries[0].Code != 40125 || entries[1].Event != "refreshed" || entries[1].Fence == 0 {
+	if len(entries) != 2 || entries[0].Event != "failed" || entries[0].Code != "40125" || entries[1].Event != "refreshed" || entries[1].Fence == 0 {
 		t.Errorf("history --json = %+v", entries)
 	}
 }
@@ -112,7 +112,7 @@ func TestWatchPrintsALineForEachEvent(t *testing.T) {
 	if e := events["refreshed"]; e.Generation == 0 || e.Account != appID || e.Reason != "forced" || e.TTLSeconds < 7000 {
 		t.Errorf("refreshed = %+v", e)
 	}
-	if e := events["failed"]; e.Code != 40125 || e.Kind != "refused" {
+	if e := events["failed"]; e.Code != "40125" || e.Kind != "refused" {
 		t.Errorf("failed = %+v", e)
 	}
 	if e := events["begun"]; e.Fence == 0 {

@@ -110,8 +110,8 @@ func failureCell(e *wire.Failure, now time.Time) string {
 		return "-"
 	}
 	text := e.Message
-	if e.Code != 0 {
-		text = fmt.Sprintf("%d: %s", e.Code, text)
+	if e.Code != "" {
+		text = fmt.Sprintf("%s: %s", e.Code, text)
 	}
 	ago := brief(max(now.Sub(e.At.Time), 0)) + " ago"
 	switch {

@@ -99,8 +99,8 @@ func eventLine(e coordinator.Event, at time.Time) string {
 	case coordinator.EventRefreshed, coordinator.EventRestored:
 		add("generation %d, lives %s", r.Generation, brief(e.Record.TTL))
 	case coordinator.EventFailed:
-		if r.Code != 0 {
-			add("%d: %s, again in %s", r.Code, r.Error, brief(e.RetryIn))
+		if r.Code != "" {
+			add("%s: %s, again in %s", r.Code, r.Error, brief(e.RetryIn))
 		} else {
 			add("%s, again in %s", r.Error, brief(e.RetryIn))
 		}

@@ -29,7 +29,7 @@ func (o Outcome) WithLatency(latency time.Duration) Outcome {
 func Fails(err error) Outcome { return Outcome{issuesNothing: true, err: err} }
 
 // FailsWith is Fails with a *coordinator.FetchError of the given kind and code.
-func FailsWith(kind coordinator.FailureKind, code int, message string) Outcome {
+func FailsWith(kind coordinator.FailureKind, code coordinator.Code, message string) Outcome {
 	return Fails(&coordinator.FetchError{Kind: kind, Code: code, Message: message, Calls: 1})
 }
 

@@ -239,7 +239,7 @@ func (s *Source) act(call *Call, o Outcome, credential string) (coordinator.Fetc
 	defer s.mu.Unlock()
 	if s.accepted != nil && !slices.Contains(s.accepted, credential) {
 		return coordinator.FetchResult{}, &coordinator.FetchError{
-			Kind: coordinator.FailedRefused, Code: 40125, Message: "invalid appsecret", Calls: 1,
+			Kind: coordinator.FailedRefused, Code: "40125", Message: "invalid appsecret", Calls: 1,
 		}
 	}
 	answer := coordinator.FetchResult{Lifetime: s.life(), RefreshIn: s.RefreshIn, Calls: 1}

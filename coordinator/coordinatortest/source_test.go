@@ -77,7 +77,7 @@ func TestOutcomesComeInTheOrderOfTheScript(t *testing.T) {
 		s := &coordinatortest.Source{Latency: 50 * time.Millisecond}
 		odd := coordinator.FetchResult{Token: coordinator.NewToken("odd"), Lifetime: -1}
 		s.Next(
-			coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"),
+			coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"),
 			coordinatortest.AnswerLost(),
 			coordinatortest.RequestLost(),
 			coordinatortest.Garbage(),

@@ -172,7 +172,7 @@ func commitCorrectsCalls(w *fixture) {
 func commitEndsFailures(w *fixture) {
 	for range 2 {
 		f := failed(w.begin(w.start(0)), coordinator.FailedLater)
-		f.Failure.Code = 45009
+		f.Failure.Code = "45009"
 		w.fail(f)
 	}
 	w.refresh("token")
@@ -180,7 +180,7 @@ func commitEndsFailures(w *fixture) {
 	if failure == nil {
 		w.Fatal("the last failure is forgotten")
 	}
-	if failure.InARow != 0 || failure.Code != 45009 || failure.Message != "no luck" {
+	if failure.InARow != 0 || failure.Code != "45009" || failure.Message != "no luck" {
 		w.Errorf("Failure = %+v, want the last one with InARow 0", failure)
 	}
 }

@@ -78,7 +78,7 @@ func failedEvent(w *fixture) {
 			Attempt: w.begin(w.start(0)),
 			Reason:  coordinator.ReasonMissing,
 			Failure: coordinator.Failure{
-				Kind: coordinator.FailedRefused, Code: 40013, Message: "invalid \"appid\" 不合法", Credential: "fingerprint",
+				Kind: coordinator.FailedRefused, Code: "40013", Message: "invalid \"appid\" 不合法", Credential: "fingerprint",
 			},
 			RetryIn: time.Minute,
 			Calls:   1,

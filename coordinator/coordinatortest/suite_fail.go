@@ -65,7 +65,7 @@ func failureIsShared(w *fixture) {
 		Attempt: w.begin(w.start(0)),
 		Reason:  coordinator.ReasonMissing,
 		Failure: coordinator.Failure{
-			Kind: coordinator.FailedRefused, Code: 40164, Message: "ip not in \"whitelist\": 203.0.113.7 上海",
+			Kind: coordinator.FailedRefused, Code: "40164", Message: "ip not in \"whitelist\": 203.0.113.7 上海",
 			Credential: "fingerprint",
 		},
 		RetryIn: 10 * time.Minute,

@@ -33,7 +33,7 @@ func (s *source) Fetch(ctx context.Context, _ coordinator.FetchRequest) (coordin
 	case errors.As(err, &failed):
 		return coordinator.FetchResult{}, failed.Failure()
 	case answer.Status == http.StatusUnauthorized: // the issuer's word that it issued nothing
-		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: coordinator.FailedRefused, Code: 401, Message: "wrong secret", Calls: 1}
+		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: coordinator.FailedRefused, Code: "401", Message: "wrong secret", Calls: 1}
 	}
 	var token struct {
 		AccessToken string `json:"access_token"`

@@ -48,7 +48,7 @@ func (a *Account) Commit(s Step, c coordinator.CommitRequest) (coordinator.Recor
 type failure struct {
 	Fence      coordinator.Fence       `json:"fence"` // whose it was; 0: there never was one
 	Kind       coordinator.FailureKind `json:"kind"`
-	Code       int                     `json:"code,omitempty"`
+	Code       coordinator.Code        `json:"code,omitempty"`
 	Message    string                  `json:"message"`
 	At         time.Time               `json:"at"`
 	InARow     int                     `json:"in_a_row,omitempty"`

@@ -22,7 +22,7 @@ type LogEntry struct {
 	Fence   coordinator.Fence
 	Took    time.Duration
 	Kind    coordinator.FailureKind // failed
-	Code    int                     // failed
+	Code    coordinator.Code        // failed
 	Message string                  // failed
 }
 

@@ -50,6 +50,13 @@ func Classify(code int) Class {
 	return known[i]
 }
 
+// ClassOf is Classify for a code as a [coordinator.FetchError] and what is stored of
+// it have it.
+func ClassOf(code coordinator.Code) Class {
+	number, _ := code.Number()
+	return Classify(number)
+}
+
 // Codes returns the class of every known errcode of the token endpoints, sorted by
 // code.
 func Codes() []Class { return classes() }

@@ -83,7 +83,7 @@ func (f *fetch) stable(ctx context.Context) (coordinator.FetchResult, error) {
 // current token was rejected because another party forced a refresh, the normal mode
 // returns that party's token.
 func (f *fetch) afterForced(ctx context.Context, failure *coordinator.FetchError) (coordinator.FetchResult, error) {
-	if failure.Code != codeDailyQuota || f.asked.Reason != coordinator.ReasonRejected {
+	if failure.Code != coordinator.NumericCode(codeDailyQuota) || f.asked.Reason != coordinator.ReasonRejected {
 		return coordinator.FetchResult{}, failure
 	}
 	g, err := f.call(ctx, normal)
@@ -170,7 +170,7 @@ func (f *fetch) interpret(m mode, r reply) (grant, *coordinator.FetchError) {
 		}
 		var said *Error
 		if errors.As(err, &said) {
-			failure.Code = said.Code
+			failure.Code = coordinator.NumericCode(said.Code)
 		}
 		return grant{}, f.failed(failure)
 	case refusal != nil && (g == grant{} || f.isCurrent(g)):
@@ -184,7 +184,7 @@ func (f *fetch) refused(r reply, e *Error) *coordinator.FetchError {
 	class := Classify(e.Code)
 	failure := &coordinator.FetchError{
 		Kind:    class.Kind,
-		Code:    e.Code,
+		Code:    coordinator.NumericCode(e.Code),
 		RetryIn: class.RetryIn,
 		Message: e.text(class),
 		Err:     e,

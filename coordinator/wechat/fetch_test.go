@@ -136,11 +136,11 @@ func TestForcedRefreshesOfAStableToken(t *testing.T) {
 	t.Run("wait for midnight when they are used up", func(t *testing.T) {
 		sandbox, s, current := forcesUsedUp(t)
 		failure := failing(t, s, ask(coordinator.ReasonForced, current))
-		if failure.Kind != coordinator.FailedLater || failure.Code != 45009 || failure.RetryIn > 24*time.Hour {
+		if failure.Kind != coordinator.FailedLater || failure.Code != "45009" || failure.RetryIn > 24*time.Hour {
 			t.Errorf("failure = %+v, want later and 45009", failure)
 		}
 		failure = failing(t, s, ask(coordinator.ReasonRejected, current))
-		if failure.Code != 45009 || failure.Calls != 2 {
+		if failure.Code != "45009" || failure.Calls != 2 {
 			t.Errorf("after a report: failure = %+v, want 45009 after 2 calls", failure)
 		}
 		_ = sandbox
@@ -248,7 +248,7 @@ func TestEveryErrcodeIsClassified(t *testing.T) {
 			inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultErrcode, Code: class.Code})
 			for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
 				failure := failing(t, source(t, sandbox, kind), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
-				if failure.Kind != class.Kind || failure.Code != class.Code || failure.Calls != 1 {
+				if failure.Kind != class.Kind || failure.Code != coordinator.NumericCode(class.Code) || failure.Calls != 1 {
 					t.Errorf("%s: failure = %+v, want %+v", kind, failure, class)
 				}
 				if !class.UntilMidnight && failure.RetryIn != class.RetryIn {
@@ -291,8 +291,8 @@ func TestTheSandboxIsRefusedForWhatIsWrong(t *testing.T) {
 			}
 			for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
 				failure := failing(t, source(t, sandbox, kind), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
-				if failure.Code != tt.code {
-					t.Errorf("%s: code %d, want %d", kind, failure.Code, tt.code)
+				if failure.Code != coordinator.NumericCode(tt.code) {
+					t.Errorf("%s: code %s, want %d", kind, failure.Code, tt.code)
 				}
 				if address, ok := wechat.SeenAddress(failure); ok != (tt.code == 40164) || ok && address != "127.0.0.1" {
 					t.Errorf("%s: SeenAddress = %q, %v", kind, address, ok)
@@ -337,7 +337,7 @@ func TestWhatFollowsABrokenCallDoesNotHideIt(t *testing.T) {
 			wechattest.Fault{Kind: wechattest.FaultErrcode, Code: tt.code, Skip: 1},
 		)
 		failure := failing(t, source(t, sandbox, wechat.Classic), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
-		if failure.Kind != tt.kind || failure.Code != tt.code || failure.Calls != 2 {
+		if failure.Kind != tt.kind || failure.Code != coordinator.NumericCode(tt.code) || failure.Calls != 2 {
 			t.Errorf("a reset, then %d: %+v, want %s after 2 calls", tt.code, failure, tt.kind)
 		}
 	}

@@ -67,7 +67,7 @@ func TestARefusalIsARefusalHoweverARelayWritesIt(t *testing.T) {
 			inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40125})
 			for _, kind := range []wechat.Kind{wechat.Classic, wechat.Stable} {
 				failure := failing(t, source(t, sandbox, kind), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
-				if failure.Kind != coordinator.FailedRefused || failure.Code != 40125 {
+				if failure.Kind != coordinator.FailedRefused || failure.Code != "40125" {
 					t.Errorf("%s: %+v", kind, failure)
 				}
 			}
@@ -91,7 +91,7 @@ func TestATokenBesideAnErrcodeIsTakenIfItIsNews(t *testing.T) {
 			Kind: wechattest.FaultBody, Body: fmt.Sprintf(`{"errcode":45009,"access_token":%q,"expires_in":7200}`, issue.Token.Reveal()),
 		})
 		failure := failing(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonSchedule, Current: issue.Token})
-		if failure.Kind != coordinator.FailedLater || failure.Code != 45009 {
+		if failure.Kind != coordinator.FailedLater || failure.Code != "45009" {
 			t.Errorf("%s: the token that we hold, and 45009: %+v", kind, failure)
 		}
 	}

@@ -56,7 +56,9 @@ redis.call('HSET', KEYS[2], 'failed_fence', ARGV[3], 'last_error', ARGV[6], 'las
   'last_error_at', digits(now), 'last_error_kind', kind)
 redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'failed', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9],
   'fence', ARGV[3], 'kind', kind, 'code', ARGV[5], 'error', ARGV[6], 'took_ms', ARGV[10], 'retry_ms', digits(retry_in))
-redis.call('PUBLISH', ARGV[1], json('event', 'failed', 'kind', kind, 'code', tonumber(ARGV[5]), 'error', ARGV[6],
+-- A whole number is a number in JSON, as coordinator.Code has it.
+local code = #ARGV[5] < 16 and ARGV[5]:match('^-?[1-9]%d*$') and tonumber(ARGV[5]) or ARGV[5]
+redis.call('PUBLISH', ARGV[1], json('event', 'failed', 'kind', kind, 'code', code, 'error', ARGV[6],
   'fence', fence, 'by', ARGV[2], 'reason', ARGV[9], 'failures', failures, 'at', rfc3339(now),
   'retry_ms', retry_in, 'credential', ARGV[7]))
 return 1

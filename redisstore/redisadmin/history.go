@@ -24,7 +24,7 @@ type Entry struct {
 	Took    time.Duration           // refreshed, failed, superseded: the source's time
 	Life    time.Duration           // refreshed: of the token; restored: what was left
 	Kind    coordinator.FailureKind // failed
-	Code    int                     // failed: the issuer's
+	Code    coordinator.Code        // failed: the issuer's
 	Error   string                  // failed
 	Retry   time.Duration           // failed: the back-off
 	Newer   coordinator.Fence       // superseded: by which attempt
@@ -74,7 +74,9 @@ func entry(line redis.XMessage) (Entry, bool) {
 		Newer:   coordinator.Fence(number(line.Values["newer"])),
 		Seen:    coordinator.Fence(number(line.Values["generation"])),
 	}
-	e.Code, _ = strconv.Atoi(text(line.Values["code"]))
+	if e.Code = coordinator.Code(text(line.Values["code"])); e.Code == "0" { // as older versions write that there is none
+		e.Code = ""
+	}
 	return e, err == nil && e.Event != ""
 }
 

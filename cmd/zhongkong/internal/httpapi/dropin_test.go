@@ -210,7 +210,7 @@ func TestAnSDKIsAnsweredBeforeItGivesUp(t *testing.T) {
 
 func TestDropInPassesTheIssuersWordsOn(t *testing.T) {
 	for code, want := range map[int]int{40164: 40164, 40243: 40243, 40125: -1, 40013: -1} {
-		s := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, code, "words of the issuer"))
+		s := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, coordinator.NumericCode(code), "words of the issuer"))
 		r := s.ask("", "GET", tokenQuery(wxa, admin), "")
 		if r.status != 200 || r.field("errcode") != fmt.Sprint(want) || !strings.Contains(r.body, "words of the issuer") {
 			t.Errorf("%d: %d %s, want errcode %d and the issuer's words", code, r.status, r.body, want)

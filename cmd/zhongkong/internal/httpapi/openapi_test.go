@@ -245,7 +245,7 @@ func (slowCallers) Authenticate(context.Context, netip.Addr, string, string) (au
 func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 	d := loadDescription(t)
 	well := newStage(t)
-	broken := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
+	broken := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"))
 	silent := failingStage(t, coordinatortest.Hangs())
 	silent.api.Stop() // so that no request is held
 	slow := newStage(t, func(c *Config) { c.Callers = slowCallers{} })

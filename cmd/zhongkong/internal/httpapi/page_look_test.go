@@ -86,12 +86,12 @@ func mixedSources() map[string]*coordinatortest.Source {
 		source := &coordinatortest.Source{Name: fmt.Sprint("token-of-", n)}
 		switch n {
 		case 3, 11:
-			source.Default(coordinatortest.FailsWith(coordinator.FailedRefused, 40164, "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 6aac005a-01bfdbee-79769285"))
+			source.Default(coordinatortest.FailsWith(coordinator.FailedRefused, "40164", "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 6aac005a-01bfdbee-79769285"))
 		case 5:
-			source.Default(coordinatortest.FailsWith(coordinator.FailedBusy, 0, "api.weixin.qq.com/cgi-bin/token: context deadline exceeded"))
+			source.Default(coordinatortest.FailsWith(coordinator.FailedBusy, "", "api.weixin.qq.com/cgi-bin/token: context deadline exceeded"))
 		case 7, 8, 9:
 			source.Next(coordinatortest.Outcome{})
-			source.Default(coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error rid: 6aac005a-01bfdbee-79769285"))
+			source.Default(coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "system error rid: 6aac005a-01bfdbee-79769285"))
 		}
 		all[name] = source
 	}
@@ -126,7 +126,7 @@ func scenes(t *testing.T) map[string]*stage {
 
 	store, sources = two()
 	for _, source := range sources {
-		source.Default(coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret, rid: 6aac005a-01bfdbee-79769285"))
+		source.Default(coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret, rid: 6aac005a-01bfdbee-79769285"))
 	}
 	refused := shown(t, store, store, sources)
 	refused.wait("a refusal", func() bool {

@@ -60,7 +60,7 @@ func TestTheToastSpeaksThePagesLanguage(t *testing.T) {
 		t.Skip("starts a browser")
 	}
 	s := newStage(t)
-	s.sources[wxb].Default(coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
+	s.sources[wxb].Default(coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"))
 	b := newBrowser(t)
 	b.look("light", 375)
 	b.open(s, admin, "/?lang=zh")

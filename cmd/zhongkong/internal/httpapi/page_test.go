@@ -20,12 +20,12 @@ func manyStates(t *testing.T) *stage {
 		}
 	}
 	refused := &coordinatortest.Source{}
-	refused.Default(coordinatortest.FailsWith(coordinator.FailedRefused, 40164,
+	refused.Default(coordinatortest.FailsWith(coordinator.FailedRefused, "40164",
 		"invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 6aac005a-01bfdbee-79769285"))
 	add("wx0f1e2d3c4b5a6978", refused, coordinator.Limits{})
 	failing := &coordinatortest.Source{Name: "token-of-c"}
 	failing.Next(coordinatortest.Outcome{})
-	failing.Default(coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error rid: 6aac005a-01bfdbee-79769285"))
+	failing.Default(coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "system error rid: 6aac005a-01bfdbee-79769285"))
 	add("wx77c1d20e9b8f4a35", failing, coordinator.Limits{PerDay: 5, Reserve: 2})
 	s.wait("a token", func() bool { _, ok := s.account("wx77c1d20e9b8f4a35").Peek(); return ok })
 	s.ask(admin, "POST", "/v1/tokens/wx77c1d20e9b8f4a35/refresh", "")
@@ -81,7 +81,7 @@ func TestThePageInABrowser(t *testing.T) {
 	b.until("document.querySelector('.banner').dataset.state", "fresh")
 
 	// A refresh that fails says why.
-	s.sources[wxb].Default(coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
+	s.sources[wxb].Default(coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"))
 	b.click("[data-refresh=" + wxb + "]")
 	b.click("dialog button[value=yes]")
 	b.until("document.getElementById('toast').textContent.includes('40125')", "true")

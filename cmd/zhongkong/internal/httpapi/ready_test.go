@@ -75,7 +75,7 @@ func (s *stage) readyAt(who, path string) {
 func TestOneAccountWithoutATokenDoesNotTakeTheProcessOut(t *testing.T) {
 	s := newStage(t)
 	broken := &coordinatortest.Source{}
-	broken.Default(coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
+	broken.Default(coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"))
 	if _, err := s.zk.Add(coordinator.AccountConfig{Name: "wxbroken", Source: broken}); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestOneAccountWithoutATokenDoesNotTakeTheProcessOut(t *testing.T) {
 }
 
 func TestAStrangerCannotTellAnAccountWithoutATokenFromNone(t *testing.T) {
-	s := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"))
+	s := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"))
 	for _, who := range []string{"", neighbor} {
 		without, none := s.ask(who, "GET", "/readyz?account="+wxa, ""), s.ask(who, "GET", "/readyz?account=wxnone", "")
 		if without.status != 503 || without.status != none.status || without.body != none.body {

@@ -91,9 +91,9 @@ func TestErrorsOfARefresh(t *testing.T) {
 		status  int
 		code    string
 	}{
-		{"refused for good", coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret"), 502, "refused"},
-		{"over the issuer's quota", coordinatortest.FailsWith(coordinator.FailedLater, 45009, "reach max api daily quota limit"), 429, "throttled"},
-		{"busy", coordinatortest.FailsWith(coordinator.FailedBusy, -1, "system error"), 502, "issuer_failed"},
+		{"refused for good", coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"), 502, "refused"},
+		{"over the issuer's quota", coordinatortest.FailsWith(coordinator.FailedLater, "45009", "reach max api daily quota limit"), 429, "throttled"},
+		{"busy", coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "system error"), 502, "issuer_failed"},
 		{"garbage", coordinatortest.Garbage(), 502, "issuer_failed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

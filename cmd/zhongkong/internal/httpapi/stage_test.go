@@ -250,5 +250,5 @@ func (l *logBook) String() string {
 
 // refusal is an issuer that refuses for good.
 func refusal() coordinatortest.Outcome {
-	return coordinatortest.FailsWith(coordinator.FailedRefused, 40125, "invalid appsecret")
+	return coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret")
 }

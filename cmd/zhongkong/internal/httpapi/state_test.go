@@ -189,7 +189,7 @@ func TestAStateSaysWhatFailed(t *testing.T) {
 	s := failingStage(t, refusal())
 	s.wait("a failure", func() bool { return s.account(wxa).Status().Failure != nil })
 	a := s.state(reader, wxa)
-	if f := a.LastError; f == nil || f.Code != 40125 || f.Kind != coordinator.FailedRefused || f.InARow == 0 || f.RetryAt.IsZero() {
+	if f := a.LastError; f == nil || f.Code != "40125" || f.Kind != coordinator.FailedRefused || f.InARow == 0 || f.RetryAt.IsZero() {
 		t.Errorf("the failure is %+v", f)
 	}
 	if a.TTLSeconds != 0 || a.NextRefresh != a.LastError.RetryAt {

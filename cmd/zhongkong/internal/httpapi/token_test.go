@@ -213,7 +213,7 @@ func TestWithoutATokenARequestWaitsForTheFirst(t *testing.T) {
 
 func TestErrorsOfTheIssuerAndTheStore(t *testing.T) {
 	t.Run("refused for good", func(t *testing.T) {
-		s := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, 40164, "invalid ip 192.0.2.1"))
+		s := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, "40164", "invalid ip 192.0.2.1"))
 		r := s.ask(admin, "GET", "/v1/tokens/"+wxa, "")
 		if r.status != 502 || r.field("error") != "refused" || !strings.Contains(r.body, "40164") {
 			t.Errorf("%d %s, want 502 refused with the code", r.status, r.body)

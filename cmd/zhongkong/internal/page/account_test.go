@@ -44,7 +44,7 @@ func oneAccount(now time.Time) *scene {
 	s.page.cfg.Label = func(account string) string { return map[string]string{"wx/1": "Shop"}[account] }
 	s.logs.entries["wx/1"] = []redisadmin.Entry{
 		{At: now.Add(-time.Hour), Event: "refreshed", By: "host-2:1-BBBB", AskedBy: "ops (cli)", Reason: "forced", Life: 2 * time.Hour},
-		{At: now.Add(-2 * time.Hour), Event: "failed", By: "host-1", AskedBy: "shop (drop-in)", Code: 45009, Error: "quota"},
+		{At: now.Add(-2 * time.Hour), Event: "failed", By: "host-1", AskedBy: "shop (drop-in)", Code: "45009", Error: "quota"},
 		{At: now.Add(-150 * time.Minute), Event: "conflict", By: "host-4:1-DDDD", AskedBy: "someone"},
 		{At: now.Add(-3 * time.Hour), Event: "refreshed", By: "host-2:1-BBBB", Reason: "missing", Life: 2 * time.Hour},
 	}
@@ -84,7 +84,7 @@ func TestAnAccountsPageWithoutALogShowsWhatWasHeard(t *testing.T) {
 	s := oneAccount(time.Now())
 	s.logs.err = errAway
 	s.hub.Observe(coordinator.Observation{Kind: coordinator.Notified, Account: "wx/1", Event: &coordinator.Event{
-		Kind: coordinator.EventFailed, Account: "wx/1", By: "host-9", Failure: &coordinator.Failure{Code: 45009, Message: "quota"},
+		Kind: coordinator.EventFailed, Account: "wx/1", By: "host-9", Failure: &coordinator.Failure{Code: "45009", Message: "quota"},
 	}})
 	has(t, s.renderRequest(t, Request{Account: "wx/1"}), "The log cannot be read", "host-9", "45009")
 }
@@ -111,11 +111,11 @@ func TestManyAccountsAreLinesAndTheUrgentOnesCards(t *testing.T) {
 	for n := range 300 {
 		one := coordinator.Status{Name: fmt.Sprintf("wx%03d", n), Record: live(now), NextRefresh: now.Add(time.Minute)}
 		if n%10 == 0 {
-			one.Failure = &coordinator.Failure{InARow: 1, Code: 40164, Message: "invalid ip"}
+			one.Failure = &coordinator.Failure{InARow: 1, Code: "40164", Message: "invalid ip"}
 		}
 		if n%100 == 1 {
 			one.Record = coordinator.Record{}
-			one.Failure = &coordinator.Failure{InARow: 1, Code: 40125, Message: "invalid appsecret"}
+			one.Failure = &coordinator.Failure{InARow: 1, Code: "40125", Message: "invalid appsecret"}
 		}
 		all = append(all, one)
 	}

@@ -40,7 +40,7 @@ type card struct {
 }
 
 type failure struct {
-	Code    int
+	Code    coordinator.Code
 	Message string
 	At      time.Time
 	Since   time.Time // of the first in a row; zero: not known

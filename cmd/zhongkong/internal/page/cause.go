@@ -53,11 +53,11 @@ func systemWords(err error) string {
 
 // issuersWords returns the issuer's own words in a failure's message: without the advice
 // that Zhongkong added, and without its text for an answer that has none.
-func issuersWords(code int, message string) string {
-	if code == 0 {
+func issuersWords(code coordinator.Code, message string) string {
+	if code == "" {
 		return message
 	}
-	class := wechat.Classify(code)
+	class := wechat.ClassOf(code)
 	if class.Hint != "" {
 		message = strings.TrimSuffix(message, "; "+class.Hint)
 	}

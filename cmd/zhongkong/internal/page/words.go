@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 // words are the texts of one language, as the files in words/ have them.
@@ -122,11 +124,12 @@ func (w words) many(key string, n int) string {
 }
 
 // advice returns what to do about a failure, "" if that is not known.
-func (w words) advice(code int, message string) string {
-	switch text, ok := w.Codes[code]; {
+func (w words) advice(code coordinator.Code, message string) string {
+	number, _ := code.Number()
+	switch text, ok := w.Codes[number]; {
 	case ok:
 		return text
-	case code != 0:
+	case code != "":
 		return w.text("advice.unknown")
 	}
 	if key := transportCause(message); key != "" {

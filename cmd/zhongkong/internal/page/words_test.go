@@ -45,14 +45,14 @@ func TestEveryCodeHasAdviceAndIsNotToldTwice(t *testing.T) {
 		if class.Hint == "" {
 			continue
 		}
-		if got := issuersWords(class.Code, "invalid x rid: 1-2-3; "+class.Hint); got != "invalid x rid: 1-2-3" {
+		if got := issuersWords(coordinator.NumericCode(class.Code), "invalid x rid: 1-2-3; "+class.Hint); got != "invalid x rid: 1-2-3" {
 			t.Errorf("%d: the page says %q", class.Code, got)
 		}
-		if got := issuersWords(class.Code, class.Meaning+"; "+class.Hint); got != "" {
+		if got := issuersWords(coordinator.NumericCode(class.Code), class.Meaning+"; "+class.Hint); got != "" {
 			t.Errorf("%d: our words for the issuer's: %q", class.Code, got)
 		}
 	}
-	if english.advice(4711, "x") == "" || english.advice(0, "x") != "" {
+	if english.advice("4711", "x") == "" || english.advice("", "x") != "" {
 		t.Error("an unknown code has no advice, or what is not known has some")
 	}
 }
@@ -71,7 +71,7 @@ func TestACallThatBroughtNoCodeHasAdvice(t *testing.T) {
 		"h/cgi-bin/token answered HTTP status 502":                                                          "relay",
 	} {
 		for _, w := range languages() {
-			if got := w.advice(0, message); got != w.Names["advice."+key] || got == "" {
+			if got := w.advice("", message); got != w.Names["advice."+key] || got == "" {
 				t.Errorf("%s: %s: %q, want the advice %s", w.Code, message, got, key)
 			}
 		}
@@ -98,22 +98,22 @@ func TestOneIsNotMany(t *testing.T) {
 // TestTheChinesePageIsChinese looks at a page on which everything is wrong.
 func TestTheChinesePageIsChinese(t *testing.T) {
 	now := time.Now()
-	failed := func(code int, message string) *coordinator.Failure {
+	failed := func(code coordinator.Code, message string) *coordinator.Failure {
 		return &coordinator.Failure{Code: code, Message: message, At: now, InARow: 2, RetryAt: now.Add(time.Hour)}
 	}
 	hint := wechat.Classify(40164).Hint
 	s := newScene(
-		coordinator.Status{Name: "wx1", Failure: failed(40164, "invalid ip; "+hint), OpenAttempts: 1},
+		coordinator.Status{Name: "wx1", Failure: failed("40164", "invalid ip; "+hint), OpenAttempts: 1},
 		coordinator.Status{Name: "wx2", Err: errSealed},
 		coordinator.Status{Name: "wx3", Record: live(now), Conflicts: 1, NextRefresh: now.Add(time.Minute)},
-		coordinator.Status{Name: "wx4", Record: live(now), Failure: failed(45009, "quota; "+wechat.Classify(45009).Hint), NextRefresh: now, CallsToday: 5, Limits: coordinator.Limits{PerDay: 5}},
+		coordinator.Status{Name: "wx4", Record: live(now), Failure: failed("45009", "quota; "+wechat.Classify(45009).Hint), NextRefresh: now, CallsToday: 5, Limits: coordinator.Limits{PerDay: 5}},
 		coordinator.Status{Name: "wx5", Record: live(now), NextRefresh: now.Add(-time.Hour), Role: coordinator.Reader, LastRead: true},
-		coordinator.Status{Name: "wx6", Record: live(now), NextRefresh: now.Add(time.Minute), Failure: &coordinator.Failure{Code: 40125, Message: "x", At: now}},
+		coordinator.Status{Name: "wx6", Record: live(now), NextRefresh: now.Add(time.Minute), Failure: &coordinator.Failure{Code: "40125", Message: "x", At: now}},
 		coordinator.Status{Name: "wx7"},
 	)
 	s.logs.entries["wx3"] = []redisadmin.Entry{
 		{At: now, Event: "conflict"}, {At: now, Event: "refreshed", Reason: "missing"}, {At: now, Event: "reported", Reason: "rejected"},
-		{At: now, Event: "superseded", Reason: "overdue"}, {At: now, Event: "restored"}, {At: now, Event: "failed", Reason: "forced", Code: 40164, Error: "invalid ip; " + hint},
+		{At: now, Event: "superseded", Reason: "overdue"}, {At: now, Event: "restored"}, {At: now, Event: "failed", Reason: "forced", Code: "40164", Error: "invalid ip; " + hint},
 	}
 	for _, store := range []error{nil, errAway, errWrong, errRights} {
 		s.store = store

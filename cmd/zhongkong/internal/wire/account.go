@@ -31,7 +31,7 @@ type Account struct {
 // Failure is the last failure of an account.
 type Failure struct {
 	Kind    coordinator.FailureKind `json:"kind"`
-	Code    int                     `json:"code"` // the issuer's
+	Code    coordinator.Code        `json:"code"` // the issuer's
 	Message string                  `json:"message"`
 	At      Time                    `json:"at"`
 	InARow  int                     `json:"in_a_row"`          // 0: a refresh has succeeded since

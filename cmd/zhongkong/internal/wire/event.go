@@ -19,7 +19,7 @@ type Event struct {
 	Generation     coordinator.Fence       `json:"generation,omitempty"`
 	TTLSeconds     float64                 `json:"ttl_seconds,omitempty"`
 	Kind           coordinator.FailureKind `json:"kind,omitempty"`
-	Code           int                     `json:"code,omitempty"` // the issuer's
+	Code           coordinator.Code        `json:"code,omitempty"` // the issuer's
 	Error          string                  `json:"error,omitempty"`
 	Limit          coordinator.Limit       `json:"limit,omitempty"`
 	RetryInSeconds float64                 `json:"retry_in_seconds,omitempty"`

@@ -18,7 +18,7 @@ type LogEntry struct {
 	TookMS     int64                   `json:"took_ms"`
 	LifeMS     int64                   `json:"life_ms,omitempty"`
 	Kind       coordinator.FailureKind `json:"kind,omitempty"`
-	Code       int                     `json:"code,omitempty"` // the issuer's
+	Code       coordinator.Code        `json:"code,omitempty"` // the issuer's
 	Error      string                  `json:"error,omitempty"`
 	RetryMS    int64                   `json:"retry_ms,omitempty"`
 	Newer      coordinator.Fence       `json:"newer,omitempty"`      // superseded: by this attempt

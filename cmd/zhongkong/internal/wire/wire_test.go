@@ -37,15 +37,15 @@ func TestEveryFormIsEncodedAsDocumented(t *testing.T) {
 	event := coordinator.Event{Kind: coordinator.EventRefreshed, Account: "wx", Reason: coordinator.ReasonForced, Fence: 7, Record: snapshot().Record}
 	failed := coordinator.Event{
 		Kind: coordinator.EventFailed, Account: "wx", By: "host:2", RetryIn: 1500 * time.Millisecond,
-		Failure: &coordinator.Failure{Kind: coordinator.FailedRefused, Code: 40125, Message: "invalid appsecret"},
+		Failure: &coordinator.Failure{Kind: coordinator.FailedRefused, Code: "40125", Message: "invalid appsecret"},
 	}
 	entry := redisadmin.Entry{
 		ID: "1-0", At: at, Event: "failed", By: "host:1", AskedBy: "ops (cli)", Reason: coordinator.ReasonForced, Fence: 7,
-		Took: 1500 * time.Millisecond, Kind: coordinator.FailedRefused, Code: 40125, Error: "invalid appsecret", Retry: time.Minute,
+		Took: 1500 * time.Millisecond, Kind: coordinator.FailedRefused, Code: "40125", Error: "invalid appsecret", Retry: time.Minute,
 	}
 	state := coordinator.State{
 		Account: "wx", Now: at.Add(time.Minute), Record: snapshot().Record, CallsToday: 3,
-		Failure: &coordinator.Failure{Kind: coordinator.FailedBusy, Code: -1, Message: "busy", At: at, InARow: 1, RetryAt: at.Add(time.Hour)},
+		Failure: &coordinator.Failure{Kind: coordinator.FailedBusy, Code: "-1", Message: "busy", At: at, InARow: 1, RetryAt: at.Add(time.Hour)},
 	}
 	for name, c := range map[string]struct{ got, want string }{
 		"a token": {encode(t, NewToken("wx", snapshot(), time.Now().Add(-time.Second/2))), `{"name":"wx","access_token":"sesame","generation":7,` +
@@ -78,7 +78,7 @@ func TestEveryFormIsEncodedAsDocumented(t *testing.T) {
 func TestWhatAProcessKnowsHasTheFormOfAReading(t *testing.T) {
 	failure := func(inARow int) *coordinator.Failure {
 		return &coordinator.Failure{
-			Kind: coordinator.FailedBusy, Code: -1, Message: "busy", At: at, InARow: inARow, RetryAt: at.Add(3 * time.Hour / 2),
+			Kind: coordinator.FailedBusy, Code: "-1", Message: "busy", At: at, InARow: inARow, RetryAt: at.Add(3 * time.Hour / 2),
 		}
 	}
 	const minute = time.Minute

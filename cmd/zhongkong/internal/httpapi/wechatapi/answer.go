@@ -81,8 +81,10 @@ func ErrorFor(err error, status int, message string, retry time.Duration) *Error
 		return &Error{codeMinuteQuota, "api minute-quota reach limit, must slower, retry next minute, " + message, status}
 	}
 	var refused *coordinator.RefusedError
-	if errors.As(err, &refused) && isPassedOn(refused.Code) {
-		return &Error{refused.Code, refused.Message, status}
+	if errors.As(err, &refused) {
+		if code, ok := refused.Code.Number(); ok && isPassedOn(code) {
+			return &Error{code, refused.Message, status}
+		}
 	}
 	return &Error{codeBusy, "system error, " + message, status}
 }
