@@ -152,6 +152,8 @@ func (c Config) withDefaults() Config {
 func (l Limits) or(d Limits) Limits {
 	return Limits{
 		PerDay:      or(l.PerDay, d.PerDay),
+		Window:      or(l.Window, d.Window),
+		DayBegins:   or(l.DayBegins, d.DayBegins),
 		Reserve:     or(l.Reserve, d.Reserve),
 		MinInterval: or(l.MinInterval, d.MinInterval),
 	}
@@ -252,6 +254,10 @@ func validateSchedule(every time.Duration, l Limits) error {
 		return fmt.Errorf("RefreshEvery is %v: it must be at least 1s", every)
 	case l.PerDay < 1:
 		return fmt.Errorf("Limits.PerDay is %d: it must be at least 1", l.PerDay)
+	case l.window() < time.Second || l.window() > MaxLifetime:
+		return fmt.Errorf("Limits.Window is %v: it must be 1s to 8784h (366 days); 0 is a day", l.Window)
+	case l.DayBegins < 0 || l.DayBegins >= wholeDay:
+		return fmt.Errorf("Limits.DayBegins is %v: it must be 0 to less than 24h, counted from midnight in UTC+8", l.DayBegins)
 	case l.Reserve < 0 || l.Reserve >= l.PerDay:
 		return fmt.Errorf("Limits.Reserve is %d: it must be 0 to less than Limits.PerDay (%d)", l.Reserve, l.PerDay)
 	case l.MinInterval < 0:

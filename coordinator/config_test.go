@@ -30,6 +30,8 @@ func TestBadConfigurationIsRefusedByName(t *testing.T) {
 		{"a reserve of all", func(c *coordinator.Config) { c.Limits = coordinator.Limits{PerDay: 10, Reserve: 10} }, []string{"Reserve", "PerDay"}},
 		{"a default reserve above the budget", func(c *coordinator.Config) { c.Limits.PerDay = 100 }, []string{"Reserve", "PerDay"}},
 		{"a negative budget", func(c *coordinator.Config) { c.Limits.PerDay = -1 }, []string{"PerDay"}},
+		{"a window of no length", func(c *coordinator.Config) { c.Limits.Window = time.Millisecond }, []string{"Limits.Window", "1s"}},
+		{"a day that begins on the next", func(c *coordinator.Config) { c.Limits.DayBegins = 24 * time.Hour }, []string{"DayBegins", "24h"}},
 		{"a negative minimum", func(c *coordinator.Config) { c.Limits.MinInterval = -1 }, []string{"MinInterval"}},
 		{"an account without a name", accounts(""), []string{"Name", "AppID"}},
 		{"a name with a brace", accounts("wx{1}"), []string{"wx{1}", "Name"}},

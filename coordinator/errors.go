@@ -55,6 +55,7 @@ type Limit string
 // The limits. Stores and events carry them as text.
 const (
 	LimitBudget   Limit = "daily budget"     // Limits.PerDay; for a demanded refresh less Limits.Reserve
+	LimitWindow   Limit = "call budget"      // LimitBudget where a window is not a day, see Limits.Window
 	LimitInterval Limit = "minimum interval" // Limits.MinInterval
 	LimitBackOff  Limit = "back-off"         // FailRequest.RetryIn of the last failure
 	LimitLoop     Limit = "loop brake"       // BeginRequest.Pace

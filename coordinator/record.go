@@ -100,10 +100,13 @@ type State struct {
 	// Failure.InARow is 0 then. Nil: there never was one.
 	Failure *Failure
 
-	CallsToday int           // calls to the source on the issuer's day
-	Conflicts  int           // times another program was seen to fetch with the same secret
-	Holder     string        // who holds the lock; "" when free
-	HolderTTL  time.Duration // for how much longer unless it extends it
+	// CallsToday is how many calls to the source were made in the present window of its
+	// limits, see Store: on WeChat's day if they say nothing else.
+	CallsToday int
+
+	Conflicts int           // times another program was seen to fetch with the same secret
+	Holder    string        // who holds the lock; "" when free
+	HolderTTL time.Duration // for how much longer unless it extends it
 }
 
 // Overdue returns how many attempts are overdue.

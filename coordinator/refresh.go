@@ -120,7 +120,7 @@ func (r refresh) locked(ctx context.Context, do func(Lock) error) error {
 func (r refresh) begin(ctx context.Context) (Attempt, error) {
 	attempt, err := r.c.store.Begin(ctx, r.a.name, BeginRequest{
 		Seen: r.seen, Reason: r.reason, AskedBy: r.askedBy, TTL: r.c.cfg.LockTTL, Credential: credential(r.source), Limits: r.limits,
-		Pace: pace(r.limits.PerDay, r.every),
+		Pace: pace(r.limits, r.every),
 	})
 	var throttled *ThrottledError
 	switch {

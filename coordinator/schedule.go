@@ -100,10 +100,11 @@ func backoff(kind FailureKind, failures int, issuers, left time.Duration) time.D
 	return wait/2 + randUpTo(wait/2)
 }
 
-// pace returns how often a refresh may be made without a demand, beyond a burst: so often that the day's calls last the day, but at least twice as often
-// as the schedule makes them.
-func pace(perDay int, every time.Duration) time.Duration {
-	return min(24*time.Hour/time.Duration(perDay), every/2)
+// pace returns how often a refresh may be made without a demand, beyond a burst: so
+// often that the calls of a window last the window, but at least twice as often as the
+// schedule makes them.
+func pace(l Limits, every time.Duration) time.Duration {
+	return min(l.window()/time.Duration(l.PerDay), every/2)
 }
 
 // jitter returns d with up to a tenth more or less.

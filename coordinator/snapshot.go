@@ -13,7 +13,7 @@ type Status struct {
 	NextRefresh  time.Time // see State.NextRefresh; zero: not known
 	RetryAt      time.Time // when the back-off after Failure ends; zero: there is none
 	Failure      *Failure  // the last one; InARow 0: it is over; nil: there never was one
-	CallsToday   int       // as of the last reading
+	CallsToday   int       // in the present window of Limits, as of the last reading
 	Limits       Limits
 	Conflicts    int    // as of the last reading
 	OpenAttempts int    // attempts that nothing has settled

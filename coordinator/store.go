@@ -31,8 +31,7 @@ import (
 //
 // A store has a clock of its own, one for all processes. Durations go in, instants of
 // the store's clock come out (ThrottledError.Until alone is by this machine's clock).
-// Instants have milliseconds; the fence needs the clock's microseconds. A day is
-// WeChat's day and begins at midnight in UTC+8.
+// Instants have milliseconds; the fence needs the clock's microseconds.
 //
 // The clock may be set back, and what was written before it then lies further ahead
 // than it ever can, as does what another program has written. Such a value binds no
@@ -40,7 +39,8 @@ import (
 // than MaxAhead may be taken; an attempt with a deadline more than MaxAhead ahead is
 // overdue; a back-off does not bind if it would last for more than MaxRetry, or if its
 // failure lies more than a second ahead; neither does a demanded begin that lies
-// ahead, nor a pace that is used up for longer than PaceBurst times Pace.
+// ahead, nor a pace that is used up for longer than PaceBurst times Pace, nor a count
+// of calls whose window ends further ahead than a window is long.
 //
 // # Limits
 //
@@ -53,8 +53,9 @@ import (
 //		LimitBackOff    -                   until RetryAt       until RetryAt
 //		LimitLoop       -                   -                   Pace
 //
-//	  - LimitBudget forbids until the day ends if that many calls, or more, were counted
-//	    on it. PerDay 0 is no limit.
+//	  - LimitBudget, which is called LimitWindow where a window is not a day, forbids
+//	    until the window ends if that many calls, or more, were counted in it. PerDay 0
+//	    is no limit.
 //	  - LimitInterval forbids until MinInterval after the last attempt that was begun
 //	    for a reason that is Demanded. A Begin that was throttled does not count.
 //	  - LimitBackOff forbids until State.Failure.RetryAt while Failure.InARow is above 0.
@@ -68,6 +69,18 @@ import (
 //
 // If several limits forbid the attempt, the error names the one that lasts longest,
 // and the time after which none forbids it. A Begin that is throttled records nothing.
+//
+// # Windows
+//
+// Calls are counted twice. The calls of WeChat's day, which begins at midnight in
+// UTC+8, are always counted, for people and for processes of older versions; they are
+// the count of limits whose windows are these days (Limits.WeChatDays). For other
+// limits the account has one window more: its end, and the calls in it. A Begin counts
+// in that window if it ends after now, by no more than the length of a window;
+// otherwise in a new one, the one of Limits.Windows that contains now. A Begin whose windows are
+// WeChat's days removes it. So whoever reads the account knows the count that the limits
+// are about, without the limits: that of the account's own window (0 once it has ended) if
+// there is one, else that of the day.
 type Store interface {
 	// Load reads accounts and returns one State for each, in their order. An account
 	// that the store has never seen has an empty State: Account and Now are set. No
@@ -99,7 +112,7 @@ type Store interface {
 	//     a reason that is Demanded it also publishes EventThrottled: the demand may
 	//     have come from another process, which learns of it in no other way.
 	//  3. Otherwise it records the attempt, with the deadline now + b.TTL, counts it
-	//     among the calls of the day, and publishes EventBegun.
+	//     among the calls (see Windows), and publishes EventBegun.
 	//
 	// The fence is max(newest fence + 1, b.Seen + 1, clock in µs): above every one
 	// before it, also after the store has lost its data. A fence, a Seen or a stored
@@ -127,8 +140,9 @@ type Store interface {
 	// IssuedAt + c.Lifetime, RefreshAt is IssuedAt + c.RefreshIn (zero if RefreshIn
 	// is), and its TTL is c.Lifetime - c.Age - Margin(c.Lifetime), at least 1 ms.
 	//
-	// If c.Calls is above 1, the calls of the day rise by c.Calls - 1, also for a
-	// superseded attempt: Begin has counted one.
+	// If c.Calls is above 1, the calls of the day, and those of the account's own window
+	// unless it has ended, rise by c.Calls - 1, also for a superseded attempt: Begin has
+	// counted one.
 	Commit(ctx context.Context, account string, c CommitRequest) (Record, error)
 
 	// Fail records that an attempt brought no token, and publishes EventFailed. If the
@@ -138,7 +152,8 @@ type Store interface {
 	//
 	// After FailedUnknown the attempt is open and overdue at once, also if it had been
 	// settled. After the other kinds it is settled. The record stays. The calls of the
-	// day change by f.Calls - 1, never to less than 0.
+	// day, and those of the account's own window unless it has ended, change by
+	// f.Calls - 1, never to less than 0.
 	//
 	// A failure adds 1 to the failures in a row and sets RetryAt to now + f.RetryIn.
 	// State.Failure.Credential is f.Failure.Credential for FailedRefused, else "". But a
@@ -209,9 +224,18 @@ const PaceBurst = 20
 // Limits bound the calls to a source, for all processes together. A Begin states
 // them; a store keeps none. The table at Store says which apply to which reason.
 type Limits struct {
-	// PerDay is how many calls to the source are made at most on a day, which begins
-	// at midnight in UTC+8, as WeChat's does. Zero: no limit.
+	// PerDay is how many calls to the source are made at most in a window. Zero: no
+	// limit.
 	PerDay int
+
+	// Window is how long a window is: the next one begins when it ends. 1 s to 366
+	// days; zero: a day.
+	Window time.Duration
+
+	// DayBegins is by how much later than WeChat's day, which begins at midnight in
+	// UTC+8, the issuer's day begins: 8 h is midnight in UTC. Windows of other lengths
+	// are counted from a day's begin. 0 to less than 24 h.
+	DayBegins time.Duration
 
 	// Reserve is the part of PerDay that refreshes for a reason that is Demanded
 	// leave to the others.
@@ -220,6 +244,31 @@ type Limits struct {
 	// MinInterval is the least time between two begins for a reason that is Demanded.
 	MinInterval time.Duration
 }
+
+const (
+	wholeDay   = 24 * time.Hour
+	wechatZone = 8 * time.Hour // WeChat's day begins at midnight in UTC+8
+)
+
+// WeChatDays reports whether a window is a day of WeChat's. The zero Limits have such
+// windows.
+func (l Limits) WeChatDays() bool { return l.window() == wholeDay && l.DayBegins == 0 }
+
+// Windows returns how long a window is, in whole milliseconds, and how long before the
+// Unix epoch one began: the others follow or precede it without a gap.
+func (l Limits) Windows() (length, before time.Duration) {
+	return l.window().Truncate(time.Millisecond), (wechatZone - l.DayBegins + wholeDay).Truncate(time.Millisecond)
+}
+
+// Budget is what the limit PerDay is called: LimitBudget if a window is a day.
+func (l Limits) Budget() Limit {
+	if l.window() == wholeDay {
+		return LimitBudget
+	}
+	return LimitWindow
+}
+
+func (l Limits) window() time.Duration { return or(l.Window, wholeDay) }
 
 // Attempt is a call to the source that may be made.
 type Attempt struct {
@@ -235,7 +284,7 @@ type Attempt struct {
 	Overdue []Fence
 
 	Failures   int // in a row so far, as in State.Failure.InARow
-	CallsToday int // this attempt included
+	CallsToday int // as in State.CallsToday, this attempt included
 
 	// Conflict says that another program fetches with the same secret: Reason was
 	// ReasonRejected, the stored generation was Seen, and no attempt was open, so no

@@ -65,11 +65,15 @@ func (p *pair) anyBegin() coordinator.BeginRequest {
 		Limits: coordinator.Limits{
 			PerDay: pick(p, 0, 3, 30, 1000, 1000), Reserve: pick(p, 0, 2, 9),
 			MinInterval: pick(p, 0, time.Second, time.Minute),
+			Window:      p.window, DayBegins: p.dayBegins,
 		},
 		Pace: cmp.Or(p.pace, pick(p, 0, time.Second, time.Hour)),
 	}
 	if p.rng.IntN(4) == 0 {
 		b.Seen = p.anyFence()
+	}
+	if p.rng.IntN(12) == 0 { // of a process with another configuration
+		b.Limits.Window, b.Limits.DayBegins = pick(p, 0, time.Minute, 3*time.Hour), pick(p, 0, 8*time.Hour)
 	}
 	return b
 }

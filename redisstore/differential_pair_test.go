@@ -28,15 +28,16 @@ type pair struct {
 	seen   map[string]int // how often each outcome was compared
 
 	// Of one history.
-	rng      *rand.Rand
-	name     string
-	now      time.Time
-	pace     time.Duration // of all begins; 0: any
-	account  ledger.Account
-	attempts []coordinator.Attempt // that were begun, or forged
-	records  []coordinator.Record  // that were stored once
-	locks    []heldLock
-	did      []string // the steps so far
+	rng               *rand.Rand
+	name              string
+	now               time.Time
+	pace              time.Duration // of all begins; 0: any
+	window, dayBegins time.Duration // of most begins
+	account           ledger.Account
+	attempts          []coordinator.Attempt // that were begun, or forged
+	records           []coordinator.Record  // that were stored once
+	locks             []heldLock
+	did               []string // the steps so far
 }
 
 // heldLock is one taking of the lock on both sides.
@@ -92,6 +93,8 @@ func (p *pair) history(seed uint64) (found string) {
 	p.name, p.account = fmt.Sprintf("wx%d", seed), ledger.Account{}
 	p.attempts, p.records, p.locks, p.did, p.pace = nil, nil, nil, nil, 0
 	p.now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Add(time.Duration(p.rng.IntN(1_000_000)) * time.Microsecond)
+	p.window = pick(p, 0, 0, 24*time.Hour, time.Minute, time.Hour, 7*time.Hour, 30*24*time.Hour)
+	p.dayBegins = pick(p, 0, 0, 8*time.Hour, 17*time.Hour+time.Millisecond)
 	p.server.FlushAll()
 	p.server.SetTime(p.now)
 	p.sub.Add(coordinator.Refresher, p.name)

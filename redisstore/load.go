@@ -175,6 +175,7 @@ var (
 	stateFields = []any{
 		"fence", "failures", "retry_at", "conflicts", "refresh_at",
 		"last_error", "last_error_code", "last_error_at", "last_error_kind", "refused_credential",
+		"window_ends", "window_calls",
 	}
 )
 

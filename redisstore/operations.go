@@ -26,6 +26,10 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRe
 	if b.Reason.Demanded() {
 		demanded = "demanded"
 	}
+	window, before := b.Limits.Windows()
+	if b.Limits.WeChatDays() {
+		window = 0
+	}
 	k := s.keys.Of(account)
 	answer, err := s.run(ctx, call{
 		op: "begin", account: account, script: s.scripts.begin, counts: true,
@@ -34,6 +38,7 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRe
 			s.keys.Channel(account, layout.Begun), s.keys.Channel(account, layout.Refreshed), s.instance,
 			uint64(b.Seen), string(b.Reason), demanded, atLeastOneMilli(b.TTL), b.Credential,
 			b.Limits.PerDay, b.Limits.Reserve, b.Limits.MinInterval.Milliseconds(), b.Pace.Milliseconds(), printable(b.AskedBy),
+			window.Milliseconds(), before.Milliseconds(),
 		},
 	})
 	if err != nil {

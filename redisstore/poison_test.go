@@ -88,7 +88,8 @@ func poisons() []poison {
 	add("state deleted", goesOn, "del", key("state"))
 
 	// A number that cannot be read is named; one that is too far ahead is ignored.
-	numbers := []string{"fence", "failures", "retry_at", "last_error_at", "conflicts", "demanded_at", "failed_fence", "paced_until"}
+	numbers := []string{"fence", "failures", "retry_at", "last_error_at", "conflicts", "demanded_at", "failed_fence", "paced_until",
+		"window_ends", "window_calls"}
 	for _, field := range numbers {
 		want := named
 		if field == "failed_fence" {

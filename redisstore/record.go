@@ -120,7 +120,7 @@ func (s *Store) state(account string, answer any) coordinator.State {
 		Fence:      r.fence(k.State, "fence", fields[0]),
 		Open:       r.deadlines(k.Attempts, parts[3], now),
 		Failure:    r.failure(k.State, fields),
-		CallsToday: r.count(k.Calls+"*", "", parts[4]),
+		CallsToday: r.calls(parts[4], fields, now),
 		Conflicts:  r.count(k.State, "conflicts", fields[3]),
 	}
 	if value := r.text(k.Lock, "", parts[5]); value != "" {
@@ -135,6 +135,20 @@ func (s *Store) state(account string, answer any) coordinator.State {
 		state.Err = r.err
 	}
 	return state
+}
+
+// calls decodes the calls in the account's own window, if it has one, else those of the
+// day.
+func (r *decoder) calls(day any, fields []any, now time.Time) int {
+	today := r.count(r.keys.Calls+"*", "", day)
+	ends, calls := r.moment(r.keys.State, "window_ends", fields[10]), r.count(r.keys.State, "window_calls", fields[11])
+	switch {
+	case ends.IsZero():
+		return today
+	case now.Before(ends):
+		return calls
+	}
+	return 0
 }
 
 // lockTTL decodes the PTTL of a lock. A lock without a TTL was not set by a Store; it

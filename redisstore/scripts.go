@@ -38,12 +38,12 @@ func newScript(name string) *redis.Script {
 func constants() string {
 	return fmt.Sprintf(`local most_ahead, fence_ahead, retry_ahead, life_most = %d, %d, %d, %d
 local pace_burst, failures_most, attempts_most = %d, %d, %d
-local daily_budget, minimum_interval, back_off, loop_brake = '%s', '%s', '%s', '%s'
+local daily_budget, call_budget, minimum_interval, back_off, loop_brake = '%s', '%s', '%s', '%s', '%s'
 `,
 		coordinator.MaxAhead.Milliseconds(), coordinator.MaxFenceAhead.Microseconds(),
 		coordinator.MaxRetry.Milliseconds(), coordinator.MaxLifetime.Milliseconds(),
 		coordinator.PaceBurst, maxFailures, maxAttempts,
-		coordinator.LimitBudget, coordinator.LimitInterval, coordinator.LimitBackOff, coordinator.LimitLoop)
+		coordinator.LimitBudget, coordinator.LimitWindow, coordinator.LimitInterval, coordinator.LimitBackOff, coordinator.LimitLoop)
 }
 
 // source returns a Lua file without its comments and blank lines: after a restart of

@@ -9,6 +9,8 @@ import (
 func limitChecks() []check {
 	return []check{
 		{"no more calls a day than the budget", dailyBudget},
+		{"a window of another length has a budget of its own", windowBudget},
+		{"calls are corrected in the window, too", windowIsCorrected},
 		{"demanded refreshes leave the reserve to the schedule", reserve},
 		{"demanded refreshes keep their distance", minInterval},
 		{"the distance is only between demanded refreshes", minIntervalIsBetweenDemands},
@@ -69,6 +71,56 @@ func dailyBudget(w *fixture) {
 	}
 	limits.PerDay = 3 // an operator raises it
 	w.begin(w.because(coordinator.ReasonSchedule, limits))
+}
+
+func windowBudget(w *fixture) {
+	w.sameDay()
+	limits := coordinator.Limits{PerDay: 2, Window: short}
+	calls := 0
+	for end := time.Now().Add(patience); ; calls++ { // a window may end on the way
+		_, err := w.store.Begin(w.Context(), w.account, w.because(coordinator.ReasonSchedule, limits))
+		throttled := asThrottled(err)
+		if throttled != nil {
+			if throttled.Limit != coordinator.LimitWindow || throttled.RetryIn <= 0 || throttled.RetryIn > short {
+				w.Errorf("Begin() = %v, want it to be throttled by the %s for at most %v", err, coordinator.LimitWindow, short)
+			}
+			break
+		}
+		if err != nil || time.Now().After(end) {
+			w.Fatalf("Begin() number %d = %v, want it to be throttled", calls, err)
+		}
+	}
+	w.eventually("the window has ended", func(s coordinator.State) bool { return s.CallsToday == 0 })
+	if attempt := w.begin(w.because(coordinator.ReasonSchedule, limits)); attempt.CallsToday != 1 {
+		w.Errorf("CallsToday = %d in a new window, want 1", attempt.CallsToday)
+	}
+	calls++
+	// All were counted on the day as well.
+	if attempt := w.begin(w.because(coordinator.ReasonSchedule, generous)); attempt.CallsToday != calls+1 {
+		w.Errorf("CallsToday = %d of the day, want %d", attempt.CallsToday, calls+1)
+	}
+	w.wantCalls(calls + 1)
+}
+
+func windowIsCorrected(w *fixture) {
+	limits := coordinator.Limits{PerDay: 1000, Window: 365 * 24 * time.Hour}
+	begin := func() coordinator.Attempt {
+		b := w.because(coordinator.ReasonSchedule, limits)
+		b.Seen = w.load().Record.Generation
+		return w.begin(b)
+	}
+	c := w.stored(begin(), "token")
+	c.Calls = 3
+	w.commit(c)
+	w.wantCalls(3)
+	f := failed(begin(), coordinator.FailedBusy)
+	f.Calls = 0
+	w.fail(f)
+	w.wantCalls(3)
+	f = failed(begin(), coordinator.FailedBusy)
+	f.Calls = 2
+	w.fail(f)
+	w.wantCalls(5)
 }
 
 func reserve(w *fixture) {

@@ -27,7 +27,14 @@ type state struct {
 	Demanded time.Time                       `json:"demanded_at,omitzero"` // the last begin that was demanded
 	Paced    time.Time                       `json:"paced_until,omitzero"` // until when BeginRequest.Pace is used up
 	Conflict int                             `json:"conflicts,omitempty"`
-	Calls    map[string]int                  `json:"calls,omitempty"` // by the issuer's day
+	Calls    map[string]int                  `json:"calls,omitempty"` // by WeChat's day
+	Window   window                          `json:"window,omitzero"` // what limits count whose windows are not these days
+}
+
+// window is a window of calls. Its Ends is zero if the account has none of its own.
+type window struct {
+	Ends  time.Time `json:"ends"`
+	Calls int       `json:"calls"`
 }
 
 // record is the current token. Its Generation is 0 if there is none.
@@ -132,7 +139,7 @@ func (a *Account) State(s Step) coordinator.State {
 		Record:     a.current(s, now),
 		Fence:      s.credible(a.state.Fence),
 		Failure:    a.state.Failure.shared(),
-		CallsToday: a.state.Calls[day(now)],
+		CallsToday: a.calls(now),
 		Conflicts:  a.state.Conflict,
 	}
 	if s.credible(a.state.Record.Generation) != a.state.Record.Generation {
@@ -162,8 +169,35 @@ func overdue(deadline, now time.Time) bool {
 	return !deadline.After(now) || deadline.Sub(now) > coordinator.MaxAhead
 }
 
-// count adds calls to those of the day, which never are fewer than none. Counts of
-// past days are kept for a while: the clock may go back.
+// calls returns the calls in the window of the account's limits.
+func (a *Account) calls(now time.Time) int {
+	switch w := a.state.Window; {
+	case w.Ends.IsZero():
+		return a.state.Calls[day(now)]
+	case now.Before(w.Ends):
+		return w.Calls
+	}
+	return 0
+}
+
+// windowFor returns the window that a begin with these limits counts in. One that ends
+// further ahead than it can was counted before the clock went back, or is of other
+// limits.
+func (a *Account) windowFor(l coordinator.Limits, now time.Time) window {
+	if l.WeChatDays() {
+		return window{Ends: now.Add(untilTomorrow(now)), Calls: a.state.Calls[day(now)]}
+	}
+	length, before := l.Windows()
+	if w := a.state.Window; w.Ends.After(now) && w.Ends.Sub(now) <= length {
+		return w
+	}
+	since := time.Duration(now.UnixMilli())*time.Millisecond + before
+	return window{Ends: now.Add(length - since%length)}
+}
+
+// count adds calls to those of the day, which never are fewer than none, and to those
+// of the account's own window. Counts of past days are kept for a while: the clock may
+// go back.
 func (a *Account) count(now time.Time, calls int) {
 	const keepDays = 3
 	if a.state.Calls == nil {
@@ -175,6 +209,9 @@ func (a *Account) count(now time.Time, calls int) {
 		}
 	}
 	a.state.Calls[day(now)] = max(0, a.state.Calls[day(now)]+calls)
+	if w := &a.state.Window; now.Before(w.Ends) {
+		w.Calls = max(0, w.Calls+calls)
+	}
 }
 
 // The issuer's day is WeChat's: it begins at midnight in UTC+8.

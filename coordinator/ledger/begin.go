@@ -51,8 +51,11 @@ func (a *Account) Begin(s Step, b coordinator.BeginRequest) (coordinator.Attempt
 	}
 	a.state.Fence = attempt.Fence
 	a.open(attempt.Fence, now.Add(millis(b.TTL, 1)))
+	if a.state.Window = a.windowFor(b.Limits, now); b.Limits.WeChatDays() {
+		a.state.Window = window{}
+	}
 	a.count(now, 1)
-	attempt.CallsToday = a.state.Calls[day(now)]
+	attempt.CallsToday = a.calls(now)
 	event := s.event(coordinator.EventBegun, b.Reason, attempt.Fence)
 	event.RetryIn = millis(b.TTL, 1)
 	return attempt, event, nil
@@ -89,8 +92,8 @@ func (a *Account) limit(now time.Time, b coordinator.BeginRequest) (limit coordi
 		if demanded {
 			budget -= b.Limits.Reserve
 		}
-		if a.state.Calls[day(now)] >= budget {
-			holds(coordinator.LimitBudget, untilTomorrow(now))
+		if w := a.windowFor(b.Limits, now); w.Calls >= budget {
+			holds(b.Limits.Budget(), w.Ends.Sub(now))
 		}
 	}
 	// An instant that lies ahead was noted before the clock went back.

@@ -136,6 +136,46 @@ func TestLimitsByReason(t *testing.T) {
 	}
 }
 
+// start is 14:00 in UTC+8, and 06:00 in UTC.
+func TestWindowsFollowEachOther(t *testing.T) {
+	hour := coordinator.Limits{PerDay: 2, Window: time.Hour}
+	utcDay := coordinator.Limits{PerDay: 2, DayBegins: 8 * time.Hour}
+	for name, c := range map[string]struct {
+		limits  coordinator.Limits
+		after   time.Duration // since two calls at start + 20 min
+		calls   int           // that a reading shows
+		retryIn time.Duration // 0: not throttled
+		limit   coordinator.Limit
+	}{
+		"in the same window":                      {hour, 10 * time.Minute, 2, 30 * time.Minute, coordinator.LimitWindow},
+		"its last millisecond":                    {hour, 40*time.Minute - time.Millisecond, 2, time.Millisecond, coordinator.LimitWindow},
+		"in the next window":                      {hour, 40 * time.Minute, 0, 0, ""},
+		"the clock went back a little":            {hour, -10 * time.Minute, 2, 50 * time.Minute, coordinator.LimitWindow},
+		"the clock went back by more than it may": {hour, -21 * time.Minute, 2, 0, ""},
+		"on the same day in UTC":                  {utcDay, time.Hour, 2, 16*time.Hour + 40*time.Minute, coordinator.LimitBudget},
+		"on the next day in UTC":                  {utcDay, 17*time.Hour + 40*time.Minute, 0, 0, ""},
+	} {
+		var a ledger.Account
+		called := start.Add(20 * time.Minute)
+		for range 2 {
+			begin(t, &a, called, coordinator.BeginRequest{Reason: coordinator.ReasonSchedule, Limits: c.limits})
+		}
+		a = *clone(t, &a)
+		now := at(called.Add(c.after))
+		if got := a.State(now).CallsToday; got != c.calls {
+			t.Errorf("%s: CallsToday = %d, want %d", name, got, c.calls)
+		}
+		_, _, err := a.Begin(now, coordinator.BeginRequest{Reason: coordinator.ReasonSchedule, Limits: c.limits})
+		got, ok := errors.AsType[*coordinator.ThrottledError](err)
+		if !ok {
+			got = new(coordinator.ThrottledError)
+		}
+		if got.Limit != c.limit || got.RetryIn != c.retryIn {
+			t.Errorf("%s: throttled by the %q for %v, want the %q for %v", name, got.Limit, got.RetryIn, c.limit, c.retryIn)
+		}
+	}
+}
+
 func TestTheLongestLimitIsNamed(t *testing.T) {
 	limits := coordinator.Limits{PerDay: 1, MinInterval: time.Minute}
 	for retryIn, want := range map[time.Duration]coordinator.Limit{

@@ -4,12 +4,14 @@
 -- ARGV  1 channel for begun, 2 channel for throttled, 3 by, 4 seen generation,
 --       5 reason, 6 "demanded" or "", 7 the attempt's life in ms,
 --       8 credential, 9 calls per day, 10 reserve, 11 least interval in ms,
---       12 pace in ms (0: none), 13 the caller who demanded it, or ""
+--       12 pace in ms (0: none), 13 the caller who demanded it, or "",
+--       14 the length of a window of calls in ms (0: the day), 15 how long before 1970
+--       one began, in ms
 -- Returns one of
 --   { "day", now, YYYYMMDD }                       KEYS[4] is not of this day; nothing was done
 --   { "current", now, record }                     newer than seen; nothing was recorded
 --   { "throttled", now, limit, retry in ms }       nothing was recorded
---   { "begun", now, fence, calls today, failures in a row, conflict 0 or 1, overdue fences }
+--   { "begun", now, fence, calls in the window, failures in a row, conflict 0 or 1, overdue fences }
 --
 -- Atomic, because the check of the generation and the limits, the new fence and the
 -- list of overdue attempts must be of one moment: commit settles exactly that list.
@@ -22,12 +24,12 @@ if wrong_day then return wrong_day end
 local seen, reason, demanded = credible(tonumber(ARGV[4])), ARGV[5], ARGV[6] ~= ''
 local life, credential = tonumber(ARGV[7]), ARGV[8]
 local per_day, reserve, interval = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local pace = tonumber(ARGV[12])
+local pace, window = tonumber(ARGV[12]), tonumber(ARGV[14])
 
 local token = read_token()
 local generation = generation_of(token)
 local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'failures', 'retry_at', 'demanded_at', 'last_error_at',
-  'last_error_kind', 'refused_credential', 'refresh_at', 'paced_until', 'conflicts'), 'hash', KEYS[2]) or {}
+  'last_error_kind', 'refused_credential', 'refresh_at', 'paced_until', 'conflicts', 'window_ends', 'window_calls'), 'hash', KEYS[2]) or {}
 local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
 local failures = failures_in(KEYS[2], fields[2])
 local retry_at = whole(KEYS[2], 'retry_at', fields[3])
@@ -35,6 +37,7 @@ local demanded_at = whole(KEYS[2], 'demanded_at', fields[4])
 local failed_at = whole(KEYS[2], 'last_error_at', fields[5])
 local paced_until = whole(KEYS[2], 'paced_until', fields[9])
 local conflicts = whole(KEYS[2], 'conflicts', fields[10])
+local window_ends, window_calls = window_of(KEYS[2], fields[11], fields[12])
 local open = got(redis.pcall('ZRANGE', KEYS[3], 0, attempts_most, 'WITHSCORES'), 'sorted-set', KEYS[3]) or {}
 local calls = whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
 if fault then return redis.error_reply(fault) end
@@ -49,8 +52,19 @@ local function holds(name, ms)
   if ms > until_ms then limit, until_ms = name, ms end
 end
 
-if per_day > 0 and calls >= per_day - (demanded and reserve or 0) then
-  holds(daily_budget, tomorrow_ms)
+local budget = daily_budget
+if window == 0 then
+  window_ends, window_calls = tomorrow_ms, calls
+else
+  if window ~= day_ms then budget = call_budget end
+  -- A window that ends further ahead than it can was counted before the clock was set
+  -- back, or is of other limits.
+  if window_ends <= now or window_ends > now + window then
+    window_ends, window_calls = now + window - (now + tonumber(ARGV[15])) % window, 0
+  end
+end
+if per_day > 0 and window_calls >= per_day - (demanded and reserve or 0) then
+  holds(budget, window_ends)
 end
 -- An instant in the future means that the clock was set back. It is ignored;
 -- otherwise it would apply for as long as the clock was wrong.
@@ -109,8 +123,13 @@ redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))
 redis.call('HSET', KEYS[2], 'fence', digits(fence))
 if demanded then redis.call('HSET', KEYS[2], 'demanded_at', digits(now)) end
 if paced_until then redis.call('HSET', KEYS[2], 'paced_until', digits(paced_until + pace)) end
-calls = calls + 1
-redis.call('SET', KEYS[4], digits(calls), 'EX', 3 * 86400)
+redis.call('SET', KEYS[4], digits(calls + 1), 'EX', 3 * 86400)
+window_calls = window_calls + 1
+if window > 0 then
+  redis.call('HSET', KEYS[2], 'window_ends', digits(window_ends), 'window_calls', digits(window_calls))
+elseif fields[11] or fields[12] then
+  redis.call('HDEL', KEYS[2], 'window_ends', 'window_calls')
+end
 if reason == 'rejected' then
   redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'reported', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
     'fence', digits(fence), 'generation', digits(seen))
@@ -122,4 +141,4 @@ if conflict then
 end
 redis.call('PUBLISH', ARGV[1], json('event', 'begun', 'fence', fence, 'by', ARGV[3], 'reason', reason,
   'deadline_ms', life))
-return { 'begun', digits(now), digits(fence), calls, failures, conflict and 1 or 0, settles }
+return { 'begun', digits(now), digits(fence), window_calls, failures, conflict and 1 or 0, settles }

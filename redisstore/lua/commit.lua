@@ -22,9 +22,10 @@ local refresh_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
 local token = read_token()
 local generation = generation_of(token)
-local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'refresh_at', 'retry_at', 'refused_credential'),
+local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'refresh_at', 'retry_at', 'refused_credential', 'window_ends', 'window_calls'),
   'hash', KEYS[2]) or {}
 local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
+local window_ends, window_calls = window_of(KEYS[2], fields[5], fields[6])
 got(redis.pcall('ZSCORE', KEYS[3], ARGV[3]), 'sorted-set', KEYS[3])
 whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
 if fault then return redis.error_reply(fault) end
@@ -36,6 +37,7 @@ end
 if extra_calls > 0 then
   redis.call('INCRBY', KEYS[4], digits(extra_calls))
   redis.call('EXPIRE', KEYS[4], 3 * 86400)
+  if window_ends > now then redis.call('HSET', KEYS[2], 'window_calls', digits(window_calls + extra_calls)) end
 end
 
 -- A fence that is not credible was issued before the clock was set back by more than

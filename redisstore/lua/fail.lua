@@ -18,8 +18,10 @@ local fence, kind = tonumber(ARGV[3]), ARGV[4]
 local retry_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
 local generation = generation_of(read_token())
-local fields = got(redis.pcall('HMGET', KEYS[2], 'failures', 'failed_fence'), 'hash', KEYS[2]) or {}
+local fields = got(redis.pcall('HMGET', KEYS[2], 'failures', 'failed_fence', 'window_ends', 'window_calls'),
+  'hash', KEYS[2]) or {}
 local failures = failures_in(KEYS[2], fields[1])
+local window_ends, window_calls = window_of(KEYS[2], fields[3], fields[4])
 local failed_fence = fields[2] and natural(fields[2]) or 0
 got(redis.pcall('ZSCORE', KEYS[3], ARGV[3]), 'sorted-set', KEYS[3])
 local calls = whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
@@ -36,6 +38,9 @@ if extra_calls > 0 or calls > 0 then
   -- Negative only when the day has changed since the begin.
   if extra_calls ~= 0 then redis.call('INCRBY', KEYS[4], digits(extra_calls)) end
   redis.call('EXPIRE', KEYS[4], 3 * 86400)
+end
+if window_ends > now then
+  redis.call('HSET', KEYS[2], 'window_calls', digits(math.max(window_calls + extra_calls, 0)))
 end
 
 -- A failure that is older than the stored token is reported, but has no effect: the

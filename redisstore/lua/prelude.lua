@@ -19,7 +19,7 @@
 --                  greater one is taken as none
 --   attempts_most  how many open attempts are read; a Store leaves no more than a
 --                  hundred open
---   daily_budget, minimum_interval, back_off, loop_brake
+--   daily_budget, call_budget, minimum_interval, back_off, loop_brake
 --                  the names of the limits
 
 local clock = redis.call('TIME')
@@ -76,6 +76,12 @@ end
 local function failures_in(key, value)
   local n = whole(key, 'failures', value)
   return n <= failures_most and n or 0
+end
+
+-- window_of converts the fields of the account's own window of calls: when it ends, and
+-- the calls in it. 0 and 0 if there is none.
+local function window_of(key, ends, calls)
+  return whole(key, 'window_ends', ends), whole(key, 'window_calls', calls)
 end
 
 -- digits writes a number in full: tostring gives 1.79e+15 for microseconds.
