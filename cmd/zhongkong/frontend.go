@@ -246,5 +246,5 @@ func failureWords(f *coordinator.Failure) string {
 	if f.Code == "" {
 		return f.Message
 	}
-	return fmt.Sprintf("%d: %s", f.Code, f.Message)
+	return fmt.Sprintf("%s: %s", f.Code, f.Message)
 }
