@@ -4,7 +4,7 @@
 //
 // If it cannot have, the failure is [coordinator.FailedBusy], which settles the
 // attempt; if it may have, [coordinator.FailedUnknown], because a token may have
-// been issued that nobody received. To say FailedBusy wrongly keeps a dead token
+// been issued that no process received. To say FailedBusy wrongly keeps a dead token
 // in use until a service reports it.
 //
 // An [http.Client] does not do for this: it follows redirects, with the secret,
@@ -70,13 +70,6 @@ func withoutHTTP2(t *http.Transport) {
 	if t.TLSClientConfig != nil {
 		t.TLSClientConfig.NextProtos = slices.DeleteFunc(t.TLSClientConfig.NextProtos, func(p string) bool { return p == "h2" })
 	}
-}
-
-// Response is an issuer's answer.
-type Response struct {
-	Status int
-	Header http.Header
-	Body   []byte
 }
 
 // Do sends req and reads at most maxBody bytes of the answer's body. The error,

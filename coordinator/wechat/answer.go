@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
-	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 const (
@@ -24,10 +23,8 @@ const (
 
 // reply is an HTTP response that was read completely.
 type reply struct {
-	base   string
-	status int
-	header http.Header
-	body   []byte
+	httpsource.Response
+	base string
 
 	secrets []string // must not be quoted from the answer
 }
@@ -52,23 +49,23 @@ const cautiousLife = 10 * time.Minute
 // may accompany it, since relays have codes of their own; then grant returns both,
 // and the caller decides by whether the token is new.
 func (r reply) grant() (grant, *Error, error) {
-	a, err := parseAnswer(r.body)
+	a, err := parseAnswer(r.Body)
 	g, doubt := a.grant()
 	var said *Error
 	if a.code != 0 {
-		said = newError(a.code, scrub(a.message, r.secrets...), r.status)
+		said = newError(a.code, httpsource.Scrub(a.message, r.secrets...), r.Status)
 	}
 	switch {
 	case err == nil && doubt == nil:
 		return g, said, nil
-	case r.status/100 == 5:
-		return grant{}, nil, fmt.Errorf("HTTP status %d", r.status)
-	case said != nil && r.unknowable():
-		return grant{}, nil, fmt.Errorf("HTTP status %d and %w", r.status, &Error{Code: a.code, Status: r.status})
+	case r.Status/100 == 5:
+		return grant{}, nil, fmt.Errorf("HTTP status %d", r.Status)
+	case said != nil && r.GaveUp():
+		return grant{}, nil, fmt.Errorf("HTTP status %d and %w", r.Status, &Error{Code: a.code, Status: r.Status})
 	case said != nil:
 		return grant{}, said, nil
-	case r.status != http.StatusOK:
-		return grant{}, nil, fmt.Errorf("HTTP status %d", r.status)
+	case r.Status != http.StatusOK:
+		return grant{}, nil, fmt.Errorf("HTTP status %d", r.Status)
 	}
 	return grant{}, nil, cmp.Or(err, doubt)
 }
@@ -80,47 +77,6 @@ func (r reply) complete() bool {
 	return err == nil
 }
 
-// kind classifies an answer that is neither a token nor an errcode. Redirects,
-// which are not followed, and client errors come from a gateway that did not pass
-// the request on.
-func (r reply) kind() coordinator.FailureKind {
-	switch {
-	case r.status == http.StatusTooManyRequests:
-		return coordinator.FailedLater
-	case r.status/100 == 3, r.status/100 == 4 && !r.unknowable():
-		return coordinator.FailedBusy
-	default:
-		return coordinator.FailedUnknown
-	}
-}
-
-// unknowable reports a status with which a gateway gave up waiting: WeChat may have
-// received the request.
-func (r reply) unknowable() bool {
-	const clientClosed = 499
-	return r.status == http.StatusRequestTimeout || r.status == clientClosed
-}
-
-// retryAfter is the wait that a 429 asks for.
-func (r reply) retryAfter() time.Duration {
-	if r.status != http.StatusTooManyRequests {
-		return 0
-	}
-	seconds, err := strconv.Atoi(r.header.Get("Retry-After"))
-	if err != nil || seconds <= 0 {
-		return time.Minute
-	}
-	return min(time.Duration(seconds)*time.Second, time.Hour)
-}
-
-// now is the time by WeChat's clock, or by this machine's if the answer has no Date.
-func (r reply) now() time.Time {
-	if t, err := http.ParseTime(r.header.Get("Date")); err == nil {
-		return t
-	}
-	return time.Now()
-}
-
 func (a answer) grant() (grant, error) {
 	switch {
 	case a.token == "" && a.wrong[tokenParameter] != nil:
@@ -129,7 +85,7 @@ func (a answer) grant() (grant, error) {
 		return grant{}, errors.New("neither a token nor an errcode")
 	case len(a.token) > maxToken:
 		return grant{}, fmt.Errorf("a token of %d characters", len(a.token))
-	case !printable(a.token):
+	case !httpsource.Printable(a.token):
 		return grant{}, errors.New("a token with blanks, control or non-ASCII characters")
 	case a.life > 0:
 		return grant{token: a.token, life: a.life}, nil
@@ -139,16 +95,6 @@ func (a answer) grant() (grant, error) {
 		return grant{}, doubt
 	}
 	return grant{token: a.token, life: cautiousLife, doubt: doubt.Error()}, nil
-}
-
-// printable reports whether s is visible ASCII throughout.
-func printable(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
 }
 
 // chinaStandardTime is where WeChat's day begins and ends.

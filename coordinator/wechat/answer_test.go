@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 func TestAnswers(t *testing.T) {
@@ -41,7 +43,7 @@ func TestAnswers(t *testing.T) {
 		{"\r\n\xef\xbb\xbf \n{" + issued + "}\n\n", token},
 		{`{` + issued + `}{}`, token},
 		{`{` + issued + `}x`, token},
-		{`{` + issued + `}` + strings.Repeat(" ", maxAnswer), token},
+		{`{` + issued + `}` + strings.Repeat(" ", httpsource.MaxBody), token},
 		{`{` + issued + `}` + "\n<!-- {proxy} -->", token},
 		{`<!-- {proxy} -->{` + issued + `}`, token},
 		{`<!-- proxy -->{"x":{"y":1},` + issued + `}`, token},
@@ -75,7 +77,7 @@ func TestAnswers(t *testing.T) {
 		{`0`, "something that is not a JSON object"},
 		{`<html>`, "a page instead of JSON"},
 		{`<script>{"errcode":0}</script>`, "a page instead of JSON"},
-		{strings.Repeat(" ", maxAnswer) + `{"errcode":40013}`, "more than 65536 bytes"},
+		{strings.Repeat(" ", httpsource.MaxBody) + `{"errcode":40013}`, "more than 65536 bytes"},
 		{`{"access_token":"90_a`, "JSON that is cut off or broken"},
 		{`{"errcode":40013`, "JSON that is cut off or broken"},
 		{`{"errcode":40013,"errmsg":"in`, "JSON that is cut off or broken"},
@@ -106,7 +108,7 @@ func TestAnswers(t *testing.T) {
 		{`{"access_token":"90_é","expires_in":7200}`, "a token with blanks, control or non-ASCII characters"},
 		{`{"access_token":"` + strings.Repeat("x", 4097) + `","expires_in":7200}`, "a token of 4097 characters"},
 	} {
-		g, refused, err := reply{status: http.StatusOK, body: []byte(tt.body)}.grant()
+		g, refused, err := answered(http.StatusOK, tt.body).grant()
 		got := token
 		switch {
 		case err != nil:
@@ -129,11 +131,16 @@ func TestALifeIsReadInEveryForm(t *testing.T) {
 		`7200`: 2 * time.Hour, `"7200"`: 2 * time.Hour, `7200.0`: 2 * time.Hour, `"7.2E+3"`: 2 * time.Hour,
 		`345`: 345 * time.Second, `0.5`: time.Second / 2, `31622400`: maxLife,
 	} {
-		g, _, err := reply{status: http.StatusOK, body: []byte(`{"access_token":"90_a","expires_in":` + form + `}`)}.grant()
+		g, _, err := answered(http.StatusOK, `{"access_token":"90_a","expires_in":`+form+`}`).grant()
 		if err != nil || g.life != want {
 			t.Errorf("%s: %v, %v, want %v", form, g.life, err, want)
 		}
 	}
+}
+
+// answered is an answer of WeChat's, with secrets that it may echo.
+func answered(status int, body string, secrets ...string) reply {
+	return reply{Response: httpsource.Response{Status: status, Body: []byte(body)}, secrets: secrets}
 }
 
 func zipped(text string) string {
@@ -155,8 +162,8 @@ func FuzzAnswer(f *testing.F) {
 	}
 	const secret = "secret-secret"
 	f.Fuzz(func(t *testing.T, status int, body string) {
-		g, refused, err := reply{status: status, body: []byte(body), secrets: []string{secret}}.grant()
-		if g != (grant{}) && (g.token == "" || !printable(g.token) || len(g.token) > maxToken || g.life <= 0 || g.life > maxLife) {
+		g, refused, err := answered(status, body, secret).grant()
+		if g != (grant{}) && (g.token == "" || !httpsource.Printable(g.token) || len(g.token) > maxToken || g.life <= 0 || g.life > maxLife) {
 			t.Errorf("grant %q for %v", g.token, g.life)
 		}
 		if refused != nil {
@@ -164,7 +171,7 @@ func FuzzAnswer(f *testing.F) {
 				t.Error("a refusal with errcode 0")
 			}
 			text := refused.text(Classify(refused.Code))
-			if strings.Contains(text, secret) || strings.ContainsAny(text, "\x00\n\r\x1b") || len(refused.Message) > 4*(maxMessage+3) {
+			if strings.Contains(text, secret) || strings.ContainsAny(text, "\x00\n\r\x1b") || len(refused.Message) > 4*(httpsource.MaxMessage+3) {
 				t.Errorf("text = %q", text)
 			}
 		}
@@ -186,13 +193,13 @@ func FuzzATokenIsTakenWhateverIsAroundIt(f *testing.F) {
 		if json.Unmarshal([]byte("{"+members+`"":0}`), &own) != nil || own["access_token"] != nil || own["expires_in"] != nil {
 			members = ""
 		}
-		if len(before)+len(members) > maxAnswer/2 || strings.Contains(before, "{") || strings.HasPrefix(before, string(gzipMagic())) {
+		if len(before)+len(members) > httpsource.MaxBody/2 || strings.Contains(before, "{") || strings.HasPrefix(before, httpsource.GzipMagic) {
 			return // an object of its own
 		}
 		seconds = 1 + int(uint(seconds)%uint(maxLife.Seconds()))
 		for _, life := range []string{fmt.Sprint(seconds), fmt.Sprintf("%d.0", seconds), fmt.Sprintf("%q", fmt.Sprint(seconds)), fmt.Sprintf("%de0", seconds)} {
 			body := before + "{" + members + `"access_token":"90_a","expires_in":` + life + "}" + after
-			g, _, err := reply{status: status, body: []byte(body)}.grant()
+			g, _, err := answered(status, body).grant()
 			if err != nil || g.token != "90_a" || g.life != time.Duration(seconds)*time.Second {
 				t.Errorf("%q: %q for %v, %v", body, g.token, g.life, err)
 			}
@@ -217,27 +224,6 @@ func TestTheDailyQuotaIsWholeAgainAtMidnightInChina(t *testing.T) {
 	} {
 		if got := untilQuotaReset(at(clock)); got != want {
 			t.Errorf("at %s: %v, want %v", clock, got, want)
-		}
-	}
-}
-
-func TestTheDayIsReckonedByWeChatsClock(t *testing.T) {
-	header := http.Header{"Date": {"Sun, 01 Mar 2026 15:00:00 GMT"}} // 23:00 in China
-	if got := untilQuotaReset(reply{header: header}.now()); got != time.Hour {
-		t.Errorf("by the Date of the answer: %v, want 1h", got)
-	}
-	if now := (reply{}).now(); time.Since(now) > time.Minute {
-		t.Errorf("without a Date: %v", now)
-	}
-}
-
-func TestA429NamesItsTime(t *testing.T) {
-	for value, want := range map[string]time.Duration{
-		"": time.Minute, "120": 2 * time.Minute, "-5": time.Minute, "999999999": time.Hour, "soon": time.Minute,
-	} {
-		r := reply{status: http.StatusTooManyRequests, header: http.Header{"Retry-After": {value}}}
-		if got := r.retryAfter(); got != want {
-			t.Errorf("Retry-After %q: %v, want %v", value, got, want)
 		}
 	}
 }
@@ -305,19 +291,10 @@ func TestBusinessCodes(t *testing.T) {
 	}
 }
 
-func TestScrubTakesOutEveryFormOfASecret(t *testing.T) {
-	const secret = "a/b+c=d e"
-	for _, text := range []string{
-		"x " + secret + " y", "?secret=a%2Fb%2Bc%3Dd+e&x", "/a%2Fb+c=d%20e/",
-	} {
-		if got := scrub(text, "", secret); !strings.Contains(got, "[redacted]") {
-			t.Errorf("scrub(%q) = %q", text, got)
-		}
-	}
-	if got := scrub(`invalid proxy address "http://user:pass@proxy:1"`); strings.Contains(got, "pass") {
-		t.Errorf("the proxy's password stays: %s", got)
-	}
-	if got := fmt.Sprint(cleanError(fmt.Errorf("x: %s", secret), secret)); strings.Contains(got, secret) {
-		t.Errorf("cleanError = %s", got)
+func TestTheDayIsReckonedByWeChatsClock(t *testing.T) {
+	header := http.Header{"Date": {"Sun, 01 Mar 2026 15:00:00 GMT"}} // 23:00 in China
+	r := reply{Response: httpsource.Response{Header: header}}
+	if got := untilQuotaReset(r.Now()); got != time.Hour {
+		t.Errorf("by the Date of the answer: %v, want 1h", got)
 	}
 }

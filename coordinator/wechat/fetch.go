@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 // mode is the kind of one request.
@@ -164,8 +165,8 @@ func (f *fetch) interpret(m mode, r reply) (grant, *coordinator.FetchError) {
 	switch {
 	case err != nil:
 		failure := &coordinator.FetchError{
-			Kind:    r.kind(),
-			RetryIn: r.retryAfter(),
+			Kind:    r.Kind(),
+			RetryIn: r.RetryAfter(),
 			Message: fmt.Sprintf("%s answered %v", f.source.endpoint(m, r.base), err),
 		}
 		var said *Error
@@ -190,13 +191,13 @@ func (f *fetch) refused(r reply, e *Error) *coordinator.FetchError {
 		Err:     e,
 	}
 	if class.UntilMidnight {
-		failure.RetryIn = untilQuotaReset(r.now())
+		failure.RetryIn = untilQuotaReset(r.Now())
 	}
 	return f.failed(failure)
 }
 
 func (f *fetch) transportFailed(kind coordinator.FailureKind, m mode, host int, cause error) *coordinator.FetchError {
-	cause = cleanError(cause, f.source.secret, f.asked.Current.Reveal())
+	cause = httpsource.CleanError(cause, f.source.secret, f.asked.Current.Reveal())
 	return f.failed(&coordinator.FetchError{
 		Kind:    kind,
 		Message: f.source.endpoint(m, f.source.bases[host]) + ": " + cause.Error(),

@@ -2,15 +2,15 @@ package wechat
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 // answer is the content of an answer as far as it concerns tokens.
@@ -33,9 +33,9 @@ type answer struct {
 // invalidated the previous one. An errcode is accepted only from a complete object,
 // since digits of it may be missing otherwise.
 func parseAnswer(body []byte) (answer, error) {
-	body = unzip(body)
-	long := len(body) > maxAnswer
-	body = withoutMark(body[:min(len(body), maxAnswer)])
+	body = httpsource.Unzip(body, httpsource.MaxBody+1)
+	long := len(body) > httpsource.MaxBody
+	body = httpsource.TrimMark(body[:min(len(body), httpsource.MaxBody)])
 	a, err := answer{}, errors.New("nothing")
 	for _, text := range findObjects(body) {
 		if a, err = readObject(text); a.token != "" || err == nil && a.code != 0 {
@@ -44,7 +44,7 @@ func parseAnswer(body []byte) (answer, error) {
 	}
 	switch {
 	case long && err != nil:
-		return answer{}, fmt.Errorf("more than %d bytes", maxAnswer)
+		return answer{}, fmt.Errorf("more than %d bytes", httpsource.MaxBody)
 	case len(body) == 0:
 		return answer{}, errors.New("an empty body")
 	case body[0] == '<':
@@ -56,28 +56,6 @@ func parseAnswer(body []byte) (answer, error) {
 	}
 	return a, a.wrong["errcode"]
 }
-
-// unzip decompresses gzip that the HTTP client did not. It returns the readable part
-// of damaged data.
-func unzip(body []byte) []byte {
-	if !bytes.HasPrefix(body, gzipMagic()) {
-		return body
-	}
-	r, err := gzip.NewReader(bytes.NewReader(body))
-	if err != nil {
-		return body
-	}
-	plain, _ := io.ReadAll(io.LimitReader(r, maxAnswer+1))
-	return plain
-}
-
-// withoutMark returns body without a byte order mark and without space around it.
-func withoutMark(body []byte) []byte {
-	return bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), byteOrderMark()))
-}
-
-func gzipMagic() []byte     { return []byte("\x1f\x8b") }
-func byteOrderMark() []byte { return []byte("\xef\xbb\xbf") }
 
 // findObjects returns the parts of body that may begin with the answer's object.
 func findObjects(body []byte) [][]byte {

@@ -41,9 +41,9 @@ func (p Prober) Probe(ctx context.Context, token coordinator.Token) error {
 		return errors.New("wechat: probe: the request cannot be made") // err holds the URL
 	}
 	req.Header.Set("User-Agent", userAgent)
-	resp, err := httpsource.NewClient(p.Transport, defaultConnectTimeout).Do(req, maxAnswer+1)
+	resp, err := httpsource.NewClient(p.Transport, defaultConnectTimeout).Do(req, httpsource.MaxBody+1)
 	if err != nil {
-		return fmt.Errorf("wechat: probe: %w", cleanError(err, token.Reveal()))
+		return fmt.Errorf("wechat: probe: %w", httpsource.CleanError(err, token.Reveal()))
 	}
 	a, err := parseAnswer(resp.Body)
 	switch {
@@ -52,7 +52,7 @@ func (p Prober) Probe(ctx context.Context, token coordinator.Token) error {
 	case err != nil:
 		return fmt.Errorf("wechat: probe: answered %w", err)
 	case a.code != 0:
-		return newError(a.code, scrub(a.message, token.Reveal()), resp.Status)
+		return newError(a.code, httpsource.Scrub(a.message, token.Reveal()), resp.Status)
 	}
 	return nil
 }

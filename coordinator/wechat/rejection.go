@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 // maxPeek is the largest answer that is read to find an errcode. Larger ones are
@@ -29,7 +31,7 @@ func RejectsToken(resp *http.Response) (rejected, inMemory bool) {
 		joined.Reader = io.MultiReader(joined.Reader, failing{err}, resp.Body)
 	}
 	resp.Body = joined
-	if text := unzip(begin); inMemory && bytes.Contains(text, []byte("errcode")) {
+	if text := httpsource.Unzip(begin, httpsource.MaxBody); inMemory && bytes.Contains(text, []byte("errcode")) {
 		a, err := parseAnswer(text)
 		rejected = err == nil && IsTokenRejected(a.code)
 	}
@@ -73,13 +75,13 @@ func peekObject(r io.Reader, length int64) ([]byte, error) {
 // mayBeObject reports whether parseAnswer may find an errcode in an answer with this
 // beginning.
 func mayBeObject(begin []byte) bool {
-	for _, mark := range [][]byte{gzipMagic(), byteOrderMark()} {
-		if bytes.HasPrefix(mark, bytes.TrimSpace(begin)) { // only a part of the mark has arrived
+	for _, mark := range []string{httpsource.GzipMagic, httpsource.ByteOrderMark} {
+		if strings.HasPrefix(mark, string(bytes.TrimSpace(begin))) { // only a part of the mark has arrived
 			return true
 		}
 	}
-	rest := withoutMark(begin)
-	return len(rest) == 0 || rest[0] == '{' || bytes.HasPrefix(begin, gzipMagic())
+	rest := httpsource.TrimMark(begin)
+	return len(rest) == 0 || rest[0] == '{' || bytes.HasPrefix(begin, []byte(httpsource.GzipMagic))
 }
 
 // rejoined is a body whose beginning has been read.

@@ -12,10 +12,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
-// maxAnswer bounds what is read of an answer. A token answer has a few hundred
-// bytes; what does not begin within these is not one.
-const maxAnswer = 64 << 10
-
 // send makes one request. A reply that breaks off after its end is one.
 func (s *Source) send(ctx context.Context, base string, m mode) (reply, *httpsource.Error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
@@ -24,10 +20,10 @@ func (s *Source) send(ctx context.Context, base string, m mode) (reply, *httpsou
 	if err != nil {
 		return reply{}, &httpsource.Error{Err: err}
 	}
-	answer, err := s.client.Do(req, maxAnswer+1)
+	answer, err := s.client.Do(req, httpsource.MaxBody+1)
 	var r reply
 	if answer != nil {
-		r = reply{base: base, status: answer.Status, header: answer.Header, body: answer.Body}
+		r = reply{Response: *answer, base: base}
 	}
 	var failed *httpsource.Error
 	if errors.As(err, &failed) && (answer == nil || !r.complete()) {

@@ -179,11 +179,11 @@ func (c Config) validate() error {
 	switch {
 	case c.AppID == "":
 		return errors.New("wechat: no AppID")
-	case !printable(c.AppID):
+	case !httpsource.Printable(c.AppID):
 		return errors.New("wechat: the AppID holds a blank, a control or a non-ASCII character")
 	case c.Secret == "":
 		return errors.New("wechat: no AppSecret")
-	case !printable(c.Secret):
+	case !httpsource.Printable(c.Secret):
 		return errors.New("wechat: the AppSecret holds a blank, a line break or a non-ASCII character")
 	case c.kind() != Classic && c.kind() != Stable:
 		return fmt.Errorf("wechat: unknown kind of source %q: it must be %q or %q", c.Kind, Classic, Stable)

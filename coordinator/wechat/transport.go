@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 // Account is what Transport needs of a *coordinator.Account.
@@ -143,7 +144,7 @@ func (t *Transport) try(req *http.Request, token coordinator.Token, body io.Read
 	}
 	resp, err := t.base().RoundTrip(out)
 	if err != nil {
-		return nil, cleanError(err, token.Reveal())
+		return nil, httpsource.CleanError(err, token.Reveal())
 	}
 	resp.Request = req
 	hideToken(resp.Header, token)
@@ -174,5 +175,5 @@ func hideToken(header http.Header, token coordinator.Token) {
 			location = u.String()
 		}
 	}
-	header.Set("Location", scrub(location, token.Reveal()))
+	header.Set("Location", httpsource.Scrub(location, token.Reveal()))
 }
