@@ -38,7 +38,7 @@ func (p program) check(c *cli.Context) error {
 	}
 	refreshers := 0
 	for _, a := range s.cfg.Accounts {
-		if !a.Secret.IsZero() {
+		if s.cfg.Refreshing(a) {
 			refreshers++
 		}
 	}
@@ -61,7 +61,7 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 		add(errNoAccount)
 	}
 	for _, a := range s.cfg.Accounts {
-		_, wrong := newAccountConfig(a)
+		_, wrong := newAccountConfig(a, s.cfg.Refreshing(a))
 		add(wrong)
 	}
 	if err == nil {

@@ -54,7 +54,7 @@ func (s *session) keepSecretsFromSandbox() {
 	}
 	accounts := slices.Clone(s.cfg.Accounts)
 	for i := range accounts {
-		accounts[i].Secret = config.Secret{}
+		accounts[i] = accounts[i].WithSecrets(nil)
 	}
 	s.cfg.SetAccounts(accounts)
 	fmt.Fprintf(s.stderr, "note: the prefix %s belongs to `serve --sandbox`, so the AppSecret is not used\n", s.cfg.Prefix)

@@ -131,7 +131,7 @@ func (x checks) accounts(ctx context.Context, args []string) ([]string, error) {
 // that a reader needs.
 func (x checks) role() coordinator.Role {
 	for _, a := range x.cfg.Accounts {
-		if !a.Secret.IsZero() {
+		if x.cfg.Refreshing(a) {
 			return coordinator.Refresher
 		}
 	}
@@ -142,7 +142,7 @@ func (x checks) configuration() {
 	var accounts []string
 	for _, a := range x.cfg.Accounts {
 		role := "refresher"
-		if a.Secret.IsZero() {
+		if !x.cfg.Refreshing(a) {
 			role = "reader"
 		}
 		accounts = append(accounts, fmt.Sprintf("%s (%s)", a.Name, role))

@@ -15,7 +15,7 @@ import (
 
 func (x checks) accountChecks(ctx context.Context) {
 	account, configured := x.cfg.Account(x.account)
-	mayRefresh := configured && !account.Secret.IsZero()
+	mayRefresh := configured && x.cfg.Refreshing(account)
 	states, err := x.store.Load(ctx, x.account)
 	switch {
 	case errors.Is(err, redisstore.ErrDenied):
@@ -44,18 +44,21 @@ func (x checks) accountChecks(ctx context.Context) {
 	x.token(ctx, state, account, configured)
 	x.sealing(ctx, state)
 	x.schedule(state, account, configured)
-	x.lastFailure(state, mayRefresh)
+	x.lastFailure(state, account, mayRefresh)
 	x.openAttempts(state)
 	x.conflicts(ctx, state)
 	x.budget(state)
 }
 
-// credential tries AppSecret and whitelist without side effects: the tokens of
-// stable_token are independent of the classic ones, and its normal mode ends none.
+// credential tries the account's secret, and with it whether the issuer accepts this
+// machine, by a call that ends no token.
 func (x checks) credential(ctx context.Context, a config.Account) bool {
-	source, err := wechat.Config{
-		AppID: a.AppID, Secret: a.Secret.Reveal(), Kind: wechat.Stable, BaseURL: a.APIBase,
-	}.Source()
+	kind := a.Kind()
+	trial := kind.Trial
+	if trial == nil {
+		trial = kind.Make
+	}
+	source, err := trial(a.Values())
 	if err != nil {
 		x.fail("secret", "", "%v", err)
 		return false
@@ -65,7 +68,7 @@ func (x checks) credential(ctx context.Context, a config.Account) bool {
 	isFetch := errors.As(err, &fetch)
 	switch {
 	case err == nil:
-		x.ok("secret", "%s accepts the AppSecret and this address (tried on stable_token, which ends no token)", a.APIBase)
+		x.ok("secret", "%s accepts the secret and this address (tried by a call that ends no token)", a.APIBase)
 		return true
 	case isFetch && fetch.Kind == coordinator.FailedRefused:
 		if address, ok := wechat.SeenAddress(err); ok {
@@ -73,15 +76,22 @@ func (x checks) credential(ctx context.Context, a config.Account) bool {
 				"the issuer sees this machine as %s, which is not on the account's whitelist (code %s)", address, fetch.Code)
 			return false
 		}
-		class := wechat.ClassOf(fetch.Code)
-		x.fail("secret", class.Hint, "the issuer refuses: %s: %s", fetch.Code, class.Meaning)
+		x.fail("secret", hint(a, fetch.Code), "the issuer refuses: %v", fetch)
 		return false
 	case isFetch && fetch.Kind == coordinator.FailedLater:
-		x.warn("secret", wechat.ClassOf(fetch.Code).Hint, "could not be tried: %v", err)
+		x.warn("secret", hint(a, fetch.Code), "could not be tried: %v", err)
 		return true
 	}
 	x.fail("secret", "check that this machine reaches "+a.APIBase+": it refreshes the account", "could not be tried: %v", err)
 	return true
+}
+
+// hint returns what to do about a code of the account's issuer.
+func hint(a config.Account, code coordinator.Code) string {
+	if kind := a.Kind(); kind.Hint != nil {
+		return kind.Hint(code)
+	}
+	return ""
 }
 
 const firstTokenWait = 15 * time.Second
@@ -118,15 +128,20 @@ func (x checks) token(ctx context.Context, state coordinator.State, a config.Acc
 		return
 	}
 	about := fmt.Sprintf("issued %s ago by %s, lives %s", brief(state.Now.Sub(r.IssuedAt)), r.IssuedBy, brief(r.TTL))
-	if !configured {
+	kind := a.Kind()
+	switch {
+	case !configured:
 		x.ok("token", "%s (not tried: the account is not configured here)", about)
 		return
+	case kind.Probe == nil:
+		x.ok("token", "%s (not tried: the issuer has no call for that)", about)
+		return
 	}
-	err := wechat.Prober{BaseURL: a.APIBase}.Probe(ctx, r.Token)
+	err := kind.Probe(a.Values())(ctx, r.Token)
 	switch {
 	case err == nil:
 		x.ok("token", "%s; the issuer accepts it", about)
-	case wechat.Rejected(err):
+	case kind.Rejected(err):
 		x.fail("token", "find the other program that fetches tokens with this AppID and let it ask here; then: zhongkong refresh "+x.account,
 			"%s; the issuer rejects it: %v", about, err)
 	default:
@@ -166,28 +181,28 @@ func (x checks) schedule(state coordinator.State, a config.Account, configured b
 	case in < -neglected:
 		x.fail("schedule", "start a process with the account's secret, better two: zhongkong serve", "a refresh was due %s ago, and no process made it", brief(-in))
 	case in > state.Record.TTL:
-		x.fail("schedule", x.beforeTheEnd(state), "the token ends in %s, but the next refresh comes in %s, when the back-off of the last failure ends",
+		x.fail("schedule", x.beforeTheEnd(state, a), "the token ends in %s, but the next refresh comes in %s, when the back-off of the last failure ends",
 			brief(state.Record.TTL), brief(in))
 	default:
 		x.ok("schedule", "the next refresh is due in %s", brief(max(in, 0)))
 	}
 }
 
-func (x checks) beforeTheEnd(state coordinator.State) string {
+func (x checks) beforeTheEnd(state coordinator.State, a config.Account) string {
 	fix := "then: zhongkong refresh " + x.account
-	if f := state.Failure; f != nil && wechat.ClassOf(f.Code).Hint != "" {
-		return wechat.ClassOf(f.Code).Hint + "; " + fix
+	if f := state.Failure; f != nil && hint(a, f.Code) != "" {
+		return hint(a, f.Code) + "; " + fix
 	}
 	return "see last call; " + fix
 }
 
-func (x checks) lastFailure(state coordinator.State, tried bool) {
+func (x checks) lastFailure(state coordinator.State, a config.Account, tried bool) {
 	f := state.Failure
 	switch {
 	case f == nil || f.InARow == 0:
 		return
 	case f.Kind == coordinator.FailedRefused && !tried:
-		x.fail("last call", wechat.ClassOf(f.Code).Hint, "the issuer refused: %s (%s ago)", failureWords(f), brief(state.Now.Sub(f.At)))
+		x.fail("last call", hint(a, f.Code), "the issuer refused: %s (%s ago)", failureWords(f), brief(state.Now.Sub(f.At)))
 	default:
 		x.warn("last call", "zhongkong history "+x.account, "failed, %d in a row: %s (%s ago, again in %s)",
 			f.InARow, failureWords(f), brief(state.Now.Sub(f.At)), brief(max(f.RetryAt.Sub(state.Now), 0)))

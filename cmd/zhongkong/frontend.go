@@ -17,7 +17,6 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
@@ -164,7 +163,11 @@ func (d *daemon) probe(account string) httpapi.Probe {
 	if !ok {
 		return nil
 	}
-	return wechat.Prober{BaseURL: a.APIBase}.Probe
+	probe := a.Kind().Probe
+	if probe == nil {
+		return nil
+	}
+	return probe(a.Values())
 }
 
 // observe passes on what the coordinator does to the metrics and the event hub.
@@ -235,8 +238,8 @@ func (d *daemon) label(account string) string {
 // AppID if that is not the name.
 func (d *daemon) pageLabel(account string) string {
 	a, _ := d.current.Load().Account(account)
-	parts := []string{a.Label, a.AppID}
-	if a.AppID == a.Name {
+	parts := []string{a.Label, a.AppID()}
+	if a.AppID() == "" || a.AppID() == a.Name {
 		parts[1] = ""
 	}
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")

@@ -134,7 +134,7 @@ func (d *daemon) apply(next *config.Config) difference {
 	}
 	for _, a := range next.Accounts {
 		old, known := d.cfg.Account(a.Name)
-		corrected := known && a.Secret.Reveal() != old.Secret.Reveal()
+		corrected := known && !a.SameSecrets(old)
 		// Without a configuration file a reload reads the secret file alone: log
 		// that even if it is the same.
 		if corrected || a.SecretFile != "" && next.File == "" {
@@ -143,7 +143,7 @@ func (d *daemon) apply(next *config.Config) difference {
 		if known && old.Same(a) {
 			continue
 		}
-		if err := d.applyAccount(a, old, known); err != nil {
+		if err := d.applyAccount(next, a, old, known); err != nil {
 			d.log.Error("an account is refused", "account", a.Name, "error", err)
 			continue
 		}
@@ -156,8 +156,8 @@ func (d *daemon) apply(next *config.Config) difference {
 	return diff
 }
 
-func (d *daemon) applyAccount(a, old config.Account, known bool) error {
-	account, err := newAccountConfig(a)
+func (d *daemon) applyAccount(next *config.Config, a, old config.Account, known bool) error {
+	account, err := newAccountConfig(a, next.Refreshing(a))
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (d *daemon) applyAccount(a, old config.Account, known bool) error {
 	if old.Label = a.Label; known && ok && old.Same(a) {
 		return nil // only the label changed, which the page reads from the configuration
 	}
-	if known && ok && old.Limits == a.Limits && old.RefreshEvery == a.RefreshEvery {
+	if known && ok && old.Limits == a.Limits && old.RefreshEvery == a.RefreshEvery && old.Source == a.Source && old.Of == a.Of {
 		current.SetSource(account.Source) // keeps the token that callers have
 		return nil
 	}

@@ -55,7 +55,8 @@ func (d *daemon) openRoutes() error {
 		TokenEndpoint: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { d.api.ServeHTTP(w, r) }),
 		Secret: func(account string) (string, string, bool) {
 			a, ok := d.current.Load().Account(account)
-			return a.AppID, a.Secret.Reveal(), ok && !a.Secret.IsZero()
+			secret := a.Secret("secret")
+			return a.AppID(), secret.Reveal(), ok && !secret.IsZero()
 		},
 	})
 	if err != nil {
@@ -82,7 +83,7 @@ func (d *daemon) openRoutes() error {
 // loginRoute returns the route to the API of the account with an AppID.
 func (d *daemon) loginRoute(appID string) (proxy.Route, error) {
 	for _, a := range d.current.Load().Accounts {
-		if a.AppID == appID {
+		if a.AppID() == appID {
 			return proxy.WeChatRoute("", a.Name, a.APIBase)
 		}
 	}
@@ -160,13 +161,14 @@ type accountPhantoms struct {
 // so that all servers with it open the same phantoms.
 func (p *phantoms) of(account string) *phantom.Sealer {
 	a, _ := p.d.current.Load().Account(account)
+	secret := a.MainSecret()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.made[account]
-	if known != nil && known.secret.Reveal() == a.Secret.Reveal() {
+	if known != nil && known.secret.Reveal() == secret.Reveal() {
 		return known.sealer
 	}
-	keys := [][]byte{[]byte(a.Secret.Reveal())}
+	keys := [][]byte{[]byte(secret.Reveal())}
 	if known != nil && !known.secret.IsZero() {
 		keys = append(keys, []byte(known.secret.Reveal()))
 	}
@@ -176,7 +178,7 @@ func (p *phantoms) of(account string) *phantom.Sealer {
 			"account", account)
 		sealer, _ = phantom.New(account, phantom.Fresh()) // of a key that is long enough
 	}
-	p.made[account] = &accountPhantoms{a.Secret, sealer}
+	p.made[account] = &accountPhantoms{secret, sealer}
 	return sealer
 }
 

@@ -59,7 +59,7 @@ func (s *session) simulate(ctx context.Context, address string) error {
 	}
 	var names []string
 	for _, a := range s.cfg.Accounts {
-		names = append(names, a.AppID)
+		names = append(names, a.AppID())
 	}
 	fmt.Fprintf(s.stderr, "zhongkong: a WeChat simulator at %s, accounts: %s\n", w.url(), list(names))
 	if w.made {
@@ -125,7 +125,7 @@ func listenForSandbox() (net.Listener, error) {
 func (s *sandboxServer) replaceWeChat(cfg *config.Config) error {
 	accounts := slices.Clone(cfg.Accounts)
 	for i := range accounts {
-		accounts[i].Secret = config.Secret{}
+		accounts[i] = accounts[i].WithSecrets(nil)
 	}
 	cfg.SetAccounts(accounts)
 	return s.serveAccounts(cfg)
@@ -137,31 +137,39 @@ func (s *sandboxServer) replaceWeChat(cfg *config.Config) error {
 func (s *sandboxServer) serveAccounts(cfg *config.Config) error {
 	accounts := slices.Clone(cfg.Accounts)
 	if s.made = len(accounts) == 0; s.made {
-		accounts = []config.Account{{
-			Name: wechattest.DefaultAppID, AppID: wechattest.DefaultAppID,
-			Source: config.KindToken, RefreshEvery: cfg.RefreshEvery, Limits: cfg.Budget,
-		}}
+		accounts = []config.Account{config.NewAccount(wechattest.DefaultAppID, cfg)}
 	}
 	for i := range accounts {
 		a := &accounts[i]
 		a.APIBase = s.url()
-		if a.Secret.IsZero() {
-			a.Secret = config.NewSecret(wechattest.DefaultSecret)
+		if err := s.serveWeChat(a); err != nil {
+			return fmt.Errorf("sandbox: account %q: %w", a.Name, err)
 		}
-		secret := a.Secret.Reveal()
-		if s.secrets[a.AppID] == secret {
-			continue
-		}
-		add := func() error { return s.wechat.AddAccount(wechattest.Account{AppID: a.AppID, Secret: secret}) }
-		if _, known := s.secrets[a.AppID]; known {
-			add = func() error { return s.wechat.SetSecret(a.AppID, secret) }
-		}
-		if err := add(); err != nil {
-			return fmt.Errorf("sandbox: %w", err)
-		}
-		s.secrets[a.AppID] = secret
 	}
 	cfg.SetAccounts(accounts)
+	return nil
+}
+
+// serveWeChat adds a WeChat account to the simulator.
+func (s *sandboxServer) serveWeChat(a *config.Account) error {
+	secret, appID := a.Secret("secret").Reveal(), a.AppID()
+	if secret == "" {
+		secret = wechattest.DefaultSecret
+		*a = a.WithSecrets(map[string]config.Secret{"secret": config.NewSecret(secret)})
+	}
+	switch before, known := s.secrets[appID]; {
+	case before == secret:
+		return nil
+	case known:
+		if err := s.wechat.SetSecret(appID, secret); err != nil {
+			return err
+		}
+	default:
+		if err := s.wechat.AddAccount(wechattest.Account{AppID: appID, Secret: secret}); err != nil {
+			return err
+		}
+	}
+	s.secrets[appID] = secret
 	return nil
 }
 

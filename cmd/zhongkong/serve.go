@@ -124,7 +124,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 	cfg := d.coordinatorConfig()
 	cfg.Observe = d.observe
 	for _, a := range d.cfg.Accounts {
-		account, err := newAccountConfig(a)
+		account, err := newAccountConfig(a, d.cfg.Refreshing(a))
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/redisstore"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
@@ -115,20 +114,17 @@ func (s *session) accountConfig(name string) (coordinator.AccountConfig, error) 
 	if !ok {
 		return coordinator.AccountConfig{Name: name}, nil
 	}
-	return newAccountConfig(a)
+	return newAccountConfig(a, s.cfg.Refreshing(a))
 }
 
-func newAccountConfig(a config.Account) (coordinator.AccountConfig, error) {
-	c := coordinator.AccountConfig{Name: a.Name, RefreshEvery: a.RefreshEvery, Limits: a.Limits}
-	if a.Secret.IsZero() {
+// newAccountConfig returns an account for the coordinator, without its source unless
+// this process refreshes it.
+func newAccountConfig(a config.Account, refreshing bool) (coordinator.AccountConfig, error) {
+	c := coordinator.AccountConfig{Name: a.Name, Parent: a.Of, RefreshEvery: a.RefreshEvery, Limits: a.Limits}
+	if !refreshing {
 		return c, nil
 	}
-	source, err := wechat.Config{
-		AppID:   a.AppID,
-		Secret:  a.Secret.Reveal(),
-		Kind:    wechat.Kind(a.Source),
-		BaseURL: a.APIBase,
-	}.Source()
+	source, err := a.Kind().Make(a.Values())
 	if err != nil {
 		return c, &configError{fmt.Errorf("account %q: %w", a.Name, err)}
 	}

@@ -14,16 +14,7 @@ import (
 func (c *Config) resolve(in Input, p *problems) {
 	c.readUsersFile(p)
 	c.resolveLone(p)
-	for i := range c.Accounts {
-		a := &c.Accounts[i]
-		a.Name = cmp.Or(a.Name, a.AppID)
-		a.AppID = cmp.Or(a.AppID, a.Name)
-		a.Source = cmp.Or(a.Source, c.lone.source, KindToken)
-		a.APIBase = cmp.Or(a.APIBase, c.lone.apiBase, DefaultAPIBase)
-		a.RefreshEvery = cmp.Or(a.RefreshEvery, c.RefreshEvery)
-		a.Limits = overlay(c.Budget, a.Limits)
-		c.resolveSecret(a, c.forms[i].secret, in, p)
-	}
+	c.resolveAccounts(in, p)
 	c.lone = lone{}
 }
 
@@ -58,42 +49,11 @@ func (c *Config) resolveLone(p *problems) {
 		p.addf("%s: a secret without an account: give --appid too (or ZHONGKONG_APPID, or appid in the file)", c.Where(secret))
 		return
 	}
-	c.Accounts = []Account{{AppID: c.lone.appID, where: c.Where("appid"), Limits: noLimits()}}
-	c.forms = []accountForm{{secret: secretForms{c.lone.secret, c.lone.secretFile, c.lone.secretEnv}}}
-}
-
-func (c *Config) resolveSecret(a *Account, given secretForms, in Input, p *problems) {
-	ways := 0
-	for _, v := range []string{given.plain, given.file, given.env} {
-		if v != "" {
-			ways++
-		}
-	}
-	switch {
-	case ways > 1:
-		p.addf("%s: account %q: give one of secret, secret_file and secret_env", a.where, a.Name)
-	case strings.ContainsAny(given.plain, blanks):
-		p.addf("%s: account %q: secret has more than one word: it must be the secret alone", a.where, a.Name)
-	case given.plain != "":
-		a.Secret = NewSecret(given.plain)
-	case given.env != "":
-		v := strings.TrimSpace(in.Env(given.env))
-		if v == "" {
-			p.addf("%s: account %q: secret_env: the variable %s is not set", a.where, a.Name, given.env)
-		}
-		a.Secret = NewSecret(v)
-	case given.file != "":
-		c.files = append(c.files, given.file)
-		a.SecretFile = given.file
-		secret, warning, err := ReadSecret(given.file)
-		if err != nil {
-			p.addf("%s: account %q: secret_file: %v", a.where, a.Name, err)
-		}
-		if warning != "" {
-			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: secret_file: %s", a.where, warning))
-		}
-		a.Secret = secret
-	}
+	c.Accounts = []Account{{where: c.Where("appid"), Limits: noLimits()}}
+	c.forms = []accountForm{{
+		texts:   map[string]string{"appid": c.lone.appID},
+		secrets: map[string]secretForms{"secret": {c.lone.secret, c.lone.secretFile, c.lone.secretEnv}},
+	}}
 }
 
 func overlay(base, given coordinator.Limits) coordinator.Limits {
@@ -138,8 +98,13 @@ func (c *Config) check(p *problems) {
 // is none, or one could not be read.
 func (c *Config) checkAccounts(p *problems) map[string]string {
 	names, issuers := map[string]string{}, map[string]string{}
-	for i, a := range c.Accounts {
+	c.checkParents(p)
+	for i := range c.Accounts {
 		faulty := c.forms[i].faulty
+		if !faulty {
+			c.describe(&c.Accounts[i], p)
+		}
+		a := c.Accounts[i]
 		if a.Name == "" && faulty {
 			c.refused["accounts"] = true
 			continue // the fault may be in its name
@@ -157,11 +122,11 @@ func (c *Config) checkAccounts(p *problems) map[string]string {
 			continue
 		}
 		c.checkLimits(a, p)
-		if a.Secret.IsZero() {
+		chainOf := a.Kind().Chain
+		if chainOf == nil || !a.HasSecret() {
 			continue
 		}
-		// Two accounts with the same issuer and AppID would end each other's tokens.
-		chain := a.AppID + " " + a.Source + " " + a.APIBase
+		chain := chainOf(a.Values())
 		if other := issuers[chain]; other != "" && first == "" {
 			p.addf("%s: account %q: the AppID is used with the same source before, at %s: each would end the other's token", a.where, a.Name, other)
 		}

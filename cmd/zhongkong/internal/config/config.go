@@ -74,40 +74,8 @@ const (
 	FormatJSON = "json"
 )
 
-// The kinds of source.
-const (
-	KindToken       = "token"
-	KindStableToken = "stable_token"
-)
-
 // DefaultPrefix is the prefix of every key in Redis unless another is given.
 const DefaultPrefix = "zhongkong"
-
-// DefaultAPIBase is the address of WeChat's API.
-const DefaultAPIBase = "https://api.weixin.qq.com"
-
-// Account is one account of the configuration.
-type Account struct {
-	Name         string // in Redis and for callers; the AppID by default
-	AppID        string
-	Label        string // a name for people, "" if it has none
-	Secret       Secret // zero: this process is a reader of the account
-	Source       string // KindToken or KindStableToken
-	APIBase      string
-	RefreshEvery time.Duration // resolved
-	Limits       coordinator.Limits
-
-	SecretFile string // the file of Secret, "" if it was given in another way
-
-	where string // "zk.yaml:12", for errors
-}
-
-// Same reports whether a and b are equal except for their places in files.
-func (a Account) Same(b Account) bool {
-	secret := a.Secret.Reveal() == b.Secret.Reveal()
-	a.Secret, b.Secret, a.SecretFile, b.SecretFile, a.where, b.where = Secret{}, Secret{}, "", "", "", ""
-	return secret && a == b
-}
 
 // User is a caller of the HTTP interface.
 type User struct {
@@ -220,7 +188,7 @@ func (c *Config) Account(name string) (Account, bool) {
 // Refreshes reports whether this process has an account's secret, and so fetches
 // tokens.
 func (c *Config) Refreshes() bool {
-	return slices.ContainsFunc(c.Accounts, func(a Account) bool { return !a.Secret.IsZero() })
+	return slices.ContainsFunc(c.Accounts, Account.HasSecret)
 }
 
 // SetAccounts replaces the accounts. It must not be called once the configuration is in

@@ -60,7 +60,7 @@ func TestPrecedenceIsFlagEnvironmentFileDefault(t *testing.T) {
 		t.Errorf("got %q %q %q %q, want the flag's, the variable's, the file's and the default",
 			c.Redis, c.Prefix, c.Listen, c.LogFormat)
 	}
-	if len(c.Accounts) != 1 || c.Accounts[0].Name != "wxfile" || !c.Accounts[0].Secret.IsZero() {
+	if len(c.Accounts) != 1 || c.Accounts[0].Name != "wxfile" || !c.Accounts[0].Secret("secret").IsZero() {
 		t.Errorf("accounts = %+v, want the reader wxfile", c.Accounts)
 	}
 }
@@ -93,7 +93,7 @@ accounts:
 	if want := (coordinator.Limits{PerDay: 200, Reserve: 20, MinInterval: 2 * time.Second}); two.Limits != want {
 		t.Errorf("shop limits = %+v, want %+v", two.Limits, want)
 	}
-	if two.AppID != "wx2" || two.Source != "token" || two.Secret.Reveal() != appSecret {
+	if two.AppID() != "wx2" || two.Source != "token" || two.Secret("secret").Reveal() != appSecret {
 		t.Errorf("shop = %+v, want its own appid, source and trimmed secret", two)
 	}
 }
@@ -119,7 +119,7 @@ users:
 func TestASecretFileIsTrimmedAndItsModeIsWarnedOf(t *testing.T) {
 	path := secretFile(t, "\ufeff "+appSecret+"\r\n", 0o644)
 	c := mustLoad(t, "", map[string]string{"appid": "wx1", "secret_file": path}, nil)
-	if got := c.Accounts[0].Secret.Reveal(); got != appSecret {
+	if got := c.Accounts[0].Secret("secret").Reveal(); got != appSecret {
 		t.Errorf("the secret has %d characters, want %d", len(got), len(appSecret))
 	}
 	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "chmod 600 "+path) {
@@ -141,12 +141,12 @@ func TestASecretOnTheCommandLineIsWarnedOf(t *testing.T) {
 func TestANearerSecretReplacesTheOthers(t *testing.T) {
 	yaml := "appid: wx1\nsecret_env: NOWHERE\n"
 	c := mustLoad(t, yaml, nil, map[string]string{"ZHONGKONG_SECRET": "other"})
-	if c.Accounts[0].Secret.Reveal() != "other" {
+	if c.Accounts[0].Secret("secret").Reveal() != "other" {
 		t.Error("the variable did not replace the file's secret_env")
 	}
 	path := secretFile(t, appSecret, 0o600)
 	c = mustLoad(t, "", map[string]string{"appid": "wx1", "secret_file": path}, map[string]string{"ZHONGKONG_SECRET": "other"})
-	if c.Accounts[0].Secret.Reveal() != appSecret {
+	if c.Accounts[0].Secret("secret").Reveal() != appSecret {
 		t.Error("--secret-file did not replace ZHONGKONG_SECRET")
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -53,29 +55,167 @@ func durationInto[T any](at func(*T) *time.Duration) func(*decoder, *yaml.Node, 
 
 type accountForm struct {
 	account Account
-	secret  secretForms
-	faulty  bool // a field is wrong
+	tickets []string
+
+	texts   map[string]string // the fields of its source
+	secrets map[string]secretForms
+	lists   map[string][]string
+	maps    map[string]map[string]string
+	data    map[string][]byte
+	places  map[string]string // where each of those fields is, by key
+
+	faulty bool // a field is wrong
+}
+
+func newAccountForm(where string) accountForm {
+	return accountForm{
+		account: Account{where: where, Limits: noLimits()},
+		texts:   map[string]string{}, secrets: map[string]secretForms{}, lists: map[string][]string{},
+		maps: map[string]map[string]string{}, data: map[string][]byte{}, places: map[string]string{},
+	}
 }
 
 // secretForms are the ways of giving a secret, of which at most one is used.
 type secretForms struct{ plain, file, env string }
 
-func accountFields() []field[accountForm] {
+// accountFields returns the fields of every account, and after them those of its
+// source.
+func accountFields() []field[accountForm] { return append(commonFields(), sourceFields()...) }
+
+func commonFields() []field[accountForm] {
 	return []field[accountForm]{
 		{"name", "its name in Redis and for callers (default the AppID)", textInto(func(f *accountForm) *string { return &f.account.Name })},
-		{"appid", "its AppID (default the name)", textInto(func(f *accountForm) *string { return &f.account.AppID })},
 		{"label", "a name for people, which status and the status page show beside the name", textInto(func(f *accountForm) *string { return &f.account.Label })},
-		{"secret_file", "file with its AppSecret, read again when it changes; without a secret this process only reads the account's token",
-			textInto(func(f *accountForm) *string { return &f.secret.file })},
-		{"secret_env", "variable with its AppSecret", textInto(func(f *accountForm) *string { return &f.secret.env })},
-		{"secret", "its AppSecret", textInto(func(f *accountForm) *string { return &f.secret.plain })},
-		{"source", "token or stable_token (default source)", into(kindText, parseSource, func(f *accountForm) *string { return &f.account.Source })},
-		{"api_base", "address of WeChat's API (default api_base)", into(kindText, checkAPIBase, func(f *accountForm) *string { return &f.account.APIBase })},
-		{"refresh_every", "the longest time between two refreshes (default refresh_every)", durationInto(func(f *accountForm) *time.Duration { return &f.account.RefreshEvery })},
+		{"source", "what issues its tokens, see the table of sources (default source)", into(kindText, parseSource, func(f *accountForm) *string { return &f.account.Source })},
+		{"api_base", "address of the issuer's API (default for WeChat api_base, otherwise the issuer's)", into(kindText, checkAPIBase, func(f *accountForm) *string { return &f.account.APIBase })},
+		{"of", "the account whose token its source needs", textInto(func(f *accountForm) *string { return &f.account.Of })},
+		{"tickets", "list of tickets that are accounts of their own, named NAME.TICKET: jsapi and wx_card of a WeChat account, corp and agent of a WeCom one",
+			func(d *decoder, n *yaml.Node, path string, f *accountForm) { f.tickets = d.texts(n, path) }},
+		{"pages", "list of hosts whose pages may get JS-SDK signatures, such as www.example.com",
+			func(d *decoder, n *yaml.Node, path string, f *accountForm) { f.account.Pages = d.texts(n, path) }},
+		{"refresh_every", "the longest time between two refreshes (default what the source declares, or refresh_every)", durationInto(func(f *accountForm) *time.Duration { return &f.account.RefreshEvery })},
 		{"limits", "its own budget", func(d *decoder, n *yaml.Node, path string, f *accountForm) {
 			element(d, n, path, limitFields(), &f.account.Limits)
 		}},
 	}
+}
+
+// sourceFields returns the fields of all kinds of source.
+func sourceFields() []field[accountForm] {
+	var table []field[accountForm]
+	known := map[string]bool{}
+	for _, kind := range sources.All() {
+		for _, f := range kind.Fields {
+			if !known[f.Key] {
+				known[f.Key] = true
+				table = append(table, sourceField(f)...)
+			}
+		}
+	}
+	return table
+}
+
+// sourceField returns the fields of the file for one of a kind.
+func sourceField(f sources.Field) []field[accountForm] {
+	one := func(key string, read func(d *decoder, n *yaml.Node, path string, form *accountForm)) field[accountForm] {
+		return field[accountForm]{key, f.Usage, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
+			form.places[f.Key] = d.at(n)
+			read(d, n, path, form)
+		}}
+	}
+	secret := func(key string, at func(*secretForms) *string) field[accountForm] {
+		return one(key, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
+			given := form.secrets[f.Key]
+			if f.Form == sources.Key && key == f.Key {
+				d.lines(n, path, at(&given))
+			} else {
+				d.text(n, path, at(&given))
+			}
+			form.secrets[f.Key] = given
+		})
+	}
+	switch f.Form {
+	case sources.Secret, sources.Key:
+		return []field[accountForm]{
+			secret(f.Key+"_file", func(s *secretForms) *string { return &s.file }),
+			secret(f.Key+"_env", func(s *secretForms) *string { return &s.env }),
+			secret(f.Key, func(s *secretForms) *string { return &s.plain }),
+		}
+	case sources.List:
+		return []field[accountForm]{one(f.Key, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
+			form.lists[f.Key] = d.texts(n, path)
+		})}
+	case sources.Map:
+		return []field[accountForm]{one(f.Key, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
+			form.maps[f.Key] = d.textMap(n, path)
+		})}
+	case sources.Data:
+		return []field[accountForm]{one(f.Key, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
+			form.data[f.Key] = d.json(n, path)
+		})}
+	default:
+		return []field[accountForm]{one(f.Key, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
+			var v string
+			if d.text(n, path, &v) {
+				form.texts[f.Key] = v
+			}
+		})}
+	}
+}
+
+// texts reads a list of texts.
+func (d *decoder) texts(n *yaml.Node, path string) []string {
+	var all []string
+	d.sequence(n, path, func(i int, n *yaml.Node) {
+		var v string
+		if d.text(n, fmt.Sprintf("%s[%d]", path, i), &v) {
+			all = append(all, v)
+		}
+	})
+	return all
+}
+
+// textMap reads a mapping of texts.
+func (d *decoder) textMap(n *yaml.Node, path string) map[string]string {
+	n = resolve(n)
+	fields, all := map[string]func(*yaml.Node){}, map[string]string{}
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key := n.Content[i].Value
+			fields[key] = func(n *yaml.Node) {
+				var v string
+				if d.text(n, join(path, key), &v) {
+					all[key] = v
+				}
+			}
+		}
+	}
+	d.mapping(n, path, fields)
+	return all
+}
+
+// lines reads a text that may have several lines.
+func (d *decoder) lines(n *yaml.Node, path string, dst *string) {
+	n = resolve(n)
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" || strings.TrimSpace(n.Value) == "" {
+		d.unfit(n, path, ": it must be text")
+		return
+	}
+	*dst = strings.TrimSpace(n.Value)
+}
+
+// json returns any part of the file as JSON.
+func (d *decoder) json(n *yaml.Node, path string) []byte {
+	var v any
+	err := n.Decode(&v)
+	if err == nil {
+		var data []byte
+		if data, err = json.Marshal(v); err == nil {
+			return data
+		}
+	}
+	d.problems.addf("%s: %s: cannot be read: check its indentation and that every name is a word", d.at(n), path)
+	return nil
 }
 
 func limitFields() []field[coordinator.Limits] {
@@ -92,7 +232,7 @@ func (d *decoder) accounts(n *yaml.Node, c *Config) {
 	c.origins["accounts"] = d.at(n)
 	read := d.sequence(n, "accounts", func(i int, n *yaml.Node) {
 		before := d.problems.count()
-		f := accountForm{account: Account{where: d.at(n), Limits: noLimits()}}
+		f := newAccountForm(d.at(n))
 		if !element(d, n, fmt.Sprintf("accounts[%d]", i), accountFields(), &f) {
 			c.refused["accounts"] = true
 			return

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 )
 
 // update writes the reference pages:
@@ -20,10 +22,14 @@ type pageWords struct {
 	introduction      string
 	settings, columns string
 	accounts, limits  string
-	users, routes     string
-	fields            string
-	yes, no, end      string
-	translate         func(key, usage string) string
+
+	sources, sourceColumns           string
+	sourceFields, sourceFieldColumns string
+
+	users, routes string
+	fields        string
+	yes, no, end  string
+	translate     func(key, usage string) string
 }
 
 func TestTheReferenceIsThatOfTheTables(t *testing.T) {
@@ -64,7 +70,8 @@ func referencePage(w pageWords) string {
 		}
 		row(&b, yaml, "`--"+s.Flag()+"`", "`"+s.Env()+"`", without, reloads, w.translate(s.Key, s.Usage))
 	}
-	fieldRows(&b, w, w.accounts, "accounts[].", accountFields())
+	fieldRows(&b, w, w.accounts, "accounts[].", commonFields())
+	sourceRows(&b, w)
 	fieldRows(&b, w, w.limits, "accounts[].limits.", limitFields())
 	fieldRows(&b, w, w.users, "users[].", userFields())
 	fieldRows(&b, w, w.routes, "routes[].", routeFields())
@@ -76,6 +83,44 @@ func fieldRows[T any](b *strings.Builder, w pageWords, heading, prefix string, t
 	for _, f := range table {
 		row(b, "`"+f.key+"`", w.translate(prefix+f.key, f.usage))
 	}
+}
+
+// sourceRows writes the tables of the kinds of source and of their fields.
+func sourceRows(b *strings.Builder, w pageWords) {
+	fmt.Fprintf(b, "\n%s\n\n%s", w.sources, w.sourceColumns)
+	forms := map[sources.Form]string{}
+	for form, name := range formNames {
+		forms[form] = w.translate("form."+name, name)
+	}
+	var fields []sources.Field
+	of := map[string][]string{}
+	for _, kind := range sources.All() {
+		var own []string
+		for _, f := range kind.Fields {
+			if of[f.Key] == nil {
+				fields = append(fields, f)
+			}
+			of[f.Key] = append(of[f.Key], "`"+kind.Name+"`")
+			mark := ""
+			if f.Required {
+				mark = " *"
+			}
+			own = append(own, "`"+f.Key+"`"+mark)
+		}
+		if len(kind.Of) > 0 {
+			own = append(own, "`of` *")
+		}
+		row(b, "`"+kind.Name+"`", w.translate("sources."+kind.Name, kind.Usage), strings.Join(own, ", "))
+	}
+	fmt.Fprintf(b, "\n%s\n\n%s", w.sourceFields, w.sourceFieldColumns)
+	for _, f := range fields {
+		row(b, "`"+f.Key+"`", forms[f.Form], strings.Join(of[f.Key], ", "), w.translate("fields."+f.Key, f.Usage))
+	}
+}
+
+// formNames are how fields are written, in words.
+var formNames = map[sources.Form]string{
+	sources.Text: "text", sources.Secret: "secret", sources.Key: "key", sources.List: "list", sources.Map: "map", sources.Data: "group",
 }
 
 func row(b *strings.Builder, cells ...string) {
@@ -100,14 +145,19 @@ the file, the file over the defaults. ` + "`zhongkong check`" + ` lists all prob
 *Reloaded* says whether a running ` + "`serve`" + ` applies a change of the file, on SIGHUP or within 2 seconds. Other settings take effect at the next start, and
 the log says so. The files named here (secrets, seal keys, certificates) are also read again when they change.
 `,
-		settings: "## Settings",
-		columns:  "| YAML | flag | variable | default | reloaded | meaning |\n| --- | --- | --- | --- | --- | --- |\n",
-		accounts: "## `accounts:` – a list of accounts; all fields are reloaded",
-		limits:   "### `limits:` of an account",
-		users:    "## `users:` – a list of callers; all fields are reloaded",
-		routes:   "## `routes:` – a list of paths to APIs with the token put in; a change takes effect at the next start",
-		fields:   "| field | meaning |\n| --- | --- |\n",
-		yes:      "yes", no: "no",
+		settings:      "## Settings",
+		columns:       "| YAML | flag | variable | default | reloaded | meaning |\n| --- | --- | --- | --- | --- | --- |\n",
+		accounts:      "## `accounts:` – a list of accounts; all fields are reloaded",
+		sources:       "### `source:` of an account",
+		sourceColumns: "| source | tokens | fields (* must be given by a process that refreshes) |\n| --- | --- | --- |\n",
+		sourceFields: "### Fields of sources\n\nA *secret* or a *key* `NAME` is given as `NAME_file` (a file, read again when it changes), `NAME_env` (a variable) or `NAME`. " +
+			"Without one, this process only reads the account's token.",
+		sourceFieldColumns: "| field | form | source | meaning |\n| --- | --- | --- | --- |\n",
+		limits:             "### `limits:` of an account",
+		users:              "## `users:` – a list of callers; all fields are reloaded",
+		routes:             "## `routes:` – a list of paths to APIs with the token put in; a change takes effect at the next start",
+		fields:             "| field | meaning |\n| --- | --- |\n",
+		yes:                "yes", no: "no",
 		translate: func(_, usage string) string { return usage },
 		end: `## Options that are not in the file
 
@@ -151,14 +201,18 @@ func chinese(t *testing.T) pageWords {
 “热更新”表示运行中的 ` + "`serve`" + ` 是否在收到 SIGHUP 时或 2 秒内接受文件的改动。不支持热更新的项在下次启动时生效，日志会说明。
 此处引用的文件（密钥、封装密钥、证书）内容变化时也会重新读取。
 `,
-		settings: "## 配置项",
-		columns:  "| YAML | 命令行参数 | 环境变量 | 默认值 | 热更新 | 说明 |\n| --- | --- | --- | --- | --- | --- |\n",
-		accounts: "## `accounts:`：账号列表，全部支持热更新",
-		limits:   "### 账号的 `limits:`",
-		users:    "## `users:`：调用方列表，全部支持热更新",
-		routes:   "## `routes:`：代为填入 token 的转发路由列表，改动在下次启动时生效",
-		fields:   "| 字段 | 说明 |\n| --- | --- |\n",
-		yes:      "是", no: "否",
+		settings:           "## 配置项",
+		columns:            "| YAML | 命令行参数 | 环境变量 | 默认值 | 热更新 | 说明 |\n| --- | --- | --- | --- | --- | --- |\n",
+		accounts:           "## `accounts:`：账号列表，全部支持热更新",
+		sources:            "### 账号的 `source:`",
+		sourceColumns:      "| source | token | 字段（* 为刷新进程必填） |\n| --- | --- | --- |\n",
+		sourceFields:       "### 各 source 的字段\n\n*密钥*类字段 `NAME` 用 `NAME_file`（文件，变化时重新读取）、`NAME_env`（环境变量）或 `NAME` 给出；没有密钥时，本进程只读取该账号的 token。",
+		sourceFieldColumns: "| 字段 | 形式 | source | 含义 |\n| --- | --- | --- | --- |\n",
+		limits:             "### 账号的 `limits:`",
+		users:              "## `users:`：调用方列表，全部支持热更新",
+		routes:             "## `routes:`：代为填入 token 的转发路由列表，改动在下次启动时生效",
+		fields:             "| 字段 | 说明 |\n| --- | --- |\n",
+		yes:                "是", no: "否",
 		translate: func(key, usage string) string {
 			used[key] = true
 			if chineseUsage[key] == "" {
@@ -233,14 +287,23 @@ var chineseUsage = map[string]string{
 	"fetch_timeout":                 "一次调用签发接口的最长时间",
 
 	"accounts[].name":                "在 Redis 中和对调用方使用的名称（默认为 AppID）",
-	"accounts[].appid":               "AppID（默认为 name）",
 	"accounts[].label":               "给人看的名称，在 status 和状态页上显示在账号名旁",
-	"accounts[].secret_file":         "存放 AppSecret 的文件，变化时重新读取；没有密钥时本进程只读取该账号的 token",
-	"accounts[].secret_env":          "存放 AppSecret 的环境变量",
-	"accounts[].secret":              "AppSecret",
-	"accounts[].source":              "token 或 stable_token（默认为 source 的值）",
-	"accounts[].api_base":            "微信接口的地址（默认为 api_base 的值）",
-	"accounts[].refresh_every":       "两次刷新之间的最长间隔（默认为 refresh_every 的值）",
+	"accounts[].source":              "签发 token 的来源，见下表（默认为 source 的值）",
+	"accounts[].api_base":            "签发方接口的地址（微信默认为 api_base 的值，其他为签发方自己的地址）",
+	"accounts[].of":                  "其 source 需要哪个账号的 token",
+	"accounts[].tickets":             "由本账号派生的 ticket 列表，各自成为名为 NAME.TICKET 的账号：微信账号有 jsapi 和 wx_card，企业微信账号有 corp 和 agent",
+	"accounts[].pages":               "可以获得 JS-SDK 签名的网页主机列表，如 www.example.com",
+	"accounts[].refresh_every":       "两次刷新之间的最长间隔（默认由 source 决定，否则为 refresh_every 的值）",
+	"sources.token":                  "微信 access_token，经 GET /cgi-bin/token 获取：每次调用都会使前一个失效",
+	"sources.stable_token":           "微信 access_token，经 POST /cgi-bin/stable_token 获取，与 token 的互不影响",
+	"fields.appid":                   "AppID（默认为 name）",
+	"fields.secret":                  "AppSecret，或该应用的 secret",
+	"form.text":                      "文本",
+	"form.secret":                    "密钥",
+	"form.key":                       "密钥文件（PEM 或 JSON）",
+	"form.list":                      "列表",
+	"form.map":                       "映射",
+	"form.group":                     "字段组",
 	"accounts[].limits":              "该账号自己的限额",
 	"accounts[].limits.per_day":      "每天调用签发接口的次数（默认为 budget.per_day）",
 	"accounts[].limits.reserve":      "其中保留给定时刷新的次数（默认为 budget.reserve）",

@@ -64,7 +64,10 @@ const maxSecretFile = 16 << 10
 
 // ReadSecret reads a file that contains a secret alone. warning is not empty if other
 // users can read the file.
-func ReadSecret(path string) (s Secret, warning string, err error) {
+func ReadSecret(path string) (s Secret, warning string, err error) { return readSecret(path, false) }
+
+// readSecret is ReadSecret, also for keys, which have several lines.
+func readSecret(path string, multiline bool) (s Secret, warning string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Secret{}, "", fmt.Errorf("cannot read %s: %w", path, plainCause(err))
@@ -87,7 +90,7 @@ func ReadSecret(path string) (s Secret, warning string, err error) {
 		return Secret{}, "", fmt.Errorf("%s is larger than any secret: check that it is the right file", path)
 	case content == "":
 		return Secret{}, "", fmt.Errorf("%s is empty: write the secret into it", path)
-	case strings.ContainsAny(content, blanks):
+	case !multiline && strings.ContainsAny(content, blanks):
 		return Secret{}, "", fmt.Errorf("%s has more than one word: it must contain the secret alone", path)
 	}
 	if info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -105,7 +106,7 @@ func accountSettings() []Setting {
 			Usage: "its AppSecret; prefer --secret-file or the variable, because process lists show arguments"},
 		{Key: "secret_file", Arg: "F", Reloads: true, group: groupSecret, value: text(func(c *Config) *string { return &c.lone.secretFile }),
 			Usage: "file with its AppSecret; without a secret this process only reads tokens. The file is read again when it changes"},
-		{Key: "source", Arg: "KIND", Otherwise: KindToken, Reloads: true, value: parsed(func(c *Config) *string { return &c.lone.source }, parseSource), Usage: "token or stable_token"},
+		{Key: "source", Arg: "KIND", Otherwise: sources.Token, Reloads: true, value: parsed(func(c *Config) *string { return &c.lone.source }, oneOf(sources.Token, sources.StableToken)), Usage: "token or stable_token"},
 		{Key: "api_base", Arg: "URL", Otherwise: DefaultAPIBase, Reloads: true, value: parsed(func(c *Config) *string { return &c.lone.apiBase }, checkAPIBase), Usage: "address of WeChat's API"},
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 )
 
 // parsed is the value that parse reads into a field.
@@ -150,7 +152,7 @@ func parseLogLevel(v string) (slog.Level, error) {
 	return level, nil
 }
 
-func parseSource(v string) (string, error) { return oneOf(KindToken, KindStableToken)(v) }
+func parseSource(v string) (string, error) { return oneOf(sources.Names()...)(v) }
 
 func checkAPIBase(v string) (string, error) {
 	u, err := url.Parse(v)

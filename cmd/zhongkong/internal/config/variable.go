@@ -62,7 +62,14 @@ func unknownVariables(environ, known []string) []string {
 // namesVariable reports whether the configuration takes a secret from the variable.
 func (c *Config) namesVariable(name string) bool {
 	return c.lone.secretEnv == name ||
-		slices.ContainsFunc(c.forms, func(f accountForm) bool { return f.secret.env == name })
+		slices.ContainsFunc(c.forms, func(f accountForm) bool {
+			for _, s := range f.secrets {
+				if s.env == name {
+					return true
+				}
+			}
+			return false
+		})
 }
 
 // The variables by which Kubernetes tells each container the addresses of services.

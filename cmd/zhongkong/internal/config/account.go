@@ -1,0 +1,295 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// DefaultAPIBase is the address of WeChat's API.
+const DefaultAPIBase = "https://api.weixin.qq.com"
+
+// Account is one account of the configuration.
+type Account struct {
+	Name         string // in Redis and for callers; the AppID by default
+	Label        string // a name for people, "" if it has none
+	Source       string // a name of sources.All
+	APIBase      string
+	Of           string   // the account whose token the source needs, "" if it needs none
+	Pages        []string // hosts whose pages may have JS-SDK signatures
+	RefreshEvery time.Duration
+	Limits       coordinator.Limits
+
+	SecretFile string // the first file with a secret of it, "" if there is none
+
+	texts   map[string]string // fields of its source
+	secrets map[string]Secret
+	lists   map[string][]string
+	maps    map[string]map[string]string
+	data    map[string][]byte
+
+	where string // "zk.yaml:12", for errors
+}
+
+// NewAccount returns a WeChat account without a secret, with the defaults of c.
+func NewAccount(appID string, c *Config) Account {
+	return Account{
+		Name: appID, Source: sources.Token, APIBase: DefaultAPIBase, RefreshEvery: c.RefreshEvery, Limits: c.Budget,
+		texts: map[string]string{"appid": appID},
+	}
+}
+
+// Text returns the value of a field of the account's source.
+func (a Account) Text(key string) string { return a.texts[key] }
+
+// Secret returns the value of a secret field of the account's source.
+func (a Account) Secret(key string) Secret { return a.secrets[key] }
+
+// AppID returns the AppID, or what the issuer knows the account by.
+func (a Account) AppID() string { return a.texts["appid"] }
+
+// MainSecret returns the secret that keys are derived from: the first that the source
+// has and that was given.
+func (a Account) MainSecret() Secret {
+	for _, f := range a.Kind().Fields {
+		if s := a.secrets[f.Key]; f.IsSecret() && !s.IsZero() {
+			return s
+		}
+	}
+	return Secret{}
+}
+
+// HasSecret reports whether a secret was given. Without one, and without a parent
+// that has one, this process is a reader of the account.
+func (a Account) HasSecret() bool { return len(a.secrets) > 0 }
+
+// WithSecrets returns a with the given secrets in place of its own.
+func (a Account) WithSecrets(secrets map[string]Secret) Account {
+	a.secrets, a.SecretFile = secrets, ""
+	return a
+}
+
+// Kind returns the kind of the account's source.
+func (a Account) Kind() sources.Kind {
+	kind, _ := sources.Find(a.Source)
+	return kind
+}
+
+// Values returns what the account gives to its source, secrets included.
+func (a Account) Values() sources.Values {
+	texts := maps.Clone(a.texts)
+	if texts == nil {
+		texts = map[string]string{}
+	}
+	for key, secret := range a.secrets {
+		texts[key] = secret.Reveal()
+	}
+	return sources.Values{Name: a.Name, APIBase: a.APIBase, Text: texts, List: a.lists, Map: a.maps, Data: a.data}
+}
+
+// Same reports whether a and b are equal except for their places in files.
+func (a Account) Same(b Account) bool {
+	a.SecretFile, b.SecretFile, a.where, b.where = "", "", "", ""
+	return reflect.DeepEqual(a, b)
+}
+
+// SameSecrets reports whether a and b have the same secrets.
+func (a Account) SameSecrets(b Account) bool { return reflect.DeepEqual(a.secrets, b.secrets) }
+
+// Refreshing reports whether this process fetches the account's token: it has a
+// secret of it, or of the account whose token it is made with.
+func (c *Config) Refreshing(a Account) bool {
+	for range len(c.Accounts) {
+		if a.Of == "" {
+			break
+		}
+		parent, ok := c.Account(a.Of)
+		if !ok {
+			return false
+		}
+		a = parent
+	}
+	return a.HasSecret()
+}
+
+// resolveAccounts fills in the accounts' defaults, reads the secrets, and adds the
+// accounts of tickets.
+func (c *Config) resolveAccounts(in Input, p *problems) {
+	for i := range c.Accounts {
+		a, form := &c.Accounts[i], c.forms[i]
+		if a.Name == "" {
+			a.Name = form.texts["appid"]
+		}
+		a.Source = cmp.Or(a.Source, c.lone.source, sources.Token)
+		kind, ok := sources.Find(a.Source)
+		if !ok {
+			continue // said where it was read
+		}
+		if _, has := kind.Field("appid"); has && form.texts["appid"] == "" {
+			form.texts["appid"] = a.Name
+		}
+		if kind.APIBase != "" && a.APIBase == "" {
+			a.APIBase = kind.APIBase
+			if kind.APIBase == DefaultAPIBase {
+				a.APIBase = cmp.Or(c.lone.apiBase, DefaultAPIBase)
+			}
+		}
+		a.texts, a.lists, a.maps, a.data = form.texts, form.lists, form.maps, form.data
+		for _, key := range slices.Sorted(maps.Keys(form.secrets)) {
+			field, _ := kind.Field(key)
+			c.resolveSecret(a, key, form.secrets[key], field.Form, in, p)
+		}
+		c.checkFields(a, kind, form, p)
+	}
+	c.addTickets(p)
+}
+
+// checkFields reports the fields that the kind does not have.
+func (c *Config) checkFields(a *Account, kind sources.Kind, form accountForm, p *problems) {
+	for _, key := range slices.Sorted(maps.Keys(form.places)) {
+		if _, ok := kind.Field(key); !ok && key != "appid" {
+			p.addf("%s: %s: an account with source %s has no such field: remove it, or set source: to one of %s",
+				form.places[key], key, a.Source, strings.Join(kindsWith(key), ", "))
+		}
+	}
+	switch {
+	case len(kind.Of) > 0 && a.Of == "":
+		p.addf("%s: account %q: of is missing: name the account that the %s belongs to", a.where, a.Name, a.Source)
+	case len(kind.Of) == 0 && a.Of != "":
+		p.addf("%s: account %q: of: an account with source %s has no parent: remove it", a.where, a.Name, a.Source)
+	}
+	if !a.HasSecret() {
+		return
+	}
+	values := a.Values()
+	for _, f := range kind.Fields {
+		if f.Required && values.Text[f.Key] == "" && len(values.List[f.Key]) == 0 && len(values.Map[f.Key]) == 0 && len(values.Data[f.Key]) == 0 {
+			p.addf("%s: account %q: %s is missing: %s", a.where, a.Name, f.Key, f.Usage)
+		}
+	}
+}
+
+// kindsWith returns the kinds that have a field.
+func kindsWith(key string) []string {
+	var names []string
+	for _, k := range sources.All() {
+		if _, ok := k.Field(key); ok {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
+// addTickets adds the accounts that tickets: makes.
+func (c *Config) addTickets(p *problems) {
+	for i := range len(c.Accounts) {
+		parent, form := c.Accounts[i], c.forms[i]
+		kinds := parent.Kind().Tickets
+		for _, word := range form.tickets {
+			source, ok := kinds[word]
+			if !ok {
+				known := strings.Join(slices.Sorted(maps.Keys(kinds)), ", ")
+				p.addf("%s: account %q: tickets: %q is not a ticket of an account with source %s: known are %s",
+					parent.where, parent.Name, word, parent.Source, cmp.Or(known, "none"))
+				continue
+			}
+			c.Accounts = append(c.Accounts, Account{
+				Name: parent.Name + "." + word, Label: parent.Label, Source: source, APIBase: parent.APIBase,
+				Of: parent.Name, Pages: parent.Pages, Limits: noLimits(), where: parent.where,
+			})
+			c.forms = append(c.forms, accountForm{})
+		}
+	}
+}
+
+// checkParents reports parents that are missing or of the wrong kind.
+func (c *Config) checkParents(p *problems) {
+	for i, a := range c.Accounts {
+		if a.Of == "" || c.forms[i].faulty {
+			continue
+		}
+		kind := a.Kind()
+		parent := slices.IndexFunc(c.Accounts, func(o Account) bool { return o.Name == a.Of })
+		switch {
+		case parent < 0:
+			p.addf("%s: account %q: of: %q is not among the accounts: they are %s", a.where, a.Name, a.Of, c.names())
+		case !slices.Contains(kind.Of, c.Accounts[parent].Source):
+			p.addf("%s: account %q: of: %q has source %s: a %s belongs to an account with source %s",
+				a.where, a.Name, a.Of, c.Accounts[parent].Source, a.Source, strings.Join(kind.Of, " or "))
+		}
+	}
+}
+
+// describe fills in the limits and the schedule: the account's own, or those that its
+// source declares, or those of the configuration.
+func (c *Config) describe(a *Account, p *problems) {
+	var d coordinator.Description
+	if kind, ok := sources.Find(a.Source); ok && c.Refreshing(*a) {
+		source, err := kind.Make(a.Values())
+		if err != nil {
+			p.addf("%s: account %q: %v", a.where, a.Name, err)
+			return
+		}
+		if described, ok := source.(coordinator.Described); ok {
+			d = described.Description()
+		}
+	}
+	base := c.Budget
+	if d.Limits != (coordinator.Limits{}) {
+		base = d.Limits
+	}
+	a.Limits = overlay(base, a.Limits)
+	if a.RefreshEvery == 0 {
+		a.RefreshEvery = cmp.Or(d.RefreshEvery, c.RefreshEvery)
+	}
+}
+
+func (c *Config) resolveSecret(a *Account, key string, given secretForms, form sources.Form, in Input, p *problems) {
+	ways := 0
+	for _, v := range []string{given.plain, given.file, given.env} {
+		if v != "" {
+			ways++
+		}
+	}
+	var secret Secret
+	switch {
+	case ways > 1:
+		p.addf("%s: account %q: give one of %s, %s_file and %s_env", a.where, a.Name, key, key, key)
+	case form == sources.Secret && strings.ContainsAny(given.plain, blanks):
+		p.addf("%s: account %q: %s has more than one word: it must be the secret alone", a.where, a.Name, key)
+	case given.plain != "":
+		secret = NewSecret(given.plain)
+	case given.env != "":
+		v := strings.TrimSpace(in.Env(given.env))
+		if v == "" {
+			p.addf("%s: account %q: %s_env: the variable %s is not set", a.where, a.Name, key, given.env)
+		}
+		secret = NewSecret(v)
+	case given.file != "":
+		c.files = append(c.files, given.file)
+		a.SecretFile = cmp.Or(a.SecretFile, given.file)
+		var warning string
+		var err error
+		secret, warning, err = readSecret(given.file, form == sources.Key)
+		if err != nil {
+			p.addf("%s: account %q: %s_file: %v", a.where, a.Name, key, err)
+		}
+		if warning != "" {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: %s_file: %s", a.where, key, warning))
+		}
+	}
+	if secret.IsZero() {
+		return
+	}
+	if a.secrets == nil {
+		a.secrets = map[string]Secret{}
+	}
+	a.secrets[key] = secret
+}

@@ -1,0 +1,118 @@
+// Package sources maps the value of an account's source: to the fields that it has
+// and to what makes its coordinator.Source. It is the only place that knows every
+// kind: configuration, reference page, doctor, sandbox and routes follow from it.
+package sources
+
+import (
+	"context"
+	"slices"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Kind is one value of source:.
+type Kind struct {
+	Name  string
+	Usage string // what its tokens are, for the reference page
+
+	Fields []Field // besides those of every account
+
+	// Of are the kinds of account that of: may name; none: it needs no parent.
+	Of []string
+
+	// Tickets are the kinds of the accounts that a word in tickets: makes.
+	Tickets map[string]string
+
+	// APIBase is where the issuer is unless api_base says otherwise; "": api_base does
+	// not apply.
+	APIBase string
+
+	// Make returns the source of an account. It makes no call.
+	Make func(v Values) (coordinator.Source, error)
+
+	// Chain identifies the tokens that a call replaces: two accounts with the same one
+	// would end each other's. Nil: no call ends another account's token.
+	Chain func(v Values) string
+
+	// Probe returns how to ask the issuer whether it accepts a token, without a side
+	// effect; nil: there is no such call.
+	Probe func(v Values) func(ctx context.Context, token coordinator.Token) error
+
+	// Trial returns a source whose Fetch ends no token, with which doctor tries the
+	// account's secret; nil: Make's is one.
+	Trial func(v Values) (coordinator.Source, error)
+
+	// Hint returns what to do about a code of the issuer, "" if that is not known; nil:
+	// its messages say it.
+	Hint func(code coordinator.Code) string
+
+	// Rejected reports whether err of a probe says that the issuer rejects the token.
+	Rejected func(err error) bool
+}
+
+// Field is a field of an account that belongs to some kinds of source.
+type Field struct {
+	Key      string
+	Usage    string
+	Form     Form
+	Required bool // by a process that refreshes
+}
+
+// Form is how a field is written.
+type Form int
+
+// The forms. A Secret NAME is written as NAME, NAME_file or NAME_env.
+const (
+	Text   Form = iota
+	Secret      // one word
+	Key         // a secret of several lines: PEM or JSON
+	List        // of texts
+	Map         // of texts
+	Data        // any YAML, as JSON
+)
+
+// Values are what an account gives.
+type Values struct {
+	Name    string
+	APIBase string
+	Text    map[string]string // Text and Secret fields, revealed
+	List    map[string][]string
+	Map     map[string]map[string]string
+	Data    map[string][]byte
+}
+
+// All returns every kind, in the order of the reference page.
+func All() []Kind {
+	return slices.Concat(weChat())
+}
+
+// Find returns the kind with the given name.
+func Find(name string) (Kind, bool) {
+	for _, k := range All() {
+		if k.Name == name {
+			return k, true
+		}
+	}
+	return Kind{}, false
+}
+
+// Names returns the names of all kinds.
+func Names() []string {
+	var names []string
+	for _, k := range All() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// Field returns the kind's field with the given key.
+func (k Kind) Field(key string) (Field, bool) {
+	i := slices.IndexFunc(k.Fields, func(f Field) bool { return f.Key == key })
+	if i < 0 {
+		return Field{}, false
+	}
+	return k.Fields[i], true
+}
+
+// IsSecret reports whether the field's value must not be shown.
+func (f Field) IsSecret() bool { return f.Form == Secret || f.Form == Key }
