@@ -98,6 +98,13 @@ func (a *app) current(r *request, account *coordinator.Account, wait time.Durati
 	if s, ok := account.Peek(); ok {
 		return s, nil
 	}
+	return a.awaitFirst(r, account, wait)
+}
+
+// awaitFirst is not inlined, because of the stack of getToken.
+//
+//go:noinline
+func (a *app) awaitFirst(r *request, account *coordinator.Account, wait time.Duration) (coordinator.Snapshot, error) {
 	if !a.holding.acquire(r.caller.Name()) {
 		return coordinator.Snapshot{}, errFull
 	}
