@@ -25,9 +25,10 @@ type request struct {
 	Base   string `json:"base,omitempty"`
 	AppID  string `json:"appid,omitempty"`
 	Secret string `json:"secret,omitempty"`
+	Redis  string `json:"redis,omitempty"` // for an example that reads from it
 	Wire   *wire  `json:"wire,omitempty"`
 
-	Code string `json:"code,omitempty"` // of login
+	Code string `json:"code,omitempty"` // of login: the user's; of open: the program of an example
 }
 
 // wire is what an SDK sends and does, for drivers that stand in for it.

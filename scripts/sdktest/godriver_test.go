@@ -62,14 +62,17 @@ func drive(in io.Reader, out io.Writer) {
 }
 
 func open(r request) client {
-	if r.Wire != nil {
+	switch {
+	case r.Wire != nil:
 		return &shape{request: r}
+	case strings.HasPrefix(r.SDK, "example"):
+		return openExample(r)
 	}
 	return openSilenceper(r)
 }
 
-// silenceper is github.com/silenceper/wechat. Its settings for HTTP are the process's.
-type silenceper struct {
+// silenceperSDK is github.com/silenceper/wechat. Its settings for HTTP are the process's.
+type silenceperSDK struct {
 	wc      *wechat.Wechat
 	request request
 	cache   cache.Cache
@@ -80,7 +83,7 @@ func openSilenceper(r request) client {
 	util.SetURIModifier(func(uri string) string {
 		return strings.Replace(uri, "https://api.weixin.qq.com", r.Base, 1)
 	})
-	s := &silenceper{wc: wechat.NewWechat(), request: r, cache: cache.NewMemory()}
+	s := &silenceperSDK{wc: wechat.NewWechat(), request: r, cache: cache.NewMemory()}
 	if strings.HasSuffix(r.SDK, "stable_token") {
 		s.handle = credential.NewStableAccessToken(r.AppID, r.Secret, "zk", s.cache)
 	} else {
@@ -89,19 +92,19 @@ func openSilenceper(r request) client {
 	return s
 }
 
-func (s *silenceper) Token() error {
+func (s *silenceperSDK) Token() error {
 	_, err := s.handle.GetAccessToken()
 	return err
 }
 
-func (s *silenceper) Call() error {
+func (s *silenceperSDK) Call() error {
 	a := s.wc.GetOfficialAccount(&config.Config{AppID: s.request.AppID, AppSecret: s.request.Secret, Token: "x", Cache: s.cache})
 	a.SetAccessTokenHandle(s.handle)
 	_, err := a.GetBasic().GetCallbackIP()
 	return err
 }
 
-func (s *silenceper) Login(code string) error {
+func (s *silenceperSDK) Login(code string) error {
 	m := s.wc.GetMiniProgram(&miniconfig.Config{AppID: s.request.AppID, AppSecret: s.request.Secret, Cache: s.cache})
 	if _, err := m.GetAuth().Code2Session(code); err != nil {
 		return err

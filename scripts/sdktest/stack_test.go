@@ -35,6 +35,7 @@ var binary string
 type stack struct {
 	t                        *testing.T
 	dir                      string
+	redis                    string
 	zhongkong, wechat, nginx string            // base URLs
 	routes                   map[string]string // by name: the base URL of the route's own address
 	stopRedis                func()
@@ -49,10 +50,9 @@ type account struct {
 func newStack(t *testing.T, accounts []account) *stack {
 	t.Helper()
 	s := &stack{t: t, dir: t.TempDir(), routes: map[string]string{}}
-	redis, stop := startRedis(t)
-	s.stopRedis = stop
+	s.redis, s.stopRedis = startRedis(t)
 	file := filepath.Join(s.dir, "zhongkong.yaml")
-	if err := os.WriteFile(file, []byte(configuration(t, redis, accounts)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(configuration(t, s.redis, accounts)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	simulator := s.start("sandbox", nil, "--config", file, "sandbox", "--listen", "127.0.0.1:0")
@@ -204,7 +204,7 @@ func startRedis(t *testing.T) (address string, stop func()) {
 func (s *stack) startNginx() string {
 	s.t.Helper()
 	address := freeAddress(s.t)
-	lines := block(s.t, "nginx", 0)
+	lines := blocks(s.t, "nginx")[0]
 	for from, to := range map[string]string{
 		"127.0.0.1:8081":                           address,
 		"127.0.0.1:8080":                           strings.TrimPrefix(s.zhongkong, "http://"),

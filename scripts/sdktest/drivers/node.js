@@ -106,11 +106,18 @@ const sdks = {
   },
 };
 
+// An example of the documentation. Its last line returns the function that makes a call.
+sdks.example = async ({ code }) => {
+  process.chdir(scratch); // node-easywechat keeps its tokens in a file
+  const AsyncFunction = (async () => {}).constructor;
+  return { call: await new AsyncFunction("require", "checked", "callback", code)(require, checked, callback) };
+};
+
 const sessions = new Map();
 
 async function carryOut(request) {
   if (request.op === "open") {
-    sessions.set(request.session, sdks[request.sdk.split(",")[0]](request));
+    sessions.set(request.session, await sdks[request.sdk.split(",")[0]](request));
     return;
   }
   await sessions.get(request.session)[request.op](request.code);
