@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -157,9 +158,9 @@ func (one transcript) runStream(t *testing.T, url string) {
 	}
 }
 
-// TestBothREADMEsHaveTheSame compares what has to be alike in any language: the
-// order of headings, and what is to be typed or copied.
-func TestBothREADMEsHaveTheSame(t *testing.T) {
+// TestBothLanguagesHaveTheSame compares what has to be alike in any language: the
+// order of headings, the lengths of tables, and what is to be typed or copied.
+func TestBothLanguagesHaveTheSame(t *testing.T) {
 	outline := func(file string) (all []string) {
 		inside := ""
 		for line := range strings.Lines(readText(t, file)) {
@@ -174,6 +175,8 @@ func TestBothREADMEsHaveTheSame(t *testing.T) {
 				inside = ""
 			case inside != "":
 				all = append(all, strings.TrimSpace(code))
+			case strings.HasPrefix(line, "|"):
+				all = append(all, fmt.Sprintf("a row of %d cells", strings.Count(line, "|")-1))
 			case strings.HasPrefix(line, "#"):
 				level, _, _ := strings.Cut(line, " ")
 				all = append(all, level)
@@ -181,10 +184,14 @@ func TestBothREADMEsHaveTheSame(t *testing.T) {
 		}
 		return all
 	}
-	english, chinese := outline("README.md"), outline("README.zh-CN.md")
-	for i := range max(len(english), len(chinese)) {
-		if i >= len(english) || i >= len(chinese) || english[i] != chinese[i] {
-			t.Fatalf("they part at\n%q\n%q", english[i:min(i+3, len(english))], chinese[i:min(i+3, len(chinese))])
+	for _, page := range []string{"README", "cmd/zhongkong/docs/sdks"} {
+		english, chinese := outline(page+".md"), outline(page+".zh-CN.md")
+		for i := range max(len(english), len(chinese)) {
+			if i >= len(english) || i >= len(chinese) || english[i] != chinese[i] {
+				t.Errorf("%s: they part at\n%q\n%q", page,
+					english[min(i, len(english)):min(i+3, len(english))], chinese[min(i, len(chinese)):min(i+3, len(chinese))])
+				break
+			}
 		}
 	}
 }
