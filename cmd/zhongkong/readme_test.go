@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -64,7 +65,7 @@ func TestTheREADMEsTranscriptsAreTrue(t *testing.T) {
 			t.Errorf("%s has no transcripts under %q", file, heading)
 			continue
 		}
-		b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "",
+		b := newBench(t).with("ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "", "ZHONGKONG_CONFIG", writtenRoutes(t, string(text)),
 			envUsers, "app:s3cret,"+opsName+":"+opsPassword)
 		d := b.serve("--sandbox")
 		d.ready()
@@ -78,6 +79,21 @@ func TestTheREADMEsTranscriptsAreTrue(t *testing.T) {
 		}
 		d.stop()
 	}
+}
+
+// writtenRoutes is a configuration with the routes of a README.
+func writtenRoutes(t *testing.T, text string) string {
+	t.Helper()
+	_, routes, found := strings.Cut(text, "```yaml\nroutes:\n")
+	routes, _, closed := strings.Cut(routes, "```")
+	if !found || !closed {
+		t.Fatal("the README has no routes")
+	}
+	file := filepath.Join(t.TempDir(), "routes.yaml")
+	if err := os.WriteFile(file, []byte("routes:\n"+strings.ReplaceAll(routes, "127.0.0.1:8090", "127.0.0.1:0")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 func TestTheREADMEsRightsAreThoseThatTheTestsRunWith(t *testing.T) {
