@@ -27,7 +27,7 @@ const (
 	byGuz   = "php-guzzlehttp-guzzle"
 	byCurl  = "php-curl"
 	byRuby  = "ruby-http"
-	unicode = "application/json; charset=UTF-8"
+	charset = "application/json; charset=UTF-8"
 )
 
 // sdks are the SDKs themselves, and then those of which what they send is sent.
@@ -56,7 +56,7 @@ func sdks() []sdk {
 		{name: "zoujingli/WeChatDeveloper", language: "PHP", asks: true, by: byCurl,
 			wire: &wire{HTTP: "curl", Query: usual, Keep: 7000, Retries: 1, Once: true}},
 		{name: "WxJava", language: "Java", asks: true, by: byGo, wire: &wire{Query: usual, Margin: 200, Retries: 1}},
-		{name: "WxJava, stable_token", language: "Java", asks: true, by: byGo, wire: &wire{Stable: unicode, Margin: 200, Retries: 1}},
+		{name: "WxJava, stable_token", language: "Java", asks: true, by: byGo, wire: &wire{Stable: charset, Margin: 200, Retries: 1}},
 		{name: "Eric-Guo/wechat", language: "Ruby", asks: true, by: byRuby, wire: &wire{Query: usual, Escape: true, Margin: 180, Retries: 2}},
 	}
 }

@@ -14,14 +14,15 @@ import (
 type way struct {
 	name, short string
 	route       bool
+	path        bool // the route is below /proxy/, not at an address of its own
 	caller      string
 }
 
 func ways() []way {
 	return []way{
-		{"Through a route", "r", true, caller},
-		{"Through a route, by a caller that gets phantoms", "p", true, veiled},
-		{"Without a route: only requests for tokens and logins go to Zhongkong", "a", false, caller},
+		{"Through a route at an address of its own", "r", true, false, caller},
+		{"Through a route below /proxy/, by a caller that gets phantoms", "p", true, true, veiled},
+		{"Without a route: only requests for tokens and logins go to Zhongkong", "a", false, false, caller},
 	}
 }
 
@@ -157,7 +158,10 @@ func (u *subject) session(name string) string { return fmt.Sprintf("%s-%s", u.ap
 
 // base is where the subject's requests go.
 func (u *subject) base(s *stack) string {
-	if u.way.route {
+	switch {
+	case u.way.path:
+		return s.zhongkong + "/proxy/" + u.account.route
+	case u.way.route:
 		return s.routes[u.account.route]
 	}
 	return s.nginx

@@ -320,7 +320,7 @@ func (s *stack) refresh(appID string) {
 	s.must(http.MethodPost, s.zhongkong+"/v1/tokens/"+appID+"/refresh", "")
 }
 
-// kill makes an outsider fetch a token, which invalidates the current one at once.
+// kill makes WeChat invalidate the current token at once.
 func (s *stack) kill(appID string) {
 	s.t.Helper()
 	s.must(http.MethodPost, s.wechat+"/sandbox/accounts/"+appID+"/kill", "{}")
