@@ -178,6 +178,10 @@ func TestLoginThroughARouteGetsTheAppSecret(t *testing.T) {
 	for _, base := range []string{p.url + "/proxy/wx", p.url} {
 		p.logsIn(base + "/sns/jscode2session?grant_type=authorization_code&js_code=c0de&appid=" + appID + "&secret=")
 	}
+	counted := `zhongkong_route_calls_total{account="` + appID + `",result="login",route="/"} 2`
+	if metrics := p.get(p.url + "/metrics"); !strings.Contains(metrics, counted) {
+		t.Errorf("the metrics have no login at the root:\n%s", metrics)
+	}
 	if body := p.get(p.url + "/sns/jscode2session?js_code=c0de&appid=wxother&secret=veil~veil-password"); strings.Contains(body, "openid") {
 		t.Errorf("login to an account that is not configured: %s", body)
 	}
