@@ -108,6 +108,8 @@ type stage struct {
 	account Account
 	sealer  *phantom.Sealer
 	logged  *syncBuffer
+
+	ofCoordinator *syncBuffer // its log, in a bubble
 }
 
 type syncBuffer struct {
@@ -252,13 +254,13 @@ func ask(t testing.TB, method, target, body string, headers ...string) (*http.Re
 }
 
 // running is a coordinator on a sandbox, as one server has it.
-func running(t testing.TB, store *memstore.Store, name string, sandbox *wechattest.Server) *coordinator.Account {
+func running(t testing.TB, store *memstore.Store, name string, sandbox *wechattest.Server, log *slog.Logger) *coordinator.Account {
 	t.Helper()
 	source, err := wechat.Config{AppID: appID, Secret: wechattest.DefaultSecret, Transport: sandbox.Transport()}.Source()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := coordinator.New(coordinator.Config{Store: store.Instance(name)})
+	c, err := coordinator.New(coordinator.Config{Store: store.Instance(name), Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -27,8 +28,10 @@ func inBubble(t *testing.T, test func(t *testing.T, s *stage, sandbox *wechattes
 	synctest.Test(t, func(t *testing.T) {
 		sandbox := wechattest.New(wechattest.Config{Seed: 1})
 		t.Cleanup(sandbox.Close)
-		account := running(t, memstore.New(), "a", sandbox)
+		logged := &syncBuffer{}
+		account := running(t, memstore.New(), "a", sandbox, slog.New(slog.NewTextHandler(logged, nil)))
 		s := newStage(t, weChatRoute(t, ""), account, func(c *Config) { c.Base = sandbox.Transport() })
+		s.ofCoordinator = logged
 		test(t, s, sandbox, account)
 	})
 }
@@ -113,7 +116,7 @@ func TestAHundredCallsWithOneDeadTokenThroughTwoServersCauseOneRefresh(t *testin
 		var servers []*stage
 		var accounts []*coordinator.Account
 		for _, name := range []string{"a", "b"} {
-			account := running(t, store, name, sandbox)
+			account := running(t, store, name, sandbox, nil)
 			accounts = append(accounts, account)
 			servers = append(servers, newStage(t, weChatRoute(t, ""), account, func(c *Config) { c.Base = sandbox.Transport() }))
 		}
@@ -165,6 +168,13 @@ func TestCallersAreServedWhileAnOutsiderFetchesEveryMinute(t *testing.T) {
 		t.Logf("%d served, %d failed, %d refreshes of ours in an hour", served, failed, ours)
 		if failed > 0 || ours > 60 {
 			t.Errorf("%d of %d calls failed, %d refreshes", failed, served+failed, ours)
+		}
+		state := account.Status()
+		if state.CallsToday != ours+1 || state.CallsToday > state.Limits.PerDay-state.Limits.Reserve {
+			t.Errorf("%d calls of ours are counted, want %d, within the budget of %d", state.CallsToday, ours+1, state.Limits.PerDay)
+		}
+		if state.Conflicts == 0 || !strings.Contains(s.ofCoordinator.String(), "CONFLICT") {
+			t.Errorf("the conflict is not said: %d in the state", state.Conflicts)
 		}
 	})
 }
