@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/metrics"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/proxy"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
@@ -37,6 +38,7 @@ func everything(t *testing.T) string {
 	m.Follow(zk)
 	m.FollowHTTP(served{}, served{})
 	m.FollowLog(func() uint64 { return 5 })
+	m.FollowRoutes(func() []proxy.Stats { return []proxy.Stats{{Route: "wx", Account: "wx1", Calls: 9, Cured: 2, Sent: 8}} })
 	m.Observe(coordinator.Observation{Kind: coordinator.Fetched, Account: "wx1", Reason: coordinator.ReasonSchedule})
 	m.Observe(coordinator.Observation{Kind: coordinator.Committed, Account: "wx1", Reason: coordinator.ReasonSchedule})
 	m.Observe(coordinator.Observation{Kind: coordinator.Notified, Event: &coordinator.Event{Kind: coordinator.EventRefreshed}})
@@ -55,6 +57,14 @@ func (served) WithoutCredentials() uint64               { return 4 }
 func (served) ClosedConnections(f func(string, uint64)) { f("anonymous", 6) }
 func (served) Holding() int                             { return 2 }
 func (served) Streams() int                             { return 1 }
+
+func TestRoutesAreRead(t *testing.T) {
+	wantLines(t, everything(t),
+		`zhongkong_route_calls_total{account="wx1",result="answered",route="wx"} 9`,
+		`zhongkong_route_rejected_tokens_total{account="wx1",route="wx",step="cured"} 2`,
+		`zhongkong_route_bytes_total{account="wx1",direction="sent",route="wx"} 8`,
+	)
+}
 
 func TestHTTPIsRead(t *testing.T) {
 	wantLines(t, everything(t),
