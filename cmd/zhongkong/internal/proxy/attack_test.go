@@ -1,13 +1,18 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
+
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
 // seen is an upstream that remembers where it was asked.
@@ -209,6 +214,97 @@ func FuzzPath(f *testing.F) {
 					t.Fatalf("%q has a token of the client's", path)
 				}
 			}
+		}
+	})
+}
+
+// What an upstream's Connection header names is for this server, and takes nothing
+// away that this server adds.
+func TestNoHeaderOfTheUpstreamsConnectionPasses(t *testing.T) {
+	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = fmt.Fprint(conn, "HTTP/1.1 302 Found\r\nConnection: keep-alive, X-Own , content-security-policy\r\nConnection: x-content-type-options,X-Frame-Options\r\n"+
+			"X-Own: a\r\nX-Frame-Options: deny\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nProxy-Connection: close\r\nUpgrade: h2c\r\nTE: trailers\r\n"+
+			"Content-Security-Policy: default-src *\r\nX-Content-Type-Options: none\r\nX-Other: kept\r\nLocation: /a\r\nLocation: /b\r\nContent-Length: 2\r\n\r\nok")
+		_ = conn.Close()
+	}))
+	s := newStage(t, routeTo(t, upstream, "bearer"), &fixed{}, nil)
+	w := callWith(s, "GET", "/proxy/crm/x", "", "Authorization: "+basic)
+	h := w.Header()
+	if w.Code != http.StatusFound || w.Body.String() != "ok" || h.Get("X-Other") != "kept" || h.Get("Content-Security-Policy") != "sandbox" ||
+		h.Get("X-Content-Type-Options") != "nosniff" || strings.Join(h["Location"], " ") != "/proxy/crm/a /proxy/crm/b" {
+		t.Errorf("%d %v %s", w.Code, h, w.Body)
+	}
+	for _, gone := range []string{"Connection", "X-Own", "X-Frame-Options", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Upgrade", "Te"} {
+		if h[gone] != nil {
+			t.Errorf("%s passed: %q", gone, h[gone])
+		}
+	}
+}
+
+// FuzzLogin sends any parameters with a call that takes the AppSecret. WeChat gets the
+// secret once and no token, and the answer, which repeats the call, shows neither.
+func FuzzLogin(f *testing.F) {
+	const ours = "appid=" + appID + "&secret=sdk:s3cret-key"
+	f.Add("/sns/jscode2session", ours+"&js_code=C", "")
+	f.Add("/cgi-bin/clear_quota/v2", "access_token=a&%61ccess_token=b&a%70psecret=x", `{"appid":"`+appID+`","appsecret":"sdk:s3cret-key","a":[1]}`)
+	f.Add("/sns/oauth2/access_token", "secret=1&secret=2&&=&%zz", "appid="+appID+"&secret=sdk~s3cret-key&secret=3")
+	f.Add("/cgi-bin/component/clear_quota/v2", "", "\xef\xbb\xbf{\"component_appid\":\""+appID+"\",\"appsecret\":null}")
+	var got string
+	echoing := roundTripper(func(r *http.Request) (*http.Response, error) {
+		got = r.URL.RequestURI()
+		if r.Body != nil {
+			body, _ := io.ReadAll(r.Body)
+			got += "\n" + string(body)
+		}
+		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/plain"}, "X-Echo": {r.URL.RawQuery}},
+			Body: io.NopCloser(strings.NewReader(got)), ContentLength: int64(len(got)), Request: r}, nil
+	})
+	s := newStage(f, weChatRoute(f, "https://wx.test"), &fixed{}, func(c *Config) { c.Base = echoing })
+	f.Fuzz(func(t *testing.T, path, query, body string) {
+		u, err := url.ParseRequestURI("/proxy/wx" + path)
+		if err != nil || strings.Contains(query+body+path, wechattest.DefaultSecret) {
+			return
+		}
+		u.RawQuery, got = query, ""
+		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		req.URL = u
+		req.Header.Set("Authorization", basic)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, req)
+		clean, _ := weChatPath(strings.TrimPrefix(u.EscapedPath(), "/proxy/wx"))
+		if _, ok := secretEndpoints[strings.ToLower(clean)]; !ok || got == "" {
+			return
+		}
+		if strings.Count(got, wechattest.DefaultSecret) != 1 || strings.Contains(got, "T0KEN") || parameter(u.RawQuery, "secret") != "" && strings.Contains(got, "sdk:") {
+			t.Errorf("WeChat got %q", got)
+		}
+		if strings.Contains(w.Body.String()+w.Header().Get("X-Echo"), wechattest.DefaultSecret) {
+			t.Errorf("the client got %q, %v", w.Body, w.Header())
+		}
+	})
+}
+
+// FuzzMasked has an upstream that writes anything around the token, in any pieces.
+func FuzzMasked(f *testing.F) {
+	f.Add("a", "b", "T0KEN/+x", uint8(3))
+	f.Add("T0", "KEN/+x", "aaab", uint8(1))
+	f.Fuzz(func(t *testing.T, before, after, token string, piece uint8) {
+		if len(token) < shortestSecret || strings.Trim(token, "*") == "" {
+			return
+		}
+		text := before + token + after + token + url.QueryEscape(token)
+		from := iotest.OneByteReader(strings.NewReader(text))
+		if piece > 0 {
+			from = iotest.DataErrReader(io.LimitReader(strings.NewReader(text), int64(len(text))))
+		}
+		got, err := io.ReadAll(newMasked(from, secretsOf(token), int64(piece)))
+		if err != nil || len(got) != len(text) || bytes.Contains(got, []byte(token)) {
+			t.Errorf("%q became %q, %v", text, got, err)
 		}
 	})
 }

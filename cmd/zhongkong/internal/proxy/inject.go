@@ -219,8 +219,10 @@ func (c *call) clean(h http.Header) {
 			"Content-Security-Policy-Report-Only":
 			delete(h, name)
 		case "Location":
-			if c.answeredBy != nil {
-				values[0] = c.route.location(values[0], c.answeredBy, c.prefix)
+			for i := range values {
+				if c.answeredBy != nil { // not in an answer of this server
+					values[i] = c.route.location(values[i], c.answeredBy, c.prefix)
+				}
 			}
 		}
 		c.hide.hideIn(values)

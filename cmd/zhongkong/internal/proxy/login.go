@@ -16,8 +16,11 @@ import (
 // secretEndpoint is one of WeChat's that takes the AppSecret.
 type secretEndpoint struct{ id, secret string } // names of the parameters
 
-// secretEndpoints are by path in lower case. Those that issue tokens are in
-// tokenEndpoints.
+// secretEndpoints are by path in lower case. They are all of WeChat's documented API
+// that take an AppSecret or component_secret, but for those that issue tokens: these
+// are in tokenEndpoints. /sns/oauth2/refresh_token and /sns/auth take none (see
+// isUsers); /sns/component/jscode2session and /sns/oauth2/component/* take a
+// component_access_token in place of one, and are calls like any other.
 var secretEndpoints = map[string]secretEndpoint{
 	"/sns/oauth2/access_token":                 {"appid", "secret"},
 	"/sns/jscode2session":                      {"appid", "secret"},
@@ -96,11 +99,8 @@ func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
 
 // IsLogin reports whether ServeLogin answers at a path.
 func IsLogin(path string) bool {
-	switch path {
-	case "/sns/oauth2/access_token", "/sns/jscode2session", "/cgi-bin/clear_quota/v2":
-		return true
-	}
-	return false
+	_, ok := secretEndpoints[path]
+	return ok
 }
 
 // loginWith is login with the parameters that were read, or the error of reading
