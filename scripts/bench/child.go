@@ -36,6 +36,9 @@ var childRoles = map[string]func(o order, c *conversation) error{
 	"wakeups":  wakeupsChild,
 	"first":    firstChild,
 	"bare":     bareChild,
+
+	"upstream":     upstreamChild,
+	"reverseproxy": reverseProxyChild,
 }
 
 func childMain(text string) error {

@@ -29,8 +29,8 @@ type daemon struct {
 	source *issuer
 }
 
-// serve starts the daemon and waits until it has a token.
-func (e *env) serve() (*daemon, error) {
+// serve starts the daemon, with more global options, and waits until it has a token.
+func (e *env) serve(global ...string) (*daemon, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -46,8 +46,8 @@ func (e *env) serve() (*daemon, error) {
 		d.kill()
 		return nil, err
 	}
-	d.cmd = exec.Command(e.zhongkong, "--redis", d.redis.URL(), "--appid", appID, "--api-base", d.source.url,
-		"--log-level", "error", "serve", "--listen", d.addr)
+	d.cmd = exec.Command(e.zhongkong, append(append([]string{"--redis", d.redis.URL(), "--appid", appID, "--api-base", d.source.url,
+		"--log-level", "error"}, global...), "serve", "--listen", d.addr)...)
 	d.cmd.Env = append(os.Environ(), "ZHONGKONG_SECRET=0123456789abcdef0123456789abcdef", "ZHONGKONG_USERS="+userName+":"+userPassword)
 	d.cmd.Stderr = os.Stderr
 	if err := d.cmd.Start(); err != nil {

@@ -59,26 +59,21 @@ func serveHTTP(e *env, r *record) error {
 		return err
 	}
 	defer d.stop()
-	bare, err := spawnAll(1, order{Role: "bare", Source: "http://" + d.addr})
+	bare, bareAddr, err := spawnServer(order{Role: "bare", Source: "http://" + d.addr})
 	if err != nil {
-		return err
-	}
-	bare[0].start()
-	var bareAddr string
-	if err := bare[0].result(&bareAddr); err != nil {
 		return err
 	}
 	targets := []struct {
 		name, addr string
 		pid        int
-	}{{"bare net/http handler", bareAddr, bare[0].cmd.Process.Pid}, {"zhongkong serve", d.addr, d.cmd.Process.Pid}}
+	}{{"bare net/http handler", bareAddr, bare.cmd.Process.Pid}, {"zhongkong serve", d.addr, d.cmd.Process.Pid}}
 	const last = 250 * time.Millisecond
 	turns := e.or(16, 1) // short ones, so that both are affected by the same noise
 	answered, took, cpu := make([]float64, len(targets)), make([]float64, len(targets)), make([]float64, len(targets))
 	for range turns {
 		for i, target := range targets {
 			before, began := serverCPU(target.pid), time.Now()
-			n, err := hammer(target.addr, last)
+			n, err := hammer(target.addr, request(target.addr, ""), last)
 			if err != nil {
 				return fmt.Errorf("%s: %w", target.name, err)
 			}
@@ -90,13 +85,12 @@ func serveHTTP(e *env, r *record) error {
 	for i, target := range targets {
 		r.add(target.name, of("requests/s", answered[i]/took[i]), of("requests/cpu-s", answered[i]/cpu[i]))
 	}
-	return endAll(bare)
+	return bare.end()
 }
 
-// hammer sends requests over all connections for a while and returns the number of
+// hammer sends a request over all connections for a while and returns the number of
 // answers.
-func hammer(addr string, last time.Duration) (int64, error) {
-	text := request(addr, "")
+func hammer(addr string, text []byte, last time.Duration) (int64, error) {
 	var answered atomic.Int64
 	errs := make([]error, httpConnections)
 	end := time.Now().Add(last)
@@ -144,31 +138,16 @@ func bareChild(o order, c *conversation) error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	defer l.Close()
 	length := []string{strconv.Itoa(len(body))}
 	header := resp.Header.Clone()
 	header.Del("Date")
 	header.Del("Content-Length")
-	go func() { // ends with l
-		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			h := w.Header()
-			for name, values := range header {
-				h[name] = values
-			}
-			h["Content-Length"] = length
-			_, _ = w.Write(body)
-		}))
-	}()
-	if err := c.ready(); err != nil {
-		return err
-	}
-	if err := c.answer(l.Addr().String()); err != nil {
-		return err
-	}
-	c.awaitEnd()
-	return nil
+	return serveChild(c, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		for name, values := range header {
+			h[name] = values
+		}
+		h["Content-Length"] = length
+		_, _ = w.Write(body)
+	}))
 }

@@ -28,6 +28,7 @@ func works() []work {
 		{"first", 3, first},
 		{"show", 5, show},
 		{"http", 5, serveHTTP},
+		{"route", 7, passOn},
 		{"accounts", 1, accounts},
 	}
 }

@@ -74,6 +74,20 @@ var verdicts = []verdict{
 		cpu := median(ratios(all.series("http", "zhongkong serve", "requests/cpu-s"), all.series("http", "bare net/http handler", "requests/cpu-s")))
 		return fmt.Sprintf("%s by the clock, %s by the server's CPU", number(clock), number(cpu)), clock >= 0.9
 	}},
+	{"route", "a route at 0.9 of a bare ReverseProxy, by CPU", func(all results) (string, bool) {
+		of := func(who string) float64 {
+			return median(ratios(all.series("route", who, "calls/cpu-s"), all.series("route", "bare httputil.ReverseProxy", "calls/cpu-s")))
+		}
+		return fmt.Sprintf("%s; for a phantom %s", number(of("zhongkong, a route")), number(of("zhongkong, a route for a phantom"))), of("zhongkong, a route") >= 0.9
+	}},
+	{"route", "p99 below 0.3 ms more", func(all results) (string, bool) {
+		more := median(all.series("route", "zhongkong, a route", "p99-more-ms"))
+		return number(more) + " ms more", more < 0.3
+	}},
+	{"route", "1 GB up and down in constant memory", func(all results) (string, bool) {
+		mb := slices.Max(all.series("route", "zhongkong, 1 GB up and down", "MB-more"))
+		return number(mb) + " MB more, worst round", mb < 16
+	}},
 }
 
 // fanoutVerdict compares raw subscriptions with the product's for the same PUBLISH.
