@@ -266,17 +266,19 @@ func upstreamChild(_ order, c *conversation) error {
 	}))
 }
 
-// reverseProxyChild is what a route is compared with: it has a pool of buffers and of
-// connections, as a route has, and changes nothing but the host.
+// reverseProxyChild is what a route is compared with: it has a pool of buffers, and of
+// connections with a time-out for the answer, as a route has, and changes nothing but
+// the host.
 func reverseProxyChild(o order, c *conversation) error {
 	to, err := url.Parse(o.Source)
 	if err != nil {
 		return err
 	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.ResponseHeaderTimeout, t.DisableCompression = 0, 256, time.Minute, true
+	t.ReadBufferSize, t.WriteBufferSize = 16<<10, 16<<10
 	return serveChild(c, &httputil.ReverseProxy{
-		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(to) },
-		Transport:  &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true, ReadBufferSize: 16 << 10, WriteBufferSize: 16 << 10},
-		BufferPool: &buffers{},
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }, Transport: t, BufferPool: &buffers{},
 	})
 }
 

@@ -18,7 +18,8 @@ import (
 // asItIs leaves to RoundTrip what is to be changed.
 func asItIs(*httputil.ProxyRequest) {}
 
-// direct makes the upstream's request of the client's.
+// direct makes the upstream's request of the client's. ReverseProxy sees no header of
+// either (see pass).
 func (c *call) direct(out *http.Request) {
 	r, escaped := c.route, c.route.base+c.path
 	out.URL.Scheme, out.URL.Host, out.Host = r.To.Scheme, r.To.Host, ""
@@ -29,13 +30,17 @@ func (c *call) direct(out *http.Request) {
 	}
 	out.URL.RawQuery = c.query
 	out.URL.User, out.URL.Opaque, out.URL.Fragment = nil, "", ""
-	for name := range out.Header {
-		if isPrivate(name) {
-			delete(out.Header, name)
+	connection := c.in.Header["Connection"]
+	for name, values := range c.in.Header {
+		switch {
+		case isPrivate(name), isOfConnection(name), connection != nil && lists(connection, name):
+		case r.Put.kind == inHeader && name == r.Put.name: // a call with no token put in has none
+		default:
+			out.Header[name] = values
 		}
 	}
-	if r.Put.kind == inHeader {
-		out.Header.Del(r.Put.name) // a call with no token put in has none
+	if te := c.in.Header["Te"]; te != nil && lists(te, "trailers") {
+		out.Header.Set("Te", "trailers")
 	}
 	if c.hidesBodies() {
 		out.Header.Set("Accept-Encoding", "identity")
@@ -198,8 +203,6 @@ var (
 )
 
 // giveHead gives the client what may reach it of the head of the upstream's answer.
-// ReverseProxy sees none of it: it would look for each hop-by-hop header, copy each
-// value and parse the media type, which is a third of its work.
 func (c *call) giveHead(h http.Header) {
 	connection := c.head["Connection"]
 	for name, values := range c.head {
@@ -229,7 +232,7 @@ func (c *call) clean(h http.Header) {
 	}
 }
 
-// isOfConnection reports whether a header is one of an upstream's connection.
+// isOfConnection reports whether a header is one of the connection it came by.
 func isOfConnection(name string) bool {
 	switch name {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
@@ -238,9 +241,9 @@ func isOfConnection(name string) bool {
 	return false
 }
 
-// lists reports whether a Connection header names another header.
-func lists(connection []string, name string) bool {
-	for _, names := range connection {
+// lists reports whether a header's values, which are lists, hold a name.
+func lists(values []string, name string) bool {
+	for _, names := range values {
 		for one := range strings.SplitSeq(names, ",") {
 			if strings.EqualFold(strings.TrimSpace(one), name) {
 				return true
