@@ -12,10 +12,8 @@ import (
 // embeddedAddr is the default address of Redis.
 const embeddedAddr = "127.0.0.1:6379"
 
-type embeddedRedis struct{ server *miniredis.Miniredis }
-
 // startEmbeddedRedis listens at the given address; "": embeddedAddr.
-func startEmbeddedRedis(address string) (*embeddedRedis, error) {
+func startEmbeddedRedis(address string) (*miniredis.Miniredis, error) {
 	address = cmp.Or(address, embeddedAddr)
 	m := miniredis.NewMiniRedis()
 	m.ClockTTL(true) // let keys expire by themselves, not only by a call of FastForward
@@ -25,12 +23,8 @@ func startEmbeddedRedis(address string) (*embeddedRedis, error) {
 		}
 		return nil, usagef("cannot start the embedded Redis at %s: %v; pass --redis URL to use a real one", address, cause(err))
 	}
-	return &embeddedRedis{m}, nil
+	return m, nil
 }
-
-func (e *embeddedRedis) addr() string { return e.server.Addr() }
-func (e *embeddedRedis) url() string  { return "redis://" + e.server.Addr() }
-func (e *embeddedRedis) close()       { e.server.Close() }
 
 func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
@@ -81,8 +82,8 @@ type daemon struct {
 	zk       *coordinator.Coordinator
 	listener net.Listener
 	frontend
-	embedded *embeddedRedis // nil: Redis is another process
-	sandbox  *sandboxServer // nil: the issuer is a real one
+	embedded *miniredis.Miniredis // nil: Redis is another process
+	sandbox  *sandboxServer       // nil: the issuer is a real one
 }
 
 var errNoAccount = usagef("no account: give --appid and --secret-file (or --config FILE), or try it with --sandbox")
@@ -116,7 +117,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 		if d.embedded, err = startEmbeddedRedis(d.embeddedRedis); err != nil {
 			return err
 		}
-		at.url = d.embedded.url()
+		at.url = "redis://" + d.embedded.Addr()
 	}
 	if err := d.open(at.url, at.prefix); err != nil {
 		return err
@@ -240,7 +241,7 @@ func (d *daemon) printAnnouncement(url, accounts string) {
 	fmt.Fprintf(d.stderr, "zhongkong: %s, Redis at %s, accounts: %s\n", url, redis, accounts)
 	if d.embedded != nil {
 		fmt.Fprintf(d.stderr, "An embedded Redis runs at %s, for the programs of this one machine.\n"+
-			"It and the tokens in it end with this process; to keep them, start a Redis and pass --redis.\n", d.embedded.addr())
+			"It and the tokens in it end with this process; to keep them, start a Redis and pass --redis.\n", d.embedded.Addr())
 	}
 	if d.sandbox != nil {
 		d.announceSandbox()
@@ -268,7 +269,7 @@ func (d *daemon) close() {
 	}
 	d.session.close()
 	if d.embedded != nil {
-		d.embedded.close()
+		d.embedded.Close()
 	}
 	if d.sandbox != nil {
 		d.sandbox.close()

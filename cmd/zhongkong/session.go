@@ -69,7 +69,7 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 		return nil, &configError{err}
 	}
 	s := &session{program: p, cfg: cfg}
-	if isDaemon(c.Command.Name) {
+	if command := c.Command.Name; command == "serve" || command == "sandbox" {
 		s.queueLog()
 	} else {
 		// A short command prints what matters itself. Its log is for those who ask
@@ -95,8 +95,6 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 // silent is above every level that is logged.
 const silent = slog.LevelError + 4
 
-func isDaemon(command string) bool { return command == "serve" || command == "sandbox" }
-
 func (p program) input(c *cli.Context) config.Input {
 	return config.Input{Flags: given(c), Env: p.env, Environ: p.environ}
 }
@@ -105,16 +103,6 @@ func (s *session) close() {
 	if s.store != nil {
 		_ = s.store.Close()
 	}
-}
-
-// accountConfig returns an account's configuration for the coordinator. An account
-// that is not configured is only read.
-func (s *session) accountConfig(name string) (coordinator.AccountConfig, error) {
-	a, ok := s.cfg.Account(name)
-	if !ok {
-		return coordinator.AccountConfig{Name: name}, nil
-	}
-	return newAccountConfig(a, s.cfg.Refreshing(a))
 }
 
 // newAccountConfig returns an account for the coordinator, without its source unless
@@ -136,11 +124,14 @@ func newAccountConfig(a config.Account, refreshing bool) (coordinator.AccountCon
 func (s *session) coordinator(names ...string) (*coordinator.Coordinator, error) {
 	cfg := s.coordinatorConfig()
 	for _, name := range names {
-		a, err := s.accountConfig(name)
-		if err != nil {
-			return nil, err
+		account := coordinator.AccountConfig{Name: name} // only read, unless it is configured
+		if a, ok := s.cfg.Account(name); ok {
+			var err error
+			if account, err = newAccountConfig(a, s.cfg.Refreshing(a)); err != nil {
+				return nil, err
+			}
 		}
-		cfg.Accounts = append(cfg.Accounts, a)
+		cfg.Accounts = append(cfg.Accounts, account)
 	}
 	return newCoordinator(cfg)
 }

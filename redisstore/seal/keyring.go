@@ -145,7 +145,11 @@ func parse(name string, content []byte) (*keys, error) {
 				name, i+1, next.kid, twin, lines[twin])
 		}
 		lines[next.kid] = i + 1
-		parsed.add(next)
+		if len(parsed.kids) == 0 {
+			parsed.first = next
+		}
+		parsed.byKid[next.kid] = next.bytes
+		parsed.kids = append(parsed.kids, next.kid)
 	}
 	if len(parsed.kids) == 0 {
 		return nil, fmt.Errorf("%s: no key in it: `zhongkong keygen` prints a line for it", name)
@@ -203,14 +207,6 @@ func DecodeKey(encoded string) ([]byte, error) {
 		return nil, errors.New("is all zeros: make one with `zhongkong keygen`")
 	}
 	return raw, nil
-}
-
-func (k *keys) add(next key) {
-	if len(k.kids) == 0 {
-		k.first = next
-	}
-	k.byKid[next.kid] = next.bytes
-	k.kids = append(k.kids, next.kid)
 }
 
 // twin returns the name of the key with the same bytes, "" if there is none.

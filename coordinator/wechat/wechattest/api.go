@@ -56,7 +56,7 @@ func business(handle func(*Server, *request, *account) reply) func(*Server, *req
 	return func(s *Server, r *request) reply {
 		a, code := s.bearer(r)
 		if code == 0 {
-			code = s.spend(r, a, r.path, s.dailyLimit(a, r.path))
+			code = s.spend(r, a)
 		}
 		if code != 0 {
 			return s.refuse(r, code)
@@ -172,7 +172,8 @@ func (s *Server) getQuota(r *request, a *account) reply {
 	if _, ok := s.apis[q.Path]; !ok {
 		return s.refuse(r, codeNoSuchPath)
 	}
-	limit, used := s.dailyLimit(a, q.Path), a.usage.usedToday(r.now, q.Path)
+	a.usage.turn(r.now)
+	limit, used := s.dailyLimit(a, q.Path), a.usage.daily[q.Path]
 	return s.json(r, struct {
 		errorBody
 		Quota quotaBody `json:"quota"`

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -99,7 +98,7 @@ func (f Fault) validate() error {
 	}
 	switch {
 	case !slices.Contains(kinds, f.Kind):
-		return fmt.Errorf("unknown kind of fault %q; there are: %s", f.Kind, join(kinds))
+		return fmt.Errorf("unknown kind of fault %q; there are: %v", f.Kind, kinds)
 	case f.Phase != "" && f.Phase != Before && f.Phase != After:
 		return fmt.Errorf("the phase %q is neither %q nor %q", f.Phase, Before, After)
 	case f.Kind == FaultDial && f.Phase == After:
@@ -118,14 +117,6 @@ func (f Fault) validate() error {
 		return errors.New("the status must be between 200 and 599")
 	}
 	return nil
-}
-
-func join[S ~string](all []S) string {
-	names := make([]string, len(all))
-	for i, s := range all {
-		names[i] = string(s)
-	}
-	return strings.Join(names, ", ")
 }
 
 func (f Fault) phase() Phase {

@@ -109,7 +109,7 @@ func (s *Server) arrive(r *request) (faults []Fault, latency time.Duration, down
 		latency += time.Duration(s.random.Int64N(int64(s.knobs.LatencyJitter)))
 	}
 	if r.issues() {
-		s.recordLocked(r)
+		r.call = s.newCallLocked(r)
 	}
 	return faults, latency, false
 }

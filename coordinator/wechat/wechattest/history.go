@@ -26,8 +26,6 @@ type Call struct {
 	Delivered bool      `json:"delivered"` // the answer was sent undamaged; false also for an injected error
 }
 
-func (s *Server) recordLocked(r *request) { r.call = s.newCallLocked(r) }
-
 func (s *Server) newCallLocked(r *request) *Call {
 	s.lastCall++
 	c := &Call{

@@ -8,7 +8,7 @@ type usage struct {
 	day      string
 	daily    map[string]int // by path
 	minute   int64
-	minutely map[string]int
+	minutely int // to stable_token
 	month    string
 	clears   int
 }
@@ -16,38 +16,14 @@ type usage struct {
 // dayOf returns the day on which a call counts.
 func dayOf(now time.Time) string { return now.In(chinaStandardTime()).Format("20060102") }
 
-func (u *usage) usedToday(now time.Time, path string) int {
-	u.turn(now)
-	return u.daily[path]
-}
-
 // turn resets the counts of a past day or minute.
 func (u *usage) turn(now time.Time) {
 	if day := dayOf(now); day != u.day || u.daily == nil {
 		u.day, u.daily = day, make(map[string]int)
 	}
-	if minute := now.Unix() / 60; minute != u.minute || u.minutely == nil {
-		u.minute, u.minutely = minute, make(map[string]int)
+	if minute := now.Unix() / 60; minute != u.minute {
+		u.minute, u.minutely = minute, 0
 	}
-}
-
-// spendDay counts a call, or returns false if the day's limit is reached.
-func (u *usage) spendDay(now time.Time, path string, limit int) bool {
-	u.turn(now)
-	if u.daily[path] >= limit {
-		return false
-	}
-	u.daily[path]++
-	return true
-}
-
-func (u *usage) spendMinute(now time.Time, path string, limit int) bool {
-	u.turn(now)
-	if u.minutely[path] >= limit {
-		return false
-	}
-	u.minutely[path]++
-	return true
 }
 
 // clear resets the day's counts, or returns false if the month's limit of resets is
@@ -64,12 +40,21 @@ func (u *usage) clear(now time.Time, limit int) bool {
 	return true
 }
 
-// spend counts a call against the day's quota. It returns an errcode if the quota is
-// used up, or 0.
-func (s *Server) spend(r *request, a *account, path string, limit int) int {
-	if !a.usage.spendDay(r.now, path, limit) {
+// spend counts a call against the quotas. It returns an errcode if one is used up,
+// or 0.
+func (s *Server) spend(r *request, a *account) int {
+	u := &a.usage
+	u.turn(r.now)
+	if r.path == pathStable {
+		if u.minutely >= s.knobs.MinuteStable {
+			return codeMinuteQuota
+		}
+		u.minutely++
+	}
+	if u.daily[r.path] >= s.dailyLimit(a, r.path) {
 		return codeDailyQuota
 	}
+	u.daily[r.path]++
 	return 0
 }
 

@@ -26,13 +26,6 @@ type remembered struct {
 	strong bool // see isStrong
 }
 
-// newPassword returns a password that has not been verified.
-func newPassword(id string) *password {
-	p := &password{id: id, revoked: make(chan struct{})}
-	p.remember(remembered{mac: mac(random(len(mac{})))}) // no password has this MAC
-	return p
-}
-
 // verifierOf returns the verifier of a password from what was configured: its hash,
 // or the password itself.
 func verifierOf(name, configured string) []byte {

@@ -67,15 +67,16 @@ func newUser(u User, hashes []*digest, s *signer) *user {
 	return made
 }
 
-// newPasswords returns a password for each id, and fills the rest with such that
-// match nothing.
+// newPasswords returns a password for each id, not verified yet, and fills the rest
+// with such that match nothing.
 func newPasswords(ids ...string) (all [MaxPasswords]*password) {
 	for i := range all {
 		id := ""
 		if i < len(ids) {
 			id = ids[i]
 		}
-		all[i] = newPassword(id)
+		all[i] = &password{id: id, revoked: make(chan struct{})}
+		all[i].remember(remembered{mac: mac(random(len(mac{})))}) // no password has this MAC
 	}
 	return all
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -254,7 +255,7 @@ func (d *decoder) report(n *yaml.Node, path string, err error) {
 
 // suggest returns a hint at the most similar field, or at all fields.
 func suggest(word string, fields map[string]func(*yaml.Node)) string {
-	names := sortedKeys(fields)
+	names := slices.Sorted(maps.Keys(fields))
 	if best := Nearest(word, names); best != "" {
 		return fmt.Sprintf(": did you mean %s?", best)
 	}
@@ -270,15 +271,6 @@ func Nearest(word string, names []string) string {
 		}
 	}
 	return best
-}
-
-func sortedKeys(fields map[string]func(*yaml.Node)) []string {
-	var names []string
-	for name := range fields {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // editDistance returns the Levenshtein distance, with - and _ taken as equal.

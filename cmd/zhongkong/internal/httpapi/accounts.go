@@ -13,12 +13,6 @@ type accountState struct {
 	checker checker
 }
 
-func newAccountState(a *coordinator.Account) *accountState {
-	s := &accountState{cache: responseCache{account: a}}
-	s.poll.cache = &s.cache
-	return s
-}
-
 // accountStates has the states of all accounts, each made at its first use.
 type accountStates struct {
 	zk   *coordinator.Coordinator
@@ -32,7 +26,9 @@ func (s *accountStates) of(a *coordinator.Account) *accountState {
 	if found, ok := s.all.Load(a); ok {
 		return found.(*accountState)
 	}
-	found, loaded := s.all.LoadOrStore(a, newAccountState(a))
+	made := &accountState{cache: responseCache{account: a}}
+	made.poll.cache = &made.cache
+	found, loaded := s.all.LoadOrStore(a, made)
 	if !loaded {
 		if n := s.made.Add(1); n%1024 == 0 {
 			s.sweep()

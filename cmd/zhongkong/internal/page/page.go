@@ -88,6 +88,9 @@ var embedded embed.FS
 func New(cfg Config) *Page { return newPage(cfg, viewOf(cfg.Coordinator)) }
 
 func newPage(cfg Config, store storeView) *Page {
+	if cfg.Label == nil {
+		cfg.Label = func(string) string { return "" }
+	}
 	p := &Page{
 		cfg:       cfg,
 		store:     store,
@@ -110,14 +113,6 @@ func newPage(cfg Config, store storeView) *Page {
 		p.templates[w.Code] = t
 	}
 	return p
-}
-
-// label returns an account's name for people, "" if it has none.
-func (p *Page) label(account string) string {
-	if p.cfg.Label == nil {
-		return ""
-	}
-	return plain(p.cfg.Label(account))
 }
 
 func mustRead(name string) []byte {

@@ -64,7 +64,7 @@ func (p *Page) view(ctx context.Context, r Request, now time.Time) *view {
 			continue
 		}
 		one := newCard(s, logs.past(ctx, s), storeErr, now)
-		one.Label = p.label(one.Name)
+		one.Label = plain(p.cfg.Label(one.Name))
 		one.MayRefresh = r.Viewer.MayRefresh(one.Name) && v.Outage == nil && !one.Unattended
 		v.Counts[one.State]++
 		v.Total++
