@@ -12,7 +12,7 @@ import (
 // a Kubernetes Service: a new connection goes to the server to which it points at that
 // moment, and stays there.
 type Forwarder struct {
-	listener net.Listener
+	addr string
 
 	mu     sync.Mutex
 	server *Server       // guarded by mu: where new connections go
@@ -23,19 +23,14 @@ type Forwarder struct {
 // StartForwarder starts a Forwarder to a server. It ends with the test.
 func StartForwarder(t testing.TB, to *Server) *Forwarder {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &Forwarder{listener: l, silent: make(chan struct{})}
+	f := &Forwarder{silent: make(chan struct{})}
 	f.Point(to)
-	go f.serve() // ends with the listener
-	t.Cleanup(func() { _ = l.Close() })
+	f.addr = relay(t, f.next)
 	return f
 }
 
 // Addr is host:port.
-func (f *Forwarder) Addr() string { return f.listener.Addr().String() }
+func (f *Forwarder) Addr() string { return f.addr }
 
 // URL is the address in the form that go-redis parses.
 func (f *Forwarder) URL() string { return "redis://" + f.Addr() }
@@ -65,24 +60,43 @@ func (f *Forwarder) Count() int {
 	return f.count
 }
 
-func (f *Forwarder) serve() {
-	for {
-		client, err := f.listener.Accept()
-		if err != nil {
-			return
-		}
-		f.mu.Lock()
-		target, silent := f.server.Addr(), f.silent
-		f.count++
-		f.mu.Unlock()
-		server, err := net.DialTimeout("tcp", target, time.Second)
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
+// next returns where the next connection goes, and what carries it.
+func (f *Forwarder) next() (addr string, connect func(server, client net.Conn)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count++
+	silent := f.silent
+	return f.server.Addr(), func(server, client net.Conn) {
 		go carry(server, client, silent) // both end when either side ends
 		go carry(client, server, silent)
 	}
+}
+
+// relay listens on loopback until the test ends. It dials the address that next
+// returns for each connection, and hands both ends to connect.
+func relay(t testing.TB, next func() (addr string, connect func(server, client net.Conn))) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() { // ends with the listener
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			addr, connect := next()
+			server, err := net.DialTimeout("tcp", addr, time.Second)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			connect(server, client)
+		}
+	}()
+	return l.Addr().String()
 }
 
 // carry copies data in one direction until its source ends.

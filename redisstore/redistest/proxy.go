@@ -13,9 +13,8 @@ import (
 // Proxy is an address in front of a server, like a cloud provider's proxy: it inspects
 // every command and refuses some of them with an error.
 type Proxy struct {
-	listener net.Listener
-	server   *Server
-	refuse   func(command []string) string
+	addr   string
+	refuse func(command []string) string
 }
 
 // StartProxy starts a Proxy. If refuse returns an error for a command, such as "ERR
@@ -23,33 +22,15 @@ type Proxy struct {
 // proxy ends with the test.
 func StartProxy(t testing.TB, to *Server, refuse func(command []string) string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &Proxy{listener: l, server: to, refuse: refuse}
-	go p.serve() // ends with the listener
-	t.Cleanup(func() { _ = l.Close() })
+	p := &Proxy{refuse: refuse}
+	p.addr = relay(t, func() (string, func(server, client net.Conn)) {
+		return to.Addr(), func(server, client net.Conn) { go p.forward(server, client) } // ends with either side, and ends the other
+	})
 	return p
 }
 
 // URL is the address in the form that go-redis parses.
-func (p *Proxy) URL() string { return "redis://" + p.listener.Addr().String() }
-
-func (p *Proxy) serve() {
-	for {
-		client, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", p.server.Addr())
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		go p.forward(server, client) // ends with either side, and ends the other
-	}
-}
+func (p *Proxy) URL() string { return "redis://" + p.addr }
 
 // forward passes on commands one by one, each after the reply of the previous one, so
 // that the replies keep their order. After a subscribe the server sends messages at any

@@ -22,9 +22,6 @@ type Credentials struct{ Name, Password string }
 // String returns "[credentials]".
 func (Credentials) String() string { return "[credentials]" }
 
-// GoString is String, for %#v.
-func (c Credentials) GoString() string { return c.String() }
-
 // Format prints String for every verb.
 func (c Credentials) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 

@@ -95,9 +95,6 @@ func EphemeralUser() User {
 // String returns the name: a User holds secrets.
 func (u User) String() string { return u.Name }
 
-// GoString is String, for %#v.
-func (u User) GoString() string { return u.Name }
-
 // Format prints String for every verb.
 func (u User) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, u.Name) }
 

@@ -44,9 +44,6 @@ func (s Secret) String() string {
 	return "[secret]"
 }
 
-// GoString is String, for %#v.
-func (s Secret) GoString() string { return s.String() }
-
 // Format prints String for every verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 

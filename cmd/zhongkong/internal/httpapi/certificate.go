@@ -32,19 +32,20 @@ type certificate struct {
 	authorities []byte            // PEM, those in use
 }
 
+// newCertificate reads the files. It returns nil if the server speaks plain HTTP.
 func newCertificate(e Exposure, log *slog.Logger) (*certificate, error) {
+	switch {
+	case e.CertFile == "" && e.KeyFile == "" && e.ClientCAFile == "":
+		return nil, nil
+	case e.CertFile == "" || e.KeyFile == "":
+		return nil, errors.New("TLS needs both --tls-cert and --tls-key")
+	}
 	c := &certificate{files: e, log: log}
 	return c, c.reload()
 }
 
 // Check reads the files as NewServer does, and returns what is wrong with them.
 func (e Exposure) Check() error {
-	switch {
-	case e.CertFile == "" && e.KeyFile == "" && e.ClientCAFile == "":
-		return nil
-	case e.CertFile == "" || e.KeyFile == "":
-		return errors.New("TLS needs both --tls-cert and --tls-key")
-	}
 	_, err := newCertificate(e, slog.New(slog.DiscardHandler))
 	return err
 }

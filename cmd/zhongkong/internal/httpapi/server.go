@@ -43,15 +43,12 @@ func NewServer(api *API, e Exposure, log *slog.Logger) (*Server, error) {
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	s.http.RegisterOnShutdown(api.Stop)
-	switch {
-	case e.CertFile == "" && e.KeyFile == "" && e.ClientCAFile == "":
-		return s, nil
-	case e.CertFile == "" || e.KeyFile == "":
-		return nil, errors.New("TLS needs both --tls-cert and --tls-key")
-	}
 	cert, err := newCertificate(e, log)
 	if err != nil {
 		return nil, err
+	}
+	if cert == nil {
+		return s, nil
 	}
 	cert.authoritiesChanged = s.closeUnverified
 	s.certificate = cert

@@ -40,8 +40,8 @@ func (p *Page) account(ctx context.Context, c card, all bool, now time.Time) *ac
 	if all {
 		n = wholeHistory
 	}
-	log, ok := p.history.ofOne(ctx, c.Name, n+1)
-	if a.NoHistory = !ok; a.NoHistory {
+	log, err := p.history.read(ctx, depth{c.Name, n + 1})
+	if a.NoHistory = err != nil; a.NoHistory {
 		log = heard(p.cfg.Events, func(account string) bool { return account == c.Name })
 	}
 	a.Graph = newGraph(log, now)

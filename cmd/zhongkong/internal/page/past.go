@@ -3,6 +3,7 @@ package page
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -133,7 +134,7 @@ func failingSince(log []event) time.Time {
 
 // merged returns the last events of the accounts, false if they cannot be read.
 func (p *pastEvents) merged(ctx context.Context, accounts []card) ([]event, bool) {
-	if p.from == nil || len(accounts) > historyFor {
+	if len(accounts) > historyFor {
 		return nil, false
 	}
 	var merged []event
@@ -148,19 +149,13 @@ func (p *pastEvents) merged(ctx context.Context, accounts []card) ([]event, bool
 	return merged[:min(len(merged), timelineLength)], true
 }
 
-// ofOne returns the last n entries of one account's log; false if they cannot be
-// had.
-func (p *pastEvents) ofOne(ctx context.Context, account string, n int) ([]event, bool) {
-	if p.from == nil {
-		return nil, false
-	}
-	log, err := p.read(ctx, depth{account, n})
-	return log, err == nil
-}
+var errNoLogs = errors.New("page: there are no logs")
 
-// read returns the last entries of an account's log, the newest first. There
-// must be a log.
+// read returns the last entries of an account's log, the newest first.
 func (p *pastEvents) read(ctx context.Context, d depth) ([]event, error) {
+	if p.from == nil {
+		return nil, errNoLogs
+	}
 	p.mu.Lock()
 	log, ok := p.all[d]
 	p.mu.Unlock()
