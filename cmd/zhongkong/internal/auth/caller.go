@@ -7,37 +7,23 @@ type Caller struct {
 }
 
 // Name returns the user's name, "" for the zero Caller.
-func (c Caller) Name() string {
-	if c.user == nil {
-		return ""
-	}
-	return c.user.name
-}
+func (c Caller) Name() string { return c.get().name }
 
 // May reports whether the caller may have the account's token.
 func (c Caller) May(account string) bool {
-	if c.user == nil {
-		return false
-	}
-	_, ok := c.user.accounts[account]
-	return ok || c.user.all
+	u := c.get()
+	_, ok := u.accounts[account]
+	return ok || u.all
 }
 
 // MayRefresh reports whether the caller may force a refresh of the account.
-func (c Caller) MayRefresh(account string) bool {
-	return c.May(account) && c.user.refresh
-}
+func (c Caller) MayRefresh(account string) bool { return c.May(account) && c.user.refresh }
 
 // Told returns the bounds of the lifetime that the caller is told.
-func (c Caller) Told() Told {
-	if c.user == nil {
-		return Told{}
-	}
-	return c.user.told
-}
+func (c Caller) Told() Told { return c.get().told }
 
 // Phantom reports whether the caller gets phantoms in place of tokens.
-func (c Caller) Phantom() bool { return c.user != nil && c.user.phantom }
+func (c Caller) Phantom() bool { return c.get().phantom }
 
 // Verifier returns a digest of the password that the caller gave, as it was
 // configured: it is the same in all processes with the same configuration. It must
@@ -54,11 +40,18 @@ func (c Caller) Verifier() []byte {
 // caller's requests and streams have to end then, and it has to authenticate again.
 // Other passwords of the user come and go without it. Nil for the zero Caller.
 func (c Caller) Revoked() <-chan struct{} {
-	switch {
-	case c.password != nil:
+	if c.password != nil {
 		return c.password.revoked
-	case c.user != nil:
-		return c.user.revoked
 	}
-	return nil
+	return c.get().revoked
+}
+
+// noUser is the user of the zero Caller.
+var noUser = &user{}
+
+func (c Caller) get() *user {
+	if c.user == nil {
+		return noUser
+	}
+	return c.user
 }

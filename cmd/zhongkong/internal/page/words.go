@@ -117,10 +117,18 @@ func (w words) text(key string, args ...any) string {
 
 // many is text with a number. The number 1 may have a text of its own.
 func (w words) many(key string, n int) string {
-	if one, ok := w.Names[key+".one"]; ok && n == 1 {
-		return one
+	if n == 1 {
+		return w.or(key+".one", w.text(key, n))
 	}
 	return w.text(key, n)
+}
+
+// or returns the text for a key, or else another one.
+func (w words) or(key, otherwise string) string {
+	if text, ok := w.Names[key]; ok {
+		return text
+	}
+	return otherwise
 }
 
 // advice returns what to do about a failure, "" if that is not known.
@@ -156,19 +164,12 @@ func (w words) whys() (string, error) {
 // failed says that a refresh failed. why is an error code of the API. It comes from the
 // page's address, which anyone may have written, so an unknown one is not shown.
 func (w words) failed(why string) string {
-	text, ok := w.Names[whyPrefix+why]
-	if !ok {
-		text = w.Names[whyPrefix+"internal"]
-	}
-	return w.text("failed", text)
+	return w.text("failed", w.or(whyPrefix+why, w.Names[whyPrefix+"internal"]))
 }
 
 // notice returns the message for an error code of the API in place of the page.
 func (w words) notice(code string) string {
-	if text, ok := w.Names["notice."+code]; ok {
-		return text
-	}
-	return w.text("notice.internal")
+	return w.or("notice."+code, w.text("notice.internal"))
 }
 
 // asked says which caller asked for a refresh, and how.
@@ -192,12 +193,7 @@ func plain(s string) string {
 }
 
 // wordOr returns the translation of a word of the protocol, or the word.
-func (w words) wordOr(kind, word string) string {
-	if text, ok := w.Names[kind+"."+word]; ok {
-		return text
-	}
-	return word
-}
+func (w words) wordOr(kind, word string) string { return w.or(kind+"."+word, word) }
 
 // duration returns the two largest units, like duration in the script.
 func (w words) duration(d time.Duration) string {
