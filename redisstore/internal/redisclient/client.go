@@ -52,11 +52,11 @@ func Open(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := mergeTLS(o.TLS, server.tls())
+	config, err := mergeTLS(o.TLS, server.tls)
 	if err != nil {
 		return nil, err
 	}
-	d := dialer{tls: config, timeout: o.Timeout, peer: newPeer(server.addrs(), config)}
+	d := dialer{tls: config, timeout: o.Timeout, peer: newPeer(server.addrs, config)}
 	c := &Client{timeout: o.Timeout, owned: true, peer: d.peer}
 	switch {
 	case server.failover != nil:
@@ -138,11 +138,14 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// servers is what a URL names; one field is set.
+// servers is what a URL names; one of the first three fields is set.
 type servers struct {
 	single   *redis.Options
 	failover *redis.FailoverOptions
 	cluster  *redis.ClusterOptions
+
+	tls   *tls.Config // nil: the URL does not ask for TLS
+	addrs []string    // that a TLS probe may dial; each answers for all
 }
 
 func parse(redisURL string) (s servers, err error) {
@@ -158,40 +161,22 @@ func parse(redisURL string) (s servers, err error) {
 	query := u.Query()
 	switch {
 	case query.Has("master_name"):
-		s.failover, err = redis.ParseFailoverURL(redisURL)
+		if s.failover, err = redis.ParseFailoverURL(redisURL); err == nil {
+			s.tls, s.addrs = s.failover.TLSConfig, s.failover.SentinelAddrs
+		}
 	case query.Has("addr"):
-		s.cluster, err = redis.ParseClusterURL(redisURL)
+		if s.cluster, err = redis.ParseClusterURL(redisURL); err == nil {
+			s.tls, s.addrs = s.cluster.TLSConfig, s.cluster.Addrs
+		}
 	default:
-		s.single, err = redis.ParseURL(redisURL)
+		if s.single, err = redis.ParseURL(redisURL); err == nil && s.single.Network != "unix" {
+			s.tls, s.addrs = s.single.TLSConfig, []string{s.single.Addr}
+		}
 	}
 	if err != nil {
 		return servers{}, fmt.Errorf("the Redis URL cannot be used: %w", err)
 	}
 	return s, nil
-}
-
-// tls is the URL's TLS configuration, nil if it does not ask for TLS.
-func (s servers) tls() *tls.Config {
-	switch {
-	case s.failover != nil:
-		return s.failover.TLSConfig
-	case s.cluster != nil:
-		return s.cluster.TLSConfig
-	}
-	return s.single.TLSConfig
-}
-
-// addrs are the addresses that a TLS probe may dial; each answers for all.
-func (s servers) addrs() []string {
-	switch {
-	case s.failover != nil:
-		return s.failover.SentinelAddrs
-	case s.cluster != nil:
-		return s.cluster.Addrs
-	case s.single.Network == "unix":
-		return nil
-	}
-	return []string{s.single.Addr}
 }
 
 // dialer is what all clients of a Store have in common.
@@ -238,16 +223,12 @@ func (s servers) client(d dialer, retries int) redis.UniversalClient {
 	case s.cluster != nil:
 		return d.newCluster(*s.cluster, retries)
 	}
-	return d.newSingle(*s.single, retries)
+	return d.addHooks(redis.NewClient(d.singleOptions(*s.single, retries)))
 }
 
 // The functions below choose alike: the deadlines of contexts count, nothing waits
 // longer than an operation may take, one dial is one attempt, and nothing is sent
 // at connect that a least-privilege user may not send.
-
-func (d dialer) newSingle(o redis.Options, retries int) *redis.Client {
-	return d.addHooks(redis.NewClient(d.singleOptions(o, retries)))
-}
 
 // newGuardClient returns a client for the connection of a guard. It is not tracked:
 // the end of a guard ends a subscription, and an operation that timed out is no
