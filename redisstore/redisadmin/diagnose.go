@@ -28,11 +28,9 @@ type Diagnosis struct {
 	ConnectedReplicas int
 	ReplicasInSync    int  // of those, the ones in state online
 	AOF               bool // whether it writes an append-only file
-	LastSave          time.Time
 
-	// Clock is the server's clock, and Ahead how far it is ahead of this
-	// machine's, give or take half of RoundTrip.
-	Clock     time.Time
+	// Ahead is how far the server's clock is ahead of this machine's, give or take
+	// half of RoundTrip.
 	Ahead     time.Duration
 	RoundTrip time.Duration
 
@@ -76,7 +74,7 @@ func (d *Diagnosis) clock(ctx context.Context, client redis.UniversalClient) err
 	if err != nil {
 		return err
 	}
-	d.Clock, d.RoundTrip = clock.UTC(), time.Since(start)
+	d.RoundTrip = time.Since(start)
 	d.Ahead = clock.Sub(start.Add(d.RoundTrip / 2).Round(0))
 	return nil
 }
@@ -103,8 +101,6 @@ func (d *Diagnosis) read(info string) {
 			d.ConnectedReplicas = int(n)
 		case "aof_enabled":
 			d.AOF = n == 1
-		case "rdb_last_save_time":
-			d.LastSave = time.Unix(n, 0).UTC()
 		}
 		if strings.HasPrefix(name, "slave") && strings.Contains(value, "state=online") {
 			d.ReplicasInSync++

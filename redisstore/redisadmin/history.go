@@ -14,7 +14,6 @@ import (
 
 // Entry is a line of an account's log: what happened, never a token.
 type Entry struct {
-	ID      string // of the stream's entry
 	At      time.Time
 	Event   string // refreshed, failed, superseded, restored, reported, conflict
 	By      string // instance
@@ -59,7 +58,6 @@ func entry(line redis.XMessage) (Entry, bool) {
 	ms, _, _ := strings.Cut(line.ID, "-")
 	at, err := strconv.ParseInt(ms, 10, 64)
 	e := Entry{
-		ID:      line.ID,
 		At:      time.UnixMilli(at).UTC(),
 		Event:   text(line.Values["event"]),
 		By:      text(line.Values["by"]),

@@ -40,7 +40,7 @@ func TestEveryFormIsEncodedAsDocumented(t *testing.T) {
 		Failure: &coordinator.Failure{Kind: coordinator.FailedRefused, Code: "40125", Message: "invalid appsecret"},
 	}
 	entry := redisadmin.Entry{
-		ID: "1-0", At: at, Event: "failed", By: "host:1", AskedBy: "ops (cli)", Reason: coordinator.ReasonForced, Fence: 7,
+		At: at, Event: "failed", By: "host:1", AskedBy: "ops (cli)", Reason: coordinator.ReasonForced, Fence: 7,
 		Took: 1500 * time.Millisecond, Kind: coordinator.FailedRefused, Code: "40125", Error: "invalid appsecret", Retry: time.Minute,
 	}
 	state := coordinator.State{
