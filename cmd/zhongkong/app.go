@@ -200,33 +200,29 @@ func (p program) noCommand(c *cli.Context) error {
 
 // exitCode is the only place that maps errors to exit codes.
 func exitCode(err error) int {
-	var (
-		usage     *usageError
-		config    *configError
-		refused   *coordinator.RefusedError
-		quota     *coordinator.QuotaError
-		throttled *coordinator.ThrottledError
-		none      *noAccountsError
-		unknown   *unknownAccountError
-	)
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &none), errors.As(err, &unknown):
+	case isA[*usageError](err), isA[*configError](err), isA[*noAccountsError](err), isA[*unknownAccountError](err):
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		return exitOther // interrupted
-	case errors.As(err, &refused):
+	case isA[*coordinator.RefusedError](err):
 		return exitRefused
 	case errors.Is(err, coordinator.ErrUnreachable):
 		return exitUnreachable
-	case errors.As(err, &quota), errors.As(err, &throttled) && !errors.Is(err, coordinator.ErrNoToken):
+	case isA[*coordinator.QuotaError](err), isA[*coordinator.ThrottledError](err) && !errors.Is(err, coordinator.ErrNoToken):
 		return exitThrottled
 	case errors.Is(err, coordinator.ErrNoToken):
 		return exitNoToken
 	default:
 		return exitOther
 	}
+}
+
+func isA[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // complain prints an error on stderr; its lines after the first are indented.

@@ -31,8 +31,7 @@ func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 // cause removes the address from an error of net.Listen: the message around it names
 // it already.
 func cause(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err
 	}
 	return err

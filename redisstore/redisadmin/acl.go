@@ -112,8 +112,7 @@ func (c *aclCheck) commands(ctx context.Context) error {
 			tried = append(tried, pipe.Do(ctx, "publish", c.Keys.Channel(c.account, channel), "{}"))
 		}
 		_, err := pipe.Exec(ctx)
-		var answer redis.Error
-		if errors.As(err, &answer) {
+		if _, ok := errors.AsType[redis.Error](err); ok {
 			return nil // each command has its own error
 		}
 		return err
@@ -131,8 +130,7 @@ func (c *aclCheck) transaction(ctx context.Context) error {
 	err := c.Client.OnMaster(ctx, c.Keys.Of(c.account).Token, func(client redis.UniversalClient) error {
 		return emptyTransaction(ctx, client)
 	})
-	var answer redis.Error
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[redis.Error](err); ok {
 		if redisclient.DeniedCommand(answer.Error()) == "multi" {
 			c.note(err, "")
 		}
@@ -172,8 +170,7 @@ func (c *aclCheck) subscribe(ctx context.Context, channel string) error {
 		}
 		_, err := pubsub.ReceiveTimeout(ctx, c.Timeout)
 		c.note(err, channel)
-		var answer redis.Error
-		if errors.As(err, &answer) {
+		if _, ok := errors.AsType[redis.Error](err); ok {
 			return nil // noted, or a refusal: see Refusals
 		}
 		if err != nil {

@@ -152,8 +152,7 @@ func parse(redisURL string) (s servers, err error) {
 	u, err := url.Parse(redisURL)
 	if err != nil {
 		// The error's text contains the URL, and with it the password.
-		var bad *url.Error
-		if errors.As(err, &bad) {
+		if bad, ok := errors.AsType[*url.Error](err); ok {
 			err = bad.Err
 		}
 		return servers{}, fmt.Errorf("the Redis URL cannot be read: %w", err)

@@ -118,8 +118,7 @@ func clusterChanged(err error) bool {
 
 // serverAnswer returns the server's answer inside an error, nil if there is none.
 func serverAnswer(err error) error {
-	var answer redis.Error
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[redis.Error](err); ok {
 		return answer
 	}
 	return nil

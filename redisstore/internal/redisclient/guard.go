@@ -28,8 +28,7 @@ func newGuard(client *redis.Client) *guard { return &guard{client: client, conn:
 func (g *guard) ask(ctx context.Context) error {
 	fields, err := Hello(ctx, g.conn)
 	g.role = roleNamed(fields["role"])
-	var answer redis.Error
-	if errors.As(err, &answer) {
+	if _, ok := errors.AsType[redis.Error](err); ok {
 		err = nil // the same error will meet the PubSub, if it matters there
 	}
 	if g.role == UnknownRole {

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // peer is the server at the other end of a URL. Until it has answered once, peer
@@ -48,8 +46,7 @@ func newPeer(addrs []string, config *tls.Config) *peer {
 }
 
 func (p *peer) note(err error) {
-	var answer redis.Error
-	if !p.worked.Load() && (err == nil || errors.As(err, &answer)) {
+	if !p.worked.Load() && (err == nil || serverAnswer(err) != nil) {
 		p.worked.Store(true)
 	}
 }

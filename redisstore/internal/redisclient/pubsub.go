@@ -58,8 +58,7 @@ func (p *PubSub) Receive() (any, error) {
 	// Not ReceiveTimeout: a timeout in the middle of a message loses the half that
 	// was read.
 	received, err := p.pubsub.Receive(ctx)
-	var answer redis.Error
-	if errors.As(err, &answer) && (redis.HasErrorPrefix(answer, "MISCONF") || redis.HasErrorPrefix(answer, "MASTERDOWN")) {
+	if answer, ok := errors.AsType[redis.Error](err); ok && (redis.HasErrorPrefix(answer, "MISCONF") || redis.HasErrorPrefix(answer, "MASTERDOWN")) {
 		// A server in this state rejects PING as it rejects most commands. It
 		// delivers messages all the same, so the answer is a sign of life.
 		return &redis.Pong{}, nil

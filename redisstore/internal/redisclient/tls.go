@@ -76,8 +76,7 @@ func certificateError(err error) *TLSError {
 // alertIn returns the TLS alert with which the server has closed a connection, nil
 // if there is none. crypto/tls does not export its type.
 func alertIn(err error) *net.OpError {
-	var remote *net.OpError
-	if errors.As(err, &remote) && remote.Op == "remote error" {
+	if remote, ok := errors.AsType[*net.OpError](err); ok && remote.Op == "remote error" {
 		return remote
 	}
 	return nil

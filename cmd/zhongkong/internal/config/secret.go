@@ -98,8 +98,7 @@ func readSecret(path string, multiline bool) (s Secret, warning string, err erro
 
 // plainCause removes the path from an error: the message around it names it already.
 func plainCause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err
 	}
 	return err

@@ -72,8 +72,7 @@ func (a *accessControl) try(r *request, c auth.Credentials) (auth.Caller, error)
 // refusalReason is the reason in the audit line. It leaves out how long to wait,
 // because lines are rationed by their text.
 func refusalReason(err error) string {
-	var slowed *auth.ThrottledError
-	if errors.As(err, &slowed) {
+	if slowed, ok := errors.AsType[*auth.ThrottledError](err); ok {
 		return slowed.Reason
 	}
 	return strings.TrimPrefix(err.Error(), "auth: ")

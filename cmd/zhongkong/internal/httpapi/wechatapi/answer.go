@@ -80,8 +80,7 @@ func ErrorFor(err error, status int, message string, retry time.Duration) *Error
 		}
 		return &Error{codeMinuteQuota, "api minute-quota reach limit, must slower, retry next minute, " + message, status}
 	}
-	var refused *coordinator.RefusedError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*coordinator.RefusedError](err); ok {
 		if code, ok := refused.Code.Number(); ok && isPassedOn(code) {
 			return &Error{code, refused.Message, status}
 		}
