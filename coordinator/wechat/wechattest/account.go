@@ -157,7 +157,7 @@ func (s *Server) change(appID string, do func(*account) error) error {
 	defer s.mu.Unlock()
 	a, ok := s.accounts[appID]
 	if !ok {
-		return fmt.Errorf("wechattest: no account %q", appID)
+		return notFoundError{fmt.Sprintf("wechattest: no account %q", appID)}
 	}
 	return do(a)
 }

@@ -27,21 +27,21 @@ func controlRoutes() map[string]controller {
 		"POST /sandbox/knobs":                   (*Server).controlTune,
 		"PATCH /sandbox/knobs":                  (*Server).controlTune,
 		"GET /sandbox/faults":                   (*Server).controlFaults,
-		"POST /sandbox/faults":                  (*Server).controlInject,
+		"POST /sandbox/faults":                  withBody((*Server).controlInject),
 		"DELETE /sandbox/faults":                (*Server).controlClear,
 		"DELETE /sandbox/faults/{id}":           (*Server).controlClear,
-		"POST /sandbox/accounts":                (*Server).controlAdd,
-		"POST /sandbox/accounts/{appid}":        (*Server).controlChange,
-		"POST /sandbox/accounts/{appid}/rotate": (*Server).controlRotate,
-		"POST /sandbox/accounts/{appid}/kill":   (*Server).controlKill,
-		"POST /sandbox/accounts/{appid}/rogue":  (*Server).controlRogue,
-		"POST /sandbox/clock":                   (*Server).controlClock,
-		"POST /sandbox/hosts":                   (*Server).controlHosts,
+		"POST /sandbox/accounts":                withBody((*Server).controlAdd),
+		"POST /sandbox/accounts/{appid}":        withBody((*Server).controlChange),
+		"POST /sandbox/accounts/{appid}/rotate": withBody((*Server).controlRotate),
+		"POST /sandbox/accounts/{appid}/kill":   withBody((*Server).controlKill),
+		"POST /sandbox/accounts/{appid}/rogue":  withBody((*Server).controlRogue),
+		"POST /sandbox/clock":                   withBody((*Server).controlClock),
+		"POST /sandbox/hosts":                   withBody((*Server).controlHosts),
 		"POST /sandbox/release":                 (*Server).controlRelease,
 		"POST /sandbox/reset":                   (*Server).controlReset,
 		"GET /sandbox/calls":                    (*Server).controlCalls,
 		"GET /sandbox/issued":                   (*Server).controlIssued,
-		"POST /sandbox/judge":                   (*Server).controlJudge,
+		"POST /sandbox/judge":                   withBody((*Server).controlJudge),
 	}
 }
 
@@ -90,6 +90,17 @@ func writeControl(w http.ResponseWriter, answer any, err error) {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	_ = encoder.Encode(answer) // an error means that the client has gone away
+}
+
+// withBody returns a controller of a request whose body is a JSON object.
+func withBody[Q any](do func(*Server, *http.Request, Q) (any, error)) controller {
+	return func(s *Server, req *http.Request) (any, error) {
+		var q Q
+		if err := decode(req, &q); err != nil {
+			return nil, err
+		}
+		return do(s, req, q)
+	}
 }
 
 // decode reads a control request's body. Unknown names are an error; an empty body
@@ -148,11 +159,7 @@ func (s *Server) faultsLocked() []controlFault {
 	return out
 }
 
-func (s *Server) controlInject(req *http.Request) (any, error) {
-	var f Fault
-	if err := decode(req, &f); err != nil {
-		return nil, err
-	}
+func (s *Server) controlInject(_ *http.Request, f Fault) (any, error) {
 	id, err := s.Inject(f)
 	return map[string]int{"id": id}, err
 }
@@ -177,22 +184,14 @@ func (s *Server) hasFault(id int) bool {
 	return slices.ContainsFunc(s.faults, func(f *fault) bool { return f.id == id })
 }
 
-func (s *Server) controlClock(req *http.Request) (any, error) {
-	var q struct {
-		Advance Seconds `json:"advance"`
-	}
-	if err := decode(req, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) controlClock(_ *http.Request, q struct {
+	Advance Seconds `json:"advance"`
+}) (any, error) {
 	s.Advance(time.Duration(q.Advance))
 	return map[string]time.Time{"now": s.Now().UTC()}, nil
 }
 
-func (s *Server) controlHosts(req *http.Request) (any, error) {
-	var q map[string]string
-	if err := decode(req, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) controlHosts(_ *http.Request, q map[string]string) (any, error) {
 	for host, state := range q {
 		if state != "up" && state != "down" {
 			return nil, fmt.Errorf("host %s: the state must be \"up\" or \"down\", not %q", host, state)

@@ -74,36 +74,25 @@ func (a *account) state(s *Server, now time.Time) controlAccount {
 	return out
 }
 
-func (s *Server) controlAdd(req *http.Request) (any, error) {
-	var q struct {
-		AppID      string   `json:"appid"`
-		Secret     string   `json:"secret"`
-		Product    Product  `json:"product"`
-		Whitelist  []string `json:"whitelist"`
-		DailyToken int      `json:"daily_token"`
-	}
-	if err := decode(req, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) controlAdd(_ *http.Request, q struct {
+	AppID      string   `json:"appid"`
+	Secret     string   `json:"secret"`
+	Product    Product  `json:"product"`
+	Whitelist  []string `json:"whitelist"`
+	DailyToken int      `json:"daily_token"`
+}) (any, error) {
 	return nil, s.AddAccount(Account(q))
 }
 
 // controlChange changes the settings of an account that the request names. An
 // invalid whitelist or risk changes nothing.
-func (s *Server) controlChange(req *http.Request) (any, error) {
-	var q struct {
-		Whitelist json.RawMessage `json:"whitelist"` // null turns it off
-		Frozen    *bool           `json:"frozen"`
-		Banned    *int            `json:"banned"`
-		Risk      map[string]int  `json:"risk"`
-	}
-	if err := decode(req, &q); err != nil {
-		return nil, err
-	}
-	id, err := s.named(req)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) controlChange(req *http.Request, q struct {
+	Whitelist json.RawMessage `json:"whitelist"` // null turns it off
+	Frozen    *bool           `json:"frozen"`
+	Banned    *int            `json:"banned"`
+	Risk      map[string]int  `json:"risk"`
+}) (any, error) {
+	id := req.PathValue("appid")
 	var list []string
 	if q.Whitelist != nil {
 		if err := json.Unmarshal(q.Whitelist, &list); err != nil {
@@ -129,28 +118,10 @@ func (s *Server) controlChange(req *http.Request) (any, error) {
 	})
 }
 
-// named returns the AppID in the path, if there is such an account.
-func (s *Server) named(req *http.Request) (string, error) {
+func (s *Server) controlRotate(req *http.Request, q struct {
+	Secret string `json:"secret"` // empty: a random one
+}) (any, error) {
 	id := req.PathValue("appid")
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.accounts[id]; !ok {
-		return "", notFoundError{fmt.Sprintf("no account %q", id)}
-	}
-	return id, nil
-}
-
-func (s *Server) controlRotate(req *http.Request) (any, error) {
-	id, err := s.named(req)
-	if err != nil {
-		return nil, err
-	}
-	var q struct {
-		Secret string `json:"secret"` // empty: a random one
-	}
-	if err := decode(req, &q); err != nil {
-		return nil, err
-	}
 	if q.Secret != "" {
 		return nil, s.SetSecret(id, q.Secret)
 	}
@@ -158,42 +129,38 @@ func (s *Server) controlRotate(req *http.Request) (any, error) {
 	return map[string]string{"secret": secret}, err
 }
 
-// chainOf returns the AppID in the path and the chain in the body, which is the
-// classic one by default.
-func (s *Server) chainOf(req *http.Request) (string, Chain, error) {
-	id, err := s.named(req)
-	if err != nil {
-		return "", "", err
-	}
-	q := struct {
-		Chain Chain `json:"chain"`
-	}{ClassicChain}
-	if err := decode(req, &q); err != nil {
-		return "", "", err
-	}
-	if q.Chain != ClassicChain && q.Chain != StableChain {
-		return "", "", fmt.Errorf("the chain must be %q or %q, not %q", ClassicChain, StableChain, q.Chain)
-	}
-	return id, q.Chain, nil
+// chainQuery is a body that names a chain, by default the classic one.
+type chainQuery struct {
+	Chain Chain `json:"chain"`
 }
 
-func (s *Server) controlKill(req *http.Request) (any, error) {
-	id, c, err := s.chainOf(req)
+func (q chainQuery) chain() (Chain, error) {
+	switch q.Chain {
+	case "", ClassicChain:
+		return ClassicChain, nil
+	case StableChain:
+		return StableChain, nil
+	}
+	return "", fmt.Errorf("the chain must be %q or %q, not %q", ClassicChain, StableChain, q.Chain)
+}
+
+func (s *Server) controlKill(req *http.Request, q chainQuery) (any, error) {
+	c, err := q.chain()
 	if err != nil {
 		return nil, err
 	}
-	killed, ok := s.KillEarly(id, c)
+	killed, ok := s.KillEarly(req.PathValue("appid"), c)
 	if !ok {
-		return nil, notFoundError{fmt.Sprintf("account %s has no live token on the chain %s", id, c)}
+		return nil, notFoundError{fmt.Sprintf("no account %s with a live token on the chain %s", req.PathValue("appid"), c)}
 	}
 	return killed.public(), nil
 }
 
-func (s *Server) controlRogue(req *http.Request) (any, error) {
-	id, c, err := s.chainOf(req)
+func (s *Server) controlRogue(req *http.Request, q chainQuery) (any, error) {
+	c, err := q.chain()
 	if err != nil {
 		return nil, err
 	}
-	i, err := s.Rogue(id, c)
+	i, err := s.Rogue(req.PathValue("appid"), c)
 	return i.public(), err
 }
