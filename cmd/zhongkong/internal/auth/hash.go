@@ -91,20 +91,13 @@ func parseHash(s string) (*digest, error) {
 }
 
 func parseCost(s string) (cost, error) {
-	var numbers [3]uint64
-	fields := strings.Split(s, ",")
-	if len(fields) != len(numbers) {
+	const form = "m=%d,t=%d,p=%d"
+	var kib, passes, lanes uint32
+	_, err := fmt.Sscanf(s, form, &kib, &passes, &lanes)
+	if err != nil || fmt.Sprintf(form, kib, passes, lanes) != s { // Sscanf ignores what follows
 		return cost{}, errors.New("the hash's cost is not of the form m=N,t=N,p=N")
 	}
-	for i, name := range []string{"m=", "t=", "p="} {
-		digits, ok := strings.CutPrefix(fields[i], name)
-		n, err := strconv.ParseUint(digits, 10, 32)
-		if !ok || err != nil {
-			return cost{}, errors.New("the hash's cost is not of the form m=N,t=N,p=N")
-		}
-		numbers[i] = n
-	}
-	switch kib, passes, lanes := numbers[0], numbers[1], numbers[2]; {
+	switch {
 	case lanes < 1 || lanes > maxLanes:
 		return cost{}, fmt.Errorf("the hash's p is %d, must be 1 to %d", lanes, maxLanes)
 	case kib < minKiB*lanes || kib > maxKiB:
@@ -112,7 +105,7 @@ func parseCost(s string) (cost, error) {
 	case passes < 1 || passes > maxPasses:
 		return cost{}, fmt.Errorf("the hash's t is %d, must be 1 to %d", passes, maxPasses)
 	default:
-		return cost{kib: uint32(kib), passes: uint32(passes), lanes: uint8(lanes)}, nil
+		return cost{kib: kib, passes: passes, lanes: uint8(lanes)}, nil
 	}
 }
 

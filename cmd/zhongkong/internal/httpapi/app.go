@@ -33,7 +33,6 @@ const (
 // app is what the handlers share; they are its methods.
 type app struct {
 	accessControl
-	errorWriter
 	counts
 
 	zk          *coordinator.Coordinator
@@ -71,7 +70,6 @@ func newApp(cfg Config) *app {
 	l := cfg.Limits.or(DefaultLimits())
 	a := &app{
 		accessControl: accessControl{callers: cfg.Callers, zk: cfg.Coordinator, log: log},
-		errorWriter:   errorWriter{log: log},
 		zk:            cfg.Coordinator,
 		log:           log,
 		probe:         cfg.Probe,

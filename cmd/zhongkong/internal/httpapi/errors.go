@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -17,28 +16,24 @@ import (
 // errFull is returned when the limit of waiting requests is reached.
 var errFull = errors.New("too many requests are waiting")
 
-// errorWriter writes error responses, and logs those that only an operator can
-// do something about.
-type errorWriter struct{ log *slog.Logger }
-
 // fail writes the response for an error and returns its status.
-func (e *errorWriter) fail(w http.ResponseWriter, r *request, err error) int {
-	return writeProblem(w, e.explain(r, err))
+func (a *app) fail(w http.ResponseWriter, r *request, err error) int {
+	return writeProblem(w, a.explain(r, err))
 }
 
-func (e *errorWriter) explain(r *request, err error) problem {
+func (a *app) explain(r *request, err error) problem {
 	p := problemOf(r.Context(), err)
-	e.logProblem(p, err, r.URL.Path)
+	a.logProblem(p, err, r.URL.Path)
 	return p
 }
 
 // logProblem logs the cause of a problem that the caller is not told and only an
 // operator can remove. asked is the path that was asked for.
-func (e *errorWriter) logProblem(p problem, err error, asked string) {
+func (a *app) logProblem(p problem, err error, asked string) {
 	if p.status != http.StatusInternalServerError && p.code != problemDenied.code {
 		return
 	}
-	e.log.LogAttrs(context.Background(), levelFailed, "request failed",
+	a.log.LogAttrs(context.Background(), levelFailed, "request failed",
 		attrs("code", p.code, "asked", short(asked), "why", err.Error())...)
 }
 
