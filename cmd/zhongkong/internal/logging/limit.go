@@ -24,9 +24,9 @@ const maxKinds = 64
 // Limit is a handler that bounds how often certain messages are logged: those that a
 // client without credentials can cause.
 type Limit struct {
-	next     slog.Handler
-	messages []string
-	shared   *counters
+	slog.Handler // the next one
+	messages     []string
+	shared       *counters
 }
 
 // counters is what a Limit shares with the handlers derived from it.
@@ -51,19 +51,14 @@ func NewLimit(next slog.Handler, messages ...string) *Limit {
 	return &Limit{next, messages, &counters{kinds: map[kind]*span{}}}
 }
 
-// Enabled implements slog.Handler.
-func (l *Limit) Enabled(ctx context.Context, level slog.Level) bool {
-	return l.next.Enabled(ctx, level)
-}
-
 // WithAttrs returns a handler that counts together with l.
 func (l *Limit) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &Limit{l.next.WithAttrs(attrs), l.messages, l.shared}
+	return &Limit{l.Handler.WithAttrs(attrs), l.messages, l.shared}
 }
 
 // WithGroup returns a handler that counts together with l.
 func (l *Limit) WithGroup(name string) slog.Handler {
-	return &Limit{l.next.WithGroup(name), l.messages, l.shared}
+	return &Limit{l.Handler.WithGroup(name), l.messages, l.shared}
 }
 
 // Handle passes the record on, or counts it.
@@ -71,7 +66,7 @@ func (l *Limit) Handle(ctx context.Context, r slog.Record) error {
 	if slices.Contains(l.messages, r.Message) && !l.admit(r) {
 		return nil
 	}
-	return l.next.Handle(ctx, r)
+	return l.Handler.Handle(ctx, r)
 }
 
 func (l *Limit) admit(r slog.Record) bool {
@@ -107,7 +102,7 @@ func (l *Limit) summarize(k kind, s *span, level slog.Level) {
 	l.shared.mu.Unlock()
 	r := slog.NewRecord(time.Now(), level, k.message+": more of these lines were omitted", 0)
 	r.AddAttrs(slog.String("why", k.why), slog.Int("lines", omitted), slog.String("within", limitSpan.String()))
-	_ = l.next.Handle(context.Background(), r) // as slog.Logger does
+	_ = l.Handler.Handle(context.Background(), r) // as slog.Logger does
 }
 
 // kindOf leaves digits out of the reason, because waiting times differ in every line.

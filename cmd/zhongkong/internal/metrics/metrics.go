@@ -20,8 +20,9 @@ import (
 // Metrics counts what a coordinator does, and reads the state of its accounts
 // whenever it is scraped. It is safe for concurrent use.
 type Metrics struct {
+	http.Handler // of GET /metrics
+
 	registry *prometheus.Registry
-	handler  http.Handler
 
 	refreshes     *prometheus.CounterVec
 	duration      *prometheus.HistogramVec
@@ -36,7 +37,7 @@ func New(version string) *Metrics {
 	registry := prometheus.NewRegistry()
 	m := &Metrics{
 		registry: registry,
-		handler:  promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		Handler:  promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		refreshes: counters("zhongkong_refreshes_total",
 			"Refreshes that this process tried, by why and by how they ended: stored; superseded by a newer attempt; current, when "+
 				"another process was first; throttled by a limit; or the kind of failure: unknown, busy, later, refused.",
@@ -141,6 +142,3 @@ func (m *Metrics) FollowLog(dropped func() uint64) {
 		Help: "Lines of the log that were dropped because what reads it was gone or too slow.",
 	}, func() float64 { return float64(dropped()) }))
 }
-
-// ServeHTTP answers GET /metrics.
-func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.handler.ServeHTTP(w, r) }
