@@ -10,7 +10,6 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -34,33 +33,19 @@ refresh: the current one is printed.`,
 const envIfToken = "ZHONGKONG_IF_TOKEN"
 
 func (p program) refresh(c *cli.Context) error {
-	s, err := p.session(c)
-	if err != nil {
-		return err
-	}
-	defer s.close()
 	rejected, err := p.rejectedToken(c)
 	if err != nil {
 		return err
 	}
-	ctx, cancel, err := waiting(c)
-	if err != nil {
-		return err
-	}
-	defer cancel()
-	name, err := s.awaitedAccount(ctx, c.Args().Slice())
-	if err != nil {
-		return err
-	}
-	ctx = coordinator.WithCaller(ctx, whoRuns()+" (cli)")
-	err = s.withAccount(name, func(a *coordinator.Account) error {
-		snapshot, err := demand(ctx, a, rejected)
-		if err != nil {
-			return err
-		}
-		return s.printRecord(c, name, snapshot, time.Now())
+	return p.awaiting(c, func(ctx context.Context, s *session, name string) error {
+		ctx = coordinator.WithCaller(ctx, whoRuns()+" (cli)")
+		return s.printFrom(c, name, func(a *coordinator.Account) (coordinator.Snapshot, error) {
+			if rejected.IsZero() {
+				return a.Refresh(ctx)
+			}
+			return a.Invalidate(ctx, rejected)
+		})
 	})
-	return s.withoutToken(name, err)
 }
 
 // whoRuns returns the user of this process, for the log of the account.
@@ -69,13 +54,6 @@ func whoRuns() string {
 		return u.Username
 	}
 	return "uid " + strconv.Itoa(os.Getuid())
-}
-
-func demand(ctx context.Context, a *coordinator.Account, rejected coordinator.Token) (coordinator.Snapshot, error) {
-	if rejected.IsZero() {
-		return a.Refresh(ctx)
-	}
-	return a.Invalidate(ctx, rejected)
 }
 
 // maxToken is far above the 512 bytes that WeChat recommends to reserve.

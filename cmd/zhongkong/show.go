@@ -36,6 +36,23 @@ func tokenFlags() []cli.Flag {
 }
 
 func (p program) show(c *cli.Context) error {
+	return p.awaiting(c, func(ctx context.Context, s *session, name string) error {
+		// Usually there is a token, and one read suffices.
+		began := time.Now()
+		states, err := s.store.Load(ctx, name)
+		if err != nil {
+			return s.withAdvice(err)
+		}
+		if r := states[0].Record; r.Usable() {
+			return s.printRecord(c, name, coordinator.Snapshot{Record: r}, began)
+		}
+		return s.printFrom(c, name, func(a *coordinator.Account) (coordinator.Snapshot, error) { return a.Current(ctx) })
+	})
+}
+
+// awaiting calls f with the account that the command is for, and a context that ends
+// after --wait.
+func (p program) awaiting(c *cli.Context, f func(ctx context.Context, s *session, name string) error) error {
 	s, err := p.session(c)
 	if err != nil {
 		return err
@@ -50,18 +67,13 @@ func (p program) show(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	return f(ctx, s, name)
+}
 
-	// Usually there is a token, and one read suffices.
-	began := time.Now()
-	states, err := s.store.Load(ctx, name)
-	if err != nil {
-		return s.withAdvice(err)
-	}
-	if r := states[0].Record; r.Usable() {
-		return s.printRecord(c, name, coordinator.Snapshot{Record: r}, began)
-	}
-	err = s.withAccount(name, func(a *coordinator.Account) error {
-		snapshot, err := a.Current(ctx)
+// printFrom prints the token that f gets from an account.
+func (s *session) printFrom(c *cli.Context, name string, f func(*coordinator.Account) (coordinator.Snapshot, error)) error {
+	err := s.withAccount(name, func(a *coordinator.Account) error {
+		snapshot, err := f(a)
 		if err != nil {
 			return err
 		}

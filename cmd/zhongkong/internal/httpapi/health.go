@@ -11,14 +11,9 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// statusBody is the body of /healthz and /readyz with status 200.
-type statusBody struct {
-	Status string `json:"status"`
-}
-
 // getHealth answers GET /healthz: the process is alive.
 func getHealth(w http.ResponseWriter, _ *request) int {
-	return writeJSON(w, http.StatusOK, statusBody{"ok"})
+	return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
 // getMetrics answers GET /metrics, which names every account.
@@ -88,7 +83,7 @@ func (a *app) getReady(w http.ResponseWriter, r *request) int {
 	}
 	why := a.whyNotReady(accounts, each)
 	if why == nil {
-		return writeJSON(w, http.StatusOK, statusBody{"ready"})
+		return writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 	}
 	body := notReady{Error: why.code, Message: a.readyMessage(r.caller, why)}
 	for _, account := range accounts {
