@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 )
 
 // Account is one account of a Coordinator. Its methods are safe for concurrent
@@ -25,19 +26,21 @@ type Account struct {
 	mu       sync.Mutex // guards what follows; never held over Store or Source
 	view     view
 	source   Source
-	override *AccountConfig // nil, mostly: everything else is as in the Config
+	rules    unique.Handle[rules]
+	override *AccountConfig // what the account's configuration says of them; nil, mostly: nothing
 	changed  chan struct{}  // closed at the next change; nil: nothing waits
 
 	wake  instant // guarded by scheduler.mu: when the schedule looks at it
 	index int32   // guarded by scheduler.mu: in its heap; -1: not there
 }
 
-func newAccount(c *Coordinator, cfg AccountConfig) *Account {
-	a := &Account{c: c, name: cfg.Name, source: cfg.Source, index: -1}
+func newAccount(c *Coordinator, cfg AccountConfig) (*Account, error) {
+	r, err := c.cfg.rules(cfg, cfg.Source)
+	a := &Account{c: c, name: cfg.Name, source: cfg.Source, rules: unique.Make(r), index: -1}
 	if cfg.RefreshEvery != 0 || cfg.Limits != (Limits{}) {
-		a.override = &cfg
+		a.override = &AccountConfig{RefreshEvery: cfg.RefreshEvery, Limits: cfg.Limits}
 	}
-	return a
+	return a, errors.Join(validateName(cfg.Name), err)
 }
 
 // Name returns the account's name.
@@ -181,8 +184,19 @@ func (a *Account) Watch(ctx context.Context) <-chan Snapshot {
 func (a *Account) SetSource(s Source) {
 	a.c.membership.Lock()
 	defer a.c.membership.Unlock()
+	var own AccountConfig
+	if a.override != nil {
+		own = *a.override
+	}
+	r, err := a.c.cfg.rules(own, s)
+	if err != nil { // the source's fault: its kind decides about that, and the kind seldom changes
+		a.c.log.Error("the new source describes itself wrongly: the rules of the one before go on", "account", a.name, "error", err)
+	}
 	a.mu.Lock()
 	a.source = s
+	if err == nil {
+		a.rules = unique.Make(r)
+	}
 	removed := a.view.removed
 	a.mu.Unlock()
 	if !removed {
@@ -238,15 +252,11 @@ func (a *Account) update(do func(*view, env)) {
 func (a *Account) env() env {
 	c, wall := a.c, time.Now()
 	e := env{
-		cfg: &c.cfg, account: a.name, every: c.cfg.RefreshEvery, limits: c.cfg.Limits, source: a.source,
+		cfg: &c.cfg, account: a.name, rules: a.rules.Value(), source: a.source,
 		wall: wall, now: c.instant(wall), slept: c.slept.Load(), roll: rand.Float64(),
 		running: c.running.Load(), connected: c.connected.Load(), stopping: c.lifetime().Err() != nil, down: c.down.Load(),
 	}
 	e.storeNow, e.storeKnown = c.storeClock.at(e.now)
-	if a.override != nil {
-		e.every = or(a.override.RefreshEvery, e.every)
-		e.limits = a.override.Limits.or(e.limits)
-	}
 	return e
 }
 

@@ -19,13 +19,13 @@ type Config struct {
 	// Accounts are added at once; more can be added with Coordinator.Add.
 	Accounts []AccountConfig
 
-	// RefreshEvery is how old a token gets before it is replaced; zero: 1 h.
-	// Half the token's life is the limit whatever it says, and a source that
-	// names a time is asked at that time.
+	// RefreshEvery is how old a token gets before it is replaced; zero: what the
+	// account's source says (see Description), else 1 h. Half the token's life is the
+	// limit whatever it says, and a source that names a time is asked at that time.
 	RefreshEvery time.Duration
 
-	// Limits bound the calls to the source; zero fields mean
-	// DefaultLimits.
+	// Limits bound the calls to the source; zero fields mean what the account's source
+	// says, else DefaultLimits.
 	Limits Limits
 
 	// LockTTL is how long a killed process keeps the others from
@@ -130,15 +130,14 @@ const (
 	maxNameLen          = 128
 )
 
-// withDefaults returns c with its zero fields filled in.
+// withDefaults returns c with its zero fields filled in, but for those on which an
+// account and its source have a say: see Config.rules.
 func (c Config) withDefaults() Config {
-	c.RefreshEvery = or(c.RefreshEvery, defaultRefreshEvery)
 	c.LockTTL = or(c.LockTTL, defaultLockTTL)
 	c.FetchTimeout = or(c.FetchTimeout, defaultFetchTimeout)
 	c.PollEvery = or(c.PollEvery, defaultPollEvery)
 	c.ProbeEvery = or(c.ProbeEvery, defaultProbeEvery)
 	c.MaxFetches = or(c.MaxFetches, defaultMaxFetches)
-	c.Limits = c.Limits.or(DefaultLimits())
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -195,7 +194,8 @@ func (c Config) Validate() error {
 	if c.MaxFetches < 1 {
 		wrong("MaxFetches is %d: it must be at least 1", c.MaxFetches)
 	}
-	errs = append(errs, validateSchedule(c.RefreshEvery, c.Limits))
+	_, err := c.rules(AccountConfig{}, nil)
+	errs = append(errs, err)
 	seen := make(map[string]bool, len(c.Accounts))
 	for _, a := range c.Accounts {
 		if err := a.validate(c); err != nil {
@@ -210,10 +210,8 @@ func (c Config) Validate() error {
 }
 
 func (a AccountConfig) validate(c Config) error {
-	return errors.Join(
-		validateName(a.Name),
-		validateSchedule(or(a.RefreshEvery, c.RefreshEvery), a.Limits.or(c.Limits)),
-	)
+	_, err := c.rules(a, a.Source)
+	return errors.Join(validateName(a.Name), err)
 }
 
 // validateName is ValidateName with the name of the field.

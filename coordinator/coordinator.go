@@ -179,10 +179,10 @@ func (c *Coordinator) Drain(ctx context.Context) error {
 
 // Add adds an account while the coordinator runs or not.
 func (c *Coordinator) Add(cfg AccountConfig) (*Account, error) {
-	if err := cfg.validate(c.cfg); err != nil {
+	a, err := newAccount(c, cfg)
+	if err != nil {
 		return nil, fmt.Errorf("coordinator: account %q: %w", cfg.Name, err)
 	}
-	a := newAccount(c, cfg)
 	c.membership.Lock()
 	defer c.membership.Unlock()
 	c.mu.Lock()

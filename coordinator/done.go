@@ -22,7 +22,7 @@ func (v *view) readBy(grace time.Duration, e env) effects {
 
 // sourceReplaced forgets limits that may not concern the new source.
 func (v *view) sourceReplaced(e env) effects {
-	v.limitUntil = 0
+	v.limitUntil, v.heldUntil = 0, 0
 	v.read()
 	return effects{broadcast: true, reschedule: !v.removed, wake: e.now}
 }
@@ -70,8 +70,9 @@ func (v *view) overtaken(r Record, e env) {
 }
 
 // throttled takes in that a limit forbade a refresh for the reason. A demand ends,
-// or waits for the minimum interval. An unknown back-off has the store read; then
-// it is honoured like any other.
+// or waits for the minimum interval: not where the issuer repeats itself, and the interval
+// is there to leave it in peace. An unknown back-off has the store read; then it is
+// honoured like any other.
 func (v *view) throttled(t *ThrottledError, reason Reason, e env) {
 	switch {
 	case !reason.Demanded():
@@ -81,6 +82,8 @@ func (v *view) throttled(t *ThrottledError, reason Reason, e env) {
 			v.read()
 			return
 		}
+	case e.repeat == RepeatSame && t.Limit == LimitInterval:
+		v.heldUntil = e.now + instant(t.RetryIn)
 	case t.RetryIn <= e.limits.MinInterval && v.demand.active(e):
 		v.demand.allowedAt = e.now + instant(t.RetryIn)
 		return

@@ -40,7 +40,7 @@ func (v *view) due(e env) Reason {
 		return v.demand.reason
 	case !v.usable(e):
 		return ReasonMissing
-	case e.refresher() && v.attempts.overdue(e.now):
+	case e.refresher() && v.overdue(e):
 		return ReasonOverdue
 	case e.refresher() && v.late(e):
 		return ReasonSchedule
@@ -48,6 +48,18 @@ func (v *view) due(e env) Reason {
 		return v.demand.reason
 	}
 	return ""
+}
+
+// overdue reports whether an attempt is that may have killed the token. Where a call
+// kills none, what became of an attempt does not matter.
+func (v *view) overdue(e env) bool { return e.repeat == RepeatKills && v.attempts.overdue(e.now) }
+
+// nextOverdue returns when the first of them is; ok is false for none.
+func (v *view) nextOverdue(e env) (at instant, ok bool) {
+	if e.repeat != RepeatKills {
+		return 0, false
+	}
+	return v.attempts.next()
 }
 
 // late reports whether the schedule wants a refresh. There must be a record.
@@ -91,7 +103,7 @@ func (v *view) wake(e env) instant {
 	if reason := v.due(e); reason != "" && !reason.Demanded() {
 		return min(wake, max(e.now, v.allowed(reason)))
 	}
-	if at, ok := v.attempts.next(); ok {
+	if at, ok := v.nextOverdue(e); ok {
 		wake = min(wake, max(at, v.allowed(ReasonOverdue)))
 	}
 	if v.usable(e) {
@@ -104,7 +116,7 @@ func (v *view) wake(e env) instant {
 // reader without a token reads: it may be that no notification of one comes.
 func (v *view) trusted(e env) bool {
 	return e.running && e.connected && v.reads > 0 && !v.readDue &&
-		!v.attempts.overdue(e.now) && (e.refresher() || v.usable(e))
+		!v.overdue(e) && (e.refresher() || v.usable(e))
 }
 
 // worthProbing reports whether a reading would tell more than is under way already.
@@ -144,8 +156,7 @@ type plan struct {
 	seen    Fence
 	askedBy string
 	source  Source
-	every   time.Duration
-	limits  Limits
+	rules
 	current Record
 	lost    bool // the store has lost current: it is to be restored
 	allowed bool // what is due may be done now
@@ -154,7 +165,7 @@ type plan struct {
 // plan returns what a round has to do now.
 func (v *view) plan(e env) plan {
 	p := plan{
-		reason: v.due(e), seen: v.seen(), source: e.source, every: e.every, limits: e.limits, current: v.record(e), lost: v.lost,
+		reason: v.due(e), seen: v.seen(), source: e.source, rules: e.rules, current: v.record(e), lost: v.lost,
 	}
 	p.allowed = p.reason != "" && e.now >= v.allowed(p.reason)
 	if p.reason.Demanded() {
@@ -203,7 +214,7 @@ func (v *view) status(e env) Status {
 	s.Record = v.record(e)
 	s.Record.TTL = max(s.Record.TTL, 0)
 	next := v.held.refreshAt
-	if overdue, ok := v.attempts.next(); ok {
+	if overdue, ok := v.nextOverdue(e); ok {
 		next = min(next, overdue)
 	}
 	s.NextRefresh = at(max(next, v.retryAt))

@@ -26,7 +26,7 @@ func testEnv() env {
 	cfg := Config{}.withDefaults()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	return env{
-		cfg: &cfg, account: "a", every: cfg.RefreshEvery, limits: cfg.Limits, source: testSource{},
+		cfg: &cfg, account: "a", rules: rules{every: defaultRefreshEvery, limits: DefaultLimits()}, source: testSource{},
 		wall: now, now: at, roll: 0.5, storeNow: now, storeKnown: true, running: true, connected: true,
 	}
 }

@@ -6,9 +6,8 @@ import "time"
 type env struct {
 	cfg     *Config // with defaults
 	account string
-	every   time.Duration // the account's RefreshEvery
-	limits  Limits        // the account's
-	source  Source        // nil: this process is a reader
+	rules          // the account's
+	source  Source // nil: this process is a reader
 
 	wall  time.Time
 	now   instant

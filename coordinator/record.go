@@ -37,10 +37,24 @@ type Record struct {
 	// Attributes are FetchResult.Attributes. Records share the map: nothing changes it.
 	Attributes map[string]string
 
+	// Repeated says that the refresh was demanded, and brought the very token that was to
+	// be replaced: the issuer repeats it (see RepeatSame). IssuedAt is when that token was
+	// stored first.
+	Repeated bool
+
 	// TTL is how much longer the record may be served, as the store measured
 	// it when it gave the record out. A duration is right on every machine, an
 	// instant of one machine's wall clock is not.
 	TTL time.Duration
+}
+
+// AttributesSize returns how many bytes attributes have, names and values together.
+func AttributesSize(attributes map[string]string) int {
+	n := 0
+	for name, value := range attributes {
+		n += len(name) + len(value)
+	}
+	return n
 }
 
 // Lifetime is how long the source said the token lives.

@@ -45,11 +45,41 @@ func (r refresh) run(ctx context.Context) error {
 			r.c.log.Warn("the issuer's answer is odd: its token is used with care", "account", r.a.name, "odd", result.Doubt, "life", result.Lifetime)
 		}
 		r.c.observe(Observation{Kind: Fetched, Account: r.a.name, Reason: r.reason, Took: took})
-		return r.commit(ctx, stopping, CommitRequest{
+		c := CommitRequest{
 			Attempt: attempt, Reason: r.reason, AskedBy: r.askedBy, Token: result.Token, Lifetime: result.Lifetime,
-			RefreshIn: r.refreshIn(result), Took: took, Calls: result.Calls,
-		}, sent)
+			RefreshIn: r.refreshIn(result), Took: took, Calls: result.Calls, Attributes: result.Attributes,
+		}
+		return r.commit(ctx, stopping, c, r.repeated(&c, sent))
 	})
+}
+
+// repeated has the life of a token that the issuer has only repeated count from when
+// the token was stored first, and returns that instant; sent for any other token. The
+// end stays ahead of the next planned question, because the issuer has just answered
+// that the token lives.
+func (r refresh) repeated(c *CommitRequest, sent instant) (issued instant) {
+	if r.repeat != RepeatSame {
+		return sent
+	}
+	var held Record
+	r.a.update(func(v *view, e env) {
+		held = v.record(e)
+		issued = min(sent, e.now-instant(held.Age()))
+	})
+	if !held.Token.Equal(c.Token) {
+		return sent
+	}
+	const beyond = time.Minute // the margin, and time for the question
+	issued = max(issued, sent-instant(MaxLifetime-c.RefreshIn-beyond))
+	c.RefreshIn += time.Duration(sent - issued)
+	c.Lifetime = max(c.Lifetime, c.RefreshIn+beyond)
+	if c.Repeated = r.reason.Demanded(); c.Repeated {
+		r.c.log.Warn("the issuer repeated the token that was to be replaced: it says that the token is good. "+
+			"Either the report was wrong, or the issuer will replace the token by itself",
+			"account", r.a.name, "reason", r.reason, "asked_by", r.askedBy, "issued", time.Duration(sent-issued).Round(time.Second),
+			"next_answer_after", r.limits.MinInterval)
+	}
+	return issued
 }
 
 // refreshIn is when the token is to be replaced: when the source asked for it,
@@ -120,7 +150,7 @@ func (r refresh) locked(ctx context.Context, do func(Lock) error) error {
 func (r refresh) begin(ctx context.Context) (Attempt, error) {
 	attempt, err := r.c.store.Begin(ctx, r.a.name, BeginRequest{
 		Seen: r.seen, Reason: r.reason, AskedBy: r.askedBy, TTL: r.c.cfg.LockTTL, Credential: credential(r.source), Limits: r.limits,
-		Pace: pace(r.limits, r.every),
+		Repeat: r.repeat, Pace: pace(r.limits, r.every),
 	})
 	var throttled *ThrottledError
 	switch {
@@ -178,6 +208,9 @@ func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt At
 		err = &FetchError{Kind: FailedUnknown, Message: "the source did not answer in time: " + context.Cause(ctx).Error(), Err: err, Calls: 1}
 	case err == nil && (result.Token.IsZero() || result.Lifetime <= 0):
 		err = &FetchError{Kind: FailedUnknown, Message: fmt.Sprintf("the source answered without a usable token (life %v)", result.Lifetime), Calls: max(result.Calls, 1)}
+	case err == nil && AttributesSize(result.Attributes) > MaxAttributes:
+		err = &FetchError{Kind: FailedUnknown, Message: fmt.Sprintf("the attributes that came with the token have %d bytes: %d is the limit",
+			AttributesSize(result.Attributes), MaxAttributes), Calls: max(result.Calls, 1)}
 	}
 	return result, sent, err
 }
@@ -226,11 +259,11 @@ const (
 
 // commit stores the token and repeats that through every outage of the store
 // for as long as the token lives: it exists, and no other process has it. While the
-// store is away this process serves it.
-func (r refresh) commit(ctx, stopping context.Context, c CommitRequest, sent instant) error {
+// store is away this process serves it. Its life counts from issued.
+func (r refresh) commit(ctx, stopping context.Context, c CommitRequest, issued instant) error {
 	var giveUp time.Time
 	for wait := storeRetryFirst; ; wait = min(2*wait, storeRetryMost) {
-		c.Age = time.Duration(r.c.now() - sent)
+		c.Age = time.Duration(r.c.now() - issued)
 		record, err := r.storeOnce(ctx, c)
 		switch {
 		case err == nil:
@@ -270,6 +303,7 @@ func (r refresh) keep(c CommitRequest) {
 	record := Record{
 		Token: c.Token, Generation: c.Attempt.Fence,
 		IssuedAt: issued, ExpiresAt: issued.Add(c.Lifetime),
+		RefreshAt: issued.Add(c.RefreshIn), Attributes: c.Attributes, Repeated: c.Repeated,
 		TTL: c.Lifetime - c.Age - Margin(c.Lifetime),
 	}
 	r.a.apply(func(v *view, e env) effects { return v.unstored(record, e) })

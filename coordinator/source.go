@@ -66,7 +66,8 @@ type Credentialed interface {
 }
 
 // Described is an optional interface of a Source that is not like WeChat's
-// access_token. Description is called once, when the account is added.
+// access_token. Description is called when the account is added, or the source set,
+// and returns the same each time.
 type Described interface {
 	Description() Description
 }
@@ -77,7 +78,8 @@ type Description struct {
 	Repeat Repeat
 
 	// Limits are the issuer's. The fields that AccountConfig.Limits or Config.Limits
-	// set go before them; what neither sets is taken from DefaultLimits.
+	// set go before them; what neither sets is taken from DefaultLimits. A PerDay
+	// without a Reserve reserves a tenth of it.
 	Limits Limits
 
 	// RefreshEvery is how old a token of this source gets if neither AccountConfig nor
@@ -99,7 +101,10 @@ const (
 	// RepeatSame: while the token lives, the issuer answers the same one, so that asking
 	// again is harmless and cannot force a new one. The life that such an answer states
 	// is not believed if the token is the one that is held: it counts from when the
-	// token was first stored.
+	// token was first stored, and ends a little after the next planned question at the
+	// earliest. So a token that the issuer replaces early is served for RefreshEvery at
+	// most. If the token was to be replaced on demand, Record.Repeated says that it was not;
+	// demands that come within Limits.MinInterval are answered with a *ThrottledError.
 	RepeatSame Repeat = "same"
 
 	// RepeatKeeps: each call brings a new token, and those before live on.

@@ -136,7 +136,8 @@ type Store interface {
 	// zero, the rest stays for people. A store that has lost the attempt takes the
 	// token all the same, and State.Fence is the attempt's fence then.
 	//
-	// The record is of this instance. Its IssuedAt is now - c.Age, ExpiresAt is
+	// The record is of this instance, with c.Attributes and c.Repeated; those of the record
+	// before are gone. Its IssuedAt is now - c.Age, ExpiresAt is
 	// IssuedAt + c.Lifetime, RefreshAt is IssuedAt + c.RefreshIn (zero if RefreshIn
 	// is), and its TTL is c.Lifetime - c.Age - Margin(c.Lifetime), at least 1 ms.
 	//
@@ -171,7 +172,8 @@ type Store interface {
 	// not Credible, or if r.TTL is below 1 ms or above MaxLifetime. r has a token and a
 	// generation.
 	//
-	// The instants of r are of the clock of the store that lost it. If ExpiresAt does
+	// The record keeps r's Attributes and Repeated. Its instants are of the clock of the
+	// store that lost it. If ExpiresAt does
 	// not fit the TTL by this store's clock, by more than 5 minutes, all of them are
 	// moved so that it is now + TTL + Margin.
 	Restore(ctx context.Context, account string, r Record) (Record, error)
@@ -211,6 +213,7 @@ type BeginRequest struct {
 	TTL        time.Duration // the attempt is overdue when it has passed; Lock.Extend renews it
 	Credential string        // the fingerprint of what the source will ask with; see Credentialed
 	Limits     Limits
+	Repeat     Repeat // what the call does to the token before; decides about Attempt.Conflict
 
 	// Pace is the limit of refreshes that are not Demanded, for all processes
 	// together: see LimitLoop at Store. Zero: no limit.
@@ -286,9 +289,9 @@ type Attempt struct {
 	Failures   int // in a row so far, as in State.Failure.InARow
 	CallsToday int // as in State.CallsToday, this attempt included
 
-	// Conflict says that another program fetches with the same secret: Reason was
-	// ReasonRejected, the stored generation was Seen, and no attempt was open, so no
-	// call of ours has killed the token. State.Conflicts counts it.
+	// Conflict says that another program fetches with the same secret: Repeat was
+	// RepeatKills, Reason was ReasonRejected, the stored generation was Seen, and no
+	// attempt was open, so no call of ours has killed the token. State.Conflicts counts it.
 	Conflict bool
 }
 
@@ -300,9 +303,12 @@ type CommitRequest struct {
 	Token     Token
 	Lifetime  time.Duration // from when the request was sent; above 0 and at most MaxLifetime
 	RefreshIn time.Duration // from the same moment, for Record.RefreshAt; 0: the schedule of each process decides
-	Age       time.Duration // how much of Lifetime had passed when Commit was called
+	Age       time.Duration // how much of Lifetime had passed when Commit was called; of a token that was known, since it was stored first
 	Took      time.Duration // how long the source needed; for a store's log
 	Calls     int           // requests to the issuer; 0 counts as 1
+
+	Attributes map[string]string // for Record.Attributes
+	Repeated   bool              // for Record.Repeated
 }
 
 // FailRequest is the end of an attempt without a token.

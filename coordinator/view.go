@@ -15,6 +15,7 @@ type view struct {
 	polledAt instant // when waiters had the store read last, without Run
 
 	retryAt    instant // end of the back-off after failure
+	heldUntil  instant // demands are refused until then, see RepeatSame
 	limitUntil instant // a limit, as the store said, forbids scheduled refreshes until then
 	busyUntil  instant // another process is refreshing until then
 	pauseUntil instant // this process waits until then before it tries again

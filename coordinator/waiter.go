@@ -85,6 +85,10 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 	if v.outcome.seq != w.seq {
 		err = v.outcome.err
 	}
+	if w.reason.Demanded() && e.now < v.heldUntil {
+		left := time.Duration(v.heldUntil - e.now)
+		return nil, &ThrottledError{Limit: LimitInterval, RetryIn: left, Until: e.wall.Add(left)}
+	}
 	if w.reason.Demanded() { // a forced refresh passes over a standing refusal
 		return nil, err
 	}

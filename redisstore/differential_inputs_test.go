@@ -67,7 +67,8 @@ func (p *pair) anyBegin() coordinator.BeginRequest {
 			MinInterval: pick(p, 0, time.Second, time.Minute),
 			Window:      p.window, DayBegins: p.dayBegins,
 		},
-		Pace: cmp.Or(p.pace, pick(p, 0, time.Second, time.Hour)),
+		Repeat: pick(p, coordinator.RepeatKills, coordinator.RepeatKills, coordinator.RepeatSame, coordinator.RepeatKeeps),
+		Pace:   cmp.Or(p.pace, pick(p, 0, time.Second, time.Hour)),
 	}
 	if p.rng.IntN(4) == 0 {
 		b.Seen = p.anyFence()
@@ -90,6 +91,9 @@ func (p *pair) anyCommit() coordinator.CommitRequest {
 	}
 	if p.rng.IntN(3) == 0 {
 		c.RefreshIn = p.between(time.Millisecond, time.Hour)
+	}
+	if p.rng.IntN(3) == 0 {
+		c.Attributes, c.Repeated = map[string]string{"scope": "<\"a\" 範圍>", "instance_url": "https://x/?a=1&b=2"}, p.rng.IntN(2) == 0
 	}
 	if p.rng.IntN(3) == 0 {
 		c.Age = p.between(time.Millisecond, 10*time.Minute)
@@ -143,8 +147,8 @@ func shownTime(t time.Time) string {
 }
 
 func shownRecord(r coordinator.Record) string {
-	return fmt.Sprintf("{%q, generation %d, by %q, %s to %s, again %s, TTL %v}", r.Token.Reveal(), r.Generation, r.IssuedBy,
-		shownTime(r.IssuedAt), shownTime(r.ExpiresAt), shownTime(r.RefreshAt), r.TTL)
+	return fmt.Sprintf("{%q, generation %d, by %q, %s to %s, again %s, TTL %v, %v, repeated %t}", r.Token.Reveal(), r.Generation, r.IssuedBy,
+		shownTime(r.IssuedAt), shownTime(r.ExpiresAt), shownTime(r.RefreshAt), r.TTL, r.Attributes, r.Repeated)
 }
 
 func shownFailure(f *coordinator.Failure) string {

@@ -13,27 +13,29 @@ import (
 // message is a notification in JSON; the scripts write it. One struct for all
 // events: fields that an event does not have are left out.
 type message struct {
-	Event       string           `json:"event"`
-	By          string           `json:"by,omitempty"`
-	AskedBy     string           `json:"asked_by,omitempty"`
-	Reason      string           `json:"reason,omitempty"`
-	Fence       uint64           `json:"fence,omitempty"`
-	Generation  uint64           `json:"generation,omitempty"`
-	AccessToken string           `json:"access_token,omitempty"`
-	IssuedAt    time.Time        `json:"issued_at,omitzero"`
-	ExpiresAt   time.Time        `json:"expires_at,omitzero"`
-	IssuedBy    string           `json:"issued_by,omitempty"`
-	RefreshAt   time.Time        `json:"refresh_at,omitzero"`
-	TTL         int64            `json:"ttl_ms,omitempty"`
-	Kind        string           `json:"kind,omitempty"`
-	Code        coordinator.Code `json:"code,omitempty"`
-	Error       string           `json:"error,omitempty"`
-	Failures    int              `json:"failures,omitempty"`
-	At          time.Time        `json:"at,omitzero"`
-	Retry       int64            `json:"retry_ms,omitempty"`
-	Credential  string           `json:"credential,omitempty"`
-	Limit       string           `json:"limit,omitempty"`
-	Deadline    int64            `json:"deadline_ms,omitempty"`
+	Event       string            `json:"event"`
+	By          string            `json:"by,omitempty"`
+	AskedBy     string            `json:"asked_by,omitempty"`
+	Reason      string            `json:"reason,omitempty"`
+	Fence       uint64            `json:"fence,omitempty"`
+	Generation  uint64            `json:"generation,omitempty"`
+	AccessToken string            `json:"access_token,omitempty"`
+	IssuedAt    time.Time         `json:"issued_at,omitzero"`
+	ExpiresAt   time.Time         `json:"expires_at,omitzero"`
+	IssuedBy    string            `json:"issued_by,omitempty"`
+	RefreshAt   time.Time         `json:"refresh_at,omitzero"`
+	Attributes  map[string]string `json:"attributes,omitempty"`
+	Repeated    int               `json:"repeated,omitempty"`
+	TTL         int64             `json:"ttl_ms,omitempty"`
+	Kind        string            `json:"kind,omitempty"`
+	Code        coordinator.Code  `json:"code,omitempty"`
+	Error       string            `json:"error,omitempty"`
+	Failures    int               `json:"failures,omitempty"`
+	At          time.Time         `json:"at,omitzero"`
+	Retry       int64             `json:"retry_ms,omitempty"`
+	Credential  string            `json:"credential,omitempty"`
+	Limit       string            `json:"limit,omitempty"`
+	Deadline    int64             `json:"deadline_ms,omitempty"`
 }
 
 // channelOf returns the channel that carries an event. A reader may be permitted to
@@ -100,6 +102,11 @@ func (s *Store) notifiedRecord(account string, m message) (coordinator.Record, e
 		ExpiresAt:  m.ExpiresAt.UTC(),
 		IssuedBy:   instanceName(m.IssuedBy),
 		TTL:        milliseconds(m.TTL),
+		Attributes: m.Attributes,
+		Repeated:   m.Repeated == 1,
+	}
+	if coordinator.AttributesSize(m.Attributes) > coordinator.MaxAttributes {
+		return coordinator.Record{}, errors.New("it has more attributes than a token may have")
 	}
 	var err error
 	if r.Token, err = s.open(account, r, m.AccessToken); err != nil {

@@ -39,7 +39,7 @@ func (s *Store) tryScripts(ctx context.Context, account string) error {
 		{s.scripts.commit, attempt, nil},
 		{s.scripts.fail, attempt, nil},
 		{s.scripts.extend, []string{k.Lock, k.Attempts}, []any{probe.value, 1, 0}},
-		{s.scripts.restore, []string{k.Token, k.State, k.Log}, []any{"", "", 1, "", 0, 0, 0, 0}},
+		{s.scripts.restore, []string{k.Token, k.State, k.Log}, []any{"", "", 1, "", 0, 0, 0, 0, 0, "", "", ""}},
 	} {
 		err := s.client.OnMaster(ctx, k.Token, func(client redis.UniversalClient) error {
 			return run.script.Run(ctx, client, run.keys, run.args...).Err()

@@ -171,7 +171,7 @@ func (a answer) moved() bool {
 // tokenFields and stateFields are the fields of the hashes, in the order of
 // load.lua.
 var (
-	tokenFields = []any{"access_token", "generation", "issued_at", "expires_at", "issued_by"}
+	tokenFields = []any{"access_token", "generation", "issued_at", "expires_at", "issued_by", "attributes", "repeated"}
 	stateFields = []any{
 		"fence", "failures", "retry_at", "conflicts", "refresh_at",
 		"last_error", "last_error_code", "last_error_at", "last_error_kind", "refused_credential",

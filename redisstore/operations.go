@@ -38,7 +38,7 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRe
 			s.keys.Channel(account, layout.Begun), s.keys.Channel(account, layout.Refreshed), s.instance,
 			uint64(b.Seen), string(b.Reason), demanded, atLeastOneMilli(b.TTL), b.Credential,
 			b.Limits.PerDay, b.Limits.Reserve, b.Limits.MinInterval.Milliseconds(), b.Pace.Milliseconds(), printable(b.AskedBy),
-			window.Milliseconds(), before.Milliseconds(),
+			window.Milliseconds(), before.Milliseconds(), string(b.Repeat),
 		},
 	})
 	if err != nil {
@@ -66,6 +66,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 		s.keys.Channel(account, layout.Refreshed), s.instance, uint64(c.Attempt.Fence), stored,
 		atLeastOneMilli(c.Lifetime), max(c.Age, 0).Milliseconds(), coordinator.Margin(c.Lifetime).Milliseconds(),
 		max(c.RefreshIn, 0).Milliseconds(), string(c.Reason), c.Took.Milliseconds(), max(c.Calls, 1), printable(c.AskedBy),
+		attributesText(c.Attributes), repeatedText(c.Repeated),
 	}
 	for _, overdue := range c.Attempt.Overdue {
 		args = append(args, uint64(overdue))
@@ -122,6 +123,7 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 			s.keys.Channel(account, layout.Refreshed), s.instance, uint64(r.Generation), stored,
 			r.IssuedAt.UnixMilli(), r.ExpiresAt.UnixMilli(), refreshAt,
 			r.TTL.Milliseconds(), coordinator.Margin(r.Lifetime()).Milliseconds(), r.IssuedBy,
+			attributesText(r.Attributes), repeatedText(r.Repeated),
 		},
 		durable: s.replicas > 0,
 	})

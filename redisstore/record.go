@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"encoding/json"
 	"math"
 	"slices"
 	"strconv"
@@ -131,6 +132,9 @@ func (s *Store) state(account string, answer any) coordinator.State {
 		state.Fence = 0 // as the scripts take it
 	}
 	state.Record, state.Err = s.record(account, parts[1], now)
+	if _, ok := attributes(r.list(parts[1], 9)[5]); !ok {
+		r.fail(k.Token, "attributes", "is not a JSON object of texts, of at most 4096 bytes")
+	}
 	if state.Err == nil {
 		state.Err = r.err
 	}
@@ -208,7 +212,7 @@ func (r *decoder) failure(key string, fields []any) *coordinator.Failure {
 func (s *Store) record(account string, v any, now time.Time) (coordinator.Record, error) {
 	r := &decoder{keys: s.keys.Of(account)}
 	key := r.keys.Token
-	fields := r.list(v, 7)
+	fields := r.list(v, 9)
 	if !slices.ContainsFunc(fields[:5], func(f any) bool { return f != nil }) {
 		return coordinator.Record{}, r.err
 	}
@@ -228,9 +232,11 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 		IssuedAt:   r.instant(key, "issued_at", fields[2]),
 		ExpiresAt:  r.instant(key, "expires_at", fields[3]),
 		IssuedBy:   instanceName(r.text(key, "issued_by", fields[4])),
+		Repeated:   r.text(key, "repeated", fields[6]) == repeatedText(true),
 	}
+	record.Attributes, _ = attributes(fields[5]) // what is wrong with them is in State.Err
 	// If it cannot be decoded, the schedule decides.
-	if ms, err := strconv.ParseInt(r.text(r.keys.State, "refresh_at", fields[6]), 10, 64); err == nil && ms > 0 && ms <= layout.MaxWhole {
+	if ms, err := strconv.ParseInt(r.text(r.keys.State, "refresh_at", fields[8]), 10, 64); err == nil && ms > 0 && ms <= layout.MaxWhole {
 		record.RefreshAt = time.UnixMilli(ms).UTC()
 	}
 	switch life := record.Lifetime(); {
@@ -242,12 +248,42 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 	if r.err != nil {
 		return coordinator.Record{Generation: generation}, r.err
 	}
-	record.TTL = ttl(fields[5], record, now)
+	record.TTL = ttl(fields[7], record, now)
 	var err error
 	if record.Token, err = s.open(account, record, stored); err != nil {
 		return coordinator.Record{Generation: generation}, err
 	}
 	return record, nil
+}
+
+// attributes decodes the attributes of a record, nil if there are none. ok is false if
+// no Store has written them: the token is served without them.
+func attributes(v any) (attributes map[string]string, ok bool) {
+	text, ok := v.(string)
+	if text == "" {
+		return nil, v == nil || ok
+	}
+	if json.Unmarshal([]byte(text), &attributes) != nil || coordinator.AttributesSize(attributes) > coordinator.MaxAttributes {
+		return nil, false
+	}
+	return attributes, true
+}
+
+// attributesText returns attributes as they are stored, "" for none.
+func attributesText(attributes map[string]string) string {
+	if len(attributes) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(attributes) // texts can always be encoded
+	return string(text)
+}
+
+// repeatedText returns Record.Repeated as it is stored.
+func repeatedText(repeated bool) string {
+	if repeated {
+		return "1"
+	}
+	return ""
 }
 
 // ttl decodes the PTTL of a record. If it has been removed from the key, the end that

@@ -13,9 +13,9 @@ import (
 )
 
 // Source is an issuer of one account, and the source that asks it. It behaves
-// as WeChat does: each Fetch issues a new token, which kills the one before
-// once an overlap has passed and the ones before that at once. Any number of
-// coordinators may share one.
+// as WeChat does, unless Describes says otherwise: each Fetch issues a new token, which
+// kills the one before once an overlap has passed and the ones before that at once. Any
+// number of coordinators may share one.
 //
 // The zero Source is ready. The fields may be changed until the first Fetch.
 type Source struct {
@@ -29,8 +29,17 @@ type Source struct {
 	// issued. Zero: five minutes; negative: not at all.
 	Overlap time.Duration
 
-	// RefreshIn is passed on in every FetchResult.
-	RefreshIn time.Duration
+	// States is the life that answers state. Zero: Life.
+	States time.Duration
+
+	// RefreshIn and Attributes are passed on in every FetchResult.
+	RefreshIn  time.Duration
+	Attributes map[string]string
+
+	// Describes is what the source says of itself. With RepeatSame a Fetch brings the
+	// same token until its life has ended or Replace is called; with RepeatKeeps tokens
+	// live until their life ends.
+	Describes coordinator.Description
 
 	// Latency is how long a Fetch takes. The token is issued in the middle.
 	Latency time.Duration
@@ -71,6 +80,17 @@ func (s *Source) Fetch(ctx context.Context, ask coordinator.FetchRequest) (coord
 	return s.fetch(ctx, ask, "")
 }
 
+// Description implements [coordinator.Described].
+func (s *Source) Description() coordinator.Description { return s.Describes }
+
+// Replace has the issuer replace its token early, as issuers with RepeatSame do. The
+// one before dies like any that is replaced.
+func (s *Source) Replace() coordinator.Token {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.add()
+}
+
 // WithCredential returns the same source as it asks with another credential. That
 // matters after Accept.
 func (s *Source) WithCredential(credential string) coordinator.Source {
@@ -87,6 +107,8 @@ func (c credentialed) Fetch(ctx context.Context, ask coordinator.FetchRequest) (
 }
 
 func (c credentialed) Credential() string { return c.credential }
+
+func (c credentialed) Description() coordinator.Description { return c.source.Describes }
 
 // Accept makes the issuer refuse every call with a credential other than these, with
 // WeChat's code for a wrong secret. The Source itself asks with the credential "".
@@ -149,10 +171,10 @@ func (s *Source) Valid(t coordinator.Token) bool {
 	if time.Since(s.issued[n].at) >= s.life() {
 		return false
 	}
-	switch newer := s.issued[n+1:]; len(newer) {
-	case 0:
+	switch newer := s.issued[n+1:]; {
+	case len(newer) == 0, s.Describes.Repeat == coordinator.RepeatKeeps:
 		return true
-	case 1:
+	case len(newer) == 1:
 		return time.Since(newer[0].at) < s.overlap()
 	default:
 		return false
@@ -242,7 +264,10 @@ func (s *Source) act(call *Call, o Outcome, credential string) (coordinator.Fetc
 			Kind: coordinator.FailedRefused, Code: "40125", Message: "invalid appsecret", Calls: 1,
 		}
 	}
-	answer := coordinator.FetchResult{Lifetime: s.life(), RefreshIn: s.RefreshIn, Calls: 1}
+	answer := coordinator.FetchResult{Lifetime: s.life(), RefreshIn: s.RefreshIn, Attributes: s.Attributes, Calls: 1}
+	if s.States > 0 {
+		answer.Lifetime = s.States
+	}
 	if !o.issuesNothing {
 		call.Token = s.issue()
 		answer.Token = call.Token
@@ -258,6 +283,14 @@ func (s *Source) act(call *Call, o Outcome, credential string) (coordinator.Fetc
 
 // issue needs mu.
 func (s *Source) issue() coordinator.Token {
+	if n := len(s.issued); s.Describes.Repeat == coordinator.RepeatSame && n > 0 && time.Since(s.issued[n-1].at) < s.life() {
+		return s.issued[n-1].token
+	}
+	return s.add()
+}
+
+// add needs mu.
+func (s *Source) add() coordinator.Token {
 	token := coordinator.NewToken(fmt.Sprintf("%s-%d", cmp.Or(s.Name, "token"), len(s.issued)+1))
 	s.issued = append(s.issued, issued{token: token, at: time.Now()})
 	return token

@@ -46,6 +46,8 @@ type record struct {
 	RefreshAt  time.Time         `json:"refresh_at,omitzero"`
 	IssuedBy   string            `json:"issued_by"`
 	End        time.Time         `json:"end"` // the record is withdrawn
+	Attributes map[string]string `json:"attributes,omitempty"`
+	Repeated   bool              `json:"repeated,omitempty"`
 }
 
 // plain is a token that is encoded as it is.
@@ -126,7 +128,7 @@ func (a *Account) current(s Step, now time.Time) coordinator.Record {
 	}
 	return coordinator.Record{
 		Token: r.Token.Token, Generation: r.Generation, IssuedAt: r.IssuedAt, ExpiresAt: r.ExpiresAt,
-		RefreshAt: r.RefreshAt, IssuedBy: r.IssuedBy, TTL: r.End.Sub(now),
+		RefreshAt: r.RefreshAt, IssuedBy: r.IssuedBy, Attributes: r.Attributes, Repeated: r.Repeated, TTL: r.End.Sub(now),
 	}
 }
 

@@ -37,7 +37,7 @@ func (a *Account) Begin(s Step, b coordinator.BeginRequest) (coordinator.Attempt
 		Failures: a.state.Failure.InARow,
 		// A current token that dies while no attempt is open was killed by a call
 		// that was not announced here.
-		Conflict: b.Reason == coordinator.ReasonRejected && len(a.state.Open) == 0 &&
+		Conflict: b.Repeat == coordinator.RepeatKills && b.Reason == coordinator.ReasonRejected && len(a.state.Open) == 0 &&
 			current.Generation > 0 && current.Generation == b.Seen,
 	}
 	attempt.Overdue = a.overdue(now)

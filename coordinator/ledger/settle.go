@@ -28,7 +28,8 @@ func (a *Account) Commit(s Step, c coordinator.CommitRequest) (coordinator.Recor
 	issued := now.Add(-age)
 	a.state.Record = record{
 		Token: plain{c.Token}, Generation: fence, IssuedAt: issued, ExpiresAt: issued.Add(life), IssuedBy: s.Instance,
-		End: now.Add(millis(life-age-millis(coordinator.Margin(life), 0), 1)),
+		End:        now.Add(millis(life-age-millis(coordinator.Margin(life), 0), 1)),
+		Attributes: c.Attributes, Repeated: c.Repeated,
 	}
 	if c.RefreshIn > 0 {
 		a.state.Record.RefreshAt = issued.Add(millis(c.RefreshIn, 0))
@@ -134,6 +135,7 @@ func (a *Account) Restore(s Step, r coordinator.Record) (coordinator.Record, *co
 	}
 	a.state.Record = record{
 		Token: plain{r.Token}, Generation: r.Generation, IssuedBy: r.IssuedBy, End: now.Add(ttl),
+		Attributes: r.Attributes, Repeated: r.Repeated,
 		IssuedAt: moved(r.IssuedAt, drift), ExpiresAt: moved(r.ExpiresAt, drift), RefreshAt: moved(r.RefreshAt, drift),
 	}
 	a.state.Fence = r.Generation

@@ -24,6 +24,8 @@ type LogEntry struct {
 	Kind    coordinator.FailureKind // failed
 	Code    coordinator.Code        // failed
 	Message string                  // failed
+
+	Repeated bool // refreshed: see coordinator.Record
 }
 
 // add appends an entry of a step.
@@ -50,7 +52,7 @@ func (a *account) logBegin(s ledger.Step, b coordinator.BeginRequest, attempt co
 
 // logCommit notes a commit that was carried out now, or superseded.
 func (a *account) logCommit(s ledger.Step, c coordinator.CommitRequest, event *coordinator.Event, err error) {
-	e := LogEntry{Event: "refreshed", Reason: c.Reason, AskedBy: c.AskedBy, Fence: c.Attempt.Fence, Took: c.Took}
+	e := LogEntry{Event: "refreshed", Reason: c.Reason, AskedBy: c.AskedBy, Fence: c.Attempt.Fence, Took: c.Took, Repeated: c.Repeated}
 	switch {
 	case errors.Is(err, coordinator.ErrSuperseded):
 		e.Event = "superseded"

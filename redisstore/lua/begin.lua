@@ -6,7 +6,8 @@
 --       8 credential, 9 calls per day, 10 reserve, 11 least interval in ms,
 --       12 pace in ms (0: none), 13 the caller who demanded it, or "",
 --       14 the length of a window of calls in ms (0: the day), 15 how long before 1970
---       one began, in ms
+--       one began, in ms, 16 what the call does to the token before (coordinator.Repeat;
+--       "": it kills it)
 -- Returns one of
 --   { "day", now, YYYYMMDD }                       KEYS[4] is not of this day; nothing was done
 --   { "current", now, record }                     newer than seen; nothing was recorded
@@ -112,7 +113,7 @@ for i = 1, #open, 2 do
 end
 -- A conflict: no call of the fleet can have invalidated the token, because each of
 -- them is either settled, and its token is the one that was reported, or still open.
-local conflict = reason == 'rejected' and generation > 0 and generation == seen and announced == 0
+local conflict = ARGV[16] == '' and reason == 'rejected' and generation > 0 and generation == seen and announced == 0
 
 if #open > 2 * attempts_most then
   redis.call('DEL', KEYS[3])

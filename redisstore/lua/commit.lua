@@ -4,7 +4,8 @@
 -- ARGV  1 channel for refreshed, 2 by, 3 fence, 4 token, 5 life in ms,
 --       6 age in ms, 7 margin in ms, 8 refresh in ms, if the source asked for it (or 0),
 --       9 reason, 10 took in ms, 11 calls, 12 the caller who demanded it, or "",
---       13... fences overdue at the begin
+--       13 attributes in JSON, or "", 14 1 if the issuer has only repeated the token
+--       that a caller wanted replaced, or "", 15... fences overdue at the begin
 -- Returns one of
 --   { "day", now, YYYYMMDD }         KEYS[4] is not of this day; nothing was done
 --   { "stored", now, record, why the log could not be written }
@@ -53,8 +54,11 @@ end
 
 local issued_at, expires_at = rfc3339(now - age), rfc3339(now - age + life)
 local ttl = math.max(life - age - tonumber(ARGV[7]), 1)
+if token[6] or token[7] then redis.call('HDEL', KEYS[1], 'attributes', 'repeated') end
 redis.call('HSET', KEYS[1], 'access_token', ARGV[4], 'generation', ARGV[3], 'issued_at', issued_at,
   'expires_at', expires_at, 'issued_by', ARGV[2])
+if ARGV[13] ~= '' then redis.call('HSET', KEYS[1], 'attributes', ARGV[13]) end
+if ARGV[14] ~= '' then redis.call('HSET', KEYS[1], 'repeated', ARGV[14]) end
 redis.call('PEXPIRE', KEYS[1], digits(ttl))
 redis.call('HSET', KEYS[2], 'fence', ARGV[3], 'failures', '0')
 if fields[3] or fields[4] then redis.call('HDEL', KEYS[2], 'retry_at', 'refused_credential') end
@@ -66,13 +70,14 @@ elseif fields[2] then
   redis.call('HDEL', KEYS[2], 'refresh_at')
 end
 redis.call('ZREM', KEYS[3], ARGV[3])
-for i = 13, #ARGV do redis.call('ZREM', KEYS[3], ARGV[i]) end
+for i = 15, #ARGV do redis.call('ZREM', KEYS[3], ARGV[i]) end
 -- The log is only informative: a refresh does not fail because of it.
 local logged = redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'refreshed', 'by', ARGV[2], 'asked_by', ARGV[12],
-  'reason', ARGV[9], 'fence', ARGV[3], 'took_ms', ARGV[10], 'life_ms', ARGV[5])
+  'reason', ARGV[9], 'fence', ARGV[3], 'took_ms', ARGV[10], 'life_ms', ARGV[5],
+  'repeated', ARGV[14])
 redis.call('PUBLISH', ARGV[1], json('event', 'refreshed', 'access_token', ARGV[4], 'generation', fence,
   'issued_at', issued_at, 'expires_at', expires_at, 'issued_by', ARGV[2], 'ttl_ms', ttl,
-  'refresh_at', refresh_at, 'reason', ARGV[9], 'by', ARGV[2]))
+  'refresh_at', refresh_at, 'attributes', ARGV[13], 'repeated', tonumber(ARGV[14]) or '', 'reason', ARGV[9], 'by', ARGV[2]))
 return { 'stored', digits(now),
-  { ARGV[4], ARGV[3], issued_at, expires_at, ARGV[2], ttl, refresh_in > 0 and digits(now - age + refresh_in) },
+  { ARGV[4], ARGV[3], issued_at, expires_at, ARGV[2], ARGV[13], ARGV[14], ttl, refresh_in > 0 and digits(now - age + refresh_in) },
   type(logged) == 'table' and logged.err or false }

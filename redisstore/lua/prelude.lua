@@ -128,8 +128,8 @@ end
 -- read_token reads the token's hash; the order of the fields is that of Go. In all
 -- scripts that use it the token is the first key.
 local function read_token()
-  return got(redis.pcall('HMGET', KEYS[1], 'access_token', 'generation', 'issued_at', 'expires_at', 'issued_by'),
-    'hash', KEYS[1]) or {}
+  return got(redis.pcall('HMGET', KEYS[1], 'access_token', 'generation', 'issued_at', 'expires_at', 'issued_by',
+    'attributes', 'repeated'), 'hash', KEYS[1]) or {}
 end
 
 -- generation_of returns the generation of what read_token read; 0 if there is none,
@@ -142,10 +142,11 @@ end
 -- the source asked to be called again.
 local function record(token, refresh_at)
   local ttl = (token[1] or token[2]) and redis.call('PTTL', KEYS[1]) or -2
-  return { token[1], token[2], token[3], token[4], token[5], ttl, refresh_at }
+  return { token[1], token[2], token[3], token[4], token[5], token[6], token[7], ttl, refresh_at }
 end
 
--- json encodes an object of names and values; empty strings are left out.
+-- json encodes an object of names and values; empty strings are left out. The value of
+-- attributes is JSON already.
 local function json(...)
   local given, out = { ... }, {}
   for i = 1, #given, 2 do
@@ -153,7 +154,7 @@ local function json(...)
     if type(value) == 'number' then
       out[#out + 1] = '"' .. given[i] .. '":' .. digits(value)
     elseif value ~= '' then
-      out[#out + 1] = '"' .. given[i] .. '":' .. cjson.encode(value)
+      out[#out + 1] = '"' .. given[i] .. '":' .. (given[i] == 'attributes' and value or cjson.encode(value))
     end
   end
   return '{' .. table.concat(out, ',') .. '}'

@@ -3,7 +3,8 @@
 -- KEYS  1 token, 2 state, 3 log
 -- ARGV  1 channel for restored, 2 by, 3 generation, 4 token, 5 issued at,
 --       6 expires at, 7 refresh at (0: none), 8 remaining life in ms,
---       9 margin in ms, 10 issued by; instants in ms
+--       9 margin in ms, 10 issued by, 11 attributes in JSON, or "", 12 1 if the issuer
+--       has only repeated it, or ""; instants in ms
 -- Returns one of
 --   { "stored", now, record }      the record that is stored now, this one or a newer one
 --   { "refused", now }             a newer attempt was made, the record has expired,
@@ -39,8 +40,11 @@ if math.abs(gap) > margin + 300000 then
 end
 
 local issued, expires = rfc3339(issued_at), rfc3339(expires_at)
+if token[6] or token[7] then redis.call('HDEL', KEYS[1], 'attributes', 'repeated') end
 redis.call('HSET', KEYS[1], 'access_token', ARGV[4], 'generation', ARGV[3], 'issued_at', issued,
   'expires_at', expires, 'issued_by', ARGV[10])
+if ARGV[11] ~= '' then redis.call('HSET', KEYS[1], 'attributes', ARGV[11]) end
+if ARGV[12] ~= '' then redis.call('HSET', KEYS[1], 'repeated', ARGV[12]) end
 redis.call('PEXPIRE', KEYS[1], digits(ttl))
 redis.call('HSET', KEYS[2], 'fence', ARGV[3])
 local refresh = ''
@@ -54,6 +58,6 @@ redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'restored', 'by'
   'ttl_ms', ARGV[8])
 redis.call('PUBLISH', ARGV[1], json('event', 'restored', 'access_token', ARGV[4], 'generation', generation,
   'issued_at', issued, 'expires_at', expires, 'issued_by', ARGV[10], 'ttl_ms', ttl, 'refresh_at', refresh,
-  'by', ARGV[2]))
+  'attributes', ARGV[11], 'repeated', tonumber(ARGV[12]) or '', 'by', ARGV[2]))
 return { 'stored', digits(now),
-  { ARGV[4], ARGV[3], issued, expires, ARGV[10], ttl, refresh_at > 0 and digits(refresh_at) } }
+  { ARGV[4], ARGV[3], issued, expires, ARGV[10], ARGV[11], ARGV[12], ttl, refresh_at > 0 and digits(refresh_at) } }

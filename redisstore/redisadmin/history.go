@@ -28,6 +28,8 @@ type Entry struct {
 	Retry   time.Duration           // failed: the back-off
 	Newer   coordinator.Fence       // superseded: by which attempt
 	Seen    coordinator.Fence       // reported, conflict: the generation that was reported
+
+	Repeated bool // refreshed: see coordinator.Record
 }
 
 // History returns the last n entries of an account's log, the newest first.
@@ -71,6 +73,8 @@ func entry(line redis.XMessage) (Entry, bool) {
 		Retry:   millis(line.Values["retry_ms"]),
 		Newer:   coordinator.Fence(number(line.Values["newer"])),
 		Seen:    coordinator.Fence(number(line.Values["generation"])),
+
+		Repeated: text(line.Values["repeated"]) == "1",
 	}
 	if e.Code = coordinator.Code(text(line.Values["code"])); e.Code == "0" { // as older versions write that there is none
 		e.Code = ""

@@ -15,8 +15,10 @@ type Account struct {
 	IssuedAt    Time              `json:"issued_at,omitzero"`
 	IssuedBy    string            `json:"issued_by,omitempty"`
 	AgeSeconds  float64           `json:"age_seconds"`
-	TTLSeconds  float64           `json:"ttl_seconds"`     // 0: there is no usable token
-	Stale       bool              `json:"stale,omitempty"` // from memory, and Redis cannot be reached: it may have changed
+	TTLSeconds  float64           `json:"ttl_seconds"` // 0: there is no usable token
+	Attributes  map[string]string `json:"attributes,omitempty"`
+	Repeated    bool              `json:"repeated,omitempty"` // the issuer has only repeated the token that was to be replaced
+	Stale       bool              `json:"stale,omitempty"`    // from memory, and Redis cannot be reached: it may have changed
 	NextRefresh Time              `json:"next_refresh,omitzero"`
 	LockHolder  string            `json:"lock_holder,omitempty"`
 	CallsToday  int               `json:"calls_today"`
@@ -90,6 +92,7 @@ func newAccount(s coordinator.Status, now time.Time) Account {
 	}
 	if r.Usable() {
 		a.IssuedAt, a.IssuedBy = Time{r.IssuedAt}, r.IssuedBy
+		a.Attributes, a.Repeated = r.Attributes, r.Repeated
 		a.AgeSeconds, a.TTLSeconds = seconds(now.Sub(r.IssuedAt)), seconds(r.TTL)
 	}
 	if s.Err != nil {

@@ -23,6 +23,7 @@ type LogEntry struct {
 	RetryMS    int64                   `json:"retry_ms,omitempty"`
 	Newer      coordinator.Fence       `json:"newer,omitempty"`      // superseded: by this attempt
 	Generation coordinator.Fence       `json:"generation,omitempty"` // reported, conflict: the one that was reported
+	Repeated   bool                    `json:"repeated,omitempty"`   // refreshed: the issuer has only repeated the token that was to be replaced
 }
 
 // NewLogEntry returns the form of an entry.
@@ -30,6 +31,6 @@ func NewLogEntry(e redisadmin.Entry) LogEntry {
 	return LogEntry{
 		Time: Time{e.At}, Event: e.Event, By: e.By, AskedBy: e.AskedBy, Reason: e.Reason, Fence: e.Fence,
 		TookMS: e.Took.Milliseconds(), LifeMS: e.Life.Milliseconds(), Kind: e.Kind, Code: e.Code,
-		Error: e.Error, RetryMS: e.Retry.Milliseconds(), Newer: e.Newer, Generation: e.Seen,
+		Error: e.Error, RetryMS: e.Retry.Milliseconds(), Newer: e.Newer, Generation: e.Seen, Repeated: e.Repeated,
 	}
 }

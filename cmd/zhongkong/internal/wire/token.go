@@ -28,6 +28,7 @@ type Token struct {
 	UseFor      *int64            `json:"use_for,omitempty"`   // seconds for which it may be used before asking again
 	IssuedBy    string            `json:"issued_by,omitempty"` // the instance that fetched it
 	Stale       bool              `json:"stale"`               // true: it may have been replaced
+	Attributes  map[string]string `json:"attributes,omitempty"`
 }
 
 // NewToken returns the record of an account's token whose TTL was read at the
@@ -42,6 +43,7 @@ func NewToken(name string, s coordinator.Snapshot, at time.Time) Token {
 		ExpiresIn:   max(int64((s.TTL-time.Since(at))/time.Second), 0),
 		IssuedBy:    s.IssuedBy,
 		Stale:       s.Stale,
+		Attributes:  s.Attributes,
 	}
 }
 
