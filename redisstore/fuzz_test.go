@@ -57,11 +57,12 @@ func asAnswer(v any) any {
 }
 
 func FuzzState(f *testing.F) {
-	record := `["SECRET-INSIDE","7","2026-01-02T03:04:05.000Z","2026-01-02T05:04:05.000Z","me",1000,null]`
-	state := `["7","0",null,null,null,null,null,null,null,null]`
+	record := `["SECRET-INSIDE","7","2026-01-02T03:04:05.000Z","2026-01-02T05:04:05.000Z","me","{\"scope\":\"SECRET-INSIDE\"}",null,1000,null]`
+	state := `["7","0",null,null,null,null,null,null,null,null,"1767323045000","5"]`
 	for _, answer := range []string{
 		`["1767323045000",` + record + `,` + state + `,["7","1767323045000"],"3","me/x",2000]`,
-		`["1767323045000",[null,null,null,null,null,-2,null],` + state + `,[],null,null,0]`,
+		`["1767323045000",[null,null,null,null,null,null,null,-2,null],` + state + `,[],null,null,0]`,
+		`["1767323045000",` + strings.Replace(record, `{\"scope\":\"SECRET-INSIDE\"}`, "SECRET-INSIDE", 1) + `,` + state + `,[],null,null,0]`,
 		`["1767323045000",` + strings.Replace(record, "1000", "-1", 1) + `,` + state + `,[],null,null,0]`,
 		`["1767323045000",` + strings.Replace(record, `"7"`, `"SECRET-INSIDE"`, 1) + `,` + state + `,[],null,null,0]`,
 		`["1767323045000",` + record + `,` + strings.Replace(state, `"7"`, `"SECRET-INSIDE"`, 1) + `,[],null,null,0]`,
@@ -88,7 +89,7 @@ func FuzzState(f *testing.F) {
 }
 
 func FuzzAnswers(f *testing.F) {
-	record := `["SECRET-INSIDE","7","2026-01-02T03:04:05.000Z","2026-01-02T05:04:05.000Z","me",1000,"1767323045000"]`
+	record := `["SECRET-INSIDE","7","2026-01-02T03:04:05.000Z","2026-01-02T05:04:05.000Z","me","[]","1",1000,"1767323045000"]`
 	for _, answer := range []string{
 		`["current","1767323045000",` + record + `]`, `["stored","1767323045000",` + record + `]`,
 		`["throttled","1767323045000","back-off","500"]`, `["superseded","1767323045000"]`, `["refused","1767323045000"]`,
@@ -126,7 +127,7 @@ func wantTold(t *testing.T, err error) {
 func FuzzEvent(f *testing.F) {
 	for _, payload := range []string{
 		`{"event":"refreshed","access_token":"SECRET-INSIDE","generation":7,"issued_at":"2026-01-02T03:04:05.000Z",` +
-			`"expires_at":"2026-01-02T05:04:05.000Z","issued_by":"me","ttl_ms":1000,"refresh_at":"2026-01-02T04:04:05Z"}`,
+			`"expires_at":"2026-01-02T05:04:05.000Z","issued_by":"me","ttl_ms":1000,"attributes":{"scope":"a"},"repeated":1,"refresh_at":"2026-01-02T04:04:05Z"}`,
 		`{"event":"failed","kind":"busy","code":-1,"error":"x","fence":7,"failures":2,"at":"2026-01-02T03:04:05Z","retry_ms":5}`,
 		`{"event":"throttled","limit":"back-off","retry_ms":5}`, `{"event":"wanted","generation":5,"reason":"missing"}`,
 		`{"event":"begun","fence":7,"deadline_ms":3000}`, `{"event":"refreshed","access_token":"eyJ.SECRET-INSIDE.b.c.d","generation":7}`,

@@ -81,6 +81,12 @@ func poisons() []poison {
 		}
 		add("token."+field+" missing", goesOn, "hdel", key("token"), field)
 	}
+	for what, value := range absurd() { // the token is served without them
+		add("token.attributes "+what, goesOn, "hset", key("token"), "attributes", value, "repeated", value)
+	}
+	for _, value := range []string{"[]", "null", `{"scope":1}`, `{"scope":{}}`, `{"a":"` + strings.Repeat("A", coordinator.MaxAttributes) + `"}`} {
+		add("token.attributes "+value[:min(len(value), 20)], goesOn, "hset", key("token"), "attributes", value)
+	}
 	add("token.expires_at of the year 9999", goesOn, "hset", key("token"), "expires_at", "9999-12-31T23:59:59.000Z")
 	add("token.issued_at of the year 9999", goesOn, "hset", key("token"), "issued_at", "9999-12-31T00:00:00.000Z", "expires_at", "9999-12-31T23:59:59.000Z")
 	add("token without an end", goesOn, "persist", key("token"))
@@ -163,6 +169,10 @@ func forgedMessages() []poison {
 		add("a thousand levels", channel, strings.Repeat("[", 1000))
 		add("a megabyte", channel, `{"event":"`+strings.Repeat("A", 1<<20)+`"}`)
 		add("an event of another channel", channel, `{"event":"`+map[string]string{"refreshed": "wanted", "begun": "refreshed", "wanted": "begun"}[channel]+`"}`)
+	}
+	for _, value := range []string{"7", "[]", "null", `{"a":1}`, `{"a":"` + strings.Repeat("A", coordinator.MaxAttributes) + `"}`} {
+		add("attributes "+value[:min(len(value), 20)], "refreshed", `{"event":"refreshed",`+evil+`"attributes":`+value+
+			`,"expires_at":"2026-01-01T02:00:00.000Z","ttl_ms":1,"generation":9007199254740991}`)
 	}
 	for _, number := range []string{
 		"9007199254740991", "9007199254740990", "9007199254740992", "1e300", "-1", "1.5", `"7"`, "null", "true", "0",

@@ -3,6 +3,7 @@ package coordinatortest
 import (
 	"context"
 	"crypto/rand"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -251,6 +252,9 @@ func (w *fixture) wantRecord(got, want coordinator.Record) {
 		if !at.got.Equal(at.want) {
 			w.Errorf("%s = %v, want %v", at.name, at.got, at.want)
 		}
+	}
+	if !maps.Equal(got.Attributes, want.Attributes) || got.Repeated != want.Repeated {
+		w.Errorf("the attributes are %v, repeated is %t, want %v and %t", got.Attributes, got.Repeated, want.Attributes, want.Repeated)
 	}
 	if got.TTL > want.TTL || got.TTL < want.TTL-slack-short {
 		w.Errorf("TTL = %v, want a little less than %v", got.TTL, want.TTL)

@@ -24,6 +24,7 @@ func beginChecks() []check {
 		{"a report while no attempt is open is a conflict", reportIsAConflict},
 		{"a report while an attempt is open is none", reportWithOpenAttempt},
 		{"other reasons are no conflict", otherReasonsAreNoConflict},
+		{"a report where a call kills nothing is no conflict", aRepeatThatKillsNothingIsNoConflict},
 	}
 }
 
@@ -218,6 +219,19 @@ func reportWithOpenAttempt(w *fixture) {
 	}
 	if got := w.load().Conflicts; got != 0 {
 		w.Errorf("Conflicts = %d, want 0", got)
+	}
+}
+
+func aRepeatThatKillsNothingIsNoConflict(w *fixture) {
+	r := w.refresh("token")
+	for _, repeat := range []coordinator.Repeat{coordinator.RepeatSame, coordinator.RepeatKeeps} {
+		b := w.start(r.Generation)
+		b.Reason, b.Repeat = coordinator.ReasonRejected, repeat
+		attempt := w.begin(b)
+		if s := w.load(); attempt.Conflict || s.Conflicts != 0 {
+			w.Errorf("Conflict = %t, Conflicts = %d for a source that repeats %q, want none", attempt.Conflict, s.Conflicts, repeat)
+		}
+		w.fail(failed(attempt, coordinator.FailedBusy)) // no attempt is open
 	}
 }
 

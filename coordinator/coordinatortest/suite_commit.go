@@ -1,6 +1,8 @@
 package coordinatortest
 
 import (
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -9,6 +11,8 @@ import (
 func commitChecks() []check {
 	return []check{
 		{"the record is what was committed", recordIsWhatWasCommitted},
+		{"attributes stay with their record", attributesStay},
+		{"long tokens are kept", longTokens},
 		{"the TTL ends before the token", ttlEndsBeforeTheToken},
 		{"the age of an answer shortens the TTL", ageShortensTheTTL},
 		{"what the source asked for is not kept for the next record", refreshAtIsLost},
@@ -55,6 +59,43 @@ func recordIsWhatWasCommitted(w *fixture) {
 	if err := lock.Unlock(w.Context()); err != nil {
 		w.Errorf("Unlock() = %v", err)
 	}
+}
+
+func attributesStay(w *fixture) {
+	events := w.follow(coordinator.Reader)
+	c := w.stored(w.begin(w.start(0)), "token-1")
+	c.Repeated = true
+	c.Attributes = map[string]string{
+		"instance_url": "https://example.com/?a=1&b=<2>", "scope": `read "all" 读`, "empty": "",
+		"long": strings.Repeat("x", coordinator.MaxAttributes-100),
+	}
+	r := w.commit(c)
+	if !maps.Equal(r.Attributes, c.Attributes) || !r.Repeated {
+		w.Errorf("Commit() = attributes %v, repeated %t, want those of the request", r.Attributes, r.Repeated)
+	}
+	w.wantRecord(w.another().load().Record, r)
+	w.wantRecord(w.commit(c), r)
+	w.wantRecord(events.await(w, coordinator.EventRefreshed).Record, r)
+
+	w.wantRecord(w.beside().restore(r), r)
+	if r := w.commit(w.stored(w.begin(w.start(r.Generation)), "token-2")); r.Attributes != nil || r.Repeated {
+		w.Errorf("the next record has attributes %v, repeated %t, want none", r.Attributes, r.Repeated)
+	}
+	if r := w.load().Record; r.Attributes != nil || r.Repeated {
+		w.Errorf("Load() = attributes %v, repeated %t, want none", r.Attributes, r.Repeated)
+	}
+}
+
+func longTokens(w *fixture) {
+	events := w.follow(coordinator.Reader)
+	token := strings.Repeat("0123456789abcdef", 1024)
+	r := w.refresh(token)
+	if r.Token.Reveal() != token {
+		w.Errorf("Commit() = a token of %d bytes, want %d", len(r.Token.Reveal()), len(token))
+	}
+	w.wantRecord(w.another().load().Record, r)
+	w.wantRecord(events.await(w, coordinator.EventRefreshed).Record, r)
+	w.wantRecord(w.beside().restore(r), r)
 }
 
 func ttlEndsBeforeTheToken(w *fixture) {

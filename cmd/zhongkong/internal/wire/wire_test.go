@@ -34,6 +34,8 @@ func snapshot() coordinator.Snapshot {
 }
 
 func TestEveryFormIsEncodedAsDocumented(t *testing.T) {
+	withAttributes := snapshot()
+	withAttributes.Attributes = map[string]string{"scope": "a b"}
 	event := coordinator.Event{Kind: coordinator.EventRefreshed, Account: "wx", Reason: coordinator.ReasonForced, Fence: 7, Record: snapshot().Record}
 	failed := coordinator.Event{
 		Kind: coordinator.EventFailed, Account: "wx", By: "host:2", RetryIn: 1500 * time.Millisecond,
@@ -50,6 +52,13 @@ func TestEveryFormIsEncodedAsDocumented(t *testing.T) {
 	for name, c := range map[string]struct{ got, want string }{
 		"a token": {encode(t, NewToken("wx", snapshot(), time.Now().Add(-time.Second/2))), `{"name":"wx","access_token":"sesame","generation":7,` +
 			`"issued_at":"2026-11-22T12:36:44.677Z","expires_at":"2026-11-22T14:36:44.677Z","expires_in":3599,"issued_by":"host:1","stale":true}`},
+		"a token with attributes": {encode(t, NewToken("wx", withAttributes, time.Now().Add(-time.Second/2))), `{"name":"wx","access_token":"sesame","generation":7,` +
+			`"issued_at":"2026-11-22T12:36:44.677Z","expires_at":"2026-11-22T14:36:44.677Z","expires_in":3599,"issued_by":"host:1","stale":true,` +
+			`"attributes":{"scope":"a b"}}`},
+		"an event with attributes": {encode(t, NewEvent(coordinator.Event{
+			Kind: coordinator.EventRestored, Account: "wx", Fence: 7, Record: withAttributes.Record,
+		}, at)), `{"time":"2026-11-22T12:36:44.677Z","event":"restored","account":"wx","by":"host:1","fence":7,"generation":7,"ttl_seconds":3600,` +
+			`"attributes":{"scope":"a b"}}`},
 		"an event": {encode(t, NewEvent(event, at)), `{"time":"2026-11-22T12:36:44.677Z","event":"refreshed","account":"wx","by":"host:1",` +
 			`"reason":"forced","fence":7,"generation":7,"ttl_seconds":3600}`},
 		"a failure": {encode(t, NewEvent(failed, at)), `{"time":"2026-11-22T12:36:44.677Z","event":"failed","account":"wx","by":"host:2",` +
