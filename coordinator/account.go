@@ -27,6 +27,7 @@ type Account struct {
 	view     view
 	source   Source
 	rules    unique.Handle[rules]
+	family   *family        // nil, mostly: neither parent nor children
 	override *AccountConfig // what the account's configuration says of them; nil, mostly: nothing
 	changed  chan struct{}  // closed at the next change; nil: nothing waits
 
@@ -234,10 +235,15 @@ func (a *Account) snapshot(h *held) Snapshot {
 // apply makes a transition and carries its effects out.
 func (a *Account) apply(transition func(*view, env) effects) effects {
 	a.mu.Lock()
-	fx := transition(&a.view, a.env())
-	a.carryOut(fx)
+	e := a.env()
+	fx := transition(&a.view, e)
+	woken := a.carryOut(fx)
+	a.awaitParent(e)
 	a.mu.Unlock()
 	a.report(fx)
+	for child := range woken {
+		child.apply((*view).parentServed)
+	}
 	return fx
 }
 
@@ -257,11 +263,15 @@ func (a *Account) env() env {
 		running: c.running.Load(), connected: c.connected.Load(), stopping: c.lifetime().Err() != nil, down: c.down.Load(),
 	}
 	e.storeNow, e.storeKnown = c.storeClock.at(e.now)
+	if a.family != nil {
+		a.family.environ(a, &e)
+	}
 	return e
 }
 
-// carryOut does what has to be done in the order of the transitions. mu is held.
-func (a *Account) carryOut(fx effects) {
+// carryOut does what has to be done in the order of the transitions. It returns the
+// children that have waited for the token that is served now. mu is held.
+func (a *Account) carryOut(fx effects) (woken map[*Account]struct{}) {
 	if fx.serve {
 		var token *string
 		if fx.served != nil {
@@ -269,6 +279,9 @@ func (a *Account) carryOut(fx effects) {
 		}
 		a.served.Store(fx.served)
 		a.token.Store(token)
+		if fx.served != nil && a.family != nil {
+			woken, a.family.waiting = a.family.waiting, nil
+		}
 	}
 	if fx.broadcast && a.changed != nil {
 		close(a.changed)
@@ -277,6 +290,7 @@ func (a *Account) carryOut(fx effects) {
 	if fx.reschedule {
 		a.c.schedule.at(a, fx.wake)
 	}
+	return woken
 }
 
 // report tells the log, the observer and the process' health of what happened.

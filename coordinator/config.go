@@ -51,7 +51,7 @@ type Config struct {
 	ProbeEvery time.Duration
 
 	// MaxFetches is how many calls to sources may be under way at once in
-	// this process; zero: 64.
+	// this process, not counting those of accounts that have children; zero: 64.
 	MaxFetches int
 
 	// Logger receives state changes at Info, and at Warn or Error what an
@@ -200,6 +200,9 @@ func (c Config) Validate() error {
 	for _, a := range c.Accounts {
 		if err := a.validate(c); err != nil {
 			wrong("account %q: %w", a.Name, err)
+		}
+		if a.Parent != "" && !seen[a.Parent] {
+			wrong("account %q: Parent is %q: no account of that name comes before it", a.Name, a.Parent)
 		}
 		if seen[a.Name] {
 			wrong("account %q is there twice: remove one", a.Name)

@@ -20,6 +20,8 @@ type Coordinator struct {
 	//
 	//	membership | sharedSub.mu, the Subscription's, Account.mu, scheduler.mu
 	//
+	// An account's mu is taken before that of its parent, never after it.
+	//
 	// mu, rounds.mu, smoother.mu and clock.mu are taken last: nothing is called
 	// under them. No lock but membership and sharedSub.mu is held while the
 	// Store, Source.Fetch, the Logger or Observe is called, and those two only over
@@ -185,35 +187,49 @@ func (c *Coordinator) Add(cfg AccountConfig) (*Account, error) {
 	}
 	c.membership.Lock()
 	defer c.membership.Unlock()
-	c.mu.Lock()
-	if _, ok := c.accounts[cfg.Name]; ok {
-		c.mu.Unlock()
+	if _, ok := c.Account(cfg.Name); ok {
 		return nil, fmt.Errorf("coordinator: account %q is there already", cfg.Name)
 	}
+	if cfg.Parent != "" {
+		parent, ok := c.Account(cfg.Parent)
+		if !ok {
+			return nil, fmt.Errorf("coordinator: account %q: Parent: there is no account %q: add it first", cfg.Name, cfg.Parent)
+		}
+		parent.adopt()
+		a.family = &family{parent: parent}
+	}
+	c.mu.Lock()
 	c.accounts[cfg.Name] = a
-	c.count.Add(1)
 	c.mu.Unlock()
+	c.count.Add(1)
 	c.sub.Add(a.Role(), a.name)
 	c.follow(a)
 	return a, nil
 }
 
 // Remove removes an account. Calls that wait for its token return
-// ErrUnknownAccount; what is in the store stays there.
+// ErrUnknownAccount; what is in the store stays there. The children of an account have
+// to be removed before it.
 func (c *Coordinator) Remove(name string) error {
 	c.membership.Lock()
 	defer c.membership.Unlock()
-	c.mu.Lock()
-	a, ok := c.accounts[name]
-	delete(c.accounts, name)
-	c.mu.Unlock()
+	a, ok := c.Account(name)
 	if !ok {
 		return fmt.Errorf("%w: %q", ErrUnknownAccount, name)
 	}
+	if a.family != nil && a.family.children > 0 { // both change with membership held only
+		return fmt.Errorf("coordinator: account %q is the parent of %d others: remove them first", name, a.family.children)
+	}
+	c.mu.Lock()
+	delete(c.accounts, name)
+	c.mu.Unlock()
 	c.count.Add(-1)
 	c.sub.Remove(name)
 	c.schedule.remove(a)
 	a.apply(func(v *view, _ env) effects { return v.dropped() })
+	if parent := a.parent(); parent != nil {
+		parent.release(a)
+	}
 	return nil
 }
 

@@ -27,6 +27,11 @@ func (v *view) sourceReplaced(e env) effects {
 	return effects{broadcast: true, reschedule: !v.removed, wake: e.now}
 }
 
+// parentServed has the account looked at: its parent has a token now.
+func (v *view) parentServed(e env) effects {
+	return effects{broadcast: true, reschedule: !v.removed && e.running, wake: e.now}
+}
+
 // roundStarted notes that a goroutine looks after the account.
 func (v *view) roundStarted() { v.inRound = true }
 
@@ -36,6 +41,11 @@ func (v *view) roundEnded(err error, stopped bool, e env) (fx effects) {
 	var locked *LockedError
 	switch {
 	case err == nil, errors.Is(err, errRecorded), stopped: // a stopping Run concerns no waiter
+	case isParentError(err):
+		if !e.running { // else the parent wakes the account
+			v.pause(e.now + e.jitter(wantEvery))
+			v.end(err, 0)
+		}
 	case errors.As(err, &locked):
 		v.busy(e.now + instant(locked.RetryIn) + e.upTo(takeOverSpread))
 	case errors.Is(err, ErrSuperseded):

@@ -94,13 +94,14 @@ func (v *view) wake(e env) instant {
 	if v.usable(e) {
 		wake = min(wake, v.held.until)
 	}
-	if !e.refresher() {
-		return wake
+	reason := v.due(e)
+	if !e.refresher() && !e.needed || reason != "" && e.blocked != nil {
+		return wake // the parent wakes what is blocked
 	}
 	if v.demand.active(e) {
 		wake = min(wake, max(e.now, v.allowed(v.demand.reason)))
 	}
-	if reason := v.due(e); reason != "" && !reason.Demanded() {
+	if reason != "" && !reason.Demanded() {
 		return min(wake, max(e.now, v.allowed(reason)))
 	}
 	if at, ok := v.nextOverdue(e); ok {
@@ -139,7 +140,7 @@ func (v *view) task(e env) task {
 		return taskElsewhere
 	case v.readDue, e.now >= v.nextRead:
 		return taskRead
-	case e.refresher() && (v.lost || v.dueNow(e)):
+	case e.refresher() && v.lost, (e.refresher() || e.needed) && v.dueNow(e):
 		return taskRound
 	}
 	return taskNone
@@ -147,7 +148,7 @@ func (v *view) task(e env) task {
 
 func (v *view) dueNow(e env) bool {
 	reason := v.due(e)
-	return reason != "" && e.now >= v.allowed(reason)
+	return reason != "" && e.blocked == nil && e.now >= v.allowed(reason)
 }
 
 // plan is what one round has to do.
@@ -160,14 +161,15 @@ type plan struct {
 	current Record
 	lost    bool // the store has lost current: it is to be restored
 	allowed bool // what is due may be done now
+	parent  bool // there are accounts whose parent this one is
 }
 
 // plan returns what a round has to do now.
 func (v *view) plan(e env) plan {
 	p := plan{
-		reason: v.due(e), seen: v.seen(), source: e.source, rules: e.rules, current: v.record(e), lost: v.lost,
+		reason: v.due(e), seen: v.seen(), source: e.source, rules: e.rules, current: v.record(e), lost: v.lost, parent: e.children,
 	}
-	p.allowed = p.reason != "" && e.now >= v.allowed(p.reason)
+	p.allowed = v.dueNow(e)
 	if p.reason.Demanded() {
 		p.askedBy = v.demand.askedBy
 	}
@@ -199,7 +201,7 @@ func (v *view) status(e env) Status {
 	s := Status{
 		Name: e.account, Role: Reader, Limits: e.limits, Failure: v.failure,
 		CallsToday: int(v.callsToday), Conflicts: int(v.conflicts), OpenAttempts: len(v.attempts),
-		Holder: v.holder, LastRead: v.reads > 0, Err: v.fault.err,
+		Holder: v.holder, LastRead: v.reads > 0, Err: v.fault.err, Parent: e.parent, Blocked: e.blocked,
 	}
 	if e.refresher() {
 		s.Role = Refresher

@@ -17,6 +17,12 @@ type env struct {
 	storeNow   time.Time // the store's clock
 	storeKnown bool      // it has been read
 
+	parent   string       // whose token the source needs; "": none
+	blocked  *ParentError // the parent has no token; nil: it has one, or none is needed
+	hopeless bool         // waiting for the parent's token is pointless
+	children bool         // there are any
+	needed   bool         // children wait for a token of this account
+
 	running   bool    // Run keeps the account right: memory may be trusted
 	connected bool    // notifications flow
 	stopping  bool    // Run is ending

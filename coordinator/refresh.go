@@ -12,8 +12,9 @@ import (
 // nothing below relies on the lock.
 type refresh struct {
 	plan
-	a *Account
-	c *Coordinator
+	parent Record // what the source needs of the parent
+	a      *Account
+	c      *Coordinator
 }
 
 // run makes the refresh, unless another process holds the lock (*LockedError), a
@@ -202,7 +203,44 @@ func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt At
 	if sent-began >= instant(r.c.cfg.LockTTL) { // paused since: another process may be at it
 		return result, sent, &FetchError{Kind: FailedBusy, Message: "not called: " + errDeadline.Error()}
 	}
-	result, err = r.source.Fetch(ctx, FetchRequest{Reason: r.reason, Current: r.current.Token})
+	result, err = r.ask(ctx)
+	var rejected *FetchError
+	if r.parent.Token.IsZero() || !errors.As(err, &rejected) || rejected.Kind != FailedParent {
+		return result, sent, err
+	}
+	if err = r.replaceParent(ctx, rejected); err != nil {
+		return result, sent, err
+	}
+	sent = r.c.now()
+	if result, err = r.ask(ctx); err != nil {
+		again := *asFetchError(err)
+		again.Calls += rejected.Calls
+		return result, sent, &again
+	}
+	result.Calls = max(result.Calls, 1) + rejected.Calls
+	return result, sent, nil
+}
+
+// replaceParent reports the parent's token, which the issuer rejects, and takes over the
+// one that replaces it.
+func (r *refresh) replaceParent(ctx context.Context, rejected *FetchError) error {
+	parent := r.a.parent()
+	s, err := parent.Invalidate(WithCaller(ctx, r.a.name+" (child)"), r.parent.Token)
+	if err == nil && s.Token.Equal(r.parent.Token) {
+		err = errors.New("its issuer repeats it")
+	}
+	if err != nil {
+		failed := *rejected
+		failed.Message = fmt.Sprintf("%s; the token of %q was not replaced: %v", rejected.Message, parent.name, err)
+		return &failed
+	}
+	r.parent = s.Record
+	return nil
+}
+
+// ask calls the source once.
+func (r *refresh) ask(ctx context.Context) (FetchResult, error) {
+	result, err := r.source.Fetch(ctx, FetchRequest{Reason: r.reason, Current: r.current.Token, Parent: r.parent})
 	switch {
 	case err != nil && context.Cause(ctx) != nil && !isFetchError(err):
 		err = &FetchError{Kind: FailedUnknown, Message: "the source did not answer in time: " + context.Cause(ctx).Error(), Err: err, Calls: 1}
@@ -212,7 +250,7 @@ func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt At
 		err = &FetchError{Kind: FailedUnknown, Message: fmt.Sprintf("the attributes that came with the token have %d bytes: %d is the limit",
 			AttributesSize(result.Attributes), MaxAttributes), Calls: max(result.Calls, 1)}
 	}
-	return result, sent, err
+	return result, err
 }
 
 // extend keeps lock and attempt alive until stop is called, and ends the

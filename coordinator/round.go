@@ -124,12 +124,19 @@ func (a *Account) round(ctx context.Context, s *slot) error {
 	case !p.lost && !p.allowed:
 		return nil
 	}
-	if err := s.take(ctx); err != nil {
-		return err
+	// Children hold slots while they wait for their parent's token.
+	if !p.parent {
+		if err := s.take(ctx); err != nil {
+			return err
+		}
 	}
 	r := refresh{plan: p, a: a, c: a.c}
-	if p.lost && !p.reason.Demanded() {
+	if p.lost && !(p.allowed && p.reason.Demanded()) {
 		return r.restore(ctx)
+	}
+	var err error
+	if r.parent, err = a.parentRecord(ctx); err != nil {
+		return err
 	}
 	return r.run(ctx)
 }

@@ -20,6 +20,11 @@ type Status struct {
 	Holder       string // of the lock, as of the last reading; "": it was free
 	LastRead     bool   // the store has been read at all
 	Err          error  // why the store's data cannot be used, see State.Err; nil: it can
+	Parent       string // AccountConfig.Parent
+
+	// Blocked says that the source cannot be asked because the parent has no token; nil
+	// if it can, and while nothing Runs.
+	Blocked *ParentError
 }
 
 // Snapshot is a record as this process can serve it.

@@ -45,11 +45,14 @@ func (a *Account) newer(after Fence) *held {
 func (a *Account) next(w *waiter, ended error, following bool) (next step, changed <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	next = w.next(&a.view, ended, following, a.env())
+	e := a.env()
+	next = w.next(&a.view, ended, following, e)
 	if a.changed == nil {
 		a.changed = make(chan struct{})
 	}
-	return next, a.changed
+	changed = a.changed
+	a.awaitParent(e)
+	return next, changed
 }
 
 // waitFor waits for a change, for d, or for the end of ctx.

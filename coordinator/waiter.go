@@ -76,6 +76,9 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 	if current && usable && v.held.Generation > w.after {
 		return v.held, nil
 	}
+	if e.hopeless && (!usable || w.reason.Demanded()) {
+		return nil, e.blocked
+	}
 	if current && w.reason == ReasonRejected {
 		if refused := v.refused(e); refused != nil {
 			return nil, refused
@@ -107,7 +110,7 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 			return nil, refused
 		}
 	}
-	if unreachable && e.running && !errors.Is(err, ErrDenied) || isFetchError(err) {
+	if unreachable && e.running && !errors.Is(err, ErrDenied) || isFetchError(err) || isParentError(err) && errors.Is(err, ErrNoToken) {
 		return nil, nil // the schedule, or the waiter, tries again
 	}
 	return nil, err
@@ -118,13 +121,20 @@ func (w *waiter) noToken(v *view, ended error, e env) error {
 	if w.reason == ReasonMissing && v.usable(e) {
 		return ended // it waited for a newer one
 	}
-	cause := v.outcome.err
-	if e.down != nil {
-		cause = e.down.err
-	} else if v.failure != nil && v.failure.InARow > 0 {
-		cause = failureError(e.account, v.failure, time.Duration(v.retryAt-e.now))
+	return &noTokenError{account: e.account, cause: v.cause(e), ended: ended, reader: !e.refresher()}
+}
+
+// cause returns why there is no token, nil if that is not known.
+func (v *view) cause(e env) error {
+	switch {
+	case e.down != nil:
+		return e.down.err
+	case e.blocked != nil:
+		return e.blocked
+	case v.failure != nil && v.failure.InARow > 0:
+		return failureError(e.account, v.failure, time.Duration(v.retryAt-e.now))
 	}
-	return &noTokenError{account: e.account, cause: cause, ended: ended, reader: !e.refresher()}
+	return v.outcome.err
 }
 
 // pursue decides whether w needs a round now, and how long it waits otherwise,
@@ -146,7 +156,7 @@ func (w *waiter) pursue(v *view, e env) step {
 	case v.readDue, unread && !followed:
 	case !e.running && e.now >= max(v.polledAt, w.at)+instant(waitingPoll):
 		v.polledAt = e.now
-	case reason == "":
+	case reason == "", e.blocked != nil:
 		return step{wait: waitingPoll}
 	case e.now < allowed:
 		return step{wait: min(time.Duration(allowed-e.now), waitingPoll)}

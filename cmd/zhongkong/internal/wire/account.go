@@ -27,7 +27,9 @@ type Account struct {
 	Overdue     *int              `json:"overdue_attempts,omitempty"` // nil: not known, see NewAccountFromMemory
 	Conflicts   int               `json:"conflicts"`
 	LastError   *Failure          `json:"last_error,omitempty"`
-	Error       string            `json:"error,omitempty"` // why the data in Redis cannot be used
+	Error       string            `json:"error,omitempty"`        // why the data in Redis cannot be used
+	Parent      string            `json:"parent,omitempty"`       // the account whose token the source needs
+	ParentError string            `json:"parent_error,omitempty"` // why that account has no token; absent if it has one, or that is not known
 }
 
 // Failure is the last failure of an account.
@@ -97,6 +99,9 @@ func newAccount(s coordinator.Status, now time.Time) Account {
 	}
 	if s.Err != nil {
 		a.Error = s.Err.Error()
+	}
+	if a.Parent = s.Parent; s.Blocked != nil {
+		a.ParentError = s.Blocked.Cause.Error()
 	}
 	if f := s.Failure; f != nil {
 		a.LastError = &Failure{Kind: f.Kind, Code: f.Code, Message: f.Message, At: Time{f.At}, InARow: f.InARow}

@@ -72,6 +72,12 @@ func TestEveryFormIsEncodedAsDocumented(t *testing.T) {
 			`"issued_by":"host:1","age_seconds":60,"ttl_seconds":3600,"next_refresh":"2026-11-22T13:36:44.677Z","calls_today":3,` +
 			`"calls_per_day":2000,"open_attempts":0,"overdue_attempts":0,"conflicts":0,"last_error":{"kind":"busy","code":-1,` +
 			`"message":"busy","at":"2026-11-22T12:36:44.677Z","in_a_row":1,"retry_at":"2026-11-22T13:36:44.677Z"}}`},
+		"a child": {encode(t, NewAccountFromMemory(coordinator.Status{
+			Name: "wx.jsapi", LastRead: true, Limits: coordinator.Limits{PerDay: 5}, Parent: "wx", Record: withAttributes.Record, NextRefresh: at,
+			Blocked: &coordinator.ParentError{Account: "wx.jsapi", Parent: "wx", Cause: coordinator.ErrNoToken},
+		}, at)), `{"name":"wx.jsapi","generation":7,"issued_at":"2026-11-22T12:36:44.677Z","issued_by":"host:1","age_seconds":3570,` +
+			`"ttl_seconds":3600,"attributes":{"scope":"a b"},"next_refresh":"2026-11-22T13:36:14.677Z","calls_today":0,"calls_per_day":5,"open_attempts":0,"conflicts":0,` +
+			`"parent":"wx","parent_error":"coordinator: no token"}`},
 		"an account without data": {encode(t, NewAccount(coordinator.State{Account: "wx", Now: at}, time.Hour, 2000)),
 			`{"name":"wx","generation":0,"age_seconds":0,"ttl_seconds":0,"next_refresh":"2026-11-22T12:36:44.677Z","calls_today":0,` +
 				`"calls_per_day":2000,"open_attempts":0,"overdue_attempts":0,"conflicts":0}`},
