@@ -31,9 +31,18 @@
 //   - attempt: one call to the source, announced in the store before it is made
 //   - fence: the number of an attempt, strictly increasing
 //   - generation: the fence of the attempt whose token is in the store
+//   - parent: the account whose token the source of another one, its child, needs
 //   - due: a refresh is needed now
 //   - overdue attempt: one whose deadline has passed and that is not settled: the
 //     source may have issued a token that was never stored
+//
+// # Other issuers
+//
+// A source that is not like WeChat's says so ([Described]): what a repeated call does to
+// the token before, what is allowed in which window, how often to ask. A ticket, or
+// another token that is issued only to those who come with a token, belongs to an
+// account with a [AccountConfig].Parent. What readers need beside a token is in
+// [Record].Attributes.
 //
 // # What is promised
 //
@@ -49,6 +58,10 @@
 //     stale, and no process calls a source. A store that comes back empty gets its
 //     tokens back from memory within a second of the reconnect.
 //   - A generation never goes backwards in one process.
+//   - A token that the issuer repeats until it replaces it ([RepeatSame]) is served
+//     for at most RefreshEvery (and some seconds) after it was replaced.
+//   - An account whose parent has no token makes no call, and is looked at as soon
+//     as the parent has one.
 //   - Every wait ends with its context.
 //
 // # What is not promised
@@ -59,8 +72,8 @@
 // reports it. Hence [Account.Invalidate].
 //
 // A program that fetches with the same secret outside of the store kills the
-// tokens in it. That is detected when a service reports one, counted
-// ([State.Conflicts]) and logged; it can't be prevented.
+// tokens in it, if the issuer is one that kills. That is detected when a service
+// reports one, counted ([State.Conflicts]) and logged; it can't be prevented.
 //
 // A process that starts on an empty store cannot know that another one still
 // holds the token which the store lost: if it is the first to get the lock, it

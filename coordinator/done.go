@@ -92,7 +92,7 @@ func (v *view) throttled(t *ThrottledError, reason Reason, e env) {
 			v.read()
 			return
 		}
-	case e.repeat == RepeatSame && t.Limit == LimitInterval:
+	case e.repeat == RepeatSame && t.Limit == LimitInterval && t.RetryIn <= e.limits.MinInterval:
 		v.heldUntil = e.now + instant(t.RetryIn)
 	case t.RetryIn <= e.limits.MinInterval && v.demand.active(e):
 		v.demand.allowedAt = e.now + instant(t.RetryIn)

@@ -146,6 +146,26 @@ func TestAReportThatTheIssuerAnswersWithTheSameTokenLeadsToNoLoop(t *testing.T) 
 	})
 }
 
+func TestAForgedMessageHoldsDemandsForTheIntervalAtMost(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.ticket().Latency = 2 * time.Second
+		p := f.refresher()
+		f.token(p, 3*time.Second)
+		time.Sleep(time.Minute)
+		ended := make(chan error)
+		go func() { _, err := p.Refresh(t.Context()); ended <- err }()
+		time.Sleep(time.Second)
+		f.store.Publish(coordinator.Event{
+			Kind: coordinator.EventThrottled, Account: account, Reason: coordinator.ReasonForced, Limit: coordinator.LimitInterval, RetryIn: 1e6 * time.Hour,
+		})
+		<-ended
+		time.Sleep(2 * time.Minute)
+		if _, err := p.Refresh(t.Context()); err != nil {
+			t.Errorf("Refresh() = %v", err)
+		}
+	})
+}
+
 func TestAnOverdueAttemptMattersOnlyIfItMayHaveKilledTheToken(t *testing.T) {
 	for repeat, want := range map[coordinator.Repeat]int{
 		coordinator.RepeatKills: 2, coordinator.RepeatSame: 1, coordinator.RepeatKeeps: 1,

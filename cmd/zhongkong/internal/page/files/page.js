@@ -164,8 +164,8 @@
   async function why(answer) {
     const problem = await answer.json().catch(() => ({}));
     const parts = [whys[problem.error] || whys.internal];
-    const code = /\(code (-?\d+)\)/.exec(problem.message);
-    if (code) parts.push(body.dataset.code.replace("0", code[1]));
+    const code = /\(code ([^()\s]+)\)/.exec(problem.message);
+    if (code) parts.push(body.dataset.code.replace("0", () => code[1]));
     const wait = answer.headers.get("Retry-After");
     if (wait > 0) parts.push(whys.again.replace("%s", duration(wait * 1000)));
     return parts.join(" · ");
