@@ -84,3 +84,23 @@ func ExampleAccount_Token_reader() {
 	// true
 	// no token for "wx8acdb7df5beb68fd": context deadline exceeded: no process with the account's secret answered
 }
+
+// A source that needs another account's token gets it from the coordinator.
+func ExampleAccountConfig_parent() {
+	ctx := context.Background()
+	ticket := coordinator.SourceFunc(func(_ context.Context, ask coordinator.FetchRequest) (coordinator.FetchResult, error) {
+		token := "a ticket for " + ask.Parent.Token.Reveal()
+		return coordinator.FetchResult{Token: coordinator.NewToken(token), Lifetime: 2 * time.Hour}, nil
+	})
+	c, err := coordinator.New(coordinator.Config{Store: memstore.New(), Accounts: []coordinator.AccountConfig{
+		{Name: "wx8acdb7df5beb68fd", Source: coordinatortest.NewSource()},
+		{Name: "wx8acdb7df5beb68fd.jsapi", Source: ticket, Parent: "wx8acdb7df5beb68fd"},
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	token, err := c.Token(ctx, "wx8acdb7df5beb68fd.jsapi")
+	fmt.Println(token.Reveal(), err)
+	// Output: a ticket for token-1 <nil>
+}

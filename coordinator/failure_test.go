@@ -2,6 +2,7 @@ package coordinator_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +95,19 @@ func TestFailingSourceLeavesTheTokenInUse(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAttributesBeyondTheLimitAreNamed(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Attributes = map[string]string{"scope": strings.Repeat("a", coordinator.MaxAttributes)}
+		p := f.refresher()
+		time.Sleep(time.Second)
+		failure := p.Status().Failure
+		if failure == nil || failure.Kind != coordinator.FailedUnknown || !strings.Contains(failure.Message, "attributes") ||
+			!strings.Contains(failure.Message, "4101 bytes") {
+			t.Errorf("Failure = %+v, want it to name the attributes and their size", failure)
+		}
+	})
 }
 
 func TestBackoffHeardOfAtTheBeginIsLikeAnyOther(t *testing.T) {

@@ -370,3 +370,37 @@ func TestAParentComesFirstAndGoesLast(t *testing.T) {
 		}
 	})
 }
+
+func TestAGrandchildHasWhatItsParentGetsFromItsOwn(t *testing.T) {
+	families(t, func(t *testing.T, f *family) {
+		cfg := f.config()
+		cfg.MaxFetches = 1
+		f.source.Default(coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"))
+		p, _ := f.process(cfg, f.source, "child")
+		grandchild := &childSource{Source: &coordinatortest.Source{Name: "grandchild"}, parent: f.child.Source}
+		a, err := p.c.Add(coordinator.AccountConfig{Name: "grandchild", Source: grandchild, Parent: "child"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var refused *coordinator.RefusedError
+		if _, err := a.Token(t.Context()); !errors.As(err, &refused) || refused.Account != account {
+			t.Errorf("Token() = %v, want the refusal of the first parent", err)
+		}
+		f.source.Default(coordinatortest.Outcome{})
+		if _, err := p.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.tokenOf(a, time.Second)
+		time.Sleep(time.Minute)
+		for _, s := range []*coordinatortest.Source{f.source, f.child.Source} { // both die
+			s.IssueOutside()
+			s.IssueOutside()
+		}
+		if _, err := a.Refresh(t.Context()); err != nil {
+			t.Errorf("Refresh() = %v", err)
+		}
+		if !f.child.Valid(grandchild.Calls()[1].Ask.Parent.Token) || f.child.rejected != 1 || grandchild.rejected != 1 {
+			t.Errorf("%d and %d calls were rejected, want one each", f.child.rejected, grandchild.rejected)
+		}
+	})
+}

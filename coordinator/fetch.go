@@ -1,0 +1,138 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// This file is the call to the source in a refresh, and what its answer means.
+
+// errDeadline is why a call is given up whose attempt could not be extended.
+var errDeadline = errors.New("the attempt's deadline passed: the store could not be asked to extend it")
+
+// fetch calls the source within the attempt's deadline, which is extended
+// together with the lock while the call is under way. sent is when the call
+// began.
+func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt Attempt) (result FetchResult, sent instant, err error) {
+	ctx, stop := r.extend(ctx, lock, began, attempt.Fence)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, r.c.cfg.FetchTimeout)
+	defer cancel()
+
+	sent = r.c.now()
+	if sent-began >= instant(r.c.cfg.LockTTL) { // paused since: another process may be at it
+		return result, sent, &FetchError{Kind: FailedBusy, Message: "not called: " + errDeadline.Error()}
+	}
+	result, err = r.ask(ctx)
+	var rejected *FetchError
+	if r.parent.Token.IsZero() || !errors.As(err, &rejected) || rejected.Kind != FailedParent {
+		return result, sent, err
+	}
+	if err = r.replaceParent(ctx, rejected); err != nil {
+		return result, sent, err
+	}
+	sent = r.c.now()
+	if result, err = r.ask(ctx); err != nil {
+		again := *asFetchError(err)
+		again.Calls += rejected.Calls
+		return result, sent, &again
+	}
+	result.Calls = max(result.Calls, 1) + rejected.Calls
+	return result, sent, nil
+}
+
+// replaceParent reports the parent's token, which the issuer rejects, and takes over the
+// one that replaces it.
+func (r *refresh) replaceParent(ctx context.Context, rejected *FetchError) error {
+	parent := r.a.parent()
+	s, err := parent.Invalidate(WithCaller(ctx, r.a.name+" (child)"), r.parent.Token)
+	if err == nil && s.Token.Equal(r.parent.Token) {
+		err = errors.New("its issuer repeats it")
+	}
+	if err != nil {
+		failed := *rejected
+		failed.Message = fmt.Sprintf("%s; the token of %q was not replaced: %v", rejected.Message, parent.name, err)
+		return &failed
+	}
+	r.parent = s.Record
+	return nil
+}
+
+// ask calls the source once.
+func (r *refresh) ask(ctx context.Context) (FetchResult, error) {
+	result, err := r.source.Fetch(ctx, FetchRequest{Reason: r.reason, Current: r.current.Token, Parent: r.parent})
+	switch {
+	case err != nil && context.Cause(ctx) != nil && !isFetchError(err):
+		err = &FetchError{Kind: FailedUnknown, Message: "the source did not answer in time: " + context.Cause(ctx).Error(), Err: err, Calls: 1}
+	case err == nil && (result.Token.IsZero() || result.Lifetime <= 0):
+		err = &FetchError{Kind: FailedUnknown, Message: fmt.Sprintf("the source answered without a usable token (life %v)", result.Lifetime), Calls: max(result.Calls, 1)}
+	case err == nil && AttributesSize(result.Attributes) > MaxAttributes:
+		err = &FetchError{Kind: FailedUnknown, Message: fmt.Sprintf("the attributes that came with the token have %d bytes: %d is the limit",
+			AttributesSize(result.Attributes), MaxAttributes), Calls: max(result.Calls, 1)}
+	}
+	return result, err
+}
+
+// extend keeps lock and attempt alive until stop is called, and ends the
+// context it returns when the deadline passes all the same. After stop, which
+// waits, lock is no longer used.
+func (r refresh) extend(ctx context.Context, lock Lock, began instant, fence Fence) (_ context.Context, stop func()) {
+	life := r.c.cfg.LockTTL
+	ctx, cancel := context.WithCancelCause(ctx)
+	expiry := time.AfterFunc(time.Until(r.c.time(began).Add(life)), func() { cancel(errDeadline) })
+	done := make(chan struct{})
+	go func() { // ends with ctx; stop waits for it
+		defer close(done)
+		for sleep(ctx, life/3) {
+			asked := time.Now()
+			ctx, cancel := context.WithTimeout(ctx, life/3)
+			err := lock.Extend(ctx, fence)
+			cancel()
+			switch {
+			case err == nil:
+				expiry.Reset(time.Until(asked.Add(life)))
+			case errors.Is(err, ErrLockLost):
+				r.c.log.Warn("lock lost while fetching: the fence decides", "account", r.a.name, "fence", fence)
+				return
+			default:
+				r.c.reached(err)
+			}
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-done
+		expiry.Stop()
+	}
+}
+
+// repeated has the life of a token that the issuer has only repeated count from when
+// the token was stored first, and returns that instant; sent for any other token. The
+// end stays ahead of the next planned question, because the issuer has just answered
+// that the token lives.
+func (r refresh) repeated(c *CommitRequest, sent instant) (issued instant) {
+	if r.repeat != RepeatSame {
+		return sent
+	}
+	var held Record
+	r.a.update(func(v *view, e env) {
+		held = v.record(e)
+		issued = min(sent, e.now-instant(held.Age()))
+	})
+	if !held.Token.Equal(c.Token) {
+		return sent
+	}
+	const beyond = time.Minute // the margin, and time for the question
+	issued = max(issued, sent-instant(MaxLifetime-c.RefreshIn-beyond))
+	c.RefreshIn += time.Duration(sent - issued)
+	c.Lifetime = max(c.Lifetime, c.RefreshIn+beyond)
+	if c.Repeated = r.reason.Demanded(); c.Repeated {
+		r.c.log.Warn("the issuer repeated the token that was to be replaced: it says that the token is good. "+
+			"Either the report was wrong, or the issuer will replace the token by itself",
+			"account", r.a.name, "reason", r.reason, "asked_by", r.askedBy, "issued", time.Duration(sent-issued).Round(time.Second),
+			"next_answer_after", r.limits.MinInterval)
+	}
+	return issued
+}
