@@ -1,0 +1,38 @@
+// Package wecom gets tokens and tickets from WeCom (企业微信).
+//
+//	app, err := wecom.Config{CorpID: corpID, Secret: secret}.Source()     // GET /cgi-bin/gettoken
+//	corp, err := wecom.Config{Kind: wecom.JSAPITicket}.Source()           // for wx.config
+//	agent, err := wecom.Config{Kind: wecom.AgentTicket}.Source()          // for wx.agentConfig
+//	provider, err := wecom.Config{Kind: wecom.Provider, …}.Source()       // get_provider_token
+//
+// Each is a [coordinator.Source].
+//
+// # One secret, one token
+//
+// A corp has a secret for each app, and others without an app: for the contacts,
+// customer contact, 微信客服. Each secret has a token of its own, which is good for
+// nothing else. So each needs an account of its own, with a name of its own: the corpid
+// alone does not name one.
+//
+// A ticket is a child of the account whose token it is fetched with
+// ([coordinator.AccountConfig].Parent): the corp's ticket of any app's, an app's ticket
+// of the same app's.
+//
+// # The same value
+//
+// While a value lives, WeCom answers the same one again, with the life that is left or
+// with the whole, so asking twice is harmless and a refresh cannot force another.
+// WeCom may end a value early. The sources are therefore asked again long before the
+// end: every 30 minutes for a token, every 10 for a ticket.
+//
+// # Wrong secrets
+//
+// Several wrong secrets make WeCom block the source address for an hour, for all apps
+// behind it. A source does not send a secret that was refused for 2 hours, unless it is
+// forced to, and the store keeps the other processes from it.
+//
+// # Business calls
+//
+// [wechat.Transport] serves WeCom as well: it puts the token of an App in, and its
+// errcodes for a rejected token are WeCom's (see IsTokenRejected).
+package wecom

@@ -1,0 +1,208 @@
+package wecom
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+)
+
+const userAgent = "zhongkong"
+
+// cautiousLife is the assumed life of a value that came without one.
+const cautiousLife = 10 * time.Minute
+
+// endpoint is how a kind is asked for.
+type endpoint struct {
+	path   string
+	member string // of the answer, which has the value
+}
+
+func (k Kind) endpoint() endpoint {
+	switch k {
+	case Provider:
+		return endpoint{"/cgi-bin/service/get_provider_token", "provider_access_token"}
+	case JSAPITicket:
+		return endpoint{"/cgi-bin/get_jsapi_ticket", "ticket"}
+	case AgentTicket:
+		return endpoint{"/cgi-bin/ticket/get", "ticket"}
+	default:
+		return endpoint{"/cgi-bin/gettoken", "access_token"}
+	}
+}
+
+// call makes one request.
+func (s *Source) call(ctx context.Context, ask coordinator.FetchRequest) (coordinator.FetchResult, *coordinator.FetchError) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	secrets := []string{s.secret, ask.Current.Reveal(), ask.Parent.Token.Reveal()}
+	if ctx.Err() != nil {
+		return coordinator.FetchResult{}, s.transportFailed(&httpsource.Error{Err: context.Cause(ctx)}, secrets)
+	}
+	req, err := s.request(ctx, ask.Parent.Token)
+	if err != nil {
+		return coordinator.FetchResult{}, s.transportFailed(&httpsource.Error{Err: errors.New("the request cannot be made")}, secrets) // err holds the URL
+	}
+	response, err := s.client.Do(req, httpsource.MaxBody+1)
+	var broken *httpsource.Error
+	if errors.As(err, &broken) && response == nil {
+		return coordinator.FetchResult{}, s.transportFailed(broken, secrets)
+	}
+	a, err := parseAnswer(response.Body, s.kind.endpoint().member)
+	switch {
+	case err != nil && broken != nil:
+		return coordinator.FetchResult{}, s.transportFailed(broken, secrets)
+	case err == nil && a.value != "":
+		return result(a), nil
+	case err == nil && response.Status/100 != 5 && !response.GaveUp():
+		return coordinator.FetchResult{}, s.said(response, newError(a.code, httpsource.Scrub(a.message, secrets...), response.Status))
+	case gatewayError(response) != nil:
+		err = gatewayError(response)
+	}
+	return coordinator.FetchResult{}, &coordinator.FetchError{
+		Kind: response.Kind(), RetryIn: response.RetryAfter(), Message: fmt.Sprintf("%s answered %v", s.endpoint(), err), Calls: 1,
+	}
+}
+
+func (s *Source) request(ctx context.Context, parent coordinator.Token) (*http.Request, error) {
+	address, query := s.base+s.kind.endpoint().path, url.Values{}
+	switch s.kind {
+	case Provider:
+		return s.providerRequest(ctx, address)
+	case JSAPITicket:
+		query.Set("access_token", parent.Reveal())
+	case AgentTicket:
+		query.Set("access_token", parent.Reveal())
+		query.Set("type", "agent_config")
+	default:
+		query.Set("corpid", s.corpID)
+		query.Set("corpsecret", s.secret)
+	}
+	return newRequest(ctx, http.MethodGet, address+"?"+query.Encode(), nil)
+}
+
+func (s *Source) providerRequest(ctx context.Context, address string) (*http.Request, error) {
+	body, err := json.Marshal(struct {
+		CorpID string `json:"corpid"`
+		Secret string `json:"provider_secret"`
+	}{s.corpID, s.secret})
+	if err != nil {
+		return nil, err
+	}
+	return newRequest(ctx, http.MethodPost, address, body)
+}
+
+// newRequest returns a request. Its error may hold the address.
+func newRequest(ctx context.Context, method, address string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", userAgent)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, nil
+}
+
+// endpoint names where the requests go, for messages.
+func (s *Source) endpoint() string {
+	_, host, _ := strings.Cut(s.base, "://")
+	return host + s.kind.endpoint().path
+}
+
+func result(a answer) coordinator.FetchResult {
+	r := coordinator.FetchResult{Token: coordinator.NewToken(a.value), Lifetime: a.life, Calls: 1}
+	if a.life == 0 {
+		r.Lifetime, r.Doubt = cautiousLife, "a value without a plausible expires_in"
+	}
+	return r
+}
+
+func (s *Source) transportFailed(e *httpsource.Error, secrets []string) *coordinator.FetchError {
+	clean := *e
+	clean.Err = httpsource.CleanError(e.Err, secrets...)
+	failure := clean.Failure()
+	failure.Message = s.endpoint() + ": " + failure.Message
+	return failure
+}
+
+// said is the failure for an errcode.
+func (s *Source) said(r *httpsource.Response, e *Error) *coordinator.FetchError {
+	class := Classify(e.Code)
+	failure := &coordinator.FetchError{
+		Kind: class.Kind, Code: coordinator.NumericCode(e.Code), RetryIn: class.RetryIn, Message: e.text(class), Calls: 1, Err: e,
+	}
+	switch {
+	case s.isTicket() && IsTokenRejected(e.Code):
+		failure.Kind, failure.RetryIn, failure.Message = coordinator.FailedParent, 0, e.Error()
+	case e.Code == codeTooOften:
+		failure.RetryIn = blockedFor(e.Message, r.Now())
+	}
+	return failure
+}
+
+// blockedFor returns for how long calls are of no use after a 45009: 60 s if the quota
+// of a minute is used up, 60 minutes for that of an hour and for wrong secrets, until
+// midnight for that of a day. Often the message does not say which: then an hour, since
+// calls may prolong a block.
+func blockedFor(message string, now time.Time) time.Duration {
+	message = strings.ToLower(message)
+	switch {
+	case strings.Contains(message, "minute"):
+		return time.Minute
+	case strings.Contains(message, "day") || strings.Contains(message, "daily"):
+		return untilMidnight(now)
+	}
+	return blockLasts
+}
+
+// untilMidnight returns the time until the next day begins in UTC+8, at least a minute:
+// clocks differ.
+func untilMidnight(now time.Time) time.Duration {
+	local := now.In(time.FixedZone("UTC+8", 8*60*60))
+	midnight := time.Date(local.Year(), local.Month(), local.Day()+1, 0, 0, 0, 0, local.Location())
+	return max(midnight.Sub(local), time.Minute)
+}
+
+// refusal remembers that WeCom refused the credential. The store remembers one refusal
+// for all processes, of one credential: if two processes have different wrong secrets,
+// each forgets its own when the other is refused, and they would send theirs by turns.
+type refusal struct {
+	mu    sync.Mutex // guards what follows
+	last  *coordinator.FetchError
+	until time.Time
+}
+
+// standing returns the refusal while a wrong credential must not be sent again, unless
+// a person forces it.
+func (r *refusal) standing(reason coordinator.Reason) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	left := time.Until(r.until)
+	if r.last == nil || left <= 0 || reason == coordinator.ReasonForced {
+		return nil
+	}
+	again := *r.last
+	again.RetryIn, again.Calls = left, 0
+	return &again
+}
+
+// note takes in how a call ended.
+func (r *refusal) note(err *coordinator.FetchError) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = nil
+	if err != nil && err.Kind == coordinator.FailedRefused && err.RetryIn > 0 {
+		r.last, r.until = err, time.Now().Add(err.RetryIn)
+	}
+}

@@ -1,0 +1,233 @@
+package wecom
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+)
+
+// Kind is what a Source fetches. Users write these values in configuration files.
+type Kind string
+
+// The kinds.
+const (
+	App         Kind = "wecom"              // GET /cgi-bin/gettoken: the access_token of one app, or of another holder of a secret
+	Provider    Kind = "wecom_provider"     // POST /cgi-bin/service/get_provider_token: a service provider's own token
+	JSAPITicket Kind = "wecom_jsapi_ticket" // GET /cgi-bin/get_jsapi_ticket: the corp's ticket, for wx.config; a child of any app's token
+	AgentTicket Kind = "wecom_agent_ticket" // GET /cgi-bin/ticket/get: an app's ticket, for wx.agentConfig; a child of the same app's token
+)
+
+// DefaultBaseURL is WeCom's host.
+const DefaultBaseURL = "https://qyapi.weixin.qq.com"
+
+const (
+	defaultConnectTimeout = 2 * time.Second
+	defaultTimeout        = 5 * time.Second // asking again is harmless
+)
+
+// Config describes a Source.
+type Config struct {
+	// Kind is App if empty.
+	Kind Kind
+
+	// CorpID and Secret are the credential of an App or a Provider. Tickets have
+	// neither: they are fetched with the token of AccountConfig.Parent.
+	CorpID string
+	Secret string
+
+	// BaseURL is DefaultBaseURL if empty. Set it for a sandbox or a reverse proxy. It
+	// may have a path.
+	BaseURL string
+
+	// Transport makes the calls. If nil, the source has its own, which honours the
+	// environment's proxy settings. An *http.Transport is cloned, and the clone does
+	// not use keep-alive. Any other implementation must never repeat a request by
+	// itself.
+	Transport http.RoundTripper
+
+	// ConnectTimeout limits dialling and the TLS handshake, each, if Transport is nil.
+	// Zero means 2 s.
+	ConnectTimeout time.Duration
+
+	// Timeout limits one request as a whole, in addition to Fetch's context. Zero
+	// means 5 s.
+	Timeout time.Duration
+}
+
+// Format prints the configuration without the secret, whatever the verb.
+func (c Config) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "wecom.Config{%s %s %s}", c.CorpID, c.Kind, c.BaseURL)
+}
+
+// MarshalText returns what Format prints, for encoding/json and log/slog.
+func (c Config) MarshalText() ([]byte, error) { return fmt.Append(nil, c), nil }
+
+// Source fetches one credential of WeCom. It is safe for concurrent use.
+type Source struct {
+	kind           Kind
+	corpID, secret string
+	base           string
+	client         *httpsource.Client
+	timeout        time.Duration
+	refusal        refusal
+}
+
+var (
+	_ coordinator.Source       = (*Source)(nil)
+	_ coordinator.Credentialed = (*Source)(nil)
+	_ coordinator.Described    = (*Source)(nil)
+)
+
+// Source validates c and returns the source that it describes. It makes no call. Its
+// errors begin with the name of the wrong field, as configuration files have it.
+func (c Config) Source() (*Source, error) {
+	if c.Kind == "" {
+		c.Kind = App
+	}
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("wecom: %w", err)
+	}
+	base, err := checkBase(c.BaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("wecom: %w", err)
+	}
+	return &Source{
+		kind:    c.Kind,
+		corpID:  c.CorpID,
+		secret:  c.Secret,
+		base:    base,
+		client:  httpsource.NewClient(c.Transport, or(c.ConnectTimeout, defaultConnectTimeout)),
+		timeout: or(c.Timeout, defaultTimeout),
+	}, nil
+}
+
+func or(d, otherwise time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return otherwise
+}
+
+func (c Config) validate() error {
+	switch c.Kind {
+	case App, Provider:
+		return errors.Join(credentialPart("corpid", c.CorpID), credentialPart("secret", c.Secret))
+	case JSAPITicket, AgentTicket:
+		if c.CorpID != "" || c.Secret != "" {
+			return fmt.Errorf("corpid, secret: %s has neither: name the account whose ticket it is in \"of\"", c.Kind)
+		}
+		return nil
+	}
+	return fmt.Errorf("source: unknown kind %q: it must be %s, %s, %s or %s", c.Kind, App, Provider, JSAPITicket, AgentTicket)
+}
+
+func credentialPart(field, value string) error {
+	switch {
+	case value == "":
+		return fmt.Errorf("%s: missing", field)
+	case !httpsource.Printable(value):
+		return fmt.Errorf("%s: holds a blank, a line break or a non-ASCII character", field)
+	}
+	return nil
+}
+
+// checkBase returns u, or WeCom's host, without a trailing slash. Its errors do not
+// quote u, which may contain a password.
+func checkBase(u string) (string, error) {
+	if u == "" {
+		return DefaultBaseURL, nil
+	}
+	parsed, err := url.Parse(u)
+	switch {
+	case err != nil:
+		return "", errors.New("api_base: cannot be parsed")
+	case parsed.Scheme != "https" && parsed.Scheme != "http" || parsed.Host == "":
+		return "", errors.New("api_base: must look like " + DefaultBaseURL)
+	case parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "":
+		return "", errors.New("api_base: must have no user, query or fragment")
+	case parsed.Scheme == "http" && strings.HasSuffix(strings.ToLower(parsed.Hostname()), "weixin.qq.com"):
+		return "", errors.New("api_base: would send the secret unencrypted: use https")
+	}
+	return strings.TrimRight(u, "/"), nil
+}
+
+// Credential returns a fingerprint of the corp and the secret, "" for a ticket. It has
+// 32 bits, too few to find a secret of 256 bits by.
+func (s *Source) Credential() string {
+	if s.secret == "" {
+		return ""
+	}
+	mac := hmac.New(sha256.New, []byte(s.secret))
+	_, _ = io.WriteString(mac, "zhongkong credential\x00"+s.corpID)
+	return hex.EncodeToString(mac.Sum(nil)[:4])
+}
+
+// Format prints the source without its secret, whatever the verb.
+func (s *Source) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "wecom.Source(%s)", strings.TrimSpace(s.corpID+" "+string(s.kind)))
+}
+
+const (
+	// tokenEvery is how often a token is asked for again. WeCom may end one early, and
+	// says then that it is the services' part to find out: they report it. Asking
+	// often finds what no service reports.
+	tokenEvery = 30 * time.Minute
+
+	// ticketEvery bounds for how long a ticket is served that WeCom replaced early: a
+	// service that signs with it is not told that it is dead.
+	ticketEvery = 10 * time.Minute
+
+	// ticketsPerHour leaves room to WeCom's 100 an hour for an app, and with six
+	// accounts of one corp to its 400 an hour for the corp.
+	ticketsPerHour = 60
+
+	// minInterval is how long an answer is held that brought no other value.
+	minInterval = time.Minute
+)
+
+// Description implements [coordinator.Described].
+func (s *Source) Description() coordinator.Description {
+	d := coordinator.Description{
+		Repeat:       coordinator.RepeatSame,
+		Limits:       coordinator.Limits{MinInterval: minInterval},
+		RefreshEvery: tokenEvery,
+	}
+	if s.isTicket() {
+		d.RefreshEvery = ticketEvery
+		d.Limits.PerDay, d.Limits.Reserve = 24*ticketsPerHour, 4*ticketsPerHour
+	}
+	return d
+}
+
+func (s *Source) isTicket() bool { return s.kind == JSAPITicket || s.kind == AgentTicket }
+
+// Fetch implements [coordinator.Source]. It blocks for one request. Its errors are
+// *coordinator.FetchError and contain neither the secret nor a token; the errcode that
+// WeCom answered is in them as an *Error.
+func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coordinator.FetchResult, error) {
+	if s.isTicket() && req.Parent.Token.IsZero() {
+		return coordinator.FetchResult{}, &coordinator.FetchError{
+			Kind: coordinator.FailedBusy, Message: "not called: there is no token of the account that \"of\" names",
+		}
+	}
+	if err := s.refusal.standing(req.Reason); err != nil {
+		return coordinator.FetchResult{}, err
+	}
+	result, err := s.call(ctx, req)
+	s.refusal.note(err)
+	if err != nil {
+		return coordinator.FetchResult{}, err
+	}
+	return result, nil
+}

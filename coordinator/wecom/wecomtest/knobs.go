@@ -1,0 +1,75 @@
+package wecomtest
+
+import (
+	"errors"
+	"time"
+)
+
+// Knobs set what is not known of WeCom, and what a test needs shorter. All counts are of
+// calls in a window of the calendar; 0 turns a quota off.
+type Knobs struct {
+	TokenTTL    time.Duration // of tokens; 2 h
+	TicketTTL   time.Duration // of tickets; 2 h
+	TokenLength int           // in characters; WeCom asks to reserve 512
+
+	// AlwaysWhole: expires_in is the whole life at each repeat, as some report. False: it
+	// is what is left.
+	AlwaysWhole bool
+
+	// ExpiredAs is the errcode for an expired token: 42001 or 40014. Both are seen.
+	ExpiredAs int
+
+	// ResetKills: a new secret ends the tokens of the old one.
+	ResetKills bool
+
+	// TicketOverlap is how long a ticket is accepted after the next one has replaced it.
+	TicketOverlap time.Duration
+
+	// TicketFollowsToken: a new token of the app ends the tickets fetched with the old.
+	TicketFollowsToken bool
+
+	// TokensCheckIP: the endpoints for tokens refuse addresses that are not trusted, too.
+	TokensCheckIP bool
+
+	// WrongSecrets within an hour from one address block it for BlockFor, for all corps
+	// and apps. WeCom says "several" and an hour.
+	WrongSecrets int
+	BlockFor     time.Duration
+
+	// BlockProlonged: a call during a block begins it anew.
+	BlockProlonged bool
+
+	// Quotas of each endpoint.
+	CorpMinute, CorpHour, CorpDay int
+	IPMinute, IPHour              int
+
+	// Quotas of tickets, together with those above.
+	TicketCorpHour, TicketAppHour int
+
+	// TextNamesWindow: the errmsg of 45009 says whether the quota is of a minute, an hour
+	// or a day.
+	TextNamesWindow bool
+}
+
+// DefaultKnobs returns WeCom's documented or likely behaviour.
+func DefaultKnobs() Knobs {
+	return Knobs{
+		TokenTTL: 2 * time.Hour, TicketTTL: 2 * time.Hour, TokenLength: 214,
+		ExpiredAs: codeExpired, ResetKills: true,
+		WrongSecrets: 5, BlockFor: time.Hour,
+		CorpMinute: 10_000, CorpHour: 150_000, IPMinute: 20_000, IPHour: 600_000,
+		TicketCorpHour: 400, TicketAppHour: 100,
+	}
+}
+
+func (k Knobs) validate() error {
+	switch {
+	case k.TokenTTL < time.Second || k.TicketTTL < time.Second:
+		return errors.New("wecomtest: TokenTTL and TicketTTL must be at least 1s")
+	case k.TokenLength < 16 || k.TokenLength > 8192:
+		return errors.New("wecomtest: TokenLength must be 16 to 8192")
+	case k.ExpiredAs != codeExpired && k.ExpiredAs != codeBadToken:
+		return errors.New("wecomtest: ExpiredAs must be 42001 or 40014")
+	}
+	return nil
+}

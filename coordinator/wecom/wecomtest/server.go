@@ -1,0 +1,272 @@
+package wecomtest
+
+import (
+	crand "crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// The corp of a Config without corps. The values of its secrets are public.
+const (
+	DefaultCorpID         = "ww8acdb7df5beb68fd"
+	DefaultApp            = "1000002"
+	DefaultSecret         = "p2Wq7vVYt0cU3lD9nK5xRb8sGf1hJ6mZeA4oTiXyCQw"
+	DefaultProviderSecret = "Zt6yHn3bVc9xKq1mWs8dRf5gLp2jEu7aYo4iTzXwQvB"
+)
+
+// Config describes a new Server. The zero Config has one corp, DefaultCorpID.
+type Config struct {
+	Corps []Corp
+	Knobs *Knobs // nil: DefaultKnobs
+
+	// Now is the clock, time.Now if nil. Server.Advance adds to it.
+	Now func() time.Time
+
+	// Seed makes the values reproducible. Zero means a random seed.
+	Seed uint64
+}
+
+// Corp is a corp of the simulated WeCom.
+type Corp struct {
+	CorpID         string
+	ProviderSecret string // "": the corp is no service provider
+	Apps           []App
+}
+
+// App is a holder of a secret of a corp.
+type App struct {
+	// Name names the app in this package's methods: its agentid if it has one, else
+	// any word, such as "contacts".
+	Name    string
+	AgentID int // 0: a secret without an app; it has no agent ticket
+	Secret  string
+
+	// Trusted are the addresses from which business calls may come. Nil: all.
+	Trusted []string
+}
+
+// Kind is a kind of value that the server issues.
+type Kind string
+
+// The kinds.
+const (
+	AccessToken   Kind = "access_token"
+	ProviderToken Kind = "provider_access_token"
+	CorpTicket    Kind = "jsapi_ticket"
+	AgentTicket   Kind = "agent_ticket"
+)
+
+// Issue is a value that the server issued.
+type Issue struct {
+	Kind      Kind
+	CorpID    string
+	App       string // "" for a corp's ticket and a provider's token
+	Value     string
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+	DiesAt    time.Time // from when on it is not accepted; before ExpiresAt if it was ended early
+}
+
+// Call is a call that reached the server.
+type Call struct {
+	At     time.Time
+	From   string // the source address
+	Path   string
+	CorpID string
+	App    string // "" if the credential or the token is of none
+	Code   int    // the errcode answered; 0: none
+}
+
+// Server is a simulated WeCom. It is safe for concurrent use.
+type Server struct {
+	clock func() time.Time
+
+	// mu guards everything below. Each call is carried out while holding it.
+	mu      sync.Mutex
+	offset  time.Duration // how far Advance has moved the clock
+	random  *rand.Rand
+	knobs   Knobs
+	corps   map[string]*corp
+	byValue map[string]*Issue
+	issues  []*Issue // the oldest first
+	calls   []Call   // the oldest first
+	quotas  map[quotaKey]*quota
+	blocked map[string]time.Time // source addresses that sent wrong secrets, until when
+	faults  []Fault
+}
+
+// corp is a Corp with its state. Guarded by Server.mu.
+type corp struct {
+	Corp
+	apps     map[string]*app
+	provider *Issue
+	ticket   *Issue
+}
+
+// app is an App with its state. Guarded by Server.mu.
+type app struct {
+	App
+	corp     *corp
+	disabled bool
+	token    *Issue
+	ticket   *Issue
+}
+
+// New returns a server. It panics if c is invalid.
+func New(c Config) *Server {
+	s, err := Open(c)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// Open is New with an error instead of a panic.
+func Open(c Config) (*Server, error) {
+	s := &Server{clock: c.Now, knobs: DefaultKnobs(), corps: make(map[string]*corp)}
+	if s.clock == nil {
+		s.clock = time.Now
+	}
+	for c.Seed == 0 {
+		c.Seed = randomSeed()
+	}
+	s.random = rand.New(rand.NewPCG(c.Seed, c.Seed))
+	if c.Knobs != nil {
+		s.knobs = *c.Knobs
+	}
+	if err := s.knobs.validate(); err != nil {
+		return nil, err
+	}
+	s.forget()
+	if len(c.Corps) == 0 {
+		c.Corps = []Corp{{DefaultCorpID, DefaultProviderSecret, []App{{Name: DefaultApp, AgentID: 1000002, Secret: DefaultSecret}}}}
+	}
+	for _, added := range c.Corps {
+		if err := s.AddCorp(added); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func randomSeed() uint64 {
+	var b [8]byte
+	_, _ = crand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// AddCorp adds a corp. One of the same CorpID is replaced with its tokens.
+func (s *Server) AddCorp(added Corp) error {
+	c := &corp{Corp: added, apps: make(map[string]*app)}
+	if c.CorpID == "" {
+		return errors.New("wecomtest: a corp needs a CorpID")
+	}
+	secrets := make(map[string]bool)
+	for _, a := range added.Apps {
+		if a.Name == "" || a.Secret == "" || secrets[a.Secret] || c.apps[a.Name] != nil {
+			return fmt.Errorf("wecomtest: corp %s: app %q needs a Name and a Secret that no other has", c.CorpID, a.Name)
+		}
+		secrets[a.Secret] = true
+		c.apps[a.Name] = &app{App: a, corp: c}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.corps[c.CorpID] = c
+	return nil
+}
+
+// Now returns the server's time.
+func (s *Server) Now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now()
+}
+
+// now returns a time without a monotonic reading, because times are compared across
+// Advance. The caller holds mu.
+func (s *Server) now() time.Time { return s.clock().Add(s.offset).Round(0) }
+
+// Advance moves the server's clock forward, without waiting.
+func (s *Server) Advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.offset += d
+}
+
+// Knobs returns the knobs.
+func (s *Server) Knobs() Knobs {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.knobs
+}
+
+// Tune changes the knobs. change must not call methods of the server.
+func (s *Server) Tune(change func(*Knobs)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.knobs
+	change(&k)
+	if err := k.validate(); err != nil {
+		return err
+	}
+	s.knobs = k
+	return nil
+}
+
+// Reset removes tokens, tickets, counters, blocks, faults and calls, and sets the clock
+// back to Config.Now. Corps, their apps and the knobs stay.
+func (s *Server) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget()
+	for _, c := range s.corps {
+		c.provider, c.ticket = nil, nil
+		for _, a := range c.apps {
+			a.token, a.ticket = nil, nil
+		}
+	}
+}
+
+func (s *Server) forget() {
+	s.offset, s.issues, s.calls, s.faults = 0, nil, nil, nil
+	s.byValue = make(map[string]*Issue)
+	s.quotas = make(map[quotaKey]*quota)
+	s.blocked = make(map[string]time.Time)
+}
+
+// current returns *held, or a new value in its place if it has ended. The caller holds
+// mu.
+func (s *Server) current(held **Issue, fresh Issue, ttl time.Duration) *Issue {
+	now := s.now()
+	if *held != nil && now.Before((*held).ExpiresAt) && now.Before((*held).DiesAt) {
+		return *held
+	}
+	fresh.Value, fresh.IssuedAt, fresh.ExpiresAt = s.randomValue(fresh.Kind), now, now.Add(ttl)
+	fresh.DiesAt = fresh.ExpiresAt
+	if fresh.Kind == CorpTicket || fresh.Kind == AgentTicket {
+		fresh.DiesAt = fresh.DiesAt.Add(s.knobs.TicketOverlap)
+	}
+	issued := &fresh
+	*held = issued
+	s.issues = append(s.issues, issued)
+	s.byValue[issued.Value] = issued
+	return issued
+}
+
+// randomValue has the length of real ones.
+func (s *Server) randomValue(k Kind) string {
+	length := s.knobs.TokenLength
+	if k == CorpTicket || k == AgentTicket {
+		length = 86
+	}
+	b := make([]byte, length)
+	for i := range b {
+		b[i] = byte(s.random.Uint32())
+	}
+	return base64.RawURLEncoding.EncodeToString(b)[:length]
+}
