@@ -40,9 +40,7 @@ func parseAnswer(body []byte, member string) (answer, error) {
 	case a.value == "" && a.code == 0:
 		return answer{}, fmt.Errorf("neither %s nor an errcode", member)
 	}
-	if seconds, err := number(a.members["expires_in"]); err == nil && seconds > 0 && seconds <= coordinator.MaxLifetime.Seconds() {
-		a.life = time.Duration(seconds * float64(time.Second))
-	}
+	a.life = life(a.members["expires_in"])
 	return a, nil
 }
 
@@ -67,6 +65,16 @@ func parseObject(body []byte) (answer, error) {
 	}
 	a.code, a.message = int(code), text(a.members["errmsg"])
 	return a, nil
+}
+
+// life returns the time that expires_in states, 0 if that is missing or implausible. A
+// value in its last second is stated to have 0.
+func life(expiresIn json.RawMessage) time.Duration {
+	seconds, err := number(expiresIn)
+	if expiresIn == nil || err != nil || seconds < 0 || seconds > coordinator.MaxLifetime.Seconds() {
+		return 0
+	}
+	return max(time.Duration(seconds*float64(time.Second)), time.Second)
 }
 
 // text returns the string that value encodes, "" if it is none.

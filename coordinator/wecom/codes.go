@@ -25,8 +25,10 @@ const (
 // leaves each app at most one in any hour.
 const wrongSecretRetry = 2 * time.Hour
 
-// blockLasts is how long WeCom blocks for too many calls, or wrong secrets, of an hour.
-const blockLasts = time.Hour
+// blockedRetry is how long calls wait after a 45009 that does not say for how long WeCom
+// blocks: a minute, an hour, as for wrong secrets, or until midnight. In a block of an
+// hour that is three calls.
+const blockedRetry = 20 * time.Minute
 
 // Classify returns the class of an errcode that an endpoint for tokens or tickets
 // answered. A code that is not among Codes also means that nothing was issued: its
@@ -80,7 +82,7 @@ func Codes() []wechat.Class {
 		{Code: 43001, Kind: refused, Meaning: "the request must be a GET", Hint: changed},
 		{Code: 43002, Kind: refused, Meaning: "the request must be a POST", Hint: changed},
 		{Code: 43003, Kind: refused, Meaning: "the request must come by HTTPS", Hint: "use https in api_base"},
-		{Code: codeTooOften, Kind: later, RetryIn: blockLasts,
+		{Code: codeTooOften, Kind: later, RetryIn: blockedRetry,
 			Meaning: "too many calls, or wrong secrets from this address: WeCom blocks it, for every app behind it",
 			Hint: "find what sends wrong secrets from this address; " +
 				"https://open.work.weixin.qq.com/wwopen/devtool/checkCorpSpamBlock lifts the block"},

@@ -62,7 +62,7 @@ func (s *Source) call(ctx context.Context, ask coordinator.FetchRequest) (coordi
 	case err != nil && broken != nil:
 		return coordinator.FetchResult{}, s.transportFailed(broken, secrets)
 	case err == nil && a.value != "":
-		return result(a), nil
+		return s.result(a, ask.Current), nil
 	case err == nil && response.Status/100 != 5 && !response.GaveUp():
 		return coordinator.FetchResult{}, s.said(response, newError(a.code, httpsource.Scrub(a.message, secrets...), response.Status))
 	case gatewayError(response) != nil:
@@ -120,10 +120,19 @@ func (s *Source) endpoint() string {
 	return host + s.kind.endpoint().path
 }
 
-func result(a answer) coordinator.FetchResult {
+// result plans the next question for just after the end of a value that has less than
+// a period left: asked before, WeCom answers the same value.
+func (s *Source) result(a answer, current coordinator.Token) coordinator.FetchResult {
+	const after = time.Second // expires_in is rounded down
 	r := coordinator.FetchResult{Token: coordinator.NewToken(a.value), Lifetime: a.life, Calls: 1}
-	if a.life == 0 {
+	switch {
+	case a.life == 0:
 		r.Lifetime, r.Doubt = cautiousLife, "a value without a plausible expires_in"
+	case a.life > s.every():
+	case r.Token.Equal(current):
+		r.RefreshIn = a.life + after
+	default:
+		r.RefreshIn = a.life // the end is the limit for a value that is seen first
 	}
 	return r
 }
@@ -151,27 +160,28 @@ func (s *Source) said(r *httpsource.Response, e *Error) *coordinator.FetchError 
 	return failure
 }
 
-// blockedFor returns for how long calls are of no use after a 45009: 60 s if the quota
-// of a minute is used up, 60 minutes for that of an hour and for wrong secrets, until
-// midnight for that of a day. Often the message does not say which: then an hour, since
-// calls may prolong a block.
+// blockedFor returns for how long calls wait after a 45009: 60 s if the message says that
+// the quota of a minute is used up, 60 minutes for that of an hour, until midnight for
+// that of a day.
 func blockedFor(message string, now time.Time) time.Duration {
 	message = strings.ToLower(message)
 	switch {
 	case strings.Contains(message, "minute"):
 		return time.Minute
+	case strings.Contains(message, "hour"):
+		return time.Hour
 	case strings.Contains(message, "day") || strings.Contains(message, "daily"):
 		return untilMidnight(now)
 	}
-	return blockLasts
+	return blockedRetry
 }
 
-// untilMidnight returns the time until the next day begins in UTC+8, at least a minute:
+// untilMidnight returns the time until the next day begins in China, at least a minute:
 // clocks differ.
 func untilMidnight(now time.Time) time.Duration {
-	local := now.In(time.FixedZone("UTC+8", 8*60*60))
-	midnight := time.Date(local.Year(), local.Month(), local.Day()+1, 0, 0, 0, 0, local.Location())
-	return max(midnight.Sub(local), time.Minute)
+	const day, china = 24 * time.Hour, 8 * time.Hour
+	local := now.UTC().Add(china)
+	return max(local.Truncate(day).Add(day).Sub(local), time.Minute)
 }
 
 // refusal remembers that WeCom refused the credential. The store remembers one refusal

@@ -188,9 +188,9 @@ const (
 	// service that signs with it is not told that it is dead.
 	ticketEvery = 10 * time.Minute
 
-	// ticketsPerHour leaves room to WeCom's 100 an hour for an app, and with six
-	// accounts of one corp to its 400 an hour for the corp.
-	ticketsPerHour = 60
+	// callsPerHour leaves room to WeCom's 100 an hour for the tickets of an app, and
+	// with six accounts of one corp to its 400 an hour for the tickets of a corp.
+	callsPerHour, reservedPerHour = 60, 10
 
 	// minInterval is how long an answer is held that brought no other value.
 	minInterval = time.Minute
@@ -198,16 +198,18 @@ const (
 
 // Description implements [coordinator.Described].
 func (s *Source) Description() coordinator.Description {
-	d := coordinator.Description{
+	return coordinator.Description{
 		Repeat:       coordinator.RepeatSame,
-		Limits:       coordinator.Limits{MinInterval: minInterval},
-		RefreshEvery: tokenEvery,
+		Limits:       coordinator.Limits{PerDay: callsPerHour, Window: time.Hour, Reserve: reservedPerHour, MinInterval: minInterval},
+		RefreshEvery: s.every(),
 	}
+}
+
+func (s *Source) every() time.Duration {
 	if s.isTicket() {
-		d.RefreshEvery = ticketEvery
-		d.Limits.PerDay, d.Limits.Reserve = 24*ticketsPerHour, 4*ticketsPerHour
+		return ticketEvery
 	}
-	return d
+	return tokenEvery
 }
 
 func (s *Source) isTicket() bool { return s.kind == JSAPITicket || s.kind == AgentTicket }

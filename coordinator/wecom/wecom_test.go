@@ -104,6 +104,14 @@ func TestEachKindBringsItsValueAndTheSameAgain(t *testing.T) {
 			if again := fetch(t, s, ask); !again.Token.Equal(first.Token) || again.Lifetime != 90*time.Minute {
 				t.Errorf("%s again: another value, or a life of %v", path, again.Lifetime)
 			}
+			time.Sleep(85 * time.Minute)
+			if last := fetch(t, s, ask); last.RefreshIn != 5*time.Minute {
+				t.Errorf("%s, seen first 5 minutes before its end: asked again in %v", path, last.RefreshIn)
+			}
+			ask.Current = first.Token
+			if last := fetch(t, s, ask); last.RefreshIn != 5*time.Minute+time.Second {
+				t.Errorf("%s, known, 5 minutes before its end: asked again in %v", path, last.RefreshIn)
+			}
 			if calls := sandbox.Calls(); calls[len(calls)-1].Path != path {
 				t.Errorf("%v asked %s", s, calls[len(calls)-1].Path)
 			}
@@ -146,6 +154,7 @@ func TestAnswers(t *testing.T) {
 		{`{` + token + `}`, 200, "", 10 * time.Minute},
 		{`{` + token + `,"expires_in":-1}`, 200, "", 10 * time.Minute},
 		{`{` + token + `,"expires_in":1e300}`, 200, "", 10 * time.Minute},
+		{`{` + token + `,"expires_in":0}`, 200, "", time.Second},
 		{`{` + token + `,"expires_in":7200}`, 201, "", 2 * time.Hour},
 		{`{"access_token":"` + strings.Repeat("x", 8192) + `","expires_in":7200}`, 200, "", 2 * time.Hour},
 		{`{"errcode":40013,"errmsg":"invalid corpid","access_token":"","expires_in":0}`, 200, coordinator.FailedRefused, 0},
@@ -194,7 +203,7 @@ func TestCodesOfTokens(t *testing.T) {
 			40001:  {coordinator.FailedRefused, 2 * time.Hour},
 			40013:  {coordinator.FailedRefused, 2 * time.Hour},
 			40091:  {coordinator.FailedRefused, 2 * time.Hour},
-			45009:  {coordinator.FailedLater, time.Hour},
+			45009:  {coordinator.FailedLater, 20 * time.Minute},
 			45033:  {coordinator.FailedBusy, 0},
 			50003:  {coordinator.FailedRefused, 0},
 			60020:  {coordinator.FailedRefused, 0},
@@ -235,7 +244,7 @@ func TestHowLongABlockLasts(t *testing.T) {
 			"api freq out of limit per minute, hint: []": time.Minute,
 			"api freq out of limit per hour":             time.Hour,
 			"api freq out of limit per day":              16 * time.Hour,
-			"api freq out of limit, hint: [1], from ip: 1.2.3.4, more info at https://open.work.weixin.qq.com/devtool/query?e=45009": time.Hour,
+			"api freq out of limit, hint: [1], from ip: 1.2.3.4, more info at https://open.work.weixin.qq.com/devtool/query?e=45009": 20 * time.Minute,
 		} {
 			sandbox := wecomtest.New(wecomtest.Config{})
 			sandbox.Inject(wecomtest.Fault{Code: 45009, Message: text})

@@ -36,9 +36,6 @@ type Knobs struct {
 	WrongSecrets int
 	BlockFor     time.Duration
 
-	// BlockProlonged: a call during a block begins it anew.
-	BlockProlonged bool
-
 	// Quotas of each endpoint.
 	CorpMinute, CorpHour, CorpDay int
 	IPMinute, IPHour              int

@@ -95,17 +95,8 @@ func (s *Server) usual(r *request, corpID string) []limit {
 	}
 }
 
-// block answers whether an address is blocked for wrong secrets. The caller holds mu.
-func (s *Server) block(r *request) bool {
-	now := s.now()
-	if !now.Before(s.blocked[r.from]) {
-		return false
-	}
-	if s.knobs.BlockProlonged {
-		s.blocked[r.from] = now.Add(s.knobs.BlockFor)
-	}
-	return true
-}
+// block reports whether an address is blocked for wrong secrets. The caller holds mu.
+func (s *Server) block(r *request) bool { return s.now().Before(s.blocked[r.from]) }
 
 // wrongSecret counts a wrong secret against the address it came from: so many within any
 // hour block it. The caller holds mu.
