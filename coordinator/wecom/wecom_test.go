@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -396,6 +397,35 @@ func TestARefusedSecretIsNotSentAgainSoon(t *testing.T) {
 			t.Errorf("2 hours later: %+v, want a call", later)
 		}
 	})
+}
+
+func TestBySockets(t *testing.T) {
+	sandbox := wecomtest.New(wecomtest.Config{})
+	server := httptest.NewServer(sandbox)
+	defer server.Close()
+	ask := coordinator.FetchRequest{Parent: appToken(t, sandbox)}
+	for path, c := range allKinds() {
+		c.BaseURL = server.URL + "/"
+		s, err := c.Source()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fetch(t, s, ask); !sandbox.Valid(got.Token.Reveal()) {
+			t.Errorf("%s: %+v", path, got)
+		}
+		sandbox.Inject(wecomtest.Fault{Path: path, Reset: true})
+		if failure := failing(t, s, ask); failure.Kind != coordinator.FailedUnknown {
+			t.Errorf("%s, reset: %+v", path, failure)
+		}
+	}
+	if err := (wecom.Prober{BaseURL: server.URL}).Probe(t.Context(), ask.Parent.Token); err != nil {
+		t.Errorf("Probe = %v", err)
+	}
+	server.Close()
+	closed := newSource(t, sandbox, wecom.Config{CorpID: corpID, Secret: secret, BaseURL: server.URL, Transport: http.DefaultTransport})
+	if failure := failing(t, closed, ask); failure.Kind != coordinator.FailedBusy || failure.Calls != 0 {
+		t.Errorf("without a server: %+v", failure)
+	}
 }
 
 func TestProbe(t *testing.T) {
