@@ -48,6 +48,16 @@ func Classify(code int) wechat.Class {
 	return known[i]
 }
 
+// ClassifyTicket is Classify for an errcode that a ticket's endpoint answered. It differs
+// for errcodes that reject the token: here it is the access_token that the call was made
+// with (FailedParent), not the secret.
+func ClassifyTicket(code int) wechat.Class {
+	if IsTokenRejected(code) {
+		return wechat.Class{Code: code, Kind: coordinator.FailedParent, Meaning: "WeCom rejects the access_token"}
+	}
+	return Classify(code)
+}
+
 // ClassOf is Classify for a code as a [coordinator.FetchError] and what is stored of
 // it have it.
 func ClassOf(code coordinator.Code) wechat.Class {
@@ -56,8 +66,8 @@ func ClassOf(code coordinator.Code) wechat.Class {
 }
 
 // Codes returns the class of every known errcode of the endpoints for tokens, sorted by
-// code. What a ticket's endpoint answers about its parent's token is not among them,
-// see IsTokenRejected.
+// code. For what a ticket's endpoint answers about its parent's token see
+// ClassifyTicket.
 func Codes() []wechat.Class {
 	const (
 		busy    = coordinator.FailedBusy

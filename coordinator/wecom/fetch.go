@@ -25,18 +25,26 @@ const cautiousLife = 10 * time.Minute
 type endpoint struct {
 	path   string
 	member string // of the answer, which has the value
+
+	// ofParent returns the query for a child of the account with this token. Nil: the
+	// kind is no child.
+	ofParent func(token coordinator.Token) url.Values
 }
 
 func (k Kind) endpoint() endpoint {
 	switch k {
 	case Provider:
-		return endpoint{"/cgi-bin/service/get_provider_token", "provider_access_token"}
+		return endpoint{path: "/cgi-bin/service/get_provider_token", member: "provider_access_token"}
 	case JSAPITicket:
-		return endpoint{"/cgi-bin/get_jsapi_ticket", "ticket"}
+		return endpoint{"/cgi-bin/get_jsapi_ticket", "ticket", func(token coordinator.Token) url.Values {
+			return url.Values{"access_token": {token.Reveal()}}
+		}}
 	case AgentTicket:
-		return endpoint{"/cgi-bin/ticket/get", "ticket"}
+		return endpoint{"/cgi-bin/ticket/get", "ticket", func(token coordinator.Token) url.Values {
+			return url.Values{"access_token": {token.Reveal()}, "type": {"agent_config"}}
+		}}
 	default:
-		return endpoint{"/cgi-bin/gettoken", "access_token"}
+		return endpoint{path: "/cgi-bin/gettoken", member: "access_token"}
 	}
 }
 
@@ -74,20 +82,15 @@ func (s *Source) call(ctx context.Context, ask coordinator.FetchRequest) (coordi
 }
 
 func (s *Source) request(ctx context.Context, parent coordinator.Token) (*http.Request, error) {
-	address, query := s.base+s.kind.endpoint().path, url.Values{}
-	switch s.kind {
-	case Provider:
-		return s.providerRequest(ctx, address)
-	case JSAPITicket:
-		query.Set("access_token", parent.Reveal())
-	case AgentTicket:
-		query.Set("access_token", parent.Reveal())
-		query.Set("type", "agent_config")
-	default:
-		query.Set("corpid", s.corpID)
-		query.Set("corpsecret", s.secret)
+	e := s.kind.endpoint()
+	if s.kind == Provider {
+		return s.providerRequest(ctx, s.base+e.path)
 	}
-	return newRequest(ctx, http.MethodGet, address+"?"+query.Encode(), nil)
+	query := url.Values{"corpid": {s.corpID}, "corpsecret": {s.secret}}
+	if e.ofParent != nil {
+		query = e.ofParent(parent)
+	}
+	return newRequest(ctx, http.MethodGet, s.base+e.path+"?"+query.Encode(), nil)
 }
 
 func (s *Source) providerRequest(ctx context.Context, address string) (*http.Request, error) {
@@ -148,13 +151,13 @@ func (s *Source) transportFailed(e *httpsource.Error, secrets []string) *coordin
 // said is the failure for an errcode.
 func (s *Source) said(r *httpsource.Response, e *Error) *coordinator.FetchError {
 	class := Classify(e.Code)
+	if s.isTicket() {
+		class = ClassifyTicket(e.Code)
+	}
 	failure := &coordinator.FetchError{
 		Kind: class.Kind, Code: coordinator.NumericCode(e.Code), RetryIn: class.RetryIn, Message: e.text(class), Calls: 1, Err: e,
 	}
-	switch {
-	case s.isTicket() && IsTokenRejected(e.Code):
-		failure.Kind, failure.RetryIn, failure.Message = coordinator.FailedParent, 0, e.Error()
-	case e.Code == codeTooOften:
+	if e.Code == codeTooOften {
 		failure.RetryIn = blockedFor(e.Message, r.Now())
 	}
 	return failure

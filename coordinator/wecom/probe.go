@@ -12,7 +12,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
-// Prober asks WeCom whether an access_token is valid. The zero value is ready to use.
+// Prober asks WeCom whether an access_token or a ticket is valid. The zero value is ready to use.
 type Prober struct {
 	BaseURL   string            // as in Config
 	Transport http.RoundTripper // as in Config
@@ -27,30 +27,65 @@ const probeTimeout = 10 * time.Second
 // the token is the reason, and 60020 means that the address is not trusted. Any other
 // error means that there was no answer. No error contains the token.
 func (p Prober) Probe(ctx context.Context, token coordinator.Token) error {
+	_, err := p.ask(ctx, "/cgi-bin/get_api_domain_ip", url.Values{"access_token": {token.Reveal()}}, token)
+	return err
+}
+
+// ErrTicketReplaced is returned for a ticket that is not the current one.
+var ErrTicketReplaced = errors.New("wecom: WeCom answers another ticket: it has replaced this one")
+
+// ProbeTicket asks for a ticket (JSAPITicket, AgentTicket) with the app's token, and
+// compares it with the ticket that is held. That has no side effect but counts towards
+// the 100 calls an hour of the app, and is all that can be asked: no call says whether a
+// signature would be accepted. Nil means that WeCom answered the same ticket,
+// ErrTicketReplaced that it answered another one. Other errors, and the time for which
+// it blocks, are those of Probe.
+func (p Prober) ProbeTicket(ctx context.Context, kind Kind, token, ticket coordinator.Token) error {
+	e := kind.endpoint()
+	if e.ofParent == nil {
+		return fmt.Errorf("wecom: probe: %s is no kind of ticket", kind)
+	}
+	a, err := p.ask(ctx, e.path, e.ofParent(token), token, ticket)
+	switch {
+	case err != nil:
+		return err
+	case text(a.members[e.member]) == "":
+		return errors.New("wecom: probe: answered neither a ticket nor an errcode")
+	case !ticket.Equal(coordinator.NewToken(text(a.members[e.member]))):
+		return ErrTicketReplaced
+	}
+	return nil
+}
+
+// ask makes one request. Its errors do not contain the secrets.
+func (p Prober) ask(ctx context.Context, path string, query url.Values, secrets ...coordinator.Token) (answer, error) {
 	base, err := checkBase(p.BaseURL)
 	if err != nil {
-		return fmt.Errorf("wecom: probe: %w", err)
+		return answer{}, fmt.Errorf("wecom: probe: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	query := url.Values{"access_token": {token.Reveal()}}
-	req, err := newRequest(ctx, http.MethodGet, base+"/cgi-bin/get_api_domain_ip?"+query.Encode(), nil)
+	req, err := newRequest(ctx, http.MethodGet, base+path+"?"+query.Encode(), nil)
 	if err != nil {
-		return errors.New("wecom: probe: the request cannot be made") // err holds the URL
+		return answer{}, errors.New("wecom: probe: the request cannot be made") // err holds the URL
+	}
+	var hidden []string
+	for _, s := range secrets {
+		hidden = append(hidden, s.Reveal())
 	}
 	resp, err := httpsource.NewClient(p.Transport, defaultConnectTimeout).Do(req, httpsource.MaxBody+1)
 	if err != nil {
-		return fmt.Errorf("wecom: probe: %w", httpsource.CleanError(err, token.Reveal()))
+		return answer{}, fmt.Errorf("wecom: probe: %w", httpsource.CleanError(err, hidden...))
 	}
 	if err := gatewayError(resp); err != nil {
-		return fmt.Errorf("wecom: probe: %w", err)
+		return answer{}, fmt.Errorf("wecom: probe: %w", err)
 	}
 	a, err := parseObject(resp.Body)
 	switch {
 	case err != nil:
-		return fmt.Errorf("wecom: probe: answered %w", err)
+		return answer{}, fmt.Errorf("wecom: probe: answered %w", err)
 	case a.code != 0:
-		return newError(a.code, httpsource.Scrub(a.message, token.Reveal()), resp.Status)
+		return answer{}, newError(a.code, httpsource.Scrub(a.message, hidden...), resp.Status)
 	}
-	return nil
+	return a, nil
 }

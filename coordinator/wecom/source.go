@@ -186,7 +186,7 @@ const (
 
 	// ticketEvery bounds for how long a ticket is served that WeCom replaced early: a
 	// service that signs with it is not told that it is dead.
-	ticketEvery = 10 * time.Minute
+	ticketEvery = 9 * time.Minute
 
 	// callsPerHour leaves room to WeCom's 100 an hour for the tickets of an app, and
 	// with six accounts of one corp to its 400 an hour for the tickets of a corp.
@@ -212,16 +212,15 @@ func (s *Source) every() time.Duration {
 	return tokenEvery
 }
 
-func (s *Source) isTicket() bool { return s.kind == JSAPITicket || s.kind == AgentTicket }
+func (s *Source) isTicket() bool { return s.kind.endpoint().ofParent != nil }
 
 // Fetch implements [coordinator.Source]. It blocks for one request. Its errors are
 // *coordinator.FetchError and contain neither the secret nor a token; the errcode that
 // WeCom answered is in them as an *Error.
 func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coordinator.FetchResult, error) {
 	if s.isTicket() && req.Parent.Token.IsZero() {
-		return coordinator.FetchResult{}, &coordinator.FetchError{
-			Kind: coordinator.FailedBusy, Message: "not called: there is no token of the account that \"of\" names",
-		}
+		err := errors.New("wecom: a ticket needs the access_token of an app: set AccountConfig.Parent to that account")
+		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: coordinator.FailedRefused, Message: err.Error(), Err: err}
 	}
 	if err := s.refusal.standing(req.Reason); err != nil {
 		return coordinator.FetchResult{}, err
