@@ -13,6 +13,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/wecom/wecomtest"
 )
 
+// leaky puts the URL, with the secret, into its errors, as some transports do.
 type leaky struct{}
 
 func (leaky) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -136,7 +136,6 @@ func TestLifeIsWhatIsStated(t *testing.T) {
 }
 
 // Answers are judged by the value they hold. Those that hold none are a code, or prove
-
 // nothing.
 func TestAnswers(t *testing.T) {
 	const token = `"access_token":"t-0123456789"`
@@ -305,8 +304,6 @@ func TestWhetherTheRequestWasSent(t *testing.T) {
 		}
 	}
 }
-
-// leaky puts the URL, with the secret, into its errors, as some transports do.
 
 // A process remembers a refusal by itself, besides the store.
 func TestARefusedSecretIsNotSentAgainSoon(t *testing.T) {
