@@ -28,8 +28,10 @@
 // # Wrong secrets
 //
 // Several wrong secrets make WeCom block the source address for an hour, for all apps
-// behind it. A source does not send a secret that was refused for 2 hours, unless it is
-// forced to, and the store keeps the other processes from it.
+// behind it. A source does not send a secret that was refused for 2 hours, even if a
+// refresh is forced, and the store keeps the other processes from it. A corrected secret
+// is sent at once. If the secret was right and the app has been enabled again, force a
+// refresh from a process that is started anew, such as "zhongkong refresh".
 //
 // # Business calls
 //

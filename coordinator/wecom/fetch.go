@@ -187,22 +187,22 @@ func untilMidnight(now time.Time) time.Duration {
 	return max(local.Truncate(day).Add(day).Sub(local), time.Minute)
 }
 
-// refusal remembers that WeCom refused the credential. The store remembers one refusal
-// for all processes, of one credential: if two processes have different wrong secrets,
-// each forgets its own when the other is refused, and they would send theirs by turns.
+// refusal remembers that WeCom refused the credential. The store does so for all
+// processes, but of one credential and not for a refresh that is forced. Two processes
+// with different wrong secrets would send theirs by turns, and a service that forces a
+// refresh whenever it has no token would send one a minute.
 type refusal struct {
 	mu    sync.Mutex // guards what follows
 	last  *coordinator.FetchError
 	until time.Time
 }
 
-// standing returns the refusal while a wrong credential must not be sent again, unless
-// a person forces it.
-func (r *refusal) standing(reason coordinator.Reason) error {
+// standing returns the refusal while the credential must not be sent again.
+func (r *refusal) standing() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	left := time.Until(r.until)
-	if r.last == nil || left <= 0 || reason == coordinator.ReasonForced {
+	if r.last == nil || left <= 0 {
 		return nil
 	}
 	again := *r.last

@@ -255,6 +255,23 @@ func TestDifferentWrongSecretsForAnAccountAreNotSentByTurns(t *testing.T) {
 	})
 }
 
+// A service that forces a refresh whenever it has no token does not wear WeCom out.
+func TestForcingDoesNotSendAWrongSecretAgainAndAgain(t *testing.T) {
+	inFleet(t, twoApps(), []account{with("sales", "wrong-secret")}, func(t *testing.T, f *fleet) {
+		f.pass(24*time.Hour, func(m *member) {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if _, err := m.accounts["sales"].Refresh(ctx); err == nil {
+				t.Fatal("a wrong secret brings a token")
+			}
+		})
+		f.neverBlocked()
+		if all, inAnHour := f.wrongSecrets(); all > 3*13 || inAnHour > 3 {
+			t.Errorf("%d wrong secrets were sent, %d within an hour, want one in two hours from each process at most", all, inAnHour)
+		}
+	})
+}
+
 func TestACorrectedSecretIsTriedAtOnce(t *testing.T) {
 	inFleet(t, twoApps(), []account{with("sales", "wrong-secret")}, func(t *testing.T, f *fleet) {
 		f.pass(10*time.Minute, func(m *member) { f.refused(m, "sales") })
@@ -270,14 +287,14 @@ func TestACorrectedSecretIsTriedAtOnce(t *testing.T) {
 // tokens, asks now and then, and goes on when the block is over.
 func TestABlockIsWaitedOut(t *testing.T) {
 	inFleet(t, twoApps(), []account{with("sales", "sales-secret"), with("contacts", "contacts-secret")}, func(t *testing.T, f *fleet) {
-		rogue := newSource(t, f.sandbox, wecom.Config{CorpID: corpID, Secret: "rogue-secret", Transport: f.sandbox.TransportFrom(oneAddress)})
+		rogue := wecom.Config{CorpID: corpID, Secret: "rogue-secret", Transport: f.sandbox.TransportFrom(oneAddress)}
 		both := func(m *member) {
 			f.work(m, "sales", "sales")
 			f.work(m, "contacts", "contacts")
 		}
 		f.pass(10*time.Minute, both)
 		for range 5 {
-			_ = failing(t, rogue, coordinator.FetchRequest{Reason: coordinator.ReasonForced})
+			_ = failing(t, newSource(t, f.sandbox, rogue), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 		}
 		if _, blocked := f.sandbox.BlockedUntil(oneAddress); !blocked {
 			t.Fatal("5 wrong secrets do not block the address")

@@ -216,13 +216,14 @@ func (s *Source) isTicket() bool { return s.kind.endpoint().ofParent != nil }
 
 // Fetch implements [coordinator.Source]. It blocks for one request. Its errors are
 // *coordinator.FetchError and contain neither the secret nor a token; the errcode that
-// WeCom answered is in them as an *Error.
+// WeCom answered is in them as an *Error. After a wrong secret it answers the same for 2
+// hours without a call, whatever the reason; a process that is started anew asks.
 func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coordinator.FetchResult, error) {
 	if s.isTicket() && req.Parent.Token.IsZero() {
 		err := errors.New("wecom: a ticket needs the access_token of an app: set AccountConfig.Parent to that account")
 		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: coordinator.FailedRefused, Message: err.Error(), Err: err}
 	}
-	if err := s.refusal.standing(req.Reason); err != nil {
+	if err := s.refusal.standing(); err != nil {
 		return coordinator.FetchResult{}, err
 	}
 	result, err := s.call(ctx, req)
