@@ -58,7 +58,8 @@ func (s *Source) call(ctx context.Context, ask coordinator.FetchRequest) (coordi
 	}
 	req, err := s.request(ctx, ask.Parent.Token)
 	if err != nil {
-		return coordinator.FetchResult{}, s.transportFailed(&httpsource.Error{Err: errors.New("the request cannot be made")}, secrets) // err holds the URL
+		err = errors.New("the request cannot be made") // err holds the URL
+		return coordinator.FetchResult{}, s.transportFailed(&httpsource.Error{Err: err}, secrets)
 	}
 	response, err := s.client.Do(req, httpsource.MaxBody+1)
 	var broken *httpsource.Error
