@@ -1,0 +1,283 @@
+package oauth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+)
+
+// Grant is what a Source asks the token endpoint with. Users write these values in
+// configuration files.
+type Grant string
+
+// The grants.
+const (
+	ClientCredentials Grant = "client_credentials" // RFC 6749, section 4.4
+	JWTBearer         Grant = "jwt_bearer"         // RFC 7523, section 2.1
+)
+
+// ClientAuth is how a Source proves to the token endpoint who it is. A Source uses the
+// configured way only: to try another one after a refusal would be a second request,
+// and many issuers count the failed one against the client. Users write these values
+// in configuration files.
+type ClientAuth string
+
+// The ways of client authentication.
+const (
+	Basic         ClientAuth = "basic"           // client_secret_basic: RFC 6749, section 2.3.1
+	Post          ClientAuth = "post"            // client_secret_post: the secret is in the body
+	PrivateKeyJWT ClientAuth = "private_key_jwt" // RFC 7523, section 2.2
+	MTLS          ClientAuth = "mtls"            // tls_client_auth, self_signed_tls_client_auth: RFC 8705
+	NoAuth        ClientAuth = "none"            // only for JWTBearer, whose assertion is the proof
+)
+
+// Config describes a Source that asks a token endpoint.
+type Config struct {
+	// TokenURL is the token endpoint. It must be https, but for loopback and private
+	// addresses and host names of local networks.
+	TokenURL string
+
+	// Grant is ClientCredentials if empty.
+	Grant Grant
+
+	ClientID     string
+	ClientSecret string // for Basic and Post
+
+	// ClientAuth is Basic if empty, and NoAuth for a JWTBearer without ClientSecret.
+	ClientAuth ClientAuth
+
+	// PrivateKey signs the assertions of PrivateKeyJWT and JWTBearer: a PEM file
+	// (PKCS #1, PKCS #8, SEC 1) or a JSON Web Key. RSA, ECDSA and Ed25519.
+	PrivateKey []byte
+
+	// KeyID is the assertions' kid. Empty: the one in a JSON Web Key, or none.
+	KeyID string
+
+	// Algorithm is the assertions' alg. Empty: the one in a JSON Web Key, else RS256
+	// for an RSA key (which can do PS256 as well), ES256, ES384 or ES512 by an ECDSA
+	// key's curve, or EdDSA.
+	Algorithm string
+
+	// AssertionAudience is the assertions' aud: the issuer's name, if it wants that.
+	// Empty: TokenURL.
+	AssertionAudience string
+
+	// Certificate and CertificateKey are the PEM files of the client's certificate
+	// with its chain and of its key, for MTLS. They are read again for each request,
+	// so that they can be replaced while the source is in use.
+	Certificate, CertificateKey string
+
+	// Issuer and Subject are iss and sub of a JWTBearer assertion. Issuer is ClientID
+	// if empty; without Subject there is no sub. Claims are further claims, which take
+	// precedence.
+	Issuer, Subject string
+	Claims          map[string]any
+
+	Scopes   []string
+	Audience string // the parameter audience, which some issuers want
+
+	// Params are further parameters of the request. A grant_type in them replaces
+	// client_credentials, for issuers with a word of their own.
+	Params url.Values
+
+	// Lifetime is how long a token lives if the issuer does not say. Zero: it is taken
+	// to live for 10 minutes, and each such answer is logged as doubtful.
+	Lifetime time.Duration
+
+	// Repeat is what a repeated request does to the token issued before: "keeps" (it
+	// lives on), "same" (the same token comes again) or "kills". Empty: "keeps", as
+	// with most issuers.
+	Repeat string
+
+	// Transport makes the calls. An *http.Transport is cloned, and the clone does not
+	// use keep-alive. Any other implementation must never repeat a request by itself,
+	// and does not do for MTLS. Nil: the source has its own, which honours the
+	// environment's proxy settings.
+	Transport http.RoundTripper
+
+	// ConnectTimeout limits dialling and the TLS handshake, each, if Transport is nil;
+	// zero: 3 s. Timeout limits one request as a whole, in addition to Fetch's context;
+	// zero: 10 s.
+	ConnectTimeout, Timeout time.Duration
+
+	assertionLife time.Duration // of a JWTBearer assertion; zero: assertionLife
+	vendor        string        // for Format and the fingerprint; "": none
+}
+
+// Format prints the configuration without secrets, whatever the verb.
+func (c Config) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "oauth.Config{%s %s %s}", c.ClientID, c.grant(), place(c.TokenURL))
+}
+
+// MarshalText returns what Format prints, for encoding/json and log/slog.
+func (c Config) MarshalText() ([]byte, error) { return fmt.Append(nil, c), nil }
+
+const (
+	defaultConnectTimeout = 3 * time.Second
+	defaultTimeout        = 10 * time.Second
+)
+
+// Source validates c and returns the source that it describes. It makes no call. Its
+// errors begin with the name of the wrong field in a configuration file.
+func (c Config) Source() (*Source, error) {
+	c.Grant, c.ClientAuth = c.grant(), c.clientAuth()
+	repeat, err := c.repeat()
+	if err := errors.Join(c.validate(), err); err != nil {
+		return nil, err
+	}
+	r := &tokenRequest{config: c}
+	if c.signs() {
+		if r.signer, err = newSigner(c.PrivateKey, c.KeyID, c.Algorithm); err != nil {
+			return nil, fmt.Errorf("private_key: %w", err)
+		}
+	}
+	transport, certificate := c.Transport, ""
+	if c.ClientAuth == MTLS {
+		if transport, certificate, err = withCertificate(c); err != nil {
+			return nil, err
+		}
+	}
+	name := c.vendor
+	if name == "" {
+		name = c.ClientID
+	}
+	return &Source{
+		name:        name,
+		endpoint:    place(c.TokenURL),
+		issuer:      r,
+		client:      newClient(transport, c.ConnectTimeout),
+		timeout:     or(c.Timeout, defaultTimeout),
+		credential:  fingerprint(c.ClientSecret+string(c.PrivateKey)+certificate, r.identity()...),
+		description: describe(repeat),
+	}, nil
+}
+
+func (c Config) grant() Grant {
+	if c.Grant == "" {
+		return ClientCredentials
+	}
+	return c.Grant
+}
+
+func (c Config) clientAuth() ClientAuth {
+	switch {
+	case c.ClientAuth != "":
+		return c.ClientAuth
+	case c.grant() == JWTBearer && c.ClientSecret == "":
+		return NoAuth
+	}
+	return Basic
+}
+
+func (c Config) signs() bool { return c.ClientAuth == PrivateKeyJWT || c.Grant == JWTBearer }
+
+func (c Config) repeat() (coordinator.Repeat, error) {
+	switch c.Repeat {
+	case "", "keeps":
+		return coordinator.RepeatKeeps, nil
+	case "same":
+		return coordinator.RepeatSame, nil
+	case "kills":
+		return coordinator.RepeatKills, nil
+	}
+	return "", fmt.Errorf("repeat: %q is unknown: it must be keeps, same or kills", c.Repeat)
+}
+
+// describe returns what is known of an issuer of the given kind. A token is replaced at
+// half of its life or after 12 hours. The calls suffice for tokens that live for 20
+// seconds. A resource server may answer 401 to a token that is not at fault, so demanded
+// refreshes are 5 s apart at least.
+func describe(repeat coordinator.Repeat) coordinator.Description {
+	return coordinator.Description{
+		Repeat:       repeat,
+		Limits:       coordinator.Limits{PerDay: 10000, Reserve: 1000, MinInterval: 5 * time.Second},
+		RefreshEvery: 12 * time.Hour,
+	}
+}
+
+func (c Config) validate() error {
+	return errors.Join(checkURL("token_url", c.TokenURL), c.validateGrant(), c.validateClient(), c.validateParams())
+}
+
+func (c Config) validateGrant() error {
+	switch {
+	case c.Grant != ClientCredentials && c.Grant != JWTBearer:
+		return fmt.Errorf("grant: %q is unknown: it must be %s or %s", c.Grant, ClientCredentials, JWTBearer)
+	case c.Grant == JWTBearer && c.Issuer == "" && c.ClientID == "" && c.Claims["iss"] == nil:
+		return errors.New("issuer: the assertion needs one: set it, or client_id")
+	case c.signs() && len(c.PrivateKey) == 0:
+		return errors.New("private_key: the assertion needs one")
+	case c.Lifetime < 0 || c.Lifetime > coordinator.MaxLifetime:
+		return fmt.Errorf("lifetime: %v is not 0 to %v", c.Lifetime, coordinator.MaxLifetime)
+	}
+	return nil
+}
+
+func (c Config) validateClient() error {
+	secret := c.ClientAuth == Basic || c.ClientAuth == Post
+	switch {
+	case !slices.Contains([]ClientAuth{Basic, Post, PrivateKeyJWT, MTLS, NoAuth}, c.ClientAuth):
+		return fmt.Errorf("client_auth: %q is unknown: it must be %s, %s, %s or %s", c.ClientAuth, Basic, Post, PrivateKeyJWT, MTLS)
+	case c.ClientAuth == NoAuth && c.Grant != JWTBearer:
+		return fmt.Errorf("client_auth: %s needs a proof of who the client is", c.Grant)
+	case c.ClientAuth == NoAuth && c.ClientID == "":
+		return nil
+	case c.ClientID == "":
+		return errors.New("client_id: it is missing")
+	case !vschar(c.ClientID):
+		return errors.New("client_id: it holds a control or a non-ASCII character")
+	case secret && c.ClientSecret == "":
+		return fmt.Errorf("client_secret: client_auth %s needs one", c.ClientAuth)
+	case !vschar(c.ClientSecret):
+		return errors.New("client_secret: it holds a line break, a control or a non-ASCII character")
+	case !secret && c.ClientSecret != "":
+		return fmt.Errorf("client_secret: client_auth %s does not use it: remove one of them", c.ClientAuth)
+	case (c.ClientAuth == MTLS) != (c.Certificate != "") || (c.Certificate == "") != (c.CertificateKey == ""):
+		return errors.New("certificate: client_auth mtls needs certificate and certificate_key, and only it uses them")
+	}
+	return nil
+}
+
+func (c Config) validateParams() error {
+	for name := range c.Params {
+		switch name {
+		case "client_id", "client_secret", "client_assertion", "client_assertion_type", "assertion", "scope", "refresh_token", "audience":
+			return fmt.Errorf("params: %s has a field of its own, or is not for this grant", name)
+		case "grant_type":
+			if c.Grant != ClientCredentials {
+				return fmt.Errorf("params: grant_type must not be set with grant %s", c.Grant)
+			}
+		}
+	}
+	for _, scope := range c.Scopes {
+		if scope == "" || !httpsource.Printable(scope) {
+			return fmt.Errorf("scopes: %q is not one scope", scope)
+		}
+	}
+	return nil
+}
+
+// vschar reports whether s is printable ASCII, as RFC 6749 wants identifiers and
+// secrets.
+func vschar(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}

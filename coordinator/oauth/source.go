@@ -1,0 +1,117 @@
+package oauth
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+)
+
+// Source fetches the tokens of one account from an OAuth2 issuer. It is safe for
+// concurrent use. Config, GoogleServiceAccount and GitHubApp make one.
+type Source struct {
+	name        string // for Format
+	endpoint    string // host and path, for messages
+	issuer      issuer
+	client      *httpsource.Client
+	timeout     time.Duration
+	credential  string
+	description coordinator.Description
+}
+
+var (
+	_ coordinator.Source       = (*Source)(nil)
+	_ coordinator.Credentialed = (*Source)(nil)
+	_ coordinator.Described    = (*Source)(nil)
+)
+
+// Credential implements [coordinator.Credentialed]. It covers the client's secret, key
+// or certificate, and what is asked for with it.
+func (s *Source) Credential() string { return s.credential }
+
+// Description implements [coordinator.Described].
+func (s *Source) Description() coordinator.Description { return s.description }
+
+// Format prints the source without its secrets, whatever the verb.
+func (s *Source) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "oauth.Source(%s %s)", s.name, s.endpoint)
+}
+
+// Fetch implements [coordinator.Source]. It sends at most one request. Its errors are
+// *coordinator.FetchError and hold neither secrets nor tokens; what the issuer answered
+// is in them as an *Error.
+func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coordinator.FetchResult, error) {
+	if ctx.Err() != nil {
+		return coordinator.FetchResult{}, s.unsent(coordinator.FailedBusy, context.Cause(ctx))
+	}
+	m, err := s.issuer.message(time.Now())
+	if err != nil {
+		return coordinator.FetchResult{}, s.unsent(coordinator.FailedRefused, err)
+	}
+	m.secrets = append(m.secrets, req.Current.Reveal())
+	answer, failed := s.send(ctx, m)
+	if answer == nil {
+		return coordinator.FetchResult{}, failed
+	}
+	r := reply{Response: answer, message: m, endpoint: s.endpoint}
+	g, failure := s.issuer.grant(r)
+	switch {
+	case failure != nil && failed != nil: // it broke off, and what came is not an answer
+		return coordinator.FetchResult{}, failed
+	case failure != nil:
+		return coordinator.FetchResult{}, failure
+	}
+	if req.Reason.Demanded() && req.Current.Equal(g.token) && s.description.Repeat != coordinator.RepeatSame {
+		g.doubt("the issuer answered the token that it had given before: if it always does while that lives, set repeat: same")
+	}
+	return g.result(), nil
+}
+
+// send sends m. If the answer broke off, it returns both what came and the failure.
+func (s *Source) send(ctx context.Context, m *message) (*httpsource.Response, *coordinator.FetchError) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.url, strings.NewReader(m.body))
+	if err != nil {
+		return nil, s.unsent(coordinator.FailedRefused, errors.New("the request cannot be made")) // err holds the URL
+	}
+	req.Header = m.header
+	req.Header.Set("User-Agent", userAgent)
+	answer, err := s.client.Do(req, httpsource.MaxBody+1)
+	var failed *httpsource.Error
+	if !errors.As(err, &failed) {
+		return answer, nil
+	}
+	failure := failed.Failure()
+	failure.Err = httpsource.CleanError(failed.Err, m.secrets...)
+	failure.Message = s.endpoint + ": " + failure.Err.Error()
+	return answer, failure
+}
+
+const userAgent = "zhongkong"
+
+// unsent is the failure of a Fetch that sent nothing.
+func (s *Source) unsent(kind coordinator.FailureKind, err error) *coordinator.FetchError {
+	return &coordinator.FetchError{Kind: kind, Message: s.endpoint + ": " + err.Error(), Err: err}
+}
+
+func newClient(rt http.RoundTripper, connectTimeout time.Duration) *httpsource.Client {
+	return httpsource.NewClient(rt, or(connectTimeout, defaultConnectTimeout))
+}
+
+// fingerprint returns 32 bits of a secret and what goes with it, too few to find a
+// secret of 128 bits by.
+func fingerprint(secret string, identity ...string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	_, _ = io.WriteString(mac, "zhongkong credential\x00"+strings.Join(identity, "\x00"))
+	return hex.EncodeToString(mac.Sum(nil)[:4])
+}
