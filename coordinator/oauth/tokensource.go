@@ -3,7 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
-	"fmt"
+	"net/http"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -75,19 +75,24 @@ func (a *accountTokens) Token() (*oauth2.Token, error) {
 // the outcome is unknown. The messages quote neither the answer nor its description, but
 // the text of other errors, which therefore must not hold secrets.
 //
-// The Token method has no context. If it outlives Fetch's, Fetch returns, and the next
-// Fetch waits for its end. Set an http.Client without redirects and AuthStyle in
-// the configuration: x/oauth2 follows redirects with the secret, and tries two ways of
-// client authentication unless it is told one. Config does better where it will do.
-func FromTokenSource(make func(context.Context) oauth2.TokenSource) coordinator.Source {
-	return &tokenSource{make: make, free: semaphore()}
+// The context that source is called with ends with Fetch's. It carries an http.Client that
+// follows no redirects, since x/oauth2 would send the secret along. A Token method that
+// goes on after the context has ended is left behind, and the next Fetch waits for it.
+//
+// Set AuthStyle in a configuration of x/oauth2: otherwise it tries two ways of client
+// authentication, which are two requests. Prefer Config where it does.
+func FromTokenSource(source func(context.Context) oauth2.TokenSource) coordinator.Source {
+	return &tokenSource{
+		source: source,
+		busy:   make(chan struct{}, 1),
+		client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
 }
 
-func semaphore() chan struct{} { return make(chan struct{}, 1) }
-
 type tokenSource struct {
-	make func(context.Context) oauth2.TokenSource
-	free chan struct{} // full while a Token method runs
+	source func(context.Context) oauth2.TokenSource
+	busy   chan struct{} // full while a Token method runs
+	client *http.Client
 }
 
 var _ coordinator.Described = (*tokenSource)(nil)
@@ -100,7 +105,7 @@ func (*tokenSource) Description() coordinator.Description {
 // Fetch implements [coordinator.Source].
 func (t *tokenSource) Fetch(ctx context.Context, req coordinator.FetchRequest) (coordinator.FetchResult, error) {
 	select {
-	case t.free <- struct{}{}:
+	case t.busy <- struct{}{}:
 	case <-ctx.Done():
 		return coordinator.FetchResult{}, &coordinator.FetchError{
 			Kind: coordinator.FailedBusy, Message: "the TokenSource has not returned from the call before", Err: context.Cause(ctx),
@@ -112,8 +117,8 @@ func (t *tokenSource) Fetch(ctx context.Context, req coordinator.FetchRequest) (
 	}
 	done := make(chan outcome, 1)
 	go func() { // ends with Token, which the next Fetch waits for
-		defer func() { <-t.free }()
-		token, err := t.make(ctx).Token()
+		defer func() { <-t.busy }()
+		token, err := t.source(context.WithValue(ctx, oauth2.HTTPClient, t.client)).Token()
 		done <- outcome{token, err}
 	}()
 	select {
@@ -182,7 +187,7 @@ func retrieveFailure(err error, current coordinator.Token) *coordinator.FetchErr
 		said.Code = parsed.Code
 	}
 	if said.Code == "" {
-		return r.unreadable(fmt.Errorf("no error code"))
+		return r.unreadable(errors.New("no error code"))
 	}
 	return r.refused(said, Classify(said.Code, r.Status))
 }

@@ -1,0 +1,105 @@
+package oauthtest
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+)
+
+// Fault spoils answers of the endpoints that issue tokens.
+type Fault struct {
+	// Kind is error (the word Error with Status), html (a page with Status), empty,
+	// truncated (the answer breaks off in the middle), redirect (307 to /elsewhere),
+	// drop (the connection is cut without an answer) or hang (there is none until the
+	// client gives up).
+	Kind string `json:"kind"`
+
+	// Issued is set if the token is issued all the same, and the answer lost. Truncated
+	// always issues.
+	Issued bool `json:"issued"`
+
+	Error       string `json:"error,omitempty"`
+	Description string `json:"description,omitempty"`
+	Status      int    `json:"status,omitempty"`      // zero: 400 for error, 502 for html
+	RetryAfter  string `json:"retry_after,omitempty"` // the header
+	Times       int    `json:"times"`                 // how many answers; zero: 1; negative: all
+}
+
+// Inject adds a fault. Faults take effect in the order in which they were added.
+func (s *Server) Inject(f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.Times == 0 {
+		f.Times = 1
+	}
+	s.faults = append(s.faults, f)
+}
+
+// Faults returns the faults that are still to come.
+func (s *Server) Faults() []Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.faults)
+}
+
+// ClearFaults removes all faults.
+func (s *Server) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
+// fault takes the next fault; its Kind is "" if there is none.
+func (s *Server) fault() Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.faults) == 0 {
+		return Fault{}
+	}
+	f := s.faults[0]
+	if f.Times > 0 {
+		if s.faults[0].Times--; s.faults[0].Times == 0 {
+			s.faults = s.faults[1:]
+		}
+	}
+	return f
+}
+
+// carryOut spoils the answer: good is the body that would have been sent.
+func (f Fault) carryOut(w http.ResponseWriter, r *http.Request, good []byte) (status int) {
+	if f.RetryAfter != "" {
+		w.Header().Set("Retry-After", f.RetryAfter)
+	}
+	status = f.Status
+	switch f.Kind {
+	case "html":
+		if status == 0 {
+			status = http.StatusBadGateway
+		}
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte("<html><title>Bad Gateway</title></html>"))
+	case "empty":
+		if status == 0 {
+			status = http.StatusOK
+		}
+		w.WriteHeader(status)
+	case "truncated":
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", strconv.Itoa(len(good)))
+		w.WriteHeader(http.StatusOK)
+		_, _ = w.Write(good[:len(good)/2])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	case "redirect":
+		status = http.StatusTemporaryRedirect
+		w.Header().Set("Location", "/elsewhere")
+		w.WriteHeader(status)
+	case "hang":
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	case "drop":
+		panic(http.ErrAbortHandler)
+	}
+	return status
+}
