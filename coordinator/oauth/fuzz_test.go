@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -23,14 +24,16 @@ func FuzzAnswer(f *testing.F) {
 			f.Add(status, "text/plain", body, "1")
 		}
 	}
-	key := pemOf(f, keyOf("RSA"))
+	var answer http.RoundTripper // the one to give next; a worker fuzzes one at a time
+	transport := roundTripper(func(req *http.Request) (*http.Response, error) { return answer.RoundTrip(req) })
+	sources := []*oauth.Source{
+		sourceOf(f, oauth.Config{TokenURL: tokenURL, ClientID: "c", ClientSecret: "topmost-secret", Transport: transport}),
+		sourceOf(f, oauth.GitHubApp{AppID: "1", InstallationID: "2", PrivateKey: pemOf(f, keyOf("RSA")), Transport: transport}),
+	}
 	f.Fuzz(func(t *testing.T, status int, contentType, body, header string) {
-		transport := answering(status, contentType, body, "Retry-After", header, "X-RateLimit-Reset", header, "Date", header)
-		for _, m := range []maker{
-			oauth.Config{TokenURL: tokenURL, ClientID: "c", ClientSecret: "topmost-secret", Transport: transport},
-			oauth.GitHubApp{AppID: "1", InstallationID: "2", PrivateKey: key, Transport: transport},
-		} {
-			r, err := sourceOf(t, m).Fetch(t.Context(), coordinator.FetchRequest{})
+		answer = answering(status, contentType, body, "Retry-After", header, "X-RateLimit-Reset", header, "Date", header)
+		for _, s := range sources {
+			r, err := s.Fetch(t.Context(), coordinator.FetchRequest{})
 			if err != nil {
 				checkFailure(t, err)
 				continue

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -50,6 +51,7 @@ func TestAClientProvesItselfByItsCertificate(t *testing.T) {
 	issuer := newIssuer(oauthtest.Client{ID: clientID, Secret: secret, Certificate: writeCertificate(t, keyOf("P-256"), cert, key)})
 	server := httptest.NewUnstartedServer(issuer)
 	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // of the handshake that breaks off
 	server.StartTLS()
 	defer server.Close()
 
