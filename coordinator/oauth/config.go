@@ -190,15 +190,20 @@ func (c Config) repeat() (coordinator.Repeat, error) {
 }
 
 // describe returns what is known of an issuer of the given kind. A token is replaced at
-// half of its life or after 12 hours. The calls suffice for tokens that live for 20
-// seconds. A resource server may answer 401 to a token that is not at fault, so demanded
-// refreshes are 5 s apart at least.
+// half of its life or after 12 hours; where that answers the same one, the issuer is
+// asked every 10 minutes, lest one that it replaced early stays in use. The calls
+// suffice for tokens that live for 20 seconds. A resource server may answer 401 to a
+// token that is not at fault, so demanded refreshes are some seconds apart.
 func describe(repeat coordinator.Repeat) coordinator.Description {
-	return coordinator.Description{
+	d := coordinator.Description{
 		Repeat:       repeat,
 		Limits:       coordinator.Limits{PerDay: 10000, Reserve: 1000, MinInterval: 5 * time.Second},
 		RefreshEvery: 12 * time.Hour,
 	}
+	if repeat == coordinator.RepeatSame {
+		d.Limits.MinInterval, d.RefreshEvery = 30*time.Second, 10*time.Minute
+	}
+	return d
 }
 
 func (c Config) validate() error {

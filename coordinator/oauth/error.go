@@ -77,18 +77,15 @@ func (r reply) refused(said *Error, class Class) *coordinator.FetchError {
 // clockHint says how far this machine's clock is off if that may be why an assertion was
 // refused.
 func (r reply) clockHint(class Class) string {
-	const tolerated = 30 * time.Second
 	theirs, err := http.ParseTime(r.Header.Get("Date"))
 	if err != nil || !r.message.proof || class.Kind != coordinator.FailedRefused {
 		return ""
 	}
-	switch off := r.message.sent.Sub(theirs).Round(time.Second); {
-	case off > tolerated:
-		return fmt.Sprintf("; this machine's clock is %v ahead of the issuer's, which spoils assertions: set it", off)
-	case off < -tolerated:
-		return fmt.Sprintf("; this machine's clock is %v behind the issuer's, which spoils assertions: set it", -off)
+	off := r.message.sent.Sub(theirs).Round(time.Second)
+	if off.Abs() <= tolerated {
+		return ""
 	}
-	return ""
+	return "; " + clockText(off)
 }
 
 // unreadable is the failure for an answer that has neither a token nor an error. what

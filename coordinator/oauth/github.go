@@ -74,6 +74,7 @@ func (a GitHubApp) Source() (*Source, error) {
 		timeout:     defaultTimeout,
 		credential:  fingerprint(string(a.PrivateKey), "github_app", a.AppID, address, string(body)),
 		description: describe(coordinator.RepeatKeeps),
+		hidden:      true,
 	}, nil
 }
 

@@ -26,6 +26,7 @@ type Source struct {
 	timeout     time.Duration
 	credential  string
 	description coordinator.Description
+	hidden      bool // the endpoint answers 404 without a credential
 }
 
 var (

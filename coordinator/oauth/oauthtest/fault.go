@@ -1,6 +1,7 @@
 package oauthtest
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -23,6 +24,17 @@ type Fault struct {
 	Status      int    `json:"status,omitempty"`      // zero: 400 for error, 502 for html
 	RetryAfter  string `json:"retry_after,omitempty"` // the header
 	Times       int    `json:"times"`                 // how many answers; zero: 1; negative: all
+}
+
+// problem says what is wrong with f, "" if nothing is.
+func (f Fault) problem() string {
+	switch {
+	case !slices.Contains([]string{"error", "html", "empty", "truncated", "redirect", "drop", "hang"}, f.Kind):
+		return fmt.Sprintf("kind: %q is unknown", f.Kind)
+	case f.Status != 0 && (f.Status < 200 || f.Status > 599):
+		return fmt.Sprintf("status: %d is not 200 to 599", f.Status)
+	}
+	return ""
 }
 
 // Inject adds a fault. Faults take effect in the order in which they were added.

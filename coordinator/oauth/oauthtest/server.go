@@ -82,6 +82,7 @@ func New(cfg Config) *Server {
 //
 //	GET    /oauth2/sandbox/knobs     the knobs; PATCH changes the named ones
 //	GET    /oauth2/sandbox/faults    the faults; POST adds one; DELETE clears them
+//	POST   /oauth2/sandbox/clients   {"id","secret","scopes"}: adds a client, or replaces the one with its id
 //	POST   /oauth2/sandbox/revoke    revokes all live tokens; ?client=ID: those of one client
 //	GET    /oauth2/sandbox/calls     the calls, the oldest first
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -149,14 +150,30 @@ func (s *Server) control() {
 	s.mux.HandleFunc("GET /oauth2/sandbox/faults", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Faults()) })
 	s.mux.HandleFunc("POST /oauth2/sandbox/faults", func(w http.ResponseWriter, r *http.Request) {
 		var f Fault
-		if readJSON(w, r, &f) {
-			s.Inject(f)
-			writeJSON(w, http.StatusCreated, f)
+		if !readJSON(w, r, &f) {
+			return
 		}
+		if problem := f.problem(); problem != "" {
+			writeJSON(w, http.StatusBadRequest, map[string]string{"error": problem})
+			return
+		}
+		s.Inject(f)
+		writeJSON(w, http.StatusCreated, f)
 	})
 	s.mux.HandleFunc("DELETE /oauth2/sandbox/faults", func(w http.ResponseWriter, _ *http.Request) {
 		s.ClearFaults()
 		w.WriteHeader(http.StatusNoContent)
+	})
+	s.mux.HandleFunc("POST /oauth2/sandbox/clients", func(w http.ResponseWriter, r *http.Request) {
+		var c struct {
+			ID     string   `json:"id"`
+			Secret string   `json:"secret"`
+			Scopes []string `json:"scopes"`
+		}
+		if readJSON(w, r, &c) {
+			s.AddClient(Client{ID: c.ID, Secret: c.Secret, Scopes: c.Scopes})
+			writeJSON(w, http.StatusCreated, map[string]string{"id": c.ID})
+		}
 	})
 	s.mux.HandleFunc("POST /oauth2/sandbox/revoke", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]int{"revoked": s.Revoke(r.URL.Query().Get("client"))})
