@@ -230,7 +230,7 @@ func TestWhatCannotBeSentIsBusy(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	issuer := newIssuer()
-	if f := failed(t, ctx, sourceOf(t, configured(issuer)), coordinator.FetchRequest{}); f.Kind != coordinator.FailedBusy || len(issuer.Calls()) != 0 {
+	if f := failed(ctx, t, sourceOf(t, configured(issuer)), coordinator.FetchRequest{}); f.Kind != coordinator.FailedBusy || len(issuer.Calls()) != 0 {
 		t.Errorf("after the end: %s, %d calls", f.Kind, len(issuer.Calls()))
 	}
 }

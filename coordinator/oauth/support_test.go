@@ -104,10 +104,10 @@ func fetch(t testing.TB, s coordinator.Source, req ...coordinator.FetchRequest) 
 // refused fetches and returns the failure there must be.
 func refused(t testing.TB, s coordinator.Source) *coordinator.FetchError {
 	t.Helper()
-	return failed(t, t.Context(), s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
+	return failed(t.Context(), t, s, coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 }
 
-func failed(t testing.TB, ctx context.Context, s coordinator.Source, req coordinator.FetchRequest) *coordinator.FetchError {
+func failed(ctx context.Context, t testing.TB, s coordinator.Source, req coordinator.FetchRequest) *coordinator.FetchError {
 	t.Helper()
 	r, err := s.Fetch(ctx, req)
 	var f *coordinator.FetchError

@@ -132,7 +132,7 @@ func TestACachingTokenSourceIsNoticed(t *testing.T) {
 	static := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "tok", Expiry: time.Now().Add(time.Hour)})
 	s := oauth.FromTokenSource(func(context.Context) oauth2.TokenSource { return static })
 	held := fetch(t, s)
-	f := failed(t, t.Context(), s, coordinator.FetchRequest{Reason: coordinator.ReasonForced, Current: held.Token})
+	f := failed(t.Context(), t, s, coordinator.FetchRequest{Reason: coordinator.ReasonForced, Current: held.Token})
 	if f.Kind != coordinator.FailedLater || !strings.Contains(f.Message, "cache") {
 		t.Errorf("%v", f)
 	}
@@ -159,7 +159,7 @@ func TestATokenSourceThatDoesNotEndIsLeftBehindOnce(t *testing.T) {
 		s := oauth.FromTokenSource(func(context.Context) oauth2.TokenSource { return behind })
 		for i, want := range []coordinator.FailureKind{coordinator.FailedUnknown, coordinator.FailedBusy} {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-			if f := failed(t, ctx, s, coordinator.FetchRequest{}); f.Kind != want || behind.calls.Load() != 1 {
+			if f := failed(ctx, t, s, coordinator.FetchRequest{}); f.Kind != want || behind.calls.Load() != 1 {
 				t.Errorf("%d: %v, %d calls", i, f, behind.calls.Load())
 			}
 			cancel()

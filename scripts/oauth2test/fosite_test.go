@@ -1,5 +1,5 @@
-// Package oauth2test gets tokens from an OAuth2 server of somebody else. It is a module
-// of its own, so that the server does not become a dependency of the product.
+// Package oauth2test gets tokens from Ory Fosite, an OAuth2 server of another project. It
+// is a module of its own, so that Fosite does not become a dependency of the product.
 package oauth2test
 
 import (

@@ -181,7 +181,7 @@ func algorithms(key crypto.PublicKey) []jose.SignatureAlgorithm {
 // unverified reads an assertion without its signature.
 func unverified(assertion string) (claims, error) {
 	all := slices.Concat(algorithms(nil), algorithms(ed25519.PublicKey{}), []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512})
-	signed, err := jose.ParseSigned(assertion, all)
+	signed, err := jose.ParseSignedCompact(assertion, all)
 	if err != nil {
 		return claims{}, err
 	}
@@ -195,7 +195,7 @@ func (s *Server) verify(r *http.Request, assertion string, key crypto.PublicKey,
 	if key == nil {
 		return c, "the client has no key"
 	}
-	signed, err := jose.ParseSigned(assertion, algorithms(key))
+	signed, err := jose.ParseSignedCompact(assertion, algorithms(key))
 	if err != nil {
 		return c, "it is not a JWT with an algorithm of the client's key"
 	}
@@ -213,7 +213,7 @@ func (s *Server) verify(r *http.Request, assertion string, key crypto.PublicKey,
 		return c, "iat is in the future"
 	case r.PathValue("id") != "": // GitHub wants no audience
 	case !slices.Contains(c.Audience, address(r)) && (s.audience == "" || !slices.Contains(c.Audience, s.audience)):
-		return c, "aud is somebody else"
+		return c, "aud names another recipient"
 	}
 	return c, ""
 }

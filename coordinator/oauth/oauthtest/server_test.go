@@ -87,7 +87,7 @@ func TestRequestsAreCheckedAsTheRFCsSay(t *testing.T) {
 		"a wrong secret":            {"grant_type=client_credentials&client_id=one&client_secret=no", nil, 401, "invalid_client"},
 		"an unknown client":         {"grant_type=client_credentials&client_id=no&client_secret=no", nil, 401, "invalid_client"},
 		"no proof":                  {"grant_type=client_credentials&client_id=one", nil, 401, "invalid_client"},
-		"nobody":                    {"grant_type=client_credentials", nil, 401, "invalid_client"},
+		"no client":                 {"grant_type=client_credentials", nil, 401, "invalid_client"},
 		"an unknown grant":          {"grant_type=password&client_id=one&client_secret=secret+one", nil, 400, "unsupported_grant_type"},
 		"a scope":                   {one + "&scope=a+b", nil, 200, ""},
 		"a foreign scope":           {one + "&scope=c", nil, 400, "invalid_scope"},
