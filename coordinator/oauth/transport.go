@@ -33,7 +33,9 @@ var (
 // (see RejectedToken), it reports exactly that token and repeats the request once with
 // the new one, if the body can be sent again: there is none, the request has GetBody,
 // or the body has at most 256 KiB. Otherwise, and if there is no other token, the caller
-// gets the answer.
+// gets the answer. If the new token is rejected as well, the token is not the reason:
+// what that host rejects is then not reported for a minute, if that repeats for up to
+// five.
 //
 // The token is sent only to Hosts, and not with a redirect to another host. Account and
 // Hosts must be set:
@@ -49,6 +51,8 @@ type Transport struct {
 	// port if it is not the scheme's, or "*.example.com" for every host below it. One
 	// that begins with http:// may be sent to unencrypted: "http://10.0.0.7:8080".
 	Hosts []string
+
+	distrust distrust
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -70,7 +74,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := t.try(req, token, bodies.first)
-	if err != nil || !bodies.again() || !RejectedToken(resp) {
+	if err != nil || !bodies.again() || !RejectedToken(resp) || !t.distrust.believed(req.URL.Host) {
 		return resp, err
 	}
 	next, err := t.Account.Invalidate(req.Context(), token)
@@ -82,7 +86,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	_ = resp.Body.Close()
-	return t.try(req, next.Token, body)
+	resp, err = t.try(req, next.Token, body)
+	if err == nil {
+		t.distrust.learn(req.URL.Host, RejectedToken(resp))
+	}
+	return resp, err
 }
 
 func (t *Transport) base() http.RoundTripper {

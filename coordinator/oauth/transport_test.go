@@ -3,10 +3,13 @@ package oauth_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/oauth"
@@ -111,6 +114,59 @@ func TestARejectedTokenIsReportedAndTheRequestRepeatedOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// endless is an account that always has another token.
+type endless struct{ reports int }
+
+func (e *endless) Token(context.Context) (coordinator.Token, error) {
+	return coordinator.NewToken(fmt.Sprint("token-", e.reports)), nil
+}
+
+func (e *endless) Invalidate(ctx context.Context, _ coordinator.Token) (coordinator.Snapshot, error) {
+	e.reports++
+	t, err := e.Token(ctx)
+	return coordinator.Snapshot{Record: coordinator.Record{Token: t}}, err
+}
+
+func TestAHostThatRejectsEveryTokenCostsFewTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := roundTripper(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host == "good.example.com" {
+				return answering(200, "", "").RoundTrip(req)
+			}
+			return answering(401, "", "").RoundTrip(req)
+		})
+		account := &endless{}
+		rt := &oauth.Transport{Account: account, Base: base, Hosts: []string{"*.example.com"}}
+		begin := time.Now()
+		for time.Since(begin) < time.Hour {
+			for _, address := range []string{api, "https://good.example.com/"} {
+				if _, err := send(t, rt, address, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		if account.reports < 10 || account.reports > 15 {
+			t.Errorf("%d reports in an hour", account.reports)
+		}
+		time.Sleep(5 * time.Minute)
+		before := account.reports
+		rejectOne := roundTripper(func(req *http.Request) (*http.Response, error) {
+			if req.Header.Get("Authorization") == fmt.Sprint("Bearer token-", before) {
+				return answering(401, "", "").RoundTrip(req)
+			}
+			return answering(200, "", "").RoundTrip(req)
+		})
+		rt.Base = rejectOne
+		for range 2 {
+			if resp, err := send(t, rt, api, nil); err != nil || resp.StatusCode != 200 {
+				t.Errorf("a token that really died: %v, %v", resp, err)
+			}
+			before++
+		}
+	})
 }
 
 func TestOtherHostsDoNotGetTheToken(t *testing.T) {
