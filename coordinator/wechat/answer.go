@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// maxToken is eight times what WeChat asks clients to reserve.
-	maxToken = 4096
+	// maxToken bounds what is stored and served as a token. WeChat asks clients to
+	// reserve 512 bytes; relays that issue tokens of their own have been seen with
+	// JWTs of 8 KiB and more.
+	maxToken = 32 << 10
 
 	// maxLife bounds expires_in. Any positive lifetime is accepted, however
 	// short: a token was issued and invalidates the previous one, so discarding

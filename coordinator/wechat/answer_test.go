@@ -31,7 +31,7 @@ func TestAnswers(t *testing.T) {
 		{`{` + issued + `,"errcode":"0"}`, token},
 		{`{` + issued + `,"errcode":"","errmsg":{"x":1}}`, token},
 		{`{` + issued + `,"errcode":false}`, token},
-		{`{"access_token":"` + strings.Repeat("x", 4096) + `","expires_in":31536000}`, token},
+		{`{"access_token":"` + strings.Repeat("x", maxToken) + `","expires_in":31536000}`, token},
 		{`{"access_token":"90_a","expires_in":"7200"}`, token},
 		{`{"access_token":"90_a","expires_in":" 7200.0 "}`, token},
 		{`{"access_token":"90_a","expires_in":7200.5}`, token},
@@ -106,7 +106,7 @@ func TestAnswers(t *testing.T) {
 		{`{"access_token":"90_a","expires_in":"1893456000000"}`, careful},
 		{`{"access_token":"90 a","expires_in":7200}`, "a token with blanks, control or non-ASCII characters"},
 		{`{"access_token":"90_é","expires_in":7200}`, "a token with blanks, control or non-ASCII characters"},
-		{`{"access_token":"` + strings.Repeat("x", 4097) + `","expires_in":7200}`, "a token of 4097 characters"},
+		{`{"access_token":"` + strings.Repeat("x", maxToken+1) + `","expires_in":7200}`, "a token of 32769 characters"},
 	} {
 		g, refused, err := answered(http.StatusOK, tt.body).grant()
 		got := token
