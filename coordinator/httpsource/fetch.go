@@ -1,0 +1,109 @@
+package httpsource
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// fetch is one call of Source.Fetch.
+type fetch struct {
+	source   *Source
+	ask      coordinator.FetchRequest
+	endpoint string   // host and path, for messages
+	secrets  []string // must not be quoted
+}
+
+// unanswered is the failure of a request without a complete answer.
+func (f *fetch) unanswered(e *Error) *coordinator.FetchError {
+	failure := e.Failure()
+	clean := CleanError(e.Err, f.secrets...)
+	failure.Message = Scrub(f.endpoint, f.secrets...) + ": " + clean.Error()
+	failure.Err = clean
+	return failure
+}
+
+// outcome turns an answer into a token or a failure. A token with a code is accepted,
+// since it was issued; if it equals the one that is held already, a relay has repeated
+// it, and the code counts.
+func (f *fetch) outcome(r *Response) (coordinator.FetchResult, error) {
+	got := f.source.issuer.read(r)
+	token := coordinator.NewToken(got.token)
+	if got.token != "" && (got.code == "" || !token.Equal(f.ask.Current)) {
+		return coordinator.FetchResult{
+			Token: token, Lifetime: got.life, Attributes: got.attributes, Calls: 1,
+			RefreshIn: f.source.issuer.refreshIn(got.life),
+			Doubt:     Scrub(got.doubt, append(f.secrets, got.token)...),
+		}, nil
+	}
+	f.secrets = append(f.secrets, got.token)
+	return coordinator.FetchResult{}, f.failure(r, got)
+}
+
+// refreshIn returns when to call again for a token with this much life left: just
+// after the rollover. Earlier calls would change nothing.
+func (i *Issuer) refreshIn(left time.Duration) time.Duration {
+	if i.Rollover == 0 {
+		return 0
+	}
+	return max(left-time.Duration(i.Rollover)+rolloverSlack, min(minRefreshIn, left/2))
+}
+
+// failure classifies an answer without a token. A known code is the issuer's word
+// whatever the status; an unknown one with a 5xx may come from a gateway.
+func (f *fetch) failure(r *Response, got reading) *coordinator.FetchError {
+	class, known := f.source.issuer.classify(r, got)
+	switch {
+	case r.GaveUp(), r.Status/100 == 5 && !known:
+		return f.failed(coordinator.FailedUnknown, got, 0, fmt.Sprintf("HTTP status %d", r.Status))
+	case known:
+		return f.failed(class.Kind, got, time.Duration(class.RetryIn), class.text(f.clean(got.message)))
+	case got.code != "" && r.Status == http.StatusTooManyRequests:
+		return f.failed(coordinator.FailedLater, got, r.RetryAfter(), f.clean(got.message))
+	case got.code != "":
+		return f.failed(coordinator.FailedBusy, got, 0, f.clean(got.message))
+	case r.Status != http.StatusOK:
+		return f.failed(r.Kind(), got, r.RetryAfter(), fmt.Sprintf("HTTP status %d", r.Status))
+	}
+	return f.failed(coordinator.FailedUnknown, got, 0, got.wrong.Error())
+}
+
+// classify returns the class of an answer without a token.
+func (i *Issuer) classify(r *Response, got reading) (Class, bool) {
+	if got.code != "" {
+		return i.ClassOf(got.code)
+	}
+	for _, c := range i.Codes {
+		if c.Status != 0 && c.Status == r.Status || c.Page && got.page && r.Status/100 != 5 {
+			return c, true
+		}
+	}
+	return Class{}, false
+}
+
+func (f *fetch) failed(kind coordinator.FailureKind, got reading, retryIn time.Duration, text string) *coordinator.FetchError {
+	if text == "" {
+		text = "a code that is not known"
+	}
+	return &coordinator.FetchError{
+		Kind: kind, RetryIn: retryIn, Calls: 1,
+		Code:    coordinator.Code(f.clean(string(got.code))),
+		Message: Scrub(f.endpoint, f.secrets...) + " answered " + text,
+	}
+}
+
+func (f *fetch) clean(message string) string { return OneLine(Scrub(message, f.secrets...)) }
+
+// text returns the issuer's message, or the class's meaning if there is none, and what
+// to do.
+func (c Class) text(message string) string {
+	if message == "" {
+		message = c.Meaning
+	}
+	if c.Hint == "" {
+		return message
+	}
+	return message + "; " + c.Hint
+}
