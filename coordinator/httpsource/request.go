@@ -113,7 +113,8 @@ func address(template string, base *url.URL, values map[string]string) (*url.URL
 	}
 	if base != nil {
 		u.Scheme, u.Host = base.Scheme, base.Host
-		u.Path, u.RawPath = strings.TrimSuffix(base.Path, "/")+u.Path, ""
+		raw := strings.TrimSuffix(base.EscapedPath(), "/") + u.EscapedPath()
+		u.Path, u.RawPath = strings.TrimSuffix(base.Path, "/")+u.Path, raw
 	}
 	return u, nil
 }
