@@ -15,6 +15,7 @@ func TestScriptAndTransactionReadTheSame(t *testing.T) {
 	d := newDated(t, server.URL(), 0, Options{})
 	record, err := d.Commit(t.Context(), "a", coordinator.CommitRequest{
 		Attempt: d.begin(0), Token: coordinator.NewToken("token"), Lifetime: 2 * time.Hour, RefreshIn: time.Hour, Calls: 2,
+		Attributes: map[string]string{"scope": "a"}, Repeated: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -32,6 +33,7 @@ func TestScriptAndTransactionReadTheSame(t *testing.T) {
 	// A new secret may be tried in spite of the back-off.
 	if _, err := d.Begin(t.Context(), "a", coordinator.BeginRequest{
 		Seen: record.Generation, Reason: coordinator.ReasonSchedule, Credential: "another", TTL: time.Minute,
+		Limits: coordinator.Limits{Window: 365 * 24 * time.Hour},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +52,7 @@ func TestScriptAndTransactionReadTheSame(t *testing.T) {
 	}
 	s := states[0]
 	if s.Failure == nil || s.Failure.Credential == "" || s.Failure.Code == "" || len(s.Open) == 0 || s.Holder == "" || s.HolderTTL == 0 ||
-		s.Conflicts == 0 || s.CallsToday == 0 || s.Record.RefreshAt.IsZero() || s.Fence <= record.Generation {
+		s.Conflicts == 0 || s.CallsToday != 1 || s.Record.Attributes == nil || !s.Record.Repeated || s.Record.RefreshAt.IsZero() || s.Fence <= record.Generation {
 		t.Errorf("the state lacks something: %+v", s)
 	}
 	for i := range states { // these pass between the two

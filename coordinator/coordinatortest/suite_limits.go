@@ -75,14 +75,15 @@ func dailyBudget(w *fixture) {
 
 func windowBudget(w *fixture) {
 	w.sameDay()
-	limits := coordinator.Limits{PerDay: 2, Window: short}
+	const window = 2 * time.Second
+	limits := coordinator.Limits{PerDay: 2, Window: window}
 	calls := 0
 	for end := time.Now().Add(patience); ; calls++ { // a window may end on the way
 		_, err := w.store.Begin(w.Context(), w.account, w.because(coordinator.ReasonSchedule, limits))
 		throttled := asThrottled(err)
 		if throttled != nil {
-			if throttled.Limit != coordinator.LimitWindow || throttled.RetryIn <= 0 || throttled.RetryIn > short {
-				w.Errorf("Begin() = %v, want it to be throttled by the %s for at most %v", err, coordinator.LimitWindow, short)
+			if throttled.Limit != coordinator.LimitWindow || throttled.RetryIn <= 0 || throttled.RetryIn > window {
+				w.Errorf("Begin() = %v, want it to be throttled by the %s for at most %v", err, coordinator.LimitWindow, window)
 			}
 			break
 		}
