@@ -2,7 +2,6 @@ package wechat
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -26,7 +25,8 @@ const (
 // reply is an HTTP response that was read completely.
 type reply struct {
 	httpsource.Response
-	base string
+	base   string
+	member member
 
 	secrets []string // must not be quoted from the answer
 }
@@ -51,7 +51,7 @@ const cautiousLife = 10 * time.Minute
 // may accompany it, since relays have codes of their own; then grant returns both,
 // and the caller decides by whether the token is new.
 func (r reply) grant() (grant, *Error, error) {
-	a, err := parseAnswer(r.Body)
+	a, err := parseAnswerWith(r.member, r.Body)
 	g, doubt := a.grant()
 	var said *Error
 	if a.code != 0 {
@@ -80,19 +80,20 @@ func (r reply) complete() bool {
 }
 
 func (a answer) grant() (grant, error) {
+	noun := a.member.noun()
 	switch {
-	case a.token == "" && a.wrong[tokenParameter] != nil:
-		return grant{}, a.wrong[tokenParameter]
+	case a.token == "" && a.wrong[a.member] != nil:
+		return grant{}, a.wrong[a.member]
 	case a.token == "":
-		return grant{}, errors.New("neither a token nor an errcode")
+		return grant{}, fmt.Errorf("neither a %s nor an errcode", noun)
 	case len(a.token) > maxToken:
-		return grant{}, fmt.Errorf("a token of %d characters", len(a.token))
+		return grant{}, fmt.Errorf("a %s of %d characters", noun, len(a.token))
 	case !httpsource.Printable(a.token):
-		return grant{}, errors.New("a token with blanks, control or non-ASCII characters")
+		return grant{}, fmt.Errorf("a %s with blanks, control or non-ASCII characters", noun)
 	case a.life > 0:
 		return grant{token: a.token, life: a.life}, nil
 	}
-	doubt := cmp.Or(a.wrong["expires_in"], errors.New("a token without expires_in"))
+	doubt := cmp.Or(a.wrong[expiresIn], fmt.Errorf("a %s without expires_in", noun))
 	if a.code != 0 { // more likely an error than a token
 		return grant{}, doubt
 	}

@@ -88,7 +88,7 @@ func TestAnswers(t *testing.T) {
 		{`{"Access_Token":"90_a","Expires_In":7200}`, "neither a token nor an errcode"},
 		{`{"access_token":null,"expires_in":7200}`, "neither a token nor an errcode"},
 		{`{"access_token":" ","expires_in":7200}`, "neither a token nor an errcode"},
-		{`{"access_token":12,"expires_in":7200}`, "an access_token that is not a string"},
+		{`{"access_token":12,"expires_in":7200}`, "a token that is not a string"},
 		{`{"errcode":40013.5}`, "an errcode that is not a whole number"},
 		{`{"errcode":"x"}`, "an errcode that is not a whole number"},
 		{`{"errcode":1e300}`, "an errcode that is not a whole number"},
@@ -140,7 +140,7 @@ func TestALifeIsReadInEveryForm(t *testing.T) {
 
 // answered is an answer of WeChat's, with secrets that it may echo.
 func answered(status int, body string, secrets ...string) reply {
-	return reply{Response: httpsource.Response{Status: status, Body: []byte(body)}, secrets: secrets}
+	return reply{member: accessToken, Response: httpsource.Response{Status: status, Body: []byte(body)}, secrets: secrets}
 }
 
 func zipped(text string) string {

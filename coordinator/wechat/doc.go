@@ -1,4 +1,4 @@
-// Package wechat gets access tokens from WeChat (official accounts, mini
+// Package wechat gets access tokens and tickets from WeChat (official accounts, mini
 // programs, mini games) and uses them.
 //
 // # Sources
@@ -13,13 +13,30 @@
 // report, uses force_refresh: WeChat carries out 20 of these a day, and none within
 // 30 s of the previous one.
 //
+// # Tickets and signatures
+//
+// A [TicketSource] is the source of an account's jsapi_ticket or wx_card ticket. It asks
+// with the access_token of another account of the same coordinator:
+//
+//	ticket, err := wechat.TicketConfig{Type: wechat.JSAPI}.Source()
+//	accounts := []coordinator.AccountConfig{
+//		{Name: appID, Source: source},
+//		{Name: appID + ".jsapi", Source: ticket, Parent: appID},
+//	}
+//
+// WeChat says that a ticket lives for two hours however often it repeats it, and may
+// replace it earlier, so tickets are asked for every 9 minutes. [JSSDKSignature] and
+// [CardSignature] sign with them. A service that signs the URLs that browsers send it
+// uses [Pages], which signs only for the hosts on a list.
+//
 // # The outcome of a failed call
 //
 // A coordinator must know whether a failed call may have issued a token. Every
 // failure is therefore of one of these kinds:
 //
-//	refused  WeChat answered an errcode that needs an operator (see Classify)
+//	refused  WeChat answered an errcode that needs an operator (see Classify, ClassifyTicket)
 //	later    WeChat answered an errcode about a quota, and when to retry
+//	parent   getticket rejected the access_token that it was asked with
 //	busy     nothing was issued: -1, an unknown errcode, no connection, a gateway's 3xx or 4xx
 //	unknown  a token may have been issued: a timeout, a connection that broke
 //	         after the request was sent, a 5xx, an unintelligible answer
@@ -39,8 +56,8 @@
 // A source uses each connection once, so net/http repeats nothing by itself. If a
 // connection breaks after the request was sent, the source repeats the call once, on
 // the same host. It tries the next of Config.Fallbacks when it cannot connect to a
-// host. In stable_token's normal mode, which is idempotent, it does so also when the
-// outcome of a call is unknown. It never does so because of an errcode, and repeats
+// host. In stable_token's normal mode and for tickets, where a call is idempotent, it
+// does so also when the outcome of a call is unknown. It never does so because of an errcode, and repeats
 // nothing once the context has ended.
 //
 // # What is not promised

@@ -7,7 +7,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Class is what an errcode of the token endpoints means for a client.
+// Class is what an errcode of the token endpoints, or of getticket, means for a client.
 type Class struct {
 	Code int
 	Kind coordinator.FailureKind
@@ -36,14 +36,15 @@ const (
 // Classify returns the class of an errcode that a token endpoint answered. A code
 // that is not among Codes also means that nothing was issued: its class is to try
 // again.
-func Classify(code int) Class {
-	known := classes()
+func Classify(code int) Class { return classify(classes(), code, "token endpoints are") }
+
+func classify(known []Class, code int, endpoint string) Class {
 	i, found := slices.BinarySearchFunc(known, code, func(c Class, code int) int { return c.Code - code })
 	if !found {
 		return Class{
 			Code:    code,
 			Kind:    coordinator.FailedBusy,
-			Meaning: "an errcode that the token endpoints are not known to return",
+			Meaning: "an errcode that the " + endpoint + " not known to return",
 			Hint:    "look it up in WeChat's documentation",
 		}
 	}

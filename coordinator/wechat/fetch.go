@@ -10,15 +10,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
-// mode is the kind of one request.
-type mode int
-
-const (
-	classic mode = iota // issues a new token each time
-	normal              // stable_token: returns the current token; idempotent
-	forced              // stable_token with force_refresh: issues a new one, at most once in 30 s
-)
-
 const (
 	// rollover is how long before its expiry a stable token is replaced by the
 	// next call. Earlier calls return the same token.
@@ -37,37 +28,39 @@ const (
 	forceInterval = 30 * time.Second
 )
 
-// fetch is one call of Source.Fetch: up to three requests and their outcome.
+// fetch is one call of a source's Fetch: up to three requests and their outcome.
 type fetch struct {
-	source *Source
-	asked  coordinator.FetchRequest
+	*service
+	current  coordinator.Token // the one that is held
+	secrets  []string          // must not be quoted from answers and errors
+	classify func(code int) Class
 
 	calls   int  // requests that reached WeChat or may have reached it
 	unknown bool // one of them may have issued a token that did not arrive here
 	retried bool
 }
 
-func (f *fetch) classic(ctx context.Context) (coordinator.FetchResult, error) {
-	g, err := f.call(ctx, classic)
+func (s *Source) fetchClassic(ctx context.Context, f *fetch) (coordinator.FetchResult, error) {
+	g, err := f.call(ctx, s.classic())
 	if err != nil {
 		return coordinator.FetchResult{}, err
 	}
 	return f.issue(g), nil
 }
 
-// stable uses the forced mode for a demanded refresh, which must bring another token
+// fetchStable uses the forced mode for a demanded refresh, which must bring another token
 // than the current one, and the normal mode otherwise.
-func (f *fetch) stable(ctx context.Context) (coordinator.FetchResult, error) {
-	if !f.asked.Reason.Demanded() {
-		g, err := f.call(ctx, normal)
+func (s *Source) fetchStable(ctx context.Context, f *fetch, reason coordinator.Reason) (coordinator.FetchResult, error) {
+	if !reason.Demanded() {
+		g, err := f.call(ctx, s.stable(false))
 		if err != nil {
 			return coordinator.FetchResult{}, err
 		}
 		return f.stableIssue(g), nil
 	}
-	g, err := f.call(ctx, forced)
+	g, err := f.call(ctx, s.stable(true))
 	if err != nil {
-		return f.afterForced(ctx, err)
+		return s.afterForced(ctx, f, reason, err)
 	}
 	if f.isCurrent(g) {
 		return coordinator.FetchResult{}, f.failed(&coordinator.FetchError{
@@ -83,11 +76,13 @@ func (f *fetch) stable(ctx context.Context) (coordinator.FetchResult, error) {
 // afterForced handles a failed forced refresh. If the day's 20 are used up and the
 // current token was rejected because another party forced a refresh, the normal mode
 // returns that party's token.
-func (f *fetch) afterForced(ctx context.Context, failure *coordinator.FetchError) (coordinator.FetchResult, error) {
-	if failure.Code != coordinator.NumericCode(codeDailyQuota) || f.asked.Reason != coordinator.ReasonRejected {
+func (s *Source) afterForced(
+	ctx context.Context, f *fetch, reason coordinator.Reason, failure *coordinator.FetchError,
+) (coordinator.FetchResult, error) {
+	if failure.Code != coordinator.NumericCode(codeDailyQuota) || reason != coordinator.ReasonRejected {
 		return coordinator.FetchResult{}, failure
 	}
-	g, err := f.call(ctx, normal)
+	g, err := f.call(ctx, s.stable(false))
 	if err == nil && !f.isCurrent(g) {
 		return f.stableIssue(g), nil
 	}
@@ -95,7 +90,7 @@ func (f *fetch) afterForced(ctx context.Context, failure *coordinator.FetchError
 }
 
 func (f *fetch) isCurrent(g grant) bool {
-	return !f.asked.Current.IsZero() && f.asked.Current.Equal(coordinator.NewToken(g.token))
+	return !f.current.IsZero() && f.current.Equal(coordinator.NewToken(g.token))
 }
 
 func (f *fetch) issue(g grant) coordinator.FetchResult {
@@ -124,32 +119,32 @@ func stableRefreshIn(left time.Duration) time.Duration {
 // because the first host may still be working on the first request. A repeated
 // forced request returns the token of the first one if that was carried out (see
 // forceInterval).
-func (f *fetch) call(ctx context.Context, m mode) (grant, *coordinator.FetchError) {
+func (f *fetch) call(ctx context.Context, a ask) (grant, *coordinator.FetchError) {
 	for host := 0; ; {
 		if ctx.Err() != nil {
-			return grant{}, f.transportFailed(coordinator.FailedBusy, m, host, context.Cause(ctx))
+			return grant{}, f.transportFailed(coordinator.FailedBusy, a, host, context.Cause(ctx))
 		}
-		r, err := f.source.send(ctx, f.source.bases[host], m)
+		r, err := f.send(ctx, f.bases[host], a)
 		if err == nil {
 			f.calls++
-			return f.interpret(m, r)
+			return f.interpret(a, r)
 		}
 		var more bool
 		if !err.Sent {
-			more = ctx.Err() == nil && host+1 < len(f.source.bases) && (m == normal || !f.unknown)
+			more = ctx.Err() == nil && host+1 < len(f.bases) && (a.idempotent || !f.unknown)
 			if !more {
-				return grant{}, f.transportFailed(coordinator.FailedBusy, m, host, err)
+				return grant{}, f.transportFailed(coordinator.FailedBusy, a, host, err)
 			}
 			host++
 			continue
 		}
 		f.calls++
 		f.unknown = true
-		if f.retried || ctx.Err() != nil || err.Timeout && m != normal {
-			return grant{}, f.transportFailed(coordinator.FailedUnknown, m, host, err)
+		if f.retried || ctx.Err() != nil || err.Timeout && !a.idempotent {
+			return grant{}, f.transportFailed(coordinator.FailedUnknown, a, host, err)
 		}
 		f.retried = true
-		if m == normal && host+1 < len(f.source.bases) {
+		if a.idempotent && host+1 < len(f.bases) {
 			host++
 		}
 	}
@@ -158,31 +153,40 @@ func (f *fetch) call(ctx context.Context, m mode) (grant, *coordinator.FetchErro
 // interpret turns an answer into a token or a failure. A token with an errcode is
 // accepted, since it may be the current one; if it is not, a report corrects that.
 // If it equals the token that is held already, a relay has repeated it, and the
-// errcode counts.
-func (f *fetch) interpret(m mode, r reply) (grant, *coordinator.FetchError) {
-	r.secrets = []string{f.source.secret, f.asked.Current.Reveal()}
+// errcode counts. Tickets are repeated by WeChat itself; of theirs, an errcode counts
+// that rejects the access_token.
+func (f *fetch) interpret(a ask, r reply) (grant, *coordinator.FetchError) {
+	r.secrets = f.secrets
 	g, refusal, err := r.grant()
 	switch {
 	case err != nil:
 		failure := &coordinator.FetchError{
 			Kind:    r.Kind(),
 			RetryIn: r.RetryAfter(),
-			Message: fmt.Sprintf("%s answered %v", f.source.endpoint(m, r.base), err),
+			Message: fmt.Sprintf("%s answered %v", a.at(r.base), err),
 		}
 		var said *Error
 		if errors.As(err, &said) {
 			failure.Code = coordinator.NumericCode(said.Code)
 		}
 		return grant{}, f.failed(failure)
-	case refusal != nil && (g == grant{} || f.isCurrent(g)):
+	case refusal != nil && (g == grant{} || f.overrules(a, refusal, g)):
 		return grant{}, f.refused(r, refusal)
 	}
 	return g, nil
 }
 
+// overrules reports whether an errcode counts although a token came with it.
+func (f *fetch) overrules(a ask, refusal *Error, g grant) bool {
+	if a.member == theTicket {
+		return f.classify(refusal.Code).Kind == coordinator.FailedParent
+	}
+	return f.isCurrent(g)
+}
+
 // refused is the failure for an errcode.
 func (f *fetch) refused(r reply, e *Error) *coordinator.FetchError {
-	class := Classify(e.Code)
+	class := f.classify(e.Code)
 	failure := &coordinator.FetchError{
 		Kind:    class.Kind,
 		Code:    coordinator.NumericCode(e.Code),
@@ -196,20 +200,21 @@ func (f *fetch) refused(r reply, e *Error) *coordinator.FetchError {
 	return f.failed(failure)
 }
 
-func (f *fetch) transportFailed(kind coordinator.FailureKind, m mode, host int, cause error) *coordinator.FetchError {
-	cause = httpsource.CleanError(cause, f.source.secret, f.asked.Current.Reveal())
+func (f *fetch) transportFailed(kind coordinator.FailureKind, a ask, host int, cause error) *coordinator.FetchError {
+	cause = httpsource.CleanError(cause, f.secrets...)
 	return f.failed(&coordinator.FetchError{
 		Kind:    kind,
-		Message: f.source.endpoint(m, f.source.bases[host]) + ": " + cause.Error(),
+		Message: a.at(f.bases[host]) + ": " + cause.Error(),
 		Err:     cause,
 	})
 }
 
 // failed adds the outcome of the whole fetch to a failure. An earlier request may
-// have issued a token although the last one did not; only a refusal applies to both.
+// have issued a token although the last one did not; only a refusal, of the account or of
+// the access_token, applies to both.
 func (f *fetch) failed(failure *coordinator.FetchError) *coordinator.FetchError {
 	failure.Calls = f.calls
-	if f.unknown && failure.Kind != coordinator.FailedRefused {
+	if f.unknown && failure.Kind != coordinator.FailedRefused && failure.Kind != coordinator.FailedParent {
 		failure.Kind = coordinator.FailedUnknown
 	}
 	return failure

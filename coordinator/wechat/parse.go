@@ -13,14 +13,33 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
+// member is the name of a member of an answer's object.
+type member string
+
+const (
+	accessToken member = "access_token"
+	theTicket   member = "ticket"
+	expiresIn   member = "expires_in"
+	errcode     member = "errcode"
+)
+
+// noun is what messages call the token that comes under this name.
+func (m member) noun() string {
+	if m == accessToken {
+		return "token"
+	}
+	return string(m)
+}
+
 // answer is the content of an answer as far as it concerns tokens.
 type answer struct {
+	member  member // the token's
 	code    int
 	message string
 	token   string
 	life    time.Duration // 0: missing or implausible
 
-	wrong map[string]error // by name: members that are present but invalid
+	wrong map[member]error // members that are present but invalid
 }
 
 // parseAnswer reads an answer that a relay may have re-encoded: numbers as strings or
@@ -32,13 +51,16 @@ type answer struct {
 // is accepted even from a truncated or malformed object: it was issued and has
 // invalidated the previous one. An errcode is accepted only from a complete object,
 // since digits of it may be missing otherwise.
-func parseAnswer(body []byte) (answer, error) {
+func parseAnswer(body []byte) (answer, error) { return parseAnswerWith(accessToken, body) }
+
+// parseAnswerWith is parseAnswer for a token of another name.
+func parseAnswerWith(token member, body []byte) (answer, error) {
 	body = httpsource.Unzip(body, httpsource.MaxBody+1)
 	long := len(body) > httpsource.MaxBody
 	body = httpsource.TrimMark(body[:min(len(body), httpsource.MaxBody)])
 	a, err := answer{}, errors.New("nothing")
-	for _, text := range findObjects(body) {
-		if a, err = readObject(text); a.token != "" || err == nil && a.code != 0 {
+	for _, text := range findObjects(token, body) {
+		if a, err = readObject(token, text); a.token != "" || err == nil && a.code != 0 {
 			return a, nil
 		}
 	}
@@ -54,11 +76,11 @@ func parseAnswer(body []byte) (answer, error) {
 	case err != nil:
 		return answer{}, err
 	}
-	return a, a.wrong["errcode"]
+	return a, a.wrong[errcode]
 }
 
 // findObjects returns the parts of body that may begin with the answer's object.
-func findObjects(body []byte) [][]byte {
+func findObjects(token member, body []byte) [][]byte {
 	first := bytes.IndexByte(body, '{')
 	if first < 0 {
 		return nil
@@ -67,7 +89,7 @@ func findObjects(body []byte) [][]byte {
 	if first == 0 {
 		return texts
 	}
-	for _, name := range []string{tokenParameter, "errcode"} {
+	for _, name := range []member{token, errcode} {
 		before, _, found := bytes.Cut(body, []byte(`"`+name+`"`))
 		if begin := bytes.LastIndexByte(before, '{'); found && begin > first {
 			texts = append(texts, body[begin:])
@@ -78,9 +100,9 @@ func findObjects(body []byte) [][]byte {
 
 // readObject reads the object that text begins with and ignores what follows. Of a
 // truncated or malformed object it returns the readable part and an error.
-func readObject(text []byte) (answer, error) {
+func readObject(token member, text []byte) (answer, error) {
 	broken := errors.New("JSON that is cut off or broken")
-	a := answer{wrong: make(map[string]error)}
+	a := answer{member: token, wrong: make(map[member]error)}
 	d := json.NewDecoder(bytes.NewReader(text))
 	if _, err := d.Token(); err != nil { // the brace
 		return a, broken
@@ -97,7 +119,9 @@ func readObject(text []byte) (answer, error) {
 		if d.InputOffset() == int64(len(text)) && value[len(value)-1] != '"' {
 			return a, broken // a number that the text ends with may have lost digits
 		}
-		a.set(name, value)
+		if name, ok := name.(string); ok {
+			a.set(member(name), value)
+		}
 	}
 	if _, err := d.Token(); err != nil {
 		return a, broken
@@ -107,17 +131,17 @@ func readObject(text []byte) (answer, error) {
 
 // set stores one member. Names are case-sensitive. Of a duplicate name the last valid
 // value counts, as for most readers of JSON.
-func (a *answer) set(name json.Token, value json.RawMessage) {
+func (a *answer) set(name member, value json.RawMessage) {
 	switch name {
-	case "errcode":
+	case errcode:
 		a.setCode(value)
 	case "errmsg":
 		if text, ok := textOf(value); ok && text != "" {
 			a.message = text
 		}
-	case tokenParameter:
+	case a.member:
 		a.setToken(value)
-	case "expires_in":
+	case expiresIn:
 		a.setLife(value)
 	}
 }
@@ -127,7 +151,7 @@ func (a *answer) setToken(value json.RawMessage) {
 	if text = strings.TrimSpace(text); text != "" {
 		a.token = text
 	} else if !ok && !isNull(value) {
-		a.wrong[tokenParameter] = errors.New("an access_token that is not a string")
+		a.wrong[a.member] = fmt.Errorf("a %s that is not a string", a.member.noun())
 	}
 }
 
@@ -135,10 +159,10 @@ func (a *answer) setCode(value json.RawMessage) {
 	switch number, present, err := numberOf(value); {
 	case !present:
 	case err != nil || number != math.Trunc(number) || math.Abs(number) > math.MaxInt32:
-		a.wrong["errcode"] = errors.New("an errcode that is not a whole number")
+		a.wrong[errcode] = errors.New("an errcode that is not a whole number")
 	default:
 		a.code = int(number)
-		delete(a.wrong, "errcode")
+		delete(a.wrong, errcode)
 	}
 }
 
@@ -148,11 +172,11 @@ func (a *answer) setLife(value json.RawMessage) {
 	switch life := time.Duration(seconds * float64(time.Second)); {
 	case !present:
 	case err != nil:
-		a.wrong["expires_in"] = errors.New("a token whose expires_in is not a number")
+		a.wrong[expiresIn] = errors.New("a " + a.member.noun() + " whose expires_in is not a number")
 	case life <= 0:
-		a.wrong["expires_in"] = errors.New("a token whose expires_in is not positive")
+		a.wrong[expiresIn] = errors.New("a " + a.member.noun() + " whose expires_in is not positive")
 	case life > maxLife:
-		a.wrong["expires_in"] = fmt.Errorf("a token whose expires_in is above %d days", maxLife/(24*time.Hour))
+		a.wrong[expiresIn] = fmt.Errorf("a %s whose expires_in is above %d days", a.member.noun(), maxLife/(24*time.Hour))
 	default:
 		a.life = life
 	}

@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,35 +27,66 @@ const probeTimeout = 10 * time.Second
 // that it answered; Rejected tells whether the token is the reason. Any other error
 // means that there was no answer. No error contains the token.
 func (p Prober) Probe(ctx context.Context, token coordinator.Token) error {
-	base, err := checkBase(DefaultBaseURL)
-	if p.BaseURL != "" {
-		base, err = checkBase(p.BaseURL)
-	}
-	if err != nil {
+	_, err := p.ask(ctx, ask{path: "/cgi-bin/get_api_domain_ip", member: accessToken, request: withQuery(url.Values{
+		tokenParameter: {token.Reveal()},
+	})}, token)
+	return err
+}
+
+// ErrTicketReplaced is returned for a ticket that is not the current one.
+var ErrTicketReplaced = errors.New("wechat: WeChat answers another ticket: it has replaced this one, which may work for a while")
+
+// ProbeTicket asks getticket for the account's ticket with its access_token, and compares
+// it with the ticket that is held. That has no side effect but counts towards the daily
+// quota of getticket, and is all that can be asked: no call says whether a signature
+// would be accepted. Nil means that WeChat accepted the access_token and answered the
+// same ticket. ErrTicketReplaced means that it answered another one. Other errors, and
+// the time for which it blocks, are those of Probe; Rejected tells whether the
+// access_token is the reason.
+func (p Prober) ProbeTicket(ctx context.Context, kind TicketType, token, ticket coordinator.Token) error {
+	a, err := p.ask(ctx, getTicket(kind, token), token, ticket)
+	switch {
+	case err != nil:
 		return err
+	case a.token == "":
+		return errors.New("wechat: probe: answered neither a ticket nor an errcode")
+	case !ticket.Equal(coordinator.NewToken(a.token)):
+		return ErrTicketReplaced
+	}
+	return nil
+}
+
+// ask makes one request. Its errors do not contain the secrets.
+func (p Prober) ask(ctx context.Context, a ask, secrets ...coordinator.Token) (answer, error) {
+	base, err := checkBase(cmp.Or(p.BaseURL, DefaultBaseURL))
+	if err != nil {
+		return answer{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	address := base + "/cgi-bin/get_api_domain_ip?" + url.Values{tokenParameter: {token.Reveal()}}.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	req, err := a.request(ctx, base+a.path)
 	if err != nil {
-		return errors.New("wechat: probe: the request cannot be made") // err holds the URL
+		return answer{}, errors.New("wechat: probe: the request cannot be made") // err holds the URL
 	}
 	req.Header.Set("User-Agent", userAgent)
+	var hidden []string
+	for _, s := range secrets {
+		hidden = append(hidden, s.Reveal())
+	}
 	resp, err := httpsource.NewClient(p.Transport, defaultConnectTimeout).Do(req, httpsource.MaxBody+1)
 	if err != nil {
-		return fmt.Errorf("wechat: probe: %w", httpsource.CleanError(err, token.Reveal()))
+		return answer{}, fmt.Errorf("wechat: probe: %w", httpsource.CleanError(err, hidden...))
 	}
-	a, err := parseAnswer(resp.Body)
+	said, err := parseAnswerWith(a.member, resp.Body)
 	switch {
 	case resp.Status != http.StatusOK:
-		return fmt.Errorf("wechat: probe: HTTP status %d", resp.Status)
+		return answer{}, fmt.Errorf("wechat: probe: HTTP status %d", resp.Status)
 	case err != nil:
-		return fmt.Errorf("wechat: probe: answered %w", err)
-	case a.code != 0:
-		return newError(a.code, httpsource.Scrub(a.message, token.Reveal()), resp.Status)
+		return answer{}, fmt.Errorf("wechat: probe: answered %w", err)
+	case said.code != 0:
+		return answer{}, newError(said.code, httpsource.Scrub(said.message, hidden...), resp.Status)
 	}
-	return nil
+	return said, nil
 }
 
 // Rejected reports whether err holds an *Error whose errcode rejects the token, not

@@ -8,22 +8,47 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
+// service is WeChat's hosts as a source calls them.
+type service struct {
+	bases   []string // the first is the one to ask
+	client  *httpsource.Client
+	timeout time.Duration // of one request
+}
+
+// ask is a kind of request.
+type ask struct {
+	path       string
+	member     member // what the token is called in the answer
+	idempotent bool   // the answer to a second one is that to the first
+	request    func(ctx context.Context, url string) (*http.Request, error)
+}
+
+// at names where the request goes, for messages.
+func (a ask) at(base string) string {
+	if _, host, ok := strings.Cut(base, "://"); ok {
+		base = host
+	}
+	return base + a.path
+}
+
 // send makes one request. A reply that breaks off after its end is one.
-func (s *Source) send(ctx context.Context, base string, m mode) (reply, *httpsource.Error) {
+func (s *service) send(ctx context.Context, base string, a ask) (reply, *httpsource.Error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	req, err := s.request(ctx, base, m)
+	req, err := a.request(ctx, base+a.path)
 	if err != nil {
-		return reply{}, &httpsource.Error{Err: err}
+		return reply{}, &httpsource.Error{Err: errors.New("the request cannot be made")} // err holds the URL
 	}
+	req.Header.Set("User-Agent", userAgent)
 	answer, err := s.client.Do(req, httpsource.MaxBody+1)
 	var r reply
 	if answer != nil {
-		r = reply{Response: *answer, base: base}
+		r = reply{Response: *answer, base: base, member: a.member}
 	}
 	var failed *httpsource.Error
 	if errors.As(err, &failed) && (answer == nil || !r.complete()) {
@@ -32,50 +57,46 @@ func (s *Source) send(ctx context.Context, base string, m mode) (reply, *httpsou
 	return r, nil
 }
 
-func (s *Source) request(ctx context.Context, base string, m mode) (*http.Request, error) {
-	const grantType = "client_credential"
-	if m == classic {
-		query := url.Values{"grant_type": {grantType}, "appid": {s.appID}, "secret": {s.secret}}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+m.path()+"?"+query.Encode(), nil)
-		if err != nil {
-			return nil, errors.New("the request cannot be made") // err holds the URL
-		}
-		req.Header.Set("User-Agent", userAgent)
-		return req, nil
+// withQuery makes GET requests with a query.
+func withQuery(query url.Values) func(context.Context, string) (*http.Request, error) {
+	return func(ctx context.Context, address string) (*http.Request, error) {
+		return http.NewRequestWithContext(ctx, http.MethodGet, address+"?"+query.Encode(), nil)
 	}
-	body, err := json.Marshal(struct {
-		GrantType    string `json:"grant_type"`
-		AppID        string `json:"appid"`
-		Secret       string `json:"secret"`
-		ForceRefresh bool   `json:"force_refresh"`
-	}{grantType, s.appID, s.secret, m == forced})
-	if err != nil {
-		return nil, errors.New("the request cannot be made")
-	}
-	// A bytes.Reader gives the request its Content-Length: WeChat's gateway
-	// answers a chunked one with an empty 412.
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+m.path(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("User-Agent", userAgent)
-	req.Header.Set("Content-Type", "application/json")
-	return req, nil
 }
 
 const userAgent = "zhongkong"
 
-func (m mode) path() string {
-	if m == classic {
-		return "/cgi-bin/token"
-	}
-	return "/cgi-bin/stable_token"
+const grantType = "client_credential"
+
+// classic issues a new token each time.
+func (s *Source) classic() ask {
+	return ask{path: "/cgi-bin/token", member: accessToken, request: withQuery(url.Values{
+		"grant_type": {grantType}, "appid": {s.appID}, "secret": {s.secret},
+	})}
 }
 
-// endpoint names where a request of this mode goes, for messages.
-func (s *Source) endpoint(m mode, base string) string {
-	if _, host, ok := strings.Cut(base, "://"); ok {
-		base = host
+// stable returns the current token, or issues a new one, at most once in 30 s, if it is
+// forced.
+func (s *Source) stable(force bool) ask {
+	a := ask{path: "/cgi-bin/stable_token", member: accessToken, idempotent: !force}
+	a.request = func(ctx context.Context, address string) (*http.Request, error) {
+		body, err := json.Marshal(struct {
+			GrantType    string `json:"grant_type"`
+			AppID        string `json:"appid"`
+			Secret       string `json:"secret"`
+			ForceRefresh bool   `json:"force_refresh"`
+		}{grantType, s.appID, s.secret, force})
+		if err != nil {
+			return nil, err
+		}
+		// A bytes.Reader gives the request its Content-Length: WeChat's gateway
+		// answers a chunked one with an empty 412.
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		return req, nil
 	}
-	return base + m.path()
+	return a
 }

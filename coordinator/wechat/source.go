@@ -84,10 +84,7 @@ func (c Config) MarshalText() ([]byte, error) { return fmt.Append(nil, c), nil }
 type Source struct {
 	appID, secret string
 	kind          Kind
-	bases         []string          // the first is the one to ask
-	transport     http.RoundTripper // as configured
-	client        *httpsource.Client
-	timeout       time.Duration
+	service       service
 
 	invalid error // why the Config is invalid; Fetch returns it
 }
@@ -123,16 +120,15 @@ func (c Config) Source() (*Source, error) {
 // build always returns a Source. If it also returns an error, Fetch reports that
 // error.
 func build(c Config) (*Source, error) {
-	s := &Source{
-		appID:   c.AppID,
-		secret:  c.Secret,
-		kind:    c.kind(),
-		timeout: c.timeout(),
-	}
-	s.transport, s.client = c.Transport, httpsource.NewClient(c.Transport, c.connectTimeout())
-	s.bases, s.invalid = c.bases()
+	s := &Source{appID: c.AppID, secret: c.Secret, kind: c.kind()}
+	s.service, s.invalid = c.service()
 	s.invalid = errors.Join(c.validate(), s.invalid)
 	return s, s.invalid
+}
+
+func (c Config) service() (service, error) {
+	bases, err := c.bases()
+	return service{bases, httpsource.NewClient(c.Transport, c.connectTimeout()), c.timeout()}, err
 }
 
 func (c Config) kind() Kind {
@@ -230,9 +226,14 @@ func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coord
 			Kind: coordinator.FailedRefused, Message: s.invalid.Error(), Err: s.invalid,
 		}
 	}
-	f := &fetch{source: s, asked: req}
-	if s.kind == Stable {
-		return f.stable(ctx)
+	f := &fetch{
+		service:  &s.service,
+		current:  req.Current,
+		secrets:  []string{s.secret, req.Current.Reveal()},
+		classify: Classify,
 	}
-	return f.classic(ctx)
+	if s.kind == Stable {
+		return s.fetchStable(ctx, f, req.Reason)
+	}
+	return s.fetchClassic(ctx, f)
 }

@@ -50,7 +50,7 @@ type account struct {
 	risk      map[string]int // errcode of token calls, 89501 to 89507, by address
 
 	classic, stable chain
-	tickets         map[string]*ticket // by type
+	tickets         map[Chain]*chain
 	usage           usage
 }
 
@@ -86,7 +86,7 @@ func newAccount(a Account) (*account, error) {
 		Account:   a,
 		whitelist: edited{new: list},
 		risk:      make(map[string]int),
-		tickets:   make(map[string]*ticket),
+		tickets:   make(map[Chain]*chain),
 	}, nil
 }
 
@@ -132,10 +132,16 @@ func (a *account) hasSecret(secret string) bool {
 }
 
 func (a *account) chain(c Chain) *chain {
-	if c == StableChain {
+	switch c {
+	case ClassicChain:
+		return &a.classic
+	case StableChain:
 		return &a.stable
 	}
-	return &a.classic
+	if a.tickets[c] == nil {
+		a.tickets[c] = new(chain)
+	}
+	return a.tickets[c]
 }
 
 // AddAccount adds an account. An account of the same AppID is replaced with its
@@ -231,11 +237,16 @@ func (s *Server) SetRisk(appID, address string, errcode int) error {
 }
 
 // KillEarly invalidates an account's current token before it expires, as WeChat
-// sometimes does. It returns the token; false means that there was none.
+// sometimes does. A ticket stays valid for the knob TicketOverlap, and the next call
+// gets another. It returns the token; false means that there was none.
 func (s *Server) KillEarly(appID string, c Chain) (Issue, bool) {
 	var killed Issue
 	var was bool
 	_ = s.change(appID, func(a *account) error {
+		if !c.isToken() {
+			killed, was = a.chain(c).retire(s.nowLocked(), s.knobs.TicketOverlap, CauseKilled)
+			return nil
+		}
 		killed, was = a.chain(c).kill(s.nowLocked())
 		return nil
 	})

@@ -8,10 +8,9 @@ import (
 )
 
 const (
-	pathTicket = "/cgi-bin/ticket/getticket"
-	pathUsers  = "/cgi-bin/user/get"
-	pathSend   = "/cgi-bin/message/custom/send"
-	pathCode   = "/wxa/getwxacode"
+	pathUsers = "/cgi-bin/user/get"
+	pathSend  = "/cgi-bin/message/custom/send"
+	pathCode  = "/wxa/getwxacode"
 )
 
 // api is one of WeChat's interfaces. handle runs under Server.mu.
@@ -76,7 +75,7 @@ func (s *Server) bearer(r *request) (*account, int) {
 		return nil, codeNoToken
 	}
 	i, known := s.byHash[hashOf(token)]
-	if !known {
+	if !known || !i.Chain.isToken() {
 		return nil, codeBadCredential
 	}
 	if !i.accepted(r.now) {
@@ -96,31 +95,6 @@ func (s *Server) deadCode(i *issued, now time.Time) int {
 		return codeExpired
 	}
 	return codeBadCredential
-}
-
-// ticket is a jsapi or card ticket. Guarded by Server.mu.
-type ticket struct {
-	value   string
-	expires time.Time
-}
-
-func (s *Server) getTicket(r *request, a *account) reply {
-	kind := r.query.Get("type")
-	t, ok := a.tickets[kind]
-	if !ok || !r.now.Before(t.expires) {
-		const length = 86
-		t = &ticket{value: s.randomHex(length / 2), expires: r.now.Add(s.knobs.TokenTTL)}
-		a.tickets[kind] = t
-	}
-	left := s.knobs.TokenTTL
-	if s.knobs.TicketExpiry == TicketDecreasing {
-		left = t.expires.Sub(r.now)
-	}
-	return s.json(r, struct {
-		errorBody
-		Ticket    string `json:"ticket"`
-		ExpiresIn int    `json:"expires_in"`
-	}{errorBody{0, "ok"}, t.value, int(left / time.Second)})
 }
 
 func (s *Server) clearQuota(r *request, a *account) reply {

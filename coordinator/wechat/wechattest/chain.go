@@ -6,15 +6,24 @@ import (
 	"time"
 )
 
-// Chain is one of the two sequences of tokens of an account, which do not affect each
-// other.
+// Chain is one of the sequences of tokens, or of tickets, of an account, which do not
+// affect each other.
 type Chain string
 
-// The chains.
+// The chains of tokens.
 const (
 	ClassicChain Chain = "token"
 	StableChain  Chain = "stable_token"
 )
+
+// The chains of tickets, by their type.
+const (
+	JSAPIChain Chain = "jsapi"
+	CardChain  Chain = "wx_card"
+	AppChain   Chain = "2" // of the SDK for apps
+)
+
+func (c Chain) isToken() bool { return c == ClassicChain || c == StableChain }
 
 // Cause is the reason why a token becomes invalid.
 type Cause string
@@ -26,13 +35,13 @@ const (
 	CauseKilled     Cause = "killed" // by KillEarly
 )
 
-// Issue is a token that the server issued. Times are those of the server's clock.
+// Issue is a token or a ticket that the server issued. Times are those of the server's clock.
 type Issue struct {
-	Seq    int    `json:"seq"` // counts the tokens of the whole server, from 1
+	Seq    int    `json:"seq"` // counts the tokens and tickets of the whole server, from 1
 	AppID  string `json:"appid"`
 	Chain  Chain  `json:"chain"`
-	Token  string `json:"access_token"`
-	Forced bool   `json:"forced"` // by force_refresh
+	Token  string `json:"access_token"` // or the ticket
+	Forced bool   `json:"forced"`       // by force_refresh
 
 	// Call is the ID of the call that issued it; the following fields are that
 	// call's. Finished is zero while it is in progress.
@@ -67,6 +76,7 @@ type issued struct {
 	Issue
 	call       *Call
 	usableFrom time.Time // IssuedAt plus the propagation delay
+	retired    bool      // a ticket that the next call replaces before it expires
 }
 
 // end makes the token invalid from at on, if it would otherwise be valid for longer.
@@ -97,11 +107,12 @@ func (c *chain) current(now time.Time) *issued {
 }
 
 // add makes i the newest token. It decides now when the others become invalid, so a
-// later change of a knob does not affect them.
-func (c *chain) add(i *issued, k Knobs) {
+// later change of a knob does not affect them: at most generations of them stay valid,
+// for grace.
+func (c *chain) add(i *issued, grace time.Duration, generations int) {
 	for n, old := range c.tokens {
-		old.end(i.IssuedAt.Add(k.Grace), CauseSuperseded)
-		if newer := len(c.tokens) - n; k.GraceGenerations != AllGenerations && newer > k.GraceGenerations {
+		old.end(i.IssuedAt.Add(grace), CauseSuperseded)
+		if newer := len(c.tokens) - n; generations != AllGenerations && newer > generations {
 			old.end(i.IssuedAt, CauseSuperseded)
 		}
 	}

@@ -42,6 +42,7 @@ func controlRoutes() map[string]controller {
 		"GET /sandbox/calls":                    (*Server).controlCalls,
 		"GET /sandbox/issued":                   (*Server).controlIssued,
 		"POST /sandbox/judge":                   withBody((*Server).controlJudge),
+		"POST /sandbox/verify-signature":        withBody((*Server).controlVerify),
 	}
 }
 

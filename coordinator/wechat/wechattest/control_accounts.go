@@ -1,6 +1,7 @@
 package wechattest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -66,7 +67,7 @@ func (a *account) state(s *Server, now time.Time) controlAccount {
 		LastSeq: make(map[Chain]int), TokenEnds: make(map[Chain]stamp),
 		ForcedDay: a.stable.forcedToday(now), DailyToken: s.dailyToken(a),
 	}
-	for _, c := range []Chain{ClassicChain, StableChain} {
+	for _, c := range slices.Concat([]Chain{ClassicChain, StableChain}, slices.Collect(maps.Keys(a.tickets))) {
 		if i := a.chain(c).current(now); i != nil {
 			out.LastSeq[c], out.TokenEnds[c] = i.Seq, stamp(i.DiesAt)
 		}
@@ -135,13 +136,11 @@ type chainQuery struct {
 }
 
 func (q chainQuery) chain() (Chain, error) {
-	switch q.Chain {
-	case "", ClassicChain:
-		return ClassicChain, nil
-	case StableChain:
-		return StableChain, nil
+	c := cmp.Or(q.Chain, ClassicChain)
+	if chains := []Chain{ClassicChain, StableChain, JSAPIChain, CardChain, AppChain}; !slices.Contains(chains, c) {
+		return "", fmt.Errorf("the chain must be one of %q, not %q", chains, c)
 	}
-	return "", fmt.Errorf("the chain must be %q or %q, not %q", ClassicChain, StableChain, q.Chain)
+	return c, nil
 }
 
 func (s *Server) controlKill(req *http.Request, q chainQuery) (any, error) {

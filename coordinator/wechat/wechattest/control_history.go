@@ -88,11 +88,15 @@ func (s *Server) controlJudge(_ *http.Request, q struct {
 	for _, token := range q.Tokens {
 		v := verdict{Asked: token}
 		if i, ok := s.Lookup(token); ok {
-			last, _ := s.LastIssuedOn(i.AppID, i.Chain)
-			shown := i.public()
-			v.Known, v.Accepted, v.Last, v.controlIssue = true, s.Accepts(token, q.At), last.Seq == i.Seq, &shown
+			v = s.judge(token, i, q.At)
 		}
 		out = append(out, v)
 	}
 	return out, nil
+}
+
+func (s *Server) judge(asked string, i Issue, at time.Time) verdict {
+	last, _ := s.LastIssuedOn(i.AppID, i.Chain)
+	shown := i.public()
+	return verdict{asked, true, s.Accepts(i.Token, at), last.Seq == i.Seq, &shown}
 }

@@ -18,9 +18,10 @@
 //
 // # History
 //
-// The server records every call to a token endpoint (Calls) and every token it issued
-// (Issued). A test can check them afterwards: Accepts, DeadSince and LastIssued tell
-// which token was valid when.
+// The server records every call to a token endpoint or getticket (Calls) and every
+// token and ticket it issued (Issued). A test can check them afterwards: Accepts,
+// DeadSince and LastIssued tell which token was valid when, and SignedWith with which
+// ticket a page was signed.
 //
 // # Faults
 //
@@ -33,5 +34,6 @@
 // # What it leaves out
 //
 // WeCom and third-party platforms. Where WeChat's behaviour is unknown, there is a
-// knob whose default is the more likely behaviour.
+// knob whose default is the more likely behaviour; for the end of a replaced ticket,
+// of which reports differ, it is the strictest.
 package wechattest

@@ -13,6 +13,7 @@ const (
 	codeBadCredential   = 40001
 	codeBadGrantType    = 40002
 	codeUnknownAppID    = 40013
+	codeBadType         = 40097 // of getticket, not confirmed
 	codeBadSecret       = 40125
 	codeNotWhitelisted  = 40164
 	codeSecretFrozen    = 40243
@@ -43,6 +44,7 @@ func plainWords() map[int]string {
 		codeBadGrantType:    "invalid grant_type",
 		codeUnknownAppID:    "invalid appid",
 		40014:               "invalid access_token",
+		codeBadType:         "invalid args",
 		codeBadSecret:       "invalid appsecret",
 		codeSecretFrozen:    "appsecret is frozen",
 		codeNoToken:         "access_token missing",

@@ -34,6 +34,17 @@ func (r *request) issues() bool {
 	return r.path == pathToken || r.path == pathStable
 }
 
+// recorded reports whether the history has the call.
+func (r *request) recorded() bool { return r.issues() || r.path == pathTicket }
+
+// member is the name that the token, or the ticket, has in the answer.
+func (r *request) member() string {
+	if r.path == pathTicket {
+		return "ticket"
+	}
+	return "access_token"
+}
+
 // reply is the answer to a call.
 type reply struct {
 	drop    drop
@@ -108,7 +119,7 @@ func (s *Server) arrive(r *request) (faults []Fault, latency time.Duration, down
 	if s.knobs.LatencyJitter > 0 {
 		latency += time.Duration(s.random.Int64N(int64(s.knobs.LatencyJitter)))
 	}
-	if r.issues() {
+	if r.recorded() {
 		r.call = s.newCallLocked(r)
 	}
 	return faults, latency, false
@@ -190,10 +201,9 @@ func (s *Server) blank(r *request) reply {
 	defer s.mu.Unlock()
 	r.now = s.nowLocked()
 	r.rid = s.newRID(r)
-	return s.json(r, struct {
-		AccessToken string `json:"access_token"`
-		ExpiresIn   int    `json:"expires_in"`
-	}{s.randomToken(), int(s.knobs.TokenTTL.Seconds())}) // a token that was never issued
+	return s.json(r, map[string]any{
+		r.member(): s.randomToken(), "expires_in": int(s.knobs.TokenTTL.Seconds()), // a token that was never issued
+	})
 }
 
 // spoil applies a fault to an answer.
@@ -229,7 +239,7 @@ func (s *Server) spoil(r *request, f Fault, out reply) reply {
 	case FaultNegativeExpires:
 		out.body = withField(out.body, "expires_in", -1)
 	case FaultNoToken:
-		out.body = withField(out.body, "access_token", "")
+		out.body = withField(out.body, r.member(), "")
 	case FaultBoth:
 		out.body = withField(withField(out.body, "errcode", f.Code), "errmsg", f.Message)
 	case FaultOversize:

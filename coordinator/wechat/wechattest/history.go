@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Call is one call to a token endpoint, including calls that a fault kept from being
+// Call is one call to a token endpoint or to getticket, including calls that a fault kept from being
 // carried out. Calls without a connection are not recorded.
 type Call struct {
 	ID        int    `json:"id"`
@@ -44,7 +44,7 @@ func (i *issued) snapshot() Issue {
 	return out
 }
 
-// Calls returns the calls to the token endpoints, oldest first.
+// Calls returns the calls to the token endpoints and to getticket, oldest first.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +55,7 @@ func (s *Server) Calls() []Call {
 	return out
 }
 
-// Issued returns the tokens that were issued, oldest first.
+// Issued returns the tokens and tickets that were issued, oldest first.
 func (s *Server) Issued() []Issue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,9 +66,10 @@ func (s *Server) Issued() []Issue {
 	return out
 }
 
-// LastIssued returns the token that was issued last for an account, on either chain.
+// LastIssued returns the token that was issued last for an account, on either chain of
+// tokens.
 func (s *Server) LastIssued(appID string) (Issue, bool) {
-	return s.last(func(i *issued) bool { return i.AppID == appID })
+	return s.last(func(i *issued) bool { return i.AppID == appID && i.Chain.isToken() })
 }
 
 // LastIssuedOn is LastIssued for one chain.

@@ -17,15 +17,17 @@ import (
 //	POST /sandbox/accounts                    {"appid","secret","product","whitelist","daily_token"}: adds one
 //	POST /sandbox/accounts/{appid}            {"whitelist","frozen","banned","risk":{address:errcode}}: changes the named ones
 //	POST /sandbox/accounts/{appid}/rotate     gives it a new secret and returns it
-//	POST /sandbox/accounts/{appid}/kill       {"chain"}: invalidates the current token before it expires
+//	POST /sandbox/accounts/{appid}/kill       {"chain"}: invalidates the current token, or ticket, before it expires
 //	POST /sandbox/accounts/{appid}/rogue      {"chain"}: another party fetches a token
 //	POST /sandbox/clock                       {"advance":"90m"}
 //	POST /sandbox/hosts                       {"api2.weixin.qq.com":"down"} or "up"
 //	POST /sandbox/release                     ends hanging calls
 //	POST /sandbox/reset                       see Reset
-//	GET  /sandbox/calls                       calls to the token endpoints; ?after=ID&appid=
-//	GET  /sandbox/issued                      issued tokens; ?after=SEQ&appid=
+//	GET  /sandbox/calls                       calls to the token and ticket endpoints; ?after=ID&appid=
+//	GET  /sandbox/issued                      issued tokens and tickets; ?after=SEQ&appid=
 //	POST /sandbox/judge                       {"tokens":[...],"at":time}: whether each (or its SHA-256) was valid then
+//	POST /sandbox/verify-signature            {"signature","url","noncestr","timestamp","appid","at"}, or "card":[values] for a card:
+//	                                          whether WeChat would take it then, and the ticket it was made with
 func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if strings.HasPrefix(req.URL.Path, controlPrefix) {
 		s.control.ServeHTTP(w, req)

@@ -2,6 +2,7 @@ package wechattest
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -172,6 +173,9 @@ func (a *account) addressCode(r *request) int {
 // forgotten script. It invalidates the current token as any other call does, and
 // returns the new one.
 func (s *Server) Rogue(appID string, c Chain) (Issue, error) {
+	if !c.isToken() {
+		return Issue{}, fmt.Errorf("wechattest: %s is no chain of tokens: another party gets the same ticket", c)
+	}
 	var got Issue
 	err := s.change(appID, func(a *account) error {
 		now := s.nowLocked()

@@ -26,7 +26,7 @@ const (
 	ExpiredFirst    = "expired-first" // a token both expired and superseded: 42001
 	SupersededFirst = "superseded-first"
 
-	TicketFixed      = "fixed" // a ticket's expires_in is always 7200
+	TicketFixed      = "fixed" // a ticket's expires_in is always its whole lifetime
 	TicketDecreasing = "decreasing"
 
 	// AllGenerations as GraceGenerations: every superseded token stays valid for
@@ -71,7 +71,12 @@ type Knobs struct {
 	ChunkedPost412 bool   // a POST without Content-Length gets an empty 412
 	CheckOrder     string // SecretFirst or IPFirst
 	DeadOrder      string // ExpiredFirst or SupersededFirst
-	TicketExpiry   string // TicketFixed or TicketDecreasing
+
+	TicketTTL          time.Duration // lifetime of a ticket
+	TicketExpiry       string        // TicketFixed or TicketDecreasing
+	TicketOverlap      time.Duration // how long a ticket stays valid after it expired or was replaced
+	TicketFollowsToken bool          // a new token makes the next call get another ticket
+	TicketTypeCode     int           // errcode for an unknown type of ticket
 }
 
 // DefaultKnobs returns the behaviour of WeChat as documented, or else the likely one.
@@ -97,7 +102,9 @@ func DefaultKnobs() Knobs {
 		ChunkedPost412:   true,
 		CheckOrder:       SecretFirst,
 		DeadOrder:        ExpiredFirst,
+		TicketTTL:        7200 * time.Second,
 		TicketExpiry:     TicketFixed,
+		TicketTypeCode:   codeBadType,
 	}
 }
 
@@ -207,7 +214,11 @@ func (k *Knobs) table() []knob {
 		free("chunked_post_412", &k.ChunkedPost412),
 		oneOf("check_order", &k.CheckOrder, SecretFirst, IPFirst),
 		oneOf("dead_order", &k.DeadOrder, ExpiredFirst, SupersededFirst),
+		atLeast("ticket_ttl", &k.TicketTTL, time.Second),
 		oneOf("ticket_expiry", &k.TicketExpiry, TicketFixed, TicketDecreasing),
+		atLeast("ticket_overlap", &k.TicketOverlap, 0),
+		free("ticket_follows_token", &k.TicketFollowsToken),
+		atLeast("ticket_type_code", &k.TicketTypeCode, 1),
 	}
 }
 

@@ -32,7 +32,7 @@ func newRIDLog() *ridLog { return &ridLog{entries: make(map[string]ridEntry)} }
 // answer, which WeChat masks.
 func (l *ridLog) answered(r *request, out reply) {
 	e := ridEntry{appID: r.appID, at: r.now, path: r.path, from: r.from}
-	if !r.issues() {
+	if !r.recorded() {
 		e.body, e.answer = string(r.body), string(out.body)
 	}
 	l.entries[r.rid] = e

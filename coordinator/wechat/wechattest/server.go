@@ -198,31 +198,46 @@ func (s *Server) Reset() {
 	s.rids = newRIDLog()
 	for _, a := range s.accounts {
 		a.classic, a.stable = chain{}, chain{}
-		a.tickets = make(map[string]*ticket)
+		a.tickets = make(map[Chain]*chain)
 		a.usage = usage{}
 	}
 }
 
+// mintLocked issues a token or a ticket.
 func (s *Server) mintLocked(a *account, c Chain, call *Call, now time.Time) *issued {
 	s.lastSeq++
+	k := s.knobs
+	value, life, overlap, delay := s.randomToken(), k.TokenTTL, time.Duration(0), k.PropagationDelay
+	if !c.isToken() {
+		value, life, overlap, delay = s.randomText(ticketLength), k.TicketTTL, k.TicketOverlap, 0
+	}
 	i := &issued{
 		Issue: Issue{
 			Seq:       s.lastSeq,
 			AppID:     a.AppID,
 			Chain:     c,
-			Token:     s.randomToken(),
+			Token:     value,
 			Call:      call.ID,
 			From:      call.From,
 			IssuedAt:  now,
-			ExpiresAt: now.Add(s.knobs.TokenTTL),
-			DiesAt:    now.Add(s.knobs.TokenTTL),
+			ExpiresAt: now.Add(life),
+			DiesAt:    now.Add(life + overlap),
 			Cause:     CauseExpired,
 		},
 		call:       call,
-		usableFrom: now.Add(s.knobs.PropagationDelay),
+		usableFrom: now.Add(delay),
 	}
 	call.Seq, call.Minted = i.Seq, true
-	a.chain(c).add(i, s.knobs)
+	if c.isToken() {
+		a.chain(c).add(i, k.Grace, k.GraceGenerations)
+	} else {
+		a.chain(c).add(i, k.TicketOverlap, AllGenerations)
+	}
+	if c.isToken() && k.TicketFollowsToken {
+		for _, tickets := range a.tickets {
+			tickets.retire(now, k.TicketOverlap, CauseSuperseded)
+		}
+	}
 	s.issues = append(s.issues, i)
 	s.byHash[hashOf(i.Token)] = i
 	s.trimLocked()
@@ -245,12 +260,15 @@ func (s *Server) trimLocked() {
 
 func (s *Server) randomToken() string {
 	prefix := s.knobs.TokenPrefix
-	n := max(s.knobs.TokenLength-len(prefix), 16)
+	return prefix + s.randomText(max(s.knobs.TokenLength-len(prefix), 16))
+}
+
+func (s *Server) randomText(n int) string {
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = byte(s.random.Uint32())
 	}
-	return prefix + base64.RawURLEncoding.EncodeToString(b)[:n]
+	return base64.RawURLEncoding.EncodeToString(b)[:n]
 }
 
 func (s *Server) randomHex(n int) string {
