@@ -11,7 +11,7 @@ require (
 	github.com/redis/rueidis/rueidisaside v1.0.73
 	github.com/silenceper/wechat/v2 v2.1.7
 	github.com/zhongkong/zhongkong v0.0.0
-	golang.org/x/oauth2 v0.37.0
+	golang.org/x/oauth2 v0.38.0
 )
 
 require (
