@@ -190,7 +190,7 @@ func (a *Account) SetSource(s Source) {
 		own = *a.override
 	}
 	r, err := a.c.cfg.rules(own, s)
-	if err != nil { // the source's fault: its kind decides about that, and the kind seldom changes
+	if err != nil {
 		a.c.log.Error("the new source describes itself wrongly: the rules of the one before go on", "account", a.name, "error", err)
 	}
 	a.mu.Lock()

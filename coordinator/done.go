@@ -79,10 +79,10 @@ func (v *view) overtaken(r Record, e env) {
 	v.read()
 }
 
-// throttled takes in that a limit forbade a refresh for the reason. A demand ends,
-// or waits for the minimum interval: not where the issuer repeats itself, and the interval
-// is there to leave it in peace. An unknown back-off has the store read; then it is
-// honoured like any other.
+// throttled takes in that a limit forbade a refresh for the reason. A demand ends, or
+// waits for the minimum interval. It does not wait where the issuer repeats its token: a
+// second call would bring the same one. An unknown back-off has the store read; then it
+// is honoured like any other.
 func (v *view) throttled(t *ThrottledError, reason Reason, e env) {
 	switch {
 	case !reason.Demanded():

@@ -98,8 +98,9 @@ type State struct {
 	// that cannot be opened (it wraps ErrSealed), a value that no process of
 	// ours writes, a generation that is not Credible. If it is the record that
 	// cannot be used, Record has its Generation at most; an older token must
-	// not be served then, and the next refresh replaces it. The rest of the
-	// State is what could be read.
+	// not be served then, and the next refresh replaces it. If only its attributes
+	// cannot be read, Record is the rest of it. The rest of the State is what could be
+	// read.
 	Err error
 
 	// Fence is the newest that was handed out, settled or not; 0 if what the

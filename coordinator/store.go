@@ -77,10 +77,10 @@ import (
 // the count of limits whose windows are these days (Limits.WeChatDays). For other
 // limits the account has one window more: its end, and the calls in it. A Begin counts
 // in that window if it ends after now, by no more than the length of a window;
-// otherwise in a new one, the one of Limits.Windows that contains now. A Begin whose windows are
-// WeChat's days removes it. So whoever reads the account knows the count that the limits
-// are about, without the limits: that of the account's own window (0 once it has ended) if
-// there is one, else that of the day.
+// otherwise in a new one, the one of Limits.Windows that contains now. A Begin whose
+// windows are WeChat's days removes it. So a reading has the count that the limits are
+// about without knowing the limits: that of the account's own window (0 once it has
+// ended) if there is one, else that of the day.
 type Store interface {
 	// Load reads accounts and returns one State for each, in their order. An account
 	// that the store has never seen has an empty State: Account and Now are set. No
