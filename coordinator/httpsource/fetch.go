@@ -42,13 +42,27 @@ func (f *fetch) outcome(r *Response) (coordinator.FetchResult, error) {
 	return coordinator.FetchResult{}, f.failure(r, got)
 }
 
-// refreshIn returns when to call again for a token with this much life left: just
-// after the rollover. Earlier calls would change nothing.
+// refreshIn returns when to call again for a token with this much life left, 0 for the
+// schedule's time. An issuer that repeats its token is asked just after the rollover,
+// because earlier calls would change nothing; one without a rollover at the end of the
+// life that it stated, if the schedule would not ask before.
 func (i *Issuer) refreshIn(left time.Duration) time.Duration {
-	if i.Rollover == 0 {
+	switch {
+	case i.Repeat != repeatSame:
+		return 0
+	case i.Rollover > 0:
+		return max(left-time.Duration(i.Rollover)+rolloverSlack, min(minRefreshIn, left/2))
+	case left > i.refreshEvery():
 		return 0
 	}
-	return max(left-time.Duration(i.Rollover)+rolloverSlack, min(minRefreshIn, left/2))
+	return left + rolloverSlack
+}
+
+func (i *Issuer) refreshEvery() time.Duration {
+	if i.RefreshEvery == 0 {
+		return time.Hour
+	}
+	return time.Duration(i.RefreshEvery)
 }
 
 // failure classifies an answer without a token. A known code is the issuer's word

@@ -24,7 +24,7 @@ const (
 
 	// rolloverSlack delays a call a little, because one just before the rollover would
 	// return the old token.
-	rolloverSlack = 5 * time.Second
+	rolloverSlack = 2 * time.Second
 
 	// minRefreshIn prevents a loop of calls if a token comes with less life than the
 	// rollover leaves.

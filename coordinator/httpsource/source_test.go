@@ -197,7 +197,7 @@ func TestNothingIsSentOnceTheContextHasEnded(t *testing.T) {
 }
 
 func TestARolloverSaysWhenToAskAgain(t *testing.T) {
-	for seconds, want := range map[string]time.Duration{"7200": 6905 * time.Second, "300": 30 * time.Second, "20": 10 * time.Second} {
+	for seconds, want := range map[string]time.Duration{"7200": 6902 * time.Second, "300": 30 * time.Second, "20": 10 * time.Second} {
 		s := ourSource(t, answering(200, `{"access_token":"t-1","expires_in":`+seconds+`}`), func(c *httpsource.Config) {
 			c.Issuer.Repeat, c.Issuer.Rollover = "same", httpsource.Duration(5*time.Minute)
 		})
