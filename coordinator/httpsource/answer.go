@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,10 +90,10 @@ func (i *Issuer) read(r *Response) reading {
 // failure returns the code of an answer that is none of Success.
 func (a Answer) failure(root object) coordinator.Code {
 	code := textOf(root.lookup(a.Code))
-	if a.Code == "" || code == "" || contains(a.Success, code) {
+	if a.Code == "" || code == "" || slices.Contains(a.Success, Value(code)) {
 		return ""
 	}
-	if sub := textOf(root.lookup(a.SubCode)); a.SubCode != "" && sub != "" && !contains(a.Success, sub) {
+	if sub := textOf(root.lookup(a.SubCode)); a.SubCode != "" && sub != "" && !slices.Contains(a.Success, Value(sub)) {
 		code = sub
 	}
 	return coordinator.Code(code)

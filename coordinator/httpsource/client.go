@@ -1,15 +1,3 @@
-// Package httpsource sends the requests of a [coordinator.Source] that asks its
-// issuer by HTTP, and decides the question that such a source must answer when a
-// request fails: may the issuer have seen it?
-//
-// If it cannot have, the failure is [coordinator.FailedBusy], which settles the
-// attempt; if it may have, [coordinator.FailedUnknown], because a token may have
-// been issued that no process received. To say FailedBusy wrongly keeps a dead token
-// in use until a service reports it.
-//
-// An [http.Client] does not do for this: it follows redirects, with the secret,
-// repeats a GET when a connection it used before is broken, and puts the URL into
-// its errors.
 package httpsource
 
 import (

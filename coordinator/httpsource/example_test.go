@@ -12,6 +12,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource/httpsourcetest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
@@ -76,4 +77,30 @@ func ExampleClient() {
 	// Output:
 	// token-1 <nil>
 	// true busy 0
+}
+
+// A source for an issuer that a preset describes.
+func ExampleConfig() {
+	wire, _ := httpsourcetest.WireOf("kuaishou")
+	simulator := httpsourcetest.New(httpsourcetest.Config{Wire: wire})
+	source, err := httpsource.Config{
+		Preset:     "kuaishou",
+		Parameters: map[string]string{"app_id": "ks707065143182458884", "app_secret": "9VfzaT-7Jf1bBHv-veFZfg"},
+		Transport:  simulator.Transport(),
+	}.Source()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	got, err := source.Fetch(context.Background(), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
+	fmt.Println(got.Token, got.Lifetime, got.Attributes["token_type"], err)
+	fmt.Println(source.Description().Repeat)
+
+	_, err = httpsource.Config{Preset: "kuaishou"}.Source()
+	fmt.Println(err)
+	// Output:
+	// [token] 48h0m0s bearer <nil>
+	// keeps
+	// httpsource: app_id: is missing
+	// app_secret: is missing
 }

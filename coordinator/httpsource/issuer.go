@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,14 +98,34 @@ type Answer struct {
 	// Code is the field with the issuer's code. An answer in which it is absent, or one
 	// of Success, is no failure. SubCode is a more exact code that goes before Code
 	// where it is present.
-	Code    string   `json:"code,omitempty"`
-	SubCode string   `json:"sub_code,omitempty"`
-	Success []string `json:"success,omitempty"`
-	Message string   `json:"message,omitempty"`
+	Code    string  `json:"code,omitempty"`
+	SubCode string  `json:"sub_code,omitempty"`
+	Success []Value `json:"success,omitempty"`
+	Message string  `json:"message,omitempty"`
 
 	// Attributes are fields that a token's readers get besides the token, by the name
 	// under which they get them.
 	Attributes map[string]string `json:"attributes,omitempty"`
+}
+
+// Value is a scalar of an answer as text. A description may have it as a string, a
+// number or true or false.
+type Value string
+
+// UnmarshalJSON accepts a scalar.
+func (v *Value) UnmarshalJSON(data []byte) error {
+	var scalar any
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode(&scalar); err != nil {
+		return err
+	}
+	text := textOf(scalar)
+	if text == "" {
+		return fmt.Errorf("%s is neither a text nor a number", data)
+	}
+	*v = Value(text)
+	return nil
 }
 
 // Life is how long a token lives: one of Field and Default is set.
@@ -197,7 +218,7 @@ func DecodeIssuer(data []byte) (*Issuer, error) {
 // NeedsParent reports whether the request carries the token of another account.
 func (i *Issuer) NeedsParent() bool {
 	for _, t := range i.Request.templates() {
-		if names, _ := templateNames(t.text); contains(names, parentToken) {
+		if names, _ := templateNames(t.text); slices.Contains(names, parentToken) {
 			return true
 		}
 	}

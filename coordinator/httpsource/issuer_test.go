@@ -19,7 +19,7 @@ func ours() *httpsource.Issuer {
 		},
 		Answer: httpsource.Answer{
 			Token: "access_token", Life: httpsource.Life{Field: "expires_in"},
-			Code: "code", Success: []string{"0"}, Message: "message",
+			Code: "code", Success: []httpsource.Value{"0"}, Message: "message",
 		},
 		Repeat: "keeps",
 	}

@@ -1,8 +1,7 @@
 package httpsource
 
 import (
-	"fmt"
-	"slices"
+	"errors"
 	"strings"
 )
 
@@ -37,14 +36,14 @@ func templateNames(template string) ([]string, error) {
 	for {
 		literal, rest, found := strings.Cut(template, "{")
 		if strings.Contains(literal, "}") {
-			return names, fmt.Errorf("has a } without a {")
+			return names, errors.New("has a } without a {")
 		}
 		if !found {
 			return names, nil
 		}
 		name, after, closed := strings.Cut(rest, "}")
 		if !closed {
-			return names, fmt.Errorf("has a { without a }")
+			return names, errors.New("has a { without a }")
 		}
 		names = append(names, name)
 		template = after
@@ -52,8 +51,6 @@ func templateNames(template string) ([]string, error) {
 }
 
 func asItIs(s string) string { return s }
-
-func contains(names []string, name string) bool { return slices.Contains(names, name) }
 
 // validName reports whether s can be a parameter's name.
 func validName(s string) bool {

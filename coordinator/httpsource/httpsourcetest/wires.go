@@ -230,3 +230,33 @@ func tencent() []Wire {
 		},
 	}
 }
+
+func others() []Wire {
+	return []Wire{
+		{
+			Preset: "baidu", Parameters: map[string]string{"client_id": "Va5yQRHlA4Fq5eR3LT0vuXV4", "client_secret": "0rDSjzQ20XUj5itV6WRtznPQSzr5pVw2"},
+			Request: "POST https://aip.baidubce.com/oauth/2.0/token?grant_type=client_credentials&client_id={client_id}&client_secret={client_secret}",
+			Answer: `{"refresh_token":"25.b55fe1d287227ca97aab219bb249b8ab.315360000","expires_in":{life},"scope":"public brain_all_scope",` +
+				`"session_key":"9mzdDZXu3dENdFZQurfg0Vz8slgSgvvOAUebNFzyzcpQ5EnbxbF+hfG9","access_token":"{token}","session_secret":"x"}`,
+			Refused: Reply{401, `{"error":"invalid_client","error_description":"Client authentication failed"}`},
+			Use:     "?access_token={token}", Rejected: Reply{200, `{"error_code":110,"error_msg":"Access token invalid or no longer valid"}`},
+			Knobs: Knobs{Repeat: keeps, Life: 720 * time.Hour, Prefix: "24."},
+			Failures: []Failure{
+				{Reply{401, `{"error":"invalid_client","error_description":"unknown client id"}`}, refused, "invalid_client", 0},
+				{Reply{503, `{"error":"temporarily_unavailable"}`}, unknown, "temporarily_unavailable", 0},
+			},
+		},
+		{
+			Preset: "kuaishou", Parameters: map[string]string{"app_id": "ks707065143182458884", "app_secret": "9VfzaT-7Jf1bBHv-veFZfg"},
+			Request: "POST https://open.kuaishou.com/oauth2/access_token\nContent-Type: application/x-www-form-urlencoded\n\n" +
+				"app_id={app_id}&app_secret={app_secret}&grant_type=client_credentials",
+			Answer:  `{"result":1,"access_token":"{token}","expires_in":{life},"token_type":"bearer"}`,
+			Refused: Reply{200, `{"result":100200101,"error_msg":"invalid app_id or app_secret"}`},
+			Knobs:   Knobs{Repeat: keeps, Life: 48 * time.Hour},
+			Failures: []Failure{
+				bad(`{"result":100200100,"error_msg":"bad parameter"}`, refused, "100200100"),
+				bad(`{"result":100200101,"error_msg":"invalid app_id or app_secret"}`, refused, "100200101"),
+			},
+		},
+	}
+}
