@@ -237,7 +237,7 @@ func TestPresetsNeverQuoteASecret(t *testing.T) {
 		refusing := presetSource(t, wire, failing(fmt.Errorf("dial with %s", strings.Join(secrets, " "))))
 		_, err := refusing.Fetch(t.Context(), ask("the-current-token"))
 		errs = append(errs, err)
-		errs = append(errs, errors.New(fmt.Sprintf("%v %+v %#v %s", source, source, source, source.Credential())))
+		errs = append(errs, fmt.Errorf("%v %+v %#v %s", source, source, source, source.Credential()))
 		for _, secret := range secrets {
 			for _, err := range errs {
 				if strings.Contains(fmt.Sprintf("%v %+v", err, errors.Unwrap(err)), secret) {

@@ -134,10 +134,12 @@ func (h *hearing) field(what, template, value string) {
 	}
 	before, after, isParent := strings.Cut(template, "{parent_token}")
 	if isParent {
-		token, ok := strings.CutPrefix(value, before)
-		if token, ok = strings.CutSuffix(token, after); !ok || h.parentLives == nil || !h.parentLives(token) {
-			h.parent = true
+		token, begins := strings.CutPrefix(value, before)
+		token, ends := strings.CutSuffix(token, after)
+		if !begins || !ends {
+			h.complain("%s must look like %q", what, template)
 		}
+		h.parent = h.parentLives == nil || !h.parentLives(token)
 		return
 	}
 	switch want := fill(template, h.values); {

@@ -296,7 +296,7 @@ type transport struct{ server *Server }
 func (t transport) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			if p != http.ErrAbortHandler {
+			if cause, ok := p.(error); !ok || !errors.Is(cause, http.ErrAbortHandler) {
 				panic(p)
 			}
 			resp, err = nil, errors.New("httpsourcetest: the connection was closed")
