@@ -247,6 +247,14 @@ func others() []Wire {
 			},
 		},
 		{
+			Preset: "esign", Parameters: map[string]string{"app_id": "1111563841", "secret": "753b9f6acafcbba300315838be3374c1", "host": "openapi.esign.cn"},
+			Request:  "GET https://openapi.esign.cn/v1/oauth2/access_token?appId={app_id}&secret={secret}&grantType=client_credentials",
+			Answer:   `{"code":0,"message":"成功","data":{"expiresIn":"{ends_ms}","token":"{token}","refreshToken":"64924e629bc5923172dec8fca019fba9"}}`,
+			Refused:  Reply{200, `{"code":401,"message":"UNAUTHORIZED"}`},
+			Knobs:    Knobs{Repeat: kills, Overlap: 5 * time.Minute, Latest: 2, Life: 2 * time.Hour},
+			Failures: []Failure{bad(`{"code":401,"message":"UNAUTHORIZED"}`, refused, "401")},
+		},
+		{
 			Preset: "kuaishou", Parameters: map[string]string{"app_id": "ks707065143182458884", "app_secret": "9VfzaT-7Jf1bBHv-veFZfg"},
 			Request: "POST https://open.kuaishou.com/oauth2/access_token\nContent-Type: application/x-www-form-urlencoded\n\n" +
 				"app_id={app_id}&app_secret={app_secret}&grant_type=client_credentials",
