@@ -68,7 +68,7 @@ func (f *family) environ(a *Account, e *env) {
 	e.parent = f.parent.name
 	if e.refresher() && e.running && f.parent.served.Load() == nil {
 		blocked := &ParentError{Account: a.name, Parent: f.parent.name}
-		f.parent.update(func(v *view, parents env) { blocked.Cause, e.hopeless = v.lacking(parents) })
+		f.parent.update(func(v *view, parents env) { e.hopeless, blocked.Cause = v.lacking(parents) })
 		e.blocked = blocked
 	}
 }
@@ -116,17 +116,17 @@ func (a *Account) parentRecord(ctx context.Context) (Record, error) {
 	return s.Record, nil
 }
 
-// lacking returns why the account has no token, and whether waiting for one is
-// pointless.
-func (v *view) lacking(e env) (cause error, pointless bool) {
+// lacking returns whether waiting for a token of the account is pointless, and why it
+// has none.
+func (v *view) lacking(e env) (pointless bool, cause error) {
 	w := waiter{reason: ReasonMissing, seq: v.outcome.seq}
 	if _, err := w.answer(v, e); err != nil {
-		return err, true
+		return true, err
 	}
 	if cause = v.cause(e); cause == nil {
 		cause = ErrNoToken
 	}
-	return cause, false
+	return false, cause
 }
 
 // isParentError reports whether a round ended because the parent has no token.

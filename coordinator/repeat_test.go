@@ -158,7 +158,10 @@ func TestAForgedMessageHoldsDemandsForTheIntervalAtMost(t *testing.T) {
 		f.store.Publish(coordinator.Event{
 			Kind: coordinator.EventThrottled, Account: account, Reason: coordinator.ReasonForced, Limit: coordinator.LimitInterval, RetryIn: 1e6 * time.Hour,
 		})
-		<-ended
+		var limit *coordinator.ThrottledError
+		if err := <-ended; !errors.As(err, &limit) {
+			t.Errorf("Refresh() = %v, want what the message says", err)
+		}
 		time.Sleep(2 * time.Minute)
 		if _, err := p.Refresh(t.Context()); err != nil {
 			t.Errorf("Refresh() = %v", err)

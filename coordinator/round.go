@@ -131,7 +131,7 @@ func (a *Account) round(ctx context.Context, s *slot) error {
 		}
 	}
 	r := refresh{plan: p, a: a, c: a.c}
-	if p.lost && !(p.allowed && p.reason.Demanded()) {
+	if p.lost && (!p.allowed || !p.reason.Demanded()) {
 		return r.restore(ctx)
 	}
 	var err error
