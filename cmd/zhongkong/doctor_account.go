@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/redisstore"
@@ -63,7 +64,7 @@ func (x checks) credential(ctx context.Context, a config.Account) bool {
 		x.fail("secret", "", "%v", err)
 		return false
 	}
-	_, err = source.Fetch(ctx, coordinator.FetchRequest{Reason: coordinator.ReasonSchedule})
+	_, err = source.Fetch(ctx, coordinator.FetchRequest{Reason: coordinator.ReasonSchedule, Parent: x.parentOf(ctx, a)})
 	var fetch *coordinator.FetchError
 	isFetch := errors.As(err, &fetch)
 	switch {
@@ -84,6 +85,18 @@ func (x checks) credential(ctx context.Context, a config.Account) bool {
 	}
 	x.fail("secret", "check that this machine reaches "+a.APIBase+": it refreshes the account", "could not be tried: %v", err)
 	return true
+}
+
+// parentOf returns the record of the account's parent; the zero Record if it has none.
+func (x checks) parentOf(ctx context.Context, a config.Account) coordinator.Record {
+	if a.Of == "" {
+		return coordinator.Record{}
+	}
+	states, err := x.store.Load(ctx, a.Of)
+	if err != nil {
+		return coordinator.Record{}
+	}
+	return states[0].Record
 }
 
 // hint returns what to do about a code of the account's issuer.
@@ -137,11 +150,11 @@ func (x checks) token(ctx context.Context, state coordinator.State, a config.Acc
 		x.ok("token", "%s (not tried: the issuer has no call for that)", about)
 		return
 	}
-	err := kind.Probe(a.Values())(ctx, r.Token)
+	err := kind.Probe(a.Values())(ctx, r.Token, x.parentOf(ctx, a).Token)
 	switch {
 	case err == nil:
 		x.ok("token", "%s; the issuer accepts it", about)
-	case kind.Rejected(err):
+	case errors.Is(err, sources.ErrRejected):
 		x.fail("token", "find the other program that fetches tokens with this AppID and let it ask here; then: zhongkong refresh "+x.account,
 			"%s; the issuer rejects it: %v", about, err)
 	default:

@@ -157,17 +157,25 @@ func (d *daemon) openFrontend() error {
 }
 
 // probe returns how to check a token at an account's issuer; nil: the account is not
-// configured.
+// configured, or there is no such call.
 func (d *daemon) probe(account string) httpapi.Probe {
 	a, ok := d.current.Load().Account(account)
-	if !ok {
-		return nil
+	if kind := a.Kind(); ok && kind.Probe != nil {
+		if probe := kind.Probe(a.Values()); probe != nil {
+			return func(ctx context.Context, token coordinator.Token) error { return probe(ctx, token, d.tokenOf(a.Of)) }
+		}
 	}
-	probe := a.Kind().Probe
-	if probe == nil {
-		return nil
+	return nil
+}
+
+// tokenOf returns an account's current token, the zero Token if there is none.
+func (d *daemon) tokenOf(name string) coordinator.Token {
+	if account, ok := d.zk.Account(name); ok {
+		if s, ok := account.Peek(); ok {
+			return s.Token
+		}
 	}
-	return probe(a.Values())
+	return coordinator.Token{}
 }
 
 // observe passes on what the coordinator does to the metrics and the event hub.

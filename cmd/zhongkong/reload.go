@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -126,7 +127,7 @@ func compareUsers(before, after []config.User) difference {
 // apply changes the coordinator's accounts to those of next.
 func (d *daemon) apply(next *config.Config) difference {
 	var diff difference
-	for _, a := range d.cfg.Accounts {
+	for _, a := range slices.Backward(d.cfg.Accounts) { // children before their parents
 		if _, stays := next.Account(a.Name); !stays {
 			_ = d.zk.Remove(a.Name)
 			diff.removed++

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/proxy"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -95,10 +98,16 @@ func newRoute(cfg *config.Config, r config.Route) (proxy.Route, error) {
 	switch {
 	case !ok:
 		return proxy.Route{}, fmt.Errorf("account: %q is not among the accounts", r.Account)
-	case r.Put == "" && r.To == "":
-		return proxy.WeChatRoute(r.Name, r.Account, account.APIBase)
-	case r.Put == "":
-		return proxy.WeChatRoute(r.Name, r.Account, r.To)
+	case slices.Contains([]string{sources.Token, sources.StableToken, sources.WeCom}, account.Source):
+		if r.Put == "" {
+			return proxy.WeChatRoute(r.Name, r.Account, cmp.Or(r.To, account.APIBase))
+		}
+	case account.Kind().Put != nil:
+		put, api := account.Kind().Put(account.Values())
+		r.Put, r.To = cmp.Or(r.Put, put), cmp.Or(r.To, api)
+	}
+	if r.Put == "" || r.To == "" {
+		return proxy.Route{}, fmt.Errorf("put, to: give both: where the API expects the token of a %s account is not known", account.Source)
 	}
 	to, err := url.Parse(r.To)
 	if err != nil {

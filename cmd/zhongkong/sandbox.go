@@ -8,12 +8,16 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource/httpsourcetest"
+	"github.com/zhongkong/zhongkong/coordinator/oauth/oauthtest"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
+	"github.com/zhongkong/zhongkong/coordinator/wecom/wecomtest"
 )
 
 const sandboxAddr = "127.0.0.1:9090"
@@ -76,12 +80,19 @@ func (s *session) simulate(ctx context.Context, address string) error {
 
 type sandboxServer struct {
 	wechat *wechattest.Server
+	wecom  *wecomtest.Server
+	oauth  *oauthtest.Server
 	http   *http.Server
 	addr   net.Addr
 	failed chan error // receives why it stopped by itself; closed at the end
 
 	made    bool              // it has an account of its own
 	secrets map[string]string // of the accounts it has, by AppID
+	corps   []wecomtest.Corp
+	keys    map[string]testKey // by account
+
+	mu      sync.Mutex                        // guards vendors, which a reload changes while requests are served
+	vendors map[string]*httpsourcetest.Server // by account
 }
 
 // startSandbox serves a simulator without accounts on l.
@@ -92,15 +103,19 @@ func startSandbox(l net.Listener, log *slog.Logger) (*sandboxServer, error) {
 		return nil, err
 	}
 	s := &sandboxServer{
-		wechat: w,
-		http: &http.Server{
-			Handler:           w,
-			ReadHeaderTimeout: 5 * time.Second,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		},
+		wechat:  w,
+		wecom:   wecomtest.New(wecomtest.Config{}),
+		oauth:   oauthtest.New(oauthtest.Config{}),
 		addr:    l.Addr(),
 		failed:  make(chan error, 1),
 		secrets: map[string]string{},
+		keys:    map[string]testKey{},
+		vendors: map[string]*httpsourcetest.Server{},
+	}
+	s.http = &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	go func() { // ends at close, which waits for it
 		defer close(s.failed)
@@ -140,10 +155,8 @@ func (s *sandboxServer) serveAccounts(cfg *config.Config) error {
 		accounts = []config.Account{config.NewAccount(wechattest.DefaultAppID, cfg)}
 	}
 	for i := range accounts {
-		a := &accounts[i]
-		a.APIBase = s.url()
-		if err := s.serveWeChat(a); err != nil {
-			return fmt.Errorf("sandbox: account %q: %w", a.Name, err)
+		if err := s.serveAccount(&accounts[i]); err != nil {
+			return fmt.Errorf("sandbox: account %q: %w", accounts[i].Name, err)
 		}
 	}
 	cfg.SetAccounts(accounts)
@@ -152,6 +165,7 @@ func (s *sandboxServer) serveAccounts(cfg *config.Config) error {
 
 // serveWeChat adds a WeChat account to the simulator.
 func (s *sandboxServer) serveWeChat(a *config.Account) error {
+	a.APIBase = s.url()
 	secret, appID := a.Secret("secret").Reveal(), a.AppID()
 	if secret == "" {
 		secret = wechattest.DefaultSecret

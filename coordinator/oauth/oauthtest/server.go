@@ -98,6 +98,13 @@ func (s *Server) AddClient(c Client) {
 	s.clients = append(slices.DeleteFunc(s.clients, func(old Client) bool { return old.ID == c.ID }), c)
 }
 
+// AddApp adds an App, or replaces the one with its ID.
+func (s *Server) AddApp(a App) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.apps = append(slices.DeleteFunc(s.apps, func(old App) bool { return old.ID == a.ID }), a)
+}
+
 // now is the issuer's clock.
 func (s *Server) now() time.Time {
 	return time.Now().Add(time.Duration(s.Knobs().ClockAhead))

@@ -35,14 +35,22 @@ type Account struct {
 	maps    map[string]map[string]string
 	data    map[string][]byte
 
+	given given
+
 	where string // "zk.yaml:12", for errors
+}
+
+// given is what an account itself says of its schedule and its limits.
+type given struct {
+	every  time.Duration
+	limits coordinator.Limits
 }
 
 // NewAccount returns a WeChat account without a secret, with the defaults of c.
 func NewAccount(appID string, c *Config) Account {
 	return Account{
 		Name: appID, Source: sources.Token, APIBase: DefaultAPIBase, RefreshEvery: c.RefreshEvery, Limits: c.Budget,
-		texts: map[string]string{"appid": appID},
+		given: given{limits: noLimits()}, texts: map[string]string{"appid": appID},
 	}
 }
 
@@ -68,11 +76,27 @@ func (a Account) MainSecret() Secret {
 
 // HasSecret reports whether a secret was given. Without one, and without a parent
 // that has one, this process is a reader of the account.
-func (a Account) HasSecret() bool { return len(a.secrets) > 0 }
+func (a Account) HasSecret() bool {
+	return len(a.secrets) > 0 || slices.ContainsFunc(a.Kind().Fields, func(f sources.Field) bool {
+		return f.Form == sources.File && a.texts[f.Key] != ""
+	})
+}
 
 // WithSecrets returns a with the given secrets in place of its own.
 func (a Account) WithSecrets(secrets map[string]Secret) Account {
-	a.secrets, a.SecretFile = secrets, ""
+	a.secrets, a.SecretFile, a.texts = secrets, "", maps.Clone(a.texts)
+	for _, f := range a.Kind().Fields {
+		if f.Form == sources.File {
+			delete(a.texts, f.Key)
+		}
+	}
+	return a
+}
+
+// WithText returns a with a value of a field of its source.
+func (a Account) WithText(key, value string) Account {
+	a.texts = maps.Clone(a.texts)
+	a.texts[key] = value
 	return a
 }
 
@@ -132,8 +156,8 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 		if !ok {
 			continue // said where it was read
 		}
-		if _, has := kind.Field("appid"); has && form.texts["appid"] == "" {
-			form.texts["appid"] = a.Name
+		if kind.Name == sources.Token || kind.Name == sources.StableToken {
+			form.texts["appid"] = cmp.Or(form.texts["appid"], a.Name)
 		}
 		if kind.APIBase != "" && a.APIBase == "" {
 			a.APIBase = kind.APIBase
@@ -141,14 +165,18 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 				a.APIBase = cmp.Or(c.lone.apiBase, DefaultAPIBase)
 			}
 		}
+		a.given = given{a.RefreshEvery, a.Limits}
 		a.texts, a.lists, a.maps, a.data = form.texts, form.lists, form.maps, form.data
 		for _, key := range slices.Sorted(maps.Keys(form.secrets)) {
 			field, _ := kind.Field(key)
 			c.resolveSecret(a, key, form.secrets[key], field.Form, in, p)
 		}
+		before := p.count()
 		c.checkFields(a, kind, form, p)
+		c.forms[i].faulty = form.faulty || p.count() > before
 	}
 	c.addTickets(p)
+	c.parentsFirst()
 }
 
 // checkFields reports the fields that the kind does not have.
@@ -159,8 +187,11 @@ func (c *Config) checkFields(a *Account, kind sources.Kind, form accountForm, p 
 				form.places[key], key, a.Source, strings.Join(kindsWith(key), ", "))
 		}
 	}
+	values := a.Values()
 	switch {
-	case len(kind.Of) > 0 && a.Of == "":
+	case a.APIBase != "" && kind.APIBase == "" && !kind.AnyBase:
+		p.addf("%s: account %q: api_base: an account with source %s has no such field: remove it", a.where, a.Name, a.Source)
+	case len(kind.Of) > 0 && a.Of == "" && (kind.MayLackParent == nil || !kind.MayLackParent(values)):
 		p.addf("%s: account %q: of is missing: name the account that the %s belongs to", a.where, a.Name, a.Source)
 	case len(kind.Of) == 0 && a.Of != "":
 		p.addf("%s: account %q: of: an account with source %s has no parent: remove it", a.where, a.Name, a.Source)
@@ -168,7 +199,6 @@ func (c *Config) checkFields(a *Account, kind sources.Kind, form accountForm, p 
 	if !a.HasSecret() {
 		return
 	}
-	values := a.Values()
 	for _, f := range kind.Fields {
 		if f.Required && values.Text[f.Key] == "" && len(values.List[f.Key]) == 0 && len(values.Map[f.Key]) == 0 && len(values.Data[f.Key]) == 0 {
 			p.addf("%s: account %q: %s is missing: %s", a.where, a.Name, f.Key, f.Usage)
@@ -202,10 +232,40 @@ func (c *Config) addTickets(p *problems) {
 			}
 			c.Accounts = append(c.Accounts, Account{
 				Name: parent.Name + "." + word, Label: parent.Label, Source: source, APIBase: parent.APIBase,
-				Of: parent.Name, Pages: parent.Pages, Limits: noLimits(), where: parent.where,
+				Of: parent.Name, Pages: parent.Pages, given: given{limits: noLimits()}, where: parent.where,
 			})
 			c.forms = append(c.forms, accountForm{})
 		}
+	}
+}
+
+// parentsFirst orders the accounts so that each comes after its parent.
+func (c *Config) parentsFirst() {
+	depth := func(a Account) (n int) {
+		for ; a.Of != "" && n < len(c.Accounts); n++ {
+			i := slices.IndexFunc(c.Accounts, func(o Account) bool { return o.Name == a.Of })
+			if i < 0 {
+				break
+			}
+			a = c.Accounts[i]
+		}
+		return n
+	}
+	type both struct {
+		account Account
+		form    accountForm
+		depth   int
+	}
+	all := make([]both, len(c.Accounts))
+	for i, a := range c.Accounts {
+		all[i] = both{a, c.forms[i], 0}
+		if a.Of != "" {
+			all[i].depth = depth(a)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b both) int { return cmp.Compare(a.depth, b.depth) })
+	for i, b := range all {
+		c.Accounts[i], c.forms[i] = b.account, b.form
 	}
 }
 
@@ -229,26 +289,24 @@ func (c *Config) checkParents(p *problems) {
 
 // describe fills in the limits and the schedule: the account's own, or those that its
 // source declares, or those of the configuration.
-func (c *Config) describe(a *Account, p *problems) {
+func (c *Config) describe(a *Account) error {
+	var wrong error
 	var d coordinator.Description
 	if kind, ok := sources.Find(a.Source); ok && c.Refreshing(*a) {
 		source, err := kind.Make(a.Values())
 		if err != nil {
-			p.addf("%s: account %q: %v", a.where, a.Name, err)
-			return
+			wrong = fmt.Errorf("%s: account %q: %w", a.where, a.Name, err)
 		}
 		if described, ok := source.(coordinator.Described); ok {
 			d = described.Description()
 		}
 	}
-	base := c.Budget
-	if d.Limits != (coordinator.Limits{}) {
-		base = d.Limits
-	}
-	a.Limits = overlay(base, a.Limits)
-	if a.RefreshEvery == 0 {
-		a.RefreshEvery = cmp.Or(d.RefreshEvery, c.RefreshEvery)
-	}
+	a.Limits = overlay(overlay(c.Budget, coordinator.Limits{
+		PerDay: cmp.Or(d.Limits.PerDay, unset), Reserve: cmp.Or(d.Limits.Reserve, unset), MinInterval: cmp.Or(d.Limits.MinInterval, unset),
+		Window: d.Limits.Window, DayBegins: d.Limits.DayBegins,
+	}), a.given.limits)
+	a.RefreshEvery = cmp.Or(a.given.every, d.RefreshEvery, c.RefreshEvery)
+	return wrong
 }
 
 func (c *Config) resolveSecret(a *Account, key string, given secretForms, form sources.Form, in Input, p *problems) {

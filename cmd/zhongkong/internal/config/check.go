@@ -64,6 +64,7 @@ func overlay(base, given coordinator.Limits) coordinator.Limits {
 	if given.Reserve != unset {
 		base.Reserve = given.Reserve
 	}
+	base.Window, base.DayBegins = cmp.Or(given.Window, base.Window), cmp.Or(given.DayBegins, base.DayBegins)
 	if given.MinInterval != unset {
 		base.MinInterval = given.MinInterval
 	}
@@ -102,7 +103,9 @@ func (c *Config) checkAccounts(p *problems) map[string]string {
 	for i := range c.Accounts {
 		faulty := c.forms[i].faulty
 		if !faulty {
-			c.describe(&c.Accounts[i], p)
+			if err := c.describe(&c.Accounts[i]); err != nil {
+				p.addf("%v", err)
+			}
 		}
 		a := c.Accounts[i]
 		if a.Name == "" && faulty {
@@ -191,9 +194,13 @@ func (c *Config) checkLimits(a Account, p *problems) {
 		p.addf("%s: account %q: refresh_every is %v: it must be at most 24h", a.where, a.Name, a.RefreshEvery)
 		return
 	}
-	if needed := int(24 * time.Hour / a.RefreshEvery); needed > l.PerDay {
-		text := fmt.Sprintf("%s: account %q: refresh_every (%v) makes %d calls a day, per_day allows %d: refresh less often or raise per_day",
-			a.where, a.Name, a.RefreshEvery, needed, l.PerDay)
+	window, each := l.Window, fmt.Sprintf("in %v", l.Window)
+	if window == 0 {
+		window, each = 24*time.Hour, "a day"
+	}
+	if needed := int(window / a.RefreshEvery); needed > l.PerDay {
+		text := fmt.Sprintf("%s: account %q: refresh_every (%v) makes %d calls %s, per_day allows %d: refresh less often or raise per_day",
+			a.where, a.Name, a.RefreshEvery, needed, each, l.PerDay)
 		if l.PerDay == coordinator.DefaultLimits().PerDay && !c.Given("budget.per_day") {
 			c.Warnings = append(c.Warnings, text) // harmless for a short trial
 			return

@@ -199,6 +199,9 @@ func (c *Config) SetAccounts(accounts []Account) {
 	for i, a := range accounts {
 		c.index[a.Name] = i
 	}
+	for i := range accounts {
+		_ = c.describe(&accounts[i]) // Load has reported what is wrong
+	}
 }
 
 // Files returns the files that the configuration was read from.

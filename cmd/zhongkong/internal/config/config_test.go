@@ -176,7 +176,7 @@ func TestProblemsNameThePlaceTheFieldAndTheFix(t *testing.T) {
 		want []string
 	}{
 		"an unknown key":                  {"appid: wx1\nrefesh_every: 1h\n", []string{"zk.yaml:2: refesh_every: unknown field: did you mean refresh_every?"}},
-		"an unknown key far from any":     {"accounts:\n  - appid: wx1\n    colour: red\n", []string{"zk.yaml:3: accounts[0].colour: unknown field: known are api_base, appid"}},
+		"an unknown key far from any":     {"accounts:\n  - appid: wx1\n    colour: red\n", []string{"zk.yaml:3: accounts[0].colour: unknown field: known are agentid, algorithm, api_base"}},
 		"a duplicate key":                 {"appid: wx1\nprefix: a\nprefix: b\n", []string{"zk.yaml:3: prefix: given before, at line 2"}},
 		"a number for a duration":         {"appid: wx1\nrefresh_every: 60\n", []string{"zk.yaml:2: refresh_every is a number without a unit", "90s"}},
 		"words for a duration":            {"appid: wx1\nrefresh_every: often\n", []string{`zk.yaml:2: refresh_every: "often" is not a duration`}},

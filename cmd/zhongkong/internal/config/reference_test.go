@@ -107,8 +107,11 @@ func sourceRows(b *strings.Builder, w pageWords) {
 			}
 			own = append(own, "`"+f.Key+"`"+mark)
 		}
-		if len(kind.Of) > 0 {
+		switch {
+		case len(kind.Of) > 0 && kind.MayLackParent == nil:
 			own = append(own, "`of` *")
+		case len(kind.Of) > 0:
+			own = append(own, "`of`")
 		}
 		row(b, "`"+kind.Name+"`", w.translate("sources."+kind.Name, kind.Usage), strings.Join(own, ", "))
 	}
@@ -120,7 +123,7 @@ func sourceRows(b *strings.Builder, w pageWords) {
 
 // formNames are how fields are written, in words.
 var formNames = map[sources.Form]string{
-	sources.Text: "text", sources.Secret: "secret", sources.Key: "key", sources.List: "list", sources.Map: "map", sources.Data: "group",
+	sources.Text: "text", sources.Secret: "secret", sources.Key: "key", sources.File: "file", sources.List: "list", sources.Map: "map", sources.Data: "group",
 }
 
 func row(b *strings.Builder, cells ...string) {
@@ -296,11 +299,58 @@ var chineseUsage = map[string]string{
 	"accounts[].refresh_every":       "两次刷新之间的最长间隔（默认由 source 决定，否则为 refresh_every 的值）",
 	"sources.token":                  "微信 access_token，经 GET /cgi-bin/token 获取：每次调用都会使前一个失效",
 	"sources.stable_token":           "微信 access_token，经 POST /cgi-bin/stable_token 获取，与 token 的互不影响",
+	"sources.jsapi_ticket":           "微信 JS-SDK 的 ticket，属于 of 所指的账号；每 9 分钟询问一次",
+	"sources.wx_card_ticket":         "微信卡券的 ticket，属于 of 所指的账号",
+	"sources.wecom":                  "企业微信中一个应用（或其他持有 secret 者）的 access_token：每个 secret 一个账号",
+	"sources.wecom_provider":         "企业微信服务商的 provider_access_token",
+	"sources.wecom_jsapi_ticket":     "企业微信中企业的 ticket，用于 wx.config，属于 of 所指的账号",
+	"sources.wecom_agent_ticket":     "企业微信中 of 所指应用的 ticket，用于 wx.agentConfig",
+	"sources.oauth2":                 "任意 OAuth2 签发方（RFC 6749）的 access token",
+	"sources.github_app":             "GitHub App 的 installation token",
+	"sources.google_service_account": "Google 服务账号的 access token",
+	"sources.http":                   "由 preset 指定或由 issuer 描述的签发方的 token",
+	"fields.corpid":                  "CorpID",
+	"fields.agentid":                 "应用的 AgentId，供人识别",
+	"fields.token_url":               "token 端点",
+	"fields.grant":                   "client_credentials（默认）或 jwt_bearer",
+	"fields.client_id":               "客户端的 id",
+	"fields.client_secret":           "客户端的密钥",
+	"fields.client_auth":             "basic（默认）、post、private_key_jwt 或 mtls",
+	"fields.private_key":             "签署断言的私钥：PEM 或 JWK",
+	"fields.key_id":                  "断言的 kid",
+	"fields.algorithm":               "断言的 alg（默认由密钥决定）",
+	"fields.assertion_audience":      "断言的 aud（默认为 token_url）",
+	"fields.certificate":             "mtls 所用客户端证书的 PEM 文件，每次请求时读取",
+	"fields.certificate_key":         "证书私钥的 PEM 文件",
+	"fields.issuer_id":               "jwt_bearer 断言的 iss（默认为 client_id）",
+	"fields.subject":                 "jwt_bearer 断言的 sub，或 Google 服务账号所代表的用户",
+	"fields.claims":                  "断言中的其他声明",
+	"fields.scopes":                  "请求的 scope",
+	"fields.audience":                "参数 audience",
+	"fields.params":                  "请求的其他参数",
+	"fields.lifetime":                "签发方未说明时 token 的有效期（默认 10m）",
+	"fields.repeat":                  "重复调用对前一个 token 的影响：keeps（仍有效，默认）、same（返回同一个）或 kills（使其失效）",
+	"fields.app_id":                  "应用的 id",
+	"fields.installation_id":         "installation 的 id",
+	"fields.repositories":            "token 可用的仓库（默认全部）",
+	"fields.permissions":             "token 的权限（默认为 installation 的全部权限）",
+	"fields.key":                     "密钥的 JSON 文件",
+	"fields.preset":                  "厂商：" + strings.Join(sources.PresetNames(), "、"),
+	"fields.issuer":                  "其他签发方的描述，格式同 coordinator/httpsource/presets 中的文件",
+	"fields.app_key":                 "preset 的参数：AppKey",
+	"fields.app_secret":              "preset 的参数：AppSecret",
+	"fields.appkey":                  "preset 的参数：AppKey",
+	"fields.appsecret":               "preset 的参数：AppSecret",
+	"fields.client_key":              "preset 的参数：Client Key",
+	"fields.host":                    "preset 的参数：接口的主机（Lark 为 open.larksuite.com）",
+	"fields.master_secret":           "preset 的参数：MasterSecret",
+	"accounts[].limits.window":       "per_day 次调用所在的时间窗口（默认由 source 决定，否则为一天）",
 	"fields.appid":                   "AppID（默认为 name）",
 	"fields.secret":                  "AppSecret，或该应用的 secret",
 	"form.text":                      "文本",
 	"form.secret":                    "密钥",
 	"form.key":                       "密钥文件（PEM 或 JSON）",
+	"form.file":                      "文件",
 	"form.list":                      "列表",
 	"form.map":                       "映射",
 	"form.group":                     "字段组",

@@ -10,9 +10,9 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// Probe asks an issuer about a token. Nil: it accepts the token. An error for
-// which wechat.Rejected is true: it does not. Another error: not known. No error
-// holds the token.
+// Probe asks an issuer about a token. Nil: it accepts the token. An error that wraps
+// httpsource.ErrRejected: it does not. Another error: not known. No error holds the
+// token.
 type Probe func(ctx context.Context, token coordinator.Token) error
 
 // Config configures an API. Coordinator and Callers are required.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/wechatapi"
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/wechat"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 const (
@@ -161,7 +161,7 @@ func (a *app) check(account *coordinator.Account, s coordinator.Snapshot, caller
 	case err == nil:
 		a.checks.good.Add(1)
 		return
-	case !wechat.Rejected(err):
+	case !errors.Is(err, httpsource.ErrRejected):
 		a.checks.failed.Add(1)
 		a.log.LogAttrs(ctx, slog.LevelDebug, "a token could not be checked at the issuer", append(line, slog.String("error", err.Error()))...)
 		return

@@ -5,9 +5,12 @@ package sources
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 // Kind is one value of source:.
@@ -17,15 +20,18 @@ type Kind struct {
 
 	Fields []Field // besides those of every account
 
-	// Of are the kinds of account that of: may name; none: it needs no parent.
-	Of []string
+	// Of are the kinds of account that of: may name; none: it has no parent.
+	// MayLackParent reports whether it does without one; nil: it does not.
+	Of            []string
+	MayLackParent func(v Values) bool
 
 	// Tickets are the kinds of the accounts that a word in tickets: makes.
 	Tickets map[string]string
 
 	// APIBase is where the issuer is unless api_base says otherwise; "": api_base does
-	// not apply.
+	// not apply, unless AnyBase is set.
 	APIBase string
+	AnyBase bool
 
 	// Make returns the source of an account. It makes no call.
 	Make func(v Values) (coordinator.Source, error)
@@ -34,9 +40,8 @@ type Kind struct {
 	// would end each other's. Nil: no call ends another account's token.
 	Chain func(v Values) string
 
-	// Probe returns how to ask the issuer whether it accepts a token, without a side
-	// effect; nil: there is no such call.
-	Probe func(v Values) func(ctx context.Context, token coordinator.Token) error
+	// Probe returns how to ask the issuer about a token; nil: there is no such call.
+	Probe func(v Values) Probe
 
 	// Trial returns a source whose Fetch ends no token, with which doctor tries the
 	// account's secret; nil: Make's is one.
@@ -46,8 +51,31 @@ type Kind struct {
 	// its messages say it.
 	Hint func(code coordinator.Code) string
 
-	// Rejected reports whether err of a probe says that the issuer rejects the token.
-	Rejected func(err error) bool
+	// Put is where the issuer's API expects the token, as in put: of a route, and API
+	// the API's address; "": a route needs to: and put:.
+	Put func(v Values) (put, api string)
+}
+
+// Probe asks an issuer whether it accepts a token, without a side effect. parent is the
+// token of the account's parent. An error that wraps ErrRejected: it does not. Another
+// error: that is not known.
+type Probe func(ctx context.Context, token, parent coordinator.Token) error
+
+// ErrRejected is wrapped by what a Probe returns of a token that the issuer rejects.
+var ErrRejected = httpsource.ErrRejected
+
+// rejecting returns probe with its rejections marked.
+func rejecting(probe func(context.Context, coordinator.Token) error, rejected func(error) bool) Probe {
+	return func(ctx context.Context, token, _ coordinator.Token) error {
+		return marked(probe(ctx, token), rejected)
+	}
+}
+
+func marked(err error, rejected func(error) bool) error {
+	if err != nil && rejected(err) {
+		return fmt.Errorf("%w: %w", ErrRejected, err)
+	}
+	return err
 }
 
 // Field is a field of an account that belongs to some kinds of source.
@@ -66,6 +94,7 @@ const (
 	Text   Form = iota
 	Secret      // one word
 	Key         // a secret of several lines: PEM or JSON
+	File        // the path of a file with a secret, which the source reads
 	List        // of texts
 	Map         // of texts
 	Data        // any YAML, as JSON
@@ -81,16 +110,27 @@ type Values struct {
 	Data    map[string][]byte
 }
 
+// groups are the kinds by issuer. Those with presets are read when they are needed.
+var groups = []func() []Kind{
+	sync.OnceValue(weChat), sync.OnceValue(weCom), sync.OnceValue(oauth2), sync.OnceValue(byDescription),
+}
+
 // All returns every kind, in the order of the reference page.
 func All() []Kind {
-	return slices.Concat(weChat())
+	var all []Kind
+	for _, group := range groups {
+		all = append(all, group()...)
+	}
+	return all
 }
 
 // Find returns the kind with the given name.
 func Find(name string) (Kind, bool) {
-	for _, k := range All() {
-		if k.Name == name {
-			return k, true
+	for _, group := range groups {
+		for _, k := range group() {
+			if k.Name == name {
+				return k, true
+			}
 		}
 	}
 	return Kind{}, false

@@ -2,15 +2,18 @@ package sources
 
 import (
 	"context"
+	"errors"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
-// The kinds of WeChat's access_token.
+// The kinds of WeChat.
 const (
-	Token       = string(wechat.Classic)
-	StableToken = string(wechat.Stable)
+	Token        = string(wechat.Classic)
+	StableToken  = string(wechat.Stable)
+	JSAPITicket  = "jsapi_ticket"
+	WXCardTicket = "wx_card_ticket"
 )
 
 func weChat() []Kind {
@@ -20,21 +23,26 @@ func weChat() []Kind {
 			{Key: "secret", Usage: "its AppSecret, or the secret of the app", Form: Secret, Required: true},
 		},
 		APIBase: wechat.DefaultBaseURL,
-		Probe: func(v Values) func(context.Context, coordinator.Token) error {
-			return wechat.Prober{BaseURL: v.APIBase}.Probe
+		Tickets: map[string]string{"jsapi": JSAPITicket, "wx_card": WXCardTicket},
+		Probe: func(v Values) Probe {
+			return rejecting(wechat.Prober{BaseURL: v.APIBase}.Probe, wechat.Rejected)
 		},
-		Rejected: wechat.Rejected,
 		// The tokens of stable_token are independent of the classic ones, and its normal
 		// mode ends none.
 		Trial: makeWeChat(wechat.Stable),
 		Hint:  func(code coordinator.Code) string { return wechat.ClassOf(code).Hint },
+		Put:   func(v Values) (string, string) { return "query access_token", v.APIBase },
 	}
 	classic, stable := token, token
 	classic.Name, classic.Usage = Token, "WeChat's access_token by GET /cgi-bin/token: each call ends the token before"
 	stable.Name, stable.Usage = StableToken, "WeChat's access_token by POST /cgi-bin/stable_token, apart from that of token"
 	classic.Make, stable.Make = makeWeChat(wechat.Classic), makeWeChat(wechat.Stable)
 	classic.Chain, stable.Chain = weChatChain(wechat.Classic), weChatChain(wechat.Stable)
-	return []Kind{classic, stable}
+	return []Kind{
+		classic, stable,
+		weChatTicket(JSAPITicket, wechat.JSAPI, "WeChat's ticket for the JS-SDK, of the account in of:; asked for again every 9 minutes"),
+		weChatTicket(WXCardTicket, wechat.WXCard, "WeChat's ticket for cards, of the account in of:"),
+	}
 }
 
 func makeWeChat(kind wechat.Kind) func(Values) (coordinator.Source, error) {
@@ -45,4 +53,23 @@ func makeWeChat(kind wechat.Kind) func(Values) (coordinator.Source, error) {
 
 func weChatChain(kind wechat.Kind) func(Values) string {
 	return func(v Values) string { return v.Text["appid"] + " " + string(kind) + " " + v.APIBase }
+}
+
+func weChatTicket(name string, kind wechat.TicketType, usage string) Kind {
+	return Kind{
+		Name: name, Usage: usage, Of: []string{Token, StableToken}, APIBase: wechat.DefaultBaseURL,
+		Make: func(v Values) (coordinator.Source, error) {
+			return wechat.TicketConfig{Type: kind, BaseURL: v.APIBase}.Source()
+		},
+		Probe: func(v Values) Probe {
+			return func(ctx context.Context, ticket, parent coordinator.Token) error {
+				err := wechat.Prober{BaseURL: v.APIBase}.ProbeTicket(ctx, kind, parent, ticket)
+				return marked(err, func(err error) bool { return errors.Is(err, wechat.ErrTicketReplaced) })
+			}
+		},
+		Hint: func(code coordinator.Code) string {
+			number, _ := code.Number()
+			return wechat.ClassifyTicket(number).Hint
+		},
+	}
 }
