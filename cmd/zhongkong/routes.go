@@ -2,11 +2,9 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -50,7 +48,7 @@ func (d *daemon) openRoutes() error {
 	}
 	d.routes = &routes{tokens: proxy.NewTokens(all), phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}}
 	p, err := proxy.New(proxy.Config{
-		Routes: all, Callers: routeCallers{d.auth}, Tokens: d.routes.tokens, Phantoms: d.routes.phantoms.of, Logger: d.log, Login: d.loginRoute,
+		Routes: all, Callers: d.auth, Tokens: d.routes.tokens, Phantoms: d.routes.phantoms.of, Logger: d.log, Login: d.loginRoute,
 		Account: func(name string) (proxy.Account, bool) {
 			a, ok := d.zk.Account(name)
 			return a, ok
@@ -132,23 +130,6 @@ func (r *routes) observe(o coordinator.Observation) {
 	if o.Event != nil {
 		r.tokens.Seen(o.Account, o.Event.Record.Token)
 	}
-}
-
-// routeCallers is the callers of the routes.
-type routeCallers struct{ auth *auth.Authenticator }
-
-func (g routeCallers) Authenticate(ctx context.Context, from netip.Addr, name, password string) (proxy.Caller, error) {
-	c, err := g.auth.Authenticate(ctx, from, name, password)
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-func (g routeCallers) Find(name string) (proxy.Caller, bool) { return g.auth.Find(name) }
-
-func (g routeCallers) FindByVerifier(name string, is func(verifier []byte) bool) (proxy.Caller, bool) {
-	return g.auth.FindByVerifier(name, is)
 }
 
 // phantoms makes and opens the phantoms of all accounts.

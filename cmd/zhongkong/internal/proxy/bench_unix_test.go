@@ -84,7 +84,7 @@ func BenchmarkAgainstABareReverseProxy(b *testing.B) {
 	upstream := benchUpstream(b)
 	s := newStage(b, weChatRoute(b, upstream), account, func(c *Config) { c.Logger = nil })
 	s.cfg.Tokens.Given(appID, "sdk", account.token())
-	veiled, _ := s.sealer.Make("veil", (&user{password: userKey}).Verifier(), time.Now().Add(time.Hour))
+	veiled := s.phantom(b, "veil", time.Hour)
 	front, bare := serve(b, s), serve(b, bareProxy(b, upstream))
 	const path, rest = "/cgi-bin/user/info?access_token=", "&openid=o6_bmjrPTlm6_2sgVt7hMZOPfL2M"
 	loads := []*load{
@@ -151,7 +151,7 @@ func BenchmarkWork(b *testing.B) {
 	bare := &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(to) }, Transport: answering{head}, BufferPool: &buffers,
 	}
-	veiled, _ := s.sealer.Make("veil", (&user{password: userKey}).Verifier(), time.Now().Add(time.Hour))
+	veiled := s.phantom(b, "veil", time.Hour)
 	for name, h := range map[string]struct {
 		http.Handler
 		token string

@@ -64,7 +64,7 @@ func isPrivate(name string) bool {
 // hidesBodies reports whether secrets are overwritten in the body of the answer: the
 // caller must not have them.
 func (c *call) hidesBodies() bool {
-	return c.plain && len(c.hide) > 0 || c.caller != nil && c.caller.Phantom()
+	return c.plain && len(c.hide) > 0 || c.caller.Phantom()
 }
 
 // RoundTrip makes the upstream's call of the client's request.

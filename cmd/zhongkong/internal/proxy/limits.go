@@ -24,7 +24,7 @@ type slots struct {
 // slot is who calls for which account. Who holds a real token has no name.
 type slot struct {
 	account, caller string
-	proved          bool
+	unproved        bool
 }
 
 func newSlots(l Limits) *slots {

@@ -141,13 +141,13 @@ func (r *route) loginWith(w http.ResponseWriter, req *http.Request, c *call, e s
 }
 
 // proveLogin proves the caller of a call that takes the AppSecret.
-func (r *route) proveLogin(req *http.Request, p *parameters, e secretEndpoint) (Caller, problem) {
+func (r *route) proveLogin(req *http.Request, p *parameters, e secretEndpoint) (auth.Caller, problem) {
 	if c, ok := auth.FromAuthorization(req.Header.Get(authorization)); ok {
 		return r.proveByPassword(req, c)
 	}
 	sent, raw := p.raw(e.secret)
 	if sent == "" {
-		return nil, problem{http.StatusUnauthorized, "unauthorized", codeNoSecret, "appsecret missing", 0}
+		return auth.Caller{}, problem{http.StatusUnauthorized, "unauthorized", codeNoSecret, "appsecret missing", 0}
 	}
 	var readings []auth.Credentials
 	for _, text := range meanings(sent, raw) {
@@ -158,7 +158,7 @@ func (r *route) proveLogin(req *http.Request, p *parameters, e secretEndpoint) (
 	if len(readings) == 0 {
 		p := problemDenied
 		p.message = "invalid appsecret: it must be the caller's NAME:PASSWORD or NAME~PASSWORD"
-		return nil, p
+		return auth.Caller{}, p
 	}
 	return r.proveByPassword(req, readings...)
 }

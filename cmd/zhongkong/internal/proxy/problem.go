@@ -108,7 +108,7 @@ func (r *route) respond(w http.ResponseWriter, p problem) {
 	_, _ = w.Write(text) // the client has gone
 }
 
-// problemOfProof says what an error of Callers means.
+// problemOfProof says what an error of Authenticate means.
 func problemOfProof(err error) problem {
 	var slowed *auth.ThrottledError
 	switch {

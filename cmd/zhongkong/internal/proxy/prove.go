@@ -9,19 +9,12 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
 )
 
-// bearer is who holds a real token of an account that this server did not give
-// out, or gave to several callers.
-type bearer struct{}
-
-func (bearer) Name() string             { return "" }
-func (bearer) May(string) bool          { return true }
-func (bearer) Phantom() bool            { return false }
-func (bearer) Revoked() <-chan struct{} { return nil }
-
 // prove proves the caller of a request. open says that the request needs no
 // caller; what it has to prove one is not looked at then, unless it is a name and
-// a password. The problem's code is empty if there is none.
-func (r *route) prove(req *http.Request, open bool) (Caller, problem) {
+// a password. The problem's code is empty if there is none. The zero Caller is who
+// holds a real token that this server did not give out, or gave to several callers,
+// and who sends an open request without a name.
+func (r *route) prove(req *http.Request, open bool) (auth.Caller, problem) {
 	token := r.Put.take(req)
 	c, named := auth.FromAuthorization(first(req.Header[authorization]))
 	if token != "" && !open && (!named || r.Put.kind == inBearer) {
@@ -34,17 +27,17 @@ func (r *route) prove(req *http.Request, open bool) (Caller, problem) {
 	case named:
 		return r.proveByPassword(req, c)
 	case open:
-		return nil, problem{}
+		return auth.Caller{}, problem{}
 	}
-	return nil, problemMissing
+	return auth.Caller{}, problemMissing
 }
 
 // proveByPassword proves a caller by what one pair of credentials may mean, the
 // likeliest reading first.
-func (r *route) proveByPassword(req *http.Request, readings ...auth.Credentials) (Caller, problem) {
+func (r *route) proveByPassword(req *http.Request, readings ...auth.Credentials) (auth.Caller, problem) {
 	var err error
 	for _, c := range readings {
-		var caller Caller
+		var caller auth.Caller
 		caller, err = r.p.cfg.Callers.Authenticate(req.Context(), auth.Addr(req.RemoteAddr), c.Name, c.Password)
 		switch {
 		case err == nil && !caller.May(r.Account):
@@ -52,14 +45,14 @@ func (r *route) proveByPassword(req *http.Request, readings ...auth.Credentials)
 		case err == nil:
 			return caller, problem{}
 		case !errors.Is(err, auth.ErrDenied):
-			return nil, problemOfProof(err)
+			return auth.Caller{}, problemOfProof(err)
 		}
 	}
-	return nil, problemOfProof(err)
+	return auth.Caller{}, problemOfProof(err)
 }
 
 // proveByToken proves a caller by a phantom or a real token.
-func (r *route) proveByToken(token string) (Caller, problem) {
+func (r *route) proveByToken(token string) (auth.Caller, problem) {
 	if phantom.Is(token) {
 		return r.proveByPhantom(token)
 	}
@@ -67,23 +60,23 @@ func (r *route) proveByToken(token string) (Caller, problem) {
 	if !known {
 		r.noteCurrent()
 		if names, many, known = r.p.cfg.Tokens.holders(r.Account, token); !known {
-			return nil, problemToken
+			return auth.Caller{}, problemToken
 		}
 	}
 	if len(names) == 0 || many {
-		return bearer{}, problem{}
+		return auth.Caller{}, problem{}
 	}
-	var holder Caller
+	var holder auth.Caller
 	for _, name := range names {
 		if c, ok := r.p.cfg.Callers.Find(name); ok && c.May(r.Account) {
-			if holder != nil {
-				return bearer{}, problem{}
+			if holder.Name() != "" {
+				return auth.Caller{}, problem{}
 			}
 			holder = c
 		}
 	}
-	if holder == nil {
-		return nil, problemToken
+	if holder.Name() == "" {
+		return auth.Caller{}, problemToken
 	}
 	return holder, problem{}
 }
@@ -98,24 +91,24 @@ func (r *route) noteCurrent() {
 	}
 }
 
-func (r *route) proveByPhantom(token string) (Caller, problem) {
+func (r *route) proveByPhantom(token string) (auth.Caller, problem) {
 	if r.p.cfg.Phantoms == nil {
-		return nil, problemToken
+		return auth.Caller{}, problemToken
 	}
 	sealer := r.p.cfg.Phantoms(r.Account)
 	if sealer == nil {
-		return nil, problemToken
+		return auth.Caller{}, problemToken
 	}
 	statement, err := sealer.Open(token, time.Now())
 	switch {
 	case errors.Is(err, phantom.ErrExpired):
-		return nil, problemExpired
+		return auth.Caller{}, problemExpired
 	case err != nil:
-		return nil, problemToken
+		return auth.Caller{}, problemToken
 	}
 	c, ok := r.p.cfg.Callers.FindByVerifier(statement.Caller, statement.Of)
 	if !ok || !c.May(r.Account) {
-		return nil, problemToken
+		return auth.Caller{}, problemToken
 	}
 	return c, problem{}
 }

@@ -27,21 +27,21 @@ func TestCallersAreProvedByWhatTheyWereGiven(t *testing.T) {
 	account := &fixed{}
 	upstream := serve(t, http.HandlerFunc(echo))
 	s := newStage(t, weChatRoute(t, upstream), account, nil)
-	ofSDK, _ := s.sealer.Make("sdk", (&user{password: userKey}).Verifier(), time.Now().Add(time.Hour))
-	expired, _ := s.sealer.Make("sdk", (&user{password: userKey}).Verifier(), time.Now().Add(-time.Second))
-	oldPassword, _ := s.sealer.Make("sdk", (&user{password: "former"}).Verifier(), time.Now().Add(time.Hour))
+	ofSDK := s.phantom(t, "sdk", time.Hour)
+	expired := s.phantom(t, "sdk", -time.Second)
+	oldPassword, _ := s.sealer.Make("sdk", []byte("of a former password"), time.Now().Add(time.Hour))
 	ofNobody, _ := s.sealer.Make("nobody", nil, time.Now().Add(time.Hour))
-	ofStranger, _ := s.sealer.Make("stranger", (&user{password: userKey}).Verifier(), time.Now().Add(time.Hour))
+	ofStranger := s.phantom(t, "stranger", time.Hour)
 	other, err := phantom.New("another", []byte(fleetK))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ofAnother, _ := other.Make("sdk", (&user{password: userKey}).Verifier(), time.Now().Add(time.Hour))
+	ofAnother, _ := other.Make("sdk", s.verifier(t, "sdk"), time.Now().Add(time.Hour))
 	forger, err := phantom.New(appID, []byte("0123456789abcdef0123456789abcdeX"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	forged, _ := forger.Make("sdk", (&user{password: userKey}).Verifier(), time.Now().Add(time.Hour))
+	forged, _ := forger.Make("sdk", s.verifier(t, "sdk"), time.Now().Add(time.Hour))
 	s.cfg.Tokens.Given(appID, "stranger", coordinator.NewToken("T0KEN-of-a-stranger"))
 
 	basicOf := func(text string) string {
@@ -90,13 +90,13 @@ func TestARemovedCallerIsRefused(t *testing.T) {
 	account := &fixed{}
 	s := newStage(t, weChatRoute(t, serve(t, http.HandlerFunc(echo))), account, nil)
 	s.cfg.Tokens.Given(appID, "sdk", account.token())
-	token, _ := s.sealer.Make("sdk", (&user{password: userKey}).Verifier(), time.Now().Add(time.Hour))
+	token := s.phantom(t, "sdk", time.Hour)
 	for _, held := range []string{token, account.text()} {
 		if w := callWith(s, "GET", "/proxy/wx/x?access_token="+held, ""); !strings.HasPrefix(w.Body.String(), "GET /x") {
 			t.Errorf("before: %s", w.Body)
 		}
 	}
-	s.gate.remove("sdk")
+	s.remove("sdk")
 	for _, held := range []string{token, account.text()} {
 		if w := callWith(s, "GET", "/proxy/wx/x?access_token="+held, ""); !strings.Contains(w.Body.String(), "40001") {
 			t.Errorf("afterwards: %s", w.Body)
@@ -120,7 +120,7 @@ func TestOneCallerDoesNotTakeAllPlaces(t *testing.T) {
 		<-hold
 	}))
 	s := newStage(t, weChatRoute(t, upstream), &fixed{}, func(c *Config) { c.Limits = Limits{All: 3, Each: 2} })
-	token, _ := s.sealer.Make("veil", (&user{password: userKey}).Verifier(), time.Now().Add(time.Hour))
+	token := s.phantom(t, "veil", time.Hour)
 	done := make(chan struct{}, 3)
 	for _, target := range []string{"/proxy/wx/a", "/proxy/wx/b", "/proxy/wx/c?access_token=" + token} {
 		go func() { // ends when hold is closed

@@ -7,47 +7,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
-
-// Caller is a proved caller.
-type Caller interface {
-	// Name is unique among those that are configured.
-	Name() string
-
-	// May reports whether the caller may use an account.
-	May(account string) bool
-
-	// Phantom reports whether the caller gets phantoms in place of tokens.
-	Phantom() bool
-
-	// Revoked is closed when the caller is removed or changed, or the password
-	// with which it was proved is removed. Nil: never.
-	Revoked() <-chan struct{}
-}
-
-// Callers proves callers.
-type Callers interface {
-	// Authenticate proves a caller by name and password. The error is
-	// auth.ErrDenied, a *auth.ThrottledError or the context's.
-	Authenticate(ctx context.Context, from netip.Addr, name, password string) (Caller, error)
-
-	// Find returns the caller of this name, who was proved otherwise.
-	Find(name string) (Caller, bool)
-
-	// FindByVerifier returns the caller of this name as one who was proved by the
-	// password whose verifier is reports true for. Verifiers stand for passwords
-	// and are the same on all servers. False: no password of the caller that is
-	// valid now has such a verifier.
-	FindByVerifier(name string, is func(verifier []byte) bool) (Caller, bool)
-}
 
 // Account is where a route gets tokens and reports rejected ones. A
 // *coordinator.Account is one.
@@ -89,7 +57,7 @@ func WeChatRoute(name, account, base string) (Route, error) {
 // required.
 type Config struct {
 	Routes  []Route
-	Callers Callers
+	Callers *auth.Authenticator
 	Tokens  *Tokens
 
 	// Account returns a route's account, false while there is none.

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -10,19 +9,6 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
-
-// realCallers is Callers with the users of an Authenticator.
-type realCallers struct{ *auth.Authenticator }
-
-func (g realCallers) Authenticate(ctx context.Context, from netip.Addr, name, password string) (Caller, error) {
-	return g.Authenticator.Authenticate(ctx, from, name, password)
-}
-
-func (g realCallers) Find(name string) (Caller, bool) { return g.Authenticator.Find(name) }
-
-func (g realCallers) FindByVerifier(name string, is func([]byte) bool) (Caller, bool) {
-	return g.Authenticator.FindByVerifier(name, is)
-}
 
 func mustHash(t *testing.T, password string) string {
 	t.Helper()
@@ -41,20 +27,20 @@ func TestAPhantomLivesAsLongAsThePasswordWithWhichItWasMade(t *testing.T) {
 		return []auth.User{{Name: "veil", PasswordHashes: hashes, Accounts: []string{appID}, Phantom: true}}
 	}
 	var servers []*stage
-	var gates []realCallers
+	var gates []*auth.Authenticator
 	for range 2 {
 		a, err := auth.New(users(before))
 		if err != nil {
 			t.Fatal(err)
 		}
-		gates = append(gates, realCallers{a})
+		gates = append(gates, a)
 		route := weChatRoute(t, serve(t, http.HandlerFunc(echo)))
-		servers = append(servers, newStage(t, route, &fixed{}, func(c *Config) { c.Callers = realCallers{a} }))
+		servers = append(servers, newStage(t, route, &fixed{}, func(c *Config) { c.Callers = a }))
 	}
 	made := map[string]string{} // phantom :: password
 	makeWith := func(password string) string {
 		t.Helper()
-		c, err := gates[0].Authenticator.Authenticate(t.Context(), netip.MustParseAddr("192.0.2.1"), "veil", password)
+		c, err := gates[0].Authenticate(t.Context(), netip.MustParseAddr("192.0.2.1"), "veil", password)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -60,9 +60,9 @@ func (r *route) secretsOf(token string) secrets {
 // call is a request on its way through a route.
 type call struct {
 	route  *route
-	caller Caller // nil: a user's token proves itself to WeChat
-	path   string // escaped, below the route
-	prefix string // of the route's paths here
+	caller auth.Caller // see prove
+	path   string      // escaped, below the route
+	prefix string      // of the route's paths here
 	query  string
 	plain  bool    // no token is put in
 	hide   secrets // what the answer must not show
@@ -80,6 +80,9 @@ type call struct {
 	download download
 	wait     late // for the token
 }
+
+// isUnproved reports whether only a user's token proves the call, to WeChat.
+func (c *call) isUnproved() bool { return c.plain && c.caller.Name() == "" }
 
 // serve answers a request for the escaped path below the route.
 func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix string) {
@@ -112,7 +115,7 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 		r.refuse(w, req, c, p)
 		return
 	}
-	if c.caller != nil {
+	if !c.isUnproved() {
 		auth.ProvedOtherwise(req.Context())
 	}
 	r.pass(w, req, c)
@@ -197,9 +200,9 @@ func (r *route) answerToken(w http.ResponseWriter, req *http.Request, at string)
 
 // pass passes a call on.
 func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
-	at, most := slot{account: r.Account}, maxUnproved
-	if c.caller != nil {
-		at, most = slot{r.Account, c.caller.Name(), true}, r.p.slots.limits.Each
+	at, most := slot{r.Account, c.caller.Name(), c.isUnproved()}, r.p.slots.limits.Each
+	if at.unproved {
+		most = maxUnproved
 	}
 	if !r.p.slots.take(at, most) {
 		r.counts.limited.Add(1)
@@ -264,8 +267,8 @@ func (r *route) log(req *http.Request, level slog.Level, event string, c *call, 
 	line := append(make([]slog.Attr, 0, 6+len(more)),
 		slog.String("route", r.Name), slog.String("account", r.Account),
 		slog.String("from", req.RemoteAddr), slog.String("method", short(req.Method)))
-	if c.caller != nil {
-		line = append(line, slog.String("caller", c.caller.Name()))
+	if name := c.caller.Name(); name != "" {
+		line = append(line, slog.String("caller", name))
 	}
 	if r.WeChat {
 		line = append(line, slog.String("path", short(c.path)))

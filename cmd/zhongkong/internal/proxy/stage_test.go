@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,80 +31,10 @@ const (
 	fleetK  = "0123456789abcdef0123456789abcdef"
 )
 
-// user is a Caller of the tests.
-type user struct {
-	name, password string
-	accounts       []string
-	phantom        bool
-	revoked        chan struct{}
-}
-
-func (u *user) Name() string             { return u.name }
-func (u *user) Phantom() bool            { return u.phantom }
-func (u *user) Revoked() <-chan struct{} { return u.revoked }
-func (u *user) Verifier() []byte {
-	sum := sha256.Sum256([]byte(u.password))
-	return sum[:]
-}
-
-func (u *user) May(account string) bool {
-	for _, a := range u.accounts {
-		if a == account || a == "*" {
-			return true
-		}
-	}
-	return false
-}
-
-// gate is Callers of the tests.
-type gate struct {
-	mu    sync.Mutex
-	users map[string]*user
-}
-
-func newGate(users ...*user) *gate {
-	g := &gate{users: make(map[string]*user)}
-	for _, u := range users {
-		u.revoked = make(chan struct{})
-		g.users[u.name] = u
-	}
-	return g
-}
-
-func (g *gate) Authenticate(_ context.Context, _ netip.Addr, name, password string) (Caller, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if u := g.users[name]; u != nil && u.password == password {
-		return u, nil
-	}
-	return nil, auth.ErrDenied
-}
-
-func (g *gate) Find(name string) (Caller, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	u, ok := g.users[name]
-	return u, ok
-}
-
-func (g *gate) FindByVerifier(name string, is func([]byte) bool) (Caller, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	u := g.users[name]
-	return u, u != nil && is(u.Verifier())
-}
-
-func (g *gate) remove(name string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	close(g.users[name].revoked)
-	delete(g.users, name)
-}
-
 // stage is a route with everything around it.
 type stage struct {
 	*Proxy
-	gate    *gate
+	callers *auth.Authenticator
 	account Account
 	sealer  *phantom.Sealer
 	logged  *syncBuffer
@@ -129,25 +59,54 @@ func (b *syncBuffer) String() string {
 	return b.b.String()
 }
 
-func sdk() *user { return &user{name: "sdk", password: userKey, accounts: []string{"*"}} }
-func veil() *user {
-	return &user{name: "veil", password: userKey, accounts: []string{appID}, phantom: true}
+// usersWithout returns the callers of the tests, without those of some names.
+func usersWithout(names ...string) []auth.User {
+	return slices.DeleteFunc([]auth.User{
+		{Name: "sdk", Password: userKey, Accounts: []string{"*"}},
+		{Name: "veil", Password: userKey, Accounts: []string{appID}, Phantom: true},
+		{Name: "stranger", Password: userKey, Accounts: []string{"another"}},
+	}, func(u auth.User) bool { return slices.Contains(names, u.Name) })
+}
+
+func (s *stage) remove(name string) {
+	if err := s.callers.SetUsers(usersWithout(name)); err != nil {
+		panic(err)
+	}
+}
+
+// phantom is one of a caller for the stage's account.
+func (s *stage) phantom(t testing.TB, name string, life time.Duration) string {
+	t.Helper()
+	token, err := s.sealer.Make(name, s.verifier(t, name), time.Now().Add(life))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func (s *stage) verifier(t testing.TB, name string) []byte {
+	t.Helper()
+	c, err := s.callers.Authenticate(context.Background(), netip.MustParseAddr("192.0.2.9"), name, userKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Verifier()
 }
 
 // newStage makes a proxy with one route.
 func newStage(t testing.TB, route Route, account Account, change func(*Config)) *stage {
 	t.Helper()
-	s := &stage{
-		gate:    newGate(sdk(), veil(), &user{name: "stranger", password: userKey, accounts: []string{"another"}}),
-		account: account, logged: &syncBuffer{},
-	}
+	s := &stage{account: account, logged: &syncBuffer{}}
 	var err error
+	if s.callers, err = auth.New(usersWithout()); err != nil {
+		t.Fatal(err)
+	}
 	if s.sealer, err = phantom.New(route.Account, []byte(fleetK)); err != nil {
 		t.Fatal(err)
 	}
 	cfg := Config{
 		Routes:   []Route{route},
-		Callers:  s.gate,
+		Callers:  s.callers,
 		Tokens:   NewTokens([]Route{route}),
 		Account:  func(string) (Account, bool) { return account, account != nil },
 		Phantoms: func(string) *phantom.Sealer { return s.sealer },

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 // paced is a ResponseWriter that moves the connection's deadlines on as long as
@@ -163,10 +165,7 @@ func (l *late) end() {
 
 // isRevoked reports whether a caller was removed or changed, or its password removed,
 // since it was proved.
-func isRevoked(c Caller) bool {
-	if c == nil {
-		return false
-	}
+func isRevoked(c auth.Caller) bool {
 	select {
 	case <-c.Revoked():
 		return true

@@ -284,7 +284,7 @@ func TestAStreamEndsWithItsCaller(t *testing.T) {
 	if _, err := io.ReadFull(resp.Body, buf); err != nil { // it comes at once, though the answer goes on
 		t.Fatal(err)
 	}
-	s.gate.remove("sdk")
+	s.remove("sdk")
 	go func() {
 		for range 3 {
 			more <- struct{}{}
@@ -348,7 +348,7 @@ func TestAPhantomsHolderNeverSeesTheToken(t *testing.T) {
 	}
 	s := newStage(t, weChatRoute(t, serve(t, http.HandlerFunc(reflecting))), account, nil)
 	front := serve(t, s)
-	token, _ := s.sealer.Make("veil", (&user{password: userKey}).Verifier(), time.Now().Add(time.Hour))
+	token := s.phantom(t, "veil", time.Hour)
 	for _, kind := range []string{"application/json", "text/html", "application/x-thing", ""} {
 		answer := raw(t, front, "GET /proxy/wx/x?type="+kind+"&access_token="+token+" HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nTE: trailers\r\nConnection: close\r\n\r\n")
 		if !strings.Contains(answer, "103 Early Hints") || !strings.Contains(answer, "500 Internal") || !strings.Contains(answer, "bad token ") || !strings.Contains(answer, "*****") {
