@@ -70,7 +70,8 @@ type call struct {
 
 	answeredBy *url.URL // of the upstream, once it has answered
 	head       http.Header
-	inMemory   bool // the answer's body is
+	inMemory   bool        // the answer's body is
+	ended      atomic.Bool // by then nothing of the client's is read
 
 	// Here, so that a call is one allocation.
 	shell    http.Request // in, without its header
@@ -219,6 +220,7 @@ func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
 	// takes them over itself.
 	c.shell = *req
 	c.shell.Header = nil
+	defer c.ended.Store(true)
 	c.proxy.ServeHTTP(&c.paced, &c.shell)
 	if r.p.log.Enabled(req.Context(), slog.LevelDebug) {
 		r.log(req, slog.LevelDebug, "call", c, slog.Int("status", c.paced.status), slog.Duration("took", time.Since(began)))

@@ -65,6 +65,9 @@ func (u *upload) Read(b []byte) (int, error) {
 	if u.end != nil {
 		return 0, u.end
 	}
+	if u.call.ended.Load() { // the connection's deadlines are the next request's
+		return 0, http.ErrBodyReadAfterClose
+	}
 	if isRevoked(u.call.caller) {
 		return 0, errRevoked
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -255,6 +256,27 @@ func TestAnSDKDoesNotWaitLongForAToken(t *testing.T) {
 		w := callWith(s, "GET", "/proxy/wx"+users, "", "Authorization: "+basic)
 		if took := time.Since(began); took != tokenWithin || !strings.Contains(w.Body.String(), `"errcode":-1`) {
 			t.Errorf("after %v: %s", took, w.Body)
+		}
+	})
+}
+
+func TestAnUpstreamThatDoesNotAnswerIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent := transport()
+		silent.DialContext = func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go func() { _, _ = io.Copy(io.Discard, theirs) }() // ends when ours is closed
+			return ours, nil
+		}
+		s := newStage(t, weChatRoute(t, "http://api.test"), &fixed{}, func(c *Config) { c.Base = silent })
+		began := time.Now()
+		w := callWith(s, "POST", "/proxy/wx"+users, "{}", "Authorization: "+basic)
+		// The call may have been carried out: an errcode of -1 would have SDKs repeat it.
+		if took := time.Since(began); took != answerWithin || w.Code != http.StatusGatewayTimeout || strings.Contains(w.Body.String(), "errcode") {
+			t.Errorf("after %v: %d %s", took, w.Code, w.Body)
+		}
+		if got := s.Stats()[0]; got.Failed != 1 || s.InFlight() != 0 {
+			t.Errorf("%d under way, %+v", s.InFlight(), got)
 		}
 	})
 }
