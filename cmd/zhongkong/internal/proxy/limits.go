@@ -18,7 +18,7 @@ type slots struct {
 
 	mu sync.Mutex // guards what follows
 	n  int
-	by map[slot]int
+	by map[slot]*int // as many as are configured
 }
 
 // slot is who calls for which account. Who holds a real token has no name.
@@ -35,26 +35,29 @@ func newSlots(l Limits) *slots {
 	if l.Each <= 0 {
 		l.Each = each
 	}
-	return &slots{limits: l, by: make(map[slot]int)}
+	return &slots{limits: l, by: make(map[slot]*int)}
 }
 
-// take takes a place if there is one. give gives it back.
-func (s *slots) take(at slot, most int) bool {
+// take takes a place if there is one, and returns what to give back.
+func (s *slots) take(at slot, most int) (*int, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.n >= s.limits.All || s.by[at] >= most {
-		return false
+	own := s.by[at]
+	if own == nil {
+		own = new(int)
+		s.by[at] = own
+	}
+	if s.n >= s.limits.All || *own >= most {
+		return nil, false
 	}
 	s.n++
-	s.by[at]++
-	return true
+	*own++
+	return own, true
 }
 
-func (s *slots) give(at slot) {
+func (s *slots) give(own *int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.n--
-	if s.by[at]--; s.by[at] == 0 {
-		delete(s.by, at)
-	}
+	*own--
 }

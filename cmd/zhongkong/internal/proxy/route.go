@@ -205,12 +205,13 @@ func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
 	if at.unproved {
 		most = maxUnproved
 	}
-	if !r.p.slots.take(at, most) {
+	own, ok := r.p.slots.take(at, most)
+	if !ok {
 		r.counts.limited.Add(1)
 		r.respond(w, problemFull)
 		return
 	}
-	defer r.p.slots.give(at)
+	defer r.p.slots.give(own)
 	began := time.Now()
 	c.paced.ResponseWriter, c.paced.call = w, c
 	c.paced.moved.Store(began.UnixNano()) // a server's own deadlines are long enough at first
