@@ -47,6 +47,6 @@
 //   - To logs and errors: tokens, keys, query strings, what the upstream's
 //     connection errors say.
 //
-// Answers get Content-Security-Policy: sandbox, so that a page of an upstream
-// that a browser opens here is not a page of this server's origin.
+// Answers that are not JSON get Content-Security-Policy: sandbox, so that a page of
+// an upstream that a browser opens here is not a page of this server's origin.
 package proxy

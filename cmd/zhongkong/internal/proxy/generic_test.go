@@ -167,6 +167,22 @@ func TestAnUpstreamDoesNotSpeakForThisServer(t *testing.T) {
 	}
 }
 
+func TestWhatABrowserMayTakeForAPageIsSandboxed(t *testing.T) {
+	s := newStage(t, routeTo(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = r.URL.Query()["type"]
+	})), "bearer"), &fixed{}, nil)
+	for query, sandboxed := range map[string]bool{
+		"type=application/json": false, "type=application/json%3B+encoding%3Dutf-8": false,
+		"": true, "type=text/plain": true, "type=text/html": true, "type=image/svg%2Bxml": true, "type=application/jsonp": true, "type=Application/JSON": true,
+		"type=application/json%3B,text/html": true, "type=application/json&type=text/html": true,
+	} {
+		h := callWith(s, "GET", "/proxy/crm/x?"+query, "", "Authorization: "+basic).Header()
+		if (h.Get("Content-Security-Policy") == "sandbox") != sandboxed || (h.Get("X-Content-Type-Options") == "nosniff") != sandboxed {
+			t.Errorf("%s: %v", query, h)
+		}
+	}
+}
+
 func TestRoutesAreChecked(t *testing.T) {
 	good := routeTo(t, "https://api.example.com/v1", "bearer")
 	for words, change := range map[string]func(*Route){

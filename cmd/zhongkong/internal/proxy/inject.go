@@ -211,7 +211,19 @@ func (c *call) giveHead(h http.Header) {
 		}
 	}
 	c.clean(h)
-	h["Content-Security-Policy"], h["X-Content-Type-Options"] = sandboxed, nosniff
+	if !isJSON(h["Content-Type"]) {
+		h["Content-Security-Policy"], h["X-Content-Type-Options"] = sandboxed, nosniff
+	}
+}
+
+// isJSON reports whether no browser takes an answer of this type for a page. Of
+// several types it takes the last.
+func isJSON(contentType []string) bool {
+	if len(contentType) != 1 || strings.Contains(contentType[0], ",") {
+		return false
+	}
+	rest, ok := strings.CutPrefix(contentType[0], "application/json")
+	return ok && (rest == "" || rest[0] == ';')
 }
 
 // clean takes out of an answer's head what must not reach the client.
