@@ -45,7 +45,7 @@ var sections = []section{
 		[]column{{"p50-ms", "p50 ms"}, {"p99-ms", "p99 ms"}}, "redis-cli hget", "p50-ms", "p50, ms"},
 	{"http", "GET /v1/tokens/{name}, authenticated", "64 connections over loopback, taking turns with a handler that writes the same bytes. The load generator runs on the same two cores; *a CPU second* counts the server's alone.",
 		[]column{{"requests/s", "requests/s"}, {"requests/cpu-s", "requests a CPU second"}}, "bare net/http handler", "requests/s", "requests a second"},
-	{"route", "A call through a route", "64 connections over loopback through `zhongkong serve` and through a bare `httputil.ReverseProxy`, in turns, to an upstream that answers 500 bytes; *a CPU second* counts the proxy's alone. p50 and p99 are of one call after the other. The gigabyte is one body there and one back.",
+	{"route", "A call through a route", "64 connections over loopback through `zhongkong serve` and through a bare `httputil.ReverseProxy`, in turns, to an upstream that answers 500 bytes; *a CPU second* counts the proxy's alone. p50 and p99 are of one call after the other, 200 in a turn: medians of the turns. The gigabyte is one body there and one back.",
 		[]column{{"calls/s", "calls/s"}, {"calls/cpu-s", "calls a CPU second"}, {"p50-ms", "p50 ms"}, {"p99-ms", "p99 ms"}, {"MB-more", "resident MB more"}, {"MB/s", "MB/s"}},
 		"bare httputil.ReverseProxy", "calls/cpu-s", "calls a CPU second"},
 }
