@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -28,8 +27,8 @@ const (
 type route struct {
 	Route
 	p      *Proxy
-	base   string      // escaped path of To, without a slash at its end
-	debug  *log.Logger // of ReverseProxy
+	base   string                // escaped path of To, without a slash at its end
+	proxy  httputil.ReverseProxy // what those of the calls have in common
 	last   atomic.Pointer[hidden]
 	counts *counters
 	quiet  quiet
@@ -37,8 +36,10 @@ type route struct {
 
 func newRoute(p *Proxy, of Route) *route {
 	return &route{
-		Route: of, p: p, base: strings.TrimRight(of.To.EscapedPath(), "/"),
-		counts: &counters{}, debug: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		Route: of, p: p, base: strings.TrimRight(of.To.EscapedPath(), "/"), counts: &counters{},
+		proxy: httputil.ReverseProxy{
+			Rewrite: asItIs, BufferPool: &buffers, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		},
 	}
 }
 
@@ -215,7 +216,8 @@ func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
 	began := time.Now()
 	c.paced.ResponseWriter, c.paced.call = w, c
 	c.paced.moved.Store(began.UnixNano()) // a server's own deadlines are long enough at first
-	c.proxy = httputil.ReverseProxy{Rewrite: asItIs, Transport: c, ErrorHandler: c.fail, BufferPool: &buffers, ErrorLog: r.debug}
+	c.proxy = r.proxy
+	c.proxy.Transport, c.proxy.ErrorHandler = c, c.fail
 	// ReverseProxy looks for each hop-by-hop header, copies each value and parses the
 	// media type, both ways: a third of its work. So it sees no header, but the call
 	// takes them over itself.
