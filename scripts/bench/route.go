@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,8 +131,9 @@ func (d *daemon) token(user string) (string, error) {
 // noise.
 func measureRoutes(targets []*routeTarget, turns int) error {
 	const last = 250 * time.Millisecond
-	for range turns {
-		for _, t := range targets {
+	for turn := range turns {
+		order := append(slices.Clone(targets[turn%len(targets):]), targets[:turn%len(targets)]...)
+		for _, t := range order {
 			before, began := serverCPU(t.pid), time.Now()
 			n, err := hammer(t.addr, t.request, last)
 			if err != nil {
@@ -141,7 +143,7 @@ func measureRoutes(targets []*routeTarget, turns int) error {
 			t.took += time.Since(began)
 			t.cpu += serverCPU(t.pid) - before
 		}
-		for _, t := range targets {
+		for _, t := range order {
 			if err := t.alone(200); err != nil {
 				return fmt.Errorf("%s: %w", t.name, err)
 			}

@@ -42,11 +42,11 @@ var tokenEndpoints = map[string]bool{
 	"/cgi-bin/service/get_corp_token":         true,
 }
 
-// isUsers reports whether the access_token of an endpoint is a user's, which web
+// isUsers reports whether the access_token of an endpoint, in lower case, is a user's, which web
 // login gave out, and not the account's. It proves itself to WeChat, and nothing
 // of ours is put in. Anyone may make these calls without this server.
 func isUsers(path string) bool {
-	switch strings.ToLower(path) {
+	switch path {
 	case "/sns/userinfo", "/sns/auth", "/sns/oauth2/refresh_token":
 		return true
 	}

@@ -99,18 +99,19 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 		r.respond(w, problem{http.StatusBadRequest, "bad_request", codeURL, "invalid url: " + err.Error(), 0})
 		return
 	}
-	if at := r.tokenEndpoint(path); at != "" {
+	lower := strings.ToLower(path) // WeChat does not care
+	if at := r.tokenEndpoint(lower); at != "" {
 		r.answerToken(w, req, at)
 		return
 	}
 	c := &call{route: r, path: path, prefix: prefix, query: req.URL.RawQuery, in: req}
 	if r.WeChat {
-		if e, ok := secretEndpoints[strings.ToLower(path)]; ok {
+		if e, ok := secretEndpoints[lower]; ok {
 			r.login(w, req, c, e)
 			return
 		}
 		c.query = withoutParameters(c.query, "secret", "appsecret")
-		c.plain = isUsers(path)
+		c.plain = isUsers(lower)
 	}
 	var p problem
 	if c.caller, p = r.prove(req, c.plain); p.code != "" {
@@ -176,9 +177,9 @@ func first(values []string) string {
 }
 
 // tokenEndpoint returns the path at which this server answers what a client asks
-// the upstream's token endpoint, "" if the path is none.
+// the upstream's token endpoint, "" if the path, in lower case, is none.
 func (r *route) tokenEndpoint(path string) string {
-	switch path = strings.ToLower(path); {
+	switch {
 	case r.WeChat && tokenEndpoints[path]:
 		return path
 	case !r.WeChat && path == "/oauth2/token":
