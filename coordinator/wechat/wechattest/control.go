@@ -24,8 +24,8 @@ func controlRoutes() map[string]controller {
 	return map[string]controller{
 		"GET /sandbox/state":                    (*Server).controlState,
 		"GET /sandbox/knobs":                    (*Server).controlKnobs,
-		"POST /sandbox/knobs":                   (*Server).controlTune,
-		"PATCH /sandbox/knobs":                  (*Server).controlTune,
+		"POST /sandbox/knobs":                   withBody((*Server).controlTune),
+		"PATCH /sandbox/knobs":                  withBody((*Server).controlTune),
 		"GET /sandbox/faults":                   (*Server).controlFaults,
 		"POST /sandbox/faults":                  withBody((*Server).controlInject),
 		"DELETE /sandbox/faults":                (*Server).controlClear,
@@ -39,8 +39,8 @@ func controlRoutes() map[string]controller {
 		"POST /sandbox/hosts":                   withBody((*Server).controlHosts),
 		"POST /sandbox/release":                 (*Server).controlRelease,
 		"POST /sandbox/reset":                   (*Server).controlReset,
-		"GET /sandbox/calls":                    (*Server).controlCalls,
-		"GET /sandbox/issued":                   (*Server).controlIssued,
+		"GET /sandbox/calls":                    since((*Server).Calls, func(c Call) (int, string) { return c.ID, c.AppID }, Call.public),
+		"GET /sandbox/issued":                   since((*Server).Issued, func(i Issue) (int, string) { return i.Seq, i.AppID }, Issue.public),
 		"POST /sandbox/judge":                   withBody((*Server).controlJudge),
 		"POST /sandbox/verify-signature":        withBody((*Server).controlVerify),
 	}
@@ -127,11 +127,7 @@ func decode(req *http.Request, into any) error {
 
 func (s *Server) controlKnobs(*http.Request) (any, error) { return s.Knobs(), nil }
 
-func (s *Server) controlTune(req *http.Request) (any, error) {
-	body, err := io.ReadAll(io.LimitReader(req.Body, maxRequest))
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) controlTune(_ *http.Request, body json.RawMessage) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := json.Unmarshal(body, &s.knobs); err != nil {

@@ -1,6 +1,7 @@
 package wechattest
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -27,43 +28,25 @@ type controlCall struct {
 	Finished stamp `json:"finished"`
 }
 
-func window(req *http.Request) (after int, appID string, err error) {
-	q := req.URL.Query()
-	if text := q.Get("after"); text != "" {
-		after, err = strconv.Atoi(text)
+func (c Call) public() controlCall { return controlCall{c, stamp(c.Started), stamp(c.Finished)} }
+
+// since returns a controller that shows a history: what came after the number in
+// ?after=, of the account in ?appid= if there is one.
+func since[T, U any](history func(*Server) []T, key func(T) (n int, appID string), show func(T) U) controller {
+	return func(s *Server, req *http.Request) (any, error) {
+		q := req.URL.Query()
+		after, err := strconv.Atoi(cmp.Or(q.Get("after"), "0"))
 		if err != nil {
-			return 0, "", fmt.Errorf("after must be a number, not %q", text)
+			return nil, fmt.Errorf("after must be a number, not %q", q.Get("after"))
 		}
-	}
-	return after, q.Get("appid"), nil
-}
-
-func (s *Server) controlCalls(req *http.Request) (any, error) {
-	after, appID, err := window(req)
-	if err != nil {
-		return nil, err
-	}
-	out := []controlCall{}
-	for _, c := range s.Calls() {
-		if c.ID > after && (appID == "" || c.AppID == appID) {
-			out = append(out, controlCall{c, stamp(c.Started), stamp(c.Finished)})
+		out := []U{}
+		for _, t := range history(s) {
+			if n, appID := key(t); n > after && appID == cmp.Or(q.Get("appid"), appID) {
+				out = append(out, show(t))
+			}
 		}
+		return out, nil
 	}
-	return out, nil
-}
-
-func (s *Server) controlIssued(req *http.Request) (any, error) {
-	after, appID, err := window(req)
-	if err != nil {
-		return nil, err
-	}
-	out := []controlIssue{}
-	for _, i := range s.Issued() {
-		if i.Seq > after && (appID == "" || i.AppID == appID) {
-			out = append(out, i.public())
-		}
-	}
-	return out, nil
 }
 
 // verdict describes one token at an instant.
