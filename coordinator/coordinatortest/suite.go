@@ -122,6 +122,14 @@ func (w *fixture) begin(b coordinator.BeginRequest) coordinator.Attempt {
 	return attempt
 }
 
+// beginFor makes an attempt that is overdue after the given time.
+func (w *fixture) beginFor(life time.Duration) coordinator.Attempt {
+	w.Helper()
+	b := w.start(0)
+	b.TTL = life
+	return w.begin(b)
+}
+
 // throttled makes a Begin and fails the test if no limit forbids it.
 func (w *fixture) throttled(b coordinator.BeginRequest) *coordinator.ThrottledError {
 	w.Helper()
@@ -219,6 +227,14 @@ func (w *fixture) wantOpen(open, overdue int) {
 	w.Helper()
 	if s := w.load(); len(s.Open) != open || s.Overdue() != overdue {
 		w.Errorf("%d attempts are open, %d of them overdue; want %d and %d", len(s.Open), s.Overdue(), open, overdue)
+	}
+}
+
+// wantOverdue checks which attempts a Begin handed out as overdue.
+func (w *fixture) wantOverdue(attempt coordinator.Attempt, fences ...coordinator.Fence) {
+	w.Helper()
+	if !slices.Equal(sorted(attempt.Overdue), fences) {
+		w.Errorf("Overdue = %v, want %v", attempt.Overdue, fences)
 	}
 }
 

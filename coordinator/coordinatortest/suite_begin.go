@@ -2,7 +2,6 @@ package coordinatortest
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -115,18 +114,13 @@ func newerIsHandedOut(w *fixture) {
 }
 
 func attemptBecomesOverdue(w *fixture) {
-	b := w.start(0)
-	b.TTL = short
-	attempt := w.begin(b)
+	attempt := w.beginFor(short)
 	s := w.load()
 	if len(s.Open) != 1 || !about(s.Open[0].Sub(s.Now), short) {
 		w.Fatalf("open attempts = %v at %v, want one within %v", s.Open, s.Now, short)
 	}
 	w.overdue(1)
-	second := w.begin(w.start(0))
-	if !slices.Equal(second.Overdue, []coordinator.Fence{attempt.Fence}) {
-		w.Errorf("Overdue = %v, want [%d]", second.Overdue, attempt.Fence)
-	}
+	w.wantOverdue(w.begin(w.start(0)), attempt.Fence)
 	s = w.load()
 	if len(s.Open) != 2 || s.Open[0].After(s.Open[1]) {
 		w.Errorf("Open = %v, want both, the earliest first", s.Open)
@@ -137,33 +131,25 @@ func attemptBecomesOverdue(w *fixture) {
 // it ends, so the refresh after it has to settle it, and its holder has to let go.
 func attemptOfAClockThatWentBack(w *fixture) {
 	lock := w.lock(long)
-	b := w.start(0)
-	b.TTL = 2 * time.Hour
-	stale := w.begin(b)
+	stale := w.beginFor(2 * time.Hour)
 	w.wantOpen(1, 1)
 	if err := lock.Extend(w.Context(), stale.Fence); !errors.Is(err, coordinator.ErrLockLost) {
 		w.Errorf("Extend() of it = %v, want %v", err, coordinator.ErrLockLost)
 	}
 	next := w.begin(w.start(0))
-	if !slices.Equal(next.Overdue, []coordinator.Fence{stale.Fence}) {
-		w.Errorf("Overdue = %v, want [%d]", next.Overdue, stale.Fence)
-	}
+	w.wantOverdue(next, stale.Fence)
 	w.commit(w.stored(next, "token"))
 	w.wantOpen(0, 0)
 }
 
 func onlyOverdueAreHandedOut(w *fixture) {
-	brief := w.start(0)
-	brief.TTL = short
 	var want []coordinator.Fence
 	for range 3 {
-		want = append(want, w.begin(brief).Fence)
+		want = append(want, w.beginFor(short).Fence)
 	}
 	w.begin(w.start(0))
 	w.overdue(3)
-	if got := sorted(w.begin(w.start(0)).Overdue); !slices.Equal(got, want) {
-		w.Errorf("Overdue = %v, want %v", got, want)
-	}
+	w.wantOverdue(w.begin(w.start(0)), want...)
 	w.wantOpen(5, 3)
 }
 

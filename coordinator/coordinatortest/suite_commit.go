@@ -142,10 +142,8 @@ func refreshAtIsLost(w *fixture) {
 }
 
 func commitSettles(w *fixture) {
-	brief := w.start(0)
-	brief.TTL = short
-	w.begin(brief)
-	w.begin(brief)
+	w.beginFor(short)
+	w.beginFor(short)
 	w.overdue(2)
 	w.begin(w.start(0)) // open when the next one begins
 	last := w.begin(w.start(0))
@@ -158,9 +156,7 @@ func commitSettles(w *fixture) {
 }
 
 func laterOverdueStays(w *fixture) {
-	brief := w.start(0)
-	brief.TTL = 2 * short
-	first := w.begin(brief)
+	first := w.beginFor(2 * short)
 	second := w.begin(w.start(0))
 	if len(second.Overdue) != 0 {
 		w.Skipf("the machine is too slow: attempt %d is overdue already", first.Fence)
@@ -183,11 +179,7 @@ func commitIsRepeatable(w *fixture) {
 	w.wantCalls(2)
 	w.wantOpen(0, 0)
 
-	w.want() // the last event
-	events.await(w, coordinator.EventWanted)
-	if n := len(events.of(coordinator.EventRefreshed)); n != 1 {
-		w.Errorf("a repeated commit was notified %d times, want once", n)
-	}
+	events.wantCount(w, coordinator.EventRefreshed, 1)
 }
 
 func commitIsRepeatableLate(w *fixture) {

@@ -98,8 +98,7 @@ func mixedOperations(w *fixture) {
 					w.Errorf("Load() = %v", err)
 				}
 				lock, err := process.store.Lock(w.Context(), w.account, long)
-				var locked *coordinator.LockedError
-				if errors.As(err, &locked) {
+				if _, ok := errors.AsType[*coordinator.LockedError](err); ok {
 					continue
 				}
 				if err != nil {

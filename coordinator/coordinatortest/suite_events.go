@@ -125,11 +125,7 @@ func noThrottledEvent(w *fixture) {
 	for _, reason := range undemanded() {
 		_ = w.throttled(w.because(reason, generous))
 	}
-	w.want()
-	events.await(w, coordinator.EventWanted)
-	if n := len(events.of(coordinator.EventThrottled)); n != 0 {
-		w.Errorf("%d events for schedules that were throttled, want none", n)
-	}
+	events.wantCount(w, coordinator.EventThrottled, 0)
 }
 
 func wantedEvent(w *fixture) {

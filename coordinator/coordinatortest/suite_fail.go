@@ -1,7 +1,6 @@
 package coordinatortest
 
 import (
-	"slices"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -41,17 +40,13 @@ func unknownIsOverdue(w *fixture) {
 	w.fail(failed(attempt, coordinator.FailedUnknown))
 	w.wantOpen(1, 1)
 	next := w.begin(w.start(0))
-	if !slices.Equal(next.Overdue, []coordinator.Fence{attempt.Fence}) {
-		w.Errorf("Overdue = %v, want [%d]", next.Overdue, attempt.Fence)
-	}
+	w.wantOverdue(next, attempt.Fence)
 	w.commit(w.stored(next, "token"))
 	w.wantOpen(0, 0)
 }
 
 func unknownReopens(w *fixture) {
-	brief := w.start(0)
-	brief.TTL = short
-	paused := w.begin(brief)
+	paused := w.beginFor(short)
 	w.overdue(1)
 	w.commit(w.stored(w.begin(w.start(0)), "token"))
 	w.wantOpen(0, 0)
@@ -140,11 +135,7 @@ func failIsRepeatable(w *fixture) {
 			}
 		}
 	}
-	w.want()
-	events.await(w, coordinator.EventWanted)
-	if n := len(events.of(coordinator.EventFailed)); n != 2 {
-		w.Errorf("two failures were notified %d times", n)
-	}
+	events.wantCount(w, coordinator.EventFailed, 2)
 }
 
 // The call of a paused process fails after its successor's has succeeded.

@@ -145,17 +145,7 @@ func minInterval(w *fixture) {
 	}
 	// A throttled begin does not prolong it: a process that asks all the time gets one.
 	limits.MinInterval = short
-	start, end := time.Now(), time.Now().Add(patience)
-	for {
-		attempt, err := w.store.Begin(w.Context(), w.account, w.because(coordinator.ReasonRejected, limits))
-		if err == nil && attempt.Fence != 0 {
-			break
-		}
-		if asThrottled(err) == nil || time.Now().After(end) {
-			w.Fatalf("%v later, Begin() = %v", time.Since(start), err)
-		}
-		time.Sleep(pace)
-	}
+	w.untilBegun(w.because(coordinator.ReasonRejected, limits))
 	limits.MinInterval = long
 	w.wantThrottled(w.because(coordinator.ReasonForced, limits), coordinator.LimitInterval, long)
 }
@@ -212,15 +202,23 @@ func backOffBinds(w *fixture) {
 
 func backOffEnds(w *fixture) {
 	w.backOff(coordinator.FailedLater, "", short)
-	for end := time.Now().Add(patience); ; time.Sleep(pace) {
-		attempt, err := w.store.Begin(w.Context(), w.account, w.start(0))
-		if err == nil && attempt.Failures == 1 {
-			return
-		}
-		if asThrottled(err) == nil || time.Now().After(end) {
+	if attempt := w.untilBegun(w.start(0)); attempt.Failures != 1 {
+		w.Errorf("Failures = %d, want 1", attempt.Failures)
+	}
+}
+
+// untilBegun makes a Begin again and again until no limit forbids it.
+func (w *fixture) untilBegun(b coordinator.BeginRequest) (attempt coordinator.Attempt) {
+	w.Helper()
+	w.until("a begin that no limit forbids", func() bool {
+		var err error
+		attempt, err = w.store.Begin(w.Context(), w.account, b)
+		if err != nil && asThrottled(err) == nil || err == nil && attempt.Fence == 0 {
 			w.Fatalf("Begin() = %+v, %v", attempt, err)
 		}
-	}
+		return err == nil
+	})
+	return attempt
 }
 
 func successEndsBackOff(w *fixture) {

@@ -135,9 +135,6 @@ func endedContext(w *fixture) {
 
 // asThrottled returns err's *ThrottledError, nil if there is none.
 func asThrottled(err error) *coordinator.ThrottledError {
-	var throttled *coordinator.ThrottledError
-	if errors.As(err, &throttled) {
-		return throttled
-	}
-	return nil
+	throttled, _ := errors.AsType[*coordinator.ThrottledError](err)
+	return throttled
 }

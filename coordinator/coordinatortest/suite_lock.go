@@ -31,8 +31,8 @@ func lockChecks() []check {
 func (w *fixture) locked() *coordinator.LockedError {
 	w.Helper()
 	_, err := w.store.Lock(w.Context(), w.account, long)
-	var locked *coordinator.LockedError
-	if !errors.As(err, &locked) {
+	locked, ok := errors.AsType[*coordinator.LockedError](err)
+	if !ok {
 		w.Fatalf("Lock() of a locked account = %v, want a *LockedError", err)
 	}
 	return locked
@@ -69,11 +69,9 @@ func oneOfManyLocks(w *fixture) {
 		wg.Go(func() {
 			p := processes[n%len(processes)]
 			_, err := p.store.Lock(w.Context(), w.account, long)
-			var locked *coordinator.LockedError
-			switch {
-			case err == nil:
+			if err == nil {
 				got.Add(1)
-			case !errors.As(err, &locked):
+			} else if _, ok := errors.AsType[*coordinator.LockedError](err); !ok {
 				w.Errorf("Lock() = %v", err)
 			}
 		})
@@ -112,8 +110,8 @@ func lockOfAClockThatWentBack(w *fixture) {
 	other := w.another()
 	_, err := other.store.Lock(w.Context(), w.account, long)
 	for end := time.Now().Add(patience); err != nil; _, err = other.store.Lock(w.Context(), w.account, long) {
-		var locked *coordinator.LockedError
-		if !errors.As(err, &locked) || locked.RetryIn > slack || time.Now().After(end) {
+		locked, ok := errors.AsType[*coordinator.LockedError](err)
+		if !ok || locked.RetryIn > slack || time.Now().After(end) {
 			w.Fatalf("Lock() = %v, want the lock, at once or soon", err)
 		}
 		time.Sleep(locked.RetryIn)
@@ -143,9 +141,7 @@ func extendKeeps(w *fixture) {
 	const life = 2 * short
 	other := w.another()
 	lock := w.lock(life)
-	b := w.start(0)
-	b.TTL = life
-	attempt := w.begin(b)
+	attempt := w.beginFor(life)
 	for end := time.Now().Add(life + short); time.Now().Before(end); time.Sleep(life / 6) {
 		if err := lock.Extend(w.Context(), attempt.Fence); err != nil {
 			w.Fatalf("Extend() = %v", err)
@@ -165,9 +161,7 @@ func extendKeeps(w *fixture) {
 
 func extendWithoutFence(w *fixture) {
 	lock := w.lock(long)
-	b := w.start(0)
-	b.TTL = short
-	w.begin(b)
+	w.beginFor(short)
 	if err := lock.Extend(w.Context(), 0); err != nil {
 		w.Fatalf("Extend() = %v", err)
 	}
@@ -190,9 +184,7 @@ func extendOfSettled(w *fixture) {
 // commit will settle it. So the call must not go on.
 func extendOfOverdue(w *fixture) {
 	lock := w.lock(long)
-	b := w.start(0)
-	b.TTL = short
-	attempt := w.begin(b)
+	attempt := w.beginFor(short)
 	w.overdue(1)
 	if err := lock.Extend(w.Context(), attempt.Fence); !errors.Is(err, coordinator.ErrLockLost) {
 		w.Errorf("Extend() of an overdue attempt = %v, want %v", err, coordinator.ErrLockLost)

@@ -58,11 +58,7 @@ func restoreIsRepeatable(w *fixture) {
 		w.wantRecord(w.restore(r), r)
 	}
 	w.wantRecord(w.load().Record, r)
-	w.want()
-	events.await(w, coordinator.EventWanted)
-	if n := len(events.of(coordinator.EventRestored)); n != 1 {
-		w.Errorf("a repeated restore was notified %d times, want once", n)
-	}
+	events.wantCount(w, coordinator.EventRestored, 1)
 }
 
 func asNewStays(w *fixture) {

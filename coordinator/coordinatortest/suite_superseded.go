@@ -2,7 +2,6 @@ package coordinatortest
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -64,9 +63,7 @@ func staleFenceBeforeTheFirst(w *fixture) {
 // The holder was paused; its attempt became overdue, the successor's commit
 // settled it, and now it says that it brought a token after all.
 func settledIsReopened(w *fixture) {
-	brief := w.start(0)
-	brief.TTL = short
-	paused := w.begin(brief)
+	paused := w.beginFor(short)
 	w.overdue(1)
 	r := w.commit(w.stored(w.another().begin(w.start(0)), "token-2"))
 	w.wantOpen(0, 0)
@@ -80,9 +77,7 @@ func supersededIsSettledByTheNext(w *fixture) {
 	r := w.commit(w.stored(w.begin(w.start(0)), "token-2"))
 	w.superseded(w.stored(stale, "token-1"))
 	next := w.begin(w.start(r.Generation))
-	if !slices.Equal(next.Overdue, []coordinator.Fence{stale.Fence}) {
-		w.Errorf("Overdue = %v, want [%d]", next.Overdue, stale.Fence)
-	}
+	w.wantOverdue(next, stale.Fence)
 	w.commit(w.stored(next, "token-3"))
 	w.wantOpen(0, 0)
 }

@@ -98,6 +98,17 @@ func (r *recorder) await(w *fixture, kind coordinator.EventKind) coordinator.Eve
 	return found
 }
 
+// wantCount checks how many events of a kind there were, before another one that
+// changes nothing.
+func (r *recorder) wantCount(w *fixture, kind coordinator.EventKind, want int) {
+	w.Helper()
+	w.want()
+	r.await(w, coordinator.EventWanted)
+	if n := len(r.of(kind)); n != want {
+		w.Errorf("%d events %q, want %d", n, kind, want)
+	}
+}
+
 // until waits for a condition.
 func (w *fixture) until(what string, ok func() bool) {
 	w.Helper()
