@@ -135,6 +135,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 		return err
 	}
 	d.metrics.Follow(d.zk)
+	d.metrics.FollowStore(d.store.Stats)
 	d.metrics.FollowLog(d.queue.Dropped)
 	return d.openFrontend()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
 )
 
 // Metrics counts what a coordinator does, and reads the state of its accounts
@@ -133,6 +134,19 @@ func (m *Metrics) Follow(zk *coordinator.Coordinator) {
 // FollowHTTP makes each scrape read what h has answered and which connections s
 // has closed. It is called once.
 func (m *Metrics) FollowHTTP(h HTTP, s Server) { m.registry.MustRegister(httpCollector(h, s)) }
+
+// FollowStore makes each scrape read what a store has counted. It is called once.
+func (m *Metrics) FollowStore(stats func() redisstore.Stats) {
+	problems := desc("store_problems_total", "Problems with Redis that made no operation fail, by kind: unconfirmed, a new token that too few "+
+		"replicas confirmed in time, so a failover may lose it; unreadable, a notification that could not be decoded; orphaned, a lock that "+
+		"was released because it was unknown whether this process had got it.", "kind")
+	m.registry.MustRegister(collector(func(send sender) {
+		s := stats()
+		send(problems, prometheus.CounterValue, float64(s.Unconfirmed), "unconfirmed")
+		send(problems, prometheus.CounterValue, float64(s.Unreadable), "unreadable")
+		send(problems, prometheus.CounterValue, float64(s.Orphans), "orphaned")
+	}))
+}
 
 // FollowLog makes each scrape read the number of lines that the log has dropped.
 // It is called once.

@@ -16,6 +16,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
+	"github.com/zhongkong/zhongkong/redisstore"
 )
 
 const monitoring = "../../../../scripts/monitoring"
@@ -37,6 +38,7 @@ func everything(t *testing.T) string {
 	}
 	m.Follow(zk)
 	m.FollowHTTP(served{}, served{})
+	m.FollowStore(func() redisstore.Stats { return redisstore.Stats{Unconfirmed: 8} })
 	m.FollowLog(func() uint64 { return 5 })
 	m.FollowRoutes(func() []proxy.Stats { return []proxy.Stats{{Route: "wx", Account: "wx1", Calls: 9, Cured: 2, Sent: 8}} })
 	m.Observe(coordinator.Observation{Kind: coordinator.Fetched, Account: "wx1", Reason: coordinator.ReasonSchedule})
@@ -72,6 +74,11 @@ func TestHTTPIsRead(t *testing.T) {
 		`zhongkong_log_lines_dropped_total 5`, `zhongkong_stale_served_total 3`, `zhongkong_http_holding 2`,
 		`zhongkong_http_without_credentials_total 4`, `zhongkong_http_connections_closed_total{kind="anonymous"} 6`, `zhongkong_http_streams 1`,
 	)
+}
+
+func TestTheStoreIsRead(t *testing.T) {
+	wantLines(t, everything(t),
+		`zhongkong_store_problems_total{kind="unconfirmed"} 8`, `zhongkong_store_problems_total{kind="orphaned"} 0`)
 }
 
 // promtool runs Prometheus' own checker.
