@@ -45,39 +45,37 @@ const (
 func (i Inspector) Refusals(ctx context.Context, role coordinator.Role) ([]Refusal, error) {
 	account := "refusal-probe-" + rand.Text()[:12] // does not exist
 	var refusals []Refusal
-	try := func(use RefusedUse, do func(context.Context, string) error) error {
-		err := i.Fault(ctx, "try "+string(use), "", do(ctx, account))
-		var answer redis.Error
-		switch {
-		case err == nil, errors.Is(err, redisstore.ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable):
-			return nil
-		case errors.As(err, &answer) && !errors.Is(err, coordinator.ErrUnreachable):
-			refusals = append(refusals, Refusal{use, err})
-			return nil
+	var failed error
+	try := func(use RefusedUse, do func(context.Context, string) error) {
+		if failed != nil {
+			return
 		}
-		return err
+		err := i.Fault(ctx, "try "+string(use), "", do(ctx, account))
+		_, answered := errors.AsType[redis.Error](err)
+		switch reached := !errors.Is(err, coordinator.ErrUnreachable); {
+		case err == nil, reached && errors.Is(err, redisstore.ErrDenied):
+		case reached && answered:
+			refusals = append(refusals, Refusal{use, err})
+		default:
+			failed = err
+		}
 	}
 	if role == coordinator.Refresher {
-		if err := try(RefusedScripts, i.TryScripts); err != nil {
-			return nil, err
-		}
+		try(RefusedScripts, i.TryScripts)
 	}
-	if err := try(RefusedTransactions, i.TryTransaction); err != nil {
-		return nil, err
-	}
+	try(RefusedTransactions, i.TryTransaction)
 	if role == coordinator.Reader && len(refusals) > 0 {
 		// A reader's rules permit no scripts: that counts as a refusal here.
 		if err := i.Fault(ctx, "try scripts", "", i.TryLoadScript(ctx, account)); err != nil {
 			refusals = append(refusals, Refusal{RefusedScripts, err})
 		}
 	}
-	if err := try(RefusedSubscriptions, i.trySubscription); err != nil {
-		return nil, err
-	}
+	try(RefusedSubscriptions, i.trySubscription)
 	if i.Replicas > 0 && role == coordinator.Refresher {
-		if err := try(RefusedWait, i.tryWait); err != nil {
-			return nil, err
-		}
+		try(RefusedWait, i.tryWait)
+	}
+	if failed != nil {
+		return nil, failed
 	}
 	return refusals, nil
 }
