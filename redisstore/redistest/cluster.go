@@ -19,12 +19,7 @@ type Cluster struct {
 // is replaced after about two seconds. args go to all nodes.
 func StartCluster(t testing.TB, args ...string) *Cluster {
 	t.Helper()
-	c, err := Launcher{Dir: t.TempDir(), Args: args}.Cluster()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Kill)
-	return c
+	return start(t, args, Launcher.Cluster)
 }
 
 // Cluster starts six nodes, as StartCluster does.

@@ -32,12 +32,18 @@ type Launcher struct {
 // form "--name value".
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s, err := Launcher{Dir: t.TempDir(), Args: args}.Single()
+	return start(t, args, Launcher.Single)
+}
+
+// start launches servers for a test and kills them at its end.
+func start[S interface{ Kill() }](t testing.TB, args []string, launch func(Launcher) (S, error)) S {
+	t.Helper()
+	servers, err := launch(Launcher{Dir: t.TempDir(), Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Kill)
-	return s
+	t.Cleanup(servers.Kill)
+	return servers
 }
 
 // Single starts one server.

@@ -32,12 +32,7 @@ type Replicated struct {
 // Sentinels it is plain replication. args go to all servers except Sentinels.
 func StartReplicated(t testing.TB, replicas, sentinels int, args ...string) *Replicated {
 	t.Helper()
-	r, err := Launcher{Dir: t.TempDir(), Args: args}.Replicated(replicas, sentinels)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.Kill)
-	return r
+	return start(t, args, func(l Launcher) (*Replicated, error) { return l.Replicated(replicas, sentinels) })
 }
 
 // Replicated starts a master, replicas and Sentinels, as StartReplicated does.
