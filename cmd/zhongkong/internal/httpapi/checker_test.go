@@ -15,6 +15,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
@@ -80,7 +81,11 @@ func (s *issuerStage) start(source coordinator.Source) (stop func()) {
 	}
 	probe := func(ctx context.Context, token coordinator.Token) error {
 		s.probes.Add(1)
-		return wechat.Prober{Transport: s.issuer.Transport()}.Probe(ctx, token)
+		err := wechat.Prober{Transport: s.issuer.Transport()}.Probe(ctx, token)
+		if wechat.Rejected(err) {
+			return fmt.Errorf("%w: %w", httpsource.ErrRejected, err)
+		}
+		return err
 	}
 	s.api = New(Config{
 		Coordinator: s.zk, Callers: s.gate, Probe: func(string) Probe { return probe }, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
