@@ -66,6 +66,5 @@
 // the coordinator holds the older token until it is reported as rejected, which
 // [Transport] does by itself.
 //
-// Products with other token endpoints (WeCom, third-party platforms) are not
-// covered.
+// Package wecom is for WeCom. Third-party platforms are not covered.
 package wechat
