@@ -329,11 +329,19 @@ func (s *stack) kill(appID string) {
 // issued is how many tokens of an account WeChat has issued.
 func (s *stack) issued(appID string) int {
 	s.t.Helper()
-	var all []json.RawMessage
+	var all []struct {
+		Chain string `json:"chain"`
+	}
 	if err := json.Unmarshal(s.must(http.MethodGet, s.wechat+"/sandbox/issued?appid="+appID, ""), &all); err != nil {
 		s.t.Fatal(err)
 	}
-	return len(all)
+	tokens := 0
+	for _, issue := range all { // tickets are among them
+		if strings.HasSuffix(issue.Chain, "token") {
+			tokens++
+		}
+	}
+	return tokens
 }
 
 // advance puts WeChat's clock forward.
