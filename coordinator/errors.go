@@ -101,6 +101,21 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the issuer refuses account %q: %s", e.Account, withCode(e.Message, e.Code))
 }
 
+// ParentError is returned when the source of an account cannot be asked because the
+// account that AccountConfig.Parent names has no token. No call is made then.
+type ParentError struct {
+	Account string
+	Parent  string
+	Cause   error // why the parent has no token, as its own callers get it; ErrNoToken if nothing is known
+}
+
+func (e *ParentError) Error() string {
+	return fmt.Sprintf("account %q needs a token of %q: %v", e.Account, e.Parent, e.Cause)
+}
+
+// Unwrap returns Cause.
+func (e *ParentError) Unwrap() error { return e.Cause }
+
 // noTokenError is ErrNoToken with its circumstances, on one line.
 type noTokenError struct {
 	account string
@@ -159,4 +174,10 @@ func asFetchError(err error) *FetchError {
 		return fetch
 	}
 	return &FetchError{Kind: FailedUnknown, Message: err.Error(), Calls: 1}
+}
+
+// isParentError reports whether a round ended because the parent has no token.
+func isParentError(err error) bool {
+	var parent *ParentError
+	return errors.As(err, &parent)
 }

@@ -1,10 +1,6 @@
 package coordinator
 
-import (
-	"context"
-	"errors"
-	"fmt"
-)
+import "context"
 
 // family is what an account has to do with its parent and its children.
 type family struct {
@@ -15,21 +11,6 @@ type family struct {
 	// account has a token. Guarded by this account's mu.
 	waiting map[*Account]struct{}
 }
-
-// ParentError is returned when the source of an account cannot be asked because the
-// account that AccountConfig.Parent names has no token. No call is made then.
-type ParentError struct {
-	Account string
-	Parent  string
-	Cause   error // why the parent has no token, as its own callers get it; ErrNoToken if nothing is known
-}
-
-func (e *ParentError) Error() string {
-	return fmt.Sprintf("account %q needs a token of %q: %v", e.Account, e.Parent, e.Cause)
-}
-
-// Unwrap returns Cause.
-func (e *ParentError) Unwrap() error { return e.Cause }
 
 // parent returns the account whose token the source needs, nil if it needs none.
 func (a *Account) parent() *Account {
@@ -114,23 +95,4 @@ func (a *Account) parentRecord(ctx context.Context) (Record, error) {
 		return Record{}, &ParentError{Account: a.name, Parent: p.name, Cause: err}
 	}
 	return s.Record, nil
-}
-
-// lacking returns whether waiting for a token of the account is pointless, and why it
-// has none.
-func (v *view) lacking(e env) (pointless bool, cause error) {
-	w := waiter{reason: ReasonMissing, seq: v.outcome.seq}
-	if _, err := w.answer(v, e); err != nil {
-		return true, err
-	}
-	if cause = v.cause(e); cause == nil {
-		cause = ErrNoToken
-	}
-	return false, cause
-}
-
-// isParentError reports whether a round ended because the parent has no token.
-func isParentError(err error) bool {
-	var parent *ParentError
-	return errors.As(err, &parent)
 }

@@ -163,3 +163,16 @@ func (w *waiter) pursue(v *view, e env) step {
 	}
 	return step{round: true, wait: waitingPoll}
 }
+
+// lacking returns whether waiting for a token of the account is pointless, and why it
+// has none.
+func (v *view) lacking(e env) (pointless bool, cause error) {
+	w := waiter{reason: ReasonMissing, seq: v.outcome.seq}
+	if _, err := w.answer(v, e); err != nil {
+		return true, err
+	}
+	if cause = v.cause(e); cause == nil {
+		cause = ErrNoToken
+	}
+	return false, cause
+}
