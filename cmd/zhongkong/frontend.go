@@ -133,7 +133,7 @@ func (d *daemon) openFrontend() error {
 		return err
 	}
 	d.api = httpapi.New(httpapi.Config{
-		Coordinator: d.zk, Callers: d.auth, Proxy: d.routes, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store),
+		Coordinator: d.zk, Callers: d.auth, Proxy: d.routes, Directory: directory{d}, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store),
 		Label: d.label, PageLabel: d.pageLabel,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log,
@@ -157,10 +157,11 @@ func (d *daemon) openFrontend() error {
 }
 
 // probe returns how to check a token at an account's issuer; nil: the account is not
-// configured, or there is no such call.
+// configured, or there is no such call. Tickets are not checked: they are asked for again
+// every few minutes anyway, and the issuers answer few such calls.
 func (d *daemon) probe(account string) httpapi.Probe {
 	a, ok := d.current.Load().Account(account)
-	if kind := a.Kind(); ok && kind.Probe != nil {
+	if kind := a.Kind(); ok && kind.Probe != nil && !strings.HasSuffix(a.Source, "_ticket") {
 		if probe := kind.Probe(a.Values()); probe != nil {
 			return func(ctx context.Context, token coordinator.Token) error { return probe(ctx, token, d.tokenOf(a.Of)) }
 		}

@@ -94,6 +94,7 @@ func (d *daemon) reload() {
 		d.log.Warn("these settings take effect at the next start", "settings", fixed)
 	}
 	d.current.Store(next)
+	d.routes.tokens.Remember(parents(next)...)
 	accounts, users := d.apply(next), compareUsers(d.cfg.Users, next.Users)
 	d.log.Info("configuration read again",
 		"added", accounts.added, "changed", accounts.changed, "removed", accounts.removed,

@@ -47,6 +47,7 @@ func (d *daemon) openRoutes() error {
 		all = append(all, made)
 	}
 	d.routes = &routes{tokens: proxy.NewTokens(all), phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}}
+	d.routes.tokens.Remember(parents(d.cfg)...)
 	p, err := proxy.New(proxy.Config{
 		Routes: all, Callers: d.auth, Tokens: d.routes.tokens, Phantoms: d.routes.phantoms.of, Logger: d.log, Login: d.loginRoute,
 		Account: func(name string) (proxy.Account, bool) {

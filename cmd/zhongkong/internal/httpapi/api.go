@@ -38,6 +38,17 @@ func (a *API) addRoutes() {
 	a.form.hint = "use POST, with the name and the password in the body: addresses are kept in logs"
 	a.addRoute(wechatapi.PathToken, byHandler, methods{http.MethodGet: a.dropInToken, http.MethodPost: a.dropInToken}).weChat = true
 	a.addRoute(wechatapi.PathStableToken, byHandler, methods{http.MethodPost: a.dropInStable, http.MethodGet: requirePost}).weChat = true
+	a.addRoute(wechatapi.PathCorpToken, byHandler, methods{http.MethodGet: a.dropInWeCom, http.MethodPost: a.dropInWeCom}).weChat = true
+	for _, t := range ticketEndpoints {
+		handle := a.dropInTicket(t)
+		a.addRoute(t.path, byHandler, methods{http.MethodGet: handle, http.MethodPost: handle}).weChat = true
+	}
+	a.addRoute("/oauth2/token", byHandler, methods{http.MethodPost: a.postOAuth}).oauth = true
+	a.oauth = a.add("/oauth2/{name}/token", byHandler, methods{http.MethodPost: a.postOAuth})
+	a.oauth.oauth = true
+	a.addRoute(metadataPath, public, methods{http.MethodGet: getMetadata})
+	a.metadata = a.add(metadataPath+"/oauth2/{name}", public, methods{http.MethodGet: getMetadata})
+	a.jssdk = a.add("/v1/jssdk/{name}", private, methods{http.MethodGet: a.getSignature})
 	a.addRoute("/healthz", public, methods{http.MethodGet: getHealth})
 	a.addRoute("/readyz", public, methods{http.MethodGet: a.getReady})
 	if a.metrics != nil {
@@ -129,6 +140,9 @@ func (a *API) serve(w http.ResponseWriter, r *request, e *endpoint) int {
 		if e.weChat {
 			return wechatapi.WriteError(w, wechatapi.NotAllowed(problemCrossOrigin.message))
 		}
+		if e.oauth {
+			return writeOAuthError(w, oauthInvalidRequest, problemCrossOrigin)
+		}
 		return writeProblem(w, problemCrossOrigin)
 	}
 	if e.access == private {
@@ -153,5 +167,9 @@ func noSuchMethod(w http.ResponseWriter, e *endpoint) int {
 		return writeProblem(w, problem{http.StatusNotFound, "not_found", e.hint, 0})
 	}
 	w.Header().Set("Allow", e.allow)
-	return writeProblem(w, problem{http.StatusMethodNotAllowed, "method_not_allowed", cmp.Or(e.hint, "use "+e.allow), 0})
+	p := problem{http.StatusMethodNotAllowed, "method_not_allowed", cmp.Or(e.hint, "use "+e.allow), 0}
+	if e.oauth {
+		return writeOAuthError(w, oauthInvalidRequest, p)
+	}
+	return writeProblem(w, p)
 }

@@ -40,6 +40,7 @@ type app struct {
 	probe       func(account string) Probe
 	label       func(account string) string
 	proxy       Routes // nil: none
+	directory   Directory
 	events      *events.Hub
 	page        *page.Page
 	metrics     http.Handler
@@ -61,6 +62,9 @@ func newApp(cfg Config) *app {
 	if cfg.Probe == nil {
 		cfg.Probe = func(string) Probe { return nil }
 	}
+	if cfg.Directory == nil {
+		cfg.Directory = noDirectory{}
+	}
 	if cfg.Label == nil {
 		cfg.Label = func(string) string { return "" }
 	}
@@ -75,6 +79,7 @@ func newApp(cfg Config) *app {
 		probe:         cfg.Probe,
 		label:         cfg.Label,
 		proxy:         cfg.Proxy,
+		directory:     cfg.Directory,
 		events:        hub,
 		metrics:       cfg.Metrics,
 		metricsOpen:   cfg.MetricsOpen,

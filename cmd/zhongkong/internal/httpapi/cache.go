@@ -34,6 +34,7 @@ type response struct {
 	record  coordinator.Record
 
 	prefix []byte // of body, up to the value of expires_in: the same for a generation
+	suffix []byte // of body, after the value of stale
 	quoted []byte // the token as a JSON string
 }
 
@@ -63,7 +64,7 @@ func (c *responseCache) next(last *response, s coordinator.Snapshot) *response {
 	quoted, _ := json.Marshal(s.Token.Reveal()) // encoding a string cannot fail
 	prefix := prefixOf(c.account.Name(), quoted, s.Record)
 	generation := strconv.FormatUint(uint64(s.Generation), 10)
-	return &response{generation: s.Generation, etag: []string{`"` + generation + `"`}, prefix: prefix, quoted: quoted,
+	return &response{generation: s.Generation, etag: []string{`"` + generation + `"`}, prefix: prefix, suffix: suffixOf(s.Record), quoted: quoted,
 		account: c.account.Name(), token: s.Token, record: s.Record}
 }
 
@@ -79,13 +80,22 @@ func prefixOf(account string, quoted []byte, s coordinator.Record) []byte {
 	return append(prefix, `","expires_in":`...)
 }
 
+// suffixOf returns the body of a response after the value of stale.
+func suffixOf(s coordinator.Record) []byte {
+	if len(s.Attributes) == 0 {
+		return []byte("}\n")
+	}
+	attributes, _ := json.Marshal(s.Attributes) // encoding strings cannot fail
+	return append(append([]byte(`,"attributes":`), attributes...), "}\n"...)
+}
+
 // bodyFor returns the body with the given use_for, in seconds.
 func (r *response) bodyFor(useFor int64) []byte {
-	body := make([]byte, 0, len(r.prefix)+len(`7200,"use_for":3900,"stale":false}`)+1)
+	body := make([]byte, 0, len(r.prefix)+len(`7200,"use_for":3900,"stale":false`)+len(r.suffix))
 	body = strconv.AppendInt(append(body, r.prefix...), r.expiresIn, 10)
 	body = strconv.AppendInt(append(body, `,"use_for":`...), useFor, 10)
 	body = strconv.AppendBool(append(body, `,"stale":`...), r.stale)
-	return append(body, '}', '\n')
+	return append(body, r.suffix...)
 }
 
 // useForBy returns the seconds for which a caller with the given bounds is told

@@ -30,6 +30,10 @@ type Config struct {
 	// phantoms get nothing.
 	Proxy Routes
 
+	// Directory knows which accounts belong together. Nil: there are no tickets, no
+	// apps of WeCom, and no pages to sign.
+	Directory Directory
+
 	// Events feeds /v1/events and the page. Its Observe has to be part of the
 	// coordinator's Config.Observe. Nil: there are no events.
 	Events *events.Hub

@@ -21,20 +21,29 @@ const (
 	forcePause = 30 * time.Second
 )
 
-// dropInToken answers GET /cgi-bin/token. WeChat reads the query string only; a
-// body is accepted too.
+// dropInToken answers GET /cgi-bin/token.
 func (a *app) dropInToken(w http.ResponseWriter, r *request) int {
-	q := wechatapi.ParseQuery(r.URL.RawQuery)
+	q, err := r.dropInQuery(w, wechatapi.ParseBody)
+	if err != nil {
+		return a.dropInFail(w, r, err)
+	}
+	return a.dropIn(w, r, q)
+}
+
+// dropInQuery reads the query string, or the body if there is none: WeChat reads the
+// query string only.
+func (r *request) dropInQuery(w http.ResponseWriter, parse func([]byte) wechatapi.Request) (wechatapi.Request, error) {
+	text := []byte(r.URL.RawQuery)
 	if r.Method == http.MethodPost {
 		body, err := r.read(w)
 		if err != nil {
-			return a.dropInFail(w, r, err)
+			return wechatapi.Request{}, err
 		}
-		if r.URL.RawQuery == "" {
-			q = wechatapi.ParseBody(body)
+		if len(text) == 0 {
+			text = body
 		}
 	}
-	return a.dropIn(w, r, q)
+	return parse(text), nil
 }
 
 // dropInStable answers POST /cgi-bin/stable_token.
@@ -69,19 +78,37 @@ func (a *app) dropIn(w http.ResponseWriter, r *request, q wechatapi.Request) int
 	if err != nil {
 		return wechatapi.WriteError(w, wechatapi.InvalidAppID(problemOf(r.Context(), err).status))
 	}
-	s, err := a.dropInSnapshot(r, account, bool(q.ForceRefresh))
+	return a.dropInAnswer(w, r, account, bool(q.ForceRefresh), wechatapi.WriteToken)
+}
+
+// dropInAnswer answers an SDK with an account's token, which write writes.
+func (a *app) dropInAnswer(
+	w http.ResponseWriter, r *request, account *coordinator.Account, force bool,
+	write func(w http.ResponseWriter, quoted []byte, expiresIn int64) int,
+) int {
+	s, err := a.dropInSnapshot(r, account, force)
 	if err != nil {
 		return a.dropInFail(w, r, err)
 	}
-	a.served(s.Stale)
+	resp, expiresIn, err := a.tell(r, account, s)
+	if err != nil {
+		return a.dropInFail(w, r, err)
+	}
+	return write(w, resp.quoted, expiresIn)
+}
+
+// tell returns what a client is answered that keeps the token, and for how many
+// seconds. A request that comes earlier is a report.
+func (a *app) tell(r *request, account *coordinator.Account, s coordinator.Snapshot) (*response, int64, error) {
 	state := a.accounts.of(account)
 	resp, err := a.forCaller(r.caller, state.cache.encode(s))
 	if err != nil {
-		return a.dropInFail(w, r, err)
+		return nil, 0, err
 	}
+	a.served(s.Stale)
 	expiresIn := resp.useForBy(r.caller.Told())
 	state.checker.answered(r.caller, resp.generation, time.Duration(expiresIn)*time.Second)
-	return wechatapi.WriteToken(w, resp.quoted, expiresIn)
+	return resp, expiresIn, nil
 }
 
 // dropInSnapshot returns the account's token: after a check if the request is a

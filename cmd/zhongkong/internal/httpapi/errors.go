@@ -81,8 +81,12 @@ func coordinatorProblem(err error) problem {
 		quota     *coordinator.QuotaError
 		throttled *coordinator.ThrottledError
 		fetch     *coordinator.FetchError
+		parent    *coordinator.ParentError
 	)
 	switch {
+	case errors.As(err, &parent):
+		p := coordinatorProblem(parent.Cause)
+		return p.with(fmt.Sprintf("account %q needs a token of %q: %s", parent.Account, parent.Parent, p.message))
 	case errors.Is(err, coordinator.ErrUnknownAccount):
 		return problem{http.StatusNotFound, "unknown_account", "no account of this name is configured", 0}
 	case errors.As(err, &refused):

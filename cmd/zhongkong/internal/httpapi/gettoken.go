@@ -64,21 +64,21 @@ func (a *app) getTokenAccount(w http.ResponseWriter, r *request) (*coordinator.A
 	if err := a.authenticate(r, credentials...); err != nil {
 		return nil, err
 	}
-	name, err := a.accountOf(r.caller, form.Values["appid"])
+	name, err := a.accountOf(r.caller, "appid", form.Values["appid"])
 	if err != nil {
 		return nil, err
 	}
 	return a.permit(r, name)
 }
 
-// accountOf returns the name of the account that a form is about: the one in
-// appid, else the caller's only one.
-func (a *app) accountOf(caller auth.Caller, appid []string) (string, error) {
+// accountOf returns the name of the account that a form is about: the one in a
+// field, else the caller's only one.
+func (a *app) accountOf(caller auth.Caller, field string, given []string) (string, error) {
 	switch {
-	case len(appid) == 1 && appid[0] != "":
-		return appid[0], nil
-	case len(appid) > 1:
-		return "", badRequestf("appid: is given more than once")
+	case len(given) == 1 && given[0] != "":
+		return given[0], nil
+	case len(given) > 1:
+		return "", badRequestf("%s: is given more than once", field)
 	}
 	var only *coordinator.Account
 	for _, account := range a.zk.Accounts() {
@@ -86,12 +86,12 @@ func (a *app) accountOf(caller auth.Caller, appid []string) (string, error) {
 			continue
 		}
 		if only != nil {
-			return "", badRequestf("appid: is needed, because the caller has several accounts")
+			return "", badRequestf("%s: is needed, because the caller has several accounts", field)
 		}
 		only = account
 	}
 	if only == nil {
-		return "", badRequestf("appid: is needed, because none of the caller's accounts is configured")
+		return "", badRequestf("%s: is needed, because none of the caller's accounts is configured", field)
 	}
 	return only.Name(), nil
 }

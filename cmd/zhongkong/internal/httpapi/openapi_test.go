@@ -217,7 +217,8 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 			}
 		}
 	}
-	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.state, s.api.account) {
+	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.state, s.api.account,
+		s.api.jssdk, s.api.oauth, s.api.metadata) {
 		for method := range e.methods {
 			if method == http.MethodHead {
 				continue
@@ -244,9 +245,9 @@ func (slowCallers) Authenticate(context.Context, netip.Addr, string, string) (au
 // has, and checks the answer against it.
 func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 	d := loadDescription(t)
-	well := newStage(t)
-	broken := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"))
-	silent := failingStage(t, coordinatortest.Hangs())
+	well := newStage(t, newBook(t).use)
+	broken := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"), newBook(t).use)
+	silent := failingStage(t, coordinatortest.Hangs(), newBook(t).use)
 	silent.api.Stop() // so that no request is held
 	slow := newStage(t, func(c *Config) { c.Callers = slowCallers{} })
 	full := newStage(t, func(c *Config) { c.Limits = Limits{Streams: 1} })
@@ -254,6 +255,9 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 
 	const token, refresh, one = "/v1/tokens/{name}", "/v1/tokens/{name}/refresh", "/accounts/{name}"
 	const states, state = "/v1/accounts", "/v1/accounts/{name}"
+	const jssdk, sign = "/v1/jssdk/{name}", "/v1/jssdk/" + wxa + "?url=https://m.example.com/"
+	const oauth, namedOAuth = "/oauth2/token", "/oauth2/{name}/token"
+	const namedMetadata = metadataPath + "/oauth2/{name}"
 	mine, theirs := "/v1/tokens/"+wxa, "/v1/tokens/"+wxb
 	readerForm := "name=reader&password=reader-password"
 	adminForm := "name=admin&password=admin-password&appid=" + wxa
@@ -324,6 +328,47 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 		{well, "", "POST", "/cgi-bin/token", tokenQuery(wxa, reader), "", nil, 200},
 		{well, "", "POST", "/cgi-bin/stable_token", "/cgi-bin/stable_token", stable, nil, 200},
 		{well, "", "GET", "/cgi-bin/stable_token", "/cgi-bin/stable_token", "", nil, 200},
+
+		{well, admin, "GET", jssdk, sign, "", nil, 200},
+		{well, admin, "GET", jssdk, sign + "&x=y", "", nil, 400},
+		{well, "", "GET", jssdk, sign, "", nil, 401},
+		{well, admin, "GET", jssdk, "/v1/jssdk/" + wxa + "?url=https://evil.example/", "", nil, 403},
+		{well, admin, "GET", jssdk, "/v1/jssdk/none", "", nil, 404},
+		{slow, admin, "GET", jssdk, sign, "", nil, 429},
+		{broken, admin, "GET", jssdk, sign, "", nil, 502},
+		{silent, admin, "GET", jssdk, sign, "", nil, 503},
+
+		{well, reader, "POST", oauth, "/oauth2/token", grantOnly, form, 200},
+		{well, reader, "POST", oauth, "/oauth2/token", "grant_type=password", form, 400},
+		{well, stranger, "POST", oauth, "/oauth2/token", grantOnly, form, 401},
+		{well, reader, "POST", oauth, "/oauth2/token", grantOnly, image, 403},
+		{well, reader, "POST", oauth, "/oauth2/token", large, form, 413},
+		{slow, reader, "POST", oauth, "/oauth2/token", grantOnly, form, 429},
+		{broken, reader, "POST", oauth, "/oauth2/token", grantOnly, form, 502},
+		{silent, reader, "POST", oauth, "/oauth2/token", grantOnly, form, 503},
+		{well, reader, "POST", namedOAuth, "/oauth2/" + wxa + "/token", grantOnly, form, 200},
+		{well, reader, "POST", namedOAuth, "/oauth2/" + wxa + "/token", "grant_type=password", form, 400},
+		{well, stranger, "POST", namedOAuth, "/oauth2/" + wxa + "/token", grantOnly, form, 401},
+		{well, reader, "POST", namedOAuth, "/oauth2/" + wxa + "/token", grantOnly, image, 403},
+		{well, reader, "POST", namedOAuth, "/oauth2/" + wxa + "/token", large, form, 413},
+		{slow, reader, "POST", namedOAuth, "/oauth2/" + wxa + "/token", grantOnly, form, 429},
+		{broken, reader, "POST", namedOAuth, "/oauth2/" + wxa + "/token", grantOnly, form, 502},
+		{silent, reader, "POST", namedOAuth, "/oauth2/" + wxa + "/token", grantOnly, form, 503},
+		{well, "", "GET", metadataPath, metadataPath, "", nil, 200},
+		{well, "", "GET", namedMetadata, metadataPath + "/oauth2/none", "", nil, 200},
+
+		{well, "", "GET", "/cgi-bin/gettoken", "/cgi-bin/gettoken?corpid=ww&corpsecret=" + reader, "", nil, 200},
+		{well, "", "POST", "/cgi-bin/gettoken", "/cgi-bin/gettoken?corpid=ww&corpsecret=" + reader, "", nil, 200},
+		{well, "", "GET", "/cgi-bin/gettoken", "/cgi-bin/gettoken", "", nil, 200},
+		{well, "", "GET", "/cgi-bin/ticket/getticket", "/cgi-bin/ticket/getticket?type=jsapi&access_token=held", "", nil, 200},
+		{well, "", "POST", "/cgi-bin/ticket/getticket", "/cgi-bin/ticket/getticket?type=jsapi&access_token=held", "", nil, 200},
+		{well, "", "GET", "/cgi-bin/ticket/getticket", "/cgi-bin/ticket/getticket", "", nil, 200},
+		{well, "", "GET", "/cgi-bin/get_jsapi_ticket", "/cgi-bin/get_jsapi_ticket?access_token=held", "", nil, 200},
+		{well, "", "POST", "/cgi-bin/get_jsapi_ticket", "/cgi-bin/get_jsapi_ticket?access_token=held", "", nil, 200},
+		{well, "", "GET", "/cgi-bin/get_jsapi_ticket", "/cgi-bin/get_jsapi_ticket", "", nil, 200},
+		{well, "", "GET", "/cgi-bin/ticket/get", "/cgi-bin/ticket/get?type=agent_config&access_token=held", "", nil, 200},
+		{well, "", "POST", "/cgi-bin/ticket/get", "/cgi-bin/ticket/get?type=agent_config&access_token=held", "", nil, 200},
+		{well, "", "GET", "/cgi-bin/ticket/get", "/cgi-bin/ticket/get", "", nil, 200},
 
 		{well, "", "GET", "/healthz", "/healthz", "", nil, 200},
 		{well, "", "GET", "/readyz", "/readyz", "", nil, 200},
@@ -403,7 +448,7 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 	// and the real metrics.
 	for _, elsewhere := range []string{
 		"GET /v1/events 200", "GET /metrics 200", "POST " + refresh + " 409", "POST / 409", "POST " + refresh + " 503", "POST / 503",
-		"POST " + one + " 409", "POST " + one + " 503",
+		"POST " + one + " 409", "POST " + one + " 503", "GET " + metadataPath + " 400", "GET " + namedMetadata + " 400",
 	} {
 		seen[elsewhere] = true
 	}

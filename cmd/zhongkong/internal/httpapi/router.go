@@ -31,17 +31,21 @@ type endpoint struct {
 	access  access
 
 	weChat bool   // errors have WeChat's shape
+	oauth  bool   // errors have the shape of RFC 6749
 	linked bool   // pages of other sites may link to it
 	hint   string // the message of 404 and 405
 }
 
 type router struct {
-	routes  map[string]*endpoint // by path, those without a {name}
-	token   *endpoint            // /v1/tokens/{name}
-	refresh *endpoint            // /v1/tokens/{name}/refresh
-	state   *endpoint            // /v1/accounts/{name}
-	account *endpoint            // /accounts/{name}
-	form    *endpoint            // /GetToken
+	routes   map[string]*endpoint // by path, those without a {name}
+	token    *endpoint            // /v1/tokens/{name}
+	refresh  *endpoint            // /v1/tokens/{name}/refresh
+	state    *endpoint            // /v1/accounts/{name}
+	jssdk    *endpoint            // /v1/jssdk/{name}
+	oauth    *endpoint            // /oauth2/{name}/token
+	metadata *endpoint            // /.well-known/oauth-authorization-server/oauth2/{name}
+	account  *endpoint            // /accounts/{name}
+	form     *endpoint            // /GetToken
 
 	// The endpoints of unknown paths, one for each kind of mistake; see unknownFor.
 	unknown, business, prefixed, shortened, prefixedForm *endpoint
@@ -78,20 +82,8 @@ func (t *router) routeParts(u *url.URL) (*endpoint, string) {
 	if !ok {
 		return t.unknown, ""
 	}
-	if len(parts) >= 3 && parts[0] == "v1" && parts[1] == "tokens" {
-		switch {
-		case len(parts) == 3:
-			return t.token, parts[2]
-		case len(parts) == 4 && parts[3] == "refresh":
-			return t.refresh, parts[2]
-		}
-		return t.unknown, ""
-	}
-	if len(parts) == 3 && parts[0] == "v1" && parts[1] == "accounts" {
-		return t.state, parts[2]
-	}
-	if len(parts) == 2 && parts[0] == "accounts" {
-		return t.account, parts[1]
+	if e, name := t.named(parts); e != nil {
+		return e, name
 	}
 	if slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(part, "/") }) {
 		return t.unknown, ""
@@ -103,6 +95,38 @@ func (t *router) routeParts(u *url.URL) (*endpoint, string) {
 		return e, ""
 	}
 	return t.unknownFor(parts, u.RawQuery), ""
+}
+
+// named returns the endpoint of a path with a {name}, and the name; nil: it has none.
+func (t *router) named(parts []string) (*endpoint, string) {
+	switch at := func(i int, want string) bool { return parts[i] == want }; len(parts) {
+	case 2:
+		if at(0, "accounts") {
+			return t.account, parts[1]
+		}
+	case 3:
+		switch {
+		case at(0, "v1") && at(1, "tokens"):
+			return t.token, parts[2]
+		case at(0, "v1") && at(1, "accounts"):
+			return t.state, parts[2]
+		case at(0, "v1") && at(1, "jssdk"):
+			return t.jssdk, parts[2]
+		case at(0, "oauth2") && at(2, "token"):
+			return t.oauth, parts[1]
+		}
+	case 4:
+		switch {
+		case at(0, "v1") && at(1, "tokens") && at(3, "refresh"):
+			return t.refresh, parts[2]
+		case at(0, ".well-known") && "/.well-known/"+parts[1] == metadataPath && at(2, "oauth2"):
+			return t.metadata, parts[3]
+		}
+	}
+	if len(parts) > 2 && parts[0] == "v1" && parts[1] == "tokens" {
+		return t.unknown, ""
+	}
+	return nil, ""
 }
 
 // split returns the unescaped parts of a path between its slashes, without empty

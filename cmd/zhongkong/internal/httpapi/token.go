@@ -237,6 +237,9 @@ func (a *app) whyNoToken(s coordinator.Status) error {
 	if err := a.zk.StoreError(); err != nil {
 		return err
 	}
+	if s.Blocked != nil {
+		return s.Blocked
+	}
 	if f := s.Failure; f != nil && f.InARow > 0 && f.Kind == coordinator.FailedRefused {
 		return &coordinator.RefusedError{Account: s.Name, Code: f.Code, Message: f.Message}
 	}

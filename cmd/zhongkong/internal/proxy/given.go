@@ -29,7 +29,7 @@ const (
 type Tokens struct {
 	key [sha256.Size]byte
 
-	mu       sync.Mutex // guards what accounts hold
+	mu       sync.Mutex // guards what follows
 	accounts map[string]*remembered
 }
 
@@ -51,15 +51,26 @@ type generation struct {
 	many    bool     // more callers than are kept
 }
 
-// NewTokens returns Tokens for the accounts of routes; others are not
-// remembered.
+// NewTokens returns Tokens for the accounts of routes. Only those, and the accounts
+// given to Remember, are remembered.
 func NewTokens(routes []Route) *Tokens {
 	t := &Tokens{accounts: make(map[string]*remembered, len(routes))}
 	_, _ = rand.Read(t.key[:]) // never fails
 	for _, r := range routes {
-		t.accounts[r.Account] = &remembered{generations: make(map[digest]*generation)}
+		t.Remember(r.Account)
 	}
 	return t
+}
+
+// Remember has the tokens of more accounts remembered from now on.
+func (t *Tokens) Remember(accounts ...string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, name := range accounts {
+		if t.accounts[name] == nil {
+			t.accounts[name] = &remembered{generations: make(map[digest]*generation)}
+		}
+	}
 }
 
 // Seen says that a token is current. It is to be called for each new record of
@@ -85,14 +96,14 @@ func (t *Tokens) Given(account, caller string, token coordinator.Token) {
 	}
 }
 
-// note returns the generation of a token, nil if the account has no route.
+// note returns the generation of a token, nil if the account's are not remembered.
 func (t *Tokens) note(account string, token coordinator.Token) *generation {
-	a := t.accounts[account] // the map does not change
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.accounts[account]
 	if a == nil || token.IsZero() {
 		return nil
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	now := time.Now()
 	if a.newest != nil && now.Sub(a.seen) < time.Minute && a.current.Reveal() == token.Reveal() { // both ours: no client measures it
 		return a.newest

@@ -51,6 +51,14 @@ func (r *route) proveByPassword(req *http.Request, readings ...auth.Credentials)
 	return auth.Caller{}, problemOfProof(err)
 }
 
+// Holder returns who holds a token or a phantom of an account whose tokens are
+// remembered: the zero Caller if that is not known. It returns false for any
+// other string.
+func (p *Proxy) Holder(account, token string) (auth.Caller, bool) {
+	caller, wrong := (&route{Route: Route{Account: account}, p: p}).proveByToken(token)
+	return caller, wrong.code == ""
+}
+
 // proveByToken proves a caller by a phantom or a real token.
 func (r *route) proveByToken(token string) (auth.Caller, problem) {
 	if phantom.Is(token) {

@@ -16,11 +16,12 @@ import (
 // WeChat's codes for what can be wrong with a request for a token.
 const (
 	codeBusy        = -1
-	codeRejected    = 40001
 	codeGrantType   = 40002
-	codeAppID       = 40013
+	codeAppID       = 40013 // WeCom: of a corpid
 	codeNoSuchURL   = 40066
+	codeType        = 40097
 	codeSecret      = 40125
+	codeNoToken     = 41001
 	codeNoAppID     = 41002
 	codeNoSecret    = 41004
 	codeRequireGet  = 43001
@@ -28,6 +29,12 @@ const (
 	codeDayQuota    = 45009
 	codeMinuteQuota = 45011
 	codeNotAllowed  = 48001
+
+	// CodeRejected is WeChat's for a token that it does not accept, and WeCom's for a
+	// wrong corpsecret.
+	CodeRejected = 40001
+	// CodeInvalidToken is WeCom's for a token that it does not accept.
+	CodeInvalidToken = 40014
 )
 
 // Error is an error as WeChat answers it: with HTTP 200, and a code in the body.
@@ -45,6 +52,31 @@ func InvalidSecret() *Error { return &Error{codeSecret, "invalid appsecret", htt
 // InvalidAppID is the error for an account that does not exist (404), or that
 // the caller may not have (403).
 func InvalidAppID(status int) *Error { return &Error{codeAppID, "invalid appid", status} }
+
+// InvalidCorpSecret is WeCom's error for a wrong name or password.
+func InvalidCorpSecret() *Error {
+	return &Error{CodeRejected, "invalid credential", http.StatusUnauthorized}
+}
+
+// InvalidCorpID is WeCom's error for a corpid that does not name one account of the
+// caller.
+func InvalidCorpID(status int, why string) *Error {
+	return &Error{codeAppID, "invalid corpid, " + why, status}
+}
+
+// InvalidToken is the error for a token that is not known, with the issuer's code for
+// one: clients then ask for another.
+func InvalidToken(code int) *Error {
+	return &Error{code, "invalid credential, access_token is invalid or not latest", http.StatusUnauthorized}
+}
+
+// NoToken is the error for a request without the token that proves its caller.
+func NoToken() *Error { return &Error{codeNoToken, "access_token missing", http.StatusUnauthorized} }
+
+// InvalidType is the error for an unknown type of ticket.
+func InvalidType() *Error {
+	return &Error{codeType, "invalid args, unknown type", http.StatusBadRequest}
+}
 
 // NotAllowed is the error for a missing right.
 func NotAllowed(why string) *Error {
@@ -90,7 +122,7 @@ func ErrorFor(err error, status int, message string, retry time.Duration) *Error
 
 func isPassedOn(code int) bool {
 	switch code {
-	case 0, codeBusy, codeRejected, codeGrantType, codeAppID, codeSecret, codeNoAppID, codeNoSecret, codeRequirePost:
+	case 0, codeBusy, CodeRejected, codeGrantType, codeAppID, codeSecret, codeNoAppID, codeNoSecret, codeRequirePost:
 		return false
 	}
 	return true
@@ -113,8 +145,22 @@ func WriteError(w http.ResponseWriter, e *Error) int {
 // WriteToken writes a token, given as a JSON string, and the seconds for which
 // the client may keep it. It returns the status.
 func WriteToken(w http.ResponseWriter, quoted []byte, expiresIn int64) int {
-	body := make([]byte, 0, len(quoted)+64)
-	body = append(append(body, `{"access_token":`...), quoted...)
+	return writeValue(w, `{"access_token":`, quoted, expiresIn)
+}
+
+// WriteCorpToken is WriteToken in WeCom's form.
+func WriteCorpToken(w http.ResponseWriter, quoted []byte, expiresIn int64) int {
+	return writeValue(w, `{"errcode":0,"errmsg":"ok","access_token":`, quoted, expiresIn)
+}
+
+// WriteTicket is WriteToken for a ticket, which WeChat and WeCom answer alike.
+func WriteTicket(w http.ResponseWriter, quoted []byte, expiresIn int64) int {
+	return writeValue(w, `{"errcode":0,"errmsg":"ok","ticket":`, quoted, expiresIn)
+}
+
+func writeValue(w http.ResponseWriter, before string, quoted []byte, expiresIn int64) int {
+	body := make([]byte, 0, len(before)+len(quoted)+32)
+	body = append(append(body, before...), quoted...)
 	body = strconv.AppendInt(append(body, `,"expires_in":`...), expiresIn, 10)
 	write(w, append(body, '}'))
 	return http.StatusOK

@@ -13,10 +13,11 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/formdata"
 )
 
-// The paths of WeChat's two token endpoints.
+// The paths of the token endpoints, two of WeChat's and one of WeCom's.
 const (
 	PathToken       = "/cgi-bin/token"
 	PathStableToken = "/cgi-bin/stable_token"
+	PathCorpToken   = "/cgi-bin/gettoken"
 )
 
 // Request is a request for a token. A field that is missing or malformed is
@@ -68,6 +69,31 @@ func ParseQuery(query string) Request {
 		r.secrets = formdata.Decodings(f["secret"][0])
 	}
 	return r
+}
+
+// ParseWeCom reads the query string or form of WeCom's gettoken: AppID is the corpid,
+// and Secret the corpsecret.
+func ParseWeCom(query []byte) Request {
+	f, err := formdata.Parse(string(query))
+	if err != nil {
+		return Request{}
+	}
+	r := Request{AppID: f.Get("corpid"), Secret: f.Get("corpsecret")}
+	if r.Secret != "" {
+		r.secrets = formdata.Decodings(f["corpsecret"][0])
+	}
+	return r
+}
+
+// CheckWeCom is Check for a request to WeCom.
+func (r Request) CheckWeCom() *Error {
+	switch {
+	case r.AppID == "":
+		return &Error{codeNoAppID, "corpid missing", http.StatusBadRequest}
+	case r.Secret == "":
+		return &Error{codeNoSecret, "corpsecret missing", http.StatusUnauthorized}
+	}
+	return nil
 }
 
 // Check returns what is wrong with a request, in the order of WeChat's own

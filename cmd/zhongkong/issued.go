@@ -1,0 +1,83 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
+)
+
+// signing are the kinds of account that sign pages.
+var signing = []string{sources.JSAPITicket, sources.WeComJSAPITicket, sources.WeComAgentTicket}
+
+// directory is the daemon's httpapi.Directory.
+type directory struct{ d *daemon }
+
+// Ticket implements httpapi.Directory.
+func (y directory) Ticket(of, kind string) string {
+	for _, a := range y.d.current.Load().Accounts {
+		if a.Of == of && a.Source == kind {
+			return a.Name
+		}
+	}
+	return ""
+}
+
+// Corp implements httpapi.Directory.
+func (y directory) Corp(corpID string) []string {
+	var names []string
+	for _, a := range y.d.current.Load().Accounts {
+		if a.Source == sources.WeCom && a.Text("corpid") == corpID {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}
+
+// Signer implements httpapi.Directory. The ticket for wx.agentConfig has to be named
+// itself.
+func (y directory) Signer(account string) (httpapi.Signer, bool) {
+	cfg := y.d.current.Load()
+	for _, ticket := range cfg.Accounts {
+		switch {
+		case !slices.Contains(signing, ticket.Source):
+		case ticket.Name == account, ticket.Of == account && ticket.Source != sources.WeComAgentTicket:
+			of, _ := cfg.Account(ticket.Of)
+			hosts := ticket.Pages
+			if len(hosts) == 0 {
+				hosts = of.Pages
+			}
+			pages, err := wechat.ParsePages(hosts)
+			return httpapi.Signer{Ticket: ticket.Name, AppID: cmp.Or(of.AppID(), of.Text("corpid")), Pages: pages}, err == nil
+		}
+	}
+	return httpapi.Signer{}, false
+}
+
+// Holder implements httpapi.Directory. Only accounts with children are searched: the
+// token of any other proves nothing that is of use.
+func (y directory) Holder(token string) (string, auth.Caller, bool) {
+	for _, account := range parents(y.d.current.Load()) {
+		if caller, ok := y.d.routes.Holder(account, token); ok {
+			return account, caller, true
+		}
+	}
+	return "", auth.Caller{}, false
+}
+
+// parents returns the accounts that others are children of.
+func parents(cfg *config.Config) []string {
+	var names []string
+	known := map[string]bool{}
+	for _, a := range cfg.Accounts {
+		if a.Of != "" && !known[a.Of] {
+			known[a.Of] = true
+			names = append(names, a.Of)
+		}
+	}
+	return names
+}
