@@ -17,14 +17,15 @@ import (
 // request is one for a driver: a program that is the user of SDKs.
 type request struct {
 	ID      int    `json:"id"`
-	Op      string `json:"op"` // open, token, call, login
+	Op      string `json:"op"` // open, token, call, login, family
 	Session string `json:"session"`
 
-	// Of open.
+	// Of open and family.
 	SDK    string `json:"sdk,omitempty"`
 	Base   string `json:"base,omitempty"`
 	AppID  string `json:"appid,omitempty"`
 	Secret string `json:"secret,omitempty"`
+	CorpID string `json:"corpid,omitempty"`
 	Redis  string `json:"redis,omitempty"` // for an example that reads from it
 	Wire   *wire  `json:"wire,omitempty"`
 
@@ -45,8 +46,9 @@ type wire struct {
 }
 
 type reply struct {
-	ID    int    `json:"id"`
-	Error string `json:"error"`
+	ID     int               `json:"id"`
+	Error  string            `json:"error"`
+	Values map[string]string `json:"values,omitempty"` // of family: what it got, by account
 }
 
 // driver is a driver that runs. It is for one goroutine.
@@ -107,14 +109,20 @@ func startDriver(t *testing.T, language string) *driver {
 
 // do returns the error that the SDK's user gets, if any.
 func (d *driver) do(r request) error {
+	_, err := d.ask(r)
+	return err
+}
+
+// ask is do for requests that have values as their answer.
+func (d *driver) ask(r request) (map[string]string, error) {
 	d.last++
 	r.ID = d.last
 	line, err := json.Marshal(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := d.in.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("the driver for %s has ended: %w", d.name, err)
+		return nil, fmt.Errorf("the driver for %s has ended: %w", d.name, err)
 	}
 	for d.out.Scan() {
 		var answer reply
@@ -122,9 +130,9 @@ func (d *driver) do(r request) error {
 			continue // an SDK may print
 		}
 		if answer.Error != "" {
-			return errors.New(answer.Error)
+			return nil, errors.New(answer.Error)
 		}
-		return nil
+		return answer.Values, nil
 	}
-	return fmt.Errorf("the driver for %s has ended: %w", d.name, errors.Join(d.out.Err(), io.ErrUnexpectedEOF))
+	return nil, fmt.Errorf("the driver for %s has ended: %w", d.name, errors.Join(d.out.Err(), io.ErrUnexpectedEOF))
 }

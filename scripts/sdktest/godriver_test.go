@@ -41,8 +41,11 @@ func drive(in io.Reader, out io.Writer) {
 			fmt.Fprintln(os.Stderr, err)
 			return
 		}
+		answer := reply{ID: r.ID}
 		var err error
 		switch r.Op {
+		case "family":
+			answer.Values, err = silenceperFamily(r)
 		case "open":
 			clients[r.Session] = open(r)
 		case "token":
@@ -52,7 +55,6 @@ func drive(in io.Reader, out io.Writer) {
 		case "login":
 			err = clients[r.Session].Login(r.Code)
 		}
-		answer := reply{ID: r.ID}
 		if err != nil {
 			answer.Error = err.Error()
 		}

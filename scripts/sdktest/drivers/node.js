@@ -113,9 +113,40 @@ sdks.example = async ({ code }) => {
   return { call: await new AsyncFunction("require", "checked", "callback", code)(require, checked, callback) };
 };
 
+// What an SDK gets of a family of accounts, by account.
+const families = {
+  async "co-wechat-api"({ base, appid, secret }) {
+    const API = require("co-wechat-api");
+    const api = new API(appid, secret);
+    api.prefix = base + "/cgi-bin/";
+    return {
+      shop: (await api.ensureAccessToken()).accessToken,
+      "shop.jsapi": (await api.getTicket("jsapi")).ticket,
+      "shop.wx_card": (await api.getTicket("wx_card")).ticket,
+    };
+  },
+
+  async "node-easywechat"({ base, appid, corpid, secret, session }) {
+    const { OfficialAccount, Work } = require("node-easywechat");
+    const settings = { secret, http: { baseURL: base }, file_cache: { path: path.join(scratch, session) } };
+    const account = new OfficialAccount({ ...settings, app_id: appid });
+    const work = new Work({ ...settings, corp_id: corpid, token: "x", aes_key: "x" });
+    return {
+      shop: await account.getAccessToken().getToken(),
+      "shop.jsapi": await account.getTicket().getTicket(),
+      sales: await work.getAccessToken().getToken(),
+      "sales.corp": await work.getTicket().getTicket(),
+      "sales.agent": await work.getTicket().getAgentTicket("1000002"),
+    };
+  },
+};
+
 const sessions = new Map();
 
 async function carryOut(request) {
+  if (request.op === "family") {
+    return families[request.sdk](request);
+  }
   if (request.op === "open") {
     sessions.set(request.session, await sdks[request.sdk.split(",")[0]](request));
     return;
@@ -129,7 +160,7 @@ readline
     const request = JSON.parse(line);
     const answer = { id: request.id };
     try {
-      await carryOut(request);
+      answer.values = await carryOut(request);
     } catch (err) {
       answer.error = `${err.code || err.errcode || ""} ${err.message || err.errmsg || err}`;
     }
