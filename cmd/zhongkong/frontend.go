@@ -133,7 +133,8 @@ func (d *daemon) openFrontend() error {
 		return err
 	}
 	d.api = httpapi.New(httpapi.Config{
-		Coordinator: d.zk, Callers: d.auth, Proxy: d.routes, Directory: directory{d}, Probe: d.probe, Events: d.events, History: redisadmin.New(d.store),
+		Coordinator: d.zk, Callers: d.auth, Proxy: d.routes, Directory: directory{d}, Probe: d.probe, Overlap: d.overlap,
+		Events: d.events, History: redisadmin.New(d.store),
 		Label: d.label, PageLabel: d.pageLabel,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log,

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
@@ -13,6 +14,12 @@ import (
 
 // signing are the kinds of account that sign pages.
 var signing = []string{sources.JSAPITicket, sources.WeComJSAPITicket, sources.WeComAgentTicket}
+
+// overlap returns for how long an account's issuer accepts a token that was replaced.
+func (d *daemon) overlap(account string) time.Duration {
+	a, _ := d.current.Load().Account(account)
+	return a.Kind().Overlap(a.Values())
+}
 
 // directory is the daemon's httpapi.Directory.
 type directory struct{ d *daemon }

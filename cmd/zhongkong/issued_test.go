@@ -16,6 +16,9 @@ accounts:
 - {name: shop, appid: wx8acdb7df5beb68fd, tickets: [jsapi, wx_card], pages: [m.example.com]}
 - {name: sales, source: wecom, corpid: ww1, agentid: '1000002', tickets: [corp, agent], pages: [w.example.com]}
 - {name: contacts, source: wecom, corpid: ww1}
+routes:
+- {name: app, account: sales}
+- {name: api, account: contacts, to: 'https://api.example.com', put: bearer}
 users:
 - {name: ops, password: '%[1]s', accounts: '*', refresh: true}
 - {name: one, password: '%[1]s', accounts: [sales]}
@@ -105,6 +108,9 @@ func TestAppsOfACorpAreToldApart(t *testing.T) {
 			t.Errorf("%s as %s: %v", corpID, who, got)
 		}
 	}
+	if got := d.asked("/proxy/app/cgi-bin/gettoken?corpid=sales&corpsecret=ops~" + opsPassword); got["access_token"] != d.current("sales") {
+		t.Errorf("at a route: %v", got)
+	}
 	if got := app("contacts", "ops"); got["access_token"] != d.current("contacts") {
 		t.Errorf("contacts: %v", got)
 	}
@@ -142,8 +148,11 @@ func TestPagesAreSignedWithTheTicketOfTheirAccount(t *testing.T) {
 
 func TestTheStandardTokenEndpointHasEveryAccount(t *testing.T) {
 	d := serveIssuers(t)
-	for _, account := range []string{"shop", "sales", "contacts", "shop.jsapi"} {
-		resp, err := http.PostForm(d.url+"/oauth2/"+account+"/token", url.Values{
+	for path, account := range map[string]string{
+		"/oauth2/shop/token": "shop", "/oauth2/sales/token": "sales", "/oauth2/shop.jsapi/token": "shop.jsapi",
+		"/proxy/api/oauth2/token": "contacts", // the route's own
+	} {
+		resp, err := http.PostForm(d.url+path, url.Values{
 			"grant_type": {"client_credentials"}, "client_id": {opsName}, "client_secret": {opsPassword},
 		})
 		if err != nil {
@@ -153,7 +162,7 @@ func TestTheStandardTokenEndpointHasEveryAccount(t *testing.T) {
 		err = json.NewDecoder(resp.Body).Decode(&got)
 		_ = resp.Body.Close()
 		if err != nil || got["access_token"] != d.current(account) || got["scope"] != account {
-			t.Errorf("%s: %v, %v", account, got, err)
+			t.Errorf("%s: %v, %v", path, got, err)
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -15,9 +16,10 @@ type accountState struct {
 
 // accountStates has the states of all accounts, each made at its first use.
 type accountStates struct {
-	zk   *coordinator.Coordinator
-	all  sync.Map // :: *coordinator.Account → *accountState
-	made atomic.Int64
+	zk      *coordinator.Coordinator
+	overlap func(account string) time.Duration // see Config.Overlap
+	all     sync.Map                           // :: *coordinator.Account → *accountState
+	made    atomic.Int64
 }
 
 // of returns the state of an account. An account that was removed and added
@@ -26,7 +28,7 @@ func (s *accountStates) of(a *coordinator.Account) *accountState {
 	if found, ok := s.all.Load(a); ok {
 		return found.(*accountState)
 	}
-	made := &accountState{cache: responseCache{account: a}}
+	made := &accountState{cache: responseCache{account: a, overlap: s.overlap}}
 	made.poll.cache = &made.cache
 	found, loaded := s.all.LoadOrStore(a, made)
 	if !loaded {

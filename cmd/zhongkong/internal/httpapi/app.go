@@ -62,6 +62,9 @@ func newApp(cfg Config) *app {
 	if cfg.Probe == nil {
 		cfg.Probe = func(string) Probe { return nil }
 	}
+	if cfg.Overlap == nil {
+		cfg.Overlap = func(string) time.Duration { return overlap }
+	}
 	if cfg.Directory == nil {
 		cfg.Directory = noDirectory{}
 	}
@@ -84,7 +87,7 @@ func newApp(cfg Config) *app {
 		metrics:       cfg.Metrics,
 		metricsOpen:   cfg.MetricsOpen,
 		limits:        l,
-		accounts:      accountStates{zk: cfg.Coordinator},
+		accounts:      accountStates{zk: cfg.Coordinator, overlap: cfg.Overlap},
 		holding:       newLimiter(l.Holding, l.HoldingEach),
 		streams:       newLimiter(l.Streams, l.StreamsEach),
 	}

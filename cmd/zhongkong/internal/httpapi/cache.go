@@ -14,6 +14,7 @@ import (
 // responseCache encodes the token of one account, at most once a second.
 type responseCache struct {
 	account *coordinator.Account
+	overlap func(account string) time.Duration // see Config.Overlap
 	last    atomic.Pointer[response]
 }
 
@@ -46,7 +47,7 @@ func (c *responseCache) encode(s coordinator.Snapshot) *response {
 	}
 	next := c.next(last, s)
 	next.stale, next.expiresIn = s.Stale, expiresIn
-	next.useFor = min(expiresIn, int64(useFor(c.account.Status(), s.Record, time.Now())/time.Second))
+	next.useFor = min(expiresIn, int64(useFor(c.account.Status(), s.Record, time.Now(), c.overlap(c.account.Name()))/time.Second))
 	next.body = next.bodyFor(next.useFor)
 	next.length = []string{strconv.Itoa(len(next.body))}
 	// A goroutine that was overtaken may store an older response. The next
@@ -112,7 +113,7 @@ const overlap = 5 * time.Minute
 // until its planned replacement, and the overlap after that. A forced refresh may
 // come earlier; a caller that must survive one is told less than the overlap (see
 // auth.Told).
-func useFor(status coordinator.Status, r coordinator.Record, now time.Time) time.Duration {
+func useFor(status coordinator.Status, r coordinator.Record, now time.Time, overlap time.Duration) time.Duration {
 	next := r.TTL
 	if !status.NextRefresh.IsZero() {
 		next = status.NextRefresh.Sub(now)

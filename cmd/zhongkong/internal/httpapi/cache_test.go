@@ -25,7 +25,7 @@ func TestNoCallerIsToldToKeepATokenBeyondItsPlannedDeath(t *testing.T) {
 	for _, replaced := range []time.Duration{time.Minute, 7 * time.Minute, 20 * time.Minute, time.Hour, 100 * time.Minute} {
 		for age := time.Duration(0); age < 119*time.Minute; age += 13 * time.Second {
 			status := coordinator.Status{NextRefresh: now.Add(replaced - age + 2*time.Second)} // it looks a little later
-			got, want := useFor(status, recordAt(age, replaced), now), max(replaced-age, 0)+overlap
+			got, want := useFor(status, recordAt(age, replaced), now, overlap), max(replaced-age, 0)+overlap
 			if got != want {
 				t.Fatalf("replaced after %v, age %v: %v, want %v", replaced, age, got, want)
 			}
@@ -46,7 +46,7 @@ func TestWhatIsToldFollowsWhatIsKnown(t *testing.T) {
 		"a call under way":             {coordinator.Status{NextRefresh: now.Add(time.Hour), OpenAttempts: 1}, recordAt(0, time.Hour), overlap},
 		"nothing known but its end":    {coordinator.Status{}, recordAt(0, 0), 2*time.Hour - 30*time.Second + overlap},
 	} {
-		if got := useFor(test.status, test.record, now); got != test.want {
+		if got := useFor(test.status, test.record, now, overlap); got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}

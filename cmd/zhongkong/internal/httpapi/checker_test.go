@@ -177,6 +177,31 @@ func TestAskingAgainForADeadTokenBringsALiveOne(t *testing.T) {
 	})
 }
 
+func TestAnOAuthClientThatAsksAgainReportsItsToken(t *testing.T) {
+	onIssuer(t, func(s *issuerStage) {
+		ask := func() string {
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest("POST", "/oauth2/token", strings.NewReader(grantOnly))
+			r.Header.Set("Content-Type", formType)
+			r.SetBasicAuth("sdk-0", "key-of-an-sdk")
+			s.api.ServeHTTP(w, r)
+			var body struct {
+				Token string `json:"access_token"`
+			}
+			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body.Token == "" {
+				t.Errorf("answered %s", w.Body)
+			}
+			return body.Token
+		}
+		dead := ask()
+		s.kill()
+		if live := ask(); live == dead || !s.accepts(live) {
+			t.Error("the second request was answered with a dead token")
+		}
+		s.want(1, 2)
+	})
+}
+
 func TestAHundredCallersOfADeadTokenCostOneProbeAndOneRefresh(t *testing.T) {
 	onIssuer(t, func(s *issuerStage) {
 		for i := range 100 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
@@ -25,6 +26,10 @@ type Config struct {
 	// asks for again, and has it replaced if it is rejected. Nil: no token is
 	// checked.
 	Probe func(account string) Probe
+
+	// Overlap returns for how long an account's issuer accepts a token that was
+	// replaced. Nil: WeChat's 5 minutes for every account.
+	Overlap func(account string) time.Duration
 
 	// Proxy has the routes, below /proxy/. Nil: there are none, and callers who get
 	// phantoms get nothing.

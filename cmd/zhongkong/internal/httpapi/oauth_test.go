@@ -15,6 +15,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/wechatapi"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
@@ -178,6 +179,18 @@ func TestOAuthNeverSaysThatATokenLivesForZeroSeconds(t *testing.T) {
 	}
 }
 
+func TestATokenThatIsKilledAtOnceIsToldUntilItsReplacement(t *testing.T) {
+	s := newStage(t, func(c *Config) { c.Overlap = func(string) time.Duration { return 0 } })
+	for what, r := range map[string]reply{
+		"/oauth2/token":  s.ask(reader, "POST", "/oauth2/token", grantOnly, "Content-Type", formType),
+		"/cgi-bin/token": s.ask("", "GET", tokenQuery(wxa, reader), ""),
+	} {
+		if seconds, _ := strconv.Atoi(r.field("expires_in").(string)); seconds <= 3000 || seconds > 3600 {
+			t.Errorf("%s: expires_in is %d, want an hour at most", what, seconds)
+		}
+	}
+}
+
 func TestOAuthGivesPhantomsToCallersOfPhantoms(t *testing.T) {
 	gate, err := auth.New([]auth.User{{Name: "veil", Password: "veil-password", Accounts: []string{wxa}, Phantom: true}})
 	if err != nil {
@@ -226,13 +239,19 @@ func TestAParentsErrorIsSaidToCallersOfTheChild(t *testing.T) {
 		cause  error
 		status int
 		code   string
+		dropIn int
 	}{
-		{&coordinator.RefusedError{Account: "p", Code: "40125", Message: "invalid appsecret"}, 502, "refused"},
-		{&coordinator.QuotaError{Account: "p", RetryIn: time.Minute}, 429, "throttled"},
-		{coordinator.ErrNoToken, 503, "no_token"},
-		{coordinator.ErrUnreachable, 503, "store_unreachable"},
+		{&coordinator.RefusedError{Account: "p", Code: "40125", Message: "invalid appsecret"}, 502, "refused", -1}, // not the client's secret
+		{&coordinator.RefusedError{Account: "p", Code: "40164", Message: "invalid ip"}, 502, "refused", 40164},
+		{&coordinator.QuotaError{Account: "p", RetryIn: time.Minute}, 429, "throttled", 45011},
+		{coordinator.ErrNoToken, 503, "no_token", -1},
+		{coordinator.ErrUnreachable, 503, "store_unreachable", -1},
 	} {
-		p := problemOf(t.Context(), &coordinator.ParentError{Account: "c", Parent: "p", Cause: c.cause})
+		err := &coordinator.ParentError{Account: "c", Parent: "p", Cause: c.cause}
+		p := problemOf(t.Context(), err)
+		if e := wechatapi.ErrorFor(err, p.status, p.message, p.retry); e.Code != c.dropIn {
+			t.Errorf("%v: the drop-in answers %v, want %d", c.cause, e, c.dropIn)
+		}
 		if p.status != c.status || p.code != c.code || !strings.HasPrefix(p.message, `account "c" needs a token of "p": `) {
 			t.Errorf("%v: %+v", c.cause, p)
 		}
