@@ -101,7 +101,7 @@ func (a *API) addUnknown() {
 		e.access, e.weChat, e.hint = byHandler, weChat, hint
 		return &e
 	}
-	a.business = variant(true, "only tokens are issued here: business calls go to WeChat itself")
+	a.business = variant(true, "only tokens and tickets are issued here: business calls go to WeChat itself")
 	a.prefixed = variant(true, "there is something before /cgi-bin/ in the path: take it off, in the base URL or in the proxy")
 	a.shortened = variant(true, "the path has to begin with /cgi-bin/: put that into the base URL, or have the proxy leave it there")
 	a.prefixedForm = variant(false, "there is something before /GetToken in the path: take it off, in the URL or in the proxy")

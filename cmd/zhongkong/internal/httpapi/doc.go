@@ -1,14 +1,17 @@
 // Package httpapi is the HTTP interface of the daemon: tokens for clients in any
-// language, the token endpoints that unmodified WeChat SDKs ask, the state of
-// each account, a stream of events, health checks, and the status page.
+// language, the standard token endpoint of OAuth 2.0, the endpoints that unmodified
+// SDKs of WeChat and WeCom ask for tokens and tickets, signatures of pages, the state
+// of each account, a stream of events, health checks, and the status page.
 //
 // # Authentication
 //
-// Every endpoint except /healthz, /readyz and the page's files needs a caller's
-// name and password, and answers nothing before it has verified them. A caller
-// cannot distinguish an account that it may not have from one that does not exist.
-// One exception is deliberate: /readyz?account=NAME tells everyone whether an
-// account has a usable token here, because probes have no credentials.
+// Every endpoint except /healthz, /readyz, the metadata of OAuth 2.0 and the page's
+// files needs a caller's name and password, and answers nothing before it has verified
+// them. At the endpoints of tickets, the caller proves itself as at the issuer: by the
+// token that it was given. A caller cannot distinguish an account that it may not have
+// from one that does not exist. One exception is deliberate: /readyz?account=NAME tells
+// everyone whether an account has a usable token here, because probes have no
+// credentials.
 //
 // A request that a browser sends for a page of another site is refused before
 // its credentials are verified. When a caller is removed, or its password or its
@@ -19,7 +22,7 @@
 // Clients are configured with base URLs that end in a slash or do not, and proxies
 // add and remove prefixes. Repeated slashes are therefore ignored, and no request
 // is redirected. An error about a path has the form that its client reads: WeChat's
-// for an SDK, JSON otherwise.
+// for an SDK, that of RFC 6749 for a client of OAuth 2.0, other JSON otherwise.
 //
 // # From memory
 //
@@ -30,8 +33,8 @@
 //
 // # Dead tokens
 //
-// An SDK whose token WeChat rejects asks for a token again. The drop-in has the
-// issuer confirm that, and answers with a new token.
+// A client whose token the issuer rejects asks for a token again. The drop-in and the
+// standard token endpoint have the issuer confirm that, and answer with a new token.
 //
 // # Logs
 //

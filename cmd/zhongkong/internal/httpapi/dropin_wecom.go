@@ -38,12 +38,11 @@ func (a *app) dropInWeCom(w http.ResponseWriter, r *request) int {
 // appOf returns the account of an app by its name, or by its corp if the caller has one
 // app of that corp.
 func (a *app) appOf(r *request, corpID string) (*coordinator.Account, *wechatapi.Error) {
-	names := []string{corpID}
-	if _, named := a.zk.Account(corpID); !named {
-		names = a.directory.Corp(corpID)
+	if account, ok := a.zk.Account(corpID); ok && r.caller.May(corpID) {
+		return account, nil
 	}
 	var mine []string
-	for _, name := range names {
+	for _, name := range a.directory.Corp(corpID) {
 		if r.caller.May(name) {
 			mine = append(mine, name)
 		}

@@ -357,8 +357,8 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 		{well, "", "GET", metadataPath, metadataPath, "", nil, 200},
 		{well, "", "GET", namedMetadata, metadataPath + "/oauth2/none", "", nil, 200},
 
-		{well, "", "GET", "/cgi-bin/gettoken", "/cgi-bin/gettoken?corpid=ww&corpsecret=" + reader, "", nil, 200},
-		{well, "", "POST", "/cgi-bin/gettoken", "/cgi-bin/gettoken?corpid=ww&corpsecret=" + reader, "", nil, 200},
+		{well, "", "GET", "/cgi-bin/gettoken", "/cgi-bin/gettoken?corpid=ww1&corpsecret=" + reader, "", nil, 200},
+		{well, "", "POST", "/cgi-bin/gettoken", "/cgi-bin/gettoken?corpid=ww1&corpsecret=" + reader, "", nil, 200},
 		{well, "", "GET", "/cgi-bin/gettoken", "/cgi-bin/gettoken", "", nil, 200},
 		{well, "", "GET", "/cgi-bin/ticket/getticket", "/cgi-bin/ticket/getticket?type=jsapi&access_token=held", "", nil, 200},
 		{well, "", "POST", "/cgi-bin/ticket/getticket", "/cgi-bin/ticket/getticket?type=jsapi&access_token=held", "", nil, 200},

@@ -26,7 +26,12 @@ func (b *book) Ticket(of, _ string) string {
 	}
 	return ""
 }
-func (b *book) Corp(string) []string { return b.corp }
+func (b *book) Corp(id string) []string {
+	if id == "ww1" || id == wxb { // wxb: an account has the corpid as its name
+		return b.corp
+	}
+	return nil
+}
 func (b *book) Signer(account string) (Signer, bool) {
 	return Signer{Ticket: wxb, AppID: "wx-app", Pages: b.pages}, account == wxa || account == wxb
 }
@@ -186,15 +191,17 @@ func TestWeComAppsAreFoundByNameAndByCorp(t *testing.T) {
 		{"ww1", "hexadecimal", "40001", "invalid credential"},
 		{"ww1", stranger, "40001", "invalid credential"},
 		{"ww1", admin, "40013", "the name of one account: " + wxb + ", " + wxa},
-		{wxb, reader, "40013", "the name of an account of the caller"},
+		{"ww2", reader, "40013", "the name of an account of the caller"},
+		{"ww2", admin, "40013", "the name of an account of the caller"},
+		{wxb, reader, "0", s.token(wxa)},
 	} {
 		if r := ask(c.corpID, c.secret); r.field("errcode") != c.code || !strings.Contains(r.body, c.words) {
 			t.Errorf("%q with %q: %d %s, want %s", c.corpID, c.secret, r.status, r.body, c.code)
 		}
 	}
-	b.corp = nil
-	if r := ask("ww1", admin); r.field("errcode") != "40013" {
-		t.Errorf("an unknown corp: %s", r.body)
+	b.corp = []string{wxb}
+	if r := ask("ww1", reader); r.field("errcode") != "40013" {
+		t.Errorf("another caller's app: %s", r.body)
 	}
 	if log := s.log.String(); strings.Contains(log, "-password") {
 		t.Errorf("the log holds a password: %s", log)
