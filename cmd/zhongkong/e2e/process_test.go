@@ -35,8 +35,11 @@ const (
 var binary string
 
 func TestMain(m *testing.M) {
-	if os.Getenv(serviceVariable) != "" {
+	switch {
+	case os.Getenv(serviceVariable) != "":
 		os.Exit(service())
+	case os.Getenv(memberVariable) != "":
+		os.Exit(asMember())
 	}
 	os.Exit(testMain(m))
 }
