@@ -65,12 +65,13 @@ type fleet struct {
 	t      *testing.T
 	redis  *redistest.Server
 	wechat *wechattest.Server
+	binary string // the program that is started
 	env    map[string]string
 }
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{t: t, redis: redistest.Start(t), wechat: wechattest.New(wechattest.Config{})}
+	f := &fleet{t: t, redis: redistest.Start(t), wechat: wechattest.New(wechattest.Config{}), binary: binary}
 	f.env = map[string]string{
 		"PATH":                os.Getenv("PATH"),
 		"ZHONGKONG_REDIS":     f.redis.URL(),
@@ -181,7 +182,14 @@ type process struct {
 
 func (f *fleet) start(args ...string) *process {
 	f.t.Helper()
-	p := &process{f: f, cmd: exec.Command(binary, args...), done: make(chan struct{})}
+	return f.startWith(nil, args...)
+}
+
+// startWith is start with a standard input.
+func (f *fleet) startWith(stdin io.Reader, args ...string) *process {
+	f.t.Helper()
+	p := &process{f: f, cmd: exec.Command(f.binary, args...), done: make(chan struct{})}
+	p.cmd.Stdin = stdin
 	p.cmd.Env = []string{}
 	for name, value := range f.env {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)

@@ -1,0 +1,334 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
+)
+
+// The accounts of the README's configuration file, and its caller.
+const (
+	classicAccount = appID
+	stableAccount  = "wx0123456789abcdef"
+	stableSecret   = "0123456789abcdef0123456789abcdef"
+	shopPassword   = "the-password-of-the-shop-3"
+)
+
+// upgrade is a fleet of two daemons, each of which is of one of two versions.
+type upgrade struct {
+	t           *testing.T
+	before, now *fleet // the same fleet, with the program of either version
+	machines    [2]*machineOf
+	client      http.Client
+	demanded    int // calls to the source that were asked for
+}
+
+// machineOf is where one daemon runs.
+type machineOf struct {
+	mu      sync.Mutex // held for each question
+	process *process   // guarded by mu: nil while it is replaced
+	asked   int        // guarded by mu
+}
+
+// newUpgrade starts two daemons of the version before, with the configuration file of
+// its README: only the files, the addresses and the password's hash are other ones.
+func newUpgrade(t *testing.T) *upgrade {
+	t.Helper()
+	old := theVersionBefore(t)
+	authority, dir := redistest.NewAuthority(t), t.TempDir()
+	now := newFleet(t)
+	now.redis = redistest.Start(t, append(authority.Args(t), "--tls-auth-clients no")...)
+	certificate, key := authority.Issue(t)
+	if err := now.wechat.AddAccount(wechattest.Account{AppID: stableAccount, Secret: stableSecret}); err != nil {
+		t.Fatal(err)
+	}
+	if err := now.wechat.Tune(func(k *wechattest.Knobs) { k.ForceMinInterval = 0 }); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, dir+"/seal.keys", now.run("keygen").token()+"\n")
+	writeFile(t, dir+"/"+classicAccount+".secret", secret+"\n")
+	example := exampleOf(t, old.readme)
+	replacements := []string{
+		"rediss://10.0.0.5:6379", now.redis.URL(), "127.0.0.1:8080", "127.0.0.1:0", "$argon2id$v=19$…", hashOf(t, now, shopPassword),
+		"/etc/zhongkong/redis-ca.pem", authority.File, "/etc/zhongkong/client.pem", certificate, "/etc/zhongkong/client.key", key,
+		"/etc/zhongkong/", dir + "/",
+	}
+	for i := 0; i < len(replacements); i += 2 {
+		if !strings.Contains(example, replacements[i]) {
+			t.Fatalf("the configuration file in the README of the version before does not hold %s", replacements[i])
+		}
+	}
+	example = strings.NewReplacer(replacements...).Replace(example)
+	writeFile(t, dir+"/zk.yaml", example)
+	now = now.with("ZHONGKONG_CONFIG", filepath.Join(dir, "zk.yaml"), "SHOP_SECRET", stableSecret)
+	for _, name := range []string{"ZHONGKONG_REDIS", "ZHONGKONG_APPID", "ZHONGKONG_SECRET", "ZHONGKONG_LISTEN"} {
+		delete(now.env, name)
+	}
+	before := now.with()
+	before.binary = old.binary
+	u := &upgrade{t: t, before: before, now: now, client: http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}}
+	for i := range u.machines {
+		u.machines[i] = &machineOf{}
+		u.start(i, before)
+	}
+	u.demanded = 2 // the first token of each account
+	return u
+}
+
+// hashOf returns what stands in a configuration file for a password.
+func hashOf(t *testing.T, f *fleet, password string) string {
+	t.Helper()
+	p := f.startWith(strings.NewReader(password+"\n"), "passwd")
+	<-p.done
+	if p.code() != 0 {
+		t.Fatalf("passwd = %d\n%s", p.code(), p.stderr.String())
+	}
+	return p.token()
+}
+
+// start starts a machine's daemon and waits until it serves both accounts.
+func (u *upgrade) start(i int, version *fleet) {
+	u.t.Helper()
+	p := version.serve(1)[0]
+	u.now.eventually(10*time.Second, "the daemon to serve every account", func() bool {
+		for _, account := range []string{classicAccount, stableAccount} {
+			if _, err := u.ask(p, account); err != nil {
+				return false
+			}
+		}
+		return true
+	})
+	u.machines[i].mu.Lock()
+	defer u.machines[i].mu.Unlock()
+	u.machines[i].process = p
+}
+
+// replace replaces a machine's daemon, as an upgrade does: it is taken out of service
+// and ended, and the next one begins.
+func (u *upgrade) replace(i int, version *fleet) {
+	u.t.Helper()
+	m := u.machines[i]
+	m.mu.Lock()
+	p := m.process
+	m.process = nil
+	m.mu.Unlock()
+	p.terminates()
+	u.start(i, version)
+}
+
+// served is what a daemon answers of a token.
+type served struct {
+	Token      string `json:"access_token"`
+	Generation uint64 `json:"generation"`
+	Stale      bool   `json:"stale"`
+}
+
+// ask asks a daemon for a token.
+func (u *upgrade) ask(p *process, account string) (s served, err error) {
+	return u.request(p, http.MethodGet, "/v1/tokens/"+account, "")
+}
+
+// request sends a request about a token. The shop's caller may read one account; all
+// other requests are an operator's.
+func (u *upgrade) request(p *process, method, path, body string) (s served, err error) {
+	req, err := http.NewRequestWithContext(context.Background(), method, p.url+path, strings.NewReader(body))
+	if err != nil {
+		return s, err
+	}
+	req.SetBasicAuth("ops", "a-password-for-tests")
+	if method == http.MethodGet && strings.HasSuffix(path, stableAccount) {
+		req.SetBasicAuth("shop", shopPassword)
+	}
+	resp, err := u.client.Do(req)
+	if err != nil {
+		return s, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	switch {
+	case err != nil:
+		return s, err
+	case resp.StatusCode != http.StatusOK:
+		return s, fmt.Errorf("%s: %d %s", path, resp.StatusCode, text)
+	}
+	return s, json.Unmarshal(text, &s)
+}
+
+// readers reads each account all the time, from each daemon and from Redis. No reading
+// may fail, and no generation may go back. It returns how many readings there were once
+// the test has called stop.
+func (u *upgrade) readers() (stop func() (asked int)) {
+	var all sync.WaitGroup
+	ended := make(chan struct{})
+	loop := func(do func()) {
+		all.Go(func() { // ends with ended
+			for {
+				select {
+				case <-ended:
+					return
+				case <-time.After(3 * time.Millisecond):
+					do()
+				}
+			}
+		})
+	}
+	client := u.now.redis.Client()
+	for _, account := range []string{classicAccount, stableAccount} {
+		for i, m := range u.machines {
+			var last uint64
+			loop(func() {
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				if m.process == nil {
+					return
+				}
+				m.asked++
+				s, err := u.ask(m.process, account)
+				if err != nil || s.Token == "" || s.Stale || s.Generation < last {
+					u.t.Errorf("machine %d answers generation %d of %s after %d, stale: %t, %v", i, s.Generation, account, last, s.Stale, err)
+				}
+				last = max(last, s.Generation)
+			})
+		}
+		var last uint64
+		loop(func() {
+			generation, err := storedGeneration(client, u.key(account, "token"))
+			if err != nil || generation < last {
+				u.t.Errorf("Redis holds generation %d of %s after %d: %v", generation, account, last, err)
+			}
+			last = max(last, generation)
+		})
+	}
+	return func() (asked int) {
+		close(ended)
+		all.Wait()
+		if err := client.Close(); err != nil {
+			u.t.Error(err)
+		}
+		for _, m := range u.machines {
+			asked += m.asked
+		}
+		return asked
+	}
+}
+
+// storedGeneration reads the record of a token as a reader in another language does.
+func storedGeneration(client *redis.Client, key string) (generation uint64, err error) {
+	record, err := client.HGetAll(context.Background(), key).Result()
+	if err != nil {
+		return 0, err
+	}
+	if _, err := fmt.Sscan(record["generation"], &generation); err != nil {
+		return 0, fmt.Errorf("%v: %w", slices.Sorted(maps.Keys(record)), err)
+	}
+	if strings.Count(record["access_token"], ".") != 4 {
+		return 0, fmt.Errorf("access_token is no JWE")
+	}
+	return generation, nil
+}
+
+func (u *upgrade) key(account, what string) string {
+	return u.now.env["ZHONGKONG_PREFIX"] + ":{" + account + "}:" + what
+}
+
+// demands has each daemon replace the token of each account, and all of them report one
+// that has died. Each is one call to the source.
+func (u *upgrade) demands() {
+	u.t.Helper()
+	for _, m := range u.machines {
+		for _, account := range []string{classicAccount, stableAccount} {
+			u.demand(m.process, account, "")
+			u.demanded++
+			u.settles(account)
+		}
+	}
+	dead, ok := u.now.wechat.KillEarly(classicAccount, wechattest.ClassicChain)
+	if !ok {
+		u.t.Fatal("there was no token to kill")
+	}
+	var reports sync.WaitGroup
+	for i := range 20 {
+		reports.Go(func() { u.demand(u.machines[i%2].process, classicAccount, dead.Token) })
+	}
+	reports.Wait()
+	u.demanded++
+	u.settles(classicAccount)
+	if n := u.now.calls(); n != u.demanded {
+		u.t.Errorf("%d calls to the source, want the %d that were demanded", n, u.demanded)
+	}
+}
+
+// demand asks a daemon to replace a token, as often as the least time between two calls
+// forbids it.
+func (u *upgrade) demand(p *process, account, dead string) {
+	u.t.Helper()
+	body := ""
+	if dead != "" {
+		body = fmt.Sprintf(`{"if_token":%q}`, dead)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		s, err := u.request(p, http.MethodPost, "/v1/tokens/"+account+"/refresh", body)
+		if err == nil && s.Token != dead {
+			return
+		}
+		if err != nil && !strings.Contains(err.Error(), ": 429 ") || time.Now().After(end) {
+			u.t.Errorf("a refresh of %s: %v", account, err)
+			return
+		}
+	}
+}
+
+// settles waits until each daemon serves what WeChat issued last.
+func (u *upgrade) settles(account string) {
+	u.t.Helper()
+	issue, _ := u.now.wechat.LastIssued(account)
+	for i, m := range u.machines {
+		u.now.eventually(10*time.Second, fmt.Sprintf("machine %d to serve the last token of %s", i, account), func() bool {
+			s, err := u.ask(m.process, account)
+			return err == nil && s.Token == issue.Token
+		})
+	}
+}
+
+// Two daemons are replaced one by one, to this version and back to the one before, while
+// callers read, force refreshes and report a dead token.
+func TestAFleetIsUpgradedAndDowngradedWhileItServes(t *testing.T) {
+	u := newUpgrade(t)
+	stop := u.readers()
+	u.demands()
+	u.inspect()
+	shapes := u.shapes()
+	for _, version := range []*fleet{u.now, u.before} {
+		for i := range u.machines {
+			u.replace(i, version)
+			u.demands()
+			u.inspect()
+		}
+		for key, shape := range u.shapes() {
+			if shape != shapes[key] {
+				t.Errorf("%s is a %s, want %s", key, shape, shapes[key])
+			}
+		}
+	}
+	asked := stop()
+	if asked < 100 {
+		t.Errorf("%d readings are too few to show anything", asked)
+	}
+	t.Logf("%d readings over HTTP, %d calls to the source", asked, u.now.calls())
+}
