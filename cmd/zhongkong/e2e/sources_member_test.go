@@ -109,11 +109,11 @@ func join() (*member, error) {
 	if err := json.Unmarshal([]byte(os.Getenv(memberVariable)), &with); err != nil {
 		return nil, err
 	}
-	store, err := redisstore.Open(with.Redis, redisstore.Options{Prefix: with.Prefix}) // closed by the end of the process
+	store, err := redisstore.Open(with.Redis, redisstore.Options{Prefix: with.Prefix, Timeout: 5 * time.Second}) // closed by the end of the process
 	if err != nil {
 		return nil, err
 	}
-	config := coordinator.Config{Store: store, FetchTimeout: patience, MaxFetches: 1000}
+	config := coordinator.Config{Store: store, LockTTL: lockTTL, FetchTimeout: patience, MaxFetches: 1000}
 	for _, row := range sourceRows() {
 		b := base{url: with.Issuers[row.name], dir: with.Dir}
 		account := coordinator.AccountConfig{Name: accountOf(row), Limits: coordinator.Limits{MinInterval: row.interval()}}
@@ -133,6 +133,10 @@ func join() (*member, error) {
 	c, err := coordinator.New(config)
 	return &member{c}, err
 }
+
+// lockTTL is twice the default: a machine that is busy with all accounts at once must not
+// lose a lock, and a killed process keeps the others waiting for it.
+const lockTTL = 6 * time.Second
 
 // holding is how long an answer that repeats the token is held before the issuer is
 // asked again.
