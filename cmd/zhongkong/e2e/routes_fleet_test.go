@@ -155,7 +155,13 @@ func TestNoRequestSlipsThroughARouteOfServe(t *testing.T) {
 	}))
 	t.Cleanup(weChat.Close)
 	p := f.with("ZHONGKONG_API_BASE", weChat.URL).routed(1)[0]
-	own := regexp.MustCompile(`and (http://\S+), with`).FindStringSubmatch(p.stderr.String())[1]
+	var own string // said after the address of the daemon
+	f.eventually(10*time.Second, "serve to say where the route is", func() bool {
+		if found := regexp.MustCompile(`and (http://\S+), with`).FindStringSubmatch(p.stderr.String()); found != nil {
+			own = found[1]
+		}
+		return own != ""
+	})
 	token := p.ask(p.url, "ops~a-password-for-tests")
 	const basic = "Authorization: Basic b3BzOmEtcGFzc3dvcmQtZm9yLXRlc3Rz\r\n"
 	const head = " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + basic
