@@ -14,7 +14,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
-	"github.com/zhongkong/zhongkong/coordinator/httpsource/httpsourcetest"
 	"github.com/zhongkong/zhongkong/coordinator/oauth/oauthtest"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 	"github.com/zhongkong/zhongkong/coordinator/wecom/wecomtest"
@@ -90,9 +89,10 @@ type sandboxServer struct {
 	secrets map[string]string // of the accounts it has, by AppID
 	corps   []wecomtest.Corp
 	keys    map[string]testKey // by account
+	clients map[string]string  // account, by the id of its OAuth2 client
 
-	mu      sync.Mutex                        // guards vendors, which a reload changes while requests are served
-	vendors map[string]*httpsourcetest.Server // by account
+	mu      sync.Mutex         // guards vendors, which a reload changes while requests are served
+	vendors map[string]*vendor // by account
 }
 
 // startSandbox serves a simulator without accounts on l.
@@ -110,7 +110,8 @@ func startSandbox(l net.Listener, log *slog.Logger) (*sandboxServer, error) {
 		failed:  make(chan error, 1),
 		secrets: map[string]string{},
 		keys:    map[string]testKey{},
-		vendors: map[string]*httpsourcetest.Server{},
+		clients: map[string]string{},
+		vendors: map[string]*vendor{},
 	}
 	s.http = &http.Server{
 		Handler:           s,

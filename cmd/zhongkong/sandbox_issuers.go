@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -48,10 +49,25 @@ func (s *sandboxServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *sandboxServer) vendor(account string) *httpsourcetest.Server {
+// vendor plays the issuer of an account with source http.
+type vendor struct {
+	http.Handler
+	valid  func(token string) bool
+	played string // the preset or the description that it plays
+}
+
+func (s *sandboxServer) vendor(account string) *vendor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.vendors[account]
+}
+
+// lives reports whether a token of an account is valid, which a child presents.
+func (s *sandboxServer) lives(account, token string) bool {
+	if v := s.vendor(account); v != nil {
+		return v.valid(token)
+	}
+	return s.oauth.Valid(token)
 }
 
 // serveAccount adds an account to the simulator of its issuer and points it there. An
@@ -67,7 +83,7 @@ func (s *sandboxServer) serveAccount(a *config.Account) error {
 	case sources.WeComJSAPITicket, sources.WeComAgentTicket:
 		a.APIBase = s.url() + sandboxWeCom
 	case sources.HTTP:
-		return s.servePreset(a)
+		return s.serveVendor(a)
 	default:
 		return s.serveOAuth(a)
 	}
@@ -113,44 +129,59 @@ func (s *sandboxServer) serveWeCom(a *config.Account) error {
 	return s.wecom.AddCorp(*corp)
 }
 
-// servePreset adds an issuer for a vendor's account, with the parameters that its
-// documentation's examples have.
-func (s *sandboxServer) servePreset(a *config.Account) error {
-	wire, ok := httpsourcetest.WireOf(a.Text("preset"))
-	if !ok {
-		return errors.New("issuer: the simulator plays presets only, not an issuer that the configuration describes")
+// serveVendor adds an issuer for an account that names a preset or describes an issuer.
+// The parameters of a preset become those that its documentation's examples have.
+func (s *sandboxServer) serveVendor(a *config.Account) error {
+	issuer, err := sources.Issuer(a.Values())
+	if err != nil {
+		return err
 	}
+	wire, isPreset := httpsourcetest.WireOf(a.Text("preset"))
 	secrets := map[string]config.Secret{}
-	for name, value := range wire.Parameters {
-		if field, _ := a.Kind().Field(name); field.IsSecret() {
-			secrets[name] = config.NewSecret(value)
-		} else {
-			*a = a.WithText(name, value)
+	for _, p := range issuer.Parameters {
+		value, given := wire.Parameters[p.Name]
+		switch field, known := a.Kind().Field(p.Name); {
+		case known && field.IsSecret():
+			secrets[p.Name] = config.NewSecret(cmp.Or(value, a.Secret(p.Name).Reveal(), "sandbox-secret-of-"+a.Name))
+		case given:
+			*a = a.WithText(p.Name, value)
 		}
 	}
+	played := a.Text("preset") + string(a.Values().Data["issuer"])
 	*a = a.WithSecrets(secrets)
 	a.APIBase = s.url() + sandboxHTTP + a.Name
+	if v := s.vendor(a.Name); v != nil && v.played == played {
+		return nil
+	}
+	next := &vendor{played: played}
+	if isPreset {
+		parent := a.Of
+		server := httpsourcetest.New(httpsourcetest.Config{Wire: wire, ParentLives: func(token string) bool { return s.lives(parent, token) }})
+		next.Handler, next.valid = server, server.Valid
+	} else {
+		described := &describedIssuer{issuer: issuer}
+		next.Handler, next.valid = described, described.lives
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.vendors[a.Name] == nil {
-		parent := a.Of
-		s.vendors[a.Name] = httpsourcetest.New(httpsourcetest.Config{Wire: wire, ParentLives: func(token string) bool {
-			vendor := s.vendor(parent)
-			return vendor != nil && vendor.Valid(token)
-		}})
-	}
+	s.vendors[a.Name] = next
 	return nil
 }
 
 func (s *sandboxServer) serveOAuth(a *config.Account) error {
 	endpoint := s.url() + "/oauth2/token"
-	id := a.Text("client_id")
-	signs := a.Text("client_auth") == "private_key_jwt" || a.Text("grant") == "jwt_bearer"
-	switch {
-	case a.Text("client_auth") == "mtls":
+	idField, signs := "client_id", a.Text("client_auth") == "private_key_jwt" || a.Text("grant") == "jwt_bearer"
+	if a.Text("issuer_id") != "" {
+		idField = "issuer_id"
+	}
+	if a.Text("client_auth") == "mtls" {
 		return errors.New("client_auth: the simulator has no TLS, so mtls cannot be tried with it")
-	case a.Source == sources.OAuth2 && !signs:
-		*a = a.WithText("token_url", endpoint)
+	}
+	if a.Source == sources.OAuth2 {
+		*a = a.WithText("token_url", endpoint).WithText(idField, s.clientID(a.Name, a.Text(idField)))
+	}
+	id := a.Text(idField)
+	if a.Source == sources.OAuth2 && !signs {
 		s.oauth.AddClient(oauthtest.Client{ID: id, Secret: secretOf(a, "client_secret")})
 		return nil
 	}
@@ -174,14 +205,22 @@ func (s *sandboxServer) serveOAuth(a *config.Account) error {
 		field, value = "key", string(file)
 		s.oauth.AddClient(oauthtest.Client{ID: email, Key: key.public})
 	default:
-		*a = a.WithText("token_url", endpoint)
-		if issuer := a.Text("issuer_id"); issuer != "" {
-			id = issuer
-		}
 		s.oauth.AddClient(oauthtest.Client{ID: id, Key: key.public})
 	}
 	*a = a.WithSecrets(map[string]config.Secret{field: config.NewSecret(value)})
 	return nil
+}
+
+// clientID returns the id of an account's client. The simulator is the issuer of all
+// accounts, so a second account with an id gets another one.
+func (s *sandboxServer) clientID(account, id string) string {
+	if s.clients[id] == "" {
+		s.clients[id] = account
+	}
+	if s.clients[id] != account {
+		return id + "." + account
+	}
+	return id
 }
 
 // testKey is a key of an account in the simulator.

@@ -131,7 +131,11 @@ func (c *Config) checkAccounts(p *problems) map[string]string {
 		}
 		chain := chainOf(a.Values())
 		if other := issuers[chain]; other != "" && first == "" {
-			p.addf("%s: account %q: the AppID is used with the same source before, at %s: each would end the other's token", a.where, a.Name, other)
+			used := "AppID"
+			if _, inWeCom := a.Kind().Field("corpid"); inWeCom {
+				used = "secret" // each is of another app of the corp
+			}
+			p.addf("%s: account %q: the %s is used with the same source before, at %s: each would end the other's token", a.where, a.Name, used, other)
 		}
 		issuers[chain] = a.where
 	}

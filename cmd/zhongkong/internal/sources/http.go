@@ -36,7 +36,7 @@ func byDescription() []Kind {
 	return []Kind{{
 		Name: HTTP, Usage: "tokens of the issuer that preset: names or issuer: describes", Fields: fields, AnyBase: true,
 		Of:            []string{HTTP, OAuth2},
-		MayLackParent: func(v Values) bool { i, err := issuerOf(v); return err != nil || !i.NeedsParent() },
+		MayLackParent: func(v Values) bool { i, err := Issuer(v); return err != nil || !i.NeedsParent() },
 		Make: func(v Values) (coordinator.Source, error) {
 			s, err := makeHTTP(v)
 			if err != nil {
@@ -74,7 +74,8 @@ func PresetNames() []string {
 	return names
 }
 
-func issuerOf(v Values) (*httpsource.Issuer, error) {
+// Issuer returns the issuer that an account with source http names or describes.
+func Issuer(v Values) (*httpsource.Issuer, error) {
 	name, described := v.Text["preset"], v.Data["issuer"]
 	switch {
 	case (name == "") == (described == nil):
@@ -90,7 +91,7 @@ func issuerOf(v Values) (*httpsource.Issuer, error) {
 }
 
 func makeHTTP(v Values) (*httpsource.Source, error) {
-	issuer, err := issuerOf(v)
+	issuer, err := Issuer(v)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"cmp"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"flag"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+)
+
+var update = flag.Bool("update", false, "write the table of presets in docs/sources.md")
+
+// sourcePages are the pages about sources.
+func sourcePages() []string { return []string{"docs/sources.md", "docs/sources.zh-CN.md"} }
+
+// yamlExamples returns the YAML of a page, without comments.
+func yamlExamples(t *testing.T, page string) []string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, block := range strings.Split(string(text), "```yaml\n")[1:] {
+		example, _, _ := strings.Cut(block, "```")
+		all = append(all, regexp.MustCompile(` +# .*`).ReplaceAllString(example, ""))
+	}
+	return all
+}
+
+func TestBothPagesAboutSourcesHaveTheSameExamples(t *testing.T) {
+	english, chinese := yamlExamples(t, sourcePages()[0]), yamlExamples(t, sourcePages()[1])
+	if !slices.Equal(english, chinese) || len(english) < 8 {
+		t.Errorf("%d examples in English, %d in Chinese, and they must be the same, besides comments", len(english), len(chinese))
+	}
+}
+
+// TestTheExamplesOfSourcesAreTrue reads each example as check does, with all the files
+// that it names, and runs all of them in the sandbox.
+func TestTheExamplesOfSourcesAreTrue(t *testing.T) {
+	b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "")
+	accounts := ""
+	for _, example := range yamlExamples(t, sourcePages()[0]) {
+		example = b.withFiles(example)
+		checked := b.with("ZHONGKONG_CONFIG", b.file("example.yaml", example)).must("check")
+		list, found := strings.CutPrefix(example, "accounts:\n")
+		n := strings.Count("\n"+list, "\n  - name: ") + len(regexp.MustCompile(`\w[,\]]`).FindAllString(ticketsOf(list), -1))
+		if want := fmt.Sprintf("accounts %d, of which this process refreshes %d;", n, n); !found || !strings.Contains(checked, want) {
+			t.Errorf("check says %q, want %q, of\n%s", checked, want, example)
+		}
+		if !strings.Contains(example, "client_auth: mtls") {
+			accounts += list
+		}
+	}
+	b = b.with("ZHONGKONG_CONFIG", b.file("all.yaml", "accounts:\n"+accounts))
+	d := b.serve("--sandbox")
+	d.ready()
+	b.eventually("every account to have a token", func() bool {
+		code, _ := d.get("/readyz?all")
+		return code == 200
+	})
+	_, body := d.get("/v1/accounts")
+	var states []wire.Account
+	if err := json.Unmarshal([]byte(body), &states); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	for _, a := range states {
+		if a.TTLSeconds <= 0 || a.LastError != nil || a.ParentError != "" {
+			t.Errorf("%s: %+v", a.Name, a)
+		}
+	}
+	if n := strings.Count("\n"+accounts, "\n  - name: "); len(states) <= n {
+		t.Errorf("%d accounts, want %d and their tickets", len(states), n)
+	}
+}
+
+// ticketsOf returns the lists of tickets in accounts.
+func ticketsOf(accounts string) string {
+	return strings.Join(regexp.MustCompile(`(?m)^ +tickets: .*`).FindAllString(accounts, -1), "\n")
+}
+
+// withFiles writes the files that an example names, and names those.
+func (b *bench) withFiles(example string) string {
+	b.t.Helper()
+	key, certificate := exampleKey(b.t)
+	account, err := json.Marshal(map[string]string{
+		"type": "service_account", "client_email": "x@example.com", "private_key": key, "token_uri": "https://oauth2.googleapis.com/token",
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	contents := map[string]string{".pem": key, ".key": key, ".crt": certificate, ".json": string(account)}
+	dir := b.t.TempDir()
+	for _, path := range regexp.MustCompile(`/etc/zhongkong/\S+`).FindAllString(example, -1) {
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(path)), []byte(cmp.Or(contents[filepath.Ext(path)], "the-secret-in-"+filepath.Base(path))), 0o600); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return strings.ReplaceAll(example, "/etc/zhongkong/", dir+"/")
+}
+
+// exampleKey returns an RSA key and a certificate of it, in PEM.
+func exampleKey(t *testing.T) (key, certificate string) {
+	t.Helper()
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	return encode("PRIVATE KEY", der), encode("CERTIFICATE", signed)
+}
+
+// TestThePagesHaveAllPresets compares the tables of presets with the presets.
+//
+//	go test ./cmd/zhongkong -run TestThePagesHaveAllPresets -update
+func TestThePagesHaveAllPresets(t *testing.T) {
+	const begin, end = "<!-- presets: a test writes this table -->\n", "<!-- end of presets -->\n"
+	for i, page := range sourcePages() {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, rest, found := strings.Cut(string(text), begin)
+		_, after, ended := strings.Cut(rest, end)
+		want := before + begin + presetTable(i == 1) + end + after
+		switch {
+		case !found || !ended:
+			t.Errorf("%s has no place for the presets", page)
+		case *update:
+			if err := os.WriteFile(page, []byte(want), 0o644); err != nil { //nolint:gosec // a page that everyone may read
+				t.Fatal(err)
+			}
+		case want != string(text):
+			t.Errorf("%s lacks presets, or has old ones: run\n"+
+				"go test ./cmd/zhongkong -run TestThePagesHaveAllPresets -update", page)
+		}
+	}
+}
+
+// presetTable is the table of presets in English or Chinese.
+func presetTable(chinese bool) string {
+	heading := []string{"preset", "tokens", "parameters (* secret)", "a call, to the token before"}
+	repeats := map[string]string{"kills": "ends it", "same": "answers it again", "keeps": "lets it live on"}
+	parent := "`of`: the account whose token it needs"
+	if chinese {
+		heading = []string{"preset", "token（签发方文档）", "参数（* 为密钥）", "重复调用对前一个 token"}
+		repeats = map[string]string{"kills": "使其失效", "same": "再次返回", "keeps": "没有影响"}
+		parent = "`of`：提供 token 的账号"
+	}
+	var b strings.Builder
+	row := func(cells ...string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
+	row(heading...)
+	row("---", "---", "---", "---")
+	for _, p := range httpsource.Presets() {
+		var parameters []string
+		for _, parameter := range p.Issuer.Parameters {
+			cell := "`" + parameter.Name + "`"
+			if parameter.Secret {
+				cell += " *"
+			}
+			if parameter.Default != "" {
+				cell += " (" + parameter.Default + ")"
+			}
+			parameters = append(parameters, cell)
+		}
+		if p.Issuer.NeedsParent() {
+			parameters = append(parameters, parent)
+		}
+		row("`"+p.Name+"`", "["+p.Issuer.Title+"]("+p.Issuer.Documentation+")", strings.Join(parameters, ", "), repeats[p.Issuer.Repeat])
+	}
+	return b.String()
+}
