@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 // checkFilesEvery is how often the files of the configuration are compared with what
@@ -125,12 +127,23 @@ func compareUsers(before, after []config.User) difference {
 	return diff
 }
 
-// apply changes the coordinator's accounts to those of next.
+// apply changes the coordinator's accounts to those of next. An account that has to be
+// removed takes its children with it, which come back after it.
 func (d *daemon) apply(next *config.Config) difference {
 	var diff difference
-	for _, a := range slices.Backward(d.cfg.Accounts) { // children before their parents
+	removed := map[string]bool{}
+	for _, a := range d.cfg.Accounts { // parents before their children
+		later, stays := next.Account(a.Name)
+		removed[a.Name] = !stays || removed[a.Of] || !keepsToken(a, later)
+	}
+	for _, a := range slices.Backward(d.cfg.Accounts) {
+		if !removed[a.Name] {
+			continue
+		}
+		if err := d.zk.Remove(a.Name); err != nil && !errors.Is(err, coordinator.ErrUnknownAccount) {
+			d.log.Error("an account cannot be removed", "account", a.Name, "error", err)
+		}
 		if _, stays := next.Account(a.Name); !stays {
-			_ = d.zk.Remove(a.Name)
 			diff.removed++
 		}
 	}
@@ -142,40 +155,45 @@ func (d *daemon) apply(next *config.Config) difference {
 		if corrected || a.SecretFile != "" && next.File == "" {
 			d.log.Info("secret read again", "account", a.Name, "changed", corrected)
 		}
-		if known && old.Same(a) {
+		same := known && old.Same(a) && d.cfg.Refreshing(old) == next.Refreshing(a)
+		if same && !removed[a.Name] {
 			continue
 		}
-		if err := d.applyAccount(next, a, old, known); err != nil {
+		if err := d.applyAccount(next, a, old); err != nil {
 			d.log.Error("an account is refused", "account", a.Name, "error", err)
 			continue
 		}
-		if known {
-			diff.changed++
-		} else {
+		switch {
+		case !known:
 			diff.added++
+		case !same:
+			diff.changed++
 		}
 	}
 	return diff
 }
 
-func (d *daemon) applyAccount(next *config.Config, a, old config.Account, known bool) error {
+// keepsToken reports whether the token that callers have stays in use if a becomes
+// next.
+func keepsToken(a, next config.Account) bool {
+	return a.Limits == next.Limits && a.RefreshEvery == next.RefreshEvery && a.Source == next.Source && a.Of == next.Of
+}
+
+// applyAccount adds an account, or changes the one that is there.
+func (d *daemon) applyAccount(next *config.Config, a, old config.Account) error {
 	account, err := newAccountConfig(a, next.Refreshing(a))
 	if err != nil {
 		return err
 	}
 	current, ok := d.zk.Account(a.Name)
-	if old.Label = a.Label; known && ok && old.Same(a) {
-		return nil // only the label changed, which the page reads from the configuration
+	if !ok {
+		_, err = d.zk.Add(account)
+		return err
 	}
-	if known && ok && old.Limits == a.Limits && old.RefreshEvery == a.RefreshEvery && old.Source == a.Source && old.Of == a.Of {
-		current.SetSource(account.Source) // keeps the token that callers have
-		return nil
-	}
-	if ok {
-		_ = d.zk.Remove(a.Name)
-	}
-	_, err = d.zk.Add(account)
-	return err
+	if old.Label = a.Label; !old.Same(a) || d.cfg.Refreshing(old) != next.Refreshing(a) {
+		current.SetSource(account.Source)
+	} // else only the label changed, which the page reads from the configuration
+	return nil
 }
 
 func (d *daemon) reloadSealKeys() {

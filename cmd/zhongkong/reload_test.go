@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
 // rewrite replaces a file's content.
@@ -208,5 +209,69 @@ func TestLabelsAreOnThePageAndReloaded(t *testing.T) {
 	has("Shop")
 	if calls := len(b.wechat.Issued()); calls != 1 {
 		t.Errorf("a new label made %d calls to the issuer", calls-1)
+	}
+}
+
+func TestAReloadKeepsParentsForAsLongAsTheirChildren(t *testing.T) {
+	b := newBench(t)
+	if err := b.wechat.AddAccount(wechattest.Account{AppID: "wx2", Secret: secret}); err != nil {
+		t.Fatal(err)
+	}
+	const wx1, wx2 = "- {name: wx1, appid: " + appID + ", secret_env: S}\n", "- {name: wx2, secret_env: S}\n"
+	child := func(parent string) string { return "- {name: ticket, source: jsapi_ticket, of: " + parent + "}\n" }
+	path := b.file("zk.yaml", "accounts:\n"+wx1)
+	d := b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path).serve()
+	d.ready()
+	counted := map[string]int{}
+	change := func(accounts, want string) {
+		t.Helper()
+		b.rewrite(path, "accounts:\n"+accounts)
+		b.hup()
+		counted[want]++
+		b.eventually("the reload: "+want, func() bool { return strings.Count(d.stderr.String(), want) >= counted[want] })
+		d.ready()
+	}
+	parentOf := func(name string) string {
+		t.Helper()
+		_, fields := d.send(ops, "GET", "/v1/accounts/"+name, "")
+		if fields["parent_error"] != nil {
+			t.Errorf("%s: %v", name, fields["parent_error"])
+		}
+		parent, _ := fields["parent"].(string)
+		return parent
+	}
+
+	change(child("wx2")+wx1+wx2, "added=2 changed=0 removed=0")
+	if parent := parentOf("ticket"); parent != "wx2" {
+		t.Errorf("the child was added with parent %q", parent)
+	}
+	change(child("wx1")+wx1+wx2, "added=0 changed=1 removed=0")
+	if parent := parentOf("ticket"); parent != "wx1" {
+		t.Errorf("the child's parent is %q, want wx1", parent)
+	}
+	change(child("wx1")+"- {name: wx1, appid: "+appID+", secret_env: S, refresh_every: 50m}\n"+wx2, "added=0 changed=1 removed=0")
+	if parent := parentOf("ticket"); parent != "wx1" {
+		t.Errorf("after a change of the parent, the child's parent is %q, want wx1", parent)
+	}
+	change(wx2, "added=0 changed=0 removed=2")
+	if _, fields := d.send(ops, "GET", "/v1/accounts/wx1", ""); fields["error"] != "unknown_account" {
+		t.Errorf("the removed parent is still there: %v", fields)
+	}
+	if out := d.stop(); strings.Contains(out.stderr, "an account cannot be removed") || strings.Contains(out.stderr, "an account is refused") {
+		t.Errorf("a reload failed:\n%s", out.stderr)
+	}
+}
+
+func TestAParentThatGetsASecretLetsItsChildBeRefreshed(t *testing.T) {
+	b := newBench(t)
+	ticket := "accounts:\n- {name: wx1, appid: " + appID + ", tickets: [jsapi]"
+	path := b.file("zk.yaml", ticket+"}\n")
+	d := b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path).serve()
+	d.says("wx1.jsapi (reader)")
+	b.rewrite(path, ticket+", secret_env: S}\n")
+	b.hup()
+	d.ready()
+	if _, fields := d.send(ops, "GET", "/v1/accounts/wx1.jsapi", ""); fields["generation"] == 0.0 {
+		t.Errorf("the child has no token: %v", fields)
 	}
 }
