@@ -9,7 +9,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/wechat"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 	"github.com/zhongkong/zhongkong/redisstore"
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
@@ -35,11 +35,8 @@ func (x checks) accountChecks(ctx context.Context) {
 		x.fail("token", "", "%v", state.Err)
 		return
 	}
-	accepted := true
-	if mayRefresh {
-		accepted = x.credential(ctx, account)
-	}
-	if !state.Record.Usable() && mayRefresh && accepted {
+	ready := mayRefresh && x.parent(ctx, account) && x.credential(ctx, account, state)
+	if !state.Record.Usable() && ready {
 		state = x.firstToken(ctx, state)
 	}
 	x.token(ctx, state, account, configured)
@@ -47,64 +44,8 @@ func (x checks) accountChecks(ctx context.Context) {
 	x.schedule(state, account, configured)
 	x.lastFailure(state, account, mayRefresh)
 	x.openAttempts(state)
-	x.conflicts(ctx, state)
+	x.conflicts(ctx, state, account, mayRefresh)
 	x.budget(state)
-}
-
-// credential tries the account's secret, and with it whether the issuer accepts this
-// machine, by a call that ends no token.
-func (x checks) credential(ctx context.Context, a config.Account) bool {
-	kind := a.Kind()
-	trial := kind.Trial
-	if trial == nil {
-		trial = kind.Make
-	}
-	source, err := trial(a.Values())
-	if err != nil {
-		x.fail("secret", "", "%v", err)
-		return false
-	}
-	_, err = source.Fetch(ctx, coordinator.FetchRequest{Reason: coordinator.ReasonSchedule, Parent: x.parentOf(ctx, a)})
-	var fetch *coordinator.FetchError
-	isFetch := errors.As(err, &fetch)
-	switch {
-	case err == nil:
-		x.ok("secret", "%s accepts the secret and this address (tried by a call that ends no token)", a.APIBase)
-		return true
-	case isFetch && fetch.Kind == coordinator.FailedRefused:
-		if address, ok := wechat.SeenAddress(err); ok {
-			x.fail("whitelist", "add "+address+" to the IP whitelist in the WeChat console; it takes effect within 10 minutes",
-				"the issuer sees this machine as %s, which is not on the account's whitelist (code %s)", address, fetch.Code)
-			return false
-		}
-		x.fail("secret", hint(a, fetch.Code), "the issuer refuses: %v", fetch)
-		return false
-	case isFetch && fetch.Kind == coordinator.FailedLater:
-		x.warn("secret", hint(a, fetch.Code), "could not be tried: %v", err)
-		return true
-	}
-	x.fail("secret", "check that this machine reaches "+a.APIBase+": it refreshes the account", "could not be tried: %v", err)
-	return true
-}
-
-// parentOf returns the record of the account's parent; the zero Record if it has none.
-func (x checks) parentOf(ctx context.Context, a config.Account) coordinator.Record {
-	if a.Of == "" {
-		return coordinator.Record{}
-	}
-	states, err := x.store.Load(ctx, a.Of)
-	if err != nil {
-		return coordinator.Record{}
-	}
-	return states[0].Record
-}
-
-// hint returns what to do about a code of the account's issuer.
-func hint(a config.Account, code coordinator.Code) string {
-	if kind := a.Kind(); kind.Hint != nil {
-		return kind.Hint(code)
-	}
-	return ""
 }
 
 const firstTokenWait = 15 * time.Second
@@ -141,24 +82,25 @@ func (x checks) token(ctx context.Context, state coordinator.State, a config.Acc
 		return
 	}
 	about := fmt.Sprintf("issued %s ago by %s, lives %s", brief(state.Now.Sub(r.IssuedAt)), r.IssuedBy, brief(r.TTL))
-	kind := a.Kind()
-	switch {
-	case !configured:
+	if r.Repeated {
+		about += "; " + repeatedWords
+	}
+	if !configured {
 		x.ok("token", "%s (not tried: the account is not configured here)", about)
 		return
-	case kind.Probe == nil:
-		x.ok("token", "%s (not tried: the issuer has no call for that)", about)
-		return
 	}
-	err := kind.Probe(a.Values())(ctx, r.Token, x.parentOf(ctx, a).Token)
+	err := x.probe(ctx, r.Token, a)
 	switch {
 	case err == nil:
 		x.ok("token", "%s; the issuer accepts it", about)
+	case errors.Is(err, httpsource.ErrNoProbe):
+		x.ok("token", "%s (not tried: there is no call for that)", about)
+	case errors.Is(err, sources.ErrRejected) && repeats(a) == coordinator.RepeatKills:
+		x.fail("token", otherProgram(a)+" and let it ask here; then: zhongkong refresh "+x.account, "%s; the issuer rejects it: %v", about, err)
 	case errors.Is(err, sources.ErrRejected):
-		x.fail("token", "find the other program that fetches tokens with this AppID and let it ask here; then: zhongkong refresh "+x.account,
-			"%s; the issuer rejects it: %v", about, err)
+		x.fail("token", "zhongkong refresh "+x.account, "%s; the issuer rejects it: %v", about, err)
 	default:
-		x.warn("token", "check that this machine reaches "+a.APIBase, "%s; could not be tried: %v", about, err)
+		x.warn("token", "check that this machine reaches "+place(a), "%s; could not be tried: %v", about, err)
 	}
 }
 
@@ -238,12 +180,14 @@ func (x checks) openAttempts(state coordinator.State) {
 const recent = 24 * time.Hour
 
 // conflicts finds out whether a program outside the fleet refreshes the account.
-func (x checks) conflicts(ctx context.Context, state coordinator.State) {
-	const fix = "find the other program that calls /cgi-bin/token with this AppID and let it ask here, or reset the AppSecret"
+func (x checks) conflicts(ctx context.Context, state coordinator.State, a config.Account, mayRefresh bool) {
 	if state.Conflicts == 0 {
-		x.ok("conflicts", "no outside program was seen to refresh this account")
+		if !mayRefresh || repeats(a) == coordinator.RepeatKills { // otherwise nothing shows them
+			x.ok("conflicts", "no outside program was seen to refresh this account")
+		}
 		return
 	}
+	fix := otherProgram(a) + " and let it ask here, or reset the " + secretName(a)
 	entries, _ := redisadmin.New(x.store).History(ctx, x.account, allEntries)
 	for _, e := range entries {
 		ago := state.Now.Sub(e.At)
@@ -260,13 +204,20 @@ func (x checks) budget(state coordinator.State) {
 	if a, ok := x.cfg.Account(x.account); ok {
 		limits = a.Limits
 	}
+	when, until := "today", "midnight (UTC+8)"
+	switch {
+	case limits.Budget() == coordinator.LimitWindow:
+		when, until = "in "+brief(limits.Window), "the next "+brief(limits.Window)+" begin"
+	case !limits.WeChatDays():
+		until = "the issuer's next day"
+	}
 	const fix = "zhongkong history shows which process calls and why; forced refreshes are refused first"
 	switch used := state.CallsToday; {
 	case used >= limits.PerDay-limits.Reserve:
-		x.fail("budget", fix, "%d of %d calls today: only the schedule may call until midnight (UTC+8)", used, limits.PerDay)
+		x.fail("budget", fix, "%d of %d calls %s: only the schedule may call until %s", used, limits.PerDay, when, until)
 	case used*2 >= limits.PerDay:
-		x.warn("budget", fix, "%d of %d calls today", used, limits.PerDay)
+		x.warn("budget", fix, "%d of %d calls %s", used, limits.PerDay, when)
 	default:
-		x.ok("budget", "%d of %d calls today", used, limits.PerDay)
+		x.ok("budget", "%d of %d calls %s", used, limits.PerDay, when)
 	}
 }

@@ -72,11 +72,18 @@ func history(ctx context.Context, s *session, c *cli.Context) error {
 	return table(s.stdout, rows)
 }
 
+// repeatedWords say that Record.Repeated is set.
+const repeatedWords = "the issuer repeated the token that was to be replaced"
+
 // entryDetail returns what the other columns do not say.
 func entryDetail(e redisadmin.Entry) string {
 	switch e.Event {
 	case "refreshed":
-		return "lives " + brief(e.Life)
+		detail := "lives " + brief(e.Life)
+		if e.Repeated {
+			detail += ", " + repeatedWords
+		}
+		return detail
 	case "failed":
 		detail := e.Error
 		if e.Code != "" {

@@ -120,16 +120,29 @@ func newAccountConfig(a config.Account, refreshing bool) (coordinator.AccountCon
 	return c, nil
 }
 
-// coordinator makes a coordinator of the named accounts and does not run it.
+// coordinator makes a coordinator of the named accounts and their parents, and does not
+// run it.
 func (s *session) coordinator(names ...string) (*coordinator.Coordinator, error) {
 	cfg := s.coordinatorConfig()
 	for _, name := range names {
-		account := coordinator.AccountConfig{Name: name} // only read, unless it is configured
-		if a, ok := s.cfg.Account(name); ok {
-			var err error
-			if account, err = newAccountConfig(a, s.cfg.Refreshing(a)); err != nil {
-				return nil, err
-			}
+		if _, configured := s.cfg.Account(name); !configured {
+			cfg.Accounts = append(cfg.Accounts, coordinator.AccountConfig{Name: name}) // only read
+		}
+	}
+	needed := map[string]bool{}
+	for _, name := range names {
+		for name != "" && !needed[name] {
+			a, _ := s.cfg.Account(name)
+			needed[name], name = true, a.Of
+		}
+	}
+	for _, a := range s.cfg.Accounts { // parents before their children
+		if !needed[a.Name] {
+			continue
+		}
+		account, err := newAccountConfig(a, s.cfg.Refreshing(a))
+		if err != nil {
+			return nil, err
 		}
 		cfg.Accounts = append(cfg.Accounts, account)
 	}
@@ -186,8 +199,8 @@ func (s *session) withAdvice(err error) error {
 		return fmt.Errorf("%w\nNo --redis was given, so %s was tried: pass --redis URL, or try `zhongkong serve --sandbox`", err, s.where())
 	case errors.Is(err, coordinator.ErrUnreachable):
 		return fmt.Errorf("%w\nCheck that Redis at %s is up and that this machine can reach it", err, s.where())
-	case errors.As(err, &throttled) && throttled.RetryIn > time.Minute && throttled.Limit == coordinator.LimitBudget:
-		return fmt.Errorf("%w\nThe token is still refreshed on schedule; budget: in the configuration sets the limit", err)
+	case errors.As(err, &throttled) && throttled.RetryIn > time.Minute && (throttled.Limit == coordinator.LimitBudget || throttled.Limit == coordinator.LimitWindow):
+		return fmt.Errorf("%w\nThe token is still refreshed on schedule; limits: of the account, or budget:, sets the limit in the configuration", err)
 	}
 	return err
 }

@@ -21,8 +21,8 @@ func (p program) statusCommand() *cli.Command {
 		Description: `Without names: the configured accounts, or else all in Redis.
 
 NEXT is when the next refresh is due, CALLS the number of calls to the issuer today
-(UTC+8) and the budget, OPEN the number of calls whose result is not known yet. LABEL
-is shown if an account has one.`,
+(UTC+8, or by the issuer's limits) and the budget, OPEN the number of calls whose result
+is not known yet. LABEL is shown if an account has one.`,
 		Flags:  []cli.Flag{newSwitchFlag("json", "print a JSON array")},
 		Action: p.bounded(commandTimeout, status),
 	}
@@ -40,19 +40,18 @@ func status(ctx context.Context, s *session, c *cli.Context) error {
 	if err := s.checkKnown(ctx, states...); err != nil {
 		return err
 	}
+	accounts, err := s.accountStates(ctx, states)
+	if err != nil {
+		return s.withAdvice(err)
+	}
 	if c.Bool("json") {
-		list := make([]wire.Account, 0, len(states))
-		for _, state := range states {
-			list = append(list, s.accountState(state))
-		}
-		return s.printJSON(list)
+		return s.printJSON(accounts)
 	}
 	rows := [][]string{{"ACCOUNT", "LABEL", "GENERATION", "AGE", "TTL", "NEXT", "LOCK", "CALLS", "OPEN", "LAST ERROR"}}
 	labelled := false
-	for _, state := range states {
-		account := s.accountState(state)
-		rows = append(rows, statusRow(state, account))
-		labelled = labelled || account.Label != ""
+	for i, state := range states {
+		rows = append(rows, statusRow(state, accounts[i]))
+		labelled = labelled || accounts[i].Label != ""
 	}
 	if !labelled {
 		for i, row := range rows {
@@ -62,14 +61,61 @@ func status(ctx context.Context, s *session, c *cli.Context) error {
 	return table(s.stdout, rows)
 }
 
-// accountState returns the account's state as status shows it.
+// accountStates returns the accounts' states as status shows them. It reads the states
+// of parents that are not among them.
+func (s *session) accountStates(ctx context.Context, states []coordinator.State) ([]wire.Account, error) {
+	known := map[string]coordinator.State{}
+	for _, state := range states {
+		known[state.Account] = state
+	}
+	accounts := make([]wire.Account, 0, len(states))
+	var parents []string
+	for _, state := range states {
+		a := s.accountState(state)
+		accounts = append(accounts, a)
+		if _, read := known[a.Parent]; a.Parent != "" && !read {
+			parents = append(parents, a.Parent)
+		}
+	}
+	if len(parents) > 0 {
+		slices.Sort(parents)
+		read, err := s.store.Load(ctx, slices.Compact(parents)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, state := range read {
+			known[state.Account] = state
+		}
+	}
+	for i, a := range accounts {
+		if a.Parent != "" {
+			accounts[i].ParentError = lacks(known[a.Parent])
+		}
+	}
+	return accounts, nil
+}
+
+// lacks returns why an account has no token, "" if it has one.
+func lacks(state coordinator.State) string {
+	switch f := state.Failure; {
+	case state.Record.Usable():
+		return ""
+	case state.Err != nil:
+		return state.Err.Error()
+	case f != nil && f.InARow > 0:
+		return fmt.Sprintf("%s %s", f.Kind, failureWords(f))
+	}
+	return coordinator.ErrNoToken.Error()
+}
+
+// accountState returns the account's state, except for what its parent lacks.
 func (s *session) accountState(state coordinator.State) wire.Account {
 	account, configured := s.cfg.Account(state.Account)
 	if !configured {
 		account = config.Account{RefreshEvery: s.cfg.RefreshEvery, Limits: s.cfg.Budget}
 	}
 	a := wire.NewAccount(state, account.RefreshEvery, account.Limits.PerDay)
-	a.Label = account.Label
+	a.Label, a.Parent, a.CallsWindow = account.Label, account.Of, wire.Window(account.Limits)
 	return a
 }
 
@@ -95,12 +141,20 @@ func statusRow(state coordinator.State, a wire.Account) []string {
 	switch {
 	case a.Error != "":
 		trouble = a.Error
+	case a.ParentError != "":
+		trouble = fmt.Sprintf("waits for %s: %s", a.Parent, a.ParentError)
 	case unattended(state, a.NextRefresh.Time):
-		trouble = "no process with the AppSecret answers: start zhongkong serve"
+		trouble = "no process with the account's secret answers: start zhongkong serve"
+	case a.Repeated && trouble == "-":
+		trouble = repeatedWords
+	}
+	calls := fmt.Sprintf("%d/%d", a.CallsToday, a.CallsPerDay)
+	if a.CallsWindow > 0 {
+		calls += " in " + brief(time.Duration(a.CallsWindow*float64(time.Second)))
 	}
 	return []string{
 		a.Name, dash(a.Label), generation, age, ttl, next, lock,
-		fmt.Sprintf("%d/%d", a.CallsToday, a.CallsPerDay), open, trouble,
+		calls, open, trouble,
 	}
 }
 

@@ -98,6 +98,9 @@ func eventLine(e coordinator.Event, at time.Time) string {
 	switch e.Kind {
 	case coordinator.EventRefreshed, coordinator.EventRestored:
 		add("generation %d, lives %s", r.Generation, brief(e.Record.TTL))
+		if r.Repeated {
+			add("%s", repeatedWords)
+		}
 	case coordinator.EventFailed:
 		if r.Code != "" {
 			add("%s: %s, again in %s", r.Code, r.Error, brief(e.RetryIn))

@@ -23,6 +23,7 @@ type Account struct {
 	LockHolder  string            `json:"lock_holder,omitempty"`
 	CallsToday  int               `json:"calls_today"`
 	CallsPerDay int               `json:"calls_per_day"`
+	CallsWindow float64           `json:"calls_window_seconds,omitempty"` // in which calls_per_day are allowed and calls_today were made; 0: a day
 	Open        int               `json:"open_attempts"`
 	Overdue     *int              `json:"overdue_attempts,omitempty"` // nil: not known, see NewAccountFromMemory
 	Conflicts   int               `json:"conflicts"`
@@ -40,6 +41,14 @@ type Failure struct {
 	At      Time                    `json:"at"`
 	InARow  int                     `json:"in_a_row"`          // 0: a refresh has succeeded since
 	RetryAt Time                    `json:"retry_at,omitzero"` // no scheduled refresh comes before
+}
+
+// Window returns Account.CallsWindow.
+func Window(l coordinator.Limits) float64 {
+	if l.Budget() == coordinator.LimitBudget {
+		return 0
+	}
+	return seconds(l.Window)
 }
 
 // NewAccount returns the form of a state that was read from the store. refreshEvery
@@ -89,6 +98,7 @@ func newAccount(s coordinator.Status, now time.Time) Account {
 		LockHolder:  s.Holder,
 		CallsToday:  s.CallsToday,
 		CallsPerDay: s.Limits.PerDay,
+		CallsWindow: Window(s.Limits),
 		Open:        s.OpenAttempts,
 		Conflicts:   s.Conflicts,
 	}

@@ -19,6 +19,7 @@ type Event struct {
 	Generation     coordinator.Fence       `json:"generation,omitempty"`
 	TTLSeconds     float64                 `json:"ttl_seconds,omitempty"`
 	Attributes     map[string]string       `json:"attributes,omitempty"` // of the token
+	Repeated       bool                    `json:"repeated,omitempty"`   // as in Account
 	Kind           coordinator.FailureKind `json:"kind,omitempty"`
 	Code           coordinator.Code        `json:"code,omitempty"` // the issuer's
 	Error          string                  `json:"error,omitempty"`
@@ -32,8 +33,8 @@ func NewEvent(e coordinator.Event, at time.Time) Event {
 		Time: Time{at.UTC().Truncate(time.Millisecond)}, Type: string(e.Kind), Account: e.Account,
 		By: cmp.Or(e.By, e.Record.IssuedBy), Reason: e.Reason,
 		Fence: e.Fence, Generation: e.Record.Generation, TTLSeconds: seconds(e.Record.TTL),
-		Attributes: e.Record.Attributes,
-		Limit:      e.Limit, RetryInSeconds: seconds(e.RetryIn),
+		Attributes: e.Record.Attributes, Repeated: e.Record.Repeated,
+		Limit: e.Limit, RetryInSeconds: seconds(e.RetryIn),
 	}
 	if f := e.Failure; f != nil {
 		w.Kind, w.Code, w.Error = f.Kind, f.Code, f.Message
