@@ -207,7 +207,7 @@ func (x checks) budget(state coordinator.State) {
 	when, until := "today", "midnight (UTC+8)"
 	switch {
 	case limits.Budget() == coordinator.LimitWindow:
-		when, until = "in "+brief(limits.Window), "the next "+brief(limits.Window)+" begin"
+		when, until = "in "+brief(limits.Window), "the next period of "+brief(limits.Window)
 	case !limits.WeChatDays():
 		until = "the issuer's next day"
 	}

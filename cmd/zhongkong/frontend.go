@@ -135,7 +135,7 @@ func (d *daemon) openFrontend() error {
 	d.api = httpapi.New(httpapi.Config{
 		Coordinator: d.zk, Callers: d.auth, Proxy: d.routes, Directory: directory{d}, Probe: d.probe, Overlap: d.overlap,
 		Events: d.events, History: redisadmin.New(d.store),
-		Label: d.label, PageLabel: d.pageLabel,
+		Label: d.label, PageLabel: d.pageLabel, PageSource: d.source,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log,
 	})
@@ -242,6 +242,11 @@ func (d *daemon) reloadUsers(next *config.Config) error {
 func (d *daemon) label(account string) string {
 	a, _ := d.current.Load().Account(account)
 	return a.Label
+}
+
+func (d *daemon) source(account string) string {
+	a, _ := d.current.Load().Account(account)
+	return a.Source
 }
 
 // pageLabel returns what the page shows beside an account's name: its label, and its

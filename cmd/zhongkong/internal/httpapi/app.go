@@ -93,7 +93,7 @@ func newApp(cfg Config) *app {
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.page = page.New(page.Config{
-		Coordinator: cfg.Coordinator, History: cfg.History, Events: hub, Label: cfg.PageLabel,
+		Coordinator: cfg.Coordinator, History: cfg.History, Events: hub, Label: cfg.PageLabel, Source: cfg.PageSource,
 		Instance: cfg.Instance, Version: cfg.Version,
 	})
 	return a

@@ -55,6 +55,9 @@ type Config struct {
 	// nothing. Nil: the Label.
 	PageLabel func(account string) string
 
+	// PageSource is page.Config.Source.
+	PageSource func(account string) string
+
 	// Metrics answers /metrics, to callers of all accounts. Nil: 404.
 	Metrics http.Handler
 

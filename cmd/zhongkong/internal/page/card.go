@@ -1,6 +1,9 @@
 package page
 
 import (
+	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -9,6 +12,7 @@ import (
 type card struct {
 	Name       string
 	Label      string // for people; "": none
+	Source     string // see Config.Source
 	State      state
 	Generation coordinator.Fence
 
@@ -23,12 +27,19 @@ type card struct {
 	NextKnown    bool
 	NextTooLate  bool // it comes after the end of the token
 	IssuedBy     string
+	Attributes   []attribute
+	Repeated     bool   // see coordinator.Record
+	Parent       string // the account whose token the source needs; "": it needs none
+	Lacks        string // why the parent has no token, besides that it has none
+	Blocked      bool   // the parent has none
 	Reader       bool
 	Unattended   bool // see the function
 	CallsToday   int
 	PerDay       int
-	CallsShare   float64 // percent
-	CallsState   string  // "", "high", "full"
+	CallsShare   float64       // percent
+	CallsState   string        // "", "high", "full"
+	CallsWindow  time.Duration // in which PerDay calls are allowed; 0: a day
+	WeChatDays   bool          // the day begins at midnight in UTC+8
 	Open         int
 	Holder       string
 	Conflicts    int
@@ -39,7 +50,11 @@ type card struct {
 	MayRefresh   bool
 }
 
+// attribute is something that a token's readers get with it.
+type attribute struct{ Name, Value string }
+
 type failure struct {
+	Kind    coordinator.FailureKind
 	Code    coordinator.Code
 	Message string
 	At      time.Time
@@ -67,9 +82,15 @@ func newCard(s coordinator.Status, was past, storeErr error, now time.Time) card
 		c.Unreadable = recordCause(s.Err)
 	}
 	if f := s.Failure; f != nil {
-		c.Failure = &failure{Code: f.Code, Message: plain(f.Message), At: f.At, Since: was.failingSince, InARow: f.InARow, Over: f.InARow == 0}
+		c.Failure = &failure{Kind: f.Kind, Code: f.Code, Message: plain(f.Message), At: f.At, Since: was.failingSince, InARow: f.InARow, Over: f.InARow == 0}
 		if !s.RetryAt.IsZero() {
 			c.Failure.Retry = max(s.RetryAt.Sub(now), 0)
+		}
+	}
+	if c.Parent = plain(s.Parent); s.Blocked != nil {
+		c.Blocked = true
+		if !errors.Is(s.Blocked.Cause, coordinator.ErrNoToken) {
+			c.Lacks = plain(s.Blocked.Cause.Error())
 		}
 	}
 	c.countCalls(s.Limits)
@@ -82,6 +103,9 @@ func newCard(s coordinator.Status, was past, storeErr error, now time.Time) card
 }
 
 func (c *card) countCalls(limits coordinator.Limits) {
+	if c.WeChatDays = limits.WeChatDays(); limits.Budget() == coordinator.LimitWindow {
+		c.CallsWindow = limits.Window
+	}
 	if c.PerDay <= 0 {
 		return
 	}
@@ -99,7 +123,10 @@ func (c *card) countCalls(limits coordinator.Limits) {
 func (c *card) showRecord(s coordinator.Status, now time.Time) {
 	life := s.Record.Lifetime()
 	served := life - coordinator.Margin(life)
-	c.IssuedBy = plain(s.Record.IssuedBy)
+	c.IssuedBy, c.Repeated = plain(s.Record.IssuedBy), s.Record.Repeated
+	for _, name := range slices.Sorted(maps.Keys(s.Record.Attributes)) {
+		c.Attributes = append(c.Attributes, attribute{plain(name), plain(s.Record.Attributes[name])})
+	}
 	c.IssuedAt, c.ExpiresAt = s.Record.IssuedAt, s.Record.ExpiresAt
 	c.Left = s.Record.TTL
 	c.Age = max(s.Record.Age(), 0)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/redisstore"
@@ -53,8 +54,14 @@ func systemWords(err error) string {
 
 // issuersWords returns the issuer's own words in a failure's message: without the advice
 // that Zhongkong added, and without its text for an answer that has none.
-func issuersWords(code coordinator.Code, message string) string {
+func issuersWords(source string, code coordinator.Code, message string) string {
 	if code == "" {
+		return message
+	}
+	if !ofWeChat(source) {
+		if hint := hintOf(source, code); hint != "" {
+			message = strings.TrimSuffix(message, "; "+hint)
+		}
 		return message
 	}
 	class := wechat.ClassOf(code)
@@ -65,6 +72,23 @@ func issuersWords(code coordinator.Code, message string) string {
 		return ""
 	}
 	return message
+}
+
+// ofWeChat reports whether a source's codes are those of an Official Account.
+func ofWeChat(source string) bool {
+	switch source {
+	case "", sources.Token, sources.StableToken, sources.JSAPITicket, sources.WXCardTicket:
+		return true
+	}
+	return false
+}
+
+// hintOf returns what to do about a code of a source's issuer, "" if that is not known.
+func hintOf(source string, code coordinator.Code) string {
+	if kind, ok := sources.Find(source); ok && kind.Hint != nil {
+		return kind.Hint(code)
+	}
+	return ""
 }
 
 // transportCause returns the key of the advice for a call to the issuer that got no

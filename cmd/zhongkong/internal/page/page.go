@@ -47,6 +47,10 @@ type Config struct {
 	// Label returns an account's name for people, "" if it has none. Nil:
 	// none has.
 	Label func(account string) string
+
+	// Source returns the kind of an account's source, see package sources. Nil, and "":
+	// it is WeChat's.
+	Source func(account string) string
 }
 
 // Page renders the page.
@@ -90,6 +94,9 @@ func New(cfg Config) *Page { return newPage(cfg, viewOf(cfg.Coordinator)) }
 func newPage(cfg Config, store storeView) *Page {
 	if cfg.Label == nil {
 		cfg.Label = func(string) string { return "" }
+	}
+	if cfg.Source == nil {
+		cfg.Source = func(string) string { return "" }
 	}
 	p := &Page{
 		cfg:       cfg,

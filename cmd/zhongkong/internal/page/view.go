@@ -27,6 +27,7 @@ type view struct {
 	SignedIn string
 	Instance string
 	Version  string
+	SourceOf func(account string) string
 	Outage   *outage // nil: Redis can be used
 
 	Worst  state
@@ -50,7 +51,7 @@ type outage struct {
 
 func (p *Page) view(ctx context.Context, r Request, now time.Time) *view {
 	v := &view{
-		Request: r, SignedIn: r.Viewer.Name(), Instance: p.cfg.Instance, Version: p.cfg.Version, Worst: fresh,
+		Request: r, SignedIn: r.Viewer.Name(), Instance: p.cfg.Instance, Version: p.cfg.Version, SourceOf: p.cfg.Source, Worst: fresh,
 	}
 	storeErr := p.store.err()
 	v.Outage = p.outage(storeErr)
@@ -64,7 +65,7 @@ func (p *Page) view(ctx context.Context, r Request, now time.Time) *view {
 			continue
 		}
 		one := newCard(s, logs.past(ctx, s), storeErr, now)
-		one.Label = plain(p.cfg.Label(one.Name))
+		one.Label, one.Source = plain(p.cfg.Label(one.Name)), p.cfg.Source(one.Name)
 		one.MayRefresh = r.Viewer.MayRefresh(one.Name) && v.Outage == nil && !one.Unattended
 		v.Counts[one.State]++
 		v.Total++

@@ -298,3 +298,31 @@ func TestAReaderWithoutARefresherSaysSo(t *testing.T) {
 	status := coordinator.Status{Name: "wx", Role: coordinator.Reader} // was started a moment ago
 	lacks(t, newScene(status).render(t, "en"), "No process with the AppSecret answers")
 }
+
+func TestAChildShowsWhatItNeeds(t *testing.T) {
+	now := time.Now()
+	refused := &coordinator.ParentError{Account: "wx1.jsapi", Parent: "wx1", Cause: errors.New("refused: 40125: invalid appsecret")}
+	s := newScene(coordinator.Status{Name: "wx1.jsapi", LastRead: true, Parent: "wx1", Blocked: refused})
+	s.shows(t, "This account needs the token of wx1, which has none.", "refused: 40125: invalid appsecret", "See wx1.", `href="accounts/wx1?lang=en"`, `card expired`)
+	refused.Cause = coordinator.ErrNoToken
+	lacks(t, s.shows(t, "which has none", "card waiting"), "coordinator:")
+	record := live(now)
+	record.Attributes, record.Repeated = map[string]string{"instance_url": "https://eu.example.com"}, true
+	s = newScene(coordinator.Status{Name: "wx1.jsapi", LastRead: true, Parent: "wx1", Record: record, NextRefresh: now.Add(time.Hour)})
+	lacks(t, s.shows(t, "the issuer repeated the token", "Needs the token of"), "which has none", "instance_url")
+	var b strings.Builder
+	if err := s.page.Render(t.Context(), &b, Request{Viewer: everybody{}, Language: "en", Account: "wx1.jsapi"}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "instance_url") || !strings.Contains(b.String(), "https://eu.example.com") {
+		t.Error("the account's page lacks the token's attributes")
+	}
+}
+
+func TestCallsAreCountedInTheIssuersWindows(t *testing.T) {
+	status := func(limits coordinator.Limits) coordinator.Status {
+		return coordinator.Status{Name: "push", LastRead: true, Limits: limits, CallsToday: 100}
+	}
+	lacks(t, newScene(status(coordinator.Limits{PerDay: 100, Window: time.Minute})).shows(t, "Calls in 1m", "before the next period of 1m"), "today</dt>", "UTC+8")
+	lacks(t, newScene(status(coordinator.Limits{PerDay: 100, DayBegins: 8 * time.Hour})).shows(t, "Calls today", "no call before the issuer"), "UTC+8")
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -19,7 +20,8 @@ import (
 type words struct {
 	Code  string
 	Names map[string]string // :: key → text
-	Codes map[int]string    // :: the issuer's code → what to do
+	Codes map[int]string    // :: WeChat's code → what to do
+	WeCom map[int]string    // :: WeCom's code → what to do
 	Units [4]string         // day, hour, minute, second
 	Space string            // between number and unit, and between two of them
 }
@@ -73,6 +75,7 @@ func (w words) functions() template.FuncMap {
 		"utc":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"clock":    func(t time.Time) string { return t.UTC().Format("01-02 15:04:05") },
 		"advice":   w.advice,
+		"wechat":   ofWeChat,
 		"said":     issuersWords,
 		"many":     w.many,
 		"whys":     w.whys,
@@ -132,18 +135,44 @@ func (w words) or(key, otherwise string) string {
 }
 
 // advice returns what to do about a failure, "" if that is not known.
-func (w words) advice(code coordinator.Code, message string) string {
-	number, _ := code.Number()
-	switch text, ok := w.Codes[number]; {
-	case ok:
-		return text
+func (w words) advice(source string, kind coordinator.FailureKind, code coordinator.Code, message string) string {
+	switch {
+	case kind == coordinator.FailedParent:
+		return w.text("advice.parent")
 	case code != "":
+		return w.codeAdvice(source, code)
+	}
+	switch key := transportCause(message); {
+	case key == "":
+		return ""
+	case ofWeChat(source):
+		return w.text(key)
+	default:
+		return w.or(key+".other", w.text(key))
+	}
+}
+
+func (w words) codeAdvice(source string, code coordinator.Code) string {
+	number, _ := code.Number()
+	switch source {
+	case sources.HTTP: // its messages say what to do
+		return ""
+	case sources.WeCom, sources.WeComProvider, sources.WeComJSAPITicket, sources.WeComAgentTicket:
+		if text, ok := w.WeCom[number]; ok {
+			return text
+		}
+	default:
+		if text, ok := w.Codes[number]; ok && ofWeChat(source) {
+			return text
+		}
+	}
+	if ofWeChat(source) {
 		return w.text("advice.unknown")
 	}
-	if key := transportCause(message); key != "" {
-		return w.text(key)
+	if hint := hintOf(source, code); hint != "" {
+		return hint
 	}
-	return ""
+	return w.text("advice.unknown.other")
 }
 
 // whyPrefix begins the keys of the texts for the API's error codes.

@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/oauth"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
+	"github.com/zhongkong/zhongkong/coordinator/wecom"
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
@@ -45,15 +48,48 @@ func TestEveryCodeHasAdviceAndIsNotToldTwice(t *testing.T) {
 		if class.Hint == "" {
 			continue
 		}
-		if got := issuersWords(coordinator.NumericCode(class.Code), "invalid x rid: 1-2-3; "+class.Hint); got != "invalid x rid: 1-2-3" {
+		if got := issuersWords("", coordinator.NumericCode(class.Code), "invalid x rid: 1-2-3; "+class.Hint); got != "invalid x rid: 1-2-3" {
 			t.Errorf("%d: the page says %q", class.Code, got)
 		}
-		if got := issuersWords(coordinator.NumericCode(class.Code), class.Meaning+"; "+class.Hint); got != "" {
+		if got := issuersWords("", coordinator.NumericCode(class.Code), class.Meaning+"; "+class.Hint); got != "" {
 			t.Errorf("%d: our words for the issuer's: %q", class.Code, got)
 		}
 	}
-	if english.advice("4711", "x") == "" || english.advice("", "x") != "" {
+	if english.advice("", coordinator.FailedRefused, "4711", "x") == "" || english.advice("", coordinator.FailedRefused, "", "x") != "" {
 		t.Error("an unknown code has no advice, or what is not known has some")
+	}
+}
+
+func TestTheAdviceIsThatOfTheAccountsIssuer(t *testing.T) {
+	for _, class := range wecom.Codes() {
+		for _, w := range languages() {
+			if w.WeCom[class.Code] == "" {
+				t.Errorf("%s: no advice for WeCom's %d", w.Code, class.Code)
+			}
+		}
+	}
+	for _, c := range []struct {
+		source string
+		kind   coordinator.FailureKind
+		code   coordinator.Code
+		want   string
+	}{
+		{sources.Token, coordinator.FailedRefused, "40001", english.Codes[40001]},
+		{sources.WeCom, coordinator.FailedRefused, "40001", english.WeCom[40001]},
+		{sources.WeComJSAPITicket, coordinator.FailedParent, "40014", english.Names["advice.parent"]},
+		{sources.JSAPITicket, coordinator.FailedRefused, "48001", english.Codes[48001]},
+		{sources.OAuth2, coordinator.FailedRefused, "invalid_client", oauth.Classify("invalid_client", 400).Hint},
+		{sources.OAuth2, coordinator.FailedBusy, "-1", oauth.Classify("-1", 400).Hint},
+		{sources.WeCom, coordinator.FailedBusy, "4711", wecom.Classify(4711).Hint},
+		{sources.HTTP, coordinator.FailedRefused, "40001", ""},
+	} {
+		if got := english.advice(c.source, c.kind, c.code, "x"); got != c.want {
+			t.Errorf("%s %s: %q, want %q", c.source, c.code, got, c.want)
+		}
+	}
+	hint := oauth.Classify("invalid_client", 400).Hint
+	if got := issuersWords(sources.OAuth2, "invalid_client", "no; "+hint); got != "no" {
+		t.Errorf("the issuer's words are %q", got)
 	}
 }
 
@@ -71,7 +107,7 @@ func TestACallThatBroughtNoCodeHasAdvice(t *testing.T) {
 		"h/cgi-bin/token answered HTTP status 502":                                                          "relay",
 	} {
 		for _, w := range languages() {
-			if got := w.advice("", message); got != w.Names["advice."+key] || got == "" {
+			if got := w.advice("", coordinator.FailedUnknown, "", message); got != w.Names["advice."+key] || got == "" {
 				t.Errorf("%s: %s: %q, want the advice %s", w.Code, message, got, key)
 			}
 		}

@@ -14,7 +14,7 @@ const weChatOverlap = 5 * time.Minute
 func (k Kind) Overlap(v Values) time.Duration {
 	switch k.Name {
 	case HTTP:
-		if i, err := issuerOf(v); err == nil && i.Description().Repeat == coordinator.RepeatKills {
+		if i, err := Issuer(v); err == nil && i.Description().Repeat == coordinator.RepeatKills {
 			return time.Duration(i.Overlap)
 		}
 	case OAuth2:
