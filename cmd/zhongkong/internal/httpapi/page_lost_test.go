@@ -67,7 +67,7 @@ func TestTheToastSpeaksThePagesLanguage(t *testing.T) {
 	b.until("document.getElementById('link').dataset.state", "on")
 	b.click("[data-refresh=" + wxb + "]")
 	b.click("dialog button[value=yes]")
-	b.until("document.getElementById('toast').textContent", "刷新失败：微信拒绝 · 错误码 40125")
+	b.until("document.getElementById('toast').textContent", "刷新失败：签发方拒绝 · 错误码 40125")
 	b.photograph("zh-toast")
 	if width := b.run("const box = document.getElementById('toast').getBoundingClientRect(); return box.left >= 14 && box.right <= innerWidth - 14"); width != "true" {
 		t.Error("the toast does not fit the phone")

@@ -167,7 +167,7 @@ func TestAPersonIsToldOfAProblemInAPage(t *testing.T) {
 	if to := r.header.Get("Location"); to != "?failed=refused&lang=zh" {
 		t.Errorf("%d to %s", r.status, to)
 	}
-	if r = failing.ask(admin, "GET", "/"+r.header.Get("Location"), ""); !strings.Contains(r.body, "刷新失败：微信拒绝") {
+	if r = failing.ask(admin, "GET", "/"+r.header.Get("Location"), ""); !strings.Contains(r.body, "刷新失败：签发方拒绝") {
 		t.Error("the Chinese page does not say that it failed")
 	}
 }
