@@ -11,6 +11,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
 // DefaultAPIBase is the address of WeChat's API.
@@ -196,6 +197,13 @@ func (c *Config) checkFields(a *Account, kind sources.Kind, form accountForm, p 
 	case len(kind.Of) == 0 && a.Of != "":
 		p.addf("%s: account %q: of: an account with source %s has no parent: remove it", a.where, a.Name, a.Source)
 	}
+	if len(a.Pages) > 0 {
+		if !kind.SignsPages() {
+			p.addf("%s: account %q: pages: an account with source %s has no JS-SDK ticket: remove it", a.where, a.Name, a.Source)
+		} else if _, err := wechat.ParsePages(a.Pages); err != nil {
+			p.addf("%s: account %q: pages: %s", a.where, a.Name, strings.TrimPrefix(err.Error(), "wechat: "))
+		}
+	}
 	if !a.HasSecret() {
 		return
 	}
@@ -269,8 +277,9 @@ func (c *Config) parentsFirst() {
 	}
 }
 
-// checkParents reports parents that are missing or of the wrong kind.
+// checkParents reports parents that are missing or of the wrong kind, and circles.
 func (c *Config) checkParents(p *problems) {
+	inCircle := map[string]bool{}
 	for i, a := range c.Accounts {
 		if a.Of == "" || c.forms[i].faulty {
 			continue
@@ -283,8 +292,32 @@ func (c *Config) checkParents(p *problems) {
 		case !slices.Contains(kind.Of, c.Accounts[parent].Source):
 			p.addf("%s: account %q: of: %q has source %s: a %s belongs to an account with source %s",
 				a.where, a.Name, a.Of, c.Accounts[parent].Source, a.Source, strings.Join(kind.Of, " or "))
+		case !inCircle[a.Name]:
+			if circle := c.circle(a); circle != nil {
+				p.addf("%s: account %q: of: goes round in a circle: %s", a.where, a.Name, strings.Join(circle, ", "))
+				for _, name := range circle {
+					inCircle[name] = true
+				}
+			}
 		}
 	}
+}
+
+// circle returns the names from an account to itself if it is an ancestor of its own.
+func (c *Config) circle(a Account) []string {
+	names := []string{a.Name}
+	for of := a.Of; of != "" && len(names) <= len(c.Accounts); {
+		names = append(names, of)
+		if of == a.Name {
+			return names
+		}
+		i := slices.IndexFunc(c.Accounts, func(o Account) bool { return o.Name == of })
+		if i < 0 {
+			break
+		}
+		of = c.Accounts[i].Of
+	}
+	return nil
 }
 
 // describe fills in the limits and the schedule: the account's own, or those that its
@@ -296,8 +329,7 @@ func (c *Config) describe(a *Account) error {
 		source, err := kind.Make(a.Values())
 		if err != nil {
 			wrong = fmt.Errorf("%s: account %q: %w", a.where, a.Name, err)
-		}
-		if described, ok := source.(coordinator.Described); ok {
+		} else if described, ok := source.(coordinator.Described); ok {
 			d = described.Description()
 		}
 	}

@@ -28,6 +28,9 @@ type Kind struct {
 	// Tickets are the kinds of the accounts that a word in tickets: makes.
 	Tickets map[string]string
 
+	// Signs says that the tokens are tickets with which JS-SDK signatures are made.
+	Signs bool
+
 	// APIBase is where the issuer is unless api_base says otherwise; "": api_base does
 	// not apply, unless AnyBase is set.
 	APIBase string
@@ -134,6 +137,17 @@ func Find(name string) (Kind, bool) {
 		}
 	}
 	return Kind{}, false
+}
+
+// SignsPages reports whether pages: applies: to tickets for the JS-SDK, and to accounts
+// that have such tickets.
+func (k Kind) SignsPages() bool {
+	for _, name := range k.Tickets {
+		if ticket, ok := Find(name); ok && ticket.Signs {
+			return true
+		}
+	}
+	return k.Signs
 }
 
 // Names returns the names of all kinds.

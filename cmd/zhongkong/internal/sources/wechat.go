@@ -57,7 +57,7 @@ func weChatChain(kind wechat.Kind) func(Values) string {
 
 func weChatTicket(name string, kind wechat.TicketType, usage string) Kind {
 	return Kind{
-		Name: name, Usage: usage, Of: []string{Token, StableToken}, APIBase: wechat.DefaultBaseURL,
+		Name: name, Usage: usage, Of: []string{Token, StableToken}, Signs: kind == wechat.JSAPI, APIBase: wechat.DefaultBaseURL,
 		Make: func(v Values) (coordinator.Source, error) {
 			return wechat.TicketConfig{Type: kind, BaseURL: v.APIBase}.Source()
 		},

@@ -52,7 +52,7 @@ func makeWeCom(kind wecom.Kind) func(Values) (coordinator.Source, error) {
 
 func weComTicket(kind wecom.Kind, usage string) Kind {
 	return Kind{
-		Name: string(kind), Usage: usage, Of: []string{WeCom}, APIBase: wecom.DefaultBaseURL, Make: makeWeCom(kind),
+		Name: string(kind), Usage: usage, Of: []string{WeCom}, Signs: true, APIBase: wecom.DefaultBaseURL, Make: makeWeCom(kind),
 		Probe: func(v Values) Probe {
 			return func(ctx context.Context, ticket, parent coordinator.Token) error {
 				err := wecom.Prober{BaseURL: v.APIBase}.ProbeTicket(ctx, kind, parent, ticket)
