@@ -79,9 +79,30 @@ func newAccountForm(where string) accountForm {
 // secretForms are the ways of giving a secret, of which at most one is used.
 type secretForms struct{ plain, file, env string }
 
-// accountFields returns the fields of every account, and after them those of its
-// source.
-func accountFields() []field[accountForm] { return append(commonFields(), sourceFields()...) }
+// accountFields returns the fields of every account, and after them those of the source
+// of the account at n. If it has another field, there are those of all sources: most
+// configurations need no presets, which take longer to read than all the rest.
+func accountFields(n *yaml.Node) []field[accountForm] {
+	var keys []string
+	source := sources.Token
+	if n = resolve(n); n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key, value := n.Content[i].Value, resolve(n.Content[i+1])
+			if keys = append(keys, key); key == "source" {
+				source = value.Value
+			}
+		}
+	}
+	kind, _ := sources.Find(source)
+	table := append(commonFields(), sourceFields(kind)...)
+	has := func(key string) bool {
+		return slices.ContainsFunc(table, func(f field[accountForm]) bool { return f.key == key })
+	}
+	if slices.ContainsFunc(keys, func(key string) bool { return !has(key) }) {
+		return append(commonFields(), sourceFields(sources.All()...)...)
+	}
+	return table
+}
 
 func commonFields() []field[accountForm] {
 	return []field[accountForm]{
@@ -101,11 +122,11 @@ func commonFields() []field[accountForm] {
 	}
 }
 
-// sourceFields returns the fields of all kinds of source.
-func sourceFields() []field[accountForm] {
+// sourceFields returns the fields of kinds of source.
+func sourceFields(kinds ...sources.Kind) []field[accountForm] {
 	var table []field[accountForm]
 	known := map[string]bool{}
-	for _, kind := range sources.All() {
+	for _, kind := range kinds {
 		for _, f := range kind.Fields {
 			if !known[f.Key] {
 				known[f.Key] = true
@@ -235,7 +256,7 @@ func (d *decoder) accounts(n *yaml.Node, c *Config) {
 	read := d.sequence(n, "accounts", func(i int, n *yaml.Node) {
 		before := d.problems.count()
 		f := newAccountForm(d.at(n))
-		if !element(d, n, fmt.Sprintf("accounts[%d]", i), accountFields(), &f) {
+		if !element(d, n, fmt.Sprintf("accounts[%d]", i), accountFields(n), &f) {
 			c.refused["accounts"] = true
 			return
 		}

@@ -152,7 +152,12 @@ func parseLogLevel(v string) (slog.Level, error) {
 	return level, nil
 }
 
-func parseSource(v string) (string, error) { return oneOf(sources.Names()...)(v) }
+func parseSource(v string) (string, error) {
+	if _, ok := sources.Find(v); ok {
+		return v, nil
+	}
+	return oneOf(sources.Names()...)(v)
+}
 
 func checkAPIBase(v string) (string, error) {
 	u, err := url.Parse(v)
