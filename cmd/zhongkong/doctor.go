@@ -20,8 +20,9 @@ func (p program) doctorCommand() *cli.Command {
 		ArgsUsage: "[NAME...]",
 		Description: `Changes nothing and calls no endpoint that ends a token: it tries the AppSecret and
 the IP whitelist on stable_token in its normal mode, whose tokens are independent of
-the classic ones. Only an account that has no token is refreshed. Exits with 1 if a
-check fails.`,
+the classic ones. A secret of another issuer is not tried if a call would end the current
+token, or if the issuer has refused it. Only an account that has no token is refreshed.
+Exits with 1 if a check fails.`,
 		Flags:  []cli.Flag{newSwitchFlag("json", "print a JSON array")},
 		Action: p.bounded(doctorTimeout, doctor),
 	}

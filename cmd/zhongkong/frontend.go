@@ -135,9 +135,9 @@ func (d *daemon) openFrontend() error {
 	d.api = httpapi.New(httpapi.Config{
 		Coordinator: d.zk, Callers: d.auth, Proxy: d.routes, Directory: directory{d}, Probe: d.probe, Overlap: d.overlap,
 		Events: d.events, History: redisadmin.New(d.store),
-		Label: d.label, PageLabel: d.pageLabel, PageSource: d.source,
+		Label: d.label, PageLabel: d.pageLabel,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
-		Instance: d.store.Instance(), Version: version(), Logger: d.log,
+		Instance: d.store.Instance(), Version: version(), Logger: d.log, PageSource: d.source,
 	})
 	var err error
 	if d.web, err = httpapi.NewServer(d.api, exposure, d.log); err != nil {
@@ -244,11 +244,6 @@ func (d *daemon) label(account string) string {
 	return a.Label
 }
 
-func (d *daemon) source(account string) string {
-	a, _ := d.current.Load().Account(account)
-	return a.Source
-}
-
 // pageLabel returns what the page shows beside an account's name: its label, and its
 // AppID if that is not the name.
 func (d *daemon) pageLabel(account string) string {
@@ -258,6 +253,11 @@ func (d *daemon) pageLabel(account string) string {
 		parts[1] = ""
 	}
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
+}
+
+func (d *daemon) source(account string) string {
+	a, _ := d.current.Load().Account(account)
+	return a.Source
 }
 
 func failureWords(f *coordinator.Failure) string {

@@ -77,7 +77,7 @@ func fingerprint(files ...string) [sha256.Size]byte {
 func (d *daemon) reload() {
 	next, err := config.Load(d.input)
 	if err == nil && d.sandbox != nil {
-		err = d.sandbox.replaceWeChat(next)
+		err = d.sandbox.replaceIssuers(next)
 	}
 	if err == nil && len(next.Accounts) == 0 {
 		err = fmt.Errorf("%s: has no account", next.File)

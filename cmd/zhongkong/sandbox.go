@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,12 +25,16 @@ const sandboxAddr = "127.0.0.1:9090"
 func (p program) sandboxCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "sandbox",
-		Usage: "run the WeChat simulator alone: issues tokens and revokes the previous ones",
-		Description: `It has the configured accounts, or else one of its own. Point any client at it
-with --api-base. Its behaviour can be changed over HTTP while it runs:
+		Usage: "run the simulator of WeChat and the other issuers alone: issues tokens and revokes them",
+		Description: `It has the configured accounts, or else one of its own. Point any client of WeChat at
+it with --api-base; WeCom is at /wecom, OAuth2 at /oauth2/token, and the issuer of an
+account with source http at /http/NAME. Its behaviour as WeChat can be changed over HTTP
+while it runs:
 
    curl http://127.0.0.1:9090/sandbox/knobs     what can be tuned
-   curl http://127.0.0.1:9090/sandbox/          which requests there are`,
+   curl http://127.0.0.1:9090/sandbox/          which requests there are
+
+As OAuth2 it has the same at /oauth2/sandbox/.`,
 		Flags:  []cli.Flag{newValueFlag("listen", "ADDR", sandboxAddr, "where to listen")},
 		Action: p.runSandbox,
 	}
@@ -62,7 +67,7 @@ func (s *session) simulate(ctx context.Context, address string) error {
 	}
 	var names []string
 	for _, a := range s.cfg.Accounts {
-		names = append(names, a.AppID())
+		names = append(names, cmp.Or(a.AppID(), a.Name))
 	}
 	fmt.Fprintf(s.stderr, "zhongkong: a WeChat simulator at %s, accounts: %s\n", w.url(), list(names))
 	if w.made {
@@ -136,9 +141,9 @@ func listenForSandbox() (net.Listener, error) {
 	return listen("127.0.0.1:0", "the simulator's address")
 }
 
-// replaceWeChat makes the simulator the issuer of the configured accounts, with its
-// own secret in place of theirs.
-func (s *sandboxServer) replaceWeChat(cfg *config.Config) error {
+// replaceIssuers makes the simulator the issuer of the configured accounts, with its own
+// secrets in place of theirs.
+func (s *sandboxServer) replaceIssuers(cfg *config.Config) error {
 	accounts := slices.Clone(cfg.Accounts)
 	for i := range accounts {
 		accounts[i] = accounts[i].WithSecrets(nil)

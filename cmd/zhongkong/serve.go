@@ -103,7 +103,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 		if d.sandbox, err = startSandbox(l, d.log); err != nil {
 			return err
 		}
-		if err := d.sandbox.replaceWeChat(d.cfg); err != nil {
+		if err := d.sandbox.replaceIssuers(d.cfg); err != nil {
 			return err
 		}
 	}

@@ -62,9 +62,9 @@ func accountGauges() []accountGauge {
 			func(s coordinator.Status) (float64, bool) {
 				return time.Until(s.NextRefresh).Seconds(), !s.NextRefresh.IsZero()
 			}),
-		gauge("calls_today", "Calls to the issuer today (UTC+8), of all processes, as last read.",
+		gauge("calls_today", "Calls to the issuer today (UTC+8, or in the period that its limits are about), of all processes, as last read.",
 			always(func(s coordinator.Status) float64 { return float64(s.CallsToday) })),
-		gauge("calls_per_day", "The daily budget of calls.",
+		gauge("calls_per_day", "The budget of calls for the same time as calls_today.",
 			always(func(s coordinator.Status) float64 { return float64(s.Limits.PerDay) })),
 		gauge("open_attempts", "Calls to the issuer whose outcome is not known yet.",
 			always(func(s coordinator.Status) float64 { return float64(s.OpenAttempts) })),
@@ -75,6 +75,13 @@ func accountGauges() []accountGauge {
 				}
 				return float64(s.Failure.InARow)
 			})),
+		gauge("parent_lacks_token", "1 while the source cannot be asked because the account whose token it needs has none; absent without such a parent.",
+			func(s coordinator.Status) (float64, bool) {
+				if s.Blocked != nil {
+					return 1, true
+				}
+				return 0, s.Parent != ""
+			}),
 		gauge("conflicts", "Times an outside program was seen to fetch tokens of the account.",
 			always(func(s coordinator.Status) float64 { return float64(s.Conflicts) })),
 	}

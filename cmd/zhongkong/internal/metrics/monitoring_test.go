@@ -27,7 +27,7 @@ func everything(t *testing.T) string {
 	m := metrics.New("v1")
 	zk, err := coordinator.New(coordinator.Config{
 		Store:    memstore.New().Instance("one"),
-		Accounts: []coordinator.AccountConfig{{Name: "wx1", Source: coordinatortest.NewSource()}},
+		Accounts: []coordinator.AccountConfig{{Name: "wx1", Source: coordinatortest.NewSource()}, {Name: "wx1.jsapi", Parent: "wx1"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -66,6 +66,14 @@ func TestRoutesAreRead(t *testing.T) {
 		`zhongkong_route_rejected_tokens_total{account="wx1",route="wx",step="cured"} 2`,
 		`zhongkong_route_bytes_total{account="wx1",direction="sent",route="wx"} 8`,
 	)
+}
+
+func TestAChildSaysWhetherItsParentHasAToken(t *testing.T) {
+	text := everything(t)
+	wantLines(t, text, `zhongkong_parent_lacks_token{account="wx1.jsapi"} 0`)
+	if strings.Contains(text, `zhongkong_parent_lacks_token{account="wx1"}`) {
+		t.Error("an account without a parent has the metric")
+	}
 }
 
 func TestHTTPIsRead(t *testing.T) {
