@@ -2,15 +2,13 @@ package oauth
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/tokencall"
 )
 
 // Account is what Transport needs of a *coordinator.Account.
@@ -57,47 +55,27 @@ type Transport struct {
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if leavesHost(req) {
-		return t.base().RoundTrip(req) // the other host must not get the token
+	call := tokencall.Call{
+		Account: t.Account,
+		Base:    t.Base,
+		Check:   t.check,
+		Put: func(out *http.Request, token coordinator.Token) {
+			out.Header.Set("Authorization", "Bearer "+token.Reveal())
+		},
+		Rejects: func(resp *http.Response) bool {
+			return RejectedToken(resp) && t.distrust.believed(req.URL.Host)
+		},
+		Repeated: func(resp *http.Response) { t.distrust.learn(req.URL.Host, RejectedToken(resp)) },
 	}
-	if !t.allowed(req.URL) {
-		closeBody(req)
-		return nil, fmt.Errorf("oauth: %s://%s must not receive a token: it is not in Transport.Hosts", req.URL.Scheme, req.URL.Host)
-	}
-	token, err := t.Account.Token(req.Context())
-	if err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	bodies, err := newBodies(req)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := t.try(req, token, bodies.first)
-	if err != nil || !bodies.again() || !RejectedToken(resp) || !t.distrust.believed(req.URL.Host) {
-		return resp, err
-	}
-	next, err := t.Account.Invalidate(req.Context(), token)
-	if err != nil || next.Token.IsZero() || next.Token.Equal(token) {
-		return resp, nil // the caller gets the server's answer
-	}
-	body, err := bodies.repeat()
-	if err != nil {
-		return resp, nil
-	}
-	_ = resp.Body.Close()
-	resp, err = t.try(req, next.Token, body)
-	if err == nil {
-		t.distrust.learn(req.URL.Host, RejectedToken(resp))
-	}
-	return resp, err
+	return call.RoundTrip(req)
 }
 
-func (t *Transport) base() http.RoundTripper {
-	if t.Base != nil {
-		return t.Base
+// check refuses hosts that must not receive a token.
+func (t *Transport) check(req *http.Request) error {
+	if !t.allowed(req.URL) {
+		return fmt.Errorf("oauth: %s://%s must not receive a token: it is not in Transport.Hosts", req.URL.Scheme, req.URL.Host)
 	}
-	return http.DefaultTransport
+	return nil
 }
 
 // allowed reports whether u may receive the token.
@@ -113,38 +91,4 @@ func (t *Transport) allowed(u *url.URL) bool {
 		}
 	}
 	return false
-}
-
-// leavesHost reports whether an http.Client made req to follow a redirect away from the
-// host it was sent to, or away from TLS.
-func leavesHost(req *http.Request) bool {
-	for r := req; r.Response != nil && r.Response.Request != nil; r = r.Response.Request {
-		from := r.Response.Request.URL
-		if from.Host != req.URL.Host || from.Scheme == "https" && req.URL.Scheme != "https" {
-			return true
-		}
-	}
-	return false
-}
-
-// try makes the call with one token. It does not change the request: the token is only
-// in the copy that Base gets.
-func (t *Transport) try(req *http.Request, token coordinator.Token, body io.ReadCloser) (*http.Response, error) {
-	out := req.Clone(req.Context())
-	out.Header.Set("Authorization", "Bearer "+token.Reveal())
-	if body != nil {
-		out.Body, out.GetBody = body, nil
-	}
-	if known, ok := body.(knownLength); ok {
-		out.ContentLength, out.TransferEncoding = known.length, nil
-	}
-	resp, err := t.base().RoundTrip(out)
-	if err != nil {
-		if text := err.Error(); httpsource.Scrub(text, token.Reveal()) != text {
-			err = errors.New(httpsource.Scrub(text, token.Reveal()))
-		}
-		return nil, err
-	}
-	resp.Request = req
-	return resp, nil
 }

@@ -3,7 +3,6 @@ package wechat
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/tokencall"
 )
 
 // Account is what Transport needs of a *coordinator.Account.
@@ -47,55 +47,24 @@ type Transport struct {
 	Hosts []string
 }
 
-const (
-	tokenParameter = "access_token"
-
-	// maxRepeatable is the largest body that is kept in memory for a second call.
-	maxRepeatable = 256 << 10
-)
+const tokenParameter = "access_token"
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if leavesHost(req) {
-		return t.base().RoundTrip(req) // the other host must not get the token
+	call := tokencall.Call{
+		Account: t.Account,
+		Base:    t.Base,
+		Check:   t.check,
+		Put: func(out *http.Request, token coordinator.Token) {
+			out.URL.RawQuery = withToken(out.URL.RawQuery, token)
+		},
+		Rejects: func(resp *http.Response) bool {
+			rejected, _ := RejectsToken(resp)
+			return rejected
+		},
+		Received: hideToken,
 	}
-	if err := t.check(req); err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	token, err := t.Account.Token(req.Context())
-	if err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	bodies, err := newBodies(req)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := t.try(req, token, bodies.first)
-	if err != nil || !bodies.again() {
-		return resp, err
-	}
-	if rejected, _ := RejectsToken(resp); !rejected {
-		return resp, nil
-	}
-	next, err := t.Account.Invalidate(req.Context(), token)
-	if err != nil || next.Token.IsZero() || next.Token.Equal(token) {
-		return resp, nil // the caller gets WeChat's answer
-	}
-	body, err := bodies.repeat()
-	if err != nil {
-		return resp, nil
-	}
-	_ = resp.Body.Close()
-	return t.try(req, next.Token, body)
-}
-
-func (t *Transport) base() http.RoundTripper {
-	if t.Base != nil {
-		return t.Base
-	}
-	return http.DefaultTransport
+	return call.RoundTrip(req)
 }
 
 // check refuses hosts that must not receive a token.
@@ -115,40 +84,6 @@ func (t *Transport) check(req *http.Request) error {
 func isWeixin(hostname string) bool {
 	hostname = strings.ToLower(hostname)
 	return hostname == "weixin.qq.com" || strings.HasSuffix(hostname, ".weixin.qq.com")
-}
-
-// leavesHost reports whether an http.Client made req to follow a redirect away
-// from the host it was sent to, or away from TLS.
-func leavesHost(req *http.Request) bool {
-	for r := req; r.Response != nil && r.Response.Request != nil; r = r.Response.Request {
-		from := r.Response.Request.URL
-		if from.Host != req.URL.Host || from.Scheme == "https" && req.URL.Scheme != "https" {
-			return true
-		}
-	}
-	return false
-}
-
-// try makes the call with one token. It does not change the request: the token is
-// only in the copy that Base gets.
-func (t *Transport) try(req *http.Request, token coordinator.Token, body io.ReadCloser) (*http.Response, error) {
-	out := req.Clone(req.Context())
-	out.URL.RawQuery = withToken(req.URL.RawQuery, token)
-	if body != nil {
-		out.Body = body
-		out.GetBody = nil
-	}
-	if known, ok := body.(knownLength); ok {
-		out.ContentLength = known.length
-		out.TransferEncoding = nil
-	}
-	resp, err := t.base().RoundTrip(out)
-	if err != nil {
-		return nil, httpsource.CleanError(err, token.Reveal())
-	}
-	resp.Request = req
-	hideToken(resp.Header, token)
-	return resp, nil
 }
 
 // withToken returns the query with the token in place of any other token.

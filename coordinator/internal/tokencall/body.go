@@ -1,4 +1,4 @@
-package wechat
+package tokencall
 
 import (
 	"bytes"
@@ -6,13 +6,14 @@ import (
 	"net/http"
 )
 
+// maxRepeatable is the largest body that is kept in memory for a second call.
+const maxRepeatable = 256 << 10
+
 // bodies supplies a request's body, a second time as well if that is possible.
 type bodies struct {
 	first  io.ReadCloser                 // nil: the request has none
 	repeat func() (io.ReadCloser, error) // nil: not possible
 }
-
-func (b bodies) again() bool { return b.repeat != nil }
 
 // newBodies takes ownership of req.Body. The caller closes first; newBodies closes
 // req.Body itself when it returns an error or reads all of it.
@@ -31,8 +32,7 @@ func newBodies(req *http.Request) (bodies, error) {
 		return bodies{}, err
 	}
 	if len(read) > maxRepeatable {
-		rest := io.MultiReader(bytes.NewReader(read), req.Body)
-		return bodies{first: &rejoined{Reader: rest, Closer: req.Body}}, nil
+		return bodies{first: rejoined{io.MultiReader(bytes.NewReader(read), req.Body), req.Body}}, nil
 	}
 	closeBody(req)
 	// The length is known now. It matters because WeChat's gateway refuses chunked
@@ -48,6 +48,12 @@ func newBodies(req *http.Request) (bodies, error) {
 type knownLength struct {
 	io.ReadCloser
 	length int64
+}
+
+// rejoined is a body whose beginning has been read.
+type rejoined struct {
+	io.Reader
+	io.Closer
 }
 
 func closeBody(req *http.Request) {
