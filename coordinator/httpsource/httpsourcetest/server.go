@@ -3,16 +3,15 @@ package httpsourcetest
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
 
 // Config describes a Server.
@@ -126,6 +125,7 @@ func (s *Server) Revoke() {
 
 // ServeHTTP answers calls for tokens at the Wire's path, and business calls elsewhere.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	if r.URL.Path == s.expect.path(s.values) {
 		s.serveToken(w, r)
 		return
@@ -288,30 +288,6 @@ func reply(w http.ResponseWriter, r Reply) {
 
 // Transport is an http.RoundTripper that reaches the server without a network, as
 // virtual time needs it.
-func (s *Server) Transport() http.RoundTripper { return transport{s} }
-
-type transport struct{ server *Server }
-
-// RoundTrip implements http.RoundTripper.
-func (t transport) RoundTrip(req *http.Request) (resp *http.Response, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			if cause, ok := p.(error); !ok || !errors.Is(cause, http.ErrAbortHandler) {
-				panic(p)
-			}
-			resp, err = nil, errors.New("httpsourcetest: the connection was closed")
-		}
-	}()
-	if err := req.Context().Err(); err != nil {
-		return nil, err
-	}
-	if req.Body == nil {
-		req.Body = http.NoBody
-	}
-	recorder := httptest.NewRecorder()
-	recorder.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	t.server.ServeHTTP(recorder, req)
-	resp = recorder.Result()
-	resp.Request = req
-	return resp, nil
+func (s *Server) Transport() http.RoundTripper {
+	return simulator.Transport{Handler: s, From: "192.0.2.1"}
 }

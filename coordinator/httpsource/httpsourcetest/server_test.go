@@ -154,7 +154,7 @@ func TestFaultsHappenOnceAndInOrder(t *testing.T) {
 			httpsourcetest.Fault{Cut: true, Issue: true},
 			httpsourcetest.Fault{Transform: func(body string) string { return strings.ToUpper(body) }},
 		)
-		for n, want := range []string{"502 down, 0 issued", "0 httpsourcetest: the connection was closed, 1 issued", `200 {"CODE":0`} {
+		for n, want := range []string{"502 down, 0 issued", "0 read tcp: connection reset by peer, 1 issued", `200 {"CODE":0`} {
 			status, body := send(t, s, http.MethodPost, feishuURL, feishuBody)
 			if got := fmt.Sprintf("%d %s, %d issued", status, body, len(s.Issued())); !strings.HasPrefix(got, want) {
 				t.Errorf("call %d: %s, want %s", n+1, got, want)

@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
+
+	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
 
 // Fault spoils answers of the endpoints that issue tokens.
@@ -98,11 +99,7 @@ func (f Fault) carryOut(w http.ResponseWriter, r *http.Request, good []byte) (st
 		w.WriteHeader(status)
 	case "truncated":
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", strconv.Itoa(len(good)))
-		w.WriteHeader(http.StatusOK)
-		_, _ = w.Write(good[:len(good)/2])
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
+		simulator.Truncate(w, http.StatusOK, good)
 	case "redirect":
 		status = http.StatusTemporaryRedirect
 		w.Header().Set("Location", "/elsewhere")

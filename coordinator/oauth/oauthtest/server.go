@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
 
 // Config describes a Server.
@@ -86,9 +88,15 @@ func New(cfg Config) *Server {
 //	POST   /oauth2/sandbox/revoke    revokes all live tokens; ?client=ID: those of one client
 //	GET    /oauth2/sandbox/calls     the calls, the oldest first
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+	r.Body = http.MaxBytesReader(w, r.Body, simulator.MaxRequest)
 	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
 	s.mux.ServeHTTP(w, r)
+}
+
+// Transport returns an http.RoundTripper that calls the server without a network, for
+// every host. A request whose context has ended is not sent.
+func (s *Server) Transport() http.RoundTripper {
+	return simulator.Transport{Handler: s, From: "192.0.2.1", Waits: true} // records a call at its end
 }
 
 // AddClient adds a client, or replaces the one with its ID.

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
 
 // controlPrefix begins the paths of the control interface, and no path of WeChat's.
@@ -107,7 +109,7 @@ func withBody[Q any](do func(*Server, *http.Request, Q) (any, error)) controller
 // decode reads a control request's body. Unknown names are an error; an empty body
 // counts as an empty object.
 func decode(req *http.Request, into any) error {
-	body, err := io.ReadAll(io.LimitReader(req.Body, maxRequest))
+	body, err := io.ReadAll(io.LimitReader(req.Body, simulator.MaxRequest))
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,26 @@
 package wechattest
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
+
+// Client returns an http.Client whose calls to any host go to the server, without a
+// socket.
+func (s *Server) Client() *http.Client { return &http.Client{Transport: s.Transport()} }
+
+// Transport is the transport of Client.
+func (s *Server) Transport() http.RoundTripper { return s.TransportFrom("127.0.0.1") }
+
+// TransportFrom is Transport with a source address.
+func (s *Server) TransportFrom(address string) http.RoundTripper {
+	return simulator.Transport{Handler: s, From: address}
+}
 
 // ServeHTTP implements http.Handler: it answers as WeChat does. Paths under /sandbox/
 // are the control interface:
@@ -33,26 +48,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		s.control.ServeHTTP(w, req)
 		return
 	}
-	chunked := len(req.TransferEncoding) > 0
-	req.Body = http.MaxBytesReader(w, req.Body, maxRequest)
-	body, err := readBody(req)
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, simulator.MaxRequest))
 	if err != nil {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	from, _, err := net.SplitHostPort(req.RemoteAddr)
-	if err != nil {
-		from = req.RemoteAddr
+	from, remote := req.RemoteAddr, "" // in process, there is no port
+	if host, _, err := net.SplitHostPort(req.RemoteAddr); err == nil {
+		from, remote = host, req.RemoteAddr
 	}
 	out := s.handle(&request{
 		method:    req.Method,
 		path:      req.URL.Path,
 		query:     req.URL.Query(),
 		body:      body,
-		chunked:   chunked,
+		chunked:   len(req.TransferEncoding) > 0,
 		host:      req.Host,
 		from:      from,
-		remote:    req.RemoteAddr,
+		remote:    remote,
 		userAgent: req.UserAgent(),
 		gone:      req.Context().Done(),
 	})
@@ -61,30 +74,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // write sends the answer, or breaks the connection.
 func (out reply) write(w http.ResponseWriter) {
-	if out.drop != answered {
-		reset(w)
+	switch out.drop {
+	case dropDial:
+		simulator.Refuse(w)
+	case dropReset:
+		simulator.Reset(w)
+	case answered:
 	}
 	for name, values := range out.header {
 		w.Header()[name] = values
 	}
+	if out.cut {
+		simulator.Truncate(w, out.status, out.body)
+	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(out.body)))
 	w.WriteHeader(out.status)
-	if out.cut {
-		_, _ = w.Write(out.body[:len(out.body)/2])
-		_ = http.NewResponseController(w).Flush()
-		reset(w)
-	}
 	_, _ = w.Write(out.body) // an error means that the client has gone away
-}
-
-// reset breaks the connection, by a TCP reset where possible, and ends the handler.
-func reset(w http.ResponseWriter) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err == nil {
-		if tcp, ok := conn.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0)
-		}
-		_ = conn.Close()
-	}
-	panic(http.ErrAbortHandler)
 }

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+
+	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
 
 const (
@@ -17,9 +19,6 @@ const (
 	pathAgentTicket = "/cgi-bin/ticket/get"
 	pathOpenCorpID  = "/cgi-bin/service/corpid_to_opencorpid"
 )
-
-// maxRequest is the number of bytes that are read of a request's body.
-const maxRequest = 1 << 20
 
 // request is one call.
 type request struct {
@@ -37,22 +36,25 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if host, _, err := net.SplitHostPort(req.RemoteAddr); err == nil {
 		r.from = host
 	}
-	if read, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxRequest)); err == nil {
+	if read, err := io.ReadAll(http.MaxBytesReader(w, req.Body, simulator.MaxRequest)); err == nil {
 		_ = json.Unmarshal(read, &r.body) // what is no object leaves it nil
 	}
-	out, broken := s.answer(r)
-	if broken {
-		panic(http.ErrAbortHandler)
+	out, f := s.answer(r)
+	switch {
+	case f != nil && f.Dial:
+		simulator.Refuse(w)
+	case f != nil && f.Reset:
+		simulator.Reset(w)
 	}
 	out.write(w, s.Now().UTC().Format(http.TimeFormat))
 }
 
-// answer carries a call out, with its fault if there is one, and records it. broken: the
-// connection breaks instead of an answer.
-func (s *Server) answer(r *request) (out reply, broken bool) {
+// answer carries a call out, with its fault if there is one, and records it. One without
+// a connection is not recorded.
+func (s *Server) answer(r *request) (out reply, f *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.fault(r.path)
+	f = s.fault(r.path)
 	switch {
 	case f == nil || f.Reset:
 		out = s.carryOut(r)
@@ -67,7 +69,7 @@ func (s *Server) answer(r *request) (out reply, broken bool) {
 		}
 	}
 	s.calls = append(s.calls, Call{At: s.now(), From: r.from, Path: r.path, CorpID: r.corpID, App: r.app, Code: out.code})
-	return out, f != nil && (f.Reset || f.Dial)
+	return out, f
 }
 
 func (s *Server) carryOut(r *request) reply {

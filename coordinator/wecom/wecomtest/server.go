@@ -1,14 +1,15 @@
 package wecomtest
 
 import (
-	crand "crypto/rand"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
 
 // The corp of a Config without corps. The values of its secrets are public.
@@ -133,7 +134,7 @@ func Open(c Config) (*Server, error) {
 		s.clock = time.Now
 	}
 	for c.Seed == 0 {
-		c.Seed = randomSeed()
+		c.Seed = rand.Uint64()
 	}
 	s.random = rand.New(rand.NewPCG(c.Seed, c.Seed))
 	if c.Knobs != nil {
@@ -154,12 +155,6 @@ func Open(c Config) (*Server, error) {
 	return s, nil
 }
 
-func randomSeed() uint64 {
-	var b [8]byte
-	_, _ = crand.Read(b[:]) // never fails
-	return binary.LittleEndian.Uint64(b[:])
-}
-
 // AddCorp adds a corp. One of the same CorpID is replaced with its tokens.
 func (s *Server) AddCorp(added Corp) error {
 	c := &corp{Corp: added, apps: make(map[string]*app)}
@@ -178,6 +173,15 @@ func (s *Server) AddCorp(added Corp) error {
 	defer s.mu.Unlock()
 	s.corps[c.CorpID] = c
 	return nil
+}
+
+// Transport returns a transport whose calls to any host go to the server, without a
+// socket.
+func (s *Server) Transport() http.RoundTripper { return s.TransportFrom("127.0.0.1") }
+
+// TransportFrom is Transport with a source address.
+func (s *Server) TransportFrom(address string) http.RoundTripper {
+	return simulator.Transport{Handler: s, From: address}
 }
 
 // Now returns the server's time.
