@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 const (
@@ -56,7 +57,7 @@ type reading struct {
 // read reads an answer. It takes a token whatever is around it, because it was issued.
 func (i *Issuer) read(r *Response) reading {
 	root, err := parseAnswer(r.Body, i.Answer.Token, i.Answer.Code)
-	got := reading{wrong: err, page: errors.Is(err, errPage)}
+	got := reading{wrong: err, page: errors.Is(err, source.ErrPage)}
 	if root == nil {
 		return got
 	}
@@ -198,11 +199,6 @@ func textOf(value any) string {
 	return ""
 }
 
-var (
-	errPage   = errors.New("a page instead of JSON")
-	errBroken = errors.New("JSON that is cut off or broken")
-)
-
 // parseAnswer finds the answer's object, which a relay may have wrapped or the
 // connection cut off. Of a broken object it returns the readable part and an error.
 // tokenPath and codePath tell the object from others around it.
@@ -211,7 +207,7 @@ func parseAnswer(body []byte, tokenPath, codePath string) (object, error) {
 	long := len(body) > MaxBody
 	body = TrimMark(body[:min(len(body), MaxBody)])
 	var partial object
-	for _, text := range findObjects(body, tokenPath, codePath) {
+	for _, text := range source.Objects(body, topOf(tokenPath), topOf(codePath)) {
 		root, err := parseObject(text)
 		if err == nil && (root.lookup(tokenPath) != nil || root.lookup(codePath) != nil) || root.lookup(tokenPath) != nil {
 			return root, err
@@ -223,36 +219,16 @@ func parseAnswer(body []byte, tokenPath, codePath string) (object, error) {
 	switch {
 	case long && partial == nil:
 		return nil, fmt.Errorf("more than %d bytes", MaxBody)
-	case len(body) == 0:
-		return nil, errors.New("an empty body")
-	case body[0] == '<':
-		return nil, errPage
-	case body[0] != '{':
-		return nil, errors.New("something that is not a JSON object")
-	case partial == nil:
-		return nil, errBroken
+	case len(body) == 0, body[0] != '{', partial == nil:
+		return nil, source.NoObject(body)
 	}
 	return partial, nil
 }
 
-// findObjects returns the parts of body that may begin with the answer's object.
-func findObjects(body []byte, paths ...string) [][]byte {
-	first := bytes.IndexByte(body, '{')
-	if first < 0 {
-		return nil
-	}
-	texts := [][]byte{body[first:]}
-	if first == 0 {
-		return texts
-	}
-	for _, path := range paths {
-		name, _, _ := strings.Cut(path, ".")
-		before, _, found := bytes.Cut(body, []byte(`"`+name+`"`))
-		if begin := bytes.LastIndexByte(before, '{'); found && begin > first {
-			texts = append(texts, body[begin:])
-		}
-	}
-	return texts
+// topOf returns the member of the answer's object that a path begins with.
+func topOf(path string) string {
+	name, _, _ := strings.Cut(path, ".")
+	return name
 }
 
 // maxDepth bounds how deeply objects and lists may be nested.
@@ -271,7 +247,7 @@ func parseObject(text []byte) (object, error) {
 func parseValue(d *json.Decoder, end, depth int) (any, error) {
 	token, err := d.Token()
 	if err != nil || depth == 0 {
-		return nil, errBroken
+		return nil, source.ErrBroken
 	}
 	switch token {
 	case json.Delim('{'):
@@ -288,7 +264,7 @@ func parseValue(d *json.Decoder, end, depth int) (any, error) {
 		return list, closing(d)
 	}
 	if _, isString := token.(string); !isString && d.InputOffset() == int64(end) {
-		return nil, errBroken // a number that the text ends with may have lost digits
+		return nil, source.ErrBroken // a number that the text ends with may have lost digits
 	}
 	return token, nil
 }
@@ -300,7 +276,7 @@ func parseMembers(d *json.Decoder, end, depth int) (object, error) {
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
-			return members, errBroken
+			return members, source.ErrBroken
 		}
 		value, err := parseValue(d, end, depth-1)
 		if key, ok := name.(string); ok && value != nil {
@@ -316,7 +292,7 @@ func parseMembers(d *json.Decoder, end, depth int) (object, error) {
 // closing reads a closing bracket.
 func closing(d *json.Decoder) error {
 	if _, err := d.Token(); err != nil {
-		return errBroken
+		return source.ErrBroken
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 // fetch is one call of Source.Fetch.
@@ -73,7 +74,7 @@ func (f *fetch) failure(r *Response, got reading) *coordinator.FetchError {
 	case r.GaveUp(), r.Status/100 == 5 && !known:
 		return f.failed(coordinator.FailedUnknown, got, 0, fmt.Sprintf("HTTP status %d", r.Status))
 	case known:
-		return f.failed(class.Kind, got, time.Duration(class.RetryIn), class.text(f.clean(got.message)))
+		return f.failed(class.Kind, got, time.Duration(class.RetryIn), source.Advice(f.clean(got.message), class.Meaning, class.Hint))
 	case got.code != "" && r.Status == http.StatusTooManyRequests:
 		return f.failed(coordinator.FailedLater, got, r.RetryAfter(), f.clean(got.message))
 	case got.code != "":
@@ -109,15 +110,3 @@ func (f *fetch) failed(kind coordinator.FailureKind, got reading, retryIn time.D
 }
 
 func (f *fetch) clean(message string) string { return OneLine(Scrub(message, f.secrets...)) }
-
-// text returns the issuer's message, or the class's meaning if there is none, and what
-// to do.
-func (c Class) text(message string) string {
-	if message == "" {
-		message = c.Meaning
-	}
-	if c.Hint == "" {
-		return message
-	}
-	return message + "; " + c.Hint
-}

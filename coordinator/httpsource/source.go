@@ -2,12 +2,8 @@ package httpsource
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -16,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 const (
@@ -165,14 +162,13 @@ func (s *Source) Description() coordinator.Description { return s.issuer.Descrip
 // Credential returns a fingerprint of the parameters. It has 32 bits, too few to find
 // a secret by.
 func (s *Source) Credential() string {
-	mac := hmac.New(sha256.New, []byte(strings.Join(s.secrets, "\x00")))
-	_, _ = io.WriteString(mac, "zhongkong credential\x00"+s.issuer.Request.URL)
+	identity := []string{s.issuer.Request.URL}
 	for _, p := range s.issuer.Parameters {
 		if !p.Secret {
-			_, _ = io.WriteString(mac, "\x00"+s.values[p.Name])
+			identity = append(identity, s.values[p.Name])
 		}
 	}
-	return hex.EncodeToString(mac.Sum(nil)[:4])
+	return source.Fingerprint(strings.Join(s.secrets, "\x00"), identity...)
 }
 
 // Format prints the source without its parameters, whatever the verb.

@@ -1,11 +1,11 @@
 package oauth
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"mime"
 	"net/http"
 	"net/url"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 const (
@@ -60,14 +61,10 @@ func (r reply) members() (members, error) {
 	switch {
 	case len(body) > httpsource.MaxBody:
 		return nil, fmt.Errorf("more than %d bytes", httpsource.MaxBody)
-	case len(body) == 0:
-		return nil, errors.New("an empty body")
-	case body[0] == '<':
-		return nil, errors.New("a page instead of JSON")
-	case body[0] == '{':
+	case len(body) > 0 && body[0] == '{':
 		var m members
 		if json.Unmarshal(body, &m) != nil {
-			return nil, errors.New("JSON that is cut off or broken")
+			return nil, source.ErrBroken
 		}
 		return m, nil
 	}
@@ -77,7 +74,7 @@ func (r reply) members() (members, error) {
 			return formMembers(form), nil
 		}
 	}
-	return nil, errors.New("something that is not a JSON object")
+	return nil, source.NoObject(body)
 }
 
 func formMembers(form url.Values) members {
@@ -97,11 +94,8 @@ func (m members) set(name string, value any) {
 
 // text returns a member that is a string, "" if it is none.
 func (m members) text(name string) string {
-	var s string
-	if json.Unmarshal(m[name], &s) != nil {
-		return ""
-	}
-	return strings.TrimSpace(s)
+	text, _ := source.Text(m[name])
+	return text
 }
 
 // grant reads the answer of a token endpoint (RFC 6749, section 5).
@@ -155,18 +149,13 @@ func (m members) token(name string) (grant, error) {
 // life reads expires_in, a number or a string with one. RFC 6749 only recommends it;
 // configured is the life that holds without it.
 func (m members) life(g *grant, configured time.Duration) {
-	g.life = or(configured, cautiousLife)
-	raw := m["expires_in"]
-	text := m.text("expires_in")
-	if text == "" && len(raw) > 0 && raw[0] != '"' && string(raw) != "null" {
-		text = string(raw)
-	}
-	seconds, err := strconv.ParseFloat(text, 64)
+	g.life = cmp.Or(configured, cautiousLife)
+	seconds, present, err := source.Number(m["expires_in"])
 	switch {
-	case text == "" && configured > 0: // as configured
-	case text == "":
+	case !present && configured > 0: // as configured
+	case !present:
 		g.doubt("expires_in is missing, so the token is taken to live for " + g.life.String() + ": set lifetime if you know better")
-	case err != nil && !errors.Is(err, strconv.ErrRange) || math.IsNaN(seconds):
+	case err != nil:
 		g.doubt("expires_in is not a number, so the token is taken to live for " + g.life.String())
 	case seconds < 1:
 		g.doubt("expires_in is less than 1, so the token is taken to live for " + g.life.String())

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -32,7 +33,7 @@ func newSigner(key []byte, keyID, algorithm string) (*signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.KeyID, k.Algorithm = or(keyID, k.KeyID), or(algorithm, k.Algorithm)
+	k.KeyID, k.Algorithm = cmp.Or(keyID, k.KeyID), cmp.Or(algorithm, k.Algorithm)
 	if k.Algorithm == "" {
 		if k.Algorithm, err = algorithmOf(k.Key); err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ func withCertificate(c Config) (http.RoundTripper, string, error) {
 	var t *http.Transport
 	switch given := c.Transport.(type) {
 	case nil:
-		timeout := or(c.ConnectTimeout, defaultConnectTimeout)
+		timeout := cmp.Or(c.ConnectTimeout, defaultConnectTimeout)
 		t = &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
 			DialContext:         (&net.Dialer{Timeout: timeout}).DialContext,

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 // Grant is what a Source asks the token endpoint with. Users write these values in
@@ -152,8 +154,8 @@ func (c Config) Source() (*Source, error) {
 		endpoint:    place(c.TokenURL),
 		issuer:      r,
 		client:      newClient(transport, c.ConnectTimeout),
-		timeout:     or(c.Timeout, defaultTimeout),
-		credential:  fingerprint(c.ClientSecret+string(c.PrivateKey)+certificate, r.identity()...),
+		timeout:     cmp.Or(c.Timeout, defaultTimeout),
+		credential:  source.Fingerprint(c.ClientSecret+string(c.PrivateKey)+certificate, r.identity()...),
 		description: describe(repeat),
 	}, nil
 }
@@ -277,12 +279,4 @@ func vschar(s string) bool {
 		}
 	}
 	return true
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 // Error is a refusal that an issuer answered.
@@ -38,12 +40,12 @@ func (m members) error(r reply) *Error {
 	if word := m.text("error"); word != "" {
 		e.Code = coordinator.Code(r.clean(word))
 	} else if json.Unmarshal(m["error"], &nested) == nil && len(nested) > 0 {
-		e.Code = coordinator.Code(r.clean(or(nested.text("status"), or(nested.text("code"), "error"))))
-		description = or(description, nested.text("message"))
+		e.Code = coordinator.Code(r.clean(cmp.Or(nested.text("status"), nested.text("code"), "error")))
+		description = cmp.Or(description, nested.text("message"))
 	} else {
 		return nil
 	}
-	e.Description = r.clean(or(description, m.text("message")))
+	e.Description = r.clean(cmp.Or(description, m.text("message")))
 	if len(e.Code) > maxCode {
 		e.Code = e.Code[:maxCode]
 	}
@@ -61,16 +63,12 @@ func (r reply) clean(text string) string {
 // refused is the failure for an answer that says why nothing was granted.
 func (r reply) refused(said *Error, class Class) *coordinator.FetchError {
 	failure := &coordinator.FetchError{
-		Kind: class.Kind, Code: said.Code, RetryIn: or(r.retryAfter(), class.RetryIn), Calls: 1, Err: said,
-		Message: fmt.Sprintf("%s answered: %s", r.endpoint, or(said.Description, class.Meaning)),
+		Kind: class.Kind, Code: said.Code, RetryIn: cmp.Or(r.retryAfter(), class.RetryIn), Calls: 1, Err: said,
+		Message: r.endpoint + " answered: " + source.Advice(said.Description, class.Meaning, class.Hint) + r.clockHint(class),
 	}
 	if class.Kind == coordinator.FailedRefused {
 		failure.RetryIn = 0 // only an operator helps, and then at once
 	}
-	if class.Hint != "" {
-		failure.Message += "; " + class.Hint
-	}
-	failure.Message += r.clockHint(class)
 	return failure
 }
 

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 // GitHubApp describes a source for the installation access tokens of a GitHub App. They
@@ -41,7 +43,7 @@ func (a GitHubApp) MarshalText() ([]byte, error) { return fmt.Append(nil, a), ni
 
 // Source validates a and returns the source that it describes. It makes no call.
 func (a GitHubApp) Source() (*Source, error) {
-	base := strings.TrimRight(or(a.APIBase, "https://api.github.com"), "/")
+	base := strings.TrimRight(cmp.Or(a.APIBase, "https://api.github.com"), "/")
 	installation, err := strconv.ParseUint(a.InstallationID, 10, 64)
 	switch {
 	case a.AppID == "" || !vschar(a.AppID):
@@ -72,7 +74,7 @@ func (a GitHubApp) Source() (*Source, error) {
 		issuer:      &installationRequest{appID: a.AppID, url: address, body: string(body), signer: key},
 		client:      newClient(a.Transport, 0),
 		timeout:     defaultTimeout,
-		credential:  fingerprint(string(a.PrivateKey), "github_app", a.AppID, address, string(body)),
+		credential:  source.Fingerprint(string(a.PrivateKey), "github_app", a.AppID, address, string(body)),
 		description: describe(coordinator.RepeatKeeps),
 		hidden:      true,
 	}, nil

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ func (g GoogleServiceAccount) Source() (*Source, error) {
 		return nil, errors.New("scopes: a service account needs at least one")
 	}
 	source, err := Config{
-		TokenURL:      or(key.TokenURI, "https://oauth2.googleapis.com/token"),
+		TokenURL:      cmp.Or(key.TokenURI, "https://oauth2.googleapis.com/token"),
 		Grant:         JWTBearer,
 		PrivateKey:    []byte(key.PrivateKey),
 		KeyID:         key.PrivateKeyID,

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
@@ -60,7 +61,7 @@ func (t *tokenRequest) message(now time.Time) (*message, error) {
 		form.Set("audience", c.Audience)
 	}
 	if c.Grant == JWTBearer {
-		assertion, err := t.signer.assertion(now, or(c.assertionLife, assertionLife), t.bearerClaims())
+		assertion, err := t.signer.assertion(now, cmp.Or(c.assertionLife, assertionLife), t.bearerClaims())
 		if err != nil {
 			return nil, err
 		}
@@ -92,7 +93,7 @@ func (t *tokenRequest) authenticate(m *message, form url.Values, now time.Time) 
 		m.secrets = append(m.secrets, c.ClientSecret)
 	case PrivateKeyJWT:
 		assertion, err := t.signer.assertion(now, assertionLife, map[string]any{
-			"iss": c.ClientID, "sub": c.ClientID, "aud": or(c.AssertionAudience, c.TokenURL),
+			"iss": c.ClientID, "sub": c.ClientID, "aud": cmp.Or(c.AssertionAudience, c.TokenURL),
 		})
 		if err != nil {
 			return err
@@ -117,7 +118,7 @@ func (m *message) hide(assertion string) {
 
 func (t *tokenRequest) bearerClaims() map[string]any {
 	c := &t.config
-	claims := map[string]any{"iss": or(c.Issuer, c.ClientID), "aud": or(c.AssertionAudience, c.TokenURL)}
+	claims := map[string]any{"iss": cmp.Or(c.Issuer, c.ClientID), "aud": cmp.Or(c.AssertionAudience, c.TokenURL)}
 	if c.Subject != "" {
 		claims["sub"] = c.Subject
 	}

@@ -1,13 +1,10 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -106,13 +103,5 @@ func (s *Source) unsent(kind coordinator.FailureKind, err error) *coordinator.Fe
 }
 
 func newClient(rt http.RoundTripper, connectTimeout time.Duration) *httpsource.Client {
-	return httpsource.NewClient(rt, or(connectTimeout, defaultConnectTimeout))
-}
-
-// fingerprint returns 32 bits of a secret and what goes with it, too few to find a
-// secret of 128 bits by.
-func fingerprint(secret string, identity ...string) string {
-	mac := hmac.New(sha256.New, []byte(secret))
-	_, _ = io.WriteString(mac, "zhongkong credential\x00"+strings.Join(identity, "\x00"))
-	return hex.EncodeToString(mac.Sum(nil)[:4])
+	return httpsource.NewClient(rt, cmp.Or(connectTimeout, defaultConnectTimeout))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 func TestAnswers(t *testing.T) {
@@ -170,7 +171,8 @@ func FuzzAnswer(f *testing.F) {
 			if refused.Code == 0 {
 				t.Error("a refusal with errcode 0")
 			}
-			text := refused.text(Classify(refused.Code))
+			class := Classify(refused.Code)
+			text := source.Advice(refused.Message, class.Meaning, class.Hint)
 			if strings.Contains(text, secret) || strings.ContainsAny(text, "\x00\n\r\x1b") || len(refused.Message) > 4*(httpsource.MaxMessage+3) {
 				t.Errorf("text = %q", text)
 			}

@@ -49,19 +49,6 @@ func newError(code int, message string, status int) *Error {
 	return e
 }
 
-// text returns WeChat's message, or the class's meaning if there is none, and what
-// to do.
-func (e *Error) text(c Class) string {
-	words := e.Message
-	if words == "" {
-		words = c.Meaning
-	}
-	if c.Hint == "" {
-		return words
-	}
-	return words + "; " + c.Hint
-}
-
 // seenAddress finds the address in the errmsg of a 40164, whose format has changed
 // over the years: "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist rid: ..".
 func seenAddress(message string) string {

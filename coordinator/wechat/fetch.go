@@ -8,6 +8,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 const (
@@ -191,7 +192,7 @@ func (f *fetch) refused(r reply, e *Error) *coordinator.FetchError {
 		Kind:    class.Kind,
 		Code:    coordinator.NumericCode(e.Code),
 		RetryIn: class.RetryIn,
-		Message: e.text(class),
+		Message: source.Advice(e.Message, class.Meaning, class.Hint),
 		Err:     e,
 	}
 	if class.UntilMidnight {

@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 // member is the name of a member of an answer's object.
@@ -59,7 +58,7 @@ func parseAnswerWith(token member, body []byte) (answer, error) {
 	long := len(body) > httpsource.MaxBody
 	body = httpsource.TrimMark(body[:min(len(body), httpsource.MaxBody)])
 	a, err := answer{}, errors.New("nothing")
-	for _, text := range findObjects(token, body) {
+	for _, text := range source.Objects(body, string(token), string(errcode)) {
 		if a, err = readObject(token, text); a.token != "" || err == nil && a.code != 0 {
 			return a, nil
 		}
@@ -67,64 +66,40 @@ func parseAnswerWith(token member, body []byte) (answer, error) {
 	switch {
 	case long && err != nil:
 		return answer{}, fmt.Errorf("more than %d bytes", httpsource.MaxBody)
-	case len(body) == 0:
-		return answer{}, errors.New("an empty body")
-	case body[0] == '<':
-		return answer{}, errors.New("a page instead of JSON")
-	case body[0] != '{':
-		return answer{}, errors.New("something that is not a JSON object")
+	case len(body) == 0, body[0] != '{':
+		return answer{}, source.NoObject(body)
 	case err != nil:
 		return answer{}, err
 	}
 	return a, a.wrong[errcode]
 }
 
-// findObjects returns the parts of body that may begin with the answer's object.
-func findObjects(token member, body []byte) [][]byte {
-	first := bytes.IndexByte(body, '{')
-	if first < 0 {
-		return nil
-	}
-	texts := [][]byte{body[first:]}
-	if first == 0 {
-		return texts
-	}
-	for _, name := range []member{token, errcode} {
-		before, _, found := bytes.Cut(body, []byte(`"`+name+`"`))
-		if begin := bytes.LastIndexByte(before, '{'); found && begin > first {
-			texts = append(texts, body[begin:])
-		}
-	}
-	return texts
-}
-
 // readObject reads the object that text begins with and ignores what follows. Of a
 // truncated or malformed object it returns the readable part and an error.
 func readObject(token member, text []byte) (answer, error) {
-	broken := errors.New("JSON that is cut off or broken")
 	a := answer{member: token, wrong: make(map[member]error)}
 	d := json.NewDecoder(bytes.NewReader(text))
 	if _, err := d.Token(); err != nil { // the brace
-		return a, broken
+		return a, source.ErrBroken
 	}
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
-			return a, broken
+			return a, source.ErrBroken
 		}
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {
-			return a, broken
+			return a, source.ErrBroken
 		}
 		if d.InputOffset() == int64(len(text)) && value[len(value)-1] != '"' {
-			return a, broken // a number that the text ends with may have lost digits
+			return a, source.ErrBroken // a number that the text ends with may have lost digits
 		}
 		if name, ok := name.(string); ok {
 			a.set(member(name), value)
 		}
 	}
 	if _, err := d.Token(); err != nil {
-		return a, broken
+		return a, source.ErrBroken
 	}
 	return a, nil
 }
@@ -136,7 +111,7 @@ func (a *answer) set(name member, value json.RawMessage) {
 	case errcode:
 		a.setCode(value)
 	case "errmsg":
-		if text, ok := textOf(value); ok && text != "" {
+		if text, _ := source.Text(value); text != "" {
 			a.message = text
 		}
 	case a.member:
@@ -147,16 +122,16 @@ func (a *answer) set(name member, value json.RawMessage) {
 }
 
 func (a *answer) setToken(value json.RawMessage) {
-	text, ok := textOf(value)
-	if text = strings.TrimSpace(text); text != "" {
+	text, ok := source.Text(value)
+	if text != "" {
 		a.token = text
-	} else if !ok && !isNull(value) {
+	} else if !ok && string(value) != "null" {
 		a.wrong[a.member] = fmt.Errorf("a %s that is not a string", a.member.noun())
 	}
 }
 
 func (a *answer) setCode(value json.RawMessage) {
-	switch number, present, err := numberOf(value); {
+	switch number, present, err := source.Number(value); {
 	case !present:
 	case err != nil || number != math.Trunc(number) || math.Abs(number) > math.MaxInt32:
 		a.wrong[errcode] = errors.New("an errcode that is not a whole number")
@@ -167,7 +142,7 @@ func (a *answer) setCode(value json.RawMessage) {
 }
 
 func (a *answer) setLife(value json.RawMessage) {
-	seconds, present, err := numberOf(value)
+	seconds, present, err := source.Number(value)
 	seconds = max(0, min(seconds, 2*maxLife.Seconds())) // a Duration holds it
 	switch life := time.Duration(seconds * float64(time.Second)); {
 	case !present:
@@ -180,35 +155,4 @@ func (a *answer) setLife(value json.RawMessage) {
 	default:
 		a.life = life
 	}
-}
-
-func isNull(value json.RawMessage) bool { return string(value) == "null" }
-
-// textOf returns the string that value encodes; ok is false if it is not a string.
-func textOf(value json.RawMessage) (text string, ok bool) {
-	if value[0] != '"' {
-		return "", false
-	}
-	err := json.Unmarshal(value, &text)
-	return text, err == nil
-}
-
-// numberOf returns the number that value encodes, as a JSON number or as a string.
-// null and an empty string count as absent.
-func numberOf(value json.RawMessage) (number float64, present bool, err error) {
-	text, quoted := textOf(value)
-	if text = strings.TrimSpace(text); quoted && text == "" || isNull(value) {
-		return 0, false, nil
-	}
-	if !quoted {
-		text = string(value)
-	}
-	number, err = strconv.ParseFloat(text, 64)
-	if errors.Is(err, strconv.ErrRange) { // number is infinite, which the callers reject
-		err = nil
-	}
-	if math.IsNaN(number) {
-		err = strconv.ErrSyntax
-	}
-	return number, true, err
 }

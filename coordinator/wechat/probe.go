@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
+	"github.com/zhongkong/zhongkong/coordinator/internal/tokencall"
 )
 
 // Prober asks WeChat whether a token is valid. The zero value is ready to use.
@@ -18,9 +18,6 @@ type Prober struct {
 	BaseURL   string            // as in Config
 	Transport http.RoundTripper // as in Config
 }
-
-// probeTimeout limits a probe in addition to its context.
-const probeTimeout = 10 * time.Second
 
 // Probe calls get_api_domain_ip, which has no side effect, with the token. It blocks
 // for at most 10 s. Nil means that WeChat accepted the token. An *Error is the errcode
@@ -58,24 +55,17 @@ func (p Prober) ProbeTicket(ctx context.Context, kind TicketType, token, ticket 
 
 // ask makes one request. Its errors do not contain the secrets.
 func (p Prober) ask(ctx context.Context, a ask, secrets ...coordinator.Token) (answer, error) {
-	base, err := checkBase(cmp.Or(p.BaseURL, DefaultBaseURL))
+	base, err := source.BaseURL(cmp.Or(p.BaseURL, DefaultBaseURL), DefaultBaseURL)
 	if err != nil {
-		return answer{}, err
+		return answer{}, fmt.Errorf("wechat: the base URL %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
 	req, err := a.request(ctx, base+a.path)
 	if err != nil {
 		return answer{}, errors.New("wechat: probe: the request cannot be made") // err holds the URL
 	}
-	req.Header.Set("User-Agent", userAgent)
-	var hidden []string
-	for _, s := range secrets {
-		hidden = append(hidden, s.Reveal())
-	}
-	resp, err := httpsource.NewClient(p.Transport, defaultConnectTimeout).Do(req, httpsource.MaxBody+1)
+	resp, clean, err := tokencall.Probe(ctx, p.Transport, req, secrets)
 	if err != nil {
-		return answer{}, fmt.Errorf("wechat: probe: %w", httpsource.CleanError(err, hidden...))
+		return answer{}, fmt.Errorf("wechat: probe: %w", err)
 	}
 	said, err := parseAnswerWith(a.member, resp.Body)
 	switch {
@@ -84,7 +74,7 @@ func (p Prober) ask(ctx context.Context, a ask, secrets ...coordinator.Token) (a
 	case err != nil:
 		return answer{}, fmt.Errorf("wechat: probe: answered %w", err)
 	case said.code != 0:
-		return answer{}, newError(said.code, httpsource.Scrub(said.message, hidden...), resp.Status)
+		return answer{}, newError(said.code, clean(said.message), resp.Status)
 	}
 	return said, nil
 }

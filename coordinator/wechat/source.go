@@ -2,19 +2,14 @@ package wechat
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 // Kind is the endpoint that a Source uses. The tokens of the two endpoints are
@@ -162,9 +157,9 @@ func (c Config) bases() ([]string, error) {
 		urls[0] = DefaultBaseURL
 	}
 	for i, u := range urls {
-		base, err := checkBase(u)
+		base, err := source.BaseURL(u, DefaultBaseURL)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("wechat: the base URL %w", err)
 		}
 		urls[i] = base
 	}
@@ -187,30 +182,9 @@ func (c Config) validate() error {
 	return nil
 }
 
-// checkBase returns u without a trailing slash. Its errors do not quote u, which may
-// contain a password.
-func checkBase(u string) (string, error) {
-	parsed, err := url.Parse(u)
-	switch {
-	case err != nil:
-		return "", errors.New("wechat: the base URL cannot be parsed")
-	case parsed.Scheme != "https" && parsed.Scheme != "http" || parsed.Host == "":
-		return "", errors.New("wechat: the base URL must look like " + DefaultBaseURL)
-	case parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "":
-		return "", errors.New("wechat: the base URL must have no user, query or fragment")
-	case parsed.Scheme == "http" && isWeixin(parsed.Hostname()):
-		return "", errors.New("wechat: the base URL would send the AppSecret unencrypted: use https")
-	}
-	return strings.TrimRight(u, "/"), nil
-}
-
 // Credential returns a fingerprint of the AppID and the secret. It has 32 bits, too
 // few to find a secret of 128 bits by.
-func (s *Source) Credential() string {
-	mac := hmac.New(sha256.New, []byte(s.secret))
-	_, _ = io.WriteString(mac, "zhongkong credential\x00"+s.appID)
-	return hex.EncodeToString(mac.Sum(nil)[:4])
-}
+func (s *Source) Credential() string { return source.Fingerprint(s.secret, s.appID) }
 
 // Format prints the source without its secret, whatever the verb.
 func (s *Source) Format(w fmt.State, _ rune) {

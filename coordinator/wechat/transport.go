@@ -10,6 +10,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 	"github.com/zhongkong/zhongkong/coordinator/internal/tokencall"
 )
 
@@ -72,18 +73,13 @@ func (t *Transport) check(req *http.Request) error {
 	if slices.Contains(t.Hosts, req.URL.Host) || slices.Contains(t.Hosts, req.URL.Hostname()) {
 		return nil
 	}
-	if !isWeixin(req.URL.Hostname()) {
+	if !source.IsWeixin(req.URL.Hostname()) {
 		return fmt.Errorf("wechat: %s must not receive a token: it is neither a host of WeChat nor listed in Transport.Hosts", req.URL.Host)
 	}
 	if req.URL.Scheme != "https" {
 		return fmt.Errorf("wechat: a token may be sent to %s only by https", req.URL.Host)
 	}
 	return nil
-}
-
-func isWeixin(hostname string) bool {
-	hostname = strings.ToLower(hostname)
-	return hostname == "weixin.qq.com" || strings.HasSuffix(hostname, ".weixin.qq.com")
 }
 
 // withToken returns the query with the token in place of any other token.

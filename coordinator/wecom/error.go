@@ -7,7 +7,6 @@ import (
 	"regexp"
 
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
-	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
 // Error is an errcode that WeCom answered.
@@ -58,19 +57,6 @@ func newError(code int, message string, status int) *Error {
 		}
 	}
 	return e
-}
-
-// text returns WeCom's message, or the class's meaning if there is none, and what to
-// do.
-func (e *Error) text(c wechat.Class) string {
-	words := e.Message
-	if words == "" {
-		words = c.Meaning
-	}
-	if c.Hint == "" {
-		return words
-	}
-	return words + "; " + c.Hint
 }
 
 func hintPattern() *regexp.Regexp { return regexp.MustCompile(`\bhint: \[([0-9A-Za-z_]+)\]`) }

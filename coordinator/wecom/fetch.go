@@ -14,6 +14,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 const userAgent = "zhongkong"
@@ -156,7 +157,7 @@ func (s *Source) said(r *httpsource.Response, e *Error) *coordinator.FetchError 
 		class = ClassifyTicket(e.Code)
 	}
 	failure := &coordinator.FetchError{
-		Kind: class.Kind, Code: coordinator.NumericCode(e.Code), RetryIn: class.RetryIn, Message: e.text(class), Calls: 1, Err: e,
+		Kind: class.Kind, Code: coordinator.NumericCode(e.Code), RetryIn: class.RetryIn, Message: source.Advice(e.Message, class.Meaning, class.Hint), Calls: 1, Err: e,
 	}
 	if e.Code == codeTooOften {
 		failure.RetryIn = blockedFor(e.Message, r.Now())

@@ -1,15 +1,16 @@
 package wecom
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
+	"github.com/zhongkong/zhongkong/coordinator/internal/tokencall"
 )
 
 // Prober asks WeCom whether an access_token or a ticket is valid. The zero value is ready to use.
@@ -17,9 +18,6 @@ type Prober struct {
 	BaseURL   string            // as in Config
 	Transport http.RoundTripper // as in Config
 }
-
-// probeTimeout limits a probe in addition to its context.
-const probeTimeout = 10 * time.Second
 
 // Probe calls get_api_domain_ip, which has no side effect, with the token of an App. It
 // blocks for at most 10 s. Nil means that WeCom accepted the token and the address that
@@ -46,12 +44,13 @@ func (p Prober) ProbeTicket(ctx context.Context, kind Kind, token, ticket coordi
 		return fmt.Errorf("wecom: probe: %s is no kind of ticket", kind)
 	}
 	a, err := p.ask(ctx, e.path, e.ofParent(token), token, ticket)
+	value, _ := source.Text(a.members[e.member])
 	switch {
 	case err != nil:
 		return err
-	case text(a.members[e.member]) == "":
+	case value == "":
 		return errors.New("wecom: probe: answered neither a ticket nor an errcode")
-	case !ticket.Equal(coordinator.NewToken(text(a.members[e.member]))):
+	case !ticket.Equal(coordinator.NewToken(value)):
 		return ErrTicketReplaced
 	}
 	return nil
@@ -59,23 +58,17 @@ func (p Prober) ProbeTicket(ctx context.Context, kind Kind, token, ticket coordi
 
 // ask makes one request. Its errors do not contain the secrets.
 func (p Prober) ask(ctx context.Context, path string, query url.Values, secrets ...coordinator.Token) (answer, error) {
-	base, err := checkBase(p.BaseURL)
+	base, err := source.BaseURL(cmp.Or(p.BaseURL, DefaultBaseURL), DefaultBaseURL)
 	if err != nil {
-		return answer{}, fmt.Errorf("wecom: probe: %w", err)
+		return answer{}, fmt.Errorf("wecom: probe: api_base: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
 	req, err := newRequest(ctx, http.MethodGet, base+path+"?"+query.Encode(), nil)
 	if err != nil {
 		return answer{}, errors.New("wecom: probe: the request cannot be made") // err holds the URL
 	}
-	var hidden []string
-	for _, s := range secrets {
-		hidden = append(hidden, s.Reveal())
-	}
-	resp, err := httpsource.NewClient(p.Transport, defaultConnectTimeout).Do(req, httpsource.MaxBody+1)
+	resp, clean, err := tokencall.Probe(ctx, p.Transport, req, secrets)
 	if err != nil {
-		return answer{}, fmt.Errorf("wecom: probe: %w", httpsource.CleanError(err, hidden...))
+		return answer{}, fmt.Errorf("wecom: probe: %w", err)
 	}
 	if err := gatewayError(resp); err != nil {
 		return answer{}, fmt.Errorf("wecom: probe: %w", err)
@@ -85,7 +78,7 @@ func (p Prober) ask(ctx context.Context, path string, query url.Values, secrets 
 	case err != nil:
 		return answer{}, fmt.Errorf("wecom: probe: answered %w", err)
 	case a.code != 0:
-		return answer{}, newError(a.code, httpsource.Scrub(a.message, hidden...), resp.Status)
+		return answer{}, newError(a.code, clean(a.message), resp.Status)
 	}
 	return a, nil
 }

@@ -1,20 +1,17 @@
 package wecom
 
 import (
+	"cmp"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 // Kind is what a Source fetches. Users write these values in configuration files.
@@ -98,25 +95,18 @@ func (c Config) Source() (*Source, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("wecom: %w", err)
 	}
-	base, err := checkBase(c.BaseURL)
+	base, err := source.BaseURL(cmp.Or(c.BaseURL, DefaultBaseURL), DefaultBaseURL)
 	if err != nil {
-		return nil, fmt.Errorf("wecom: %w", err)
+		return nil, fmt.Errorf("wecom: api_base: %w", err)
 	}
 	return &Source{
 		kind:    c.Kind,
 		corpID:  c.CorpID,
 		secret:  c.Secret,
 		base:    base,
-		client:  httpsource.NewClient(c.Transport, or(c.ConnectTimeout, defaultConnectTimeout)),
-		timeout: or(c.Timeout, defaultTimeout),
+		client:  httpsource.NewClient(c.Transport, cmp.Or(max(c.ConnectTimeout, 0), defaultConnectTimeout)),
+		timeout: cmp.Or(max(c.Timeout, 0), defaultTimeout),
 	}, nil
-}
-
-func or(d, otherwise time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return otherwise
 }
 
 func (c Config) validate() error {
@@ -142,35 +132,13 @@ func credentialPart(field, value string) error {
 	return nil
 }
 
-// checkBase returns u, or WeCom's host, without a trailing slash. Its errors do not
-// quote u, which may contain a password.
-func checkBase(u string) (string, error) {
-	if u == "" {
-		return DefaultBaseURL, nil
-	}
-	parsed, err := url.Parse(u)
-	switch {
-	case err != nil:
-		return "", errors.New("api_base: cannot be parsed")
-	case parsed.Scheme != "https" && parsed.Scheme != "http" || parsed.Host == "":
-		return "", errors.New("api_base: must look like " + DefaultBaseURL)
-	case parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "":
-		return "", errors.New("api_base: must have no user, query or fragment")
-	case parsed.Scheme == "http" && strings.HasSuffix(strings.ToLower(parsed.Hostname()), "weixin.qq.com"):
-		return "", errors.New("api_base: would send the secret unencrypted: use https")
-	}
-	return strings.TrimRight(u, "/"), nil
-}
-
 // Credential returns a fingerprint of the corp and the secret, "" for a ticket. It has
 // 32 bits, too few to find a secret of 256 bits by.
 func (s *Source) Credential() string {
 	if s.secret == "" {
 		return ""
 	}
-	mac := hmac.New(sha256.New, []byte(s.secret))
-	_, _ = io.WriteString(mac, "zhongkong credential\x00"+s.corpID)
-	return hex.EncodeToString(mac.Sum(nil)[:4])
+	return source.Fingerprint(s.secret, s.corpID)
 }
 
 // Format prints the source without its secret, whatever the verb.
