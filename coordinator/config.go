@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -133,11 +134,11 @@ const (
 // withDefaults returns c with its zero fields filled in, but for those on which an
 // account and its source have a say: see Config.rules.
 func (c Config) withDefaults() Config {
-	c.LockTTL = or(c.LockTTL, defaultLockTTL)
-	c.FetchTimeout = or(c.FetchTimeout, defaultFetchTimeout)
-	c.PollEvery = or(c.PollEvery, defaultPollEvery)
-	c.ProbeEvery = or(c.ProbeEvery, defaultProbeEvery)
-	c.MaxFetches = or(c.MaxFetches, defaultMaxFetches)
+	c.LockTTL = cmp.Or(c.LockTTL, defaultLockTTL)
+	c.FetchTimeout = cmp.Or(c.FetchTimeout, defaultFetchTimeout)
+	c.PollEvery = cmp.Or(c.PollEvery, defaultPollEvery)
+	c.ProbeEvery = cmp.Or(c.ProbeEvery, defaultProbeEvery)
+	c.MaxFetches = cmp.Or(c.MaxFetches, defaultMaxFetches)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -150,20 +151,12 @@ func (c Config) withDefaults() Config {
 // or returns l with zero fields taken from d.
 func (l Limits) or(d Limits) Limits {
 	return Limits{
-		PerDay:      or(l.PerDay, d.PerDay),
-		Window:      or(l.Window, d.Window),
-		DayBegins:   or(l.DayBegins, d.DayBegins),
-		Reserve:     or(l.Reserve, d.Reserve),
-		MinInterval: or(l.MinInterval, d.MinInterval),
+		PerDay:      cmp.Or(l.PerDay, d.PerDay),
+		Window:      cmp.Or(l.Window, d.Window),
+		DayBegins:   cmp.Or(l.DayBegins, d.DayBegins),
+		Reserve:     cmp.Or(l.Reserve, d.Reserve),
+		MinInterval: cmp.Or(l.MinInterval, d.MinInterval),
 	}
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // Validate reports everything that is wrong with c, each with the field's

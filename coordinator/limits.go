@@ -1,6 +1,9 @@
 package coordinator
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Limits bound the calls to a source, for all processes together. A Begin states
 // them; a store keeps none. The table at Store says which apply to which reason.
@@ -49,4 +52,4 @@ func (l Limits) Budget() Limit {
 	return LimitWindow
 }
 
-func (l Limits) window() time.Duration { return or(l.Window, wholeDay) }
+func (l Limits) window() time.Duration { return cmp.Or(l.Window, wholeDay) }

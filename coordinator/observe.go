@@ -42,38 +42,30 @@ const (
 
 // Stats counts since the coordinator was made, all accounts together.
 type Stats struct {
-	Fetches       uint64 // calls to sources
-	Commits       uint64 // tokens stored
-	Failures      uint64 // calls that brought no token
-	Superseded    uint64 // tokens not stored, because a newer attempt had begun
-	Throttled     uint64 // refreshes that a limit forbade
-	LocksTaken    uint64 // times another process held the lock
-	Restores      uint64 // tokens put back that the store had lost
-	Conflicts     uint64 // reports that show an outsider fetching
-	Notifications uint64 // events received
-	Missed        uint64 // newer tokens found that no notification had told of
-	Disconnects   uint64 // times the notifications stopped
-	Waiters       int64  // calls that wait for a token right now
+	Commits     uint64 // tokens stored
+	Superseded  uint64 // tokens not stored, because a newer attempt had begun
+	LocksTaken  uint64 // times another process held the lock
+	Restores    uint64 // tokens put back that the store had lost
+	Conflicts   uint64 // reports that show an outsider fetching
+	Missed      uint64 // newer tokens found that no notification had told of
+	Disconnects uint64 // times the notifications stopped
+	Waiters     int64  // calls that wait for a token right now
 }
 
 // observer counts observations and hands them on. It is safe for concurrent use.
 type observer struct {
 	byKind  [len(countedKinds)]atomic.Uint64
-	fails   atomic.Uint64
 	waiters atomic.Int64
 	hook    func(Observation)
 }
 
 // countedKinds gives each counted kind its place in observer.byKind.
-var countedKinds = [...]ObservationKind{Fetched, Committed, Superseded, Throttled, LockTaken, Restored, Conflicted, Notified, Missed, Disconnected}
+var countedKinds = [...]ObservationKind{Committed, Superseded, LockTaken, Restored, Conflicted, Missed, Disconnected}
 
 // observe counts seen and hands it to the hook.
 func (o *observer) observe(seen Observation) {
 	if i := slices.Index(countedKinds[:], seen.Kind); i >= 0 {
 		o.byKind[i].Add(1)
-	}
-	if seen.Kind == Fetched && seen.Failure != nil {
-		o.fails.Add(1)
 	}
 	o.hook(seen)
 }
@@ -82,9 +74,7 @@ func (o *observer) observe(seen Observation) {
 func (o *observer) stats() Stats {
 	n := func(kind ObservationKind) uint64 { return o.byKind[slices.Index(countedKinds[:], kind)].Load() }
 	return Stats{
-		Fetches: n(Fetched), Commits: n(Committed), Failures: o.fails.Load(),
-		Superseded: n(Superseded), Throttled: n(Throttled), LocksTaken: n(LockTaken),
-		Restores: n(Restored), Conflicts: n(Conflicted), Notifications: n(Notified),
-		Missed: n(Missed), Disconnects: n(Disconnected), Waiters: o.waiters.Load(),
+		Commits: n(Committed), Superseded: n(Superseded), LocksTaken: n(LockTaken), Restores: n(Restored),
+		Conflicts: n(Conflicted), Missed: n(Missed), Disconnects: n(Disconnected), Waiters: o.waiters.Load(),
 	}
 }
