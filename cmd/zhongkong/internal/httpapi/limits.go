@@ -2,8 +2,9 @@ package httpapi
 
 import (
 	"cmp"
-	"sync"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/inflight"
 )
 
 // Limits bound what callers can make this process keep.
@@ -45,41 +46,14 @@ func (l Limits) or(d Limits) Limits {
 
 // limiter bounds how many requests are under way, of all callers and of each.
 type limiter struct {
-	total, perCaller int // limits
-
-	mu       sync.Mutex // guards what follows
-	n        int
-	byCaller map[string]int // :: name → number, never 0
+	*inflight.Limiter[string] // by caller
+	perCaller                 int
 }
 
-func newLimiter(total, perCaller int) limiter {
-	return limiter{total: total, perCaller: min(total, perCaller), byCaller: make(map[string]int)}
-}
+func newLimiter(total, perCaller int) limiter { return limiter{inflight.New[string](total), perCaller} }
 
 // acquire counts a request of the caller if the limits allow it. Each successful
 // acquire is followed by a release.
-func (l *limiter) acquire(caller string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.n >= l.total || l.byCaller[caller] >= l.perCaller {
-		return false
-	}
-	l.n++
-	l.byCaller[caller]++
-	return true
-}
-
-func (l *limiter) release(caller string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.n--
-	if l.byCaller[caller]--; l.byCaller[caller] == 0 {
-		delete(l.byCaller, caller)
-	}
-}
-
-func (l *limiter) inUse() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.n
-}
+func (l *limiter) acquire(caller string) bool { return l.Acquire(caller, l.perCaller) }
+func (l *limiter) release(caller string)      { l.Release(caller) }
+func (l *limiter) inUse() int                 { return l.InUse() }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/inflight"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -98,7 +99,7 @@ type Proxy struct {
 	routes map[string]*route
 	order  []*route
 	atRoot sync.Map // account, "" for unknown ones :: *counters of ServeLogin
-	slots  *slots
+	slots  *inflight.Limiter[slot]
 	log    *slog.Logger
 }
 
@@ -110,7 +111,8 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.Base == nil {
 		cfg.Base = transport()
 	}
-	p := &Proxy{cfg: cfg, routes: make(map[string]*route, len(cfg.Routes)), slots: newSlots(cfg.Limits), log: cfg.Logger}
+	cfg.Limits = cfg.Limits.withDefaults()
+	p := &Proxy{cfg: cfg, routes: make(map[string]*route, len(cfg.Routes)), slots: inflight.New[slot](cfg.Limits.All), log: cfg.Logger}
 	for i, r := range cfg.Routes {
 		if err := r.check(); err != nil {
 			return nil, fmt.Errorf("routes[%d] (%s).%w", i, r.Name, err)
@@ -210,8 +212,4 @@ func (p *Proxy) Stats() []Stats {
 }
 
 // InFlight returns how many calls are under way on all routes.
-func (p *Proxy) InFlight() int {
-	p.slots.mu.Lock()
-	defer p.slots.mu.Unlock()
-	return p.slots.n
-}
+func (p *Proxy) InFlight() int { return p.slots.InUse() }

@@ -203,17 +203,16 @@ func (r *route) answerToken(w http.ResponseWriter, req *http.Request, at string)
 
 // pass passes a call on.
 func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
-	at, most := slot{r.Account, c.caller.Name(), c.isUnproved()}, r.p.slots.limits.Each
+	at, most := slot{r.Account, c.caller.Name(), c.isUnproved()}, r.p.cfg.Limits.Each
 	if at.unproved {
 		most = maxUnproved
 	}
-	own, ok := r.p.slots.take(at, most)
-	if !ok {
+	if !r.p.slots.Acquire(at, most) {
 		r.counts.limited.Add(1)
 		r.respond(w, problemFull)
 		return
 	}
-	defer r.p.slots.give(own)
+	defer r.p.slots.Release(at)
 	began := time.Now()
 	c.paced.ResponseWriter, c.paced.call = w, c
 	c.paced.moved.Store(began.UnixNano()) // a server's own deadlines are long enough at first
