@@ -95,10 +95,12 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Failure returns e as a Source's Fetch returns it. The message is e's text: make
-// sure that neither a RoundTripper of your own nor a proxy puts the secret there.
-func (e *Error) Failure() *coordinator.FetchError {
-	failure := &coordinator.FetchError{Kind: coordinator.FailedBusy, Message: e.Error(), Err: e}
+// Failure returns e as a Source's Fetch returns it. The message is e's text as CleanError
+// leaves it: without the secrets, should a RoundTripper or a proxy put them there.
+func (e *Error) Failure(secrets ...string) *coordinator.FetchError {
+	clean := *e
+	clean.Err = CleanError(e.Err, secrets...)
+	failure := &coordinator.FetchError{Kind: coordinator.FailedBusy, Message: clean.Error(), Err: &clean}
 	if e.Sent {
 		failure.Kind, failure.Calls = coordinator.FailedUnknown, 1
 	}

@@ -19,10 +19,8 @@ type fetch struct {
 
 // unanswered is the failure of a request without a complete answer.
 func (f *fetch) unanswered(e *Error) *coordinator.FetchError {
-	failure := e.Failure()
-	clean := CleanError(e.Err, f.secrets...)
-	failure.Message = Scrub(f.endpoint, f.secrets...) + ": " + clean.Error()
-	failure.Err = clean
+	failure := e.Failure(f.secrets...)
+	failure.Message = Scrub(f.endpoint, f.secrets...) + ": " + failure.Message
 	return failure
 }
 

@@ -1,6 +1,7 @@
 package httpsource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,13 +86,8 @@ func (c Config) Source() (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("httpsource: %w", err)
 	}
-	s := &Source{issuer: issuer, client: NewClient(c.Transport, c.ConnectTimeout), timeout: c.Timeout}
-	if c.ConnectTimeout == 0 {
-		s.client = NewClient(c.Transport, defaultConnectTimeout)
-	}
-	if s.timeout == 0 {
-		s.timeout = defaultTimeout
-	}
+	s := &Source{issuer: issuer, timeout: cmp.Or(c.Timeout, defaultTimeout)}
+	s.client = NewClient(c.Transport, cmp.Or(c.ConnectTimeout, defaultConnectTimeout))
 	wrong := s.takeParameters(c.Parameters)
 	if c.BaseURL != "" {
 		u, err := url.Parse(c.BaseURL)

@@ -89,9 +89,8 @@ func (s *Source) send(ctx context.Context, m *message) (*httpsource.Response, *c
 	if !errors.As(err, &failed) {
 		return answer, nil
 	}
-	failure := failed.Failure()
-	failure.Err = httpsource.CleanError(failed.Err, m.secrets...)
-	failure.Message = s.endpoint + ": " + failure.Err.Error()
+	failure := failed.Failure(m.secrets...)
+	failure.Message = s.endpoint + ": " + failure.Message
 	return answer, failure
 }
 

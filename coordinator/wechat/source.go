@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -123,39 +124,21 @@ func build(c Config) (*Source, error) {
 
 func (c Config) service() (service, error) {
 	bases, err := c.bases()
-	return service{bases, httpsource.NewClient(c.Transport, c.connectTimeout()), c.timeout()}, err
+	return service{bases, httpsource.NewClient(c.Transport, cmp.Or(max(c.ConnectTimeout, 0), defaultConnectTimeout)), c.timeout()}, err
 }
 
-func (c Config) kind() Kind {
-	if c.Kind == "" {
-		return Classic
-	}
-	return c.Kind
-}
+func (c Config) kind() Kind { return cmp.Or(c.Kind, Classic) }
 
 func (c Config) timeout() time.Duration {
-	switch {
-	case c.Timeout > 0:
-		return c.Timeout
-	case c.kind() == Stable:
-		return stableTimeout
-	default:
-		return classicTimeout
+	usual := classicTimeout
+	if c.kind() == Stable {
+		usual = stableTimeout
 	}
-}
-
-func (c Config) connectTimeout() time.Duration {
-	if c.ConnectTimeout > 0 {
-		return c.ConnectTimeout
-	}
-	return defaultConnectTimeout
+	return cmp.Or(max(c.Timeout, 0), usual)
 }
 
 func (c Config) bases() ([]string, error) {
-	urls := append([]string{c.BaseURL}, c.Fallbacks...)
-	if c.BaseURL == "" {
-		urls[0] = DefaultBaseURL
-	}
+	urls := append([]string{cmp.Or(c.BaseURL, DefaultBaseURL)}, c.Fallbacks...)
 	for i, u := range urls {
 		base, err := source.BaseURL(u, DefaultBaseURL)
 		if err != nil {

@@ -143,9 +143,7 @@ func (s *Source) result(a answer, current coordinator.Token) coordinator.FetchRe
 }
 
 func (s *Source) transportFailed(e *httpsource.Error, secrets []string) *coordinator.FetchError {
-	clean := *e
-	clean.Err = httpsource.CleanError(e.Err, secrets...)
-	failure := clean.Failure()
+	failure := e.Failure(secrets...)
 	failure.Message = s.endpoint() + ": " + failure.Message
 	return failure
 }

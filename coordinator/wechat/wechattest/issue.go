@@ -135,22 +135,12 @@ func (s *Server) admit(r *request, q asking) (*account, int) {
 	case a.frozen:
 		return nil, codeSecretFrozen
 	}
-	checks := []func() int{
-		func() int {
-			if !a.hasSecret(q.Secret) {
-				return codeBadSecret
-			}
-			return 0
-		},
-		func() int { return a.addressCode(r) },
+	code := a.addressCode(r)
+	if !a.hasSecret(q.Secret) && (code == 0 || s.knobs.CheckOrder != IPFirst) {
+		code = codeBadSecret
 	}
-	if s.knobs.CheckOrder == IPFirst {
-		checks[0], checks[1] = checks[1], checks[0]
-	}
-	for _, check := range checks {
-		if code := check(); code != 0 {
-			return nil, code
-		}
+	if code != 0 {
+		return nil, code
 	}
 	return a, 0
 }

@@ -1,13 +1,13 @@
 package wechattest
 
 import (
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
 
 // Config describes a new Server. The zero Config has one account, DefaultAppID.
@@ -263,18 +263,5 @@ func (s *Server) randomToken() string {
 	return prefix + s.randomText(max(s.knobs.TokenLength-len(prefix), 16))
 }
 
-func (s *Server) randomText(n int) string {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(s.random.Uint32())
-	}
-	return base64.RawURLEncoding.EncodeToString(b)[:n]
-}
-
-func (s *Server) randomHex(n int) string {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(s.random.Uint32())
-	}
-	return hex.EncodeToString(b)
-}
+func (s *Server) randomText(n int) string { return simulator.RandomText(s.random, n) }
+func (s *Server) randomHex(n int) string  { return simulator.RandomHex(s.random, n) }

@@ -1,7 +1,6 @@
 package wecomtest
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -268,9 +267,5 @@ func (s *Server) randomValue(k Kind) string {
 	if k == CorpTicket || k == AgentTicket {
 		length = 86
 	}
-	b := make([]byte, length)
-	for i := range b {
-		b[i] = byte(s.random.Uint32())
-	}
-	return base64.RawURLEncoding.EncodeToString(b)[:length]
+	return simulator.RandomText(s.random, length)
 }
