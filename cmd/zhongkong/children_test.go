@@ -5,8 +5,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 	"github.com/zhongkong/zhongkong/coordinator/wecom/wecomtest"
 )
@@ -110,6 +114,20 @@ func TestDoctorChecksAnAccountOfAnotherIssuer(t *testing.T) {
 			t.Errorf("doctor sent the wrong secret %d times more", n-calls)
 		}
 	})
+	t.Run("an address that is blocked", func(t *testing.T) {
+		b, w := newBench(t).withWeCom("wrong")
+		if err := w.Tune(func(k *wecomtest.Knobs) { k.WrongSecrets = 1 }); err != nil {
+			t.Fatal(err)
+		}
+		b.run("show", "work", "--wait", "1s")
+		right := b.with("S", wecomtest.DefaultSecret)
+		right.run("show", "work", "--wait", "1s")
+		calls := len(w.Calls())
+		finds(t, right.findings(exitOther, "work"), "secret", resultWarn, "not tried: the issuer demands to wait")
+		if n := len(w.Calls()); n != calls {
+			t.Errorf("doctor called %d times while the address is blocked", n-calls)
+		}
+	})
 	t.Run("a call that would end the token", func(t *testing.T) {
 		b := newBench(t)
 		b = b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", "s", "ZHONGKONG_CONFIG",
@@ -121,4 +139,35 @@ func TestDoctorChecksAnAccountOfAnotherIssuer(t *testing.T) {
 			t.Errorf("status of a budget in a window:\n%s", out)
 		}
 	})
+}
+
+func TestAThrottledRefreshHasAdviceWhateverTheWindow(t *testing.T) {
+	for _, limit := range []coordinator.Limit{coordinator.LimitBudget, coordinator.LimitWindow} {
+		err := (&session{cfg: &config.Config{}}).withAdvice(&coordinator.ThrottledError{Limit: limit, RetryIn: 2 * time.Minute})
+		if !strings.Contains(err.Error(), "still refreshed on schedule") {
+			t.Errorf("%s: %v", limit, err)
+		}
+	}
+}
+
+func TestADescribedIssuerAnswersAsDescribed(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for unit, want := range map[string]int64{"": 7200, "at_seconds": 1_800_007_200, "at_ms": 1_800_007_200_000} {
+		d := &describedIssuer{issuer: &httpsource.Issuer{Repeat: "same", Rollover: httpsource.Duration(time.Hour), Answer: httpsource.Answer{
+			Token: "data.token", Life: httpsource.Life{Field: "data.ends", Unit: unit}, Code: "code", Success: []httpsource.Value{"0"},
+			Attributes: map[string]string{"region": "region"},
+		}}}
+		first := d.answer(now)
+		data, _ := first["data"].(map[string]any)
+		if first["code"] != httpsource.Value("0") || first["region"] == nil || data["ends"] != want || data["token"] == "" {
+			t.Errorf("unit %q: %v", unit, first)
+		}
+		token := func(later time.Duration) any { return d.answer(now.Add(later))["data"].(map[string]any)["token"] }
+		if token(time.Minute) != data["token"] {
+			t.Errorf("unit %q: a repeated call brought another token", unit)
+		}
+		if token(90*time.Minute) == data["token"] {
+			t.Errorf("unit %q: the token did not change at the rollover", unit)
+		}
+	}
 }

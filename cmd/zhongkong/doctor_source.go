@@ -49,9 +49,12 @@ func (x checks) credential(ctx context.Context, a config.Account, state coordina
 		return false
 	}
 	if kind.Trial == nil { // the call would be the very one that the coordinator makes
-		if refused := refusedBefore(source, state); refused != nil {
-			x.fail(check, hint(a, refused.Code), "the issuer refused %s %s ago and may block who asks again: %s",
-				tried, brief(state.Now.Sub(refused.At)), failureWords(refused))
+		if f := inForce(source, state); f != nil && f.Kind == coordinator.FailedRefused {
+			x.fail(check, hint(a, f.Code), "the issuer refused %s %s ago and may block who asks again: %s",
+				tried, brief(state.Now.Sub(f.At)), failureWords(f))
+			return false
+		} else if f != nil {
+			x.warn(check, hint(a, f.Code), "not tried: the issuer demands to wait for %s: %s", brief(f.RetryAt.Sub(state.Now)), failureWords(f))
 			return false
 		}
 		if repeats(a) == coordinator.RepeatKills {
@@ -67,14 +70,18 @@ func (x checks) credential(ctx context.Context, a config.Account, state coordina
 	return x.refusal(check, a, err)
 }
 
-// refusedBefore returns the refusal of the source's credential that is still in force.
-func refusedBefore(source coordinator.Source, state coordinator.State) *coordinator.Failure {
-	c, ok := source.(coordinator.Credentialed)
+// inForce returns the failure after which the issuer wants no call yet: it demanded a
+// wait, or refused the source's credential.
+func inForce(source coordinator.Source, state coordinator.State) *coordinator.Failure {
 	f := state.Failure
-	if !ok || f == nil || f.Kind != coordinator.FailedRefused || !f.RetryAt.After(state.Now) || f.Credential != c.Credential() {
+	if f == nil || f.InARow == 0 || !f.RetryAt.After(state.Now) {
 		return nil
 	}
-	return f
+	c, ok := source.(coordinator.Credentialed)
+	if f.Kind == coordinator.FailedLater || f.Kind == coordinator.FailedRefused && ok && f.Credential == c.Credential() {
+		return f
+	}
+	return nil
 }
 
 // refusal reports a call that brought no token, and whether a first token may be fetched
