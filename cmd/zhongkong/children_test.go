@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -130,8 +131,12 @@ func TestDoctorChecksAnAccountOfAnotherIssuer(t *testing.T) {
 	})
 	t.Run("a call that would end the token", func(t *testing.T) {
 		b := newBench(t)
+		getui := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(`{"code":20001,"msg":"params error"}`))
+		}))
+		t.Cleanup(getui.Close)
 		b = b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", "s", "ZHONGKONG_CONFIG",
-			b.file("zk.yaml", "accounts:\n- {name: push, source: http, preset: getui, app_id: a, app_key: k, master_secret_env: S, api_base: \"http://127.0.0.1:1\"}\n"))
+			b.file("zk.yaml", "accounts:\n- {name: push, source: http, preset: getui, app_id: a, app_key: k, master_secret_env: S, api_base: \""+getui.URL+"\"}\n"))
 		all := b.findings(exitOther)
 		finds(t, all, "secret", resultOK, "not tried: a call would end the current token")
 		finds(t, all, "budget", resultOK, "of 100 calls in 1m")
