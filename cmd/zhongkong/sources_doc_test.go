@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"math/big"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -71,7 +72,7 @@ func TestTheExamplesOfSourcesAreTrue(t *testing.T) {
 	d.ready()
 	b.eventually("every account to have a token", func() bool {
 		code, _ := d.get("/readyz?all")
-		return code == 200
+		return code == http.StatusOK
 	})
 	_, body := d.get("/v1/accounts")
 	var states []wire.Account
@@ -81,6 +82,11 @@ func TestTheExamplesOfSourcesAreTrue(t *testing.T) {
 	for _, a := range states {
 		if a.TTLSeconds <= 0 || a.LastError != nil || a.ParentError != "" {
 			t.Errorf("%s: %+v", a.Name, a)
+		}
+	}
+	for page, want := range map[string]int{"www.example.com": http.StatusOK, "evil.example.com": http.StatusForbidden} {
+		if code, body := d.get("/v1/jssdk/wx0000000000000001?url=https%3A%2F%2F" + page + "%2F"); code != want {
+			t.Errorf("a signature for %s = %d, want %d: %s", page, code, want, body)
 		}
 	}
 	if n := strings.Count("\n"+accounts, "\n  - name: "); len(states) <= n {
