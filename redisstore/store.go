@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -182,24 +183,16 @@ func newStore(client *redisclient.Client, o Options) *Store {
 
 // complete sets the defaults and checks the rest.
 func (o *Options) complete() error {
-	if o.Prefix == "" {
-		o.Prefix = DefaultPrefix
-	}
+	o.Prefix = cmp.Or(o.Prefix, DefaultPrefix)
 	if o.Instance == "" {
 		o.Instance = defaultInstance()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.WaitTimeout == 0 {
-		o.WaitTimeout = 100 * time.Millisecond
-	}
-	if o.Timeout == 0 {
-		o.Timeout = time.Second
-	}
-	if o.PingInterval == 0 {
-		o.PingInterval = 250 * time.Millisecond
-	}
+	o.WaitTimeout = cmp.Or(o.WaitTimeout, 100*time.Millisecond)
+	o.Timeout = cmp.Or(o.Timeout, time.Second)
+	o.PingInterval = cmp.Or(o.PingInterval, 250*time.Millisecond)
 	switch {
 	case o.PingInterval < 10*time.Millisecond:
 		return fmt.Errorf("redisstore: Options.PingInterval is %v; it must be at least 10ms", o.PingInterval)

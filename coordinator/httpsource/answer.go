@@ -2,6 +2,7 @@ package httpsource
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,12 +34,7 @@ const (
 	unitAtMS      = "at_ms"
 )
 
-func (l Life) unit() string {
-	if l.Unit == "" {
-		return unitSeconds
-	}
-	return l.Unit
-}
+func (l Life) unit() string { return cmp.Or(l.Unit, unitSeconds) }
 
 // reading is what an answer says.
 type reading struct {

@@ -1,6 +1,7 @@
 package httpsource
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"time"
@@ -58,10 +59,7 @@ func (i *Issuer) refreshIn(left time.Duration) time.Duration {
 }
 
 func (i *Issuer) refreshEvery() time.Duration {
-	if i.RefreshEvery == 0 {
-		return time.Hour
-	}
-	return time.Duration(i.RefreshEvery)
+	return cmp.Or(time.Duration(i.RefreshEvery), time.Hour)
 }
 
 // failure classifies an answer without a token. A known code is the issuer's word
@@ -97,9 +95,7 @@ func (i *Issuer) classify(r *Response, got reading) (Class, bool) {
 }
 
 func (f *fetch) failed(kind coordinator.FailureKind, got reading, retryIn time.Duration, text string) *coordinator.FetchError {
-	if text == "" {
-		text = "a code that is not known"
-	}
+	text = cmp.Or(text, "a code that is not known")
 	return &coordinator.FetchError{
 		Kind: kind, RetryIn: retryIn, Calls: 1,
 		Code:    coordinator.Code(f.clean(string(got.code))),

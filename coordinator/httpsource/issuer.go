@@ -2,6 +2,7 @@ package httpsource
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -252,9 +253,7 @@ func (i *Issuer) Description() coordinator.Description {
 	switch i.Repeat {
 	case repeatSame:
 		d.Repeat = coordinator.RepeatSame
-		if d.Limits.MinInterval == 0 {
-			d.Limits.MinInterval = sameInterval
-		}
+		d.Limits.MinInterval = cmp.Or(d.Limits.MinInterval, sameInterval)
 	case repeatKeeps:
 		d.Repeat = coordinator.RepeatKeeps
 	}

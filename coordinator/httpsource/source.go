@@ -127,10 +127,7 @@ func (s *Source) takeParameters(given map[string]string) []error {
 	var wrong []error
 	s.values = make(map[string]string, len(s.issuer.Parameters))
 	for _, p := range s.issuer.Parameters {
-		value := given[p.Name]
-		if value == "" {
-			value = p.Default
-		}
+		value := cmp.Or(given[p.Name], p.Default)
 		switch {
 		case value == "":
 			wrong = append(wrong, fmt.Errorf("%s: is missing", p.Name))

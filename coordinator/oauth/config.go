@@ -145,10 +145,7 @@ func (c Config) Source() (*Source, error) {
 			return nil, err
 		}
 	}
-	name := c.vendor
-	if name == "" {
-		name = c.ClientID
-	}
+	name := cmp.Or(c.vendor, c.ClientID)
 	return &Source{
 		name:        name,
 		endpoint:    place(c.TokenURL),
@@ -160,12 +157,7 @@ func (c Config) Source() (*Source, error) {
 	}, nil
 }
 
-func (c Config) grant() Grant {
-	if c.Grant == "" {
-		return ClientCredentials
-	}
-	return c.Grant
-}
+func (c Config) grant() Grant { return cmp.Or(c.Grant, ClientCredentials) }
 
 func (c Config) clientAuth() ClientAuth {
 	switch {

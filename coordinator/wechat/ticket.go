@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,9 +59,7 @@ var (
 
 // Source validates c and returns the source that it describes. It makes no call.
 func (c TicketConfig) Source() (*TicketSource, error) {
-	if c.Type == "" {
-		c.Type = JSAPI
-	}
+	c.Type = cmp.Or(c.Type, JSAPI)
 	if c.Type != JSAPI && c.Type != WXCard {
 		return nil, fmt.Errorf("wechat: unknown type of ticket %q: it must be %q or %q", c.Type, JSAPI, WXCard)
 	}

@@ -89,9 +89,7 @@ var (
 // Source validates c and returns the source that it describes. It makes no call. Its
 // errors begin with the name of the wrong field, as configuration files have it.
 func (c Config) Source() (*Source, error) {
-	if c.Kind == "" {
-		c.Kind = App
-	}
+	c.Kind = cmp.Or(c.Kind, App)
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("wecom: %w", err)
 	}

@@ -1,6 +1,7 @@
 package httpsourcetest
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -225,10 +226,7 @@ func earlier(a, b time.Time) time.Time {
 
 // newValue returns a token like no other of this server.
 func (s *Server) newValue() string {
-	length := s.knobs.Length
-	if length == 0 {
-		length = 64
-	}
+	length := cmp.Or(s.knobs.Length, 64)
 	value := fmt.Sprintf("%s%d-", s.knobs.Prefix, len(s.tokens)+1)
 	for block := sha256.Sum256([]byte(s.config.Wire.Preset + value)); len(value) < length; block = sha256.Sum256(block[:]) {
 		value += hex.EncodeToString(block[:])

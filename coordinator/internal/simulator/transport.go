@@ -3,6 +3,7 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -65,12 +66,8 @@ func (t Transport) served(req *http.Request) (*http.Request, error) {
 	if len(body) > 0 && req.ContentLength != int64(len(body)) {
 		served.TransferEncoding = []string{"chunked"}
 	}
-	if served.Method == "" {
-		served.Method = http.MethodGet
-	}
-	if served.Host == "" {
-		served.Host = req.URL.Host
-	}
+	served.Method = cmp.Or(served.Method, http.MethodGet)
+	served.Host = cmp.Or(served.Host, req.URL.Host)
 	served.Body, served.RequestURI, served.RemoteAddr = io.NopCloser(bytes.NewReader(body)), req.URL.RequestURI(), t.From
 	return served, nil
 }

@@ -2,6 +2,7 @@
 package source
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -44,9 +45,7 @@ func IsWeixin(hostname string) bool {
 // Advice returns the issuer's message, or what its code means if there is none, and what
 // to do.
 func Advice(message, meaning, hint string) string {
-	if message == "" {
-		message = meaning
-	}
+	message = cmp.Or(message, meaning)
 	if hint == "" {
 		return message
 	}

@@ -1,6 +1,7 @@
 package oauthtest
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -98,10 +99,7 @@ func (s *Server) prove(r *http.Request, client Client, auth string) *refusal {
 		if r.PostForm.Get("client_assertion_type") != assertionType {
 			return invalidRequest("unknown client_assertion_type")
 		}
-		longest := time.Duration(s.Knobs().MaxAssertion)
-		if longest == 0 {
-			longest = 5 * time.Minute
-		}
+		longest := cmp.Or(time.Duration(s.Knobs().MaxAssertion), 5*time.Minute)
 		claims, problem := s.verify(r, r.PostForm.Get("client_assertion"), client.Key, longest)
 		switch {
 		case problem == "" && (claims.Issuer != client.ID || claims.Subject != client.ID):

@@ -1,6 +1,7 @@
 package oauthtest
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -42,9 +43,7 @@ func (f Fault) problem() string {
 func (s *Server) Inject(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.Times == 0 {
-		f.Times = 1
-	}
+	f.Times = cmp.Or(f.Times, 1)
 	s.faults = append(s.faults, f)
 }
 
@@ -86,16 +85,12 @@ func (f Fault) carryOut(w http.ResponseWriter, r *http.Request, good []byte) (st
 	status = f.Status
 	switch f.Kind {
 	case "html":
-		if status == 0 {
-			status = http.StatusBadGateway
-		}
+		status = cmp.Or(status, http.StatusBadGateway)
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte("<html><title>Bad Gateway</title></html>"))
 	case "empty":
-		if status == 0 {
-			status = http.StatusOK
-		}
+		status = cmp.Or(status, http.StatusOK)
 		w.WriteHeader(status)
 	case "truncated":
 		w.Header().Set("Content-Type", "application/json")

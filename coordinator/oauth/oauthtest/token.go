@@ -1,6 +1,7 @@
 package oauthtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -104,10 +105,7 @@ func (s *Server) spoil(w http.ResponseWriter, r *http.Request, f Fault, good []b
 	if f.RetryAfter != "" {
 		w.Header().Set("Retry-After", f.RetryAfter)
 	}
-	status := f.Status
-	if status == 0 {
-		status = http.StatusBadRequest
-	}
+	status := cmp.Or(f.Status, http.StatusBadRequest)
 	(&refusal{status, f.Error, f.Description}).write(w, r, s.Knobs().Echo)
 }
 
@@ -201,10 +199,7 @@ func (s *Server) issue(client, scope, certificate string) (string, token) {
 
 // opaque makes a token's characters. mu is held.
 func (s *Server) opaque() string {
-	length := s.knobs.TokenLength
-	if length == 0 {
-		length = 40
-	}
+	length := cmp.Or(s.knobs.TokenLength, 40)
 	var b strings.Builder
 	for b.Len() < length {
 		b.WriteString(rand.Text())

@@ -1,6 +1,7 @@
 package wechattest
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -71,7 +72,7 @@ func Open(c Config) (*Server, error) {
 	s := &Server{
 		clock:    c.Now,
 		seed:     c.Seed,
-		history:  c.History,
+		history:  cmp.Or(max(c.History, 0), 100_000),
 		knobs:    DefaultKnobs(),
 		accounts: make(map[string]*account),
 		down:     make(map[string]bool),
@@ -81,9 +82,6 @@ func Open(c Config) (*Server, error) {
 	}
 	if s.clock == nil {
 		s.clock = time.Now
-	}
-	if s.history <= 0 {
-		s.history = 100_000
 	}
 	for s.seed == 0 {
 		s.seed = rand.Uint64()

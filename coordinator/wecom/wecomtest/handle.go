@@ -1,6 +1,7 @@
 package wecomtest
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net"
@@ -64,9 +65,7 @@ func (s *Server) answer(r *request) (out reply, f *Fault) {
 		out = s.refuse(r, f.Code)
 	default:
 		out = reply{status: f.Status, body: []byte(f.Body)}
-		if out.status == 0 {
-			out.status = http.StatusOK
-		}
+		out.status = cmp.Or(out.status, http.StatusOK)
 	}
 	s.calls = append(s.calls, Call{At: s.now(), From: r.from, Path: r.path, CorpID: r.corpID, App: r.app, Code: out.code})
 	return out, f

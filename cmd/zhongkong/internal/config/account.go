@@ -149,9 +149,7 @@ func (c *Config) Refreshing(a Account) bool {
 func (c *Config) resolveAccounts(in Input, p *problems) {
 	for i := range c.Accounts {
 		a, form := &c.Accounts[i], c.forms[i]
-		if a.Name == "" {
-			a.Name = form.texts["appid"]
-		}
+		a.Name = cmp.Or(a.Name, form.texts["appid"])
 		a.Source = cmp.Or(a.Source, c.lone.source, sources.Token)
 		kind, ok := sources.Find(a.Source)
 		if !ok {

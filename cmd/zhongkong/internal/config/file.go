@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -345,9 +346,4 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-func orFile(path string) string {
-	if path == "" {
-		return "the file"
-	}
-	return path
-}
+func orFile(path string) string { return cmp.Or(path, "the file") }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,10 +45,7 @@ type Route struct {
 // WeChatRoute returns the route of a WeChat account. base is the API's base URL,
 // empty for https://api.weixin.qq.com.
 func WeChatRoute(name, account, base string) (Route, error) {
-	if base == "" {
-		base = "https://api.weixin.qq.com"
-	}
-	to, err := url.Parse(base)
+	to, err := url.Parse(cmp.Or(base, "https://api.weixin.qq.com"))
 	if err != nil {
 		return Route{}, errors.New("the API's base is not a URL")
 	}
