@@ -169,8 +169,7 @@ func withCode(message string, code Code) string {
 var errRecorded = errors.New("failure recorded")
 
 func asFetchError(err error) *FetchError {
-	var fetch *FetchError
-	if errors.As(err, &fetch) {
+	if fetch, ok := errors.AsType[*FetchError](err); ok {
 		return fetch
 	}
 	return &FetchError{Kind: FailedUnknown, Message: err.Error(), Calls: 1}

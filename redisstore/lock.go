@@ -180,8 +180,7 @@ func (l *lock) fault(ctx context.Context, op string, err error) error {
 
 // unwrapRedsync returns the client's error inside Redsync's.
 func unwrapRedsync(err error) error {
-	var node *redsync.RedisError
-	if errors.As(err, &node) {
+	if node, ok := errors.AsType[*redsync.RedisError](err); ok {
 		return node.Err
 	}
 	return err

@@ -110,8 +110,7 @@ func (e *Error) Failure(secrets ...string) *coordinator.FetchError {
 // neverConnected reports whether err proves that no connection was made, for
 // transports that do not report connections.
 func neverConnected(err error) bool {
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Op == "dial" || op.Op == "proxyconnect" || op.Op == "socks connect"
 	}
 	var dns *net.DNSError

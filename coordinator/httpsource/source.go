@@ -198,8 +198,7 @@ func (s *Source) Fetch(ctx context.Context, ask coordinator.FetchRequest) (coord
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	answer, err := s.client.Do(req.WithContext(ctx), MaxBody+1)
-	var failed *Error
-	if errors.As(err, &failed) && (answer == nil || !s.issuer.complete(answer)) {
+	if failed, ok := errors.AsType[*Error](err); ok && (answer == nil || !s.issuer.complete(answer)) {
 		return coordinator.FetchResult{}, f.unanswered(failed)
 	}
 	return f.outcome(answer)

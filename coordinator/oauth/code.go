@@ -22,14 +22,11 @@ type Class struct {
 	Hint    string // what to do; "" if waiting is all there is to do
 }
 
-// Codes returns the class of every known word, sorted by word.
-func Codes() []Class { return classes() }
-
 // Classify returns the class of an answer with the given error word, "" if there is
 // none, and HTTP status. A word that is not among Codes is classified by the status; it
 // also means that nothing was issued, unless the status is that of a gateway.
 func Classify(code coordinator.Code, status int) Class {
-	known := classes()
+	known := Codes()
 	i, found := slices.BinarySearchFunc(known, code, func(c Class, code coordinator.Code) int {
 		return strings.Compare(string(c.Code), string(code))
 	})
@@ -77,9 +74,9 @@ func classifyStatus(status int) Class {
 	return Class{Kind: coordinator.FailedUnknown, Meaning: "the outcome is unknown"}
 }
 
-// classes is the table behind Classify: the words of RFC 6749, 7521, 7523, 8628, 8707
-// and 9449, and those that large issuers use for the same.
-func classes() []Class {
+// Codes returns the class of every known word, sorted by word: those of RFC 6749, 7521,
+// 7523, 8628, 8707 and 9449, and those that large issuers use for the same.
+func Codes() []Class {
 	const (
 		busy    = coordinator.FailedBusy
 		later   = coordinator.FailedLater

@@ -51,7 +51,7 @@ const cautiousLife = 10 * time.Minute
 // may accompany it, since relays have codes of their own; then grant returns both,
 // and the caller decides by whether the token is new.
 func (r reply) grant() (grant, *Error, error) {
-	a, err := parseAnswerWith(r.member, r.Body)
+	a, err := parseAnswer(r.member, r.Body)
 	g, doubt := a.grant()
 	var said *Error
 	if a.code != 0 {

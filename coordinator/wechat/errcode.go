@@ -36,7 +36,7 @@ const (
 // Classify returns the class of an errcode that a token endpoint answered. A code
 // that is not among Codes also means that nothing was issued: its class is to try
 // again.
-func Classify(code int) Class { return classify(classes(), code, "token endpoints are") }
+func Classify(code int) Class { return classify(Codes(), code, "token endpoints are") }
 
 func classify(known []Class, code int, endpoint string) Class {
 	i, found := slices.BinarySearchFunc(known, code, func(c Class, code int) int { return c.Code - code })
@@ -59,13 +59,9 @@ func ClassOf(code coordinator.Code) Class {
 }
 
 // Codes returns the class of every known errcode of the token endpoints, sorted by
-// code.
-func Codes() []Class { return classes() }
-
-// classes is the table behind Classify. It has the codes of WeChat's past and
-// present lists for getAccessToken and getStableAccessToken, and others that clients
-// have reported.
-func classes() []Class {
+// code: those of WeChat's past and present lists for getAccessToken and
+// getStableAccessToken, and others that clients have reported.
+func Codes() []Class {
 	const (
 		busy    = coordinator.FailedBusy
 		later   = coordinator.FailedLater

@@ -166,8 +166,7 @@ func (f *fetch) interpret(a ask, r reply) (grant, *coordinator.FetchError) {
 			RetryIn: r.RetryAfter(),
 			Message: fmt.Sprintf("%s answered %v", a.at(r.base), err),
 		}
-		var said *Error
-		if errors.As(err, &said) {
+		if said, ok := errors.AsType[*Error](err); ok {
 			failure.Code = coordinator.NumericCode(said.Code)
 		}
 		return grant{}, f.failed(failure)

@@ -50,10 +50,7 @@ type answer struct {
 // is accepted even from a truncated or malformed object: it was issued and has
 // invalidated the previous one. An errcode is accepted only from a complete object,
 // since digits of it may be missing otherwise.
-func parseAnswer(body []byte) (answer, error) { return parseAnswerWith(accessToken, body) }
-
-// parseAnswerWith is parseAnswer for a token of another name.
-func parseAnswerWith(token member, body []byte) (answer, error) {
+func parseAnswer(token member, body []byte) (answer, error) {
 	body = httpsource.Unzip(body, httpsource.MaxBody+1)
 	long := len(body) > httpsource.MaxBody
 	body = httpsource.TrimMark(body[:min(len(body), httpsource.MaxBody)])

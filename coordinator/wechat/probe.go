@@ -67,7 +67,7 @@ func (p Prober) ask(ctx context.Context, a ask, secrets ...coordinator.Token) (a
 	if err != nil {
 		return answer{}, fmt.Errorf("wechat: probe: %w", err)
 	}
-	said, err := parseAnswerWith(a.member, resp.Body)
+	said, err := parseAnswer(a.member, resp.Body)
 	switch {
 	case resp.Status != http.StatusOK:
 		return answer{}, fmt.Errorf("wechat: probe: HTTP status %d", resp.Status)

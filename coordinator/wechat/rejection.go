@@ -32,7 +32,7 @@ func RejectsToken(resp *http.Response) (rejected, inMemory bool) {
 	}
 	resp.Body = joined
 	if text := httpsource.Unzip(begin, httpsource.MaxBody); inMemory && bytes.Contains(text, []byte("errcode")) {
-		a, err := parseAnswer(text)
+		a, err := parseAnswer(accessToken, text)
 		rejected = err == nil && IsTokenRejected(a.code)
 	}
 	return rejected, inMemory // false for what is too long, not an object, or cut off

@@ -50,8 +50,7 @@ func (s *service) send(ctx context.Context, base string, a ask) (reply, *httpsou
 	if answer != nil {
 		r = reply{Response: *answer, base: base, member: a.member}
 	}
-	var failed *httpsource.Error
-	if errors.As(err, &failed) && (answer == nil || !r.complete()) {
+	if failed, ok := errors.AsType[*httpsource.Error](err); ok && (answer == nil || !r.complete()) {
 		return reply{}, failed
 	}
 	return r, nil

@@ -9,13 +9,10 @@ import (
 // ClassifyTicket is Classify for an errcode that getticket answered. It differs for
 // errcodes about the token: here it is the access_token that the call was made with
 // (FailedParent), not the AppSecret.
-func ClassifyTicket(code int) Class { return classify(ticketClasses(), code, "ticket endpoint is") }
+func ClassifyTicket(code int) Class { return classify(TicketCodes(), code, "ticket endpoint is") }
 
 // TicketCodes returns the class of every known errcode of getticket, sorted by code.
-func TicketCodes() []Class { return ticketClasses() }
-
-// ticketClasses is the table behind ClassifyTicket.
-func ticketClasses() []Class {
+func TicketCodes() []Class {
 	const (
 		busy    = coordinator.FailedBusy
 		later   = coordinator.FailedLater

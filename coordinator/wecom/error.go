@@ -31,8 +31,7 @@ func (e *Error) Error() string {
 
 // SeenAddress returns the Address of an *Error in err's tree, if it has one.
 func SeenAddress(err error) (string, bool) {
-	var e *Error
-	if errors.As(err, &e) && e.Address != "" {
+	if e, ok := errors.AsType[*Error](err); ok && e.Address != "" {
 		return e.Address, true
 	}
 	return "", false

@@ -64,13 +64,6 @@ type parameters struct {
 	body  bool                       // there is one
 }
 
-// login passes on a call that takes the AppSecret: the caller is proved by its own
-// key in the secret's place, or by the Authorization header.
-func (r *route) login(w http.ResponseWriter, req *http.Request, c *call, e secretEndpoint) {
-	p, err := readParameters(w, req)
-	r.loginWith(w, req, c, e, p, err)
-}
-
 // ServeLogin answers a call at the server's root that takes the AppSecret: its
 // appid says which account it is for. It is counted as of the route "/".
 func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
@@ -94,7 +87,7 @@ func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
 		r.respond(w, refused)
 		return
 	}
-	r.loginWith(w, req, &call{route: r, path: path, query: req.URL.RawQuery, in: req}, e, read, err)
+	r.login(w, req, &call{route: r, path: path, query: req.URL.RawQuery, in: req}, e, read, err)
 }
 
 // IsLogin reports whether ServeLogin answers at a path.
@@ -103,9 +96,10 @@ func IsLogin(path string) bool {
 	return ok
 }
 
-// loginWith is login with the parameters that were read, or the error of reading
-// them.
-func (r *route) loginWith(w http.ResponseWriter, req *http.Request, c *call, e secretEndpoint, p *parameters, err error) {
+// login passes on a call that takes the AppSecret: the caller is proved by its own key in
+// the secret's place, or by the Authorization header. It takes the parameters that were
+// read, or the error of reading them.
+func (r *route) login(w http.ResponseWriter, req *http.Request, c *call, e secretEndpoint, p *parameters, err error) {
 	r.counts.logins.Add(1)
 	if err != nil {
 		r.counts.malformed.Add(1)

@@ -107,7 +107,8 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 	c := &call{route: r, path: path, prefix: prefix, query: req.URL.RawQuery, in: req}
 	if r.WeChat {
 		if e, ok := secretEndpoints[lower]; ok {
-			r.login(w, req, c, e)
+			p, err := readParameters(w, req)
+			r.login(w, req, c, e, p, err)
 			return
 		}
 		c.query = withoutParameters(c.query, "secret", "appsecret")
