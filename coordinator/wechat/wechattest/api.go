@@ -54,9 +54,6 @@ func apis() map[string]api {
 func business(handle func(*Server, *request, *account) reply) func(*Server, *request) reply {
 	return func(s *Server, r *request) reply {
 		a, code := s.bearer(r)
-		if code == 0 {
-			code = s.spend(r, a)
-		}
 		if code != 0 {
 			return s.refuse(r, code)
 		}
@@ -69,6 +66,8 @@ func canned(body any) func(*Server, *request) reply {
 	return business(func(s *Server, r *request, _ *account) reply { return s.json(r, body) })
 }
 
+// bearer returns the account whose token a business call carries, and counts the call. It
+// returns an errcode, or 0.
 func (s *Server) bearer(r *request) (*account, int) {
 	token := r.query.Get("access_token")
 	if token == "" {
@@ -85,7 +84,7 @@ func (s *Server) bearer(r *request) (*account, int) {
 	if !ok || s.knobs.False40001Rate > 0 && s.random.Float64() < s.knobs.False40001Rate {
 		return nil, codeBadCredential
 	}
-	return a, 0
+	return a, s.spend(r, a)
 }
 
 // deadCode returns the errcode for a token that is no longer valid.

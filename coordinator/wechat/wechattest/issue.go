@@ -27,9 +27,6 @@ type tokenBody struct {
 func (s *Server) token(r *request) reply {
 	q := asking{GrantType: r.query.Get("grant_type"), AppID: r.query.Get("appid"), Secret: r.query.Get("secret")}
 	a, code := s.admit(r, q)
-	if code == 0 {
-		code = s.spend(r, a)
-	}
 	if code != 0 {
 		return s.refuse(r, code)
 	}
@@ -55,9 +52,6 @@ func (s *Server) stableToken(r *request) reply {
 	}
 	r.call.Forced = q.ForceRefresh
 	a, code := s.admit(r, q)
-	if code == 0 {
-		code = s.spend(r, a)
-	}
 	if code != 0 {
 		return s.refuse(r, code)
 	}
@@ -115,7 +109,7 @@ func (s *Server) give(r *request, i *issued) reply {
 }
 
 // admit checks the parameters of a call for a token, in WeChat's order as far as it is
-// known. It returns an errcode, or 0.
+// known, and counts the call. It returns an errcode, or 0.
 func (s *Server) admit(r *request, q asking) (*account, int) {
 	if q.AppID == "" {
 		return nil, codeNoAppID
@@ -142,7 +136,7 @@ func (s *Server) admit(r *request, q asking) (*account, int) {
 	if code != 0 {
 		return nil, code
 	}
-	return a, 0
+	return a, s.spend(r, a)
 }
 
 // addressCode checks the source address of a call. An address on the whitelist needs

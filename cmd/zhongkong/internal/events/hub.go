@@ -3,6 +3,7 @@
 package events
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -22,8 +23,7 @@ const (
 type Hub struct {
 	mu        sync.Mutex // guards what follows
 	listeners map[*Listener]struct{}
-	ring      []*Entry // the latest ones; ring[next] is the oldest when it is full
-	next      int
+	recent    []*Entry // the latest ones, the oldest first
 }
 
 // New returns a Hub without listeners.
@@ -38,12 +38,10 @@ func (h *Hub) Observe(o coordinator.Observation) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.ring) < kept {
-		h.ring = append(h.ring, e)
-	} else {
-		h.ring[h.next] = e
-		h.next = (h.next + 1) % kept
+	if len(h.recent) == kept {
+		h.recent = slices.Delete(h.recent, 0, 1)
 	}
+	h.recent = append(h.recent, e)
 	for l := range h.listeners {
 		l.offerLocked(e)
 	}
@@ -54,8 +52,8 @@ func (h *Hub) Recent(n int, wanted func(*Entry) bool) []*Entry {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var found []*Entry
-	for i := len(h.ring) - 1; i >= 0 && len(found) < n; i-- {
-		if e := h.ring[(h.next+i)%len(h.ring)]; wanted(e) {
+	for _, e := range slices.Backward(h.recent) {
+		if len(found) < n && wanted(e) {
 			found = append(found, e)
 		}
 	}
