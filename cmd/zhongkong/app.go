@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,9 +30,9 @@ type program struct {
 	// self is the name by which this program was called, for commands that it prints.
 	self string
 
-	// quiet gives go-redis a logger in place of stderr. It is global to the process,
-	// so tests leave it nil.
-	quiet func(redisLog)
+	// quiet gives go-redis and Go's default log a logger in place of stderr. Both are
+	// global to the process, so tests leave it nil.
+	quiet func(*slog.Logger)
 
 	// embeddedRedis is the address of serve's own Redis; "": embeddedAddr.
 	embeddedRedis string

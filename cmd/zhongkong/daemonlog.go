@@ -22,6 +22,7 @@ const flushWithin = time.Second
 var callerMessages = []string{
 	"caller refused", "datagram refused", "request failed", // without credentials
 	"call failed", "the upstream rejected the token", "call with the AppSecret",
+	unaskedBytes, omittedText,
 }
 
 // queueLog sends everything that a daemon writes to stderr through a queue, so that
@@ -51,6 +52,25 @@ func (s *session) runDaemon(run func() error) error {
 	}
 	s.complain(err) // through the queue: the caller would write to stderr directly
 	return fmt.Errorf("%w: %w", errReported, err)
+}
+
+const (
+	unaskedBytes = "an HTTP server sent bytes that no request asked for"
+	omittedText  = "a library wrote to Go's default log; the text is left out, because it may hold secrets"
+)
+
+// standardLog is the output of Go's default logger. net/http writes to it what a server
+// sent after its answer, which may repeat the request with its token. So no text of it is
+// logged.
+type standardLog struct{ log *slog.Logger }
+
+func (s standardLog) Write(text []byte) (int, error) {
+	message := omittedText
+	if bytes.HasPrefix(text, []byte("Unsolicited response")) {
+		message = unaskedBytes
+	}
+	s.log.Warn(message)
+	return len(text), nil
 }
 
 func newLogHandler(out io.Writer, cfg *config.Config) slog.Handler {

@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"log"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -23,7 +25,11 @@ func mainCode() int {
 	context.AfterFunc(ctx, stop)
 	p := program{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, environ: os.Environ,
-		quiet: func(l redisLog) { redis.SetLogger(l) },
+		quiet: func(l *slog.Logger) {
+			redis.SetLogger(redisLog{l})
+			log.SetFlags(0)
+			log.SetOutput(standardLog{l})
+		},
 	}
 	return p.run(ctx, os.Args)
 }

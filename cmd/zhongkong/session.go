@@ -87,7 +87,7 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 		fmt.Fprintf(s.stderr, "warning: %s\n", escape(w))
 	}
 	if p.quiet != nil {
-		p.quiet(redisLog{s.log})
+		p.quiet(s.log)
 	}
 	return s, nil
 }

@@ -211,3 +211,33 @@ func (p *process) asVeil(path string) string {
 	}
 	return p.do(http.MethodGet, p.url+path, "", "veil", "veil-password")
 }
+
+func TestNothingThatARoutesUpstreamSendsUnaskedReachesTheLog(t *testing.T) {
+	f := newFleet(t)
+	weChat := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/sns/jscode2session" && r.URL.Path != "/cgi-bin/echo" {
+			f.wechat.ServeHTTP(w, r)
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n"+r.URL.RawQuery)
+		t.Cleanup(func() { _ = conn.Close() })
+	}))
+	t.Cleanup(weChat.Close)
+	p := f.with("ZHONGKONG_API_BASE", weChat.URL).routed(1)[0]
+	token := p.ask(p.url, "ops~a-password-for-tests")
+	p.get(p.url + "/proxy/wx/cgi-bin/echo?access_token=" + token)
+	p.get(p.url + "/sns/jscode2session?js_code=c0de&appid=" + appID + "&secret=veil~veil-password")
+	f.eventually(10*time.Second, "both to be logged", func() bool {
+		return strings.Count(p.stderr.String(), "bytes that no request asked for") == 2
+	})
+	for _, hidden := range []string{token, secret, "access_token=", "Unsolicited"} {
+		if strings.Contains(p.stderr.String()+p.stdout.String(), hidden) {
+			t.Errorf("the output shows %s:\n%s", hidden, p.stderr.String())
+		}
+	}
+}
