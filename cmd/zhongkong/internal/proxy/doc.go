@@ -41,7 +41,7 @@
 //   - To the client: Set-Cookie; the token in any header or trailer (Location
 //     loses the parameter). For callers who get phantoms the token is also
 //     overwritten with asterisks in bodies that are text and not compressed, and
-//     the upstream is asked not to compress. Other callers have the token anyway,
+//     the upstream is asked for whole bodies that are not compressed. Other callers have the token anyway,
 //     and their bodies pass as they are. An upstream that returns the token in
 //     another encoding (base64, encrypted) is not detected.
 //   - To logs and errors: tokens, keys, query strings, what the upstream's

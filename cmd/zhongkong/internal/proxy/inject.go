@@ -44,6 +44,8 @@ func (c *call) direct(out *http.Request) {
 	}
 	if c.hidesBodies() {
 		out.Header.Set("Accept-Encoding", "identity")
+		delete(out.Header, "Range") // part of a secret would not be found
+		delete(out.Header, "If-Range")
 	}
 	if out.Body != nil {
 		out.Trailer = announced(c.in.Trailer, r.Put)
@@ -187,8 +189,11 @@ var errSwitched = errors.New("the upstream switched to another protocol, which w
 func (c *call) receive(resp *http.Response) {
 	body := io.Reader(resp.Body)
 	if c.hidesBodies() && isText(resp.Header) {
-		body = newMasked(body, c.hide, resp.ContentLength)
+		hidden := newMasked(body, c.hide, resp.ContentLength)
+		hidden.endsWithConnection = resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 && resp.ProtoMajor < 2
+		body = hidden
 	}
+	c.hide.dropNames(resp.Trailer)
 	c.download = download{Reader: body, Closer: resp.Body, call: c, resp: resp}
 	if !c.inMemory {
 		whole := resp.Body
@@ -228,6 +233,7 @@ func isJSON(contentType []string) bool {
 
 // clean takes out of an answer's head what must not reach the client.
 func (c *call) clean(h http.Header) {
+	c.hide.dropNames(h)
 	for name, values := range h {
 		switch name {
 		case "Set-Cookie", "Strict-Transport-Security", "Alt-Svc", "Clear-Site-Data", "Service-Worker-Allowed",

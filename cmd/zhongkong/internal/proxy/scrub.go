@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -48,14 +49,30 @@ func (s secrets) hideIn(values []string) {
 	}
 }
 
+// dropNames takes those out of a header or trailer whose names hold a secret. Names have
+// no case, and net/http has made them canonical.
+func (s secrets) dropNames(h http.Header) {
+	for name := range h {
+		for _, secret := range s {
+			if len(name) >= len(secret) && strings.Contains(strings.ToLower(name), strings.ToLower(secret)) {
+				delete(h, name)
+				break
+			}
+		}
+	}
+}
+
 // masked overwrites secrets in what it reads with as many asterisks, so that the
 // length of a body stays the same. It keeps back only what may be the beginning
-// of a secret.
+// of a secret, and overwrites that, too, if the body is cut there.
 type masked struct {
 	from    io.Reader
 	words   secrets
 	longest int
 	chunk   int // read at a time
+
+	// endsWithConnection says that nothing tells the end of the body from a cut.
+	endsWithConnection bool
 
 	buf   []byte // what was read, masked
 	ready int    // of buf that can be given out
@@ -97,8 +114,14 @@ func (m *masked) fill() {
 		overwrite(m.buf, word)
 	}
 	m.ready = len(m.buf)
-	if err == nil {
-		m.ready -= m.begun()
+	begun := m.begun()
+	switch {
+	case err == nil:
+		m.ready -= begun
+	case !errors.Is(err, io.EOF), m.endsWithConnection && begun >= shortestSecret:
+		for i := m.ready - begun; i < m.ready; i++ {
+			m.buf[i] = '*'
+		}
 	}
 }
 

@@ -123,6 +123,7 @@ func (d *download) Read(b []byte) (int, error) {
 	n, err := d.Reader.Read(b)
 	d.call.route.counts.received.Add(uint64(n))
 	if errors.Is(err, io.EOF) {
+		d.call.hide.dropNames(d.resp.Trailer) // those that were not announced
 		for _, values := range d.resp.Trailer {
 			d.call.hide.hideIn(values)
 		}
