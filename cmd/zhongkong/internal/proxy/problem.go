@@ -73,6 +73,8 @@ var (
 		"the upstream did not answer; the call may have been carried out", 0}
 	problemTimeout = problem{http.StatusGatewayTimeout, "upstream_timeout", 0,
 		"the upstream did not answer in time; the call may have been carried out", 0}
+	problemRevoked = problem{http.StatusUnauthorized, "revoked", 0,
+		"the caller was removed or changed; the call may have been carried out", 0}
 	problemBody = problem{http.StatusBadRequest, "bad_request", 0, "the body could not be read to its end", 0}
 )
 

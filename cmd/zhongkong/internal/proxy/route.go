@@ -222,7 +222,9 @@ func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
 	// ReverseProxy looks for each hop-by-hop header, copies each value and parses the
 	// media type, both ways: a third of its work. So it sees no header, but the call
 	// takes them over itself.
-	c.shell = *req
+	ctx, cancel := untilRevoked(req.Context(), c.caller)
+	defer cancel()
+	c.shell = *req.WithContext(ctx)
 	c.shell.Header = nil
 	defer c.ended.Store(true)
 	c.proxy.ServeHTTP(&c.paced, &c.shell)
@@ -244,6 +246,9 @@ func (c *call) fail(w http.ResponseWriter, _ *http.Request, err error) {
 		return
 	}
 	p := problemOfCall(err)
+	if isRevoked(c.caller) {
+		p = problemRevoked
+	}
 	if p.code == problemNoToken.code {
 		r.counts.noToken.Add(1)
 	} else {
