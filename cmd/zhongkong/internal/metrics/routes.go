@@ -10,6 +10,7 @@ import (
 func (m *Metrics) FollowRoutes(stats func() []proxy.Stats) {
 	calls := desc("route_calls_total",
 		"Calls to routes (route=\"/\": calls with the AppSecret at the server's root), by result: answered by the upstream; "+
+			"cut, the upstream broke off its answer, or the caller was revoked, which are counted as answered as well; "+
 			"refused, malformed and limited were not passed on; "+
 			"no_token, there was none to put in; failed, the upstream did not answer; gone, the client went away; token, answered here; "+
 			"login, with the AppSecret put in, which are counted by their outcome as well.", "route", "account", "result")
@@ -22,7 +23,7 @@ func (m *Metrics) FollowRoutes(stats func() []proxy.Stats) {
 		for _, s := range stats() {
 			for d, counts := range map[*prometheus.Desc]map[string]uint64{
 				calls: {
-					"answered": s.Calls, "refused": s.Refused, "malformed": s.Malformed, "limited": s.Limited, "no_token": s.NoToken,
+					"answered": s.Calls, "cut": s.Cut, "refused": s.Refused, "malformed": s.Malformed, "limited": s.Limited, "no_token": s.NoToken,
 					"failed": s.Failed, "gone": s.Gone, "token": s.TokenAsked, "login": s.Logins,
 				},
 				rejected: {"rejected": s.Rejected, "repeated": s.Repeated, "cured": s.Cured, "unrepeatable": s.Unrepeatable},

@@ -7,6 +7,7 @@ type Stats struct {
 	Route, Account string // the name "/": calls with the AppSecret at the server's root
 
 	Calls        uint64 // passed on and answered by the upstream
+	Cut          uint64 // of these: the upstream broke off its answer, or the caller was revoked
 	Refused      uint64 // not proved, or without the right to the account
 	Malformed    uint64 // paths, upgrades and forms of requests that are not passed on
 	Limited      uint64 // too many calls of the caller were under way
@@ -25,15 +26,15 @@ type Stats struct {
 
 // counters are the same while they count.
 type counters struct {
-	calls, refused, malformed, limited, noToken, failed, gone   atomic.Uint64
-	rejected, repeated, unrepeatable, cured, tokenAsked, logins atomic.Uint64
-	sent, received                                              atomic.Uint64
+	calls, cut, refused, malformed, limited, noToken, failed, gone atomic.Uint64
+	rejected, repeated, unrepeatable, cured, tokenAsked, logins    atomic.Uint64
+	sent, received                                                 atomic.Uint64
 }
 
 func (c *counters) snapshot(route, account string) Stats {
 	return Stats{
 		Route: route, Account: account,
-		Calls: c.calls.Load(), Refused: c.refused.Load(), Malformed: c.malformed.Load(), Limited: c.limited.Load(),
+		Calls: c.calls.Load(), Cut: c.cut.Load(), Refused: c.refused.Load(), Malformed: c.malformed.Load(), Limited: c.limited.Load(),
 		NoToken: c.noToken.Load(), Failed: c.failed.Load(), Gone: c.gone.Load(),
 		Rejected: c.rejected.Load(), Repeated: c.repeated.Load(), Unrepeatable: c.unrepeatable.Load(), Cured: c.cured.Load(),
 		TokenAsked: c.tokenAsked.Load(), Logins: c.logins.Load(), Sent: c.sent.Load(), Received: c.received.Load(),

@@ -3,6 +3,8 @@ package proxy
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -38,7 +40,7 @@ func newRoute(p *Proxy, of Route) *route {
 	return &route{
 		Route: of, p: p, base: strings.TrimRight(of.To.EscapedPath(), "/"), counts: &counters{},
 		proxy: httputil.ReverseProxy{
-			Rewrite: asItIs, BufferPool: &buffers, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+			Rewrite: asItIs, BufferPool: &buffers, ErrorLog: log.New(io.Discard, "", 0), // see finish
 		},
 	}
 }
@@ -226,11 +228,36 @@ func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
 	defer cancel()
 	c.shell = *req.WithContext(ctx)
 	c.shell.Header = nil
-	defer c.ended.Store(true)
+	defer c.finish(began) // also when ReverseProxy panics, to end the client's connection
 	c.proxy.ServeHTTP(&c.paced, &c.shell)
-	if r.p.log.Enabled(req.Context(), slog.LevelDebug) {
-		r.log(req, slog.LevelDebug, "call", c, slog.Int("status", c.paced.status), slog.Duration("took", time.Since(began)))
+}
+
+// finish counts and logs how a call ended.
+func (c *call) finish(began time.Time) {
+	c.ended.Store(true)
+	r, how := c.route, c.ending()
+	if c.answeredBy != nil && (how == "upstream_cut" || how == "revoked") {
+		r.counts.cut.Add(1)
+		r.log(c.in, slog.LevelWarn, "call failed", c, slog.String("why", how))
 	}
+	if r.p.log.Enabled(c.in.Context(), slog.LevelDebug) {
+		r.log(c.in, slog.LevelDebug, "call", c, slog.Int("status", c.paced.status), slog.String("ended", how), slog.Duration("took", time.Since(began)))
+	}
+}
+
+// ending says how a call ended.
+func (c *call) ending() string {
+	switch {
+	case c.answeredBy != nil && !c.download.broken && !c.paced.broken:
+		return "whole"
+	case isRevoked(c.caller):
+		return "revoked"
+	case c.in.Context().Err() != nil, c.paced.broken:
+		return "gone"
+	case c.answeredBy == nil:
+		return "unanswered"
+	}
+	return "upstream_cut"
 }
 
 var errRevoked = errors.New("the caller was removed or changed")
@@ -246,12 +273,18 @@ func (c *call) fail(w http.ResponseWriter, _ *http.Request, err error) {
 		return
 	}
 	p := problemOfCall(err)
-	if isRevoked(c.caller) {
+	switch {
+	case isRevoked(c.caller):
 		p = problemRevoked
+	case c.upload.broken.Load():
+		p = problemBody
 	}
-	if p.code == problemNoToken.code {
+	switch p.code {
+	case problemNoToken.code:
 		r.counts.noToken.Add(1)
-	} else {
+	case problemBody.code:
+		r.counts.malformed.Add(1)
+	default:
 		r.counts.failed.Add(1)
 	}
 	r.log(c.in, slog.LevelWarn, "call failed", c, slog.String("why", p.code))

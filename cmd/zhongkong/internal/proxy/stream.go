@@ -20,6 +20,7 @@ type paced struct {
 	call   *call
 	status int
 	moved  atomic.Int64 // Unix nanoseconds of the last time
+	broken bool         // the client did not take the answer
 }
 
 // Unwrap is for http.ResponseController.
@@ -41,7 +42,9 @@ func (p *paced) Write(b []byte) (int, error) {
 	if p.isDue() {
 		_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(clientStall))
 	}
-	return p.ResponseWriter.Write(b)
+	n, err := p.ResponseWriter.Write(b)
+	p.broken = p.broken || err != nil
+	return n, err
 }
 
 // isDue reports whether a second has passed since the deadlines were moved.
@@ -56,6 +59,7 @@ type upload struct {
 	call    *call
 	trailer http.Header // of the upstream's request
 	end     error       // once there was one
+	broken  atomic.Bool // the end was another than io.EOF
 }
 
 // Read does not read on after the end: the server closes a body when its answer
@@ -80,6 +84,7 @@ func (u *upload) Read(b []byte) (int, error) {
 	u.call.route.counts.sent.Add(uint64(n))
 	if err != nil {
 		u.end = err
+		u.broken.Store(!errors.Is(err, io.EOF))
 		// A deadline left in place would end the request's context.
 		_ = control.SetReadDeadline(time.Time{})
 		for name := range u.trailer {
@@ -111,10 +116,13 @@ type download struct {
 	call  *call
 	resp  *http.Response
 	stall *time.Timer // closes the body when nothing comes for too long; nil: it is here already
+
+	broken bool // the body could not be read to its end
 }
 
 func (d *download) Read(b []byte) (int, error) {
 	if isRevoked(d.call.caller) {
+		d.broken = true
 		return 0, errRevoked
 	}
 	if d.stall != nil {
@@ -122,11 +130,14 @@ func (d *download) Read(b []byte) (int, error) {
 	}
 	n, err := d.Reader.Read(b)
 	d.call.route.counts.received.Add(uint64(n))
-	if errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF):
 		d.call.hide.dropNames(d.resp.Trailer) // those that were not announced
 		for _, values := range d.resp.Trailer {
 			d.call.hide.hideIn(values)
 		}
+	case err != nil:
+		d.broken = true
 	}
 	return n, err
 }
