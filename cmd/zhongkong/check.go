@@ -81,6 +81,22 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 			add(fmt.Errorf("--listen %s: %w", s.cfg.Listen, err))
 		}
 	}
+	return append(all, s.routeProblems()...)
+}
+
+// routeProblems returns what serve would refuse in the routes.
+func (s *session) routeProblems() []error {
+	var all []error
+	if _, err := newRoutes(s.cfg); err != nil {
+		all = append(all, err)
+	}
+	for _, r := range s.cfg.Routes {
+		if addr := addressOf(r.Listen); addr != nil {
+			if err := exposureOf(s.cfg).CheckExposure(addr); err != nil {
+				all = append(all, fmt.Errorf("routes (%s).listen %s: %w", r.Name, r.Listen, err))
+			}
+		}
+	}
 	return all
 }
 

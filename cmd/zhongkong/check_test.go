@@ -92,3 +92,39 @@ func TestCheckSaysAllThatServeWouldRefuse(t *testing.T) {
 	}
 	newBench(t).with("ZHONGKONG_REDIS", "", "ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "").must("check", "--sandbox")
 }
+
+func TestCheckRefusesTheRoutesThatServeWouldRefuse(t *testing.T) {
+	b := newBench(t)
+	path := b.file("zk.yaml", `accounts:
+- {name: wx1, secret_env: S}
+- {name: gh, source: oauth2, token_url: "https://id.example.com/token", client_id: c, client_secret_env: S}
+redis: redis://h:1
+routes:
+- {name: bare, account: gh}
+- {name: half, account: gh, to: "https://api.example.com"}
+- {name: whole, account: gh, to: "https://api.example.com", put: bearer}
+- {name: dots, account: wx1, to: "https://api.example.com/a/../b"}
+- {name: open, account: wx1, listen: "0.0.0.0:8090"}
+`)
+	b = b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path, "ZHONGKONG_REDIS", "", "ZHONGKONG_PREFIX", "")
+	for _, want := range []string{
+		"routes (bare).put, to: give both",
+		"routes (half).put, to: give both",
+		"routes (dots).to: the path holds . or .. segments",
+		"routes (open).listen 0.0.0.0:8090: ",
+	} {
+		b.fails(exitUsage, want, "check")
+	}
+}
+
+func TestServeNamesTheRouteWhoseAddressIsTaken(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, err = listen(l.Addr().String(), "routes (wx).listen")
+	if want := "routes (wx).listen " + l.Addr().String() + ": is in use"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -38,13 +39,9 @@ type routeListener struct {
 
 // openRoutes makes the routes and opens their addresses. It needs the coordinator.
 func (d *daemon) openRoutes() error {
-	var all []proxy.Route
-	for _, r := range d.cfg.Routes {
-		made, err := newRoute(d.cfg, r)
-		if err != nil {
-			return &configError{fmt.Errorf("routes (%s).%w", r.Name, err)}
-		}
-		all = append(all, made)
+	all, err := newRoutes(d.cfg)
+	if err != nil {
+		return &configError{err}
 	}
 	d.routes = &routes{tokens: proxy.NewTokens(all), phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}}
 	d.routes.tokens.Remember(parents(d.cfg)...)
@@ -70,7 +67,7 @@ func (d *daemon) openRoutes() error {
 		if r.Listen == "" {
 			continue
 		}
-		l, err := listen(r.Listen, "listen of the route "+r.Name)
+		l, err := listen(r.Listen, fmt.Sprintf("routes (%s).listen", r.Name))
 		if err != nil {
 			return err
 		}
@@ -90,6 +87,24 @@ func (d *daemon) loginRoute(appID string) (proxy.Route, error) {
 		}
 	}
 	return proxy.Route{}, coordinator.ErrUnknownAccount
+}
+
+// newRoutes returns the routes of a configuration. The error joins all that is wrong
+// with them.
+func newRoutes(cfg *config.Config) ([]proxy.Route, error) {
+	var all []proxy.Route
+	var problems []error
+	for _, r := range cfg.Routes {
+		made, err := newRoute(cfg, r)
+		if err == nil {
+			err = made.Check()
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("routes (%s).%w", r.Name, err))
+		}
+		all = append(all, made)
+	}
+	return all, errors.Join(problems...)
 }
 
 func newRoute(cfg *config.Config, r config.Route) (proxy.Route, error) {

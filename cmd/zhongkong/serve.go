@@ -284,7 +284,7 @@ func listen(address, option string) (net.Listener, error) {
 	case err == nil:
 		return l, nil
 	case isInUse(err):
-		return nil, usagef("%s is in use by another process: pass another address, such as %s 127.0.0.1:0 for any free port", address, option)
+		return nil, usagef("%s %s: is in use by another process: choose another address, such as 127.0.0.1:0 for any free port", option, address)
 	}
 	return nil, usagef("%s %s: %v", option, address, cause(err))
 }

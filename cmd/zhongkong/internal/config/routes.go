@@ -2,9 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -84,10 +81,7 @@ func (d *decoder) routes(n *yaml.Node, c *Config) {
 // checkRoutes validates the routes against each other and against the accounts.
 // named has the accounts; nil: they are not known.
 func (c *Config) checkRoutes(named map[string]string, p *problems) {
-	names, addresses := map[string]string{}, map[string]string{}
-	if !c.isRefused("listen") {
-		addresses[c.Listen] = c.Where("listen")
-	}
+	names, listeners := map[string]string{}, c.listeners(p)
 	for _, r := range c.Routes {
 		at := fmt.Sprintf("%s: routes[%d]", r.where, r.index)
 		if first := names[r.Name]; r.Name != "" && first != "" {
@@ -97,16 +91,13 @@ func (c *Config) checkRoutes(named map[string]string, p *problems) {
 		if r.Account != "" && named != nil && named[r.Account] == "" {
 			p.addf("%s.account: %q is not among the accounts: they are %s", at, r.Account, c.names())
 		}
-		if _, port, _ := net.SplitHostPort(r.Listen); port != "" && port != "0" {
-			if first := addresses[r.Listen]; first != "" {
-				p.addf("%s.listen: %s is used before, at %s: addresses must differ", at, r.Listen, first)
-			}
-			addresses[r.Listen] = r.where
-		}
+		itself := slices.IndexFunc(listeners, func(l listener) bool { return l.isReachedBy(r.To) })
 		switch {
 		case r.faulty:
 		case r.Put != "" && r.To == "":
 			p.addf("%s.put: belongs to an upstream of its own: give to: as well, or remove it", at)
+		case itself >= 0:
+			p.addf("%s.to: leads to this server itself, which listens there (%s): name the upstream", at, listeners[itself].where)
 		case strings.HasPrefix(r.To, "http://") && !c.PlaintextOK && !isThisMachine(r.To) && !c.isRefused("plaintext_ok"):
 			p.addf("%s.to: http:// sends the token in plaintext: write https://, or set plaintext_ok if something on the way does TLS", at)
 		}
@@ -137,20 +128,4 @@ func sameRoutes(a, b *Config) bool {
 		other, _ := b.Account(o.Account)
 		return r.same(o) && of.APIBase == other.APIBase
 	})
-}
-
-// isThisMachine reports whether a URL leads to loopback.
-func isThisMachine(to string) bool {
-	u, err := url.Parse(to)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
-}
-
-// checkAddress reports what is wrong with the address of a listener.
-func checkAddress(v string) error {
-	var c Config
-	return address(func(*Config) *string { return &c.Listen }).apply(&c, v)
 }

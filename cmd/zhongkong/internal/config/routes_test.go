@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -75,6 +76,58 @@ users:
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no problem %q in\n%v", want, err)
+		}
+	}
+}
+
+func TestAddressesThatAreOneAreRefused(t *testing.T) {
+	for _, test := range []struct {
+		listen, first, second string
+		refused               bool
+	}{
+		{"127.0.0.1:8080", "127.0.0.1:8090", "localhost:8090", true},
+		{"127.0.0.1:8080", "localhost:8090", "[::1]:8090", true},
+		{"127.0.0.1:8080", "LocalHost:8090", "localhost:8090", true},
+		{"127.0.0.1:8080", ":8090", "127.0.0.1:8090", true},
+		{"127.0.0.1:8080", "192.0.2.1:8090", "[::]:8090", true},
+		{"127.0.0.1:8080", "127.0.0.1:8090", "0.0.0.0:8090", true},
+		{"127.0.0.1:8080", "127.0.0.1:8090", "[::ffff:127.0.0.1]:8090", true},
+		{"localhost:8090", "127.0.0.1:8091", "127.0.0.1:8090", true},
+		{"127.0.0.1:8080", "127.0.0.1:8090", "[::1]:8090", false}, // both can be had
+		{"127.0.0.1:8080", "127.0.0.1:8090", "127.0.0.2:8090", false},
+		{"127.0.0.1:8080", "127.0.0.1:8090", "127.0.0.1:8091", false},
+		{"127.0.0.1:8080", "127.0.0.1:0", "localhost:0", false},
+	} {
+		_, err := loadRoutes(t, fmt.Sprintf("listen: %q\nplaintext_ok: true\nroutes:\n  - {name: a, account: wx1, listen: %q}\n  - {name: b, account: wx1, listen: %q}\n",
+			test.listen, test.first, test.second))
+		if refused := err != nil && strings.Contains(err.Error(), "routes[1].listen: "+test.second+" is used before"); refused != test.refused || err != nil && !refused {
+			t.Errorf("%+v: error %v", test, err)
+		}
+	}
+}
+
+func TestARouteToThisServerIsRefused(t *testing.T) {
+	for _, test := range []struct {
+		listen, to string
+		refused    bool
+	}{
+		{"127.0.0.1:8080", "http://127.0.0.1:8080/proxy/loop", true},
+		{"127.0.0.1:8080", "http://localhost:8080", true},
+		{"127.0.0.1:8080", "http://localhost:8090/x", true}, // the route itself
+		{"127.0.0.1:8080", "http://localhost:8091", true},   // the route after it
+		{"127.0.0.1:8080", "http://0.0.0.0:8080", true},
+		{":8080", "http://127.0.0.1:8080", true},
+		{":443", "https://localhost/proxy/loop", true},
+		{"10.0.0.5:80", "http://10.0.0.5", true},
+		{"127.0.0.1:8080", "http://127.0.0.1:9000", false},
+		{"127.0.0.1:8080", "https://api.example.com:8080", false},
+		{":8080", "http://10.0.0.5:8080", false}, // may be another machine
+		{"127.0.0.1:0", "http://127.0.0.1:9000", false},
+	} {
+		_, err := loadRoutes(t, fmt.Sprintf("listen: %q\nplaintext_ok: true\nroutes:\n  - {name: loop, account: wx1, to: %q, put: bearer, listen: \"127.0.0.1:8090\"}\n"+
+			"  - {name: b, account: wx1, listen: \"127.0.0.1:8091\"}\n", test.listen, test.to))
+		if refused := err != nil && strings.Contains(err.Error(), "routes[0].to: leads to this server itself"); refused != test.refused || err != nil && !refused {
+			t.Errorf("%+v: error %v", test, err)
 		}
 	}
 }

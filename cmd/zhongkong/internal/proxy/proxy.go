@@ -112,7 +112,7 @@ func New(cfg Config) (*Proxy, error) {
 	cfg.Limits = cfg.Limits.withDefaults()
 	p := &Proxy{cfg: cfg, routes: make(map[string]*route, len(cfg.Routes)), slots: inflight.New[slot](cfg.Limits.All), log: cfg.Logger}
 	for i, r := range cfg.Routes {
-		if err := r.check(); err != nil {
+		if err := r.Check(); err != nil {
 			return nil, fmt.Errorf("routes[%d] (%s).%w", i, r.Name, err)
 		}
 		if p.routes[r.Name] != nil {
@@ -133,7 +133,8 @@ func CheckName(name string) error {
 	return nil
 }
 
-func (r Route) check() error {
+// Check reports what is wrong with a route. Its error begins with the field's name.
+func (r Route) Check() error {
 	switch {
 	case CheckName(r.Name) != nil:
 		return fmt.Errorf("name: %w", CheckName(r.Name))
