@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -124,7 +125,7 @@ func (a *accessControl) refuse(r *request, name, reason string) {
 		return
 	}
 	a.log.LogAttrs(context.Background(), level, "caller refused", attrs(
-		"caller", short(name), "from", r.RemoteAddr, "method", short(r.Method), "path", short(r.URL.Path), "why", reason)...)
+		"caller", short(name), "from", r.RemoteAddr, "method", short(r.Method), "path", logging.Path(r.URL.Path), "why", reason)...)
 }
 
 // WithoutCredentials returns how many requests were refused because they had no

@@ -132,6 +132,21 @@ func TestAnAccountOfOthersLooksLikeNone(t *testing.T) {
 	s.nothingIn("the log", log)
 }
 
+func TestNoCredentialInAPathIsLogged(t *testing.T) {
+	s := newStage(t)
+	for _, path := range []string{
+		"/v1/tokens/" + s.token(wxa) + strings.Repeat("x", 40), "/v1/tokens/app~admin-password", "/v1/tokens/x%3Fsecret=admin-password", "/cgi-bin/app:admin-password",
+	} {
+		s.ask(reader, "GET", path, "")
+		s.ask(stranger, "GET", path, "")
+	}
+	log := s.log.String()
+	if strings.Contains(log, "admin-password") || !strings.Contains(log, "path=/v1/tokens/…") {
+		t.Errorf("the log shows a credential, or no path: %s", log)
+	}
+	s.nothingIn("the log", log)
+}
+
 func TestThePageAndOtherTextsHaveNoToken(t *testing.T) {
 	s := newStage(t)
 	for _, path := range []string{"/", "/?fragment", "/?lang=zh", "/?refresh=" + wxa, "/openapi.yaml", "/page.js", "/readyz", "/healthz", "/nothing"} {

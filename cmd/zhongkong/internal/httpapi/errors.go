@@ -10,6 +10,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/formdata"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -34,7 +35,7 @@ func (a *app) logProblem(p problem, err error, asked string) {
 		return
 	}
 	a.log.LogAttrs(context.Background(), levelFailed, "request failed",
-		attrs("code", p.code, "asked", short(asked), "why", err.Error())...)
+		attrs("code", p.code, "asked", logging.Path(asked), "why", err.Error())...)
 }
 
 // problemOf maps every error to its response. ctx is the request's own: when it

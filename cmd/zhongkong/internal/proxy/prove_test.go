@@ -86,6 +86,18 @@ func TestCallersAreProvedByWhatTheyWereGiven(t *testing.T) {
 	}
 }
 
+func TestNoCredentialInAPathIsLogged(t *testing.T) {
+	s := newStage(t, weChatRoute(t, serve(t, http.HandlerFunc(echo))), &fixed{}, nil)
+	for _, path := range []string{"sdk~" + userKey, "menu%2Fsdk~" + userKey, strings.Repeat("T0KEN", 9)} {
+		callWith(s, "GET", "/proxy/wx/cgi-bin/"+path, "")
+		callWith(s, "GET", "/proxy/wx/cgi-bin/"+path, "", "Authorization: "+basic)
+	}
+	log := s.logged.String()
+	if strings.Contains(log, userKey) || strings.Contains(log, "T0KENT0KEN") || !strings.Contains(log, "path=/cgi-bin/…") {
+		t.Errorf("the log shows a credential, or no path: %s", log)
+	}
+}
+
 func TestARemovedCallerIsRefused(t *testing.T) {
 	account := &fixed{}
 	s := newStage(t, weChatRoute(t, serve(t, http.HandlerFunc(echo))), account, nil)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
 )
 
 const (
@@ -315,7 +316,7 @@ func (r *route) log(req *http.Request, level slog.Level, event string, c *call, 
 		line = append(line, slog.String("caller", name))
 	}
 	if r.WeChat {
-		line = append(line, slog.String("path", short(c.path)))
+		line = append(line, slog.String("path", logging.Path(c.path)))
 	}
 	r.p.log.LogAttrs(context.Background(), level, event, append(line, more...)...)
 }

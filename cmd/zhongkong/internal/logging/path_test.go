@@ -1,0 +1,34 @@
+package logging_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
+)
+
+func TestPathHoldsNoCredential(t *testing.T) {
+	long := strings.Repeat("k", 41)
+	for path, want := range map[string]string{
+		"":                                     "",
+		"/":                                    "/",
+		"/cgi-bin/user/info":                   "/cgi-bin/user/info",
+		"/v1/tokens/wx1/":                      "/v1/tokens/wx1/",
+		"/cgi-bin/" + long[1:]:                 "/cgi-bin/" + long[1:],
+		"/cgi-bin/" + long + "/x":              "/cgi-bin/…/x",
+		"/cgi-bin/app~PASSWORD":                "/cgi-bin/…",
+		"/app:PASSWORD/x":                      "/…/x",
+		"/cgi-bin/app%7EPASSWORD":              "/cgi-bin/…",
+		"/cgi-bin/app%257ePASSWORD":            "/cgi-bin/…",
+		"/cgi-bin/token?secret=PASSWORD":       "/cgi-bin/token",
+		"/cgi-bin/token%3Fsecret=PASSWORD":     "/cgi-bin/token",
+		"/cgi-bin/token%253fsecret=PASSWORD/x": "/cgi-bin/token",
+		"/cgi-bin/token&secret=PASSWORD":       "/cgi-bin/…",
+		"/100%/app~PASSWORD%3":                 "/100%/…",
+		strings.Repeat("/abcdefghi", 100):      strings.Repeat("/abcdefghi", 12) + "/…",
+	} {
+		if got := logging.Path(path); got != want {
+			t.Errorf("Path(%q) = %q, want %q", path, got, want)
+		}
+	}
+}
