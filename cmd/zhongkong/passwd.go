@@ -25,8 +25,8 @@ never an argument: process lists and the shell's history show arguments.
 
    openssl rand -hex 24 | tee key | zhongkong passwd
 
-To replace a password without a gap, list both hashes: password: [OLD, NEW]. Both are
-valid until you remove the old one.
+To replace a password without a gap, list both hashes, each on a line of its own after
+"- ". Both are valid until you remove the old one.
 
 Letters, digits and - . _ ~ are safe. WeChat's SDKs send the password as an AppSecret,
 which is hexadecimal, and some put it into a URL without escaping.`,

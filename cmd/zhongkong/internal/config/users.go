@@ -94,12 +94,21 @@ func (d *decoder) passwordHashes(n *yaml.Node, path string) []Secret {
 		d.passwordHash(n, path, &hash)
 		all = append(all, hash)
 	}
-	if resolve(n).Kind != yaml.SequenceNode {
+	switch list := resolve(n); {
+	case list.Kind != yaml.SequenceNode:
 		read(n, path)
 		return all
+	case slices.ContainsFunc(list.Content, isPartOfHash):
+		d.problems.addf("%s: %s: a list in brackets splits a hash at its commas: put each hash in quotes, or on a line of its own after `- `", d.at(n), path)
+		return nil
 	}
 	d.sequence(n, path, func(i int, n *yaml.Node) { read(n, fmt.Sprintf("%s[%d]", path, i)) })
 	return all
+}
+
+// isPartOfHash reports whether a value is what follows a comma in $argon2id$v=19$m=65536,t=3,p=2$….
+func isPartOfHash(n *yaml.Node) bool {
+	return strings.HasPrefix(n.Value, "t=") || strings.HasPrefix(n.Value, "p=")
 }
 
 // passwordHash refuses a value that cannot be a hash, which may be a password. The

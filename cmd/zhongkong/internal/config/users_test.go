@@ -82,3 +82,24 @@ func TestProblemsOfTheUsersFileNameItAndTheLine(t *testing.T) {
 		t.Errorf("no file: %v, want %q", err, want)
 	}
 }
+
+func TestAHashThatWasSplitAtItsCommasIsExplained(t *testing.T) {
+	const (
+		hint = "a list in brackets splits a hash at its commas: put each hash in quotes, or on a line of its own after `- `"
+		hash = "$argon2id$v=19$m=65536,t=3,p=2$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g"
+	)
+	for password, count := range map[string]int{
+		"[" + hash + "]":               1,
+		"[" + hash + ", " + hash + "]": 1,
+		"['" + hash + "', mine]":       0, // a password in place of a hash
+	} {
+		_, err := load(t, routedAccounts+"users:\n  - {name: a, accounts: wx1, password: "+password+"}\n", nil, nil)
+		if err == nil || strings.Count(err.Error(), hint) != count || strings.Count(err.Error(), "users[0].password") != 1 || strings.Contains(err.Error(), "mine") {
+			t.Errorf("%s: error %v, want %d times %q", password, err, count, hint)
+		}
+	}
+	block := "users:\n  - name: a\n    accounts: wx1\n    password:\n      - " + hash + "\n      - " + hash + "\n"
+	if c, err := load(t, routedAccounts+block, nil, nil); err != nil || len(c.Users[0].Passwords) != 2 {
+		t.Errorf("hashes on lines of their own: %v", err)
+	}
+}
