@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
@@ -270,7 +271,8 @@ func TestAStreamEndsWithItsCaller(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 		}
 	}))
-	defer close(more)
+	var sending sync.WaitGroup
+	defer func() { sending.Wait(); close(more) }() // the upstream takes all that is sent
 	s := newStage(t, routeTo(t, upstream, "bearer"), &fixed{}, nil)
 	req, _ := http.NewRequest(http.MethodGet, serve(t, s)+"/proxy/crm/x", nil)
 	req.Header.Set("Authorization", basic)
@@ -285,11 +287,11 @@ func TestAStreamEndsWithItsCaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.remove("sdk")
-	go func() {
+	sending.Go(func() {
 		for range 3 {
 			more <- struct{}{}
 		}
-	}()
+	})
 	if _, err := io.ReadAll(resp.Body); err == nil {
 		t.Error("the stream ended as if it were whole")
 	}
