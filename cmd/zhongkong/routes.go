@@ -109,10 +109,11 @@ func newRoutes(cfg *config.Config) ([]proxy.Route, error) {
 
 func newRoute(cfg *config.Config, r config.Route) (proxy.Route, error) {
 	account, ok := cfg.Account(r.Account)
+	ofWeChat := slices.Contains([]string{sources.Token, sources.StableToken, sources.WeCom}, account.Source)
 	switch {
 	case !ok:
 		return proxy.Route{}, fmt.Errorf("account: %q is not among the accounts", r.Account)
-	case slices.Contains([]string{sources.Token, sources.StableToken, sources.WeCom}, account.Source):
+	case ofWeChat:
 		if r.Put == "" {
 			return proxy.WeChatRoute(r.Name, r.Account, cmp.Or(r.To, account.APIBase))
 		}
@@ -128,7 +129,7 @@ func newRoute(cfg *config.Config, r config.Route) (proxy.Route, error) {
 		return proxy.Route{}, fmt.Errorf("to: is not a URL")
 	}
 	put, err := proxy.ParsePlace(r.Put)
-	return proxy.Route{Name: r.Name, Account: r.Account, To: to, Put: put}, err
+	return proxy.Route{Name: r.Name, Account: r.Account, To: to, Put: put, Foreign: ofWeChat}, err
 }
 
 // Given remembers that a caller was given a token.

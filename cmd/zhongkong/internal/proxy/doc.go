@@ -11,7 +11,8 @@
 // once. All who meet the same rejected token share one refresh. The rejection of
 // a WeChat route is an errcode (wechat.IsTokenRejected); elsewhere it is status
 // 401, and a 401 that a fresh token does not cure is not reported again for a
-// while, unless it says invalid_token.
+// while, unless it says invalid_token. An upstream that is not the token's issuer's
+// (Route.Foreign) causes no report; the call is repeated if there is a newer token by then.
 //
 // # Bodies
 //

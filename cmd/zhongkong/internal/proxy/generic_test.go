@@ -206,3 +206,30 @@ func TestRoutesAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// WeChat issues the token, so the 401 of another upstream does not say that it is dead.
+func TestA401OfAnUpstreamThatIsNotTheIssuersIsNotReported(t *testing.T) {
+	for _, newer := range []bool{false, true} {
+		var n atomic.Int32
+		account := &fixed{}
+		upstream := issuer401(&n, `Bearer error="invalid_token"`)
+		n.Store(1) // the account has 0
+		route := routeTo(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if newer { // another call had it refreshed meanwhile
+				account.mu.Lock()
+				account.n = 1
+				account.mu.Unlock()
+			}
+			upstream(w, r)
+		})), "bearer")
+		route.Foreign = true
+		s := newStage(t, route, account, nil)
+		w := callWith(s, "POST", "/proxy/crm/x", "a body", "Authorization: "+basic)
+		if want := map[bool]int{false: 401, true: 200}[newer]; w.Code != want || account.reports != 0 {
+			t.Errorf("a newer token: %v: status %d, want %d, %d reports", newer, w.Code, want, account.reports)
+		}
+		if got := s.Stats()[0]; got.Rejected != 1 || got.Repeated != got.Cured || (got.Cured == 1) != newer {
+			t.Errorf("a newer token: %v: %+v", newer, got)
+		}
+	}
+}

@@ -114,7 +114,7 @@ func (c *call) exchange(out *http.Request) (*http.Response, error) {
 	if v == accepted || v == doubtful && r.quiet.now() {
 		return resp, nil
 	}
-	next, ok := c.report(out.Context(), account, token)
+	next, ok := c.next(out.Context(), account, token)
 	switch {
 	case !ok:
 		return resp, nil // the upstream's answer says more than we could
@@ -160,10 +160,21 @@ func (c *call) token(ctx context.Context) (Account, coordinator.Token, error) {
 	return account, token, nil
 }
 
+// next returns the token after a rejected one. False: there is none.
+func (c *call) next(ctx context.Context, account Account, token coordinator.Token) (coordinator.Token, bool) {
+	c.route.counts.rejected.Add(1)
+	if !c.route.Foreign {
+		return c.report(ctx, account, token)
+	}
+	ctx, cancel := context.WithTimeout(ctx, tokenWithin)
+	defer cancel()
+	newest, err := account.Token(ctx)
+	return newest, err == nil && !newest.Equal(token)
+}
+
 // report reports a rejected token and returns the next. False: there is none.
 func (c *call) report(ctx context.Context, account Account, token coordinator.Token) (coordinator.Token, bool) {
 	r := c.route
-	r.counts.rejected.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, refreshWithin)
 	defer cancel()
 	record, err := account.Invalidate(ctx, token)

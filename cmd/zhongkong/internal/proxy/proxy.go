@@ -40,6 +40,10 @@ type Route struct {
 	// tokens, errors are errcodes, and there are endpoints that take the
 	// AppSecret or a user's token.
 	WeChat bool
+
+	// Foreign says that the upstream is not the token's issuer, so that its 401 does
+	// not mean that the issuer would reject the token: it is not reported.
+	Foreign bool
 }
 
 // WeChatRoute returns the route of a WeChat account. base is the API's base URL,
