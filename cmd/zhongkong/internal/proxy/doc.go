@@ -35,6 +35,9 @@
 // still have the right to the account. Tokens are kept as keyed hashes, 512 of an
 // account. To be able to revoke one caller, give it phantoms (package phantom).
 //
+// Calls with a token of a WeChat user need no caller: WeChat judges the token. Their
+// bodies must be short and come within 30 seconds.
+//
 // # What never passes
 //
 //   - To the upstream: Authorization, Cookie, a parameter named secret or

@@ -75,6 +75,8 @@ var (
 		"the upstream did not answer in time; the call may have been carried out", 0}
 	problemRevoked = problem{http.StatusUnauthorized, "revoked", 0,
 		"the caller was removed or changed; the call may have been carried out", 0}
+	problemLong = problem{http.StatusRequestEntityTooLarge, "too_large", 0,
+		"the body of a call with a user's token must not be longer than 64 KiB", 0}
 	problemBody = problem{http.StatusBadRequest, "bad_request", 0, "the body could not be read to its end", 0}
 )
 
@@ -140,6 +142,7 @@ func problemOfCall(err error) problem {
 	var (
 		noToken   *tokenError
 		body      *bodyError
+		long      *http.MaxBytesError
 		throttled *coordinator.ThrottledError
 		op        *net.OpError
 		dns       *net.DNSError
@@ -155,6 +158,8 @@ func problemOfCall(err error) problem {
 			p.message, p.retry = "system error: there is no token, and the issuer may not be asked now", throttled.RetryIn
 		}
 		return p
+	case errors.As(err, &long):
+		return problemLong
 	case errors.As(err, &body):
 		return problemBody
 	case errors.As(err, &dns), errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):

@@ -63,14 +63,15 @@ func (r *route) secretsOf(token string) secrets {
 
 // call is a request on its way through a route.
 type call struct {
-	route  *route
-	caller auth.Caller // see prove
-	path   string      // escaped, below the route
-	prefix string      // of the route's paths here
-	query  string
-	plain  bool    // no token is put in
-	hide   secrets // what the answer must not show
-	in     *http.Request
+	route   *route
+	caller  auth.Caller // see prove
+	path    string      // escaped, below the route
+	prefix  string      // of the route's paths here
+	query   string
+	byToken bool    // a real token proved the caller, which has no name
+	plain   bool    // no token is put in
+	hide    secrets // what the answer must not show
+	in      *http.Request
 
 	answeredBy *url.URL // of the upstream, once it has answered
 	head       http.Header
@@ -122,7 +123,15 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 		r.refuse(w, req, c, p)
 		return
 	}
-	if !c.isUnproved() {
+	if c.isUnproved() {
+		if req.ContentLength > maxUnprovedBody {
+			r.counts.malformed.Add(1)
+			r.respond(w, problemLong)
+			return
+		}
+		req.Body = http.MaxBytesReader(w, req.Body, maxUnprovedBody)
+	} else {
+		c.byToken = c.caller.Name() == ""
 		auth.ProvedOtherwise(req.Context())
 	}
 	r.pass(w, req, c)
@@ -207,7 +216,7 @@ func (r *route) answerToken(w http.ResponseWriter, req *http.Request, at string)
 
 // pass passes a call on.
 func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
-	at, most := slot{r.Account, c.caller.Name(), c.isUnproved()}, r.p.cfg.Limits.Each
+	at, most := c.slot(), r.p.cfg.Limits.Each
 	if at.unproved {
 		most = maxUnproved
 	}
@@ -277,13 +286,13 @@ func (c *call) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	switch {
 	case isRevoked(c.caller):
 		p = problemRevoked
-	case c.upload.broken.Load():
+	case p.code != problemLong.code && c.upload.broken.Load():
 		p = problemBody
 	}
 	switch p.code {
 	case problemNoToken.code:
 		r.counts.noToken.Add(1)
-	case problemBody.code:
+	case problemBody.code, problemLong.code:
 		r.counts.malformed.Add(1)
 	default:
 		r.counts.failed.Add(1)
@@ -312,8 +321,11 @@ func (r *route) log(req *http.Request, level slog.Level, event string, c *call, 
 	line := append(make([]slog.Attr, 0, 6+len(more)),
 		slog.String("route", r.Name), slog.String("account", r.Account),
 		slog.String("from", req.RemoteAddr), slog.String("method", short(req.Method)))
-	if name := c.caller.Name(); name != "" {
+	switch name := c.caller.Name(); {
+	case name != "":
 		line = append(line, slog.String("caller", name))
+	case c.byToken:
+		line = append(line, slog.String("caller", "(token)"))
 	}
 	if r.WeChat {
 		line = append(line, slog.String("path", logging.Path(c.path)))

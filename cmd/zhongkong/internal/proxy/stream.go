@@ -58,6 +58,7 @@ type upload struct {
 	io.ReadCloser
 	call    *call
 	trailer http.Header // of the upstream's request
+	begun   bool
 	end     error       // once there was one
 	broken  atomic.Bool // the end was another than io.EOF
 }
@@ -76,7 +77,9 @@ func (u *upload) Read(b []byte) (int, error) {
 		return 0, errRevoked
 	}
 	control := http.NewResponseController(u.call.paced.ResponseWriter)
-	if u.call.paced.isDue() {
+	due := u.call.paced.isDue() && !u.call.isUnproved() // whose short body has one deadline
+	if due || !u.begun {
+		u.begun = true
 		_ = control.SetReadDeadline(time.Now().Add(clientStall))
 		_ = control.SetWriteDeadline(time.Now().Add(answerWithin + refreshWithin + clientStall))
 	}
