@@ -15,6 +15,9 @@ func prepare(out *http.Request, readAhead bool) (bool, error) {
 	switch {
 	case out.Body == nil || out.Body == http.NoBody:
 		return true, nil
+	case len(out.Trailer) > 0 && !readAhead:
+		out.ContentLength = -1 // trailers go with chunks only
+		return false, nil
 	case out.ContentLength > maxRepeatable, out.ContentLength < 0 && !readAhead:
 		return false, nil
 	}

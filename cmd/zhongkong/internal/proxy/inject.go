@@ -33,8 +33,8 @@ func (c *call) direct(out *http.Request) {
 	connection := c.in.Header["Connection"]
 	for name, values := range c.in.Header {
 		switch {
-		case isPrivate(name), isOfConnection(name), connection != nil && lists(connection, name):
-		case r.Put.kind == inHeader && name == r.Put.name: // a call with no token put in has none
+		case isOfConnection(name), connection != nil && lists(connection, name):
+		case !r.passes(name):
 		default:
 			out.Header[name] = values
 		}
@@ -48,10 +48,19 @@ func (c *call) direct(out *http.Request) {
 		delete(out.Header, "If-Range")
 	}
 	if out.Body != nil {
-		out.Trailer = announced(c.in.Trailer, r.Put)
+		out.Trailer = r.announced(c.in.Trailer)
 		c.upload = upload{ReadCloser: out.Body, call: c, trailer: out.Trailer}
 		out.Body = &c.upload
 	}
+}
+
+// passes reports whether a header or trailer of a client may reach the upstream. Some
+// servers read an underscore in its name as a hyphen.
+func (r *route) passes(name string) bool {
+	if strings.Contains(name, "_") {
+		name = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	}
+	return !isPrivate(name) && (r.Put.kind != inHeader || name != r.Put.name) // a call with no token put in has none
 }
 
 // isPrivate reports whether a header is between the client and this server.

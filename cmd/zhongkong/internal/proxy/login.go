@@ -14,7 +14,10 @@ import (
 )
 
 // secretEndpoint is one of WeChat's that takes the AppSecret.
-type secretEndpoint struct{ id, secret string } // names of the parameters
+type secretEndpoint struct {
+	id, secret string // names of the parameters
+	refresh    bool   // the caller must have the right to force a refresh
+}
 
 // secretEndpoints are by path in lower case. They are all of WeChat's documented API
 // that take an AppSecret or component_secret, but for those that issue tokens: these
@@ -22,11 +25,11 @@ type secretEndpoint struct{ id, secret string } // names of the parameters
 // isUsers); /sns/component/jscode2session and /sns/oauth2/component/* take a
 // component_access_token in place of one, and are calls like any other.
 var secretEndpoints = map[string]secretEndpoint{
-	"/sns/oauth2/access_token":                 {"appid", "secret"},
-	"/sns/jscode2session":                      {"appid", "secret"},
-	"/cgi-bin/clear_quota/v2":                  {"appid", "appsecret"},
-	"/cgi-bin/component/clear_quota/v2":        {"component_appid", "appsecret"},
-	"/cgi-bin/component/api_start_push_ticket": {"component_appid", "component_secret"},
+	"/sns/oauth2/access_token":                 {"appid", "secret", false},
+	"/sns/jscode2session":                      {"appid", "secret", false},
+	"/cgi-bin/clear_quota/v2":                  {"appid", "appsecret", true},
+	"/cgi-bin/component/clear_quota/v2":        {"component_appid", "appsecret", true},
+	"/cgi-bin/component/api_start_push_ticket": {"component_appid", "component_secret", false},
 }
 
 // tokenEndpoints issue tokens. To let them pass would replace the token that
@@ -107,8 +110,16 @@ func (r *route) login(w http.ResponseWriter, req *http.Request, c *call, e secre
 			"appid missing: the body is not a form or a JSON object of at most 16 KiB", 0})
 		return
 	}
+	if p.get(e.id) == "" && (p.get(e.secret) != "" || req.Header.Get(authorization) != "") { // at the root it says which account
+		r.counts.malformed.Add(1)
+		r.respond(w, problem{http.StatusBadRequest, "bad_request", codeNoAppID, e.id + " missing", 0})
+		return
+	}
 	var refused problem
-	if c.caller, refused = r.proveLogin(req, p, e); refused.code != "" {
+	if c.caller, refused = r.proveLogin(req, p, e); refused.code == "" && e.refresh && !c.caller.MayRefresh(r.Account) {
+		refused = problemRefresh
+	}
+	if refused.code != "" {
 		r.refuse(w, req, c, refused)
 		return
 	}
@@ -120,9 +131,6 @@ func (r *route) login(w http.ResponseWriter, req *http.Request, c *call, e secre
 	case !ok:
 		r.respond(w, problem{http.StatusServiceUnavailable, "no_secret", codeNotAllowed,
 			"api unauthorized: this server does not have the AppSecret", 0})
-		return
-	case asked == "":
-		r.respond(w, problem{http.StatusBadRequest, "bad_request", codeNoAppID, e.id + " missing", 0})
 		return
 	case asked != appID:
 		r.respond(w, problem{http.StatusForbidden, "forbidden", codeAppID, "invalid appid: it is not the one of this route", 0})

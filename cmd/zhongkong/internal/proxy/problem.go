@@ -63,6 +63,8 @@ var (
 		"invalid appsecret: wrong name or password", 0}
 	problemAccount = problem{http.StatusForbidden, "forbidden", codeNotAllowed,
 		"api unauthorized: the account of this route is not among the caller's", 0}
+	problemRefresh = problem{http.StatusForbidden, "forbidden", codeNotAllowed,
+		"api unauthorized: the caller has no right to refresh, which this call needs", 0}
 	problemFull = problem{http.StatusTooManyRequests, "too_many_calls", codeMinuteQuota,
 		"too many calls of this caller are under way", time.Second}
 	problemNoToken = problem{http.StatusServiceUnavailable, "no_token", codeBusy,

@@ -62,7 +62,7 @@ func (b *syncBuffer) String() string {
 // usersWithout returns the callers of the tests, without those of some names.
 func usersWithout(names ...string) []auth.User {
 	return slices.DeleteFunc([]auth.User{
-		{Name: "sdk", Password: userKey, Accounts: []string{"*"}},
+		{Name: "sdk", Password: userKey, Accounts: []string{"*"}, Refresh: true},
 		{Name: "veil", Password: userKey, Accounts: []string{appID}, Phantom: true},
 		{Name: "stranger", Password: userKey, Accounts: []string{"another"}},
 	}, func(u auth.User) bool { return slices.Contains(names, u.Name) })

@@ -99,13 +99,13 @@ func (u *upload) Read(b []byte) (int, error) {
 
 // announced returns the request's trailers that may be passed on, still without
 // values.
-func announced(trailer http.Header, put Place) http.Header {
+func (r *route) announced(trailer http.Header) http.Header {
 	if len(trailer) == 0 {
 		return nil
 	}
 	kept := make(http.Header, len(trailer))
 	for name := range trailer {
-		if !isReserved(name) && name != put.name {
+		if !isReserved(name) && r.passes(name) {
 			kept[name] = nil
 		}
 	}
