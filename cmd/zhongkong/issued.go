@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"net/http"
 	"slices"
 	"time"
 
@@ -67,13 +68,8 @@ func (y directory) Signer(account string) (httpapi.Signer, bool) {
 
 // Holder implements httpapi.Directory. Only accounts with children are searched: the
 // token of any other proves nothing that is of use.
-func (y directory) Holder(token string) (string, auth.Caller, bool) {
-	for _, account := range parents(y.d.current.Load()) {
-		if caller, ok := y.d.routes.Holder(account, token); ok {
-			return account, caller, true
-		}
-	}
-	return "", auth.Caller{}, false
+func (y directory) Holder(req *http.Request, token string) (string, auth.Caller, bool) {
+	return y.d.routes.Holder(req, token, parents(y.d.current.Load()))
 }
 
 // parents returns the accounts that others are children of.

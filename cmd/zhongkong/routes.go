@@ -43,7 +43,7 @@ func (d *daemon) openRoutes() error {
 	if err != nil {
 		return &configError{err}
 	}
-	d.routes = &routes{tokens: proxy.NewTokens(all), phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}}
+	d.routes = &routes{tokens: proxy.NewTokens(all, formerTokens{d}), phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}}
 	d.routes.tokens.Remember(parents(d.cfg)...)
 	p, err := proxy.New(proxy.Config{
 		Routes: all, Callers: d.auth, Tokens: d.routes.tokens, Phantoms: d.routes.phantoms.of, Logger: d.log, Login: d.loginRoute,

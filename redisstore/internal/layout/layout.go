@@ -31,13 +31,14 @@ type AccountKeys struct {
 	Calls    string // without the day, which only the server knows for certain
 	Lock     string // string, with a TTL; Redsync's
 	Log      string // stream
+	Former   string // sorted set: hash of a token, instant in ms; with a TTL
 }
 
 // Of returns an account's keys. They share one string, because every operation
 // makes them.
 func (k Keyspace) Of(account string) AccountKeys {
 	base := k.Base(account)
-	all := base + "token" + base + "state" + base + "attempts" + base + "calls:" + base + "lock" + base + "log"
+	all := base + "token" + base + "state" + base + "attempts" + base + "calls:" + base + "lock" + base + "log" + base + "former"
 	next := func(what string) (key string) {
 		n := len(base) + len(what)
 		key, all = all[:n], all[n:]
@@ -50,6 +51,7 @@ func (k Keyspace) Of(account string) AccountKeys {
 		Calls:    next("calls:"),
 		Lock:     next("lock"),
 		Log:      next("log"),
+		Former:   next("former"),
 	}
 }
 

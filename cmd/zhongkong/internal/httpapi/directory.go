@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"net/http"
+
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
@@ -19,10 +21,10 @@ type Directory interface {
 	// may be signed.
 	Signer(account string) (Signer, bool)
 
-	// Holder returns the account whose token or phantom a client was given, and the
-	// caller that it was given to; the zero Caller if that is not known. It returns
-	// false for any other string.
-	Holder(token string) (account string, caller auth.Caller, ok bool)
+	// Holder returns the account whose token or phantom the client of a request was
+	// given, and the caller that it was given to; the zero Caller if that is not known.
+	// It returns false for any other string.
+	Holder(req *http.Request, token string) (account string, caller auth.Caller, ok bool)
 }
 
 // Signer is what signs pages for the JS-SDK.
@@ -35,7 +37,9 @@ type Signer struct {
 // noDirectory knows nothing.
 type noDirectory struct{}
 
-func (noDirectory) Ticket(string, string) string              { return "" }
-func (noDirectory) Corp(string) []string                      { return nil }
-func (noDirectory) Signer(string) (Signer, bool)              { return Signer{}, false }
-func (noDirectory) Holder(string) (string, auth.Caller, bool) { return "", auth.Caller{}, false }
+func (noDirectory) Ticket(string, string) string { return "" }
+func (noDirectory) Corp(string) []string         { return nil }
+func (noDirectory) Signer(string) (Signer, bool) { return Signer{}, false }
+func (noDirectory) Holder(*http.Request, string) (string, auth.Caller, bool) {
+	return "", auth.Caller{}, false
+}

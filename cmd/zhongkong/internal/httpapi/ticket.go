@@ -38,7 +38,7 @@ func (a *app) dropInTicket(e ticketEndpoint) handler {
 		case kind == "":
 			return wechatapi.WriteError(w, wechatapi.InvalidType())
 		}
-		of, caller, ok := a.directory.Holder(token)
+		of, caller, ok := a.directory.Holder(r.Request, token)
 		if !ok {
 			a.refuse(r, "", "the access_token was not given out here")
 			return wechatapi.WriteError(w, wechatapi.InvalidToken(e.code))

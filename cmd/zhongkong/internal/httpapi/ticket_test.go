@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -35,7 +36,7 @@ func (b *book) Corp(id string) []string {
 func (b *book) Signer(account string) (Signer, bool) {
 	return Signer{Ticket: wxb, AppID: "wx-app", Pages: b.pages}, account == wxa || account == wxb
 }
-func (b *book) Holder(token string) (string, auth.Caller, bool) {
+func (b *book) Holder(_ *http.Request, token string) (string, auth.Caller, bool) {
 	c, ok := b.held[token]
 	return wxa, c, ok
 }

@@ -49,12 +49,14 @@ import (
 // Prefix begins every phantom. No issuer's token is looked at for it.
 const Prefix = "zk_"
 
+// MinSecret is how many bytes a secret has at least that keys are derived from.
+const MinSecret = 16
+
 const (
 	version    = 1
 	keySize    = 32
 	digestSize = 16
 	maxName    = 255
-	leastKey   = 16
 	overhead   = 1 + 4 + digestSize // version, end, digest; then the name
 	longest    = 512                // bytes of text: what WeChat asks clients to reserve
 )
@@ -83,8 +85,8 @@ func New(account string, secrets ...[]byte) (*Sealer, error) {
 	}
 	s := &Sealer{account: account}
 	for _, secret := range secrets {
-		if len(secret) < leastKey {
-			return nil, fmt.Errorf("phantom: the secret of account %q has %d bytes, must have at least %d", account, len(secret), leastKey)
+		if len(secret) < MinSecret {
+			return nil, fmt.Errorf("phantom: the secret of account %q has %d bytes, must have at least %d", account, len(secret), MinSecret)
 		}
 		key, err := hkdf.Key(sha256.New, secret, nil, "zhongkong phantom 1 "+account, keySize)
 		if err != nil {

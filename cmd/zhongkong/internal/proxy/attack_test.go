@@ -39,7 +39,7 @@ func twoRoutes(t testing.TB, base http.RoundTripper) *stage {
 	wx, crm := weChatRoute(t, "https://wx.test"), routeTo(t, "https://crm.test/base", "bearer")
 	return newStage(t, wx, &fixed{}, func(c *Config) {
 		c.Routes = []Route{wx, crm}
-		c.Tokens = NewTokens(c.Routes)
+		c.Tokens = NewTokens(c.Routes, nil)
 		c.Base = base
 	})
 }

@@ -30,10 +30,10 @@
 //
 // A real token is a bearer credential: its holder can use the API without this
 // server, too. So the current token of the account opens its route. A former
-// one does for as long as clients may keep it (four hours), if this server saw it
-// while it was current. If this server gave it out, one of those callers must
-// still have the right to the account. Tokens are kept as keyed hashes, 512 of an
-// account. To be able to revoke one caller, give it phantoms (package phantom).
+// one does for as long as clients may keep it (four hours), if this server, or
+// another of the fleet (see Former), saw it while it was current. If this server
+// gave it out, one of those callers must still have the right to the account. Tokens
+// are kept as keyed hashes, 512 of an account. To be able to revoke one caller, give it phantoms (package phantom).
 //
 // Calls with a token of a WeChat user need no caller: WeChat judges the token. Their
 // bodies must be short and come within 30 seconds.

@@ -201,7 +201,7 @@ func TestRoutesAreChecked(t *testing.T) {
 			routes = nil
 		}
 		routes = append(routes, bad)
-		if _, err := New(Config{Routes: routes, Tokens: NewTokens(routes)}); err == nil || !strings.Contains(err.Error(), words) {
+		if _, err := New(Config{Routes: routes, Tokens: NewTokens(routes, nil)}); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s: New() = %v", words, err)
 		}
 	}

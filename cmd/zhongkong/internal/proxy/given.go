@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -27,7 +28,9 @@ const (
 // Tokens remembers, as keyed hashes, the tokens that clients may still hold, and
 // which callers this server gave them to. It is safe for concurrent use.
 type Tokens struct {
-	key [sha256.Size]byte
+	key     [sha256.Size]byte
+	former  Former // nil: this server's memory only
+	lookups lookups
 
 	mu       sync.Mutex // guards what follows
 	accounts map[string]*remembered
@@ -52,9 +55,10 @@ type generation struct {
 }
 
 // NewTokens returns Tokens for the accounts of routes. Only those, and the accounts
-// given to Remember, are remembered.
-func NewTokens(routes []Route) *Tokens {
-	t := &Tokens{accounts: make(map[string]*remembered, len(routes))}
+// given to Remember, are remembered. former, which may be nil, gets each token that is
+// current, and is asked for tokens that this server does not know.
+func NewTokens(routes []Route, former Former) *Tokens {
+	t := &Tokens{former: former, accounts: make(map[string]*remembered, len(routes))}
 	_, _ = rand.Read(t.key[:]) // never fails
 	for _, r := range routes {
 		t.Remember(r.Account)
@@ -117,6 +121,9 @@ func (t *Tokens) note(account string, token coordinator.Token) *generation {
 	}
 	g.until = now.Add(heldFor)
 	a.current, a.newest, a.seen = token, g, now
+	if t.former != nil { // about once a minute, or when the token is new; it ends by the time that Add takes
+		go t.former.Add(context.Background(), account, token.Reveal())
+	}
 	return g
 }
 

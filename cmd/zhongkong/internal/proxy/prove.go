@@ -18,8 +18,13 @@ func (r *route) prove(req *http.Request, open bool) (auth.Caller, problem) {
 	token := r.Put.take(req)
 	c, named := auth.FromAuthorization(first(req.Header[authorization]))
 	if token != "" && !open && (!named || r.Put.kind == inBearer) {
-		// A bearer token may look like NAME~PASSWORD.
-		if caller, p := r.proveByToken(token); p.code == "" || !named || phantom.Is(token) {
+		// A bearer token may look like NAME~PASSWORD. A password is not looked up as a
+		// former token.
+		var search *search
+		if !named {
+			search = r.p.newSearch(req)
+		}
+		if caller, p := r.proveByToken(token, search); p.code == "" || !named || phantom.Is(token) {
 			return caller, p
 		}
 	}
@@ -51,23 +56,35 @@ func (r *route) proveByPassword(req *http.Request, readings ...auth.Credentials)
 	return auth.Caller{}, problemOfProof(err)
 }
 
-// Holder returns who holds a token or a phantom of an account whose tokens are
-// remembered: the zero Caller if that is not known. It returns false for any
-// other string.
-func (p *Proxy) Holder(account, token string) (auth.Caller, bool) {
-	caller, wrong := (&route{Route: Route{Account: account}, p: p}).proveByToken(token)
-	return caller, wrong.code == ""
+// Holder returns which of some accounts, whose tokens are remembered, a token or a
+// phantom in a request is of, and who holds it: the zero Caller if that is not known.
+// It returns false for any other string.
+func (p *Proxy) Holder(req *http.Request, token string, accounts []string) (string, auth.Caller, bool) {
+	for _, search := range []*search{nil, p.newSearch(req)} { // first what costs nothing
+		for _, account := range accounts {
+			caller, wrong := (&route{Route: Route{Account: account}, p: p}).proveByToken(token, search)
+			if wrong.code == "" {
+				return account, caller, true
+			}
+		}
+	}
+	return "", auth.Caller{}, false
 }
 
-// proveByToken proves a caller by a phantom or a real token.
-func (r *route) proveByToken(token string) (auth.Caller, problem) {
+// proveByToken proves a caller by a phantom or a real token. A token that this server
+// does not know is searched for among those that other servers know, unless search is
+// nil.
+func (r *route) proveByToken(token string, search *search) (auth.Caller, problem) {
 	if phantom.Is(token) {
 		return r.proveByPhantom(token)
 	}
 	names, many, known := r.p.cfg.Tokens.holders(r.Account, token)
 	if !known {
 		r.noteCurrent()
-		if names, many, known = r.p.cfg.Tokens.holders(r.Account, token); !known {
+		if names, many, known = r.p.cfg.Tokens.holders(r.Account, token); !known && search.find(r.Account, token) {
+			names, many, known = r.p.cfg.Tokens.holders(r.Account, token)
+		}
+		if !known {
 			return auth.Caller{}, problemToken
 		}
 	}

@@ -107,7 +107,7 @@ func newStage(t testing.TB, route Route, account Account, change func(*Config)) 
 	cfg := Config{
 		Routes:   []Route{route},
 		Callers:  s.callers,
-		Tokens:   NewTokens([]Route{route}),
+		Tokens:   NewTokens([]Route{route}, nil),
 		Account:  func(string) (Account, bool) { return account, account != nil },
 		Phantoms: func(string) *phantom.Sealer { return s.sealer },
 		Secret:   func(string) (string, string, bool) { return appID, wechattest.DefaultSecret, true },
