@@ -4,7 +4,7 @@ package main
 
 import (
 	"context"
-	"log"
+	"log" //nolint:depguard // libraries write to it; this turns it away
 	"log/slog"
 	"os"
 	"os/signal"

@@ -3,8 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"io"
-	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -41,7 +39,7 @@ func newRoute(p *Proxy, of Route) *route {
 	return &route{
 		Route: of, p: p, base: strings.TrimRight(of.To.EscapedPath(), "/"), counts: &counters{},
 		proxy: httputil.ReverseProxy{
-			Rewrite: asItIs, BufferPool: &buffers, ErrorLog: log.New(io.Discard, "", 0), // see finish
+			Rewrite: asItIs, BufferPool: &buffers, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), // see finish
 		},
 	}
 }
@@ -251,7 +249,8 @@ func (c *call) finish(began time.Time) {
 		r.log(c.in, slog.LevelWarn, "call failed", c, slog.String("why", how))
 	}
 	if r.p.log.Enabled(c.in.Context(), slog.LevelDebug) {
-		r.log(c.in, slog.LevelDebug, "call", c, slog.Int("status", c.paced.status), slog.String("ended", how), slog.Duration("took", time.Since(began)))
+		r.log(c.in, slog.LevelDebug, "call", c, slog.Int("status", c.paced.status), slog.String("ended", how),
+			slog.Duration("took", time.Since(began)))
 	}
 }
 
