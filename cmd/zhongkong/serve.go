@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -284,7 +285,11 @@ func listen(address, option string) (net.Listener, error) {
 	case err == nil:
 		return l, nil
 	case isInUse(err):
-		return nil, usagef("%s %s: is in use by another process: choose another address, such as 127.0.0.1:0 for any free port", option, address)
+		free := "127.0.0.1:0"
+		if strings.HasPrefix(option, "--") {
+			free = option + " " + free
+		}
+		return nil, usagef("%s %s: is in use by another process: choose another address, such as %s for any free port", option, address, free)
 	}
 	return nil, usagef("%s %s: %v", option, address, cause(err))
 }
