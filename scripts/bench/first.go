@@ -133,7 +133,7 @@ func commitArgs(text, base string, i int) []any {
 	if text == leastCommit {
 		return []any{base + "refreshed", "host:4711-ABCD", 1, tokenText(i), "2026-01-02T03:04:05.678Z", "2026-01-02T05:04:05.678Z", announcement(i)}
 	}
-	return []any{base + "refreshed", "host:4711-ABCD", 1, tokenText(i), 7200000, 5, 30000, 0, "missing", 5, 1}
+	return []any{base + "refreshed", "host:4711-ABCD", 1, tokenText(i), 7200000, 5, 30000, 0, "missing", 5, 1, "", "", ""}
 }
 
 // firstAnswer is what the process reports.
