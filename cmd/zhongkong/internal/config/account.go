@@ -175,7 +175,9 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 		c.forms[i].faulty = form.faulty || p.count() > before
 	}
 	c.addTickets(p)
+	c.indexAccounts()
 	c.parentsFirst()
+	c.indexAccounts()
 }
 
 // checkFields reports the fields that the kind does not have.
@@ -248,12 +250,8 @@ func (c *Config) addTickets(p *problems) {
 // parentsFirst orders the accounts so that each comes after its parent.
 func (c *Config) parentsFirst() {
 	depth := func(a Account) (n int) {
-		for ; a.Of != "" && n < len(c.Accounts); n++ {
-			i := slices.IndexFunc(c.Accounts, func(o Account) bool { return o.Name == a.Of })
-			if i < 0 {
-				break
-			}
-			a = c.Accounts[i]
+		for ok := true; ok && a.Of != "" && n < len(c.Accounts); n++ {
+			a, ok = c.Account(a.Of)
 		}
 		return n
 	}
@@ -264,10 +262,7 @@ func (c *Config) parentsFirst() {
 	}
 	all := make([]both, len(c.Accounts))
 	for i, a := range c.Accounts {
-		all[i] = both{a, c.forms[i], 0}
-		if a.Of != "" {
-			all[i].depth = depth(a)
-		}
+		all[i] = both{a, c.forms[i], depth(a)}
 	}
 	slices.SortStableFunc(all, func(a, b both) int { return cmp.Compare(a.depth, b.depth) })
 	for i, b := range all {
@@ -283,13 +278,13 @@ func (c *Config) checkParents(p *problems) {
 			continue
 		}
 		kind := a.Kind()
-		parent := slices.IndexFunc(c.Accounts, func(o Account) bool { return o.Name == a.Of })
+		parent, ok := c.Account(a.Of)
 		switch {
-		case parent < 0:
+		case !ok:
 			p.addf("%s: account %q: of: %q is not among the accounts: they are %s", a.where, a.Name, a.Of, c.names())
-		case !slices.Contains(kind.Of, c.Accounts[parent].Source):
+		case !slices.Contains(kind.Of, parent.Source):
 			p.addf("%s: account %q: of: %q has source %s: a %s belongs to an account with source %s",
-				a.where, a.Name, a.Of, c.Accounts[parent].Source, a.Source, strings.Join(kind.Of, " or "))
+				a.where, a.Name, a.Of, parent.Source, a.Source, strings.Join(kind.Of, " or "))
 		case !inCircle[a.Name]:
 			if circle := c.circle(a); circle != nil {
 				p.addf("%s: account %q: of: goes round in a circle: %s", a.where, a.Name, strings.Join(circle, ", "))
@@ -309,11 +304,8 @@ func (c *Config) circle(a Account) []string {
 		if of == a.Name {
 			return names
 		}
-		i := slices.IndexFunc(c.Accounts, func(o Account) bool { return o.Name == of })
-		if i < 0 {
-			break
-		}
-		of = c.Accounts[i].Of
+		parent, _ := c.Account(of)
+		of = parent.Of
 	}
 	return nil
 }

@@ -136,7 +136,6 @@ func Load(in Input) (*Config, error) {
 		c.check(p)
 	}
 	c.forms = nil // they contain secrets
-	c.SetAccounts(c.Accounts)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
@@ -195,12 +194,16 @@ func (c *Config) Refreshes() bool {
 // use.
 func (c *Config) SetAccounts(accounts []Account) {
 	c.Accounts = accounts
-	c.index = make(map[string]int, len(accounts))
-	for i, a := range accounts {
-		c.index[a.Name] = i
-	}
+	c.indexAccounts()
 	for i := range accounts {
 		_ = c.describe(&accounts[i]) // Load has reported what is wrong
+	}
+}
+
+func (c *Config) indexAccounts() {
+	c.index = make(map[string]int, len(c.Accounts))
+	for i, a := range c.Accounts {
+		c.index[a.Name] = i
 	}
 }
 
