@@ -60,6 +60,12 @@ type Config struct {
 	// logged.
 	Logger *slog.Logger
 
+	// Spool and Copy keep grants outside of the store; see GrantSpool and GrantCopy.
+	// Nil: a token that was used up and whose successor was not yet stored is lost with
+	// this process, all grants are lost with the store's disk.
+	Spool GrantSpool
+	Copy  GrantCopy
+
 	// Observe is called synchronously for each Observation, from many
 	// goroutines: it must return at once. Nil: observations are only counted
 	// (see Coordinator.Stats).

@@ -120,6 +120,7 @@ type State struct {
 	CallsToday int
 
 	Conflicts int           // times another program was seen to fetch with the same secret
+	Grant     *GrantSummary // nil: the account has no grant
 	Holder    string        // who holds the lock; "" when free
 	HolderTTL time.Duration // for how much longer unless it extends it
 }
@@ -165,6 +166,7 @@ const (
 	FailedUnknown FailureKind = "unknown" // a token may have been issued: timeout, reset after sending, garbage
 	FailedBusy    FailureKind = "busy"    // no token was issued; try again soon: the connection was never made, system busy
 	FailedLater   FailureKind = "later"   // no token was issued; the issuer answers again after a while: quotas
+	FailedGrant   FailureKind = "grant"   // no token was issued: the issuer says that the presented grant is none. A Source's word only: no store sees it
 	FailedParent  FailureKind = "parent"  // no token was issued: the issuer rejects the parent's token, see AccountConfig.Parent
 	FailedRefused FailureKind = "refused" // no token was issued, and none will be until an operator acts: wrong secret, unknown account, address not allowed
 )

@@ -12,6 +12,7 @@ type rules struct {
 	every  time.Duration
 	limits Limits
 	repeat Repeat
+	grant  GrantRules
 }
 
 // rules returns those of an account with a source. The error names the field that is
@@ -29,6 +30,7 @@ func (c Config) rules(a AccountConfig, s Source) (rules, error) {
 		every:  cmp.Or(a.RefreshEvery, c.RefreshEvery, d.RefreshEvery, defaultRefreshEvery),
 		limits: a.Limits.or(c.Limits).or(d.Limits).or(defaults),
 		repeat: d.Repeat,
+		grant:  d.Grant,
 	}
 	switch d.Repeat {
 	case RepeatKills, RepeatSame, RepeatKeeps:

@@ -29,6 +29,12 @@ type FetchRequest struct {
 	// Parent is the current token of the account that AccountConfig.Parent names,
 	// with its attributes; the zero Record if it names none.
 	Parent Record
+
+	// Grant is the token to present, of a source whose Description says that it needs a
+	// grant. The request that holds it must not be sent from SendBefore on, because
+	// another process may present it then; the answer is waited for until ctx ends.
+	Grant      GrantToken
+	SendBefore time.Time
 }
 
 // FetchResult is a source's answer.
@@ -51,6 +57,14 @@ type FetchResult struct {
 	// scope or token_type. They are stored and served as plain text: no secrets. At
 	// most MaxAttributes bytes, names and values together.
 	Attributes map[string]string
+
+	// Grant is the token to present the next time, in place of the one that was
+	// presented; zero: that one stays. GrantForm is its GrantToken.Form. GrantIdle and
+	// GrantEnds say how long the grant lives from now on if it is not used, and
+	// altogether; 0: not known, or as before.
+	Grant                Token
+	GrantForm            string
+	GrantIdle, GrantEnds time.Duration
 
 	// Calls is how many requests reached, or may have reached, the issuer to
 	// get the answer. Zero counts as one.
@@ -85,6 +99,11 @@ type Description struct {
 	// RefreshEvery is how old a token of this source gets if neither AccountConfig nor
 	// Config says so. Zero: an hour.
 	RefreshEvery time.Duration
+
+	// Grant is what the issuer does with grants. If a grant is needed and can be used up,
+	// a token is replaced as late as is safe: its life less a tenth, at least 5 minutes,
+	// before its end, unless RefreshEvery says otherwise.
+	Grant GrantRules
 }
 
 // Repeat says what a call for a token does to the token that was issued before.

@@ -337,6 +337,7 @@ type Event struct {
 	RetryIn time.Duration // EventFailed: the back-off; EventThrottled: as in the error; EventBegun: BeginRequest.TTL
 	Limit   Limit         // EventThrottled
 	Want    WantRequest   // EventWanted
+	Grant   *GrantSummary // EventGrant
 }
 
 // EventKind is what happened.
@@ -350,4 +351,5 @@ const (
 	EventThrottled EventKind = "throttled" // Begin was throttled, and its reason is Demanded
 	EventWanted    EventKind = "wanted"    // Want was called
 	EventBegun     EventKind = "begun"     // Begin has recorded an attempt
+	EventGrant     EventKind = "grant"     // SaveGrant or RestoreGrant has stored a record
 )

@@ -1,0 +1,276 @@
+package coordinator
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// This file is the rules of a grant as functions of its record: no clock, no store.
+// scripts/model/grants.pml searches them exhaustively.
+
+// GrantError says why no token of a grant may be presented now.
+type GrantError struct {
+	Condition GrantCondition
+	RetryIn   time.Duration // when it is worth asking again; 0: when the record has changed
+}
+
+// Error names the condition and what to do about it.
+func (e *GrantError) Error() string {
+	switch e.Condition {
+	case GrantNone:
+		return "there is no grant: log in with `zhongkong login`, or put a refresh token in with `zhongkong grant import`"
+	case GrantDead:
+		return "the issuer does not accept the grant any more: log in again with `zhongkong login`, or put a new refresh token in with `zhongkong grant import`"
+	case GrantDoubt:
+		return "the refresh token was presented and no answer came: it may be used up, and is tried once more shortly before the access token ends"
+	}
+	return fmt.Sprintf("the refresh token is being presented; the answer may come within %v", e.RetryIn.Round(time.Second))
+}
+
+// ErrGrantNewer says that the record has a newer token than an attempt with this fence
+// could bring: begin another one.
+var ErrGrantNewer = errors.New("the grant has a newer token")
+
+// PresentRequest asks for a token to present.
+type PresentRequest struct {
+	Fence Fence         // of the attempt
+	Now   time.Time     // of the store's clock, read before the attempt's deadline was set
+	For   time.Duration // after it no request is on its way, and an answer has been stored
+	Rules GrantRules
+
+	// Probe allows the last resort: a token of which nobody knows whether it was used
+	// up, outside of its window, once.
+	Probe bool
+}
+
+// Present chooses the token to present and writes the mark. If the token is never used
+// up there is no mark, and the record is returned as it was. The error is a
+// *GrantError, or ErrGrantNewer.
+func (g Grant) Present(r PresentRequest) (Grant, GrantToken, error) {
+	good := g.good(r.Now)
+	if len(good) == 0 {
+		return g, GrantToken{}, &GrantError{Condition: g.Condition(r.Rules, r.Now)}
+	}
+	current := good[len(good)-1]
+	if r.Rules.Replay == ReplayFree {
+		return g, current, nil
+	}
+	if r.Fence <= g.Newest() || r.Fence <= g.Consent {
+		return g, GrantToken{}, ErrGrantNewer
+	}
+	if !g.presented(current) || g.inWindow(current, r.Rules, r.Now) {
+		return g.mark(current, false, r), current, nil
+	}
+	if g.open(r.Now) {
+		return g, GrantToken{}, &GrantError{Condition: GrantPresented, RetryIn: g.doubtAt(r.Rules).Sub(r.Now)}
+	}
+	for _, t := range slices.Backward(good) {
+		if !g.presented(t) {
+			return g.mark(t, false, r), t, nil
+		}
+	}
+	for _, t := range slices.Backward(good) {
+		if !t.Probed && r.Probe {
+			return g.mark(t, true, r), t, nil
+		}
+	}
+	return g, GrantToken{}, &GrantError{Condition: g.Condition(r.Rules, r.Now)}
+}
+
+func (g Grant) mark(t GrantToken, probe bool, r PresentRequest) Grant {
+	g = g.next()
+	g.Presentations = append(g.Presentations, Presentation{Fence: r.Fence, Token: t.Fence, At: r.Now, Until: r.Now.Add(r.For), Probe: probe})
+	if probe {
+		g.Tokens[g.index(t.Fence)].Probed = true
+	}
+	return g.bounded()
+}
+
+// bounded drops the oldest presentations of tokens that have left, and then the oldest
+// of all.
+func (g Grant) bounded() Grant {
+	for len(g.Presentations) > maxPresentations {
+		i := slices.IndexFunc(g.Presentations, func(p Presentation) bool { return g.index(p.Token) < 0 })
+		g.Presentations = slices.Delete(g.Presentations, max(i, 0), max(i, 0)+1)
+	}
+	return g
+}
+
+func (g Grant) index(token Fence) int {
+	return slices.IndexFunc(g.Tokens, func(t GrantToken) bool { return t.Fence == token })
+}
+
+func (g Grant) presentation(fence Fence) int {
+	return slices.IndexFunc(g.Presentations, func(p Presentation) bool { return p.Fence == fence })
+}
+
+// GrantAnswer is what a presentation has brought. It holds a secret.
+type GrantAnswer struct {
+	Account string
+	Fence   Fence // of the attempt
+	Parent  Fence // the token that was presented
+	Token   Token // zero: the presented one stays
+	Form    string
+
+	// How long the grant lives from now on if it is not used, and altogether; 0: not
+	// known, what the record says stays.
+	Idle, Ends time.Duration
+}
+
+// Keep stores an answer if its mark is there, or if it is newer than every token. It
+// takes the place of its own parent and of no other token. kept is false for an answer
+// that has no place: a consent came after its presentation, or it was kept before.
+func (g Grant) Keep(a GrantAnswer, now time.Time) (_ Grant, kept bool) {
+	mark := g.presentation(a.Fence)
+	if a.Fence <= g.Consent || g.index(a.Fence) >= 0 || mark < 0 && a.Fence <= g.Newest() {
+		return g, false
+	}
+	if mark < 0 && a.Token.IsZero() {
+		return g, false
+	}
+	g = g.next()
+	if mark >= 0 {
+		g.Presentations = slices.Delete(g.Presentations, mark, mark+1)
+	}
+	parent := g.index(a.Parent)
+	if a.Token.IsZero() || parent >= 0 && g.Tokens[parent].Token.Equal(a.Token) {
+		g.answered(a.Parent)
+	} else {
+		if parent >= 0 {
+			g.Tokens = slices.Delete(g.Tokens, parent, parent+1)
+		}
+		g.insert(GrantToken{Token: a.Token, Form: a.Form, Fence: a.Fence, Parent: a.Parent})
+		g.ObtainedAt = now
+	}
+	g.until(a.Idle, a.Ends, now)
+	return g, true
+}
+
+// answered takes in that the issuer has accepted a token and left it: it is not used
+// up, whatever became of earlier presentations.
+func (g *Grant) answered(token Fence) {
+	g.Presentations = slices.DeleteFunc(g.Presentations, func(p Presentation) bool { return p.Token == token && p.Over })
+	if i := g.index(token); i >= 0 {
+		g.Tokens[i].Refused, g.Tokens[i].Probed = false, false
+	}
+}
+
+func (g *Grant) insert(t GrantToken) {
+	g.Tokens = append(g.Tokens, t)
+	slices.SortFunc(g.Tokens, func(a, b GrantToken) int { return cmp.Compare(a.Fence, b.Fence) })
+}
+
+func (g *Grant) until(idle, ends time.Duration, now time.Time) {
+	if idle > 0 {
+		g.IdleUntil = now.Add(idle)
+	}
+	if ends > 0 {
+		g.EndsAt = now.Add(ends)
+	}
+}
+
+// Withdraw takes a mark back: surely nothing was used up by this presentation. changed
+// is false if there is no such mark.
+func (g Grant) Withdraw(fence Fence) (_ Grant, changed bool) {
+	i := g.presentation(fence)
+	if i < 0 {
+		return g, false
+	}
+	g = g.next()
+	if p := g.Presentations[i]; p.Probe {
+		if t := g.index(p.Token); t >= 0 {
+			g.Tokens[t].Probed = false
+		}
+	}
+	g.Presentations = slices.Delete(g.Presentations, i, i+1)
+	return g, true
+}
+
+// GiveUp says that no answer to a presentation will come: its token is spent.
+func (g Grant) GiveUp(fence Fence) (_ Grant, changed bool) {
+	i := g.presentation(fence)
+	if i < 0 || g.Presentations[i].Over {
+		return g, false
+	}
+	g = g.next()
+	g.Presentations[i].Over = true
+	return g, true
+}
+
+// Refuse takes in that the issuer says of the token that this attempt presented that it
+// is none. A token that has left the record, because another attempt was answered, is
+// no failure: changed is false then but for the mark.
+func (g Grant) Refuse(fence, token Fence) (_ Grant, changed bool) {
+	i, t := g.presentation(fence), g.index(token)
+	if i < 0 && (t < 0 || g.Tokens[t].Refused) {
+		return g, false
+	}
+	g = g.next()
+	if i >= 0 {
+		g.Presentations = slices.Delete(g.Presentations, i, i+1)
+	}
+	if t >= 0 {
+		g.Tokens[t].Refused = true
+	}
+	return g, true
+}
+
+// Consent is a new grant from outside: by a person, or by an event of the issuer.
+type Consent struct {
+	Token Token // zero: the grant is withdrawn
+	Form  string
+
+	// How long the grant lives if it is not used, and altogether; 0: not known.
+	Idle, Ends time.Duration
+}
+
+// Consented replaces all tokens and presentations under a new fence.
+func (g Grant) Consented(c Consent, now time.Time) Grant {
+	newest := max(g.Consent, g.Newest())
+	for _, p := range g.Presentations {
+		newest = max(newest, p.Fence)
+	}
+	g = g.next()
+	g.Consent = max(newest+1, Fence(now.UnixMicro()))
+	g.Tokens, g.Presentations = nil, nil
+	g.ObtainedAt, g.IdleUntil, g.EndsAt = now, time.Time{}, time.Time{}
+	if !c.Token.IsZero() {
+		g.Tokens = []GrantToken{{Token: c.Token, Form: c.Form, Fence: g.Consent}}
+	}
+	g.until(c.Idle, c.Ends, now)
+	return g
+}
+
+// Received is a token that the issuer has pushed.
+type Received struct {
+	Token Token
+	At    time.Time     // by the issuer's clock: the newest wins, in whatever order they come
+	Life  time.Duration // from when it was received
+}
+
+// WithReceived adds a pushed token; the last few are kept. added is false for one that
+// is there already, or that is older than all of those.
+func (g Grant) WithReceived(r Received, now time.Time) (_ Grant, added bool) {
+	if slices.ContainsFunc(g.Tokens, func(t GrantToken) bool { return t.Token.Equal(r.Token) }) {
+		return g, false
+	}
+	g = g.next()
+	g.Tokens = append(g.Tokens, GrantToken{Token: r.Token, At: r.At, Until: now.Add(r.Life)})
+	slices.SortStableFunc(g.Tokens, func(a, b GrantToken) int { return a.At.Compare(b.At) })
+	if n := len(g.Tokens); n > maxReceived {
+		g.Tokens = slices.Delete(g.Tokens, 0, n-maxReceived)
+	}
+	// The names follow the issuer's order: the newest is the last.
+	fence := max(g.Consent+1, Fence(now.UnixMicro()))
+	for _, t := range g.Tokens {
+		fence = max(fence, t.Fence+1)
+	}
+	for i := range g.Tokens {
+		g.Tokens[i].Fence = fence + Fence(i)
+	}
+	g.Presentations, g.ObtainedAt = nil, now
+	return g, slices.ContainsFunc(g.Tokens, func(t GrantToken) bool { return t.Token.Equal(r.Token) })
+}

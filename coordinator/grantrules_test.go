@@ -1,0 +1,218 @@
+package coordinator_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	. "github.com/zhongkong/zhongkong/coordinator"
+)
+
+// The walks of a grant through its rules, as one process after another takes it from
+// the store. Lease is how long a presentation may be under way.
+const lease = time.Minute
+
+var (
+	grantEpoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	never      = GrantRules{Needed: true, Replay: ReplayNever}
+	window     = GrantRules{Needed: true, Replay: 10 * time.Minute}
+	free       = GrantRules{Needed: true, Replay: ReplayFree}
+)
+
+type grantWalk struct {
+	*testing.T
+	Grant
+	rules GrantRules
+	now   time.Time
+	fence Fence
+}
+
+func startGrant(t *testing.T, rules GrantRules) *grantWalk {
+	w := &grantWalk{T: t, rules: rules, now: grantEpoch}
+	w.Grant = Grant{}.Consented(Consent{Token: NewToken("r0")}, w.now)
+	w.fence = w.Grant.Consent
+	return w
+}
+
+func (w *grantWalk) wait(d time.Duration) { w.now = w.now.Add(d) }
+
+// present returns the fence of a new presentation, which must be of the token.
+func (w *grantWalk) present(want string, probe bool) Fence {
+	w.Helper()
+	w.fence++
+	g, token, err := w.Present(PresentRequest{Fence: w.fence, Now: w.now, For: lease, Rules: w.rules, Probe: probe})
+	if err != nil || token.Token.Reveal() != want {
+		w.Fatalf("Present() = %q, %v, want %q", token.Token.Reveal(), err, want)
+	}
+	w.Grant = g
+	return w.fence
+}
+
+func (w *grantWalk) wantNone(condition GrantCondition, probe bool) {
+	w.Helper()
+	_, _, err := w.Present(PresentRequest{Fence: w.fence + 1, Now: w.now, For: lease, Rules: w.rules, Probe: probe})
+	var none *GrantError
+	if !errors.As(err, &none) || none.Condition != condition {
+		w.Fatalf("Present() = %v, want condition %q", err, condition)
+	}
+	w.want(condition)
+}
+
+func (w *grantWalk) want(condition GrantCondition) {
+	w.Helper()
+	if got := w.Condition(w.rules, w.now); got != condition {
+		w.Fatalf("Condition() = %q, want %q", got, condition)
+	}
+}
+
+func (w *grantWalk) keep(fence Fence, parent Fence, token string) {
+	w.Helper()
+	g, kept := w.Keep(GrantAnswer{Fence: fence, Parent: parent, Token: NewToken(token)}, w.now)
+	if !kept {
+		w.Fatalf("Keep(%q) has not kept it", token)
+	}
+	w.Grant = g
+}
+
+func TestAnAnswerTakesThePlaceOfItsParent(t *testing.T) {
+	w := startGrant(t, never)
+	a := w.present("r0", false)
+	w.want(GrantPresented)
+	w.keep(a, w.Grant.Consent, "r1")
+	w.want(GrantGood)
+	w.present("r1", false)
+	if len(w.Tokens) != 1 {
+		t.Errorf("%d tokens, want 1", len(w.Tokens))
+	}
+	if _, again := w.Keep(GrantAnswer{Fence: a, Parent: w.Grant.Consent, Token: NewToken("r1")}, w.now); again {
+		t.Error("the same answer was kept twice")
+	}
+}
+
+func TestASpentTokenIsPresentedAgainOnlyInItsWindowWhichCountsFromTheFirst(t *testing.T) {
+	w := startGrant(t, window)
+	w.present("r0", false)
+	w.wait(4 * time.Minute)
+	w.present("r0", false)
+	w.wait(6 * time.Minute)
+	w.wantNone(GrantDoubt, false)
+}
+
+func TestInDoubtThereIsOneProbe(t *testing.T) {
+	w := startGrant(t, never)
+	w.present("r0", false)
+	w.wantNone(GrantPresented, true)
+	if s := w.Summary(w.rules, w.now); s.At(w.now.Add(lease)) != GrantDoubt {
+		t.Errorf("the summary foretells %q, want doubt", s.At(w.now.Add(lease)))
+	}
+	w.wait(lease)
+	w.wantNone(GrantDoubt, false)
+	w.present("r0", true)
+	w.wait(lease)
+	w.wantNone(GrantDead, true)
+}
+
+func TestALateAnswerIsKeptByItsMarkWhateverWasBegunSince(t *testing.T) {
+	w := startGrant(t, window)
+	consent := w.Grant.Consent
+	a := w.present("r0", false)
+	w.wait(10 * time.Second)
+	b := w.present("r0", false)
+	w.keep(b, consent, "rb")
+	w.wait(time.Hour)
+	w.keep(a, consent, "ra") // a sibling, from the spool of a process that was away
+	c := w.present("rb", false)
+	w.keep(c, b, "rc")
+	d := w.present("rc", false)
+	w.Grant, _ = w.Refuse(d, c)
+	w.present("ra", false)
+}
+
+func TestAWithdrawnMarkIsAsIfItHadNotBeen(t *testing.T) {
+	w := startGrant(t, never)
+	a := w.present("r0", false)
+	w.Grant, _ = w.Withdraw(a)
+	w.want(GrantGood)
+	b := w.present("r0", false)
+	w.Grant, _ = w.GiveUp(b)
+	w.want(GrantDoubt)
+	c := w.present("r0", true)
+	w.Grant, _ = w.Withdraw(c)
+	w.want(GrantDoubt)
+	w.present("r0", true)
+}
+
+func TestAfterAConsentNothingOfTheOneBeforeGetsIn(t *testing.T) {
+	w := startGrant(t, never)
+	before := w.Grant.Consent
+	a := w.present("r0", false)
+	w.Grant = w.Consented(Consent{Token: NewToken("s0")}, w.now)
+	if _, kept := w.Keep(GrantAnswer{Fence: a, Parent: before, Token: NewToken("r1")}, w.now); kept {
+		t.Error("an answer of the earlier consent was kept")
+	}
+	if _, changed := w.Refuse(a, before); changed {
+		t.Error("a refusal of the earlier consent has changed the record")
+	}
+	if w.fence = w.Grant.Consent - 1; !errors.Is(w.try(), ErrGrantNewer) {
+		t.Errorf("Present() of an older attempt = %v, want %v", w.try(), ErrGrantNewer)
+	}
+	w.fence = w.Grant.Consent
+	w.present("s0", false)
+}
+
+func (w *grantWalk) try() error {
+	_, _, err := w.Present(PresentRequest{Fence: w.fence + 1, Now: w.now, For: lease, Rules: w.rules})
+	return err
+}
+
+func TestAnAnswerWithoutATokenLeavesThePresentedOneGood(t *testing.T) {
+	w := startGrant(t, window)
+	consent := w.Grant.Consent
+	a := w.present("r0", false)
+	w.Grant, _ = w.GiveUp(a)
+	b := w.present("r0", false)
+	w.keep(b, consent, "")
+	w.want(GrantGood)
+	w.present("r0", false)
+}
+
+func TestATokenThatIsNeverUsedUpNeedsNoMark(t *testing.T) {
+	w := startGrant(t, free)
+	version := w.Version
+	w.present("r0", false)
+	w.present("r0", false)
+	if w.Version != version {
+		t.Error("the record was changed")
+	}
+	w.Grant, _ = w.Refuse(w.fence, w.Grant.Consent)
+	w.wantNone(GrantDead, true)
+}
+
+func TestOfPushedTokensTheNewestByTheIssuersTimeIsCurrent(t *testing.T) {
+	w := &grantWalk{T: t, rules: free, now: grantEpoch}
+	w.wantNone(GrantNone, false)
+	for _, minute := range []int{10, 30, 20, 40, 0, 50} {
+		r := Received{Token: NewToken(time.Duration(minute).String()), At: grantEpoch.Add(time.Duration(minute) * time.Minute), Life: time.Hour}
+		w.Grant, _ = w.WithReceived(r, w.now)
+		if _, again := w.WithReceived(r, w.now); again {
+			t.Errorf("the push of minute %d was added twice", minute)
+		}
+	}
+	w.present(time.Duration(50).String(), false)
+	w.Grant, _ = w.Refuse(0, w.Newest())
+	w.present(time.Duration(40).String(), false)
+	w.wait(time.Hour)
+	w.wantNone(GrantDead, false)
+}
+
+func TestAGrantIsWrittenDownWhole(t *testing.T) {
+	w := startGrant(t, window)
+	w.present("r0", false)
+	g, err := DecodeGrant(EncodeGrant(w.Grant))
+	if err != nil || !g.Same(w.Grant) || len(g.Tokens) != 1 || g.Tokens[0].Token.Reveal() != "r0" || len(g.Presentations) != 1 {
+		t.Errorf("DecodeGrant() = %+v, %v", g, err)
+	}
+	if _, err := DecodeGrant([]byte(`{"tokens":"secret"`)); err == nil || len(err.Error()) == 0 {
+		t.Error("nonsense was decoded")
+	}
+}

@@ -1,0 +1,149 @@
+package coordinator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// GrantStore is what a Store is besides whose accounts may have grants. It knows no
+// rules but the order of versions: those of a grant are Grant's transitions.
+//
+// Grants are durable: a method that has returned nil has written what it says to
+// disk, and to as many replicas as the store is told to ask, and nothing removes it.
+// They are sealed, and no notification, log or reader's key holds one; the
+// GrantSummary is what readers see.
+type GrantStore interface {
+	// LoadGrant returns the account's grant, with the store's clock. The zero Grant:
+	// there is none.
+	LoadGrant(ctx context.Context, account string) (GrantReading, error)
+
+	// SaveGrant stores g in place of the version before it, and s with it, lifts
+	// State.Fence to g's newest token or consent, and publishes EventGrant. If g itself
+	// is stored (see Grant.Same) it only has it confirmed, so it is safe to repeat.
+	//
+	// Errors: ErrGrantChanged, another version is stored than g.Version - 1;
+	// ErrUnconfirmed, g is stored but perhaps not durable; an *UnsettledError.
+	SaveGrant(ctx context.Context, account string, g Grant, s GrantSummary) error
+
+	// RestoreGrant puts back g, which was stored before, if the store has an older
+	// record or none (see Grant.Older); otherwise it changes nothing. Repeated like
+	// SaveGrant.
+	RestoreGrant(ctx context.Context, account string, g Grant, s GrantSummary) error
+
+	// GrantMembers returns the accounts that live on this one's grant: the authorizers
+	// of a platform. SetGrantMember adds or removes one.
+	GrantMembers(ctx context.Context, account string) ([]string, error)
+	SetGrantMember(ctx context.Context, account, member string, present bool) error
+}
+
+// GrantReading is a grant as it was read.
+type GrantReading struct {
+	Grant Grant
+	Now   time.Time // of the store's clock
+
+	// SettledIn is above 0 while the store may have lost its newest writes: its server
+	// is another one than that which took the record, or was restarted, or it has no
+	// record. Only RestoreGrant and a consent are taken then, so that those who
+	// remember a newer record can put it back first.
+	SettledIn time.Duration
+}
+
+// GrantSettle is how long a store waits for newer records after its server has
+// changed. A refresher reads within a fraction of it.
+const GrantSettle = 30 * time.Second
+
+// Errors of a GrantStore.
+var (
+	ErrGrantChanged = errors.New("another process has changed the grant")
+	ErrUnconfirmed  = errors.New("the store has not confirmed that the grant is durable")
+	ErrNoGrants     = errors.New("the store keeps no grants")
+)
+
+// UnsettledError says that the store may have lost its newest writes.
+type UnsettledError struct{ RetryIn time.Duration }
+
+// Error says when to try again.
+func (e *UnsettledError) Error() string {
+	return fmt.Sprintf("the store may have lost its newest writes: grants are not used for another %v", e.RetryIn.Round(time.Second))
+}
+
+// GrantSpool keeps the answers of this process on its own disk until the store has
+// them: written and synced when Write returns. A process that starts keeps what is
+// there first. An implementation seals what it writes.
+type GrantSpool interface {
+	Write(a GrantAnswer) error
+	Remove(account string, fence Fence) error
+	Answers() ([]GrantAnswer, error)
+}
+
+// GrantCopy keeps a copy of each grant outside of the store. Put stores g unless what
+// is there is newer (see Grant.Older), and is durable when it returns nil. Get returns
+// the zero Grant if there is none.
+type GrantCopy interface {
+	Put(ctx context.Context, account string, g Grant) error
+	Get(ctx context.Context, account string) (Grant, error)
+	Accounts(ctx context.Context) ([]string, error)
+}
+
+// grantJSON is a Grant written down. Fields are added, never renamed: records of
+// older versions are read.
+type grantJSON struct {
+	Version       uint64           `json:"version"`
+	SaveID        string           `json:"save_id"`
+	Consent       Fence            `json:"consent"`
+	Tokens        []grantTokenJSON `json:"tokens"`
+	Presentations []Presentation   `json:"presentations,omitempty"`
+	ObtainedAt    time.Time        `json:"obtained_at,omitzero"`
+	IdleUntil     time.Time        `json:"idle_until,omitzero"`
+	EndsAt        time.Time        `json:"ends_at,omitzero"`
+}
+
+type grantTokenJSON struct {
+	Token   string    `json:"token"`
+	Form    string    `json:"form,omitempty"`
+	Fence   Fence     `json:"fence"`
+	Parent  Fence     `json:"parent,omitempty"`
+	Refused bool      `json:"refused,omitempty"`
+	Probed  bool      `json:"probed,omitempty"`
+	At      time.Time `json:"at,omitzero"`
+	Until   time.Time `json:"until,omitzero"`
+}
+
+// EncodeGrant writes g down, secrets included: what it returns is to be sealed.
+func EncodeGrant(g Grant) []byte {
+	j := grantJSON{
+		Version: g.Version, SaveID: g.SaveID, Consent: g.Consent, Presentations: g.Presentations,
+		ObtainedAt: g.ObtainedAt, IdleUntil: g.IdleUntil, EndsAt: g.EndsAt,
+	}
+	for _, t := range g.Tokens {
+		j.Tokens = append(j.Tokens, grantTokenJSON{
+			Token: t.Token.Reveal(), Form: t.Form, Fence: t.Fence, Parent: t.Parent, Refused: t.Refused, Probed: t.Probed, At: t.At, Until: t.Until,
+		})
+	}
+	b, err := json.Marshal(j)
+	if err != nil {
+		panic(err) // only for instants beyond the year 9999
+	}
+	return b
+}
+
+// DecodeGrant is the reverse of EncodeGrant. Its error holds nothing of b.
+func DecodeGrant(b []byte) (Grant, error) {
+	var j grantJSON
+	if err := json.Unmarshal(b, &j); err != nil || j.Version == 0 || j.SaveID == "" {
+		return Grant{}, errors.New("no process of ours writes such a grant: it is not the JSON of a record with version and save_id")
+	}
+	g := Grant{
+		Version: j.Version, SaveID: j.SaveID, Consent: j.Consent, Presentations: j.Presentations,
+		ObtainedAt: j.ObtainedAt, IdleUntil: j.IdleUntil, EndsAt: j.EndsAt,
+	}
+	for _, t := range j.Tokens {
+		g.Tokens = append(g.Tokens, GrantToken{
+			Token: NewToken(t.Token), Form: t.Form, Fence: t.Fence, Parent: t.Parent, Refused: t.Refused, Probed: t.Probed, At: t.At, Until: t.Until,
+		})
+	}
+	return g, nil
+}
