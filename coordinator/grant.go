@@ -23,9 +23,11 @@ type Grant struct {
 	// Consent is the fence of the newest consent. Answers to presentations of earlier
 	// ones are not kept. Of two records the one with the greater Consent is newer,
 	// with the same Consent the one with the greater Version.
-	Consent Fence
+	Consent     Fence
+	ConsentedAt time.Time // Consent.At of it
 
 	Tokens        []GrantToken   // by Fence, the oldest first
+	Replaced      []string       // fingerprints of the last tokens in whose place others came
 	Presentations []Presentation // by Fence; see Presentation
 
 	ObtainedAt time.Time // when the newest token was stored
@@ -65,7 +67,7 @@ type Presentation struct {
 // maxPresentations bounds those in a record. The oldest whose token has left go first.
 const maxPresentations = 32
 
-// Received is how many pushed tokens a grant keeps.
+// maxReceived is how many pushed tokens a grant keeps.
 const maxReceived = 4
 
 // What an issuer does with a token that was presented before; see GrantRules.Replay.
@@ -108,12 +110,18 @@ const (
 type GrantSummary struct {
 	Version    uint64
 	Consent    Fence
+	Newest     Fence          // the newest token's; 0: there is none
+	Received   bool           // GrantRules.Received
 	Condition  GrantCondition // when the record was saved
 	DoubtAt    time.Time      // the condition is GrantDoubt from then on unless a new version comes; zero: it stays
 	DeadAt     time.Time      // the condition is GrantDead from then on; zero: it stays
 	ObtainedAt time.Time
-	IdleUntil  time.Time
-	EndsAt     time.Time
+
+	// ReplayUntil is until when a token that was presented may be presented again; zero:
+	// it may not.
+	ReplayUntil time.Time
+	IdleUntil   time.Time
+	EndsAt      time.Time
 }
 
 // At returns the condition at now, an instant of the store's clock.
@@ -151,16 +159,20 @@ func (g Grant) Newest() Fence {
 // Summary returns what everybody may know of g.
 func (g Grant) Summary(rules GrantRules, now time.Time) GrantSummary {
 	s := GrantSummary{
-		Version: g.Version, Consent: g.Consent, Condition: g.Condition(rules, now),
+		Version: g.Version, Consent: g.Consent, Newest: g.Newest(), Received: rules.Received, Condition: g.Condition(rules, now),
 		ObtainedAt: g.ObtainedAt, IdleUntil: g.IdleUntil, EndsAt: g.EndsAt,
 	}
 	switch s.Condition {
 	case GrantPresented:
-		if at := g.doubtAt(rules); g.Condition(rules, at) == GrantDoubt {
+		s.ReplayUntil = g.replayUntil(rules, now)
+		switch at := g.doubtAt(rules, now); g.Condition(rules, at) {
+		case GrantDoubt:
 			s.DoubtAt = at
+		case GrantDead:
+			s.DeadAt = at
 		}
 	case GrantGood:
-		s.DeadAt = g.lastEnd(rules)
+		s.DeadAt = g.lastEnd()
 	}
 	return s
 }
@@ -191,19 +203,34 @@ func (g Grant) Condition(rules GrantRules, now time.Time) GrantCondition {
 }
 
 // doubtAt is when a presented token is in doubt if no answer comes.
-func (g Grant) doubtAt(rules GrantRules) time.Time {
-	var at time.Time
+func (g Grant) doubtAt(rules GrantRules, now time.Time) time.Time {
+	at := g.replayUntil(rules, now)
 	for _, p := range g.Presentations {
-		at = later(at, p.Until)
-		if p.Token == g.Newest() && rules.Replay > 0 {
-			at = later(at, p.At.Add(rules.Replay))
+		if !p.Over {
+			at = later(at, p.Until)
 		}
 	}
 	return at
 }
 
+// replayUntil is until when the current token, which was presented, may be presented
+// again; zero: it may not.
+func (g Grant) replayUntil(rules GrantRules, now time.Time) time.Time {
+	good := g.good(now)
+	if len(good) == 0 || !g.inWindow(good[len(good)-1], rules, now) {
+		return time.Time{}
+	}
+	var first time.Time
+	for _, p := range g.Presentations {
+		if p.Token == good[len(good)-1].Fence && (first.IsZero() || p.At.Before(first)) {
+			first = p.At
+		}
+	}
+	return first.Add(rules.Replay - rules.replayMargin())
+}
+
 // lastEnd is when the last good token ends; zero: not known.
-func (g Grant) lastEnd(GrantRules) time.Time {
+func (g Grant) lastEnd() time.Time {
 	var last time.Time
 	for _, t := range g.Tokens {
 		switch {
@@ -262,7 +289,7 @@ const clockSlack = 5 * time.Second
 
 // next returns a copy of g that can be changed, as the next version.
 func (g Grant) next() Grant {
-	g.Tokens, g.Presentations = slices.Clone(g.Tokens), slices.Clone(g.Presentations)
+	g.Tokens, g.Presentations, g.Replaced = slices.Clone(g.Tokens), slices.Clone(g.Presentations), slices.Clone(g.Replaced)
 	g.Version++
 	g.SaveID = rand.Text()
 	return g

@@ -2,6 +2,8 @@ package coordinator
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,17 +16,20 @@ import (
 // GrantError says why no token of a grant may be presented now.
 type GrantError struct {
 	Condition GrantCondition
+	Received  bool          // GrantRules.Received
 	RetryIn   time.Duration // when it is worth asking again; 0: when the record has changed
 }
 
 // Error names the condition and what to do about it.
 func (e *GrantError) Error() string {
-	switch e.Condition {
-	case GrantNone:
+	switch {
+	case e.Received && (e.Condition == GrantNone || e.Condition == GrantDead):
+		return "waiting for the token that the issuer pushes: if none comes, look whether its pushes reach this address"
+	case e.Condition == GrantNone:
 		return "there is no grant: log in with `zhongkong login`, or put a refresh token in with `zhongkong grant import`"
-	case GrantDead:
+	case e.Condition == GrantDead:
 		return "the issuer does not accept the grant any more: log in again with `zhongkong login`, or put a new refresh token in with `zhongkong grant import`"
-	case GrantDoubt:
+	case e.Condition == GrantDoubt:
 		return "the refresh token was presented and no answer came: it may be used up, and is tried once more shortly before the access token ends"
 	}
 	return fmt.Sprintf("the refresh token is being presented; the answer may come within %v", e.RetryIn.Round(time.Second))
@@ -52,7 +57,7 @@ type PresentRequest struct {
 func (g Grant) Present(r PresentRequest) (Grant, GrantToken, error) {
 	good := g.good(r.Now)
 	if len(good) == 0 {
-		return g, GrantToken{}, &GrantError{Condition: g.Condition(r.Rules, r.Now)}
+		return g, GrantToken{}, &GrantError{Condition: g.Condition(r.Rules, r.Now), Received: r.Rules.Received}
 	}
 	current := good[len(good)-1]
 	if r.Rules.Replay == ReplayFree {
@@ -65,7 +70,7 @@ func (g Grant) Present(r PresentRequest) (Grant, GrantToken, error) {
 		return g.mark(current, false, r), current, nil
 	}
 	if g.open(r.Now) {
-		return g, GrantToken{}, &GrantError{Condition: GrantPresented, RetryIn: g.doubtAt(r.Rules).Sub(r.Now)}
+		return g, GrantToken{}, &GrantError{Condition: GrantPresented, RetryIn: g.doubtAt(r.Rules, r.Now).Sub(r.Now)}
 	}
 	for _, t := range slices.Backward(good) {
 		if !g.presented(t) {
@@ -77,7 +82,7 @@ func (g Grant) Present(r PresentRequest) (Grant, GrantToken, error) {
 			return g.mark(t, true, r), t, nil
 		}
 	}
-	return g, GrantToken{}, &GrantError{Condition: g.Condition(r.Rules, r.Now)}
+	return g, GrantToken{}, &GrantError{Condition: g.Condition(r.Rules, r.Now), Received: r.Rules.Received}
 }
 
 func (g Grant) mark(t GrantToken, probe bool, r PresentRequest) Grant {
@@ -89,12 +94,21 @@ func (g Grant) mark(t GrantToken, probe bool, r PresentRequest) Grant {
 	return g.bounded()
 }
 
-// bounded drops the oldest presentations of tokens that have left, and then the oldest
-// of all.
+// bounded drops the oldest presentations: of tokens that have left, and then those that
+// are not the first of their token, from which its window counts.
 func (g Grant) bounded() Grant {
 	for len(g.Presentations) > maxPresentations {
 		i := slices.IndexFunc(g.Presentations, func(p Presentation) bool { return g.index(p.Token) < 0 })
-		g.Presentations = slices.Delete(g.Presentations, max(i, 0), max(i, 0)+1)
+		for j := 1; i < 0 && j < len(g.Presentations); j++ {
+			token := g.Presentations[j].Token
+			if slices.ContainsFunc(g.Presentations[:j], func(p Presentation) bool { return p.Token == token }) {
+				i = j
+			}
+		}
+		if i < 0 {
+			break
+		}
+		g.Presentations = slices.Delete(g.Presentations, i, i+1)
 	}
 	return g
 }
@@ -121,32 +135,57 @@ type GrantAnswer struct {
 }
 
 // Keep stores an answer if its mark is there, or if it is newer than every token. It
-// takes the place of its own parent and of no other token. kept is false for an answer
+// takes the place of its own parent and of no other token. changed is false for an answer
 // that has no place: a consent came after its presentation, or it was kept before.
-func (g Grant) Keep(a GrantAnswer, now time.Time) (_ Grant, kept bool) {
-	mark := g.presentation(a.Fence)
-	if a.Fence <= g.Consent || g.index(a.Fence) >= 0 || mark < 0 && a.Fence <= g.Newest() {
+//
+// An issuer that answers a replay with the same tokens brings one that is there, or that
+// has been used up since: only the mark goes then.
+func (g Grant) Keep(a GrantAnswer, now time.Time) (_ Grant, changed bool) {
+	mark, parent := g.presentation(a.Fence), g.index(a.Parent)
+	if a.Fence <= g.Consent || g.index(a.Fence) >= 0 {
 		return g, false
 	}
-	if mark < 0 && a.Token.IsZero() {
+	stays := a.Token.IsZero() || parent >= 0 && g.Tokens[parent].Token.Equal(a.Token)
+	known := g.knows(a.Token)
+	if mark < 0 && (known && !stays || a.Fence <= g.Newest() || a.Token.IsZero() && parent < 0) {
 		return g, false
 	}
 	g = g.next()
 	if mark >= 0 {
 		g.Presentations = slices.Delete(g.Presentations, mark, mark+1)
 	}
-	parent := g.index(a.Parent)
-	if a.Token.IsZero() || parent >= 0 && g.Tokens[parent].Token.Equal(a.Token) {
+	switch {
+	case stays:
 		g.answered(a.Parent)
-	} else {
-		if parent >= 0 {
-			g.Tokens = slices.Delete(g.Tokens, parent, parent+1)
-		}
+	case !known:
 		g.insert(GrantToken{Token: a.Token, Form: a.Form, Fence: a.Fence, Parent: a.Parent})
 		g.ObtainedAt = now
 	}
+	if parent >= 0 && !stays {
+		g.replaced(a.Parent)
+	}
 	g.until(a.Idle, a.Ends, now)
 	return g, true
+}
+
+// knows reports whether a token is in the record, or was.
+func (g Grant) knows(t Token) bool {
+	return slices.ContainsFunc(g.Tokens, func(u GrantToken) bool { return u.Token.Equal(t) }) ||
+		slices.Contains(g.Replaced, fingerprint(t))
+}
+
+// replaced removes a token whose successor is stored.
+func (g *Grant) replaced(token Fence) {
+	i := g.index(token)
+	g.Replaced = append(g.Replaced, fingerprint(g.Tokens[i].Token))
+	g.Replaced = g.Replaced[max(0, len(g.Replaced)-maxPresentations):]
+	g.Tokens = slices.Delete(g.Tokens, i, i+1)
+}
+
+// fingerprint tells tokens apart that are not kept.
+func fingerprint(t Token) string {
+	sum := sha256.Sum256([]byte(t.Reveal()))
+	return hex.EncodeToString(sum[:12])
 }
 
 // answered takes in that the issuer has accepted a token and left it: it is not used
@@ -223,20 +262,28 @@ type Consent struct {
 	Token Token // zero: the grant is withdrawn
 	Form  string
 
+	// At is when it was given, by the issuer's clock, if an event of the issuer tells of
+	// it: events may come in any order. Zero: a person gives it now.
+	At time.Time
+
 	// How long the grant lives if it is not used, and altogether; 0: not known.
 	Idle, Ends time.Duration
 }
 
-// Consented replaces all tokens and presentations under a new fence.
+// Consented replaces all tokens and presentations under a new fence. A consent whose At
+// is not after that of the one there is changes nothing: g is returned.
 func (g Grant) Consented(c Consent, now time.Time) Grant {
+	if !c.At.IsZero() && !c.At.After(g.ConsentedAt) {
+		return g
+	}
 	newest := max(g.Consent, g.Newest())
 	for _, p := range g.Presentations {
 		newest = max(newest, p.Fence)
 	}
 	g = g.next()
 	g.Consent = max(newest+1, Fence(now.UnixMicro()))
-	g.Tokens, g.Presentations = nil, nil
-	g.ObtainedAt, g.IdleUntil, g.EndsAt = now, time.Time{}, time.Time{}
+	g.Tokens, g.Presentations, g.Replaced = nil, nil, nil
+	g.ConsentedAt, g.ObtainedAt, g.IdleUntil, g.EndsAt = c.At, now, time.Time{}, time.Time{}
 	if !c.Token.IsZero() {
 		g.Tokens = []GrantToken{{Token: c.Token, Form: c.Form, Fence: g.Consent}}
 	}
@@ -251,8 +298,8 @@ type Received struct {
 	Life  time.Duration // from when it was received
 }
 
-// WithReceived adds a pushed token; the last few are kept. added is false for one that
-// is there already, or that is older than all of those.
+// WithReceived adds a pushed token, which is a consent of the issuer's; the last few are
+// kept. added is false for one that is there already, or that is older than all of those.
 func (g Grant) WithReceived(r Received, now time.Time) (_ Grant, added bool) {
 	if slices.ContainsFunc(g.Tokens, func(t GrantToken) bool { return t.Token.Equal(r.Token) }) {
 		return g, false
@@ -271,6 +318,6 @@ func (g Grant) WithReceived(r Received, now time.Time) (_ Grant, added bool) {
 	for i := range g.Tokens {
 		g.Tokens[i].Fence = fence + Fence(i)
 	}
-	g.Presentations, g.ObtainedAt = nil, now
+	g.Presentations, g.ObtainedAt, g.Consent = nil, now, g.Newest()
 	return g, slices.ContainsFunc(g.Tokens, func(t GrantToken) bool { return t.Token.Equal(r.Token) })
 }

@@ -128,6 +128,55 @@ func TestALateAnswerIsKeptByItsMarkWhateverWasBegunSince(t *testing.T) {
 	w.present("ra", false)
 }
 
+func TestATokenThatWasUsedUpDoesNotComeBackWithALateAnswer(t *testing.T) {
+	w := startGrant(t, window)
+	consent := w.Grant.Consent
+	a, b, c := w.present("r0", false), w.present("r0", false), w.present("r0", false)
+	w.keep(b, consent, "r1") // an issuer of the same pair
+	w.keep(a, consent, "r1")
+	if len(w.Tokens) != 1 {
+		t.Fatalf("the token is there %d times", len(w.Tokens))
+	}
+	d := w.present("r1", false)
+	w.keep(d, b, "r2")
+	w.keep(c, consent, "r1")
+	if len(w.Tokens) != 1 || len(w.Presentations) != 0 || w.Newest() != d {
+		t.Errorf("%d tokens and %d marks are there, want the successor alone", len(w.Tokens), len(w.Presentations))
+	}
+}
+
+func TestManyReplaysDoNotMoveTheWindow(t *testing.T) {
+	w := startGrant(t, window)
+	for range 60 {
+		w.present("r0", false)
+		w.wait(9 * time.Second)
+	}
+	if until := w.Summary(w.rules, w.now).ReplayUntil; until.After(grantEpoch.Add(10 * time.Minute)) {
+		t.Errorf("the window is open until %v", until)
+	}
+	w.wait(time.Minute)
+	w.wantNone(GrantDoubt, false)
+}
+
+func TestAConsentThatIsNotNewerByTheIssuersClockChangesNothing(t *testing.T) {
+	w := startGrant(t, never)
+	at := grantEpoch.Add(time.Hour)
+	w.Grant = w.Consented(Consent{Token: NewToken("s0"), At: at}, w.now)
+	for _, c := range []Consent{{At: at.Add(-time.Minute)}, {Token: NewToken("s1"), At: at}} {
+		if g := w.Consented(c, w.now); g.Version != w.Version {
+			t.Errorf("Consented(%v) has changed the record", c.At)
+		}
+	}
+	w.Grant = w.Consented(Consent{At: at.Add(time.Minute)}, w.now) // withdrawn
+	w.wantNone(GrantNone, false)
+	if g := w.Consented(Consent{Token: NewToken("s2"), At: at.Add(time.Second)}, w.now); g.Version != w.Version {
+		t.Error("an older consent was taken after the withdrawal")
+	}
+	w.Grant = w.Consented(Consent{Token: NewToken("s3")}, w.now) // by a person
+	w.fence = w.Grant.Consent
+	w.present("s3", false)
+}
+
 func TestAWithdrawnMarkIsAsIfItHadNotBeen(t *testing.T) {
 	w := startGrant(t, never)
 	a := w.present("r0", false)

@@ -12,7 +12,8 @@ import (
 // rules but the order of versions: those of a grant are Grant's transitions.
 //
 // Grants are durable: a method that has returned nil has written what it says to
-// disk, and to as many replicas as the store is told to ask, and nothing removes it.
+// disk, and to as many replicas as the store is told to ask, and nothing but DropGrant
+// removes it.
 // They are sealed, and no notification, log or reader's key holds one; the
 // GrantSummary is what readers see.
 type GrantStore interface {
@@ -20,21 +21,28 @@ type GrantStore interface {
 	// there is none.
 	LoadGrant(ctx context.Context, account string) (GrantReading, error)
 
-	// SaveGrant stores g in place of the version before it, and s with it, lifts
-	// State.Fence to g's newest token or consent, and publishes EventGrant. If g itself
-	// is stored (see Grant.Same) it only has it confirmed, so it is safe to repeat.
+	// SaveGrant stores g in place of the version before it, and s with it as
+	// State.Grant, lifts State.Fence to s.Newest and s.Consent, and publishes EventGrant
+	// with s. If g itself is stored (see Grant.Same) it only has it confirmed, so it is
+	// safe to repeat.
 	//
-	// Errors: ErrGrantChanged, another version is stored than g.Version - 1;
-	// ErrUnconfirmed, g is stored but perhaps not durable; an *UnsettledError.
+	// Errors: an *UnsettledError, while GrantReading.SettledIn is above 0, unless
+	// s.Consent is above that of the stored record; ErrGrantChanged, another version is
+	// stored than g.Version - 1; ErrUnconfirmed, g is stored but perhaps not durable.
 	SaveGrant(ctx context.Context, account string, g Grant, s GrantSummary) error
 
 	// RestoreGrant puts back g, which was stored before, if the store has an older
-	// record or none (see Grant.Older); otherwise it changes nothing. Repeated like
-	// SaveGrant.
+	// record (see Grant.Older) or none; otherwise it changes nothing and returns nil.
+	// It stores and publishes as SaveGrant does, at any time, and is as safe to repeat.
 	RestoreGrant(ctx context.Context, account string, g Grant, s GrantSummary) error
 
-	// GrantMembers returns the accounts that live on this one's grant: the authorizers
-	// of a platform. SetGrantMember adds or removes one.
+	// DropGrant removes g, of a name that is no account any more, if it is what is stored
+	// (see Grant.Same); otherwise it changes nothing and returns nil. No process of an
+	// account's may remember the record, or it is put back.
+	DropGrant(ctx context.Context, account string, g Grant) error
+
+	// GrantMembers returns the accounts that live on this one's grant, in any order: the
+	// authorizers of a platform. SetGrantMember adds or removes one; it is safe to repeat.
 	GrantMembers(ctx context.Context, account string) ([]string, error)
 	SetGrantMember(ctx context.Context, account, member string, present bool) error
 }
@@ -44,10 +52,11 @@ type GrantReading struct {
 	Grant Grant
 	Now   time.Time // of the store's clock
 
-	// SettledIn is above 0 while the store may have lost its newest writes: its server
-	// is another one than that which took the record, or was restarted, or it has no
-	// record. Only RestoreGrant and a consent are taken then, so that those who
-	// remember a newer record can put it back first.
+	// SettledIn is above 0 while the store may have lost its newest writes: for
+	// GrantSettle from when the account's grant is first asked for on a server that is not
+	// the one that stored it last, or was restarted since, or has no record. Those who
+	// remember a newer record put it back meanwhile. A consent ends it: no record that was
+	// lost can be newer.
 	SettledIn time.Duration
 }
 
@@ -72,7 +81,9 @@ func (e *UnsettledError) Error() string {
 
 // GrantSpool keeps the answers of this process on its own disk until the store has
 // them: written and synced when Write returns. A process that starts keeps what is
-// there first. An implementation seals what it writes.
+// there first, and looks again now and then: answers of other processes that have ended
+// may be among them. An implementation seals what it writes. Answers may return what it
+// can read together with an error that names the rest.
 type GrantSpool interface {
 	Write(a GrantAnswer) error
 	Remove(account string, fence Fence) error
@@ -81,7 +92,8 @@ type GrantSpool interface {
 
 // GrantCopy keeps a copy of each grant outside of the store. Put stores g unless what
 // is there is newer (see Grant.Older), and is durable when it returns nil. Get returns
-// the zero Grant if there is none.
+// the zero Grant if there is none. Accounts may return the names it can read together
+// with an error.
 type GrantCopy interface {
 	Put(ctx context.Context, account string, g Grant) error
 	Get(ctx context.Context, account string) (Grant, error)
@@ -94,7 +106,9 @@ type grantJSON struct {
 	Version       uint64           `json:"version"`
 	SaveID        string           `json:"save_id"`
 	Consent       Fence            `json:"consent"`
+	ConsentedAt   time.Time        `json:"consented_at,omitzero"`
 	Tokens        []grantTokenJSON `json:"tokens"`
+	Replaced      []string         `json:"replaced,omitempty"`
 	Presentations []Presentation   `json:"presentations,omitempty"`
 	ObtainedAt    time.Time        `json:"obtained_at,omitzero"`
 	IdleUntil     time.Time        `json:"idle_until,omitzero"`
@@ -115,7 +129,7 @@ type grantTokenJSON struct {
 // EncodeGrant writes g down, secrets included: what it returns is to be sealed.
 func EncodeGrant(g Grant) []byte {
 	j := grantJSON{
-		Version: g.Version, SaveID: g.SaveID, Consent: g.Consent, Presentations: g.Presentations,
+		Version: g.Version, SaveID: g.SaveID, Consent: g.Consent, ConsentedAt: g.ConsentedAt, Replaced: g.Replaced, Presentations: g.Presentations,
 		ObtainedAt: g.ObtainedAt, IdleUntil: g.IdleUntil, EndsAt: g.EndsAt,
 	}
 	for _, t := range g.Tokens {
@@ -137,7 +151,7 @@ func DecodeGrant(b []byte) (Grant, error) {
 		return Grant{}, errors.New("no process of ours writes such a grant: it is not the JSON of a record with version and save_id")
 	}
 	g := Grant{
-		Version: j.Version, SaveID: j.SaveID, Consent: j.Consent, Presentations: j.Presentations,
+		Version: j.Version, SaveID: j.SaveID, Consent: j.Consent, ConsentedAt: j.ConsentedAt, Replaced: j.Replaced, Presentations: j.Presentations,
 		ObtainedAt: j.ObtainedAt, IdleUntil: j.IdleUntil, EndsAt: j.EndsAt,
 	}
 	for _, t := range j.Tokens {

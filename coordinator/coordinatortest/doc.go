@@ -2,6 +2,7 @@
 // without Redis and without WeChat.
 //
 //   - [TestStore] checks an implementation of coordinator.Store.
+//   - [TestGrantStore] checks one of coordinator.GrantStore.
 //   - [Source] is an issuer that really revokes: each token it issues kills the
 //     one before.
 //

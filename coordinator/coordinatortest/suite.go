@@ -23,10 +23,7 @@ import (
 // Times are real: lives are some hundred milliseconds, and the whole takes a
 // few seconds.
 func TestStore(t *testing.T, open func(t *testing.T) coordinator.Store) {
-	groups := []struct {
-		name   string
-		checks []check
-	}{
+	groups := []group{
 		{"Load", loadChecks()},
 		{"Lock", lockChecks()},
 		{"Begin", beginChecks()},
@@ -39,6 +36,15 @@ func TestStore(t *testing.T, open func(t *testing.T) coordinator.Store) {
 		{"Subscription", subscriptionChecks()},
 		{"all", concurrencyChecks()},
 	}
+	runChecks(t, groups, open)
+}
+
+type group struct {
+	name   string
+	checks []check
+}
+
+func runChecks(t *testing.T, groups []group, open func(t *testing.T) coordinator.Store) {
 	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
 			for _, c := range group.checks {

@@ -157,6 +157,13 @@ func (a *Account) State(s Step) coordinator.State {
 	return loaded
 }
 
+// Lift makes every fence from now on newer than f, as the step of
+// [coordinator.GrantStore].SaveGrant does with a grant's.
+func (a *Account) Lift(s Step, f coordinator.Fence) {
+	a.enter(s)
+	a.state.Fence = max(s.credible(a.state.Fence), s.credible(f))
+}
+
 // open announces an attempt, or moves its deadline.
 func (a *Account) open(fence coordinator.Fence, deadline time.Time) {
 	if a.state.Open == nil {

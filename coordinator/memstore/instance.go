@@ -18,7 +18,10 @@ type Instance struct {
 	name  string
 }
 
-var _ coordinator.Store = (*Instance)(nil)
+var (
+	_ coordinator.Store      = (*Instance)(nil)
+	_ coordinator.GrantStore = (*Instance)(nil)
+)
 
 var errDown = errors.New("the store is down")
 
@@ -101,7 +104,7 @@ func (i *Instance) Load(ctx context.Context, accounts ...string) ([]coordinator.
 	states := make([]coordinator.State, len(accounts))
 	err := i.do(ctx, OpLoad, func(now time.Time) error {
 		for n, name := range accounts {
-			states[n] = i.store.account(name).State(ledger.Step{Account: name, Instance: i.name, Now: now})
+			states[n] = i.store.account(name).read(ledger.Step{Account: name, Instance: i.name, Now: now})
 		}
 		return nil
 	})

@@ -24,9 +24,13 @@ type Store struct {
 	instances     map[string]*Instance
 	subscriptions []*subscription // those whose Run runs
 	skew          time.Duration
+	server        int // changes when the server is another one, or was restarted
 }
 
-var _ coordinator.Store = (*Store)(nil)
+var (
+	_ coordinator.Store      = (*Store)(nil)
+	_ coordinator.GrantStore = (*Store)(nil)
+)
 
 // own is the instance that a Store itself acts as.
 type own struct{ *Instance }
@@ -36,6 +40,7 @@ type account struct {
 	ledger.Account
 	lockID string // of the lock that was taken last
 	log    []LogEntry
+	grant  grant
 }
 
 // New returns an empty store.
@@ -43,6 +48,7 @@ func New() *Store {
 	s := &Store{
 		accounts:  make(map[string]*account),
 		instances: make(map[string]*Instance),
+		server:    1,
 	}
 	s.switches = newSwitches(s)
 	s.own = own{s.Instance("memstore")}
@@ -69,6 +75,7 @@ func (s *Store) Flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.accounts)
+	s.server++
 }
 
 // StealLock frees the account's lock. Its holder finds out when it extends the
@@ -94,7 +101,7 @@ func (s *Store) SetSkew(d time.Duration) {
 func (s *Store) Peek(account string) coordinator.State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.account(account).State(ledger.Step{Account: account, Now: s.now()})
+	return s.account(account).read(ledger.Step{Account: account, Now: s.now()})
 }
 
 // Log returns what happened to the account since the store was made or

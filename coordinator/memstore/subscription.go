@@ -171,6 +171,10 @@ func (s *subscription) offer(e coordinator.Event) {
 		failure := *e.Failure
 		e.Failure = &failure
 	}
+	if e.Grant != nil {
+		grant := *e.Grant
+		e.Grant = &grant
+	}
 	s.push(e.Account, func(w coordinator.Watcher) { w.Notified(e) })
 }
 

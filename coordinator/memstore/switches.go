@@ -16,6 +16,13 @@ const (
 	OpFail    Op = "fail"
 	OpRestore Op = "restore"
 	OpWant    Op = "want"
+
+	OpLoadGrant    Op = "load grant"
+	OpSaveGrant    Op = "save grant"
+	OpRestoreGrant Op = "restore grant"
+	OpDropGrant    Op = "drop grant"
+	OpMembers      Op = "grant members"
+	OpSetMember    Op = "set grant member"
 )
 
 // switches are the faults of a Store, or of one instance's way to it. Both sets
@@ -28,6 +35,7 @@ type switches struct {
 	latency time.Duration
 	failing map[Op]int
 	losing  map[Op]int
+	unsure  int // SaveGrant and RestoreGrant
 	calls   map[Op]int
 }
 
@@ -83,6 +91,23 @@ func (w *switches) LoseAnswers(op Op, n int) {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
 	w.losing[op] = n
+}
+
+// Unconfirm makes the next n grants that are stored, or that are to be confirmed, fail
+// with coordinator.ErrUnconfirmed although they are stored.
+func (w *switches) Unconfirm(n int) {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	w.unsure = n
+}
+
+// unconfirmed draws whether a grant is confirmed. Needs the store's mu.
+func (w *switches) unconfirmed() bool {
+	if w.unsure == 0 {
+		return false
+	}
+	w.unsure--
+	return true
 }
 
 // Calls returns how many operations of this kind were asked for, failed ones
