@@ -30,6 +30,7 @@ type Account struct {
 	family   *family        // nil, mostly: neither parent nor children
 	override *AccountConfig // what the account's configuration says of them; nil, mostly: nothing
 	changed  chan struct{}  // closed at the next change; nil: nothing waits
+	grant    *grantMemory   // nil, mostly: the account needs no grant
 
 	wake  instant // guarded by scheduler.mu: when the schedule looks at it
 	index int32   // guarded by scheduler.mu: in its heap; -1: not there
@@ -40,6 +41,9 @@ func newAccount(c *Coordinator, cfg AccountConfig) (*Account, error) {
 	a := &Account{c: c, name: cfg.Name, source: cfg.Source, rules: unique.Make(r), index: -1}
 	if cfg.RefreshEvery != 0 || cfg.Limits != (Limits{}) {
 		a.override = &AccountConfig{RefreshEvery: cfg.RefreshEvery, Limits: cfg.Limits}
+	}
+	if r.grant.Needed {
+		a.grant = new(grantMemory)
 	}
 	return a, errors.Join(validateName(cfg.Name), err)
 }
@@ -197,6 +201,9 @@ func (a *Account) SetSource(s Source) {
 	a.source = s
 	if err == nil {
 		a.rules = unique.Make(r)
+		if r.grant.Needed && a.grant == nil {
+			a.grant = new(grantMemory)
+		}
 	}
 	removed := a.view.removed
 	a.mu.Unlock()
@@ -300,6 +307,12 @@ func (a *Account) report(fx effects) {
 	}
 	if fx.refreshed {
 		a.c.refreshedElsewhere()
+	}
+	if fx.astray {
+		a.syncGrant()
+	}
+	if fx.alarm != nil {
+		fx.alarm.sound(a)
 	}
 	if fx.expired != 0 {
 		a.c.log.Warn("token expired", "account", a.name, "generation", fx.expired)

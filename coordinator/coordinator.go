@@ -42,6 +42,10 @@ type Coordinator struct {
 	shared     sharedSub // the subscription of waiters while nothing Runs
 	rounds     rounds    // the goroutines that look after accounts; Run and Drain wait for them
 
+	grantSyncs chan struct{} // holds one for each account whose grant is compared with the store now
+	spooled    sync.Mutex    // guards spooledAt; held while the spool is read
+	spooledAt  time.Time     // when the spool was read last
+
 	run      sync.Mutex                      // held by Run until it returns
 	stopping atomic.Pointer[context.Context] // of the present Run; Background while nothing Runs
 	count    atomic.Int64                    // accounts there are
@@ -64,6 +68,8 @@ func New(cfg Config) (*Coordinator, error) {
 		store:    cfg.Store,
 		slots:    make(chan struct{}, cfg.MaxFetches),
 		accounts: make(map[string]*Account, len(cfg.Accounts)),
+
+		grantSyncs: make(chan struct{}, maxGrantSyncs),
 	}
 	c.observer.hook = cfg.Observe
 	c.health.log, c.health.report, c.log = cfg.Logger, c.observe, cfg.Logger
@@ -106,6 +112,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	wg.Go(func() { c.sub.Run(ctx) })      // ends with ctx
 	wg.Go(func() { c.schedule.run(ctx) }) // ends with ctx
 	wg.Go(func() { c.remind(ctx) })       // ends with ctx
+	wg.Go(func() { c.watchSpool(ctx) })   // ends with ctx
 	wg.Wait()
 
 	c.running.Store(false)

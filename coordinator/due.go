@@ -42,7 +42,7 @@ func (v *view) due(e env) Reason {
 		return ReasonMissing
 	case e.refresher() && v.overdue(e):
 		return ReasonOverdue
-	case e.refresher() && v.late(e):
+	case e.refresher() && (v.late(e) || v.outdated(e)):
 		return ReasonSchedule
 	case demanded: // waits for the minimum interval, as nothing else does
 		return v.demand.reason
@@ -50,13 +50,22 @@ func (v *view) due(e env) Reason {
 	return ""
 }
 
-// overdue reports whether an attempt is that may have killed the token. Where a call
-// kills none, what became of an attempt does not matter.
-func (v *view) overdue(e env) bool { return e.repeat == RepeatKills && v.attempts.overdue(e.now) }
+// overdue reports whether an attempt is whose end matters.
+func (v *view) overdue(e env) bool { return v.minds(e) && v.attempts.overdue(e.now) }
+
+// minds reports whether it matters what became of an attempt: a call may have killed the
+// token, or a token of the grant may be presented again only while its window is open. A
+// grant that can be used up is not put at risk for less.
+func (v *view) minds(e env) bool {
+	if e.grant.usedUp() {
+		return v.replaying(e)
+	}
+	return e.repeat == RepeatKills
+}
 
 // nextOverdue returns when the first of them is; ok is false for none.
 func (v *view) nextOverdue(e env) (at instant, ok bool) {
-	if e.repeat != RepeatKills {
+	if !v.minds(e) {
 		return 0, false
 	}
 	return v.attempts.next()
@@ -69,8 +78,11 @@ func (v *view) late(e env) bool {
 }
 
 // allowed returns when what is due for the reason may be done.
-func (v *view) allowed(reason Reason) instant {
+func (v *view) allowed(reason Reason, e env) instant {
 	at := max(v.busyUntil, v.pauseUntil)
+	if presentable, why := v.presentable(e); why != nil {
+		at = max(at, presentable)
+	}
 	if reason.Demanded() {
 		at = max(at, v.demand.allowedAt)
 	} else {
@@ -99,16 +111,16 @@ func (v *view) wake(e env) instant {
 		return wake // the parent wakes what is blocked
 	}
 	if v.demand.active(e) {
-		wake = min(wake, max(e.now, v.allowed(v.demand.reason)))
+		wake = min(wake, max(e.now, v.allowed(v.demand.reason, e)))
 	}
 	if reason != "" && !reason.Demanded() {
-		return min(wake, max(e.now, v.allowed(reason)))
+		return min(wake, max(e.now, v.allowed(reason, e)))
 	}
 	if at, ok := v.nextOverdue(e); ok {
-		wake = min(wake, max(at, v.allowed(ReasonOverdue)))
+		wake = min(wake, max(at, v.allowed(ReasonOverdue, e)))
 	}
 	if v.usable(e) {
-		wake = min(wake, max(v.held.refreshAt, v.allowed(ReasonSchedule)))
+		wake = min(wake, max(v.held.refreshAt, v.allowed(ReasonSchedule, e)))
 	}
 	return wake
 }
@@ -148,7 +160,7 @@ func (v *view) task(e env) task {
 
 func (v *view) dueNow(e env) bool {
 	reason := v.due(e)
-	return reason != "" && e.blocked == nil && e.now >= v.allowed(reason)
+	return reason != "" && e.blocked == nil && e.now >= v.allowed(reason, e)
 }
 
 // plan is what one round has to do.
@@ -162,6 +174,9 @@ type plan struct {
 	lost    bool // the store has lost current: it is to be restored
 	allowed bool // what is due may be done now
 	parent  bool // there are accounts whose parent this one is
+
+	credential string // the fingerprint of what the source is asked with
+	probe      bool   // the access token ends soon, or there is none
 }
 
 // plan returns what a round has to do now.
@@ -170,6 +185,7 @@ func (v *view) plan(e env) plan {
 		reason: v.due(e), seen: v.seen(), source: e.source, rules: e.rules, current: v.record(e), lost: v.lost, parent: e.children,
 	}
 	p.allowed = v.dueNow(e)
+	p.credential, p.probe = v.credential(e), !v.usable(e) || e.now >= v.probeAt()
 	if p.reason.Demanded() {
 		p.askedBy = v.demand.askedBy
 	}
@@ -202,6 +218,7 @@ func (v *view) status(e env) Status {
 		Name: e.account, Role: Reader, Limits: e.limits, Failure: v.failure,
 		CallsToday: int(v.callsToday), Conflicts: int(v.conflicts), OpenAttempts: len(v.attempts),
 		Holder: v.holder, LastRead: v.reads > 0, Err: v.fault.err, Parent: e.parent, Blocked: e.blocked,
+		Grant: v.grantStatus(e),
 	}
 	if e.refresher() {
 		s.Role = Refresher
@@ -216,6 +233,9 @@ func (v *view) status(e env) Status {
 	s.Record = v.record(e)
 	s.Record.TTL = max(s.Record.TTL, 0)
 	next := v.held.refreshAt
+	if at, why := v.presentable(e); why != nil {
+		next = max(next, at)
+	}
 	if overdue, ok := v.nextOverdue(e); ok {
 		next = min(next, overdue)
 	}

@@ -106,7 +106,7 @@ func TestEachLimitHoldsTheReasonsItIsFor(t *testing.T) {
 				for _, r := range c.pass {
 					passes = passes || r == reason
 				}
-				if got := v.allowed(reason); (got <= at) != passes {
+				if got := v.allowed(reason, testEnv()); (got <= at) != passes {
 					t.Errorf("%s is allowed in %v", reason, time.Duration(got-at))
 				}
 			}

@@ -16,10 +16,16 @@ var errDeadline = errors.New("the attempt's deadline passed: the store could not
 // together with the lock while the call is under way. sent is when the call
 // began.
 func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt Attempt) (result FetchResult, sent instant, err error) {
-	ctx, stop := r.extend(ctx, lock, began, attempt.Fence)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, r.c.cfg.FetchTimeout)
+	calling := ctx
+	within, cancel := context.WithTimeout(ctx, r.c.cfg.FetchTimeout)
 	defer cancel()
+	ctx, stop := r.extend(within, lock, began, attempt.Fence)
+	defer stop()
+	if r.presentation.marked { // to give the call up does not unsend it
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(calling, r.presentation.await)
+		defer cancel()
+	}
 
 	sent = r.c.now()
 	if sent-began >= instant(r.c.cfg.LockTTL) { // paused since: another process may be at it
@@ -33,7 +39,9 @@ func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt At
 	if err = r.replaceParent(ctx, rejected); err != nil {
 		return result, sent, err
 	}
-	sent = r.c.now()
+	if sent = r.c.now(); r.presentation.marked && sent-began >= instant(r.c.cfg.LockTTL) {
+		return result, sent, &FetchError{Kind: FailedBusy, Message: "not called again: " + errDeadline.Error(), Calls: rejected.Calls}
+	}
 	if result, err = r.ask(ctx); err != nil {
 		again := *asFetchError(err)
 		again.Calls += rejected.Calls
@@ -62,7 +70,9 @@ func (r *refresh) replaceParent(ctx context.Context, rejected *FetchError) error
 
 // ask calls the source once.
 func (r *refresh) ask(ctx context.Context) (FetchResult, error) {
-	result, err := r.source.Fetch(ctx, FetchRequest{Reason: r.reason, Current: r.current.Token, Parent: r.parent})
+	result, err := r.source.Fetch(ctx, FetchRequest{
+		Reason: r.reason, Current: r.current.Token, Parent: r.parent, Grant: r.presentation.token, SendBefore: r.presentation.sendBefore,
+	})
 	switch {
 	case err != nil && context.Cause(ctx) != nil && !isFetchError(err):
 		err = &FetchError{Kind: FailedUnknown, Message: "the source did not answer in time: " + context.Cause(ctx).Error(), Err: err, Calls: 1}

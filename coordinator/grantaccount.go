@@ -2,8 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 )
 
@@ -11,16 +9,36 @@ import (
 
 // Consent puts in a new grant, of a person or of an event of the issuer, in place of
 // the one there is; with the zero Token it withdraws it. It returns nil when the store
-// has confirmed that the grant is durable. The account is refreshed at once if it has
-// no token.
+// has confirmed that the grant is durable and the copy has it, or if it is not newer than
+// the one there is (see Consent.At). The confirmation is asked for until ctx ends. The
+// account is refreshed at once, in whichever process can, unless its token came by the new
+// grant.
 func (a *Account) Consent(ctx context.Context, c Consent) error {
-	return a.changeGrant(ctx, func(g Grant, now time.Time) (Grant, bool) { return g.Consented(c, now), true })
+	return a.consented(ctx, func(g Grant, now time.Time) (Grant, bool) {
+		next := g.Consented(c, now)
+		return next, next.Version != g.Version
+	})
 }
 
 // Receive keeps a token that the issuer has pushed. It returns nil when the store has
-// confirmed that it is durable, or has had it before.
+// confirmed that it is durable and the copy has it, or has had it before. The account is
+// refreshed at once if it has no token.
 func (a *Account) Receive(ctx context.Context, r Received) error {
-	return a.changeGrant(ctx, func(g Grant, now time.Time) (Grant, bool) { return g.WithReceived(r, now) })
+	return a.consented(ctx, func(g Grant, now time.Time) (Grant, bool) { return g.WithReceived(r, now) })
+}
+
+func (a *Account) consented(ctx context.Context, transition func(g Grant, now time.Time) (Grant, bool)) error {
+	changed := false
+	err := a.c.ChangeGrant(ctx, a.name, a.grantRules(), func(g Grant, now time.Time) (next Grant, ok bool) {
+		next, ok = transition(g, now)
+		changed = changed || ok
+		return next, ok
+	})
+	if err == nil && changed {
+		a.c.observe(Observation{Kind: ConsentedGrant, Account: a.name})
+		a.c.log.Info("a new grant is stored", "account", a.name)
+	}
+	return err
 }
 
 // Members returns the accounts that live on this one's grant; see
@@ -49,27 +67,4 @@ func (c *Coordinator) grants() (GrantStore, error) {
 		return nil, ErrNoGrants
 	}
 	return grants, nil
-}
-
-// changeGrant makes a transition of the stored grant, until no other process comes
-// between.
-func (a *Account) changeGrant(ctx context.Context, transition func(g Grant, now time.Time) (Grant, bool)) error {
-	grants, err := a.c.grants()
-	if err != nil {
-		return err
-	}
-	for {
-		r, err := grants.LoadGrant(ctx, a.name)
-		if err != nil {
-			return fmt.Errorf("read the grant of %q: %w", a.name, err)
-		}
-		g, changed := transition(r.Grant, r.Now)
-		if !changed {
-			return nil
-		}
-		err = grants.SaveGrant(ctx, a.name, g, g.Summary(a.rules.Value().grant, r.Now))
-		if !errors.Is(err, ErrGrantChanged) {
-			return err
-		}
-	}
 }

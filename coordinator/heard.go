@@ -25,6 +25,8 @@ func (v *view) stateRead(s State, seq uint16, e env) (fx effects) {
 	v.nextRead -= v.nextRead % instant(pollGrid)
 	v.callsToday, v.conflicts, v.holder = int32(s.CallsToday), int32(s.Conflicts), s.Holder
 	v.readAttempts(s, e)
+	e.storeNow, e.storeKnown = s.Now, true
+	v.grantRead(s.Grant, e)
 	v.setFailure(s.Failure, s.Now, e)
 	if fx.complaint = v.fault.set(s, e); v.fault.err != nil {
 		v.nextRead = v.fault.retryAt(e)
@@ -76,6 +78,10 @@ func (v *view) eventHeard(n Event, e env) (fx effects) {
 		v.busy(at + e.upTo(takeOverSpread))
 	case EventWanted:
 		v.wanted(n.Want, e)
+	case EventGrant:
+		if n.Grant != nil {
+			return v.grantHeard(*n.Grant, e)
+		}
 	}
 	return v.changed(fx, e)
 }
@@ -149,7 +155,7 @@ func (v *view) install(r Record, e env) {
 	if h := v.held; h != nil && (r.Generation < h.Generation || r.Generation == h.Generation && h.slept == e.slept) {
 		return
 	}
-	refreshIn := r.refreshIn(e.every)
+	refreshIn := r.replacedIn(e.refreshAge(r.Lifetime()))
 	r.TTL = min(r.TTL, r.Lifetime()-Margin(r.Lifetime())) // it is more only if the store's clock went back
 	v.held = &held{
 		Record:    r,
@@ -169,7 +175,7 @@ func (v *view) setFailure(f *Failure, storeNow time.Time, e env) {
 	if !f.standing(storeNow) {
 		return
 	}
-	if f.Kind == FailedRefused && e.refresher() && f.Credential != credential(e.source) {
+	if f.Kind == FailedRefused && e.refresher() && f.Credential != v.credential(e) {
 		return // another credential was refused, not ours
 	}
 	v.retryAt = e.now + instant(f.RetryAt.Sub(storeNow))

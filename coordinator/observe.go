@@ -38,6 +38,16 @@ const (
 	Connected    ObservationKind = "connected"   // notifications flow
 	Disconnected ObservationKind = "disconnect"  // notifications stopped; Err says why
 	Unreachable  ObservationKind = "unreachable" // the store could not be asked
+
+	PresentedGrant   ObservationKind = "grant presented"   // a token of the grant is sent
+	ProbedGrant      ObservationKind = "grant probed"      // the same, as the last resort
+	KeptGrant        ObservationKind = "grant kept"        // what a presentation brought is durable
+	ConsentedGrant   ObservationKind = "grant consented"   // Consent or Receive has stored a new grant
+	RestoredGrant    ObservationKind = "grant restored"    // a version that the store had lost was put back
+	UnconfirmedGrant ObservationKind = "grant unconfirmed" // the store has not confirmed that a version is durable
+	DoubtedGrant     ObservationKind = "grant doubt"       // the condition has become GrantDoubt
+	LostGrant        ObservationKind = "grant lost"        // the condition has become GrantDead, or GrantNone
+	EndingGrant      ObservationKind = "grant ending"      // the grant ends soon unless a person consents again
 )
 
 // Stats counts since the coordinator was made, all accounts together.
@@ -50,6 +60,15 @@ type Stats struct {
 	Missed      uint64 // newer tokens found that no notification had told of
 	Disconnects uint64 // times the notifications stopped
 	Waiters     int64  // calls that wait for a token right now
+
+	GrantsPresented   uint64 // tokens of grants that were sent, the last resort not counted
+	GrantsProbed      uint64 // tokens of grants that were sent as the last resort
+	GrantsKept        uint64 // answers to those that are durable
+	GrantsConsented   uint64 // new grants stored
+	GrantsRestored    uint64 // grants put back that the store had lost
+	GrantsUnconfirmed uint64 // times the store has not confirmed a grant
+	GrantsDoubted     uint64 // times a grant has become doubtful
+	GrantsLost        uint64 // times a grant was found dead, or missing
 }
 
 // observer counts observations and hands them on. It is safe for concurrent use.
@@ -60,7 +79,8 @@ type observer struct {
 }
 
 // countedKinds gives each counted kind its place in observer.byKind.
-var countedKinds = [...]ObservationKind{Committed, Superseded, LockTaken, Restored, Conflicted, Missed, Disconnected}
+var countedKinds = [...]ObservationKind{Committed, Superseded, LockTaken, Restored, Conflicted, Missed, Disconnected,
+	PresentedGrant, ProbedGrant, KeptGrant, ConsentedGrant, RestoredGrant, UnconfirmedGrant, DoubtedGrant, LostGrant}
 
 // observe counts seen and hands it to the hook.
 func (o *observer) observe(seen Observation) {
@@ -76,5 +96,7 @@ func (o *observer) stats() Stats {
 	return Stats{
 		Commits: n(Committed), Superseded: n(Superseded), LocksTaken: n(LockTaken), Restores: n(Restored),
 		Conflicts: n(Conflicted), Missed: n(Missed), Disconnects: n(Disconnected), Waiters: o.waiters.Load(),
+		GrantsPresented: n(PresentedGrant), GrantsProbed: n(ProbedGrant), GrantsKept: n(KeptGrant), GrantsConsented: n(ConsentedGrant),
+		GrantsRestored: n(RestoredGrant), GrantsUnconfirmed: n(UnconfirmedGrant), GrantsDoubted: n(DoubtedGrant), GrantsLost: n(LostGrant),
 	}
 }

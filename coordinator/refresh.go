@@ -12,9 +12,10 @@ import (
 // nothing below relies on the lock.
 type refresh struct {
 	plan
-	parent Record // what the source needs of the parent
-	a      *Account
-	c      *Coordinator
+	parent       Record       // what the source needs of the parent
+	presentation presentation // what it needs of the grant
+	a            *Account
+	c            *Coordinator
 }
 
 // run makes the refresh, unless another process holds the lock (*LockedError), a
@@ -37,11 +38,17 @@ func (r refresh) run(ctx context.Context) error {
 		// the worst outcome.
 		stopping := ctx
 		ctx = context.WithoutCancel(ctx)
+		if r.grant.Needed {
+			if err := r.present(ctx, began, attempt); err != nil {
+				return r.notPresented(ctx, attempt, err)
+			}
+		}
 		result, sent, err := r.fetch(ctx, lock, began, attempt)
 		took := time.Duration(r.c.now() - sent)
 		if err != nil {
-			return r.fail(ctx, attempt, err, took)
+			return r.fail(ctx, attempt, r.unanswered(asFetchError(err), result, attempt), took)
 		}
+		r.answered(result, attempt)
 		if result.Doubt != "" {
 			r.c.log.Warn("the issuer's answer is odd: its token is used with care", "account", r.a.name, "odd", result.Doubt, "life", result.Lifetime)
 		}
@@ -59,7 +66,7 @@ func (r refresh) run(ctx context.Context) error {
 // stored, so that readers, whose configuration may differ, tell their callers the
 // same.
 func (r refresh) refreshIn(result FetchResult) time.Duration {
-	every := min(r.every, result.Lifetime/2)
+	every := r.refreshAge(result.Lifetime)
 	switch burst := r.c.smoother.count(r.a.name, time.Now(), int(r.c.count.Load()), every); {
 	case result.RefreshIn > 0:
 		return result.RefreshIn
@@ -121,7 +128,7 @@ func (r refresh) locked(ctx context.Context, do func(Lock) error) error {
 // begin announces the attempt. A Fence of 0: it is not needed.
 func (r refresh) begin(ctx context.Context) (Attempt, error) {
 	attempt, err := r.c.store.Begin(ctx, r.a.name, BeginRequest{
-		Seen: r.seen, Reason: r.reason, AskedBy: r.askedBy, TTL: r.c.cfg.LockTTL, Credential: credential(r.source), Limits: r.limits,
+		Seen: r.seen, Reason: r.reason, AskedBy: r.askedBy, TTL: r.c.cfg.LockTTL, Credential: r.credential, Limits: r.limits,
 		Repeat: r.repeat, Pace: pace(r.limits, r.every),
 	})
 	var throttled *ThrottledError
@@ -230,11 +237,16 @@ func (r refresh) committed(stored Record, c CommitRequest) {
 func (r refresh) fail(ctx context.Context, attempt Attempt, cause error, took time.Duration) error {
 	fetch := asFetchError(cause)
 	var left time.Duration
-	r.a.update(func(v *view, e env) { left = v.record(e).TTL })
+	r.a.update(func(v *view, e env) { left, r.credential = v.record(e).TTL, v.credential(e) })
+	if fetch.Kind == FailedGrant { // of a source that said that it needs none
+		refused := *fetch
+		refused.Kind = FailedRefused
+		fetch = &refused
+	}
 	f := FailRequest{
 		Attempt: attempt, Reason: r.reason, AskedBy: r.askedBy, Took: took, Calls: fetch.Calls,
 		RetryIn: backoff(fetch.Kind, attempt.Failures+1, fetch.RetryIn, left),
-		Failure: Failure{Kind: fetch.Kind, Code: fetch.Code, Message: fetch.Message, InARow: attempt.Failures + 1, Credential: credential(r.source)},
+		Failure: Failure{Kind: fetch.Kind, Code: fetch.Code, Message: fetch.Message, InARow: attempt.Failures + 1, Credential: r.credential},
 	}
 	r.c.observe(Observation{Kind: Fetched, Account: r.a.name, Reason: r.reason, Took: took, Failure: &f.Failure, Err: cause})
 	r.logFailure(f)

@@ -26,8 +26,12 @@ func (c Config) rules(a AccountConfig, s Source) (rules, error) {
 	if d.Limits.PerDay > 0 { // a reserve that suits another budget is none
 		defaults.Reserve = d.Limits.PerDay / 10
 	}
+	every := defaultRefreshEvery
+	if d.Grant.usedUp() {
+		every = MaxLifetime // as late as is safe
+	}
 	r := rules{
-		every:  cmp.Or(a.RefreshEvery, c.RefreshEvery, d.RefreshEvery, defaultRefreshEvery),
+		every:  cmp.Or(a.RefreshEvery, c.RefreshEvery, d.RefreshEvery, every),
 		limits: a.Limits.or(c.Limits).or(d.Limits).or(defaults),
 		repeat: d.Repeat,
 		grant:  d.Grant,
@@ -38,3 +42,17 @@ func (c Config) rules(a AccountConfig, s Source) (rules, error) {
 	}
 	return r, fmt.Errorf("Description.Repeat is %q: it must be RepeatKills, RepeatSame or RepeatKeeps", d.Repeat)
 }
+
+// refreshAge returns at which age a token that lives for life is replaced: at half its
+// life at the latest, for the sake of all who cannot reach the source for a while. Where
+// each refresh puts a grant at risk, it is as late as is safe.
+func (r rules) refreshAge(life time.Duration) time.Duration {
+	latest := life / 2
+	if r.grant.usedUp() {
+		latest = max(latest, life-max(lateReserve, life/10))
+	}
+	return min(r.every, latest)
+}
+
+// lateReserve is the least time for retries before the end of a token.
+const lateReserve = 5 * time.Minute

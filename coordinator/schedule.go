@@ -16,14 +16,19 @@ const (
 	maxSpread    = 2 * time.Second
 )
 
-// refreshIn returns how long after r's TTL was measured the schedule wants a
-// new token: when the source asked for it, otherwise at the age every or half
-// the life, whichever is less. Negative: it is late. 0 if the age of r is unknown.
+// refreshIn is replacedIn for a token that is replaced at the age every or half its life,
+// whichever is less.
 func (r Record) refreshIn(every time.Duration) time.Duration {
+	return r.replacedIn(min(every, r.Lifetime()/2))
+}
+
+// replacedIn returns how long after r's TTL was measured the schedule wants a new token:
+// when the source asked for it, otherwise at the given age. Negative: it is late. 0 if
+// the age of r is unknown.
+func (r Record) replacedIn(at time.Duration) time.Duration {
 	if r.rewound() {
 		return 0
 	}
-	at := min(every, r.Lifetime()/2)
 	if asked := r.RefreshAt.Sub(r.IssuedAt); !r.RefreshAt.IsZero() && asked <= r.Lifetime() {
 		at = asked // one beyond the token's end is no plan
 	}

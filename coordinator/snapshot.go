@@ -22,6 +22,10 @@ type Status struct {
 	Err          error  // why the store's data cannot be used, see State.Err; nil: it can
 	Parent       string // AccountConfig.Parent
 
+	// Grant is what is known of the account's grant, its Condition as it is now; nil: it
+	// needs none and has none.
+	Grant *GrantSummary
+
 	// Blocked says that the source cannot be asked because the parent has no token; nil
 	// if it can, and while nothing Runs.
 	Blocked *ParentError

@@ -21,7 +21,8 @@ type view struct {
 	pauseUntil instant // this process waits until then before it tries again
 
 	attempts attempts
-	failure  *Failure // the last one, also when it is over
+	failure  *Failure   // the last one, also when it is over
+	grant    *grantView // nil: the account needs no grant, and has none
 
 	fault fault
 
@@ -70,6 +71,8 @@ type effects struct {
 	expired   Fence  // the record of this generation is no longer served
 	disowned  *State // the held record cannot be of this store's clock
 	complaint error  // why the store's data cannot be used, for the log
+	astray    bool   // what is remembered of the grant has to be compared with the store
+	alarm     *grantAlarm
 }
 
 const (
@@ -114,6 +117,8 @@ func (v *view) changed(fx effects, e env) effects {
 		fx.served = v.held
 	}
 	fx.broadcast = v.concernsWaiters(e)
+	fx.astray = v.grantAstray(e)
+	fx.alarm = v.grantAlarm(e)
 	if follows {
 		fx.reschedule, fx.wake = true, v.wake(e)
 	}

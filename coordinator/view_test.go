@@ -139,7 +139,7 @@ func TestHowARoundEndsDecidesWhenTheNextMayBegin(t *testing.T) {
 			v.held = nil
 			v.roundStarted()
 			fx := v.roundEnded(c.err, c.stopped, e)
-			if got := max(time.Duration(v.allowed(ReasonMissing)-at), 0); got != c.want {
+			if got := max(time.Duration(v.allowed(ReasonMissing, e)-at), 0); got != c.want {
 				t.Errorf("the next round may begin in %v, want %v", got, c.want)
 			}
 			if (v.outcome.err != nil) != c.told || fx.broadcast != c.told {
@@ -174,7 +174,7 @@ func TestWhatIsThrottledWaitsOrEnds(t *testing.T) {
 			if (v.outcome.err != nil) != c.ends || v.readDue != c.readDue {
 				t.Errorf("outcome %v, readDue %v", v.outcome.err, v.readDue)
 			}
-			if v.allowed(c.reason) <= at && !c.ends {
+			if v.allowed(c.reason, e) <= at && !c.ends {
 				t.Error("it may be tried again at once")
 			}
 		})

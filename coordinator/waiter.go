@@ -92,6 +92,9 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 		left := time.Duration(v.heldUntil - e.now)
 		return nil, &ThrottledError{Limit: LimitInterval, RetryIn: left, Until: e.wall.Add(left)}
 	}
+	if none := w.nothingToPresent(v, e); none != nil {
+		return nil, none
+	}
 	if w.reason.Demanded() { // a forced refresh passes over a standing refusal
 		return nil, err
 	}
@@ -116,6 +119,25 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 	return nil, err
 }
 
+// nothingToPresent returns why a demand, or a call that has no token, waits in vain: no
+// token of the grant may be presented soon. While one is presented, the answer is waited
+// for as long as a call takes.
+func (w *waiter) nothingToPresent(v *view, e env) error {
+	_, why := v.presentable(e)
+	switch {
+	case why == nil:
+		return nil
+	case !w.reason.Demanded():
+		if why.Condition == GrantNone || why.Condition == GrantDead {
+			return why
+		}
+		return nil
+	case why.Condition == GrantPresented && e.now < w.at+instant(e.cfg.FetchTimeout):
+		return nil
+	}
+	return why
+}
+
 // noToken returns the error of a wait whose context ended.
 func (w *waiter) noToken(v *view, ended error, e env) error {
 	if w.reason == ReasonMissing && v.usable(e) {
@@ -131,7 +153,11 @@ func (v *view) cause(e env) error {
 		return e.down.err
 	case e.blocked != nil:
 		return e.blocked
-	case v.failure != nil && v.failure.InARow > 0:
+	}
+	if _, why := v.presentable(e); why != nil {
+		return why
+	}
+	if v.failure != nil && v.failure.InARow > 0 {
 		return failureError(e.account, v.failure, time.Duration(v.retryAt-e.now))
 	}
 	return v.outcome.err
@@ -151,7 +177,7 @@ func (w *waiter) pursue(v *view, e env) step {
 		return step{wait: time.Duration(left)}
 	}
 	reason := v.due(e)
-	allowed := v.allowed(reason)
+	allowed := v.allowed(reason, e)
 	switch followed := e.running && e.connected && v.reads > 0; {
 	case v.readDue, unread && !followed:
 	case !e.running && e.now >= max(v.polledAt, w.at)+instant(waitingPoll):

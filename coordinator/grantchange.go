@@ -1,0 +1,149 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// grantChange is a transition of an account's stored grant on its way.
+type grantChange struct {
+	c       *Coordinator
+	account string
+	rules   GrantRules
+	memory  *grantMemory // nil: this process remembers nothing of the account
+
+	// transition returns the next version, or false. If it leaves the record as it is,
+	// that is the result; with confirm it is confirmed all the same, because the version
+	// may be this change's own, of a save whose answer was lost.
+	transition func(GrantReading) (Grant, bool)
+	confirm    bool
+
+	next    Grant // what may be stored already; Version 0: nothing
+	summary GrantSummary
+	read    GrantReading // the last one
+}
+
+// make makes the change and has it confirmed, until ctx ends. The errors of a reading,
+// and those that a repetition does not end, are returned at once.
+func (g *grantChange) make(ctx context.Context) (Grant, error) {
+	grants, err := g.c.grants()
+	if err != nil {
+		return Grant{}, err
+	}
+	for wait := storeRetryFirst; ; wait = min(2*wait, storeRetryMost) {
+		err := g.once(ctx, grants)
+		switch {
+		case err == nil:
+			return g.next, nil
+		case errors.Is(err, ErrGrantChanged):
+			g.next, wait = Grant{}, storeRetryFirst
+			continue
+		case errors.Is(err, ErrUnconfirmed):
+			g.c.observe(Observation{Kind: UnconfirmedGrant, Account: g.account, Err: err})
+			g.c.log.Warn("the store has not confirmed that the grant is durable: asking again", "account", g.account, "error", err)
+		case g.next.Version == 0 || !errors.Is(err, ErrUnreachable) && !errors.Is(err, context.DeadlineExceeded):
+			return Grant{}, err
+		}
+		if !sleep(ctx, wait) {
+			return Grant{}, fmt.Errorf("save the grant of %q: %w: %w", g.account, ctx.Err(), err)
+		}
+	}
+}
+
+// once is one try.
+func (g *grantChange) once(ctx context.Context, grants GrantStore) error {
+	ctx, cancel := context.WithTimeout(ctx, g.c.cfg.LockTTL)
+	defer cancel()
+	if g.next.Version == 0 {
+		changed, err := g.begin(ctx, grants)
+		if err != nil || !changed && !g.confirm || g.next.Version == 0 {
+			return err
+		}
+	}
+	err := grants.SaveGrant(ctx, g.account, g.next, g.summary)
+	g.c.reached(err)
+	var unsettled *UnsettledError
+	switch {
+	case err == nil:
+		g.memory.remember(g.next, g.summary)
+	case errors.As(err, &unsettled): // what was stored is lost
+		g.next = Grant{}
+	}
+	return err
+}
+
+// begin reads the grant and makes the transition.
+func (g *grantChange) begin(ctx context.Context, grants GrantStore) (changed bool, err error) {
+	if g.read, err = g.c.loadGrant(ctx, grants, g.account, g.rules, g.memory); err != nil {
+		return false, err
+	}
+	g.next, changed = g.transition(g.read)
+	g.summary = g.next.Summary(g.rules, g.read.Now)
+	return changed, nil
+}
+
+// loadGrant reads a grant. What the store has lost and this process remembers is put
+// back first.
+func (c *Coordinator) loadGrant(ctx context.Context, grants GrantStore, account string, rules GrantRules, m *grantMemory) (GrantReading, error) {
+	for restored := false; ; restored = true {
+		r, err := grants.LoadGrant(ctx, account)
+		c.reached(err)
+		if err != nil {
+			return GrantReading{}, fmt.Errorf("read the grant of %q: %w", account, err)
+		}
+		mine, _ := m.recall()
+		switch {
+		case restored && r.Grant.Older(mine):
+			return GrantReading{}, fmt.Errorf("put back the grant of %q: the store has not taken version %d: %w", account, mine.Version, ErrUnconfirmed)
+		case !r.Grant.Older(mine):
+			m.remember(r.Grant, r.Grant.Summary(rules, r.Now))
+			return r, nil
+		}
+		err = grants.RestoreGrant(ctx, account, mine, mine.Summary(rules, r.Now))
+		c.reached(err)
+		if err != nil {
+			return GrantReading{}, fmt.Errorf("put back the grant of %q: %w", account, err)
+		}
+		c.observe(Observation{Kind: RestoredGrant, Account: account})
+		c.log.Warn("grant restored: the store had lost its newest version", "account", account, "version", mine.Version, "stored", r.Grant.Version)
+	}
+}
+
+// ChangeGrant makes a transition of a grant, also of a name that is no account of this
+// coordinator, and returns nil when the store has confirmed it, and the Copy has it.
+// transition may be called again, if another process has changed the grant meanwhile; false:
+// there is nothing to change.
+func (c *Coordinator) ChangeGrant(
+	ctx context.Context, account string, rules GrantRules, transition func(g Grant, now time.Time) (_ Grant, changed bool),
+) error {
+	var m *grantMemory
+	a, known := c.Account(account)
+	if known {
+		m = a.grantMemory()
+	}
+	change := grantChange{
+		c: c, account: account, rules: rules, memory: m,
+		transition: func(r GrantReading) (Grant, bool) { return transition(r.Grant, r.Now) },
+	}
+	g, err := change.make(ctx)
+	if err != nil {
+		return err
+	}
+	if known {
+		a.apply(func(v *view, e env) effects { return v.grantHeard(change.summary, e) })
+	}
+	return c.copyGrant(ctx, account, g)
+}
+
+// copyGrant puts a grant to the Copy, if there is one.
+func (c *Coordinator) copyGrant(ctx context.Context, account string, g Grant) error {
+	if c.cfg.Copy == nil || g.Version == 0 {
+		return nil
+	}
+	if err := c.cfg.Copy.Put(ctx, account, g); err != nil {
+		return fmt.Errorf("copy the grant of %q: %w", account, err)
+	}
+	return nil
+}

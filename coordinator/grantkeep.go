@@ -1,0 +1,230 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// This file keeps what presentations have brought: first in the spool, then in the store
+// and in the copy, however long that takes.
+
+// keepAnswer writes an answer to the spool and has it stored in a goroutine that Run and
+// Drain wait for.
+func (a *Account) keepAnswer(answer GrantAnswer) {
+	spooled := false
+	if spool := a.c.cfg.Spool; spool != nil {
+		err := spool.Write(answer)
+		if spooled = err == nil; !spooled {
+			a.c.log.Error("the answer with a new refresh token could not be written to the spool: it is lost if this process dies before the store has it",
+				"account", a.name, "fence", answer.Fence, "error", err)
+		}
+	}
+	a.storeAnswer(answer, spooled)
+}
+
+// storeAnswer has an answer stored, unless a goroutine is at it already.
+func (a *Account) storeAnswer(answer GrantAnswer, spooled bool) {
+	m := a.grantMemory()
+	if m == nil || !m.keep(answer.Fence) {
+		return
+	}
+	k := grantKeeper{a: a, m: m, answer: answer, spooled: spooled, rules: a.grantRules()}
+	a.c.rounds.start(func() {
+		defer m.kept(answer.Fence)
+		k.run()
+	})
+}
+
+// grantKeeper stores one answer.
+type grantKeeper struct {
+	a       *Account
+	m       *grantMemory
+	rules   GrantRules
+	answer  GrantAnswer
+	spooled bool // it is on this machine's disk
+	stored  bool // in the store
+	told    time.Time
+}
+
+// unspooledDrain is how long a stopping process goes on trying to store an answer
+// that is nowhere else.
+const unspooledDrain = time.Minute
+
+// run tries until the answer is stored and copied, or the process has to stop.
+func (k *grantKeeper) run() {
+	var giveUp time.Time
+	for wait := storeRetryFirst; ; wait = min(2*wait, storeRetryMost) {
+		err := k.once()
+		if err == nil {
+			return
+		}
+		if giveUp.IsZero() && k.a.c.lifetime().Err() != nil {
+			giveUp = time.Now().Add(k.drain())
+		}
+		if !giveUp.IsZero() && time.Now().After(giveUp) {
+			k.lost(err)
+			return
+		}
+		if time.Since(k.told) >= remindEvery {
+			k.told = time.Now()
+			k.a.c.log.Warn("the answer with a new refresh token is not stored yet: trying again",
+				"account", k.a.name, "fence", k.answer.Fence, "in_spool", k.spooled, "in_store", k.stored, "error", err)
+		}
+		time.Sleep(wait)
+	}
+}
+
+func (k *grantKeeper) drain() time.Duration {
+	if k.spooled || k.stored {
+		return drainFor
+	}
+	return unspooledDrain
+}
+
+func (k *grantKeeper) lost(err error) {
+	args := []any{"account", k.a.name, "fence", k.answer.Fence, "error", err}
+	switch {
+	case k.stored:
+		k.a.c.log.Warn("the copy of the grant is not up to date: it could not be written", args...)
+	case k.spooled:
+		k.a.c.log.Warn("the answer with a new refresh token is in the spool only: the next process with this spool stores it", args...)
+	default:
+		k.a.c.log.Error("refresh token lost: it could not be stored", args...)
+	}
+}
+
+// once is one try.
+func (k *grantKeeper) once() error {
+	ctx, cancel := context.WithTimeout(context.Background(), k.a.c.cfg.FetchTimeout)
+	defer cancel()
+	if err := k.a.primeGrant(ctx, k.m, k.rules); err != nil {
+		return err
+	}
+	kept := false
+	change := grantChange{
+		c: k.a.c, account: k.a.name, rules: k.rules, memory: k.m, confirm: true,
+		transition: func(r GrantReading) (g Grant, changed bool) {
+			g, changed = r.Grant.Keep(k.answer, r.Now)
+			kept = kept || changed
+			return g, changed
+		},
+	}
+	var g Grant
+	if !k.stored {
+		var err error
+		if g, err = change.make(ctx); err != nil {
+			return err
+		}
+		k.stored = true
+		k.report(kept, change.summary)
+	}
+	if g.Version == 0 {
+		g, _ = k.m.recall()
+	}
+	if err := k.a.c.copyGrant(ctx, k.a.name, g); err != nil {
+		return err
+	}
+	if k.spooled {
+		return k.a.c.cfg.Spool.Remove(k.a.name, k.answer.Fence)
+	}
+	return nil
+}
+
+func (k *grantKeeper) report(kept bool, s GrantSummary) {
+	if kept {
+		k.a.c.observe(Observation{Kind: KeptGrant, Account: k.a.name})
+		k.a.c.log.Info("grant kept", "account", k.a.name, "fence", k.answer.Fence, "version", s.Version)
+	} else {
+		k.a.c.log.Info("the grant has this answer, or a newer consent, already", "account", k.a.name, "fence", k.answer.Fence)
+	}
+	k.a.apply(func(v *view, e env) effects { return v.grantHeard(s, e) })
+}
+
+// grantSettlement ends a presentation that brought no token: its mark is withdrawn, or
+// given up, or the token refused.
+type grantSettlement struct {
+	a      *Account
+	change grantChange
+	done   chan GrantReading // gets what is stored then
+}
+
+// settleGrant makes such a transition, in a goroutine that goes on until it is stored. It
+// returns the record that is stored then, or false if that takes longer than a lock lives.
+func (a *Account) settleGrant(transition func(Grant) (Grant, bool)) (_ GrantReading, ok bool) {
+	s := grantSettlement{a: a, done: make(chan GrantReading, 1)}
+	s.change = grantChange{
+		c: a.c, account: a.name, rules: a.grantRules(), memory: a.grantMemory(),
+		transition: func(r GrantReading) (Grant, bool) { return transition(r.Grant) },
+	}
+	a.c.rounds.start(s.run)
+	select {
+	case r := <-s.done:
+		return r, true
+	case <-time.After(a.c.cfg.LockTTL):
+		return GrantReading{}, false
+	}
+}
+
+func (s *grantSettlement) run() {
+	var giveUp time.Time
+	for wait := storeRetryFirst; ; wait = min(2*wait, storeRetryMost) {
+		err := s.once()
+		if err == nil || errors.Is(err, ErrNoGrants) {
+			return
+		}
+		if giveUp.IsZero() && s.a.c.lifetime().Err() != nil {
+			giveUp = time.Now().Add(drainFor)
+		}
+		if !giveUp.IsZero() && time.Now().After(giveUp) {
+			s.a.c.log.Warn("the end of a presentation could not be stored: the refresh token stays in doubt", "account", s.a.name, "error", err)
+			return
+		}
+		time.Sleep(wait)
+	}
+}
+
+func (s *grantSettlement) once() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.a.c.cfg.FetchTimeout)
+	defer cancel()
+	g, err := s.change.make(ctx)
+	if err != nil {
+		return err
+	}
+	s.a.apply(func(v *view, e env) effects { return v.grantHeard(s.change.summary, e) })
+	s.done <- GrantReading{Grant: g, Now: s.change.read.Now}
+	if err := s.a.c.copyGrant(ctx, s.a.name, g); err != nil { // the next keep makes up for it
+		s.a.c.log.Warn("the copy of the grant is not up to date", "account", s.a.name, "error", err)
+	}
+	return nil
+}
+
+// watchSpool reads the spool each minute, until ctx ends.
+func (c *Coordinator) watchSpool(ctx context.Context) {
+	for c.readSpool(); sleep(ctx, remindEvery); c.readSpool() {
+	}
+}
+
+// readSpool has the answers stored that are in the spool of this process, or that others
+// have left: at the start, and each minute.
+// They may be of accounts that are added later.
+func (c *Coordinator) readSpool() {
+	if c.cfg.Spool == nil {
+		return
+	}
+	c.spooled.Lock()
+	defer c.spooled.Unlock()
+	if !c.spooledAt.IsZero() && time.Since(c.spooledAt) < remindEvery {
+		return
+	}
+	c.spooledAt = time.Now()
+	answers, err := c.cfg.Spool.Answers()
+	if err != nil {
+		c.log.Error("the spool cannot be read: refresh tokens in it are not stored", "error", err)
+	}
+	for _, answer := range answers {
+		if a, ok := c.Account(answer.Account); ok {
+			a.storeAnswer(answer, true)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// grantMemory is the newest record of an account's grant that this process knows, so
+// that a store that has lost it gets it back. It is kept apart from the view because it
+// has secrets. The nil memory remembers nothing.
+type grantMemory struct {
+	mu      sync.Mutex // guards what follows; nothing is called under it
+	newest  Grant
+	summary GrantSummary
+	primed  bool               // spool and copy have been looked at
+	keeping map[Fence]struct{} // answers that the store does not have yet
+	syncing bool               // a goroutine compares the store with it
+	again   bool               // and has to look once more
+}
+
+// maxGrantSyncs is how many grants are compared with the store at once.
+const maxGrantSyncs = 32
+
+// remember takes g over unless it is older.
+func (m *grantMemory) remember(g Grant, s GrantSummary) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !g.Older(m.newest) {
+		m.newest, m.summary = g, s
+	}
+}
+
+// recall returns the newest record.
+func (m *grantMemory) recall() (Grant, GrantSummary) {
+	if m == nil {
+		return Grant{}, GrantSummary{}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.newest, m.summary
+}
+
+// keep notes an answer that is to be stored; false: it is noted already.
+func (m *grantMemory) keep(fence Fence) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, there := m.keeping[fence]; there {
+		return false
+	}
+	if m.keeping == nil {
+		m.keeping = make(map[Fence]struct{})
+	}
+	m.keeping[fence] = struct{}{}
+	return true
+}
+
+func (m *grantMemory) kept(fence Fence) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.keeping, fence)
+}
+
+// busy reports whether there are answers that the store does not have yet.
+func (m *grantMemory) busy() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.keeping) > 0
+}
+
+func (a *Account) grantRules() GrantRules {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rules.Value().grant
+}
+
+// grantMemory returns what this process remembers, nil if the account needs no grant.
+func (a *Account) grantMemory() *grantMemory {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.grant
+}
+
+// syncGrant compares the store's grant with what this process remembers, in a
+// goroutine that Run and Drain wait for, and puts back what the store has lost.
+func (a *Account) syncGrant() {
+	m := a.grantMemory()
+	m.mu.Lock()
+	m.again = m.syncing
+	start := !m.syncing
+	m.syncing = true
+	m.mu.Unlock()
+	if !start {
+		return
+	}
+	a.c.rounds.start(func() {
+		ctx := a.c.lifetime()
+		for again := true; again; {
+			for err := a.syncGrantOnce(ctx, m); err != nil; err = a.syncGrantOnce(ctx, m) {
+				if !sleep(ctx, jitter(outagePause)) {
+					break
+				}
+			}
+			m.mu.Lock()
+			again, m.again = m.again && ctx.Err() == nil, false
+			m.syncing = again
+			m.mu.Unlock()
+		}
+	})
+}
+
+func (a *Account) syncGrantOnce(ctx context.Context, m *grantMemory) error {
+	grants, err := a.c.grants()
+	if err != nil {
+		return nil // which the round says
+	}
+	select {
+	case a.c.grantSyncs <- struct{}{}:
+		defer func() { <-a.c.grantSyncs }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	rules := a.grantRules()
+	a.c.readSpool()
+	if err := a.primeGrant(ctx, m, rules); err != nil {
+		a.c.log.Warn("the copy of the grant cannot be read: trying again", "account", a.name, "error", err)
+		return err
+	}
+	var known bool
+	_, mine := m.recall()
+	a.update(func(v *view, _ env) {
+		g := v.grantOf()
+		known = g.synced && g.stored.Version == mine.Version && g.stored.Consent == mine.Consent
+	})
+	if known { // this process has just changed it
+		a.apply(func(v *view, e env) effects { return v.grantSynced(mine, e) })
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.c.cfg.LockTTL)
+	defer cancel()
+	r, err := a.c.loadGrant(ctx, grants, a.name, rules, m)
+	if err != nil {
+		if !errors.Is(err, ErrUnreachable) {
+			a.c.log.Warn("the grant cannot be read: trying again", "account", a.name, "error", err)
+		}
+		return err
+	}
+	a.apply(func(v *view, e env) effects { return v.grantSynced(r.Grant.Summary(rules, r.Now), e) })
+	return nil
+}
+
+// primeGrant takes over the copy that is kept outside of the store, once: it may be
+// newer than what the store has.
+func (a *Account) primeGrant(ctx context.Context, m *grantMemory, rules GrantRules) error {
+	m.mu.Lock()
+	primed := m.primed
+	m.mu.Unlock()
+	if primed {
+		return nil
+	}
+	if c := a.c.cfg.Copy; c != nil {
+		ctx, cancel := context.WithTimeout(ctx, a.c.cfg.FetchTimeout)
+		defer cancel()
+		g, err := c.Get(ctx, a.name)
+		if err != nil {
+			return fmt.Errorf("read the copy of the grant of %q: %w", a.name, err)
+		}
+		m.remember(g, g.Summary(rules, time.Now()))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.primed = true
+	return nil
+}

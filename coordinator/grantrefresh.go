@@ -1,0 +1,211 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// This file is what a refresh does with the grant of its account, between Begin and the
+// call, and after the call.
+
+const (
+	// awaitAnswer is how long the answer to a presentation is awaited, whatever becomes
+	// of lock and attempt.
+	awaitAnswer = time.Minute
+	// answerGrace is how long after that an answer is surely stored or spooled.
+	answerGrace = 30 * time.Second
+	// probeBefore is how long before the end of the access token the last resort is
+	// tried: an issuer may kill the access token, too.
+	probeBefore = 2 * time.Minute
+	// deadRetry is how often an account whose grant is dead is looked at without a cause.
+	deadRetry = time.Hour
+)
+
+// presentation is a token of a grant that a refresh presents. The zero presentation is
+// none: the source needs no grant.
+type presentation struct {
+	token      GrantToken
+	marked     bool // it can be used up: the record has a mark
+	sendBefore time.Time
+	await      time.Duration // for the answer, if it is marked
+}
+
+// awaited is how long an answer is awaited. In a window the token is presented again
+// soon enough.
+func (r GrantRules) awaited() time.Duration {
+	if r.Replay > 0 {
+		return min(awaitAnswer, r.Replay/3)
+	}
+	return awaitAnswer
+}
+
+// present chooses the token to present and has its mark confirmed, before the
+// attempt's deadline, which counts from began. If it returns an error, nothing may be sent.
+func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) error {
+	life := r.c.cfg.LockTTL
+	r.presentation = presentation{sendBefore: r.c.time(began).Add(life), await: r.grant.awaited()}
+	ctx, cancel := context.WithDeadline(ctx, r.presentation.sendBefore)
+	defer cancel()
+	m := r.a.grantMemory()
+	if r.c.readSpool(); m.busy() {
+		return &GrantError{Condition: GrantPresented, RetryIn: storeRetryMost}
+	}
+	var probe bool
+	var refused error
+	change := grantChange{
+		c: r.c, account: r.a.name, rules: r.grant, memory: m,
+		transition: func(read GrantReading) (g Grant, changed bool) {
+			if read.SettledIn > 0 {
+				refused = &UnsettledError{RetryIn: read.SettledIn}
+				return read.Grant, false
+			}
+			g, r.presentation.token, refused = read.Grant.Present(PresentRequest{
+				Fence: attempt.Fence, Now: read.Now, For: life + r.presentation.await + answerGrace, Rules: r.grant, Probe: r.probe,
+			})
+			r.presentation.marked = g.Version != read.Grant.Version
+			if i := g.presentation(attempt.Fence); i >= 0 {
+				probe = g.Presentations[i].Probe
+			}
+			return g, r.presentation.marked
+		},
+	}
+	err := r.a.primeGrant(ctx, m, r.grant)
+	if err != nil {
+		return err
+	}
+	g, err := change.make(ctx)
+	if refused == nil && err == nil && r.presentation.marked {
+		err = r.marked(ctx, g, attempt, probe)
+	}
+	if err != nil && r.presentation.marked { // it may be stored
+		r.withdraw(attempt)
+	}
+	if err == nil || refused != nil {
+		r.a.apply(func(v *view, e env) effects { return v.grantHeard(change.summary, e) })
+	}
+	return errors.Join(refused, err)
+}
+
+// marked is what follows the confirmed mark: it is copied, so that neither the loss of
+// the store lets another process present the token. A copy that fails keeps the token
+// from being presented while there is still time.
+func (r *refresh) marked(ctx context.Context, g Grant, attempt Attempt, probe bool) error {
+	if err := r.c.copyGrant(ctx, r.a.name, g); err != nil {
+		if !r.probe {
+			return err
+		}
+		r.c.log.Error("the copy of the grant is not up to date: the refresh token is presented all the same, because the access token ends",
+			"account", r.a.name, "error", err)
+	}
+	kind, log := PresentedGrant, r.c.log.Info
+	if probe {
+		kind, log = ProbedGrant, r.c.log.Warn
+	}
+	r.c.observe(Observation{Kind: kind, Account: r.a.name, Reason: r.reason})
+	log("presenting the refresh token", "account", r.a.name, "fence", attempt.Fence, "last_resort", probe)
+	return nil
+}
+
+// withdraw takes the mark back: nothing was sent, or surely nothing was used up.
+func (r *refresh) withdraw(attempt Attempt) {
+	r.a.settleGrant(func(g Grant) (Grant, bool) { return g.Withdraw(attempt.Fence) })
+}
+
+// answered keeps what an answer says of the grant, if it says anything. It returns false
+// if nothing was kept.
+func (r *refresh) answered(result FetchResult, attempt Attempt) bool {
+	p := r.presentation
+	same := result.Grant.IsZero() || result.Grant.Equal(p.token.Token)
+	if p.token.Token.IsZero() || !p.marked && same && result.GrantIdle == 0 && result.GrantEnds == 0 {
+		return false
+	}
+	r.a.keepAnswer(GrantAnswer{
+		Account: r.a.name, Fence: attempt.Fence, Parent: p.token.Fence, Token: result.Grant, Form: result.GrantForm,
+		Idle: result.GrantIdle, Ends: result.GrantEnds,
+	})
+	return true
+}
+
+// unanswered settles the presentation after a call that brought no token, and returns
+// the failure as the other processes are to see it.
+func (r *refresh) unanswered(cause *FetchError, result FetchResult, attempt Attempt) *FetchError {
+	p := r.presentation
+	switch {
+	case p.token.Token.IsZero():
+	case !result.Grant.IsZero(): // an answer whose access token cannot be used
+		r.answered(result, attempt)
+	case cause.Kind == FailedGrant:
+		return r.refusedGrant(cause, attempt)
+	case !p.marked:
+	case cause.Kind == FailedUnknown:
+		stored, ok := r.a.settleGrant(func(g Grant) (Grant, bool) { return g.GiveUp(attempt.Fence) })
+		if ok {
+			return r.replaySoon(cause, stored)
+		}
+	default:
+		r.withdraw(attempt)
+	}
+	return cause
+}
+
+// replaySoon lets the next process present the token again while its window is open: the
+// first times within seconds, and never later than a quarter of what is left of it.
+func (r *refresh) replaySoon(cause *FetchError, stored GrantReading) *FetchError {
+	left := stored.Grant.replayUntil(r.grant, stored.Now).Sub(stored.Now)
+	if left <= 0 || cause.RetryIn > 0 {
+		return cause
+	}
+	tries := 0
+	for _, p := range stored.Grant.Presentations {
+		if p.Token == r.presentation.token.Fence {
+			tries++
+		}
+	}
+	again := *cause
+	again.RetryIn = max(min(backoff(FailedUnknown, tries, 0, 0), left/4), storeRetryFirst)
+	return &again
+}
+
+// refusedGrant takes in that the issuer says of the presented token that it is none.
+// That is no failure of the account if the record has another one by now.
+func (r *refresh) refusedGrant(cause *FetchError, attempt Attempt) *FetchError {
+	failed := *cause
+	stored, ok := r.a.settleGrant(func(g Grant) (Grant, bool) { return g.Refuse(attempt.Fence, r.presentation.token.Fence) })
+	condition := stored.Grant.Condition(r.grant, stored.Now)
+	switch {
+	case !ok:
+		failed.Kind = FailedBusy
+	case condition == GrantDead || condition == GrantNone:
+		dead := &GrantError{Condition: condition, Received: r.grant.Received}
+		failed.Kind, failed.Message, failed.RetryIn = FailedRefused, fmt.Sprintf("%s: %v", cause.Message, dead), deadRetry
+		if r.grant.Received {
+			failed.Kind, failed.RetryIn = FailedBusy, 0
+		}
+	default:
+		failed.Kind, failed.RetryIn = FailedBusy, time.Second
+		failed.Message = cause.Message + ": the record has another token by now, which is tried next"
+	}
+	return &failed
+}
+
+// notPresented settles the attempt of a refresh that had nothing to present. No call is
+// counted.
+func (r *refresh) notPresented(ctx context.Context, attempt Attempt, cause error) error {
+	failed := FetchError{Kind: FailedBusy, Message: "not called: " + cause.Error(), Err: cause}
+	var none *GrantError
+	var unsettled *UnsettledError
+	switch {
+	case errors.As(cause, &unsettled):
+		failed.RetryIn = unsettled.RetryIn
+	case errors.Is(cause, ErrGrantNewer):
+		failed.RetryIn = storeRetryFirst
+	case !errors.As(cause, &none):
+	case none.Condition == GrantDead && !none.Received, none.Condition == GrantNone && !none.Received:
+		failed.Kind, failed.Message, failed.RetryIn = FailedRefused, none.Error(), deadRetry
+	default: // the view looks again when it is worth it
+		failed.RetryIn = time.Second
+	}
+	return r.fail(ctx, attempt, &failed, 0)
+}
