@@ -36,6 +36,7 @@ type DataError struct {
 	Key     string
 	Field   string // "": the key as a whole
 	Problem string // "is not a whole number"
+	Fix     string // what to do; "": to repair the key, or to delete it
 }
 
 func (e *DataError) Error() string {
@@ -43,8 +44,11 @@ func (e *DataError) Error() string {
 	if e.Field != "" {
 		what = fmt.Sprintf("the field %q of the key %q", e.Field, e.Key)
 	}
-	return fmt.Sprintf("redisstore: %s %s; repair it, or delete the key (redis-cli del '%s'); it is written again when it is needed",
-		what, e.Problem, e.Key)
+	fix := e.Fix
+	if fix == "" {
+		fix = fmt.Sprintf("repair it, or delete the key (redis-cli del '%s'); it is written again when it is needed", e.Key)
+	}
+	return fmt.Sprintf("redisstore: %s %s; %s", what, e.Problem, fix)
 }
 
 // TLSError is an error whose cause is that the two sides disagree about TLS. Only
@@ -139,7 +143,13 @@ func (s *Store) serverError(answer redis.Error) error {
 	plain := strings.TrimPrefix(text, "ERR ")
 	switch {
 	case strings.HasPrefix(text, "ZKDATA "):
-		return dataError(text)
+		err := dataError(text)
+		if data, ok := errors.AsType[*DataError](err); ok {
+			if _, grant := s.keys.SplitGrant(data.Key); grant {
+				data.Fix = grantFix
+			}
+		}
+		return err
 	case redis.IsAuthError(answer), strings.HasPrefix(plain, "AUTH "):
 		// Nothing can be read or written until an operator has changed one side.
 		return fmt.Errorf("%w: %w: %w; check the user and the password of the Redis URL",

@@ -36,13 +36,27 @@ type message struct {
 	Credential  string            `json:"credential,omitempty"`
 	Limit       string            `json:"limit,omitempty"`
 	Deadline    int64             `json:"deadline_ms,omitempty"`
+	grantMessage
+}
+
+// grantMessage is what a notification says of a grant: never the grant itself.
+type grantMessage struct {
+	Version    uint64    `json:"version,omitempty"`
+	Consent    uint64    `json:"consent,omitempty"`
+	Condition  string    `json:"condition,omitempty"`
+	DoubtAt    time.Time `json:"doubt_at,omitzero"`
+	DeadAt     time.Time `json:"dead_at,omitzero"`
+	ObtainedAt time.Time `json:"obtained_at,omitzero"`
+	IdleUntil  time.Time `json:"idle_until,omitzero"`
+	EndsAt     time.Time `json:"ends_at,omitzero"`
 }
 
 // channelOf returns the channel that carries an event. A reader may be permitted to
 // publish on wanted; it must not be able to publish other events there.
 func channelOf(kind coordinator.EventKind) string {
 	switch kind {
-	case coordinator.EventRefreshed, coordinator.EventRestored, coordinator.EventFailed, coordinator.EventThrottled:
+	case coordinator.EventRefreshed, coordinator.EventRestored, coordinator.EventFailed, coordinator.EventThrottled,
+		coordinator.EventGrant:
 		return layout.Refreshed
 	case coordinator.EventWanted:
 		return layout.Wanted
@@ -68,7 +82,7 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 	if channelOf(e.Kind) != channel {
 		return coordinator.Event{}, fmt.Errorf("the event %.20q does not belong on this channel", m.Event)
 	}
-	if max(m.Fence, m.Generation) > layout.MaxWhole || !inRange(m.TTL) || !inRange(m.Retry) || !inRange(m.Deadline) {
+	if max(m.Fence, m.Generation, m.Version, m.Consent) > layout.MaxWhole || !inRange(m.TTL) || !inRange(m.Retry) || !inRange(m.Deadline) {
 		return coordinator.Event{}, errors.New("a number in it is out of range")
 	}
 	var err error
@@ -81,6 +95,8 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 		e.Failure = m.failure()
 	case coordinator.EventThrottled:
 		e.RetryIn, e.Limit = milliseconds(m.Retry), coordinator.Limit(m.Limit)
+	case coordinator.EventGrant:
+		e.Grant = m.summary()
 	case coordinator.EventBegun:
 		e.RetryIn = milliseconds(m.Deadline)
 	case coordinator.EventWanted:
@@ -116,6 +132,13 @@ func (s *Store) notifiedRecord(account string, m message) (coordinator.Record, e
 		r.RefreshAt = m.RefreshAt.UTC()
 	}
 	return r, nil
+}
+
+func (m grantMessage) summary() *coordinator.GrantSummary {
+	return &coordinator.GrantSummary{
+		Version: m.Version, Consent: coordinator.Fence(m.Consent), Condition: coordinator.GrantCondition(m.Condition),
+		DoubtAt: m.DoubtAt, DeadAt: m.DeadAt, ObtainedAt: m.ObtainedAt, IdleUntil: m.IdleUntil, EndsAt: m.EndsAt,
+	}
 }
 
 func (m message) failure() *coordinator.Failure {

@@ -176,10 +176,16 @@ var (
 		"fence", "failures", "retry_at", "conflicts", "refresh_at",
 		"last_error", "last_error_code", "last_error_at", "last_error_kind", "refused_credential",
 		"window_ends", "window_calls",
+		"grant_version", "grant_consent", "grant_condition", "grant_doubt_at", "grant_dead_at",
+		"grant_obtained_at", "grant_idle_until", "grant_ends_at",
 	}
 )
 
-const refreshAtField = 4 // the index of refresh_at in stateFields
+// Indexes in stateFields.
+const (
+	refreshAtField = 4
+	grantFields    = 12 // of the first field of the grant's summary
+)
 
 // transaction reads one account. The commands between MULTI and EXEC are answered
 // only with QUEUED. The transactions of go-redis would put all accounts into one,

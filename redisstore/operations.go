@@ -74,7 +74,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 	answer, err := s.run(ctx, call{
 		op: "commit", account: account, script: s.scripts.commit, counts: true,
 		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log}, args: args,
-		durable: s.replicas > 0,
+		confirm: s.inReplicas(),
 	})
 	if err != nil {
 		return coordinator.Record{}, err
@@ -125,7 +125,7 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 			r.TTL.Milliseconds(), coordinator.Margin(r.Lifetime()).Milliseconds(), r.IssuedBy,
 			attributesText(r.Attributes), repeatedText(r.Repeated),
 		},
-		durable: s.replicas > 0,
+		confirm: s.inReplicas(),
 	})
 	if err != nil {
 		return coordinator.Record{}, err
@@ -174,8 +174,8 @@ type call struct {
 	script      *redis.Script
 	keys        []string
 	args        []any
-	counts      bool // keys[callsKey] counts the day's calls; run adds the day
-	durable     bool // wait for the replicas
+	counts      bool    // keys[callsKey] counts the day's calls; run adds the day
+	confirm     confirm // what its writes wait for
 }
 
 // callsKey is the index of the key of the day's calls.
@@ -194,20 +194,24 @@ func (c call) on(day string) []string {
 // run runs a script on the account's master and returns its answer. Only the server
 // knows for certain which day it is: a script that was given the key of another day
 // does nothing and answers the day, and is run again.
+//
+// With confirmedOnDisk an error that wraps coordinator.ErrUnconfirmed comes with the
+// answer.
 func (s *Store) run(ctx context.Context, c call) ([]any, error) {
 	if err := s.ready(ctx, c.op, c.account); err != nil {
 		return nil, err
 	}
-	bounded, cancel := s.bounded(ctx)
+	bounded, cancel := context.WithTimeout(ctx, s.timeout+c.confirm.atMost())
 	defer cancel()
 	var answer any
+	var missing error
 	for day := s.day(); day != ""; day = s.otherDay(c.account, answer) {
 		keys := c.on(day)
 		err := s.client.OnMaster(bounded, keys[0], func(client redis.UniversalClient) (err error) {
-			if c.durable {
-				answer, err = s.runDurably(bounded, client, c, keys)
-			} else {
+			if c.confirm == unconfirmed {
 				answer, err = c.script.Run(bounded, client, keys, c.args...).Result()
+			} else {
+				answer, missing, err = s.runConfirmed(bounded, client, c, keys)
 			}
 			return err
 		})
@@ -219,51 +223,10 @@ func (s *Store) run(ctx context.Context, c call) ([]any, error) {
 	if !ok {
 		list = []any{answer}
 	}
-	return list, nil
-}
-
-// runDurably runs a script and waits on the same connection until enough replicas
-// have received the writes: WAIT returns at once on a connection that has written
-// nothing. Too few replicas are not an error: after a failover of a pair there is no
-// replica until the old master is back, and a token that is stored on one server is
-// better than none.
-func (s *Store) runDurably(ctx context.Context, client redis.UniversalClient, c call, keys []string) (any, error) {
-	answer, acks, err := s.pipeline(ctx, client, c, func(p redis.Pipeliner) *redis.Cmd {
-		return c.script.EvalSha(ctx, p, keys, c.args...)
-	})
-	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		answer, acks, err = s.pipeline(ctx, client, c, func(p redis.Pipeliner) *redis.Cmd {
-			return c.script.Eval(ctx, p, keys, c.args...)
-		})
+	if missing != nil {
+		missing = fmt.Errorf("%s %q: %w: %w", c.op, c.account, coordinator.ErrUnconfirmed, missing)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if _, idle := askedForDay(answer); acks < int64(s.replicas) && !idle {
-		s.unconfirmed.Add(1)
-		s.log.Warn("fewer replicas than Options.Replicas have confirmed a write; a failover now may lose it",
-			"op", c.op, "account", c.account, "confirmed", acks, "wanted", s.replicas, "waited", s.wait)
-	}
-	return answer, nil
-}
-
-// pipeline sends the script and the WAIT. An error of the WAIT counts as no
-// confirmation.
-func (s *Store) pipeline(ctx context.Context, client redis.UniversalClient, c call,
-	script func(redis.Pipeliner) *redis.Cmd,
-) (answer any, acks int64, err error) {
-	pipe := client.Pipeline()
-	run := script(pipe)
-	wait := pipe.Do(ctx, "wait", s.replicas, s.wait.Milliseconds())
-	_, _ = pipe.Exec(ctx) // each command has its own error
-	if answer, err = run.Result(); err != nil {
-		return nil, 0, err
-	}
-	if acks, err = wait.Int64(); err != nil {
-		s.log.Warn("cannot wait for replicas", "op", c.op, "account", c.account, "error", s.fault(ctx, "wait", c.account, err))
-		acks = 0
-	}
-	return answer, acks, nil
+	return list, missing
 }
 
 // ready returns why an operation need not be sent.

@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -31,6 +32,22 @@ func newScripts() scripts {
 
 func newScript(name string) *redis.Script {
 	return redis.NewScript(source("prelude") + "\n" + source(name))
+}
+
+// grantScripts are the operations of grants, one Lua file each; those of a record
+// share grant.lua.
+type grantScripts struct {
+	load, save, restore, reseal, setMember *redis.Script
+}
+
+// newGrantScripts returns the scripts of a store that waits so long for newer records.
+func newGrantScripts(settle time.Duration) grantScripts {
+	shared := fmt.Sprintf("%s\nlocal settle_ms = %d\n%s\n", source("prelude"), settle.Milliseconds(), source("grant"))
+	of := func(name string) *redis.Script { return redis.NewScript(shared + source(name)) }
+	return grantScripts{
+		load: of("loadgrant"), save: of("savegrant"), restore: of("restoregrant"), reseal: of("resealgrant"),
+		setMember: newScript("setmember"),
+	}
 }
 
 // constants declares in Lua what the scripts share with Go. Durations are in ms,

@@ -33,6 +33,15 @@ type Sealer interface {
 	Open(b Binding, sealed string) (coordinator.Token, error)
 }
 
+// Resealer is what a Sealer is besides that has several keys: what a key has sealed that
+// is to be removed is sealed again. Tokens are replaced by themselves, grants are not.
+type Resealer interface {
+	Sealer
+
+	// Outdated reports whether another key has sealed it than the one that seals now.
+	Outdated(sealed string) bool
+}
+
 // Binding is what a sealed token is bound to. Without the key a sealed token cannot be
 // used for another account, in another deployment, in the place of a newer token, or
 // after its end.
@@ -40,6 +49,10 @@ type Binding struct {
 	Prefix     string // Options.Prefix: the deployment
 	Account    string
 	Generation coordinator.Fence
+
+	// Grant says that it is not a token but a grant. Generation is the version of its
+	// record then, and ExpiresAt is zero: neither can be put in the place of the other.
+	Grant bool
 
 	// ExpiresAt is the token's end by the clock of Redis. A record that is restored
 	// to a Redis with a different clock may have an end that differs by

@@ -55,10 +55,17 @@ type Options struct {
 
 	// Replicas is how many replicas Commit and Restore wait for. Zero: none. Set
 	// it to 1 where a failover is possible.
+	//
+	// SaveGrant, RestoreGrant and SetGrantMember wait for as many, for at most 3 s, and
+	// return coordinator.ErrUnconfirmed if there are fewer. From Redis 7.2 on they also
+	// wait until the server and those replicas have written to their disks (WAITAOF), so
+	// that they fail on a server without appendonly. An older server cannot be asked:
+	// without `appendonly yes` and `appendfsync always` it may lose what was confirmed.
+	// redisadmin.Inspector.GrantSettings finds out.
 	Replicas int
 
-	// WaitTimeout is how long they wait at most. Zero: 100 ms. It must be at least
-	// 1 ms and shorter than Timeout.
+	// WaitTimeout is how long Commit and Restore wait at most. Zero: 100 ms. It must be
+	// at least 1 ms and shorter than Timeout.
 	WaitTimeout time.Duration
 
 	// Timeout bounds each operation, retries included. Zero: 1 s. Increase it
@@ -92,6 +99,7 @@ type Stats struct {
 type Store struct {
 	client  *redisclient.Client
 	scripts scripts
+	grants  grantScripts
 	keys    layout.Keyspace
 
 	instance string
@@ -167,6 +175,7 @@ func newStore(client *redisclient.Client, o Options) *Store {
 	s := &Store{
 		client:       client,
 		scripts:      newScripts(),
+		grants:       newGrantScripts(coordinator.GrantSettle),
 		keys:         layout.Keyspace{Prefix: o.Prefix},
 		instance:     o.Instance,
 		log:          o.Logger,

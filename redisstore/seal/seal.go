@@ -1,7 +1,8 @@
-// Package seal encrypts tokens at rest: a sealed token is a JWE in compact form
+// Package seal encrypts tokens and grants at rest: a sealed token is a JWE in compact form
 // (RFC 7516: dir, A256GCM), so that any JOSE library opens it. Its protected header
 // names the key (kid) and what the token is bound to: the account (acct), the
 // deployment's prefix (iss), the generation (gen) and the token's end (end, RFC 3339).
+// That of a grant has typ "grant" in place of the end, and gen is the record's version.
 //
 // What is promised: without a key of the file a sealed token can neither be read nor
 // made, and it is not accepted for another account, deployment or generation, or after
@@ -33,7 +34,21 @@ const (
 	memberDeployment = "iss"
 	memberGeneration = "gen"
 	memberEnd        = "end"
+	memberType       = "typ" // of a grant, which has no end
 )
+
+const grantType = "grant"
+
+// membersOf are the members of what is bound so.
+func membersOf(grant bool) []string {
+	last := memberEnd
+	if grant {
+		last = memberType
+	}
+	return []string{memberKey, memberAccount, memberDeployment, memberGeneration, last}
+}
+
+var _ redisstore.Resealer = (*Keyring)(nil)
 
 // Seal encrypts a token for what it is bound to, with the keyring's first key.
 func (k *Keyring) Seal(b redisstore.Binding, t coordinator.Token) (string, error) {
@@ -41,13 +56,18 @@ func (k *Keyring) Seal(b redisstore.Binding, t coordinator.Token) (string, error
 		return "", fmt.Errorf("seal %q: there is no token", b.Account)
 	}
 	first := k.keys.Load().first
-	sealed, err := jwe.Seal(first.bytes, map[string]string{
+	members := map[string]string{
 		memberKey:        first.kid,
 		memberAccount:    b.Account,
 		memberDeployment: b.Prefix,
 		memberGeneration: strconv.FormatUint(uint64(b.Generation), 10),
-		memberEnd:        b.ExpiresAt.UTC().Format(time.RFC3339),
-	}, []byte(t.Reveal()))
+	}
+	if b.Grant {
+		members[memberType] = grantType
+	} else {
+		members[memberEnd] = b.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	sealed, err := jwe.Seal(first.bytes, members, []byte(t.Reveal()))
 	if err != nil {
 		return "", fmt.Errorf("seal %q with key %q: %w", b.Account, first.kid, err)
 	}
@@ -67,44 +87,55 @@ func (k *Keyring) Open(b redisstore.Binding, sealed string) (coordinator.Token, 
 }
 
 func (k *Keyring) open(b redisstore.Binding, sealed string) (coordinator.Token, error) {
-	if !layout.Sealed(sealed) {
+	remedy := "force a refresh"
+	if b.Grant {
+		remedy = "put the grant back from a copy, or log in again"
+	}
+	if !layout.Sealed(sealed) && !b.Grant {
 		return coordinator.Token{}, errors.New("it is not sealed: it was stored before sealing was switched on, or by a process " +
 			"without the key file; give every process the same --seal-key-file and, until each account has been refreshed, --seal prefer; " +
 			"or force a refresh")
 	}
-	message, err := jwe.Parse(sealed, memberKey, memberAccount, memberDeployment, memberGeneration, memberEnd)
+	message, err := jwe.Parse(sealed, membersOf(b.Grant)...)
 	if err != nil {
-		return coordinator.Token{}, fmt.Errorf("%w: this version of Zhongkong did not seal it; force a refresh, and find out who writes to the store", err)
+		return coordinator.Token{}, fmt.Errorf("%w: this version of Zhongkong did not seal it; %s, and find out who writes to the store", err, remedy)
 	}
 	kid := message.Claim(memberKey)
 	key, ok := k.keys.Load().byKid[kid]
 	if !ok {
-		return coordinator.Token{}, fmt.Errorf("it is sealed with key %s, which %s has not (it has %s): add that key's line to the file, or force a refresh",
-			jwe.Quote(kid), k.name, k.Kids())
+		return coordinator.Token{}, fmt.Errorf("it is sealed with key %s, which %s has not (it has %s): add that key's line to the file, or %s",
+			jwe.Quote(kid), k.name, k.Kids(), remedy)
 	}
 	plaintext, err := message.Open(key)
 	if err != nil {
-		return coordinator.Token{}, fmt.Errorf("it names key %s, but the key of that name in %s does not open it (%w): compare the key files of all processes, or force a refresh",
-			jwe.Quote(kid), k.name, err)
+		return coordinator.Token{}, fmt.Errorf("it names key %s, but the key of that name in %s does not open it (%w): compare the key files of all processes, or %s",
+			jwe.Quote(kid), k.name, err, remedy)
 	}
 	if err := checkBinding(message, b); err != nil {
-		return coordinator.Token{}, fmt.Errorf("it is sealed with key %s %w, so it was put in the wrong place: force a refresh, and find out who writes to the store",
-			jwe.Quote(kid), err)
+		return coordinator.Token{}, fmt.Errorf("it is sealed with key %s %w, so it was put in the wrong place: %s, and find out who writes to the store",
+			jwe.Quote(kid), err, remedy)
 	}
 	if len(plaintext) == 0 {
-		return coordinator.Token{}, fmt.Errorf("sealed with key %s is an empty token: force a refresh", jwe.Quote(kid))
+		return coordinator.Token{}, fmt.Errorf("sealed with key %s is an empty token: %s", jwe.Quote(kid), remedy)
 	}
 	return coordinator.NewToken(string(plaintext)), nil
 }
 
-// Kid returns the name of the key that sealed a token, "" if it cannot be decoded. The
-// name is not verified: that needs the key.
+// Kid returns the name of the key that sealed a token or a grant, "" if it cannot be
+// decoded. The name is not verified: that needs the key.
 func Kid(sealed string) string {
-	message, err := jwe.Parse(sealed, memberKey, memberAccount, memberDeployment, memberGeneration, memberEnd)
-	if err != nil {
-		return ""
+	for _, grant := range []bool{false, true} {
+		if message, err := jwe.Parse(sealed, membersOf(grant)...); err == nil {
+			return message.Claim(memberKey)
+		}
 	}
-	return message.Claim(memberKey)
+	return ""
+}
+
+// Outdated reports whether another key has sealed it than the one that seals now.
+func (k *Keyring) Outdated(sealed string) bool {
+	kid := Kid(sealed)
+	return kid != "" && kid != k.First()
 }
 
 // checkBinding compares what an opened message is bound to with its place.
@@ -117,6 +148,12 @@ func checkBinding(message *jwe.Message, b redisstore.Binding) error {
 	}
 	if gen := message.Claim(memberGeneration); gen != strconv.FormatUint(uint64(b.Generation), 10) {
 		return fmt.Errorf("for generation %s", jwe.Quote(gen))
+	}
+	if b.Grant {
+		if typ := message.Claim(memberType); typ != grantType {
+			return fmt.Errorf("as a %s", jwe.Quote(typ))
+		}
+		return nil
 	}
 	end, err := time.Parse(time.RFC3339, message.Claim(memberEnd))
 	if err != nil || b.ExpiresAt.After(end.Add(redisstore.BindingSlack)) {

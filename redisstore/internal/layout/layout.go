@@ -61,6 +61,26 @@ func (k Keyspace) Base(account string) string { return k.Prefix + ":{" + account
 // Channel returns the name of an account's channel.
 func (k Keyspace) Channel(account, channel string) string { return k.Base(account) + channel }
 
+// Grant returns the key of an account's grant. It is no key of Pattern, so that the
+// rights of readers do not cover it; the hash tag is that of the account's other keys.
+func (k Keyspace) Grant(account string) string { return k.Prefix + "-grant:{" + account + "}" }
+
+// GrantMembers returns the key of the accounts that live on an account's grant.
+func (k Keyspace) GrantMembers(account string) string { return k.Grant(account) + ":members" }
+
+// GrantPattern matches the keys of all grants, for ACL rules and, without their
+// members, for SCAN.
+func (k Keyspace) GrantPattern() (all, records string) {
+	return k.Prefix + "-grant:{*}*", k.Prefix + "-grant:{*}"
+}
+
+// SplitGrant returns the account of the key of a grant.
+func (k Keyspace) SplitGrant(key string) (account string, ok bool) {
+	rest, ok := strings.CutPrefix(key, k.Prefix+"-grant:{")
+	account, closed := strings.CutSuffix(rest, "}")
+	return account, ok && closed && account != ""
+}
+
 // Split returns the account of a key or a channel, and the rest of the name.
 func (k Keyspace) Split(name string) (account, what string, ok bool) {
 	rest, ok := strings.CutPrefix(name, k.Prefix)

@@ -50,7 +50,7 @@ var (
 )
 
 // Seal encrypts plaintext. The protected header is alg, enc and the given
-// members.
+// members. What would be longer than MaxSize is an error.
 func Seal(key []byte, members map[string]string, plaintext []byte) (string, error) {
 	options := &jose.EncrypterOptions{}
 	for name, value := range members {
@@ -64,7 +64,11 @@ func Seal(key []byte, members map[string]string, plaintext []byte) (string, erro
 	if err != nil {
 		return "", fmt.Errorf("jwe: %w", err)
 	}
-	return sealed.CompactSerialize()
+	message, err := sealed.CompactSerialize()
+	if err == nil && len(message) > MaxSize {
+		err = fmt.Errorf("jwe: it would have %d bytes, and no more than %d can be opened", len(message), MaxSize)
+	}
+	return message, err
 }
 
 // SealedSize is the length of what Seal returns for a plaintext of n bytes.

@@ -1,0 +1,144 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// confirm is what the writes of a script wait for, on the connection of the script: WAIT
+// and WAITAOF return at once on a connection that has written nothing.
+type confirm int
+
+const (
+	unconfirmed confirm = iota
+
+	// confirmedInReplicas: until Options.Replicas have them. Too few are not an error:
+	// after a failover of a pair there is no replica until the old master is back, and
+	// a token that is stored on one server is better than none.
+	confirmedInReplicas
+
+	// confirmedOnDisk: until Options.Replicas and the server itself have them, where
+	// the server can tell on their disks. Too few are an error. The script is safe to
+	// repeat, and writes again when it is repeated.
+	confirmedOnDisk
+)
+
+// How long a grant waits for its confirmation: until the replicas have it, and then until
+// it is on the disks. With appendfsync everysec that takes a second on the server, and
+// one more until a replica reports it.
+const (
+	grantInReplicas = 2 * time.Second
+	grantOnDisk     = 3 * time.Second
+)
+
+// inReplicas is how a token is confirmed.
+func (s *Store) inReplicas() confirm {
+	if s.replicas > 0 {
+		return confirmedInReplicas
+	}
+	return unconfirmed
+}
+
+// atMost is how long the confirmation may take in addition to Options.Timeout.
+func (c confirm) atMost() time.Duration {
+	if c == confirmedOnDisk {
+		return grantInReplicas + grantOnDisk
+	}
+	return 0
+}
+
+// runConfirmed runs a script and waits for the confirmation of its writes. missing is why
+// there is none.
+func (s *Store) runConfirmed(ctx context.Context, client redis.UniversalClient, c call, keys []string) (answer any, missing, err error) {
+	if c.confirm == confirmedOnDisk {
+		single, ok := client.(*redis.Client)
+		if !ok {
+			// A cluster client, because the slot is being moved: commands of one
+			// pipeline go to different nodes.
+			answer, err = c.script.Run(ctx, client, keys, c.args...).Result()
+			return answer, errors.New("it is not certain which server has it"), err
+		}
+		client = single.WithTimeout(s.timeout + c.confirm.atMost())
+	}
+	answer, missing, err = s.ask(ctx, client, c, func(p redis.Pipeliner) *redis.Cmd { return c.script.EvalSha(ctx, p, keys, c.args...) })
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		answer, missing, err = s.ask(ctx, client, c, func(p redis.Pipeliner) *redis.Cmd { return c.script.Eval(ctx, p, keys, c.args...) })
+	}
+	if err != nil || c.confirm == confirmedOnDisk {
+		return answer, missing, err
+	}
+	if _, idle := askedForDay(answer); missing != nil && !idle {
+		s.unconfirmed.Add(1)
+		s.log.Warn("fewer replicas than Options.Replicas have confirmed a write; a failover now may lose it",
+			"op", c.op, "account", c.account, "wanted", s.replicas, "waited", s.wait, "error", missing)
+	}
+	return answer, nil, nil
+}
+
+// ask sends the script, and the questions for its confirmation, in one pipeline.
+func (s *Store) ask(ctx context.Context, client redis.UniversalClient, c call, script func(redis.Pipeliner) *redis.Cmd) (answer any, missing, err error) {
+	pipe := client.Pipeline()
+	run := script(pipe)
+	wait := s.wait
+	if c.confirm == confirmedOnDisk {
+		wait = grantInReplicas
+	}
+	var inReplicas, onDisk *redis.Cmd
+	if s.replicas > 0 {
+		inReplicas = pipe.Do(ctx, "wait", s.replicas, wait.Milliseconds())
+	}
+	if c.confirm == confirmedOnDisk {
+		onDisk = pipe.Do(ctx, "waitaof", 1, s.replicas, grantOnDisk.Milliseconds())
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	if answer, err = run.Result(); err != nil {
+		return nil, nil, err
+	}
+	missing = errWithoutWAITAOF
+	if onDisk != nil {
+		missing = s.missingOnDisk(ctx, c, onDisk)
+	}
+	if errors.Is(missing, errWithoutWAITAOF) {
+		missing = nil // of a single server: it relies on appendfsync always, see Options.Replicas
+		if inReplicas != nil {
+			missing = s.missingInReplicas(ctx, c, inReplicas)
+		}
+	}
+	return answer, missing, nil
+}
+
+// missingInReplicas returns what an answer to WAIT says is missing.
+func (s *Store) missingInReplicas(ctx context.Context, c call, answer *redis.Cmd) error {
+	acks, err := answer.Int64()
+	switch {
+	case err != nil:
+		return s.fault(ctx, "wait", c.account, err)
+	case acks < int64(s.replicas):
+		return fmt.Errorf("%d of %d replicas have it", acks, s.replicas)
+	}
+	return nil
+}
+
+// errWithoutWAITAOF says that the server is older than Redis 7.2.
+var errWithoutWAITAOF = errors.New("the server does not know WAITAOF")
+
+// missingOnDisk returns what an answer to WAITAOF says is missing.
+func (s *Store) missingOnDisk(ctx context.Context, c call, answer *redis.Cmd) error {
+	acks, err := answer.Int64Slice()
+	switch {
+	case err == nil && len(acks) == 2 && acks[0] >= 1 && acks[1] >= int64(s.replicas):
+		return nil
+	case err == nil:
+		return fmt.Errorf("the server's own disk and those of %d replicas must have it; it answers %v", s.replicas, acks)
+	case strings.Contains(strings.ToLower(err.Error()), "unknown command"):
+		return errWithoutWAITAOF
+	case strings.Contains(err.Error(), "appendonly"):
+		return fmt.Errorf("%w; grants need a server that writes to its disk: CONFIG SET appendonly yes, and in redis.conf", err)
+	}
+	return s.fault(ctx, "waitaof", c.account, err)
+}

@@ -1,0 +1,258 @@
+package redisstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
+)
+
+var _ coordinator.GrantStore = (*Store)(nil)
+
+// errNoSealer is returned by all methods of grants: they are never stored in plain text.
+var errNoSealer = fmt.Errorf("%w: this process has no key to seal them with; make one with `zhongkong keygen` and give every process its file (--seal-key-file)",
+	coordinator.ErrNoGrants)
+
+// LoadGrant implements [coordinator.GrantStore]. If the key that has sealed the grant is
+// not the one that seals now, it is sealed again.
+func (s *Store) LoadGrant(ctx context.Context, account string) (coordinator.GrantReading, error) {
+	const op = "load the grant of"
+	answer, err := s.runGrant(ctx, call{op: op, account: account, script: s.grants.load})
+	if err != nil {
+		return coordinator.GrantReading{}, err
+	}
+	reading, sealed, err := s.grantReading(account, answer)
+	if err != nil {
+		return coordinator.GrantReading{}, fmt.Errorf("%s %q: %w", op, account, err)
+	}
+	if r, ok := s.sealer.(Resealer); ok && sealed != "" && r.Outdated(sealed) {
+		if err := s.reseal(ctx, account, reading.Grant); err != nil {
+			s.log.Warn("a grant cannot be sealed with the new key; keep the old one", "account", account, "error", err)
+		}
+	}
+	return reading, nil
+}
+
+// SaveGrant implements [coordinator.GrantStore]. It waits for its confirmation for up to
+// 5 s; see Options.Replicas.
+func (s *Store) SaveGrant(ctx context.Context, account string, g coordinator.Grant, sum coordinator.GrantSummary) error {
+	return s.writeGrant(ctx, "save the grant of", s.grants.save, account, g, sum)
+}
+
+// RestoreGrant implements [coordinator.GrantStore]. It waits as SaveGrant does.
+func (s *Store) RestoreGrant(ctx context.Context, account string, g coordinator.Grant, sum coordinator.GrantSummary) error {
+	return s.writeGrant(ctx, "restore the grant of", s.grants.restore, account, g, sum)
+}
+
+// GrantMembers implements [coordinator.GrantStore].
+func (s *Store) GrantMembers(ctx context.Context, account string) ([]string, error) {
+	const op = "list the members of"
+	if s.sealer == nil {
+		return nil, fmt.Errorf("%s %q: %w", op, account, errNoSealer)
+	}
+	if err := s.ready(ctx, op, account); err != nil {
+		return nil, err
+	}
+	bounded, cancel := s.bounded(ctx)
+	defer cancel()
+	key := s.keys.GrantMembers(account)
+	var members []string
+	err := s.client.OnMaster(bounded, key, func(client redis.UniversalClient) (err error) {
+		members, err = client.HKeys(bounded, key).Result()
+		return err
+	})
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		err = &DataError{Key: key, Problem: "is not a hash"}
+	}
+	if err != nil {
+		return nil, s.fault(ctx, op, account, err)
+	}
+	slices.Sort(members)
+	return members, nil
+}
+
+// SetGrantMember implements [coordinator.GrantStore]. It waits as SaveGrant does.
+func (s *Store) SetGrantMember(ctx context.Context, account, member string, present bool) error {
+	if err := checkAccount(member); err != nil {
+		return err
+	}
+	do := "remove"
+	if present {
+		do = "add"
+	}
+	_, err := s.runGrant(ctx, call{
+		op: do + " a member of", account: account, script: s.grants.setMember,
+		keys: []string{s.keys.GrantMembers(account)}, args: []any{member, do}, confirm: confirmedOnDisk,
+	})
+	return err
+}
+
+// runGrant runs a script of grants, on the keys that most of them have unless c has keys.
+func (s *Store) runGrant(ctx context.Context, c call) ([]any, error) {
+	if s.sealer == nil {
+		return nil, fmt.Errorf("%s %q: %w", c.op, c.account, errNoSealer)
+	}
+	if c.keys == nil {
+		c.keys = []string{s.keys.Grant(c.account), s.keys.Of(c.account).State}
+	}
+	return s.run(ctx, c)
+}
+
+// writeGrant runs one of the scripts that store a record.
+func (s *Store) writeGrant(ctx context.Context, op string, script *redis.Script, account string, g coordinator.Grant, sum coordinator.GrantSummary) error {
+	if g.Version == 0 || g.SaveID == "" || g.Version > layout.MaxWhole || g.Consent > layout.MaxWhole {
+		return fmt.Errorf("%s %q: it has no SaveID, or its version is out of range: no transition has made it", op, account)
+	}
+	if s.sealer == nil {
+		return fmt.Errorf("%s %q: %w", op, account, errNoSealer)
+	}
+	sealed, err := s.sealGrant(account, g)
+	if err != nil {
+		return fmt.Errorf("%s %q: %w", op, account, err)
+	}
+	answer, err := s.runGrant(ctx, call{
+		op: op, account: account, script: script, confirm: confirmedOnDisk,
+		args: []any{
+			s.keys.Channel(account, layout.Refreshed), s.instance, g.Version, g.SaveID, uint64(g.Consent),
+			uint64(max(g.Newest(), g.Consent)), sealed, string(sum.Condition),
+			millis(sum.DoubtAt), millis(sum.DeadAt), millis(sum.ObtainedAt), millis(sum.IdleUntil), millis(sum.EndsAt),
+		},
+	})
+	if answer == nil {
+		return err
+	}
+	r := &decoder{keys: s.keys.Of(account)}
+	answer = r.list(answer, 2)
+	s.serverNow(r, answer[1])
+	switch answer[0] {
+	case "stored":
+		return cmp.Or(err, r.err)
+	case "newer":
+		return r.err
+	case "changed":
+		err = coordinator.ErrGrantChanged
+	case "unsettled":
+		left := r.whole(s.keys.Grant(account), "settling_since", r.list(answer, 3)[2])
+		err = &coordinator.UnsettledError{RetryIn: milliseconds(min(left, layout.MaxMillis))}
+	default:
+		r.list(nil, 1)
+		err = r.err
+	}
+	return fmt.Errorf("%s %q: version %d: %w", op, account, g.Version, err)
+}
+
+// grantReading decodes the answer of loadgrant.lua. It also returns the record as it is
+// stored.
+func (s *Store) grantReading(account string, answer []any) (reading coordinator.GrantReading, sealed string, err error) {
+	key := s.keys.Grant(account)
+	r := &decoder{keys: s.keys.Of(account)}
+	answer = r.list(answer, 6)
+	reading.Now = s.serverNow(r, answer[0])
+	reading.SettledIn = milliseconds(min(r.whole(key, "settling_since", answer[1]), layout.MaxMillis))
+	version := r.whole(key, "version", answer[2])
+	id := r.text(key, "save_id", answer[3])
+	consent := r.fence(key, "consent", answer[4])
+	sealed = r.text(key, "record", answer[5])
+	switch {
+	case r.err != nil:
+		return coordinator.GrantReading{}, "", r.err
+	case version == 0 && sealed == "":
+		return reading, "", nil
+	case version == 0 || sealed == "":
+		field := "record"
+		if version == 0 {
+			field = "version"
+		}
+		return coordinator.GrantReading{}, "", &DataError{Key: key, Field: field, Problem: "is missing", Fix: grantFix}
+	}
+	if reading.Grant, err = s.openGrant(account, uint64(version), sealed); err != nil {
+		return coordinator.GrantReading{}, "", err
+	}
+	for field, same := range map[string]bool{
+		"version": reading.Grant.Version == uint64(version),
+		"save_id": reading.Grant.SaveID == id,
+		"consent": reading.Grant.Consent == consent,
+	} {
+		if !same {
+			return coordinator.GrantReading{}, "", &DataError{Key: key, Field: field, Problem: "is not that of the sealed record", Fix: grantFix}
+		}
+	}
+	return reading, sealed, nil
+}
+
+// reseal seals the stored record with the key that seals now.
+func (s *Store) reseal(ctx context.Context, account string, g coordinator.Grant) error {
+	sealed, err := s.sealGrant(account, g)
+	if err != nil {
+		return err
+	}
+	_, err = s.runGrant(ctx, call{
+		op: "seal again the grant of", account: account, script: s.grants.reseal, confirm: confirmedOnDisk,
+		args: []any{g.Version, g.SaveID, sealed},
+	})
+	return err
+}
+
+// grantSummary decodes the fields of state, in the order of load.lua; nil if there are
+// none.
+func (r *decoder) grantSummary(fields []any) *coordinator.GrantSummary {
+	key := r.keys.State
+	version := r.whole(key, "grant_version", fields[0])
+	if version == 0 {
+		return nil
+	}
+	return &coordinator.GrantSummary{
+		Version: uint64(version), Consent: r.fence(key, "grant_consent", fields[1]),
+		Condition: coordinator.GrantCondition(r.text(key, "grant_condition", fields[2])),
+		DoubtAt:   r.moment(key, "grant_doubt_at", fields[3]), DeadAt: r.moment(key, "grant_dead_at", fields[4]),
+		ObtainedAt: r.moment(key, "grant_obtained_at", fields[5]), IdleUntil: r.moment(key, "grant_idle_until", fields[6]),
+		EndsAt: r.moment(key, "grant_ends_at", fields[7]),
+	}
+}
+
+// millis returns an instant in milliseconds, 0 for the zero Time.
+func millis(t time.Time) string {
+	if t.IsZero() {
+		return "0"
+	}
+	return strconv.FormatInt(max(t.UnixMilli(), 0), 10)
+}
+
+// grantFix is what to do about a damaged grant.
+const grantFix = "nothing was changed; put the key back from a backup, or, if there is a copy of the grants outside of Redis, delete the key, " +
+	"and it is restored from the copy; without one, delete the key and log in again"
+
+var errGrantForm = errors.New("it was opened, and is no grant")
+
+// sealGrant returns what is stored of a grant.
+func (s *Store) sealGrant(account string, g coordinator.Grant) (string, error) {
+	return s.sealer.Seal(s.grantBinding(account, g.Version), coordinator.NewToken(string(coordinator.EncodeGrant(g))))
+}
+
+// openGrant is the reverse of sealGrant.
+func (s *Store) openGrant(account string, version uint64, sealed string) (coordinator.Grant, error) {
+	t, err := s.sealer.Open(s.grantBinding(account, version), sealed)
+	if err != nil {
+		if !errors.Is(err, coordinator.ErrSealed) {
+			err = fmt.Errorf("%w: %w", coordinator.ErrSealed, err)
+		}
+		return coordinator.Grant{}, err
+	}
+	g, err := coordinator.DecodeGrant([]byte(t.Reveal()))
+	if err != nil {
+		return coordinator.Grant{}, fmt.Errorf("%w: %w: %w", coordinator.ErrSealed, errGrantForm, err)
+	}
+	return g, nil
+}
+
+func (s *Store) grantBinding(account string, version uint64) Binding {
+	return Binding{Prefix: s.keys.Prefix, Account: account, Generation: coordinator.Fence(version), Grant: true}
+}

@@ -1,0 +1,72 @@
+-- Put between the prelude and each script about a grant. It reads the order of the
+-- stored record, and whether the store may have lost its newest writes.
+--
+-- KEYS  1 grant, 2 state
+-- ARGV  of the scripts that write a record: 1 channel for grant, 2 by, 3 version,
+--       4 save id, 5 consent, 6 the fence that State.Fence is lifted to, 7 the sealed
+--       record, 8 condition, instants in ms (0: none): 9 doubt at, 10 dead at,
+--       11 obtained at, 12 idle until, 13 ends at
+--
+-- Constants that the scripts share with Go: settle_ms, how long a store waits for
+-- newer records after its server has changed.
+
+-- The replication ID is Redis' name for a history of the data: a server takes a new
+-- one when it starts, and when it is promoted. The run ID would not do: a server that
+-- was demoted and is promoted again has the same one. It is read here, in the script,
+-- because a connection outlives a promotion. '' where a server does not tell it.
+local replid = ''
+local replication = redis.pcall('INFO', 'replication')
+if type(replication) == 'string' then
+  replid = string.match(replication, 'master_replid:(%x+)') or ''
+elseif not string.find(replication.err, 'nknown') and not string.find(replication.err, 'not supported') then
+  fault = replication.err
+end
+
+local stored = got(redis.pcall('HMGET', KEYS[1], 'version', 'save_id', 'consent', 'replid', 'settling_replid',
+  'settling_since'), 'hash', KEYS[1]) or {}
+local version = whole(KEYS[1], 'version', stored[1])
+local consent = whole(KEYS[1], 'consent', stored[3])
+
+-- settling returns for how long other processes may still put a newer record back, in
+-- ms, and since when; 0 if the record was taken in this history of the data, or if the
+-- time is over. It notes when a server is asked for the first time. A record that is
+-- not there may have been lost.
+local function settling()
+  if version > 0 and stored[4] == replid then return 0, now end
+  local since = stored[5] == replid and stored[6] and natural(stored[6])
+  if not since or since > now then
+    since = now
+    redis.call('HSET', KEYS[1], 'settling_replid', replid, 'settling_since', digits(now))
+  end
+  return math.max(since + settle_ms - now, 0), since
+end
+
+-- instant formats ARGV's instants for people.
+local function instant(ms) return tonumber(ms) > 0 and rfc3339(tonumber(ms)) or '' end
+
+-- again writes a record's name once more, to have it confirmed: WAIT and WAITAOF count
+-- only what their own connection has written.
+local function again()
+  redis.call('HSET', KEYS[1], 'save_id', ARGV[4])
+  return { 'stored', digits(now) }
+end
+
+-- store writes the record. settled: it is the newest that anybody can remember.
+local function store(settled, last_fence)
+  redis.call('HSET', KEYS[1], 'version', ARGV[3], 'save_id', ARGV[4], 'consent', ARGV[5], 'record', ARGV[7],
+    'condition', ARGV[8], 'obtained_at', instant(ARGV[11]), 'idle_until', instant(ARGV[12]), 'ends_at', instant(ARGV[13]),
+    'saved_at', rfc3339(now), 'saved_by', ARGV[2])
+  if settled then
+    redis.call('HSET', KEYS[1], 'replid', replid)
+    redis.call('HDEL', KEYS[1], 'settling_replid', 'settling_since')
+  end
+  redis.call('HSET', KEYS[2], 'grant_version', ARGV[3], 'grant_consent', ARGV[5], 'grant_condition', ARGV[8],
+    'grant_doubt_at', ARGV[9], 'grant_dead_at', ARGV[10], 'grant_obtained_at', ARGV[11], 'grant_idle_until', ARGV[12],
+    'grant_ends_at', ARGV[13])
+  local fence = credible(tonumber(ARGV[6]))
+  if fence > last_fence then redis.call('HSET', KEYS[2], 'fence', digits(fence)) end
+  redis.call('PUBLISH', ARGV[1], json('event', 'grant', 'version', tonumber(ARGV[3]), 'consent', tonumber(ARGV[5]),
+    'condition', ARGV[8], 'doubt_at', instant(ARGV[9]), 'dead_at', instant(ARGV[10]), 'obtained_at', instant(ARGV[11]),
+    'idle_until', instant(ARGV[12]), 'ends_at', instant(ARGV[13]), 'by', ARGV[2]))
+  return { 'stored', digits(now) }
+end

@@ -1,0 +1,27 @@
+-- Stores a record of a grant in place of the version before it.
+--
+-- KEYS  1 grant, 2 state
+-- ARGV  see grant.lua
+-- Returns one of
+--   { "stored", now }                 also when an earlier run of it stored it
+--   { "changed", now }                another version is stored than the one before
+--   { "unsettled", now, ms }          the store may have lost a newer record; nothing
+--                                     but a consent is taken
+--
+-- Atomic, because the record, its order and what readers see of it must agree, and two
+-- processes must not both take the place of one version. Safe to repeat: the save id
+-- shows that it was done.
+
+local last_fence = credible(whole(KEYS[2], 'fence', got(redis.pcall('HGET', KEYS[2], 'fence'), 'hash', KEYS[2])))
+if fault then return redis.error_reply(fault) end
+
+local new_version, new_consent = tonumber(ARGV[3]), tonumber(ARGV[5])
+if version == new_version and stored[2] == ARGV[4] then return again() end
+
+local left, since = settling()
+if left > 0 and new_consent <= consent then return { 'unsettled', digits(now), digits(left) } end
+if version ~= new_version - 1 or new_consent < consent then return { 'changed', digits(now) } end
+
+-- A consent of now replaces whatever anybody remembers. One from before this server
+-- was asked is a repeated one: it may have been replaced itself by what was lost.
+return store(left == 0 or new_consent >= since * 1000, last_fence)

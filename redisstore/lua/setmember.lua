@@ -1,0 +1,15 @@
+-- Adds an account to those that live on a grant, or removes it.
+--
+-- KEYS  1 members
+-- ARGV  1 the account, 2 "add" or "remove"
+-- Returns 1.
+--
+-- One script, because it always writes, also if there is nothing to change: WAIT and
+-- WAITAOF count only what their own connection has written.
+
+got(redis.pcall('HEXISTS', KEYS[1], ARGV[1]), 'hash', KEYS[1])
+if fault then return redis.error_reply(fault) end
+
+redis.call('HSET', KEYS[1], ARGV[1], rfc3339(now))
+if ARGV[2] == 'remove' then redis.call('HDEL', KEYS[1], ARGV[1]) end
+return 1
