@@ -66,11 +66,11 @@ func (s *Store) GrantMembers(ctx context.Context, account string) ([]string, err
 	key := s.keys.GrantMembers(account)
 	var members []string
 	err := s.client.OnMaster(bounded, key, func(client redis.UniversalClient) (err error) {
-		members, err = client.HKeys(bounded, key).Result()
+		members, err = client.ZRange(bounded, key, 0, -1).Result()
 		return err
 	})
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {
-		err = &DataError{Key: key, Problem: "is not a hash"}
+		err = &DataError{Key: key, Problem: "is not a sorted set"}
 	}
 	if err != nil {
 		return nil, s.fault(ctx, op, account, err)

@@ -41,6 +41,9 @@ local function settling()
   return math.max(since + settle_ms - now, 0), since
 end
 
+-- fence_of returns the newest fence of what was read of the state.
+local function fence_of(state) return credible(whole(KEYS[2], 'fence', state and state[1])) end
+
 -- instant formats ARGV's instants for people.
 local function instant(ms) return tonumber(ms) > 0 and rfc3339(tonumber(ms)) or '' end
 

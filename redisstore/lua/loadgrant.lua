@@ -8,8 +8,8 @@
 -- One script, because whether the store has lost writes, and the record that it has,
 -- must be of one moment. It writes only when a server is asked for the first time.
 
-local record = got(redis.pcall('HGET', KEYS[1], 'record'), 'hash', KEYS[1])
+local fields = got(redis.pcall('HMGET', KEYS[1], 'record'), 'hash', KEYS[1])
 if fault then return redis.error_reply(fault) end
 
 local left = settling()
-return { digits(now), digits(left), digits(version), stored[2], digits(consent), record }
+return { digits(now), digits(left), digits(version), stored[2], digits(consent), fields[1] }

@@ -9,7 +9,7 @@
 -- repeat: the save id shows that it was done. Others may remember a still newer record,
 -- so the store is no more settled than before.
 
-local last_fence = credible(whole(KEYS[2], 'fence', got(redis.pcall('HGET', KEYS[2], 'fence'), 'hash', KEYS[2])))
+local last_fence = fence_of(got(redis.pcall('HMGET', KEYS[2], 'fence'), 'hash', KEYS[2]))
 if fault then return redis.error_reply(fault) end
 
 local new_version, new_consent = tonumber(ARGV[3]), tonumber(ARGV[5])

@@ -7,9 +7,10 @@
 -- One script, because it always writes, also if there is nothing to change: WAIT and
 -- WAITAOF count only what their own connection has written.
 
-got(redis.pcall('HEXISTS', KEYS[1], ARGV[1]), 'hash', KEYS[1])
+got(redis.pcall('ZSCORE', KEYS[1], ARGV[1]), 'sorted-set', KEYS[1])
 if fault then return redis.error_reply(fault) end
 
-redis.call('HSET', KEYS[1], ARGV[1], rfc3339(now))
-if ARGV[2] == 'remove' then redis.call('HDEL', KEYS[1], ARGV[1]) end
+if ARGV[2] == 'add' then redis.call('ZREM', KEYS[1], ARGV[1]) end
+redis.call('ZADD', KEYS[1], digits(now), ARGV[1])
+if ARGV[2] == 'remove' then redis.call('ZREM', KEYS[1], ARGV[1]) end
 return 1

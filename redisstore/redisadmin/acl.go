@@ -21,8 +21,9 @@ import (
 //
 //	ACL SETUSER zhongkong-reader on >password <the rules>
 //
-// They suffice for everything in redisstore and in this package but Diagnose
-// (+info), clusters (ClusterACL), and a database other than 0 (+select). A reader
+// They suffice for everything in redisstore and in this package but grants (GrantACL),
+// Diagnose (+info, and +config|get for what grants need), clusters (ClusterACL), and a
+// database other than 0 (+select). A reader
 // can only read: it can change nothing, publish nothing and run no script. To report
 // rejected tokens or to force a refresh it needs DemandACL as well.
 func RequiredACL(prefix string, role coordinator.Role) []string {
@@ -45,6 +46,20 @@ func RequiredACL(prefix string, role coordinator.Role) []string {
 // is redisstore.Options.Prefix, "" for the default.
 func DemandACL(prefix string) string {
 	return layout.Keyspace{Prefix: cmp.Or(prefix, redisstore.DefaultPrefix)}.DemandRule()
+}
+
+// GrantACL returns the rules that a refresher needs in addition if some of its accounts
+// have grants. Readers need none of them, and cannot read a grant without them. On Redis
+// 7.2 or newer it also needs +waitaof, a rule that older servers do not know;
+// MissingGrantACL finds out. The prefix is redisstore.Options.Prefix, "" for the default.
+func GrantACL(prefix string) []string {
+	k := layout.Keyspace{Prefix: cmp.Or(prefix, redisstore.DefaultPrefix)}
+	return []string{grantKeys(k), "+info"}
+}
+
+func grantKeys(k layout.Keyspace) string {
+	all, _ := k.GrantPattern()
+	return "~" + all
 }
 
 // channels are those that a process of that role subscribes to.
@@ -72,8 +87,16 @@ func SentinelACL() []string {
 // anything, and returns the rules that the user lacks. It needs no permission of
 // its own (ACL DRYRUN would). An error means that the server could not be asked.
 func (i Inspector) MissingACL(ctx context.Context, role coordinator.Role) ([]string, error) {
-	c := &aclCheck{Inspector: i, role: role, account: "acl-probe-" + rand.Text()[:12]}
-	if err := c.commands(ctx); err != nil {
+	c := &aclCheck{Inspector: i, account: "acl-probe-" + rand.Text()[:12], keyRule: "~" + i.Keys.Pattern("*")}
+	checks, published := refresherChecks(), []string{layout.Refreshed, layout.Begun, layout.Wanted}
+	if role == coordinator.Reader {
+		checks, published, c.keyRule = readerChecks(), nil, "%R~"+i.Keys.Pattern("*")
+	}
+	err := c.commands(ctx, i.Keys.Base(c.account), checks, published)
+	if err == nil && !slices.Contains(c.missing, "+exec") { // a connection that cannot EXEC would stay in its transaction
+		err = c.transaction(ctx)
+	}
+	if err != nil {
 		return nil, i.Fault(ctx, "try what the user may do", "", err)
 	}
 	for _, channel := range channels(role) {
@@ -84,28 +107,38 @@ func (i Inspector) MissingACL(ctx context.Context, role coordinator.Role) ([]str
 	return c.missing, nil
 }
 
+// MissingGrantACL returns the rules of GrantACL, and +waitaof on a server that knows it,
+// that the user lacks. It is for refreshers, and like MissingACL it changes nothing.
+func (i Inspector) MissingGrantACL(ctx context.Context) ([]string, error) {
+	c := &aclCheck{Inspector: i, account: "acl-probe-" + rand.Text()[:12], keyRule: grantKeys(i.Keys)}
+	err := c.commands(ctx, i.Keys.Grant(c.account), []command{
+		{"info", []any{"replication"}},
+		{"hmget", []any{key(""), "version"}},
+		{"hset", []any{key(""), "field", "value", "odd"}},
+		{"zrange", []any{key(":members"), 0, -1}},
+		{"waitaof", []any{0, 0, 1}},
+	}, nil)
+	return c.missing, i.Fault(ctx, "try what the user may do", "", err)
+}
+
 type aclCheck struct {
 	Inspector
-	role    coordinator.Role
 	account string // does not exist
+	keyRule string // that is missing if a key is denied
 	missing []string
 }
 
-// commands sends all checks in one pipeline, and publishes.
-func (c *aclCheck) commands(ctx context.Context) error {
+// commands sends all checks in one pipeline, and publishes. base begins the keys' names.
+func (c *aclCheck) commands(ctx context.Context, base string, checks []command, published []string) error {
 	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
-	checks, published := readerChecks(), []string(nil)
-	if c.role == coordinator.Refresher {
-		checks, published = refresherChecks(), []string{layout.Refreshed, layout.Begun, layout.Wanted}
-	}
 	var tried []*redis.Cmd
-	err := c.Client.OnMaster(ctx, c.Keys.Of(c.account).Token, func(client redis.UniversalClient) error {
+	err := c.Client.OnMaster(ctx, base, func(client redis.UniversalClient) error {
 		pipe := client.Pipeline()
 		tried = tried[:0]
 		for _, p := range checks {
 			if p.args != nil {
-				tried = append(tried, pipe.Do(ctx, p.with(c.Keys.Base(c.account))...))
+				tried = append(tried, pipe.Do(ctx, p.with(base)...))
 			}
 		}
 		for _, channel := range published {
@@ -120,10 +153,7 @@ func (c *aclCheck) commands(ctx context.Context) error {
 	for _, cmd := range tried {
 		c.note(cmd.Err(), "")
 	}
-	if err != nil || slices.Contains(c.missing, "+exec") {
-		return err // a connection that cannot EXEC would stay in its transaction
-	}
-	return c.transaction(ctx)
+	return err
 }
 
 func (c *aclCheck) transaction(ctx context.Context) error {
@@ -193,10 +223,8 @@ func (c *aclCheck) note(err error, channel string) {
 		rule = "&" + c.Keys.Pattern(channel)
 	case strings.Contains(text, "channel"):
 		return // subscribe finds out which one
-	case c.role == coordinator.Reader:
-		rule = "%R~" + c.Keys.Pattern("*")
 	default:
-		rule = "~" + c.Keys.Pattern("*")
+		rule = c.keyRule
 	}
 	if !slices.Contains(c.missing, rule) {
 		c.missing = append(c.missing, rule)

@@ -13,6 +13,11 @@ import (
 // Proxy is an address in front of a server, like a cloud provider's proxy: it inspects
 // every command and refuses some of them with an error.
 type Proxy struct {
+	// Answer, unless nil, answers commands in the server's place, so that it seems to be
+	// another one: with a reply as Redis sends it, or "" for a command that is passed
+	// on. It is set before a client connects, and called by many goroutines.
+	Answer func(command []string) (reply string)
+
 	addr   string
 	refuse func(command []string) string
 }
@@ -46,6 +51,8 @@ func (p *Proxy) forward(server, client net.Conn) {
 		}
 		if refusal := p.refuse(command); refusal != "" {
 			_, err = fmt.Fprintf(client, "-%s\r\n", refusal)
+		} else if reply := p.answer(command); reply != "" {
+			_, err = io.WriteString(client, reply)
 		} else if _, err = io.WriteString(server, raw); err == nil {
 			if strings.HasSuffix(strings.ToLower(command[0]), "subscribe") {
 				p.splice(server, answers, client, commands)
@@ -57,6 +64,13 @@ func (p *Proxy) forward(server, client net.Conn) {
 			return
 		}
 	}
+}
+
+func (p *Proxy) answer(command []string) string {
+	if p.Answer == nil {
+		return ""
+	}
+	return p.Answer(command)
 }
 
 func (p *Proxy) splice(server net.Conn, answers io.Reader, client net.Conn, commands io.Reader) {
