@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -389,27 +390,43 @@ func relay(dst, src net.Conn, wait func() time.Duration) {
 		data []byte
 		due  time.Time
 	}
-	queue := make(chan packet, 1<<12)
+	var (
+		mu    sync.Mutex
+		queue []packet             // guarded by mu; a channel with room for all would cost more than all else here
+		more  = make(chan bool, 1) // something was queued; closed when src has ended
+	)
 	go func() {
-		defer close(queue)
+		defer close(more)
+		buffer := make([]byte, 4096)
 		for {
-			data := make([]byte, 4096)
-			n, err := src.Read(data)
+			n, err := src.Read(buffer)
 			if err != nil {
 				return
 			}
-			queue <- packet{data[:n], time.Now().Add(wait())}
+			p := packet{bytes.Clone(buffer[:n]), time.Now().Add(wait())}
+			mu.Lock()
+			queue = append(queue, p)
+			mu.Unlock()
+			select {
+			case more <- true:
+			default:
+			}
 		}
 	}()
 	go func() {
-		for p := range queue {
-			time.Sleep(time.Until(p.due))
-			if _, err := dst.Write(p.data); err != nil {
-				break
+		defer func() { _, _ = dst.Close(), src.Close() }()
+		for on := true; on; {
+			on = <-more
+			mu.Lock()
+			packets := queue
+			queue = nil
+			mu.Unlock()
+			for _, p := range packets {
+				time.Sleep(time.Until(p.due))
+				if _, err := dst.Write(p.data); err != nil {
+					return
+				}
 			}
-		}
-		_, _ = dst.Close(), src.Close()
-		for range queue { // the reader's last words
 		}
 	}()
 }
