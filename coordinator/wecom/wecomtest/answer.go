@@ -1,6 +1,7 @@
 package wecomtest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,59 +11,66 @@ import (
 
 // Errcodes that the server answers without a fault.
 const (
-	codeBadCredential = 40001
-	codeBadCorpID     = 40013
-	codeBadToken      = 40014
-	codeBadProvider   = 40082
-	codeOtherCorp     = 40091
-	codeBadTicketURL  = 40093
-	codeNoToken       = 41001
-	codeNoCorpID      = 41002
-	codeNoSecret      = 41004
-	codeExpired       = 42001
-	codeSuiteExpired  = 42009
-	codeTooOften      = 45009
-	codeBadData       = 47001
-	codeDisabled      = 50003
-	codeUntrusted     = 60020
-	codeOtherApp      = 301002
+	codeBadCredential    = 40001
+	codeBadCorpID        = 40013
+	codeBadToken         = 40014
+	codeBadLength        = 40058
+	codeBadAuthCode      = 40078
+	codeBadSuiteSecret   = 40080
+	codeBadProvider      = 40082
+	codeBadSuiteID       = 40083
+	codeBadPermanentCode = 40084
+	codeBadSuiteTicket   = 40085
+	codeOtherCorp        = 40091
+	codeBadTicketURL     = 40093
+	codeNoToken          = 41001
+	codeNoCorpID         = 41002
+	codeNoSecret         = 41004
+	codeNoSuiteID        = 41021
+	codeNoSuiteToken     = 41022
+	codeNoSuiteTicket    = 41023
+	codeNoSuiteSecret    = 41024
+	codeNoPermanentCode  = 41025
+	codeExpired          = 42001
+	codePreAuthExpired   = 42007
+	codeSuiteExpired     = 42009
+	codeTooOften         = 45009
+	codeBadData          = 47001
+	codeForbidden        = 48002
+	codeDisabled         = 50003
+	codeUntrusted        = 60020
+	codeOtherApp         = 301002
 )
 
 // words are the errmsgs without their suffix.
-func words(code int) string {
-	switch code {
-	case codeBadCredential:
-		return "invalid credential"
-	case codeBadCorpID:
-		return "invalid corpid"
-	case codeBadToken:
-		return "invalid access_token"
-	case codeBadProvider:
-		return "invalid suite_acccess_token or provider_access_token" // sic
-	case codeOtherCorp:
-		return "invalid corpsecret"
-	case codeNoToken:
-		return "access_token missing"
-	case codeNoCorpID:
-		return "corpid missing"
-	case codeNoSecret:
-		return "corpsecret missing"
-	case codeExpired:
-		return "access_token expired"
-	case codeSuiteExpired:
-		return "suite_access_token or provider_access_token expired"
-	case codeTooOften:
-		return "api freq out of limit"
-	case codeBadData:
-		return "data format error"
-	case codeDisabled:
-		return "app disabled"
-	case codeUntrusted:
-		return "not allow to access from your ip"
-	case codeOtherApp:
-		return "not allow operate another agent with this accesstoken"
-	}
-	return "error"
+var words = map[int]string{
+	codeBadCredential:    "invalid credential",
+	codeBadCorpID:        "invalid corpid",
+	codeBadToken:         "invalid access_token",
+	codeBadLength:        "invalid parameter size",
+	codeBadAuthCode:      "invalid tmp_auth_code",
+	codeBadSuiteSecret:   "invalid suite_secret",
+	codeBadProvider:      "invalid suite_acccess_token or provider_access_token", // sic
+	codeBadSuiteID:       "invalid suite_id",
+	codeBadPermanentCode: "invalid permanent_code",
+	codeBadSuiteTicket:   "invalid suite_ticket",
+	codeOtherCorp:        "invalid corpsecret",
+	codeNoToken:          "access_token missing",
+	codeNoCorpID:         "corpid missing",
+	codeNoSecret:         "corpsecret missing",
+	codeNoSuiteID:        "suite_id missing",
+	codeNoSuiteToken:     "suite_access_token missing",
+	codeNoSuiteTicket:    "suite_ticket missing",
+	codeNoSuiteSecret:    "suite_secret missing",
+	codeNoPermanentCode:  "permanent_code missing",
+	codeExpired:          "access_token expired",
+	codeSuiteExpired:     "suite_access_token or provider_access_token expired",
+	codeTooOften:         "api freq out of limit",
+	codeBadData:          "data format error",
+	codeForbidden:        "api forbidden",
+	codeDisabled:         "app disabled",
+	codeUntrusted:        "not allow to access from your ip",
+	codeOtherApp:         "not allow operate another agent with this accesstoken",
 }
 
 // reply is what the server answers.
@@ -75,7 +83,7 @@ type reply struct {
 // refuse returns an errcode with WeCom's errmsg and, as WeCom does, with the members
 // that a good answer has, empty.
 func (s *Server) refuse(r *request, code int, empty ...string) reply {
-	return s.refuseWith(r, code, words(code), empty...)
+	return s.refuseWith(r, code, cmp.Or(words[code], "error"), empty...)
 }
 
 func (s *Server) refuseWith(r *request, code int, words string, empty ...string) reply {
@@ -96,7 +104,7 @@ func (s *Server) refuseWith(r *request, code int, words string, empty ...string)
 // tooOften is 45009. w is the window that is used up.
 func (s *Server) tooOften(r *request, w window) reply {
 	if s.knobs.TextNamesWindow {
-		return s.refuseWith(r, codeTooOften, words(codeTooOften)+" per "+string(w))
+		return s.refuseWith(r, codeTooOften, words[codeTooOften]+" per "+string(w))
 	}
 	return s.refuse(r, codeTooOften)
 }

@@ -82,6 +82,9 @@ func (s *Server) carryOut(r *request) reply {
 	case pathOpenCorpID:
 		return s.withProviderToken(r)
 	}
+	if out, ok := s.service(r); ok {
+		return out
+	}
 	return s.business(r)
 }
 

@@ -31,6 +31,19 @@ type Knobs struct {
 	// TokensCheckIP: the endpoints for tokens refuse addresses that are not trusted, too.
 	TokensCheckIP bool
 
+	SuiteTicketEvery time.Duration // between two pushed suite_tickets; 10 min
+	SuiteTicketTTL   time.Duration // of suite_tickets; 30 min
+	SuiteTicketsKept int           // how many of the newest suite_tickets are accepted; 3
+	AuthCodeTTL      time.Duration // of auth_codes; 10 min
+	PushTimeout      time.Duration // within which a push must be answered; 1 s
+
+	// SuiteErrcode: the answers for suites have errcode 0 if all is well.
+	SuiteErrcode bool
+
+	// ExchangeTokenDiffers: the token in the answer to get_permanent_code is another one
+	// than the first that get_corp_token answers; both live.
+	ExchangeTokenDiffers bool
+
 	// WrongSecrets within an hour from one address block it for BlockFor, for all corps
 	// and apps. WeCom says "several" and an hour.
 	WrongSecrets int
@@ -53,6 +66,8 @@ func DefaultKnobs() Knobs {
 	return Knobs{
 		TokenTTL: 2 * time.Hour, TicketTTL: 2 * time.Hour, TokenLength: 214,
 		ExpiredAs: codeExpired, ResetKills: true,
+		SuiteTicketEvery: 10 * time.Minute, SuiteTicketTTL: 30 * time.Minute, SuiteTicketsKept: 3,
+		AuthCodeTTL: 10 * time.Minute, PushTimeout: time.Second,
 		WrongSecrets: 5, BlockFor: time.Hour,
 		CorpMinute: 10_000, CorpHour: 150_000, IPMinute: 20_000, IPHour: 600_000,
 		TicketCorpHour: 400, TicketAppHour: 100,
@@ -65,6 +80,12 @@ func (k Knobs) validate() error {
 		return errors.New("wecomtest: TokenTTL and TicketTTL must be at least 1s")
 	case k.TokenLength < 16 || k.TokenLength > 8192:
 		return errors.New("wecomtest: TokenLength must be 16 to 8192")
+	case k.SuiteTicketEvery < time.Second || k.SuiteTicketTTL < time.Second || k.AuthCodeTTL < time.Second:
+		return errors.New("wecomtest: SuiteTicketEvery, SuiteTicketTTL and AuthCodeTTL must be at least 1s")
+	case k.SuiteTicketsKept < 1:
+		return errors.New("wecomtest: SuiteTicketsKept must be at least 1")
+	case k.PushTimeout <= 0:
+		return errors.New("wecomtest: PushTimeout must be positive")
 	case k.ExpiredAs != codeExpired && k.ExpiredAs != codeBadToken:
 		return errors.New("wecomtest: ExpiredAs must be 42001 or 40014")
 	}

@@ -112,4 +112,6 @@ func (s *Server) wrongSecret(r *request) {
 	}
 }
 
-func isWrongSecret(code int) bool { return code == codeBadCredential || code == codeOtherCorp }
+func isWrongSecret(code int) bool {
+	return code == codeBadCredential || code == codeOtherCorp || code == codeBadSuiteSecret
+}

@@ -21,8 +21,9 @@ const (
 
 // Config describes a new Server. The zero Config has one corp, DefaultCorpID.
 type Config struct {
-	Corps []Corp
-	Knobs *Knobs // nil: DefaultKnobs
+	Corps  []Corp
+	Suites []Suite
+	Knobs  *Knobs // nil: DefaultKnobs
 
 	// Now is the clock, time.Now if nil. Server.Advance adds to it.
 	Now func() time.Time
@@ -59,13 +60,15 @@ const (
 	ProviderToken Kind = "provider_access_token"
 	CorpTicket    Kind = "jsapi_ticket"
 	AgentTicket   Kind = "agent_ticket"
+	SuiteToken    Kind = "suite_access_token"
+	SuiteTicket   Kind = "suite_ticket" // pushed
 )
 
 // Issue is a value that the server issued.
 type Issue struct {
 	Kind      Kind
 	CorpID    string
-	App       string // "" for a corp's ticket and a provider's token
+	App       string // "" for a corp's ticket and a provider's token; the SuiteID if it is a suite's
 	Value     string
 	IssuedAt  time.Time
 	ExpiresAt time.Time
@@ -78,7 +81,7 @@ type Call struct {
 	From   string // the source address
 	Path   string
 	CorpID string
-	App    string // "" if the credential or the token is of none
+	App    string // "" if the credential or the token is of none; the SuiteID if it is a suite's
 	Code   int    // the errcode answered; 0: none
 }
 
@@ -92,12 +95,16 @@ type Server struct {
 	random  *rand.Rand
 	knobs   Knobs
 	corps   map[string]*corp
+	suites  map[string]*suite
 	byValue map[string]*Issue
 	issues  []*Issue // the oldest first
 	calls   []Call   // the oldest first
 	quotas  map[quotaKey]*quota
 	blocked map[string]time.Time // source addresses that sent wrong secrets, until when
 	faults  []Fault
+	pushed  []Push // the oldest first
+
+	woken chan struct{} // has room for one: Run is to look at what is to be sent
 }
 
 // corp is a Corp with its state. Guarded by Server.mu.
@@ -128,7 +135,7 @@ func New(c Config) *Server {
 
 // Open is New with an error instead of a panic.
 func Open(c Config) (*Server, error) {
-	s := &Server{clock: c.Now, knobs: DefaultKnobs(), corps: make(map[string]*corp)}
+	s := &Server{clock: c.Now, knobs: DefaultKnobs(), corps: make(map[string]*corp), suites: make(map[string]*suite), woken: make(chan struct{}, 1)}
 	if s.clock == nil {
 		s.clock = time.Now
 	}
@@ -151,10 +158,16 @@ func Open(c Config) (*Server, error) {
 			return nil, err
 		}
 	}
+	for _, added := range c.Suites {
+		if err := s.AddSuite(added); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
-// AddCorp adds a corp. One of the same CorpID is replaced with its tokens.
+// AddCorp adds a corp. One of the same CorpID is replaced with its tokens, but keeps its
+// suites.
 func (s *Server) AddCorp(added Corp) error {
 	c := &corp{Corp: added, apps: make(map[string]*app)}
 	if c.CorpID == "" {
@@ -170,6 +183,14 @@ func (s *Server) AddCorp(added Corp) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for id, u := range s.suites {
+		if in := u.installs[c.CorpID]; in != nil && in.app != nil {
+			in.app.corp = c
+			if !in.cancelled {
+				c.apps[id] = in.app
+			}
+		}
+	}
 	s.corps[c.CorpID] = c
 	return nil
 }
@@ -199,6 +220,7 @@ func (s *Server) Advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.offset += d
+	s.wake()
 }
 
 // Knobs returns the knobs.
@@ -221,8 +243,8 @@ func (s *Server) Tune(change func(*Knobs)) error {
 	return nil
 }
 
-// Reset removes tokens, tickets, counters, blocks, faults and calls, and sets the clock
-// back to Config.Now. Corps, their apps and the knobs stay.
+// Reset removes tokens, tickets, counters, blocks, faults, calls and pushes, and sets the
+// clock back to Config.Now. Corps, their apps, suites, who has them, and the knobs stay.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,10 +255,14 @@ func (s *Server) Reset() {
 			a.token, a.ticket = nil, nil
 		}
 	}
+	for _, u := range s.suites {
+		u.token, u.tickets, u.pushes, u.pushFaults, u.nextTicket = nil, nil, nil, nil, time.Time{}
+	}
+	s.wake()
 }
 
 func (s *Server) forget() {
-	s.offset, s.issues, s.calls, s.faults = 0, nil, nil, nil
+	s.offset, s.issues, s.calls, s.faults, s.pushed = 0, nil, nil, nil, nil
 	s.byValue = make(map[string]*Issue)
 	s.quotas = make(map[quotaKey]*quota)
 	s.blocked = make(map[string]time.Time)
@@ -263,9 +289,11 @@ func (s *Server) current(held **Issue, fresh Issue, ttl time.Duration) *Issue {
 
 // randomValue has the length of real ones.
 func (s *Server) randomValue(k Kind) string {
-	length := s.knobs.TokenLength
 	if k == CorpTicket || k == AgentTicket {
-		length = 86
+		return s.randomText(ticketLength)
 	}
-	return simulator.RandomText(s.random, length)
+	return s.randomText(s.knobs.TokenLength)
 }
+
+// randomText returns so many characters. The caller holds mu.
+func (s *Server) randomText(length int) string { return simulator.RandomText(s.random, length) }
