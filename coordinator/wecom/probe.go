@@ -40,10 +40,10 @@ var ErrTicketReplaced = errors.New("wecom: WeCom answers another ticket: it has 
 // it blocks, are those of Probe.
 func (p Prober) ProbeTicket(ctx context.Context, kind Kind, token, ticket coordinator.Token) error {
 	e := kind.endpoint()
-	if e.ofParent == nil {
+	if kind != JSAPITicket && kind != AgentTicket {
 		return fmt.Errorf("wecom: probe: %s is no kind of ticket", kind)
 	}
-	a, err := p.ask(ctx, e.path, e.ofParent(token), token, ticket)
+	a, err := p.ask(ctx, e.path, kind.query(token), token, ticket)
 	value, _ := source.Text(a.members[e.member])
 	switch {
 	case err != nil:

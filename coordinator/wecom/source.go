@@ -23,6 +23,11 @@ const (
 	Provider    Kind = "wecom_provider"     // POST /cgi-bin/service/get_provider_token: a service provider's own token
 	JSAPITicket Kind = "wecom_jsapi_ticket" // GET /cgi-bin/get_jsapi_ticket: the corp's ticket, for wx.config; a child of any app's token
 	AgentTicket Kind = "wecom_agent_ticket" // GET /cgi-bin/ticket/get: an app's ticket, for wx.agentConfig; a child of the same app's token
+
+	// Of a service provider's suites; see Suite.
+	SuiteToken Kind = "wecom_suite"      // POST /cgi-bin/service/get_suite_token: presents the suite_ticket that WeCom pushes
+	SuiteCorp  Kind = "wecom_suite_corp" // POST /cgi-bin/service/get_corp_token: a corp's token, of its permanent code; a child of the suite's token
+	CustomApp  Kind = "wecom_custom_app" // GET /cgi-bin/gettoken: a custom app's (代开发), whose secret is a permanent code
 )
 
 // DefaultBaseURL is WeCom's host.
@@ -38,10 +43,13 @@ type Config struct {
 	// Kind is App if empty.
 	Kind Kind
 
-	// CorpID and Secret are the credential of an App or a Provider. Tickets have
-	// neither: they are fetched with the token of AccountConfig.Parent.
-	CorpID string
-	Secret string
+	// CorpID and Secret are the credential of an App or a Provider, SuiteID and Secret
+	// that of a SuiteToken. A SuiteCorp and a CustomApp have a CorpID, and their grant is
+	// the permanent code. Tickets have none of them: they are fetched with the token of
+	// AccountConfig.Parent.
+	CorpID  string
+	SuiteID string
+	Secret  string
 
 	// BaseURL is DefaultBaseURL if empty. Set it for a sandbox or a reverse proxy. It
 	// may have a path.
@@ -64,7 +72,7 @@ type Config struct {
 
 // Format prints the configuration without the secret, whatever the verb.
 func (c Config) Format(w fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(w, "wecom.Config{%s %s %s}", c.CorpID, c.Kind, c.BaseURL)
+	_, _ = fmt.Fprintf(w, "wecom.Config{%s %s %s}", cmp.Or(c.CorpID, c.SuiteID), c.Kind, c.BaseURL)
 }
 
 // MarshalText returns what Format prints, for encoding/json and log/slog.
@@ -72,12 +80,10 @@ func (c Config) MarshalText() ([]byte, error) { return fmt.Append(nil, c), nil }
 
 // Source fetches one credential of WeCom. It is safe for concurrent use.
 type Source struct {
-	kind           Kind
-	corpID, secret string
-	base           string
-	client         *httpsource.Client
-	timeout        time.Duration
-	refusal        refusal
+	kind       Kind
+	id, secret string // of the corp, or of the suite
+	caller     caller
+	refusal    refusal
 }
 
 var (
@@ -93,31 +99,36 @@ func (c Config) Source() (*Source, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("wecom: %w", err)
 	}
-	base, err := source.BaseURL(cmp.Or(c.BaseURL, DefaultBaseURL), DefaultBaseURL)
+	caller, err := c.newCaller()
 	if err != nil {
-		return nil, fmt.Errorf("wecom: api_base: %w", err)
+		return nil, fmt.Errorf("wecom: %w", err)
 	}
-	return &Source{
-		kind:    c.Kind,
-		corpID:  c.CorpID,
-		secret:  c.Secret,
-		base:    base,
-		client:  httpsource.NewClient(c.Transport, cmp.Or(max(c.ConnectTimeout, 0), defaultConnectTimeout)),
-		timeout: cmp.Or(max(c.Timeout, 0), defaultTimeout),
-	}, nil
+	return &Source{kind: c.Kind, id: cmp.Or(c.CorpID, c.SuiteID), secret: c.Secret, caller: caller}, nil
 }
 
 func (c Config) validate() error {
 	switch c.Kind {
 	case App, Provider:
-		return errors.Join(credentialPart("corpid", c.CorpID), credentialPart("secret", c.Secret))
+		return errors.Join(credentialPart("corpid", c.CorpID), credentialPart("secret", c.Secret), without("suite_id", c.SuiteID, c.Kind))
+	case SuiteToken:
+		return errors.Join(credentialPart("suite_id", c.SuiteID), credentialPart("secret", c.Secret), without("corpid", c.CorpID, c.Kind))
+	case SuiteCorp, CustomApp:
+		return errors.Join(credentialPart("corpid", c.CorpID), without("secret", c.Secret, c.Kind), without("suite_id", c.SuiteID, c.Kind))
 	case JSAPITicket, AgentTicket:
-		if c.CorpID != "" || c.Secret != "" {
+		if c.CorpID != "" || c.Secret != "" || c.SuiteID != "" {
 			return fmt.Errorf("corpid, secret: %s has neither: name the account whose ticket it is in \"of\"", c.Kind)
 		}
 		return nil
 	}
-	return fmt.Errorf("source: unknown kind %q: it must be %s, %s, %s or %s", c.Kind, App, Provider, JSAPITicket, AgentTicket)
+	return fmt.Errorf("source: unknown kind %q: it must be %s, %s, %s, %s or %s", c.Kind, App, Provider, JSAPITicket, AgentTicket, SuiteToken)
+}
+
+// without reports a part that a kind does not have.
+func without(field, value string, k Kind) error {
+	if value != "" {
+		return fmt.Errorf("%s: %s has none: remove it", field, k)
+	}
+	return nil
 }
 
 func credentialPart(field, value string) error {
@@ -136,12 +147,12 @@ func (s *Source) Credential() string {
 	if s.secret == "" {
 		return ""
 	}
-	return source.Fingerprint(s.secret, s.corpID)
+	return source.Fingerprint(s.secret, s.id)
 }
 
 // Format prints the source without its secret, whatever the verb.
 func (s *Source) Format(w fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(w, "wecom.Source(%s)", strings.TrimSpace(s.corpID+" "+string(s.kind)))
+	_, _ = fmt.Fprintf(w, "wecom.Source(%s)", strings.TrimSpace(s.id+" "+string(s.kind)))
 }
 
 const (
@@ -168,6 +179,7 @@ func (s *Source) Description() coordinator.Description {
 		Repeat:       coordinator.RepeatSame,
 		Limits:       coordinator.Limits{PerDay: callsPerHour, Window: time.Hour, Reserve: reservedPerHour, MinInterval: minInterval},
 		RefreshEvery: s.every(),
+		Grant:        s.kind.endpoint().grant,
 	}
 }
 
@@ -178,24 +190,37 @@ func (s *Source) every() time.Duration {
 	return tokenEvery
 }
 
-func (s *Source) isTicket() bool { return s.kind.endpoint().ofParent != nil }
+func (s *Source) isTicket() bool { return s.kind == JSAPITicket || s.kind == AgentTicket }
 
 // Fetch implements [coordinator.Source]. It blocks for one request. Its errors are
 // *coordinator.FetchError and contain neither the secret nor a token; the errcode that
 // WeCom answered is in them as an *Error. After a wrong secret it answers the same for 2
 // hours without a call, whatever the reason; a process that is started anew asks.
 func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coordinator.FetchResult, error) {
-	if s.isTicket() && req.Parent.Token.IsZero() {
-		err := errors.New("wecom: a ticket needs the access_token of an app: set AccountConfig.Parent to that account")
+	if err := s.lacks(req); err != nil {
 		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: coordinator.FailedRefused, Message: err.Error(), Err: err}
 	}
 	if err := s.refusal.standing(); err != nil {
 		return coordinator.FetchResult{}, err
 	}
-	result, err := s.call(ctx, req)
+	a, err := s.caller.ask(ctx, s.question(req))
 	s.refusal.note(err)
 	if err != nil {
 		return coordinator.FetchResult{}, err
 	}
-	return result, nil
+	return s.result(a, req.Current), nil
+}
+
+// lacks returns what a request is made without.
+func (s *Source) lacks(req coordinator.FetchRequest) error {
+	e := s.kind.endpoint()
+	switch {
+	case s.isTicket() && req.Parent.Token.IsZero():
+		return errors.New("wecom: a ticket needs the access_token of an app: set AccountConfig.Parent to that account")
+	case e.ofParent != "" && req.Parent.Token.IsZero():
+		return errors.New("wecom: a corp's token needs the suite_access_token: set AccountConfig.Parent to the suite's account")
+	case e.grant.Needed && req.Grant.Token.IsZero():
+		return fmt.Errorf("wecom: %s needs a grant: a suite_ticket or a permanent code", s.kind)
+	}
+	return nil
 }
