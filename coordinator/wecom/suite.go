@@ -1,0 +1,315 @@
+package wecom
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
+)
+
+// SuiteConfig describes a Suite.
+type SuiteConfig struct {
+	SuiteID string
+	CorpID  string // of the provider; WeCom may address pushes to it. "": not known
+
+	// Token, EncodingAESKey and PreviousKey are those of the callback URL, as in
+	// msgcrypt.Config.
+	Token          string
+	EncodingAESKey string
+	PreviousKey    string
+
+	// Account is the suite's: its Source is of the kind SuiteToken.
+	Account *coordinator.Account
+
+	// Grants is the store of Account's coordinator, and Spool its spool (nil: there is
+	// none).
+	Grants coordinator.GrantStore
+	Spool  coordinator.GrantSpool
+
+	// Add adds the account of a corp, Remove removes it. parent is Account's name, or "" if
+	// the source needs no parent. They are called by Run only, for one account at a time.
+	Add    func(name string, source coordinator.Source, parent string) (*coordinator.Account, error)
+	Remove func(name string) error
+
+	// Corps are the corps that get accounts, by CorpID. Nil: all that install the suite. The
+	// permanent codes of the others are stored all the same.
+	Corps []string
+
+	// BaseURL, Transport, ConnectTimeout and Timeout are as in Config.
+	BaseURL        string
+	Transport      http.RoundTripper
+	ConnectTimeout time.Duration
+	Timeout        time.Duration
+
+	Logger *slog.Logger // nil: nothing is logged
+}
+
+// Format prints the configuration without its secrets, whatever the verb.
+func (c SuiteConfig) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "wecom.SuiteConfig{%s}", c.SuiteID)
+}
+
+// Suite takes what WeCom pushes to a suite's callback URL, and keeps an account for each
+// corp that has the suite. Every process of a fleet has one. It is safe for concurrent
+// use.
+type Suite struct {
+	config SuiteConfig
+	codec  *msgcrypt.Codec
+	caller caller
+	log    *slog.Logger
+	woken  chan struct{} // has room for one: Run is to look at the members
+
+	mu       sync.Mutex            // guards what follows
+	unstored *coordinator.Received // a suite_ticket that the store could not take yet; nil: none
+	pause    time.Time             // no auth_code is exchanged before
+	stale    map[string]bool       // accounts whose token is of a permanent code that was replaced
+
+	followed map[string]*coordinator.Account // the corps' accounts, by name. Run's alone
+	renewals sync.WaitGroup                  // that Run has started
+}
+
+// NewSuite returns the suite that c describes. It makes no call and starts nothing.
+func NewSuite(c SuiteConfig) (*Suite, error) {
+	fail := func(err error) (*Suite, error) { return nil, fmt.Errorf("wecom: suite %s: %w", c.SuiteID, err) }
+	switch {
+	case c.SuiteID == "":
+		return fail(errors.New("suite_id: missing"))
+	case c.Account == nil || c.Grants == nil || c.Add == nil || c.Remove == nil:
+		return fail(errors.New("Account, Grants, Add and Remove are required"))
+	}
+	receivers := []string{c.SuiteID}
+	if c.CorpID != "" {
+		receivers = append(receivers, c.CorpID)
+	}
+	codec, err := msgcrypt.Config{Token: c.Token, EncodingAESKey: c.EncodingAESKey, PreviousKey: c.PreviousKey, Receivers: receivers}.Codec()
+	if err != nil {
+		return fail(err)
+	}
+	caller, err := Config{BaseURL: c.BaseURL, Transport: c.Transport, ConnectTimeout: c.ConnectTimeout, Timeout: c.Timeout}.newCaller()
+	if err != nil {
+		return fail(err)
+	}
+	s := &Suite{
+		config: c, codec: codec, caller: caller, log: c.Logger, woken: make(chan struct{}, 1),
+		stale: map[string]bool{}, followed: map[string]*coordinator.Account{},
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.log = s.log.With("account", c.Account.Name())
+	return s, nil
+}
+
+// IsCustom reports whether the suite is a template of custom apps (代开发), whose
+// permanent codes are secrets of apps.
+func (s *Suite) IsCustom() bool { return strings.HasPrefix(s.config.SuiteID, customPrefix) }
+
+// customPrefix begins the ids of templates of custom apps.
+const customPrefix = "dk"
+
+// AccountName returns the name of a corp's account: SUITEID.CORPID.
+func (s *Suite) AccountName(corpID string) string { return s.config.SuiteID + "." + corpID }
+
+// corpOf is the reverse of AccountName.
+func (s *Suite) corpOf(account string) (corpID string, ok bool) {
+	return strings.CutPrefix(account, s.config.SuiteID+".")
+}
+
+// source returns the source of a corp's account, and its parent.
+func (s *Suite) source(corpID string) (source *Source, parent string, err error) {
+	c := s.config
+	kind, parent := SuiteCorp, c.Account.Name()
+	if s.IsCustom() {
+		kind, parent = CustomApp, ""
+	}
+	source, err = Config{
+		Kind: kind, CorpID: corpID, BaseURL: c.BaseURL, Transport: c.Transport, ConnectTimeout: c.ConnectTimeout, Timeout: c.Timeout,
+	}.Source()
+	return source, parent, err
+}
+
+const (
+	// syncEvery is how often each process looks which corps there are.
+	syncEvery = 10 * time.Second
+
+	// exchanges is how many auth_codes are exchanged at once.
+	exchanges = 8
+)
+
+// Run keeps an account for each corp that has the suite, and exchanges auth_codes for
+// permanent codes, until ctx ends. An exchange that is under way is finished first, and
+// its permanent code stored, which takes 15 seconds at most. The accounts stay.
+func (s *Suite) Run(ctx context.Context) {
+	defer s.renewals.Wait()
+	for ctx.Err() == nil {
+		s.storeTicket(ctx)
+		s.sync(ctx)
+		timer := time.NewTimer(syncEvery)
+		select {
+		case <-ctx.Done():
+		case <-s.woken:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (s *Suite) wake() {
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
+}
+
+// sync exchanges what is pending, and brings the accounts in line with the members.
+func (s *Suite) sync(ctx context.Context) {
+	members, err := s.config.Account.Members(ctx)
+	if err != nil {
+		s.log.Debug("the suite's corps cannot be read", "error", err)
+		return
+	}
+	if pending := slices.DeleteFunc(slices.Clone(members), func(name string) bool { return !s.isPending(name) }); len(pending) > 0 {
+		s.settleAll(ctx, pending)
+		if members, err = s.config.Account.Members(ctx); err != nil {
+			return
+		}
+	}
+	listed := make(map[string]bool, len(members))
+	for _, name := range members {
+		corpID, ok := s.corpOf(name)
+		if listed[name] = ok; !ok || s.config.Corps != nil && !slices.Contains(s.config.Corps, corpID) {
+			continue
+		}
+		s.follow(name, corpID)
+	}
+	for name := range s.followed {
+		if !listed[name] {
+			s.unfollow(name)
+		}
+	}
+	s.renew(ctx)
+}
+
+// follow adds a corp's account if it is not there.
+func (s *Suite) follow(name, corpID string) {
+	if s.followed[name] != nil {
+		return
+	}
+	source, parent, err := s.source(corpID)
+	if err == nil {
+		s.followed[name], err = s.config.Add(name, source, parent)
+	}
+	if err != nil {
+		delete(s.followed, name)
+		s.log.Error("the account of a corp cannot be added", "corp", corpID, "error", err)
+		return
+	}
+	s.log.Info("a corp has the suite", "corp", corpID, "name", name)
+}
+
+func (s *Suite) unfollow(name string) {
+	if err := s.config.Remove(name); err != nil && !errors.Is(err, coordinator.ErrUnknownAccount) {
+		s.log.Error("the account of a corp cannot be removed", "name", name, "error", err)
+		return
+	}
+	delete(s.followed, name)
+	s.log.Info("a corp has the suite no more", "name", name)
+}
+
+// renew replaces tokens that belong to permanent codes which were replaced, in the
+// background.
+func (s *Suite) renew(ctx context.Context) {
+	s.mu.Lock()
+	stale := s.stale
+	s.stale = map[string]bool{}
+	s.mu.Unlock()
+	for name := range stale {
+		if account := s.followed[name]; account != nil {
+			s.renewals.Go(func() { s.refresh(ctx, account) })
+		}
+	}
+}
+
+// renewLater has renew replace a token.
+func (s *Suite) renewLater(name string) {
+	s.mu.Lock()
+	s.stale[name] = true
+	s.mu.Unlock()
+	s.wake()
+}
+
+// refreshTimeout is how long a refresh is waited for.
+const refreshTimeout = 30 * time.Second
+
+func (s *Suite) refresh(ctx context.Context, account *coordinator.Account) {
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
+	if _, err := account.Refresh(ctx); err != nil {
+		s.log.Debug("a refresh has brought no token", "name", account.Name(), "error", err)
+	}
+}
+
+// changeGrant makes a transition of the stored grant of an account, until no other
+// process comes between. It returns nil when the store has confirmed it.
+func (s *Suite) changeGrant(
+	ctx context.Context, name string, rules coordinator.GrantRules, transition func(coordinator.Grant, time.Time) (coordinator.Grant, bool),
+) error {
+	for {
+		r, err := s.config.Grants.LoadGrant(ctx, name)
+		if err != nil {
+			return err
+		}
+		g, changed := transition(r.Grant, r.Now)
+		if !changed {
+			return nil
+		}
+		err = s.config.Grants.SaveGrant(ctx, name, g, g.Summary(rules, r.Now))
+		if !errors.Is(err, coordinator.ErrGrantChanged) {
+			return err
+		}
+	}
+}
+
+// permanentRules are those of permanent codes, pendingRules those of auth_codes, which
+// are good for one exchange.
+func permanentRules() coordinator.GrantRules { return SuiteCorp.endpoint().grant }
+
+func pendingRules() coordinator.GrantRules {
+	return coordinator.GrantRules{Needed: true, Replay: coordinator.ReplayNever}
+}
+
+// newest returns the newest token of a grant; the zero GrantToken if there is none.
+func newest(g coordinator.Grant) coordinator.GrantToken {
+	if len(g.Tokens) == 0 {
+		return coordinator.GrantToken{}
+	}
+	return g.Tokens[len(g.Tokens)-1]
+}
+
+// consented returns g with a new permanent code, or with none. at is WeCom's time of the
+// event, or zero: changed is false if g is of a later event, because events come in any
+// order. A code that came without a time gives way to any event.
+func consented(g coordinator.Grant, code coordinator.Token, at, now time.Time) (_ coordinator.Grant, changed bool) {
+	held := newest(g)
+	since := cmp.Or(held.At, at)
+	switch {
+	case code.IsZero() && (held.Token.IsZero() || !at.After(since) && !held.At.IsZero()):
+		return g, false
+	case held.Token.Equal(code) && !held.Refused, at.Before(since) && !at.IsZero():
+		return g, false
+	}
+	g = g.Consented(coordinator.Consent{Token: code}, now)
+	if !code.IsZero() {
+		g.Tokens[0].At = at
+	}
+	return g, true
+}

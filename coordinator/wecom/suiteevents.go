@@ -1,0 +1,216 @@
+package wecom
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
+)
+
+// acknowledged is what WeCom takes for the receipt of an event.
+const acknowledged = "success"
+
+const (
+	// answerWithin is how long an event may take. WeCom waits for a second.
+	answerWithin = 900 * time.Millisecond
+
+	suiteTicketLife = 30 * time.Minute
+	authCodeLife    = 10 * time.Minute
+)
+
+// Callback handles a request to the callback URL, and returns the body of the answer,
+// whose status is 200. GET proves the URL, POST is an event. Events come more than once
+// and in any order.
+//
+// An event is answered when what it brings is stored, within a second. On an error WeCom
+// pushes it again after 5 seconds, three times; the errors are those of msgcrypt, for a
+// request that is not WeCom's or not for this suite, and the store's. A suite_ticket that
+// cannot be stored is kept in memory, because the next one comes in 10 minutes anyway.
+func (s *Suite) Callback(ctx context.Context, method string, query url.Values, body []byte) (answer string, err error) {
+	if method == http.MethodGet {
+		push, err := msgcrypt.ParseEcho(query)
+		if err != nil {
+			return "", err
+		}
+		m, err := s.codec.Open(push)
+		return string(m.Body), err
+	}
+	push, _, err := msgcrypt.ParsePush(query, body)
+	if err != nil {
+		return "", err
+	}
+	m, err := s.codec.Open(push)
+	if err != nil {
+		return "", err
+	}
+	fields, err := msgcrypt.ParseXML(m.Body)
+	if err != nil {
+		return "", err
+	}
+	if id := fields["SuiteId"]; id != s.config.SuiteID {
+		return "", fmt.Errorf("%w: an event of the suite %.40q", msgcrypt.ErrReceiver, id)
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	if err := s.take(ctx, fields); err != nil {
+		s.log.Warn("an event could not be stored: WeCom will push it again", "event", fields["InfoType"], "error", err)
+		return "", err
+	}
+	return acknowledged, nil
+}
+
+// take stores what an event brings.
+func (s *Suite) take(ctx context.Context, fields msgcrypt.Fields) error {
+	at := eventTime(fields["TimeStamp"])
+	switch event := fields["InfoType"]; event {
+	case "suite_ticket":
+		return s.takeTicket(ctx, fields["SuiteTicket"], at)
+	case "create_auth", "reset_permanent_code":
+		return s.takeAuthCode(ctx, fields["AuthCode"], at)
+	case "cancel_auth":
+		return s.takeCancel(ctx, fields["AuthCorpId"], at)
+	case "change_auth":
+		return s.takeChange(ctx, fields["AuthCorpId"])
+	default:
+		s.log.Debug("an event of no concern", "event", event)
+		return nil
+	}
+}
+
+// eventTime returns the time that an event states; zero if it states none.
+func eventTime(seconds string) time.Time {
+	n, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil || n <= 0 || n > 1<<40 {
+		return time.Time{}
+	}
+	return time.Unix(n, 0).UTC()
+}
+
+func (s *Suite) takeTicket(ctx context.Context, ticket string, at time.Time) error {
+	if ticket == "" {
+		return fmt.Errorf("%w: a suite_ticket event without a SuiteTicket", msgcrypt.ErrMalformed)
+	}
+	r := coordinator.Received{Token: coordinator.NewToken(ticket), At: at, Life: suiteTicketLife}
+	err := s.config.Account.Receive(ctx, r)
+	if err == nil {
+		return nil
+	}
+	s.log.Warn("a suite_ticket cannot be stored yet: it is kept in memory", "error", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unstored == nil || !at.Before(s.unstored.At) {
+		s.unstored = &r
+	}
+	return nil
+}
+
+// storeTicket stores the suite_ticket that the store could not take when it came.
+func (s *Suite) storeTicket(ctx context.Context) {
+	s.mu.Lock()
+	r := s.unstored
+	s.mu.Unlock()
+	if r == nil || s.config.Account.Receive(ctx, *r) != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unstored == r {
+		s.unstored = nil
+	}
+}
+
+// pendingPrefix begins, after the suite's id, the names of grants that are auth_codes. An
+// event with an auth_code does not say of which corp it is.
+const pendingPrefix = ".~"
+
+func (s *Suite) pendingName(code string) string {
+	sum := sha256.Sum256([]byte(code))
+	return s.config.SuiteID + pendingPrefix + hex.EncodeToString(sum[:10])
+}
+
+func (s *Suite) isPending(name string) bool {
+	return strings.HasPrefix(name, s.config.SuiteID+pendingPrefix)
+}
+
+// TakeAuthCode stores an auth_code that came with a redirect of the browser, to be
+// exchanged for the corp's permanent code. It is good for 10 minutes. WeCom pushes those
+// that come without one.
+func (s *Suite) TakeAuthCode(ctx context.Context, code string) error {
+	return s.takeAuthCode(ctx, code, time.Time{})
+}
+
+func (s *Suite) takeAuthCode(ctx context.Context, code string, at time.Time) error {
+	if code == "" {
+		return fmt.Errorf("%w: an event without an AuthCode", msgcrypt.ErrMalformed)
+	}
+	name, settled := s.pendingName(code), false
+	err := s.changeGrant(ctx, name, pendingRules(), func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+		if g.Version > 0 {
+			settled = len(g.Tokens) == 0
+			return g, false
+		}
+		settled = false
+		g = g.Consented(coordinator.Consent{Token: coordinator.NewToken(code)}, now)
+		g.Tokens[0].At, g.Tokens[0].Until = at, now.Add(authCodeLife)
+		return g, true
+	})
+	if err != nil || settled {
+		return err
+	}
+	if err := s.config.Account.SetMember(ctx, name, true); err != nil {
+		return err
+	}
+	s.wake()
+	return nil
+}
+
+// takeCancel withdraws the permanent code of a corp that has removed the suite.
+func (s *Suite) takeCancel(ctx context.Context, corpID string, at time.Time) error {
+	name := s.AccountName(corpID)
+	if corpID == "" || coordinator.ValidateName(name) != nil {
+		return errNoAuthCorpID
+	}
+	gone := false
+	err := s.changeGrant(ctx, name, permanentRules(), func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+		g, changed := consented(g, coordinator.Token{}, at, now)
+		gone = len(g.Tokens) == 0
+		return g, changed
+	})
+	if err != nil || !gone {
+		return err
+	}
+	defer s.wake()
+	return s.config.Account.SetMember(ctx, name, false)
+}
+
+// takeChange looks whether the corp still has the suite: an app for contacts announces its
+// end as a change. A permanent code that WeCom has refused is tried once more, because
+// the app may have been enabled again.
+func (s *Suite) takeChange(ctx context.Context, corpID string) error {
+	name := s.AccountName(corpID)
+	if corpID == "" || coordinator.ValidateName(name) != nil {
+		return errNoAuthCorpID
+	}
+	err := s.changeGrant(ctx, name, permanentRules(), func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+		held := newest(g)
+		if !held.Refused {
+			return g, false
+		}
+		return consented(g, held.Token, held.At, now)
+	})
+	if err != nil {
+		return err
+	}
+	s.renewLater(name)
+	return nil
+}
+
+var errNoAuthCorpID = fmt.Errorf("%w: an event without a usable AuthCorpId", msgcrypt.ErrMalformed)

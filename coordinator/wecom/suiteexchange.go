@@ -1,0 +1,275 @@
+package wecom
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
+)
+
+// This file is the exchange of auth_codes for permanent codes. An auth_code is good for
+// one exchange, and its answer is the only place where the permanent code is: so it is a
+// grant that is used up, marked before it is presented. The answer takes its place, and
+// goes from there to the account of its corp. Every step can be repeated by any process.
+
+const (
+	// exchangeFor is how long an exchange may be under way, with the storing of its answer.
+	exchangeFor = 20 * time.Second
+
+	// storeFor is how long an answer is tried to be stored once Run is to end.
+	storeFor = 10 * time.Second
+
+	// storeEvery is the pause between two tries.
+	storeEvery = 200 * time.Millisecond
+
+	// refusedPause is how long no auth_code is exchanged after WeCom refused the suite.
+	refusedPause = time.Minute
+)
+
+// errNoCorp says that an answer names no corp.
+var errNoCorp = errors.New("wecom: get_permanent_code names no corp")
+
+// exchanged begins the Form of a permanent code that has not reached its corp's account;
+// the corp and the time of the event follow.
+const exchanged = "permanent_code "
+
+func exchangedForm(corpID string, at time.Time) string {
+	seconds := int64(0)
+	if !at.IsZero() {
+		seconds = at.Unix()
+	}
+	return exchanged + corpID + " " + strconv.FormatInt(seconds, 10)
+}
+
+// parseForm is the reverse of exchangedForm; ok is false for the Form of an auth_code.
+func parseForm(form string) (corpID string, at time.Time, ok bool) {
+	rest, ok := strings.CutPrefix(form, exchanged)
+	corpID, seconds, _ := strings.Cut(rest, " ")
+	return corpID, eventTime(seconds), ok
+}
+
+// settleAll settles the pending grants with these names, some at a time.
+func (s *Suite) settleAll(ctx context.Context, names []string) {
+	slots := make(chan struct{}, exchanges)
+	var running sync.WaitGroup
+	defer running.Wait()
+	for _, name := range names {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		running.Go(func() {
+			defer func() { <-slots }()
+			if err := s.settle(ctx, name); err != nil {
+				s.log.Warn("an auth_code is not exchanged yet", "error", err)
+			}
+		})
+	}
+}
+
+// settle takes a pending grant as far as it goes. An error is no failure for good.
+func (s *Suite) settle(ctx context.Context, name string) error {
+	r, err := s.config.Grants.LoadGrant(ctx, name)
+	if err != nil {
+		return err
+	}
+	held := newest(r.Grant)
+	if corpID, at, ok := parseForm(held.Form); ok {
+		return s.adopt(ctx, name, corpID, held.Token, at)
+	}
+	if held.Token.IsZero() {
+		return s.config.Account.SetMember(ctx, name, false)
+	}
+	suite, ok := s.config.Account.Peek()
+	if !ok || s.paused() {
+		return nil // the suite's account says why
+	}
+	fence := max(coordinator.Fence(r.Now.UnixMicro()), r.Grant.Newest()+1, r.Grant.Consent+1)
+	marked, code, err := r.Grant.Present(coordinator.PresentRequest{
+		Fence: fence, Now: r.Now, For: exchangeFor, Rules: pendingRules(), Probe: true,
+	})
+	if none := (*coordinator.GrantError)(nil); errors.As(err, &none) {
+		if none.Condition == coordinator.GrantDead {
+			return s.giveUp(ctx, name)
+		}
+		return nil // another process is at it
+	}
+	if err != nil {
+		return err
+	}
+	sendBefore := time.Now().Add(exchangeFor / 2)
+	err = s.config.Grants.SaveGrant(ctx, name, marked, marked.Summary(pendingRules(), r.Now))
+	if errors.Is(err, coordinator.ErrGrantChanged) {
+		return nil // another process is at it
+	}
+	if err != nil { // the mark is perhaps not durable
+		return errors.Join(err, s.release(ctx, name, fence))
+	}
+	return s.exchange(ctx, name, presentation{fence, code, suite.Token, sendBefore})
+}
+
+// presentation is an exchange that is marked.
+type presentation struct {
+	fence      coordinator.Fence
+	code       coordinator.GrantToken
+	suiteToken coordinator.Token
+	sendBefore time.Time
+}
+
+// exchange presents an auth_code, and stores what comes of it, also if running ends.
+func (s *Suite) exchange(running context.Context, name string, p presentation) error {
+	ctx := context.WithoutCancel(running)
+	a, failure := s.caller.ask(ctx, question{
+		endpoint:   endpoint{path: "/cgi-bin/service/get_permanent_code", member: "permanent_code", classify: ClassifySuite},
+		query:      url.Values{"suite_access_token": {p.suiteToken.Reveal()}},
+		fields:     map[string]string{"auth_code": p.code.Token.Reveal()},
+		secrets:    []string{p.code.Token.Reveal(), p.suiteToken.Reveal()},
+		sendBefore: p.sendBefore,
+	})
+	if failure == nil {
+		corpID, err := corpOf(a)
+		if err != nil {
+			return errors.Join(err, s.spend(ctx, name, p.fence))
+		}
+		return s.keep(running, name, corpID, p, coordinator.NewToken(a.value))
+	}
+	switch failure.Kind {
+	case coordinator.FailedGrant:
+		s.log.Error("WeCom does not take an auth_code", "error", failure)
+		return s.giveUp(ctx, name)
+	case coordinator.FailedUnknown:
+		return errors.Join(failure, s.spend(ctx, name, p.fence))
+	case coordinator.FailedParent:
+		_, err := s.config.Account.Invalidate(ctx, p.suiteToken)
+		return errors.Join(failure, err, s.release(ctx, name, p.fence))
+	case coordinator.FailedRefused:
+		s.pauseFor(refusedPause)
+	default:
+		s.pauseFor(failure.RetryIn)
+	}
+	return errors.Join(failure, s.release(ctx, name, p.fence))
+}
+
+// corpOf returns the corp that an answer to get_permanent_code is about.
+func corpOf(a answer) (string, error) {
+	var info struct {
+		CorpID json.RawMessage `json:"corpid"`
+	}
+	if json.Unmarshal(a.members["auth_corp_info"], &info) != nil {
+		return "", errNoCorp
+	}
+	corpID, _ := source.Text(info.CorpID)
+	if coordinator.ValidateName(corpID) != nil {
+		return "", errNoCorp
+	}
+	return corpID, nil
+}
+
+// keep stores the permanent code in place of the auth_code, and hands it on. It repeats
+// that until the store confirms it; once running has ended, for 10 seconds at most.
+func (s *Suite) keep(running context.Context, name, corpID string, p presentation, code coordinator.Token) error {
+	ctx := context.WithoutCancel(running)
+	answer := coordinator.GrantAnswer{Account: name, Fence: p.fence, Parent: p.code.Fence, Token: code, Form: exchangedForm(corpID, p.code.At)}
+	s.spool(answer)
+	for begun := time.Now(); ; time.Sleep(storeEvery) {
+		err := s.changeGrant(ctx, name, pendingRules(), func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+			return g.Keep(answer, now)
+		})
+		if err == nil {
+			break
+		}
+		if running.Err() != nil && time.Since(begun) > storeFor {
+			return fmt.Errorf("the permanent code of %s cannot be stored: %w", corpID, err)
+		}
+	}
+	s.unspool(name, p.fence)
+	return s.adopt(ctx, name, corpID, code, p.code.At)
+}
+
+func (s *Suite) spool(answer coordinator.GrantAnswer) {
+	if s.config.Spool == nil {
+		return
+	}
+	if err := s.config.Spool.Write(answer); err != nil {
+		s.log.Error("a permanent code cannot be written to the spool", "error", err)
+	}
+}
+
+func (s *Suite) unspool(name string, fence coordinator.Fence) {
+	if s.config.Spool == nil {
+		return
+	}
+	if err := s.config.Spool.Remove(name, fence); err != nil {
+		s.log.Warn("the spool cannot be emptied", "error", err)
+	}
+}
+
+// adopt gives a permanent code to the account of its corp.
+func (s *Suite) adopt(ctx context.Context, name, corpID string, code coordinator.Token, at time.Time) error {
+	account := s.AccountName(corpID)
+	if err := s.config.Account.SetMember(ctx, account, true); err != nil {
+		return err
+	}
+	replaced := false
+	err := s.changeGrant(ctx, account, permanentRules(), func(g coordinator.Grant, now time.Time) (_ coordinator.Grant, changed bool) {
+		replaced = g.Version > 0
+		return consented(g, code, at, now)
+	})
+	if err != nil {
+		return err
+	}
+	if replaced {
+		s.renewLater(account)
+	}
+	s.log.Info("a corp has installed the suite, or its permanent code was reset", "corp", corpID, "name", account)
+	return s.forget(ctx, name)
+}
+
+// giveUp forgets an auth_code that cannot be exchanged any more.
+func (s *Suite) giveUp(ctx context.Context, name string) error {
+	s.log.Error("an auth_code could not be exchanged: the corp has to install the suite again")
+	return s.forget(ctx, name)
+}
+
+// forget withdraws a pending grant. Its record stays, so that a push that comes again is
+// known.
+func (s *Suite) forget(ctx context.Context, name string) error {
+	err := s.changeGrant(ctx, name, pendingRules(), func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+		return g.Consented(coordinator.Consent{}, now), len(g.Tokens) > 0
+	})
+	if err != nil {
+		return err
+	}
+	return s.config.Account.SetMember(ctx, name, false)
+}
+
+// release takes back a mark: surely the auth_code was not used.
+func (s *Suite) release(ctx context.Context, name string, fence coordinator.Fence) error {
+	return s.changeGrant(ctx, name, pendingRules(), func(g coordinator.Grant, _ time.Time) (coordinator.Grant, bool) { return g.Withdraw(fence) })
+}
+
+// spend says that no answer will come to an exchange. It is tried once more.
+func (s *Suite) spend(ctx context.Context, name string, fence coordinator.Fence) error {
+	return s.changeGrant(ctx, name, pendingRules(), func(g coordinator.Grant, _ time.Time) (coordinator.Grant, bool) { return g.GiveUp(fence) })
+}
+
+func (s *Suite) paused() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.pause)
+}
+
+func (s *Suite) pauseFor(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pause = time.Now().Add(d)
+}
