@@ -49,6 +49,7 @@ func (a *API) addRoutes() {
 	a.addRoute(metadataPath, public, methods{http.MethodGet: getMetadata})
 	a.metadata = a.add(metadataPath+"/oauth2/{name}", public, methods{http.MethodGet: getMetadata})
 	a.jssdk = a.add("/v1/jssdk/{name}", private, methods{http.MethodGet: a.getSignature})
+	a.pushed = a.add("/callback/{name}", public, methods{http.MethodGet: a.takeCallback, http.MethodPost: a.takeCallback})
 	a.addRoute("/healthz", public, methods{http.MethodGet: getHealth})
 	a.addRoute("/readyz", public, methods{http.MethodGet: a.getReady})
 	if a.metrics != nil {

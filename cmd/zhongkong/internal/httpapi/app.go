@@ -41,6 +41,7 @@ type app struct {
 	label       func(account string) string
 	proxy       Routes // nil: none
 	directory   Directory
+	callback    func(account string) (Callback, bool)
 	events      *events.Hub
 	page        *page.Page
 	metrics     http.Handler
@@ -68,6 +69,9 @@ func newApp(cfg Config) *app {
 	if cfg.Directory == nil {
 		cfg.Directory = noDirectory{}
 	}
+	if cfg.Callback == nil {
+		cfg.Callback = func(string) (Callback, bool) { return nil, false }
+	}
 	if cfg.Label == nil {
 		cfg.Label = func(string) string { return "" }
 	}
@@ -83,6 +87,7 @@ func newApp(cfg Config) *app {
 		label:         cfg.Label,
 		proxy:         cfg.Proxy,
 		directory:     cfg.Directory,
+		callback:      cfg.Callback,
 		events:        hub,
 		metrics:       cfg.Metrics,
 		metricsOpen:   cfg.MetricsOpen,

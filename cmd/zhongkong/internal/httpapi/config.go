@@ -39,6 +39,9 @@ type Config struct {
 	// apps of WeCom, and no pages to sign.
 	Directory Directory
 
+	// Callback returns what takes the pushes to an account. Nil: no account has pushes.
+	Callback func(account string) (Callback, bool)
+
 	// Events feeds /v1/events and the page. Its Observe has to be part of the
 	// coordinator's Config.Observe. Nil: there are no events.
 	Events *events.Hub

@@ -218,7 +218,7 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 		}
 	}
 	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.state, s.api.account,
-		s.api.jssdk, s.api.oauth, s.api.metadata) {
+		s.api.jssdk, s.api.oauth, s.api.metadata, s.api.pushed) {
 		for method := range e.methods {
 			if method == http.MethodHead {
 				continue
@@ -245,7 +245,7 @@ func (slowCallers) Authenticate(context.Context, netip.Addr, string, string) (au
 // has, and checks the answer against it.
 func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 	d := loadDescription(t)
-	well := newStage(t, newBook(t).use)
+	well := newStage(t, newBook(t).use, takesPushes)
 	broken := failingStage(t, coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"), newBook(t).use)
 	silent := failingStage(t, coordinatortest.Hangs(), newBook(t).use)
 	silent.api.Stop() // so that no request is held
@@ -256,13 +256,14 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 	const token, refresh, one = "/v1/tokens/{name}", "/v1/tokens/{name}/refresh", "/accounts/{name}"
 	const states, state = "/v1/accounts", "/v1/accounts/{name}"
 	const jssdk, sign = "/v1/jssdk/{name}", "/v1/jssdk/" + wxa + "?url=https://m.example.com/"
+	const callback = "/callback/{name}"
 	const oauth, namedOAuth = "/oauth2/token", "/oauth2/{name}/token"
 	const namedMetadata = metadataPath + "/oauth2/{name}"
 	mine, theirs := "/v1/tokens/"+wxa, "/v1/tokens/"+wxb
 	readerForm := "name=reader&password=reader-password"
 	adminForm := "name=admin&password=admin-password&appid=" + wxa
 	stable := stableBody(wxa, reader, false)
-	large := strings.Repeat(" ", 17<<10)
+	large, huge := strings.Repeat(" ", 17<<10), strings.Repeat(" ", 257<<10)
 	json := []string{"Accept", "application/json", "Content-Type", formType}
 	form := []string{"Content-Type", formType}
 	image := foreignPages["an image"]
@@ -337,6 +338,18 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 		{slow, admin, "GET", jssdk, sign, "", nil, 429},
 		{broken, admin, "GET", jssdk, sign, "", nil, 502},
 		{silent, admin, "GET", jssdk, sign, "", nil, 503},
+
+		{well, "", "POST", callback, "/callback/" + wxa, "", nil, 200},
+		{well, "", "POST", callback, "/callback/malformed", "", nil, 400},
+		{well, "", "POST", callback, "/callback/forged", "", nil, 403},
+		{well, "", "POST", callback, "/callback/none", "", nil, 404},
+		{well, "", "POST", callback, "/callback/" + wxa, huge, nil, 413},
+		{well, "", "POST", callback, "/callback/away", "", nil, 503},
+		{well, "", "GET", callback, "/callback/" + wxa, "", nil, 200},
+		{well, "", "GET", callback, "/callback/malformed", "", nil, 400},
+		{well, "", "GET", callback, "/callback/forged", "", nil, 403},
+		{well, "", "GET", callback, "/callback/none", "", nil, 404},
+		{well, "", "GET", callback, "/callback/away", "", nil, 503},
 
 		{well, reader, "POST", oauth, "/oauth2/token", grantOnly, form, 200},
 		{well, reader, "POST", oauth, "/oauth2/token", "grant_type=password", form, 400},

@@ -42,6 +42,7 @@ type router struct {
 	refresh  *endpoint            // /v1/tokens/{name}/refresh
 	state    *endpoint            // /v1/accounts/{name}
 	jssdk    *endpoint            // /v1/jssdk/{name}
+	pushed   *endpoint            // /callback/{name}
 	oauth    *endpoint            // /oauth2/{name}/token
 	metadata *endpoint            // /.well-known/oauth-authorization-server/oauth2/{name}
 	account  *endpoint            // /accounts/{name}
@@ -101,8 +102,11 @@ func (t *router) routeParts(u *url.URL) (*endpoint, string) {
 func (t *router) named(parts []string) (*endpoint, string) {
 	switch at := func(i int, want string) bool { return parts[i] == want }; len(parts) {
 	case 2:
-		if at(0, "accounts") {
+		switch {
+		case at(0, "accounts"):
 			return t.account, parts[1]
+		case at(0, "callback"):
+			return t.pushed, parts[1]
 		}
 	case 3:
 		switch {
