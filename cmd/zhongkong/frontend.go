@@ -38,8 +38,8 @@ type frontend struct {
 	routes         *routes
 	routeListeners []routeListener
 
-	// current is the configuration as requests see it. The daemon's own cfg is for
-	// the goroutine that reloads it.
+	// current is the configuration as requests see it, with the accounts that have
+	// appeared by themselves. The daemon's own cfg is for the goroutine that reloads it.
 	current atomic.Pointer[config.Config]
 }
 
@@ -128,14 +128,14 @@ func (d *daemon) openFrontend() error {
 	if err := exposure.CheckExposure(d.listener.Addr()); err != nil {
 		return usagef("--listen %s: %v", d.cfg.Listen, err)
 	}
-	d.current.Store(d.cfg)
+	d.members.publish()
 	if err := d.openRoutes(); err != nil {
 		return err
 	}
 	d.api = httpapi.New(httpapi.Config{
 		Coordinator: d.zk, Callers: d.auth, Proxy: d.routes, Directory: directory{d}, Probe: d.probe, Overlap: d.overlap,
 		Events: d.events, History: redisadmin.New(d.store),
-		Label: d.label, PageLabel: d.pageLabel,
+		Label: d.label, PageLabel: d.pageLabel, Callback: d.members.callback,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log, PageSource: d.source,
 	})

@@ -95,7 +95,7 @@ func (d *daemon) reload() {
 	if fixed := next.Fixed(d.started); len(fixed) > 0 {
 		d.log.Warn("these settings take effect at the next start", "settings", fixed)
 	}
-	d.current.Store(next)
+	d.members.configure(next)
 	d.routes.tokens.Remember(parents(next)...)
 	accounts, users := d.apply(next), compareUsers(d.cfg.Users, next.Users)
 	d.log.Info("configuration read again",
@@ -136,6 +136,8 @@ func (d *daemon) apply(next *config.Config) difference {
 		later, stays := next.Account(a.Name)
 		removed[a.Name] = !stays || removed[a.Of] || !keepsToken(a, later)
 	}
+	d.members.release(next, removed)
+	defer d.members.start()
 	for _, a := range slices.Backward(d.cfg.Accounts) {
 		if !removed[a.Name] {
 			continue

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -34,7 +35,9 @@ while it runs:
    curl http://127.0.0.1:9090/sandbox/knobs     what can be tuned
    curl http://127.0.0.1:9090/sandbox/          which requests there are
 
-As OAuth2 it has the same at /oauth2/sandbox/.`,
+As OAuth2 it has the same at /oauth2/sandbox/. What platforms and suites are pushed goes
+to the address of serve (--listen in the configuration); WeCom's suites are controlled at
+/wecom/sandbox/.`,
 		Flags:  []cli.Flag{newValueFlag("listen", "ADDR", sandboxAddr, "where to listen")},
 		Action: p.runSandbox,
 	}
@@ -62,9 +65,15 @@ func (s *session) simulate(ctx context.Context, address string) error {
 		return err
 	}
 	defer w.close()
+	w.callbackBase = "http://" + s.cfg.Listen
 	if err := w.serveAccounts(s.cfg); err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(ctx)
+	var pushing sync.WaitGroup
+	defer pushing.Wait()
+	defer stop()
+	pushing.Go(func() { w.push(ctx, nil) }) // ends with ctx
 	var names []string
 	for _, a := range s.cfg.Accounts {
 		names = append(names, cmp.Or(a.AppID(), a.Name))
@@ -83,11 +92,14 @@ func (s *session) simulate(ctx context.Context, address string) error {
 }
 
 type sandboxServer struct {
-	wechat *wechattest.Server
-	wecom  *wecomtest.Server
-	oauth  *oauthtest.Server
-	http   *http.Server
-	addr   net.Addr
+	wechat       *wechattest.Server
+	wecom        *wecomtest.Server
+	oauth        *oauthtest.Server
+	http         *http.Server
+	addr         net.Addr
+	callbackBase string                       // where pushes go; "": to target, in this process
+	target       atomic.Pointer[http.Handler] // nil until it is ready
+
 	failed chan error // receives why it stopped by itself; closed at the end
 
 	made    bool              // it has an account of its own

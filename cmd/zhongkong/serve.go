@@ -82,6 +82,7 @@ type daemon struct {
 
 	zk       *coordinator.Coordinator
 	listener net.Listener
+	members  *members
 	frontend
 	embedded *miniredis.Miniredis // nil: Redis is another process
 	sandbox  *sandboxServer       // nil: the issuer is a real one
@@ -135,6 +136,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 	if d.zk, err = newCoordinator(cfg); err != nil {
 		return err
 	}
+	d.members = newMembers(d)
 	d.metrics.Follow(d.zk)
 	d.metrics.FollowStore(d.store.Stats)
 	d.metrics.FollowLog(d.queue.Dropped)
@@ -186,6 +188,7 @@ func (d *daemon) run(signalled context.Context) error {
 	})
 	wg.Go(func() { d.followFiles(ctx) })     // ends with ctx
 	wg.Go(func() { d.watchAttendance(ctx) }) // ends with ctx
+	wg.Go(func() { d.members.run(ctx) })     // ends after ctx, when what is under way is stored
 	wg.Go(func() {                           // ends after ctx, when the responses under way are written
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)

@@ -40,6 +40,10 @@ type SuiteConfig struct {
 	Add    func(name string, source coordinator.Source, parent string) (*coordinator.Account, error)
 	Remove func(name string) error
 
+	// Following are the accounts of corps that are there already. Run calls Add for those
+	// that stay, and Remove for the others.
+	Following []string
+
 	// Corps are the corps that get accounts, by CorpID. Nil: all that install the suite. The
 	// permanent codes of the others are stored all the same.
 	Corps []string
@@ -105,13 +109,16 @@ func NewSuite(c SuiteConfig) (*Suite, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	for _, name := range c.Following {
+		s.followed[name] = nil
+	}
 	s.log = s.log.With("account", c.Account.Name())
 	return s, nil
 }
 
-// IsCustom reports whether the suite is a template of custom apps (代开发), whose
-// permanent codes are secrets of apps.
-func (s *Suite) IsCustom() bool { return strings.HasPrefix(s.config.SuiteID, customPrefix) }
+// IsCustom reports whether a suite is a template of custom apps (代开发), whose permanent
+// codes are secrets of apps.
+func IsCustom(suiteID string) bool { return strings.HasPrefix(suiteID, customPrefix) }
 
 // customPrefix begins the ids of templates of custom apps.
 const customPrefix = "dk"
@@ -119,16 +126,18 @@ const customPrefix = "dk"
 // AccountName returns the name of a corp's account: SUITEID.CORPID.
 func (s *Suite) AccountName(corpID string) string { return s.config.SuiteID + "." + corpID }
 
-// corpOf is the reverse of AccountName.
+// corpOf is the reverse of AccountName; ok is false for the name of another account, and
+// for that of an auth_code.
 func (s *Suite) corpOf(account string) (corpID string, ok bool) {
-	return strings.CutPrefix(account, s.config.SuiteID+".")
+	corpID, ok = strings.CutPrefix(account, s.config.SuiteID+".")
+	return corpID, ok && !s.isPending(account)
 }
 
 // source returns the source of a corp's account, and its parent.
 func (s *Suite) source(corpID string) (source *Source, parent string, err error) {
 	c := s.config
 	kind, parent := SuiteCorp, c.Account.Name()
-	if s.IsCustom() {
+	if IsCustom(s.config.SuiteID) {
 		kind, parent = CustomApp, ""
 	}
 	source, err = Config{
@@ -186,9 +195,10 @@ func (s *Suite) sync(ctx context.Context) {
 	listed := make(map[string]bool, len(members))
 	for _, name := range members {
 		corpID, ok := s.corpOf(name)
-		if listed[name] = ok; !ok || s.config.Corps != nil && !slices.Contains(s.config.Corps, corpID) {
+		if !ok || s.config.Corps != nil && !slices.Contains(s.config.Corps, corpID) {
 			continue
 		}
+		listed[name] = true
 		s.follow(name, corpID)
 	}
 	for name := range s.followed {
@@ -204,15 +214,16 @@ func (s *Suite) follow(name, corpID string) {
 	if s.followed[name] != nil {
 		return
 	}
+	var account *coordinator.Account
 	source, parent, err := s.source(corpID)
 	if err == nil {
-		s.followed[name], err = s.config.Add(name, source, parent)
+		account, err = s.config.Add(name, source, parent)
 	}
 	if err != nil {
-		delete(s.followed, name)
 		s.log.Error("the account of a corp cannot be added", "corp", corpID, "error", err)
 		return
 	}
+	s.followed[name] = account
 	s.log.Info("a corp has the suite", "corp", corpID, "name", name)
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
@@ -31,8 +32,13 @@ type request struct {
 	corpID, app string // whose call it is, once that is known
 }
 
-// ServeHTTP implements http.Handler: it answers as WeCom does.
+// ServeHTTP implements http.Handler: it answers as WeCom does. Paths below /sandbox/ are
+// the control interface, which GET /sandbox/ lists.
 func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if strings.HasPrefix(req.URL.Path, controlPrefix) {
+		newControl(s).ServeHTTP(w, req)
+		return
+	}
 	r := &request{method: req.Method, path: req.URL.Path, query: req.URL.Query(), from: req.RemoteAddr}
 	if host, _, err := net.SplitHostPort(req.RemoteAddr); err == nil {
 		r.from = host

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -549,6 +550,32 @@ func TestKnobsOfSuites(t *testing.T) {
 		}
 		if first.Code == nil || a.Code == nil {
 			t.Error("an answer has no errcode")
+		}
+	})
+}
+
+func TestASuiteIsControlledOverHTTP(t *testing.T) {
+	inProvider(t, nil, func(t *testing.T, s *wecomtest.Server, suite, _ *receiver) {
+		c := from(t, s, "192.0.2.1")
+		control := func(what, body string) string {
+			t.Helper()
+			return c.do(http.MethodPost, "/sandbox/suites/"+suiteID+"/"+what, body).raw
+		}
+		control("faults", `{"info_type": "create_auth", "duplicate": true}`)
+		control("install", `{"corpid": "`+tenant+`"}`)
+		time.Sleep(5 * time.Second)
+		if got := suite.got("create_auth", "AuthCode"); len(got) != 2 {
+			t.Errorf("%d events, want one and its duplicate", len(got))
+		}
+		pushes := c.do(http.MethodGet, "/sandbox/suites/"+suiteID+"/pushes", "").raw
+		if strings.Contains(pushes, suite.got("create_auth", "AuthCode")[0]) || !strings.Contains(pushes, `"acknowledged": true`) {
+			t.Errorf("the pushes are %s", pushes)
+		}
+		if corps := c.do(http.MethodGet, "/sandbox/suites/"+suiteID+"/corps", "").raw; !strings.Contains(corps, tenant) {
+			t.Errorf("the corps are %s", corps)
+		}
+		if list := c.do(http.MethodGet, "/sandbox/", "").raw; !strings.Contains(list, "/install") {
+			t.Errorf("the list of requests is %s", list)
 		}
 	})
 }

@@ -28,6 +28,9 @@ type Account struct {
 	RefreshEvery time.Duration
 	Limits       coordinator.Limits
 
+	// MemberTickets are the words of tickets: of an account with members.
+	MemberTickets []string
+
 	SecretFile string // the first file with a secret of it, "" if there is none
 
 	texts   map[string]string // fields of its source
@@ -198,7 +201,7 @@ func (c *Config) checkFields(a *Account, kind sources.Kind, form accountForm, p 
 		p.addf("%s: account %q: of: an account with source %s has no parent: remove it", a.where, a.Name, a.Source)
 	}
 	if len(a.Pages) > 0 {
-		if !kind.SignsPages() {
+		if !kind.SignsPages(values) {
 			p.addf("%s: account %q: pages: an account with source %s has no JS-SDK ticket: remove it", a.where, a.Name, a.Source)
 		} else if _, err := wechat.ParsePages(a.Pages); err != nil {
 			p.addf("%s: account %q: pages: %s", a.where, a.Name, strings.TrimPrefix(err.Error(), "wechat: "))
@@ -229,7 +232,7 @@ func kindsWith(key string) []string {
 func (c *Config) addTickets(p *problems) {
 	for i := range len(c.Accounts) {
 		parent, form := c.Accounts[i], c.forms[i]
-		kinds := parent.Kind().Tickets
+		kinds := parent.Kind().TicketKinds(parent.Values())
 		for _, word := range form.tickets {
 			source, ok := kinds[word]
 			if !ok {
@@ -238,12 +241,21 @@ func (c *Config) addTickets(p *problems) {
 					parent.where, parent.Name, word, parent.Source, cmp.Or(known, "none"))
 				continue
 			}
-			c.Accounts = append(c.Accounts, Account{
-				Name: parent.Name + "." + word, Label: parent.Label, Source: source, APIBase: parent.APIBase,
-				Of: parent.Name, Pages: parent.Pages, given: given{limits: noLimits()}, where: parent.where,
-			})
+			if parent.Kind().Members != nil {
+				c.Accounts[i].MemberTickets = append(c.Accounts[i].MemberTickets, word)
+				continue
+			}
+			c.Accounts = append(c.Accounts, parent.ticket(word, source))
 			c.forms = append(c.forms, accountForm{})
 		}
+	}
+}
+
+// ticket returns the account of a ticket of a.
+func (a Account) ticket(word, source string) Account {
+	return Account{
+		Name: a.Name + "." + word, Label: a.Label, Source: source, APIBase: a.APIBase,
+		Of: a.Name, Pages: a.Pages, given: given{limits: noLimits()}, where: a.where,
 	}
 }
 

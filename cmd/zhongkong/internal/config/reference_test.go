@@ -124,6 +124,7 @@ func sourceRows(b *strings.Builder, w pageWords) {
 // formNames are how fields are written, in words.
 var formNames = map[sources.Form]string{
 	sources.Text: "text", sources.Secret: "secret", sources.Key: "key", sources.File: "file", sources.List: "list", sources.Map: "map", sources.Data: "group",
+	sources.NamesOrAll: "names",
 }
 
 func row(b *strings.Builder, cells ...string) {
@@ -294,7 +295,7 @@ var chineseUsage = map[string]string{
 	"accounts[].source":              "签发 token 的来源，见下表（默认为 source 的值）",
 	"accounts[].api_base":            "签发方接口的地址（微信默认为 api_base 的值，其他为签发方自己的地址）",
 	"accounts[].of":                  "其 source 需要哪个账号的 token",
-	"accounts[].tickets":             "由本账号派生的 ticket 列表，各自成为名为 NAME.TICKET 的账号：微信账号有 jsapi 和 wx_card，企业微信账号有 corp 和 agent",
+	"accounts[].tickets":             "由本账号派生的 ticket 列表，各自成为名为 NAME.TICKET 的账号：微信账号有 jsapi 和 wx_card，企业微信账号有 corp 和 agent；套件则为其每个企业的票据",
 	"accounts[].pages":               "可以获得 JS-SDK 签名的网页主机列表，如 www.example.com",
 	"accounts[].refresh_every":       "两次刷新之间的最长间隔（默认由 source 决定，否则为 refresh_every 的值）",
 	"sources.token":                  "微信 access_token，经 GET /cgi-bin/token 获取：每次调用都会使前一个失效",
@@ -373,6 +374,14 @@ var chineseUsage = map[string]string{
 	"routes[].listen":  "路由自己的监听地址，路由位于其根路径，供基地址不能带路径的 SDK 使用；TLS 和 plaintext_ok 的规则与 listen 相同",
 	"routes[].to":      "上游的 URL（默认为该账号的接口地址）",
 	"routes[].put":     "上游在哪里读取 token：bearer、query NAME 或 header NAME（微信账号默认为 query access_token）",
+
+	"form.names":                       "名称列表",
+	"sources.wecom_suite":              "企业微信套件（第三方应用，或 suite_id 以 dk 开头的代开发应用模板）的 suite_access_token；每个安装了它的企业自动成为一个账号 SUITEID.CORPID",
+	"fields.suite_id":                  "SuiteID（默认取 name）",
+	"fields.callback_token":            "平台后台中回调 URL 的 Token",
+	"fields.encoding_aes_key":          "回调 URL 的 EncodingAESKey",
+	"fields.previous_encoding_aes_key": "上次更换之前的 EncodingAESKey",
+	"fields.authorizers":               "哪些授权方（企业）成为账号：它们的 id，或 \"*\" 表示全部（默认）",
 }
 
 func TestEveryDefaultIsAValueOfItsSetting(t *testing.T) {

@@ -28,6 +28,10 @@ type Kind struct {
 	// Tickets are the kinds of the accounts that a word in tickets: makes.
 	Tickets map[string]string
 
+	// Members says that accounts of another kind live on one of this kind, and appear by
+	// themselves. Nil: there are none.
+	Members *Members
+
 	// Signs says that the tokens are tickets with which JS-SDK signatures are made.
 	Signs bool
 
@@ -94,13 +98,14 @@ type Form int
 
 // The forms. A Secret NAME is written as NAME, NAME_file or NAME_env.
 const (
-	Text   Form = iota
-	Secret      // one word
-	Key         // a secret of several lines: PEM or JSON
-	File        // the path of a file with a secret, which the source reads
-	List        // of texts
-	Map         // of texts
-	Data        // any YAML, as JSON
+	Text       Form = iota
+	Secret          // one word
+	Key             // a secret of several lines: PEM or JSON
+	File            // the path of a file with a secret, which the source reads
+	List            // of texts
+	Map             // of texts
+	Data            // any YAML, as JSON
+	NamesOrAll      // a list of names, or "*" for all
 )
 
 // Values are what an account gives.
@@ -115,10 +120,14 @@ type Values struct {
 
 // groups are the kinds by issuer. Those with presets are read when they are needed.
 var groups = []func() []Kind{
-	sync.OnceValue(weChat), sync.OnceValue(weCom), sync.OnceValue(oauth2), sync.OnceValue(byDescription),
+	sync.OnceValue(weChat), sync.OnceValue(weCom), sync.OnceValue(weComSuites), sync.OnceValue(oauth2), sync.OnceValue(byDescription),
 }
 
-// All returns every kind, in the order of the reference page.
+// members are the kinds of accounts that appear by themselves; see Kind.Members.
+var members = []func() []Kind{sync.OnceValue(weComMembers)}
+
+// All returns every kind that a configuration may name, in the order of the reference
+// page.
 func All() []Kind {
 	var all []Kind
 	for _, group := range groups {
@@ -129,7 +138,7 @@ func All() []Kind {
 
 // Find returns the kind with the given name.
 func Find(name string) (Kind, bool) {
-	for _, group := range groups {
+	for _, group := range slices.Concat(groups, members) {
 		for _, k := range group() {
 			if k.Name == name {
 				return k, true
@@ -139,10 +148,20 @@ func Find(name string) (Kind, bool) {
 	return Kind{}, false
 }
 
+// TicketKinds returns the kinds of ticket that tickets: of an account makes, by word: its
+// own, or those of its members.
+func (k Kind) TicketKinds(v Values) map[string]string {
+	if k.Members == nil {
+		return k.Tickets
+	}
+	member, _ := Find(k.Members.Kind(v))
+	return member.Tickets
+}
+
 // SignsPages reports whether pages: applies: to tickets for the JS-SDK, and to accounts
 // that have such tickets.
-func (k Kind) SignsPages() bool {
-	for _, name := range k.Tickets {
+func (k Kind) SignsPages(v Values) bool {
+	for _, name := range k.TicketKinds(v) {
 		if ticket, ok := Find(name); ok && ticket.Signs {
 			return true
 		}

@@ -1,0 +1,43 @@
+package config
+
+import (
+	"maps"
+	"slices"
+)
+
+// Members returns the accounts of a member that has appeared: itself, and those of its
+// tickets, parents first. of is the account that it lives on, texts are the fields of its
+// source.
+func (c *Config) Members(of Account, name string, texts map[string]string) ([]Account, error) {
+	member := Account{
+		Name: name, Label: of.Label, Source: of.Kind().Members.Kind(of.Values()), APIBase: of.APIBase, Of: of.Name, Pages: of.Pages,
+		given: given{limits: noLimits()}, texts: maps.Clone(texts), where: of.where,
+	}
+	all := []Account{member}
+	for _, word := range of.MemberTickets {
+		all = append(all, member.ticket(word, member.Kind().Tickets[word]))
+	}
+	known := c.With(all)
+	for i := range all {
+		if err := known.describe(&all[i]); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// With returns a copy of c that has these accounts, too. c and the copy stay as they are.
+func (c *Config) With(accounts []Account) *Config {
+	next := *c
+	next.Accounts = slices.Concat(c.Accounts, accounts)
+	next.indexAccounts()
+	return &next
+}
+
+// mayAppear reports whether an account of this name may appear by itself.
+func (c *Config) mayAppear(name string) bool {
+	return slices.ContainsFunc(c.Accounts, func(a Account) bool {
+		members := a.Kind().Members
+		return members != nil && members.Named(a.Values(), name)
+	})
+}
