@@ -58,7 +58,7 @@ func weComSuites() []Kind {
 			{Key: "corpid", Usage: "the CorpID of the provider"},
 		}, pushedFields()...),
 		APIBase: wecom.DefaultBaseURL,
-		Make: makeSuite,
+		Make:    makeSuite,
 		Chain:   func(v Values) string { return SuiteID(v) + " " + v.APIBase },
 		Hint:    suiteHint,
 		Members: &Members{Kind: suiteMember, Named: func(v Values, name string) bool { return strings.HasPrefix(name, SuiteID(v)+".") }},
