@@ -243,11 +243,13 @@ func (s *Server) KillEarly(appID string, c Chain) (Issue, bool) {
 	var killed Issue
 	var was bool
 	_ = s.change(appID, func(a *account) error {
-		if !c.isToken() {
-			killed, was = a.chain(c).retire(s.nowLocked(), s.knobs.TicketOverlap, CauseKilled)
-			return nil
+		switch on := s.chainOf(a, c); {
+		case on == nil:
+		case c.isTicket():
+			killed, was = on.retire(s.nowLocked(), s.knobs.TicketOverlap, CauseKilled)
+		default:
+			killed, was = on.kill(s.nowLocked())
 		}
-		killed, was = a.chain(c).kill(s.nowLocked())
 		return nil
 	})
 	return killed, was

@@ -2,6 +2,7 @@ package wechattest
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ func apis() map[string]api {
 	type ipList struct {
 		IPs []string `json:"ip_list"`
 	}
-	return map[string]api{
+	all := map[string]api{
 		pathToken:  {"", (*Server).token},
 		pathStable: {http.MethodPost, (*Server).stableToken},
 		pathTicket: {"", business((*Server).getTicket)},
@@ -48,6 +49,8 @@ func apis() map[string]api {
 		pathSend:                         {http.MethodPost, canned(errorBody{0, "ok"})},
 		pathCode:                         {http.MethodPost, business((*Server).picture)},
 	}
+	maps.Copy(all, componentAPIs())
+	return all
 }
 
 // business returns an interface that needs a token.
@@ -74,6 +77,9 @@ func (s *Server) bearer(r *request) (*account, int) {
 		return nil, codeNoToken
 	}
 	i, known := s.byHash[hashOf(token)]
+	if known && i.Chain == ComponentChain {
+		return nil, codeNeedAccountToken
+	}
 	if !known || !i.Chain.isToken() {
 		return nil, codeBadCredential
 	}

@@ -14,7 +14,15 @@ type Chain string
 const (
 	ClassicChain Chain = "token"
 	StableChain  Chain = "stable_token"
+
+	// AuthorizerChain is the tokens of an account that a platform gets. One account has one
+	// such chain for each platform that it has authorized.
+	AuthorizerChain Chain = "authorizer"
 )
+
+// ComponentChain is the component_access_tokens of a platform. The interfaces of accounts
+// do not take them.
+const ComponentChain Chain = "component"
 
 // The chains of tickets, by their type.
 const (
@@ -23,7 +31,11 @@ const (
 	AppChain   Chain = "2" // of the SDK for apps
 )
 
-func (c Chain) isToken() bool { return c == ClassicChain || c == StableChain }
+func (c Chain) isToken() bool {
+	return c == ClassicChain || c == StableChain || c == AuthorizerChain
+}
+
+func (c Chain) isTicket() bool { return !c.isToken() && c != ComponentChain }
 
 // Cause is the reason why a token becomes invalid.
 type Cause string
@@ -33,6 +45,8 @@ const (
 	CauseExpired    Cause = "expired"
 	CauseSuperseded Cause = "superseded"
 	CauseKilled     Cause = "killed" // by KillEarly
+
+	CauseReauthorized Cause = "reauthorized" // the account authorized the platform again, or no longer does
 )
 
 // Issue is a token or a ticket that the server issued. Times are those of the server's clock.

@@ -137,7 +137,7 @@ type chainQuery struct {
 
 func (q chainQuery) chain() (Chain, error) {
 	c := cmp.Or(q.Chain, ClassicChain)
-	if chains := []Chain{ClassicChain, StableChain, JSAPIChain, CardChain, AppChain}; !slices.Contains(chains, c) {
+	if chains := []Chain{ClassicChain, StableChain, ComponentChain, AuthorizerChain, JSAPIChain, CardChain, AppChain}; !slices.Contains(chains, c) {
 		return "", fmt.Errorf("the chain must be one of %q, not %q", chains, c)
 	}
 	return c, nil

@@ -31,9 +31,16 @@
 // Everything can be changed while the server runs, also by HTTP under /sandbox/ (see
 // Server.ServeHTTP).
 //
+// # Third-party platforms
+//
+// A [Component] is a platform with its interfaces. Authorize and Unauthorize play the
+// merchants. RunPushes pushes verify tickets and events, encrypted, to the component's
+// URL or in process to its Handler; InjectPush makes pushes fail. Pushes, Authorizers and
+// DailyCalls are the history.
+//
 // # What it leaves out
 //
-// WeCom and third-party platforms. Where WeChat's behaviour is unknown, there is a
+// WeCom. Where WeChat's behaviour is unknown, there is a
 // knob whose default is the more likely behaviour; for the end of a replaced ticket,
 // of which reports differ, it is the strictest.
 package wechattest

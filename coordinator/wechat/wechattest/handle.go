@@ -2,6 +2,7 @@ package wechattest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -35,12 +36,21 @@ func (r *request) issues() bool {
 }
 
 // recorded reports whether the history has the call.
-func (r *request) recorded() bool { return r.issues() || r.path == pathTicket }
+func (r *request) recorded() bool {
+	return r.issues() || r.path == pathTicket || strings.HasPrefix(r.path, componentPrefix)
+}
 
 // member is the name that the token, or the ticket, has in the answer.
 func (r *request) member() string {
-	if r.path == pathTicket {
+	switch r.path {
+	case pathTicket:
 		return "ticket"
+	case pathComponentToken:
+		return "component_access_token"
+	case pathAuthorizerToken:
+		return "authorizer_access_token"
+	case pathQueryAuth:
+		return "authorization_info"
 	}
 	return "access_token"
 }
@@ -319,10 +329,11 @@ func (r *request) account() string {
 		return id
 	}
 	var named struct {
-		AppID string `json:"appid"`
+		AppID     string `json:"appid"`
+		Component string `json:"component_appid"`
 	}
 	if strings.HasPrefix(strings.TrimSpace(string(r.body)), "{") && json.Unmarshal(r.body, &named) == nil {
-		return named.AppID
+		return cmp.Or(named.Component, named.AppID)
 	}
 	return ""
 }

@@ -2,20 +2,23 @@ package wechattest
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 )
 
-// Call is one call to a token endpoint or to getticket, including calls that a fault kept from being
-// carried out. Calls without a connection are not recorded.
+// Call is one call to a token endpoint, to getticket or to an interface of platforms, including
+// calls that a fault kept from being carried out. Calls without a connection are not recorded.
 type Call struct {
-	ID        int    `json:"id"`
-	Path      string `json:"path"`
-	AppID     string `json:"appid"`
-	From      string `json:"from"`   // the caller's address
-	Remote    string `json:"remote"` // the same with the port, over HTTP
-	Host      string `json:"host"`   // the host it called
-	UserAgent string `json:"user_agent"`
+	ID         int    `json:"id"`
+	Path       string `json:"path"`
+	AppID      string `json:"appid"`
+	Authorizer string `json:"authorizer_appid,omitempty"` // that a call of a platform names
+	From       string `json:"from"`                       // the caller's address
+	Remote     string `json:"remote"`                     // the same with the port, over HTTP
+	Host       string `json:"host"`                       // the host it called
+	UserAgent  string `json:"user_agent"`
 
 	Started   time.Time `json:"-"`
 	Finished  time.Time `json:"-"`         // zero while the call is in progress
@@ -32,6 +35,12 @@ func (s *Server) newCallLocked(r *request) *Call {
 		ID: s.lastCall, Path: r.path, AppID: r.appID, From: r.from, Remote: r.remote, Host: r.host, UserAgent: r.userAgent,
 		Started: s.nowLocked(),
 	}
+	if strings.HasPrefix(r.path, componentPrefix) {
+		var named componentAsking
+		_ = json.Unmarshal(r.body, &named) // a body that is not JSON names no authorizer
+		c.Authorizer = named.Authorizer
+	}
+	s.countLocked(c)
 	s.calls = append(s.calls, c)
 	s.trimLocked()
 	return c
@@ -44,7 +53,7 @@ func (i *issued) snapshot() Issue {
 	return out
 }
 
-// Calls returns the calls to the token endpoints and to getticket, oldest first.
+// Calls returns the calls that Call describes, oldest first.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -34,6 +34,14 @@ func (s *Server) TransportFrom(address string) http.RoundTripper {
 //	POST /sandbox/accounts/{appid}/rotate     gives it a new secret and returns it
 //	POST /sandbox/accounts/{appid}/kill       {"chain"}: invalidates the current token, or ticket, before it expires
 //	POST /sandbox/accounts/{appid}/rogue      {"chain"}: another party fetches a token
+//	POST /sandbox/components                  {"appid","secret","whitelist","token","encoding_aes_key","previous_encoding_aes_key","url","stopped"}
+//	POST /sandbox/components/{appid}          {"url","encoding_aes_key","stopped","whitelist"}: changes the named ones; the key before becomes the previous one
+//	GET  /sandbox/components/{appid}/authorizers     accounts that have authorized it; no secrets
+//	POST /sandbox/components/{appid}/authorize       {"appid"}: an account authorizes it, for the first time or again
+//	POST /sandbox/components/{appid}/unauthorize     {"appid"}
+//	POST /sandbox/components/{appid}/push            pushes a verify ticket
+//	GET  /sandbox/pushes                      pushed events; ?after=ID&appid=
+//	GET  /sandbox/push-faults                 the faults of pushes; POST adds one (see PushFault); DELETE clears them
 //	POST /sandbox/clock                       {"advance":"90m"}
 //	POST /sandbox/hosts                       {"api2.weixin.qq.com":"down"} or "up"
 //	POST /sandbox/release                     ends hanging calls

@@ -157,11 +157,14 @@ func (a *account) addressCode(r *request) int {
 // forgotten script. It invalidates the current token as any other call does, and
 // returns the new one.
 func (s *Server) Rogue(appID string, c Chain) (Issue, error) {
-	if !c.isToken() {
+	if c.isTicket() {
 		return Issue{}, fmt.Errorf("wechattest: %s is no chain of tokens: another party gets the same ticket", c)
 	}
 	var got Issue
 	err := s.change(appID, func(a *account) error {
+		if s.chainOf(a, c) == nil {
+			return notFoundError{fmt.Sprintf("wechattest: %s has no chain %s", appID, c)}
+		}
 		now := s.nowLocked()
 		call := s.newCallLocked(&request{path: "/cgi-bin/" + string(c), appID: appID, from: rogueAddress, userAgent: "rogue"})
 		call.Finished, call.Delivered, call.Forced = now, true, c == StableChain

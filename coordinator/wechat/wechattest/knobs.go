@@ -77,6 +77,41 @@ type Knobs struct {
 	TicketOverlap      time.Duration // how long a ticket stays valid after it expired or was replaced
 	TicketFollowsToken bool          // a new token makes the next call get another ticket
 	TicketTypeCode     int           // errcode for an unknown type of ticket
+
+	ComponentGrace      time.Duration // how long a superseded component_access_token stays valid
+	AuthorizerGrace     time.Duration // the same for an authorizer_access_token
+	RefreshTokenRotates bool          // api_authorizer_token answers another refresh token, and the old one ends after Grace
+	VerifyTicketTTL     time.Duration // lifetime of a verify ticket
+	AuthCodeTTL         time.Duration // of an authorization_code
+	PreAuthCodeTTL      time.Duration // of a pre_auth_code
+	DailyComponent      int           // calls a day to each interface of platforms
+	ComponentSecretCode int           // errcode for a platform's wrong secret
+
+	PushEvery      time.Duration // interval of the verify tickets
+	PushTimeout    time.Duration // until when a push must be answered
+	PushRetries    int           // how often a push that was not answered is repeated
+	PushRetryAfter time.Duration
+}
+
+// grace is how long a superseded token, or ticket, of a chain stays valid.
+func (k Knobs) grace(c Chain) time.Duration {
+	switch {
+	case c == ComponentChain:
+		return k.ComponentGrace
+	case c == AuthorizerChain:
+		return k.AuthorizerGrace
+	case c.isTicket():
+		return k.TicketOverlap
+	}
+	return k.Grace
+}
+
+// generations is how many superseded tokens, or tickets, of a chain are valid at once.
+func (k Knobs) generations(c Chain) int {
+	if c.isTicket() {
+		return AllGenerations
+	}
+	return k.GraceGenerations
 }
 
 // DefaultKnobs returns the behaviour of WeChat as documented, or else the likely one.
@@ -105,6 +140,18 @@ func DefaultKnobs() Knobs {
 		TicketTTL:        7200 * time.Second,
 		TicketExpiry:     TicketFixed,
 		TicketTypeCode:   codeBadType,
+
+		ComponentGrace:      300 * time.Second,
+		AuthorizerGrace:     300 * time.Second,
+		VerifyTicketTTL:     12 * time.Hour,
+		AuthCodeTTL:         time.Hour,
+		PreAuthCodeTTL:      600 * time.Second,
+		DailyComponent:      10_000,
+		ComponentSecretCode: codeNoComponent,
+		PushEvery:           600 * time.Second,
+		PushTimeout:         5 * time.Second,
+		PushRetries:         3,
+		PushRetryAfter:      5 * time.Second,
 	}
 }
 
@@ -219,6 +266,18 @@ func (k *Knobs) table() []knob {
 		atLeast("ticket_overlap", &k.TicketOverlap, 0),
 		free("ticket_follows_token", &k.TicketFollowsToken),
 		atLeast("ticket_type_code", &k.TicketTypeCode, 1),
+		atLeast("component_grace", &k.ComponentGrace, 0),
+		atLeast("authorizer_grace", &k.AuthorizerGrace, 0),
+		free("refresh_token_rotates", &k.RefreshTokenRotates),
+		atLeast("verify_ticket_ttl", &k.VerifyTicketTTL, time.Second),
+		atLeast("auth_code_ttl", &k.AuthCodeTTL, time.Second),
+		atLeast("pre_auth_code_ttl", &k.PreAuthCodeTTL, time.Second),
+		atLeast("daily_component", &k.DailyComponent, 0),
+		atLeast("component_secret_code", &k.ComponentSecretCode, 1),
+		atLeast("push_every", &k.PushEvery, time.Second),
+		atLeast("push_timeout", &k.PushTimeout, time.Millisecond),
+		atLeast("push_retries", &k.PushRetries, 0),
+		atLeast("push_retry_after", &k.PushRetryAfter, time.Millisecond),
 	}
 }
 

@@ -1,6 +1,9 @@
 package wechattest
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // usage counts an account's calls. The zero value is ready to use. Guarded by
 // Server.mu.
@@ -59,6 +62,9 @@ func (s *Server) spend(r *request, a *account) int {
 }
 
 func (s *Server) dailyLimit(a *account, path string) int {
+	if strings.HasPrefix(path, componentPrefix) {
+		return s.knobs.DailyComponent
+	}
 	switch path {
 	case pathToken:
 		return s.dailyToken(a)
@@ -68,5 +74,32 @@ func (s *Server) dailyLimit(a *account, path string) int {
 		return s.knobs.DailyTicket
 	default:
 		return s.knobs.DailyOther
+	}
+}
+
+// dailyCalls names a count of calls of one day.
+type dailyCalls struct{ day, appID, path string }
+
+// DailyCalls returns how often a path was called for an account or a component, by day
+// ("20060102", UTC+8), calls that were refused included. api_authorizer_token counts for
+// the component and for the authorizer.
+func (s *Server) DailyCalls(appID, path string) map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[string]int)
+	for key, n := range s.daily {
+		if key.appID == appID && key.path == path {
+			out[key.day] += n
+		}
+	}
+	return out
+}
+
+// countLocked counts a call for its account, and for the authorizer that it names.
+func (s *Server) countLocked(c *Call) {
+	day := dayOf(c.Started)
+	s.daily[dailyCalls{day, c.AppID, c.Path}]++
+	if c.Authorizer != "" {
+		s.daily[dailyCalls{day, c.Authorizer, c.Path}]++
 	}
 }

@@ -16,6 +16,8 @@ type Config struct {
 	Accounts []Account
 	Knobs    *Knobs // nil: DefaultKnobs
 
+	Components []Component // third-party platforms
+
 	// Now is the clock, time.Now if nil. Server.Advance adds to it.
 	Now func() time.Time
 
@@ -24,18 +26,20 @@ type Config struct {
 	// it.
 	Seed uint64
 
-	// History is how many calls and how many tokens are kept, each; 0 means 100,000.
+	// History is how many calls, tokens and pushes are kept, each; 0 means 100,000.
 	History int
 }
 
 // Server is a simulated WeChat. It is safe for concurrent use. It has no
-// goroutine of its own.
+// goroutine of its own; RunPushes is one for the caller to start.
 type Server struct {
 	clock   func() time.Time
 	seed    uint64
 	history int
 	apis    map[string]api
 	control http.Handler // of /sandbox/
+
+	pushWake chan struct{} // has room for one: RunPushes shall look what is due
 
 	// mu guards everything below. Each call is carried out while holding it, so
 	// tokens have one order.
@@ -53,6 +57,13 @@ type Server struct {
 	issues []*issued // the oldest first
 	byHash map[tokenHash]*issued
 	rids   *ridLog
+
+	components map[string]*component
+	pushed     []*push // the oldest first
+	queue      []*push // to be pushed
+	pushFaults []*pushFault
+	lastPush   int
+	daily      map[dailyCalls]int
 
 	released chan struct{} // closed and replaced to end all waits
 	closed   bool
@@ -79,6 +90,10 @@ func Open(c Config) (*Server, error) {
 		byHash:   make(map[tokenHash]*issued),
 		rids:     newRIDLog(),
 		released: make(chan struct{}),
+
+		components: make(map[string]*component),
+		daily:      make(map[dailyCalls]int),
+		pushWake:   make(chan struct{}, 1),
 	}
 	if s.clock == nil {
 		s.clock = time.Now
@@ -95,11 +110,16 @@ func Open(c Config) (*Server, error) {
 	if err := s.knobs.Validate(); err != nil {
 		return nil, fmt.Errorf("wechattest: %w", err)
 	}
-	if len(c.Accounts) == 0 {
+	if len(c.Accounts) == 0 && len(c.Components) == 0 {
 		c.Accounts = []Account{{AppID: DefaultAppID, Secret: DefaultSecret}}
 	}
 	for _, a := range c.Accounts {
 		if err := s.AddAccount(a); err != nil {
+			return nil, err
+		}
+	}
+	for _, component := range c.Components {
+		if err := s.AddComponent(component); err != nil {
 			return nil, err
 		}
 	}
@@ -122,6 +142,7 @@ func (s *Server) Advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.offset += d
+	s.wakePushes()
 }
 
 // Knobs returns the knobs.
@@ -199,20 +220,32 @@ func (s *Server) Reset() {
 		a.tickets = make(map[Chain]*chain)
 		a.usage = usage{}
 	}
+	s.resetComponents()
 }
 
-// mintLocked issues a token or a ticket.
+// mintLocked issues a token or a ticket of an account.
 func (s *Server) mintLocked(a *account, c Chain, call *Call, now time.Time) *issued {
+	i := s.mintOn(s.chainOf(a, c), a.AppID, c, call, now)
+	if c.isToken() && s.knobs.TicketFollowsToken {
+		for _, tickets := range a.tickets {
+			tickets.retire(now, s.knobs.TicketOverlap, CauseSuperseded)
+		}
+	}
+	return i
+}
+
+// mintOn issues a token or a ticket on a chain, whose name is c.
+func (s *Server) mintOn(on *chain, appID string, c Chain, call *Call, now time.Time) *issued {
 	s.lastSeq++
 	k := s.knobs
 	value, life, overlap, delay := s.randomToken(), k.TokenTTL, time.Duration(0), k.PropagationDelay
-	if !c.isToken() {
+	if c.isTicket() {
 		value, life, overlap, delay = s.randomText(ticketLength), k.TicketTTL, k.TicketOverlap, 0
 	}
 	i := &issued{
 		Issue: Issue{
 			Seq:       s.lastSeq,
-			AppID:     a.AppID,
+			AppID:     appID,
 			Chain:     c,
 			Token:     value,
 			Call:      call.ID,
@@ -226,16 +259,7 @@ func (s *Server) mintLocked(a *account, c Chain, call *Call, now time.Time) *iss
 		usableFrom: now.Add(delay),
 	}
 	call.Seq, call.Minted = i.Seq, true
-	if c.isToken() {
-		a.chain(c).add(i, k.Grace, k.GraceGenerations)
-	} else {
-		a.chain(c).add(i, k.TicketOverlap, AllGenerations)
-	}
-	if c.isToken() && k.TicketFollowsToken {
-		for _, tickets := range a.tickets {
-			tickets.retire(now, k.TicketOverlap, CauseSuperseded)
-		}
-	}
+	on.add(i, k.grace(c), k.generations(c))
 	s.issues = append(s.issues, i)
 	s.byHash[hashOf(i.Token)] = i
 	s.trimLocked()
