@@ -31,11 +31,14 @@ type reply struct {
 	secrets []string // must not be quoted from the answer
 }
 
-// grant is a token as WeChat gave it.
-type grant struct {
+// issued is a token as WeChat gave it.
+type issued struct {
 	token string
 	life  time.Duration
 	doubt string // why life is a guess; "" if the answer has it
+
+	refresh string // the refresh token that came with an authorizer's token; "": none
+	owner   string // the AppID of the authorizer, if the answer names it
 }
 
 // cautiousLife is the assumed lifetime of a token that came without one. The token
@@ -43,16 +46,16 @@ type grant struct {
 // this lifetime, the day's quota of calls suffices.
 const cautiousLife = 10 * time.Minute
 
-// grant reads the answer: a token, an errcode (nothing was issued), or an error
+// issued reads the answer: a token, an errcode (nothing was issued), or an error
 // that describes anything else. The error does not quote the answer, which may
 // contain a token.
 //
 // A plausible token is accepted whatever the HTTP status: it was issued. An errcode
-// may accompany it, since relays have codes of their own; then grant returns both,
+// may accompany it, since relays have codes of their own; then issued returns both,
 // and the caller decides by whether the token is new.
-func (r reply) grant() (grant, *Error, error) {
+func (r reply) issued() (issued, *Error, error) {
 	a, err := parseAnswer(r.member, r.Body)
-	g, doubt := a.grant()
+	g, doubt := a.issued()
 	var said *Error
 	if a.code != 0 {
 		said = newError(a.code, httpsource.Scrub(a.message, r.secrets...), r.Status)
@@ -61,43 +64,51 @@ func (r reply) grant() (grant, *Error, error) {
 	case err == nil && doubt == nil:
 		return g, said, nil
 	case r.Status/100 == 5:
-		return grant{}, nil, fmt.Errorf("HTTP status %d", r.Status)
+		return issued{}, nil, fmt.Errorf("HTTP status %d", r.Status)
 	case said != nil && r.GaveUp():
-		return grant{}, nil, fmt.Errorf("HTTP status %d and %w", r.Status, &Error{Code: a.code, Status: r.Status})
+		return issued{}, nil, fmt.Errorf("HTTP status %d and %w", r.Status, &Error{Code: a.code, Status: r.Status})
 	case said != nil:
-		return grant{}, said, nil
+		return issued{}, said, nil
 	case r.Status != http.StatusOK:
-		return grant{}, nil, fmt.Errorf("HTTP status %d", r.Status)
+		return issued{}, nil, fmt.Errorf("HTTP status %d", r.Status)
 	}
-	return grant{}, nil, cmp.Or(err, doubt)
+	return issued{}, nil, cmp.Or(err, doubt)
 }
 
 // complete reports whether the answer tells the outcome of the call although the
 // connection broke before its end.
 func (r reply) complete() bool {
-	_, _, err := r.grant()
+	_, _, err := r.issued()
 	return err == nil
 }
 
-func (a answer) grant() (grant, error) {
+func (a answer) issued() (issued, error) {
 	noun := a.member.noun()
 	switch {
 	case a.token == "" && a.wrong[a.member] != nil:
-		return grant{}, a.wrong[a.member]
+		return issued{}, a.wrong[a.member]
 	case a.token == "":
-		return grant{}, fmt.Errorf("neither a %s nor an errcode", noun)
+		return issued{}, fmt.Errorf("neither a %s nor an errcode", noun)
 	case len(a.token) > maxToken:
-		return grant{}, fmt.Errorf("a %s of %d characters", noun, len(a.token))
+		return issued{}, fmt.Errorf("a %s of %d characters", noun, len(a.token))
 	case !httpsource.Printable(a.token):
-		return grant{}, fmt.Errorf("a %s with blanks, control or non-ASCII characters", noun)
+		return issued{}, fmt.Errorf("a %s with blanks, control or non-ASCII characters", noun)
 	case a.life > 0:
-		return grant{token: a.token, life: a.life}, nil
+		return issued{token: a.token, life: a.life, refresh: a.refreshToken(), owner: a.owner}, nil
 	}
 	doubt := cmp.Or(a.wrong[expiresIn], fmt.Errorf("a %s without expires_in", noun))
 	if a.code != 0 { // more likely an error than a token
-		return grant{}, doubt
+		return issued{}, doubt
 	}
-	return grant{token: a.token, life: cautiousLife, doubt: doubt.Error()}, nil
+	return issued{token: a.token, life: cautiousLife, doubt: doubt.Error(), refresh: a.refreshToken(), owner: a.owner}, nil
+}
+
+// refreshToken returns the refresh token, "" if there is none that can be stored.
+func (a answer) refreshToken() string {
+	if len(a.refresh) > maxToken || !httpsource.Printable(a.refresh) {
+		return ""
+	}
+	return a.refresh
 }
 
 // chinaStandardTime is where WeChat's day begins and ends.

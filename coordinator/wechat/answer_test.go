@@ -109,7 +109,7 @@ func TestAnswers(t *testing.T) {
 		{`{"access_token":"90_é","expires_in":7200}`, "a token with blanks, control or non-ASCII characters"},
 		{`{"access_token":"` + strings.Repeat("x", maxToken+1) + `","expires_in":7200}`, "a token of 32769 characters"},
 	} {
-		g, refused, err := answered(http.StatusOK, tt.body).grant()
+		g, refused, err := answered(http.StatusOK, tt.body).issued()
 		got := token
 		switch {
 		case err != nil:
@@ -132,7 +132,7 @@ func TestALifeIsReadInEveryForm(t *testing.T) {
 		`7200`: 2 * time.Hour, `"7200"`: 2 * time.Hour, `7200.0`: 2 * time.Hour, `"7.2E+3"`: 2 * time.Hour,
 		`345`: 345 * time.Second, `0.5`: time.Second / 2, `31622400`: maxLife,
 	} {
-		g, _, err := answered(http.StatusOK, `{"access_token":"90_a","expires_in":`+form+`}`).grant()
+		g, _, err := answered(http.StatusOK, `{"access_token":"90_a","expires_in":`+form+`}`).issued()
 		if err != nil || g.life != want {
 			t.Errorf("%s: %v, %v, want %v", form, g.life, err, want)
 		}
@@ -163,8 +163,8 @@ func FuzzAnswer(f *testing.F) {
 	}
 	const secret = "secret-secret"
 	f.Fuzz(func(t *testing.T, status int, body string) {
-		g, refused, err := answered(status, body, secret).grant()
-		if g != (grant{}) && (g.token == "" || !httpsource.Printable(g.token) || len(g.token) > maxToken || g.life <= 0 || g.life > maxLife) {
+		g, refused, err := answered(status, body, secret).issued()
+		if g != (issued{}) && (g.token == "" || !httpsource.Printable(g.token) || len(g.token) > maxToken || g.life <= 0 || g.life > maxLife) {
 			t.Errorf("grant %q for %v", g.token, g.life)
 		}
 		if refused != nil {
@@ -180,8 +180,8 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil && strings.Contains(err.Error(), secret) {
 			t.Errorf("the error quotes the answer: %v", err)
 		}
-		if (err == nil) != (refused != nil || g != grant{}) || err != nil && g != (grant{}) {
-			t.Errorf("%v, %v and %v of %q", g != grant{}, refused, err, body)
+		if (err == nil) != (refused != nil || g != issued{}) || err != nil && g != (issued{}) {
+			t.Errorf("%v, %v and %v of %q", g != issued{}, refused, err, body)
 		}
 	})
 }
@@ -201,7 +201,7 @@ func FuzzATokenIsTakenWhateverIsAroundIt(f *testing.F) {
 		seconds = 1 + int(uint(seconds)%uint(maxLife.Seconds()))
 		for _, life := range []string{fmt.Sprint(seconds), fmt.Sprintf("%d.0", seconds), fmt.Sprintf("%q", fmt.Sprint(seconds)), fmt.Sprintf("%de0", seconds)} {
 			body := before + "{" + members + `"access_token":"90_a","expires_in":` + life + "}" + after
-			g, _, err := answered(status, body).grant()
+			g, _, err := answered(status, body).issued()
 			if err != nil || g.token != "90_a" || g.life != time.Duration(seconds)*time.Second {
 				t.Errorf("%q: %q for %v, %v", body, g.token, g.life, err)
 			}

@@ -31,6 +31,12 @@ const (
 	codeExpired       = 42001
 	codeNotListed     = 40164
 	codeDailyQuota    = 45009
+
+	codeNotAuthorized   = 61003
+	codeNotRegistered   = 61004
+	codeBadAuthCode     = 61009
+	codeOldAuthCode     = 61010
+	codeBadRefreshToken = 61023
 )
 
 // Classify returns the class of an errcode that a token endpoint answered. A code

@@ -17,7 +17,7 @@ type Error struct {
 	Status  int    // the HTTP status, nearly always 200
 
 	// Address is the source address of the request as WeChat saw it, "" except with
-	// 40164. It is the address to put on the IP whitelist.
+	// 40164 and 61004. It is the address to put on the IP whitelist.
 	Address string
 }
 
@@ -42,14 +42,15 @@ func newError(code int, message string, status int) *Error {
 	if m := ridPattern().FindStringSubmatch(message); m != nil {
 		e.RID = m[1]
 	}
-	if code == codeNotListed {
+	if code == codeNotListed || code == codeNotRegistered {
 		e.Address = seenAddress(message)
 	}
 	return e
 }
 
 // seenAddress finds the address in the errmsg of a 40164, whose format has changed
-// over the years: "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist rid: ..".
+// over the years: "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist rid: ..". That
+// of a 61004 is "access clientip is not registered requestIP: 1.2.3.4 rid: ..".
 func seenAddress(message string) string {
 	m := addressPattern().FindStringSubmatch(message)
 	for _, candidate := range m[min(1, len(m)):] {
@@ -61,7 +62,7 @@ func seenAddress(message string) string {
 }
 
 func addressPattern() *regexp.Regexp {
-	return regexp.MustCompile(`invalid ip (\S+?)(?: ipv6 (\S+?))?, not in whitelist`)
+	return regexp.MustCompile(`invalid ip (\S+?)(?: ipv6 (\S+?))?, not in whitelist|requestIP: (\S+)`)
 }
 
 func ridPattern() *regexp.Regexp {

@@ -35,6 +35,7 @@ type fetch struct {
 	current  coordinator.Token // the one that is held
 	secrets  []string          // must not be quoted from answers and errors
 	classify func(code int) Class
+	before   time.Time // nothing is sent from then on; zero: no limit but the context's
 
 	calls   int  // requests that reached WeChat or may have reached it
 	unknown bool // one of them may have issued a token that did not arrive here
@@ -90,15 +91,15 @@ func (s *Source) afterForced(
 	return coordinator.FetchResult{}, f.failed(failure) // counts the second call as well
 }
 
-func (f *fetch) isCurrent(g grant) bool {
+func (f *fetch) isCurrent(g issued) bool {
 	return !f.current.IsZero() && f.current.Equal(coordinator.NewToken(g.token))
 }
 
-func (f *fetch) issue(g grant) coordinator.FetchResult {
+func (f *fetch) issue(g issued) coordinator.FetchResult {
 	return coordinator.FetchResult{Token: coordinator.NewToken(g.token), Lifetime: g.life, Calls: f.calls, Doubt: g.doubt}
 }
 
-func (f *fetch) stableIssue(g grant) coordinator.FetchResult {
+func (f *fetch) stableIssue(g issued) coordinator.FetchResult {
 	issue := f.issue(g)
 	issue.RefreshIn = stableRefreshIn(g.life)
 	return issue
@@ -120,21 +121,33 @@ func stableRefreshIn(left time.Duration) time.Duration {
 // because the first host may still be working on the first request. A repeated
 // forced request returns the token of the first one if that was carried out (see
 // forceInterval).
-func (f *fetch) call(ctx context.Context, a ask) (grant, *coordinator.FetchError) {
+func (f *fetch) call(ctx context.Context, a ask) (issued, *coordinator.FetchError) {
+	r, err := f.exchange(ctx, a)
+	if err != nil {
+		return issued{}, err
+	}
+	return f.interpret(a, r)
+}
+
+func (f *fetch) exchange(ctx context.Context, a ask) (reply, *coordinator.FetchError) {
 	for host := 0; ; {
 		if ctx.Err() != nil {
-			return grant{}, f.transportFailed(coordinator.FailedBusy, a, host, context.Cause(ctx))
+			return reply{}, f.transportFailed(coordinator.FailedBusy, a, host, context.Cause(ctx))
+		}
+		if !f.before.IsZero() && !time.Now().Before(f.before) {
+			return reply{}, f.transportFailed(coordinator.FailedBusy, a, host, errors.New("not sent: the time for it is over"))
 		}
 		r, err := f.send(ctx, f.bases[host], a)
 		if err == nil {
 			f.calls++
-			return f.interpret(a, r)
+			r.secrets = f.secrets
+			return r, nil
 		}
 		var more bool
 		if !err.Sent {
 			more = ctx.Err() == nil && host+1 < len(f.bases) && (a.idempotent || !f.unknown)
 			if !more {
-				return grant{}, f.transportFailed(coordinator.FailedBusy, a, host, err)
+				return reply{}, f.transportFailed(coordinator.FailedBusy, a, host, err)
 			}
 			host++
 			continue
@@ -142,7 +155,7 @@ func (f *fetch) call(ctx context.Context, a ask) (grant, *coordinator.FetchError
 		f.calls++
 		f.unknown = true
 		if f.retried || ctx.Err() != nil || err.Timeout && !a.idempotent {
-			return grant{}, f.transportFailed(coordinator.FailedUnknown, a, host, err)
+			return reply{}, f.transportFailed(coordinator.FailedUnknown, a, host, err)
 		}
 		f.retried = true
 		if a.idempotent && host+1 < len(f.bases) {
@@ -156,28 +169,32 @@ func (f *fetch) call(ctx context.Context, a ask) (grant, *coordinator.FetchError
 // If it equals the token that is held already, a relay has repeated it, and the
 // errcode counts. Tickets are repeated by WeChat itself; of theirs, an errcode counts
 // that rejects the access_token.
-func (f *fetch) interpret(a ask, r reply) (grant, *coordinator.FetchError) {
-	r.secrets = f.secrets
-	g, refusal, err := r.grant()
+func (f *fetch) interpret(a ask, r reply) (issued, *coordinator.FetchError) {
+	g, refusal, err := r.issued()
 	switch {
 	case err != nil:
-		failure := &coordinator.FetchError{
-			Kind:    r.Kind(),
-			RetryIn: r.RetryAfter(),
-			Message: fmt.Sprintf("%s answered %v", a.at(r.base), err),
-		}
-		if said, ok := errors.AsType[*Error](err); ok {
-			failure.Code = coordinator.NumericCode(said.Code)
-		}
-		return grant{}, f.failed(failure)
-	case refusal != nil && (g == grant{} || f.overrules(a, refusal, g)):
-		return grant{}, f.refused(r, refusal)
+		return issued{}, f.unclear(a, r, err)
+	case refusal != nil && (g == issued{} || f.overrules(a, refusal, g)):
+		return issued{}, f.refused(r, refusal)
 	}
 	return g, nil
 }
 
+// unclear is the failure for an answer that tells nothing.
+func (f *fetch) unclear(a ask, r reply, err error) *coordinator.FetchError {
+	failure := &coordinator.FetchError{
+		Kind:    r.Kind(),
+		RetryIn: r.RetryAfter(),
+		Message: fmt.Sprintf("%s answered %v", a.at(r.base), err),
+	}
+	if said, ok := errors.AsType[*Error](err); ok {
+		failure.Code = coordinator.NumericCode(said.Code)
+	}
+	return f.failed(failure)
+}
+
 // overrules reports whether an errcode counts although a token came with it.
-func (f *fetch) overrules(a ask, refusal *Error, g grant) bool {
+func (f *fetch) overrules(a ask, refusal *Error, g issued) bool {
 	if a.member == theTicket {
 		return f.classify(refusal.Code).Kind == coordinator.FailedParent
 	}

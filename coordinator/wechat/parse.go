@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"time"
 
@@ -20,6 +21,12 @@ const (
 	theTicket   member = "ticket"
 	expiresIn   member = "expires_in"
 	errcode     member = "errcode"
+
+	componentToken    member = "component_access_token"
+	authorizerToken   member = "authorizer_access_token"
+	refreshToken      member = "authorizer_refresh_token"
+	authorizerAppID   member = "authorizer_appid"
+	authorizationInfo member = "authorization_info" // an object with the three before it
 )
 
 // noun is what messages call the token that comes under this name.
@@ -37,6 +44,8 @@ type answer struct {
 	message string
 	token   string
 	life    time.Duration // 0: missing or implausible
+	refresh string        // of an authorizer's token
+	owner   string        // the AppID of the authorizer, if the answer names it
 
 	wrong map[member]error // members that are present but invalid
 }
@@ -115,6 +124,12 @@ func (a *answer) set(name member, value json.RawMessage) {
 		a.setToken(value)
 	case expiresIn:
 		a.setLife(value)
+	case refreshToken:
+		a.refresh, _ = source.Text(value)
+	case authorizerAppID:
+		a.owner, _ = source.Text(value)
+	case authorizationInfo:
+		a.setInfo(value)
 	}
 }
 
@@ -125,6 +140,16 @@ func (a *answer) setToken(value json.RawMessage) {
 	} else if !ok && string(value) != "null" {
 		a.wrong[a.member] = fmt.Errorf("a %s that is not a string", a.member.noun())
 	}
+}
+
+// setInfo takes the members of the object within the answer of api_query_auth.
+func (a *answer) setInfo(value json.RawMessage) {
+	if value[0] != '{' {
+		return
+	}
+	info, _ := readObject(a.member, value) // well-formed, as it was read as a value
+	a.token, a.life, a.refresh, a.owner = info.token, info.life, info.refresh, info.owner
+	maps.Copy(a.wrong, info.wrong)
 }
 
 func (a *answer) setCode(value json.RawMessage) {

@@ -25,6 +25,7 @@ type ask struct {
 	path       string
 	member     member // what the token is called in the answer
 	idempotent bool   // the answer to a second one is that to the first
+	maxBody    int    // of the answer, in bytes; 0: httpsource.MaxBody
 	request    func(ctx context.Context, url string) (*http.Request, error)
 }
 
@@ -45,7 +46,7 @@ func (s *service) send(ctx context.Context, base string, a ask) (reply, *httpsou
 		return reply{}, &httpsource.Error{Err: errors.New("the request cannot be made")} // err holds the URL
 	}
 	req.Header.Set("User-Agent", userAgent)
-	answer, err := s.client.Do(req, httpsource.MaxBody+1)
+	answer, err := s.client.Do(req, max(int64(a.maxBody), httpsource.MaxBody)+1)
 	var r reply
 	if answer != nil {
 		r = reply{Response: *answer, base: base, member: a.member}
@@ -77,16 +78,23 @@ func (s *Source) classic() ask {
 // stable returns the current token, or issues a new one, at most once in 30 s, if it is
 // forced.
 func (s *Source) stable(force bool) ask {
-	a := ask{path: "/cgi-bin/stable_token", member: accessToken, idempotent: !force}
-	a.request = func(ctx context.Context, address string) (*http.Request, error) {
-		body, err := json.Marshal(struct {
-			GrantType    string `json:"grant_type"`
-			AppID        string `json:"appid"`
-			Secret       string `json:"secret"`
-			ForceRefresh bool   `json:"force_refresh"`
-		}{grantType, s.appID, s.secret, force})
+	return ask{path: "/cgi-bin/stable_token", member: accessToken, idempotent: !force, request: withBody(nil, struct {
+		GrantType    string `json:"grant_type"`
+		AppID        string `json:"appid"`
+		Secret       string `json:"secret"`
+		ForceRefresh bool   `json:"force_refresh"`
+	}{grantType, s.appID, s.secret, force})}
+}
+
+// withBody makes POST requests with a query and a JSON object.
+func withBody(query url.Values, object any) func(context.Context, string) (*http.Request, error) {
+	return func(ctx context.Context, address string) (*http.Request, error) {
+		body, err := json.Marshal(object)
 		if err != nil {
 			return nil, err
+		}
+		if len(query) > 0 {
+			address += "?" + query.Encode()
 		}
 		// A bytes.Reader gives the request its Content-Length: WeChat's gateway
 		// answers a chunked one with an empty 412.
@@ -97,5 +105,4 @@ func (s *Source) stable(force bool) ask {
 		req.Header.Set("Content-Type", "application/json")
 		return req, nil
 	}
-	return a
 }

@@ -1,0 +1,139 @@
+package wechat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// AuthorizationCode is the GrantToken.Form of an authorization_code that was not yet
+// exchanged. An authorizer's grant is such a code or, with the Form "", its refresh token.
+const AuthorizationCode = "authorization_code"
+
+// authorizerRefreshEvery leaves a sixth of a token's two hours for what may go wrong.
+const authorizerRefreshEvery = 100 * time.Minute
+
+// AuthorizerSource fetches the authorizer_access_token of an account that has authorized
+// a third-party platform, with the platform's component_access_token: name the platform's
+// account in [coordinator.AccountConfig.Parent]. Its grant is the refresh token, which
+// WeChat never uses up, or the authorization_code that is exchanged for it. It is safe for
+// concurrent use. A [Platform] makes these sources.
+type AuthorizerSource struct {
+	*component
+	platform, appID string
+	list            *authorizerList
+}
+
+var (
+	_ coordinator.Source    = (*AuthorizerSource)(nil)
+	_ coordinator.Described = (*AuthorizerSource)(nil)
+)
+
+// Format prints the source, whatever the verb.
+func (s *AuthorizerSource) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "wechat.AuthorizerSource(%s of %s)", s.appID, s.platform)
+}
+
+// Description implements [coordinator.Described]. What a call does to the token before is
+// not documented: it is taken to end it.
+func (s *AuthorizerSource) Description() coordinator.Description {
+	return coordinator.Description{
+		RefreshEvery: authorizerRefreshEvery,
+		Grant:        coordinator.GrantRules{Needed: true, Replay: coordinator.ReplayFree},
+	}
+}
+
+// Fetch implements [coordinator.Source]. Its errors are *coordinator.FetchError and
+// contain neither a secret nor a token; the errcode that WeChat answered is in them as an
+// *Error. A refresh token that WeChat does not accept, and a code that was exchanged
+// without that its answer arrived, is looked up in WeChat's list of authorizers; if that
+// has no other, the account must authorize the platform again (FailedGrant). It blocks for
+// at most three requests for each call, and one for each 500 authorizers of the list.
+func (s *AuthorizerSource) Fetch(ctx context.Context, req coordinator.FetchRequest) (coordinator.FetchResult, error) {
+	switch {
+	case req.Parent.Token.IsZero():
+		err := errors.New("wechat: an authorizer's token needs the platform's: set AccountConfig.Parent to the platform's account")
+		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: coordinator.FailedRefused, Message: err.Error(), Err: err}
+	case req.Grant.Token.IsZero():
+		return coordinator.FetchResult{}, nothingToPresent("wechat: the account has not authorized the platform")
+	}
+	f := s.fetch(ClassifyAuthorizer, req, "")
+	presented := req.Grant.Token.Reveal()
+	g, failure := s.present(ctx, f, req)
+	if failure != nil && s.mayBeListed(failure) {
+		presented, g, failure = s.presentListed(ctx, f, req, failure)
+	}
+	if failure != nil {
+		if failure.Kind == coordinator.FailedGrant {
+			s.list.want()
+		}
+		return coordinator.FetchResult{}, failure
+	}
+	result := f.issue(g)
+	if g.refresh != "" {
+		presented = g.refresh
+	}
+	if presented != req.Grant.Token.Reveal() {
+		result.Grant = coordinator.NewToken(presented)
+	}
+	return result, nil
+}
+
+// mayBeListed reports whether the list of authorizers may have a refresh token that works.
+func (s *AuthorizerSource) mayBeListed(failure *coordinator.FetchError) bool {
+	code, _ := failure.Code.Number()
+	return code == codeBadRefreshToken || code == codeBadAuthCode || code == codeOldAuthCode
+}
+
+// present asks for a token with what the grant is.
+func (s *AuthorizerSource) present(ctx context.Context, f *fetch, req coordinator.FetchRequest) (issued, *coordinator.FetchError) {
+	if req.Grant.Form != AuthorizationCode {
+		return f.call(ctx, s.refresh(req.Parent.Token, req.Grant.Token.Reveal()))
+	}
+	g, failure := f.call(ctx, ask{path: componentPath + "api_query_auth", member: authorizerToken, request: withComponent(req.Parent.Token, struct {
+		Platform string `json:"component_appid"`
+		Code     string `json:"authorization_code"`
+	}{s.platform, req.Grant.Token.Reveal()})})
+	switch {
+	case failure != nil:
+		return issued{}, failure
+	case g.owner != "" && g.owner != s.appID:
+		return issued{}, f.failed(&coordinator.FetchError{
+			Kind: coordinator.FailedGrant, Message: "the authorization_code is of another account",
+		})
+	case g.refresh == "": // which the list has now
+		return issued{}, f.failed(&coordinator.FetchError{
+			Kind: coordinator.FailedGrant, Code: coordinator.NumericCode(codeBadAuthCode),
+			Message: "api_query_auth answered no refresh token",
+		})
+	}
+	return g, nil
+}
+
+// refresh asks for a token with a refresh token.
+func (s *AuthorizerSource) refresh(component coordinator.Token, refresh string) ask {
+	return ask{path: componentPath + "api_authorizer_token", member: authorizerToken, request: withComponent(component, struct {
+		Platform string `json:"component_appid"`
+		AppID    string `json:"authorizer_appid"`
+		Refresh  string `json:"authorizer_refresh_token"`
+	}{s.platform, s.appID, refresh})}
+}
+
+// presentListed presents the refresh token that WeChat's list has.
+func (s *AuthorizerSource) presentListed(
+	ctx context.Context, f *fetch, req coordinator.FetchRequest, failure *coordinator.FetchError,
+) (refresh string, g issued, _ *coordinator.FetchError) {
+	refresh, err := s.list.lookUp(ctx, f, req.Parent.Token, s.appID, req.Grant.Token.Reveal())
+	switch {
+	case err != nil:
+		return "", issued{}, err
+	case refresh == "":
+		return "", issued{}, f.failed(failure)
+	}
+	f.secrets = append(f.secrets, refresh)
+	g, err = f.call(ctx, s.refresh(req.Parent.Token, refresh))
+	return refresh, g, err
+}
