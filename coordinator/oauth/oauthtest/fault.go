@@ -13,13 +13,16 @@ import (
 type Fault struct {
 	// Kind is error (the word Error with Status), html (a page with Status), empty,
 	// truncated (the answer breaks off in the middle), redirect (307 to /elsewhere),
-	// drop (the connection is cut without an answer) or hang (there is none until the
-	// client gives up).
+	// drop (the connection is cut without an answer), hang (there is none until the
+	// client gives up) or late (the request arrives After so long, and then the answer
+	// comes at once).
 	Kind string `json:"kind"`
 
-	// Issued is set if the token is issued all the same, and the answer lost. Truncated
-	// always issues.
+	// Issued is set if the request is carried out all the same, and its answer lost;
+	// late: if the answer takes so long, not the request. Truncated always issues.
 	Issued bool `json:"issued"`
+
+	After Duration `json:"after,omitempty"` // for late
 
 	Error       string `json:"error,omitempty"`
 	Description string `json:"description,omitempty"`
@@ -31,12 +34,17 @@ type Fault struct {
 // problem says what is wrong with f, "" if nothing is.
 func (f Fault) problem() string {
 	switch {
-	case !slices.Contains([]string{"error", "html", "empty", "truncated", "redirect", "drop", "hang"}, f.Kind):
+	case !slices.Contains([]string{"error", "html", "empty", "truncated", "redirect", "drop", "hang", "late"}, f.Kind):
 		return fmt.Sprintf("kind: %q is unknown", f.Kind)
 	case f.Status != 0 && (f.Status < 200 || f.Status > 599):
 		return fmt.Sprintf("status: %d is not 200 to 599", f.Status)
 	}
 	return ""
+}
+
+// loses reports whether the request is not carried out.
+func (f Fault) loses() bool {
+	return f.Kind != "" && !f.Issued && f.Kind != "truncated"
 }
 
 // Inject adds a fault. Faults take effect in the order in which they were added.

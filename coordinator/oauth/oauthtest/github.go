@@ -29,7 +29,7 @@ func (s *Server) serveInstallation(w http.ResponseWriter, r *http.Request) {
 		}
 		say(fault.Status, fault.Description)
 		return
-	case fault.Kind != "" && !fault.Issued && fault.Kind != "truncated":
+	case fault.loses():
 		call.Status = fault.Status
 		fault.carryOut(w, r, nil)
 		return
@@ -66,10 +66,12 @@ func (s *Server) serveInstallation(w http.ResponseWriter, r *http.Request) {
 		say(http.StatusNotFound, "Not Found")
 		return
 	}
-	value, t := s.issue(app.ID, "", "")
+	s.mu.Lock()
+	t, life := s.issue(token{client: app.ID})
+	s.mu.Unlock()
 	answer := map[string]any{
-		"token":                value,
-		"expires_at":           s.now().Add(t.life).UTC().Format(time.RFC3339),
+		"token":                t.value,
+		"expires_at":           s.now().Add(life).UTC().Format(time.RFC3339),
 		"permissions":          map[string]string{"contents": "read"},
 		"repository_selection": "all",
 	}

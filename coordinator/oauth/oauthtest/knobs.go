@@ -34,6 +34,9 @@ type Knobs struct {
 	Echo         bool     `json:"echo"`          // descriptions of errors repeat the whole request
 	MaxAssertion Duration `json:"max_assertion"` // the longest life of a client's assertion; zero: 5 min
 	ClockAhead   Duration `json:"clock_ahead"`   // how far the issuer's clock is ahead of this machine's
+
+	Refresh RefreshKnobs `json:"refresh"`
+	Consent ConsentKnobs `json:"consent"`
 }
 
 // problem says what is wrong with k, "" if nothing is.
@@ -46,7 +49,7 @@ func (k Knobs) problem() string {
 	case k.TokenLength < 0 || k.TokenLength > 1<<20:
 		return fmt.Sprintf("token_length: %d is not 0 to 1048576", k.TokenLength)
 	}
-	return ""
+	return k.Refresh.problem()
 }
 
 // expiresIn returns the member for a life, nil if there is none.

@@ -25,13 +25,14 @@ type Config struct {
 }
 
 // Client is one that may ask the token endpoint. What it has decides by which ways it
-// may authenticate.
+// may authenticate; one that has nothing is a public client, for which a person consents.
 type Client struct {
 	ID          string
 	Secret      string           // basic, post
 	Key         crypto.PublicKey // private_key_jwt, and JWT bearer with ID as the issuer
 	Certificate []byte           // mtls: the DER of the only one that is accepted
 	Scopes      []string         // those that it may ask for; empty: all
+	Redirects   []string         // where codes may be sent; empty: to loopback addresses
 }
 
 // App is a GitHub App with its installation.
@@ -64,6 +65,12 @@ type Server struct {
 	seen     map[string]time.Time // jti of accepted assertions, with their ends
 	calls    []Call
 
+	families      []*family
+	refreshTokens map[string]*refreshToken // by value
+	presentations []*Presentation
+	codes         map[string]*code   // of the authorization endpoint
+	devices       map[string]*device // by device code
+
 	mux *http.ServeMux
 }
 
@@ -72,11 +79,16 @@ func New(cfg Config) *Server {
 	s := &Server{
 		clients: cfg.Clients, apps: cfg.Apps, audience: cfg.Audience, knobs: cfg.Knobs,
 		tokens: make(map[string]*token), seen: make(map[string]time.Time), mux: http.NewServeMux(),
+		refreshTokens: make(map[string]*refreshToken), codes: make(map[string]*code), devices: make(map[string]*device),
 	}
 	s.mux.HandleFunc("/oauth2/token", s.serveToken)
 	s.mux.HandleFunc("/app/installations/{id}/access_tokens", s.serveInstallation)
 	s.mux.HandleFunc("/oauth2/resource", s.serveResource)
+	s.mux.HandleFunc("/oauth2/authorize", s.serveAuthorize)
+	s.mux.HandleFunc("/oauth2/device", s.serveDevice)
+	s.mux.HandleFunc("/oauth2/device/verify", s.serveVerify)
 	s.control()
+	s.controlGrants()
 	return s
 }
 
@@ -87,6 +99,9 @@ func New(cfg Config) *Server {
 //	POST   /oauth2/sandbox/clients   {"id","secret","scopes"}: adds a client, or replaces the one with its id
 //	POST   /oauth2/sandbox/revoke    revokes all live tokens; ?client=ID: those of one client
 //	GET    /oauth2/sandbox/calls     the calls, the oldest first
+//	POST   /oauth2/sandbox/consents  {"client","scope"}: a person consents; answers {"family","refresh_token"}
+//	GET    /oauth2/sandbox/families  the families with their refresh tokens; DELETE /NAME withdraws the consent
+//	GET    /oauth2/sandbox/presentations  every sending of a refresh token; ?family=NAME: those of one family
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, simulator.MaxRequest)
 	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))

@@ -1,31 +1,38 @@
 package oauthtest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 )
 
-// token is what the issuer knows of one that it issued.
+// token is what the issuer knows of an access token that it issued.
 type token struct {
+	value         string
 	client, scope string
-	ends          time.Time
-	certificate   string // the thumbprint of the certificate that it is bound to; "": none
-	life          time.Duration
+	family        *family // nil: none, it came without a consent
+	issued, ends  time.Time
+	used          time.Time // the first time that the resource accepted it
+	certificate   string    // the thumbprint of the certificate that it is bound to; "": none
 }
 
 // refusal is an error answer (RFC 6749, section 5.2).
 type refusal struct {
 	status     int
 	word, text string
+}
+
+func (f *refusal) body() map[string]any {
+	return map[string]any{"error": f.word, "error_description": f.text}
 }
 
 func invalidRequest(text string) *refusal {
@@ -40,29 +47,23 @@ func invalidGrant(text string) *refusal {
 	return &refusal{http.StatusBadRequest, "invalid_grant", text}
 }
 
-// write sends the refusal. With echo, its description repeats the request, as careless
-// issuers do.
-func (f *refusal) write(w http.ResponseWriter, r *http.Request, echo bool) {
-	text := f.text
-	if echo {
-		text += ": " + r.Header.Get("Authorization") + " " + r.Form.Encode()
-		for _, values := range r.Form {
-			text += " " + strings.Join(values, " ")
-		}
+// echo is what a careless issuer repeats of a request in the description of an error.
+func echo(r *http.Request) string {
+	text := ": " + r.Header.Get("Authorization") + " " + r.Form.Encode()
+	for _, values := range r.Form {
+		text += " " + strings.Join(values, " ")
 	}
-	if f.status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Basic realm="oauthtest"`)
-	}
-	writeJSON(w, f.status, map[string]string{"error": f.word, "error_description": text})
+	return text
 }
 
 // pause waits for the issuer's latency, or until the client gives up.
-func (s *Server) pause(ctx context.Context) {
-	latency := time.Duration(s.Knobs().Latency)
-	if latency <= 0 {
+func (s *Server) pause(ctx context.Context) { wait(ctx, time.Duration(s.Knobs().Latency)) }
+
+func wait(ctx context.Context, d time.Duration) {
+	if d <= 0 {
 		return
 	}
-	timer := time.NewTimer(latency)
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -71,30 +72,61 @@ func (s *Server) pause(ctx context.Context) {
 }
 
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
-	call := Call{}
-	defer func() { s.record(call) }() // also when a fault cuts the connection
 	s.pause(r.Context())
-	fault := s.fault()
-	if fault.Kind != "" && !fault.Issued && fault.Kind != "truncated" {
+	f := s.fault()
+	switch {
+	case f.Kind == "late" && !f.Issued:
+		s.serveLater(w, r, f)
+	case f.loses():
+		defer s.record(Call{Status: f.Status, Error: f.Error}) // also when it cuts the connection
 		_ = r.ParseForm()
-		call.Status, call.Error = fault.Status, fault.Error
-		s.spoil(w, r, fault, nil)
-		return
+		s.lose(r)
+		s.spoil(w, r, f, nil)
+	default:
+		x := s.exchange(r)
+		defer func() { s.record(x.call) }() // also when a fault cuts the connection
+		s.deliver(w, r, f, x)
 	}
-	answer, refused := s.exchange(r, &call)
-	if refused != nil {
-		call.Status, call.Error = refused.status, refused.word
-		refused.write(w, r, s.Knobs().Echo)
-		return
+}
+
+// serveLater answers a request that takes its time to arrive. It is on its way then: it
+// arrives also if the client gives up.
+func (s *Server) serveLater(w http.ResponseWriter, r *http.Request, f Fault) {
+	body, _ := io.ReadAll(r.Body) // what came before an error is what arrives
+	later := r.Clone(context.WithoutCancel(r.Context()))
+	later.Body = io.NopCloser(bytes.NewReader(body))
+	arrived := make(chan *exchange, 1)
+	go func() { // ends after f.After
+		time.Sleep(time.Duration(f.After))
+		x := s.exchange(later)
+		s.record(x.call)
+		arrived <- x
+	}()
+	select {
+	case x := <-arrived:
+		s.deliver(w, r, Fault{}, x)
+	case <-r.Context().Done():
+		panic(http.ErrAbortHandler)
 	}
-	call.Status = http.StatusOK
-	if fault.Kind != "" {
-		good, _ := json.Marshal(answer) // strings and numbers only
-		call.Status, call.Error = fault.Status, fault.Error
-		s.spoil(w, r, fault, good)
-		return
+}
+
+// deliver sends an answer, or spoils it.
+func (s *Server) deliver(w http.ResponseWriter, r *http.Request, f Fault, x *exchange) {
+	switch f.Kind {
+	case "late":
+		wait(r.Context(), time.Duration(f.After))
+		fallthrough
+	case "":
+		s.delivered(x.presented, r)
+		if x.status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", `Basic realm="oauthtest"`)
+		}
+		writeJSON(w, x.status, x.body)
+	default:
+		good, _ := json.Marshal(x.body) // strings and numbers only
+		x.call.Status, x.call.Error = f.Status, f.Error
+		s.spoil(w, r, f, good)
 	}
-	writeJSON(w, http.StatusOK, answer)
 }
 
 func (s *Server) spoil(w http.ResponseWriter, r *http.Request, f Fault, good []byte) {
@@ -106,80 +138,29 @@ func (s *Server) spoil(w http.ResponseWriter, r *http.Request, f Fault, good []b
 		w.Header().Set("Retry-After", f.RetryAfter)
 	}
 	status := cmp.Or(f.Status, http.StatusBadRequest)
-	(&refusal{status, f.Error, f.Description}).write(w, r, s.Knobs().Echo)
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Basic realm="oauthtest"`)
+	}
+	if s.Knobs().Echo {
+		f.Description += echo(r)
+	}
+	writeJSON(w, status, (&refusal{status, f.Error, f.Description}).body())
 }
 
-// exchange does what the request asks for.
-func (s *Server) exchange(r *http.Request, call *Call) (map[string]any, *refusal) {
-	if refused := checkForm(r); refused != nil {
-		return nil, refused
-	}
-	call.Grant = r.PostForm.Get("grant_type")
-	client, auth, refused := s.authenticate(r)
-	call.Client, call.Auth = client.ID, auth
-	if refused != nil {
-		return nil, refused
-	}
-	switch call.Grant {
-	case "client_credentials":
-		if auth == authNone {
-			return nil, invalidClient("no client authentication")
-		}
-	case jwtBearer:
-		if client, refused = s.bearer(r); refused != nil {
-			return nil, refused
-		}
-		call.Client = client.ID
-	default:
-		return nil, &refusal{http.StatusBadRequest, "unsupported_grant_type", "unknown grant_type"}
-	}
-	scope := r.PostForm.Get("scope")
-	for wanted := range strings.FieldsSeq(scope) {
-		if len(client.Scopes) > 0 && !slices.Contains(client.Scopes, wanted) {
-			return nil, &refusal{http.StatusBadRequest, "invalid_scope", "not for this client"}
-		}
-	}
-	certificate := ""
-	if auth == authMTLS {
-		certificate = thumbprint(client.Certificate)
-	}
-	return s.answer(s.issue(client.ID, scope, certificate)), nil
-}
-
-// checkForm reads the request's parameters, none of which may be there twice.
-func checkForm(r *http.Request) *refusal {
-	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-	switch {
-	case r.Method != http.MethodPost:
-		return &refusal{http.StatusMethodNotAllowed, "invalid_request", "the method must be POST"}
-	case media != "application/x-www-form-urlencoded":
-		return invalidRequest("the content type must be application/x-www-form-urlencoded")
-	case r.ParseForm() != nil:
-		return invalidRequest("the body cannot be parsed")
-	}
-	for name, values := range r.PostForm {
-		if len(values) > 1 && name != "resource" {
-			return invalidRequest("a parameter is there twice")
-		}
-	}
-	return nil
-}
-
-// issue makes a token, or finds the one that is to be answered again.
-func (s *Server) issue(client, scope, certificate string) (string, token) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// issue makes a token of what t says, or finds the one that is to be answered again. It
+// returns how long the token lives. mu is held.
+func (s *Server) issue(t token) (*token, time.Duration) {
 	now := time.Now()
-	for value, t := range s.tokens {
+	for value, old := range s.tokens {
 		switch {
-		case !t.ends.After(now):
+		case !old.ends.After(now):
 			delete(s.tokens, value)
-		case t.client != client || t.scope != scope:
+		case old.client != t.client || old.scope != t.scope || old.family != t.family:
 		case s.knobs.Repeat == "same":
-			return value, token{life: t.ends.Sub(now).Truncate(time.Second), scope: scope}
+			return old, old.ends.Sub(now).Truncate(time.Second)
 		case s.knobs.Repeat == "kills":
-			if end := now.Add(time.Duration(s.knobs.Overlap)); end.Before(t.ends) {
-				t.ends = end
+			if end := now.Add(time.Duration(s.knobs.Overlap)); end.Before(old.ends) {
+				old.ends = end
 			}
 		}
 	}
@@ -187,14 +168,14 @@ func (s *Server) issue(client, scope, certificate string) (string, token) {
 	if life <= 0 {
 		life = time.Hour
 	}
-	t := token{client: client, scope: scope, ends: now.Add(life), life: life}
-	value := s.opaque()
+	t.issued, t.ends = now, now.Add(life)
 	if s.knobs.JWT {
-		t.certificate = certificate
-		value = s.jwt(&t)
+		t.value = t.jwt()
+	} else {
+		t.certificate, t.value = "", s.opaque()
 	}
-	s.tokens[value] = &t
-	return value, t
+	s.tokens[t.value] = &t
+	return &t, life
 }
 
 // opaque makes a token's characters. mu is held.
@@ -207,8 +188,8 @@ func (s *Server) opaque() string {
 	return b.String()[:length]
 }
 
-// jwt makes a token that is a JWT, unsigned: readers must not look into it. mu is held.
-func (s *Server) jwt(t *token) string {
+// jwt makes a token that is a JWT, unsigned: readers must not look into it.
+func (t token) jwt() string {
 	claims := map[string]any{"sub": t.client, "exp": t.ends.Unix(), "jti": rand.Text(), "scope": t.scope}
 	if t.certificate != "" {
 		claims["cnf"] = map[string]string{"x5t#S256": t.certificate}
@@ -216,30 +197,6 @@ func (s *Server) jwt(t *token) string {
 	payload, _ := json.Marshal(claims) // strings and numbers only
 	encode := base64.RawURLEncoding.EncodeToString
 	return encode([]byte(`{"alg":"ES256","typ":"at+jwt"}`)) + "." + encode(payload) + "." + encode([]byte(rand.Text()))
-}
-
-func (s *Server) answer(value string, t token) map[string]any {
-	k := s.Knobs()
-	m := map[string]any{"access_token": value, "token_type": "Bearer"}
-	switch k.TokenType {
-	case "":
-	case "-":
-		delete(m, "token_type")
-	default:
-		m["token_type"] = k.TokenType
-	}
-	if k.ExpiresIn != "missing" {
-		m["expires_in"] = k.expiresIn(t.life)
-	}
-	if k.RefreshToken {
-		m["refresh_token"] = "refresh-" + rand.Text()
-	}
-	for name, value := range map[string]string{"scope": t.scope, "instance_url": k.InstanceURL, "api_domain": k.APIDomain} {
-		if value != "" {
-			m[name] = value
-		}
-	}
-	return m
 }
 
 // Valid reports whether a token is alive.
@@ -278,6 +235,9 @@ func (s *Server) serveResource(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	t := s.tokens[value]
 	good := t != nil && t.ends.After(time.Now()) && (t.certificate == "" || t.certificate == peer(r))
+	if good && t.used.IsZero() {
+		t.used = time.Now()
+	}
 	s.mu.Unlock()
 	if !good {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="oauthtest", error="invalid_token", error_description="expired or revoked"`)
