@@ -295,4 +295,3 @@ func TestRefusalsHaveDialects(t *testing.T) {
 		}
 	}
 }
-
