@@ -40,6 +40,10 @@ type grant struct {
 	life       time.Duration
 	attributes map[string]string
 	doubts     []string // what is odd about it
+
+	refresh              coordinator.Token // zero: none came
+	refreshIn            time.Duration     // when the issuer refreshes again; zero: at any time
+	grantIdle, grantEnds time.Duration     // zero: the issuer does not say
 }
 
 func (g *grant) doubt(text string) { g.doubts = append(g.doubts, text) }
@@ -49,7 +53,17 @@ func (g *grant) result() coordinator.FetchResult {
 	return coordinator.FetchResult{
 		Token: g.token, Lifetime: min(g.life, coordinator.MaxLifetime), Attributes: g.attributes,
 		Doubt: strings.Join(g.doubts, "; "), Calls: 1,
+		RefreshIn: g.refreshIn, Grant: g.refresh, GrantIdle: g.grantIdle, GrantEnds: g.grantEnds,
 	}
+}
+
+// rest returns what is left of an answer that failed: a refresh token that came with it
+// is the only one that works now.
+func (g *grant) rest() coordinator.FetchResult {
+	if g.refresh.IsZero() {
+		return coordinator.FetchResult{}
+	}
+	return coordinator.FetchResult{Grant: g.refresh, GrantIdle: g.grantIdle, GrantEnds: g.grantEnds, Calls: 1}
 }
 
 // members are those of the answer's JSON object, or the parameters of a form.
@@ -100,28 +114,35 @@ func (m members) text(name string) string {
 
 // grant reads the answer of a token endpoint (RFC 6749, section 5).
 func (t *tokenRequest) grant(r reply) (grant, *coordinator.FetchError) {
+	presents := t.config.Grant == RefreshToken
 	m, err := r.members()
 	if err != nil {
-		return grant{}, r.unreadable(err)
+		return grant{}, r.unreadable(err, presents)
 	}
 	if said := m.error(r); said != nil {
-		return grant{}, r.refused(said, Classify(said.Code, r.Status))
+		return grant{}, r.refused(said, t.classify(said))
 	}
 	g, err := m.token("access_token")
+	if presents {
+		t.granted(&g, m)
+	}
 	switch {
 	case err != nil && r.Status/100 == 2:
-		return grant{}, r.unreadable(err)
+		return g, r.unreadable(err, presents)
 	case err != nil:
-		return grant{}, r.unreadable(nil)
+		return g, r.unreadable(nil, presents)
 	case strings.EqualFold(m.text("token_type"), "DPoP"):
-		return grant{}, r.refused(&Error{Code: "use_dpop_nonce", Status: r.Status}, Classify("use_dpop_nonce", r.Status))
+		return g, r.refused(&Error{Code: "use_dpop_nonce", Status: r.Status}, Classify("use_dpop_nonce", r.Status))
 	}
 	m.life(&g, t.config.Lifetime)
+	if presents {
+		t.plan(&g)
+	}
 	m.attributes(&g, r.message.secrets)
 	if r.Status/100 != 2 {
 		g.doubt(fmt.Sprintf("a token with HTTP status %d", r.Status))
 	}
-	if len(m["refresh_token"]) > 0 && m.text("refresh_token") != "" {
+	if !presents && m.text("refresh_token") != "" {
 		g.doubt("a refresh_token came with the token: it is ignored")
 	}
 	if to := boundTo(g.token); to != "" {

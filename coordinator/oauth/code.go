@@ -80,17 +80,24 @@ func Codes() []Class {
 	const (
 		busy    = coordinator.FailedBusy
 		later   = coordinator.FailedLater
+		none    = coordinator.FailedGrant
 		refused = coordinator.FailedRefused
 	)
 	const dpop = "a token that is bound to a key cannot be shared: switch DPoP off for this client"
 	return []Class{ // sorted by code
+		{Code: "Access Denied", Kind: refused, Meaning: "the client may not have such a token",
+			Hint: "give the client access to the scopes at the issuer"},
 		{Code: "access_denied", Kind: refused, Meaning: "the client may not have such a token",
 			Hint: "give the client access to the audience and the scopes at the issuer"},
+		{Code: "bad_refresh_token", Kind: none, Meaning: noGrant},
+		{Code: "fatal_error", Kind: coordinator.FailedUnknown, Meaning: "the issuer has failed"},
+		{Code: "internal_error", Kind: coordinator.FailedUnknown, Meaning: "the issuer has failed"},
 		{Code: "invalid_client", Kind: refused, Meaning: "the client's id or credential is wrong",
 			Hint: "check client_id, the secret or key, and that the issuer expects this client_auth"},
 		{Code: "invalid_dpop_proof", Kind: refused, Meaning: "the issuer wants a DPoP proof", Hint: dpop},
 		{Code: "invalid_grant", Kind: refused, Meaning: "the assertion is not accepted",
 			Hint: "check the key, issuer, subject and audience of the assertion, and this machine's clock"},
+		{Code: "invalid_refresh_token", Kind: none, Meaning: noGrant},
 		{Code: "invalid_request", Kind: refused, Meaning: "the request lacks a parameter or has a wrong one",
 			Hint: "check scopes, audience and params against the issuer's documentation"},
 		{Code: "invalid_scope", Kind: refused, Meaning: "a scope is unknown, or not for this client",
@@ -98,7 +105,10 @@ func Codes() []Class {
 		{Code: "invalid_target", Kind: refused, Meaning: "the audience or resource is unknown, or not for this client",
 			Hint: "check audience and params"},
 		{Code: "rate_limit_exceeded", Kind: later, RetryIn: time.Minute, Meaning: "the issuer limits the requests"},
+		{Code: "ratelimited", Kind: later, RetryIn: time.Minute, Meaning: "the issuer limits the requests"},
+		{Code: "request_timeout", Kind: coordinator.FailedUnknown, Meaning: "the request took too long"},
 		{Code: "server_error", Kind: busy, Meaning: "the issuer has failed"},
+		{Code: "service_unavailable", Kind: busy, Meaning: "the issuer is unavailable"},
 		{Code: "slow_down", Kind: later, RetryIn: 5 * time.Second, Meaning: "the issuer is asked too often"},
 		{Code: "temporarily_unavailable", Kind: busy, Meaning: "the issuer is overloaded or under maintenance"},
 		{Code: "too_many_requests", Kind: later, RetryIn: time.Minute, Meaning: "the issuer limits the requests"},

@@ -22,6 +22,7 @@ type Grant string
 const (
 	ClientCredentials Grant = "client_credentials" // RFC 6749, section 4.4
 	JWTBearer         Grant = "jwt_bearer"         // RFC 7523, section 2.1
+	RefreshToken      Grant = "refresh_token"      // RFC 6749, section 6: a person has consented, see Login
 )
 
 // ClientAuth is how a Source proves to the token endpoint who it is. A Source uses the
@@ -36,11 +37,15 @@ const (
 	Post          ClientAuth = "post"            // client_secret_post: the secret is in the body
 	PrivateKeyJWT ClientAuth = "private_key_jwt" // RFC 7523, section 2.2
 	MTLS          ClientAuth = "mtls"            // tls_client_auth, self_signed_tls_client_auth: RFC 8705
-	NoAuth        ClientAuth = "none"            // only for JWTBearer, whose assertion is the proof
+	NoAuth        ClientAuth = "none"            // for JWTBearer, whose assertion is the proof, and for public clients of RefreshToken
 )
 
 // Config describes a Source that asks a token endpoint.
 type Config struct {
+	// Profile is the name of one of Profiles, whose values stand for those that are left
+	// empty here. Empty: none.
+	Profile string
+
 	// TokenURL is the token endpoint. It must be https, but for loopback and private
 	// addresses and host names of local networks.
 	TokenURL string
@@ -51,7 +56,8 @@ type Config struct {
 	ClientID     string
 	ClientSecret string // for Basic and Post
 
-	// ClientAuth is Basic if empty, and NoAuth for a JWTBearer without ClientSecret.
+	// ClientAuth is Basic if empty, and NoAuth for a JWTBearer without ClientSecret. A
+	// public client, which has only a RefreshToken, has NoAuth.
 	ClientAuth ClientAuth
 
 	// PrivateKey signs the assertions of PrivateKeyJWT and JWTBearer: a PEM file
@@ -81,6 +87,16 @@ type Config struct {
 	Issuer, Subject string
 	Claims          map[string]any
 
+	// Replay is what the issuer does with a refresh token that was presented before:
+	// "never" (or empty, without a profile), "free" or for how long it answers it again,
+	// such as "30s". Too long a time can cost the grant, too short a one only calls.
+	Replay string
+
+	// AuthURL and DeviceURL are the endpoints at which a Login asks the person, and
+	// RedirectURL is where the answer goes; see Login.
+	AuthURL, DeviceURL, RedirectURL string
+
+	// Scopes are those that are asked for: of a RefreshToken, by Login.
 	Scopes   []string
 	Audience string // the parameter audience, which some issuers want
 
@@ -105,11 +121,13 @@ type Config struct {
 
 	// ConnectTimeout limits dialling and the TLS handshake, each, if Transport is nil;
 	// zero: 3 s. Timeout limits one request as a whole, in addition to Fetch's context;
-	// zero: 10 s.
+	// zero: 10 s. There is no such limit for a RefreshToken: what it may have used up is
+	// waited for until the context ends.
 	ConnectTimeout, Timeout time.Duration
 
 	assertionLife time.Duration // of a JWTBearer assertion; zero: assertionLife
 	vendor        string        // for Format and the fingerprint; "": none
+	profile       Profile       // that Profile names
 }
 
 // Format prints the configuration without secrets, whatever the verb.
@@ -128,11 +146,11 @@ const (
 // Source validates c and returns the source that it describes. It makes no call. Its
 // errors begin with the name of the wrong field in a configuration file.
 func (c Config) Source() (*Source, error) {
-	c.Grant, c.ClientAuth = c.grant(), c.clientAuth()
-	repeat, err := c.repeat()
-	if err := errors.Join(c.validate(), err); err != nil {
+	c, err := c.complete()
+	if err != nil {
 		return nil, err
 	}
+	repeat, _ := c.repeat()
 	r := &tokenRequest{config: c}
 	if c.signs() {
 		if r.signer, err = newSigner(c.PrivateKey, c.KeyID, c.Algorithm); err != nil {
@@ -151,10 +169,37 @@ func (c Config) Source() (*Source, error) {
 		endpoint:    place(c.TokenURL),
 		issuer:      r,
 		client:      newClient(transport, c.ConnectTimeout),
-		timeout:     cmp.Or(c.Timeout, defaultTimeout),
+		timeout:     c.timeout(),
 		credential:  source.Fingerprint(c.ClientSecret+string(c.PrivateKey)+certificate, r.identity()...),
-		description: describe(repeat),
+		description: c.describe(repeat),
 	}, nil
+}
+
+// complete returns c with its profile and its defaults, if it is valid.
+func (c Config) complete() (Config, error) {
+	if c.Profile != "" {
+		p, known := ProfileNamed(c.Profile)
+		if !known {
+			return c, fmt.Errorf("profile: %q is unknown: the profiles are %s", c.Profile, profileNames())
+		}
+		c.profile = p
+		c.TokenURL, c.AuthURL, c.DeviceURL = cmp.Or(c.TokenURL, p.TokenURL), cmp.Or(c.AuthURL, p.AuthURL), cmp.Or(c.DeviceURL, p.DeviceURL)
+		c.Lifetime = cmp.Or(c.Lifetime, p.Lifetime.Duration())
+	}
+	if c.Grant == RefreshToken {
+		c.Replay = cmp.Or(c.Replay, c.profile.Replay)
+	}
+	c.Grant, c.ClientAuth = c.grant(), c.clientAuth()
+	_, err := c.repeat()
+	return c, errors.Join(c.validate(), err)
+}
+
+// timeout is that of one request; 0: only the context bounds it.
+func (c Config) timeout() time.Duration {
+	if c.Grant == RefreshToken {
+		return c.Timeout
+	}
+	return cmp.Or(c.Timeout, defaultTimeout)
 }
 
 func (c Config) grant() Grant { return cmp.Or(c.Grant, ClientCredentials) }
@@ -166,7 +211,7 @@ func (c Config) clientAuth() ClientAuth {
 	case c.grant() == JWTBearer && c.ClientSecret == "":
 		return NoAuth
 	}
-	return Basic
+	return cmp.Or(c.profile.ClientAuth, Basic)
 }
 
 func (c Config) signs() bool { return c.ClientAuth == PrivateKeyJWT || c.Grant == JWTBearer }
@@ -201,13 +246,22 @@ func describe(repeat coordinator.Repeat) coordinator.Description {
 }
 
 func (c Config) validate() error {
-	return errors.Join(checkURL("token_url", c.TokenURL), c.validateGrant(), c.validateClient(), c.validateParams())
+	errs := []error{checkURL("token_url", c.TokenURL)}
+	for field, address := range map[string]string{"auth_url": c.AuthURL, "device_url": c.DeviceURL} {
+		if address != "" {
+			errs = append(errs, checkURL(field, address))
+		}
+	}
+	_, replay := ParseReplay(c.Replay)
+	return errors.Join(append(errs, c.validateGrant(), replay, c.validateClient(), c.validateParams())...)
 }
 
 func (c Config) validateGrant() error {
 	switch {
-	case c.Grant != ClientCredentials && c.Grant != JWTBearer:
-		return fmt.Errorf("grant: %q is unknown: it must be %s or %s", c.Grant, ClientCredentials, JWTBearer)
+	case !slices.Contains([]Grant{ClientCredentials, RefreshToken, JWTBearer}, c.Grant):
+		return fmt.Errorf("grant: %q is unknown: it must be %s, %s or %s", c.Grant, ClientCredentials, RefreshToken, JWTBearer)
+	case c.Grant != RefreshToken && c.Replay != "":
+		return fmt.Errorf("replay: grant %s has no refresh tokens: remove it, or set grant: %s", c.Grant, RefreshToken)
 	case c.Grant == JWTBearer && c.Issuer == "" && c.ClientID == "" && c.Claims["iss"] == nil:
 		return errors.New("issuer: the assertion needs one: set it, or client_id")
 	case c.signs() && len(c.PrivateKey) == 0:
@@ -222,10 +276,10 @@ func (c Config) validateClient() error {
 	secret := c.ClientAuth == Basic || c.ClientAuth == Post
 	switch {
 	case !slices.Contains([]ClientAuth{Basic, Post, PrivateKeyJWT, MTLS, NoAuth}, c.ClientAuth):
-		return fmt.Errorf("client_auth: %q is unknown: it must be %s, %s, %s or %s", c.ClientAuth, Basic, Post, PrivateKeyJWT, MTLS)
-	case c.ClientAuth == NoAuth && c.Grant != JWTBearer:
+		return fmt.Errorf("client_auth: %q is unknown: it must be %s, %s, %s, %s or %s", c.ClientAuth, Basic, Post, PrivateKeyJWT, MTLS, NoAuth)
+	case c.ClientAuth == NoAuth && c.Grant == ClientCredentials:
 		return fmt.Errorf("client_auth: %s needs a proof of who the client is", c.Grant)
-	case c.ClientAuth == NoAuth && c.ClientID == "":
+	case c.ClientAuth == NoAuth && c.ClientID == "" && c.Grant == JWTBearer:
 		return nil
 	case c.ClientID == "":
 		return errors.New("client_id: it is missing")

@@ -39,6 +39,8 @@ func (m members) error(r reply) *Error {
 	var nested members
 	if word := m.text("error"); word != "" {
 		e.Code = coordinator.Code(r.clean(word))
+	} else if first := m.firstError(); first != nil { // Fitbit
+		e.Code, description = coordinator.Code(r.clean(cmp.Or(first.text("errorType"), "error"))), first.text("message")
 	} else if json.Unmarshal(m["error"], &nested) == nil && len(nested) > 0 {
 		e.Code = coordinator.Code(r.clean(cmp.Or(nested.text("status"), nested.text("code"), "error")))
 		description = cmp.Or(description, nested.text("message"))
@@ -50,6 +52,15 @@ func (m members) error(r reply) *Error {
 		e.Code = e.Code[:maxCode]
 	}
 	return e
+}
+
+// firstError returns the first of a list of errors, nil if there is none.
+func (m members) firstError() members {
+	var list []members
+	if json.Unmarshal(m["errors"], &list) != nil || len(list) == 0 || list[0].text("errorType") == "" {
+		return nil
+	}
+	return list[0]
 }
 
 // maxCode bounds the length of a code in the store and in metrics.
@@ -87,9 +98,13 @@ func (r reply) clockHint(class Class) string {
 }
 
 // unreadable is the failure for an answer that has neither a token nor an error. what
-// says what it has instead; nil: the HTTP status says enough.
-func (r reply) unreadable(what error) *coordinator.FetchError {
+// says what it has instead; nil: the HTTP status says enough. presents: the request
+// presented a refresh token.
+func (r reply) unreadable(what error, presents bool) *coordinator.FetchError {
 	class := classifyStatus(r.Status)
+	if presents {
+		class = class.presented(r.Status)
+	}
 	said := &Error{Status: r.Status}
 	if what != nil {
 		said.Description = what.Error()

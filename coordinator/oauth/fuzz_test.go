@@ -28,12 +28,15 @@ func FuzzAnswer(f *testing.F) {
 	transport := roundTripper(func(req *http.Request) (*http.Response, error) { return answer.RoundTrip(req) })
 	sources := []*oauth.Source{
 		sourceOf(f, oauth.Config{TokenURL: tokenURL, ClientID: "c", ClientSecret: "topmost-secret", Transport: transport}),
+		sourceOf(f, oauth.Config{
+			TokenURL: tokenURL, Grant: oauth.RefreshToken, ClientID: "c", ClientSecret: "topmost-secret", Transport: transport,
+		}),
 		sourceOf(f, oauth.GitHubApp{AppID: "1", InstallationID: "2", PrivateKey: pemOf(f, keyOf("RSA")), Transport: transport}),
 	}
 	f.Fuzz(func(t *testing.T, status int, contentType, body, header string) {
 		answer = answering(status, contentType, body, "Retry-After", header, "X-RateLimit-Reset", header, "Date", header)
 		for _, s := range sources {
-			r, err := s.Fetch(t.Context(), coordinator.FetchRequest{})
+			r, err := s.Fetch(t.Context(), ofGrant("topmost-secret too"))
 			if err != nil {
 				checkFailure(t, err)
 				continue

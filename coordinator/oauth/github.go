@@ -86,7 +86,7 @@ type installationRequest struct {
 	signer           *signer
 }
 
-func (i *installationRequest) message(now time.Time) (*message, error) {
+func (i *installationRequest) message(now time.Time, _ coordinator.FetchRequest) (*message, error) {
 	// GitHub allows ten minutes from iat to exp, and advises an iat in the past for
 	// clocks that are fast.
 	assertion, err := i.signer.assertion(now, 9*time.Minute, map[string]any{
@@ -108,7 +108,7 @@ func (i *installationRequest) message(now time.Time) (*message, error) {
 func (i *installationRequest) grant(r reply) (grant, *coordinator.FetchError) {
 	m, err := r.members()
 	if err != nil {
-		return grant{}, r.unreadable(err)
+		return grant{}, r.unreadable(err, false)
 	}
 	if r.Status/100 != 2 {
 		said := &Error{Code: coordinator.NumericCode(r.Status), Description: r.clean(m.text("message")), Status: r.Status}
@@ -116,7 +116,7 @@ func (i *installationRequest) grant(r reply) (grant, *coordinator.FetchError) {
 	}
 	g, err := m.token("token")
 	if err != nil {
-		return grant{}, r.unreadable(err)
+		return grant{}, r.unreadable(err, false)
 	}
 	ends, err := time.Parse(time.RFC3339, m.text("expires_at"))
 	// By GitHub's own clock, lest this machine's be off.

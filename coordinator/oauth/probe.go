@@ -1,12 +1,14 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
@@ -16,11 +18,11 @@ import (
 // assertions, a clock that is off by more than 30 s. It blocks for as long as Fetch does
 // at most. Nil does not mean that the issuer knows the client.
 func (s *Source) Probe(ctx context.Context) error {
-	m, err := s.issuer.message(time.Now())
+	m, err := s.issuer.message(time.Now(), coordinator.FetchRequest{})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.timeout, defaultTimeout))
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.url, nil)
 	if err != nil {

@@ -22,12 +22,15 @@ type message struct {
 	secrets []string
 	sent    time.Time
 	proof   bool // it has an assertion, which depends on this machine's clock
+
+	// From then on it must not be sent; zero: it may be at any time.
+	sendBefore time.Time
 }
 
 // issuer is what differs between the endpoints.
 type issuer interface {
 	// message returns the request to send now.
-	message(now time.Time) (*message, error)
+	message(now time.Time, req coordinator.FetchRequest) (*message, error)
 
 	// grant reads an answer: what was granted, or why nothing was.
 	grant(r reply) (grant, *coordinator.FetchError)
@@ -44,7 +47,7 @@ const (
 	jwtBearerGrantType  = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 )
 
-func (t *tokenRequest) message(now time.Time) (*message, error) {
+func (t *tokenRequest) message(now time.Time, req coordinator.FetchRequest) (*message, error) {
 	c := &t.config
 	form := maps.Clone(c.Params)
 	if form == nil {
@@ -54,11 +57,10 @@ func (t *tokenRequest) message(now time.Time) (*message, error) {
 	if !form.Has("grant_type") {
 		form.Set("grant_type", string(ClientCredentials))
 	}
-	if len(c.Scopes) > 0 {
-		form.Set("scope", strings.Join(c.Scopes, " "))
-	}
-	if c.Audience != "" {
-		form.Set("audience", c.Audience)
+	if c.Grant == RefreshToken {
+		present(m, form, req)
+	} else {
+		c.ask(form)
 	}
 	if c.Grant == JWTBearer {
 		assertion, err := t.signer.assertion(now, cmp.Or(c.assertionLife, assertionLife), t.bearerClaims())
@@ -76,6 +78,16 @@ func (t *tokenRequest) message(now time.Time) (*message, error) {
 	m.header.Set("Content-Type", "application/x-www-form-urlencoded")
 	m.header.Set("Accept", "application/json")
 	return m, nil
+}
+
+// ask adds what is asked for.
+func (c *Config) ask(form url.Values) {
+	if len(c.Scopes) > 0 {
+		form.Set("scope", strings.Join(c.Scopes, " "))
+	}
+	if c.Audience != "" {
+		form.Set("audience", c.Audience)
+	}
 }
 
 // authenticate adds the proof of who the client is, in the configured way only.

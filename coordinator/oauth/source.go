@@ -20,7 +20,7 @@ type Source struct {
 	endpoint    string // host and path, for messages
 	issuer      issuer
 	client      *httpsource.Client
-	timeout     time.Duration
+	timeout     time.Duration // 0: only the context bounds a call
 	credential  string
 	description coordinator.Description
 	hidden      bool // the endpoint answers 404 without a credential
@@ -51,7 +51,10 @@ func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coord
 	if ctx.Err() != nil {
 		return coordinator.FetchResult{}, s.unsent(coordinator.FailedBusy, context.Cause(ctx))
 	}
-	m, err := s.issuer.message(time.Now())
+	if s.description.Grant.Needed && req.Grant.Token.IsZero() {
+		return coordinator.FetchResult{}, s.unsent(coordinator.FailedBusy, errors.New("there is no refresh token to present"))
+	}
+	m, err := s.issuer.message(time.Now(), req)
 	if err != nil {
 		return coordinator.FetchResult{}, s.unsent(coordinator.FailedRefused, err)
 	}
@@ -64,9 +67,9 @@ func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coord
 	g, failure := s.issuer.grant(r)
 	switch {
 	case failure != nil && failed != nil: // it broke off, and what came is not an answer
-		return coordinator.FetchResult{}, failed
+		return g.rest(), failed
 	case failure != nil:
-		return coordinator.FetchResult{}, failure
+		return g.rest(), failure
 	}
 	if req.Reason.Demanded() && req.Current.Equal(g.token) && s.description.Repeat != coordinator.RepeatSame {
 		g.doubt("the issuer answered the token that it had given before: if it always does while that lives, set repeat: same")
@@ -76,15 +79,22 @@ func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coord
 
 // send sends m. If the answer broke off, it returns both what came and the failure.
 func (s *Source) send(ctx context.Context, m *message) (*httpsource.Response, *coordinator.FetchError) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
+	if s.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.url, strings.NewReader(m.body))
 	if err != nil {
 		return nil, s.unsent(coordinator.FailedRefused, errors.New("the request cannot be made")) // err holds the URL
 	}
 	req.Header = m.header
 	req.Header.Set("User-Agent", userAgent)
+	late := bounded(req, m.sendBefore)
 	answer, err := s.client.Do(req, httpsource.MaxBody+1)
+	if answer == nil && late() {
+		return nil, s.unsent(coordinator.FailedBusy, errTooLate)
+	}
 	var failed *httpsource.Error
 	if !errors.As(err, &failed) {
 		return answer, nil

@@ -187,7 +187,7 @@ func retrieveFailure(err error, current coordinator.Token) *coordinator.FetchErr
 		said.Code = parsed.Code
 	}
 	if said.Code == "" {
-		return r.unreadable(errors.New("no error code"))
+		return r.unreadable(errors.New("no error code"), false)
 	}
 	return r.refused(said, Classify(said.Code, r.Status))
 }
