@@ -4,7 +4,8 @@
 //
 // [Config] describes a [Source] that asks a token endpoint (RFC 6749): by client
 // credentials, with the secret in a Basic header or in the body, with private_key_jwt
-// (RFC 7523) or with mutual TLS (RFC 8705), or by a JWT bearer grant (RFC 7523).
+// (RFC 7523) or with mutual TLS (RFC 8705), by a JWT bearer grant (RFC 7523), or by a
+// refresh token.
 // [GoogleServiceAccount] and [GitHubApp] describe the sources of those two vendors.
 // [FromTokenSource] makes a source of whatever gives an [oauth2.TokenSource].
 //
@@ -13,8 +14,16 @@
 // cannot know the outcome of is [coordinator.FailedUnknown]. [Codes] is the table by
 // which it tells the issuer's refusals from its outages. Lives count from the moment
 // the request was sent. Its errors hold neither secrets nor assertions nor tokens, even
-// if the issuer echoes them. It ignores refresh tokens: one is neither stored nor
-// logged.
+// if the issuer echoes them.
+//
+// # Refresh tokens
+//
+// A source with the grant [RefreshToken] presents the token that the coordinator hands
+// it, of a [coordinator.Grant], and returns its successor. It does not send it after the
+// attempt's deadline, and waits for the answer for as long as the call may last. It
+// calls only those failures harmless after which the token is surely not used up.
+// [Profiles] are what is known of large issuers. A [Login] asks a person for the first
+// token. Other sources ignore refresh tokens: one is neither stored nor logged.
 //
 // # Users of a token
 //
@@ -30,5 +39,5 @@
 // their requests by it, because it counts lives from the answer, takes a token without
 // a stated life as everlasting, follows redirects with the secret unless the client is
 // made not to, prints whole answers in its errors, and cannot tell whether a failed
-// request was sent.
+// request was sent. A Login, after which a person can simply log in again, uses it.
 package oauth

@@ -126,14 +126,20 @@ func (c Class) presented(status int) Class {
 func (t *tokenRequest) granted(g *grant, m members) {
 	g.refresh = coordinator.NewToken(m.text("refresh_token"))
 	g.grantIdle = t.config.profile.Idle.Duration()
-	for _, name := range []string{"refresh_token_expires_in", "x_refresh_token_expires_in", "refresh_expires_in"} {
+	for _, name := range lifeNames()[1:] {
 		if life := m.seconds(name); life > 0 && t.config.profile.ExpiresInIsEnd {
 			g.grantEnds = life
 		} else if life > 0 {
 			g.grantIdle = life
 		}
 	}
-	g.grantEnds = cmp.Or(m.seconds("x_refresh_token_hard_expires_in"), g.grantEnds)
+	g.grantEnds = cmp.Or(m.seconds(lifeNames()[0]), g.grantEnds)
+}
+
+// lifeNames returns the members by which issuers tell how long a grant lives: the first,
+// altogether, the others, if it is not used.
+func lifeNames() []string {
+	return []string{"x_refresh_token_hard_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in", "refresh_expires_in"}
 }
 
 // seconds reads a member that is a number of seconds; 0: there is none.

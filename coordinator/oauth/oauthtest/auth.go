@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -210,7 +211,7 @@ func (s *Server) verify(r *http.Request, assertion string, key crypto.PublicKey,
 	case time.Unix(c.Issued, 0).After(now.Add(10 * time.Second)):
 		return c, "iat is in the future"
 	case r.PathValue("id") != "": // GitHub wants no audience
-	case !slices.Contains(c.Audience, address(r)) && (s.audience == "" || !slices.Contains(c.Audience, s.audience)):
+	case !slices.Contains(c.Audience, strings.Replace(address(r), "/device", "/token", 1)) && (s.audience == "" || !slices.Contains(c.Audience, s.audience)):
 		return c, "aud names another recipient"
 	}
 	return c, ""

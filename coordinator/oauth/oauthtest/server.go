@@ -18,7 +18,7 @@ type Config struct {
 	Apps    []App
 
 	// Audience is what the issuer calls itself. Assertions must name it or the address
-	// of the token endpoint as the client called it. Empty: only the latter.
+	// of the token endpoint, at the host that the client called. Empty: only the latter.
 	Audience string
 
 	Knobs Knobs

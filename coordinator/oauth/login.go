@@ -1,0 +1,267 @@
+package oauth
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+)
+
+// Login asks a person for her consent, which brings the first refresh token of an
+// account. Config.Login makes one. Its errors hold neither secrets nor tokens.
+type Login struct {
+	request *tokenRequest
+	oauth2  oauth2.Config
+	client  *authenticating
+}
+
+// Login returns what asks a person for the consent that a source with the grant
+// RefreshToken lives on. It makes no call. Its errors begin with the name of the wrong
+// field in a configuration file.
+func (c Config) Login() (*Login, error) {
+	c, err := c.complete()
+	if err == nil && c.Grant != RefreshToken {
+		err = fmt.Errorf("grant: %s needs no consent: only %s does", c.Grant, RefreshToken)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l := &Login{request: &tokenRequest{config: c}}
+	if c.signs() {
+		if l.request.signer, err = newSigner(c.PrivateKey, c.KeyID, c.Algorithm); err != nil {
+			return nil, fmt.Errorf("private_key: %w", err)
+		}
+	}
+	transport := c.Transport
+	if c.ClientAuth == MTLS {
+		if transport, _, err = withCertificate(c); err != nil {
+			return nil, err
+		}
+	}
+	l.client = &authenticating{request: l.request, base: loginTransport(transport)}
+	l.oauth2 = oauth2.Config{
+		ClientID: c.ClientID, Scopes: c.Scopes, RedirectURL: c.RedirectURL,
+		Endpoint: oauth2.Endpoint{
+			AuthURL: c.AuthURL, TokenURL: c.TokenURL, DeviceAuthURL: c.DeviceURL,
+			AuthStyle: oauth2.AuthStyleInParams, // the client_id only: authenticating does the rest
+		},
+	}
+	return l, nil
+}
+
+// loginTimeout limits each request of a login.
+const loginTimeout = 30 * time.Second
+
+func loginTransport(rt http.RoundTripper) http.RoundTripper {
+	if rt == nil {
+		return &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
+	}
+	return rt
+}
+
+// authenticating proves who the client is in the way that is configured, also by a new
+// assertion for each request, which golang.org/x/oauth2 does not.
+type authenticating struct {
+	request *tokenRequest
+	base    http.RoundTripper
+
+	mu      sync.Mutex // guards secrets
+	secrets []string   // that were sent
+}
+
+// RoundTrip implements http.RoundTripper.
+func (a *authenticating) RoundTrip(req *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(req.Body)
+	_ = req.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, errors.New("the request has no form")
+	}
+	form.Del("client_id")
+	m := &message{header: req.Header.Clone()}
+	if err := a.request.authenticate(m, form, time.Now()); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"code", "code_verifier", "device_code"} {
+		m.secrets = append(m.secrets, form.Get(name))
+	}
+	a.mu.Lock()
+	a.secrets = append(a.secrets, m.secrets...)
+	a.mu.Unlock()
+	ctx, cancel := context.WithTimeout(req.Context(), loginTimeout)
+	defer cancel()
+	text := form.Encode()
+	sent := req.Clone(ctx)
+	sent.Header = m.header
+	sent.Header.Set("User-Agent", userAgent)
+	sent.Header.Set("Accept", "application/json")
+	sent.Body, sent.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+	sent.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }
+	resp, err := a.base.RoundTrip(sent)
+	if err != nil {
+		return nil, err
+	}
+	// Read here, because golang.org/x/oauth2 does not close every body.
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, httpsource.MaxBody))
+	_ = resp.Body.Close()
+	resp.Body = io.NopCloser(bytes.NewReader(answer))
+	return resp, err
+}
+
+// CodeRequest is a request for an authorization code (RFC 6749, section 4.1) with PKCE
+// (RFC 7636).
+type CodeRequest struct {
+	URL string // that the person opens
+
+	login           *Login
+	redirect        string
+	state, verifier string
+}
+
+// Code returns a request for a code that the issuer sends to the address redirect.
+func (l *Login) Code(redirect string) (*CodeRequest, error) {
+	if l.oauth2.Endpoint.AuthURL == "" {
+		return nil, errors.New("auth_url: it is missing: it is the address at which the issuer asks the person")
+	}
+	r := &CodeRequest{login: l, redirect: redirect, state: rand.Text(), verifier: oauth2.GenerateVerifier()}
+	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(r.verifier)}
+	for name, value := range l.request.config.profile.AuthParams {
+		options = append(options, oauth2.SetAuthURLParam(name, value))
+	}
+	if audience := l.request.config.Audience; audience != "" {
+		options = append(options, oauth2.SetAuthURLParam("audience", audience))
+	}
+	asked := l.oauth2
+	asked.RedirectURL = redirect
+	r.URL = asked.AuthCodeURL(r.state, options...)
+	return r, nil
+}
+
+// ErrForeignAnswer is returned for an answer that does not belong to the request: it is
+// to be ignored.
+var ErrForeignAnswer = errors.New("the answer's state is not that of the request")
+
+// Redeem redeems the answer that came to the redirect address, its query.
+func (r *CodeRequest) Redeem(ctx context.Context, answer url.Values) (coordinator.Consent, error) {
+	code := answer.Get("code")
+	switch word := answer.Get("error"); {
+	case subtle.ConstantTimeCompare([]byte(answer.Get("state")), []byte(r.state)) != 1:
+		return coordinator.Consent{}, ErrForeignAnswer
+	case word != "":
+		said := &Error{Code: coordinator.Code(httpsource.OneLine(word)), Description: httpsource.OneLine(answer.Get("error_description"))}
+		return coordinator.Consent{}, fmt.Errorf("the issuer gave no code: %w", said)
+	case code == "":
+		return coordinator.Consent{}, errors.New("the issuer's answer has neither code nor error")
+	}
+	asked := r.login.oauth2
+	asked.RedirectURL = r.redirect
+	token, err := asked.Exchange(r.login.context(ctx), code, oauth2.VerifierOption(r.verifier))
+	if err != nil {
+		return coordinator.Consent{}, r.login.failure(err)
+	}
+	return r.login.consent(token)
+}
+
+// DeviceQuestion is what a person is asked to do (RFC 8628).
+type DeviceQuestion struct {
+	URL      string // to open
+	UserCode string // to enter there
+	Complete string // an address that has the code in it; "": none
+	Expires  time.Time
+}
+
+// Device asks a person to consent at another device: show is called once. It blocks until
+// the person has answered, the question has expired, or ctx ends.
+func (l *Login) Device(ctx context.Context, show func(DeviceQuestion)) (coordinator.Consent, error) {
+	if l.oauth2.Endpoint.DeviceAuthURL == "" {
+		return coordinator.Consent{}, errors.New("device_url: it is missing: it is the address of the device authorization endpoint")
+	}
+	ctx = l.context(ctx)
+	var options []oauth2.AuthCodeOption
+	if audience := l.request.config.Audience; audience != "" {
+		options = append(options, oauth2.SetAuthURLParam("audience", audience))
+	}
+	auth, err := l.oauth2.DeviceAuth(ctx, options...)
+	if err != nil {
+		return coordinator.Consent{}, l.failure(err)
+	}
+	show(DeviceQuestion{URL: auth.VerificationURI, UserCode: auth.UserCode, Complete: auth.VerificationURIComplete, Expires: auth.Expiry})
+	token, err := l.oauth2.DeviceAccessToken(ctx, auth)
+	switch {
+	case err != nil && ctx.Err() == nil && !auth.Expiry.IsZero() && !time.Now().Before(auth.Expiry):
+		return coordinator.Consent{}, errExpired
+	case err != nil:
+		return coordinator.Consent{}, l.failure(err)
+	}
+	return l.consent(token)
+}
+
+var errExpired = errors.New("the question has expired unanswered: log in again")
+
+func (l *Login) context(ctx context.Context) context.Context {
+	return context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
+		Transport:     l.client,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	})
+}
+
+// consent returns the grant that came.
+func (l *Login) consent(token *oauth2.Token) (coordinator.Consent, error) {
+	if token.RefreshToken == "" {
+		return coordinator.Consent{}, errors.New("the issuer gave no refresh token: " +
+			"ask for the scope that it wants for one, often offline_access, and see its documentation")
+	}
+	m := members{}
+	for _, name := range lifeNames() {
+		m.set(name, token.Extra(name))
+	}
+	m.set("refresh_token", token.RefreshToken)
+	var g grant
+	l.request.granted(&g, m)
+	ends := g.grantEnds
+	if ends == 0 {
+		ends = l.request.config.profile.Ends.Duration()
+	}
+	return coordinator.Consent{Token: coordinator.NewToken(token.RefreshToken), Idle: g.grantIdle, Ends: ends}, nil
+}
+
+// failure returns an error of golang.org/x/oauth2 without what it quotes.
+func (l *Login) failure(err error) error {
+	l.client.mu.Lock()
+	secrets := slices.Clone(l.client.secrets)
+	l.client.mu.Unlock()
+	var answered *oauth2.RetrieveError
+	if !errors.As(err, &answered) || answered.Response == nil {
+		return httpsource.CleanError(err, secrets...)
+	}
+	clean := func(text string) string { return httpsource.OneLine(httpsource.Scrub(text, secrets...)) }
+	said := &Error{
+		Code: coordinator.Code(clean(answered.ErrorCode)), Description: clean(answered.ErrorDescription), Status: answered.Response.StatusCode,
+	}
+	switch class := Classify(said.Code, said.Status); {
+	case said.Code == "invalid_grant":
+		return fmt.Errorf("%w: the code is too old, was used, or was meant for another client or redirect address: log in again", said)
+	case said.Code == "expired_token":
+		return errExpired
+	case class.Hint != "" && class.Code != "access_denied":
+		return fmt.Errorf("%w: %s", said, class.Hint)
+	}
+	return said
+}

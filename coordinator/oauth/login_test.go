@@ -1,0 +1,253 @@
+package oauth_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/oauth"
+	"github.com/zhongkong/zhongkong/coordinator/oauth/oauthtest"
+)
+
+const redirect = "http://127.0.0.1:7777/callback"
+
+// asking returns a configuration that can log in.
+func asking(issuer *oauthtest.Server, changes ...func(*oauth.Config)) oauth.Config {
+	return presenting(issuer, append([]func(*oauth.Config){func(c *oauth.Config) {
+		c.AuthURL, c.DeviceURL = "https://issuer.example.com/oauth2/authorize", "https://issuer.example.com/oauth2/device"
+		c.Scopes = []string{"read", "offline_access"}
+	}}, changes...)...)
+}
+
+func loginOf(t *testing.T, c oauth.Config) *oauth.Login {
+	t.Helper()
+	l, err := c.Login()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// browse opens an address as the person's browser does, and returns the query with which
+// the issuer sends it back.
+func browse(t *testing.T, issuer *oauthtest.Server, address string) url.Values {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := issuer.Transport().RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	to, err := url.Parse(resp.Header.Get("Location"))
+	if err != nil || resp.StatusCode != http.StatusFound && resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %d, %v", address, resp.StatusCode, err)
+	}
+	return to.Query()
+}
+
+// clients are those that a login is tried with.
+func clients(t *testing.T) map[oauth.ClientAuth]func(*oauth.Config) {
+	t.Helper()
+	return map[oauth.ClientAuth]func(*oauth.Config){
+		oauth.Basic:  func(*oauth.Config) {},
+		oauth.Post:   func(*oauth.Config) {},
+		oauth.NoAuth: func(c *oauth.Config) { c.ClientID, c.ClientSecret = "public", "" },
+		oauth.PrivateKeyJWT: func(c *oauth.Config) {
+			c.ClientSecret, c.PrivateKey = "", pemOf(t, keyOf("P-256"))
+		},
+	}
+}
+
+func loginIssuer() *oauthtest.Server {
+	return newIssuer(oauthtest.Client{ID: clientID, Secret: secret, Key: keyOf("P-256").Public()}, oauthtest.Client{ID: "public"})
+}
+
+func TestAPersonLogsInByACode(t *testing.T) {
+	for way, change := range clients(t) {
+		t.Run(string(way), func(t *testing.T) {
+			issuer := loginIssuer()
+			issuer.Set(func(k *oauthtest.Knobs) { k.Auth = []string{string(way)} })
+			config := asking(issuer, func(c *oauth.Config) { c.ClientAuth = way }, change)
+			r, err := loginOf(t, config).Code(redirect)
+			if err != nil {
+				t.Fatal(err)
+			}
+			consent, err := r.Redeem(t.Context(), browse(t, issuer, r.URL))
+			if err != nil || !issuer.Accepts(consent.Token.Reveal()) {
+				t.Fatalf("%+v, %v", consent, err)
+			}
+			if f := issuer.Family("f1"); f.Scope != "read offline_access" {
+				t.Errorf("%+v", f)
+			}
+			// It is what the source lives on.
+			if got := fetch(t, sourceOf(t, config), ofGrant(consent.Token.Reveal())); !issuer.Accepts(got.Grant.Reveal()) {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+func TestAPersonLogsInAtAnotherDevice(t *testing.T) {
+	for way, change := range clients(t) {
+		t.Run(string(way), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				issuer := loginIssuer()
+				issuer.Set(func(k *oauthtest.Knobs) {
+					k.Auth, k.Consent.After = []string{string(way)}, oauthtest.Duration(18*time.Second)
+				})
+				begin := time.Now()
+				var asked oauth.DeviceQuestion
+				l := loginOf(t, asking(issuer, func(c *oauth.Config) { c.ClientAuth = way }, change))
+				consent, err := l.Device(t.Context(), func(q oauth.DeviceQuestion) { asked = q })
+				if err != nil || !issuer.Accepts(consent.Token.Reveal()) || time.Since(begin) != 20*time.Second {
+					t.Fatalf("after %v: %+v, %v", time.Since(begin), consent, err)
+				}
+				if asked.UserCode == "" || !strings.HasPrefix(asked.Complete, asked.URL) || asked.Expires.Sub(begin) != 10*time.Minute {
+					t.Errorf("%+v", asked)
+				}
+			})
+		})
+	}
+}
+
+func TestALoginTellsHowLongTheGrantLives(t *testing.T) {
+	for profile, want := range map[string]coordinator.Consent{
+		"atlassian": {Idle: 90 * 24 * time.Hour, Ends: 365 * 24 * time.Hour},
+		"github":    {Idle: 183 * 24 * time.Hour},
+		"":          {},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			issuer := loginIssuer()
+			if profile == "github" {
+				issuer.Set(func(k *oauthtest.Knobs) {
+					k.Refresh = oauthtest.RefreshKnobs{Idle: oauthtest.Duration(183 * 24 * time.Hour), ExpiresInName: "refresh_token_expires_in"}
+				})
+			}
+			r, err := loginOf(t, asking(issuer, func(c *oauth.Config) { c.Profile = profile })).Code(redirect)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if q, err := url.Parse(r.URL); err != nil || (profile == "atlassian") != (q.Query().Get("audience") == "api.atlassian.com") {
+				t.Errorf("%s: %s", profile, r.URL)
+			}
+			got, err := r.Redeem(t.Context(), browse(t, issuer, r.URL))
+			if err != nil || got.Idle != want.Idle || got.Ends != want.Ends {
+				t.Errorf("%s: %+v, %v", profile, got, err)
+			}
+		})
+	}
+}
+
+func TestALoginThatFailsSaysWhyAndNothingElse(t *testing.T) {
+	issuer := loginIssuer()
+	begin := func(change ...func(*oauth.Config)) *oauth.CodeRequest {
+		t.Helper()
+		r, err := loginOf(t, asking(issuer, change...)).Code(redirect)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := begin()
+	answer := browse(t, issuer, r.URL)
+	if _, err := begin().Redeem(t.Context(), answer); !errors.Is(err, oauth.ErrForeignAnswer) {
+		t.Errorf("the answer to another request: %v", err)
+	}
+	if _, err := r.Redeem(t.Context(), url.Values{"code": answer["code"]}); !errors.Is(err, oauth.ErrForeignAnswer) {
+		t.Errorf("no state: %v", err)
+	}
+	if _, err := r.Redeem(t.Context(), url.Values{"state": answer["state"]}); err == nil {
+		t.Error("no code")
+	}
+	if _, err := r.Redeem(t.Context(), answer); err != nil {
+		t.Errorf("the right answer: %v", err)
+	}
+	issuer.Set(func(k *oauthtest.Knobs) { k.Echo = true })
+	for want, change := range map[string]func(*oauth.Config){
+		"invalid_client: ": func(c *oauth.Config) { c.ClientSecret = "a wrong one" },
+		"invalid_grant: ":  func(*oauth.Config) {},
+	} {
+		r := begin(change)
+		answer := browse(t, issuer, r.URL)
+		if want == "invalid_grant: " {
+			answer.Set("code", "a-code-that-is-none")
+		}
+		_, err := r.Redeem(t.Context(), answer)
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+			continue
+		}
+		for _, hidden := range []string{answer.Get("code"), secret, "s3cret", "a wrong one", "a+wrong", "Y2xpZW50"} {
+			if strings.Contains(err.Error(), hidden) {
+				t.Errorf("%q is in %v", hidden, err)
+			}
+		}
+	}
+	issuer.Set(func(k *oauthtest.Knobs) { k.Consent.Denies = true })
+	r = begin()
+	if _, err := r.Redeem(t.Context(), browse(t, issuer, r.URL)); err == nil || !strings.Contains(err.Error(), "access_denied") {
+		t.Errorf("denied: %v", err)
+	}
+	issuer.Set(func(k *oauthtest.Knobs) { k.Consent.Denies, k.Consent.WrongState = false, true })
+	r = begin()
+	if _, err := r.Redeem(t.Context(), browse(t, issuer, r.URL)); !errors.Is(err, oauth.ErrForeignAnswer) {
+		t.Errorf("a wrong state: %v", err)
+	}
+	none := asking(issuer, func(c *oauth.Config) {
+		c.Transport = answering(200, "application/json", `{"access_token":"hidden-one","expires_in":60}`)
+	})
+	if r, err := loginOf(t, none).Code(redirect); err != nil {
+		t.Error(err)
+	} else if state, _ := url.Parse(r.URL); state != nil {
+		_, err := r.Redeem(t.Context(), url.Values{"state": {state.Query().Get("state")}, "code": {"c"}})
+		if err == nil || !strings.Contains(err.Error(), "offline_access") || strings.Contains(err.Error(), "hidden-one") {
+			t.Errorf("no refresh token: %v", err)
+		}
+	}
+}
+
+func TestADeviceLoginThatFailsSaysWhy(t *testing.T) {
+	for want, consent := range map[string]oauthtest.ConsentKnobs{
+		"access_denied": {Denies: true, After: oauthtest.Duration(time.Second)},
+		"expired":       {Life: oauthtest.Duration(time.Minute)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			issuer := loginIssuer()
+			issuer.Set(func(k *oauthtest.Knobs) { k.Consent = consent })
+			_, err := loginOf(t, asking(issuer)).Device(t.Context(), func(oauth.DeviceQuestion) {})
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %s", err, want)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
+		defer cancel()
+		if _, err := loginOf(t, asking(loginIssuer())).Device(ctx, func(oauth.DeviceQuestion) {}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestWhatALoginLacksIsNamed(t *testing.T) {
+	issuer := loginIssuer()
+	if _, err := asking(issuer, func(c *oauth.Config) { c.Grant = oauth.ClientCredentials }).Login(); err == nil || !strings.HasPrefix(err.Error(), "grant: ") {
+		t.Errorf("%v", err)
+	}
+	l := loginOf(t, presenting(issuer))
+	if _, err := l.Code(redirect); err == nil || !strings.HasPrefix(err.Error(), "auth_url: ") {
+		t.Errorf("%v", err)
+	}
+	if _, err := l.Device(t.Context(), nil); err == nil || !strings.HasPrefix(err.Error(), "device_url: ") {
+		t.Errorf("%v", err)
+	}
+}
