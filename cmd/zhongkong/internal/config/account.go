@@ -38,6 +38,7 @@ type Account struct {
 	lists   map[string][]string
 	maps    map[string]map[string]string
 	data    map[string][]byte
+	public  bool // it needs no secret
 
 	given given
 
@@ -78,10 +79,10 @@ func (a Account) MainSecret() Secret {
 	return Secret{}
 }
 
-// HasSecret reports whether a secret was given. Without one, and without a parent
-// that has one, this process is a reader of the account.
+// HasSecret reports whether a secret was given, or none is needed. Without one, and
+// without a parent that has one, this process is a reader of the account.
 func (a Account) HasSecret() bool {
-	return len(a.secrets) > 0 || slices.ContainsFunc(a.Kind().Fields, func(f sources.Field) bool {
+	return a.public || len(a.secrets) > 0 || slices.ContainsFunc(a.Kind().Fields, func(f sources.Field) bool {
 		return f.Form == sources.File && a.texts[f.Key] != ""
 	})
 }
@@ -89,6 +90,7 @@ func (a Account) HasSecret() bool {
 // WithSecrets returns a with the given secrets in place of its own.
 func (a Account) WithSecrets(secrets map[string]Secret) Account {
 	a.secrets, a.SecretFile, a.texts = secrets, "", maps.Clone(a.texts)
+	a.public = a.public && len(secrets) > 0
 	for _, f := range a.Kind().Fields {
 		if f.Form == sources.File {
 			delete(a.texts, f.Key)
@@ -173,6 +175,7 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 			field, _ := kind.Field(key)
 			c.resolveSecret(a, key, form.secrets[key], field.Form, in, p)
 		}
+		a.public = kind.NoSecret != nil && kind.NoSecret(a.Values())
 		before := p.count()
 		c.checkFields(a, kind, form, p)
 		c.forms[i].faulty = form.faulty || p.count() > before

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -23,12 +24,18 @@ func oauth2() []Kind {
 	return []Kind{
 		{
 			Name: OAuth2, Usage: "access tokens of any OAuth2 issuer (RFC 6749)", Hint: hint, Make: makeOAuth2,
+			NoSecret: func(v Values) bool { return v.Text["grant"] == "refresh_token" && v.Text["client_auth"] == "none" },
 			Fields: []Field{
-				{Key: "token_url", Usage: "the token endpoint", Required: true},
-				{Key: "grant", Usage: "client_credentials (default) or jwt_bearer"},
+				{Key: "token_url", Usage: "the token endpoint (default that of profile)"},
+				{Key: "grant", Usage: "client_credentials (default), refresh_token (a person consents by zhongkong login) or jwt_bearer"},
+				{Key: "profile", Usage: "what is known of an issuer, with grant refresh_token: its addresses, and what it does with refresh tokens: " + ProfileNames(", ")},
+				{Key: "replay", Usage: "what presenting a used refresh token does: never (refused, or the grant is revoked; default without a profile), free (it is not used up) or for how long it is answered again, such as 30s"},
+				{Key: "auth_url", Usage: "the authorization endpoint, for zhongkong login (default that of profile)"},
+				{Key: "device_url", Usage: "the device authorization endpoint, for zhongkong login --device (default that of profile)"},
+				{Key: "redirect", Usage: "where the issuer sends the person who has logged in: an http address of this machine, or one whose URL is then typed in (default /callback at a free port of 127.0.0.1)"},
 				{Key: "client_id", Usage: "the client's id"},
 				{Key: "client_secret", Usage: "its secret", Form: Secret},
-				{Key: "client_auth", Usage: "basic (default), post, private_key_jwt or mtls"},
+				{Key: "client_auth", Usage: "basic (default, unless profile says otherwise), post, private_key_jwt or mtls; none with grant refresh_token, for a public client"},
 				{Key: "private_key", Usage: "the key that signs assertions: PEM or JWK", Form: Key},
 				{Key: "key_id", Usage: "the assertions' kid"},
 				{Key: "algorithm", Usage: "the assertions' alg (default by the key)"},
@@ -70,8 +77,32 @@ func oauth2() []Kind {
 	}
 }
 
+// ProfileNames returns the names of the profiles of OAuth2 issuers.
+func ProfileNames(separator string) string {
+	var names []string
+	for _, p := range oauth.Profiles() {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, separator)
+}
+
 func makeOAuth2(v Values) (coordinator.Source, error) {
+	c, err := OAuth2Config(v)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.Source()
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// OAuth2Config returns the configuration of an account with source oauth2.
+func OAuth2Config(v Values) (oauth.Config, error) {
 	c := oauth.Config{
+		Profile: v.Text["profile"], Replay: v.Text["replay"],
+		AuthURL: v.Text["auth_url"], DeviceURL: v.Text["device_url"], RedirectURL: v.Text["redirect"],
 		TokenURL: v.Text["token_url"], Grant: oauth.Grant(v.Text["grant"]),
 		ClientID: v.Text["client_id"], ClientSecret: v.Text["client_secret"], ClientAuth: oauth.ClientAuth(v.Text["client_auth"]),
 		PrivateKey: []byte(v.Text["private_key"]), KeyID: v.Text["key_id"], Algorithm: v.Text["algorithm"], AssertionAudience: v.Text["assertion_audience"],
@@ -85,18 +116,16 @@ func makeOAuth2(v Values) (coordinator.Source, error) {
 	for name, value := range v.Map["params"] {
 		c.Params.Set(name, value)
 	}
-	var wrong error
+	if p, _ := oauth.ProfileNamed(c.Profile); c.TokenURL == "" && p.TokenURL == "" {
+		return c, errors.New("token_url is missing: the token endpoint")
+	}
 	if life := v.Text["lifetime"]; life != "" {
 		var err error
 		if c.Lifetime, err = time.ParseDuration(life); err != nil || c.Lifetime <= 0 {
-			wrong = fmt.Errorf("lifetime: %q is not a duration: write a number with a unit, such as 30m", life)
+			return c, fmt.Errorf("lifetime: %q is not a duration: write a number with a unit, such as 30m", life)
 		}
 	}
-	s, err := c.Source()
-	if err = errors.Join(wrong, err); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return c, nil
 }
 
 func makeGitHubApp(v Values) (coordinator.Source, error) {

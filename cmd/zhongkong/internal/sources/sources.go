@@ -40,6 +40,10 @@ type Kind struct {
 	APIBase string
 	AnyBase bool
 
+	// NoSecret reports whether an account is refreshed although it has no secret: its grant
+	// is one. Nil: none is.
+	NoSecret func(v Values) bool
+
 	// Make returns the source of an account. It makes no call.
 	Make func(v Values) (coordinator.Source, error)
 
