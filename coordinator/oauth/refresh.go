@@ -78,7 +78,7 @@ func (c Config) describe(repeat coordinator.Repeat) coordinator.Description {
 	d.Grant.Needed = true
 	d.Grant.Replay, _ = ParseReplay(c.Replay) // is valid
 	if d.Grant.Replay != coordinator.ReplayFree {
-		d.RefreshEvery = coordinator.MaxLifetime
+		d.RefreshEvery = 24 * time.Hour // what a configuration allows
 		d.Limits.MinInterval = max(d.Limits.MinInterval, 30*time.Second)
 	}
 	return d

@@ -304,7 +304,7 @@ func TestWithoutARefreshTokenNothingIsSent(t *testing.T) {
 	if f := refused(t, s); f.Kind != coordinator.FailedBusy || f.Calls != 0 || len(issuer.Calls()) != 0 {
 		t.Errorf("%v", f)
 	}
-	if d := s.Description(); !d.Grant.Needed || d.Grant.Replay != coordinator.ReplayNever || d.RefreshEvery != coordinator.MaxLifetime {
+	if d := s.Description(); !d.Grant.Needed || d.Grant.Replay != coordinator.ReplayNever || d.RefreshEvery != 24*time.Hour {
 		t.Errorf("%+v", d)
 	}
 }

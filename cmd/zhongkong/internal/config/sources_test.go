@@ -47,6 +47,27 @@ func TestAccountsOfAnySourceAreRead(t *testing.T) {
 	}
 }
 
+func TestAnAccountOnARefreshTokenIsRefreshedAlsoWithoutASecret(t *testing.T) {
+	c := mustLoad(t, "accounts:\n- {name: books, source: oauth2, grant: refresh_token, profile: xero, client_id: c, client_secret_env: S, scopes: [offline_access]}\n"+
+		"- {name: mail, source: oauth2, grant: refresh_token, profile: google, client_id: c, client_secret_env: S2, replay: never}\n"+
+		"- {name: cli, source: oauth2, grant: refresh_token, client_auth: none, client_id: c, replay: 30s, token_url: \"https://login.example.com/token\",\n"+
+		"   auth_url: \"https://login.example.com/authorize\", device_url: \"https://login.example.com/device\", redirect: \"http://localhost:7000/cb\"}\n",
+		nil, map[string]string{"S": appSecret, "S2": "another"})
+	for _, name := range []string{"books", "mail", "cli"} {
+		a, ok := c.Account(name)
+		if !ok || !c.Refreshing(a) || a.RefreshEvery != 24*time.Hour {
+			t.Errorf("%s: %v %+v", name, ok, a)
+		}
+	}
+	a, _ := c.Account("cli")
+	if a = a.WithSecrets(nil); c.Refreshing(a) {
+		t.Error("an account whose secrets are taken away is refreshed")
+	}
+	if a.Text("redirect") != "http://localhost:7000/cb" || a.Text("device_url") == "" {
+		t.Errorf("%+v", a)
+	}
+}
+
 func TestAChildOfAnAccountWithoutASecretIsOnlyRead(t *testing.T) {
 	c := mustLoad(t, "accounts:\n- {name: wx1, tickets: [jsapi]}\n", nil, nil)
 	if a, ok := c.Account("wx1.jsapi"); !ok || c.Refreshing(a) {
@@ -63,6 +84,9 @@ func TestWhatIsWrongWithASourceIsNamed(t *testing.T) {
 		"no token_url":                   {"accounts:\n- {name: a, source: oauth2, client_id: c, client_secret_env: S}\n", `account "a": token_url is missing`},
 		"a token_url without TLS":        {"accounts:\n- {name: a, source: oauth2, client_id: c, client_secret_env: S, token_url: \"http://login.example.com/t\"}\n", `account "a": `},
 		"a wrong client_auth":            {oneClient + ", client_auth: digest}\n", "client_auth"},
+		"an unknown profile":             {oneClient + ", grant: refresh_token, profile: Xero}\n", `account "crm": profile: "Xero" is unknown: the profiles are airlock, `},
+		"a replay that is none":          {oneClient + ", grant: refresh_token, replay: often}\n", `account "crm": replay: "often" must be never, free or`},
+		"a replay without refreshes":     {oneClient + ", replay: free}\n", "replay: grant client_credentials has no refresh tokens"},
 		"a wrong lifetime":               {oneClient + ", lifetime: 30}\n", "lifetime"},
 		"no scopes":                      {"accounts:\n- {name: g, source: google_service_account, key_env: S}\n", `account "g": scopes is missing`},
 		"a key that is none":             {"accounts:\n- {name: g, source: github_app, app_id: '1', installation_id: '2', private_key_env: S}\n", "private_key"},
