@@ -48,10 +48,11 @@ func newIssuer(t *testing.T) *issuer {
 	i.Server = httptest.NewServer(i)
 	t.Cleanup(i.Close)
 	i.provider = compose.Compose(&fosite.Config{
-		AccessTokenLifespan: time.Hour, GlobalSecret: []byte("0123456789abcdef0123456789abcdef"), TokenURL: i.tokenURL(),
+		AccessTokenLifespan: time.Hour, RefreshTokenLifespan: 24 * time.Hour, EnforcePKCE: true, GlobalSecret: []byte("0123456789abcdef0123456789abcdef"), TokenURL: i.tokenURL(),
 		GrantTypeJWTBearerCanSkipClientAuth: true, GrantTypeJWTBearerMaxDuration: time.Hour,
 	}, i.store, compose.NewOAuth2HMACStrategy(&fosite.Config{GlobalSecret: []byte("0123456789abcdef0123456789abcdef")}),
-		compose.OAuth2ClientCredentialsGrantFactory, compose.RFC7523AssertionGrantFactory, compose.OAuth2TokenIntrospectionFactory)
+		compose.OAuth2ClientCredentialsGrantFactory, compose.RFC7523AssertionGrantFactory, compose.OAuth2TokenIntrospectionFactory,
+		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2RefreshTokenGrantFactory, compose.OAuth2PKCEFactory)
 	return i
 }
 
@@ -66,6 +67,10 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 			w.WriteHeader(http.StatusUnauthorized)
 		}
+		return
+	}
+	if r.URL.Path == "/authorize" {
+		i.consent(w, r)
 		return
 	}
 	ask, err := i.provider.NewAccessRequest(ctx, r, new(session))
