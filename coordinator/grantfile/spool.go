@@ -1,0 +1,218 @@
+package grantfile
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// Spool keeps the answers of this process in a directory of its own below a directory
+// that the processes of a machine share. It takes over what processes that have ended
+// left there. It is safe for concurrent use.
+type Spool struct {
+	shared string // the directory above
+	dir    string
+	lock   *os.File // held until the process ends: its directory is not taken over
+	sealer Sealer
+
+	mu sync.Mutex // held while others' directories are taken over
+}
+
+var _ coordinator.GrantSpool = (*Spool)(nil)
+
+const (
+	ownSuffix = ".spool" // of the directories of processes
+	lockName  = ".lock"  // the file in such a directory that its process keeps locked
+)
+
+// OpenSpool makes a directory for this process below dir, which is made if it is
+// missing. instance becomes a part of its name, for people. The spool is this process'
+// until Close, or until the process ends.
+func OpenSpool(dir, instance string, s Sealer) (*Spool, error) {
+	if err := openDir(dir); err != nil {
+		return nil, err
+	}
+	for {
+		own, err := os.MkdirTemp(dir, escape(instance)+".*"+ownSuffix)
+		if err != nil {
+			return nil, fmt.Errorf("grantfile: %w", err)
+		}
+		lock, err := tryLock(filepath.Join(own, lockName))
+		switch {
+		case errors.Is(err, errLocked), err != nil && ignoreMissing(err) == nil:
+			continue // another process has taken the new directory for one that was left
+		case err != nil:
+			return nil, fmt.Errorf("grantfile: %w", err)
+		}
+		if err := syncDir(dir); err != nil {
+			return nil, fmt.Errorf("grantfile: %w", err)
+		}
+		return &Spool{shared: dir, dir: own, lock: lock, sealer: s}, nil
+	}
+}
+
+// Close gives the directory up. Answers in it are left to another process.
+func (s *Spool) Close() error {
+	discard(s.dir)
+	return s.lock.Close()
+}
+
+// answerJSON is a GrantAnswer written down.
+type answerJSON struct {
+	Fence     coordinator.Fence `json:"fence"`
+	Parent    coordinator.Fence `json:"parent"`
+	Token     string            `json:"token"`
+	Form      string            `json:"form,omitempty"`
+	IdleUntil time.Time         `json:"idle_until,omitzero"` // by this machine's clock
+	EndsAt    time.Time         `json:"ends_at,omitzero"`
+}
+
+// Write writes an answer down. It returns nil when it is on disk.
+func (s *Spool) Write(a coordinator.GrantAnswer) error {
+	plain, err := json.Marshal(answerJSON{
+		Fence: a.Fence, Parent: a.Parent, Token: a.Token.Reveal(), Form: a.Form, IdleUntil: after(a.Idle), EndsAt: after(a.Ends),
+	})
+	if err != nil {
+		return fmt.Errorf("grantfile: spool an answer of %q: %w", a.Account, err)
+	}
+	sealed, err := s.sealer.Seal(a.Account, plain)
+	if err == nil {
+		err = writeFile(s.dir, answerName(a.Account, a.Fence), a.Account, sealed)
+	}
+	if err != nil {
+		return fmt.Errorf("grantfile: spool an answer of %q: %w", a.Account, err)
+	}
+	return nil
+}
+
+// Remove removes an answer, if it is there.
+func (s *Spool) Remove(account string, fence coordinator.Fence) error {
+	err := ignoreMissing(os.Remove(filepath.Join(s.dir, answerName(account, fence))))
+	if err != nil {
+		return fmt.Errorf("grantfile: %w", err)
+	}
+	return syncDir(s.dir) // or the answer would be kept once more, which does no harm
+}
+
+// Answers takes over what ended processes left and returns all answers that can be
+// opened. The error, which may come with answers, names the files that cannot.
+func (s *Spool) Answers() ([]coordinator.GrantAnswer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	errs := []error{s.takeOver()}
+	paths, err := complete(s.dir, answerSuffix)
+	errs = append(errs, err)
+	var answers []coordinator.GrantAnswer
+	for _, path := range paths {
+		a, err := s.read(path)
+		if err != nil {
+			errs = append(errs, ignoreMissing(err)) // removed since
+			continue
+		}
+		answers = append(answers, a)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return answers, fmt.Errorf("grantfile: answers in the spool that were not read: %w", err)
+	}
+	return answers, nil
+}
+
+func (s *Spool) read(path string) (coordinator.GrantAnswer, error) {
+	account, plain, err := readFile(s.sealer, path)
+	if err != nil {
+		return coordinator.GrantAnswer{}, err
+	}
+	var j answerJSON
+	if err := json.Unmarshal(plain, &j); err != nil || j.Fence == 0 {
+		return coordinator.GrantAnswer{}, fmt.Errorf("%s: it opens, but is no answer that this version has written: move it away", path)
+	}
+	return coordinator.GrantAnswer{
+		Account: account, Fence: j.Fence, Parent: j.Parent, Token: coordinator.NewToken(j.Token), Form: j.Form,
+		Idle: left(j.IdleUntil), Ends: left(j.EndsAt),
+	}, nil
+}
+
+// takeOver moves the answers of ended processes into this one's directory.
+func (s *Spool) takeOver() error {
+	entries, err := os.ReadDir(s.shared)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		dir := filepath.Join(s.shared, e.Name())
+		if e.IsDir() && dir != s.dir && strings.HasSuffix(e.Name(), ownSuffix) {
+			errs = append(errs, s.takeOverFrom(dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Spool) takeOverFrom(dir string) error {
+	lock, err := tryLock(filepath.Join(dir, lockName))
+	switch {
+	case errors.Is(err, errLocked):
+		return nil // its process lives
+	case err != nil:
+		return ignoreMissing(err) // another process took it over
+	}
+	defer func() { _ = lock.Close() }()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	moved := false
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case strings.HasPrefix(e.Name(), partPrefix):
+			err = os.Remove(path) // its Write never returned
+		case strings.HasSuffix(e.Name(), answerSuffix):
+			err, moved = os.Rename(path, filepath.Join(s.dir, e.Name())), true
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if moved {
+		if err := syncDir(s.dir); err != nil {
+			return err
+		}
+	}
+	discard(dir)
+	return nil
+}
+
+// discard removes a process' directory, whose lock the caller holds, unless there are
+// other files in it.
+func discard(dir string) {
+	_ = os.Remove(filepath.Join(dir, lockName))
+	_ = os.Remove(dir)
+}
+
+func answerName(account string, fence coordinator.Fence) string {
+	return fmt.Sprintf("%s@%d%s", escape(account), fence, answerSuffix)
+}
+
+// after returns the instant at the end of a time; zero for 0.
+func after(d time.Duration) time.Time {
+	if d <= 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(d).UTC()
+}
+
+// left returns the time until an instant, at least a second; 0 for the zero one.
+func left(until time.Time) time.Duration {
+	if until.IsZero() {
+		return 0
+	}
+	return max(time.Until(until), time.Second)
+}

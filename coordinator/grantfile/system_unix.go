@@ -1,0 +1,69 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package grantfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// checkPrivate returns an error if other users can read the directory. It takes rights
+// of its group away: the one that Kubernetes gives a volume sets them again at each start.
+func checkPrivate(dir string, mode os.FileMode) error {
+	if mode&0o007 == 0 && mode&0o070 != 0 {
+		if err := os.Chmod(dir, 0o700); err == nil { //nolint:gosec // a directory needs x
+			return nil
+		}
+	}
+	if mode&0o077 != 0 {
+		return fmt.Errorf("grantfile: other users can read %s (mode %v): run chmod 700 on it, or name a directory below it, which is made then", dir, mode)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir) //nolint:gosec // the directory is the operator's
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// errLocked says that another process, or another call of this one, has the lock.
+var errLocked = errors.New("locked")
+
+// tryLock makes the file if it is missing and locks it until it is closed or the process
+// ends. A file that was replaced or removed meanwhile counts as locked.
+func tryLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the directory is the operator's
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor fits
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		err = errLocked
+	case err != nil:
+		err = &os.PathError{Op: "lock", Path: path, Err: err}
+	case !isAt(f, path):
+		err = errLocked
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func isAt(f *os.File, path string) bool {
+	mine, err1 := f.Stat()
+	there, err2 := os.Stat(path)
+	return err1 == nil && err2 == nil && os.SameFile(mine, there)
+}
