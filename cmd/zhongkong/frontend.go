@@ -107,7 +107,7 @@ func allCallers(given []auth.User, cfg *config.Config) ([]auth.User, error) {
 // newCaller returns a caller of the configuration. The error begins with the field's
 // name.
 func newCaller(u config.User) (auth.User, error) {
-	caller := auth.User{Name: u.Name, Accounts: u.Accounts, Refresh: u.Refresh, Phantom: u.Phantom,
+	caller := auth.User{Name: u.Name, Accounts: u.Accounts, Refresh: u.Refresh, Grant: u.Grant, Phantom: u.Phantom,
 		Told: auth.Told{Max: u.Told, Min: u.ToldAtLeast}}
 	for _, hash := range u.Passwords {
 		caller.PasswordHashes = append(caller.PasswordHashes, hash.Reveal())

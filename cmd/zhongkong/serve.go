@@ -26,7 +26,7 @@ func serveFlags() []cli.Flag {
 		}
 	}
 	return append(flags,
-		newValueFlag("user", "NAME:PASSWORD", "", "a caller with all rights, for trials; separate several by commas [$"+envUsers+"]"),
+		newValueFlag("user", "NAME:PASSWORD", "", "a caller of all accounts, with the refresh right, for trials; separate several by commas [$"+envUsers+"]"),
 		newSwitchFlag("sandbox", "issue tokens from a built-in WeChat simulator: no account needed"))
 }
 
@@ -133,6 +133,10 @@ func (d *daemon) prepare(sandboxed bool) error {
 		}
 		cfg.Accounts = append(cfg.Accounts, account)
 	}
+	if err := d.openGrantFiles(); err != nil { // also without an account that has a grant: a reload may add one
+		return err
+	}
+	d.files.keepGrants(&cfg)
 	if d.zk, err = newCoordinator(cfg); err != nil {
 		return err
 	}
@@ -234,6 +238,7 @@ func (d *daemon) announce() {
 	}
 	d.log.Info("serving", "version", version(), "url", url, "redis", d.where(), "prefix", d.prefix, "embedded_redis", d.embedded != nil,
 		"sandbox", d.sandbox != nil, "accounts", list(accounts))
+	d.warnOfGrants()
 	d.announceRoutes()
 	d.announceFrontend()
 }

@@ -28,6 +28,7 @@ type session struct {
 	prefix string          // of the keys in it
 	store  *redisstore.Store
 	keys   *seal.Keyring // nil: tokens are not sealed
+	files  grantFiles
 }
 
 // session reads the configuration and opens the store, which connects when it is
@@ -100,6 +101,7 @@ func (p program) input(c *cli.Context) config.Input {
 }
 
 func (s *session) close() {
+	s.files.close()
 	if s.store != nil {
 		_ = s.store.Close()
 	}
@@ -145,7 +147,13 @@ func (s *session) coordinator(names ...string) (*coordinator.Coordinator, error)
 			return nil, err
 		}
 		cfg.Accounts = append(cfg.Accounts, account)
+		if a.Grant.Needed {
+			if err := s.openGrantFiles(); err != nil {
+				return nil, err
+			}
+		}
 	}
+	s.files.keepGrants(&cfg)
 	return newCoordinator(cfg)
 }
 

@@ -19,6 +19,9 @@ func (c Caller) May(account string) bool {
 // MayRefresh reports whether the caller may force a refresh of the account.
 func (c Caller) MayRefresh(account string) bool { return c.May(account) && c.user.refresh }
 
+// MayGrant reports whether the caller may put in the account's grant.
+func (c Caller) MayGrant(account string) bool { return c.May(account) && c.user.grant }
+
 // Told returns the bounds of the lifetime that the caller is told.
 func (c Caller) Told() Told { return c.get().told }
 

@@ -39,6 +39,9 @@ type User struct {
 	// Refresh allows it to force a refresh of these accounts.
 	Refresh bool
 
+	// Grant allows it to put in the grants of these accounts.
+	Grant bool
+
 	// UDPKey is the key of its datagrams, 32 bytes. Nil: it sends none.
 	UDPKey []byte
 

@@ -21,6 +21,7 @@ type user struct {
 	accounts  map[string]struct{}
 	all       bool
 	refresh   bool
+	grant     bool
 	udpKey    []byte
 	told      Told
 	phantom   bool
@@ -44,7 +45,7 @@ func newUsers(configured []User, s *signer) (users, error) {
 
 func newUser(u User, hashes []*digest, s *signer) *user {
 	made := &user{
-		name: u.Name, hashes: hashes, refresh: u.Refresh,
+		name: u.Name, hashes: hashes, refresh: u.Refresh, grant: u.Grant,
 		udpKey: slices.Clone(u.UDPKey), told: u.Told, phantom: u.Phantom,
 		accounts: make(map[string]struct{}, len(u.Accounts)),
 		revoked:  make(chan struct{}),
@@ -129,7 +130,7 @@ func (t users) inherit(old users) (gone []chan struct{}) {
 // same reports whether two users were configured the same, except for their
 // passwords.
 func (u *user) same(v *user) bool {
-	return u.name == v.name && u.refresh == v.refresh && u.told == v.told && u.phantom == v.phantom &&
+	return u.name == v.name && u.refresh == v.refresh && u.grant == v.grant && u.told == v.told && u.phantom == v.phantom &&
 		maps.Equal(u.accounts, v.accounts) && bytes.Equal(u.udpKey, v.udpKey)
 }
 

@@ -31,6 +31,10 @@ type Account struct {
 	// MemberTickets are the words of tickets: of an account with members.
 	MemberTickets []string
 
+	// Grant is what its source declares of grants. The zero value also if this process
+	// does not refresh it.
+	Grant coordinator.GrantRules
+
 	SecretFile string // the first file with a secret of it, "" if there is none
 
 	texts   map[string]string // fields of its source
@@ -326,7 +330,8 @@ func (c *Config) circle(a Account) []string {
 }
 
 // describe fills in the limits and the schedule: the account's own, or those that its
-// source declares, or those of the configuration.
+// source declares, or those of the configuration. It also fills in the rules of grants,
+// which only the source declares.
 func (c *Config) describe(a *Account) error {
 	var wrong error
 	var d coordinator.Description
@@ -343,6 +348,7 @@ func (c *Config) describe(a *Account) error {
 		Window: d.Limits.Window, DayBegins: d.Limits.DayBegins,
 	}), a.given.limits)
 	a.RefreshEvery = cmp.Or(a.given.every, d.RefreshEvery, c.RefreshEvery)
+	a.Grant = d.Grant
 	return wrong
 }
 

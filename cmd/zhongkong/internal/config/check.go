@@ -83,6 +83,7 @@ func (c *Config) check(p *problems) {
 		}
 	}
 	c.checkRoutes(named, p)
+	c.checkGrants(p)
 	c.checkPhantoms(p)
 	if c.isRefused("tls_cert", "tls_key", "client_ca") {
 		return
@@ -92,6 +93,24 @@ func (c *Config) check(p *problems) {
 	}
 	if c.ClientCA != "" && c.TLSCert == "" {
 		p.addf("%s: client_ca needs TLS: give tls_cert and tls_key too", c.Where("client_ca"))
+	}
+}
+
+// checkGrants reports grants that could not be sealed: they always are.
+func (c *Config) checkGrants(p *problems) {
+	if c.SealKeyFile != "" || c.isRefused("seal_key_file") {
+		return
+	}
+	const remedy = "write what `zhongkong keygen` prints to a file, and give it as seal_key_file"
+	for _, key := range []string{"grants.spool", "grants.copy"} {
+		if c.Given(key) {
+			p.addf("%s: %s needs seal_key_file, because grants are always sealed: %s", c.Where(key), key, remedy)
+		}
+	}
+	for _, a := range c.Accounts {
+		if a.Grant.Needed {
+			p.addf("%s: account %q: its grant (a refresh token, say) is always sealed, which needs seal_key_file: %s", a.where, a.Name, remedy)
+		}
 	}
 }
 

@@ -49,6 +49,8 @@ type Config struct {
 
 	RedisCA, RedisCert, RedisKey string // PEM files for TLS to Redis
 
+	GrantSpool, GrantCopy string // directories; "": none
+
 	Accounts  []Account
 	Users     []User
 	UsersFile string // a file of more users, which are in Users
@@ -83,6 +85,7 @@ type User struct {
 	Passwords []Secret // the hashes that `zhongkong passwd` prints; every one is valid
 	Accounts  []string // names, or "*" alone
 	Refresh   bool     // may force a refresh
+	Grant     bool     // may put in a refresh token
 	UDPKey    Secret   // base64 of 32 bytes; zero: it cannot send datagrams
 	Phantom   bool     // gets phantoms in place of tokens
 
@@ -98,7 +101,7 @@ func (u User) Where() string { return u.where }
 
 // Same reports whether u and v are equal except for their places in files.
 func (u User) Same(v User) bool {
-	return u.Name == v.Name && u.Refresh == v.Refresh && u.Phantom == v.Phantom && u.Told == v.Told && u.ToldAtLeast == v.ToldAtLeast &&
+	return u.Name == v.Name && u.Refresh == v.Refresh && u.Grant == v.Grant && u.Phantom == v.Phantom && u.Told == v.Told && u.ToldAtLeast == v.ToldAtLeast &&
 		slices.Equal(u.Accounts, v.Accounts) &&
 		slices.EqualFunc(u.Passwords, v.Passwords, func(a, b Secret) bool { return a.Reveal() == b.Reveal() }) &&
 		u.UDPKey.Reveal() == v.UDPKey.Reveal()
@@ -188,6 +191,18 @@ func (c *Config) Account(name string) (Account, bool) {
 // tokens.
 func (c *Config) Refreshes() bool {
 	return slices.ContainsFunc(c.Accounts, Account.HasSecret)
+}
+
+// NeedsGrants returns the names of the accounts whose source presents a grant, of those
+// that this process refreshes.
+func (c *Config) NeedsGrants() []string {
+	var names []string
+	for _, a := range c.Accounts {
+		if a.Grant.Needed {
+			names = append(names, a.Name)
+		}
+	}
+	return names
 }
 
 // SetAccounts replaces the accounts. It must not be called once the configuration is in

@@ -167,7 +167,7 @@ the log says so. The files named here (secrets, seal keys, certificates) are als
 
 | flag | variable | meaning |
 | --- | --- | --- |
-| ` + "`--user NAME:PASSWORD`" + ` | ` + "`ZHONGKONG_USERS`" + ` | of ` + "`serve`" + `: callers with all rights, for trials; separate several by commas |
+| ` + "`--user NAME:PASSWORD`" + ` | ` + "`ZHONGKONG_USERS`" + ` | of ` + "`serve`" + `: callers of all accounts, with the refresh right, for trials; separate several by commas |
 | ` + "`--sandbox`" + ` | – | of ` + "`serve`" + `: issue tokens from a built-in WeChat simulator |
 
 ` + "`secret_env`" + ` at the top of the file names the variable with the AppSecret of the single account that ` + "`appid`" + ` gives. Unknown variables that begin with
@@ -228,7 +228,7 @@ func chinese(t *testing.T) pageWords {
 
 | 命令行参数 | 环境变量 | 说明 |
 | --- | --- | --- |
-| ` + "`--user NAME:PASSWORD`" + ` | ` + "`ZHONGKONG_USERS`" + ` | 用于 ` + "`serve`" + `：拥有全部权限的调用方，供试用；多个用逗号分隔 |
+| ` + "`--user NAME:PASSWORD`" + ` | ` + "`ZHONGKONG_USERS`" + ` | 用于 ` + "`serve`" + `：可以获取和刷新所有账号的调用方，供试用；多个用逗号分隔 |
 | ` + "`--sandbox`" + ` | – | 用于 ` + "`serve`" + `：由内置的微信模拟器签发 token |
 
 文件顶层的 ` + "`secret_env`" + ` 指定存放 AppSecret 的环境变量，对应由 ` + "`appid`" + ` 给出的唯一账号。以 ` + "`ZHONGKONG_`" + ` 开头的未知环境变量会被拒绝，
@@ -255,6 +255,10 @@ var chineseUsage = map[string]string{
 	"seal otherwise":                "有密钥文件时为 require",
 	"prefix":                        "Redis 中所有键的前缀",
 	"seal_key_file":                 "加密 Redis 中 token 的密钥文件：用第一个密钥加密，用所有密钥解密，见 keygen；文件变化时重新读取",
+	"grants.spool":                  "本机磁盘上的目录，新的 refresh token 在写入 Redis 之前先存放于此；需要 seal_key_file，见 grants.zh-CN.md",
+	"grants.spool otherwise":        "无",
+	"grants.copy":                   "存放每份授权副本的目录，Redis 丢失授权时从中恢复；多个进程可以共用；需要 seal_key_file",
+	"grants.copy otherwise":         "无",
 	"config":                        "YAML 文件：账号、调用方以及所有配置项",
 	"log_level":                     "debug、info、warn 或 error",
 	"log_format":                    "text 或 json；日志写到 stderr",
@@ -369,6 +373,7 @@ var chineseUsage = map[string]string{
 	"users[].password":      "密码的散列值，由 `zhongkong passwd` 输出；更换密码期间可以写成列表，每个在 `- ` 之后单独占一行，最多 3 个，全部有效",
 	"users[].accounts":      `可以获取 token 的账号：名称列表，或 "*" 表示全部`,
 	"users[].refresh":       "是否可以强制刷新（默认 false）",
+	"users[].grant":         "可以通过 PUT /v1/grants 放入这些账号的 refresh token（默认 false）",
 	"users[].phantom":       "是否用替身代替 token：替身只在本集群的路由上有效（默认 false）",
 	"users[].told":          "告知该调用方的最长有效期，例如 4m：短于微信 5 分钟的新旧并存期时，即使有强制刷新，它也不会持有失效的 token（默认到该 token 预计失效为止）",
 	"users[].told_at_least": "token 的剩余时间足够时，告知该调用方的最短有效期；供会先减去一段余量、减完不足便出错的 SDK 使用：它可能短时间持有失效的 token（默认没有最短值）",

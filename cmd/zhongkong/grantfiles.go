@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/grantfile"
+	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/seal"
+)
+
+// grantFiles are the directories in which grants are kept outside of Redis. A nil one is
+// not configured.
+type grantFiles struct {
+	spool *grantfile.Spool
+	copy  *grantfile.Copy
+}
+
+// openGrantFiles opens the configured directories.
+func (s *session) openGrantFiles() error {
+	var err error
+	if dir := s.cfg.GrantSpool; dir != "" && s.files.spool == nil {
+		if s.files.spool, err = grantfile.OpenSpool(dir, s.store.Instance(), s.grantSealer(sealedSpool)); err != nil {
+			return &configError{fmt.Errorf("%s: %w", s.cfg.Where("grants.spool"), err)}
+		}
+	}
+	if dir := s.cfg.GrantCopy; dir != "" && s.files.copy == nil {
+		if s.files.copy, err = grantfile.OpenCopy(dir, s.grantSealer(sealedCopy)); err != nil {
+			return &configError{fmt.Errorf("%s: %w", s.cfg.Where("grants.copy"), err)}
+		}
+	}
+	return nil
+}
+
+// keepGrants gives a coordinator the directories that are open.
+func (f grantFiles) keepGrants(cfg *coordinator.Config) {
+	if f.spool != nil {
+		cfg.Spool = f.spool
+	}
+	if f.copy != nil {
+		cfg.Copy = f.copy
+	}
+}
+
+func (f grantFiles) close() {
+	if f.spool != nil {
+		_ = f.spool.Close() // what is in it is kept by another process
+	}
+}
+
+// The places outside of Redis where grants are written down. What was sealed for one is
+// not accepted in another.
+const (
+	sealedSpool  = "spool"
+	sealedCopy   = "copy"
+	sealedExport = "export"
+)
+
+func (s *session) grantSealer(place string) grantSealer {
+	return grantSealer{keys: s.keys, place: s.prefix + "{" + place + "}"} // no prefix has braces
+}
+
+// grantSealer seals what is kept of grants outside of Redis: a JWE like those in Redis,
+// bound to the account, the prefix and the place.
+type grantSealer struct {
+	keys  *seal.Keyring
+	place string
+}
+
+var _ grantfile.Sealer = grantSealer{}
+
+func (g grantSealer) binding(account string) redisstore.Binding {
+	return redisstore.Binding{Prefix: g.place, Account: account, ExpiresAt: noEnd}
+}
+
+// noEnd is the end of what has none: a binding has to have one.
+var noEnd = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (g grantSealer) Seal(account string, plain []byte) (string, error) {
+	return g.keys.Seal(g.binding(account), coordinator.NewToken(string(plain)))
+}
+
+func (g grantSealer) Open(account, sealed string) ([]byte, error) {
+	t, err := g.keys.Open(g.binding(account), sealed)
+	if err != nil {
+		return nil, fmt.Errorf("%w (here only the right key helps: there is nothing to refresh)", err)
+	}
+	return []byte(t.Reveal()), nil
+}
+
+// warnOfGrants logs what the configuration lacks to keep grants.
+func (d *daemon) warnOfGrants() {
+	for _, lack := range lackingForGrants(d.session) {
+		d.log.Warn(lack)
+	}
+}
+
+// lackingForGrants returns what the configuration lacks to keep grants, in sentences; it
+// is empty if no account has one.
+func lackingForGrants(s *session) []string {
+	needing := s.cfg.NeedsGrants()
+	if len(needing) == 0 {
+		return nil
+	}
+	var lacks []string
+	if s.cfg.GrantSpool == "" {
+		lacks = append(lacks, fmt.Sprintf("grants.spool is not set: if this process is killed while Redis does not answer, a refresh token that was just issued is lost, and a person has to log in again (%s)", list(needing)))
+	}
+	if s.cfg.GrantCopy == "" {
+		lacks = append(lacks, fmt.Sprintf("grants.copy is not set: if Redis loses its disk, the grants are lost, and a person has to log in again (%s)", list(needing)))
+	}
+	return lacks
+}
