@@ -88,8 +88,13 @@ func newCompletion(app *cli.App) completion {
 	w := completion{Globals: completionOptions(app.Flags)}
 	for _, c := range app.VisibleCommands() {
 		words := []string(nil)
-		if c.Name == "completion" {
+		switch c.Name {
+		case "completion":
 			words = strings.Split(completionShells, "|")
+		case "grant":
+			for _, v := range grantVerbs() {
+				words = append(words, v.name)
+			}
 		}
 		w.Commands = append(w.Commands, command{c.Name, c.Usage, completionOptions(c.Flags), words})
 	}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/grantfile"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
+	"github.com/zhongkong/zhongkong/redisstore/seal"
+)
+
+// grantStore returns the store as one that keeps grants.
+func (s *session) grantStore() (coordinator.GrantStore, error) {
+	if store, ok := any(s.store).(coordinator.GrantStore); ok {
+		return store, nil
+	}
+	return nil, coordinator.ErrNoGrants
+}
+
+// archiveSealer returns what an export is sealed with: the keys of --key-file, or else
+// those of the store. It is the same for every prefix, because the fleet that takes it
+// over may have another one.
+func (s *session) archiveSealer(c *cli.Context) (grantSealer, error) {
+	place := grantSealer{keys: s.keys, place: "{" + sealedExport + "}"}
+	if path := c.String("key-file"); path != "" {
+		keys, err := seal.Load(path, s.log)
+		if err != nil {
+			return grantSealer{}, &configError{fmt.Errorf("--key-file: %w", err)}
+		}
+		place.keys = keys
+	}
+	if place.keys == nil {
+		return grantSealer{}, usagef("an export is always sealed: give --seal-key-file, or --key-file (make a key with `zhongkong keygen`)")
+	}
+	return place, nil
+}
+
+// exportGrants prints an archive of the named accounts' grants, or else of all. It
+// prints nothing if one of them cannot be read.
+func exportGrants(ctx context.Context, s *session, c *cli.Context, names []string) error {
+	for _, name := range names {
+		if _, err := checked(name); err != nil {
+			return err
+		}
+	}
+	sealer, err := s.archiveSealer(c)
+	if err != nil {
+		return err
+	}
+	store, err := s.grantStore()
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		if names, err = s.allNames(ctx); err != nil {
+			return err
+		}
+	}
+	e := grantExport{store: store, at: map[string]int{}}
+	if err := e.collect(ctx, names); err != nil {
+		return s.withAdvice(err)
+	}
+	if len(e.records) == 0 {
+		return fmt.Errorf("there is no grant to export in Redis at %s with prefix %q", s.where(), s.prefix)
+	}
+	for _, name := range e.underWay {
+		fmt.Fprintf(s.stderr, "warning: %s is just being refreshed: what that brings is not in this export; stop the fleet and export again\n", escape(name))
+	}
+	if err := grantfile.WriteArchive(s.stdout, sealer, e.records); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.stderr, "exported %d accounts, sealed with key %s\n", len(e.records), sealer.keys.First())
+	return nil
+}
+
+// allNames returns the configured accounts and those in Redis, as far as the Redis user
+// may search for them.
+func (s *session) allNames(ctx context.Context) ([]string, error) {
+	names := s.configuredNames()
+	stored, err := redisadmin.New(s.store).Accounts(ctx)
+	switch {
+	case err != nil && (len(names) == 0 || errors.Is(err, coordinator.ErrUnreachable)):
+		return nil, s.withAdvice(err)
+	case err != nil:
+		fmt.Fprintf(s.stderr, "warning: Redis cannot be searched (%v): only the configured accounts and their members are exported\n", escape(err.Error()))
+	}
+	names = append(names, stored...)
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// grantExport collects the grants of accounts and of their members.
+type grantExport struct {
+	store    coordinator.GrantStore
+	records  []grantfile.Record
+	at       map[string]int // :: account → its index in records
+	underWay []string       // accounts of which an answer may still come
+}
+
+func (e *grantExport) collect(ctx context.Context, names []string) error {
+	seen := map[string]bool{}
+	for len(names) > 0 {
+		name := names[0]
+		if names = names[1:]; seen[name] {
+			continue
+		}
+		seen[name] = true
+		r, err := e.store.LoadGrant(ctx, name)
+		if err != nil {
+			return fmt.Errorf("read the grant of %q: %w", name, err)
+		}
+		members, err := e.store.GrantMembers(ctx, name)
+		if err != nil {
+			return fmt.Errorf("read the members of %q: %w", name, err)
+		}
+		if r.Grant.Version > 0 {
+			e.records[e.record(name)].Grant = r.Grant
+		}
+		for _, p := range r.Grant.Presentations {
+			if !p.Over && r.Now.Before(p.Until) {
+				e.underWay = append(e.underWay, name)
+				break
+			}
+		}
+		slices.Sort(members)
+		for _, member := range members {
+			i := e.record(member)
+			e.records[i].MemberOf = append(e.records[i].MemberOf, name)
+		}
+		names = append(names, members...)
+	}
+	return nil
+}
+
+// record returns the index of an account's record, which it makes.
+func (e *grantExport) record(account string) int {
+	i, found := e.at[account]
+	if !found {
+		i = len(e.records)
+		e.at[account] = i
+		e.records = append(e.records, grantfile.Record{Account: account})
+	}
+	return i
+}
+
+// restoreGrants puts the grants of an archive into the store, except where that has
+// something newer. It writes nothing unless the archive is whole.
+func restoreGrants(ctx context.Context, s *session, c *cli.Context, _ []string) error {
+	sealer, err := s.archiveSealer(c)
+	if err != nil {
+		return err
+	}
+	if s.keys == nil {
+		return usagef("grants in Redis are always sealed: give --seal-key-file")
+	}
+	store, err := s.grantStore()
+	if err != nil {
+		return err
+	}
+	records, err := grantfile.ReadArchive(s.stdin, sealer)
+	if err != nil {
+		return err
+	}
+	results := make([]error, len(records))
+	newer := make([]bool, len(records))
+	inParallel(len(records), func(i int) {
+		newer[i], results[i] = s.restoreGrant(ctx, store, records[i])
+	})
+	restored := 0
+	for i, r := range records {
+		switch {
+		case results[i] != nil:
+		case newer[i]:
+			fmt.Fprintf(s.stderr, "%s: not restored: Redis has a newer grant\n", escape(r.Account))
+		default:
+			restored++
+		}
+	}
+	fmt.Fprintf(s.stderr, "restored %d of %d accounts\n", restored, len(records))
+	return s.withAdvice(errors.Join(results...))
+}
+
+// restoreGrant reports whether the store has a newer grant than the archive.
+func (s *session) restoreGrant(ctx context.Context, store coordinator.GrantStore, r grantfile.Record) (newer bool, err error) {
+	if r.Grant.Version > 0 {
+		read, err := store.LoadGrant(ctx, r.Account)
+		if err != nil {
+			return false, fmt.Errorf("read the grant of %q: %w", r.Account, err)
+		}
+		newer = r.Grant.Older(read.Grant)
+		a, _ := s.cfg.Account(r.Account)
+		summary := r.Grant.Summary(a.Grant, read.Now)
+		if err := confirmed(ctx, func() error { return store.RestoreGrant(ctx, r.Account, r.Grant, summary) }); err != nil {
+			return false, fmt.Errorf("restore the grant of %q: %w", r.Account, err)
+		}
+	}
+	for _, parent := range r.MemberOf {
+		if err := store.SetGrantMember(ctx, parent, r.Account, true); err != nil {
+			return newer, fmt.Errorf("restore %q as a member of %q: %w", r.Account, parent, err)
+		}
+	}
+	return newer, nil
+}
+
+// confirmed repeats what the store has not confirmed to be durable, for a while.
+func confirmed(ctx context.Context, do func() error) error {
+	const tries = 5
+	var err error
+	for range tries {
+		if err = do(); !errors.Is(err, coordinator.ErrUnconfirmed) {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return err
+		}
+	}
+	return err
+}
+
+// inParallel calls f for 0 to n-1, some at once.
+func inParallel(n int, f func(i int)) {
+	const atOnce = 16
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() { // ends with f; inParallel waits for it
+			f(i)
+			<-slots
+		})
+	}
+	wg.Wait()
+}
