@@ -174,9 +174,10 @@ func (s *Store) rule(text string) string {
 		return "a rule for the channels " + s.keys.Pattern(layout.Refreshed) + ", " +
 			s.keys.Pattern(layout.Wanted) + " or " + s.keys.Pattern(layout.Begun) + " is missing (&...)"
 	case strings.Contains(text, "key"):
-		return "a rule for the keys " + s.keys.Pattern("*") + " is missing (~... or %R~...)"
+		grants, _ := s.keys.GrantPattern()
+		return "a rule for the keys " + s.keys.Pattern("*") + " is missing (~... or %R~...), or, where accounts have grants, ~" + grants
 	}
-	return "a command that the scripts use is missing; `zhongkong doctor` finds out which"
+	return "a command that the scripts use is missing (of those for grants +info); `zhongkong doctor` finds out which"
 }
 
 // dataError decodes "ZKDATA <field> <problem> <key>" of prelude.lua.

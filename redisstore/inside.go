@@ -11,12 +11,13 @@ import (
 // Inside is for package redisadmin; its result has no use elsewhere.
 func (s *Store) Inside() inside.Store {
 	return inside.Store{
-		Client: s.client, Keys: s.keys, Timeout: s.timeout, Replicas: s.replicas,
+		Client: s.client, Keys: s.keys, Timeout: s.timeout, Replicas: s.replicas, Seals: s.sealer != nil,
 		CheckAccount: checkAccount, Fault: s.fault,
 		BadKey:         func(key, problem string) error { return &DataError{Key: key, Problem: problem} },
 		TryScripts:     s.tryScripts,
 		TryTransaction: func(ctx context.Context, account string) error { return s.tryLoad(ctx, account, s.transactions) },
 		TryLoadScript:  func(ctx context.Context, account string) error { return s.tryLoad(ctx, account, s.loadScripts) },
+		TryGrantScript: s.tryGrantScript,
 	}
 }
 
@@ -50,6 +51,17 @@ func (s *Store) tryScripts(ctx context.Context, account string) error {
 	}
 	_, err := probe.unlock(ctx)
 	return unwrapRedsync(err)
+}
+
+// tryGrantScript runs a script that reads what the others read, and changes nothing: the
+// record that is to be put back is older than none.
+func (s *Store) tryGrantScript(ctx context.Context, account string) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	keys := []string{s.keys.Grant(account), s.keys.Of(account).State}
+	return s.client.OnMaster(ctx, keys[0], func(client redis.UniversalClient) error {
+		return s.grants.restore.Run(ctx, client, keys, "", "", 0, "", 0, 0, "", "", 0, 0, 0, 0, 0).Err()
+	})
 }
 
 // tryLoad reads the account in one of the two ways of Load.

@@ -26,6 +26,7 @@ local stored = got(redis.pcall('HMGET', KEYS[1], 'version', 'save_id', 'consent'
   'settling_since'), 'hash', KEYS[1]) or {}
 local version = whole(KEYS[1], 'version', stored[1])
 local consent = whole(KEYS[1], 'consent', stored[3])
+if version == 0 and stored[2] then blame(KEYS[1], 'version', 'missing') end
 
 -- settling returns for how long other processes may still put a newer record back, in
 -- ms, and since when; 0 if the record was taken in this history of the data, or if the

@@ -29,6 +29,9 @@ type Diagnosis struct {
 	ReplicasInSync    int  // of those, the ones in state online
 	AOF               bool // whether it writes an append-only file
 
+	// ReplicationID is by what a restart and a failover are noticed; see GrantSettings.
+	ReplicationID string
+
 	// Ahead is how far the server's clock is ahead of this machine's, give or take
 	// half of RoundTrip.
 	Ahead     time.Duration
@@ -44,24 +47,31 @@ type Diagnosis struct {
 func (i Inspector) Diagnose(ctx context.Context) ([]Diagnosis, error) {
 	var servers []Diagnosis
 	err := i.Client.EachMaster(ctx, func(ctx context.Context, client redis.UniversalClient, addr string) error {
-		bounded, cancel := i.Bounded(ctx)
-		defer cancel()
-		d := Diagnosis{Addr: addr}
-		if err := d.clock(bounded, client); err != nil {
-			return err
+		d, err := i.diagnose(ctx, client, addr)
+		if err == nil {
+			servers = append(servers, d)
 		}
-		info, err := client.Info(bounded).Result()
-		if d.Denied = i.Fault(ctx, "info", "", err); d.Denied != nil {
-			// HELLO tells less, but every user may send it, and hosts that forbid
-			// INFO do not forbid it.
-			fields, _ := redisclient.Hello(bounded, client)
-			d.Version, d.Mode, d.Role = fields["version"], fields["mode"], fields["role"]
-		}
-		d.read(info)
-		servers = append(servers, d)
-		return nil
+		return err
 	})
 	return servers, i.Fault(ctx, "diagnose", "", err)
+}
+
+func (i Inspector) diagnose(ctx context.Context, client redis.UniversalClient, addr string) (Diagnosis, error) {
+	bounded, cancel := i.Bounded(ctx)
+	defer cancel()
+	d := Diagnosis{Addr: addr}
+	if err := d.clock(bounded, client); err != nil {
+		return d, err
+	}
+	info, err := client.Info(bounded).Result()
+	if d.Denied = i.Fault(ctx, "info", "", err); d.Denied != nil {
+		// HELLO tells less, but every user may send it, and hosts that forbid
+		// INFO do not forbid it.
+		fields, _ := redisclient.Hello(bounded, client)
+		d.Version, d.Mode, d.Role = fields["version"], fields["mode"], fields["role"]
+	}
+	d.read(info)
+	return d, nil
 }
 
 func (d *Diagnosis) clock(ctx context.Context, client redis.UniversalClient) error {
@@ -101,6 +111,8 @@ func (d *Diagnosis) read(info string) {
 			d.ConnectedReplicas = int(n)
 		case "aof_enabled":
 			d.AOF = n == 1
+		case "master_replid":
+			d.ReplicationID = value
 		}
 		if strings.HasPrefix(name, "slave") && strings.Contains(value, "state=online") {
 			d.ReplicasInSync++

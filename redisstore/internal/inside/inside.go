@@ -15,6 +15,7 @@ type Store struct {
 	Keys     layout.Keyspace
 	Timeout  time.Duration // of an operation
 	Replicas int           // that a commit waits for
+	Seals    bool          // there is a key
 
 	// CheckAccount returns what is wrong with an account's name.
 	CheckAccount func(name string) error
@@ -30,6 +31,7 @@ type Store struct {
 	TryScripts     func(ctx context.Context, account string) error // all scripts
 	TryTransaction func(ctx context.Context, account string) error // Load in a transaction
 	TryLoadScript  func(ctx context.Context, account string) error // Load by script
+	TryGrantScript func(ctx context.Context, account string) error // those of grants
 }
 
 // Bounded returns a context that ends in time for one operation.

@@ -1,0 +1,95 @@
+package redisstore_test
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
+)
+
+// From Redis 7.2 on a server can be asked whether a write is on the disks. These are the
+// answers of its documentation; the tests run on older servers.
+func TestAGrantIsConfirmedByWhatTheServerSays(t *testing.T) {
+	t.Parallel() // it mostly waits
+	for _, answer := range []struct {
+		name          string
+		replicas      int
+		wait, waitAOF string
+		want          string // what the error says; "": confirmed
+	}{
+		{"on its disk", 0, "", "*2\r\n:1\r\n:0\r\n", ""},
+		{"not on its disk", 0, "", "*2\r\n:0\r\n:0\r\n", "[0 0]"},
+		{"no disk", 0, "", "-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.\r\n", "CONFIG SET appendonly yes"},
+		{"no right", 0, "", "-NOPERM User x has no permissions to run the 'waitaof' command\r\n", "+waitaof"},
+		{"on all disks", 1, ":1\r\n", "*2\r\n:1\r\n:1\r\n", ""},
+		{"only in the replica's memory", 1, ":1\r\n", "*2\r\n:1\r\n:0\r\n", "[1 0]"},
+		{"not on its own disk", 1, ":1\r\n", "*2\r\n:0\r\n:1\r\n", "[0 1]"},
+		{"an older server", 0, "", "-ERR unknown command 'waitaof', with args beginning with: \r\n", ""},
+		{"an older server and a replica", 1, ":1\r\n", "-ERR unknown command 'WAITAOF'\r\n", ""},
+		{"an older server and no replica", 1, ":0\r\n", "-ERR unknown command 'WAITAOF'\r\n", "0 of 1"},
+		{"something else", 0, "", "+OK\r\n", "waitaof"},
+	} {
+		t.Run(answer.name, func(t *testing.T) {
+			t.Parallel()
+			proxy := redistest.StartProxy(t, redistest.Start(t), func([]string) string { return "" })
+			var asked atomic.Int32
+			proxy.Answer = func(command []string) string {
+				switch strings.ToLower(command[0]) {
+				case "wait":
+					return answer.wait
+				case "waitaof":
+					asked.Add(1)
+					return answer.waitAOF
+				}
+				return ""
+			}
+			store := openGrants(t, proxy.URL(), time.Minute, redisstore.Options{Replicas: answer.replicas})
+			g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("r0")}, time.Now())
+			err := saveGrant(t, store, "a", g)
+			if answer.want == "" && err != nil {
+				t.Errorf("SaveGrant() = %v, want nil", err)
+			}
+			if answer.want != "" && (!errors.Is(err, coordinator.ErrUnconfirmed) || !strings.Contains(err.Error(), answer.want)) {
+				t.Errorf("SaveGrant() = %v, want %v with %q", err, coordinator.ErrUnconfirmed, answer.want)
+			}
+			if asked.Load() == 0 {
+				t.Error("the server was not asked")
+			}
+			sameGrant(t, "the stored grant", readGrant(t, store, "a").Grant, g)
+		})
+	}
+}
+
+// The writes that a WAIT counts are those of its own connection: a repeated save must be
+// one, or the replica that had nothing to confirm would confirm it.
+func TestARepeatedSaveIsWrittenAgain(t *testing.T) {
+	server := redistest.Start(t)
+	store := openGrants(t, server.URL(), time.Minute, redisstore.Options{})
+	g := consented(t, store, "a", "r0")
+	changes := func() string {
+		_, rest, _ := strings.Cut(server.MustDo(t, "info", "persistence").(string), "rdb_changes_since_last_save:")
+		return strings.Fields(rest)[0]
+	}
+	for name, repeat := range map[string]func() error{
+		"SaveGrant":      func() error { return saveGrant(t, store, "a", g) },
+		"RestoreGrant":   func() error { return store.RestoreGrant(t.Context(), "a", g, g.Summary(rotating, time.Now())) },
+		"SetGrantMember": func() error { return store.SetGrantMember(t.Context(), "a", "b", true) },
+		"the same again": func() error { return store.SetGrantMember(t.Context(), "a", "c", false) },
+	} {
+		if err := repeat(); err != nil {
+			t.Fatal(err)
+		}
+		before := changes()
+		if err := repeat(); err != nil {
+			t.Fatal(err)
+		}
+		if changes() == before {
+			t.Errorf("%s writes nothing when it is repeated", name)
+		}
+	}
+}
