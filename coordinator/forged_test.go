@@ -169,7 +169,8 @@ func TestALoopOfRefreshesIsSlowedDownAndSaid(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.source.Life = 2 * time.Second
 		cfg, log := f.logged()
-		one, _ := f.start(cfg, f.source), f.refresher()
+		cfg.ProbeEvery = time.Minute // as longConfig
+		one, _ := f.start(cfg, f.source), f.start(f.longConfig(), f.source)
 		f.token(one, time.Second)
 		time.Sleep(24*time.Hour - time.Minute)
 		calls := len(f.source.Calls())
