@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -16,11 +17,40 @@ const AuthorizationCode = "authorization_code"
 // authorizerRefreshEvery leaves a sixth of a token's two hours for what may go wrong.
 const authorizerRefreshEvery = 100 * time.Minute
 
+// AuthorizerConfig describes an AuthorizerSource.
+type AuthorizerConfig struct {
+	Platform string // the AppID of the third-party platform
+	AppID    string // of the authorizer
+
+	// BaseURL, Fallbacks, Transport, ConnectTimeout and Timeout are those of
+	// ComponentConfig.
+	BaseURL        string
+	Fallbacks      []string
+	Transport      http.RoundTripper
+	ConnectTimeout time.Duration
+	Timeout        time.Duration
+}
+
+// Source validates c and returns the source that it describes. It makes no call.
+func (c AuthorizerConfig) Source() (*AuthorizerSource, error) {
+	if c.Platform == "" || c.AppID == "" {
+		return nil, errors.New("wechat: an authorizer's source needs the AppIDs of the platform and of the authorizer")
+	}
+	service, err := Config{
+		BaseURL: c.BaseURL, Fallbacks: c.Fallbacks, Transport: c.Transport, ConnectTimeout: c.ConnectTimeout, Timeout: c.Timeout,
+	}.service()
+	if err != nil {
+		return nil, err
+	}
+	called := &component{service}
+	return &AuthorizerSource{component: called, platform: c.Platform, appID: c.AppID, list: newAuthorizerList(called, c.Platform)}, nil
+}
+
 // AuthorizerSource fetches the authorizer_access_token of an account that has authorized
 // a third-party platform, with the platform's component_access_token: name the platform's
 // account in [coordinator.AccountConfig.Parent]. Its grant is the refresh token, which
 // WeChat never uses up, or the authorization_code that is exchanged for it. It is safe for
-// concurrent use. A [Platform] makes these sources.
+// concurrent use. A [Platform] makes these sources for its authorizers.
 type AuthorizerSource struct {
 	*component
 	platform, appID string

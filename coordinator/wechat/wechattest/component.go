@@ -80,7 +80,7 @@ func (c Component) codecOf(key string) (*msgcrypt.Codec, error) {
 }
 
 // AddComponent adds a component. Its first verify ticket is pushed at once (see
-// RunPushes). A component of the same AppID is replaced with its authorizers.
+// RunPushes). A component of the same AppID gets these settings, and keeps its state.
 func (s *Server) AddComponent(c Component) error {
 	a, err := newAccount(Account{AppID: c.AppID, Secret: c.Secret, Product: Platform, Whitelist: c.Whitelist})
 	if err != nil {
@@ -96,8 +96,14 @@ func (s *Server) AddComponent(c Component) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if before := s.components[c.AppID]; before != nil {
+		before.account.Account, before.whitelist = a.Account, a.whitelist
+		before.Component, before.codec, before.formerCodec = added.Component, added.codec, added.formerCodec
+		added = before
+	} else {
+		s.accounts[c.AppID] = a
+	}
 	added.nextTicket = s.nowLocked()
-	s.accounts[c.AppID] = a
 	s.components[c.AppID] = added
 	s.wakePushes()
 	return nil

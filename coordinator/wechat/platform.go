@@ -1,0 +1,293 @@
+package wechat
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
+)
+
+// PlatformConfig describes a Platform.
+type PlatformConfig struct {
+	// Account is that of the platform's component_access_token: an account of Coordinator
+	// whose source is Component, or one with the same settings.
+	Account     *coordinator.Account
+	Coordinator *coordinator.Coordinator
+	Component   *ComponentSource
+
+	// Token, EncodingAESKey and PreviousKey are those of the platform's pushes, as in
+	// msgcrypt.Config.
+	Token, EncodingAESKey, PreviousKey string
+
+	// Add adds the account of an authorizer, or gives the one that is there the source, and
+	// Remove removes one. parent is Account's name. They are called by Run only, for one
+	// account at a time. Nil: the methods of Coordinator.
+	Add    func(name string, source coordinator.Source, parent string) (*coordinator.Account, error)
+	Remove func(name string) error
+
+	// Tickets are the types of tickets for which Add is called, too: the accounts APPID.jsapi
+	// and APPID.wx_card, whose parent is APPID.
+	Tickets []TicketType
+
+	// Authorizers are the accounts that are added, by AppID. Nil: all that authorize the
+	// platform. The authorizations of the others are stored all the same.
+	Authorizers []string
+
+	// Following are the authorizers whose accounts are there already. Run calls Add for
+	// those that stay, and Remove for the others.
+	Following []string
+
+	Logger *slog.Logger // nil: nothing is logged
+}
+
+// Format prints the configuration without its secrets, whatever the verb.
+func (c PlatformConfig) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "wechat.PlatformConfig{%v}", c.Component)
+}
+
+// Platform takes what WeChat pushes to a third-party platform, and keeps an account for
+// each account that has authorized it, under its AppID. Every process of a fleet that has
+// the platform's secret has one. It is safe for concurrent use.
+//
+// What must survive is in the store: verify tickets are the grant of Account, a code or a
+// refresh token is the grant of its authorizer, and the authorizers are the members of
+// Account.
+type Platform struct {
+	config PlatformConfig
+	log    *slog.Logger
+	codec  *msgcrypt.Codec
+	list   *authorizerList
+	woken  chan struct{} // has room for one: Run is to look at the members
+	begun  time.Time
+
+	followed map[string]*coordinator.Account // by AppID; nil: added before Run. Run's alone
+
+	mu     sync.Mutex // guards what follows
+	status PlatformStatus
+}
+
+// Platform validates c and returns the platform that it describes. It starts nothing and
+// makes no call.
+func (c PlatformConfig) Platform() (*Platform, error) {
+	if c.Account == nil || c.Coordinator == nil || c.Component == nil {
+		return nil, errors.New("wechat: a platform needs an Account, a Coordinator and a Component")
+	}
+	codec, err := msgcrypt.Config{
+		Token: c.Token, EncodingAESKey: c.EncodingAESKey, PreviousKey: c.PreviousKey, Receivers: []string{c.Component.appID},
+	}.Codec()
+	if err != nil {
+		return nil, fmt.Errorf("wechat: platform %s: %w", c.Component.appID, err)
+	}
+	for _, t := range c.Tickets {
+		if t != JSAPI && t != WXCard {
+			return nil, fmt.Errorf("wechat: unknown type of ticket %q: it must be %q or %q", t, JSAPI, WXCard)
+		}
+	}
+	if c.Add == nil {
+		c.Add = func(name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
+			return c.Coordinator.Add(coordinator.AccountConfig{Name: name, Source: source, Parent: parent})
+		}
+	}
+	if c.Remove == nil {
+		c.Remove = c.Coordinator.Remove
+	}
+	p := &Platform{
+		config: c, codec: codec,
+		log:      cmp.Or(c.Logger, slog.New(slog.DiscardHandler)).With("account", c.Account.Name()),
+		list:     newAuthorizerList(&c.Component.component, c.Component.appID),
+		woken:    make(chan struct{}, 1),
+		begun:    time.Now(),
+		followed: make(map[string]*coordinator.Account),
+	}
+	for _, appID := range c.Following {
+		p.followed[appID] = nil
+	}
+	return p, nil
+}
+
+// Format prints the platform without its secrets, whatever the verb.
+func (p *Platform) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "wechat.Platform(%s)", p.config.Component.appID)
+}
+
+const (
+	// followEvery is how often the members in the store are compared with the accounts of
+	// this process: for so long an authorizer that another process received is not known.
+	followEvery = 30 * time.Second
+
+	// followPause keeps a storm of events from having the members read for each.
+	followPause = 200 * time.Millisecond
+
+	// syncWithin spreads the first comparison with WeChat's list over the processes of a
+	// fleet that starts, and syncEvery is the time between two, more or less a tenth.
+	syncWithin = time.Minute
+	syncEvery  = 24 * time.Hour
+)
+
+// Run keeps the accounts of the authorizers, and the pushes, until ctx ends. It blocks.
+func (p *Platform) Run(ctx context.Context) {
+	sync := time.Now().Add(rand.N(syncWithin))
+	for ctx.Err() == nil {
+		if err := p.follow(ctx); err != nil && ctx.Err() == nil {
+			p.log.Warn("the members of the platform cannot be read", "error", err)
+		}
+		p.watchPushes(ctx)
+		if now := time.Now(); !now.Before(sync) || p.list.isWanted() {
+			switch err := p.sync(ctx); {
+			case err == nil:
+				sync = now.Add(syncEvery*9/10 + rand.N(syncEvery/5))
+			case ctx.Err() == nil:
+				p.log.Warn("WeChat's list of authorizers cannot be read: it is tried again", "error", err)
+				sync = now.Add(listInterval)
+			}
+		}
+		pause(ctx, followPause)
+		select {
+		case <-ctx.Done():
+		case <-p.woken:
+		case <-time.After(followEvery*9/10 + rand.N(followEvery/5)):
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// wake has Run look at the members.
+func (p *Platform) wake() {
+	select {
+	case p.woken <- struct{}{}:
+	default:
+	}
+}
+
+// follow makes the members in the store accounts of this process, and no others. Run
+// calls it.
+func (p *Platform) follow(ctx context.Context) error {
+	members, err := p.config.Account.Members(ctx)
+	if err != nil {
+		return err
+	}
+	gone := maps.Clone(p.followed)
+	for _, appID := range members {
+		if p.config.Authorizers != nil && !slices.Contains(p.config.Authorizers, appID) {
+			continue
+		}
+		delete(gone, appID)
+		if p.followed[appID] == nil {
+			p.add(appID)
+		}
+	}
+	for appID := range gone {
+		p.remove(appID)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status.Authorizers = len(p.followed)
+	return nil
+}
+
+// add makes an authorizer and its tickets accounts.
+func (p *Platform) add(appID string) {
+	a, err := p.config.Add(appID, p.source(appID), p.config.Account.Name())
+	for _, t := range p.config.Tickets {
+		if err == nil {
+			_, err = p.config.Add(ticketName(appID, t), &TicketSource{kind: t, service: p.config.Component.service}, appID)
+		}
+	}
+	if err != nil {
+		p.log.Error("an authorizer cannot become an account", "authorizer", appID, "error", err)
+		return // and tried again
+	}
+	p.followed[appID] = a
+}
+
+func (p *Platform) source(appID string) *AuthorizerSource {
+	c := p.config.Component
+	return &AuthorizerSource{component: &c.component, platform: c.appID, appID: appID, list: p.list}
+}
+
+func ticketName(appID string, t TicketType) string { return appID + "." + string(t) }
+
+// remove removes an authorizer and its tickets from the accounts.
+func (p *Platform) remove(appID string) {
+	names := []string{appID}
+	for _, t := range p.config.Tickets {
+		names = append(names, ticketName(appID, t))
+	}
+	for _, name := range slices.Backward(names) { // children before their parent
+		if err := p.config.Remove(name); err != nil && !errors.Is(err, coordinator.ErrUnknownAccount) {
+			p.log.Error("the account of an authorizer cannot be removed", "authorizer", name, "error", err)
+			return // and tried again
+		}
+	}
+	delete(p.followed, appID)
+}
+
+// PlatformStatus is what is known of a Platform.
+type PlatformStatus struct {
+	Authorizers int // that are accounts of this process
+
+	// Unreadable are authorizers without an account: WeChat lists them, but without a
+	// refresh token, because the code of their authorization was never exchanged. They
+	// have to authorize the platform again.
+	Unreadable []string
+
+	// PushesLate says that for 20 minutes no verify ticket has come.
+	PushesLate bool
+}
+
+// Status returns what is known without asking the store.
+func (p *Platform) Status() PlatformStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.status
+	s.Unreadable = slices.Clone(s.Unreadable)
+	return s
+}
+
+// watchPushes has WeChat push verify tickets again if two have not come. Run calls it.
+func (p *Platform) watchPushes(ctx context.Context) {
+	var last time.Time
+	if grant := p.config.Account.Status().Grant; grant != nil {
+		last = grant.ObtainedAt
+	}
+	since := last
+	if p.begun.After(since) {
+		since = p.begun
+	}
+	late := time.Since(since) > 2*pushInterval
+	p.mu.Lock()
+	was := p.status.PushesLate
+	p.status.PushesLate = late
+	p.mu.Unlock()
+	if was && !late {
+		p.log.Info("verify tickets are pushed again")
+	}
+	if !late || !p.config.Component.pushes.due() {
+		return
+	}
+	stopped, err := p.config.Component.StartPushes(ctx)
+	switch {
+	case err != nil:
+		p.log.Warn("no verify ticket has come for 20 minutes, and WeChat does not push again", "last", last, "error", err)
+	case stopped:
+		p.log.Warn("WeChat had stopped to push verify tickets: it pushes again", "last", last)
+	default:
+		p.log.Warn("no verify ticket has come for 20 minutes, although WeChat pushes: check the URL for authorization events "+
+			"in WeChat's open platform, and that WeChat can reach it", "last", last)
+	}
+}

@@ -1,0 +1,414 @@
+package wechat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
+)
+
+// platformAccount is the name of the platform's account.
+const platformAccount = "platform"
+
+// platformFleet is two processes of a platform on one store, and WeChat, on virtual time.
+type platformFleet struct {
+	*testing.T
+	*wechattest.Server
+	store     *memstore.Store
+	processes []*platformProcess
+	next      int // which of them gets the next push
+	key       string
+	previous  string
+	log       strings.Builder
+	logged    sync.Mutex
+}
+
+type platformProcess struct {
+	zk       *coordinator.Coordinator
+	platform *Platform
+	stop     func()
+}
+
+func inPlatformFleet(t *testing.T, change func(*PlatformConfig), test func(f *platformFleet)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := &platformFleet{T: t, store: memstore.New(), key: pushKey}
+		f.Server = wechattest.New(wechattest.Config{Seed: 1, History: 1 << 20, Components: []wechattest.Component{
+			{AppID: platformID, Secret: platformSecret, Token: pushToken, EncodingAESKey: pushKey, Handler: f},
+		}})
+		defer f.Server.Close()
+		for _, name := range []string{"a", "b"} {
+			f.start(name, change)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var pushing sync.WaitGroup
+		pushing.Go(func() { f.RunPushes(ctx, nil) })
+		test(f)
+		cancel()
+		pushing.Wait()
+		for _, p := range f.processes {
+			p.stop()
+		}
+	})
+}
+
+// Write makes a platformFleet the place of the log.
+func (f *platformFleet) Write(b []byte) (int, error) {
+	f.logged.Lock()
+	defer f.logged.Unlock()
+	return f.log.Write(b)
+}
+
+func (f *platformFleet) start(name string, change func(*PlatformConfig)) {
+	f.Helper()
+	component, err := ComponentConfig{AppID: platformID, Secret: platformSecret, Transport: f.Transport()}.Source()
+	if err != nil {
+		f.Fatal(err)
+	}
+	logger := slog.New(slog.NewTextHandler(f, nil)).With("process", name)
+	zk, err := coordinator.New(coordinator.Config{
+		Store: f.store.Instance(name), Logger: logger, Accounts: []coordinator.AccountConfig{{Name: platformAccount, Source: component}},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	account, _ := zk.Account(platformAccount)
+	c := PlatformConfig{
+		Account: account, Coordinator: zk, Component: component, Token: pushToken, EncodingAESKey: f.key, PreviousKey: f.previous, Logger: logger,
+	}
+	if change != nil {
+		change(&c)
+	}
+	p, err := c.Platform()
+	if err != nil {
+		f.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(f.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = zk.Run(ctx) })
+	running.Go(func() { p.Run(ctx) })
+	f.processes = append(f.processes, &platformProcess{zk, p, func() { cancel(); running.Wait() }})
+}
+
+// ServeHTTP takes the pushes, each by another process, as behind a load balancer.
+func (f *platformFleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	f.logged.Lock()
+	p := f.processes[f.next%len(f.processes)]
+	f.next++
+	f.logged.Unlock()
+	if err == nil {
+		var answer string
+		ctx, cancel := context.WithTimeout(r.Context(), 4*time.Second)
+		defer cancel()
+		if answer, err = p.platform.Callback(ctx, r.Method, r.URL.Query(), body); err == nil {
+			_, _ = io.WriteString(w, answer)
+			return
+		}
+	}
+	_, _ = fmt.Fprintf(f, "callback: %v\n", err)
+	w.WriteHeader(http.StatusServiceUnavailable)
+}
+
+func (f *platformFleet) authorize(appID string) {
+	f.Helper()
+	if _, err := f.Authorize(platformID, appID); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *platformFleet) unauthorize(appID string) {
+	f.Helper()
+	if err := f.Unauthorize(platformID, appID); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// dead returns what each process lacks: for an authorizer of WeChat's a token that it
+// accepts now, and no account for another.
+func (f *platformFleet) dead() []string {
+	var wrong []string
+	now := f.Now()
+	for i, p := range f.processes {
+		authorized := 0
+		for _, a := range f.Authorizers(platformID) {
+			account, ok := p.zk.Account(a.AppID)
+			if !a.Authorized {
+				if ok {
+					wrong = append(wrong, fmt.Sprintf("process %d has %s, which has gone", i, a.AppID))
+				}
+				continue
+			}
+			authorized++
+			if !ok {
+				wrong = append(wrong, fmt.Sprintf("process %d has no account %s", i, a.AppID))
+				continue
+			}
+			if s, served := account.Peek(); !served || !f.Accepts(s.Token.Reveal(), now) {
+				wrong = append(wrong, fmt.Sprintf("process %d has no live token of %s: %+v", i, a.AppID, account.Status()))
+			}
+		}
+		if n := p.platform.Status().Authorizers; n != authorized {
+			wrong = append(wrong, fmt.Sprintf("process %d knows %d authorizers instead of %d", i, n, authorized))
+		}
+	}
+	return wrong
+}
+
+// alive checks dead.
+func (f *platformFleet) alive(when string) {
+	f.Helper()
+	if wrong := f.dead(); len(wrong) > 0 {
+		f.Errorf("%s: %d wrong, first %s\n%s", when, len(wrong), wrong[0], f.tail())
+	}
+}
+
+// tail is the end of the log.
+func (f *platformFleet) tail() string {
+	f.logged.Lock()
+	defer f.logged.Unlock()
+	lines := strings.Split(f.log.String(), "\n")
+	return strings.Join(lines[max(0, len(lines)-30):], "\n")
+}
+
+func TestAuthorizersAppearChangeAndGoByEvents(t *testing.T) {
+	inPlatformFleet(t, nil, func(f *platformFleet) {
+		time.Sleep(time.Minute)
+		f.authorize("wxa")
+		f.authorize("wxb")
+		time.Sleep(time.Minute)
+		f.alive("after two authorizations")
+		first, _ := f.processes[0].zk.Token(f.Context(), "wxa")
+		f.authorize("wxa") // again, which ends its tokens
+		time.Sleep(10 * time.Second)
+		f.alive("after another one of the same account")
+		if again, _ := f.processes[0].zk.Token(f.Context(), "wxa"); again.Equal(first) {
+			f.Error("the token is the one before")
+		}
+		f.unauthorize("wxb")
+		time.Sleep(time.Minute)
+		f.alive("after the end of one")
+		f.authorize("wxb")
+		time.Sleep(time.Minute)
+		f.alive("after it has come back")
+		time.Sleep(5 * time.Hour)
+		f.alive("five hours later")
+		if n := f.DailyCalls(platformID, "/cgi-bin/component/api_query_auth"); total(n) != 4 {
+			f.Errorf("%v calls of api_query_auth, want 4", n)
+		}
+	})
+}
+
+func TestEventsInAnyOrderAndTwiceEndTheSame(t *testing.T) {
+	inPlatformFleet(t, nil, func(f *platformFleet) {
+		time.Sleep(time.Minute)
+		for _, fault := range []wechattest.PushFault{
+			{Kind: wechattest.PushDelay, Delay: wechattest.Seconds(time.Minute), InfoType: "unauthorized"},
+			{Kind: wechattest.PushDuplicate, InfoType: "authorized"},
+		} {
+			if _, err := f.InjectPush(fault); err != nil {
+				f.Fatal(err)
+			}
+		}
+		f.authorize("wxa")
+		f.authorize("wxb")
+		time.Sleep(10 * time.Second)
+		f.unauthorize("wxa") // arrives after
+		time.Sleep(10 * time.Second)
+		f.authorize("wxa")
+		time.Sleep(3 * time.Minute)
+		f.alive("after an old end")
+		f.ClearPush()
+		if _, err := f.InjectPush(wechattest.PushFault{Kind: wechattest.PushReorder, InfoType: "authorized"}); err != nil {
+			f.Fatal(err)
+		}
+		f.authorize("wxc") // arrives after
+		time.Sleep(10 * time.Second)
+		f.unauthorize("wxc")
+		time.Sleep(time.Minute)
+		f.alive("after an old authorization")
+		if strings.Contains(f.log.String(), "callback: ") {
+			f.Errorf("a push was not taken:\n%s", f.tail())
+		}
+	})
+}
+
+func TestTicketsOfAuthorizersAreAccounts(t *testing.T) {
+	tickets := func(c *PlatformConfig) { c.Tickets = []TicketType{JSAPI, WXCard} }
+	inPlatformFleet(t, tickets, func(f *platformFleet) {
+		time.Sleep(time.Minute)
+		f.authorize("wxa")
+		time.Sleep(time.Minute)
+		for _, p := range f.processes {
+			for _, name := range []string{"wxa.jsapi", "wxa.wx_card"} {
+				if ticket, err := p.zk.Token(f.Context(), name); err != nil || !f.Accepts(ticket.Reveal(), f.Now()) {
+					f.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+		f.unauthorize("wxa")
+		time.Sleep(time.Minute)
+		if all := f.processes[1].zk.Accounts(); len(all) != 1 {
+			f.Errorf("accounts are left: %v", all)
+		}
+	})
+}
+
+func TestOnlyTheNamedAuthorizersBecomeAccounts(t *testing.T) {
+	some := func(c *PlatformConfig) { c.Authorizers = []string{"wxb"} }
+	inPlatformFleet(t, some, func(f *platformFleet) {
+		time.Sleep(time.Minute)
+		f.authorize("wxa")
+		f.authorize("wxb")
+		time.Sleep(time.Minute)
+		p := f.processes[0]
+		if _, ok := p.zk.Account("wxa"); ok {
+			f.Error("wxa is an account")
+		}
+		if _, err := p.zk.Token(f.Context(), "wxb"); err != nil {
+			f.Errorf("wxb: %v", err)
+		}
+		if members, err := p.platform.config.Account.Members(f.Context()); err != nil || len(members) != 2 {
+			f.Errorf("Members() = %v, %v: the others must be stored", members, err)
+		}
+	})
+}
+
+func TestWeChatsListCompletesWhatEventsDidNotTell(t *testing.T) {
+	inPlatformFleet(t, nil, func(f *platformFleet) {
+		time.Sleep(2 * time.Minute) // the first comparison is over
+		for _, name := range []string{"wxa", "wxb"} {
+			f.authorize(name)
+		}
+		time.Sleep(time.Minute)
+		if _, err := f.InjectPush(wechattest.PushFault{Kind: wechattest.PushDrop, Rate: 1}); err != nil {
+			f.Fatal(err)
+		}
+		f.unauthorize("wxb")
+		lost, err := f.Authorize(platformID, "wxc")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.authorize("wxd") // whose code is lost with the event
+		// Another program exchanges the code of wxc.
+		platform := f.processes[0].platform.config
+		called := &platform.Component.component
+		other := &AuthorizerSource{component: called, platform: platformID, appID: "wxc", list: newAuthorizerList(called, platformID)}
+		s, _ := platform.Account.Peek()
+		if _, err := other.Fetch(f.Context(), coordinator.FetchRequest{
+			Parent: s.Record, Grant: coordinator.GrantToken{Token: coordinator.NewToken(lost.Code), Form: AuthorizationCode},
+		}); err != nil {
+			f.Fatal(err)
+		}
+		time.Sleep(3 * time.Hour) // wxb is refused, which has the list read
+		p := f.processes[0]
+		if _, ok := p.zk.Account("wxb"); ok {
+			f.Errorf("wxb is still there\n%s", f.tail())
+		}
+		if token, err := p.zk.Token(f.Context(), "wxc"); err != nil || !f.Accepts(token.Reveal(), f.Now()) {
+			f.Errorf("wxc: %v\n%s", err, f.tail())
+		}
+		if status := p.platform.Status(); !slices.Equal(status.Unreadable, []string{"wxd"}) || !status.PushesLate {
+			f.Errorf("Status() = %+v", status)
+		}
+		f.ClearPush()
+		f.authorize("wxd")
+		time.Sleep(20 * time.Minute)
+		f.alive("after all")
+		if status := p.platform.Status(); status.PushesLate {
+			f.Errorf("Status() = %+v", status)
+		}
+	})
+}
+
+func TestPushesThatStopAreStarted(t *testing.T) {
+	inPlatformFleet(t, nil, func(f *platformFleet) {
+		time.Sleep(time.Minute)
+		if err := f.StopPushes(platformID); err != nil {
+			f.Fatal(err)
+		}
+		time.Sleep(30 * time.Minute)
+		calls := total(f.DailyCalls(platformID, "/cgi-bin/component/api_start_push_ticket"))
+		if calls == 0 || calls > len(f.processes) {
+			f.Errorf("%d calls of api_start_push_ticket, want one for each process at most", calls)
+		}
+		if !strings.Contains(f.log.String(), "WeChat had stopped to push") {
+			f.Errorf("the log does not tell:\n%s", f.tail())
+		}
+		if f.processes[0].platform.Status().PushesLate {
+			f.Error("pushes are still late")
+		}
+	})
+}
+
+func TestAnEventIsNotAnsweredBeforeItIsStored(t *testing.T) {
+	inPlatformFleet(t, nil, func(f *platformFleet) {
+		time.Sleep(time.Minute)
+		f.store.SetDown(true)
+		f.authorize("wxa")
+		time.Sleep(8 * time.Second)
+		last := f.Pushes()[len(f.Pushes())-1]
+		if !last.Answered.IsZero() || last.Attempts == 0 {
+			f.Errorf("answered though nothing was stored: %+v", last)
+		}
+		f.store.SetDown(false)
+		time.Sleep(time.Minute)
+		f.alive("after the outage")
+	})
+}
+
+func TestPushesThatAreNotWeChatsAreRefused(t *testing.T) {
+	inPlatformFleet(t, nil, func(f *platformFleet) {
+		time.Sleep(time.Minute)
+		p := f.processes[0].platform
+		now := f.Now()
+		seal := func(fields msgcrypt.Fields, names ...string) msgcrypt.Push {
+			return p.codec.Seal(fields.XML(names...), now)
+		}
+		event := msgcrypt.Fields{"AppId": platformID, "CreateTime": fmt.Sprint(now.Unix()), "InfoType": "authorized", "AuthorizerAppid": "wxa", "AuthorizationCode": "c"}
+		all := []string{"AppId", "CreateTime", "InfoType", "AuthorizerAppid", "AuthorizationCode"}
+		forged := seal(event, all...)
+		forged.Nonce = "another"
+		for name, c := range map[string]struct {
+			push     msgcrypt.Push
+			envelope string
+			want     error
+		}{
+			"a wrong signature":        {forged, platformID, msgcrypt.ErrSignature},
+			"another platform's":       {seal(event, all...), "wxplatform00000002", msgcrypt.ErrReceiver},
+			"no AppId within":          {seal(event, all[1:]...), platformID, msgcrypt.ErrReceiver},
+			"no CreateTime":            {seal(event, "AppId", "InfoType", "AuthorizerAppid", "AuthorizationCode"), platformID, msgcrypt.ErrMalformed},
+			"no AuthorizationCode":     {seal(event, all[:4]...), platformID, msgcrypt.ErrMalformed},
+			"no XML within":            {p.codec.Seal([]byte("x"), now), platformID, msgcrypt.ErrMalformed},
+			"a ticket without a value": {seal(msgcrypt.Fields{"AppId": platformID, "CreateTime": "1", "InfoType": infoVerifyTicket}, all[:3]...), platformID, msgcrypt.ErrMalformed},
+		} {
+			answer, err := p.Callback(f.Context(), http.MethodPost, c.push.Query(), c.push.Body("AppId", c.envelope))
+			if answer != "" || !errors.Is(err, c.want) {
+				f.Errorf("%s: %q, %v, want %v", name, answer, err, c.want)
+			}
+		}
+		unknown := seal(msgcrypt.Fields{"AppId": platformID, "CreateTime": "1", "InfoType": "notify_third_fasteregister"}, all[:3]...)
+		if answer, err := p.Callback(f.Context(), http.MethodPost, unknown.Query(), unknown.Body("AppId", platformID)); answer != "success" || err != nil {
+			f.Errorf("an unknown event: %q, %v", answer, err)
+		}
+		echo := p.codec.Seal([]byte("12345"), now)
+		query := echo.Query()
+		query.Set("echostr", echo.Encrypt)
+		if answer, err := p.Callback(f.Context(), http.MethodGet, query, nil); answer != "12345" || err != nil {
+			f.Errorf("an echostr: %q, %v", answer, err)
+		}
+	})
+}
