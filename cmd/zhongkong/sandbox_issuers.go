@@ -82,6 +82,8 @@ func (s *sandboxServer) serveAccount(a *config.Account) error {
 		return s.serveWeCom(a)
 	case sources.WeComJSAPITicket, sources.WeComAgentTicket:
 		a.APIBase = s.url() + sandboxWeCom
+	case sources.WeChatPlatform:
+		return s.servePlatform(a)
 	case sources.WeComSuite:
 		return s.serveSuite(a)
 	case sources.HTTP:

@@ -14,6 +14,8 @@ func newKeeper(c keeperConfig) (keeper, error) {
 	switch c.config.Source {
 	case sources.WeComSuite:
 		return newSuite(c)
+	case sources.WeChatPlatform:
+		return newPlatform(c)
 	}
 	return nil, fmt.Errorf("source %s has no members", c.config.Source)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
+	"sync"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
@@ -37,7 +38,10 @@ func (s *sandboxServer) push(ctx context.Context, target http.Handler) {
 	if target != nil {
 		s.target.Store(&target)
 	}
+	var pushing sync.WaitGroup
+	pushing.Go(func() { s.wechat.RunPushes(ctx, nil) }) // ends with ctx
 	s.wecom.Run(ctx)
+	pushing.Wait()
 }
 
 // serveSuite adds a suite to the simulator, with a corp that has it.

@@ -124,11 +124,11 @@ type Values struct {
 
 // groups are the kinds by issuer. Those with presets are read when they are needed.
 var groups = []func() []Kind{
-	sync.OnceValue(weChat), sync.OnceValue(weCom), sync.OnceValue(weComSuites), sync.OnceValue(oauth2), sync.OnceValue(byDescription),
+	sync.OnceValue(weChat), sync.OnceValue(weChatPlatform), sync.OnceValue(weCom), sync.OnceValue(weComSuites), sync.OnceValue(oauth2), sync.OnceValue(byDescription),
 }
 
 // members are the kinds of accounts that appear by themselves; see Kind.Members.
-var members = []func() []Kind{sync.OnceValue(weComMembers)}
+var members = []func() []Kind{sync.OnceValue(weChatMembers), sync.OnceValue(weComMembers)}
 
 // All returns every kind that a configuration may name, in the order of the reference
 // page.

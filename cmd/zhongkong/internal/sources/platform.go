@@ -1,0 +1,93 @@
+package sources
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
+)
+
+// The kinds of WeChat's third-party platforms. The second is of accounts that appear by
+// themselves.
+const (
+	WeChatPlatform   = "wechat_platform"
+	WeChatAuthorizer = "wechat_authorizer"
+)
+
+func weChatPlatform() []Kind {
+	return []Kind{{
+		Name:  WeChatPlatform,
+		Usage: "WeChat's component_access_token of a third-party platform; each account that has authorized it gets an account named by its AppID",
+		Fields: append([]Field{
+			{Key: "appid", Usage: "its AppID (default the name)"},
+			{Key: "secret", Form: Secret, Required: true},
+		}, pushedFields()...),
+		APIBase: wechat.DefaultBaseURL,
+		Make:    makePlatform,
+		Chain:   func(v Values) string { return PlatformAppID(v) + " component " + v.APIBase },
+		Hint: func(code coordinator.Code) string {
+			number, _ := code.Number()
+			return wechat.ClassifyComponent(number).Hint
+		},
+		Members: &Members{Kind: func(Values) string { return WeChatAuthorizer }, Named: isAuthorizer},
+		Put:     func(v Values) (string, string) { return "query component_access_token", v.APIBase },
+	}}
+}
+
+// PlatformAppID returns the AppID of an account's platform.
+func PlatformAppID(v Values) string { return cmp.Or(v.Text["appid"], v.Name) }
+
+// Component returns the source of a platform's component_access_token.
+func Component(v Values) (*wechat.ComponentSource, error) {
+	return wechat.ComponentConfig{AppID: PlatformAppID(v), Secret: v.Text["secret"], BaseURL: v.APIBase}.Source()
+}
+
+func makePlatform(v Values) (coordinator.Source, error) {
+	s, err := Component(v)
+	if err = errors.Join(err, checkCallback(v, PlatformAppID(v))); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// isAuthorizer reports whether an authorizer, or a ticket of one, may have this name.
+func isAuthorizer(v Values, name string) bool {
+	appID, _, _ := strings.Cut(name, ".")
+	if ids := Authorizers(v); ids != nil {
+		return slices.Contains(ids, appID)
+	}
+	return strings.HasPrefix(appID, "wx")
+}
+
+// platformField is the AppID of the platform, a field that only accounts that appear by
+// themselves have.
+const platformField = "platform"
+
+// AuthorizerFields returns the fields of an authorizer's account.
+func AuthorizerFields(platform, appID string) map[string]string {
+	return map[string]string{"appid": appID, platformField: platform}
+}
+
+// weChatMembers are the kinds of the accounts that appear by themselves.
+func weChatMembers() []Kind {
+	return []Kind{{
+		Name:    WeChatAuthorizer,
+		Fields:  []Field{{Key: "appid", Required: true}, {Key: platformField, Required: true}},
+		APIBase: wechat.DefaultBaseURL,
+		Make: func(v Values) (coordinator.Source, error) {
+			return wechat.AuthorizerConfig{Platform: v.Text[platformField], AppID: v.Text["appid"], BaseURL: v.APIBase}.Source()
+		},
+		Tickets: map[string]string{"jsapi": JSAPITicket, "wx_card": WXCardTicket},
+		Probe: func(v Values) Probe {
+			return rejecting(wechat.Prober{BaseURL: v.APIBase}.Probe, wechat.Rejected)
+		},
+		Hint: func(code coordinator.Code) string {
+			number, _ := code.Number()
+			return wechat.ClassifyAuthorizer(number).Hint
+		},
+		Put: func(v Values) (string, string) { return "query access_token", v.APIBase },
+	}}
+}
