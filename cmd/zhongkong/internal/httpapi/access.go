@@ -104,6 +104,16 @@ func (a *accessControl) permitRefresh(r *request, name string) error {
 	return errNoRefresh
 }
 
+// permitGrant returns an error unless the caller may put in the grant of an account whose
+// token it may have.
+func (a *accessControl) permitGrant(r *request, name string) error {
+	if r.caller.MayGrant(name) {
+		return nil
+	}
+	a.refuse(r, r.caller.Name(), errNoGrantRight.Error())
+	return errNoGrantRight
+}
+
 // permitAll returns an error unless the caller may have every account.
 func (a *accessControl) permitAll(r *request) error {
 	if r.caller.May(auth.AllAccounts) {

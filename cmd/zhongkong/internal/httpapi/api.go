@@ -33,6 +33,7 @@ func (a *API) addRoutes() {
 	a.refresh = a.add("/v1/tokens/{name}/refresh", private, methods{http.MethodPost: a.postRefresh})
 	a.addRoute("/v1/accounts", private, methods{http.MethodGet: a.getAccounts})
 	a.state = a.add("/v1/accounts/{name}", private, methods{http.MethodGet: a.getAccount})
+	a.grant = a.add("/v1/grants/{name}", private, methods{http.MethodGet: a.getGrant, http.MethodPut: a.putGrant})
 	a.addRoute("/v1/events", private, methods{http.MethodGet: a.getEvents})
 	a.form = a.addRoute("/GetToken", byHandler, methods{http.MethodPost: a.postGetToken})
 	a.form.hint = "use POST, with the name and the password in the body: addresses are kept in logs"

@@ -72,6 +72,9 @@ func problemOf(ctx context.Context, err error) problem {
 	case errors.Is(err, formdata.ErrMediaType):
 		return problem{http.StatusUnsupportedMediaType, "unsupported_media_type", err.Error(), 0}
 	}
+	if p, ok := grantProblem(err); ok {
+		return p
+	}
 	return coordinatorProblem(err)
 }
 

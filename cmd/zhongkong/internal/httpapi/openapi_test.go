@@ -217,7 +217,7 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 			}
 		}
 	}
-	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.state, s.api.account,
+	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.state, s.api.account, s.api.grant,
 		s.api.jssdk, s.api.oauth, s.api.metadata, s.api.pushed) {
 		for method := range e.methods {
 			if method == http.MethodHead {
@@ -463,6 +463,9 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 		"GET /v1/events 200", "GET /metrics 200", "POST " + refresh + " 409", "POST / 409", "POST " + refresh + " 503", "POST / 503",
 		"POST " + one + " 409", "POST " + one + " 503", "GET " + metadataPath + " 400", "GET " + namedMetadata + " 400",
 	} {
+		seen[elsewhere] = true
+	}
+	for _, elsewhere := range grantAnswers {
 		seen[elsewhere] = true
 	}
 	for path, item := range d.at(d.root, "paths") {

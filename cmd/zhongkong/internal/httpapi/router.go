@@ -41,6 +41,7 @@ type router struct {
 	token    *endpoint            // /v1/tokens/{name}
 	refresh  *endpoint            // /v1/tokens/{name}/refresh
 	state    *endpoint            // /v1/accounts/{name}
+	grant    *endpoint            // /v1/grants/{name}
 	jssdk    *endpoint            // /v1/jssdk/{name}
 	pushed   *endpoint            // /callback/{name}
 	oauth    *endpoint            // /oauth2/{name}/token
@@ -114,6 +115,8 @@ func (t *router) named(parts []string) (*endpoint, string) {
 			return t.token, parts[2]
 		case at(0, "v1") && at(1, "accounts"):
 			return t.state, parts[2]
+		case at(0, "v1") && at(1, "grants"):
+			return t.grant, parts[2]
 		case at(0, "v1") && at(1, "jssdk"):
 			return t.jssdk, parts[2]
 		case at(0, "oauth2") && at(2, "token"):

@@ -30,6 +30,7 @@ type Account struct {
 	LastError   *Failure          `json:"last_error,omitempty"`
 	Error       string            `json:"error,omitempty"`        // why the data in Redis cannot be used
 	Parent      string            `json:"parent,omitempty"`       // the account whose token the source needs
+	Grant       *Grant            `json:"grant,omitempty"`        // absent: it needs none and has none
 	ParentError string            `json:"parent_error,omitempty"` // why that account has no token; absent if it has one, or that is not known
 }
 
@@ -59,6 +60,7 @@ func NewAccount(s coordinator.State, refreshEvery time.Duration, callsPerDay int
 		CallsToday: s.CallsToday, Limits: coordinator.Limits{PerDay: callsPerDay}, Conflicts: s.Conflicts,
 		OpenAttempts: len(s.Open), Holder: s.Holder, Err: s.Err,
 	}, s.Now)
+	a.Grant = NewGrant(s.Grant, s.Now)
 	overdue := s.Overdue()
 	a.Overdue = &overdue
 	return a
@@ -80,6 +82,7 @@ func NewAccountFromMemory(s coordinator.Status, now time.Time) Account {
 	}
 	s.NextRefresh = next
 	a := newAccount(s, storeNow)
+	a.Grant = newGrant(s.Grant)
 	if !s.LastRead && s.Record.Generation == 0 {
 		a.Error = "Redis has not been read yet"
 	}

@@ -1,0 +1,141 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+var (
+	errNoGrantRight = errors.New("no grant right")
+	errNoGrant      = errors.New("the account has no grant, or this server only reads it")
+	errPushedGrant  = errors.New("the issuer pushes what this account needs: nothing can be put in")
+)
+
+// grantWait bounds how long a grant is tried to be stored: a store that answers confirms
+// within a fraction of it.
+const grantWait = 30 * time.Second
+
+// getGrant answers GET /v1/grants/{name}.
+func (a *app) getGrant(w http.ResponseWriter, r *request) int {
+	account, err := a.permit(r, r.account)
+	if err != nil {
+		return a.fail(w, r, err)
+	}
+	grant := a.stateOf(account).Grant
+	if grant == nil {
+		return a.fail(w, r, errNoGrant)
+	}
+	return writeJSON(w, http.StatusOK, struct {
+		Name string `json:"name"`
+		*wire.Grant
+	}{account.Name(), grant})
+}
+
+// putGrant answers PUT /v1/grants/{name}. It answers when the grant is durable.
+func (a *app) putGrant(w http.ResponseWriter, r *request) int {
+	account, err := a.permit(r, r.account)
+	if err == nil {
+		err = a.permitGrant(r, r.account)
+	}
+	if err != nil {
+		return a.fail(w, r, err)
+	}
+	body, err := r.read(w)
+	if err != nil {
+		return a.fail(w, r, err)
+	}
+	consent, err := parseGrant(body)
+	if err != nil {
+		return a.fail(w, r, err)
+	}
+	err = a.consent(r, account, consent)
+	a.logGrant(r, account.Name(), err)
+	if err != nil {
+		return a.fail(w, r, err)
+	}
+	w.Header()["Cache-Control"] = noStore
+	w.WriteHeader(http.StatusNoContent)
+	return http.StatusNoContent
+}
+
+// parseGrant reads {"refresh_token": "...", "expires_in": SECONDS}. Its error repeats
+// nothing of the body.
+func parseGrant(body []byte) (coordinator.Consent, error) {
+	var fields struct {
+		RefreshToken *string      `json:"refresh_token"`
+		ExpiresIn    *json.Number `json:"expires_in"`
+	}
+	if err := decodeStrict(body, &fields); err != nil {
+		return coordinator.Consent{}, badRequestf(`the body must be {"refresh_token": "...", "expires_in": SECONDS}; expires_in may be left out`)
+	}
+	if fields.RefreshToken == nil || *fields.RefreshToken == "" {
+		return coordinator.Consent{}, badRequestf("refresh_token: is missing")
+	}
+	consent := coordinator.Consent{Token: coordinator.NewToken(*fields.RefreshToken)}
+	if fields.ExpiresIn != nil {
+		seconds, err := fields.ExpiresIn.Int64()
+		if err != nil || seconds < 1 || seconds > maxGrantLife {
+			return coordinator.Consent{}, badRequestf("expires_in: must be a whole number of seconds from 1 to %d", maxGrantLife)
+		}
+		consent.Idle = time.Duration(seconds) * time.Second
+	}
+	return consent, nil
+}
+
+// maxGrantLife is a hundred years, in seconds.
+const maxGrantLife = 100 * 366 * 24 * 3600
+
+func (a *app) consent(r *request, account *coordinator.Account, consent coordinator.Consent) error {
+	status := account.Status()
+	switch {
+	case status.Grant == nil, status.Role != coordinator.Refresher:
+		return errNoGrant
+	case status.Grant.Received:
+		return errPushedGrant
+	}
+	if !a.holding.acquire(r.caller.Name()) {
+		return errFull
+	}
+	defer a.holding.release(r.caller.Name())
+	ctx, cancel := r.waitContext(grantWait)
+	defer cancel()
+	if isRevoked(r.caller) { // changed while the body arrived
+		return errRevoked
+	}
+	return account.Consent(coordinator.WithCaller(ctx, r.caller.Name()+" (api)"), consent)
+}
+
+func (a *app) logGrant(r *request, account string, err error) {
+	outcome := "stored"
+	if err != nil {
+		outcome = problemOf(context.WithoutCancel(r.Context()), err).code
+	}
+	if errors.Is(err, context.Canceled) {
+		outcome = "the caller went away: it may be stored"
+	}
+	a.log.LogAttrs(context.Background(), levelRefresh, "grant put in",
+		attrs("caller", r.caller.Name(), "from", r.RemoteAddr, "account", account, "outcome", outcome)...)
+}
+
+// grantProblem maps the errors of grants; ok is false for any other.
+func grantProblem(err error) (_ problem, ok bool) {
+	var unsettled *coordinator.UnsettledError
+	switch {
+	case errors.Is(err, errNoGrantRight):
+		return problem{http.StatusForbidden, "forbidden", "the caller lacks the grant right (grant: true)", 0}, true
+	case errors.Is(err, errNoGrant), errors.Is(err, errPushedGrant), errors.Is(err, coordinator.ErrNoGrants):
+		return problem{http.StatusConflict, "no_grant", err.Error(), 0}, true
+	case errors.Is(err, coordinator.ErrUnconfirmed):
+		return problem{http.StatusServiceUnavailable, "unconfirmed",
+			"Redis has not confirmed that the grant is durable: repeat the request", time.Second}, true
+	case errors.As(err, &unsettled):
+		return problem{http.StatusServiceUnavailable, "store_unreachable", err.Error(), unsettled.RetryIn}, true
+	}
+	return problem{}, false
+}
