@@ -22,7 +22,9 @@ func (p program) statusCommand() *cli.Command {
 
 NEXT is when the next refresh is due, CALLS the number of calls to the issuer today
 (UTC+8, or by the issuer's limits) and the budget, OPEN the number of calls whose result
-is not known yet. LABEL is shown if an account has one.`,
+is not known yet. LABEL and GRANT are shown if an account has one. GRANT is what the
+refresh token is worth (good, presented: a refresh is under way, doubt: it may be used up,
+dead or none: a person has to log in), and when it ends.`,
 		Flags:  []cli.Flag{newSwitchFlag("json", "print a JSON array")},
 		Action: p.bounded(commandTimeout, status),
 	}
@@ -47,18 +49,27 @@ func status(ctx context.Context, s *session, c *cli.Context) error {
 	if c.Bool("json") {
 		return s.printJSON(accounts)
 	}
-	rows := [][]string{{"ACCOUNT", "LABEL", "GENERATION", "AGE", "TTL", "NEXT", "LOCK", "CALLS", "OPEN", "LAST ERROR"}}
-	labelled := false
+	rows := [][]string{{"ACCOUNT", "LABEL", "GENERATION", "AGE", "TTL", "NEXT", "LOCK", "CALLS", "OPEN", "GRANT", "LAST ERROR"}}
+	labelled, granted := false, false
 	for i, state := range states {
 		rows = append(rows, statusRow(state, accounts[i]))
-		labelled = labelled || accounts[i].Label != ""
+		labelled, granted = labelled || accounts[i].Label != "", granted || accounts[i].Grant != nil
+	}
+	if !granted {
+		rows = withoutColumn(rows, "GRANT")
 	}
 	if !labelled {
-		for i, row := range rows {
-			rows[i] = slices.Delete(row, 1, 2)
-		}
+		rows = withoutColumn(rows, "LABEL")
 	}
 	return table(s.stdout, rows)
+}
+
+func withoutColumn(rows [][]string, name string) [][]string {
+	at := slices.Index(rows[0], name)
+	for i, row := range rows {
+		rows[i] = slices.Delete(row, at, at+1)
+	}
+	return rows
 }
 
 // accountStates returns the accounts' states as status shows them. It reads the states
@@ -143,6 +154,8 @@ func statusRow(state coordinator.State, a wire.Account) []string {
 		trouble = a.Error
 	case a.ParentError != "":
 		trouble = fmt.Sprintf("waits for %s: %s", a.Parent, a.ParentError)
+	case a.Grant != nil && a.Grant.Advice != "" && (trouble == "-" || a.Grant.NeedsConsent()):
+		trouble = a.Grant.Advice
 	case unattended(state, a.NextRefresh.Time):
 		trouble = "no process with the account's secret answers: start zhongkong serve"
 	case a.Repeated && trouble == "-":
@@ -154,8 +167,36 @@ func statusRow(state coordinator.State, a wire.Account) []string {
 	}
 	return []string{
 		a.Name, dash(a.Label), generation, age, ttl, next, lock,
-		calls, open, trouble,
+		calls, open, grantCell(a.Grant, state.Now), trouble,
 	}
+}
+
+// grantCell returns what a grant is worth and its next end in one phrase.
+func grantCell(g *wire.Grant, now time.Time) string {
+	if g == nil {
+		return "-"
+	}
+	text := string(g.Condition)
+	if g.NeedsAttention() {
+		if !g.Since.IsZero() {
+			text += " for " + brief(max(now.Sub(g.Since.Time), 0))
+		}
+		return text
+	}
+	how, next := "", time.Time{}
+	g.Ends(func(end string, at time.Time) {
+		if next.IsZero() || at.Before(next) {
+			how, next = end, at
+		}
+	})
+	left := brief(max(next.Sub(now), 0))
+	switch {
+	case next.IsZero():
+		return text
+	case how == wire.EndsIdle:
+		return text + ", idle end in " + left
+	}
+	return text + ", ends in " + left
 }
 
 // failureCell returns a failure in one phrase, and whether it is over.

@@ -45,6 +45,7 @@ type card struct {
 	Conflicts    int
 	LastConflict time.Time // zero: not known
 	Conflicting  bool      // conflicts go on
+	Grant        *grant    // nil: it needs none and has none
 	Unreadable   *cause
 	Failure      *failure
 	MayRefresh   bool
@@ -93,11 +94,19 @@ func newCard(s coordinator.Status, was past, storeErr error, now time.Time) card
 			c.Lacks = plain(s.Blocked.Cause.Error())
 		}
 	}
+	storeNow := now
+	if s.Record.Generation != 0 {
+		storeNow = s.Record.IssuedAt.Add(s.Record.Age())
+	}
+	c.Grant = newGrant(s.Grant, storeNow)
 	c.countCalls(s.Limits)
 	if s.Record.Generation != 0 {
 		c.showRecord(s, now)
 	}
 	c.State = stateOf(s, c, storeErr)
+	if c.Grant.tells(c.Failure) {
+		c.Failure = nil
+	}
 	c.Unattended = Unattended(s, storeErr, now)
 	return c
 }

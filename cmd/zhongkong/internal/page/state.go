@@ -40,7 +40,7 @@ const (
 // stateOf returns the state of an account. storeErr is why the store cannot be used,
 // nil if it can.
 func stateOf(s coordinator.Status, c card, storeErr error) state {
-	trouble := c.Failure != nil && !c.Failure.Over || c.Lacks != ""
+	trouble := c.Failure != nil && !c.Failure.Over || c.Lacks != "" || c.Grant != nil && c.Grant.Trouble != "" && !c.Grant.Pushed
 	denied := errors.Is(storeErr, coordinator.ErrDenied) && !c.Reader
 	switch {
 	case s.Err != nil:

@@ -82,7 +82,7 @@ func NewAccountFromMemory(s coordinator.Status, now time.Time) Account {
 	}
 	s.NextRefresh = next
 	a := newAccount(s, storeNow)
-	a.Grant = newGrant(s.Grant)
+	a.Grant = NewGrantFromMemory(s.Grant)
 	if !s.LastRead && s.Record.Generation == 0 {
 		a.Error = "Redis has not been read yet"
 	}

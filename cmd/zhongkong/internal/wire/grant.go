@@ -27,11 +27,12 @@ func NewGrant(s *coordinator.GrantSummary, now time.Time) *Grant {
 	}
 	present := *s
 	present.Condition = s.At(now)
-	return newGrant(&present)
+	return NewGrantFromMemory(&present)
 }
 
-// newGrant is NewGrant of a summary whose condition is the present one.
-func newGrant(s *coordinator.GrantSummary) *Grant {
+// NewGrantFromMemory returns the form of the summary in a coordinator.Status, whose
+// condition is the present one; nil for nil.
+func NewGrantFromMemory(s *coordinator.GrantSummary) *Grant {
 	if s == nil {
 		return nil
 	}
