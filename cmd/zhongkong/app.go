@@ -83,7 +83,7 @@ func (p program) app() *cli.App {
 			p.serveCommand(), p.showCommand(), p.refreshCommand(),
 			p.statusCommand(), p.watchCommand(), p.historyCommand(), p.doctorCommand(), p.checkCommand(), p.healthCommand(), p.grantCommand(),
 			p.askCommand(), p.keygenCommand(), p.passwdCommand(),
-			p.sandboxCommand(), p.completionCommand(), p.versionCommand(),
+			p.sandboxCommand(), p.completionCommand(), p.manCommand(), p.versionCommand(),
 		},
 	}
 	for _, c := range app.Commands {

@@ -61,13 +61,15 @@ type completion struct {
 }
 
 type command struct {
-	Name, Usage string
-	Options     []option
-	Words       []string // its arguments
+	Name, Usage            string
+	ArgsUsage, Description string
+	Options                []option
+	Words                  []string // its arguments
 }
 
 type option struct {
 	Name, Usage string
+	Full        string   // the usage with its variable and default
 	Value       bool     // a value follows
 	Choices     []string // the possible values
 	File        bool     // the value is a file
@@ -96,7 +98,7 @@ func newCompletion(app *cli.App) completion {
 				words = append(words, v.name)
 			}
 		}
-		w.Commands = append(w.Commands, command{c.Name, c.Usage, completionOptions(c.Flags), words})
+		w.Commands = append(w.Commands, command{c.Name, c.Usage, c.ArgsUsage, c.Description, completionOptions(c.Flags), words})
 	}
 	return w
 }
@@ -109,7 +111,8 @@ func completionOptions(flags []cli.Flag) []option {
 		}
 		o := option{Name: f.Names()[0], Value: !isSwitch(f)}
 		if d, ok := f.(cli.DocGenerationFlag); ok {
-			usage, _, _ := strings.Cut(d.GetUsage(), " [$")
+			o.Full = d.GetUsage()
+			usage, _, _ := strings.Cut(o.Full, " [$")
 			o.Usage, _, _ = strings.Cut(usage, ";")
 		}
 		switch o.Name {
@@ -124,7 +127,7 @@ func completionOptions(flags []cli.Flag) []option {
 		}
 		all = append(all, o)
 	}
-	return append(all, option{Name: "help", Usage: "show help"})
+	return append(all, option{Name: "help", Usage: "show help", Full: "show help"})
 }
 
 // Valued returns the options that a value follows, each name once.

@@ -236,7 +236,7 @@ func (d *daemon) announce() {
 	if d.cfg.LogFormat != config.FormatJSON {
 		d.printAnnouncement(url, list(accounts))
 	}
-	d.log.Info("serving", "version", version(), "url", url, "redis", d.where(), "prefix", d.prefix, "embedded_redis", d.embedded != nil,
+	d.log.Info("serving", "version", version(), "commit", built().commit, "built_of", built().date, "url", url, "redis", d.where(), "prefix", d.prefix, "embedded_redis", d.embedded != nil,
 		"sandbox", d.sandbox != nil, "accounts", list(accounts))
 	d.warnOfGrants()
 	d.announceRoutes()

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 )
@@ -17,40 +19,65 @@ func (p program) versionCommand() *cli.Command {
 }
 
 func (p program) printVersion() error {
-	_, err := fmt.Fprintf(p.stdout, "zhongkong %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintf(p.stdout, "zhongkong %s %s %s/%s\n", built(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }
 
-// stamped is the version for a build outside of a repository:
-// go build -ldflags "-X main.stamped=v1.2.3"
-var stamped string
+// What a build outside of a repository is told by -ldflags "-X main.stamped=v1.2.3":
+// the version, the commit, and its date (RFC 3339).
+var stamped, stampedCommit, stampedDate string
 
-// version returns what the build wrote into the binary: the module's version, or the
-// revision.
-func version() string {
-	if stamped != "" {
-		return stamped
+// build says what this binary was built of.
+type build struct {
+	version string // v1.2.3, or devel-COMMIT
+	commit  string // "": not known
+	date    string // of the commit, RFC 3339; "": not known
+}
+
+// String is what `zhongkong version` prints: the commit is left out where the version
+// names it.
+func (b build) String() string {
+	commit := b.commit[:min(12, len(b.commit))]
+	switch {
+	case b.date == "":
+		return b.version
+	case commit == "" || b.version == "devel-"+commit || b.version == "devel-"+commit+"+changes":
+		return b.version + " " + b.date
 	}
+	return fmt.Sprintf("%s %s %s", b.version, commit, b.date)
+}
+
+// built returns what the build was told, else what Go's tools wrote into the binary: of
+// `go install …@v1.2.3` the module's version, of `go build` in a repository the commit.
+var built = sync.OnceValue(func() build {
+	b := build{version: stamped, commit: stampedCommit, date: stampedDate}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "unknown"
+		b.version = cmp.Or(b.version, "unknown")
+		return b
 	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	revision, dirty := "", ""
+	dirty := ""
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
-			revision = s.Value[:min(12, len(s.Value))]
+			b.commit = cmp.Or(b.commit, s.Value)
+		case "vcs.time":
+			b.date = cmp.Or(b.date, s.Value)
 		case "vcs.modified":
 			if s.Value == "true" {
 				dirty = "+changes"
 			}
 		}
 	}
-	if revision == "" {
-		return "devel"
+	if v := info.Main.Version; v != "(devel)" {
+		b.version = cmp.Or(b.version, v)
 	}
-	return "devel-" + revision + dirty
-}
+	if b.commit != "" {
+		b.version = cmp.Or(b.version, "devel-"+b.commit[:min(12, len(b.commit))]+dirty)
+	}
+	b.version = cmp.Or(b.version, "devel")
+	return b
+})
+
+// version returns the version alone, for places that have no room for more.
+func version() string { return built().version }

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// source is the checkout that is built.
+type source struct {
+	root    string
+	version string // v1.2.3, or v0.0.0-DATE-COMMIT as Go's tools make it
+	commit  string
+	date    time.Time // of the commit: every file that is published has it
+}
+
+// readSource asks git. Only a commit can be built again.
+func readSource(ctx context.Context, root string, snapshot bool) (source, error) {
+	git := func(args ...string) (string, error) {
+		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", root}, args...)...).Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	changes, err := git("status", "--porcelain")
+	switch {
+	case err != nil:
+		return source{}, fmt.Errorf("git status: %w: a release is built from a git checkout", err)
+	case changes != "" && !snapshot:
+		return source{}, errors.New("there are changes that are not committed: commit them, or pass --snapshot for a build that nobody can repeat")
+	}
+	s := source{root: root}
+	if s.commit, err = git("rev-parse", "HEAD"); err != nil {
+		return source{}, fmt.Errorf("git rev-parse: %w", err)
+	}
+	seconds, err := git("log", "-1", "--format=%ct")
+	if err != nil {
+		return source{}, fmt.Errorf("git log: %w", err)
+	}
+	unix, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil {
+		return source{}, err
+	}
+	s.date = time.Unix(unix, 0).UTC()
+	if s.version, err = git("describe", "--tags", "--exact-match", "--match", "v*"); err != nil {
+		s.version = fmt.Sprintf("v0.0.0-%s-%s", s.date.Format("20060102150405"), s.commit[:12])
+	}
+	if changes != "" {
+		s.version += "+changes"
+	}
+	return s, nil
+}
+
+// system is what a binary runs on.
+type system struct{ os, arch string }
+
+func (s system) String() string { return s.os + "/" + s.arch }
+
+func (s system) binary() string {
+	if s.os == "windows" {
+		return "zhongkong.exe"
+	}
+	return "zhongkong"
+}
+
+// host reports whether this machine runs the system's binaries.
+func (s system) host() bool { return s.os == runtime.GOOS && s.arch == runtime.GOARCH }
+
+var allSystems = []system{
+	{"linux", "amd64"}, {"linux", "arm64"}, {"linux", "arm"}, {"linux", "386"},
+	{"darwin", "amd64"}, {"darwin", "arm64"}, {"windows", "amd64"}, {"windows", "arm64"},
+}
+
+// systems returns those that are listed, all for "".
+func systems(list string) ([]system, error) {
+	if list == "" {
+		return allSystems, nil
+	}
+	var wanted []system
+	for _, name := range strings.Split(list, ",") {
+		i := slices.IndexFunc(allSystems, func(s system) bool { return s.String() == name })
+		if i < 0 {
+			return nil, fmt.Errorf("--only %s: no such system; there are %v", name, allSystems)
+		}
+		wanted = append(wanted, allSystems[i])
+	}
+	return wanted, nil
+}
+
+// build makes a static, stripped binary. Nothing of this machine gets into it: no
+// path, no build ID, no C.
+func (s source) build(ctx context.Context, sys system, binary string) error {
+	stamp := fmt.Sprintf("-s -w -buildid= -X main.stamped=%s -X main.stampedCommit=%s -X main.stampedDate=%s",
+		s.version, s.commit, s.date.Format(time.RFC3339))
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", stamp, "-o", binary, "./cmd/zhongkong")
+	cmd.Dir = s.root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+sys.os, "GOARCH="+sys.arch,
+		"GOFLAGS=", "GOWORK=off", "GOAMD64=v1", "GOARM=7", "GOARM64=v8.0", "GO386=sse2", "GOEXPERIMENT=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// file is one that is published: in the archive, and in the packages.
+type file struct {
+	name string // in the archive
+	path string // in the packages; "": not there
+	mode os.FileMode
+	data []byte
+}
+
+// files returns what goes into the archives. The completion scripts and the manual are
+// the program's own words, so a binary of this commit for this machine prints them.
+func (s source) files(ctx context.Context, binary string, sys system) ([]file, error) {
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		return nil, err
+	}
+	files := []file{{name: sys.binary(), path: "/usr/bin/zhongkong", mode: 0o755, data: program}}
+	for _, f := range []file{
+		{name: "README.md", path: "/usr/share/doc/zhongkong/README.md"},
+		{name: "README.zh-CN.md", path: "/usr/share/doc/zhongkong/README.zh-CN.md"},
+		{name: "LICENSE", path: "/usr/share/doc/zhongkong/copyright"},
+	} {
+		if f.data, err = os.ReadFile(filepath.Join(s.root, f.name)); err != nil {
+			return nil, err
+		}
+		f.mode = 0o644
+		files = append(files, f)
+	}
+	if !sys.host() {
+		binary = filepath.Join(filepath.Dir(binary), "host")
+		if err := s.build(ctx, system{runtime.GOOS, runtime.GOARCH}, binary); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range []file{
+		{name: "completion/zhongkong.bash", path: "/usr/share/bash-completion/completions/zhongkong"},
+		{name: "completion/_zhongkong", path: "/usr/share/zsh/site-functions/_zhongkong"},
+		{name: "completion/zhongkong.fish", path: "/usr/share/fish/vendor_completions.d/zhongkong.fish"},
+		{name: "zhongkong.1", path: "/usr/share/man/man1/zhongkong.1"},
+	} {
+		args := map[string][]string{
+			"completion/zhongkong.bash": {"completion", "bash"}, "completion/_zhongkong": {"completion", "zsh"},
+			"completion/zhongkong.fish": {"completion", "fish"}, "zhongkong.1": {"man"},
+		}[f.name]
+		cmd := exec.CommandContext(ctx, binary, args...)
+		cmd.Env = []string{}
+		var failed bytes.Buffer
+		cmd.Stderr = &failed
+		if f.data, err = cmd.Output(); err != nil {
+			return nil, fmt.Errorf("zhongkong %s: %w: %s", strings.Join(args, " "), err, failed.Bytes())
+		}
+		f.mode = 0o644
+		files = append(files, f)
+	}
+	return files, nil
+}

@@ -1,0 +1,83 @@
+// Command release builds what is published: see scripts/release.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "scripts/release:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("scripts/release", flag.ContinueOnError)
+	root := flags.String("root", ".", "the checkout")
+	output := flags.String("output", "", "a directory that does not exist yet (default dist)")
+	only := flags.String("only", "", "systems, comma separated, for example linux/amd64")
+	snapshot := flags.Bool("snapshot", false, "build although there are changes that are not committed")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	source, err := readSource(ctx, *root, *snapshot)
+	if err != nil {
+		return err
+	}
+	wanted, err := systems(*only)
+	if err != nil {
+		return err
+	}
+	dir := *output
+	if dir == "" {
+		dir = filepath.Join(*root, "dist")
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return fmt.Errorf("%w: remove it, or name another directory with --output", err)
+	}
+	for _, s := range wanted {
+		if err := source.release(ctx, s, dir); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+		fmt.Println(s)
+	}
+	return writeChecksums(dir)
+}
+
+// release builds everything for one system.
+func (s source) release(ctx context.Context, sys system, dir string) error {
+	work, err := os.MkdirTemp("", "zhongkong-release-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	binary := filepath.Join(work, sys.binary())
+	if err := s.build(ctx, sys, binary); err != nil {
+		return err
+	}
+	name := filepath.Join(dir, fmt.Sprintf("zhongkong_%s_%s", strings.TrimPrefix(s.version, "v"), strings.ReplaceAll(sys.String(), "/", "_")))
+	files, err := s.files(ctx, binary, sys)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(writeArchive(name, sys, files, s.date), writeSBOM(name+".sbom.json", binary, s)); err != nil {
+		return err
+	}
+	if sys.os != "linux" {
+		return nil
+	}
+	return s.packages(name, sys, binary, files)
+}
