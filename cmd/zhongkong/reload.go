@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -43,6 +45,9 @@ func (d *daemon) followFiles(ctx context.Context) {
 		}
 		// Computed before the files are read: a later change is found next time.
 		nextConfigured, nextKeys := d.fingerprints()
+		if asked {
+			d.tellManager(systemd.SdNotifyReloading)
+		}
 		if asked || nextConfigured != configured {
 			d.reload()
 		}
@@ -51,6 +56,7 @@ func (d *daemon) followFiles(ctx context.Context) {
 		}
 		if asked {
 			d.reloadCertificate()
+			d.tellManager(systemd.SdNotifyReady)
 		}
 		configured, keys = nextConfigured, nextKeys
 	}

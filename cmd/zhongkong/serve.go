@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
@@ -166,7 +167,9 @@ func (d *daemon) run(signalled context.Context) error {
 	d.announce()
 	ctx, stop := context.WithCancelCause(context.WithoutCancel(signalled))
 	defer stop(nil)
+	d.tellManager(systemd.SdNotifyReady)
 	defer context.AfterFunc(signalled, func() {
+		d.tellManager(systemd.SdNotifyStopping)
 		d.drain(ctx)
 		stop(context.Canceled)
 	})()
@@ -190,6 +193,7 @@ func (d *daemon) run(signalled context.Context) error {
 			stop(err)
 		}
 	})
+	wg.Go(func() { d.feedWatchdog(ctx) })    // ends with ctx
 	wg.Go(func() { d.followFiles(ctx) })     // ends with ctx
 	wg.Go(func() { d.watchAttendance(ctx) }) // ends with ctx
 	wg.Go(func() { d.members.run(ctx) })     // ends after ctx, when what is under way is stored
