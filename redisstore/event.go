@@ -41,14 +41,17 @@ type message struct {
 
 // grantMessage is what a notification says of a grant: never the grant itself.
 type grantMessage struct {
-	Version    uint64    `json:"version,omitempty"`
-	Consent    uint64    `json:"consent,omitempty"`
-	Condition  string    `json:"condition,omitempty"`
-	DoubtAt    time.Time `json:"doubt_at,omitzero"`
-	DeadAt     time.Time `json:"dead_at,omitzero"`
-	ObtainedAt time.Time `json:"obtained_at,omitzero"`
-	IdleUntil  time.Time `json:"idle_until,omitzero"`
-	EndsAt     time.Time `json:"ends_at,omitzero"`
+	Version     uint64    `json:"version,omitempty"`
+	Consent     uint64    `json:"consent,omitempty"`
+	Newest      uint64    `json:"newest,omitempty"`
+	Condition   string    `json:"condition,omitempty"`
+	Received    int       `json:"received,omitempty"`
+	DoubtAt     time.Time `json:"doubt_at,omitzero"`
+	DeadAt      time.Time `json:"dead_at,omitzero"`
+	ObtainedAt  time.Time `json:"obtained_at,omitzero"`
+	ReplayUntil time.Time `json:"replay_until,omitzero"`
+	IdleUntil   time.Time `json:"idle_until,omitzero"`
+	EndsAt      time.Time `json:"ends_at,omitzero"`
 }
 
 // channelOf returns the channel that carries an event. A reader may be permitted to
@@ -82,7 +85,7 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 	if channelOf(e.Kind) != channel {
 		return coordinator.Event{}, fmt.Errorf("the event %.20q does not belong on this channel", m.Event)
 	}
-	if max(m.Fence, m.Generation, m.Version, m.Consent) > layout.MaxWhole || !inRange(m.TTL) || !inRange(m.Retry) || !inRange(m.Deadline) {
+	if max(m.Fence, m.Generation, m.Version, m.Consent, m.Newest) > layout.MaxWhole || !inRange(m.TTL) || !inRange(m.Retry) || !inRange(m.Deadline) {
 		return coordinator.Event{}, errors.New("a number in it is out of range")
 	}
 	var err error
@@ -136,8 +139,10 @@ func (s *Store) notifiedRecord(account string, m message) (coordinator.Record, e
 
 func (m grantMessage) summary() *coordinator.GrantSummary {
 	return &coordinator.GrantSummary{
-		Version: m.Version, Consent: coordinator.Fence(m.Consent), Condition: coordinator.GrantCondition(m.Condition),
-		DoubtAt: m.DoubtAt, DeadAt: m.DeadAt, ObtainedAt: m.ObtainedAt, IdleUntil: m.IdleUntil, EndsAt: m.EndsAt,
+		Version: m.Version, Consent: coordinator.Fence(m.Consent), Newest: coordinator.Fence(m.Newest),
+		Condition: coordinator.GrantCondition(m.Condition), Received: m.Received == 1,
+		DoubtAt: m.DoubtAt.UTC(), DeadAt: m.DeadAt.UTC(), ObtainedAt: m.ObtainedAt.UTC(),
+		ReplayUntil: m.ReplayUntil.UTC(), IdleUntil: m.IdleUntil.UTC(), EndsAt: m.EndsAt.UTC(),
 	}
 }
 

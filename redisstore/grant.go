@@ -52,6 +52,14 @@ func (s *Store) RestoreGrant(ctx context.Context, account string, g coordinator.
 	return s.writeGrant(ctx, "restore the grant of", s.grants.restore, account, g, sum)
 }
 
+// DropGrant implements [coordinator.GrantStore]. It waits as SaveGrant does.
+func (s *Store) DropGrant(ctx context.Context, account string, g coordinator.Grant) error {
+	_, err := s.runGrant(ctx, call{
+		op: "drop the grant of", account: account, script: s.grants.drop, args: []any{g.Version, g.SaveID}, confirm: confirmedOnDisk,
+	})
+	return err
+}
+
 // GrantMembers implements [coordinator.GrantStore].
 func (s *Store) GrantMembers(ctx context.Context, account string) ([]string, error) {
 	const op = "list the members of"
@@ -122,8 +130,8 @@ func (s *Store) writeGrant(ctx context.Context, op string, script *redis.Script,
 		op: op, account: account, script: script, confirm: confirmedOnDisk,
 		args: []any{
 			s.keys.Channel(account, layout.Refreshed), s.instance, g.Version, g.SaveID, uint64(g.Consent),
-			uint64(max(g.Newest(), g.Consent)), sealed, string(sum.Condition),
-			millis(sum.DoubtAt), millis(sum.DeadAt), millis(sum.ObtainedAt), millis(sum.IdleUntil), millis(sum.EndsAt),
+			uint64(sum.Newest), sealed, string(sum.Condition), one(sum.Received), millis(sum.DoubtAt), millis(sum.DeadAt),
+			millis(sum.ObtainedAt), millis(sum.ReplayUntil), millis(sum.IdleUntil), millis(sum.EndsAt),
 		},
 	})
 	if answer == nil {
@@ -209,12 +217,11 @@ func (r *decoder) grantSummary(fields []any) *coordinator.GrantSummary {
 	if version == 0 {
 		return nil
 	}
+	at := func(i int) time.Time { return r.moment(key, stateFields[grantFields+i].(string), fields[i]) }
 	return &coordinator.GrantSummary{
-		Version: uint64(version), Consent: r.fence(key, "grant_consent", fields[1]),
-		Condition: coordinator.GrantCondition(r.text(key, "grant_condition", fields[2])),
-		DoubtAt:   r.moment(key, "grant_doubt_at", fields[3]), DeadAt: r.moment(key, "grant_dead_at", fields[4]),
-		ObtainedAt: r.moment(key, "grant_obtained_at", fields[5]), IdleUntil: r.moment(key, "grant_idle_until", fields[6]),
-		EndsAt: r.moment(key, "grant_ends_at", fields[7]),
+		Version: uint64(version), Consent: r.fence(key, "grant_consent", fields[1]), Newest: r.fence(key, "grant_newest", fields[2]),
+		Condition: coordinator.GrantCondition(r.text(key, "grant_condition", fields[3])), Received: r.text(key, "grant_received", fields[4]) == one(true),
+		DoubtAt: at(5), DeadAt: at(6), ObtainedAt: at(7), ReplayUntil: at(8), IdleUntil: at(9), EndsAt: at(10),
 	}
 }
 

@@ -126,10 +126,9 @@ func TestAFirstConsentWaitsForNothing(t *testing.T) {
 func TestARepeatedConsentDoesNotSettleAStore(t *testing.T) {
 	server := redistest.Start(t)
 	store := openGrants(t, server.URL(), 500*time.Millisecond, redisstore.Options{})
-	consent := consented(t, store, "a", "r0")
+	before := readGrant(t, store, "a")
+	consent := before.Grant.Consented(coordinator.Consent{Token: coordinator.NewToken("r0")}, before.Now.Add(-10*time.Second))
 	used, _ := marked(t, consent)
-	saved(t, store, "a", used)
-	server.FlushAll(t)
 	saved(t, store, "a", consent)
 	wantUnsettled(t, store, "a")
 	restored(t, store, "a", used)

@@ -178,7 +178,8 @@ func scriptLoaded(t testing.TB, store *redisstore.Store, account string) coordin
 
 func equalSummary(a, b coordinator.GrantSummary) bool {
 	return a.Version == b.Version && a.Consent == b.Consent && a.Condition == b.Condition && sameMilli(a.DoubtAt, b.DoubtAt) &&
-		sameMilli(a.DeadAt, b.DeadAt) && sameMilli(a.ObtainedAt, b.ObtainedAt) && sameMilli(a.IdleUntil, b.IdleUntil) && sameMilli(a.EndsAt, b.EndsAt)
+		sameMilli(a.DeadAt, b.DeadAt) && sameMilli(a.ObtainedAt, b.ObtainedAt) && sameMilli(a.IdleUntil, b.IdleUntil) &&
+		a.Newest == b.Newest && a.Received == b.Received && sameMilli(a.ReplayUntil, b.ReplayUntil) && sameMilli(a.EndsAt, b.EndsAt)
 }
 
 func sameMilli(a, b time.Time) bool { return a.Equal(b.Truncate(time.Millisecond)) }
@@ -217,7 +218,7 @@ func TestGrantsNeedASealKey(t *testing.T) {
 	for name, err := range map[string]error{
 		"LoadGrant": load, "GrantMembers": members, "SaveGrant": saveGrant(t, store, "a", g),
 		"RestoreGrant":   store.RestoreGrant(t.Context(), "a", g, coordinator.GrantSummary{}),
-		"SetGrantMember": store.SetGrantMember(t.Context(), "a", "b", true),
+		"SetGrantMember": store.SetGrantMember(t.Context(), "a", "b", true), "DropGrant": store.DropGrant(t.Context(), "a", g),
 	} {
 		if !errors.Is(err, coordinator.ErrNoGrants) || !strings.Contains(err.Error(), "zhongkong keygen") {
 			t.Errorf("%s() = %v, want %v and what to do", name, err, coordinator.ErrNoGrants)

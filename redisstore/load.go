@@ -176,8 +176,8 @@ var (
 		"fence", "failures", "retry_at", "conflicts", "refresh_at",
 		"last_error", "last_error_code", "last_error_at", "last_error_kind", "refused_credential",
 		"window_ends", "window_calls",
-		"grant_version", "grant_consent", "grant_condition", "grant_doubt_at", "grant_dead_at",
-		"grant_obtained_at", "grant_idle_until", "grant_ends_at",
+		"grant_version", "grant_consent", "grant_newest", "grant_condition", "grant_received",
+		"grant_doubt_at", "grant_dead_at", "grant_obtained_at", "grant_replay_until", "grant_idle_until", "grant_ends_at",
 	}
 )
 

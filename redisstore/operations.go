@@ -66,7 +66,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 		s.keys.Channel(account, layout.Refreshed), s.instance, uint64(c.Attempt.Fence), stored,
 		atLeastOneMilli(c.Lifetime), max(c.Age, 0).Milliseconds(), coordinator.Margin(c.Lifetime).Milliseconds(),
 		max(c.RefreshIn, 0).Milliseconds(), string(c.Reason), c.Took.Milliseconds(), max(c.Calls, 1), printable(c.AskedBy),
-		attributesText(c.Attributes), repeatedText(c.Repeated),
+		attributesText(c.Attributes), one(c.Repeated),
 	}
 	for _, overdue := range c.Attempt.Overdue {
 		args = append(args, uint64(overdue))
@@ -123,7 +123,7 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 			s.keys.Channel(account, layout.Refreshed), s.instance, uint64(r.Generation), stored,
 			r.IssuedAt.UnixMilli(), r.ExpiresAt.UnixMilli(), refreshAt,
 			r.TTL.Milliseconds(), coordinator.Margin(r.Lifetime()).Milliseconds(), r.IssuedBy,
-			attributesText(r.Attributes), repeatedText(r.Repeated),
+			attributesText(r.Attributes), one(r.Repeated),
 		},
 		confirm: s.inReplicas(),
 	})

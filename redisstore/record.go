@@ -233,7 +233,7 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 		IssuedAt:   r.instant(key, "issued_at", fields[2]),
 		ExpiresAt:  r.instant(key, "expires_at", fields[3]),
 		IssuedBy:   instanceName(r.text(key, "issued_by", fields[4])),
-		Repeated:   r.text(key, "repeated", fields[6]) == repeatedText(true),
+		Repeated:   r.text(key, "repeated", fields[6]) == one(true),
 	}
 	record.Attributes, _ = attributes(fields[5]) // what is wrong with them is in State.Err
 	// If it cannot be decoded, the schedule decides.
@@ -279,9 +279,9 @@ func attributesText(attributes map[string]string) string {
 	return string(text)
 }
 
-// repeatedText returns Record.Repeated as it is stored.
-func repeatedText(repeated bool) string {
-	if repeated {
+// one returns a truth as it is stored.
+func one(is bool) string {
+	if is {
 		return "1"
 	}
 	return ""

@@ -34,18 +34,22 @@ func newScript(name string) *redis.Script {
 	return redis.NewScript(source("prelude") + "\n" + source(name))
 }
 
+// clockSlack is by how much the clocks of a store's servers may differ.
+const clockSlack = 5 * time.Second
+
 // grantScripts are the operations of grants, one Lua file each; those of a record
 // share grant.lua.
 type grantScripts struct {
-	load, save, restore, reseal, setMember *redis.Script
+	load, save, restore, drop, reseal, setMember *redis.Script
 }
 
 // newGrantScripts returns the scripts of a store that waits so long for newer records.
 func newGrantScripts(settle time.Duration) grantScripts {
-	shared := fmt.Sprintf("%s\nlocal settle_ms = %d\n%s\n", source("prelude"), settle.Milliseconds(), source("grant"))
+	shared := fmt.Sprintf("%s\nlocal settle_ms, slack_ms = %d, %d\n%s\n",
+		source("prelude"), settle.Milliseconds(), clockSlack.Milliseconds(), source("grant"))
 	of := func(name string) *redis.Script { return redis.NewScript(shared + source(name)) }
 	return grantScripts{
-		load: of("loadgrant"), save: of("savegrant"), restore: of("restoregrant"), reseal: of("resealgrant"),
+		load: of("loadgrant"), save: of("savegrant"), restore: of("restoregrant"), drop: of("dropgrant"), reseal: of("resealgrant"),
 		setMember: newScript("setmember"),
 	}
 }

@@ -3,12 +3,14 @@
 --
 -- KEYS  1 grant, 2 state
 -- ARGV  of the scripts that write a record: 1 channel for grant, 2 by, 3 version,
---       4 save id, 5 consent, 6 the fence that State.Fence is lifted to, 7 the sealed
---       record, 8 condition, instants in ms (0: none): 9 doubt at, 10 dead at,
---       11 obtained at, 12 idle until, 13 ends at
+--       4 save id, 5 consent, 6 the newest token's fence, 7 the sealed record,
+--       8 condition, 9 1 if its tokens are pushed, or ""; instants in ms (0: none):
+--       10 doubt at, 11 dead at, 12 obtained at, 13 replay until, 14 idle until,
+--       15 ends at
 --
 -- Constants that the scripts share with Go: settle_ms, how long a store waits for
--- newer records after its server has changed.
+-- newer records after its server has changed; slack_ms, by how much the clocks of a
+-- store's servers may differ.
 
 -- The replication ID is Redis' name for a history of the data: a server takes a new
 -- one when it starts, and when it is promoted. The run ID would not do: a server that
@@ -58,19 +60,20 @@ end
 -- store writes the record. settled: it is the newest that anybody can remember.
 local function store(settled, last_fence)
   redis.call('HSET', KEYS[1], 'version', ARGV[3], 'save_id', ARGV[4], 'consent', ARGV[5], 'record', ARGV[7],
-    'condition', ARGV[8], 'obtained_at', instant(ARGV[11]), 'idle_until', instant(ARGV[12]), 'ends_at', instant(ARGV[13]),
+    'condition', ARGV[8], 'obtained_at', instant(ARGV[12]), 'idle_until', instant(ARGV[14]), 'ends_at', instant(ARGV[15]),
     'saved_at', rfc3339(now), 'saved_by', ARGV[2])
   if settled then
     redis.call('HSET', KEYS[1], 'replid', replid)
     redis.call('HDEL', KEYS[1], 'settling_replid', 'settling_since')
   end
-  redis.call('HSET', KEYS[2], 'grant_version', ARGV[3], 'grant_consent', ARGV[5], 'grant_condition', ARGV[8],
-    'grant_doubt_at', ARGV[9], 'grant_dead_at', ARGV[10], 'grant_obtained_at', ARGV[11], 'grant_idle_until', ARGV[12],
-    'grant_ends_at', ARGV[13])
-  local fence = credible(tonumber(ARGV[6]))
+  redis.call('HSET', KEYS[2], 'grant_version', ARGV[3], 'grant_consent', ARGV[5], 'grant_newest', ARGV[6],
+    'grant_condition', ARGV[8], 'grant_received', ARGV[9], 'grant_doubt_at', ARGV[10], 'grant_dead_at', ARGV[11],
+    'grant_obtained_at', ARGV[12], 'grant_replay_until', ARGV[13], 'grant_idle_until', ARGV[14], 'grant_ends_at', ARGV[15])
+  local fence = credible(math.max(tonumber(ARGV[5]), tonumber(ARGV[6])))
   if fence > last_fence then redis.call('HSET', KEYS[2], 'fence', digits(fence)) end
   redis.call('PUBLISH', ARGV[1], json('event', 'grant', 'version', tonumber(ARGV[3]), 'consent', tonumber(ARGV[5]),
-    'condition', ARGV[8], 'doubt_at', instant(ARGV[9]), 'dead_at', instant(ARGV[10]), 'obtained_at', instant(ARGV[11]),
-    'idle_until', instant(ARGV[12]), 'ends_at', instant(ARGV[13]), 'by', ARGV[2]))
+    'newest', tonumber(ARGV[6]), 'condition', ARGV[8], 'received', tonumber(ARGV[9]) or '', 'doubt_at', instant(ARGV[10]),
+    'dead_at', instant(ARGV[11]), 'obtained_at', instant(ARGV[12]), 'replay_until', instant(ARGV[13]),
+    'idle_until', instant(ARGV[14]), 'ends_at', instant(ARGV[15]), 'by', ARGV[2]))
   return { 'stored', digits(now) }
 end

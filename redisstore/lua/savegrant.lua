@@ -22,6 +22,6 @@ local left, since = settling()
 if left > 0 and new_consent <= consent then return { 'unsettled', digits(now), digits(left) } end
 if version ~= new_version - 1 or new_consent < consent then return { 'changed', digits(now) } end
 
--- A consent of now replaces whatever anybody remembers. One from before this server
--- was asked is a repeated one: it may have been replaced itself by what was lost.
-return store(left == 0 or new_consent >= since * 1000, last_fence)
+-- A consent of now replaces whatever anybody remembers. One that was given before this
+-- server was first asked is repeated: what was lost may have been built on it.
+return store(left == 0 or new_consent >= (since - slack_ms) * 1000, last_fence)
