@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -61,7 +62,9 @@ func inContext(ignore []string, name string) bool {
 	return included
 }
 
-// buildContext copies what a build of the image sees.
+// buildContext returns the overlay for go build in which the repository has no files
+// but those that a build of the image sees. A copy of them in another directory would
+// have every package compiled anew.
 func buildContext(t *testing.T) string {
 	t.Helper()
 	var ignore []string
@@ -75,28 +78,35 @@ func buildContext(t *testing.T) string {
 			t.Errorf("%s comes into the build's context", secret)
 		}
 	}
-	dir := t.TempDir()
-	err := fs.WalkDir(os.DirFS(root), ".", func(name string, e fs.DirEntry, err error) error {
+	top, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var overlay struct{ Replace map[string]string }
+	overlay.Replace = make(map[string]string)
+	err = fs.WalkDir(os.DirFS(top), ".", func(name string, e fs.DirEntry, err error) error {
 		switch {
-		case err != nil || name == ".":
+		case err != nil:
 			return err
-		case e.IsDir() && !inContext(ignore, name):
-			return fs.SkipDir
-		case e.IsDir():
-			return os.Mkdir(filepath.Join(dir, name), 0o755) //nolint:gosec // sources
-		case !inContext(ignore, name):
-			return nil
+		case e.Name() == ".git" || e.Name() == "node_modules":
+			return fs.SkipDir // go build reads nothing there
+		case !e.IsDir() && !inContext(ignore, name):
+			overlay.Replace[filepath.Join(top, name)] = "" // is not there
 		}
-		data, err := os.ReadFile(root + name)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(dir, name), data, 0o600)
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dir
+	text, err := json.Marshal(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "overlay.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // image is the program as the image's build makes it.
@@ -110,9 +120,9 @@ func image(t *testing.T, version string) string {
 	binary := filepath.Join(t.TempDir(), "zhongkong")
 	// Without -trimpath: it would have every package compiled anew, which takes minutes.
 	command := regexp.MustCompile(`--mount=\S+|-trimpath`).ReplaceAllString(line[1], "")
-	command = strings.Replace(command, "-o /zhongkong", "-o "+binary, 1)
+	command = strings.Replace(command, "-o /zhongkong", "-buildvcs=false -overlay "+buildContext(t)+" -o "+binary, 1)
 	c := exec.CommandContext(t.Context(), "sh", "-c", command)
-	c.Dir = buildContext(t)
+	c.Dir = root
 	c.Env = append(os.Environ(), "VERSION="+version, "TARGETOS="+runtime.GOOS, "TARGETARCH="+runtime.GOARCH)
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, out)
