@@ -27,7 +27,7 @@ func newSuite(c keeperConfig) (keeper, error) {
 	return wecom.NewSuite(wecom.SuiteConfig{
 		SuiteID: suiteID, CorpID: v.Text["corpid"], Corps: sources.Authorizers(v),
 		Token: v.Text["callback_token"], EncodingAESKey: v.Text["encoding_aes_key"], PreviousKey: v.Text["previous_encoding_aes_key"],
-		Account: c.account, Grants: c.grants, Following: c.present, BaseURL: v.APIBase, Logger: d.log,
+		Account: c.account, Coordinator: d.zk, Grants: c.grants, Following: c.present, BaseURL: v.APIBase, Logger: d.log,
 		Add: func(name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
 			corpID := strings.TrimPrefix(name, suiteID+".")
 			return c.members.add(c.config, name, map[string]string{"corpid": corpID}, source, parent)

@@ -165,6 +165,12 @@ const (
 	// service that signs with it is not told that it is dead.
 	ticketEvery = 9 * time.Minute
 
+	// suiteEvery is the life of what WeCom gives to suites. To ask for it earlier brings
+	// the same value again, and what ends early is found by those who use it: the suite's
+	// token by its children, which report it. So a value that was stored serves to its end,
+	// also while suite_tickets do not arrive.
+	suiteEvery = 2 * time.Hour
+
 	// callsPerHour leaves room to WeCom's 100 an hour for the tickets of an app, and
 	// with six accounts of one corp to its 400 an hour for the tickets of a corp.
 	callsPerHour, reservedPerHour = 60, 10
@@ -184,10 +190,14 @@ func (s *Source) Description() coordinator.Description {
 }
 
 func (s *Source) every() time.Duration {
-	if s.isTicket() {
+	switch s.kind {
+	case JSAPITicket, AgentTicket:
 		return ticketEvery
+	case SuiteToken, SuiteCorp, CustomApp:
+		return suiteEvery
+	default:
+		return tokenEvery
 	}
-	return tokenEvery
 }
 
 func (s *Source) isTicket() bool { return s.kind == JSAPITicket || s.kind == AgentTicket }

@@ -1,7 +1,6 @@
 package wecom
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,10 +29,11 @@ type SuiteConfig struct {
 	// Account is the suite's: its Source is of the kind SuiteToken.
 	Account *coordinator.Account
 
-	// Grants is the store of Account's coordinator, and Spool its spool (nil: there is
+	// Coordinator has Account, Grants is its store, and Spool its spool (nil: there is
 	// none).
-	Grants coordinator.GrantStore
-	Spool  coordinator.GrantSpool
+	Coordinator *coordinator.Coordinator
+	Grants      coordinator.GrantStore
+	Spool       coordinator.GrantSpool
 
 	// Add adds the account of a corp, Remove removes it. parent is Account's name, or "" if
 	// the source needs no parent. They are called by Run only, for one account at a time.
@@ -67,6 +67,7 @@ func (c SuiteConfig) Format(w fmt.State, _ rune) {
 // use.
 type Suite struct {
 	config SuiteConfig
+	prefix string // of the names of its corps' accounts
 	codec  *msgcrypt.Codec
 	caller caller
 	log    *slog.Logger
@@ -75,10 +76,11 @@ type Suite struct {
 	mu       sync.Mutex            // guards what follows
 	unstored *coordinator.Received // a suite_ticket that the store could not take yet; nil: none
 	pause    time.Time             // no auth_code is exchanged before
-	stale    map[string]bool       // accounts whose token is of a permanent code that was replaced
+	doubted  map[string]bool       // accounts whose corps may have removed the suite
+	settled  map[string]time.Time  // since when this process knows that an auth_code is done with, by name
 
-	followed map[string]*coordinator.Account // the corps' accounts, by name. Run's alone
-	renewals sync.WaitGroup                  // that Run has started
+	followed  map[string]*coordinator.Account // the corps' accounts, by name. Run's alone
+	refreshes sync.WaitGroup                  // that Run has started
 }
 
 // NewSuite returns the suite that c describes. It makes no call and starts nothing.
@@ -87,8 +89,8 @@ func NewSuite(c SuiteConfig) (*Suite, error) {
 	switch {
 	case c.SuiteID == "":
 		return fail(errors.New("suite_id: missing"))
-	case c.Account == nil || c.Grants == nil || c.Add == nil || c.Remove == nil:
-		return fail(errors.New("Account, Grants, Add and Remove are required"))
+	case c.Account == nil || c.Coordinator == nil || c.Grants == nil || c.Add == nil || c.Remove == nil:
+		return fail(errors.New("Account, Coordinator, Grants, Add and Remove are required"))
 	}
 	receivers := []string{c.SuiteID}
 	if c.CorpID != "" {
@@ -103,8 +105,8 @@ func NewSuite(c SuiteConfig) (*Suite, error) {
 		return fail(err)
 	}
 	s := &Suite{
-		config: c, codec: codec, caller: caller, log: c.Logger, woken: make(chan struct{}, 1),
-		stale: map[string]bool{}, followed: map[string]*coordinator.Account{},
+		config: c, prefix: c.SuiteID + ".", codec: codec, caller: caller, log: c.Logger, woken: make(chan struct{}, 1),
+		doubted: map[string]bool{}, settled: map[string]time.Time{}, followed: map[string]*coordinator.Account{},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -124,13 +126,13 @@ func IsCustom(suiteID string) bool { return strings.HasPrefix(suiteID, customPre
 const customPrefix = "dk"
 
 // AccountName returns the name of a corp's account: SUITEID.CORPID.
-func (s *Suite) AccountName(corpID string) string { return s.config.SuiteID + "." + corpID }
+func (s *Suite) AccountName(corpID string) string { return s.prefix + corpID }
 
 // corpOf is the reverse of AccountName; ok is false for the name of another account, and
 // for that of an auth_code.
 func (s *Suite) corpOf(account string) (corpID string, ok bool) {
-	corpID, ok = strings.CutPrefix(account, s.config.SuiteID+".")
-	return corpID, ok && !s.isPending(account)
+	corpID, ok = strings.CutPrefix(account, s.prefix)
+	return corpID, ok && !strings.HasPrefix(corpID, pendingMark)
 }
 
 // source returns the source of a corp's account, and its parent.
@@ -148,7 +150,7 @@ func (s *Suite) source(corpID string) (source *Source, parent string, err error)
 
 const (
 	// syncEvery is how often each process looks which corps there are.
-	syncEvery = 10 * time.Second
+	syncEvery = 15 * time.Second
 
 	// exchanges is how many auth_codes are exchanged at once.
 	exchanges = 8
@@ -158,7 +160,7 @@ const (
 // permanent codes, until ctx ends. An exchange that is under way is finished first, and
 // its permanent code stored, which takes 15 seconds at most. The accounts stay.
 func (s *Suite) Run(ctx context.Context) {
-	defer s.renewals.Wait()
+	defer s.refreshes.Wait()
 	for ctx.Err() == nil {
 		s.storeTicket(ctx)
 		s.sync(ctx)
@@ -206,7 +208,7 @@ func (s *Suite) sync(ctx context.Context) {
 			s.unfollow(name)
 		}
 	}
-	s.renew(ctx)
+	s.verify(ctx)
 }
 
 // follow adds a corp's account if it is not there.
@@ -236,24 +238,24 @@ func (s *Suite) unfollow(name string) {
 	s.log.Info("a corp has the suite no more", "name", name)
 }
 
-// renew replaces tokens that belong to permanent codes which were replaced, in the
+// verify asks for the tokens of the corps that may have removed the suite, in the
 // background.
-func (s *Suite) renew(ctx context.Context) {
+func (s *Suite) verify(ctx context.Context) {
 	s.mu.Lock()
-	stale := s.stale
-	s.stale = map[string]bool{}
+	doubted := s.doubted
+	s.doubted = map[string]bool{}
 	s.mu.Unlock()
-	for name := range stale {
+	for name := range doubted {
 		if account := s.followed[name]; account != nil {
-			s.renewals.Go(func() { s.refresh(ctx, account) })
+			s.refreshes.Go(func() { s.refresh(ctx, account) })
 		}
 	}
 }
 
-// renewLater has renew replace a token.
-func (s *Suite) renewLater(name string) {
+// doubt has verify look at an account.
+func (s *Suite) doubt(account string) {
 	s.mu.Lock()
-	s.stale[name] = true
+	s.doubted[account] = true
 	s.mu.Unlock()
 	s.wake()
 }
@@ -269,25 +271,17 @@ func (s *Suite) refresh(ctx context.Context, account *coordinator.Account) {
 	}
 }
 
-// changeGrant makes a transition of the stored grant of an account, until no other
-// process comes between. It returns nil when the store has confirmed it.
-func (s *Suite) changeGrant(
-	ctx context.Context, name string, rules coordinator.GrantRules, transition func(coordinator.Grant, time.Time) (coordinator.Grant, bool),
-) error {
-	for {
-		r, err := s.config.Grants.LoadGrant(ctx, name)
-		if err != nil {
-			return err
-		}
-		g, changed := transition(r.Grant, r.Now)
-		if !changed {
-			return nil
-		}
-		err = s.config.Grants.SaveGrant(ctx, name, g, g.Summary(rules, r.Now))
-		if !errors.Is(err, coordinator.ErrGrantChanged) {
-			return err
-		}
-	}
+// transition returns the next version of a grant, or false if there is nothing to change.
+type transition = func(g coordinator.Grant, now time.Time) (_ coordinator.Grant, changed bool)
+
+// changeCode makes a transition of the grant of a corp's account, changePending one of an
+// auth_code.
+func (s *Suite) changeCode(ctx context.Context, account string, t transition) error {
+	return s.config.Coordinator.ChangeGrant(ctx, account, permanentRules(), t)
+}
+
+func (s *Suite) changePending(ctx context.Context, name string, t transition) error {
+	return s.config.Coordinator.ChangeGrant(ctx, name, pendingRules(), t)
 }
 
 // permanentRules are those of permanent codes, pendingRules those of auth_codes, which
@@ -307,20 +301,20 @@ func newest(g coordinator.Grant) coordinator.GrantToken {
 }
 
 // consented returns g with a new permanent code, or with none. at is WeCom's time of the
-// event, or zero: changed is false if g is of a later event, because events come in any
-// order. A code that came without a time gives way to any event.
+// event, or zero if there was none: events come in any order, and changed is false if g is
+// of a later one. Of two events of the same second the code stays: whether it is good,
+// WeCom says.
 func consented(g coordinator.Grant, code coordinator.Token, at, now time.Time) (_ coordinator.Grant, changed bool) {
-	held := newest(g)
-	since := cmp.Or(held.At, at)
+	held, since := newest(g), g.ConsentedAt
 	switch {
-	case code.IsZero() && (held.Token.IsZero() || !at.After(since) && !held.At.IsZero()):
+	case !at.IsZero() && at.Before(since), code.IsZero() && !at.After(since):
 		return g, false
-	case held.Token.Equal(code) && !held.Refused, at.Before(since) && !at.IsZero():
+	case !code.IsZero() && held.Token.Equal(code) && !held.Refused:
 		return g, false
 	}
 	g = g.Consented(coordinator.Consent{Token: code}, now)
-	if !code.IsZero() {
-		g.Tokens[0].At = at
+	if g.ConsentedAt = since; at.After(since) {
+		g.ConsentedAt = at
 	}
 	return g, true
 }

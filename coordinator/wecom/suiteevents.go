@@ -127,17 +127,18 @@ func (s *Suite) storeTicket(ctx context.Context) {
 	}
 }
 
-// pendingPrefix begins, after the suite's id, the names of grants that are auth_codes. An
-// event with an auth_code does not say of which corp it is.
-const pendingPrefix = ".~"
+// pendingMark begins, after the prefix, the names of grants that are auth_codes: an event
+// with an auth_code does not say of which corp it is.
+const pendingMark = "~"
 
 func (s *Suite) pendingName(code string) string {
 	sum := sha256.Sum256([]byte(code))
-	return s.config.SuiteID + pendingPrefix + hex.EncodeToString(sum[:10])
+	return s.prefix + pendingMark + hex.EncodeToString(sum[:10])
 }
 
 func (s *Suite) isPending(name string) bool {
-	return strings.HasPrefix(name, s.config.SuiteID+pendingPrefix)
+	rest, ok := strings.CutPrefix(name, s.prefix)
+	return ok && strings.HasPrefix(rest, pendingMark)
 }
 
 // TakeAuthCode stores an auth_code that came with a redirect of the browser, to be
@@ -152,7 +153,7 @@ func (s *Suite) takeAuthCode(ctx context.Context, code string, at time.Time) err
 		return fmt.Errorf("%w: an event without an AuthCode", msgcrypt.ErrMalformed)
 	}
 	name, settled := s.pendingName(code), false
-	err := s.changeGrant(ctx, name, pendingRules(), func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+	err := s.changePending(ctx, name, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
 		if g.Version > 0 {
 			settled = len(g.Tokens) == 0
 			return g, false
@@ -179,7 +180,7 @@ func (s *Suite) takeCancel(ctx context.Context, corpID string, at time.Time) err
 		return errNoAuthCorpID
 	}
 	gone := false
-	err := s.changeGrant(ctx, name, permanentRules(), func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+	err := s.changeCode(ctx, name, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
 		g, changed := consented(g, coordinator.Token{}, at, now)
 		gone = len(g.Tokens) == 0
 		return g, changed
@@ -199,17 +200,16 @@ func (s *Suite) takeChange(ctx context.Context, corpID string) error {
 	if corpID == "" || coordinator.ValidateName(name) != nil {
 		return errNoAuthCorpID
 	}
-	err := s.changeGrant(ctx, name, permanentRules(), func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
-		held := newest(g)
-		if !held.Refused {
-			return g, false
+	err := s.changeCode(ctx, name, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+		if held := newest(g); held.Refused {
+			return consented(g, held.Token, time.Time{}, now)
 		}
-		return consented(g, held.Token, held.At, now)
+		return g, false
 	})
 	if err != nil {
 		return err
 	}
-	s.renewLater(name)
+	s.doubt(name)
 	return nil
 }
 

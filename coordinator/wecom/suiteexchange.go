@@ -1,6 +1,7 @@
 package wecom
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -78,6 +79,9 @@ func (s *Suite) settleAll(ctx context.Context, names []string) {
 
 // settle takes a pending grant as far as it goes. An error is no failure for good.
 func (s *Suite) settle(ctx context.Context, name string) error {
+	if s.isSettled(name) {
+		return nil
+	}
 	r, err := s.config.Grants.LoadGrant(ctx, name)
 	if err != nil {
 		return err
@@ -87,34 +91,23 @@ func (s *Suite) settle(ctx context.Context, name string) error {
 		return s.adopt(ctx, name, corpID, held.Token, at)
 	}
 	if held.Token.IsZero() {
-		return s.config.Account.SetMember(ctx, name, false)
+		return s.drop(ctx, name, r)
 	}
 	suite, ok := s.config.Account.Peek()
 	if !ok || s.paused() {
 		return nil // the suite's account says why
 	}
-	fence := max(coordinator.Fence(r.Now.UnixMicro()), r.Grant.Newest()+1, r.Grant.Consent+1)
-	marked, code, err := r.Grant.Present(coordinator.PresentRequest{
-		Fence: fence, Now: r.Now, For: exchangeFor, Rules: pendingRules(), Probe: true,
-	})
+	p, err := s.mark(ctx, name, suite.Token)
 	if none := (*coordinator.GrantError)(nil); errors.As(err, &none) {
 		if none.Condition == coordinator.GrantDead {
 			return s.giveUp(ctx, name)
 		}
 		return nil // another process is at it
 	}
-	if err != nil {
-		return err
+	if err != nil { // the mark is perhaps stored
+		return errors.Join(err, s.release(ctx, name, p.fence))
 	}
-	sendBefore := time.Now().Add(exchangeFor / 2)
-	err = s.config.Grants.SaveGrant(ctx, name, marked, marked.Summary(pendingRules(), r.Now))
-	if errors.Is(err, coordinator.ErrGrantChanged) {
-		return nil // another process is at it
-	}
-	if err != nil { // the mark is perhaps not durable
-		return errors.Join(err, s.release(ctx, name, fence))
-	}
-	return s.exchange(ctx, name, presentation{fence, code, suite.Token, sendBefore})
+	return s.exchange(ctx, name, p)
 }
 
 // presentation is an exchange that is marked.
@@ -123,6 +116,23 @@ type presentation struct {
 	code       coordinator.GrantToken
 	suiteToken coordinator.Token
 	sendBefore time.Time
+}
+
+// mark marks an auth_code as presented, and has that confirmed. An error other than a
+// *GrantError leaves open whether it is marked.
+func (s *Suite) mark(ctx context.Context, name string, suiteToken coordinator.Token) (p presentation, err error) {
+	ctx, cancel := context.WithTimeout(ctx, exchangeFor/4)
+	defer cancel()
+	p.suiteToken, p.sendBefore = suiteToken, time.Now().Add(exchangeFor/2)
+	var none error
+	err = s.changePending(ctx, name, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+		p.fence = max(coordinator.Fence(now.UnixMicro()), g.Newest()+1, g.Consent+1)
+		g, p.code, none = g.Present(coordinator.PresentRequest{
+			Fence: p.fence, Now: now, For: exchangeFor, Rules: pendingRules(), Probe: true,
+		})
+		return g, none == nil
+	})
+	return p, cmp.Or(none, err)
 }
 
 // exchange presents an auth_code, and stores what comes of it, also if running ends.
@@ -181,9 +191,7 @@ func (s *Suite) keep(running context.Context, name, corpID string, p presentatio
 	answer := coordinator.GrantAnswer{Account: name, Fence: p.fence, Parent: p.code.Fence, Token: code, Form: exchangedForm(corpID, p.code.At)}
 	s.spool(answer)
 	for begun := time.Now(); ; time.Sleep(storeEvery) {
-		err := s.changeGrant(ctx, name, pendingRules(), func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
-			return g.Keep(answer, now)
-		})
+		err := s.store(ctx, answer)
 		if err == nil {
 			break
 		}
@@ -193,6 +201,15 @@ func (s *Suite) keep(running context.Context, name, corpID string, p presentatio
 	}
 	s.unspool(name, p.fence)
 	return s.adopt(ctx, name, corpID, code, p.code.At)
+}
+
+// store keeps an answer in the store, and has that confirmed.
+func (s *Suite) store(ctx context.Context, answer coordinator.GrantAnswer) error {
+	ctx, cancel := context.WithTimeout(ctx, storeFor)
+	defer cancel()
+	return s.changePending(ctx, answer.Account, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+		return g.Keep(answer, now)
+	})
 }
 
 func (s *Suite) spool(answer coordinator.GrantAnswer) {
@@ -219,16 +236,11 @@ func (s *Suite) adopt(ctx context.Context, name, corpID string, code coordinator
 	if err := s.config.Account.SetMember(ctx, account, true); err != nil {
 		return err
 	}
-	replaced := false
-	err := s.changeGrant(ctx, account, permanentRules(), func(g coordinator.Grant, now time.Time) (_ coordinator.Grant, changed bool) {
-		replaced = g.Version > 0
+	err := s.changeCode(ctx, account, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
 		return consented(g, code, at, now)
 	})
 	if err != nil {
 		return err
-	}
-	if replaced {
-		s.renewLater(account)
 	}
 	s.log.Info("a corp has installed the suite, or its permanent code was reset", "corp", corpID, "name", account)
 	return s.forget(ctx, name)
@@ -240,26 +252,51 @@ func (s *Suite) giveUp(ctx context.Context, name string) error {
 	return s.forget(ctx, name)
 }
 
-// forget withdraws a pending grant. Its record stays, so that a push that comes again is
-// known.
+// forget withdraws a pending grant. Its record stays for a while, so that an event that
+// comes again is known.
 func (s *Suite) forget(ctx context.Context, name string) error {
-	err := s.changeGrant(ctx, name, pendingRules(), func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+	return s.changePending(ctx, name, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
 		return g.Consented(coordinator.Consent{}, now), len(g.Tokens) > 0
 	})
-	if err != nil {
+}
+
+// rememberFor is how long a pending grant that is done with stays.
+const rememberFor = 2 * authCodeLife
+
+// drop removes a pending grant that was withdrawn long ago.
+func (s *Suite) drop(ctx context.Context, name string, r coordinator.GrantReading) error {
+	if r.Grant.Version > 0 && r.Now.Sub(r.Grant.ObtainedAt) < rememberFor {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.settled[name] = time.Now()
+		return nil
+	}
+	if err := s.config.Account.SetMember(ctx, name, false); err != nil {
 		return err
 	}
-	return s.config.Account.SetMember(ctx, name, false)
+	return s.config.Grants.DropGrant(ctx, name, r.Grant)
+}
+
+// isSettled reports whether there is nothing to do about a pending grant for now.
+func (s *Suite) isSettled(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	since, ok := s.settled[name]
+	if ok && time.Since(since) > rememberFor {
+		delete(s.settled, name)
+		ok = false
+	}
+	return ok
 }
 
 // release takes back a mark: surely the auth_code was not used.
 func (s *Suite) release(ctx context.Context, name string, fence coordinator.Fence) error {
-	return s.changeGrant(ctx, name, pendingRules(), func(g coordinator.Grant, _ time.Time) (coordinator.Grant, bool) { return g.Withdraw(fence) })
+	return s.changePending(ctx, name, func(g coordinator.Grant, _ time.Time) (coordinator.Grant, bool) { return g.Withdraw(fence) })
 }
 
 // spend says that no answer will come to an exchange. It is tried once more.
 func (s *Suite) spend(ctx context.Context, name string, fence coordinator.Fence) error {
-	return s.changeGrant(ctx, name, pendingRules(), func(g coordinator.Grant, _ time.Time) (coordinator.Grant, bool) { return g.GiveUp(fence) })
+	return s.changePending(ctx, name, func(g coordinator.Grant, _ time.Time) (coordinator.Grant, bool) { return g.GiveUp(fence) })
 }
 
 func (s *Suite) paused() bool {
