@@ -152,6 +152,10 @@ const (
 	// syncEvery is how often each process looks which corps there are.
 	syncEvery = 15 * time.Second
 
+	// readSpoolEvery is how often the spool is searched for what processes have left that
+	// ended.
+	readSpoolEvery = time.Minute
+
 	// exchanges is how many auth_codes are exchanged at once.
 	exchanges = 8
 )
@@ -161,7 +165,12 @@ const (
 // its permanent code stored, which takes 15 seconds at most. The accounts stay.
 func (s *Suite) Run(ctx context.Context) {
 	defer s.refreshes.Wait()
+	var spoolRead time.Time
 	for ctx.Err() == nil {
+		if time.Since(spoolRead) >= readSpoolEvery {
+			s.readSpool(ctx)
+			spoolRead = time.Now()
+		}
 		s.storeTicket(ctx)
 		s.sync(ctx)
 		timer := time.NewTimer(syncEvery)

@@ -212,6 +212,27 @@ func (s *Suite) store(ctx context.Context, answer coordinator.GrantAnswer) error
 	})
 }
 
+// readSpool stores the permanent codes that a process has left in the spool.
+func (s *Suite) readSpool(ctx context.Context) {
+	if s.config.Spool == nil {
+		return
+	}
+	answers, err := s.config.Spool.Answers()
+	if err != nil {
+		s.log.Error("the spool cannot be read: permanent codes in it are not stored", "error", err)
+	}
+	for _, answer := range answers {
+		if !s.isPending(answer.Account) {
+			continue
+		}
+		if err := s.store(ctx, answer); err != nil {
+			s.log.Error("a permanent code in the spool is not stored yet", "error", err)
+			continue
+		}
+		s.unspool(answer.Account, answer.Fence)
+	}
+}
+
 func (s *Suite) spool(answer coordinator.GrantAnswer) {
 	if s.config.Spool == nil {
 		return

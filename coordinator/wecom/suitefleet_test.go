@@ -13,7 +13,6 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
-	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
 	"github.com/zhongkong/zhongkong/coordinator/wecom"
 	"github.com/zhongkong/zhongkong/coordinator/wecom/wecomtest"
 )
@@ -34,7 +33,8 @@ type provider struct {
 	sandbox *wecomtest.Server
 	store   *memstore.Store
 	random  *rand.Rand
-	stop    func() // ends the pushing
+	spool   coordinator.GrantSpool // of processes that are started; nil: none
+	corps   []string               // SuiteConfig.Corps of them
 
 	mu        sync.Mutex // guards what follows
 	processes []*process
@@ -51,8 +51,17 @@ type process struct {
 // keys are those of the callback URLs.
 type keys struct{ current, previous string }
 
+// providerCorp is the CorpID of the provider.
+const providerCorp = "wwprovider"
+
 // inProvider runs test in a bubble with three processes. change may change the simulator.
 func inProvider(t *testing.T, change func(*wecomtest.Knobs), test func(p *provider)) {
+	t.Helper()
+	inProviderAfter(t, change, func(*provider) {}, test)
+}
+
+// inProviderAfter is inProvider with something to do before the first push.
+func inProviderAfter(t *testing.T, change func(*wecomtest.Knobs), before, test func(p *provider)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &provider{T: t, store: memstore.New(), random: rand.New(rand.NewPCG(1, 2))}
@@ -69,6 +78,7 @@ func inProvider(t *testing.T, change func(*wecomtest.Knobs), test func(p *provid
 			p.processes = append(p.processes, &process{store: p.store.Instance(fmt.Sprint("process", i))})
 			p.start(i, keys{current: firstAESKey})
 		}
+		before(p)
 		ctx, cancel := context.WithCancel(t.Context())
 		var pushing sync.WaitGroup
 		pushing.Go(func() { p.sandbox.Run(ctx) })
@@ -119,7 +129,7 @@ func (p *provider) anySuite(suiteID string) *wecom.Suite {
 func (p *provider) start(i int, k keys) {
 	p.Helper()
 	process := p.processes[i]
-	zk, err := coordinator.New(coordinator.Config{Store: process.store, PollEvery: 4 * time.Minute, ProbeEvery: time.Minute})
+	zk, err := coordinator.New(coordinator.Config{Store: process.store, PollEvery: 4 * time.Minute, ProbeEvery: time.Minute, Spool: p.spool})
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -146,7 +156,7 @@ func (p *provider) start(i int, k keys) {
 func (p *provider) suite(process *process, zk *coordinator.Coordinator, account *coordinator.Account, id string, k keys) *wecom.Suite {
 	p.Helper()
 	suite, err := wecom.NewSuite(wecom.SuiteConfig{
-		SuiteID: id, Token: pushToken, EncodingAESKey: k.current, PreviousKey: k.previous,
+		SuiteID: id, CorpID: providerCorp, Spool: p.spool, Corps: p.corps, Token: pushToken, EncodingAESKey: k.current, PreviousKey: k.previous,
 		Account: account, Coordinator: zk, Grants: process.store, Transport: p.sandbox.TransportFrom(oneAddress),
 		Add: func(name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
 			return zk.Add(coordinator.AccountConfig{Name: name, Source: source, Parent: parent})
@@ -409,5 +419,3 @@ func (p *provider) budget(corps int) {
 		p.Errorf("%d wrong secrets", wrong)
 	}
 }
-
-var _ = msgcrypt.ErrReceiver

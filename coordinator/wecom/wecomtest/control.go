@@ -123,6 +123,14 @@ func (s *Server) BlockedUntil(address string) (time.Time, bool) {
 	return until, s.now().Before(until)
 }
 
+// OnCall has do called for each call that was carried out, before it is answered; nil: no
+// more. do must not call methods of the server.
+func (s *Server) OnCall(do func(path string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onCall = do
+}
+
 // Fault makes calls fail. The first whose Path matches is used up first.
 type Fault struct {
 	Path  string // of the calls; "": all

@@ -74,6 +74,9 @@ func (s *Server) answer(r *request) (out reply, f *Fault) {
 		out.status = cmp.Or(out.status, http.StatusOK)
 	}
 	s.calls = append(s.calls, Call{At: s.now(), From: r.from, Path: r.path, CorpID: r.corpID, App: r.app, Code: out.code})
+	if s.onCall != nil {
+		s.onCall(r.path)
+	}
 	return out, f
 }
 

@@ -104,7 +104,8 @@ type Server struct {
 	faults  []Fault
 	pushed  []Push // the oldest first
 
-	woken chan struct{} // has room for one: Run is to look at what is to be sent
+	onCall func(path string) // nil: nothing
+	woken  chan struct{}     // has room for one: Run is to look at what is to be sent
 }
 
 // corp is a Corp with its state. Guarded by Server.mu.

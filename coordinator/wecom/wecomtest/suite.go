@@ -163,6 +163,18 @@ func (s *Server) newAuthCode(u *suite, corpID string) string {
 	return code
 }
 
+// ForgetInstall lets the administrator of a corp remove a suite whose auth_code was not
+// exchanged, or never stored. Nothing is pushed.
+func (s *Server) ForgetInstall(suiteID, corpID string) {
+	_ = s.changeSuite(suiteID, func(u *suite) error {
+		if in := u.installs[corpID]; in != nil && in.app != nil {
+			delete(in.app.corp.apps, suiteID)
+		}
+		delete(u.installs, corpID)
+		return nil
+	})
+}
+
 // Change lets the administrator of a corp change what a suite may do there: change_auth
 // is pushed.
 func (s *Server) Change(suiteID, corpID string) error {
