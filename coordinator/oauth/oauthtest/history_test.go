@@ -143,10 +143,13 @@ func TestGrantsAreControlledOverHTTP(t *testing.T) {
 	if call("GET", control+"knobs", "", 200, &knobs); knobs.Refresh.Replay != "10s" || knobs.Refresh.Idle != hours(1) || !knobs.Consent.Denies {
 		t.Errorf("%+v", knobs)
 	}
-	var consent struct{ Family, Refresh_Token string } //nolint:revive // as in JSON
+	var consent struct {
+		Family       string `json:"family"`
+		RefreshToken string `json:"refresh_token"`
+	}
 	call("POST", control+"consents", `{"client":"one","scope":"a"}`, 201, &consent)
 	call("POST", control+"consents", `{"klient":"one"}`, 400, nil)
-	call("POST", "/oauth2/token", refreshForm(consent.Refresh_Token), 200, nil)
+	call("POST", "/oauth2/token", refreshForm(consent.RefreshToken), 200, nil)
 	var families []oauthtest.Family
 	if call("GET", control+"families", "", 200, &families); len(families) != 1 || families[0].Name != consent.Family || len(families[0].Tokens) != 2 {
 		t.Errorf("%+v", families)
@@ -157,5 +160,5 @@ func TestGrantsAreControlledOverHTTP(t *testing.T) {
 	}
 	call("DELETE", control+"families/f1", "", 204, nil)
 	call("DELETE", control+"families/f2", "", 404, nil)
-	call("POST", "/oauth2/token", refreshForm(consent.Refresh_Token), 400, nil)
+	call("POST", "/oauth2/token", refreshForm(consent.RefreshToken), 400, nil)
 }

@@ -1,11 +1,14 @@
 package config_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
 const (
@@ -48,7 +51,11 @@ func TestAccountsOfAnySourceAreRead(t *testing.T) {
 }
 
 func TestAnAccountOnARefreshTokenIsRefreshedAlsoWithoutASecret(t *testing.T) {
-	c := mustLoad(t, "accounts:\n- {name: books, source: oauth2, grant: refresh_token, profile: xero, client_id: c, client_secret_env: S, scopes: [offline_access]}\n"+
+	keys := filepath.Join(t.TempDir(), "seal.keys")
+	if err := os.WriteFile(keys, []byte(seal.NewLine(time.Now())+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := mustLoad(t, "seal_key_file: "+keys+"\naccounts:\n- {name: books, source: oauth2, grant: refresh_token, profile: xero, client_id: c, client_secret_env: S, scopes: [offline_access]}\n"+
 		"- {name: mail, source: oauth2, grant: refresh_token, profile: google, client_id: c, client_secret_env: S2, replay: never}\n"+
 		"- {name: cli, source: oauth2, grant: refresh_token, client_auth: none, client_id: c, replay: 30s, token_url: \"https://login.example.com/token\",\n"+
 		"   auth_url: \"https://login.example.com/authorize\", device_url: \"https://login.example.com/device\", redirect: \"http://localhost:7000/cb\"}\n",
