@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -87,10 +88,44 @@ func accountGauges() []accountGauge {
 	}
 }
 
+// grantEvents are what Stats counts of grants, by the label's value.
+func grantEvents(s coordinator.Stats) map[string]uint64 {
+	return map[string]uint64{
+		"presented": s.GrantsPresented, "probed": s.GrantsProbed, "kept": s.GrantsKept, "consented": s.GrantsConsented,
+		"restored": s.GrantsRestored, "unconfirmed": s.GrantsUnconfirmed, "doubted": s.GrantsDoubted, "lost": s.GrantsLost,
+	}
+}
+
+// grantCollector returns what sends the state of an account's grant, if it has one.
+func grantCollector() func(send sender, s coordinator.Status, now time.Time) {
+	status := desc("grant_status", "1 for what the account's grant is worth: good; presented, while a refresh is under way; doubt, when it may be used up; "+
+		"dead or none, when a person has to consent (by consent), or the issuer to push (by push).", "account", "condition", "by")
+	ends := desc("grant_ends_seconds", "Until the account's grant ends: idle, unless it is used; fixed, whatever is done; pushed, unless the issuer pushes another token.",
+		"account", "how")
+	age := desc("grant_age_seconds", "How long ago the newest token of the account's grant was stored.", "account")
+	return func(send sender, s coordinator.Status, now time.Time) {
+		g := wire.NewGrantFromMemory(s.Grant)
+		if g == nil {
+			return
+		}
+		by := "consent"
+		if g.Pushed {
+			by = "push"
+		}
+		send(status, prometheus.GaugeValue, 1, s.Name, string(g.Condition), by)
+		g.Ends(func(how string, at time.Time) { send(ends, prometheus.GaugeValue, at.Sub(now).Seconds(), s.Name, how) })
+		if !g.ObtainedAt.IsZero() {
+			send(age, prometheus.GaugeValue, now.Sub(g.ObtainedAt.Time).Seconds(), s.Name)
+		}
+	}
+}
+
 // accountCollector reads the state of a coordinator's accounts from memory.
 func accountCollector(zk *coordinator.Coordinator) collector {
 	connected := desc("store_connected", "1 while notifications from Redis arrive.")
-	stats, gauges := stats(), accountGauges()
+	happened := desc("grant_events_total", "What happened to grants in this process: tokens presented, or probed as the last resort; answers kept; consented, "+
+		"new grants stored; restored, after Redis had lost them; unconfirmed, when Redis did not say that one is durable; doubted and lost, when one became so.", "event")
+	stats, gauges, grant := stats(), accountGauges(), grantCollector()
 	return func(send sender) {
 		up := 0.0
 		if zk.Connected() {
@@ -101,8 +136,13 @@ func accountCollector(zk *coordinator.Coordinator) collector {
 		for _, s := range stats {
 			send(s.desc, s.kind, s.of(read))
 		}
+		for event, n := range grantEvents(read) {
+			send(happened, prometheus.CounterValue, float64(n), event)
+		}
+		now := time.Now()
 		for _, a := range zk.Accounts() {
 			status := a.Status()
+			grant(send, status, now)
 			for _, g := range gauges {
 				if v, ok := g.of(status); ok {
 					send(g.desc, prometheus.GaugeValue, v, status.Name)

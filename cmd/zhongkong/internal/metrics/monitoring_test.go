@@ -36,6 +36,7 @@ func everything(t *testing.T) string {
 	if _, err := account.Token(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	addGrant(t, zk)
 	m.Follow(zk)
 	m.FollowHTTP(served{}, served{})
 	m.FollowStore(func() redisstore.Stats { return redisstore.Stats{Unconfirmed: 8} })

@@ -25,10 +25,6 @@ type grantEnd struct {
 	Near bool
 }
 
-// nearEnd is how long before the end of a grant the page warns, as doctor and the
-// alerts do.
-const nearEnd = 7 * 24 * time.Hour
-
 // tells reports whether a failure says only what the grant's own text says.
 func (g *grant) tells(f *failure) bool {
 	return g != nil && g.Trouble != "" && f != nil && strings.Contains(f.Message, g.advice)
@@ -43,8 +39,7 @@ func newGrant(s *coordinator.GrantSummary, now time.Time) *grant {
 	}
 	g := &grant{Condition: told.Condition, Pushed: told.Pushed, Since: told.Since.Time, advice: told.Advice}
 	told.Ends(func(how string, at time.Time) {
-		left := max(at.Sub(now), 0)
-		g.Ends = append(g.Ends, grantEnd{How: how, At: at, Left: left, Near: left < nearEnd && how != wire.EndsPushed})
+		g.Ends = append(g.Ends, grantEnd{How: how, At: at, Left: max(at.Sub(now), 0), Near: told.EndsSoon(how, at, now)})
 	})
 	switch {
 	case told.NeedsConsent() || told.Condition == coordinator.GrantDoubt:

@@ -71,6 +71,19 @@ func (g *Grant) NeedsConsent() bool {
 	return !g.Pushed && (g.Condition == coordinator.GrantDead || g.Condition == coordinator.GrantNone)
 }
 
+// soonAtMost is how long before its end a grant ends soon, at most.
+const soonAtMost = 7 * 24 * time.Hour
+
+// EndsSoon reports whether people should know of an end of the grant: a quarter of its
+// life before, at most a week. at is one that Ends has told of.
+func (g *Grant) EndsSoon(how string, at, now time.Time) bool {
+	left := at.Sub(now)
+	if how == EndsPushed || left > soonAtMost {
+		return false
+	}
+	return g.ObtainedAt.IsZero() || 3*left < now.Sub(g.ObtainedAt.Time)
+}
+
 // The ways in which a grant ends.
 const (
 	EndsIdle   = "idle"   // unless it is used

@@ -52,3 +52,23 @@ func TestAGrantIsToldWithoutItsTokens(t *testing.T) {
 		t.Error("a person is asked to consent to what the issuer pushes")
 	}
 }
+
+func TestAGrantEndsSoonInItsLastQuarter(t *testing.T) {
+	for _, c := range []struct {
+		how       string
+		age, left time.Duration
+		want      bool
+	}{
+		{EndsFixed, 360 * 24 * time.Hour, 8 * 24 * time.Hour, false},
+		{EndsFixed, 360 * 24 * time.Hour, 6 * 24 * time.Hour, true},
+		{EndsIdle, time.Hour, 23 * time.Hour, false},
+		{EndsIdle, 19 * time.Hour, 5 * time.Hour, true},
+		{EndsIdle, 24 * time.Hour, -time.Hour, true},
+		{EndsPushed, 11 * time.Hour, time.Hour, false},
+	} {
+		g := Grant{ObtainedAt: Time{at.Add(-c.age)}}
+		if got := g.EndsSoon(c.how, at.Add(c.left), at); got != c.want {
+			t.Errorf("%s, %v old, %v left: %v, want %v", c.how, c.age, c.left, got, c.want)
+		}
+	}
+}
