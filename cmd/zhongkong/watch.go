@@ -107,6 +107,8 @@ func eventLine(e coordinator.Event, at time.Time) string {
 		} else {
 			add("%s, again in %s", r.Error, brief(e.RetryIn))
 		}
+	case coordinator.EventGrant:
+		add("%s", r.Grant)
 	case coordinator.EventThrottled:
 		add("by the %s, again in %s", r.Limit, brief(e.RetryIn))
 	case coordinator.EventBegun:

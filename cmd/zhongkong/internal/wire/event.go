@@ -25,6 +25,8 @@ type Event struct {
 	Error          string                  `json:"error,omitempty"`
 	Limit          coordinator.Limit       `json:"limit,omitempty"`
 	RetryInSeconds float64                 `json:"retry_in_seconds,omitempty"`
+
+	Grant coordinator.GrantCondition `json:"grant,omitempty"` // of the account, of an event about it
 }
 
 // NewEvent returns the form of an event that was received at the given time.
@@ -38,6 +40,9 @@ func NewEvent(e coordinator.Event, at time.Time) Event {
 	}
 	if f := e.Failure; f != nil {
 		w.Kind, w.Code, w.Error = f.Kind, f.Code, f.Message
+	}
+	if e.Grant != nil {
+		w.Grant = e.Grant.Condition
 	}
 	if e.Kind == coordinator.EventWanted {
 		w.Reason = e.Want.Reason
