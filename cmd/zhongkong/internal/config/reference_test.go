@@ -386,6 +386,7 @@ var chineseUsage = map[string]string{
 	"routes[].put":     "上游在哪里读取 token：bearer、query NAME 或 header NAME（微信账号默认为 query access_token）",
 
 	"form.names":                       "名称列表",
+	"sources.wechat_platform":          "微信第三方平台的 component_access_token；每个授权给它的账号自动成为一个以其 AppID 为名的账号",
 	"sources.wecom_suite":              "企业微信套件（第三方应用，或 suite_id 以 dk 开头的代开发应用模板）的 suite_access_token；每个安装了它的企业自动成为一个账号 SUITEID.CORPID",
 	"fields.suite_id":                  "SuiteID（默认取 name）",
 	"fields.callback_token":            "平台后台中回调 URL 的 Token",
