@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -279,5 +280,40 @@ func TestGrantsWorkOnTheEmbeddedRedis(t *testing.T) {
 	server.FlushAll()
 	if r := readGrant(t, store, "a"); r.SettledIn <= 0 || r.Grant.Version != 0 {
 		t.Errorf("after FLUSHALL: version %d, settled in %v", r.Grant.Version, r.SettledIn)
+	}
+}
+
+func TestEveryFieldOfASummaryIsKept(t *testing.T) {
+	server := redistest.Start(t)
+	store := openGrants(t, server.URL(), time.Minute, redisstore.Options{})
+	_, heard := followed(t, store, coordinator.Reader, "a")
+	var want coordinator.GrantSummary
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	fields := reflect.ValueOf(&want).Elem()
+	for i := range fields.NumField() {
+		switch field := fields.Field(i); {
+		case field.Type() == reflect.TypeFor[time.Time]():
+			field.Set(reflect.ValueOf(at.Add(time.Duration(i) * time.Millisecond)))
+		case field.CanUint():
+			field.SetUint(uint64(1000 + i))
+		case field.Kind() == reflect.String:
+			field.SetString("presented")
+		case field.Kind() == reflect.Bool:
+			field.SetBool(true)
+		default:
+			t.Fatalf("the field %s has a new type", fields.Type().Field(i).Name)
+		}
+	}
+	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("r0")}, time.Now())
+	g.Version, g.Consent = want.Version, want.Consent
+	if err := store.RestoreGrant(t.Context(), "a", g, want); err != nil {
+		t.Fatal(err)
+	}
+	if s := loaded(t, store, "a"); s.Grant == nil || *s.Grant != want {
+		t.Errorf("State.Grant = %+v, want %+v", s.Grant, want)
+	}
+	eventually(t, "notified", patience, func() bool { _, _, n := heard.counts(); return n == 1 })
+	if e := heard.events[0]; e.Grant == nil || *e.Grant != want {
+		t.Errorf("the event has %+v, want %+v", e.Grant, want)
 	}
 }
