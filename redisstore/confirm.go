@@ -28,11 +28,11 @@ const (
 	confirmedOnDisk
 )
 
-// How long a grant waits for its confirmation: until the replicas have it, and then until
-// it is on the disks. With appendfsync everysec that takes a second on the server, and
-// one more until a replica reports it.
+// How long a grant waits for its confirmation at most: until the replicas have it, and
+// then until it is on the disks. With appendfsync everysec that takes a second on the
+// server, and one more until a replica reports it.
 const (
-	grantInReplicas = 2 * time.Second
+	grantInReplicas = time.Second
 	grantOnDisk     = 3 * time.Second
 )
 
@@ -84,16 +84,16 @@ func (s *Store) runConfirmed(ctx context.Context, client redis.UniversalClient, 
 func (s *Store) ask(ctx context.Context, client redis.UniversalClient, c call, script func(redis.Pipeliner) *redis.Cmd) (answer any, missing, err error) {
 	pipe := client.Pipeline()
 	run := script(pipe)
-	wait := s.wait
+	wait, waitAOF := s.wait, time.Duration(0)
 	if c.confirm == confirmedOnDisk {
-		wait = grantInReplicas
+		wait, waitAOF = s.grantWaits(ctx)
 	}
 	var inReplicas, onDisk *redis.Cmd
 	if s.replicas > 0 {
-		inReplicas = pipe.Do(ctx, "wait", s.replicas, wait.Milliseconds())
+		inReplicas = pipe.Do(ctx, "wait", s.replicas, atLeastOneMilli(wait))
 	}
 	if c.confirm == confirmedOnDisk {
-		onDisk = pipe.Do(ctx, "waitaof", 1, s.replicas, grantOnDisk.Milliseconds())
+		onDisk = pipe.Do(ctx, "waitaof", 1, s.replicas, atLeastOneMilli(waitAOF))
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	if answer, err = run.Result(); err != nil {
@@ -122,6 +122,17 @@ func (s *Store) missingInReplicas(ctx context.Context, c call, answer *redis.Cmd
 		return fmt.Errorf("%d of %d replicas have it", acks, s.replicas)
 	}
 	return nil
+}
+
+// grantWaits returns how long the two questions may wait, so that the answers come before
+// ctx ends: a connection on which one is outstanding cannot be used again.
+func (s *Store) grantWaits(ctx context.Context) (inReplicas, onDisk time.Duration) {
+	end, _ := ctx.Deadline() // run has set one
+	left := time.Until(end) - s.timeout/4
+	if s.replicas > 0 {
+		inReplicas = min(grantInReplicas, left/3)
+	}
+	return inReplicas, min(grantOnDisk, left-inReplicas)
 }
 
 // errWithoutWAITAOF says that the server is older than Redis 7.2.

@@ -42,7 +42,7 @@ func (s *Store) LoadGrant(ctx context.Context, account string) (coordinator.Gran
 }
 
 // SaveGrant implements [coordinator.GrantStore]. It waits for its confirmation for up to
-// 5 s; see Options.Replicas.
+// 4 s, less if ctx ends before; see Options.Replicas.
 func (s *Store) SaveGrant(ctx context.Context, account string, g coordinator.Grant, sum coordinator.GrantSummary) error {
 	return s.writeGrant(ctx, "save the grant of", s.grants.save, account, g, sum)
 }
@@ -109,9 +109,15 @@ func (s *Store) runGrant(ctx context.Context, c call) ([]any, error) {
 		return nil, fmt.Errorf("%s %q: %w", c.op, c.account, errNoSealer)
 	}
 	if c.keys == nil {
-		c.keys = []string{s.keys.Grant(c.account), s.keys.Of(c.account).State}
+		c.keys = s.grantKeys(c.account)
 	}
 	return s.run(ctx, c)
+}
+
+// grantKeys are the keys of all scripts that share grant.lua.
+func (s *Store) grantKeys(account string) []string {
+	k := s.keys.Of(account)
+	return []string{s.keys.Grant(account), k.State, k.Log}
 }
 
 // writeGrant runs one of the scripts that store a record.
@@ -131,7 +137,7 @@ func (s *Store) writeGrant(ctx context.Context, op string, script *redis.Script,
 		args: []any{
 			s.keys.Channel(account, layout.Refreshed), s.instance, g.Version, g.SaveID, uint64(g.Consent),
 			uint64(sum.Newest), sealed, string(sum.Condition), one(sum.Received), millis(sum.DoubtAt), millis(sum.DeadAt),
-			millis(sum.ObtainedAt), millis(sum.ReplayUntil), millis(sum.IdleUntil), millis(sum.EndsAt),
+			millis(sum.ObtainedAt), millis(sum.ReplayUntil), millis(sum.IdleUntil), millis(sum.EndsAt), printable(coordinator.Caller(ctx)),
 		},
 	})
 	if answer == nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
@@ -315,5 +316,36 @@ func TestEveryFieldOfASummaryIsKept(t *testing.T) {
 	eventually(t, "notified", patience, func() bool { _, _, n := heard.counts(); return n == 1 })
 	if e := heard.events[0]; e.Grant == nil || *e.Grant != want {
 		t.Errorf("the event has %+v, want %+v", e.Grant, want)
+	}
+}
+
+func TestTheLogSaysWhoHasPutAGrantIn(t *testing.T) {
+	server := redistest.Start(t)
+	store := openGrants(t, server.URL(), time.Minute, redisstore.Options{Instance: "me"})
+	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("SECRET")}, time.Now())
+	ctx := coordinator.WithCaller(t.Context(), "ops (api)")
+	if err := store.SaveGrant(ctx, "a", g, g.Summary(rotating, time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	next, _ := marked(t, g)
+	saved(t, store, "a", next)
+	server.MustDo(t, "del", grantKey)
+	restored(t, store, "a", next)
+	pushed, _ := coordinator.Grant{}.WithReceived(coordinator.Received{Token: coordinator.NewToken("SECRET"), At: time.Now(), Life: time.Hour}, time.Now())
+	if err := store.SaveGrant(ctx, "b", pushed, pushed.Summary(coordinator.GrantRules{Received: true}, time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := redisadmin.New(store).History(t.Context(), "a", 10)
+	if err != nil || len(entries) != 2 {
+		t.Fatalf("History() = %+v, %v, want two entries", entries, err)
+	}
+	if e := entries[1]; e.Event != "consented" || e.By != "me" || e.AskedBy != "ops (api)" || e.Fence != g.Consent {
+		t.Errorf("the consent's entry is %+v", e)
+	}
+	if e := entries[0]; e.Event != "grant-restored" || e.By != "me" || e.Fence != g.Consent {
+		t.Errorf("the restore's entry is %+v", e)
+	}
+	if entries, err := redisadmin.New(store).History(t.Context(), "b", 10); err != nil || len(entries) != 0 {
+		t.Errorf("History() of pushes = %+v, %v, want none", entries, err)
 	}
 }

@@ -58,9 +58,9 @@ func (s *Store) tryScripts(ctx context.Context, account string) error {
 func (s *Store) tryGrantScript(ctx context.Context, account string) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	keys := []string{s.keys.Grant(account), s.keys.Of(account).State}
+	keys := s.grantKeys(account)
 	return s.client.OnMaster(ctx, keys[0], func(client redis.UniversalClient) error {
-		return s.grants.restore.Run(ctx, client, keys, "", "", 0, "", 0, 0, "", "", 0, 0, 0, 0, 0, 0, 0).Err()
+		return s.grants.restore.Run(ctx, client, keys, "", "", 0, "", 0, 0, "", "", 0, 0, 0, 0, 0, 0, "").Err()
 	})
 }
 

@@ -56,8 +56,8 @@ type Options struct {
 	// Replicas is how many replicas Commit and Restore wait for. Zero: none. Set
 	// it to 1 where a failover is possible.
 	//
-	// SaveGrant, RestoreGrant and SetGrantMember wait for as many, for at most 3 s, and
-	// return coordinator.ErrUnconfirmed if there are fewer. From Redis 7.2 on they also
+	// What changes a grant waits for as many, for at most 4 s, and returns
+	// coordinator.ErrUnconfirmed if there are fewer. From Redis 7.2 on they also
 	// wait until the server and those replicas have written to their disks (WAITAOF), so
 	// that they fail on a server without appendonly. An older server cannot be asked:
 	// without `appendonly yes` and `appendfsync always` it may lose what was confirmed.

@@ -1,6 +1,6 @@
 -- Removes a record of a grant.
 --
--- KEYS  1 grant, 2 state
+-- KEYS  1 grant, 2 state, 3 log
 -- ARGV  1 version, 2 save id
 -- Returns 1, or 0: it is not what is stored; nothing was changed.
 --

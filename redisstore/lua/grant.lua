@@ -1,12 +1,12 @@
 -- Put between the prelude and each script about a grant. It reads the order of the
 -- stored record, and whether the store may have lost its newest writes.
 --
--- KEYS  1 grant, 2 state
+-- KEYS  1 grant, 2 state, 3 log
 -- ARGV  of the scripts that write a record: 1 channel for grant, 2 by, 3 version,
 --       4 save id, 5 consent, 6 the newest token's fence, 7 the sealed record,
 --       8 condition, 9 1 if its tokens are pushed, or ""; instants in ms (0: none):
 --       10 doubt at, 11 dead at, 12 obtained at, 13 replay until, 14 idle until,
---       15 ends at
+--       15 ends at; 16 the caller who asked for it, or ""
 --
 -- Constants that the scripts share with Go: settle_ms, how long a store waits for
 -- newer records after its server has changed; slack_ms, by how much the clocks of a
@@ -57,8 +57,9 @@ local function again()
   return { 'stored', digits(now) }
 end
 
--- store writes the record. settled: it is the newest that anybody can remember.
-local function store(settled, last_fence)
+-- store writes the record. event is what the account's log says of it, '' for nothing;
+-- settled: it is the newest that anybody can remember.
+local function store(event, settled, last_fence)
   redis.call('HSET', KEYS[1], 'version', ARGV[3], 'save_id', ARGV[4], 'consent', ARGV[5], 'record', ARGV[7],
     'condition', ARGV[8], 'obtained_at', instant(ARGV[12]), 'idle_until', instant(ARGV[14]), 'ends_at', instant(ARGV[15]),
     'saved_at', rfc3339(now), 'saved_by', ARGV[2])
@@ -71,6 +72,9 @@ local function store(settled, last_fence)
     'grant_obtained_at', ARGV[12], 'grant_replay_until', ARGV[13], 'grant_idle_until', ARGV[14], 'grant_ends_at', ARGV[15])
   local fence = credible(math.max(tonumber(ARGV[5]), tonumber(ARGV[6])))
   if fence > last_fence then redis.call('HSET', KEYS[2], 'fence', digits(fence)) end
+  if event ~= '' then
+    redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', event, 'by', ARGV[2], 'asked_by', ARGV[16], 'fence', ARGV[5])
+  end
   redis.call('PUBLISH', ARGV[1], json('event', 'grant', 'version', tonumber(ARGV[3]), 'consent', tonumber(ARGV[5]),
     'newest', tonumber(ARGV[6]), 'condition', ARGV[8], 'received', tonumber(ARGV[9]) or '', 'doubt_at', instant(ARGV[10]),
     'dead_at', instant(ARGV[11]), 'obtained_at', instant(ARGV[12]), 'replay_until', instant(ARGV[13]),

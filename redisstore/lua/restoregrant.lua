@@ -1,6 +1,6 @@
 -- Puts back a record of a grant that the store has lost.
 --
--- KEYS  1 grant, 2 state
+-- KEYS  1 grant, 2 state, 3 log
 -- ARGV  see grant.lua
 -- Returns { "stored", now }, or { "newer", now }: the stored record is not older;
 --   nothing was changed.
@@ -17,4 +17,4 @@ if version == new_version and stored[2] == ARGV[4] then return again() end
 if new_consent < consent or new_consent == consent and new_version <= version then return { 'newer', digits(now) } end
 
 settling()
-return store(false, last_fence)
+return store('grant-restored', false, last_fence)

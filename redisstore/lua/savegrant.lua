@@ -1,6 +1,6 @@
 -- Stores a record of a grant in place of the version before it.
 --
--- KEYS  1 grant, 2 state
+-- KEYS  1 grant, 2 state, 3 log
 -- ARGV  see grant.lua
 -- Returns one of
 --   { "stored", now }                 also when an earlier run of it stored it
@@ -24,4 +24,5 @@ if version ~= new_version - 1 or new_consent < consent then return { 'changed', 
 
 -- A consent of now replaces whatever anybody remembers. One that was given before this
 -- server was first asked is repeated: what was lost may have been built on it.
-return store(left == 0 or new_consent >= (since - slack_ms) * 1000, last_fence)
+local event = new_consent > consent and ARGV[9] == '' and 'consented' or '' -- pushes come too often
+return store(event, left == 0 or new_consent >= (since - slack_ms) * 1000, last_fence)

@@ -15,11 +15,11 @@ import (
 // Entry is a line of an account's log: what happened, never a token.
 type Entry struct {
 	At      time.Time
-	Event   string // refreshed, failed, superseded, restored, reported, conflict
+	Event   string // refreshed, failed, superseded, restored, reported, conflict, consented, grant-restored
 	By      string // instance
 	AskedBy string // who demanded it, see coordinator.WithCaller; "": no caller
 	Reason  coordinator.Reason
-	Fence   coordinator.Fence
+	Fence   coordinator.Fence       // consented, grant-restored: of the consent
 	Took    time.Duration           // refreshed, failed, superseded: the source's time
 	Life    time.Duration           // refreshed: of the token; restored: what was left
 	Kind    coordinator.FailureKind // failed
