@@ -36,6 +36,10 @@ const (
 	grantOnDisk     = 3 * time.Second
 )
 
+// maxConfirming is how many grants wait for their confirmation at once. Each keeps a
+// connection busy, and the others are needed for tokens: a pool has ten for each processor.
+const maxConfirming = 8
+
 // inReplicas is how a token is confirmed.
 func (s *Store) inReplicas() confirm {
 	if s.replicas > 0 {

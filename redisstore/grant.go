@@ -111,6 +111,15 @@ func (s *Store) runGrant(ctx context.Context, c call) ([]any, error) {
 	if c.keys == nil {
 		c.keys = s.grantKeys(c.account)
 	}
+	if c.confirm == confirmedOnDisk {
+		select {
+		case s.confirming <- struct{}{}:
+			defer func() { <-s.confirming }()
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s %q: %w: it was not sent, because others wait for their confirmation: %w",
+				c.op, c.account, coordinator.ErrUnconfirmed, ctx.Err())
+		}
+	}
 	return s.run(ctx, c)
 }
 

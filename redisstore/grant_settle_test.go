@@ -1,8 +1,10 @@
 package redisstore_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -185,4 +187,29 @@ func TestAGrantThatTooFewReplicasHaveIsNotConfirmed(t *testing.T) {
 	if got := store.Stats().Unconfirmed; got != 0 {
 		t.Errorf("Stats.Unconfirmed = %d: it counts tokens", got)
 	}
+}
+
+// Each grant that waits for its confirmation keeps a connection busy.
+func TestGrantsThatWaitLeaveConnectionsForTokens(t *testing.T) {
+	t.Parallel() // it mostly waits
+	r := redistest.StartReplicated(t, 1, 0)
+	store := openGrants(t, r.Servers[0].URL()+"?pool_size=10", time.Minute, redisstore.Options{Replicas: 1})
+	r.Servers[1].Pause()
+	defer r.Servers[1].Resume()
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	var saves sync.WaitGroup
+	for i := range 30 {
+		saves.Go(func() {
+			g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("r0")}, time.Now())
+			err := store.SaveGrant(ctx, fmt.Sprint("a", i), g, g.Summary(rotating, time.Now()))
+			if !errors.Is(err, coordinator.ErrUnconfirmed) || errors.Is(err, coordinator.ErrUnreachable) {
+				t.Errorf("SaveGrant() = %v, want %v alone", err, coordinator.ErrUnconfirmed)
+			}
+		})
+	}
+	for tick := time.Tick(50 * time.Millisecond); ctx.Err() == nil; <-tick {
+		begun(t, store, "b", 0)
+	}
+	saves.Wait()
 }

@@ -111,6 +111,7 @@ type Store struct {
 	timeout  time.Duration
 
 	pingInterval time.Duration
+	confirming   chan struct{} // has a value for each grant that waits for its confirmation
 
 	unconfirmed, unreadables, orphans atomic.Uint64
 	clock                             serverClock
@@ -155,7 +156,7 @@ func Open(redisURL string, o Options) (*Store, error) {
 // ReadTimeout says, and MaxRetries -1, or a Begin whose answer was lost may be
 // counted twice. With Sentinel prefer Open: it notices a planned failover at once,
 // where a plain failover client may stay subscribed to the demoted master for some
-// ten seconds.
+// ten seconds. Grants are confirmed only by a *redis.Client or a *redis.ClusterClient.
 //
 // New does not connect; Ping does.
 func New(client redis.UniversalClient, o Options) (*Store, error) {
@@ -185,6 +186,7 @@ func newStore(client *redisclient.Client, o Options) *Store {
 		wait:         o.WaitTimeout,
 		timeout:      o.Timeout,
 		pingInterval: o.PingInterval,
+		confirming:   make(chan struct{}, maxConfirming),
 	}
 	s.background.ctx, s.background.stop = context.WithCancel(context.Background())
 	return s
