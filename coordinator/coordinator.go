@@ -43,7 +43,7 @@ type Coordinator struct {
 	rounds     rounds    // the goroutines that look after accounts; Run and Drain wait for them
 
 	grantSyncs chan struct{} // holds one for each account whose grant is compared with the store now
-	spooled    sync.Mutex    // guards spooledAt; held while the spool is read
+	spooled    chan struct{} // holds one while the spool is read; guards spooledAt
 	spooledAt  time.Time     // when the spool was read last
 
 	run      sync.Mutex                      // held by Run until it returns
@@ -70,6 +70,7 @@ func New(cfg Config) (*Coordinator, error) {
 		accounts: make(map[string]*Account, len(cfg.Accounts)),
 
 		grantSyncs: make(chan struct{}, maxGrantSyncs),
+		spooled:    make(chan struct{}, 1),
 	}
 	c.observer.hook = cfg.Observe
 	c.health.log, c.health.report, c.log = cfg.Logger, c.observe, cfg.Logger

@@ -83,6 +83,9 @@ func (v *view) allowed(reason Reason, e env) instant {
 	if presentable, why := v.presentable(e); why != nil {
 		at = max(at, presentable)
 	}
+	if v.grant != nil {
+		at = max(at, v.grant.settledAt)
+	}
 	if reason.Demanded() {
 		at = max(at, v.demand.allowedAt)
 	} else {

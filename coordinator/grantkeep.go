@@ -212,8 +212,8 @@ func (c *Coordinator) readSpool() {
 	if c.cfg.Spool == nil {
 		return
 	}
-	c.spooled.Lock()
-	defer c.spooled.Unlock()
+	c.spooled <- struct{}{}
+	defer func() { <-c.spooled }()
 	if !c.spooledAt.IsZero() && time.Since(c.spooledAt) < remindEvery {
 		return
 	}

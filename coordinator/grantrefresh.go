@@ -198,7 +198,8 @@ func (r *refresh) notPresented(ctx context.Context, attempt Attempt, cause error
 	var unsettled *UnsettledError
 	switch {
 	case errors.As(cause, &unsettled):
-		failed.RetryIn = unsettled.RetryIn
+		r.a.update(func(v *view, e env) { v.unsettled(unsettled.RetryIn, e) })
+		failed.RetryIn = storeRetryFirst // for the others, and for a consent
 	case errors.Is(cause, ErrGrantNewer):
 		failed.RetryIn = storeRetryFirst
 	case !errors.As(cause, &none):

@@ -11,6 +11,8 @@ type grantView struct {
 	mine   GrantSummary // of the newest record that this process remembers
 	synced bool         // they have been compared since this process began
 
+	settledAt instant // the store may have lost its newest writes: nothing is presented before
+
 	said     GrantCondition // what the log has said last
 	saidAt   instant
 	endingAt instant // when the log has last said that the grant ends
@@ -61,6 +63,9 @@ func (v *view) grantSynced(s GrantSummary, e env) effects {
 
 // grantChanged lets a refusal go that bound what is no longer there.
 func (v *view) grantChanged(before GrantSummary, e env) {
+	if before.Consent != v.grant.stored.Consent {
+		v.grant.settledAt = 0
+	}
 	if v.grant.stored == before || !v.failure.refuses() {
 		return
 	}
@@ -101,6 +106,11 @@ func (v *view) credential(e env) string {
 		c += " dead"
 	}
 	return c
+}
+
+// unsettled takes in that the store may have lost its newest writes.
+func (v *view) unsettled(settledIn time.Duration, e env) {
+	v.grantOf().settledAt = e.now + instant(settledIn)
 }
 
 // presentable returns when it is worth trying to present a token of the grant, and why

@@ -1,0 +1,424 @@
+package coordinator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
+)
+
+// This file is what the tests of grants share: processes that die and stop at any of
+// their calls, with a disk that survives them, and a copy outside of the store.
+
+// grantFleet is processes that share a store, a copy and an issuer inside a bubble.
+type grantFleet struct {
+	t      *testing.T
+	store  *memstore.Store
+	copy   *memCopy
+	issuer *grantIssuer
+	log    *grantLog
+	n      int
+}
+
+// grantProcess is one of them. Its gate is between it and everything else.
+type grantProcess struct {
+	*coordinator.Account
+	c    *coordinator.Coordinator
+	gate *gate
+	link *memstore.Instance
+	disk *memSpool
+	seen *sightings
+	stop func() // ends Run and waits for it
+}
+
+func grantBubble(t *testing.T, rules coordinator.GrantRules, test func(t *testing.T, f *grantFleet)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := &grantFleet{t: t, store: memstore.New(), copy: new(memCopy), issuer: newGrantIssuer(rules), log: new(grantLog)}
+		test(t, f)
+	})
+}
+
+// start starts a process with a disk of its own.
+func (f *grantFleet) start() *grantProcess { return f.startOn(new(memSpool)) }
+
+// startOn starts a process with the disk of one that has ended.
+func (f *grantFleet) startOn(disk *memSpool) *grantProcess { return f.startWith(disk, nil) }
+
+func (f *grantFleet) startWith(disk *memSpool, change func(*coordinator.Config)) *grantProcess {
+	f.t.Helper()
+	f.n++
+	name := fmt.Sprintf("p%d", f.n)
+	p := &grantProcess{
+		gate: new(gate), link: f.store.Instance(name), disk: disk, seen: &sightings{by: map[coordinator.ObservationKind]int{}},
+	}
+	cfg := coordinator.Config{
+		Store: &gatedStore{Instance: p.link, gate: p.gate}, Spool: gatedSpool{disk, p.gate}, Copy: gatedCopy{f.copy, p.gate},
+		Observe: p.seen.add, Logger: slog.New(slog.NewTextHandler(f.log, nil)),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	var err error
+	if p.c, err = coordinator.New(cfg); err != nil {
+		f.t.Fatalf("New() = %v", err)
+	}
+	p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: &grantSource{issuer: f.issuer, gate: p.gate, name: name}})
+	if err != nil {
+		f.t.Fatalf("Add() = %v", err)
+	}
+	p.stop = p.c.Start(f.t.Context())
+	f.t.Cleanup(p.kill)
+	return p
+}
+
+// kill ends a process at once: nothing of it reaches anything from now on.
+func (p *grantProcess) kill() {
+	p.gate.die()
+	p.stop()
+}
+
+// consent gives the account the issuer's first token of a new family.
+func (f *grantFleet) consent(p *grantProcess) {
+	f.t.Helper()
+	if err := p.Consent(f.t.Context(), coordinator.Consent{Token: f.issuer.consent()}); err != nil {
+		f.t.Fatalf("Consent() = %v", err)
+	}
+}
+
+// token waits for the access token of a process.
+func (f *grantFleet) token(p *grantProcess, within time.Duration) string {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), within)
+	defer cancel()
+	token, err := p.Token(ctx)
+	if err != nil {
+		f.t.Fatalf("%v: Token() = %v, want a token within %v\n%s", time.Now(), err, within, f.log)
+	}
+	return token.Reveal()
+}
+
+// condition is what the stored grant is worth.
+func (f *grantFleet) condition() coordinator.GrantCondition {
+	return f.store.PeekGrant(account).Condition(f.issuer.rules, time.Now())
+}
+
+func (f *grantFleet) wantCondition(want coordinator.GrantCondition) {
+	f.t.Helper()
+	if got := f.condition(); got != want {
+		f.t.Errorf("%v: the grant is %q, want %q\n%s", time.Now(), got, want, f.log)
+	}
+}
+
+// wantSent checks how often each token was sent, the oldest first.
+func (f *grantFleet) wantSent(want ...string) {
+	f.t.Helper()
+	if got := f.issuer.sent(); !slices.Equal(got, want) {
+		f.t.Errorf("%v: %q were sent, want %q\n%s", time.Now(), got, want, f.log)
+	}
+}
+
+// wantKept checks that the issuer accepts the current token.
+func (f *grantFleet) wantKept() {
+	f.t.Helper()
+	g := f.store.PeekGrant(account)
+	if len(g.Tokens) == 0 || !f.issuer.accepts(g.Tokens[len(g.Tokens)-1].Token.Reveal()) {
+		f.t.Errorf("%v: the issuer does not accept the current token of %d\n%s", time.Now(), len(g.Tokens), f.log)
+	}
+	f.wantCondition(coordinator.GrantGood)
+}
+
+// grantLog collects what the processes log, and must hold no secret.
+type grantLog struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *grantLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(p))
+	return len(p), nil
+}
+
+func (l *grantLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines[max(0, len(l.lines)-60):], "")
+}
+
+func (l *grantLog) count(words ...string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range l.lines {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+			n++
+		}
+	}
+	return n
+}
+
+// gate is between a process and all that it can have an effect on.
+type gate struct {
+	mu     sync.Mutex
+	dead   bool
+	paused time.Time     // until then everything stands
+	dieAt  string        // it dies at this call
+	after  bool          // when the call has had its effect
+	stands string        // it stands at this call, once,
+	stand  time.Duration // for so long
+	hook   func(op string)
+}
+
+var errDead = fmt.Errorf("the process is dead: %w", coordinator.ErrUnreachable)
+
+func (g *gate) die() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.dead = true
+}
+
+// dieBefore and dieAfter have the process die at its next call of that name.
+func (g *gate) dieBefore(op string) { g.set(func() { g.dieAt, g.after = op, false }) }
+func (g *gate) dieAfter(op string)  { g.set(func() { g.dieAt, g.after = op, true }) }
+
+// standAt has the whole process stand before its next call of that name.
+func (g *gate) standAt(op string, d time.Duration) { g.set(func() { g.stands, g.stand = op, d }) }
+
+func (g *gate) set(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f()
+}
+
+func (g *gate) isDead() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.dead
+}
+
+// enter is before a call.
+func (g *gate) enter(op string) error {
+	g.mu.Lock()
+	if g.hook != nil && !g.dead {
+		g.hook(op)
+	}
+	if op == g.stands {
+		g.paused, g.stands = time.Now().Add(g.stand), ""
+	}
+	if op == g.dieAt && !g.after {
+		g.dead = true
+	}
+	until := g.paused
+	g.mu.Unlock()
+	if d := time.Until(until); d > 0 {
+		time.Sleep(d)
+	}
+	if g.isDead() {
+		return errDead
+	}
+	return nil
+}
+
+// leave is after it.
+func (g *gate) leave(op string) error {
+	g.mu.Lock()
+	if op == g.dieAt && g.after {
+		g.dead = true
+	}
+	until := g.paused
+	g.mu.Unlock()
+	if d := time.Until(until); d > 0 {
+		time.Sleep(d)
+	}
+	if g.isDead() {
+		return errDead
+	}
+	return nil
+}
+
+func (g *gate) through(op string, call func() error) error {
+	if err := g.enter(op); err != nil {
+		return err
+	}
+	err := call()
+	if dead := g.leave(op); dead != nil {
+		return dead
+	}
+	return err
+}
+
+// gatedStore is the store behind a gate.
+type gatedStore struct {
+	*memstore.Instance
+	gate *gate
+}
+
+func (s *gatedStore) Load(ctx context.Context, names ...string) (states []coordinator.State, err error) {
+	err = s.gate.through("load", func() (err error) { states, err = s.Instance.Load(ctx, names...); return err })
+	return states, err
+}
+
+func (s *gatedStore) Lock(ctx context.Context, name string, life time.Duration) (lock coordinator.Lock, err error) {
+	err = s.gate.through("lock", func() (err error) { lock, err = s.Instance.Lock(ctx, name, life); return err })
+	return gatedLock{lock, s.gate}, err
+}
+
+type gatedLock struct {
+	coordinator.Lock
+	gate *gate
+}
+
+func (l gatedLock) Extend(ctx context.Context, f coordinator.Fence) error {
+	return l.gate.through("extend", func() error { return l.Lock.Extend(ctx, f) })
+}
+
+func (l gatedLock) Unlock(ctx context.Context) error {
+	return l.gate.through("unlock", func() error { return l.Lock.Unlock(ctx) })
+}
+
+func (s *gatedStore) Begin(ctx context.Context, name string, b coordinator.BeginRequest) (a coordinator.Attempt, err error) {
+	err = s.gate.through("begin", func() (err error) { a, err = s.Instance.Begin(ctx, name, b); return err })
+	return a, err
+}
+
+func (s *gatedStore) Commit(ctx context.Context, name string, c coordinator.CommitRequest) (r coordinator.Record, err error) {
+	err = s.gate.through("commit", func() (err error) { r, err = s.Instance.Commit(ctx, name, c); return err })
+	return r, err
+}
+
+func (s *gatedStore) Fail(ctx context.Context, name string, f coordinator.FailRequest) error {
+	return s.gate.through("fail", func() error { return s.Instance.Fail(ctx, name, f) })
+}
+
+func (s *gatedStore) Restore(ctx context.Context, name string, r coordinator.Record) (stored coordinator.Record, err error) {
+	err = s.gate.through("restore", func() (err error) { stored, err = s.Instance.Restore(ctx, name, r); return err })
+	return stored, err
+}
+
+func (s *gatedStore) LoadGrant(ctx context.Context, name string) (r coordinator.GrantReading, err error) {
+	err = s.gate.through("load grant", func() (err error) { r, err = s.Instance.LoadGrant(ctx, name); return err })
+	return r, err
+}
+
+// SaveGrant tells apart what is saved: a mark, an answer, or what ends a presentation.
+func (s *gatedStore) SaveGrant(ctx context.Context, name string, g coordinator.Grant, sum coordinator.GrantSummary) error {
+	return s.gate.through("save grant", func() error { return s.Instance.SaveGrant(ctx, name, g, sum) })
+}
+
+func (s *gatedStore) RestoreGrant(ctx context.Context, name string, g coordinator.Grant, sum coordinator.GrantSummary) error {
+	return s.gate.through("restore grant", func() error { return s.Instance.RestoreGrant(ctx, name, g, sum) })
+}
+
+// memSpool is a disk.
+type memSpool struct {
+	mu      sync.Mutex
+	answers []coordinator.GrantAnswer
+}
+
+type gatedSpool struct {
+	disk *memSpool
+	gate *gate
+}
+
+func (s gatedSpool) Write(a coordinator.GrantAnswer) error {
+	return s.gate.through("spool", func() error {
+		s.disk.mu.Lock()
+		defer s.disk.mu.Unlock()
+		s.disk.answers = append(s.disk.answers, a)
+		return nil
+	})
+}
+
+func (s gatedSpool) Remove(name string, fence coordinator.Fence) error {
+	return s.gate.through("unspool", func() error {
+		s.disk.mu.Lock()
+		defer s.disk.mu.Unlock()
+		s.disk.answers = slices.DeleteFunc(s.disk.answers, func(a coordinator.GrantAnswer) bool { return a.Account == name && a.Fence == fence })
+		return nil
+	})
+}
+
+func (s gatedSpool) Answers() (answers []coordinator.GrantAnswer, err error) {
+	err = s.gate.through("read spool", func() error {
+		s.disk.mu.Lock()
+		defer s.disk.mu.Unlock()
+		answers = slices.Clone(s.disk.answers)
+		return nil
+	})
+	return answers, err
+}
+
+func (s *memSpool) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.answers)
+}
+
+// memCopy is a copy of the grants outside of the store.
+type memCopy struct {
+	mu     sync.Mutex
+	down   bool
+	grants map[string]coordinator.Grant
+}
+
+var errCopyDown = errors.New("the copy is away")
+
+func (c *memCopy) setDown(down bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.down = down
+}
+
+func (c *memCopy) peek() coordinator.Grant {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.grants[account]
+}
+
+type gatedCopy struct {
+	copy *memCopy
+	gate *gate
+}
+
+func (c gatedCopy) Put(_ context.Context, name string, g coordinator.Grant) error {
+	return c.gate.through("copy", func() error {
+		c.copy.mu.Lock()
+		defer c.copy.mu.Unlock()
+		if c.copy.down {
+			return errCopyDown
+		}
+		if c.copy.grants == nil {
+			c.copy.grants = make(map[string]coordinator.Grant)
+		}
+		if !g.Older(c.copy.grants[name]) {
+			c.copy.grants[name] = g
+		}
+		return nil
+	})
+}
+
+func (c gatedCopy) Get(_ context.Context, name string) (g coordinator.Grant, err error) {
+	err = c.gate.through("read copy", func() error {
+		c.copy.mu.Lock()
+		defer c.copy.mu.Unlock()
+		if c.copy.down {
+			return errCopyDown
+		}
+		g = c.copy.grants[name]
+		return nil
+	})
+	return g, err
+}
+
+func (c gatedCopy) Accounts(context.Context) ([]string, error) { return nil, nil }

@@ -1,0 +1,417 @@
+package coordinator_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
+)
+
+// The rules of the walks. The access token lives for an hour: it is replaced at 54
+// minutes, and in doubt the last resort comes at about 57:30.
+var (
+	neverRules  = coordinator.GrantRules{Needed: true, Replay: coordinator.ReplayNever}
+	windowRules = coordinator.GrantRules{Needed: true, Replay: 10 * time.Minute}
+	freeRules   = coordinator.GrantRules{Needed: true, Replay: coordinator.ReplayFree}
+)
+
+func TestAGrantIsUsedUpAndKeptAgainAndAgain(t *testing.T) {
+	for name, rules := range map[string]coordinator.GrantRules{"never": neverRules, "window": windowRules} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, rules, func(t *testing.T, f *grantFleet) {
+				p, q := f.start(), f.start()
+				f.consent(p)
+				f.token(q, time.Second)
+				time.Sleep(5 * time.Hour)
+				f.wantSent("r1", "r2", "r3", "r4", "r5", "r6")
+				f.wantKept()
+				if n := p.disk.len() + q.disk.len(); n != 0 {
+					t.Errorf("%d answers are left in the spools", n)
+				}
+				if got, want := f.copy.peek(), f.store.PeekGrant(account); !got.Same(want) {
+					t.Errorf("the copy has version %d, want %d", got.Version, want.Version)
+				}
+			})
+		})
+	}
+}
+
+func TestATokenThatIsNeverUsedUpIsNotSaved(t *testing.T) {
+	grantBubble(t, freeRules, func(t *testing.T, f *grantFleet) {
+		p := f.start()
+		f.consent(p)
+		time.Sleep(5 * time.Hour)
+		if n := f.store.PeekGrant(account).Version; n != 1 {
+			t.Errorf("the record has version %d, want 1", n)
+		}
+		f.issuer.kill()
+		time.Sleep(time.Hour)
+		f.wantCondition(coordinator.GrantDead)
+	})
+}
+
+func TestAKilledHolder(t *testing.T) {
+	for name, c := range map[string]struct {
+		rules coordinator.GrantRules
+		at    func(*gate)
+		wait  time.Duration
+		sent  []string
+		kept  bool
+	}{
+		"never, before the mark":        {neverRules, func(g *gate) { g.dieBefore("save grant") }, 5 * time.Second, []string{"r1", "r2"}, true},
+		"never, before sending":         {neverRules, func(g *gate) { g.dieBefore("send") }, 10 * time.Minute, []string{"r1", "r2"}, true},
+		"never, before the answer":      {neverRules, func(g *gate) { g.dieAfter("send") }, 10 * time.Minute, []string{"r1", "r2", "r2"}, false},
+		"window, before sending":        {windowRules, func(g *gate) { g.dieBefore("send") }, 5 * time.Second, []string{"r1", "r2"}, true},
+		"window, before the answer":     {windowRules, func(g *gate) { g.dieAfter("send") }, 5 * time.Second, []string{"r1", "r2", "r2"}, true},
+		"window, before the spool":      {windowRules, func(g *gate) { g.dieBefore("spool") }, 5 * time.Second, []string{"r1", "r2", "r2"}, true},
+		"never, the answer is in store": {neverRules, func(g *gate) { g.dieBefore("unspool") }, 5 * time.Second, []string{"r1", "r2"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, c.rules, func(t *testing.T, f *grantFleet) {
+				p := f.start()
+				f.consent(p)
+				f.token(p, time.Second)
+				time.Sleep(53 * time.Minute)
+				c.at(p.gate)
+				for !p.gate.isDead() {
+					time.Sleep(100 * time.Millisecond)
+				}
+				q := f.start()
+				f.token(q, time.Second)
+				time.Sleep(c.wait)
+				f.wantSent(c.sent...)
+				if c.kept {
+					f.wantKept()
+				} else {
+					f.wantCondition(coordinator.GrantDead)
+				}
+				p.stop()
+			})
+		})
+	}
+}
+
+func TestAnAnswerInTheSpoolIsKeptAtTheRestart(t *testing.T) {
+	for _, at := range []string{"save grant", "commit"} {
+		t.Run(at, func(t *testing.T) {
+			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+				p, q := f.start(), f.start()
+				f.consent(p)
+				f.token(q, time.Second)
+				q.kill()
+				time.Sleep(50 * time.Minute)
+				p.gate.dieAfter("spool")
+				for !p.gate.isDead() {
+					time.Sleep(time.Second)
+				}
+				p.stop()
+				q = f.start()
+				time.Sleep(2 * time.Minute)
+				f.wantCondition(coordinator.GrantDoubt)
+				f.startOn(p.disk)
+				time.Sleep(5 * time.Second)
+				f.wantKept()
+				f.wantSent("r1", "r2", "r3") // the access token was not spooled: another one is fetched
+				f.token(q, time.Second)
+			})
+		})
+	}
+}
+
+func TestAHolderThatWasPausedKeepsWhatItGot(t *testing.T) {
+	for at, tokens := range map[string]int{"spool": 2, "save grant": 1} { // the access token is committed beside
+		t.Run(at, func(t *testing.T) {
+			grantBubble(t, windowRules, func(t *testing.T, f *grantFleet) {
+				f.issuer.siblings = true
+				p := f.start()
+				f.consent(p)
+				f.token(p, time.Second)
+				time.Sleep(50 * time.Minute)
+				f.issuer.fault(grantFault{latency: 200 * time.Millisecond})
+				p.gate.set(func() {
+					p.gate.hook = func(op string) {
+						if op == "send" {
+							p.gate.stands, p.gate.stand, p.gate.hook = at, 5*time.Minute, nil
+						}
+					}
+				})
+				q := f.start()
+				q.gate.standAt("lock", 4*time.Minute+time.Second)
+				time.Sleep(9 * time.Minute)
+				f.token(q, time.Second)
+				time.Sleep(2 * time.Minute)
+				if n := len(f.store.PeekGrant(account).Tokens); n != tokens {
+					t.Errorf("%d tokens are kept, want %d\n%s", n, tokens, f.log)
+				}
+				f.wantKept()
+			})
+		})
+	}
+}
+
+func TestAHolderThatWasPausedBeforeSendingSendsNothing(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p := f.start()
+		f.consent(p)
+		f.token(p, time.Second)
+		time.Sleep(50 * time.Minute)
+		p.gate.standAt("copy", time.Minute)
+		time.Sleep(6 * time.Minute)
+		f.wantSent("r1", "r2")
+		f.wantKept()
+	})
+}
+
+func TestALostAnswer(t *testing.T) {
+	lost := grantFault{latency: time.Second, answerLost: true}
+	hangs := grantFault{latency: time.Second, hangs: true}
+	for name, c := range map[string]struct {
+		rules coordinator.GrantRules
+		fault grantFault
+		wait  time.Duration
+		sent  []string
+		kept  coordinator.GrantCondition
+	}{
+		"window":            {windowRules, lost, 5 * time.Second, []string{"r1", "r2", "r2"}, coordinator.GrantGood},
+		"window, hangs":     {windowRules, hangs, 65 * time.Second, []string{"r1", "r2", "r2"}, coordinator.GrantGood},
+		"never":             {neverRules, lost, 5 * time.Second, []string{"r1", "r2"}, coordinator.GrantDoubt},
+		"never, hangs":      {neverRules, hangs, 65 * time.Second, []string{"r1", "r2"}, coordinator.GrantDoubt},
+		"never, probed":     {neverRules, lost, 4 * time.Minute, []string{"r1", "r2", "r2"}, coordinator.GrantDead},
+		"never, never sent": {neverRules, grantFault{requestLost: true}, 4 * time.Minute, []string{"r1", "r2", "r2"}, coordinator.GrantGood},
+		"never, busy":       {neverRules, grantFault{kind: coordinator.FailedBusy}, 5 * time.Second, []string{"r1", "r2"}, coordinator.GrantGood},
+	} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, c.rules, func(t *testing.T, f *grantFleet) {
+				p, q := f.start(), f.start()
+				f.consent(p)
+				f.token(p, time.Second)
+				f.issuer.fault(c.fault)
+				time.Sleep(54*time.Minute + 2*time.Second)
+				time.Sleep(c.wait)
+				f.wantSent(c.sent...)
+				f.wantCondition(c.kept)
+				f.token(q, time.Second)
+				if c.kept == coordinator.GrantDoubt {
+					if p.seen.count(coordinator.DoubtedGrant) != 1 || q.seen.count(coordinator.DoubtedGrant) != 1 {
+						t.Error("the doubt was not observed once by each process")
+					}
+					_, err := q.Refresh(t.Context())
+					var none *coordinator.GrantError
+					if !errors.As(err, &none) || none.Condition != coordinator.GrantDoubt {
+						t.Errorf("Refresh() = %v, want a *GrantError that says doubt", err)
+					}
+					f.wantSent(c.sent...)
+				}
+			})
+		})
+	}
+}
+
+func TestADeadGrantIsSaidAndANewConsentLiftsItAtOnce(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p, q := f.start(), f.start()
+		f.consent(p)
+		f.token(q, time.Second)
+		f.issuer.kill()
+		time.Sleep(55 * time.Minute)
+		f.wantCondition(coordinator.GrantDead)
+		f.token(q, time.Second)
+		if p.seen.count(coordinator.LostGrant) != 1 || q.seen.count(coordinator.LostGrant) != 1 {
+			t.Errorf("the death was not observed once by each process\n%s", f.log)
+		}
+		time.Sleep(2*time.Hour + 30*time.Minute)
+		if n := f.log.count("ERROR", "does not accept the grant any more: log in"); n < 4 || n > 15 {
+			t.Errorf("it was said %d times in three hours and a half\n%s", n, f.log)
+		}
+		var refused *coordinator.RefusedError
+		if _, err := q.Token(t.Context()); !errors.As(err, &refused) {
+			t.Errorf("Token() = %v, want a *RefusedError", err)
+		}
+		f.wantSent("r1", "r2")
+		f.consent(q)
+		time.Sleep(time.Second)
+		f.token(p, time.Millisecond)
+		f.wantKept()
+	})
+}
+
+func TestTheFirstConsentIsWaitedForAndTakenAtOnce(t *testing.T) {
+	grantBubble(t, windowRules, func(t *testing.T, f *grantFleet) {
+		p := f.start()
+		time.Sleep(time.Minute)
+		var refused *coordinator.RefusedError
+		if _, err := p.Token(t.Context()); !errors.As(err, &refused) {
+			t.Errorf("Token() = %v, want a *RefusedError", err)
+		}
+		if s := p.Status().Grant; s == nil || s.Condition != coordinator.GrantNone {
+			t.Errorf("Status().Grant = %+v", s)
+		}
+		f.consent(p)
+		f.token(p, time.Second)
+		time.Sleep(time.Second)
+		if s := p.Status().Grant; s == nil || s.Condition != coordinator.GrantGood {
+			t.Errorf("Status().Grant = %+v", s)
+		}
+	})
+}
+
+func TestANewConsentReplacesTheAccessTokenOfTheOneBefore(t *testing.T) {
+	grantBubble(t, windowRules, func(t *testing.T, f *grantFleet) {
+		p, q := f.start(), f.start()
+		f.consent(p)
+		before := f.token(q, time.Second)
+		time.Sleep(10 * time.Minute)
+		f.consent(p)
+		time.Sleep(3 * time.Second)
+		if after := f.token(q, time.Second); after == before {
+			t.Error("the access token of the earlier consent is served")
+		}
+		f.wantSent("r1", "r3")
+	})
+}
+
+func TestWhatTheStoreHasLostIsPutBackAndNothingOlderIsPresented(t *testing.T) {
+	for name, lose := range map[string]func(f *grantFleet){
+		"its newest writes":          func(f *grantFleet) { f.store.LoseGrantWrites(account, 2) },
+		"everything":                 func(f *grantFleet) { f.store.Flush() },
+		"everything, also processes": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+				p, q := f.start(), f.start()
+				f.consent(p)
+				f.token(q, time.Second)
+				time.Sleep(2*time.Hour + 10*time.Minute)
+				want := f.store.PeekGrant(account)
+				if lose == nil {
+					p.kill()
+					q.kill()
+					f.store.Flush()
+					q = f.start()
+				} else {
+					f.store.SetDown(true)
+					time.Sleep(5 * time.Second)
+					lose(f)
+					f.store.SetDown(false)
+				}
+				time.Sleep(1500 * time.Millisecond)
+				if got := f.store.PeekGrant(account); !got.Same(want) {
+					t.Errorf("the store has version %d, want %d\n%s", got.Version, want.Version, f.log)
+				}
+				time.Sleep(2 * time.Minute)
+				f.token(q, time.Second)
+				time.Sleep(time.Hour)
+				f.wantKept()
+				f.wantSent(f.issuer.eachOnce()...)
+			})
+		})
+	}
+}
+
+func TestLostMarkIsRememberedWhileItsCallIsUnderWay(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p, q := f.start(), f.start()
+		f.consent(p)
+		f.token(q, time.Second)
+		f.issuer.fault(grantFault{latency: 50 * time.Second})
+		for len(f.issuer.sent()) < 2 {
+			time.Sleep(time.Second)
+		}
+		f.store.LoseGrantWrites(account, 1)
+		time.Sleep(2 * time.Minute)
+		f.wantSent("r1", "r2")
+		f.wantKept()
+	})
+}
+
+func TestAStoreThatDoesNotConfirmPresentsNothing(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p := f.start()
+		f.consent(p)
+		f.token(p, time.Second)
+		f.store.Unconfirm(1 << 20)
+		time.Sleep(56 * time.Minute)
+		f.wantSent("r1")
+		if p.seen.count(coordinator.UnconfirmedGrant) == 0 {
+			t.Error("it was not observed")
+		}
+		f.store.Unconfirm(0)
+		time.Sleep(2 * time.Minute)
+		f.wantSent("r1", "r2")
+		f.wantKept()
+	})
+}
+
+func TestAnAnswerIsKeptThroughAnOutageBeyondTheAccessTokensEnd(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p := f.start()
+		f.consent(p)
+		f.token(p, time.Second)
+		f.issuer.fault(grantFault{latency: 4 * time.Second})
+		for len(f.issuer.sent()) < 2 {
+			time.Sleep(time.Second)
+		}
+		f.store.SetDown(true)
+		time.Sleep(3 * time.Hour)
+		if p.disk.len() != 1 {
+			t.Errorf("%d answers are in the spool, want 1", p.disk.len())
+		}
+		f.store.SetDown(false)
+		time.Sleep(10 * time.Second)
+		f.wantKept()
+		f.token(p, time.Second)
+		f.wantSent("r1", "r2", "r3")
+	})
+}
+
+func TestLostAnswersOfTheStoreDoNotMatter(t *testing.T) {
+	for _, op := range []memstore.Op{memstore.OpSaveGrant, memstore.OpLoadGrant, memstore.OpCommit, memstore.OpBegin, memstore.OpFail} {
+		t.Run(string(op), func(t *testing.T) {
+			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+				p := f.start()
+				f.consent(p)
+				f.token(p, time.Second)
+				for range 5 {
+					f.store.LoseAnswers(op, 2)
+					time.Sleep(50 * time.Minute)
+				}
+				f.token(p, time.Second)
+				f.wantKept()
+				f.wantSent(f.issuer.eachOnce()...)
+			})
+		})
+	}
+}
+
+func TestTheCopyKeepsTheTokenFromBeingPresentedOnlyWhileThereIsTime(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p := f.start()
+		f.consent(p)
+		f.token(p, time.Second)
+		time.Sleep(50 * time.Minute)
+		f.copy.setDown(true)
+		time.Sleep(7 * time.Minute)
+		f.wantSent("r1")
+		time.Sleep(2 * time.Minute)
+		f.wantSent("r1", "r2")
+		f.copy.setDown(false)
+		time.Sleep(5 * time.Second)
+		if got := f.copy.peek(); !got.Same(f.store.PeekGrant(account)) {
+			t.Errorf("the copy has version %d", got.Version)
+		}
+	})
+}
+
+// eachOnce is what was sent, each token once.
+func (i *grantIssuer) eachOnce() []string {
+	seen, once := map[string]bool{}, []string(nil)
+	for _, token := range i.sent() {
+		if !seen[token] {
+			once = append(once, token)
+		}
+		seen[token] = true
+	}
+	return once
+}
