@@ -108,10 +108,15 @@ const (
 // GrantSummary is what everybody may know of a grant: no secrets. It is written with
 // the record and read with State.
 type GrantSummary struct {
-	Version    uint64
-	Consent    Fence
-	Newest     Fence          // the newest token's; 0: there is none
-	Received   bool           // GrantRules.Received
+	Version  uint64
+	Consent  Fence
+	Newest   Fence // the newest token's; 0: there is none
+	Received bool  // GrantRules.Received
+
+	// ConsentedAt is Consent.At of the newest consent. A grant of a consent that has no
+	// tokens was withdrawn.
+	ConsentedAt time.Time
+
 	Condition  GrantCondition // when the record was saved
 	DoubtAt    time.Time      // the condition is GrantDoubt from then on unless a new version comes; zero: it stays
 	DeadAt     time.Time      // the condition is GrantDead from then on; zero: it stays
@@ -159,7 +164,7 @@ func (g Grant) Newest() Fence {
 // Summary returns what everybody may know of g.
 func (g Grant) Summary(rules GrantRules, now time.Time) GrantSummary {
 	s := GrantSummary{
-		Version: g.Version, Consent: g.Consent, Newest: g.Newest(), Received: rules.Received, Condition: g.Condition(rules, now),
+		Version: g.Version, Consent: g.Consent, Newest: g.Newest(), Received: rules.Received, ConsentedAt: g.ConsentedAt, Condition: g.Condition(rules, now),
 		ObtainedAt: g.ObtainedAt, IdleUntil: g.IdleUntil, EndsAt: g.EndsAt,
 	}
 	switch s.Condition {

@@ -4,12 +4,11 @@ import "time"
 
 // grantAlarm is what people have to know of a grant.
 type grantAlarm struct {
-	condition GrantCondition // GrantDoubt, GrantDead or GrantNone; "": the grant is fine
-	received  bool
-	news      bool      // it has become so
-	probeAt   time.Time // doubt: when the last resort is tried; zero: at once
-	ends      time.Time // not zero: the grant ends then
-	idle      bool      // because it is not used
+	none    *GrantError // GrantDoubt, GrantDead or GrantNone; nil: the grant is fine
+	news    bool        // it has become so
+	probeAt time.Time   // doubt: when the last resort is tried; zero: at once
+	ends    time.Time   // not zero: the grant ends then
+	idle    bool        // because it is not used
 }
 
 const (
@@ -34,7 +33,8 @@ func (v *view) grantAlarm(e env) *grantAlarm {
 		return nil
 	}
 	g.said, g.saidAt = condition, e.now
-	alarm := &grantAlarm{condition: condition, received: e.grant.Received, news: news}
+	alarm := &grantAlarm{none: g.stored.none(condition), news: news}
+	alarm.none.Received = e.grant.Received
 	if at := v.probeAt(); at > e.now {
 		alarm.probeAt = e.wall.Add(time.Duration(at - e.now)).Round(0)
 	}
@@ -72,22 +72,24 @@ func (g *grantAlarm) sound(a *Account) {
 			append(args, "ends", g.ends)...)
 		a.c.observe(Observation{Kind: EndingGrant, Account: a.name})
 		return
-	case g.condition == GrantDoubt:
+	case g.none.Condition == GrantDoubt:
 		if !g.probeAt.IsZero() {
 			args = append(args, "tried_again_at", g.probeAt)
 		}
 		a.c.log.Error("DOUBT: the refresh token was presented and no answer came: it may be used up. "+
 			"The access token is served to its end, and the refresh token tried once more shortly before. Be ready to log in again", args...)
-	case g.received:
-		a.c.log.Warn((&GrantError{Condition: g.condition, Received: true}).Error(), args...)
+	case g.none.Withdrawn:
+		a.c.log.Info(g.none.Error(), args...)
+	case g.none.Received:
+		a.c.log.Warn(g.none.Error(), args...)
 	default:
-		a.c.log.Error((&GrantError{Condition: g.condition}).Error(), args...)
+		a.c.log.Error(g.none.Error(), args...)
 	}
 	if g.news {
 		kind := LostGrant
-		if g.condition == GrantDoubt {
+		if g.none.Condition == GrantDoubt {
 			kind = DoubtedGrant
 		}
-		a.c.observe(Observation{Kind: kind, Account: a.name})
+		a.c.observe(Observation{Kind: kind, Account: a.name, Err: g.none})
 	}
 }

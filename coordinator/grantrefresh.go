@@ -178,7 +178,7 @@ func (r *refresh) refusedGrant(cause *FetchError, attempt Attempt) *FetchError {
 	case !ok:
 		failed.Kind = FailedBusy
 	case condition == GrantDead || condition == GrantNone:
-		dead := &GrantError{Condition: condition, Received: r.grant.Received}
+		dead := stored.Grant.none(r.grant, stored.Now)
 		failed.Kind, failed.Message, failed.RetryIn = FailedRefused, fmt.Sprintf("%s: %v", cause.Message, dead), deadRetry
 		if r.grant.Received {
 			failed.Kind, failed.RetryIn = FailedBusy, 0

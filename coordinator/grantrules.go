@@ -17,6 +17,7 @@ import (
 type GrantError struct {
 	Condition GrantCondition
 	Received  bool          // GrantRules.Received
+	Withdrawn bool          // there is none because it was withdrawn
 	RetryIn   time.Duration // when it is worth asking again; 0: when the record has changed
 }
 
@@ -25,6 +26,8 @@ func (e *GrantError) Error() string {
 	switch {
 	case e.Received && (e.Condition == GrantNone || e.Condition == GrantDead):
 		return "waiting for the token that the issuer pushes: if none comes, look whether its pushes reach this address"
+	case e.Withdrawn:
+		return "the grant was withdrawn: the account has to be authorized again"
 	case e.Condition == GrantNone:
 		return "there is no grant: log in with `zhongkong login`, or put a refresh token in with `zhongkong grant import`"
 	case e.Condition == GrantDead:
@@ -57,7 +60,7 @@ type PresentRequest struct {
 func (g Grant) Present(r PresentRequest) (Grant, GrantToken, error) {
 	good := g.good(r.Now)
 	if len(good) == 0 {
-		return g, GrantToken{}, &GrantError{Condition: g.Condition(r.Rules, r.Now), Received: r.Rules.Received}
+		return g, GrantToken{}, g.none(r.Rules, r.Now)
 	}
 	current := good[len(good)-1]
 	if r.Rules.Replay == ReplayFree {
@@ -82,7 +85,17 @@ func (g Grant) Present(r PresentRequest) (Grant, GrantToken, error) {
 			return g.mark(t, true, r), t, nil
 		}
 	}
-	return g, GrantToken{}, &GrantError{Condition: g.Condition(r.Rules, r.Now), Received: r.Rules.Received}
+	return g, GrantToken{}, g.none(r.Rules, r.Now)
+}
+
+// none says why there is nothing to present.
+func (g Grant) none(rules GrantRules, now time.Time) *GrantError {
+	return g.Summary(rules, now).none(g.Condition(rules, now))
+}
+
+// none says why there is nothing to present in the condition.
+func (s GrantSummary) none(condition GrantCondition) *GrantError {
+	return &GrantError{Condition: condition, Received: s.Received, Withdrawn: condition == GrantNone && s.Consent > 0 && !s.Received}
 }
 
 func (g Grant) mark(t GrantToken, probe bool, r PresentRequest) Grant {

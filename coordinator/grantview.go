@@ -120,7 +120,8 @@ func (v *view) presentable(e env) (at instant, why *GrantError) {
 		return 0, nil
 	}
 	s := v.grant.stored
-	none := &GrantError{Condition: v.grant.condition(e), Received: s.Received || e.grant.Received}
+	s.Received = s.Received || e.grant.Received
+	none := s.none(v.grant.condition(e))
 	switch none.Condition {
 	case GrantNone, GrantDead:
 		if !none.Received {
@@ -179,6 +180,6 @@ func (v *view) grantStatus(e env) *GrantSummary {
 		return nil
 	}
 	s := v.grant.stored
-	s.Condition = v.grant.condition(e)
+	s.Condition, s.Received = v.grant.condition(e), s.Received || e.grant.Received
 	return &s
 }

@@ -249,7 +249,9 @@ func (r refresh) fail(ctx context.Context, attempt Attempt, cause error, took ti
 		Failure: Failure{Kind: fetch.Kind, Code: fetch.Code, Message: fetch.Message, InARow: attempt.Failures + 1, Credential: r.credential},
 	}
 	r.c.observe(Observation{Kind: Fetched, Account: r.a.name, Reason: r.reason, Took: took, Failure: &f.Failure, Err: cause})
-	r.logFailure(f)
+	if none := (*GrantError)(nil); !errors.As(cause, &none) { // which the view says
+		r.logFailure(f)
+	}
 	err := r.recordFailure(ctx, f)
 	if err != nil { // the attempt is open: it gets overdue by itself
 		r.c.log.Warn("failure not recorded", "account", r.a.name, "error", err)

@@ -125,6 +125,7 @@ func (w *fixture) wantSummary(got *coordinator.GrantSummary, want coordinator.Gr
 	for _, at := range []struct{ got, want *time.Time }{
 		{&same.DoubtAt, &want.DoubtAt},
 		{&same.DeadAt, &want.DeadAt},
+		{&same.ConsentedAt, &want.ConsentedAt},
 		{&same.ObtainedAt, &want.ObtainedAt},
 		{&same.IdleUntil, &want.IdleUntil},
 		{&same.EndsAt, &want.EndsAt},
@@ -189,6 +190,7 @@ func grantIsWhole(w *fixture) {
 	}
 	g.Version, g.SaveID = g.Version+1, "another"
 	g.Replaced = []string{"a fingerprint"}
+	g.ConsentedAt = w.now().Add(-time.Minute)
 	g.ObtainedAt, g.IdleUntil, g.EndsAt = w.now(), w.now().Add(time.Hour), w.now().AddDate(5, 0, 0)
 	for i, token := range []string{"r1", "r2"} {
 		g.Tokens = append(g.Tokens, coordinator.GrantToken{
@@ -218,6 +220,7 @@ func grantSummaryIsRead(w *fixture) {
 	w.wantSummary(w.another().load().Grant, w.summary(g))
 	g = w.presented(g)
 	s := w.summary(g)
+	s.ConsentedAt, s.Received = w.now(), true
 	s.DoubtAt, s.DeadAt, s.ReplayUntil = w.now().Add(time.Minute), w.now().Add(time.Hour), w.now().Add(time.Second)
 	if err := w.grants().SaveGrant(w.Context(), w.account, g, s); err != nil {
 		w.Fatalf("SaveGrant() = %v", err)
