@@ -16,11 +16,20 @@ var diffHistories = flag.Uint64("diff.histories", 100, "compare the scripts with
 const diffSteps = 50 // of a history
 
 func TestScriptsDecideAsTheLedgerDoes(t *testing.T) {
+	histories := *diffHistories
+	if raceEnabled { // one goroutine compares: scripts/test runs all of them without the detector
+		histories = min(histories, 10)
+	} else {
+		t.Parallel()
+	}
 	p := newPair(t, nil)
-	for seed := range *diffHistories {
+	for seed := range histories {
 		if found := p.history(seed); found != "" {
 			t.Fatal(found)
 		}
+	}
+	if raceEnabled {
+		return // the others are there to bring all of this about
 	}
 	p.check("begin: forced", "begin: rejected", "begin: missing", "begin: overdue", "begin: schedule",
 		"begin: newer record", "begin: some were overdue", "begin: a hundred were overdue", "begin: conflict",
@@ -37,6 +46,7 @@ func TestTheLedgerNoticesEveryChangedRule(t *testing.T) {
 	if raceEnabled {
 		t.Skip("slow with the race detector, and it has nothing to find here; scripts/test runs it without")
 	}
+	t.Parallel()
 	for name, change := range map[string]struct{ script, from, to string }{
 		"demanded refreshes do not leave the reserve": {"begin", "(demanded and reserve or 0)", "0"},
 		"every refresh leaves the reserve":            {"begin", "(demanded and reserve or 0)", "reserve"},
@@ -75,6 +85,7 @@ func TestTheLedgerNoticesEveryChangedRule(t *testing.T) {
 		"a restore keeps the lost store's clock":      {"restore", "if math.abs(gap) > margin + 300000 then", "if false then"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPair(t, replace(change.script, change.from, change.to))
 			for seed := range *diffHistories {
 				if found := p.history(seed); found != "" {

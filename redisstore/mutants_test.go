@@ -8,18 +8,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 // Each rule of the protocol is there for a reason: with any of them broken the
 // simulation must fail. This is what shows that it can.
 func TestSimulationCatchesEveryBrokenRule(t *testing.T) {
-	redis.SetLogger(silent{})
 	if raceEnabled {
 		t.Skip("slow with the race detector, and it has nothing to find here; scripts/test runs it without")
 	}
+	t.Parallel()
 	const seeds = 20
 	for name, mutant := range map[string]struct {
 		fault func(*simulation) // nil: any
