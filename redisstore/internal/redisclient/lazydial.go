@@ -3,6 +3,7 @@ package redisclient
 import (
 	"context"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,7 +13,9 @@ import (
 // dialing after as many failures as it has room for connections, and probes once
 // a second from then on: a server that has come back would be reported as
 // unreachable for up to a second more. So a failed dial returns a connection
-// whose first use, which follows at once, returns the error.
+// whose first use, which follows at once, returns the error. If the operation has given
+// up in the meantime, the pool keeps the connection, and discards it when it checks it
+// before the next use.
 type lazyDial struct{ noHook }
 
 var _ redis.Hook = lazyDial{}
@@ -34,7 +37,13 @@ func (lazyDial) DialHook(next redis.DialHook) redis.DialHook {
 
 type failedConn struct{ err error }
 
-var _ net.Conn = failedConn{}
+var (
+	_ net.Conn     = failedConn{}
+	_ syscall.Conn = failedConn{} // go-redis checks an idle connection by this
+)
+
+// SyscallConn implements [syscall.Conn].
+func (c failedConn) SyscallConn() (syscall.RawConn, error) { return nil, c.err }
 
 func (c failedConn) Read([]byte) (int, error)       { return 0, c.err }
 func (c failedConn) Write([]byte) (int, error)      { return 0, c.err }
