@@ -123,7 +123,7 @@ func (b *browser) run(script string, args ...any) string {
 func (b *browser) until(expression, want string) {
 	b.t.Helper()
 	got := ""
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if got = b.run("return " + expression); got == want {
 			return
 		}

@@ -159,12 +159,15 @@ func hashOf(password string) string {
 // wait polls until ok.
 func (s *stage) wait(what string, ok func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("waited in vain for %s", what)
 		}
 	}
 }
+
+// patience is for what must happen soon and is not measured.
+const patience = 20 * time.Second
 
 // token is the account's current token as its issuer knows it.
 func (s *stage) token(account string) string { return s.sources[account].Current().Reveal() }
