@@ -52,7 +52,8 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "zhongkong")
-	build := exec.Command("go", "build", "-o", binary, "github.com/zhongkong/zhongkong/cmd/zhongkong")
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", binary, "github.com/zhongkong/zhongkong/cmd/zhongkong")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the image is built: its packages are in the cache
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
