@@ -167,13 +167,13 @@ func (m *members) of(name string) []string {
 	return names
 }
 
-// add adds a member of an account, and its tickets. texts are the fields of the member's
-// source. A member that is there gets the source.
-func (m *members) add(of config.Account, name string, texts map[string]string, source coordinator.Source, parent string) (*coordinator.Account, error) {
+// add adds a member of an account, and its tickets. A member that is there gets the
+// source.
+func (m *members) add(of config.Account, name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
 	m.mu.Lock()
 	cfg, before := m.cfg, m.present[name]
 	m.mu.Unlock()
-	accounts, err := cfg.Members(of, name, texts)
+	accounts, err := cfg.Members(of, name)
 	if err != nil {
 		return nil, err
 	}
@@ -262,4 +262,35 @@ func (m *members) callback(name string) (httpapi.Callback, bool) {
 	defer m.mu.Unlock()
 	k, ok := m.keepers[name]
 	return k, ok
+}
+
+// addMembers adds the members of the configured accounts to the configuration, as far as
+// this process may read them.
+func (s *session) addMembers(ctx context.Context) {
+	grants, ok := any(s.store).(coordinator.GrantStore)
+	if !ok {
+		return
+	}
+	var all []config.Account
+	for _, a := range s.cfg.Accounts {
+		kind := a.Kind().Members
+		if kind == nil {
+			continue
+		}
+		names, err := grants.GrantMembers(ctx, a.Name)
+		if err != nil {
+			s.log.Warn("the members of an account cannot be read", "account", a.Name, "error", err)
+			continue
+		}
+		slices.Sort(names)
+		for _, name := range kind.Listed(names) {
+			accounts, err := s.cfg.Members(a, name)
+			if err != nil {
+				s.log.Warn("a member of an account is not shown", "account", a.Name, "error", err)
+				continue
+			}
+			all = append(all, accounts...)
+		}
+	}
+	s.cfg = s.cfg.With(all)
 }

@@ -18,7 +18,7 @@ func newPlatform(c keeperConfig) (keeper, error) {
 		Token: v.Text["callback_token"], EncodingAESKey: v.Text["encoding_aes_key"], PreviousKey: v.Text["previous_encoding_aes_key"],
 		Authorizers: sources.Authorizers(v), Following: c.present, Logger: d.log,
 		Add: func(appID string, source coordinator.Source, parent string) (*coordinator.Account, error) {
-			return c.members.add(c.config, appID, sources.AuthorizerFields(sources.PlatformAppID(v), appID), source, parent)
+			return c.members.add(c.config, appID, source, parent)
 		},
 		Remove: c.members.remove,
 	}.Platform()

@@ -10,7 +10,10 @@ import (
 
 func (s *session) useSealKeys(options *redisstore.Options) error {
 	path := s.cfg.SealKeyFile
-	if path == "" {
+	switch {
+	case path == "" && s.sandboxed:
+		return useSandboxKey(options)
+	case path == "":
 		return nil
 	}
 	keys, err := seal.Load(path, s.log)

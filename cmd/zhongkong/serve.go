@@ -98,7 +98,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 	if err != nil {
 		return err
 	}
-	if sandboxed {
+	if d.sandboxed = sandboxed; sandboxed {
 		l, err := listenForSandbox()
 		if err != nil {
 			return err

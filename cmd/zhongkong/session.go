@@ -29,6 +29,8 @@ type session struct {
 	store  *redisstore.Store
 	keys   *seal.Keyring // nil: tokens are not sealed
 	files  grantFiles
+
+	sandboxed bool // a simulator in this process issues all tokens
 }
 
 // session reads the configuration and opens the store, which connects when it is

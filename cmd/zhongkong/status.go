@@ -31,6 +31,7 @@ dead or none: a person has to log in), and when it ends.`,
 }
 
 func status(ctx context.Context, s *session, c *cli.Context) error {
+	s.addMembers(ctx)
 	names, err := s.manyAccounts(ctx, c.Args().Slice())
 	if err != nil {
 		return err

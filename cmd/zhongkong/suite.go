@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -23,14 +22,13 @@ func newKeeper(c keeperConfig) (keeper, error) {
 // newSuite returns the keeper of the corps of a suite.
 func newSuite(c keeperConfig) (keeper, error) {
 	v := c.config.Values()
-	suiteID, d := sources.SuiteID(v), c.members.d
+	d := c.members.d
 	return wecom.NewSuite(wecom.SuiteConfig{
-		SuiteID: suiteID, CorpID: v.Text["corpid"], Corps: sources.Authorizers(v),
+		SuiteID: sources.SuiteID(v), CorpID: v.Text["corpid"], Corps: sources.Authorizers(v),
 		Token: v.Text["callback_token"], EncodingAESKey: v.Text["encoding_aes_key"], PreviousKey: v.Text["previous_encoding_aes_key"],
 		Account: c.account, Coordinator: d.zk, Grants: c.grants, Following: c.present, BaseURL: v.APIBase, Logger: d.log,
 		Add: func(name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
-			corpID := strings.TrimPrefix(name, suiteID+".")
-			return c.members.add(c.config, name, map[string]string{"corpid": corpID}, source, parent)
+			return c.members.add(c.config, name, source, parent)
 		},
 		Remove: c.members.remove,
 	})

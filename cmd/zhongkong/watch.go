@@ -34,6 +34,7 @@ func (p program) watch(c *cli.Context) error {
 	defer s.close()
 	ask, cancel := context.WithTimeout(c.Context, commandTimeout)
 	defer cancel()
+	s.addMembers(ask)
 	names, err := s.manyAccounts(ask, c.Args().Slice())
 	if err != nil {
 		return err

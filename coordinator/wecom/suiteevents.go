@@ -61,8 +61,7 @@ func (s *Suite) Callback(ctx context.Context, method string, query url.Values, b
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	if err := s.take(ctx, fields); err != nil {
-		s.log.Warn("an event could not be stored: WeCom will push it again", "event", fields["InfoType"], "error", err)
-		return "", err
+		return "", fmt.Errorf("%.40s: %w", fields["InfoType"], err)
 	}
 	return acknowledged, nil
 }

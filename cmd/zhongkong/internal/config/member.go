@@ -1,17 +1,14 @@
 package config
 
-import (
-	"maps"
-	"slices"
-)
+import "slices"
 
 // Members returns the accounts of a member that has appeared: itself, and those of its
-// tickets, parents first. of is the account that it lives on, texts are the fields of its
-// source.
-func (c *Config) Members(of Account, name string, texts map[string]string) ([]Account, error) {
+// tickets, parents first. of is the account that it lives on.
+func (c *Config) Members(of Account, name string) ([]Account, error) {
+	kind := of.Kind().Members
 	member := Account{
-		Name: name, Label: of.Label, Source: of.Kind().Members.Kind(of.Values()), APIBase: of.APIBase, Of: of.Name, Pages: of.Pages,
-		given: given{limits: noLimits()}, texts: maps.Clone(texts), where: of.where,
+		Name: name, Label: of.Label, Source: kind.Kind(of.Values()), APIBase: of.APIBase, Of: of.Name, Pages: of.Pages,
+		given: given{limits: noLimits()}, texts: kind.Fields(of.Values(), name), where: of.where,
 	}
 	all := []Account{member}
 	for _, word := range of.MemberTickets {

@@ -32,7 +32,7 @@ func weChatPlatform() []Kind {
 			number, _ := code.Number()
 			return wechat.ClassifyComponent(number).Hint
 		},
-		Members: &Members{Kind: func(Values) string { return WeChatAuthorizer }, Named: isAuthorizer},
+		Members: &Members{Kind: func(Values) string { return WeChatAuthorizer }, Named: isAuthorizer, Fields: authorizerFields},
 		Put:     func(v Values) (string, string) { return "query component_access_token", v.APIBase },
 	}}
 }
@@ -66,9 +66,9 @@ func isAuthorizer(v Values, name string) bool {
 // themselves have.
 const platformField = "platform"
 
-// AuthorizerFields returns the fields of an authorizer's account.
-func AuthorizerFields(platform, appID string) map[string]string {
-	return map[string]string{"appid": appID, platformField: platform}
+// authorizerFields returns the fields of an authorizer's account.
+func authorizerFields(v Values, appID string) map[string]string {
+	return map[string]string{"appid": appID, platformField: PlatformAppID(v)}
 }
 
 // weChatMembers are the kinds of the accounts that appear by themselves.

@@ -22,8 +22,23 @@ type Members struct {
 	// Kind returns the kind of the others.
 	Kind func(v Values) string
 
-	// Named reports whether a member may have this name.
+	// Named reports whether a member, or a ticket of one, may have this name.
 	Named func(v Values, name string) bool
+
+	// Fields are those of a member with this name.
+	Fields func(v Values, name string) map[string]string
+
+	// Is reports whether a name in the list of those that live on the account is that of
+	// an account; nil: all are.
+	Is func(name string) bool
+}
+
+// Listed returns the members of an account among the names that live on its grant.
+func (m *Members) Listed(names []string) []string {
+	if m.Is == nil {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !m.Is(name) })
 }
 
 // pushedFields are the fields of accounts to which an issuer pushes, and which have
@@ -61,8 +76,15 @@ func weComSuites() []Kind {
 		Make:    makeSuite,
 		Chain:   func(v Values) string { return SuiteID(v) + " " + v.APIBase },
 		Hint:    suiteHint,
-		Members: &Members{Kind: suiteMember, Named: func(v Values, name string) bool { return strings.HasPrefix(name, SuiteID(v)+".") }},
-		Put:     func(v Values) (string, string) { return "query suite_access_token", v.APIBase },
+		Members: &Members{
+			Kind:  suiteMember,
+			Named: func(v Values, name string) bool { return strings.HasPrefix(name, SuiteID(v)+".") },
+			Fields: func(v Values, name string) map[string]string {
+				return map[string]string{"corpid": strings.TrimPrefix(name, SuiteID(v)+".")}
+			},
+			Is: func(name string) bool { return !strings.Contains(name, ".~") }, // which is an auth_code
+		},
+		Put: func(v Values) (string, string) { return "query suite_access_token", v.APIBase },
 	}}
 }
 
