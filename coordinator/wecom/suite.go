@@ -77,7 +77,7 @@ type Suite struct {
 	unstored *coordinator.Received // a suite_ticket that the store could not take yet; nil: none
 	pause    time.Time             // no auth_code is exchanged before
 	doubted  map[string]bool       // accounts whose corps may have removed the suite
-	settled  map[string]time.Time  // since when this process knows that an auth_code is done with, by name
+	rests    map[string]time.Time  // until when there is nothing to do about a pending grant, by name
 
 	followed  map[string]*coordinator.Account // the corps' accounts, by name. Run's alone
 	refreshes sync.WaitGroup                  // that Run has started
@@ -106,7 +106,7 @@ func NewSuite(c SuiteConfig) (*Suite, error) {
 	}
 	s := &Suite{
 		config: c, prefix: c.SuiteID + ".", codec: codec, caller: caller, log: c.Logger, woken: make(chan struct{}, 1),
-		doubted: map[string]bool{}, settled: map[string]time.Time{}, followed: map[string]*coordinator.Account{},
+		doubted: map[string]bool{}, rests: map[string]time.Time{}, followed: map[string]*coordinator.Account{},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -152,6 +152,9 @@ const (
 	// syncEvery is how often each process looks which corps there are.
 	syncEvery = 15 * time.Second
 
+	// settleEvery is syncEvery while there is an auth_code to be exchanged.
+	settleEvery = time.Second
+
 	// readSpoolEvery is how often the spool is searched for what processes have left that
 	// ended.
 	readSpoolEvery = time.Minute
@@ -172,8 +175,11 @@ func (s *Suite) Run(ctx context.Context) {
 			spoolRead = time.Now()
 		}
 		s.storeTicket(ctx)
-		s.sync(ctx)
-		timer := time.NewTimer(syncEvery)
+		wait := syncEvery
+		if unsettled := s.sync(ctx); unsettled {
+			wait = settleEvery
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-s.woken:
@@ -191,16 +197,17 @@ func (s *Suite) wake() {
 }
 
 // sync exchanges what is pending, and brings the accounts in line with the members.
-func (s *Suite) sync(ctx context.Context) {
+// unsettled says that there are auth_codes which could not be exchanged yet.
+func (s *Suite) sync(ctx context.Context) (unsettled bool) {
 	members, err := s.config.Account.Members(ctx)
 	if err != nil {
 		s.log.Debug("the suite's corps cannot be read", "error", err)
-		return
+		return false
 	}
 	if pending := slices.DeleteFunc(slices.Clone(members), func(name string) bool { return !s.isPending(name) }); len(pending) > 0 {
-		s.settleAll(ctx, pending)
+		unsettled = s.settleAll(ctx, pending)
 		if members, err = s.config.Account.Members(ctx); err != nil {
-			return
+			return unsettled
 		}
 	}
 	listed := make(map[string]bool, len(members))
@@ -218,6 +225,7 @@ func (s *Suite) sync(ctx context.Context) {
 		}
 	}
 	s.verify(ctx)
+	return unsettled
 }
 
 // follow adds a corp's account if it is not there.

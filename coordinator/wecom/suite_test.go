@@ -203,15 +203,15 @@ func TestAnExchangeIsRepeatedAsFarAsThatIsSafe(t *testing.T) {
 		installed bool
 		calls     int // how many WeCom has seen
 	}{
-		"WeCom is busy":        {wecomtest.Fault{Code: -1, Times: 2}, true, 3},
-		"no connection":        {wecomtest.Fault{Dial: true, Times: 2}, true, 3},
-		"a bad gateway":        {wecomtest.Fault{Status: http.StatusBadGateway, Times: 1}, true, 2},
-		"the token is dead":    {wecomtest.Fault{Code: 42009}, true, 2},
-		"not whitelisted":      {wecomtest.Fault{Code: 60020}, true, 2},
-		"too many calls":       {wecomtest.Fault{Code: 45009, Message: "too many calls per minute"}, true, 2},
-		"the answer is lost":   {wecomtest.Fault{Reset: true}, false, 2},
-		"the code is unknown":  {wecomtest.Fault{Code: 40078}, false, 1},
-		"two answers are lost": {wecomtest.Fault{Status: http.StatusBadGateway, Times: 2}, false, 2},
+		"WeCom is busy":       {wecomtest.Fault{Code: -1, Times: 2}, true, 3},
+		"no connection":       {wecomtest.Fault{Dial: true, Times: 2}, true, 3},
+		"a bad gateway":       {wecomtest.Fault{Status: http.StatusBadGateway, Times: 1}, true, 2},
+		"the token is dead":   {wecomtest.Fault{Code: 42009}, true, 2},
+		"not whitelisted":     {wecomtest.Fault{Code: 60020}, true, 2},
+		"too many calls":      {wecomtest.Fault{Code: 45009, Message: "too many calls per minute"}, true, 2},
+		"the answer is lost":  {wecomtest.Fault{Reset: true}, false, 2},
+		"the code is unknown": {wecomtest.Fault{Code: 40078}, false, 1},
+		"two bad gateways":    {wecomtest.Fault{Status: http.StatusBadGateway, Times: 2}, true, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inProvider(t, nil, func(p *provider) {
@@ -300,6 +300,33 @@ func TestAPermanentCodeThatCannotBeStoredIsInTheSpool(t *testing.T) {
 		if answers, _ := kept.Answers(); len(answers) != 0 {
 			p.Errorf("%d answers are left in the spool", len(answers))
 		}
+	})
+}
+
+// The process that has the answer cannot store it for a while. Another one tries the
+// auth_code once more, which is used up, and must not give it up.
+func TestAnAnswerIsKeptThoughTheCodeWasTriedAgain(t *testing.T) {
+	inProvider(t, nil, func(p *provider) {
+		p.kill(1)
+		p.kill(2)
+		time.Sleep(time.Minute)
+		p.sandbox.OnCall(func(path string) {
+			if path == pathExchange {
+				p.processes[0].store.SetDown(true)
+			}
+		})
+		p.install(thirdParty, 1)
+		time.Sleep(time.Minute)
+		p.sandbox.OnCall(nil)
+		p.start(1, keys{current: firstAESKey})
+		time.Sleep(12 * time.Minute)
+		if _, used := p.calls(pathExchange, 40078); used != 1 {
+			p.Errorf("the auth_code was tried again %d times, want once", used)
+		}
+		p.processes[0].store.SetDown(false)
+		time.Sleep(time.Minute)
+		p.check("after the store is back")
+		p.codes()
 	})
 }
 

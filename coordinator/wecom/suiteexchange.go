@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -30,6 +32,9 @@ const (
 
 	// storeEvery is the pause between two tries.
 	storeEvery = 200 * time.Millisecond
+
+	// busyPause is how long no auth_code is exchanged after WeCom gave no answer.
+	busyPause = 5 * time.Second
 
 	// refusedPause is how long no auth_code is exchanged after WeCom refused the suite.
 	refusedPause = time.Minute
@@ -57,31 +62,39 @@ func parseForm(form string) (corpID string, at time.Time, ok bool) {
 	return corpID, eventTime(seconds), ok
 }
 
-// settleAll settles the pending grants with these names, some at a time.
-func (s *Suite) settleAll(ctx context.Context, names []string) {
+// settleAll settles the pending grants with these names, some at a time. unsettled says
+// that some are not settled yet.
+func (s *Suite) settleAll(ctx context.Context, names []string) (unsettled bool) {
+	names = slices.DeleteFunc(names, s.rest)
 	slots := make(chan struct{}, exchanges)
 	var running sync.WaitGroup
-	defer running.Wait()
+	var left atomic.Int64
 	for _, name := range names {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
+		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()
-			if err := s.settle(ctx, name); err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			switch err := s.settle(ctx, name); {
+			case errors.Is(err, errWaits):
+				left.Add(1)
+			case err != nil:
+				left.Add(1)
 				s.log.Warn("an auth_code is not exchanged yet", "error", err)
 			}
 		})
 	}
+	running.Wait()
+	return left.Load() > 0
 }
+
+// errWaits says that an auth_code waits: for the suite's token, which its account tells
+// about, for a pause, or for another process' exchange.
+var errWaits = errors.New("the auth_code waits")
 
 // settle takes a pending grant as far as it goes. An error is no failure for good.
 func (s *Suite) settle(ctx context.Context, name string) error {
-	if s.isSettled(name) {
-		return nil
-	}
 	r, err := s.config.Grants.LoadGrant(ctx, name)
 	if err != nil {
 		return err
@@ -90,24 +103,37 @@ func (s *Suite) settle(ctx context.Context, name string) error {
 	if corpID, at, ok := parseForm(held.Form); ok {
 		return s.adopt(ctx, name, corpID, held.Token, at)
 	}
-	if held.Token.IsZero() {
-		return s.drop(ctx, name, r)
-	}
 	suite, ok := s.config.Account.Peek()
-	if !ok || s.paused() {
-		return nil // the suite's account says why
+	switch {
+	case held.Token.IsZero():
+		return s.drop(ctx, name, r)
+	case r.Grant.Condition(pendingRules(), r.Now) == coordinator.GrantDead && isAwaited(r):
+		s.lookAgain(name, syncEvery)
+		return nil
+	case r.Grant.Condition(pendingRules(), r.Now) == coordinator.GrantDead:
+		return s.giveUp(ctx, name)
+	case !ok, s.paused(), held.Until.Sub(r.Now) < exchangeFor:
+		return errWaits
 	}
 	p, err := s.mark(ctx, name, suite.Token)
 	if none := (*coordinator.GrantError)(nil); errors.As(err, &none) {
-		if none.Condition == coordinator.GrantDead {
-			return s.giveUp(ctx, name)
-		}
-		return nil // another process is at it
+		return errWaits
 	}
 	if err != nil { // the mark is perhaps stored
 		return errors.Join(err, s.release(ctx, name, p.fence))
 	}
 	return s.exchange(ctx, name, p)
+}
+
+// keepWithin bounds for how long the answer to an exchange may still be stored by the
+// process that has it, or by the next one that reads its spool.
+const keepWithin = time.Hour
+
+// isAwaited reports whether the answer to an exchange may still be stored.
+func isAwaited(r coordinator.GrantReading) bool {
+	return slices.ContainsFunc(r.Grant.Presentations, func(p coordinator.Presentation) bool {
+		return !p.Over && r.Now.Sub(p.At) < keepWithin
+	})
 }
 
 // presentation is an exchange that is marked.
@@ -148,23 +174,21 @@ func (s *Suite) exchange(running context.Context, name string, p presentation) e
 	if failure == nil {
 		corpID, err := corpOf(a)
 		if err != nil {
-			return errors.Join(err, s.spend(ctx, name, p.fence))
+			return errors.Join(err, s.release(ctx, name, p.fence))
 		}
 		return s.keep(running, name, corpID, p, coordinator.NewToken(a.value))
 	}
 	switch failure.Kind {
 	case coordinator.FailedGrant:
-		s.log.Error("WeCom does not take an auth_code", "error", failure)
-		return s.giveUp(ctx, name)
-	case coordinator.FailedUnknown:
-		return errors.Join(failure, s.spend(ctx, name, p.fence))
+		s.log.Warn("WeCom does not take an auth_code", "error", failure)
+		return cmp.Or(s.refuse(ctx, name, p), errWaits)
 	case coordinator.FailedParent:
 		_, err := s.config.Account.Invalidate(ctx, p.suiteToken)
 		return errors.Join(failure, err, s.release(ctx, name, p.fence))
 	case coordinator.FailedRefused:
 		s.pauseFor(refusedPause)
 	default:
-		s.pauseFor(failure.RetryIn)
+		s.pauseFor(max(failure.RetryIn, busyPause))
 	}
 	return errors.Join(failure, s.release(ctx, name, p.fence))
 }
@@ -287,9 +311,7 @@ const rememberFor = 2 * authCodeLife
 // drop removes a pending grant that was withdrawn long ago.
 func (s *Suite) drop(ctx context.Context, name string, r coordinator.GrantReading) error {
 	if r.Grant.Version > 0 && r.Now.Sub(r.Grant.ObtainedAt) < rememberFor {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.settled[name] = time.Now()
+		s.lookAgain(name, rememberFor)
 		return nil
 	}
 	if err := s.config.Account.SetMember(ctx, name, false); err != nil {
@@ -298,26 +320,37 @@ func (s *Suite) drop(ctx context.Context, name string, r coordinator.GrantReadin
 	return s.config.Grants.DropGrant(ctx, name, r.Grant)
 }
 
-// isSettled reports whether there is nothing to do about a pending grant for now.
-func (s *Suite) isSettled(name string) bool {
+// lookAgain has nothing done about a pending grant for a while.
+func (s *Suite) lookAgain(name string, in time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	since, ok := s.settled[name]
-	if ok && time.Since(since) > rememberFor {
-		delete(s.settled, name)
+	s.rests[name] = time.Now().Add(in)
+}
+
+// rest reports whether there is nothing to do about a pending grant for now.
+func (s *Suite) rest(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until, ok := s.rests[name]
+	if ok && !time.Now().Before(until) {
+		delete(s.rests, name)
 		ok = false
 	}
 	return ok
 }
 
-// release takes back a mark: surely the auth_code was not used.
-func (s *Suite) release(ctx context.Context, name string, fence coordinator.Fence) error {
-	return s.changePending(ctx, name, func(g coordinator.Grant, _ time.Time) (coordinator.Grant, bool) { return g.Withdraw(fence) })
+// refuse says that WeCom does not take an auth_code. The answer to another exchange of
+// it may have been a permanent code: that one is still kept.
+func (s *Suite) refuse(ctx context.Context, name string, p presentation) error {
+	return s.changePending(ctx, name, func(g coordinator.Grant, _ time.Time) (coordinator.Grant, bool) {
+		return g.Refuse(p.fence, p.code.Fence)
+	})
 }
 
-// spend says that no answer will come to an exchange. It is tried once more.
-func (s *Suite) spend(ctx context.Context, name string, fence coordinator.Fence) error {
-	return s.changePending(ctx, name, func(g coordinator.Grant, _ time.Time) (coordinator.Grant, bool) { return g.GiveUp(fence) })
+// release takes back a mark: no answer will come. If the auth_code was used up, WeCom says
+// so the next time.
+func (s *Suite) release(ctx context.Context, name string, fence coordinator.Fence) error {
+	return s.changePending(ctx, name, func(g coordinator.Grant, _ time.Time) (coordinator.Grant, bool) { return g.Withdraw(fence) })
 }
 
 func (s *Suite) paused() bool {
