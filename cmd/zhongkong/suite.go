@@ -23,7 +23,7 @@ func newKeeper(c keeperConfig) (keeper, error) {
 func newSuite(c keeperConfig) (keeper, error) {
 	v := c.config.Values()
 	d := c.members.d
-	return wecom.NewSuite(wecom.SuiteConfig{
+	config := wecom.SuiteConfig{
 		SuiteID: sources.SuiteID(v), CorpID: v.Text["corpid"], Corps: sources.Authorizers(v),
 		Token: v.Text["callback_token"], EncodingAESKey: v.Text["encoding_aes_key"], PreviousKey: v.Text["previous_encoding_aes_key"],
 		Account: c.account, Coordinator: d.zk, Grants: c.grants, Following: c.present, BaseURL: v.APIBase, Logger: d.log,
@@ -31,5 +31,12 @@ func newSuite(c keeperConfig) (keeper, error) {
 			return c.members.add(c.config, name, source, parent)
 		},
 		Remove: c.members.remove,
-	})
+	}
+	if d.files.spool != nil {
+		config.Spool = d.files.spool
+	}
+	if d.files.copy != nil {
+		config.Copy = d.files.copy
+	}
+	return wecom.NewSuite(config)
 }

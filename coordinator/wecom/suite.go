@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,11 +28,12 @@ type SuiteConfig struct {
 	// Account is the suite's: its Source is of the kind SuiteToken.
 	Account *coordinator.Account
 
-	// Coordinator has Account, Grants is its store, and Spool its spool (nil: there is
-	// none).
+	// Coordinator has Account, Grants is its store, Spool and Copy are its own (nil: there
+	// is none).
 	Coordinator *coordinator.Coordinator
 	Grants      coordinator.GrantStore
 	Spool       coordinator.GrantSpool
+	Copy        coordinator.GrantCopy
 
 	// Add adds the account of a corp, Remove removes it. parent is Account's name, or "" if
 	// the source needs no parent. They are called by Run only, for one account at a time.
@@ -169,10 +169,14 @@ const (
 func (s *Suite) Run(ctx context.Context) {
 	defer s.refreshes.Wait()
 	var spoolRead time.Time
+	restored := false
 	for ctx.Err() == nil {
 		if time.Since(spoolRead) >= readSpoolEvery {
 			s.readSpool(ctx)
 			spoolRead = time.Now()
+		}
+		if !restored {
+			restored = s.restoreMembers(ctx)
 		}
 		s.storeTicket(ctx)
 		wait := syncEvery
@@ -193,98 +197,6 @@ func (s *Suite) wake() {
 	select {
 	case s.woken <- struct{}{}:
 	default:
-	}
-}
-
-// sync exchanges what is pending, and brings the accounts in line with the members.
-// unsettled says that there are auth_codes which could not be exchanged yet.
-func (s *Suite) sync(ctx context.Context) (unsettled bool) {
-	members, err := s.config.Account.Members(ctx)
-	if err != nil {
-		s.log.Debug("the suite's corps cannot be read", "error", err)
-		return false
-	}
-	if pending := slices.DeleteFunc(slices.Clone(members), func(name string) bool { return !s.isPending(name) }); len(pending) > 0 {
-		unsettled = s.settleAll(ctx, pending)
-		if members, err = s.config.Account.Members(ctx); err != nil {
-			return unsettled
-		}
-	}
-	listed := make(map[string]bool, len(members))
-	for _, name := range members {
-		corpID, ok := s.corpOf(name)
-		if !ok || s.config.Corps != nil && !slices.Contains(s.config.Corps, corpID) {
-			continue
-		}
-		listed[name] = true
-		s.follow(name, corpID)
-	}
-	for name := range s.followed {
-		if !listed[name] {
-			s.unfollow(name)
-		}
-	}
-	s.verify(ctx)
-	return unsettled
-}
-
-// follow adds a corp's account if it is not there.
-func (s *Suite) follow(name, corpID string) {
-	if s.followed[name] != nil {
-		return
-	}
-	var account *coordinator.Account
-	source, parent, err := s.source(corpID)
-	if err == nil {
-		account, err = s.config.Add(name, source, parent)
-	}
-	if err != nil {
-		s.log.Error("the account of a corp cannot be added", "corp", corpID, "error", err)
-		return
-	}
-	s.followed[name] = account
-	s.log.Info("a corp has the suite", "corp", corpID, "name", name)
-}
-
-func (s *Suite) unfollow(name string) {
-	if err := s.config.Remove(name); err != nil && !errors.Is(err, coordinator.ErrUnknownAccount) {
-		s.log.Error("the account of a corp cannot be removed", "name", name, "error", err)
-		return
-	}
-	delete(s.followed, name)
-	s.log.Info("a corp has the suite no more", "name", name)
-}
-
-// verify asks for the tokens of the corps that may have removed the suite, in the
-// background.
-func (s *Suite) verify(ctx context.Context) {
-	s.mu.Lock()
-	doubted := s.doubted
-	s.doubted = map[string]bool{}
-	s.mu.Unlock()
-	for name := range doubted {
-		if account := s.followed[name]; account != nil {
-			s.refreshes.Go(func() { s.refresh(ctx, account) })
-		}
-	}
-}
-
-// doubt has verify look at an account.
-func (s *Suite) doubt(account string) {
-	s.mu.Lock()
-	s.doubted[account] = true
-	s.mu.Unlock()
-	s.wake()
-}
-
-// refreshTimeout is how long a refresh is waited for.
-const refreshTimeout = 30 * time.Second
-
-func (s *Suite) refresh(ctx context.Context, account *coordinator.Account) {
-	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
-	defer cancel()
-	if _, err := account.Refresh(ctx); err != nil {
-		s.log.Debug("a refresh has brought no token", "name", account.Name(), "error", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package wecom_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -300,6 +301,71 @@ func TestAPermanentCodeThatCannotBeStoredIsInTheSpool(t *testing.T) {
 		if answers, _ := kept.Answers(); len(answers) != 0 {
 			p.Errorf("%d answers are left in the spool", len(answers))
 		}
+	})
+}
+
+// copies is a GrantCopy in memory.
+type copies struct {
+	mu     sync.Mutex
+	grants map[string]coordinator.Grant
+}
+
+func (c *copies) Put(_ context.Context, account string, g coordinator.Grant) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !g.Older(c.grants[account]) {
+		c.grants[account] = g
+	}
+	return nil
+}
+
+func (c *copies) Get(_ context.Context, account string) (coordinator.Grant, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.grants[account], nil
+}
+
+func (c *copies) Accounts(context.Context) ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.grants)), nil
+}
+
+func TestAStoreThatHasLostEverythingGetsTheCorpsBack(t *testing.T) {
+	inProvider(t, nil, func(p *provider) {
+		p.copy = &copies{grants: map[string]coordinator.Grant{}}
+		for i := range p.processes {
+			p.restart(i, keys{current: firstAESKey})
+		}
+		for i := range 10 {
+			p.install(thirdParty, i)
+			p.install(customSuite, i)
+		}
+		time.Sleep(time.Minute)
+		for i := range 3 {
+			p.do(p.sandbox.Cancel(thirdParty, corpName(i)))
+		}
+		time.Sleep(10 * time.Minute) // until the copy has a suite_ticket
+		p.check("before")
+		p.store.Flush() // from memory
+		p.check("at once")
+		time.Sleep(2 * time.Minute)
+		p.check("after the store was emptied")
+		p.codes()
+
+		for i := range p.processes {
+			p.kill(i)
+		}
+		p.store.Flush() // from the copy
+		for i := range p.processes {
+			p.start(i, keys{current: firstAESKey})
+		}
+		time.Sleep(2 * time.Minute)
+		p.check("after the store was emptied while all were down")
+		p.codes()
+		p.do(p.sandbox.Cancel(thirdParty, corpName(5)))
+		time.Sleep(time.Minute)
+		p.check("after a corp has gone")
 	})
 }
 

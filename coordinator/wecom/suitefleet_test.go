@@ -34,7 +34,8 @@ type provider struct {
 	store   *memstore.Store
 	random  *rand.Rand
 	spool   coordinator.GrantSpool // of processes that are started; nil: none
-	corps   []string               // SuiteConfig.Corps of them
+	copy    coordinator.GrantCopy
+	corps   []string // SuiteConfig.Corps of them
 
 	mu        sync.Mutex // guards what follows
 	processes []*process
@@ -129,7 +130,7 @@ func (p *provider) anySuite(suiteID string) *wecom.Suite {
 func (p *provider) start(i int, k keys) {
 	p.Helper()
 	process := p.processes[i]
-	zk, err := coordinator.New(coordinator.Config{Store: process.store, PollEvery: 4 * time.Minute, ProbeEvery: time.Minute, Spool: p.spool})
+	zk, err := coordinator.New(coordinator.Config{Store: process.store, PollEvery: 4 * time.Minute, ProbeEvery: time.Minute, Spool: p.spool, Copy: p.copy})
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func (p *provider) start(i int, k keys) {
 func (p *provider) suite(process *process, zk *coordinator.Coordinator, account *coordinator.Account, id string, k keys) *wecom.Suite {
 	p.Helper()
 	suite, err := wecom.NewSuite(wecom.SuiteConfig{
-		SuiteID: id, CorpID: providerCorp, Spool: p.spool, Corps: p.corps, Token: pushToken, EncodingAESKey: k.current, PreviousKey: k.previous,
+		SuiteID: id, CorpID: providerCorp, Spool: p.spool, Copy: p.copy, Corps: p.corps, Token: pushToken, EncodingAESKey: k.current, PreviousKey: k.previous,
 		Account: account, Coordinator: zk, Grants: process.store, Transport: p.sandbox.TransportFrom(oneAddress),
 		Add: func(name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
 			return zk.Add(coordinator.AccountConfig{Name: name, Source: source, Parent: parent})

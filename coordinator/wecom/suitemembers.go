@@ -1,0 +1,167 @@
+package wecom
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// This file keeps the accounts of a process in line with the members of the suite's
+// account: the corps that have the suite.
+
+// sync exchanges what is pending, and brings the accounts in line with the members.
+// unsettled says that there are auth_codes which could not be exchanged yet.
+func (s *Suite) sync(ctx context.Context) (unsettled bool) {
+	members, err := s.config.Account.Members(ctx)
+	if err != nil {
+		s.log.Debug("the suite's corps cannot be read", "error", err)
+		return false
+	}
+	if pending := slices.DeleteFunc(slices.Clone(members), func(name string) bool { return !s.isPending(name) }); len(pending) > 0 {
+		unsettled = s.settleAll(ctx, pending)
+		if members, err = s.config.Account.Members(ctx); err != nil {
+			return unsettled
+		}
+	}
+	listed := make(map[string]bool, len(members))
+	for _, name := range members {
+		if corpID, ok := s.corpOf(name); ok && !s.isLeftOut(name) {
+			listed[name] = true
+			s.follow(name, corpID)
+		}
+	}
+	for name := range s.followed {
+		if !listed[name] && (s.isLeftOut(name) || s.isGone(ctx, name)) {
+			s.unfollow(name)
+		}
+	}
+	s.verify(ctx)
+	return unsettled
+}
+
+// isLeftOut reports whether a corp gets no account by the configuration.
+func (s *Suite) isLeftOut(name string) bool {
+	corpID, _ := s.corpOf(name)
+	return s.config.Corps != nil && !slices.Contains(s.config.Corps, corpID)
+}
+
+// isGone reports whether a corp that is not among the members has removed the suite: its
+// permanent code was withdrawn. Otherwise the store has lost its members, and gets this
+// one back; the account puts its grant back itself.
+func (s *Suite) isGone(ctx context.Context, name string) bool {
+	r, err := s.config.Grants.LoadGrant(ctx, name)
+	switch {
+	case err != nil:
+		return false
+	case r.Grant.Version > 0 && len(r.Grant.Tokens) == 0:
+		return true
+	}
+	s.log.Warn("the store has lost a corp of the suite: it is put back", "name", name)
+	if err := s.config.Account.SetMember(ctx, name, true); err != nil {
+		s.log.Warn("a corp cannot be put back yet", "name", name, "error", err)
+	}
+	return false
+}
+
+// restoreMembers puts back the members of which there is a copy, and the auth_codes, if
+// the store has nothing newer of them. It is done before the members are read first, and
+// returns false if it has to be tried again.
+func (s *Suite) restoreMembers(ctx context.Context) (done bool) {
+	if s.config.Copy == nil {
+		return true
+	}
+	names, err := s.config.Copy.Accounts(ctx)
+	done = err == nil
+	for _, name := range names {
+		if strings.HasPrefix(name, s.prefix) {
+			if failed := s.restoreMember(ctx, name); failed != nil {
+				done, err = false, failed
+			}
+		}
+	}
+	if err != nil {
+		s.log.Warn("the copies of the suite's grants cannot all be read", "error", err)
+	}
+	return done
+}
+
+func (s *Suite) restoreMember(ctx context.Context, name string) error {
+	g, err := s.config.Copy.Get(ctx, name)
+	if err != nil || len(g.Tokens) == 0 {
+		return err
+	}
+	r, err := s.config.Grants.LoadGrant(ctx, name)
+	if err != nil || g.Older(r.Grant) {
+		return err
+	}
+	if s.isPending(name) {
+		if err := s.config.Grants.RestoreGrant(ctx, name, g, g.Summary(pendingRules(), r.Now)); err != nil {
+			return err
+		}
+	}
+	return s.config.Account.SetMember(ctx, name, true)
+}
+
+// follow adds a corp's account if it is not there.
+func (s *Suite) follow(name, corpID string) {
+	if s.followed[name] != nil {
+		return
+	}
+	var account *coordinator.Account
+	source, parent, err := s.source(corpID)
+	if err == nil {
+		account, err = s.config.Add(name, source, parent)
+	}
+	if err != nil {
+		s.log.Error("the account of a corp cannot be added", "corp", corpID, "error", err)
+		return
+	}
+	s.followed[name] = account
+	s.log.Info("a corp has the suite", "corp", corpID, "name", name)
+}
+
+func (s *Suite) unfollow(name string) {
+	if err := s.config.Remove(name); err != nil && !errors.Is(err, coordinator.ErrUnknownAccount) {
+		s.log.Error("the account of a corp cannot be removed", "name", name, "error", err)
+		return
+	}
+	delete(s.followed, name)
+	s.log.Info("a corp has the suite no more", "name", name)
+}
+
+// verify asks for the tokens of the corps that may have removed the suite, in the
+// background.
+func (s *Suite) verify(ctx context.Context) {
+	s.mu.Lock()
+	doubted := s.doubted
+	s.doubted = map[string]bool{}
+	s.mu.Unlock()
+	for name := range doubted {
+		if account := s.followed[name]; account != nil {
+			s.refreshes.Go(func() { s.refresh(ctx, account) })
+		}
+	}
+}
+
+// doubt has verify look at an account.
+func (s *Suite) doubt(account string) {
+	s.mu.Lock()
+	s.doubted[account] = true
+	s.mu.Unlock()
+	s.wake()
+}
+
+// refreshTimeout is how long a refresh is waited for.
+const refreshTimeout = 30 * time.Second
+
+func (s *Suite) refresh(ctx context.Context, account *coordinator.Account) {
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
+	if _, err := account.Refresh(ctx); err != nil {
+		s.log.Debug("a refresh has brought no token", "name", account.Name(), "error", err)
+	}
+}
