@@ -14,9 +14,6 @@ import (
 // exchanged. An authorizer's grant is such a code or, with the Form "", its refresh token.
 const AuthorizationCode = "authorization_code"
 
-// authorizerRefreshEvery leaves a sixth of a token's two hours for what may go wrong.
-const authorizerRefreshEvery = 100 * time.Minute
-
 // AuthorizerConfig describes an AuthorizerSource.
 type AuthorizerConfig struct {
 	Platform string // the AppID of the third-party platform
@@ -70,10 +67,7 @@ func (s *AuthorizerSource) Format(w fmt.State, _ rune) {
 // Description implements [coordinator.Described]. What a call does to the token before is
 // not documented: it is taken to end it.
 func (s *AuthorizerSource) Description() coordinator.Description {
-	return coordinator.Description{
-		RefreshEvery: authorizerRefreshEvery,
-		Grant:        coordinator.GrantRules{Needed: true, Replay: coordinator.ReplayFree},
-	}
+	return coordinator.Description{Grant: coordinator.GrantRules{Needed: true, Replay: coordinator.ReplayFree}}
 }
 
 // Fetch implements [coordinator.Source]. Its errors are *coordinator.FetchError and

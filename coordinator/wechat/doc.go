@@ -29,6 +29,24 @@
 // [CardSignature] sign with them. A service that signs the URLs that browsers send it
 // uses [Pages], which signs only for the hosts on a list.
 //
+// # Third-party platforms
+//
+// A [ComponentSource] is the source of a platform's component_access_token. A [Platform]
+// takes what WeChat pushes to the platform's URL for authorization events, which package
+// msgcrypt decrypts, and keeps an account for each account that has authorized the
+// platform. What must survive is in the store as grants: verify tickets, codes that were
+// not yet exchanged, and refresh tokens.
+//
+//	component, err := wechat.ComponentConfig{AppID: platformID, Secret: secret}.Source()
+//	account, err := c.Add(coordinator.AccountConfig{Name: platformID, Source: component})
+//	platform, err := wechat.PlatformConfig{
+//		Account: account, Coordinator: c, Component: component,
+//		Token: token, EncodingAESKey: key,
+//	}.Platform()
+//	go platform.Run(ctx)
+//	// in the handler of the URL: answer, err := platform.Callback(ctx, method, query, body)
+//	token, err := c.Token(ctx, appID) // of an account that has authorized the platform
+//
 // # The outcome of a failed call
 //
 // A coordinator must know whether a failed call may have issued a token. Every
@@ -36,7 +54,8 @@
 //
 //	refused  WeChat answered an errcode that needs an operator (see Classify, ClassifyTicket)
 //	later    WeChat answered an errcode about a quota, and when to retry
-//	parent   getticket rejected the access_token that it was asked with
+//	parent   getticket, or an interface for authorizers, rejected the token that it was asked with
+//	grant    a verify ticket, a code or a refresh token was rejected
 //	busy     nothing was issued: -1, an unknown errcode, no connection, a gateway's 3xx or 4xx
 //	unknown  a token may have been issued: a timeout, a connection that broke
 //	         after the request was sent, a 5xx, an unintelligible answer
@@ -66,5 +85,5 @@
 // the coordinator holds the older token until it is reported as rejected, which
 // [Transport] does by itself.
 //
-// Package wecom is for WeCom. Third-party platforms are not covered.
+// Package wecom is for WeCom.
 package wechat

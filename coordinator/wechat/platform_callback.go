@@ -2,6 +2,8 @@ package wechat
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -118,11 +120,16 @@ func (p *Platform) takeTicket(ctx context.Context, ticket string, created time.T
 // takeConsent stores what an event says of an authorization: the code that is to be
 // exchanged, or "" for its end.
 func (p *Platform) takeConsent(ctx context.Context, appID, code string, created time.Time) error {
-	consent := coordinator.Consent{At: created}
+	var consent coordinator.Consent
 	if code != "" {
 		consent.Token, consent.Form = coordinator.NewToken(code), AuthorizationCode
 	}
-	after, changed, err := p.changeGrant(ctx, appID, func(g coordinator.Grant, now time.Time) coordinator.Grant { return g.Consented(consent, now) })
+	tie := false
+	after, changed, err := p.changeGrant(ctx, appID, func(g coordinator.Grant, now time.Time) coordinator.Grant {
+		consent.At = eventTime(created, code, g.ConsentedAt)
+		tie = created.Equal(g.ConsentedAt.Truncate(time.Second))
+		return g.Consented(consent, now)
+	})
 	if err != nil {
 		return err
 	}
@@ -136,10 +143,31 @@ func (p *Platform) takeConsent(ctx context.Context, appID, code string, created 
 	if err := p.setMember(ctx, appID, present); err != nil {
 		return err
 	}
+	if changed && tie {
+		p.list.want() // which tells how it ended
+	}
 	if changed {
 		p.log.Info("an account has changed its authorization of the platform", "authorizer", appID, "authorized", present)
 	}
 	return nil
+}
+
+// eventTime returns the time of an event by which it is ordered; value is what it brings.
+// WeChat's times are in whole seconds, and before is the time of the event that is stored.
+// Of two events of one second the one that comes later counts as the later one: its
+// milliseconds are one more. The nanoseconds below tell what the event brought, so that one
+// that is repeated is no later than itself.
+func eventTime(created time.Time, value string, before time.Time) time.Time {
+	sum := sha256.Sum256([]byte(value))
+	brought := time.Duration(binary.BigEndian.Uint32(sum[:])) % time.Millisecond
+	if !created.Equal(before.Truncate(time.Second)) {
+		return created.Add(brought)
+	}
+	within := time.Duration(before.Nanosecond())
+	if within%time.Millisecond == brought {
+		return before
+	}
+	return created.Add((within.Truncate(time.Millisecond) + time.Millisecond) % time.Second).Add(brought)
 }
 
 // changeGrant makes a transition of the grant of an authorizer, and returns the grant as

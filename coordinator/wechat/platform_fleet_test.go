@@ -80,7 +80,8 @@ func (f *platformFleet) start(name string, change func(*PlatformConfig)) {
 	}
 	logger := slog.New(slog.NewTextHandler(f, nil)).With("process", name)
 	zk, err := coordinator.New(coordinator.Config{
-		Store: f.store.Instance(name), Logger: logger, Accounts: []coordinator.AccountConfig{{Name: platformAccount, Source: component}},
+		Store: f.store.Instance(name), Logger: logger, ProbeEvery: time.Minute, PollEvery: 4 * time.Minute, // a day of 2,000 accounts in seconds
+		Accounts: []coordinator.AccountConfig{{Name: platformAccount, Source: component}},
 	})
 	if err != nil {
 		f.Fatal(err)
@@ -244,6 +245,52 @@ func TestEventsInAnyOrderAndTwiceEndTheSame(t *testing.T) {
 			f.Errorf("a push was not taken:\n%s", f.tail())
 		}
 	})
+}
+
+func TestEventsOfOneSecondAreOrderedAsTheyCome(t *testing.T) {
+	inPlatformFleet(t, nil, func(f *platformFleet) {
+		time.Sleep(time.Minute)
+		if _, err := f.InjectPush(wechattest.PushFault{Kind: wechattest.PushDuplicate}); err != nil {
+			f.Fatal(err)
+		}
+		for range 3 {
+			f.authorize("wxa")
+			time.Sleep(100 * time.Millisecond)
+		}
+		f.authorize("wxb")
+		time.Sleep(100 * time.Millisecond)
+		f.unauthorize("wxb")
+		f.authorize("wxc")
+		time.Sleep(100 * time.Millisecond)
+		f.unauthorize("wxc")
+		time.Sleep(100 * time.Millisecond)
+		f.authorize("wxc")
+		time.Sleep(time.Minute)
+		f.alive("after a second of changes")
+	})
+}
+
+func TestARepeatedEventIsNoLaterThanItself(t *testing.T) {
+	second := time.Unix(1_413_192_605, 0)
+	first := eventTime(second, "a", time.Time{})
+	for _, tt := range []struct {
+		name   string
+		at     time.Time
+		before time.Time
+		later  bool
+	}{
+		{"the first", first, time.Time{}, true},
+		{"the same again", eventTime(second, "a", first), first, false},
+		{"another of the second", eventTime(second, "b", first), first, true},
+		{"the end in the same second", eventTime(second, "", first), first, true},
+		{"the same after another", eventTime(second, "b", eventTime(second, "b", first)), eventTime(second, "b", first), false},
+		{"one of the second before", eventTime(second.Add(-time.Second), "c", first), first, false},
+		{"one of the second after", eventTime(second.Add(time.Second), "a", first), first, true},
+	} {
+		if later := tt.at.After(tt.before); later != tt.later || tt.at.Sub(second).Abs() > 2*time.Second {
+			t.Errorf("%s: %v after %v = %t, want %t", tt.name, tt.at, tt.before, later, tt.later)
+		}
+	}
 }
 
 func TestTicketsOfAuthorizersAreAccounts(t *testing.T) {

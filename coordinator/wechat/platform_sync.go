@@ -69,7 +69,7 @@ func (p *Platform) adopt(ctx context.Context, a listed) error {
 		if slices.ContainsFunc(g.Tokens, func(t coordinator.GrantToken) bool { return !t.Refused || t.Token.Equal(refresh) }) {
 			return g
 		}
-		return g.Consented(coordinator.Consent{Token: refresh, At: a.at}, now)
+		return g.Consented(coordinator.Consent{Token: refresh, At: eventTime(a.at, a.refresh, g.ConsentedAt)}, now)
 	})
 	if err != nil {
 		return err
