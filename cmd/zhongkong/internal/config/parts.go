@@ -111,7 +111,7 @@ func commonFields() []field[accountForm] {
 		{"source", "what issues its tokens, see the table of sources (default source)", into(kindText, parseSource, func(f *accountForm) *string { return &f.account.Source })},
 		{"api_base", "address of the issuer's API (default for WeChat api_base, otherwise the issuer's)", into(kindText, checkAPIBase, func(f *accountForm) *string { return &f.account.APIBase })},
 		{"of", "the account whose token its source needs", textInto(func(f *accountForm) *string { return &f.account.Of })},
-		{"tickets", "list of tickets that are accounts of their own, named NAME.TICKET: jsapi and wx_card of a WeChat account, corp and agent of a WeCom one; for a suite, of each corp",
+		{"tickets", "list of tickets that are accounts of their own, named NAME.TICKET: jsapi and wx_card of a WeChat account, corp and agent of a WeCom one; for a platform or a suite, of each account or corp",
 			func(d *decoder, n *yaml.Node, path string, f *accountForm) { f.tickets = d.texts(n, path) }},
 		{"pages", "list of hosts whose pages may get JS-SDK signatures, such as www.example.com",
 			func(d *decoder, n *yaml.Node, path string, f *accountForm) { f.account.Pages = d.texts(n, path) }},

@@ -299,7 +299,7 @@ var chineseUsage = map[string]string{
 	"accounts[].source":              "签发 token 的来源，见下表（默认为 source 的值）",
 	"accounts[].api_base":            "签发方接口的地址（微信默认为 api_base 的值，其他为签发方自己的地址）",
 	"accounts[].of":                  "其 source 需要哪个账号的 token",
-	"accounts[].tickets":             "由本账号派生的 ticket 列表，各自成为名为 NAME.TICKET 的账号：微信账号有 jsapi 和 wx_card，企业微信账号有 corp 和 agent；套件则为其每个企业的票据",
+	"accounts[].tickets":             "由本账号派生的 ticket 列表，各自成为名为 NAME.TICKET 的账号：微信账号有 jsapi 和 wx_card，企业微信账号有 corp 和 agent；第三方平台和套件则为其每个授权账号或企业的票据",
 	"accounts[].pages":               "可以获得 JS-SDK 签名的网页主机列表，如 www.example.com",
 	"accounts[].refresh_every":       "两次刷新之间的最长间隔（默认由 source 决定，否则为 refresh_every 的值）",
 	"sources.token":                  "微信 access_token，经 GET /cgi-bin/token 获取：每次调用都会使前一个失效",
