@@ -143,6 +143,7 @@ func (p *Platform) Run(ctx context.Context) {
 		p.watchPushes(ctx)
 		if now := time.Now(); !now.Before(sync) || p.list.isWanted() {
 			switch err := p.sync(ctx); {
+			case errors.Is(err, errNoComponentToken): // it stays due
 			case err == nil:
 				sync = now.Add(syncEvery*9/10 + rand.N(syncEvery/5))
 			case ctx.Err() == nil:
@@ -181,23 +182,54 @@ func (p *Platform) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	gone := maps.Clone(p.followed)
+	missing := maps.Clone(p.followed)
 	for _, appID := range members {
-		if p.config.Authorizers != nil && !slices.Contains(p.config.Authorizers, appID) {
-			continue
-		}
-		delete(gone, appID)
-		if p.followed[appID] == nil {
+		_, followed := missing[appID]
+		delete(missing, appID)
+		switch {
+		case !p.wants(appID):
+			if followed {
+				p.remove(appID)
+			}
+		case p.followed[appID] == nil:
 			p.add(appID)
 		}
 	}
-	for appID := range gone {
-		p.remove(appID)
+	for appID := range missing {
+		if err := p.leave(ctx, appID); err != nil {
+			return err
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.status.Authorizers = len(p.followed)
+	p.status.Unreadable = slices.DeleteFunc(slices.Clone(p.status.Unreadable), func(appID string) bool { return p.followed[appID] != nil })
 	return nil
+}
+
+// wants reports whether an authorizer gets an account.
+func (p *Platform) wants(appID string) bool {
+	return p.config.Authorizers == nil || slices.Contains(p.config.Authorizers, appID)
+}
+
+// leave removes an authorizer that is no member any more, if its grant was withdrawn. If
+// it was not, the store has lost its members, and perhaps the grant, which comes back from
+// the memory of a process or from WeChat's list.
+func (p *Platform) leave(ctx context.Context, appID string) error {
+	grant, _, err := p.changeGrant(ctx, appID, func(g coordinator.Grant, _ time.Time) coordinator.Grant { return g })
+	switch {
+	case err != nil:
+		return err
+	case !p.wants(appID), grant.Version > 0 && len(grant.Tokens) == 0:
+		p.remove(appID)
+		return nil
+	}
+	p.list.want()
+	if len(grant.Tokens) == 0 {
+		return nil
+	}
+	p.log.Warn("the store had lost that an account authorizes the platform", "authorizer", appID)
+	return p.setMember(ctx, appID, true)
 }
 
 // add makes an authorizer and its tickets accounts.
@@ -243,7 +275,8 @@ type PlatformStatus struct {
 
 	// Unreadable are authorizers without an account: WeChat lists them, but without a
 	// refresh token, because the code of their authorization was never exchanged. They
-	// have to authorize the platform again.
+	// have to authorize the platform again. It is what this process has last seen, and not
+	// to be changed.
 	Unreadable []string
 
 	// PushesLate says that for 20 minutes no verify ticket has come.
@@ -254,9 +287,7 @@ type PlatformStatus struct {
 func (p *Platform) Status() PlatformStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.status
-	s.Unreadable = slices.Clone(s.Unreadable)
-	return s
+	return p.status
 }
 
 // watchPushes has WeChat push verify tickets again if two have not come. Run calls it.

@@ -16,7 +16,7 @@ import (
 func (p *Platform) sync(ctx context.Context) error {
 	component, ok := p.config.Account.Peek()
 	if !ok {
-		return errors.New("there is no component_access_token yet")
+		return errNoComponentToken
 	}
 	f := p.config.Component.fetch(ClassifyAuthorizer, coordinator.FetchRequest{Parent: component.Record}, "")
 	all, _, _, failure := p.list.read(ctx, f, component.Token)
@@ -50,6 +50,8 @@ func (p *Platform) sync(ctx context.Context) error {
 	}
 	return nil
 }
+
+var errNoComponentToken = errors.New("there is no component_access_token yet")
 
 // holdsGood reports whether an authorizer is an account with a grant that works, as far
 // as is known here.
