@@ -299,12 +299,19 @@ func TestARefreshTokenRotatesIfAskedTo(t *testing.T) {
 type receiver struct {
 	*testing.T
 	config msgcrypt.Config
-	answer string // "": what is right
-	wait   time.Duration
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards what follows
+	answer string     // "": what is right
+	wait   time.Duration
 	got    []msgcrypt.Fields
 	errors []error
+}
+
+// set changes the receiver.
+func (r *receiver) set(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
 }
 
 func newReceiver(t *testing.T) *receiver {
@@ -314,7 +321,9 @@ func newReceiver(t *testing.T) *receiver {
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	time.Sleep(r.wait)
+	var wait time.Duration
+	r.set(func() { wait = r.wait })
+	time.Sleep(wait)
 	body, _ := io.ReadAll(req.Body)
 	codec, err := r.config.Codec()
 	if err != nil {
@@ -341,6 +350,13 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	r.got = append(r.got, fields)
 	_, _ = io.WriteString(w, "success")
+}
+
+// met returns the errors of pushes.
+func (r *receiver) met() []error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.errors)
 }
 
 // events returns what arrived, each as its InfoType and its account.
@@ -402,23 +418,23 @@ func TestVerifyTicketsArePushedEveryTenMinutesUntilTheyStop(t *testing.T) {
 func TestAPushIsRepeatedUntilItIsAnswered(t *testing.T) {
 	pushing(t, func(p *platform, r *receiver) {
 		time.Sleep(time.Minute) // after the first ticket
-		r.answer = "no"
+		r.set(func() { r.answer = "no" })
 		p.authorize("wxa")
 		time.Sleep(6 * time.Second)
-		r.answer = ""
+		r.set(func() { r.answer = "" })
 		time.Sleep(time.Minute)
 		last := p.Pushes()[len(p.Pushes())-1]
 		if last.Attempts != 3 || last.Lost || last.Answered.IsZero() {
 			t.Errorf("answered wrongly twice: %+v", last)
 		}
-		r.wait = 6 * time.Second
+		r.set(func() { r.wait = 6 * time.Second })
 		p.authorize("wxb")
 		time.Sleep(time.Minute)
 		last = p.Pushes()[len(p.Pushes())-1]
 		if last.Attempts != 4 || !last.Lost || !last.Answered.IsZero() {
 			t.Errorf("answered too late: %+v", last)
 		}
-		r.wait = 0
+		r.set(func() { r.wait = 0 })
 	})
 }
 
@@ -443,7 +459,7 @@ func TestFaultsOfPushes(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(time.Second) // after the first ticket
-				r.got = nil
+				r.set(func() { r.got = nil })
 				if _, err := p.InjectPush(tt.fault); err != nil {
 					t.Fatal(err)
 				}
@@ -456,8 +472,8 @@ func TestFaultsOfPushes(t *testing.T) {
 				if got := r.events(); !slices.Equal(got, tt.want) {
 					t.Errorf("arrived: %q, want %q", got, tt.want)
 				}
-				if tt.err != nil && !slices.Equal(r.errors, []error{tt.err}) {
-					t.Errorf("errors: %v, want %v", r.errors, tt.err)
+				if met := r.met(); tt.err != nil && !slices.Equal(met, []error{tt.err}) {
+					t.Errorf("errors: %v, want %v", met, tt.err)
 				}
 				p.ClearPush()
 			})
@@ -487,7 +503,7 @@ func TestPushesGoOverHTTPAndTwoComponentsMayHaveOneURL(t *testing.T) {
 	}
 	cancel()
 	running.Wait()
-	if got := r.events(); len(got) != 1 || len(r.errors) == 0 || r.errors[0] != msgcrypt.ErrReceiver {
-		t.Errorf("arrived: %q, errors: %v", got, r.errors)
+	if got, met := r.events(), r.met(); len(got) != 1 || len(met) == 0 || met[0] != msgcrypt.ErrReceiver {
+		t.Errorf("arrived: %q, errors: %v", got, met)
 	}
 }
