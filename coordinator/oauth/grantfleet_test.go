@@ -36,7 +36,7 @@ func newGrantFleet(t *testing.T, p oauth.Profile) *grantFleet {
 	ctx, cancel := context.WithCancel(t.Context())
 	f.cancel = cancel
 	for _, name := range []string{"a", "b", "c"} {
-		c, err := coordinator.New(coordinator.Config{Store: f.store.Instance(name), ProbeEvery: 10 * time.Second})
+		c, err := coordinator.New(coordinator.Config{Store: f.store.Instance(name), ProbeEvery: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
