@@ -81,7 +81,7 @@ func (p program) app() *cli.App {
 		ExitErrHandler:  func(*cli.Context, error) {}, // run maps errors to codes
 		Commands: []*cli.Command{
 			p.serveCommand(), p.showCommand(), p.refreshCommand(),
-			p.statusCommand(), p.watchCommand(), p.historyCommand(), p.doctorCommand(), p.checkCommand(), p.healthCommand(), p.grantCommand(),
+			p.statusCommand(), p.watchCommand(), p.historyCommand(), p.doctorCommand(), p.checkCommand(), p.healthCommand(), p.grantCommand(), p.loginCommand(),
 			p.askCommand(), p.keygenCommand(), p.passwdCommand(),
 			p.sandboxCommand(), p.completionCommand(), p.manCommand(), p.versionCommand(),
 		},

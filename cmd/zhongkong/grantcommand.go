@@ -24,12 +24,16 @@ func grantVerbs() []grantVerb {
 	return []grantVerb{
 		{"export", "[NAME...]", "print all grants, sealed, to stdout", []string{"key-file"}, exportGrants},
 		{"restore", "", "read such an export from stdin, and put back what Redis does not have", []string{"key-file"}, restoreGrants},
+		{"import", "[NAME]", "put in a refresh token that was obtained elsewhere, from stdin", []string{"expires-in"}, importGrant},
+		{"status", "[NAME...]", "show the state of grants (no tokens)", []string{"json"}, grantStatus},
 	}
 }
 
 // grantFlags returns the options of all verbs.
 func grantFlags() []cli.Flag {
 	return []cli.Flag{
+		newValueFlag("expires-in", "D", "", "import: how long the grant lives if it is not used (default what the profile says)"),
+		newSwitchFlag("json", "status: print a JSON array"),
 		newValueFlag("key-file", "F", "", "export, restore: seal with the keys of this file in place of those of --seal-key-file"),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -129,10 +130,15 @@ type running struct {
 
 func (b *bench) start(ctx context.Context, stdin string, args ...string) *running {
 	b.t.Helper()
+	return b.startReading(ctx, strings.NewReader(stdin), args...)
+}
+
+func (b *bench) startReading(ctx context.Context, stdin io.Reader, args ...string) *running {
+	b.t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	r := &running{b: b, args: args, cancel: cancel, done: make(chan struct{})}
 	p := program{
-		stdin: strings.NewReader(stdin), stdout: &r.stdout, stderr: &r.stderr,
+		stdin: stdin, stdout: &r.stdout, stderr: &r.stderr,
 		env:           func(name string) string { return b.env[name] },
 		environ:       b.environ,
 		embeddedRedis: "127.0.0.1:0",

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/oauth"
+)
+
+// maxGrant is far above the length of any refresh token.
+const maxGrant = 64 << 10
+
+// importGrant puts in a refresh token that was obtained elsewhere.
+func importGrant(ctx context.Context, s *session, c *cli.Context, args []string) error {
+	account, err := s.grantAccount(ctx, args)
+	if err != nil {
+		return err
+	}
+	consent, err := consentOf(c, account)
+	if err != nil {
+		return err
+	}
+	if err := s.storesGrants(ctx, account.Name); err != nil {
+		return err
+	}
+	text, err := s.readGrant(ctx)
+	if err != nil {
+		return err
+	}
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return usagef("stdin must be the refresh token alone, one word, and nothing else")
+	}
+	consent.Token = coordinator.NewToken(text)
+	return s.consent(ctx, account.Name, consent)
+}
+
+// consentOf returns how long a grant lives that is put in now, as far as that is known.
+func consentOf(c *cli.Context, a config.Account) (coordinator.Consent, error) {
+	var consent coordinator.Consent
+	if p, known := oauth.ProfileNamed(a.Text("profile")); known && a.Source == sources.OAuth2 {
+		consent.Idle = p.Idle.Duration() // not Ends, which counts from the person's consent
+	}
+	if text := c.String("expires-in"); text != "" {
+		d, err := config.ParseDuration(text)
+		if err != nil || d <= 0 {
+			return consent, usagef("--expires-in: %q is not a duration: write a number with a unit, such as 720h", text)
+		}
+		consent.Idle = d
+	}
+	return consent, nil
+}
+
+// readGrant reads the refresh token, without an echo if it is typed.
+func (s *session) readGrant(ctx context.Context) (string, error) {
+	if f, ok := s.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		text, err := s.prompt(ctx, int(f.Fd()), "Refresh token: ")
+		return strings.TrimSpace(text), err
+	}
+	return s.readLine(ctx)
+}
+
+// grantAccount returns the configured account that a command puts a grant in for.
+func (s *session) grantAccount(ctx context.Context, args []string) (config.Account, error) {
+	if needing := s.cfg.NeedsGrants(); len(args) == 0 && len(needing) == 1 {
+		args = needing
+	}
+	if len(args) > 1 {
+		return config.Account{}, usagef("it takes one NAME; a refresh token comes from stdin, and never as an argument")
+	}
+	name, err := s.oneAccount(ctx, args)
+	if err != nil {
+		return config.Account{}, err
+	}
+	a, configured := s.cfg.Account(name)
+	switch {
+	case !configured: // NAME is not repeated: it may be a refresh token by mistake
+		return a, usagef("the account is not in the configuration, which says how its issuer is asked: give --config and its NAME; " +
+			"a refresh token comes from stdin, and never as an argument")
+	case a.Grant.Received:
+		return a, usagef("account %q: the issuer pushes what it needs: nothing can be put in", name)
+	case !a.Grant.Needed:
+		return a, usagef("account %q needs no grant: only an account with source: oauth2 and grant: refresh_token does, with its client_secret here", name)
+	}
+	return a, nil
+}
+
+// storesGrants makes sure that a grant can be stored, before a person is asked for one.
+func (s *session) storesGrants(ctx context.Context, account string) error {
+	store, err := s.grantStore()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	_, err = store.LoadGrant(ctx, account)
+	return s.withAdvice(err)
+}
+
+// consent stores a grant in place of the one before.
+func (s *session) consent(ctx context.Context, name string, consent coordinator.Consent) error {
+	zk, err := s.coordinator(name)
+	if err != nil {
+		return err
+	}
+	a, _ := zk.Account(name)
+	if err := a.Consent(coordinator.WithCaller(ctx, whoRuns()+" (cli)"), consent); err != nil {
+		return s.withAdvice(fmt.Errorf("the grant was not stored: %w", err))
+	}
+	fmt.Fprintf(s.stderr, "The grant of %s is stored%s.\n", escape(name), livesFor(consent))
+	return nil
+}
+
+// livesFor says how long a grant lives.
+func livesFor(c coordinator.Consent) string {
+	var parts []string
+	if c.Idle > 0 {
+		parts = append(parts, fmt.Sprintf("ends after %s without use", brief(c.Idle)))
+	}
+	if c.Ends > 0 {
+		parts = append(parts, fmt.Sprintf("ends in %s in any case", brief(c.Ends)))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "; it " + strings.Join(parts, ", and ")
+}

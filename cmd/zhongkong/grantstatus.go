@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// grantState is the state of an account's grant, without its tokens, as grant status
+// --json gives it.
+type grantState struct {
+	Name string `json:"name"`
+	*wire.Grant
+}
+
+// grantStatus prints the state of grants.
+func grantStatus(ctx context.Context, s *session, c *cli.Context, args []string) error {
+	names, err := s.manyAccounts(ctx, args)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	states, err := s.store.Load(ctx, names...)
+	if err != nil {
+		return s.withAdvice(err)
+	}
+	if err := s.checkKnown(ctx, states...); err != nil {
+		return err
+	}
+	grants := []grantState{}
+	rows := [][]string{{"ACCOUNT", "GRANT", "OBTAINED", "UNUSED UNTIL", "ENDS", "WHAT TO DO"}}
+	for _, state := range states {
+		a, _ := s.cfg.Account(state.Account)
+		summary := state.Grant
+		switch {
+		case summary == nil && (a.Grant.Needed || len(args) > 0):
+			summary = &coordinator.GrantSummary{Condition: coordinator.GrantNone}
+		case summary == nil:
+			continue
+		}
+		g := wire.NewGrant(summary, state.Now)
+		grants = append(grants, grantState{state.Account, g})
+		in := func(at wire.Time) string {
+			if at.IsZero() {
+				return "-"
+			}
+			return "in " + brief(at.Sub(state.Now))
+		}
+		obtained := "-"
+		if !g.ObtainedAt.IsZero() {
+			obtained = brief(max(state.Now.Sub(g.ObtainedAt.Time), time.Duration(0))) + " ago"
+		}
+		rows = append(rows, []string{state.Account, string(g.Condition), obtained, in(g.IdleUntil), in(g.EndsAt), dash(g.Advice)})
+	}
+	if c.Bool("json") {
+		return s.printJSON(grants)
+	}
+	return table(s.stdout, rows)
+}

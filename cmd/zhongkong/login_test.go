@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/oauth/oauthtest"
+	"github.com/zhongkong/zhongkong/redisstore/seal"
+)
+
+// consenting is a bench with an account that lives on a refresh token, and its issuer.
+type consenting struct {
+	*bench
+	issuer *oauthtest.Server
+	url    string
+}
+
+const grantSecret = "the secret of the client"
+
+func newConsenting(t *testing.T, lines ...string) *consenting {
+	t.Helper()
+	issuer := oauthtest.New(oauthtest.Config{Clients: []oauthtest.Client{{ID: "c", Secret: grantSecret}}})
+	server := httptest.NewServer(issuer)
+	t.Cleanup(server.Close)
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	config := fmt.Sprintf(`accounts:
+- name: books
+  source: oauth2
+  grant: refresh_token
+  client_id: c
+  client_secret_env: CLIENT_SECRET
+  token_url: %[1]s/oauth2/token
+  auth_url: %[1]s/oauth2/authorize
+  device_url: %[1]s/oauth2/device
+  scopes: [read, offline_access]
+`, server.URL)
+	for _, line := range lines {
+		config += "  " + line + "\n"
+	}
+	b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "", "CLIENT_SECRET", grantSecret,
+		"ZHONGKONG_CONFIG", write("zk.yaml", config), "ZHONGKONG_SEAL_KEY_FILE", write("seal.keys", seal.NewLine(time.Now())+"\n"))
+	return &consenting{b, issuer, server.URL}
+}
+
+// said waits until a command has said what matches, and returns the first group.
+func (r *running) said(pattern string) string {
+	r.b.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if found := regexp.MustCompile(pattern).FindStringSubmatch(r.stderr.String()); found != nil {
+			return found[1]
+		}
+	}
+	r.b.t.Fatalf("it has not said %s but\n%s", pattern, r.stderr.String())
+	return ""
+}
+
+// browse opens an address as a browser does, redirects and all.
+func browse(t *testing.T, address string) (int, string) {
+	t.Helper()
+	resp, err := http.Get(address) //nolint:gosec,noctx // of this test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// stored checks that the family's newest token is the one that the fleet goes on with.
+func (b *consenting) stored(r ran) {
+	b.t.Helper()
+	if r.code != exitDone || !strings.Contains(r.stderr, "The grant of books is stored") || r.stdout != "" {
+		b.t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	for _, f := range b.issuer.Families() {
+		for _, value := range b.issuer.Accepted(f.Name) {
+			if strings.Contains(r.stderr, value) {
+				b.t.Error("the refresh token is in what it says")
+			}
+		}
+	}
+	if out := b.must("grant", "status"); !strings.Contains(out, "books") || !strings.Contains(out, "good") {
+		b.t.Errorf("grant status:\n%s", out)
+	}
+}
+
+func TestAPersonLogsInByABrowser(t *testing.T) {
+	b := newConsenting(t)
+	login := b.start(t.Context(), "", "login")
+	address := login.said(`\n   (http://\S+)\n`)
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	redirect, err := url.Parse(u.Query().Get("redirect_uri"))
+	if err != nil || redirect.Hostname() != "127.0.0.1" || redirect.Path != "/callback" || u.Query().Get("code_challenge_method") != "S256" {
+		t.Fatalf("the address is %s", address)
+	}
+	// What does not belong to this login is turned away, and ends nothing.
+	for query, want := range map[string]int{"": 400, "?code=x&state=y": 400, "?error=access_denied": 400} {
+		if status, _ := browse(t, redirect.String()+query); status != want {
+			t.Errorf("%q: %d", query, status)
+		}
+	}
+	if status, _ := browse(t, "http://"+redirect.Host+"/elsewhere"); status != http.StatusNotFound {
+		t.Errorf("elsewhere: %d", status)
+	}
+	if status, page := browse(t, address); status != 200 || !strings.Contains(page, "You are logged in") {
+		t.Errorf("%d %s", status, page)
+	}
+	b.stored(login.wait())
+	if f := b.issuer.Family("f1"); f.Scope != "read offline_access" || f.Client != "c" {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestAPersonLogsInAtAnotherDevice(t *testing.T) {
+	b := newConsenting(t)
+	b.issuer.Set(func(k *oauthtest.Knobs) { k.Consent.Interval = oauthtest.Duration(time.Second) })
+	login := b.start(t.Context(), "", "login", "books", "--device")
+	if login.said(`enter the code (\S+):`) == "" {
+		t.Error("no code")
+	}
+	if status, _ := browse(t, login.said(`\n   (http://\S+user_code=\S+)\n`)); status != 200 {
+		t.Errorf("%d", status)
+	}
+	b.stored(login.wait())
+}
+
+func TestAPersonTypesInWhereTheIssuerHasSentHer(t *testing.T) {
+	b := newConsenting(t, "redirect: https://app.example.com/callback")
+	b.issuer.AddClient(oauthtest.Client{ID: "c", Secret: grantSecret, Redirects: []string{"https://app.example.com/callback"}})
+	in, out := io.Pipe()
+	login := b.startReading(t.Context(), in, "login")
+	address := login.said(`\n   (http://\S+)\n`)
+	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := browser.Get(address) //nolint:noctx // of this test
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if _, err := fmt.Fprintln(out, resp.Header.Get("Location")); err != nil {
+		t.Fatal(err)
+	}
+	b.stored(login.wait())
+	for line, want := range map[string]string{
+		"https://app.example.com/callback?code=x&state=y": "the URL of another login",
+		"https://app.example.com/callback":                "it has no state=",
+	} {
+		if r := b.feed(line+"\n", "login"); r.code == exitDone || !strings.Contains(r.stderr, want) {
+			t.Errorf("%s: exit code %d\n%s", line, r.code, r.stderr)
+		}
+	}
+}
+
+func TestALoginThatFailsSaysWhy(t *testing.T) {
+	b := newConsenting(t)
+	b.issuer.Set(func(k *oauthtest.Knobs) { k.Consent.Denies = true })
+	login := b.start(t.Context(), "", "login")
+	if status, page := browse(t, login.said(`\n   (http://\S+)\n`)); status != 400 || !strings.Contains(page, "the terminal says why") {
+		t.Errorf("%d %s", status, page)
+	}
+	if r := login.wait(); r.code != exitOther || !strings.Contains(r.stderr, "access_denied") {
+		t.Errorf("denied: exit code %d\n%s", r.code, r.stderr)
+	}
+	b.fails(exitOther, "nobody has logged in within 50ms", "login", "--wait", "50ms")
+	b.fails(exitUsage, "is not in the configuration", "login", "another")
+	b.fails(exitUsage, "redirect: it must be a URL", "login", "--config", newConsenting(t, "redirect: callback").env["ZHONGKONG_CONFIG"])
+	sealed := b.env["ZHONGKONG_SEAL_KEY_FILE"]
+	delete(b.env, "ZHONGKONG_SEAL_KEY_FILE")
+	if r := b.run("login", "--wait", "5s"); r.code == exitDone || !strings.Contains(r.stderr, "seal") || strings.Contains(r.stderr, "Open this address") {
+		t.Errorf("without a key: exit code %d\n%s", r.code, r.stderr)
+	}
+	b.env["ZHONGKONG_SEAL_KEY_FILE"] = sealed
+	ctx, cancel := context.WithCancel(t.Context())
+	login = b.start(ctx, "", "login")
+	login.said(`(Open this address)`)
+	cancel()
+	if r := login.wait(); r.code != exitOther {
+		t.Errorf("Ctrl-C: exit code %d\n%s", r.code, r.stderr)
+	}
+	plain := newBench(t)
+	plain.fails(exitUsage, "needs no grant", "login")
+}
+
+func TestAGrantIsImportedFromStdin(t *testing.T) {
+	b := newConsenting(t, "profile: xero")
+	if out := b.must("grant", "status"); !strings.Contains(out, "none") || !strings.Contains(out, "zhongkong login") {
+		t.Errorf("before:\n%s", out)
+	}
+	_, token := b.issuer.Consent("c", "")
+	r := b.feed(token+"\n", "grant", "import", "books")
+	b.stored(r)
+	if !strings.Contains(r.stderr, "it ends after 30d0h without use") {
+		t.Errorf("%s", r.stderr)
+	}
+	if r = b.feed(token, "grant", "import", "--expires-in", "72h"); !strings.Contains(r.stderr, "it ends after 3d0h without use") {
+		t.Errorf("%s", r.stderr)
+	}
+	if out := b.must("grant", "status", "--json"); !strings.Contains(out, `"name":"books"`) || !strings.Contains(out, `"condition":"good"`) ||
+		!strings.Contains(out, `"idle_until"`) || strings.Contains(out, token) {
+		t.Errorf("%s", out)
+	}
+	for _, text := range []string{"", "\n", "two words\n", "tab\tbed"} {
+		if r := b.feed(text, "grant", "import"); r.code != exitUsage || !strings.Contains(r.stderr, "one word") {
+			t.Errorf("%q: exit code %d\n%s", text, r.code, r.stderr)
+		}
+	}
+	for _, args := range [][]string{{"books", "the-token-itself"}, {"the-token-itself"}} {
+		if r := b.fails(exitUsage, "never as an argument", append([]string{"grant", "import"}, args...)...); strings.Contains(r.stderr, "the-token-itself") {
+			t.Errorf("%v: it is repeated:\n%s", args, r.stderr)
+		}
+	}
+	b.fails(exitUsage, "--expires-in", "grant", "import", "--expires-in", "soon")
+}
