@@ -108,6 +108,7 @@ func (d *daemon) reload() {
 		"added", accounts.added, "changed", accounts.changed, "removed", accounts.removed,
 		"users_added", users.added, "users_changed", users.changed, "users_removed", users.removed)
 	d.cfg = next
+	d.consentInSandbox(context.Background())
 }
 
 // difference counts what a reload changes.

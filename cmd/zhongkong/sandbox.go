@@ -35,7 +35,8 @@ while it runs:
    curl http://127.0.0.1:9090/sandbox/knobs     what can be tuned
    curl http://127.0.0.1:9090/sandbox/          which requests there are
 
-As OAuth2 it has the same at /oauth2/sandbox/. What platforms and suites are pushed goes
+As OAuth2 it has the same at /oauth2/sandbox/: what is done with refresh tokens, and
+which were presented when. At /oauth2/authorize a person consents by herself. What platforms and suites are pushed goes
 to the address of serve (--listen in the configuration); WeCom's suites are controlled at
 /wecom/sandbox/.`,
 		Flags:  []cli.Flag{newValueFlag("listen", "ADDR", sandboxAddr, "where to listen")},
@@ -108,6 +109,8 @@ type sandboxServer struct {
 	keys    map[string]testKey // by account
 	clients map[string]string  // account, by the id of its OAuth2 client
 
+	consents map[string]string // client ids, by account; see consentInSandbox
+
 	mu      sync.Mutex         // guards vendors, which a reload changes while requests are served
 	vendors map[string]*vendor // by account
 }
@@ -129,6 +132,8 @@ func startSandbox(l net.Listener, log *slog.Logger) (*sandboxServer, error) {
 		keys:    map[string]testKey{},
 		clients: map[string]string{},
 		vendors: map[string]*vendor{},
+
+		consents: map[string]string{},
 	}
 	s.http = &http.Server{
 		Handler:           s,

@@ -181,6 +181,9 @@ func (s *sandboxServer) serveOAuth(a *config.Account) error {
 	if a.Text("client_auth") == "mtls" {
 		return errors.New("client_auth: the simulator has no TLS, so mtls cannot be tried with it")
 	}
+	if refreshes(a) {
+		s.serveGrant(a)
+	}
 	if a.Source == sources.OAuth2 {
 		*a = a.WithText("token_url", endpoint).WithText(idField, s.clientID(a.Name, a.Text(idField)))
 	}

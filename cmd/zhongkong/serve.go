@@ -193,8 +193,11 @@ func (d *daemon) run(signalled context.Context) error {
 			stop(err)
 		}
 	})
-	wg.Go(func() { d.feedWatchdog(ctx) })    // ends with ctx
-	wg.Go(func() { d.followFiles(ctx) })     // ends with ctx
+	wg.Go(func() { d.feedWatchdog(ctx) }) // ends with ctx
+	wg.Go(func() {                        // ends with ctx
+		d.consentInSandbox(ctx) // before a reload can
+		d.followFiles(ctx)
+	})
 	wg.Go(func() { d.watchAttendance(ctx) }) // ends with ctx
 	wg.Go(func() { d.members.run(ctx) })     // ends after ctx, when what is under way is stored
 	wg.Go(func() {                           // ends after ctx, when the responses under way are written
