@@ -100,6 +100,7 @@ func (x checks) runAll(ctx context.Context, args []string) error {
 	}
 	x.rights(ctx)
 	x.refusals(ctx)
+	x.grants(ctx)
 	names, err := x.accounts(ctx, args)
 	if err != nil {
 		return err

@@ -35,7 +35,8 @@ func (x checks) accountChecks(ctx context.Context) {
 		x.fail("token", "", "%v", state.Err)
 		return
 	}
-	ready := mayRefresh && x.parent(ctx, account) && x.credential(ctx, account, state)
+	usable := x.grant(ctx, state, account)
+	ready := mayRefresh && x.parent(ctx, account) && x.credential(ctx, account, state) && usable
 	if !state.Record.Usable() && ready {
 		state = x.firstToken(ctx, state)
 	}

@@ -173,17 +173,17 @@ func (x checks) rights(ctx context.Context) {
 	case err != nil:
 		x.warn("rights", "", "could not be tried: %v", err)
 	case len(missing) > 0:
-		x.fail("rights", "ACL SETUSER <user> "+strings.Join(x.grants(missing, role), " "),
+		x.fail("rights", "ACL SETUSER <user> "+strings.Join(x.rules(missing, role), " "),
 			"the Redis user lacks rights that a %s needs: %s", role, strings.Join(missing, " "))
 	default:
 		x.ok("rights", "the Redis user has all rights that a %s needs", role)
 	}
 }
 
-// grants returns the rules that grant what is missing. A command that is denied hides
+// rules returns the rules that grant what is missing. A command that is denied hides
 // which keys and channels are denied, so in that case all rules of the role are
 // returned. Other rights of the user stay.
-func (x checks) grants(missing []string, role coordinator.Role) []string {
+func (x checks) rules(missing []string, role coordinator.Role) []string {
 	if !slices.ContainsFunc(missing, func(rule string) bool { return strings.HasPrefix(rule, "+") }) {
 		return missing
 	}

@@ -16,14 +16,6 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
-// grantStore returns the store as one that keeps grants.
-func (s *session) grantStore() (coordinator.GrantStore, error) {
-	if store, ok := any(s.store).(coordinator.GrantStore); ok {
-		return store, nil
-	}
-	return nil, coordinator.ErrNoGrants
-}
-
 // archiveSealer returns what an export is sealed with: the keys of --key-file, or else
 // those of the store. It is the same for every prefix, because the fleet that takes it
 // over may have another one.
@@ -54,16 +46,12 @@ func exportGrants(ctx context.Context, s *session, c *cli.Context, names []strin
 	if err != nil {
 		return err
 	}
-	store, err := s.grantStore()
-	if err != nil {
-		return err
-	}
 	if len(names) == 0 {
 		if names, err = s.allNames(ctx); err != nil {
 			return err
 		}
 	}
-	e := grantExport{store: store, at: map[string]int{}}
+	e := grantExport{store: s.store, at: map[string]int{}}
 	if err := e.collect(ctx, names); err != nil {
 		return s.withAdvice(err)
 	}
@@ -80,20 +68,19 @@ func exportGrants(ctx context.Context, s *session, c *cli.Context, names []strin
 	return nil
 }
 
-// allNames returns the configured accounts and those in Redis, as far as the Redis user
-// may search for them.
+// allNames returns the accounts that have a grant in Redis, or, if the Redis user may not
+// search for them, those of the configuration. Their members come with them.
 func (s *session) allNames(ctx context.Context) ([]string, error) {
-	names := s.configuredNames()
-	stored, err := redisadmin.New(s.store).Accounts(ctx)
-	switch {
-	case err != nil && (len(names) == 0 || errors.Is(err, coordinator.ErrUnreachable)):
+	names, err := redisadmin.New(s.store).GrantAccounts(ctx)
+	switch configured := s.cfg.NeedsGrants(); {
+	case err == nil:
+		return names, nil
+	case len(configured) == 0 || errors.Is(err, coordinator.ErrUnreachable):
 		return nil, s.withAdvice(err)
-	case err != nil:
-		fmt.Fprintf(s.stderr, "warning: Redis cannot be searched (%v): only the configured accounts and their members are exported\n", escape(err.Error()))
+	default:
+		fmt.Fprintf(s.stderr, "warning: Redis cannot be searched (%s): only the configured accounts and their members are exported\n", escape(err.Error()))
+		return configured, nil
 	}
-	names = append(names, stored...)
-	slices.Sort(names)
-	return slices.Compact(names), nil
 }
 
 // grantExport collects the grants of accounts and of their members.
@@ -160,10 +147,6 @@ func restoreGrants(ctx context.Context, s *session, c *cli.Context, _ []string) 
 	if s.keys == nil {
 		return usagef("grants in Redis are always sealed: give --seal-key-file")
 	}
-	store, err := s.grantStore()
-	if err != nil {
-		return err
-	}
 	records, err := grantfile.ReadArchive(s.stdin, sealer)
 	if err != nil {
 		return err
@@ -171,7 +154,7 @@ func restoreGrants(ctx context.Context, s *session, c *cli.Context, _ []string) 
 	results := make([]error, len(records))
 	newer := make([]bool, len(records))
 	inParallel(len(records), func(i int) {
-		newer[i], results[i] = s.restoreGrant(ctx, store, records[i])
+		newer[i], results[i] = s.restoreGrant(ctx, s.store, records[i])
 	})
 	restored := 0
 	for i, r := range records {

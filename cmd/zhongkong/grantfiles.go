@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/grantfile"
@@ -29,8 +29,21 @@ func (s *session) openGrantFiles() error {
 		if s.files.copy, err = grantfile.OpenCopy(dir, s.grantSealer(sealedCopy)); err != nil {
 			return &configError{fmt.Errorf("%s: %w", s.cfg.Where("grants.copy"), err)}
 		}
+		s.resealCopies()
 	}
 	return nil
+}
+
+// resealCopies seals what an older key has sealed again, so that the key can be removed.
+func (s *session) resealCopies() {
+	if s.files.copy == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	defer cancel()
+	if err := s.files.copy.Reseal(ctx); err != nil {
+		s.log.Warn("copies of grants stay sealed with an older key: keep it in the key file", "error", err)
+	}
 }
 
 // keepGrants gives a coordinator the directories that are open.
@@ -68,14 +81,11 @@ type grantSealer struct {
 	place string
 }
 
-var _ grantfile.Sealer = grantSealer{}
+var _ grantfile.Resealer = grantSealer{}
 
 func (g grantSealer) binding(account string) redisstore.Binding {
-	return redisstore.Binding{Prefix: g.place, Account: account, ExpiresAt: noEnd}
+	return redisstore.Binding{Prefix: g.place, Account: account, Grant: true}
 }
-
-// noEnd is the end of what has none: a binding has to have one.
-var noEnd = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (g grantSealer) Seal(account string, plain []byte) (string, error) {
 	return g.keys.Seal(g.binding(account), coordinator.NewToken(string(plain)))
@@ -83,11 +93,10 @@ func (g grantSealer) Seal(account string, plain []byte) (string, error) {
 
 func (g grantSealer) Open(account, sealed string) ([]byte, error) {
 	t, err := g.keys.Open(g.binding(account), sealed)
-	if err != nil {
-		return nil, fmt.Errorf("%w (here only the right key helps: there is nothing to refresh)", err)
-	}
-	return []byte(t.Reveal()), nil
+	return []byte(t.Reveal()), err
 }
+
+func (g grantSealer) Outdated(sealed string) bool { return g.keys.Outdated(sealed) }
 
 // warnOfGrants logs what the configuration lacks to keep grants.
 func (d *daemon) warnOfGrants() {

@@ -214,6 +214,7 @@ func (d *daemon) reloadSealKeys() {
 		return
 	}
 	d.log.Info("seal keys read again: " + d.sealWords())
+	d.resealCopies()
 }
 
 func (d *daemon) reloadCertificate() {

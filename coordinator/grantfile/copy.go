@@ -105,6 +105,45 @@ func (c *Copy) Accounts(context.Context) ([]string, error) {
 	return accounts, nil
 }
 
+// Reseal seals what a key has sealed that is to be removed again, with the key that seals
+// now. Files that cannot be opened are named in the error.
+func (c *Copy) Reseal(ctx context.Context) error {
+	keys, ok := c.sealer.(Resealer)
+	if !ok {
+		return nil
+	}
+	paths, err := complete(c.dir, grantSuffix)
+	errs := []error{err}
+	for _, path := range paths {
+		account, sealed, err := readSealed(path)
+		if err == nil && keys.Outdated(sealed) {
+			err = c.reseal(ctx, account)
+		}
+		errs = append(errs, ignoreMissing(err))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("grantfile: copies of grants that were not sealed again: %w", err)
+	}
+	return nil
+}
+
+func (c *Copy) reseal(ctx context.Context, account string) error {
+	unlock, err := c.lock(ctx, account)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	g, err := c.read(account)
+	if err != nil || g.Version == 0 {
+		return err
+	}
+	sealed, err := c.sealer.Seal(account, coordinator.EncodeGrant(g))
+	if err != nil {
+		return err
+	}
+	return writeFile(c.dir, escape(account)+grantSuffix, account, sealed)
+}
+
 // lockShards is how many of the directory's accounts can be written at once.
 const lockShards = 16
 

@@ -117,6 +117,27 @@ func TestCopyNamesWhatItCannotOpenAndLeavesIt(t *testing.T) {
 	wantVersion(t, openCopy(t, dir, sealer{key: "lost"}), "wx1", 9)
 }
 
+func TestCopyIsSealedAgainBeforeAKeyIsRemoved(t *testing.T) {
+	dir := newDir(t)
+	if err := openCopy(t, dir, old).Put(t.Context(), "wx1", grant(1, 9)); err != nil {
+		t.Fatal(err)
+	}
+	c := openCopy(t, dir, current)
+	if err := c.Put(t.Context(), "wx2", grant(1, 5)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Reseal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	later := openCopy(t, dir, sealer{key: "k2"})
+	wantVersion(t, later, "wx1", 9)
+	wantVersion(t, later, "wx2", 5)
+	if err := openCopy(t, dir, sealer{key: "k9"}).Reseal(t.Context()); !errors.Is(err, errKey) || !strings.Contains(err.Error(), "wx1.grant") {
+		t.Errorf("Reseal() without the keys = %v", err)
+	}
+	wantVersion(t, later, "wx1", 9)
+}
+
 func TestCopyTakesNoFileThatWasPutInAnothersPlace(t *testing.T) {
 	dir := newDir(t)
 	c := openCopy(t, dir, current)

@@ -21,3 +21,11 @@ type Sealer interface {
 	Seal(account string, plain []byte) (string, error)
 	Open(account, sealed string) ([]byte, error)
 }
+
+// Resealer is a Sealer that has several keys; see Copy.Reseal.
+type Resealer interface {
+	Sealer
+
+	// Outdated reports whether another key has sealed it than the one that seals now.
+	Outdated(sealed string) bool
+}

@@ -83,21 +83,28 @@ func writeFile(dir, name, account, sealed string) error {
 // readFile returns the account that a file is of, and its content. An error names the
 // file.
 func readFile(s Sealer, path string) (account string, plain []byte, err error) {
-	b, err := os.ReadFile(path) //nolint:gosec // the directory is the operator's
+	account, sealed, err := readSealed(path)
 	if err != nil {
-		return "", nil, err
+		return account, nil, err
 	}
-	name, rest, _ := bytes.Cut(b, []byte("\n"))
-	sealed, ended := bytes.CutSuffix(rest, []byte("\n"))
-	account = string(name)
-	if !ended || coordinator.ValidateName(account) != nil {
-		return "", nil, fmt.Errorf("%s: it is not a file of two lines that this program has written: move it away", path)
-	}
-	plain, err = s.Open(account, string(sealed))
+	plain, err = s.Open(account, sealed)
 	if err != nil {
 		return account, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return account, plain, nil
+}
+
+func readSealed(path string) (account, sealed string, err error) {
+	b, err := os.ReadFile(path) //nolint:gosec // the directory is the operator's
+	if err != nil {
+		return "", "", err
+	}
+	name, rest, _ := bytes.Cut(b, []byte("\n"))
+	rest, ended := bytes.CutSuffix(rest, []byte("\n"))
+	if account = string(name); !ended || coordinator.ValidateName(account) != nil {
+		return "", "", fmt.Errorf("%s: it is not a file of two lines that this program has written: move it away", path)
+	}
+	return account, string(rest), nil
 }
 
 // complete returns the paths of the complete files of a directory that have the suffix.

@@ -81,13 +81,15 @@ type sealer struct {
 	more string // another key that opens
 }
 
-var _ grantfile.Sealer = sealer{}
+var _ grantfile.Resealer = sealer{}
 
 var errKey = errors.New("sealed with a key that is not there")
 
 func (s sealer) Seal(account string, plain []byte) (string, error) {
 	return s.key + "." + base64.RawURLEncoding.EncodeToString(append([]byte(account+"\x00"), plain...)), nil
 }
+
+func (s sealer) Outdated(sealed string) bool { return !strings.HasPrefix(sealed, s.key+".") }
 
 func (s sealer) Open(account, sealed string) ([]byte, error) {
 	key, text, _ := strings.Cut(sealed, ".")

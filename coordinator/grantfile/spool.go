@@ -64,6 +64,33 @@ func (s *Spool) Close() error {
 	return s.lock.Close()
 }
 
+// Waiting returns the accounts of the answers in the directories of all processes below
+// dir. It changes nothing. The error, which may come with accounts, names the files that
+// cannot be opened.
+func Waiting(dir string, s Sealer) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	errs := []error{err}
+	var accounts []string
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ownSuffix) {
+			continue
+		}
+		paths, err := complete(filepath.Join(dir, e.Name()), answerSuffix)
+		errs = append(errs, ignoreMissing(err)) // its process has ended since
+		for _, path := range paths {
+			account, _, err := readFile(s, path)
+			if err == nil {
+				accounts = append(accounts, account)
+			}
+			errs = append(errs, ignoreMissing(err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return accounts, fmt.Errorf("grantfile: answers in the spool that cannot be read: %w", err)
+	}
+	return accounts, nil
+}
+
 // answerJSON is a GrantAnswer written down.
 type answerJSON struct {
 	Fence     coordinator.Fence `json:"fence"`

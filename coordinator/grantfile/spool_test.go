@@ -126,6 +126,21 @@ func TestSpoolNamesWhatItCannotOpenAndLeavesIt(t *testing.T) {
 	}
 }
 
+func TestWaitingAnswersAreListedWithoutTakingThemOver(t *testing.T) {
+	dir := newDir(t)
+	lost, spool := openSpool(t, dir, sealer{key: "lost"}), openSpool(t, dir, current)
+	if err := errors.Join(lost.Write(answer("wx1", 7)), spool.Write(answer("wx2", 8)), spool.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		accounts, err := grantfile.Waiting(dir, current)
+		if !slices.Equal(accounts, []string{"wx2"}) || !errors.Is(err, errKey) || !strings.Contains(err.Error(), "wx1@7.answer") {
+			t.Errorf("Waiting() = %v, %v", accounts, err)
+		}
+	}
+	wantAnswers(t, openSpool(t, dir, current), "wx2@8")
+}
+
 func TestSpoolOpensWhatAnEarlierKeySealed(t *testing.T) {
 	dir := newDir(t)
 	writer := openSpool(t, dir, old)

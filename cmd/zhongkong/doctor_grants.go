@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/grantfile"
+	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
+	"github.com/zhongkong/zhongkong/redisstore/seal"
+)
+
+// grants checks what grants need of Redis and of this machine. Without an account that
+// has one there is nothing to check.
+func (x checks) grants(ctx context.Context) {
+	if len(x.cfg.NeedsGrants()) == 0 {
+		return
+	}
+	admin := redisadmin.New(x.store)
+	settings, err := admin.GrantSettings(ctx)
+	if err != nil {
+		x.warn("grants", "", "the settings of Redis could not be read: %v", err)
+	}
+	for _, s := range settings {
+		result := map[redisadmin.Verdict]string{redisadmin.Good: resultOK, redisadmin.Bad: resultFail, redisadmin.Unknown: resultWarn}[s.Verdict]
+		x.add(result, "grants "+s.Name, s.Found, s.Fix)
+	}
+	switch missing, err := admin.MissingGrantACL(ctx); {
+	case err != nil:
+		x.warn("grants rights", "", "could not be tried: %v", err)
+	case len(missing) > 0:
+		x.fail("grants rights", "ACL SETUSER <user> "+strings.Join(missing, " "), "the Redis user lacks rights that grants need: %s", strings.Join(missing, " "))
+	default:
+		x.ok("grants rights", "the Redis user has the rights that grants need")
+	}
+	if err := admin.TryGrants(ctx); err != nil && !errors.Is(err, redisstore.ErrDenied) {
+		x.fail("grants scripts", "", "%v", err)
+	}
+	x.spool()
+	x.copies(ctx)
+}
+
+// spool looks at the directory of answers that Redis does not have yet.
+func (x checks) spool() {
+	dir := x.cfg.GrantSpool
+	if dir == "" {
+		x.warn("grants.spool", "name a directory on this machine's disk", "not set: a refresh token that was just issued is lost with the process while Redis does not answer")
+		return
+	}
+	if !x.directory("grants.spool", dir) {
+		return
+	}
+	waiting, err := grantfile.Waiting(dir, x.grantSealer(sealedSpool))
+	switch {
+	case err != nil:
+		x.fail("grants.spool", "add the keys of these files to the seal key file; a process that starts takes them over", "%v", err)
+	case len(waiting) > 0:
+		x.warn("grants.spool", "if they stay: start zhongkong serve on this machine, which puts them in", "%s has %d refresh tokens that Redis does not have yet, of %s",
+			dir, len(waiting), list(waiting))
+	default:
+		x.ok("grants.spool", "%s is empty: Redis has everything", dir)
+	}
+}
+
+// copies looks at the directory with the copies.
+func (x checks) copies(ctx context.Context) {
+	dir := x.cfg.GrantCopy
+	if dir == "" {
+		x.warn("grants.copy", "name a directory, on another disk than that of Redis", "not set: if Redis loses its disk, a person has to log in again")
+		return
+	}
+	if !x.directory("grants.copy", dir) {
+		return
+	}
+	files, err := grantfile.OpenCopy(dir, x.grantSealer(sealedCopy))
+	if err != nil {
+		x.fail("grants.copy", "", "%v", err)
+		return
+	}
+	accounts, err := files.Accounts(ctx)
+	if err != nil {
+		x.fail("grants.copy", "add the keys of these files to the seal key file, or move the files away", "%v", err)
+		return
+	}
+	x.ok("grants.copy", "%s has the grants of %d accounts", dir, len(accounts))
+}
+
+// directory reports whether there is such a directory. A process makes it when it starts.
+func (x checks) directory(check, dir string) bool {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		x.ok(check, "%s is not there yet: zhongkong serve makes it", dir)
+	case err != nil:
+		x.fail(check, "", "%v", err)
+	case !info.IsDir():
+		x.fail(check, "name a directory", "%s is a file", dir)
+	default:
+		return true
+	}
+	return false
+}
+
+// grant says what the account's grant is worth, and reports whether it can be presented.
+func (x checks) grant(ctx context.Context, state coordinator.State, a config.Account) bool {
+	g := wire.NewGrant(state.Grant, state.Now)
+	if g == nil && a.Grant.Needed {
+		g = wire.NewGrant(&coordinator.GrantSummary{Condition: coordinator.GrantNone, Received: a.Grant.Received}, state.Now)
+	}
+	if g == nil {
+		return true
+	}
+	fix := "zhongkong login " + x.account + ", or zhongkong grant import " + x.account
+	since := ""
+	if !g.Since.IsZero() {
+		since = " for " + brief(max(state.Now.Sub(g.Since.Time), 0))
+	}
+	switch {
+	case g.Condition == coordinator.GrantDoubt:
+		x.warn("grant", "to be on the safe side, now: "+fix, "in doubt%s: %s", since, g.Advice)
+		return false
+	case g.NeedsConsent():
+		x.fail("grant", fix, "%s%s: a person has to consent", g.Condition, since)
+		return false
+	case g.NeedsAttention():
+		x.fail("grant", "check that the issuer's pushes reach /callback/"+x.account+" of a zhongkong serve", "nothing that was pushed is valid%s", since)
+		return false
+	}
+	x.grantEnds(g, state.Now, fix)
+	x.grantSealing(ctx)
+	return g.Condition == coordinator.GrantGood
+}
+
+func (x checks) grantEnds(g *wire.Grant, now time.Time, fix string) {
+	near := false
+	g.Ends(func(how string, at time.Time) {
+		if !g.EndsSoon(how, at, now) {
+			return
+		}
+		near = true
+		left := brief(max(at.Sub(now), 0))
+		if how == wire.EndsIdle {
+			x.warn("grant", "find out why the account is not refreshed: zhongkong history "+x.account, "ends in %s unless it is used", left)
+			return
+		}
+		x.warn("grant", "before that: "+fix, "ends in %s, whatever is done", left)
+	})
+	if !near {
+		x.ok("grant", "%s", grantCell(g, now))
+	}
+}
+
+// grantSealing says which key has sealed the grant in Redis: another one than the first
+// must not be removed from the key file.
+func (x checks) grantSealing(ctx context.Context) {
+	if x.keys == nil {
+		return
+	}
+	sealed, err := redisadmin.New(x.store).SealedGrant(ctx, x.account)
+	if kid := seal.Kid(sealed); err == nil && kid != "" && kid != x.keys.First() {
+		x.warn("grant", "keep that key until then; to do it now: zhongkong refresh "+x.account,
+			"sealed with %q, and not yet with %q: the next refresh does that", kid, x.keys.First())
+	}
+}
