@@ -64,6 +64,9 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 		_, wrong := newAccountConfig(a, s.cfg.Refreshing(a))
 		add(wrong)
 	}
+	if !sandboxed {
+		all = append(all, s.cfg.Unsealed()...)
+	}
 	if err == nil {
 		trial := *s // this session's own store stays open
 		trial.store = nil

@@ -32,3 +32,18 @@ func TestGrantsOutsideOfRedisAreSealedForTheirPlace(t *testing.T) {
 		t.Error("it opens in another deployment")
 	}
 }
+
+func TestAnAccountWithAGrantNeedsAKey(t *testing.T) {
+	s := grantSession(t)
+	s.cfg.SealKeyFile = ""
+	words := `account "` + appID + `": its grant (a refresh token, say) is always sealed`
+	if problems := s.serveProblems("", false); len(problems) == 0 || !strings.Contains(problems[0].Error(), words) {
+		t.Errorf("check: %v", problems)
+	}
+	if problems := s.serveProblems("", true); len(problems) > 0 && strings.Contains(problems[0].Error(), "sealed") {
+		t.Errorf("check --sandbox: %v", problems)
+	}
+	if _, err := s.coordinator(appID); exitCode(err) != exitUsage || !strings.Contains(err.Error(), words) {
+		t.Errorf("a command that refreshes: %v", err)
+	}
+}

@@ -113,6 +113,9 @@ func (d *daemon) prepare(sandboxed bool) error {
 	if len(d.cfg.Accounts) == 0 {
 		return errNoAccount
 	}
+	if unsealed := d.cfg.Unsealed(); len(unsealed) > 0 && !sandboxed {
+		return &configError{errors.Join(unsealed...)}
+	}
 	if d.listener, err = listen(d.cfg.Listen, "--listen"); err != nil {
 		return err
 	}

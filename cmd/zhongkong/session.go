@@ -149,7 +149,10 @@ func (s *session) coordinator(names ...string) (*coordinator.Coordinator, error)
 			return nil, err
 		}
 		cfg.Accounts = append(cfg.Accounts, account)
-		if a.Grant.Needed {
+		if a.Grant.Needed && s.cfg.Refreshing(a) {
+			if unsealed := s.cfg.Unsealed(); len(unsealed) > 0 {
+				return nil, &configError{errors.Join(unsealed...)}
+			}
 			if err := s.openGrantFiles(); err != nil {
 				return nil, err
 			}

@@ -96,22 +96,32 @@ func (c *Config) check(p *problems) {
 	}
 }
 
-// checkGrants reports grants that could not be sealed: they always are.
+// keyRemedy is how to get a key file.
+const keyRemedy = "write what `zhongkong keygen` prints to a file, and give it as seal_key_file"
+
+// checkGrants reports directories for grants that could not be sealed: they always are.
 func (c *Config) checkGrants(p *problems) {
 	if c.SealKeyFile != "" || c.isRefused("seal_key_file") {
 		return
 	}
-	const remedy = "write what `zhongkong keygen` prints to a file, and give it as seal_key_file"
 	for _, key := range []string{"grants.spool", "grants.copy"} {
 		if c.Given(key) {
-			p.addf("%s: %s needs seal_key_file, because grants are always sealed: %s", c.Where(key), key, remedy)
+			p.addf("%s: %s needs seal_key_file, because grants are always sealed: %s", c.Where(key), key, keyRemedy)
 		}
 	}
+}
+
+// Unsealed returns what is wrong with each account whose grant could not be sealed. Load
+// does not report it: with --sandbox it does not matter.
+func (c *Config) Unsealed() []error {
+	var all []error
 	for _, a := range c.Accounts {
-		if a.Grant.Needed {
-			p.addf("%s: account %q: its grant (a refresh token, say) is always sealed, which needs seal_key_file: %s", a.where, a.Name, remedy)
+		if a.Grant.Needed && c.SealKeyFile == "" {
+			all = append(all, fmt.Errorf("%s: account %q: its grant (a refresh token, say) is always sealed, which needs seal_key_file: %s",
+				a.where, a.Name, keyRemedy))
 		}
 	}
+	return all
 }
 
 // checkAccounts returns the place of each account in the file, by name; nil if there
