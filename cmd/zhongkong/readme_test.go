@@ -200,7 +200,7 @@ func TestBothLanguagesHaveTheSame(t *testing.T) {
 		}
 		return all
 	}
-	for _, page := range []string{"README", "cmd/zhongkong/docs/sdks", "cmd/zhongkong/docs/sources"} {
+	for _, page := range []string{"README", "cmd/zhongkong/docs/sdks", "cmd/zhongkong/docs/sources", "cmd/zhongkong/docs/grants"} {
 		english, chinese := outline(page+".md"), outline(page+".zh-CN.md")
 		for i := range max(len(english), len(chinese)) {
 			if i >= len(english) || i >= len(chinese) || english[i] != chinese[i] {
