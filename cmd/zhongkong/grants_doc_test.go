@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator/oauth"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
@@ -125,3 +126,15 @@ func profileTable(chinese bool) string {
 }
 
 func days(d time.Duration) string { return fmt.Sprintf("%d d", int(d.Hours())/24) }
+
+func TestTheReadmeHasTheRightsOfGrants(t *testing.T) {
+	for _, page := range []string{"../../README.md", "../../README.zh-CN.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line := "\nACL SETUSER zhongkong-refresher " + strings.Join(redisadmin.GrantACL(""), " ") + "\n"; !strings.Contains(string(text), line) {
+			t.Errorf("%s lacks:%s", page, line)
+		}
+	}
+}
