@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"flag"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
 var update = flag.Bool("update", false, "write the table of presets in docs/sources.md")
@@ -54,6 +56,7 @@ func TestBothPagesAboutSourcesHaveTheSameExamples(t *testing.T) {
 // that it names, and runs all of them in the sandbox.
 func TestTheExamplesOfSourcesAreTrue(t *testing.T) {
 	b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "")
+	b.env["ZHONGKONG_SEAL_KEY_FILE"] = b.file("seal.keys", seal.NewLine(time.Now())) // for those that have grants
 	accounts := ""
 	for _, example := range append(yamlExamples(t, "../../README.md"), yamlExamples(t, sourcePages()[0])...) {
 		example = b.withFiles(example)
@@ -109,7 +112,8 @@ func (b *bench) withFiles(example string) string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	contents := map[string]string{".pem": key, ".key": key, ".crt": certificate, ".json": string(account)}
+	contents := map[string]string{".pem": key, ".key": key, ".crt": certificate, ".json": string(account),
+		".aes": base64.RawStdEncoding.EncodeToString(make([]byte, 32))}
 	dir := b.t.TempDir()
 	for _, path := range regexp.MustCompile(`/etc/zhongkong/\S+`).FindAllString(example, -1) {
 		if err := os.WriteFile(filepath.Join(dir, filepath.Base(path)), []byte(cmp.Or(contents[filepath.Ext(path)], "the-secret-in-"+filepath.Base(path))), 0o600); err != nil {
