@@ -68,13 +68,14 @@ func exportGrants(ctx context.Context, s *session, c *cli.Context, names []strin
 	return nil
 }
 
-// allNames returns the accounts that have a grant in Redis, or, if the Redis user may not
-// search for them, those of the configuration. Their members come with them.
+// allNames returns the accounts that have a grant in Redis, as far as the Redis user may
+// search for them, and those of the configuration that need one. Their members come with
+// them.
 func (s *session) allNames(ctx context.Context) ([]string, error) {
 	names, err := redisadmin.New(s.store).GrantAccounts(ctx)
 	switch configured := s.cfg.NeedsGrants(); {
 	case err == nil:
-		return names, nil
+		return append(names, configured...), nil
 	case len(configured) == 0 || errors.Is(err, coordinator.ErrUnreachable):
 		return nil, s.withAdvice(err)
 	default:
