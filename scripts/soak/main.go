@@ -76,10 +76,12 @@ func command(args []string) error {
 		return f.simulation()
 	case "linear":
 		return f.linear()
+	case "grants":
+		return f.grants()
 	case "report":
 		return reportAll("results")
 	}
-	return fmt.Errorf("unknown command %q; want run, measure, mutants, simulation, linear or report", name)
+	return fmt.Errorf("unknown command %q; want run, grants, measure, mutants, simulation, linear or report", name)
 }
 
 // topologies returns the topologies to run.
