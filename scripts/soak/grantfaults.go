@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -27,6 +28,12 @@ type grantFault struct {
 	weight int
 	inject func(b *grantBed, r *rand.Rand)
 }
+
+// The faults that only one topology has.
+const (
+	diskLost = "Redis lost with its disk"
+	failover = "a failover"
+)
 
 func grantFaults() []grantFault {
 	return []grantFault{
@@ -81,10 +88,17 @@ func grantFaults() []grantFault {
 				time.Sleep(100 * time.Millisecond)
 			}
 		}},
-		{"a failover", 2, func(b *grantBed, _ *rand.Rand) {
-			if b.replicas != nil {
-				b.sentinels("sentinel", "failover", redistest.MasterName)
+		{diskLost, 1, func(b *grantBed, r *rand.Rand) {
+			s := b.redis[0]
+			s.Kill()
+			_ = os.RemoveAll(filepath.Join(s.Dir(), "appendonlydir"))
+			time.Sleep(between(r, 0, 3*time.Second))
+			for s.Start() != nil {
+				time.Sleep(100 * time.Millisecond)
 			}
+		}},
+		{failover, 2, func(b *grantBed, _ *rand.Rand) {
+			b.sentinels("sentinel", "failover", redistest.MasterName)
 		}},
 	}
 }
@@ -104,7 +118,7 @@ func (b *grantBed) inject(r *rand.Rand, faults int, out *grantOutcome, trace boo
 			n -= kinds[i].weight
 		}
 		k, own := kinds[i], rand.New(rand.NewPCG(r.Uint64(), r.Uint64()))
-		if k.name == "a failover" && b.replicas == nil {
+		if b.replicas == nil && k.name == failover || b.replicas != nil && k.name == diskLost {
 			continue
 		}
 		out.Faults++
