@@ -45,6 +45,7 @@ type grantWatch struct {
 	out *grantOutcome
 
 	served map[string]coordinator.Record // the newest that Redis has had
+	wiped  int32                         // Redis has lost everything so often
 	said   map[string]time.Time          // since when Redis says doubt or dead
 }
 
@@ -54,9 +55,14 @@ func newGrantWatch(b *grantBed, out *grantOutcome) *grantWatch {
 
 func (w *grantWatch) run(ctx context.Context) {
 	for sleep(ctx, 500*time.Millisecond) {
+		wiped := w.b.wiped.Load()
 		states, err := w.b.states(ctx)
 		if err != nil {
 			continue // Redis is down
+		}
+		if w.wiped < wiped { // tokens are put back only by a process that has them in memory
+			w.wiped = wiped
+			clear(w.served)
 		}
 		for _, s := range states {
 			w.look(s)

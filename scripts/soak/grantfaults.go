@@ -91,6 +91,7 @@ func grantFaults() []grantFault {
 		{diskLost, 1, func(b *grantBed, r *rand.Rand) {
 			s := b.redis[0]
 			s.Kill()
+			b.wiped.Add(1)
 			_ = os.RemoveAll(filepath.Join(s.Dir(), "appendonlydir"))
 			time.Sleep(between(r, 0, 3*time.Second))
 			for s.Start() != nil {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -67,6 +68,7 @@ type grantBed struct {
 	keys      *seal.Keyring
 	fleet     []*process
 	stop      func()
+	wiped     atomic.Int32 // how often Redis has lost everything
 
 	mu       sync.Mutex
 	families map[string][]string // guarded by mu: of each account, in the order of the consents
