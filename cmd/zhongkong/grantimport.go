@@ -94,13 +94,9 @@ func (s *session) grantAccount(ctx context.Context, args []string) (config.Accou
 
 // storesGrants makes sure that a grant can be stored, before a person is asked for one.
 func (s *session) storesGrants(ctx context.Context, account string) error {
-	store, err := s.grantStore()
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	_, err = store.LoadGrant(ctx, account)
+	_, err := s.store.LoadGrant(ctx, account)
 	return s.withAdvice(err)
 }
 
