@@ -38,9 +38,9 @@ func (b *bench) withSuite(more ...string) (with *bench, w *wecomtest.Server, api
 		"ZHONGKONG_SEAL_KEY_FILE", b.file("seal.keys", b.must("keygen"))), w, server.URL, path
 }
 
-// pushTo has WeCom push to a daemon until the test ends, once the callback URL has proved
+// pushSuiteTo has WeCom push to a daemon until the test ends, once the callback URL has proved
 // itself.
-func (b *bench) pushTo(d *daemonRun, w *wecomtest.Server) {
+func (b *bench) pushSuiteTo(d *daemonRun, w *wecomtest.Server) {
 	b.t.Helper()
 	b.eventually("the callback URL to prove itself", func() bool { return setCallback(d, w, suiteKey) == nil })
 	ctx, stop := context.WithCancel(context.Background())
@@ -69,7 +69,7 @@ func (d *daemonRun) token(account string) string {
 func TestTheCorpsOfASuiteAppearAndGo(t *testing.T) {
 	b, w, _, _ := newBench(t).withSuite("  tickets: [corp]\n  pages: [www.example.com]\n")
 	d := b.serve()
-	b.pushTo(d, w)
+	b.pushSuiteTo(d, w)
 	if _, err := w.Install(suiteID, "wwtenant"); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestTheCorpsOfASuiteAppearAndGo(t *testing.T) {
 func TestTheKeyOfACallbackIsChangedWhileServeRuns(t *testing.T) {
 	b, w, api, path := newBench(t).withSuite()
 	d := b.serve()
-	b.pushTo(d, w)
+	b.pushSuiteTo(d, w)
 	if _, err := w.Install(suiteID, "wwtenant"); err != nil {
 		t.Fatal(err)
 	}
