@@ -29,11 +29,22 @@
 // The lock is one key on one server (Redsync with one node). It can be lost in a
 // failover; then two processes call the source, and the fence decides.
 //
+// # Grants
+//
+// A Store is a coordinator.GrantStore if it has a Sealer: grants are never stored in
+// plain text, and readers have no right to their keys. What is saved has been confirmed
+// by as many servers and disks as Options.Replicas says. A restart and a failover are
+// noticed by the server's replication ID (INFO); then nothing but a consent is taken for
+// coordinator.GrantSettle, so that processes which remember a newer record can put it
+// back. What grants need of a server is more than tokens need: package redisadmin
+// examines its settings.
+//
 // # Keys
 //
 // All keys can be read with redis-cli; KEYS.md describes them. Only the key that ends
-// in :token and the channel that ends in :refreshed contain tokens. No error and no log
-// line of this package does.
+// in :token and the channel that ends in :refreshed contain tokens, and only the keys
+// that begin with the prefix and -grant contain grants. No error and no log line of this
+// package does.
 //
 // Package redisadmin is for operators: ACL rules, checks of a deployment, the log of an
 // account.
