@@ -62,7 +62,8 @@ func TestADamagedGrantIsNamedAndNothingOfItIsLost(t *testing.T) {
 			for _, err := range errs {
 				var data *redisstore.DataError
 				isData := errors.As(err, &data) && (data.Key == grantKey && data.Field == damage.field || damage.field == "state" && data.Key == "zhongkong:{a}:state")
-				if !isData && !(damage.field == "sealed" && errors.Is(err, coordinator.ErrSealed)) {
+				isSealed := damage.field == "sealed" && errors.Is(err, coordinator.ErrSealed)
+				if !isData && !isSealed {
 					t.Errorf("the error is %v, want it to name the field %q", err, damage.field)
 				}
 				if err != nil && (strings.Contains(err.Error(), "SECRET") || damage.field != "state" && strings.Contains(err.Error(), "it is written again")) {
