@@ -52,6 +52,7 @@ type grantMessage struct {
 	ReplayUntil time.Time `json:"replay_until,omitzero"`
 	IdleUntil   time.Time `json:"idle_until,omitzero"`
 	EndsAt      time.Time `json:"ends_at,omitzero"`
+	ConsentedAt time.Time `json:"consented_at,omitzero"`
 }
 
 // channelOf returns the channel that carries an event. A reader may be permitted to
@@ -143,6 +144,7 @@ func (m grantMessage) summary() *coordinator.GrantSummary {
 		Condition: coordinator.GrantCondition(m.Condition), Received: m.Received == 1,
 		DoubtAt: m.DoubtAt.UTC(), DeadAt: m.DeadAt.UTC(), ObtainedAt: m.ObtainedAt.UTC(),
 		ReplayUntil: m.ReplayUntil.UTC(), IdleUntil: m.IdleUntil.UTC(), EndsAt: m.EndsAt.UTC(),
+		ConsentedAt: m.ConsentedAt.UTC(),
 	}
 }
 

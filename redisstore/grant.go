@@ -146,7 +146,8 @@ func (s *Store) writeGrant(ctx context.Context, op string, script *redis.Script,
 		args: []any{
 			s.keys.Channel(account, layout.Refreshed), s.instance, g.Version, g.SaveID, uint64(g.Consent),
 			uint64(sum.Newest), sealed, string(sum.Condition), one(sum.Received), millis(sum.DoubtAt), millis(sum.DeadAt),
-			millis(sum.ObtainedAt), millis(sum.ReplayUntil), millis(sum.IdleUntil), millis(sum.EndsAt), printable(coordinator.Caller(ctx)),
+			millis(sum.ObtainedAt), millis(sum.ReplayUntil), millis(sum.IdleUntil), millis(sum.EndsAt),
+			millis(sum.ConsentedAt), printable(coordinator.Caller(ctx)),
 		},
 	})
 	if answer == nil {
@@ -236,7 +237,7 @@ func (r *decoder) grantSummary(fields []any) *coordinator.GrantSummary {
 	return &coordinator.GrantSummary{
 		Version: uint64(version), Consent: r.fence(key, "grant_consent", fields[1]), Newest: r.fence(key, "grant_newest", fields[2]),
 		Condition: coordinator.GrantCondition(r.text(key, "grant_condition", fields[3])), Received: r.text(key, "grant_received", fields[4]) == one(true),
-		DoubtAt: at(5), DeadAt: at(6), ObtainedAt: at(7), ReplayUntil: at(8), IdleUntil: at(9), EndsAt: at(10),
+		DoubtAt: at(5), DeadAt: at(6), ObtainedAt: at(7), ReplayUntil: at(8), IdleUntil: at(9), EndsAt: at(10), ConsentedAt: at(11),
 	}
 }
 

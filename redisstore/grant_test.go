@@ -181,7 +181,7 @@ func scriptLoaded(t testing.TB, store *redisstore.Store, account string) coordin
 func equalSummary(a, b coordinator.GrantSummary) bool {
 	return a.Version == b.Version && a.Consent == b.Consent && a.Condition == b.Condition && sameMilli(a.DoubtAt, b.DoubtAt) &&
 		sameMilli(a.DeadAt, b.DeadAt) && sameMilli(a.ObtainedAt, b.ObtainedAt) && sameMilli(a.IdleUntil, b.IdleUntil) &&
-		a.Newest == b.Newest && a.Received == b.Received && sameMilli(a.ReplayUntil, b.ReplayUntil) && sameMilli(a.EndsAt, b.EndsAt)
+		a.Newest == b.Newest && a.Received == b.Received && sameMilli(a.ReplayUntil, b.ReplayUntil) && sameMilli(a.ConsentedAt, b.ConsentedAt) && sameMilli(a.EndsAt, b.EndsAt)
 }
 
 func sameMilli(a, b time.Time) bool { return a.Equal(b.Truncate(time.Millisecond)) }

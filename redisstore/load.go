@@ -178,6 +178,7 @@ var (
 		"window_ends", "window_calls",
 		"grant_version", "grant_consent", "grant_newest", "grant_condition", "grant_received",
 		"grant_doubt_at", "grant_dead_at", "grant_obtained_at", "grant_replay_until", "grant_idle_until", "grant_ends_at",
+		"grant_consented_at",
 	}
 )
 

@@ -6,7 +6,7 @@
 --       4 save id, 5 consent, 6 the newest token's fence, 7 the sealed record,
 --       8 condition, 9 1 if its tokens are pushed, or ""; instants in ms (0: none):
 --       10 doubt at, 11 dead at, 12 obtained at, 13 replay until, 14 idle until,
---       15 ends at; 16 the caller who asked for it, or ""
+--       15 ends at, 16 consented at; 17 the caller who asked for it, or ""
 --
 -- Constants that the scripts share with Go: settle_ms, how long a store waits for
 -- newer records after its server has changed; slack_ms, by how much the clocks of a
@@ -69,15 +69,16 @@ local function store(event, settled, last_fence)
   end
   redis.call('HSET', KEYS[2], 'grant_version', ARGV[3], 'grant_consent', ARGV[5], 'grant_newest', ARGV[6],
     'grant_condition', ARGV[8], 'grant_received', ARGV[9], 'grant_doubt_at', ARGV[10], 'grant_dead_at', ARGV[11],
-    'grant_obtained_at', ARGV[12], 'grant_replay_until', ARGV[13], 'grant_idle_until', ARGV[14], 'grant_ends_at', ARGV[15])
+    'grant_obtained_at', ARGV[12], 'grant_replay_until', ARGV[13], 'grant_idle_until', ARGV[14], 'grant_ends_at', ARGV[15],
+    'grant_consented_at', ARGV[16])
   local fence = credible(math.max(tonumber(ARGV[5]), tonumber(ARGV[6])))
   if fence > last_fence then redis.call('HSET', KEYS[2], 'fence', digits(fence)) end
   if event ~= '' then
-    redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', event, 'by', ARGV[2], 'asked_by', ARGV[16], 'fence', ARGV[5])
+    redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', event, 'by', ARGV[2], 'asked_by', ARGV[17], 'fence', ARGV[5])
   end
   redis.call('PUBLISH', ARGV[1], json('event', 'grant', 'version', tonumber(ARGV[3]), 'consent', tonumber(ARGV[5]),
     'newest', tonumber(ARGV[6]), 'condition', ARGV[8], 'received', tonumber(ARGV[9]) or '', 'doubt_at', instant(ARGV[10]),
     'dead_at', instant(ARGV[11]), 'obtained_at', instant(ARGV[12]), 'replay_until', instant(ARGV[13]),
-    'idle_until', instant(ARGV[14]), 'ends_at', instant(ARGV[15]), 'by', ARGV[2]))
+    'idle_until', instant(ARGV[14]), 'ends_at', instant(ARGV[15]), 'consented_at', instant(ARGV[16]), 'by', ARGV[2]))
   return { 'stored', digits(now) }
 end
