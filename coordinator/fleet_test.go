@@ -43,12 +43,17 @@ type process struct {
 type sightings struct {
 	mu sync.Mutex
 	by map[coordinator.ObservationKind]int
+
+	last coordinator.ObservationKind // PresentedGrant or ProbedGrant
 }
 
 func (s *sightings) add(o coordinator.Observation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.by[o.Kind]++
+	if o.Kind == coordinator.PresentedGrant || o.Kind == coordinator.ProbedGrant {
+		s.last = o.Kind
+	}
 }
 
 func (s *sightings) count(kind coordinator.ObservationKind) int {

@@ -13,8 +13,10 @@ import (
 // was used up, as issuers do.
 type grantIssuer struct {
 	rules    coordinator.GrantRules
-	siblings bool          // a replay brings another token, not the same one
-	life     time.Duration // of an access token
+	claims   coordinator.GrantRules // what its sources say that it does
+	careless bool                   // its sources send after SendBefore
+	siblings bool                   // a replay brings another token, not the same one
+	life     time.Duration          // of an access token
 
 	mu      sync.Mutex // guards what follows
 	family  int        // the newest, of the newest consent
@@ -39,9 +41,9 @@ type arrival struct {
 	token   string
 	at      time.Time
 	by      string
+	probe   bool // its process called it the last resort
 	reached bool // the issuer
 	killed  bool // and killed the family for it
-	left    time.Duration
 }
 
 // grantFault is what becomes of one call.
@@ -54,7 +56,7 @@ type grantFault struct {
 }
 
 func newGrantIssuer(rules coordinator.GrantRules) *grantIssuer {
-	return &grantIssuer{rules: rules, life: time.Hour, grants: make(map[string]*issuedGrant)}
+	return &grantIssuer{rules: rules, claims: rules, life: time.Hour, grants: make(map[string]*issuedGrant)}
 }
 
 // consent returns the first token of a new family; those before are dead.
@@ -142,29 +144,29 @@ type grantSource struct {
 	issuer *grantIssuer
 	gate   *gate
 	name   string
-	ends   time.Time // of the last access token that this process got
+	seen   *sightings
 }
 
 func (s *grantSource) Description() coordinator.Description {
-	return coordinator.Description{Repeat: coordinator.RepeatKills, Grant: s.issuer.rules}
+	return coordinator.Description{Repeat: coordinator.RepeatKills, Grant: s.issuer.claims}
 }
 
 func (s *grantSource) Fetch(ctx context.Context, ask coordinator.FetchRequest) (coordinator.FetchResult, error) {
 	if err := s.gate.enter("send"); err != nil {
 		return coordinator.FetchResult{}, err
 	}
-	if ask.Grant.Token.IsZero() || !time.Now().Before(ask.SendBefore) {
+	if ask.Grant.Token.IsZero() || !time.Now().Before(ask.SendBefore) && !s.issuer.careless {
 		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: coordinator.FailedBusy, Message: "not sent"}
 	}
-	result, err := s.issuer.exchange(ctx, s.name, ask.Grant.Token.Reveal())
+	result, err := s.issuer.exchange(ctx, s.name, s.seen.probing(), ask.Grant.Token.Reveal())
 	if dead := s.gate.leave("send"); dead != nil {
 		return coordinator.FetchResult{}, dead
 	}
 	return result, err
 }
 
-func (i *grantIssuer) exchange(ctx context.Context, by, token string) (coordinator.FetchResult, error) {
-	fault, a := i.arrive(by, token)
+func (i *grantIssuer) exchange(ctx context.Context, by string, probe bool, token string) (coordinator.FetchResult, error) {
+	fault, a := i.arrive(by, probe, token)
 	if fault.kind != "" {
 		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: fault.kind, Message: "not now", Calls: 1}
 	}
@@ -197,7 +199,7 @@ func (i *grantIssuer) exchange(ctx context.Context, by, token string) (coordinat
 	return coordinator.FetchResult{Token: coordinator.NewToken(access), Lifetime: i.life, Grant: coordinator.NewToken(successor), Calls: 1}, nil
 }
 
-func (i *grantIssuer) arrive(by, token string) (grantFault, *arrival) {
+func (i *grantIssuer) arrive(by string, probe bool, token string) (grantFault, *arrival) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	fault := grantFault{latency: 100 * time.Millisecond}
@@ -207,7 +209,7 @@ func (i *grantIssuer) arrive(by, token string) (grantFault, *arrival) {
 	case i.faults != nil:
 		fault = i.faults()
 	}
-	a := arrival{token: token, at: time.Now(), by: by}
+	a := arrival{token: token, at: time.Now(), by: by, probe: probe}
 	if fault.kind == "" {
 		i.arrived = append(i.arrived, a)
 		return fault, &i.arrived[len(i.arrived)-1]

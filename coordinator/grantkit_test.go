@@ -23,6 +23,8 @@ import (
 type grantFleet struct {
 	t      *testing.T
 	store  *memstore.Store
+	rules  func(*gatedStore) // changes the store of each process: breaks a rule
+	lossy  bool              // the spools say that they have written, and have not
 	copy   *memCopy
 	issuer *grantIssuer
 	log    *grantLog
@@ -61,8 +63,13 @@ func (f *grantFleet) startWith(disk *memSpool, change func(*coordinator.Config))
 	p := &grantProcess{
 		gate: new(gate), link: f.store.Instance(name), disk: disk, seen: &sightings{by: map[coordinator.ObservationKind]int{}},
 	}
+	disk.lossy = f.lossy
+	store := &gatedStore{Instance: p.link, gate: p.gate, store: f.store}
+	if f.rules != nil {
+		f.rules(store)
+	}
 	cfg := coordinator.Config{
-		Store: &gatedStore{Instance: p.link, gate: p.gate}, Spool: gatedSpool{disk, p.gate}, Copy: gatedCopy{f.copy, p.gate},
+		Store: store, Spool: gatedSpool{disk, p.gate}, Copy: gatedCopy{f.copy, p.gate},
 		Observe: p.seen.add, Logger: slog.New(slog.NewTextHandler(f.log, nil)),
 	}
 	if change != nil {
@@ -72,11 +79,13 @@ func (f *grantFleet) startWith(disk *memSpool, change func(*coordinator.Config))
 	if p.c, err = coordinator.New(cfg); err != nil {
 		f.t.Fatalf("New() = %v", err)
 	}
-	p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: &grantSource{issuer: f.issuer, gate: p.gate, name: name}})
+	p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: &grantSource{issuer: f.issuer, gate: p.gate, name: name, seen: p.seen}})
 	if err != nil {
 		f.t.Fatalf("Add() = %v", err)
 	}
-	p.stop = p.c.Start(f.t.Context())
+	ctx, cancel := context.WithCancel(f.t.Context())
+	p.gate.end = cancel
+	p.stop = p.c.Start(ctx)
 	f.t.Cleanup(p.kill)
 	return p
 }
@@ -137,6 +146,13 @@ func (f *grantFleet) wantKept() {
 	f.wantCondition(coordinator.GrantGood)
 }
 
+// probing reports whether the last token that was presented was so as the last resort.
+func (s *sightings) probing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last == coordinator.ProbedGrant
+}
+
 // grantLog collects what the processes log, and must hold no secret.
 type grantLog struct {
 	mu    sync.Mutex
@@ -172,6 +188,7 @@ func (l *grantLog) count(words ...string) int {
 type gate struct {
 	mu     sync.Mutex
 	dead   bool
+	end    func()        // ends the process' goroutines, in their time
 	paused time.Time     // until then everything stands
 	dieAt  string        // it dies at this call
 	after  bool          // when the call has had its effect
@@ -185,7 +202,13 @@ var errDead = fmt.Errorf("the process is dead: %w", coordinator.ErrUnreachable)
 func (g *gate) die() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.dies()
+}
+
+// dies needs mu.
+func (g *gate) dies() {
 	g.dead = true
+	g.end()
 }
 
 // dieBefore and dieAfter have the process die at its next call of that name.
@@ -217,7 +240,7 @@ func (g *gate) enter(op string) error {
 		g.paused, g.stands = time.Now().Add(g.stand), ""
 	}
 	if op == g.dieAt && !g.after {
-		g.dead = true
+		g.dies()
 	}
 	until := g.paused
 	g.mu.Unlock()
@@ -234,7 +257,7 @@ func (g *gate) enter(op string) error {
 func (g *gate) leave(op string) error {
 	g.mu.Lock()
 	if op == g.dieAt && g.after {
-		g.dead = true
+		g.dies()
 	}
 	until := g.paused
 	g.mu.Unlock()
@@ -261,7 +284,14 @@ func (g *gate) through(op string, call func() error) error {
 // gatedStore is the store behind a gate.
 type gatedStore struct {
 	*memstore.Instance
-	gate *gate
+	gate  *gate
+	store *memstore.Store
+
+	// What breaks the rules. Nil: nothing is changed.
+	saving  func(before, g coordinator.Grant) (coordinator.Grant, bool) // false: not stored, and said to be
+	reading func(coordinator.GrantReading) coordinator.GrantReading
+	loses   bool // RestoreGrant does nothing
+	hasty   bool // what was not confirmed counts as confirmed, and is lost
 }
 
 func (s *gatedStore) Load(ctx context.Context, names ...string) (states []coordinator.State, err error) {
@@ -308,22 +338,48 @@ func (s *gatedStore) Restore(ctx context.Context, name string, r coordinator.Rec
 
 func (s *gatedStore) LoadGrant(ctx context.Context, name string) (r coordinator.GrantReading, err error) {
 	err = s.gate.through("load grant", func() (err error) { r, err = s.Instance.LoadGrant(ctx, name); return err })
+	if s.reading != nil {
+		r = s.reading(r)
+	}
 	return r, err
 }
 
-// SaveGrant tells apart what is saved: a mark, an answer, or what ends a presentation.
 func (s *gatedStore) SaveGrant(ctx context.Context, name string, g coordinator.Grant, sum coordinator.GrantSummary) error {
-	return s.gate.through("save grant", func() error { return s.Instance.SaveGrant(ctx, name, g, sum) })
+	return s.gate.through("save grant", func() error {
+		if s.saving != nil {
+			before, err := s.Instance.LoadGrant(ctx, name)
+			if err != nil {
+				return err
+			}
+			var stored bool
+			if g, stored = s.saving(before.Grant, g); !stored {
+				return nil
+			}
+		}
+		err := s.Instance.SaveGrant(ctx, name, g, sum)
+		if s.hasty && errors.Is(err, coordinator.ErrUnconfirmed) {
+			s.store.LoseGrantWrites(name, 1)
+			return nil
+		}
+		return err
+	})
 }
 
 func (s *gatedStore) RestoreGrant(ctx context.Context, name string, g coordinator.Grant, sum coordinator.GrantSummary) error {
-	return s.gate.through("restore grant", func() error { return s.Instance.RestoreGrant(ctx, name, g, sum) })
+	return s.gate.through("restore grant", func() error {
+		if s.loses {
+			return nil
+		}
+		return s.Instance.RestoreGrant(ctx, name, g, sum)
+	})
 }
 
 // memSpool is a disk.
 type memSpool struct {
 	mu      sync.Mutex
 	answers []coordinator.GrantAnswer
+	written []string // every token that was written, ever
+	lossy   bool     // it says that it has written, and has not
 }
 
 type gatedSpool struct {
@@ -335,7 +391,10 @@ func (s gatedSpool) Write(a coordinator.GrantAnswer) error {
 	return s.gate.through("spool", func() error {
 		s.disk.mu.Lock()
 		defer s.disk.mu.Unlock()
-		s.disk.answers = append(s.disk.answers, a)
+		s.disk.written = append(s.disk.written, a.Token.Reveal())
+		if !s.disk.lossy {
+			s.disk.answers = append(s.disk.answers, a)
+		}
 		return nil
 	})
 }
@@ -369,6 +428,7 @@ func (s *memSpool) len() int {
 type memCopy struct {
 	mu     sync.Mutex
 	down   bool
+	deaf   bool // it has nothing
 	grants map[string]coordinator.Grant
 }
 
@@ -401,7 +461,7 @@ func (c gatedCopy) Put(_ context.Context, name string, g coordinator.Grant) erro
 		if c.copy.grants == nil {
 			c.copy.grants = make(map[string]coordinator.Grant)
 		}
-		if !g.Older(c.copy.grants[name]) {
+		if !c.copy.deaf && !g.Older(c.copy.grants[name]) {
 			c.copy.grants[name] = g
 		}
 		return nil

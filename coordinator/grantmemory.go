@@ -60,6 +60,16 @@ func (m *grantMemory) keep(fence Fence) bool {
 	return true
 }
 
+// unprime has the copy read again: the store may have lost more than this process knows.
+func (m *grantMemory) unprime() {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.primed = false
+}
+
 func (m *grantMemory) kept(fence Fence) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -154,8 +164,8 @@ func (a *Account) syncGrantOnce(ctx context.Context, m *grantMemory) error {
 	return nil
 }
 
-// primeGrant takes over the copy that is kept outside of the store, once: it may be
-// newer than what the store has.
+// primeGrant takes over the copy that is kept outside of the store, at the start and
+// after the store may have lost writes: it may be newer than what the store has.
 func (a *Account) primeGrant(ctx context.Context, m *grantMemory, rules GrantRules) error {
 	m.mu.Lock()
 	primed := m.primed

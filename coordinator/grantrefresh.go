@@ -58,6 +58,7 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 		c: r.c, account: r.a.name, rules: r.grant, memory: m,
 		transition: func(read GrantReading) (g Grant, changed bool) {
 			if read.SettledIn > 0 {
+				m.unprime()
 				refused = &UnsettledError{RetryIn: read.SettledIn}
 				return read.Grant, false
 			}

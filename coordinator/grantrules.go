@@ -283,10 +283,16 @@ type Consent struct {
 	Idle, Ends time.Duration
 }
 
-// Consented replaces all tokens and presentations under a new fence. A consent whose At
-// is not after that of the one there is changes nothing: g is returned.
+// Consented replaces all tokens and presentations under a new fence. It returns g, and
+// changes nothing, if the consent's At is not after that of the one there is, and if its
+// token is there, or was used up since: it was stored before, though no one said so.
 func (g Grant) Consented(c Consent, now time.Time) Grant {
-	if !c.At.IsZero() && !c.At.After(g.ConsentedAt) {
+	stale := !c.At.After(g.ConsentedAt)
+	if c.At.IsZero() {
+		i := slices.IndexFunc(g.Tokens, func(t GrantToken) bool { return t.Token.Equal(c.Token) })
+		stale = !c.Token.IsZero() && (i >= 0 && !g.Tokens[i].Refused || i < 0 && g.knows(c.Token))
+	}
+	if stale {
 		return g
 	}
 	newest := max(g.Consent, g.Newest())

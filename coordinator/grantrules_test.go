@@ -158,6 +158,23 @@ func TestManyReplaysDoNotMoveTheWindow(t *testing.T) {
 	w.wantNone(GrantDoubt, false)
 }
 
+func TestARepeatedConsentDoesNotBringBackATokenThatWasPresentedSince(t *testing.T) {
+	w := startGrant(t, never)
+	again := Consent{Token: NewToken("r0")}
+	a := w.present("r0", false)
+	if g := w.Consented(again, w.now); g.Version != w.Version {
+		t.Error("the token is there: it was consented once more")
+	}
+	w.keep(a, w.Grant.Consent, "r1")
+	if g := w.Consented(again, w.now); g.Version != w.Version {
+		t.Error("the token was used up: it was consented once more")
+	}
+	b := w.present("r1", false)
+	w.Grant, _ = w.Refuse(b, a)
+	w.Grant = w.Consented(Consent{Token: NewToken("r1")}, w.now) // a person may try again
+	w.want(GrantGood)
+}
+
 func TestAConsentThatIsNotNewerByTheIssuersClockChangesNothing(t *testing.T) {
 	w := startGrant(t, never)
 	at := grantEpoch.Add(time.Hour)
