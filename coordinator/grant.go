@@ -20,6 +20,8 @@ type Grant struct {
 	Version uint64 // 0: there is no record
 	SaveID  string // random, of this version: tells a repeated save from another process'
 
+	Saves []string // names of the versions before it: tells whether a record was made of another
+
 	// Consent is the fence of the newest consent. Answers to presentations of earlier
 	// ones are not kept. Of two records the one with the greater Consent is newer,
 	// with the same Consent the one with the greater Version.
@@ -295,6 +297,9 @@ const clockSlack = 5 * time.Second
 // next returns a copy of g that can be changed, as the next version.
 func (g Grant) next() Grant {
 	g.Tokens, g.Presentations, g.Replaced = slices.Clone(g.Tokens), slices.Clone(g.Presentations), slices.Clone(g.Replaced)
+	if g.Version > 0 {
+		g.Saves = lastOf(append(slices.Clone(g.Saves), saveName(g.SaveID)), maxSaves)
+	}
 	g.Version++
 	g.SaveID = rand.Text()
 	return g

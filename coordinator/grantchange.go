@@ -95,17 +95,19 @@ func (c *Coordinator) loadGrant(ctx context.Context, grants GrantStore, account 
 		}
 		mine, _ := m.recall()
 		switch {
-		case restored && r.Grant.Older(mine):
+		case restored && !r.Grant.follows(mine):
 			return GrantReading{}, fmt.Errorf("put back the grant of %q: the store has not taken version %d: %w", account, mine.Version, ErrUnconfirmed)
-		case !r.Grant.Older(mine):
+		case r.Grant.follows(mine):
 			m.remember(r.Grant, r.Grant.Summary(rules, r.Now))
 			return r, nil
 		}
+		mine = mine.merge(r.Grant)
 		err = grants.RestoreGrant(ctx, account, mine, mine.Summary(rules, r.Now))
 		c.reached(err)
 		if err != nil {
 			return GrantReading{}, fmt.Errorf("put back the grant of %q: %w", account, err)
 		}
+		m.remember(mine, mine.Summary(rules, r.Now))
 		c.observe(Observation{Kind: RestoredGrant, Account: account})
 		c.log.Warn("grant restored: the store had lost its newest version", "account", account, "version", mine.Version, "stored", r.Grant.Version)
 	}

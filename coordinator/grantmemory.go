@@ -24,15 +24,18 @@ type grantMemory struct {
 // maxGrantSyncs is how many grants are compared with the store at once.
 const maxGrantSyncs = 32
 
-// remember takes g over unless it is older.
+// remember takes g over unless it is older. s is its summary.
 func (m *grantMemory) remember(g Grant, s GrantSummary) {
 	if m == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !g.Older(m.newest) {
+	switch {
+	case g.follows(m.newest):
 		m.newest, m.summary = g, s
+	case !m.newest.follows(g): // the next comparison with the store settles which is whose
+		m.newest = m.newest.merge(g)
 	}
 }
 
@@ -164,8 +167,9 @@ func (a *Account) syncGrantOnce(ctx context.Context, m *grantMemory) error {
 	return nil
 }
 
-// primeGrant takes over the copy that is kept outside of the store, at the start and
-// after the store may have lost writes: it may be newer than what the store has.
+// primeGrant takes over the copy that is kept outside of the store, at the start, after
+// the store could not be followed, and while it may have lost writes: the copy may be newer
+// than what the store has.
 func (a *Account) primeGrant(ctx context.Context, m *grantMemory, rules GrantRules) error {
 	m.mu.Lock()
 	primed := m.primed

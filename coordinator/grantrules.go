@@ -190,8 +190,7 @@ func (g Grant) knows(t Token) bool {
 // replaced removes a token whose successor is stored.
 func (g *Grant) replaced(token Fence) {
 	i := g.index(token)
-	g.Replaced = append(g.Replaced, fingerprint(g.Tokens[i].Token))
-	g.Replaced = g.Replaced[max(0, len(g.Replaced)-maxPresentations):]
+	g.Replaced = lastOf(append(g.Replaced, fingerprint(g.Tokens[i].Token)), maxPresentations)
 	g.Tokens = slices.Delete(g.Tokens, i, i+1)
 }
 

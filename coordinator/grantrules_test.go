@@ -282,3 +282,36 @@ func TestAGrantIsWrittenDownWhole(t *testing.T) {
 		t.Error("nonsense was decoded")
 	}
 }
+
+func TestTwoVersionsOfARecordAreMerged(t *testing.T) {
+	w := startGrant(t, window)
+	consent := w.Grant.Consent
+	a, b := w.present("r0", false), w.present("r0", false)
+	lost := w.Grant
+	w.keep(b, consent, "rb")
+	remembered := w.Grant
+	w.Grant = lost // the store goes on from an older version
+	w.keep(a, consent, "ra")
+	for range 3 {
+		w.wait(time.Hour)
+		c := w.present("ra", false)
+		w.Grant, _ = w.Withdraw(c)
+	}
+	for name, m := range map[string]Grant{"one way": Merge(w.Grant, remembered), "the other": Merge(remembered, w.Grant)} {
+		if len(m.Tokens) != 2 || m.Tokens[0].Token.Reveal() != "ra" || m.Tokens[1].Token.Reveal() != "rb" || len(m.Presentations) != 0 {
+			t.Errorf("%s: %d tokens and %d marks, want both siblings and none", name, len(m.Tokens), len(m.Presentations))
+		}
+		for _, g := range []Grant{w.Grant, remembered, lost} {
+			if !Follows(m, g) || Follows(g, m) || !Merge(g, m).Same(m) {
+				t.Errorf("%s: what was merged does not follow version %d", name, g.Version)
+			}
+		}
+	}
+	if m := Merge(lost, remembered); !m.Same(remembered) {
+		t.Error("a version that was only lost was merged")
+	}
+	consented := lost.Consented(Consent{Token: NewToken("s0")}, w.now)
+	if m := Merge(remembered, consented); !m.Same(consented) {
+		t.Error("a newer consent was merged with an earlier one")
+	}
+}

@@ -105,6 +105,7 @@ type GrantCopy interface {
 type grantJSON struct {
 	Version       uint64           `json:"version"`
 	SaveID        string           `json:"save_id"`
+	Saves         []string         `json:"saves,omitempty"`
 	Consent       Fence            `json:"consent"`
 	ConsentedAt   time.Time        `json:"consented_at,omitzero"`
 	Tokens        []grantTokenJSON `json:"tokens"`
@@ -129,7 +130,7 @@ type grantTokenJSON struct {
 // EncodeGrant writes g down, secrets included: what it returns is to be sealed.
 func EncodeGrant(g Grant) []byte {
 	j := grantJSON{
-		Version: g.Version, SaveID: g.SaveID, Consent: g.Consent, ConsentedAt: g.ConsentedAt, Replaced: g.Replaced, Presentations: g.Presentations,
+		Version: g.Version, SaveID: g.SaveID, Saves: g.Saves, Consent: g.Consent, ConsentedAt: g.ConsentedAt, Replaced: g.Replaced, Presentations: g.Presentations,
 		ObtainedAt: g.ObtainedAt, IdleUntil: g.IdleUntil, EndsAt: g.EndsAt,
 	}
 	for _, t := range g.Tokens {
@@ -151,7 +152,7 @@ func DecodeGrant(b []byte) (Grant, error) {
 		return Grant{}, errors.New("no process of ours writes such a grant: it is not the JSON of a record with version and save_id")
 	}
 	g := Grant{
-		Version: j.Version, SaveID: j.SaveID, Consent: j.Consent, ConsentedAt: j.ConsentedAt, Replaced: j.Replaced, Presentations: j.Presentations,
+		Version: j.Version, SaveID: j.SaveID, Saves: j.Saves, Consent: j.Consent, ConsentedAt: j.ConsentedAt, Replaced: j.Replaced, Presentations: j.Presentations,
 		ObtainedAt: j.ObtainedAt, IdleUntil: j.IdleUntil, EndsAt: j.EndsAt,
 	}
 	for _, t := range j.Tokens {

@@ -17,7 +17,12 @@ func (w watcher) Subscribed(accounts []string) {
 }
 
 // Lost marks what is held as stale.
-func (w watcher) Lost(err error) { w.c.notFollowing(err) }
+func (w watcher) Lost(err error) {
+	w.c.notFollowing(err)
+	for _, a := range w.c.Accounts() {
+		a.grantMemory().unprime()
+	}
+}
 
 // Notified takes in one event.
 func (w watcher) Notified(e Event) { w.c.notified(e) }
