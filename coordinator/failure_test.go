@@ -71,7 +71,7 @@ func TestFailingSourceLeavesTheTokenInUse(t *testing.T) {
 	for name, outcome := range outcomes {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fleet) {
-				fleet := []*process{f.refresher(), f.refresher(), f.reader()}
+				fleet := []*process{f.start(f.longConfig(), f.source), f.start(f.longConfig(), f.source), f.start(f.longConfig(), nil)}
 				token := f.token(fleet[2], time.Second)
 				f.source.Default(outcome)
 				for range 58 {
