@@ -4,6 +4,7 @@
 //	corp, err := wecom.Config{Kind: wecom.JSAPITicket}.Source()           // for wx.config
 //	agent, err := wecom.Config{Kind: wecom.AgentTicket}.Source()          // for wx.agentConfig
 //	provider, err := wecom.Config{Kind: wecom.Provider, …}.Source()       // get_provider_token
+//	suite, err := wecom.Config{Kind: wecom.SuiteToken, SuiteID: id, …}.Source() // get_suite_token
 //
 // Each is a [coordinator.Source].
 //
@@ -32,6 +33,33 @@
 // refresh is forced, and the store keeps the other processes from it. A corrected secret
 // is sent at once. If the secret was right and the app has been enabled again, force a
 // refresh from a process that is started anew, such as "zhongkong refresh".
+//
+// # Suites
+//
+// A service provider's suite is a third-party app, or a template of custom apps (代开发):
+//
+//	suite_ticket, pushed every 10 minutes, good for 30   the grant of the suite's account
+//	  suite_access_token                                 its token
+//	    auth_code, pushed or by redirect, for 10 minutes  exchanged at once
+//	      permanent code of a corp                        the grant of the corp's account
+//	        access_token of the corp                      its token, with tickets of its own
+//
+// A [Suite] takes what WeCom pushes, and keeps an account SUITEID.CORPID for each corp
+// that has the suite, in every process of the fleet. The grants are in the store, durable
+// (see [coordinator.GrantStore]): a permanent code that is lost costs a new installation.
+//
+// WeCom gives the same token until its end, and a suite_access_token only for a
+// suite_ticket that is not older than 30 minutes. So while tickets do not arrive, what is
+// stored serves to its end and no longer; the next ticket brings everything back.
+//
+// What is not promised: if WeCom has exchanged an auth_code and the answer is lost on its
+// way, the corp has to install the suite again. If the process ends before it has stored
+// the answer, its spool has it, unless there is none.
+//
+// A corp whose cancel_auth was lost is found when its token ends: its account is dead
+// until the corp comes back. A custom app's permanent code is presented as a secret:
+// a dead one counts as a wrong secret, once. Several within an hour make WeCom block the
+// source address.
 //
 // # Business calls
 //

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
+	"os"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
 	"github.com/zhongkong/zhongkong/coordinator/wecom"
 	"github.com/zhongkong/zhongkong/coordinator/wecom/wecomtest"
 )
@@ -94,4 +97,45 @@ func ExampleProber() {
 	err := wecom.Prober{Transport: sandbox.Transport()}.Probe(context.Background(), coordinator.NewToken("one that is dead"))
 	fmt.Println(wecom.Rejected(err))
 	// Output: true
+}
+
+// A service provider keeps the tokens of all corps that have its suite.
+func ExampleSuite() {
+	store := memstore.New().Instance("example") // a real one is durable: package redisstore
+	zk, err := coordinator.New(coordinator.Config{Store: store})
+	if err != nil {
+		log.Fatal(err)
+	}
+	source, err := wecom.Config{Kind: wecom.SuiteToken, SuiteID: "ww4asffe99e54c0f4c", Secret: os.Getenv("SUITE_SECRET")}.Source()
+	if err != nil {
+		log.Fatal(err)
+	}
+	account, err := zk.Add(coordinator.AccountConfig{Name: "ww4asffe99e54c0f4c", Source: source})
+	if err != nil {
+		log.Fatal(err)
+	}
+	suite, err := wecom.NewSuite(wecom.SuiteConfig{
+		SuiteID: "ww4asffe99e54c0f4c", Token: os.Getenv("CALLBACK_TOKEN"), EncodingAESKey: os.Getenv("ENCODING_AES_KEY"),
+		Account: account, Coordinator: zk, Grants: store,
+		Add: func(name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
+			return zk.Add(coordinator.AccountConfig{Name: name, Source: source, Parent: parent})
+		},
+		Remove: zk.Remove,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	go suite.Run(context.Background())
+	http.HandleFunc("/callback", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, msgcrypt.MaxBody))
+		if err != nil {
+			return
+		}
+		answer, err := suite.Callback(r.Context(), r.Method, r.URL.Query(), body)
+		if err != nil { // WeCom pushes it again
+			http.Error(w, "not taken", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, answer)
+	})
 }
