@@ -90,7 +90,7 @@ func NewSuite(c SuiteConfig) (*Suite, error) {
 	case c.SuiteID == "":
 		return fail(errors.New("suite_id: missing"))
 	case c.Account == nil || c.Coordinator == nil || c.Grants == nil || c.Add == nil || c.Remove == nil:
-		return fail(errors.New("Account, Coordinator, Grants, Add and Remove are required"))
+		return fail(errors.New("one of Account, Coordinator, Grants, Add and Remove is missing"))
 	}
 	receivers := []string{c.SuiteID}
 	if c.CorpID != "" {

@@ -306,6 +306,8 @@ func (p *provider) calls(path string, code int) (all, coded int) {
 func TestADayOfSuites(t *testing.T) {
 	const third, custom = 400, 100
 	inProvider(t, nil, func(p *provider) {
+		p.kill(2)
+		p.processes = p.processes[:2]
 		for i := range third {
 			p.install(thirdParty, i)
 		}

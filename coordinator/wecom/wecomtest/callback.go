@@ -74,7 +74,7 @@ func (c Callback) call(ctx context.Context, method string, query url.Values, bod
 		return 0, "", err
 	}
 	req.Header.Set("Content-Type", "text/xml")
-	var transport http.RoundTripper = http.DefaultTransport
+	transport := http.DefaultTransport
 	if c.Handler != nil {
 		transport = simulator.Transport{Handler: c.Handler, From: pushesFrom}
 	}
