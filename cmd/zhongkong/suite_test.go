@@ -145,3 +145,25 @@ func TestASuiteIsCheckedBeforeItIsServed(t *testing.T) {
 		b.fails(exitUsage, words, "check")
 	}
 }
+
+func TestDoctorTriesTheSecretOfASuite(t *testing.T) {
+	b, w, _, _ := newBench(t).withSuite()
+	says := func(words string) {
+		t.Helper()
+		if out := b.run("doctor", suiteID); !strings.Contains(out.stdout+out.stderr, words) {
+			t.Errorf("doctor does not say %q:\n%s%s", words, out.stdout, out.stderr)
+		}
+	}
+	says("accepts the secret and this address")
+	if err := w.SetSuiteTrusted(suiteID, []string{"10.0.0.1"}); err != nil {
+		t.Fatal(err)
+	}
+	says("the issuer sees this machine as 127.0.0.1")
+	if err := w.SetSuiteTrusted(suiteID, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.SetSuiteSecret(suiteID, "another"); err != nil {
+		t.Fatal(err)
+	}
+	says("40080")
+}

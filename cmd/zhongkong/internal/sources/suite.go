@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -74,6 +75,7 @@ func weComSuites() []Kind {
 		}, pushedFields()...),
 		APIBase: wecom.DefaultBaseURL,
 		Make:    makeSuite,
+		Trial:   trySuite,
 		Chain:   func(v Values) string { return SuiteID(v) + " " + v.APIBase },
 		Hint:    suiteHint,
 		Members: &Members{
@@ -94,6 +96,23 @@ func makeSuite(v Values) (coordinator.Source, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// trySuite returns a source whose Fetch presents a suite_ticket that WeCom does not know.
+// WeCom says so if it takes the suite_id, the secret and this address.
+func trySuite(v Values) (coordinator.Source, error) {
+	s, err := wecom.Config{Kind: wecom.SuiteToken, SuiteID: SuiteID(v), Secret: v.Text["secret"], BaseURL: v.APIBase}.Source()
+	if err != nil {
+		return nil, err
+	}
+	return coordinator.SourceFunc(func(ctx context.Context, req coordinator.FetchRequest) (coordinator.FetchResult, error) {
+		req.Grant = coordinator.GrantToken{Token: coordinator.NewToken("zhongkong-doctor")}
+		_, err := s.Fetch(ctx, req)
+		if failed := (*coordinator.FetchError)(nil); errors.As(err, &failed) && failed.Kind == coordinator.FailedGrant {
+			return coordinator.FetchResult{}, nil
+		}
+		return coordinator.FetchResult{}, err
+	}), nil
 }
 
 // checkCallback reports what is wrong with the keys of a callback URL.
