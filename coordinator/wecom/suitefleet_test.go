@@ -146,8 +146,9 @@ func (p *provider) start(i int, k keys) {
 		if err != nil {
 			p.Fatal(err)
 		}
-		suites[id] = p.suite(process, zk, account, id, k)
-		running.Go(func() { suites[id].Run(ctx) })
+		suite := p.suite(process, zk, account, id, k)
+		suites[id] = suite
+		running.Go(func() { suite.Run(ctx) })
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
