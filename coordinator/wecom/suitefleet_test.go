@@ -308,7 +308,9 @@ func TestADayOfSuites(t *testing.T) {
 	const third, custom = 400, 100
 	inProvider(t, nil, func(p *provider) {
 		p.kill(2)
+		p.mu.Lock()
 		p.processes = p.processes[:2]
+		p.mu.Unlock()
 		for i := range third {
 			p.install(thirdParty, i)
 		}
