@@ -412,6 +412,24 @@ func TestWeChatsListCompletesWhatEventsDidNotTell(t *testing.T) {
 	})
 }
 
+func TestATicketThatWeChatRejectsIsFollowedByTheOneBefore(t *testing.T) {
+	inPlatformFleet(t, nil, func(f *platformFleet) {
+		time.Sleep(time.Minute)
+		account := f.processes[0].platform.config.Account
+		before, _ := account.Peek()
+		err := account.Receive(f.Context(), coordinator.Received{
+			Token: coordinator.NewToken("ticket@@@unknown"), At: f.Now().Add(time.Hour), Life: VerifyTicketLife,
+		})
+		if err != nil {
+			f.Fatal(err)
+		}
+		time.Sleep(61 * time.Minute) // its refresh is due
+		if after, ok := account.Peek(); !ok || after.Token.Equal(before.Token) || !f.Accepts(after.Token.Reveal(), f.Now()) {
+			f.Errorf("no live token: %+v\n%s", account.Status(), f.tail())
+		}
+	})
+}
+
 func TestPushesThatStopAreStarted(t *testing.T) {
 	inPlatformFleet(t, nil, func(f *platformFleet) {
 		time.Sleep(time.Minute)
