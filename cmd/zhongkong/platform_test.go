@@ -144,3 +144,25 @@ func TestTheSandboxPlaysAPlatform(t *testing.T) {
 		return status == http.StatusOK
 	})
 }
+
+func TestDoctorTriesTheSecretOfAPlatform(t *testing.T) {
+	b := newBench(t).withPlatform()
+	says := func(words string) {
+		t.Helper()
+		if out := b.run("doctor", "tp"); !strings.Contains(out.stdout+out.stderr, words) {
+			t.Errorf("doctor does not say %q:\n%s%s", words, out.stdout, out.stderr)
+		}
+	}
+	says("accepts the secret and this address")
+	if err := b.wechat.SetWhitelist(platformID, []string{"10.0.0.1"}); err != nil {
+		t.Fatal(err)
+	}
+	says("the issuer sees this machine as 127.0.0.1")
+	if err := b.wechat.SetWhitelist(platformID, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.wechat.SetSecret(platformID, "another"); err != nil {
+		t.Fatal(err)
+	}
+	says("61011")
+}

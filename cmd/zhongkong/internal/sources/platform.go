@@ -2,6 +2,7 @@ package sources
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ func weChatPlatform() []Kind {
 		}, pushedFields()...),
 		APIBase: wechat.DefaultBaseURL,
 		Make:    makePlatform,
+		Trial:   tryPlatform,
 		Chain:   func(v Values) string { return PlatformAppID(v) + " component " + v.APIBase },
 		Hint: func(code coordinator.Code) string {
 			number, _ := code.Number()
@@ -51,6 +53,19 @@ func makePlatform(v Values) (coordinator.Source, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// tryPlatform returns a source whose Fetch asks WeChat to push verify tickets, as it does
+// anyway: that takes the AppID, the secret and this address, and ends no token.
+func tryPlatform(v Values) (coordinator.Source, error) {
+	s, err := Component(v)
+	if err != nil {
+		return nil, err
+	}
+	return coordinator.SourceFunc(func(ctx context.Context, _ coordinator.FetchRequest) (coordinator.FetchResult, error) {
+		_, err := s.StartPushes(ctx)
+		return coordinator.FetchResult{}, err
+	}), nil
 }
 
 // isAuthorizer reports whether an authorizer, or a ticket of one, may have this name.
