@@ -93,19 +93,19 @@ func (p *playsPlatform) fetch(appID, form, grant string) (coordinator.FetchResul
 
 // failure checks that err is a *coordinator.FetchError without secrets, of a kind and with a
 // code.
-func (p *playsPlatform) failure(err error, kind coordinator.FailureKind, code int) *coordinator.FetchError {
+func (p *playsPlatform) failure(err error, kind coordinator.FailureKind, code int) coordinator.FetchError {
 	p.Helper()
 	failure, ok := errors.AsType[*coordinator.FetchError](err)
 	if !ok || failure.Kind != kind || failure.Code != coordinator.NumericCode(code) {
 		p.Errorf("Fetch() = %v (%+v), want %s with %d", err, failure, kind, code)
-		return &coordinator.FetchError{}
+		return coordinator.FetchError{}
 	}
 	for _, secret := range []string{platformSecret, p.token.Reveal(), "refreshtoken@@@", "ticket@@@", "queryauthcode@@@"} {
 		if text := fmt.Sprintf("%v %+v", err, failure); secret != "" && strings.Contains(text, secret) {
 			p.Errorf("the error has a secret: %s", text)
 		}
 	}
-	return failure
+	return *failure
 }
 
 func (p *playsPlatform) refreshToken(appID string) string {
@@ -167,8 +167,8 @@ func TestRefusalsOfAPlatformNameTheirCause(t *testing.T) {
 			p.Fatal(err)
 		}
 		failure := p.failure(second(p.fetchComponent(p.ticket())), coordinator.FailedRefused, 61004)
-		if address, ok := SeenAddress(failure); !ok || address != "127.0.0.1" || !strings.Contains(failure.Message, "third-party platform") {
-			p.Errorf("61004: %v (address %q)", failure, address)
+		if address, ok := SeenAddress(&failure); !ok || address != "127.0.0.1" || !strings.Contains(failure.Message, "third-party platform") {
+			p.Errorf("61004: %v (address %q)", &failure, address)
 		}
 		if _, err := p.source.StartPushes(p.Context()); err == nil || !strings.Contains(err.Error(), "61004") {
 			p.Errorf("StartPushes() = %v", err)
@@ -233,7 +233,7 @@ func TestTheListHasTheRefreshTokenOfALostExchange(t *testing.T) {
 		time.Sleep(listInterval)
 		failure := p.failure(second(p.fetch("wxy", AuthorizationCode, "queryauthcode@@@unknown")), coordinator.FailedGrant, 61009)
 		if !strings.Contains(failure.Message, "authorize the platform again") {
-			p.Errorf("a code that no list helps: %v", failure)
+			p.Errorf("a code that no list helps: %v", &failure)
 		}
 		if !p.list.wanted {
 			p.Error("the list is not wanted after a failure")

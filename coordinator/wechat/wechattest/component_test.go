@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -503,7 +504,7 @@ func TestPushesGoOverHTTPAndTwoComponentsMayHaveOneURL(t *testing.T) {
 	}
 	cancel()
 	running.Wait()
-	if got, met := r.events(), r.met(); len(got) != 1 || len(met) == 0 || met[0] != msgcrypt.ErrReceiver {
+	if got, met := r.events(), r.met(); len(got) != 1 || len(met) == 0 || !errors.Is(met[0], msgcrypt.ErrReceiver) {
 		t.Errorf("arrived: %q, errors: %v", got, met)
 	}
 }
