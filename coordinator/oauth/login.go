@@ -121,8 +121,11 @@ func (a *authenticating) RoundTrip(req *http.Request) (*http.Response, error) {
 	// Read here, because golang.org/x/oauth2 does not close every body.
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, httpsource.MaxBody))
 	_ = resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
 	resp.Body = io.NopCloser(bytes.NewReader(answer))
-	return resp, err
+	return resp, nil
 }
 
 // CodeRequest is a request for an authorization code (RFC 6749, section 4.1) with PKCE

@@ -89,7 +89,7 @@ func (t *tokenRequest) classify(said *Error) Class {
 	class := Classify(said.Code, said.Status)
 	text := strings.ToLower(said.Description)
 	switch {
-	case class.Kind != coordinator.FailedRefused:
+	case class.Kind != coordinator.FailedRefused, said.Code == "invalid_grant":
 	case strings.Contains(text, "not expired"): // Exact
 		class = Class{Code: said.Code, Kind: coordinator.FailedLater, RetryIn: tooEarly, Meaning: "the issuer does not refresh yet"}
 	case strings.Contains(text, "too many requests"): // Zoho

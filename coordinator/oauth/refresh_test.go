@@ -120,6 +120,7 @@ func TestRefusalsOfAPresentationAreClassified(t *testing.T) {
 		// The grant is none.
 		{"", 400, word("invalid_grant"), none, "invalid_grant"},
 		{"", 401, word("invalid_grant"), none, "invalid_grant"},
+		{"", 400, `{"error":"invalid_grant","error_description":"it is not expired, but too many requests"}`, none, "invalid_grant"},
 		{"atlassian", 403, word("invalid_grant"), none, "invalid_grant"},
 		{"github", 200, word("bad_refresh_token"), none, "bad_refresh_token"},
 		{"slack", 200, `{"ok":false,"error":"invalid_refresh_token"}`, none, "invalid_refresh_token"},
