@@ -49,12 +49,7 @@ func (p program) login(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
-	ctx, cancel, err := waiting(c)
-	if err != nil {
-		return err
-	}
-	defer cancel()
-	account, err := s.grantAccount(ctx, c.Args().Slice())
+	account, err := s.grantAccount(c.Context, c.Args().Slice())
 	if err != nil {
 		return err
 	}
@@ -62,9 +57,14 @@ func (p program) login(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.storesGrants(ctx, account.Name); err != nil {
+	if err := s.storesGrants(c.Context, account.Name); err != nil {
 		return err
 	}
+	ctx, cancel, err := waiting(c)
+	if err != nil {
+		return err
+	}
+	defer cancel()
 	var consent coordinator.Consent
 	if c.Bool("device") {
 		consent, err = s.loginByDevice(ctx, l)
