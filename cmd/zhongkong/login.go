@@ -72,7 +72,7 @@ func (p program) login(c *cli.Context) error {
 		consent, err = s.loginByCode(ctx, l, redirect)
 	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil: // not a request to the issuer
 		return fmt.Errorf("nobody has logged in within %s: try again, with a longer --wait", c.String("wait"))
 	case err != nil:
 		return fmt.Errorf("account %q: %w", account.Name, err)
