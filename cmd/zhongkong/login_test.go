@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/coordinator/oauth"
 	"github.com/zhongkong/zhongkong/coordinator/oauth/oauthtest"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
@@ -99,7 +100,7 @@ func (b *consenting) stored(r ran) {
 			}
 		}
 	}
-	if out := b.must("grant", "status"); !strings.Contains(out, "books") || !strings.Contains(out, "good") {
+	if out := b.must("grant", "status"); !regexp.MustCompile(`books +(good|presented) `).MatchString(out) {
 		b.t.Errorf("grant status:\n%s", out)
 	}
 }
@@ -232,4 +233,32 @@ func TestAGrantIsImportedFromStdin(t *testing.T) {
 		}
 	}
 	b.fails(exitUsage, "--expires-in", "grant", "import", "--expires-in", "soon")
+}
+
+func TestServeGoesOnWithWhatALoginBrings(t *testing.T) {
+	b := newConsenting(t, "profile: okta") // by which a used token is answered for 30 s
+	b.issuer.Set(func(k *oauthtest.Knobs) {
+		p, _ := oauth.ProfileNamed("okta")
+		k.Refresh = oauthtest.KnobsOf(p)
+	})
+	d := b.serve()
+	b.eventually("to say that a person has to log in", func() bool {
+		return strings.Contains(b.must("grant", "status"), "zhongkong login")
+	})
+	login := b.start(t.Context(), "", "login")
+	if status, _ := browse(t, login.said(`\n   (http://\S+)\n`)); status != 200 {
+		t.Fatalf("%d", status)
+	}
+	b.stored(login.wait())
+	first := b.must("show")
+	second := b.must("refresh")
+	if first == second || !b.issuer.Valid(strings.TrimSpace(first)) || !b.issuer.Valid(strings.TrimSpace(second)) {
+		t.Errorf("two tokens that live are wanted: %v", b.issuer.Presentations(""))
+	}
+	for _, p := range b.issuer.Presentations("") {
+		if p.Outcome != "rotated" {
+			t.Errorf("%+v", p)
+		}
+	}
+	d.stop()
 }
