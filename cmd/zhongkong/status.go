@@ -127,6 +127,10 @@ func (s *session) accountState(state coordinator.State) wire.Account {
 		account = config.Account{RefreshEvery: s.cfg.RefreshEvery, Limits: s.cfg.Budget}
 	}
 	a := wire.NewAccount(state, account.RefreshEvery, account.Limits.PerDay)
+	if a.Grant == nil && account.Grant.Needed {
+		none := coordinator.GrantSummary{Condition: coordinator.GrantNone, Received: account.Grant.Received}
+		a.Grant = wire.NewGrant(&none, state.Now)
+	}
 	a.Label, a.Parent, a.CallsWindow = account.Label, account.Of, wire.Window(account.Limits)
 	return a
 }

@@ -15,6 +15,7 @@ import (
 const (
 	ConsentNeeded  = "consent_needed"  // a person has to consent
 	PushMissing    = "push_missing"    // nothing that the issuer has pushed is valid
+	GrantWithdrawn = "grant_withdrawn" // by an event of the issuer
 	GrantDoubt     = "grant_doubt"     // a refresh token may be used up
 	GrantEnding    = "grant_ending"    // a grant ends soon
 	GrantRestored  = "grant_restored"  // Redis had lost it
@@ -64,8 +65,12 @@ func newEntry(o coordinator.Observation, now time.Time) *Entry {
 	e := &Entry{Event: wire.Event{Time: at, Type: kind, Account: o.Account}}
 	if why, ok := errors.AsType[*coordinator.GrantError](o.Err); ok {
 		e.Grant, e.Error = why.Condition, why.Error()
-		if why.Received && kind == ConsentNeeded {
+		switch {
+		case kind != ConsentNeeded:
+		case why.Received:
 			e.Type = PushMissing
+		case why.Withdrawn:
+			e.Type = GrantWithdrawn
 		}
 	}
 	return e

@@ -14,6 +14,7 @@ func TestWhatHappensToGrantsIsTold(t *testing.T) {
 	}{
 		"dead":      {coordinator.Observation{Kind: coordinator.LostGrant, Account: "crm", Err: dead}, ConsentNeeded},
 		"no push":   {coordinator.Observation{Kind: coordinator.LostGrant, Account: "wx", Err: &coordinator.GrantError{Condition: coordinator.GrantNone, Received: true}}, PushMissing},
+		"withdrawn": {coordinator.Observation{Kind: coordinator.LostGrant, Account: "wx", Err: &coordinator.GrantError{Condition: coordinator.GrantNone, Withdrawn: true}}, GrantWithdrawn},
 		"doubt":     {coordinator.Observation{Kind: coordinator.DoubtedGrant, Account: "crm", Err: &coordinator.GrantError{Condition: coordinator.GrantDoubt}}, GrantDoubt},
 		"ending":    {coordinator.Observation{Kind: coordinator.EndingGrant, Account: "crm"}, GrantEnding},
 		"restored":  {coordinator.Observation{Kind: coordinator.RestoredGrant, Account: "crm"}, GrantRestored},

@@ -74,6 +74,9 @@ func TestARefreshTokenThatIsPutInIsUsed(t *testing.T) {
 	if g := s.store.PeekGrant(crm); len(g.Tokens) == 0 || g.Consent == 0 {
 		t.Error("it was answered before it was stored")
 	}
+	s.wait("a token that came by it", func() bool {
+		return s.ask(admin, "GET", "/v1/tokens/"+crm, "").field("access_token") == "access by r0"
+	})
 	s.wait("its state", func() bool { return s.ask(admin, "GET", "/v1/grants/"+crm, "").field("condition") == "good" })
 	r := s.ask(admin, "GET", "/v1/grants/"+crm, "")
 	if until, err := time.Parse(time.RFC3339, fmt.Sprint(r.field("idle_until"))); err != nil || time.Until(until).Round(time.Hour) != 24*time.Hour {

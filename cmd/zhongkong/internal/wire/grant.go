@@ -52,7 +52,8 @@ func NewGrantFromMemory(s *coordinator.GrantSummary) *Grant {
 		g.Since = Time{s.DeadAt}
 	}
 	if g.NeedsAttention() {
-		g.Advice = (&coordinator.GrantError{Condition: g.Condition, Received: s.Received}).Error()
+		withdrawn := g.Condition == coordinator.GrantNone && s.Consent > 0 && !s.Received
+		g.Advice = (&coordinator.GrantError{Condition: g.Condition, Received: s.Received, Withdrawn: withdrawn}).Error()
 	}
 	return &g
 }

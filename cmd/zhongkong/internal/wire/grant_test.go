@@ -32,6 +32,7 @@ func TestAGrantIsToldWithoutItsTokens(t *testing.T) {
 			`"advice":"the refresh token was presented and no answer came: it may be used up, and is tried once more shortly before the access token ends"}`, nil},
 		"none": {coordinator.GrantSummary{Condition: coordinator.GrantNone}, at,
 			`{"condition":"none","advice":"there is no grant: log in with ` + "`zhongkong login`, or put a refresh token in with `zhongkong grant import`\"}", nil},
+		"withdrawn": {coordinator.GrantSummary{Condition: coordinator.GrantNone, Consent: 7}, at, `{"condition":"none","advice":"the grant was withdrawn: the account has to be authorized again"}`, nil},
 		"pushed": {pushed, at, `{"condition":"good","since":"2026-11-22T12:36:44.677Z","pushed":true,"obtained_at":"2026-11-22T12:36:44.677Z",` +
 			`"pushed_until":"2026-11-22T12:37:44.677Z"}`, []string{"pushed 1m0s"}},
 	} {

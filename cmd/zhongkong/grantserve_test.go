@@ -1,0 +1,111 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/oauth/oauthtest"
+	"github.com/zhongkong/zhongkong/redisstore/seal"
+)
+
+const portalPassword = "a-password-of-the-portal"
+
+// put puts a refresh token in as the user portal.
+func (d *daemonRun) put(account, body string) int {
+	d.b.t.Helper()
+	req, err := http.NewRequestWithContext(d.b.t.Context(), http.MethodPut, d.url+"/v1/grants/"+account, strings.NewReader(body))
+	if err != nil {
+		d.b.t.Fatal(err)
+	}
+	req.SetBasicAuth("portal", portalPassword)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		d.b.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	return resp.StatusCode
+}
+
+// grantBench has an account on a refresh token of an issuer that rotates.
+func grantBench(t *testing.T) (*bench, *oauthtest.Server) {
+	t.Helper()
+	issuer := oauthtest.New(oauthtest.Config{Clients: []oauthtest.Client{{ID: "zhongkong", Secret: "the-secret-of-the-client"}}})
+	server := httptest.NewServer(issuer)
+	t.Cleanup(server.Close)
+	b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "")
+	hash := strings.TrimSpace(b.feed(portalPassword+"\n", "passwd").stdout)
+	dir := t.TempDir()
+	b.env["ZHONGKONG_CONFIG"] = b.file("zk.yaml", `
+seal_key_file: `+b.file("seal.keys", seal.NewLine(time.Now()))+`
+grants: {spool: `+filepath.Join(dir, "spool")+`, copy: `+filepath.Join(dir, "copy")+`}
+accounts:
+  - name: crm
+    source: oauth2
+    grant: refresh_token
+    token_url: `+server.URL+`/oauth2/token
+    client_id: zhongkong
+    client_secret: the-secret-of-the-client
+users:
+  - {name: portal, accounts: crm, grant: true, password: "`+hash+`"}
+`)
+	return b, issuer
+}
+
+// condition returns what a serve says of the grant of crm.
+func (d *daemonRun) condition() string {
+	d.b.t.Helper()
+	var state struct{ Condition string }
+	code, body := d.get("/v1/grants/crm")
+	if code == http.StatusOK {
+		if err := json.Unmarshal([]byte(body), &state); err != nil {
+			d.b.t.Fatal(err)
+		}
+	}
+	return state.Condition
+}
+
+func TestServeLivesOnAGrantThatIsPutIn(t *testing.T) {
+	b, issuer := grantBench(t)
+	d := b.serve()
+	b.eventually("the grant to be missing", func() bool { return d.condition() == "none" })
+	if out := b.must("status"); !strings.Contains(out, "none") || !strings.Contains(out, "zhongkong grant import") {
+		t.Errorf("status without a grant:\n%s", out)
+	}
+	family, token := issuer.Consent("zhongkong", "")
+	if code := d.put("crm", `{"refresh_token":"`+token+`"}`); code != http.StatusNoContent {
+		t.Fatalf("PUT = %d:\n%s", code, d.stderr.String())
+	}
+	d.ready()
+	b.eventually("the successor to be stored", func() bool { return d.condition() == "good" && !issuer.Accepts(token) })
+	if n := len(issuer.Presentations(family)); n != 1 {
+		t.Errorf("%d presentations, want 1", n)
+	}
+	export := b.must("grant", "export")
+	if out := d.stop(); strings.Contains(out.stderr+export, token) {
+		t.Error("the log or the export shows the refresh token")
+	}
+
+	// Redis loses everything. What was used up is not what comes back.
+	keys := b.env["ZHONGKONG_PREFIX"]
+	client := sharedRedis.Client()
+	defer client.Close()
+	for _, pattern := range []string{keys + ":{crm}*", keys + "-grant:{crm}*"} {
+		for _, key := range client.Keys(t.Context(), pattern).Val() {
+			sharedRedis.MustDo(t, "DEL", key)
+		}
+	}
+	d = b.serve()
+	b.eventually("the grant to be back", func() bool { return d.condition() == "good" })
+	if out := d.stop(); !strings.Contains(out.stderr, "grant restored") {
+		t.Errorf("the log does not say that the grant was restored:\n%s", out.stderr)
+	}
+	if n := len(issuer.Presentations(family)); n != 1 {
+		t.Errorf("%d presentations while other processes could still put back a newer grant, want 1", n)
+	}
+}
