@@ -106,8 +106,8 @@ func (w *grantWatch) dead(account string) {
 	}
 	family := w.b.family(account)
 	for _, t := range reading.Grant.Tokens {
-		if w.b.issuer.Accepts(t.Token.Reveal()) {
-			w.out.broken("%s: said to be dead, and the issuer accepts %s of its record", account, w.b.issuer.NameOf(t.Token.Reveal()))
+		if t.Refused && w.b.issuer.Accepts(t.Token.Reveal()) {
+			w.out.broken("%s: %s is called refused, and the issuer accepts it", account, w.b.issuer.NameOf(t.Token.Reveal()))
 		}
 	}
 	w.out.Consents++
@@ -136,13 +136,17 @@ func (b *grantBed) family(account string) string {
 	return all[len(all)-1]
 }
 
-// excused reports whether an answer of the family can have got lost: the token that was
-// presented last was used up, and its answer was lost on the way, or its process was
-// killed before it had it.
+// excused reports whether the family can have died without our doing. Its last
+// presentation, the last resort, got lost; or an answer that brought a token did, on the
+// way, or with its process.
 func (b *grantBed) excused(family string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, p := range b.issuer.Presentations(family) {
+	all := b.issuer.Presentations(family)
+	if n := len(all); n > 1 && !all[n-1].Delivered {
+		return true
+	}
+	for _, p := range all {
 		if p.Brought == "" {
 			continue
 		}
