@@ -122,6 +122,7 @@ type GrantSummary struct {
 	Condition  GrantCondition // when the record was saved
 	DoubtAt    time.Time      // the condition is GrantDoubt from then on unless a new version comes; zero: it stays
 	DeadAt     time.Time      // the condition is GrantDead from then on; zero: it stays
+	GoodAt     time.Time      // the condition is GrantGood from then on, by another token; zero: it stays
 	ObtainedAt time.Time
 
 	// ReplayUntil is until when a token that was presented may be presented again; zero:
@@ -138,6 +139,8 @@ func (s GrantSummary) At(now time.Time) GrantCondition {
 		return GrantDead
 	case !s.DoubtAt.IsZero() && !now.Before(s.DoubtAt):
 		return GrantDoubt
+	case !s.GoodAt.IsZero() && !now.Before(s.GoodAt):
+		return GrantGood
 	}
 	return s.Condition
 }
@@ -177,6 +180,8 @@ func (g Grant) Summary(rules GrantRules, now time.Time) GrantSummary {
 			s.DoubtAt = at
 		case GrantDead:
 			s.DeadAt = at
+		case GrantGood:
+			s.GoodAt = at
 		}
 	case GrantGood:
 		s.DeadAt = g.lastEnd()
@@ -195,18 +200,17 @@ func (g Grant) Condition(rules GrantRules, now time.Time) GrantCondition {
 	case rules.Replay == ReplayFree:
 		return GrantGood
 	}
-	for _, t := range good {
-		if !g.presented(t) {
-			return GrantGood
-		}
-	}
-	switch current := good[len(good)-1]; {
-	case g.open(now), g.inWindow(current, rules, now):
+	switch current := good[len(good)-1]; { // as Present chooses
+	case !g.presented(current):
+		return GrantGood
+	case g.inWindow(current, rules, now), g.open(now):
 		return GrantPresented
-	case !slices.ContainsFunc(good, func(t GrantToken) bool { return !t.Probed }):
-		return GrantDead // probed, and no answer came: nothing is left to be tried
+	case slices.ContainsFunc(good, func(t GrantToken) bool { return !g.presented(t) }):
+		return GrantGood
+	case slices.ContainsFunc(good, func(t GrantToken) bool { return !t.Probed }):
+		return GrantDoubt
 	}
-	return GrantDoubt
+	return GrantDead // probed, and no answer came: nothing is left to be tried
 }
 
 // doubtAt is when a presented token is in doubt if no answer comes.

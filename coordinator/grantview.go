@@ -132,6 +132,10 @@ func (v *view) presentable(e env) (at instant, why *GrantError) {
 		if e.storeNow.Before(s.ReplayUntil) {
 			return 0, nil
 		}
+		if good := s.GoodAt; !good.IsZero() {
+			at = e.now + instant(good.Sub(e.storeNow))
+			break
+		}
 		at = max(e.now, v.probeAt())
 		if doubt := later(s.DoubtAt, s.DeadAt); !doubt.IsZero() {
 			at = max(at, e.now+instant(doubt.Sub(e.storeNow)))

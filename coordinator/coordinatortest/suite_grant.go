@@ -125,6 +125,7 @@ func (w *fixture) wantSummary(got *coordinator.GrantSummary, want coordinator.Gr
 	for _, at := range []struct{ got, want *time.Time }{
 		{&same.DoubtAt, &want.DoubtAt},
 		{&same.DeadAt, &want.DeadAt},
+		{&same.GoodAt, &want.GoodAt},
 		{&same.ConsentedAt, &want.ConsentedAt},
 		{&same.ObtainedAt, &want.ObtainedAt},
 		{&same.IdleUntil, &want.IdleUntil},

@@ -1,0 +1,155 @@
+package coordinator_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
+)
+
+// What a store loses, does not confirm, or does not answer.
+
+func TestWhatTheStoreHasLostIsPutBackAndNothingOlderIsPresented(t *testing.T) {
+	for name, lose := range map[string]func(f *grantFleet){
+		"its newest writes":          func(f *grantFleet) { f.store.LoseGrantWrites(account, 2) },
+		"everything":                 func(f *grantFleet) { f.store.Flush() },
+		"everything, also processes": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+				p, q := f.start(), f.start()
+				f.consent(p)
+				f.token(q, time.Second)
+				time.Sleep(2*time.Hour + 10*time.Minute)
+				want := f.store.PeekGrant(account)
+				if lose == nil {
+					p.kill()
+					q.kill()
+					f.store.Flush()
+					q = f.start()
+				} else {
+					f.store.SetDown(true)
+					time.Sleep(5 * time.Second)
+					lose(f)
+					f.store.SetDown(false)
+				}
+				time.Sleep(1500 * time.Millisecond)
+				if got := f.store.PeekGrant(account); !got.Same(want) {
+					t.Errorf("the store has version %d, want %d\n%s", got.Version, want.Version, f.log)
+				}
+				time.Sleep(2 * time.Minute)
+				f.token(q, time.Second)
+				time.Sleep(time.Hour)
+				f.wantKept()
+				f.wantSent(f.issuer.eachOnce()...)
+			})
+		})
+	}
+}
+
+func TestLostMarkIsRememberedWhileItsCallIsUnderWay(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p, q := f.start(), f.start()
+		f.consent(p)
+		f.token(q, time.Second)
+		f.issuer.fault(grantFault{latency: 50 * time.Second})
+		for len(f.issuer.sent()) < 2 {
+			time.Sleep(time.Second)
+		}
+		f.store.LoseGrantWrites(account, 1)
+		time.Sleep(2 * time.Minute)
+		f.wantSent("r1", "r2")
+		f.wantKept()
+	})
+}
+
+func TestAStoreThatDoesNotConfirmPresentsNothing(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p := f.start()
+		f.consent(p)
+		f.token(p, time.Second)
+		f.store.Unconfirm(1 << 20)
+		time.Sleep(56 * time.Minute)
+		f.wantSent("r1")
+		if p.seen.count(coordinator.UnconfirmedGrant) == 0 {
+			t.Error("it was not observed")
+		}
+		f.store.Unconfirm(0)
+		time.Sleep(2 * time.Minute)
+		f.wantSent("r1", "r2")
+		f.wantKept()
+	})
+}
+
+func TestAnAnswerIsKeptThroughAnOutageBeyondTheAccessTokensEnd(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p := f.start()
+		f.consent(p)
+		f.token(p, time.Second)
+		f.issuer.fault(grantFault{latency: 4 * time.Second})
+		for len(f.issuer.sent()) < 2 {
+			time.Sleep(time.Second)
+		}
+		f.store.SetDown(true)
+		time.Sleep(3 * time.Hour)
+		if p.disk.len() != 1 {
+			t.Errorf("%d answers are in the spool, want 1", p.disk.len())
+		}
+		f.store.SetDown(false)
+		time.Sleep(10 * time.Second)
+		f.wantKept()
+		f.token(p, time.Second)
+		f.wantSent("r1", "r2", "r3")
+	})
+}
+
+func TestLostAnswersOfTheStoreDoNotMatter(t *testing.T) {
+	for _, op := range []memstore.Op{memstore.OpSaveGrant, memstore.OpLoadGrant, memstore.OpCommit, memstore.OpBegin, memstore.OpFail} {
+		t.Run(string(op), func(t *testing.T) {
+			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+				p := f.start()
+				f.consent(p)
+				f.token(p, time.Second)
+				for range 5 {
+					f.store.LoseAnswers(op, 2)
+					time.Sleep(50 * time.Minute)
+				}
+				f.token(p, time.Second)
+				f.wantKept()
+				f.wantSent(f.issuer.eachOnce()...)
+			})
+		})
+	}
+}
+
+func TestTheCopyKeepsTheTokenFromBeingPresentedOnlyWhileThereIsTime(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p := f.start()
+		f.consent(p)
+		f.token(p, time.Second)
+		time.Sleep(50 * time.Minute)
+		f.copy.setDown(true)
+		time.Sleep(7 * time.Minute)
+		f.wantSent("r1")
+		time.Sleep(2 * time.Minute)
+		f.wantSent("r1", "r2")
+		f.copy.setDown(false)
+		time.Sleep(5 * time.Second)
+		if got := f.copy.peek(); !got.Same(f.store.PeekGrant(account)) {
+			t.Errorf("the copy has version %d", got.Version)
+		}
+	})
+}
+
+// eachOnce is what was sent, each token once.
+func (i *grantIssuer) eachOnce() []string {
+	seen, once := map[string]bool{}, []string(nil)
+	for _, token := range i.sent() {
+		if !seen[token] {
+			once = append(once, token)
+		}
+		seen[token] = true
+	}
+	return once
+}
