@@ -72,9 +72,15 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 			return g, r.presentation.marked
 		},
 	}
-	err := r.a.primeGrant(ctx, m, r.grant)
-	if err != nil {
-		return err
+	if r.grant.usedUp() {
+		m.unprime() // the store may have lost a mark while this process could not know
+	}
+	if err := r.a.primeGrant(ctx, m, r.grant); err != nil {
+		if !r.probe {
+			return err
+		}
+		r.c.log.Error("the copy of the grant cannot be read: the refresh token is presented all the same, because the access token ends",
+			"account", r.a.name, "error", err)
 	}
 	g, err := change.make(ctx)
 	if refused == nil && err == nil && r.presentation.marked {
