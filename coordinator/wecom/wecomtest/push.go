@@ -69,7 +69,7 @@ type PushFault struct {
 
 	Drop      bool          // it is lost
 	Delay     time.Duration // it is sent later
-	Reorder   bool          // it is sent after the next one
+	Reorder   bool          // it is sent after the next one; of several, every other one is
 	Duplicate bool          // it is sent again though it was acknowledged
 
 	PreviousKey    bool // it is encrypted with the key before the current one
@@ -132,7 +132,8 @@ func (s *Server) enqueue(u *suite, p *push) {
 		s.pushed = append(s.pushed, Push{At: p.at, SuiteID: u.SuiteID, InfoType: p.infoType, CorpID: p.corpID, Value: p.value, MadeAt: p.madeAt})
 		return
 	}
-	p.at, p.held = p.at.Add(p.faulty.Delay), p.faulty.Reorder
+	holding := slices.ContainsFunc(u.pushes, func(other *push) bool { return other.held })
+	p.at, p.held = p.at.Add(p.faulty.Delay), p.faulty.Reorder && !holding
 	if p.faulty.PreviousKey {
 		p.oldKey = u.previousKey
 	}

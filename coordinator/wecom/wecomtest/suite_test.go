@@ -457,6 +457,21 @@ func TestPushesGoWrongAsTheFaultsSay(t *testing.T) {
 			t.Errorf("the codes arrive as %q, want the second, the first, the second", got)
 		}
 
+		fault(t, s, wecomtest.PushFault{InfoType: "suite_ticket", Reorder: true, Times: 4})
+		var tickets []string
+		for range 4 {
+			ticket, err := s.PushTicket(suiteID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tickets = append(tickets, ticket)
+			time.Sleep(5 * time.Second)
+		}
+		got := suite.got("suite_ticket", "SuiteTicket")
+		if want := []string{tickets[1], tickets[0], tickets[3], tickets[2]}; !slices.Equal(got[len(got)-4:], want) {
+			t.Errorf("the tickets arrive as %q, want %q", got[len(got)-4:], want)
+		}
+
 		fault(t, s, wecomtest.PushFault{Delay: 7 * time.Minute})
 		late, _ := s.Install(suiteID, "wwc")
 		time.Sleep(6 * time.Minute)

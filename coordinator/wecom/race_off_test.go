@@ -1,0 +1,5 @@
+//go:build !race
+
+package wecom_test
+
+const raceEnabled = false
