@@ -349,7 +349,7 @@ func TestAStoreThatHasLostEverythingGetsTheCorpsBack(t *testing.T) {
 		p.check("before")
 		p.store.Flush() // from memory
 		p.check("at once")
-		time.Sleep(2 * time.Minute)
+		time.Sleep(10 * time.Minute) // until every account was read again
 		p.check("after the store was emptied")
 		p.codes()
 
