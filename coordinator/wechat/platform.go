@@ -67,6 +67,7 @@ type Platform struct {
 	codec  *msgcrypt.Codec
 	list   *authorizerList
 	woken  chan struct{} // has room for one: Run is to look at the members
+	taking chan struct{} // holds one for each authorization that is being stored
 	begun  time.Time
 
 	followed map[string]*coordinator.Account // by AppID; nil: added before Run. Run's alone
@@ -105,6 +106,7 @@ func (c PlatformConfig) Platform() (*Platform, error) {
 		log:      cmp.Or(c.Logger, slog.New(slog.DiscardHandler)).With("account", c.Account.Name()),
 		list:     newAuthorizerList(&c.Component.component, c.Component.appID),
 		woken:    make(chan struct{}, 1),
+		taking:   make(chan struct{}, maxTaking),
 		begun:    time.Now(),
 		followed: make(map[string]*coordinator.Account),
 	}
@@ -126,6 +128,12 @@ const (
 
 	// followPause keeps a storm of events from having the members read for each.
 	followPause = 200 * time.Millisecond
+
+	// maxTaking is how many authorizations are stored at a time, and takeWithin how long one
+	// waits for its turn: in a storm of events, more at once would all be too late for
+	// WeChat, which pushes again what was refused.
+	maxTaking  = 16
+	takeWithin = 1500 * time.Millisecond
 
 	// syncWithin spreads the first comparison with WeChat's list over the processes of a
 	// fleet that starts, and syncEvery is the time between two, more or less a tenth.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -118,6 +119,12 @@ func (p *Platform) takeTicket(ctx context.Context, ticket string, created time.T
 // takeConsent stores what an event says of an authorization: the code that is to be
 // exchanged, or "" for its end.
 func (p *Platform) takeConsent(ctx context.Context, appID, code string, created time.Time) error {
+	select {
+	case p.taking <- struct{}{}:
+		defer func() { <-p.taking }()
+	case <-time.After(takeWithin):
+		return errors.New("too many events at once: WeChat pushes it again")
+	}
 	var consent coordinator.Consent
 	if code != "" {
 		consent.Token, consent.Form = coordinator.NewToken(code), AuthorizationCode

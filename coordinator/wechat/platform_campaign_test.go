@@ -87,26 +87,6 @@ func TestAPlatformOfTwoThousandAuthorizersLivesThroughADay(t *testing.T) {
 	})
 }
 
-// settles waits until every process has a live token of every authorizer, and no others.
-func (f *platformFleet) settles(after string, within time.Duration) {
-	f.Helper()
-	for deadline := time.Now().Add(within); len(f.dead()) > 0 && time.Now().Before(deadline); {
-		time.Sleep(5 * time.Second)
-	}
-	f.alive("after " + after)
-}
-
-// passes lets time pass, in which every authorizer always has a live token.
-func (f *platformFleet) passes(d time.Duration) {
-	f.Helper()
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(min(10*time.Minute, time.Until(end))) {
-		if wrong := f.dead(); len(wrong) > 0 {
-			f.Errorf("at %v: %d wrong, first %s\n%s", f.Now(), len(wrong), wrong[0], f.tail())
-			return
-		}
-	}
-}
-
 // changeKey changes the EncodingAESKey in WeChat's console, and in the configuration of
 // one process after the other.
 func (f *platformFleet) changeKey() {
