@@ -135,7 +135,7 @@ func (d *daemon) openFrontend() error {
 	d.api = httpapi.New(httpapi.Config{
 		Coordinator: d.zk, Callers: d.auth, Proxy: d.routes, Directory: directory{d}, Probe: d.probe, Overlap: d.overlap,
 		Events: d.events, History: redisadmin.New(d.store),
-		Label: d.label, PageLabel: d.pageLabel, Callback: d.members.callback,
+		Label: d.label, PageLabel: d.pageLabel, GrantIdle: d.grantIdle, Callback: d.members.callback,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
 		Instance: d.store.Instance(), Version: version(), Logger: d.log, PageSource: d.source,
 	})

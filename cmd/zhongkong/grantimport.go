@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -44,10 +45,7 @@ func importGrant(ctx context.Context, s *session, c *cli.Context, args []string)
 
 // consentOf returns how long a grant lives that is put in now, as far as that is known.
 func consentOf(c *cli.Context, a config.Account) (coordinator.Consent, error) {
-	var consent coordinator.Consent
-	if p, known := oauth.ProfileNamed(a.Text("profile")); known && a.Source == sources.OAuth2 {
-		consent.Idle = p.Idle.Duration() // not Ends, which counts from the person's consent
-	}
+	consent := coordinator.Consent{Idle: grantIdle(a)} // not Ends, which counts from the person's consent
 	if text := c.String("expires-in"); text != "" {
 		d, err := config.ParseDuration(text)
 		if err != nil || d <= 0 {
@@ -56,6 +54,15 @@ func consentOf(c *cli.Context, a config.Account) (coordinator.Consent, error) {
 		consent.Idle = d
 	}
 	return consent, nil
+}
+
+// grantIdle returns how long an account's refresh token lives if it is not used; 0: not
+// known.
+func grantIdle(a config.Account) time.Duration {
+	if p, known := oauth.ProfileNamed(a.Text("profile")); known && a.Source == sources.OAuth2 {
+		return p.Idle.Duration()
+	}
+	return 0
 }
 
 // readGrant reads the refresh token, without an echo if it is typed.

@@ -101,6 +101,10 @@ func entryDetail(e redisadmin.Entry) string {
 		return fmt.Sprintf("the issuer rejected token %d", e.Seen)
 	case "restored":
 		return "restored after Redis lost it, lives " + brief(e.Life)
+	case "consented":
+		return "a new grant was put in, or the old one withdrawn"
+	case "grant-restored":
+		return "the grant was restored after Redis lost it"
 	}
 	return ""
 }

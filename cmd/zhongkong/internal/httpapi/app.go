@@ -39,6 +39,7 @@ type app struct {
 	log         *slog.Logger
 	probe       func(account string) Probe
 	label       func(account string) string
+	grantIdle   func(account string) time.Duration
 	proxy       Routes // nil: none
 	directory   Directory
 	callback    func(account string) (Callback, bool)
@@ -75,6 +76,9 @@ func newApp(cfg Config) *app {
 	if cfg.Label == nil {
 		cfg.Label = func(string) string { return "" }
 	}
+	if cfg.GrantIdle == nil {
+		cfg.GrantIdle = func(string) time.Duration { return 0 }
+	}
 	if cfg.PageLabel == nil {
 		cfg.PageLabel = cfg.Label
 	}
@@ -85,6 +89,7 @@ func newApp(cfg Config) *app {
 		log:           log,
 		probe:         cfg.Probe,
 		label:         cfg.Label,
+		grantIdle:     cfg.GrantIdle,
 		proxy:         cfg.Proxy,
 		directory:     cfg.Directory,
 		callback:      cfg.Callback,

@@ -31,6 +31,10 @@ type Config struct {
 	// replaced. Nil: WeChat's 5 minutes for every account.
 	Overlap func(account string) time.Duration
 
+	// GrantIdle returns how long an account's refresh token lives if it is not used, for
+	// callers who put one in and do not say; 0: not known. Nil: 0 for every account.
+	GrantIdle func(account string) time.Duration
+
 	// Proxy has the routes, below /proxy/. Nil: there are none, and callers who get
 	// phantoms get nothing.
 	Proxy Routes

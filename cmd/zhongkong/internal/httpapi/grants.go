@@ -54,6 +54,9 @@ func (a *app) putGrant(w http.ResponseWriter, r *request) int {
 	if err != nil {
 		return a.fail(w, r, err)
 	}
+	if consent.Idle == 0 {
+		consent.Idle = a.grantIdle(account.Name())
+	}
 	err = a.consent(r, account, consent)
 	a.logGrant(r, account.Name(), err)
 	if err != nil {

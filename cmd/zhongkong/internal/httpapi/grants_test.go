@@ -46,7 +46,10 @@ func grantStage(t *testing.T, now func(*memstore.Store), more ...coordinator.Acc
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newStage(t, func(c *Config) { c.Callers = gate })
+	s := newStage(t, func(c *Config) {
+		c.Callers = gate
+		c.GrantIdle = func(string) time.Duration { return 48 * time.Hour } // unless the caller says
+	})
 	now(s.store)
 	for _, a := range append(more, coordinator.AccountConfig{Name: crm, Source: rotating{}}) {
 		account, err := s.zk.Add(a)
