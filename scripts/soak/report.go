@@ -20,6 +20,7 @@ type page struct {
 
 	simulation []caught
 	linear     *linearFigures
+	grants     []grantOutcome
 }
 
 // reportAll writes RESULTS.md from the figures of past runs.
@@ -46,6 +47,7 @@ func reportAll(dir string) error {
 	p.dead()
 	p.broken()
 	p.linearizable()
+	p.grantRuns()
 	p.limits()
 	return os.WriteFile("RESULTS.md", []byte(p.String()), 0o644)
 }
@@ -65,6 +67,13 @@ func (p *page) read(name string, text []byte) error {
 			return err
 		}
 		p.figures = append(p.figures, f...)
+		return nil
+	case strings.HasPrefix(name, "grants-"):
+		var o grantOutcome
+		if err := json.Unmarshal(text, &o); err != nil {
+			return err
+		}
+		p.grants = append(p.grants, o)
 		return nil
 	case name == "mutants.json":
 		return json.Unmarshal(text, &p.mutants)
@@ -115,6 +124,31 @@ func (p *page) runs() {
 		}
 		for _, text := range o.Verdict.Violations {
 			p.line("- **broken** in %s, seed %d: %s", o.Name, o.Seed, text)
+		}
+	}
+	p.line("")
+}
+
+func (p *page) grantRuns() {
+	if len(p.grants) == 0 {
+		return
+	}
+	p.line("## Grants")
+	p.line("")
+	p.line("Three `serve` refresh 24 accounts on refresh tokens, each every 2 s, at an issuer that takes a second presentation for theft")
+	p.line("(*never*), answers it again for two minutes with siblings (*window*), or never uses a token up (*free*). New consents are what a")
+	p.line("person had to do; each was unavoidable if an answer was lost on the way or with its process.")
+	p.line("")
+	p.line("| issuer | Redis | build | seed | faults | minutes | presentations | again in the window | last resorts | new consents (unavoidable) | broken promises |")
+	p.line("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	for _, o := range p.grants {
+		p.line("| %s | %s | %s | %d | %d | %.1f | %d | %d | %d | %d (%d) | %s |", o.Kind, o.Topology, o.Build, o.Seed, o.Faults, o.Took/60,
+			o.Presentations, o.Replays, o.Probes, o.Consents, o.Unavoidable, count(len(o.Violations)))
+	}
+	p.line("")
+	for _, o := range p.grants {
+		for _, text := range o.Violations {
+			p.line("- **broken** with %s, %s, seed %d: %s", o.Kind, o.Topology, o.Seed, text)
 		}
 	}
 	p.line("")
