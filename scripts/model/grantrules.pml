@@ -6,10 +6,8 @@
 
 #ifdef WINDOW
 #define ACCEPTED (unspent | (killed -> 0 : used & ~closed))
-#define EXCUSED silence
 #else
 #define ACCEPTED unspent
-#define EXCUSED 0
 #endif
 
 /* the greatest in a set */
@@ -20,10 +18,10 @@
 /* b: what a step does not let go of. */
 #define IN_STORE(step) VALUES(y, tokens[STORE]); good = y & ACCEPTED; step; VALUES(y, tokens[STORE]); assert(!good || (y & ACCEPTED))
 #define ALL (tokens[STORE] | tokens[2] | tokens[LAST_RECORD] | SPOOLS)
-#define IN_HAND(step) VALUES(y, ALL); good = y & ACCEPTED; step; VALUES(y, ALL); assert(EXCUSED || !good || (y & ACCEPTED))
+#define IN_HAND(step) VALUES(y, ALL); good = y & ACCEPTED; step; VALUES(y, ALL); assert(!good || (y & ACCEPTED))
 
 /* What is known in k is newer than the store's record, or of a line that the store lost. */
-#define AHEAD(k) (rank[k] != 0 && (rank[k] > rank[STORE] || ((rank[k] ^ rank[STORE]) & (CONSENT | JUMP)) == JUMP))
+#define AHEAD(k) (rank[k] != 0 && (rank[k] > rank[STORE] || ((rank[k] ^ rank[STORE]) & (CONSENT | LINE)) == LINE))
 
 #ifdef SHARED
 #define UNHEARD 0
@@ -50,13 +48,13 @@
 #define MAY_PUT_BACK(k) (loss != 0 && AHEAD(k))
 #endif
 
-/* The next version. The first one after a loss jumps: it is newer than any that was lost. */
+/* The next version. The first one after a loss begins a line of its own. */
 inline write() {
 	if
 	:: loss == 2 ->
 		loss = 3;
-#ifndef MUTANT_NO_JUMP
-		rank[STORE] = rank[STORE] | JUMP
+#ifndef MUTANT_NO_LINE
+		rank[STORE] = rank[STORE] | LINE
 #endif
 	:: else -> skip
 	fi;
@@ -166,11 +164,7 @@ inline send(f) {
 #define TAKE_PLACE(f) tokens[STORE] = (tokens[STORE] & ~BIT(parent[f])) | BIT(f)
 #endif
 
-#ifdef SAME_PAIR
 #define REPLACE(f) replaced[STORE] = replaced[STORE] | (IN(tokens[STORE], parent[f]) -> BIT(VALUE(parent[f])) : 0)
-#else
-#define REPLACE(f) skip
-#endif
 #if defined(SAME_PAIR) && !defined(MUTANT_SAME_TWICE)
 /* The same token is in the record, or was. */
 #define HAS_VALUE(to, f) VALUES(to, tokens[STORE]); to = IN(to | replaced[STORE], value[f])
@@ -252,27 +246,32 @@ inline consent(f) {
 	COPY(STORE, MINE)
 }
 
+/* No token of either is lost whose successor is not there; what either marks is marked. */
+inline merge(k) {
+	replaced[STORE] = replaced[STORE] | replaced[k];
+	EACH_FENCE(x,
+		if
+		:: IN(tokens[k] & ~tokens[STORE], x) ->
+			HAS_VALUE(w, x);
+			tokens[STORE] = tokens[STORE] | (w -> 0 : BIT(x))
+		:: else -> skip
+		fi
+	);
+	EACH_FENCE(x, tokens[STORE] = (IN(tokens[STORE], x) && IN(replaced[STORE], VALUE(x)) -> tokens[STORE] & ~BIT(x) : tokens[STORE]));
+	marks[STORE] = (marks[STORE] | marks[k]) & ~tokens[STORE];
+	refused[STORE] = (refused[STORE] | refused[k]) & tokens[STORE]
+}
+
 /*
- * A process puts back what it knows. If that is newer, it takes the place of the store's
- * record. If the store has gone on without it, what the store lacks is added: tokens by
- * the rule of keep, and entries.
+ * A process puts back what it knows. If that was made of the store's record, it takes its
+ * place. If the store has gone on without it, the two are merged.
  */
 inline put_back(k) {
 	if
 	:: rank[k] > rank[STORE] -> IN_STORE(COPY(k, STORE))
 	:: else ->
 #ifndef MUTANT_NO_MERGE
-		EACH_FENCE(x,
-			if
-			:: IN(tokens[k] & ~tokens[STORE], x) -> IN_STORE(place(x))
-			:: else -> skip
-			fi
-		);
-		marks[STORE] = marks[STORE] | (marks[k] & ~tokens[STORE]);
-		refused[STORE] = (refused[STORE] | refused[k]) & tokens[STORE];
-#ifdef SAME_PAIR
-		replaced[STORE] = replaced[STORE] | replaced[k];
-#endif
+		IN_STORE(merge(k));
 		write();
 #endif
 		IN_HAND(COPY(STORE, k))

@@ -47,8 +47,7 @@
  * is one step with the confirmation. With -DSHARED there is one copy for all.
  * A process that is dead or paused may say nothing during the whole lease, although it
  * knows more than the store: with -DSILENT. The others then do what they would not do if
- * they knew, so a and d are not required any more; in kinds with a window b is not
- * required of what the silent one had, because the others got a sibling of it.
+ * they knew, so a and d are not required any more.
  *
  * The entry of a process that gives up is over at once. That is left out: it is as if the
  * entry's time was over.
@@ -65,7 +64,7 @@
  *   -DMUTANT_SENT_LATE    a request is sent after its attempt's deadline
  *   -DMUTANT_STALE        a record is used though the store may have lost a newer one
  *   -DMUTANT_COPY_UNREAD  a shared copy is not read after the store has lost writes
- *   -DMUTANT_NO_JUMP      versions go on from the record that was left after a loss
+ *   -DMUTANT_NO_LINE      of two records the one with the higher version is newer, whatever it was made of
  *   -DMUTANT_NO_MERGE     what a silent process knew is dropped if the store has gone on
  *   -DMUTANT_ANY_CONSENT  keep does not ask to which consent an answer belongs
  *   -DMUTANT_SAME_TWICE   keep does not see that it has the same token already
@@ -104,15 +103,13 @@
 #define MINE KNOWN(me)
 #define LAST_RECORD (RECORDS - 1)
 
-byte rank[RECORDS];     /* the order of records: consent, jump, version; 0: there is none */
+byte rank[RECORDS];     /* the order of records: consent, line, version; 0: there is none */
 byte tokens[RECORDS];
 byte refused[RECORDS];
 byte marks[RECORDS];    /* entries: attempts that may present a token, or did */
-#ifdef SAME_PAIR
 byte replaced[RECORDS]; /* tokens that have left (in the code: their fingerprints) */
-#endif
 #define CONSENT 64
-#define JUMP 32
+#define LINE 32         /* made of what was left after a loss, not of what was lost */
 
 /* Attempts. */
 byte last;              /* the fence handed out last */

@@ -8,18 +8,8 @@
 hidden byte t, x, y, z, good, held, probe;
 hidden int w;
 
-#ifdef SAME_PAIR
-#define COPY_REPLACED(a, b) ; replaced[b] = replaced[a]
-#else
-#define COPY_REPLACED(a, b)
-#endif
-#define COPY(a, b) rank[b] = rank[a]; tokens[b] = tokens[a]; refused[b] = refused[a]; marks[b] = marks[a] COPY_REPLACED(a, b)
-#ifdef SAME_PAIR
-#define CLEAR_REPLACED(a) ; replaced[a] = 0
-#else
-#define CLEAR_REPLACED(a)
-#endif
-#define CLEAR(a) rank[a] = 0; tokens[a] = 0; refused[a] = 0; marks[a] = 0 CLEAR_REPLACED(a)
+#define COPY(a, b) rank[b] = rank[a]; tokens[b] = tokens[a]; refused[b] = refused[a]; marks[b] = marks[a]; replaced[b] = replaced[a]
+#define CLEAR(a) rank[a] = 0; tokens[a] = 0; refused[a] = 0; marks[a] = 0; replaced[a] = 0
 
 /* What the issuer calls a set of tokens. */
 #ifdef SAME_PAIR
@@ -36,7 +26,7 @@ hidden int w;
 inline forget_known(k) {
 	if
 	:: loss == 0 && (!remembered || rank[k] <= rank[EARLIER]) -> CLEAR(k)
-	:: loss != 0 && rank[k] <= rank[STORE] && ((rank[k] ^ rank[STORE]) & (CONSENT | JUMP)) == 0 -> CLEAR(k)
+	:: loss != 0 && rank[k] <= rank[STORE] && ((rank[k] ^ rank[STORE]) & (CONSENT | LINE)) == 0 -> CLEAR(k)
 	:: loss != 0 && rank[k] < CONSENT && rank[STORE] >= CONSENT -> CLEAR(k)
 	:: else -> skip
 	fi
@@ -45,7 +35,7 @@ inline forget_known(k) {
 /* Only the order of versions matters, and after a loss is settled not even that. */
 inline tidy_ranks() {
 	if
-	:: loss >= 2 && rank[2] == 0 && rank[LAST_RECORD] == 0 -> loss = 3; rank[STORE] = rank[STORE] & ~JUMP
+	:: loss >= 2 && rank[2] == 0 && rank[LAST_RECORD] == 0 -> loss = 3; rank[STORE] = rank[STORE] & ~LINE
 	:: else -> skip
 	fi;
 	w = 0;
@@ -54,7 +44,7 @@ inline tidy_ranks() {
 		EACH(z, 0, LAST_RECORD, y = y + (rank[z] < rank[x] && rank[z] != 0));
 		w = w | (rank[x] == 0 -> 0 : (y << (4 * x)))
 	);
-	EACH(x, 0, LAST_RECORD, rank[x] = (rank[x] == 0 -> 0 : (rank[x] & (CONSENT | JUMP)) | ((w >> (4 * x)) & 15)))
+	EACH(x, 0, LAST_RECORD, rank[x] = (rank[x] == 0 -> 0 : (rank[x] & (CONSENT | LINE)) | ((w >> (4 * x)) & 15)))
 }
 
 inline tidy() {
@@ -96,8 +86,8 @@ inline tidy() {
 #ifdef SAME_PAIR
 	held = held | t;
 	EACH_FENCE(x, value[x] = (IN(held, x) -> value[x] : NONE));
-	EACH(x, 0, LAST_RECORD, replaced[x] = replaced[x] & t);
 #endif
+	EACH(x, 0, LAST_RECORD, replaced[x] = replaced[x] & t);
 #ifdef WINDOW
 	held = held | w;
 #endif
