@@ -36,23 +36,9 @@ type message struct {
 	Credential  string            `json:"credential,omitempty"`
 	Limit       string            `json:"limit,omitempty"`
 	Deadline    int64             `json:"deadline_ms,omitempty"`
-	grantMessage
-}
 
-// grantMessage is what a notification says of a grant: never the grant itself.
-type grantMessage struct {
-	Version     uint64    `json:"version,omitempty"`
-	Consent     uint64    `json:"consent,omitempty"`
-	Newest      uint64    `json:"newest,omitempty"`
-	Condition   string    `json:"condition,omitempty"`
-	Received    int       `json:"received,omitempty"`
-	DoubtAt     time.Time `json:"doubt_at,omitzero"`
-	DeadAt      time.Time `json:"dead_at,omitzero"`
-	ObtainedAt  time.Time `json:"obtained_at,omitzero"`
-	ReplayUntil time.Time `json:"replay_until,omitzero"`
-	IdleUntil   time.Time `json:"idle_until,omitzero"`
-	EndsAt      time.Time `json:"ends_at,omitzero"`
-	ConsentedAt time.Time `json:"consented_at,omitzero"`
+	// Grant is what readers may know of a grant: never the grant itself.
+	Grant *coordinator.GrantSummary `json:"grant,omitempty"`
 }
 
 // channelOf returns the channel that carries an event. A reader may be permitted to
@@ -86,7 +72,7 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 	if channelOf(e.Kind) != channel {
 		return coordinator.Event{}, fmt.Errorf("the event %.20q does not belong on this channel", m.Event)
 	}
-	if max(m.Fence, m.Generation, m.Version, m.Consent, m.Newest) > layout.MaxWhole || !inRange(m.TTL) || !inRange(m.Retry) || !inRange(m.Deadline) {
+	if max(m.Fence, m.Generation) > layout.MaxWhole || !inRange(m.TTL) || !inRange(m.Retry) || !inRange(m.Deadline) {
 		return coordinator.Event{}, errors.New("a number in it is out of range")
 	}
 	var err error
@@ -100,7 +86,9 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 	case coordinator.EventThrottled:
 		e.RetryIn, e.Limit = milliseconds(m.Retry), coordinator.Limit(m.Limit)
 	case coordinator.EventGrant:
-		e.Grant = m.summary()
+		if e.Grant = m.Grant; !credibleSummary(e.Grant) {
+			return coordinator.Event{}, errors.New("the summary of the grant is missing, or a number in it is out of range")
+		}
 	case coordinator.EventBegun:
 		e.RetryIn = milliseconds(m.Deadline)
 	case coordinator.EventWanted:
@@ -136,16 +124,6 @@ func (s *Store) notifiedRecord(account string, m message) (coordinator.Record, e
 		r.RefreshAt = m.RefreshAt.UTC()
 	}
 	return r, nil
-}
-
-func (m grantMessage) summary() *coordinator.GrantSummary {
-	return &coordinator.GrantSummary{
-		Version: m.Version, Consent: coordinator.Fence(m.Consent), Newest: coordinator.Fence(m.Newest),
-		Condition: coordinator.GrantCondition(m.Condition), Received: m.Received == 1,
-		DoubtAt: m.DoubtAt.UTC(), DeadAt: m.DeadAt.UTC(), ObtainedAt: m.ObtainedAt.UTC(),
-		ReplayUntil: m.ReplayUntil.UTC(), IdleUntil: m.IdleUntil.UTC(), EndsAt: m.EndsAt.UTC(),
-		ConsentedAt: m.ConsentedAt.UTC(),
-	}
 }
 
 func (m message) failure() *coordinator.Failure {

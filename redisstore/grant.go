@@ -3,11 +3,11 @@ package redisstore
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strconv"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -145,9 +145,7 @@ func (s *Store) writeGrant(ctx context.Context, op string, script *redis.Script,
 		op: op, account: account, script: script, confirm: confirmedOnDisk,
 		args: []any{
 			s.keys.Channel(account, layout.Refreshed), s.instance, g.Version, g.SaveID, uint64(g.Consent),
-			uint64(sum.Newest), sealed, string(sum.Condition), one(sum.Received), millis(sum.DoubtAt), millis(sum.DeadAt),
-			millis(sum.ObtainedAt), millis(sum.ReplayUntil), millis(sum.IdleUntil), millis(sum.EndsAt),
-			millis(sum.ConsentedAt), printable(coordinator.Caller(ctx)),
+			uint64(sum.Newest), sealed, summaryText(sum), one(sum.Received), printable(coordinator.Caller(ctx)),
 		},
 	})
 	if answer == nil {
@@ -225,28 +223,40 @@ func (s *Store) reseal(ctx context.Context, account string, g coordinator.Grant)
 	return err
 }
 
-// grantSummary decodes the fields of state, in the order of load.lua; nil if there are
-// none.
-func (r *decoder) grantSummary(fields []any) *coordinator.GrantSummary {
-	key := r.keys.State
-	version := r.whole(key, "grant_version", fields[0])
-	if version == 0 {
-		return nil
+// summaryText returns a summary as it is stored, in JSON without what is zero. A field
+// that is added to it needs nothing here.
+func summaryText(s coordinator.GrantSummary) string {
+	var fields map[string]json.RawMessage
+	text, err := json.Marshal(s)
+	if err == nil {
+		err = json.Unmarshal(text, &fields)
 	}
-	at := func(i int) time.Time { return r.moment(key, stateFields[grantFields+i].(string), fields[i]) }
-	return &coordinator.GrantSummary{
-		Version: uint64(version), Consent: r.fence(key, "grant_consent", fields[1]), Newest: r.fence(key, "grant_newest", fields[2]),
-		Condition: coordinator.GrantCondition(r.text(key, "grant_condition", fields[3])), Received: r.text(key, "grant_received", fields[4]) == one(true),
-		DoubtAt: at(5), DeadAt: at(6), ObtainedAt: at(7), ReplayUntil: at(8), IdleUntil: at(9), EndsAt: at(10), ConsentedAt: at(11),
+	if err != nil {
+		return "{}" // only for instants beyond the year 9999
 	}
+	maps.DeleteFunc(fields, func(_ string, value json.RawMessage) bool {
+		return slices.Contains([]string{"0", "false", `""`, `"0001-01-01T00:00:00Z"`}, string(value))
+	})
+	text, _ = json.Marshal(fields)
+	return string(text)
 }
 
-// millis returns an instant in milliseconds, 0 for the zero Time.
-func millis(t time.Time) string {
-	if t.IsZero() {
-		return "0"
+// grantSummary is the reverse of summaryText; nil if there is none.
+func (r *decoder) grantSummary(key string, v any) *coordinator.GrantSummary {
+	text := r.text(key, "grant", v)
+	if text == "" {
+		return nil
 	}
-	return strconv.FormatInt(max(t.UnixMilli(), 0), 10)
+	s := new(coordinator.GrantSummary)
+	if json.Unmarshal([]byte(text), s) != nil || !credibleSummary(s) {
+		r.fail(key, "grant", "is not the JSON object of a grant's summary")
+		return nil
+	}
+	return s
+}
+
+func credibleSummary(s *coordinator.GrantSummary) bool {
+	return s != nil && s.Version > 0 && max(s.Version, uint64(s.Consent), uint64(s.Newest)) <= layout.MaxWhole
 }
 
 // grantFix is what to do about a damaged grant.

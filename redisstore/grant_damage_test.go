@@ -80,10 +80,12 @@ func TestADamagedGrantIsNamedAndNothingOfItIsLost(t *testing.T) {
 	}
 	sameGrant(t, "what is left", readGrant(t, store, "a").Grant, g)
 	sameGrant(t, "the other", readGrant(t, store, "b").Grant, elsewhere)
-	server.MustDo(t, "hset", "zhongkong:{a}:state", "grant_dead_at", "SECRET")
-	var data *redisstore.DataError
-	if s := loaded(t, store, "a"); !errors.As(s.Err, &data) || data.Field != "grant_dead_at" {
-		t.Errorf("State.Err = %v, want it to name the field", s.Err)
+	for _, text := range []string{"SECRET", "[]", "{}", `{"Version":99999999999999999}`} {
+		server.MustDo(t, "hset", "zhongkong:{a}:state", "grant", text)
+		var data *redisstore.DataError
+		if s := loaded(t, store, "a"); !errors.As(s.Err, &data) || data.Field != "grant" || s.Grant != nil || strings.Contains(s.Err.Error(), "SECRET") {
+			t.Errorf("with %s State.Err = %v, want it to name the field", text, s.Err)
+		}
 	}
 }
 

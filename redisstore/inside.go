@@ -60,7 +60,7 @@ func (s *Store) tryGrantScript(ctx context.Context, account string) error {
 	defer cancel()
 	keys := s.grantKeys(account)
 	return s.client.OnMaster(ctx, keys[0], func(client redis.UniversalClient) error {
-		return s.grants.restore.Run(ctx, client, keys, "", "", 0, "", 0, 0, "", "", 0, 0, 0, 0, 0, 0, 0, "").Err()
+		return s.grants.restore.Run(ctx, client, keys, "", "", 0, "", 0, 0, "", "{}", "", "").Err()
 	})
 }
 

@@ -175,17 +175,14 @@ var (
 	stateFields = []any{
 		"fence", "failures", "retry_at", "conflicts", "refresh_at",
 		"last_error", "last_error_code", "last_error_at", "last_error_kind", "refused_credential",
-		"window_ends", "window_calls",
-		"grant_version", "grant_consent", "grant_newest", "grant_condition", "grant_received",
-		"grant_doubt_at", "grant_dead_at", "grant_obtained_at", "grant_replay_until", "grant_idle_until", "grant_ends_at",
-		"grant_consented_at",
+		"window_ends", "window_calls", "grant",
 	}
 )
 
 // Indexes in stateFields.
 const (
 	refreshAtField = 4
-	grantFields    = 12 // of the first field of the grant's summary
+	grantField     = 12
 )
 
 // transaction reads one account. The commands between MULTI and EXEC are answered

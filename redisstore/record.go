@@ -123,7 +123,7 @@ func (s *Store) state(account string, answer any) coordinator.State {
 		Failure:    r.failure(k.State, fields),
 		CallsToday: r.calls(parts[4], fields, now),
 		Conflicts:  r.count(k.State, "conflicts", fields[3]),
-		Grant:      r.grantSummary(fields[grantFields:]),
+		Grant:      r.grantSummary(k.State, fields[grantField]),
 	}
 	if value := r.text(k.Lock, "", parts[5]); value != "" {
 		state.Holder = holder(value)

@@ -11,7 +11,5 @@ if fault then return redis.error_reply(fault) end
 
 if version == 0 or version ~= tonumber(ARGV[1]) or stored[2] ~= ARGV[2] then return 0 end
 redis.call('DEL', KEYS[1])
-redis.call('HDEL', KEYS[2], 'grant_version', 'grant_consent', 'grant_newest', 'grant_condition', 'grant_received',
-  'grant_doubt_at', 'grant_dead_at', 'grant_obtained_at', 'grant_replay_until', 'grant_idle_until', 'grant_ends_at',
-  'grant_consented_at')
+redis.call('HDEL', KEYS[2], 'grant')
 return 1

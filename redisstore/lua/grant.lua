@@ -4,9 +4,8 @@
 -- KEYS  1 grant, 2 state, 3 log
 -- ARGV  of the scripts that write a record: 1 channel for grant, 2 by, 3 version,
 --       4 save id, 5 consent, 6 the newest token's fence, 7 the sealed record,
---       8 condition, 9 1 if its tokens are pushed, or ""; instants in ms (0: none):
---       10 doubt at, 11 dead at, 12 obtained at, 13 replay until, 14 idle until,
---       15 ends at, 16 consented at; 17 the caller who asked for it, or ""
+--       8 its summary in JSON, 9 1 if its tokens are pushed, or "", 10 the caller who
+--       asked for it, or ""
 --
 -- Constants that the scripts share with Go: settle_ms, how long a store waits for
 -- newer records after its server has changed; slack_ms, by how much the clocks of a
@@ -47,9 +46,6 @@ end
 -- fence_of returns the newest fence of what was read of the state.
 local function fence_of(state) return credible(whole(KEYS[2], 'fence', state and state[1])) end
 
--- instant formats ARGV's instants for people.
-local function instant(ms) return tonumber(ms) > 0 and rfc3339(tonumber(ms)) or '' end
-
 -- again writes a record's name once more, to have it confirmed: WAIT and WAITAOF count
 -- only what their own connection has written.
 local function again()
@@ -61,24 +57,17 @@ end
 -- settled: it is the newest that anybody can remember.
 local function store(event, settled, last_fence)
   redis.call('HSET', KEYS[1], 'version', ARGV[3], 'save_id', ARGV[4], 'consent', ARGV[5], 'record', ARGV[7],
-    'condition', ARGV[8], 'obtained_at', instant(ARGV[12]), 'idle_until', instant(ARGV[14]), 'ends_at', instant(ARGV[15]),
-    'saved_at', rfc3339(now), 'saved_by', ARGV[2])
+    'summary', ARGV[8], 'saved_at', rfc3339(now), 'saved_by', ARGV[2])
   if settled then
     redis.call('HSET', KEYS[1], 'replid', replid)
     redis.call('HDEL', KEYS[1], 'settling_replid', 'settling_since')
   end
-  redis.call('HSET', KEYS[2], 'grant_version', ARGV[3], 'grant_consent', ARGV[5], 'grant_newest', ARGV[6],
-    'grant_condition', ARGV[8], 'grant_received', ARGV[9], 'grant_doubt_at', ARGV[10], 'grant_dead_at', ARGV[11],
-    'grant_obtained_at', ARGV[12], 'grant_replay_until', ARGV[13], 'grant_idle_until', ARGV[14], 'grant_ends_at', ARGV[15],
-    'grant_consented_at', ARGV[16])
+  redis.call('HSET', KEYS[2], 'grant', ARGV[8])
   local fence = credible(math.max(tonumber(ARGV[5]), tonumber(ARGV[6])))
   if fence > last_fence then redis.call('HSET', KEYS[2], 'fence', digits(fence)) end
   if event ~= '' then
-    redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', event, 'by', ARGV[2], 'asked_by', ARGV[17], 'fence', ARGV[5])
+    redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', event, 'by', ARGV[2], 'asked_by', ARGV[10], 'fence', ARGV[5])
   end
-  redis.call('PUBLISH', ARGV[1], json('event', 'grant', 'version', tonumber(ARGV[3]), 'consent', tonumber(ARGV[5]),
-    'newest', tonumber(ARGV[6]), 'condition', ARGV[8], 'received', tonumber(ARGV[9]) or '', 'doubt_at', instant(ARGV[10]),
-    'dead_at', instant(ARGV[11]), 'obtained_at', instant(ARGV[12]), 'replay_until', instant(ARGV[13]),
-    'idle_until', instant(ARGV[14]), 'ends_at', instant(ARGV[15]), 'consented_at', instant(ARGV[16]), 'by', ARGV[2]))
+  redis.call('PUBLISH', ARGV[1], json('event', 'grant', 'grant', ARGV[8], 'by', ARGV[2]))
   return { 'stored', digits(now) }
 end

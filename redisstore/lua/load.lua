@@ -16,9 +16,7 @@ if wrong_day then return wrong_day end
 local token = read_token()
 local state = got(redis.pcall('HMGET', KEYS[2], 'fence', 'failures', 'retry_at', 'conflicts', 'refresh_at',
   'last_error', 'last_error_code', 'last_error_at', 'last_error_kind', 'refused_credential',
-  'window_ends', 'window_calls', 'grant_version', 'grant_consent', 'grant_newest', 'grant_condition', 'grant_received',
-  'grant_doubt_at', 'grant_dead_at', 'grant_obtained_at', 'grant_replay_until', 'grant_idle_until', 'grant_ends_at',
-  'grant_consented_at'), 'hash', KEYS[2]) or {}
+  'window_ends', 'window_calls', 'grant'), 'hash', KEYS[2]) or {}
 local attempts = got(redis.pcall('ZRANGE', KEYS[3], 0, attempts_most, 'WITHSCORES'), 'sorted-set', KEYS[3])
 local calls = got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4])
 local holder = got(redis.pcall('GET', KEYS[5]), 'string', KEYS[5])

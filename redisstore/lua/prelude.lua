@@ -145,8 +145,9 @@ local function record(token, refresh_at)
   return { token[1], token[2], token[3], token[4], token[5], token[6], token[7], ttl, refresh_at }
 end
 
--- json encodes an object of names and values; empty strings are left out. The value of
--- attributes is JSON already.
+-- json encodes an object of names and values; empty strings are left out. The values of
+-- attributes and grant are JSON already.
+local encoded = { attributes = true, grant = true }
 local function json(...)
   local given, out = { ... }, {}
   for i = 1, #given, 2 do
@@ -154,7 +155,7 @@ local function json(...)
     if type(value) == 'number' then
       out[#out + 1] = '"' .. given[i] .. '":' .. digits(value)
     elseif value ~= '' then
-      out[#out + 1] = '"' .. given[i] .. '":' .. (given[i] == 'attributes' and value or cjson.encode(value))
+      out[#out + 1] = '"' .. given[i] .. '":' .. (encoded[given[i]] and value or cjson.encode(value))
     end
   end
   return '{' .. table.concat(out, ',') .. '}'
