@@ -67,7 +67,7 @@ func (g *grantChange) once(ctx context.Context, grants GrantStore) error {
 	var unsettled *UnsettledError
 	switch {
 	case err == nil:
-		g.memory.remember(g.next, g.summary)
+		g.memory.remember(g.next)
 	case errors.As(err, &unsettled): // what was stored is lost
 		g.next = Grant{}
 	}
@@ -93,12 +93,12 @@ func (c *Coordinator) loadGrant(ctx context.Context, grants GrantStore, account 
 		if err != nil {
 			return GrantReading{}, fmt.Errorf("read the grant of %q: %w", account, err)
 		}
-		mine, _ := m.recall()
+		mine := m.recall()
 		switch {
 		case restored && !r.Grant.follows(mine):
 			return GrantReading{}, fmt.Errorf("put back the grant of %q: the store has not taken version %d: %w", account, mine.Version, ErrUnconfirmed)
 		case r.Grant.follows(mine):
-			m.remember(r.Grant, r.Grant.Summary(rules, r.Now))
+			m.remember(r.Grant)
 			return r, nil
 		}
 		mine = mine.merge(r.Grant)
@@ -107,7 +107,7 @@ func (c *Coordinator) loadGrant(ctx context.Context, grants GrantStore, account 
 		if err != nil {
 			return GrantReading{}, fmt.Errorf("put back the grant of %q: %w", account, err)
 		}
-		m.remember(mine, mine.Summary(rules, r.Now))
+		m.remember(mine)
 		c.observe(Observation{Kind: RestoredGrant, Account: account})
 		c.log.Warn("grant restored: the store had lost its newest version", "account", account, "version", mine.Version, "stored", r.Grant.Version)
 	}
@@ -136,15 +136,30 @@ func (c *Coordinator) ChangeGrant(
 	if known {
 		a.apply(func(v *view, e env) effects { return v.grantHeard(change.summary, e) })
 	}
-	return c.copyGrant(ctx, account, g)
+	return c.copyGrant(ctx, account, g, m)
 }
 
-// copyGrant puts a grant to the Copy, if there is one.
-func (c *Coordinator) copyGrant(ctx context.Context, account string, g Grant) error {
+// errNotFollowed says that the copy has a version that the store has lost, and that it has
+// gone on from an older one. Once the store has both, the copy can be made.
+var errNotFollowed = errors.New("the copy has a version that the store has lost")
+
+// copyGrant puts a grant to the Copy, if there is one. What the copy has and the grant
+// was not made of is remembered, and nothing is put.
+func (c *Coordinator) copyGrant(ctx context.Context, account string, g Grant, m *grantMemory) error {
 	if c.cfg.Copy == nil || g.Version == 0 {
 		return nil
 	}
-	if err := c.cfg.Copy.Put(ctx, account, g); err != nil {
+	before, err := c.cfg.Copy.Get(ctx, account)
+	if err == nil && !g.follows(before) && m != nil {
+		m.remember(before)
+		if !before.follows(g) {
+			err = errNotFollowed
+		}
+	}
+	if err == nil {
+		err = c.cfg.Copy.Put(ctx, account, g)
+	}
+	if err != nil {
 		return fmt.Errorf("copy the grant of %q: %w", account, err)
 	}
 	return nil

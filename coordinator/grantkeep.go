@@ -98,7 +98,7 @@ func (k *grantKeeper) lost(err error) {
 func (k *grantKeeper) once() error {
 	ctx, cancel := context.WithTimeout(context.Background(), k.a.c.cfg.FetchTimeout)
 	defer cancel()
-	if err := k.a.primeGrant(ctx, k.m, k.rules); err != nil {
+	if err := k.a.primeGrant(ctx, k.m); err != nil {
 		return err
 	}
 	kept := false
@@ -120,9 +120,10 @@ func (k *grantKeeper) once() error {
 		k.report(kept, change.summary)
 	}
 	if g.Version == 0 {
-		g, _ = k.m.recall()
+		g = k.m.recall()
 	}
-	if err := k.a.c.copyGrant(ctx, k.a.name, g); err != nil {
+	if err := k.a.c.copyGrant(ctx, k.a.name, g, k.m); err != nil {
+		k.stored = k.stored && !errors.Is(err, errNotFollowed)
 		return err
 	}
 	if k.spooled {
@@ -193,7 +194,7 @@ func (s *grantSettlement) once() error {
 	}
 	s.a.apply(func(v *view, e env) effects { return v.grantHeard(s.change.summary, e) })
 	s.done <- GrantReading{Grant: g, Now: s.change.read.Now}
-	if err := s.a.c.copyGrant(ctx, s.a.name, g); err != nil { // the next keep makes up for it
+	if err := s.a.c.copyGrant(ctx, s.a.name, g, s.change.memory); err != nil { // the next keep makes up for it
 		s.a.c.log.Warn("the copy of the grant is not up to date", "account", s.a.name, "error", err)
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 )
 
 // grantMemory is the newest record of an account's grant that this process knows, so
@@ -14,7 +13,6 @@ import (
 type grantMemory struct {
 	mu      sync.Mutex // guards what follows; nothing is called under it
 	newest  Grant
-	summary GrantSummary
 	primed  bool               // spool and copy have been looked at
 	keeping map[Fence]struct{} // answers that the store does not have yet
 	syncing bool               // a goroutine compares the store with it
@@ -24,29 +22,24 @@ type grantMemory struct {
 // maxGrantSyncs is how many grants are compared with the store at once.
 const maxGrantSyncs = 32
 
-// remember takes g over unless it is older. s is its summary.
-func (m *grantMemory) remember(g Grant, s GrantSummary) {
+// remember takes g over, together with what it was not made of.
+func (m *grantMemory) remember(g Grant) {
 	if m == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch {
-	case g.follows(m.newest):
-		m.newest, m.summary = g, s
-	case !m.newest.follows(g): // the next comparison with the store settles which is whose
-		m.newest = m.newest.merge(g)
-	}
+	m.newest = g.merge(m.newest)
 }
 
 // recall returns the newest record.
-func (m *grantMemory) recall() (Grant, GrantSummary) {
+func (m *grantMemory) recall() Grant {
 	if m == nil {
-		return Grant{}, GrantSummary{}
+		return Grant{}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.newest, m.summary
+	return m.newest
 }
 
 // keep notes an answer that is to be stored; false: it is noted already.
@@ -140,18 +133,18 @@ func (a *Account) syncGrantOnce(ctx context.Context, m *grantMemory) error {
 	}
 	rules := a.grantRules()
 	a.c.readSpool()
-	if err := a.primeGrant(ctx, m, rules); err != nil {
+	if err := a.primeGrant(ctx, m); err != nil {
 		a.c.log.Warn("the copy of the grant cannot be read: trying again", "account", a.name, "error", err)
 		return err
 	}
 	var known bool
-	_, mine := m.recall()
+	mine := m.recall()
 	a.update(func(v *view, _ env) {
 		g := v.grantOf()
 		known = g.synced && g.stored.Version == mine.Version && g.stored.Consent == mine.Consent
 	})
 	if known { // this process has just changed it
-		a.apply(func(v *view, e env) effects { return v.grantSynced(mine, e) })
+		a.apply(func(v *view, e env) effects { return v.grantSynced(v.grant.stored, e) })
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.c.cfg.LockTTL)
@@ -170,7 +163,7 @@ func (a *Account) syncGrantOnce(ctx context.Context, m *grantMemory) error {
 // primeGrant takes over the copy that is kept outside of the store, at the start, after
 // the store could not be followed, and while it may have lost writes: the copy may be newer
 // than what the store has.
-func (a *Account) primeGrant(ctx context.Context, m *grantMemory, rules GrantRules) error {
+func (a *Account) primeGrant(ctx context.Context, m *grantMemory) error {
 	m.mu.Lock()
 	primed := m.primed
 	m.mu.Unlock()
@@ -184,7 +177,7 @@ func (a *Account) primeGrant(ctx context.Context, m *grantMemory, rules GrantRul
 		if err != nil {
 			return fmt.Errorf("read the copy of the grant of %q: %w", a.name, err)
 		}
-		m.remember(g, g.Summary(rules, time.Now()))
+		m.remember(g)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

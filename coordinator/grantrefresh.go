@@ -75,7 +75,7 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 	if r.grant.usedUp() {
 		m.unprime() // the store may have lost a mark while this process could not know
 	}
-	if err := r.a.primeGrant(ctx, m, r.grant); err != nil {
+	if err := r.a.primeGrant(ctx, m); err != nil {
 		if !r.probe {
 			return err
 		}
@@ -99,7 +99,7 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 // the store lets another process present the token. A copy that fails keeps the token
 // from being presented while there is still time.
 func (r *refresh) marked(ctx context.Context, g Grant, attempt Attempt, probe bool) error {
-	if err := r.c.copyGrant(ctx, r.a.name, g); err != nil {
+	if err := r.c.copyGrant(ctx, r.a.name, g, r.a.grantMemory()); err != nil {
 		if !r.probe {
 			return err
 		}
