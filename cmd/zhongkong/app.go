@@ -212,6 +212,8 @@ func exitCode(err error) int {
 		return exitRefused
 	case errors.Is(err, coordinator.ErrUnreachable):
 		return exitUnreachable
+	case isA[*coordinator.GrantError](err) && !errors.Is(err, coordinator.ErrNoToken):
+		return exitThrottled // it says when the refresh token can be used
 	case isA[*coordinator.QuotaError](err), isA[*coordinator.ThrottledError](err) && !errors.Is(err, coordinator.ErrNoToken):
 		return exitThrottled
 	case errors.Is(err, coordinator.ErrNoToken):

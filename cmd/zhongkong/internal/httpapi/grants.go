@@ -128,12 +128,17 @@ func (a *app) logGrant(r *request, account string, err error) {
 
 // grantProblem maps the errors of grants; ok is false for any other.
 func grantProblem(err error) (_ problem, ok bool) {
-	var unsettled *coordinator.UnsettledError
+	var (
+		unsettled *coordinator.UnsettledError
+		none      *coordinator.GrantError
+	)
 	switch {
 	case errors.Is(err, errNoGrantRight):
 		return problem{http.StatusForbidden, "forbidden", "the caller lacks the grant right (grant: true)", 0}, true
 	case errors.Is(err, errNoGrant), errors.Is(err, errPushedGrant), errors.Is(err, coordinator.ErrNoGrants):
 		return problem{http.StatusConflict, "no_grant", err.Error(), 0}, true
+	case errors.As(err, &none): // of a refresh
+		return problem{http.StatusServiceUnavailable, "no_grant", none.Error(), none.RetryIn}, true
 	case errors.Is(err, coordinator.ErrUnconfirmed):
 		return problem{http.StatusServiceUnavailable, "unconfirmed",
 			"Redis has not confirmed that the grant is durable: repeat the request", time.Second}, true

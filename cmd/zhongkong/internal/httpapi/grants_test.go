@@ -164,3 +164,11 @@ func TestEveryAnswerAboutGrantsIsAsDescribed(t *testing.T) {
 		}
 	}
 }
+
+func TestARefreshInDoubtSaysWhenTheTokenIsTriedAgain(t *testing.T) {
+	none := &coordinator.GrantError{Condition: coordinator.GrantDoubt, RetryIn: time.Hour}
+	p := problemOf(t.Context(), &coordinator.FetchError{Kind: coordinator.FailedBusy, Message: "not called", Err: none})
+	if p.status != http.StatusServiceUnavailable || p.code != "no_grant" || p.retry != time.Hour || p.message != none.Error() {
+		t.Errorf("%+v", p)
+	}
+}
