@@ -36,7 +36,7 @@ func TestGrantsSurviveAMonthOfHeavyFaults(t *testing.T) {
 			t.Parallel()
 			grantBubble(t, kind.rules, func(t *testing.T, f *grantFleet) {
 				s := newGrantSim(f, kind, 1)
-				s.run(30 * 24 * time.Hour)
+				s.run(simDays * 24 * time.Hour)
 				for _, v := range s.violations {
 					t.Errorf("%s\n%s", v, f.log)
 				}
