@@ -9,7 +9,3 @@ func (c *Coordinator) Sleep(d time.Duration) {
 	defer c.clock.mu.Unlock()
 	c.clock.suspended -= d
 }
-
-// Merge and Follows are those of a Grant.
-func Merge(g, h Grant) Grant  { return g.merge(h) }
-func Follows(g, h Grant) bool { return g.follows(h) }

@@ -120,19 +120,17 @@ func (r *refresh) withdraw(attempt Attempt) {
 	r.a.settleGrant(func(g Grant) (Grant, bool) { return g.Withdraw(attempt.Fence) })
 }
 
-// answered keeps what an answer says of the grant, if it says anything. It returns false
-// if nothing was kept.
-func (r *refresh) answered(result FetchResult, attempt Attempt) bool {
+// answered keeps what an answer says of the grant, if it says anything.
+func (r *refresh) answered(result FetchResult, attempt Attempt) {
 	p := r.presentation
 	same := result.Grant.IsZero() || result.Grant.Equal(p.token.Token)
 	if p.token.Token.IsZero() || !p.marked && same && result.GrantIdle == 0 && result.GrantEnds == 0 {
-		return false
+		return
 	}
 	r.a.keepAnswer(GrantAnswer{
 		Account: r.a.name, Fence: attempt.Fence, Parent: p.token.Fence, Token: result.Grant, Form: result.GrantForm,
 		Idle: result.GrantIdle, Ends: result.GrantEnds,
 	})
-	return true
 }
 
 // unanswered settles the presentation after a call that brought no token, and returns

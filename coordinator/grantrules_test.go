@@ -1,11 +1,9 @@
-package coordinator_test
+package coordinator
 
 import (
 	"errors"
 	"testing"
 	"time"
-
-	. "github.com/zhongkong/zhongkong/coordinator"
 )
 
 // The walks of a grant through its rules, as one process after another takes it from
@@ -297,21 +295,21 @@ func TestTwoVersionsOfARecordAreMerged(t *testing.T) {
 		c := w.present("ra", false)
 		w.Grant, _ = w.Withdraw(c)
 	}
-	for name, m := range map[string]Grant{"one way": Merge(w.Grant, remembered), "the other": Merge(remembered, w.Grant)} {
+	for name, m := range map[string]Grant{"one way": w.Grant.merge(remembered), "the other": remembered.merge(w.Grant)} {
 		if len(m.Tokens) != 2 || m.Tokens[0].Token.Reveal() != "ra" || m.Tokens[1].Token.Reveal() != "rb" || len(m.Presentations) != 0 {
 			t.Errorf("%s: %d tokens and %d marks, want both siblings and none", name, len(m.Tokens), len(m.Presentations))
 		}
 		for _, g := range []Grant{w.Grant, remembered, lost} {
-			if !Follows(m, g) || Follows(g, m) || !Merge(g, m).Same(m) {
+			if !m.follows(g) || g.follows(m) || !g.merge(m).Same(m) {
 				t.Errorf("%s: what was merged does not follow version %d", name, g.Version)
 			}
 		}
 	}
-	if m := Merge(lost, remembered); !m.Same(remembered) {
+	if m := lost.merge(remembered); !m.Same(remembered) {
 		t.Error("a version that was only lost was merged")
 	}
 	consented := lost.Consented(Consent{Token: NewToken("s0")}, w.now)
-	if m := Merge(remembered, consented); !m.Same(consented) {
+	if m := remembered.merge(consented); !m.Same(consented) {
 		t.Error("a newer consent was merged with an earlier one")
 	}
 }
