@@ -71,7 +71,7 @@ func TestReaderCannotReadAGrant(t *testing.T) {
 		}
 	}
 	server.MustDo(t, "acl", "log", "reset")
-	reader := open(t, url, redisstore.Options{})
+	reader := open(t, url, redisstore.Options{Timeout: 5 * time.Second})
 	if s := loaded(t, reader, "a"); s.Err != nil || s.Grant == nil || s.Grant.Consent != g.Consent {
 		t.Errorf("Load() as a reader = %+v, %v", s.Grant, s.Err)
 	}
@@ -100,7 +100,7 @@ func TestMissingRuleOfGrantsIsNamed(t *testing.T) {
 		t.Errorf("trying has left %v keys", keys)
 	}
 	// Nothing else of a refresher is affected.
-	refreshed(t, open(t, user(t, server, "user", redisadmin.RequiredACL("", coordinator.Refresher)...), redisstore.Options{}), "a", "token")
+	refreshed(t, open(t, user(t, server, "user", redisadmin.RequiredACL("", coordinator.Refresher)...), redisstore.Options{Timeout: 5 * time.Second}), "a", "token")
 }
 
 func TestSettingsThatGrantsNeedAreJudged(t *testing.T) {
@@ -133,7 +133,7 @@ func TestSettingsThatGrantsNeedAreJudged(t *testing.T) {
 	const good, bad, unknown = redisadmin.Good, redisadmin.Bad, redisadmin.Unknown
 	server := redistest.Start(t, "--maxmemory-policy allkeys-lru", "--appendfsync everysec")
 	t.Run("as Redis comes", func(t *testing.T) {
-		want(t, verdicts(t, open(t, server.URL(), redisstore.Options{})), map[string]redisadmin.Verdict{
+		want(t, verdicts(t, open(t, server.URL(), redisstore.Options{Timeout: 5 * time.Second})), map[string]redisadmin.Verdict{
 			"seal key": bad, "appendonly": bad, "appendfsync": bad, "maxmemory-policy": bad, "replication id": good,
 		})
 	})

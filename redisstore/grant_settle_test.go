@@ -193,10 +193,10 @@ func TestAGrantThatTooFewReplicasHaveIsNotConfirmed(t *testing.T) {
 func TestGrantsThatWaitLeaveConnectionsForTokens(t *testing.T) {
 	t.Parallel() // it mostly waits
 	r := redistest.StartReplicated(t, 1, 0)
-	store := openGrants(t, r.Servers[0].URL()+"?pool_size=10", time.Minute, redisstore.Options{Replicas: 1})
+	store := openGrants(t, r.Servers[0].URL()+"?pool_size=10", time.Minute, redisstore.Options{Replicas: 1, Timeout: 2 * time.Second})
 	r.Servers[1].Pause()
 	defer r.Servers[1].Resume()
-	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	var saves sync.WaitGroup
 	for i := range 30 {

@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -40,6 +41,7 @@ func openGrants(t testing.TB, url string, settle time.Duration, o redisstore.Opt
 	if o.Sealer == nil {
 		o.Sealer = ring(t, grantKeys)
 	}
+	o.Timeout = cmp.Or(o.Timeout, 5*time.Second) // other tests keep the disk busy
 	store := open(t, url, o)
 	store.SettleFor(settle)
 	return store
@@ -136,7 +138,7 @@ func TestAGrantIsReadableWithRedisCliButForItsSecrets(t *testing.T) {
 func TestReadersSeeWhatAGrantIsWorth(t *testing.T) {
 	server := redistest.Start(t)
 	store := openGrants(t, server.URL(), time.Minute, redisstore.Options{Instance: "me"})
-	reader := open(t, server.URL(), redisstore.Options{})
+	reader := open(t, server.URL(), redisstore.Options{Timeout: 5 * time.Second})
 	_, heard := followed(t, reader, coordinator.Reader, "a")
 	g := consented(t, store, "a", "SECRET")
 	g, fence := marked(t, g)

@@ -15,7 +15,7 @@ import (
 
 func TestAGrantSurvivesAFailover(t *testing.T) {
 	t.Parallel() // it mostly waits
-	r := redistest.StartReplicated(t, 2, 3, "--appendonly yes", "--appendfsync always")
+	r := redistest.StartReplicated(t, 2, 3)
 	for _, sentinel := range r.Sentinels {
 		user(t, sentinel, "asker", redisadmin.SentinelACL()...)
 	}
