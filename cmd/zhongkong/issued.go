@@ -46,6 +46,32 @@ func (y directory) Corp(corpID string) []string {
 	return names
 }
 
+// Platform implements httpapi.Directory.
+func (y directory) Platform(source, id string) string {
+	for _, a := range y.d.current.Load().Accounts {
+		if a.Source == source && (a.Name == id || a.Text("appid") == id || a.Text("suite_id") == id) {
+			return a.Name
+		}
+	}
+	return ""
+}
+
+// Member implements httpapi.Directory.
+func (y directory) Member(source, platform, id string) string {
+	cfg := y.d.current.Load()
+	of, _ := cfg.Account(platform)
+	if of.Source != source {
+		return ""
+	}
+	if source == sources.WeComSuite {
+		id = sources.SuiteID(of.Values()) + "." + id
+	}
+	if member, ok := cfg.Account(id); !ok || member.Of != platform {
+		return ""
+	}
+	return id
+}
+
 // Signer implements httpapi.Directory. The ticket for wx.agentConfig has to be named
 // itself.
 func (y directory) Signer(account string) (httpapi.Signer, bool) {

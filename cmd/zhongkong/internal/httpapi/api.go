@@ -44,6 +44,9 @@ func (a *API) addRoutes() {
 		handle := a.dropInTicket(t)
 		a.addRoute(t.path, byHandler, methods{http.MethodGet: handle, http.MethodPost: handle}).weChat = true
 	}
+	for _, e := range exchangeEndpoints {
+		a.addRoute(e.Path, byHandler, methods{http.MethodPost: a.dropInExchange(e)}).weChat = true
+	}
 	a.addRoute("/oauth2/token", byHandler, methods{http.MethodPost: a.postOAuth}).oauth = true
 	a.oauth = a.add("/oauth2/{name}/token", byHandler, methods{http.MethodPost: a.postOAuth})
 	a.oauth.oauth = true

@@ -16,6 +16,16 @@ type Directory interface {
 	// Corp returns the accounts of the apps of a WeCom corp.
 	Corp(corpID string) []string
 
+	// Platform returns the account of a third-party platform or a suite, by its name or
+	// by the ID that the issuer knows it by; "" if there is none. source is a value of
+	// source:.
+	Platform(source, id string) string
+
+	// Member returns the account of a member of a platform's or suite's account, by the
+	// member's AppID or corpid; "" if there is none, or if the platform's account has
+	// another source.
+	Member(source, platform, id string) string
+
 	// Signer returns what signs pages with an account: the ticket that it is, or else
 	// its JS-SDK ticket. It returns false if there is no such ticket, or no page that
 	// may be signed.
@@ -37,9 +47,11 @@ type Signer struct {
 // noDirectory knows nothing.
 type noDirectory struct{}
 
-func (noDirectory) Ticket(string, string) string { return "" }
-func (noDirectory) Corp(string) []string         { return nil }
-func (noDirectory) Signer(string) (Signer, bool) { return Signer{}, false }
+func (noDirectory) Ticket(string, string) string         { return "" }
+func (noDirectory) Corp(string) []string                 { return nil }
+func (noDirectory) Platform(string, string) string       { return "" }
+func (noDirectory) Member(string, string, string) string { return "" }
+func (noDirectory) Signer(string) (Signer, bool)         { return Signer{}, false }
 func (noDirectory) Holder(*http.Request, string) (string, auth.Caller, bool) {
 	return "", auth.Caller{}, false
 }

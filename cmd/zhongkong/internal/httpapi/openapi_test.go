@@ -383,6 +383,15 @@ func TestEveryDescribedAnswerIsTrue(t *testing.T) {
 		{well, "", "POST", "/cgi-bin/ticket/get", "/cgi-bin/ticket/get?type=agent_config&access_token=held", "", nil, 200},
 		{well, "", "GET", "/cgi-bin/ticket/get", "/cgi-bin/ticket/get", "", nil, 200},
 
+		{well, "", "POST", componentPath, componentPath, componentBody(reader), nil, 200},
+		{well, "", "POST", componentPath, componentPath, componentBody(stranger), nil, 200},
+		{well, "", "POST", authorizerPath, authorizerPath + "?component_access_token=held", authorizerBody(neighbor), nil, 200},
+		{well, "", "POST", authorizerPath, authorizerPath, authorizerBody(neighbor), nil, 200},
+		{well, "", "POST", suitePath, suitePath, suiteBody(reader), nil, 200},
+		{well, "", "POST", suitePath, suitePath, suiteBody(stranger), nil, 200},
+		{well, "", "POST", corpPath, corpPath + "?suite_access_token=held", corpBody(neighbor), nil, 200},
+		{well, "", "POST", corpPath, corpPath, corpBody(neighbor), nil, 200},
+
 		{well, "", "GET", "/healthz", "/healthz", "", nil, 200},
 		{well, "", "GET", "/readyz", "/readyz", "", nil, 200},
 		{well, stranger, "GET", "/readyz", "/readyz", "", nil, 401},

@@ -14,7 +14,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
-// book is a Directory in which wxb is every ticket of wxa.
+// book is a Directory in which wxb is every ticket of wxa, and the member "member" of it.
 type book struct {
 	held  map[string]auth.Caller // by token of wxa
 	corp  []string
@@ -32,6 +32,18 @@ func (b *book) Corp(id string) []string {
 		return b.corp
 	}
 	return nil
+}
+func (b *book) Platform(source, id string) string {
+	if id == "platform" && (source == "wechat_platform" || source == "wecom_suite") {
+		return wxa
+	}
+	return ""
+}
+func (b *book) Member(_, platform, id string) string {
+	if platform == wxa && id == "member" {
+		return wxb
+	}
+	return ""
 }
 func (b *book) Signer(account string) (Signer, bool) {
 	return Signer{Ticket: wxb, AppID: "wx-app", Pages: b.pages}, account == wxa || account == wxb

@@ -30,6 +30,19 @@ const (
 	codeMinuteQuota = 45011
 	codeNotAllowed  = 48001
 
+	// Of third-party platforms and suites.
+	codeSuiteSecret     = 40080
+	codeSuiteToken      = 40082
+	codeSuiteID         = 40083
+	codePermanentCode   = 40084
+	codeNoSuiteID       = 41021
+	codeNoSuiteToken    = 41022
+	codeNoSuiteSecret   = 41024
+	codeNoPermanentCode = 41025
+	codeNotAuthorized   = 61003
+	codeComponent       = 61011
+	codeRefreshToken    = 61023
+
 	// CodeRejected is WeChat's for a token that it does not accept, and WeCom's for a
 	// wrong corpsecret.
 	CodeRejected = 40001
@@ -122,7 +135,8 @@ func ErrorFor(err error, status int, message string, retry time.Duration) *Error
 
 func isPassedOn(code int) bool {
 	switch code {
-	case 0, codeBusy, CodeRejected, codeGrantType, codeAppID, codeSecret, codeNoAppID, codeNoSecret, codeRequirePost:
+	case 0, codeBusy, CodeRejected, codeGrantType, codeAppID, codeSecret, codeNoAppID, codeNoSecret, codeRequirePost,
+		codeSuiteSecret, codeSuiteToken, codeSuiteID, codePermanentCode, codeComponent, codeRefreshToken:
 		return false
 	}
 	return true
