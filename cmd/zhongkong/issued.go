@@ -98,14 +98,19 @@ func (y directory) Holder(req *http.Request, token string) (string, auth.Caller,
 	return y.d.routes.Holder(req, token, parents(y.d.current.Load()))
 }
 
-// parents returns the accounts that others are children of.
+// parents returns the accounts that others are children of. Platforms and suites are
+// among them before they have members.
 func parents(cfg *config.Config) []string {
 	var names []string
 	known := map[string]bool{}
 	for _, a := range cfg.Accounts {
-		if a.Of != "" && !known[a.Of] {
-			known[a.Of] = true
-			names = append(names, a.Of)
+		name := a.Of
+		if a.Source == sources.WeChatPlatform || a.Source == sources.WeComSuite {
+			name = a.Name
+		}
+		if name != "" && !known[name] {
+			known[name] = true
+			names = append(names, name)
 		}
 	}
 	return names
