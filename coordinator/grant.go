@@ -32,9 +32,10 @@ type Grant struct {
 	Replaced      []string       // fingerprints of the last tokens in whose place others came
 	Presentations []Presentation // by Fence; see Presentation
 
-	ObtainedAt time.Time // when the newest token was stored
-	IdleUntil  time.Time // the issuer forgets the grant unless it is used before; zero: not known
-	EndsAt     time.Time // the grant ends then, whatever is done; zero: not known
+	ObtainedAt time.Time     // when the newest token was stored
+	Idle       time.Duration // the issuer forgets the grant if it is not used for so long; 0: not known
+	IdleUntil  time.Time     // when that is, unless it is used before; zero: not known
+	EndsAt     time.Time     // the grant ends then, whatever is done; zero: not known
 }
 
 // GrantToken is one secret of a grant.
@@ -128,6 +129,7 @@ type GrantSummary struct {
 	// ReplayUntil is until when a token that was presented may be presented again; zero:
 	// it may not.
 	ReplayUntil time.Time
+	Idle        time.Duration
 	IdleUntil   time.Time
 	EndsAt      time.Time
 }
@@ -170,7 +172,7 @@ func (g Grant) Newest() Fence {
 func (g Grant) Summary(rules GrantRules, now time.Time) GrantSummary {
 	s := GrantSummary{
 		Version: g.Version, Consent: g.Consent, Newest: g.Newest(), Received: rules.Received, ConsentedAt: g.ConsentedAt, Condition: g.Condition(rules, now),
-		ObtainedAt: g.ObtainedAt, IdleUntil: g.IdleUntil, EndsAt: g.EndsAt,
+		ObtainedAt: g.ObtainedAt, Idle: g.Idle, IdleUntil: g.IdleUntil, EndsAt: g.EndsAt,
 	}
 	switch s.Condition {
 	case GrantPresented:

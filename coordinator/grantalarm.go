@@ -28,6 +28,9 @@ func (v *view) grantAlarm(e env) *grantAlarm {
 		g.said = ""
 		return v.grantEnding(e)
 	}
+	if condition == GrantNone && !g.synced {
+		return nil // spool and copy may have it
+	}
 	news := g.said != condition
 	if !news && e.now < g.saidAt+instant(alarmEvery) {
 		return nil

@@ -53,7 +53,7 @@ func TestLostMarkIsRememberedWhileItsCallIsUnderWay(t *testing.T) {
 		p, q := f.start(), f.start()
 		f.consent(p)
 		f.token(q, time.Second)
-		f.issuer.fault(grantFault{latency: 50 * time.Second})
+		f.issuer.fault(grantFault{latency: 35 * time.Second})
 		for len(f.issuer.sent()) < 2 {
 			time.Sleep(time.Second)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // grantMemory is the newest record of an account's grant that this process knows, so
@@ -18,6 +19,9 @@ type grantMemory struct {
 	syncing bool               // a goroutine compares the store with it
 	again   bool               // and has to look once more
 }
+
+// grantSyncMost is the longest wait before a grant is compared with the store again.
+const grantSyncMost = 30 * time.Second
 
 // maxGrantSyncs is how many grants are compared with the store at once.
 const maxGrantSyncs = 32
@@ -107,10 +111,9 @@ func (a *Account) syncGrant() {
 	a.c.rounds.start(func() {
 		ctx := a.c.lifetime()
 		for again := true; again; {
-			for err := a.syncGrantOnce(ctx, m); err != nil; err = a.syncGrantOnce(ctx, m) {
-				if !sleep(ctx, jitter(outagePause)) {
-					break
-				}
+			wait := outagePause
+			for err := a.syncGrantOnce(ctx, m); err != nil && sleep(ctx, jitter(wait)); err = a.syncGrantOnce(ctx, m) {
+				wait = min(2*wait, grantSyncMost)
 			}
 			m.mu.Lock()
 			again, m.again = m.again && ctx.Err() == nil, false

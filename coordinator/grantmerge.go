@@ -59,7 +59,7 @@ func (g Grant) merge(h Grant) Grant {
 	m.Presentations = slices.DeleteFunc(m.Presentations, func(p Presentation) bool { return m.index(p.Fence) >= 0 })
 	slices.SortFunc(m.Presentations, func(a, b Presentation) int { return cmp.Compare(a.Fence, b.Fence) })
 	m.ObtainedAt = later(g.ObtainedAt, h.ObtainedAt)
-	m.IdleUntil, m.EndsAt = later(g.IdleUntil, h.IdleUntil), later(g.EndsAt, h.EndsAt)
+	m.Idle, m.IdleUntil, m.EndsAt = max(g.Idle, h.Idle), later(g.IdleUntil, h.IdleUntil), later(g.EndsAt, h.EndsAt)
 	return m.bounded()
 }
 

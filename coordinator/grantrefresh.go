@@ -13,9 +13,9 @@ import (
 const (
 	// awaitAnswer is how long the answer to a presentation is awaited, whatever becomes
 	// of lock and attempt.
-	awaitAnswer = time.Minute
+	awaitAnswer = 40 * time.Second
 	// answerGrace is how long after that an answer is surely stored or spooled.
-	answerGrace = 30 * time.Second
+	answerGrace = 15 * time.Second
 	// probeBefore is how long before the end of the access token the last resort is
 	// tried: an issuer may kill the access token, too.
 	probeBefore = 2 * time.Minute
@@ -27,7 +27,8 @@ const (
 // none: the source needs no grant.
 type presentation struct {
 	token      GrantToken
-	marked     bool // it can be used up: the record has a mark
+	consent    Fence // of the record
+	marked     bool  // it can be used up: the record has a mark
 	sendBefore time.Time
 	await      time.Duration // for the answer, if it is marked
 }
@@ -39,6 +40,19 @@ func (r GrantRules) awaited() time.Duration {
 		return min(awaitAnswer, r.Replay/3)
 	}
 	return awaitAnswer
+}
+
+// idle returns for how long the grant may stay unused; 0: not known.
+func (r refresh) idle(result FetchResult) (idle time.Duration) {
+	if result.GrantIdle > 0 || !r.grant.usedUp() {
+		return result.GrantIdle
+	}
+	r.a.update(func(v *view, _ env) {
+		if v.grant != nil {
+			idle = v.grant.stored.Idle
+		}
+	})
+	return idle
 }
 
 // present chooses the token to present and has its mark confirmed, before the
@@ -63,9 +77,9 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 				return read.Grant, false
 			}
 			g, r.presentation.token, refused = read.Grant.Present(PresentRequest{
-				Fence: attempt.Fence, Now: read.Now, For: life + r.presentation.await + answerGrace, Rules: r.grant, Probe: r.probe,
+				Fence: attempt.Fence, Now: read.Now, For: life + r.presentation.await + answerGrace, Rules: r.grant, Probe: r.probe, Sending: life,
 			})
-			r.presentation.marked = g.Version != read.Grant.Version
+			r.presentation.consent, r.presentation.marked = g.Consent, g.Version != read.Grant.Version
 			if i := g.presentation(attempt.Fence); i >= 0 {
 				probe = g.Presentations[i].Probe
 			}
@@ -128,7 +142,7 @@ func (r *refresh) answered(result FetchResult, attempt Attempt) {
 		return
 	}
 	r.a.keepAnswer(GrantAnswer{
-		Account: r.a.name, Fence: attempt.Fence, Parent: p.token.Fence, Token: result.Grant, Form: result.GrantForm,
+		Account: r.a.name, Fence: attempt.Fence, Parent: p.token.Fence, Consent: p.consent, Token: result.Grant, Form: result.GrantForm,
 		Idle: result.GrantIdle, Ends: result.GrantEnds,
 	})
 }

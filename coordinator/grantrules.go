@@ -49,6 +49,9 @@ type PresentRequest struct {
 	For   time.Duration // after it no request is on its way, and an answer has been stored
 	Rules GrantRules
 
+	// Sending is how long after its mark a request may be sent: the life of the lock.
+	Sending time.Duration
+
 	// Probe allows the last resort: a token of which nobody knows whether it was used
 	// up, outside of its window, once.
 	Probe bool
@@ -69,6 +72,9 @@ func (g Grant) Present(r PresentRequest) (Grant, GrantToken, error) {
 	if r.Fence <= g.Newest() || r.Fence <= g.Consent {
 		return g, GrantToken{}, ErrGrantNewer
 	}
+	if wait := g.overtakes(current, r); wait > 0 {
+		return g, GrantToken{}, &GrantError{Condition: GrantPresented, RetryIn: wait}
+	}
 	if !g.presented(current) || g.inWindow(current, r.Rules, r.Now) {
 		return g.mark(current, false, r), current, nil
 	}
@@ -86,6 +92,18 @@ func (g Grant) Present(r PresentRequest) (Grant, GrantToken, error) {
 		}
 	}
 	return g, GrantToken{}, g.none(r.Rules, r.Now)
+}
+
+// overtakes returns for how long a request that presents another token may still be
+// sent. Many issuers answer a used-up token only while its successor is unused: if that
+// one were presented first, the late request would look like theft.
+func (g Grant) overtakes(current GrantToken, r PresentRequest) (wait time.Duration) {
+	for _, p := range g.Presentations {
+		if age := r.Now.Sub(p.At); p.Token != current.Fence && !p.Over && age > -clockSlack {
+			wait = max(wait, r.Sending-age)
+		}
+	}
+	return wait
 }
 
 // none says why there is nothing to present.
@@ -139,6 +157,7 @@ type GrantAnswer struct {
 	Account string
 	Fence   Fence // of the attempt
 	Parent  Fence // the token that was presented
+	Consent Fence // of the record that it was presented from; 0: not known
 	Token   Token // zero: the presented one stays
 	Form    string
 
@@ -155,7 +174,9 @@ type GrantAnswer struct {
 // has been used up since: only the mark goes then.
 func (g Grant) Keep(a GrantAnswer, now time.Time) (_ Grant, changed bool) {
 	mark, parent := g.presentation(a.Fence), g.index(a.Parent)
-	if a.Fence <= g.Consent || g.index(a.Fence) >= 0 {
+	// An attempt of the consent before can have the greater fence, if the store had lost
+	// the newer consent for a while.
+	if a.Consent != 0 && a.Consent != g.Consent || a.Fence <= g.Consent || g.index(a.Fence) >= 0 {
 		return g, false
 	}
 	stays := a.Token.IsZero() || parent >= 0 && g.Tokens[parent].Token.Equal(a.Token)
@@ -216,7 +237,10 @@ func (g *Grant) insert(t GrantToken) {
 
 func (g *Grant) until(idle, ends time.Duration, now time.Time) {
 	if idle > 0 {
-		g.IdleUntil = now.Add(idle)
+		g.Idle = idle
+	}
+	if g.Idle > 0 { // it was used just now
+		g.IdleUntil = now.Add(g.Idle)
 	}
 	if ends > 0 {
 		g.EndsAt = now.Add(ends)
@@ -301,7 +325,7 @@ func (g Grant) Consented(c Consent, now time.Time) Grant {
 	g = g.next()
 	g.Consent = max(newest+1, Fence(now.UnixMicro()))
 	g.Tokens, g.Presentations, g.Replaced = nil, nil, nil
-	g.ConsentedAt, g.ObtainedAt, g.IdleUntil, g.EndsAt = c.At, now, time.Time{}, time.Time{}
+	g.ConsentedAt, g.ObtainedAt, g.Idle, g.IdleUntil, g.EndsAt = c.At, now, 0, time.Time{}, time.Time{}
 	if !c.Token.IsZero() {
 		g.Tokens = []GrantToken{{Token: c.Token, Form: c.Form, Fence: g.Consent}}
 	}

@@ -313,3 +313,50 @@ func TestTwoVersionsOfARecordAreMerged(t *testing.T) {
 		t.Error("a newer consent was merged with an earlier one")
 	}
 }
+
+func TestAnAnswerIsKeptOnlyUnderTheConsentThatItWasPresentedFrom(t *testing.T) {
+	w := startGrant(t, never)
+	before := w.Grant.Consent
+	late := w.Grant.Consented(Consent{Token: NewToken("s0")}, w.now) // lost for a while, and put back
+	a := w.present("r0", false) + 100
+	if _, kept := late.Keep(GrantAnswer{Fence: a, Parent: before, Consent: before, Token: NewToken("r1")}, w.now); kept {
+		t.Error("an answer of the consent before was kept, because its attempt is newer")
+	}
+	if _, kept := late.Keep(GrantAnswer{Fence: a, Parent: late.Consent, Consent: late.Consent, Token: NewToken("s1")}, w.now); !kept {
+		t.Error("an answer of the consent itself was not kept")
+	}
+}
+
+func TestNothingOvertakesARequestThatMayStillBeSent(t *testing.T) {
+	const sending = 3 * time.Second
+	w := startGrant(t, window)
+	consent := w.Grant.Consent
+	w.present("r0", false) // its request is late
+	b := w.present("r0", false)
+	w.keep(b, consent, "r1")
+	r := PresentRequest{Fence: b + 1, Now: w.now, For: lease, Rules: w.rules, Sending: sending}
+	_, _, err := w.Present(r)
+	var wait *GrantError
+	if !errors.As(err, &wait) || wait.Condition != GrantPresented || wait.RetryIn != sending {
+		t.Fatalf("Present() = %v, want to wait for %v", err, sending)
+	}
+	r.Now = w.now.Add(sending)
+	if _, token, err := w.Present(r); err != nil || token.Token.Reveal() != "r1" {
+		t.Errorf("Present() after that = %q, %v", token.Token.Reveal(), err)
+	}
+}
+
+func TestEachUseOfAGrantMovesItsIdleEnd(t *testing.T) {
+	w := &grantWalk{T: t, rules: never, now: grantEpoch}
+	w.Grant = w.Grant.Consented(Consent{Token: NewToken("r0"), Idle: time.Hour}, w.now)
+	w.fence = w.Grant.Consent
+	w.wait(50 * time.Minute)
+	w.keep(w.present("r0", false), w.Grant.Consent, "r1")
+	if want := w.now.Add(time.Hour); !w.IdleUntil.Equal(want) {
+		t.Errorf("the idle end is %v, want %v", w.IdleUntil, want)
+	}
+	w.Grant = w.Consented(Consent{Token: NewToken("s0")}, w.now)
+	if w.Idle != 0 || !w.IdleUntil.IsZero() {
+		t.Errorf("a new consent keeps the idle time of the one before: %v, %v", w.Idle, w.IdleUntil)
+	}
+}

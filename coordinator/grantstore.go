@@ -112,6 +112,7 @@ type grantJSON struct {
 	Replaced      []string         `json:"replaced,omitempty"`
 	Presentations []Presentation   `json:"presentations,omitempty"`
 	ObtainedAt    time.Time        `json:"obtained_at,omitzero"`
+	Idle          time.Duration    `json:"idle_ns,omitempty"`
 	IdleUntil     time.Time        `json:"idle_until,omitzero"`
 	EndsAt        time.Time        `json:"ends_at,omitzero"`
 }
@@ -131,7 +132,7 @@ type grantTokenJSON struct {
 func EncodeGrant(g Grant) []byte {
 	j := grantJSON{
 		Version: g.Version, SaveID: g.SaveID, Saves: g.Saves, Consent: g.Consent, ConsentedAt: g.ConsentedAt, Replaced: g.Replaced, Presentations: g.Presentations,
-		ObtainedAt: g.ObtainedAt, IdleUntil: g.IdleUntil, EndsAt: g.EndsAt,
+		ObtainedAt: g.ObtainedAt, Idle: g.Idle, IdleUntil: g.IdleUntil, EndsAt: g.EndsAt,
 	}
 	for _, t := range g.Tokens {
 		j.Tokens = append(j.Tokens, grantTokenJSON{
@@ -153,7 +154,7 @@ func DecodeGrant(b []byte) (Grant, error) {
 	}
 	g := Grant{
 		Version: j.Version, SaveID: j.SaveID, Saves: j.Saves, Consent: j.Consent, ConsentedAt: j.ConsentedAt, Replaced: j.Replaced, Presentations: j.Presentations,
-		ObtainedAt: j.ObtainedAt, IdleUntil: j.IdleUntil, EndsAt: j.EndsAt,
+		ObtainedAt: j.ObtainedAt, Idle: j.Idle, IdleUntil: j.IdleUntil, EndsAt: j.EndsAt,
 	}
 	for _, t := range j.Tokens {
 		g.Tokens = append(g.Tokens, GrantToken{

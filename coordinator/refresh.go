@@ -67,6 +67,9 @@ func (r refresh) run(ctx context.Context) error {
 // same.
 func (r refresh) refreshIn(result FetchResult) time.Duration {
 	every := r.refreshAge(result.Lifetime)
+	if idle := r.idle(result); idle > 0 { // the grant has to be used before
+		every = min(every, idle/4*3)
+	}
 	switch burst := r.c.smoother.count(r.a.name, time.Now(), int(r.c.count.Load()), every); {
 	case result.RefreshIn > 0:
 		return result.RefreshIn

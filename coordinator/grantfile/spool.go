@@ -95,6 +95,7 @@ func Waiting(dir string, s Sealer) ([]string, error) {
 type answerJSON struct {
 	Fence     coordinator.Fence `json:"fence"`
 	Parent    coordinator.Fence `json:"parent"`
+	Consent   coordinator.Fence `json:"consent,omitempty"`
 	Token     string            `json:"token"`
 	Form      string            `json:"form,omitempty"`
 	IdleUntil time.Time         `json:"idle_until,omitzero"` // by this machine's clock
@@ -104,7 +105,7 @@ type answerJSON struct {
 // Write writes an answer down. It returns nil when it is on disk.
 func (s *Spool) Write(a coordinator.GrantAnswer) error {
 	plain, err := json.Marshal(answerJSON{
-		Fence: a.Fence, Parent: a.Parent, Token: a.Token.Reveal(), Form: a.Form, IdleUntil: after(a.Idle), EndsAt: after(a.Ends),
+		Fence: a.Fence, Parent: a.Parent, Consent: a.Consent, Token: a.Token.Reveal(), Form: a.Form, IdleUntil: after(a.Idle), EndsAt: after(a.Ends),
 	})
 	if err != nil {
 		return fmt.Errorf("grantfile: spool an answer of %q: %w", a.Account, err)
@@ -161,7 +162,7 @@ func (s *Spool) read(path string) (coordinator.GrantAnswer, error) {
 		return coordinator.GrantAnswer{}, fmt.Errorf("%s: it opens, but is no answer that this version has written: move it away", path)
 	}
 	return coordinator.GrantAnswer{
-		Account: account, Fence: j.Fence, Parent: j.Parent, Token: coordinator.NewToken(j.Token), Form: j.Form,
+		Account: account, Fence: j.Fence, Parent: j.Parent, Consent: j.Consent, Token: coordinator.NewToken(j.Token), Form: j.Form,
 		Idle: left(j.IdleUntil), Ends: left(j.EndsAt),
 	}, nil
 }

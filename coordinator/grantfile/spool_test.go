@@ -23,7 +23,7 @@ func openSpool(t *testing.T, dir string, s grantfile.Sealer) *grantfile.Spool {
 
 func answer(account string, fence coordinator.Fence) coordinator.GrantAnswer {
 	return coordinator.GrantAnswer{
-		Account: account, Fence: fence, Parent: fence - 1, Token: coordinator.NewToken(fmt.Sprintf("refresh-%s-%d", account, fence)), Form: "sibling",
+		Account: account, Fence: fence, Parent: fence - 1, Consent: fence - 2, Token: coordinator.NewToken(fmt.Sprintf("refresh-%s-%d", account, fence)), Form: "sibling",
 	}
 }
 

@@ -49,7 +49,7 @@ const (
 
 	// grantLease is how long a presentation without an answer holds up the others: the
 	// lock's life, the wait for the answer and the time to store it.
-	grantLease = 3*time.Second + 60*time.Second + 30*time.Second
+	grantLease = 3*time.Second + 40*time.Second + 15*time.Second
 
 	grantProcesses = 3
 	grantClient    = "soak"

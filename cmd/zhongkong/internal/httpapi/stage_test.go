@@ -44,9 +44,11 @@ type stage struct {
 	api     *API
 	server  *httptest.Server
 	log     *logBook
+	told    sync.Map // the accounts of whose first token the streams have been told
 }
 
-// newStage has both accounts with a token each.
+// newStage has both accounts with a token each, of which every stream that was there
+// has been told: none that is opened later is.
 func newStage(t testing.TB, change ...func(*Config)) *stage {
 	t.Helper()
 	s := emptyStage(t, change...)
@@ -57,7 +59,8 @@ func newStage(t testing.TB, change ...func(*Config)) *stage {
 	}
 	s.wait("hot tokens", func() bool {
 		for _, a := range s.zk.Accounts() {
-			if _, ok := a.Peek(); !ok {
+			_, told := s.told.Load(a.Name())
+			if _, ok := a.Peek(); !ok || !told {
 				return false
 			}
 		}
@@ -98,7 +101,13 @@ func stageOver(
 	t.Helper()
 	s := &stage{t: t, store: store, sources: sources, log: &logBook{}}
 	hub := events.New()
-	cfg := coordinator.Config{Store: front, Observe: hub.Observe, FetchTimeout: 500 * time.Millisecond,
+	observe := func(o coordinator.Observation) {
+		hub.Observe(o)
+		if o.Kind == coordinator.Notified && o.Event.Kind == coordinator.EventRefreshed {
+			s.told.Store(o.Event.Account, true)
+		}
+	}
+	cfg := coordinator.Config{Store: front, Observe: observe, FetchTimeout: 500 * time.Millisecond,
 		Limits: coordinator.Limits{MinInterval: time.Nanosecond}}
 	for name, source := range sources {
 		cfg.Accounts = append(cfg.Accounts, coordinator.AccountConfig{Name: name, Source: source})
