@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -14,6 +16,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/oauth"
+	"github.com/zhongkong/zhongkong/redisstore"
 )
 
 // maxGrant is far above the length of any refresh token.
@@ -107,6 +110,10 @@ func (s *session) storesGrants(ctx context.Context, account string) error {
 	return s.withAdvice(err)
 }
 
+// storeFor is for how long a grant is stored again and again: a person has consented, and
+// there is no other copy of it.
+const storeFor = 2 * time.Minute
+
 // consent stores a grant in place of the one before.
 func (s *session) consent(ctx context.Context, name string, consent coordinator.Consent) error {
 	zk, err := s.coordinator(name)
@@ -114,11 +121,45 @@ func (s *session) consent(ctx context.Context, name string, consent coordinator.
 		return err
 	}
 	a, _ := zk.Account(name)
-	if err := a.Consent(coordinator.WithCaller(ctx, whoRuns()+" (cli)"), consent); err != nil {
+	ctx, cancel := context.WithTimeout(coordinator.WithCaller(ctx, whoRuns()+" (cli)"), storeFor)
+	defer cancel()
+	if err := s.persist(ctx, func() error { return a.Consent(ctx, consent) }); err != nil {
 		return s.withAdvice(fmt.Errorf("the grant was not stored: %w", err))
 	}
 	fmt.Fprintf(s.stderr, "The grant of %s is stored%s.\n", escape(name), livesFor(consent))
 	return nil
+}
+
+// persist stores a grant, again while Redis is away, until ctx ends. A grant that is
+// stored already, though its answer was lost, stays as it is.
+func (s *session) persist(ctx context.Context, store func() error) error {
+	const every = time.Second
+	wait := sync.OnceFunc(func() {
+		fmt.Fprintf(s.stderr, "Redis cannot be reached: trying again for %g minutes; do not close this\n", storeFor.Minutes())
+	})
+	slow := time.AfterFunc(commandTimeout, wait) // store repeats what may be stored itself
+	defer slow.Stop()
+	for {
+		err := store()
+		if err == nil || ctx.Err() != nil || !passes(err) {
+			return err
+		}
+		wait()
+		select {
+		case <-time.After(every):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// passes reports whether what kept a grant from being stored passes by itself.
+func passes(err error) bool {
+	if errors.Is(err, redisstore.ErrDenied) {
+		return false
+	}
+	return errors.Is(err, coordinator.ErrUnreachable) || errors.Is(err, coordinator.ErrUnconfirmed) ||
+		errors.Is(err, context.DeadlineExceeded) || isA[*coordinator.UnsettledError](err)
 }
 
 // livesFor says how long a grant lives.

@@ -77,10 +77,7 @@ func (p program) login(c *cli.Context) error {
 	case err != nil:
 		return fmt.Errorf("account %q: %w", account.Name, err)
 	}
-	// It must not be lost because the person took long.
-	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTimeout)
-	defer cancel()
-	return s.consent(storing, account.Name, consent)
+	return s.consent(c.Context, account.Name, consent) // without --wait: it must not be lost because the person took long
 }
 
 // loginOf returns how a person logs in for an account, and the redirect address.

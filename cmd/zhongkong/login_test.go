@@ -11,11 +11,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator/oauth"
 	"github.com/zhongkong/zhongkong/coordinator/oauth/oauthtest"
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
@@ -126,13 +128,33 @@ func TestAPersonLogsInByABrowser(t *testing.T) {
 	if status, _ := browse(t, "http://"+redirect.Host+"/elsewhere"); status != http.StatusNotFound {
 		t.Errorf("elsewhere: %d", status)
 	}
-	if status, page := browse(t, address); status != 200 || !strings.Contains(page, "You are logged in") {
+	if status, page := browse(t, address); status != 200 || !strings.Contains(page, "Return to the terminal") {
 		t.Errorf("%d %s", status, page)
 	}
 	b.stored(login.wait())
 	if f := b.issuer.Family("f1"); f.Scope != "read offline_access" || f.Client != "c" {
 		t.Errorf("%+v", f)
 	}
+}
+
+func TestALoginOutlastsAnOutageOfRedis(t *testing.T) {
+	b := newConsenting(t)
+	var away atomic.Bool
+	b.env["ZHONGKONG_REDIS"] = redistest.StartProxy(t, sharedRedis, func([]string) string {
+		if away.Load() {
+			return "LOADING Redis is loading the dataset in memory"
+		}
+		return ""
+	}).URL()
+	login := b.start(t.Context(), "", "login")
+	address := login.said(`\n   (http://\S+)\n`)
+	away.Store(true)
+	if status, page := browse(t, address); status != 200 || strings.Contains(page, "logged in") {
+		t.Errorf("%d %s", status, page)
+	}
+	login.says("Redis cannot be reached: trying again for 2 minutes; do not close this")
+	away.Store(false)
+	b.stored(login.wait())
 }
 
 func TestAPersonLogsInAtAnotherDevice(t *testing.T) {

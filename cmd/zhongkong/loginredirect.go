@@ -85,7 +85,7 @@ func (r *receiver) serve(w http.ResponseWriter, req *http.Request) {
 	case <-req.Context().Done():
 		return
 	}
-	text, status := "You are logged in. You can close this window.", http.StatusOK
+	text, status := "Zhongkong has the answer. Return to the terminal: it says whether the grant is stored.", http.StatusOK
 	switch {
 	case errors.Is(err, oauth.ErrForeignAnswer):
 		text, status = "This does not belong to the login that is under way: open the address that zhongkong login has printed.", http.StatusBadRequest
