@@ -109,6 +109,9 @@ func (x checks) runAll(ctx context.Context, args []string) error {
 		x.account = name
 		x.accountChecks(ctx)
 	}
+	if len(args) == 0 {
+		x.members(ctx)
+	}
 	return nil
 }
 

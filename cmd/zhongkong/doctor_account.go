@@ -40,13 +40,45 @@ func (x checks) accountChecks(ctx context.Context) {
 	if !state.Record.Usable() && ready {
 		state = x.firstToken(ctx, state)
 	}
-	x.token(ctx, state, account, configured)
+	notTried := ""
+	if !configured {
+		notTried = "the account is not configured here"
+	}
+	x.token(ctx, state, account, notTried)
 	x.sealing(ctx, state)
 	x.schedule(state, account, configured)
 	x.lastFailure(state, account, mayRefresh)
 	x.openAttempts(state)
 	x.conflicts(ctx, state, account, mayRefresh)
 	x.budget(state)
+}
+
+// members checks the accounts that live on the configured ones and appear by themselves,
+// by what Redis has of them: there may be thousands, too many for calls to the issuer.
+func (x checks) members(ctx context.Context) {
+	configured := len(x.cfg.Accounts)
+	x.addMembers(ctx)
+	names := x.configuredNames()[configured:]
+	if len(names) == 0 {
+		return
+	}
+	states, err := x.store.Load(ctx, names...)
+	if err != nil {
+		x.fail("members", "", "%v", err)
+		return
+	}
+	for _, state := range states {
+		x.account = state.Account
+		account, _ := x.cfg.Account(x.account)
+		if state.Err != nil {
+			x.fail("token", "", "%v", state.Err)
+			continue
+		}
+		x.grant(ctx, state, account)
+		x.token(ctx, state, account, "only the accounts of the configuration are")
+		x.schedule(state, account, true)
+		x.lastFailure(state, account, false)
+	}
 }
 
 const firstTokenWait = 15 * time.Second
@@ -72,7 +104,7 @@ func (x checks) firstToken(ctx context.Context, before coordinator.State) coordi
 	return states[0]
 }
 
-func (x checks) token(ctx context.Context, state coordinator.State, a config.Account, configured bool) {
+func (x checks) token(ctx context.Context, state coordinator.State, a config.Account, notTried string) {
 	r := state.Record
 	if !r.Usable() {
 		fix := "start a process with the account's secret: zhongkong serve"
@@ -86,8 +118,8 @@ func (x checks) token(ctx context.Context, state coordinator.State, a config.Acc
 	if r.Repeated {
 		about += "; " + repeatedWords
 	}
-	if !configured {
-		x.ok("token", "%s (not tried: the account is not configured here)", about)
+	if notTried != "" {
+		x.ok("token", "%s (not tried: %s)", about, notTried)
 		return
 	}
 	err := x.probe(ctx, r.Token, a)

@@ -19,12 +19,13 @@ type grantState struct {
 
 // grantStatus prints the state of grants.
 func grantStatus(ctx context.Context, s *session, c *cli.Context, args []string) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	s.addMembers(ctx)
 	names, err := s.manyAccounts(ctx, args)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
 	states, err := s.store.Load(ctx, names...)
 	if err != nil {
 		return s.withAdvice(err)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/coordinator/wecom/wecomtest"
 )
 
@@ -143,6 +144,28 @@ func TestASuiteIsCheckedBeforeItIsServed(t *testing.T) {
 	} {
 		b.rewrite(path, config)
 		b.fails(exitUsage, words, "check")
+	}
+}
+
+func TestEveryListHasTheCorpsOfASuite(t *testing.T) {
+	b, _, _, _ := newBench(t).withSuite()
+	env := func(name string) string { return b.env[name] }
+	cfg, err := config.Load(config.Input{Env: env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{program: program{stderr: &buffer{}, env: env}, cfg: cfg}
+	if err := s.open(cfg.Redis, cfg.Prefix); err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if err := s.store.SetGrantMember(t.Context(), suiteID, suiteCorp, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{{"status"}, {"doctor"}, {"grant", "status"}} {
+		if out := b.run(command...); !strings.Contains(out.stdout, suiteCorp) {
+			t.Errorf("%v has no %s:\n%s%s", command, suiteCorp, out.stdout, out.stderr)
+		}
 	}
 }
 
