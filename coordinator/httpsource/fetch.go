@@ -34,7 +34,7 @@ func (f *fetch) outcome(r *Response) (coordinator.FetchResult, error) {
 	if got.token != "" && (got.code == "" || !token.Equal(f.ask.Current)) {
 		return coordinator.FetchResult{
 			Token: token, Lifetime: got.life, Attributes: got.attributes, Calls: 1,
-			RefreshIn: f.source.issuer.refreshIn(got.life),
+			RefreshIn: f.source.issuer.refreshIn(got.life, token.Equal(f.ask.Current)),
 			Doubt:     Scrub(got.doubt, append(f.secrets, got.token)...),
 		}, nil
 	}
@@ -45,17 +45,18 @@ func (f *fetch) outcome(r *Response) (coordinator.FetchResult, error) {
 // refreshIn returns when to call again for a token with this much life left, 0 for the
 // schedule's time. An issuer that repeats its token is asked just after the rollover,
 // because earlier calls would change nothing; one without a rollover at the end of the
-// life that it stated, if the schedule would not ask before.
-func (i *Issuer) refreshIn(left time.Duration) time.Duration {
-	switch {
-	case i.Repeat != repeatSame:
-		return 0
-	case i.Rollover > 0:
-		return max(left-time.Duration(i.Rollover)+rolloverSlack, min(minRefreshIn, left/2))
-	case left > i.refreshEvery():
+// life that it stated, if the schedule would not ask before. The record of a token that
+// is not known is withdrawn before that end, so the issuer is asked before the withdrawal;
+// if it repeats the token, the record lasts beyond the next question.
+func (i *Issuer) refreshIn(left time.Duration, known bool) time.Duration {
+	if i.Repeat != repeatSame || i.Rollover == 0 && left > i.refreshEvery() {
 		return 0
 	}
-	return left + rolloverSlack
+	at := max(left-time.Duration(i.Rollover)+rolloverSlack, min(minRefreshIn, left/2))
+	if !known {
+		at = min(at, left-coordinator.Margin(left)*3/2)
+	}
+	return at
 }
 
 func (i *Issuer) refreshEvery() time.Duration {

@@ -207,6 +207,25 @@ func TestARolloverSaysWhenToAskAgain(t *testing.T) {
 	}
 }
 
+func TestAnIssuerThatRepeatsIsAskedBeforeTheRecordIsWithdrawn(t *testing.T) {
+	for _, rollover := range []time.Duration{0, time.Second, 10 * time.Second, 29 * time.Second, 33 * time.Second, time.Minute} {
+		for _, life := range []time.Duration{2 * time.Second, 20 * time.Second, time.Minute, 9 * time.Minute, 2 * time.Hour} {
+			body := fmt.Sprintf(`{"access_token":"t-1","expires_in":%d}`, int(life.Seconds()))
+			s := ourSource(t, answering(200, body), func(c *httpsource.Config) {
+				c.Issuer.Repeat, c.Issuer.Rollover = "same", httpsource.Duration(rollover)
+			})
+			got, err := s.Fetch(t.Context(), ask(""))
+			if err != nil || got.RefreshIn >= life-coordinator.Margin(life) {
+				t.Errorf("with %v left, rollover %v: asked again in %v, %v", life, rollover, got.RefreshIn, err)
+			}
+			end := life - rollover + 2*time.Second
+			if got, err = s.Fetch(t.Context(), ask("t-1")); err != nil || rollover == 0 && life < time.Hour && got.RefreshIn != end {
+				t.Errorf("known, with %v left: asked again in %v, %v, want %v", life, got.RefreshIn, err, end)
+			}
+		}
+	}
+}
+
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
 		`{"access_token":"t-1","expires_in":7200}`, `{"code":7,"message":"x"}`, `null`, `[{"access_token":"t-1"}]`,

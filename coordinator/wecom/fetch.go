@@ -78,8 +78,10 @@ func (k Kind) query(parent coordinator.Token) url.Values {
 	return query
 }
 
-// result plans the next question for just after the end of a value that has less than
-// a period left: asked before, WeCom answers the same value.
+// result plans the next question for the end of a value that has less than a period left:
+// asked before, WeCom answers the same value. The record of a value that is seen first is
+// withdrawn before that end, so WeCom is asked before the withdrawal. It repeats the value,
+// whose record then lasts beyond the next question: see [coordinator.RepeatSame].
 func (s *Source) result(a answer, current coordinator.Token) coordinator.FetchResult {
 	const after = time.Second // expires_in is rounded down
 	r := coordinator.FetchResult{Token: coordinator.NewToken(a.value), Lifetime: a.life, Calls: 1}
@@ -90,7 +92,7 @@ func (s *Source) result(a answer, current coordinator.Token) coordinator.FetchRe
 	case r.Token.Equal(current):
 		r.RefreshIn = a.life + after
 	default:
-		r.RefreshIn = a.life // the end is the limit for a value that is seen first
+		r.RefreshIn = a.life - 2*coordinator.Margin(a.life)
 	}
 	return r
 }
