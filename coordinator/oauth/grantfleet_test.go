@@ -131,6 +131,10 @@ func TestAnIssuerThatDoesNotRefreshEarlyIsAskedInTime(t *testing.T) {
 			if s, err := f.members[1].Current(t.Context()); err != nil || !f.issuer.Valid(s.Token.Reveal()) {
 				t.Fatalf("%v\n%s", err, lastOf(f))
 			}
+			s := f.members[1].Status()
+			if in := time.Until(s.NextRefresh); !s.Record.Usable() || in > s.Record.TTL {
+				t.Fatalf("the record ends in %v, the next refresh comes in %v", s.Record.TTL, in)
+			}
 		}
 		for _, presented := range f.issuer.Presentations("") {
 			if presented.Error != "" {

@@ -154,10 +154,14 @@ func (m members) seconds(name string) time.Duration {
 // longestGrant is far beyond any issuer's, and within a time.Duration.
 const longestGrant = 100 * 365 * 24 * time.Hour
 
-// plan says when the issuer refreshes again, if it does not at any time.
+// plan says when the issuer refreshes again, if it does not at any time. If the record were
+// withdrawn by then, the access token is served to its very end: the issuer gives no other.
 func (t *tokenRequest) plan(g *grant) {
 	const margin = 5 * time.Second
 	if earliest := t.config.profile.Earliest.Duration(); earliest > 0 && earliest+margin < g.life {
 		g.refreshIn = earliest + margin
+		if withdrawn := coordinator.Margin(g.life); g.refreshIn >= g.life-withdrawn {
+			g.life += withdrawn
+		}
 	}
 }
