@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/oauth"
@@ -39,8 +40,8 @@ func importGrant(ctx context.Context, s *session, c *cli.Context, args []string)
 	if err != nil {
 		return err
 	}
-	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return usagef("stdin must be the refresh token alone, one word, and nothing else")
+	if !httpapi.IsRefreshToken(text) {
+		return usagef("stdin must be the refresh token alone, one word, and nothing else: visible ASCII characters, at most 8192")
 	}
 	consent.Token = coordinator.NewToken(text)
 	return s.consent(ctx, account.Name, consent)

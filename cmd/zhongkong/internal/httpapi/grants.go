@@ -1,10 +1,13 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
@@ -74,11 +77,14 @@ func parseGrant(body []byte) (coordinator.Consent, error) {
 		RefreshToken *string      `json:"refresh_token"`
 		ExpiresIn    *json.Number `json:"expires_in"`
 	}
-	if err := decodeStrict(body, &fields); err != nil {
-		return coordinator.Consent{}, badRequestf(`the body must be {"refresh_token": "...", "expires_in": SECONDS}; expires_in may be left out`)
+	if err := decodeStrict(body, &fields); err != nil || repeatsMember(body) {
+		return coordinator.Consent{}, badRequestf(`the body must be {"refresh_token": "...", "expires_in": SECONDS}; expires_in may be left out, and nothing repeated`)
 	}
 	if fields.RefreshToken == nil || *fields.RefreshToken == "" {
 		return coordinator.Consent{}, badRequestf("refresh_token: is missing")
+	}
+	if !IsRefreshToken(*fields.RefreshToken) {
+		return coordinator.Consent{}, badRequestf("refresh_token: must be 1 to %d visible ASCII characters, without white space or line breaks", maxRefreshToken)
 	}
 	consent := coordinator.Consent{Token: coordinator.NewToken(*fields.RefreshToken)}
 	if fields.ExpiresIn != nil {
@@ -89,6 +95,37 @@ func parseGrant(body []byte) (coordinator.Consent, error) {
 		consent.Idle = time.Duration(seconds) * time.Second
 	}
 	return consent, nil
+}
+
+// maxRefreshToken is above the length of any refresh token, in bytes.
+const maxRefreshToken = 8 << 10
+
+// IsRefreshToken reports whether text can be a refresh token: it is not empty, not too
+// long, and has only visible ASCII characters. RFC 6749 allows spaces as well, but a space
+// is a mistake in copying. A grant that is put in replaces the one before, and such a
+// mistake would cost that one.
+func IsRefreshToken(text string) bool {
+	visible := func(r rune) bool { return '!' <= r && r <= '~' }
+	return text != "" && len(text) <= maxRefreshToken && !strings.ContainsFunc(text, func(r rune) bool { return !visible(r) })
+}
+
+// repeatsMember reports whether a JSON object of scalars has two members of one name.
+// Package json ignores the case of names, and takes the last of them.
+func repeatsMember(object []byte) bool {
+	d, seen := json.NewDecoder(bytes.NewReader(object)), map[string]bool{}
+	_, _ = d.Token() // "{"
+	for d.More() {
+		name, err := d.Token()
+		if _, valueErr := d.Token(); err != nil || valueErr != nil {
+			return false // which is refused as no object of scalars
+		}
+		folded := strings.ToLower(fmt.Sprint(name))
+		if seen[folded] {
+			return true
+		}
+		seen[folded] = true
+	}
+	return false
 }
 
 // maxGrantLife is a hundred years, in seconds.
