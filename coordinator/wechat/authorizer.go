@@ -153,7 +153,9 @@ func (s *AuthorizerSource) presentListed(
 	refresh, err := s.list.lookUp(ctx, f, req.Parent.Token, s.appID, req.Grant.Token.Reveal())
 	switch {
 	case err != nil:
-		return "", issued{}, err
+		unread := *err // which the list keeps for others
+		unread.Message = failure.Error() + "; " + err.Message
+		return "", issued{}, &unread
 	case refresh == "":
 		return "", issued{}, f.failed(failure)
 	}

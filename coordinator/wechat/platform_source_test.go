@@ -226,7 +226,10 @@ func TestTheListHasTheRefreshTokenOfALostExchange(t *testing.T) {
 			p.Fatalf("Fetch() = %+v, %v, want a lost exchange, a refused one, two pages and a refresh", result, err)
 		}
 		late := p.authorize("wxy")
-		p.failure(second(p.fetch("wxy", AuthorizationCode, "queryauthcode@@@unknown")), coordinator.FailedLater, 0)
+		waits := p.failure(second(p.fetch("wxy", AuthorizationCode, "queryauthcode@@@unknown")), coordinator.FailedLater, 0)
+		if !strings.Contains(waits.Message, "61009") || !strings.Contains(waits.Message, "was read a short time ago") {
+			p.Errorf("a refused code whose list was read a short time ago: %v", &waits)
+		}
 		if pages := p.DailyCalls(platformID, "/cgi-bin/component/api_get_authorizer_list"); total(pages) != 2 {
 			p.Errorf("the list was read again at once: %v", pages)
 		}
