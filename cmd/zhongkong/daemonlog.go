@@ -22,7 +22,7 @@ const flushWithin = time.Second
 var callerMessages = []string{
 	"caller refused", "datagram refused", "request failed", // without credentials
 	"call failed", "the upstream rejected the token", "call with the AppSecret",
-	unaskedBytes, omittedText,
+	logging.PushRefused, unaskedBytes, omittedText,
 }
 
 // queueLog sends everything that a daemon writes to stderr through a queue, so that

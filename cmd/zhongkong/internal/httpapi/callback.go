@@ -3,11 +3,12 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
 )
 
@@ -56,7 +57,7 @@ func (a *app) failCallback(w http.ResponseWriter, r *request, err error) int {
 	case errors.Is(err, msgcrypt.ErrSignature), errors.Is(err, msgcrypt.ErrKey), errors.Is(err, msgcrypt.ErrReceiver):
 		p, level = problem{http.StatusForbidden, "forbidden", "this is not a push for this account", 0}, levelRefused
 	}
-	a.log.LogAttrs(context.Background(), level, "a push is not taken: "+fmt.Sprint(p.status),
-		attrs("account", short(r.account), "why", err.Error(), "from", r.RemoteAddr)...)
+	a.log.LogAttrs(context.Background(), level, logging.PushRefused,
+		attrs("account", short(r.account), "why", err.Error(), "status", strconv.Itoa(p.status), "from", r.RemoteAddr)...)
 	return writeProblem(w, p)
 }

@@ -18,8 +18,13 @@ const (
 )
 
 // maxKinds bounds the memory for kinds. There are only a few: their texts come from the
-// program.
-const maxKinds = 64
+// program, and their accounts from the configuration.
+const maxKinds = 512
+
+// PushRefused is the message of a push of an issuer that was refused. Anybody can send
+// one: a Limit counts those to each value of the attribute "account" by themselves, so
+// that forged pushes to one account do not hide what is wrong with those to another.
+const PushRefused = "a push is not taken"
 
 // Limit is a handler that bounds how often certain messages are logged: those that a
 // client without credentials can cause.
@@ -36,7 +41,7 @@ type counters struct {
 }
 
 // kind identifies lines that are counted together.
-type kind struct{ message, why string }
+type kind struct{ message, why, account string }
 
 type span struct {
 	end     time.Time
@@ -46,7 +51,7 @@ type span struct {
 
 // NewLimit returns a handler that passes everything on to next, except that of the
 // records with one of these messages it passes only limitLines in limitSpan, for each
-// message and each value of the attribute "why" or "outcome".
+// message and each value of the attribute "why" or "outcome"; see also PushRefused.
 func NewLimit(next slog.Handler, messages ...string) *Limit {
 	return &Limit{next, messages, &counters{kinds: map[kind]*span{}}}
 }
@@ -101,6 +106,9 @@ func (l *Limit) summarize(k kind, s *span, level slog.Level) {
 	}
 	l.shared.mu.Unlock()
 	r := slog.NewRecord(time.Now(), level, k.message+": more of these lines were omitted", 0)
+	if k.account != "" {
+		r.AddAttrs(slog.String("account", k.account))
+	}
 	r.AddAttrs(slog.String("why", k.why), slog.Int("lines", omitted), slog.String("within", limitSpan.String()))
 	_ = l.Handler.Handle(context.Background(), r) // as slog.Logger does
 }
@@ -109,14 +117,16 @@ func (l *Limit) summarize(k kind, s *span, level slog.Level) {
 func kindOf(r slog.Record) kind {
 	k := kind{message: r.Message}
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "why" || a.Key == "outcome" {
+		switch {
+		case a.Key == "account" && r.Message == PushRefused:
+			k.account = a.Value.String()
+		case a.Key == "why", a.Key == "outcome":
 			k.why = strings.Map(func(c rune) rune {
 				if unicode.IsDigit(c) {
 					return -1
 				}
 				return c
 			}, a.Value.String())
-			return false
 		}
 		return true
 	})

@@ -81,3 +81,21 @@ func TestAFloodOfOneKindHidesNoOther(t *testing.T) {
 		}
 	})
 }
+
+func TestForgedPushesToOneAccountHideNoneToAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out lines
+		log := slog.New(logging.NewLimit(slog.NewTextHandler(&out, nil), logging.PushRefused))
+		for range 300 {
+			log.Warn(logging.PushRefused, "account", "wxa", "why", "forged")
+		}
+		log.Warn(logging.PushRefused, "account", "wxb", "why", "forged")
+		time.Sleep(2 * time.Minute)
+		if a, b := out.with("account=wxa why=forged"), out.with("account=wxb why=forged"); a != 21 || b != 1 {
+			t.Errorf("%d lines of the flood and %d of the other account, want 20 with a count, and 1", a, b)
+		}
+		if n := out.with("account=wxa why=forged lines=280"); n != 1 {
+			t.Errorf("%d counts of the lines left out, want 1", n)
+		}
+	})
+}
