@@ -106,6 +106,10 @@ func (x checks) firstToken(ctx context.Context, before coordinator.State) coordi
 
 func (x checks) token(ctx context.Context, state coordinator.State, a config.Account, notTried string) {
 	r := state.Record
+	if !r.Usable() && awaited(state) {
+		x.warn("token", "wait, and see zhongkong grant status "+x.account, "there is none yet: %s", awaitedWords)
+		return
+	}
 	if !r.Usable() {
 		fix := "start a process with the account's secret: zhongkong serve"
 		if attended(state) {
@@ -148,6 +152,13 @@ func attended(state coordinator.State) bool {
 	return f != nil && f.InARow > 0 && state.Now.Sub(f.RetryAt) < neglected
 }
 
+// awaited reports whether a refresh token was presented, and the answer may still come.
+func awaited(state coordinator.State) bool {
+	return state.Grant != nil && state.Grant.At(state.Now) == coordinator.GrantPresented
+}
+
+const awaitedWords = "the refresh token was presented, and the issuer's answer is awaited"
+
 // unattended reports whether a refresh is due, at next, that no process makes.
 func unattended(state coordinator.State, next time.Time) bool {
 	late := state.Now.Sub(next) > neglected || !state.Record.Usable()
@@ -166,6 +177,8 @@ func (x checks) schedule(state coordinator.State, a config.Account, configured b
 	case !state.Record.Usable(): // said by token
 	case in < -neglected && attended(state):
 		x.fail("schedule", "see last call", "a refresh was due %s ago, and refreshes fail", brief(-in))
+	case in < -neglected && awaited(state):
+		x.warn("schedule", "wait, and see zhongkong grant status "+x.account, "a refresh was due %s ago: %s", brief(-in), awaitedWords)
 	case in < -neglected:
 		x.fail("schedule", "start a process with the account's secret, better two: zhongkong serve", "a refresh was due %s ago, and no process made it", brief(-in))
 	case in > state.Record.TTL:

@@ -161,6 +161,10 @@ func statusRow(state coordinator.State, a wire.Account) []string {
 		trouble = fmt.Sprintf("waits for %s: %s", a.Parent, a.ParentError)
 	case a.Grant != nil && a.Grant.Advice != "" && (trouble == "-" || a.Grant.NeedsConsent()):
 		trouble = a.Grant.Advice
+	case awaited(state):
+		if trouble == "-" {
+			trouble = awaitedWords
+		}
 	case unattended(state, a.NextRefresh.Time):
 		trouble = "no process with the account's secret answers: start zhongkong serve"
 	case a.Repeated && trouble == "-":

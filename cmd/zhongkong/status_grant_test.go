@@ -1,9 +1,11 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -30,4 +32,12 @@ func TestTheStatusOfAGrantIsOnePhrase(t *testing.T) {
 	if want := (&coordinator.GrantError{Condition: coordinator.GrantDead}).Error(); row[len(row)-1] != want {
 		t.Errorf("what is wrong: %q, want %q", row[len(row)-1], want)
 	}
+	state.Grant = &coordinator.GrantSummary{Condition: coordinator.GrantPresented, DoubtAt: now.Add(time.Minute)}
+	row = statusRow(state, wire.NewAccount(state, time.Hour, 100))
+	if got := row[len(row)-1]; !strings.Contains(got, "answer is awaited") {
+		t.Errorf("while an answer is awaited: %q", got)
+	}
+	x := checks{session: &session{cfg: new(config.Config)}, account: "crm", findings: &[]finding{}}
+	x.token(t.Context(), state, config.Account{}, "")
+	finds(t, map[string]finding{"token": (*x.findings)[0]}, "token", resultWarn, "answer is awaited")
 }
