@@ -53,7 +53,7 @@ func consentOf(c *cli.Context, a config.Account) (coordinator.Consent, error) {
 	if text := c.String("expires-in"); text != "" {
 		d, err := config.ParseDuration(text)
 		if err != nil || d <= 0 {
-			return consent, usagef("--expires-in: %q is not a duration: write a number with a unit, such as 720h", text)
+			return consent, usagef("--expires-in: %q is not a duration above 0: write a number with a unit, such as 720h", text)
 		}
 		consent.Idle = d
 	}
@@ -93,8 +93,12 @@ func (s *session) grantAccount(ctx context.Context, args []string) (config.Accou
 	a, configured := s.cfg.Account(name)
 	switch {
 	case !configured: // NAME is not repeated: it may be a refresh token by mistake
-		return a, usagef("the account is not in the configuration, which says how its issuer is asked: give --config and its NAME; " +
-			"a refresh token comes from stdin, and never as an argument")
+		give := "give --config and its NAME"
+		if names := s.configuredNames(); len(names) > 0 {
+			give = "it has " + list(names)
+		}
+		return a, usagef("the account is not in the configuration, which says how its issuer is asked: %s; "+
+			"a refresh token comes from stdin, and never as an argument", give)
 	case a.Grant.Received:
 		return a, usagef("account %q: the issuer pushes what it needs: nothing can be put in", name)
 	case !a.Grant.Needed:

@@ -44,6 +44,9 @@ browser to in the end, login asks for the URL that the browser shows there.`,
 }
 
 func (p program) login(c *cli.Context) error {
+	if c.NArg() > 1 {
+		return usagef("login takes one NAME")
+	}
 	s, err := p.session(c)
 	if err != nil {
 		return err
@@ -74,10 +77,19 @@ func (p program) login(c *cli.Context) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil: // not a request to the issuer
 		return fmt.Errorf("nobody has logged in within %s: try again, with a longer --wait", c.String("wait"))
+	case denied(err):
+		return fmt.Errorf("account %q: the person, or the issuer for her, has denied it: %w", account.Name, err)
 	case err != nil:
 		return fmt.Errorf("account %q: %w", account.Name, err)
 	}
 	return s.consent(c.Context, account.Name, consent) // without --wait: it must not be lost because the person took long
+}
+
+// denied reports whether the answer to the question is no (RFC 6749, section 4.1.2.1, and
+// RFC 8628, section 3.5).
+func denied(err error) bool {
+	said, ok := errors.AsType[*oauth.Error](err)
+	return ok && said.Code == "access_denied"
 }
 
 // loginOf returns how a person logs in for an account, and the redirect address.

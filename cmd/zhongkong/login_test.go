@@ -206,8 +206,15 @@ func TestALoginThatFailsSaysWhy(t *testing.T) {
 	if r := login.wait(); r.code != exitOther || !strings.Contains(r.stderr, "access_denied") {
 		t.Errorf("denied: exit code %d\n%s", r.code, r.stderr)
 	}
+	b.issuer.Set(func(k *oauthtest.Knobs) {
+		k.Consent.Interval, k.Consent.After = oauthtest.Duration(time.Second), oauthtest.Duration(time.Millisecond)
+	})
+	b.fails(exitOther, "the person, or the issuer for her, has denied it", "login", "--device")
+	b.fails(exitUsage, "login takes one NAME", "login", "books", "other")
 	b.fails(exitOther, "nobody has logged in within 50ms", "login", "--wait", "50ms")
-	b.fails(exitUsage, "is not in the configuration", "login", "another")
+	if r := b.fails(exitUsage, "is not in the configuration", "login", "another"); strings.Contains(r.stderr, "give --config") || !strings.Contains(r.stderr, "it has books") {
+		t.Errorf("another account than the configured ones:\n%s", r.stderr)
+	}
 	b.fails(exitUsage, "redirect: it must be a URL", "login", "--config", newConsenting(t, "redirect: callback").env["ZHONGKONG_CONFIG"])
 	sealed := b.env["ZHONGKONG_SEAL_KEY_FILE"]
 	delete(b.env, "ZHONGKONG_SEAL_KEY_FILE")
@@ -255,6 +262,7 @@ func TestAGrantIsImportedFromStdin(t *testing.T) {
 		}
 	}
 	b.fails(exitUsage, "--expires-in", "grant", "import", "--expires-in", "soon")
+	b.fails(exitUsage, "above 0", "grant", "import", "--expires-in", "-5s")
 }
 
 func TestServeGoesOnWithWhatALoginBrings(t *testing.T) {
