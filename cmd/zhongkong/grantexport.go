@@ -150,14 +150,14 @@ func restoreGrants(ctx context.Context, s *session, c *cli.Context, _ []string) 
 	}
 	records, err := grantfile.ReadArchive(s.stdin, sealer)
 	if err != nil {
-		return err
+		return &usageError{err.Error()} // stdin, or the key, is a wrong one
 	}
 	results := make([]error, len(records))
-	newer := make([]bool, len(records))
+	newer, there := make([]bool, len(records)), make([]bool, len(records))
 	inParallel(len(records), func(i int) {
-		newer[i], results[i] = s.restoreGrant(ctx, s.store, records[i])
+		newer[i], there[i], results[i] = s.restoreGrant(ctx, s.store, records[i])
 	})
-	restored := 0
+	restored, before := 0, 0
 	for i, r := range records {
 		switch {
 		case results[i] != nil:
@@ -165,32 +165,40 @@ func restoreGrants(ctx context.Context, s *session, c *cli.Context, _ []string) 
 			fmt.Fprintf(s.stderr, "%s: not restored: Redis has a newer grant\n", escape(r.Account))
 		default:
 			restored++
+			if there[i] {
+				before++
+			}
 		}
 	}
-	fmt.Fprintf(s.stderr, "restored %d of %d accounts\n", restored, len(records))
+	unchanged := ""
+	if before > 0 {
+		unchanged = fmt.Sprintf(": %d of %d were there already", before, len(records))
+	}
+	fmt.Fprintf(s.stderr, "restored %d of %d accounts%s\n", restored, len(records), unchanged)
 	return s.withAdvice(errors.Join(results...))
 }
 
-// restoreGrant reports whether the store has a newer grant than the archive.
-func (s *session) restoreGrant(ctx context.Context, store coordinator.GrantStore, r grantfile.Record) (newer bool, err error) {
+// restoreGrant reports whether the store has a newer grant than the archive, or had the
+// same one.
+func (s *session) restoreGrant(ctx context.Context, store coordinator.GrantStore, r grantfile.Record) (newer, there bool, err error) {
 	if r.Grant.Version > 0 {
 		read, err := store.LoadGrant(ctx, r.Account)
 		if err != nil {
-			return false, fmt.Errorf("read the grant of %q: %w", r.Account, err)
+			return false, false, fmt.Errorf("read the grant of %q: %w", r.Account, err)
 		}
-		newer = r.Grant.Older(read.Grant)
+		newer, there = r.Grant.Older(read.Grant), r.Grant.Same(read.Grant)
 		a, _ := s.cfg.Account(r.Account)
 		summary := r.Grant.Summary(a.Grant, read.Now)
 		if err := confirmed(ctx, func() error { return store.RestoreGrant(ctx, r.Account, r.Grant, summary) }); err != nil {
-			return false, fmt.Errorf("restore the grant of %q: %w", r.Account, err)
+			return false, false, fmt.Errorf("restore the grant of %q: %w", r.Account, err)
 		}
 	}
 	for _, parent := range r.MemberOf {
 		if err := store.SetGrantMember(ctx, parent, r.Account, true); err != nil {
-			return newer, fmt.Errorf("restore %q as a member of %q: %w", r.Account, parent, err)
+			return newer, there, fmt.Errorf("restore %q as a member of %q: %w", r.Account, parent, err)
 		}
 	}
-	return newer, nil
+	return newer, there, nil
 }
 
 // confirmed repeats what the store has not confirmed to be durable, for a while.

@@ -72,7 +72,7 @@ func TestAnExportOfOneFleetIsRestoredIntoAnother(t *testing.T) {
 	}
 	for range 2 { // the second time changes nothing
 		for _, r := range records {
-			kept, err := s.restoreGrant(t.Context(), to, r)
+			kept, _, err := s.restoreGrant(t.Context(), to, r)
 			if err != nil || kept != (r.Account == "crm") {
 				t.Fatalf("restoreGrant(%s) = newer %v, %v", r.Account, kept, err)
 			}
@@ -96,11 +96,11 @@ func TestARestoreIsRepeatedUntilItIsConfirmed(t *testing.T) {
 		s, _ := exporting(t)
 		g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("refresh")}, time.Now())
 		to.Unconfirm(1)
-		if _, err := s.restoreGrant(t.Context(), to, grantfile.Record{Account: "crm", Grant: g}); err != nil {
+		if _, _, err := s.restoreGrant(t.Context(), to, grantfile.Record{Account: "crm", Grant: g}); err != nil {
 			t.Errorf("restoreGrant() = %v", err)
 		}
 		to.Unconfirm(100)
-		if _, err := s.restoreGrant(t.Context(), to, grantfile.Record{Account: "crm", Grant: g}); !errors.Is(err, coordinator.ErrUnconfirmed) {
+		if _, _, err := s.restoreGrant(t.Context(), to, grantfile.Record{Account: "crm", Grant: g}); !errors.Is(err, coordinator.ErrUnconfirmed) {
 			t.Errorf("restoreGrant() of what is never confirmed = %v", err)
 		}
 	})

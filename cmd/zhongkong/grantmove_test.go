@@ -51,20 +51,23 @@ func TestAFleetIsMovedByTheCommands(t *testing.T) {
 		"it was cut off":    export[:strings.LastIndex(strings.TrimSpace(export), "\n")+1],
 		"is not an archive": "",
 	} {
-		if r := moved.feed(stdin, "grant", "restore", "--key-file", other); r.code != exitOther || !strings.Contains(r.stderr, words) {
-			t.Errorf("restore = %d, want %d and %q in\n%s", r.code, exitOther, words, r.stderr)
+		if r := moved.feed(stdin, "grant", "restore", "--key-file", other); r.code != exitUsage || !strings.Contains(r.stderr, words) {
+			t.Errorf("restore = %d, want %d and %q in\n%s", r.code, exitUsage, words, r.stderr)
 		}
 	}
-	if r := moved.feed(export, "grant", "restore"); r.code != exitOther || !strings.Contains(r.stderr, "which") {
+	if r := moved.feed(export, "grant", "restore"); r.code != exitUsage || !strings.Contains(r.stderr, "which") {
 		t.Errorf("restore without the key = %d:\n%s", r.code, r.stderr)
 	}
 	if members, err := to.store.GrantMembers(t.Context(), "wxplatform"); err != nil || len(members) > 0 {
 		t.Fatalf("members after restores that failed: %v, %v", members, err)
 	}
-	for range 2 {
+	for i := range 2 {
 		r := moved.feed(export, "grant", "restore", "--key-file", other)
 		if r.code != exitDone || !strings.Contains(r.stderr, "restored 21 of 21 accounts") || r.stdout != "" {
 			t.Fatalf("restore = %d:\n%s%s", r.code, r.stdout, r.stderr)
+		}
+		if again := strings.Contains(r.stderr, "21 of 21 were there already"); again != (i == 1) {
+			t.Errorf("restore no. %d says\n%s", i+1, r.stderr)
 		}
 	}
 	for name, g := range grants {
