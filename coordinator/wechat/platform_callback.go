@@ -31,8 +31,10 @@ const pushAccepted = "success"
 // the body of the answer, which is to be sent within 5 s with the status 200, and only
 // after what must not be lost is stored: a verify ticket, or an authorization. After an
 // error the answer must be another one, and WeChat pushes again. The error is one of
-// package msgcrypt for a push that is not WeChat's, or not for this platform, and tells
-// otherwise why the event could not be stored. It has no secrets.
+// package msgcrypt for a push that is not WeChat's, or not for this platform, or whose event
+// cannot be used (msgcrypt.ErrEvent: answer it as if it were taken, because WeChat would
+// push it again in vain), and tells otherwise why the event could not be stored. It has no
+// secrets.
 //
 // Pushes may come twice and in any order: an event that is older than what is stored
 // changes nothing.
@@ -54,7 +56,7 @@ func (p *Platform) Callback(ctx context.Context, method string, query url.Values
 	fields, err := msgcrypt.ParseXML(message.Body)
 	switch {
 	case err != nil:
-		return "", err
+		return "", fmt.Errorf("%w: it is not XML", msgcrypt.ErrEvent)
 	case fields["AppId"] != p.config.Component.appID:
 		return "", msgcrypt.ErrReceiver
 	}
@@ -81,7 +83,7 @@ func (p *Platform) echo(query url.Values) (string, error) {
 func (p *Platform) take(ctx context.Context, fields msgcrypt.Fields) error {
 	seconds, err := strconv.ParseInt(fields["CreateTime"], 10, 64)
 	if err != nil {
-		return fmt.Errorf("%w: the event has no CreateTime", msgcrypt.ErrMalformed)
+		return fmt.Errorf("%w: the event has no CreateTime", msgcrypt.ErrEvent)
 	}
 	created, appID := time.Unix(seconds, 0), fields["AuthorizerAppid"]
 	switch infoType := fields["InfoType"]; infoType {
@@ -93,7 +95,10 @@ func (p *Platform) take(ctx context.Context, fields msgcrypt.Fields) error {
 			code = ""
 		}
 		if appID == "" || infoType != infoUnauthorized && code == "" {
-			return fmt.Errorf("%w: the event %s has no AuthorizerAppid or no AuthorizationCode", msgcrypt.ErrMalformed, infoType)
+			return fmt.Errorf("%w: the event %s has no AuthorizerAppid or no AuthorizationCode", msgcrypt.ErrEvent, infoType)
+		}
+		if err := coordinator.ValidateName(appID); err != nil {
+			return fmt.Errorf("%w: the AuthorizerAppid of the event %s: %w", msgcrypt.ErrEvent, infoType, err)
 		}
 		if err := p.takeConsent(ctx, appID, code, created); err != nil {
 			return fmt.Errorf("the event %s of %s: %w", infoType, appID, err)
@@ -108,7 +113,7 @@ func (p *Platform) take(ctx context.Context, fields msgcrypt.Fields) error {
 // takeTicket stores a verify ticket.
 func (p *Platform) takeTicket(ctx context.Context, ticket string, created time.Time) error {
 	if ticket == "" {
-		return fmt.Errorf("%w: the event has no ComponentVerifyTicket", msgcrypt.ErrMalformed)
+		return fmt.Errorf("%w: the event has no ComponentVerifyTicket", msgcrypt.ErrEvent)
 	}
 	// A ticket that comes late, or to a machine whose clock is wrong, is kept for a while:
 	// WeChat says whether it has ended.

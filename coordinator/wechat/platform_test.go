@@ -3,6 +3,7 @@ package wechat
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -322,6 +323,8 @@ func TestPushesThatAreNotWeChatsAreRefused(t *testing.T) {
 		}
 		event := msgcrypt.Fields{"AppId": platformID, "CreateTime": fmt.Sprint(now.Unix()), "InfoType": "authorized", "AuthorizerAppid": "wxa", "AuthorizationCode": "c"}
 		all := []string{"AppId", "CreateTime", "InfoType", "AuthorizerAppid", "AuthorizationCode"}
+		unnamed := maps.Clone(event)
+		unnamed["AuthorizerAppid"] = "wx a"
 		forged := seal(event, all...)
 		forged.Nonce = "another"
 		for name, c := range map[string]struct {
@@ -332,10 +335,11 @@ func TestPushesThatAreNotWeChatsAreRefused(t *testing.T) {
 			"a wrong signature":        {forged, platformID, msgcrypt.ErrSignature},
 			"another platform's":       {seal(event, all...), "wxplatform00000002", msgcrypt.ErrReceiver},
 			"no AppId within":          {seal(event, all[1:]...), platformID, msgcrypt.ErrReceiver},
-			"no CreateTime":            {seal(event, "AppId", "InfoType", "AuthorizerAppid", "AuthorizationCode"), platformID, msgcrypt.ErrMalformed},
-			"no AuthorizationCode":     {seal(event, all[:4]...), platformID, msgcrypt.ErrMalformed},
-			"no XML within":            {p.codec.Seal([]byte("x"), now), platformID, msgcrypt.ErrMalformed},
-			"a ticket without a value": {seal(msgcrypt.Fields{"AppId": platformID, "CreateTime": "1", "InfoType": infoVerifyTicket}, all[:3]...), platformID, msgcrypt.ErrMalformed},
+			"no CreateTime":            {seal(event, "AppId", "InfoType", "AuthorizerAppid", "AuthorizationCode"), platformID, msgcrypt.ErrEvent},
+			"no AppID of an account":   {seal(unnamed, all...), platformID, msgcrypt.ErrEvent},
+			"no AuthorizationCode":     {seal(event, all[:4]...), platformID, msgcrypt.ErrEvent},
+			"no XML within":            {p.codec.Seal([]byte("x"), now), platformID, msgcrypt.ErrEvent},
+			"a ticket without a value": {seal(msgcrypt.Fields{"AppId": platformID, "CreateTime": "1", "InfoType": infoVerifyTicket}, all[:3]...), platformID, msgcrypt.ErrEvent},
 		} {
 			answer, err := p.Callback(f.Context(), http.MethodPost, c.push.Query(), c.push.Body("AppId", c.envelope))
 			if answer != "" || !errors.Is(err, c.want) {

@@ -53,7 +53,7 @@ func (s *Suite) Callback(ctx context.Context, method string, query url.Values, b
 	}
 	fields, err := msgcrypt.ParseXML(m.Body)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%w: it is not XML", msgcrypt.ErrEvent)
 	}
 	if id := fields["SuiteId"]; id != s.config.SuiteID {
 		return "", fmt.Errorf("%w: an event of the suite %.40q", msgcrypt.ErrReceiver, id)
@@ -95,7 +95,7 @@ func eventTime(seconds string) time.Time {
 
 func (s *Suite) takeTicket(ctx context.Context, ticket string, at time.Time) error {
 	if ticket == "" {
-		return fmt.Errorf("%w: a suite_ticket event without a SuiteTicket", msgcrypt.ErrMalformed)
+		return fmt.Errorf("%w: a suite_ticket event without a SuiteTicket", msgcrypt.ErrEvent)
 	}
 	r := coordinator.Received{Token: coordinator.NewToken(ticket), At: at, Life: suiteTicketLife}
 	err := s.config.Account.Receive(ctx, r)
@@ -149,7 +149,7 @@ func (s *Suite) TakeAuthCode(ctx context.Context, code string) error {
 
 func (s *Suite) takeAuthCode(ctx context.Context, code string, at time.Time) error {
 	if code == "" {
-		return fmt.Errorf("%w: an event without an AuthCode", msgcrypt.ErrMalformed)
+		return fmt.Errorf("%w: an event without an AuthCode", msgcrypt.ErrEvent)
 	}
 	name, settled := s.pendingName(code), false
 	err := s.changePending(ctx, name, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
@@ -212,4 +212,4 @@ func (s *Suite) takeChange(ctx context.Context, corpID string) error {
 	return nil
 }
 
-var errNoAuthCorpID = fmt.Errorf("%w: an event without a usable AuthCorpId", msgcrypt.ErrMalformed)
+var errNoAuthCorpID = fmt.Errorf("%w: an event without a usable AuthCorpId", msgcrypt.ErrEvent)

@@ -31,7 +31,18 @@ var (
 
 	// ErrMalformed means that the push does not have the form of one.
 	ErrMalformed = errors.New("msgcrypt: not an encrypted push")
+
+	// ErrEvent means that the push is the issuer's, but the event in it lacks what it is
+	// about. Pushing it again does not help. It is an ErrMalformed, too.
+	ErrEvent error = eventError{}
 )
+
+type eventError struct{}
+
+func (eventError) Error() string {
+	return "msgcrypt: the push is the issuer's, but the event in it cannot be used"
+}
+func (eventError) Is(target error) bool { return target == ErrMalformed }
 
 // MaxBody is the greatest length in bytes of a push's body, and of the message in it.
 const MaxBody = 256 << 10

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -18,7 +19,8 @@ type Callback interface {
 	// Callback handles one request and returns the body of a 200: GET proves the URL,
 	// POST is an event, which is stored when Callback returns. Its errors are those of
 	// package msgcrypt, or why the event could not be stored; then the issuer pushes it
-	// again. They hold no secret, and no part of the request that is not shown.
+	// again. After msgcrypt.ErrEvent it need not: the answer is as if it were stored.
+	// Errors hold no secret, and no part of the request that is not shown.
 	Callback(ctx context.Context, method string, query url.Values, body []byte) (answer string, err error)
 }
 
@@ -40,6 +42,10 @@ func (a *app) takeCallback(w http.ResponseWriter, r *request) int {
 	ctx, cancel := context.WithTimeout(r.Context(), callbackTimeout)
 	defer cancel()
 	answer, err := callback.Callback(ctx, r.Method, r.URL.Query(), body)
+	if errors.Is(err, msgcrypt.ErrEvent) { // the issuer would push it again in vain
+		a.logPush(r, levelRefused, http.StatusOK, err)
+		answer, err = "success", nil
+	}
 	if err != nil {
 		return a.failCallback(w, r, err)
 	}
@@ -57,7 +63,11 @@ func (a *app) failCallback(w http.ResponseWriter, r *request, err error) int {
 	case errors.Is(err, msgcrypt.ErrSignature), errors.Is(err, msgcrypt.ErrKey), errors.Is(err, msgcrypt.ErrReceiver):
 		p, level = problem{http.StatusForbidden, "forbidden", "this is not a push for this account", 0}, levelRefused
 	}
-	a.log.LogAttrs(context.Background(), level, logging.PushRefused,
-		attrs("account", short(r.account), "why", err.Error(), "status", strconv.Itoa(p.status), "from", r.RemoteAddr)...)
+	a.logPush(r, level, p.status, err)
 	return writeProblem(w, p)
+}
+
+func (a *app) logPush(r *request, level slog.Level, status int, err error) {
+	a.log.LogAttrs(context.Background(), level, logging.PushRefused,
+		attrs("account", short(r.account), "why", err.Error(), "status", strconv.Itoa(status), "from", r.RemoteAddr)...)
 }

@@ -27,6 +27,7 @@ func takesPushes(c *Config) {
 	outcomes := map[string]error{
 		wxa:         nil,
 		"malformed": fmt.Errorf("%w: it is cut off", msgcrypt.ErrMalformed),
+		"useless":   fmt.Errorf("%w: it has no CreateTime", msgcrypt.ErrEvent),
 		"forged":    msgcrypt.ErrSignature,
 		"locked":    msgcrypt.ErrKey,
 		"foreign":   msgcrypt.ErrReceiver,
@@ -83,5 +84,16 @@ func TestAPushThatIsNotTakenIsPushedAgainAndItsCauseIsLogged(t *testing.T) {
 		if log := s.log.String(); !strings.Contains(log, c.logged) || !strings.Contains(log, c.name) {
 			t.Errorf("%s: the log has %s", c.name, log)
 		}
+	}
+}
+
+func TestAnEventThatCannotBeUsedIsNotPushedAgain(t *testing.T) {
+	s := newStage(t, takesPushes)
+	if r := s.ask("", "POST", "/callback/useless", "<xml/>"); r.status != 200 || r.body != "success" {
+		t.Errorf("%d %s, want 200 success", r.status, r.body)
+	}
+	log := s.log.String()
+	if !strings.Contains(log, "level=WARN") || !strings.Contains(log, "no CreateTime") || !strings.Contains(log, "account=useless") {
+		t.Errorf("the log has %s", log)
 	}
 }

@@ -78,13 +78,15 @@ func parseGrant(body []byte) (coordinator.Consent, error) {
 		ExpiresIn    *json.Number `json:"expires_in"`
 	}
 	if err := decodeStrict(body, &fields); err != nil || repeatsMember(body) {
-		return coordinator.Consent{}, badRequestf(`the body must be {"refresh_token": "...", "expires_in": SECONDS}; expires_in may be left out, and nothing repeated`)
+		return coordinator.Consent{}, badRequestf(
+			`the body must be {"refresh_token": "...", "expires_in": SECONDS}; expires_in may be left out, and nothing repeated`)
 	}
 	if fields.RefreshToken == nil || *fields.RefreshToken == "" {
 		return coordinator.Consent{}, badRequestf("refresh_token: is missing")
 	}
 	if !IsRefreshToken(*fields.RefreshToken) {
-		return coordinator.Consent{}, badRequestf("refresh_token: must be 1 to %d visible ASCII characters, without white space or line breaks", maxRefreshToken)
+		return coordinator.Consent{}, badRequestf(
+			"refresh_token: must be 1 to %d visible ASCII characters, without white space or line breaks", maxRefreshToken)
 	}
 	consent := coordinator.Consent{Token: coordinator.NewToken(*fields.RefreshToken)}
 	if fields.ExpiresIn != nil {
@@ -105,8 +107,8 @@ const maxRefreshToken = 8 << 10
 // is a mistake in copying. A grant that is put in replaces the one before, and such a
 // mistake would cost that one.
 func IsRefreshToken(text string) bool {
-	visible := func(r rune) bool { return '!' <= r && r <= '~' }
-	return text != "" && len(text) <= maxRefreshToken && !strings.ContainsFunc(text, func(r rune) bool { return !visible(r) })
+	invisible := func(r rune) bool { return r < '!' || r > '~' }
+	return text != "" && len(text) <= maxRefreshToken && !strings.ContainsFunc(text, invisible)
 }
 
 // repeatsMember reports whether a JSON object of scalars has two members of one name.
