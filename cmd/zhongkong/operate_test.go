@@ -159,7 +159,11 @@ func TestTheDaemonTellsOfAnAccountWhatStatusPrints(t *testing.T) {
 		}
 		return list
 	}
-	printed := states(b.must("status", "--json"))[0]
+	var printed wire.Account // once the lock of the first refresh is released
+	b.eventually("no process to hold the lock", func() bool {
+		printed = states(b.must("status", "--json"))[0]
+		return printed.LockHolder == ""
+	})
 	status, body := d.get("/v1/accounts")
 	told := states(body)[0]
 	if status != http.StatusOK || told.Label != "商城 Shop" || told.TTLSeconds == 0 {
