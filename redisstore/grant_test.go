@@ -299,6 +299,8 @@ func TestEveryFieldOfASummaryIsKept(t *testing.T) {
 			field.Set(reflect.ValueOf(at.Add(time.Duration(i) * time.Millisecond)))
 		case field.CanUint():
 			field.SetUint(uint64(1000 + i))
+		case field.CanInt():
+			field.SetInt(int64(1000 + i))
 		case field.Kind() == reflect.String:
 			field.SetString("presented")
 		case field.Kind() == reflect.Bool:

@@ -22,15 +22,28 @@ import (
 // systems change times and inodes in unpredictable ways.
 const checkFilesEvery = 2 * time.Second
 
+// followed is what the files looked like that are in use. It is taken before anybody is
+// told that the process is ready: a change, or a signal, that comes right after that is
+// not missed.
+type followed struct {
+	hup              chan os.Signal
+	configured, keys [sha256.Size]byte
+}
+
+func (d *daemon) lookAtFiles() followed {
+	f := followed{hup: make(chan os.Signal, 1)}
+	signal.Notify(f.hup, syscall.SIGHUP)
+	f.configured, f.keys = d.fingerprints()
+	return f
+}
+
 // followFiles applies changes of the configuration and of the files it names, until
 // ctx ends. The HTTP server follows its certificate itself.
-func (d *daemon) followFiles(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func (d *daemon) followFiles(ctx context.Context, f followed) {
+	defer signal.Stop(f.hup)
 	tick := time.NewTicker(checkFilesEvery)
 	defer tick.Stop()
-	configured, keys := d.fingerprints()
+	configured, keys := f.configured, f.keys
 	if d.keys != nil {
 		d.log.Info("seal keys read: " + d.sealWords())
 	}
@@ -39,7 +52,7 @@ func (d *daemon) followFiles(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hup:
+		case <-f.hup:
 			asked = true
 		case <-tick.C:
 		}

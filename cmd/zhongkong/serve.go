@@ -167,6 +167,7 @@ const heapFloor = 16 << 20
 func (d *daemon) run(signalled context.Context) error {
 	untouched := make([]byte, heapFloor)
 	defer runtime.KeepAlive(untouched)
+	files := d.lookAtFiles()
 	d.announce()
 	ctx, stop := context.WithCancelCause(context.WithoutCancel(signalled))
 	defer stop(nil)
@@ -199,7 +200,7 @@ func (d *daemon) run(signalled context.Context) error {
 	wg.Go(func() { d.feedWatchdog(ctx) }) // ends with ctx
 	wg.Go(func() {                        // ends with ctx
 		d.consentInSandbox(ctx) // before a reload can
-		d.followFiles(ctx)
+		d.followFiles(ctx, files)
 	})
 	wg.Go(func() { d.watchAttendance(ctx) }) // ends with ctx
 	wg.Go(func() { d.members.run(ctx) })     // ends after ctx, when what is under way is stored
