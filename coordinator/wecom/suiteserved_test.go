@@ -46,8 +46,10 @@ func TestATokenOfASuiteIsServedAtEachMoment(t *testing.T) {
 		}
 		corp, _ := p.calls("/cgi-bin/service/get_corp_token", 0)
 		suites, _ := p.calls("/cgi-bin/service/get_suite_token", 0)
-		if corp != 5 || suites != 2*5 {
-			p.Errorf("%d calls for the corp, %d for two suites, want 5 each: the first, and two at the end of each life", corp, suites)
+		// The first, and two at the end of each life; one more where the processes' spread
+		// has the second one come before the value's end.
+		if corp < 5 || corp > 7 || suites < 2*5 || suites > 2*7 {
+			p.Errorf("%d calls for the corp, %d for two suites, want 5 to 7 each", corp, suites)
 		}
 	})
 }
