@@ -92,7 +92,7 @@ func parseGrant(body []byte) (coordinator.Consent, error) {
 	if fields.ExpiresIn != nil {
 		seconds, err := fields.ExpiresIn.Int64()
 		if err != nil || seconds < 1 || seconds > maxGrantLife {
-			return coordinator.Consent{}, badRequestf("expires_in: must be a whole number of seconds from 1 to %d", maxGrantLife)
+			return coordinator.Consent{}, badRequestf("expires_in: must be a whole number of seconds from 1 to %d", int64(maxGrantLife))
 		}
 		consent.Idle = time.Duration(seconds) * time.Second
 	}
