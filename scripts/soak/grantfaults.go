@@ -80,24 +80,8 @@ func grantFaults() []grantFault {
 			}
 		}},
 		{"connections that are cut", 3, func(b *grantBed, _ *rand.Rand) { b.command("client", "kill", "type", "normal") }},
-		{"Redis killed", 3, func(b *grantBed, r *rand.Rand) {
-			s := pick(r, b.redis)
-			s.Kill()
-			time.Sleep(between(r, 0, 3*time.Second))
-			for s.Start() != nil {
-				time.Sleep(100 * time.Millisecond)
-			}
-		}},
-		{diskLost, 1, func(b *grantBed, r *rand.Rand) {
-			s := b.redis[0]
-			s.Kill()
-			b.wiped.Add(1)
-			_ = os.RemoveAll(filepath.Join(s.Dir(), "appendonlydir"))
-			time.Sleep(between(r, 0, 3*time.Second))
-			for s.Start() != nil {
-				time.Sleep(100 * time.Millisecond)
-			}
-		}},
+		{"Redis killed", 3, func(b *grantBed, r *rand.Rand) { b.killRedis(r, false) }},
+		{diskLost, 1, func(b *grantBed, r *rand.Rand) { b.killRedis(r, true) }},
 		{failover, 2, func(b *grantBed, _ *rand.Rand) {
 			b.sentinels("sentinel", "failover", redistest.MasterName)
 		}},
@@ -139,6 +123,22 @@ func (b *grantBed) inject(r *rand.Rand, faults int, out *grantOutcome, trace boo
 	for _, p := range b.fleet {
 		p.signal(sigCont)
 		_ = p.start()
+	}
+}
+
+// killRedis kills a server and starts it again, one at a time. With lost, its data is gone.
+func (b *grantBed) killRedis(r *rand.Rand, lost bool) {
+	b.killing.Lock()
+	defer b.killing.Unlock()
+	s := pick(r, b.redis)
+	s.Kill()
+	if lost {
+		b.wiped.Add(1)
+		_ = os.RemoveAll(filepath.Join(s.Dir(), "appendonlydir"))
+	}
+	time.Sleep(between(r, 0, 3*time.Second))
+	for deadline := time.Now().Add(time.Minute); s.Start() != nil && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 

@@ -69,6 +69,7 @@ type grantBed struct {
 	fleet     []*process
 	stop      func()
 	wiped     atomic.Int32 // how often Redis has lost everything
+	killing   sync.Mutex   // held while a server is dead
 
 	mu       sync.Mutex
 	families map[string][]string // guarded by mu: of each account, in the order of the consents
