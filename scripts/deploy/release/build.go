@@ -70,9 +70,6 @@ func (s system) binary() string {
 	return "zhongkong"
 }
 
-// host reports whether this machine runs the system's binaries.
-func (s system) host() bool { return s.os == runtime.GOOS && s.arch == runtime.GOARCH }
-
 var allSystems = []system{
 	{"linux", "amd64"}, {"linux", "arm64"}, {"linux", "arm"}, {"linux", "386"},
 	{"darwin", "amd64"}, {"darwin", "arm64"}, {"windows", "amd64"}, {"windows", "arm64"},
@@ -117,50 +114,50 @@ type file struct {
 	data []byte
 }
 
-// files returns what goes into the archives. The completion scripts and the manual are
-// the program's own words, so a binary of this commit for this machine prints them.
-func (s source) files(ctx context.Context, binary string, sys system) ([]file, error) {
-	program, err := os.ReadFile(binary)
-	if err != nil {
-		return nil, err
-	}
-	files := []file{{name: sys.binary(), path: "/usr/bin/zhongkong", mode: 0o755, data: program}}
+// files returns what goes into the archives besides the program. The completion scripts
+// and the manual are the program's own words, so a binary of this commit for this machine
+// prints them.
+func (s source) files(ctx context.Context) ([]file, error) {
+	var files []file
 	for _, f := range []file{
 		{name: "README.md", path: "/usr/share/doc/zhongkong/README.md"},
 		{name: "README.zh-CN.md", path: "/usr/share/doc/zhongkong/README.zh-CN.md"},
 		{name: "LICENSE", path: "/usr/share/doc/zhongkong/copyright"},
 	} {
+		var err error
 		if f.data, err = os.ReadFile(filepath.Join(s.root, f.name)); err != nil {
 			return nil, err
 		}
 		f.mode = 0o644
 		files = append(files, f)
 	}
-	if !sys.host() {
-		binary = filepath.Join(filepath.Dir(binary), "host")
-		if err := s.build(ctx, system{runtime.GOOS, runtime.GOARCH}, binary); err != nil {
-			return nil, err
-		}
+	work, err := os.MkdirTemp("", "zhongkong-release-")
+	if err != nil {
+		return nil, err
 	}
-	for _, f := range []file{
-		{name: "completion/zhongkong.bash", path: "/usr/share/bash-completion/completions/zhongkong"},
-		{name: "completion/_zhongkong", path: "/usr/share/zsh/site-functions/_zhongkong"},
-		{name: "completion/zhongkong.fish", path: "/usr/share/fish/vendor_completions.d/zhongkong.fish"},
-		{name: "zhongkong.1", path: "/usr/share/man/man1/zhongkong.1"},
+	defer os.RemoveAll(work)
+	host := filepath.Join(work, "host")
+	if err := s.build(ctx, system{runtime.GOOS, runtime.GOARCH}, host); err != nil {
+		return nil, err
+	}
+	for _, printed := range []struct {
+		file
+		args []string
+	}{
+		{file{name: "completion/zhongkong.bash", path: "/usr/share/bash-completion/completions/zhongkong"}, []string{"completion", "bash"}},
+		{file{name: "completion/_zhongkong", path: "/usr/share/zsh/site-functions/_zhongkong"}, []string{"completion", "zsh"}},
+		{file{name: "completion/zhongkong.fish", path: "/usr/share/fish/vendor_completions.d/zhongkong.fish"}, []string{"completion", "fish"}},
+		{file{name: "zhongkong.1", path: "/usr/share/man/man1/zhongkong.1"}, []string{"man"}},
 	} {
-		args := map[string][]string{
-			"completion/zhongkong.bash": {"completion", "bash"}, "completion/_zhongkong": {"completion", "zsh"},
-			"completion/zhongkong.fish": {"completion", "fish"}, "zhongkong.1": {"man"},
-		}[f.name]
-		cmd := exec.CommandContext(ctx, binary, args...)
+		cmd := exec.CommandContext(ctx, host, printed.args...)
 		cmd.Env = []string{}
 		var failed bytes.Buffer
 		cmd.Stderr = &failed
-		if f.data, err = cmd.Output(); err != nil {
-			return nil, fmt.Errorf("zhongkong %s: %w: %s", strings.Join(args, " "), err, failed.Bytes())
+		if printed.data, err = cmd.Output(); err != nil {
+			return nil, fmt.Errorf("zhongkong %s: %w: %s", strings.Join(printed.args, " "), err, failed.Bytes())
 		}
-		f.mode = 0o644
-		files = append(files, f)
+		printed.mode = 0o644
+		files = append(files, printed.file)
 	}
 	return files, nil
 }

@@ -48,8 +48,12 @@ func run(ctx context.Context, args []string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return fmt.Errorf("%w: remove it, or name another directory with --output", err)
 	}
+	files, err := source.files(ctx)
+	if err != nil {
+		return err
+	}
 	for _, s := range wanted {
-		if err := source.release(ctx, s, dir); err != nil {
+		if err := source.release(ctx, s, dir, files); err != nil {
 			return fmt.Errorf("%s: %w", s, err)
 		}
 		fmt.Println(s)
@@ -57,8 +61,8 @@ func run(ctx context.Context, args []string) error {
 	return writeChecksums(dir)
 }
 
-// release builds everything for one system.
-func (s source) release(ctx context.Context, sys system, dir string) error {
+// release builds everything for one system. common are the files that all have.
+func (s source) release(ctx context.Context, sys system, dir string, common []file) error {
 	work, err := os.MkdirTemp("", "zhongkong-release-")
 	if err != nil {
 		return err
@@ -69,10 +73,11 @@ func (s source) release(ctx context.Context, sys system, dir string) error {
 		return err
 	}
 	name := filepath.Join(dir, fmt.Sprintf("zhongkong_%s_%s", strings.TrimPrefix(s.version, "v"), strings.ReplaceAll(sys.String(), "/", "_")))
-	files, err := s.files(ctx, binary, sys)
+	program, err := os.ReadFile(binary)
 	if err != nil {
 		return err
 	}
+	files := append([]file{{name: sys.binary(), path: "/usr/bin/zhongkong", mode: 0o755, data: program}}, common...)
 	if err := errors.Join(writeArchive(name, sys, files, s.date), writeSBOM(name+".sbom.json", binary, s)); err != nil {
 		return err
 	}
