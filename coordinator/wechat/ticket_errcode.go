@@ -18,18 +18,16 @@ func TicketCodes() []Class {
 		later   = coordinator.FailedLater
 		refused = coordinator.FailedRefused
 		parent  = coordinator.FailedParent
-
-		changed = "something between here and WeChat changes the request"
 	)
 	return []Class{ // sorted by code
 		{Code: codeSystemBusy, Kind: busy, Meaning: "WeChat is busy"},
 		{Code: codeBadCredential, Kind: parent, Meaning: "WeChat rejects the access_token"},
 		{Code: 40013, Kind: refused, Meaning: "the account is unknown", Hint: "check the AppID of the account whose ticket it is"},
 		{Code: codeBadToken, Kind: parent, Meaning: "WeChat rejects the access_token"},
-		{Code: 40097, Kind: refused, Meaning: "the type of ticket is unknown", Hint: changed},
+		{Code: 40097, Kind: refused, Meaning: "the type of ticket is unknown", Hint: hintRequest},
 		{Code: codeNotListed, Kind: refused, Meaning: "this address is not on the account's IP whitelist",
 			Hint: "add the address to the IP whitelist in the WeChat console; it takes effect within 10 minutes"},
-		{Code: 41001, Kind: refused, Meaning: "the access_token is missing", Hint: changed},
+		{Code: 41001, Kind: refused, Meaning: "the access_token is missing", Hint: hintRequest},
 		{Code: codeExpired, Kind: parent, Meaning: "the access_token has expired"},
 		{Code: 43003, Kind: refused, Meaning: "the request must come by HTTPS", Hint: "use https in the API base URL"},
 		{Code: codeDailyQuota, Kind: later, UntilMidnight: true, Meaning: "the daily quota is used up",

@@ -161,8 +161,7 @@ func (a *app) trusts(address string) bool {
 
 // getProviderToken answers without an errcode if all is well.
 func (s *Server) getProviderToken(r *request) reply {
-	corpID, _ := r.body["corpid"].(string)
-	secret, _ := r.body["provider_secret"].(string)
+	corpID, secret := r.field("corpid"), r.field("provider_secret")
 	r.corpID = corpID
 	c := s.corps[corpID]
 	switch {
