@@ -115,6 +115,16 @@ func (f *grantFleet) token(p *grantProcess, within time.Duration) string {
 	return token.Reveal()
 }
 
+// until waits for what must happen within two hours.
+func (f *grantFleet) until(happened func() bool) {
+	f.t.Helper()
+	for end := time.Now().Add(2 * time.Hour); !happened(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			f.t.Fatalf("%v: it has not happened\n%s", time.Now(), f.log)
+		}
+	}
+}
+
 // condition is what the stored grant is worth.
 func (f *grantFleet) condition() coordinator.GrantCondition {
 	return f.store.PeekGrant(account).Condition(f.issuer.rules, time.Now())

@@ -54,9 +54,7 @@ func TestLostMarkIsRememberedWhileItsCallIsUnderWay(t *testing.T) {
 		f.consent(p)
 		f.token(q, time.Second)
 		f.issuer.fault(grantFault{latency: 35 * time.Second})
-		for len(f.issuer.sent()) < 2 {
-			time.Sleep(time.Second)
-		}
+		f.until(func() bool { return len(f.issuer.sent()) == 2 })
 		f.store.LoseGrantWrites(account, 1)
 		time.Sleep(2 * time.Minute)
 		f.wantSent("r1", "r2")
@@ -88,9 +86,7 @@ func TestAnAnswerIsKeptThroughAnOutageBeyondTheAccessTokensEnd(t *testing.T) {
 		f.consent(p)
 		f.token(p, time.Second)
 		f.issuer.fault(grantFault{latency: 4 * time.Second})
-		for len(f.issuer.sent()) < 2 {
-			time.Sleep(time.Second)
-		}
+		f.until(func() bool { return len(f.issuer.sent()) == 2 })
 		f.store.SetDown(true)
 		time.Sleep(3 * time.Hour)
 		if p.disk.len() != 1 {
