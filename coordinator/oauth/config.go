@@ -247,7 +247,7 @@ func describe(repeat coordinator.Repeat) coordinator.Description {
 
 func (c Config) validate() error {
 	errs := []error{checkURL("token_url", c.TokenURL)}
-	for field, address := range map[string]string{"auth_url": c.AuthURL, "device_url": c.DeviceURL} {
+	for field, address := range map[string]string{"auth_url": c.AuthURL, "device_url": c.DeviceURL, "redirect": c.RedirectURL} {
 		if address != "" {
 			errs = append(errs, checkURL(field, address))
 		}

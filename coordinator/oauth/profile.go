@@ -79,8 +79,11 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return err
 }
 
+// maxReplay is far above the longest window of an issuer that is known, 30 minutes.
+const maxReplay = 24 * time.Hour
+
 // ParseReplay reads what presenting a used-up refresh token does: never, free or a
-// duration. Empty is never.
+// duration of at most a day. Empty is never.
 func ParseReplay(text string) (time.Duration, error) {
 	switch text {
 	case "", "never":
@@ -89,8 +92,11 @@ func ParseReplay(text string) (time.Duration, error) {
 		return coordinator.ReplayFree, nil
 	}
 	d, err := time.ParseDuration(text)
-	if err != nil || d <= 0 {
+	switch {
+	case err != nil || d <= 0:
 		return 0, fmt.Errorf("replay: %q must be never, free or for how long a used-up refresh token is answered, such as 30s", text)
+	case d > maxReplay:
+		return 0, fmt.Errorf("replay: %q is more than %v: if the issuer uses no refresh token up, set free", text, maxReplay)
 	}
 	return d, nil
 }

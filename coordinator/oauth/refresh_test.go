@@ -315,6 +315,9 @@ func TestMistakesAboutRefreshTokensAreNamed(t *testing.T) {
 	for want, change := range map[string]func(*oauth.Config){
 		`replay: "often" must be`:     func(c *oauth.Config) { c.Replay = "often" },
 		`replay: "-3s" must be`:       func(c *oauth.Config) { c.Replay = "-3s" },
+		`replay: "100000h" is more`:   func(c *oauth.Config) { c.Replay = "100000h" },
+		"redirect: it must begin":     func(c *oauth.Config) { c.RedirectURL = "ftp://127.0.0.1/callback" },
+		"redirect: it would send":     func(c *oauth.Config) { c.RedirectURL = "http://portal.example.com/callback" },
 		"replay: grant client_cred":   func(c *oauth.Config) { c.Grant, c.Replay = oauth.ClientCredentials, "free" },
 		`profile: "Xerox" is unknown`: func(c *oauth.Config) { c.Profile = "Xerox" },
 		"token_url: it is missing":    func(c *oauth.Config) { c.TokenURL, c.Profile = "", "okta" },

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -99,8 +100,18 @@ func (c *Config) check(p *problems) {
 // keyRemedy is how to get a key file.
 const keyRemedy = "write what `zhongkong keygen` prints to a file, and give it as seal_key_file"
 
-// checkGrants reports directories for grants that could not be sealed: they always are.
+// checkGrants reports directories for grants that could not be sealed, because they
+// always are, and those that would be lost: at the next start from elsewhere, or both
+// with one disk.
 func (c *Config) checkGrants(p *problems) {
+	for key, dir := range map[string]string{"grants.spool": c.GrantSpool, "grants.copy": c.GrantCopy} {
+		if dir != "" && !filepath.IsAbs(dir) {
+			p.addf("%s: %s %q must be an absolute path: another start, from another directory, would not find what is in it", c.Where(key), key, dir)
+		}
+	}
+	if c.GrantSpool != "" && filepath.Clean(c.GrantSpool) == filepath.Clean(c.GrantCopy) {
+		p.addf("%s: grants.spool and grants.copy are the same directory: the copy is for the loss of a disk, put it elsewhere", c.Where("grants.copy"))
+	}
 	if c.SealKeyFile != "" || c.isRefused("seal_key_file") {
 		return
 	}

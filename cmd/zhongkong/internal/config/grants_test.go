@@ -17,6 +17,19 @@ func TestDirectoriesOfGrantsNeedAKey(t *testing.T) {
 	}
 }
 
+func TestDirectoriesOfGrantsAreTwoAndDoNotDependOnWhereAProcessStarts(t *testing.T) {
+	for grants, want := range map[string]string{
+		"{spool: spool}": `grants.spool "spool" must be an absolute path`,
+		"{copy: ./copy}": `grants.copy "./copy" must be an absolute path`,
+		"{spool: /mnt/grants, copy: /mnt//grants/}": "grants.spool and grants.copy are the same directory",
+	} {
+		_, err := load(t, "appid: wx1\nseal_key_file: keys\ngrants: "+grants+"\n", nil, nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Load() with %s = %v, want %q", grants, err, want)
+		}
+	}
+}
+
 func TestTheRightToPutInGrantsIsGivenToUsers(t *testing.T) {
 	const user = "appid: wx1\nusers:\n  - name: portal\n    password: $argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g\n    accounts: [wx1]\n"
 	with, without := mustLoad(t, user+"    grant: true\n", nil, nil).Users[0], mustLoad(t, user, nil, nil).Users[0]
