@@ -132,7 +132,8 @@ func TestAnIssuerThatDoesNotRefreshEarlyIsAskedInTime(t *testing.T) {
 				t.Fatalf("%v\n%s", err, lastOf(f))
 			}
 			s := f.members[1].Status()
-			if in := time.Until(s.NextRefresh); !s.Record.Usable() || in > s.Record.TTL {
+			underWay := s.Grant.Condition == coordinator.GrantPresented // the next one comes after its answer
+			if in := time.Until(s.NextRefresh); !s.Record.Usable() || in > s.Record.TTL && !underWay {
 				t.Fatalf("the record ends in %v, the next refresh comes in %v", s.Record.TTL, in)
 			}
 		}
