@@ -160,6 +160,7 @@ func TestStoreThatRefusesIsNotAskedWithoutPause(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fleet) {
 				store := &oddStore{Store: f.store}
+				store.odd.Store(!lost)
 				cfg := f.config()
 				cfg.Store, cfg.Accounts = store, []coordinator.AccountConfig{{Name: account, Source: f.source}}
 				c, err := coordinator.New(cfg)

@@ -221,6 +221,7 @@ func TestWhatASourceSaysOfItselfHoldsWhereTheConfigurationIsSilent(t *testing.T)
 		if got := p.Status().Limits; got != want {
 			t.Errorf("Limits = %+v, want the source's, with a tenth as the reserve: %+v", got, want)
 		}
+		f.token(p, time.Second)
 		cfg := f.config()
 		cfg.Limits.PerDay, cfg.RefreshEvery = 300, 20*time.Minute
 		q := f.start(cfg, f.source)
@@ -228,7 +229,6 @@ func TestWhatASourceSaysOfItselfHoldsWhereTheConfigurationIsSilent(t *testing.T)
 		if got := q.Status().Limits; got != want {
 			t.Errorf("Limits = %+v, want %+v", got, want)
 		}
-		f.token(p, time.Second)
 		p.stop()
 		time.Sleep(15 * time.Minute)
 		f.wantCalls(2) // the plan of the process that fetched
