@@ -84,8 +84,8 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 			return nil, refused
 		}
 	}
-	var err error // how a round ended since
-	if v.outcome.seq != w.seq {
+	var err error // how a round ended since, or shortly before and takes an operator
+	if v.outcome.seq != w.seq || errors.Is(v.outcome.err, ErrDenied) && e.now < v.pauseUntil {
 		err = v.outcome.err
 	}
 	if w.reason.Demanded() && e.now < v.heldUntil {
