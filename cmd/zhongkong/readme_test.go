@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -170,44 +169,6 @@ func (one transcript) runStream(t *testing.T, url string) {
 		}
 		if strings.HasPrefix(want, ": connected") {
 			transcript{"curl -s -o /dev/null -X POST -u app:s3cret " + url + "/v1/tokens/" + appID + "/refresh", []string{""}}.run(t)
-		}
-	}
-}
-
-// TestBothLanguagesHaveTheSame compares what has to be alike in any language: the
-// order of headings, the lengths of tables, and what is to be typed or copied.
-func TestBothLanguagesHaveTheSame(t *testing.T) {
-	outline := func(file string) (all []string) {
-		inside := ""
-		for line := range strings.Lines(readText(t, file)) {
-			fence := strings.HasPrefix(line, "```")
-			code, _, _ := strings.Cut(strings.TrimRight(line, "\n"), "#")
-			code, _, _ = strings.Cut(code, "//")
-			switch {
-			case fence && inside == "":
-				inside = strings.TrimSpace(line)
-				all = append(all, inside)
-			case fence:
-				inside = ""
-			case inside != "":
-				all = append(all, strings.TrimSpace(code))
-			case strings.HasPrefix(line, "|"):
-				all = append(all, fmt.Sprintf("a row of %d cells", strings.Count(line, "|")-1))
-			case strings.HasPrefix(line, "#"):
-				level, _, _ := strings.Cut(line, " ")
-				all = append(all, level)
-			}
-		}
-		return all
-	}
-	for _, page := range []string{"README", "cmd/zhongkong/docs/sdks", "cmd/zhongkong/docs/sources", "cmd/zhongkong/docs/grants"} {
-		english, chinese := outline(page+".md"), outline(page+".zh-CN.md")
-		for i := range max(len(english), len(chinese)) {
-			if i >= len(english) || i >= len(chinese) || english[i] != chinese[i] {
-				t.Errorf("%s: they part at\n%q\n%q", page,
-					english[min(i, len(english)):min(i+3, len(english))], chinese[min(i, len(chinese)):min(i+3, len(chinese))])
-				break
-			}
 		}
 	}
 }
