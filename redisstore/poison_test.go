@@ -197,7 +197,7 @@ func forgedMessages() []poison {
 	return all
 }
 
-// laboratory is a refresher and a reader, each with the rights of the README, and
+// laboratory is a refresher and a reader, each with the rights of the documentation, and
 // an account for each poison.
 type laboratory struct {
 	server            *redistest.Server

@@ -14,11 +14,8 @@ import (
 	"unicode"
 )
 
-// repository is where it begins, and pagesDir is the directory of the pages in it.
-const (
-	repository = "../.."
-	pagesDir   = "cmd/zhongkong/docs"
-)
+// pagesDir is the directory of the pages for users, in the repository.
+const pagesDir = "cmd/zhongkong/docs"
 
 // markdown is a Markdown file.
 type markdown struct {
@@ -37,7 +34,7 @@ type pageLine struct {
 func allPages(t *testing.T) map[string]markdown {
 	t.Helper()
 	pages := map[string]markdown{}
-	err := filepath.WalkDir(repository, func(file string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -46,7 +43,7 @@ func allPages(t *testing.T) map[string]markdown {
 		case entry.IsDir() || filepath.Ext(file) != ".md":
 			return nil
 		}
-		relative, err := filepath.Rel(repository, file)
+		relative, err := filepath.Rel(root, file)
 		if err != nil {
 			return err
 		}
@@ -221,7 +218,7 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 	for _, p := range pages {
 		for _, link := range p.links() {
 			file, anchor := p.resolve(link)
-			_, err := os.Stat(filepath.Join(repository, filepath.FromSlash(file)))
+			_, err := os.Stat(filepath.Join(root, filepath.FromSlash(file)))
 			target, isPage := pages[file]
 			switch {
 			case err != nil || strings.HasPrefix(file, ".."):

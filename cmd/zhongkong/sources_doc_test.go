@@ -58,7 +58,7 @@ func TestTheExamplesOfSourcesAreTrue(t *testing.T) {
 	b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "")
 	b.env["ZHONGKONG_SEAL_KEY_FILE"] = b.file("seal.keys", seal.NewLine(time.Now())) // for those that have grants
 	accounts := ""
-	for _, example := range append(yamlExamples(t, "../../README.md"), yamlExamples(t, sourcePages()[0])...) {
+	for _, example := range append(yamlExamples(t, "docs/operate.md"), yamlExamples(t, sourcePages()[0])...) {
 		example = b.withFiles(example)
 		checked := b.with("ZHONGKONG_CONFIG", b.file("example.yaml", example)).must("check")
 		list := strings.TrimPrefix(example, "accounts:\n")

@@ -10,7 +10,7 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// The users that forge. They have the rights that the README grants, and no other.
+// The users that forge. They have the rights that docs/redis.md grants, and no other.
 const (
 	readingForger    = "zk-forging-reader"    // may demand refreshes
 	refreshingForger = "zk-forging-refresher" // may write and publish to every channel
