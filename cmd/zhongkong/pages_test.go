@@ -148,6 +148,26 @@ func TestBothLanguagesHaveTheSame(t *testing.T) {
 	}
 }
 
+// TestTheDrawingsAreTheSameInBothLanguages compares what is not text.
+func TestTheDrawingsAreTheSameInBothLanguages(t *testing.T) {
+	words := regexp.MustCompile(`>[^<\n]+</(text|title|desc)>`)
+	drawings, err := filepath.Glob("docs/pictures/*.svg")
+	if err != nil || len(drawings) == 0 {
+		t.Fatalf("there are no drawings: %v", err)
+	}
+	for _, file := range drawings {
+		english, isChinese := strings.CutSuffix(file, ".zh-CN.svg")
+		other := english + ".svg"
+		if !isChinese {
+			other = strings.TrimSuffix(file, ".svg") + ".zh-CN.svg"
+		}
+		one, two := readText(t, "cmd/zhongkong/"+file), readText(t, "cmd/zhongkong/"+other)
+		if words.ReplaceAllString(one, "") != words.ReplaceAllString(two, "") {
+			t.Errorf("%s and %s differ in more than words", file, other)
+		}
+	}
+}
+
 var (
 	inlineCode = regexp.MustCompile("`[^`]*`")
 	linkTarget = regexp.MustCompile(`\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)|(?:src|srcset|href)="([^"]+)"`)
