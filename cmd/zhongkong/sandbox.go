@@ -149,13 +149,24 @@ func startSandbox(l net.Listener, log *slog.Logger) (*sandboxServer, error) {
 	return s, nil
 }
 
-// listenForSandbox takes the usual port, or any other one if that is in use: no
-// client needs to know it.
-func listenForSandbox() (net.Listener, error) {
-	if l, err := net.Listen("tcp", sandboxAddr); err == nil {
-		return l, nil
+// startSandbox makes a simulator in this process the issuer of every configured account.
+// It takes the first address that is free: no client needs to know it.
+func (s *session) startSandbox(addresses ...string) error {
+	var l net.Listener
+	var err error
+	for _, address := range addresses {
+		if l, err = listen(address, "the simulator's address"); err == nil {
+			break
+		}
 	}
-	return listen("127.0.0.1:0", "the simulator's address")
+	if err != nil {
+		return err
+	}
+	s.sandboxed = true
+	if s.sandbox, err = startSandbox(l, s.log); err != nil {
+		return err
+	}
+	return s.sandbox.replaceIssuers(s.cfg)
 }
 
 // replaceIssuers makes the simulator the issuer of the configured accounts, with its own

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/urfave/cli/v2"
 
@@ -85,8 +84,6 @@ type daemon struct {
 	listener net.Listener
 	members  *members
 	frontend
-	embedded *miniredis.Miniredis // nil: Redis is another process
-	sandbox  *sandboxServer       // nil: the issuer is a real one
 }
 
 var errNoAccount = usagef("no account: give --appid and --secret-file (or --config FILE), or try it with --sandbox")
@@ -98,15 +95,8 @@ func (d *daemon) prepare(sandboxed bool) error {
 	if err != nil {
 		return err
 	}
-	if d.sandboxed = sandboxed; sandboxed {
-		l, err := listenForSandbox()
-		if err != nil {
-			return err
-		}
-		if d.sandbox, err = startSandbox(l, d.log); err != nil {
-			return err
-		}
-		if err := d.sandbox.replaceIssuers(d.cfg); err != nil {
+	if sandboxed {
+		if err := d.startSandbox(sandboxAddr, "127.0.0.1:0"); err != nil {
 			return err
 		}
 	}
@@ -289,12 +279,6 @@ func (d *daemon) close() {
 		_ = d.udp.Close() // likewise
 	}
 	d.session.close()
-	if d.embedded != nil {
-		d.embedded.Close()
-	}
-	if d.sandbox != nil {
-		d.sandbox.close()
-	}
 }
 
 // listen opens a TCP port. option is the option to name in errors.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
@@ -30,7 +31,9 @@ type session struct {
 	keys   *seal.Keyring // nil: tokens are not sealed
 	files  grantFiles
 
-	sandboxed bool // a simulator in this process issues all tokens
+	sandboxed bool                 // a simulator in this process issues all tokens
+	sandbox   *sandboxServer       // nil: the issuer is a real one
+	embedded  *miniredis.Miniredis // nil: Redis is another process
 }
 
 // session reads the configuration and opens the store, which connects when it is
@@ -40,11 +43,32 @@ func (p program) session(c *cli.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Bool("sandbox") {
+		return s, s.openAlone()
+	}
 	s.keepSecretsFromSandbox()
 	if err := s.open(s.cfg.Redis, s.cfg.Prefix); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// openAlone opens a store that ends with this process, and a simulator as the issuer of
+// every account.
+func (s *session) openAlone() (err error) {
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if err := s.startSandbox("127.0.0.1:0"); err != nil {
+		return err
+	}
+	if s.embedded, err = startEmbeddedRedis("127.0.0.1:0"); err != nil {
+		return err
+	}
+	s.cfg.RedisCA, s.cfg.RedisCert, s.cfg.RedisKey = "", "", "" // are for another Redis
+	return s.open("redis://"+s.embedded.Addr(), s.cfg.Prefix)
 }
 
 // bounded makes the action of a command that works with the store for a limited
@@ -106,6 +130,12 @@ func (s *session) close() {
 	s.files.close()
 	if s.store != nil {
 		_ = s.store.Close()
+	}
+	if s.embedded != nil {
+		s.embedded.Close()
+	}
+	if s.sandbox != nil {
+		s.sandbox.close()
 	}
 }
 

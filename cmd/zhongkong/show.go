@@ -22,8 +22,13 @@ func (p program) showCommand() *cli.Command {
 no other process does; without the secret it requests one from the processes that have
 it.
 
-   curl "https://api.weixin.qq.com/...?access_token=$(zhongkong show)"`,
-		Flags:  tokenFlags(),
+   curl "https://api.weixin.qq.com/...?access_token=$(zhongkong show)"
+
+With --sandbox everything that a token takes runs in this process: a WeChat simulator
+that issues it, and a Redis that keeps it. No account, secret or Redis that is
+configured is used, and the real WeChat does not know the token.`,
+		Flags: append(tokenFlags(),
+			newSwitchFlag("sandbox", "a token of a built-in WeChat simulator: no account and no Redis needed")),
 		Action: p.show,
 	}
 }

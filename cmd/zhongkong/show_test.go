@@ -188,3 +188,20 @@ func TestAWaitThatEndsIsSaidInWords(t *testing.T) {
 		t.Errorf("it speaks of Go: %s", r.stderr)
 	}
 }
+
+func TestShowFromTheSandboxNeedsNothing(t *testing.T) {
+	b := newBench(t)
+	calls := b.calls()
+	for name, value := range map[string]string{
+		"ZHONGKONG_REDIS": "rediss://127.0.0.1:1", "ZHONGKONG_REDIS_CA": b.file("none.pem", ""), "ZHONGKONG_SECRET": "",
+	} {
+		b.env[name] = value
+	}
+	first, second := b.must("show", "--sandbox"), b.must("show", "--sandbox", appID)
+	if len(first) < 100 || len(second) < 100 || first == second {
+		t.Errorf("show --sandbox prints %q, then %q; want tokens of two simulators", first, second)
+	}
+	if b.calls() != calls {
+		t.Error("it has asked the configured issuer")
+	}
+}
