@@ -137,7 +137,7 @@ func (d *daemon) openFrontend() error {
 		Events: d.events, History: redisadmin.New(d.store),
 		Label: d.label, PageLabel: d.pageLabel, GrantIdle: d.grantIdle, Callback: d.members.callback,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
-		Instance: d.store.Instance(), Version: version(), Logger: d.log, PageSource: d.source,
+		Instance: d.store.Instance(), Version: built().String(), Logger: d.log, PageSource: d.source,
 	})
 	var err error
 	if d.web, err = httpapi.NewServer(d.api, exposure, d.log); err != nil {

@@ -62,7 +62,8 @@ func (p program) serve(c *cli.Context) error {
 		return err
 	}
 	return s.runDaemon(func() error {
-		d := &daemon{session: s, started: s.cfg, input: p.input(c), metrics: metrics.New(version())}
+		b := built()
+		d := &daemon{session: s, started: s.cfg, input: p.input(c), metrics: metrics.New(metrics.Build{Version: b.version, Commit: b.commit, Date: b.date})}
 		defer d.close()
 		if err := d.newFrontend(c.String("user")); err != nil {
 			return err
@@ -237,7 +238,8 @@ func (d *daemon) announce() {
 	if d.cfg.LogFormat != config.FormatJSON {
 		d.printAnnouncement(url, list(accounts))
 	}
-	d.log.Info("serving", "version", version(), "commit", built().commit, "built_of", built().date, "url", url, "redis", d.where(), "prefix", d.prefix, "embedded_redis", d.embedded != nil,
+	b := built()
+	d.log.Info("serving", "version", b.version, "commit", b.commit, "commit_date", b.date, "url", url, "redis", d.where(), "prefix", d.prefix, "embedded_redis", d.embedded != nil,
 		"sandbox", d.sandbox != nil, "accounts", list(accounts))
 	d.warnOfGrants()
 	d.announceRoutes()

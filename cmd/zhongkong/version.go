@@ -3,9 +3,12 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -41,7 +44,7 @@ func (b build) String() string {
 	switch {
 	case b.date == "":
 		return b.version
-	case commit == "" || b.version == "devel-"+commit || b.version == "devel-"+commit+"+changes":
+	case commit == "" || strings.Contains(b.version, commit):
 		return b.version + " " + b.date
 	}
 	return fmt.Sprintf("%s %s %s", b.version, commit, b.date)
@@ -71,6 +74,7 @@ var built = sync.OnceValue(func() build {
 	}
 	if v := info.Main.Version; v != "(devel)" {
 		b.version = cmp.Or(b.version, v)
+		b = b.withPseudoVersion()
 	}
 	if b.commit != "" {
 		b.version = cmp.Or(b.version, "devel-"+b.commit[:min(12, len(b.commit))]+dirty)
@@ -78,6 +82,24 @@ var built = sync.OnceValue(func() build {
 	b.version = cmp.Or(b.version, "devel")
 	return b
 })
+
+// pseudoVersion matches what Go's tools call a commit without a tag: its date and the
+// beginning of its hash.
+var pseudoVersion = regexp.MustCompile(`[-.](\d{14})-([0-9a-f]{12})(?:\+|$)`)
+
+// withPseudoVersion adds the commit and its date where only the version names them, as in
+// a binary of `go install …@main`.
+func (b build) withPseudoVersion() build {
+	parts := pseudoVersion.FindStringSubmatch(b.version)
+	if parts == nil {
+		return b
+	}
+	b.commit = cmp.Or(b.commit, parts[2])
+	if date, err := time.Parse("20060102150405", parts[1]); err == nil {
+		b.date = cmp.Or(b.date, date.Format(time.RFC3339))
+	}
+	return b
+}
 
 // version returns the version alone, for places that have no room for more.
 func version() string { return built().version }

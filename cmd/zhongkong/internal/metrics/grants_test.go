@@ -31,7 +31,7 @@ func addGrant(t *testing.T, zk *coordinator.Coordinator) {
 }
 
 func TestGrantsAreRead(t *testing.T) {
-	m := metrics.New("v1")
+	m := metrics.New(metrics.Build{Version: "v1"})
 	zk, err := coordinator.New(coordinator.Config{Store: memstore.New()})
 	if err != nil {
 		t.Fatal(err)

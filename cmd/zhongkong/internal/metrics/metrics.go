@@ -8,6 +8,7 @@ package metrics
 
 import (
 	"net/http"
+	"runtime"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,9 +33,13 @@ type Metrics struct {
 	datagrams     *prometheus.CounterVec
 }
 
+// Build says what the program was built of. Commit and Date, the commit's in RFC 3339, are
+// empty where they are not known.
+type Build struct{ Version, Commit, Date string }
+
 // New returns metrics of which every counter is 0. Its Observe belongs into the
 // coordinator's Config; the coordinator is then passed to Follow.
-func New(version string) *Metrics {
+func New(b Build) *Metrics {
 	registry := prometheus.NewRegistry()
 	m := &Metrics{
 		registry: registry,
@@ -58,8 +63,8 @@ func New(version string) *Metrics {
 			"Datagrams that arrived, by what became of them.", "outcome"),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "zhongkong_build_info", Help: "Always 1; the version is in the label.",
-		ConstLabels: prometheus.Labels{"version": version},
+		Name: "zhongkong_build_info", Help: "Always 1; the labels say what this process was built of, and by which Go.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "commit": b.Commit, "date": b.Date, "goversion": runtime.Version()},
 	})
 	build.Set(1)
 	registry.MustRegister(build, m.refreshes, m.duration, m.notifications, m.unreachable, m.datagrams,

@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func wantLines(t *testing.T, text string, lines ...string) {
 }
 
 func TestObservationsAreCounted(t *testing.T) {
-	m := metrics.New("v1")
+	m := metrics.New(metrics.Build{Version: "v1", Commit: "c0ffee", Date: "2026-01-02T03:04:05Z"})
 	fetched := coordinator.Observation{Kind: coordinator.Fetched, Account: "wx1", Reason: coordinator.ReasonSchedule, Took: 60 * time.Millisecond}
 	m.Observe(fetched)
 	m.Observe(fetched)
@@ -41,7 +42,7 @@ func TestObservationsAreCounted(t *testing.T) {
 	m.Observe(coordinator.Observation{Kind: coordinator.Unreachable})
 	m.Datagram("replayed")
 	wantLines(t, scrape(m),
-		`zhongkong_build_info{version="v1"} 1`,
+		`zhongkong_build_info{commit="c0ffee",date="2026-01-02T03:04:05Z",goversion="`+runtime.Version()+`",version="v1"} 1`,
 		`zhongkong_refreshes_total{account="wx1",reason="schedule",result="stored"} 1`,
 		`zhongkong_refreshes_total{account="wx1",reason="schedule",result="refused"} 1`,
 		`zhongkong_refreshes_total{account="a\"\\b",reason="forced",result="throttled"} 1`,
@@ -59,7 +60,7 @@ func TestObservationsAreCounted(t *testing.T) {
 }
 
 func TestAccountsAreReadAtEachScrape(t *testing.T) {
-	m := metrics.New("v1")
+	m := metrics.New(metrics.Build{Version: "v1"})
 	zk, err := coordinator.New(coordinator.Config{
 		Store:    memstore.New().Instance("one"),
 		Accounts: []coordinator.AccountConfig{{Name: "wx1"}},

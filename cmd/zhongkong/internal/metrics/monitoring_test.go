@@ -24,7 +24,7 @@ const monitoring = "../../../../scripts/monitoring"
 // everything returns a scrape in which every metric has a sample.
 func everything(t *testing.T) string {
 	t.Helper()
-	m := metrics.New("v1")
+	m := metrics.New(metrics.Build{Version: "v1"})
 	zk, err := coordinator.New(coordinator.Config{
 		Store:    memstore.New().Instance("one"),
 		Accounts: []coordinator.AccountConfig{{Name: "wx1", Source: coordinatortest.NewSource()}, {Name: "wx1.jsapi", Parent: "wx1"}},
