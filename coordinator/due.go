@@ -1,6 +1,9 @@
 package coordinator
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // This file decides what an account needs and when. Nothing here changes a view.
 
@@ -171,6 +174,7 @@ type plan struct {
 	reason  Reason // "": no refresh is due
 	seen    Fence
 	askedBy string
+	log     context.Context // see logContext
 	source  Source
 	rules
 	current Record
@@ -185,12 +189,15 @@ type plan struct {
 // plan returns what a round has to do now.
 func (v *view) plan(e env) plan {
 	p := plan{
-		reason: v.due(e), seen: v.seen(), source: e.source, rules: e.rules, current: v.record(e), lost: v.lost, parent: e.children,
+		log: context.Background(), reason: v.due(e), seen: v.seen(), source: e.source, rules: e.rules, current: v.record(e), lost: v.lost, parent: e.children,
 	}
 	p.allowed = v.dueNow(e)
 	p.credential, p.probe = v.credential(e), !v.usable(e) || e.now >= v.probeAt()
 	if p.reason.Demanded() {
 		p.askedBy = v.demand.askedBy
+		if v.demand.log != nil {
+			p.log = v.demand.log
+		}
 	}
 	return p
 }

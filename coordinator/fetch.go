@@ -104,7 +104,7 @@ func (r refresh) extend(ctx context.Context, lock Lock, began instant, fence Fen
 			case err == nil:
 				expiry.Reset(time.Until(asked.Add(life)))
 			case errors.Is(err, ErrLockLost):
-				r.c.log.Warn("lock lost while fetching: the fence decides", "account", r.a.name, "fence", fence)
+				r.c.log.WarnContext(r.log, "lock lost while fetching: the fence decides", "account", r.a.name, "fence", fence)
 				return
 			default:
 				r.c.reached(err)
@@ -139,10 +139,10 @@ func (r refresh) repeated(c *CommitRequest, sent instant) (issued instant) {
 	c.RefreshIn += time.Duration(sent - issued)
 	c.Lifetime = max(c.Lifetime, c.RefreshIn+beyond)
 	if c.Repeated = r.reason.Demanded(); c.Repeated {
-		r.c.log.Warn("the issuer repeated the token that was to be replaced: it says that the token is good. "+
+		r.c.log.WarnContext(r.log, "the issuer repeated the token that was to be replaced: it says that the token is good. "+
 			"Either the report was wrong, or the issuer will replace the token by itself",
-			"account", r.a.name, "reason", r.reason, "asked_by", r.askedBy, "issued", time.Duration(sent-issued).Round(time.Second),
-			"next_answer_after", r.limits.MinInterval)
+			"account", r.a.name, "reason", r.reason, "asked_by", r.askedBy, "age_seconds", seconds(time.Duration(sent-issued)),
+			"retry_in_seconds", r.limits.MinInterval.Seconds())
 	}
 	return issued
 }

@@ -67,12 +67,12 @@ func (g *grantAlarm) sound(a *Account) {
 	args := []any{"account", a.name}
 	switch {
 	case !g.ends.IsZero() && g.idle:
-		a.c.log.Warn("the grant ends unless it is used before: see why the account is not refreshed", append(args, "ends", g.ends)...)
+		a.c.log.Warn("the grant ends unless it is used before: see why the account is not refreshed", append(args, "ends_at", g.ends)...)
 		a.c.observe(Observation{Kind: EndingGrant, Account: a.name})
 		return
 	case !g.ends.IsZero():
 		a.c.log.Warn("the grant ends soon: log in again before with `zhongkong login`, or put a new refresh token in with `zhongkong grant import`",
-			append(args, "ends", g.ends)...)
+			append(args, "ends_at", g.ends)...)
 		a.c.observe(Observation{Kind: EndingGrant, Account: a.name})
 		return
 	case g.none.Condition == GrantDoubt:

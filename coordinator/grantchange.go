@@ -109,7 +109,7 @@ func (c *Coordinator) loadGrant(ctx context.Context, grants GrantStore, account 
 		}
 		m.remember(mine)
 		c.observe(Observation{Kind: RestoredGrant, Account: account})
-		c.log.Warn("grant restored: the store had lost its newest version", "account", account, "version", mine.Version, "stored", r.Grant.Version)
+		c.log.Warn("grant restored: the store had lost its newest version", "account", account, "grant_version", mine.Version, "stored_grant_version", r.Grant.Version)
 	}
 }
 

@@ -135,7 +135,7 @@ func (k *grantKeeper) once() error {
 func (k *grantKeeper) report(kept bool, s GrantSummary) {
 	if kept {
 		k.a.c.observe(Observation{Kind: KeptGrant, Account: k.a.name})
-		k.a.c.log.Info("grant kept", "account", k.a.name, "fence", k.answer.Fence, "version", s.Version)
+		k.a.c.log.Info("grant kept", "account", k.a.name, "fence", k.answer.Fence, "grant_version", s.Version)
 	} else {
 		k.a.c.log.Info("the grant has this answer, or a newer consent, already", "account", k.a.name, "fence", k.answer.Fence)
 	}

@@ -93,7 +93,7 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 		if !r.probe {
 			return err
 		}
-		r.c.log.Error("the copy of the grant cannot be read: the refresh token is presented all the same, because the access token ends",
+		r.c.log.ErrorContext(r.log, "the copy of the grant cannot be read: the refresh token is presented all the same, because the access token ends",
 			"account", r.a.name, "error", err)
 	}
 	g, err := change.make(ctx)
@@ -117,15 +117,15 @@ func (r *refresh) marked(ctx context.Context, g Grant, attempt Attempt, probe bo
 		if !r.probe {
 			return err
 		}
-		r.c.log.Error("the copy of the grant is not up to date: the refresh token is presented all the same, because the access token ends",
+		r.c.log.ErrorContext(r.log, "the copy of the grant is not up to date: the refresh token is presented all the same, because the access token ends",
 			"account", r.a.name, "error", err)
 	}
-	kind, log := PresentedGrant, r.c.log.Info
+	kind, log := PresentedGrant, r.c.log.InfoContext
 	if probe {
-		kind, log = ProbedGrant, r.c.log.Warn
+		kind, log = ProbedGrant, r.c.log.WarnContext
 	}
 	r.c.observe(Observation{Kind: kind, Account: r.a.name, Reason: r.reason})
-	log("presenting the refresh token", "account", r.a.name, "fence", attempt.Fence, "last_resort", probe)
+	log(r.log, "presenting the refresh token", "account", r.a.name, "fence", attempt.Fence, "last_resort", probe)
 	return nil
 }
 

@@ -123,7 +123,7 @@ func (h *health) following(accounts int) {
 	h.lost.Store(nil)
 	if !h.connected.Swap(true) {
 		h.down.Store(nil)
-		h.log.Info("following the store", "accounts", accounts)
+		h.log.Info("following the store", "followed", accounts)
 		h.report(Observation{Kind: Connected})
 	}
 }

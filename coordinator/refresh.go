@@ -50,7 +50,7 @@ func (r refresh) run(ctx context.Context) error {
 		}
 		r.answered(result, attempt)
 		if result.Doubt != "" {
-			r.c.log.Warn("the issuer's answer is odd: its token is used with care", "account", r.a.name, "odd", result.Doubt, "life", result.Lifetime)
+			r.c.log.WarnContext(r.log, "the issuer's answer is odd: its token is used with care", "account", r.a.name, "odd", result.Doubt, "life_seconds", result.Lifetime.Seconds())
 		}
 		r.c.observe(Observation{Kind: Fetched, Account: r.a.name, Reason: r.reason, Took: took})
 		c := CommitRequest{
@@ -96,7 +96,7 @@ func (r refresh) restore(ctx context.Context) error {
 		r.a.update(func(v *view, e env) { v.restored(done, e) })
 		if done {
 			r.c.observe(Observation{Kind: Restored, Account: r.a.name})
-			r.c.log.Info("token restored: the store had lost it", "account", r.a.name, "generation", r.current.Generation, "ttl", r.current.TTL)
+			r.c.log.InfoContext(r.log, "token restored: the store had lost it", "account", r.a.name, "generation", r.current.Generation, "ttl_seconds", seconds(r.current.TTL))
 		}
 		return nil
 	})
@@ -120,7 +120,7 @@ func (r refresh) locked(ctx context.Context, do func(Lock) error) error {
 		defer cancel()
 		if err := lock.Unlock(ctx); err != nil {
 			r.c.reached(err)
-			r.c.log.Warn("lock could not be released: it expires by itself", "account", r.a.name, "within", life, "error", err)
+			r.c.log.WarnContext(r.log, "lock could not be released: it expires by itself", "account", r.a.name, "within_seconds", life.Seconds(), "error", err)
 		}
 	}()
 	err = do(lock)
@@ -151,7 +151,7 @@ func (r refresh) begin(ctx context.Context) (Attempt, error) {
 	r.a.update(func(v *view, e env) { v.begun(attempt, e) })
 	if attempt.Conflict {
 		r.c.observe(Observation{Kind: Conflicted, Account: r.a.name})
-		r.c.log.Error("CONFLICT: the issuer rejects a token that none of our calls replaced: "+
+		r.c.log.ErrorContext(r.log, "CONFLICT: the issuer rejects a token that none of our calls replaced: "+
 			"another program fetches tokens with the same secret. Find and stop it; each of its fetches kills our token",
 			"account", r.a.name, "generation", r.seen)
 	}
@@ -159,13 +159,13 @@ func (r refresh) begin(ctx context.Context) (Attempt, error) {
 }
 
 func (r refresh) logThrottled(t *ThrottledError) {
-	args := []any{"account", r.a.name, "reason", r.reason, "limit", t.Limit, "retry_in", t.RetryIn}
+	args := []any{"account", r.a.name, "reason", r.reason, "limit", t.Limit, "retry_in_seconds", seconds(t.RetryIn)}
 	if t.Limit == LimitLoop {
-		r.c.log.Error("refreshes without a demand follow each other too fast: they are slowed down. "+
+		r.c.log.ErrorContext(r.log, "refreshes without a demand follow each other too fast: they are slowed down. "+
 			"See the account's history for their reasons", args...)
 		return
 	}
-	r.c.log.Warn("refresh throttled", args...)
+	r.c.log.WarnContext(r.log, "refresh throttled", args...)
 }
 
 const (
@@ -191,7 +191,7 @@ func (r refresh) commit(ctx, stopping context.Context, c CommitRequest, issued i
 			return nil
 		case errors.Is(err, ErrSuperseded):
 			r.c.observe(Observation{Kind: Superseded, Account: r.a.name, Reason: c.Reason})
-			r.c.log.Warn("token not stored: a newer attempt had begun; one more refresh follows",
+			r.c.log.WarnContext(r.log, "token not stored: a newer attempt had begun; one more refresh follows",
 				"account", r.a.name, "fence", c.Attempt.Fence)
 			return fmt.Errorf("commit %q: %w", r.a.name, err)
 		}
@@ -201,10 +201,10 @@ func (r refresh) commit(ctx, stopping context.Context, c CommitRequest, issued i
 			giveUp = time.Now().Add(drainFor)
 		}
 		if c.Age >= c.Lifetime-Margin(c.Lifetime) || !giveUp.IsZero() && time.Now().After(giveUp) {
-			r.c.log.Error("token lost: it could not be stored", "account", r.a.name, "fence", c.Attempt.Fence, "error", err)
+			r.c.log.ErrorContext(r.log, "token lost: it could not be stored", "account", r.a.name, "fence", c.Attempt.Fence, "error", err)
 			return fmt.Errorf("commit %q: %w", r.a.name, err)
 		}
-		r.c.log.Warn("token not stored yet: trying again", "account", r.a.name, "fence", c.Attempt.Fence, "error", err)
+		r.c.log.WarnContext(r.log, "token not stored yet: trying again", "account", r.a.name, "fence", c.Attempt.Fence, "error", err)
 		time.Sleep(wait)
 	}
 }
@@ -231,8 +231,8 @@ func (r refresh) keep(c CommitRequest) {
 
 func (r refresh) committed(stored Record, c CommitRequest) {
 	r.c.observe(Observation{Kind: Committed, Account: r.a.name, Reason: c.Reason})
-	r.c.log.Info("token refreshed", "account", r.a.name, "reason", c.Reason, "generation", stored.Generation,
-		"ttl", stored.TTL, "took", c.Took, "calls_today", c.Attempt.CallsToday)
+	r.c.log.InfoContext(r.log, "token refreshed", "account", r.a.name, "reason", c.Reason, "generation", stored.Generation,
+		"ttl_seconds", seconds(stored.TTL), "took_seconds", seconds(c.Took), "calls_today", c.Attempt.CallsToday)
 	r.a.apply(func(v *view, e env) effects { return v.committed(stored, c.Attempt.Fence, e) })
 }
 
@@ -260,7 +260,7 @@ func (r refresh) fail(ctx context.Context, attempt Attempt, cause error, took ti
 	}
 	err := r.recordFailure(ctx, f)
 	if err != nil { // the attempt is open: it gets overdue by itself
-		r.c.log.Warn("failure not recorded", "account", r.a.name, "error", err)
+		r.c.log.WarnContext(r.log, "failure not recorded", "account", r.a.name, "error", err)
 	}
 	r.a.update(func(v *view, e env) { v.failed(f.Failure, f.RetryIn, attempt.Fence, err == nil, e) })
 	return errRecorded
@@ -283,10 +283,10 @@ func (r refresh) recordFailure(ctx context.Context, f FailRequest) error {
 
 func (r refresh) logFailure(f FailRequest) {
 	args := []any{"account", r.a.name, "reason", f.Reason, "kind", f.Failure.Kind, "code", f.Failure.Code,
-		"error", f.Failure.Message, "failures", f.Failure.InARow, "retry_in", f.RetryIn, "took", f.Took}
+		"error", f.Failure.Message, "failures", f.Failure.InARow, "retry_in_seconds", seconds(f.RetryIn), "took_seconds", seconds(f.Took)}
 	if f.Failure.Kind == FailedRefused {
-		r.c.log.Error("the issuer refuses the account: operator action needed", args...)
+		r.c.log.ErrorContext(r.log, "the issuer refuses the account: operator action needed", args...)
 		return
 	}
-	r.c.log.Warn("no token from the source", args...)
+	r.c.log.WarnContext(r.log, "no token from the source", args...)
 }

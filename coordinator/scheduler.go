@@ -269,7 +269,7 @@ func (s *scheduler) readAll() {
 // or been replaced meanwhile. attend withdraws what has ended.
 func (s *scheduler) awake(missed time.Duration) {
 	s.c.log.Warn("this machine slept, or its clock was set ahead: tokens that have ended are withdrawn, and all are read again",
-		"missed", missed.Round(time.Second))
+		"missed_seconds", seconds(missed))
 	s.readAll()
 }
 

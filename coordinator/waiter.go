@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -8,9 +9,10 @@ import (
 
 // waiter is a call that waits for a record.
 type waiter struct {
-	after   Fence  // it waits for a usable record newer than this
-	reason  Reason // ReasonMissing: any will do; a demanded one: have it fetched
-	askedBy string // see WithCaller
+	after   Fence           // it waits for a usable record newer than this
+	reason  Reason          // ReasonMissing: any will do; a demanded one: have it fetched
+	askedBy string          // see WithCaller
+	log     context.Context // see logContext
 
 	began bool // the fields below are set
 	at    instant
@@ -51,7 +53,7 @@ func (w *waiter) next(v *view, ended error, following bool, e env) step {
 		return step{err: w.noToken(v, ended, e)}
 	}
 	if w.reason.Demanded() {
-		v.demand.merge(demand{reason: w.reason, seen: w.after, askedBy: w.askedBy}, e)
+		v.demand.merge(demand{reason: w.reason, seen: w.after, askedBy: w.askedBy, log: w.log}, e)
 	}
 	next := w.pursue(v, e)
 	// Without Run a waiter subscribes once the store turned out to have nothing.

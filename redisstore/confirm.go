@@ -79,7 +79,7 @@ func (s *Store) runConfirmed(ctx context.Context, client redis.UniversalClient, 
 	if _, idle := askedForDay(answer); missing != nil && !idle {
 		s.unconfirmed.Add(1)
 		s.log.Warn("fewer replicas than Options.Replicas have confirmed a write; a failover now may lose it",
-			"op", c.op, "account", c.account, "wanted", s.replicas, "waited", s.wait, "error", missing)
+			"op", c.op, "account", c.account, "replicas", s.replicas, "waited_seconds", s.wait.Seconds(), "error", missing)
 	}
 	return answer, nil, nil
 }

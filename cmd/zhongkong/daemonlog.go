@@ -76,22 +76,7 @@ func (s standardLog) Write(text []byte) (int, error) {
 func newLogHandler(out io.Writer, cfg *config.Config) slog.Handler {
 	options := &slog.HandlerOptions{Level: cfg.LogLevel}
 	if cfg.LogFormat == config.FormatJSON {
-		options.ReplaceAttr = withUnit
 		return slog.NewJSONHandler(jsonWriter{out}, options)
 	}
 	return slog.NewTextHandler(out, options)
-}
-
-// withUnit writes durations as numbers with the unit in the key. The encoder would
-// write nanoseconds without saying so.
-func withUnit(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() != slog.KindDuration {
-		return a
-	}
-	switch d := a.Value.Duration().Round(time.Microsecond); a.Key {
-	case "took":
-		return slog.Float64("took_ms", float64(d)/float64(time.Millisecond))
-	default:
-		return slog.Float64(a.Key+"_seconds", d.Seconds())
-	}
 }

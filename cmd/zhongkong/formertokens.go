@@ -24,7 +24,7 @@ func (f formerTokens) Add(ctx context.Context, account, token string) {
 		return
 	}
 	if err := f.d.store.AddFormer(ctx, account, hash); err != nil {
-		f.d.log.Debug("token not kept for other servers and for after a restart", "account", account, "err", err)
+		f.d.log.Debug("token not kept for other servers and for after a restart", "account", account, "error", err)
 	}
 }
 
@@ -36,7 +36,7 @@ func (f formerTokens) Age(ctx context.Context, account, token string) (time.Dura
 	}
 	age, found, err := f.d.store.Former(ctx, account, hash)
 	if err != nil {
-		f.d.log.Debug("token not looked up among those of other servers", "account", account, "err", err)
+		f.d.log.Debug("token not looked up among those of other servers", "account", account, "error", err)
 	}
 	return age, found, err
 }

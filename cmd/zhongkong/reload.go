@@ -118,7 +118,7 @@ func (d *daemon) reload() {
 	d.routes.tokens.Remember(parents(next)...)
 	accounts, users := d.apply(next), compareUsers(d.cfg.Users, next.Users)
 	d.log.Info("configuration read again",
-		"added", accounts.added, "changed", accounts.changed, "removed", accounts.removed,
+		"accounts_added", accounts.added, "accounts_changed", accounts.changed, "accounts_removed", accounts.removed,
 		"users_added", users.added, "users_changed", users.changed, "users_removed", users.removed)
 	d.cfg = next
 	d.consentInSandbox(context.Background())

@@ -205,7 +205,7 @@ func TestLabelsAreOnThePageAndReloaded(t *testing.T) {
 
 	b.rewrite(path, config("Shop"))
 	b.hup()
-	d.says("added=0 changed=1 removed=0")
+	d.says("accounts_added=0 accounts_changed=1 accounts_removed=0")
 	has("Shop")
 	if calls := len(b.wechat.Issued()); calls != 1 {
 		t.Errorf("a new label made %d calls to the issuer", calls-1)
@@ -241,19 +241,19 @@ func TestAReloadKeepsParentsForAsLongAsTheirChildren(t *testing.T) {
 		return parent
 	}
 
-	change(child("wx2")+wx1+wx2, "added=2 changed=0 removed=0")
+	change(child("wx2")+wx1+wx2, "accounts_added=2 accounts_changed=0 accounts_removed=0")
 	if parent := parentOf("ticket"); parent != "wx2" {
 		t.Errorf("the child was added with parent %q", parent)
 	}
-	change(child("wx1")+wx1+wx2, "added=0 changed=1 removed=0")
+	change(child("wx1")+wx1+wx2, "accounts_added=0 accounts_changed=1 accounts_removed=0")
 	if parent := parentOf("ticket"); parent != "wx1" {
 		t.Errorf("the child's parent is %q, want wx1", parent)
 	}
-	change(child("wx1")+"- {name: wx1, appid: "+appID+", secret_env: S, refresh_every: 50m}\n"+wx2, "added=0 changed=1 removed=0")
+	change(child("wx1")+"- {name: wx1, appid: "+appID+", secret_env: S, refresh_every: 50m}\n"+wx2, "accounts_added=0 accounts_changed=1 accounts_removed=0")
 	if parent := parentOf("ticket"); parent != "wx1" {
 		t.Errorf("after a change of the parent, the child's parent is %q, want wx1", parent)
 	}
-	change(wx2, "added=0 changed=0 removed=2")
+	change(wx2, "accounts_added=0 accounts_changed=0 accounts_removed=2")
 	if _, fields := d.send(ops, "GET", "/v1/accounts/wx1", ""); fields["error"] != "unknown_account" {
 		t.Errorf("the removed parent is still there: %v", fields)
 	}

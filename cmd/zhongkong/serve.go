@@ -220,7 +220,7 @@ func (d *daemon) drain(ctx context.Context) {
 		return
 	}
 	d.api.Drain()
-	d.log.Info("draining: /readyz is 503, other requests are answered; a second signal ends at once", "for", delay)
+	d.log.Info("draining: /readyz is 503, other requests are answered; a second signal ends at once", "delay_seconds", delay.Seconds())
 	select {
 	case <-time.After(delay):
 	case <-ctx.Done():

@@ -322,11 +322,11 @@ func (p *Platform) watchPushes(ctx context.Context) {
 	stopped, err := p.config.Component.StartPushes(ctx)
 	switch {
 	case err != nil:
-		p.log.Warn("no verify ticket has come for 20 minutes, and WeChat does not push again", "last", last, "error", err)
+		p.log.Warn("no verify ticket has come for 20 minutes, and WeChat does not push again", "last_push_at", last, "error", err)
 	case stopped:
-		p.log.Warn("WeChat had stopped to push verify tickets: it pushes again", "last", last)
+		p.log.Warn("WeChat had stopped to push verify tickets: it pushes again", "last_push_at", last)
 	default:
 		p.log.Warn("no verify ticket has come for 20 minutes, although WeChat pushes: check the URL for authorization events "+
-			"in WeChat's open platform, and that WeChat can reach it", "last", last)
+			"in WeChat's open platform, and that WeChat can reach it", "last_push_at", last)
 	}
 }

@@ -147,7 +147,7 @@ func (p *Platform) takeConsent(ctx context.Context, appID, code string, created 
 	// what a process that died had begun.
 	present := len(after.Tokens) > 0
 	if present != (code != "") {
-		p.log.Info("an event that is older than what is known of the authorizer changes nothing", "authorizer", appID, "created", created)
+		p.log.Info("an event that is older than what is known of the authorizer changes nothing", "authorizer", appID, "created_at", created)
 		return nil
 	}
 	if err := p.setMember(ctx, appID, present); err != nil {

@@ -287,7 +287,7 @@ func (s *Suite) adopt(ctx context.Context, name, corpID string, code coordinator
 	if err != nil {
 		return err
 	}
-	s.log.Info("a corp has installed the suite, or its permanent code was reset", "corp", corpID, "name", account)
+	s.log.Info("a corp has installed the suite, or its permanent code was reset", "corp", corpID, "member", account)
 	return s.forget(ctx, name)
 }
 

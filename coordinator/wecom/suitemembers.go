@@ -60,9 +60,9 @@ func (s *Suite) isGone(ctx context.Context, name string) bool {
 	case r.Grant.Version > 0 && len(r.Grant.Tokens) == 0:
 		return true
 	}
-	s.log.Warn("the store has lost a corp of the suite: it is put back", "name", name)
+	s.log.Warn("the store has lost a corp of the suite: it is put back", "member", name)
 	if err := s.config.Account.SetMember(ctx, name, true); err != nil {
-		s.log.Warn("a corp cannot be put back yet", "name", name, "error", err)
+		s.log.Warn("a corp cannot be put back yet", "member", name, "error", err)
 	}
 	return false
 }
@@ -121,16 +121,16 @@ func (s *Suite) follow(name, corpID string) {
 		return
 	}
 	s.followed[name] = account
-	s.log.Info("a corp has the suite", "corp", corpID, "name", name)
+	s.log.Info("a corp has the suite", "corp", corpID, "member", name)
 }
 
 func (s *Suite) unfollow(name string) {
 	if err := s.config.Remove(name); err != nil && !errors.Is(err, coordinator.ErrUnknownAccount) {
-		s.log.Error("the account of a corp cannot be removed", "name", name, "error", err)
+		s.log.Error("the account of a corp cannot be removed", "member", name, "error", err)
 		return
 	}
 	delete(s.followed, name)
-	s.log.Info("a corp has the suite no more", "name", name)
+	s.log.Info("a corp has the suite no more", "member", name)
 }
 
 // verify asks for the tokens of the corps that may have removed the suite, in the
@@ -162,6 +162,6 @@ func (s *Suite) refresh(ctx context.Context, account *coordinator.Account) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	if _, err := account.Refresh(ctx); err != nil {
-		s.log.Debug("a refresh has brought no token", "name", account.Name(), "error", err)
+		s.log.Debug("a refresh has brought no token", "member", account.Name(), "error", err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
@@ -69,5 +68,5 @@ func (a *app) failCallback(w http.ResponseWriter, r *request, err error) int {
 
 func (a *app) logPush(r *request, level slog.Level, status int, err error) {
 	a.log.LogAttrs(context.Background(), level, logging.PushRefused,
-		attrs("account", short(r.account), "why", err.Error(), "status", strconv.Itoa(status), "from", r.RemoteAddr)...)
+		append(attrs("account", short(r.account), "why", err.Error(), "from", r.RemoteAddr), slog.Int("status", status))...)
 }

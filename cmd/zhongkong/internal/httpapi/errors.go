@@ -35,7 +35,7 @@ func (a *app) logProblem(p problem, err error, asked string) {
 		return
 	}
 	a.log.LogAttrs(context.Background(), levelFailed, "request failed",
-		attrs("code", p.code, "asked", logging.Path(asked), "why", err.Error())...)
+		attrs("outcome", p.code, "path", logging.Path(asked), "why", err.Error())...)
 }
 
 // problemOf maps every error to its response. ctx is the request's own: when it

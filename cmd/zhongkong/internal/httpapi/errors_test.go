@@ -23,7 +23,7 @@ func TestBehindAnAnswerThatOnlyAnOperatorCanMendIsALogLine(t *testing.T) {
 		t.Errorf("%d %s, want 500", status, w.Body)
 	}
 	if log := s.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, `why="an unexpected error"`) ||
-		!strings.Contains(log, "code=internal") || !strings.Contains(log, "asked=/v1/tokens/"+wxa+" ") {
+		!strings.Contains(log, "outcome=internal") || !strings.Contains(log, "path=/v1/tokens/"+wxa+" ") {
 		t.Errorf("the log does not say why: %s", log)
 	}
 	if strings.Contains(w.Body.String(), "unexpected error") {
@@ -56,7 +56,7 @@ func TestWhatTheStoreDeniesIsSaidToCallersAndInTheLog(t *testing.T) {
 	if body := string(s.api.Answer(wxa)); !strings.Contains(body, `"store_denied"`) {
 		t.Errorf("a datagram is answered with %s", body)
 	}
-	if log := s.log.String(); !strings.Contains(log, "code=store_denied") || !strings.Contains(log, "WRONGPASS") {
+	if log := s.log.String(); !strings.Contains(log, "outcome=store_denied") || !strings.Contains(log, "WRONGPASS") {
 		t.Errorf("the log does not say why: %s", log)
 	}
 }

@@ -109,7 +109,7 @@ func (l *Limit) summarize(k kind, s *span, level slog.Level) {
 	if k.account != "" {
 		r.AddAttrs(slog.String("account", k.account))
 	}
-	r.AddAttrs(slog.String("why", k.why), slog.Int("lines", omitted), slog.String("within", limitSpan.String()))
+	r.AddAttrs(slog.String("why", k.why), slog.Int("lines", omitted), slog.Float64("within_seconds", limitSpan.Seconds()))
 	_ = l.Handler.Handle(context.Background(), r) // as slog.Logger does
 }
 

@@ -50,7 +50,7 @@ func TestAFloodOfOneKindIsAFewLinesAMinuteAndACount(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		}
-		refused, counts := out.with(`msg="caller refused" `), out.with("lines=580 within=1m0s")
+		refused, counts := out.with(`msg="caller refused" `), out.with("lines=580 within_seconds=60")
 		if refused != 200 || counts != 10 {
 			t.Errorf("%d lines and %d counts of 580, want 200 and 10", refused, counts)
 		}
