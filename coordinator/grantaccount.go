@@ -36,7 +36,7 @@ func (a *Account) consented(ctx context.Context, transition func(g Grant, now ti
 	})
 	if err == nil && changed {
 		a.c.observe(Observation{Kind: ConsentedGrant, Account: a.name})
-		a.c.log.Info("a new grant is stored", "account", a.name)
+		a.c.log.InfoContext(ctx, "a new grant is stored", "account", a.name)
 	}
 	return err
 }

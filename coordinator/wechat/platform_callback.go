@@ -61,7 +61,7 @@ func (p *Platform) Callback(ctx context.Context, method string, query url.Values
 		return "", msgcrypt.ErrReceiver
 	}
 	if message.Previous {
-		p.log.Info("a push was encrypted with the previous EncodingAESKey", "event", fields["InfoType"])
+		p.log.InfoContext(ctx, "a push was encrypted with the previous EncodingAESKey", "event", fields["InfoType"])
 	}
 	if err := p.take(ctx, fields); err != nil {
 		return "", err
@@ -105,7 +105,7 @@ func (p *Platform) take(ctx context.Context, fields msgcrypt.Fields) error {
 		}
 		return nil
 	default:
-		p.log.Info("an event that is not acted upon", "event", infoType, "authorizer", appID)
+		p.log.InfoContext(ctx, "an event that is not acted upon", "event", infoType, "authorizer", appID)
 		return nil
 	}
 }
@@ -147,7 +147,7 @@ func (p *Platform) takeConsent(ctx context.Context, appID, code string, created 
 	// what a process that died had begun.
 	present := len(after.Tokens) > 0
 	if present != (code != "") {
-		p.log.Info("an event that is older than what is known of the authorizer changes nothing", "authorizer", appID, "created_at", created)
+		p.log.InfoContext(ctx, "an event that is older than what is known of the authorizer changes nothing", "authorizer", appID, "created_at", created)
 		return nil
 	}
 	if err := p.setMember(ctx, appID, present); err != nil {
@@ -157,7 +157,7 @@ func (p *Platform) takeConsent(ctx context.Context, appID, code string, created 
 		p.list.want() // which tells how it ended
 	}
 	if changed {
-		p.log.Info("an account has changed its authorization of the platform", "authorizer", appID, "authorized", present)
+		p.log.InfoContext(ctx, "an account has changed its authorization of the platform", "authorizer", appID, "authorized", present)
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func (s *Suite) take(ctx context.Context, fields msgcrypt.Fields) error {
 	case "change_auth":
 		return s.takeChange(ctx, fields["AuthCorpId"])
 	default:
-		s.log.Debug("an event of no concern", "event", event)
+		s.log.DebugContext(ctx, "an event of no concern", "event", event)
 		return nil
 	}
 }
@@ -102,7 +102,7 @@ func (s *Suite) takeTicket(ctx context.Context, ticket string, at time.Time) err
 	if err == nil {
 		return nil
 	}
-	s.log.Warn("a suite_ticket cannot be stored yet: it is kept in memory", "error", err)
+	s.log.WarnContext(ctx, "a suite_ticket cannot be stored yet: it is kept in memory", "error", err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.unstored == nil || !at.Before(s.unstored.At) {

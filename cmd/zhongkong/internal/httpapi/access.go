@@ -91,6 +91,7 @@ func (a *accessControl) permit(r *request, name string) (*coordinator.Account, e
 	if !ok {
 		return nil, coordinator.ErrUnknownAccount
 	}
+	r.entry.About(name)
 	return account, nil
 }
 
@@ -134,7 +135,7 @@ func (a *accessControl) refuse(r *request, name, reason string) {
 	if !a.log.Enabled(context.Background(), level) {
 		return
 	}
-	a.log.LogAttrs(context.Background(), level, "caller refused", attrs(
+	a.log.LogAttrs(r.logContext(), level, "caller refused", attrs(
 		"caller", short(name), "from", r.RemoteAddr, "method", short(r.Method), "path", logging.Path(r.URL.Path), "why", reason)...)
 }
 

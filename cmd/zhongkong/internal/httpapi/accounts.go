@@ -18,7 +18,8 @@ type accountState struct {
 type accountStates struct {
 	zk      *coordinator.Coordinator
 	overlap func(account string) time.Duration // see Config.Overlap
-	all     sync.Map                           // :: *coordinator.Account → *accountState
+	reads   *readCounts
+	all     sync.Map // :: *coordinator.Account → *accountState
 	made    atomic.Int64
 }
 
@@ -28,7 +29,7 @@ func (s *accountStates) of(a *coordinator.Account) *accountState {
 	if found, ok := s.all.Load(a); ok {
 		return found.(*accountState)
 	}
-	made := &accountState{cache: responseCache{account: a, overlap: s.overlap}}
+	made := &accountState{cache: responseCache{account: a, overlap: s.overlap, reads: accountReads{all: s.reads}}}
 	made.poll.cache = &made.cache
 	found, loaded := s.all.LoadOrStore(a, made)
 	if !loaded {
@@ -44,9 +45,10 @@ func (s *accountStates) sweep() {
 	for _, a := range s.zk.Accounts() {
 		configured[a] = true
 	}
-	s.all.Range(func(a, _ any) bool {
+	s.all.Range(func(a, state any) bool {
 		if !configured[a.(*coordinator.Account)] {
 			s.all.Delete(a)
+			state.(*accountState).cache.reads.forget()
 		}
 		return true
 	})

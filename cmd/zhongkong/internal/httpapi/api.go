@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/accesslog"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/wechatapi"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/proxy"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 )
 
 // API is the http.Handler of the whole HTTP interface. It starts no goroutine by
@@ -114,16 +116,18 @@ func (a *API) addUnknown() {
 
 // ServeHTTP answers every request.
 func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	id := requestid.Assign(w, hr)
 	if a.proxy != nil && isProxied(hr.URL) { // it bounds bodies and moves deadlines itself
-		a.proxy.ServeHTTP(w, hr)
+		a.proxy.ServeHTTP(w, identified(hr, id))
 		return
 	}
 	if a.proxy != nil && proxy.IsLogin(hr.URL.Path) {
-		a.proxy.ServeLogin(w, hr)
+		a.proxy.ServeLogin(w, identified(hr, id))
 		return
 	}
 	e, account := a.route(hr.URL)
-	r := &request{Request: hr, account: account, maxBody: a.limits.Body}
+	r := &request{Request: hr, account: account, maxBody: a.limits.Body, id: id, entry: accesslog.Of(w)}
+	r.entry.At(e.path)
 	w.Header()["X-Content-Type-Options"] = nosniff
 	if hr.ContentLength != 0 {
 		// A body that never arrives must not keep the connection. The server
@@ -131,10 +135,16 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.limits.Slow))
 	}
 	status := a.serve(w, r, e)
+	r.entry.By(r.caller.Name())
 	a.answered(e.index, status)
 	if status == statusGone {
 		panic(http.ErrAbortHandler) // otherwise the server would send an empty 200
 	}
+}
+
+// identified returns a request whose context has its id, for handlers that log it.
+func identified(r *http.Request, id string) *http.Request {
+	return r.WithContext(requestid.With(r.Context(), id))
 }
 
 func (a *API) serve(w http.ResponseWriter, r *request, e *endpoint) int {

@@ -34,6 +34,7 @@ const (
 type app struct {
 	accessControl
 	counts
+	readCounts
 
 	zk          *coordinator.Coordinator
 	log         *slog.Logger
@@ -101,6 +102,7 @@ func newApp(cfg Config) *app {
 		holding:       newLimiter(l.Holding, l.HoldingEach),
 		streams:       newLimiter(l.Streams, l.StreamsEach),
 	}
+	a.accounts.reads = &a.readCounts
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.page = page.New(page.Config{
 		Coordinator: cfg.Coordinator, History: cfg.History, Events: hub, Label: cfg.PageLabel, Source: cfg.PageSource,

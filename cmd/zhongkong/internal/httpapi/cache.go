@@ -15,6 +15,7 @@ import (
 type responseCache struct {
 	account *coordinator.Account
 	overlap func(account string) time.Duration // see Config.Overlap
+	reads   accountReads
 	last    atomic.Pointer[response]
 }
 
@@ -31,6 +32,8 @@ type response struct {
 	length []string // Content-Length
 
 	account string
+	reads   *accountReads
+	at      int64 // Unix time of the second, for reads: a request need not read the clock
 	token   coordinator.Token
 	record  coordinator.Record
 
@@ -46,8 +49,9 @@ func (c *responseCache) encode(s coordinator.Snapshot) *response {
 		return last
 	}
 	next := c.next(last, s)
-	next.stale, next.expiresIn = s.Stale, expiresIn
-	next.useFor = min(expiresIn, int64(useFor(c.account.Status(), s.Record, time.Now(), c.overlap(c.account.Name()))/time.Second))
+	now := time.Now()
+	next.stale, next.expiresIn, next.at = s.Stale, expiresIn, now.Unix()
+	next.useFor = min(expiresIn, int64(useFor(c.account.Status(), s.Record, now, c.overlap(c.account.Name()))/time.Second))
 	next.body = next.bodyFor(next.useFor)
 	next.length = []string{strconv.Itoa(len(next.body))}
 	// A goroutine that was overtaken may store an older response. The next
@@ -66,7 +70,7 @@ func (c *responseCache) next(last *response, s coordinator.Snapshot) *response {
 	prefix := prefixOf(c.account.Name(), quoted, s.Record)
 	generation := strconv.FormatUint(uint64(s.Generation), 10)
 	return &response{generation: s.Generation, etag: []string{`"` + generation + `"`}, prefix: prefix, suffix: suffixOf(s.Record), quoted: quoted,
-		account: c.account.Name(), token: s.Token, record: s.Record}
+		account: c.account.Name(), reads: &c.reads, token: s.Token, record: s.Record}
 }
 
 // prefixOf returns the body of a response up to the value of expires_in.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
 )
 
@@ -38,7 +39,7 @@ func (a *app) takeCallback(w http.ResponseWriter, r *request) int {
 	if err != nil {
 		return a.fail(w, r, err)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), callbackTimeout)
+	ctx, cancel := context.WithTimeout(requestid.With(r.Context(), r.id), callbackTimeout)
 	defer cancel()
 	answer, err := callback.Callback(ctx, r.Method, r.URL.Query(), body)
 	if errors.Is(err, msgcrypt.ErrEvent) { // the issuer would push it again in vain
@@ -67,6 +68,6 @@ func (a *app) failCallback(w http.ResponseWriter, r *request, err error) int {
 }
 
 func (a *app) logPush(r *request, level slog.Level, status int, err error) {
-	a.log.LogAttrs(context.Background(), level, logging.PushRefused,
+	a.log.LogAttrs(r.logContext(), level, logging.PushRefused,
 		append(attrs("account", short(r.account), "why", err.Error(), "from", r.RemoteAddr), slog.Int("status", status))...)
 }

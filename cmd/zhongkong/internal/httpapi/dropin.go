@@ -101,7 +101,7 @@ func (a *app) dropInAnswer(
 // seconds. A request that comes earlier is a report.
 func (a *app) tell(r *request, account *coordinator.Account, s coordinator.Snapshot) (*response, int64, error) {
 	state := a.accounts.of(account)
-	resp, err := a.forCaller(r.caller, state.cache.encode(s))
+	resp, err := a.forCaller(r, state.cache.encode(s))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -154,7 +154,7 @@ func (a *app) checked(r *request, account *coordinator.Account, s coordinator.Sn
 	case beginCheck:
 		go func() { // ends with the check, or with Stop; it outlives the request, because others wait for it
 			defer c.end()
-			a.check(account, s, r.caller.Name(), probe)
+			a.check(r.logContext(), account, s, r.caller.Name(), probe)
 		}()
 	}
 	if !a.holding.acquire(r.caller.Name()) {
@@ -178,8 +178,8 @@ func (a *app) checked(r *request, account *coordinator.Account, s coordinator.Sn
 }
 
 // check asks the issuer about a token, and replaces the token if it is rejected.
-// Any other answer, or none, changes nothing.
-func (a *app) check(account *coordinator.Account, s coordinator.Snapshot, caller string, probe Probe) {
+// Any other answer, or none, changes nothing. lines is the context for the log.
+func (a *app) check(lines context.Context, account *coordinator.Account, s coordinator.Snapshot, caller string, probe Probe) {
 	ctx, cancel := context.WithTimeout(a.stopping, checkTimeout)
 	err := probe(ctx, s.Token)
 	cancel()
@@ -190,15 +190,15 @@ func (a *app) check(account *coordinator.Account, s coordinator.Snapshot, caller
 		return
 	case !errors.Is(err, httpsource.ErrRejected):
 		a.checks.failed.Add(1)
-		a.log.LogAttrs(ctx, slog.LevelDebug, "a token could not be checked at the issuer", append(line, slog.String("error", err.Error()))...)
+		a.log.LogAttrs(lines, slog.LevelDebug, "a token could not be checked at the issuer", append(line, slog.String("error", err.Error()))...)
 		return
 	}
 	a.checks.rejected.Add(1)
-	a.log.LogAttrs(ctx, slog.LevelWarn, "the issuer rejects the current token: a caller asked for one again, and a check confirmed it", line...)
+	a.log.LogAttrs(lines, slog.LevelWarn, "the issuer rejects the current token: a caller asked for one again, and a check confirmed it", line...)
 	ctx, cancel = context.WithTimeout(coordinator.WithCaller(a.stopping, caller+" ("+byCheck+")"), refreshWait)
 	defer cancel()
 	if _, err := account.Invalidate(ctx, s.Token); err != nil && a.stopping.Err() == nil {
-		a.log.LogAttrs(ctx, slog.LevelWarn, "a rejected token could not be replaced", append(line, slog.String("error", err.Error()))...)
+		a.log.LogAttrs(lines, slog.LevelWarn, "a rejected token could not be replaced", append(line, slog.String("error", err.Error()))...)
 	}
 }
 

@@ -24,17 +24,17 @@ func (a *app) fail(w http.ResponseWriter, r *request, err error) int {
 
 func (a *app) explain(r *request, err error) problem {
 	p := problemOf(r.Context(), err)
-	a.logProblem(p, err, r.URL.Path)
+	a.logProblem(r.logContext(), p, err, r.URL.Path)
 	return p
 }
 
 // logProblem logs the cause of a problem that the caller is not told and only an
 // operator can remove. asked is the path that was asked for.
-func (a *app) logProblem(p problem, err error, asked string) {
+func (a *app) logProblem(ctx context.Context, p problem, err error, asked string) {
 	if p.status != http.StatusInternalServerError && p.code != problemDenied.code {
 		return
 	}
-	a.log.LogAttrs(context.Background(), levelFailed, "request failed",
+	a.log.LogAttrs(ctx, levelFailed, "request failed",
 		attrs("outcome", p.code, "path", logging.Path(asked), "why", err.Error())...)
 }
 

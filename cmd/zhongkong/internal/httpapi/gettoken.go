@@ -30,6 +30,7 @@ func (a *app) postGetToken(w http.ResponseWriter, r *request) int {
 		return a.fail(w, r, err)
 	}
 	a.served(s.Stale)
+	r.told(a.accounts.of(account).cache.encode(s))
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"] = typeText, noStore
 	_, _ = w.Write([]byte(text)) //nolint:gosec // G705: plain text that is not from the request; it fails if the client has gone

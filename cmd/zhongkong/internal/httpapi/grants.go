@@ -161,7 +161,7 @@ func (a *app) logGrant(r *request, account string, err error) {
 	if errors.Is(err, context.Canceled) {
 		outcome = "the caller went away: it may be stored"
 	}
-	a.log.LogAttrs(context.Background(), levelRefresh, "grant put in",
+	a.log.LogAttrs(r.logContext(), levelRefresh, "grant put in",
 		attrs("caller", r.caller.Name(), "from", r.RemoteAddr, "account", account, "outcome", outcome)...)
 }
 

@@ -45,12 +45,23 @@ func (a *app) handOut(caller auth.Caller, account string, token coordinator.Toke
 	return token.Reveal(), nil
 }
 
+// told notes that the answer holds the token of resp, or a phantom for it.
+func (r *request) told(resp *response) {
+	resp.reads.count(r.caller.Name(), resp.at)
+	r.entry.Told(uint64(resp.generation))
+}
+
 // forCaller returns the response with what the caller is given in place of the
 // token.
-func (a *app) forCaller(caller auth.Caller, resp *response) (*response, error) {
+func (a *app) forCaller(r *request, resp *response) (*response, error) {
+	caller := r.caller
 	text, err := a.handOut(caller, resp.account, resp.token)
-	if err != nil || !caller.Phantom() {
+	if err != nil {
 		return resp, err
+	}
+	r.told(resp)
+	if !caller.Phantom() {
+		return resp, nil
 	}
 	quoted, _ := json.Marshal(text) // encoding a string cannot fail
 	own := *resp

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -75,7 +76,7 @@ func (a *app) replace(r *request, account *coordinator.Account, rejected coordin
 	defer a.holding.release(r.caller.Name())
 	ctx, cancel := r.waitContext(refreshWait)
 	defer cancel()
-	ctx = coordinator.WithCaller(ctx, r.caller.Name()+" ("+how+")")
+	ctx = coordinator.WithCaller(requestid.With(ctx, r.id), r.caller.Name()+" ("+how+")")
 	var (
 		s   coordinator.Snapshot
 		err error
@@ -105,5 +106,5 @@ func (a *app) logRefresh(r *request, account, how string, generation coordinator
 		outcome = "the caller went away"
 	}
 	line := attrs("caller", r.caller.Name(), "from", r.RemoteAddr, "account", account, "how", how, "outcome", outcome)
-	a.log.LogAttrs(context.Background(), levelRefresh, "refresh asked for", append(line, generationAttr(generation))...)
+	a.log.LogAttrs(r.logContext(), levelRefresh, "refresh asked for", append(line, generationAttr(generation))...)
 }

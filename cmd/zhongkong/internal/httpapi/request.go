@@ -12,8 +12,10 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/accesslog"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/formdata"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 )
 
 // request is an http.Request with what is known of it.
@@ -22,7 +24,12 @@ type request struct {
 	account string      // the {name} of the path
 	caller  auth.Caller // the zero Caller until it is authenticated
 	maxBody int64       // bytes
+	id      string      // see requestid
+	entry   *accesslog.Entry
 }
+
+// logContext returns the context for the lines in the log that the request causes.
+func (r *request) logContext() context.Context { return requestid.With(context.Background(), r.id) }
 
 type badRequest struct{ text string }
 

@@ -10,6 +10,9 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/accesslog"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 )
 
 // Server serves an API over TCP.
@@ -18,7 +21,12 @@ type Server struct {
 	certificate *certificate // nil: plaintext
 	api         *API
 	connections *connections
+	accessLog   *slog.Logger // nil: none
 }
+
+// LogRequests has a line written for each request that Serve and ServeHandler answer.
+// It is called before them.
+func (s *Server) LogRequests(log *slog.Logger) { s.accessLog = log }
 
 // NewServer returns a server for an API. It reads the certificate, and returns an
 // error if it cannot be used.
@@ -77,7 +85,17 @@ func (s *Server) ServeHandler(l net.Listener, h http.Handler) error {
 	return fmt.Errorf("serve HTTP: %w", err)
 }
 
+// serveHTTP answers every request, of every listener.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.accessLog == nil {
+		s.serve(w, r)
+		return
+	}
+	accesslog.Serve(s.accessLog, http.HandlerFunc(s.serve), w, r)
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	id := requestid.Assign(w, r)
 	c, ok := r.Context().Value(connectionKey{}).(*connection)
 	if r.ProtoMajor > 1 && ok && !c.authenticated.Load() {
 		s.connections.beginRequest(c)
@@ -88,7 +106,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 			refuseWithoutCert(w)
 			return
 		}
-		c.handler.ServeHTTP(w, r)
+		c.handler.ServeHTTP(w, identified(r, id))
 		return
 	}
 	if !s.admits(r) {

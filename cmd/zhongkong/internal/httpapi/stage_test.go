@@ -19,6 +19,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
@@ -107,7 +108,8 @@ func stageOver(
 			s.told.Store(o.Event.Account, true)
 		}
 	}
-	cfg := coordinator.Config{Store: front, Observe: observe, FetchTimeout: 500 * time.Millisecond,
+	logger := slog.New(requestid.Handler{Handler: slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})})
+	cfg := coordinator.Config{Store: front, Observe: observe, Logger: logger, FetchTimeout: 500 * time.Millisecond,
 		Limits: coordinator.Limits{MinInterval: time.Nanosecond}}
 	for name, source := range sources {
 		cfg.Accounts = append(cfg.Accounts, coordinator.AccountConfig{Name: name, Source: source})
@@ -118,7 +120,7 @@ func stageOver(
 	}
 	config := Config{
 		Coordinator: s.zk, Callers: newCallers(t), Events: hub, Metrics: http.NotFoundHandler(),
-		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger: logger,
 	}
 	for _, f := range change {
 		f(&config)

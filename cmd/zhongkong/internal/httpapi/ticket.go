@@ -49,12 +49,14 @@ func (a *app) dropInTicket(e ticketEndpoint) handler {
 		if !ok {
 			return wechatapi.WriteError(w, wechatapi.NotAllowed("no account of "+of+" has the source "+kind+": set tickets there"))
 		}
+		r.entry.About(account.Name())
 		s, err := a.dropInSnapshot(r, account, false)
 		if err != nil {
 			return a.dropInFail(w, r, err)
 		}
 		a.served(s.Stale)
 		resp := a.accounts.of(account).cache.encode(s)
+		r.told(resp)
 		return wechatapi.WriteTicket(w, resp.quoted, resp.useForBy(caller.Told()))
 	}
 }

@@ -127,7 +127,7 @@ func (a *app) writeToken(w http.ResponseWriter, r *request, resp *response) int 
 		w.WriteHeader(http.StatusNotModified)
 		return http.StatusNotModified
 	}
-	resp, err := a.forCaller(r.caller, resp)
+	resp, err := a.forCaller(r, resp)
 	if err != nil {
 		return a.fail(w, r, err)
 	}
@@ -218,8 +218,8 @@ func parseWait(given []string) (time.Duration, error) {
 }
 
 // Answer returns the body of GET /v1/tokens/{name} for a caller who may have that
-// account's token, from memory. The server of datagrams answers with it.
-func (a *app) Answer(account string) []byte {
+// account's token, from memory. The server of datagrams answers the named caller with it.
+func (a *app) Answer(caller, account string) []byte {
 	found, ok := a.zk.Account(account)
 	if !ok {
 		return a.errorBody(coordinator.ErrUnknownAccount)
@@ -229,7 +229,9 @@ func (a *app) Answer(account string) []byte {
 		return a.errorBody(a.whyNoToken(found.Status()))
 	}
 	a.served(s.Stale)
-	return a.accounts.of(found).cache.encode(s).body
+	resp := a.accounts.of(found).cache.encode(s)
+	resp.reads.count(caller, resp.at)
+	return resp.body
 }
 
 // whyNoToken returns why an account has no token in memory.
@@ -248,7 +250,7 @@ func (a *app) whyNoToken(s coordinator.Status) error {
 
 func (a *app) errorBody(err error) []byte {
 	p := problemOf(context.Background(), err)
-	a.logProblem(p, err, "datagram")
+	a.logProblem(context.Background(), p, err, "datagram")
 	body, _ := json.Marshal(wire.Error{Code: p.code, Message: p.message}) // cannot fail
 	return append(body, '\n')
 }

@@ -29,13 +29,16 @@ func Attributes() []Attribute {
 
 func requestAttributes() []Attribute {
 	return []Attribute{
+		{"request_id", Text, "the request that caused the line, as its answer has it in `X-Request-Id`"},
 		{"caller", Text, "name of the caller; `(token)` on a route: only a token proved it"},
 		{"from", Text, "address and port of the client's connection"},
 		{"to", Text, "address that a datagram could not be sent to"},
 		{"method", Text, "HTTP method"},
 		{"path", Text, "path that was asked for, without the query and without what may be a credential"},
+		{"endpoint", Text, "endpoint as in the HTTP reference, such as `/v1/tokens/{name}`; `other` for an unknown path"},
 		{"route", Text, "name of the route; `/` for calls with the AppSecret at the server's root"},
 		{"status", Count, "HTTP status of the answer; 499: the client went away first"},
+		{"body_bytes", Bytes, "size of the answer's body"},
 		{"how", Text, "by what a refresh was asked for: `api`, `page`, `drop-in`, `asked again`"},
 		{"outcome", Text, "what became of it: the code of the answer's error, or words"},
 		{"ended", Text, "how a call of a route ended: `whole`, `revoked`, `gone`, `unanswered`, `upstream_cut`"},

@@ -13,6 +13,8 @@ type HTTP interface {
 	StaleServed() uint64
 	Checks(f func(result string, n uint64))
 	WithoutCredentials() uint64
+	// Reads calls f with how often each caller was given each account's token.
+	Reads(f func(caller, account string, n uint64))
 	Holding() int
 	Streams() int
 }
@@ -36,6 +38,8 @@ func httpCollector(h HTTP, s Server) collector {
 	stale := desc("stale_served_total", "Answers with a token that was marked stale.")
 	checks := desc("token_checks_total", "Requests of the drop-in that reported a rejected token by asking for it again, by result: good, rejected "+
 		"and failed are checks at the issuer, limited had none, because one had begun less than 10 s before.", "result")
+	reads := desc("token_reads_total", "Times that a caller was given an account's token, or a phantom for it, over HTTP or by a datagram. Beyond "+
+		"10,000 pairs the rest is counted for the caller other and no account.", "caller", "account")
 	holding := desc("http_holding", "Requests that wait for a newer token.")
 	streams := desc("http_streams", "Event streams that are open.")
 	return func(send sender) {
@@ -43,6 +47,9 @@ func httpCollector(h HTTP, s Server) collector {
 			send(requests, prometheus.CounterValue, float64(n), endpoint, strconv.Itoa(status))
 		})
 		h.Checks(func(result string, n uint64) { send(checks, prometheus.CounterValue, float64(n), result) })
+		h.Reads(func(caller, account string, n uint64) {
+			send(reads, prometheus.CounterValue, float64(n), caller, account)
+		})
 		s.ClosedConnections(func(kind string, n uint64) { send(closedConnections, prometheus.CounterValue, float64(n), kind) })
 		send(withoutCredentials, prometheus.CounterValue, float64(h.WithoutCredentials()))
 		send(stale, prometheus.CounterValue, float64(h.StaleServed()))

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/accesslog"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
@@ -85,6 +86,8 @@ func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
 	r := newRoute(p, of)
 	counts, _ := p.atRoot.LoadOrStore(account, r.counts)
 	r.Name, r.counts = "/", counts.(*counters)
+	accesslog.Of(w).At(path)
+	accesslog.Of(w).Through(r.Name, account)
 	if refused, bad := refuseForm(req); bad {
 		r.counts.malformed.Add(1)
 		r.respond(w, refused)

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/accesslog"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/inflight"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
@@ -182,6 +183,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	name, rest, ok := splitRoute(req.URL.EscapedPath())
 	r := p.routes[name]
 	if !ok || r == nil {
+		accesslog.Of(w).At(endpoint)
 		r.respond(w, problemRoute)
 		return
 	}

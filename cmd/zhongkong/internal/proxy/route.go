@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/accesslog"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
 )
@@ -88,8 +89,13 @@ type call struct {
 // isUnproved reports whether only a user's token proves the call, to WeChat.
 func (c *call) isUnproved() bool { return c.plain && c.caller.Name() == "" }
 
+// endpoint is the one of all calls to routes, for the log.
+const endpoint = "/proxy/{route}"
+
 // serve answers a request for the escaped path below the route.
 func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix string) {
+	accesslog.Of(w).At(endpoint)
+	accesslog.Of(w).Through(r.Name, r.Account)
 	if p, bad := refuseForm(req); bad {
 		r.counts.malformed.Add(1)
 		r.respond(w, p)
@@ -214,6 +220,7 @@ func (r *route) answerToken(w http.ResponseWriter, req *http.Request, at string)
 
 // pass passes a call on.
 func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
+	accesslog.Of(w).By(c.caller.Name())
 	at, most := c.slot(), r.p.cfg.Limits.Each
 	if at.unproved {
 		most = maxUnproved
@@ -329,7 +336,7 @@ func (r *route) log(req *http.Request, level slog.Level, event string, c *call, 
 	if r.WeChat {
 		line = append(line, slog.String("path", logging.Path(c.path)))
 	}
-	r.p.log.LogAttrs(context.Background(), level, event, append(line, more...)...)
+	r.p.log.LogAttrs(req.Context(), level, event, append(line, more...)...)
 }
 
 // short cuts what a stranger chose.

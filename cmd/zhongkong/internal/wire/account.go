@@ -32,6 +32,14 @@ type Account struct {
 	Parent      string            `json:"parent,omitempty"`       // the account whose token the source needs
 	Grant       *Grant            `json:"grant,omitempty"`        // absent: it needs none and has none
 	ParentError string            `json:"parent_error,omitempty"` // why that account has no token; absent if it has one, or that is not known
+	Readers     []Reader          `json:"readers,omitempty"`      // whom this process has given the token; only for callers of all accounts
+}
+
+// Reader is a caller who was given an account's token.
+type Reader struct {
+	Caller   string `json:"caller"`
+	Reads    uint64 `json:"reads"` // since the process started
+	LastRead Time   `json:"last_read"`
 }
 
 // Failure is the last failure of an account.
