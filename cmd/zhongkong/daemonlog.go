@@ -12,6 +12,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 )
 
 // flushWithin is how long the process waits at its end for a log that is not read.
@@ -75,8 +76,9 @@ func (s standardLog) Write(text []byte) (int, error) {
 
 func newLogHandler(out io.Writer, cfg *config.Config) slog.Handler {
 	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+	var h slog.Handler = slog.NewTextHandler(out, options)
 	if cfg.LogFormat == config.FormatJSON {
-		return slog.NewJSONHandler(jsonWriter{out}, options)
+		h = slog.NewJSONHandler(jsonWriter{out}, options)
 	}
-	return slog.NewTextHandler(out, options)
+	return requestid.Handler{Handler: h}
 }

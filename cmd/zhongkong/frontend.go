@@ -143,6 +143,9 @@ func (d *daemon) openFrontend() error {
 	if d.web, err = httpapi.NewServer(d.api, exposure, d.log); err != nil {
 		return &configError{err}
 	}
+	if d.cfg.AccessLog {
+		d.web.LogRequests(d.log)
+	}
 	d.metrics.FollowHTTP(d.api, d.web)
 	if d.cfg.UDP == "" {
 		return nil

@@ -85,6 +85,7 @@ type daemon struct {
 	listener net.Listener
 	members  *members
 	frontend
+	profiler *profiler // nil: none
 }
 
 var errNoAccount = usagef("no account: give --appid and --secret-file (or --config FILE), or try it with --sandbox")
@@ -108,6 +109,9 @@ func (d *daemon) prepare(sandboxed bool) error {
 		return &configError{errors.Join(unsealed...)}
 	}
 	if d.listener, err = listen(d.cfg.Listen, "--listen"); err != nil {
+		return err
+	}
+	if d.profiler, err = openProfiler(d.cfg.Pprof, d.log); err != nil {
 		return err
 	}
 	if at.embedded {
@@ -281,6 +285,7 @@ func (d *daemon) close() {
 		_ = d.udp.Close() // likewise
 	}
 	d.session.close()
+	d.profiler.close()
 }
 
 // listen opens a TCP port. option is the option to name in errors.

@@ -42,6 +42,8 @@ type Config struct {
 	ClientCA    string
 	PlaintextOK bool
 	MetricsOpen bool // without credentials
+	AccessLog   bool
+	Pprof       string // an address; "": none
 	UDP         string
 	SealKeyFile string
 	DrainDelay  time.Duration // between SIGTERM and the closing of the port

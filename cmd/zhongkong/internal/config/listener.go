@@ -14,7 +14,7 @@ type listener struct {
 	where      string // for errors
 }
 
-// listeners returns the server's own address and those of the routes, and reports
+// listeners returns the server's own address, that of the profiles and those of the routes, and reports
 // those that another one takes.
 func (c *Config) listeners(p *problems) []listener {
 	var all []listener
@@ -33,6 +33,9 @@ func (c *Config) listeners(p *problems) []listener {
 	}
 	if !c.isRefused("listen") {
 		add(c.Listen, c.Where("listen"), "listen")
+	}
+	if !c.isRefused("pprof") {
+		add(c.Pprof, c.Where("pprof"), "pprof")
 	}
 	for _, r := range c.Routes {
 		add(r.Listen, r.where, fmt.Sprintf("routes[%d].listen", r.index))
