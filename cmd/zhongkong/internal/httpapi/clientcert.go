@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 )
 
 // Kubelets, load balancers and health checks of containers cannot be given a
@@ -38,7 +40,8 @@ var problemCertificate = problem{http.StatusForbidden, "certificate_required",
 
 // refuseWithoutCert answers a client that has presented no certificate, and
 // closes its connection, on which it can present none.
-func refuseWithoutCert(w http.ResponseWriter) {
+func refuseWithoutCert(w http.ResponseWriter, r *http.Request) {
+	requestid.Assign(w, r)
 	w.Header().Set("Connection", "close")
 	writeProblem(w, problemCertificate)
 }

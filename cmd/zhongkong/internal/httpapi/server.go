@@ -95,7 +95,6 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	id := requestid.Assign(w, r)
 	c, ok := r.Context().Value(connectionKey{}).(*connection)
 	if r.ProtoMajor > 1 && ok && !c.authenticated.Load() {
 		s.connections.beginRequest(c)
@@ -103,14 +102,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	if ok && c.handler != nil {
 		if s.needsClientCert() && (r.TLS == nil || len(r.TLS.PeerCertificates) == 0) {
-			refuseWithoutCert(w)
+			refuseWithoutCert(w, r)
 			return
 		}
-		c.handler.ServeHTTP(w, identified(r, id))
+		c.handler.ServeHTTP(w, identified(r, requestid.Assign(w, r)))
 		return
 	}
 	if !s.admits(r) {
-		refuseWithoutCert(w)
+		refuseWithoutCert(w, r)
 		return
 	}
 	s.api.ServeHTTP(w, r)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"unsafe"
 )
 
 // Header is the header of requests and answers that has the id, in its canonical form.
@@ -28,7 +29,7 @@ func Assign(w http.ResponseWriter, r *http.Request) string {
 	}
 	given := r.Header[Header]
 	if len(given) != 1 || !isUsable(given[0]) {
-		given = []string{newID()}
+		given = made()
 	}
 	h[Header] = given
 	return given[0]
@@ -46,14 +47,19 @@ func isUsable(id string) bool {
 	return true
 }
 
-// newID returns 32 hexadecimal digits. They need to differ, not to be secret.
-func newID() string {
+// made returns a new id as the value of a header: 32 hexadecimal digits, which need to
+// differ, not to be secret. It allocates once, because every request pays for it.
+func made() []string {
 	var random [16]byte
-	var text [2 * len(random)]byte
+	id := new(struct {
+		text  [2 * len(random)]byte
+		value [1]string
+	})
 	binary.NativeEndian.PutUint64(random[:8], rand.Uint64()) //nolint:gosec // not a secret
 	binary.NativeEndian.PutUint64(random[8:], rand.Uint64()) //nolint:gosec // likewise
-	hex.Encode(text[:], random[:])
-	return string(text[:])
+	hex.Encode(id.text[:], random[:])
+	id.value[0] = unsafe.String(&id.text[0], len(id.text)) // text does not change any more
+	return id.value[:]
 }
 
 type contextKey struct{}
