@@ -34,6 +34,10 @@ type program struct {
 	// global to the process, so tests leave it nil.
 	quiet func(*slog.Logger)
 
+	// replace replaces this process by a command, as syscall.Exec does. Nil: the command
+	// is run as a child.
+	replace func(path string, command, environment []string) error
+
 	// embeddedRedis is the address of serve's own Redis; "": embeddedAddr.
 	embeddedRedis string
 }
@@ -82,7 +86,7 @@ func (p program) app() *cli.App {
 		Commands: []*cli.Command{
 			p.serveCommand(), p.showCommand(), p.refreshCommand(),
 			p.statusCommand(), p.watchCommand(), p.historyCommand(), p.doctorCommand(), p.checkCommand(), p.healthCommand(), p.grantCommand(), p.loginCommand(),
-			p.askCommand(), p.keygenCommand(), p.passwdCommand(),
+			p.execCommand(), p.syncCommand(), p.askCommand(), p.keygenCommand(), p.passwdCommand(),
 			p.sandboxCommand(), p.completionCommand(), p.manCommand(), p.versionCommand(),
 		},
 	}
@@ -201,6 +205,9 @@ func (p program) noCommand(c *cli.Context) error {
 
 // exitCode is the only place that maps errors to exit codes.
 func exitCode(err error) int {
+	if command, ok := errors.AsType[*commandError](err); ok {
+		return command.code
+	}
 	switch {
 	case err == nil:
 		return exitDone

@@ -43,7 +43,10 @@ func (a *arrangement) take(args []string, app *cli.App) []string {
 	arg := args[0]
 	switch {
 	case arg == "--":
-		a.names = append(a.names, args[1:]...)
+		if a.command != "exec" { // which divides its arguments there
+			args = args[1:]
+		}
+		a.names = append(a.names, args...)
 		return nil
 	case len(arg) > 1 && arg[0] == '-':
 		return a.option(args)

@@ -45,6 +45,10 @@ server that is down.`,
 }
 
 func (p program) ask(c *cli.Context) error {
+	format, err := formatOf(c)
+	if err != nil {
+		return err
+	}
 	account, err := p.askedAccount(c)
 	if err != nil {
 		return err
@@ -62,10 +66,7 @@ func (p program) ask(c *cli.Context) error {
 	if err != nil {
 		return askError(account, err)
 	}
-	if !c.Bool("json") {
-		return p.printToken(coordinator.NewToken(record.AccessToken))
-	}
-	return p.printJSON(record)
+	return format.print(p, record)
 }
 
 func (p program) askedAccount(c *cli.Context) (string, error) {

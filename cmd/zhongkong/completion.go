@@ -122,7 +122,9 @@ func completionOptions(flags []cli.Flag) []option {
 			o.Choices = []string{"text", "json"}
 		case "source":
 			o.Choices = []string{"token", "stable_token"}
-		case "config", "secret-file":
+		case "format":
+			o.Choices = formatNames()
+		case "config", "secret-file", "path":
 			o.File = true
 		}
 		all = append(all, o)

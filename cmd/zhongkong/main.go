@@ -24,7 +24,7 @@ func mainCode() int {
 	// at once.
 	context.AfterFunc(ctx, stop)
 	p := program{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, environ: os.Environ,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, environ: os.Environ, replace: replaceProcess,
 		quiet: func(l *slog.Logger) {
 			redis.SetLogger(redisLog{l})
 			log.SetFlags(0)

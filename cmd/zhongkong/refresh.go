@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -33,18 +34,22 @@ refresh: the current one is printed.`,
 const envIfToken = "ZHONGKONG_IF_TOKEN"
 
 func (p program) refresh(c *cli.Context) error {
+	format, err := formatOf(c)
+	if err != nil {
+		return err
+	}
 	rejected, err := p.rejectedToken(c)
 	if err != nil {
 		return err
 	}
-	return p.awaiting(c, func(ctx context.Context, s *session, name string) error {
+	return p.awaiting(c, c.Args().Slice(), func(ctx context.Context, s *session, name string) error {
 		ctx = coordinator.WithCaller(ctx, whoRuns()+" (cli)")
-		return s.printFrom(c, name, func(a *coordinator.Account) (coordinator.Snapshot, error) {
+		return s.useFrom(name, func(a *coordinator.Account) (coordinator.Snapshot, error) {
 			if rejected.IsZero() {
 				return a.Refresh(ctx)
 			}
 			return a.Invalidate(ctx, rejected)
-		})
+		}, func(r wire.Token) error { return format.print(p, r) })
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/metrics"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/tokenfile"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -43,7 +44,7 @@ process, if no other machine has the secret; --sandbox does so for a trial. With
 no configured secret is used.
 
 On SIGHUP, and when the configuration or a file that it names changes, serve reads them
-again: accounts, users, secrets, seal keys, certificate.
+again: accounts, users, files, secrets, seal keys, certificate.
 
 HTTP callers need a name and a password: users: in the configuration, --users-file,
 --user, or else one user that is generated and printed.
@@ -84,6 +85,7 @@ type daemon struct {
 	zk       *coordinator.Coordinator
 	listener net.Listener
 	members  *members
+	written  *tokenfile.Set
 	frontend
 	profiler *profiler // nil: none
 }
@@ -140,6 +142,9 @@ func (d *daemon) prepare(sandboxed bool) error {
 		return err
 	}
 	d.members = newMembers(d)
+	d.written = tokenfile.NewSet(d.zk, d.log)
+	d.written.Configure(d.cfg.TokenFiles)
+	d.metrics.FollowFiles(d.written.Stats)
 	d.metrics.Follow(d.zk)
 	d.metrics.FollowStore(d.store.Stats)
 	d.metrics.FollowLog(d.queue.Dropped)
@@ -198,6 +203,7 @@ func (d *daemon) run(signalled context.Context) error {
 		d.followFiles(ctx, files)
 	})
 	wg.Go(func() { d.watchAttendance(ctx) }) // ends with ctx
+	wg.Go(func() { d.written.Run(ctx) })     // ends with ctx, when a write that has begun is done
 	wg.Go(func() { d.members.run(ctx) })     // ends after ctx, when what is under way is stored
 	wg.Go(func() {                           // ends after ctx, when the responses under way are written
 		<-ctx.Done()
@@ -245,6 +251,9 @@ func (d *daemon) announce() {
 	b := built()
 	d.log.Info("serving", "version", b.version, "commit", b.commit, "commit_date", b.date, "url", url, "redis", d.where(), "prefix", d.prefix, "embedded_redis", d.embedded != nil,
 		"sandbox", d.sandbox != nil, "accounts", list(accounts))
+	if n := len(d.cfg.TokenFiles); n > 0 && d.sandbox != nil {
+		d.log.Warn("--sandbox: the token files get tokens of the simulator", "files", n)
+	}
 	d.warnOfGrants()
 	d.announceRoutes()
 	d.announceFrontend()

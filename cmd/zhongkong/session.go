@@ -96,7 +96,7 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 		return nil, &configError{err}
 	}
 	s := &session{program: p, cfg: cfg}
-	if command := c.Command.Name; command == "serve" || command == "sandbox" {
+	if command := c.Command.Name; command == "serve" || command == "sandbox" || command == "sync" && !c.Bool("once") {
 		s.queueLog()
 	} else {
 		// A short command prints what matters itself. Its log is for those who ask

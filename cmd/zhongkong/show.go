@@ -23,6 +23,8 @@ no other process does; without the secret it requests one from the processes tha
 it.
 
    curl "https://api.weixin.qq.com/...?access_token=$(zhongkong show)"
+   zhongkong show --format header | curl -H @- https://api.example.com/...
+   eval "$(zhongkong show --format env)"     # sets $` + tokenVariable + `
 
 With --sandbox everything that a token takes runs in this process: a WeChat simulator
 that issues it, and a Redis that keeps it. No account, secret or Redis that is
@@ -34,30 +36,38 @@ configured is used, and the real WeChat does not know the token.`,
 }
 
 func tokenFlags() []cli.Flag {
-	return []cli.Flag{
-		newValueFlag("wait", "D", "10s", "how long to wait for a token"),
-		newSwitchFlag("json", "print the whole record as JSON"),
-	}
+	return append([]cli.Flag{waitFlag()}, formatFlags()...)
 }
 
+func waitFlag() cli.Flag { return newValueFlag("wait", "D", "10s", "how long to wait for a token") }
+
 func (p program) show(c *cli.Context) error {
-	return p.awaiting(c, func(ctx context.Context, s *session, name string) error {
-		// Usually there is a token, and one read suffices.
-		began := time.Now()
-		states, err := s.store.Load(ctx, name)
-		if err != nil {
-			return s.withAdvice(err)
-		}
-		if r := states[0].Record; r.Usable() {
-			return s.printRecord(c, name, coordinator.Snapshot{Record: r}, began)
-		}
-		return s.printFrom(c, name, func(a *coordinator.Account) (coordinator.Snapshot, error) { return a.Current(ctx) })
+	format, err := formatOf(c)
+	if err != nil {
+		return err
+	}
+	return p.awaiting(c, c.Args().Slice(), func(ctx context.Context, s *session, name string) error {
+		return s.useCurrent(ctx, name, func(r wire.Token) error { return format.print(p, r) })
 	})
 }
 
-// awaiting calls f with the account that the command is for, and a context that ends
-// after --wait.
-func (p program) awaiting(c *cli.Context, f func(ctx context.Context, s *session, name string) error) error {
+// useCurrent calls use with the record of an account's token. It waits for one if there
+// is none.
+func (s *session) useCurrent(ctx context.Context, name string, use func(wire.Token) error) error {
+	// Usually there is a token, and one read suffices.
+	began := time.Now()
+	states, err := s.store.Load(ctx, name)
+	if err != nil {
+		return s.withAdvice(err)
+	}
+	if r := states[0].Record; r.Usable() {
+		return use(wire.NewToken(name, coordinator.Snapshot{Record: r}, began))
+	}
+	return s.useFrom(name, func(a *coordinator.Account) (coordinator.Snapshot, error) { return a.Current(ctx) }, use)
+}
+
+// awaiting calls f with the account that args name, and a context that ends after --wait.
+func (p program) awaiting(c *cli.Context, args []string, f func(ctx context.Context, s *session, name string) error) error {
 	s, err := p.session(c)
 	if err != nil {
 		return err
@@ -68,21 +78,21 @@ func (p program) awaiting(c *cli.Context, f func(ctx context.Context, s *session
 		return err
 	}
 	defer cancel()
-	name, err := s.awaitedAccount(ctx, c.Args().Slice())
+	name, err := s.awaitedAccount(ctx, args)
 	if err != nil {
 		return err
 	}
 	return f(ctx, s, name)
 }
 
-// printFrom prints the token that f gets from an account.
-func (s *session) printFrom(c *cli.Context, name string, f func(*coordinator.Account) (coordinator.Snapshot, error)) error {
+// useFrom calls use with the record that f gets from an account.
+func (s *session) useFrom(name string, f func(*coordinator.Account) (coordinator.Snapshot, error), use func(wire.Token) error) error {
 	err := s.withAccount(name, func(a *coordinator.Account) error {
 		snapshot, err := f(a)
 		if err != nil {
 			return err
 		}
-		return s.printRecord(c, name, snapshot, time.Now())
+		return use(wire.NewToken(name, snapshot, time.Now()))
 	})
 	return s.withoutToken(name, err)
 }
@@ -94,26 +104,6 @@ func waiting(c *cli.Context) (context.Context, context.CancelFunc, error) {
 	}
 	ctx, cancel := context.WithTimeout(c.Context, d)
 	return ctx, cancel, nil
-}
-
-// printRecord prints the token, or with --json the record, whose TTL was
-// measured at the given time.
-func (s *session) printRecord(c *cli.Context, name string, r coordinator.Snapshot, at time.Time) error {
-	if !c.Bool("json") {
-		return s.printToken(r.Token)
-	}
-	return s.printJSON(wire.NewToken(name, r, at))
-}
-
-// printToken prints a token alone. It refuses one with a control character, which no
-// issuer sends: it could control the terminal or add a header to a script's request.
-func (p program) printToken(t coordinator.Token) error {
-	text := t.Reveal()
-	if escape(text) != text {
-		return errors.New("the token in Redis has control characters, so it was not written by Zhongkong: find the program that writes to Redis, then run zhongkong refresh")
-	}
-	_, err := fmt.Fprintln(p.stdout, text)
-	return err
 }
 
 // withAccount runs f with an account of a new coordinator. It returns when a call to

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -157,7 +158,7 @@ func (r *running) wait() ran {
 	<-r.done
 	r.cancel()
 	out := ran{r.code, r.stdout.String(), r.stderr.String()}
-	printsToken := len(r.args) > 0 && (r.args[0] == "show" || r.args[0] == "refresh" || r.args[0] == "ask")
+	printsToken := len(r.args) > 0 && slices.Contains([]string{"show", "refresh", "ask", "exec"}, r.args[0])
 	r.b.keepsSecrets(out, printsToken)
 	return out
 }

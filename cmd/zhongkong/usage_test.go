@@ -91,7 +91,7 @@ func TestCompletionScriptsCompleteWithoutRunningUs(t *testing.T) {
 	bash := b.must("completion", "bash")
 	for line, want := range map[string]string{
 		"zhongkong ":              "serve show refresh status watch history doctor",
-		"zhongkong s":             "serve show status sandbox",
+		"zhongkong s":             "serve show status sync sandbox",
 		"zhongkong show --j":      "--json",
 		"zhongkong --redis x hi":  "history",
 		"zhongkong --log-format ": "text json",

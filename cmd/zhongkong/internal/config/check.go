@@ -84,6 +84,7 @@ func (c *Config) check(p *problems) {
 		}
 	}
 	c.checkRoutes(named, p)
+	c.checkTokenFiles(named, p)
 	c.checkGrants(p)
 	c.checkPhantoms(p)
 	if c.isRefused("tls_cert", "tls_key", "client_ca") {

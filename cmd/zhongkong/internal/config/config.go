@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/tokenfile"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -58,18 +59,21 @@ type Config struct {
 	UsersFile string // a file of more users, which are in Users
 	Routes    []Route
 
+	TokenFiles []tokenfile.File // that are written for other programs
+
 	// Warnings are problems in spite of which the program runs.
 	Warnings []string
 
-	lone    lone               // the account that is not in a list
-	budget  coordinator.Limits // the limits that were given
-	forms   []accountForm      // parallel to Accounts, until checked
-	userAt  map[string]string  // name :: place of the user
-	files   []string           // that were read
-	index   map[string]int     // name :: index in Accounts
-	origins map[string]string  // setting's key :: where it was given
-	refused map[string]bool    // setting's key :: whether it was given, but wrong
-	unread  bool               // the file could not be read
+	lone        lone               // the account that is not in a list
+	budget      coordinator.Limits // the limits that were given
+	forms       []accountForm      // parallel to Accounts, until checked
+	userAt      map[string]string  // name :: place of the user
+	files       []string           // that were read
+	tokenFileAt []string           // the place of each of TokenFiles
+	index       map[string]int     // name :: index in Accounts
+	origins     map[string]string  // setting's key :: where it was given
+	refused     map[string]bool    // setting's key :: whether it was given, but wrong
+	unread      bool               // the file could not be read
 }
 
 // The log formats.

@@ -54,6 +54,7 @@ func parse(c *Config, data []byte, p *problems) {
 		"accounts": func(n *yaml.Node) { d.accounts(n, c) },
 		"users":    func(n *yaml.Node) { d.users(n, c) },
 		"routes":   func(n *yaml.Node) { d.routes(n, c) },
+		"files":    func(n *yaml.Node) { d.tokenFiles(n, c) },
 		"secret_env": func(n *yaml.Node) {
 			if d.text(n, "secret_env", &c.lone.secretEnv) {
 				c.origins["secret_env"] = d.at(n)

@@ -27,6 +27,7 @@ type pageWords struct {
 	sourceFields, sourceFieldColumns string
 
 	users, routes string
+	files         string
 	fields        string
 	yes, no, end  string
 	translate     func(key, usage string) string
@@ -75,6 +76,7 @@ func referencePage(w pageWords) string {
 	fieldRows(&b, w, w.limits, "accounts[].limits.", limitFields())
 	fieldRows(&b, w, w.users, "users[].", userFields())
 	fieldRows(&b, w, w.routes, "routes[].", routeFields())
+	fieldRows(&b, w, w.files, "files[].", tokenFileFields())
 	return b.String() + "\n" + w.end
 }
 
@@ -160,6 +162,7 @@ the log says so. The files named here (secrets, seal keys, certificates) are als
 		limits:             "### `limits:` of an account",
 		users:              "## `users:` – a list of callers; all fields are reloaded",
 		routes:             "## `routes:` – a list of paths to APIs with the token put in; a change takes effect at the next start",
+		files:              "## `files:` – a list of files that have the token of an account; all fields are reloaded",
 		fields:             "| field | meaning |\n| --- | --- |\n",
 		yes:                "yes", no: "no",
 		translate: func(_, usage string) string { return usage },
@@ -215,6 +218,7 @@ func chinese(t *testing.T) pageWords {
 		limits:             "### 账号的 `limits:`",
 		users:              "## `users:`：调用方列表，全部支持热更新",
 		routes:             "## `routes:`：代为填入 token 的转发路由列表，改动在下次启动时生效",
+		files:              "## `files:`：写有账号 token 的文件列表，全部支持热更新",
 		fields:             "| 字段 | 说明 |\n| --- | --- |\n",
 		yes:                "是", no: "否",
 		translate: func(key, usage string) string {
@@ -387,6 +391,14 @@ var chineseUsage = map[string]string{
 	"routes[].listen":  "路由自己的监听地址，路由位于其根路径，供基地址不能带路径的 SDK 使用；TLS 和 plaintext_ok 的规则与 listen 相同",
 	"routes[].to":      "上游的 URL（默认为该账号的接口地址）",
 	"routes[].put":     "上游在哪里读取 token：bearer、query NAME 或 header NAME（微信账号默认为 query access_token）",
+
+	"files[].account":  "写入哪个账号的 token；用法见 files.zh-CN.md",
+	"files[].path":     "文件的绝对路径，每次 token 变化时以 rename 替换；旁边的 PATH.expiry 给出 token 的到期时间",
+	"files[].format":   "raw（默认：只有 token，没有换行）或 json（GET /v1/tokens 的记录）",
+	"files[].template": "其他任何格式：Go 的 text/template，字段同上述记录，如 {{.access_token}}；启动时试用一次",
+	"files[].mode":     `文件权限，八进制数字，写在引号中（默认 "0600"）`,
+	"files[].owner":    "文件的属主：USER、USER:GROUP 或 :GROUP（默认为本进程的用户；交给其他用户需要 root）",
+	"files[].notify":   "每次变化之后执行的命令，写成单词的列表；不经过 shell，30 秒后杀死，失败时重复执行直到成功",
 
 	"form.names":                       "名称列表",
 	"sources.wechat_platform":          "微信第三方平台的 component_access_token；每个授权给它的账号自动成为一个以其 AppID 为名的账号",

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/tokenfile"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
 )
@@ -160,4 +161,27 @@ func (m *Metrics) FollowLog(dropped func() uint64) {
 		Name: "zhongkong_log_lines_dropped_total",
 		Help: "Lines of the log that were dropped because what reads it was gone or too slow.",
 	}, func() float64 { return float64(dropped()) }))
+}
+
+// FollowFiles makes each scrape read what has become of the token files. It is called
+// once.
+func (m *Metrics) FollowFiles(stats func() []tokenfile.Stats) {
+	current := desc("file_current", "1 while a token file has the newest token of this process; 0 while it cannot be written, or there was no token yet.", "account", "path")
+	writes := desc("file_writes_total", "Changes of a token file: written; and failed, the attempts that changed nothing.", "account", "path", "result")
+	notifications := desc("file_notifications_total", "Runs of the command of a token file: done, or failed.", "account", "path", "result")
+	m.registry.MustRegister(collector(func(send sender) {
+		for _, s := range stats() {
+			up := 0.0
+			if s.Current {
+				up = 1
+			}
+			send(current, prometheus.GaugeValue, up, s.Account, s.Path)
+			for result, n := range map[string]uint64{"written": s.Written, "failed": s.Failed} {
+				send(writes, prometheus.CounterValue, float64(n), s.Account, s.Path, result)
+			}
+			for result, n := range map[string]uint64{"done": s.Notified, "failed": s.NotifyFailed} {
+				send(notifications, prometheus.CounterValue, float64(n), s.Account, s.Path, result)
+			}
+		}
+	}))
 }

@@ -1,0 +1,335 @@
+//go:build unix
+
+package tokenfile
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+var start = time.Date(2026, time.March, 4, 5, 6, 7, 8e6, time.UTC)
+
+// recordOf is a record of a token that lives for two hours from start + after.
+func recordOf(token string, after time.Duration) coordinator.Record {
+	return coordinator.Record{
+		Token: coordinator.NewToken(token), Generation: 7, IssuedAt: start.Add(after), ExpiresAt: start.Add(after + 2*time.Hour),
+		IssuedBy: "host:1", Attributes: map[string]string{"corp": "ww1"},
+	}
+}
+
+func fileIn(t *testing.T) File {
+	return File{Account: "wx1", Path: filepath.Join(t.TempDir(), "token")}
+}
+
+func (f File) mustUpdate(t *testing.T, r coordinator.Record) (changed bool) {
+	t.Helper()
+	changed, err := f.update(r, func() error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return changed
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// names are the names in the file's directory.
+func (f File) names(t *testing.T) []string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(f.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+func TestEachFormHasItsContent(t *testing.T) {
+	f := fileIn(t)
+	r := recordOf(`to"ken<&>`, 0)
+	f.mustUpdate(t, r)
+	if got := read(t, f.Path); got != `to"ken<&>` {
+		t.Errorf("raw is %q, want the token alone", got)
+	}
+	if got := read(t, ExpiryPath(f.Path)); got != "2026-03-04T07:06:07.008Z\n" {
+		t.Errorf("the expiry is %q", got)
+	}
+
+	f.Format = JSON
+	f.mustUpdate(t, r)
+	var record wire.Token
+	if err := json.Unmarshal([]byte(read(t, f.Path)), &record); err != nil {
+		t.Fatal(err)
+	}
+	if record.Name != "wx1" || record.AccessToken != `to"ken<&>` || record.ExpiresIn != 7200 || record.Generation != 7 || record.IssuedBy != "" ||
+		!record.ExpiresAt.Equal(r.ExpiresAt) || !record.IssuedAt.Equal(r.IssuedAt) || record.Attributes["corp"] != "ww1" {
+		t.Errorf("json is %s", read(t, f.Path))
+	}
+	var members map[string]any
+	if err := json.Unmarshal([]byte(read(t, f.Path)), &members); err != nil {
+		t.Fatal(err)
+	}
+	fields := fields(f.record(r))
+	for name := range members {
+		if fields[name] == nil {
+			t.Errorf("a template lacks %s, which JSON has", name)
+		}
+	}
+	if len(members) != len(fields) {
+		t.Errorf("JSON has %d members, a template %d", len(members), len(fields))
+	}
+
+	f.Template = "{{.name}} {{.access_token}} {{.generation}} {{.issued_at}} {{.expires_at}} {{.expires_in}} {{.stale}} {{.attributes.corp}}\n"
+	f.mustUpdate(t, r)
+	if got, want := read(t, f.Path), "wx1 to\"ken<&> 7 2026-03-04T05:06:07.008Z 2026-03-04T07:06:07.008Z 7200 false ww1\n"; got != want {
+		t.Errorf("the template gives %q, want %q", got, want)
+	}
+}
+
+func TestATokenThatNoIssuerSendsIsNotWritten(t *testing.T) {
+	f := fileIn(t)
+	_, err := f.update(recordOf("a\nX-Injected: 1", 0), func() error { return nil })
+	if err == nil || strings.Contains(err.Error(), "Injected") || len(f.names(t)) != 0 {
+		t.Errorf("%v; %v", err, f.names(t))
+	}
+}
+
+func TestAnErrorOfATemplateDoesNotHoldTheToken(t *testing.T) {
+	f := fileIn(t)
+	f.Template = `{{slice .access_token 100}}`
+	if err := CheckTemplate(f.Template); err != nil {
+		t.Fatal(err)
+	}
+	_, err := f.update(recordOf("short-token", 0), func() error { return nil })
+	if err == nil || strings.Contains(err.Error(), "short-token") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOnlyAChangeIsWritten(t *testing.T) {
+	f := fileIn(t)
+	for _, form := range []File{{}, {Format: JSON}, {Template: "{{.access_token}} {{.expires_in}}"}, {Mode: 0o640}} {
+		f.Format, f.Template, f.Mode = form.Format, form.Template, form.Mode
+		r := recordOf("one", 0)
+		f.mustUpdate(t, r)
+		before, _ := os.Stat(f.Path)
+		r.TTL = time.Minute // time has passed
+		if f.mustUpdate(t, r) {
+			t.Errorf("%+v: the same token is a change", form)
+		}
+		if after, _ := os.Stat(f.Path); !os.SameFile(before, after) {
+			t.Errorf("%+v: the same token is written again", form)
+		}
+		if !f.mustUpdate(t, recordOf("two", time.Hour)) {
+			t.Errorf("%+v: another token is no change", form)
+		}
+	}
+	// What another program has done is undone.
+	for name, damage := range map[string]func() error{
+		"removed": func() error { return os.Remove(f.Path) }, "changed": func() error { return os.WriteFile(f.Path, []byte("x"), 0o600) },
+		"opened": func() error { return os.Chmod(f.Path, 0o666) }, "a link": func() error {
+			return errors.Join(os.Remove(f.Path), os.Symlink("/dev/null", f.Path))
+		},
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if !f.mustUpdate(t, recordOf("two", time.Hour)) || read(t, f.Path) != "two" {
+			t.Errorf("a file that was %s stays so", name)
+		}
+		if info, _ := os.Lstat(f.Path); info.Mode() != 0o640 {
+			t.Errorf("%s: mode %v", name, info.Mode())
+		}
+	}
+	if err := os.Remove(ExpiryPath(f.Path)); err != nil {
+		t.Fatal(err)
+	}
+	if f.mustUpdate(t, recordOf("two", time.Hour)) {
+		t.Error("a new expiry alone counts as a change of the file")
+	}
+	read(t, ExpiryPath(f.Path))
+}
+
+// TestTheExpiryNeverSaysMoreThanIsTrue stops an update at each of its steps, as a kill
+// would, by looking at what is there before each change of the directory.
+func TestTheExpiryNeverSaysMoreThanIsTrue(t *testing.T) {
+	f := fileIn(t)
+	ends := map[string]time.Time{}
+	at := func(token string, after time.Duration) coordinator.Record {
+		r := recordOf(token, after)
+		ends[token] = r.ExpiresAt
+		return r
+	}
+	look := func() error {
+		expiry, err := os.ReadFile(ExpiryPath(f.Path))
+		if err != nil {
+			return nil
+		}
+		said, err := time.Parse(time.RFC3339, strings.TrimSpace(string(expiry)))
+		if token := read(t, f.Path); err != nil || said.After(ends[token]) {
+			t.Errorf("the file has %q, which ends at %v, and its expiry says %q", token, ends[token], expiry)
+		}
+		return nil
+	}
+	stop := errors.New("killed")
+	for _, next := range []coordinator.Record{at("first", 0), at("later", time.Hour), at("earlier", -time.Hour), at("last", 2*time.Hour)} {
+		// Killed before the file is replaced: the token cannot be written, because a
+		// directory is in its place.
+		if _, err := f.update(next, func() error { return stop }); !errors.Is(err, stop) {
+			t.Fatal(err)
+		}
+		_ = look()
+		// Killed when it is replaced, before the expiry is: that one cannot be.
+		if err := os.MkdirAll(filepath.Join(ExpiryPath(f.Path)+".d", "x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if !f.endsLater(next.ExpiresAt) {
+			if err := os.Remove(ExpiryPath(f.Path)); err != nil {
+				t.Fatal(err)
+			}
+			_ = look()
+		}
+		if err := replace(f.Path, []byte(next.Token.Reveal()), owned{0o600, -1, -1}); err != nil {
+			t.Fatal(err)
+		}
+		_ = look()
+		f.mustUpdate(t, next)
+		if read(t, ExpiryPath(f.Path)) != (wire.Time{Time: next.ExpiresAt}).String()+"\n" {
+			t.Errorf("the expiry of %s is %q", next.Token.Reveal(), read(t, ExpiryPath(f.Path)))
+		}
+	}
+}
+
+func TestWhatAKilledProcessHasLeftIsRemovedAndNothingElse(t *testing.T) {
+	f := fileIn(t)
+	dir := filepath.Dir(f.Path)
+	part := strings.Repeat("A", partLength)
+	gone := []string{".token.zhongkong-" + part, ".token.expiry.zhongkong-" + part}
+	kept := []string{".token.zhongkong-notify", ".token.zhongkong-" + part + "A", ".token2.zhongkong-" + part, "token.zhongkong-" + part, ".token.expiry"}
+	for _, name := range append(gone, kept...) {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.removeParts(); err != nil {
+		t.Fatal(err)
+	}
+	left := strings.Join(f.names(t), " ")
+	for _, name := range kept {
+		if !strings.Contains(left, name) {
+			t.Errorf("%s is removed", name)
+		}
+	}
+	if n := len(f.names(t)); n != len(kept) {
+		t.Errorf("%d files are left, want %d: %s", n, len(kept), left)
+	}
+	f.Path = filepath.Join(dir, "none", "token")
+	if err := f.removeParts(); err != nil {
+		t.Errorf("a missing directory: %v", err)
+	}
+}
+
+func TestWhatPreventsAFileIsSaid(t *testing.T) {
+	t.Run("a missing directory", func(t *testing.T) {
+		f := fileIn(t)
+		f.Path = filepath.Join(filepath.Dir(f.Path), "none", "token")
+		if _, err := f.update(recordOf("one", 0), f.mark); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "is missing: make it") {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("an unknown owner", func(t *testing.T) {
+		f := fileIn(t)
+		for owner, want := range map[string]string{"no-such-user": `no user "no-such-user"`, ":no-such-group": `no group "no-such-group"`} {
+			f.Owner = owner
+			if _, err := f.update(recordOf("one", 0), f.mark); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %s", err, want)
+			}
+		}
+	})
+	t.Run("a directory in its place", func(t *testing.T) {
+		f := fileIn(t)
+		if err := os.MkdirAll(filepath.Join(f.Path, "x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.update(recordOf("one", 0), func() error { return nil }); err == nil {
+			t.Error("it is written")
+		}
+		if names := f.names(t); len(names) != 1 {
+			t.Errorf("parts are left: %v", names)
+		}
+	})
+	t.Run("a full disk", func(t *testing.T) {
+		f := fileIn(t)
+		f.mustUpdate(t, recordOf("one", 0))
+		// A limit on the size of files makes writes fail as a full disk does: with an
+		// error of the write, after the file was made.
+		content := strings.Repeat("x", 1<<20)
+		var before syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+			t.Fatal(err)
+		}
+		limit := before
+		limit.Cur = 1 << 10
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		_, err := f.update(recordOf(content, time.Hour), func() error { return nil })
+		if reset := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); reset != nil {
+			t.Fatal(reset)
+		}
+		if err == nil || strings.Contains(err.Error(), "xxx") {
+			t.Errorf("%.200v", err)
+		}
+		if got := read(t, f.Path); got != "one" || len(f.names(t)) != 2 {
+			t.Errorf("the file has %d bytes, and there are %v", len(got), f.names(t))
+		}
+	})
+}
+
+func TestAFileIsGivenAway(t *testing.T) {
+	f := fileIn(t)
+	f.Mode, f.Owner = 0o640, strconv.Itoa(os.Getuid())+":"+strconv.Itoa(os.Getgid())
+	want := owned{0o640, os.Getuid(), os.Getgid()}
+	if os.Getuid() == 0 {
+		f.Owner = "nobody:daemon"
+		uid, gid, err := lookUpOwner(f.Owner)
+		if err != nil || uid <= 0 || gid <= 0 {
+			t.Fatalf("%d, %d, %v", uid, gid, err)
+		}
+		want.uid, want.gid = uid, gid
+	}
+	f.mustUpdate(t, recordOf("one", 0))
+	for _, path := range []string{f.Path, ExpiryPath(f.Path)} {
+		if info, err := os.Stat(path); err != nil || !hasOwned(info, want) {
+			t.Errorf("%s is %v, %v", path, info, err)
+		}
+	}
+	if os.Getuid() == 0 && hasOwned(must(os.Stat(f.Path)), owned{0o640, 0, 0}) {
+		t.Error("it is still root's")
+	}
+	if f.mustUpdate(t, recordOf("one", 0)) {
+		t.Error("it is written again")
+	}
+}
+
+func must[T any](v T, _ error) T { return v }

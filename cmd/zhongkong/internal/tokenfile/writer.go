@@ -1,0 +1,238 @@
+package tokenfile
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+const (
+	// lookEvery is how often a file is compared with what it has to be: another program
+	// may have removed or changed it. It is also how often an account is looked for that
+	// does not exist yet.
+	lookEvery = 5 * time.Second
+
+	// What has failed is tried again after firstRetry, and then after twice as long each
+	// time, up to lastRetry.
+	firstRetry = 500 * time.Millisecond
+	lastRetry  = 30 * time.Second
+)
+
+// maxTokens is far more than a file has while a command runs.
+const maxTokens = 100
+
+// Accounts finds accounts; a *coordinator.Coordinator is one.
+type Accounts interface {
+	Account(name string) (*coordinator.Account, bool)
+}
+
+// writer keeps one file.
+type writer struct {
+	file     File
+	accounts Accounts
+	log      *slog.Logger
+	changed  chan struct{} // has room for one: the command is to be run
+
+	mu      sync.Mutex // guards what follows
+	stats   Stats
+	changes uint64              // of the file, each marked
+	tokens  []coordinator.Token // that the file has had since the command that runs has begun
+}
+
+func newWriter(f File, accounts Accounts, log *slog.Logger) *writer {
+	log = log.With("account", f.Account, "path", f.Path)
+	return &writer{file: f, accounts: accounts, log: log, changed: make(chan struct{}, 1), stats: Stats{Account: f.Account, Path: f.Path}}
+}
+
+// run keeps the file until ctx ends. A command that runs then is killed, and run again
+// at the next start.
+func (w *writer) run(ctx context.Context) {
+	var notifying sync.WaitGroup
+	defer notifying.Wait()
+	if len(w.file.Notify) > 0 {
+		notifying.Go(func() { w.notify(ctx) }) // ends with ctx
+	}
+	w.begin()
+	var snapshots <-chan coordinator.Snapshot // nil while the account is not there
+	var newest coordinator.Snapshot
+	var problem string // that was logged
+	retry := time.Duration(0)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if snapshots == nil {
+			if account, ok := w.accounts.Account(w.file.Account); ok {
+				snapshots = account.Watch(ctx)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case s, ok := <-snapshots:
+			if !ok { // ctx has ended, or the account was removed, and may come back at once
+				snapshots = nil
+				timer.Reset(firstRetry)
+				continue
+			}
+			newest, retry = s, 0
+		case <-timer.C:
+		}
+		timer.Reset(lookEvery)
+		if newest.Token.IsZero() {
+			continue
+		}
+		err := w.write(newest.Record)
+		problem = w.report(problem, err, "the token file cannot be written, and is tried again", "the token file is written again")
+		if err != nil {
+			retry = nextRetry(retry)
+			timer.Reset(retry)
+		}
+	}
+}
+
+func nextRetry(before time.Duration) time.Duration {
+	return min(max(2*before, firstRetry), lastRetry)
+}
+
+// report logs a problem when it begins and when it changes, and its end. It returns the
+// problem to be passed to it next time.
+func (w *writer) report(before string, err error, begins, ends string) string {
+	switch {
+	case err != nil:
+		now := withoutParts(err.Error())
+		if now != before {
+			w.log.Error(begins, "error", err)
+		}
+		return now
+	case before != "":
+		w.log.Info(ends)
+	}
+	return ""
+}
+
+// withoutParts removes the names of files that are being written, which are never the
+// same twice.
+func withoutParts(text string) string {
+	before, after, found := strings.Cut(text, ".zhongkong-")
+	if !found || len(after) < partLength {
+		return text
+	}
+	return before + withoutParts(after[partLength:])
+}
+
+// begin removes what a killed process has left, and has the command run that it has not
+// run any more.
+func (w *writer) begin() {
+	if err := w.file.removeParts(); err != nil {
+		w.log.Warn("files that a killed process has left cannot be removed", "error", err)
+	}
+	if !w.file.isMarked() {
+		return
+	}
+	if len(w.file.Notify) == 0 { // it has been taken out of the configuration
+		if err := w.file.unmark(); err != nil {
+			w.log.Warn("files that a killed process has left cannot be removed", "error", err)
+		}
+		return
+	}
+	w.changed <- struct{}{}
+}
+
+// write makes the file that of a record.
+func (w *writer) write(r coordinator.Record) error {
+	changed, err := w.file.update(r, func() error { return w.willChange(r.Token) })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stats.Current = err == nil
+	if err != nil {
+		w.stats.Failed++
+	}
+	if changed {
+		w.stats.Written++
+		w.log.Info("token file written", "generation", uint64(r.Generation))
+	}
+	if changed && len(w.file.Notify) > 0 {
+		select {
+		case w.changed <- struct{}{}:
+		default: // it runs after this change anyway
+		}
+	}
+	return err
+}
+
+// willChange is called before the file changes.
+func (w *writer) willChange(t coordinator.Token) error {
+	if len(w.file.Notify) == 0 {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.changes++
+	if n := len(w.tokens); n == 0 || !w.tokens[n-1].Equal(t) {
+		w.tokens = append(w.tokens[max(n-maxTokens+1, 0):], t)
+	}
+	return w.file.mark()
+}
+
+// notify runs the command after each change, one at a time, until ctx ends. Changes
+// while it runs make it run once more.
+func (w *writer) notify(ctx context.Context) {
+	var problem string
+	retry := time.Duration(0)
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.changed:
+			retry = 0
+		case <-timer.C:
+		}
+		timer.Stop()
+		err := w.command(ctx)
+		if ctx.Err() != nil {
+			return // killed with this process
+		}
+		problem = w.report(problem, err, "the command of a token file fails, and is tried again", "the command of a token file succeeds again")
+		if err != nil {
+			retry = nextRetry(retry)
+			timer.Reset(retry)
+		}
+	}
+}
+
+// command runs the command once, and unmarks the file if it has not changed meanwhile.
+func (w *writer) command(ctx context.Context) error {
+	w.mu.Lock()
+	told := w.changes
+	w.tokens = w.tokens[max(len(w.tokens)-1, 0):]
+	w.mu.Unlock()
+	err := w.file.runCommand(ctx, w.given)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err == nil:
+		w.stats.Notified++
+		if told == w.changes {
+			err = w.file.unmark()
+		}
+	case !errors.Is(ctx.Err(), context.Canceled):
+		w.stats.NotifyFailed++
+	}
+	return err
+}
+
+// given returns the tokens that the file has had since the command began.
+func (w *writer) given() []coordinator.Token {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.tokens)
+}
