@@ -46,7 +46,7 @@ type writer struct {
 }
 
 func newWriter(f File, accounts Accounts, log *slog.Logger) *writer {
-	log = log.With("account", f.Account, "path", f.Path)
+	log = log.With("account", f.Account, "file", f.Path)
 	return &writer{file: f, accounts: accounts, log: log, changed: make(chan struct{}, 1), stats: Stats{Account: f.Account, Path: f.Path}}
 }
 
