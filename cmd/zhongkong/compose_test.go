@@ -110,7 +110,7 @@ func buildContext(t *testing.T) string {
 }
 
 // image is the program as the image's build makes it.
-func image(t *testing.T, version string) string {
+func image(t *testing.T, version, commit, date string) string {
 	t.Helper()
 	text := strings.ReplaceAll(readText(t, "scripts/Dockerfile"), "\\\n", " ")
 	line := regexp.MustCompile(`(?m)^RUN (.* go build .*)$`).FindStringSubmatch(text)
@@ -123,7 +123,7 @@ func image(t *testing.T, version string) string {
 	command = strings.Replace(command, "-o /zhongkong", "-buildvcs=false -overlay "+buildContext(t)+" -o "+binary, 1)
 	c := exec.CommandContext(t.Context(), "sh", "-c", command)
 	c.Dir = root
-	c.Env = append(os.Environ(), "VERSION="+version, "TARGETOS="+runtime.GOOS, "TARGETARCH="+runtime.GOARCH)
+	c.Env = append(os.Environ(), "VERSION="+version, "COMMIT="+commit, "DATE="+date, "TARGETOS="+runtime.GOOS, "TARGETARCH="+runtime.GOARCH)
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, out)
 	}
@@ -131,10 +131,10 @@ func image(t *testing.T, version string) string {
 }
 
 func TestTheImageIsBuiltOfItsContextAndKnowsItsVersion(t *testing.T) {
-	const want = "v9.8.7-3-gabcdef0"
-	binary := image(t, want)
+	const want, commit, date = "v9.8.7", "abcdef0123456789abcdef0123456789abcdef01", "2026-11-26T20:00:00Z"
+	binary := image(t, want, commit, date)
 	out, err := exec.CommandContext(t.Context(), binary, "version").Output()
-	if err != nil || !strings.HasPrefix(string(out), "zhongkong "+want+" ") {
+	if err != nil || !strings.HasPrefix(string(out), "zhongkong "+want+" "+commit[:12]+" "+date+" ") {
 		t.Errorf("version = %s, %v", out, err)
 	}
 	deps, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
@@ -223,21 +223,57 @@ func runsOnItsSecrets(t *testing.T, secrets, password string) {
 	b.must("doctor")
 }
 
-func TestTheImageIsCheckedByHealth(t *testing.T) {
-	if !strings.Contains(readText(t, "scripts/Dockerfile"), `CMD ["/zhongkong", "health"]`) {
-		t.Error("the image has no health check")
+// TestTheImageIsThatOfAContainer holds what an orchestrator relies on.
+func TestTheImageIsThatOfAContainer(t *testing.T) {
+	text := strings.ReplaceAll(readText(t, "scripts/Dockerfile"), "\\\n", " ")
+	_, final, found := strings.Cut(text, "\nFROM scratch\n")
+	if !found {
+		t.Fatal("the image is made of another one, which would have to be pinned by its digest")
+	}
+	for _, line := range []string{
+		`HEALTHCHECK .* CMD \["/zhongkong", "health"\]`,
+		`USER 65532:65532`, // numeric: runAsNonRoot cannot look a name up
+		`ENTRYPOINT \["/zhongkong"\]`,
+		`CMD \["serve"\]`,
+		`COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/`,
+		`COPY --from=build --chown=65532:65532 /files/var/lib/zhongkong /var/lib/zhongkong`,
+	} {
+		if !regexp.MustCompile("(?m)^" + line + "$").MatchString(final) {
+			t.Errorf("the image lacks %s", line)
+		}
+	}
+	for label, value := range map[string]string{
+		"title": "zhongkong", "description": ".{20,}", "source": "https://.*", "licenses": "Apache-2.0",
+		"version": `\$VERSION`, "revision": `\$COMMIT`, "created": `\$DATE`,
+	} {
+		if !regexp.MustCompile(`org\.opencontainers\.image\.` + label + `="` + value + `"`).MatchString(final) {
+			t.Errorf("the label %s is not %s", label, value)
+		}
+	}
+	for _, stamp := range []string{"VERSION", "COMMIT", "DATE"} {
+		if strings.Count(text, "\nARG "+stamp+"=\n") != 2 { // each stage has arguments of its own
+			t.Errorf("ARG %s is not there for the build and for the label", stamp)
+		}
+	}
+	release := regexp.MustCompile(`GOTOOLCHAIN=go([\d.]+)`).FindStringSubmatch(readText(t, "scripts/release"))
+	if release == nil || !strings.Contains(text, "ARG GO_IMAGE=golang:"+release[1]+"-alpine\n") {
+		t.Errorf("the image is not built by the compiler of releases, %v", release)
 	}
 }
 
 func TestImagesAreNamedByExactVersions(t *testing.T) {
 	text := readText(t, "scripts/Dockerfile") + readText(t, "docker-compose.yml")
-	found := regexp.MustCompile(`(?m)(?:^FROM(?: --platform=\S+)?|^ +image:) (\S+)`).FindAllStringSubmatch(text, -1)
-	if len(found) != 4 {
+	found := regexp.MustCompile(`(?m)^(?:FROM(?: --platform=\S+)?|ARG GO_IMAGE=| +image:) ?(\S+)`).FindAllStringSubmatch(text, -1)
+	if len(found) != 5 {
 		t.Fatalf("images: %v", found)
 	}
 	for _, image := range found {
-		if name := image[1]; name != "scratch" && name != "zhongkong" && !regexp.MustCompile(`:\d+\.\d+\.\d+-`).MatchString(name) {
-			t.Errorf("%s is whatever it is when it is built", name)
+		switch name := image[1]; name {
+		case "scratch", "zhongkong", "$GO_IMAGE":
+		default:
+			if !regexp.MustCompile(`:\d+\.\d+\.\d+-`).MatchString(name) {
+				t.Errorf("%s is whatever it is when it is built", name)
+			}
 		}
 	}
 }
@@ -265,6 +301,7 @@ type service struct {
 	CapDrop     []string `yaml:"cap_drop"`
 	SecurityOpt []string `yaml:"security_opt"`
 	MemLimit    string   `yaml:"mem_limit"`
+	PidsLimit   int      `yaml:"pids_limit"`
 	Logging     struct{ Options map[string]string }
 }
 
@@ -348,7 +385,7 @@ func TestTheSimulatorAndARealSecretNeverMeet(t *testing.T) {
 func TestContainersMayDoNoMoreThanTheyMust(t *testing.T) {
 	for name, service := range readCompose(t).Services {
 		if !service.ReadOnly || !slices.Equal(service.CapDrop, []string{"ALL"}) || !slices.Contains(service.SecurityOpt, "no-new-privileges:true") ||
-			service.MemLimit == "" || service.Logging.Options["max-size"] == "" {
+			service.MemLimit == "" || service.Image == "zhongkong" && service.PidsLimit == 0 || service.Logging.Options["max-size"] == "" {
 			t.Errorf("%s: %+v", name, service)
 		}
 		for _, port := range service.Ports {
