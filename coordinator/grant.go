@@ -134,6 +134,15 @@ type GrantSummary struct {
 	EndsAt      time.Time
 }
 
+// Consented returns when the newest consent was stored: EndsAt counts from then on,
+// however often tokens were replaced since.
+func (s GrantSummary) Consented() time.Time {
+	if s.Consent == 0 {
+		return s.ObtainedAt
+	}
+	return time.UnixMicro(int64(s.Consent)) //nolint:gosec // a fence is an instant in microseconds; a forged one is one far away
+}
+
 // At returns the condition at now, an instant of the store's clock.
 func (s GrantSummary) At(now time.Time) GrantCondition {
 	switch {

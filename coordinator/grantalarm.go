@@ -48,11 +48,11 @@ func (v *view) grantAlarm(e env) *grantAlarm {
 // on, at most a week.
 func (v *view) grantEnding(e env) *grantAlarm {
 	g := v.grant
-	ends, idle := g.stored.EndsAt, false
+	ends, began, idle := g.stored.EndsAt, g.stored.Consented(), false
 	if i := g.stored.IdleUntil; !i.IsZero() && (ends.IsZero() || i.Before(ends)) {
-		ends, idle = i, true
+		ends, began, idle = i, g.stored.ObtainedAt, true
 	}
-	if ends.IsZero() || e.storeNow.Before(ends.Add(-min(ends.Sub(g.stored.ObtainedAt)/4, endingMost))) {
+	if ends.IsZero() || e.storeNow.Before(ends.Add(-min(ends.Sub(began)/4, endingMost))) {
 		return nil
 	}
 	if g.endingAt != 0 && e.now < g.endingAt+instant(endingEvery) {

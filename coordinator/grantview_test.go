@@ -107,11 +107,15 @@ func TestAGrantThatCanBeUsedUpIsUsedAsLateAsIsSafe(t *testing.T) {
 
 func TestTheEndOfAGrantIsSaidInTime(t *testing.T) {
 	day := 24 * time.Hour
-	for name, c := range map[string]struct{ life, left, idle time.Duration }{
+	for name, c := range map[string]struct {
+		life, left, idle time.Duration
+		used             bool // its tokens were replaced until now
+	}{
 		"a year":  {life: 365 * day, left: 7 * day},
 		"a month": {life: 28 * day, left: 7 * day},
 		"a day":   {life: day, left: 6 * time.Hour},
 		"unused":  {life: 365 * day, idle: 2 * day, left: 12 * time.Hour},
+		"in use":  {life: 365 * day, left: 7 * day, used: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for early, want := range map[time.Duration]bool{-time.Minute: false, time.Minute: true} {
@@ -121,6 +125,9 @@ func TestTheEndOfAGrantIsSaidInTime(t *testing.T) {
 				s := GrantSummary{Version: 1, Condition: GrantGood, EndsAt: ends, ObtainedAt: ends.Add(-c.life)}
 				if c.idle > 0 {
 					s.EndsAt, s.IdleUntil, s.ObtainedAt = ends.Add(c.life), ends, ends.Add(-c.idle)
+				}
+				if c.used {
+					s.Consent, s.ObtainedAt = Fence(s.ObtainedAt.UnixMicro()), e.storeNow
 				}
 				v.grantOf().stored = s
 				alarm := v.grantAlarm(e)

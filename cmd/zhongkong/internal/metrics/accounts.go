@@ -102,6 +102,8 @@ func grantCollector() func(send sender, s coordinator.Status, now time.Time) {
 		"dead or none, when a person has to consent (by consent), or the issuer to push (by push).", "account", "condition", "by")
 	ends := desc("grant_ends_seconds", "Until the account's grant ends: idle, unless it is used; fixed, whatever is done; pushed, unless the issuer pushes another token.",
 		"account", "how")
+	life := desc("grant_life_seconds", "How long the life is altogether that ends in grant_ends_seconds: since the token was used or pushed, "+
+		"or since the consent if the end is fixed.", "account", "how")
 	age := desc("grant_age_seconds", "How long ago the newest token of the account's grant was stored.", "account")
 	return func(send sender, s coordinator.Status, now time.Time) {
 		g := wire.NewGrantFromMemory(s.Grant)
@@ -113,7 +115,12 @@ func grantCollector() func(send sender, s coordinator.Status, now time.Time) {
 			by = "push"
 		}
 		send(status, prometheus.GaugeValue, 1, s.Name, string(g.Condition), by)
-		g.Ends(func(how string, at time.Time) { send(ends, prometheus.GaugeValue, at.Sub(now).Seconds(), s.Name, how) })
+		g.Ends(func(how string, at time.Time) {
+			send(ends, prometheus.GaugeValue, at.Sub(now).Seconds(), s.Name, how)
+			if d := g.Life(how, at); d > 0 {
+				send(life, prometheus.GaugeValue, d.Seconds(), s.Name, how)
+			}
+		})
 		if !g.ObtainedAt.IsZero() {
 			send(age, prometheus.GaugeValue, now.Sub(g.ObtainedAt.Time).Seconds(), s.Name)
 		}

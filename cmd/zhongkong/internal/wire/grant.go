@@ -17,6 +17,8 @@ type Grant struct {
 	EndsAt      Time                       `json:"ends_at,omitzero"`      // it ends then, whatever is done
 	PushedUntil Time                       `json:"pushed_until,omitzero"` // when the last token that was pushed ends
 	Advice      string                     `json:"advice,omitempty"`      // what to do; absent: nothing
+
+	consented time.Time // when the newest consent was stored
 }
 
 // NewGrant returns the form of a summary at now, an instant of the store's clock; nil for
@@ -39,6 +41,7 @@ func NewGrantFromMemory(s *coordinator.GrantSummary) *Grant {
 	g := Grant{
 		Condition: s.Condition, Pushed: s.Received,
 		ObtainedAt: Time{s.ObtainedAt}, IdleUntil: Time{s.IdleUntil}, EndsAt: Time{s.EndsAt},
+		consented: s.Consented(),
 	}
 	if s.Received {
 		g.PushedUntil = Time{s.DeadAt}
@@ -82,7 +85,22 @@ func (g *Grant) EndsSoon(how string, at, now time.Time) bool {
 	if how == EndsPushed || left > soonAtMost {
 		return false
 	}
-	return g.ObtainedAt.IsZero() || 3*left < now.Sub(g.ObtainedAt.Time)
+	life := g.Life(how, at)
+	return life == 0 || 4*left < life
+}
+
+// Life returns how long the life is altogether whose end is at, one that Ends has told of:
+// since the token was used or pushed, or since the consent if the end is fixed. 0: that is
+// not known.
+func (g *Grant) Life(how string, at time.Time) time.Duration {
+	began := g.ObtainedAt.Time
+	if how == EndsFixed {
+		began = g.consented
+	}
+	if began.IsZero() {
+		return 0
+	}
+	return at.Sub(began)
 }
 
 // The ways in which a grant ends.

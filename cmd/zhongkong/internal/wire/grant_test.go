@@ -67,9 +67,13 @@ func TestAGrantEndsSoonInItsLastQuarter(t *testing.T) {
 		{EndsIdle, 24 * time.Hour, -time.Hour, true},
 		{EndsPushed, 11 * time.Hour, time.Hour, false},
 	} {
-		g := Grant{ObtainedAt: Time{at.Add(-c.age)}}
+		g := Grant{ObtainedAt: Time{at.Add(-c.age)}, consented: at.Add(-c.age)}
 		if got := g.EndsSoon(c.how, at.Add(c.left), at); got != c.want {
 			t.Errorf("%s, %v old, %v left: %v, want %v", c.how, c.age, c.left, got, c.want)
 		}
+	}
+	used := Grant{ObtainedAt: Time{at}, consented: at.Add(-360 * 24 * time.Hour)}
+	if end := at.Add(6 * 24 * time.Hour); !used.EndsSoon(EndsFixed, end, at) || used.EndsSoon(EndsIdle, end, at) {
+		t.Error("the use of a grant moves its fixed end, or does not move its idle one")
 	}
 }
