@@ -3,10 +3,21 @@
 //
 // # Cost, and what timing must not reveal
 //
+// Keys, which NewKey makes, are checked with a fast hash. They are neither queued nor
+// throttled. The rest of this text is about passwords that people make up, which no
+// key is mistaken for.
+//
 // Passwords are kept as argon2id hashes, which are slow by design. A password is
 // therefore hashed on a caller's first request only: for a correct one the
 // Authenticator keeps a MAC under a key that lives as long as the process, and
-// later requests cost one MAC. At most MaxHashes slow hashes run at a time.
+// later requests cost one MAC. At most MaxHashes slow hashes run at a time. They give
+// way to other goroutines, and use the same memory one after the other, which is as
+// large as the most expensive hash of the configuration.
+//
+// Attempts wait for a slow hash in a queue. Those from clean sources, from which no
+// other credentials were tried that have not proved right, come first. So a flood of
+// wrong passwords delays a caller that has not been verified yet by no more than the
+// first guesses of new sources do, and those that were verified by nothing.
 //
 // A user may have up to MaxPasswords valid passwords. An attempt that is not
 // remembered is compared with all of them, even after one has matched, and so costs
@@ -50,6 +61,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/argon2"
 )
 
 // Authenticator authenticates callers by name and password. It is safe for
@@ -62,6 +75,7 @@ type Authenticator struct {
 	firstSeen firstSeen
 	throttle  *throttle
 	queue     *queue
+	memory    argon2.Memory
 
 	derive func(password, salt []byte, c cost) []byte // argon2id; replaced by tests that count hashes
 }
@@ -83,8 +97,8 @@ func New(users []User) (*Authenticator, error) {
 		verified: newVerifiedCache(),
 		throttle: newThrottle(),
 		queue:    newQueue(),
-		derive:   argon2id,
 	}
+	a.derive = func(password, salt []byte, c cost) []byte { return argon2idIn(&a.memory, password, salt, c) }
 	return a, a.SetUsers(users)
 }
 
@@ -99,7 +113,7 @@ func (a *Authenticator) SetUsers(users []User) error {
 	if err != nil {
 		return err
 	}
-	next := &generation{users: table, decoys: newDecoys(table.hashes())}
+	next := &generation{users: table, decoys: newDecoys(table.hashes(), table.anyPlain())}
 	old := a.current.Load()
 	if old == nil {
 		a.current.Store(next)
@@ -120,7 +134,17 @@ func (a *Authenticator) Authenticate(ctx context.Context, addr netip.Addr, name,
 	if len(name) > maxName || len(password) > maxPassword {
 		return Caller{}, ErrDenied // no user has such a name or password: nothing is being guessed
 	}
-	g, source := a.current.Load(), Source(addr)
+	g := a.current.Load()
+	if IsKey(password) {
+		u := g.find(name)
+		p := u.withKey(sumOf(password))
+		if p == nil {
+			return Caller{}, ErrDenied // not counted: a key cannot be guessed, and its check costs less than a request
+		}
+		notifyAuthenticated(ctx)
+		return Caller{u, p}, nil
+	}
+	source := Source(addr)
 	mac := a.signer.sign(name, password)
 	key := a.verified.key(source, mac)
 	u := g.find(name)
@@ -217,20 +241,21 @@ func (a *Authenticator) coalesce(ctx context.Context, g *generation, t attempt) 
 // verify verifies one attempt. Attempts from one source are verified one after
 // the other, so none escapes the count of those before it.
 func (a *Authenticator) verify(ctx context.Context, g *generation, t attempt) (Caller, error) {
-	first := a.firstSeen.at(t.key, time.Now())
-	wait, notBefore := a.throttle.admit(t.source, first)
+	seen := a.firstSeen.at(t.key, t.source, time.Now())
+	wait, notBefore := a.throttle.admit(t.source, seen.first)
 	if wait > 0 {
 		return Caller{}, errThrottled(wait)
 	}
-	release, err := a.queue.acquire(ctx, waiter{source: t.source, first: first, notBefore: notBefore})
+	u := g.find(t.name)
+	w := waiter{source: t.source, sighting: seen, notBefore: notBefore, free: u.match(t.mac) != nil}
+	release, err := a.queue.acquire(ctx, w)
 	if err != nil {
 		return Caller{}, err
 	}
 	defer release()
-	if wait, _ = a.throttle.admit(t.source, first); wait > 0 { // because of the attempts before it
+	if wait, _ = a.throttle.admit(t.source, seen.first); wait > 0 { // because of the attempts before it
 		return Caller{}, errThrottled(wait)
 	}
-	u := g.find(t.name)
 	p := u.match(t.mac) // it may have been verified from another source meanwhile
 	if p == nil {
 		if p = a.findPassword(g, u, t); p == nil {
@@ -241,16 +266,17 @@ func (a *Authenticator) verify(ctx context.Context, g *generation, t attempt) (C
 		p.remember(remembered{t.mac, isStrong(t.password)})
 	}
 	a.verified.add(t.key)
+	a.firstSeen.proved(t.key, t.source)
 	return Caller{u, p}, nil
 }
 
 // findPassword returns the password of u that t gave, nil if it is wrong. It takes
 // as long whichever matches, and for a name that does not exist, or whose user has
-// no password, as long as for one of the other users.
+// no password but keys, as long as for one of the other users.
 func (a *Authenticator) findPassword(g *generation, u *user, t attempt) *password {
 	hashes, known := g.decoys.of(t.name), 0
-	if len(u.hashes) > 0 {
-		hashes, known = u.hashes, 1
+	if own := u.hashes(); len(own) > 0 {
+		hashes, known = own, 1
 	}
 	given, found := []byte(t.password), -1
 	for i, h := range hashes {
@@ -261,7 +287,7 @@ func (a *Authenticator) findPassword(g *generation, u *user, t attempt) *passwor
 	if found < 0 {
 		return nil
 	}
-	return u.passwords[found]
+	return u.withHash(hashes[found])
 }
 
 type notifyKey struct{}

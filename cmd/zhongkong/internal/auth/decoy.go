@@ -7,7 +7,8 @@ import (
 )
 
 // decoys are the hashes that passwords of unknown names are verified against,
-// so that an unknown name costs what a known one does. There is at least one.
+// so that an unknown name costs what a known one does. There are none if every user has
+// keys only: then no password is right, whatever the name.
 type decoys []decoy
 
 // decoy has as many hashes as one of the users, of the same costs.
@@ -17,8 +18,9 @@ type decoy struct {
 }
 
 // newDecoys makes a decoy for each user that has hashes, or a single one when all
-// users cost the same.
-func newDecoys(users [][]*digest) decoys {
+// users cost the same. plain: a password itself was configured, which must not be guessed
+// faster than one with a hash.
+func newDecoys(users [][]*digest, plain bool) decoys {
 	var all decoys
 	costs := make(map[[MaxPasswords]cost]bool)
 	for _, hashes := range users {
@@ -31,11 +33,11 @@ func newDecoys(users [][]*digest) decoys {
 		all = append(all, d)
 		costs[total] = true
 	}
-	switch len(costs) {
-	case 0:
-		return decoys{{hashes: []*digest{{cost: defaultCost, salt: random(saltSize), sum: random(sumSize)}}}}
-	case 1:
+	switch {
+	case len(costs) == 1:
 		return all[:1]
+	case len(costs) == 0 && plain:
+		return decoys{{hashes: []*digest{{cost: defaultCost, salt: random(saltSize), sum: random(sumSize)}}}}
 	}
 	return all
 }

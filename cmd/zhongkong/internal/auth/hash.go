@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/crypto/argon2"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/argon2"
 )
 
 const (
@@ -43,13 +43,16 @@ type digest struct {
 
 // Hash returns the hash of a password for User.PasswordHashes: argon2id in the PHC
 // string format, which libraries of every language read. It takes about a tenth
-// of a second and 64 MiB. The error says why the password cannot be used.
+// of a second and 64 MiB. The error says why the password cannot be used: a key of
+// NewKey cannot, because only its own hash is compared with it.
 func Hash(password string) (string, error) {
 	switch {
 	case password == "":
 		return "", errors.New("the password is empty")
 	case len(password) > maxPassword:
 		return "", fmt.Errorf("the password has %d bytes, at most %d", len(password), maxPassword)
+	case IsKey(password):
+		return "", errHashOfKey
 	}
 	return hashAt(password, defaultCost), nil
 }
@@ -61,12 +64,19 @@ func hashAt(password string, c cost) string {
 		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum))
 }
 
+// argon2id hashes in memory of its own.
 func argon2id(password, salt []byte, c cost) []byte {
-	return argon2.IDKey(password, salt, c.passes, c.kib, c.lanes, sumSize)
+	var memory argon2.Memory
+	defer memory.Release()
+	return argon2idIn(&memory, password, salt, c)
 }
 
-// parseHash parses a hash of any allowed cost. Its errors do not repeat the text,
-// which may be a password by mistake.
+func argon2idIn(memory *argon2.Memory, password, salt []byte, c cost) []byte {
+	return memory.IDKey(password, salt, argon2.Params{KiB: c.kib, Passes: c.passes, Lanes: c.lanes}, sumSize)
+}
+
+// parseHash parses a hash of argon2id of any allowed cost. Its errors do not repeat the
+// text, which may be a password by mistake.
 func parseHash(s string) (*digest, error) {
 	parts := strings.Split(s, "$")
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {

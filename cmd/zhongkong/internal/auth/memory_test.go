@@ -37,22 +37,22 @@ func TestWhatWasSeenStaysSmallAndOldOnesAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s firstSeen
 		began := time.Now()
-		s.at(1, began)
+		s.at(1, here, began)
 		for i := range uint64(10 * maxSeen) {
 			if i%(maxSeen/2) == 0 {
-				if got := s.at(1, time.Now()); !got.Equal(began) {
+				if got := s.at(1, here, time.Now()); !got.first.Equal(began) {
 					t.Fatalf("one that comes again and again was forgotten after %d others", i)
 				}
 			}
-			s.at(100+i, time.Now())
+			s.at(100+i, addr(int(i)), time.Now())
 		}
-		if got := len(s.newer) + len(s.older); got > 2*maxSeen {
+		if got := max(len(s.newer.attempts)+len(s.older.attempts), len(s.newer.unproved)+len(s.older.unproved)); got > 2*maxSeen {
 			t.Errorf("%d are kept, want at most %d", got, 2*maxSeen)
 		}
 		time.Sleep(2*halfLife + time.Second)
-		s.at(2, time.Now())
+		s.at(2, here, time.Now())
 		time.Sleep(2*halfLife + time.Second)
-		if got := s.at(1, time.Now()); got.Equal(began) {
+		if got := s.at(1, here, time.Now()); got.first.Equal(began) {
 			t.Error("one that came an hour ago is remembered")
 		}
 	})

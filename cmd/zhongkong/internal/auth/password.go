@@ -15,6 +15,8 @@ type password struct {
 	// configured, or the MAC of a password that was given itself. "": none, the
 	// user has fewer passwords.
 	id         string
+	hash       *digest                    // nil for a key, and for a password that was given itself
+	key        keySum                     // random for what is not a key
 	verifier   []byte                     // see Caller.Verifier; nil if id is ""
 	revoked    chan struct{}              // closed when it is removed, or its user is changed
 	remembered atomic.Pointer[remembered] // never nil

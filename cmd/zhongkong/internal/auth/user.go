@@ -23,7 +23,8 @@ const AllAccounts = "*"
 type User struct {
 	Name string
 
-	// PasswordHashes are what Hash made of its passwords, at most MaxPasswords.
+	// PasswordHashes are what Hash made of its passwords, or what NewKey returned for
+	// its keys, at most MaxPasswords.
 	// Each of them is valid, so that a password can be replaced without a gap.
 	// Empty: no password is correct, and the user can only send datagrams.
 	PasswordHashes []string
@@ -107,8 +108,14 @@ func (u User) LogValue() slog.Value { return slog.StringValue(u.Name) }
 // MarshalText is String, for encoders.
 func (u User) MarshalText() ([]byte, error) { return []byte(u.Name), nil }
 
+// configured is a hash as it was parsed.
+type configured struct {
+	hash *digest // nil for the hash of a key
+	key  keySum
+}
+
 // validate checks u and parses its hashes. The error begins with the field's name.
-func (u User) validate() ([]*digest, error) {
+func (u User) validate() ([]configured, error) {
 	if err := checkName(u.Name); err != nil {
 		return nil, fmt.Errorf("name: %w", err)
 	}
@@ -130,24 +137,30 @@ func (u User) validate() ([]*digest, error) {
 	return parseHashes(u.PasswordHashes)
 }
 
-func parseHashes(texts []string) ([]*digest, error) {
+func parseHashes(texts []string) ([]configured, error) {
 	if len(texts) > MaxPasswords {
 		return nil, fmt.Errorf("password: has %d hashes, at most %d: remove those of passwords that are no longer used", len(texts), MaxPasswords)
 	}
-	var all []*digest
+	var all []configured
 	for i, text := range texts {
 		field := "password"
 		if len(texts) > 1 {
 			field = fmt.Sprintf("password[%d]", i)
 		}
-		hash, err := parseHash(text)
+		var one configured
+		var err error
+		if isKeyHash(text) {
+			one.key, err = parseKeyHash(text)
+		} else {
+			one.hash, err = parseHash(text)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", field, err)
 		}
 		if slices.Contains(texts[:i], text) {
 			return nil, fmt.Errorf("%s: is given twice: remove one of the two", field)
 		}
-		all = append(all, hash)
+		all = append(all, one)
 	}
 	return all, nil
 }

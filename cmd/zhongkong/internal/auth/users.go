@@ -16,8 +16,8 @@ type users struct {
 // user is a User as it is looked up. SetUsers completes it, then it is immutable.
 type user struct {
 	name      string
-	hashes    []*digest               // parallel to the first of passwords; empty: no password is verified by hashing
 	passwords [MaxPasswords]*password // none is nil
+	plain     bool                    // the password itself was configured, and is no key
 	accounts  map[string]struct{}
 	all       bool
 	refresh   bool
@@ -43,9 +43,9 @@ func newUsers(configured []User, s *signer) (users, error) {
 	return table, nil
 }
 
-func newUser(u User, hashes []*digest, s *signer) *user {
+func newUser(u User, hashes []configured, s *signer) *user {
 	made := &user{
-		name: u.Name, hashes: hashes, refresh: u.Refresh, grant: u.Grant,
+		name: u.Name, refresh: u.Refresh, grant: u.Grant,
 		udpKey: slices.Clone(u.UDPKey), told: u.Told, phantom: u.Phantom,
 		accounts: make(map[string]struct{}, len(u.Accounts)),
 		revoked:  make(chan struct{}),
@@ -56,15 +56,24 @@ func newUser(u User, hashes []*digest, s *signer) *user {
 	_, made.all = made.accounts[AllAccounts]
 	if u.Password == "" {
 		made.passwords = newPasswords(u.PasswordHashes...)
-		for i, hash := range u.PasswordHashes {
-			made.passwords[i].verifier = verifierOf(u.Name, hash)
+		for i, text := range u.PasswordHashes {
+			p := made.passwords[i]
+			p.verifier, p.hash = verifierOf(u.Name, text), hashes[i].hash
+			if p.hash == nil {
+				p.key = hashes[i].key
+			}
 		}
 		return made
 	}
 	m := s.sign(u.Name, u.Password)
 	made.passwords = newPasswords(string(m[:]))
 	made.passwords[0].verifier = verifierOf(u.Name, u.Password)
-	made.passwords[0].remember(remembered{m, isStrong(u.Password)})
+	if IsKey(u.Password) {
+		made.passwords[0].key = sumOf(u.Password)
+	} else {
+		made.passwords[0].remember(remembered{m, isStrong(u.Password)})
+		made.plain = true
+	}
 	return made
 }
 
@@ -76,7 +85,7 @@ func newPasswords(ids ...string) (all [MaxPasswords]*password) {
 		if i < len(ids) {
 			id = ids[i]
 		}
-		all[i] = &password{id: id, revoked: make(chan struct{})}
+		all[i] = &password{id: id, revoked: make(chan struct{}), key: keySum(random(len(keySum{})))}
 		all[i].remember(remembered{mac: mac(random(len(mac{})))}) // no password has this MAC
 	}
 	return all
@@ -89,11 +98,33 @@ func (t users) find(name string) *user {
 	return t.unknown
 }
 
+// hashes returns the slow hashes of each user that has any.
 func (t users) hashes() [][]*digest {
 	var all [][]*digest
 	for _, u := range t.byName {
-		if len(u.hashes) > 0 {
-			all = append(all, u.hashes)
+		if hashes := u.hashes(); len(hashes) > 0 {
+			all = append(all, hashes)
+		}
+	}
+	return all
+}
+
+// anyPlain reports whether the password itself was configured for a user.
+func (t users) anyPlain() bool {
+	for _, u := range t.byName {
+		if u.plain {
+			return true
+		}
+	}
+	return false
+}
+
+// hashes returns the slow hashes of the user's passwords.
+func (u *user) hashes() []*digest {
+	var all []*digest
+	for _, p := range u.passwords {
+		if p.hash != nil {
+			all = append(all, p.hash)
 		}
 	}
 	return all
@@ -151,6 +182,25 @@ func (u *user) match(m mac) *password {
 	for i, p := range u.passwords {
 		known := p.remembered.Load()
 		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(known.mac[:], m[:]), i, found)
+	}
+	if found < 0 {
+		return nil
+	}
+	return u.passwords[found]
+}
+
+// withHash returns the password with one of the user's slow hashes.
+func (u *user) withHash(hash *digest) *password {
+	return u.passwords[slices.IndexFunc(u.passwords[:], func(p *password) bool { return p.hash == hash })]
+}
+
+// withKey returns the password that is the key with this sum, nil if there is none. It
+// takes the same time wherever the sums differ, whichever key matches, however many there
+// are, and whether or not the user exists.
+func (u *user) withKey(sum keySum) *password {
+	found := -1
+	for i, p := range u.passwords {
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(p.key[:], sum[:]), i, found)
 	}
 	if found < 0 {
 		return nil
