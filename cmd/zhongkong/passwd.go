@@ -19,17 +19,24 @@ import (
 func (p program) passwdCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "passwd",
-		Usage: "print the hash of a password, for users: in the configuration",
-		Description: `Asks for the password at the terminal, or reads one line of stdin. The password is
-never an argument: process lists and the shell's history show arguments.
+		Usage: "print the hash of a password, or a new key and its hash, for users: in the configuration",
+		Description: `With --key, makes a random key for a program and prints it, and on the second line its
+hash. The key is not stored: give it to the program now. A key is checked at once,
+whatever the load; the hash of a person's password takes a tenth of a second.
 
-   openssl rand -hex 24 | tee key | zhongkong passwd
+   zhongkong passwd --key
 
-To replace a password without a gap, list both hashes, each on a line of its own after
-"- ". Both are valid until you remove the old one.
+Without, asks for a person's password at the terminal, or reads one line of stdin. The
+password is never an argument: process lists and the shell's history show arguments.
+
+   openssl rand -hex 24 | tee password | zhongkong passwd
+
+To replace a password or key without a gap, list both hashes, each on a line of its own
+after "- ". Both are valid until you remove the old one.
 
 Letters, digits and - . _ ~ are safe. WeChat's SDKs send the password as an AppSecret,
 which is hexadecimal, and some put it into a URL without escaping.`,
+		Flags:  []cli.Flag{newSwitchFlag("key", "make a random key, and print it and its hash")},
 		Args:   true, // which passwd refuses itself
 		Action: p.passwd,
 	}
@@ -42,6 +49,9 @@ const shortPassword = 12
 func (p program) passwd(c *cli.Context) error {
 	if c.Args().Present() {
 		return usagef("passwd takes no password as an argument: type it when asked, or send it to stdin")
+	}
+	if c.Bool("key") {
+		return p.printKey()
 	}
 	password, err := p.readPassword(c.Context)
 	if err != nil {
@@ -59,6 +69,15 @@ func (p program) passwd(c *cli.Context) error {
 			"use only those in the password of an SDK")
 	}
 	_, err = fmt.Fprintln(p.stdout, hash)
+	return err
+}
+
+// printKey never reads a password: the hash of a key is fast, and only a random key is
+// safe behind it.
+func (p program) printKey() error {
+	key, hash := auth.NewKey()
+	fmt.Fprintln(p.stderr, "the key, which is not shown again, and its hash for the user's password:")
+	_, err := fmt.Fprintf(p.stdout, "%s\n%s\n", key, hash)
 	return err
 }
 

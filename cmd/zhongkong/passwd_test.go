@@ -24,6 +24,34 @@ func TestPasswdPrintsAHashThatLetsThePasswordIn(t *testing.T) {
 	}
 }
 
+func TestPasswdMakesAKeyAndReadsNone(t *testing.T) {
+	var keys []string
+	for range 2 {
+		code, stdout, stderr := runWith(t, "hunter2hunter2\n", nil, "passwd", "--key")
+		lines := strings.Split(stdout, "\n")
+		if code != exitDone || len(lines) != 3 || lines[2] != "" || !strings.Contains(stderr, "not shown again") || strings.Contains(stdout+stderr, "hunter2") {
+			t.Fatalf("passwd --key = %d, %q, %q", code, stdout, stderr)
+		}
+		gate, err := auth.New([]auth.User{{Name: "ci", PasswordHashes: lines[1:2], Accounts: []string{"*"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := gate.Authenticate(t.Context(), auth.Addr("192.0.2.1:1"), "ci", lines[0]); err != nil {
+			t.Errorf("Authenticate() = %v", err)
+		}
+		keys = append(keys, lines[0])
+	}
+	if keys[0] == keys[1] || !unreserved.MatchString(keys[0]) {
+		t.Errorf("passwd --key printed %q", keys)
+	}
+	if code, stdout, stderr := runWith(t, "", nil, "passwd", "--key", "hunter2hunter2"); code != exitUsage || stdout != "" {
+		t.Errorf("passwd --key with an argument = %d, %q, %q", code, stdout, stderr)
+	}
+	if code, stdout, stderr := runWith(t, keys[0]+"\n", nil, "passwd"); code != exitUsage || stdout != "" || strings.Contains(stderr, keys[0]) {
+		t.Errorf("passwd of a key = %d, %q, %q", code, stdout, stderr)
+	}
+}
+
 func TestPasswdWarnsOfWhatSDKsDoNotEscape(t *testing.T) {
 	for _, password := range []string{"Zm9v+YmFyYmF6Zm9v", "Zm9v/YmFyYmF6Zm9v", "abc&abcabcabc", "abc#abcabcabc", "abc%abcabcabc", "abc abc abc abc", "密码密码密码密码"} {
 		code, stdout, stderr := runWith(t, password+"\n", nil, "passwd")

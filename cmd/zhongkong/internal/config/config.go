@@ -88,7 +88,7 @@ const DefaultPrefix = "zhongkong"
 // User is a caller of the HTTP interface.
 type User struct {
 	Name      string
-	Passwords []Secret // the hashes that `zhongkong passwd` prints; every one is valid
+	Passwords []Secret // the hashes that `zhongkong passwd` prints, of passwords and keys; every one is valid
 	Accounts  []string // names, or "*" alone
 	Refresh   bool     // may force a refresh
 	Grant     bool     // may put in a refresh token

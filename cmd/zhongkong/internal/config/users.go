@@ -18,7 +18,7 @@ type userForm struct {
 func userFields() []field[userForm] {
 	return []field[userForm]{
 		{"name", "the caller's name, without : ~ and ,", textInto(func(f *userForm) *string { return &f.user.Name })},
-		{"password", "the hash of its password, as printed by `zhongkong passwd`; or a list of up to 3, each on a line of its own, all of them valid, while a password is being replaced", func(d *decoder, n *yaml.Node, path string, f *userForm) {
+		{"password", "the hash of its password, as printed by `zhongkong passwd`, or of its key, by `zhongkong passwd --key`; or a list of up to 3, each on a line of its own, all of them valid, while one is being replaced", func(d *decoder, n *yaml.Node, path string, f *userForm) {
 			f.credential = true
 			f.user.Passwords = d.passwordHashes(n, path)
 		}},
