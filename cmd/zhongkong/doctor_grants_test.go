@@ -65,8 +65,7 @@ func TestDoctorChecksWhatGrantsNeed(t *testing.T) {
 	if err := s.openGrantFiles(); err != nil {
 		t.Fatal(err)
 	}
-	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("refresh"), Ends: 3 * 24 * time.Hour}, time.Now())
-	g.ObtainedAt = g.ObtainedAt.Add(-100 * 24 * time.Hour)
+	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("refresh"), Ends: 103 * 24 * time.Hour}, time.Now().Add(-100*24*time.Hour))
 	err := errors.Join(
 		s.store.SaveGrant(t.Context(), appID, g, g.Summary(s.cfg.Accounts[0].Grant, time.Now())),
 		s.files.copy.Put(t.Context(), appID, g),

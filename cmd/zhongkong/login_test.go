@@ -215,7 +215,7 @@ func TestALoginThatFailsSaysWhy(t *testing.T) {
 	if r := b.fails(exitUsage, "is not in the configuration", "login", "another"); strings.Contains(r.stderr, "give --config") || !strings.Contains(r.stderr, "it has books") {
 		t.Errorf("another account than the configured ones:\n%s", r.stderr)
 	}
-	b.fails(exitUsage, "redirect: it must be a URL", "login", "--config", newConsenting(t, "redirect: callback").env["ZHONGKONG_CONFIG"])
+	b.fails(exitUsage, "redirect: it must begin with https:// and a host", "login", "--config", newConsenting(t, "redirect: callback").env["ZHONGKONG_CONFIG"])
 	sealed := b.env["ZHONGKONG_SEAL_KEY_FILE"]
 	delete(b.env, "ZHONGKONG_SEAL_KEY_FILE")
 	if r := b.run("login", "--wait", "5s"); r.code == exitDone || !strings.Contains(r.stderr, "seal") || strings.Contains(r.stderr, "Open this address") {

@@ -205,7 +205,7 @@ func TestAChangedFileAddsChangesAndRemovesAccounts(t *testing.T) {
 	d.ready()
 
 	write("accounts:\n- {appid: wxa, secret_env: S}\n- {appid: wxb, secret_env: WRONG}\n")
-	d.says("added=1 changed=0 removed=0")
+	d.says("accounts_added=1 accounts_changed=0 accounts_removed=0")
 	b.eventually("wxb to be refused", func() bool {
 		_, body := d.get("/readyz?all")
 		return strings.Contains(body, `"wxb"`) && strings.Contains(body, "40125")
@@ -223,11 +223,11 @@ func TestAChangedFileAddsChangesAndRemovesAccounts(t *testing.T) {
 	}
 
 	hup("accounts:\n- {appid: wxa, secret_env: S}\n- {appid: wxb, secret_env: S}\nlisten: 127.0.0.1:1\n")
-	d.says("added=0 changed=1 removed=0")
+	d.says("accounts_added=0 accounts_changed=1 accounts_removed=0")
 	d.ready() // the corrected secret is tried at once
 
 	hup("accounts:\n- {appid: wxb, secret_env: S}\nlisten: 127.0.0.1:1\n")
-	d.says("added=0 changed=0 removed=1")
+	d.says("accounts_added=0 accounts_changed=0 accounts_removed=1")
 	if _, body := d.get("/metrics"); strings.Contains(body, `account="wxa"}`) {
 		t.Error("the removed account is still there")
 	}

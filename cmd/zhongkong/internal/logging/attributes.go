@@ -95,7 +95,7 @@ func processAttributes() []Attribute {
 	return []Attribute{
 		{"version", Text, "version of the program"},
 		{"commit", Text, "commit that it was built of"},
-		{"built_of", Text, "time of that commit"},
+		{"commit_date", Text, "time of that commit"},
 		{"url", Text, "address at which something is answered"},
 		{"address", Text, "address and port of a listener"},
 		{"redis", Text, "address of Redis, without the password"},
@@ -114,6 +114,7 @@ func processAttributes() []Attribute {
 		{"key", Text, "key in Redis"},
 		{"server", Text, "address of a Redis server"},
 		{"file", Text, "path of a file"},
+		{"files", Count, "files of `files:` that are written"},
 		{"mode", Text, "mode of the file"},
 		{"valid_until", Time, "end of a certificate"},
 		{"accounts_added", Count, "accounts that the new configuration has added"},

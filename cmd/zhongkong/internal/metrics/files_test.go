@@ -8,7 +8,7 @@ import (
 )
 
 func TestTokenFilesAreRead(t *testing.T) {
-	m := metrics.New("v1")
+	m := metrics.New(metrics.Build{Version: "v1"})
 	m.FollowFiles(func() []tokenfile.Stats {
 		return []tokenfile.Stats{
 			{Account: "wx1", Path: "/run/a", Current: true, Written: 3, Failed: 1, Notified: 2, NotifyFailed: 4},
