@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/urfave/cli/v2"
 )
 
 // shellOperator separates the commands of a line.
@@ -37,64 +40,51 @@ func precedesCommand(word string) bool {
 		strings.Contains(word, "=") || strings.HasSuffix(word, "=")
 }
 
-// wrongCommand says what is wrong with a command line on a page: a command or an option
-// that does not exist. Placeholders, such as COMMAND and …, are accepted.
-func wrongCommand(words []string, app completion) error {
-	options := map[string]bool{} // whether a value follows
-	add := func(more []option) {
-		for _, o := range more {
-			options[o.Flag()] = o.Value
-		}
+// wrongCommand says what is wrong with a command line on a page: a command, a verb or an
+// option that does not exist. Placeholders, such as COMMAND and …, are accepted.
+func wrongCommand(words []string, app *cli.App) error {
+	global, own := takesValue(app.Flags), map[string]bool{}
+	for _, c := range app.Commands { // until the command is known: it may be behind its options
+		maps.Copy(own, takesValue(c.Flags))
 	}
-	add(app.Globals)
-	options["--version"], options["-h"] = false, false
-	var called *command
+	var called *cli.Command
+	verbs := map[string][]string{"completion": strings.Split(completionShells, "|")}
+	for _, v := range grantVerbs() {
+		verbs["grant"] = append(verbs["grant"], v.name)
+	}
 	for i := 0; i < len(words); i++ {
 		word := words[i]
-		flag, _, joined := strings.Cut(word, "=")
+		name, _, joined := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		placeholder := word == strings.ToUpper(word) || strings.Contains(word, "…")
 		switch {
-		case word == "--" || strings.HasPrefix(word, "#"):
+		case word == "--":
 			return nil
-		case word == "\\" || strings.ContainsAny(word, "…"):
-		case strings.HasPrefix(word, "-") && len(word) > 1:
-			value, found := options[flag]
-			if !found && called == nil { // an option of the command may be before it
-				value, found = optionOfAny(flag, app)
-			}
+		case len(word) > 1 && word[0] == '-':
+			value, found := own[name]
 			if !found {
-				return fmt.Errorf("there is no option %s", flag)
+				value, found = global[name]
+			}
+			if !found && !slices.Contains([]string{"help", "h", "version"}, name) {
+				return fmt.Errorf("there is no option %s", word)
 			}
 			if value && !joined {
 				i++
 			}
-		case called == nil && word == strings.ToUpper(word): // a placeholder
+		case called == nil && placeholder:
 			return nil
 		case called == nil:
-			at := slices.IndexFunc(app.Commands, func(c command) bool { return c.Name == word })
-			if at < 0 {
+			if called = app.Command(word); called == nil {
 				return fmt.Errorf("there is no command %s", word)
 			}
-			called = &app.Commands[at]
-			add(called.Options)
-		case len(called.Words) > 0 && word != strings.ToUpper(word):
-			if !slices.Contains(called.Words, word) {
-				return fmt.Errorf("%s takes one of %s, not %s", called.Name, called.Words, word)
+			own = takesValue(called.Flags)
+		case len(verbs[called.Name]) > 0 && !placeholder:
+			if !slices.Contains(verbs[called.Name], word) {
+				return fmt.Errorf("%s takes one of %s, not %s", called.Name, verbs[called.Name], word)
 			}
-			called = &command{Name: called.Name}
+			verbs = nil // names follow
 		}
 	}
 	return nil
-}
-
-func optionOfAny(flag string, app completion) (value, found bool) {
-	for _, c := range app.Commands {
-		for _, o := range c.Options {
-			if o.Flag() == flag {
-				return o.Value, true
-			}
-		}
-	}
-	return false, false
 }
 
 // commands returns the command lines of this program on a page: in blocks of code, whose
@@ -124,7 +114,7 @@ func (p markdown) commands() (all [][]string) {
 }
 
 func TestTheCommandsOnThePagesExist(t *testing.T) {
-	app := newCompletion(program{}.app())
+	app := program{}.app()
 	for _, p := range allPages(t) {
 		if !p.ofUsers() {
 			continue
@@ -138,7 +128,7 @@ func TestTheCommandsOnThePagesExist(t *testing.T) {
 }
 
 func TestWrongCommandsOnPagesAreFound(t *testing.T) {
-	app := newCompletion(program{}.app())
+	app := program{}.app()
 	for line, want := range map[string]string{
 		"zhongkong shw wx1":                                    "there is no command shw",
 		"A=b zhongkong show --jsn":                             "there is no option --jsn",
