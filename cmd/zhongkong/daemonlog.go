@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -75,10 +76,18 @@ func (s standardLog) Write(text []byte) (int, error) {
 }
 
 func newLogHandler(out io.Writer, cfg *config.Config) slog.Handler {
-	options := &slog.HandlerOptions{Level: cfg.LogLevel}
-	var h slog.Handler = slog.NewTextHandler(out, options)
+	var h slog.Handler = slog.NewTextHandler(out, &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: withoutExponent})
 	if cfg.LogFormat == config.FormatJSON {
-		h = slog.NewJSONHandler(jsonWriter{out}, options)
+		h = slog.NewJSONHandler(jsonWriter{out}, &slog.HandlerOptions{Level: cfg.LogLevel})
 	}
 	return requestid.Handler{Handler: h}
+}
+
+// withoutExponent writes 0.00004 where the handler would write 4e-05, which many tools that
+// compare numbers in lines of text do not read.
+func withoutExponent(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindFloat64 {
+		a.Value = slog.StringValue(strconv.FormatFloat(a.Value.Float64(), 'f', -1, 64))
+	}
+	return a
 }

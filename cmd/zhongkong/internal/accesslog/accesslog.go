@@ -57,7 +57,7 @@ func (e *Entry) write(log *slog.Logger, id, method, from string, whole bool) {
 	}
 	line := append(make([]slog.Attr, 0, 10), slog.String("caller", e.caller), slog.String("from", from),
 		slog.String("method", method), slog.String("endpoint", e.endpoint), slog.String("account", e.account),
-		slog.Int("status", status), slog.Int64("body_bytes", e.bytes), slog.Float64("took_seconds", time.Since(e.began).Seconds()))
+		slog.Int("status", status), slog.Int64("body_bytes", e.bytes), slog.Float64("took_seconds", time.Since(e.began).Round(time.Microsecond).Seconds()))
 	if e.route != "" {
 		line = append(line, slog.String("route", e.route))
 	}

@@ -257,7 +257,7 @@ func (c *call) finish(began time.Time) {
 	}
 	if r.p.log.Enabled(c.in.Context(), slog.LevelDebug) {
 		r.log(c.in, slog.LevelDebug, "call", c, slog.Int("status", c.paced.status), slog.String("ended", how),
-			slog.Float64("took_seconds", time.Since(began).Seconds()))
+			slog.Float64("took_seconds", time.Since(began).Round(time.Microsecond).Seconds()))
 	}
 }
 
