@@ -7,7 +7,7 @@ type demand struct {
 	reason    Reason          // "": there is none
 	seen      Fence           // the generation to replace
 	askedBy   string          // see WithCaller
-	log       context.Context // see logContext; nil: another process demands it
+	log       context.Context // see logContext; kept until the demand is met; nil: another process demands it
 	expires   instant         // callers that still wait renew it
 	allowedAt instant         // the minimum interval ends then
 }

@@ -40,6 +40,13 @@ func (s *accountStates) of(a *coordinator.Account) *accountState {
 	return found.(*accountState)
 }
 
+// readers calls f with the count of each caller who was given an account's token.
+func (s *accountStates) readers(a *coordinator.Account, f func(caller string, c *readCount)) {
+	if found, ok := s.all.Load(a); ok {
+		found.(*accountState).cache.reads.each(f)
+	}
+}
+
 func (s *accountStates) sweep() {
 	configured := make(map[*coordinator.Account]bool)
 	for _, a := range s.zk.Accounts() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -107,6 +108,13 @@ func newApp(cfg Config) *app {
 	a.page = page.New(page.Config{
 		Coordinator: cfg.Coordinator, History: cfg.History, Events: hub, Label: cfg.PageLabel, Source: cfg.PageSource,
 		Instance: cfg.Instance, Version: cfg.Version,
+		Readers: func(v page.Viewer, name string) []wire.Reader {
+			account, ok := cfg.Coordinator.Account(name)
+			if !ok {
+				return nil
+			}
+			return a.readersOf(v, account)
+		},
 	})
 	return a
 }

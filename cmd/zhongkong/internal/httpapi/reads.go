@@ -96,7 +96,7 @@ func (a *accountReads) each(f func(caller string, c *readCount)) {
 // account.
 func (a *app) Reads(f func(caller, account string, n uint64)) {
 	for _, account := range a.zk.Accounts() {
-		a.accounts.of(account).cache.reads.each(func(caller string, c *readCount) { f(caller, account.Name(), c.n.Load()) })
+		a.accounts.readers(account, func(caller string, c *readCount) { f(caller, account.Name(), c.n.Load()) })
 	}
 	if n := a.readCounts.other.n.Load(); n > 0 {
 		f(otherReader, "", n)

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -43,6 +44,13 @@ func TestCallersOfAllAccountsSeeWhoReads(t *testing.T) {
 	if len(state.Readers) != 2 || state.Readers[0].Caller != "admin" || state.Readers[1].Caller != "reader" || state.Readers[1].Reads != 1 ||
 		time.Since(state.Readers[1].LastRead.Time).Abs() > time.Minute {
 		t.Errorf("readers %+v, want admin and reader, just now", state.Readers)
+	}
+	words := []string{"Callers who read the token", `<span class="host">reader</span>`, "× 1"}
+	if html := s.ask(admin, "GET", "/accounts/"+wxa, "", "Accept", "text/html").body; !hasAll(html, words...) {
+		t.Errorf("the page lacks one of %q", words)
+	}
+	if html := s.ask(reader, "GET", "/accounts/"+wxa, "", "Accept", "text/html").body; strings.Contains(html, words[0]) {
+		t.Error("the page tells a caller of one account")
 	}
 	if state := decodeStrictly[wire.Account](t, "state", s.ask(reader, "GET", "/v1/accounts/"+wxa, "").body); state.Readers != nil {
 		t.Errorf("a caller of one account is told %+v", state.Readers)

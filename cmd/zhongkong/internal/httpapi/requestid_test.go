@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -48,13 +49,13 @@ func TestTheLinesThatARequestCausesHaveItsID(t *testing.T) {
 // hasLine reports whether one line of a log has all these words.
 func hasLine(log string, words ...string) bool {
 	for line := range strings.Lines(log) {
-		all := true
-		for _, word := range words {
-			all = all && strings.Contains(line, word)
-		}
-		if all {
+		if hasAll(line, words...) {
 			return true
 		}
 	}
 	return false
+}
+
+func hasAll(text string, words ...string) bool {
+	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -17,7 +18,9 @@ func (a *app) getAccounts(w http.ResponseWriter, r *request) int {
 	states := []wire.Account{} // encoded as [] if the caller has none
 	for _, account := range a.zk.Accounts() {
 		if r.caller.May(account.Name()) {
-			states = append(states, a.stateFor(r.caller, account))
+			state := a.stateOf(account)
+			state.Readers = a.readersOf(r.caller, account)
+			states = append(states, state)
 		}
 	}
 	return writeJSON(w, http.StatusOK, states)
@@ -29,22 +32,23 @@ func (a *app) getAccount(w http.ResponseWriter, r *request) int {
 	if err != nil {
 		return a.fail(w, r, err)
 	}
-	return writeJSON(w, http.StatusOK, a.stateFor(r.caller, account))
+	state := a.stateOf(account)
+	state.Readers = a.readersOf(r.caller, account)
+	return writeJSON(w, http.StatusOK, state)
 }
 
-// stateFor returns stateOf, and to callers of all accounts who reads the token: others need
-// not know each other.
-func (a *app) stateFor(caller auth.Caller, account *coordinator.Account) wire.Account {
-	state := a.stateOf(account)
-	if !caller.May(auth.AllAccounts) {
-		return state
+// readersOf returns the callers who were given an account's token, sorted by name, to a
+// viewer of all accounts: others need not know each other.
+func (a *app) readersOf(v page.Viewer, account *coordinator.Account) (all []wire.Reader) {
+	if !v.May(auth.AllAccounts) {
+		return nil
 	}
-	a.accounts.of(account).cache.reads.each(func(name string, c *readCount) {
+	a.accounts.readers(account, func(name string, c *readCount) {
 		last := wire.Time{Time: time.Unix(c.last.Load(), 0)}
-		state.Readers = append(state.Readers, wire.Reader{Caller: name, Reads: c.n.Load(), LastRead: last})
+		all = append(all, wire.Reader{Caller: name, Reads: c.n.Load(), LastRead: last})
 	})
-	slices.SortFunc(state.Readers, func(a, b wire.Reader) int { return strings.Compare(a.Caller, b.Caller) })
-	return state
+	slices.SortFunc(all, func(a, b wire.Reader) int { return strings.Compare(a.Caller, b.Caller) })
+	return all
 }
 
 // stateOf returns what this process knows of an account, without its token.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 )
 
 const (
@@ -22,6 +24,7 @@ type account struct {
 	NoHistory bool // the log cannot be read
 	Graph     *graph
 	Processes []process
+	Readers   []wire.Reader
 }
 
 // process is a process in the account's log. Whether it still runs is not known, unless

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
@@ -43,6 +44,10 @@ type Config struct {
 	Events            *events.Hub
 	History           History // may be nil
 	Instance, Version string
+
+	// Readers returns the callers to whom this process has given an account's token, as far
+	// as the viewer may know them. Nil: that is not known.
+	Readers func(v Viewer, account string) []wire.Reader
 
 	// Label returns an account's name for people, "" if it has none. Nil:
 	// none has.
@@ -92,6 +97,9 @@ var embedded embed.FS
 func New(cfg Config) *Page { return newPage(cfg, viewOf(cfg.Coordinator)) }
 
 func newPage(cfg Config, store storeView) *Page {
+	if cfg.Readers == nil {
+		cfg.Readers = func(Viewer, string) []wire.Reader { return nil }
+	}
 	if cfg.Label == nil {
 		cfg.Label = func(string) string { return "" }
 	}

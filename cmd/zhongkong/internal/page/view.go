@@ -87,6 +87,7 @@ func (p *Page) view(ctx context.Context, r Request, now time.Time) *view {
 	if r.Account != "" {
 		if len(found) > 0 {
 			v.One = p.account(ctx, found[0], r.All, now)
+			v.One.Readers = p.cfg.Readers(r.Viewer, r.Account)
 		}
 		return v
 	}
