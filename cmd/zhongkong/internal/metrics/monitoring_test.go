@@ -13,6 +13,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/metrics"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/proxy"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/tokenfile"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
@@ -41,6 +42,9 @@ func everything(t *testing.T) string {
 	m.FollowHTTP(served{}, served{})
 	m.FollowStore(func() redisstore.Stats { return redisstore.Stats{Unconfirmed: 8} })
 	m.FollowLog(func() uint64 { return 5 })
+	m.FollowFiles(func() []tokenfile.Stats {
+		return []tokenfile.Stats{{Account: "wx1", Path: "/run/a", Current: true, Written: 3}}
+	})
 	m.FollowRoutes(func() []proxy.Stats { return []proxy.Stats{{Route: "wx", Account: "wx1", Calls: 9, Cured: 2, Sent: 8}} })
 	m.Observe(coordinator.Observation{Kind: coordinator.Fetched, Account: "wx1", Reason: coordinator.ReasonSchedule})
 	m.Observe(coordinator.Observation{Kind: coordinator.Committed, Account: "wx1", Reason: coordinator.ReasonSchedule})
