@@ -88,6 +88,7 @@ func TestProfilesAreNotOnThePortOfCallers(t *testing.T) {
 		t.Errorf("status %d at the port of callers, want 404", status)
 	}
 	d.b.hup()
+	d.says("configuration read again") // the signal has arrived: without a daemon it would end the test
 	if status, _, err := fetch(t, at, ""); err != nil || status != http.StatusOK {
 		t.Errorf("after a reload: %d, %v", status, err)
 	}
