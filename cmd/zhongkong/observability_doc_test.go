@@ -23,7 +23,7 @@ func TestTheTranscriptsOfObservabilityAreTrue(t *testing.T) {
 	}
 	buildPprof(t)
 	b := newBench(t).with("ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "", "ZHONGKONG_LOG_LEVEL", "",
-		envUsers, "app:s3cret,"+ops, "ZHONGKONG_PPROF", "127.0.0.1:0", "ZHONGKONG_ACCESS_LOG", "true")
+		envUsers, "app:s3cret,"+ops, "ZHONGKONG_BUDGET_MIN_INTERVAL", "1ms", "ZHONGKONG_PPROF", "127.0.0.1:0", "ZHONGKONG_ACCESS_LOG", "true")
 	d := b.serve("--sandbox")
 	d.ready()
 	dir := t.TempDir()
