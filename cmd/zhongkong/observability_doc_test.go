@@ -33,7 +33,9 @@ func TestTheTranscriptsOfObservabilityAreTrue(t *testing.T) {
 	ran := 0
 	for _, one := range transcripts(text) {
 		if strings.Contains(one.command, "serve.log") {
-			d.says("msg=request caller=app") // which is written after the answer
+			d.b.eventually("all lines of the request, which may come after its answer", func() bool {
+				return strings.Count(d.stderr.String(), "request_id=by-hand-1\n") == 3
+			})
 			if err := os.WriteFile(filepath.Join(dir, "serve.log"), []byte(d.stderr.String()), 0o600); err != nil {
 				t.Fatal(err)
 			}
