@@ -16,9 +16,12 @@ import (
 	"testing"
 )
 
-// versionBefore is the commit of the version before this one, which knows WeChat's
-// access_token only.
-const versionBefore = "84c39c6bd5ebdbf40da00b88d3547e192a98c7de"
+// versionBefore is the commit of the version before this one. Raise it with each release.
+// versionOfWeChat is of a version that knows WeChat's access_token only.
+const (
+	versionBefore   = "ab28645d5c65c7028f4c960df916c8119c5b6143"
+	versionOfWeChat = "84c39c6bd5ebdbf40da00b88d3547e192a98c7de"
+)
 
 // programBefore is the program of that version.
 type programBefore struct {
@@ -26,10 +29,11 @@ type programBefore struct {
 	readme string // the text of its README
 }
 
-// theVersionBefore returns it, built once.
-func theVersionBefore(t *testing.T) programBefore {
+// theVersionOf returns the program of a commit, built once.
+func theVersionOf(t *testing.T, commit string) programBefore {
 	t.Helper()
-	program, err := buildBefore()
+	build, _ := builds.LoadOrStore(commit, sync.OnceValues(func() (programBefore, error) { return buildOf(commit) }))
+	program, err := build.(func() (programBefore, error))()
 	switch {
 	case errors.Is(err, errNoHistory):
 		t.Skip(err) // an archive of the sources, or a shallow clone, does not have it
@@ -39,12 +43,14 @@ func theVersionBefore(t *testing.T) programBefore {
 	return program
 }
 
-var errNoHistory = errors.New("a rolling upgrade is tested with a program that is built from commit " + versionBefore +
+var builds sync.Map // of commit
+
+var errNoHistory = errors.New("a rolling upgrade is tested with a program that is built from an older commit" +
 	": that needs git and a clone with the whole history; in a shallow clone run git fetch --unshallow")
 
-// buildBefore builds it from the history of this repository.
-var buildBefore = sync.OnceValues(func() (p programBefore, err error) {
-	archive := exec.Command("git", "archive", versionBefore, "go.mod", "go.sum", "README.md", "cmd", "coordinator", "redisstore")
+// buildOf builds a commit of the history of this repository.
+func buildOf(commit string) (p programBefore, err error) {
+	archive := exec.Command("git", "archive", commit, "go.mod", "go.sum", "README.md", "cmd", "coordinator", "redisstore")
 	archive.Dir = "../../.." // the paths are relative to it
 	var said bytes.Buffer
 	archive.Stderr = &said
@@ -52,7 +58,7 @@ var buildBefore = sync.OnceValues(func() (p programBefore, err error) {
 	if err != nil {
 		return p, fmt.Errorf("%w: git archive: %w\n%s", errNoHistory, err, said.Bytes())
 	}
-	dir := filepath.Join(filepath.Dir(binary), "before")
+	dir := filepath.Join(filepath.Dir(binary), commit)
 	if err := extract(files, dir); err != nil {
 		return p, err
 	}
@@ -69,7 +75,7 @@ var buildBefore = sync.OnceValues(func() (p programBefore, err error) {
 		return p, fmt.Errorf("go build of the version before: %w\n%s", err, out)
 	}
 	return p, nil
-})
+}
 
 // extract writes the files of a tar archive below dir.
 func extract(archive []byte, dir string) error {

@@ -17,10 +17,13 @@ import (
 // inspect has the commands of both versions read everything, whichever version wrote it.
 func (u *upgrade) inspect() {
 	u.t.Helper()
-	for _, account := range []string{classicAccount, stableAccount} {
-		issue, _ := u.now.wechat.LastIssued(account)
+	for _, account := range accounts() {
+		want, err := u.ask(u.machines[0].process, account)
+		if issue, wechat := u.now.wechat.LastIssued(account); err != nil || wechat && want.Token != issue.Token {
+			u.t.Errorf("%s is not served as it was issued last: %v", account, err)
+		}
 		for name, version := range map[string]*fleet{"before": u.before, "now": u.now} {
-			if p := version.run("show", account); p.token() != issue.Token {
+			if p := version.run("show", account); p.token() != want.Token {
 				u.t.Errorf("show %s of the version %s = %d\n%s", account, name, p.code(), p.stderr.String())
 			}
 		}

@@ -54,11 +54,11 @@ func accountsOfNewKinds() []coordinator.AccountConfig {
 	}
 }
 
-// Processes of this version keep tokens of new kinds in the Redis of a fleet of the
-// version before. It goes on, and its commands read what they know of those accounts.
-func TestTheVersionBeforeSharesRedisWithSourcesThatItDoesNotKnow(t *testing.T) {
+// Processes of this version keep tokens of new kinds in the Redis of a fleet of an older
+// version. It goes on, and its commands read what they know of those accounts.
+func TestAnOlderVersionSharesRedisWithSourcesThatItDoesNotKnow(t *testing.T) {
 	f := newFleet(t)
-	f.binary = theVersionBefore(t).binary
+	f.binary = theVersionOf(t, versionOfWeChat).binary
 	daemon := f.serve(1)[0]
 	f.eventually(5*time.Second, "the daemon to serve a token", func() bool { return daemon.generation() != 0 })
 
