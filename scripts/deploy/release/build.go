@@ -3,17 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
+
+const repository = "https://github.com/zhongkong/zhongkong"
 
 // source is the checkout that is built.
 type source struct {
@@ -34,7 +33,8 @@ func readSource(ctx context.Context, root string, snapshot bool) (source, error)
 	case err != nil:
 		return source{}, fmt.Errorf("git status: %w: a release is built from a git checkout", err)
 	case changes != "" && !snapshot:
-		return source{}, errors.New("there are changes that are not committed: commit them, or pass --snapshot for a build that nobody can repeat")
+		return source{}, fmt.Errorf("these changes are not committed, so the same build could not be made again: "+
+			"commit them, or pass --snapshot for a trial:\n%s", changes)
 	}
 	s := source{root: root}
 	if s.commit, err = git("rev-parse", "HEAD"); err != nil {
@@ -115,29 +115,11 @@ type file struct {
 }
 
 // files returns what goes into the archives besides the program. The completion scripts
-// and the manual are the program's own words, so a binary of this commit for this machine
-// prints them.
-func (s source) files(ctx context.Context) ([]file, error) {
-	var files []file
-	for _, f := range []file{
-		{name: "README.md", path: "/usr/share/doc/zhongkong/README.md"},
-		{name: "README.zh-CN.md", path: "/usr/share/doc/zhongkong/README.zh-CN.md"},
-		{name: "LICENSE", path: "/usr/share/doc/zhongkong/copyright"},
-	} {
-		var err error
-		if f.data, err = os.ReadFile(filepath.Join(s.root, f.name)); err != nil {
-			return nil, err
-		}
-		f.mode = 0o644
-		files = append(files, f)
-	}
-	work, err := os.MkdirTemp("", "zhongkong-release-")
+// and the manual are the program's own words, so host, a binary of this commit for this
+// machine, prints them.
+func (s source) files(ctx context.Context, host string) ([]file, error) {
+	files, err := s.documents()
 	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(work)
-	host := filepath.Join(work, "host")
-	if err := s.build(ctx, system{runtime.GOOS, runtime.GOARCH}, host); err != nil {
 		return nil, err
 	}
 	for _, printed := range []struct {

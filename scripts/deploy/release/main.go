@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -48,30 +49,36 @@ func run(ctx context.Context, args []string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return fmt.Errorf("%w: remove it, or name another directory with --output", err)
 	}
-	files, err := source.files(ctx)
-	if err != nil {
-		return err
-	}
-	for _, s := range wanted {
-		if err := source.release(ctx, s, dir, files); err != nil {
-			return fmt.Errorf("%s: %w", s, err)
-		}
-		fmt.Println(s)
-	}
-	return writeChecksums(dir)
-}
-
-// release builds everything for one system. common are the files that all have.
-func (s source) release(ctx context.Context, sys system, dir string, common []file) error {
 	work, err := os.MkdirTemp("", "zhongkong-release-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	binary := filepath.Join(work, sys.binary())
-	if err := s.build(ctx, sys, binary); err != nil {
+	host := system{runtime.GOOS, runtime.GOARCH}
+	binary := func(sys system) string { return filepath.Join(work, sys.os+"-"+sys.arch, sys.binary()) }
+	for _, sys := range append([]system{host}, wanted...) {
+		if _, err := os.Stat(binary(sys)); err == nil {
+			continue // it is the host's
+		}
+		if err := source.build(ctx, sys, binary(sys)); err != nil {
+			return fmt.Errorf("%s: %w", sys, err)
+		}
+	}
+	files, err := source.files(ctx, binary(host))
+	if err != nil {
 		return err
 	}
+	for _, sys := range wanted {
+		if err := source.release(sys, dir, binary(sys), files); err != nil {
+			return fmt.Errorf("%s: %w", sys, err)
+		}
+		fmt.Println(sys)
+	}
+	return writeChecksums(dir)
+}
+
+// release writes everything for one system. common are the files that all have.
+func (s source) release(sys system, dir, binary string, common []file) error {
 	name := filepath.Join(dir, fmt.Sprintf("zhongkong_%s_%s", strings.TrimPrefix(s.version, "v"), strings.ReplaceAll(sys.String(), "/", "_")))
 	program, err := os.ReadFile(binary)
 	if err != nil {

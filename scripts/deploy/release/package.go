@@ -36,6 +36,7 @@ func (s source) packages(name string, sys system, binary string, published []fil
 		add(path, f.path, "", f.mode)
 	}
 	deploy := filepath.Join(s.root, "scripts/deploy/package")
+	add(filepath.Join(deploy, "zhongkong-setup"), "/usr/sbin/zhongkong-setup", "", 0o755)
 	add(filepath.Join(deploy, "zhongkong.service"), "/usr/lib/systemd/system/zhongkong.service", "", 0o644)
 	add(filepath.Join(deploy, "sysusers.conf"), "/usr/lib/sysusers.d/zhongkong.conf", "", 0o644)
 	add(filepath.Join(deploy, "zhongkong.yaml"), "/etc/zhongkong/zhongkong.yaml", files.TypeConfigNoReplace, 0o644)
@@ -46,7 +47,7 @@ func (s source) packages(name string, sys system, binary string, published []fil
 		Section: "net", Priority: "optional", Maintainer: "The Zhongkong authors <zhongkong@users.noreply.github.com>",
 		Description: "Keeps WeChat's access_token, and credentials like it, for a fleet\n" +
 			"One process refreshes, every other has the new token at once. Redis is what they share.",
-		Homepage: "https://github.com/zhongkong/zhongkong", License: "Apache-2.0", MTime: s.date,
+		Homepage: repository, License: "Apache-2.0", MTime: s.date,
 		Overridables: nfpm.Overridables{
 			Contents: contents, Recommends: []string{"ca-certificates"}, Suggests: []string{"redis-server"},
 			Scripts: nfpm.Scripts{

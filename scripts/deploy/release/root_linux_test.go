@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -10,7 +11,7 @@ import (
 
 // throwAwayRoot is this machine's file system with a layer of its own above it, in
 // which another systemd runs: what is installed, started and changed there is gone with
-// it. Only the network is this machine's. It needs root, or sudo without a password.
+// it. Its network is a loopback of its own. It needs root, or sudo without a password.
 type throwAwayRoot struct {
 	t   *testing.T
 	pid string // of its systemd
@@ -27,6 +28,8 @@ cd "$layer/root"
 mount -t proc proc proc
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
+mkdir run/changed
+mount --bind "$layer/upper" run/changed # what this root has besides the machine's files
 mount --rbind /dev dev
 mount -t sysfs -o ro sysfs sys
 mount -t tmpfs tmpfs sys/fs/cgroup
@@ -44,7 +47,7 @@ exec env -i container=throw-away PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot . sh 
 func startThrowAwayRoot(t *testing.T) *throwAwayRoot {
 	t.Helper()
 	layer := t.TempDir()
-	namespaces := asRoot(t, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "bash", "-c", boot, "boot", layer)
+	namespaces := asRoot(t, "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--propagation", "private", "bash", "-c", boot, "boot", layer)
 	var said bytes.Buffer
 	namespaces.Stdout, namespaces.Stderr = &said, &said
 	if err := namespaces.Start(); err != nil {
@@ -82,7 +85,7 @@ func asRoot(t *testing.T, args ...string) *exec.Cmd {
 
 // command returns a command that runs inside.
 func (r *throwAwayRoot) command(args ...string) *exec.Cmd {
-	return asRoot(r.t, append([]string{"nsenter", "--target", r.pid, "--mount", "--pid", "--root", "--wdns=/"}, args...)...)
+	return asRoot(r.t, append([]string{"nsenter", "--target", r.pid, "--mount", "--pid", "--net", "--root", "--wdns=/"}, args...)...)
 }
 
 // must runs a command inside and returns what it prints.
@@ -90,10 +93,25 @@ func (r *throwAwayRoot) must(args ...string) string {
 	r.t.Helper()
 	out, err := r.command(args...).CombinedOutput()
 	if err != nil {
-		journal, _ := r.command("sh", "-c", "systemctl status --no-pager --full zhongkong; journalctl --no-pager -n 60").CombinedOutput()
-		r.t.Fatalf("%s: %v\n%s\n%s", strings.Join(args, " "), err, out, journal)
+		r.t.Fatalf("%s: %v\n%s\n%s", strings.Join(args, " "), err, out, r.journal())
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// journal returns what the service has said.
+func (r *throwAwayRoot) journal() string {
+	said, _ := r.command("sh", "-c", "systemctl status --no-pager --full zhongkong; journalctl --no-pager -n 40 -u zhongkong").CombinedOutput()
+	return string(said)
+}
+
+// copy copies a file of this machine into the root.
+func (r *throwAwayRoot) copy(from, to string) {
+	r.t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.write(to, string(data))
 }
 
 // write writes a file inside.
