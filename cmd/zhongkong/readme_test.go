@@ -58,7 +58,8 @@ func TestTheTranscriptsAreTrue(t *testing.T) {
 				t.Fatal("the page has no transcripts")
 			}
 			b := newBench(t).with("ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "")
-			d := b.with("ZHONGKONG_CONFIG", routes, envUsers, "app:s3cret,"+opsName+":"+opsPassword, "ZHONGKONG_BUDGET_MIN_INTERVAL", "1ms").serve("--sandbox")
+			d := b.with("ZHONGKONG_CONFIG", routes, "ZHONGKONG_BUDGET_MIN_INTERVAL", "1ms",
+				envUsers, "app:s3cret,"+opsName+":"+opsPassword).serve("--sandbox")
 			d.ready()
 			b.env["ZHONGKONG_PREFIX"] += "-sandbox" // which serve --sandbox adds
 			for _, one := range all {
