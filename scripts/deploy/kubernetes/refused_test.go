@@ -19,6 +19,13 @@ func TestValuesThatAreWrongAreRefused(t *testing.T) {
 		"usersSecret: {name: ''}":                                      "at '/usersSecret/name'",
 		"podDisruptionBudget: {maxUnavailable: 0}":                     "at '/podDisruptionBudget/maxUnavailable'",
 		"extraEnv: [{name: ZHONGKONG_REDIS, value: x}]":                "at '/extraEnv/0/name'",
+		"extraEnv: [{name: ZHONGKONG_TLS_CERT, value: x}]":             "at '/extraEnv/0/name'",
+		"podLabels: {app.kubernetes.io/name: x}":                       "podLabels must not have app.kubernetes.io/name",
+		"config: null":                                                 "missing property 'config'",
+		"redis: {url: null}":                                           "at '/redis': missing property 'url'",
+		"config: {accounts: null}":                                     "at '/config': missing property 'accounts'",
+		"appSecrets: [a, a]":                                           "at '/appSecrets'",
+		"appSecrets: wx":                                               "at '/appSecrets': got string, want array",
 		"config: {accounts: [{secret_file: x}]}":                       "missing property 'name'",
 		"config: {accounts: [{name: wx1, secret: hunter2}]}":           "config.accounts[0].secret would put a secret into a ConfigMap",
 		"config: {accounts: [{name: a}, {name: b, client_secret: x}]}": "config.accounts[1].client_secret would",
@@ -45,7 +52,9 @@ func TestValuesThatAreWrongAreRefused(t *testing.T) {
 			t.Errorf("%s: the error shows the secret: %v", values, err)
 		}
 	}
-	if _, _, err := (release{name: "2nd"}).render(t); err == nil || !strings.Contains(err.Error(), "set fullnameOverride") {
-		t.Errorf("a release whose name begins with a digit: %v", err)
+	for _, name := range []string{"2nd", "my.release"} {
+		if _, _, err := (release{name: name}).render(t); err == nil || !strings.Contains(err.Error(), "set fullnameOverride") {
+			t.Errorf("a release named %s: %v", name, err)
+		}
 	}
 }

@@ -98,6 +98,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and (contains "$(REDIS_PASSWORD)" .Values.redis.url) (not .Values.redis.passwordSecret.name) -}}
 {{- fail "redis.url has $(REDIS_PASSWORD), but redis.passwordSecret.name is empty: name the Secret, or remove the user and the password from the URL" -}}
 {{- end -}}
+{{- range list "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
+{{- if hasKey $.Values.podLabels . -}}
+{{- fail (printf "podLabels must not have %s: by it the Service finds the pods" .) -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.serviceMonitor.enabled (not .Values.metrics.open) (not .Values.metrics.basicAuthSecret.name) -}}
 {{- fail "serviceMonitor.enabled needs metrics.basicAuthSecret.name, a caller of all accounts, or metrics.open: true" -}}
 {{- end -}}
