@@ -237,7 +237,7 @@ func TestProbesAreAnswered(t *testing.T) {
 			}
 		}
 		for probe, want := range map[string]int{"livenessProbe": 200, "readinessProbe": 503} { // there is no Redis
-			get := object(pod).at(probe, "httpGet").(map[string]any) //nolint:errcheck,forcetypeassert // of the chart
+			get := pod.at(probe, "httpGet").(map[string]any) //nolint:errcheck,forcetypeassert // of the chart
 			scheme := strings.ToLower(fmt.Sprint(get["scheme"]))
 			p.eventually(t, fmt.Sprintf("%s of %s answers %d", probe, name, want), func() bool {
 				status, _ := p.get(scheme, fmt.Sprint(get["path"]))

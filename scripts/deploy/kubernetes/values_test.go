@@ -89,7 +89,7 @@ func TestTheSchemaKnowsNoOtherValues(t *testing.T) {
 			}
 		}
 	}
-	compare("", schema, map[string]any(loadChart(t).Values))
+	compare("", schema, loadChart(t).Values)
 }
 
 // blocks returns the blocks of a page that are written in a language.
