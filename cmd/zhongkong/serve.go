@@ -251,8 +251,8 @@ func (d *daemon) announce() {
 	b := built()
 	d.log.Info("serving", "version", b.version, "commit", b.commit, "commit_date", b.date, "url", url, "redis", d.where(), "prefix", d.prefix, "embedded_redis", d.embedded != nil,
 		"sandbox", d.sandbox != nil, "accounts", list(accounts))
-	if n := len(d.cfg.TokenFiles); n > 0 && d.sandbox != nil {
-		d.log.Warn("--sandbox: the token files get tokens of the simulator", "files", n)
+	if len(d.cfg.TokenFiles) > 0 && d.sandbox != nil {
+		d.log.Warn("--sandbox: the token files get tokens of the simulator")
 	}
 	d.warnOfGrants()
 	d.announceRoutes()

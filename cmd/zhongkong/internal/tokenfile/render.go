@@ -57,7 +57,7 @@ func (f File) record(r coordinator.Record) wire.Token {
 }
 
 func (f File) renderTemplate(r coordinator.Record) ([]byte, error) {
-	t, err := template.New("template").Option("missingkey=error").Parse(f.Template)
+	t, err := template.New("line").Option("missingkey=error").Parse(f.Template)
 	if err != nil {
 		return nil, templateError(err, r.Token)
 	}
