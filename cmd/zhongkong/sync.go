@@ -162,7 +162,7 @@ func (s *session) keepFiles(c *cli.Context) error {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	read := fingerprint(s.cfg.Files()...)
-	s.log.Info("keeping token files", "accounts", list(accountsOf(files)), "redis", s.where(), "prefix", s.prefix)
+	s.log.Info("keeping token files", "files", len(files), "accounts", list(accountsOf(files)), "redis", s.where(), "prefix", s.prefix)
 
 	ctx, stop := context.WithCancel(c.Context)
 	var wg sync.WaitGroup
