@@ -70,7 +70,8 @@ func newPair(t *testing.T, change func(name, source string) string) *pair {
 		t.Cleanup(func() { _ = s.Close() })
 		s.scripted.Store(i == 1)
 		if change != nil {
-			s.scripts = s.scripts.changed(change)
+			changed := s.scripts().changed(change)
+			s.scripts = func() scripts { return changed }
 		}
 		p.stores = append(p.stores, s)
 	}

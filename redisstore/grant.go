@@ -25,7 +25,7 @@ var errNoSealer = fmt.Errorf("%w: this process has no key to seal them with; mak
 // not the one that seals now, it is sealed again.
 func (s *Store) LoadGrant(ctx context.Context, account string) (coordinator.GrantReading, error) {
 	const op = "load the grant of"
-	answer, err := s.runGrant(ctx, call{op: op, account: account, script: s.grants.load})
+	answer, err := s.runGrant(ctx, call{op: op, account: account, script: s.grants().load})
 	if err != nil {
 		return coordinator.GrantReading{}, err
 	}
@@ -44,18 +44,18 @@ func (s *Store) LoadGrant(ctx context.Context, account string) (coordinator.Gran
 // SaveGrant implements [coordinator.GrantStore]. It waits for its confirmation for up to
 // 4 s, less if ctx ends before; see Options.Replicas.
 func (s *Store) SaveGrant(ctx context.Context, account string, g coordinator.Grant, sum coordinator.GrantSummary) error {
-	return s.writeGrant(ctx, "save the grant of", s.grants.save, account, g, sum)
+	return s.writeGrant(ctx, "save the grant of", s.grants().save, account, g, sum)
 }
 
 // RestoreGrant implements [coordinator.GrantStore]. It waits as SaveGrant does.
 func (s *Store) RestoreGrant(ctx context.Context, account string, g coordinator.Grant, sum coordinator.GrantSummary) error {
-	return s.writeGrant(ctx, "restore the grant of", s.grants.restore, account, g, sum)
+	return s.writeGrant(ctx, "restore the grant of", s.grants().restore, account, g, sum)
 }
 
 // DropGrant implements [coordinator.GrantStore]. It waits as SaveGrant does.
 func (s *Store) DropGrant(ctx context.Context, account string, g coordinator.Grant) error {
 	_, err := s.runGrant(ctx, call{
-		op: "drop the grant of", account: account, script: s.grants.drop, args: []any{g.Version, g.SaveID}, confirm: confirmedOnDisk,
+		op: "drop the grant of", account: account, script: s.grants().drop, args: []any{g.Version, g.SaveID}, confirm: confirmedOnDisk,
 	})
 	return err
 }
@@ -97,7 +97,7 @@ func (s *Store) SetGrantMember(ctx context.Context, account, member string, pres
 		do = "add"
 	}
 	_, err := s.runGrant(ctx, call{
-		op: do + " a member of", account: account, script: s.grants.setMember,
+		op: do + " a member of", account: account, script: s.grants().setMember,
 		keys: []string{s.keys.GrantMembers(account)}, args: []any{member, do}, confirm: confirmedOnDisk,
 	})
 	return err
@@ -217,7 +217,7 @@ func (s *Store) reseal(ctx context.Context, account string, g coordinator.Grant)
 		return err
 	}
 	_, err = s.runGrant(ctx, call{
-		op: "seal again the grant of", account: account, script: s.grants.reseal, confirm: confirmedOnDisk,
+		op: "seal again the grant of", account: account, script: s.grants().reseal, confirm: confirmedOnDisk,
 		args: []any{g.Version, g.SaveID, sealed},
 	})
 	return err

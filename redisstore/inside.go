@@ -35,12 +35,12 @@ func (s *Store) tryScripts(ctx context.Context, account string) error {
 		keys   []string
 		args   []any
 	}{
-		{s.scripts.load, loadKeys(k, ""), nil},
-		{s.scripts.begin, attempt, nil},
-		{s.scripts.commit, attempt, nil},
-		{s.scripts.fail, attempt, nil},
-		{s.scripts.extend, []string{k.Lock, k.Attempts}, []any{probe.value, 1, 0}},
-		{s.scripts.restore, []string{k.Token, k.State, k.Log}, []any{"", "", 1, "", 0, 0, 0, 0, 0, "", "", ""}},
+		{s.scripts().load, loadKeys(k, ""), nil},
+		{s.scripts().begin, attempt, nil},
+		{s.scripts().commit, attempt, nil},
+		{s.scripts().fail, attempt, nil},
+		{s.scripts().extend, []string{k.Lock, k.Attempts}, []any{probe.value, 1, 0}},
+		{s.scripts().restore, []string{k.Token, k.State, k.Log}, []any{"", "", 1, "", 0, 0, 0, 0, 0, "", "", ""}},
 	} {
 		err := s.client.OnMaster(ctx, k.Token, func(client redis.UniversalClient) error {
 			return run.script.Run(ctx, client, run.keys, run.args...).Err()
@@ -60,7 +60,7 @@ func (s *Store) tryGrantScript(ctx context.Context, account string) error {
 	defer cancel()
 	keys := s.grantKeys(account)
 	return s.client.OnMaster(ctx, keys[0], func(client redis.UniversalClient) error {
-		return s.grants.restore.Run(ctx, client, keys, "", "", 0, "", 0, 0, "", "{}", "", "").Err()
+		return s.grants().restore.Run(ctx, client, keys, "", "", 0, "", 0, 0, "", "{}", "", "").Err()
 	})
 }
 

@@ -116,12 +116,12 @@ func (s *Store) loadOn(ctx context.Context, days, accounts []string) []answer {
 	pipe := s.client.Reads.Pipeline()
 	cmds := make([]*redis.Cmd, len(accounts))
 	for i, account := range accounts {
-		cmds[i] = s.scripts.load.EvalSha(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
+		cmds[i] = s.scripts().load.EvalSha(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
 	}
 	_, unsent := pipe.Exec(ctx) // of commands that have no error of their own
 	for i, account := range accounts {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = s.scripts.load.Eval(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
+			cmds[i] = s.scripts().load.Eval(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
 		}
 	}
 	if pipe.Len() > 0 {

@@ -145,7 +145,7 @@ func (l *lock) unlock(ctx context.Context) (ok bool, err error) {
 // the attempt's deadline must be extended by one script.
 func (l *lock) Extend(ctx context.Context, fence coordinator.Fence) error {
 	answer, err := l.store.run(ctx, call{
-		op: "extend", account: l.account, script: l.store.scripts.extend,
+		op: "extend", account: l.account, script: l.store.scripts().extend,
 		keys: []string{l.keys.Lock, l.keys.Attempts},
 		args: []any{l.value, l.ttl.Milliseconds(), uint64(fence)},
 	})

@@ -32,7 +32,7 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRe
 	}
 	k := s.keys.Of(account)
 	answer, err := s.run(ctx, call{
-		op: "begin", account: account, script: s.scripts.begin, counts: true,
+		op: "begin", account: account, script: s.scripts().begin, counts: true,
 		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log},
 		args: []any{
 			s.keys.Channel(account, layout.Begun), s.keys.Channel(account, layout.Refreshed), s.instance,
@@ -72,7 +72,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 		args = append(args, uint64(overdue))
 	}
 	answer, err := s.run(ctx, call{
-		op: "commit", account: account, script: s.scripts.commit, counts: true,
+		op: "commit", account: account, script: s.scripts().commit, counts: true,
 		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log}, args: args,
 		confirm: s.inReplicas(),
 	})
@@ -93,7 +93,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 func (s *Store) Fail(ctx context.Context, account string, f coordinator.FailRequest) error {
 	k := s.keys.Of(account)
 	_, err := s.run(ctx, call{
-		op: "fail", account: account, script: s.scripts.fail, counts: true,
+		op: "fail", account: account, script: s.scripts().fail, counts: true,
 		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log},
 		args: []any{
 			s.keys.Channel(account, layout.Refreshed), s.instance, uint64(f.Attempt.Fence),
@@ -117,7 +117,7 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 	}
 	k := s.keys.Of(account)
 	answer, err := s.run(ctx, call{
-		op: "restore", account: account, script: s.scripts.restore,
+		op: "restore", account: account, script: s.scripts().restore,
 		keys: []string{k.Token, k.State, k.Log},
 		args: []any{
 			s.keys.Channel(account, layout.Refreshed), s.instance, uint64(r.Generation), stored,

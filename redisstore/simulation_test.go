@@ -227,7 +227,8 @@ func (s *simulation) start(refresher bool) *simProcess {
 	}
 	var store coordinator.Store = p.store
 	if s.broken.lua != nil {
-		p.store.scripts = p.store.scripts.changed(s.broken.lua)
+		broken := p.store.scripts().changed(s.broken.lua)
+		p.store.scripts = func() scripts { return broken }
 	}
 	if s.broken.store != nil {
 		store = s.broken.store(store)

@@ -98,8 +98,8 @@ type Stats struct {
 // Store serves all accounts of a process. It is safe for concurrent use.
 type Store struct {
 	client  *redisclient.Client
-	scripts scripts
-	grants  grantScripts
+	scripts func() scripts // made when first needed: a command that only reads needs none
+	grants  func() grantScripts
 	keys    layout.Keyspace
 
 	instance string
@@ -175,8 +175,8 @@ func New(client redis.UniversalClient, o Options) (*Store, error) {
 func newStore(client *redisclient.Client, o Options) *Store {
 	s := &Store{
 		client:       client,
-		scripts:      newScripts(),
-		grants:       newGrantScripts(coordinator.GrantSettle),
+		scripts:      sync.OnceValue(newScripts),
+		grants:       sync.OnceValue(func() grantScripts { return newGrantScripts(coordinator.GrantSettle) }),
 		keys:         layout.Keyspace{Prefix: o.Prefix},
 		instance:     o.Instance,
 		log:          o.Logger,

@@ -16,6 +16,10 @@ type valueFlag struct {
 	arg string
 }
 
+// Names returns the name. The library's own looks for aliases with regular expressions,
+// again for each look at a flag.
+func (f *valueFlag) Names() []string { return []string{f.Name} }
+
 // String returns the option's line in the help.
 func (f *valueFlag) String() string {
 	usage := f.Usage
@@ -30,6 +34,9 @@ func newValueFlag(name, arg, value, usage string) *valueFlag {
 }
 
 type switchFlag struct{ *cli.BoolFlag }
+
+// Names returns the name.
+func (f *switchFlag) Names() []string { return []string{f.Name} }
 
 // String returns the option's line in the help.
 func (f *switchFlag) String() string { return fmt.Sprintf("%s\t%s", dashes(f.Name), f.Usage) }

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -174,7 +175,7 @@ func (d *decoder) mapping(n *yaml.Node, path string, fields map[string]func(*yam
 			continue
 		case key.ShortTag() == "!!merge":
 			continue // strict has reported it
-		case !known && !fieldName.MatchString(key.Value):
+		case !known && !fieldName(key.Value):
 			d.problems.addf("%s: %s: the name of a field is malformed: put the value before it in quotes if that has a comma", d.at(key), orFile(path))
 			continue
 		case !known:
@@ -192,7 +193,7 @@ func (d *decoder) mapping(n *yaml.Node, path string, fields map[string]func(*yam
 
 // fieldName matches what may be a misspelt field. Anything else may be a part of a
 // secret and is not repeated in errors.
-var fieldName = regexp.MustCompile("^[A-Za-z_-]{1,24}$")
+var fieldName = pattern("^[A-Za-z_-]{1,24}$")
 
 // sequence calls f for each element of n, and reports whether n is a list.
 func (d *decoder) sequence(n *yaml.Node, path string, f func(i int, n *yaml.Node)) bool {
@@ -285,7 +286,7 @@ func (d *decoder) text(n *yaml.Node, path string, dst *string) bool {
 	return ok
 }
 
-var quoted = regexp.MustCompile("'[^']*'|\"[^\"]*\"|`[^`]*`")
+var quoted = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("'[^']*'|\"[^\"]*\"|`[^`]*`") })
 
 // syntax reports an error of the parser, without the quoted parts of the file in it:
 // one of them may be a secret.
@@ -305,7 +306,7 @@ func (d *decoder) syntax(err error) {
 		d.problems.addf("%s: not valid YAML: a line that begins with %%: remove it, or quote the value", where)
 		return
 	}
-	d.problems.addf("%s: not valid YAML: %s: check the line and the one before it; indent with spaces, quote values that contain : or #", where, quoted.ReplaceAllString(text, "..."))
+	d.problems.addf("%s: not valid YAML: %s: check the line and the one before it; indent with spaces, quote values that contain : or #", where, quoted().ReplaceAllString(text, "..."))
 }
 
 // resolve follows a reference (*name).

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
@@ -69,14 +71,16 @@ const (
 
 // Settings returns all settings, in the order of the help and of the reference page in
 // docs/, which is generated from them.
-func Settings() []Setting {
+func Settings() []Setting { return slices.Clone(settings()) }
+
+var settings = sync.OnceValue(func() []Setting {
 	all := append(storeSettings(), accountSettings()...)
 	for _, s := range append(answerSettings(), serveSettings()...) {
 		s.ForServe = true
 		all = append(all, s)
 	}
 	return all
-}
+})
 
 func storeSettings() []Setting {
 	return []Setting{

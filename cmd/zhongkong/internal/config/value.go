@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,7 +122,7 @@ func parseRedis(v string) (string, error) {
 	return "", fmt.Errorf("%s:// is not a Redis URL: write redis://, rediss:// (TLS) or unix://", u.Scheme)
 }
 
-var database = regexp.MustCompile(`^/?\d*/?$`)
+var database = pattern(`^/?\d*/?$`)
 
 // isCutPassword reports whether the part after the host cannot belong there: then it
 // is the rest of a password that was not escaped. The client would take its beginning
@@ -132,7 +131,7 @@ func isCutPassword(u *url.URL) bool {
 	bare := func(parameter string) bool { return !strings.Contains(parameter, "=") }
 	return u.Fragment != "" ||
 		u.RawQuery != "" && slices.ContainsFunc(strings.Split(u.RawQuery, "&"), bare) ||
-		u.Scheme != "unix" && !database.MatchString(u.Path)
+		u.Scheme != "unix" && !database(u.Path)
 }
 
 func parsePrefix(v string) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // variablePrefix begins the names of Zhongkong's variables.
@@ -75,22 +76,29 @@ func (c *Config) namesVariable(name string) bool {
 // The variables by which Kubernetes tells each container the addresses of services.
 // Those of a service whose name begins with zhongkong have the prefix.
 var (
-	linkHost  = regexp.MustCompile(`_SERVICE_HOST$|_PORT_\d+_(TCP|UDP|SCTP)_ADDR$`)
-	linkPort  = regexp.MustCompile(`_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)_PORT$`)
-	linkURL   = regexp.MustCompile(`_PORT(_\d+_(TCP|UDP|SCTP))?$`)
-	linkProto = regexp.MustCompile(`_PORT_\d+_(TCP|UDP|SCTP)_PROTO$`)
+	linkHost  = pattern(`_SERVICE_HOST$|_PORT_\d+_(TCP|UDP|SCTP)_ADDR$`)
+	linkPort  = pattern(`_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)_PORT$`)
+	linkURL   = pattern(`_PORT(_\d+_(TCP|UDP|SCTP))?$`)
+	linkProto = pattern(`_PORT_\d+_(TCP|UDP|SCTP)_PROTO$`)
 
-	portValue  = regexp.MustCompile(`^\d{1,5}$`)
-	urlValue   = regexp.MustCompile(`^(tcp|udp|sctp)://\S+:\d{1,5}$`)
-	protoValue = regexp.MustCompile(`^(tcp|udp|sctp)$`)
+	portValue  = pattern(`^\d{1,5}$`)
+	urlValue   = pattern(`^(tcp|udp|sctp)://\S+:\d{1,5}$`)
+	protoValue = pattern(`^(tcp|udp|sctp)$`)
 )
+
+// pattern returns what reports whether a text matches an expression, which is compiled
+// when it is first needed: each command would wait for it.
+func pattern(expression string) func(string) bool {
+	compiled := sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+	return func(text string) bool { return compiled().MatchString(text) }
+}
 
 // isServiceLink also checks the value: ZHONGKONG_PORT=8080 is not a link but a
 // mistake.
 func isServiceLink(name, value string) bool {
 	_, noAddress := netip.ParseAddr(value)
-	return linkHost.MatchString(name) && noAddress == nil ||
-		linkPort.MatchString(name) && portValue.MatchString(value) ||
-		linkURL.MatchString(name) && urlValue.MatchString(value) ||
-		linkProto.MatchString(name) && protoValue.MatchString(value)
+	return linkHost(name) && noAddress == nil ||
+		linkPort(name) && portValue(value) ||
+		linkURL(name) && urlValue(value) ||
+		linkProto(name) && protoValue(value)
 }

@@ -38,6 +38,7 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
@@ -125,7 +126,7 @@ func decodeQuestion(plain []byte) (question, error) {
 		return question{}, errors.New("an answer, not a question")
 	case w.AppID == nil || w.Time == nil || w.Nonce == nil:
 		return question{}, errors.New("appid, time or nonce is missing")
-	case !usableNonce.MatchString(*w.Nonce):
+	case !usableNonce().MatchString(*w.Nonce):
 		return question{}, errors.New("the nonce is not 16 to 64 letters, digits, '-', '_', '+', '/' or '='")
 	}
 	sent, err := time.Parse(time.RFC3339, *w.Time)
@@ -137,4 +138,4 @@ func decodeQuestion(plain []byte) (question, error) {
 
 // usableNonce accepts only characters that JSON does not escape, because the
 // answer repeats the nonce unescaped.
-var usableNonce = regexp.MustCompile(`^[A-Za-z0-9_+/=-]{16,64}$`)
+var usableNonce = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_+/=-]{16,64}$`) })
