@@ -91,12 +91,16 @@ func systems(list string) ([]system, error) {
 	return wanted, nil
 }
 
+// buildTags leave out of the command line's library what writes its documentation as
+// Markdown: a renderer that each command would initialise, and none uses.
+const buildTags = "urfave_cli_no_docs"
+
 // build makes a static, stripped binary. Nothing of this machine gets into it: no
 // path, no build ID, no C.
 func (s source) build(ctx context.Context, sys system, binary string) error {
 	stamp := fmt.Sprintf("-s -w -buildid= -X main.stamped=%s -X main.stampedCommit=%s -X main.stampedDate=%s",
 		s.version, s.commit, s.date.Format(time.RFC3339))
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", stamp, "-o", binary, "./cmd/zhongkong")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", buildTags, "-ldflags", stamp, "-o", binary, "./cmd/zhongkong")
 	cmd.Dir = s.root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+sys.os, "GOARCH="+sys.arch,
 		"GOFLAGS=", "GOWORK=off", "GOAMD64=v1", "GOARM=7", "GOARM64=v8.0", "GO386=sse2", "GOEXPERIMENT=")
