@@ -231,3 +231,39 @@ func TestWhatIsAskedForExists(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryAlertHasAPage compares the alerts with the pages and the index of the runbook.
+func TestEveryAlertHasAPage(t *testing.T) {
+	const runbook = "../../docs/runbook"
+	const address = "https://github.com/zhongkong/zhongkong/blob/main/cmd/zhongkong/docs/runbook/"
+	read := func(path string) string {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	rules := regexp.MustCompile(`(?s)- alert: (\w+)\n.*?severity: (\w+).*?runbook_url: (\S+)`)
+	alerts := rules.FindAllStringSubmatch(read(filepath.Join(monitoring, "alerts.yml")), -1)
+	if n := strings.Count(read(filepath.Join(monitoring, "alerts.yml")), "- alert: "); n != len(alerts) {
+		t.Errorf("of %d alerts, %d have a severity and a page", n, len(alerts))
+	}
+	for _, suffix := range []string{".md", ".zh-CN.md"} {
+		index := read(filepath.Join(runbook, "README"+suffix))
+		critical, warning, _ := strings.Cut(index, "`severity: warning`")
+		for _, a := range alerts {
+			name, severity := a[1], a[2]
+			section := map[string]string{"critical": critical, "warning": warning}[severity]
+			if !strings.Contains(section, "| ["+name+"]("+name+suffix+") | ") {
+				t.Errorf("README%s does not list %s as %s", suffix, name, severity)
+			}
+			if a[3] != address+name+".md" {
+				t.Errorf("%s: runbook_url is %s", name, a[3])
+			}
+			read(filepath.Join(runbook, name+suffix))
+		}
+		if pages, _ := filepath.Glob(filepath.Join(runbook, "Zhongkong*[a-z]"+suffix)); suffix == ".zh-CN.md" && len(pages) != len(alerts) {
+			t.Errorf("%d pages for %d alerts", len(pages), len(alerts))
+		}
+	}
+}
