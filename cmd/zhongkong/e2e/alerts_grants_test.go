@@ -81,7 +81,7 @@ func (a *alarms) grantsEnd() *situation {
 	}
 	f.importGrant("doubt", doubt)
 	ends.Set(func(k *oauthtest.Knobs) {
-		k.Refresh.Idle, k.Refresh.ExpiresInName = oauthtest.Duration(100*time.Second), "refresh_token_expires_in"
+		k.Refresh.Idle, k.Refresh.ExpiresInName = oauthtest.Duration(90*time.Second), "refresh_token_expires_in"
 	})
 	f.importGrant("ends", ends)
 	p := a.scraped(job, f, 1)[0]
