@@ -69,11 +69,15 @@ type command struct {
 
 type option struct {
 	Name, Usage string
-	Full        string   // the usage with its variable and default
-	Value       bool     // a value follows
+	Full        string   // the usage with its variable
+	Arg         string   // what stands for its value; "": none follows
+	Default     string   // if the usage does not say it
 	Choices     []string // the possible values
 	File        bool     // the value is a file
 }
+
+// Value reports whether a value follows.
+func (o option) Value() bool { return o.Arg != "" }
 
 // Short reports whether the name is a single letter.
 func (o option) Short() bool { return len(o.Name) == 1 }
@@ -109,7 +113,10 @@ func completionOptions(flags []cli.Flag) []option {
 		if f.Names()[0] == "help" {
 			continue // the library adds it at a time of its own
 		}
-		o := option{Name: f.Names()[0], Value: !isSwitch(f)}
+		o := option{Name: f.Names()[0]}
+		if v, ok := f.(*valueFlag); ok {
+			o.Arg, o.Default = v.arg, v.Value
+		}
 		if d, ok := f.(cli.DocGenerationFlag); ok {
 			o.Full = d.GetUsage()
 			usage, _, _ := strings.Cut(o.Full, " [$")
@@ -142,7 +149,7 @@ func (w completion) Valued() []option {
 	return slices.DeleteFunc(all, func(o option) bool {
 		again := seen[o.Name]
 		seen[o.Name] = true
-		return again || !o.Value
+		return again || !o.Value()
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/reference"
 	"github.com/zhongkong/zhongkong/coordinator/oauth"
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
@@ -49,30 +50,9 @@ func TestTheExampleOfGrantsIsTrue(t *testing.T) {
 	}
 }
 
-// TestThePagesHaveAllProfiles compares the tables of issuers with the profiles.
-//
-//	go test ./cmd/zhongkong -run TestThePagesHaveAllProfiles -update
 func TestThePagesHaveAllProfiles(t *testing.T) {
-	const begin, end = "<!-- profiles: a test writes this table -->\n", "<!-- end of profiles -->\n"
 	for i, page := range grantPages() {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		before, rest, found := strings.Cut(string(text), begin)
-		_, after, ended := strings.Cut(rest, end)
-		want := before + begin + profileTable(i == 1) + end + after
-		switch {
-		case !found || !ended:
-			t.Errorf("%s has no place for the profiles", page)
-		case *update:
-			if err := os.WriteFile(page, []byte(want), 0o644); err != nil { //nolint:gosec // a page that everyone may read
-				t.Fatal(err)
-			}
-		case want != string(text):
-			t.Errorf("%s lacks profiles, or has old ones: run\n"+
-				"go test ./cmd/zhongkong -run TestThePagesHaveAllProfiles -update", page)
-		}
+		reference.Part(t, page, "profiles", profileTable(i == 1))
 	}
 }
 
@@ -91,9 +71,7 @@ func profileTable(chinese bool) string {
 		}
 	}
 	var b strings.Builder
-	row := func(cells ...string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
-	row(heading...)
-	row("---", "---", "---", "---")
+	reference.Heading(&b, heading...)
 	for _, p := range oauth.Profiles() {
 		used := words["never"]
 		switch {
@@ -120,7 +98,7 @@ func profileTable(chinese bool) string {
 		if len(ends) == 0 {
 			ends = []string{words["unknown"]}
 		}
-		row("`"+p.Name+"`", "["+p.Title+"]("+p.Documentation+")", used, strings.Join(ends, words["and"]))
+		reference.Row(&b, "`"+p.Name+"`", "["+p.Title+"]("+p.Documentation+")", used, strings.Join(ends, words["and"]))
 	}
 	return b.String()
 }

@@ -2,6 +2,10 @@
 // need them; the README says how.
 package main
 
+// The pages of the documentation that tests compare with the tables of the program.
+//
+//go:generate go test -count=1 . ./internal/config ./internal/metrics -run "ThePageOf|ThePagesHave|TheReference" -update
+
 import (
 	"context"
 	"log" //nolint:depguard // libraries write to it; this turns it away

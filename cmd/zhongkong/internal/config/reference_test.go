@@ -2,19 +2,13 @@ package config
 
 import (
 	"cmp"
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/reference"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 )
-
-// update writes the reference pages:
-//
-//	go test ./cmd/zhongkong/internal/config -run TestTheReferenceIsThatOfTheTables -update
-var update = flag.Bool("update", false, "write the reference pages in cmd/zhongkong/docs")
 
 // pageWords are the words of a reference page around what the tables say.
 type pageWords struct {
@@ -35,21 +29,7 @@ type pageWords struct {
 
 func TestTheReferenceIsThatOfTheTables(t *testing.T) {
 	for _, words := range []pageWords{english(), chinese(t)} {
-		want := referencePage(words)
-		if *update {
-			if err := os.WriteFile(words.file, []byte(want), 0o644); err != nil { //nolint:gosec // a page that everyone may read
-				t.Fatal(err)
-			}
-			continue
-		}
-		got, err := os.ReadFile(words.file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(got) != want {
-			t.Errorf("%s is not what the tables of the settings say: run\n"+
-				"go test ./cmd/zhongkong/internal/config -run TestTheReferenceIsThatOfTheTables -update", words.file)
-		}
+		reference.Page(t, words.file, referencePage(words))
 	}
 }
 
@@ -69,7 +49,7 @@ func referencePage(w pageWords) string {
 		if s.Reloads {
 			reloads = w.yes
 		}
-		row(&b, yaml, "`--"+s.Flag()+"`", "`"+s.Env()+"`", without, reloads, w.translate(s.Key, s.Usage))
+		reference.Row(&b, yaml, "`--"+s.Flag()+"`", "`"+s.Env()+"`", without, reloads, w.translate(s.Key, s.Usage))
 	}
 	fieldRows(&b, w, w.accounts, "accounts[].", commonFields())
 	sourceRows(&b, w)
@@ -83,7 +63,7 @@ func referencePage(w pageWords) string {
 func fieldRows[T any](b *strings.Builder, w pageWords, heading, prefix string, table []field[T]) {
 	fmt.Fprintf(b, "\n%s\n\n%s", heading, w.fields)
 	for _, f := range table {
-		row(b, "`"+f.key+"`", w.translate(prefix+f.key, f.usage))
+		reference.Row(b, "`"+f.key+"`", w.translate(prefix+f.key, f.usage))
 	}
 }
 
@@ -115,11 +95,11 @@ func sourceRows(b *strings.Builder, w pageWords) {
 		case len(kind.Of) > 0:
 			own = append(own, "`of`")
 		}
-		row(b, "`"+kind.Name+"`", w.translate("sources."+kind.Name, kind.Usage), strings.Join(own, ", "))
+		reference.Row(b, "`"+kind.Name+"`", w.translate("sources."+kind.Name, kind.Usage), strings.Join(own, ", "))
 	}
 	fmt.Fprintf(b, "\n%s\n\n%s", w.sourceFields, w.sourceFieldColumns)
 	for _, f := range fields {
-		row(b, "`"+f.Key+"`", forms[f.Form], strings.Join(of[f.Key], ", "), w.translate("fields."+f.Key, f.Usage))
+		reference.Row(b, "`"+f.Key+"`", forms[f.Form], strings.Join(of[f.Key], ", "), w.translate("fields."+f.Key, f.Usage))
 	}
 }
 
@@ -127,13 +107,6 @@ func sourceRows(b *strings.Builder, w pageWords) {
 var formNames = map[sources.Form]string{
 	sources.Text: "text", sources.Secret: "secret", sources.Key: "key", sources.File: "file", sources.List: "list", sources.Map: "map", sources.Data: "group",
 	sources.NamesOrAll: "names",
-}
-
-func row(b *strings.Builder, cells ...string) {
-	for _, cell := range cells {
-		fmt.Fprintf(b, "| %s ", strings.ReplaceAll(cell, "|", `\|`))
-	}
-	b.WriteString("|\n")
 }
 
 func english() pageWords {
