@@ -41,7 +41,8 @@
 //
 // # Keys
 //
-// All keys can be read with redis-cli; KEYS.md describes them. Only the key that ends
+// All keys can be read with redis-cli; cmd/zhongkong/docs/reference/keys.md describes
+// them. Only the key that ends
 // in :token and the channel that ends in :refreshed contain tokens, and only the keys
 // that begin with the prefix and -grant contain grants. No error and no log line of this
 // package does.

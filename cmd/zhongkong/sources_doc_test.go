@@ -95,6 +95,25 @@ func TestTheExamplesOfSourcesAreTrue(t *testing.T) {
 	if n := strings.Count("\n"+accounts, "\n  - name: "); len(states) <= n {
 		t.Errorf("%d accounts, want %d and their tickets", len(states), n)
 	}
+	b.keysAreThoseOfThePage()
+}
+
+// keysAreThoseOfThePage compares what a bench with accounts of all sources has in Redis
+// with the page of keys, in both languages.
+func (b *bench) keysAreThoseOfThePage() {
+	b.t.Helper()
+	client := sharedRedis.Client()
+	defer client.Close()
+	for _, file := range []string{"docs/reference/keys.md", "docs/reference/keys.zh-CN.md"} {
+		page := reference.ReadKeys(b.t, file)
+		seen := page.Compare(b.t.Context(), b.t, client, b.env["ZHONGKONG_PREFIX"]+"-sandbox")
+		want := slices.DeleteFunc(page.All(), func(key string) bool {
+			return key == "P:{N}:lock" || key == "P:{N}:attempts" // only while a refresh is under way
+		})
+		if !slices.Equal(seen, want) {
+			b.t.Errorf("%s has the keys %q, and Redis has %q", file, want, seen)
+		}
+	}
 }
 
 // ticketsOf returns the lists of tickets in accounts.

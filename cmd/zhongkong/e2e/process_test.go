@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/reference"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
@@ -84,6 +85,7 @@ func newFleet(t *testing.T) *fleet {
 		"ZHONGKONG_USERS":     "ops:a-password-for-tests",
 		"ZHONGKONG_LOG_LEVEL": "debug",
 	}
+	f.t.Cleanup(f.keysAreListed)
 	return f
 }
 
@@ -289,6 +291,16 @@ func (p *process) keepsSecrets() {
 		if strings.Contains(said, issue.Token) {
 			p.f.t.Errorf("%v says a token:\n%s", p.cmd.Args[1:], said)
 		}
+	}
+}
+
+// keysAreListed compares what the processes have left in Redis with the page of keys.
+func (f *fleet) keysAreListed() {
+	ctx := context.Background() // the test's own has ended
+	client := f.redis.Client()
+	defer client.Close()
+	if client.Ping(ctx).Err() == nil { // the test may have ended it
+		reference.ReadKeys(f.t, "../docs/reference/keys.md").Compare(ctx, f.t, client, f.env["ZHONGKONG_PREFIX"])
 	}
 }
 

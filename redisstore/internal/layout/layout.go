@@ -1,5 +1,5 @@
 // Package layout names what a Store keeps in Redis: keys, channels, and the range
-// of the numbers in them. KEYS.md describes the contents.
+// of the numbers in them. cmd/zhongkong/docs/reference/keys.md describes the contents.
 package layout
 
 import "strings"
