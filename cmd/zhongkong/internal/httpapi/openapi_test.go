@@ -206,6 +206,12 @@ func (d descriptionDoc) answered(path, method string, r reply) error {
 	return d.conforms(media["schema"], v, "body")
 }
 
+// endpoints returns all that have a path.
+func (s *stage) endpoints() []*endpoint {
+	return append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.state, s.api.account, s.api.grant,
+		s.api.jssdk, s.api.oauth, s.api.metadata, s.api.pushed)
+}
+
 func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 	d := loadDescription(t)
 	s := emptyStage(t)
@@ -217,8 +223,7 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 			}
 		}
 	}
-	for _, e := range append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.state, s.api.account, s.api.grant,
-		s.api.jssdk, s.api.oauth, s.api.metadata, s.api.pushed) {
+	for _, e := range s.endpoints() {
 		for method := range e.methods {
 			if method == http.MethodHead {
 				continue
