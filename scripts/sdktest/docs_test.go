@@ -16,7 +16,13 @@ import (
 const page = "../../cmd/zhongkong/docs/sdks.md"
 
 // blocks returns the code blocks of a language on the page about SDKs.
-func blocks(t *testing.T, language string) (all []string) {
+func blocks(t *testing.T, language string) []string {
+	t.Helper()
+	return blocksOf(t, page, language)
+}
+
+// blocksOf returns the code blocks of a language on a page.
+func blocksOf(t *testing.T, page, language string) (all []string) {
 	t.Helper()
 	text, err := os.ReadFile(page)
 	if err != nil {
