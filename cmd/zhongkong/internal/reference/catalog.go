@@ -2,8 +2,10 @@ package reference
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,15 +16,16 @@ type Catalog struct {
 	t       *testing.T
 	file    string
 	texts   map[string]string
-	used    []string
-	wanting map[string]bool // used, by text
+	used    []string // in their order
+	isUsed  map[string]bool
 }
 
 // Open reads a catalog. At the end of the test each text that was asked for must be in
-// it, and no other; with -update the missing ones are put in, to be translated by hand.
+// it; with -update the missing ones are put in, to be translated by hand. Texts that are
+// of no use stay at its end, because those of a change may be there before it is merged.
 func Open(t *testing.T, file string) *Catalog {
 	t.Helper()
-	c := &Catalog{t: t, file: file, texts: map[string]string{}, wanting: map[string]bool{}}
+	c := &Catalog{t: t, file: file, texts: map[string]string{}, isUsed: map[string]bool{}}
 	content, err := os.ReadFile(file)
 	if err != nil && !(*update && os.IsNotExist(err)) {
 		t.Fatal(err)
@@ -52,8 +55,8 @@ func (c *Catalog) Chinese(english string) string {
 	if english == "" {
 		return ""
 	}
-	if !c.wanting[english] {
-		c.wanting[english] = true
+	if !c.isUsed[english] {
+		c.isUsed[english] = true
 		c.used = append(c.used, english)
 	}
 	if c.texts[english] == "" {
@@ -63,16 +66,24 @@ func (c *Catalog) Chinese(english string) string {
 }
 
 func (c *Catalog) check() {
-	if c.t.Failed() && !*update {
-		return
-	}
 	var b strings.Builder
-	b.WriteString("# The Chinese of the reference pages, in the order of their text. " + Command + "\n# adds what is missing and removes what is of no use.\n")
+	write := func(english string) {
+		fmt.Fprintf(&b, "\nmsgid %s\nmsgstr %s\n", strconv.Quote(english), strconv.Quote(c.texts[english]))
+	}
+	b.WriteString("# The Chinese of a reference page, in the order of the page. " + Command + "\n# adds what is missing.\n")
 	for _, english := range c.used {
 		if c.texts[english] == "" {
 			c.t.Errorf("%s: the Chinese of %q is missing: run %s, write it there, and run it again", filepath.Base(c.file), english, Command)
 		}
-		fmt.Fprintf(&b, "\nmsgid %s\nmsgstr %s\n", strconv.Quote(english), strconv.Quote(c.texts[english]))
+		write(english)
 	}
-	Page(c.t, c.file, b.String())
+	b.WriteString("\n# Not on the page:\n")
+	for _, english := range slices.Sorted(maps.Keys(c.texts)) {
+		if !c.isUsed[english] {
+			write(english)
+		}
+	}
+	if *update {
+		Page(c.t, c.file, b.String())
+	}
 }
