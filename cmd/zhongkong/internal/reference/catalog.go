@@ -13,11 +13,11 @@ import (
 
 // Catalog has the Chinese of English texts. Its file has the form of gettext's .po files.
 type Catalog struct {
-	t       *testing.T
-	file    string
-	texts   map[string]string
-	used    []string // in their order
-	isUsed  map[string]bool
+	t      *testing.T
+	file   string
+	texts  map[string]string
+	used   []string // in their order
+	isUsed map[string]bool
 }
 
 // Open reads a catalog. At the end of the test each text that was asked for must be in
