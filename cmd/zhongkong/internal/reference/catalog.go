@@ -2,10 +2,8 @@ package reference
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,8 +19,8 @@ type Catalog struct {
 }
 
 // Open reads a catalog. At the end of the test each text that was asked for must be in
-// it; with -update the missing ones are put in, to be translated by hand. Texts that are
-// of no use stay at its end, because those of a change may be there before it is merged.
+// it. With -update the missing ones are put in, to be translated by hand, and those that
+// are of no use any more are removed.
 func Open(t *testing.T, file string) *Catalog {
 	t.Helper()
 	c := &Catalog{t: t, file: file, texts: map[string]string{}, isUsed: map[string]bool{}}
@@ -67,21 +65,12 @@ func (c *Catalog) Chinese(english string) string {
 
 func (c *Catalog) check() {
 	var b strings.Builder
-	write := func(english string) {
-		fmt.Fprintf(&b, "\nmsgid %s\nmsgstr %s\n", strconv.Quote(english), strconv.Quote(c.texts[english]))
-	}
-	b.WriteString("# The Chinese of a reference page, in the order of the page. " + Command + "\n# adds what is missing.\n")
+	b.WriteString("# The Chinese of a reference page, in the order of the page. " + Command + "\n# adds what is missing, and removes what is of no use.\n")
 	for _, english := range c.used {
 		if c.texts[english] == "" {
 			c.t.Errorf("%s: the Chinese of %q is missing: run %s, write it there, and run it again", filepath.Base(c.file), english, Command)
 		}
-		write(english)
-	}
-	b.WriteString("\n# Not on the page:\n")
-	for _, english := range slices.Sorted(maps.Keys(c.texts)) {
-		if !c.isUsed[english] {
-			write(english)
-		}
+		fmt.Fprintf(&b, "\nmsgid %s\nmsgstr %s\n", strconv.Quote(english), strconv.Quote(c.texts[english]))
 	}
 	if *update {
 		Page(c.t, c.file, b.String())
