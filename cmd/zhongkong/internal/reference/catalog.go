@@ -25,7 +25,7 @@ func Open(t *testing.T, file string) *Catalog {
 	t.Helper()
 	c := &Catalog{t: t, file: file, texts: map[string]string{}, isUsed: map[string]bool{}}
 	content, err := os.ReadFile(file)
-	if err != nil && !(*update && os.IsNotExist(err)) {
+	if err != nil && (!*update || !os.IsNotExist(err)) {
 		t.Fatal(err)
 	}
 	english := ""
