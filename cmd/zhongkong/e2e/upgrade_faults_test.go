@@ -93,7 +93,7 @@ func (u *upgrade) reads(i int, account string) error {
 		issue, known := u.now.wechat.Lookup(s.Token)
 		accepted = known && issue.DiesAt.After(began)
 	}
-	if !accepted && !(account == grantAccount && u.issuer.Valid(s.Token)) {
+	if !accepted && (account != grantAccount || !u.issuer.Valid(s.Token)) {
 		u.t.Errorf("machine %d answers a token of %s that its issuer does not accept", i, account)
 	}
 	return nil

@@ -90,7 +90,9 @@ func newUpgrade(t *testing.T) *upgrade {
 	}
 	family, token := u.issuer.Consent("zhongkong", "")
 	u.family = family
-	u.request(u.machines[0].process, http.MethodPut, "/v1/grants/"+grantAccount, fmt.Sprintf(`{"refresh_token":%q}`, token))
+	if _, err := u.request(u.machines[0].process, http.MethodPut, "/v1/grants/"+grantAccount, fmt.Sprintf(`{"refresh_token":%q}`, token)); err != nil {
+		t.Fatal(err)
+	}
 	for _, m := range u.machines {
 		u.serves(m.process)
 	}
