@@ -172,8 +172,8 @@ func TestAStateHasTheLabelAloneAndThePageWhatItShowsBesideTheName(t *testing.T) 
 
 func TestAStateSaysWhyTheDataCannotBeUsed(t *testing.T) {
 	first := newStage(t)
+	first.sources[wxa].Default(refusal()) // so that the record is not replaced
 	s := stageOver(t, sealedStore{first.store, wxa}, first.store, first.sources)
-	s.sources[wxa].Default(refusal()) // so that the record is not replaced
 	s.wait("a reading", func() bool { return s.account(wxa).Status().Err != nil })
 	a := s.state(admin, wxa)
 	if !strings.Contains(a.Error, "kid 7: ") || a.TTLSeconds != 0 || !a.IssuedAt.IsZero() {
