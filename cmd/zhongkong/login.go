@@ -120,10 +120,7 @@ func (s *session) loginByDevice(ctx context.Context, l *oauth.Login) (coordinato
 
 // loginByCode asks the person in a browser.
 func (s *session) loginByCode(ctx context.Context, l *oauth.Login, redirect string) (coordinator.Consent, error) {
-	to, err := parseRedirect(redirect)
-	if err != nil {
-		return coordinator.Consent{}, err
-	}
+	to := loopbackRedirect(redirect)
 	if to == nil {
 		return s.loginByTyping(ctx, l, redirect)
 	}

@@ -15,19 +15,20 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/oauth"
 )
 
-// parseRedirect returns the address of this machine to which the issuer sends the
-// browser; nil: it is another one, where nothing of Zhongkong listens.
-func parseRedirect(redirect string) (*url.URL, error) {
+// loopbackRedirect returns the address of this machine to which the issuer sends the
+// browser; nil: redirect, which the account's configuration has validated, is another
+// one, where nothing of Zhongkong listens.
+func loopbackRedirect(redirect string) *url.URL {
 	to, err := url.Parse(cmp.Or(redirect, "http://127.0.0.1/callback"))
-	if err != nil || to.Scheme != "http" && to.Scheme != "https" || to.Host == "" || to.Fragment != "" || to.User != nil {
-		return nil, &configError{errors.New("redirect: it must be a URL such as http://127.0.0.1:7777/callback, with neither user nor fragment")}
+	if err != nil || to.Scheme != "http" {
+		return nil
 	}
 	address, err := netip.ParseAddr(to.Hostname())
-	if loopback := err == nil && address.IsLoopback() || to.Hostname() == "localhost"; to.Scheme != "http" || !loopback {
-		return nil, nil
+	if loopback := err == nil && address.IsLoopback() || to.Hostname() == "localhost"; !loopback {
+		return nil
 	}
 	to.Path = cmp.Or(to.Path, "/")
-	return to, nil
+	return to
 }
 
 // receiver waits for the browser that the issuer sends back (RFC 8252, section 7.3).

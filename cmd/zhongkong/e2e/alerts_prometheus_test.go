@@ -48,22 +48,7 @@ scrape_configs:
   - job_name: zhongkong
     file_sd_configs: [{files: [targets.json], refresh_interval: 1s}]
 `)
-	cmd := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address=127.0.0.1:0")
-	said := new(buffer)
-	cmd.Stdout, cmd.Stderr = said, said
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v: scripts/install installs it", err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		for line := range strings.Lines(said.String()) {
-			if t.Failed() && !strings.Contains(line, "level=info") {
-				t.Logf("Prometheus: %s", line)
-			}
-		}
-	})
+	said := runPrometheus(t, config)
 	listening := regexp.MustCompile(`Listening on"? address=(127\.0\.0\.1:\d+)`)
 	for end := time.Now().Add(time.Minute); p.url == ""; time.Sleep(20 * time.Millisecond) {
 		if found := listening.FindStringSubmatch(said.String()); found != nil {
@@ -152,4 +137,26 @@ func (p *prometheus) firing() []map[string]string {
 		p.t.Fatal(err)
 	}
 	return found
+}
+
+// runPrometheus runs Debian's Prometheus with a configuration file until the test ends, and
+// returns what it says.
+func runPrometheus(t *testing.T, config string) *buffer {
+	t.Helper()
+	cmd := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+t.TempDir(), "--web.listen-address=127.0.0.1:0")
+	said := new(buffer)
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%v: scripts/install installs it", err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		for line := range strings.Lines(said.String()) {
+			if t.Failed() && !strings.Contains(line, "level=info") {
+				t.Logf("Prometheus: %s", line)
+			}
+		}
+	})
+	return said
 }

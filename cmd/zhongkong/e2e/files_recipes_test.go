@@ -87,20 +87,7 @@ func TestPrometheusReadsTheTokenFromAFile(t *testing.T) {
 		t.Fatalf("promtool: %v: %s", err, out)
 	}
 	writeFile(t, config, "global: {scrape_interval: 1s}\n"+r.blocks[1])
-	prometheus := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(r.dir, "data"),
-		"--web.listen-address=127.0.0.1:0", "--log.level=warn")
-	var said buffer
-	prometheus.Stdout, prometheus.Stderr = &said, &said
-	if err := prometheus.Start(); err != nil {
-		t.Fatalf("%v: scripts/install installs it", err)
-	}
-	t.Cleanup(func() {
-		_ = prometheus.Process.Signal(syscall.SIGTERM)
-		_ = prometheus.Wait()
-		if t.Failed() {
-			t.Logf("Prometheus: %s", said.String())
-		}
-	})
+	runPrometheus(t, config)
 	for range 3 {
 		before := target.served.Load()
 		f.eventually(60*time.Second, "Prometheus to scrape the target", func() bool { return target.served.Load() > before })

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -86,20 +85,7 @@ scrape_configs:
       token_url: `+serve.url+`/oauth2/token
       scopes: [`+appID+`]
 `)
-	prometheus := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address=127.0.0.1:0", "--log.level=warn")
-	var said buffer
-	prometheus.Stdout, prometheus.Stderr = &said, &said
-	if err := prometheus.Start(); err != nil {
-		t.Fatalf("%v: scripts/install installs it", err)
-	}
-	t.Cleanup(func() {
-		_ = prometheus.Process.Signal(syscall.SIGTERM)
-		_ = prometheus.Wait()
-		if t.Failed() {
-			t.Logf("Prometheus: %s", said.String())
-		}
-	})
+	runPrometheus(t, config)
 	f.eventually(60*time.Second, "Prometheus to scrape the target three times", func() bool { return target.served.Load() >= 3 })
 	if n := target.rejected.Load(); n != 0 {
 		t.Errorf("%d scrapes were rejected", n)
