@@ -16,7 +16,6 @@ import (
 // TestTheTranscriptsOfObservabilityAreTrue runs them, one after the other, against one
 // serve that is started as the page says. The other language has the same.
 func TestTheTranscriptsOfObservabilityAreTrue(t *testing.T) {
-	t.Parallel()
 	text := readText(t, "cmd/zhongkong/docs/observability.md")
 	if !strings.Contains(text, "zhongkong serve --sandbox --user app:s3cret --access-log --pprof 127.0.0.1:6060 2> serve.log") {
 		t.Fatal("the page starts another serve than this test")

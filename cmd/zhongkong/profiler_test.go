@@ -41,7 +41,6 @@ func fetch(t *testing.T, url, host string) (int, []byte, error) {
 }
 
 func TestProfilesAreAnsweredAtAnAddressOfTheirOwn(t *testing.T) {
-	t.Parallel()
 	b := newBench(t).with("ZHONGKONG_REDIS", "redis://127.0.0.1:1") // cannot be reached
 	r := b.start(t.Context(), "", "serve", "--listen", "127.0.0.1:0", "--pprof", "127.0.0.1:0")
 	at := r.profilesAt()
@@ -95,7 +94,6 @@ func TestProfilesAreNotOnThePortOfCallers(t *testing.T) {
 }
 
 func TestAnAddressForProfilesThatCannotBeMeantIsRefused(t *testing.T) {
-	t.Parallel()
 	b := newBench(t)
 	b.fails(exitUsage, "without name and password", "serve", "--listen", "127.0.0.1:0", "--pprof", ":0")
 	b.fails(exitUsage, "is not an address", "serve", "--listen", "127.0.0.1:0", "--pprof", "6060")

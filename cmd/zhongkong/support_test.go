@@ -36,8 +36,11 @@ type bench struct {
 	env    map[string]string // of every run
 }
 
+// newBench prepares runs of the program in this process. urfave/cli writes to variables of its
+// package in every run, so tests with runs must not be parallel: Setenv refuses those that are.
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	t.Setenv("ZHONGKONG_TEST", t.Name())
 	w := wechattest.New(wechattest.Config{})
 	b := &bench{t: t, wechat: w, base: w.Start(t)}
 	b.env = map[string]string{
