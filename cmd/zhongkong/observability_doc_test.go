@@ -59,7 +59,6 @@ func buildPprof(t *testing.T) {
 }
 
 func TestThePageOfObservabilityHasAllAttributes(t *testing.T) {
-	t.Parallel()
 	var want, names []string
 	for _, a := range logging.Attributes() {
 		want = append(want, fmt.Sprintf("| `%s` | %s | %s |", a.Name, a.Kind, a.Meaning))

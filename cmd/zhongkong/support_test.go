@@ -40,7 +40,7 @@ type bench struct {
 // package in every run, so tests with runs must not be parallel: Setenv refuses those that are.
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	t.Setenv("ZHONGKONG_TEST", t.Name())
+	t.Setenv("NOT_PARALLEL", t.Name()) // no name of the program's: it refuses those that it does not know, and processes inherit this one
 	w := wechattest.New(wechattest.Config{})
 	b := &bench{t: t, wechat: w, base: w.Start(t)}
 	b.env = map[string]string{
