@@ -7,22 +7,29 @@ import (
 
 // This file has the transitions of a view by what the store says.
 
-// stateRead takes in a reading of the store that began when readSeq was seq. If
-// another reading has been asked for since, for example because the subscription
-// began meanwhile, this one does not answer that.
-func (v *view) stateRead(s State, seq uint16, e env) (fx effects) {
+// asked is what was known when a reading of the store began. The reading can only
+// be judged by that: what came later, the store may have got after the reading.
+type asked struct {
+	seq  uint16 // readSeq
+	held Fence  // the generation held, 0: none
+}
+
+// asked returns it for a reading that begins now.
+func (v *view) asked() asked { return asked{v.readSeq, v.generation()} }
+
+// stateRead takes in a reading of the store. If another reading has been asked for
+// since it began, for example because the subscription began meanwhile, this one
+// does not answer that.
+func (v *view) stateRead(s State, began asked, e env) (fx effects) {
 	if v.held != nil && !v.held.Generation.Credible(s.Now) {
 		// The store's clock has gone back by more than a day: what it hands
 		// out from now on is older by number.
 		fx.disowned, v.held = &s, nil
 	}
-	newer := v.held == nil || s.Record.Generation > v.held.Generation
-	fx.missed = newer && s.Record.Usable() && e.connected && !v.readDue && v.reads > 0
+	fx.missed = v.notNotified(s, e)
 	v.reads++
 	v.readAt = e.now
-	v.readDue = v.readDue && v.readSeq != seq
-	v.nextRead = e.now + e.jitter(e.cfg.PollEvery)
-	v.nextRead -= v.nextRead % instant(pollGrid)
+	v.readDue = v.readDue && v.readSeq != began.seq
 	v.callsToday, v.conflicts, v.holder = int32(s.CallsToday), int32(s.Conflicts), s.Holder
 	v.readAttempts(s, e)
 	e.storeNow, e.storeKnown = s.Now, true
@@ -34,9 +41,52 @@ func (v *view) stateRead(s State, seq uint16, e env) (fx effects) {
 	if s.Record.Usable() && s.Record.credible(s.Now) {
 		v.install(s.Record, e)
 	}
-	lost := e.refresher() && v.usable(e) && s.Record.Generation < v.held.Generation && s.Fence <= v.held.Generation
-	fx.lost, v.lost = lost && !v.lost, lost
+	fx.lost = v.judgeLoss(s, began, e)
 	return v.changed(fx, e)
+}
+
+// judgeLoss decides whether the store has lost the record that is held, and reports
+// whether that is news.
+func (v *view) judgeLoss(s State, began asked, e env) bool {
+	if !e.refresher() || !v.usable(e) || s.Record.Generation >= v.held.Generation || s.Fence > v.held.Generation {
+		v.lost = false
+		return false
+	}
+	if began.held < v.held.Generation {
+		// The record that is held came after the reading began, which tells nothing
+		// of it. But if the one before is missing, this one may be as well.
+		if s.Record.Generation < began.held {
+			v.read()
+		}
+		return false
+	}
+	news := !v.lost
+	v.lost = true
+	return news
+}
+
+// notNotified plans the next reading, and reports whether a notification of a newer
+// record was lost. A reading may overtake the notification of what it finds, so that
+// is decided only by another reading, a moment later.
+func (v *view) notNotified(s State, e env) (missed bool) {
+	if v.unheard && e.now < v.nextRead && e.connected && !v.readDue {
+		return false // too early to tell
+	}
+	missed = v.unheard && e.connected && !v.readDue
+	newer := s.Record.Generation > v.generation()
+	v.unheard = newer && !missed && s.Record.Usable() && e.connected && !v.readDue && v.reads > 0
+	if v.unheard {
+		v.nextRead = e.now + instant(notifiedWithin)
+		return false
+	}
+	v.poll(e)
+	return missed
+}
+
+// poll plans the next reading that nothing else asks for.
+func (v *view) poll(e env) {
+	v.nextRead = e.now + e.jitter(e.cfg.PollEvery)
+	v.nextRead -= v.nextRead % instant(pollGrid)
 }
 
 // readAttempts takes over who is refreshing, as a reading shows it.
@@ -106,6 +156,10 @@ func (v *view) refreshHeard(n Event, e env) {
 	v.attempts.committed(n.Fence)
 	v.fault.replacedBy(n.Record.Generation)
 	v.busy(0)
+	if v.unheard && n.Record.Generation >= v.generation() {
+		v.unheard = false
+		v.poll(e)
+	}
 	v.retryAt, v.limitUntil = 0, 0
 	if v.failure != nil && v.failure.InARow > 0 {
 		over := *v.failure
@@ -155,6 +209,7 @@ func (v *view) install(r Record, e env) {
 	if h := v.held; h != nil && (r.Generation < h.Generation || r.Generation == h.Generation && h.slept == e.slept) {
 		return
 	}
+	v.lost = v.lost && r.Generation == v.generation()
 	refreshIn := r.replacedIn(e.refreshAge(r.Lifetime()))
 	r.TTL = min(r.TTL, r.Lifetime()-Margin(r.Lifetime())) // it is more only if the store's clock went back
 	v.held = &held{

@@ -143,7 +143,7 @@ func (a *Account) round(ctx context.Context, s *slot) error {
 
 // read reads the account from the store.
 func (a *Account) read(ctx context.Context) (State, error) {
-	seq := a.readSeq()
+	began := a.asked()
 	states, err := a.c.store.Load(ctx, a.name)
 	if ctx.Err() == nil { // else it may be the caller who gave up, not the store
 		a.c.reached(err)
@@ -151,21 +151,21 @@ func (a *Account) read(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("read %q: %w", a.name, err)
 	}
-	a.stateRead(states[0], seq)
+	a.stateRead(states[0], began)
 	return states[0], nil
 }
 
-// readSeq returns what stateRead is to be given of a reading that begins now.
-func (a *Account) readSeq() (seq uint16) {
-	a.update(func(v *view, _ env) { seq = v.readSeq })
-	return seq
+// asked returns what stateRead is to be given of a reading that begins now.
+func (a *Account) asked() (began asked) {
+	a.update(func(v *view, _ env) { began = v.asked() })
+	return began
 }
 
-// stateRead takes in a reading that began at seq.
-func (a *Account) stateRead(s State, seq uint16) effects {
+// stateRead takes in a reading.
+func (a *Account) stateRead(s State, began asked) effects {
 	return a.apply(func(v *view, e env) effects {
 		a.c.storeClock.set(s.Now, e.now)
-		return v.stateRead(s, seq, e)
+		return v.stateRead(s, began, e)
 	})
 }
 

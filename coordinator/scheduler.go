@@ -196,21 +196,25 @@ func (s *scheduler) launch() {
 
 // load reads accounts from the store in one go.
 func (s *scheduler) load(ctx context.Context, accounts []*Account) {
-	names, seqs := make([]string, len(accounts)), make([]uint16, len(accounts))
+	names, began := make([]string, len(accounts)), make([]asked, len(accounts))
 	for i, a := range accounts {
-		names[i], seqs[i] = a.name, a.readSeq()
+		names[i], began[i] = a.name, a.asked()
 	}
 	states, err := s.c.store.Load(ctx, names...)
 	if ctx.Err() != nil {
 		return // Run is ending
 	}
 	s.c.reached(err)
+	missed := false
 	for i, a := range accounts {
 		if err == nil {
-			a.stateRead(states[i], seqs[i])
+			missed = a.stateRead(states[i], began[i]).missed || missed
 			continue
 		}
 		a.apply(func(v *view, e env) effects { return v.readFailed(err, e) })
+	}
+	if missed { // others may have been as well
+		s.readAll()
 	}
 }
 
@@ -239,9 +243,9 @@ func (s *scheduler) probe(ctx context.Context) {
 // probeOne reads an account, if it is this process' to refresh or readers are
 // probed as well, and all of them if it shows that something was missed.
 func (s *scheduler) probeOne(ctx context.Context, a *Account, readers bool) {
-	var seq uint16
+	var began asked
 	var worth bool
-	a.update(func(v *view, e env) { seq, worth = v.readSeq, v.worthProbing(e) && (readers || e.refresher()) })
+	a.update(func(v *view, e env) { began, worth = v.asked(), v.worthProbing(e) && (readers || e.refresher()) })
 	if !worth {
 		return
 	}
@@ -250,7 +254,7 @@ func (s *scheduler) probeOne(ctx context.Context, a *Account, readers bool) {
 	if err != nil {
 		return
 	}
-	fx := a.stateRead(states[0], seq)
+	fx := a.stateRead(states[0], began)
 	if fx.lost {
 		s.c.log.Warn("the store has lost data: reading all accounts again", "account", a.name)
 	}

@@ -37,6 +37,7 @@ type view struct {
 	readSeq    uint16 // how often readDue was set; see stateRead
 	readDue    bool   // the store must be read: something may have been missed
 	lost       bool   // the store has lost the record that is held
+	unheard    bool   // a reading found the record that is held; its notification has not come
 	inRound    bool   // a goroutine is looking after the account
 	removed    bool
 }
@@ -86,6 +87,9 @@ const (
 	wantedPause = 200 * time.Millisecond
 	// wantEvery is how often a waiting reader calls for a refresher.
 	wantEvery = time.Second
+	// notifiedWithin is how much later than the reading that found a record its
+	// notification may come.
+	notifiedWithin = 200 * time.Millisecond
 	// pollGrid is what polls are aligned to, so that many are read at once.
 	pollGrid = 250 * time.Millisecond
 )

@@ -13,25 +13,27 @@ func TestAGenerationNeverGoesBackwards(t *testing.T) {
 		want Fence
 	}{
 		"an older record is read": {func(v *view, e env) {
-			v.stateRead(State{Now: e.storeNow, Record: recordOf(6, time.Hour), Fence: 7}, 0, e)
+			v.stateRead(State{Now: e.storeNow, Record: recordOf(6, time.Hour), Fence: 7}, v.asked(), e)
 		}, 7},
 		"an older record is notified": {func(v *view, e env) {
 			v.eventHeard(Event{Kind: EventRefreshed, Fence: 6, Record: recordOf(6, time.Hour)}, e)
 		}, 7},
 		"a newer record is read": {func(v *view, e env) {
-			v.stateRead(State{Now: e.storeNow, Record: recordOf(8, time.Hour), Fence: 8}, 0, e)
+			v.stateRead(State{Now: e.storeNow, Record: recordOf(8, time.Hour), Fence: 8}, v.asked(), e)
 		}, 8},
 		"a newer record is notified": {func(v *view, e env) {
 			v.eventHeard(Event{Kind: EventRefreshed, Fence: 8, Record: recordOf(8, time.Hour)}, e)
 		}, 8},
-		"a record has ended": {func(v *view, e env) { v.stateRead(State{Now: e.storeNow, Record: recordOf(8, 0), Fence: 8}, 0, e) }, 7},
+		"a record has ended": {func(v *view, e env) {
+			v.stateRead(State{Now: e.storeNow, Record: recordOf(8, 0), Fence: 8}, v.asked(), e)
+		}, 7},
 		"a generation of next week": {func(v *view, e env) {
 			next := Fence(e.storeNow.Add(7 * 24 * time.Hour).UnixMicro())
 			v.eventHeard(Event{Kind: EventRefreshed, Fence: next, Record: recordOf(next, time.Hour)}, e)
 		}, 7},
 		"the store's clock goes back by days": {func(v *view, e env) {
 			v.held.Generation = Fence(e.storeNow.UnixMicro())
-			v.stateRead(State{Now: e.storeNow.Add(-48 * time.Hour), Record: recordOf(8, time.Hour)}, 0, e)
+			v.stateRead(State{Now: e.storeNow.Add(-48 * time.Hour), Record: recordOf(8, time.Hour)}, v.asked(), e)
 		}, 8},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,35 +72,35 @@ func TestAnIncredibleEventOnlyHasTheStoreRead(t *testing.T) {
 func TestALossIsNewOnce(t *testing.T) {
 	v, e := fresh(), testEnv()
 	empty := State{Now: e.storeNow}
-	if fx := v.stateRead(empty, 0, e); !fx.lost || !v.lost {
+	if fx := v.stateRead(empty, v.asked(), e); !fx.lost || !v.lost {
 		t.Error("the first reading shows no loss")
 	}
-	if fx := v.stateRead(empty, 0, e); fx.lost || !v.lost {
+	if fx := v.stateRead(empty, v.asked(), e); fx.lost || !v.lost {
 		t.Error("the second reading shows another loss")
 	}
 	v.restored(true, e)
-	if fx := v.stateRead(empty, 0, e); !fx.lost {
+	if fx := v.stateRead(empty, v.asked(), e); !fx.lost {
 		t.Error("the next loss is not shown")
 	}
-	v.stateRead(State{Now: e.storeNow, Fence: 9}, 0, e)
+	v.stateRead(State{Now: e.storeNow, Fence: 9}, v.asked(), e)
 	if v.lost {
 		t.Error("a store that has handed out a newer fence has lost a record")
 	}
 	e.source = nil
-	if fx := v.stateRead(empty, 0, e); fx.lost {
+	if fx := v.stateRead(empty, v.asked(), e); fx.lost {
 		t.Error("a reader has something to restore")
 	}
 }
 
 func TestAReadingThatBeganTooEarlyAnswersNothing(t *testing.T) {
 	v, e := fresh(), testEnv()
-	before := v.readSeq
+	before := v.asked()
 	v.read()
 	v.stateRead(State{Now: e.storeNow}, before, e)
 	if !v.readDue {
 		t.Error("the reading that was asked for later is not due any more")
 	}
-	v.stateRead(State{Now: e.storeNow}, v.readSeq, e)
+	v.stateRead(State{Now: e.storeNow}, v.asked(), e)
 	if v.readDue {
 		t.Error("the reading is still due")
 	}
@@ -108,7 +110,7 @@ func TestPollsAreAlignedAndJittered(t *testing.T) {
 	for _, roll := range []float64{0, 0.3, 0.999} {
 		v, e := fresh(), testEnv()
 		e.roll = roll
-		v.stateRead(State{Now: e.storeNow}, 0, e)
+		v.stateRead(State{Now: e.storeNow}, v.asked(), e)
 		if wait := time.Duration(v.nextRead - at); wait < 53*time.Second || wait > 66*time.Second || v.nextRead%instant(pollGrid) != 0 {
 			t.Errorf("roll %v: the next poll is in %v", roll, wait)
 		}

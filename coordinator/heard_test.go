@@ -1,0 +1,99 @@
+package coordinator
+
+import (
+	"testing"
+	"time"
+)
+
+// A reading and the notification of a commit take different ways: a reading that began
+// before the commit may be taken in after its notification.
+func TestOnlyWhatWasHeldWhenAReadingBeganCanBeLost(t *testing.T) {
+	heard := func(generation Fence) func(*view, env) {
+		return func(v *view, e env) {
+			v.eventHeard(Event{Kind: EventRefreshed, Fence: generation, Record: recordOf(generation, time.Hour)}, e)
+		}
+	}
+	committed := func(generation Fence) func(*view, env) {
+		return func(v *view, e env) { v.committed(recordOf(generation, time.Hour), generation, e) }
+	}
+	nothing := func(*view, env) {}
+	for name, c := range map[string]struct {
+		held           Fence
+		meanwhile      func(*view, env)
+		read           Fence // the generation that the reading shows
+		lost, readDue  bool
+		wantGeneration Fence
+	}{
+		"the store has nothing":                              {7, nothing, 0, true, false, 7},
+		"the store has an older record":                      {7, nothing, 6, true, false, 7},
+		"the store has what is held":                         {7, nothing, 7, false, false, 7},
+		"nothing was held, and a commit was heard of":        {0, heard(8), 0, false, false, 8},
+		"nothing was held, and this process has committed":   {0, committed(8), 0, false, false, 8},
+		"a newer commit was heard of":                        {7, heard(8), 7, false, false, 8},
+		"this process has committed a newer one":             {7, committed(8), 7, false, false, 8},
+		"what was held is missing, a newer one was heard of": {7, heard(8), 0, false, true, 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, e := &view{reads: 1}, testEnv()
+			if c.held != 0 {
+				v.install(recordOf(c.held, time.Hour), e)
+			}
+			began := v.asked()
+			c.meanwhile(v, e)
+			s := State{Now: e.storeNow, Fence: c.read}
+			if c.read != 0 {
+				s.Record = recordOf(c.read, time.Hour)
+			}
+			if fx := v.stateRead(s, began, e); fx.lost != c.lost || v.lost != c.lost {
+				t.Errorf("lost = %v, news %v, want %v", v.lost, fx.lost, c.lost)
+			}
+			if v.readDue != c.readDue || v.generation() != c.wantGeneration {
+				t.Errorf("read again = %v, generation %d; want %v, %d", v.readDue, v.generation(), c.readDue, c.wantGeneration)
+			}
+		})
+	}
+}
+
+func TestALossEndsWithANewerRecord(t *testing.T) {
+	v, e := fresh(), testEnv()
+	v.stateRead(State{Now: e.storeNow}, v.asked(), e)
+	v.eventHeard(Event{Kind: EventRefreshed, Fence: 8, Record: recordOf(8, time.Hour)}, e)
+	if v.lost {
+		t.Error("the record that replaced the lost one is to be restored")
+	}
+}
+
+func TestANotificationIsMissedOnlyIfItDoesNotFollow(t *testing.T) {
+	newer := func(e env) State { return State{Now: e.storeNow, Record: recordOf(8, time.Hour), Fence: 8} }
+	for name, c := range map[string]struct {
+		meanwhile func(*view, env)
+		missed    bool
+	}{
+		"none comes": {func(*view, env) {}, true},
+		"it comes": {func(v *view, e env) {
+			v.eventHeard(Event{Kind: EventRefreshed, Fence: 8, Record: recordOf(8, time.Hour)}, e)
+		}, false},
+		"that of the record before comes": {func(v *view, e env) {
+			v.eventHeard(Event{Kind: EventRefreshed, Fence: 7, Record: recordOf(7, time.Hour)}, e)
+		}, true},
+		"the subscription begins anew": {func(v *view, e env) { v.readSoon(e) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, e := fresh(), testEnv()
+			for range 2 { // two readings side by side tell no more than one
+				if fx := v.stateRead(newer(e), v.asked(), e); fx.missed {
+					t.Error("missed before the notification had time to come")
+				}
+			}
+			c.meanwhile(v, e)
+			e.now += instant(notifiedWithin)
+			if fx := v.stateRead(newer(e), v.asked(), e); fx.missed != c.missed {
+				t.Errorf("missed = %v, want %v", fx.missed, c.missed)
+			}
+			e.now += minute
+			if fx := v.stateRead(newer(e), v.asked(), e); fx.missed {
+				t.Error("missed once more")
+			}
+		})
+	}
+}
