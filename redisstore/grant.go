@@ -109,7 +109,7 @@ func (s *Store) runGrant(ctx context.Context, c call) ([]any, error) {
 		return nil, fmt.Errorf("%s %q: %w", c.op, c.account, errNoSealer)
 	}
 	if c.keys == nil {
-		c.keys = s.grantKeys(c.account)
+		c.keys, c.logs = s.grantKeys(c.account), true
 	}
 	if c.confirm == confirmedOnDisk {
 		select {
@@ -123,10 +123,9 @@ func (s *Store) runGrant(ctx context.Context, c call) ([]any, error) {
 	return s.run(ctx, c)
 }
 
-// grantKeys are the keys of all scripts that share grant.lua.
+// grantKeys are the account's keys of all scripts that share grant.lua.
 func (s *Store) grantKeys(account string) []string {
-	k := s.keys.Of(account)
-	return []string{s.keys.Grant(account), k.State, k.Log}
+	return []string{s.keys.Grant(account), s.keys.Of(account).State}
 }
 
 // writeGrant runs one of the scripts that store a record.

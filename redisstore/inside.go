@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -28,22 +29,25 @@ func (s *Store) tryScripts(ctx context.Context, account string) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	k := s.keys.Of(account)
-	attempt := []string{k.Token, k.State, k.Attempts, k.Calls, k.Log}
+	attempt := []string{k.Token, k.State, k.Attempts, k.Calls}
 	probe := &lock{store: s, account: account, keys: k, value: "probe", ttl: s.timeout}
 	for _, run := range []struct {
 		script *redis.Script
 		keys   []string
+		logs   bool
 		args   []any
 	}{
-		{s.scripts().load, loadKeys(k, ""), nil},
-		{s.scripts().begin, attempt, nil},
-		{s.scripts().commit, attempt, nil},
-		{s.scripts().fail, attempt, nil},
-		{s.scripts().extend, []string{k.Lock, k.Attempts}, []any{probe.value, 1, 0}},
-		{s.scripts().restore, []string{k.Token, k.State, k.Log}, []any{"", "", 1, "", 0, 0, 0, 0, 0, "", "", ""}},
+		{s.scripts().load, loadKeys(k, ""), false, nil},
+		{s.scripts().begin, attempt, true, nil},
+		{s.scripts().commit, append(slices.Clip(attempt), k.Log), true, nil},
+		{s.scripts().fail, attempt, true, nil},
+		{s.scripts().extend, []string{k.Lock, k.Attempts}, false, []any{probe.value, 1, 0}},
+		{s.scripts().restore, []string{k.Token, k.State}, true, []any{"", "", 1, "", 0, 0, 0, 0, 0, "", "", ""}},
 	} {
-		err := s.client.OnMaster(ctx, k.Token, func(client redis.UniversalClient) error {
-			return run.script.Run(ctx, client, run.keys, run.args...).Err()
+		err := s.withLog(account, run.logs, run.keys, func(keys []string) error {
+			return s.client.OnMaster(ctx, k.Token, func(client redis.UniversalClient) error {
+				return run.script.Run(ctx, client, keys, run.args...).Err()
+			})
 		})
 		if err != nil {
 			return err
@@ -58,9 +62,10 @@ func (s *Store) tryScripts(ctx context.Context, account string) error {
 func (s *Store) tryGrantScript(ctx context.Context, account string) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	keys := s.grantKeys(account)
-	return s.client.OnMaster(ctx, keys[0], func(client redis.UniversalClient) error {
-		return s.grants().restore.Run(ctx, client, keys, "", "", 0, "", 0, 0, "", "{}", "", "").Err()
+	return s.withLog(account, true, s.grantKeys(account), func(keys []string) error {
+		return s.client.OnMaster(ctx, keys[0], func(client redis.UniversalClient) error {
+			return s.grants().restore.Run(ctx, client, keys, "", "", 0, "", 0, 0, "", "{}", "", "").Err()
+		})
 	})
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
@@ -28,7 +30,7 @@ func TestHistoryTellsWhatHappenedNewestFirst(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	server.MustDo(t, "xadd", "zhongkong:{a}:log", "*", "what", "is this")
+	server.MustDo(t, "xadd", "zhongkong:{}:log", "*", "account", "a", "what", "is this")
 	entries, err := redisadmin.New(store).History(t.Context(), "a", 10)
 	if err != nil {
 		t.Fatal(err)
@@ -64,16 +66,26 @@ func TestHistoryTellsWhatHappenedNewestFirst(t *testing.T) {
 func TestLogIsCapped(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), redisstore.Options{})
-	var seen coordinator.Fence
-	for range 1300 {
-		r, err := store.Commit(t.Context(), "a", of(begun(t, store, "a", seen), "token"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen = r.Generation
+	const older = 5500
+	refreshed(t, store, "a", "token")
+	client := server.Client()
+	defer client.Close()
+	pipe := client.Pipeline()
+	for range older {
+		pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: "zhongkong:{}:log", Values: []string{"account", "b", "event", "refreshed"}})
 	}
-	if n := server.MustDo(t, "xlen", "zhongkong:{a}:log").(int64); n < 1000 || n > 1200 {
-		t.Errorf("the log has %d entries, want about 1000", n)
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	refreshed(t, store, "a", "token")
+	if n := server.MustDo(t, "xlen", "zhongkong:{}:log").(int64); n < 5000 || n > 5200 {
+		t.Errorf("the log has %d entries, want about 5000", n)
+	}
+	if entries, err := redisadmin.New(store).History(t.Context(), "b", older); err != nil || len(entries) < 4900 {
+		t.Errorf("History() = %d entries, %v, want those of all pages", len(entries), err)
+	}
+	if entries, err := redisadmin.New(store).History(t.Context(), "a", 10); err != nil || len(entries) != 1 {
+		t.Errorf("History() = %d entries, %v, want the one that is left", len(entries), err)
 	}
 }
 

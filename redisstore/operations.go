@@ -32,8 +32,8 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRe
 	}
 	k := s.keys.Of(account)
 	answer, err := s.run(ctx, call{
-		op: "begin", account: account, script: s.scripts().begin, counts: true,
-		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log},
+		op: "begin", account: account, script: s.scripts().begin, counts: true, logs: true,
+		keys: []string{k.Token, k.State, k.Attempts, k.Calls},
 		args: []any{
 			s.keys.Channel(account, layout.Begun), s.keys.Channel(account, layout.Refreshed), s.instance,
 			uint64(b.Seen), string(b.Reason), demanded, atLeastOneMilli(b.TTL), b.Credential,
@@ -72,7 +72,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 		args = append(args, uint64(overdue))
 	}
 	answer, err := s.run(ctx, call{
-		op: "commit", account: account, script: s.scripts().commit, counts: true,
+		op: "commit", account: account, script: s.scripts().commit, counts: true, logs: true,
 		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log}, args: args,
 		confirm: s.inReplicas(),
 	})
@@ -93,8 +93,8 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 func (s *Store) Fail(ctx context.Context, account string, f coordinator.FailRequest) error {
 	k := s.keys.Of(account)
 	_, err := s.run(ctx, call{
-		op: "fail", account: account, script: s.scripts().fail, counts: true,
-		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log},
+		op: "fail", account: account, script: s.scripts().fail, counts: true, logs: true,
+		keys: []string{k.Token, k.State, k.Attempts, k.Calls},
 		args: []any{
 			s.keys.Channel(account, layout.Refreshed), s.instance, uint64(f.Attempt.Fence),
 			string(f.Failure.Kind), printable(string(f.Failure.Code)), printable(f.Failure.Message), f.Failure.Credential,
@@ -117,8 +117,8 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 	}
 	k := s.keys.Of(account)
 	answer, err := s.run(ctx, call{
-		op: "restore", account: account, script: s.scripts().restore,
-		keys: []string{k.Token, k.State, k.Log},
+		op: "restore", account: account, script: s.scripts().restore, logs: true,
+		keys: []string{k.Token, k.State},
 		args: []any{
 			s.keys.Channel(account, layout.Refreshed), s.instance, uint64(r.Generation), stored,
 			r.IssuedAt.UnixMilli(), r.ExpiresAt.UnixMilli(), refreshAt,
@@ -175,6 +175,7 @@ type call struct {
 	keys        []string
 	args        []any
 	counts      bool    // keys[callsKey] counts the day's calls; run adds the day
+	logs        bool    // it changes something: run adds the keys of the log and the index
 	confirm     confirm // what its writes wait for
 }
 
@@ -206,14 +207,15 @@ func (s *Store) run(ctx context.Context, c call) ([]any, error) {
 	var answer any
 	var missing error
 	for day := s.day(); day != ""; day = s.otherDay(c.account, answer) {
-		keys := c.on(day)
-		err := s.client.OnMaster(bounded, keys[0], func(client redis.UniversalClient) (err error) {
-			if c.confirm == unconfirmed {
-				answer, err = c.script.Run(bounded, client, keys, c.args...).Result()
-			} else {
-				answer, missing, err = s.runConfirmed(bounded, client, c, keys)
-			}
-			return err
+		err := s.withLog(c.account, c.logs, c.on(day), func(keys []string) error {
+			return s.client.OnMaster(bounded, keys[0], func(client redis.UniversalClient) (err error) {
+				if c.confirm == unconfirmed {
+					answer, err = c.script.Run(bounded, client, keys, c.args...).Result()
+				} else {
+					answer, missing, err = s.runConfirmed(bounded, client, c, keys)
+				}
+				return err
+			})
 		})
 		if err != nil {
 			return nil, s.fault(ctx, c.op, c.account, err)

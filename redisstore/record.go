@@ -342,8 +342,8 @@ func (s *Store) storedRecord(account string, answer []any) (coordinator.Record, 
 	case "stored":
 		answer = r.list(answer, 3)
 		if len(answer) > 3 && answer[3] != nil {
-			s.log.Warn("the account's log cannot be written; delete the key",
-				"account", account, "key", r.keys.Log, "error", r.text(r.keys.Log, "", answer[3]))
+			log, _ := s.logKeys(account, s.shares.Load())
+			s.log.Warn("the log in Redis cannot be written; delete the key", "account", account, "key", log, "error", r.text(log, "", answer[3]))
 		}
 		return s.record(account, answer[2], s.serverNow(r, answer[1]))
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
 //go:embed lua/*.lua
@@ -19,20 +20,26 @@ type scripts struct {
 	load, begin, extend, commit, fail, restore *redis.Script
 }
 
-func newScripts() scripts {
+func newScripts() scripts { return scriptsOf(source) }
+
+// scriptsOf returns the scripts of these sources.
+func scriptsOf(source func(name string) string) scripts {
+	reads := func(name string) *redis.Script { return redis.NewScript(source("prelude") + "\n" + source(name)) }
+	changes := func(name string) *redis.Script {
+		return redis.NewScript(source("prelude") + "\n" + source("change") + "\n" + source(name))
+	}
 	return scripts{
-		load:    newScript("load"),
-		begin:   newScript("begin"),
-		extend:  newScript("extend"),
-		commit:  newScript("commit"),
-		fail:    newScript("fail"),
-		restore: newScript("restore"),
+		load:    reads("load"),
+		begin:   changes("begin"),
+		extend:  reads("extend"),
+		commit:  changes("commit"),
+		fail:    changes("fail"),
+		restore: changes("restore"),
 	}
 }
 
-func newScript(name string) *redis.Script {
-	return redis.NewScript(source("prelude") + "\n" + source(name))
-}
+// oldLogLife is how long the log that an account had of its own is kept.
+const oldLogLife = 7 * 24 * time.Hour
 
 // clockSlack is by how much the clocks of a store's servers may differ.
 const clockSlack = 5 * time.Second
@@ -45,12 +52,12 @@ type grantScripts struct {
 
 // newGrantScripts returns the scripts of a store that waits so long for newer records.
 func newGrantScripts(settle time.Duration) grantScripts {
-	shared := fmt.Sprintf("%s\nlocal settle_ms, slack_ms = %d, %d\n%s\n",
-		source("prelude"), settle.Milliseconds(), clockSlack.Milliseconds(), source("grant"))
+	shared := fmt.Sprintf("%s\n%s\nlocal settle_ms, slack_ms = %d, %d\n%s\n",
+		source("prelude"), source("change"), settle.Milliseconds(), clockSlack.Milliseconds(), source("grant"))
 	of := func(name string) *redis.Script { return redis.NewScript(shared + source(name)) }
 	return grantScripts{
 		load: of("loadgrant"), save: of("savegrant"), restore: of("restoregrant"), drop: of("dropgrant"), reseal: of("resealgrant"),
-		setMember: newScript("setmember"),
+		setMember: redis.NewScript(source("prelude") + "\n" + source("setmember")),
 	}
 }
 
@@ -59,11 +66,13 @@ func newGrantScripts(settle time.Duration) grantScripts {
 func constants() string {
 	return fmt.Sprintf(`local most_ahead, fence_ahead, retry_ahead, life_most = %d, %d, %d, %d
 local pace_burst, failures_most, attempts_most = %d, %d, %d
+local log_most, log_own_most, old_log_seconds = %d, %d, %d
 local daily_budget, call_budget, minimum_interval, back_off, loop_brake = '%s', '%s', '%s', '%s', '%s'
 `,
 		coordinator.MaxAhead.Milliseconds(), coordinator.MaxFenceAhead.Microseconds(),
 		coordinator.MaxRetry.Milliseconds(), coordinator.MaxLifetime.Milliseconds(),
 		coordinator.PaceBurst, maxFailures, maxAttempts,
+		layout.MaxLog, layout.MaxOwnLog, int(oldLogLife.Seconds()),
 		coordinator.LimitBudget, coordinator.LimitWindow, coordinator.LimitInterval, coordinator.LimitBackOff, coordinator.LimitLoop)
 }
 

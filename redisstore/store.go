@@ -116,6 +116,7 @@ type Store struct {
 	unconfirmed, unreadables, orphans atomic.Uint64
 	clock                             serverClock
 	scripted                          atomic.Bool // Load reads by a script; see there
+	shares                            atomic.Bool // scripts may write keys of all accounts; see withLog
 
 	background struct {
 		sync.Mutex
@@ -188,6 +189,8 @@ func newStore(client *redisclient.Client, o Options) *Store {
 		pingInterval: o.PingInterval,
 		confirming:   make(chan struct{}, maxConfirming),
 	}
+	_, cluster := client.Writes.(*redis.ClusterClient)
+	s.shares.Store(!cluster)
 	s.background.ctx, s.background.stop = context.WithCancel(context.Background())
 	return s
 }

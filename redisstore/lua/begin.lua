@@ -1,6 +1,6 @@
 -- Announces an attempt before the source is called.
 --
--- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 log
+-- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 log, 6 changes
 -- ARGV  1 channel for begun, 2 channel for throttled, 3 by, 4 seen generation,
 --       5 reason, 6 "demanded" or "", 7 the attempt's life in ms,
 --       8 credential, 9 calls per day, 10 reserve, 11 least interval in ms,
@@ -41,6 +41,7 @@ local conflicts = whole(KEYS[2], 'conflicts', fields[10])
 local window_ends, window_calls = window_of(KEYS[2], fields[11], fields[12])
 local open = got(redis.pcall('ZRANGE', KEYS[3], 0, attempts_most, 'WITHSCORES'), 'sorted-set', KEYS[3]) or {}
 local calls = whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[6], 0, 0, 'REV', 'WITHSCORES'), KEYS[6])
 if fault then return redis.error_reply(fault) end
 
 if generation > seen then
@@ -132,14 +133,19 @@ elseif fields[11] or fields[12] then
   redis.call('HDEL', KEYS[2], 'window_ends', 'window_calls')
 end
 if reason == 'rejected' then
-  redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'reported', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
+  redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'reported', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
     'fence', digits(fence), 'generation', digits(seen))
 end
 if conflict then
   redis.call('HSET', KEYS[2], 'conflicts', digits(math.min(conflicts + 1, 1000000)))
-  redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'conflict', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
+  redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'conflict', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
     'fence', digits(fence), 'generation', digits(seen))
 end
+if anew then
+  redis.call('DEL', KEYS[6])
+  redis.call('ZADD', KEYS[6], digits(now_us), '')
+end
+if change then redis.call('ZADD', KEYS[6], change, account) end
 redis.call('PUBLISH', ARGV[1], json('event', 'begun', 'fence', fence, 'by', ARGV[3], 'reason', reason,
   'deadline_ms', life))
 return { 'begun', digits(now), digits(fence), window_calls, failures, conflict and 1 or 0, settles }

@@ -1,6 +1,6 @@
 -- Stores the token of an attempt and settles what it may settle.
 --
--- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 log
+-- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 own log, 6 log, 7 changes
 -- ARGV  1 channel for refreshed, 2 by, 3 fence, 4 token, 5 life in ms,
 --       6 age in ms, 7 margin in ms, 8 refresh in ms, if the source asked for it (or 0),
 --       9 reason, 10 took in ms, 11 calls, 12 the caller who demanded it, or "",
@@ -29,6 +29,7 @@ local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
 local window_ends, window_calls = window_of(KEYS[2], fields[5], fields[6])
 got(redis.pcall('ZSCORE', KEYS[3], ARGV[3]), 'sorted-set', KEYS[3])
 whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[7], 0, 0, 'REV', 'WITHSCORES'), KEYS[7])
 if fault then return redis.error_reply(fault) end
 
 if generation == fence then
@@ -47,7 +48,12 @@ if last_fence > fence or generation > fence or credible(fence) == 0 then
   -- Open again even if a successor has settled it: that commit assumed that the
   -- attempt would bring no token.
   redis.call('ZADD', KEYS[3], digits(now), ARGV[3])
-  redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'superseded', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9],
+  if anew then
+    redis.call('DEL', KEYS[7])
+    redis.call('ZADD', KEYS[7], digits(now_us), '')
+  end
+  if change then redis.call('ZADD', KEYS[7], change, account) end
+  redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'superseded', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9],
     'fence', ARGV[3], 'newer', digits(math.max(last_fence, generation)), 'took_ms', ARGV[10])
   return { 'superseded', digits(now) }
 end
@@ -72,12 +78,20 @@ end
 redis.call('ZREM', KEYS[3], ARGV[3])
 for i = 15, #ARGV do redis.call('ZREM', KEYS[3], ARGV[i]) end
 -- The log is only informative: a refresh does not fail because of it.
-local logged = redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'refreshed', 'by', ARGV[2], 'asked_by', ARGV[12],
+local logged = redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'refreshed', 'by', ARGV[2], 'asked_by', ARGV[12],
   'reason', ARGV[9], 'fence', ARGV[3], 'took_ms', ARGV[10], 'life_ms', ARGV[5],
   'repeated', ARGV[14])
+if anew then
+  redis.call('DEL', KEYS[7])
+  redis.call('ZADD', KEYS[7], digits(now_us), '')
+end
+if change then redis.call('ZADD', KEYS[7], change, account) end
+-- The version before this one kept a log for each account. History still shows it.
+if indexed and redis.call('PTTL', KEYS[5]) == -1 then redis.call('EXPIRE', KEYS[5], old_log_seconds) end
 redis.call('PUBLISH', ARGV[1], json('event', 'refreshed', 'access_token', ARGV[4], 'generation', fence,
   'issued_at', issued_at, 'expires_at', expires_at, 'issued_by', ARGV[2], 'ttl_ms', ttl,
-  'refresh_at', refresh_at, 'attributes', ARGV[13], 'repeated', tonumber(ARGV[14]) or '', 'reason', ARGV[9], 'by', ARGV[2]))
+  'refresh_at', refresh_at, 'attributes', ARGV[13], 'repeated', tonumber(ARGV[14]) or '', 'reason', ARGV[9], 'by', ARGV[2],
+  'change', change or ''))
 return { 'stored', digits(now),
   { ARGV[4], ARGV[3], issued_at, expires_at, ARGV[2], ARGV[13], ARGV[14], ttl, refresh_in > 0 and digits(now - age + refresh_in) },
   type(logged) == 'table' and logged.err or false }

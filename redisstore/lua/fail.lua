@@ -1,6 +1,6 @@
 -- Records that an attempt brought no token.
 --
--- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 log
+-- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 log, 6 changes
 -- ARGV  1 channel for failed, 2 by, 3 fence, 4 kind, 5 code, 6 message,
 --       7 credential, 8 retry in ms, 9 reason, 10 took in ms, 11 calls,
 --       12 the caller who demanded it, or ""
@@ -25,6 +25,7 @@ local window_ends, window_calls = window_of(KEYS[2], fields[3], fields[4])
 local failed_fence = fields[2] and natural(fields[2]) or 0
 got(redis.pcall('ZSCORE', KEYS[3], ARGV[3]), 'sorted-set', KEYS[3])
 local calls = whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[6], 0, 0, 'REV', 'WITHSCORES'), KEYS[6])
 if fault then return redis.error_reply(fault) end
 
 if failed_fence == fence or generation == fence then return 0 end
@@ -59,7 +60,12 @@ else
 end
 redis.call('HSET', KEYS[2], 'failed_fence', ARGV[3], 'last_error', ARGV[6], 'last_error_code', ARGV[5],
   'last_error_at', digits(now), 'last_error_kind', kind)
-redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', 'event', 'failed', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9],
+if anew then
+  redis.call('DEL', KEYS[6])
+  redis.call('ZADD', KEYS[6], digits(now_us), '')
+end
+if change then redis.call('ZADD', KEYS[6], change, account) end
+redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'failed', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9],
   'fence', ARGV[3], 'kind', kind, 'code', ARGV[5], 'error', ARGV[6], 'took_ms', ARGV[10], 'retry_ms', digits(retry_in))
 -- A whole number is a number in JSON, as coordinator.Code has it.
 local code = #ARGV[5] < 16 and ARGV[5]:match('^-?[1-9]%d*$') and tonumber(ARGV[5]) or ARGV[5]

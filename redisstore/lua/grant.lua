@@ -1,7 +1,7 @@
 -- Put between the prelude and each script about a grant. It reads the order of the
 -- stored record, and whether the store may have lost its newest writes.
 --
--- KEYS  1 grant, 2 state, 3 log
+-- KEYS  1 grant, 2 state, 3 log, 4 changes
 -- ARGV  of the scripts that write a record: 1 channel for grant, 2 by, 3 version,
 --       4 save id, 5 consent, 6 the newest token's fence, 7 the sealed record,
 --       8 its summary in JSON, 9 1 if its tokens are pushed, or "", 10 the caller who
@@ -28,6 +28,7 @@ local stored = got(redis.pcall('HMGET', KEYS[1], 'version', 'save_id', 'consent'
 local version = whole(KEYS[1], 'version', stored[1])
 local consent = whole(KEYS[1], 'consent', stored[3])
 if version == 0 and stored[2] then blame(KEYS[1], 'version', 'missing') end
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[4], 0, 0, 'REV', 'WITHSCORES'), KEYS[4])
 
 -- settling returns for how long other processes may still put a newer record back, in
 -- ms, and since when; 0 if the record was taken in this history of the data, or if the
@@ -41,6 +42,15 @@ local function settling()
     redis.call('HSET', KEYS[1], 'settling_replid', replid, 'settling_since', digits(now))
   end
   return math.max(since + settle_ms - now, 0), since
+end
+
+-- changed says that what others read of the grant has changed.
+local function changed()
+  if anew then
+    redis.call('DEL', KEYS[4])
+    redis.call('ZADD', KEYS[4], digits(now_us), '')
+  end
+  if change then redis.call('ZADD', KEYS[4], change, account) end
 end
 
 -- fence_of returns the newest fence of what was read of the state.
@@ -66,8 +76,9 @@ local function store(event, settled, last_fence)
   local fence = credible(math.max(tonumber(ARGV[5]), tonumber(ARGV[6])))
   if fence > last_fence then redis.call('HSET', KEYS[2], 'fence', digits(fence)) end
   if event ~= '' then
-    redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', event, 'by', ARGV[2], 'asked_by', ARGV[10], 'fence', ARGV[5])
+    redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', event, 'by', ARGV[2], 'asked_by', ARGV[10], 'fence', ARGV[5])
   end
+  changed()
   redis.call('PUBLISH', ARGV[1], json('event', 'grant', 'grant', ARGV[8], 'by', ARGV[2]))
   return { 'stored', digits(now) }
 end

@@ -1,6 +1,6 @@
 -- Reads an account's grant.
 --
--- KEYS  1 grant, 2 state, 3 log
+-- KEYS  1 grant, 2 state, 3 log, 4 changes
 -- ARGV  none
 -- Returns { now, for how many ms the store is not settled, version or 0, save id,
 --   consent, the sealed record }.

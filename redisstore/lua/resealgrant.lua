@@ -1,6 +1,6 @@
 -- Writes the stored record of a grant again, sealed with another key.
 --
--- KEYS  1 grant, 2 state, 3 log
+-- KEYS  1 grant, 2 state, 3 log, 4 changes
 -- ARGV  1 version, 2 save id, 3 the sealed record
 -- Returns 1, or 0: another record is stored by now; nothing was changed.
 --

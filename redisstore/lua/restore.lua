@@ -1,6 +1,6 @@
 -- Stores again a record that the store has lost.
 --
--- KEYS  1 token, 2 state, 3 log
+-- KEYS  1 token, 2 state, 3 log, 4 changes
 -- ARGV  1 channel for restored, 2 by, 3 generation, 4 token, 5 issued at,
 --       6 expires at, 7 refresh at (0: none), 8 remaining life in ms,
 --       9 margin in ms, 10 issued by, 11 attributes in JSON, or "", 12 1 if the issuer
@@ -20,6 +20,7 @@ local token = read_token()
 local stored = generation_of(token)
 local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'refresh_at'), 'hash', KEYS[2]) or {}
 local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[4], 0, 0, 'REV', 'WITHSCORES'), KEYS[4])
 if fault then return redis.error_reply(fault) end
 
 if stored >= generation then
@@ -54,10 +55,15 @@ if refresh_at > 0 then
 else
   redis.call('HDEL', KEYS[2], 'refresh_at')
 end
-redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'restored', 'by', ARGV[2], 'fence', ARGV[3],
+if anew then
+  redis.call('DEL', KEYS[4])
+  redis.call('ZADD', KEYS[4], digits(now_us), '')
+end
+if change then redis.call('ZADD', KEYS[4], change, account) end
+redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'restored', 'by', ARGV[2], 'fence', ARGV[3],
   'ttl_ms', ARGV[8])
 redis.call('PUBLISH', ARGV[1], json('event', 'restored', 'access_token', ARGV[4], 'generation', generation,
   'issued_at', issued, 'expires_at', expires, 'issued_by', ARGV[10], 'ttl_ms', ttl, 'refresh_at', refresh,
-  'attributes', ARGV[11], 'repeated', tonumber(ARGV[12]) or '', 'by', ARGV[2]))
+  'attributes', ARGV[11], 'repeated', tonumber(ARGV[12]) or '', 'by', ARGV[2], 'change', change or ''))
 return { 'stored', digits(now),
   { ARGV[4], ARGV[3], issued, expires, ARGV[10], ARGV[11], ARGV[12], ttl, refresh_at > 0 and digits(refresh_at) } }

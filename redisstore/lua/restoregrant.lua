@@ -1,6 +1,6 @@
 -- Puts back a record of a grant that the store has lost.
 --
--- KEYS  1 grant, 2 state, 3 log
+-- KEYS  1 grant, 2 state, 3 log, 4 changes
 -- ARGV  see grant.lua
 -- Returns { "stored", now }, or { "newer", now }: the stored record is not older;
 --   nothing was changed.

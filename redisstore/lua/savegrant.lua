@@ -1,6 +1,6 @@
 -- Stores a record of a grant in place of the version before it.
 --
--- KEYS  1 grant, 2 state, 3 log
+-- KEYS  1 grant, 2 state, 3 log, 4 changes
 -- ARGV  see grant.lua
 -- Returns one of
 --   { "stored", now }                 also when an earlier run of it stored it

@@ -2,6 +2,7 @@ package redisadmin
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,7 +13,7 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
-// Entry is a line of an account's log: what happened, never a token.
+// Entry is a line of the log of an account: what happened, never a token.
 type Entry struct {
 	At      time.Time
 	Event   string // refreshed, failed, superseded, restored, reported, conflict, consented, grant-restored
@@ -32,28 +33,66 @@ type Entry struct {
 	Repeated bool // refreshed: see coordinator.Record
 }
 
-// History returns the last n entries of an account's log, the newest first.
-// Entries that cannot be decoded are left out.
+// pageOfLog is how many entries of the log of all accounts are read at a time.
+const pageOfLog = 1000
+
+// History returns the last n entries of an account's log, the newest first. They are in
+// the log of all accounts, which keeps some thousands, or in one of the account's own: in
+// a cluster, and until a week after the update from a version that wrote it. Entries that
+// cannot be decoded are left out.
 func (i Inspector) History(ctx context.Context, account string, n int) ([]Entry, error) {
 	if err := i.CheckAccount(account); err != nil {
 		return nil, err
 	}
-	bounded, cancel := i.Bounded(ctx)
-	defer cancel()
-	lines, err := i.Client.Reads.XRevRangeN(bounded, i.Keys.Of(account).Log, "+", "-", int64(max(n, 0))).Result()
+	n = max(n, 0)
+	shared, err := i.sharedLog(ctx, account, n)
 	if err != nil {
-		if redis.HasErrorPrefix(err, "WRONGTYPE") {
-			err = i.BadKey(i.Keys.Of(account).Log, "is not a stream")
-		}
 		return nil, i.Fault(ctx, "history", account, err)
 	}
-	entries := make([]Entry, 0, len(lines))
-	for _, line := range lines {
+	own, err := i.logPage(ctx, i.Keys.Of(account).Log, "+", n)
+	if err != nil {
+		return nil, i.Fault(ctx, "history", account, err)
+	}
+	entries := make([]Entry, 0, len(shared)+len(own))
+	for _, line := range append(shared, own...) {
 		if e, ok := entry(line); ok {
 			entries = append(entries, e)
 		}
 	}
-	return entries, nil
+	slices.SortStableFunc(entries, func(a, b Entry) int { return b.At.Compare(a.At) })
+	return entries[:min(n, len(entries))], nil
+}
+
+// sharedLog returns the account's last n entries in the log of all accounts.
+func (i Inspector) sharedLog(ctx context.Context, account string, n int) ([]redis.XMessage, error) {
+	var found []redis.XMessage
+	for from := "+"; len(found) < n; {
+		page, err := i.logPage(ctx, i.Keys.SharedLog(), from, pageOfLog)
+		if err != nil {
+			return nil, err
+		}
+		for _, line := range page {
+			if line.Values["account"] == account {
+				found = append(found, line)
+			}
+		}
+		if len(page) < pageOfLog {
+			break
+		}
+		from = "(" + page[len(page)-1].ID
+	}
+	return found[:min(n, len(found))], nil
+}
+
+// logPage returns up to n entries of a log, from an ID backwards.
+func (i Inspector) logPage(ctx context.Context, key, from string, n int) ([]redis.XMessage, error) {
+	bounded, cancel := i.Bounded(ctx)
+	defer cancel()
+	lines, err := i.Client.Reads.XRevRangeN(bounded, key, from, "-", int64(n)).Result()
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		err = i.BadKey(key, "is not a stream")
+	}
+	return lines, err
 }
 
 func entry(line redis.XMessage) (Entry, bool) {

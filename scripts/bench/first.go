@@ -78,16 +78,19 @@ return 1`
 
 // ourCommit returns the product's script, from the source tree.
 func ourCommit() (string, error) {
-	prelude, err := os.ReadFile("../../redisstore/lua/prelude.lua")
-	if err != nil {
-		return "", err
-	}
-	commit, err := os.ReadFile("../../redisstore/lua/commit.lua")
 	// redisstore declares these from Go's constants; commit uses no others.
-	constants := fmt.Sprintf("local most_ahead, fence_ahead, retry_ahead, life_most = %d, %d, %d, %d\nlocal failures_most, attempts_most = 1000000, 1000\n",
+	script := fmt.Sprintf("local most_ahead, fence_ahead, retry_ahead, life_most = %d, %d, %d, %d\nlocal failures_most, attempts_most = 1000000, 1000\n"+
+		"local log_most, log_own_most, old_log_seconds = 5000, 50, 604800\n",
 		coordinator.MaxAhead.Milliseconds(), coordinator.MaxFenceAhead.Microseconds(),
 		coordinator.MaxRetry.Milliseconds(), coordinator.MaxLifetime.Milliseconds())
-	return constants + string(prelude) + "\n" + string(commit), err
+	for _, name := range []string{"prelude", "change", "commit"} {
+		text, err := os.ReadFile("../../redisstore/lua/" + name + ".lua")
+		if err != nil {
+			return "", err
+		}
+		script += string(text) + "\n"
+	}
+	return script, nil
 }
 
 // pipelinedCommits only stores a token for each account: 100 in a pipeline, on 4
@@ -116,7 +119,7 @@ func pipelinedCommits(e *env, text string, n int) (took, redisCPU time.Duration,
 				pipe := client.Pipeline()
 				for i := from; i < min(from+batch, n); i++ {
 					base := "zhongkong:{" + accountName(i) + "}:"
-					keys := []string{base + "token", base + "state", base + "attempts", base + today, base + "log"}
+					keys := []string{base + "token", base + "state", base + "attempts", base + today, base + "log", "zhongkong:{}:log", "zhongkong:{}:changes"}
 					args := commitArgs(text, base, i)
 					script.EvalSha(ctx, pipe, keys, args...)
 				}

@@ -145,7 +145,7 @@ func TestAHolderThatWasPausedNeverStoresItsOlderToken(t *testing.T) {
 		if f.stored() == older {
 			t.Fatal("the older token was stored")
 		}
-		log := fmt.Sprint(f.redis.MustDo(t, "XRANGE", f.key("log"), "-", "+"))
+		log := fmt.Sprint(f.redis.MustDo(t, "XRANGE", f.keyOf("", "log"), "-", "+"))
 		return strings.Contains(log, "superseded") || strings.Contains(log, "failed")
 	})
 	f.eventually(10*time.Second, "a quiet store with the token issued last", func() bool {

@@ -10,6 +10,12 @@ const (
 	MaxMillis = 1 << 43   // the longest duration in ms that is believed; a time.Duration holds a little more
 )
 
+// About how many entries a log keeps.
+const (
+	MaxLog    = 5000 // the one of all accounts
+	MaxOwnLog = 50   // that of one account, where keys cannot be shared
+)
+
 // The channels of an account.
 const (
 	Refreshed = "refreshed" // what has changed; for all processes
@@ -30,7 +36,7 @@ type AccountKeys struct {
 	Attempts string // sorted set: fence, deadline in ms
 	Calls    string // without the day, which only the server knows for certain
 	Lock     string // string, with a TTL; Redsync's
-	Log      string // stream
+	Log      string // stream; see SharedLog
 	Former   string // sorted set: hash of a token, instant in ms; with a TTL
 }
 
@@ -54,6 +60,17 @@ func (k Keyspace) Of(account string) AccountKeys {
 		Former:   next("former"),
 	}
 }
+
+// SharedLog returns the key of the stream that has the log of all accounts. A cluster
+// has no keys of all accounts: there, and in what a version before this one has
+// written, each account has a Log of its own.
+//
+// No account can be named "", and the rules for the keys of Pattern cover it.
+func (k Keyspace) SharedLog() string { return k.Base("") + "log" }
+
+// Changes returns the key of the sorted set of all accounts and of when each of them was
+// changed last. See lua/change.lua.
+func (k Keyspace) Changes() string { return k.Base("") + "changes" }
 
 // Base begins the names of an account's keys and channels.
 func (k Keyspace) Base(account string) string { return k.Prefix + ":{" + account + "}:" }

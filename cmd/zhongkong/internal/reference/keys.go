@@ -37,13 +37,14 @@ func ReadKeys(t testing.TB, file string) Keys {
 			}
 		}
 	}
+	k.fields["P:{N}:log"] = k.fields["P:{}:log"] // the same entries, in a cluster
 	return k
 }
 
 // Written returns the key of the page that a key with this prefix is; "": none.
 func (k Keys) Written(key, prefix string) string {
 	rest, ours := strings.CutPrefix(key, prefix)
-	name := regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(rest, "{N}")
+	name := regexp.MustCompile(`\{[^}]+\}`).ReplaceAllString(rest, "{N}")
 	name = "P" + regexp.MustCompile(`:\d{8}$`).ReplaceAllString(name, ":YYYYMMDD")
 	if _, listed := k.types[name]; !ours || !listed {
 		return ""
