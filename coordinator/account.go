@@ -268,6 +268,7 @@ func (a *Account) env() env {
 		cfg: &c.cfg, account: a.name, rules: a.rules.Value(), source: a.source,
 		wall: wall, now: c.instant(wall), slept: c.slept.Load(), roll: rand.Float64(),
 		running: c.running.Load(), connected: c.connected.Load(), stopping: c.lifetime().Err() != nil, down: c.down.Load(),
+		fed: c.feed.covering(),
 	}
 	e.storeNow, e.storeKnown = c.storeClock.at(e.now)
 	if a.family != nil {

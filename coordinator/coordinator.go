@@ -38,6 +38,7 @@ type Coordinator struct {
 	slots      chan struct{} // holds one for each call to a source under way
 	sub        Subscription  // Run keeps it alive; it has all accounts
 	schedule   *scheduler
+	feed       *feed
 	smoother   smoother
 	shared     sharedSub // the subscription of waiters while nothing Runs
 	rounds     rounds    // the goroutines that look after accounts; Run and Drain wait for them
@@ -78,6 +79,7 @@ func New(cfg Config) (*Coordinator, error) {
 	c.setLifetime(context.Background())
 	c.clock.start()
 	c.schedule = newScheduler(c)
+	c.feed = newFeed(c)
 	c.sub = c.store.Subscribe(watcher{c})
 	for _, a := range cfg.Accounts {
 		if _, err := c.Add(a); err != nil {

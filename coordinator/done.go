@@ -17,6 +17,24 @@ func (v *view) readSoon(e env) effects {
 	return effects{broadcast: v.concernsWaiters(e), reschedule: true, wake: e.now}
 }
 
+// pollAgain has the account read each PollEvery again: the feed does not tell its changes.
+func (v *view) pollAgain(e env) effects {
+	if v.nextRead <= e.now {
+		v.nextRead = e.now + e.upTo(e.cfg.PollEvery*3/4)
+	}
+	return effects{reschedule: !v.removed && e.running, wake: v.wake(e)}
+}
+
+// readLater has the account read within PollEvery, once: a notification has told of the
+// change, but not of everything that a reading shows.
+func (v *view) readLater(e env) effects {
+	v.covered = 0
+	if v.nextRead <= e.now {
+		v.poll(e)
+	}
+	return effects{reschedule: !v.removed && e.running, wake: v.wake(e)}
+}
+
 // readBy has the account read within grace.
 func (v *view) readBy(grace time.Duration, e env) effects {
 	v.read()

@@ -108,7 +108,7 @@ func (v *view) wake(e env) instant {
 	if v.readDue || v.lost {
 		return max(e.now, v.busyUntil, v.pauseUntil)
 	}
-	wake := v.nextRead
+	wake := v.nextReading(e)
 	if v.usable(e) {
 		wake = min(wake, v.held.until)
 	}
@@ -129,6 +129,20 @@ func (v *view) wake(e env) instant {
 		wake = min(wake, max(v.held.refreshAt, v.allowed(ReasonSchedule, e)))
 	}
 	return wake
+}
+
+// nextReading returns when the account is read although nothing asks for it: each
+// PollEvery, but what the feed covers when something is expected to have changed. A
+// process of a version that records no changes may have changed it.
+func (v *view) nextReading(e env) instant {
+	if e.fed == 0 || v.covered != e.fed || !v.usable(e) || v.fault.err != nil || v.lost || v.unheard {
+		return v.nextRead
+	}
+	expected := v.held.refreshAt
+	if end, ok := v.attempts.next(); ok {
+		expected = min(expected, end)
+	}
+	return max(v.nextRead, expected+instant(lateAfter))
 }
 
 // trusted reports whether what is known is as good as a reading of the store. A
@@ -156,7 +170,7 @@ func (v *view) task(e env) task {
 	switch {
 	case v.removed, v.inRound:
 		return taskElsewhere
-	case v.readDue, e.now >= v.nextRead:
+	case v.readDue, e.now >= v.nextReading(e):
 		return taskRead
 	case e.refresher() && v.lost, (e.refresher() || e.needed) && v.dueNow(e):
 		return taskRound

@@ -27,6 +27,7 @@ type env struct {
 	connected bool    // notifications flow
 	stopping  bool    // Run is ending
 	down      *outage // the store could not be asked last time
+	fed       uint32  // what view.covered is of accounts whose changes the feed tells; 0: it tells none
 }
 
 func (e env) refresher() bool { return e.source != nil }

@@ -12,10 +12,11 @@ import (
 type asked struct {
 	seq  uint16 // readSeq
 	held Fence  // the generation held, 0: none
+	fed  uint32 // the feed's cursor, taken before; 0: there was none
 }
 
-// asked returns it for a reading that begins now.
-func (v *view) asked() asked { return asked{v.readSeq, v.generation()} }
+// asked returns it for a reading that begins now, without the feed's cursor.
+func (v *view) asked() asked { return asked{seq: v.readSeq, held: v.generation()} }
 
 // stateRead takes in a reading of the store. If another reading has been asked for
 // since it began, for example because the subscription began meanwhile, this one
@@ -30,6 +31,7 @@ func (v *view) stateRead(s State, began asked, e env) (fx effects) {
 	v.reads++
 	v.readAt = e.now
 	v.readDue = v.readDue && v.readSeq != began.seq
+	v.covered = began.fed
 	v.callsToday, v.conflicts, v.holder = int32(s.CallsToday), int32(s.Conflicts), s.Holder
 	v.readAttempts(s, e)
 	e.storeNow, e.storeKnown = s.Now, true

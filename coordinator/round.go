@@ -157,7 +157,9 @@ func (a *Account) read(ctx context.Context) (State, error) {
 
 // asked returns what stateRead is to be given of a reading that begins now.
 func (a *Account) asked() (began asked) {
+	fed := a.c.feed.cursors.Load()
 	a.update(func(v *view, _ env) { began = v.asked() })
+	began.fed = fed
 	return began
 }
 

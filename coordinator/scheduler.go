@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -72,7 +73,7 @@ func (s *scheduler) remove(a *Account) {
 func (s *scheduler) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { s.probe(ctx) })
+	wg.Go(func() { s.watch(ctx) })
 	loads := make(chan struct{}, maxLoads)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -194,27 +195,50 @@ func (s *scheduler) launch() {
 	}
 }
 
-// load reads accounts from the store in one go.
-func (s *scheduler) load(ctx context.Context, accounts []*Account) {
+// load reads accounts from the store in one go. It reports whether one of them showed
+// that the store has lost data.
+func (s *scheduler) load(ctx context.Context, accounts []*Account) (lost bool) {
+	s.c.feed.cover(ctx)
 	names, began := make([]string, len(accounts)), make([]asked, len(accounts))
 	for i, a := range accounts {
 		names[i], began[i] = a.name, a.asked()
 	}
 	states, err := s.c.store.Load(ctx, names...)
 	if ctx.Err() != nil {
-		return // Run is ending
+		return false // Run is ending
 	}
 	s.c.reached(err)
 	missed := false
 	for i, a := range accounts {
 		if err == nil {
-			missed = a.stateRead(states[i], began[i]).missed || missed
+			fx := a.stateRead(states[i], began[i])
+			missed, lost = missed || fx.missed, lost || fx.lost
 			continue
 		}
 		a.apply(func(v *view, e env) effects { return v.readFailed(err, e) })
 	}
-	if missed { // others may have been as well
+	if missed && s.c.feed.covering() == 0 { // others may have been as well
 		s.readAll()
+	}
+	return lost
+}
+
+// loadMissed reads accounts that have changed, of which no notification has told.
+func (s *scheduler) loadMissed(ctx context.Context, accounts []*Account) {
+	accounts = slices.DeleteFunc(accounts, func(a *Account) (due bool) {
+		a.update(func(v *view, _ env) {
+			if due = v.readDue; due {
+				v.read() // a reading that is under way may have come before the change
+			}
+		})
+		return due
+	})
+	for chunk := range slices.Chunk(accounts, loadChunk) {
+		if s.load(ctx, chunk) {
+			s.c.log.Warn("the store has lost data: reading all accounts again", "account", chunk[0].name)
+			s.readAll()
+			return
+		}
 	}
 }
 
@@ -223,19 +247,28 @@ func (s *scheduler) load(ctx context.Context, accounts []*Account) {
 // readers are many.
 const readerProbes = 4
 
-// probe reads one account at random every so often. Neither the loss of a store's
-// data nor a lost notification is announced (a cluster's nodes pass notifications
-// on over links that may break while the subscription stands): this detects both.
-func (s *scheduler) probe(ctx context.Context) {
-	slept := s.c.slept.Load()
-	for n := 1; sleep(ctx, jitter(s.c.cfg.ProbeEvery)); n++ {
+// watch finds out what is not announced: the loss of a store's data, and a lost
+// notification (a cluster's nodes pass notifications on over links that may break while
+// the subscription stands). The feed tells both. Where it does not work, one account is
+// read at random each ProbeEvery; where it does, each PollEvery, for what no operation of
+// the store has changed: a key that was removed by hand.
+func (s *scheduler) watch(ctx context.Context) {
+	s.c.feed.start(ctx)
+	slept, probed := s.c.slept.Load(), time.Now()
+	for n := 1; sleep(ctx, jitter(s.c.cfg.ProbeEvery)); {
 		s.c.wakeUp()
 		if now := s.c.slept.Load(); now != slept {
 			s.awake(time.Duration(now - slept))
 			slept = now
 		}
+		s.c.feed.follow(ctx)
+		if s.c.feed.covering() != 0 && time.Since(probed) < s.c.cfg.PollEvery {
+			continue
+		}
 		if a := s.random(); a != nil && s.c.connected.Load() {
 			s.probeOne(ctx, a, n%readerProbes == 0)
+			probed = time.Now()
+			n++
 		}
 	}
 }
@@ -243,9 +276,9 @@ func (s *scheduler) probe(ctx context.Context) {
 // probeOne reads an account, if it is this process' to refresh or readers are
 // probed as well, and all of them if it shows that something was missed.
 func (s *scheduler) probeOne(ctx context.Context, a *Account, readers bool) {
-	var began asked
+	began := a.asked()
 	var worth bool
-	a.update(func(v *view, e env) { began, worth = v.asked(), v.worthProbing(e) && (readers || e.refresher()) })
+	a.update(func(v *view, e env) { worth = v.worthProbing(e) && (readers || e.refresher()) })
 	if !worth {
 		return
 	}

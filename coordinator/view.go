@@ -34,6 +34,7 @@ type view struct {
 	callsToday int32
 	conflicts  int32
 	reads      uint32 // readings of the store so far
+	covered    uint32 // the feed's cursor at the last reading: it tells of every change since; 0: it had none
 	readSeq    uint16 // how often readDue was set; see stateRead
 	readDue    bool   // the store must be read: something may have been missed
 	lost       bool   // the store has lost the record that is held
@@ -90,6 +91,9 @@ const (
 	// notifiedWithin is how much later than the reading that found a record its
 	// notification may come.
 	notifiedWithin = 200 * time.Millisecond
+	// lateAfter is how long a change that is expected may be late before the store
+	// is read: a process of a version that records no changes may have made it.
+	lateAfter = 15 * time.Second
 	// pollGrid is what polls are aligned to, so that many are read at once.
 	pollGrid = 250 * time.Millisecond
 )

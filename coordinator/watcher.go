@@ -12,12 +12,14 @@ type watcher struct{ c *Coordinator }
 // Subscribed has the accounts read: what happened before is in the store, what
 // happens from now on will be notified.
 func (w watcher) Subscribed(accounts []string) {
+	w.c.feed.resubscribed()
 	w.c.following(len(accounts))
 	w.c.readSoon(accounts)
 }
 
 // Lost marks what is held as stale.
 func (w watcher) Lost(err error) {
+	w.c.feed.broken.Store(true)
 	w.c.notFollowing(err)
 	for _, a := range w.c.Accounts() {
 		a.grantMemory().unprime()
@@ -38,6 +40,7 @@ func (c *Coordinator) readSoon(accounts []string) {
 
 // notified takes in one event. Those who wait for it come first.
 func (c *Coordinator) notified(n Event) {
+	c.feed.notified(n)
 	if a, ok := c.Account(n.Account); ok {
 		a.apply(func(v *view, e env) effects { return v.eventHeard(n, e) })
 	}

@@ -20,6 +20,8 @@ import (
 // names. Each subtest uses an account of its own, so that a server in use can be
 // tested; nothing is deleted. open registers with t.Cleanup what it has to close.
 //
+// A coordinator.ChangeStore that records changes is checked as one.
+//
 // Times are real: lives are some hundred milliseconds, and the whole takes a
 // few seconds.
 func TestStore(t *testing.T, open func(t *testing.T) coordinator.Store) {
@@ -35,6 +37,9 @@ func TestStore(t *testing.T, open func(t *testing.T) coordinator.Store) {
 		{"events", eventChecks()},
 		{"Subscription", subscriptionChecks()},
 		{"all", concurrencyChecks()},
+	}
+	if recordsChanges(t, open(t)) {
+		groups = append(groups, group{"changes", changeChecks()})
 	}
 	runChecks(t, groups, open)
 }

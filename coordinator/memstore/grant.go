@@ -139,6 +139,7 @@ func (i *Instance) DropGrant(ctx context.Context, name string, g coordinator.Gra
 		a.grant.enter(i.store.server, now)
 		if a.grant.newest().Same(g) {
 			a.grant.versions = nil
+			i.changed(name, now)
 		}
 		return nil
 	})

@@ -19,8 +19,9 @@ type Instance struct {
 }
 
 var (
-	_ coordinator.Store      = (*Instance)(nil)
-	_ coordinator.GrantStore = (*Instance)(nil)
+	_ coordinator.Store       = (*Instance)(nil)
+	_ coordinator.GrantStore  = (*Instance)(nil)
+	_ coordinator.ChangeStore = (*Instance)(nil)
 )
 
 var errDown = errors.New("the store is down")
@@ -71,11 +72,26 @@ func (i *Instance) step(
 ) error {
 	return i.do(ctx, op, func(now time.Time) error {
 		event, err := f(i.store.account(name), ledger.Step{Account: name, Instance: i.name, Now: now})
+		if ledger.Changed(event, err) {
+			number := i.changed(name, now)
+			if event != nil && event.Record.Usable() {
+				event.Change = number
+			}
+		}
 		if event != nil {
 			i.store.publish(*event)
 		}
 		return err
 	})
+}
+
+// changed gives an account the next number of a change, which it returns; 0 if the
+// instance records none. Needs the store's mu.
+func (i *Instance) changed(account string, now time.Time) uint64 {
+	if i.older || i.store.older {
+		return 0
+	}
+	return i.store.changes.Add(account, now)
 }
 
 // cut reports whether the instance cannot reach the store. Needs the store's
@@ -112,6 +128,24 @@ func (i *Instance) Load(ctx context.Context, accounts ...string) ([]coordinator.
 		return nil, err
 	}
 	return states, nil
+}
+
+// Newest implements [coordinator.ChangeStore].
+func (i *Instance) Newest(ctx context.Context) (newest coordinator.Cursor, err error) {
+	err = i.do(ctx, OpChanges, func(time.Time) error {
+		newest = i.store.changes.Newest()
+		return nil
+	})
+	return newest, err
+}
+
+// Changes implements [coordinator.ChangeStore].
+func (i *Instance) Changes(ctx context.Context, since coordinator.Cursor) (changes coordinator.Changes, err error) {
+	err = i.do(ctx, OpChanges, func(time.Time) (err error) {
+		changes, err = i.store.changes.Since(since)
+		return err
+	})
+	return changes, err
 }
 
 // Begin implements [coordinator.Store].

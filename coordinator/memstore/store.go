@@ -21,6 +21,7 @@ type Store struct {
 
 	mu            sync.Mutex // guards everything below and everything in switches
 	accounts      map[string]*account
+	changes       ledger.Changes
 	instances     map[string]*Instance
 	subscriptions []*subscription // those whose Run runs
 	skew          time.Duration
@@ -28,8 +29,9 @@ type Store struct {
 }
 
 var (
-	_ coordinator.Store      = (*Store)(nil)
-	_ coordinator.GrantStore = (*Store)(nil)
+	_ coordinator.Store       = (*Store)(nil)
+	_ coordinator.GrantStore  = (*Store)(nil)
+	_ coordinator.ChangeStore = (*Store)(nil)
 )
 
 // own is the instance that a Store itself acts as.
@@ -75,6 +77,7 @@ func (s *Store) Flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.accounts)
+	s.changes = ledger.Changes{}
 	s.server++
 }
 

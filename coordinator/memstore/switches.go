@@ -16,6 +16,7 @@ const (
 	OpFail    Op = "fail"
 	OpRestore Op = "restore"
 	OpWant    Op = "want"
+	OpChanges Op = "changes" // Newest as well
 
 	OpLoadGrant    Op = "load grant"
 	OpSaveGrant    Op = "save grant"
@@ -36,6 +37,7 @@ type switches struct {
 	failing map[Op]int
 	losing  map[Op]int
 	unsure  int // SaveGrant and RestoreGrant
+	older   bool
 	calls   map[Op]int
 }
 
@@ -75,6 +77,14 @@ func (w *switches) DropNotifications(drop bool) {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
 	w.deaf = drop
+}
+
+// RecordNoChanges sets whether operations record no change (see
+// coordinator.ChangeStore), as those of a version before there were any.
+func (w *switches) RecordNoChanges(none bool) {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	w.older = none
 }
 
 // FailNext makes the next n operations of this kind fail with

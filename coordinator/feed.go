@@ -1,0 +1,227 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// feed follows the store's changes, so that accounts need not be read to find out that
+// nothing has changed. Notifications are faster and carry the record; the feed tells
+// which of them were lost.
+//
+// An account that was read after the cursor was taken is covered: every change since is
+// in what the feed reads. So the cursor is taken before all accounts are read. A cursor
+// that is taken anew covers none of the accounts that were read before.
+type feed struct {
+	c     *Coordinator
+	store ChangeStore // nil: the store is none
+
+	cursors atomic.Uint32 // how many cursors were taken; 0: there is none now
+	works   atomic.Bool   // readings succeed: covered accounts are not polled
+
+	turn    chan struct{} // holds one while the changes are read; guards what follows
+	cursor  Cursor
+	taken   uint32    // cursors so far
+	retry   time.Time // no cursor is taken before it
+	failing time.Time // when readings began to fail; zero: they do not
+
+	late   []Change    // owned by the scheduler's watch: seen in the reading before, and not notified by then
+	broken atomic.Bool // notifications were lost since the cursor was taken
+
+	mu    sync.Mutex           // guards heard
+	heard [2]map[string]uint64 // the numbers that were notified since the last reading, and between the two before
+}
+
+func newFeed(c *Coordinator) *feed {
+	f := &feed{c: c, turn: make(chan struct{}, 1)}
+	f.store, _ = c.store.(ChangeStore)
+	return f
+}
+
+// covering returns what accounts are covered by that are not polled; 0: none is.
+func (f *feed) covering() uint32 {
+	if !f.works.Load() {
+		return 0
+	}
+	return f.cursors.Load()
+}
+
+// cover takes the cursor if there is none, before accounts are read.
+func (f *feed) cover(ctx context.Context) {
+	if f.store == nil || f.cursors.Load() != 0 || !f.begin(ctx) {
+		return
+	}
+	defer f.end()
+	f.take(ctx)
+}
+
+// begin waits until no other goroutine reads the changes. It reports false if ctx ended
+// first.
+func (f *feed) begin(ctx context.Context) bool {
+	select {
+	case f.turn <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (f *feed) end() { <-f.turn }
+
+// take takes the cursor if there is none. It is called by the goroutine whose turn it is.
+func (f *feed) take(ctx context.Context) {
+	if f.cursors.Load() != 0 || time.Now().Before(f.retry) {
+		return
+	}
+	newest, err := f.store.Newest(ctx)
+	if err != nil {
+		f.failed(ctx, err)
+		return
+	}
+	f.taken++
+	f.cursors.Store(f.taken)
+	f.moved(newest)
+}
+
+// moved sets the cursor. Before any change is recorded, all other processes may be of a
+// version that records none: the feed does not work until there is one.
+func (f *feed) moved(to Cursor) {
+	f.cursor, f.failing = to, time.Time{}
+	f.works.Store(to != Cursor{})
+}
+
+// drop gives the cursor up: all accounts are read again, and covered by another.
+func (f *feed) drop() { f.cursors.Store(0) }
+
+// start begins to follow for a Run, which reads all accounts.
+func (f *feed) start(ctx context.Context) {
+	f.drop()
+	f.late = nil
+	f.cover(ctx)
+}
+
+// resubscribed is called before all accounts are read because notifications flow again.
+// If a failover has ended them, the server's changes may be others than the cursor's.
+func (f *feed) resubscribed() {
+	if f.broken.Swap(false) {
+		f.drop()
+	}
+}
+
+// failed notes that the changes could not be read.
+func (f *feed) failed(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return // Run is ending
+	}
+	now := time.Now()
+	f.retry = now.Add(f.c.cfg.ProbeEvery / 2)
+	if errors.Is(err, ErrNoChanges) {
+		f.retry = now.Add(maxDuration)
+		return
+	}
+	f.c.reached(err)
+	if f.failing.IsZero() {
+		f.failing = now
+	}
+	if f.works.Load() && now.Sub(f.failing) >= f.c.cfg.PollEvery/4 {
+		f.works.Store(false)
+		for _, a := range f.c.Accounts() {
+			a.apply((*view).pollAgain)
+		}
+	}
+}
+
+// maxDuration is never.
+const maxDuration = 1<<63 - 1
+
+// follow reads the changes and has those accounts read of whose change no notification
+// has told. A notification gets the time until the next reading to arrive.
+func (f *feed) follow(ctx context.Context) {
+	if down := f.c.down.Load(); f.store == nil || down != nil && time.Now().Before(down.until) || !f.begin(ctx) {
+		return
+	}
+	changes, err := f.read(ctx)
+	f.end()
+	if errors.Is(err, ErrChangesLost) {
+		f.c.log.Warn("the store has lost data: reading all accounts again")
+		f.late = nil
+		f.cover(ctx)
+		f.c.schedule.readAll()
+		return
+	}
+	if err == nil {
+		f.sort(ctx, changes)
+	}
+}
+
+// read returns what has changed since the cursor and moves it.
+func (f *feed) read(ctx context.Context) (all []Change, err error) {
+	for more := true; more; {
+		f.take(ctx)
+		if f.cursors.Load() == 0 {
+			return all, nil
+		}
+		var changes Changes
+		changes, err = f.store.Changes(ctx, f.cursor)
+		switch {
+		case errors.Is(err, ErrChangesLost):
+			f.retry = time.Time{}
+			f.drop()
+			return nil, err
+		case err != nil:
+			f.failed(ctx, err)
+			return all, nil
+		}
+		f.moved(changes.Next)
+		more = changes.More
+		all = append(all, changes.Accounts...)
+	}
+	return all, nil
+}
+
+// sort reads the accounts of whose changes nothing was heard since the reading before, and
+// remembers those of whose newest change nothing was heard yet.
+func (f *feed) sort(ctx context.Context, changes []Change) {
+	var lost []*Account
+	f.mu.Lock()
+	late := f.late
+	f.late = nil
+	unheard := func(c Change) bool { return max(f.heard[0][c.Account], f.heard[1][c.Account]) < c.Number }
+	var known []*Account
+	for _, c := range late {
+		if a, ok := f.c.Account(c.Account); ok && unheard(c) {
+			lost = append(lost, a)
+		} else if ok {
+			known = append(known, a)
+		}
+	}
+	for _, c := range changes {
+		if a, ok := f.c.Account(c.Account); ok && unheard(c) {
+			f.late = append(f.late, c)
+		} else if ok {
+			known = append(known, a)
+		}
+	}
+	f.heard[0], f.heard[1] = nil, f.heard[0]
+	f.mu.Unlock()
+	for _, a := range known {
+		a.apply((*view).readLater)
+	}
+	f.c.schedule.loadMissed(ctx, lost)
+}
+
+// notified notes of which change a notification has told.
+func (f *feed) notified(n Event) {
+	if f.store == nil || n.Change == 0 || !f.c.running.Load() {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.heard[0] == nil {
+		f.heard[0] = make(map[string]uint64)
+	}
+	f.heard[0][n.Account] = max(f.heard[0][n.Account], n.Change)
+}

@@ -1,0 +1,166 @@
+package coordinator_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
+)
+
+// polled is a store as most are: without changes.
+type polled struct{ coordinator.Store }
+
+// addMany gives processes more accounts; those that are refreshers of the first account
+// are of these.
+func (f *fleet) addMany(n int, to ...*process) {
+	f.t.Helper()
+	for i := range n {
+		for _, p := range to {
+			cfg := coordinator.AccountConfig{Name: fmt.Sprintf("wxother%d", i)}
+			if p.Role() == coordinator.Refresher {
+				cfg.Source = &coordinatortest.Source{RefreshIn: time.Hour}
+			}
+			if _, err := p.c.Add(cfg); err != nil {
+				f.t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestWhatHasNotChangedIsNotRead(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.refresher()
+		f.addMany(200, p)
+		time.Sleep(5 * time.Minute)
+		before := p.link.Calls(memstore.OpLoad)
+		time.Sleep(20 * time.Minute)
+		if n := p.link.Calls(memstore.OpLoad) - before; n > 25 {
+			t.Errorf("the store was read %d times in 20 minutes in which nothing has changed, want about one probe each minute", n)
+		}
+	})
+}
+
+func TestAChangeThatWasNotifiedIsReadOnceWithinPollEvery(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		fleet := []*process{f.refresher(), f.reader()}
+		f.wantCurrent(fleet...)
+		time.Sleep(5 * time.Minute)
+		before := fleet[1].link.Calls(memstore.OpLoad)
+		if _, err := fleet[0].Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if n := fleet[1].link.Calls(memstore.OpLoad) - before; n > 1 {
+			t.Errorf("%d readings at once", n)
+		}
+		time.Sleep(68 * time.Second)
+		if got := fleet[1].Status().CallsToday; got != 2 {
+			t.Errorf("the reader knows of %d calls, want 2", got)
+		}
+	})
+}
+
+// The account that a process has seen last may be written again before the process looks.
+func TestALossIsNoticedAlsoIfTheLastAccountIsWrittenAgainAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.refresher()
+		f.addMany(20, p)
+		time.Sleep(2 * time.Minute)
+		if _, err := p.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		f.store.Flush()
+		if _, err := p.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		for i := range 20 {
+			if name := fmt.Sprintf("wxother%d", i); !f.store.Peek(name).Record.Usable() {
+				t.Errorf("the token of %s was not restored", name)
+			}
+		}
+	})
+}
+
+func TestWhereChangesCannotBeReadAccountsArePolled(t *testing.T) {
+	for name, breaks := range map[string]func(*fleet, *process){
+		"it fails":            func(_ *fleet, p *process) { p.link.FailNext(memstore.OpChanges, 1<<30) },
+		"nothing records any": func(f *fleet, _ *process) { f.store.RecordNoChanges(true); f.store.Flush() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				refresher, reader := f.refresher(), f.reader()
+				f.addMany(100, refresher, reader)
+				time.Sleep(2 * time.Minute)
+				breaks(f, reader)
+				time.Sleep(3 * time.Second)
+				f.store.DropNotifications(true)
+				a, _ := refresher.c.Account("wxother50")
+				s, err := a.Refresh(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(66 * time.Second) // PollEvery, and a tenth
+				b, _ := reader.c.Account("wxother50")
+				if got := b.Status().Record.Generation; got != s.Generation {
+					t.Errorf("the reader has generation %d, want %d", got, s.Generation)
+				}
+			})
+		})
+	}
+}
+
+func TestAStoreWithoutChangesIsPolled(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		cfg := f.config()
+		link := f.store.Instance("polls")
+		cfg.Store, cfg.Accounts = polled{link}, []coordinator.AccountConfig{{Name: account, Source: f.source}}
+		c, err := coordinator.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := c.Start(t.Context())
+		defer stop()
+		time.Sleep(time.Minute)
+		if n := link.Calls(memstore.OpLoad); n < 100 {
+			t.Errorf("it was read %d times in a minute, want a probe each half second", n)
+		}
+	})
+}
+
+// A process of the version before records no changes. What it does on schedule is
+// noticed by those of this version although its notifications are lost, and the other
+// way around.
+func TestScheduledRefreshesOfTheVersionBeforeAreNoticed(t *testing.T) {
+	for name, older := range map[string]func(writer, reader *process) *process{
+		"an old writer": func(writer, _ *process) *process { return writer },
+		"an old reader": func(_, reader *process) *process { return reader },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.store.Begin(t.Context(), "another", coordinator.BeginRequest{TTL: time.Second, Reason: coordinator.ReasonSchedule}) //nolint:errcheck // the index exists
+				cfg := f.config()
+				cfg.ProbeEvery = 10 * time.Second
+				writer, reader := f.idle(cfg, f.source), f.idle(cfg, nil)
+				older(writer, reader).link.RecordNoChanges(true)
+				for _, p := range []*process{writer, reader} {
+					defer p.c.Start(t.Context())()
+				}
+				f.wantCurrent(writer, reader)
+				f.store.DropNotifications(true)
+				for range 5 {
+					calls := len(f.source.Calls())
+					for len(f.source.Calls()) == calls {
+						time.Sleep(time.Second)
+					}
+					time.Sleep(90 * time.Second)
+					f.wantCurrent(writer, reader)
+				}
+			})
+		})
+	}
+}
