@@ -118,15 +118,17 @@ func (f *feed) failed(ctx context.Context, err error) {
 	}
 	now := time.Now()
 	f.retry = now.Add(f.c.cfg.ProbeEvery / 2)
-	if errors.Is(err, ErrNoChanges) {
+	none := errors.Is(err, ErrNoChanges)
+	if none {
 		f.retry = now.Add(maxDuration)
-		return
+		f.drop()
+	} else {
+		f.c.reached(err)
 	}
-	f.c.reached(err)
 	if f.failing.IsZero() {
 		f.failing = now
 	}
-	if f.works.Load() && now.Sub(f.failing) >= f.c.cfg.PollEvery/4 {
+	if f.works.Load() && (none || now.Sub(f.failing) >= f.c.cfg.PollEvery/4) {
 		f.works.Store(false)
 		for _, a := range f.c.Accounts() {
 			a.apply((*view).pollAgain)

@@ -36,6 +36,7 @@ type message struct {
 	Credential  string            `json:"credential,omitempty"`
 	Limit       string            `json:"limit,omitempty"`
 	Deadline    int64             `json:"deadline_ms,omitempty"`
+	Change      uint64            `json:"change,omitempty,string"`
 
 	// Grant is what readers may know of a grant: never the grant itself.
 	Grant *coordinator.GrantSummary `json:"grant,omitempty"`
@@ -72,7 +73,7 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 	if channelOf(e.Kind) != channel {
 		return coordinator.Event{}, fmt.Errorf("the event %.20q does not belong on this channel", m.Event)
 	}
-	if max(m.Fence, m.Generation) > layout.MaxWhole || !inRange(m.TTL) || !inRange(m.Retry) || !inRange(m.Deadline) {
+	if max(m.Fence, m.Generation, m.Change) > layout.MaxWhole || !inRange(m.TTL) || !inRange(m.Retry) || !inRange(m.Deadline) {
 		return coordinator.Event{}, errors.New("a number in it is out of range")
 	}
 	var err error
@@ -80,6 +81,7 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 	case coordinator.EventRefreshed, coordinator.EventRestored:
 		e.Fence = coordinator.Fence(m.Generation)
 		e.Record, err = s.notifiedRecord(account, m)
+		e.Change = m.Change
 	case coordinator.EventFailed:
 		e.RetryIn = milliseconds(m.Retry)
 		e.Failure = m.failure()
