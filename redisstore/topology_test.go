@@ -153,6 +153,7 @@ func TestClusterKeepsToTheContract(t *testing.T) {
 		}
 	})
 	t.Run("least privilege", func(t *testing.T) { clusterLeastPrivilege(t, c) })
+	t.Run("changes", func(t *testing.T) { clusterRecordsNoChanges(t, c) })
 	t.Run("a moved slot is followed", func(t *testing.T) { movedSlot(t, c, store) })
 	t.Run("a dead master is replaced", func(t *testing.T) { deadMaster(t, c, store, accounts) })
 }

@@ -1,6 +1,7 @@
 package coordinatortest
 
 import (
+	"crypto/rand"
 	"errors"
 	"slices"
 	"testing"
@@ -29,7 +30,14 @@ func recordsChanges(t *testing.T, store coordinator.Store) bool {
 	if !ok {
 		return false
 	}
-	_, err := changes.Newest(t.Context())
+	// It may find out only now.
+	_, err := store.Begin(t.Context(), "conform-"+rand.Text(), coordinator.BeginRequest{
+		Reason: coordinator.ReasonSchedule, TTL: long, Limits: generous,
+	})
+	if err != nil {
+		t.Fatalf("Begin() = %v", err)
+	}
+	_, err = changes.Newest(t.Context())
 	if err != nil && !errors.Is(err, coordinator.ErrNoChanges) {
 		t.Fatalf("Newest() = %v", err)
 	}
