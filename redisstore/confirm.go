@@ -64,14 +64,19 @@ func (s *Store) runConfirmed(ctx context.Context, client redis.UniversalClient, 
 		if !ok {
 			// A cluster client, because the slot is being moved: commands of one
 			// pipeline go to different nodes.
-			answer, err = c.script.Run(ctx, client, keys, c.args...).Result()
+			answer, err = s.runScript(ctx, client, c.script, keys, c.args...).Result()
 			return answer, errors.New("it is not certain which server has it"), err
 		}
 		client = single.WithTimeout(s.timeout + c.confirm.atMost())
 	}
-	answer, missing, err = s.ask(ctx, client, c, func(p redis.Pipeliner) *redis.Cmd { return c.script.EvalSha(ctx, p, keys, c.args...) })
+	hash := func(p redis.Pipeliner) *redis.Cmd { return c.script.EvalSha(ctx, p, keys, c.args...) }
+	text := func(p redis.Pipeliner) *redis.Cmd { return c.script.Eval(ctx, p, keys, c.args...) }
+	if s.firstUse(c.script.Hash()) {
+		hash = text
+	}
+	answer, missing, err = s.ask(ctx, client, c, hash)
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		answer, missing, err = s.ask(ctx, client, c, func(p redis.Pipeliner) *redis.Cmd { return c.script.Eval(ctx, p, keys, c.args...) })
+		answer, missing, err = s.ask(ctx, client, c, text)
 	}
 	if err != nil || c.confirm == confirmedOnDisk {
 		return answer, missing, err

@@ -115,13 +115,18 @@ func (s *Store) loadScripts(ctx context.Context, accounts []string) []answer {
 func (s *Store) loadOn(ctx context.Context, days, accounts []string) []answer {
 	pipe := s.client.Reads.Pipeline()
 	cmds := make([]*redis.Cmd, len(accounts))
+	load := s.scripts().load
 	for i, account := range accounts {
-		cmds[i] = s.scripts().load.EvalSha(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
+		run := load.EvalSha
+		if s.firstUse(load.Hash()) {
+			run = load.Eval
+		}
+		cmds[i] = run(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
 	}
 	_, unsent := pipe.Exec(ctx) // of commands that have no error of their own
 	for i, account := range accounts {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = s.scripts().load.Eval(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
+			cmds[i] = load.Eval(ctx, pipe, loadKeys(s.keys.Of(account), days[i]))
 		}
 	}
 	if pipe.Len() > 0 {

@@ -61,7 +61,7 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 
 // mutex returns Redsync's view of the lock.
 func (l *lock) mutex(client redis.UniversalClient) *redsync.Mutex {
-	return redsync.New(&lockPool{Pool: goredis.NewPool(client)}).NewMutex(l.keys.Lock,
+	return redsync.New(&lockPool{Pool: goredis.NewPool(client), store: l.store, client: client}).NewMutex(l.keys.Lock,
 		redsync.WithExpiry(l.ttl),
 		redsync.WithTries(1),
 		redsync.WithValue(l.value),
@@ -199,7 +199,9 @@ func holder(value string) string {
 // it, there is nothing to release, and lockPool sends nothing.
 type lockPool struct {
 	redsyncredis.Pool
-	taken bool // not guarded: Redsync uses a pool from one goroutine
+	store  *Store
+	client redis.UniversalClient
+	taken  bool // not guarded: Redsync uses a pool from one goroutine
 }
 
 // Get implements [redsyncredis.Pool].
@@ -208,11 +210,12 @@ func (p *lockPool) Get(ctx context.Context) (redsyncredis.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lockConn{conn, p}, nil
+	return lockConn{conn, ctx, p}, nil
 }
 
 type lockConn struct {
 	redsyncredis.Conn
+	ctx  context.Context
 	pool *lockPool
 }
 
@@ -228,5 +231,5 @@ func (c lockConn) Eval(script *redsyncredis.Script, keysAndArgs ...any) (any, er
 	if c.pool.taken {
 		return int64(0), nil // what the script returns for a lock of another process
 	}
-	return c.Conn.Eval(script, keysAndArgs...)
+	return c.pool.store.runRedsync(c.ctx, c.pool.client, script, keysAndArgs)
 }

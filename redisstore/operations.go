@@ -210,7 +210,7 @@ func (s *Store) run(ctx context.Context, c call) ([]any, error) {
 		err := s.withLog(c.account, c.logs, c.on(day), func(keys []string) error {
 			return s.client.OnMaster(bounded, keys[0], func(client redis.UniversalClient) (err error) {
 				if c.confirm == unconfirmed {
-					answer, err = c.script.Run(bounded, client, keys, c.args...).Result()
+					answer, err = s.runScript(bounded, client, c.script, keys, c.args...).Result()
 				} else {
 					answer, missing, err = s.runConfirmed(bounded, client, c, keys)
 				}

@@ -100,6 +100,7 @@ type Store struct {
 	client  *redisclient.Client
 	scripts func() scripts // made when first needed: a command that only reads needs none
 	grants  func() grantScripts
+	used    sync.Map // hashes of the scripts that this process has run; see firstUse
 	keys    layout.Keyspace
 
 	instance string

@@ -39,7 +39,7 @@ func (s *session) open(address, prefix string) error {
 	if err != nil {
 		return &configError{fmt.Errorf("--redis: %w", err)}
 	}
-	s.store = store
+	s.store, s.once = store, &oneReading{Store: store}
 	return nil
 }
 

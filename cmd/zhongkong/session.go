@@ -28,6 +28,7 @@ type session struct {
 	url    string          // of Redis
 	prefix string          // of the keys in it
 	store  *redisstore.Store
+	once   *oneReading   // the store of a command that waits for one token
 	keys   *seal.Keyring // nil: tokens are not sealed
 	files  grantFiles
 
@@ -158,6 +159,7 @@ func newAccountConfig(a config.Account, refreshing bool) (coordinator.AccountCon
 // run it.
 func (s *session) coordinator(names ...string) (*coordinator.Coordinator, error) {
 	cfg := s.coordinatorConfig()
+	cfg.Store = s.once
 	for _, name := range names {
 		if _, configured := s.cfg.Account(name); !configured {
 			cfg.Accounts = append(cfg.Accounts, coordinator.AccountConfig{Name: name}) // only read

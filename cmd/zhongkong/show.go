@@ -56,7 +56,7 @@ func (p program) show(c *cli.Context) error {
 func (s *session) useCurrent(ctx context.Context, name string, use func(wire.Token) error) error {
 	// Usually there is a token, and one read suffices.
 	began := time.Now()
-	states, err := s.store.Load(ctx, name)
+	states, err := s.once.Load(ctx, name)
 	if err != nil {
 		return s.withAdvice(err)
 	}

@@ -2,6 +2,7 @@
 // around what go-redis does not do:
 //
 //   - a dial never fails in a pool (lazydial.go);
+//   - a connection's first command waits for no HELLO (greeting.go);
 //   - connections that went silent, or lead to a demoted master, are closed and
 //     replaced (idlepurge.go, role.go);
 //   - a failover is noticed by subscriptions (failover.go, guard.go);
@@ -20,6 +21,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -36,6 +38,8 @@ type Client struct {
 	peer     *peer                // nil after Wrap
 	failover *failover            // with Sentinel; otherwise nil
 	idle     *idlePurge           // of a single address; otherwise nil
+	greeted  *atomic.Bool         // see greeting.given
+	dialed   atomic.Bool          // a PubSub has been connected once
 	guards   func() *redis.Client // makes the client of a guard; nil unless of a single address
 }
 
@@ -56,8 +60,8 @@ func Open(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := dialer{tls: config, timeout: o.Timeout, peer: newPeer(server.addrs, config)}
-	c := &Client{timeout: o.Timeout, owned: true, peer: d.peer}
+	d := dialer{tls: config, timeout: o.Timeout, peer: newPeer(server.addrs, config), greeted: new(atomic.Bool)}
+	c := &Client{timeout: o.Timeout, owned: true, peer: d.peer, greeted: d.greeted}
 	switch {
 	case server.failover != nil:
 		d.failover = newFailover()
@@ -69,13 +73,36 @@ func Open(o Options) (*Client, error) {
 	}
 	// Two clients, because go-redis repeats either every command that failed or none,
 	// and a script that writes must not be repeated.
-	c.Reads, c.Writes = server.client(d, 1), server.client(d, -1)
+	if server.cluster != nil {
+		c.Reads, c.Writes = d.newCluster(*server.cluster, 1), d.newCluster(*server.cluster, -1)
+		return c, nil
+	}
+	c.Reads, c.Writes = d.pair(server)
 	return c, nil
+}
+
+// pair returns two clients with the same connections, so that what reads first need not
+// dial again in order to write.
+func (d dialer) pair(s servers) (reads, writes *redis.Client) {
+	if s.failover != nil {
+		writes = d.newFailover(*s.failover)
+	} else {
+		writes = redis.NewClient(d.singleOptions(*s.single))
+	}
+	was := writes.Options()
+	reads = writes.WithTimeout(was.ReadTimeout)
+	own := reads.Options() // a copy, which no other client has
+	own.WriteTimeout, own.MaxRetries = was.WriteTimeout, 1
+	for _, hook := range d.hooks(writes) {
+		writes.AddHook(hook)
+		reads.AddHook(hook) // WithTimeout keeps none
+	}
+	return reads, writes
 }
 
 // Wrap returns a Client for one that the caller has made and closes.
 func Wrap(client redis.UniversalClient, timeout time.Duration) *Client {
-	return &Client{Reads: client, Writes: client, timeout: timeout}
+	return &Client{Reads: client, Writes: client, timeout: timeout, greeted: new(atomic.Bool)}
 }
 
 // Close closes the clients that Open has made.
@@ -83,11 +110,14 @@ func (c *Client) Close() error {
 	if !c.owned {
 		return nil
 	}
+	if _, shared := c.Writes.(*redis.Client); shared {
+		return c.Writes.Close()
+	}
 	return errors.Join(c.Reads.Close(), c.Writes.Close())
 }
 
-// Ping asks the server. Afterwards there is a connection for reading and one for
-// writing.
+// Ping asks the server. Afterwards there are a connection for reading and one for
+// writing, which may be the same.
 func (c *Client) Ping(ctx context.Context) error {
 	var writing error
 	var both sync.WaitGroup // at the same time: a sentinel that hangs costs each dial half of the timeout
@@ -183,14 +213,17 @@ type dialer struct {
 	tls      *tls.Config
 	timeout  time.Duration
 	peer     *peer
-	failover *failover  // with Sentinel
-	idle     *idlePurge // shared by the clients of one address; nil: each client or node has its own
+	failover *failover    // with Sentinel
+	greeted  *atomic.Bool // see greeting.given
+	idle     *idlePurge   // shared by the clients of one address; nil: each client or node has its own
 }
 
 // hooks returns the hooks of a client of one server in their order, the outermost
 // first. This is the order in which a command and a dial pass them:
 //
 //   - lazyDial is the outermost, so that the others see a failed dial as an error;
+//   - greetingSpared is before all that note answers, and greetingSent after all that
+//     note what a connection waits for;
 //   - idlePurge comes before autopipeline, so that a command whose connection was
 //     useless may be queued again, and before failover, so that it wraps the
 //     connection of which failover reads the address;
@@ -201,28 +234,21 @@ func (d dialer) hooks(client *redis.Client) []redis.Hook {
 	if idle == nil {
 		idle = newIdlePurge()
 	}
-	hooks := []redis.Hook{lazyDial{}, idle, d.peer}
+	spared, sent := d.greetingHooks(client)
+	hooks := []redis.Hook{lazyDial{}, spared, idle, d.peer}
 	if d.failover != nil {
 		hooks = append(hooks, d.failover)
 	}
-	return append(hooks, &autopipeline{client: client, timeout: d.timeout})
+	return append(hooks, sent, &autopipeline{client: client, timeout: d.timeout})
 }
 
-func (d dialer) addHooks(client *redis.Client) *redis.Client {
-	for _, hook := range d.hooks(client) {
-		client.AddHook(hook)
+// greetingHooks returns the hooks that have a client's connections greet.
+func (d dialer) greetingHooks(client *redis.Client) (spared, sent redis.Hook) {
+	g := newGreeting(client.Options(), d.greeted)
+	if g == nil {
+		return noHook{}, noHook{}
 	}
-	return client
-}
-
-func (s servers) client(d dialer, retries int) redis.UniversalClient {
-	switch {
-	case s.failover != nil:
-		return d.newFailover(*s.failover, retries)
-	case s.cluster != nil:
-		return d.newCluster(*s.cluster, retries)
-	}
-	return d.addHooks(redis.NewClient(d.singleOptions(*s.single, retries)))
+	return greetingSpared{greeting: g}, greetingSent{greeting: g}
 }
 
 // The functions below choose alike: the deadlines of contexts count, nothing waits
@@ -233,18 +259,20 @@ func (s servers) client(d dialer, retries int) redis.UniversalClient {
 // the end of a guard ends a subscription, and an operation that timed out is no
 // reason for that.
 func (d dialer) newGuardClient(o redis.Options) *redis.Client {
-	client := redis.NewClient(d.singleOptions(o, -1))
-	client.AddHook(lazyDial{})
-	client.AddHook(d.peer)
+	client := redis.NewClient(d.singleOptions(o))
+	spared, sent := d.greetingHooks(client)
+	for _, hook := range []redis.Hook{lazyDial{}, spared, d.peer, sent} {
+		client.AddHook(hook)
+	}
 	return client
 }
 
-func (d dialer) singleOptions(o redis.Options, retries int) *redis.Options {
+func (d dialer) singleOptions(o redis.Options) *redis.Options {
 	// A connection is replaced after a minute even if its server reports to be the
 	// master: one that is cut off may not know that it has a successor.
 	o.ConnMaxLifetime = cmp.Or(o.ConnMaxLifetime, time.Minute)
 	o.ContextTimeoutEnabled = true
-	o.MaxRetries = retries
+	o.MaxRetries = -1
 	o.PipelinePoolSize = -1 // pipelines use the same connections
 	o.DialerRetries = 1
 	o.DialTimeout = d.or(o.DialTimeout)
@@ -257,9 +285,9 @@ func (d dialer) singleOptions(o redis.Options, retries int) *redis.Options {
 	return &o
 }
 
-func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client {
+func (d dialer) newFailover(o redis.FailoverOptions) *redis.Client {
 	o.ContextTimeoutEnabled = true
-	o.MaxRetries = retries
+	o.MaxRetries = -1
 	o.PipelinePoolSize = -1 // pipelines use the same connections
 	o.DialerRetries = 1
 	// A dial asks all sentinels first, and waits for one that hangs as long as for
@@ -270,7 +298,7 @@ func (d dialer) newFailover(o redis.FailoverOptions, retries int) *redis.Client 
 	o.PoolTimeout = d.or(o.PoolTimeout)
 	o.DisableIdentity = true
 	o.TLSConfig = d.tls
-	return d.addHooks(redis.NewFailoverClient(&o))
+	return redis.NewFailoverClient(&o)
 }
 
 func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterClient {
@@ -289,7 +317,11 @@ func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterCl
 	o.TLSConfig = d.tls
 	client := redis.NewClusterClient(&o)
 	client.AddHook(reloadOnFault(client))
-	client.OnNewNode(func(node *redis.Client) { d.addHooks(node) })
+	client.OnNewNode(func(node *redis.Client) {
+		for _, hook := range d.hooks(node) {
+			node.AddHook(hook)
+		}
+	})
 	return client
 }
 

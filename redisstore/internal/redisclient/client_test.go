@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 func TestHooksAreInTheOrderThatTheyNeed(t *testing.T) {
@@ -16,11 +19,11 @@ func TestHooksAreInTheOrderThatTheyNeed(t *testing.T) {
 		dialer dialer
 		want   []string
 	}{
-		"a single server or a node": {dialer{}, []string{"lazyDial", "*idlePurge", "*peer", "*autopipeline"}},
-		"Sentinel":                  {dialer{failover: newFailover()}, []string{"lazyDial", "*idlePurge", "*peer", "*failover", "*autopipeline"}},
+		"a single server or a node": {dialer{}, []string{"lazyDial", "greetingSpared", "*idlePurge", "*peer", "greetingSent", "*autopipeline"}},
+		"Sentinel":                  {dialer{failover: newFailover()}, []string{"lazyDial", "greetingSpared", "*idlePurge", "*peer", "*failover", "greetingSent", "*autopipeline"}},
 	} {
 		var got []string
-		for _, hook := range test.dialer.hooks(nil) {
+		for _, hook := range test.dialer.hooks(redis.NewClient(&redis.Options{})) {
 			got = append(got, typeName(hook))
 		}
 		if !slices.Equal(got, test.want) {
@@ -51,7 +54,7 @@ func TestDialsPassTheHooks(t *testing.T) {
 	defer server.Close()
 	refused := errors.New("refused")
 	f := newFailover()
-	hooks := dialer{failover: f, idle: newIdlePurge(), peer: &peer{}, timeout: time.Second}.hooks(nil)
+	hooks := dialer{failover: f, idle: newIdlePurge(), peer: &peer{}, timeout: time.Second, greeted: new(atomic.Bool)}.hooks(redis.NewClient(&redis.Options{}))
 	dial := func(conn net.Conn, err error) (net.Conn, error) {
 		next := func(context.Context, string, string) (net.Conn, error) { return conn, err }
 		for _, hook := range slices.Backward(hooks) {

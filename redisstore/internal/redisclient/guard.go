@@ -12,9 +12,9 @@ import (
 // guard is a connection beside that of a PubSub whose address may lead to another
 // server after a failover. A PubSub cannot ask its server for its role: go-redis
 // has no command for it there. The guard can, and its answer holds for the PubSub
-// because it is dialed first: if the guard's server is the master, the address led
-// to the master from the guard's dial until now, so the PubSub is connected to it
-// as well. A guard is never replaced: if it is lost, the PubSub must go, too.
+// because it is dialed first (but see Connect): if the guard's server is the master,
+// the address led to the master from the guard's dial until now, so the PubSub is
+// connected to it as well. A guard is never replaced: if it is lost, the PubSub must go, too.
 type guard struct {
 	client *redis.Client // for this one connection; its Close ends an ask that waits
 	conn   *redis.Conn
@@ -42,7 +42,11 @@ func (g *guard) close() { _ = g.client.Close() } // a second call returns an err
 // watchRole is WatchMaster for a PubSub with a guard.
 func (p *PubSub) watchRole(ctx context.Context, reported func(Role)) error {
 	wasMaster, dialed := false, time.Now()
+	ledToMaster := p.guard.role == Master
 	for {
+		if ledToMaster && Role(p.dial.role.Load()) == Replica {
+			return ErrMoved // the address led to another server at the PubSub's dial
+		}
 		switch p.guard.role {
 		case UnknownRole:
 			<-ctx.Done()

@@ -1,8 +1,11 @@
 package redisclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -33,13 +36,53 @@ func (c *Client) PubSub(ctx context.Context) *PubSub {
 
 // Connect dials, and sends the first SUBSCRIBE, or a PING if there are no
 // channels.
+//
+// The guard is dialed first; see there. Only at the start of a process are both dialed
+// side by side, together with a connection of the pool for what is read next. If the
+// address changes to another server just then, and the one before still takes itself
+// for the master, the PubSub stays there: what it misses is found by the next reading.
 func (p *PubSub) Connect(ctx context.Context, channels ...string) error {
-	if p.client.guards != nil {
-		p.guard = newGuard(p.client.guards())
-		if err := p.guard.ask(ctx); err != nil {
+	first := !p.client.dialed.Swap(true)
+	refused := p.client.greeted.Load()
+	err := p.connect(ctx, first, channels)
+	if !refused && p.client.greeted.Load() {
+		// The server has refused the greeting of one of the connections. The next ones
+		// are greeted by go-redis.
+		p.Close()
+		p.pubsub = p.client.Reads.Subscribe(ctx)
+		err = p.connect(ctx, false, channels)
+	}
+	return err
+}
+
+func (p *PubSub) connect(ctx context.Context, sideBySide bool, channels []string) error {
+	if !sideBySide {
+		if err := p.askGuard(ctx); err != nil {
 			return err
 		}
+		return p.subscribe(ctx, channels)
 	}
+	var guarding error
+	var others sync.WaitGroup // joined below; bounded by ctx
+	others.Go(func() { guarding = p.askGuard(ctx) })
+	if single, ok := p.client.Writes.(*redis.Client); ok {
+		others.Go(func() { _ = single.Ping(ctx).Err() }) // only to have the connection
+	}
+	err := p.subscribe(ctx, channels)
+	others.Wait()
+	return cmp.Or(err, guarding)
+}
+
+// askGuard dials the guard, if there is to be one, and asks for its server's role.
+func (p *PubSub) askGuard(ctx context.Context) error {
+	if p.client.guards == nil {
+		return nil
+	}
+	p.guard = newGuard(p.client.guards())
+	return p.guard.ask(ctx)
+}
+
+func (p *PubSub) subscribe(ctx context.Context, channels []string) error {
 	ctx = p.dial.in(ctx)
 	if len(channels) == 0 {
 		return p.pubsub.Ping(ctx)
@@ -125,7 +168,10 @@ func noRedial(deadline time.Time) (context.Context, context.CancelFunc) {
 
 // pubsubDial is what the hooks learn of a PubSub's dial. It travels in the dial's
 // context: go-redis has no other way to tell the hooks whose connection they dial.
-type pubsubDial struct{ addr string } // of the server
+type pubsubDial struct {
+	addr string       // of the server
+	role atomic.Int32 // a Role: what the server reported at the dial, from the first answer on
+}
 
 type pubsubDialKey struct{}
 
