@@ -20,25 +20,38 @@ import (
 // trips, but never fewer.
 type Trips struct {
 	addr string
+	held time.Duration // how long a trip takes
 
 	mu   sync.Mutex
 	done int       // guarded by mu: trips whose answers the client may have
-	sent []Request // guarded by mu
+	sent []request // guarded by mu
 }
 
-// Request is a command that a client has sent.
-type Request struct {
-	Trip    int // 1 is the first dial
-	Command []string
+// request is a command that a client has sent.
+type request struct {
+	trip    int // 1 is the first dial
+	command []string
 }
 
-// heldBack is how long each trip takes.
-const heldBack = 40 * time.Millisecond
-
-// StartTrips starts an address that counts. It ends with the test.
-func StartTrips(t testing.TB, to *Server) *Trips {
+// CountTrips calls count with a new address that counts, until it returns want or that
+// seems not to be due to the machine. Answers are held back longer each time. It fails
+// the test unless count has returned want, and ends what it has started with the test.
+func CountTrips(t testing.TB, to *Server, want int, count func(p *Trips) int) {
 	t.Helper()
-	p := new(Trips)
+	var got []int
+	for held := 20 * time.Millisecond; held < 500*time.Millisecond; held *= 2 {
+		n := count(startTrips(t, to, held))
+		if n == want {
+			return
+		}
+		got = append(got, n)
+	}
+	t.Errorf("%d round trips at least, of %d; want %d", slices.Min(got), got, want)
+}
+
+func startTrips(t testing.TB, to *Server, held time.Duration) *Trips {
+	t.Helper()
+	p := &Trips{held: held}
 	p.addr = relay(t, func() (string, func(server, client net.Conn)) {
 		p.mu.Lock()
 		dialed := p.done + 1
@@ -55,19 +68,14 @@ func StartTrips(t testing.TB, to *Server) *Trips {
 // URL is the address in the form that go-redis parses.
 func (p *Trips) URL() string { return "redis://" + p.addr }
 
-// Sent returns the commands so far, in the order in which they came.
-func (p *Trips) Sent() []Request {
+// Last returns the trip of the last command, or of the last one for which match is true.
+// Zero: there is none.
+func (p *Trips) Last(match func(command []string) bool) (trip int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.sent)
-}
-
-// Last returns the trip of the last of the commands for which match is true. Zero: there
-// is none.
-func (p *Trips) Last(match func(command []string) bool) (trip int) {
-	for _, r := range p.Sent() {
-		if match(r.Command) {
-			trip = r.Trip
+	for _, r := range p.sent {
+		if match == nil || match(r.command) {
+			trip = r.trip
 		}
 	}
 	return trip
@@ -94,7 +102,7 @@ func (c *tripsConn) carryCommands() {
 		}
 		c.commands++
 		c.last = max(c.last, c.trips.done+1)
-		c.trips.sent = append(c.trips.sent, Request{c.last, command})
+		c.trips.sent = append(c.trips.sent, request{c.last, command})
 		c.trips.mu.Unlock()
 		if _, err := io.WriteString(c.server, raw); err != nil {
 			return
@@ -105,7 +113,7 @@ func (c *tripsConn) carryCommands() {
 func (c *tripsConn) carryAnswers() {
 	defer c.client.Close()
 	buf := make([]byte, 1<<20)
-	for held := 2 * heldBack; ; held = heldBack { // the first answer ends two trips
+	for held := 2 * c.trips.held; ; held = c.trips.held { // the first answer ends two trips
 		n, err := c.server.Read(buf)
 		if err != nil {
 			return
