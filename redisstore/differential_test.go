@@ -48,14 +48,14 @@ func TestTheLedgerNoticesEveryChangedRule(t *testing.T) {
 	}
 	t.Parallel()
 	for name, change := range map[string]struct{ script, from, to string }{
-		"demanded refreshes do not leave the reserve": {"begin", "(demanded and reserve or 0)", "0"},
-		"every refresh leaves the reserve":            {"begin", "(demanded and reserve or 0)", "reserve"},
+		"demanded refreshes do not leave the reserve": {"begin", "per_day - reserve", "per_day"},
+		"every refresh leaves the reserve":            {"begin", "if demanded then reserve, interval = tonumber(ARGV[10]), tonumber(ARGV[11]) end", "reserve, interval = tonumber(ARGV[10]), tonumber(ARGV[11])"},
 		"the interval binds every reason":             {"begin", "if demanded and demanded_at > 0", "if demanded_at > 0"},
 		"an interval from the future binds":           {"begin", " and demanded_at <= now then", " then"},
 		"the back-off binds a forced refresh":         {"begin", "reason ~= 'forced' and ", ""},
 		"the back-off does not bind a report":         {"begin", "reason ~= 'forced' and ", "not demanded and "},
 		"a back-off binds however long it lasts":      {"begin", " and retry_at <= now + retry_ahead", ""},
-		"a refusal binds every credential":            {"begin", " and not other_credential", ""},
+		"a refusal binds every credential":            {"begin", "if not other_credential then", "if true then"},
 		"the brake binds every reason":                {"begin", "if demanded or pace == 0 then", "if pace == 0 then"},
 		"a window counts however far ahead it ends":   {"begin", " or window_ends > now + window then", " then"},
 		"a window counts though it has ended":         {"begin", "if window_ends <= now or", "if"},

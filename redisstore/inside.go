@@ -38,8 +38,8 @@ func (s *Store) tryScripts(ctx context.Context, account string) error {
 		args   []any
 	}{
 		{s.scripts().load, loadKeys(k, ""), false, nil},
-		{s.scripts().begin, attempt, true, nil},
-		{s.scripts().commit, append(slices.Clip(attempt), k.Log), true, nil},
+		{s.scripts().begin, append(slices.Clip(attempt), k.Log), true, nil},
+		{s.scripts().commit, attempt, true, nil},
 		{s.scripts().fail, attempt, true, nil},
 		{s.scripts().extend, []string{k.Lock, k.Attempts}, false, []any{probe.value, 1, 0}},
 		{s.scripts().restore, []string{k.Token, k.State}, true, []any{"", "", 1, "", 0, 0, 0, 0, 0, "", "", ""}},

@@ -35,7 +35,7 @@ func TestSimulationCatchesEveryBrokenRule(t *testing.T) {
 			breakage: breakage{lua: replace("commit", "redis.call('ZADD', KEYS[3], digits(now), ARGV[3])", "redis.call('ZREM', KEYS[3], ARGV[3])")},
 		},
 		"attempts are not announced": {
-			breakage: breakage{lua: replace("begin", "redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))", "")},
+			breakage: breakage{lua: replace("begin", "redis.call('ZADD', KEYS[3], digits(now + life), name)", "")},
 		},
 		"fences start anew when the data is lost": {
 			breakage: breakage{lua: replace("begin", "math.max(last_fence + 1, generation + 1, seen + 1, now_us)", "last_fence + 1")},

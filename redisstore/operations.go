@@ -33,7 +33,7 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRe
 	k := s.keys.Of(account)
 	answer, err := s.run(ctx, call{
 		op: "begin", account: account, script: s.scripts().begin, counts: true, logs: true,
-		keys: []string{k.Token, k.State, k.Attempts, k.Calls},
+		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log},
 		args: []any{
 			s.keys.Channel(account, layout.Begun), s.keys.Channel(account, layout.Refreshed), s.instance,
 			uint64(b.Seen), string(b.Reason), demanded, atLeastOneMilli(b.TTL), b.Credential,
@@ -73,7 +73,7 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 	}
 	answer, err := s.run(ctx, call{
 		op: "commit", account: account, script: s.scripts().commit, counts: true, logs: true,
-		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log}, args: args,
+		keys: []string{k.Token, k.State, k.Attempts, k.Calls}, args: args,
 		confirm: s.inReplicas(),
 	})
 	if err != nil {

@@ -15,7 +15,7 @@ func TestDatesOfTheScriptsAreGos(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	defer client.Close()
-	script := redis.NewScript(source("prelude") + `
+	script := redis.NewScript(source("prelude") + source("change") + `
 		local out = {}
 		for i, ms in ipairs(ARGV) do out[i] = rfc3339(tonumber(ms)) end
 		return out`)
@@ -25,7 +25,7 @@ func TestDatesOfTheScriptsAreGos(t *testing.T) {
 		instants = append(instants, at.UnixMilli())
 		want = append(want, at.Format("2006-01-02T15:04:05.000Z"))
 	}
-	got, err := script.Run(t.Context(), client, nil, instants...).StringSlice()
+	got, err := script.Run(t.Context(), client, []string{"{a}", "log", "changes"}, instants...).StringSlice()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,16 +25,20 @@ func newScripts() scripts { return scriptsOf(source) }
 // scriptsOf returns the scripts of these sources.
 func scriptsOf(source func(name string) string) scripts {
 	reads := func(name string) *redis.Script { return redis.NewScript(source("prelude") + "\n" + source(name)) }
-	changes := func(name string) *redis.Script {
-		return redis.NewScript(source("prelude") + "\n" + source("change") + "\n" + source(name))
+	changes := func(names ...string) *redis.Script {
+		text := source("prelude") + "\n" + source("change")
+		for _, name := range names {
+			text += "\n" + source(name)
+		}
+		return redis.NewScript(text)
 	}
 	return scripts{
 		load:    reads("load"),
 		begin:   changes("begin"),
 		extend:  reads("extend"),
 		commit:  changes("commit"),
-		fail:    changes("fail"),
-		restore: changes("restore"),
+		fail:    changes("json", "fail"),
+		restore: changes("json", "restore"),
 	}
 }
 
@@ -52,8 +56,8 @@ type grantScripts struct {
 
 // newGrantScripts returns the scripts of a store that waits so long for newer records.
 func newGrantScripts(settle time.Duration) grantScripts {
-	shared := fmt.Sprintf("%s\n%s\nlocal settle_ms, slack_ms = %d, %d\n%s\n",
-		source("prelude"), source("change"), settle.Milliseconds(), clockSlack.Milliseconds(), source("grant"))
+	shared := fmt.Sprintf("%s\n%s\n%s\nlocal settle_ms, slack_ms = %d, %d\n%s\n",
+		source("prelude"), source("change"), source("json"), settle.Milliseconds(), clockSlack.Milliseconds(), source("grant"))
 	of := func(name string) *redis.Script { return redis.NewScript(shared + source(name)) }
 	return grantScripts{
 		load: of("loadgrant"), save: of("savegrant"), restore: of("restoregrant"), drop: of("dropgrant"), reseal: of("resealgrant"),
@@ -65,8 +69,8 @@ func newGrantScripts(settle time.Duration) grantScripts {
 // fences in us.
 func constants() string {
 	return fmt.Sprintf(`local most_ahead, fence_ahead, retry_ahead, life_most = %d, %d, %d, %d
-local pace_burst, failures_most, attempts_most = %d, %d, %d
-local log_most, log_own_most, old_log_seconds = %d, %d, %d
+local pace_burst, failures_most, attempts_most = %d, %d, '%d'
+local log_most, log_own_most, old_log_seconds = '%d', '%d', '%d'
 local daily_budget, call_budget, minimum_interval, back_off, loop_brake = '%s', '%s', '%s', '%s', '%s'
 `,
 		coordinator.MaxAhead.Milliseconds(), coordinator.MaxFenceAhead.Microseconds(),

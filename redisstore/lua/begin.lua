@@ -1,6 +1,6 @@
 -- Announces an attempt before the source is called.
 --
--- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 log, 6 changes
+-- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 own log, 6 log, 7 changes
 -- ARGV  1 channel for begun, 2 channel for throttled, 3 by, 4 seen generation,
 --       5 reason, 6 "demanded" or "", 7 the attempt's life in ms,
 --       8 credential, 9 calls per day, 10 reserve, 11 least interval in ms,
@@ -24,28 +24,28 @@ if wrong_day then return wrong_day end
 
 local seen, reason, demanded = credible(tonumber(ARGV[4])), ARGV[5], ARGV[6] ~= ''
 local life, credential = tonumber(ARGV[7]), ARGV[8]
-local per_day, reserve, interval = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local pace, window = tonumber(ARGV[12]), tonumber(ARGV[14])
+local per_day, pace, window = tonumber(ARGV[9]), tonumber(ARGV[12]), tonumber(ARGV[14])
+local reserve, interval = 0, 0
+if demanded then reserve, interval = tonumber(ARGV[10]), tonumber(ARGV[11]) end
 
-local token = read_token()
-local generation = generation_of(token)
+local generation = generation_of((got(redis.pcall('HMGET', KEYS[1], 'generation'), 'hash', KEYS[1]) or {})[1])
 local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'failures', 'retry_at', 'demanded_at', 'last_error_at',
-  'last_error_kind', 'refused_credential', 'refresh_at', 'paced_until', 'conflicts', 'window_ends', 'window_calls'), 'hash', KEYS[2]) or {}
+  'paced_until', 'conflicts', 'window_ends', 'window_calls'), 'hash', KEYS[2]) or {}
 local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
 local failures = failures_in(KEYS[2], fields[2])
 local retry_at = whole(KEYS[2], 'retry_at', fields[3])
 local demanded_at = whole(KEYS[2], 'demanded_at', fields[4])
 local failed_at = whole(KEYS[2], 'last_error_at', fields[5])
-local paced_until = whole(KEYS[2], 'paced_until', fields[9])
-local conflicts = whole(KEYS[2], 'conflicts', fields[10])
-local window_ends, window_calls = window_of(KEYS[2], fields[11], fields[12])
-local open = got(redis.pcall('ZRANGE', KEYS[3], 0, attempts_most, 'WITHSCORES'), 'sorted-set', KEYS[3]) or {}
+local paced_until = whole(KEYS[2], 'paced_until', fields[6])
+local conflicts = whole(KEYS[2], 'conflicts', fields[7])
+local window_ends, window_calls = window_of(KEYS[2], fields[8], fields[9])
+local open = got(redis.pcall('ZRANGE', KEYS[3], '0', attempts_most, 'WITHSCORES'), 'sorted-set', KEYS[3]) or {}
 local calls = whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
-local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[6], 0, 0, 'REV', 'WITHSCORES'), KEYS[6])
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[7], '0', '0', 'REV', 'WITHSCORES'), KEYS[7])
 if fault then return redis.error_reply(fault) end
 
 if generation > seen then
-  return { 'current', digits(now), record(token, fields[8]) }
+  return { 'current', digits(now), record(read_token(), redis.call('HMGET', KEYS[2], 'refresh_at')[1]) }
 end
 
 -- The limit that applies longest is the one that is reported.
@@ -65,7 +65,7 @@ else
     window_ends, window_calls = now + window - (now + tonumber(ARGV[15])) % window, 0
   end
 end
-if per_day > 0 and window_calls >= per_day - (demanded and reserve or 0) then
+if per_day > 0 and window_calls >= per_day - reserve then
   holds(budget, window_ends)
 end
 -- An instant in the future means that the clock was set back. It is ignored;
@@ -73,9 +73,10 @@ end
 if demanded and demanded_at > 0 and demanded_at <= now then
   holds(minimum_interval, demanded_at + interval)
 end
-local other_credential = fields[6] == 'refused' and (fields[7] or '') ~= credential
-if reason ~= 'forced' and failures > 0 and failed_at <= now + 1000 and retry_at <= now + retry_ahead and not other_credential then
-  holds(back_off, retry_at)
+if reason ~= 'forced' and failures > 0 and failed_at <= now + 1000 and retry_at <= now + retry_ahead then
+  local refused = redis.call('HMGET', KEYS[2], 'last_error_kind', 'refused_credential')
+  local other_credential = refused[1] == 'refused' and (refused[2] or '') ~= credential
+  if not other_credential then holds(back_off, retry_at) end
 end
 -- The brake on a loop of refreshes that no caller demanded (the generic cell rate
 -- algorithm): each moves paced_until on by the pace, and it may be a burst ahead.
@@ -90,14 +91,15 @@ if limit then
   if demanded then
     -- For the reader that reported the token or asked for a new one: it is told of
     -- the refusal only here.
-    redis.call('PUBLISH', ARGV[2], json('event', 'throttled', 'limit', limit, 'reason', reason,
-      'retry_ms', until_ms - now, 'by', ARGV[3]))
+    redis.call('PUBLISH', ARGV[2], '{"event":"throttled","limit":"' .. limit .. '","reason":' .. cjson.encode(reason) ..
+      ',"retry_ms":' .. digits(until_ms - now) .. ',"by":' .. cjson.encode(ARGV[3]) .. '}')
   end
   return { 'throttled', digits(now), limit, digits(until_ms - now) }
 end
 
 -- The clock in microseconds keeps fences increasing if the last one was lost.
 local fence = math.max(last_fence + 1, generation + 1, seen + 1, now_us)
+local name = digits(fence)
 -- One overdue attempt has the same effect as a thousand, so the others are removed:
 -- a source that never answers must not make the set grow without bound.
 local settles, useless, announced = {}, {}, 0
@@ -121,31 +123,41 @@ if #open > 2 * attempts_most then
 else
   for i = 1, #useless do redis.call('ZREM', KEYS[3], useless[i]) end
 end
-redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))
-redis.call('HSET', KEYS[2], 'fence', digits(fence))
-if demanded then redis.call('HSET', KEYS[2], 'demanded_at', digits(now)) end
-if paced_until then redis.call('HSET', KEYS[2], 'paced_until', digits(paced_until + pace)) end
-redis.call('SET', KEYS[4], digits(calls + 1), 'EX', 3 * 86400)
+redis.call('ZADD', KEYS[3], digits(now + life), name)
+if demanded then
+  redis.call('HSET', KEYS[2], 'fence', name, 'demanded_at', digits(now))
+elseif paced_until then
+  redis.call('HSET', KEYS[2], 'fence', name, 'paced_until', digits(paced_until + pace))
+else
+  redis.call('HSET', KEYS[2], 'fence', name)
+end
+if calls > 0 then
+  redis.call('INCRBY', KEYS[4], '1')
+else
+  redis.call('SET', KEYS[4], '1', 'EX', '259200')
+  -- The version before this one kept a log for each account. History still shows it.
+  if indexed and redis.call('PTTL', KEYS[5]) == -1 then redis.call('EXPIRE', KEYS[5], old_log_seconds) end
+end
 window_calls = window_calls + 1
 if window > 0 then
   redis.call('HSET', KEYS[2], 'window_ends', digits(window_ends), 'window_calls', digits(window_calls))
-elseif fields[11] or fields[12] then
+elseif fields[8] or fields[9] then
   redis.call('HDEL', KEYS[2], 'window_ends', 'window_calls')
 end
 if reason == 'rejected' then
-  redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'reported', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
-    'fence', digits(fence), 'generation', digits(seen))
+  redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'reported', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
+    'fence', name, 'generation', digits(seen))
 end
 if conflict then
   redis.call('HSET', KEYS[2], 'conflicts', digits(math.min(conflicts + 1, 1000000)))
-  redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'conflict', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
-    'fence', digits(fence), 'generation', digits(seen))
+  redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'conflict', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
+    'fence', name, 'generation', digits(seen))
 end
 if anew then
-  redis.call('DEL', KEYS[6])
-  redis.call('ZADD', KEYS[6], digits(now_us), '')
+  redis.call('DEL', KEYS[7])
+  redis.call('ZADD', KEYS[7], digits(now_us), '')
 end
-if change then redis.call('ZADD', KEYS[6], change, account) end
-redis.call('PUBLISH', ARGV[1], json('event', 'begun', 'fence', fence, 'by', ARGV[3], 'reason', reason,
-  'deadline_ms', life))
-return { 'begun', digits(now), digits(fence), window_calls, failures, conflict and 1 or 0, settles }
+if change then redis.call('ZADD', KEYS[7], change, account) end
+redis.call('PUBLISH', ARGV[1], '{"event":"begun","fence":' .. name .. ',"by":' .. cjson.encode(ARGV[3]) ..
+  ',"reason":' .. cjson.encode(reason) .. ',"deadline_ms":' .. ARGV[7] .. '}')
+return { 'begun', digits(now), name, window_calls, failures, conflict and 1 or 0, settles }

@@ -29,3 +29,13 @@ local function change_after(reply, key)
   if not newest or newest > now_us + fence_ahead then return digits(now_us + 1), true end
   return digits(math.max(newest + 1, now_us)), false
 end
+
+-- rfc3339 formats an instant in milliseconds.
+local function rfc3339(ms)
+  local seconds = floor(ms / 1000)
+  local days = floor(seconds / 86400)
+  local rest = seconds - days * 86400
+  local year, month, day = civil(days)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day,
+    floor(rest / 3600), floor(rest / 60) % 60, rest % 60, ms - seconds * 1000)
+end

@@ -17,7 +17,7 @@ if wrong_day then return wrong_day end
 local fence, kind = tonumber(ARGV[3]), ARGV[4]
 local retry_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
-local generation = generation_of(read_token())
+local generation = generation_of((got(redis.pcall('HMGET', KEYS[1], 'generation'), 'hash', KEYS[1]) or {})[1])
 local fields = got(redis.pcall('HMGET', KEYS[2], 'failures', 'failed_fence', 'window_ends', 'window_calls'),
   'hash', KEYS[2]) or {}
 local failures = failures_in(KEYS[2], fields[1])
@@ -25,7 +25,7 @@ local window_ends, window_calls = window_of(KEYS[2], fields[3], fields[4])
 local failed_fence = fields[2] and natural(fields[2]) or 0
 got(redis.pcall('ZSCORE', KEYS[3], ARGV[3]), 'sorted-set', KEYS[3])
 local calls = whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
-local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[6], 0, 0, 'REV', 'WITHSCORES'), KEYS[6])
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[6], '0', '0', 'REV', 'WITHSCORES'), KEYS[6])
 if fault then return redis.error_reply(fault) end
 
 if failed_fence == fence or generation == fence then return 0 end
@@ -38,7 +38,7 @@ end
 if extra_calls > 0 or calls > 0 then
   -- Negative only when the day has changed since the begin.
   if extra_calls ~= 0 then redis.call('INCRBY', KEYS[4], digits(extra_calls)) end
-  redis.call('EXPIRE', KEYS[4], 3 * 86400)
+  redis.call('EXPIRE', KEYS[4], '259200')
 end
 if window_ends > now then
   redis.call('HSET', KEYS[2], 'window_calls', digits(math.max(window_calls + extra_calls, 0)))

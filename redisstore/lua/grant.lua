@@ -28,7 +28,7 @@ local stored = got(redis.pcall('HMGET', KEYS[1], 'version', 'save_id', 'consent'
 local version = whole(KEYS[1], 'version', stored[1])
 local consent = whole(KEYS[1], 'consent', stored[3])
 if version == 0 and stored[2] then blame(KEYS[1], 'version', 'missing') end
-local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[4], 0, 0, 'REV', 'WITHSCORES'), KEYS[4])
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[4], '0', '0', 'REV', 'WITHSCORES'), KEYS[4])
 
 -- settling returns for how long other processes may still put a newer record back, in
 -- ms, and since when; 0 if the record was taken in this history of the data, or if the

@@ -17,7 +17,7 @@ local token = read_token()
 local state = got(redis.pcall('HMGET', KEYS[2], 'fence', 'failures', 'retry_at', 'conflicts', 'refresh_at',
   'last_error', 'last_error_code', 'last_error_at', 'last_error_kind', 'refused_credential',
   'window_ends', 'window_calls', 'grant'), 'hash', KEYS[2]) or {}
-local attempts = got(redis.pcall('ZRANGE', KEYS[3], 0, attempts_most, 'WITHSCORES'), 'sorted-set', KEYS[3])
+local attempts = got(redis.pcall('ZRANGE', KEYS[3], '0', attempts_most, 'WITHSCORES'), 'sorted-set', KEYS[3])
 local calls = got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4])
 local holder = got(redis.pcall('GET', KEYS[5]), 'string', KEYS[5])
 if fault then return redis.error_reply(fault) end

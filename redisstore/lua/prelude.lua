@@ -6,6 +6,9 @@
 -- redis.call is not written as KEYS[n], or that uses unpack. So no function here
 -- takes the key that it is to read; it takes the answer.
 --
+-- A number that is an argument of redis.call is written as a text where that is
+-- possible: Redis takes longer to write one than many a command takes.
+--
 -- Constants that the scripts share with Go are declared in front of this file by
 -- the program that loads it:
 --   most_ahead     how far ahead of the clock the deadline of a lock or an attempt
@@ -17,14 +20,15 @@
 --                  at once
 --   failures_most  the greatest number of failures in a row that is written; a
 --                  greater one is taken as none
---   attempts_most  how many open attempts are read; a Store leaves no more than a
---                  hundred open
+--   attempts_most  how many open attempts are read, as a text; a Store leaves no more
+--                  than a hundred open
 --   daily_budget, call_budget, minimum_interval, back_off, loop_brake
 --                  the names of the limits
 
+local floor = math.floor
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
-local now = math.floor(now_us / 1000)
+local now = floor(now_us / 1000)
 
 -- overdue reports whether an attempt with this deadline is overdue. A deadline
 -- further ahead than any can be was written before the clock was set back.
@@ -84,36 +88,30 @@ local function window_of(key, ends, calls)
   return whole(key, 'window_ends', ends), whole(key, 'window_calls', calls)
 end
 
--- digits writes a number in full: tostring gives 1.79e+15 for microseconds.
-local function digits(n) return string.format('%.0f', n) end
+-- digits writes a whole number in full: tostring gives 1.79e+15 for microseconds.
+local function digits(n) return string.format('%d', n) end
 
--- civil returns year, month and day of a number of days since 1970-01-01.
+-- civil returns year, month and day of a number of days since 1970-01-01. A script asks
+-- for one day or two.
+local civil_of, civil_year, civil_month, civil_day
 local function civil(days)
-  local z = days + 719468
-  local era = math.floor(z / 146097)
-  local doe = z - era * 146097
-  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
-  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
-  local mp = math.floor((5 * doy + 2) / 153)
-  local day = doy - math.floor((153 * mp + 2) / 5) + 1
-  local month = mp < 10 and mp + 3 or mp - 9
-  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
-  return year, month, day
-end
-
--- rfc3339 formats an instant in milliseconds.
-local function rfc3339(ms)
-  local seconds = math.floor(ms / 1000)
-  local days = math.floor(seconds / 86400)
-  local rest = seconds - days * 86400
-  local year, month, day = civil(days)
-  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day,
-    math.floor(rest / 3600), math.floor(rest / 60) % 60, rest % 60, ms - seconds * 1000)
+  if days ~= civil_of then
+    local z = days + 719468
+    local era = floor(z / 146097)
+    local doe = z - era * 146097
+    local yoe = floor((doe - floor(doe / 1460) + floor(doe / 36524) - floor(doe / 146096)) / 365)
+    local doy = doe - (365 * yoe + floor(yoe / 4) - floor(yoe / 100))
+    local mp = floor((5 * doy + 2) / 153)
+    civil_of, civil_day = days, doy - floor((153 * mp + 2) / 5) + 1
+    civil_month = mp < 10 and mp + 3 or mp - 9
+    civil_year = yoe + era * 400 + (civil_month <= 2 and 1 or 0)
+  end
+  return civil_year, civil_month, civil_day
 end
 
 -- The issuer's day (UTC+8), and when it ends.
 local day_ms, utc8_ms = 86400000, 8 * 3600000
-local today = math.floor((now + utc8_ms) / day_ms)
+local today = floor((now + utc8_ms) / day_ms)
 local tomorrow_ms = (today + 1) * day_ms - utc8_ms
 
 -- other_day checks the key of the day's calls, which the caller has named by its
@@ -121,8 +119,9 @@ local tomorrow_ms = (today + 1) * day_ms - utc8_ms
 -- answer that tells the caller the day, { "day", now, YYYYMMDD }, which the script
 -- returns before anything is written.
 local function other_day(key)
-  local day = string.format('%04d%02d%02d', civil(today))
-  if string.sub(key, -8) ~= day then return { 'day', digits(now), day } end
+  local year, month, day = civil(today)
+  local date = year * 10000 + month * 100 + day
+  if tonumber(string.sub(key, -8)) ~= date then return { 'day', digits(now), digits(date) } end
 end
 
 -- read_token reads the token's hash; the order of the fields is that of Go. In all
@@ -132,10 +131,10 @@ local function read_token()
     'attributes', 'repeated'), 'hash', KEYS[1]) or {}
 end
 
--- generation_of returns the generation of what read_token read; 0 if there is none,
--- or if it is not a number or not credible: such a record is replaced.
-local function generation_of(token)
-  return credible(token[2] and natural(token[2]) or 0)
+-- generation_of converts the field generation of the token; 0 if there is none, or if it
+-- is not a number or not credible: such a record is replaced.
+local function generation_of(value)
+  return credible(value and natural(value) or 0)
 end
 
 -- record returns what read_token read, with the remaining life and the time at which
@@ -143,20 +142,4 @@ end
 local function record(token, refresh_at)
   local ttl = (token[1] or token[2]) and redis.call('PTTL', KEYS[1]) or -2
   return { token[1], token[2], token[3], token[4], token[5], token[6], token[7], ttl, refresh_at }
-end
-
--- json encodes an object of names and values; empty strings are left out. The values of
--- attributes and grant are JSON already.
-local encoded = { attributes = true, grant = true }
-local function json(...)
-  local given, out = { ... }, {}
-  for i = 1, #given, 2 do
-    local value = given[i + 1]
-    if type(value) == 'number' then
-      out[#out + 1] = '"' .. given[i] .. '":' .. digits(value)
-    elseif value ~= '' then
-      out[#out + 1] = '"' .. given[i] .. '":' .. (encoded[given[i]] and value or cjson.encode(value))
-    end
-  end
-  return '{' .. table.concat(out, ',') .. '}'
 end

@@ -17,10 +17,10 @@ local generation, issued_at, expires_at = tonumber(ARGV[3]), tonumber(ARGV[5]), 
 local refresh_at, ttl = tonumber(ARGV[7]), tonumber(ARGV[8])
 
 local token = read_token()
-local stored = generation_of(token)
+local stored = generation_of(token[2])
 local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'refresh_at'), 'hash', KEYS[2]) or {}
 local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
-local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[4], 0, 0, 'REV', 'WITHSCORES'), KEYS[4])
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[4], '0', '0', 'REV', 'WITHSCORES'), KEYS[4])
 if fault then return redis.error_reply(fault) end
 
 if stored >= generation then

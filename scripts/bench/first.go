@@ -119,7 +119,7 @@ func pipelinedCommits(e *env, text string, n int) (took, redisCPU time.Duration,
 				pipe := client.Pipeline()
 				for i := from; i < min(from+batch, n); i++ {
 					base := "zhongkong:{" + accountName(i) + "}:"
-					keys := []string{base + "token", base + "state", base + "attempts", base + today, base + "log", "zhongkong:{}:log", "zhongkong:{}:changes"}
+					keys := []string{base + "token", base + "state", base + "attempts", base + today, "zhongkong:{}:log", "zhongkong:{}:changes"}
 					args := commitArgs(text, base, i)
 					script.EvalSha(ctx, pipe, keys, args...)
 				}
