@@ -47,6 +47,6 @@ func refusesShared(err error) bool {
 		return false
 	}
 	text := err.Error()
-	return redis.HasErrorPrefix(err, "CROSSSLOT") || strings.Contains(text, "same slot") ||
+	return redis.HasErrorPrefix(err, "CROSSSLOT") || strings.Contains(text, "same slot") || strings.Contains(text, "for redis cluster") ||
 		redisclient.IsPermission(err) && redisclient.DeniedCommand(text) == "" && strings.Contains(text, " key")
 }

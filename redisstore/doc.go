@@ -7,8 +7,10 @@
 //
 // # What is promised
 //
-// Each operation is one Lua script on keys that share a hash tag, so it happens as a
-// whole or not at all, and by one clock: the server's. Commit, Fail and Restore may be
+// Each operation is one Lua script, so it happens as a whole or not at all, and by one
+// clock: the server's. The keys of an account share a hash tag. On one server the scripts
+// also write two keys of all accounts: the log, and the index of what has changed. A
+// cluster, and a proxy in front of one, refuses that; there each account has its own log. Commit, Fail and Restore may be
 // repeated after a broken connection. A subscription notices a dead server at once,
 // and one that hangs within about a second.
 //

@@ -42,8 +42,14 @@ func scriptsOf(source func(name string) string) scripts {
 	}
 }
 
-// oldLogLife is how long the log that an account had of its own is kept.
-const oldLogLife = 7 * 24 * time.Hour
+const (
+	// oldLogLife is how long the log that an account had of its own is kept.
+	oldLogLife = 7 * 24 * time.Hour
+
+	// callsLife is how long a day's calls are kept from its first one on: to the end of
+	// the day, also if the clock is set back meanwhile.
+	callsLife = 2 * 24 * time.Hour
+)
 
 // clockSlack is by how much the clocks of a store's servers may differ.
 const clockSlack = 5 * time.Second
@@ -70,13 +76,13 @@ func newGrantScripts(settle time.Duration) grantScripts {
 func constants() string {
 	return fmt.Sprintf(`local most_ahead, fence_ahead, retry_ahead, life_most = %d, %d, %d, %d
 local pace_burst, failures_most, attempts_most = %d, %d, '%d'
-local log_most, log_own_most, old_log_seconds = '%d', '%d', '%d'
+local log_most, log_own_most, old_log_seconds, calls_seconds = '%d', '%d', '%d', '%d'
 local daily_budget, call_budget, minimum_interval, back_off, loop_brake = '%s', '%s', '%s', '%s', '%s'
 `,
 		coordinator.MaxAhead.Milliseconds(), coordinator.MaxFenceAhead.Microseconds(),
 		coordinator.MaxRetry.Milliseconds(), coordinator.MaxLifetime.Milliseconds(),
 		coordinator.PaceBurst, maxFailures, maxAttempts,
-		layout.MaxLog, layout.MaxOwnLog, int(oldLogLife.Seconds()),
+		layout.MaxLog, layout.MaxOwnLog, int(oldLogLife.Seconds()), int(callsLife.Seconds()),
 		coordinator.LimitBudget, coordinator.LimitWindow, coordinator.LimitInterval, coordinator.LimitBackOff, coordinator.LimitLoop)
 }
 

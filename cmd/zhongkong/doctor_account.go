@@ -242,7 +242,7 @@ func (x checks) conflicts(ctx context.Context, state coordinator.State, a config
 			return
 		}
 	}
-	x.warn("conflicts", fix, "an outside program was seen to refresh this account %d times, not within the last day", state.Conflicts)
+	x.warn("conflicts", fix, "an outside program was seen to refresh this account %d times; the log of the last day, as far as it goes back, has none of them", state.Conflicts)
 }
 
 func (x checks) budget(state coordinator.State) {

@@ -43,6 +43,7 @@ func (x checks) servers(ctx context.Context) bool {
 		x.replication(d)
 		x.clock(d)
 	}
+	x.memory(ctx, servers)
 	return true
 }
 
@@ -98,11 +99,11 @@ func (x checks) unreadable(d redisadmin.Diagnosis) {
 	switch {
 	case d.Denied == nil:
 	case errors.Is(d.Denied, redisstore.ErrDenied):
-		x.warn("eviction", "only for these checks: ACL SETUSER <user> +info", "unknown, like replication: INFO is not allowed")
+		x.warn("eviction", "only for these checks: ACL SETUSER <user> +info", "unknown, like memory and replication: INFO is not allowed")
 	default:
 		x.warn("eviction", "check in the provider's console that maxmemory-policy is noeviction; "+
 			"with replicas every refresher needs replicas: 1 in its configuration",
-			"unknown, like replication: INFO is refused: %v", d.Denied)
+			"unknown, like memory and replication: INFO is refused: %v", d.Denied)
 	}
 }
 

@@ -16,7 +16,7 @@ func (p program) historyCommand() *cli.Command {
 		Name:        "history",
 		Usage:       "show the log of an account, newest first (no tokens)",
 		ArgsUsage:   "[NAME]",
-		Description: "Redis keeps about the last 1000 entries of each account.",
+		Description: "Redis keeps about the last 5000 entries of all accounts together; a cluster about the last 50 of each account.",
 		Flags: []cli.Flag{
 			newValueFlag("n", "N", "20", "at most N entries; 0: all"),
 			newSwitchFlag("json", "print a JSON array"),

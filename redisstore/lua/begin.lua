@@ -134,7 +134,7 @@ end
 if calls > 0 then
   redis.call('INCRBY', KEYS[4], '1')
 else
-  redis.call('SET', KEYS[4], '1', 'EX', '259200')
+  redis.call('SET', KEYS[4], '1', 'EX', calls_seconds)
   -- The version before this one kept a log for each account. History still shows it.
   if indexed and redis.call('PTTL', KEYS[5]) == -1 then redis.call('EXPIRE', KEYS[5], old_log_seconds) end
 end

@@ -12,7 +12,8 @@
 -- was lost.
 --
 -- Constants that the scripts share with Go: log_most, log_own_most: about how many
--- entries the log of all accounts, and that of one account, keeps.
+-- entries the log of all accounts, and that of one account, keeps; old_log_seconds: for
+-- how long the log stays that an older version has written for an account. All are texts.
 
 local account = string.match(KEYS[1], '{(.*)}')
 local indexed = KEYS[#KEYS] ~= KEYS[#KEYS - 1]

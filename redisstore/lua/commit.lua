@@ -42,7 +42,7 @@ end
 
 if extra_calls > 0 then
   redis.call('INCRBY', KEYS[4], digits(extra_calls))
-  redis.call('EXPIRE', KEYS[4], '259200')
+  redis.call('EXPIRE', KEYS[4], calls_seconds)
   if window_ends > now then redis.call('HSET', KEYS[2], 'window_calls', digits(window_calls + extra_calls)) end
 end
 

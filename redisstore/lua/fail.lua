@@ -38,7 +38,7 @@ end
 if extra_calls > 0 or calls > 0 then
   -- Negative only when the day has changed since the begin.
   if extra_calls ~= 0 then redis.call('INCRBY', KEYS[4], digits(extra_calls)) end
-  redis.call('EXPIRE', KEYS[4], '259200')
+  redis.call('EXPIRE', KEYS[4], calls_seconds)
 end
 if window_ends > now then
   redis.call('HSET', KEYS[2], 'window_calls', digits(math.max(window_calls + extra_calls, 0)))

@@ -22,6 +22,7 @@
 --                  greater one is taken as none
 --   attempts_most  how many open attempts are read, as a text; a Store leaves no more
 --                  than a hundred open
+--   calls_seconds  how long the calls of a day are kept, as a text
 --   daily_budget, call_budget, minimum_interval, back_off, loop_brake
 --                  the names of the limits
 

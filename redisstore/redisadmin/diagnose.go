@@ -24,6 +24,7 @@ type Diagnosis struct {
 	// tokens and locks.
 	MaxMemory       int64
 	MaxMemoryPolicy string
+	UsedMemory      int64 // in bytes, like MaxMemory
 
 	ConnectedReplicas int
 	ReplicasInSync    int  // of those, the ones in state online
@@ -105,6 +106,8 @@ func (d *Diagnosis) read(info string) {
 			d.Role = value
 		case "maxmemory":
 			d.MaxMemory = n
+		case "used_memory":
+			d.UsedMemory = n
 		case "maxmemory_policy":
 			d.MaxMemoryPolicy = value
 		case "connected_slaves":
