@@ -19,10 +19,10 @@ func (s *Store) logKeys(account string, shared bool) (log, index string) {
 	return log, log
 }
 
-// withLog calls run with the keys, and if the script logs with those of the log and the index. A server, or a
-// proxy, that takes no script with keys of more than one account, or does not let the
-// user write those of all accounts, refuses it before it runs: then run is called again
-// with the account's own log.
+// withLog calls run with the keys and, if the script logs, with those of the log and the
+// index. A server, or a proxy, that takes no script with keys of more than one account, or
+// does not let the user write those of all accounts, refuses it before it runs: then run
+// is called again with the account's own log.
 func (s *Store) withLog(account string, logs bool, keys []string, run func(keys []string) error) error {
 	if !logs {
 		return run(keys)
@@ -34,7 +34,7 @@ func (s *Store) withLog(account string, logs bool, keys []string, run func(keys 
 		return err
 	}
 	log, index = s.logKeys(account, false)
-	if err = run(append(slices.Clip(keys), log, index)); !refusesShared(err) && s.shares.CompareAndSwap(true, false) {
+	if err = run(append(slices.Clip(keys), log, index)); err == nil && s.shares.CompareAndSwap(true, false) {
 		s.log.Warn("Redis takes no script that uses keys of one account and of all: each account gets a log of its own, and the accounts are read one by one",
 			"log", s.keys.SharedLog(), "changes", s.keys.Changes())
 	}
