@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -91,10 +90,14 @@ func (d *daemon) tryCommand() (command, note string) {
 
 // shellWord quotes s, if necessary, so that a shell reads it as one word.
 func shellWord(s string) string {
-	if plainWord.MatchString(s) {
-		return s
+	if s == "" || strings.ContainsFunc(s, needsQuotes) {
+		return quote(s)
 	}
-	return quote(s)
+	return s
 }
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:,@%+=-]+$`)
+// needsQuotes reports whether a shell may take the character for something else. It is no
+// regular expression, because every command looks at the word by which it was called.
+func needsQuotes(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_./:,@%+=-", r)
+}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 
@@ -47,11 +48,11 @@ func execArgs(args []string) (names, command []string, err error) {
 	return args[:at], args[at+1:], nil
 }
 
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var variableName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`) })
 
 func (p program) exec(c *cli.Context) error {
 	variable := c.String("env")
-	if !variableName.MatchString(variable) {
+	if !variableName().MatchString(variable) {
 		return usagef("--env: %q is not the name of a variable: write letters, digits and _", variable)
 	}
 	names, command, err := execArgs(c.Args().Slice())

@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -64,7 +65,7 @@ func (p program) passwd(c *cli.Context) error {
 	if len(password) < shortPassword {
 		fmt.Fprintf(p.stderr, "warning: a password of %d characters can be guessed; use a longer one\n", len(password))
 	}
-	if !unreserved.MatchString(password) {
+	if !unreserved().MatchString(password) {
 		fmt.Fprintln(p.stderr, "warning: some SDKs put the password into a URL unescaped, where only letters, digits and - . _ ~ are safe: "+
 			"use only those in the password of an SDK")
 	}
@@ -82,7 +83,7 @@ func (p program) printKey() error {
 }
 
 // unreserved matches text that needs no escaping in a URL (RFC 3986).
-var unreserved = regexp.MustCompile(`^[A-Za-z0-9._~-]*$`)
+var unreserved = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._~-]*$`) })
 
 func (p program) readPassword(ctx context.Context) (string, error) {
 	if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {

@@ -41,7 +41,7 @@ func TestPasswdMakesAKeyAndReadsNone(t *testing.T) {
 		}
 		keys = append(keys, lines[0])
 	}
-	if keys[0] == keys[1] || !unreserved.MatchString(keys[0]) {
+	if keys[0] == keys[1] || !unreserved().MatchString(keys[0]) {
 		t.Errorf("passwd --key printed %q", keys)
 	}
 	if code, stdout, stderr := runWith(t, "", nil, "passwd", "--key", "hunter2hunter2"); code != exitUsage || stdout != "" {

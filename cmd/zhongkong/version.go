@@ -85,12 +85,12 @@ var built = sync.OnceValue(func() build {
 
 // pseudoVersion matches what Go's tools call a commit without a tag: its date and the
 // beginning of its hash.
-var pseudoVersion = regexp.MustCompile(`[-.](\d{14})-([0-9a-f]{12})(?:\+|$)`)
+var pseudoVersion = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[-.](\d{14})-([0-9a-f]{12})(?:\+|$)`) })
 
 // withPseudoVersion adds the commit and its date where only the version names them, as in
 // a binary of `go install …@main`.
 func (b build) withPseudoVersion() build {
-	parts := pseudoVersion.FindStringSubmatch(b.version)
+	parts := pseudoVersion().FindStringSubmatch(b.version)
 	if parts == nil {
 		return b
 	}

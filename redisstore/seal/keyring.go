@@ -12,6 +12,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
@@ -185,13 +186,13 @@ func checkKid(kid string) error {
 	if len(kid) > 40 {
 		return fmt.Errorf("the key's name has %d characters, at most 40", len(kid))
 	}
-	if !kidPattern.MatchString(kid) {
+	if !kidPattern().MatchString(kid) {
 		return errors.New("the key's name may have letters, digits, '-', '_' and '.' only")
 	}
 	return nil
 }
 
-var kidPattern = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+var kidPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.-]+$`) })
 
 // DecodeKey reads a key as it stands behind the colon of a key file's line:
 // base64, in either alphabet, padded or not, of 32 bytes. Its error does not

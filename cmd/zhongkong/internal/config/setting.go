@@ -39,7 +39,9 @@ type value struct {
 }
 
 // Flag returns the setting's name on the command line.
-func (s Setting) Flag() string { return strings.NewReplacer("_", "-", ".", "-").Replace(s.Key) }
+func (s Setting) Flag() string {
+	return strings.ReplaceAll(strings.ReplaceAll(s.Key, "_", "-"), ".", "-")
+}
 
 // Env returns the setting's environment variable.
 func (s Setting) Env() string {
