@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -76,14 +77,14 @@ func settingFlag(s config.Setting) cli.Flag {
 
 // given returns the settings of the command line, by key.
 func given(c *cli.Context) map[string]string {
-	flags := map[string]string{}
+	flags, set := map[string]string{}, c.FlagNames() // IsSet looks at every flag each time
 	for _, s := range config.Settings() {
-		switch {
-		case !c.IsSet(s.Flag()):
+		switch name := s.Flag(); {
+		case !slices.Contains(set, name):
 		case s.Truth():
-			flags[s.Key] = strconv.FormatBool(c.Bool(s.Flag()))
+			flags[s.Key] = strconv.FormatBool(c.Bool(name))
 		default:
-			flags[s.Key] = c.String(s.Flag())
+			flags[s.Key] = c.String(name)
 		}
 	}
 	return flags
