@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -16,23 +17,21 @@ const changesChunk = 1000
 var _ coordinator.ChangeStore = (*Store)(nil)
 
 // Newest implements [coordinator.ChangeStore]. The scripts keep the changes in a sorted
-// set; see lua/change.lua.
+// set; see lua/change.lua. Only ZRANGE is used, which every reader may.
 func (s *Store) Newest(ctx context.Context) (coordinator.Cursor, error) {
 	var newest coordinator.Cursor
 	err := s.readChanges(ctx, func(ctx context.Context) error {
 		pipe := s.client.Reads.Pipeline()
 		// In this order: if the index is begun anew in between, the cursor is one of an
 		// index that is gone.
-		began := pipe.ZScore(ctx, s.keys.Changes(), "")
-		last := pipe.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{Key: s.keys.Changes(), Start: 0, Stop: 0, Rev: true})
-		_, _ = pipe.Exec(ctx) // each command has its own error
-		if entries, err := last.Result(); err != nil || len(entries) == 0 {
+		first := pipe.ZRangeWithScores(ctx, s.keys.Changes(), 0, 0)
+		last := pipe.ZRangeWithScores(ctx, s.keys.Changes(), -1, -1)
+		_, err := pipe.Exec(ctx)
+		if err != nil || len(last.Val()) == 0 {
 			return err
 		}
-		newest.Change = changeOf(last.Val()[0])
-		var err error
-		newest.Began, err = scoreOf(began)
-		return err
+		newest = coordinator.Cursor{Change: changeOf(last.Val()[0]), Began: began(first.Val())}
+		return nil
 	})
 	return newest, err
 }
@@ -42,25 +41,21 @@ func (s *Store) Newest(ctx context.Context) (coordinator.Cursor, error) {
 func (s *Store) Changes(ctx context.Context, since coordinator.Cursor) (coordinator.Changes, error) {
 	changes := coordinator.Changes{Next: since}
 	err := s.readChanges(ctx, func(ctx context.Context) error {
-		entries, err := s.client.Reads.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
-			Key: s.keys.Changes(), ByScore: true, Start: strconv.FormatUint(since.Number, 10), Stop: "+inf", Count: changesChunk,
-		}).Result()
+		entries, err := s.changesFrom(ctx, since.Number)
 		if err != nil {
 			return err
 		}
+		changes.More = len(entries) == changesChunk
 		if len(entries) > 0 && changeOf(entries[0]) == since.Change {
 			entries = entries[1:] // so all that was there before is there
-		} else if changes.Next.Began, err = s.stillThere(ctx, since); err != nil {
+		} else if changes.Next.Began, err = s.stillThere(ctx, since, entries); err != nil {
 			return err
 		}
 		for _, entry := range entries {
 			if change := changeOf(entry); change.Account != "" {
 				changes.Accounts = append(changes.Accounts, change)
+				changes.Next.Change = change
 			}
-		}
-		if n := len(changes.Accounts); n > 0 {
-			changes.Next.Change = changes.Accounts[n-1]
-			changes.More = len(entries) >= changesChunk-1
 		}
 		return nil
 	})
@@ -70,25 +65,33 @@ func (s *Store) Changes(ctx context.Context, since coordinator.Cursor) (coordina
 	return changes, nil
 }
 
+func (s *Store) changesFrom(ctx context.Context, number uint64) ([]redis.Z, error) {
+	return s.client.Reads.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
+		Key: s.keys.Changes(), ByScore: true, Start: strconv.FormatUint(number, 10), Stop: "+inf", Count: changesChunk,
+	}).Result()
+}
+
 // stillThere checks that an index whose change at a place is another one by now has lost
-// nothing: the account of the change has changed again, in the same index. It returns when
-// that was begun.
-func (s *Store) stillThere(ctx context.Context, since coordinator.Cursor) (began uint64, err error) {
-	pipe := s.client.Reads.Pipeline()
-	start := pipe.ZScore(ctx, s.keys.Changes(), "")
-	account := pipe.ZScore(ctx, s.keys.Changes(), since.Account)
-	_, _ = pipe.Exec(ctx) // each command has its own error
-	if began, err = scoreOf(start); err != nil || since == (coordinator.Cursor{}) {
-		return began, err
+// nothing: the account of the change has changed again, in the same index. entries are the
+// first from that place on. It returns when the index was begun.
+func (s *Store) stillThere(ctx context.Context, since coordinator.Cursor, entries []redis.Z) (uint64, error) {
+	first, err := s.client.Reads.ZRangeWithScores(ctx, s.keys.Changes(), 0, 0).Result()
+	if err != nil || since == (coordinator.Cursor{}) {
+		return began(first), err
 	}
-	number, err := scoreOf(account)
-	switch {
-	case err != nil:
-		return 0, err
-	case began != since.Began, number < since.Number:
+	if began(first) != since.Began {
 		return 0, coordinator.ErrChangesLost
 	}
-	return began, nil
+	isThere := func(entry redis.Z) bool { return entry.Member == since.Account }
+	for !slices.ContainsFunc(entries, isThere) {
+		if len(entries) < changesChunk {
+			return 0, coordinator.ErrChangesLost
+		}
+		if entries, err = s.changesFrom(ctx, changeOf(entries[len(entries)-1]).Number); err != nil {
+			return 0, err
+		}
+	}
+	return since.Began, nil
 }
 
 // readChanges calls read unless there is no index: a cluster has no key of all accounts.
@@ -110,11 +113,10 @@ func changeOf(entry redis.Z) coordinator.Change {
 	return coordinator.Change{Account: account, Number: uint64(max(entry.Score, 0))}
 }
 
-// scoreOf returns the answer to a ZSCORE; 0: there is no such member.
-func scoreOf(cmd *redis.FloatCmd) (uint64, error) {
-	score, err := cmd.Result()
-	if errors.Is(err, redis.Nil) {
-		return 0, nil
+// began returns when an index was begun whose first entry this is; 0: it is not there.
+func began(first []redis.Z) uint64 {
+	if len(first) == 0 || first[0].Member != "" {
+		return 0
 	}
-	return uint64(max(score, 0)), err
+	return changeOf(first[0]).Number
 }

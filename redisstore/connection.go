@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,8 +57,10 @@ type connection struct {
 	logged, reread time.Time
 	rereads        float64 // how many accounts may be read because of them now
 
-	outbox []command     // owned by the writer: not sent yet
-	room   chan struct{} // holds one value when confirmations have made room
+	outbox   []command           // owned by the writer: not sent yet
+	exact    map[string]struct{} // owned by the writer: the accounts whose own channels are subscribed
+	room     chan struct{}       // holds one value when confirmations have made room
+	patterns atomic.Bool         // patterns are subscribed; the writer sets it
 
 	mu          sync.Mutex
 	batches     []batch // guarded by mu: not confirmed yet, in the order of sending
@@ -116,12 +120,18 @@ func (c *connection) connect(ctx context.Context) error {
 	defer cancel()
 	c.heard.Store(true)
 	if len(c.outbox) == 0 { // all accounts have been removed meanwhile
-		return c.pubsub.Connect(ctx)
+		return c.pubsub.Connect(ctx, false)
 	}
 	first := c.outbox[0]
 	c.outbox = c.outbox[1:]
 	c.unconfirmed += first.answers // the other goroutines have not started yet
-	return c.pubsub.Connect(ctx, first.channels...)
+	return c.pubsub.Connect(ctx, c.patterns.Load(), first.channels...)
+}
+
+// patternsRefused reports whether the connection has ended because the server does not
+// subscribe it to patterns.
+func (c *connection) patternsRefused(err error) bool {
+	return c.patterns.Load() && !c.flowed && isRefused(err)
 }
 
 // end closes the connection; the first reason is the one that is reported.
@@ -146,7 +156,7 @@ func (c *connection) read() error {
 		case *redis.Message:
 			c.deliver(m.Channel, m.Payload)
 		case *redis.Subscription:
-			if m.Kind == "subscribe" {
+			if m.Kind == "subscribe" || m.Kind == "psubscribe" {
 				c.confirmed()
 			}
 		}
@@ -162,7 +172,7 @@ func (c *connection) read() error {
 func (c *connection) deliver(name, payload string) {
 	s := c.sub.store
 	account, channel, ok := s.keys.Split(name)
-	if !ok {
+	if !ok || c.patterns.Load() && !c.sub.gets(account, channel) {
 		return
 	}
 	event, err := s.event(account, channel, payload)
@@ -241,9 +251,7 @@ func (c *connection) write(ctx context.Context) error {
 			return ctx.Err()
 		case <-c.room:
 		case <-c.sub.wake:
-			for _, one := range c.sub.latest() {
-				c.accept([]change{one})
-			}
+			c.acceptEach(c.sub.latest())
 		case <-timer.C:
 			// Intervals are counted, not time: a process that was paused finds
 			// one interval over, not a silence of minutes.
@@ -263,8 +271,29 @@ func (c *connection) write(ctx context.Context) error {
 	}
 }
 
+// acceptEach makes a batch of each change, so that no account waits for the channels of
+// others. With patterns one is enough.
+func (c *connection) acceptEach(changes []change) {
+	if c.takesPatterns() {
+		c.accept(changes)
+		return
+	}
+	for _, one := range changes {
+		c.accept([]change{one})
+	}
+}
+
+// takesPatterns reports whether the set is subscribed by patterns from now on.
+func (c *connection) takesPatterns() bool {
+	return c.patterns.Load() || !c.sub.noPatterns && c.sub.size() > patternsAbove
+}
+
 // accept makes one batch of changes and puts its commands into the outbox.
 func (c *connection) accept(changes []change) {
+	if c.takesPatterns() {
+		c.acceptPatterns(changes)
+		return
+	}
 	var all batch
 	for _, change := range changes {
 		has, hasNot := c.sub.channels(change.role, change.accounts)
@@ -272,6 +301,7 @@ func (c *connection) accept(changes []change) {
 			all.accounts = append(all.accounts, change.accounts...)
 			all.missing += len(has)
 		}
+		c.note(change)
 		c.queue(c.pubsub.Subscribe, has, 1)
 		c.queue(c.pubsub.Unsubscribe, hasNot, 0)
 	}
@@ -279,6 +309,50 @@ func (c *connection) accept(changes []change) {
 		c.mu.Lock()
 		c.batches = append(c.batches, all)
 		c.mu.Unlock()
+	}
+}
+
+// acceptPatterns makes one batch of changes. Those that are added are subscribed already
+// if patterns are; a repeated PSUBSCRIBE is confirmed as well, in its turn.
+func (c *connection) acceptPatterns(changes []change) {
+	var all batch
+	role := coordinator.Reader
+	for _, change := range changes {
+		if change.role == "" || len(change.accounts) == 0 {
+			continue
+		}
+		all.accounts = append(all.accounts, change.accounts...)
+		if change.role == coordinator.Refresher {
+			role = coordinator.Refresher
+		}
+	}
+	if len(all.accounts) == 0 {
+		return
+	}
+	c.patterns.Store(true)
+	patterns := c.sub.patterns(role)
+	all.missing = len(patterns)
+	c.queue(c.pubsub.PSubscribe, patterns, 1)
+	c.mu.Lock()
+	c.batches = append(c.batches, all)
+	c.mu.Unlock()
+	// Those that were subscribed one by one, before there were so many.
+	_, channels := c.sub.channels("", slices.Collect(maps.Keys(c.exact)))
+	c.queue(c.pubsub.Unsubscribe, channels, 0)
+	c.exact = nil
+}
+
+// note remembers which accounts are subscribed one by one.
+func (c *connection) note(change change) {
+	if c.exact == nil {
+		c.exact = make(map[string]struct{})
+	}
+	for _, account := range change.accounts {
+		if change.role == "" {
+			delete(c.exact, account)
+		} else {
+			c.exact[account] = struct{}{}
+		}
 	}
 }
 

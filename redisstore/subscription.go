@@ -20,6 +20,12 @@ const (
 	longestPause  = 500 * time.Millisecond
 )
 
+// patternsAbove is up to how many accounts a subscription is to the channels of each. With
+// more it is to patterns that match those of all accounts, and drops what is not in the
+// set: the server keeps some hundred bytes for each channel, and a million accounts have
+// three million.
+const patternsAbove = 256
+
 // subscription keeps a set of accounts subscribed. It uses one connection after the
 // other: each is closed at its first error and replaced. The goroutine in Run calls
 // the watcher.
@@ -32,7 +38,8 @@ type subscription struct {
 	changes []change        // guarded by mu: not passed to the connection yet
 	wake    chan struct{}   // holds one value when there may be something in changes
 
-	onReplica bool // owned by the current connection: it was logged that the server is a replica
+	onReplica  bool // owned by the current connection: it was logged that the server is a replica
+	noPatterns bool // owned by Run and the current connection: the server refuses patterns
 }
 
 // change is an addition to the set, or a removal.
@@ -107,6 +114,12 @@ func (s *subscription) Run(ctx context.Context) {
 		if c.flowed {
 			pause, reported = 0, ""
 		}
+		if c.patternsRefused(err) {
+			s.noPatterns = true
+			s.store.log.Warn("Redis refuses to subscribe to patterns: the channels of each account are subscribed, which takes it time and memory;"+
+				" allow +psubscribe and +punsubscribe", "accounts", s.size(), "error", err)
+			continue
+		}
 		if reported != kindOf(err) {
 			reported = kindOf(err)
 			s.watcher.Lost(err)
@@ -147,10 +160,7 @@ func kindOf(err error) string {
 // anyAccounts waits until there is an account. It reports false if ctx ended first.
 func (s *subscription) anyAccounts(ctx context.Context) bool {
 	for {
-		s.mu.Lock()
-		n := len(s.roles)
-		s.mu.Unlock()
-		if n > 0 {
+		if s.size() > 0 {
 			return true
 		}
 		select {
@@ -159,6 +169,31 @@ func (s *subscription) anyAccounts(ctx context.Context) bool {
 			return false
 		}
 	}
+}
+
+// size returns how many accounts are in the set.
+func (s *subscription) size() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.roles)
+}
+
+// gets reports whether what is notified on the channel of an account is for this process.
+func (s *subscription) gets(account, channel string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	refresher, ok := s.roles[account]
+	return ok && (refresher || channel == layout.Refreshed)
+}
+
+// patterns match the channels of all accounts. They are, letter by letter, what the ACL
+// rules permit: Redis compares them so.
+func (s *subscription) patterns(role coordinator.Role) []string {
+	refreshed := s.store.keys.Pattern(layout.Refreshed)
+	if role == coordinator.Refresher {
+		return []string{refreshed, s.store.keys.Pattern(layout.Wanted), s.store.keys.Pattern(layout.Begun)}
+	}
+	return []string{refreshed}
 }
 
 // everything returns the whole set for a new connection. All changes so far are in

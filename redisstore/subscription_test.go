@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,88 @@ func TestManyAccountsShareOneConnection(t *testing.T) {
 	}
 	server.MustDo(t, "client", "kill", "type", "pubsub")
 	eventually(t, "all are subscribed again", patience, func() bool { return r.follows(1, accounts...) })
+}
+
+// many returns the names of more accounts than are subscribed one by one.
+func many() []string {
+	accounts := make([]string, 300)
+	for i := range accounts {
+		accounts[i] = fmt.Sprintf("wx%d", i)
+	}
+	return accounts
+}
+
+// channelsOf returns how many channels and patterns are subscribed.
+func channelsOf(t *testing.T, server *redistest.Server) (channels int, patterns int64) {
+	t.Helper()
+	all, _ := server.MustDo(t, "pubsub", "channels").([]any)
+	n, _ := server.MustDo(t, "pubsub", "numpat").(int64)
+	return len(all), n
+}
+
+func TestPatternsAndChannelsHearTheSame(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{})
+	_, exact := followed(t, store, coordinator.Refresher, "wx7", "stranger")
+	sub, byPattern := followed(t, store, coordinator.Refresher, many()...)
+	if channels, patterns := channelsOf(t, server); channels != 6 || patterns != 3 {
+		t.Errorf("%d channels and %d patterns are subscribed, want 6 and 3", channels, patterns)
+	}
+	hear := func() {
+		t.Helper()
+		if err := store.Want(t.Context(), "wx7", coordinator.WantRequest{Reason: coordinator.ReasonForced}); err != nil {
+			t.Fatal(err)
+		}
+		record := refreshed(t, store, "wx7", "token")
+		for name, r := range map[string]*recorder{"exact": exact, "by pattern": byPattern} {
+			eventually(t, "Notified "+name, patience, func() bool {
+				return r.saw(coordinator.EventWanted, 0) && r.saw(coordinator.EventBegun, record.Generation) && r.saw(coordinator.EventRefreshed, record.Generation)
+			})
+		}
+	}
+	hear()
+	strange := refreshed(t, store, "stranger", "token")
+	record := refreshed(t, store, "wx8", "token")
+	eventually(t, "Notified", patience, func() bool { return byPattern.saw(coordinator.EventRefreshed, record.Generation) })
+	if byPattern.saw(coordinator.EventRefreshed, strange.Generation) {
+		t.Error("an account is notified that was not added")
+	}
+	before, _, _ := byPattern.counts()
+	sub.Remove("wx8")
+	sub.Add(coordinator.Reader, "wx9")
+	sub.Add(coordinator.Reader, "late")
+	eventually(t, "Subscribed with what was added", patience, func() bool { return byPattern.follows(before, "late", "wx9") })
+	removed := refreshed(t, store, "wx8", "token")
+	asReader := refreshed(t, store, "wx9", "token")
+	eventually(t, "Notified", patience, func() bool { return byPattern.saw(coordinator.EventRefreshed, asReader.Generation) })
+	if byPattern.saw(coordinator.EventRefreshed, removed.Generation) {
+		t.Error("an account is notified that was removed")
+	}
+	if byPattern.saw(coordinator.EventBegun, asReader.Generation) {
+		t.Error("a reader is notified of an attempt")
+	}
+	before, _, _ = byPattern.counts()
+	server.MustDo(t, "client", "kill", "type", "pubsub")
+	all := slices.DeleteFunc(append(many(), "late"), func(account string) bool { return account == "wx8" })
+	eventually(t, "Subscribed again", patience, func() bool { return byPattern.follows(before, all...) })
+	hear()
+}
+
+func TestASetThatGrowsIsSubscribedByPatterns(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{})
+	sub, r := followed(t, store, coordinator.Refresher, "a", "b")
+	sub.Add(coordinator.Refresher, many()...)
+	eventually(t, "Subscribed", patience, func() bool { return r.follows(1, many()...) })
+	eventually(t, "no channels of single accounts", patience, func() bool {
+		channels, patterns := channelsOf(t, server)
+		return channels == 0 && patterns == 3
+	})
+	record := refreshed(t, store, "a", "token")
+	eventually(t, "Notified", patience, func() bool { return r.saw(coordinator.EventRefreshed, record.Generation) })
+	if _, lost, _ := r.counts(); lost != 0 {
+		t.Errorf("Lost was called %d times, want never", lost)
+	}
 }
 
 func TestUnreadableNotificationMakesFollowersLookAgain(t *testing.T) {

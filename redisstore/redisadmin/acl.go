@@ -21,7 +21,10 @@ import (
 //
 //	ACL SETUSER zhongkong-reader on >password <the rules>
 //
-// They suffice for everything in redisstore and in this package but grants (GrantACL),
+// +psubscribe and +punsubscribe are for processes with many accounts; without them, which
+// MissingACL does not report, the channels of each account are subscribed.
+//
+// The rules suffice for everything in redisstore and in this package but grants (GrantACL),
 // Diagnose (+info, and +config|get for what grants need), clusters (ClusterACL), and a
 // database other than 0 (+select). A reader
 // can only read: it can change nothing, publish nothing and run no script. To report
@@ -260,6 +263,8 @@ func readerChecks() []command {
 		{"ping", []any{"probe"}},
 		{"subscribe", nil},
 		{"unsubscribe", nil},
+		{"psubscribe", nil}, // not tried: with few accounts, or where it is refused, each channel is subscribed
+		{"punsubscribe", nil},
 		{"multi", nil},
 		{"exec", []any{}}, // without MULTI it is an error, after the right was looked at
 		{"time", []any{}},

@@ -34,33 +34,33 @@ func (c *Client) PubSub(ctx context.Context) *PubSub {
 	return &PubSub{client: c, pubsub: c.Reads.Subscribe(ctx)}
 }
 
-// Connect dials, and sends the first SUBSCRIBE, or a PING if there are no
-// channels.
+// Connect dials, and sends the first SUBSCRIBE, or PSUBSCRIBE if these are patterns, or
+// a PING if there are no channels.
 //
 // The guard is dialed first; see there. Only at the start of a process are both dialed
 // side by side, together with a connection of the pool for what is read next. If the
 // address changes to another server just then, and the one before still takes itself
 // for the master, the PubSub stays there: what it misses is found by the next reading.
-func (p *PubSub) Connect(ctx context.Context, channels ...string) error {
+func (p *PubSub) Connect(ctx context.Context, patterns bool, channels ...string) error {
 	first := !p.client.dialed.Swap(true)
 	refused := p.client.greeted.Load()
-	err := p.connect(ctx, first, channels)
+	err := p.connect(ctx, first, patterns, channels)
 	if !refused && p.client.greeted.Load() {
 		// The server has refused the greeting of one of the connections. The next ones
 		// are greeted by go-redis.
 		p.Close()
 		p.pubsub = p.client.Reads.Subscribe(ctx)
-		err = p.connect(ctx, false, channels)
+		err = p.connect(ctx, false, patterns, channels)
 	}
 	return err
 }
 
-func (p *PubSub) connect(ctx context.Context, sideBySide bool, channels []string) error {
+func (p *PubSub) connect(ctx context.Context, sideBySide, patterns bool, channels []string) error {
 	if !sideBySide {
 		if err := p.askGuard(ctx); err != nil {
 			return err
 		}
-		return p.subscribe(ctx, channels)
+		return p.subscribe(ctx, patterns, channels)
 	}
 	var guarding error
 	var others sync.WaitGroup // joined below; bounded by ctx
@@ -68,7 +68,7 @@ func (p *PubSub) connect(ctx context.Context, sideBySide bool, channels []string
 	if single, ok := p.client.Writes.(*redis.Client); ok {
 		others.Go(func() { _ = single.Ping(ctx).Err() }) // only to have the connection
 	}
-	err := p.subscribe(ctx, channels)
+	err := p.subscribe(ctx, patterns, channels)
 	others.Wait()
 	return cmp.Or(err, guarding)
 }
@@ -82,10 +82,13 @@ func (p *PubSub) askGuard(ctx context.Context) error {
 	return p.guard.ask(ctx)
 }
 
-func (p *PubSub) subscribe(ctx context.Context, channels []string) error {
+func (p *PubSub) subscribe(ctx context.Context, patterns bool, channels []string) error {
 	ctx = p.dial.in(ctx)
 	if len(channels) == 0 {
 		return p.pubsub.Ping(ctx)
+	}
+	if patterns {
+		return p.pubsub.PSubscribe(ctx, channels...)
 	}
 	return p.pubsub.Subscribe(ctx, channels...)
 }
@@ -114,6 +117,14 @@ func (p *PubSub) Subscribe(deadline time.Time, channels ...string) error {
 	ctx, cancel := noRedial(deadline)
 	defer cancel()
 	return p.pubsub.Subscribe(ctx, channels...)
+}
+
+// PSubscribe sends a PSUBSCRIBE. Receive returns a confirmation for each pattern, also for
+// one that is subscribed already.
+func (p *PubSub) PSubscribe(deadline time.Time, patterns ...string) error {
+	ctx, cancel := noRedial(deadline)
+	defer cancel()
+	return p.pubsub.PSubscribe(ctx, patterns...)
 }
 
 // Unsubscribe sends an UNSUBSCRIBE.
