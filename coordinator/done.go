@@ -25,10 +25,10 @@ func (v *view) pollAgain(e env) effects {
 	return effects{reschedule: !v.removed && e.running, wake: v.wake(e)}
 }
 
-// readLater has the account read within PollEvery, once: a notification has told of the
-// change, but not of everything that a reading shows.
+// readLater has the account read within PollEvery, once. The feed tells its changes, and
+// what a notification has told of one is not everything that a reading shows.
 func (v *view) readLater(e env) effects {
-	v.covered = 0
+	v.again = true
 	if v.nextRead <= e.now {
 		v.poll(e)
 	}

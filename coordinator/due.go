@@ -135,7 +135,7 @@ func (v *view) wake(e env) instant {
 // PollEvery, but what the feed covers when something is expected to have changed. A
 // process of a version that records no changes may have changed it.
 func (v *view) nextReading(e env) instant {
-	if e.fed == 0 || v.covered != e.fed || !v.usable(e) || v.fault.err != nil || v.lost || v.unheard {
+	if e.fed == 0 || v.covered != e.fed || !v.usable(e) || v.fault.err != nil || v.lost || v.unheard || v.again {
 		return v.nextRead
 	}
 	expected := v.held.refreshAt

@@ -196,3 +196,25 @@ func TestWaitingIsPointlessWhileTheIssuerRefuses(t *testing.T) {
 		})
 	}
 }
+
+func TestKnownChangesProveThatNoneWasLost(t *testing.T) {
+	known := []Change{{"a", 1}, {"b", 2}, {"c", 3}}
+	for name, c := range map[string]struct {
+		changes []Change // that are read from a on
+		want    bool
+	}{
+		"nothing has changed":                     {[]Change{{"b", 2}, {"c", 3}}, true},
+		"others have changed":                     {[]Change{{"b", 2}, {"c", 3}, {"d", 4}}, true},
+		"the newest has changed again":            {[]Change{{"b", 2}, {"c", 5}}, true},
+		"all but the first have changed again":    {[]Change{{"b", 4}, {"c", 5}}, true},
+		"all have changed again":                  {[]Change{{"a", 4}, {"b", 5}, {"c", 6}}, false},
+		"the newest is not there":                 {[]Change{{"b", 2}, {"d", 5}}, false},
+		"one is not there and the newest changed": {[]Change{{"c", 5}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := proven(known, c.changes); got != c.want {
+				t.Errorf("proven() = %v, want %v", got, c.want)
+			}
+		})
+	}
+}

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ type feed struct {
 
 	turn    chan struct{} // holds one while the changes are read; guards what follows
 	cursor  Cursor
+	recent  []Change  // the last that were seen with this cursor, up to it
 	taken   uint32    // cursors so far
 	retry   time.Time // no cursor is taken before it
 	failing time.Time // when readings began to fail; zero: they do not
@@ -71,6 +73,58 @@ func (f *feed) begin(ctx context.Context) bool {
 
 func (f *feed) end() { <-f.turn }
 
+// resume reports whether the feed tells all that has changed while notifications were lost,
+// and has that read. If not, all accounts are to be read at once.
+func (f *feed) resume(ctx context.Context) bool {
+	if !f.broken.Swap(false) {
+		return false // they were not subscribed before
+	}
+	cursor := f.covering()
+	if cursor == 0 || !f.begin(ctx) {
+		f.drop()
+		return false
+	}
+	known := f.recent
+	if len(known) > 0 {
+		f.cursor.Change, f.recent = known[0], nil // they are read again
+	}
+	changes, err := f.read(ctx)
+	failed := err != nil || f.covering() != cursor || !f.failing.IsZero()
+	f.end()
+	if failed || !proven(known, changes) {
+		f.drop()
+		return false
+	}
+	f.sort(ctx, changes)
+	return true
+}
+
+// proven reports whether changes, which were read from the first of the known ones on, show
+// that no known change was lost. One that is there with its number shows that none before
+// it was: a server that has not got all that another one had lacks the newest. What was
+// known after it must have changed again, and is read.
+func proven(known, changes []Change) bool {
+	if len(known) == 0 {
+		return false
+	}
+	numbers := make(map[string]uint64, len(changes))
+	for _, c := range changes {
+		numbers[c.Account] = c.Number
+	}
+	for i, c := range slices.Backward(known) {
+		number, there := numbers[c.Account]
+		switch {
+		case i == 0: // that it is there is what the store has checked
+			return !there
+		case number == c.Number:
+			return true
+		case !there:
+			return false
+		}
+	}
+	return false
+}
+
 // take takes the cursor if there is none. It is called by the goroutine whose turn it is.
 func (f *feed) take(ctx context.Context) {
 	if f.cursors.Load() != 0 || time.Now().Before(f.retry) {
@@ -83,12 +137,19 @@ func (f *feed) take(ctx context.Context) {
 	}
 	f.taken++
 	f.cursors.Store(f.taken)
+	f.recent = nil
 	f.moved(newest)
 }
+
+// maxRecent is how many changes prove at a reconnect that none was lost.
+const maxRecent = 64
 
 // moved sets the cursor. Before any change is recorded, all other processes may be of a
 // version that records none: the feed does not work until there is one.
 func (f *feed) moved(to Cursor) {
+	if (to != Cursor{}) && (len(f.recent) == 0 || f.recent[len(f.recent)-1] != to.Change) {
+		f.recent = append(f.recent, to.Change)
+	}
 	f.cursor, f.failing = to, time.Time{}
 	f.works.Store(to != Cursor{})
 }
@@ -177,6 +238,8 @@ func (f *feed) read(ctx context.Context) (all []Change, err error) {
 			f.failed(ctx, err)
 			return all, nil
 		}
+		f.recent = append(f.recent, changes.Accounts...)
+		f.recent = slices.Clone(f.recent[max(0, len(f.recent)-maxRecent):])
 		f.moved(changes.Next)
 		more = changes.More
 		all = append(all, changes.Accounts...)

@@ -1,7 +1,9 @@
 package coordinator_test
 
 import (
+	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,4 +165,62 @@ func TestScheduledRefreshesOfTheVersionBeforeAreNoticed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// counting counts the accounts that are read.
+type counting struct {
+	*memstore.Instance
+	read atomic.Int64
+}
+
+func (s *counting) Load(ctx context.Context, accounts ...string) ([]coordinator.State, error) {
+	s.read.Add(int64(len(accounts)))
+	return s.Instance.Load(ctx, accounts...)
+}
+
+// A store that has lost the connection because it has too much to do would lose it again
+// if all accounts were read at once.
+func TestManyAccountsAreReadWithinPollEveryAfterAReconnect(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		const many = 1500
+		refresher := f.refresher()
+		f.addMany(many, refresher)
+		store := &counting{Instance: f.store.Instance("reader")}
+		cfg := f.config()
+		cfg.Store = store
+		reader, err := coordinator.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range many {
+			if _, err := reader.Add(coordinator.AccountConfig{Name: fmt.Sprintf("wxother%d", i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		defer reader.Start(t.Context())()
+		time.Sleep(3 * time.Minute)
+		a, _ := refresher.c.Account("wxother7")
+		b, _ := reader.Account("wxother7")
+		for range 3 {
+			before := store.read.Load()
+			store.SetDown(true)
+			time.Sleep(time.Second)
+			if _, err := a.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			store.SetDown(false)
+			time.Sleep(2 * time.Second)
+			if got, want := b.Status().Record.Generation, a.Status().Record.Generation; got != want {
+				t.Errorf("the reader has generation %d, want %d", got, want)
+			}
+			if n := store.read.Load() - before; n > many/10 {
+				t.Errorf("%d accounts were read at once", n)
+			}
+		}
+		before := store.read.Load()
+		time.Sleep(66 * time.Second)
+		if n := store.read.Load() - before; n < many*9/10 || n > many*11/10 {
+			t.Errorf("%d of %d accounts were read within PollEvery", n, many)
+		}
+	})
 }

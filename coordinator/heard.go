@@ -31,7 +31,7 @@ func (v *view) stateRead(s State, began asked, e env) (fx effects) {
 	v.reads++
 	v.readAt = e.now
 	v.readDue = v.readDue && v.readSeq != began.seq
-	v.covered = began.fed
+	v.covered, v.again = began.fed, false
 	v.callsToday, v.conflicts, v.holder = int32(s.CallsToday), int32(s.Conflicts), s.Holder
 	v.readAttempts(s, e)
 	e.storeNow, e.storeKnown = s.Now, true

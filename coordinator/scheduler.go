@@ -15,10 +15,12 @@ import (
 type scheduler struct {
 	c    *Coordinator
 	kick chan struct{} // capacity 1: something is due earlier than thought
+	wake chan struct{} // capacity 1: there is something in again
 
 	mu     sync.Mutex // guards what follows, and wake and index of every account
 	heap   wakeHeap
 	armed  time.Time  // when run wakes by itself; no instant: a timer does not count sleep
+	again  []string   // subscribed, and not told to watch yet
 	ready  []*Account // due, waiting for a slot
 	unread []*Account // to be read, waiting for a reader
 }
@@ -30,7 +32,7 @@ const (
 )
 
 func newScheduler(c *Coordinator) *scheduler {
-	return &scheduler{c: c, kick: make(chan struct{}, 1)}
+	return &scheduler{c: c, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 }
 
 // at has the account looked at then, instead of what was said before.
@@ -255,7 +257,8 @@ const readerProbes = 4
 func (s *scheduler) watch(ctx context.Context) {
 	s.c.feed.start(ctx)
 	slept, probed := s.c.slept.Load(), time.Now()
-	for n := 1; sleep(ctx, jitter(s.c.cfg.ProbeEvery)); {
+	for n := 1; s.pause(ctx, jitter(s.c.cfg.ProbeEvery)); {
+		s.readAgain(ctx)
 		s.c.wakeUp()
 		if now := s.c.slept.Load(); now != slept {
 			s.awake(time.Duration(now - slept))
@@ -269,6 +272,53 @@ func (s *scheduler) watch(ctx context.Context) {
 			s.probeOne(ctx, a, n%readerProbes == 0)
 			probed = time.Now()
 			n++
+		}
+	}
+}
+
+// pause waits for d, or until accounts are subscribed. It reports false if ctx ended.
+func (s *scheduler) pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.wake:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// subscribed has many accounts read because they are notified from now on.
+func (s *scheduler) subscribed(accounts []string) {
+	s.mu.Lock()
+	s.again = append(s.again, accounts...)
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// readAgain has the accounts read that are subscribed again: at once or, where the feed
+// tells what has changed meanwhile, within PollEvery. That spreads the work for a store
+// that has enough to do, for it may have lost the connection because of that.
+func (s *scheduler) readAgain(ctx context.Context) {
+	s.mu.Lock()
+	accounts := s.again
+	s.again = nil
+	s.mu.Unlock()
+	if len(accounts) == 0 {
+		return
+	}
+	resumed := s.c.feed.resume(ctx)
+	for _, name := range accounts {
+		if a, ok := s.c.Account(name); ok {
+			a.apply(func(v *view, e env) effects {
+				if resumed && v.grant == nil && v.covered == e.fed {
+					return v.readLater(e)
+				}
+				return v.readSoon(e)
+			})
 		}
 	}
 }

@@ -12,10 +12,18 @@ type watcher struct{ c *Coordinator }
 // Subscribed has the accounts read: what happened before is in the store, what
 // happens from now on will be notified.
 func (w watcher) Subscribed(accounts []string) {
-	w.c.feed.resubscribed()
 	w.c.following(len(accounts))
+	if len(accounts) > manySubscribed {
+		w.c.schedule.subscribed(accounts)
+		return
+	}
+	w.c.feed.resubscribed()
 	w.c.readSoon(accounts)
 }
+
+// manySubscribed is for how many accounts Subscribed takes so long that the subscription
+// might be taken to hang meanwhile.
+const manySubscribed = 1000
 
 // Lost marks what is held as stale.
 func (w watcher) Lost(err error) {
