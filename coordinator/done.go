@@ -89,6 +89,9 @@ func (v *view) wantSent(e env) { v.pause(e.now + e.jitter(wantEvery)) }
 // begun notes an attempt of this process.
 func (v *view) begun(a Attempt, e env) {
 	v.callsToday = int32(a.CallsToday)
+	if a.Conflict {
+		v.conflicts++ // until a reading tells the number
+	}
 	v.attempts.begun(a.Fence, e.now+instant(e.cfg.LockTTL), e.now)
 	v.fault.begun(a.Fence)
 }
