@@ -16,6 +16,7 @@ import (
 // Callers authenticates callers; *auth.Authenticator does.
 type Callers interface {
 	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.Caller, error)
+	Proved(from netip.Addr, name, password string) (auth.Caller, bool)
 }
 
 // accessControl authenticates callers, decides what they may do, and writes the audit

@@ -50,6 +50,14 @@ func (e Exposure) Check() error {
 	return err
 }
 
+// serverConfig returns the configuration with which connections are accepted.
+func (c *certificate) serverConfig() *tls.Config {
+	return &tls.Config{GetConfigForClient: c.config, MinVersion: tls.VersionTLS12, NextProtos: protocols}
+}
+
+// protocols are offered to clients, the best first.
+var protocols = []string{"h2", "http/1.1"}
+
 // config is tls.Config.GetConfigForClient.
 func (c *certificate) config(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	c.reloadIfChanged()
@@ -137,7 +145,7 @@ func (c *certificate) applyLocked(p pemFiles) error {
 	next := &tls.Config{
 		Certificates: []tls.Certificate{pair},
 		MinVersion:   tls.VersionTLS12,
-		NextProtos:   []string{"h2", "http/1.1"},
+		NextProtos:   protocols,
 	}
 	if c.files.ClientCAFile != "" {
 		next.ClientCAs = x509.NewCertPool()

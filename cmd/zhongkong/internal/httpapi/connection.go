@@ -29,6 +29,7 @@ type connection struct {
 	since         atomic.Int64 // its beginning, as a duration since all.started
 	readLimit     atomic.Int64 // the latest read deadline, likewise; 0: none
 	authenticated atomic.Bool  // a caller was authenticated on it
+	fast          atomic.Bool  // net/http has got no request of it yet; see fastConn
 
 	secure atomic.Pointer[tls.Conn]   // nil: plaintext
 	config atomic.Pointer[tls.Config] // of its handshake
@@ -39,8 +40,13 @@ type connection struct {
 // connectionOf returns the connection below a net.Conn of net/http, nil if there
 // is none.
 func connectionOf(conn net.Conn) *connection {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
+	switch outer := conn.(type) {
+	case *fastConn:
+		return outer.connection
+	case fastTLSConn:
+		return outer.connection
+	case *tls.Conn:
+		conn = outer.NetConn()
 	}
 	c, _ := conn.(*connection)
 	return c
@@ -72,6 +78,13 @@ func (c *connection) connState(state http.ConnState) {
 		}
 	default: // a new one is opened already, and a closed one removed
 	}
+}
+
+// isAuthenticated reports whether c counts as authenticated, which it does from now on if
+// there is room.
+func (c *connection) isAuthenticated() bool {
+	c.all.setAuthenticated(c)
+	return c.authenticated.Load()
 }
 
 // SetReadDeadline sets the deadline, but no later than the idle timeout of a

@@ -315,6 +315,17 @@ func (cs *connections) list() []*connection {
 	return list
 }
 
+// closeFast closes the idle connections that http.Server.Shutdown takes for new ones,
+// which it gives some seconds. After the API has stopped, a fastConn that is not idle
+// ends by itself.
+func (cs *connections) closeFast() {
+	for _, c := range cs.list() {
+		if state, _ := c.phase(); c.fast.Load() && state == idle {
+			_ = c.Conn.Close() // net/http, which reads from it, does the rest
+		}
+	}
+}
+
 type connectionKey struct{}
 
 // connContext is http.Server.ConnContext.

@@ -246,6 +246,10 @@ func (slowCallers) Authenticate(context.Context, netip.Addr, string, string) (au
 	return auth.Caller{}, &auth.ThrottledError{Reason: "too many wrong tries", RetryIn: 2 * time.Second}
 }
 
+func (slowCallers) Proved(netip.Addr, string, string) (auth.Caller, bool) {
+	return auth.Caller{}, false
+}
+
 // TestEveryDescribedAnswerIsTrue brings about each status that the description
 // has, and checks the answer against it.
 func TestEveryDescribedAnswerIsTrue(t *testing.T) {

@@ -15,6 +15,12 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 )
 
+const (
+	readHeaderTimeout = 5 * time.Second // also for the TLS handshake
+	writeTimeout      = maxWait + 15*time.Second
+	idleTimeout       = 2 * time.Minute
+)
+
 // Server serves an API over TCP.
 type Server struct {
 	http        *http.Server
@@ -35,11 +41,11 @@ func NewServer(api *API, e Exposure, log *slog.Logger) (*Server, error) {
 	s := &Server{api: api, connections: newConnections(connectionLimit(), log)}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serveHTTP),
-		ReadHeaderTimeout: 5 * time.Second,
+		ReadHeaderTimeout: readHeaderTimeout,
 		// No ReadTimeout, which would end waiting requests. Bodies have a deadline
 		// of their own, and streams one for each write.
-		WriteTimeout:   maxWait + 15*time.Second,
-		IdleTimeout:    2 * time.Minute,
+		WriteTimeout:   writeTimeout,
+		IdleTimeout:    idleTimeout,
 		MaxHeaderBytes: 16 << 10,
 		// These bound the memory that a client of HTTP/2 can make a connection use.
 		HTTP2: &http.HTTP2Config{
@@ -60,7 +66,7 @@ func NewServer(api *API, e Exposure, log *slog.Logger) (*Server, error) {
 	}
 	cert.authoritiesChanged = s.closeUnverified
 	s.certificate = cert
-	s.http.TLSConfig = &tls.Config{GetConfigForClient: cert.config, MinVersion: tls.VersionTLS12}
+	s.http.TLSConfig = cert.serverConfig() // net/http serves HTTP/2 if it is offered there
 	return s, nil
 }
 
@@ -73,12 +79,13 @@ func (s *Server) Serve(l net.Listener) error { return s.ServeHandler(l, nil) }
 // where one is needed get nothing there.
 func (s *Server) ServeHandler(l net.Listener, h http.Handler) error {
 	l = s.connections.listener(l, h)
-	var err error
 	if s.certificate != nil {
-		err = s.http.ServeTLS(l, "", "")
-	} else {
-		err = s.http.Serve(l)
+		l = newTLSListener(l, s.certificate.serverConfig())
 	}
+	if h == nil && s.accessLog == nil && !s.needsClientCert() {
+		l = fastListener{l, s.api}
+	}
+	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -152,6 +159,7 @@ func (s *Server) Reload() error {
 // returns an error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.api.Stop() // before the server closes idle connections
+	s.connections.closeFast()
 	if err := s.http.Shutdown(ctx); err != nil {
 		return errors.Join(err, s.http.Close())
 	}

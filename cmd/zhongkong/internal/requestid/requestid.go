@@ -28,14 +28,15 @@ func Assign(w http.ResponseWriter, r *http.Request) string {
 		return assigned[0]
 	}
 	given := r.Header[Header]
-	if len(given) != 1 || !isUsable(given[0]) {
+	if len(given) != 1 || !IsUsable(given[0]) {
 		given = made()
 	}
 	h[Header] = given
 	return given[0]
 }
 
-func isUsable(id string) bool {
+// IsUsable reports whether Assign takes an id that a client sent.
+func IsUsable(id string) bool {
 	if id == "" || len(id) > maxGiven {
 		return false
 	}
@@ -47,17 +48,26 @@ func isUsable(id string) bool {
 	return true
 }
 
-// made returns a new id as the value of a header: 32 hexadecimal digits, which need to
-// differ, not to be secret. It allocates once, because every request pays for it.
-func made() []string {
-	var random [16]byte
-	id := new(struct {
-		text  [2 * len(random)]byte
-		value [1]string
-	})
+// size is the length of an id that AppendNew makes.
+const size = 32
+
+// AppendNew appends a new id: 32 hexadecimal digits, which need to differ, not to be
+// secret.
+func AppendNew(to []byte) []byte {
+	var random [size / 2]byte
 	binary.NativeEndian.PutUint64(random[:8], rand.Uint64()) //nolint:gosec // not a secret
 	binary.NativeEndian.PutUint64(random[8:], rand.Uint64()) //nolint:gosec // likewise
-	hex.Encode(id.text[:], random[:])
+	return hex.AppendEncode(to, random[:])
+}
+
+// made returns a new id as the value of a header. It allocates once, because every
+// request pays for it.
+func made() []string {
+	id := new(struct {
+		text  [size]byte
+		value [1]string
+	})
+	AppendNew(id.text[:0])
 	id.value[0] = unsafe.String(&id.text[0], len(id.text)) // text does not change any more
 	return id.value[:]
 }
