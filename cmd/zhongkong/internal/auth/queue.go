@@ -11,7 +11,7 @@ import (
 const (
 	// MaxHashes is how many slow hashes run at a time. One leaves the other
 	// processors to those who need no hash, and bounds the memory to what its cost
-	// names: 64 MiB for those of Hash.
+	// names: 19 MiB for those of Hash.
 	MaxHashes = 1
 
 	// maxWaiting is how many attempts may wait: as many as the machine hashes
