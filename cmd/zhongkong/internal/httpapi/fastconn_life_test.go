@@ -6,7 +6,9 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -134,6 +136,26 @@ func TestShutdownDoesNotWaitForFastConnections(t *testing.T) {
 			})
 		})
 	}
+}
+
+// net/http tells handlers of the encryption, although what it reads from is no *tls.Conn.
+func TestRequestsAfterFastOnesAreStillEncrypted(t *testing.T) {
+	inBubble(t, encrypted, func(t *testing.T, server *Server, dial func() *client) {
+		secure := tls.Client(dial().Conn, &tls.Config{InsecureSkipVerify: true})
+		c := &client{secure, bufio.NewReader(secure)}
+		c.plainly(t, server)
+		if err := c.send("", metadataPath); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(c.r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		if body, err := io.ReadAll(answer.Body); err != nil || !strings.Contains(string(body), `"issuer":"https://`) {
+			t.Errorf("%v: %s", err, body)
+		}
+	})
 }
 
 // An answer that is being written when the server ends is written to its end.
