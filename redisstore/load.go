@@ -14,12 +14,12 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
 
-// loadChunk is how many accounts are read in one pipeline. Each pipeline has the
+// loadChunk is how many accounts are read in one pipeline at most. Each pipeline has the
 // whole Options.Timeout.
 const loadChunk = 250
 
-// Load implements [coordinator.Store]. It reads 250 accounts per round trip, one
-// round trip after the other.
+// Load implements [coordinator.Store]. It reads up to 250 accounts per round trip,
+// one round trip after the other; fewer while the server is slow.
 //
 // It reads in transactions, so that a process that only reads needs no right to
 // run scripts: a user who may run scripts can block the server with a loop. Where
@@ -34,12 +34,17 @@ func (s *Store) Load(ctx context.Context, accounts ...string) ([]coordinator.Sta
 		}
 	}
 	states := make([]coordinator.State, 0, len(accounts))
-	for chunk := range slices.Chunk(accounts, loadChunk) {
-		loaded, err := s.loadChunk(ctx, chunk)
+	for len(accounts) > 0 {
+		n, release, err := s.admit(ctx, min(len(accounts), loadChunk))
+		if err != nil {
+			return nil, fmt.Errorf("load %q: %w", accounts[0], err)
+		}
+		loaded, err := s.loadChunk(ctx, accounts[:n])
+		release()
 		if err != nil {
 			return nil, err
 		}
-		states = append(states, loaded...)
+		states, accounts = append(states, loaded...), accounts[n:]
 	}
 	return states, nil
 }
@@ -64,8 +69,7 @@ func (s *Store) loadChunk(ctx context.Context, accounts []string) ([]coordinator
 // loadBy reads by script or in transactions. An error concerns more than one
 // account; what is wrong with one account alone is in its State.Err.
 func (s *Store) loadBy(ctx context.Context, scripted bool, accounts []string) ([]coordinator.State, error) {
-	bounded, cancel := s.bounded(ctx)
-	defer cancel()
+	bounded := s.operation(ctx, unconfirmed)
 	read := s.transactions
 	if scripted {
 		read = s.loadScripts

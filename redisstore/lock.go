@@ -42,9 +42,13 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 		value: s.instance + "/" + rand.Text()[:16],
 		ttl:   max(life, time.Millisecond),
 	}
-	bounded, cancel := s.bounded(ctx)
-	defer cancel()
-	err := s.client.OnMaster(bounded, held.keys.Lock, func(client redis.UniversalClient) error {
+	_, release, err := s.admit(ctx, 1)
+	if err != nil {
+		return nil, fmt.Errorf("lock %q: %w", account, err)
+	}
+	defer release()
+	bounded := s.operation(ctx, unconfirmed)
+	err = s.client.OnMaster(bounded, held.keys.Lock, func(client redis.UniversalClient) error {
 		return held.mutex(client).TryLockContext(bounded)
 	})
 	if err == nil {
@@ -75,8 +79,7 @@ func (l *lock) mutex(client redis.UniversalClient) *redsync.Mutex {
 // that of any lock, it removes the lock: the server's clock was set back, or another
 // program has set the key.
 func (l *lock) takenError(ctx context.Context) (coordinator.Lock, error) {
-	bounded, cancel := l.store.bounded(ctx)
-	defer cancel()
+	bounded := l.store.operation(ctx, unconfirmed)
 	pipe := l.store.client.Reads.Pipeline()
 	value, ttl := pipe.Get(bounded, l.keys.Lock), pipe.PTTL(bounded, l.keys.Lock)
 	_, _ = pipe.Exec(bounded) // each command has its own error
@@ -111,9 +114,7 @@ func (l *lock) releaseUnsure(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, l.ttl)
 	defer cancel()
 	for absent := 0; absent < 2; {
-		once, cancel := l.store.bounded(ctx)
-		ok, err := l.unlock(once)
-		cancel()
+		ok, err := l.unlock(l.store.operation(ctx, unconfirmed))
 		switch {
 		case ok:
 			return
@@ -164,8 +165,7 @@ func (l *lock) Unlock(ctx context.Context) error {
 		return err
 	}
 	// Redsync has no timeout of its own here.
-	bounded, cancel := l.store.bounded(ctx)
-	defer cancel()
+	bounded := l.store.operation(ctx, unconfirmed)
 	if _, err := l.unlock(bounded); err != nil {
 		return l.fault(ctx, "unlock", err)
 	}

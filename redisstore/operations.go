@@ -149,8 +149,12 @@ func (s *Store) Want(ctx context.Context, account string, w coordinator.WantRequ
 	if err != nil {
 		return fmt.Errorf("want %q: %w", account, err)
 	}
-	bounded, cancel := s.bounded(ctx)
-	defer cancel()
+	_, release, err := s.admit(ctx, 1)
+	if err != nil {
+		return fmt.Errorf("want %q: %w", account, err)
+	}
+	defer release()
+	bounded := s.operation(ctx, unconfirmed)
 	// On the account's master, like the scripts: a cluster keeps the order of messages
 	// only if they are published on one node.
 	err = s.client.OnMaster(bounded, s.keys.Of(account).Token, func(client redis.UniversalClient) error {
@@ -202,8 +206,7 @@ func (s *Store) run(ctx context.Context, c call) ([]any, error) {
 	if err := s.ready(ctx, c.op, c.account); err != nil {
 		return nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.timeout+c.confirm.atMost())
-	defer cancel()
+	bounded := s.operation(ctx, c.confirm)
 	var answer any
 	var missing error
 	for day := s.day(); day != ""; day = s.otherDay(c.account, answer) {

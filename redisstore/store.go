@@ -68,8 +68,9 @@ type Options struct {
 	// at least 1 ms and shorter than Timeout.
 	WaitTimeout time.Duration
 
-	// Timeout bounds each operation, retries included. Zero: 1 s. Increase it
-	// for a Redis in another region.
+	// Timeout bounds each operation from when it is sent, retries included. Zero: 1 s.
+	// Increase it for a Redis in another region. Before that, an operation may wait
+	// until the server has answered what this process has sent already.
 	Timeout time.Duration
 
 	// PingInterval is how long a subscription may be silent before it pings the
@@ -111,6 +112,7 @@ type Store struct {
 	wait     time.Duration
 	timeout  time.Duration
 
+	admission    *admission
 	pingInterval time.Duration
 	confirming   chan struct{} // has a value for each grant that waits for its confirmation
 
@@ -187,6 +189,7 @@ func newStore(client *redisclient.Client, o Options) *Store {
 		replicas:     o.Replicas,
 		wait:         o.WaitTimeout,
 		timeout:      o.Timeout,
+		admission:    &admission{timeout: o.Timeout, most: firstAdmitted},
 		pingInterval: o.PingInterval,
 		confirming:   make(chan struct{}, maxConfirming),
 	}
@@ -276,8 +279,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.fault(ctx, "ping", "", s.client.Ping(bounded))
 }
 
-// bounded returns a context that ends in time for one operation. A client stops
-// waiting at the deadline only: go-redis does not notice a mere cancel.
+// bounded returns a context that ends in time for one operation. Where many are made at
+// a time, there is operation.
 func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, s.timeout)
 }

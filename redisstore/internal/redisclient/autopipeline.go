@@ -2,6 +2,7 @@ package redisclient
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -137,7 +138,8 @@ func (a *autopipeline) flush(batch []*queued) {
 	defer cancel()
 	pipe := a.client.Pipeline()
 	for _, q := range batch {
-		if err := q.ctx.Err(); err != nil {
+		// The time of a command begins now, however long it has waited here.
+		if err := q.ctx.Err(); errors.Is(err, context.Canceled) {
 			q.cmd.SetErr(err) // the caller has given up
 			continue
 		}

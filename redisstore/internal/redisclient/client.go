@@ -156,13 +156,13 @@ func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, c.timeout)
 }
 
-// Sleep waits. It reports false if ctx ended first.
+// Sleep waits. It reports false if ctx has ended.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
+		return ctx.Err() == nil // of a context that only has a deadline Done tells nothing
 	case <-ctx.Done():
 		return false
 	}

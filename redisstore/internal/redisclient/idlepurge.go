@@ -24,6 +24,9 @@ const (
 	// stayFor is how long a connection stays with a server that was a replica from
 	// the beginning, before the address is dialed again.
 	stayFor = 5 * time.Second
+
+	// lastLook is how long a connection is read once more whose time is over.
+	lastLook = 5 * time.Millisecond
 )
 
 // errUnsent is the error of an operation of which nothing was sent, because its
@@ -192,6 +195,14 @@ func (c *trackedConn) check() error {
 
 func (c *trackedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
+	if n == 0 && isTimeout(err) {
+		// The answer may have come in time, and this process be too busy to have
+		// read it.
+		if err := c.SetReadDeadline(time.Now().Add(lastLook)); err != nil {
+			return 0, err
+		}
+		n, err = c.Conn.Read(b)
+	}
 	if n > 0 {
 		c.waiting.Store(false)
 	}
