@@ -46,9 +46,9 @@ const (
 	// oldLogLife is how long the log that an account had of its own is kept.
 	oldLogLife = 7 * 24 * time.Hour
 
-	// callsLife is how long a day's calls are kept from its first one on: to the end of
-	// the day, also if the clock is set back meanwhile.
-	callsLife = 2 * 24 * time.Hour
+	// callsLife is how long a day's calls are kept from its first one on: longer than the
+	// day, because the clock may be set back. So there are those of three days.
+	callsLife = 3 * 24 * time.Hour
 )
 
 // clockSlack is by how much the clocks of a store's servers may differ.

@@ -4,7 +4,7 @@ package redisadmin
 // and the names of AppIDs. A longer token, its attributes and a grant are added to it.
 const (
 	serverMemory  = 2 << 20 // a server without accounts, and the log of all of them
-	accountMemory = 1500    // the token, the state, the calls of two days, a change
+	accountMemory = 1500    // the token, the state, the calls of three days, a change
 	ownLogMemory  = 10_000  // in a cluster, where the log is the account's own
 )
 

@@ -80,7 +80,7 @@ return 1`
 func ourCommit() (string, error) {
 	// redisstore declares these from Go's constants; commit uses no others.
 	script := fmt.Sprintf("local most_ahead, fence_ahead, retry_ahead, life_most = %d, %d, %d, %d\nlocal failures_most, attempts_most = 1000000, 1000\n"+
-		"local log_most, log_own_most, old_log_seconds, calls_seconds = 5000, 50, 604800, 172800\n",
+		"local log_most, log_own_most, old_log_seconds, calls_seconds = 5000, 50, 604800, 259200\n",
 		coordinator.MaxAhead.Milliseconds(), coordinator.MaxFenceAhead.Microseconds(),
 		coordinator.MaxRetry.Milliseconds(), coordinator.MaxLifetime.Milliseconds())
 	for _, name := range []string{"prelude", "change", "commit"} {
