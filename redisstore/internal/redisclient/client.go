@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -255,6 +256,10 @@ func (d dialer) greetingHooks(client *redis.Client) (spared, sent redis.Hook) {
 // longer than an operation may take, one dial is one attempt, and nothing is sent
 // at connect that a least-privilege user may not send.
 
+// poolSize returns how many connections a pool has that is for reading and for writing,
+// given what the URL says of one: what reads must not keep what writes waiting.
+func poolSize(fromURL int) int { return 2 * cmp.Or(fromURL, 10*runtime.GOMAXPROCS(0)) }
+
 // newGuardClient returns a client for the connection of a guard. It is not tracked:
 // the end of a guard ends a subscription, and an operation that timed out is no
 // reason for that.
@@ -274,6 +279,7 @@ func (d dialer) singleOptions(o redis.Options) *redis.Options {
 	o.ContextTimeoutEnabled = true
 	o.MaxRetries = -1
 	o.PipelinePoolSize = -1 // pipelines use the same connections
+	o.PoolSize = poolSize(o.PoolSize)
 	o.DialerRetries = 1
 	o.DialTimeout = d.or(o.DialTimeout)
 	o.ReadTimeout = d.or(o.ReadTimeout)
@@ -289,6 +295,7 @@ func (d dialer) newFailover(o redis.FailoverOptions) *redis.Client {
 	o.ContextTimeoutEnabled = true
 	o.MaxRetries = -1
 	o.PipelinePoolSize = -1 // pipelines use the same connections
+	o.PoolSize = poolSize(o.PoolSize)
 	o.DialerRetries = 1
 	// A dial asks all sentinels first, and waits for one that hangs as long as for
 	// any answer: there must be time left after that.
