@@ -29,7 +29,7 @@ type connection struct {
 	since         atomic.Int64 // its beginning, as a duration since all.started
 	readLimit     atomic.Int64 // the latest read deadline, likewise; 0: none
 	authenticated atomic.Bool  // a caller was authenticated on it
-	fast          atomic.Bool  // net/http has got no request of it yet; see fastConn
+	fast          atomic.Bool  // net/http has nothing of it and waits; see fastConn
 
 	secure atomic.Pointer[tls.Conn]   // nil: plaintext
 	config atomic.Pointer[tls.Config] // of its handshake
@@ -40,13 +40,11 @@ type connection struct {
 // connectionOf returns the connection below a net.Conn of net/http, nil if there
 // is none.
 func connectionOf(conn net.Conn) *connection {
-	switch outer := conn.(type) {
-	case *fastConn:
-		return outer.connection
-	case fastTLSConn:
-		return outer.connection
-	case *tls.Conn:
-		conn = outer.NetConn()
+	if fast := fastOf(conn); fast != nil {
+		return fast.connection
+	}
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
 	}
 	c, _ := conn.(*connection)
 	return c

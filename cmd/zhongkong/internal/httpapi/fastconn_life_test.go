@@ -36,6 +36,7 @@ func inBubble(t *testing.T, e func(*testing.T) Exposure, f func(t *testing.T, se
 				t.Fatal(err)
 			}
 		}
+		synctest.Wait() // until it is in memory
 		server, err := NewServer(New(Config{Coordinator: zk, Callers: newCallers(t)}), e(t), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -46,14 +47,20 @@ func inBubble(t *testing.T, e func(*testing.T) Exposure, f func(t *testing.T, se
 				t.Error(err)
 			}
 		})
+		var opened []net.Conn
 		f(t, server, func() *client {
 			theirs, ours := net.Pipe()
 			l <- theirs
+			opened = append(opened, ours)
 			return &client{ours, bufio.NewReader(ours)}
 		})
+		for _, c := range opened { // a server that says goodbye by TLS waits until that is read
+			_ = c.Close()
+		}
 		_ = server.Shutdown(t.Context())
 		cancel()
 		running.Wait()
+		synctest.Wait()
 		if left := len(server.connections.list()); left > 0 {
 			t.Errorf("%d connections are counted after the end", left)
 		}
@@ -110,6 +117,66 @@ func TestFastConnectionsKeepTheDeadlines(t *testing.T) {
 		if d := time.Since(began); d < writeTimeout || d > writeTimeout+deadlineStep+time.Second {
 			t.Errorf("one that does not read: after %v, want %v to %v", d, writeTimeout, writeTimeout+deadlineStep)
 		}
+	})
+}
+
+// A plain request that net/http had to answer leaves the connection fast; one that is not
+// plain does not, nor does one whose answer had not come when the next began.
+func TestAConnectionIsFastAgainAfterAPlainRequest(t *testing.T) {
+	inBubble(t, plaintext, func(t *testing.T, server *Server, dial func() *client) {
+		ask := func(c *client, who, path string, want int) {
+			t.Helper()
+			if status, err := c.ask(who, path); status != want {
+				t.Fatalf("%d %v, want %d", status, err, want)
+			}
+			_ = c.SetDeadline(time.Time{})
+			synctest.Wait()
+		}
+		is := func(c *client, fast bool, why string) {
+			t.Helper()
+			if got := server.connections.list()[0].fast.Load(); got != fast {
+				t.Errorf("%s: fast %v, want %v", why, got, fast)
+			}
+		}
+		c := dial()
+		ask(c, stranger, "/v1/tokens/"+wxa, 401)
+		is(c, true, "a wrong password")
+		ask(c, reader, "/v1/tokens/"+wxa, 200)
+		is(c, true, "the first time with a password")
+		ask(c, reader, "/v1/tokens/none", 403)
+		is(c, true, "another account")
+		for range 10 { // the limit of strangers does not hold any more
+			c.plainly(t, server)
+			time.Sleep(anonymousIdleTimeout)
+		}
+		ask(c, reader, "/v1/tokens/none", 403)
+		began := time.Now()
+		_, _ = c.r.ReadByte()
+		if d := time.Since(began); d != idleTimeout {
+			t.Errorf("it ended after %v, want %v", d, idleTimeout)
+		}
+
+		c = dial()
+		ask(c, reader, "/v1/tokens/"+wxa+"?wait=0", 200)
+		is(c, false, "a query")
+		ask(c, reader, "/v1/tokens/none", 403)
+		is(c, false, "a plain one after a query")
+		_ = c.Close()
+		synctest.Wait()
+
+		c = dial()
+		if err := c.send(reader, "/v1/tokens/none"); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = c.send(reader, "/v1/tokens/"+wxa) }() // ends when the server has read it
+		synctest.Wait()
+		for _, want := range []int{403, 200} {
+			if status, err := c.receive(); status != want {
+				t.Errorf("%d %v, want %d", status, err, want)
+			}
+		}
+		synctest.Wait()
+		is(c, false, "two at once")
 	})
 }
 

@@ -19,9 +19,8 @@ type plainAnswer struct {
 
 // plainAnswer returns the answer to a plain request of a caller that is proved already,
 // if it is 200 with a token in memory. False says nothing about the request.
-func (a *API) plainAnswer(from netip.Addr, data []byte) (plainAnswer, bool) {
-	r, ok := parseTokenRequest(data)
-	if !ok || r.id != "" && !requestid.IsUsable(r.id) {
+func (a *API) plainAnswer(from netip.Addr, r tokenRequest) (plainAnswer, bool) {
+	if r.id != "" && !requestid.IsUsable(r.id) {
 		return plainAnswer{}, false
 	}
 	credentials, ok := auth.FromAuthorization(r.authorization)

@@ -132,6 +132,9 @@ func (s *Server) connState(conn net.Conn, state http.ConnState) {
 		c.secure.Store(secure)
 	}
 	c.connState(state)
+	if fast := fastOf(conn); fast != nil && state == http.StateIdle {
+		fast.becameIdle()
+	}
 	if state == http.StateActive && s.certificate != nil {
 		s.reverify(c)
 	}
