@@ -44,10 +44,15 @@ type Config struct {
 	// notification came, with a jitter of a tenth; zero: 1 min. It bounds for
 	// how long a lost notification can go unnoticed, so it has to stay well
 	// below the time the issuer lets the previous token live (WeChat: 5 min).
+	// Where the store tells which accounts have changed (see ChangeStore), an
+	// account is read within PollEvery after a change, once, and each PollEvery
+	// only while it has no usable token, an overdue attempt, or a token that
+	// should have been replaced.
 	PollEvery time.Duration
 
-	// ProbeEvery is how often a refresher reads one account at random, and a
-	// reader a quarter as often, which is how they find out that the store lost
+	// ProbeEvery is how often the changes of all accounts are read from a
+	// ChangeStore. From another store a refresher reads one account at random,
+	// and a reader a quarter as often. So they find out that the store lost
 	// its data or a notification; zero: 500 ms.
 	ProbeEvery time.Duration
 

@@ -53,7 +53,8 @@
 //   - A refresher that dies at any line is replaced within LockTTL + 1 s; the
 //     current token is served all the while.
 //   - A new token reaches every process that Runs with its notification; if that
-//     is lost, within PollEvery (and a tenth).
+//     is lost, within two ProbeEvery if the store is a [ChangeStore], otherwise within
+//     PollEvery (and a tenth).
 //   - While the store is away tokens in memory are served until they end, marked
 //     stale, and no process calls a source. A store that comes back empty gets its
 //     tokens back from memory within a second of the reconnect.

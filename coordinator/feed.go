@@ -21,12 +21,14 @@ type feed struct {
 	store ChangeStore // nil: the store is none
 
 	cursors atomic.Uint32 // how many cursors were taken; 0: there is none now
+	atOnce  atomic.Bool   // a cursor is taken although the last reading has failed just now
 	works   atomic.Bool   // readings succeed: covered accounts are not polled
 
 	turn    chan struct{} // holds one while the changes are read; guards what follows
 	cursor  Cursor
 	recent  []Change  // the last that were seen with this cursor, up to it
 	taken   uint32    // cursors so far
+	none    bool      // the store records no changes
 	retry   time.Time // no cursor is taken before it
 	failing time.Time // when readings began to fail; zero: they do not
 
@@ -127,7 +129,7 @@ func proven(known, changes []Change) bool {
 
 // take takes the cursor if there is none. It is called by the goroutine whose turn it is.
 func (f *feed) take(ctx context.Context) {
-	if f.cursors.Load() != 0 || time.Now().Before(f.retry) {
+	if f.none || f.cursors.Load() != 0 || !f.atOnce.Swap(false) && time.Now().Before(f.retry) {
 		return
 	}
 	newest, err := f.store.Newest(ctx)
@@ -155,7 +157,10 @@ func (f *feed) moved(to Cursor) {
 }
 
 // drop gives the cursor up: all accounts are read again, and covered by another.
-func (f *feed) drop() { f.cursors.Store(0) }
+func (f *feed) drop() {
+	f.cursors.Store(0)
+	f.atOnce.Store(true)
+}
 
 // start begins to follow for a Run, which reads all accounts.
 func (f *feed) start(ctx context.Context) {
@@ -179,26 +184,21 @@ func (f *feed) failed(ctx context.Context, err error) {
 	}
 	now := time.Now()
 	f.retry = now.Add(f.c.cfg.ProbeEvery / 2)
-	none := errors.Is(err, ErrNoChanges)
-	if none {
-		f.retry = now.Add(maxDuration)
-		f.drop()
+	if f.none = errors.Is(err, ErrNoChanges); f.none {
+		f.cursors.Store(0)
 	} else {
 		f.c.reached(err)
 	}
 	if f.failing.IsZero() {
 		f.failing = now
 	}
-	if f.works.Load() && (none || now.Sub(f.failing) >= f.c.cfg.PollEvery/4) {
+	if f.works.Load() && (f.none || now.Sub(f.failing) >= f.c.cfg.PollEvery/4) {
 		f.works.Store(false)
 		for _, a := range f.c.Accounts() {
 			a.apply((*view).pollAgain)
 		}
 	}
 }
-
-// maxDuration is never.
-const maxDuration = 1<<63 - 1
 
 // follow reads the changes and has those accounts read of whose change no notification
 // has told. A notification gets the time until the next reading to arrive.
@@ -231,7 +231,6 @@ func (f *feed) read(ctx context.Context) (all []Change, err error) {
 		changes, err = f.store.Changes(ctx, f.cursor)
 		switch {
 		case errors.Is(err, ErrChangesLost):
-			f.retry = time.Time{}
 			f.drop()
 			return nil, err
 		case err != nil:

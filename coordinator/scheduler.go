@@ -198,8 +198,8 @@ func (s *scheduler) launch() {
 }
 
 // load reads accounts from the store in one go. It reports whether one of them showed
-// that the store has lost data.
-func (s *scheduler) load(ctx context.Context, accounts []*Account) (lost bool) {
+// that the store has lost data, and whether they were read.
+func (s *scheduler) load(ctx context.Context, accounts []*Account) (lost, read bool) {
 	s.c.feed.cover(ctx)
 	names, began := make([]string, len(accounts)), make([]asked, len(accounts))
 	for i, a := range accounts {
@@ -207,7 +207,7 @@ func (s *scheduler) load(ctx context.Context, accounts []*Account) (lost bool) {
 	}
 	states, err := s.c.store.Load(ctx, names...)
 	if ctx.Err() != nil {
-		return false // Run is ending
+		return false, false // Run is ending
 	}
 	s.c.reached(err)
 	missed := false
@@ -222,7 +222,7 @@ func (s *scheduler) load(ctx context.Context, accounts []*Account) (lost bool) {
 	if missed && s.c.feed.covering() == 0 { // others may have been as well
 		s.readAll()
 	}
-	return lost
+	return lost, err == nil
 }
 
 // loadMissed reads accounts that have changed, of which no notification has told.
@@ -236,10 +236,16 @@ func (s *scheduler) loadMissed(ctx context.Context, accounts []*Account) {
 		return due
 	})
 	for chunk := range slices.Chunk(accounts, loadChunk) {
-		if s.load(ctx, chunk) {
+		lost, read := s.load(ctx, chunk)
+		if lost {
 			s.c.log.Warn("the store has lost data: reading all accounts again", "account", chunk[0].name)
 			s.readAll()
 			return
+		}
+		for _, a := range chunk {
+			if !read {
+				a.apply((*view).readSoon)
+			}
 		}
 	}
 }

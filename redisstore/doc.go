@@ -20,6 +20,18 @@
 // server or proxy without HELLO is not asked; then the new master is used within a
 // minute.
 //
+// # Changes and subscriptions
+//
+// A Store is a coordinator.ChangeStore: each script that changes an account also gives it
+// the next number in one sorted set of all accounts. One ZRANGE tells a process that
+// nothing has changed, however many accounts there are. A cluster has no key of all
+// accounts, and neither has one behind a proxy: there accounts are polled.
+//
+// A process with up to 256 accounts subscribes to the channels of each. With more it
+// subscribes to patterns that match those of all accounts, and drops what it does not
+// follow. A user without the right to PSUBSCRIBE subscribes to each channel, which is
+// logged once.
+//
 // # What is not promised
 //
 // Redis acknowledges a write before its replicas have it. A failover can lose the
