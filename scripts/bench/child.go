@@ -25,6 +25,8 @@ type order struct {
 	Number    int    // how many goroutines, followers, ...
 	Index     int    // which of the children
 	Rounds    int
+
+	Certificate, Key string // files of a server that speaks TLS
 }
 
 // childRoles are the roles of children. Each child reports ready, waits for the start,
@@ -36,6 +38,7 @@ var childRoles = map[string]func(o order, c *conversation) error{
 	"wakeups":  wakeupsChild,
 	"first":    firstChild,
 	"bare":     bareChild,
+	"busy":     busyChild,
 
 	"upstream":     upstreamChild,
 	"reverseproxy": reverseProxyChild,

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 
@@ -23,21 +23,37 @@ const (
 // daemon is a running `zhongkong serve` with its own Redis and source.
 type daemon struct {
 	addr   string
+	url    string // http or https
+	client *http.Client
 	cmd    *exec.Cmd
 	redis  *redistest.Server
 	kill   func() // ends redis
 	source *issuer
 }
 
-// serve starts the daemon, with more global options, and waits until it has a token.
+// serving is how a daemon is started.
+type serving struct {
+	program string   // a zhongkong binary
+	global  []string // more global options
+	options []string // more options of serve
+	client  *http.Client
+}
+
+// serve starts the daemon of this tree, with more global options, and waits until it
+// has a token.
 func (e *env) serve(global ...string) (*daemon, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return e.serveAs(serving{program: e.zhongkong, global: global, client: http.DefaultClient})
+}
+
+// serveAs starts a daemon and waits until it has a token.
+func (e *env) serveAs(s serving) (*daemon, error) {
+	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{addr: l.Addr().String()}
-	if err := l.Close(); err != nil {
-		return nil, err
+	d := &daemon{addr: addr, url: "http://" + addr, client: s.client}
+	if slices.Contains(s.options, "--tls-cert") {
+		d.url = "https://" + addr
 	}
 	if d.redis, d.kill, err = e.redis(); err != nil {
 		return nil, err
@@ -46,8 +62,8 @@ func (e *env) serve(global ...string) (*daemon, error) {
 		d.kill()
 		return nil, err
 	}
-	d.cmd = exec.Command(e.zhongkong, append(append([]string{"--redis", d.redis.URL(), "--appid", appID, "--api-base", d.source.url,
-		"--log-level", "error"}, global...), "serve", "--listen", d.addr)...)
+	d.cmd = exec.Command(s.program, slices.Concat([]string{"--redis", d.redis.URL(), "--appid", appID, "--api-base", d.source.url,
+		"--log-level", "error"}, s.global, []string{"serve", "--listen", d.addr}, s.options)...)
 	d.cmd.Env = append(os.Environ(), "ZHONGKONG_SECRET=0123456789abcdef0123456789abcdef", "ZHONGKONG_USERS="+userName+":"+userPassword)
 	d.cmd.Stderr = os.Stderr
 	if err := d.cmd.Start(); err != nil {
@@ -66,7 +82,7 @@ func (e *env) serve(global ...string) (*daemon, error) {
 
 // get requests the token.
 func (d *daemon) get(query string) (*http.Response, error) {
-	req, err := http.NewRequest(http.MethodGet, "http://"+d.addr+"/v1/tokens/"+appID+query, nil)
+	req, err := http.NewRequest(http.MethodGet, d.url+"/v1/tokens/"+appID+query, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +91,7 @@ func (d *daemon) get(query string) (*http.Response, error) {
 
 // refresh forces a refresh.
 func (d *daemon) refresh() error {
-	req, err := http.NewRequest(http.MethodPost, "http://"+d.addr+"/v1/tokens/"+appID+"/refresh", nil)
+	req, err := http.NewRequest(http.MethodPost, d.url+"/v1/tokens/"+appID+"/refresh", nil)
 	if err != nil {
 		return err
 	}
@@ -86,7 +102,7 @@ func (d *daemon) refresh() error {
 // do makes a request, and reads and closes the body.
 func (d *daemon) do(req *http.Request) (*http.Response, error) {
 	req.SetBasicAuth(userName, userPassword)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := d.client.Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,9 @@ type env struct {
 	quick     bool
 	zhongkong string // the binary
 	dir       string // temporary
+	busy      int    // processes that only use CPU time while fleets start cold
+
+	versions []version // made by compared
 }
 
 func newEnv(zhongkong string, quick bool) (*env, error) {

@@ -129,7 +129,7 @@ func bareChild(o order, c *conversation) error {
 		return err
 	}
 	req.SetBasicAuth(userName, userPassword)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := insecureClient().Do(req)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func bareChild(o order, c *conversation) error {
 	header := resp.Header.Clone()
 	header.Del("Date")
 	header.Del("Content-Length")
-	return serveChild(c, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	return serveChild(o, c, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		for name, values := range header {
 			h[name] = values

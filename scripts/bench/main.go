@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -16,20 +17,33 @@ type work struct {
 	name   string
 	rounds int // each round runs every contender once
 	round  func(e *env, r *record) error
+	scale  bool // part of the table of scale
 }
+
+// scaleWorks names all works of the table of scale.
+const scaleWorks = "scale"
 
 func works() []work {
 	return []work{
-		{"hot", 5, hot},
-		{"cores", 5, cores},
-		{"herd", 5, herd},
-		{"fanout", 3, fanout},
-		{"holders", 3, holders},
-		{"first", 3, first},
-		{"show", 5, show},
-		{"http", 5, serveHTTP},
-		{"route", 7, passOn},
-		{"accounts", 1, accounts},
+		{name: "hot", rounds: 5, round: hot},
+		{name: "cores", rounds: 5, round: cores},
+		{name: "herd", rounds: 5, round: herd},
+		{name: "fanout", rounds: 3, round: fanout},
+		{name: "holders", rounds: 3, round: holders},
+		{name: "first", rounds: 3, round: first},
+		{name: "show", rounds: 5, round: show},
+		{name: "http", rounds: 5, round: serveHTTP},
+		{name: "route", rounds: 7, round: passOn},
+		{name: "accounts", rounds: 1, round: accounts},
+
+		{name: "cold", rounds: coldRuns, round: coldFleets, scale: true},
+		{name: "idle", rounds: 1, round: idleFleets, scale: true},
+		{name: "million", rounds: 1, round: million, scale: true},
+		{name: "refresh", rounds: 1, round: refreshes, scale: true},
+		{name: "trips", rounds: 3, round: trips, scale: true},
+		{name: "flood", rounds: 1, round: floods, scale: true},
+		{name: "get", rounds: 3, round: gets, scale: true},
+		{name: "start", rounds: 3, round: starts, scale: true},
 	}
 }
 
@@ -51,8 +65,9 @@ func exitOn(err error) {
 func run(args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "a small round of everything, only to see that it runs; writes no page")
-	only := flags.String("only", "", "measure only these works (comma separated); the others' results are kept")
+	only := flags.String("only", "", "measure only these works (comma separated; scale: those of that table); the others' results are kept")
 	rounds := flags.Int("rounds", 0, "rounds of each work; 0: its own number")
+	busy := flags.Int("busy", runtime.NumCPU(), "processes that only use CPU time while fleets start cold")
 	zhongkong := flags.String("zhongkong", "", "the zhongkong binary")
 	out := flags.String("out", ".", "the directory of results.txt, RESULTS.md and the plots")
 	page := flags.Bool("page", false, "measure nothing: write the page anew from results.txt")
@@ -67,6 +82,7 @@ func run(args []string) error {
 		return err
 	}
 	defer e.close()
+	e.busy = *busy
 	if err := measure(e, *only, *rounds, *out); err != nil {
 		return err
 	}
@@ -81,12 +97,12 @@ func run(args []string) error {
 func measure(e *env, only string, rounds int, out string) error {
 	chosen := strings.FieldsFunc(only, func(r rune) bool { return r == ',' })
 	for _, name := range chosen {
-		if !slices.ContainsFunc(works(), func(w work) bool { return w.name == name }) {
+		if name != scaleWorks && !slices.ContainsFunc(works(), func(w work) bool { return w.name == name }) {
 			return fmt.Errorf("there is no work %q", name)
 		}
 	}
 	for _, w := range works() {
-		if len(chosen) > 0 && !slices.Contains(chosen, w.name) {
+		if len(chosen) > 0 && !slices.Contains(chosen, w.name) && (!w.scale || !slices.Contains(chosen, scaleWorks)) {
 			continue
 		}
 		r := &record{work: w.name}
@@ -98,6 +114,7 @@ func measure(e *env, only string, rounds int, out string) error {
 			n = rounds
 		}
 		for i := range n {
+			r.round = i
 			fmt.Fprintf(os.Stderr, "bench: %s, round %d of %d\n", w.name, i+1, n)
 			if err := w.round(e, r); err != nil {
 				return fmt.Errorf("%s: %w", w.name, err)

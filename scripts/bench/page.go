@@ -48,6 +48,29 @@ var sections = []section{
 	{"route", "A call through a route", "64 connections over loopback through `zhongkong serve` and through a bare `httputil.ReverseProxy`, in turns, to an upstream that answers 500 bytes; *a CPU second* counts the proxy's alone. p50 and p99 are of one call after the other, 200 in a turn: medians of the turns. The gigabyte is one body there and one back.",
 		[]column{{"calls/s", "calls/s"}, {"calls/cpu-s", "calls a CPU second"}, {"p50-ms", "p50 ms"}, {"p99-ms", "p99 ms"}, {"MB-more", "resident MB more"}, {"MB/s", "MB/s"}},
 		"bare httputil.ReverseProxy", "calls/cpu-s", "calls a CPU second"},
+
+	{"cold", "Fleets that start cold", "*30 x 1000*: 30 processes with the same 1000 accounts, on an empty Redis, as coordinators in one Go process, while other processes use all CPU time that they get. " +
+		"The source takes 20 ms, and revokes the token before. *more calls*: than accounts; *revoked*: tokens held at the end that are not the one alive. The version before takes part in every fourth round.",
+		[]column{{"ready-s", "all have all tokens, s"}, {"missing", "missing"}, {"extra-calls", "more calls"}, {"revoked", "revoked"}, {"superseded", "superseded"}, {"restores", "put back"},
+			{"loads/account", "readings an account"}, {"scripts/account", "scripts an account"}, {"lock-tries/account", "tries to lock an account"},
+			{"unreachable", "unreachable"}, {"disconnects", "disconnects"}, {"redis-cpu-s", "Redis' CPU, s"}, {"own-cpu-s", "own CPU, s"}}, "", "", ""},
+	{"idle", "Fleets in which no token changes", "Tokens are in Redis, and none is due for weeks; all are to be there within 5 minutes. Measured for a minute after ten seconds. *commands*: those that scripts call counted too.",
+		[]column{{"ready-s", "all have all tokens, s"}, {"missing", "missing"}, {"heap-B/account", "heap, B an account"}, {"rss-MB", "resident MB"}, {"loads/s", "readings/s"}, {"commands/s", "commands/s"},
+			{"redis-cpu-%", "Redis' CPU, %"}, {"own-cpu-%", "own CPU a process, %"}, {"refreshes", "refreshes"}}, "", "", ""},
+	{"million", "One million accounts in one process", "Tokens are in Redis, issued within the last 40 minutes, so some become due meanwhile. It ends after 3 minutes.",
+		[]column{{"ready-s", "all have a token, s"}, {"missing", "missing"}, {"heap-B/account", "heap, B an account"}, {"rss-MB", "peak, resident MB"}, {"loads/account", "readings an account"},
+			{"disconnects", "disconnects"}, {"unreachable", "unreachable"}, {"redis-cpu-s", "Redis' CPU, s"}, {"own-cpu-s", "own CPU, s"}, {"redis-MB", "Redis' memory before, MB"}}, "", "", ""},
+	{"refresh", "What a refresh costs", "3000 accounts in one process, 64 forced refreshes at once, 49 of each account after the first. Redis' memory is what it has more than when it was empty, when the process has ended, without the log that all accounts share.",
+		[]column{{"B/account-after-1", "B an account after 1"}, {"B/account-after-50", "B after 50"}, {"shared-log-MB", "shared log, MB"}, {"redis-us/refresh", "Redis' CPU, µs"}, {"own-us/refresh", "own CPU, µs"}, {"commands/refresh", "commands"}, {"failed", "failed and repeated"}}, "", "", ""},
+	{"trips", "Round trips", "*round trips*: how much longer it takes when Redis is 100 ms away, in round trips, so those that pass side by side count once. *turns*: dials, and writes after an answer, on all connections. *cold*: Redis is empty and knows no script.",
+		[]column{{"trips", "round trips"}, {"turns", "turns"}, {"connections", "connections"}, {"near-ms", "at no distance, ms"}}, "", "", ""},
+	{"flood", "Wrong passwords", "1000 a second from 10,000 addresses of loopback, each on a connection of its own, for a person's name. Programs have a key where the version has keys, else a password. *locked out*: no token within 5 s, of 20 programs and 5 people that come one after the other from an address each. *regular*: a program that asks 100 times a second and has asked before.",
+		[]column{{"wrong", "sent"}, {"calm-p50-ms", "regular, before the flood: p50 ms"}, {"calm-p99-ms", "p99 ms"}, {"p50-ms", "in it: p50 ms"}, {"p99-ms", "p99 ms"}, {"programs-locked-out", "programs locked out"}, {"slowest-program-ms", "slowest, ms"},
+			{"people-locked-out", "people locked out"}, {"slowest-person-ms", "slowest, ms"}, {"peak-MB", "peak, resident MB"}}, "", "", ""},
+	{"get", "GET of a token by the server's CPU", "64 connections that stay open, in turns of half a second, and the like; *to bare*: the median of the turns' ratios. The daemon answers a plain request without net/http; one with *another header* is not plain. *peak*: of the process until then.",
+		[]column{{"requests/cpu-s", "requests a CPU second"}, {"to-bare", "to bare"}, {"peak-MB", "peak, resident MB"}}, "", "", ""},
+	{"start", "The start of the program", "Whole processes, from fork to exit, in turns; built as a release.",
+		[]column{{"p50-ms", "p50 ms"}, {"cpu-ms", "CPU, ms"}, {"binary-MB", "program, MB"}}, "redis-cli hget", "p50-ms", "p50, ms"},
 }
 
 // writePage writes the page and its plots from the results.
@@ -61,6 +84,7 @@ func writePage(dir string) error {
 		"Medians of the rounds, with the lowest and the highest; ratios are made within each round, then their median is taken. [NOTES.md](NOTES.md) has what the profiles showed.\n\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), resultsFile, resultsFile)
 	writeVerdicts(&b, all)
+	writeScale(&b, all)
 	for _, s := range sections {
 		if len(all[s.work]) == 0 {
 			continue

@@ -48,6 +48,22 @@ func serverCPU(pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond // the kernel's tick, as /proc counts
 }
 
+// threadsCPU returns the CPU time of another process's threads, more exactly than
+// serverCPU does.
+func threadsCPU(pid int) (sum time.Duration) {
+	files, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/schedstat")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		digits, _, _ := strings.Cut(string(text), " ")
+		n, _ := strconv.ParseInt(digits, 10, 64)
+		sum += time.Duration(n)
+	}
+	return sum
+}
+
 // serverMemory returns the resident memory of another process in bytes.
 func serverMemory(pid int) float64 {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
@@ -57,6 +73,21 @@ func serverMemory(pid int) float64 {
 	fields := strings.Fields(string(text))
 	pages, _ := strconv.ParseFloat(fields[1], 64)
 	return pages * float64(os.Getpagesize())
+}
+
+// peakMemory returns the most resident memory that another process has had, in bytes.
+func peakMemory(pid int) float64 {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
+			return kb * 1024
+		}
+	}
+	return 0
 }
 
 func sqrt(x float64) float64 { return math.Sqrt(x) }

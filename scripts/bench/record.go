@@ -34,7 +34,8 @@ type value struct {
 
 // record collects the samples of one benchmark.
 type record struct {
-	work string
+	work  string
+	round int // of the present round, from 0 on
 
 	mu      sync.Mutex
 	samples []sample // guarded by mu

@@ -241,13 +241,19 @@ func spawnServer(o order) (*child, string, error) {
 }
 
 // serveChild serves until the parent ends it.
-func serveChild(c *conversation, h http.Handler) error {
+func serveChild(o order, c *conversation, h http.Handler) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	go func() { _ = http.Serve(l, h) }() // ends with l
+	go func() { // ends with l
+		if o.Certificate != "" {
+			_ = http.ServeTLS(l, h, o.Certificate, o.Key)
+		} else {
+			_ = http.Serve(l, h)
+		}
+	}()
 	if err := c.ready(); err != nil {
 		return err
 	}
@@ -259,10 +265,10 @@ func serveChild(c *conversation, h http.Handler) error {
 }
 
 // upstreamChild is the API behind the proxies.
-func upstreamChild(_ order, c *conversation) error {
+func upstreamChild(o order, c *conversation) error {
 	body := []byte(`{"subscribe":1,"openid":"o6_bmjrPTlm6_2sgVt7hMZOPfL2M","language":"zh_CN","remark":"` + strings.Repeat("x", 400) + `"}`)
 	length := strconv.Itoa(len(body))
-	return serveChild(c, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return serveChild(o, c, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/mirror" {
 			n, _ := io.Copy(io.Discard, r.Body)
 			_, _ = io.CopyN(w, zeros{}, n)
@@ -285,7 +291,7 @@ func reverseProxyChild(o order, c *conversation) error {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.ResponseHeaderTimeout, t.DisableCompression = 0, 256, time.Minute, true
 	t.ReadBufferSize, t.WriteBufferSize = 16<<10, 16<<10
-	return serveChild(c, &httputil.ReverseProxy{
+	return serveChild(o, c, &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }, Transport: t, BufferPool: &buffers{},
 	})
 }

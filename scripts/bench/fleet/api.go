@@ -1,0 +1,18 @@
+//go:build !before
+
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// source is an account's source: it calls the issuer.
+func source(s *issuer, account int, o options) coordinator.Source {
+	return coordinator.SourceFunc(func(context.Context, coordinator.FetchRequest) (coordinator.FetchResult, error) {
+		time.Sleep(o.source)
+		return coordinator.FetchResult{Token: coordinator.NewToken(s.issue(account)), Lifetime: 2 * o.every}, nil
+	})
+}
