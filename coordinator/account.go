@@ -34,6 +34,8 @@ type Account struct {
 
 	wake  instant // guarded by scheduler.mu: when the schedule looks at it
 	index int32   // guarded by scheduler.mu: in its heap; -1: not there
+
+	unread bool // guarded by scheduler.mu: it waits to be read, or is being read
 }
 
 func newAccount(c *Coordinator, cfg AccountConfig) (*Account, error) {

@@ -138,10 +138,11 @@ func (c *Coordinator) setLifetime(ctx context.Context) { c.stopping.Store(&ctx) 
 
 const (
 	// subscribeWithin is how long the schedule waits for the subscription
-	// before it reads an account without, and subscribeEach how much longer
-	// for each account there is: to read 100,000 before and again after they
-	// are subscribed keeps the store from subscribing them.
-	subscribeWithin = subscribeGrace
+	// before it reads an account without, unless the subscription says before
+	// that it cannot be had, and subscribeEach how much longer for each account
+	// there is: to read all before and again after they are subscribed keeps a
+	// busy store from subscribing them.
+	subscribeWithin = 10 * time.Second
 	subscribeEach   = 50 * time.Microsecond
 )
 

@@ -41,6 +41,12 @@ func (v *view) readBy(grace time.Duration, e env) effects {
 	return effects{reschedule: true, wake: e.now + instant(grace)}
 }
 
+// unfollowed has the account read, if it never was: it need not wait for the subscription
+// any longer.
+func (v *view) unfollowed(e env) effects {
+	return effects{reschedule: v.reads == 0 && v.readDue && !v.removed, wake: e.now}
+}
+
 // sourceReplaced forgets limits that may not concern the new source.
 func (v *view) sourceReplaced(e env) effects {
 	v.limitUntil, v.heldUntil = 0, 0

@@ -51,10 +51,7 @@ func (h *health) reached(err error) {
 		return
 	}
 	now := time.Now()
-	o := &outage{since: now, until: now.Add(outagePause), err: err}
-	if before := h.down.Load(); before != nil {
-		o.since, o.told = before.since, before.told
-	}
+	o := h.down.Load().again(now, err)
 	// An outage that has ended the notifications, too, is said by notFollowing.
 	tell := !o.told && o.lasts() && (h.connected.Load() || errors.Is(err, ErrDenied))
 	o.told = o.told || tell

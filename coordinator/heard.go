@@ -241,7 +241,7 @@ func (v *view) setFailure(f *Failure, storeNow time.Time, e env) {
 // readFailed keeps what is known and tries again.
 func (v *view) readFailed(err error, e env) (fx effects) {
 	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrDenied) { // which is said for all accounts
-		return effects{reschedule: true, wake: e.now + e.jitter(outagePause), broadcast: true}
+		return effects{reschedule: true, wake: e.down.over(e), broadcast: true}
 	}
 	v.pause(v.fault.retryAt(e))
 	v.nextRead = v.pauseUntil

@@ -146,11 +146,11 @@ func (s *scheduler) attend(a *Account) {
 		switch {
 		case task == taskElsewhere: // a round that ends says when to look again
 		case e.down != nil && e.wall.Before(e.down.until):
-			fx.reschedule, fx.wake = true, e.now+instant(e.down.until.Sub(e.wall))+e.upTo(outagePause/5)
+			fx.reschedule, fx.wake = true, e.down.over(e)
 		case task == taskRead:
-			s.queue(&s.unread, a)
+			s.queueUnread(a)
 		case task == taskRound:
-			s.queue(&s.ready, a)
+			s.queueReady(a)
 		default:
 			fx.reschedule, fx.wake = true, max(v.wake(e), e.now+instant(time.Millisecond))
 		}
@@ -158,11 +158,22 @@ func (s *scheduler) attend(a *Account) {
 	})
 }
 
-// queue has the account wait in one of the scheduler's queues.
-func (s *scheduler) queue(q *[]*Account, a *Account) {
+// queueReady has the account wait for a slot.
+func (s *scheduler) queueReady(a *Account) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	*q = append(*q, a)
+	s.ready = append(s.ready, a)
+}
+
+// queueUnread has the account wait for a reader, unless it does already or is being read:
+// what is heard of it meanwhile has it looked at again and again.
+func (s *scheduler) queueUnread(a *Account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !a.unread {
+		a.unread = true
+		s.unread = append(s.unread, a)
+	}
 }
 
 // launch starts rounds for the accounts that are ready, as far as there are slots.
@@ -206,6 +217,11 @@ func (s *scheduler) load(ctx context.Context, accounts []*Account) (lost, read b
 		names[i], began[i] = a.name, a.asked()
 	}
 	states, err := s.c.store.Load(ctx, names...)
+	s.mu.Lock()
+	for _, a := range accounts {
+		a.unread = false
+	}
+	s.mu.Unlock()
 	if ctx.Err() != nil {
 		return false, false // Run is ending
 	}

@@ -31,6 +31,7 @@ func (w watcher) Lost(err error) {
 	w.c.notFollowing(err)
 	for _, a := range w.c.Accounts() {
 		a.grantMemory().unprime()
+		a.apply((*view).unfollowed)
 	}
 }
 

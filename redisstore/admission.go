@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -29,7 +30,7 @@ type admission struct {
 	waiting  []*applicant
 	fastest  time.Duration // the time of an answer when nothing is in its way
 	narrowed time.Time     // when most was halved last
-	answered time.Time     // when an operation ended in time
+	answered time.Time     // when an operation was answered
 }
 
 // applicant waits to be admitted.
@@ -41,14 +42,14 @@ type applicant struct {
 
 // A unit is about what it costs to read one account, or to run one script.
 const (
-	firstAdmitted = 32   // units, before the first answer
-	leastAdmitted = 4    // units, however late answers come
+	firstAdmitted = 16   // units, before the first answer
+	leastAdmitted = 2    // units, however late answers come
 	mostAdmitted  = 4096 // units, however fast they come
-	leastLoaded   = 16   // accounts that are read in one round trip, if so many are to be
+	leastLoaded   = 8    // accounts that are read in one round trip, if so many are to be
 )
 
 // admit waits until the caller may have some of the units under way, at least one, and
-// says how many. It ends with ctx, or when the server has answered nothing for longer
+// says how many. It ends with ctx, or when the server has answered nothing for much longer
 // than an operation may take. Whoever is admitted calls release.
 func (a *admission) admit(ctx context.Context, units int) (int, error) {
 	a.mu.Lock()
@@ -62,7 +63,7 @@ func (a *admission) admit(ctx context.Context, units int) (int, error) {
 	select {
 	case n := <-w.admitted:
 		if n == 0 {
-			return 0, fmt.Errorf("%w: no answer within %v to what was sent before", coordinator.ErrUnreachable, a.timeout)
+			return 0, fmt.Errorf("%w: no answer within %v to what was sent before", coordinator.ErrUnreachable, patience*a.timeout)
 		}
 		return n, nil
 	case <-ctx.Done():
@@ -104,8 +105,19 @@ func (a *admission) admitWaiting() {
 	}
 }
 
+// admit waits until an operation that begins something may be sent, or n of its units, at
+// least one. That the wait was given up tells nothing of the server. release is called
+// when the operation has ended, with its error.
+func (s *Store) admit(ctx context.Context, units int) (n int, release func(error), err error) {
+	if n, err = s.admission.admit(ctx, units); err != nil {
+		return 0, nil, err
+	}
+	sent := time.Now()
+	return n, func(err error) { s.admission.release(n, sent, !errors.Is(err, coordinator.ErrUnreachable)) }, nil
+}
+
 // release ends an operation of so many units that was sent at the given time.
-func (a *admission) release(units int, sent time.Time) {
+func (a *admission) release(units int, sent time.Time, answered bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
@@ -122,7 +134,7 @@ func (a *admission) release(units int, sent time.Time) {
 	case late < a.timeout/16 && (len(a.waiting) > 0 || a.underWay+units >= a.most/2):
 		a.most = min(a.most+units, mostAdmitted)
 	}
-	if took < a.timeout {
+	if answered {
 		a.answered = now
 	} else {
 		a.refuse(now)
@@ -130,11 +142,14 @@ func (a *admission) release(units int, sent time.Time) {
 	a.admitWaiting()
 }
 
-// refuse has those give up who have waited for longer than an operation may take, if
-// nothing was answered meanwhile: the server is silent, and to try each takes a timeout.
-// mu is held.
+// patience is how many times the time of an operation is waited to be admitted while
+// nothing is answered.
+const patience = 3
+
+// refuse has those give up who have waited for long, if nothing was answered meanwhile:
+// the server is silent, and to try each takes a timeout. mu is held.
 func (a *admission) refuse(now time.Time) {
-	for len(a.waiting) > 0 && now.Sub(a.waiting[0].since) >= a.timeout && a.answered.Before(a.waiting[0].since) {
+	for len(a.waiting) > 0 && now.Sub(a.waiting[0].since) >= patience*a.timeout && a.answered.Before(a.waiting[0].since) {
 		a.waiting[0].admitted <- 0
 		a.waiting = a.waiting[1:]
 	}

@@ -40,7 +40,7 @@ func (s *Store) Load(ctx context.Context, accounts ...string) ([]coordinator.Sta
 			return nil, fmt.Errorf("load %q: %w", accounts[0], err)
 		}
 		loaded, err := s.loadChunk(ctx, accounts[:n])
-		release()
+		release(err)
 		if err != nil {
 			return nil, err
 		}

@@ -31,7 +31,7 @@ type lock struct {
 var _ coordinator.Lock = (*lock)(nil)
 
 // Lock implements [coordinator.Store] with Redsync on one server. It tries once.
-func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (coordinator.Lock, error) {
+func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (_ coordinator.Lock, err error) {
 	if err := s.ready(ctx, "lock", account); err != nil {
 		return nil, err
 	}
@@ -46,10 +46,10 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 	if err != nil {
 		return nil, fmt.Errorf("lock %q: %w", account, err)
 	}
-	defer release()
+	defer func() { release(err) }()
 	bounded := s.operation(ctx, unconfirmed)
 	err = s.client.OnMaster(bounded, held.keys.Lock, func(client redis.UniversalClient) error {
-		return held.mutex(client).TryLockContext(bounded)
+		return held.mutex(bounded, client).TryLock()
 	})
 	if err == nil {
 		return held, nil
@@ -63,15 +63,13 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (c
 	return nil, held.fault(ctx, "lock", err)
 }
 
-// mutex returns Redsync's view of the lock.
-func (l *lock) mutex(client redis.UniversalClient) *redsync.Mutex {
-	return redsync.New(&lockPool{Pool: goredis.NewPool(client), store: l.store, client: client}).NewMutex(l.keys.Lock,
+// mutex returns Redsync's view of the lock for an operation.
+func (l *lock) mutex(ctx context.Context, client redis.UniversalClient) *redsync.Mutex {
+	return redsync.New(&lockPool{Pool: goredis.NewPool(client), ctx: ctx, store: l.store, client: client}).NewMutex(l.keys.Lock,
 		redsync.WithExpiry(l.ttl),
 		redsync.WithTries(1),
 		redsync.WithValue(l.value),
 		redsync.WithGenValueFunc(func() (string, error) { return l.value, nil }),
-		// Redsync's timeout for one server, as a fraction of the lock's TTL.
-		redsync.WithTimeoutFactor(min(1, float64(l.store.timeout)/float64(l.ttl))),
 	)
 }
 
@@ -132,7 +130,7 @@ func (l *lock) releaseUnsure(ctx context.Context) {
 // unlock reports whether the lock was held until now.
 func (l *lock) unlock(ctx context.Context) (ok bool, err error) {
 	err = l.store.client.OnMaster(ctx, l.keys.Lock, func(client redis.UniversalClient) error {
-		ok, err = l.mutex(client).UnlockContext(ctx)
+		ok, err = l.mutex(ctx, client).Unlock()
 		return err
 	})
 	var taken *redsync.ErrTaken
@@ -199,23 +197,24 @@ func holder(value string) string {
 // it, there is nothing to release, and lockPool sends nothing.
 type lockPool struct {
 	redsyncredis.Pool
+	ctx    context.Context // of the operation
 	store  *Store
 	client redis.UniversalClient
 	taken  bool // not guarded: Redsync uses a pool from one goroutine
 }
 
-// Get implements [redsyncredis.Pool].
-func (p *lockPool) Get(ctx context.Context) (redsyncredis.Conn, error) {
-	conn, err := p.Pool.Get(ctx)
+// Get implements [redsyncredis.Pool]. Redsync's context has a time-out that begins before
+// anything is sent.
+func (p *lockPool) Get(context.Context) (redsyncredis.Conn, error) {
+	conn, err := p.Pool.Get(p.ctx)
 	if err != nil {
 		return nil, err
 	}
-	return lockConn{conn, ctx, p}, nil
+	return lockConn{conn, p}, nil
 }
 
 type lockConn struct {
 	redsyncredis.Conn
-	ctx  context.Context
 	pool *lockPool
 }
 
@@ -231,5 +230,5 @@ func (c lockConn) Eval(script *redsyncredis.Script, keysAndArgs ...any) (any, er
 	if c.pool.taken {
 		return int64(0), nil // what the script returns for a lock of another process
 	}
-	return c.pool.store.runRedsync(c.ctx, c.pool.client, script, keysAndArgs)
+	return c.pool.store.runRedsync(c.pool.ctx, c.pool.client, script, keysAndArgs)
 }

@@ -153,7 +153,7 @@ func (s *Store) Want(ctx context.Context, account string, w coordinator.WantRequ
 	if err != nil {
 		return fmt.Errorf("want %q: %w", account, err)
 	}
-	defer release()
+	defer func() { release(err) }()
 	bounded := s.operation(ctx, unconfirmed)
 	// On the account's master, like the scripts: a cluster keeps the order of messages
 	// only if they are published on one node.

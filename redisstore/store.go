@@ -279,8 +279,14 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.fault(ctx, "ping", "", s.client.Ping(bounded))
 }
 
-// bounded returns a context that ends in time for one operation. Where many are made at
-// a time, there is operation.
+// operation returns the context of an operation that is confirmed as c says. Its time
+// begins when it is sent.
+func (s *Store) operation(ctx context.Context, c confirm) context.Context {
+	return redisclient.Operation(ctx, s.timeout+c.atMost())
+}
+
+// bounded is operation for what is made once: it can be cancelled, and its time begins at
+// once.
 func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, s.timeout)
 }

@@ -134,8 +134,7 @@ func (a *autopipeline) next() []*queued {
 }
 
 func (a *autopipeline) flush(batch []*queued) {
-	ctx, cancel := context.WithTimeout(context.Background(), a.timeout)
-	defer cancel()
+	ctx := Operation(context.Background(), a.timeout)
 	pipe := a.client.Pipeline()
 	for _, q := range batch {
 		// The time of a command begins now, however long it has waited here.

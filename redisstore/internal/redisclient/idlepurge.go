@@ -27,6 +27,10 @@ const (
 
 	// lastLook is how long a connection is read once more whose time is over.
 	lastLook = 5 * time.Millisecond
+
+	// silentFor is how long a server at least has not answered that is called silent:
+	// an operation may have used up its time before it sent anything.
+	silentFor = 100 * time.Millisecond
 )
 
 // errUnsent is the error of an operation of which nothing was sent, because its
@@ -105,9 +109,6 @@ func (p *idlePurge) do(ctx context.Context, operation func() error) error {
 		p.closeIdle() // most likely the others are as useless; to try each takes time
 		err = operation()
 	}
-	if isTimeout(err) {
-		p.closeIdle()
-	}
 	return err
 }
 
@@ -138,6 +139,7 @@ type trackedConn struct {
 	asked    time.Time     // when the server was asked for its role
 	ask      time.Duration // how long that holds
 	deadline time.Time     // of writing
+	sent     time.Time     // when the command was sent that it waits for
 }
 
 // SetWriteDeadline implements [net.Conn]. What Write asks the server before it
@@ -158,6 +160,7 @@ func (c *trackedConn) Write(b []byte) (int, error) {
 	if err := c.check(); err != nil {
 		return 0, err
 	}
+	c.sent = time.Now()
 	n, err := c.Conn.Write(b)
 	if n == 0 && err != nil && c.closed.Load() {
 		err = errUnsent
@@ -177,6 +180,7 @@ func (c *trackedConn) check() error {
 	var answer replyError
 	switch {
 	case isTimeout(err):
+		c.purge.closeIdle()
 		return err
 	case errors.As(err, &answer) && redis.IsAuthError(answer):
 		return nil // go-redis is about to authenticate
@@ -195,13 +199,15 @@ func (c *trackedConn) check() error {
 
 func (c *trackedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n == 0 && isTimeout(err) {
+	if n == 0 && isTimeout(err) && c.waiting.Load() {
 		// The answer may have come in time, and this process be too busy to have
 		// read it.
 		if err := c.SetReadDeadline(time.Now().Add(lastLook)); err != nil {
 			return 0, err
 		}
-		n, err = c.Conn.Read(b)
+		if n, err = c.Conn.Read(b); isTimeout(err) && time.Since(c.sent) >= silentFor {
+			c.purge.closeIdle()
+		}
 	}
 	if n > 0 {
 		c.waiting.Store(false)
