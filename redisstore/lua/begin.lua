@@ -25,8 +25,7 @@ if wrong_day then return wrong_day end
 local seen, reason, demanded = credible(tonumber(ARGV[4])), ARGV[5], ARGV[6] ~= ''
 local life, credential = tonumber(ARGV[7]), ARGV[8]
 local per_day, pace, window = tonumber(ARGV[9]), tonumber(ARGV[12]), tonumber(ARGV[14])
-local reserve, interval = 0, 0
-if demanded then reserve, interval = tonumber(ARGV[10]), tonumber(ARGV[11]) end
+local reserve, interval = demanded and tonumber(ARGV[10]) or 0, tonumber(ARGV[11])
 
 local generation = generation_of((got(redis.pcall('HMGET', KEYS[1], 'generation'), 'hash', KEYS[1]) or {})[1])
 local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'failures', 'retry_at', 'demanded_at', 'last_error_at',
