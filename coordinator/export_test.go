@@ -9,3 +9,6 @@ func (c *Coordinator) Sleep(d time.Duration) {
 	defer c.clock.mu.Unlock()
 	c.clock.suspended -= d
 }
+
+// ReadNoSample leaves it to the feed alone to find out what has changed.
+func (c *Coordinator) ReadNoSample() { c.schedule.sample = 0 }

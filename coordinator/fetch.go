@@ -17,6 +17,9 @@ var errDeadline = errors.New("the attempt's deadline passed: the store could not
 // began.
 func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt Attempt) (result FetchResult, sent instant, err error) {
 	calling := ctx
+	if began, err = r.stillLocked(ctx, lock, began, attempt.Fence); err != nil {
+		return result, r.c.now(), err
+	}
 	within, cancel := context.WithTimeout(ctx, r.c.cfg.FetchTimeout)
 	defer cancel()
 	ctx, stop := r.extend(within, lock, began, attempt.Fence)
@@ -29,7 +32,7 @@ func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt At
 
 	sent = r.c.now()
 	if sent-began >= instant(r.c.cfg.LockTTL) { // paused since: another process may be at it
-		return result, sent, &FetchError{Kind: FailedBusy, Message: "not called: " + errDeadline.Error()}
+		return result, sent, notCalled(errDeadline)
 	}
 	result, err = r.ask(ctx)
 	var rejected *FetchError
@@ -49,6 +52,28 @@ func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt At
 	}
 	result.Calls = max(result.Calls, 1) + rejected.Calls
 	return result, sent, nil
+}
+
+// stillLocked extends the lock before the source is called, if a store that answers late
+// has left little of its life: without it another process would call the source as well.
+// It returns since when the lock lasts its life.
+func (r refresh) stillLocked(ctx context.Context, lock Lock, began instant, fence Fence) (instant, error) {
+	life := instant(r.c.cfg.LockTTL)
+	now := r.c.now()
+	if now-began < life/3 || now-began >= life {
+		return began, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(life-(now-began)))
+	defer cancel()
+	if err := lock.Extend(ctx, fence); err != nil {
+		r.c.reached(err)
+		return began, notCalled(err)
+	}
+	return now, nil
+}
+
+func notCalled(why error) *FetchError {
+	return &FetchError{Kind: FailedBusy, Message: "not called: " + why.Error()}
 }
 
 // replaceParent reports the parent's token, which the issuer rejects, and takes over the

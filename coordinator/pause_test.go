@@ -16,7 +16,7 @@ func TestPausesWidenWhileTheStoreIsAway(t *testing.T) {
 		if pause := o.until.Sub(now); pause < most/8 || pause > most {
 			t.Errorf("pause %d is %v, want up to %v", i, pause, most)
 		}
-		if together := o.again(now.Add(time.Millisecond), away); together.until != o.until || together.width != o.width {
+		if together := o.again(now.Add(time.Millisecond), away); !together.until.Equal(o.until) || together.width != o.width {
 			t.Error("an operation that failed together with another one widens the pause")
 		}
 		now = o.until.Add(time.Millisecond)

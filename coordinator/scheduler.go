@@ -13,9 +13,10 @@ import (
 // accounts of a running coordinator: a heap of the times at which one of them
 // needs something.
 type scheduler struct {
-	c    *Coordinator
-	kick chan struct{} // capacity 1: something is due earlier than thought
-	wake chan struct{} // capacity 1: there is something in again
+	c      *Coordinator
+	kick   chan struct{} // capacity 1: something is due earlier than thought
+	wake   chan struct{} // capacity 1: there is something in again
+	sample int           // accounts that are read each PollEvery where the feed works
 
 	mu     sync.Mutex // guards what follows, and wake and index of every account
 	heap   wakeHeap
@@ -32,7 +33,7 @@ const (
 )
 
 func newScheduler(c *Coordinator) *scheduler {
-	return &scheduler{c: c, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+	return &scheduler{c: c, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), sample: defaultSample}
 }
 
 // at has the account looked at then, instead of what was said before.
@@ -271,11 +272,15 @@ func (s *scheduler) loadMissed(ctx context.Context, accounts []*Account) {
 // readers are many.
 const readerProbes = 4
 
+// defaultSample is how many accounts are read each PollEvery where the feed works: so many
+// that in a small fleet it is all of them, and so few that it costs next to nothing.
+const defaultSample = 64
+
 // watch finds out what is not announced: the loss of a store's data, and a lost
 // notification (a cluster's nodes pass notifications on over links that may break while
 // the subscription stands). The feed tells both. Where it does not work, one account is
-// read at random each ProbeEvery; where it does, each PollEvery, for what no operation of
-// the store has changed: a key that was removed by hand.
+// read at random each ProbeEvery. Where it does, a few are read each PollEvery, for what no
+// operation of the store has changed: a key that was removed or overwritten by hand.
 func (s *scheduler) watch(ctx context.Context) {
 	s.c.feed.start(ctx)
 	slept, probed := s.c.slept.Load(), time.Now()
@@ -287,14 +292,18 @@ func (s *scheduler) watch(ctx context.Context) {
 			slept = now
 		}
 		s.c.feed.follow(ctx)
-		if s.c.feed.covering() != 0 && time.Since(probed) < s.c.cfg.PollEvery {
+		switch covered := s.c.feed.covering() != 0; {
+		case !s.c.connected.Load(), covered && time.Since(probed) < s.c.cfg.PollEvery:
 			continue
+		case covered:
+			s.loadMissed(ctx, s.random(s.sample))
+		default:
+			for _, a := range s.random(1) {
+				s.probeOne(ctx, a, n%readerProbes == 0)
+			}
 		}
-		if a := s.random(); a != nil && s.c.connected.Load() {
-			s.probeOne(ctx, a, n%readerProbes == 0)
-			probed = time.Now()
-			n++
-		}
+		probed = time.Now()
+		n++
 	}
 }
 
@@ -382,14 +391,20 @@ func (s *scheduler) awake(missed time.Duration) {
 	s.readAll()
 }
 
-// random returns one of the accounts, nil if there is none.
-func (s *scheduler) random() *Account {
+// random returns up to n of the accounts: all, if there are no more.
+func (s *scheduler) random(n int) []*Account {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.heap) == 0 {
-		return nil
+	if len(s.heap) <= n {
+		return slices.Clone(s.heap)
 	}
-	return s.heap[rand.IntN(len(s.heap))]
+	accounts := make([]*Account, 0, n)
+	for range n {
+		if a := s.heap[rand.IntN(len(s.heap))]; !slices.Contains(accounts, a) {
+			accounts = append(accounts, a)
+		}
+	}
+	return accounts
 }
 
 // wakeHeap implements heap.Interface.

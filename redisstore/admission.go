@@ -43,9 +43,9 @@ type applicant struct {
 // A unit is about what it costs to read one account, or to run one script.
 const (
 	firstAdmitted = 16   // units, before the first answer
-	leastAdmitted = 2    // units, however late answers come
+	leastAdmitted = 8    // units, however late answers come
 	mostAdmitted  = 4096 // units, however fast they come
-	leastLoaded   = 8    // accounts that are read in one round trip, if so many are to be
+	leastLoaded   = 16   // accounts that are read in one round trip, if so many are to be
 )
 
 // admit waits until the caller may have some of the units under way, at least one, and
@@ -127,11 +127,11 @@ func (a *admission) release(units int, sent time.Time, answered bool) {
 		a.fastest = took
 	}
 	switch late := took - a.fastest; {
-	case late >= a.timeout/4:
+	case late >= a.timeout/2:
 		if sent.After(a.narrowed) { // what was sent before tells of the bound before
 			a.most, a.narrowed = max(a.most/2, leastAdmitted), now
 		}
-	case late < a.timeout/16 && (len(a.waiting) > 0 || a.underWay+units >= a.most/2):
+	case late < a.timeout/8 && (len(a.waiting) > 0 || a.underWay+units >= a.most/2):
 		a.most = min(a.most+units, mostAdmitted)
 	}
 	if answered {

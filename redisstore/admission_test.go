@@ -38,7 +38,7 @@ func TestWhatIsUnderWayFollowsHowFastTheServerAnswers(t *testing.T) {
 			t.Errorf("%d units of 250 from a server that answers fast, want all", n)
 		}
 		before := a.most
-		spend(t, a, 250, 300*time.Millisecond, true)
+		spend(t, a, 250, 600*time.Millisecond, true)
 		if a.most != before/2 {
 			t.Errorf("after a late answer %d units may be under way, want half of %d", a.most, before)
 		}

@@ -133,7 +133,7 @@ func nothingIsNoChange(w *fixture) {
 	b.Seen = w.load().Record.Generation
 	w.begin(b)
 	since := w.newest()
-	w.throttled(b)
+	_ = w.throttled(b)
 	w.want()
 	w.load()
 	if n := w.number(since); n != 0 {

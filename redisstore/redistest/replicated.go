@@ -76,12 +76,23 @@ func (r *Replicated) launch(l Launcher, replicas, sentinels int) error {
 }
 
 // awaitSync waits until the replicas have a copy: a replica that never had one
-// cannot be promoted.
+// cannot be promoted. A replica that is online gets nothing for up to a second more.
 func (r *Replicated) awaitSync(replicas int) error {
 	return eventually("the replicas are not in sync", func(ctx context.Context) bool {
 		info, err := r.Servers[0].Do(ctx, "info", "replication")
 		text, _ := info.(string)
-		return err == nil && strings.Count(text, "state=online") == replicas
+		if err != nil || strings.Count(text, "state=online") != replicas {
+			return false
+		}
+		if _, err = r.Servers[0].Do(ctx, "set", "redistest", "in sync", "px", 100); err != nil {
+			return false
+		}
+		for _, s := range r.Servers[1:] {
+			if _, err := s.Do(ctx, "get", "redistest"); err != nil {
+				return false
+			}
+		}
+		return true
 	})
 }
 

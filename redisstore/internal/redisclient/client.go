@@ -9,6 +9,7 @@
 //   - a cluster's topology is read again after a fault (cluster.go);
 //   - a script that writes is never repeated (OnMaster);
 //   - many goroutines share round trips (autopipeline.go);
+//   - the time of an operation begins when it is sent (operation.go);
 //   - both ends agree on TLS, or the error says how they differ (peer.go, tls.go);
 //   - a subscription is never replaced behind its owner's back (pubsub.go).
 package redisclient

@@ -41,8 +41,9 @@ var errUnsent = errors.New("redisclient: the connection was closed before it was
 // connection can go silent without being closed (a middlebox has dropped its
 // state, a host is gone), and then most likely all of the pool have: each would
 // cost the operation that uses it a timeout, one after the other. So the first
-// operation that times out closes all idle connections; one that waits for an
-// answer is left alone, because its command may have been carried out. A
+// answer that does not come in time closes all idle connections; one that waits for
+// an answer is left alone, because its command may have been carried out. An operation
+// that was not sent in time tells nothing of the connections. A
 // connection can also lead to a server that is no longer the master; see role.go.
 //
 // An operation whose connection is closed, or leads to a demoted master, is

@@ -33,7 +33,7 @@ func TestAnOperationEndsWithItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		op := Operation(ctx, time.Second)
-		if deadline, _ := op.Deadline(); deadline.Sub(time.Now()) != time.Millisecond {
+		if deadline, _ := op.Deadline(); time.Until(deadline) != time.Millisecond {
 			t.Errorf("Deadline() is in %v, want the caller's", time.Until(deadline))
 		}
 		cancel()
