@@ -10,5 +10,5 @@ func (c *Coordinator) Sleep(d time.Duration) {
 	c.clock.suspended -= d
 }
 
-// ReadNoSample leaves it to the feed alone to find out what has changed.
-func (c *Coordinator) ReadNoSample() { c.schedule.sample = 0 }
+// ReadNoneInTurn leaves it to the feed alone to find out what has changed.
+func (c *Coordinator) ReadNoneInTurn() { c.schedule.inTurn = 0 }

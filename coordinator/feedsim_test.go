@@ -104,7 +104,7 @@ func (s *feedSim) start(source coordinator.Source, every time.Duration, wrap fun
 	if p.c, err = coordinator.New(cfg); err != nil {
 		s.t.Fatal(err)
 	}
-	p.c.ReadNoSample()
+	p.c.ReadNoneInTurn()
 	if p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: source}); err != nil {
 		s.t.Fatal(err)
 	}

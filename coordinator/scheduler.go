@@ -16,7 +16,7 @@ type scheduler struct {
 	c      *Coordinator
 	kick   chan struct{} // capacity 1: something is due earlier than thought
 	wake   chan struct{} // capacity 1: there is something in again
-	sample int           // accounts that are read each PollEvery where the feed works
+	inTurn int           // accounts that are read each PollEvery where the feed works
 
 	mu     sync.Mutex // guards what follows, and wake and index of every account
 	heap   wakeHeap
@@ -33,7 +33,7 @@ const (
 )
 
 func newScheduler(c *Coordinator) *scheduler {
-	return &scheduler{c: c, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), sample: defaultSample}
+	return &scheduler{c: c, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), inTurn: readInTurn}
 }
 
 // at has the account looked at then, instead of what was said before.
@@ -272,18 +272,20 @@ func (s *scheduler) loadMissed(ctx context.Context, accounts []*Account) {
 // readers are many.
 const readerProbes = 4
 
-// defaultSample is how many accounts are read each PollEvery where the feed works: so many
+// readInTurn is how many accounts are read each PollEvery where the feed works: so many
 // that in a small fleet it is all of them, and so few that it costs next to nothing.
-const defaultSample = 64
+const readInTurn = 64
 
 // watch finds out what is not announced: the loss of a store's data, and a lost
 // notification (a cluster's nodes pass notifications on over links that may break while
 // the subscription stands). The feed tells both. Where it does not work, one account is
-// read at random each ProbeEvery. Where it does, a few are read each PollEvery, for what no
-// operation of the store has changed: a key that was removed or overwritten by hand.
+// read at random each ProbeEvery. Where it does, a few are read each PollEvery, one after
+// the other, for what no operation of the store has changed: a key that was removed or
+// overwritten by hand.
 func (s *scheduler) watch(ctx context.Context) {
 	s.c.feed.start(ctx)
 	slept, probed := s.c.slept.Load(), time.Now()
+	var inTurn []*Account // to be read for what was changed by hand
 	for n := 1; s.pause(ctx, jitter(s.c.cfg.ProbeEvery)); {
 		s.readAgain(ctx)
 		s.c.wakeUp()
@@ -296,9 +298,14 @@ func (s *scheduler) watch(ctx context.Context) {
 		case !s.c.connected.Load(), covered && time.Since(probed) < s.c.cfg.PollEvery:
 			continue
 		case covered:
-			s.loadMissed(ctx, s.random(s.sample))
+			if len(inTurn) == 0 {
+				inTurn = s.c.Accounts()
+			}
+			some := min(len(inTurn), s.inTurn)
+			s.loadMissed(ctx, inTurn[:some:some])
+			inTurn = inTurn[some:]
 		default:
-			for _, a := range s.random(1) {
+			if a := s.random(); a != nil {
 				s.probeOne(ctx, a, n%readerProbes == 0)
 			}
 		}
@@ -391,20 +398,14 @@ func (s *scheduler) awake(missed time.Duration) {
 	s.readAll()
 }
 
-// random returns up to n of the accounts: all, if there are no more.
-func (s *scheduler) random(n int) []*Account {
+// random returns one of the accounts, nil if there is none.
+func (s *scheduler) random() *Account {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.heap) <= n {
-		return slices.Clone(s.heap)
+	if len(s.heap) == 0 {
+		return nil
 	}
-	accounts := make([]*Account, 0, n)
-	for range n {
-		if a := s.heap[rand.IntN(len(s.heap))]; !slices.Contains(accounts, a) {
-			accounts = append(accounts, a)
-		}
-	}
-	return accounts
+	return s.heap[rand.IntN(len(s.heap))]
 }
 
 // wakeHeap implements heap.Interface.

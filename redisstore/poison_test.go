@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -197,15 +198,16 @@ func forgedMessages() []poison {
 	return all
 }
 
-// laboratory is a refresher and a reader, each with the rights of the documentation, and
+// laboratory is a refresher and readers, each with the rights of the documentation, and
 // an account for each poison.
 type laboratory struct {
-	server            *redistest.Server
-	store             *redisstore.Store
-	attackers         []attacker // those with the least rights first
-	refresher, reader *coordinator.Coordinator
-	sources           map[string]*coordinatortest.Source
-	rows              map[string]poison
+	server    *redistest.Server
+	store     *redisstore.Store
+	attackers []attacker // those with the least rights first
+	refresher *coordinator.Coordinator
+	readers   map[string]*coordinator.Account
+	sources   map[string]*coordinatortest.Source
+	rows      map[string]poison
 }
 
 // attacker is somebody who poisons, with the rights of a role.
@@ -228,7 +230,10 @@ func (p poison) rights() string {
 
 func newLaboratory(t *testing.T, rows []poison) *laboratory {
 	t.Helper()
-	l := &laboratory{server: redistest.Start(t), sources: map[string]*coordinatortest.Source{}, rows: map[string]poison{}}
+	l := &laboratory{
+		server: redistest.Start(t), readers: map[string]*coordinator.Account{},
+		sources: map[string]*coordinatortest.Source{}, rows: map[string]poison{},
+	}
 	mayRefresh := user(t, l.server, "refresher", redisadmin.RequiredACL("", coordinator.Refresher)...)
 	mayRead := user(t, l.server, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
 	for _, a := range [][2]string{
@@ -254,7 +259,13 @@ func newLaboratory(t *testing.T, rows []poison) *laboratory {
 	l.refresher = runCoordinator(t, coordinator.Config{
 		Store: open(t, mayRefresh, redisstore.Options{}), Accounts: asRefresher, PollEvery: time.Second,
 	})
-	l.reader = runCoordinator(t, coordinator.Config{Store: open(t, mayRead, redisstore.Options{}), Accounts: asReader, PollEvery: time.Second})
+	// So few in each process that all have their turn to be read, for what no operation has changed, each second.
+	for few := range slices.Chunk(asReader, 60) {
+		reader := runCoordinator(t, coordinator.Config{Store: open(t, mayRead, redisstore.Options{}), Accounts: few, PollEvery: time.Second})
+		for _, a := range reader.Accounts() {
+			l.readers[a.Name()] = a
+		}
+	}
 	return l
 }
 
@@ -324,7 +335,7 @@ func (l *laboratory) poison(t *testing.T, account string, row poison) {
 func (l *laboratory) check(ctx context.Context, t *testing.T, name string, row poison) {
 	t.Helper()
 	account, _ := l.refresher.Account(name)
-	reader, _ := l.reader.Account(name)
+	reader := l.readers[name]
 	record, err := account.Refresh(ctx)
 	var data *redisstore.DataError
 	var throttled *coordinator.ThrottledError
