@@ -36,7 +36,7 @@ func (s *Store) withLog(account string, logs bool, keys []string, run func(keys 
 	log, index = s.logKeys(account, false)
 	if err = run(append(slices.Clip(keys), log, index)); err == nil && s.shares.CompareAndSwap(true, false) {
 		s.log.Warn("Redis takes no script that uses keys of one account and of all: each account gets a log of its own, and the accounts are read one by one",
-			"log", s.keys.SharedLog(), "changes", s.keys.Changes())
+			"key", s.keys.SharedLog())
 	}
 	return err
 }

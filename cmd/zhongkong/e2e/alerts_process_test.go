@@ -167,6 +167,7 @@ func (a *alarms) notNotified() *situation {
 	cause := func() {
 		stop = a.repeat(often, func() {
 			_, _ = f.redis.Do(context.Background(), "HINCRBY", f.keyOf("wx-shop", "token"), "generation", 1)
+			_, _ = f.redis.Do(context.Background(), "ZADD", f.keyOf("", "changes"), time.Now().UnixMicro(), "wx-shop")
 		})
 	}
 	return &situation{cause: cause, cases: []alertCase{{

@@ -27,7 +27,7 @@ func (u *upgrade) inspect() {
 				u.t.Errorf("show %s of the version %s = %d\n%s", account, name, p.code(), p.stderr.String())
 			}
 		}
-		u.sameAnswer("history", "-n", "0", "--json", account)
+		u.historyGoesOn(account)
 	}
 	u.sameAnswer("status", "--json")
 	for name, version := range map[string]*fleet{"before": u.before, "now": u.now} {
@@ -41,17 +41,36 @@ func (u *upgrade) inspect() {
 // to say as well.
 func (u *upgrade) sameAnswer(args ...string) {
 	u.t.Helper()
-	answer := func(f *fleet) any {
-		var decoded any
-		p := f.run(args...)
-		if err := json.Unmarshal([]byte(p.stdout.String()), &decoded); err != nil || p.code() != 0 {
-			u.t.Errorf("%v = %d: %v\n%s", args, p.code(), err, p.stderr.String())
-		}
-		return decoded
-	}
-	for _, difference := range lacks(answer(u.before), answer(u.now), strings.Join(args, " ")) {
+	for _, difference := range lacks(u.answer(u.before, args...), u.answer(u.now, args...), strings.Join(args, " ")) {
 		u.t.Error(difference)
 	}
+}
+
+// historyGoesOn looks whether this version shows every entry that the version before
+// shows. That one shows only what its own processes have logged.
+func (u *upgrade) historyGoesOn(account string) {
+	u.t.Helper()
+	args := []string{"history", "-n", "0", "--json", account}
+	before, _ := u.answer(u.before, args...).([]any)
+	now, _ := u.answer(u.now, args...).([]any)
+	for _, entry := range before {
+		if !slices.ContainsFunc(now, func(n any) bool { return len(lacks(entry, n, "")) == 0 }) {
+			u.t.Errorf("history %s lacks %v", account, entry)
+		}
+	}
+	if len(before) == 0 {
+		u.t.Errorf("history %s of the version before is empty", account)
+	}
+}
+
+// answer runs a command of a version and decodes what it prints.
+func (u *upgrade) answer(f *fleet, args ...string) (decoded any) {
+	u.t.Helper()
+	p := f.run(args...)
+	if err := json.Unmarshal([]byte(p.stdout.String()), &decoded); err != nil || p.code() != 0 {
+		u.t.Errorf("%v = %d: %v\n%s", args, p.code(), err, p.stderr.String())
+	}
+	return decoded
 }
 
 // passing are the fields that are other ones a moment later.

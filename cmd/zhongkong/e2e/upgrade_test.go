@@ -383,7 +383,7 @@ func TestAFleetIsUpgradedAndDowngradedWhileItServes(t *testing.T) {
 			u.inspect()
 		}
 		for key, shape := range u.shapes() {
-			if shape != shapes[key] {
+			if ofAll := strings.Contains(key, ":{}:"); !ofAll && shape != shapes[key] { // the version before has no keys of all accounts
 				t.Errorf("%s is a %s, want %s", key, shape, shapes[key])
 			}
 		}
