@@ -166,13 +166,15 @@ func (c *connection) read() error {
 	}
 }
 
-// deliver notifies the watcher of one message. A message that cannot be decoded
-// still says that something has changed: the account is announced as subscribed
-// again, so that its followers read it, and Load reports what is wrong.
+// deliver notifies the watcher of one message, if it is for this process: a pattern matches
+// the channels of all accounts, and those of a removed one are unsubscribed a moment later.
+// A message that cannot be decoded still says that something has changed: the account is
+// announced as subscribed again, so that its followers read it, and Load reports what is
+// wrong.
 func (c *connection) deliver(name, payload string) {
 	s := c.sub.store
 	account, channel, ok := s.keys.Split(name)
-	if !ok || c.patterns.Load() && !c.sub.gets(account, channel) {
+	if !ok || !c.sub.gets(account, channel) {
 		return
 	}
 	event, err := s.event(account, channel, payload)

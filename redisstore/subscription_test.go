@@ -189,9 +189,12 @@ func TestPatternsAndChannelsHearTheSame(t *testing.T) {
 		t.Error("a reader is notified of an attempt")
 	}
 	before, _, _ = byPattern.counts()
+	exactBefore, _, _ := exact.counts()
 	server.MustDo(t, "client", "kill", "type", "pubsub")
 	all := slices.DeleteFunc(append(many(), "late"), func(account string) bool { return account == "wx8" })
-	eventually(t, "Subscribed again", patience, func() bool { return byPattern.follows(before, all...) })
+	eventually(t, "Subscribed again", patience, func() bool {
+		return byPattern.follows(before, all...) && exact.follows(exactBefore, "wx7", "stranger")
+	})
 	hear()
 }
 
