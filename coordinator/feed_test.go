@@ -51,6 +51,10 @@ func TestAChangeThatWasNotifiedIsReadOnceWithinPollEvery(t *testing.T) {
 		f.wantCurrent(fleet...)
 		time.Sleep(5 * time.Minute)
 		before := fleet[1].link.Calls(memstore.OpLoad)
+		for fleet[1].link.Calls(memstore.OpLoad) == before { // the account is read in its turn, and not again for PollEvery
+			time.Sleep(100 * time.Millisecond)
+		}
+		before = fleet[1].link.Calls(memstore.OpLoad)
 		if _, err := fleet[0].Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
