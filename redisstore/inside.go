@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/redisstore/internal/inside"
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
 // Inside is for package redisadmin; its result has no use elsewhere.
@@ -16,7 +17,7 @@ func (s *Store) Inside() inside.Store {
 		CheckAccount: checkAccount, Fault: s.fault,
 		BadKey:         func(key, problem string) error { return &DataError{Key: key, Problem: problem} },
 		TryScripts:     s.tryScripts,
-		TryTransaction: func(ctx context.Context, account string) error { return s.tryLoad(ctx, account, s.transactions) },
+		TryTransaction: func(ctx context.Context, account string) error { return s.tryLoad(ctx, account, s.loadTransactions) },
 		TryLoadScript:  func(ctx context.Context, account string) error { return s.tryLoad(ctx, account, s.loadScripts) },
 		TryGrantScript: s.tryGrantScript,
 	}
@@ -70,8 +71,8 @@ func (s *Store) tryGrantScript(ctx context.Context, account string) error {
 }
 
 // tryLoad reads the account in one of the two ways of Load.
-func (s *Store) tryLoad(ctx context.Context, account string, read func(context.Context, []string) []answer) error {
+func (s *Store) tryLoad(ctx context.Context, account string, read func(context.Context, []layout.AccountKeys) []answer) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	return read(ctx, []string{account})[0].err
+	return read(ctx, []layout.AccountKeys{s.keys.Of(account)})[0].err
 }

@@ -1,7 +1,9 @@
 package redisstore
 
 import (
+	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,5 +62,114 @@ func TestScriptAndTransactionReadTheSame(t *testing.T) {
 	}
 	if !reflect.DeepEqual(states[0], states[1]) { //nolint:govet // neither state has an error: see above
 		t.Errorf("by script:\n%+v\nby transaction:\n%+v", states[0], states[1])
+	}
+}
+
+// seen counts the transactions that pass a proxy, and those of them that have keys of
+// more than one account.
+type seen struct {
+	transactions, together int
+
+	account string // of the transaction under way
+}
+
+// of takes in a command, and reports whether it names another account than the
+// transaction so far. There is one connection.
+func (s *seen) of(command []string) (another bool) {
+	if strings.EqualFold(command[0], "multi") {
+		s.transactions++
+		s.account = ""
+	}
+	for _, word := range command[1:] {
+		account, _, isKey := strings.Cut(strings.TrimPrefix(word, "zhongkong:{"), "}:")
+		if !isKey || account == s.account {
+			continue
+		}
+		if another = s.account != ""; another {
+			s.together++
+		}
+		s.account = account
+	}
+	return another
+}
+
+// stored returns names of accounts, one of which has a token.
+func stored(t *testing.T, server *redistest.Server) (names []string) {
+	t.Helper()
+	s := newDated(t, server.URL(), 0, Options{})
+	if _, err := s.Commit(t.Context(), "a", coordinator.CommitRequest{
+		Attempt: s.begin(0), Token: coordinator.NewToken("token"), Lifetime: time.Hour,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2*togetherMost - 1 {
+		names = append(names, fmt.Sprint("b", i))
+	}
+	return append(names, "a", "z")
+}
+
+// wantLoaded fails the test unless the one with the token is read as such.
+func wantLoaded(t *testing.T, s *Store, names []string) {
+	t.Helper()
+	states, err := s.Load(t.Context(), names...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, state := range states {
+		has := names[i] == "a"
+		if state.Account != names[i] || state.Err != nil || state.Record.Usable() != has || (state.CallsToday == 1) != has {
+			t.Errorf("Load() of %q = %+v", names[i], state)
+		}
+	}
+}
+
+func TestManyAreReadTogether(t *testing.T) {
+	server := redistest.Start(t)
+	names := stored(t, server)
+	var seen seen
+	s := newDated(t, redistest.StartProxy(t, server, func(command []string) string { seen.of(command); return "" }).URL(), 0, Options{})
+	wantLoaded(t, s.Store, names)
+	if want := 3; seen.transactions != want {
+		t.Errorf("%d accounts were read in %d transactions, want %d", len(names), seen.transactions, want)
+	}
+	// On another day than the one that is assumed.
+	s.clock.ahead.Store(int64(30 * time.Hour))
+	wantLoaded(t, s.Store, names)
+}
+
+// A proxy in front of several servers refuses a transaction with keys of more than one.
+func TestAccountsAreReadApartWhereTheyCannotBeTogether(t *testing.T) {
+	server := redistest.Start(t)
+	names := stored(t, server)
+	var seen seen
+	s := newDated(t, redistest.StartProxy(t, server, func(command []string) string {
+		if seen.of(command) {
+			return "CROSSSLOT Keys in request don't hash to the same slot"
+		}
+		return ""
+	}).URL(), 0, Options{})
+	wantLoaded(t, s.Store, names)
+	before := seen
+	wantLoaded(t, s.Store, names)
+	if seen.together != before.together || seen.transactions != before.transactions+len(names) {
+		t.Errorf("read again in %d transactions, want %d: one for each account", seen.transactions-before.transactions, len(names))
+	}
+}
+
+func TestOneDeniedAccountIsNamed(t *testing.T) {
+	server := redistest.Start(t)
+	names := stored(t, server)
+	s := newDated(t, redistest.StartProxy(t, server, func(command []string) string {
+		if strings.Contains(strings.Join(command, " "), "{z}") {
+			return "NOPERM No permissions to access a key"
+		}
+		return ""
+	}).URL(), 0, Options{})
+	if _, err := s.Load(t.Context(), names...); err == nil || !strings.Contains(err.Error(), `"z"`) {
+		t.Errorf("Load() = %v, want that %q is denied", err, "z")
+	}
+	wantLoaded(t, s.Store, names[:len(names)-1])
+	if s.apart.Load() {
+		t.Error("all accounts are read apart because one is denied")
 	}
 }

@@ -22,6 +22,9 @@ const (
 	maxAttempts = 1000
 )
 
+// unknownForm is the problem of an answer that is not what a script or a command returns.
+const unknownForm = "was answered in a form that this version does not know"
+
 // decoder decodes what a script returned about one account. Other programs may have
 // written it, so everything is checked; the first problem is kept as a *DataError. It
 // never quotes a value, because that may be a token.
@@ -97,7 +100,7 @@ func (r *decoder) instant(key, field string, v any) time.Time {
 func (r *decoder) list(v any, atLeast int) []any {
 	list, ok := v.([]any)
 	if !ok || len(list) < atLeast {
-		r.fail(r.keys.Token, "", "was answered in a form that this version does not know")
+		r.fail(r.keys.Token, "", unknownForm)
 		return make([]any, atLeast)
 	}
 	return list
@@ -108,32 +111,61 @@ func (r *decoder) fence(key, field string, v any) coordinator.Fence {
 	return coordinator.Fence(r.whole(key, field, v))
 }
 
-// state decodes the answer of load.lua. State.Err is what is wrong with it.
-func (s *Store) state(account string, answer any) coordinator.State {
-	k := s.keys.Of(account)
-	r := &decoder{keys: k}
+// reading is what was read of one account at one instant, as Redis has answered it.
+type reading struct {
+	now           time.Time
+	token         []any // tokenFields
+	ttl           any   // of the token
+	state         []any // stateFields
+	attempts      any   // with deadlines
+	calls         any   // of the day
+	lock, lockTTL any
+}
+
+// reading decodes the answer of load.lua. A *reading is returned as it is.
+func (r *decoder) reading(answer any) *reading {
+	if read, ok := answer.(*reading); ok {
+		return read
+	}
 	parts := r.list(answer, 7)
-	now := s.serverNow(r, parts[0])
-	fields := r.list(parts[2], len(stateFields))
+	record := r.list(parts[1], recordFields)
+	return &reading{
+		now: r.moment(r.keys.Token, "", parts[0]), token: record[:ttlField], ttl: record[ttlField],
+		state: r.list(parts[2], len(stateFields)), attempts: parts[3], calls: parts[4], lock: parts[5], lockTTL: parts[6],
+	}
+}
+
+// state decodes the answer of load.lua.
+func (s *Store) state(account string, answer any) coordinator.State {
+	return s.stateOf(account, &decoder{keys: s.keys.Of(account)}, answer)
+}
+
+// stateOf decodes what was read. State.Err is what is wrong with it.
+func (s *Store) stateOf(account string, r *decoder, answer any) coordinator.State {
+	k, read := r.keys, r.reading(answer)
+	if r.err == nil {
+		s.clock.set(read.now)
+	}
+	now, fields := read.now, read.state
 	state := coordinator.State{
 		Account:    account,
 		Now:        now,
 		Fence:      r.fence(k.State, "fence", fields[0]),
-		Open:       r.deadlines(k.Attempts, parts[3], now),
+		Open:       r.deadlines(k.Attempts, read.attempts, now),
 		Failure:    r.failure(k.State, fields),
-		CallsToday: r.calls(parts[4], fields, now),
+		CallsToday: r.calls(read.calls, fields, now),
 		Conflicts:  r.count(k.State, "conflicts", fields[3]),
 		Grant:      r.grantSummary(k.State, fields[grantField]),
 	}
-	if value := r.text(k.Lock, "", parts[5]); value != "" {
+	if value := r.text(k.Lock, "", read.lock); value != "" {
 		state.Holder = holder(value)
-		state.HolderTTL = lockTTL(parts[6])
+		state.HolderTTL = lockTTL(read.lockTTL)
 	}
 	if !state.Fence.Credible(now) {
 		state.Fence = 0 // as the scripts take it
 	}
-	state.Record, state.Err = s.record(account, parts[1], now)
-	if _, ok := attributes(r.list(parts[1], 9)[5]); !ok {
+	state.Record, state.Err = s.recordOf(account, &decoder{keys: k}, read.token, read.ttl, fields[refreshAtField], now)
+	if _, ok := attributes(read.token[attributesField]); !ok {
 		r.fail(k.Token, "attributes", "is not a JSON object of texts, of at most 4096 bytes")
 	}
 	if state.Err == nil {
@@ -144,8 +176,10 @@ func (s *Store) state(account string, answer any) coordinator.State {
 
 // calls decodes the calls in the account's own window, if it has one, else those of the
 // day.
-func (r *decoder) calls(day any, fields []any, now time.Time) int {
-	today := r.count(r.keys.Calls+"*", "", day)
+func (r *decoder) calls(day any, fields []any, now time.Time) (today int) {
+	if day != nil {
+		today = r.count(r.keys.Calls+"*", "", day)
+	}
 	ends, calls := r.moment(r.keys.State, "window_ends", fields[10]), r.count(r.keys.State, "window_calls", fields[11])
 	switch {
 	case ends.IsZero():
@@ -207,13 +241,25 @@ func (r *decoder) failure(key string, fields []any) *coordinator.Failure {
 	}
 }
 
-// record decodes the record as prelude.lua returns it. It returns the zero Record if
-// there is none; of a record that cannot be used only the generation, if that can be
-// decoded.
-func (s *Store) record(account string, v any, now time.Time) (coordinator.Record, error) {
-	r := &decoder{keys: s.keys.Of(account)}
+// Indexes in a record as prelude.lua returns it: tokenFields, and these.
+const (
+	ttlField = iota + 7
+	recordRefreshAtField
+	recordFields
+)
+
+// record decodes a record as prelude.lua returns it; see recordOf.
+func (s *Store) record(account string, k layout.AccountKeys, v any, now time.Time) (coordinator.Record, error) {
+	r := &decoder{keys: k}
+	fields := r.list(v, recordFields)
+	return s.recordOf(account, r, fields[:ttlField], fields[ttlField], fields[recordRefreshAtField], now)
+}
+
+// recordOf decodes tokenFields, the PTTL of the token, and the time at which it is to be
+// replaced. It returns the zero Record if there is none; of a record that cannot be used
+// only the generation, if that can be decoded.
+func (s *Store) recordOf(account string, r *decoder, fields []any, life, refreshAt any, now time.Time) (coordinator.Record, error) {
 	key := r.keys.Token
-	fields := r.list(v, 9)
 	if !slices.ContainsFunc(fields[:5], func(f any) bool { return f != nil }) {
 		return coordinator.Record{}, r.err
 	}
@@ -235,10 +281,12 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 		IssuedBy:   instanceName(r.text(key, "issued_by", fields[4])),
 		Repeated:   r.text(key, "repeated", fields[6]) == one(true),
 	}
-	record.Attributes, _ = attributes(fields[5]) // what is wrong with them is in State.Err
+	record.Attributes, _ = attributes(fields[attributesField]) // what is wrong with them is in State.Err
 	// If it cannot be decoded, the schedule decides.
-	if ms, err := strconv.ParseInt(r.text(r.keys.State, "refresh_at", fields[8]), 10, 64); err == nil && ms > 0 && ms <= layout.MaxWhole {
-		record.RefreshAt = time.UnixMilli(ms).UTC()
+	if text := r.text(r.keys.State, "refresh_at", refreshAt); text != "" {
+		if ms, err := strconv.ParseInt(text, 10, 64); err == nil && ms > 0 && ms <= layout.MaxWhole {
+			record.RefreshAt = time.UnixMilli(ms).UTC()
+		}
 	}
 	switch life := record.Lifetime(); {
 	case life <= 0:
@@ -249,7 +297,7 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 	if r.err != nil {
 		return coordinator.Record{Generation: generation}, r.err
 	}
-	record.TTL = ttl(fields[7], record, now)
+	record.TTL = ttl(life, record, now)
 	var err error
 	if record.Token, err = s.open(account, record, stored); err != nil {
 		return coordinator.Record{Generation: generation}, err
@@ -259,11 +307,12 @@ func (s *Store) record(account string, v any, now time.Time) (coordinator.Record
 
 // attributes decodes the attributes of a record, nil if there are none. ok is false if
 // no Store has written them: the token is served without them.
-func attributes(v any) (attributes map[string]string, ok bool) {
+func attributes(v any) (_ map[string]string, ok bool) {
 	text, ok := v.(string)
 	if text == "" {
 		return nil, v == nil || ok
 	}
+	var attributes map[string]string
 	if json.Unmarshal([]byte(text), &attributes) != nil || coordinator.AttributesSize(attributes) > coordinator.MaxAttributes {
 		return nil, false
 	}
@@ -303,7 +352,7 @@ func (s *Store) begun(account string, k layout.AccountKeys, answer []any) (coord
 	answer = r.list(answer, 3)
 	switch answer[0] {
 	case "current":
-		record, err := s.record(account, answer[2], s.serverNow(r, answer[1]))
+		record, err := s.record(account, r.keys, answer[2], s.serverNow(r, answer[1]))
 		return coordinator.Attempt{Record: record}, err
 	case "throttled":
 		answer = r.list(answer, 4)
@@ -345,7 +394,7 @@ func (s *Store) storedRecord(account string, answer []any) (coordinator.Record, 
 			log, _ := s.logKeys(account, s.shares.Load())
 			s.log.Warn("the log in Redis cannot be written; delete the key", "account", account, "key", log, "error", r.text(log, "", answer[3]))
 		}
-		return s.record(account, answer[2], s.serverNow(r, answer[1]))
+		return s.record(account, r.keys, answer[2], s.serverNow(r, answer[1]))
 	}
 	r.list(nil, 1)
 	return coordinator.Record{}, r.err

@@ -120,6 +120,7 @@ type Store struct {
 	clock                             serverClock
 	scripted                          atomic.Bool // Load reads by a script; see there
 	shares                            atomic.Bool // scripts may write keys of all accounts; see withLog
+	apart                             atomic.Bool // no transaction may read keys of more than one account
 
 	background struct {
 		sync.Mutex

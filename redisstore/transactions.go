@@ -1,0 +1,253 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
+	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
+)
+
+// tokenFields and stateFields are the fields of the hashes, in the order of
+// load.lua.
+var (
+	tokenFields = []any{"access_token", "generation", "issued_at", "expires_at", "issued_by", "attributes", "repeated"}
+	stateFields = []any{
+		"fence", "failures", "retry_at", "conflicts", "refresh_at",
+		"last_error", "last_error_code", "last_error_at", "last_error_kind", "refused_credential",
+		"window_ends", "window_calls", "grant",
+	}
+)
+
+// Indexes in tokenFields and stateFields.
+const (
+	attributesField = 5
+
+	refreshAtField = 4
+	grantField     = 12
+)
+
+// togetherMost is how many accounts are read at the same instant at most: the server does
+// nothing else meanwhile.
+const togetherMost = 10
+
+// loadTransactions reads accounts in transactions, in one round trip for each server that
+// has some of them. If a slot of a cluster has moved, all are read again.
+func (s *Store) loadTransactions(ctx context.Context, keys []layout.AccountKeys) []answer {
+	answers := make([]answer, len(keys))
+	tokens := make([]string, len(keys))
+	for i := range keys {
+		tokens[i] = keys[i].Token
+	}
+	for {
+		byServer, err := s.client.ByMaster(ctx, tokens)
+		for i := range answers {
+			answers[i].err = err
+		}
+		for server, indexes := range byServer {
+			s.loadFrom(ctx, server, keys, indexes, answers)
+		}
+		if !slices.ContainsFunc(answers, answer.moved) || !s.client.ReloadCluster(ctx) {
+			return answers
+		}
+	}
+}
+
+// moved reports whether another server may have the account by now.
+func (a answer) moved() bool {
+	return a.err != nil && (redisclient.Redirected(a.err) || redis.HasErrorPrefix(a.err, "ASK"))
+}
+
+// loadFrom reads those of the accounts that the indexes name from a server.
+func (s *Store) loadFrom(ctx context.Context, server redis.UniversalClient, keys []layout.AccountKeys, indexes []int, answers []answer) {
+	if len(indexes) == 1 || !s.shares.Load() || s.apart.Load() {
+		s.transact(ctx, server, keys, indexes, 1, answers)
+		return
+	}
+	s.transact(ctx, server, keys, indexes, togetherMost, answers)
+	refused := slices.DeleteFunc(indexes, func(i int) bool { return !isRefused(s.fault(ctx, "load", "", answers[i].err)) })
+	if len(refused) == 0 {
+		return
+	}
+	// A proxy has keys of several servers, or a key of one of the accounts is denied.
+	s.transact(ctx, server, keys, refused, 1, answers)
+	if !slices.ContainsFunc(refused, func(i int) bool { return answers[i].err != nil }) {
+		s.apart.Store(true)
+	}
+}
+
+// transact reads accounts, so many at the same instant, all of them in one round trip.
+func (s *Store) transact(ctx context.Context, server redis.UniversalClient, keys []layout.AccountKeys, indexes []int, most int, answers []answer) {
+	// Only the server knows for certain which day it is. This guess is wrong only
+	// around midnight.
+	day := s.day()
+	pipe := server.Pipeline()
+	all := make([]transaction, 0, len(indexes)/most+1)
+	for some := range slices.Chunk(indexes, most) {
+		t := newTransaction(ctx, keys, some, day)
+		_ = pipe.BatchProcess(ctx, t.commands...) // only queues them
+		all = append(all, t)
+	}
+	_, unsent := pipe.Exec(ctx)
+	for _, t := range all {
+		parts, err := t.parts()
+		if err == nil && parts == nil {
+			err = unsent // nothing was sent, so no command has an error of its own
+		}
+		var now time.Time
+		if err == nil {
+			now, err = serverTime(parts[0])
+		}
+		for n, i := range t.indexes {
+			if err != nil {
+				answers[i] = answer{err: err}
+				continue
+			}
+			answers[i] = read(now, parts[1+n*commandsEach:][:commandsEach], &keys[i], day)
+			if today := issuersDay(now); today != day && answers[i].err == nil {
+				answers[i].parts.(*reading).calls = get(ctx, server, keys[i].Calls+today)
+			}
+		}
+	}
+}
+
+// commandsEach is how many commands read an account, and argsEach how many words they have.
+const (
+	commandsEach = 7
+	argsEach     = 37
+)
+
+// transaction reads some accounts at the same instant. The commands between MULTI and EXEC
+// are answered only with QUEUED. The transactions of go-redis would put all accounts into
+// one, which a cluster does not accept.
+type transaction struct {
+	indexes  []int         // of the accounts
+	commands []redis.Cmder // each is a *redis.Cmd; the last is EXEC
+}
+
+func newTransaction(ctx context.Context, keys []layout.AccountKeys, indexes []int, day string) transaction {
+	t := transaction{indexes, make([]redis.Cmder, 0, 3+commandsEach*len(indexes))}
+	words := make([]any, 0, 3+argsEach*len(indexes)) // of all commands
+	add := func(command []any, more ...any) {
+		from := len(words)
+		words = append(append(words, command...), more...)
+		t.commands = append(t.commands, redis.NewCmd(ctx, words[from:len(words):len(words)]...))
+	}
+	add([]any{"multi"})
+	add([]any{"time"})
+	for _, i := range indexes {
+		k, calls := &keys[i], keys[i].Calls+day
+		add([]any{"hmget", &k.Token}, tokenFields...)
+		add([]any{"pttl", &k.Token})
+		add([]any{"hmget", &k.State}, stateFields...)
+		add([]any{"zrange", &k.Attempts, 0, maxAttempts, "withscores"})
+		add([]any{"get", &calls})
+		add([]any{"get", &k.Lock})
+		add([]any{"pttl", &k.Lock})
+	}
+	add([]any{"exec"})
+	return t
+}
+
+// parts returns the answers to the commands in the transaction, nil if nothing was sent.
+func (t transaction) parts() ([]any, error) {
+	last := len(t.commands) - 1
+	for _, c := range t.commands[:last] {
+		if err := c.Err(); err != nil { // why EXEC did nothing
+			return nil, err
+		}
+	}
+	exec := t.commands[last].(*redis.Cmd)
+	parts, isList := exec.Val().([]any)
+	if isList && len(parts) != last-1 {
+		return nil, fmt.Errorf("EXEC has returned %d answers to %d commands", len(parts), last-1)
+	}
+	return parts, exec.Err()
+}
+
+// get returns the value of a key, nil if it has none that can be read.
+func get(ctx context.Context, server redis.UniversalClient, key string) any {
+	value, err := server.Get(ctx, key).Result()
+	if err != nil {
+		return nil
+	}
+	return value
+}
+
+// read converts the answers about one account.
+func read(now time.Time, parts []any, k *layout.AccountKeys, day string) answer {
+	for i, part := range parts {
+		if err, failed := part.(error); failed {
+			return answer{err: blame(i, err, k, day)}
+		}
+	}
+	token, _ := parts[0].([]any)
+	if len(token) != len(tokenFields) {
+		return answer{err: &DataError{Key: k.Token, Problem: unknownForm}}
+	}
+	state, _ := parts[2].([]any)
+	if len(state) != len(stateFields) {
+		state = make([]any, len(stateFields))
+	}
+	return answer{parts: &reading{
+		now: now, token: token, ttl: parts[1], state: state, attempts: flat(parts[3]),
+		calls: parts[4], lock: parts[5], lockTTL: parts[6],
+	}}
+}
+
+// blame names the key for which a command in the transaction has failed.
+func blame(i int, err error, k *layout.AccountKeys, day string) error {
+	if !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return err
+	}
+	wrong := map[int]DataError{
+		0: {Key: k.Token, Problem: "is not a hash"},
+		2: {Key: k.State, Problem: "is not a hash"},
+		3: {Key: k.Attempts, Problem: "is not a sorted-set"},
+		4: {Key: k.Calls + day, Problem: "is not a string"},
+		5: {Key: k.Lock, Problem: "is not a string"},
+	}[i]
+	return &wrong
+}
+
+// serverTime decodes TIME.
+func serverTime(v any) (time.Time, error) {
+	parts, _ := v.([]any)
+	if len(parts) == 2 {
+		seconds, err := strconv.ParseInt(fmt.Sprint(parts[0]), 10, 64)
+		micros, err2 := strconv.ParseInt(fmt.Sprint(parts[1]), 10, 64)
+		if err == nil && err2 == nil {
+			return time.Unix(seconds, micros*1000).UTC().Truncate(time.Millisecond), nil
+		}
+	}
+	return time.Time{}, errors.New("TIME has returned no time")
+}
+
+// flat converts the answer to ZRANGE WITHSCORES to the form that it has in a script,
+// in which members and scores alternate. In RESP3 it is a list of pairs.
+func flat(v any) []any {
+	list, _ := v.([]any)
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]any, 0, 2*len(list))
+	for _, element := range list {
+		pair, isPair := element.([]any)
+		if !isPair {
+			pair = []any{element}
+		}
+		for _, one := range pair {
+			if score, ok := one.(float64); ok {
+				one = strconv.FormatFloat(score, 'f', -1, 64)
+			}
+			out = append(out, one)
+		}
+	}
+	return out
+}
