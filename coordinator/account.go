@@ -82,7 +82,7 @@ func (a *Account) waitForToken(ctx context.Context) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	return h.Token, nil
+	return h.token(), nil
 }
 
 // Current is Token with everything that is known of it.
@@ -147,7 +147,7 @@ func (a *Account) Invalidate(ctx context.Context, rejected Token) (Snapshot, err
 			return Snapshot{}, err
 		}
 		return a.replace(ctx, ReasonForced, barred)
-	case !h.Token.Equal(rejected):
+	case !h.token().Equal(rejected):
 		return a.snapshot(h), nil
 	}
 	return a.replace(ctx, ReasonRejected, h.Generation)
@@ -236,7 +236,7 @@ func (a *Account) snapshotOf(h *held, err error) (Snapshot, error) {
 
 // snapshot returns h with its TTL as it is now.
 func (a *Account) snapshot(h *held) Snapshot {
-	s := Snapshot{Record: h.Record, Stale: a.c.stale()}
+	s := Snapshot{Record: h.record(), Stale: a.c.stale()}
 	s.TTL = time.Until(a.c.time(h.until))
 	return s
 }
@@ -285,7 +285,7 @@ func (a *Account) carryOut(fx effects) (woken map[*Account]struct{}) {
 	if fx.serve {
 		var token *string
 		if fx.served != nil {
-			token = fx.served.Token.value
+			token = fx.served.token().value
 		}
 		a.served.Store(fx.served)
 		a.token.Store(token)

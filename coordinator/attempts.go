@@ -5,9 +5,29 @@ import (
 	"time"
 )
 
-// attempts are the unsettled ones of an account, as one process knows them. They follow the store's rules: an attempt that was overdue when another
-// one began is settled by that one's token.
-type attempts []openAttempt
+// attempts are the unsettled ones of an account, as one process knows them. They follow
+// the store's rules: an attempt that was overdue when another one began is settled by that
+// one's token. Most accounts have none most of the time.
+type attempts struct{ list *[]openAttempt } // nil: none
+
+// all returns them. What is changed must be set.
+func (a attempts) all() []openAttempt {
+	if a.list == nil {
+		return nil
+	}
+	return *a.list
+}
+
+func (a *attempts) set(all []openAttempt) {
+	switch {
+	case len(all) == 0:
+		a.list = nil
+	case a.list == nil:
+		a.list = &all
+	default:
+		*a.list = all
+	}
+}
 
 // openAttempt is an attempt that is overdue at the given time unless its end
 // is heard of.
@@ -24,8 +44,9 @@ const mostAttempts = 100
 
 // begun adds an attempt.
 func (a *attempts) begun(fence Fence, deadline, now instant) {
-	for i := range *a {
-		if o := &(*a)[i]; o.at <= now {
+	all := a.all()
+	for i := range all {
+		if o := &all[i]; o.at <= now {
 			o.settles = fence
 		}
 	}
@@ -35,27 +56,35 @@ func (a *attempts) begun(fence Fence, deadline, now instant) {
 
 // open adds o, in place of the oldest if there are too many.
 func (a *attempts) open(o openAttempt) {
-	if len(*a) >= mostAttempts {
-		*a = slices.Delete(*a, 0, 1)
+	all := a.all()
+	if len(all) >= mostAttempts {
+		all = slices.Delete(all, 0, 1)
 	}
-	*a = append(*a, o)
+	a.set(append(all, o))
+}
+
+// remove removes those of which done is true.
+func (a *attempts) remove(done func(openAttempt) bool) {
+	if a.list != nil {
+		a.set(slices.DeleteFunc(*a.list, done))
+	}
 }
 
 // closed removes an attempt that is settled.
 func (a *attempts) closed(fence Fence) {
-	*a = slices.DeleteFunc(*a, func(o openAttempt) bool { return o.fence == fence })
+	a.remove(func(o openAttempt) bool { return o.fence == fence })
 }
 
 // committed removes an attempt whose token is stored, and what that settles.
 func (a *attempts) committed(fence Fence) {
-	*a = slices.DeleteFunc(*a, func(o openAttempt) bool { return o.fence == fence || o.settles == fence })
+	a.remove(func(o openAttempt) bool { return o.fence == fence || o.settles == fence })
 }
 
 // read takes over what a reading of the store shows. What is newer than the
 // newest fence there is kept: the reading was asked for before it was heard of, or
 // the store has lost its data and with it what is under way.
 func (a *attempts) read(newest Fence, open []instant) {
-	*a = slices.DeleteFunc(*a, func(o openAttempt) bool { return max(o.fence, o.newest) <= newest })
+	a.remove(func(o openAttempt) bool { return max(o.fence, o.newest) <= newest })
 	for _, at := range open[:min(len(open), mostAttempts)] {
 		a.open(openAttempt{newest: newest, at: at})
 	}
@@ -63,12 +92,12 @@ func (a *attempts) read(newest Fence, open []instant) {
 
 // overdue reports whether any of them is.
 func (a attempts) overdue(now instant) bool {
-	return slices.ContainsFunc(a, func(o openAttempt) bool { return o.at <= now })
+	return slices.ContainsFunc(a.all(), func(o openAttempt) bool { return o.at <= now })
 }
 
 // next returns when the first of them is overdue; ok is false for none.
 func (a attempts) next() (at instant, ok bool) {
-	for _, o := range a {
+	for _, o := range a.all() {
 		if !ok || o.at < at {
 			at, ok = o.at, true
 		}

@@ -27,4 +27,4 @@ func (d *demand) merge(more demand, e env) {
 }
 
 // active reports whether callers wait for it.
-func (d *demand) active(e env) bool { return d.reason != "" && e.now < d.expires }
+func (d demand) active(e env) bool { return d.reason != "" && e.now < d.expires }

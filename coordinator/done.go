@@ -49,7 +49,9 @@ func (v *view) unfollowed(e env) effects {
 
 // sourceReplaced forgets limits that may not concern the new source.
 func (v *view) sourceReplaced(e env) effects {
-	v.limitUntil, v.heldUntil = 0, 0
+	if v.rare != nil {
+		v.rare.limitUntil, v.rare.heldUntil = 0, 0
+	}
 	v.read()
 	return effects{broadcast: true, reschedule: !v.removed, wake: e.now}
 }
@@ -79,9 +81,9 @@ func (v *view) roundEnded(err error, stopped bool, e env) (fx effects) {
 		v.read()
 	default:
 		if !errors.Is(err, ErrUnreachable) { // for which the whole schedule pauses
-			v.pause(v.fault.retryAt(e))
+			v.pause(faultRetryAt(e))
 			if !errors.Is(err, ErrDenied) { // which is said for all accounts
-				fx.complaint = v.fault.complain(err, e)
+				fx.complaint = v.edit().fault.complain(err, e)
 			}
 		}
 		v.end(err, 0)
@@ -96,10 +98,12 @@ func (v *view) wantSent(e env) { v.pause(e.now + e.jitter(wantEvery)) }
 func (v *view) begun(a Attempt, e env) {
 	v.callsToday = int32(a.CallsToday)
 	if a.Conflict {
-		v.conflicts++ // until a reading tells the number
+		v.edit().conflicts++ // until a reading tells the number
 	}
 	v.attempts.begun(a.Fence, e.now+instant(e.cfg.LockTTL), e.now)
-	v.fault.begun(a.Fence)
+	if v.rare != nil {
+		v.rare.fault.begun(a.Fence)
+	}
 }
 
 // overtaken takes over the newer record that Begin found. The rest of the state
@@ -117,15 +121,15 @@ func (v *view) throttled(t *ThrottledError, reason Reason, e env) {
 	switch {
 	case !reason.Demanded():
 		// Asked again now and then: what the limit counts may have been repaired.
-		v.limitUntil = e.now + min(instant(t.RetryIn), e.jitter(e.cfg.PollEvery))
+		v.edit().limitUntil = e.now + min(instant(t.RetryIn), e.jitter(e.cfg.PollEvery))
 		if t.Limit == LimitBackOff {
 			v.read()
 			return
 		}
 	case e.repeat == RepeatSame && t.Limit == LimitInterval && t.RetryIn <= e.limits.MinInterval:
-		v.heldUntil = e.now + instant(t.RetryIn)
-	case t.RetryIn <= e.limits.MinInterval && v.demand.active(e):
-		v.demand.allowedAt = e.now + instant(t.RetryIn)
+		v.edit().heldUntil = e.now + instant(t.RetryIn)
+	case t.RetryIn <= e.limits.MinInterval && v.demand().active(e):
+		v.rare.demand.allowedAt = e.now + instant(t.RetryIn)
 		return
 	}
 	v.end(t, 0)
@@ -140,10 +144,13 @@ func (v *view) unstored(r Record, e env) effects {
 // committed takes over what this process stored.
 func (v *view) committed(r Record, attempt Fence, e env) effects {
 	v.install(r, e)
-	v.fault.committed(attempt, e)
+	if v.rare != nil {
+		v.rare.fault.committed(attempt, e)
+	}
 	v.attempts.committed(attempt)
 	v.busy(0)
-	v.retryAt, v.limitUntil = 0, 0
+	v.retryAt = 0
+	v.unlimited()
 	v.lost = false
 	return v.changed(effects{}, e)
 }

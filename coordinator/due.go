@@ -9,7 +9,7 @@ import (
 
 // usable reports whether the record that is held may be served.
 func (v *view) usable(e env) bool {
-	return v.held != nil && e.now < v.held.until && v.held.Generation >= v.fault.barred
+	return v.held != nil && e.now < v.held.until && v.held.Generation >= v.fault().barred
 }
 
 // generation returns that of the record that is held, 0 if there is none.
@@ -21,7 +21,7 @@ func (v *view) generation() Fence {
 }
 
 // seen returns the generation that a refresh replaces.
-func (v *view) seen() Fence { return max(v.generation(), v.demand.seen, v.fault.barred) }
+func (v *view) seen() Fence { return max(v.generation(), v.demand().seen, v.fault().barred) }
 
 // record returns what is held with the TTL it has now, the zero Record if that is
 // nothing.
@@ -29,7 +29,7 @@ func (v *view) record(e env) Record {
 	if v.held == nil {
 		return Record{}
 	}
-	r := v.held.Record
+	r := v.held.record()
 	r.TTL = time.Duration(v.held.until - e.now)
 	return r
 }
@@ -37,10 +37,11 @@ func (v *view) record(e env) Record {
 // due returns why a refresh is due, "" if none is. What is due without a demand is
 // not a reader's business while it has a token.
 func (v *view) due(e env) Reason {
-	demanded := v.demand.active(e)
+	demand := v.demand()
+	demanded := demand.active(e)
 	switch {
-	case demanded && e.now >= v.demand.allowedAt:
-		return v.demand.reason
+	case demanded && e.now >= demand.allowedAt:
+		return demand.reason
 	case !v.usable(e):
 		return ReasonMissing
 	case e.refresher() && v.overdue(e):
@@ -48,7 +49,7 @@ func (v *view) due(e env) Reason {
 	case e.refresher() && (v.late(e) || v.outdated(e)):
 		return ReasonSchedule
 	case demanded: // waits for the minimum interval, as nothing else does
-		return v.demand.reason
+		return demand.reason
 	}
 	return ""
 }
@@ -90,15 +91,15 @@ func (v *view) allowed(reason Reason, e env) instant {
 		at = max(at, v.grant.settledAt)
 	}
 	if reason.Demanded() {
-		at = max(at, v.demand.allowedAt)
+		at = max(at, v.demand().allowedAt)
 	} else {
-		at = max(at, v.limitUntil)
+		at = max(at, v.limitUntil())
 	}
 	if reason != ReasonForced {
 		at = max(at, v.retryAt)
 	}
-	if reason == ReasonMissing && v.fault.err != nil {
-		at = max(at, v.fault.replaceAt)
+	if f := v.fault(); reason == ReasonMissing && f.err != nil {
+		at = max(at, f.replaceAt)
 	}
 	return at
 }
@@ -116,8 +117,8 @@ func (v *view) wake(e env) instant {
 	if !e.refresher() && !e.needed || reason != "" && e.blocked != nil {
 		return wake // the parent wakes what is blocked
 	}
-	if v.demand.active(e) {
-		wake = min(wake, max(e.now, v.allowed(v.demand.reason, e)))
+	if d := v.demand(); d.active(e) {
+		wake = min(wake, max(e.now, v.allowed(d.reason, e)))
 	}
 	if reason != "" && !reason.Demanded() {
 		return min(wake, max(e.now, v.allowed(reason, e)))
@@ -135,7 +136,7 @@ func (v *view) wake(e env) instant {
 // PollEvery, but what the feed covers when something is expected to have changed. A
 // process of a version that records no changes may have changed it.
 func (v *view) nextReading(e env) instant {
-	if e.fed == 0 || v.covered != e.fed || !v.usable(e) || v.fault.err != nil || v.lost || v.unheard || v.again {
+	if e.fed == 0 || v.covered != e.fed || !v.usable(e) || v.fault().err != nil || v.lost || v.unheard || v.again {
 		return v.nextRead
 	}
 	expected := v.held.refreshAt
@@ -208,9 +209,10 @@ func (v *view) plan(e env) plan {
 	p.allowed = v.dueNow(e)
 	p.credential, p.probe = v.credential(e), !v.usable(e) || e.now >= v.probeAt()
 	if p.reason.Demanded() {
-		p.askedBy = v.demand.askedBy
-		if v.demand.log != nil {
-			p.log = v.demand.log
+		d := v.demand()
+		p.askedBy = d.askedBy
+		if d.log != nil {
+			p.log = d.log
 		}
 	}
 	return p
@@ -233,16 +235,20 @@ func (v *view) refused(e env) error {
 // be judged because the stored record cannot be used, and true if the token is the
 // newest that this process could.
 func (v *view) rejectable(t Token) (Fence, bool) {
-	return v.fault.barred, v.held != nil && v.fault.barred > v.held.Generation && v.held.Token.Equal(t)
+	barred := v.fault().barred
+	return barred, v.held != nil && barred > v.held.Generation && v.held.token().Equal(t)
 }
 
 // status returns what is known of the account, for people.
 func (v *view) status(e env) Status {
 	s := Status{
 		Name: e.account, Role: Reader, Limits: e.limits, Failure: v.failure,
-		CallsToday: int(v.callsToday), Conflicts: int(v.conflicts), OpenAttempts: len(v.attempts),
-		Holder: v.holder, LastRead: v.reads > 0, Err: v.fault.err, Parent: e.parent, Blocked: e.blocked,
+		CallsToday: int(v.callsToday), OpenAttempts: len(v.attempts.all()),
+		LastRead: v.reads > 0, Err: v.fault().err, Parent: e.parent, Blocked: e.blocked,
 		Grant: v.grantStatus(e),
+	}
+	if v.rare != nil {
+		s.Holder, s.Conflicts = v.rare.holder, v.rare.conflicts
 	}
 	if e.refresher() {
 		s.Role = Refresher

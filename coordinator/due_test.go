@@ -50,28 +50,31 @@ func TestDueIsWhatTheProtocolSays(t *testing.T) {
 		change func(*view, *env)
 		want   Reason
 	}{
-		"a fresh record":                   {func(*view, *env) {}, ""},
-		"no record":                        {func(v *view, _ *env) { v.held = nil }, ReasonMissing},
-		"an ended record":                  {func(v *view, e *env) { e.now = v.held.until }, ReasonMissing},
-		"a barred record":                  {func(v *view, _ *env) { v.fault.barred = 8 }, ReasonMissing},
-		"the schedule":                     {func(v *view, e *env) { e.now = v.held.refreshAt }, ReasonSchedule},
-		"the schedule, a moment before":    {func(v *view, e *env) { e.now = v.held.refreshAt - 1 }, ""},
-		"the schedule without Run":         {func(v *view, e *env) { e.now, e.running = v.held.refreshAt, false }, ""},
-		"the schedule, late and no Run":    {func(v *view, e *env) { e.now, e.running = v.held.refreshAt+minute, false }, ReasonSchedule},
-		"the schedule of a reader":         {func(v *view, e *env) { e.now, e.source = v.held.refreshAt, nil }, ""},
-		"no record of a reader":            {func(v *view, e *env) { v.held, e.source = nil, nil }, ReasonMissing},
-		"an overdue attempt":               {func(v *view, _ *env) { v.attempts.open(openAttempt{fence: 9, at: at}) }, ReasonOverdue},
-		"an attempt under way":             {func(v *view, _ *env) { v.attempts.open(openAttempt{fence: 9, at: at + 1}) }, ""},
-		"a demand":                         {func(v *view, e *env) { v.demand.merge(demand{reason: ReasonForced, seen: 7}, *e) }, ReasonForced},
-		"a demand whose callers have gone": {func(v *view, e *env) { v.demand.merge(demand{reason: ReasonForced, seen: 7}, *e); e.now += minute }, ""},
+		"a fresh record":                {func(*view, *env) {}, ""},
+		"no record":                     {func(v *view, _ *env) { v.held = nil }, ReasonMissing},
+		"an ended record":               {func(v *view, e *env) { e.now = v.held.until }, ReasonMissing},
+		"a barred record":               {func(v *view, _ *env) { v.edit().fault.barred = 8 }, ReasonMissing},
+		"the schedule":                  {func(v *view, e *env) { e.now = v.held.refreshAt }, ReasonSchedule},
+		"the schedule, a moment before": {func(v *view, e *env) { e.now = v.held.refreshAt - 1 }, ""},
+		"the schedule without Run":      {func(v *view, e *env) { e.now, e.running = v.held.refreshAt, false }, ""},
+		"the schedule, late and no Run": {func(v *view, e *env) { e.now, e.running = v.held.refreshAt+minute, false }, ReasonSchedule},
+		"the schedule of a reader":      {func(v *view, e *env) { e.now, e.source = v.held.refreshAt, nil }, ""},
+		"no record of a reader":         {func(v *view, e *env) { v.held, e.source = nil, nil }, ReasonMissing},
+		"an overdue attempt":            {func(v *view, _ *env) { v.attempts.open(openAttempt{fence: 9, at: at}) }, ReasonOverdue},
+		"an attempt under way":          {func(v *view, _ *env) { v.attempts.open(openAttempt{fence: 9, at: at + 1}) }, ""},
+		"a demand":                      {func(v *view, e *env) { v.edit().demand.merge(demand{reason: ReasonForced, seen: 7}, *e) }, ReasonForced},
+		"a demand whose callers have gone": {func(v *view, e *env) {
+			v.edit().demand.merge(demand{reason: ReasonForced, seen: 7}, *e)
+			e.now += minute
+		}, ""},
 		"a demand before the minimum interval": {func(v *view, e *env) {
-			v.demand.merge(demand{reason: ReasonForced, seen: 7}, *e)
-			v.demand.allowedAt = e.now + 1
+			v.edit().demand.merge(demand{reason: ReasonForced, seen: 7}, *e)
+			v.edit().demand.allowedAt = e.now + 1
 		}, ReasonForced},
 		"a demand before the minimum interval, and the schedule": {func(v *view, e *env) {
 			e.now = v.held.refreshAt
-			v.demand.merge(demand{reason: ReasonForced, seen: 7}, *e)
-			v.demand.allowedAt = e.now + 1
+			v.edit().demand.merge(demand{reason: ReasonForced, seen: 7}, *e)
+			v.edit().demand.allowedAt = e.now + 1
 		}, ReasonSchedule},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,10 +96,10 @@ func TestEachLimitHoldsTheReasonsItIsFor(t *testing.T) {
 		"another process":                       {func(v *view) { v.busy(at + minute) }, nil},
 		"a pause":                               {func(v *view) { v.pause(at + minute) }, nil},
 		"the back-off":                          {func(v *view) { v.retryAt = at + minute }, []Reason{ReasonForced}},
-		"a limit":                               {func(v *view) { v.limitUntil = at + minute }, []Reason{ReasonForced, ReasonRejected}},
-		"the minimum interval":                  {func(v *view) { v.demand.allowedAt = at + minute }, []Reason{ReasonMissing, ReasonOverdue, ReasonSchedule}},
-		"a replacement lately":                  {func(v *view) { v.fault.err, v.fault.replaceAt = ErrSealed, at+minute }, []Reason{ReasonForced, ReasonRejected, ReasonOverdue, ReasonSchedule}},
-		"a replacement lately, and all is well": {func(v *view) { v.fault.replaceAt = at + minute }, all},
+		"a limit":                               {func(v *view) { v.edit().limitUntil = at + minute }, []Reason{ReasonForced, ReasonRejected}},
+		"the minimum interval":                  {func(v *view) { v.edit().demand.allowedAt = at + minute }, []Reason{ReasonMissing, ReasonOverdue, ReasonSchedule}},
+		"a replacement lately":                  {func(v *view) { v.edit().fault.err, v.edit().fault.replaceAt = ErrSealed, at+minute }, []Reason{ReasonForced, ReasonRejected, ReasonOverdue, ReasonSchedule}},
+		"a replacement lately, and all is well": {func(v *view) { v.edit().fault.replaceAt = at + minute }, all},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := fresh()
@@ -132,10 +135,10 @@ func TestTheScheduleWakesForWhatComesFirst(t *testing.T) {
 		"an attempt under way":        {func(v *view, _ *env) { v.attempts.open(openAttempt{fence: 9, at: at + 5}) }, 5},
 		"no record":                   {func(v *view, _ *env) { v.held = nil }, 0},
 		"no record, another process":  {func(v *view, _ *env) { v.held = nil; v.busy(at + 5) }, 5},
-		"a demand":                    {func(v *view, e *env) { v.demand.merge(demand{reason: ReasonForced, seen: 7}, *e) }, 0},
+		"a demand":                    {func(v *view, e *env) { v.edit().demand.merge(demand{reason: ReasonForced, seen: 7}, *e) }, 0},
 		"a demand, and the last just was": {func(v *view, e *env) {
-			v.demand.merge(demand{reason: ReasonForced, seen: 7}, *e)
-			v.demand.allowedAt = at + 5
+			v.edit().demand.merge(demand{reason: ReasonForced, seen: 7}, *e)
+			v.edit().demand.allowedAt = at + 5
 		}, 5},
 	} {
 		t.Run(name, func(t *testing.T) {

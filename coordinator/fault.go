@@ -40,9 +40,9 @@ func (f *fault) complain(err error, e env) error {
 	return err
 }
 
-// retryAt is when an account is tried again after an error that concerns it alone
+// faultRetryAt is when an account is tried again after an error that concerns it alone
 // and needs an operator.
-func (f *fault) retryAt(e env) instant { return e.now + e.jitter(e.cfg.PollEvery/10) }
+func faultRetryAt(e env) instant { return e.now + e.jitter(e.cfg.PollEvery/10) }
 
 // replacedBy takes in that a record of this generation is stored.
 func (f *fault) replacedBy(generation Fence) {
@@ -68,7 +68,7 @@ func (f *fault) committed(attempt Fence, e env) {
 }
 
 // waits returns err while this process does not replace the record.
-func (f *fault) waits(e env) error {
+func (f fault) waits(e env) error {
 	if !e.refresher() || e.now < f.replaceAt {
 		return f.err
 	}

@@ -41,7 +41,7 @@ func TestWhenATokenOfTheGrantMayBePresented(t *testing.T) {
 			v, e := fresh(), grantEnv(c.rules)
 			v.held = nil
 			if c.left > 0 {
-				v.held = &held{Record: Record{Token: NewToken("a"), Generation: 7}, until: e.now + instant(c.left), refreshAt: e.now + instant(c.left)}
+				v.held = &held{text: "a", Generation: 7, until: e.now + instant(c.left), refreshAt: e.now + instant(c.left)}
 			}
 			c.stored.Version = 1
 			v.grantOf().stored = c.stored
@@ -75,7 +75,7 @@ func TestAnOverdueAttemptIsAReasonForAGrantInItsWindowOnly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v, e := fresh(), grantEnv(c.rules)
 			v.held.refreshAt = e.now + instant(time.Hour)
-			v.attempts = attempts{{fence: 9, at: e.now - 1}}
+			v.attempts.open(openAttempt{fence: 9, at: e.now - 1})
 			c.stored.Version = 1
 			v.grantOf().stored = c.stored
 			if got := v.due(e); got != c.want {

@@ -25,20 +25,25 @@ func (v *view) stateRead(s State, began asked, e env) (fx effects) {
 	if v.held != nil && !v.held.Generation.Credible(s.Now) {
 		// The store's clock has gone back by more than a day: what it hands
 		// out from now on is older by number.
-		fx.disowned, v.held = &s, nil
+		disowned := s // not &s: that would cost each reading an allocation
+		fx.disowned, v.held = &disowned, nil
 	}
 	fx.missed = v.notNotified(s, e)
 	v.reads++
 	v.readAt = e.now
 	v.readDue = v.readDue && v.readSeq != began.seq
 	v.covered, v.again = began.fed, false
-	v.callsToday, v.conflicts, v.holder = int32(s.CallsToday), int32(s.Conflicts), s.Holder
+	v.callsToday = int32(s.CallsToday)
+	v.lockSeen(s.Holder, s.Conflicts)
 	v.readAttempts(s, e)
 	e.storeNow, e.storeKnown = s.Now, true
 	v.grantRead(s.Grant, e)
 	v.setFailure(s.Failure, s.Now, e)
-	if fx.complaint = v.fault.set(s, e); v.fault.err != nil {
-		v.nextRead = v.fault.retryAt(e)
+	if s.Err != nil || v.rare != nil {
+		fx.complaint = v.edit().fault.set(s, e)
+	}
+	if s.Err != nil {
+		v.nextRead = faultRetryAt(e)
 	}
 	if s.Record.Usable() && s.Record.credible(s.Now) {
 		v.install(s.Record, e)
@@ -121,7 +126,7 @@ func (v *view) eventHeard(n Event, e env) (fx effects) {
 	case EventFailed:
 		v.failureHeard(n, e)
 	case EventThrottled:
-		if v.demand.active(e) && v.demand.reason == n.Reason {
+		if d := v.demand(); d.active(e) && d.reason == n.Reason {
 			v.throttled(&ThrottledError{Limit: n.Limit, RetryIn: n.RetryIn, Until: e.wall.Add(n.RetryIn)}, n.Reason, e)
 		}
 	case EventBegun:
@@ -156,13 +161,16 @@ func (n Event) credible(e env) bool {
 
 func (v *view) refreshHeard(n Event, e env) {
 	v.attempts.committed(n.Fence)
-	v.fault.replacedBy(n.Record.Generation)
+	if v.rare != nil {
+		v.rare.fault.replacedBy(n.Record.Generation)
+	}
 	v.busy(0)
 	if v.unheard && n.Record.Generation >= v.generation() {
 		v.unheard = false
 		v.poll(e)
 	}
-	v.retryAt, v.limitUntil = 0, 0
+	v.retryAt = 0
+	v.unlimited()
 	if v.failure != nil && v.failure.InARow > 0 {
 		over := *v.failure
 		over.InARow = 0
@@ -183,7 +191,7 @@ func (v *view) failureHeard(n Event, e env) {
 		v.attempts.open(openAttempt{fence: n.Fence, at: e.now})
 	}
 	v.setFailure(n.Failure, n.Failure.RetryAt.Add(-n.RetryIn), e)
-	if n.Fence != v.outcome.fence { // not the echo of our own
+	if n.Fence != v.outcome().fence { // not the echo of our own
 		v.end(failureError(e.account, n.Failure, n.RetryIn), n.Fence)
 	}
 }
@@ -196,7 +204,7 @@ func (v *view) wanted(w WantRequest, e env) {
 	case !e.refresher(), w.Reason.Demanded() && generation > w.Seen:
 		return
 	case w.Reason.Demanded() && generation == w.Seen:
-		v.demand.merge(demand{reason: w.Reason, seen: w.Seen, askedBy: w.AskedBy}, e)
+		v.edit().demand.merge(demand{reason: w.Reason, seen: w.Seen, askedBy: w.AskedBy}, e)
 		return
 	}
 	// The store, not the reader, says what is due. A reader that repeats itself
@@ -214,14 +222,10 @@ func (v *view) install(r Record, e env) {
 	v.lost = v.lost && r.Generation == v.generation()
 	refreshIn := r.replacedIn(e.refreshAge(r.Lifetime()))
 	r.TTL = min(r.TTL, r.Lifetime()-Margin(r.Lifetime())) // it is more only if the store's clock went back
-	v.held = &held{
-		Record:    r,
-		slept:     e.slept,
-		until:     e.now + instant(r.TTL),
-		refreshAt: e.now + instant(refreshIn) + e.upTo(spread(e.every)),
-	}
-	if v.demand.reason != "" && r.Generation > v.demand.seen {
-		v.demand = demand{}
+	v.held = hold(r, e.now, e.slept)
+	v.held.refreshAt = e.now + instant(refreshIn) + e.upTo(spread(e.every))
+	if d := v.demand(); d.reason != "" && r.Generation > d.seen {
+		v.rare.demand = demand{}
 	}
 }
 
@@ -243,9 +247,9 @@ func (v *view) readFailed(err error, e env) (fx effects) {
 	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrDenied) { // which is said for all accounts
 		return effects{reschedule: true, wake: e.down.over(e), broadcast: true}
 	}
-	v.pause(v.fault.retryAt(e))
+	v.pause(faultRetryAt(e))
 	v.nextRead = v.pauseUntil
 	v.end(err, 0)
-	fx.complaint = v.fault.complain(err, e)
+	fx.complaint = v.edit().fault.complain(err, e)
 	return v.changed(fx, e)
 }

@@ -12,27 +12,18 @@ type view struct {
 
 	readAt   instant // the last reading of the store
 	nextRead instant // the store is read again then though no notification came
-	polledAt instant // when waiters had the store read last, without Run
 
 	retryAt    instant // end of the back-off after failure
-	heldUntil  instant // demands are refused until then, see RepeatSame
-	limitUntil instant // a limit, as the store said, forbids scheduled refreshes until then
 	busyUntil  instant // another process is refreshing until then
 	pauseUntil instant // this process waits until then before it tries again
 
 	attempts attempts
 	failure  *Failure   // the last one, also when it is over
 	grant    *grantView // nil: the account needs no grant, and has none
+	rare     *rare      // read by the methods of the same names, changed by edit; nil, mostly: nothing of it
 
-	fault fault
-
-	demand  demand
-	outcome outcome
-	told    uint32 // the outcome.seq that waiters have been woken for
-
-	holder     string
 	callsToday int32
-	conflicts  int32
+	told       uint32 // the outcome.seq that waiters have been woken for
 	reads      uint32 // readings of the store so far
 	covered    uint32 // the feed's cursor at the last reading: it tells of every change since; 0: it had none
 	readSeq    uint16 // how often readDue was set; see stateRead
@@ -44,12 +35,18 @@ type view struct {
 	removed    bool
 }
 
-// held is a record with what follows from it on this machine's clock.
-type held struct {
-	Record
-	slept     int64   // the clock's count of sleep when it was read
-	until     instant // it is withdrawn then
-	refreshAt instant // the schedule wants a new one then
+// rare is what a view seldom has: most of many accounts never need it.
+type rare struct {
+	fault   fault
+	demand  demand
+	outcome outcome
+
+	polledAt   instant // when waiters had the store read last, without Run
+	heldUntil  instant // demands are refused until then, see RepeatSame
+	limitUntil instant // a limit, as the store said, forbids scheduled refreshes until then
+
+	holder    string // who has the lock
+	conflicts int
 }
 
 // outcome is how the last round, or an attempt that was notified, ended.
@@ -99,6 +96,71 @@ const (
 	pollGrid = 250 * time.Millisecond
 )
 
+// edit returns the rare part to be changed.
+func (v *view) edit() *rare {
+	if v.rare == nil {
+		v.rare = new(rare)
+	}
+	return v.rare
+}
+
+func (v *view) fault() (f fault) {
+	if v.rare != nil {
+		f = v.rare.fault
+	}
+	return f
+}
+
+func (v *view) demand() (d demand) {
+	if v.rare != nil {
+		d = v.rare.demand
+	}
+	return d
+}
+
+func (v *view) outcome() (o outcome) {
+	if v.rare != nil {
+		o = v.rare.outcome
+	}
+	return o
+}
+
+func (v *view) polledAt() (at instant) {
+	if v.rare != nil {
+		at = v.rare.polledAt
+	}
+	return at
+}
+
+func (v *view) heldUntil() (until instant) {
+	if v.rare != nil {
+		until = v.rare.heldUntil
+	}
+	return until
+}
+
+func (v *view) limitUntil() (until instant) {
+	if v.rare != nil {
+		until = v.rare.limitUntil
+	}
+	return until
+}
+
+// lockSeen takes in who has the lock, and how often another program was seen to fetch.
+func (v *view) lockSeen(holder string, conflicts int) {
+	if v.rare != nil || holder != "" || conflicts != 0 {
+		r := v.edit()
+		r.holder, r.conflicts = holder, conflicts
+	}
+}
+
+// unlimited forgets what limits forbid on schedule.
+func (v *view) unlimited() {
+	if v.rare != nil {
+		v.rare.limitUntil = 0
+	}
+}
+
 // read has the store read.
 func (v *view) read() {
 	v.readDue = true
@@ -113,8 +175,9 @@ func (v *view) pause(until instant) { v.busyUntil, v.pauseUntil = 0, until }
 
 // end ends what waiters wait for.
 func (v *view) end(err error, attempt Fence) {
-	v.demand = demand{}
-	v.outcome = outcome{seq: v.outcome.seq + 1, err: err, fence: attempt}
+	r := v.edit()
+	r.demand = demand{}
+	r.outcome = outcome{seq: r.outcome.seq + 1, err: err, fence: attempt}
 }
 
 // changed adds what follows every change: what is served, who is woken, when the
@@ -139,7 +202,8 @@ func (v *view) changed(fx effects, e env) effects {
 // what is due: to wake a hundred goroutines for each step on the way to the first
 // token costs more than the steps.
 func (v *view) concernsWaiters(e env) bool {
-	news := v.outcome.seq != v.told
-	v.told = v.outcome.seq
+	seq := v.outcome().seq
+	news := v.told != seq
+	v.told = seq
 	return news || v.removed || !e.refresher() || !e.running || v.usable(e) || v.failure != nil
 }

@@ -144,8 +144,8 @@ func TestHowARoundEndsDecidesWhenTheNextMayBegin(t *testing.T) {
 			if got := max(time.Duration(v.allowed(ReasonMissing, e)-at), 0); got != c.want {
 				t.Errorf("the next round may begin in %v, want %v", got, c.want)
 			}
-			if (v.outcome.err != nil) != c.told || fx.broadcast != c.told {
-				t.Errorf("waiters are told %v (broadcast %v)", v.outcome.err, fx.broadcast)
+			if (v.outcome().err != nil) != c.told || fx.broadcast != c.told {
+				t.Errorf("waiters are told %v (broadcast %v)", v.outcome().err, fx.broadcast)
 			}
 			if v.readDue != c.readDue || (fx.complaint != nil) != c.complain || v.inRound {
 				t.Errorf("readDue %v, complaint %v, inRound %v", v.readDue, fx.complaint, v.inRound)
@@ -170,11 +170,11 @@ func TestWhatIsThrottledWaitsOrEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v, e := fresh(), testEnv()
 			if c.reason.Demanded() {
-				v.demand.merge(demand{reason: c.reason, seen: 7}, e)
+				v.edit().demand.merge(demand{reason: c.reason, seen: 7}, e)
 			}
 			v.throttled(&ThrottledError{Limit: c.limit, RetryIn: c.retryIn}, c.reason, e)
-			if (v.outcome.err != nil) != c.ends || v.readDue != c.readDue {
-				t.Errorf("outcome %v, readDue %v", v.outcome.err, v.readDue)
+			if (v.outcome().err != nil) != c.ends || v.readDue != c.readDue {
+				t.Errorf("outcome %v, readDue %v", v.outcome().err, v.readDue)
 			}
 			if v.allowed(c.reason, e) <= at && !c.ends {
 				t.Error("it may be tried again at once")
@@ -215,7 +215,7 @@ func TestWhatIsServedFollowsTheView(t *testing.T) {
 		"without Run":        {func(_ *view, e *env) { e.running = false }, false},
 		"an ended record":    {func(v *view, e *env) { e.now = v.held.until }, false},
 		"a removed account":  {func(v *view, _ *env) { v.removed = true }, false},
-		"an unusable record": {func(v *view, _ *env) { v.fault.barred = 8 }, false},
+		"an unusable record": {func(v *view, _ *env) { v.edit().fault.barred = 8 }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v, e := fresh(), testEnv()

@@ -44,7 +44,7 @@ const (
 // not. following: it hears the account's notifications.
 func (w *waiter) next(v *view, ended error, following bool, e env) step {
 	if !w.began {
-		w.began, w.at, w.reads, w.seq, w.held = true, e.now, v.reads, v.outcome.seq, v.generation()
+		w.began, w.at, w.reads, w.seq, w.held = true, e.now, v.reads, v.outcome().seq, v.generation()
 	}
 	if h, err := w.answer(v, e); h != nil || err != nil {
 		return step{record: h, err: err}
@@ -53,7 +53,7 @@ func (w *waiter) next(v *view, ended error, following bool, e env) step {
 		return step{err: w.noToken(v, ended, e)}
 	}
 	if w.reason.Demanded() {
-		v.demand.merge(demand{reason: w.reason, seen: w.after, askedBy: w.askedBy, log: w.log}, e)
+		v.edit().demand.merge(demand{reason: w.reason, seen: w.after, askedBy: w.askedBy, log: w.log}, e)
 	}
 	next := w.pursue(v, e)
 	// Without Run a waiter subscribes once the store turned out to have nothing.
@@ -87,11 +87,11 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 		}
 	}
 	var err error // how a round ended since, or shortly before and takes an operator
-	if v.outcome.seq != w.seq || errors.Is(v.outcome.err, ErrDenied) && e.now < v.pauseUntil {
-		err = v.outcome.err
+	if o := v.outcome(); o.seq != w.seq || errors.Is(o.err, ErrDenied) && e.now < v.pauseUntil {
+		err = o.err
 	}
-	if w.reason.Demanded() && e.now < v.heldUntil {
-		left := time.Duration(v.heldUntil - e.now)
+	if held := v.heldUntil(); w.reason.Demanded() && e.now < held {
+		left := time.Duration(held - e.now)
 		return nil, &ThrottledError{Limit: LimitInterval, RetryIn: left, Until: e.wall.Add(left)}
 	}
 	if none := w.nothingToPresent(v, e); none != nil {
@@ -108,7 +108,7 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 		return nil, nil
 	}
 	if current {
-		if unusable := v.fault.waits(e); unusable != nil {
+		if unusable := v.fault().waits(e); unusable != nil {
 			return nil, unusable
 		}
 		if refused := v.refused(e); refused != nil {
@@ -162,7 +162,7 @@ func (v *view) cause(e env) error {
 	if v.failure != nil && v.failure.InARow > 0 {
 		return failureError(e.account, v.failure, time.Duration(v.retryAt-e.now))
 	}
-	return v.outcome.err
+	return v.outcome().err
 }
 
 // pursue decides whether w needs a round now, and how long it waits otherwise,
@@ -182,8 +182,8 @@ func (w *waiter) pursue(v *view, e env) step {
 	allowed := v.allowed(reason, e)
 	switch followed := e.running && e.connected && v.reads > 0; {
 	case v.readDue, unread && !followed:
-	case !e.running && e.now >= max(v.polledAt, w.at)+instant(waitingPoll):
-		v.polledAt = e.now
+	case !e.running && e.now >= max(v.polledAt(), w.at)+instant(waitingPoll):
+		v.edit().polledAt = e.now
 	case reason == "", e.blocked != nil:
 		return step{wait: waitingPoll}
 	case e.now < allowed:
@@ -195,7 +195,7 @@ func (w *waiter) pursue(v *view, e env) step {
 // lacking returns whether waiting for a token of the account is pointless, and why it
 // has none.
 func (v *view) lacking(e env) (pointless bool, cause error) {
-	w := waiter{reason: ReasonMissing, seq: v.outcome.seq}
+	w := waiter{reason: ReasonMissing, seq: v.outcome().seq}
 	if _, err := w.answer(v, e); err != nil {
 		return true, err
 	}

@@ -36,6 +36,7 @@ type subscription struct {
 	mu      sync.Mutex
 	roles   map[string]bool // guarded by mu: the set; true: as a refresher
 	changes []change        // guarded by mu: not passed to the connection yet
+	begun   bool            // guarded by mu: a connection has taken the set, so changes are noted
 	wake    chan struct{}   // holds one value when there may be something in changes
 
 	onReplica  bool // owned by the current connection: it was logged that the server is a replica
@@ -94,7 +95,9 @@ func (s *subscription) changeLocked(c change) {
 	if len(c.accounts) == 0 {
 		return
 	}
-	s.changes = append(s.changes, c)
+	if s.begun {
+		s.changes = append(s.changes, c)
+	}
 	wake(s.wake)
 }
 
@@ -201,7 +204,7 @@ func (s *subscription) patterns(role coordinator.Role) []string {
 func (s *subscription) everything() []change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.changes = nil
+	s.changes, s.begun = nil, true
 	var readers, refreshers []string
 	for account, refresher := range s.roles {
 		if refresher {

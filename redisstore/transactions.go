@@ -87,13 +87,16 @@ func (s *Store) transact(ctx context.Context, server redis.UniversalClient, keys
 	// Only the server knows for certain which day it is. This guess is wrong only
 	// around midnight.
 	day := s.day()
-	pipe := server.Pipeline()
-	all := make([]transaction, 0, len(indexes)/most+1)
+	transactions := (len(indexes) + most - 1) / most
+	commands := make([]redis.Cmder, 0, 3*transactions+commandsEach*len(indexes))
+	all := make([]transaction, 0, transactions)
 	for some := range slices.Chunk(indexes, most) {
-		t := newTransaction(ctx, keys, some, day)
-		_ = pipe.BatchProcess(ctx, t.commands...) // only queues them
-		all = append(all, t)
+		from := len(commands)
+		commands = appendTransaction(ctx, commands, keys, some, day)
+		all = append(all, transaction{some, commands[from:]})
 	}
+	pipe := server.Pipeline()
+	_ = pipe.BatchProcess(ctx, commands...) // only queues them
 	_, unsent := pipe.Exec(ctx)
 	for _, t := range all {
 		parts, err := t.parts()
@@ -131,18 +134,18 @@ type transaction struct {
 	commands []redis.Cmder // each is a *redis.Cmd; the last is EXEC
 }
 
-func newTransaction(ctx context.Context, keys []layout.AccountKeys, indexes []int, day string) transaction {
-	t := transaction{indexes, make([]redis.Cmder, 0, 3+commandsEach*len(indexes))}
+// appendTransaction appends the commands of a transaction.
+func appendTransaction(ctx context.Context, commands []redis.Cmder, keys []layout.AccountKeys, indexes []int, day string) []redis.Cmder {
 	words := make([]any, 0, 3+argsEach*len(indexes)) // of all commands
 	add := func(command []any, more ...any) {
 		from := len(words)
 		words = append(append(words, command...), more...)
-		t.commands = append(t.commands, redis.NewCmd(ctx, words[from:len(words):len(words)]...))
+		commands = append(commands, redis.NewCmd(ctx, words[from:len(words):len(words)]...))
 	}
 	add([]any{"multi"})
 	add([]any{"time"})
 	for _, i := range indexes {
-		k, calls := &keys[i], keys[i].Calls+day
+		k, calls := &keys[i], keys[i].Calls+day // pointers to texts need no room of their own
 		add([]any{"hmget", &k.Token}, tokenFields...)
 		add([]any{"pttl", &k.Token})
 		add([]any{"hmget", &k.State}, stateFields...)
@@ -152,7 +155,7 @@ func newTransaction(ctx context.Context, keys []layout.AccountKeys, indexes []in
 		add([]any{"pttl", &k.Lock})
 	}
 	add([]any{"exec"})
-	return t
+	return commands
 }
 
 // parts returns the answers to the commands in the transaction, nil if nothing was sent.

@@ -9,8 +9,9 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// source is an account's source: it calls the issuer.
-func source(s *issuer, account int, o options) coordinator.Source {
+// source is an account's source: it calls the issuer. It takes as little room as it can: the
+// memory of an account is measured with it.
+func source(s *issuer, account int, o *options) coordinator.Source {
 	return coordinator.SourceFunc(func(context.Context, coordinator.FetchRequest) (coordinator.FetchResult, error) {
 		time.Sleep(o.source)
 		return coordinator.FetchResult{Token: coordinator.NewToken(s.issue(account)), Lifetime: 2 * o.every}, nil

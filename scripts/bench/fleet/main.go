@@ -135,7 +135,7 @@ func (f *fleet) make() error {
 			Limits: coordinator.Limits{PerDay: 1 << 30, Reserve: 1, MinInterval: time.Millisecond},
 		}
 		for i, name := range f.names {
-			cfg.Accounts = append(cfg.Accounts, coordinator.AccountConfig{Name: name, Source: source(&f.issuer, i, f.options)})
+			cfg.Accounts = append(cfg.Accounts, coordinator.AccountConfig{Name: name, Source: source(&f.issuer, i, &f.options)})
 		}
 		zk, err := coordinator.New(cfg)
 		if err != nil {
