@@ -32,10 +32,8 @@ type Account struct {
 	changed  chan struct{}  // closed at the next change; nil: nothing waits
 	grant    *grantMemory   // nil, mostly: the account needs no grant
 
-	wake  instant // guarded by scheduler.mu: when the schedule looks at it
-	index int32   // guarded by scheduler.mu: in its heap; -1: not there
-
-	unread bool // guarded by scheduler.mu: it waits to be read, or is being read
+	index  int32 // guarded by scheduler.mu: in its heap; -1: not there
+	unread bool  // guarded by scheduler.mu: it waits to be read, or is being read
 }
 
 func newAccount(c *Coordinator, cfg AccountConfig) (*Account, error) {

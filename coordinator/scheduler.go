@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"container/heap"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -18,7 +17,7 @@ type scheduler struct {
 	wake   chan struct{} // capacity 1: there is something in again
 	inTurn int           // accounts that are read each PollEvery where the feed works
 
-	mu     sync.Mutex // guards what follows, and wake and index of every account
+	mu     sync.Mutex // guards what follows, and index and unread of every account
 	heap   wakeHeap
 	armed  time.Time  // when run wakes by itself; no instant: a timer does not count sleep
 	again  []string   // subscribed, and not told to watch yet
@@ -42,12 +41,7 @@ func (s *scheduler) at(a *Account, then instant) {
 		return
 	}
 	s.mu.Lock()
-	a.wake = then
-	if a.index < 0 {
-		heap.Push(&s.heap, a)
-	} else {
-		heap.Fix(&s.heap, int(a.index))
-	}
+	s.heap.set(a, then)
 	// run need not hear of what is later than its next look: it wakes, finds
 	// nothing, and sleeps on. Most changes put things off.
 	sooner := s.c.time(then).Before(s.armed)
@@ -67,9 +61,7 @@ func (s *scheduler) poke() {
 func (s *scheduler) remove(a *Account) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a.index >= 0 {
-		heap.Remove(&s.heap, int(a.index))
-	}
+	s.heap.remove(a)
 }
 
 // run looks after the accounts until ctx ends.
@@ -128,12 +120,14 @@ func (s *scheduler) read(ctx context.Context, wg *sync.WaitGroup, loads chan str
 func (s *scheduler) pop(now time.Time) (due []*Account, next time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.heap) > 0 && s.heap[0].wake <= s.c.instant(now) {
-		due = append(due, heap.Pop(&s.heap).(*Account))
+	for len(s.heap) > 0 && s.heap[0].at <= s.c.instant(now) {
+		a := s.heap[0].a
+		s.heap.remove(a)
+		due = append(due, a)
 	}
 	next = now.Add(longTime)
 	if len(s.heap) > 0 {
-		next = s.c.time(s.heap[0].wake)
+		next = s.c.time(s.heap[0].at)
 	}
 	s.armed = next
 	return due, next
@@ -355,10 +349,21 @@ func (s *scheduler) readAgain(ctx context.Context) {
 				if resumed && v.grant == nil && v.covered == e.fed {
 					return v.readLater(e)
 				}
-				return v.readSoon(e)
+				return s.readDirectly(a, v, e)
 			})
 		}
 	}
+	s.poke()
+}
+
+// readDirectly has the account read without a look at it first, if nothing is in the way.
+func (s *scheduler) readDirectly(a *Account, v *view, e env) effects {
+	fx := v.readSoon(e)
+	if v.task(e) == taskRead && (e.down == nil || !e.wall.Before(e.down.until)) {
+		s.queueUnread(a)
+		fx.reschedule = false
+	}
+	return fx
 }
 
 // probeOne reads an account, if it is this process' to refresh or readers are
@@ -405,30 +410,5 @@ func (s *scheduler) random() *Account {
 	if len(s.heap) == 0 {
 		return nil
 	}
-	return s.heap[rand.IntN(len(s.heap))]
-}
-
-// wakeHeap implements heap.Interface.
-type wakeHeap []*Account
-
-func (h wakeHeap) Len() int           { return len(h) }
-func (h wakeHeap) Less(i, j int) bool { return h[i].wake < h[j].wake }
-func (h wakeHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = int32(i), int32(j)
-}
-
-func (h *wakeHeap) Push(x any) {
-	a := x.(*Account)
-	a.index = int32(len(*h))
-	*h = append(*h, a)
-}
-
-func (h *wakeHeap) Pop() any {
-	old := *h
-	a := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	a.index = -1
-	return a
+	return s.heap[rand.IntN(len(s.heap))].a
 }
