@@ -37,6 +37,7 @@ type subscription struct {
 	roles   map[string]bool // guarded by mu: the set; true: as a refresher
 	changes []change        // guarded by mu: not passed to the connection yet
 	begun   bool            // guarded by mu: a connection has taken the set, so changes are noted
+	removed bool            // guarded by mu: some were removed since
 	wake    chan struct{}   // holds one value when there may be something in changes
 
 	onReplica  bool // owned by the current connection: it was logged that the server is a replica
@@ -84,6 +85,7 @@ func (s *subscription) Remove(accounts ...string) {
 	for _, account := range accounts {
 		if _, ok := s.roles[account]; ok {
 			delete(s.roles, account)
+			s.removed = true
 			removed = append(removed, account)
 		}
 	}
@@ -204,7 +206,7 @@ func (s *subscription) patterns(role coordinator.Role) []string {
 func (s *subscription) everything() []change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.changes, s.begun = nil, true
+	s.changes, s.begun, s.removed = nil, true, false
 	var readers, refreshers []string
 	for account, refresher := range s.roles {
 		if refresher {
@@ -229,6 +231,9 @@ func (s *subscription) latest() []change {
 func (s *subscription) still(accounts []string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.removed {
+		return accounts
+	}
 	return slices.DeleteFunc(accounts, func(account string) bool {
 		_, ok := s.roles[account]
 		return !ok
