@@ -54,16 +54,7 @@ func TestAnAccountTakesLittleMemory(t *testing.T) {
 		names[i] = fmt.Sprintf("wx%016x", i)
 	}
 	before := liveHeap()
-	cfg := coordinator.Config{Store: fullStore{}}
-	source := coordinator.SourceFunc(func(context.Context, coordinator.FetchRequest) (r coordinator.FetchResult, err error) { return r, err })
-	for _, name := range names {
-		cfg.Accounts = append(cfg.Accounts, coordinator.AccountConfig{Name: name, Source: source})
-	}
-	c, err := coordinator.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg = coordinator.Config{} // releases the list
+	c := newOf(t, names)
 	stop := c.Start(t.Context())
 	defer stop()
 	for _, name := range names {
@@ -77,6 +68,21 @@ func TestAnAccountTakesLittleMemory(t *testing.T) {
 		t.Errorf("an account takes %d bytes, want at most %d", each, most)
 	}
 	runtime.KeepAlive(c)
+}
+
+// newOf returns a coordinator of these accounts. The list of them is garbage afterwards.
+func newOf(t *testing.T, names []string) *coordinator.Coordinator {
+	t.Helper()
+	cfg := coordinator.Config{Store: fullStore{}}
+	source := coordinator.SourceFunc(func(context.Context, coordinator.FetchRequest) (r coordinator.FetchResult, err error) { return r, err })
+	for _, name := range names {
+		cfg.Accounts = append(cfg.Accounts, coordinator.AccountConfig{Name: name, Source: source})
+	}
+	c, err := coordinator.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func liveHeap() int64 {
