@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -154,35 +152,6 @@ func (d *daemon) prepare(sandboxed bool) error {
 
 // shutdownGrace is how long requests under way may take after SIGTERM.
 const shutdownGrace = 15 * time.Second
-
-const (
-	// heapFloor is how much memory run allocates and never touches, so that it never
-	// becomes resident. It counts as part of the heap. A daemon keeps so little alive
-	// (5 MB) that otherwise the garbage collector ran a hundred times a second under
-	// load, which took a tenth of each request's CPU.
-	heapFloor = 32 << 20
-
-	// garbagePercent of the heap may be garbage before the collector runs: 10 MB, and
-	// 60 MB with ten thousand waiting requests. Go's default is 100 %.
-	garbagePercent = 25
-)
-
-// setCollector sets how the garbage collector works, unless GOGC does, until the
-// function that it returns is called.
-func (d *daemon) setCollector() (restore func()) {
-	floor := make([]byte, heapFloor)
-	before := 0
-	own := d.env("GOGC") == ""
-	if own {
-		before = debug.SetGCPercent(garbagePercent)
-	}
-	return func() {
-		if own {
-			debug.SetGCPercent(before)
-		}
-		runtime.KeepAlive(floor)
-	}
-}
 
 // run serves until signalled ends and the drain delay is over, and then finishes what
 // is under way.
