@@ -3,87 +3,84 @@ package metrics
 import (
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 // stat is a number that concerns all accounts together.
 type stat struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	of   func(coordinator.Stats) float64
+	*desc
+	of func(coordinator.Stats) float64
 }
 
 func stats() []stat {
-	counter := func(name, help string, of func(coordinator.Stats) uint64) stat {
-		return stat{desc(name, help), prometheus.CounterValue, func(s coordinator.Stats) float64 { return float64(of(s)) }}
+	total := func(name, help string, n func(coordinator.Stats) uint64) stat {
+		return stat{describe(counter, name, help), func(s coordinator.Stats) float64 { return float64(n(s)) }}
 	}
 	return []stat{
-		{desc("waiters", "Calls that wait for a token right now."), prometheus.GaugeValue,
+		{describe(gauge, "waiters", "Calls that wait for a token right now."),
 			func(s coordinator.Stats) float64 { return float64(s.Waiters) }},
-		counter("lock_waits_total", "Times another process held the lock.", func(s coordinator.Stats) uint64 { return s.LocksTaken }),
-		counter("missed_notifications_total", "Newer tokens found that no notification had told of.",
+		total("lock_waits_total", "Times another process held the lock.", func(s coordinator.Stats) uint64 { return s.LocksTaken }),
+		total("missed_notifications_total", "Newer tokens found that no notification had told of.",
 			func(s coordinator.Stats) uint64 { return s.Missed }),
-		counter("store_disconnects_total", "Times the notifications stopped.", func(s coordinator.Stats) uint64 { return s.Disconnects }),
-		counter("restores_total", "Tokens put back that Redis had lost.", func(s coordinator.Stats) uint64 { return s.Restores }),
-		counter("superseded_commits_total", "Tokens not stored, because a newer attempt had begun.",
+		total("store_disconnects_total", "Times the notifications stopped.", func(s coordinator.Stats) uint64 { return s.Disconnects }),
+		total("restores_total", "Tokens put back that Redis had lost.", func(s coordinator.Stats) uint64 { return s.Restores }),
+		total("superseded_commits_total", "Tokens not stored, because a newer attempt had begun.",
 			func(s coordinator.Stats) uint64 { return s.Superseded }),
-		counter("conflicts_seen_total", "Reports to this process that show an outside program fetching tokens.",
+		total("conflicts_seen_total", "Reports to this process that show an outside program fetching tokens.",
 			func(s coordinator.Stats) uint64 { return s.Conflicts }),
 	}
 }
 
 // accountGauge is a gauge of an account. It has no value where of returns false.
 type accountGauge struct {
-	desc *prometheus.Desc
-	of   func(coordinator.Status) (v float64, ok bool)
+	*desc
+	of func(coordinator.Status) (v float64, ok bool)
 }
 
 func accountGauges() []accountGauge {
-	gauge := func(name, help string, of func(coordinator.Status) (float64, bool)) accountGauge {
-		return accountGauge{desc(name, help, "account"), of}
+	one := func(name, help string, v func(coordinator.Status) (float64, bool)) accountGauge {
+		return accountGauge{describe(gauge, name, help, "account"), v}
 	}
-	always := func(of func(coordinator.Status) float64) func(coordinator.Status) (float64, bool) {
-		return func(s coordinator.Status) (float64, bool) { return of(s), true }
+	always := func(v func(coordinator.Status) float64) func(coordinator.Status) (float64, bool) {
+		return func(s coordinator.Status) (float64, bool) { return v(s), true }
 	}
-	withToken := func(of func(coordinator.Status) float64) func(coordinator.Status) (float64, bool) {
-		return func(s coordinator.Status) (float64, bool) { return of(s), s.Record.Usable() }
+	withToken := func(v func(coordinator.Status) float64) func(coordinator.Status) (float64, bool) {
+		return func(s coordinator.Status) (float64, bool) { return v(s), s.Record.Usable() }
 	}
 	return []accountGauge{
-		gauge("token_ttl_seconds", "For how much longer the current token is served; 0 without a token.",
+		one("token_ttl_seconds", "For how much longer the current token is served; 0 without a token.",
 			always(func(s coordinator.Status) float64 { return s.Record.TTL.Seconds() })),
-		gauge("token_age_seconds", "How long ago the current token was issued; absent without one.",
+		one("token_age_seconds", "How long ago the current token was issued; absent without one.",
 			withToken(func(s coordinator.Status) float64 { return s.Record.Age().Seconds() })),
-		gauge("token_generation", "The generation of the token in this process: the same in all of a fleet, but for a moment.",
+		one("token_generation", "The generation of the token in this process: the same in all of a fleet, but for a moment.",
 			withToken(func(s coordinator.Status) float64 { return float64(s.Record.Generation) })),
-		gauge("next_refresh_seconds", "Until the next refresh, by the schedule and not before a failure allows it; negative when it is late, "+
+		one("next_refresh_seconds", "Until the next refresh, by the schedule and not before a failure allows it; negative when it is late, "+
 			"absent when it is not known.",
 			func(s coordinator.Status) (float64, bool) {
 				return time.Until(s.NextRefresh).Seconds(), !s.NextRefresh.IsZero()
 			}),
-		gauge("calls_today", "Calls to the issuer today (UTC+8, or in the period that its limits are about), of all processes, as last read.",
+		one("calls_today", "Calls to the issuer today (UTC+8, or in the period that its limits are about), of all processes, as last read.",
 			always(func(s coordinator.Status) float64 { return float64(s.CallsToday) })),
-		gauge("calls_per_day", "The budget of calls for the same time as calls_today.",
+		one("calls_per_day", "The budget of calls for the same time as calls_today.",
 			always(func(s coordinator.Status) float64 { return float64(s.Limits.PerDay) })),
-		gauge("open_attempts", "Calls to the issuer whose outcome is not known yet.",
+		one("open_attempts", "Calls to the issuer whose outcome is not known yet.",
 			always(func(s coordinator.Status) float64 { return float64(s.OpenAttempts) })),
-		gauge("failures_in_a_row", "Failed calls since the last success, of all processes.",
+		one("failures_in_a_row", "Failed calls since the last success, of all processes.",
 			always(func(s coordinator.Status) float64 {
 				if s.Failure == nil {
 					return 0
 				}
 				return float64(s.Failure.InARow)
 			})),
-		gauge("parent_lacks_token", "1 while the source cannot be asked because the account whose token it needs has none; absent without such a parent.",
+		one("parent_lacks_token", "1 while the source cannot be asked because the account whose token it needs has none; absent without such a parent.",
 			func(s coordinator.Status) (float64, bool) {
 				if s.Blocked != nil {
 					return 1, true
 				}
 				return 0, s.Parent != ""
 			}),
-		gauge("conflicts", "Times an outside program was seen to fetch tokens of the account.",
+		one("conflicts", "Times an outside program was seen to fetch tokens of the account.",
 			always(func(s coordinator.Status) float64 { return float64(s.Conflicts) })),
 	}
 }
@@ -97,15 +94,15 @@ func grantEvents(s coordinator.Stats) map[string]uint64 {
 }
 
 // grantCollector returns what sends the state of an account's grant, if it has one.
-func grantCollector() func(send sender, s coordinator.Status, now time.Time) {
-	status := desc("grant_status", "1 for what the account's grant is worth: good; presented, while a refresh is under way; doubt, when it may be used up; "+
+func grantCollector() func(to *scrape, s coordinator.Status, now time.Time) {
+	status := describe(gauge, "grant_status", "1 for what the account's grant is worth: good; presented, while a refresh is under way; doubt, when it may be used up; "+
 		"dead or none, when a person has to consent (by consent), or the issuer to push (by push).", "account", "condition", "by")
-	ends := desc("grant_ends_seconds", "Until the account's grant ends: idle, unless it is used; fixed, whatever is done; pushed, unless the issuer pushes another token.",
+	ends := describe(gauge, "grant_ends_seconds", "Until the account's grant ends: idle, unless it is used; fixed, whatever is done; pushed, unless the issuer pushes another token.",
 		"account", "how")
-	life := desc("grant_life_seconds", "How long the life is altogether that ends in grant_ends_seconds: since the token was used or pushed, "+
+	life := describe(gauge, "grant_life_seconds", "How long the life is altogether that ends in grant_ends_seconds: since the token was used or pushed, "+
 		"or since the consent if the end is fixed.", "account", "how")
-	age := desc("grant_age_seconds", "How long ago the newest token of the account's grant was stored.", "account")
-	return func(send sender, s coordinator.Status, now time.Time) {
+	age := describe(gauge, "grant_age_seconds", "How long ago the newest token of the account's grant was stored.", "account")
+	return func(to *scrape, s coordinator.Status, now time.Time) {
 		g := wire.NewGrantFromMemory(s.Grant)
 		if g == nil {
 			return
@@ -114,45 +111,39 @@ func grantCollector() func(send sender, s coordinator.Status, now time.Time) {
 		if g.Pushed {
 			by = "push"
 		}
-		send(status, prometheus.GaugeValue, 1, s.Name, string(g.Condition), by)
+		to.send(status, 1, s.Name, string(g.Condition), by)
 		g.Ends(func(how string, at time.Time) {
-			send(ends, prometheus.GaugeValue, at.Sub(now).Seconds(), s.Name, how)
+			to.send(ends, at.Sub(now).Seconds(), s.Name, how)
 			if d := g.Life(how, at); d > 0 {
-				send(life, prometheus.GaugeValue, d.Seconds(), s.Name, how)
+				to.send(life, d.Seconds(), s.Name, how)
 			}
 		})
 		if !g.ObtainedAt.IsZero() {
-			send(age, prometheus.GaugeValue, now.Sub(g.ObtainedAt.Time).Seconds(), s.Name)
+			to.send(age, now.Sub(g.ObtainedAt.Time).Seconds(), s.Name)
 		}
 	}
 }
 
 // accountCollector reads the state of a coordinator's accounts from memory.
 func accountCollector(zk *coordinator.Coordinator) collector {
-	connected := desc("store_connected", "1 while notifications from Redis arrive.")
-	happened := desc("grant_events_total", "What happened to grants in this process: tokens presented, or probed as the last resort; answers kept; consented, "+
+	connected := describe(gauge, "store_connected", "1 while notifications from Redis arrive.")
+	happened := describe(counter, "grant_events_total", "What happened to grants in this process: tokens presented, or probed as the last resort; answers kept; consented, "+
 		"new grants stored; restored, after Redis had lost them; unconfirmed, when Redis did not say that one is durable; doubted and lost, when one became so.", "event")
 	stats, gauges, grant := stats(), accountGauges(), grantCollector()
-	return func(send sender) {
-		up := 0.0
-		if zk.Connected() {
-			up = 1
-		}
-		send(connected, prometheus.GaugeValue, up)
+	return func(to *scrape) {
+		to.send(connected, truth(zk.Connected()))
 		read := zk.Stats()
 		for _, s := range stats {
-			send(s.desc, s.kind, s.of(read))
+			to.send(s.desc, s.of(read))
 		}
-		for event, n := range grantEvents(read) {
-			send(happened, prometheus.CounterValue, float64(n), event)
-		}
+		to.sendEach(happened, grantEvents(read))
 		now := time.Now()
 		for _, a := range zk.Accounts() {
 			status := a.Status()
-			grant(send, status, now)
+			grant(to, status, now)
 			for _, g := range gauges {
 				if v, ok := g.of(status); ok {
-					send(g.desc, prometheus.GaugeValue, v, status.Name)
+					to.send(g.desc, v, status.Name)
 				}
 			}
 		}

@@ -1,6 +1,8 @@
 package metrics_test
 
 import (
+	"compress/gzip"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -77,5 +79,58 @@ func TestAccountsAreReadAtEachScrape(t *testing.T) {
 	)
 	if strings.Contains(text, `zhongkong_token_age_seconds{`) {
 		t.Error("there is an age without a token")
+	}
+}
+
+// TestTheNamesOfTheGoClientAreThere has those that dashboards for any Go program ask for.
+func TestTheNamesOfTheGoClientAreThere(t *testing.T) {
+	text := scrape(metrics.New(metrics.Build{}))
+	names := []string{
+		"go_gc_duration_seconds", "go_gc_gogc_percent", "go_gc_gomemlimit_bytes", "go_goroutines", "go_info", "go_memstats_alloc_bytes",
+		"go_memstats_alloc_bytes_total", "go_memstats_buck_hash_sys_bytes", "go_memstats_frees_total", "go_memstats_gc_sys_bytes",
+		"go_memstats_heap_alloc_bytes", "go_memstats_heap_idle_bytes", "go_memstats_heap_inuse_bytes", "go_memstats_heap_objects",
+		"go_memstats_heap_released_bytes", "go_memstats_heap_sys_bytes", "go_memstats_last_gc_time_seconds", "go_memstats_mallocs_total",
+		"go_memstats_mcache_inuse_bytes", "go_memstats_mcache_sys_bytes", "go_memstats_mspan_inuse_bytes", "go_memstats_mspan_sys_bytes",
+		"go_memstats_next_gc_bytes", "go_memstats_other_sys_bytes", "go_memstats_stack_inuse_bytes", "go_memstats_stack_sys_bytes",
+		"go_memstats_sys_bytes", "go_sched_gomaxprocs_threads", "go_threads", "process_cpu_seconds_total", "process_start_time_seconds",
+	}
+	if runtime.GOOS == "linux" {
+		names = append(names, "process_max_fds", "process_network_receive_bytes_total", "process_network_transmit_bytes_total", "process_open_fds",
+			"process_resident_memory_bytes", "process_virtual_memory_bytes", "process_virtual_memory_max_bytes")
+	}
+	for _, name := range names {
+		if !strings.Contains(text, "# TYPE "+name+" ") || !strings.Contains(text, "\n"+name) {
+			t.Errorf("there is no %s", name)
+		}
+	}
+}
+
+func TestALabelNeedNotBeUTF8(t *testing.T) {
+	m := metrics.New(metrics.Build{})
+	m.Datagram("a\xffb\nc")
+	wantLines(t, scrape(m), `zhongkong_datagrams_total{outcome="a?b\nc"} 1`)
+}
+
+func TestAScrapeIsCompressedWhereThatIsAccepted(t *testing.T) {
+	m := metrics.New(metrics.Build{Version: "v1"})
+	for accept, want := range map[string]string{"": "", "gzip": "gzip", "deflate, gzip;q=0.5": "gzip", "gzip;q=0": "", "br": ""} {
+		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r.Header.Set("Accept-Encoding", accept)
+		w := httptest.NewRecorder()
+		m.ServeHTTP(w, r)
+		if got := w.Header().Get("Content-Encoding"); got != want {
+			t.Errorf("%q gets the encoding %q", accept, got)
+		}
+		body := io.Reader(w.Body)
+		if want != "" {
+			var err error
+			if body, err = gzip.NewReader(body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text, err := io.ReadAll(body)
+		if err != nil || !strings.Contains(string(text), "\nzhongkong_build_info{") {
+			t.Errorf("%q: %v, %q", accept, err, text)
+		}
 	}
 }
