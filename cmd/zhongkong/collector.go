@@ -10,16 +10,17 @@ const (
 	// becomes resident. It counts as part of the heap. A daemon keeps so little alive
 	// (5 MB) that otherwise the garbage collector ran a hundred times a second under
 	// load, which took a tenth of each request's CPU.
-	heapFloor = 32 << 20
+	heapFloor = 64 << 20
 
 	// floorPiece is the size of the allocations that heapFloor consists of. The runtime
 	// clears all of an allocation, which makes it resident, if a single page of it was in
 	// use before.
 	floorPiece = 128 << 10
 
-	// garbagePercent of the heap may be garbage before the collector runs: 10 MB, and
-	// 60 MB with ten thousand waiting requests. Go's default is 100 %.
-	garbagePercent = 25
+	// garbagePercent of the heap, its floor included, may be garbage before the collector
+	// runs: 8 MB, 10 MB with a thousand connections, and 30 MB with ten thousand waiting
+	// requests. Go's default is 100 %.
+	garbagePercent = 12
 )
 
 func newHeapFloor() [][]byte {

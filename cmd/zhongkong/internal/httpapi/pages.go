@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -33,24 +35,21 @@ func (a *app) getPage(w http.ResponseWriter, r *request) int {
 		}
 	}
 	q := r.URL.Query()
-	var b bytes.Buffer
-	err := a.page.Render(r.Context(), &b, page.Request{
-		Viewer:   r.caller,
-		Root:     pathToRoot(r.URL),
-		Language: languageOf(r),
-		Account:  r.account,
-		Search:   q.Get("q"),
-		State:    q.Get("state"),
-		All:      q.Has("all"),
-		Confirm:  q.Get("refresh"),
-		Done:     q.Get("done"),
-		Failed:   q.Get("failed"),
-		Fragment: q.Has("fragment"),
+	return a.writePage(w, r, func(to io.Writer) error {
+		return a.page.Render(r.Context(), to, page.Request{
+			Viewer:   r.caller,
+			Root:     pathToRoot(r.URL),
+			Language: languageOf(r),
+			Account:  r.account,
+			Search:   q.Get("q"),
+			State:    q.Get("state"),
+			All:      q.Has("all"),
+			Confirm:  q.Get("refresh"),
+			Done:     q.Get("done"),
+			Failed:   q.Get("failed"),
+			Fragment: q.Has("fragment"),
+		})
 	})
-	if err != nil {
-		return a.failPage(w, r, err)
-	}
-	return writeHTML(w, http.StatusOK, b.Bytes())
 }
 
 // pathToRoot returns the relative path from a page to the list, for links. It is
@@ -66,13 +65,44 @@ func languageOf(r *request) string {
 	return page.Language(r.URL.Query().Get("lang"), r.Header.Get("Accept-Language"))
 }
 
-func writeHTML(w http.ResponseWriter, status int, content []byte) int {
+// writePage answers with what render writes, part by part: the list of a thousand accounts
+// has 600 KB. A page that ends early must not look as if all were well, so its
+// connection is broken off.
+func (a *app) writePage(w http.ResponseWriter, r *request, render func(io.Writer) error) int {
+	out := &pageWriter{to: w}
+	b := bufio.NewWriter(out)
+	err := render(b)
+	if err == nil {
+		err = b.Flush()
+	}
+	switch {
+	case err == nil:
+		return http.StatusOK
+	case out.begun:
+		return statusGone
+	}
+	return a.failPage(w, r, err)
+}
+
+// pageWriter writes the head of a page's answer before the first part of its content.
+type pageWriter struct {
+	to    http.ResponseWriter
+	begun bool
+}
+
+func (p *pageWriter) Write(content []byte) (int, error) {
+	if !p.begun {
+		p.begun = true
+		beginHTML(p.to, http.StatusOK)
+	}
+	return p.to.Write(content)
+}
+
+func beginHTML(w http.ResponseWriter, status int) {
 	setPageHeaders(w.Header())
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Vary", "Accept, Accept-Language")
 	w.WriteHeader(status)
-	_, _ = w.Write(content) // fails if the client has gone
-	return status
 }
 
 // failPage answers with an error: as a page if a browser shows it to a person,
@@ -91,7 +121,9 @@ func (a *app) writeNotice(w http.ResponseWriter, r *request, status int, code st
 	if err := a.page.RenderNotice(&b, page.Notice{Root: pathToRoot(r.URL), Language: languageOf(r), Code: code}); err != nil {
 		return a.fail(w, r, err)
 	}
-	return writeHTML(w, status, b.Bytes())
+	beginHTML(w, status)
+	_, _ = w.Write(b.Bytes()) // fails if the client has gone
+	return status
 }
 
 // getLogout answers GET /logout with 401: the browser forgets the password and

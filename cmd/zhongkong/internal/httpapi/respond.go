@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"encoding/json"
+	"io"
+	"iter"
 	"math"
 	"net/http"
 	"strconv"
@@ -60,6 +62,30 @@ func writeJSON(w http.ResponseWriter, status int, v any) int {
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // fails if the client has gone
 	return status
+}
+
+// writeJSONList writes a list, one element after the other, so that a long one takes no
+// memory.
+func writeJSONList(w http.ResponseWriter, elements iter.Seq[any]) int {
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"] = typeJSON, noStore
+	separator := byte('[')
+	for element := range elements {
+		body, err := json.Marshal(element)
+		if err != nil { // cannot happen with the types of this package
+			panic(http.ErrAbortHandler)
+		}
+		if _, err := w.Write(append([]byte{separator}, body...)); err != nil {
+			return http.StatusOK // the client has gone
+		}
+		separator = ','
+	}
+	end := "]\n"
+	if separator == '[' {
+		end = "[]\n"
+	}
+	_, _ = io.WriteString(w, end) // fails if the client has gone
+	return http.StatusOK
 }
 
 // writeProblem writes an error response and returns its status.

@@ -15,15 +15,18 @@ import (
 // getAccounts answers GET /v1/accounts with the states of the caller's accounts,
 // sorted by name.
 func (a *app) getAccounts(w http.ResponseWriter, r *request) int {
-	states := []wire.Account{} // encoded as [] if the caller has none
-	for _, account := range a.zk.Accounts() {
-		if r.caller.May(account.Name()) {
+	return writeJSONList(w, func(yield func(any) bool) {
+		for _, account := range a.zk.Accounts() {
+			if !r.caller.May(account.Name()) {
+				continue
+			}
 			state := a.stateOf(account)
 			state.Readers = a.readersOf(r.caller, account)
-			states = append(states, state)
+			if !yield(state) {
+				return
+			}
 		}
-	}
-	return writeJSON(w, http.StatusOK, states)
+	})
 }
 
 // getAccount answers GET /v1/accounts/{name}.

@@ -105,7 +105,7 @@ func sendPauses(s *scrape, d *desc) {
 
 var (
 	gcPercentMu   sync.Mutex // for those who read it
-	lastGCPercent = 25       // guarded by gcPercentMu
+	lastGCPercent = 100      // guarded by gcPercentMu
 )
 
 // gcPercent returns what debug.SetGCPercent has set, which only itself returns. Package

@@ -3,7 +3,6 @@
 package page
 
 import (
-	"bytes"
 	"context"
 	"embed"
 	"fmt"
@@ -159,8 +158,8 @@ type Request struct {
 	Fragment bool   // only the part that changes
 }
 
-// Render writes the page. Its links are relative, so that it works below any path of a
-// proxy.
+// Render writes the page, part by part. If it returns an error, the page may have been
+// written in part. Its links are relative, so that it works below any path of a proxy.
 func (p *Page) Render(ctx context.Context, w io.Writer, r Request) error {
 	name := "page"
 	if r.Fragment {
@@ -185,10 +184,8 @@ func (p *Page) RenderNotice(w io.Writer, n Notice) error {
 }
 
 func (p *Page) execute(w io.Writer, language, name string, data any) error {
-	var b bytes.Buffer // a truncated page could look as if all were well
-	if err := p.templates[language].ExecuteTemplate(&b, name, data); err != nil {
+	if err := p.templates[language].ExecuteTemplate(w, name, data); err != nil {
 		return fmt.Errorf("render the page: %w", err)
 	}
-	_, err := w.Write(b.Bytes())
-	return err
+	return nil
 }
