@@ -214,7 +214,7 @@ func (f getForm) requests(t *getTarget, i int, text []byte, end time.Time, answe
 		if _, err := c.Write(text); err != nil {
 			return err
 		}
-		status, _, err := answer(in)
+		status, err := answer(in)
 		if err != nil || status != http.StatusOK {
 			return errors.Join(err, fmt.Errorf("status %d", status))
 		}

@@ -15,12 +15,12 @@ const manyHolders = 10_000
 
 // holders measures how long after its announcement by Redis a new token reaches the
 // callers with a long poll.
-func holders(e *env, r *record) error {
+func holders(e *env, r *record) (err error) {
 	d, err := e.serve()
 	if err != nil {
 		return err
 	}
-	defer d.stop()
+	defer func() { err = errors.Join(err, d.stop()) }()
 	before := serverMemory(d.cmd.Process.Pid)
 	n := e.or(manyHolders, 100)
 	h, err := hold(d, n)
@@ -102,7 +102,7 @@ func hold(d *daemon, n int) (*held, error) {
 			return h, err
 		}
 		h.all.Go(func() { // ends with the answer or release
-			status, _, err := answer(bufio.NewReaderSize(c, 1024))
+			status, err := answer(bufio.NewReaderSize(c, 1024))
 			h.answered[i] = time.Now()
 			if err == nil && status != http.StatusOK {
 				err = fmt.Errorf("status %d", status)

@@ -24,41 +24,41 @@ func request(host, query string) []byte {
 		appID, query, host, key)
 }
 
-// answer reads one response from a connection and returns its status and the length of
-// its body.
-func answer(in *bufio.Reader) (status, length int, err error) {
+// answer reads one response from a connection and returns its status.
+func answer(in *bufio.Reader) (status int, err error) {
+	length := 0
 	line, err := in.ReadSlice('\n')
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	for {
 		if line, err = in.ReadSlice('\n'); err != nil {
-			return status, length, err
+			return status, err
 		}
 		if len(line) <= 2 {
 			break
 		}
 		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
 			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return status, length, err
+				return status, err
 			}
 		}
 	}
 	_, err = in.Discard(length)
-	return status, length, err
+	return status, err
 }
 
 // serveHTTP measures authenticated GETs of the daemon beside a bare handler
 // that writes the same bytes.
-func serveHTTP(e *env, r *record) error {
+func serveHTTP(e *env, r *record) (err error) {
 	d, err := e.serve()
 	if err != nil {
 		return err
 	}
-	defer d.stop()
+	defer func() { err = errors.Join(err, d.stop()) }()
 	bare, bareAddr, err := spawnServer(order{Role: "bare", Source: "http://" + d.addr})
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func hammer(addr string, text []byte, last time.Duration) (int64, error) {
 					if _, err := c.Write(text); err != nil {
 						return err
 					}
-					status, _, err := answer(in)
+					status, err := answer(in)
 					if err != nil || status != http.StatusOK {
 						return errors.Join(err, fmt.Errorf("status %d", status))
 					}

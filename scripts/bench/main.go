@@ -120,7 +120,7 @@ func measure(e *env, only string, rounds int, out string) error {
 				return fmt.Errorf("%s: %w", w.name, err)
 			}
 		}
-		os.Stdout.WriteString(r.text())
+		fmt.Print(r.text())
 		if e.quick {
 			continue
 		}

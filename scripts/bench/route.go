@@ -166,7 +166,7 @@ func (t *routeTarget) alone(n int) error {
 		if _, err := c.Write(t.request); err != nil {
 			return err
 		}
-		if status, _, err := answer(in); err != nil || status != http.StatusOK {
+		if status, err := answer(in); err != nil || status != http.StatusOK {
 			return errors.Join(err, fmt.Errorf("status %d", status))
 		}
 		if i > 0 { // the first one opens the connection

@@ -164,15 +164,15 @@ func intersection(a, b []disruption) []disruption {
 	return out
 }
 
-// wellSince returns the end and the kind of the last disruption before a moment, and
-// false if one lasts at that moment.
-func wellSince(spells []disruption, at time.Time) (since time.Time, last string, well bool) {
+// wellSince returns the end of the last disruption before a moment, and false if one
+// lasts at that moment.
+func wellSince(spells []disruption, at time.Time) (since time.Time, well bool) {
 	i := sort.Search(len(spells), func(i int) bool { return spells[i].from.After(at) })
 	if i == 0 {
-		return time.Time{}, "", true
+		return time.Time{}, true
 	}
 	s := spells[i-1]
-	return s.to, s.kind, at.After(s.to)
+	return s.to, at.After(s.to)
 }
 
 // generations checks that they never go back between two starts of a process.
@@ -224,7 +224,7 @@ func (ck *checker) storeNeverBack() {
 	last := sample{}
 	for _, s := range ck.samples {
 		if s.gen != 0 && s.gen < last.gen {
-			if _, _, well := wellSince(lost, s.at); well {
+			if _, well := wellSince(lost, s.at); well {
 				ck.v.violation("the store went back from generation %d to %d at %s", last.gen, s.gen, clock(s.at))
 			}
 		}
@@ -237,7 +237,7 @@ func (ck *checker) storeNeverBack() {
 func (ck *checker) hearing() {
 	strict, worst := 0, time.Duration(0)
 	for _, o := range ck.rec.seen {
-		since, _, well := wellSince(ck.blocked[o.who], o.from)
+		since, well := wellSince(ck.blocked[o.who], o.from)
 		if !well {
 			continue
 		}
@@ -294,7 +294,7 @@ func (ck *checker) deadTokens() {
 		}
 		from := issue.DiesAt
 		for _, spells := range [][]disruption{ck.blocked[o.who], trouble, ck.noRefresher} {
-			since, _, well := wellSince(spells, o.from)
+			since, well := wellSince(spells, o.from)
 			if !well {
 				since = o.from
 			}

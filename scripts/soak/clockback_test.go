@@ -12,7 +12,7 @@ import (
 // A process died mid-call, lock in hand, and then the server's clock went back:
 // neither may keep the others from refreshing for as long as the jump was.
 func TestALockAndAnAttemptOfAClockThatWentBackBlockNobody(t *testing.T) {
-	servers, err := newServers(newNetwork(newProcessTable()), single, t.TempDir(), prefix, account, options{fake: true})
+	servers, err := newServers(newNetwork(newProcessTable()), single, t.TempDir(), options{fake: true})
 	t.Cleanup(servers.kill)
 	if err != nil {
 		t.Fatal(err)

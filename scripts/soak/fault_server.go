@@ -113,13 +113,13 @@ func (tb *testbed) hang(s *server, d time.Duration) {
 // by it.
 func clockFaults() []fault {
 	cost := "locks, attempts and the token's key end too early or too late: one each, and one for a begin that overlaps"
-	jump := func(name string, sign time.Duration) fault {
+	jump := func(name string, sign int) fault {
 		return fault{
 			name: name, lane: laneServers, on: []string{single}, weight: 6, extra: 4, cost: cost,
 			inject: func(tb *testbed, r *rand.Rand) {
 				end := tb.recorder.begin(theStore, "clock jumped")
 				defer end()
-				tb.jump(sign * between(r, time.Second, pick(r, []time.Duration{5 * time.Second, time.Minute, 2 * time.Hour})))
+				tb.jump(time.Duration(sign) * between(r, time.Second, pick(r, []time.Duration{5 * time.Second, time.Minute, 2 * time.Hour})))
 				time.Sleep(2 * time.Second)
 			},
 		}

@@ -183,7 +183,7 @@ func (f flags) linear() error {
 	}
 	defer os.RemoveAll(dir)
 	n := newNetwork(newProcessTable())
-	t, err := newServers(n, single, dir, prefix, account, options{})
+	t, err := newServers(n, single, dir, options{})
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,6 @@ type flags struct {
 	faults, runs                          int
 	duration                              time.Duration
 	acl, tls, fake, trace                 bool
-	expect                                bool
 }
 
 func command(args []string) error {

@@ -12,7 +12,7 @@ func startServers(t *testing.T, kind string) *testbed {
 	t.Helper()
 	tb := &testbed{network: newNetwork(newProcessTable()), recorder: &recorder{}}
 	var err error
-	tb.servers, err = newServers(tb.network, kind, t.TempDir(), prefix, account, options{})
+	tb.servers, err = newServers(tb.network, kind, t.TempDir(), options{})
 	t.Cleanup(tb.servers.kill)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestFailoversChangeTheMaster(t *testing.T) {
 func TestTheServersClockJumps(t *testing.T) {
 	tb := &testbed{network: newNetwork(newProcessTable())}
 	var err error
-	tb.servers, err = newServers(tb.network, single, t.TempDir(), prefix, account, options{fake: true})
+	tb.servers, err = newServers(tb.network, single, t.TempDir(), options{fake: true})
 	t.Cleanup(tb.servers.kill)
 	if err != nil {
 		t.Fatal(err)

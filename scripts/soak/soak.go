@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -324,20 +323,4 @@ func (s *soak) budget(leg legCalls) {
 		s.tb.recorder.violation(fmt.Sprintf("%d calls to the source in leg %d, %d by the schedule and %d for the faults are allowed",
 			leg.Made, len(s.out.Legs), leg.Schedule, leg.Extra))
 	}
-}
-
-// names returns the names of the faults in the order of the table.
-func names(all []fault) []string {
-	var out []string
-	for _, f := range all {
-		if !slices.Contains(out, f.name) {
-			out = append(out, f.name)
-		}
-	}
-	return out
-}
-
-func runDir(base, name string) (string, error) {
-	dir := filepath.Join(base, strings.ReplaceAll(name, "+", "-"))
-	return dir, os.MkdirAll(dir, 0o700)
 }

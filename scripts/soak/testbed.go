@@ -110,7 +110,7 @@ func newTestbed(s setup) (tb *testbed, err error) {
 			tb.close()
 		}
 	}()
-	if tb.servers, err = newServers(tb.network, s.topology, s.dir, prefix, account, s.opts); err != nil {
+	if tb.servers, err = newServers(tb.network, s.topology, s.dir, s.opts); err != nil {
 		return tb, err
 	}
 	if err := tb.issuer(); err != nil {

@@ -54,7 +54,7 @@ const (
 	userPassword  = "soak"
 )
 
-func newServers(n *network, kind, dir, prefix, account string, o options) (*servers, error) {
+func newServers(n *network, kind, dir string, o options) (*servers, error) {
 	t := &servers{kind: kind, opts: o, dir: dir, prefix: prefix, key: prefix + ":{" + account + "}:token"}
 	l := redistest.Launcher{
 		Dir: dir, Prepare: func(s *redistest.Server) error { return t.prepare(n, s) },

@@ -119,8 +119,11 @@ func writeDatabase(ctx context.Context, dir string) (version string, err error) 
 		return "", err
 	}
 	reports, err := filepath.Glob(filepath.Join(module.Dir, "data/osv/GO-*.json"))
-	if err != nil || len(reports) == 0 {
-		return "", fmt.Errorf("%s has no reports (%v)", module.Version, err)
+	if err != nil {
+		return "", err
+	}
+	if len(reports) == 0 {
+		return "", fmt.Errorf("%s has no reports", module.Version)
 	}
 	if err := errors.Join(os.Mkdir(filepath.Join(dir, "ID"), 0o755), os.Mkdir(filepath.Join(dir, "index"), 0o755)); err != nil {
 		return "", err

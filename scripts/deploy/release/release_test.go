@@ -237,7 +237,7 @@ func TestAnArchiveForWindowsIsAZip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer zipped.Close()
+	defer func() { _ = zipped.Close() }()
 	data, err := os.ReadFile(name + ".tar.gz")
 	if err != nil {
 		t.Fatal(err)
