@@ -62,9 +62,10 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 		return coordinator.Record{}, fmt.Errorf("commit %q: %w", account, err)
 	}
 	k := s.keys.Of(account)
+	life, age := atLeastOneMilli(c.Lifetime), max(c.Age, 0).Milliseconds()
 	args := []any{
 		s.keys.Channel(account, layout.Refreshed), s.instance, uint64(c.Attempt.Fence), stored,
-		atLeastOneMilli(c.Lifetime), max(c.Age, 0).Milliseconds(), coordinator.Margin(c.Lifetime).Milliseconds(),
+		life, age, max(life-age-coordinator.Margin(c.Lifetime).Milliseconds(), 1),
 		max(c.RefreshIn, 0).Milliseconds(), string(c.Reason), c.Took.Milliseconds(), max(c.Calls, 1), printable(c.AskedBy),
 		attributesText(c.Attributes), one(c.Repeated),
 	}

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -15,7 +13,7 @@ func TestDatesOfTheScriptsAreGos(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	defer client.Close()
-	script := redis.NewScript(source("prelude") + source("change") + `
+	script := newScript(source("prelude"), source("change"), `
 		local out = {}
 		for i, ms in ipairs(ARGV) do out[i] = rfc3339(tonumber(ms)) end
 		return out`)
@@ -40,21 +38,20 @@ func TestScriptsTellTheIssuersDay(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	defer client.Close()
-	script := redis.NewScript(source("prelude") + `
-		local other = other_day(KEYS[1])
-		return { other and other[3] or 'this one', digits(tomorrow_ms) }`)
+	script := newScript(source("prelude"), `
+		return { wrong_day and wrong_day[3] or 'this one', digits(tomorrow_ms) }`)
 	now := time.Now().In(time.FixedZone("UTC+8", 8*3600))
 	y, m, d := now.Date()
 	today, tomorrow := now.Format("20060102"), time.Date(y, m, d+1, 0, 0, 0, 0, now.Location())
 	for key, want := range map[string]string{
 		"calls:" + today: "this one", "calls:" + tomorrow.Format("20060102"): today, "calls:": today, "": today,
 	} {
-		got, err := script.Run(t.Context(), client, []string{key}).StringSlice()
+		got, err := script.Run(t.Context(), client, []string{"1", "2", "3", key}).StringSlice()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got[0] != want {
-			t.Errorf("other_day(%q) = %s, want %s", key, got[0], want)
+			t.Errorf("with the key %q the day is %s, want %s", key, got[0], want)
 		}
 		if want := strconv.FormatInt(tomorrow.UnixMilli(), 10); got[1] != want {
 			t.Errorf("the day ends at %s, want %s", got[1], want)

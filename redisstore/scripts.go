@@ -3,6 +3,7 @@ package redisstore
 import (
 	"embed"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,21 +25,22 @@ func newScripts() scripts { return scriptsOf(source) }
 
 // scriptsOf returns the scripts of these sources.
 func scriptsOf(source func(name string) string) scripts {
-	reads := func(name string) *redis.Script { return redis.NewScript(source("prelude") + "\n" + source(name)) }
-	changes := func(names ...string) *redis.Script {
-		text := source("prelude") + "\n" + source("change")
-		for _, name := range names {
-			text += "\n" + source(name)
+	// of puts a script together of these files. The last one is the operation; the others
+	// have the declarations that it may use.
+	of := func(names ...string) *redis.Script {
+		text := make([]string, len(names))
+		for i, name := range names {
+			text[i] = source(name)
 		}
-		return redis.NewScript(text)
+		return newScript(text...)
 	}
 	return scripts{
-		load:    reads("load"),
-		begin:   changes("begin"),
-		extend:  reads("extend"),
-		commit:  changes("commit"),
-		fail:    changes("json", "fail"),
-		restore: changes("json", "restore"),
+		load:    of("prelude", "load"),
+		begin:   of("prelude", "change", "begin"),
+		extend:  of("prelude", "extend"),
+		commit:  of("prelude", "change", "commit"),
+		fail:    of("prelude", "change", "json", "fail"),
+		restore: of("prelude", "change", "json", "restore"),
 	}
 }
 
@@ -62,46 +64,53 @@ type grantScripts struct {
 
 // newGrantScripts returns the scripts of a store that waits so long for newer records.
 func newGrantScripts(settle time.Duration) grantScripts {
-	shared := fmt.Sprintf("%s\n%s\n%s\nlocal settle_ms, slack_ms = %d, %d\n%s\n",
-		source("prelude"), source("change"), source("json"), settle.Milliseconds(), clockSlack.Milliseconds(), source("grant"))
-	of := func(name string) *redis.Script { return redis.NewScript(shared + source(name)) }
+	times := fmt.Sprintf("local settle_ms, slack_ms = %d, %d\n", settle.Milliseconds(), clockSlack.Milliseconds())
+	of := func(name string) *redis.Script {
+		return newScript(source("prelude"), source("change"), source("json"), times+source("grant")+source(name))
+	}
 	return grantScripts{
 		load: of("loadgrant"), save: of("savegrant"), restore: of("restoregrant"), drop: of("dropgrant"), reseal: of("resealgrant"),
-		setMember: redis.NewScript(source("prelude") + "\n" + source("setmember")),
+		setMember: newScript(source("prelude"), source("setmember")),
 	}
 }
 
-// constants declares in Lua what the scripts share with Go. Durations are in ms,
-// fences in us.
-func constants() string {
-	return fmt.Sprintf(`local most_ahead, fence_ahead, retry_ahead, life_most = %d, %d, %d, %d
-local pace_burst, failures_most, attempts_most = %d, %d, '%d'
-local log_most, log_own_most, old_log_seconds, calls_seconds = '%d', '%d', '%d', '%d'
-local daily_budget, call_budget, minimum_interval, back_off, loop_brake = '%s', '%s', '%s', '%s', '%s'
-`,
-		coordinator.MaxAhead.Milliseconds(), coordinator.MaxFenceAhead.Microseconds(),
-		coordinator.MaxRetry.Milliseconds(), coordinator.MaxLifetime.Milliseconds(),
-		coordinator.PaceBurst, maxFailures, maxAttempts,
-		layout.MaxLog, layout.MaxOwnLog, int(oldLogLife.Seconds()), int(callsLife.Seconds()),
-		coordinator.LimitBudget, coordinator.LimitWindow, coordinator.LimitInterval, coordinator.LimitBackOff, coordinator.LimitLoop)
+// constants are what the scripts share with Go, in Lua. Durations are in ms, fences in us.
+func constants() map[string]string {
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	text := func(s string) string { return "'" + s + "'" }
+	return map[string]string{
+		"most_ahead":       number(coordinator.MaxAhead.Milliseconds()),
+		"fence_ahead":      number(coordinator.MaxFenceAhead.Microseconds()),
+		"retry_ahead":      number(coordinator.MaxRetry.Milliseconds()),
+		"life_most":        number(coordinator.MaxLifetime.Milliseconds()),
+		"pace_burst":       number(coordinator.PaceBurst),
+		"failures_most":    number(maxFailures),
+		"attempts_most":    text(number(maxAttempts)),
+		"log_most":         text(number(layout.MaxLog)),
+		"log_own_most":     text(number(layout.MaxOwnLog)),
+		"old_log_seconds":  text(number(int64(oldLogLife.Seconds()))),
+		"calls_seconds":    text(number(int64(callsLife.Seconds()))),
+		"day_ms":           number((24 * time.Hour).Milliseconds()),
+		"utc8_ms":          number((8 * time.Hour).Milliseconds()),
+		"daily_budget":     text(string(coordinator.LimitBudget)),
+		"call_budget":      text(string(coordinator.LimitWindow)),
+		"minimum_interval": text(string(coordinator.LimitInterval)),
+		"back_off":         text(string(coordinator.LimitBackOff)),
+		"loop_brake":       text(string(coordinator.LimitLoop)),
+	}
 }
 
-// source returns a Lua file without its comments and blank lines: after a restart of
-// Redis each connection may have to send whole scripts again. The prelude begins
-// with the constants.
+// source returns a Lua file without its comments.
 func source(name string) string {
 	text, err := luaFiles.ReadFile("lua/" + name + ".lua")
 	if err != nil {
 		panic(err) // the files are part of the binary
 	}
 	var out strings.Builder
-	if name == "prelude" {
-		out.WriteString(constants())
-	}
 	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if line != "" && !strings.HasPrefix(line, "--") {
-			out.WriteString(line)
+		code, _, comment := strings.Cut(line, "--")
+		out.WriteString(code)
+		if comment && strings.TrimSpace(code) != "" {
 			out.WriteByte('\n')
 		}
 	}

@@ -32,12 +32,43 @@ func TestEveryScriptDeclaresItsKeys(t *testing.T) {
 			continue
 		}
 		n, _ := strconv.Atoi(last[1])
-		command := []string{"eval", source("prelude") + "\n" + source("change") + "\n" + source(name), last[1]}
+		command := []string{"eval", assemble(source("prelude"), source("change"), source(name)), last[1]}
 		for i := range n {
 			command = append(command, "{a}:"+strconv.Itoa(i))
 		}
 		if refusal := redistest.Strict(command); refusal != "" {
 			t.Errorf("%s: %s", file, refusal)
 		}
+	}
+}
+
+func TestAScriptHasOnlyTheDeclarationsThatItUses(t *testing.T) {
+	got := assemble(`
+local a, other = 1, 2
+
+local function unused() return a end
+
+local function b()
+  local c = 'unused'
+  return a
+end
+`, `
+local unused_too, d = 'b', 3
+`, `
+if b() > day_ms then
+  return 'unused d day_ms'
+end
+`)
+	want := `local a, other = 1, 2
+local function b()
+local c = 'unused'
+return a
+end
+if b() > 86400000 then
+return 'unused d day_ms'
+end
+`
+	if got != want {
+		t.Errorf("the script is\n%s\nwant\n%s", got, want)
 	}
 }

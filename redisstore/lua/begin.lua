@@ -19,32 +19,36 @@
 -- Not safe to repeat: a repetition is one more attempt, which costs one call too
 -- many and nothing else.
 
-local wrong_day = other_day(KEYS[4])
 if wrong_day then return wrong_day end
 
-local seen, reason, demanded = credible(tonumber(ARGV[4])), ARGV[5], ARGV[6] ~= ''
-local life, credential = tonumber(ARGV[7]), ARGV[8]
-local per_day, pace, window = tonumber(ARGV[9]), tonumber(ARGV[12]), tonumber(ARGV[14])
-local reserve, interval = demanded and tonumber(ARGV[10]) or 0, tonumber(ARGV[11])
+local seen, reason, demanded = credible(ARGV[4] + 0), ARGV[5], ARGV[6] ~= ''
+local per_day, reserve, pace, window = ARGV[9] + 0, demanded and ARGV[10] or 0, ARGV[12] + 0, ARGV[14] + 0
 
-local generation = generation_of((got(redis.pcall('HMGET', KEYS[1], 'generation'), 'hash', KEYS[1]) or {})[1])
+local stored = got(redis.pcall('HMGET', KEYS[1], 'generation'), 'hash', KEYS[1]) or {}
+-- Usually this, the last fence and what the caller has seen are one text, and it is
+-- converted once.
+local generation = stored[1] == ARGV[4] and seen or credible(stored[1] and natural(stored[1]) or 0)
 local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'failures', 'retry_at', 'demanded_at', 'last_error_at',
   'paced_until', 'conflicts', 'window_ends', 'window_calls'), 'hash', KEYS[2]) or {}
-local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
-local failures = failures_in(KEYS[2], fields[2])
+local last_fence = generation > 0 and fields[1] == stored[1] and generation or credible(whole(KEYS[2], 'fence', fields[1]))
+local failures = whole(KEYS[2], 'failures', fields[2])
+if failures > failures_most then failures = 0 end
 local retry_at = whole(KEYS[2], 'retry_at', fields[3])
 local demanded_at = whole(KEYS[2], 'demanded_at', fields[4])
 local failed_at = whole(KEYS[2], 'last_error_at', fields[5])
 local paced_until = whole(KEYS[2], 'paced_until', fields[6])
 local conflicts = whole(KEYS[2], 'conflicts', fields[7])
-local window_ends, window_calls = window_of(KEYS[2], fields[8], fields[9])
+local window_ends, window_calls = whole(KEYS[2], 'window_ends', fields[8]), whole(KEYS[2], 'window_calls', fields[9])
 local open = got(redis.pcall('ZRANGE', KEYS[3], '0', attempts_most, 'WITHSCORES'), 'sorted-set', KEYS[3]) or {}
 local calls = whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
-local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[7], '0', '0', 'REV', 'WITHSCORES'), KEYS[7])
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[7], '+inf', now_us_text, 'BYSCORE', 'REV',
+  'LIMIT', '0', '1', 'WITHSCORES'), KEYS[7])
 if fault then return redis.error_reply(fault) end
 
 if generation > seen then
-  return { 'current', digits(now), record(read_token(), redis.call('HMGET', KEYS[2], 'refresh_at')[1]) }
+  local token = read_token()
+  token[9] = redis.call('HMGET', KEYS[2], 'refresh_at')[1]
+  return { 'current', now_text, token }
 end
 
 -- The limit that applies longest is the one that is reported.
@@ -61,7 +65,7 @@ else
   -- A window that ends further ahead than it can was counted before the clock was set
   -- back, or is of other limits.
   if window_ends <= now or window_ends > now + window then
-    window_ends, window_calls = now + window - (now + tonumber(ARGV[15])) % window, 0
+    window_ends, window_calls = now + window - (now + ARGV[15]) % window, 0
   end
 end
 if per_day > 0 and window_calls >= per_day - reserve then
@@ -70,11 +74,11 @@ end
 -- An instant in the future means that the clock was set back. It is ignored;
 -- otherwise it would apply for as long as the clock was wrong.
 if demanded and demanded_at > 0 and demanded_at <= now then
-  holds(minimum_interval, demanded_at + interval)
+  holds(minimum_interval, demanded_at + ARGV[11])
 end
 if reason ~= 'forced' and failures > 0 and failed_at <= now + 1000 and retry_at <= now + retry_ahead then
   local refused = redis.call('HMGET', KEYS[2], 'last_error_kind', 'refused_credential')
-  local other_credential = refused[1] == 'refused' and (refused[2] or '') ~= credential
+  local other_credential = refused[1] == 'refused' and (refused[2] or '') ~= ARGV[8]
   if not other_credential then holds(back_off, retry_at) end
 end
 -- The brake on a loop of refreshes that no caller demanded (the generic cell rate
@@ -93,12 +97,12 @@ if limit then
     redis.call('PUBLISH', ARGV[2], '{"event":"throttled","limit":"' .. limit .. '","reason":' .. cjson.encode(reason) ..
       ',"retry_ms":' .. digits(until_ms - now) .. ',"by":' .. cjson.encode(ARGV[3]) .. '}')
   end
-  return { 'throttled', digits(now), limit, digits(until_ms - now) }
+  return { 'throttled', now_text, limit, digits(until_ms - now) }
 end
 
 -- The clock in microseconds keeps fences increasing if the last one was lost.
 local fence = math.max(last_fence + 1, generation + 1, seen + 1, now_us)
-local name = digits(fence)
+local name = fence == now_us and now_us_text or digits(fence)
 -- One overdue attempt has the same effect as a thousand, so the others are removed:
 -- a source that never answers must not make the set grow without bound.
 local settles, useless, announced = {}, {}, 0
@@ -107,7 +111,7 @@ for i = 1, #open, 2 do
     useless[#useless + 1] = open[i] -- not a fence, so no commit will settle it
   else
     announced = announced + 1
-    if overdue(tonumber(open[i + 1])) then
+    if overdue(open[i + 1] + 0) then
       local to = #settles < 100 and settles or useless
       to[#to + 1] = open[i]
     end
@@ -122,9 +126,9 @@ if #open > 2 * attempts_most then
 else
   for i = 1, #useless do redis.call('ZREM', KEYS[3], useless[i]) end
 end
-redis.call('ZADD', KEYS[3], digits(now + life), name)
+redis.call('ZADD', KEYS[3], digits(now + ARGV[7]), name)
 if demanded then
-  redis.call('HSET', KEYS[2], 'fence', name, 'demanded_at', digits(now))
+  redis.call('HSET', KEYS[2], 'fence', name, 'demanded_at', now_text)
 elseif paced_until then
   redis.call('HSET', KEYS[2], 'fence', name, 'paced_until', digits(paced_until + pace))
 else
@@ -152,11 +156,10 @@ if conflict then
   redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'conflict', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
     'fence', name, 'generation', digits(seen))
 end
-if anew then
-  redis.call('DEL', KEYS[7])
-  redis.call('ZADD', KEYS[7], digits(now_us), '')
+if anew then redis.call('DEL', KEYS[7]) end
+if change and redis.call('ZADD', KEYS[7], change, account) == 1 then
+  redis.call('ZADD', KEYS[7], 'NX', digits(now_us - 1), '')
 end
-if change then redis.call('ZADD', KEYS[7], change, account) end
 redis.call('PUBLISH', ARGV[1], '{"event":"begun","fence":' .. name .. ',"by":' .. cjson.encode(ARGV[3]) ..
   ',"reason":' .. cjson.encode(reason) .. ',"deadline_ms":' .. ARGV[7] .. '}')
-return { 'begun', digits(now), name, window_calls, failures, conflict and 1 or 0, settles }
+return { 'begun', now_text, name, window_calls, failures, conflict and 1 or 0, settles }

@@ -19,24 +19,30 @@ local account = string.match(KEYS[1], '{(.*)}')
 local indexed = KEYS[#KEYS] ~= KEYS[#KEYS - 1]
 local log_cap = indexed and log_most or log_own_most
 
--- change_after returns the score of a change, and whether the index must be begun anew:
--- it is not there, or its highest score is further ahead of the clock than any that was
--- written. Without an index the score is nil. The reply is its highest member with its
--- score.
+-- change_after returns the score of a change as a text, and whether the index must go
+-- before it is written, because its highest score is further ahead of the clock than any
+-- that was written. Without an index the score is nil. The reply is the highest member
+-- with its score, if that is not below now_us: usually there is none.
 local function change_after(reply, key)
   if not indexed then return nil, false end
   local head = got(reply, 'sorted-set', key)
-  local newest = head and tonumber(head[2])
-  if not newest or newest > now_us + fence_ahead then return digits(now_us + 1), true end
-  return digits(math.max(newest + 1, now_us)), false
+  if not head or not head[2] then return now_us_text, false end
+  if head[2] - now_us > fence_ahead then return now_us_text, true end
+  return digits(head[2] + 1), false
 end
 
--- rfc3339 formats an instant in milliseconds.
+-- rfc3339 formats an instant in milliseconds. A script asks for instants of one day or
+-- two, and most lives are whole hours.
+local date_of, date, minutes_of, minutes
 local function rfc3339(ms)
-  local seconds = floor(ms / 1000)
-  local days = floor(seconds / 86400)
-  local rest = seconds - days * 86400
-  local year, month, day = civil(days)
-  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day,
-    floor(rest / 3600), floor(rest / 60) % 60, rest % 60, ms - seconds * 1000)
+  local day, hour = ms - ms % day_ms, ms - ms % 3600000
+  if day ~= date_of then
+    date_of, date = day, string.format('%04d-%02d-%02dT', civil(day / day_ms))
+  end
+  local rest = ms - hour
+  if rest ~= minutes_of then
+    minutes_of, minutes = rest, string.format(':%02d:%02d.%03dZ', (rest - rest % 60000) / 60000,
+      (rest % 60000 - rest % 1000) / 1000, rest % 1000)
+  end
+  return date .. string.format('%02d', (hour - day) / 3600000) .. minutes
 end

@@ -11,27 +11,29 @@
 -- succeeded meanwhile. Safe to repeat: failed_fence is the attempt whose failure was
 -- recorded last.
 
-local wrong_day = other_day(KEYS[4])
 if wrong_day then return wrong_day end
 
 local fence, kind = tonumber(ARGV[3]), ARGV[4]
 local retry_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
-local generation = generation_of((got(redis.pcall('HMGET', KEYS[1], 'generation'), 'hash', KEYS[1]) or {})[1])
+local stored = got(redis.pcall('HMGET', KEYS[1], 'generation'), 'hash', KEYS[1]) or {}
+local generation = credible(stored[1] and natural(stored[1]) or 0)
 local fields = got(redis.pcall('HMGET', KEYS[2], 'failures', 'failed_fence', 'window_ends', 'window_calls'),
   'hash', KEYS[2]) or {}
-local failures = failures_in(KEYS[2], fields[1])
-local window_ends, window_calls = window_of(KEYS[2], fields[3], fields[4])
+local failures = whole(KEYS[2], 'failures', fields[1])
+if failures > failures_most then failures = 0 end
+local window_ends, window_calls = whole(KEYS[2], 'window_ends', fields[3]), whole(KEYS[2], 'window_calls', fields[4])
 local failed_fence = fields[2] and natural(fields[2]) or 0
 got(redis.pcall('ZSCORE', KEYS[3], ARGV[3]), 'sorted-set', KEYS[3])
 local calls = whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
-local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[6], '0', '0', 'REV', 'WITHSCORES'), KEYS[6])
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[6], '+inf', now_us_text, 'BYSCORE', 'REV',
+  'LIMIT', '0', '1', 'WITHSCORES'), KEYS[6])
 if fault then return redis.error_reply(fault) end
 
 if failed_fence == fence or generation == fence then return 0 end
 
 if kind == 'unknown' then
-  redis.call('ZADD', KEYS[3], digits(now), ARGV[3])
+  redis.call('ZADD', KEYS[3], now_text, ARGV[3])
 else
   redis.call('ZREM', KEYS[3], ARGV[3])
 end
@@ -59,12 +61,11 @@ else
   retry_in = 0
 end
 redis.call('HSET', KEYS[2], 'failed_fence', ARGV[3], 'last_error', ARGV[6], 'last_error_code', ARGV[5],
-  'last_error_at', digits(now), 'last_error_kind', kind)
-if anew then
-  redis.call('DEL', KEYS[6])
-  redis.call('ZADD', KEYS[6], digits(now_us), '')
+  'last_error_at', now_text, 'last_error_kind', kind)
+if anew then redis.call('DEL', KEYS[6]) end
+if change and redis.call('ZADD', KEYS[6], change, account) == 1 then
+  redis.call('ZADD', KEYS[6], 'NX', digits(now_us - 1), '')
 end
-if change then redis.call('ZADD', KEYS[6], change, account) end
 redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'failed', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9],
   'fence', ARGV[3], 'kind', kind, 'code', ARGV[5], 'error', ARGV[6], 'took_ms', ARGV[10], 'retry_ms', digits(retry_in))
 -- A whole number is a number in JSON, as coordinator.Code has it.

@@ -27,8 +27,9 @@ local stored = got(redis.pcall('HMGET', KEYS[1], 'version', 'save_id', 'consent'
   'settling_since'), 'hash', KEYS[1]) or {}
 local version = whole(KEYS[1], 'version', stored[1])
 local consent = whole(KEYS[1], 'consent', stored[3])
-if version == 0 and stored[2] then blame(KEYS[1], 'version', 'missing') end
-local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[4], '0', '0', 'REV', 'WITHSCORES'), KEYS[4])
+if version == 0 and stored[2] then fault = fault or 'ZKDATA version missing ' .. KEYS[1] end
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[4], '+inf', now_us_text, 'BYSCORE', 'REV',
+  'LIMIT', '0', '1', 'WITHSCORES'), KEYS[4])
 
 -- settling returns for how long other processes may still put a newer record back, in
 -- ms, and since when; 0 if the record was taken in this history of the data, or if the
@@ -39,18 +40,17 @@ local function settling()
   local since = stored[5] == replid and stored[6] and natural(stored[6])
   if not since or since > now then
     since = now
-    redis.call('HSET', KEYS[1], 'settling_replid', replid, 'settling_since', digits(now))
+    redis.call('HSET', KEYS[1], 'settling_replid', replid, 'settling_since', now_text)
   end
   return math.max(since + settle_ms - now, 0), since
 end
 
 -- changed says that what others read of the grant has changed.
 local function changed()
-  if anew then
-    redis.call('DEL', KEYS[4])
-    redis.call('ZADD', KEYS[4], digits(now_us), '')
+  if anew then redis.call('DEL', KEYS[4]) end
+  if change and redis.call('ZADD', KEYS[4], change, account) == 1 then
+    redis.call('ZADD', KEYS[4], 'NX', digits(now_us - 1), '')
   end
-  if change then redis.call('ZADD', KEYS[4], change, account) end
 end
 
 -- fence_of returns the newest fence of what was read of the state.
@@ -60,7 +60,7 @@ local function fence_of(state) return credible(whole(KEYS[2], 'fence', state and
 -- only what their own connection has written.
 local function again()
   redis.call('HSET', KEYS[1], 'save_id', ARGV[4])
-  return { 'stored', digits(now) }
+  return { 'stored', now_text }
 end
 
 -- store writes the record. event is what the account's log says of it, '' for nothing;
@@ -80,5 +80,5 @@ local function store(event, settled, last_fence)
   end
   changed()
   redis.call('PUBLISH', ARGV[1], json('event', 'grant', 'grant', ARGV[8], 'by', ARGV[2]))
-  return { 'stored', digits(now) }
+  return { 'stored', now_text }
 end

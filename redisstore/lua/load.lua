@@ -3,14 +3,13 @@
 -- KEYS  1 token, 2 state, 3 attempts, 4 the day's calls, 5 lock
 -- ARGV  none
 -- Returns { now, record, state, attempts with deadlines, the day's calls, lock's
---   value, lock's PTTL }; record as in prelude.lua, state the fields below in
+--   value, lock's PTTL }; record as read_token reads it, state the fields below in
 --   their order. Or { "day", now, YYYYMMDD }: KEYS[4] is not of this day.
 --
 -- One script, because a token, its life and the attempts that were read at different
 -- moments may never have existed together. A process that only reads does the same
 -- in a transaction.
 
-local wrong_day = other_day(KEYS[4])
 if wrong_day then return wrong_day end
 
 local token = read_token()
@@ -22,7 +21,8 @@ local calls = got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4])
 local holder = got(redis.pcall('GET', KEYS[5]), 'string', KEYS[5])
 if fault then return redis.error_reply(fault) end
 
+token[9] = state[5]
 return {
-  digits(now), record(token, state[5]), state, attempts, calls, holder,
+  now_text, token, state, attempts, calls, holder,
   holder and redis.call('PTTL', KEYS[5]) or 0,
 }

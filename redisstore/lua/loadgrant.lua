@@ -12,4 +12,4 @@ local fields = got(redis.pcall('HMGET', KEYS[1], 'record'), 'hash', KEYS[1])
 if fault then return redis.error_reply(fault) end
 
 local left = settling()
-return { digits(now), digits(left), digits(version), stored[2], digits(consent), fields[1] }
+return { now_text, digits(left), digits(version), stored[2], digits(consent), fields[1] }

@@ -17,17 +17,19 @@ local generation, issued_at, expires_at = tonumber(ARGV[3]), tonumber(ARGV[5]), 
 local refresh_at, ttl = tonumber(ARGV[7]), tonumber(ARGV[8])
 
 local token = read_token()
-local stored = generation_of(token[2])
+local stored = credible(token[2] and natural(token[2]) or 0)
 local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'refresh_at'), 'hash', KEYS[2]) or {}
 local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
-local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[4], '0', '0', 'REV', 'WITHSCORES'), KEYS[4])
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[4], '+inf', now_us_text, 'BYSCORE', 'REV',
+  'LIMIT', '0', '1', 'WITHSCORES'), KEYS[4])
 if fault then return redis.error_reply(fault) end
 
 if stored >= generation then
-  return { 'stored', digits(now), record(token, fields[2]) }
+  token[9] = fields[2]
+  return { 'stored', now_text, token }
 end
 if last_fence > generation or credible(generation) == 0 or ttl <= 0 or ttl > life_most then
-  return { 'refused', digits(now) }
+  return { 'refused', now_text }
 end
 
 -- The instants are of the clock of the server that lost the record. If this server's
@@ -55,15 +57,14 @@ if refresh_at > 0 then
 else
   redis.call('HDEL', KEYS[2], 'refresh_at')
 end
-if anew then
-  redis.call('DEL', KEYS[4])
-  redis.call('ZADD', KEYS[4], digits(now_us), '')
+if anew then redis.call('DEL', KEYS[4]) end
+if change and redis.call('ZADD', KEYS[4], change, account) == 1 then
+  redis.call('ZADD', KEYS[4], 'NX', digits(now_us - 1), '')
 end
-if change then redis.call('ZADD', KEYS[4], change, account) end
 redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'restored', 'by', ARGV[2], 'fence', ARGV[3],
   'ttl_ms', ARGV[8])
 redis.call('PUBLISH', ARGV[1], json('event', 'restored', 'access_token', ARGV[4], 'generation', generation,
   'issued_at', issued, 'expires_at', expires, 'issued_by', ARGV[10], 'ttl_ms', ttl, 'refresh_at', refresh,
   'attributes', ARGV[11], 'repeated', tonumber(ARGV[12]) or '', 'by', ARGV[2], 'change', change or ''))
-return { 'stored', digits(now),
+return { 'stored', now_text,
   { ARGV[4], ARGV[3], issued, expires, ARGV[10], ARGV[11], ARGV[12], ttl, refresh_at > 0 and digits(refresh_at) } }

@@ -14,7 +14,7 @@ if fault then return redis.error_reply(fault) end
 
 local new_version, new_consent = tonumber(ARGV[3]), tonumber(ARGV[5])
 if version == new_version and stored[2] == ARGV[4] then return again() end
-if new_consent < consent or new_consent == consent and new_version <= version then return { 'newer', digits(now) } end
+if new_consent < consent or new_consent == consent and new_version <= version then return { 'newer', now_text } end
 
 settling()
 return store('grant-restored', false, last_fence)

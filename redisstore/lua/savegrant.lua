@@ -19,8 +19,8 @@ local new_version, new_consent = tonumber(ARGV[3]), tonumber(ARGV[5])
 if version == new_version and stored[2] == ARGV[4] then return again() end
 
 local left, since = settling()
-if left > 0 and new_consent <= consent then return { 'unsettled', digits(now), digits(left) } end
-if version ~= new_version - 1 or new_consent < consent then return { 'changed', digits(now) } end
+if left > 0 and new_consent <= consent then return { 'unsettled', now_text, digits(left) } end
+if version ~= new_version - 1 or new_consent < consent then return { 'changed', now_text } end
 
 -- A consent of now replaces whatever anybody remembers. One that was given before this
 -- server was first asked is repeated: what was lost may have been built on it.

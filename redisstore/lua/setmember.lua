@@ -11,6 +11,6 @@ got(redis.pcall('ZSCORE', KEYS[1], ARGV[1]), 'sorted-set', KEYS[1])
 if fault then return redis.error_reply(fault) end
 
 if ARGV[2] == 'add' then redis.call('ZREM', KEYS[1], ARGV[1]) end
-redis.call('ZADD', KEYS[1], digits(now), ARGV[1])
+redis.call('ZADD', KEYS[1], now_text, ARGV[1])
 if ARGV[2] == 'remove' then redis.call('ZREM', KEYS[1], ARGV[1]) end
 return 1

@@ -80,7 +80,7 @@ return 1`
 func ourCommit() (string, error) {
 	// redisstore declares these from Go's constants; commit uses no others.
 	script := fmt.Sprintf("local most_ahead, fence_ahead, retry_ahead, life_most = %d, %d, %d, %d\nlocal failures_most, attempts_most = 1000000, 1000\n"+
-		"local log_most, log_own_most, old_log_seconds, calls_seconds = 5000, 50, 604800, 259200\n",
+		"local log_most, log_own_most, old_log_seconds, calls_seconds = 5000, 50, 604800, 259200\nlocal day_ms, utc8_ms = 86400000, 28800000\n",
 		coordinator.MaxAhead.Milliseconds(), coordinator.MaxFenceAhead.Microseconds(),
 		coordinator.MaxRetry.Milliseconds(), coordinator.MaxLifetime.Milliseconds())
 	for _, name := range []string{"prelude", "change", "commit"} {
@@ -136,7 +136,7 @@ func commitArgs(text, base string, i int) []any {
 	if text == leastCommit {
 		return []any{base + "refreshed", "host:4711-ABCD", 1, tokenText(i), "2026-01-02T03:04:05.678Z", "2026-01-02T05:04:05.678Z", announcement(i)}
 	}
-	return []any{base + "refreshed", "host:4711-ABCD", 1, tokenText(i), 7200000, 5, 30000, 0, "missing", 5, 1, "", "", ""}
+	return []any{base + "refreshed", "host:4711-ABCD", 1, tokenText(i), 7200000, 5, 7169995, 0, "missing", 5, 1, "", "", ""}
 }
 
 // firstAnswer is what the process reports.

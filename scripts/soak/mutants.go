@@ -21,10 +21,10 @@ type patch struct{ file, from, to string }
 func mutants() []mutant {
 	return []mutant{
 		{"commit does not look at the fence", []patch{
-			{"redisstore/lua/commit.lua", "if last_fence > fence or generation > fence or credible(fence) == 0 then", "if false then"},
+			{"redisstore/lua/commit.lua", "last_fence > fence or generation > fence or credible(fence) == 0", "false"},
 		}},
 		{"attempts are not announced", []patch{
-			{"redisstore/lua/begin.lua", "redis.call('ZADD', KEYS[3], digits(now + life), digits(fence))", ""},
+			{"redisstore/lua/begin.lua", "redis.call('ZADD', KEYS[3], digits(now + ARGV[7]), name)", ""},
 		}},
 		{"a reconnect is not followed by a reading", []patch{
 			{"coordinator/watcher.go", "\tw.c.readSoon(accounts)\n}\n\n// Lost", "\tif w.c.Stats().Disconnects == 0 {\n\t\tw.c.readSoon(accounts)\n\t}\n}\n\n// Lost"},
@@ -43,7 +43,7 @@ func mutants() []mutant {
 			{"coordinator/scheduler.go", "case e.down != nil && e.wall.Before(e.down.until):", "case false && e.down != nil:"},
 		}},
 		{"commit settles every open attempt", []patch{
-			{"redisstore/lua/commit.lua", "redis.call('ZREM', KEYS[3], ARGV[3])\nfor", "redis.call('DEL', KEYS[3])\nfor"},
+			{"redisstore/lua/commit.lua", "redis.pcall('ZREM', KEYS[3], ARGV[3])", "redis.pcall('DEL', KEYS[3])"},
 		}},
 		{"an unknown outcome counts as none", []patch{
 			{"redisstore/lua/fail.lua", "if kind == 'unknown' then", "if false then"},
