@@ -12,18 +12,18 @@ import (
 // errDeadline is why a call is given up whose attempt could not be extended.
 var errDeadline = errors.New("the attempt's deadline passed: the store could not be asked to extend it")
 
-// fetch calls the source within the attempt's deadline, which is extended
-// together with the lock while the call is under way. sent is when the call
-// began.
-func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt Attempt) (result FetchResult, sent instant, err error) {
+// fetch calls the source within the attempt's deadline, which is extended together with
+// the lock while the call is under way. sent is when the call began.
+func (r refresh) fetch(ctx context.Context, x *extension) (result FetchResult, sent instant, err error) {
 	calling := ctx
-	if began, err = r.stillLocked(ctx, lock, began, attempt.Fence); err != nil {
-		return result, r.c.now(), err
+	if r.presentation.marked && !time.Now().Before(r.presentation.sendBefore) { // paused since
+		return result, r.c.now(), notCalled(errDeadline)
 	}
-	within, cancel := context.WithTimeout(ctx, r.c.cfg.FetchTimeout)
-	defer cancel()
-	ctx, stop := r.extend(within, lock, began, attempt.Fence)
-	defer stop()
+	if err = x.ensure(ctx); err != nil {
+		return result, r.c.now(), notCalled(err)
+	}
+	ctx = x.start(ctx)
+	defer x.answered()
 	if r.presentation.marked { // to give the call up does not unsend it
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(calling, r.presentation.await)
@@ -31,7 +31,7 @@ func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt At
 	}
 
 	sent = r.c.now()
-	if sent-began >= instant(r.c.cfg.LockTTL) { // paused since: another process may be at it
+	if sent-x.since >= instant(r.c.cfg.LockTTL) { // paused since: another process may be at it
 		return result, sent, notCalled(errDeadline)
 	}
 	result, err = r.ask(ctx)
@@ -42,7 +42,7 @@ func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt At
 	if err = r.replaceParent(ctx, rejected); err != nil {
 		return result, sent, err
 	}
-	if sent = r.c.now(); r.presentation.marked && sent-began >= instant(r.c.cfg.LockTTL) {
+	if sent = r.c.now(); r.presentation.marked && sent-x.since >= instant(r.c.cfg.LockTTL) {
 		return result, sent, &FetchError{Kind: FailedBusy, Message: "not called again: " + errDeadline.Error(), Calls: rejected.Calls}
 	}
 	if result, err = r.ask(ctx); err != nil {
@@ -52,24 +52,6 @@ func (r refresh) fetch(ctx context.Context, lock Lock, began instant, attempt At
 	}
 	result.Calls = max(result.Calls, 1) + rejected.Calls
 	return result, sent, nil
-}
-
-// stillLocked extends the lock before the source is called, if a store that answers late
-// has left little of its life: without it another process would call the source as well.
-// It returns since when the lock lasts its life.
-func (r refresh) stillLocked(ctx context.Context, lock Lock, began instant, fence Fence) (instant, error) {
-	life := instant(r.c.cfg.LockTTL)
-	now := r.c.now()
-	if now-began < life/3 || now-began >= life {
-		return began, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(life-(now-began)))
-	defer cancel()
-	if err := lock.Extend(ctx, fence); err != nil {
-		r.c.reached(err)
-		return began, notCalled(err)
-	}
-	return now, nil
 }
 
 func notCalled(why error) *FetchError {
@@ -108,39 +90,6 @@ func (r *refresh) ask(ctx context.Context) (FetchResult, error) {
 			AttributesSize(result.Attributes), MaxAttributes), Calls: max(result.Calls, 1)}
 	}
 	return result, err
-}
-
-// extend keeps lock and attempt alive until stop is called, and ends the
-// context it returns when the deadline passes all the same. After stop, which
-// waits, lock is no longer used.
-func (r refresh) extend(ctx context.Context, lock Lock, began instant, fence Fence) (_ context.Context, stop func()) {
-	life := r.c.cfg.LockTTL
-	ctx, cancel := context.WithCancelCause(ctx)
-	expiry := time.AfterFunc(time.Until(r.c.time(began).Add(life)), func() { cancel(errDeadline) })
-	done := make(chan struct{})
-	go func() { // ends with ctx; stop waits for it
-		defer close(done)
-		for sleep(ctx, life/3) {
-			asked := time.Now()
-			ctx, cancel := context.WithTimeout(ctx, life/3)
-			err := lock.Extend(ctx, fence)
-			cancel()
-			switch {
-			case err == nil:
-				expiry.Reset(time.Until(asked.Add(life)))
-			case errors.Is(err, ErrLockLost):
-				r.c.log.WarnContext(r.log, "lock lost while fetching: the fence decides", "account", r.a.name, "fence", fence)
-				return
-			default:
-				r.c.reached(err)
-			}
-		}
-	}()
-	return ctx, func() {
-		cancel(nil)
-		<-done
-		expiry.Stop()
-	}
 }
 
 // repeated has the life of a token that the issuer has only repeated count from when

@@ -27,7 +27,12 @@ type refresh struct {
 //  2. A locks, fetches, commits, unlocks.
 //  3. B, which was slow, locks: Begin shows it A's token.
 func (r refresh) run(ctx context.Context) error {
+	asked := r.c.now()
 	return r.locked(ctx, func(lock Lock) error {
+		x := &extension{c: r.c, account: r.a.name, log: r.log, lock: lock, since: asked}
+		if err := x.ensure(ctx); err != nil {
+			return r.notBegun(err)
+		}
 		began := r.c.now()
 		attempt, err := r.begin(ctx)
 		if err != nil || attempt.Fence == 0 {
@@ -43,7 +48,9 @@ func (r refresh) run(ctx context.Context) error {
 				return r.notPresented(ctx, attempt, err)
 			}
 		}
-		result, sent, err := r.fetch(ctx, lock, began, attempt)
+		x.fence = attempt.Fence
+		defer x.end()
+		result, sent, err := r.fetch(ctx, x)
 		took := time.Duration(r.c.now() - sent)
 		if err != nil {
 			return r.fail(ctx, attempt, r.unanswered(asFetchError(err), result, attempt), took)
@@ -59,6 +66,16 @@ func (r refresh) run(ctx context.Context) error {
 		}
 		return r.commit(ctx, stopping, c, r.repeated(&c, sent))
 	})
+}
+
+// notBegun leaves the account to the process that has the lock by now: an attempt of this
+// one would supersede the other's, whose call may be under way.
+func (r refresh) notBegun(err error) error {
+	if errors.Is(err, ErrLockLost) {
+		r.c.observe(Observation{Kind: LockTaken, Account: r.a.name})
+		err = &LockedError{RetryIn: storeRetryFirst}
+	}
+	return fmt.Errorf("lock %q: %w", r.a.name, err)
 }
 
 // refreshIn is when the token is to be replaced: when the source asked for it,

@@ -1,0 +1,121 @@
+package coordinator_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
+)
+
+// slowStore is a store that answers a process late.
+type slowStore struct {
+	*memstore.Instance
+	hang    time.Duration // of a commit that is tried in vain
+	commits atomic.Int64  // that are tried in vain
+	late    time.Duration // until the answer to the first lock comes
+	locks   atomic.Int64
+}
+
+func (s *slowStore) Commit(ctx context.Context, name string, c coordinator.CommitRequest) (coordinator.Record, error) {
+	if s.commits.Add(-1) < 0 {
+		return s.Instance.Commit(ctx, name, c)
+	}
+	time.Sleep(s.hang)
+	return coordinator.Record{}, fmt.Errorf("%w: it hung", coordinator.ErrUnreachable)
+}
+
+func (s *slowStore) Lock(ctx context.Context, name string, life time.Duration) (coordinator.Lock, error) {
+	l, err := s.Instance.Lock(ctx, name, life)
+	if err == nil && s.locks.Add(1) == 1 {
+		time.Sleep(s.late)
+	}
+	return l, err
+}
+
+// slow starts a process to which the store answers late.
+func (f *fleet) slow(s *slowStore) *process {
+	f.t.Helper()
+	s.Instance = f.store.Instance("slow")
+	cfg := f.config()
+	cfg.Store = s
+	p := &process{link: s.Instance}
+	var err error
+	if p.c, err = coordinator.New(cfg); err != nil {
+		f.t.Fatal(err)
+	}
+	if p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: f.source}); err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(p.c.Start(f.t.Context()))
+	time.Sleep(100 * time.Millisecond) // it has the lock
+	return p
+}
+
+// hangs is a store on which so many commits hang, each for as long.
+func hangs(commits int, each time.Duration) *slowStore {
+	s := &slowStore{hang: each}
+	s.commits.Store(int64(commits))
+	return s
+}
+
+func TestATokenThatIsStoredLateIsNotAskedForAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		holder := f.slow(hangs(2, 2900*time.Millisecond)) // together twice the lock's life
+		other := f.refresher()
+		time.Sleep(10 * time.Second)
+		f.wantCalls(1)
+		f.wantCurrent(holder, other)
+		if n := holder.c.Stats().Superseded; n != 0 {
+			t.Errorf("%d commits were superseded, want none", n)
+		}
+	})
+}
+
+func TestAHolderThatCannotExtendIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		holder := f.slow(hangs(2, 2900*time.Millisecond))
+		holder.link.FailNext(memstore.OpExtend, 100)
+		other := f.refresher()
+		time.Sleep(4 * time.Second)
+		f.wantCalls(2)
+		time.Sleep(time.Minute) // the first token was superseded: of the two calls nobody knows which was the last
+		f.wantCalls(3)
+		f.wantCurrent(holder, other)
+		if n := holder.c.Stats().Superseded; n != 1 {
+			t.Errorf("%d commits were superseded, want 1", n)
+		}
+		if state := f.store.Peek(account); len(state.Open) != 0 {
+			t.Errorf("%d attempts are open, want a quiet store", len(state.Open))
+		}
+	})
+}
+
+func TestAHolderThatIsStuckLosesTheLock(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.slow(hangs(1, time.Hour))
+		other := f.refresher()
+		time.Sleep(10 * time.Second)
+		f.wantCalls(1)
+		time.Sleep(4 * time.Second)
+		f.wantCalls(2)
+		f.wantCurrent(other)
+	})
+}
+
+func TestALockThatIsLostBeforeTheCallForbidsIt(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Latency = 2 * time.Second
+		holder := f.slow(&slowStore{late: 3500 * time.Millisecond})
+		other := f.refresher() // calls after 3 s, and is at it when the answer comes
+		time.Sleep(20 * time.Second)
+		f.wantCalls(1)
+		f.wantCurrent(holder, other)
+		if state := f.store.Peek(account); len(state.Open) != 0 {
+			t.Errorf("%d attempts are open, want a quiet store", len(state.Open))
+		}
+	})
+}
