@@ -43,7 +43,7 @@ type applicant struct {
 // A unit is about what it costs to read one account, or to run one script.
 const (
 	firstAdmitted = 16   // units, before the first answer
-	leastAdmitted = 8    // units, however late answers come
+	leastAdmitted = 4    // units, however late answers come
 	mostAdmitted  = 4096 // units, however fast they come
 	leastLoaded   = 16   // accounts that are read in one round trip, if so many are to be
 )

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -14,6 +15,11 @@ import (
 // loadChunk is how many accounts are read in one pipeline at most. Each pipeline has the
 // whole Options.Timeout.
 const loadChunk = 250
+
+// loadTries is how often a round trip is made when those before it were answered: what was
+// read already need not be read again because a server that has too much to do answered
+// one of them late.
+const loadTries = 3
 
 // Load implements [coordinator.Store]. It reads up to 250 accounts per round trip,
 // one round trip after the other; fewer while the server is slow.
@@ -31,18 +37,22 @@ func (s *Store) Load(ctx context.Context, accounts ...string) ([]coordinator.Sta
 			return nil, err
 		}
 	}
-	states := make([]coordinator.State, len(accounts))
-	for rest := states; len(accounts) > 0; {
-		n, release, err := s.admit(ctx, min(len(accounts), loadChunk))
+	states, tries := make([]coordinator.State, len(accounts)), loadTries
+	for done := 0; done < len(accounts); {
+		n, release, err := s.admit(ctx, min(len(accounts)-done, loadChunk))
 		if err != nil {
-			return nil, fmt.Errorf("load %q: %w", accounts[0], err)
+			return nil, fmt.Errorf("load %q: %w", accounts[done], err)
 		}
-		err = s.loadChunk(ctx, accounts[:n], rest)
+		err = s.loadChunk(ctx, accounts[done:done+n], states[done:])
 		release(err)
-		if err != nil {
+		switch {
+		case err == nil:
+			done, tries = done+n, loadTries
+		case tries > 1 && done > 0 && errors.Is(err, coordinator.ErrUnreachable):
+			tries--
+		default:
 			return nil, err
 		}
-		accounts, rest = accounts[n:], rest[n:]
 	}
 	return states, nil
 }

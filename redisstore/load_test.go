@@ -1,10 +1,14 @@
 package redisstore_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
@@ -106,4 +110,43 @@ func BenchmarkRefresh(b *testing.B) {
 			_, _ = store.Commit(b.Context(), "a", of(attempt, "token"))
 		}
 	})
+}
+
+// latePipelines is a hook for which the pipelines from the second on fail, so many of them.
+type latePipelines struct{ sent, fail atomic.Int64 }
+
+func (*latePipelines) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (*latePipelines) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (l *latePipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if l.sent.Add(1) == 1 || l.fail.Add(-1) < 0 {
+			return next(ctx, cmds)
+		}
+		for _, cmd := range cmds {
+			cmd.SetErr(context.DeadlineExceeded)
+		}
+		return context.DeadlineExceeded
+	}
+}
+
+func TestLoadRepeatsOnlyWhatWasNotAnswered(t *testing.T) {
+	server := redistest.Start(t)
+	accounts := make([]string, 600)
+	for i := range accounts {
+		accounts[i] = fmt.Sprintf("a%d", i)
+	}
+	for fail, want := range map[int64]error{2: nil, 3: coordinator.ErrUnreachable} {
+		client, late := server.Client(), new(latePipelines)
+		t.Cleanup(func() { _ = client.Close() })
+		late.fail.Store(fail)
+		client.AddHook(late)
+		store, err := redisstore.New(client, redisstore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		states, err := store.Load(t.Context(), accounts...)
+		if !errors.Is(err, want) || err == nil && (len(states) != len(accounts) || states[599].Account != "a599") {
+			t.Errorf("with %d answers that are late Load() = %d states, %v, want %v", fail, len(states), err, want)
+		}
+	}
 }
