@@ -32,6 +32,8 @@ type Account struct {
 	changed  chan struct{}  // closed at the next change; nil: nothing waits
 	grant    *grantMemory   // nil, mostly: the account needs no grant
 
+	needless context.CancelFunc // guarded by mu: gives the lock up that is asked for; nil: none is
+
 	index  int32 // guarded by scheduler.mu: in its heap; -1: not there
 	unread bool  // guarded by scheduler.mu: it waits to be read, or is being read
 }
@@ -246,6 +248,9 @@ func (a *Account) apply(transition func(*view, env) effects) effects {
 	fx := transition(&a.view, e)
 	woken := a.carryOut(fx)
 	a.awaitParent(e)
+	if a.needless != nil && !a.view.locksNow(e) {
+		a.needless()
+	}
 	a.mu.Unlock()
 	a.report(fx)
 	for child := range woken {

@@ -184,6 +184,9 @@ func (v *view) dueNow(e env) bool {
 	return reason != "" && e.blocked == nil && e.now >= v.allowed(reason, e)
 }
 
+// locksNow reports whether something is to be done under the lock now.
+func (v *view) locksNow(e env) bool { return v.lost || v.dueNow(e) }
+
 // plan is what one round has to do.
 type plan struct {
 	reason  Reason // "": no refresh is due

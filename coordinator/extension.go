@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -51,6 +52,18 @@ func (x *extension) ensure(ctx context.Context) error {
 	}
 	x.since = now
 	return nil
+}
+
+// errOpen says that the store may have an attempt that nobody settles.
+var errOpen = errors.New("the lock is left: an attempt may be open")
+
+// leave has the lock end no sooner than the attempt's deadline passes, and adds errOpen to
+// err. The next attempt finds this one overdue then, and settles it. One that began before
+// would not, and its token would be replaced once more.
+func (x *extension) leave(ctx context.Context, err error) error {
+	x.end()
+	_ = x.once(context.WithoutCancel(ctx), x.c.cfg.LockTTL) // best effort: the lock has lasted until now
+	return fmt.Errorf("%w: %w", errOpen, err)
 }
 
 // start extends from now on. The context that it returns is for the call: it ends when the

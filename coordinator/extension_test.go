@@ -18,6 +18,8 @@ type slowStore struct {
 	commits atomic.Int64  // that are tried in vain
 	late    time.Duration // until the answer to the first lock comes
 	locks   atomic.Int64
+	full    time.Duration // until a lock is asked for: the store has too much to do
+	spared  atomic.Int64  // locks that were given up before
 }
 
 func (s *slowStore) Commit(ctx context.Context, name string, c coordinator.CommitRequest) (coordinator.Record, error) {
@@ -29,6 +31,12 @@ func (s *slowStore) Commit(ctx context.Context, name string, c coordinator.Commi
 }
 
 func (s *slowStore) Lock(ctx context.Context, name string, life time.Duration) (coordinator.Lock, error) {
+	select {
+	case <-time.After(s.full):
+	case <-ctx.Done():
+		s.spared.Add(1)
+		return nil, ctx.Err()
+	}
 	l, err := s.Instance.Lock(ctx, name, life)
 	if err == nil && s.locks.Add(1) == 1 {
 		time.Sleep(s.late)
@@ -116,6 +124,38 @@ func TestALockThatIsLostBeforeTheCallForbidsIt(t *testing.T) {
 		f.wantCurrent(holder, other)
 		if state := f.store.Peek(account); len(state.Open) != 0 {
 			t.Errorf("%d attempts are open, want a quiet store", len(state.Open))
+		}
+	})
+}
+
+func TestAnAttemptWhoseAnswerIsLostCostsNoCall(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.store.LoseAnswers(memstore.OpBegin, 1)
+		fleet := []*process{f.refresher(), f.refresher(), f.refresher()}
+		time.Sleep(5 * time.Second)
+		f.wantCurrent(fleet...)
+		time.Sleep(time.Minute)
+		f.wantCalls(1)
+		if state := f.store.Peek(account); len(state.Open) != 0 {
+			t.Errorf("%d attempts are open, want a quiet store", len(state.Open))
+		}
+	})
+}
+
+func TestALockIsNotAskedForWhenAnotherProcessHasDoneTheWork(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		s := &slowStore{full: 5 * time.Second}
+		late := f.slow(s)
+		other := f.refresher()
+		time.Sleep(time.Second)
+		if n := s.spared.Load(); n != 1 {
+			t.Errorf("%d locks were given up, want the one that was waited for", n)
+		}
+		time.Sleep(time.Minute)
+		f.wantCalls(1)
+		f.wantCurrent(late, other)
+		if n := s.locks.Load(); n != 0 {
+			t.Errorf("%d locks were taken, want none", n)
 		}
 	})
 }

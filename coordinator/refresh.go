@@ -27,33 +27,33 @@ type refresh struct {
 //  2. A locks, fetches, commits, unlocks.
 //  3. B, which was slow, locks: Begin shows it A's token.
 func (r refresh) run(ctx context.Context) error {
-	asked := r.c.now()
-	return r.locked(ctx, func(lock Lock) error {
-		x := &extension{c: r.c, account: r.a.name, log: r.log, lock: lock, since: asked}
+	return r.locked(ctx, func(x *extension) error {
 		if err := x.ensure(ctx); err != nil {
 			return r.notBegun(err)
 		}
 		began := r.c.now()
 		attempt, err := r.begin(ctx)
-		if err != nil || attempt.Fence == 0 {
+		switch {
+		case errors.Is(err, ErrUnreachable):
+			return x.leave(ctx, err)
+		case err != nil || attempt.Fence == 0:
 			return err
 		}
 		// The attempt is announced: from here on it is carried through,
 		// although ctx may end. A token that is issued and never stored is
 		// the worst outcome.
 		stopping := ctx
-		ctx = context.WithoutCancel(ctx)
+		ctx, x.fence = context.WithoutCancel(ctx), attempt.Fence
 		if r.grant.Needed {
 			if err := r.present(ctx, began, attempt); err != nil {
-				return r.notPresented(ctx, attempt, err)
+				return r.notPresented(ctx, x, attempt, err)
 			}
 		}
-		x.fence = attempt.Fence
 		defer x.end()
 		result, sent, err := r.fetch(ctx, x)
 		took := time.Duration(r.c.now() - sent)
 		if err != nil {
-			return r.fail(ctx, attempt, r.unanswered(asFetchError(err), result, attempt), took)
+			return r.fail(ctx, x, attempt, r.unanswered(asFetchError(err), result, attempt), took)
 		}
 		r.answered(result, attempt)
 		if result.Doubt != "" {
@@ -98,7 +98,7 @@ func (r refresh) refreshIn(result FetchResult) time.Duration {
 
 // restore puts back what the store lost.
 func (r refresh) restore(ctx context.Context) error {
-	return r.locked(ctx, func(Lock) error {
+	return r.locked(ctx, func(*extension) error {
 		r.c.wakeUp()
 		var usable bool
 		r.a.update(func(v *view, e env) { usable, r.current.TTL = v.usable(e), v.record(e).TTL })
@@ -119,28 +119,61 @@ func (r refresh) restore(ctx context.Context) error {
 	})
 }
 
+// tryLock asks for the account's lock once. It returns none if another process has done
+// meanwhile what was due: in a fleet that starts at once all processes want all locks, and
+// a store that has too much to do is asked only for what still needs doing when its turn
+// has come.
+func (r refresh) tryLock(ctx context.Context) (*extension, error) {
+	asking, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var due bool
+	r.a.update(func(v *view, e env) {
+		if due = v.locksNow(e); due {
+			r.a.needless = cancel
+		}
+	})
+	if !due {
+		return nil, nil
+	}
+	x := &extension{c: r.c, account: r.a.name, log: r.log, since: r.c.now()}
+	var err error
+	x.lock, err = r.c.store.Lock(asking, r.a.name, r.c.cfg.LockTTL)
+	r.a.update(func(*view, env) { r.a.needless = nil })
+	if err != nil && asking.Err() != nil && ctx.Err() == nil {
+		return nil, nil
+	}
+	return x, err
+}
+
 // locked calls do with the account's lock held. The lock is released also when ctx
-// has ended, within the time after which it expires by itself.
-func (r refresh) locked(ctx context.Context, do func(Lock) error) error {
+// has ended, within the time after which it expires by itself; it is left if do returns
+// errOpen.
+func (r refresh) locked(ctx context.Context, do func(*extension) error) (err error) {
 	life := r.c.cfg.LockTTL
-	lock, err := r.c.store.Lock(ctx, r.a.name, life)
-	if err != nil {
+	x, err := r.tryLock(ctx)
+	switch {
+	case err != nil:
 		var taken *LockedError
 		if errors.As(err, &taken) {
 			r.c.observe(Observation{Kind: LockTaken, Account: r.a.name})
 		}
 		r.c.tookRefresh(r.a.name, err)
 		return fmt.Errorf("lock %q: %w", r.a.name, err)
+	case x == nil:
+		return nil
 	}
 	defer func() {
+		if errors.Is(err, errOpen) {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), life)
 		defer cancel()
-		if err := lock.Unlock(ctx); err != nil {
+		if err := x.lock.Unlock(ctx); err != nil {
 			r.c.reached(err)
 			r.c.log.WarnContext(r.log, "lock could not be released: it expires by itself", "account", r.a.name, "within_seconds", life.Seconds(), "error", err)
 		}
 	}()
-	err = do(lock)
+	err = do(x)
 	r.c.tookRefresh(r.a.name, err)
 	return err
 }
@@ -254,7 +287,7 @@ func (r refresh) committed(stored Record, c CommitRequest) {
 }
 
 // fail records how an attempt ended without a token.
-func (r refresh) fail(ctx context.Context, attempt Attempt, cause error, took time.Duration) error {
+func (r refresh) fail(ctx context.Context, x *extension, attempt Attempt, cause error, took time.Duration) error {
 	fetch := asFetchError(cause)
 	var left time.Duration
 	r.a.update(func(v *view, e env) { left, r.credential = v.record(e).TTL, v.credential(e) })
@@ -280,6 +313,9 @@ func (r refresh) fail(ctx context.Context, attempt Attempt, cause error, took ti
 		r.c.log.WarnContext(r.log, "failure not recorded", "account", r.a.name, "error", err)
 	}
 	r.a.update(func(v *view, e env) { v.failed(f.Failure, f.RetryIn, attempt.Fence, err == nil, e) })
+	if errors.Is(err, ErrUnreachable) {
+		return x.leave(ctx, errRecorded)
+	}
 	return errRecorded
 }
 
