@@ -19,7 +19,7 @@ import (
 func TestAnAccountNeedsAtMostItsMemoryForEver(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	store := open(t, server.URL(), redisstore.Options{Instance: "app-7d9c5b6f4-x2x7k:1-ABCD"})
+	store := open(t, server.URL(), redisstore.Options{Instance: "app-7d9c5b6f4-x2x7k:1-ABCD", Timeout: patience})
 	client := server.Client()
 	defer client.Close()
 	const accounts, refreshes, workers = 500, 12, 16
