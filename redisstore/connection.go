@@ -242,7 +242,8 @@ func (c *connection) write(ctx context.Context) error {
 	interval := c.sub.store.pingInterval
 	// Many connections begin at the same time, for example when a server comes
 	// back. Their pings should not stay in step.
-	timer := time.NewTimer(rand.N(interval))
+	first := rand.N(interval)
+	timer, due := time.NewTimer(first), time.Now().Add(first)
 	defer timer.Stop()
 	for missed := 0; ; {
 		if err := c.flush(); err != nil {
@@ -256,8 +257,11 @@ func (c *connection) write(ctx context.Context) error {
 			c.acceptEach(c.sub.latest())
 		case <-timer.C:
 			// Intervals are counted, not time: a process that was paused finds
-			// one interval over, not a silence of minutes.
+			// one interval over, not a silence of minutes. One that comes late does
+			// not count: this process gets too little time to read what has arrived.
+			late := time.Since(due) > interval/2
 			timer.Reset(interval)
+			due = time.Now().Add(interval)
 			if c.heard.Swap(false) {
 				missed = 0
 				continue
@@ -265,7 +269,9 @@ func (c *connection) write(ctx context.Context) error {
 			if missed >= maxMissedPings {
 				return errSilent
 			}
-			missed++
+			if !late {
+				missed++
+			}
 			if err := c.pubsub.Ping(c.deadline()); err != nil {
 				return err
 			}
