@@ -105,7 +105,7 @@ func TestTheParametersOfThePushAreSigned(t *testing.T) {
 	for name, change := range map[string]func(*Push){
 		"another time":        func(p *Push) { p.Timestamp += "1" },
 		"another nonce":       func(p *Push) { p.Nonce += "1" },
-		"another text":        func(p *Push) { p.Encrypt = "A" + p.Encrypt[1:] },
+		"another text":        func(p *Push) { p.Encrypt = "AAAA" + p.Encrypt },
 		"no signature":        func(p *Push) { p.Signature = "" },
 		"a signature cut off": func(p *Push) { p.Signature = p.Signature[:39] },
 		"capitals":            func(p *Push) { p.Signature = strings.ToUpper(p.Signature) + "G" },
