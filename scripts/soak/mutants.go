@@ -27,14 +27,15 @@ func mutants() []mutant {
 			{"redisstore/lua/begin.lua", "redis.call('ZADD', KEYS[3], digits(now + ARGV[7]), name)", ""},
 		}},
 		{"a reconnect is not followed by a reading", []patch{
-			{"coordinator/watcher.go", "\tw.c.readSoon(accounts)\n}\n\n// Lost", "\tif w.c.Stats().Disconnects == 0 {\n\t\tw.c.readSoon(accounts)\n\t}\n}\n\n// Lost"},
+			{"coordinator/watcher.go", "\tw.c.readSoon(accounts)\n}\n\n// manySubscribed", "\tif w.c.Stats().Disconnects == 0 {\n\t\tw.c.readSoon(accounts)\n\t}\n}\n\n// manySubscribed"},
+			{"coordinator/feed.go", "\tf.store, _ = c.store.(ChangeStore)\n", ""}, // it would find the same
 		}},
 		{"what the store lost is not restored", []patch{
-			{"coordinator/heard.go", "lost := e.refresher() &&", "lost := false && e.refresher() &&"},
+			{"coordinator/heard.go", "if !e.refresher() || !v.usable(e) ||", "if true || !e.refresher() || !v.usable(e) ||"},
 		}},
 		{"the source is called without the lock while Redis is away", []patch{
-			{"coordinator/refresh.go", "\tlock, err := r.c.store.Lock(ctx, r.a.name, life)\n",
-				"\tlock, err := r.c.store.Lock(ctx, r.a.name, life)\n\tif errors.Is(err, ErrUnreachable) {\n\t\tlock, err = freeLock{}, nil\n\t}\n"},
+			{"coordinator/refresh.go", "\tx.lock, err = r.c.store.Lock(asking, r.a.name, r.c.cfg.LockTTL)\n",
+				"\tx.lock, err = r.c.store.Lock(asking, r.a.name, r.c.cfg.LockTTL)\n\tif errors.Is(err, ErrUnreachable) {\n\t\tx.lock, err = freeLock{}, nil\n\t}\n"},
 			{"coordinator/refresh.go", "// begin announces the attempt.",
 				"type freeLock struct{}\n\nfunc (freeLock) Extend(context.Context, Fence) error { return nil }\nfunc (freeLock) Unlock(context.Context) error { return nil }\n\n// begin announces the attempt."},
 			{"coordinator/refresh.go", "\tvar throttled *ThrottledError\n\tswitch {\n",
