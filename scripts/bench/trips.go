@@ -117,7 +117,7 @@ func (v version) serveUntilReady(redisURL, source string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	err = awaitReady("http://" + addr + "/readyz")
+	err = awaitReady("http://" + addr + "/readyz?all") // all have their tokens; the version before has no other readiness
 	// Ended at once: draining is not measured.
 	_ = cmd.Process.Signal(syscall.SIGKILL)
 	_ = cmd.Wait()
