@@ -135,30 +135,24 @@ func (a *Authenticator) Authenticate(ctx context.Context, addr netip.Addr, name,
 		return Caller{}, ErrDenied // no user has such a name or password: nothing is being guessed
 	}
 	g := a.current.Load()
-	if IsKey(password) {
-		u := g.find(name)
-		p := u.withKey(sumOf(password))
-		if p == nil {
-			return Caller{}, ErrDenied // not counted: a key cannot be guessed, and its check costs less than a request
-		}
+	if c, ok := a.proved(g, addr, name, password); ok {
 		notifyAuthenticated(ctx)
-		return Caller{u, p}, nil
+		return c, nil
+	}
+	if IsKey(password) {
+		return Caller{}, ErrDenied // not counted: a key cannot be guessed, and its check costs less than a request
 	}
 	source := Source(addr)
 	mac := a.signer.sign(name, password)
-	key := a.verified.key(source, mac)
-	u := g.find(name)
-	if p := u.match(mac); p != nil {
-		if a.passes(source, key, u, p) {
-			notifyAuthenticated(ctx)
-			return Caller{u, p}, nil
+	if u := g.find(name); u.match(mac) == nil {
+		if g.rejected.has(mac) {
+			return Caller{}, ErrDenied
 		}
-	} else if g.rejected.has(mac) {
-		return Caller{}, ErrDenied
-	} else if a.hasPassed(source, u) {
-		a.throttle.spendComparison(source, name) // it was compared with a password that passes here
+		if a.hasPassed(source, u) {
+			a.throttle.spendComparison(source, name) // it was compared with a password that passes here
+		}
 	}
-	c, err := a.coalesce(ctx, g, attempt{source, name, password, mac, key})
+	c, err := a.coalesce(ctx, g, attempt{source, name, password, mac, a.verified.key(source, mac)})
 	if err == nil {
 		notifyAuthenticated(ctx)
 	}
@@ -171,7 +165,11 @@ func (a *Authenticator) Proved(addr netip.Addr, name, password string) (Caller, 
 	if len(name) > maxName || len(password) > maxPassword {
 		return Caller{}, false
 	}
-	u := a.current.Load().find(name)
+	return a.proved(a.current.Load(), addr, name, password)
+}
+
+func (a *Authenticator) proved(g *generation, addr netip.Addr, name, password string) (Caller, bool) {
+	u := g.find(name)
 	if IsKey(password) {
 		p := u.withKey(sumOf(password))
 		return Caller{u, p}, p != nil
