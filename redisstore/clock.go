@@ -3,8 +3,6 @@ package redisstore
 import (
 	"sync/atomic"
 	"time"
-
-	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 )
 
 // serverClock estimates the clock of Redis: how far it is ahead of this machine's, by
@@ -28,12 +26,12 @@ func (s *Store) day() string { return issuersDay(s.clock.now()) }
 
 // otherDay returns the day if a script has done nothing because it was given the key
 // of another day, else "". It sets the clock.
-func (s *Store) otherDay(k layout.AccountKeys, answer any) string {
+func (s *Store) otherDay(answer any) string {
 	list, asked := askedForDay(answer)
 	if !asked {
 		return ""
 	}
-	s.serverNow(&decoder{keys: k}, list[1])
+	s.serverNow(new(decoder), list[1])
 	day, _ := list[2].(string)
 	return day
 }

@@ -60,7 +60,7 @@ type connection struct {
 	outbox   []command           // owned by the writer: not sent yet
 	exact    map[string]struct{} // owned by the writer: the accounts whose own channels are subscribed
 	room     chan struct{}       // holds one value when confirmations have made room
-	patterns atomic.Bool         // patterns are subscribed; the writer sets it
+	patterns bool                // owned by the writer: patterns are subscribed
 
 	mu          sync.Mutex
 	batches     []batch // guarded by mu: not confirmed yet, in the order of sending
@@ -125,13 +125,13 @@ func (c *connection) connect(ctx context.Context) error {
 	first := c.outbox[0]
 	c.outbox = c.outbox[1:]
 	c.unconfirmed += first.answers // the other goroutines have not started yet
-	return c.pubsub.Connect(ctx, c.patterns.Load(), first.channels...)
+	return c.pubsub.Connect(ctx, c.patterns, first.channels...)
 }
 
 // patternsRefused reports whether the connection has ended because the server does not
 // subscribe it to patterns.
 func (c *connection) patternsRefused(err error) bool {
-	return c.patterns.Load() && !c.flowed && isRefused(err)
+	return c.patterns && !c.flowed && isRefused(err)
 }
 
 // end closes the connection; the first reason is the one that is reported.
@@ -293,7 +293,7 @@ func (c *connection) acceptEach(changes []change) {
 
 // takesPatterns reports whether the set is subscribed by patterns from now on.
 func (c *connection) takesPatterns() bool {
-	return c.patterns.Load() || !c.sub.noPatterns && c.sub.size() > patternsAbove
+	return c.patterns || !c.sub.noPatterns && c.sub.size() > patternsAbove
 }
 
 // accept makes one batch of changes and puts its commands into the outbox.
@@ -337,7 +337,7 @@ func (c *connection) acceptPatterns(changes []change) {
 	if len(all.accounts) == 0 {
 		return
 	}
-	c.patterns.Store(true)
+	c.patterns = true
 	patterns := c.sub.patterns(role)
 	all.missing = len(patterns)
 	c.queue(c.pubsub.PSubscribe, patterns, 1)

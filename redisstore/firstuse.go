@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 
-	redsyncredis "github.com/go-redsync/redsync/v4/redis"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -23,13 +22,4 @@ func (s *Store) runScript(ctx context.Context, client redis.Scripter, script *re
 		return script.Eval(ctx, client, keys, args...)
 	}
 	return script.Run(ctx, client, keys, args...)
-}
-
-// runRedsync is runScript for one of Redsync's scripts.
-func (s *Store) runRedsync(ctx context.Context, client redis.Scripter, script *redsyncredis.Script, keysAndArgs []any) (any, error) {
-	keys := make([]string, script.KeyCount)
-	for i := range keys {
-		keys[i], _ = keysAndArgs[i].(string) // as Redsync's own connections take them
-	}
-	return s.runScript(ctx, client, redis.NewScript(script.Src), keys, keysAndArgs[script.KeyCount:]...).Result()
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-redsync/redsync/v4"
 	"github.com/go-redsync/redsync/v4/redis/goredis/v9"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
@@ -42,15 +43,21 @@ func TestForeignRedsyncHoldsTheLock(t *testing.T) {
 	}
 }
 
-func TestForeignRedsyncWaitsForOurLock(t *testing.T) {
+// ours takes the lock on a new server, and returns a client for Redsync there.
+func ours(t *testing.T) (*redistest.Server, *redis.Client, coordinator.Lock) {
+	t.Helper()
 	server := redistest.Start(t)
-	store := open(t, server.URL(), redisstore.Options{})
-	client := server.Client()
-	defer client.Close()
-	held, err := store.Lock(t.Context(), "a", time.Minute)
+	held, err := open(t, server.URL(), redisstore.Options{}).Lock(t.Context(), "a", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
+	client := server.Client()
+	t.Cleanup(func() { _ = client.Close() })
+	return server, client, held
+}
+
+func TestForeignRedsyncWaitsForOurLock(t *testing.T) {
+	_, client, held := ours(t)
 	mutex := func(options ...redsync.Option) *redsync.Mutex {
 		return redsync.New(goredis.NewPool(client)).NewMutex(foreignKey, options...)
 	}
@@ -73,14 +80,7 @@ func TestForeignRedsyncWaitsForOurLock(t *testing.T) {
 // Only the value proves that a process holds the lock: what has another one can neither
 // release nor extend it.
 func TestOurLockIsReleasedAndExtendedByItsValueOnly(t *testing.T) {
-	server := redistest.Start(t)
-	store := open(t, server.URL(), redisstore.Options{})
-	client := server.Client()
-	defer client.Close()
-	held, err := store.Lock(t.Context(), "a", time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
+	server, client, held := ours(t)
 	value, _ := server.MustDo(t, "get", foreignKey).(string)
 	with := func(value string) *redsync.Mutex {
 		return redsync.New(goredis.NewPool(client)).NewMutex(foreignKey, redsync.WithValue(value), redsync.WithExpiry(time.Minute))

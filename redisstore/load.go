@@ -114,7 +114,7 @@ func (s *Store) loadScripts(ctx context.Context, keys []layout.AccountKeys) []an
 		answers := s.loadOn(ctx, days, keys)
 		again := false
 		for i, a := range answers {
-			if day := s.otherDay(keys[i], a.parts); day != "" {
+			if day := s.otherDay(a.parts); day != "" {
 				days[i], again = day, true
 			}
 		}

@@ -230,5 +230,12 @@ func (c lockConn) Eval(script *redsyncredis.Script, keysAndArgs ...any) (any, er
 	if c.pool.taken {
 		return int64(0), nil // what the script returns for a lock of another process
 	}
-	return c.pool.store.runRedsync(c.pool.ctx, c.pool.client, script, keysAndArgs)
+	if !c.pool.store.firstUse(script.Hash) {
+		return c.Conn.Eval(script, keysAndArgs...)
+	}
+	keys := make([]string, script.KeyCount)
+	for i := range keys {
+		keys[i], _ = keysAndArgs[i].(string) // as Redsync's own connections take them
+	}
+	return c.pool.client.Eval(c.pool.ctx, script.Src, keys, keysAndArgs[script.KeyCount:]...).Result()
 }

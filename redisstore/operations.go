@@ -210,7 +210,7 @@ func (s *Store) run(ctx context.Context, c call) ([]any, error) {
 	bounded := s.operation(ctx, c.confirm)
 	var answer any
 	var missing error
-	for day := s.day(); day != ""; day = s.otherDay(s.keys.Of(c.account), answer) {
+	for day := s.day(); day != ""; day = s.otherDay(answer) {
 		err := s.withLog(c.account, c.logs, c.on(day), func(keys []string) error {
 			return s.client.OnMaster(bounded, keys[0], func(client redis.UniversalClient) (err error) {
 				if c.confirm == unconfirmed {

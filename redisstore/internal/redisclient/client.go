@@ -95,11 +95,16 @@ func (d dialer) pair(s servers) (reads, writes *redis.Client) {
 	reads = writes.WithTimeout(was.ReadTimeout)
 	own := reads.Options() // a copy, which no other client has
 	own.WriteTimeout, own.MaxRetries = was.WriteTimeout, 1
-	for _, hook := range d.hooks(writes) {
-		writes.AddHook(hook)
-		reads.AddHook(hook) // WithTimeout keeps none
-	}
+	hooks := d.hooks(writes)
+	addHooks(writes, hooks)
+	addHooks(reads, hooks) // WithTimeout keeps none
 	return reads, writes
+}
+
+func addHooks(to *redis.Client, hooks []redis.Hook) {
+	for _, hook := range hooks {
+		to.AddHook(hook)
+	}
 }
 
 // Wrap returns a Client for one that the caller has made and closes.
@@ -267,9 +272,7 @@ func poolSize(fromURL int) int { return 2 * cmp.Or(fromURL, 10*runtime.GOMAXPROC
 func (d dialer) newGuardClient(o redis.Options) *redis.Client {
 	client := redis.NewClient(d.singleOptions(o))
 	spared, sent := d.greetingHooks(client)
-	for _, hook := range []redis.Hook{lazyDial{}, spared, d.peer, sent} {
-		client.AddHook(hook)
-	}
+	addHooks(client, []redis.Hook{lazyDial{}, spared, d.peer, sent})
 	return client
 }
 
@@ -325,11 +328,7 @@ func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterCl
 	o.TLSConfig = d.tls
 	client := redis.NewClusterClient(&o)
 	client.AddHook(reloadOnFault(client))
-	client.OnNewNode(func(node *redis.Client) {
-		for _, hook := range d.hooks(node) {
-			node.AddHook(hook)
-		}
-	})
+	client.OnNewNode(func(node *redis.Client) { addHooks(node, d.hooks(node)) })
 	return client
 }
 
