@@ -128,7 +128,7 @@ func (v *view) throttled(t *ThrottledError, reason Reason, e env) {
 		}
 	case e.repeat == RepeatSame && t.Limit == LimitInterval && t.RetryIn <= e.limits.MinInterval:
 		v.edit().heldUntil = e.now + instant(t.RetryIn)
-	case t.RetryIn <= e.limits.MinInterval && v.demand().active(e):
+	case t.RetryIn <= e.limits.MinInterval && v.peek().demand.active(e):
 		v.rare.demand.allowedAt = e.now + instant(t.RetryIn)
 		return
 	}

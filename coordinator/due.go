@@ -9,7 +9,7 @@ import (
 
 // usable reports whether the record that is held may be served.
 func (v *view) usable(e env) bool {
-	return v.held != nil && e.now < v.held.until && v.held.Generation >= v.fault().barred
+	return v.held != nil && e.now < v.held.until && v.held.Generation >= v.peek().fault.barred
 }
 
 // generation returns that of the record that is held, 0 if there is none.
@@ -21,7 +21,7 @@ func (v *view) generation() Fence {
 }
 
 // seen returns the generation that a refresh replaces.
-func (v *view) seen() Fence { return max(v.generation(), v.demand().seen, v.fault().barred) }
+func (v *view) seen() Fence { return max(v.generation(), v.peek().demand.seen, v.peek().fault.barred) }
 
 // record returns what is held with the TTL it has now, the zero Record if that is
 // nothing.
@@ -37,7 +37,7 @@ func (v *view) record(e env) Record {
 // due returns why a refresh is due, "" if none is. What is due without a demand is
 // not a reader's business while it has a token.
 func (v *view) due(e env) Reason {
-	demand := v.demand()
+	demand := v.peek().demand
 	demanded := demand.active(e)
 	switch {
 	case demanded && e.now >= demand.allowedAt:
@@ -91,14 +91,14 @@ func (v *view) allowed(reason Reason, e env) instant {
 		at = max(at, v.grant.settledAt)
 	}
 	if reason.Demanded() {
-		at = max(at, v.demand().allowedAt)
+		at = max(at, v.peek().demand.allowedAt)
 	} else {
-		at = max(at, v.limitUntil())
+		at = max(at, v.peek().limitUntil)
 	}
 	if reason != ReasonForced {
 		at = max(at, v.retryAt)
 	}
-	if f := v.fault(); reason == ReasonMissing && f.err != nil {
+	if f := v.peek().fault; reason == ReasonMissing && f.err != nil {
 		at = max(at, f.replaceAt)
 	}
 	return at
@@ -117,7 +117,7 @@ func (v *view) wake(e env) instant {
 	if !e.refresher() && !e.needed || reason != "" && e.blocked != nil {
 		return wake // the parent wakes what is blocked
 	}
-	if d := v.demand(); d.active(e) {
+	if d := v.peek().demand; d.active(e) {
 		wake = min(wake, max(e.now, v.allowed(d.reason, e)))
 	}
 	if reason != "" && !reason.Demanded() {
@@ -136,7 +136,7 @@ func (v *view) wake(e env) instant {
 // PollEvery, but what the feed covers when something is expected to have changed. A
 // process of a version that records no changes may have changed it.
 func (v *view) nextReading(e env) instant {
-	if e.fed == 0 || v.covered != e.fed || !v.usable(e) || v.fault().err != nil || v.lost || v.unheard || v.again {
+	if e.fed == 0 || v.covered != e.fed || !v.usable(e) || v.peek().fault.err != nil || v.lost || v.unheard || v.again {
 		return v.nextRead
 	}
 	expected := v.held.refreshAt
@@ -212,7 +212,7 @@ func (v *view) plan(e env) plan {
 	p.allowed = v.dueNow(e)
 	p.credential, p.probe = v.credential(e), !v.usable(e) || e.now >= v.probeAt()
 	if p.reason.Demanded() {
-		d := v.demand()
+		d := v.peek().demand
 		p.askedBy = d.askedBy
 		if d.log != nil {
 			p.log = d.log
@@ -238,7 +238,7 @@ func (v *view) refused(e env) error {
 // be judged because the stored record cannot be used, and true if the token is the
 // newest that this process could.
 func (v *view) rejectable(t Token) (Fence, bool) {
-	barred := v.fault().barred
+	barred := v.peek().fault.barred
 	return barred, v.held != nil && barred > v.held.Generation && v.held.token().Equal(t)
 }
 
@@ -246,12 +246,9 @@ func (v *view) rejectable(t Token) (Fence, bool) {
 func (v *view) status(e env) Status {
 	s := Status{
 		Name: e.account, Role: Reader, Limits: e.limits, Failure: v.failure,
-		CallsToday: int(v.callsToday), OpenAttempts: len(v.attempts.all()),
-		LastRead: v.reads > 0, Err: v.fault().err, Parent: e.parent, Blocked: e.blocked,
+		CallsToday: int(v.callsToday), Conflicts: v.peek().conflicts, OpenAttempts: len(v.attempts.all()),
+		Holder: v.peek().holder, LastRead: v.reads > 0, Err: v.peek().fault.err, Parent: e.parent, Blocked: e.blocked,
 		Grant: v.grantStatus(e),
-	}
-	if v.rare != nil {
-		s.Holder, s.Conflicts = v.rare.holder, v.rare.conflicts
 	}
 	if e.refresher() {
 		s.Role = Refresher

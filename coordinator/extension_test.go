@@ -50,15 +50,8 @@ func (f *fleet) slow(s *slowStore) *process {
 	s.Instance = f.store.Instance("slow")
 	cfg := f.config()
 	cfg.Store = s
-	p := &process{link: s.Instance}
-	var err error
-	if p.c, err = coordinator.New(cfg); err != nil {
-		f.t.Fatal(err)
-	}
-	if p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: f.source}); err != nil {
-		f.t.Fatal(err)
-	}
-	f.t.Cleanup(p.c.Start(f.t.Context()))
+	p := f.own(cfg)
+	p.link = s.Instance
 	time.Sleep(100 * time.Millisecond) // it has the lock
 	return p
 }

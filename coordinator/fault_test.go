@@ -46,16 +46,7 @@ func (f *fleet) forged(cfg coordinator.Config) (*process, *forgedStore) {
 	f.t.Helper()
 	s := &forgedStore{Store: f.store.Instance("forged")}
 	cfg.Store = s
-	p := &process{}
-	var err error
-	if p.c, err = coordinator.New(cfg); err != nil {
-		f.t.Fatal(err)
-	}
-	if p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: f.source}); err != nil {
-		f.t.Fatal(err)
-	}
-	f.t.Cleanup(p.c.Start(f.t.Context()))
-	return p, s
+	return f.own(cfg), s
 }
 
 func TestALossThatLastsIsSaidAndLookedIntoOnce(t *testing.T) {

@@ -203,7 +203,7 @@ func (f *feed) failed(ctx context.Context, err error) {
 // follow reads the changes and has those accounts read of whose change no notification
 // has told. A notification gets the time until the next reading to arrive.
 func (f *feed) follow(ctx context.Context) {
-	if down := f.c.down.Load(); f.store == nil || down != nil && time.Now().Before(down.until) || !f.begin(ctx) {
+	if f.store == nil || f.c.down.Load().pauses(time.Now()) || !f.begin(ctx) {
 		return
 	}
 	changes, err := f.read(ctx)

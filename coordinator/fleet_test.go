@@ -95,12 +95,18 @@ func (f *fleet) start(cfg coordinator.Config, s coordinator.Source) *process {
 	return p
 }
 
-// idle makes a process that does not run.
-func (f *fleet) idle(cfg coordinator.Config, s coordinator.Source) *process {
+// own starts a process with a store of its own, which cfg names.
+func (f *fleet) own(cfg coordinator.Config) *process {
 	f.t.Helper()
-	f.n++
-	p := &process{link: f.store.Instance(fmt.Sprintf("p%d", f.n)), seen: &sightings{by: map[coordinator.ObservationKind]int{}}}
-	cfg.Store, cfg.Observe = p.link, p.seen.add
+	p := f.configured(cfg, f.source)
+	f.t.Cleanup(p.c.Start(f.t.Context()))
+	return p
+}
+
+// configured makes a process with the store that cfg names. It does not run.
+func (f *fleet) configured(cfg coordinator.Config, s coordinator.Source) *process {
+	f.t.Helper()
+	p := &process{}
 	var err error
 	if p.c, err = coordinator.New(cfg); err != nil {
 		f.t.Fatalf("New() = %v", err)
@@ -108,6 +114,17 @@ func (f *fleet) idle(cfg coordinator.Config, s coordinator.Source) *process {
 	if p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: s}); err != nil {
 		f.t.Fatalf("Add() = %v", err)
 	}
+	return p
+}
+
+// idle makes a process that does not run.
+func (f *fleet) idle(cfg coordinator.Config, s coordinator.Source) *process {
+	f.t.Helper()
+	f.n++
+	link, seen := f.store.Instance(fmt.Sprintf("p%d", f.n)), &sightings{by: map[coordinator.ObservationKind]int{}}
+	cfg.Store, cfg.Observe = link, seen.add
+	p := f.configured(cfg, s)
+	p.link, p.seen = link, seen
 	return p
 }
 

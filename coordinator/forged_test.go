@@ -251,16 +251,9 @@ func (s *deniedStore) Want(context.Context, string, coordinator.WantRequest) err
 // denied starts a process whose store forbids something.
 func (f *fleet) denied(cfg coordinator.Config, s *deniedStore, source coordinator.Source) *process {
 	f.t.Helper()
-	p := &process{}
 	s.Store = f.store.Instance("denied")
 	cfg.Store = s
-	var err error
-	if p.c, err = coordinator.New(cfg); err != nil {
-		f.t.Fatal(err)
-	}
-	if p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: source}); err != nil {
-		f.t.Fatal(err)
-	}
+	p := f.configured(cfg, source)
 	ctx, cancel := context.WithCancel(f.t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = p.c.Run(ctx) }()

@@ -212,7 +212,8 @@ func (r *refresh) refusedGrant(cause *FetchError, attempt Attempt) *FetchError {
 // notPresented settles the attempt of a refresh that had nothing to present. No call is
 // counted.
 func (r *refresh) notPresented(ctx context.Context, x *extension, attempt Attempt, cause error) error {
-	failed := FetchError{Kind: FailedBusy, Message: "not called: " + cause.Error(), Err: cause}
+	failed := notCalled(cause)
+	failed.Err = cause
 	var none *GrantError
 	var unsettled *UnsettledError
 	switch {
@@ -227,5 +228,5 @@ func (r *refresh) notPresented(ctx context.Context, x *extension, attempt Attemp
 	default: // the view looks again when it is worth it
 		failed.RetryIn = time.Second
 	}
-	return r.fail(ctx, x, attempt, &failed, 0)
+	return r.fail(ctx, x, attempt, failed, 0)
 }

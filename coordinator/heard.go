@@ -126,7 +126,7 @@ func (v *view) eventHeard(n Event, e env) (fx effects) {
 	case EventFailed:
 		v.failureHeard(n, e)
 	case EventThrottled:
-		if d := v.demand(); d.active(e) && d.reason == n.Reason {
+		if d := v.peek().demand; d.active(e) && d.reason == n.Reason {
 			v.throttled(&ThrottledError{Limit: n.Limit, RetryIn: n.RetryIn, Until: e.wall.Add(n.RetryIn)}, n.Reason, e)
 		}
 	case EventBegun:
@@ -191,7 +191,7 @@ func (v *view) failureHeard(n Event, e env) {
 		v.attempts.open(openAttempt{fence: n.Fence, at: e.now})
 	}
 	v.setFailure(n.Failure, n.Failure.RetryAt.Add(-n.RetryIn), e)
-	if n.Fence != v.outcome().fence { // not the echo of our own
+	if n.Fence != v.peek().outcome.fence { // not the echo of our own
 		v.end(failureError(e.account, n.Failure, n.RetryIn), n.Fence)
 	}
 }
@@ -224,7 +224,7 @@ func (v *view) install(r Record, e env) {
 	r.TTL = min(r.TTL, r.Lifetime()-Margin(r.Lifetime())) // it is more only if the store's clock went back
 	v.held = hold(r, e.now, e.slept)
 	v.held.refreshAt = e.now + instant(refreshIn) + e.upTo(spread(e.every))
-	if d := v.demand(); d.reason != "" && r.Generation > d.seen {
+	if d := v.peek().demand; d.reason != "" && r.Generation > d.seen {
 		v.rare.demand = demand{}
 	}
 }

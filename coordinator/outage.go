@@ -38,7 +38,7 @@ func (o *outage) again(now time.Time, err error) *outage {
 	next := &outage{since: now, width: outagePause, err: err}
 	if o != nil {
 		next.since, next.told = o.since, o.told
-		if now.Before(o.until) {
+		if o.pauses(now) {
 			next.until, next.width = o.until, o.width
 			return next
 		}
@@ -47,6 +47,9 @@ func (o *outage) again(now time.Time, err error) *outage {
 	next.until = now.Add(next.width/8 + randUpTo(next.width-next.width/8))
 	return next
 }
+
+// pauses reports whether nothing is tried on schedule at this time.
+func (o *outage) pauses(now time.Time) bool { return o != nil && now.Before(o.until) }
 
 // over returns when something may be tried again that a failure has put off.
 func (o *outage) over(e env) instant {

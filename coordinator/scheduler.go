@@ -51,9 +51,12 @@ func (s *scheduler) at(a *Account, then instant) {
 	}
 }
 
-func (s *scheduler) poke() {
+func (s *scheduler) poke() { signal(s.kick) }
+
+// signal puts a value into a channel that holds one, if it is empty.
+func signal(c chan struct{}) {
 	select {
-	case s.kick <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -140,7 +143,7 @@ func (s *scheduler) attend(a *Account) {
 		task := v.task(e)
 		switch {
 		case task == taskElsewhere: // a round that ends says when to look again
-		case e.down != nil && e.wall.Before(e.down.until):
+		case e.down.pauses(e.wall):
 			fx.reschedule, fx.wake = true, e.down.over(e)
 		case task == taskRead:
 			s.queueUnread(a)
@@ -325,10 +328,7 @@ func (s *scheduler) subscribed(accounts []string) {
 	s.mu.Lock()
 	s.again = append(s.again, accounts...)
 	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	signal(s.wake)
 }
 
 // readAgain has the accounts read that are subscribed again: at once or, where the feed
@@ -359,7 +359,7 @@ func (s *scheduler) readAgain(ctx context.Context) {
 // readDirectly has the account read without a look at it first, if nothing is in the way.
 func (s *scheduler) readDirectly(a *Account, v *view, e env) effects {
 	fx := v.readSoon(e)
-	if v.task(e) == taskRead && (e.down == nil || !e.wall.Before(e.down.until)) {
+	if v.task(e) == taskRead && !e.down.pauses(e.wall) {
 		s.queueUnread(a)
 		fx.reschedule = false
 	}

@@ -20,7 +20,7 @@ type view struct {
 	attempts attempts
 	failure  *Failure   // the last one, also when it is over
 	grant    *grantView // nil: the account needs no grant, and has none
-	rare     *rare      // read by the methods of the same names, changed by edit; nil, mostly: nothing of it
+	rare     *rare      // read by peek, changed by edit; nil, mostly: nothing of it
 
 	callsToday int32
 	told       uint32 // the outcome.seq that waiters have been woken for
@@ -104,47 +104,16 @@ func (v *view) edit() *rare {
 	return v.rare
 }
 
-func (v *view) fault() (f fault) {
-	if v.rare != nil {
-		f = v.rare.fault
+// peek returns the rare part to be read, an empty one if there is none. It must not be
+// changed.
+func (v *view) peek() *rare {
+	if v.rare == nil {
+		return &noneRare
 	}
-	return f
+	return v.rare
 }
 
-func (v *view) demand() (d demand) {
-	if v.rare != nil {
-		d = v.rare.demand
-	}
-	return d
-}
-
-func (v *view) outcome() (o outcome) {
-	if v.rare != nil {
-		o = v.rare.outcome
-	}
-	return o
-}
-
-func (v *view) polledAt() (at instant) {
-	if v.rare != nil {
-		at = v.rare.polledAt
-	}
-	return at
-}
-
-func (v *view) heldUntil() (until instant) {
-	if v.rare != nil {
-		until = v.rare.heldUntil
-	}
-	return until
-}
-
-func (v *view) limitUntil() (until instant) {
-	if v.rare != nil {
-		until = v.rare.limitUntil
-	}
-	return until
-}
+var noneRare rare // of all views that have none
 
 // lockSeen takes in who has the lock, and how often another program was seen to fetch.
 func (v *view) lockSeen(holder string, conflicts int) {
@@ -202,7 +171,7 @@ func (v *view) changed(fx effects, e env) effects {
 // what is due: to wake a hundred goroutines for each step on the way to the first
 // token costs more than the steps.
 func (v *view) concernsWaiters(e env) bool {
-	seq := v.outcome().seq
+	seq := v.peek().outcome.seq
 	news := v.told != seq
 	v.told = seq
 	return news || v.removed || !e.refresher() || !e.running || v.usable(e) || v.failure != nil

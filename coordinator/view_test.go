@@ -144,8 +144,8 @@ func TestHowARoundEndsDecidesWhenTheNextMayBegin(t *testing.T) {
 			if got := max(time.Duration(v.allowed(ReasonMissing, e)-at), 0); got != c.want {
 				t.Errorf("the next round may begin in %v, want %v", got, c.want)
 			}
-			if (v.outcome().err != nil) != c.told || fx.broadcast != c.told {
-				t.Errorf("waiters are told %v (broadcast %v)", v.outcome().err, fx.broadcast)
+			if (v.peek().outcome.err != nil) != c.told || fx.broadcast != c.told {
+				t.Errorf("waiters are told %v (broadcast %v)", v.peek().outcome.err, fx.broadcast)
 			}
 			if v.readDue != c.readDue || (fx.complaint != nil) != c.complain || v.inRound {
 				t.Errorf("readDue %v, complaint %v, inRound %v", v.readDue, fx.complaint, v.inRound)
@@ -173,8 +173,8 @@ func TestWhatIsThrottledWaitsOrEnds(t *testing.T) {
 				v.edit().demand.merge(demand{reason: c.reason, seen: 7}, e)
 			}
 			v.throttled(&ThrottledError{Limit: c.limit, RetryIn: c.retryIn}, c.reason, e)
-			if (v.outcome().err != nil) != c.ends || v.readDue != c.readDue {
-				t.Errorf("outcome %v, readDue %v", v.outcome().err, v.readDue)
+			if (v.peek().outcome.err != nil) != c.ends || v.readDue != c.readDue {
+				t.Errorf("outcome %v, readDue %v", v.peek().outcome.err, v.readDue)
 			}
 			if v.allowed(c.reason, e) <= at && !c.ends {
 				t.Error("it may be tried again at once")

@@ -44,7 +44,7 @@ const (
 // not. following: it hears the account's notifications.
 func (w *waiter) next(v *view, ended error, following bool, e env) step {
 	if !w.began {
-		w.began, w.at, w.reads, w.seq, w.held = true, e.now, v.reads, v.outcome().seq, v.generation()
+		w.began, w.at, w.reads, w.seq, w.held = true, e.now, v.reads, v.peek().outcome.seq, v.generation()
 	}
 	if h, err := w.answer(v, e); h != nil || err != nil {
 		return step{record: h, err: err}
@@ -87,10 +87,10 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 		}
 	}
 	var err error // how a round ended since, or shortly before and takes an operator
-	if o := v.outcome(); o.seq != w.seq || errors.Is(o.err, ErrDenied) && e.now < v.pauseUntil {
+	if o := v.peek().outcome; o.seq != w.seq || errors.Is(o.err, ErrDenied) && e.now < v.pauseUntil {
 		err = o.err
 	}
-	if held := v.heldUntil(); w.reason.Demanded() && e.now < held {
+	if held := v.peek().heldUntil; w.reason.Demanded() && e.now < held {
 		left := time.Duration(held - e.now)
 		return nil, &ThrottledError{Limit: LimitInterval, RetryIn: left, Until: e.wall.Add(left)}
 	}
@@ -108,7 +108,7 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 		return nil, nil
 	}
 	if current {
-		if unusable := v.fault().waits(e); unusable != nil {
+		if unusable := v.peek().fault.waits(e); unusable != nil {
 			return nil, unusable
 		}
 		if refused := v.refused(e); refused != nil {
@@ -162,7 +162,7 @@ func (v *view) cause(e env) error {
 	if v.failure != nil && v.failure.InARow > 0 {
 		return failureError(e.account, v.failure, time.Duration(v.retryAt-e.now))
 	}
-	return v.outcome().err
+	return v.peek().outcome.err
 }
 
 // pursue decides whether w needs a round now, and how long it waits otherwise,
@@ -171,7 +171,7 @@ func (w *waiter) pursue(v *view, e env) step {
 	if v.inRound || e.stopping { // a Run that ends wakes all who still wait
 		return step{wait: waitingPoll}
 	}
-	if e.down != nil && e.wall.Before(e.down.until) {
+	if e.down.pauses(e.wall) {
 		return step{wait: e.down.until.Sub(e.wall)}
 	}
 	unread := v.reads == w.reads
@@ -182,7 +182,7 @@ func (w *waiter) pursue(v *view, e env) step {
 	allowed := v.allowed(reason, e)
 	switch followed := e.running && e.connected && v.reads > 0; {
 	case v.readDue, unread && !followed:
-	case !e.running && e.now >= max(v.polledAt(), w.at)+instant(waitingPoll):
+	case !e.running && e.now >= max(v.peek().polledAt, w.at)+instant(waitingPoll):
 		v.edit().polledAt = e.now
 	case reason == "", e.blocked != nil:
 		return step{wait: waitingPoll}
@@ -195,7 +195,7 @@ func (w *waiter) pursue(v *view, e env) step {
 // lacking returns whether waiting for a token of the account is pointless, and why it
 // has none.
 func (v *view) lacking(e env) (pointless bool, cause error) {
-	w := waiter{reason: ReasonMissing, seq: v.outcome().seq}
+	w := waiter{reason: ReasonMissing, seq: v.peek().outcome.seq}
 	if _, err := w.answer(v, e); err != nil {
 		return true, err
 	}

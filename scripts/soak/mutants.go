@@ -41,7 +41,7 @@ func mutants() []mutant {
 			{"coordinator/refresh.go", "\tvar throttled *ThrottledError\n\tswitch {\n",
 				"\tif errors.Is(err, ErrUnreachable) {\n\t\tattempt, err = Attempt{Fence: r.seen + 1}, nil\n\t}\n\tvar throttled *ThrottledError\n\tswitch {\n"},
 			{"coordinator/round.go", "if _, err := a.read(ctx); err != nil {", "if _, err := a.read(ctx); err != nil && !errors.Is(err, ErrUnreachable) {"},
-			{"coordinator/scheduler.go", "case e.down != nil && e.wall.Before(e.down.until):", "case false && e.down != nil:"},
+			{"coordinator/scheduler.go", "case e.down.pauses(e.wall):", "case false && e.down.pauses(e.wall):"},
 		}},
 		{"commit settles every open attempt", []patch{
 			{"redisstore/lua/commit.lua", "redis.pcall('ZREM', KEYS[3], ARGV[3])", "redis.pcall('DEL', KEYS[3])"},
