@@ -211,12 +211,8 @@ func (f getForm) requests(t *getTarget, i int, text []byte, end time.Time, answe
 		c = t.conns[i]
 	}
 	for in := bufio.NewReader(c); ; {
-		if _, err := c.Write(text); err != nil {
+		if err := exchange(c, in, text); err != nil {
 			return err
-		}
-		status, err := answer(in)
-		if err != nil || status != http.StatusOK {
-			return errors.Join(err, fmt.Errorf("status %d", status))
 		}
 		answered.Add(1)
 		if f.fresh || !time.Now().Before(end) {

@@ -105,12 +105,8 @@ func hammer(addr string, text []byte, last time.Duration) (int64, error) {
 				defer c.Close()
 				in := bufio.NewReader(c)
 				for time.Now().Before(end) {
-					if _, err := c.Write(text); err != nil {
+					if err := exchange(c, in, text); err != nil {
 						return err
-					}
-					status, err := answer(in)
-					if err != nil || status != http.StatusOK {
-						return errors.Join(err, fmt.Errorf("status %d", status))
 					}
 					answered.Add(1)
 				}
@@ -120,6 +116,18 @@ func hammer(addr string, text []byte, last time.Duration) (int64, error) {
 	}
 	all.Wait()
 	return answered.Load(), errors.Join(errs...)
+}
+
+// exchange makes a request on a connection, whose answer must be 200.
+func exchange(c net.Conn, in *bufio.Reader, text []byte) error {
+	if _, err := c.Write(text); err != nil {
+		return err
+	}
+	status, err := answer(in)
+	if err != nil || status != http.StatusOK {
+		return errors.Join(err, fmt.Errorf("status %d", status))
+	}
+	return nil
 }
 
 // bareChild answers every request with a copy of one answer of the daemon.
