@@ -98,9 +98,7 @@ func (w *grantWatch) look(s coordinator.State) {
 
 // dead judges a grant that is said to be dead, and consents anew.
 func (w *grantWatch) dead(account string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	reading, err := w.b.store.LoadGrant(ctx, account)
+	reading, err := w.grant(account)
 	if err != nil || reading.Grant.Condition(w.b.rules(), reading.Now) != coordinator.GrantDead {
 		return
 	}
@@ -240,34 +238,40 @@ func (w *grantWatch) presentations(account, family string) {
 	}
 }
 
-// lives checks that at the end the issuer accepts what the account would present.
+// lives checks that at the end the issuer accepts what the account would present. A grant
+// that is presented comes to its end first: its access token may be good while an answer
+// is on its way, or waited for though it is lost.
 func (w *grantWatch) lives(account string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	for range 100 {
-		reading, err := w.b.store.LoadGrant(ctx, account)
+	for deadline := time.Now().Add(2 * grantLease); ; time.Sleep(50 * time.Millisecond) {
+		reading, err := w.grant(account)
 		if err != nil {
 			w.out.broken("%s: %v", account, err)
 			return
 		}
-		switch reading.Grant.Condition(w.b.rules(), reading.Now) {
-		case coordinator.GrantPresented: // an answer is on its way
-			time.Sleep(50 * time.Millisecond)
+		condition := reading.Grant.Condition(w.b.rules(), reading.Now)
+		if condition == coordinator.GrantPresented && time.Now().Before(deadline) {
 			continue
-		case coordinator.GrantGood:
-			newest := reading.Grant.Tokens[len(reading.Grant.Tokens)-1].Token.Reveal()
-			if w.b.issuer.Accepts(newest) {
-				return
-			}
-			again, err := w.b.store.LoadGrant(ctx, account)
-			if err == nil && !again.Grant.Same(reading.Grant) {
-				continue // it was used meanwhile
-			}
-			w.out.broken("%s: said to be good, and the issuer does not accept %s: %s", account, w.b.issuer.NameOf(newest), w.b.story(w.b.family(account)))
-			return
-		default:
-			w.out.broken("%s: at rest, and %s", account, reading.Grant.Condition(w.b.rules(), reading.Now))
+		}
+		if condition != coordinator.GrantGood {
+			w.out.broken("%s: at rest, and %s", account, condition)
 			return
 		}
+		newest := reading.Grant.Tokens[len(reading.Grant.Tokens)-1].Token.Reveal()
+		if w.b.issuer.Accepts(newest) {
+			return
+		}
+		again, err := w.grant(account)
+		if err == nil && !again.Grant.Same(reading.Grant) {
+			continue // it was used meanwhile
+		}
+		w.out.broken("%s: said to be good, and the issuer does not accept %s: %s", account, w.b.issuer.NameOf(newest), w.b.story(w.b.family(account)))
+		return
 	}
+}
+
+// grant returns what Redis has of an account's grant.
+func (w *grantWatch) grant(account string) (coordinator.GrantReading, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return w.b.store.LoadGrant(ctx, account)
 }
