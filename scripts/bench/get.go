@@ -31,13 +31,14 @@ type getForm struct {
 	turns       int    // in a round
 }
 
-// getForms are the forms. The daemon answers plain requests without net/http; the other
-// header makes a request that is not plain.
+// getForms are the forms. The daemon answers plain requests without net/http, also with a
+// header that it does not know; a condition makes a request that is not plain.
 var getForms = []getForm{
 	{name: "HTTP", connections: httpConnections, turns: 9},
 	{name: "HTTP, 1000 connections", connections: 1000, turns: 3},
 	{name: "HTTP, a new connection each", connections: httpConnections, fresh: true, turns: 3},
 	{name: "HTTP, another header", connections: httpConnections, header: "X-Y: z\r\n", turns: 3},
+	{name: "HTTP, a condition", connections: httpConnections, header: "If-None-Match: \"-\"\r\n", turns: 3},
 	{name: "TLS", secure: true, connections: httpConnections, turns: 9},
 	{name: "TLS, a new connection each", secure: true, connections: httpConnections, fresh: true, turns: 3},
 }

@@ -67,7 +67,7 @@ var sections = []section{
 	{"flood", "Wrong passwords", "1000 a second from 10,000 addresses of loopback, each on a connection of its own, for a person's name. Programs have a key where the version has keys, else a password. *locked out*: no token within 5 s, of 20 programs and 5 people that come one after the other from an address each. *regular*: a program that asks 100 times a second and has asked before.",
 		[]column{{"wrong", "sent"}, {"calm-p50-ms", "regular, before the flood: p50 ms"}, {"calm-p99-ms", "p99 ms"}, {"p50-ms", "in it: p50 ms"}, {"p99-ms", "p99 ms"}, {"programs-locked-out", "programs locked out"}, {"slowest-program-ms", "slowest, ms"},
 			{"people-locked-out", "people locked out"}, {"slowest-person-ms", "slowest, ms"}, {"peak-MB", "peak, resident MB"}}, "", "", ""},
-	{"get", "GET of a token by the server's CPU", "64 connections that stay open, in turns of half a second, and the like; *to bare*: the median of the turns' ratios. The daemon answers a plain request without net/http; one with *another header* is not plain. *peak*: of the process until then.",
+	{"get", "GET of a token by the server's CPU", "64 connections that stay open, in turns of half a second, and the like; *to bare*: the median of the turns' ratios. The daemon answers a plain request without net/http; one with *a condition* is not plain. *peak*: of the process until then.",
 		[]column{{"requests/cpu-s", "requests a CPU second"}, {"to-bare", "to bare"}, {"peak-MB", "peak, resident MB"}}, "", "", ""},
 	{"start", "The start of the program", "Whole processes, from fork to exit, in turns; built as a release.",
 		[]column{{"p50-ms", "p50 ms"}, {"cpu-ms", "CPU, ms"}, {"binary-MB", "program, MB"}}, "redis-cli hget", "p50-ms", "p50, ms"},

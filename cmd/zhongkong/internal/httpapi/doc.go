@@ -33,8 +33,9 @@
 //
 // The plainest requests, GET /v1/tokens/{name} of a proved caller without a query or
 // a condition, are answered below net/http, which costs more than all the rest of
-// such a request; see fastConn. A connection on which anything but such requests comes
-// is served by net/http from then on.
+// such a request; see fastConn. Headers that mean nothing here do not matter. A
+// connection on which anything but such requests comes is served by net/http from
+// then on.
 //
 // # Dead tokens
 //

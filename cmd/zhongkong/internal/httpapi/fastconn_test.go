@@ -30,6 +30,8 @@ var exchanges = []struct {
 	{"several", []string{plainLines + "\r\n", plainLines + "\r\n", plainLines + "\r\n"}, true, "200"},
 	{"headers of clients and proxies", []string{plainLines + "Accept: */*\r\nAccept-Encoding: gzip\r\nConnection: Keep-Alive\r\nUser-Agent: a b\r\n" +
 		"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Real-IP:192.0.2.1\r\ntraceparent: 00-1\r\n\r\n"}, true, "200"},
+	{"unknown headers", []string{plainLines + "X-Y: z\r\nX-Y:\r\nb3: 0\r\nCookie: a=b\r\n_x!: 1\r\n\r\n"}, true, "200"},
+	{"headers of a client that is a browser elsewhere", []string{plainLines + "Content-Type: application/json\r\nSec-Fetch-Mode: cors\r\n\r\n"}, true, "200"},
 	{"an id", []string{plainLines + "X-Request-ID: given\r\n\r\n"}, true, "200"},
 	{"the callers own account", []string{strings.Replace(plainLines, admin, reader, 1) + "\r\n", plainLines + "\r\n"}, false, "200"}, // its first hash
 
@@ -56,7 +58,8 @@ var exchanges = []struct {
 	{"an upgrade", []string{plainLines + "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"}, false, "200"},
 	{"from another site", []string{plainLines + "Origin: https://evil.example\r\n\r\n"}, false, "403"},
 	{"from another sites page", []string{plainLines + "Sec-Fetch-Site: cross-site\r\n\r\n"}, false, "403"},
-	{"an unknown header", []string{plainLines + "X-Y: z\r\n\r\n"}, false, "200"},
+	{"another condition", []string{plainLines + "If-Match: *\r\n\r\n"}, false, "200"},
+	{"a name that is no token", []string{plainLines + "X(Y): z\r\n\r\n"}, false, "400"},
 
 	{"no credentials", []string{"GET /v1/tokens/" + wxa + " HTTP/1.1\r\nHost: x\r\n\r\n"}, false, "401"},
 	{"a wrong password", []string{strings.Replace(plainLines, admin, "admin:wrong", 1) + "\r\n"}, false, "401"},

@@ -13,10 +13,10 @@ type tokenRequest struct {
 }
 
 // parseTokenRequest parses GET /v1/tokens/{name} in its plainest form. data must be
-// the whole of one request, without a body, a query or an escape. Every header must be
-// one of a few that clients and proxies often send, in printable ASCII, and one that
-// means something here must not be repeated. False says nothing about the request:
-// net/http decides. So what is accepted here, every parser of HTTP reads in the same way.
+// the whole of one request, without a body, a query or an escape. Headers are in printable
+// ASCII, and one that means something here is not repeated. False says nothing about the
+// request: net/http decides. So what is accepted here, every parser of HTTP reads in the
+// same way.
 func parseTokenRequest(data []byte) (r tokenRequest, ok bool) {
 	rest, ok := bytes.CutPrefix(data, []byte("GET /v1/tokens/"))
 	if !ok {
@@ -48,8 +48,8 @@ type seenHeaders struct{ host, authorization, id bool }
 
 // header takes a header. It returns false if net/http has to decide about the request.
 func (r *tokenRequest) header(name, value []byte, seen *seenHeaders) bool {
-	var space [24]byte
-	if len(name) > len(space) || !consists(value, printable) {
+	var space [40]byte
+	if len(name) > len(space) || !consists(name, inToken) || !consists(value, printable) {
 		return false
 	}
 	for i, b := range name {
@@ -59,7 +59,7 @@ func (r *tokenRequest) header(name, value []byte, seen *seenHeaders) bool {
 		space[i] = b
 	}
 	before := *seen
-	switch string(space[:len(name)]) {
+	switch name := string(space[:len(name)]); name {
 	case "host":
 		seen.host = true
 		return !before.host && consists(value, inHost)
@@ -71,11 +71,15 @@ func (r *tokenRequest) header(name, value []byte, seen *seenHeaders) bool {
 		return !before.id
 	case "connection":
 		return strings.EqualFold(string(value), "keep-alive")
-	case "accept", "accept-encoding", "accept-language", "cache-control", "pragma", "user-agent",
-		"traceparent", "tracestate", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip":
-		return true // net/http and the API ignore them in this request
+	case "content-type":
+		return true // clients send it without a body, too
+	case "expect", "http2-settings", "keep-alive", "origin", "sec-fetch-site", "te", "trailer", "transfer-encoding", "upgrade":
+		return false
+	default:
+		// A header that the receiver does not know is ignored (RFC 9110, 5.1). Others of
+		// these are about a body, a condition or the connection.
+		return !strings.HasPrefix(name, "content-") && !strings.HasPrefix(name, "if-") && !strings.HasPrefix(name, "proxy-")
 	}
-	return false
 }
 
 // class says of each byte which values it may be in.
@@ -84,6 +88,7 @@ type class uint8
 const (
 	inName class = 1 << iota
 	inHost
+	inToken
 	printable
 )
 
@@ -96,6 +101,9 @@ var classes = func() (table [256]class) {
 		}
 		if letter || strings.ContainsRune("-._:[]", b) {
 			table[b] |= inHost
+		}
+		if letter || strings.ContainsRune("!#$%&'*+-.^_`|~", b) { // RFC 9110, 5.6.2
+			table[b] |= inToken
 		}
 	}
 	return table

@@ -42,7 +42,7 @@ func FuzzPlainRequests(f *testing.F) {
 		if all := r.Header["X-Request-Id"]; len(all) > 1 || first(all) != got.id {
 			t.Errorf("its id is %q, and was taken for %q", all, got.id)
 		}
-		if r.Host == "" || r.Close || isCrossOrigin(r) || r.Header["If-None-Match"] != nil || r.Header["Upgrade"] != nil || r.Header["Expect"] != nil {
+		if r.Host == "" || r.Close || isCrossOrigin(r) || r.Header["If-None-Match"] != nil || r.Header["Upgrade"] != nil || r.Header["Expect"] != nil || r.Header["Te"] != nil {
 			t.Errorf("it asks for more: %v", r.Header)
 		}
 	})
