@@ -317,6 +317,38 @@ func refreshOne(e *env, r *record, v version, size fleetSize) error {
 	return nil
 }
 
+// storeAlone measures what the scripts of a refresh cost when Redis does nothing else.
+func storeAlone(e *env, r *record) error {
+	versions, err := e.inTurn(r)
+	if err != nil {
+		return err
+	}
+	size := fleetSize{1, e.or(4000, 50)}
+	for _, v := range versions {
+		if err := storeAloneOne(e, r, v, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func storeAloneOne(e *env, r *record, v version, size fleetSize) error {
+	server, kill, err := e.redis()
+	if err != nil {
+		return err
+	}
+	defer kill()
+	f, err := runFleet(v, server.Addr(), size, "-scripts", strconv.Itoa(e.or(5, 1)))
+	if err != nil {
+		return err
+	}
+	all := f["scripts"]
+	n := all["calls"]
+	r.add(v.contender("refresh"), of("redis-us/refresh", 1e6*all["redis-cpu"]/n), of("own-us/refresh", 1e6*all["own-cpu"]/n),
+		of("commands/refresh", all["commands"]/n))
+	return nil
+}
+
 // keptMemory is what Redis has more than when it was empty, without what does not grow
 // with the accounts: the log that they share.
 func keptMemory(server *redistest.Server, empty float64) (float64, error) {

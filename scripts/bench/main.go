@@ -40,6 +40,7 @@ func works() []work {
 		{name: "idle", rounds: 1, round: idleFleets, scale: true},
 		{name: "million", rounds: 1, round: million, scale: true},
 		{name: "refresh", rounds: 1, round: refreshes, scale: true},
+		{name: "scripts", rounds: 7, round: storeAlone, scale: true},
 		{name: "trips", rounds: 3, round: trips, scale: true},
 		{name: "flood", rounds: 1, round: floods, scale: true},
 		{name: "get", rounds: 3, round: gets, scale: true},

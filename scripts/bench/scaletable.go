@@ -179,8 +179,10 @@ func tripRows() (rows []scaleRow) {
 				return math.Round(medianOf("trips", path.conditions, "trips")(all, v))
 			}})
 	}
-	return append(rows, scaleRow{work: "refresh", what: "Redis' CPU for a refresh, µs", value: medianOf("refresh", "1 x 3000", "redis-us/refresh"),
-		limit: "18", goal: "at most 80", met: most(80)})
+	return append(rows,
+		scaleRow{work: "scripts", what: "Redis' CPU for the scripts of a refresh, µs", value: medianOf("scripts", "refresh", "redis-us/refresh"),
+			limit: "18", goal: "at most 80", met: most(80)},
+		scaleRow{work: "refresh", what: "the same with all else that it does for a fleet of one process", value: medianOf("refresh", "1 x 3000", "redis-us/refresh")})
 }
 
 func serveRows() []scaleRow {

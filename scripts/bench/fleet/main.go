@@ -32,6 +32,7 @@ type options struct {
 	every     time.Duration // between two refreshes of an account; half a token's life
 	source    time.Duration // that a call to the issuer takes
 	refreshes int           // of each account after the start
+	scripts   int           // refreshes of each account by the store alone; then there is no other phase
 	settle    time.Duration // after these
 	idle      time.Duration // 0: no such phase
 }
@@ -50,6 +51,7 @@ func main() {
 	flag.DurationVar(&o.every, "every", time.Hour, "between two refreshes of an account")
 	flag.DurationVar(&o.source, "source", 20*time.Millisecond, "that a call to the issuer takes")
 	flag.IntVar(&o.refreshes, "refreshes", 0, "of each account after the start")
+	flag.IntVar(&o.scripts, "scripts", 0, "refreshes of each account by the store alone, in place of all other phases")
 	flag.DurationVar(&o.settle, "settle", 5*time.Second, "after the start and the refreshes")
 	flag.DurationVar(&o.idle, "idle", 0, "how long the idle phase is measured")
 	flag.Parse()
@@ -86,6 +88,9 @@ func run(o options) (report, error) {
 	f.issuer.current = make([]atomic.Int64, o.accounts)
 	for i := range o.accounts {
 		f.names = append(f.names, accountName(i))
+	}
+	if o.scripts > 0 {
+		return f.byStore()
 	}
 	before := liveHeap()
 	if err := f.make(); err != nil {
