@@ -235,9 +235,9 @@ func (a *Account) snapshotOf(h *held, err error) (Snapshot, error) {
 }
 
 // snapshot returns h with its TTL as it is now.
-func (a *Account) snapshot(h *held) Snapshot {
-	s := Snapshot{Record: h.record(), Stale: a.c.stale()}
-	s.TTL = time.Until(a.c.time(h.until))
+func (a *Account) snapshot(h *held) (s Snapshot) {
+	h.fill(&s.Record) // in place: a process may keep the stacks of ten thousand callers
+	s.TTL, s.Stale = time.Until(a.c.time(h.until)), a.c.stale()
 	return s
 }
 

@@ -51,14 +51,18 @@ func (h *held) token() Token {
 }
 
 // record returns the record without its TTL.
-func (h *held) record() Record {
-	issued := time.Unix(h.issued, int64(h.nanos)).UTC()
-	r := Record{
-		Token: h.token(), Generation: h.Generation, IssuedAt: issued, ExpiresAt: issued.Add(h.lifetime),
-		IssuedBy: h.issuedBy.Value(), Attributes: h.attributes, Repeated: h.repeated,
-	}
-	if h.refreshIn != noTime {
-		r.RefreshAt = issued.Add(h.refreshIn)
-	}
+func (h *held) record() (r Record) {
+	h.fill(&r)
 	return r
+}
+
+// fill makes r the record without its TTL.
+func (h *held) fill(r *Record) {
+	r.Token, r.Generation, r.IssuedBy = h.token(), h.Generation, h.issuedBy.Value()
+	r.Attributes, r.Repeated = h.attributes, h.repeated
+	r.IssuedAt = time.Unix(h.issued, int64(h.nanos)).UTC()
+	r.ExpiresAt = r.IssuedAt.Add(h.lifetime)
+	if h.refreshIn != noTime {
+		r.RefreshAt = r.IssuedAt.Add(h.refreshIn)
+	}
 }

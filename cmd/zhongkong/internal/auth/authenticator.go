@@ -139,6 +139,14 @@ func (a *Authenticator) Authenticate(ctx context.Context, addr netip.Addr, name,
 		notifyAuthenticated(ctx)
 		return c, nil
 	}
+	return a.unproved(ctx, g, addr, name, password)
+}
+
+// unproved is Authenticate for credentials that are not proved. It is not inlined: the stack
+// of each request would be twice as large.
+//
+//go:noinline
+func (a *Authenticator) unproved(ctx context.Context, g *generation, addr netip.Addr, name, password string) (Caller, error) {
 	if IsKey(password) {
 		return Caller{}, ErrDenied // not counted: a key cannot be guessed, and its check costs less than a request
 	}
