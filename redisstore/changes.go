@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -94,7 +95,8 @@ func (s *Store) stillThere(ctx context.Context, since coordinator.Cursor, entrie
 	return since.Began, nil
 }
 
-// readChanges calls read unless there is no index: a cluster has no key of all accounts.
+// readChanges calls read unless there is no index: a cluster has no key of all accounts, and
+// a user whose rules name single accounts may not read it.
 func (s *Store) readChanges(ctx context.Context, read func(ctx context.Context) error) error {
 	if !s.shares.Load() {
 		return coordinator.ErrNoChanges
@@ -102,8 +104,11 @@ func (s *Store) readChanges(ctx context.Context, read func(ctx context.Context) 
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
 	err := read(bounded)
-	if errors.Is(err, coordinator.ErrChangesLost) {
+	switch {
+	case errors.Is(err, coordinator.ErrChangesLost):
 		return err
+	case refusesShared(err):
+		return fmt.Errorf("%w: %w", coordinator.ErrNoChanges, err)
 	}
 	return s.fault(ctx, "changes", "", err)
 }

@@ -3,12 +3,15 @@ package redisstore_test
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -81,5 +84,29 @@ func clusterRecordsNoChanges(t *testing.T, c *redistest.Cluster) {
 	}
 	if _, err := store.Changes(t.Context(), coordinator.Cursor{}); !errors.Is(err, coordinator.ErrNoChanges) {
 		t.Errorf("Changes() = %v", err)
+	}
+}
+
+// A user whose rules name single accounts may not read what all share: that is no fault.
+func TestAUserOfSingleAccountsHasNoIndexOfChanges(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	refreshed(t, open(t, server.URL(), redisstore.Options{}), "wx1", "token")
+	for _, role := range []coordinator.Role{coordinator.Reader, coordinator.Refresher} {
+		var rules []string
+		for _, rule := range redisadmin.RequiredACL("", role) {
+			rules = append(rules, strings.ReplaceAll(rule, "{*}", "{wx1}"))
+		}
+		rules = slices.DeleteFunc(rules, func(rule string) bool { return strings.Contains(rule, "~") && !strings.Contains(rule, "{wx1}") })
+		store := open(t, user(t, server, string(role), rules...), redisstore.Options{})
+		if _, err := store.Newest(t.Context()); !errors.Is(err, coordinator.ErrNoChanges) {
+			t.Errorf("%s: Newest() = %v, want ErrNoChanges", role, err)
+		}
+		if _, err := store.Changes(t.Context(), coordinator.Cursor{}); !errors.Is(err, coordinator.ErrNoChanges) {
+			t.Errorf("%s: Changes() = %v, want ErrNoChanges", role, err)
+		}
+		if states, err := store.Load(t.Context(), "wx1"); err != nil || !states[0].Record.Usable() {
+			t.Errorf("%s: Load() = %+v, %v", role, states, err)
+		}
 	}
 }

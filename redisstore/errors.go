@@ -76,6 +76,10 @@ func isRefused(err error) bool {
 	return errors.As(err, &answer) && !errors.Is(err, coordinator.ErrUnreachable)
 }
 
+// isOutOfMemory reports whether a server has refused a command because it has reached
+// maxmemory.
+func isOutOfMemory(err error) bool { return redis.HasErrorPrefix(err, "OOM") }
+
 // transientFix returns what to do about a server that answers that it cannot do
 // something now; "" if the answer means something else.
 func transientFix(answer string) string {

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -171,5 +172,64 @@ func TestOneDeniedAccountIsNamed(t *testing.T) {
 	wantLoaded(t, s.Store, names[:len(names)-1])
 	if s.apart.Load() {
 		t.Error("all accounts are read apart because one is denied")
+	}
+}
+
+// Redis queues no command for a transaction when it has reached maxmemory, and carries out
+// those that read.
+func TestAccountsAreReadFromARedisThatHasReachedMaxmemory(t *testing.T) {
+	server := redistest.Start(t)
+	names := stored(t, server)
+	s := newDated(t, server.URL(), 0, Options{})
+	server.MustDo(t, "set", "zhongkong:{damaged}:token", "a string")
+	server.MustDo(t, "config", "set", "maxmemory", "1")
+	wantLoaded(t, s.Store, names)
+	wantLoaded(t, s.Store, []string{"a"})
+	states, err := s.Load(t.Context(), "a", "damaged")
+	var damage *DataError
+	if err != nil || !states[0].Record.Usable() || !errors.As(states[1].Err, &damage) || !strings.Contains(damage.Key, "damaged") {
+		t.Errorf("Load() = %+v, %v", states, err)
+	}
+	if _, err := s.Begin(t.Context(), "b1", coordinator.BeginRequest{Reason: coordinator.ReasonMissing, TTL: time.Minute}); !errors.Is(err, ErrUnable) {
+		t.Errorf("Begin() = %v, want that Redis is unable to", err)
+	}
+	// On another day than the one that is assumed.
+	s.clock.ahead.Store(int64(30 * time.Hour))
+	wantLoaded(t, s.Store, names)
+}
+
+// Without a transaction an account may change between two of the commands that read it.
+func TestAnAccountThatChangesWhileItIsReadIsReadAgain(t *testing.T) {
+	server := redistest.Start(t)
+	writer := newDated(t, server.URL(), 0, Options{})
+	var changes, most int
+	var newest coordinator.Fence
+	change := func() {
+		record, err := writer.Commit(t.Context(), "a", coordinator.CommitRequest{
+			Attempt: writer.begin(newest), Token: coordinator.NewToken(fmt.Sprint("token ", changes)), Lifetime: time.Hour,
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		newest, changes = record.Generation, changes+1
+	}
+	change()
+	s := newDated(t, redistest.StartProxy(t, server, func(command []string) string {
+		switch {
+		case strings.EqualFold(command[0], "multi"):
+			return "OOM command not allowed when used memory > 'maxmemory'."
+		case strings.EqualFold(command[0], "pttl") && changes < most: // after the token was read, before the state is
+			change()
+		}
+		return ""
+	}).URL(), 0, Options{})
+	most = changes + 2
+	states, err := s.Load(t.Context(), "a")
+	if err != nil || changes != most || states[0].Record.Generation != newest || states[0].Fence != newest {
+		t.Errorf("Load() = %+v, %v after %d changes, want generation %d", states, err, changes-1, newest)
+	}
+	most = 1 << 20
+	if _, err := s.Load(t.Context(), "a"); !errors.Is(err, coordinator.ErrUnreachable) || !strings.Contains(err.Error(), "changes while it is read") {
+		t.Errorf("Load() = %v of an account that changes all the time", err)
 	}
 }

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore/internal/layout"
 	"github.com/zhongkong/zhongkong/redisstore/internal/redisclient"
 )
@@ -27,8 +29,10 @@ var (
 
 // Indexes in tokenFields and stateFields.
 const (
+	generationField = 1
 	attributesField = 5
 
+	fenceField     = 0
 	refreshAtField = 4
 	grantField     = 12
 )
@@ -66,13 +70,19 @@ func (a answer) moved() bool {
 
 // loadFrom reads those of the accounts that the indexes name from a server.
 func (s *Store) loadFrom(ctx context.Context, server redis.UniversalClient, keys []layout.AccountKeys, indexes []int, answers []answer) {
-	if len(indexes) == 1 || !s.shares.Load() || s.apart.Load() {
-		s.transact(ctx, server, keys, indexes, 1, answers)
-		return
+	together := 1
+	if len(indexes) > 1 && s.shares.Load() && !s.apart.Load() {
+		together = togetherMost
 	}
-	s.transact(ctx, server, keys, indexes, togetherMost, answers)
-	refused := slices.DeleteFunc(indexes, func(i int) bool { return !isRefused(s.fault(ctx, "load", "", answers[i].err)) })
-	if len(refused) == 0 {
+	s.transact(ctx, server, keys, indexes, together, answers)
+	failed := func(is func(error) bool) []int {
+		return slices.DeleteFunc(slices.Clone(indexes), func(i int) bool { return answers[i].err == nil || !is(answers[i].err) })
+	}
+	if full := failed(isOutOfMemory); len(full) > 0 {
+		s.loadPlainly(ctx, server, keys, full, answers)
+	}
+	refused := failed(func(err error) bool { return isRefused(s.fault(ctx, "load", "", err)) })
+	if together == 1 || len(refused) == 0 {
 		return
 	}
 	// A proxy has keys of several servers, or a key of one of the accounts is denied.
@@ -112,12 +122,66 @@ func (s *Store) transact(ctx context.Context, server redis.UniversalClient, keys
 				answers[i] = answer{err: err}
 				continue
 			}
-			answers[i] = read(now, parts[1+n*commandsEach:][:commandsEach], &keys[i], day)
-			if today := issuersDay(now); today != day && answers[i].err == nil {
-				answers[i].parts.(*reading).calls = get(ctx, server, keys[i].Calls+today)
-			}
+			answers[i] = readAt(ctx, server, now, parts[1+n*commandsEach:][:commandsEach], &keys[i], day)
 		}
 	}
+}
+
+// loadPlainly reads accounts without transactions: a Redis that has reached maxmemory queues
+// no command, but carries out those that read. An account that has changed meanwhile is
+// read again.
+func (s *Store) loadPlainly(ctx context.Context, server redis.UniversalClient, keys []layout.AccountKeys, indexes []int, answers []answer) {
+	for range loadTries {
+		indexes = s.readPlainly(ctx, server, keys, indexes, answers)
+		if len(indexes) == 0 {
+			return
+		}
+	}
+	for _, i := range indexes {
+		answers[i] = answer{err: errChanging}
+	}
+}
+
+var errChanging = fmt.Errorf("%w: Redis has reached maxmemory, and the account changes while it is read", coordinator.ErrUnreachable)
+
+// readPlainly reads accounts in one round trip, and the generation and the fence of each
+// a second time. It returns those in which these have changed.
+func (s *Store) readPlainly(ctx context.Context, server redis.UniversalClient, keys []layout.AccountKeys, indexes []int, answers []answer) (changed []int) {
+	const each = 1 + commandsEach + 2
+	day := s.day()
+	var commands []redis.Cmder
+	for _, i := range indexes {
+		commands = appendReading(ctx, commands, keys, []int{i}, day)
+		commands = append(commands, redis.NewCmd(ctx, "hmget", keys[i].Token, "generation"), redis.NewCmd(ctx, "hmget", keys[i].State, "fence"))
+	}
+	pipe := server.Pipeline()
+	_ = pipe.BatchProcess(ctx, commands...) // only queues them
+	_, unsent := pipe.Exec(ctx)
+	for n, i := range indexes {
+		parts := make([]any, each)
+		for j, c := range commands[n*each:][:each] {
+			parts[j] = c.(*redis.Cmd).Val()
+			if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) {
+				parts[j] = err
+			}
+		}
+		now, err := serverTime(parts[0])
+		if err != nil {
+			answers[i] = answer{err: cmp.Or(commands[n*each].Err(), unsent, err)}
+			continue
+		}
+		answers[i] = readAt(ctx, server, now, parts[1:][:commandsEach], &keys[i], day)
+		if r, ok := answers[i].parts.(*reading); ok && (!sameFirst(parts[each-2], r.token[generationField]) || !sameFirst(parts[each-1], r.state[fenceField])) {
+			changed = append(changed, i)
+		}
+	}
+	return changed
+}
+
+// sameFirst reports whether the first field of an answer to HMGET has the value.
+func sameFirst(answer, value any) bool {
+	fields, _ := answer.([]any)
+	return len(fields) == 1 && fields[0] == value
 }
 
 // commandsEach is how many commands read an account, and argsEach how many words they have.
@@ -136,13 +200,19 @@ type transaction struct {
 
 // appendTransaction appends the commands of a transaction.
 func appendTransaction(ctx context.Context, commands []redis.Cmder, keys []layout.AccountKeys, indexes []int, day string) []redis.Cmder {
-	words := make([]any, 0, 3+argsEach*len(indexes)) // of all commands
+	commands = append(commands, redis.NewCmd(ctx, "multi"))
+	commands = appendReading(ctx, commands, keys, indexes, day)
+	return append(commands, redis.NewCmd(ctx, "exec"))
+}
+
+// appendReading appends the commands that read the clock and some accounts.
+func appendReading(ctx context.Context, commands []redis.Cmder, keys []layout.AccountKeys, indexes []int, day string) []redis.Cmder {
+	words := make([]any, 0, 1+argsEach*len(indexes)) // of all commands
 	add := func(command []any, more ...any) {
 		from := len(words)
 		words = append(append(words, command...), more...)
 		commands = append(commands, redis.NewCmd(ctx, words[from:len(words):len(words)]...))
 	}
-	add([]any{"multi"})
 	add([]any{"time"})
 	for _, i := range indexes {
 		k, calls := &keys[i], keys[i].Calls+day // pointers to texts need no room of their own
@@ -154,7 +224,6 @@ func appendTransaction(ctx context.Context, commands []redis.Cmder, keys []layou
 		add([]any{"get", &k.Lock})
 		add([]any{"pttl", &k.Lock})
 	}
-	add([]any{"exec"})
 	return commands
 }
 
@@ -181,6 +250,15 @@ func get(ctx context.Context, server redis.UniversalClient, key string) any {
 		return nil
 	}
 	return value
+}
+
+// readAt is read, with the calls of the day that it is by the server's clock.
+func readAt(ctx context.Context, server redis.UniversalClient, now time.Time, parts []any, k *layout.AccountKeys, day string) answer {
+	a := read(now, parts, k, day)
+	if today := issuersDay(now); today != day && a.err == nil {
+		a.parts.(*reading).calls = get(ctx, server, k.Calls+today)
+	}
+	return a
 }
 
 // read converts the answers about one account.

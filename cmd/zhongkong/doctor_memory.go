@@ -49,7 +49,7 @@ func (x checks) fits(d redisadmin.Diagnosis, accounts, absent, masters int) {
 		x.ok("memory", "%s, and maxmemory is not set", detail)
 	case later > limit || all > limit:
 		x.fail("memory", fix, "%s, and maxmemory is %s: when it is reached no token can be stored", detail, megabytes(limit))
-	case later > limit/10*9:
+	case max(all, later) > limit/10*9:
 		x.warn("memory", fix, "%s, and maxmemory is %s: when it is reached no token can be stored", detail, megabytes(limit))
 	default:
 		x.ok("memory", "%s, and maxmemory is %s", detail, megabytes(limit))

@@ -22,6 +22,7 @@ func TestDoctorSaysWhetherTheAccountsFit(t *testing.T) {
 		"those that are there count once": {155 * mb, 180 * mb, "standalone", 100_000, 0, 1, resultOK, "152.1 MB"},
 		"those that are absent":           {155 * mb, 180 * mb, "standalone", 110_000, 10_000, 1, resultWarn, "no token can be stored"},
 		"more than there is":              {155 * mb, 180 * mb, "standalone", 130_000, 30_000, 1, resultFail, "no token can be stored"},
+		"nearly all of it is for them":    {15 * mb, 18 * mb, "standalone", 10_000, 0, 1, resultWarn, "need about 17.1 MB"},
 		"others use the rest":             {95 * mb, 100 * mb, "standalone", 1, 0, 1, resultWarn, "no token can be stored"},
 		"a cluster keeps logs":            {2 * mb, 500 * mb, "cluster", 100_000, 100_000, 3, resultOK, "this master needs about 384.0 MB"},
 	} {
