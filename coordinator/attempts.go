@@ -82,11 +82,12 @@ func (a *attempts) committed(fence Fence) {
 
 // read takes over what a reading of the store shows. What is newer than the
 // newest fence there is kept: the reading was asked for before it was heard of, or
-// the store has lost its data and with it what is under way.
-func (a *attempts) read(newest Fence, open []instant) {
+// the store has lost its data and with it what is under way. The token of the attempt
+// settles is that of those that are open, 0: that is not known.
+func (a *attempts) read(newest Fence, open []instant, settles Fence) {
 	a.remove(func(o openAttempt) bool { return max(o.fence, o.newest) <= newest })
 	for _, at := range open[:min(len(open), mostAttempts)] {
-		a.open(openAttempt{newest: newest, at: at})
+		a.open(openAttempt{newest: newest, at: at, settles: settles})
 	}
 }
 

@@ -35,7 +35,7 @@ func (v *view) stateRead(s State, began asked, e env) (fx effects) {
 	v.covered, v.again = began.fed, false
 	v.callsToday = int32(s.CallsToday)
 	v.lockSeen(s.Holder, s.Conflicts)
-	v.readAttempts(s, e)
+	v.readAttempts(s, began, e)
 	e.storeNow, e.storeKnown = s.Now, true
 	v.grantRead(s.Grant, e)
 	v.setFailure(s.Failure, s.Now, e)
@@ -49,6 +49,7 @@ func (v *view) stateRead(s State, began asked, e env) (fx effects) {
 		v.install(s.Record, e)
 	}
 	fx.lost = v.judgeLoss(s, began, e)
+	fx.refreshed = v.hearEarly(s, e)
 	return v.changed(fx, e)
 }
 
@@ -97,10 +98,18 @@ func (v *view) poll(e env) {
 }
 
 // readAttempts takes over who is refreshing, as a reading shows it.
-func (v *view) readAttempts(s State, e env) {
+func (v *view) readAttempts(s State, began asked, e env) {
 	v.busy(0)
-	deadlines := s.deadlines(e.now)
-	v.attempts.read(s.Fence, deadlines)
+	deadlines, settles := s.deadlines(e.now), Fence(0)
+	if len(deadlines) == 1 && max(s.Record.Generation, began.held) < s.Fence {
+		// It is the newest attempt, or the newest has failed. The newest's token settles
+		// it, and may have been heard of since the reading began.
+		settles = s.Fence
+		if v.generation() == settles {
+			deadlines = nil
+		}
+	}
+	v.attempts.read(s.Fence, deadlines, settles)
 	for _, at := range deadlines {
 		if at > e.now {
 			v.busyUntil = at + e.upTo(takeOverSpread)
@@ -115,13 +124,24 @@ func (v *view) readAttempts(s State, e env) {
 // eventHeard takes in a notification. It is a hint, and any client with the right
 // to publish can send one: what no store can have told only has the store read.
 func (v *view) eventHeard(n Event, e env) (fx effects) {
-	if !n.credible(e) {
+	switch {
+	case !e.storeKnown && v.keepsEarly(n, e):
+		return fx
+	case !n.credible(e):
 		v.read()
-		return v.changed(fx, e)
+	case n.Kind == EventGrant && n.Grant != nil:
+		return v.grantHeard(*n.Grant, e)
+	default:
+		fx.refreshed = n.Kind == EventRefreshed || n.Kind == EventRestored
+		v.hear(n, e)
 	}
+	return v.changed(fx, e)
+}
+
+// hear takes over what a credible notification tells.
+func (v *view) hear(n Event, e env) {
 	switch n.Kind {
 	case EventRefreshed, EventRestored:
-		fx.refreshed = true
 		v.refreshHeard(n, e)
 	case EventFailed:
 		v.failureHeard(n, e)
@@ -135,12 +155,7 @@ func (v *view) eventHeard(n Event, e env) (fx effects) {
 		v.busy(at + e.upTo(takeOverSpread))
 	case EventWanted:
 		v.wanted(n.Want, e)
-	case EventGrant:
-		if n.Grant != nil {
-			return v.grantHeard(*n.Grant, e)
-		}
 	}
-	return v.changed(fx, e)
 }
 
 // credible reports whether the store can have told n now. Before the first reading
@@ -160,7 +175,11 @@ func (n Event) credible(e env) bool {
 }
 
 func (v *view) refreshHeard(n Event, e env) {
-	v.attempts.committed(n.Fence)
+	if n.Kind == EventRefreshed {
+		v.attempts.committed(n.Fence)
+	} else {
+		v.attempts.closed(n.Fence)
+	}
 	if v.rare != nil {
 		v.rare.fault.replacedBy(n.Record.Generation)
 	}

@@ -97,3 +97,56 @@ func TestANotificationIsMissedOnlyIfItDoesNotFollow(t *testing.T) {
 		})
 	}
 }
+
+// A reading tells when attempts get overdue, not which they are. What is heard of their
+// tokens must settle them all the same, or each process reads again when they would be
+// overdue; and it must settle no other.
+func TestATokenSettlesAnAttemptThatWasReadAsOpen(t *testing.T) {
+	refreshed := func(generation Fence) func(*view, env) {
+		return func(v *view, e env) {
+			v.eventHeard(Event{Kind: EventRefreshed, Fence: generation, Record: recordOf(generation, time.Hour)}, e)
+		}
+	}
+	begun := func(v *view, e env) { v.eventHeard(Event{Kind: EventBegun, Fence: 9, RetryIn: time.Second}, e) }
+	nothing := func(*view, env) {}
+	for name, c := range map[string]struct {
+		held, stored  Fence
+		open          int // attempts at the reading, the newest has the fence 8
+		during, after func(*view, env)
+		want          bool // an attempt is open in the end
+	}{
+		"no token comes": {7, 7, 1, nothing, nothing, true},
+		"its token is heard of after the reading":  {7, 7, 1, nothing, refreshed(8), false},
+		"its token is heard of before the reading": {7, 7, 1, refreshed(8), nothing, false},
+		"nothing is stored yet":                    {0, 0, 1, refreshed(8), nothing, false},
+		"another attempt is open as well":          {7, 7, 2, nothing, refreshed(8), true},
+		"the same, heard of before":                {7, 7, 2, refreshed(8), nothing, true},
+		"the token is of a later attempt":          {7, 7, 1, nothing, func(v *view, e env) { begun(v, e); refreshed(9)(v, e) }, true},
+		"its token is stored: it is another one":   {7, 8, 1, nothing, refreshed(8), true},
+		"its token was held, and is lost":          {8, 0, 1, nothing, nothing, true},
+		"a token is restored": {0, 0, 1, nothing, func(v *view, e env) {
+			v.eventHeard(Event{Kind: EventRestored, Fence: 8, Record: recordOf(8, time.Hour)}, e)
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, e := &view{reads: 1}, testEnv()
+			if c.held != 0 {
+				v.install(recordOf(c.held, time.Hour), e)
+			}
+			began := v.asked()
+			c.during(v, e)
+			s := State{Now: e.storeNow, Fence: 8}
+			if c.stored != 0 {
+				s.Record = recordOf(c.stored, time.Hour)
+			}
+			for i := range c.open {
+				s.Open = append(s.Open, e.storeNow.Add(time.Duration(i+2)*time.Second))
+			}
+			v.stateRead(s, began, e)
+			c.after(v, e)
+			if _, open := v.attempts.next(); open != c.want {
+				t.Errorf("an attempt is open = %v, want %v", open, c.want)
+			}
+		})
+	}
+}

@@ -338,7 +338,7 @@ type Event struct {
 	Limit   Limit         // EventThrottled
 	Want    WantRequest   // EventWanted
 	Grant   *GrantSummary // EventGrant
-	Change  uint64        // EventRefreshed, EventRestored: the operation's number in a ChangeStore; 0: none
+	Change  uint64        // EventBegun, EventRefreshed, EventRestored: the operation's number in a ChangeStore; 0: none
 }
 
 // EventKind is what happened.

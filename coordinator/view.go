@@ -40,6 +40,7 @@ type rare struct {
 	fault   fault
 	demand  demand
 	outcome outcome
+	early   []earlyEvent // heard before the first reading
 
 	polledAt   instant // when waiters had the store read last, without Run
 	heldUntil  instant // demands are refused until then, see RepeatSame

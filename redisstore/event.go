@@ -93,6 +93,7 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 		}
 	case coordinator.EventBegun:
 		e.RetryIn = milliseconds(m.Deadline)
+		e.Change = m.Change
 	case coordinator.EventWanted:
 		e.Want = coordinator.WantRequest{Reason: e.Reason, Seen: coordinator.Fence(m.Generation), AskedBy: printable(m.AskedBy)}
 	}

@@ -15,7 +15,7 @@ func changeChecks() []check {
 		{"each operation that changes an account gives it a new number", numbersRise},
 		{"a superseded commit gives it a new number", supersededIsAChange},
 		{"what changes nothing is no change", nothingIsNoChange},
-		{"the events of records carry the number", eventsCarryTheNumber},
+		{"the events of attempts and records carry the number", eventsCarryTheNumber},
 		{"an account is there once, with its last number", oneChangeEach},
 		{"every process sees the same changes", everyProcessSeesChanges},
 		{"a place that the store has lost is an error", lostPlace},
@@ -143,8 +143,11 @@ func nothingIsNoChange(w *fixture) {
 
 func eventsCarryTheNumber(w *fixture) {
 	events := w.another().follow(coordinator.Refresher)
-	attempt := w.begin(w.start(0))
 	since := w.newest()
+	attempt := w.begin(w.start(0))
+	if e, n := events.await(w, coordinator.EventBegun), w.number(since); e.Change != n || n == 0 {
+		w.Errorf("the event has the number %d, the change %d", e.Change, n)
+	}
 	r := w.commit(w.stored(attempt, "token"))
 	if e, n := events.await(w, coordinator.EventRefreshed), w.number(since); e.Change != n || n == 0 {
 		w.Errorf("the event has the number %d, the change %d", e.Change, n)

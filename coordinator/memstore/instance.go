@@ -74,7 +74,7 @@ func (i *Instance) step(
 		event, err := f(i.store.account(name), ledger.Step{Account: name, Instance: i.name, Now: now})
 		if ledger.Changed(event, err) {
 			number := i.changed(name, now)
-			if event != nil && event.Record.Usable() {
+			if event != nil && (event.Kind == coordinator.EventBegun || event.Record.Usable()) {
 				event.Change = number
 			}
 		}

@@ -161,5 +161,5 @@ if change and redis.call('ZADD', KEYS[7], change, account) == 1 then
   redis.call('ZADD', KEYS[7], 'NX', digits(now_us - 1), '')
 end
 redis.call('PUBLISH', ARGV[1], '{"event":"begun","fence":' .. name .. ',"by":' .. cjson.encode(ARGV[3]) ..
-  ',"reason":' .. cjson.encode(reason) .. ',"deadline_ms":' .. ARGV[7] .. '}')
+  ',"reason":' .. cjson.encode(reason) .. ',"deadline_ms":' .. ARGV[7] .. (change and ',"change":"' .. change .. '"' or '') .. '}')
 return { 'begun', now_text, name, window_calls, failures, conflict and 1 or 0, settles }
