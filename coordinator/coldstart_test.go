@@ -42,6 +42,14 @@ func (f *fleet) coldFleet(processes, accounts int) (fleet []*coordinator.Coordin
 	return fleet, links
 }
 
+// readings returns how many accounts were read by all of them.
+func readings(links []*slowReads) (n int64) {
+	for _, link := range links {
+		n += link.read.Load()
+	}
+	return n
+}
+
 // A fleet that starts on an empty store must not make more work for it than there is: each
 // process reads each account once.
 func TestAColdFleetReadsEachAccountOnce(t *testing.T) {
@@ -56,10 +64,10 @@ func TestAColdFleetReadsEachAccountOnce(t *testing.T) {
 				fleet, links := f.coldFleet(processes, accounts)
 				time.Sleep(8 * time.Second) // what was begun would be overdue by now
 				f.wantCalls(accounts)
+				if n, want := readings(links), int64(processes*accounts); n < want || n > want*11/10 {
+					t.Errorf("%d readings, want one of each account by each process: %d", n, want)
+				}
 				for i, c := range fleet {
-					if n := links[i].read.Load(); n > accounts*21/20 {
-						t.Errorf("process %d has read %d accounts, want each of %d once", i, n, accounts)
-					}
 					if s := c.Stats(); s.Restores != 0 || s.Missed != 0 {
 						t.Errorf("process %d has restored %d records and missed %d notifications", i, s.Restores, s.Missed)
 					}
@@ -68,6 +76,42 @@ func TestAColdFleetReadsEachAccountOnce(t *testing.T) {
 							t.Fatalf("process %d has no token of %s", i, a.Name())
 						}
 					}
+				}
+			})
+		})
+	}
+}
+
+// After a reconnect a process reads what has changed meanwhile, and that at once, however
+// many accounts it has.
+func TestAfterAReconnectOnlyWhatHasChangedIsReadAtOnce(t *testing.T) {
+	for _, accounts := range []int{20, 300, 1500} {
+		t.Run(fmt.Sprint(accounts, " accounts"), func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				fleet, links := f.coldFleet(2, accounts)
+				time.Sleep(3 * time.Minute)
+				for round := range 3 {
+					before := links[1].read.Load()
+					links[1].SetDown(true)
+					time.Sleep(time.Duration(round) * time.Second)
+					for n := range 3 {
+						a, _ := fleet[0].Account(fmt.Sprintf("wx%d", 5*round+n))
+						if _, err := a.Refresh(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+					}
+					links[1].SetDown(false)
+					time.Sleep(links[1].delay + 10*time.Millisecond) // one reading, and no period of anything
+					for _, a := range fleet[0].Accounts() {
+						b, _ := fleet[1].Account(a.Name())
+						if got, want := b.Status().Record.Generation, a.Status().Record.Generation; got != want {
+							t.Errorf("generation %d of %s, want %d", got, a.Name(), want)
+						}
+					}
+					if n := links[1].read.Load() - before; n > int64(8+accounts/50) { // some are read in their turn
+						t.Errorf("%d of %d accounts were read at once, want the 3 that have changed", n, accounts)
+					}
+					time.Sleep(20 * time.Second)
 				}
 			})
 		})

@@ -136,7 +136,7 @@ func (v *view) wake(e env) instant {
 // PollEvery, but what the feed covers when something is expected to have changed. A
 // process of a version that records no changes may have changed it.
 func (v *view) nextReading(e env) instant {
-	if e.fed == 0 || v.covered != e.fed || !v.usable(e) || v.peek().fault.err != nil || v.lost || v.unheard || v.again {
+	if !v.changesTold(e) || v.unheard || v.again {
 		return v.nextRead
 	}
 	expected := v.held.refreshAt
@@ -144,6 +144,18 @@ func (v *view) nextReading(e env) instant {
 		expected = min(expected, end)
 	}
 	return max(v.nextRead, expected+instant(lateAfter))
+}
+
+// changesTold reports whether the feed tells each change since the last reading, and the account
+// needs no other.
+func (v *view) changesTold(e env) bool {
+	return e.fed != 0 && v.covered == e.fed && v.usable(e) && v.peek().fault.err == nil && !v.lost
+}
+
+// resumes reports whether, after a reconnect, the account need not be read at once unless the
+// feed tells of a change. It does if a caller waits.
+func (v *view) resumes(e env) bool {
+	return v.changesTold(e) && v.grant == nil && !v.peek().demand.active(e)
 }
 
 // trusted reports whether what is known is as good as a reading of the store. A

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -75,18 +76,30 @@ func (f *feed) begin(ctx context.Context) bool {
 
 func (f *feed) end() { <-f.turn }
 
-// resume reports whether the feed tells all that has changed while notifications were lost,
-// and has that read. If not, all accounts are to be read at once.
-func (f *feed) resume(ctx context.Context) bool {
-	if !f.broken.Swap(false) {
+// resumes reports whether resume may tell what has changed while notifications were lost.
+// If not, all accounts are to be read at once, and the cursor is given up before that.
+func (f *feed) resumes() bool {
+	switch {
+	case !f.broken.Load():
 		return false // they were not subscribed before
-	}
-	cursor := f.covering()
-	if cursor == 0 || !f.begin(ctx) {
+	case f.covering() == 0:
+		f.broken.Store(false)
 		f.drop()
 		return false
 	}
-	known := f.recent
+	return true
+}
+
+// resume returns the accounts that have changed while notifications were lost. ok is false
+// if the feed does not tell all of them; then all accounts are to be read at once.
+func (f *feed) resume(ctx context.Context) (changed []*Account, ok bool) {
+	f.broken.Store(false)
+	cursor := f.covering()
+	if cursor == 0 || !f.begin(ctx) {
+		f.drop()
+		return nil, false
+	}
+	known, seen := f.recent, f.cursor.Number
 	if len(known) > 0 {
 		f.cursor.Change, f.recent = known[0], nil // they are read again
 	}
@@ -95,10 +108,21 @@ func (f *feed) resume(ctx context.Context) bool {
 	f.end()
 	if failed || !proven(known, changes) {
 		f.drop()
-		return false
+		return nil, false
 	}
-	f.sort(ctx, changes)
-	return true
+	changes = slices.DeleteFunc(changes, func(c Change) bool { return c.Number <= seen })
+	return f.lostOf(changes), true
+}
+
+// lostOf returns the accounts of whose changes, and of those that were late before, no
+// notification has told. None will: the connection on which they were sent is gone.
+func (f *feed) lostOf(changes []Change) []*Account {
+	newest := make(map[string]Change, len(f.late)+len(changes))
+	for _, c := range slices.Concat(f.late, changes) {
+		newest[c.Account] = c
+	}
+	f.late = slices.Collect(maps.Values(newest))
+	return f.unheard(nil)
 }
 
 // proven reports whether changes, which were read from the first of the known ones on, show
@@ -169,14 +193,6 @@ func (f *feed) start(ctx context.Context) {
 	f.cover(ctx)
 }
 
-// resubscribed is called before all accounts are read because notifications flow again.
-// If a failover has ended them, the server's changes may be others than the cursor's.
-func (f *feed) resubscribed() {
-	if f.broken.Swap(false) {
-		f.drop()
-	}
-}
-
 // failed notes that the changes could not be read.
 func (f *feed) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
@@ -216,7 +232,7 @@ func (f *feed) follow(ctx context.Context) {
 		return
 	}
 	if err == nil {
-		f.sort(ctx, changes)
+		f.c.schedule.loadMissed(ctx, f.unheard(changes))
 	}
 }
 
@@ -246,10 +262,9 @@ func (f *feed) read(ctx context.Context) (all []Change, err error) {
 	return all, nil
 }
 
-// sort reads the accounts of whose changes nothing was heard since the reading before, and
-// remembers those of whose newest change nothing was heard yet.
-func (f *feed) sort(ctx context.Context, changes []Change) {
-	var lost []*Account
+// unheard returns the accounts of whose changes nothing was heard since the reading before,
+// and remembers those of these changes of which nothing was heard yet.
+func (f *feed) unheard(changes []Change) (lost []*Account) {
 	f.mu.Lock()
 	late := f.late
 	f.late = nil
@@ -274,7 +289,7 @@ func (f *feed) sort(ctx context.Context, changes []Change) {
 	for _, a := range known {
 		a.apply((*view).readLater)
 	}
-	f.c.schedule.loadMissed(ctx, lost)
+	return lost
 }
 
 // notified notes of which change a notification has told.

@@ -20,6 +20,7 @@ type scheduler struct {
 	mu     sync.Mutex // guards what follows, and index and unread of every account
 	heap   wakeHeap
 	armed  time.Time  // when run wakes by itself; no instant: a timer does not count sleep
+	flows  bool       // notifications flow again, and watch has not resumed the feed yet
 	again  []string   // subscribed, and not told to watch yet
 	ready  []*Account // due, waiting for a slot
 	unread []*Account // to be read, waiting for a reader
@@ -321,49 +322,6 @@ func (s *scheduler) pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 	}
 	return ctx.Err() == nil
-}
-
-// subscribed has many accounts read because they are notified from now on.
-func (s *scheduler) subscribed(accounts []string) {
-	s.mu.Lock()
-	s.again = append(s.again, accounts...)
-	s.mu.Unlock()
-	signal(s.wake)
-}
-
-// readAgain has the accounts read that are subscribed again: at once or, where the feed
-// tells what has changed meanwhile, within PollEvery. That spreads the work for a store
-// that has enough to do, for it may have lost the connection because of that.
-func (s *scheduler) readAgain(ctx context.Context) {
-	s.mu.Lock()
-	accounts := s.again
-	s.again = nil
-	s.mu.Unlock()
-	if len(accounts) == 0 {
-		return
-	}
-	resumed := s.c.feed.resume(ctx)
-	for _, name := range accounts {
-		if a, ok := s.c.Account(name); ok {
-			a.apply(func(v *view, e env) effects {
-				if resumed && v.grant == nil && v.covered == e.fed {
-					return v.readLater(e)
-				}
-				return s.readDirectly(a, v, e)
-			})
-		}
-	}
-	s.poke()
-}
-
-// readDirectly has the account read without a look at it first, if nothing is in the way.
-func (s *scheduler) readDirectly(a *Account, v *view, e env) effects {
-	fx := v.readSoon(e)
-	if v.task(e) == taskRead && !e.down.pauses(e.wall) {
-		s.queueUnread(a)
-		fx.reschedule = false
-	}
-	return fx
 }
 
 // probeOne reads an account, if it is this process' to refresh or readers are

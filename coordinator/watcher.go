@@ -13,12 +13,10 @@ type watcher struct{ c *Coordinator }
 // happens from now on will be notified.
 func (w watcher) Subscribed(accounts []string) {
 	w.c.following(len(accounts))
-	if len(accounts) > manySubscribed {
-		w.c.schedule.subscribed(accounts)
-		return
+	if len(accounts) <= manySubscribed {
+		accounts = w.c.schedule.readUntold(accounts)
 	}
-	w.c.feed.resubscribed()
-	w.c.readSoon(accounts)
+	w.c.schedule.subscribed(accounts)
 }
 
 // manySubscribed is for how many accounts Subscribed takes so long that the subscription

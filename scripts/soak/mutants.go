@@ -27,7 +27,7 @@ func mutants() []mutant {
 			{"redisstore/lua/begin.lua", "redis.call('ZADD', KEYS[3], digits(now + ARGV[7]), name)", ""},
 		}},
 		{"a reconnect is not followed by a reading", []patch{
-			{"coordinator/watcher.go", "\tw.c.readSoon(accounts)\n}\n\n// manySubscribed", "\tif w.c.Stats().Disconnects == 0 {\n\t\tw.c.readSoon(accounts)\n\t}\n}\n\n// manySubscribed"},
+			{"coordinator/watcher.go", "\tw.c.following(len(accounts))\n", "\tw.c.following(len(accounts))\n\tif w.c.Stats().Disconnects > 0 {\n\t\treturn\n\t}\n"},
 			{"coordinator/feed.go", "\tf.store, _ = c.store.(ChangeStore)\n", ""}, // it would find the same
 		}},
 		{"what the store lost is not restored", []patch{
@@ -56,7 +56,8 @@ func mutants() []mutant {
 			{"redisstore/lua/prelude.lua", "return fence <= now_us + fence_ahead and fence or 0", "return fence"},
 		}},
 		{"a message is believed whatever it says", []patch{
-			{"coordinator/heard.go", "if !n.credible(e) {", "if false {"},
+			{"coordinator/heard.go", "case !n.credible(e):", "case false:"},
+			{"coordinator/early.go", "if !n.credible(e) {", "if false {"},
 		}},
 		{"an attempt that is only heard of is never settled", []patch{
 			{"coordinator/attempts.go", "return o.fence == fence || o.settles == fence", "return o.fence == fence"},
