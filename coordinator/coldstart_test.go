@@ -3,10 +3,12 @@ package coordinator_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 // slowReads is a store under so much load that what is read arrives late, and later in one
@@ -116,4 +118,41 @@ func TestAfterAReconnectOnlyWhatHasChangedIsReadAtOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// hangingChanges is a store whose changes are asked of a server that answers no more.
+type hangingChanges struct {
+	*memstore.Instance
+	hangs atomic.Bool
+}
+
+func (s *hangingChanges) Changes(ctx context.Context, since coordinator.Cursor) (coordinator.Changes, error) {
+	if s.hangs.Load() {
+		<-ctx.Done()
+		return coordinator.Changes{}, ctx.Err()
+	}
+	return s.Instance.Changes(ctx, since)
+}
+
+func TestAReconnectDoesNotWaitForAServerThatIsGone(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		refresher := f.refresher()
+		store := &hangingChanges{Instance: f.store.Instance("follower")}
+		cfg := f.config()
+		cfg.Store = store
+		follower := f.configured(cfg, nil)
+		defer follower.c.Start(t.Context())()
+		f.wantCurrent(refresher, follower)
+		time.Sleep(3 * time.Minute)
+		store.hangs.Store(true)
+		time.Sleep(2 * time.Second)
+		store.SetDown(true)
+		if _, err := refresher.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		store.hangs.Store(false)
+		store.SetDown(false)
+		time.Sleep(10 * time.Millisecond)
+		f.wantCurrent(follower)
+	})
 }

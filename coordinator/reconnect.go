@@ -27,12 +27,16 @@ func (s *scheduler) readUntold(accounts []string) (told []string) {
 	return told
 }
 
-// subscribed has watch see to accounts that are notified from now on.
+// subscribed has watch see to accounts that are notified from now on, at once: what it waits
+// for after a reconnect may never be answered, because the server is another one.
 func (s *scheduler) subscribed(accounts []string) {
 	s.mu.Lock()
 	s.flows, s.again = true, append(s.again, accounts...)
 	s.mu.Unlock()
 	signal(s.wake)
+	if cancel := s.interrupt.Load(); cancel != nil && s.c.feed.broken.Load() {
+		(*cancel)()
+	}
 }
 
 // readAgain has the accounts read that are notified again: those that have changed

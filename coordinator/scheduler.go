@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,8 @@ type scheduler struct {
 	kick   chan struct{} // capacity 1: something is due earlier than thought
 	wake   chan struct{} // capacity 1: there is something in again
 	inTurn int           // accounts that are read each PollEvery where the feed works
+
+	interrupt atomic.Pointer[context.CancelFunc] // ends the look of watch that is under way
 
 	mu     sync.Mutex // guards what follows, and index and unread of every account
 	heap   wakeHeap
@@ -285,31 +288,38 @@ func (s *scheduler) watch(ctx context.Context) {
 	slept, probed := s.c.slept.Load(), time.Now()
 	var inTurn []*Account // to be read for what was changed by hand
 	for n := 1; s.pause(ctx, jitter(s.c.cfg.ProbeEvery)); {
+		look, cancel := context.WithCancel(ctx)
+		s.interrupt.Store(&cancel)
 		s.readAgain(ctx)
 		s.c.wakeUp()
 		if now := s.c.slept.Load(); now != slept {
 			s.awake(time.Duration(now - slept))
 			slept = now
 		}
-		s.c.feed.follow(ctx)
-		switch covered := s.c.feed.covering() != 0; {
-		case !s.c.connected.Load(), covered && time.Since(probed) < s.c.cfg.PollEvery:
-			continue
-		case covered:
-			if len(inTurn) == 0 {
-				inTurn = s.c.Accounts()
+		s.c.feed.follow(look)
+		covered := s.c.feed.covering() != 0
+		if s.c.connected.Load() && (!covered || time.Since(probed) >= s.c.cfg.PollEvery) {
+			if covered {
+				inTurn = s.readSome(look, inTurn)
+			} else if a := s.random(); a != nil {
+				s.probeOne(look, a, n%readerProbes == 0)
 			}
-			some := min(len(inTurn), s.inTurn)
-			s.loadMissed(ctx, inTurn[:some:some])
-			inTurn = inTurn[some:]
-		default:
-			if a := s.random(); a != nil {
-				s.probeOne(ctx, a, n%readerProbes == 0)
-			}
+			probed = time.Now()
+			n++
 		}
-		probed = time.Now()
-		n++
+		cancel()
 	}
+}
+
+// readSome reads the first of the accounts, or of all if there are none, and returns the
+// others.
+func (s *scheduler) readSome(ctx context.Context, accounts []*Account) []*Account {
+	if len(accounts) == 0 {
+		accounts = s.c.Accounts()
+	}
+	some := min(len(accounts), s.inTurn)
+	s.loadMissed(ctx, accounts[:some:some])
+	return accounts[some:]
 }
 
 // pause waits for d, or until accounts are subscribed. It reports false if ctx ended.
