@@ -27,9 +27,9 @@ const loadTries = 3
 // It reads in transactions, so that a process that only reads needs no right to
 // run scripts: a user who may run scripts can block the server with a loop. Each account
 // is read at one instant; where one server has all keys, several at the same. Where
-// a server, a proxy or an ACL rejects transactions, a script does the same. A Redis that has
-// reached maxmemory rejects both; what is read without either is read again if the account
-// has changed meanwhile.
+// a server, a proxy or an ACL rejects transactions, a script does the same. Where that is
+// because maxmemory is reached, single commands do, and again if the account has changed
+// between them.
 func (s *Store) Load(ctx context.Context, accounts ...string) ([]coordinator.State, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
