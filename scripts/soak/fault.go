@@ -15,6 +15,7 @@ const (
 	laneProcesses = "processes and links"
 	laneSource    = "source and callers"
 	laneForged    = "forgeries"
+	laneAlone     = "after all others" // not one of lanes
 )
 
 var lanes = []string{laneServers, laneProcesses, laneSource, laneForged}
@@ -32,7 +33,7 @@ type fault struct {
 
 // faults returns the faults for a topology whose names contain only.
 func faults(o options, topology, only string) []fault {
-	all := slices.Concat(processFaults(), linkFaults(), serverFaults(), replicatedFaults(), clusterFaults(), sourceFaults(), forgedFaults())
+	all := slices.Concat(processFaults(), linkFaults(), serverFaults(), replicatedFaults(), clusterFaults(), sourceFaults(), forgedFaults(), aloneFaults())
 	if o.fake {
 		all = append(all, clockFaults()...)
 	}

@@ -82,6 +82,7 @@ func (p plan) run() (*outcome, error) {
 		legBegan, calls, extra := time.Now(), len(tb.calls()), s.extra
 		s.leg(leg)
 		s.checkpoint()
+		s.alone(leg)
 		s.budget(legCalls{Made: len(tb.calls()) - calls, Schedule: scheduled(legBegan), Extra: s.extra - extra})
 		fmt.Fprintf(os.Stderr, "%s: %s: %d faults, %d calls, %d broken promises so far\n", time.Now().Format("15:04:05"), p.name(),
 			s.out.Faults, len(tb.wechat.Calls()), len(tb.recorder.violations))
@@ -163,16 +164,30 @@ func (s *soak) inject(lane string, rng *rand.Rand) bool {
 	}
 	s.drawn++
 	s.mu.Unlock()
+	s.carryOut(f, own)
+	return true
+}
+
+// carryOut injects a fault and waits for its end.
+func (s *soak) carryOut(f fault, rng *rand.Rand) {
 	if s.tb.onFault != nil {
 		s.tb.onFault(f.name)
 	}
-	f.inject(s.tb, own)
+	f.inject(s.tb, rng)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.out.Faults++
 	s.out.ByFault[f.name]++
 	s.extra += f.extra
-	return true
+}
+
+// alone injects the faults that need everything else to work.
+func (s *soak) alone(leg int) {
+	for i, f := range s.all {
+		if f.lane == laneAlone {
+			s.carryOut(f, rand.New(rand.NewPCG(s.plan.Seed, uint64(leg*1000+i))))
+		}
+	}
 }
 
 func (s *soak) choose(lane string, rng *rand.Rand) fault {
