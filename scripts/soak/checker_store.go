@@ -42,14 +42,16 @@ func (ck *checker) restores() {
 		i := sort.Search(len(ck.samples), func(i int) bool { return ck.samples[i].at.After(s.to) })
 		for ; i < len(ck.samples) && ck.samples[i].gen == 0; i++ {
 		}
-		restored := ck.end
-		if i < len(ck.samples) {
-			restored = ck.samples[i].at
-		}
-		if ck.newerAttempt(s, restored) {
+		if i == len(ck.samples) {
 			continue
 		}
-		d := restored.Sub(s.to)
+		// A newer attempt forbids the restore: it may have invalidated the token.
+		if slices.ContainsFunc(ck.calls, func(c wechattest.Call) bool {
+			return c.Started.After(s.from.Add(-time.Second)) && c.Started.Before(ck.samples[i].at)
+		}) {
+			continue
+		}
+		d := ck.samples[i].at.Sub(s.to)
 		took = append(took, d.Seconds())
 		if d > restoreBound {
 			ck.v.violation("after %q at %s the store had no token for %v", s.kind, clock(s.from), d)
@@ -60,19 +62,6 @@ func (ck *checker) restores() {
 		slices.Sort(took)
 		ck.v.Figures["restore_median_s"], ck.v.Figures["restore_worst_s"] = took[len(took)/2], took[len(took)-1]
 	}
-}
-
-// newerAttempt reports whether an attempt may have forbidden the restore: its call may have
-// invalidated the token. Where a token was lost that all processes had just received, only a
-// call within the bound may have: a later one is what the missing restore has led to.
-func (ck *checker) newerAttempt(s *disruption, restored time.Time) bool {
-	after, before := s.from.Add(-time.Second), restored
-	if s.kind == lostFresh {
-		after, before = s.from, s.to.Add(restoreBound)
-	}
-	return slices.ContainsFunc(ck.calls, func(c wechattest.Call) bool {
-		return c.Started.After(after) && c.Started.Before(before)
-	})
 }
 
 // calmAround reports whether any refresher and its links worked from before a

@@ -15,7 +15,7 @@ const (
 	laneProcesses = "processes and links"
 	laneSource    = "source and callers"
 	laneForged    = "forgeries"
-	laneAlone     = "after all others" // not one of lanes
+	laneAlone     = "alone, after all others" // see alone; not one of lanes
 )
 
 var lanes = []string{laneServers, laneProcesses, laneSource, laneForged}

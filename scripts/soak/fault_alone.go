@@ -1,72 +1,218 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
-// lostFresh is a loss of data that nothing but a restore can repair within restoreBound.
-const lostFresh = "flushall, of a token just stored"
+// In the legs the next scheduled refresh hides within 3 s what a missing rule of the protocol
+// leaves behind. So at the end of a run the fleet is started with a schedule that makes no
+// refresh for half a minute, and each of aloneFaults is injected while nothing else happens.
 
-// aloneFaults are injected one after the other at the end of each leg, when all other faults
-// have ended. The schedule's next refresh repairs within 3 s what they break, as do other
-// faults' refreshes; so each keeps that from happening until its bound has passed.
+const (
+	// aloneEvery is the schedule then. Half a token's life is less.
+	aloneEvery = tokenLife
+	// aloneBound limits the time until everything has settled after such a fault: the lock of a
+	// process that was killed ends, another one refreshes, and all hear of it. It is less than
+	// grace, after which callers report an old token.
+	aloneBound = lockLife + minInterval + hearBound
+)
+
 func aloneFaults() []fault {
+	alone := func(name string, extra int, cost string, inject func(tb *testbed, r *rand.Rand)) fault {
+		return fault{name: "alone: " + name, lane: laneAlone, extra: extra, cost: cost, inject: inject}
+	}
 	return []fault{
-		{
-			name: "a token stored while the readers were cut off, the next one late", lane: laneAlone, extra: 1, cost: "the forced refresh",
-			inject: func(tb *testbed, r *rand.Rand) { tb.storeUnseen(r) },
-		},
-		{
-			name: "FLUSHALL right after a refresh", lane: laneAlone, extra: 1, cost: "the forced refresh",
-			inject: func(tb *testbed, r *rand.Rand) { tb.loseFresh(r) },
-		},
+		alone("a token stored while readers are cut off", 1, "the forced refresh", func(tb *testbed, r *rand.Rand) {
+			tb.storeUnseen(r, reset, true)
+		}),
+		alone("a token stored after the readers' connections became half-open", 1, "the forced refresh", func(tb *testbed, r *rand.Rand) {
+			tb.storeUnseen(r, drop, false)
+		}),
+		alone("FLUSHALL", 1, "the forced refresh", (*testbed).loseData),
+		alone("a refresh forced while Redis is unreachable", 3, "itself; late commands of several", (*testbed).forceWithoutRedis),
+		alone("kill -9 of the holder, mid-call", 2, "the forced refresh, and its successor's", func(tb *testbed, r *rand.Rand) {
+			if p := tb.midCall(r, 8*time.Second); p != nil {
+				tb.restart(p, syscall.SIGKILL, func() {})
+			}
+		}),
+		alone("a page of HTML, token issued", 2, "the forced refresh, and the one after it", (*testbed).loseAnswer),
+		alone("the holder cut off mid-call until another process has refreshed", 3,
+			"the forced refresh, its successor's, and the one after the superseded commit", (*testbed).commitLate),
+		alone("the lock deleted mid-call, the holder killed, its request late", 3,
+			"two forced refreshes at once, and the one for the late request", (*testbed).requestLate),
 	}
 }
 
-// storeUnseen has a token stored while the readers' links are broken. The source does not
-// answer the next call until hearBound has passed, so no later notification tells them of a
-// token: they have to read the store when they connect again.
-func (tb *testbed) storeUnseen(r *rand.Rand) {
-	var ends []func()
-	for _, p := range tb.fleet {
-		if !p.refresh {
-			ends = append(ends, tb.recorder.begin(p.name, "link reset"))
-			ends = append(ends, tb.network.add(rule{from: p.name, mode: reset}))
-		}
-	}
-	stored := tb.refreshed(r)
-	late := wechattest.Fault{Kind: wechattest.FaultSlow, Phase: wechattest.Before, Delay: wechattest.Seconds(fetchTimeout / 2), Times: 1}
-	id, err := tb.wechat.Inject(late)
-	if err != nil {
-		tb.recorder.violation(err.Error())
-	}
-	for i := range ends {
-		ends[len(ends)-1-i]()
-	}
-	if stored {
-		time.Sleep(hearBound + time.Second)
-	}
-	tb.wechat.Clear(id)
-	tb.wechat.Release()
-}
-
-// loseFresh deletes the store's data as soon as every process has a new token, so that the
-// schedule's next call to the source comes after restoreBound.
-func (tb *testbed) loseFresh(r *rand.Rand) {
-	settled := func() bool { return tb.unsettled() == "" }
-	if !tb.refreshed(r) || eventually(refreshEvery, "the new token everywhere", settled) != nil {
+// alone injects each fault that needs everything else to work, and checks that its effect has
+// ended in time.
+func (s *soak) alone() {
+	tb := s.tb
+	faults := slices.DeleteFunc(slices.Clone(s.all), func(f fault) bool { return f.lane != laneAlone })
+	if len(faults) == 0 {
 		return
 	}
-	tb.onMaster(lostFresh, func(m *server) { _, _ = m.do("flushall") })
-	time.Sleep(restoreBound + time.Second) // as calmAround wants
+	tb.startAnew(aloneEvery, time.Millisecond)
+	s.settles("the start with another schedule", quietWithin)
+	began, calls, extra := time.Now(), len(tb.calls()), s.extra
+	for i, f := range faults {
+		s.carryOut(f, rand.New(rand.NewPCG(s.plan.Seed, uint64(1000+i))))
+		s.settles(f.name, aloneBound)
+	}
+	s.budget(legCalls{Made: len(tb.calls()) - calls, Schedule: int(time.Since(began)/(tokenLife/2)) + 1, Extra: s.extra - extra})
+}
+
+// settles checks that the store and all processes settle in time. If not, it waits until
+// they have, for the next fault's sake.
+func (s *soak) settles(after string, within time.Duration) {
+	why := ""
+	settled := func() bool { why = s.tb.unsettled(); return why == "" }
+	if eventually(within, "quiet", settled) == nil {
+		return
+	}
+	s.tb.recorder.violation(fmt.Sprintf("%v after %q: %s", within, after, why))
+	_ = eventually(quietWithin, "quiet", settled)
+}
+
+// startAnew ends all processes and starts them with another schedule.
+func (tb *testbed) startAnew(every, minInterval time.Duration) {
+	text := fmt.Sprintf("budget: {per_day: 1000000, reserve: 1, min_interval: %s}\n", minInterval)
+	if err := os.WriteFile(filepath.Join(tb.dir, "zhongkong.yaml"), []byte(text), 0o600); err != nil {
+		tb.recorder.violation(err.Error())
+	}
+	var all sync.WaitGroup
+	for _, p := range tb.fleet {
+		all.Go(func() {
+			tb.restart(p, syscall.SIGTERM, func() { p.env["ZHONGKONG_REFRESH_EVERY"] = every.String() })
+		})
+	}
+	all.Wait()
+}
+
+// storeUnseen breaks the readers' connections and has a token stored: while no new ones are
+// possible, or right after the old ones were broken.
+func (tb *testbed) storeUnseen(r *rand.Rand, m mode, meanwhile bool) {
+	var lifts, ends []func()
+	for _, p := range tb.fleet {
+		if !p.refresh {
+			ends = append(ends, tb.recorder.begin(p.name, "link "+string(m)))
+			lifts = append(lifts, tb.network.add(rule{from: p.name, mode: m}))
+		}
+	}
+	again := func() {
+		for _, f := range slices.Concat(lifts, ends) {
+			f()
+		}
+	}
+	if !meanwhile {
+		again()
+	}
+	stored := tb.refreshed(tb.anyCaller(r))
+	again()
+	if stored {
+		time.Sleep(hearBound + 500*time.Millisecond) // hearing judges what each reader returned
+	}
+}
+
+// loseData deletes the store's data. Every process has the token, so the source need not be
+// called.
+func (tb *testbed) loseData(r *rand.Rand) {
+	if !tb.refreshed(tb.anyCaller(r)) || eventually(aloneBound, "quiet", func() bool { return tb.unsettled() == "" }) != nil {
+		return
+	}
+	calls := len(tb.calls())
+	tb.onMaster("flushall", func(m *server) { _, _ = m.do("flushall") })
+	if err := eventually(aloneBound, "a restored token", func() bool { return tb.stored() != 0 }); err != nil || len(tb.calls()) > calls {
+		tb.recorder.violation("after FLUSHALL the store was not given back what every process had")
+	}
+}
+
+// forceWithoutRedis forces a refresh that cannot be announced.
+func (tb *testbed) forceWithoutRedis(r *rand.Rand) {
+	away := callBound + time.Second
+	calls, back := len(tb.calls()), time.Now().Add(away)
+	c := tb.anyCaller(r)
+	tb.wg.Go(func() { // ends with tb.ctx, or by its own deadline
+		sleep(tb.ctx, 200*time.Millisecond)
+		c.refresh(tb.ctx, "")
+	})
+	tb.cutAll(rule{mode: hold}, away)
+	if all := tb.calls(); len(all) > calls && all[calls].Started.Before(back) {
+		tb.recorder.violation("the source was called while Redis was unreachable, without an announced attempt")
+	}
+}
+
+// loseAnswer has the source issue a token in an answer that cannot be read.
+func (tb *testbed) loseAnswer(r *rand.Rand) {
+	before := len(tb.wechat.Issued())
+	id, err := tb.wechat.Inject(wechattest.Fault{Kind: wechattest.FaultHTML, Phase: wechattest.After, Times: 1})
+	if err != nil {
+		tb.recorder.violation(err.Error())
+		return
+	}
+	defer tb.wechat.Clear(id)
+	tb.demand(r)
+	_ = eventually(aloneBound, "a token", func() bool { return len(tb.wechat.Issued()) > before })
+}
+
+// commitLate has a process store its token after a newer one was stored.
+func (tb *testbed) commitLate(r *rand.Rand) {
+	p := tb.midCall(r, time.Second)
+	if p == nil {
+		return
+	}
+	before := tb.stored()
+	end := tb.recorder.begin(p.name, "link hold")
+	lift := tb.network.add(rule{from: p.name, mode: hold})
+	_ = eventually(2*aloneBound, "a newer token in the store", func() bool { return tb.stored() > before })
+	lift()
+	end()
+	time.Sleep(minInterval) // what was held arrives
+}
+
+// requestLate has two processes refresh at once. The first one's request reaches the source
+// after the second one's token was stored, and nothing hears of its token: the second attempt
+// cannot settle the first, which was not overdue when it began.
+func (tb *testbed) requestLate(r *rand.Rand) {
+	able := slices.DeleteFunc(slices.Clone(tb.callers), func(c *caller) bool { return !c.process.refresh })
+	r.Shuffle(len(able), func(i, k int) { able[i], able[k] = able[k], able[i] })
+	first, second := able[0], able[1]
+	id, err := tb.wechat.Inject(wechattest.Fault{Kind: wechattest.FaultSlow, Phase: wechattest.Before, Delay: wechattest.Seconds(2 * time.Second), Times: 1})
+	if err != nil {
+		tb.recorder.violation(err.Error())
+		return
+	}
+	defer tb.wechat.Clear(id)
+	before, calls := tb.stored(), len(tb.calls())
+	lift := tb.network.add(rule{from: second.process.name, mode: hold})
+	defer lift()
+	end := tb.recorder.begin(second.process.name, "link hold")
+	tb.wg.Go(func() { second.refresh(tb.ctx, "") }) // its request for the lock is under way
+	time.Sleep(100 * time.Millisecond)
+	tb.wg.Go(func() { first.refresh(tb.ctx, "") })
+	if eventually(time.Second, "a call", func() bool { return len(tb.calls()) > calls }) == nil {
+		tb.restart(first.process, syscall.SIGKILL, func() {
+			tb.value("del", keyOf("lock"))
+			lift()
+			end()
+			_ = eventually(time.Second, "the second token", func() bool { return tb.stored() > before })
+		})
+	}
+	end()
+	time.Sleep(2 * time.Second) // the late request
 }
 
 // refreshed forces a refresh and reports whether a new token was stored.
-func (tb *testbed) refreshed(r *rand.Rand) bool {
+func (tb *testbed) refreshed(c *caller) bool {
 	before := tb.stored()
-	tb.demand(r)
-	return eventually(lockLife+minInterval+time.Second, "a new token in the store", func() bool { return tb.stored() > before }) == nil
+	tb.wg.Go(func() { c.refresh(tb.ctx, "") }) // ends with tb.ctx, or by its own deadline
+	return eventually(aloneBound, "a new token in the store", func() bool { return tb.stored() > before }) == nil
 }

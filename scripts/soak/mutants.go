@@ -53,6 +53,9 @@ func mutants() []mutant {
 		}},
 		{"a subscription that hangs is not noticed", []patch{
 			{"redisstore/connection.go", "if missed >= maxMissedPings {", "if false {"},
+			// What is read for other reasons would find what the subscription misses.
+			{"coordinator/feed.go", "\tf.store, _ = c.store.(ChangeStore)\n", ""},
+			{"coordinator/scheduler.go", "s.probeOne(ctx, a, n%readerProbes == 0)", "s.probeOne(ctx, a, false && n%readerProbes == 0)"},
 		}},
 		{"a number binds however far ahead it lies", []patch{
 			{"redisstore/lua/prelude.lua", "return fence <= now_us + fence_ahead and fence or 0", "return fence"},

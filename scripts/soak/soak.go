@@ -78,15 +78,16 @@ func (p plan) run() (*outcome, error) {
 		return nil, fmt.Errorf("no fault has %q in its name", p.only)
 	}
 	s.out = outcome{Build: p.setup.build, Name: p.name(), Topology: p.Topology, Seed: p.Seed, At: began, ByFault: make(map[string]int)}
-	for leg := 0; !s.over(began); leg++ {
+	overlap := slices.ContainsFunc(s.all, func(f fault) bool { return f.lane != laneAlone })
+	for leg := 0; overlap && !s.over(began); leg++ {
 		legBegan, calls, extra := time.Now(), len(tb.calls()), s.extra
 		s.leg(leg)
 		s.checkpoint()
-		s.alone(leg)
 		s.budget(legCalls{Made: len(tb.calls()) - calls, Schedule: scheduled(legBegan), Extra: s.extra - extra})
 		fmt.Fprintf(os.Stderr, "%s: %s: %d faults, %d calls, %d broken promises so far\n", time.Now().Format("15:04:05"), p.name(),
 			s.out.Faults, len(tb.wechat.Calls()), len(tb.recorder.violations))
 	}
+	s.alone()
 	s.out.Took = time.Since(began).Seconds()
 	s.out.Helped = tb.servers.promoted
 	s.out.Verdict = tb.check()
@@ -179,15 +180,6 @@ func (s *soak) carryOut(f fault, rng *rand.Rand) {
 	s.out.Faults++
 	s.out.ByFault[f.name]++
 	s.extra += f.extra
-}
-
-// alone injects the faults that need everything else to work.
-func (s *soak) alone(leg int) {
-	for i, f := range s.all {
-		if f.lane == laneAlone {
-			s.carryOut(f, rand.New(rand.NewPCG(s.plan.Seed, uint64(leg*1000+i))))
-		}
-	}
 }
 
 func (s *soak) choose(lane string, rng *rand.Rand) fault {
