@@ -176,6 +176,9 @@ func (f *feed) moved(to Cursor) {
 	if (to != Cursor{}) && (len(f.recent) == 0 || f.recent[len(f.recent)-1] != to.Change) {
 		f.recent = append(f.recent, to.Change)
 	}
+	if !f.failing.IsZero() {
+		f.c.reached(nil) // nothing else may ask the store for a while
+	}
 	f.cursor, f.failing = to, time.Time{}
 	f.works.Store(to != Cursor{})
 }

@@ -228,3 +228,21 @@ func TestManyAccountsAreReadWithinPollEveryAfterAReconnect(t *testing.T) {
 		}
 	})
 }
+
+func TestAReadingOfTheChangesEndsAnOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		fleet := []*process{f.refresher(), f.reader()}
+		f.wantCurrent(fleet...)
+		time.Sleep(5 * time.Minute)
+		reader := fleet[1]
+		before := reader.link.Calls(memstore.OpLoad)
+		for reader.link.Calls(memstore.OpLoad) == before { // the account is read in its turn, and not again for PollEvery
+			time.Sleep(100 * time.Millisecond)
+		}
+		reader.link.FailNext(memstore.OpChanges, 1)
+		time.Sleep(10 * time.Second)
+		if s, err := reader.Current(t.Context()); err != nil || s.Stale {
+			t.Errorf("Current() = stale %v, %v, 10 s after the store could not be asked once", s.Stale, err)
+		}
+	})
+}
