@@ -61,25 +61,29 @@ func (s *soak) alone() {
 		return
 	}
 	tb.startAnew(aloneEvery, time.Millisecond)
-	s.settles("the start with another schedule", quietWithin)
+	if !s.settles("the start with another schedule", quietWithin) {
+		return
+	}
 	began, calls, extra := time.Now(), len(tb.calls()), s.extra
 	for i, f := range faults {
 		s.carryOut(f, rand.New(rand.NewPCG(s.plan.Seed, uint64(1000+i))))
-		s.settles(f.name, aloneBound)
+		if !s.settles(f.name, aloneBound) {
+			break
+		}
 	}
 	s.budget(legCalls{Made: len(tb.calls()) - calls, Schedule: int(time.Since(began)/(tokenLife/2)) + 1, Extra: s.extra - extra})
 }
 
-// settles checks that the store and all processes settle in time. If not, it waits until
-// they have, for the next fault's sake.
-func (s *soak) settles(after string, within time.Duration) {
+// settles checks that the store and all processes settle in time. It reports whether they
+// have settled, be it late.
+func (s *soak) settles(after string, within time.Duration) bool {
 	why := ""
 	settled := func() bool { why = s.tb.unsettled(); return why == "" }
 	if eventually(within, "quiet", settled) == nil {
-		return
+		return true
 	}
 	s.tb.recorder.violation(fmt.Sprintf("%v after %q: %s", within, after, why))
-	_ = eventually(quietWithin, "quiet", settled)
+	return eventually(quietWithin, "quiet", settled) == nil
 }
 
 // startAnew ends all processes and starts them with another schedule.

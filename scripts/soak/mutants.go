@@ -53,6 +53,7 @@ func mutants() []mutant {
 		}},
 		{"a subscription that hangs is not noticed", []patch{
 			{"redisstore/connection.go", "if missed >= maxMissedPings {", "if false {"},
+			{"redisstore/connection.go", "c.end(c.pubsub.WatchMaster(ctx, c.sub.reported(c.pubsub.Addr())))", "_ = c.sub.reported"}, // its own connection hangs as well
 			// What is read for other reasons would find what the subscription misses.
 			{"coordinator/feed.go", "\tf.store, _ = c.store.(ChangeStore)\n", ""},
 			{"coordinator/scheduler.go", "s.probeOne(ctx, a, n%readerProbes == 0)", "s.probeOne(ctx, a, false && n%readerProbes == 0)"},
