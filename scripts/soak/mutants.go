@@ -1,10 +1,12 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -85,10 +87,10 @@ type caught struct {
 	Build  string    `json:"build,omitempty"` // the commit that was broken
 }
 
-// mutantsAll builds each mutant in a copy of the module and expects its soak to fail.
+// mutantsAll builds each mutant in a copy of the module and expects its soak to fail. The
+// results of those that are not tried this time are kept.
 func (f flags) mutantsAll() error {
-	var all []caught
-	missed := 0
+	all, missed := f.caughtBefore(), 0
 	for _, m := range mutants() {
 		if !strings.Contains(m.name, f.only) {
 			continue
@@ -100,7 +102,7 @@ func (f flags) mutantsAll() error {
 		if !c.Caught {
 			missed++
 		}
-		all = append(all, c)
+		all = append(slices.DeleteFunc(all, func(before caught) bool { return before.Name == c.Name }), c)
 		fmt.Printf("%s: caught %v after %d runs: %s\n", c.Name, c.Caught, c.Runs, c.By)
 		if err := f.save("mutants", all); err != nil {
 			return err
@@ -110,6 +112,18 @@ func (f flags) mutantsAll() error {
 		return fmt.Errorf("%d mutants were not caught", missed)
 	}
 	return nil
+}
+
+// caughtBefore returns the results of the mutants that are in the results directory, if there
+// are any.
+func (f flags) caughtBefore() (all []caught) {
+	text, err := os.ReadFile(filepath.Join(f.results, "mutants.json"))
+	if f.results == "" || err != nil || json.Unmarshal(text, &all) != nil {
+		return nil
+	}
+	return slices.DeleteFunc(all, func(c caught) bool {
+		return !slices.ContainsFunc(mutants(), func(m mutant) bool { return m.name == c.Name })
+	})
 }
 
 func (f flags) tryMutant(m mutant) (caught, error) {
