@@ -26,11 +26,25 @@ const (
 	aloneBound = lockLife + minInterval + hearBound
 )
 
+// aloneForgeries are the forgeries of which each breaks another rule where that is missing.
+var aloneForgeries = []string{
+	"forged: begun, and over at once", "forged: refreshed, newer than any token can be", "forged: the last fence", "forged: a lock without an end",
+}
+
 func aloneFaults() []fault {
 	alone := func(name string, extra int, cost string, inject func(tb *testbed, r *rand.Rand)) fault {
 		return fault{name: "alone: " + name, lane: laneAlone, extra: extra, cost: cost, inject: inject}
 	}
-	return []fault{
+	var all []fault
+	for _, f := range forgedFaults() {
+		if slices.Contains(aloneForgeries, f.name) {
+			all = append(all, alone(f.name, f.extra+1, "the forced refresh; "+f.cost, func(tb *testbed, r *rand.Rand) {
+				f.inject(tb, r)
+				tb.refreshed(tb.anyCaller(r))
+			}))
+		}
+	}
+	return append(all,
 		alone("a token stored while readers are cut off", 1, "the forced refresh", func(tb *testbed, r *rand.Rand) {
 			tb.storeUnseen(r, reset, true)
 		}),
@@ -49,7 +63,7 @@ func aloneFaults() []fault {
 			"the forced refresh, its successor's, and the one after the superseded commit", (*testbed).commitLate),
 		alone("the lock deleted mid-call, the holder killed, its request late", 3,
 			"two forced refreshes at once, and the one for the late request", (*testbed).requestLate),
-	}
+	)
 }
 
 // alone injects each fault that needs everything else to work, and checks that its effect has
