@@ -90,7 +90,7 @@ type caught struct {
 // mutantsAll builds each mutant in a copy of the module and expects its soak to fail. The
 // results of those that are not tried this time are kept.
 func (f flags) mutantsAll() error {
-	all, missed := f.caughtBefore(), 0
+	missed := 0
 	for _, m := range mutants() {
 		if !strings.Contains(m.name, f.only) {
 			continue
@@ -102,9 +102,9 @@ func (f flags) mutantsAll() error {
 		if !c.Caught {
 			missed++
 		}
-		all = append(slices.DeleteFunc(all, func(before caught) bool { return before.Name == c.Name }), c)
 		fmt.Printf("%s: caught %v after %d runs: %s\n", c.Name, c.Caught, c.Runs, c.By)
-		if err := f.save("mutants", all); err != nil {
+		others := slices.DeleteFunc(f.caughtBefore(), func(before caught) bool { return before.Name == c.Name })
+		if err := f.save("mutants", append(others, c)); err != nil {
 			return err
 		}
 	}
