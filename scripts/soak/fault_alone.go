@@ -153,19 +153,16 @@ func (tb *testbed) loseData(r *rand.Rand) {
 	}
 }
 
-// forceWithoutRedis forces a refresh that cannot be announced.
+// forceWithoutRedis forces a refresh that cannot be announced, so the source must not be called.
 func (tb *testbed) forceWithoutRedis(r *rand.Rand) {
-	away := callBound + time.Second
-	calls, back := len(tb.calls()), time.Now().Add(away)
-	c := tb.anyCaller(r)
-	tb.wg.Go(func() { // ends with tb.ctx, or by its own deadline
-		sleep(tb.ctx, 200*time.Millisecond)
-		c.refresh(tb.ctx, "")
+	tb.cutAll(rule{mode: hold}, func() {
+		calls := len(tb.calls())
+		tb.demand(r)
+		time.Sleep(callBound + time.Second)
+		if len(tb.calls()) > calls {
+			tb.recorder.violation("the source was called while Redis was unreachable")
+		}
 	})
-	tb.cutAll(rule{mode: hold}, away)
-	if all := tb.calls(); len(all) > calls && all[calls].Started.Before(back) {
-		tb.recorder.violation("the source was called while Redis was unreachable, without an announced attempt")
-	}
 }
 
 // loseAnswer has the source issue a token in an answer that cannot be read.

@@ -27,7 +27,8 @@ func linkFaults() []fault {
 			name: "black hole between everybody and Redis", lane: laneProcesses, weight: 1, extra: 3,
 			cost: "as for one process; late commands of several",
 			inject: func(tb *testbed, r *rand.Rand) {
-				tb.cutAll(rule{mode: hold}, between(r, 300*time.Millisecond, 5*time.Second))
+				d := between(r, 300*time.Millisecond, 5*time.Second)
+				tb.cutAll(rule{mode: hold}, func() { time.Sleep(d) })
 			},
 		},
 		{
@@ -47,8 +48,9 @@ func (tb *testbed) cut(who string, rl rule, d time.Duration) {
 	end()
 }
 
-// cutAll applies a rule to every process of the fleet, not to the servers.
-func (tb *testbed) cutAll(rl rule, d time.Duration) {
+// cutAll applies a rule to every process of the fleet, not to the servers, until meanwhile
+// returns.
+func (tb *testbed) cutAll(rl rule, meanwhile func()) {
 	end := tb.recorder.begin(allLinks, "link "+string(rl.mode))
 	var lifts []func()
 	for _, p := range tb.fleet {
@@ -56,7 +58,7 @@ func (tb *testbed) cutAll(rl rule, d time.Duration) {
 		lifts = append(lifts, tb.network.add(rl))
 	}
 	back := tb.recorder.begin(noRedis, "black hole")
-	time.Sleep(d)
+	meanwhile()
 	back()
 	for _, lift := range lifts {
 		lift()
