@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -102,14 +101,19 @@ func (s *soak) settles(after string, within time.Duration) bool {
 
 // startAnew ends all processes and starts them with another schedule.
 func (tb *testbed) startAnew(every, minInterval time.Duration) {
-	text := fmt.Sprintf("budget: {per_day: 1000000, reserve: 1, min_interval: %s}\n", minInterval)
-	if err := os.WriteFile(filepath.Join(tb.dir, "zhongkong.yaml"), []byte(text), 0o600); err != nil {
+	config := filepath.Join(tb.dir, "alone.yaml") // the other file is watched by those that still run
+	if err := writeConfig(config, minInterval); err != nil {
 		tb.recorder.violation(err.Error())
 	}
 	var all sync.WaitGroup
 	for _, p := range tb.fleet {
 		all.Go(func() {
-			tb.restart(p, syscall.SIGTERM, func() { p.env["ZHONGKONG_REFRESH_EVERY"] = every.String() })
+			tb.restart(p, syscall.SIGTERM, func() {
+				p.env["ZHONGKONG_REFRESH_EVERY"] = every.String()
+				if p.args[0] == "serve" {
+					p.env["ZHONGKONG_CONFIG"] = config
+				}
+			})
 		})
 	}
 	all.Wait()

@@ -122,8 +122,7 @@ func newTestbed(s setup) (tb *testbed, err error) {
 	tb.stop = func() { cancel(); issuer() }
 	tb.wg.Go(func() { tb.sample(ctx) }) // ends with ctx
 	config := filepath.Join(s.dir, "zhongkong.yaml")
-	text := fmt.Sprintf("budget: {per_day: 1000000, reserve: 1, min_interval: %s}\n", cmp.Or(s.minInterval, minInterval))
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	if err := writeConfig(config, cmp.Or(s.minInterval, minInterval)); err != nil {
 		return tb, err
 	}
 	for i := range s.refresher {
@@ -154,6 +153,12 @@ func newTestbed(s setup) (tb *testbed, err error) {
 		tb.wg.Go(func() { tb.newCaller(p).hold(ctx) })
 	}
 	return tb, eventually(20*time.Second, "a first token in the store", func() bool { return tb.stored() != 0 })
+}
+
+// writeConfig writes the configuration of a server.
+func writeConfig(file string, minInterval time.Duration) error {
+	text := fmt.Sprintf("budget: {per_day: 1000000, reserve: 1, min_interval: %s}\n", minInterval)
+	return os.WriteFile(file, []byte(text), 0o600)
 }
 
 // issuer starts the simulated WeChat on a loopback port.
