@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -37,7 +38,7 @@ func aloneFaults() []fault {
 	var all []fault
 	for _, f := range forgedFaults() {
 		if slices.Contains(aloneForgeries, f.name) {
-			all = append(all, alone(f.name, f.extra+1, "the forced refresh; "+f.cost, func(tb *testbed, r *rand.Rand) {
+			all = append(all, alone(f.name, f.extra+1, strings.TrimSuffix("the forced refresh; "+f.cost, "; "), func(tb *testbed, r *rand.Rand) {
 				f.inject(tb, r)
 				tb.refreshed(tb.anyCaller(r))
 			}))
