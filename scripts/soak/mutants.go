@@ -29,10 +29,10 @@ func mutants() []mutant {
 			{"redisstore/lua/begin.lua", "redis.call('ZADD', KEYS[3], digits(now + ARGV[7]), name)", ""},
 		}},
 		{"a reconnect is not followed by a reading", []patch{
-			{"coordinator/watcher.go", "\tw.c.readSoon(accounts)\n}\n\n// manySubscribed", "\tif w.c.Stats().Disconnects == 0 {\n\t\tw.c.readSoon(accounts)\n\t}\n}\n\n// manySubscribed"},
+			{"coordinator/watcher.go", "\tw.c.following(len(accounts))\n", "\tw.c.following(len(accounts))\n\tif w.c.Stats().Disconnects > 0 {\n\t\treturn\n\t}\n"},
 			// What is read for other reasons would find the same.
 			{"coordinator/feed.go", "\tf.store, _ = c.store.(ChangeStore)\n", ""},
-			{"coordinator/scheduler.go", "s.probeOne(ctx, a, n%readerProbes == 0)", "s.probeOne(ctx, a, false && n%readerProbes == 0)"},
+			{"coordinator/scheduler.go", ", n%readerProbes == 0)", ", false && n%readerProbes == 0)"},
 		}},
 		{"what the store lost is not restored", []patch{
 			{"coordinator/heard.go", "if !e.refresher() || !v.usable(e) ||", "if true || !e.refresher() || !v.usable(e) ||"},
@@ -58,7 +58,7 @@ func mutants() []mutant {
 			{"redisstore/connection.go", "c.end(c.pubsub.WatchMaster(ctx, c.sub.reported(c.pubsub.Addr())))", "_ = c.sub.reported"}, // its own connection hangs as well
 			// What is read for other reasons would find what the subscription misses.
 			{"coordinator/feed.go", "\tf.store, _ = c.store.(ChangeStore)\n", ""},
-			{"coordinator/scheduler.go", "s.probeOne(ctx, a, n%readerProbes == 0)", "s.probeOne(ctx, a, false && n%readerProbes == 0)"},
+			{"coordinator/scheduler.go", ", n%readerProbes == 0)", ", false && n%readerProbes == 0)"},
 		}},
 		{"a number binds however far ahead it lies", []patch{
 			{"redisstore/lua/prelude.lua", "return fence <= now_us + fence_ahead and fence or 0", "return fence"},
