@@ -38,6 +38,16 @@ func recordOf(generation Fence, left time.Duration) Record {
 	return Record{Token: NewToken("t"), Generation: generation, IssuedAt: issued, ExpiresAt: issued.Add(2 * time.Hour), TTL: left}
 }
 
+// stateOf is what a store shows at the moment of testEnv whose record has this generation,
+// that of the newest attempt. It shows no record if the generation is 0.
+func stateOf(generation Fence) State {
+	s := State{Now: testEnv().storeNow, Fence: generation}
+	if generation != 0 {
+		s.Record = recordOf(generation, time.Hour)
+	}
+	return s
+}
+
 // fresh is a view that was read and holds a record.
 func fresh() *view {
 	v := &view{reads: 1, readAt: at, nextRead: at + minute}

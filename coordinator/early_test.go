@@ -48,10 +48,8 @@ func TestWhatIsHeardEarlyIsJudgedByTheFirstReading(t *testing.T) {
 				}
 			}
 			e.now += instant(time.Second)
-			s := State{Now: e.storeNow, Fence: c.fence}
-			if c.generation != 0 {
-				s.Record = recordOf(c.generation, time.Hour)
-			}
+			s := stateOf(c.generation)
+			s.Fence = c.fence
 			v.stateRead(s, began, e)
 			if v.generation() != c.want || v.readDue != c.readDue || (v.busyUntil > e.now) != c.busy {
 				t.Errorf("generation %d, read again = %v, busy = %v; want %d, %v, %v",

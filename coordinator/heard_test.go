@@ -40,11 +40,7 @@ func TestOnlyWhatWasHeldWhenAReadingBeganCanBeLost(t *testing.T) {
 			}
 			began := v.asked()
 			c.meanwhile(v, e)
-			s := State{Now: e.storeNow, Fence: c.read}
-			if c.read != 0 {
-				s.Record = recordOf(c.read, time.Hour)
-			}
-			if fx := v.stateRead(s, began, e); fx.lost != c.lost || v.lost != c.lost {
+			if fx := v.stateRead(stateOf(c.read), began, e); fx.lost != c.lost || v.lost != c.lost {
 				t.Errorf("lost = %v, news %v, want %v", v.lost, fx.lost, c.lost)
 			}
 			if v.readDue != c.readDue || v.generation() != c.wantGeneration {
@@ -56,7 +52,7 @@ func TestOnlyWhatWasHeldWhenAReadingBeganCanBeLost(t *testing.T) {
 
 func TestALossEndsWithANewerRecord(t *testing.T) {
 	v, e := fresh(), testEnv()
-	v.stateRead(State{Now: e.storeNow}, v.asked(), e)
+	v.stateRead(stateOf(0), v.asked(), e)
 	v.eventHeard(Event{Kind: EventRefreshed, Fence: 8, Record: recordOf(8, time.Hour)}, e)
 	if v.lost {
 		t.Error("the record that replaced the lost one is to be restored")
@@ -64,7 +60,6 @@ func TestALossEndsWithANewerRecord(t *testing.T) {
 }
 
 func TestANotificationIsMissedOnlyIfItDoesNotFollow(t *testing.T) {
-	newer := func(e env) State { return State{Now: e.storeNow, Record: recordOf(8, time.Hour), Fence: 8} }
 	for name, c := range map[string]struct {
 		meanwhile func(*view, env)
 		missed    bool
@@ -81,17 +76,17 @@ func TestANotificationIsMissedOnlyIfItDoesNotFollow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v, e := fresh(), testEnv()
 			for range 2 { // two readings side by side tell no more than one
-				if fx := v.stateRead(newer(e), v.asked(), e); fx.missed {
+				if fx := v.stateRead(stateOf(8), v.asked(), e); fx.missed {
 					t.Error("missed before the notification had time to come")
 				}
 			}
 			c.meanwhile(v, e)
 			e.now += instant(notifiedWithin)
-			if fx := v.stateRead(newer(e), v.asked(), e); fx.missed != c.missed {
+			if fx := v.stateRead(stateOf(8), v.asked(), e); fx.missed != c.missed {
 				t.Errorf("missed = %v, want %v", fx.missed, c.missed)
 			}
 			e.now += minute
-			if fx := v.stateRead(newer(e), v.asked(), e); fx.missed {
+			if fx := v.stateRead(stateOf(8), v.asked(), e); fx.missed {
 				t.Error("missed once more")
 			}
 		})
@@ -135,10 +130,8 @@ func TestATokenSettlesAnAttemptThatWasReadAsOpen(t *testing.T) {
 			}
 			began := v.asked()
 			c.during(v, e)
-			s := State{Now: e.storeNow, Fence: 8}
-			if c.stored != 0 {
-				s.Record = recordOf(c.stored, time.Hour)
-			}
+			s := stateOf(c.stored)
+			s.Fence = 8
 			for i := range c.open {
 				s.Open = append(s.Open, e.storeNow.Add(time.Duration(i+2)*time.Second))
 			}

@@ -47,11 +47,11 @@ func (s *scheduler) readAgain(ctx context.Context) {
 	flows, accounts := s.flows, s.again
 	s.flows, s.again = false, nil
 	s.mu.Unlock()
-	if !s.c.connected.Load() {
-		return // they will be subscribed anew
+	if !flows || !s.c.connected.Load() {
+		return // nothing was subscribed, or all will be subscribed anew
 	}
 	resumed := false
-	if flows && s.c.feed.broken.Load() {
+	if s.c.feed.broken.Load() {
 		var changed []*Account
 		if changed, resumed = s.c.feed.resume(ctx); resumed {
 			for _, a := range changed {
