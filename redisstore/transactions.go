@@ -75,14 +75,22 @@ func (s *Store) loadFrom(ctx context.Context, server redis.UniversalClient, keys
 		together = togetherMost
 	}
 	s.transact(ctx, server, keys, indexes, together, answers)
-	failed := func(is func(error) bool) []int {
-		return slices.DeleteFunc(slices.Clone(indexes), func(i int) bool { return answers[i].err == nil || !is(answers[i].err) })
+	failed := func(is func(error) bool) (those []int) {
+		for _, i := range indexes {
+			if err := answers[i].err; err != nil && is(err) {
+				those = append(those, i)
+			}
+		}
+		return those
 	}
 	if full := failed(isOutOfMemory); len(full) > 0 {
 		s.loadPlainly(ctx, server, keys, full, answers)
 	}
+	if together == 1 {
+		return
+	}
 	refused := failed(func(err error) bool { return isRefused(s.fault(ctx, "load", "", err)) })
-	if together == 1 || len(refused) == 0 {
+	if len(refused) == 0 {
 		return
 	}
 	// A proxy has keys of several servers, or a key of one of the accounts is denied.
