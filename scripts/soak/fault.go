@@ -33,13 +33,18 @@ type fault struct {
 
 // faults returns the faults for a topology whose names contain only.
 func faults(o options, topology, only string) []fault {
-	all := slices.Concat(processFaults(), linkFaults(), serverFaults(), replicatedFaults(), clusterFaults(), sourceFaults(), forgedFaults(), aloneFaults())
-	if o.fake {
-		all = append(all, clockFaults()...)
-	}
-	return slices.DeleteFunc(all, func(f fault) bool {
+	return slices.DeleteFunc(allFaults(o.fake), func(f fault) bool {
 		return f.on != nil && !slices.Contains(f.on, topology) || !strings.Contains(f.name, only)
 	})
+}
+
+// allFaults returns the faults of all topologies; those of the store's clock only with clock.
+func allFaults(clock bool) []fault {
+	var clocks []fault
+	if clock {
+		clocks = clockFaults()
+	}
+	return slices.Concat(processFaults(), linkFaults(), serverFaults(), replicatedFaults(), clusterFaults(), clocks, sourceFaults(), forgedFaults(), aloneFaults())
 }
 
 // between returns a random duration from a range; short ones are more frequent.

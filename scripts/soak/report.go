@@ -259,8 +259,7 @@ func (p *page) faults() {
 	}
 	p.line("%s", head)
 	p.line("%s", rule)
-	all := slices.Concat(processFaults(), linkFaults(), serverFaults(), replicatedFaults(), clusterFaults(), clockFaults(), sourceFaults(), forgedFaults(), aloneFaults())
-	for _, f := range all {
+	for _, f := range allFaults(true) {
 		row := fmt.Sprintf("| %s | %d | %s |", f.name, f.extra, f.cost)
 		for _, o := range p.soaks {
 			row += fmt.Sprintf(" %d |", o.ByFault[f.name])
