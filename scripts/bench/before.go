@@ -64,6 +64,20 @@ func (e *env) inTurn(r *record) ([]version, error) {
 	return []version{all[1], all[0]}, nil
 }
 
+// eachInTurn measures both versions, the one that begins changing from round to round.
+func (e *env) eachInTurn(r *record, measure func(v version) error) error {
+	versions, err := e.inTurn(r)
+	if err != nil {
+		return err
+	}
+	for _, v := range versions {
+		if err := measure(v); err != nil {
+			return fmt.Errorf("%s: %w", v.name, err)
+		}
+	}
+	return nil
+}
+
 // extract writes the tree of a commit, and the program fleet into it.
 func extract(commit, tree string) error {
 	if err := os.MkdirAll(tree, 0o755); err != nil {

@@ -41,11 +41,11 @@ func runFleet(v version, addr string, size fleetSize, flags ...string) (fleetRep
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s, %v: %w", v.name, size, err)
+		return nil, fmt.Errorf("%v: %w", size, err)
 	}
 	var f fleetReport
 	if err := json.Unmarshal(out, &f); err != nil {
-		return nil, fmt.Errorf("%s, %v: %q: %w", v.name, size, out, err)
+		return nil, fmt.Errorf("%v: %q: %w", size, out, err)
 	}
 	return f, nil
 }
@@ -57,10 +57,6 @@ const rarely = 4
 // coldFleets starts whole fleets on an empty Redis while other processes use all CPU
 // time that they get.
 func coldFleets(e *env, r *record) error {
-	versions, err := e.inTurn(r)
-	if err != nil {
-		return err
-	}
 	stop, err := keepBusy(e.busy)
 	if err != nil {
 		return err
@@ -70,13 +66,14 @@ func coldFleets(e *env, r *record) error {
 		if e.quick {
 			size = fleetSize{size.processes / 10, size.accounts / 10}
 		}
-		for _, v := range versions {
+		err := e.eachInTurn(r, func(v version) error {
 			if v.name == theBefore && r.round%rarely != 0 {
-				continue
+				return nil
 			}
-			if err := coldFleet(e, r, v, size); err != nil {
-				return err
-			}
+			return coldFleet(e, r, v, size)
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -128,18 +125,12 @@ func busyChild(_ order, c *conversation) error {
 
 // idleFleets measures what processes cost while no token changes.
 func idleFleets(e *env, r *record) error {
-	versions, err := e.inTurn(r)
-	if err != nil {
-		return err
-	}
 	for _, size := range []fleetSize{{1, 1000}, {1, 100_000}, {4, 100_000}} {
 		if e.quick {
 			size.accounts /= 1000
 		}
-		for _, v := range versions {
-			if err := idleFleet(e, r, v, size); err != nil {
-				return err
-			}
+		if err := e.eachInTurn(r, func(v version) error { return idleFleet(e, r, v, size) }); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -176,30 +167,21 @@ func (e *env) seconds(n int) string {
 
 // million loads a million accounts in one process while tokens of some become due.
 func million(e *env, r *record) error {
-	versions, err := e.inTurn(r)
+	size := fleetSize{1, e.or(1_000_000, 1000)}
+	return e.eachInTurn(r, func(v version) error { return oneMillion(e, r, v, size) })
+}
+
+func oneMillion(e *env, r *record, v version, size fleetSize) error {
+	// The first one is due 20 minutes after this begins.
+	server, kill, err := e.prepared(v, size.accounts, 40*time.Minute, 2*time.Hour)
 	if err != nil {
 		return err
 	}
-	size := fleetSize{1, e.or(1_000_000, 1000)}
-	for _, v := range versions {
-		// The first one is due 20 minutes after this begins.
-		server, kill, err := e.prepared(v, size.accounts, 40*time.Minute, 2*time.Hour)
-		if err != nil {
-			return err
-		}
-		memory, err := usedMemory(server)
-		if err == nil {
-			err = oneMillion(r, v, server, size, memory)
-		}
-		kill()
-		if err != nil {
-			return err
-		}
+	defer kill()
+	memory, err := usedMemory(server)
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-func oneMillion(r *record, v version, server *redistest.Server, size fleetSize, memory float64) error {
 	f, err := runFleet(v, server.Addr(), size, "-limit", "3m", "-settle", "0s")
 	if err != nil {
 		return err
@@ -257,17 +239,8 @@ func prepare(p redis.Pipeliner, account string, issued time.Time, life time.Dura
 // refreshes measures what a refresh costs Redis, and what an account keeps there after
 // one and after 50 of them.
 func refreshes(e *env, r *record) error {
-	versions, err := e.inTurn(r)
-	if err != nil {
-		return err
-	}
 	size := fleetSize{1, e.or(3000, 50)}
-	for _, v := range versions {
-		if err := refreshOne(e, r, v, size); err != nil {
-			return err
-		}
-	}
-	return nil
+	return e.eachInTurn(r, func(v version) error { return refreshOne(e, r, v, size) })
 }
 
 func refreshOne(e *env, r *record, v version, size fleetSize) error {
@@ -319,17 +292,8 @@ func refreshOne(e *env, r *record, v version, size fleetSize) error {
 
 // storeAlone measures what the scripts of a refresh cost when Redis does nothing else.
 func storeAlone(e *env, r *record) error {
-	versions, err := e.inTurn(r)
-	if err != nil {
-		return err
-	}
 	size := fleetSize{1, e.or(4000, 50)}
-	for _, v := range versions {
-		if err := storeAloneOne(e, r, v, size); err != nil {
-			return err
-		}
-	}
-	return nil
+	return e.eachInTurn(r, func(v version) error { return storeAloneOne(e, r, v, size) })
 }
 
 func storeAloneOne(e *env, r *record, v version, size fleetSize) error {

@@ -26,16 +26,7 @@ const (
 
 // floods measures a daemon that receives wrong passwords from many addresses.
 func floods(e *env, r *record) error {
-	versions, err := e.inTurn(r)
-	if err != nil {
-		return err
-	}
-	for _, v := range versions {
-		if err := floodOne(e, r, v); err != nil {
-			return fmt.Errorf("%s: %w", v.name, err)
-		}
-	}
-	return nil
+	return e.eachInTurn(r, func(v version) error { return floodOne(e, r, v) })
 }
 
 func floodOne(e *env, r *record, v version) error {

@@ -15,6 +15,7 @@ const (
 	storeWorkers = 16
 )
 
+// limits hold nothing up: what is measured is how fast it can be.
 var limits = coordinator.Limits{PerDay: 1 << 30, Reserve: 1, MinInterval: time.Millisecond}
 
 // byStore refreshes every account by a store alone: lock, begin, commit, unlock. No

@@ -137,7 +137,7 @@ func (f *fleet) make() error {
 		}
 		cfg := coordinator.Config{
 			Store: counting{store, &f.counts}, RefreshEvery: f.every, MaxFetches: 256, Observe: f.counts.observe,
-			Limits: coordinator.Limits{PerDay: 1 << 30, Reserve: 1, MinInterval: time.Millisecond},
+			Limits: limits,
 		}
 		for i, name := range f.names {
 			cfg.Accounts = append(cfg.Accounts, coordinator.AccountConfig{Name: name, Source: source(&f.issuer, i, &f.options)})
