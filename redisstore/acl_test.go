@@ -210,6 +210,96 @@ func TestMissingRuleIsNamed(t *testing.T) {
 	}
 }
 
+// ofSingle returns rules with single accounts in place of all.
+func ofSingle(rules []string, accounts ...string) []string {
+	var single []string
+	for _, rule := range rules {
+		if !strings.Contains(rule, "{*}") {
+			single = append(single, rule)
+			continue
+		}
+		for _, account := range accounts {
+			single = append(single, strings.ReplaceAll(rule, "{*}", "{"+account+"}"))
+		}
+	}
+	return single
+}
+
+func TestRulesOfSingleAccountsAreEnoughForThese(t *testing.T) {
+	server := redistest.Start(t)
+	for _, role := range []coordinator.Role{coordinator.Reader, coordinator.Refresher} {
+		rules := ofSingle(redisadmin.RequiredACL("", role), "a", "b")
+		admin := redisadmin.New(open(t, user(t, server, "user", rules...), redisstore.Options{}))
+		for _, c := range []struct{ accounts, want []string }{
+			{[]string{"a", "b"}, nil},
+			{[]string{"b", "c"}, ofSingle(slices.DeleteFunc(redisadmin.RequiredACL("", role), func(rule string) bool {
+				return !strings.Contains(rule, "{*}")
+			}), "c")},
+		} {
+			if missing, err := admin.MissingACL(t.Context(), role, c.accounts...); err != nil || !slices.Equal(missing, c.want) {
+				t.Errorf("%s of %s: MissingACL() = %v, %v, want %v", role, c.accounts, missing, err, c.want)
+			}
+		}
+		if missing, err := admin.MissingACL(t.Context(), role); err != nil || !slices.Contains(redisadmin.RequiredACL("", role), missing[0]) {
+			t.Errorf("%s: MissingACL() of all accounts = %v, %v", role, missing, err)
+		}
+		if _, err := admin.MissingACL(t.Context(), role, "a}b"); err == nil {
+			t.Errorf("%s: MissingACL() accepts what is no name", role)
+		}
+	}
+	if keys := server.MustDo(t, "dbsize"); keys != int64(0) {
+		t.Errorf("trying has left %v keys", keys)
+	}
+}
+
+func TestMissingRuleOfASingleAccountIsNamed(t *testing.T) {
+	server := redistest.Start(t)
+	for _, role := range []coordinator.Role{coordinator.Reader, coordinator.Refresher} {
+		rules := ofSingle(redisadmin.RequiredACL("", role), "a", "b")
+		for i, rule := range rules[3:] {
+			left := slices.Delete(slices.Clone(rules), i+3, i+4)
+			store := open(t, user(t, server, "user", left...), redisstore.Options{})
+			missing, err := redisadmin.New(store).MissingACL(t.Context(), role, "a", "b")
+			want := []string{rule}
+			if rule == "+psubscribe" || rule == "+punsubscribe" {
+				want = nil
+			}
+			if err != nil || !slices.Equal(missing, want) {
+				t.Errorf("%s without %s: MissingACL() = %v, %v", role, rule, missing, err)
+			}
+		}
+	}
+}
+
+// The rules of single accounts cover no keys that all of them share, unless one rule more does.
+func TestWithOneRuleMoreAUserOfSingleAccountsHasWhatTheyShare(t *testing.T) {
+	server := redistest.Start(t)
+	for role, rule := range map[coordinator.Role]string{coordinator.Refresher: "~zhongkong:{}:*", coordinator.Reader: "%R~zhongkong:{}:*"} {
+		rules := ofSingle(redisadmin.RequiredACL("", role), "a")
+		url := user(t, server, string(role), rules...)
+		if missing, err := redisadmin.New(open(t, url, redisstore.Options{})).MissingSharedACL(t.Context(), role); err != nil || !slices.Equal(missing, []string{rule}) {
+			t.Errorf("%s: MissingSharedACL() = %v, %v, want %s", role, missing, err, rule)
+		}
+		server.MustDo(t, "acl", "setuser", string(role), rule)
+		store := open(t, url, redisstore.Options{})
+		if missing, err := redisadmin.New(store).MissingSharedACL(t.Context(), role); err != nil || len(missing) > 0 {
+			t.Errorf("%s: MissingSharedACL() = %v, %v, want none", role, missing, err)
+		}
+		if _, err := store.Newest(t.Context()); err != nil {
+			t.Errorf("%s: Newest() = %v", role, err)
+		}
+		if role == coordinator.Refresher {
+			refreshed(t, store, "a", "token")
+		}
+	}
+	if n := server.MustDo(t, "xlen", "zhongkong:{}:log"); n != int64(1) {
+		t.Errorf("the log of all accounts has %v entries, want 1", n)
+	}
+	if n := server.MustDo(t, "exists", changesKey); n != int64(1) {
+		t.Error("there is no index of changes")
+	}
+}
+
 func TestDenialsNameTheRule(t *testing.T) {
 	server := redistest.Start(t)
 	for name, test := range map[string]struct{ without, want string }{

@@ -96,6 +96,14 @@ func TestMissingRuleOfGrantsIsNamed(t *testing.T) {
 			t.Errorf("without %s: LoadGrant() = %v, want the rule named", rule, err)
 		}
 	}
+	// Those of single accounts.
+	url := user(t, server, "user", ofSingle(append(redisadmin.RequiredACL("", coordinator.Refresher), rules...), "a")...)
+	admin := redisadmin.New(openGrants(t, url, time.Minute, redisstore.Options{}))
+	for account, want := range map[string][]string{"a": nil, "b": {"~zhongkong-grant:{b}*"}} {
+		if missing, err := admin.MissingGrantACL(t.Context(), account); err != nil || !slices.Equal(missing, want) {
+			t.Errorf("MissingGrantACL(%s) = %v, %v, want %v", account, missing, err, want)
+		}
+	}
 	if keys := server.MustDo(t, "dbsize"); keys != int64(0) {
 		t.Errorf("trying has left %v keys", keys)
 	}

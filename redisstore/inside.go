@@ -13,7 +13,7 @@ import (
 // Inside is for package redisadmin; its result has no use elsewhere.
 func (s *Store) Inside() inside.Store {
 	return inside.Store{
-		Client: s.client, Keys: s.keys, Timeout: s.timeout, Replicas: s.replicas, Seals: s.sealer != nil,
+		Client: s.client, Keys: s.keys, Timeout: s.timeout, Replicas: s.replicas, Seals: s.sealer != nil, Shares: s.shares.Load(),
 		CheckAccount: checkAccount, Fault: s.fault,
 		BadKey:         func(key, problem string) error { return &DataError{Key: key, Problem: problem} },
 		TryScripts:     s.tryScripts,

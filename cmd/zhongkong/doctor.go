@@ -98,7 +98,7 @@ func (x checks) runAll(ctx context.Context, args []string) error {
 	if !x.servers(ctx) {
 		return nil
 	}
-	x.rights(ctx)
+	x.rights(ctx, args)
 	x.refusals(ctx)
 	x.grants(ctx)
 	names, err := x.accounts(ctx, args)

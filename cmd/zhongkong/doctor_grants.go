@@ -31,7 +31,10 @@ func (x checks) grants(ctx context.Context) {
 		result := map[redisadmin.Verdict]string{redisadmin.Good: resultOK, redisadmin.Bad: resultFail, redisadmin.Unknown: resultWarn}[s.Verdict]
 		x.add(result, "grants "+s.Name, s.Found, s.Fix)
 	}
-	switch missing, err := admin.MissingGrantACL(ctx); {
+	missing, _, err := missingRules(x.cfg.NeedsGrants(), func(accounts ...string) ([]string, error) {
+		return admin.MissingGrantACL(ctx, accounts...)
+	})
+	switch {
 	case err != nil:
 		x.warn("grants rights", "", "could not be tried: %v", err)
 	case len(missing) > 0:

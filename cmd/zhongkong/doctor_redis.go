@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -164,36 +163,4 @@ func (x checks) clock(d redisadmin.Diagnosis) {
 	default:
 		x.ok("clock", "Redis and this machine agree within %s", brief(max(away, d.RoundTrip, time.Millisecond)))
 	}
-}
-
-// rights tries all commands, keys and channels that the role needs.
-func (x checks) rights(ctx context.Context) {
-	role := x.role()
-	missing, err := redisadmin.New(x.store).MissingACL(ctx, role)
-	switch {
-	case err != nil:
-		x.warn("rights", "", "could not be tried: %v", err)
-	case len(missing) > 0:
-		x.fail("rights", "ACL SETUSER <user> "+strings.Join(x.rules(missing, role), " "),
-			"the Redis user lacks rights that a %s needs: %s", role, strings.Join(missing, " "))
-	default:
-		x.ok("rights", "the Redis user has all rights that a %s needs", role)
-	}
-}
-
-// rules returns the rules that grant what is missing. A command that is denied hides
-// which keys and channels are denied, so in that case all rules of the role are
-// returned. Other rights of the user stay.
-func (x checks) rules(missing []string, role coordinator.Role) []string {
-	if !slices.ContainsFunc(missing, func(rule string) bool { return strings.HasPrefix(rule, "+") }) {
-		return missing
-	}
-	var all []string
-	for _, rule := range append(redisadmin.RequiredACL(x.prefix, role), missing...) {
-		resets := strings.HasPrefix(rule, "reset") || strings.HasPrefix(rule, "-")
-		if !resets && !slices.Contains(all, rule) {
-			all = append(all, rule)
-		}
-	}
-	return all
 }

@@ -96,12 +96,17 @@ func writtenRoutes(t *testing.T, text string) string {
 
 func TestTheRightsOnThePageAreThoseThatTheTestsRunWith(t *testing.T) {
 	text := readText(t, pagesDir+"/redis.md")
-	for user, rules := range map[string][]string{
-		"zhongkong-refresher on >password": redisadmin.RequiredACL("", coordinator.Refresher),
-		"zhongkong-reader on >password":    redisadmin.RequiredACL("", coordinator.Reader),
-		"zhongkong-reader":                 {redisadmin.DemandACL("")},
+	for _, c := range []struct {
+		user  string
+		rules []string
+	}{
+		{"zhongkong-refresher on >password", redisadmin.RequiredACL("", coordinator.Refresher)},
+		{"zhongkong-reader on >password", redisadmin.RequiredACL("", coordinator.Reader)},
+		{"zhongkong-reader", []string{redisadmin.DemandACL("")}},
+		{"zhongkong-refresher", []string{"~zhongkong:{}:*"}}, // as the tests of MissingSharedACL
+		{"zhongkong-reader", []string{"%R~zhongkong:{}:*"}},
 	} {
-		line := "\nACL SETUSER " + user + " " + strings.Join(rules, " ") + "\n"
+		line := "\nACL SETUSER " + c.user + " " + strings.Join(c.rules, " ") + "\n"
 		if !strings.Contains(text, line) {
 			t.Errorf("the page lacks:%s", line)
 		}

@@ -24,6 +24,9 @@ import (
 // +psubscribe and +punsubscribe are for processes with many accounts; without them, which
 // MissingACL does not report, the channels of each account are subscribed.
 //
+// For a user of single accounts, rules for each of them take the place of those with {*},
+// which have its name in place of the *. See MissingSharedACL.
+//
 // The rules suffice for everything in redisstore and in this package but grants (GrantACL),
 // Diagnose (+info, and +config|get for what grants need), clusters (ClusterACL), and a
 // database other than 0 (+select). A reader
@@ -57,12 +60,8 @@ func DemandACL(prefix string) string {
 // MissingGrantACL finds out. The prefix is redisstore.Options.Prefix, "" for the default.
 func GrantACL(prefix string) []string {
 	k := layout.Keyspace{Prefix: cmp.Or(prefix, redisstore.DefaultPrefix)}
-	return []string{grantKeys(k), "+info"}
-}
-
-func grantKeys(k layout.Keyspace) string {
 	all, _ := k.GrantPattern()
-	return "~" + all
+	return []string{"~" + all, "+info"}
 }
 
 // channels are those that a process of that role subscribes to.
@@ -86,53 +85,129 @@ func SentinelACL() []string {
 	}
 }
 
-// MissingACL tries everything that a process of that role needs, without changing
-// anything, and returns the rules that the user lacks. It needs no permission of
-// its own (ACL DRYRUN would). An error means that the server could not be asked.
-func (i Inspector) MissingACL(ctx context.Context, role coordinator.Role) ([]string, error) {
-	c := &aclCheck{Inspector: i, account: "acl-probe-" + rand.Text()[:12], keyRule: "~" + i.Keys.Pattern("*")}
-	checks, published := refresherChecks(), []string{layout.Refreshed, layout.Begun, layout.Wanted}
-	if role == coordinator.Reader {
-		checks, published, c.keyRule = readerChecks(), nil, "%R~"+i.Keys.Pattern("*")
-	}
-	err := c.commands(ctx, i.Keys.Base(c.account), checks, published)
-	if err == nil && !slices.Contains(c.missing, "+exec") { // a connection that cannot EXEC would stay in its transaction
-		err = c.transaction(ctx)
-	}
+// MissingACL tries everything that a process of that role needs for these accounts, or for
+// all if there are none, without changing anything, and returns the rules that the user
+// lacks. The rules of single accounts have the name in place of the * in {*}. The user needs
+// no permission for the check itself (ACL DRYRUN would). An error means that the server could
+// not be asked.
+//
+// It takes a round trip for each account.
+func (i Inspector) MissingACL(ctx context.Context, role coordinator.Role, accounts ...string) ([]string, error) {
+	c, err := i.checkACL(accounts)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.tryRole(ctx, role); err != nil {
 		return nil, i.Fault(ctx, "try what the user may do", "", err)
 	}
-	for _, channel := range channels(role) {
-		if err := c.subscribe(ctx, channel); err != nil {
+	return c.missing, nil
+}
+
+// MissingSharedACL returns the rule for the keys that all accounts share, their log and the
+// index of their changes, if the user lacks it. The rules of RequiredACL cover these keys. A
+// process whose user has rules of single accounts only does without them. In a cluster there
+// are no such keys.
+func (i Inspector) MissingSharedACL(ctx context.Context, role coordinator.Role) ([]string, error) {
+	if !i.Shares {
+		return nil, nil
+	}
+	c := &aclCheck{Inspector: i, probe: newProbe()}
+	checks := []command{{"zrange", []any{key("changes"), 0, -1}}}
+	if role == coordinator.Refresher {
+		checks = append(checks, command{"hset", []any{key("log"), "field", "value", "odd"}})
+	}
+	err := c.commands(ctx, i.Keys.Base("")+c.probe, keyRule(role, i.Keys.Base("")), checks, nil)
+	return c.missing, i.Fault(ctx, "try what the user may do", "", err)
+}
+
+// MissingGrantACL returns the rules of GrantACL, and +waitaof on a server that knows it,
+// that the user lacks for these accounts, or for all if there are none. It is for
+// refreshers, and like MissingACL it changes nothing.
+func (i Inspector) MissingGrantACL(ctx context.Context, accounts ...string) ([]string, error) {
+	c, err := i.checkACL(accounts)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range c.accounts {
+		err := c.commands(ctx, i.Keys.Grant(a.name)+":"+c.probe, "~"+i.Keys.Grant(a.inRules)+"*", []command{
+			{"info", []any{"replication"}},
+			{"hmget", []any{key(""), "version"}},
+			{"hset", []any{key(""), "field", "value", "odd"}},
+			{"zrange", []any{key(":members"), 0, -1}},
+			{"waitaof", []any{0, 0, 1}},
+		}, nil)
+		if err != nil {
 			return nil, i.Fault(ctx, "try what the user may do", "", err)
 		}
 	}
 	return c.missing, nil
 }
 
-// MissingGrantACL returns the rules of GrantACL, and +waitaof on a server that knows it,
-// that the user lacks. It is for refreshers, and like MissingACL it changes nothing.
-func (i Inspector) MissingGrantACL(ctx context.Context) ([]string, error) {
-	c := &aclCheck{Inspector: i, account: "acl-probe-" + rand.Text()[:12], keyRule: grantKeys(i.Keys)}
-	err := c.commands(ctx, i.Keys.Grant(c.account), []command{
-		{"info", []any{"replication"}},
-		{"hmget", []any{key(""), "version"}},
-		{"hset", []any{key(""), "field", "value", "odd"}},
-		{"zrange", []any{key(":members"), 0, -1}},
-		{"waitaof", []any{0, 0, 1}},
-	}, nil)
-	return c.missing, i.Fault(ctx, "try what the user may do", "", err)
-}
-
 type aclCheck struct {
 	Inspector
-	account string // does not exist
-	keyRule string // that is missing if a key is denied
-	missing []string
+	accounts []aclAccount
+	probe    string // begins the last parts of the keys that are tried, which do not exist
+	missing  []string
 }
 
-// commands sends all checks in one pipeline, and publishes. base begins the keys' names.
-func (c *aclCheck) commands(ctx context.Context, base string, checks []command, published []string) error {
+// aclAccount is an account for which rights are tried.
+type aclAccount struct{ name, inRules string }
+
+// checkACL begins a check for these accounts. If there are none, it is for an account that
+// does not exist, which the rules of all accounts cover.
+func (i Inspector) checkACL(accounts []string) (*aclCheck, error) {
+	c := &aclCheck{Inspector: i, probe: newProbe()}
+	if len(accounts) == 0 {
+		c.accounts = []aclAccount{{c.probe, "*"}}
+	}
+	for _, name := range accounts {
+		if err := i.CheckAccount(name); err != nil {
+			return nil, err
+		}
+		c.accounts = append(c.accounts, aclAccount{name, name})
+	}
+	return c, nil
+}
+
+func newProbe() string { return "acl-probe-" + rand.Text()[:12] }
+
+// keyRule is the rule for the keys whose names begin so.
+func keyRule(role coordinator.Role, base string) string {
+	if role == coordinator.Reader {
+		return "%R~" + base + "*"
+	}
+	return "~" + base + "*"
+}
+
+// tryRole tries what a process of the role does.
+func (c *aclCheck) tryRole(ctx context.Context, role coordinator.Role) error {
+	checks, published := refresherChecks(), []string{layout.Refreshed, layout.Begun, layout.Wanted}
+	if role == coordinator.Reader {
+		checks, published = readerChecks(), nil
+	}
+	for _, a := range c.accounts {
+		if err := c.commands(ctx, c.Keys.Base(a.name)+c.probe, keyRule(role, c.Keys.Base(a.inRules)), checks, published); err != nil {
+			return err
+		}
+	}
+	if !slices.Contains(c.missing, "+exec") { // a connection that cannot EXEC would stay in its transaction
+		if err := c.transaction(ctx); err != nil {
+			return err
+		}
+	}
+	for _, channel := range channels(role) {
+		for some := range slices.Chunk(c.accounts, subscribedAtOnce) {
+			if err := c.subscribe(ctx, some, channel); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// commands sends all checks in one pipeline, and publishes. base begins the keys' names, and
+// rule is the one that is missing if a key is denied.
+func (c *aclCheck) commands(ctx context.Context, base, rule string, checks []command, published []string) error {
 	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
 	var tried []*redis.Cmd
@@ -144,8 +219,8 @@ func (c *aclCheck) commands(ctx context.Context, base string, checks []command, 
 				tried = append(tried, pipe.Do(ctx, p.with(base)...))
 			}
 		}
-		for _, channel := range published {
-			tried = append(tried, pipe.Do(ctx, "publish", c.Keys.Channel(c.account, channel), "{}"))
+		for _, channel := range published { // of no account: others would hear it
+			tried = append(tried, pipe.Do(ctx, "publish", c.Keys.Channel(c.probe, channel), "{}"))
 		}
 		_, err := pipe.Exec(ctx)
 		if _, ok := errors.AsType[redis.Error](err); ok {
@@ -154,18 +229,18 @@ func (c *aclCheck) commands(ctx context.Context, base string, checks []command, 
 		return err
 	})
 	for _, cmd := range tried {
-		c.note(cmd.Err(), "")
+		c.note(cmd.Err(), rule, "")
 	}
 	return err
 }
 
 func (c *aclCheck) transaction(ctx context.Context) error {
-	err := c.Client.OnMaster(ctx, c.Keys.Of(c.account).Token, func(client redis.UniversalClient) error {
+	err := c.Client.OnMaster(ctx, c.Keys.Base(c.accounts[0].name), func(client redis.UniversalClient) error {
 		return emptyTransaction(ctx, client)
 	})
 	if answer, ok := errors.AsType[redis.Error](err); ok {
 		if redisclient.DeniedCommand(answer.Error()) == "multi" {
-			c.note(err, "")
+			c.note(err, "", "")
 		}
 		return nil
 	}
@@ -191,30 +266,50 @@ func emptyTransaction(ctx context.Context, server redis.UniversalClient) error {
 	return exec.Err()
 }
 
-// subscribe tries one channel; go-redis has no subscription in a pipeline.
-func (c *aclCheck) subscribe(ctx context.Context, channel string) error {
+// subscribedAtOnce is how many channels are tried in a round trip.
+const subscribedAtOnce = 100
+
+// subscribe tries a channel of accounts; go-redis has no subscription in a pipeline.
+func (c *aclCheck) subscribe(ctx context.Context, accounts []aclAccount, channel string) error {
 	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
 	pubsub := c.Client.Reads.Subscribe(ctx)
 	defer pubsub.Close()
+	refused := false // noted, or for every user: see Refusals
 	for _, send := range []func(context.Context, ...string) error{pubsub.Subscribe, pubsub.Unsubscribe} {
-		if err := send(ctx, c.Keys.Channel(c.account, channel)); err != nil {
-			return err
+		if refused {
+			return nil
 		}
-		_, err := pubsub.ReceiveTimeout(ctx, c.Timeout)
-		c.note(err, channel)
-		if _, ok := errors.AsType[redis.Error](err); ok {
-			return nil // noted, or a refusal: see Refusals
+		for _, a := range accounts {
+			if err := send(ctx, c.Keys.Channel(a.name, channel)); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
+		for _, a := range accounts {
+			err := c.answer(ctx, pubsub)
+			c.note(err, "", "&"+c.Keys.Channel(a.inRules, channel))
+			if _, answered := errors.AsType[redis.Error](err); err != nil && !answered {
+				return err
+			}
+			refused = refused || err != nil
 		}
 	}
 	return nil
 }
 
-// note adds the rule that an error reports as missing.
-func (c *aclCheck) note(err error, channel string) {
+// answer waits for the answer to a subscription, and leaves out what is notified meanwhile.
+func (c *aclCheck) answer(ctx context.Context, pubsub *redis.PubSub) error {
+	for {
+		received, err := pubsub.ReceiveTimeout(ctx, c.Timeout)
+		if _, notified := received.(*redis.Message); err != nil || !notified {
+			return err
+		}
+	}
+}
+
+// note adds the rule that an error reports as missing: that of a command, or those that are
+// given for keys and for a channel. An empty one for the channel: subscribe finds out.
+func (c *aclCheck) note(err error, ofKeys, ofChannel string) {
 	if err == nil || !redisclient.IsPermission(err) {
 		return
 	}
@@ -222,14 +317,12 @@ func (c *aclCheck) note(err error, channel string) {
 	rule := "+" + redisclient.DeniedCommand(text)
 	switch {
 	case rule != "+":
-	case strings.Contains(text, "channel") && channel != "":
-		rule = "&" + c.Keys.Pattern(channel)
 	case strings.Contains(text, "channel"):
-		return // subscribe finds out which one
+		rule = ofChannel
 	default:
-		rule = c.keyRule
+		rule = ofKeys
 	}
-	if !slices.Contains(c.missing, rule) {
+	if rule != "" && !slices.Contains(c.missing, rule) {
 		c.missing = append(c.missing, rule)
 	}
 }

@@ -16,6 +16,7 @@ type Store struct {
 	Timeout  time.Duration // of an operation
 	Replicas int           // that a commit waits for
 	Seals    bool          // there is a key
+	Shares   bool          // the accounts share a log and an index of changes
 
 	// CheckAccount returns what is wrong with an account's name.
 	CheckAccount func(name string) error
