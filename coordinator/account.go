@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -40,14 +41,19 @@ type Account struct {
 
 func newAccount(c *Coordinator, cfg AccountConfig) (*Account, error) {
 	r, err := c.cfg.rules(cfg, cfg.Source)
-	a := &Account{c: c, name: cfg.Name, source: cfg.Source, rules: unique.Make(r), index: -1}
-	if cfg.RefreshEvery != 0 || cfg.Limits != (Limits{}) {
-		a.override = &AccountConfig{RefreshEvery: cfg.RefreshEvery, Limits: cfg.Limits}
-	}
+	a := &Account{c: c, name: cfg.Name, source: cfg.Source, rules: unique.Make(r), override: cfg.override(), index: -1}
 	if r.grant.Needed {
 		a.grant = new(grantMemory)
 	}
 	return a, errors.Join(validateName(cfg.Name), err)
+}
+
+// override returns what the configuration says of the rules, nil if that is nothing.
+func (cfg AccountConfig) override() *AccountConfig {
+	if cfg.RefreshEvery == 0 && cfg.Limits == (Limits{}) {
+		return nil
+	}
+	return &AccountConfig{RefreshEvery: cfg.RefreshEvery, Limits: cfg.Limits}
 }
 
 // Name returns the account's name.
@@ -198,21 +204,53 @@ func (a *Account) SetSource(s Source) {
 	r, err := a.c.cfg.rules(own, s)
 	if err != nil {
 		a.c.log.Error("the new source describes itself wrongly: the rules of the one before go on", "account", a.name, "error", err)
+		r = a.rules.Value()
 	}
+	a.configure(s, a.override, r)
+}
+
+// Configure replaces the account's Source, RefreshEvery and Limits. Calls that wait go on
+// waiting, Watch goes on, and the token stays in use. The new Limits bind the next call
+// to the source, and what was used of the window counts. When a token is replaced is
+// stored with it, for all processes: the new RefreshEvery holds from the next token on.
+//
+// Name and Parent must be those that the account was added with: to change them, remove
+// the account and add another. The error names the field that is wrong; the account
+// stays as it was then. Configure does not wait for the store.
+func (a *Account) Configure(cfg AccountConfig) error {
+	a.c.membership.Lock()
+	defer a.c.membership.Unlock()
+	parent := ""
+	if p := a.parent(); p != nil {
+		parent = p.name
+	}
+	r, err := a.c.cfg.rules(cfg, cfg.Source)
+	switch {
+	case cfg.Name != a.name:
+		err = fmt.Errorf("Name is %q: it cannot be changed", cfg.Name)
+	case cfg.Parent != parent:
+		err = fmt.Errorf("Parent is %q, not %q: it cannot be changed", cfg.Parent, parent)
+	}
+	if err != nil {
+		return fmt.Errorf("coordinator: account %q: %w", a.name, err)
+	}
+	a.configure(cfg.Source, cfg.override(), r)
+	return nil
+}
+
+// configure replaces what a configuration says. membership is held.
+func (a *Account) configure(s Source, override *AccountConfig, r rules) {
 	a.mu.Lock()
-	a.source = s
-	if err == nil {
-		a.rules = unique.Make(r)
-		if r.grant.Needed && a.grant == nil {
-			a.grant = new(grantMemory)
-		}
+	a.source, a.override, a.rules = s, override, unique.Make(r)
+	if r.grant.Needed && a.grant == nil {
+		a.grant = new(grantMemory)
 	}
 	removed := a.view.removed
 	a.mu.Unlock()
 	if !removed {
 		a.c.sub.Add(a.Role(), a.name)
 	}
-	a.apply((*view).sourceReplaced)
+	a.apply((*view).reconfigured)
 }
 
 // Status returns what is known without asking the store.

@@ -47,10 +47,10 @@ func (v *view) unfollowed(e env) effects {
 	return effects{reschedule: v.reads == 0 && v.readDue && !v.removed, wake: e.now}
 }
 
-// sourceReplaced forgets limits that may not concern the new source.
-func (v *view) sourceReplaced(e env) effects {
+// reconfigured forgets limits that may not concern the new source or the new limits.
+func (v *view) reconfigured(e env) effects {
 	if v.rare != nil {
-		v.rare.limitUntil, v.rare.heldUntil = 0, 0
+		v.rare.limitUntil, v.rare.heldUntil, v.rare.demand.allowedAt = 0, 0, 0
 	}
 	v.read()
 	return effects{broadcast: true, reschedule: !v.removed, wake: e.now}

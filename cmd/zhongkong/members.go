@@ -167,8 +167,8 @@ func (m *members) of(name string) []string {
 	return names
 }
 
-// add adds a member of an account, and its tickets. A member that is there gets the
-// source.
+// add adds a member of an account, and its tickets. A member that is there is
+// configured anew.
 func (m *members) add(of config.Account, name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
 	m.mu.Lock()
 	cfg, before := m.cfg, m.present[name]
@@ -205,11 +205,10 @@ func (m *members) add(of config.Account, name string, source coordinator.Source,
 	return account, nil
 }
 
-// ensure adds an account to the coordinator, or gives the one that is there the source.
+// ensure adds an account to the coordinator, or configures the one that is there.
 func (m *members) ensure(c coordinator.AccountConfig) (*coordinator.Account, error) {
 	if account, there := m.d.zk.Account(c.Name); there {
-		account.SetSource(c.Source)
-		return account, nil
+		return account, account.Configure(c)
 	}
 	return m.d.zk.Add(c)
 }

@@ -196,11 +196,10 @@ func (d *daemon) apply(next *config.Config) difference {
 	return diff
 }
 
-// keepsToken reports whether the token that callers have stays in use if a becomes
-// next.
-func keepsToken(a, next config.Account) bool {
-	return a.Limits == next.Limits && a.RefreshEvery == next.RefreshEvery && a.Source == next.Source && a.Of == next.Of
-}
+// keepsToken reports whether the token that callers have stays in use if a becomes next.
+// Another kind of source, or another parent, issues another token: such an account is
+// removed and added again. All else is changed in place.
+func keepsToken(a, next config.Account) bool { return a.Source == next.Source && a.Of == next.Of }
 
 // applyAccount adds an account, or changes the one that is there.
 func (d *daemon) applyAccount(next *config.Config, a, old config.Account) error {
@@ -214,7 +213,7 @@ func (d *daemon) applyAccount(next *config.Config, a, old config.Account) error 
 		return err
 	}
 	if old.Label = a.Label; !old.Same(a) || d.cfg.Refreshing(old) != next.Refreshing(a) {
-		current.SetSource(account.Source)
+		return current.Configure(account)
 	} // else only the label changed, which the page reads from the configuration
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
@@ -273,5 +274,75 @@ func TestAParentThatGetsASecretLetsItsChildBeRefreshed(t *testing.T) {
 	d.ready()
 	if _, fields := d.send(ops, "GET", "/v1/accounts/wx1.jsapi", ""); fields["generation"] == 0.0 {
 		t.Errorf("the child has no token: %v", fields)
+	}
+}
+
+func TestNewLimitsAndPeriodsAreTakenOverWithoutAGap(t *testing.T) {
+	b := newBench(t)
+	account := func(more string) string { return "accounts:\n- {appid: " + appID + ", secret_env: S" + more + "}\n" }
+	path := b.file("zk.yaml", account(""))
+	d := b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path).serve()
+	d.ready()
+	const at = "/v1/tokens/" + appID
+	_, first := d.send(ops, "GET", at, "")
+	held := make(chan int, 1)
+	go func() {
+		status, _ := d.send(ops, "GET", fmt.Sprintf("%s?after=%.0f&wait=60s", at, first["generation"]), "")
+		held <- status
+	}()
+	b.eventually("a long poll to be open", func() bool {
+		_, metrics := d.get("/metrics")
+		return strings.Contains(metrics, "\nzhongkong_http_holding 1\n")
+	})
+
+	stop := make(chan struct{})
+	var asking sync.WaitGroup
+	for range 2 {
+		asking.Go(func() { // ends with stop
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if status, fields := d.send(ops, "GET", at, ""); status != http.StatusOK {
+					t.Errorf("a request during the reloads = %d %v, want 200", status, fields["error"])
+					return
+				}
+			}
+		})
+	}
+	for i := range 20 {
+		b.rewrite(path, account(fmt.Sprintf(", refresh_every: %dm, limits: {per_day: %d}", 30+i, 1000+i)))
+		b.hup()
+		b.eventually("the reload", func() bool {
+			return strings.Count(d.stderr.String(), "accounts_added=0 accounts_changed=1 accounts_removed=0") == i+1
+		})
+	}
+	close(stop)
+	asking.Wait()
+	select {
+	case status := <-held:
+		t.Errorf("the long poll ended with %d during the reloads", status)
+		return
+	default:
+	}
+	if calls := len(b.wechat.Issued()); calls != 1 {
+		t.Errorf("the reloads made %d calls to the issuer", calls-1)
+	}
+	d.send(ops, "POST", at+"/refresh", "")
+	if status := <-held; status != http.StatusOK {
+		t.Errorf("the long poll that was open during the reloads = %d, want 200", status)
+	}
+
+	// Two calls were made today; one is not reserved for the schedule.
+	b.rewrite(path, account(", limits: {per_day: 30, reserve: 29}"))
+	b.hup()
+	b.eventually("the last reload", func() bool { return strings.Count(d.stderr.String(), "accounts_changed=1") == 21 })
+	if status, fields := d.send(ops, "POST", at+"/refresh", ""); status != http.StatusTooManyRequests {
+		t.Errorf("a refresh beyond the new limit = %d %v, want 429", status, fields)
+	}
+	if status, _ := d.send(ops, "GET", at, ""); status != http.StatusOK {
+		t.Errorf("the token beyond the new limit = %d, want 200", status)
 	}
 }
