@@ -308,7 +308,8 @@ func storeAloneOne(e *env, r *record, v version, size fleetSize) error {
 	}
 	all := f["scripts"]
 	n := all["calls"]
-	r.add(v.contender("refresh"), of("redis-us/refresh", 1e6*all["redis-cpu"]/n), of("own-us/refresh", 1e6*all["own-cpu"]/n),
+	r.add(v.contender("refresh"), of("redis-us/refresh", 1e6*all["redis-cpu"]/n), of("scripts-us/refresh", 1e6*all["scripts-seconds"]/n),
+		of("own-us/refresh", 1e6*all["own-cpu"]/n),
 		of("commands/refresh", all["commands"]/n))
 	return nil
 }

@@ -126,14 +126,14 @@ func (f *fleet) serverTotals(v values) error {
 				if !strings.HasPrefix(name, "cmdstat_") {
 					continue
 				}
-				digits, _, _ := strings.Cut(strings.TrimPrefix(value, "calls="), ",")
-				calls, err := strconv.ParseFloat(digits, 64)
-				if err != nil {
+				var calls, usec float64
+				if _, err := fmt.Sscanf(value, "calls=%f,usec=%f,", &calls, &usec); err != nil {
 					return fmt.Errorf("INFO: %q: %w", line, err)
 				}
 				v["commands"] += calls
 				if name == "cmdstat_evalsha" || name == "cmdstat_eval" {
 					v["scripts"] += calls
+					v["scripts-seconds"] += usec / 1e6
 				}
 			}
 		}
