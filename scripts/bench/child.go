@@ -39,6 +39,8 @@ var childRoles = map[string]func(o order, c *conversation) error{
 	"first":    firstChild,
 	"bare":     bareChild,
 	"busy":     busyChild,
+	"flood":    floodChild,
+	"refuse":   refuseChild,
 
 	"upstream":     upstreamChild,
 	"reverseproxy": reverseProxyChild,

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -24,9 +26,79 @@ const (
 	floodPatience = 5 * time.Second
 )
 
-// floods measures a daemon that receives wrong passwords from many addresses.
+// floods measures a daemon that receives wrong passwords from many addresses, and what the
+// machine allows: a bare handler that refuses them at once.
 func floods(e *env, r *record) error {
-	return e.eachInTurn(r, func(v version) error { return floodOne(e, r, v) })
+	if err := e.eachInTurn(r, func(v version) error { return floodOne(e, r, v) }); err != nil {
+		return err
+	}
+	bare, addr, err := spawnServer(order{Role: "refuse"})
+	if err != nil {
+		return err
+	}
+	f, err := underFlood(e, &daemon{url: "http://" + addr}, userPassword, nil)
+	if err != nil {
+		return errors.Join(err, bare.end())
+	}
+	r.add(bareRefusal, f.values()...)
+	return bare.end()
+}
+
+// bareRefusal is the contender that does no more than to refuse.
+const bareRefusal = "bare net/http handler"
+
+// refuseChild answers the proved caller, and nobody else, with a token.
+func refuseChild(o order, c *conversation) error {
+	return serveChild(o, c, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, _, _ := r.BasicAuth(); user != provedUser {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = io.WriteString(w, tokenText(1))
+	}))
+}
+
+const provedUser = "proved"
+
+// underFlooding is what the regular caller sees without the flood and in it.
+type underFlooding struct {
+	sent          int
+	calm, flooded []time.Duration
+}
+
+func (f underFlooding) values() []value {
+	return []value{
+		of("wrong", float64(f.sent)),
+		ms("calm-p50-ms", percentile(f.calm, .5)), ms("calm-p99-ms", percentile(f.calm, .99)),
+		ms("p50-ms", percentile(f.flooded, .5)), ms("p99-ms", percentile(f.flooded, .99)),
+	}
+}
+
+// underFlood has the regular caller ask without the flood, and in it. meanwhile, which gets
+// the time that the second takes, runs beside it.
+func underFlood(e *env, d *daemon, key string, meanwhile func(time.Duration)) (f underFlooding, err error) {
+	last := time.Duration(e.or(5000, 300)) * time.Millisecond
+	if err := d.ask(context.Background(), http.DefaultClient, provedUser, key); err != nil {
+		return f, err
+	}
+	f.calm = regular(d, provedUser, key, last)
+	flood, err := spawn(order{Role: "flood", Source: d.url, Number: e.or(floodRate, 100)})
+	if err != nil {
+		return f, err
+	}
+	if err := flood.awaitReady(); err != nil {
+		return f, errors.Join(err, flood.end())
+	}
+	flood.start()
+	time.Sleep(last / 5)
+	var beside sync.WaitGroup
+	if meanwhile != nil {
+		beside.Go(func() { meanwhile(4 * last) }) // joined below
+	}
+	f.flooded = regular(d, provedUser, key, 4*last)
+	beside.Wait()
+	flood.start() // the second line ends it
+	return f, errors.Join(flood.result(&f.sent), flood.end())
 }
 
 func floodOne(e *env, r *record, v version) error {
@@ -39,25 +111,19 @@ func floodOne(e *env, r *record, v version) error {
 	if err != nil {
 		return err
 	}
-	last := time.Duration(e.or(5000, 300)) * time.Millisecond
-	if err := d.ask(context.Background(), http.DefaultClient, "proved", key); err != nil {
+	var lockedPrograms, lockedPeople int
+	var slowestProgram, slowestPerson time.Duration
+	f, err := underFlood(e, d, key, func(last time.Duration) {
+		lockedPrograms, slowestProgram = newcomers(d, "program", key, 1, programs, last)
+		lockedPeople, slowestPerson = newcomers(d, "person", userPassword, 2, people, last)
+	})
+	if err != nil {
 		return errors.Join(err, d.stop())
 	}
-	calm := regular(d, "proved", key, last)
-	stop := flood(d, e.or(floodRate, 100))
-	time.Sleep(last / 5)
-	flooded := make(chan []time.Duration, 1)
-	go func() { flooded <- regular(d, "proved", key, 4*last) }() // received below
-	lockedPrograms, slowestProgram := newcomers(d, "program", key, 1, programs, 4*last)
-	lockedPeople, slowestPerson := newcomers(d, "person", userPassword, 2, people, 4*last)
-	during := <-flooded
-	sent := stop()
-	r.add(v.name, of("wrong", float64(sent)),
-		ms("calm-p50-ms", percentile(calm, .5)), ms("calm-p99-ms", percentile(calm, .99)),
-		ms("p50-ms", percentile(during, .5)), ms("p99-ms", percentile(during, .99)),
+	r.add(v.name, append(f.values(),
 		of("programs-locked-out", float64(lockedPrograms)), ms("slowest-program-ms", slowestProgram),
 		of("people-locked-out", float64(lockedPeople)), ms("slowest-person-ms", slowestPerson),
-		of("peak-MB", peakMemory(d.cmd.Process.Pid)/1e6))
+		of("peak-MB", peakMemory(d.cmd.Process.Pid)/1e6))...)
 	return d.stop()
 }
 
@@ -85,7 +151,7 @@ func (e *env) floodFile(v version, programs, people int) (key, path string, err 
 	user := func(name, hash string) {
 		fmt.Fprintf(&b, "- {name: %s, password: '%s', accounts: [%s]}\n", name, hash, appID)
 	}
-	user("proved", hash)
+	user(provedUser, hash)
 	user("flooded", password)
 	for i := range programs {
 		user(fmt.Sprint("program", i), hash)
@@ -164,19 +230,29 @@ func newcomers(d *daemon, kind, password string, network byte, n int, within tim
 	return lockedOut, slowest
 }
 
+// floodChild sends wrong passwords from its start until it is told to end, and answers how
+// many. It is a process of its own, so that the regular caller does not wait for it.
+func floodChild(o order, c *conversation) error {
+	if err := c.ready(); err != nil {
+		return err
+	}
+	stop := flood(o.Source, o.Number)
+	_, err := c.in.ReadString('\n')
+	return errors.Join(err, c.answer(stop()))
+}
+
 // flood sends wrong passwords until the function that it returns is called, which
 // returns how many were sent.
-func flood(d *daemon, rate int) (stop func() (sent int)) {
+func flood(url string, rate int) (stop func() (sent int)) {
+	addr := strings.TrimPrefix(url, "http://")
 	ctx, cancel := context.WithCancel(context.Background())
 	guesses := make(chan int, 512)
 	var all sync.WaitGroup
-	for range cap(guesses) { // each guess waits for its answer for a second at most
+	for range cap(guesses) {
 		all.Go(func() { // joined by stop
 			for i := range guesses {
-				one, done := context.WithTimeout(ctx, time.Second)
 				address := net.IPv4(127, 100, byte(i%floodSources/100), byte(i%floodSources%100+1))
-				_ = d.ask(one, from(address), "flooded", fmt.Sprint("wrong-password-", i))
-				done()
+				guess(ctx, addr, address, fmt.Sprint("wrong-password-", i))
 			}
 		})
 	}
@@ -197,4 +273,21 @@ func flood(d *daemon, rate int) (stop func() (sent int)) {
 		}
 	})
 	return func() int { cancel(); all.Wait(); return sent }
+}
+
+// guess sends one wrong password on a connection of its own. It waits for the answer for a
+// second at most.
+func guess(ctx context.Context, addr string, from net.IP, password string) {
+	ctx, done := context.WithTimeout(ctx, time.Second)
+	defer done()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
+	c, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
+	_, _ = fmt.Fprintf(c, "GET /v1/tokens/%s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\nConnection: close\r\n\r\n",
+		appID, addr, base64.StdEncoding.EncodeToString([]byte("flooded:"+password)))
+	_, _ = io.Copy(io.Discard, c) // until the server closes
 }
