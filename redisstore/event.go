@@ -59,9 +59,12 @@ func channelOf(kind coordinator.EventKind) string {
 
 // event decodes a notification. Its errors do not quote it.
 func (s *Store) event(account, channel, payload string) (coordinator.Event, error) {
-	var m message
-	if err := json.Unmarshal([]byte(payload), &m); err != nil {
-		return coordinator.Event{}, errors.New("it is not a JSON object of the known form")
+	m, ok := decodeRefreshed(payload)
+	if !ok {
+		m = message{}
+		if err := json.Unmarshal([]byte(payload), &m); err != nil {
+			return coordinator.Event{}, errors.New("it is not a JSON object of the known form")
+		}
 	}
 	e := coordinator.Event{
 		Kind:    coordinator.EventKind(m.Event),

@@ -12,3 +12,9 @@ func (scripts) changed(change func(name, source string) string) scripts {
 // AskEvery has a store of one address ask its servers so often for their role. It
 // is called before the store is used.
 func (s *Store) AskEvery(d time.Duration) { s.client.AskEvery(d) }
+
+// DecodedByForm reports whether a notification is decoded without encoding/json.
+func DecodedByForm(payload string) bool {
+	_, ok := decodeRefreshed(payload)
+	return ok
+}

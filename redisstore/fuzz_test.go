@@ -3,6 +3,7 @@ package redisstore
 import (
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -154,6 +155,35 @@ func FuzzEvent(f *testing.F) {
 		}
 		if e.Kind == coordinator.EventFailed && e.Failure == nil {
 			t.Errorf("event = %+v", e)
+		}
+	})
+}
+
+func FuzzRefreshedForm(f *testing.F) {
+	f.Add(refreshedMessage)
+	change := strings.NewReplacer(`,"reason"`, `,"refresh_at":"2026-11-22T21:00:00Z","repeated":1,"reason"`, `"}`, `","change":"1790000000000001"}`)
+	f.Add(change.Replace(refreshedMessage))
+	for _, pair := range [][2]string{
+		{"88_abc", `88\/abc`}, {"88_abc", "88é"}, {"88_abc", "88\xff"}, {"88_abc", "88\n"}, {"88_abc", "88\x7f"}, {"88_abc-DEF", ""},
+		{"1790000000000000", "0"}, {"1790000000000000", "01790000000000000"}, {"1790000000000000", "179e13"}, {"1790000000000000", "-1"},
+		{"1790000000000000", "18446744073709551616"}, {"7170000", "7170000.0"}, {"7170000", `"7170000"`}, {"7170000", ""},
+		{".123Z", ",123Z"}, {".123Z", "+08:00"}, {"T20", "T24"}, {"2026-11-22T22:00:00.123Z", "null"},
+		{`"ttl_ms"`, `"TTL_MS"`}, {`,"reason"`, `,"attributes":{"scope":"a"},"reason"`}, {`,"reason"`, `,"repeated":10,"reason"`},
+		{`"}`, `","change":"01"}`}, {`"}`, `","change":1}`}, {`"}`, `","event":"failed"}`}, {`"}`, `"} `}, {`"}`, `"}}`}, {`"}`, `"`}, {":", " : "},
+	} {
+		f.Add(strings.Replace(refreshedMessage, pair[0], pair[1], 1))
+	}
+	f.Fuzz(func(t *testing.T, payload string) {
+		got, ok := decodeRefreshed(payload)
+		if !ok {
+			return
+		}
+		var want message
+		if err := json.Unmarshal([]byte(payload), &want); err != nil {
+			t.Fatalf("%q is decoded, but encoding/json says %v", payload, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%q is decoded as\n%+v, by encoding/json as\n%+v", payload, got, want)
 		}
 	})
 }
