@@ -73,6 +73,7 @@ func TestTheStateFromMemoryIsWhatStatusReads(t *testing.T) {
 			if _, err := first.account(wxa).Refresh(t.Context()); err == nil {
 				t.Fatal("a source that refuses gave a token")
 			}
+			first.wait("the lock to be given back, which no notification tells", func() bool { return store.Peek(wxa).Holder == "" })
 			s := stageOn(t, store, first.sources) // a process that reads everything at its start
 			s.tokens(wxa, wxb)
 			for _, account := range []string{wxa, wxb} {
