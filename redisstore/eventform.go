@@ -80,7 +80,7 @@ func (f *form) instant(part string) (t time.Time) {
 }
 
 // whole returns the whole number that follows the part. One of more than 18 digits,
-// which no int64 may hold, is of another form, and so is one with a leading zero.
+// which an int64 may not hold, is of another form, and so is one that begins with 0.
 func (f *form) whole(part string) (n uint64) {
 	f.skip(part)
 	digits := 0
