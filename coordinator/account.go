@@ -49,11 +49,11 @@ func newAccount(c *Coordinator, cfg AccountConfig) (*Account, error) {
 }
 
 // override returns what the configuration says of the rules, nil if that is nothing.
-func (cfg AccountConfig) override() *AccountConfig {
-	if cfg.RefreshEvery == 0 && cfg.Limits == (Limits{}) {
+func (a AccountConfig) override() *AccountConfig {
+	if a.RefreshEvery == 0 && a.Limits == (Limits{}) {
 		return nil
 	}
-	return &AccountConfig{RefreshEvery: cfg.RefreshEvery, Limits: cfg.Limits}
+	return &AccountConfig{RefreshEvery: a.RefreshEvery, Limits: a.Limits}
 }
 
 // Name returns the account's name.
@@ -224,13 +224,16 @@ func (a *Account) Configure(cfg AccountConfig) error {
 	if p := a.parent(); p != nil {
 		parent = p.name
 	}
-	r, err := a.c.cfg.rules(cfg, cfg.Source)
+	fixed := func(field, given, is string) error {
+		return fmt.Errorf("coordinator: account %q: %s is %q, not %q: it cannot be changed", a.name, field, given, is)
+	}
 	switch {
 	case cfg.Name != a.name:
-		err = fmt.Errorf("Name is %q: it cannot be changed", cfg.Name)
+		return fixed("Name", cfg.Name, a.name)
 	case cfg.Parent != parent:
-		err = fmt.Errorf("Parent is %q, not %q: it cannot be changed", cfg.Parent, parent)
+		return fixed("Parent", cfg.Parent, parent)
 	}
+	r, err := a.c.cfg.rules(cfg, cfg.Source)
 	if err != nil {
 		return fmt.Errorf("coordinator: account %q: %w", a.name, err)
 	}
