@@ -61,7 +61,6 @@ func channelOf(kind coordinator.EventKind) string {
 func (s *Store) event(account, channel, payload string) (coordinator.Event, error) {
 	m, ok := decodeRefreshed(payload)
 	if !ok {
-		m = message{}
 		if err := json.Unmarshal([]byte(payload), &m); err != nil {
 			return coordinator.Event{}, errors.New("it is not a JSON object of the known form")
 		}

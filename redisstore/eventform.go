@@ -32,10 +32,14 @@ func decodeRefreshed(payload string) (m message, ok bool) {
 		f.skip(`"`)
 	}
 	f.skip(`}`)
-	return m, !f.other && f.rest == ""
+	if f.other || f.rest != "" {
+		return message{}, false
+	}
+	return m, true
 }
 
-// form reads a text whose parts follow each other in a known order.
+// form reads a text whose parts follow each other in a known order. Once the text turns out to
+// have another form, nothing more of it is read.
 type form struct {
 	rest  string
 	other bool // the text has another form; what was read of it is worth nothing
@@ -52,6 +56,9 @@ func (f *form) skip(part string) {
 func (f *form) quoted(part string) string {
 	f.skip(part)
 	f.skip(`"`)
+	if f.other {
+		return ""
+	}
 	for i := range len(f.rest) {
 		switch c := f.rest[i]; {
 		case c == '"':
@@ -73,9 +80,8 @@ func (f *form) text(part string) string { return strings.Clone(f.quoted(part)) }
 
 // instant returns the instant that follows the part.
 func (f *form) instant(part string) (t time.Time) {
-	if t.UnmarshalText([]byte(f.quoted(part))) != nil {
-		f.other = true
-	}
+	text := f.quoted(part)
+	f.other = f.other || t.UnmarshalText([]byte(text)) != nil
 	return t
 }
 
@@ -83,6 +89,9 @@ func (f *form) instant(part string) (t time.Time) {
 // which an int64 may not hold, is of another form, and so is one that begins with 0.
 func (f *form) whole(part string) (n uint64) {
 	f.skip(part)
+	if f.other {
+		return 0
+	}
 	digits := 0
 	for ; digits < len(f.rest) && '0' <= f.rest[digits] && f.rest[digits] <= '9'; digits++ {
 		n = 10*n + uint64(f.rest[digits]-'0')
