@@ -11,13 +11,7 @@ import (
 func TestWhatTheCommitTellsIsDecodedByItsForm(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), redisstore.Options{})
-	client := server.Client()
-	defer client.Close()
-	heard := client.Subscribe(t.Context(), "zhongkong:{a}:refreshed")
-	defer heard.Close()
-	if _, err := heard.Receive(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	next := heard(t, server, "zhongkong:{a}:refreshed")
 	plain := of(begun(t, store, "a", 0), "88_abc-DEF")
 	r, err := store.Commit(t.Context(), "a", plain)
 	if err != nil {
@@ -29,12 +23,8 @@ func TestWhatTheCommitTellsIsDecodedByItsForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		message, err := heard.ReceiveMessage(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !redisstore.DecodedByForm(message.Payload) {
-			t.Errorf("the form of %q is not known", message.Payload)
+		if payload := next().Payload; !redisstore.DecodedByForm(payload) {
+			t.Errorf("the form of %q is not known", payload)
 		}
 	}
 }

@@ -153,19 +153,10 @@ func TestAGrantThatIsTooLongToBeOpenedIsNotStored(t *testing.T) {
 
 func TestTheVersionBeforeIgnoresGrants(t *testing.T) {
 	server := redistest.Start(t)
-	client := server.Client()
-	defer client.Close()
-	heard := client.Subscribe(t.Context(), "zhongkong:{a}:refreshed")
-	defer heard.Close()
-	if _, err := heard.Receive(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	next := heard(t, server, "zhongkong:{a}:refreshed")
 	store := openGrants(t, server.URL(), time.Minute, redisstore.Options{})
 	consented(t, store, "a", "SECRET")
-	message, err := heard.ReceiveMessage(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	message := next()
 	var m olderMessage
 	if err := json.Unmarshal([]byte(message.Payload), &m); err != nil || m.Event != "grant" || m.AccessToken != "" || m.Generation != 0 || m.Fence != 0 {
 		t.Errorf("the version before reads %s as %+v, %v", message.Payload, m, err)

@@ -95,22 +95,13 @@ func TestWhatTheVersionBeforeHasWrittenIsReadAndKept(t *testing.T) {
 func TestTheVersionBeforeReadsWhatThisOneTells(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), redisstore.Options{})
-	client := server.Client()
-	defer client.Close()
-	heard := client.Subscribe(t.Context(), "zhongkong:{a}:refreshed")
-	defer heard.Close()
-	if _, err := heard.Receive(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	message := heard(t, server, "zhongkong:{a}:refreshed")
 	next := func(event string) olderMessage {
 		t.Helper()
-		message, err := heard.ReceiveMessage(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		payload := message().Payload
 		var m olderMessage
-		if err := json.Unmarshal([]byte(message.Payload), &m); err != nil || m.Event != event {
-			t.Errorf("the version before reads %q as %+v, %v, want an event %q", message.Payload, m, err, event)
+		if err := json.Unmarshal([]byte(payload), &m); err != nil || m.Event != event {
+			t.Errorf("the version before reads %q as %+v, %v, want an event %q", payload, m, err, event)
 		}
 		return m
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
 // open returns a store that is closed when the test ends.
@@ -56,6 +57,29 @@ func refreshed(t testing.TB, store coordinator.Store, account, token string) coo
 		t.Fatal(err)
 	}
 	return r
+}
+
+// heard subscribes to a pattern of channels. The function that it returns waits for the next
+// notification.
+func heard(t testing.TB, server *redistest.Server, pattern string) (next func() *redis.Message) {
+	t.Helper()
+	client := server.Client()
+	sub := client.PSubscribe(t.Context(), pattern)
+	t.Cleanup(func() {
+		_ = sub.Close()
+		_ = client.Close()
+	})
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return func() *redis.Message {
+		t.Helper()
+		message, err := sub.ReceiveMessage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return message
+	}
 }
 
 func loaded(t testing.TB, store coordinator.Store, account string) coordinator.State {
