@@ -41,11 +41,17 @@ type Account struct {
 
 func newAccount(c *Coordinator, cfg AccountConfig) (*Account, error) {
 	r, err := c.cfg.rules(cfg, cfg.Source)
-	a := &Account{c: c, name: cfg.Name, source: cfg.Source, rules: unique.Make(r), override: cfg.override(), index: -1}
-	if r.grant.Needed {
+	a := &Account{c: c, name: cfg.Name, index: -1}
+	a.set(cfg.Source, cfg.override(), r)
+	return a, errors.Join(validateName(cfg.Name), err)
+}
+
+// set replaces what a configuration says. mu is held, or nothing else has the account yet.
+func (a *Account) set(s Source, override *AccountConfig, r rules) {
+	a.source, a.override, a.rules = s, override, unique.Make(r)
+	if r.grant.Needed && a.grant == nil {
 		a.grant = new(grantMemory)
 	}
-	return a, errors.Join(validateName(cfg.Name), err)
 }
 
 // override returns what the configuration says of the rules, nil if that is nothing.
@@ -241,13 +247,10 @@ func (a *Account) Configure(cfg AccountConfig) error {
 	return nil
 }
 
-// configure replaces what a configuration says. membership is held.
+// configure is set for an account in use. membership is held.
 func (a *Account) configure(s Source, override *AccountConfig, r rules) {
 	a.mu.Lock()
-	a.source, a.override, a.rules = s, override, unique.Make(r)
-	if r.grant.Needed && a.grant == nil {
-		a.grant = new(grantMemory)
-	}
+	a.set(s, override, r)
 	removed := a.view.removed
 	a.mu.Unlock()
 	if !removed {
