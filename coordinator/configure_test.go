@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -22,17 +21,13 @@ func TestAnotherConfigurationEndsNoWaitAndKeepsTheToken(t *testing.T) {
 		}()
 		time.Sleep(time.Second) // the call to the source is under way
 		for i := range 3 {
-			if err := p.Configure(coordinator.AccountConfig{Name: account, Source: f.source, Limits: coordinator.Limits{PerDay: 1000 + i}}); err != nil {
-				t.Fatal(err)
-			}
+			f.configure(p, 0, coordinator.Limits{PerDay: 1000 + i})
 		}
 		if err := <-waited; err != nil {
 			t.Errorf("Token() = %v while the limits changed", err)
 		}
 		first := <-watched
-		if err := p.Configure(coordinator.AccountConfig{Name: account, Source: f.source, RefreshEvery: 30 * time.Minute}); err != nil {
-			t.Fatal(err)
-		}
+		f.configure(p, 30*time.Minute, coordinator.Limits{})
 		if s, ok := p.Peek(); !ok || s.Generation != first.Generation {
 			t.Errorf("Peek() = %v, %v after another RefreshEvery, want the token before", s, ok)
 		}
@@ -50,9 +45,7 @@ func TestLimitsThatAreConfiguredHoldFromTheNextCallOn(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		p := f.refresher()
 		f.wantCurrent(p)
-		if err := p.Configure(coordinator.AccountConfig{Name: account, Source: f.source, Limits: coordinator.Limits{PerDay: 2, Reserve: 1}}); err != nil {
-			t.Fatal(err)
-		}
+		f.configure(p, 0, coordinator.Limits{PerDay: 2, Reserve: 1})
 		if got := p.Status().Limits.PerDay; got != 2 {
 			t.Errorf("Status().Limits.PerDay = %d, want 2", got)
 		}
@@ -61,9 +54,7 @@ func TestLimitsThatAreConfiguredHoldFromTheNextCallOn(t *testing.T) {
 			t.Errorf("Refresh() = %v with all calls but the reserve used, want that the budget is", err)
 		}
 		f.wantCurrent(p) // served all the same
-		if err := p.Configure(coordinator.AccountConfig{Name: account, Source: f.source}); err != nil {
-			t.Fatal(err)
-		}
+		f.configure(p, 0, coordinator.Limits{})
 		if _, err := p.Refresh(t.Context()); err != nil {
 			t.Errorf("Refresh() = %v with the old limits again", err)
 		}
@@ -81,16 +72,12 @@ func TestALimitBelowWhatWasUsedForbidsCallsAndLeavesTheToken(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := p.Configure(coordinator.AccountConfig{Name: account, Source: f.source, Limits: coordinator.Limits{PerDay: 3, Reserve: 1}}); err != nil {
-			t.Fatal(err)
-		}
+		f.configure(p, 0, coordinator.Limits{PerDay: 3, Reserve: 1})
 		var throttled *coordinator.ThrottledError
 		if _, err := p.Refresh(t.Context()); !errors.As(err, &throttled) || throttled.Limit != coordinator.LimitBudget {
 			t.Errorf("Refresh() = %v with 5 calls made and 3 allowed, want that the budget is used up", err)
 		}
-		time.Sleep(70 * time.Minute) // the schedule is bound, too
-		synctest.Wait()
-		f.wantCalls(5)
+		f.wantCallsAfter(70*time.Minute, 5) // the schedule is bound, too
 		f.wantCurrent(p)
 	})
 }
@@ -102,15 +89,9 @@ func TestARefreshThatAnOldLimitForbadeIsMadeAtOnceUnderTheNewOne(t *testing.T) {
 		cfg.Limits = coordinator.Limits{PerDay: 2, Reserve: 1, Window: 10 * time.Hour}
 		p := f.start(cfg, f.source)
 		f.wantCurrent(p)
-		time.Sleep(2*time.Hour + 10*time.Second)
-		synctest.Wait()
-		f.wantCalls(2)
-		if err := p.Configure(coordinator.AccountConfig{Name: account, Source: f.source, Limits: coordinator.Limits{PerDay: 10, Reserve: 1}}); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
-		f.wantCalls(3)
+		f.wantCallsAfter(2*time.Hour+10*time.Second, 2)
+		f.configure(p, 0, coordinator.Limits{PerDay: 10, Reserve: 1})
+		f.wantCallsAfter(5*time.Second, 3)
 	})
 }
 
@@ -130,9 +111,7 @@ func TestARefreshThatWaitsForTheOldMinimumIntervalWaitsForTheNewOneOnly(t *testi
 		}()
 		time.Sleep(5 * time.Second)
 		f.wantCalls(2)
-		if err := p.Configure(coordinator.AccountConfig{Name: account, Source: f.source, Limits: coordinator.Limits{MinInterval: time.Second}}); err != nil {
-			t.Fatal(err)
-		}
+		f.configure(p, 0, coordinator.Limits{MinInterval: time.Second})
 		if err := <-refreshed; err != nil || time.Since(start) > 10*time.Second {
 			t.Errorf("Refresh() = %v after %v, want a token as soon as the interval is short", err, time.Since(start))
 		}
@@ -147,18 +126,10 @@ func TestRefreshEveryThatIsConfiguredHoldsFromTheNextTokenOn(t *testing.T) {
 				cfg.RefreshEvery = 30 * time.Minute
 				p := f.start(cfg, f.source)
 				f.wantCurrent(p)
-				if err := p.Configure(coordinator.AccountConfig{Name: account, Source: f.source, RefreshEvery: every}); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(30*time.Minute + 5*time.Second)
-				synctest.Wait()
-				f.wantCalls(2)
-				time.Sleep(every - 10*time.Second)
-				synctest.Wait()
-				f.wantCalls(2)
-				time.Sleep(20 * time.Second)
-				synctest.Wait()
-				f.wantCalls(3)
+				f.configure(p, every, coordinator.Limits{})
+				f.wantCallsAfter(30*time.Minute+5*time.Second, 2)
+				f.wantCallsAfter(every-10*time.Second, 2)
+				f.wantCallsAfter(20*time.Second, 3)
 			})
 		})
 	}

@@ -182,6 +182,22 @@ func (f *fleet) wantCalls(n int) {
 	}
 }
 
+// wantCallsAfter checks it when so much time has passed.
+func (f *fleet) wantCallsAfter(d time.Duration, n int) {
+	f.t.Helper()
+	time.Sleep(d)
+	synctest.Wait()
+	f.wantCalls(n)
+}
+
+// configure gives the process's account another configuration.
+func (f *fleet) configure(p *process, every time.Duration, l coordinator.Limits) {
+	f.t.Helper()
+	if err := p.Configure(coordinator.AccountConfig{Name: account, Source: f.source, RefreshEvery: every, Limits: l}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
 // wantCurrent checks that every process serves what was issued last.
 func (f *fleet) wantCurrent(processes ...*process) {
 	f.t.Helper()

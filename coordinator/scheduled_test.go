@@ -9,9 +9,7 @@ import (
 func TestScheduleRefreshesEachHourOnceForAll(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		fleet := []*process{f.start(f.longConfig(), f.source), f.start(f.longConfig(), f.source), f.reader()}
-		time.Sleep(24*time.Hour - time.Minute)
-		synctest.Wait()
-		f.wantCalls(24)
+		f.wantCallsAfter(24*time.Hour-time.Minute, 24)
 		f.wantCurrent(fleet...)
 	})
 }
