@@ -46,6 +46,33 @@ func (d *daemonRun) send(who, method, path, body string) (int, map[string]any) {
 	return resp.StatusCode, fields
 }
 
+// held is the answer to a request that waited.
+type held struct {
+	status int
+	fields map[string]any
+	at     time.Time
+}
+
+// longPoll has a caller wait for the token after the present one.
+func (d *daemonRun) longPoll(who string) <-chan held {
+	d.b.t.Helper()
+	answered := make(chan held, 1)
+	_, present := d.send(who, "GET", "/v1/tokens/"+appID, "")
+	path := fmt.Sprintf("/v1/tokens/%s?after=%.0f&wait=60s", appID, present["generation"])
+	go func() {
+		status, fields := d.send(who, "GET", path, "")
+		answered <- held{status, fields, time.Now()}
+	}()
+	return answered
+}
+
+// holding waits until so many requests wait.
+func (d *daemonRun) holding(n int) {
+	d.b.t.Helper()
+	want := fmt.Sprintf("\nzhongkong_http_holding %d\n", n)
+	d.b.eventually("long polls to be open", func() bool { _, metrics := d.get("/metrics"); return strings.Contains(metrics, want) })
+}
+
 const ops = opsName + ":" + opsPassword
 
 // fleetOf returns two servers on one Redis that both have the first token.
@@ -116,22 +143,12 @@ func TestARefreshAnswersWhoWaitsAtAnotherServer(t *testing.T) {
 // returns how long after the answer to the first the second came.
 func (b *bench) heldFor(one, two *daemonRun) time.Duration {
 	b.t.Helper()
-	_, record := two.send(ops, "GET", "/v1/tokens/"+appID, "")
-	path := fmt.Sprintf("/v1/tokens/%s?after=%.0f&wait=30s", appID, record["generation"])
-	type answer struct {
-		token any
-		at    time.Time
-	}
-	held := make(chan answer)
-	go func() {
-		_, got := two.send(ops, "GET", path, "")
-		held <- answer{got["access_token"], time.Now()}
-	}()
-	b.eventually("it to wait", func() bool { _, body := two.get("/metrics"); return strings.Contains(body, "zhongkong_http_holding 1") })
+	held := two.longPoll(ops)
+	two.holding(1)
 	_, forced := one.send(ops, "POST", "/v1/tokens/"+appID+"/refresh", "")
 	committed := time.Now()
 	got := <-held
-	if got.token == nil || got.token != forced["access_token"] {
+	if token := got.fields["access_token"]; token == nil || token != forced["access_token"] {
 		b.t.Error("it got another token")
 	}
 	return got.at.Sub(committed)

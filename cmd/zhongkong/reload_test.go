@@ -147,41 +147,29 @@ func TestAPasswordOfTheUsersFileIsReplacedWithoutAGap(t *testing.T) {
 	valid("old-password", true)
 	valid("new-password", false)
 
-	open := func(password string) <-chan int {
-		ended := make(chan int, 1)
-		_, fields := d.send("app:"+password, "GET", "/v1/tokens/"+appID, "")
-		at := fmt.Sprintf("/v1/tokens/%s?after=%.0f&wait=60s", appID, fields["generation"])
-		go func() { status, _ := d.send("app:"+password, "GET", at, ""); ended <- status }()
-		return ended
-	}
-	held := open("old-password")
-	holding := func(n int) {
-		t.Helper()
-		want := fmt.Sprintf("\nzhongkong_http_holding %d\n", n)
-		b.eventually("long polls to be open", func() bool { _, metrics := d.get("/metrics"); return strings.Contains(metrics, want) })
-	}
-	holding(1)
+	held := d.longPoll("app:old-password")
+	d.holding(1)
 
 	change(user("[" + older + ", " + newer + "]"))
 	valid("old-password", true)
 	valid("new-password", true)
-	holding(1)
-	stays := open("new-password")
-	holding(2)
+	d.holding(1)
+	stays := d.longPoll("app:new-password")
+	d.holding(2)
 
 	b.rewrite(path, user("["+older+", x]"))
 	d.says(path + ":1: users[0].password[1] is not a hash")
 	valid("new-password", true)
 
 	change(user(newer))
-	if status := <-held; status != http.StatusUnauthorized {
-		t.Errorf("the long poll with the removed password = %d, want 401", status)
+	if got := <-held; got.status != http.StatusUnauthorized {
+		t.Errorf("the long poll with the removed password = %d, want 401", got.status)
 	}
 	valid("old-password", false)
 	valid("new-password", true)
 	d.send(ops, "POST", "/v1/tokens/"+appID+"/refresh", "")
-	if status := <-stays; status != http.StatusOK {
-		t.Errorf("the long poll with the new password = %d, want 200", status)
+	if got := <-stays; got.status != http.StatusOK {
+		t.Errorf("the long poll with the new password = %d, want 200", got.status)
 	}
 }
 
@@ -284,16 +272,8 @@ func TestNewLimitsAndPeriodsAreTakenOverWithoutAGap(t *testing.T) {
 	d := b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path).serve()
 	d.ready()
 	const at = "/v1/tokens/" + appID
-	_, first := d.send(ops, "GET", at, "")
-	held := make(chan int, 1)
-	go func() {
-		status, _ := d.send(ops, "GET", fmt.Sprintf("%s?after=%.0f&wait=60s", at, first["generation"]), "")
-		held <- status
-	}()
-	b.eventually("a long poll to be open", func() bool {
-		_, metrics := d.get("/metrics")
-		return strings.Contains(metrics, "\nzhongkong_http_holding 1\n")
-	})
+	held := d.longPoll(ops)
+	d.holding(1)
 
 	stop := make(chan struct{})
 	var asking sync.WaitGroup
@@ -322,8 +302,8 @@ func TestNewLimitsAndPeriodsAreTakenOverWithoutAGap(t *testing.T) {
 	close(stop)
 	asking.Wait()
 	select {
-	case status := <-held:
-		t.Errorf("the long poll ended with %d during the reloads", status)
+	case got := <-held:
+		t.Errorf("the long poll ended with %d during the reloads", got.status)
 		return
 	default:
 	}
@@ -331,8 +311,8 @@ func TestNewLimitsAndPeriodsAreTakenOverWithoutAGap(t *testing.T) {
 		t.Errorf("the reloads made %d calls to the issuer", calls-1)
 	}
 	d.send(ops, "POST", at+"/refresh", "")
-	if status := <-held; status != http.StatusOK {
-		t.Errorf("the long poll that was open during the reloads = %d, want 200", status)
+	if got := <-held; got.status != http.StatusOK {
+		t.Errorf("the long poll that was open during the reloads = %d, want 200", got.status)
 	}
 
 	// Two calls were made today; one is not reserved for the schedule.
