@@ -57,6 +57,9 @@ const rarely = 4
 // coldFleets starts whole fleets on an empty Redis while other processes use all CPU
 // time that they get.
 func coldFleets(e *env, r *record) error {
+	if _, err := e.compared(); err != nil { // built before the other processes are there
+		return err
+	}
 	stop, err := keepBusy(e.busy)
 	if err != nil {
 		return err

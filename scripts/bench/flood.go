@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -287,7 +287,7 @@ func guess(ctx context.Context, addr string, from net.IP, password string) {
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
-	_, _ = fmt.Fprintf(c, "GET /v1/tokens/%s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\nConnection: close\r\n\r\n",
-		appID, addr, base64.StdEncoding.EncodeToString([]byte("flooded:"+password)))
-	_, _ = io.Copy(io.Discard, c) // until the server closes
+	if _, err := c.Write(requestAs("flooded", password, addr, "")); err == nil {
+		_, _ = answer(bufio.NewReader(c))
+	}
 }

@@ -18,8 +18,10 @@ import (
 const httpConnections = 64
 
 // request is one GET of the token as its bytes on the wire.
-func request(host, query string) []byte {
-	key := base64.StdEncoding.EncodeToString([]byte(userName + ":" + userPassword))
+func request(host, query string) []byte { return requestAs(userName, userPassword, host, query) }
+
+func requestAs(user, password, host, query string) []byte {
+	key := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
 	return fmt.Appendf(nil, "GET /v1/tokens/%s%s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\nAccept: */*\r\nUser-Agent: bench\r\n\r\n",
 		appID, query, host, key)
 }
