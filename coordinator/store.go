@@ -107,7 +107,11 @@ type Store interface {
 	// Begin announces an attempt. In this order:
 	//
 	//  1. If the generation of the stored record is above b.Seen, it returns an
-	//     Attempt with Fence 0 and that record. Nothing is recorded.
+	//     Attempt with Fence 0 and that record. Nothing is recorded. So it does if the
+	//     generation is b.Seen, b.Reason is ReasonOverdue, b.Overdue is above 0, the newest
+	//     fence is not below b.Overdue, and no attempt is overdue: those that were have
+	//     been settled since the caller read of them. If b.Overdue is newer than every
+	//     fence, the store has lost that attempt, and nobody knows how it ended.
 	//  2. If a limit forbids the attempt (see Store), it returns a *ThrottledError. For
 	//     a reason that is Demanded it also publishes EventThrottled: the demand may
 	//     have come from another process, which learns of it in no other way.
@@ -215,6 +219,11 @@ type BeginRequest struct {
 	Limits     Limits
 	Repeat     Repeat // what the call does to the token before; decides about Attempt.Conflict
 
+	// Overdue is, for ReasonOverdue, the newest attempt that the caller takes for
+	// overdue. Of one that it knows from a reading alone, it is the reading's State.Fence.
+	// 0: the caller does not say, as processes of older versions do not.
+	Overdue Fence
+
 	// Pace is the limit of refreshes that are not Demanded, for all processes
 	// together: see LimitLoop at Store. Zero: no limit.
 	Pace time.Duration
@@ -227,7 +236,7 @@ const PaceBurst = 20
 // Attempt is a call to the source that may be made.
 type Attempt struct {
 	// Fence is the attempt's number. 0: do not call, Record is newer than
-	// BeginRequest.Seen.
+	// BeginRequest.Seen, or as new and no attempt is overdue any more.
 	Fence  Fence
 	Record Record // zero unless Fence is 0
 

@@ -69,6 +69,8 @@ func (p *pair) anyBegin() coordinator.BeginRequest {
 		},
 		Repeat: pick(p, coordinator.RepeatKills, coordinator.RepeatKills, coordinator.RepeatSame, coordinator.RepeatKeeps),
 		Pace:   cmp.Or(p.pace, pick(p, 0, time.Second, time.Hour)),
+
+		Overdue: pick(p, p.account.State(step).Fence, p.anyFence()), // also where it does not matter
 	}
 	if p.rng.IntN(4) == 0 {
 		b.Seen = p.anyFence()

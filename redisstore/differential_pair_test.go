@@ -231,6 +231,8 @@ func (p *pair) begin(b coordinator.BeginRequest) {
 	switch throttled, isThrottled := errors.AsType[*coordinator.ThrottledError](wantErr); {
 	case isThrottled:
 		p.seen["begin: "+string(throttled.Limit)]++
+	case want.Fence == 0 && want.Record.Generation == b.Seen:
+		p.seen["begin: settled"]++
 	case want.Fence == 0:
 		p.seen["begin: newer record"]++
 	default:

@@ -32,7 +32,7 @@ func TestScriptsDecideAsTheLedgerDoes(t *testing.T) {
 		return // the others are there to bring all of this about
 	}
 	p.check("begin: forced", "begin: rejected", "begin: missing", "begin: overdue", "begin: schedule",
-		"begin: newer record", "begin: some were overdue", "begin: a hundred were overdue", "begin: conflict",
+		"begin: newer record", "begin: settled", "begin: some were overdue", "begin: a hundred were overdue", "begin: conflict",
 		"begin: "+string(coordinator.LimitBudget), "begin: "+string(coordinator.LimitWindow), "begin: "+string(coordinator.LimitInterval),
 		"begin: "+string(coordinator.LimitBackOff), "begin: "+string(coordinator.LimitLoop),
 		"commit: stored", "commit: repeated", "commit: superseded",
@@ -67,6 +67,12 @@ func TestTheLedgerNoticesEveryChangedRule(t *testing.T) {
 		"a throttled demand is not published":         {"begin", "redis.call('PUBLISH', ARGV[2]", "local _ = (ARGV[2]"},
 		"what was seen orders, however far ahead":     {"begin", "credible(ARGV[4] + 0)", "ARGV[4] + 0"},
 		"a conflict in spite of an open attempt":      {"begin", " and announced == 0", ""},
+		"a settled attempt is refreshed for":          {"begin", "if generation > seen or settled then", "if generation > seen then"},
+		"every attempt is settled":                    {"begin", "settled = settled and not overdue(open[i] + 0)", ""},
+		"a lost attempt is settled":                   {"begin", " and last_fence >= ARGV[17] + 0", ""},
+		"what nobody says was read is settled":        {"begin", " and ARGV[17] ~= '0'", ""},
+		"a schedule is settled":                       {"begin", "reason == 'overdue' and ", "not demanded and "},
+		"an older record is settled for":              {"begin", " and generation == seen and last_fence", " and last_fence"},
 		"every overdue attempt is kept":               {"begin", "#settles < 100", "true"},
 		"a deadline may lie however far ahead":        {"prelude", " or deadline > now + most_ahead", ""},
 		"the lock alone is extended":                  {"extend", "if deadline and overdue(tonumber(deadline)) then return 0 end", ""},

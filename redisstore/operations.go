@@ -38,7 +38,7 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRe
 			s.keys.Channel(account, layout.Begun), s.keys.Channel(account, layout.Refreshed), s.instance,
 			uint64(b.Seen), string(b.Reason), demanded, atLeastOneMilli(b.TTL), b.Credential,
 			b.Limits.PerDay, b.Limits.Reserve, b.Limits.MinInterval.Milliseconds(), b.Pace.Milliseconds(), printable(b.AskedBy),
-			window.Milliseconds(), before.Milliseconds(), string(b.Repeat),
+			window.Milliseconds(), before.Milliseconds(), string(b.Repeat), uint64(b.Overdue),
 		},
 	})
 	if err != nil {

@@ -15,6 +15,8 @@ func beginChecks() []check {
 		{"fences rise above what was stored", fencesRiseAboveStored},
 		{"fences are not below the store's clock in microseconds", fencesFollowTheClock},
 		{"a newer record is handed out instead", newerIsHandedOut},
+		{"a begin for an overdue attempt that is settled hands out the record", settledIsNotBegun},
+		{"a begin for an attempt that is not settled is made", unsettledIsBegun},
 		{"an attempt is open until its deadline and overdue then", attemptBecomesOverdue},
 		{"only attempts that are overdue are handed out as such", onlyOverdueAreHandedOut},
 		{"an attempt with a deadline later than any can be is overdue", attemptOfAClockThatWentBack},
@@ -111,6 +113,72 @@ func newerIsHandedOut(w *fixture) {
 		w.Errorf("the state has changed from %+v to %+v", before, after)
 	}
 	w.begin(w.start(r.Generation)) // as new is not newer
+}
+
+// late makes an attempt to replace the record and returns it once it is overdue.
+func (w *fixture) late() coordinator.Attempt {
+	w.Helper()
+	b := w.start(w.load().Record.Generation)
+	b.TTL = short
+	attempt := w.begin(b)
+	w.overdue(1)
+	return attempt
+}
+
+// forOverdue is a Begin because an attempt is overdue by what a process knows.
+func (w *fixture) forOverdue(fence coordinator.Fence) coordinator.BeginRequest {
+	w.Helper()
+	b := w.start(w.load().Record.Generation)
+	b.Reason, b.Overdue = coordinator.ReasonOverdue, fence
+	return b
+}
+
+// What a process has read of an overdue attempt may be over by the time it begins.
+func settledIsNotBegun(w *fixture) {
+	w.sameDay()
+	for name, settle := range map[string]func(w *fixture, late coordinator.Attempt){
+		"its failure":          func(w *fixture, late coordinator.Attempt) { w.fail(failed(late, coordinator.FailedBusy)) },
+		"the token of another": func(w *fixture, _ coordinator.Attempt) { w.refresh("new") },
+		"the token of another, and one is under way": func(w *fixture, _ coordinator.Attempt) {
+			w.begin(w.start(w.refresh("new").Generation))
+		},
+	} {
+		w := w.beside()
+		w.refresh("token")
+		late := w.late()
+		settle(w, late)
+		before := w.load()
+		b := w.forOverdue(late.Fence)
+		b.Limits = coordinator.Limits{PerDay: 1} // reached, but no call follows
+		attempt, err := w.another().store.Begin(w.Context(), w.account, b)
+		if err != nil || attempt.Fence != 0 {
+			w.Errorf("settled by %s: Begin() = fence %d, %v, want the record", name, attempt.Fence, err)
+			continue
+		}
+		w.wantRecord(attempt.Record, before.Record)
+		after := w.load()
+		if after.Fence != before.Fence || len(after.Open) != len(before.Open) || after.CallsToday != before.CallsToday {
+			w.Errorf("settled by %s: the state has changed from %+v to %+v", name, before, after)
+		}
+		b.Reason, b.Limits = coordinator.ReasonSchedule, generous // which is due all the same
+		w.begin(b)
+	}
+}
+
+func unsettledIsBegun(w *fixture) {
+	w.fail(failed(w.late(), coordinator.FailedBusy))
+	first := w.begin(w.forOverdue(w.load().Fence)) // there is no record that could be handed out
+	w.commit(w.stored(first, "token"))
+
+	late := w.late()
+	next := w.begin(w.forOverdue(late.Fence))
+	w.wantOverdue(next, late.Fence)
+	w.commit(w.stored(next, "new"))
+
+	w.begin(w.forOverdue(0))                     // what the caller has read is unknown
+	w.begin(w.forOverdue(w.load().Fence + 60e6)) // the store has lost the attempt
+	ahead := w.load().Now.Add(2 * coordinator.MaxFenceAhead)
+	w.begin(w.forOverdue(coordinator.Fence(ahead.UnixMicro()))) // it began before the store's clock went back
 }
 
 func attemptBecomesOverdue(w *fixture) {

@@ -19,7 +19,7 @@ func (a *Account) Begin(s Step, b coordinator.BeginRequest) (coordinator.Attempt
 	now := a.enter(s)
 	b.Seen = s.credible(b.Seen)
 	current := a.current(s, now)
-	if current.Generation > b.Seen {
+	if current.Generation > b.Seen || a.settled(s, now, b) {
 		return coordinator.Attempt{Record: current}, nil, nil
 	}
 	if limit, wait := a.limit(now, b); limit != "" {
@@ -59,6 +59,24 @@ func (a *Account) Begin(s Step, b coordinator.BeginRequest) (coordinator.Attempt
 	event := s.event(coordinator.EventBegun, b.Reason, attempt.Fence)
 	event.RetryIn = millis(b.TTL, 1)
 	return attempt, event, nil
+}
+
+// settled reports whether what b is for is over: there is the record that is to be replaced,
+// and no attempt is overdue any more. An attempt newer than every fence is one that the
+// store has lost, and nobody knows how it ended.
+func (a *Account) settled(s Step, now time.Time, b coordinator.BeginRequest) bool {
+	if b.Reason != coordinator.ReasonOverdue || b.Overdue == 0 || s.credible(a.state.Fence) < b.Overdue {
+		return false
+	}
+	if generation := a.current(s, now).Generation; generation == 0 || generation != b.Seen {
+		return false
+	}
+	for _, deadline := range a.state.Open {
+		if overdue(deadline, now) {
+			return false
+		}
+	}
+	return true
 }
 
 // overdue returns the attempts that are overdue. Of too many it keeps those with

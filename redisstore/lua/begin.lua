@@ -7,15 +7,17 @@
 --       12 pace in ms (0: none), 13 the caller who demanded it, or "",
 --       14 the length of a window of calls in ms (0: the day), 15 how long before 1970
 --       one began, in ms, 16 what the call does to the token before (coordinator.Repeat;
---       "": it kills it)
+--       "": it kills it), 17 the newest attempt that the caller takes for overdue (0: it
+--       does not say)
 -- Returns one of
 --   { "day", now, YYYYMMDD }                       KEYS[4] is not of this day; nothing was done
---   { "current", now, record }                     newer than seen; nothing was recorded
+--   { "current", now, record }                     newer than seen, or nothing is overdue any more;
+--                                                  nothing was recorded
 --   { "throttled", now, limit, retry in ms }       nothing was recorded
 --   { "begun", now, fence, calls in the window, failures in a row, conflict 0 or 1, overdue fences }
 --
--- Atomic, because the check of the generation and the limits, the new fence and the
--- list of overdue attempts must be of one moment: commit settles exactly that list.
+-- Atomic, because the check of the generation, of what is overdue and of the limits, the new
+-- fence and the list of overdue attempts must be of one moment: commit settles exactly that list.
 -- Not safe to repeat: a repetition is one more attempt, which costs one call too
 -- many and nothing else.
 
@@ -45,7 +47,13 @@ local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[7], '+i
   'LIMIT', '0', '1', 'WITHSCORES'), KEYS[7])
 if fault then return redis.error_reply(fault) end
 
-if generation > seen then
+-- An attempt that was overdue when the caller read of it may be settled by now. One that is
+-- newer than every fence was lost here, and nobody knows how it ended.
+local settled = reason == 'overdue' and ARGV[17] ~= '0' and generation > 0 and generation == seen and last_fence >= ARGV[17] + 0
+if settled then
+  for i = 2, #open, 2 do settled = settled and not overdue(open[i] + 0) end
+end
+if generation > seen or settled then
   local token = read_token()
   token[9] = redis.call('HMGET', KEYS[2], 'refresh_at')[1]
   return { 'current', now_text, token }
