@@ -96,6 +96,17 @@ func (a attempts) overdue(now instant) bool {
 	return slices.ContainsFunc(a.all(), func(o openAttempt) bool { return o.at <= now })
 }
 
+// newestOverdue returns the fence that none of the overdue ones is newer than: see
+// BeginRequest.Overdue.
+func (a attempts) newestOverdue(now instant) (newest Fence) {
+	for _, o := range a.all() {
+		if o.at <= now {
+			newest = max(newest, o.fence, o.newest)
+		}
+	}
+	return newest
+}
+
 // next returns when the first of them is overdue; ok is false for none.
 func (a attempts) next() (at instant, ok bool) {
 	for _, o := range a.all() {

@@ -106,8 +106,8 @@ func (v *view) begun(a Attempt, e env) {
 	}
 }
 
-// overtaken takes over the newer record that Begin found. The rest of the state
-// changed with it.
+// overtaken takes over the record that Begin found. It is newer, or no attempt is overdue
+// any more: the rest of the state has changed.
 func (v *view) overtaken(r Record, e env) {
 	v.install(r, e)
 	v.read()

@@ -203,6 +203,7 @@ func (v *view) locksNow(e env) bool { return v.lost || v.dueNow(e) }
 type plan struct {
 	reason  Reason // "": no refresh is due
 	seen    Fence
+	overdue Fence // for ReasonOverdue: see BeginRequest
 	askedBy string
 	log     context.Context // see logContext
 	source  Source
@@ -223,6 +224,9 @@ func (v *view) plan(e env) plan {
 	}
 	p.allowed = v.dueNow(e)
 	p.credential, p.probe = v.credential(e), !v.usable(e) || e.now >= v.probeAt()
+	if p.reason == ReasonOverdue {
+		p.overdue = v.attempts.newestOverdue(e.now)
+	}
 	if p.reason.Demanded() {
 		d := v.peek().demand
 		p.askedBy = d.askedBy

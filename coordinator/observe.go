@@ -28,7 +28,7 @@ const (
 	Fetched      ObservationKind = "fetched"     // a call to the source ended; Failure is nil on success
 	Committed    ObservationKind = "committed"   // its token was stored
 	Superseded   ObservationKind = "superseded"  // its token was not stored: a newer attempt had begun
-	Current      ObservationKind = "current"     // another process had refreshed already
+	Current      ObservationKind = "current"     // another process had refreshed, or settled what was overdue, already
 	Throttled    ObservationKind = "throttled"   // a limit forbade the call; Err says which
 	LockTaken    ObservationKind = "lock taken"  // another process is refreshing
 	Restored     ObservationKind = "restored"    // a token the store had lost was put back

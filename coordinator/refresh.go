@@ -19,7 +19,8 @@ type refresh struct {
 }
 
 // run makes the refresh, unless another process holds the lock (*LockedError), a
-// limit forbids it (errRecorded), or the store has a newer token already.
+// limit forbids it (errRecorded), the store has a newer token already, or what was overdue
+// is settled.
 //
 // The interleaving that Begin's look at the generation is for:
 //
@@ -182,7 +183,7 @@ func (r refresh) locked(ctx context.Context, do func(*extension) error) (err err
 func (r refresh) begin(ctx context.Context) (Attempt, error) {
 	attempt, err := r.c.store.Begin(ctx, r.a.name, BeginRequest{
 		Seen: r.seen, Reason: r.reason, AskedBy: r.askedBy, TTL: r.c.cfg.LockTTL, Credential: r.credential, Limits: r.limits,
-		Repeat: r.repeat, Pace: pace(r.limits, r.every),
+		Repeat: r.repeat, Overdue: r.overdue, Pace: pace(r.limits, r.every),
 	})
 	var throttled *ThrottledError
 	switch {
