@@ -11,9 +11,9 @@
  *   - on `begun` any fence: that of an open attempt, of one that has ended, or one
  *     that is newer than any that the store has handed out. (A message with a fence
  *     that is not credible is dropped before.)
- * A process reads the store at any time, and always before it refreshes because an
- * attempt is overdue. The lock is never lost and no process dies: refresh.pml
- * covers that.
+ * A process reads the store at any time. What it has read may be over by the time it
+ * has the lock: begin looks whether an attempt is overdue still. The lock is never
+ * lost and no process dies: refresh.pml covers that.
  *
  * What must hold: each call to the source has its own cause. The schedule and an
  * operator add one call to the credit, and so do each failure of a call, each
@@ -30,6 +30,7 @@
  *   -DMUTANT_WANTED_FENCE   the fence of a message on `wanted` raises the known fence
  *   -DMUTANT_NEVER_SETTLED  no commit settles what is known only from messages
  *   -DMUTANT_ANY_DEMAND     a message on `wanted` may name a newer generation than the process has
+ *   -DMUTANT_OVER           begin does not look whether an attempt is overdue still
  */
 
 #define REFRESHERS 2
@@ -98,6 +99,14 @@ inline tidy() {
 	FORGET_BEGUN(0);
 	FORGET_BEGUN(1)
 }
+
+/* By the store no attempt is overdue any more. It does not know NEWER, so it cannot tell of
+   that, nor of what a process has read with a fence that is raised. */
+#ifdef MUTANT_OVER
+#define OVER 0
+#else
+#define OVER (demand[me] == NONE && !overdue && heard[me] != OVERDUE && !RAISED)
+#endif
 
 /* A message reaches a process, or is lost. */
 #define SEND(p, k, f) if :: kind[p] == none -> kind[p] = k; about[p] = f :: skip fi
@@ -179,20 +188,13 @@ idle:
 	:: d_step { saw[me] == OPEN -> saw[me] = OVERDUE } /* deadlines pass */
 	:: d_step { heard[me] == OPEN -> heard[me] = OVERDUE }
 	:: d_step { demand[me] == NONE && credit < MOST -> demand[me] = held[me]; credit++ } /* the schedule, or an operator */
-	:: atomic { demand[me] != NONE && lock == FREE -> lock = me; break }
-	:: atomic {
-		(saw[me] == OVERDUE || heard[me] == OVERDUE) && lock == FREE ->
-		d_step { read(); tidy() };
-		if
-		:: saw[me] == OVERDUE || heard[me] == OVERDUE -> lock = me; break
-		:: else -> skip
-		fi
-	}
+	:: atomic { (demand[me] != NONE || saw[me] == OVERDUE || heard[me] == OVERDUE) && lock == FREE -> lock = me; break }
 	od;
 	if
-	:: d_step { held[me] == PAST -> read(); lock = FREE; tidy() }; goto idle /* another process has refreshed */
+	/* another process has refreshed, or settled what was overdue */
+	:: d_step { held[me] == PAST || OVER -> read(); lock = FREE; tidy() }; goto idle
 	:: atomic {
-		held[me] == CURRENT ->
+		held[me] == CURRENT && !OVER ->
 		d_step {
 			busy = 1;
 			settles = overdue;
