@@ -401,6 +401,12 @@ func TestAFleetIsUpgradedAndDowngradedWhileItServes(t *testing.T) {
 // one that the fleet has.
 func (u *upgrade) grantIsGood() {
 	u.t.Helper()
+	// A daemon that has not heard of the last refresh would answer the demand with its token.
+	u.now.eventually(10*time.Second, "all daemons to serve the same token of the grant", func() bool {
+		first, err := u.ask(u.machines[0].process, grantAccount)
+		second, err2 := u.ask(u.machines[1].process, grantAccount)
+		return err == nil && err2 == nil && first.Token == second.Token
+	})
 	family := u.issuer.Family(u.family)
 	presented := u.issuer.Presentations(u.family)
 	for _, p := range presented {
