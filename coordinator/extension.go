@@ -41,7 +41,8 @@ func (x *extension) once(ctx context.Context, within time.Duration) error {
 
 // ensure extends if the lock may have little of its life left, because the store has
 // answered late. It is called before each step after which a process without the lock
-// would cost a call.
+// would cost a call. An answer that comes when that life has passed tells nothing: another
+// process may have the lock.
 func (x *extension) ensure(ctx context.Context) error {
 	life, now := x.c.cfg.LockTTL, x.c.now()
 	if now-x.since < instant(life/3) {
@@ -51,8 +52,14 @@ func (x *extension) ensure(ctx context.Context) error {
 		return err
 	}
 	x.since = now
+	if time.Until(x.ends()) <= 0 {
+		return fmt.Errorf("%w: the answer came after its life", ErrLockLost)
+	}
 	return nil
 }
+
+// ends returns when the lock may have ended: it lasts until then, or longer.
+func (x *extension) ends() time.Time { return x.c.time(x.since).Add(x.c.cfg.LockTTL) }
 
 // errOpen says that the store may have an attempt that nobody settles.
 var errOpen = errors.New("the lock is left: an attempt may be open")
@@ -75,7 +82,7 @@ func (x *extension) start(ctx context.Context) context.Context {
 	ctx, x.stop = context.WithCancel(ctx)
 	x.giveUp, x.done = giveUp, make(chan struct{})
 	x.limit = time.AfterFunc(x.c.cfg.FetchTimeout, x.stop)
-	x.expiry = time.AfterFunc(time.Until(x.c.time(x.since).Add(life)), func() {
+	x.expiry = time.AfterFunc(time.Until(x.ends()), func() {
 		passed(errDeadline)
 		x.stop()
 	})

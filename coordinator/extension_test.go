@@ -18,6 +18,10 @@ type slowStore struct {
 	commits atomic.Int64  // that are tried in vain
 	late    time.Duration // until the answer to the first lock comes
 	locks   atomic.Int64
+	extend  time.Duration // until the answer to the first extension comes
+	extends atomic.Int64
+	queued  time.Duration // until the first Begin is sent: the process has too much to do
+	begins  atomic.Int64
 	full    time.Duration // until a lock is asked for: the store has too much to do
 	spared  atomic.Int64  // locks that were given up before
 }
@@ -41,7 +45,35 @@ func (s *slowStore) Lock(ctx context.Context, name string, life time.Duration) (
 	if err == nil && s.locks.Add(1) == 1 {
 		time.Sleep(s.late)
 	}
-	return l, err
+	if err != nil {
+		return nil, err
+	}
+	return slowLock{l, s}, nil
+}
+
+func (s *slowStore) Begin(ctx context.Context, name string, b coordinator.BeginRequest) (coordinator.Attempt, error) {
+	if s.begins.Add(1) == 1 {
+		select {
+		case <-time.After(s.queued):
+		case <-ctx.Done():
+			return coordinator.Attempt{}, fmt.Errorf("%w: not sent in time: %w", coordinator.ErrUnreachable, ctx.Err())
+		}
+	}
+	return s.Instance.Begin(ctx, name, b)
+}
+
+// slowLock is a lock of a slowStore.
+type slowLock struct {
+	coordinator.Lock
+	store *slowStore
+}
+
+func (l slowLock) Extend(ctx context.Context, fence coordinator.Fence) error {
+	err := l.Lock.Extend(ctx, fence)
+	if l.store.extends.Add(1) == 1 {
+		time.Sleep(l.store.extend)
+	}
+	return err
 }
 
 // slow starts a process to which the store answers late.
@@ -118,6 +150,28 @@ func TestALockThatIsLostBeforeTheCallForbidsIt(t *testing.T) {
 		if state := f.store.Peek(account); len(state.Open) != 0 {
 			t.Errorf("%d attempts are open, want a quiet store", len(state.Open))
 		}
+	})
+}
+
+func TestALockWhoseExtensionIsAnsweredAfterItsEndIsNotUsed(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Latency = 2 * time.Second
+		holder := f.slow(&slowStore{late: 1500 * time.Millisecond, extend: 3500 * time.Millisecond})
+		other := f.refresher() // calls after 4.5 s, and is at it when the answer comes
+		time.Sleep(20 * time.Second)
+		f.wantCalls(1)
+		f.wantCurrent(holder, other)
+	})
+}
+
+func TestAnAttemptIsNotBegunAfterTheLocksEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Latency = 2 * time.Second
+		holder := f.slow(&slowStore{queued: 3500 * time.Millisecond})
+		other := f.refresher() // calls after 3 s, and is at it when the attempt's turn comes
+		time.Sleep(20 * time.Second)
+		f.wantCalls(1)
+		f.wantCurrent(holder, other)
 	})
 }
 

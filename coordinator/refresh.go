@@ -33,7 +33,7 @@ func (r refresh) run(ctx context.Context) error {
 			return r.notBegun(err)
 		}
 		began := r.c.now()
-		attempt, err := r.begin(ctx)
+		attempt, err := r.begin(ctx, x.ends())
 		switch {
 		case errors.Is(err, ErrUnreachable):
 			return x.leave(ctx, err)
@@ -179,8 +179,12 @@ func (r refresh) locked(ctx context.Context, do func(*extension) error) (err err
 	return err
 }
 
-// begin announces the attempt. A Fence of 0: it is not needed.
-func (r refresh) begin(ctx context.Context) (Attempt, error) {
+// begin announces the attempt, unless the lock ends before that is sent: an attempt of a
+// process without the lock would supersede that of the one that has it. A Fence of 0: it is
+// not needed.
+func (r refresh) begin(ctx context.Context, before time.Time) (Attempt, error) {
+	ctx, cancel := context.WithDeadline(ctx, before)
+	defer cancel()
 	attempt, err := r.c.store.Begin(ctx, r.a.name, BeginRequest{
 		Seen: r.seen, Reason: r.reason, AskedBy: r.askedBy, TTL: r.c.cfg.LockTTL, Credential: r.credential, Limits: r.limits,
 		Repeat: r.repeat, Overdue: r.overdue, Pace: pace(r.limits, r.every),
