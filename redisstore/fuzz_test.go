@@ -94,7 +94,7 @@ func FuzzAnswers(f *testing.F) {
 	for _, answer := range []string{
 		`["current","1767323045000",` + record + `]`, `["stored","1767323045000",` + record + `]`,
 		`["throttled","1767323045000","back-off","500"]`, `["superseded","1767323045000"]`, `["refused","1767323045000"]`,
-		`["begun","1767323045000","8",1,0,1,["5","6"]]`, `["begun","1",2]`, `["what"]`, `[]`, `["stored","1",["a"]]`,
+		`["begun","1767323045000","8",1,0,1,["5","6"]]`, `["begun","1",2]`, `["what"]`, `[]`, `["stored","1",["a"]]`, `["stored","1767323045000",null,null]`,
 	} {
 		f.Add(answer)
 	}
@@ -106,7 +106,7 @@ func FuzzAnswers(f *testing.F) {
 		if _, err := s.begun("a", k, answer); err != nil && !errors.As(err, &throttled) {
 			wantTold(t, err)
 		}
-		if _, err := s.storedRecord("a", answer); err != nil {
+		if _, err := s.storedRecord("a", answer, nil); err != nil {
 			wantTold(t, err)
 		}
 	})

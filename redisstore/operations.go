@@ -28,18 +28,18 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRe
 	}
 	window, before := b.Limits.Windows()
 	if b.Limits.WeChatDays() {
-		window = 0
+		window, before = 0, 0
 	}
 	k := s.keys.Of(account)
 	answer, err := s.run(ctx, call{
 		op: "begin", account: account, script: s.scripts().begin, counts: true, logs: true,
 		keys: []string{k.Token, k.State, k.Attempts, k.Calls, k.Log},
-		args: []any{
+		args: withoutLast([]any{
 			s.keys.Channel(account, layout.Begun), s.keys.Channel(account, layout.Refreshed), s.instance,
 			uint64(b.Seen), string(b.Reason), demanded, atLeastOneMilli(b.TTL), b.Credential,
 			b.Limits.PerDay, b.Limits.Reserve, b.Limits.MinInterval.Milliseconds(), b.Pace.Milliseconds(), printable(b.AskedBy),
 			window.Milliseconds(), before.Milliseconds(), string(b.Repeat), uint64(b.Overdue),
-		},
+		}, beginArgs),
 	})
 	if err != nil {
 		return coordinator.Attempt{}, err
@@ -49,6 +49,21 @@ func (s *Store) Begin(ctx context.Context, account string, b coordinator.BeginRe
 		return coordinator.Attempt{}, fmt.Errorf("begin %q: %w", account, err)
 	}
 	return attempt, nil
+}
+
+// beginArgs and commitArgs are how many arguments these scripts cannot do without.
+const beginArgs, commitArgs = 12, 11
+
+// withoutLast returns args without the last ones that are 0 or "", but at least so many:
+// each costs Redis half as much as a short command.
+func withoutLast(args []any, atLeast int) []any {
+	for len(args) > atLeast {
+		if last := args[len(args)-1]; last != "" && last != int64(0) && last != uint64(0) {
+			break
+		}
+		args = args[:len(args)-1]
+	}
+	return args
 }
 
 // Commit implements [coordinator.Store]. It waits for Options.Replicas; too few
@@ -62,25 +77,37 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 		return coordinator.Record{}, fmt.Errorf("commit %q: %w", account, err)
 	}
 	k := s.keys.Of(account)
-	life, age := atLeastOneMilli(c.Lifetime), max(c.Age, 0).Milliseconds()
+	life, age, refresh := atLeastOneMilli(c.Lifetime), max(c.Age, 0).Milliseconds(), max(c.RefreshIn, 0).Milliseconds()
+	left := max(life-age-coordinator.Margin(c.Lifetime).Milliseconds(), 1)
+	written := attributesText(c.Attributes)
 	args := []any{
 		s.keys.Channel(account, layout.Refreshed), s.instance, uint64(c.Attempt.Fence), stored,
-		life, age, max(life-age-coordinator.Margin(c.Lifetime).Milliseconds(), 1),
-		max(c.RefreshIn, 0).Milliseconds(), string(c.Reason), c.Took.Milliseconds(), max(c.Calls, 1), printable(c.AskedBy),
-		attributesText(c.Attributes), one(c.Repeated),
+		life, age, left, refresh, string(c.Reason), c.Took.Milliseconds(), max(c.Calls, 1), printable(c.AskedBy),
+		written, one(c.Repeated),
 	}
 	for _, overdue := range c.Attempt.Overdue {
 		args = append(args, uint64(overdue))
 	}
 	answer, err := s.run(ctx, call{
 		op: "commit", account: account, script: s.scripts().commit, counts: true, logs: true,
-		keys: []string{k.Token, k.State, k.Attempts, k.Calls}, args: args,
+		keys: []string{k.Token, k.State, k.Attempts, k.Calls}, args: withoutLast(args, commitArgs),
 		confirm: s.inReplicas(),
 	})
 	if err != nil {
 		return coordinator.Record{}, err
 	}
-	r, err := s.storedRecord(account, answer)
+	r, err := s.storedRecord(account, answer, func(now time.Time) coordinator.Record {
+		issued := now.Add(-milliseconds(age))
+		r := coordinator.Record{
+			Token: c.Token, Generation: c.Attempt.Fence, IssuedAt: issued, ExpiresAt: issued.Add(milliseconds(life)), IssuedBy: s.instance,
+			TTL: milliseconds(left), Repeated: c.Repeated,
+		}
+		r.Attributes, _ = attributes(written)
+		if refresh > 0 {
+			r.RefreshAt = issued.Add(milliseconds(refresh))
+		}
+		return r
+	})
 	if err != nil {
 		return coordinator.Record{}, fmt.Errorf("commit %q: %w", account, err)
 	}
@@ -131,7 +158,7 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 	if err != nil {
 		return coordinator.Record{}, err
 	}
-	kept, err := s.storedRecord(account, answer)
+	kept, err := s.storedRecord(account, answer, nil)
 	if err != nil {
 		return coordinator.Record{}, fmt.Errorf("restore %q: %w", account, err)
 	}

@@ -381,8 +381,9 @@ func (s *Store) begun(account string, k layout.AccountKeys, answer []any) (coord
 }
 
 // storedRecord decodes the answer of commit.lua and restore.lua; the zero
-// Record if nothing was stored.
-func (s *Store) storedRecord(account string, answer []any) (coordinator.Record, error) {
+// Record if nothing was stored. Of a record that commit.lua has just stored it says only the
+// time: written returns the record.
+func (s *Store) storedRecord(account string, answer []any, written func(now time.Time) coordinator.Record) (coordinator.Record, error) {
 	r := &decoder{keys: s.keys.Of(account)}
 	answer = r.list(answer, 2)
 	switch answer[0] {
@@ -394,7 +395,11 @@ func (s *Store) storedRecord(account string, answer []any) (coordinator.Record, 
 			log, _ := s.logKeys(account, s.shares.Load())
 			s.log.Warn("the log in Redis cannot be written; delete the key", "account", account, "key", log, "error", r.text(log, "", answer[3]))
 		}
-		return s.record(account, r.keys, answer[2], s.serverNow(r, answer[1]))
+		now := s.serverNow(r, answer[1])
+		if answer[2] == nil && written != nil {
+			return written(now), r.err
+		}
+		return s.record(account, r.keys, answer[2], now)
 	}
 	r.list(nil, 1)
 	return coordinator.Record{}, r.err

@@ -8,7 +8,7 @@
 --       14 the length of a window of calls in ms (0: the day), 15 how long before 1970
 --       one began, in ms, 16 what the call does to the token before (coordinator.Repeat;
 --       "": it kills it), 17 the newest attempt that the caller takes for overdue (0: it
---       does not say)
+--       does not say). Those from 13 on may be left out at the end, if they are 0 or "".
 -- Returns one of
 --   { "day", now, YYYYMMDD }                       KEYS[4] is not of this day; nothing was done
 --   { "current", now, record }                     newer than seen, or nothing is overdue any more;
@@ -24,7 +24,8 @@
 if wrong_day then return wrong_day end
 
 local seen, reason, demanded = credible(ARGV[4] + 0), ARGV[5], ARGV[6] ~= ''
-local per_day, reserve, pace, window = ARGV[9] + 0, demanded and ARGV[10] or 0, ARGV[12] + 0, ARGV[14] + 0
+local per_day, reserve, pace, window = ARGV[9] + 0, demanded and ARGV[10] or 0, ARGV[12] + 0, (ARGV[14] or 0) + 0
+local asked_by = ARGV[13] or ''
 
 local stored = got(redis.pcall('HMGET', KEYS[1], 'generation'), 'hash', KEYS[1]) or {}
 -- Usually this, the last fence and what the caller has seen are one text, and it is
@@ -49,7 +50,7 @@ if fault then return redis.error_reply(fault) end
 
 -- An attempt that was overdue when the caller read of it may be settled by now. One that is
 -- newer than every fence was lost here, and nobody knows how it ended.
-local settled = reason == 'overdue' and ARGV[17] ~= '0' and generation > 0 and generation == seen and last_fence >= ARGV[17] + 0
+local settled = reason == 'overdue' and ARGV[17] and generation > 0 and generation == seen and last_fence >= ARGV[17] + 0
 if settled then
   for i = 2, #open, 2 do settled = settled and not overdue(open[i] + 0) end
 end
@@ -73,7 +74,7 @@ else
   -- A window that ends further ahead than it can was counted before the clock was set
   -- back, or is of other limits.
   if window_ends <= now or window_ends > now + window then
-    window_ends, window_calls = now + window - (now + ARGV[15]) % window, 0
+    window_ends, window_calls = now + window - (now + (ARGV[15] or 0)) % window, 0
   end
 end
 if per_day > 0 and window_calls >= per_day - reserve then
@@ -127,7 +128,7 @@ for i = 1, #open, 2 do
 end
 -- A conflict: no call of the fleet can have invalidated the token, because each of
 -- them is either settled, and its token is the one that was reported, or still open.
-local conflict = ARGV[16] == '' and reason == 'rejected' and generation > 0 and generation == seen and announced == 0
+local conflict = (ARGV[16] or '') == '' and reason == 'rejected' and generation > 0 and generation == seen and announced == 0
 
 if #open > 2 * attempts_most then
   redis.call('DEL', KEYS[3])
@@ -156,12 +157,12 @@ elseif fields[8] or fields[9] then
   redis.call('HDEL', KEYS[2], 'window_ends', 'window_calls')
 end
 if reason == 'rejected' then
-  redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'reported', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
+  redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'reported', 'by', ARGV[3], 'asked_by', asked_by, 'reason', reason,
     'fence', name, 'generation', digits(seen))
 end
 if conflict then
   redis.call('HSET', KEYS[2], 'conflicts', digits(math.min(conflicts + 1, 1000000)))
-  redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'conflict', 'by', ARGV[3], 'asked_by', ARGV[13], 'reason', reason,
+  redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'conflict', 'by', ARGV[3], 'asked_by', asked_by, 'reason', reason,
     'fence', name, 'generation', digits(seen))
 end
 if anew then redis.call('DEL', KEYS[7]) end

@@ -6,10 +6,12 @@
 --       9 reason, 10 took in ms, 11 calls, 12 the caller who demanded it, or "",
 --       13 attributes in JSON, or "", 14 1 if the issuer has only repeated the token
 --       that a caller wanted replaced, or "", 15... fences overdue at the begin
+--       Those from 12 on may be left out at the end.
 -- Returns one of
 --   { "day", now, YYYYMMDD }         KEYS[4] is not of this day; nothing was done
---   { "stored", now, record, why the log could not be written }
---                                    also when an earlier run of it stored it
+--   { "stored", now, false, why the log could not be written }
+--                                    the record is what ARGV says, of the time now
+--   { "stored", now, record }        an earlier run of it has stored that
 --   { "superseded", now }            the attempt is open and overdue
 --
 -- Atomic, because no newer fence may be issued between the check of the newest one
@@ -18,6 +20,7 @@
 if wrong_day then return wrong_day end
 
 local fence, issued, extra_calls = ARGV[3] + 0, now - ARGV[6], ARGV[11] - 1
+local asked_by, attributes, repeated = ARGV[12] or '', ARGV[13] or '', ARGV[14] or ''
 
 local token = got(redis.pcall('HMGET', KEYS[1], 'generation', 'attributes', 'repeated'), 'hash', KEYS[1]) or {}
 local generation = credible(token[1] and natural(token[1]) or 0)
@@ -67,7 +70,7 @@ if change and redis.call('ZADD', KEYS[6], change, account) == 1 then
 end
 
 if superseded then
-  redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'superseded', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9],
+  redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'superseded', 'by', ARGV[2], 'asked_by', asked_by, 'reason', ARGV[9],
     'fence', ARGV[3], 'newer', digits(math.max(last_fence, generation)), 'took_ms', ARGV[10])
   return { 'superseded', now_text }
 end
@@ -76,8 +79,8 @@ local issued_at, expires_at = rfc3339(issued), rfc3339(issued + ARGV[5])
 if token[2] or token[3] then redis.call('HDEL', KEYS[1], 'attributes', 'repeated') end
 redis.call('HSET', KEYS[1], 'access_token', ARGV[4], 'generation', ARGV[3], 'issued_at', issued_at,
   'expires_at', expires_at, 'issued_by', ARGV[2])
-if ARGV[13] ~= '' then redis.call('HSET', KEYS[1], 'attributes', ARGV[13]) end
-if ARGV[14] ~= '' then redis.call('HSET', KEYS[1], 'repeated', ARGV[14]) end
+if attributes ~= '' then redis.call('HSET', KEYS[1], 'attributes', attributes) end
+if repeated ~= '' then redis.call('HSET', KEYS[1], 'repeated', repeated) end
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
 if fields[1] ~= ARGV[3] then redis.call('HSET', KEYS[2], 'fence', ARGV[3]) end -- begin writes it, unless it was lost
 if fields[3] and fields[3] ~= '0' then -- fail writes these together
@@ -92,15 +95,13 @@ elseif fields[2] then
 end
 for i = 15, #ARGV do redis.call('ZREM', KEYS[3], ARGV[i]) end
 -- The log is only informative: a refresh does not fail because of it.
-local logged = redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'refreshed', 'by', ARGV[2], 'asked_by', ARGV[12],
+local logged = redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'refreshed', 'by', ARGV[2], 'asked_by', asked_by,
   'reason', ARGV[9], 'fence', ARGV[3], 'took_ms', ARGV[10], 'life_ms', ARGV[5],
-  'repeated', ARGV[14])
+  'repeated', repeated)
 local by = cjson.encode(ARGV[2])
 redis.call('PUBLISH', ARGV[1], '{"event":"refreshed","access_token":' .. cjson.encode(ARGV[4]) .. ',"generation":' .. ARGV[3] ..
   ',"issued_at":"' .. issued_at .. '","expires_at":"' .. expires_at .. '","issued_by":' .. by .. ',"ttl_ms":' .. ARGV[7] ..
   (refresh_at and ',"refresh_at":"' .. rfc3339(issued + ARGV[8]) .. '"' or '') ..
-  (ARGV[13] ~= '' and ',"attributes":' .. ARGV[13] or '') .. (ARGV[14] ~= '' and ',"repeated":1' or '') ..
+  (attributes ~= '' and ',"attributes":' .. attributes or '') .. (repeated ~= '' and ',"repeated":1' or '') ..
   ',"reason":' .. cjson.encode(ARGV[9]) .. ',"by":' .. by .. (change and ',"change":"' .. change .. '"' or '') .. '}')
-return { 'stored', now_text,
-  { ARGV[4], ARGV[3], issued_at, expires_at, ARGV[2], ARGV[13], ARGV[14], ARGV[7] + 0, refresh_at },
-  logged.err or false }
+return { 'stored', now_text, false, logged.err or false }
