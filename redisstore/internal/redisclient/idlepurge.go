@@ -140,11 +140,21 @@ type trackedConn struct {
 	asked    time.Time     // when the server was asked for its role
 	ask      time.Duration // how long that holds
 	deadline time.Time     // of writing
+	checking time.Duration // how long check has waited for the server; it does not count
 	sent     time.Time     // when the command was sent that it waits for
 }
 
-// SetWriteDeadline implements [net.Conn]. What Write asks the server before it
-// writes shares the deadline.
+// SetReadDeadline implements [net.Conn]. The deadline of an operation was set before the
+// server was asked for its role.
+func (c *trackedConn) SetReadDeadline(t time.Time) error {
+	if !t.IsZero() {
+		t = t.Add(c.checking)
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements [net.Conn]. It holds for what Write asks the server before it
+// writes, and then anew.
 func (c *trackedConn) SetWriteDeadline(t time.Time) error {
 	c.deadline = t
 	err := c.Conn.SetWriteDeadline(t)
@@ -162,6 +172,11 @@ func (c *trackedConn) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	c.sent = time.Now()
+	if c.checking > 0 && !c.deadline.IsZero() {
+		if err := c.Conn.SetWriteDeadline(c.deadline.Add(c.checking)); err != nil {
+			return 0, err
+		}
+	}
 	n, err := c.Conn.Write(b)
 	if n == 0 && err != nil && c.closed.Load() {
 		err = errUnsent
@@ -172,12 +187,13 @@ func (c *trackedConn) Write(b []byte) (int, error) {
 // check returns errUnsent if the connection leads to a demoted master.
 func (c *trackedConn) check() error {
 	now := time.Now()
+	c.checking = 0
 	if c.purge.ask == 0 || !c.due.Load() && now.Sub(c.asked) < c.ask {
 		return nil
 	}
 	due := c.due.Swap(false)
 	role, err := roleOf(c.Conn, c.deadline)
-	c.asked, c.ask = now, c.purge.ask
+	c.asked, c.ask, c.checking = now, c.purge.ask, time.Since(now)
 	var answer replyError
 	switch {
 	case isTimeout(err):
@@ -203,7 +219,7 @@ func (c *trackedConn) Read(b []byte) (int, error) {
 	if n == 0 && isTimeout(err) && c.waiting.Load() {
 		// The answer may have come in time, and this process be too busy to have
 		// read it.
-		if err := c.SetReadDeadline(time.Now().Add(lastLook)); err != nil {
+		if err := c.Conn.SetReadDeadline(time.Now().Add(lastLook)); err != nil {
 			return 0, err
 		}
 		if n, err = c.Conn.Read(b); isTimeout(err) && time.Since(c.sent) >= silentFor {
