@@ -234,6 +234,7 @@ func TestARejectedParentIsReportedOnceInAnAttempt(t *testing.T) {
 
 func TestAParentWithoutATokenMeansNoCallOfTheChild(t *testing.T) {
 	families(t, func(t *testing.T, f *family) {
+		f.source.Latency = 0 // the Refresh below would share the failure of a call that is under way
 		f.source.Default(coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"))
 		p, children := f.process(f.config(), f.source, "child")
 		_, err := children[0].Token(t.Context())
@@ -265,6 +266,7 @@ func TestAParentWithoutATokenMeansNoCallOfTheChild(t *testing.T) {
 
 func TestAChildWaitsForItsParent(t *testing.T) {
 	families(t, func(t *testing.T, f *family) {
+		f.source.Latency = 0 // the Refresh below would share the failure of a call that is under way
 		f.source.Default(coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "system busy"))
 		p, children := f.process(f.config(), f.source, "child", "other")
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -274,7 +276,7 @@ func TestAChildWaitsForItsParent(t *testing.T) {
 		if !errors.Is(err, coordinator.ErrNoToken) || !errors.As(err, &parent) || !strings.Contains(err.Error(), "system busy") {
 			t.Errorf("Token() = %v, want it to say what the parent lacks", err)
 		}
-		got := make(chan error)
+		got := make(chan error, 1) // it is not read after a Fatal
 		go func() { _, err := children[0].Token(t.Context()); got <- err }()
 		time.Sleep(20 * time.Second)
 		f.source.Default(coordinatortest.Outcome{})
