@@ -17,7 +17,9 @@
 // Attempts wait for a slow hash in a queue. Those from clean sources, from which no
 // other credentials were tried that have not proved right, come first. So a flood of
 // wrong passwords delays a caller that has not been verified yet by no more than the
-// first guesses of new sources do, and those that were verified by nothing.
+// first guesses of new sources do, and those that were verified by nothing. Among clean
+// sources groups of names take turns, so first guesses at one name delay the callers of few
+// others by more than a turn.
 //
 // A user may have up to MaxPasswords valid passwords. An attempt that is not
 // remembered is compared with all of them, even after one has matched, and so costs
@@ -269,7 +271,7 @@ func (a *Authenticator) verify(ctx context.Context, g *generation, t attempt) (C
 		return Caller{}, errThrottled(wait)
 	}
 	u := g.find(t.name)
-	w := waiter{source: t.source, sighting: seen, notBefore: notBefore, free: u.match(t.mac) != nil}
+	w := waiter{source: t.source, name: t.name, sighting: seen, notBefore: notBefore, free: u.match(t.mac) != nil}
 	release, err := a.queue.acquire(ctx, w)
 	if err != nil {
 		return Caller{}, err
