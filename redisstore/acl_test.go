@@ -2,7 +2,6 @@ package redisstore_test
 
 import (
 	"errors"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -15,31 +14,10 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
-// user makes a user with these rules and returns the URL to connect as it.
-func user(t testing.TB, server *redistest.Server, name string, rules ...string) string {
-	t.Helper()
-	args := []any{"acl", "setuser", name, "reset", "on", ">secret"}
-	for _, rule := range rules {
-		args = append(args, rule)
-	}
-	server.MustDo(t, args...)
-	return as(t, server.URL(), name)
-}
-
-func as(t testing.TB, rawURL, name string) string {
-	t.Helper()
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword(name, "secret")
-	return u.String()
-}
-
 func TestRefresherNeedsNoMoreThanItsRules(t *testing.T) {
 	t.Parallel() // it mostly waits
 	server := redistest.Start(t)
-	url := user(t, server, "refresher", redisadmin.RequiredACL("", coordinator.Refresher)...)
+	url := server.AddUser(t, "refresher", redisadmin.RequiredACL("", coordinator.Refresher)...)
 	coordinatortest.TestStore(t, func(t *testing.T) coordinator.Store {
 		return open(t, url, redisstore.Options{})
 	})
@@ -66,7 +44,7 @@ func wantNoDenial(t *testing.T, server *redistest.Server) {
 
 func TestReaderNeedsNoMoreThanItsRules(t *testing.T) {
 	server := redistest.Start(t)
-	reader := open(t, user(t, server, "reader", redisadmin.RequiredACL("", coordinator.Reader)...), redisstore.Options{})
+	reader := open(t, server.AddUser(t, "reader", redisadmin.RequiredACL("", coordinator.Reader)...), redisstore.Options{})
 	refresher := open(t, server.URL(), redisstore.Options{})
 	_, r := followed(t, reader, coordinator.Reader, "a")
 	record := refreshed(t, refresher, "a", "token")
@@ -96,7 +74,7 @@ func TestWithoutTheRightToPatternsEachChannelIsSubscribed(t *testing.T) {
 		rules := slices.DeleteFunc(redisadmin.RequiredACL("", role), func(rule string) bool {
 			return rule == "+psubscribe" || rule == "+punsubscribe"
 		})
-		store := open(t, user(t, server, "old-"+string(role), rules...), redisstore.Options{})
+		store := open(t, server.AddUser(t, "old-"+string(role), rules...), redisstore.Options{})
 		_, r := followed(t, store, role, many()...)
 		record := refreshed(t, open(t, server.URL(), redisstore.Options{}), "wx7", "token")
 		eventually(t, "Notified", patience, func() bool { return r.saw(coordinator.EventRefreshed, record.Generation) })
@@ -115,7 +93,7 @@ func TestWithoutTheRightToPatternsEachChannelIsSubscribed(t *testing.T) {
 func TestWithTheRulesManyAccountsAreSubscribedByPatterns(t *testing.T) {
 	server := redistest.Start(t)
 	for role, want := range map[coordinator.Role]int64{coordinator.Reader: 1, coordinator.Refresher: 3} {
-		store := open(t, user(t, server, "new-"+string(role), redisadmin.RequiredACL("", role)...), redisstore.Options{})
+		store := open(t, server.AddUser(t, "new-"+string(role), redisadmin.RequiredACL("", role)...), redisstore.Options{})
 		followed(t, store, role, many()...)
 		if channels, patterns := channelsOf(t, server); channels != 0 || patterns < want {
 			t.Errorf("%s: %d channels and %d patterns are subscribed, want %d patterns", role, channels, patterns, want)
@@ -127,7 +105,7 @@ func TestWithTheRulesManyAccountsAreSubscribedByPatterns(t *testing.T) {
 func TestReaderThatMayDemandNeedsOneRuleMore(t *testing.T) {
 	server := redistest.Start(t)
 	rules := redisadmin.RequiredACL("", coordinator.Reader)
-	url := user(t, server, "reader", rules...)
+	url := server.AddUser(t, "reader", rules...)
 	reader, refresher := open(t, url, redisstore.Options{}), open(t, server.URL(), redisstore.Options{})
 	_, asked := followed(t, refresher, coordinator.Refresher, "a")
 	want := coordinator.WantRequest{Reason: coordinator.ReasonForced}
@@ -144,7 +122,7 @@ func TestReaderThatMayDemandNeedsOneRuleMore(t *testing.T) {
 
 func TestReaderCanChangeNothing(t *testing.T) {
 	server := redistest.Start(t)
-	reader := open(t, user(t, server, "reader", redisadmin.RequiredACL("", coordinator.Reader)...), redisstore.Options{})
+	reader := open(t, server.AddUser(t, "reader", redisadmin.RequiredACL("", coordinator.Reader)...), redisstore.Options{})
 	record := refreshed(t, open(t, server.URL(), redisstore.Options{}), "a", "token")
 	for name, try := range map[string]func() error{
 		"Lock":  func() error { _, err := reader.Lock(t.Context(), "a", time.Second); return err },
@@ -158,7 +136,7 @@ func TestReaderCanChangeNothing(t *testing.T) {
 			t.Errorf("%s() as a reader = %v, want %v alone", name, err, redisstore.ErrDenied)
 		}
 	}
-	url := as(t, server.URL(), "reader")
+	url := redistest.AsUser(t, server.URL(), "reader")
 	for _, command := range [][]any{
 		{"publish", "zhongkong:{a}:refreshed", "{}"},
 		{"publish", "zhongkong:{a}:wanted", "{}"},
@@ -191,7 +169,7 @@ func TestMissingRuleIsNamed(t *testing.T) {
 		for i, rule := range rules[3:] {
 			// Unprivileged of one rule at a time.
 			left := slices.Delete(slices.Clone(rules), i+3, i+4)
-			store := open(t, user(t, server, "user", left...), redisstore.Options{})
+			store := open(t, server.AddUser(t, "user", left...), redisstore.Options{})
 			missing, err := redisadmin.New(store).MissingACL(t.Context(), role)
 			if err != nil {
 				t.Errorf("%s without %s: %v", role, rule, err)
@@ -210,31 +188,16 @@ func TestMissingRuleIsNamed(t *testing.T) {
 	}
 }
 
-// ofSingle returns rules with single accounts in place of all.
-func ofSingle(rules []string, accounts ...string) []string {
-	var single []string
-	for _, rule := range rules {
-		if !strings.Contains(rule, "{*}") {
-			single = append(single, rule)
-			continue
-		}
-		for _, account := range accounts {
-			single = append(single, strings.ReplaceAll(rule, "{*}", "{"+account+"}"))
-		}
-	}
-	return single
-}
-
 func TestRulesOfSingleAccountsAreEnoughForThese(t *testing.T) {
 	server := redistest.Start(t)
 	for _, role := range []coordinator.Role{coordinator.Reader, coordinator.Refresher} {
-		rules := ofSingle(redisadmin.RequiredACL("", role), "a", "b")
-		admin := redisadmin.New(open(t, user(t, server, "user", rules...), redisstore.Options{}))
+		rules := redisadmin.RequiredACL("", role, "a", "b")
+		admin := redisadmin.New(open(t, server.AddUser(t, "user", rules...), redisstore.Options{}))
 		for _, c := range []struct{ accounts, want []string }{
 			{[]string{"a", "b"}, nil},
-			{[]string{"b", "c"}, ofSingle(slices.DeleteFunc(redisadmin.RequiredACL("", role), func(rule string) bool {
-				return !strings.Contains(rule, "{*}")
-			}), "c")},
+			{[]string{"b", "c"}, slices.DeleteFunc(redisadmin.RequiredACL("", role, "c"), func(rule string) bool {
+				return !strings.Contains(rule, "{c}")
+			})},
 		} {
 			if missing, err := admin.MissingACL(t.Context(), role, c.accounts...); err != nil || !slices.Equal(missing, c.want) {
 				t.Errorf("%s of %s: MissingACL() = %v, %v, want %v", role, c.accounts, missing, err, c.want)
@@ -255,10 +218,10 @@ func TestRulesOfSingleAccountsAreEnoughForThese(t *testing.T) {
 func TestMissingRuleOfASingleAccountIsNamed(t *testing.T) {
 	server := redistest.Start(t)
 	for _, role := range []coordinator.Role{coordinator.Reader, coordinator.Refresher} {
-		rules := ofSingle(redisadmin.RequiredACL("", role), "a", "b")
+		rules := redisadmin.RequiredACL("", role, "a", "b")
 		for i, rule := range rules[3:] {
 			left := slices.Delete(slices.Clone(rules), i+3, i+4)
-			store := open(t, user(t, server, "user", left...), redisstore.Options{})
+			store := open(t, server.AddUser(t, "user", left...), redisstore.Options{})
 			missing, err := redisadmin.New(store).MissingACL(t.Context(), role, "a", "b")
 			want := []string{rule}
 			if rule == "+psubscribe" || rule == "+punsubscribe" {
@@ -275,8 +238,8 @@ func TestMissingRuleOfASingleAccountIsNamed(t *testing.T) {
 func TestWithOneRuleMoreAUserOfSingleAccountsHasWhatTheyShare(t *testing.T) {
 	server := redistest.Start(t)
 	for role, rule := range map[coordinator.Role]string{coordinator.Refresher: "~zhongkong:{}:*", coordinator.Reader: "%R~zhongkong:{}:*"} {
-		rules := ofSingle(redisadmin.RequiredACL("", role), "a")
-		url := user(t, server, string(role), rules...)
+		rules := redisadmin.RequiredACL("", role, "a")
+		url := server.AddUser(t, string(role), rules...)
 		if missing, err := redisadmin.New(open(t, url, redisstore.Options{})).MissingSharedACL(t.Context(), role); err != nil || !slices.Equal(missing, []string{rule}) {
 			t.Errorf("%s: MissingSharedACL() = %v, %v, want %s", role, missing, err, rule)
 		}
@@ -309,7 +272,7 @@ func TestDenialsNameTheRule(t *testing.T) {
 		"the keys":        {"%R~zhongkong:{*}:*", "zhongkong:{*}:*"},
 	} {
 		rules := slices.DeleteFunc(redisadmin.RequiredACL("", coordinator.Reader), func(rule string) bool { return rule == test.without })
-		store := open(t, user(t, server, "user", rules...), redisstore.Options{})
+		store := open(t, server.AddUser(t, "user", rules...), redisstore.Options{})
 		_, err := store.Load(t.Context(), "a")
 		if !errors.Is(err, redisstore.ErrDenied) || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: Load() = %v, want %v naming %s", name, err, redisstore.ErrDenied, test.want)
@@ -321,7 +284,7 @@ func TestDeniedSubscriptionIsReported(t *testing.T) {
 	server := redistest.Start(t)
 	rules := slices.DeleteFunc(redisadmin.RequiredACL("", coordinator.Reader),
 		func(rule string) bool { return strings.HasPrefix(rule, "&") })
-	store := open(t, user(t, server, "user", rules...), redisstore.Options{})
+	store := open(t, server.AddUser(t, "user", rules...), redisstore.Options{})
 	r := new(recorder)
 	sub := store.Subscribe(r)
 	sub.Add(coordinator.Reader, "a")
@@ -340,7 +303,7 @@ func TestDeniedSubscriptionIsReported(t *testing.T) {
 
 func TestWrongPasswordIsSaid(t *testing.T) {
 	server := redistest.Start(t)
-	url := strings.Replace(user(t, server, "user", "+@all"), "secret", "WRONG-SECRET", 1)
+	url := strings.Replace(server.AddUser(t, "user", "+@all"), "secret", "WRONG-SECRET", 1)
 	_, err := open(t, url, redisstore.Options{}).Load(t.Context(), "a")
 	if !errors.Is(err, redisstore.ErrDenied) || !errors.Is(err, coordinator.ErrUnreachable) || !strings.Contains(err.Error(), "password") {
 		t.Errorf("Load() = %v, want %v and %v", err, redisstore.ErrDenied, coordinator.ErrUnreachable)

@@ -146,7 +146,7 @@ func TestWhereKeysCannotBeSharedEachAccountHasItsOwnLog(t *testing.T) {
 					rules[i] = "~zhongkong:{rules}:*"
 				}
 			}
-			return open(t, user(t, server, "one", rules...), redisstore.Options{})
+			return open(t, server.AddUser(t, "one", rules...), redisstore.Options{})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -98,7 +98,7 @@ func TestAUserOfSingleAccountsHasNoIndexOfChanges(t *testing.T) {
 			rules = append(rules, strings.ReplaceAll(rule, "{*}", "{wx1}"))
 		}
 		rules = slices.DeleteFunc(rules, func(rule string) bool { return strings.Contains(rule, "~") && !strings.Contains(rule, "{wx1}") })
-		store := open(t, user(t, server, string(role), rules...), redisstore.Options{})
+		store := open(t, server.AddUser(t, string(role), rules...), redisstore.Options{})
 		if _, err := store.Newest(t.Context()); !errors.Is(err, coordinator.ErrNoChanges) {
 			t.Errorf("%s: Newest() = %v, want ErrNoChanges", role, err)
 		}

@@ -25,7 +25,7 @@ func isFormer(t *testing.T, store *redisstore.Store, account, hash string) (time
 
 func TestFormerTokensAreFoundByEveryStoreForFourHours(t *testing.T) {
 	server := redistest.Start(t)
-	url := user(t, server, "refresher", redisadmin.RequiredACL("", coordinator.Refresher)...)
+	url := server.AddUser(t, "refresher", redisadmin.RequiredACL("", coordinator.Refresher)...)
 	one, two := open(t, url, redisstore.Options{}), open(t, url, redisstore.Options{})
 	if _, found := isFormer(t, one, "a", "hash"); found {
 		t.Error("found without AddFormer")

@@ -20,7 +20,7 @@ func refresherOfGrants() []string {
 
 func TestRefresherOfGrantsNeedsNoMoreThanItsRules(t *testing.T) {
 	server := redistest.Start(t)
-	store := openGrants(t, user(t, server, "refresher", refresherOfGrants()...), time.Minute, redisstore.Options{})
+	store := openGrants(t, server.AddUser(t, "refresher", refresherOfGrants()...), time.Minute, redisstore.Options{})
 	_, heard := followed(t, store, coordinator.Refresher, "a")
 	g := consented(t, store, "a", "r0")
 	g, _ = marked(t, g)
@@ -60,7 +60,7 @@ func TestReaderCannotReadAGrant(t *testing.T) {
 	if err := refresher.SetGrantMember(t.Context(), "a", "b", true); err != nil {
 		t.Fatal(err)
 	}
-	url := user(t, server, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
+	url := server.AddUser(t, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
 	for _, command := range [][]any{
 		{"hmget", "zhongkong-grant:{a}", "record"}, {"hmget", "zhongkong-grant:{a}", "version"}, {"hgetall", "zhongkong-grant:{a}"},
 		{"dump", "zhongkong-grant:{a}"}, {"zrange", "zhongkong-grant:{a}:members", 0, -1}, {"hset", "zhongkong-grant:{a}", "version", 7},
@@ -83,7 +83,7 @@ func TestMissingRuleOfGrantsIsNamed(t *testing.T) {
 	rules := redisadmin.GrantACL("")
 	for i, rule := range rules {
 		left := append(redisadmin.RequiredACL("", coordinator.Refresher), slices.Delete(slices.Clone(rules), i, i+1)...)
-		store := openGrants(t, user(t, server, "user", left...), time.Minute, redisstore.Options{})
+		store := openGrants(t, server.AddUser(t, "user", left...), time.Minute, redisstore.Options{})
 		missing, err := redisadmin.New(store).MissingGrantACL(t.Context())
 		if err != nil || !slices.Equal(missing, []string{rule}) {
 			t.Errorf("without %s: MissingGrantACL() = %v, %v", rule, missing, err)
@@ -97,18 +97,24 @@ func TestMissingRuleOfGrantsIsNamed(t *testing.T) {
 		}
 	}
 	// Those of single accounts.
-	url := user(t, server, "user", ofSingle(append(redisadmin.RequiredACL("", coordinator.Refresher), rules...), "a")...)
+	url := server.AddUser(t, "user", append(redisadmin.RequiredACL("", coordinator.Refresher, "a"), redisadmin.GrantACL("", "a")...)...)
 	admin := redisadmin.New(openGrants(t, url, time.Minute, redisstore.Options{}))
 	for account, want := range map[string][]string{"a": nil, "b": {"~zhongkong-grant:{b}*"}} {
 		if missing, err := admin.MissingGrantACL(t.Context(), account); err != nil || !slices.Equal(missing, want) {
 			t.Errorf("MissingGrantACL(%s) = %v, %v, want %v", account, missing, err, want)
 		}
 	}
+	if err := admin.TryGrants(t.Context(), "b", "a"); err != nil {
+		t.Errorf("TryGrants() = %v with the rights to one of the accounts", err)
+	}
+	if err := admin.TryGrants(t.Context()); !errors.Is(err, redisstore.ErrDenied) {
+		t.Errorf("TryGrants() = %v with any account, want %v", err, redisstore.ErrDenied)
+	}
 	if keys := server.MustDo(t, "dbsize"); keys != int64(0) {
 		t.Errorf("trying has left %v keys", keys)
 	}
 	// Nothing else of a refresher is affected.
-	refreshed(t, open(t, user(t, server, "user", redisadmin.RequiredACL("", coordinator.Refresher)...), redisstore.Options{Timeout: 5 * time.Second}), "a", "token")
+	refreshed(t, open(t, server.AddUser(t, "user", redisadmin.RequiredACL("", coordinator.Refresher)...), redisstore.Options{Timeout: 5 * time.Second}), "a", "token")
 }
 
 func TestSettingsThatGrantsNeedAreJudged(t *testing.T) {
@@ -160,12 +166,12 @@ func TestSettingsThatGrantsNeedAreJudged(t *testing.T) {
 		})
 	})
 	t.Run("what may not be asked", func(t *testing.T) {
-		url := user(t, server, "refresher", refresherOfGrants()...)
+		url := server.AddUser(t, "refresher", refresherOfGrants()...)
 		want(t, verdicts(t, openGrants(t, url, time.Minute, redisstore.Options{Replicas: 1})), map[string]redisadmin.Verdict{
 			"seal key": good, "appendonly": good, "appendfsync": unknown, "maxmemory-policy": good, "replication id": good,
 			"replicas": bad, "min-replicas-to-write": unknown,
 		})
-		url = user(t, server, "user", redisadmin.RequiredACL("", coordinator.Refresher)...)
+		url = server.AddUser(t, "user", redisadmin.RequiredACL("", coordinator.Refresher)...)
 		want(t, verdicts(t, openGrants(t, url, time.Minute, redisstore.Options{})), map[string]redisadmin.Verdict{"seal key": good, "info": bad})
 	})
 }

@@ -19,7 +19,7 @@ func grantStores(url string, o redisstore.Options) func(*testing.T) coordinator.
 func TestGrantsOnRedisKeepToTheContract(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	url := user(t, server, "refresher", refresherOfGrants()...)
+	url := server.AddUser(t, "refresher", refresherOfGrants()...)
 	coordinatortest.TestGrantStore(t, grantStores(url, redisstore.Options{}))
 	wantNoDenial(t, server)
 }

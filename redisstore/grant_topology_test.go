@@ -17,12 +17,12 @@ func TestAGrantSurvivesAFailover(t *testing.T) {
 	t.Parallel() // it mostly waits
 	r := redistest.StartReplicated(t, 2, 3)
 	for _, sentinel := range r.Sentinels {
-		user(t, sentinel, "asker", redisadmin.SentinelACL()...)
+		sentinel.AddUser(t, "asker", redisadmin.SentinelACL()...)
 	}
 	for _, server := range r.Servers {
-		user(t, server, "refresher", refresherOfGrants()...)
+		server.AddUser(t, "refresher", refresherOfGrants()...)
 	}
-	url := as(t, r.URL(), "asker") + "&username=refresher&password=secret"
+	url := redistest.AsUser(t, r.URL(), "asker") + "&username=refresher&password=secret"
 	coordinatortest.TestGrantStore(t, grantStores(url, redisstore.Options{Replicas: 1}))
 	store := openGrants(t, url, 500*time.Millisecond, redisstore.Options{Replicas: 1})
 	g := consented(t, store, "a", "r0")
@@ -67,10 +67,10 @@ func TestClusterKeepsGrants(t *testing.T) {
 	t.Parallel() // it mostly waits
 	c := redistest.StartCluster(t)
 	for _, node := range c.Nodes {
-		user(t, node, "refresher", append(refresherOfGrants(), redisadmin.ClusterACL()...)...)
+		node.AddUser(t, "refresher", append(refresherOfGrants(), redisadmin.ClusterACL()...)...)
 	}
-	coordinatortest.TestGrantStore(t, grantStores(as(t, c.URL(), "refresher"), redisstore.Options{Replicas: 1}))
-	store := openGrants(t, as(t, c.URL(), "refresher"), time.Second, redisstore.Options{Replicas: 1})
+	coordinatortest.TestGrantStore(t, grantStores(redistest.AsUser(t, c.URL(), "refresher"), redisstore.Options{Replicas: 1}))
+	store := openGrants(t, redistest.AsUser(t, c.URL(), "refresher"), time.Second, redisstore.Options{Replicas: 1})
 	var accounts []string
 	grants := make(map[string]coordinator.Grant)
 	for i := range 10 {

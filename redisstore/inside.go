@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -23,13 +24,19 @@ func (s *Store) Inside() inside.Store {
 	}
 }
 
+// unusedKeys returns keys that nobody uses, for which the user has the rights that it has
+// for those of the account.
+func (s *Store) unusedKeys(account string) layout.AccountKeys {
+	return s.keys.Unused(account, "probe-"+rand.Text()[:12])
+}
+
 // tryScripts runs every script so that it changes nothing: the key of the day's
 // calls names no day, the lock is not held, and the record to be restored has
 // expired.
 func (s *Store) tryScripts(ctx context.Context, account string) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	k := s.keys.Of(account)
+	k := s.unusedKeys(account)
 	attempt := []string{k.Token, k.State, k.Attempts, k.Calls}
 	probe := &lock{store: s, account: account, keys: k, value: "probe", ttl: s.timeout}
 	for _, run := range []struct {
@@ -63,16 +70,17 @@ func (s *Store) tryScripts(ctx context.Context, account string) error {
 func (s *Store) tryGrantScript(ctx context.Context, account string) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	return s.withLog(account, true, s.grantKeys(account), func(keys []string) error {
+	grant := s.keys.Grant(account) + ":probe-" + rand.Text()[:12]
+	return s.withLog(account, true, []string{grant, s.unusedKeys(account).State}, func(keys []string) error {
 		return s.client.OnMaster(ctx, keys[0], func(client redis.UniversalClient) error {
 			return s.grants().restore.Run(ctx, client, keys, "", "", 0, "", 0, 0, "", "{}", "", "").Err()
 		})
 	})
 }
 
-// tryLoad reads the account in one of the two ways of Load.
+// tryLoad reads in one of the two ways of Load.
 func (s *Store) tryLoad(ctx context.Context, account string, read func(context.Context, []layout.AccountKeys) []answer) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	return read(ctx, []layout.AccountKeys{s.keys.Of(account)})[0].err
+	return read(ctx, []layout.AccountKeys{s.unusedKeys(account)})[0].err
 }

@@ -234,8 +234,8 @@ func newLaboratory(t *testing.T, rows []poison) *laboratory {
 		server: redistest.Start(t), readers: map[string]*coordinator.Account{},
 		sources: map[string]*coordinatortest.Source{}, rows: map[string]poison{},
 	}
-	mayRefresh := user(t, l.server, "refresher", redisadmin.RequiredACL("", coordinator.Refresher)...)
-	mayRead := user(t, l.server, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
+	mayRefresh := l.server.AddUser(t, "refresher", redisadmin.RequiredACL("", coordinator.Refresher)...)
+	mayRead := l.server.AddUser(t, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
 	for _, a := range [][2]string{
 		{"a reader's, with the right to demand", mayRead}, {"a refresher's", mayRefresh}, {"an administrator's", l.server.URL()},
 	} {

@@ -24,7 +24,7 @@ func without(names ...string) func([]string) string {
 
 func TestRefusalsTellWhatAServerDoesForNobody(t *testing.T) {
 	server := redistest.Start(t)
-	reader := user(t, server, "reader", redisadmin.RequiredACL("", coordinator.Reader)...)
+	reader := server.AddUser(t, "reader", redisadmin.RequiredACL("", coordinator.Reader)...)
 	for name, test := range map[string]struct {
 		role   coordinator.Role
 		user   string // of the URL; "": the one who may do everything
@@ -47,7 +47,7 @@ func TestRefusalsTellWhatAServerDoesForNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			url := redistest.StartProxy(t, server, test.refuse).URL()
 			if test.user != "" {
-				url = as(t, url, "reader")
+				url = redistest.AsUser(t, url, "reader")
 			}
 			server.FlushAll(t)
 			store := open(t, url, redisstore.Options{Replicas: 1})
@@ -72,9 +72,56 @@ func TestRefusalsTellWhatAServerDoesForNobody(t *testing.T) {
 	}
 }
 
+// withoutWriting refuses scripts that write.
+func withoutWriting(command []string) string {
+	if strings.ToLower(command[0]) == "eval" && strings.Contains(command[1], "'HSET'") {
+		return "ERR bad lua script for redis cluster"
+	}
+	return ""
+}
+
+// Redis denies a key to the user before what would be done with it is refused.
+func TestRefusalsAreFoundWithTheRightsToSingleAccounts(t *testing.T) {
+	for name, test := range map[string]struct {
+		role   coordinator.Role
+		refuse func([]string) string
+		want   []redisadmin.RefusedUse
+	}{
+		"nothing": {role: coordinator.Refresher, refuse: without()},
+		"scripts": {coordinator.Refresher, withoutWriting, []redisadmin.RefusedUse{redisadmin.RefusedScripts}},
+		"EXEC":    {coordinator.Refresher, without("exec"), []redisadmin.RefusedUse{redisadmin.RefusedTransactions}},
+		"EXEC to a reader": {
+			coordinator.Reader, without("exec"),
+			[]redisadmin.RefusedUse{redisadmin.RefusedTransactions, redisadmin.RefusedScripts},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t) // without a script
+			server.AddUser(t, "user", redisadmin.RequiredACL("", test.role, "allowed")...)
+			server.MustDo(t, "set", "zhongkong:{allowed}:token", "no hash")
+			before := server.MustDo(t, "dump", "zhongkong:{allowed}:token")
+			store := open(t, redistest.AsUser(t, redistest.StartProxy(t, server, test.refuse).URL(), "user"), redisstore.Options{})
+			refusals, err := redisadmin.New(store).Refusals(t.Context(), test.role, "denied", "allowed")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []redisadmin.RefusedUse
+			for _, r := range refusals {
+				got = append(got, r.Of)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("Refusals() = %v, want %v", refusals, test.want)
+			}
+			if n := server.MustDo(t, "dbsize"); n != int64(1) || server.MustDo(t, "dump", "zhongkong:{allowed}:token") != before {
+				t.Errorf("trying has changed the account, or has left keys: there are %v", n)
+			}
+		})
+	}
+}
+
 func TestWhatTheUserMayNotDoIsNoRefusal(t *testing.T) {
 	server := redistest.Start(t)
-	store := open(t, user(t, server, "nobody", "-@all", "+ping"), redisstore.Options{})
+	store := open(t, server.AddUser(t, "nobody", "-@all", "+ping"), redisstore.Options{})
 	if refusals, err := redisadmin.New(store).Refusals(t.Context(), coordinator.Refresher); err != nil || len(refusals) > 0 {
 		t.Errorf("Refusals() = %v, %v, want none", refusals, err)
 	}

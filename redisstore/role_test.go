@@ -72,8 +72,8 @@ func TestDemotedMasterBehindOneAddressIsLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it mostly waits
 			p := startPair(t)
-			url := user(t, p.master, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
-			user(t, p.replica, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
+			url := p.master.AddUser(t, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
+			p.replica.AddUser(t, "reader", append(redisadmin.RequiredACL("", coordinator.Reader), redisadmin.DemandACL(""))...)
 			url = strings.Replace(url, p.master.Addr(), p.Addr(), 1) + test.parameters
 			refresher := open(t, p.URL()+test.parameters, redisstore.Options{})
 			refreshed(t, refresher, "a", "token")

@@ -101,12 +101,12 @@ func TestSentinelFailoverMovesTheSubscription(t *testing.T) {
 // but what is documented.
 func sentinelLeastPrivilege(t *testing.T, r *redistest.Replicated) {
 	for _, sentinel := range r.Sentinels {
-		user(t, sentinel, "asker", redisadmin.SentinelACL()...)
+		sentinel.AddUser(t, "asker", redisadmin.SentinelACL()...)
 	}
 	for _, server := range r.Servers {
-		user(t, server, "refresher", redisadmin.RequiredACL("", coordinator.Refresher)...)
+		server.AddUser(t, "refresher", redisadmin.RequiredACL("", coordinator.Refresher)...)
 	}
-	url := as(t, r.URL(), "asker") + "&username=refresher&password=secret"
+	url := redistest.AsUser(t, r.URL(), "asker") + "&username=refresher&password=secret"
 	store := open(t, url, redisstore.Options{})
 	_, follower := followed(t, store, coordinator.Refresher, "a")
 	refreshed(t, store, "a", "token")
@@ -162,9 +162,9 @@ func clusterLeastPrivilege(t *testing.T, c *redistest.Cluster) {
 	var url string
 	rules := append(redisadmin.RequiredACL("", coordinator.Refresher), redisadmin.ClusterACL()...)
 	for _, node := range c.Nodes {
-		user(t, node, "refresher", rules...)
+		node.AddUser(t, "refresher", rules...)
 	}
-	url = as(t, c.URL(), "refresher")
+	url = redistest.AsUser(t, c.URL(), "refresher")
 	store := open(t, url, redisstore.Options{Replicas: 1})
 	followed(t, store, coordinator.Refresher, "p1", "p2", "p3")
 	for _, account := range []string{"p1", "p2", "p3"} {

@@ -98,8 +98,9 @@ func (x checks) runAll(ctx context.Context, args []string) error {
 	if !x.servers(ctx) {
 		return nil
 	}
-	x.rights(ctx, args)
-	x.refusals(ctx)
+	names := x.namesWith(args)
+	x.rights(ctx, names)
+	x.refusals(ctx, names)
 	x.grants(ctx)
 	names, err := x.accounts(ctx, args)
 	if err != nil {

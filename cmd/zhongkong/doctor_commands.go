@@ -11,10 +11,11 @@ import (
 )
 
 // refusals finds commands that the server, or a proxy in front of it, refuses to
-// every user: managed and unusual kinds of Redis lack some.
-func (x checks) refusals(ctx context.Context) {
+// every user: managed and unusual kinds of Redis lack some. The user has rights to all
+// accounts, or to some of these.
+func (x checks) refusals(ctx context.Context, names []string) {
 	role := x.role()
-	refusals, err := redisadmin.New(x.store).Refusals(ctx, role)
+	refusals, err := redisadmin.New(x.store).Refusals(ctx, role, singleNames(names)...)
 	if err != nil {
 		x.warn("commands", "", "could not be tried: %v", err)
 		return

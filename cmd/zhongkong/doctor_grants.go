@@ -42,7 +42,7 @@ func (x checks) grants(ctx context.Context) {
 	default:
 		x.ok("grants rights", "the Redis user has the rights that grants need")
 	}
-	if err := admin.TryGrants(ctx); err != nil && !errors.Is(err, redisstore.ErrDenied) {
+	if err := admin.TryGrants(ctx, singleNames(x.cfg.NeedsGrants())...); err != nil && !errors.Is(err, redisstore.ErrDenied) {
 		x.fail("grants scripts", "", "%v", err)
 	}
 	x.spool()

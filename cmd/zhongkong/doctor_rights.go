@@ -13,16 +13,29 @@ import (
 // accounts. Redis compares each key with all of them.
 const mostSingle = 1000
 
-// rights tries all commands, keys and channels that this process' accounts, and those that
-// are asked about, need.
-func (x checks) rights(ctx context.Context, args []string) {
-	role := x.role()
+// namesWith returns the accounts of this process and those that are asked about.
+func (x checks) namesWith(args []string) []string {
 	names := x.configuredNames()
 	for _, name := range args {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
+	return names
+}
+
+// singleNames returns the names of the accounts that the user may have rules of single
+// accounts for: none if they are too many.
+func singleNames(names []string) []string {
+	if len(names) > mostSingle {
+		return nil
+	}
+	return names
+}
+
+// rights tries all commands, keys and channels that the accounts of these names need.
+func (x checks) rights(ctx context.Context, names []string) {
+	role := x.role()
 	missing, single, err := x.missingRights(ctx, names)
 	switch {
 	case err != nil:
@@ -95,8 +108,9 @@ func (x checks) missingRights(ctx context.Context, names []string) (missing []st
 // missingRules returns the rules that try reports as missing for all accounts or, if the user
 // lacks less for these, what it lacks for these.
 func missingRules(names []string, try func(accounts ...string) ([]string, error)) (missing []string, single bool, err error) {
+	names = singleNames(names)
 	missing, err = try()
-	if err != nil || len(names) == 0 || len(names) > mostSingle || !slices.ContainsFunc(missing, namesAll) {
+	if err != nil || len(names) == 0 || !slices.ContainsFunc(missing, namesAll) {
 		return missing, false, err
 	}
 	own, err := try(names...)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -12,21 +11,12 @@ import (
 // asUser makes a Redis user with these rules and returns a bench that uses it.
 func (b *bench) asUser(server *redistest.Server, name string, rules ...string) *bench {
 	b.t.Helper()
-	command := []any{"ACL", "SETUSER", name, "reset", "on", ">pw"}
-	for _, rule := range rules {
-		command = append(command, rule)
-	}
-	server.MustDo(b.t, command...)
-	return b.with("ZHONGKONG_REDIS", "redis://"+name+":pw@"+server.Addr())
+	return b.with("ZHONGKONG_REDIS", server.AddUser(b.t, name, rules...))
 }
 
-// ofSingle returns the rules of a role with a single account in place of all.
-func (b *bench) ofSingle(role coordinator.Role, account string) []string {
-	rules := redisadmin.RequiredACL(b.env["ZHONGKONG_PREFIX"], role)
-	for i, rule := range rules {
-		rules[i] = strings.ReplaceAll(rule, "{*}", "{"+account+"}")
-	}
-	return rules
+// required returns the rules of a role for these accounts.
+func (b *bench) required(role coordinator.Role, accounts ...string) []string {
+	return redisadmin.RequiredACL(b.env["ZHONGKONG_PREFIX"], role, accounts...)
 }
 
 func TestDoctorChecksTheRightsToTheAccountsOfTheConfiguration(t *testing.T) {
@@ -41,7 +31,7 @@ func TestDoctorChecksTheRightsToTheAccountsOfTheConfiguration(t *testing.T) {
 		coordinator.Refresher: {b, "~"},
 		coordinator.Reader:    {b.with("ZHONGKONG_SECRET", ""), "%R~"},
 	} {
-		user, rules := string(role), b.ofSingle(role, appID)
+		user, rules := string(role), b.required(role, appID)
 		here := c.b.asUser(server, user, append(rules, "+info")...)
 		shared := c.keys + b.env["ZHONGKONG_PREFIX"] + ":{}:*"
 		all := here.findings(exitDone)
@@ -66,7 +56,7 @@ func TestDoctorChecksTheRightsToTheAccountsOfTheConfiguration(t *testing.T) {
 				t.Errorf("%s without %s: %+v, want %s and %q", role, without, f, resultFail, want)
 			}
 		}
-		other := c.b.asUser(server, user, append(b.ofSingle(role, "other"), "+info")...).findings(exitOther)
+		other := c.b.asUser(server, user, append(b.required(role, "other"), "+info")...).findings(exitOther)
 		finds(t, other, "rights", resultFail, c.keys+b.env["ZHONGKONG_PREFIX"]+":{*}:*")
 	}
 }
@@ -75,7 +65,7 @@ func TestDoctorChecksTheRightsToTheAccountsItIsAskedAbout(t *testing.T) {
 	server := redistest.Start(t)
 	b := newBench(t)
 	b.with("ZHONGKONG_REDIS", server.URL()).must("show")
-	here := b.reader().asUser(server, "reader", append(b.ofSingle(coordinator.Reader, appID), "+info")...)
+	here := b.reader().asUser(server, "reader", append(b.required(coordinator.Reader, appID), "+info")...)
 	finds(t, here.findings(exitDone, appID), "rights", resultWarn, "needs for "+appID)
 	finds(t, here.findings(exitOther), "rights", resultFail, "name them: zhongkong doctor NAME")
 }

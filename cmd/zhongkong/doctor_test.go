@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
@@ -151,17 +152,14 @@ func TestDoctorFindsWhatIsWrongWithRedis(t *testing.T) {
 	})
 	t.Run("rights that are missing", func(t *testing.T) {
 		server := redistest.Start(t)
-		server.MustDo(t, "ACL", "SETUSER", "app", "on", ">pw", "allkeys", "allchannels", "+@all", "-zadd", "-publish")
-		url := "redis://app:pw@" + server.Addr()
-		all := b.with("ZHONGKONG_REDIS", url).findings(exitOther)
+		all := b.asUser(server, "app", "allkeys", "allchannels", "+@all", "-zadd", "-publish").findings(exitOther)
 		finds(t, all, "rights", resultFail, "+zadd")
 		finds(t, all, "rights", resultFail, "+publish")
 		finds(t, b.with("ZHONGKONG_REDIS", "redis://app:wrong@"+server.Addr()).findings(exitOther), "redis", resultFail, "password")
 	})
 	t.Run("rights that are all missing take one round", func(t *testing.T) {
 		server := redistest.Start(t)
-		server.MustDo(t, "ACL", "SETUSER", "app", "on", ">pw", "+ping", "+info", "~mine:*")
-		here := b.with("ZHONGKONG_REDIS", "redis://app:pw@"+server.Addr())
+		here := b.asUser(server, "app", "+ping", "+info", "~mine:*")
 		var command []any
 		for word := range strings.FieldsSeq(strings.Replace(here.findings(exitOther)["rights"].Fix, "<user>", "app", 1)) {
 			command = append(command, word)
@@ -216,13 +214,24 @@ func TestDoctorFindsWhatAManagedRedisRefuses(t *testing.T) {
 		finds(t, all, "version", resultWarn, "does not report it")
 	})
 	t.Run("INFO to this user", func(t *testing.T) {
-		server.MustDo(t, "ACL", "SETUSER", "app", "on", ">pw", "allkeys", "allchannels", "+@all", "-info")
-		all := b.with("ZHONGKONG_REDIS", "redis://app:pw@"+server.Addr()).findings(exitDone)
+		all := b.asUser(server, "app", "allkeys", "allchannels", "+@all", "-info").findings(exitDone)
 		finds(t, all, "version", resultOK, "Redis 7")
 		finds(t, all, "eviction", resultWarn, "+info")
 	})
 	t.Run("scripts, by a proxy that looks through them", func(t *testing.T) {
 		all := behind("ERR bad lua script for redis cluster, redis.call/pcall unsupported redis command publish", "eval", "evalsha").findings(exitOther)
+		finds(t, all, "scripts", resultFail, "script_check_enable")
+	})
+	t.Run("some scripts, to a user of single accounts", func(t *testing.T) {
+		server.MustDo(t, "SCRIPT", "FLUSH")
+		server.AddUser(t, "one", append(b.required(coordinator.Refresher, "other", appID), "+info")...)
+		proxy := redistest.StartProxy(t, server, func(command []string) string {
+			if strings.ToLower(command[0]) == "eval" && strings.Contains(command[1], "'HSET'") {
+				return "ERR bad lua script for redis cluster"
+			}
+			return ""
+		})
+		all := b.with("ZHONGKONG_REDIS", redistest.AsUser(t, proxy.URL(), "one")).findings(exitOther)
 		finds(t, all, "scripts", resultFail, "script_check_enable")
 	})
 	t.Run("scripts with keys that are not declared", func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 func TestAWrongRedisPasswordIsCalledThatByEveryCommand(t *testing.T) {
 	server := redistest.Start(t)
-	server.MustDo(t, "ACL", "SETUSER", "app", "on", ">pw", "allkeys", "allchannels", "+@all")
+	server.AddUser(t, "app", "allkeys", "allchannels", "+@all")
 	server.MustDo(t, "ACL", "SETUSER", "default", "off")
 	b := newBench(t)
 	for name, url := range map[string]string{
@@ -51,8 +51,7 @@ func TestAWrongRedisPasswordIsSaidAtOnce(t *testing.T) {
 
 func TestAMissingRightIsNoWrongPassword(t *testing.T) {
 	server := redistest.Start(t)
-	server.MustDo(t, "ACL", "SETUSER", "app", "on", ">pw", "allkeys", "allchannels", "+@all", "-scan", "-ping")
-	b := newBench(t).with("ZHONGKONG_REDIS", "redis://app:pw@"+server.Addr())
+	b := newBench(t).asUser(server, "app", "allkeys", "allchannels", "+@all", "-scan", "-ping")
 	for _, command := range []string{"status", "watch", "history", "show"} {
 		r := b.reader().fails(exitUsage, "+scan", command)
 		if strings.Contains(r.stderr, "password") {

@@ -24,26 +24,37 @@ import (
 // +psubscribe and +punsubscribe are for processes with many accounts; without them, which
 // MissingACL does not report, the channels of each account are subscribed.
 //
-// For a user of single accounts, rules for each of them take the place of those with {*},
-// which have its name in place of the *. See MissingSharedACL.
+// They are for these accounts only, or for all if there are none. See MissingSharedACL for
+// what a user of single accounts has less.
 //
 // The rules suffice for everything in redisstore and in this package but grants (GrantACL),
 // Diagnose (+info, and +config|get for what grants need), clusters (ClusterACL), and a
 // database other than 0 (+select). A reader
 // can only read: it can change nothing, publish nothing and run no script. To report
 // rejected tokens or to force a refresh it needs DemandACL as well.
-func RequiredACL(prefix string, role coordinator.Role) []string {
+func RequiredACL(prefix string, role coordinator.Role, accounts ...string) []string {
 	k := layout.Keyspace{Prefix: cmp.Or(prefix, redisstore.DefaultPrefix)}
 	rules := []string{"resetkeys", "resetchannels", "-@all"}
-	if role == coordinator.Refresher {
-		rules = append(rules, "~"+k.Pattern("*"))
-		for _, channel := range channels(role) {
-			rules = append(rules, "&"+k.Pattern(channel))
+	for _, account := range inRules(accounts) {
+		rules = append(rules, keyRule(role, k.Base(account)))
+	}
+	for _, channel := range channels(role) {
+		for _, account := range inRules(accounts) {
+			rules = append(rules, "&"+k.Channel(account, channel))
 		}
+	}
+	if role == coordinator.Refresher {
 		return append(rules, commandRules(refresherChecks())...)
 	}
-	rules = append(rules, "%R~"+k.Pattern("*"), "&"+k.Pattern(layout.Refreshed))
 	return append(rules, commandRules(readerChecks())...)
+}
+
+// inRules are the names of the accounts in rules: * for all if there are none.
+func inRules(accounts []string) []string {
+	if len(accounts) == 0 {
+		return []string{"*"}
+	}
+	return accounts
 }
 
 // DemandACL returns the rule by which a reader may demand a refresh: report the
@@ -55,14 +66,21 @@ func DemandACL(prefix string) string {
 }
 
 // GrantACL returns the rules that a refresher needs in addition if some of its accounts
-// have grants. Readers need none of them, and cannot read a grant without them. On Redis
-// 7.2 or newer it also needs +waitaof, a rule that older servers do not know;
-// MissingGrantACL finds out. The prefix is redisstore.Options.Prefix, "" for the default.
-func GrantACL(prefix string) []string {
+// have grants: these accounts, or any if there are none. Readers need none of the rules,
+// and cannot read a grant without them. On Redis 7.2 or newer it also needs +waitaof, a rule
+// that older servers do not know; MissingGrantACL finds out. The prefix is
+// redisstore.Options.Prefix, "" for the default.
+func GrantACL(prefix string, accounts ...string) []string {
 	k := layout.Keyspace{Prefix: cmp.Or(prefix, redisstore.DefaultPrefix)}
-	all, _ := k.GrantPattern()
-	return []string{"~" + all, "+info"}
+	var rules []string
+	for _, account := range inRules(accounts) {
+		rules = append(rules, grantRule(k, account))
+	}
+	return append(rules, "+info")
 }
+
+// grantRule is the rule for the keys of the grant of an account, * for all.
+func grantRule(k layout.Keyspace, account string) string { return "~" + k.Grant(account) + "*" }
 
 // channels are those that a process of that role subscribes to.
 func channels(role coordinator.Role) []string {
@@ -129,7 +147,7 @@ func (i Inspector) MissingGrantACL(ctx context.Context, accounts ...string) ([]s
 		return nil, err
 	}
 	for _, a := range c.accounts {
-		err := c.commands(ctx, i.Keys.Grant(a.name)+":"+c.probe, "~"+i.Keys.Grant(a.inRules)+"*", []command{
+		err := c.commands(ctx, i.Keys.Grant(a.name)+":"+c.probe, grantRule(i.Keys, a.inRules), []command{
 			{"info", []any{"replication"}},
 			{"hmget", []any{key(""), "version"}},
 			{"hset", []any{key(""), "field", "value", "odd"}},
@@ -153,20 +171,31 @@ type aclCheck struct {
 // aclAccount is an account for which rights are tried.
 type aclAccount struct{ name, inRules string }
 
-// checkACL begins a check for these accounts. If there are none, it is for an account that
-// does not exist, which the rules of all accounts cover.
+// checkACL begins a check for these accounts; see triedAccounts.
 func (i Inspector) checkACL(accounts []string) (*aclCheck, error) {
 	c := &aclCheck{Inspector: i, probe: newProbe()}
+	tried, err := i.triedAccounts(accounts)
+	if err != nil {
+		return nil, err
+	}
+	for n, name := range inRules(accounts) {
+		c.accounts = append(c.accounts, aclAccount{tried[n], name})
+	}
+	return c, nil
+}
+
+// triedAccounts returns the accounts with which something is tried: if there are none, one
+// that does not exist, which the rules of all accounts cover.
+func (i Inspector) triedAccounts(accounts []string) ([]string, error) {
 	if len(accounts) == 0 {
-		c.accounts = []aclAccount{{c.probe, "*"}}
+		return []string{newProbe()}, nil
 	}
 	for _, name := range accounts {
 		if err := i.CheckAccount(name); err != nil {
 			return nil, err
 		}
-		c.accounts = append(c.accounts, aclAccount{name, name})
 	}
-	return c, nil
+	return accounts, nil
 }
 
 func newProbe() string { return "acl-probe-" + rand.Text()[:12] }

@@ -2,7 +2,6 @@ package redisadmin
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"strconv"
 	"strings"
@@ -52,9 +51,14 @@ func (i Inspector) GrantSettings(ctx context.Context) ([]GrantSetting, error) {
 }
 
 // TryGrants runs a script of grants so that it changes nothing. It returns nil if the
-// server, a proxy in front of it, and the user's rights allow it.
-func (i Inspector) TryGrants(ctx context.Context) error {
-	return i.Fault(ctx, "try the scripts of grants", "", i.TryGrantScript(ctx, "grant-probe-"+rand.Text()[:12]))
+// server, a proxy in front of it, and the user's rights to one of the accounts, or to all
+// if there are none, allow it.
+func (i Inspector) TryGrants(ctx context.Context, accounts ...string) error {
+	tried, err := i.triedAccounts(accounts)
+	if err != nil {
+		return err
+	}
+	return i.tryUntilPermitted(ctx, "try the scripts of grants", tried, i.TryGrantScript)
 }
 
 func (i Inspector) sealKey() GrantSetting {

@@ -2,7 +2,6 @@ package redisadmin
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 
 	"github.com/redis/go-redis/v9"
@@ -39,22 +38,27 @@ const (
 	RefusedWait RefusedUse = "wait"
 )
 
-// Refusals tries what a process of that role does, without changing anything. An
-// error means that the server could not be asked. Each try takes no longer than
-// Options.Timeout.
-func (i Inspector) Refusals(ctx context.Context, role coordinator.Role) ([]Refusal, error) {
-	account := "refusal-probe-" + rand.Text()[:12] // does not exist
+// Refusals tries what a process of that role does, without changing anything. It tries it
+// with the first of the accounts for which the user has the rights, because Redis denies a
+// key before it refuses what would be done with it; if there are none, with one that does
+// not exist, which the rules of all accounts cover. An error means that the server could
+// not be asked. Each try of an account takes no longer than Options.Timeout.
+func (i Inspector) Refusals(ctx context.Context, role coordinator.Role, accounts ...string) ([]Refusal, error) {
+	tried, err := i.triedAccounts(accounts)
+	if err != nil {
+		return nil, err
+	}
 	var refusals []Refusal
 	var failed error
 	try := func(use RefusedUse, do func(context.Context, string) error) {
 		if failed != nil {
 			return
 		}
-		err := i.Fault(ctx, "try "+string(use), "", do(ctx, account))
+		err := i.tryUntilPermitted(ctx, "try "+string(use), tried, do)
 		_, answered := errors.AsType[redis.Error](err)
-		switch reached := !errors.Is(err, coordinator.ErrUnreachable); {
-		case err == nil, reached && errors.Is(err, redisstore.ErrDenied):
-		case reached && answered:
+		switch {
+		case err == nil, denied(err):
+		case answered && !errors.Is(err, coordinator.ErrUnreachable):
 			refusals = append(refusals, Refusal{use, err})
 		default:
 			failed = err
@@ -66,7 +70,7 @@ func (i Inspector) Refusals(ctx context.Context, role coordinator.Role) ([]Refus
 	try(RefusedTransactions, i.TryTransaction)
 	if role == coordinator.Reader && len(refusals) > 0 {
 		// A reader's rules permit no scripts: that counts as a refusal here.
-		if err := i.Fault(ctx, "try scripts", "", i.TryLoadScript(ctx, account)); err != nil {
+		if err := i.tryUntilPermitted(ctx, "try scripts", tried, i.TryLoadScript); err != nil {
 			refusals = append(refusals, Refusal{RefusedScripts, err})
 		}
 	}
@@ -78,6 +82,22 @@ func (i Inspector) Refusals(ctx context.Context, role coordinator.Role) ([]Refus
 		return nil, failed
 	}
 	return refusals, nil
+}
+
+// tryUntilPermitted calls do for one account after the other, until the user's rights do
+// not deny it. It returns the last error.
+func (i Inspector) tryUntilPermitted(ctx context.Context, op string, accounts []string, do func(context.Context, string) error) (err error) {
+	for _, account := range accounts {
+		if err = i.Fault(ctx, op, "", do(ctx, account)); !denied(err) {
+			break
+		}
+	}
+	return err
+}
+
+// denied reports whether the user's rights do not permit what was tried.
+func denied(err error) bool {
+	return errors.Is(err, redisstore.ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable)
 }
 
 func (i Inspector) trySubscription(ctx context.Context, account string) error {

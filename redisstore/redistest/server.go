@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,6 +119,33 @@ func (s *Server) MustDo(t testing.TB, args ...any) any {
 		t.Fatalf("%v: %v", args, err)
 	}
 	return reply
+}
+
+// AddUser makes a user with these rules, or gives it these and no others if there is one, and returns the
+// URL to connect as it.
+func (s *Server) AddUser(t testing.TB, name string, rules ...string) string {
+	t.Helper()
+	command := []any{"ACL", "SETUSER", name, "reset", "on", ">" + userPassword}
+	for _, rule := range rules {
+		command = append(command, rule)
+	}
+	s.MustDo(t, command...)
+	return AsUser(t, s.URL(), name)
+}
+
+// userPassword is the password of all users that AddUser makes.
+const userPassword = "secret"
+
+// AsUser returns the URL to connect as a user that AddUser has made on all servers of the
+// given URL.
+func AsUser(t testing.TB, rawURL, name string) string {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(name, userPassword)
+	return u.String()
 }
 
 // FlushAll deletes all keys.

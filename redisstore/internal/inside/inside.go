@@ -27,8 +27,8 @@ type Store struct {
 	// BadKey is the error of a key of another type.
 	BadKey func(key, problem string) error
 
-	// The Try functions do what the Store does, for an account that does not
-	// exist, so that nothing changes. Their errors are the client's.
+	// The Try functions do what the Store does, with keys of the account that are not
+	// used, so that nothing changes. Their errors are the client's.
 	TryScripts     func(ctx context.Context, account string) error // all scripts
 	TryTransaction func(ctx context.Context, account string) error // Load in a transaction
 	TryLoadScript  func(ctx context.Context, account string) error // Load by script

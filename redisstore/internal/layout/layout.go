@@ -40,10 +40,17 @@ type AccountKeys struct {
 	Former   string // sorted set: hash of a token, instant in ms; with a TTL
 }
 
-// Of returns an account's keys. They share one string, because every operation
-// makes them.
-func (k Keyspace) Of(account string) AccountKeys {
-	base := k.Base(account)
+// Of returns an account's keys.
+func (k Keyspace) Of(account string) AccountKeys { return keysAt(k.Base(account)) }
+
+// Unused returns keys that no version uses. Rules for the account's keys cover them, and
+// a cluster keeps them where it keeps those.
+func (k Keyspace) Unused(account, part string) AccountKeys {
+	return keysAt(k.Base(account) + part + ":")
+}
+
+// keysAt returns keys that share one string, because every operation makes them.
+func keysAt(base string) AccountKeys {
 	all := base + "token" + base + "state" + base + "attempts" + base + "calls:" + base + "lock" + base + "log" + base + "former"
 	next := func(what string) (key string) {
 		n := len(base) + len(what)
@@ -88,7 +95,7 @@ func (k Keyspace) GrantMembers(account string) string { return k.Grant(account) 
 // GrantPattern matches the keys of all grants, for ACL rules and, without their
 // members, for SCAN.
 func (k Keyspace) GrantPattern() (all, records string) {
-	return k.Prefix + "-grant:{*}*", k.Prefix + "-grant:{*}"
+	return k.Grant("*") + "*", k.Grant("*")
 }
 
 // SplitGrant returns the account of the key of a grant.
@@ -112,7 +119,7 @@ func (k Keyspace) Split(name string) (account, what string, ok bool) {
 }
 
 // Pattern matches a key or a channel of all accounts, for SCAN and for ACL rules.
-func (k Keyspace) Pattern(what string) string { return k.Prefix + ":{*}:" + what }
+func (k Keyspace) Pattern(what string) string { return k.Base("*") + what }
 
 // DemandRule is the ACL rule by which a reader may publish on the channel of
 // demands. It is a selector of its own: the right to publish on a channel and the
