@@ -75,7 +75,7 @@ type Stats struct {
 type observer struct {
 	byKind  [len(countedKinds)]atomic.Uint64
 	waiters atomic.Int64
-	hook    func(Observation)
+	hook    func(Observation) // nil: nobody observes
 }
 
 // countedKinds gives each counted kind its place in observer.byKind.
@@ -87,7 +87,9 @@ func (o *observer) observe(seen Observation) {
 	if i := slices.Index(countedKinds[:], seen.Kind); i >= 0 {
 		o.byKind[i].Add(1)
 	}
-	o.hook(seen)
+	if o.hook != nil {
+		o.hook(seen)
+	}
 }
 
 // stats returns the counters.

@@ -51,7 +51,10 @@ func (c *Coordinator) notified(n Event) {
 	if a, ok := c.Account(n.Account); ok {
 		a.apply(func(v *view, e env) effects { return v.eventHeard(n, e) })
 	}
-	c.observe(Observation{Kind: Notified, Account: n.Account, Reason: n.Reason, Event: &n})
+	if c.hook != nil {
+		event := n // a copy, so that only an observer costs an allocation
+		c.observe(Observation{Kind: Notified, Account: n.Account, Reason: n.Reason, Event: &event})
+	}
 }
 
 // sharedSub is the subscription of those who wait while nothing Runs: the first

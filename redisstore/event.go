@@ -61,8 +61,9 @@ func channelOf(kind coordinator.EventKind) string {
 func (s *Store) event(account, channel, payload string) (coordinator.Event, error) {
 	m, ok := decodeRefreshed(payload)
 	if !ok {
-		if err := json.Unmarshal([]byte(payload), &m); err != nil {
-			return coordinator.Event{}, errors.New("it is not a JSON object of the known form")
+		var err error
+		if m, err = decodeJSON(payload); err != nil {
+			return coordinator.Event{}, err
 		}
 	}
 	e := coordinator.Event{
@@ -100,6 +101,14 @@ func (s *Store) event(account, channel, payload string) (coordinator.Event, erro
 		e.Want = coordinator.WantRequest{Reason: e.Reason, Seen: coordinator.Fence(m.Generation), AskedBy: printable(m.AskedBy)}
 	}
 	return e, err
+}
+
+// decodeJSON is a separate function so that only what it decodes is on the heap.
+func decodeJSON(payload string) (m message, err error) {
+	if json.Unmarshal([]byte(payload), &m) != nil {
+		return message{}, errors.New("it is not a JSON object of the known form")
+	}
+	return m, nil
 }
 
 func (s *Store) notifiedRecord(account string, m message) (coordinator.Record, error) {

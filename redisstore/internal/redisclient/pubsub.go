@@ -99,11 +99,9 @@ func (p *PubSub) Addr() string { return p.dial.addr }
 // Receive waits for the next message and returns it as go-redis does: a
 // *redis.Message, a *redis.Subscription, a *redis.Pong. An error ends the PubSub.
 func (p *PubSub) Receive() (any, error) {
-	ctx, cancel := noRedial(time.Time{})
-	defer cancel()
 	// Not ReceiveTimeout: a timeout in the middle of a message loses the half that
 	// was read.
-	received, err := p.pubsub.Receive(ctx)
+	received, err := p.pubsub.Receive(canceled)
 	if answer, ok := errors.AsType[redis.Error](err); ok && (redis.HasErrorPrefix(answer, "MISCONF") || redis.HasErrorPrefix(answer, "MASTERDOWN")) {
 		// A server in this state rejects PING as it rejects most commands. It
 		// delivers messages all the same, so the answer is a sign of life.
@@ -165,15 +163,16 @@ func (p *PubSub) Close() {
 	}
 }
 
-// noRedial returns the context for everything after Connect. It has been canceled
-// already, so that go-redis cannot dial again. The deadline is still obeyed, and
-// reads and writes of a PubSub look at nothing else.
-func noRedial(deadline time.Time) (context.Context, context.CancelFunc) {
-	canceled, cancel := context.WithCancel(context.Background())
+// canceled is the context for everything after Connect: go-redis cannot dial again with
+// it. Reads and writes of a PubSub look at nothing but its deadline.
+var canceled = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if deadline.IsZero() {
-		return canceled, cancel
-	}
+	return ctx
+}()
+
+// noRedial returns canceled with a deadline.
+func noRedial(deadline time.Time) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(canceled, deadline)
 }
 
