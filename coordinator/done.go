@@ -42,9 +42,9 @@ func (v *view) readBy(grace time.Duration, e env) effects {
 }
 
 // unfollowed has the account read, if it never was: it need not wait for the subscription
-// any longer.
+// any longer. Waiters look again, because nothing wakes them from now on.
 func (v *view) unfollowed(e env) effects {
-	return effects{reschedule: v.reads == 0 && v.readDue && !v.removed, wake: e.now}
+	return effects{broadcast: true, reschedule: v.reads == 0 && v.readDue && !v.removed, wake: e.now}
 }
 
 // reconfigured forgets limits that may not concern the new source or the new limits.

@@ -55,13 +55,17 @@ func (a *Account) next(w *waiter, ended error, following bool) (next step, chang
 	return next, changed
 }
 
-// waitFor waits for a change, for d, or for the end of ctx.
+// waitFor waits for a change, for d if it is not 0, or for the end of ctx.
 func waitFor(ctx context.Context, changed <-chan struct{}, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
+	var over <-chan time.Time
+	if d != 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		over = t.C
+	}
 	select {
 	case <-changed:
-	case <-t.C:
+	case <-over:
 	case <-ctx.Done():
 	}
 }

@@ -26,9 +26,9 @@ type step struct {
 	record *held
 	err    error
 
-	follow bool // follow the account's notifications first
-	round  bool // start a round
-	wait   time.Duration
+	follow bool          // follow the account's notifications first
+	round  bool          // start a round
+	wait   time.Duration // for a change, 0: for as long as it takes
 }
 
 const (
@@ -184,12 +184,21 @@ func (w *waiter) pursue(v *view, e env) step {
 	case v.readDue, unread && !followed:
 	case !e.running && e.now >= max(v.peek().polledAt, w.at)+instant(waitingPoll):
 		v.edit().polledAt = e.now
+	case reason == "" && followed && w.isWoken(v, e):
+		return step{}
 	case reason == "", e.blocked != nil:
 		return step{wait: waitingPoll}
 	case e.now < allowed:
 		return step{wait: min(time.Duration(allowed-e.now), waitingPoll)}
 	}
 	return step{round: true, wait: waitingPoll}
+}
+
+// isWoken reports whether all that may end the wait wakes w, while notifications flow: the
+// schedule sees to the account, and wakes w when the token ends. A timer for each of many
+// that wait for the next token costs more than the rest of the wait.
+func (w *waiter) isWoken(v *view, e env) bool {
+	return !w.reason.Demanded() && v.usable(e) && v.grant == nil && e.blocked == nil
 }
 
 // lacking returns whether waiting for a token of the account is pointless, and why it

@@ -73,9 +73,6 @@ func TestHowAWaitEnds(t *testing.T) {
 			if c.err != nil && !like(s.err, c.err) {
 				t.Errorf("it ends with %v, want %v", s.err, c.err)
 			}
-			if c.waits && s.wait <= 0 {
-				t.Errorf("it waits for %v", s.wait)
-			}
 		})
 	}
 }
@@ -120,5 +117,38 @@ func TestWhatAWaiterDoesMeanwhile(t *testing.T) {
 				t.Error("the round is not noted")
 			}
 		})
+	}
+}
+
+func TestAWaiterForTheNextTokenHasATimerOnlyWhileItMightNotBeWoken(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*view, *env)
+		wait   time.Duration
+	}{
+		"the token is followed":    {func(*view, *env) {}, 0},
+		"notifications are lost":   {func(_ *view, e *env) { e.connected = false }, subscribeGrace},
+		"without Run":              {func(_ *view, e *env) { e.running = false }, waitingPoll},
+		"Run is ending":            {func(_ *view, e *env) { e.stopping = true }, waitingPoll},
+		"the token has ended":      {func(_ *view, e *env) { e.now += instant(24 * time.Hour) }, waitingPoll},
+		"a grant may end":          {func(v *view, _ *env) { v.grant = new(grantView) }, waitingPoll},
+		"the parent has no token":  {func(_ *view, e *env) { e.blocked = new(ParentError) }, waitingPoll},
+		"a back-off after failure": {func(v *view, _ *env) { v.failure, v.retryAt = &Failure{Kind: FailedLater, InARow: 1}, at+minute }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, e := fresh(), testEnv()
+			c.change(v, &e)
+			w := waiter{reason: ReasonMissing, after: v.generation()}
+			if s := w.next(v, nil, true, e); s.record != nil || s.err != nil || s.wait != c.wait {
+				t.Errorf("next() = %+v, want to wait for %v", s, c.wait)
+			}
+		})
+	}
+	v, e := fresh(), testEnv()
+	if fx := v.unfollowed(e); !fx.broadcast {
+		t.Error("the end of notifications does not wake it")
+	}
+	e.now = v.held.until
+	if fx := v.expire(v.held, e); !fx.broadcast {
+		t.Error("the end of the token does not wake it")
 	}
 }
