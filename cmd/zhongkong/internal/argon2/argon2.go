@@ -1,5 +1,5 @@
 // Package argon2 computes argon2id (RFC 9106, version 0x13) in memory that is kept
-// from one hash to the next, and gives way to other goroutines meanwhile.
+// from one hash to the next, and gives way to other goroutines and threads meanwhile.
 // golang.org/x/crypto/argon2 allocates the memory anew for each hash, so that logins
 // make the garbage collector work and let the process grow.
 package argon2
@@ -22,12 +22,17 @@ const (
 	typeID     = 2    // argon2id
 
 	// yieldAfter is how many blocks, of a microsecond or less each, are computed before
-	// other goroutines are let through.
-	yieldAfter = 256
+	// others are let through.
+	yieldAfter = 64
 
 	// keepFor is how long the memory is kept after a hash.
 	keepFor = 10 * time.Second
 )
+
+// yieldThreadFor is how long a hash lets other threads through; a test changes it. Each time
+// costs it a millisecond or more if another thread computes on the same processor, and there
+// are two thousand times in a hash: on a busy machine, it would take many seconds.
+var yieldThreadFor = 500 * time.Millisecond
 
 type block [blockSize / 8]uint64
 
@@ -56,7 +61,7 @@ func (m *Memory) IDKey(password, salt []byte, p Params, size uint32) []byte {
 	defer m.mu.Unlock()
 	lanes := uint32(p.Lanes)
 	length := p.KiB / (syncPoints * lanes) * syncPoints // of a lane
-	h := hasher{blocks: m.take(int(lanes * length)), passes: p.Passes, lanes: lanes, length: length, segment: length / syncPoints}
+	h := hasher{blocks: m.take(int(lanes * length)), passes: p.Passes, lanes: lanes, length: length, segment: length / syncPoints, began: time.Now()}
 	h.fill(initialHash(password, salt, p, size))
 	for pass := range h.passes {
 		for slice := range uint32(syncPoints) {
@@ -106,6 +111,7 @@ type hasher struct {
 	blocks          []block
 	passes, lanes   uint32
 	length, segment uint32 // blocks in a lane, and in a segment of one
+	began           time.Time
 }
 
 // initialHash is H0 of RFC 9106, section 3.2.
@@ -168,8 +174,18 @@ func (h *hasher) computeSegment(pass, slice, lane uint32) {
 		}
 		compress(&h.blocks[at], &h.blocks[before], &h.blocks[h.reference(random, pass, slice, lane, i)], pass > 0)
 		if i%yieldAfter == yieldAfter-1 {
-			runtime.Gosched()
+			h.yield()
 		}
+	}
+}
+
+// yield lets other goroutines through, and other threads that wait for the processor:
+// those of this process, of which the runtime knows nothing while they wait, and those of
+// other processes.
+func (h *hasher) yield() {
+	runtime.Gosched()
+	if time.Since(h.began) < yieldThreadFor {
+		yieldThread()
 	}
 }
 
