@@ -37,8 +37,8 @@ func mutants() []mutant {
 		{"the source is called without the lock while Redis is away", []patch{
 			{"coordinator/refresh.go", "\tx.lock, err = r.c.store.Lock(asking, r.a.name, r.c.cfg.LockTTL)\n",
 				"\tx.lock, err = r.c.store.Lock(asking, r.a.name, r.c.cfg.LockTTL)\n\tif errors.Is(err, ErrUnreachable) {\n\t\tx.lock, err = freeLock{}, nil\n\t}\n"},
-			{"coordinator/refresh.go", "// begin announces the attempt.",
-				"type freeLock struct{}\n\nfunc (freeLock) Extend(context.Context, Fence) error { return nil }\nfunc (freeLock) Unlock(context.Context) error { return nil }\n\n// begin announces the attempt."},
+			{"coordinator/refresh.go", "// begin announces the attempt,",
+				"type freeLock struct{}\n\nfunc (freeLock) Extend(context.Context, Fence) error { return nil }\nfunc (freeLock) Unlock(context.Context) error { return nil }\n\n// begin announces the attempt,"},
 			{"coordinator/refresh.go", "\tvar throttled *ThrottledError\n\tswitch {\n",
 				"\tif errors.Is(err, ErrUnreachable) {\n\t\tattempt, err = Attempt{Fence: r.seen + 1}, nil\n\t}\n\tvar throttled *ThrottledError\n\tswitch {\n"},
 			{"coordinator/round.go", "if _, err := a.read(ctx); err != nil {", "if _, err := a.read(ctx); err != nil && !errors.Is(err, ErrUnreachable) {"},
