@@ -334,6 +334,9 @@ func (a *Account) carryOut(fx effects) (woken map[*Account]struct{}) {
 		if fx.served != nil {
 			token = fx.served.token().value
 		}
+		if fx.served == nil && a.served.Load() != nil {
+			fx.broadcast = true // also those wait who have a token: see waiter.isWoken
+		}
 		a.served.Store(fx.served)
 		a.token.Store(token)
 		if fx.served != nil && a.family != nil {

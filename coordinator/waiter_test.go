@@ -70,6 +70,9 @@ func TestHowAWaitEnds(t *testing.T) {
 			if waits := s.record == nil && s.err == nil; waits != c.waits || (s.record != nil) != c.record {
 				t.Errorf("next() = %+v, %v", s, s.err)
 			}
+			if c.waits && s.wait <= 0 && !w.isWoken(v, e) {
+				t.Errorf("it waits for %v", s.wait)
+			}
 			if c.err != nil && !like(s.err, c.err) {
 				t.Errorf("it ends with %v, want %v", s.err, c.err)
 			}
