@@ -35,6 +35,8 @@ func (r refresh) run(ctx context.Context) error {
 		began := r.c.now()
 		attempt, err := r.begin(ctx, x.ends())
 		switch {
+		case errors.Is(err, ErrLockLost):
+			return r.notBegun(err)
 		case errors.Is(err, ErrUnreachable):
 			return x.leave(ctx, err)
 		case err != nil || attempt.Fence == 0:
@@ -183,6 +185,9 @@ func (r refresh) locked(ctx context.Context, do func(*extension) error) (err err
 // process without the lock would supersede that of the one that has it. A Fence of 0: it is
 // not needed.
 func (r refresh) begin(ctx context.Context, before time.Time) (Attempt, error) {
+	if time.Until(before) <= 0 {
+		return Attempt{}, fmt.Errorf("%w: its life has passed", ErrLockLost)
+	}
 	ctx, cancel := context.WithDeadline(ctx, before)
 	defer cancel()
 	attempt, err := r.c.store.Begin(ctx, r.a.name, BeginRequest{

@@ -110,7 +110,7 @@ type Store interface {
 	//     Attempt with Fence 0 and that record. Nothing is recorded. So it does if the
 	//     generation is b.Seen, b.Reason is ReasonOverdue, b.Overdue is above 0, the newest
 	//     fence is not below b.Overdue, and no attempt is overdue: those that were have
-	//     been settled since the caller read of them. If b.Overdue is newer than every
+	//     been settled since the caller read of them, or are not overdue yet. If b.Overdue is newer than every
 	//     fence, the store has lost that attempt, and nobody knows how it ended.
 	//  2. If a limit forbids the attempt (see Store), it returns a *ThrottledError. For
 	//     a reason that is Demanded it also publishes EventThrottled: the demand may

@@ -59,7 +59,7 @@ func (p *pair) anyBegin() coordinator.BeginRequest {
 	b := coordinator.BeginRequest{
 		Seen:       p.account.State(step).Record.Generation,
 		Reason:     p.anyReason(),
-		AskedBy:    "shop",
+		AskedBy:    pick(p, "", "shop"),
 		TTL:        pick(p, p.between(time.Millisecond, 10*time.Second), p.between(time.Second, coordinator.MaxAhead), 2*time.Hour),
 		Credential: pick(p, "", "old", "new"),
 		Limits: coordinator.Limits{
@@ -83,6 +83,7 @@ func (p *pair) anyBegin() coordinator.BeginRequest {
 
 func (p *pair) anyCommit() coordinator.CommitRequest {
 	c := coordinator.CommitRequest{
+		AskedBy: pick(p, "", "shop"),
 		Attempt: p.anyAttempt(),
 		Reason:  p.anyReason(),
 		Token:   coordinator.NewToken(fmt.Sprintf("token %d of %s", len(p.did), p.name)),

@@ -25,7 +25,7 @@ if wrong_day then return wrong_day end
 
 local seen, reason, demanded = credible(ARGV[4] + 0), ARGV[5], ARGV[6] ~= ''
 local per_day, reserve, pace, window = ARGV[9] + 0, demanded and ARGV[10] or 0, ARGV[12] + 0, (ARGV[14] or 0) + 0
-local asked_by = ARGV[13] or ''
+local asked_by, overdue_seen = ARGV[13] or '', (ARGV[17] or 0) + 0
 
 local stored = got(redis.pcall('HMGET', KEYS[1], 'generation'), 'hash', KEYS[1]) or {}
 -- Usually this, the last fence and what the caller has seen are one text, and it is
@@ -48,9 +48,9 @@ local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[7], '+i
   'LIMIT', '0', '1', 'WITHSCORES'), KEYS[7])
 if fault then return redis.error_reply(fault) end
 
--- An attempt that was overdue when the caller read of it may be settled by now. One that is
--- newer than every fence was lost here, and nobody knows how it ended.
-local settled = reason == 'overdue' and ARGV[17] and generation > 0 and generation == seen and last_fence >= ARGV[17] + 0
+-- An attempt that the caller takes for overdue may be settled by now, or not be overdue yet.
+-- One that is newer than every fence was lost here, and nobody knows how it ended.
+local settled = reason == 'overdue' and overdue_seen > 0 and generation > 0 and generation == seen and last_fence >= overdue_seen
 if settled then
   for i = 2, #open, 2 do settled = settled and not overdue(open[i] + 0) end
 end

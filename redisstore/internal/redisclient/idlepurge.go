@@ -197,7 +197,9 @@ func (c *trackedConn) check() error {
 	var answer replyError
 	switch {
 	case isTimeout(err):
-		c.purge.closeIdle()
+		if c.deadline.After(now) { // else nothing was sent
+			c.purge.closeIdle()
+		}
 		return err
 	case errors.As(err, &answer) && redis.IsAuthError(answer):
 		return nil // go-redis is about to authenticate

@@ -25,8 +25,9 @@ type operation struct {
 var _ context.Context = (*operation)(nil)
 
 // Operation returns the context of an operation that takes no longer than the timeout
-// once it is sent. The deadline of ctx holds as well. A wait for Done is in vain: Err
-// tells when it has ended.
+// once it is sent. The deadline of ctx holds as well. Neither counts the time in which a
+// connection asks its server for its role. A wait for Done is in vain: Err tells when it has
+// ended.
 func Operation(ctx context.Context, timeout time.Duration) context.Context {
 	return &operation{Context: ctx, timeout: timeout}
 }

@@ -31,9 +31,9 @@ const (
 // first made earliest is next; of all sources, one from a clean source. Among these the
 // groups of names take turns, so that guesses at one name delay few others, and of a
 // group the one that was first made earliest is next. When the queue is full, a new
-// attempt displaces the waiter that was first made last of the group that has most, or is
-// rejected if that is the new one itself; a rejected caller that retries ranks higher by
-// then.
+// attempt displaces one from a source that is not clean, or else, of the group that has
+// most, the one that was first made last, or is rejected if that is the new one itself; a
+// rejected caller that retries ranks higher by then.
 //
 // The hash of a name decides its group. With a group for each name an attacker would get
 // a turn for each name that it makes up, and with one for all names that do not exist the
