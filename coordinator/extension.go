@@ -52,7 +52,7 @@ func (x *extension) ensure(ctx context.Context) error {
 		return err
 	}
 	x.since = now
-	if time.Until(x.ends()) <= 0 {
+	if x.mayHaveEnded(x.c.now()) {
 		return fmt.Errorf("%w: the answer came after its life", ErrLockLost)
 	}
 	return nil
@@ -60,6 +60,9 @@ func (x *extension) ensure(ctx context.Context) error {
 
 // ends returns when the lock may have ended: it lasts until then, or longer.
 func (x *extension) ends() time.Time { return x.c.time(x.since).Add(x.c.cfg.LockTTL) }
+
+// mayHaveEnded reports whether the lock may have ended by then: another process may be at it.
+func (x *extension) mayHaveEnded(at instant) bool { return at-x.since >= instant(x.c.cfg.LockTTL) }
 
 // errOpen says that the store may have an attempt that nobody settles.
 var errOpen = errors.New("the lock is left: an attempt may be open")

@@ -31,7 +31,7 @@ func (r refresh) fetch(ctx context.Context, x *extension) (result FetchResult, s
 	}
 
 	sent = r.c.now()
-	if sent-x.since >= instant(r.c.cfg.LockTTL) { // paused since: another process may be at it
+	if x.mayHaveEnded(sent) { // paused since
 		return result, sent, notCalled(errDeadline)
 	}
 	result, err = r.ask(ctx)
@@ -42,7 +42,7 @@ func (r refresh) fetch(ctx context.Context, x *extension) (result FetchResult, s
 	if err = r.replaceParent(ctx, rejected); err != nil {
 		return result, sent, err
 	}
-	if sent = r.c.now(); r.presentation.marked && sent-x.since >= instant(r.c.cfg.LockTTL) {
+	if sent = r.c.now(); r.presentation.marked && x.mayHaveEnded(sent) {
 		return result, sent, &FetchError{Kind: FailedBusy, Message: "not called again: " + errDeadline.Error(), Calls: rejected.Calls}
 	}
 	if result, err = r.ask(ctx); err != nil {

@@ -33,7 +33,7 @@ func (r refresh) run(ctx context.Context) error {
 			return r.notBegun(err)
 		}
 		began := r.c.now()
-		attempt, err := r.begin(ctx, x.ends())
+		attempt, err := r.begin(ctx, x)
 		switch {
 		case errors.Is(err, ErrLockLost):
 			return r.notBegun(err)
@@ -184,11 +184,11 @@ func (r refresh) locked(ctx context.Context, do func(*extension) error) (err err
 // begin announces the attempt, unless the lock ends before that is sent: an attempt of a
 // process without the lock would supersede that of the one that has it. A Fence of 0: it is
 // not needed.
-func (r refresh) begin(ctx context.Context, before time.Time) (Attempt, error) {
-	if time.Until(before) <= 0 {
+func (r refresh) begin(ctx context.Context, x *extension) (Attempt, error) {
+	if x.mayHaveEnded(r.c.now()) {
 		return Attempt{}, fmt.Errorf("%w: its life has passed", ErrLockLost)
 	}
-	ctx, cancel := context.WithDeadline(ctx, before)
+	ctx, cancel := context.WithDeadline(ctx, x.ends())
 	defer cancel()
 	attempt, err := r.c.store.Begin(ctx, r.a.name, BeginRequest{
 		Seen: r.seen, Reason: r.reason, AskedBy: r.askedBy, TTL: r.c.cfg.LockTTL, Credential: r.credential, Limits: r.limits,
