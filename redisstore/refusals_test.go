@@ -51,17 +51,7 @@ func TestRefusalsTellWhatAServerDoesForNobody(t *testing.T) {
 			}
 			server.FlushAll(t)
 			store := open(t, url, redisstore.Options{Replicas: 1})
-			refusals, err := redisadmin.New(store).Refusals(t.Context(), test.role)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got []redisadmin.RefusedUse
-			for _, r := range refusals {
-				got = append(got, r.Of)
-			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("Refusals() = %v, want %v", refusals, test.want)
-			}
+			wantRefusals(t, store, test.role, test.want)
 			if n := server.MustDo(t, "dbsize"); n != int64(0) {
 				t.Errorf("trying has left %v keys", n)
 			}
@@ -69,6 +59,22 @@ func TestRefusalsTellWhatAServerDoesForNobody(t *testing.T) {
 				t.Errorf("MissingACL() = %v, %v, want none", missing, err)
 			}
 		})
+	}
+}
+
+// wantRefusals fails the test unless these uses are refused.
+func wantRefusals(t *testing.T, store *redisstore.Store, role coordinator.Role, want []redisadmin.RefusedUse, accounts ...string) {
+	t.Helper()
+	refusals, err := redisadmin.New(store).Refusals(t.Context(), role, accounts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []redisadmin.RefusedUse
+	for _, r := range refusals {
+		got = append(got, r.Of)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("Refusals() = %v, want %v", refusals, want)
 	}
 }
 
@@ -101,17 +107,7 @@ func TestRefusalsAreFoundWithTheRightsToSingleAccounts(t *testing.T) {
 			server.MustDo(t, "set", "zhongkong:{allowed}:token", "no hash")
 			before := server.MustDo(t, "dump", "zhongkong:{allowed}:token")
 			store := open(t, redistest.AsUser(t, redistest.StartProxy(t, server, test.refuse).URL(), "user"), redisstore.Options{})
-			refusals, err := redisadmin.New(store).Refusals(t.Context(), test.role, "denied", "allowed")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got []redisadmin.RefusedUse
-			for _, r := range refusals {
-				got = append(got, r.Of)
-			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("Refusals() = %v, want %v", refusals, test.want)
-			}
+			wantRefusals(t, store, test.role, test.want, "denied", "allowed")
 			if n := server.MustDo(t, "dbsize"); n != int64(1) || server.MustDo(t, "dump", "zhongkong:{allowed}:token") != before {
 				t.Errorf("trying has changed the account, or has left keys: there are %v", n)
 			}

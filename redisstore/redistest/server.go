@@ -121,8 +121,8 @@ func (s *Server) MustDo(t testing.TB, args ...any) any {
 	return reply
 }
 
-// AddUser makes a user with these rules, or gives it these and no others if there is one, and returns the
-// URL to connect as it.
+// AddUser makes a user with these rules, or gives it these and no others if there is one,
+// and returns the URL to connect as it.
 func (s *Server) AddUser(t testing.TB, name string, rules ...string) string {
 	t.Helper()
 	command := []any{"ACL", "SETUSER", name, "reset", "on", ">" + userPassword}
