@@ -118,11 +118,11 @@ func (a *API) addUnknown() {
 func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	id := requestid.Assign(w, hr)
 	if a.proxy != nil && isProxied(hr.URL) { // it bounds bodies and moves deadlines itself
-		a.proxy.ServeHTTP(w, identified(hr, id))
+		a.proxy.ServeHTTP(w, hr)
 		return
 	}
 	if a.proxy != nil && proxy.IsLogin(hr.URL.Path) {
-		a.proxy.ServeLogin(w, identified(hr, id))
+		a.proxy.ServeLogin(w, hr)
 		return
 	}
 	e, account := a.route(hr.URL)
@@ -140,11 +140,6 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	if status == statusGone {
 		panic(http.ErrAbortHandler) // otherwise the server would send an empty 200
 	}
-}
-
-// identified returns a request whose context has its id, for handlers that log it.
-func identified(r *http.Request, id string) *http.Request {
-	return r.WithContext(requestid.With(r.Context(), id))
 }
 
 func (a *API) serve(w http.ResponseWriter, r *request, e *endpoint) int {

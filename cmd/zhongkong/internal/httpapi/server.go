@@ -112,7 +112,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			refuseWithoutCert(w, r)
 			return
 		}
-		c.handler.ServeHTTP(w, identified(r, requestid.Assign(w, r)))
+		requestid.Assign(w, r)
+		c.handler.ServeHTTP(w, r)
 		return
 	}
 	if !s.admits(r) {

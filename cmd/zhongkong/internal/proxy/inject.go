@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -186,9 +187,9 @@ func (c *call) report(ctx context.Context, account Account, token coordinator.To
 	r := c.route
 	ctx, cancel := context.WithTimeout(ctx, refreshWithin)
 	defer cancel()
-	record, err := account.Invalidate(ctx, token)
+	record, err := account.Invalidate(requestid.With(ctx, c.id), token)
 	renewed := err == nil && !record.Token.IsZero() && !record.Token.Equal(token)
-	r.log(c.in, slog.LevelInfo, "the upstream rejected the token", c, slog.Bool("renewed", renewed))
+	c.log(slog.LevelInfo, "the upstream rejected the token", slog.Bool("renewed", renewed))
 	if !renewed {
 		return coordinator.Token{}, false
 	}

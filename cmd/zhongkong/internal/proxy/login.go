@@ -12,6 +12,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/accesslog"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 )
 
 // secretEndpoint is one of WeChat's that takes the AppSecret.
@@ -93,7 +94,7 @@ func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
 		r.respond(w, refused)
 		return
 	}
-	r.login(w, req, &call{route: r, path: path, query: req.URL.RawQuery, in: req}, e, read, err)
+	r.login(w, req, &call{route: r, path: path, query: req.URL.RawQuery, in: req, id: requestid.Assign(w, req)}, e, read, err)
 }
 
 // IsLogin reports whether ServeLogin answers at a path.
@@ -141,7 +142,7 @@ func (r *route) login(w http.ResponseWriter, req *http.Request, c *call, e secre
 	}
 	p.put(e.secret, secret)
 	c.query, c.plain, c.hide = p.query, true, secretsOf(secret)
-	r.log(req, slog.LevelInfo, "call with the AppSecret", c)
+	c.log(slog.LevelInfo, "call with the AppSecret")
 	r.pass(w, p.request(req), c)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/accesslog"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 )
 
 const (
@@ -71,6 +72,7 @@ type call struct {
 	plain   bool    // no token is put in
 	hide    secrets // what the answer must not show
 	in      *http.Request
+	id      string // see requestid
 
 	answeredBy *url.URL // of the upstream, once it has answered
 	head       http.Header
@@ -78,7 +80,6 @@ type call struct {
 	ended      atomic.Bool // by then nothing of the client's is read
 
 	// Here, so that a call is one allocation.
-	shell    http.Request // in, without its header
 	proxy    httputil.ReverseProxy
 	paced    paced
 	upload   upload
@@ -112,7 +113,7 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 		r.answerToken(w, req, at)
 		return
 	}
-	c := &call{route: r, path: path, prefix: prefix, query: req.URL.RawQuery, in: req}
+	c := &call{route: r, path: path, prefix: prefix, query: req.URL.RawQuery, in: req, id: requestid.Assign(w, req)}
 	if r.WeChat {
 		if e, ok := secretEndpoints[lower]; ok {
 			p, err := readParameters(w, req)
@@ -239,12 +240,15 @@ func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
 	// ReverseProxy looks for each hop-by-hop header, copies each value and parses the
 	// media type, both ways: a third of its work. So it sees no header, but the call
 	// takes them over itself.
-	ctx, cancel := untilRevoked(req.Context(), c.caller)
-	defer cancel()
-	c.shell = *req.WithContext(ctx)
-	c.shell.Header = nil
+	ctx, cancel := context.WithCancelCause(req.Context())
+	defer cancel(nil)
+	if c.caller.Revoked() != nil {
+		defer c.watchCaller(ctx, cancel).Stop()
+	}
+	seen := req.WithContext(ctx)
+	seen.Header = nil
 	defer c.finish(began) // also when ReverseProxy panics, to end the client's connection
-	c.proxy.ServeHTTP(&c.paced, &c.shell)
+	c.proxy.ServeHTTP(&c.paced, seen)
 }
 
 // finish counts and logs how a call ended.
@@ -253,10 +257,10 @@ func (c *call) finish(began time.Time) {
 	r, how := c.route, c.ending()
 	if c.answeredBy != nil && (how == "upstream_cut" || how == "revoked") {
 		r.counts.cut.Add(1)
-		r.log(c.in, slog.LevelWarn, "call failed", c, slog.String("why", how))
+		c.log(slog.LevelWarn, "call failed", slog.String("why", how))
 	}
 	if r.p.log.Enabled(c.in.Context(), slog.LevelDebug) {
-		r.log(c.in, slog.LevelDebug, "call", c, slog.Int("status", c.paced.status), slog.String("ended", how),
+		c.log(slog.LevelDebug, "call", slog.Int("status", c.paced.status), slog.String("ended", how),
 			slog.Float64("took_seconds", time.Since(began).Round(time.Microsecond).Seconds()))
 	}
 }
@@ -303,7 +307,7 @@ func (c *call) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	default:
 		r.counts.failed.Add(1)
 	}
-	r.log(c.in, slog.LevelWarn, "call failed", c, slog.String("why", p.code))
+	c.log(slog.LevelWarn, "call failed", slog.String("why", p.code))
 	r.respond(w, p)
 }
 
@@ -314,13 +318,14 @@ func (r *route) refuse(w http.ResponseWriter, req *http.Request, c *call, p prob
 		return
 	}
 	r.counts.refused.Add(1)
-	r.log(req, slog.LevelWarn, "caller refused", c, slog.String("why", p.code))
+	c.log(slog.LevelWarn, "caller refused", slog.String("why", p.code))
 	r.respond(w, p)
 }
 
 // log writes an audit line. It has the path of WeChat's API, which names an
 // endpoint; those of other APIs may hold what is private.
-func (r *route) log(req *http.Request, level slog.Level, event string, c *call, more ...slog.Attr) {
+func (c *call) log(level slog.Level, event string, more ...slog.Attr) {
+	r, req := c.route, c.in
 	if !r.p.log.Enabled(context.Background(), level) {
 		return
 	}
@@ -336,7 +341,7 @@ func (r *route) log(req *http.Request, level slog.Level, event string, c *call, 
 	if r.WeChat {
 		line = append(line, slog.String("path", logging.Path(c.path)))
 	}
-	r.p.log.LogAttrs(req.Context(), level, event, append(line, more...)...)
+	r.p.log.LogAttrs(requestid.With(context.Background(), c.id), level, event, append(line, more...)...)
 }
 
 // short cuts what a stranger chose.

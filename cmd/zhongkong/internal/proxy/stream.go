@@ -181,21 +181,17 @@ func (l *late) end() {
 	}
 }
 
-// untilRevoked returns a context that ends with cancel, or when the caller is revoked. The
-// watch begins after a second, so that calls that take less need no goroutine.
-func untilRevoked(parent context.Context, c auth.Caller) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(parent)
-	if c.Revoked() == nil {
-		return ctx, func() { cancel(nil) }
-	}
-	watch := time.AfterFunc(time.Second, func() {
+// watchCaller cancels a call when its caller is revoked. It begins after a second, so that
+// calls that take less need no goroutine; the timer that it returns is to be stopped, and
+// ctx to be cancelled.
+func (c *call) watchCaller(ctx context.Context, cancel context.CancelCauseFunc) *time.Timer {
+	return time.AfterFunc(time.Second, func() {
 		select {
-		case <-c.Revoked():
+		case <-c.caller.Revoked():
 			cancel(errRevoked)
 		case <-ctx.Done():
 		}
 	})
-	return ctx, func() { watch.Stop(); cancel(nil) }
 }
 
 // isRevoked reports whether a caller was removed or changed, or its password removed,
