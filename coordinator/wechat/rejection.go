@@ -75,13 +75,12 @@ func peekObject(r io.Reader, length int64) ([]byte, error) {
 // mayBeObject reports whether parseAnswer may find an errcode in an answer with this
 // beginning.
 func mayBeObject(begin []byte) bool {
-	for _, mark := range []string{httpsource.GzipMagic, httpsource.ByteOrderMark} {
-		if strings.HasPrefix(mark, string(bytes.TrimSpace(begin))) { // only a part of the mark has arrived
-			return true
-		}
-	}
 	rest := httpsource.TrimMark(begin)
-	return len(rest) == 0 || rest[0] == '{' || bytes.HasPrefix(begin, []byte(httpsource.GzipMagic))
+	if len(rest) == 0 || rest[0] == '{' || bytes.HasPrefix(begin, []byte(httpsource.GzipMagic)) {
+		return true
+	}
+	part := bytes.TrimSpace(begin) // perhaps only this of a mark has arrived
+	return bytes.HasPrefix([]byte(httpsource.GzipMagic), part) || bytes.HasPrefix([]byte(httpsource.ByteOrderMark), part)
 }
 
 // rejoined is a body whose beginning has been read.
