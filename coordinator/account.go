@@ -268,7 +268,7 @@ func (a *Account) Status() (s Status) {
 
 // replace waits for a record newer than seen and has one fetched.
 func (a *Account) replace(ctx context.Context, reason Reason, seen Fence) (Snapshot, error) {
-	return a.snapshotOf(a.wait(ctx, waiter{after: seen, reason: reason, askedBy: callerOf(ctx), log: logContext(ctx)}))
+	return a.snapshotOf(a.wait(ctx, waiter{after: seen, reason: reason, askedBy: Caller(ctx), log: logContext(ctx)}))
 }
 
 func (a *Account) snapshotOf(h *held, err error) (Snapshot, error) {

@@ -15,10 +15,7 @@ func WithCaller(ctx context.Context, name string) context.Context {
 
 // Caller returns the name that WithCaller put into ctx, "" if it did not, for a store's
 // log.
-func Caller(ctx context.Context) string { return callerOf(ctx) }
-
-// callerOf returns the name that WithCaller put into ctx, "" if it did not.
-func callerOf(ctx context.Context) string {
+func Caller(ctx context.Context) string {
 	name, _ := ctx.Value(callerKey{}).(string)
 	return name
 }

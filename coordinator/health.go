@@ -125,7 +125,7 @@ func (h *health) following(accounts int) {
 	}
 }
 
-// remind says a outage that lasts again and again, until ctx ends.
+// remind says an outage that lasts again and again, until ctx ends.
 func (h *health) remind(ctx context.Context) {
 	for sleep(ctx, remindEvery) {
 		if o := h.worst(); o != nil && time.Since(o.since) >= remindEvery/2 {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// outage is one such cause.
+// outage is why the store cannot be used, and since when.
 type outage struct {
 	since time.Time
 	until time.Time     // down: nothing is tried on schedule before it
@@ -59,5 +59,5 @@ func (o *outage) over(e env) instant {
 	return e.now + instant(max(o.until.Sub(e.wall), 0)) + e.upTo(o.width/4)
 }
 
-// remindEvery is how often a outage that lasts is said again.
+// remindEvery is how often an outage that lasts is said again.
 const remindEvery = time.Minute
