@@ -24,14 +24,13 @@ type Account struct {
 	c    *Coordinator
 	name string
 
-	mu       sync.Mutex // guards what follows; never held over Store or Source
-	view     view
-	source   Source
-	rules    unique.Handle[rules]
-	family   *family        // nil, mostly: neither parent nor children
-	override *AccountConfig // what the account's configuration says of them; nil, mostly: nothing
-	changed  chan struct{}  // closed at the next change; nil: nothing waits
-	grant    *grantMemory   // nil, mostly: the account needs no grant
+	mu      sync.Mutex // guards what follows; never held over Store or Source
+	view    view
+	source  Source
+	rules   unique.Handle[rules]
+	family  *family       // nil, mostly: neither parent nor children
+	changed chan struct{} // closed at the next change; nil: nothing waits
+	grant   *grantMemory  // nil, mostly: the account needs no grant
 
 	needless context.CancelFunc // guarded by mu: gives the lock up that is asked for; nil: none is
 
@@ -42,24 +41,16 @@ type Account struct {
 func newAccount(c *Coordinator, cfg AccountConfig) (*Account, error) {
 	r, err := c.cfg.rules(cfg, cfg.Source)
 	a := &Account{c: c, name: cfg.Name, index: -1}
-	a.set(cfg.Source, cfg.override(), r)
+	a.set(cfg.Source, r)
 	return a, errors.Join(validateName(cfg.Name), err)
 }
 
 // set replaces what a configuration says. mu is held, or nothing else has the account yet.
-func (a *Account) set(s Source, override *AccountConfig, r rules) {
-	a.source, a.override, a.rules = s, override, unique.Make(r)
+func (a *Account) set(s Source, r rules) {
+	a.source, a.rules = s, unique.Make(r)
 	if r.grant.Needed && a.grant == nil {
 		a.grant = new(grantMemory)
 	}
-}
-
-// override returns what the configuration says of the rules, nil if that is nothing.
-func (a AccountConfig) override() *AccountConfig {
-	if a.RefreshEvery == 0 && a.Limits == (Limits{}) {
-		return nil
-	}
-	return &AccountConfig{RefreshEvery: a.RefreshEvery, Limits: a.Limits}
 }
 
 // Name returns the account's name.
@@ -198,27 +189,11 @@ func (a *Account) Watch(ctx context.Context) <-chan Snapshot {
 	return snapshots
 }
 
-// SetSource replaces the account's source, for example because its secret
-// changed. Nil makes this process a reader.
-func (a *Account) SetSource(s Source) {
-	a.c.membership.Lock()
-	defer a.c.membership.Unlock()
-	var own AccountConfig
-	if a.override != nil {
-		own = *a.override
-	}
-	r, err := a.c.cfg.rules(own, s)
-	if err != nil {
-		a.c.log.Error("the new source describes itself wrongly: the rules of the one before go on", "account", a.name, "error", err)
-		r = a.rules.Value()
-	}
-	a.configure(s, a.override, r)
-}
-
-// Configure replaces the account's Source, RefreshEvery and Limits. Calls that wait go on
-// waiting, Watch goes on, and the token stays in use. The new Limits bind the next call
-// to the source, and what was used of the window counts. When a token is replaced is
-// stored with it, for all processes: the new RefreshEvery holds from the next token on.
+// Configure replaces the account's Source, RefreshEvery and Limits; without Source this
+// process is a reader from then on. Calls that wait go on waiting, Watch goes on, and the
+// token stays in use. The new Limits bind the next call to the source, and what was used of
+// the window counts. When a token is replaced is stored with it, for all processes: the new
+// RefreshEvery holds from the next token on.
 //
 // Name and Parent must be those that the account was added with: to change them, remove
 // the account and add another. The error names the field that is wrong; the account
@@ -243,20 +218,15 @@ func (a *Account) Configure(cfg AccountConfig) error {
 	if err != nil {
 		return fmt.Errorf("coordinator: account %q: %w", a.name, err)
 	}
-	a.configure(cfg.Source, cfg.override(), r)
-	return nil
-}
-
-// configure is set for an account in use. membership is held.
-func (a *Account) configure(s Source, override *AccountConfig, r rules) {
 	a.mu.Lock()
-	a.set(s, override, r)
+	a.set(cfg.Source, r)
 	removed := a.view.removed
 	a.mu.Unlock()
 	if !removed {
 		a.c.sub.Add(a.Role(), a.name)
 	}
 	a.apply((*view).reconfigured)
+	return nil
 }
 
 // Status returns what is known without asking the store.

@@ -43,7 +43,7 @@ func TestSourceCanBeGivenLater(t *testing.T) {
 		got := make(chan string)
 		go func() { got <- f.token(p, time.Minute) }()
 		time.Sleep(5 * time.Second)
-		p.SetSource(f.source)
+		f.configure(p, 0, coordinator.Limits{})
 		if token := <-got; token != f.source.Current().Reveal() {
 			t.Errorf("Token() = %q", token)
 		}
@@ -90,7 +90,7 @@ func TestACallerThatWaitsWhenRunEndsGetsItsToken(t *testing.T) {
 		cfg.Accounts = []coordinator.AccountConfig{{Name: "wxslow", Source: slow}}
 		p := f.start(cfg, nil)
 		time.Sleep(2 * time.Second)
-		p.SetSource(f.source)
+		f.configure(p, 0, coordinator.Limits{})
 		var waits sync.WaitGroup
 		waits.Go(func() {
 			if _, err := p.Token(t.Context()); err != nil {

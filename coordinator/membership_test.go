@@ -87,7 +87,9 @@ func TestASourceForARemovedAccountHasNothingFollowed(t *testing.T) {
 	if err := c.Remove(account); err != nil {
 		t.Fatal(err)
 	}
-	a.SetSource(&coordinatortest.Source{})
+	if err := a.Configure(coordinator.AccountConfig{Name: account, Source: &coordinatortest.Source{}}); err != nil {
+		t.Fatal(err)
+	}
 	if len(s.accounts) != 0 {
 		t.Errorf("followed are %q, want none", s.accounts)
 	}
