@@ -3,10 +3,10 @@
 //
 // # Sources
 //
-//	source := wechat.NewSource(appID, secret)       // GET /cgi-bin/token
-//	source := wechat.NewStableSource(appID, secret) // POST /cgi-bin/stable_token
+//	source := wechat.NewSource(appID, secret) // GET /cgi-bin/token
+//	source, err := wechat.Config{AppID: appID, Secret: secret, Kind: wechat.Stable}.Source() // POST /cgi-bin/stable_token
 //
-// Each is a [coordinator.Source]; [Config] has further settings. Every call of the
+// Each is a [coordinator.Source]. Every call of the
 // classic endpoint issues a token and invalidates the previous one within 5 minutes.
 // stable_token returns the same token until it has 5 minutes left, so its source
 // requests the next refresh for that moment. A forced refresh, or one that follows a

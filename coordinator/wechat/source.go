@@ -97,13 +97,6 @@ func NewSource(appID, secret string) *Source {
 	return s
 }
 
-// NewStableSource returns a source that uses POST /cgi-bin/stable_token. Fetch reports
-// invalid arguments as a refusal; Config.Source reports them at once.
-func NewStableSource(appID, secret string) *Source {
-	s, _ := build(Config{AppID: appID, Secret: secret, Kind: Stable})
-	return s
-}
-
 // Source validates c and returns the source that it describes. It makes no call.
 func (c Config) Source() (*Source, error) {
 	s, err := build(c)

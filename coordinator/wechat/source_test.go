@@ -56,7 +56,7 @@ func TestSourcesDoNotShowTheSecret(t *testing.T) {
 	if encoded, err := json.Marshal([]any{config, s}); err != nil || strings.Contains(string(encoded), secret) {
 		t.Errorf("Marshal = %s, %v", encoded, err)
 	}
-	if c := s.Credential(); len(c) != 8 || c == wechat.NewSource(appID, secret+"x").Credential() || c != wechat.NewStableSource(appID, secret).Credential() {
+	if c := s.Credential(); len(c) != 8 || c == wechat.NewSource(appID, secret+"x").Credential() || c != source(t, wechattest.New(wechattest.Config{}), wechat.Stable).Credential() {
 		t.Errorf("Credential() = %q", c)
 	}
 }
