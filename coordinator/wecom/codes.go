@@ -58,13 +58,6 @@ func ClassifyTicket(code int) wechat.Class {
 	return Classify(code)
 }
 
-// ClassOf is Classify for a code as a [coordinator.FetchError] and what is stored of
-// it have it.
-func ClassOf(code coordinator.Code) wechat.Class {
-	number, _ := code.Number()
-	return Classify(number)
-}
-
 // Codes returns the class of every known errcode of the endpoints for tokens, sorted by
 // code. For what a ticket's endpoint answers about its parent's token see
 // ClassifyTicket.

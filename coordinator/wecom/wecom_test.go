@@ -217,7 +217,7 @@ func TestCodesOfTokens(t *testing.T) {
 			if !errors.As(failure, &said) || said.Code != code || said.Address != "127.0.0.1" || len(said.Hint) != 25 {
 				t.Errorf("%s, %d: said %+v", path, code, said)
 			}
-			if class := wecom.ClassOf(failure.Code); class.Kind != want.kind || class.Meaning == "" || class.Hint == "" && class.Kind == coordinator.FailedRefused {
+			if class := wecom.Classify(code); class.Kind != want.kind || class.Meaning == "" || class.Hint == "" && class.Kind == coordinator.FailedRefused {
 				t.Errorf("%d: %+v", code, class)
 			}
 		}

@@ -30,10 +30,7 @@ func weChatPlatform() []Kind {
 		Make:    makePlatform,
 		Trial:   tryPlatform,
 		Chain:   func(v Values) string { return PlatformAppID(v) + " component " + v.APIBase },
-		Hint: func(code coordinator.Code) string {
-			number, _ := code.Number()
-			return wechat.ClassifyComponent(number).Hint
-		},
+		Hint:    hintBy(wechat.ClassifyComponent),
 		Members: &Members{Kind: func(Values) string { return WeChatAuthorizer }, Named: isAuthorizer, Fields: authorizerFields},
 		Put:     func(v Values) (string, string) { return "query component_access_token", v.APIBase },
 	}}
@@ -99,10 +96,7 @@ func weChatMembers() []Kind {
 		Probe: func(v Values) Probe {
 			return rejecting(wechat.Prober{BaseURL: v.APIBase}.Probe, wechat.Rejected)
 		},
-		Hint: func(code coordinator.Code) string {
-			number, _ := code.Number()
-			return wechat.ClassifyAuthorizer(number).Hint
-		},
-		Put: func(v Values) (string, string) { return "query access_token", v.APIBase },
+		Hint: hintBy(wechat.ClassifyAuthorizer),
+		Put:  func(v Values) (string, string) { return "query access_token", v.APIBase },
 	}}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
 // Kind is one value of source:.
@@ -171,6 +172,14 @@ func (k Kind) SignsPages(v Values) bool {
 		}
 	}
 	return k.Signs
+}
+
+// hintBy returns the Hint of an issuer whose errcodes this function classifies.
+func hintBy(classify func(code int) wechat.Class) func(coordinator.Code) string {
+	return func(code coordinator.Code) string {
+		number, _ := code.Number()
+		return classify(number).Hint
+	}
 }
 
 // Names returns the names of all kinds.

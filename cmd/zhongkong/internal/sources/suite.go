@@ -77,7 +77,7 @@ func weComSuites() []Kind {
 		Make:    makeSuite,
 		Trial:   trySuite,
 		Chain:   func(v Values) string { return SuiteID(v) + " " + v.APIBase },
-		Hint:    suiteHint,
+		Hint:    hintBy(wecom.ClassifySuite),
 		Members: &Members{
 			Kind:  suiteMember,
 			Named: func(v Values, name string) bool { return strings.HasPrefix(name, SuiteID(v)+".") },
@@ -139,16 +139,11 @@ func suiteMember(v Values) string {
 	return WeComSuiteCorp
 }
 
-func suiteHint(code coordinator.Code) string {
-	number, _ := code.Number()
-	return wecom.ClassifySuite(number).Hint
-}
-
 // weComMembers are the kinds of the accounts that appear by themselves.
 func weComMembers() []Kind {
 	kind := func(kind wecom.Kind) Kind {
 		return Kind{
-			Name: string(kind), Fields: []Field{{Key: "corpid", Required: true}}, APIBase: wecom.DefaultBaseURL, Make: makeWeCom(kind), Hint: suiteHint,
+			Name: string(kind), Fields: []Field{{Key: "corpid", Required: true}}, APIBase: wecom.DefaultBaseURL, Make: makeWeCom(kind), Hint: hintBy(wecom.ClassifySuite),
 			Tickets: map[string]string{"corp": WeComJSAPITicket, "agent": WeComAgentTicket},
 			Probe:   func(v Values) Probe { return rejecting(wecom.Prober{BaseURL: v.APIBase}.Probe, wecom.Rejected) },
 			Put:     func(v Values) (string, string) { return "query access_token", v.APIBase },

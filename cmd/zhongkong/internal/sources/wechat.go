@@ -30,7 +30,7 @@ func weChat() []Kind {
 		// The tokens of stable_token are independent of the classic ones, and its normal
 		// mode ends none.
 		Trial: makeWeChat(wechat.Stable),
-		Hint:  func(code coordinator.Code) string { return wechat.ClassOf(code).Hint },
+		Hint:  hintBy(wechat.Classify),
 		Put:   func(v Values) (string, string) { return "query access_token", v.APIBase },
 	}
 	classic, stable := token, token
@@ -67,9 +67,6 @@ func weChatTicket(name string, kind wechat.TicketType, usage string) Kind {
 				return marked(err, func(err error) bool { return errors.Is(err, wechat.ErrTicketReplaced) })
 			}
 		},
-		Hint: func(code coordinator.Code) string {
-			number, _ := code.Number()
-			return wechat.ClassifyTicket(number).Hint
-		},
+		Hint: hintBy(wechat.ClassifyTicket),
 	}
 }

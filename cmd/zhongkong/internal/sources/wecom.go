@@ -22,7 +22,7 @@ func weCom() []Kind {
 		{Key: "secret", Form: Secret, Required: true},
 		{Key: "agentid", Usage: "the app's AgentId, for people"},
 	}
-	hint := func(code coordinator.Code) string { return wecom.ClassOf(code).Hint }
+	hint := hintBy(wecom.Classify)
 	chain := func(v Values) string { return v.Text["corpid"] + " " + v.Text["secret"] + " " + v.APIBase }
 	return []Kind{
 		{
@@ -59,9 +59,6 @@ func weComTicket(kind wecom.Kind, usage string) Kind {
 				return marked(err, func(err error) bool { return errors.Is(err, wecom.ErrTicketReplaced) })
 			}
 		},
-		Hint: func(code coordinator.Code) string {
-			number, _ := code.Number()
-			return wecom.ClassifyTicket(number).Hint
-		},
+		Hint: hintBy(wecom.ClassifyTicket),
 	}
 }
