@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -60,6 +61,9 @@ func withoutHTTP2(t *http.Transport) {
 	}
 }
 
+// UserAgent is how a Client's requests name their sender, unless they do it themselves.
+const UserAgent = "zhongkong"
+
 // Do sends req and reads at most maxBody bytes of the answer's body. The error,
 // if any, is an *Error. If the answer breaks off, Do returns both: what was read
 // may be complete all the same. Bound the call by req's context.
@@ -68,7 +72,11 @@ func (c *Client) Do(req *http.Request, maxBody int64) (*Response, error) {
 	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
-	resp, err := c.transport.RoundTrip(req.WithContext(ctx))
+	header := http.Header{"User-Agent": {UserAgent}}
+	maps.Copy(header, req.Header)
+	req = req.WithContext(ctx)
+	req.Header = header
+	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		unsent := !connected.Load() && (c.traced || neverConnected(err))
 		return nil, &Error{Sent: !unsent, Timeout: isTimeout(ctx, err), Err: err}

@@ -117,3 +117,24 @@ func TestNoRedirectIsFollowedAndNoBodyReadWithoutBound(t *testing.T) {
 		t.Errorf("%d requests, want 3", n)
 	}
 }
+
+func TestARequestNamesItsSenderUnlessItDoesSoItself(t *testing.T) {
+	var got []string
+	c := httpsource.NewClient(silent(func(req *http.Request) (*http.Response, error) {
+		got = req.Header["User-Agent"]
+		return &http.Response{Body: http.NoBody}, nil
+	}), 0)
+	for _, test := range []struct {
+		header http.Header
+		want   string
+	}{{nil, "zhongkong"}, {http.Header{"User-Agent": {"theirs"}}, "theirs"}} {
+		req := httptest.NewRequest(http.MethodGet, "http://x", nil)
+		req.Header = test.header
+		if _, err := c.Do(req, 0); err != nil || len(got) != 1 || got[0] != test.want {
+			t.Errorf("Do() with the header %v sent the User-Agent %q, %v; want %q", test.header, got, err, test.want)
+		}
+		if len(req.Header) != len(test.header) {
+			t.Errorf("Do() changed the request's header: %v", req.Header)
+		}
+	}
+}

@@ -37,7 +37,6 @@ func (s *Source) Probe(ctx context.Context, token coordinator.Token) error {
 	if err != nil {
 		return fmt.Errorf("httpsource: probe: %w", errRequest)
 	}
-	req.Header.Set("User-Agent", userAgent)
 	i.Use.Apply(req, token.Reveal())
 	secrets := append(slices.Clone(s.secrets), token.Reveal())
 	answer, err := s.client.Do(req, MaxBody+1)

@@ -36,8 +36,6 @@ const (
 	putHeader = "header"
 )
 
-const userAgent = "zhongkong"
-
 // errRequest is all that is said of a request that cannot be made: the cause would
 // quote the URL, which may hold the secret.
 var errRequest = errors.New("the request cannot be made: check the parameters")
@@ -72,7 +70,6 @@ func (r *Request) build(ctx context.Context, base *url.URL, values map[string]st
 	if err != nil {
 		return nil, errRequest
 	}
-	req.Header.Set("User-Agent", userAgent)
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}

@@ -110,7 +110,7 @@ func (a *authenticating) RoundTrip(req *http.Request) (*http.Response, error) {
 	text := form.Encode()
 	sent := req.Clone(ctx)
 	sent.Header = m.header
-	sent.Header.Set("User-Agent", userAgent)
+	sent.Header.Set("User-Agent", httpsource.UserAgent)
 	sent.Header.Set("Accept", "application/json")
 	sent.Body, sent.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
 	sent.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }

@@ -28,7 +28,6 @@ func (s *Source) Probe(ctx context.Context) error {
 	if err != nil {
 		return errors.New("the request cannot be made") // err holds the URL
 	}
-	req.Header.Set("User-Agent", userAgent)
 	answer, err := s.client.Do(req, httpsource.MaxBody)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.endpoint, httpsource.CleanError(err))

@@ -89,7 +89,6 @@ func (s *Source) send(ctx context.Context, m *message) (*httpsource.Response, *c
 		return nil, s.unsent(coordinator.FailedRefused, errors.New("the request cannot be made")) // err holds the URL
 	}
 	req.Header = m.header
-	req.Header.Set("User-Agent", userAgent)
 	late := bounded(req, m.sendBefore)
 	answer, err := s.client.Do(req, httpsource.MaxBody+1)
 	if answer == nil && late() {
@@ -103,8 +102,6 @@ func (s *Source) send(ctx context.Context, m *message) (*httpsource.Response, *c
 	failure.Message = s.endpoint + ": " + failure.Message
 	return answer, failure
 }
-
-const userAgent = "zhongkong"
 
 // unsent is the failure of a Fetch that sent nothing.
 func (s *Source) unsent(kind coordinator.FailureKind, err error) *coordinator.FetchError {

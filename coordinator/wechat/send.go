@@ -45,7 +45,6 @@ func (s *service) send(ctx context.Context, base string, a ask) (reply, *httpsou
 	if err != nil {
 		return reply{}, &httpsource.Error{Err: errors.New("the request cannot be made")} // err holds the URL
 	}
-	req.Header.Set("User-Agent", userAgent)
 	answer, err := s.client.Do(req, max(int64(a.maxBody), httpsource.MaxBody)+1)
 	var r reply
 	if answer != nil {
@@ -63,8 +62,6 @@ func withQuery(query url.Values) func(context.Context, string) (*http.Request, e
 		return http.NewRequestWithContext(ctx, http.MethodGet, address+"?"+query.Encode(), nil)
 	}
 }
-
-const userAgent = "zhongkong"
 
 const grantType = "client_credential"
 

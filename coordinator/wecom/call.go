@@ -17,8 +17,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
-const userAgent = "zhongkong"
-
 // caller makes requests to WeCom.
 type caller struct {
 	base    string
@@ -154,7 +152,6 @@ func newRequest(ctx context.Context, method, address string, body []byte) (*http
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("User-Agent", userAgent)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -21,7 +21,6 @@ func Probe(
 ) (answer *httpsource.Response, clean func(string) string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	req.Header.Set("User-Agent", "zhongkong")
 	var hidden []string
 	for _, s := range secrets {
 		hidden = append(hidden, s.Reveal())
