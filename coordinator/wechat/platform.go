@@ -34,10 +34,6 @@ type PlatformConfig struct {
 	Add    func(name string, source coordinator.Source, parent string) (*coordinator.Account, error)
 	Remove func(name string) error
 
-	// Tickets are the types of tickets for which Add is called, too: the accounts APPID.jsapi
-	// and APPID.wx_card, whose parent is APPID.
-	Tickets []TicketType
-
 	// Authorizers are the accounts that are added, by AppID. Nil: all that authorize the
 	// platform. The authorizations of the others are stored all the same.
 	Authorizers []string
@@ -87,11 +83,6 @@ func (c PlatformConfig) Platform() (*Platform, error) {
 	}.Codec()
 	if err != nil {
 		return nil, fmt.Errorf("wechat: platform %s: %w", c.Component.appID, err)
-	}
-	for _, t := range c.Tickets {
-		if t != JSAPI && t != WXCard {
-			return nil, fmt.Errorf("wechat: unknown type of ticket %q: it must be %q or %q", t, JSAPI, WXCard)
-		}
 	}
 	if c.Add == nil {
 		c.Add = func(name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
@@ -240,14 +231,9 @@ func (p *Platform) leave(ctx context.Context, appID string) error {
 	return p.setMember(ctx, appID, true)
 }
 
-// add makes an authorizer and its tickets accounts.
+// add makes an authorizer an account.
 func (p *Platform) add(appID string) {
 	a, err := p.config.Add(appID, p.source(appID), p.config.Account.Name())
-	for _, t := range p.config.Tickets {
-		if err == nil {
-			_, err = p.config.Add(ticketName(appID, t), &TicketSource{kind: t, service: p.config.Component.service}, appID)
-		}
-	}
 	if err != nil {
 		p.log.Error("an authorizer cannot become an account", "authorizer", appID, "error", err)
 		return // and tried again
@@ -260,19 +246,11 @@ func (p *Platform) source(appID string) *AuthorizerSource {
 	return &AuthorizerSource{component: &c.component, platform: c.appID, appID: appID, list: p.list}
 }
 
-func ticketName(appID string, t TicketType) string { return appID + "." + string(t) }
-
-// remove removes an authorizer and its tickets from the accounts.
+// remove removes an authorizer from the accounts.
 func (p *Platform) remove(appID string) {
-	names := []string{appID}
-	for _, t := range p.config.Tickets {
-		names = append(names, ticketName(appID, t))
-	}
-	for _, name := range slices.Backward(names) { // children before their parent
-		if err := p.config.Remove(name); err != nil && !errors.Is(err, coordinator.ErrUnknownAccount) {
-			p.log.Error("the account of an authorizer cannot be removed", "authorizer", name, "error", err)
-			return // and tried again
-		}
+	if err := p.config.Remove(appID); err != nil && !errors.Is(err, coordinator.ErrUnknownAccount) {
+		p.log.Error("the account of an authorizer cannot be removed", "authorizer", appID, "error", err)
+		return // and tried again
 	}
 	delete(p.followed, appID)
 }

@@ -152,27 +152,6 @@ func TestAStoreThatLosesEverythingLosesNoAuthorizer(t *testing.T) {
 	})
 }
 
-func TestTicketsOfAuthorizersAreAccounts(t *testing.T) {
-	tickets := func(c *PlatformConfig) { c.Tickets = []TicketType{JSAPI, WXCard} }
-	inPlatformFleet(t, tickets, func(f *platformFleet) {
-		time.Sleep(time.Minute)
-		f.authorize("wxa")
-		time.Sleep(time.Minute)
-		for _, p := range f.processes {
-			for _, name := range []string{"wxa.jsapi", "wxa.wx_card"} {
-				if ticket, err := p.zk.Token(f.Context(), name); err != nil || !f.Accepts(ticket.Reveal(), f.Now()) {
-					f.Errorf("%s: %v", name, err)
-				}
-			}
-		}
-		f.unauthorize("wxa")
-		time.Sleep(time.Minute)
-		if all := f.processes[1].zk.Accounts(); len(all) != 1 {
-			f.Errorf("accounts are left: %v", all)
-		}
-	})
-}
-
 func TestOnlyTheNamedAuthorizersBecomeAccounts(t *testing.T) {
 	some := func(c *PlatformConfig) { c.Authorizers = []string{"wxb"} }
 	inPlatformFleet(t, some, func(f *platformFleet) {
