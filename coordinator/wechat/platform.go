@@ -9,7 +9,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -66,10 +65,10 @@ type Platform struct {
 	taking chan struct{} // holds one for each authorization that is being stored
 	begun  time.Time
 
-	followed map[string]*coordinator.Account // by AppID; nil: added before Run. Run's alone
-
-	mu     sync.Mutex // guards what follows
-	status PlatformStatus
+	// What follows is Run's alone.
+	followed   map[string]*coordinator.Account // by AppID; nil: added before Run
+	unreadable []string                        // the authorizers that are no accounts because WeChat's list lacks their refresh tokens
+	late       bool                            // for twice pushInterval no verify ticket has come
 }
 
 // Platform validates c and returns the platform that it describes. It starts nothing and
@@ -199,10 +198,7 @@ func (p *Platform) follow(ctx context.Context) error {
 			return err
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.status.Authorizers = len(p.followed)
-	p.status.Unreadable = slices.DeleteFunc(slices.Clone(p.status.Unreadable), func(appID string) bool { return p.followed[appID] != nil })
+	p.unreadable = slices.DeleteFunc(p.unreadable, func(appID string) bool { return p.followed[appID] != nil })
 	return nil
 }
 
@@ -255,27 +251,6 @@ func (p *Platform) remove(appID string) {
 	delete(p.followed, appID)
 }
 
-// PlatformStatus is what is known of a Platform.
-type PlatformStatus struct {
-	Authorizers int // that are accounts of this process
-
-	// Unreadable are authorizers without an account: WeChat lists them, but without a
-	// refresh token, because the code of their authorization was never exchanged. They
-	// have to authorize the platform again. It is what this process has last seen, and not
-	// to be changed.
-	Unreadable []string
-
-	// PushesLate says that for 20 minutes no verify ticket has come.
-	PushesLate bool
-}
-
-// Status returns what is known without asking the store.
-func (p *Platform) Status() PlatformStatus {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.status
-}
-
 // watchPushes has WeChat push verify tickets again if two have not come. Run calls it.
 func (p *Platform) watchPushes(ctx context.Context) {
 	var last time.Time
@@ -287,13 +262,10 @@ func (p *Platform) watchPushes(ctx context.Context) {
 		since = p.begun
 	}
 	late := time.Since(since) > 2*pushInterval
-	p.mu.Lock()
-	was := p.status.PushesLate
-	p.status.PushesLate = late
-	p.mu.Unlock()
-	if was && !late {
+	if p.late && !late {
 		p.log.Info("verify tickets are pushed again")
 	}
+	p.late = late
 	if !late || !p.config.Component.pushes.due() {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -159,8 +160,8 @@ func (f *platformFleet) dead() []string {
 				wrong = append(wrong, fmt.Sprintf("process %d has no live token of %s: %+v", i, a.AppID, account.Status()))
 			}
 		}
-		if n := p.platform.Status().Authorizers; n != authorized {
-			wrong = append(wrong, fmt.Sprintf("process %d knows %d authorizers instead of %d", i, n, authorized))
+		if n := len(p.zk.Accounts()) - 1; n != authorized { // one is the platform's
+			wrong = append(wrong, fmt.Sprintf("process %d has the accounts of %d authorizers instead of %d", i, n, authorized))
 		}
 	}
 	return wrong
@@ -172,6 +173,18 @@ func (f *platformFleet) alive(when string) {
 	if wrong := f.dead(); len(wrong) > 0 {
 		f.Errorf("%s: %d wrong, first %s\n%s", when, len(wrong), wrong[0], f.tail())
 	}
+}
+
+// said reports whether the log has a line with all these texts.
+func (f *platformFleet) said(texts ...string) bool {
+	f.logged.Lock()
+	defer f.logged.Unlock()
+	for line := range strings.Lines(f.log.String()) {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // tail is the end of the log.

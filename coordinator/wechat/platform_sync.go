@@ -111,17 +111,15 @@ func (p *Platform) setMember(ctx context.Context, appID string, present bool) er
 	return nil
 }
 
-// reportUnreadable notes the authorizers that WeChat lists without a refresh token.
+// reportUnreadable logs the authorizers that WeChat lists without a refresh token, each
+// once.
 func (p *Platform) reportUnreadable(now []string) {
 	slices.Sort(now)
-	p.mu.Lock()
-	before := p.status.Unreadable
-	p.status.Unreadable = now
-	p.mu.Unlock()
 	for _, appID := range now {
-		if !slices.Contains(before, appID) {
+		if !slices.Contains(p.unreadable, appID) {
 			p.log.Error("WeChat lists an authorizer without its refresh token, because the code of its authorization was never exchanged: "+
 				"its administrator must authorize the platform again, with another set of permissions", "authorizer", appID)
 		}
 	}
+	p.unreadable = now
 }

@@ -5,14 +5,19 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
+)
+
+// What the log says.
+const (
+	unreadable = "WeChat lists an authorizer without its refresh token"
+	pushesLate = "no verify ticket has come for 20 minutes"
+	pushesBack = "verify tickets are pushed again"
 )
 
 func TestAuthorizersAppearChangeAndGoByEvents(t *testing.T) {
@@ -71,7 +76,7 @@ func TestEventsInAnyOrderAndTwiceEndTheSame(t *testing.T) {
 		f.unauthorize("wxc")
 		time.Sleep(time.Minute)
 		f.alive("after an old authorization")
-		if strings.Contains(f.log.String(), "callback: ") {
+		if f.said("callback: ") {
 			f.Errorf("a push was not taken:\n%s", f.tail())
 		}
 	})
@@ -207,16 +212,15 @@ func TestWeChatsListCompletesWhatEventsDidNotTell(t *testing.T) {
 			f.Errorf("wxc: %v\n%s", err, f.tail())
 		}
 		// One of the processes has found wxb refused, and read the list.
-		statuses := []PlatformStatus{p.platform.Status(), f.processes[1].platform.Status()}
-		if !slices.ContainsFunc(statuses, func(s PlatformStatus) bool { return slices.Equal(s.Unreadable, []string{"wxd"}) && s.PushesLate }) {
-			f.Errorf("Status() = %+v", statuses)
+		if !f.said(unreadable, "authorizer=wxd") || f.said(unreadable, "authorizer=wxc") || !f.said(pushesLate, "process=a") || f.said(pushesBack) {
+			f.Errorf("the log does not tell:\n%s", f.tail())
 		}
 		f.ClearPush()
 		f.authorize("wxd")
 		time.Sleep(20 * time.Minute)
 		f.alive("after all")
-		if status := p.platform.Status(); status.PushesLate {
-			f.Errorf("Status() = %+v", status)
+		if !f.said(pushesBack, "process=a") || !f.said(pushesBack, "process=b") {
+			f.Errorf("the log does not tell that pushes are back:\n%s", f.tail())
 		}
 	})
 }
@@ -250,11 +254,8 @@ func TestPushesThatStopAreStarted(t *testing.T) {
 		if calls == 0 || calls > len(f.processes) {
 			f.Errorf("%d calls of api_start_push_ticket, want one for each process at most", calls)
 		}
-		if !strings.Contains(f.log.String(), "WeChat had stopped to push") {
+		if !f.said("WeChat had stopped to push") || !f.said(pushesBack) {
 			f.Errorf("the log does not tell:\n%s", f.tail())
-		}
-		if f.processes[0].platform.Status().PushesLate {
-			f.Error("pushes are still late")
 		}
 	})
 }
@@ -286,7 +287,7 @@ func TestInAStormEventsWaitForTheirTurn(t *testing.T) {
 		time.Sleep(time.Minute)
 		f.store.SetLatency(0)
 		f.settles("the storm", 2*time.Minute)
-		if !strings.Contains(f.log.String(), "too many events at once") {
+		if !f.said("too many events at once") {
 			f.Errorf("no event had to come again, so that the test proves nothing")
 		}
 	})
