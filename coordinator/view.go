@@ -3,10 +3,11 @@ package coordinator
 import "time"
 
 // view is what a process knows of one account and has to do for it. It is a state
-// machine without surroundings: transitions (in this file) change it and return
-// their effects, decisions (due.go, waiter.go) read it. It has no lock, asks no
-// clock and calls nothing; what it needs besides comes in an env. An Account
-// guards it and carries the effects out.
+// machine without surroundings: transitions change it and return their effects,
+// by what the store says (view_bystore.go, view_early.go) and by what this process
+// does (view_byprocess.go); decisions (view_due.go, waiter.go) read it. It has no
+// lock, asks no clock and calls nothing; what it needs besides comes in an env. An
+// Account guards it and carries the effects out.
 type view struct {
 	held *held // the newest record known, kept beyond its end to restore it
 

@@ -32,7 +32,7 @@ func mutants() []mutant {
 			patch{"coordinator/watcher.go", "\tw.c.following(len(accounts))\n", "\tw.c.following(len(accounts))\n\tif w.c.Stats().Disconnects > 0 {\n\t\treturn\n\t}\n"},
 		)},
 		{"what the store lost is not restored", []patch{
-			{"coordinator/heard.go", "if !e.refresher() || !v.usable(e) ||", "if true || !e.refresher() || !v.usable(e) ||"},
+			{"coordinator/view_bystore.go", "if !e.refresher() || !v.usable(e) ||", "if true || !e.refresher() || !v.usable(e) ||"},
 		}},
 		{"the source is called without the lock while Redis is away", []patch{
 			{"coordinator/refresh.go", "\tx.lock, err = r.c.store.Lock(asking, r.a.name, r.c.cfg.LockTTL)\n",
@@ -58,8 +58,8 @@ func mutants() []mutant {
 			{"redisstore/lua/prelude.lua", "return fence <= now_us + fence_ahead and fence or 0", "return fence"},
 		}},
 		{"a message is believed whatever it says", []patch{
-			{"coordinator/heard.go", "case !n.credible(e):", "case false:"},
-			{"coordinator/early.go", "if !n.credible(e) {", "if false {"},
+			{"coordinator/view_bystore.go", "case !n.credible(e):", "case false:"},
+			{"coordinator/view_early.go", "if !n.credible(e) {", "if false {"},
 		}},
 		{"an attempt that is only heard of is never settled", []patch{
 			{"coordinator/attempts.go", "return o.fence == fence || o.settles == fence", "return o.fence == fence"},
