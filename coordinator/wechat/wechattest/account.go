@@ -7,6 +7,8 @@ import (
 	"maps"
 	"net/netip"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
 
 // The account of a Config without accounts. The value of its secret is public.
@@ -163,7 +165,7 @@ func (s *Server) change(appID string, do func(*account) error) error {
 	defer s.mu.Unlock()
 	a, ok := s.accounts[appID]
 	if !ok {
-		return notFoundError{fmt.Sprintf("wechattest: no account %q", appID)}
+		return simulator.NotFound("wechattest: no account %q", appID)
 	}
 	return do(a)
 }

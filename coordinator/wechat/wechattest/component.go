@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
 )
 
@@ -129,7 +130,7 @@ func (s *Server) changeComponent(appID string, do func(*component, time.Time) er
 	defer s.mu.Unlock()
 	c, ok := s.components[appID]
 	if !ok {
-		return notFoundError{fmt.Sprintf("wechattest: no component %q", appID)}
+		return simulator.NotFound("wechattest: no component %q", appID)
 	}
 	return do(c, s.nowLocked())
 }
@@ -227,7 +228,7 @@ func (s *Server) Unauthorize(componentID, appID string) error {
 	return s.changeComponent(componentID, func(c *component, now time.Time) error {
 		a := c.authorizers[appID]
 		if a == nil || !a.authorized {
-			return notFoundError{fmt.Sprintf("wechattest: %s has not authorized %s", appID, componentID)}
+			return simulator.NotFound("wechattest: %s has not authorized %s", appID, componentID)
 		}
 		a.end(now)
 		a.authorized = false

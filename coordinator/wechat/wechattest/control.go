@@ -1,12 +1,8 @@
 package wechattest
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -15,126 +11,42 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
 
-// controlPrefix begins the paths of the control interface, and no path of WeChat's.
-const controlPrefix = "/sandbox/"
-
-// controller handles one kind of control request. What it returns is sent as JSON; nil
-// is an empty object.
-type controller func(*Server, *http.Request) (any, error)
+type controller = simulator.Controller[*Server]
 
 func controlRoutes() map[string]controller {
 	return map[string]controller{
 		"GET /sandbox/state":                           (*Server).controlState,
 		"GET /sandbox/knobs":                           (*Server).controlKnobs,
-		"POST /sandbox/knobs":                          withBody((*Server).controlTune),
-		"PATCH /sandbox/knobs":                         withBody((*Server).controlTune),
+		"POST /sandbox/knobs":                          simulator.WithBody((*Server).controlTune),
+		"PATCH /sandbox/knobs":                         simulator.WithBody((*Server).controlTune),
 		"GET /sandbox/faults":                          (*Server).controlFaults,
-		"POST /sandbox/faults":                         withBody((*Server).controlInject),
+		"POST /sandbox/faults":                         simulator.WithBody((*Server).controlInject),
 		"DELETE /sandbox/faults":                       (*Server).controlClear,
 		"DELETE /sandbox/faults/{id}":                  (*Server).controlClear,
-		"POST /sandbox/accounts":                       withBody((*Server).controlAdd),
-		"POST /sandbox/accounts/{appid}":               withBody((*Server).controlChange),
-		"POST /sandbox/accounts/{appid}/rotate":        withBody((*Server).controlRotate),
-		"POST /sandbox/accounts/{appid}/kill":          withBody((*Server).controlKill),
-		"POST /sandbox/accounts/{appid}/rogue":         withBody((*Server).controlRogue),
-		"POST /sandbox/components":                     withBody((*Server).controlAddComponent),
-		"POST /sandbox/components/{appid}":             withBody((*Server).controlChangeComponent),
+		"POST /sandbox/accounts":                       simulator.WithBody((*Server).controlAdd),
+		"POST /sandbox/accounts/{appid}":               simulator.WithBody((*Server).controlChange),
+		"POST /sandbox/accounts/{appid}/rotate":        simulator.WithBody((*Server).controlRotate),
+		"POST /sandbox/accounts/{appid}/kill":          simulator.WithBody((*Server).controlKill),
+		"POST /sandbox/accounts/{appid}/rogue":         simulator.WithBody((*Server).controlRogue),
+		"POST /sandbox/components":                     simulator.WithBody((*Server).controlAddComponent),
+		"POST /sandbox/components/{appid}":             simulator.WithBody((*Server).controlChangeComponent),
 		"GET /sandbox/components/{appid}/authorizers":  (*Server).controlAuthorizers,
-		"POST /sandbox/components/{appid}/authorize":   withBody((*Server).controlAuthorize),
-		"POST /sandbox/components/{appid}/unauthorize": withBody((*Server).controlUnauthorize),
+		"POST /sandbox/components/{appid}/authorize":   simulator.WithBody((*Server).controlAuthorize),
+		"POST /sandbox/components/{appid}/unauthorize": simulator.WithBody((*Server).controlUnauthorize),
 		"POST /sandbox/components/{appid}/push":        (*Server).controlPushTicket,
 		"GET /sandbox/pushes":                          since((*Server).Pushes, func(p Push) (int, string) { return p.ID, p.Component }, Push.public),
 		"GET /sandbox/push-faults":                     (*Server).controlPushFaults,
-		"POST /sandbox/push-faults":                    withBody((*Server).controlInjectPush),
+		"POST /sandbox/push-faults":                    simulator.WithBody((*Server).controlInjectPush),
 		"DELETE /sandbox/push-faults":                  (*Server).controlClearPush,
-		"POST /sandbox/clock":                          withBody((*Server).controlClock),
-		"POST /sandbox/hosts":                          withBody((*Server).controlHosts),
+		"POST /sandbox/clock":                          simulator.WithBody((*Server).controlClock),
+		"POST /sandbox/hosts":                          simulator.WithBody((*Server).controlHosts),
 		"POST /sandbox/release":                        (*Server).controlRelease,
 		"POST /sandbox/reset":                          (*Server).controlReset,
 		"GET /sandbox/calls":                           since((*Server).Calls, func(c Call) (int, string) { return c.ID, c.AppID }, Call.public),
 		"GET /sandbox/issued":                          since((*Server).Issued, func(i Issue) (int, string) { return i.Seq, i.AppID }, Issue.public),
-		"POST /sandbox/judge":                          withBody((*Server).controlJudge),
-		"POST /sandbox/verify-signature":               withBody((*Server).controlVerify),
+		"POST /sandbox/judge":                          simulator.WithBody((*Server).controlJudge),
+		"POST /sandbox/verify-signature":               simulator.WithBody((*Server).controlVerify),
 	}
-}
-
-func newControl(s *Server) http.Handler {
-	mux := http.NewServeMux()
-	for pattern, do := range controlRoutes() {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
-			answer, err := do(s, req)
-			writeControl(w, answer, err)
-		})
-	}
-	requests := slices.Sorted(maps.Keys(controlRoutes()))
-	mux.HandleFunc("GET "+controlPrefix+"{$}", func(w http.ResponseWriter, _ *http.Request) {
-		writeControl(w, map[string]any{"requests": requests}, nil)
-	})
-	mux.HandleFunc(controlPrefix, func(w http.ResponseWriter, req *http.Request) {
-		writeControl(w, nil, notFoundError{fmt.Sprintf("unknown control request %s %s; the known ones are: %v",
-			req.Method, req.URL.Path, requests)})
-	})
-	// Web pages in a browser must not control a sandbox on localhost.
-	return http.NewCrossOriginProtection().Handler(mux)
-}
-
-// notFoundError leads to status 404, any other error to 400.
-type notFoundError struct{ message string }
-
-func (e notFoundError) Error() string { return e.message }
-
-func writeControl(w http.ResponseWriter, answer any, err error) {
-	status := http.StatusOK
-	switch {
-	case errors.As(err, new(notFoundError)):
-		status = http.StatusNotFound
-	case err != nil:
-		status = http.StatusBadRequest
-	}
-	if err != nil {
-		answer = map[string]string{"error": err.Error()}
-	}
-	if answer == nil {
-		answer = struct{}{}
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(answer) // an error means that the client has gone away
-}
-
-// withBody returns a controller of a request whose body is a JSON object.
-func withBody[Q any](do func(*Server, *http.Request, Q) (any, error)) controller {
-	return func(s *Server, req *http.Request) (any, error) {
-		var q Q
-		if err := decode(req, &q); err != nil {
-			return nil, err
-		}
-		return do(s, req, q)
-	}
-}
-
-// decode reads a control request's body. Unknown names are an error; an empty body
-// counts as an empty object.
-func decode(req *http.Request, into any) error {
-	body, err := io.ReadAll(io.LimitReader(req.Body, simulator.MaxRequest))
-	if err != nil {
-		return err
-	}
-	if len(bytes.TrimSpace(body)) == 0 {
-		body = []byte("{}")
-	}
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		return fmt.Errorf("invalid body: %w", err)
-	}
-	if decoder.More() {
-		return errors.New("invalid body: data follows the JSON object")
-	}
-	return nil
 }
 
 func (s *Server) controlKnobs(*http.Request) (any, error) { return s.Knobs(), nil }
@@ -181,7 +93,7 @@ func (s *Server) controlClear(req *http.Request) (any, error) {
 	}
 	id, err := strconv.Atoi(name)
 	if err != nil || !s.hasFault(id) {
-		return nil, notFoundError{"no fault " + name}
+		return nil, simulator.NotFound("no fault %s", name)
 	}
 	s.Clear(id)
 	return nil, nil

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
 
 // controlAccount is an account in the answer of /sandbox/state, without its secret
@@ -150,7 +152,7 @@ func (s *Server) controlKill(req *http.Request, q chainQuery) (any, error) {
 	}
 	killed, ok := s.KillEarly(req.PathValue("appid"), c)
 	if !ok {
-		return nil, notFoundError{fmt.Sprintf("no account %s with a live token on the chain %s", req.PathValue("appid"), c)}
+		return nil, simulator.NotFound("no account %s with a live token on the chain %s", req.PathValue("appid"), c)
 	}
 	return killed.public(), nil
 }

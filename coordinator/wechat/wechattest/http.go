@@ -52,7 +52,7 @@ func (s *Server) TransportFrom(address string) http.RoundTripper {
 //	POST /sandbox/verify-signature            {"signature","url","noncestr","timestamp","appid","at"}, or "card":[values] for a card:
 //	                                          whether WeChat would take it then, and the ticket it was made with
 func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if strings.HasPrefix(req.URL.Path, controlPrefix) {
+	if strings.HasPrefix(req.URL.Path, simulator.ControlPrefix) {
 		s.control.ServeHTTP(w, req)
 		return
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
 
 const (
@@ -163,7 +165,7 @@ func (s *Server) Rogue(appID string, c Chain) (Issue, error) {
 	var got Issue
 	err := s.change(appID, func(a *account) error {
 		if s.chainOf(a, c) == nil {
-			return notFoundError{fmt.Sprintf("wechattest: %s has no chain %s", appID, c)}
+			return simulator.NotFound("wechattest: %s has no chain %s", appID, c)
 		}
 		now := s.nowLocked()
 		call := s.newCallLocked(&request{path: "/cgi-bin/" + string(c), appID: appID, from: rogueAddress, userAgent: "rogue"})

@@ -18,9 +18,6 @@ type Config struct {
 
 	Components []Component // third-party platforms
 
-	// Now is the clock, time.Now if nil. Server.Advance adds to it.
-	Now func() time.Time
-
 	// Seed makes everything random reproducible. Zero means a random seed, so that
 	// a restarted server does not issue the same tokens again; /sandbox/state shows
 	// it.
@@ -33,7 +30,6 @@ type Config struct {
 // Server is a simulated WeChat. It is safe for concurrent use. It has no
 // goroutine of its own; RunPushes is one for the caller to start.
 type Server struct {
-	clock   func() time.Time
 	seed    uint64
 	history int
 	apis    map[string]api
@@ -81,7 +77,6 @@ func New(c Config) *Server {
 // Open is New with an error instead of a panic.
 func Open(c Config) (*Server, error) {
 	s := &Server{
-		clock:    c.Now,
 		seed:     c.Seed,
 		history:  cmp.Or(max(c.History, 0), 100_000),
 		knobs:    DefaultKnobs(),
@@ -95,15 +90,12 @@ func Open(c Config) (*Server, error) {
 		daily:      make(map[dailyCalls]int),
 		pushWake:   make(chan struct{}, 1),
 	}
-	if s.clock == nil {
-		s.clock = time.Now
-	}
 	for s.seed == 0 {
 		s.seed = rand.Uint64()
 	}
 	s.random = rand.New(rand.NewPCG(s.seed, s.seed))
 	s.apis = apis()
-	s.control = newControl(s)
+	s.control = simulator.NewControl(s, controlRoutes())
 	if c.Knobs != nil {
 		s.knobs = *c.Knobs
 	}
@@ -135,7 +127,7 @@ func (s *Server) Now() time.Time {
 
 // nowLocked returns a time without a monotonic reading, because times are compared
 // across Advance.
-func (s *Server) nowLocked() time.Time { return s.clock().Add(s.offset).Round(0) }
+func (s *Server) nowLocked() time.Time { return time.Now().Add(s.offset).Round(0) }
 
 // Advance moves the server's clock forward, without waiting.
 func (s *Server) Advance(d time.Duration) {
@@ -202,9 +194,8 @@ func (s *Server) Close() {
 	}
 }
 
-// Reset removes faults, tokens, counters and calls, brings hosts up, sets the clock
-// back to Config.Now and releases hanging calls. Accounts, their settings and the
-// knobs stay.
+// Reset removes faults, tokens, counters and calls, brings hosts up, undoes
+// Advance and releases hanging calls. Accounts, their settings and the knobs stay.
 func (s *Server) Reset() {
 	s.Clear()
 	s.Release()

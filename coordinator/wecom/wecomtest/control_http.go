@@ -1,24 +1,12 @@
 package wecomtest
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"maps"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator/internal/simulator"
 )
-
-// controlPrefix begins the paths of the control interface, and no path of WeCom's.
-const controlPrefix = "/sandbox/"
-
-// controller carries out one kind of control request. What it returns is sent as JSON;
-// nil is an empty object.
-type controller func(s *Server, suiteID string, q controlRequest) (any, error)
 
 // controlRequest is the body of a control request.
 type controlRequest struct {
@@ -37,42 +25,46 @@ type controlRequest struct {
 	WrongReceiver  bool    `json:"wrong_receiver"`
 }
 
-func controlRoutes() map[string]controller {
-	return map[string]controller{
-		"GET /sandbox/suites/{suite}/corps": func(s *Server, suiteID string, _ controlRequest) (any, error) {
-			return s.controlCorps(suiteID), nil
-		},
-		"GET /sandbox/suites/{suite}/pushes": func(s *Server, suiteID string, _ controlRequest) (any, error) {
-			return s.controlPushes(suiteID), nil
-		},
-		"POST /sandbox/suites/{suite}/ticket": func(s *Server, suiteID string, _ controlRequest) (any, error) {
+func controlRoutes() map[string]simulator.Controller[*Server] {
+	return map[string]simulator.Controller[*Server]{
+		"GET /sandbox/suites/{suite}/corps":  (*Server).controlCorps,
+		"GET /sandbox/suites/{suite}/pushes": (*Server).controlPushes,
+		"POST /sandbox/suites/{suite}/ticket": ofSuite(func(s *Server, suiteID string, _ controlRequest) error {
 			_, err := s.PushTicket(suiteID)
-			return nil, err
-		},
-		"POST /sandbox/suites/{suite}/install": func(s *Server, suiteID string, q controlRequest) (any, error) {
+			return err
+		}),
+		"POST /sandbox/suites/{suite}/install": ofSuite(func(s *Server, suiteID string, q controlRequest) error {
 			if q.CorpID == "" {
-				return nil, errors.New("corpid is missing: name the corp that installs the suite")
+				return errors.New("corpid is missing: name the corp that installs the suite")
 			}
 			_, err := s.Install(suiteID, q.CorpID)
-			return nil, err
-		},
-		"POST /sandbox/suites/{suite}/change": func(s *Server, suiteID string, q controlRequest) (any, error) {
-			return nil, s.Change(suiteID, q.CorpID)
-		},
-		"POST /sandbox/suites/{suite}/cancel": func(s *Server, suiteID string, q controlRequest) (any, error) {
-			return nil, s.Cancel(suiteID, q.CorpID)
-		},
-		"POST /sandbox/suites/{suite}/reset": func(s *Server, suiteID string, q controlRequest) (any, error) {
+			return err
+		}),
+		"POST /sandbox/suites/{suite}/change": ofSuite(func(s *Server, suiteID string, q controlRequest) error {
+			return s.Change(suiteID, q.CorpID)
+		}),
+		"POST /sandbox/suites/{suite}/cancel": ofSuite(func(s *Server, suiteID string, q controlRequest) error {
+			return s.Cancel(suiteID, q.CorpID)
+		}),
+		"POST /sandbox/suites/{suite}/reset": ofSuite(func(s *Server, suiteID string, q controlRequest) error {
 			_, err := s.ResetPermanentCode(suiteID, q.CorpID)
-			return nil, err
-		},
-		"POST /sandbox/suites/{suite}/end-token": func(s *Server, suiteID string, _ controlRequest) (any, error) {
-			return nil, s.EndSuiteToken(suiteID)
-		},
-		"POST /sandbox/suites/{suite}/faults": func(s *Server, suiteID string, q controlRequest) (any, error) {
-			return nil, s.FaultPushes(suiteID, q.fault())
-		},
+			return err
+		}),
+		"POST /sandbox/suites/{suite}/end-token": ofSuite(func(s *Server, suiteID string, _ controlRequest) error {
+			return s.EndSuiteToken(suiteID)
+		}),
+		"POST /sandbox/suites/{suite}/faults": ofSuite(func(s *Server, suiteID string, q controlRequest) error {
+			return s.FaultPushes(suiteID, q.fault())
+		}),
 	}
+}
+
+// ofSuite returns the controller of a request that does something to the suite in its
+// path.
+func ofSuite(do func(s *Server, suiteID string, q controlRequest) error) simulator.Controller[*Server] {
+	return simulator.WithBody(func(s *Server, req *http.Request, q controlRequest) (any, error) {
+		return nil, do(s, req.PathValue("suite"), q)
+	})
 }
 
 func (q controlRequest) fault() PushFault {
@@ -85,68 +77,22 @@ func (q controlRequest) fault() PushFault {
 
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 
-// newControl returns the control interface over HTTP.
-func newControl(s *Server) http.Handler {
-	mux := http.NewServeMux()
-	requests := slices.Sorted(maps.Keys(controlRoutes()))
-	for pattern, do := range controlRoutes() {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			var q controlRequest
-			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, simulator.MaxRequest))
-			if err == nil && len(body) > 0 {
-				err = json.Unmarshal(body, &q)
-			}
-			if err != nil {
-				writeControl(w, http.StatusBadRequest, nil, fmt.Errorf("the body is no JSON object of the known fields: %w", err))
-				return
-			}
-			answer, err := do(s, r.PathValue("suite"), q)
-			writeControl(w, http.StatusBadRequest, answer, err)
-		})
-	}
-	mux.HandleFunc(controlPrefix, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == controlPrefix && r.Method == http.MethodGet {
-			writeControl(w, 0, map[string]any{"requests": requests}, nil)
-			return
-		}
-		writeControl(w, http.StatusNotFound, nil, fmt.Errorf("unknown control request %s %s; the known ones are: %v", r.Method, r.URL.Path, requests))
-	})
-	// Web pages in a browser must not control a sandbox on localhost.
-	return http.NewCrossOriginProtection().Handler(mux)
-}
-
-// writeControl answers err with status, or else answer with 200.
-func writeControl(w http.ResponseWriter, status int, answer any, err error) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	if err != nil {
-		w.WriteHeader(status)
-		answer = map[string]string{"error": err.Error()}
-	}
-	if answer == nil {
-		answer = struct{}{}
-	}
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(answer) // an error means that the client has gone away
-}
-
 // controlCorps returns who has the suite, without the codes.
-func (s *Server) controlCorps(suiteID string) any {
+func (s *Server) controlCorps(req *http.Request) (any, error) {
 	corps := []map[string]any{}
-	for _, in := range s.Installs(suiteID) {
+	for _, in := range s.Installs(req.PathValue("suite")) {
 		corps = append(corps, map[string]any{
 			"corpid": in.CorpID, "exchanged": in.PermanentCode != "", "cancelled": in.Cancelled, "since": in.Since.UTC().Format(time.RFC3339),
 		})
 	}
-	return map[string]any{"corps": corps}
+	return map[string]any{"corps": corps}, nil
 }
 
 // controlPushes returns the pushes of a suite, without tickets and codes.
-func (s *Server) controlPushes(suiteID string) any {
+func (s *Server) controlPushes(req *http.Request) (any, error) {
 	pushes := []map[string]any{}
 	for _, p := range s.Pushes() {
-		if p.SuiteID != suiteID {
+		if p.SuiteID != req.PathValue("suite") {
 			continue
 		}
 		one := map[string]any{
@@ -158,5 +104,5 @@ func (s *Server) controlPushes(suiteID string) any {
 		}
 		pushes = append(pushes, one)
 	}
-	return map[string]any{"pushes": pushes}
+	return map[string]any{"pushes": pushes}, nil
 }

@@ -35,8 +35,8 @@ type request struct {
 // ServeHTTP implements http.Handler: it answers as WeCom does. Paths below /sandbox/ are
 // the control interface, which GET /sandbox/ lists.
 func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if strings.HasPrefix(req.URL.Path, controlPrefix) {
-		newControl(s).ServeHTTP(w, req)
+	if strings.HasPrefix(req.URL.Path, simulator.ControlPrefix) {
+		s.control.ServeHTTP(w, req)
 		return
 	}
 	r := &request{method: req.Method, path: req.URL.Path, query: req.URL.Query(), from: req.RemoteAddr}

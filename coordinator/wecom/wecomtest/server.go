@@ -25,9 +25,6 @@ type Config struct {
 	Suites []Suite
 	Knobs  *Knobs // nil: DefaultKnobs
 
-	// Now is the clock, time.Now if nil. Server.Advance adds to it.
-	Now func() time.Time
-
 	// Seed makes the values reproducible. Zero means a random seed.
 	Seed uint64
 }
@@ -87,7 +84,7 @@ type Call struct {
 
 // Server is a simulated WeCom. It is safe for concurrent use.
 type Server struct {
-	clock func() time.Time
+	control http.Handler // of /sandbox/
 
 	// mu guards everything below. Each call is carried out while holding it.
 	mu      sync.Mutex
@@ -136,10 +133,8 @@ func New(c Config) *Server {
 
 // Open is New with an error instead of a panic.
 func Open(c Config) (*Server, error) {
-	s := &Server{clock: c.Now, knobs: DefaultKnobs(), corps: make(map[string]*corp), suites: make(map[string]*suite), woken: make(chan struct{}, 1)}
-	if s.clock == nil {
-		s.clock = time.Now
-	}
+	s := &Server{knobs: DefaultKnobs(), corps: make(map[string]*corp), suites: make(map[string]*suite), woken: make(chan struct{}, 1)}
+	s.control = simulator.NewControl(s, controlRoutes())
 	for c.Seed == 0 {
 		c.Seed = rand.Uint64()
 	}
@@ -214,7 +209,7 @@ func (s *Server) Now() time.Time {
 
 // now returns a time without a monotonic reading, because times are compared across
 // Advance. The caller holds mu.
-func (s *Server) now() time.Time { return s.clock().Add(s.offset).Round(0) }
+func (s *Server) now() time.Time { return time.Now().Add(s.offset).Round(0) }
 
 // Advance moves the server's clock forward, without waiting.
 func (s *Server) Advance(d time.Duration) {
@@ -244,8 +239,8 @@ func (s *Server) Tune(change func(*Knobs)) error {
 	return nil
 }
 
-// Reset removes tokens, tickets, counters, blocks, faults, calls and pushes, and sets the
-// clock back to Config.Now. Corps, their apps, suites, who has them, and the knobs stay.
+// Reset removes tokens, tickets, counters, blocks, faults, calls and pushes, and undoes
+// Advance. Corps, their apps, suites, who has them, and the knobs stay.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
