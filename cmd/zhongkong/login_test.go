@@ -159,7 +159,7 @@ func TestALoginOutlastsAnOutageOfRedis(t *testing.T) {
 
 func TestAPersonLogsInAtAnotherDevice(t *testing.T) {
 	b := newConsenting(t)
-	b.issuer.Set(func(k *oauthtest.Knobs) { k.Consent.Interval = oauthtest.Duration(time.Second) })
+	b.issuer.Tune(func(k *oauthtest.Knobs) { k.Consent.Interval = oauthtest.Duration(time.Second) })
 	login := b.start(t.Context(), "", "login", "books", "--device")
 	if login.said(`enter the code (\S+):`) == "" {
 		t.Error("no code")
@@ -198,7 +198,7 @@ func TestAPersonTypesInWhereTheIssuerHasSentHer(t *testing.T) {
 
 func TestALoginThatFailsSaysWhy(t *testing.T) {
 	b := newConsenting(t)
-	b.issuer.Set(func(k *oauthtest.Knobs) { k.Consent.Denies = true })
+	b.issuer.Tune(func(k *oauthtest.Knobs) { k.Consent.Denies = true })
 	login := b.start(t.Context(), "", "login")
 	if status, page := browse(t, login.said(`\n   (http://\S+)\n`)); status != 400 || !strings.Contains(page, "the terminal says why") {
 		t.Errorf("%d %s", status, page)
@@ -206,7 +206,7 @@ func TestALoginThatFailsSaysWhy(t *testing.T) {
 	if r := login.wait(); r.code != exitOther || !strings.Contains(r.stderr, "access_denied") {
 		t.Errorf("denied: exit code %d\n%s", r.code, r.stderr)
 	}
-	b.issuer.Set(func(k *oauthtest.Knobs) {
+	b.issuer.Tune(func(k *oauthtest.Knobs) {
 		k.Consent.Interval, k.Consent.After = oauthtest.Duration(time.Second), oauthtest.Duration(time.Millisecond)
 	})
 	b.fails(exitOther, "the person, or the issuer for her, has denied it", "login", "--device")
@@ -267,7 +267,7 @@ func TestAGrantIsImportedFromStdin(t *testing.T) {
 
 func TestServeGoesOnWithWhatALoginBrings(t *testing.T) {
 	b := newConsenting(t, "profile: okta") // by which a used token is answered for 30 s
-	b.issuer.Set(func(k *oauthtest.Knobs) {
+	b.issuer.Tune(func(k *oauthtest.Knobs) {
 		p, _ := oauth.ProfileNamed("okta")
 		k.Refresh = oauthtest.KnobsOf(p)
 	})

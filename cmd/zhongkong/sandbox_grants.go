@@ -23,7 +23,7 @@ func (s *sandboxServer) serveGrant(a *config.Account) {
 		*a = a.WithText("client_auth", string(oauth.Post))
 	}
 	if p, known := oauth.ProfileNamed(a.Text("profile")); known {
-		s.oauth.Set(func(k *oauthtest.Knobs) { k.Refresh = oauthtest.KnobsOf(p) })
+		s.oauth.Tune(func(k *oauthtest.Knobs) { k.Refresh = oauthtest.KnobsOf(p) })
 	}
 }
 

@@ -51,7 +51,7 @@ func TestAClientProvesItselfInTheConfiguredWay(t *testing.T) {
 
 func TestNoOtherWayIsTriedAfterARefusal(t *testing.T) {
 	issuer := newIssuer()
-	issuer.Set(func(k *oauthtest.Knobs) { k.Auth = []string{"post"} })
+	issuer.Tune(func(k *oauthtest.Knobs) { k.Auth = []string{"post"} })
 	f := refused(t, sourceOf(t, configured(issuer)))
 	if f.Kind != coordinator.FailedRefused || f.Code != "invalid_client" || len(issuer.Calls()) != 1 {
 		t.Errorf("%v after %d calls", f, len(issuer.Calls()))
@@ -100,7 +100,7 @@ func TestAnswersOfAllKindsAreRead(t *testing.T) {
 
 func TestReadersGetTheAttributesThatFit(t *testing.T) {
 	issuer := newIssuer()
-	issuer.Set(func(k *oauthtest.Knobs) {
+	issuer.Tune(func(k *oauthtest.Knobs) {
 		k.InstanceURL, k.APIDomain, k.TokenType = "https://eu7.example.com", "https://api.example.com/"+secret, "-"
 	})
 	long := strings.Repeat("s", coordinator.MaxAttributes)
@@ -180,7 +180,7 @@ func TestRefusalsAreClassified(t *testing.T) {
 func TestAnEchoingIssuerRevealsNothing(t *testing.T) {
 	key := keyOf("P-256")
 	issuer := newIssuer(oauthtest.Client{ID: clientID, Secret: "another", Key: keyOf("P-384").Public()})
-	issuer.Set(func(k *oauthtest.Knobs) { k.Echo = true })
+	issuer.Tune(func(k *oauthtest.Knobs) { k.Echo = true })
 	for _, change := range []func(*oauth.Config){
 		func(*oauth.Config) {},
 		func(c *oauth.Config) { c.ClientAuth = oauth.Post },
@@ -252,7 +252,7 @@ func TestNoRedirectIsFollowedWithTheSecret(t *testing.T) {
 
 func TestAnIssuerThatAnswersTheSameTokenIsNoticed(t *testing.T) {
 	issuer := newIssuer()
-	issuer.Set(func(k *oauthtest.Knobs) { k.Repeat = "same" })
+	issuer.Tune(func(k *oauthtest.Knobs) { k.Repeat = "same" })
 	for repeat, want := range map[string]bool{"": true, "same": false} {
 		s := sourceOf(t, configured(issuer, func(c *oauth.Config) { c.Repeat = repeat }))
 		first := fetch(t, s)
@@ -265,7 +265,7 @@ func TestAnIssuerThatAnswersTheSameTokenIsNoticed(t *testing.T) {
 
 func TestALongTokenPasses(t *testing.T) {
 	issuer := newIssuer()
-	issuer.Set(func(k *oauthtest.Knobs) { k.TokenLength = 16 << 10 })
+	issuer.Tune(func(k *oauthtest.Knobs) { k.TokenLength = 16 << 10 })
 	if r := fetch(t, sourceOf(t, configured(issuer))); len(r.Token.Reveal()) != 16<<10 {
 		t.Errorf("%d bytes", len(r.Token.Reveal()))
 	}
@@ -275,7 +275,7 @@ func TestAWrongClockIsNamedWhenAnAssertionIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key := keyOf("P-256")
 		issuer := newIssuer(oauthtest.Client{ID: "c", Key: key.Public()})
-		issuer.Set(func(k *oauthtest.Knobs) { k.ClockAhead = oauthtest.Duration(10 * time.Minute) })
+		issuer.Tune(func(k *oauthtest.Knobs) { k.ClockAhead = oauthtest.Duration(10 * time.Minute) })
 		s := sourceOf(t, oauth.Config{
 			TokenURL: tokenURL, ClientID: "c", ClientAuth: oauth.PrivateKeyJWT, PrivateKey: pemOf(t, key), Transport: issuer.Transport(),
 		})

@@ -95,7 +95,7 @@ func TestAServiceOnEachAdapterLivesThroughAForcedRefreshAndADeadToken(t *testing
 			synctest.Test(t, func(t *testing.T) {
 				issuer := newIssuer(oauthtest.Client{ID: clientID, Secret: secret, Key: keyOf("P-256").Public()})
 				if name == "kills" {
-					issuer.Set(func(k *oauthtest.Knobs) { k.Repeat = name })
+					issuer.Tune(func(k *oauthtest.Knobs) { k.Repeat = name })
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				var running sync.WaitGroup
@@ -152,7 +152,7 @@ func TestAServiceOnEachAdapterLivesThroughAForcedRefreshAndADeadToken(t *testing
 func TestADayOfShortTokensIsWithinTheLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		issuer := newIssuer()
-		issuer.Set(func(k *oauthtest.Knobs) {
+		issuer.Tune(func(k *oauthtest.Knobs) {
 			k.Lifetime, k.Latency = oauthtest.Duration(time.Minute), oauthtest.Duration(300*time.Millisecond)
 		})
 		ctx, cancel := context.WithCancel(t.Context())

@@ -30,7 +30,7 @@ type grantFleet struct {
 func newGrantFleet(t *testing.T, p oauth.Profile) *grantFleet {
 	t.Helper()
 	f := &grantFleet{t: t, issuer: newIssuer(), store: memstore.New()}
-	f.issuer.Set(func(k *oauthtest.Knobs) {
+	f.issuer.Tune(func(k *oauthtest.Knobs) {
 		k.Refresh, k.Lifetime, k.Latency = oauthtest.KnobsOf(p), oauthtest.Duration(time.Hour), oauthtest.Duration(300*time.Millisecond)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -124,7 +124,7 @@ func TestAnIssuerThatDoesNotRefreshEarlyIsAskedInTime(t *testing.T) {
 		p, _ := oauth.ProfileNamed("exact")
 		f := newGrantFleet(t, p)
 		defer f.end()
-		f.issuer.Set(func(k *oauthtest.Knobs) { k.Lifetime = oauthtest.Duration(10 * time.Minute) })
+		f.issuer.Tune(func(k *oauthtest.Knobs) { k.Lifetime = oauthtest.Duration(10 * time.Minute) })
 		time.Sleep(time.Hour) // the first token lives for an hour
 		for range 360 {
 			time.Sleep(10 * time.Second)

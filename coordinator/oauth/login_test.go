@@ -75,7 +75,7 @@ func TestAPersonLogsInByACode(t *testing.T) {
 	for way, change := range clients(t) {
 		t.Run(string(way), func(t *testing.T) {
 			issuer := loginIssuer()
-			issuer.Set(func(k *oauthtest.Knobs) { k.Auth = []string{string(way)} })
+			issuer.Tune(func(k *oauthtest.Knobs) { k.Auth = []string{string(way)} })
 			config := asking(issuer, func(c *oauth.Config) { c.ClientAuth = way }, change)
 			r, err := loginOf(t, config).Code(redirect)
 			if err != nil {
@@ -101,7 +101,7 @@ func TestAPersonLogsInAtAnotherDevice(t *testing.T) {
 		t.Run(string(way), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				issuer := loginIssuer()
-				issuer.Set(func(k *oauthtest.Knobs) {
+				issuer.Tune(func(k *oauthtest.Knobs) {
 					k.Auth, k.Consent.After = []string{string(way)}, oauthtest.Duration(18*time.Second)
 				})
 				begin := time.Now()
@@ -128,7 +128,7 @@ func TestALoginTellsHowLongTheGrantLives(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			issuer := loginIssuer()
 			if profile == "github" {
-				issuer.Set(func(k *oauthtest.Knobs) {
+				issuer.Tune(func(k *oauthtest.Knobs) {
 					k.Refresh = oauthtest.RefreshKnobs{Idle: oauthtest.Duration(183 * 24 * time.Hour), ExpiresInName: "refresh_token_expires_in"}
 				})
 			}
@@ -171,7 +171,7 @@ func TestALoginThatFailsSaysWhyAndNothingElse(t *testing.T) {
 	if _, err := r.Redeem(t.Context(), answer); err != nil {
 		t.Errorf("the right answer: %v", err)
 	}
-	issuer.Set(func(k *oauthtest.Knobs) { k.Echo = true })
+	issuer.Tune(func(k *oauthtest.Knobs) { k.Echo = true })
 	for want, change := range map[string]func(*oauth.Config){
 		"invalid_client: ": func(c *oauth.Config) { c.ClientSecret = "a wrong one" },
 		"invalid_grant: ":  func(*oauth.Config) {},
@@ -192,12 +192,12 @@ func TestALoginThatFailsSaysWhyAndNothingElse(t *testing.T) {
 			}
 		}
 	}
-	issuer.Set(func(k *oauthtest.Knobs) { k.Consent.Denies = true })
+	issuer.Tune(func(k *oauthtest.Knobs) { k.Consent.Denies = true })
 	r = begin()
 	if _, err := r.Redeem(t.Context(), browse(t, issuer, r.URL)); err == nil || !strings.Contains(err.Error(), "access_denied") {
 		t.Errorf("denied: %v", err)
 	}
-	issuer.Set(func(k *oauthtest.Knobs) { k.Consent.Denies, k.Consent.WrongState = false, true })
+	issuer.Tune(func(k *oauthtest.Knobs) { k.Consent.Denies, k.Consent.WrongState = false, true })
 	r = begin()
 	if _, err := r.Redeem(t.Context(), browse(t, issuer, r.URL)); !errors.Is(err, oauth.ErrForeignAnswer) {
 		t.Errorf("a wrong state: %v", err)
@@ -222,7 +222,7 @@ func TestADeviceLoginThatFailsSaysWhy(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			issuer := loginIssuer()
-			issuer.Set(func(k *oauthtest.Knobs) { k.Consent = consent })
+			issuer.Tune(func(k *oauthtest.Knobs) { k.Consent = consent })
 			_, err := loginOf(t, asking(issuer)).Device(t.Context(), func(oauth.DeviceQuestion) {})
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v, want %s", err, want)

@@ -64,7 +64,7 @@ func TestAClientProvesItselfByItsCertificate(t *testing.T) {
 	if calls := issuer.Calls(); !issuer.Valid(r.Token.Reveal()) || calls[0].Auth != "mtls" || r.Doubt != "" {
 		t.Errorf("%+v %+v", calls, r)
 	}
-	issuer.Set(func(k *oauthtest.Knobs) { k.JWT = true })
+	issuer.Tune(func(k *oauthtest.Knobs) { k.JWT = true })
 	if r := fetch(t, s); !strings.Contains(r.Doubt, "bound to the client's certificate") {
 		t.Errorf("a token that is bound to the certificate: %q", r.Doubt)
 	}

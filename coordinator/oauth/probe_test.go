@@ -24,7 +24,7 @@ func TestAProbeFindsWhatKeepsASourceFromWorking(t *testing.T) {
 		t.Errorf("GitHub: %v", err)
 	}
 	slow := newGitHub()
-	slow.Set(func(k *oauthtest.Knobs) { k.ClockAhead = oauthtest.Duration(-time.Hour) })
+	slow.Tune(func(k *oauthtest.Knobs) { k.ClockAhead = oauthtest.Duration(-time.Hour) })
 	if err := sourceOf(t, gitHub(t, slow)).Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "ahead of the issuer's") {
 		t.Errorf("a clock that is ahead: %v", err)
 	}

@@ -42,7 +42,7 @@ func TestEachProfileFitsTheIssuerThatItDescribes(t *testing.T) {
 		t.Run(p.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				issuer := newIssuer()
-				issuer.Set(func(k *oauthtest.Knobs) {
+				issuer.Tune(func(k *oauthtest.Knobs) {
 					k.Refresh = oauthtest.KnobsOf(p)
 					k.Lifetime = oauthtest.Duration(10 * time.Minute)
 				})

@@ -173,7 +173,7 @@ func TestRefusalsOfAPresentationAreClassified(t *testing.T) {
 func TestNothingOfAPresentationIsRevealed(t *testing.T) {
 	for _, dialect := range []string{"rfc6749", "forbidden", "fitbit"} {
 		issuer := newIssuer()
-		issuer.Set(func(k *oauthtest.Knobs) { k.Echo, k.Refresh.Dialect = true, dialect })
+		issuer.Tune(func(k *oauthtest.Knobs) { k.Echo, k.Refresh.Dialect = true, dialect })
 		_, first := issuer.Consent(clientID, "")
 		s := sourceOf(t, presenting(issuer))
 		fetch(t, s, ofGrant(first))

@@ -92,7 +92,7 @@ func TestATokenSourceOfOAuth2IsASource(t *testing.T) {
 	server := httptest.NewServer(issuer)
 	defer server.Close()
 	s := inspected(server.URL, oauth2.AuthStyleInHeader)
-	issuer.Set(func(k *oauthtest.Knobs) { k.InstanceURL, k.RefreshToken = "https://eu7.example.com", true })
+	issuer.Tune(func(k *oauthtest.Knobs) { k.InstanceURL, k.RefreshToken = "https://eu7.example.com", true })
 	first, second := fetch(t, s), fetch(t, s)
 	if !issuer.Valid(first.Token.Reveal()) || first.Token.Equal(second.Token) || len(issuer.Calls()) != 2 {
 		t.Errorf("%+v", issuer.Calls())
@@ -101,11 +101,11 @@ func TestATokenSourceOfOAuth2IsASource(t *testing.T) {
 		!strings.Contains(first.Doubt, "ignored") {
 		t.Errorf("%+v", first)
 	}
-	issuer.Set(func(k *oauthtest.Knobs) { k.ExpiresIn = "missing" })
+	issuer.Tune(func(k *oauthtest.Knobs) { k.ExpiresIn = "missing" })
 	if r := fetch(t, s); r.Lifetime != 10*time.Minute || !strings.Contains(r.Doubt, "no Expiry") {
 		t.Errorf("without a life: %+v", r)
 	}
-	issuer.Set(func(k *oauthtest.Knobs) { k.Echo = true })
+	issuer.Tune(func(k *oauthtest.Knobs) { k.Echo = true })
 	issuer.AddClient(oauthtest.Client{ID: clientID, Secret: "another"})
 	if f := refused(t, s); f.Kind != coordinator.FailedRefused || f.Code != "invalid_client" || strings.Contains(everything(f), "s3cret") {
 		t.Errorf("%v", f)

@@ -86,15 +86,15 @@ func TestAGitHubAppGetsTokensOfItsInstallation(t *testing.T) {
 			t.Errorf("%+v", s.Description())
 		}
 		// The life is right although the clocks differ.
-		issuer.Set(func(k *oauthtest.Knobs) { k.ClockAhead = oauthtest.Duration(5 * time.Minute) })
+		issuer.Tune(func(k *oauthtest.Knobs) { k.ClockAhead = oauthtest.Duration(5 * time.Minute) })
 		if r := fetch(t, s); r.Lifetime != time.Hour {
 			t.Errorf("life %v", r.Lifetime)
 		}
-		issuer.Set(func(k *oauthtest.Knobs) { k.ClockAhead, k.ExpiresIn = 0, "missing" })
+		issuer.Tune(func(k *oauthtest.Knobs) { k.ClockAhead, k.ExpiresIn = 0, "missing" })
 		if r := fetch(t, s); r.Lifetime != 10*time.Minute || r.Doubt == "" {
 			t.Errorf("without expires_at: %v %q", r.Lifetime, r.Doubt)
 		}
-		issuer.Set(func(k *oauthtest.Knobs) { k.ClockAhead, k.Echo = oauthtest.Duration(time.Hour), true })
+		issuer.Tune(func(k *oauthtest.Knobs) { k.ClockAhead, k.Echo = oauthtest.Duration(time.Hour), true })
 		f := refused(t, s)
 		if f.Kind != coordinator.FailedRefused || f.Code != "401" || !strings.Contains(f.Message, "1h0m0s behind") || strings.Contains(everything(f), "eyJ") {
 			t.Errorf("%v", f)

@@ -141,7 +141,7 @@ func (b *grantBed) startRedis(topology string) error {
 
 func (b *grantBed) startIssuer() (base string) {
 	b.issuer = oauthtest.New(oauthtest.Config{Clients: []oauthtest.Client{{ID: grantClient, Secret: grantSecret}}})
-	b.issuer.Set(func(k *oauthtest.Knobs) {
+	b.issuer.Tune(func(k *oauthtest.Knobs) {
 		k.Lifetime = oauthtest.Duration(grantLife)
 		k.Latency = oauthtest.Duration(20 * time.Millisecond)
 		switch b.kind {

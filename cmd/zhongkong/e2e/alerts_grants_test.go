@@ -80,7 +80,7 @@ func (a *alarms) grantsEnd() *situation {
 		a.t.Fatal(err)
 	}
 	f.importGrant("doubt", doubt)
-	ends.Set(func(k *oauthtest.Knobs) {
+	ends.Tune(func(k *oauthtest.Knobs) {
 		k.Refresh.Idle, k.Refresh.ExpiresInName = oauthtest.Duration(90*time.Second), "refresh_token_expires_in"
 	})
 	f.importGrant("ends", ends)
@@ -93,7 +93,7 @@ func (a *alarms) grantsEnd() *situation {
 			page: []string{"crm.refresh-token", f.env["DIR"] + "/" + account + ".refresh-token", "crm", account},
 			mend: func() {
 				issuer.ClearFaults()
-				issuer.Set(func(k *oauthtest.Knobs) { k.Refresh.Idle = 0; k.Refresh.ExpiresInName = "" })
+				issuer.Tune(func(k *oauthtest.Knobs) { k.Refresh.Idle = 0; k.Refresh.ExpiresInName = "" })
 				f.consented(account, issuer)
 			},
 		}

@@ -228,7 +228,7 @@ func (u *upgrade) isReplacedWithoutRedis(i int, version *fleet) {
 func TestAFleetIsUpgradedAndDowngradedUnderFaults(t *testing.T) {
 	u := newUpgrade(t)
 	u.now.slow(200 * time.Millisecond)
-	u.issuer.Set(func(k *oauthtest.Knobs) { k.Latency = oauthtest.Duration(200 * time.Millisecond) })
+	u.issuer.Tune(func(k *oauthtest.Knobs) { k.Latency = oauthtest.Duration(200 * time.Millisecond) })
 	stop := u.callers()
 	for _, version := range []*fleet{u.now, u.before} {
 		u.isKilledAndReplaced(0, version)

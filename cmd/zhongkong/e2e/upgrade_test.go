@@ -70,7 +70,7 @@ func newUpgrade(t *testing.T) *upgrade {
 	now := newFleet(t)
 	u := &upgrade{t: t, issuer: oauthtest.New(oauthtest.Config{Clients: []oauthtest.Client{{ID: "zhongkong", Secret: stableSecret}}})}
 	u.client = http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	u.issuer.Set(func(k *oauthtest.Knobs) { k.Refresh.Replay = "1m" })
+	u.issuer.Tune(func(k *oauthtest.Knobs) { k.Refresh.Replay = "1m" })
 	if err := now.wechat.AddAccount(wechattest.Account{AppID: stableAccount, Secret: stableSecret}); err != nil {
 		t.Fatal(err)
 	}

@@ -64,8 +64,8 @@ func New(c Config) *Server {
 	return s
 }
 
-// Set changes knobs.
-func (s *Server) Set(change func(k *Knobs)) {
+// Tune changes the knobs.
+func (s *Server) Tune(change func(k *Knobs)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.knobs)

@@ -24,7 +24,7 @@ func play(t *testing.T, preset string, change func(k *httpsourcetest.Knobs), tes
 			t.Fatalf("no wire for %s", preset)
 		}
 		s := httpsourcetest.New(httpsourcetest.Config{Wire: wire})
-		s.Set(change)
+		s.Tune(change)
 		test(t, s)
 	})
 }

@@ -140,11 +140,11 @@ func TestACodeIsCheckedAsTheRFCsSay(t *testing.T) {
 				t.Errorf("%s: %d %v, want %d %s", name, status, q, f.status, f.word)
 			}
 		}
-		s.Set(func(k *oauthtest.Knobs) { k.Consent.Denies = true })
+		s.Tune(func(k *oauthtest.Knobs) { k.Consent.Denies = true })
 		if _, q := authorize(t, s, c.AuthCodeURL("x", challenge)); q.Get("error") != "access_denied" || q.Get("code") != "" || q.Get("state") != "x" {
 			t.Errorf("denied: %v", q)
 		}
-		s.Set(func(k *oauthtest.Knobs) { k.Consent.Denies, k.Consent.WrongState = false, true })
+		s.Tune(func(k *oauthtest.Knobs) { k.Consent.Denies, k.Consent.WrongState = false, true })
 		if _, q := authorize(t, s, c.AuthCodeURL("x", challenge)); q.Get("state") == "x" {
 			t.Errorf("a wrong state: %v", q)
 		}

@@ -217,7 +217,7 @@ func TestReuseMayEndTheAccessTokens(t *testing.T) {
 
 func TestARefreshMayEndTheAccessTokenBefore(t *testing.T) {
 	h := newHolder(t, oauthtest.RefreshKnobs{})
-	h.s.Set(func(k *oauthtest.Knobs) { k.Repeat = "kills" })
+	h.s.Tune(func(k *oauthtest.Knobs) { k.Repeat = "kills" })
 	_, other := h.s.Consent("one", "a b")
 	h.values["f2.1"] = other
 	h.expect("f1.1: f1.2", "f2.1: f2.2", "f1.2: f1.3")

@@ -140,8 +140,8 @@ func (s *Server) Knobs() Knobs {
 	return s.knobs
 }
 
-// Set changes the knobs.
-func (s *Server) Set(change func(*Knobs)) {
+// Tune changes the knobs.
+func (s *Server) Tune(change func(*Knobs)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.knobs)
@@ -174,7 +174,7 @@ func (s *Server) control() {
 			writeJSON(w, http.StatusBadRequest, map[string]string{"error": problem})
 			return
 		}
-		s.Set(func(k *Knobs) { *k = knobs })
+		s.Tune(func(k *Knobs) { *k = knobs })
 		writeJSON(w, http.StatusOK, knobs)
 	})
 	s.mux.HandleFunc("GET /oauth2/sandbox/faults", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Faults()) })
