@@ -117,10 +117,10 @@ func (s *AuthorizerSource) present(ctx context.Context, f *fetch, req coordinato
 	if req.Grant.Form != AuthorizationCode {
 		return f.call(ctx, s.refresh(req.Parent.Token, req.Grant.Token.Reveal()))
 	}
-	g, failure := f.call(ctx, ask{path: componentPath + "api_query_auth", member: authorizerToken, request: withComponent(req.Parent.Token, struct {
+	g, failure := f.call(ctx, request{path: componentPath + "api_query_auth", member: authorizerToken, query: componentQuery(req.Parent.Token), body: struct {
 		Platform string `json:"component_appid"`
 		Code     string `json:"authorization_code"`
-	}{s.platform, req.Grant.Token.Reveal()})})
+	}{s.platform, req.Grant.Token.Reveal()}})
 	switch {
 	case failure != nil:
 		return issued{}, failure
@@ -138,12 +138,12 @@ func (s *AuthorizerSource) present(ctx context.Context, f *fetch, req coordinato
 }
 
 // refresh asks for a token with a refresh token.
-func (s *AuthorizerSource) refresh(component coordinator.Token, refresh string) ask {
-	return ask{path: componentPath + "api_authorizer_token", member: authorizerToken, request: withComponent(component, struct {
+func (s *AuthorizerSource) refresh(component coordinator.Token, refresh string) request {
+	return request{path: componentPath + "api_authorizer_token", member: authorizerToken, query: componentQuery(component), body: struct {
 		Platform string `json:"component_appid"`
 		AppID    string `json:"authorizer_appid"`
 		Refresh  string `json:"authorizer_refresh_token"`
-	}{s.platform, s.appID, refresh})}
+	}{s.platform, s.appID, refresh}}
 }
 
 // presentListed presents the refresh token that WeChat's list has.

@@ -154,12 +154,12 @@ func (l *authorizerList) pages(ctx context.Context, f *fetch, component coordina
 func (l *authorizerList) page(
 	ctx context.Context, f *fetch, component coordinator.Token, offset int,
 ) (page []listed, total int, _ *coordinator.FetchError) {
-	a := ask{path: componentPath + "api_get_authorizer_list", idempotent: true, maxBody: listBody, request: withComponent(component, struct {
+	q := request{path: componentPath + "api_get_authorizer_list", idempotent: true, maxBody: listBody, query: componentQuery(component), body: struct {
 		Platform string `json:"component_appid"`
 		Offset   int    `json:"offset"`
 		Count    int    `json:"count"`
-	}{l.platform, offset, listPage})}
-	r, failure := f.exchange(ctx, a)
+	}{l.platform, offset, listPage}}
+	r, failure := f.exchange(ctx, q)
 	if failure != nil {
 		return nil, 0, failure
 	}
@@ -167,10 +167,10 @@ func (l *authorizerList) page(
 	if err == nil && r.Status == http.StatusOK {
 		return page, total, nil
 	}
-	if said, err := parseAnswer(a.member, r.Body); err == nil && said.code != 0 {
+	if said, err := parseAnswer(q.member, r.Body); err == nil && said.code != 0 {
 		return nil, 0, f.refused(r, newError(said.code, httpsource.Scrub(said.message, f.secrets...), r.Status))
 	}
-	failure = f.unclear(a, r, errors.New("no list of authorizers"))
+	failure = f.unclear(q, r, errors.New("no list of authorizers"))
 	if failure.Kind == coordinator.FailedUnknown && !f.unknown { // a list issues nothing
 		failure.Kind = coordinator.FailedBusy
 	}

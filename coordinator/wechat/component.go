@@ -98,11 +98,11 @@ func (s *ComponentSource) Fetch(ctx context.Context, req coordinator.FetchReques
 		return coordinator.FetchResult{}, nothingToPresent("wechat: no verify ticket: WeChat pushes one every 10 minutes")
 	}
 	f := s.fetch(ClassifyComponent, req, s.secret)
-	g, err := f.call(ctx, ask{path: componentPath + "api_component_token", member: componentToken, request: withBody(nil, struct {
+	g, err := f.call(ctx, request{path: componentPath + "api_component_token", member: componentToken, body: struct {
 		AppID  string `json:"component_appid"`
 		Secret string `json:"component_appsecret"`
 		Ticket string `json:"component_verify_ticket"`
-	}{s.appID, s.secret, ticket.Reveal()})})
+	}{s.appID, s.secret, ticket.Reveal()}})
 	switch {
 	case err == nil:
 		return f.issue(g), nil
@@ -130,27 +130,27 @@ func (c *component) fetch(classify func(int) Class, req coordinator.FetchRequest
 	}
 }
 
-// withComponent makes POST requests with a component_access_token.
-func withComponent(token coordinator.Token, object any) func(context.Context, string) (*http.Request, error) {
-	return withBody(url.Values{string(componentToken): {token.Reveal()}}, object)
+// componentQuery returns the query of a request with a component_access_token.
+func componentQuery(token coordinator.Token) url.Values {
+	return url.Values{string(componentToken): {token.Reveal()}}
 }
 
 // StartPushes asks WeChat to push verify tickets again if it has stopped. It reports
 // whether it had. It blocks for at most three requests.
 func (s *ComponentSource) StartPushes(ctx context.Context) (stopped bool, err error) {
-	a := ask{path: componentPath + "api_start_push_ticket", idempotent: true, request: withBody(nil, struct {
+	q := request{path: componentPath + "api_start_push_ticket", idempotent: true, body: struct {
 		AppID  string `json:"component_appid"`
 		Secret string `json:"component_secret"` // not component_appsecret
-	}{s.appID, s.secret})}
+	}{s.appID, s.secret}}
 	f := s.fetch(ClassifyComponent, coordinator.FetchRequest{}, s.secret)
-	r, failure := f.exchange(ctx, a)
+	r, failure := f.exchange(ctx, q)
 	if failure != nil {
 		return false, failure
 	}
-	said, err := parseAnswer(a.member, r.Body)
+	said, err := parseAnswer(q.member, r.Body)
 	switch {
 	case err != nil || r.Status != http.StatusOK:
-		return false, f.unclear(a, r, errors.Join(err, fmt.Errorf("HTTP status %d", r.Status)))
+		return false, f.unclear(q, r, errors.Join(err, fmt.Errorf("HTTP status %d", r.Status)))
 	case said.code != 0:
 		return false, f.refused(r, newError(said.code, httpsource.Scrub(said.message, s.secret), r.Status))
 	}

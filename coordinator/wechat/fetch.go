@@ -121,23 +121,23 @@ func stableRefreshIn(left time.Duration) time.Duration {
 // because the first host may still be working on the first request. A repeated
 // forced request returns the token of the first one if that was carried out (see
 // forceInterval).
-func (f *fetch) call(ctx context.Context, a ask) (issued, *coordinator.FetchError) {
-	r, err := f.exchange(ctx, a)
+func (f *fetch) call(ctx context.Context, q request) (issued, *coordinator.FetchError) {
+	r, err := f.exchange(ctx, q)
 	if err != nil {
 		return issued{}, err
 	}
-	return f.interpret(a, r)
+	return f.interpret(q, r)
 }
 
-func (f *fetch) exchange(ctx context.Context, a ask) (reply, *coordinator.FetchError) {
+func (f *fetch) exchange(ctx context.Context, q request) (reply, *coordinator.FetchError) {
 	for host := 0; ; {
 		if ctx.Err() != nil {
-			return reply{}, f.transportFailed(coordinator.FailedBusy, a, host, context.Cause(ctx))
+			return reply{}, f.transportFailed(coordinator.FailedBusy, q, host, context.Cause(ctx))
 		}
 		if !f.before.IsZero() && !time.Now().Before(f.before) {
-			return reply{}, f.transportFailed(coordinator.FailedBusy, a, host, errors.New("not sent: the time for it is over"))
+			return reply{}, f.transportFailed(coordinator.FailedBusy, q, host, errors.New("not sent: the time for it is over"))
 		}
-		r, err := f.send(ctx, f.bases[host], a)
+		r, err := f.send(ctx, f.bases[host], q)
 		if err == nil {
 			f.calls++
 			r.secrets = f.secrets
@@ -145,20 +145,20 @@ func (f *fetch) exchange(ctx context.Context, a ask) (reply, *coordinator.FetchE
 		}
 		var more bool
 		if !err.Sent {
-			more = ctx.Err() == nil && host+1 < len(f.bases) && (a.idempotent || !f.unknown)
+			more = ctx.Err() == nil && host+1 < len(f.bases) && (q.idempotent || !f.unknown)
 			if !more {
-				return reply{}, f.transportFailed(coordinator.FailedBusy, a, host, err)
+				return reply{}, f.transportFailed(coordinator.FailedBusy, q, host, err)
 			}
 			host++
 			continue
 		}
 		f.calls++
 		f.unknown = true
-		if f.retried || ctx.Err() != nil || err.Timeout && !a.idempotent {
-			return reply{}, f.transportFailed(coordinator.FailedUnknown, a, host, err)
+		if f.retried || ctx.Err() != nil || err.Timeout && !q.idempotent {
+			return reply{}, f.transportFailed(coordinator.FailedUnknown, q, host, err)
 		}
 		f.retried = true
-		if a.idempotent && host+1 < len(f.bases) {
+		if q.idempotent && host+1 < len(f.bases) {
 			host++
 		}
 	}
@@ -169,23 +169,23 @@ func (f *fetch) exchange(ctx context.Context, a ask) (reply, *coordinator.FetchE
 // If it equals the token that is held already, a relay has repeated it, and the
 // errcode counts. Tickets are repeated by WeChat itself; of theirs, an errcode counts
 // that rejects the access_token.
-func (f *fetch) interpret(a ask, r reply) (issued, *coordinator.FetchError) {
+func (f *fetch) interpret(q request, r reply) (issued, *coordinator.FetchError) {
 	g, refusal, err := r.issued()
 	switch {
 	case err != nil:
-		return issued{}, f.unclear(a, r, err)
-	case refusal != nil && (g == issued{} || f.overrules(a, refusal, g)):
+		return issued{}, f.unclear(q, r, err)
+	case refusal != nil && (g == issued{} || f.overrules(q, refusal, g)):
 		return issued{}, f.refused(r, refusal)
 	}
 	return g, nil
 }
 
 // unclear is the failure for an answer that tells nothing.
-func (f *fetch) unclear(a ask, r reply, err error) *coordinator.FetchError {
+func (f *fetch) unclear(q request, r reply, err error) *coordinator.FetchError {
 	failure := &coordinator.FetchError{
 		Kind:    r.Kind(),
 		RetryIn: r.RetryAfter(),
-		Message: fmt.Sprintf("%s answered %v", a.at(r.base), err),
+		Message: fmt.Sprintf("%s answered %v", q.at(r.base), err),
 	}
 	if said, ok := errors.AsType[*Error](err); ok {
 		failure.Code = coordinator.NumericCode(said.Code)
@@ -194,8 +194,8 @@ func (f *fetch) unclear(a ask, r reply, err error) *coordinator.FetchError {
 }
 
 // overrules reports whether an errcode counts although a token came with it.
-func (f *fetch) overrules(a ask, refusal *Error, g issued) bool {
-	if a.member == theTicket {
+func (f *fetch) overrules(q request, refusal *Error, g issued) bool {
+	if q.member == theTicket {
 		return f.classify(refusal.Code).Kind == coordinator.FailedParent
 	}
 	return f.isCurrent(g)
@@ -217,11 +217,11 @@ func (f *fetch) refused(r reply, e *Error) *coordinator.FetchError {
 	return f.failed(failure)
 }
 
-func (f *fetch) transportFailed(kind coordinator.FailureKind, a ask, host int, cause error) *coordinator.FetchError {
+func (f *fetch) transportFailed(kind coordinator.FailureKind, q request, host int, cause error) *coordinator.FetchError {
 	cause = httpsource.CleanError(cause, f.secrets...)
 	return f.failed(&coordinator.FetchError{
 		Kind:    kind,
-		Message: a.at(f.bases[host]) + ": " + cause.Error(),
+		Message: q.at(f.bases[host]) + ": " + cause.Error(),
 		Err:     cause,
 	})
 }

@@ -24,9 +24,9 @@ type Prober struct {
 // that it answered; Rejected tells whether the token is the reason. Any other error
 // means that there was no answer. No error contains the token.
 func (p Prober) Probe(ctx context.Context, token coordinator.Token) error {
-	_, err := p.ask(ctx, ask{path: "/cgi-bin/get_api_domain_ip", member: accessToken, request: withQuery(url.Values{
+	_, err := p.send(ctx, request{path: "/cgi-bin/get_api_domain_ip", member: accessToken, query: url.Values{
 		tokenParameter: {token.Reveal()},
-	})}, token)
+	}}, token)
 	return err
 }
 
@@ -41,7 +41,7 @@ var ErrTicketReplaced = errors.New("wechat: WeChat answers another ticket: it ha
 // the time for which it blocks, are those of Probe; Rejected tells whether the
 // access_token is the reason.
 func (p Prober) ProbeTicket(ctx context.Context, kind TicketType, token, ticket coordinator.Token) error {
-	a, err := p.ask(ctx, getTicket(kind, token), token, ticket)
+	a, err := p.send(ctx, getTicket(kind, token), token, ticket)
 	switch {
 	case err != nil:
 		return err
@@ -53,13 +53,13 @@ func (p Prober) ProbeTicket(ctx context.Context, kind TicketType, token, ticket 
 	return nil
 }
 
-// ask makes one request. Its errors do not contain the secrets.
-func (p Prober) ask(ctx context.Context, a ask, secrets ...coordinator.Token) (answer, error) {
+// send makes one request. Its errors do not contain the secrets.
+func (p Prober) send(ctx context.Context, q request, secrets ...coordinator.Token) (answer, error) {
 	base, err := source.BaseURL(cmp.Or(p.BaseURL, DefaultBaseURL), DefaultBaseURL)
 	if err != nil {
 		return answer{}, fmt.Errorf("wechat: the base URL %w", err)
 	}
-	req, err := a.request(ctx, base+a.path)
+	req, err := q.to(ctx, base)
 	if err != nil {
 		return answer{}, errors.New("wechat: probe: the request cannot be made") // err holds the URL
 	}
@@ -67,7 +67,7 @@ func (p Prober) ask(ctx context.Context, a ask, secrets ...coordinator.Token) (a
 	if err != nil {
 		return answer{}, fmt.Errorf("wechat: probe: %w", err)
 	}
-	said, err := parseAnswer(a.member, resp.Body)
+	said, err := parseAnswer(q.member, resp.Body)
 	switch {
 	case resp.Status != http.StatusOK:
 		return answer{}, fmt.Errorf("wechat: probe: HTTP status %d", resp.Status)

@@ -116,8 +116,8 @@ func (s *TicketSource) Fetch(ctx context.Context, req coordinator.FetchRequest) 
 }
 
 // getTicket returns the current ticket.
-func getTicket(kind TicketType, token coordinator.Token) ask {
-	return ask{path: "/cgi-bin/ticket/getticket", member: theTicket, idempotent: true, request: withQuery(url.Values{
+func getTicket(kind TicketType, token coordinator.Token) request {
+	return request{path: "/cgi-bin/ticket/getticket", member: theTicket, idempotent: true, query: url.Values{
 		tokenParameter: {token.Reveal()}, "type": {string(kind)},
-	})}
+	}}
 }

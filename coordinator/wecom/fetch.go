@@ -44,19 +44,19 @@ func (k Kind) endpoint() endpoint {
 	}
 }
 
-// question returns what is asked for a kind.
-func (s *Source) question(req coordinator.FetchRequest) question {
-	q := question{
+// request returns what is asked for a kind.
+func (s *Source) request(req coordinator.FetchRequest) request {
+	q := request{
 		endpoint: s.kind.endpoint(), query: s.kind.query(req.Parent.Token), sendBefore: req.SendBefore,
 		secrets: []string{s.secret, req.Current.Reveal(), req.Parent.Token.Reveal(), req.Grant.Token.Reveal()},
 	}
 	switch grant := req.Grant.Token.Reveal(); s.kind {
 	case Provider:
-		q.fields = map[string]string{"corpid": s.id, "provider_secret": s.secret}
+		q.body = map[string]string{"corpid": s.id, "provider_secret": s.secret}
 	case SuiteToken:
-		q.fields = map[string]string{"suite_id": s.id, "suite_secret": s.secret, "suite_ticket": grant}
+		q.body = map[string]string{"suite_id": s.id, "suite_secret": s.secret, "suite_ticket": grant}
 	case SuiteCorp:
-		q.fields = map[string]string{"auth_corpid": s.id, "permanent_code": grant}
+		q.body = map[string]string{"auth_corpid": s.id, "permanent_code": grant}
 	case CustomApp:
 		q.query = url.Values{"corpid": {s.id}, "corpsecret": {grant}}
 	case App:
@@ -78,10 +78,10 @@ func (k Kind) query(parent coordinator.Token) url.Values {
 	return query
 }
 
-// result plans the next question for the end of a value that has less than a period left:
+// result plans the next request for the end of a value that has less than a period left:
 // asked before, WeCom answers the same value. The record of a value that is seen first is
 // withdrawn before that end, so WeCom is asked before the withdrawal. It repeats the value,
-// whose record then lasts beyond the next question: see [coordinator.RepeatSame].
+// whose record then lasts beyond the next request: see [coordinator.RepeatSame].
 func (s *Source) result(a answer, current coordinator.Token) coordinator.FetchResult {
 	const after = time.Second // expires_in is rounded down
 	r := coordinator.FetchResult{Token: coordinator.NewToken(a.value), Lifetime: a.life, Calls: 1}

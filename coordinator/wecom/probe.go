@@ -25,7 +25,7 @@ type Prober struct {
 // the token is the reason, and 60020 means that the address is not trusted. Any other
 // error means that there was no answer. No error contains the token.
 func (p Prober) Probe(ctx context.Context, token coordinator.Token) error {
-	_, err := p.ask(ctx, "/cgi-bin/get_api_domain_ip", url.Values{"access_token": {token.Reveal()}}, token)
+	_, err := p.send(ctx, "/cgi-bin/get_api_domain_ip", url.Values{"access_token": {token.Reveal()}}, token)
 	return err
 }
 
@@ -43,7 +43,7 @@ func (p Prober) ProbeTicket(ctx context.Context, kind Kind, token, ticket coordi
 	if kind != JSAPITicket && kind != AgentTicket {
 		return fmt.Errorf("wecom: probe: %s is no kind of ticket", kind)
 	}
-	a, err := p.ask(ctx, e.path, kind.query(token), token, ticket)
+	a, err := p.send(ctx, e.path, kind.query(token), token, ticket)
 	value, _ := source.Text(a.members[e.member])
 	switch {
 	case err != nil:
@@ -56,13 +56,13 @@ func (p Prober) ProbeTicket(ctx context.Context, kind Kind, token, ticket coordi
 	return nil
 }
 
-// ask makes one request. Its errors do not contain the secrets.
-func (p Prober) ask(ctx context.Context, path string, query url.Values, secrets ...coordinator.Token) (answer, error) {
+// send makes one request. Its errors do not contain the secrets.
+func (p Prober) send(ctx context.Context, path string, query url.Values, secrets ...coordinator.Token) (answer, error) {
 	base, err := source.BaseURL(cmp.Or(p.BaseURL, DefaultBaseURL), DefaultBaseURL)
 	if err != nil {
 		return answer{}, fmt.Errorf("wecom: probe: api_base: %w", err)
 	}
-	req, err := newRequest(ctx, http.MethodGet, base+path+"?"+query.Encode(), nil)
+	req, err := source.NewRequest(ctx, base+path, query, nil)
 	if err != nil {
 		return answer{}, errors.New("wecom: probe: the request cannot be made") // err holds the URL
 	}

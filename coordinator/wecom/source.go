@@ -82,7 +82,7 @@ func (c Config) MarshalText() ([]byte, error) { return fmt.Append(nil, c), nil }
 type Source struct {
 	kind       Kind
 	id, secret string // of the corp, or of the suite
-	caller     caller
+	service    service
 	refusal    refusal
 }
 
@@ -99,11 +99,11 @@ func (c Config) Source() (*Source, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("wecom: %w", err)
 	}
-	caller, err := c.newCaller()
+	service, err := c.service()
 	if err != nil {
 		return nil, fmt.Errorf("wecom: %w", err)
 	}
-	return &Source{kind: c.Kind, id: cmp.Or(c.CorpID, c.SuiteID), secret: c.Secret, caller: caller}, nil
+	return &Source{kind: c.Kind, id: cmp.Or(c.CorpID, c.SuiteID), secret: c.Secret, service: service}, nil
 }
 
 func (c Config) validate() error {
@@ -213,7 +213,7 @@ func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coord
 	if err := s.refusal.standing(); err != nil {
 		return coordinator.FetchResult{}, err
 	}
-	a, err := s.caller.ask(ctx, s.question(req))
+	a, err := s.service.send(ctx, s.request(req))
 	s.refusal.note(err)
 	if err != nil {
 		return coordinator.FetchResult{}, err

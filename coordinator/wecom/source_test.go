@@ -17,7 +17,10 @@ import (
 type leaky struct{}
 
 func (leaky) RoundTrip(req *http.Request) (*http.Response, error) {
-	body, _ := io.ReadAll(req.Body)
+	var body []byte
+	if req.Body != nil {
+		body, _ = io.ReadAll(req.Body)
+	}
 	return nil, fmt.Errorf("proxy: %s %s: refused", req.URL, body)
 }
 

@@ -66,12 +66,12 @@ func (c SuiteConfig) Format(w fmt.State, _ rune) {
 // corp that has the suite. Every process of a fleet has one. It is safe for concurrent
 // use.
 type Suite struct {
-	config SuiteConfig
-	prefix string // of the names of its corps' accounts
-	codec  *msgcrypt.Codec
-	caller caller
-	log    *slog.Logger
-	woken  chan struct{} // has room for one: Run is to look at the members
+	config  SuiteConfig
+	prefix  string // of the names of its corps' accounts
+	codec   *msgcrypt.Codec
+	service service
+	log     *slog.Logger
+	woken   chan struct{} // has room for one: Run is to look at the members
 
 	mu       sync.Mutex            // guards what follows
 	unstored *coordinator.Received // a suite_ticket that the store could not take yet; nil: none
@@ -100,12 +100,12 @@ func NewSuite(c SuiteConfig) (*Suite, error) {
 	if err != nil {
 		return fail(err)
 	}
-	caller, err := Config{BaseURL: c.BaseURL, Transport: c.Transport, ConnectTimeout: c.ConnectTimeout, Timeout: c.Timeout}.newCaller()
+	service, err := Config{BaseURL: c.BaseURL, Transport: c.Transport, ConnectTimeout: c.ConnectTimeout, Timeout: c.Timeout}.service()
 	if err != nil {
 		return fail(err)
 	}
 	s := &Suite{
-		config: c, prefix: c.SuiteID + ".", codec: codec, caller: caller, log: c.Logger, woken: make(chan struct{}, 1),
+		config: c, prefix: c.SuiteID + ".", codec: codec, service: service, log: c.Logger, woken: make(chan struct{}, 1),
 		doubted: map[string]bool{}, rests: map[string]time.Time{}, followed: map[string]*coordinator.Account{},
 	}
 	if s.log == nil {

@@ -164,10 +164,10 @@ func (s *Suite) mark(ctx context.Context, name string, suiteToken coordinator.To
 // exchange presents an auth_code, and stores what comes of it, also if running ends.
 func (s *Suite) exchange(running context.Context, name string, p presentation) error {
 	ctx := context.WithoutCancel(running)
-	a, failure := s.caller.ask(ctx, question{
+	a, failure := s.service.send(ctx, request{
 		endpoint:   endpoint{path: "/cgi-bin/service/get_permanent_code", member: "permanent_code", classify: ClassifySuite},
 		query:      url.Values{"suite_access_token": {p.suiteToken.Reveal()}},
-		fields:     map[string]string{"auth_code": p.code.Token.Reveal()},
+		body:       map[string]string{"auth_code": p.code.Token.Reveal()},
 		secrets:    []string{p.code.Token.Reveal(), p.suiteToken.Reveal()},
 		sendBefore: p.sendBefore,
 	})
