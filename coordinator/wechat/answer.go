@@ -110,19 +110,3 @@ func (a answer) refreshToken() string {
 	}
 	return a.refresh
 }
-
-// chinaStandardTime is where WeChat's day begins and ends.
-func chinaStandardTime() *time.Location { return time.FixedZone("UTC+8", 8*60*60) }
-
-// untilQuotaReset returns the time from now until the daily quota is reset, at the
-// next midnight, UTC+8. Just after midnight, WeChat's counters may not have been
-// reset yet; then it returns a few minutes instead of a day.
-func untilQuotaReset(now time.Time) time.Duration {
-	const settle = 10 * time.Minute
-	local := now.In(chinaStandardTime())
-	midnight := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, local.Location())
-	if local.Sub(midnight) < settle {
-		return settle
-	}
-	return midnight.AddDate(0, 0, 1).Sub(local)
-}

@@ -209,27 +209,6 @@ func FuzzATokenIsTakenWhateverIsAroundIt(f *testing.F) {
 	})
 }
 
-func TestTheDailyQuotaIsWholeAgainAtMidnightInChina(t *testing.T) {
-	at := func(clock string) time.Time {
-		now, err := time.ParseInLocation(time.DateTime, "2026-03-01 "+clock, chinaStandardTime())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return now.UTC()
-	}
-	for clock, want := range map[string]time.Duration{
-		"23:59:59": time.Second,
-		"12:00:00": 12 * time.Hour,
-		"00:10:00": 24*time.Hour - 10*time.Minute,
-		"00:09:59": 10 * time.Minute, // the counters may lag
-		"00:00:00": 10 * time.Minute,
-	} {
-		if got := untilQuotaReset(at(clock)); got != want {
-			t.Errorf("at %s: %v, want %v", clock, got, want)
-		}
-	}
-}
-
 func TestStableRefreshIsNeitherEarlyNorConstant(t *testing.T) {
 	for left, want := range map[time.Duration]time.Duration{
 		7200 * time.Second: 6905 * time.Second,
@@ -296,7 +275,7 @@ func TestBusinessCodes(t *testing.T) {
 func TestTheDayIsReckonedByWeChatsClock(t *testing.T) {
 	header := http.Header{"Date": {"Sun, 01 Mar 2026 15:00:00 GMT"}} // 23:00 in China
 	r := reply{Response: httpsource.Response{Header: header}}
-	if got := untilQuotaReset(r.Now()); got != time.Hour {
+	if got := source.UntilQuotaReset(r.Now()); got != time.Hour {
 		t.Errorf("by the Date of the answer: %v, want 1h", got)
 	}
 }

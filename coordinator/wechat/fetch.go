@@ -212,7 +212,7 @@ func (f *fetch) refused(r reply, e *Error) *coordinator.FetchError {
 		Err:     e,
 	}
 	if class.UntilMidnight {
-		failure.RetryIn = untilQuotaReset(r.Now())
+		failure.RetryIn = source.UntilQuotaReset(r.Now())
 	}
 	return f.failed(failure)
 }

@@ -102,9 +102,9 @@ func (q request) said(r *httpsource.Response, e *Error) *coordinator.FetchError 
 	return failure
 }
 
-// blockedFor returns for how long calls wait after a 45009: 60 s if the message says that
-// the quota of a minute is used up, 60 minutes for that of an hour, until midnight for
-// that of a day.
+// blockedFor returns for how long calls wait after a 45009, by the quota that the message
+// says is used up: 60 s for that of a minute, 60 minutes for that of an hour, until its
+// reset for that of a day.
 func blockedFor(message string, now time.Time) time.Duration {
 	message = strings.ToLower(message)
 	switch {
@@ -113,15 +113,7 @@ func blockedFor(message string, now time.Time) time.Duration {
 	case strings.Contains(message, "hour"):
 		return time.Hour
 	case strings.Contains(message, "day") || strings.Contains(message, "daily"):
-		return untilMidnight(now)
+		return source.UntilQuotaReset(now)
 	}
 	return blockedRetry
-}
-
-// untilMidnight returns the time until the next day begins in China, at least a minute:
-// clocks differ.
-func untilMidnight(now time.Time) time.Duration {
-	const day, china = 24 * time.Hour, 8 * time.Hour
-	local := now.UTC().Add(china)
-	return max(local.Truncate(day).Add(day).Sub(local), time.Minute)
 }
