@@ -2,6 +2,7 @@ package wecom_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -141,6 +142,29 @@ func TestAnInstallationThatArrivesAfterItsCancellationIsNone(t *testing.T) {
 		p.install(thirdParty, 1)
 		time.Sleep(time.Minute)
 		p.wantCondition(thirdParty+"."+corpName(1), coordinator.GrantNone)
+	})
+}
+
+func TestACorpThatInstallsOnTheProvidersPageGetsAnAccount(t *testing.T) {
+	inProvider(t, nil, func(p *provider) {
+		time.Sleep(time.Minute)
+		token, err := p.processes[0].zk.Token(p.Context(), thirdParty)
+		p.do(err)
+		client := http.Client{Transport: p.sandbox.Transport()}
+		resp, err := client.Get(wecom.DefaultBaseURL + "/cgi-bin/service/get_pre_auth_code?suite_access_token=" + token.Reveal())
+		p.do(err)
+		defer func() { _ = resp.Body.Close() }()
+		var answer struct {
+			PreAuthCode string `json:"pre_auth_code"`
+		}
+		p.do(json.NewDecoder(resp.Body).Decode(&answer))
+		code, err := p.sandbox.Redirect(thirdParty, corpName(1), answer.PreAuthCode)
+		p.do(err)
+		p.do(p.processes[0].suites[thirdParty].TakeAuthCode(p.Context(), code))
+		time.Sleep(time.Minute)
+		p.check("installed")
+		p.wantCondition(thirdParty+"."+corpName(1), coordinator.GrantGood)
+		p.codes()
 	})
 }
 

@@ -141,8 +141,8 @@ func (s *Suite) isPending(name string) bool {
 }
 
 // TakeAuthCode stores an auth_code that came with a redirect of the browser, to be
-// exchanged for the corp's permanent code. It is good for 10 minutes. WeCom pushes those
-// that come without one.
+// exchanged for the corp's permanent code. It is good for 10 minutes. WeCom pushes the
+// auth_codes of all other installations, and nothing of one that ends with a redirect.
 func (s *Suite) TakeAuthCode(ctx context.Context, code string) error {
 	return s.takeAuthCode(ctx, code, time.Time{})
 }
