@@ -37,7 +37,7 @@ func (s *session) queueLog() {
 	out := s.stderr
 	s.queue = logging.NewWriter(out, func(dropped uint64) []byte {
 		var line bytes.Buffer
-		slog.New(newLogHandler(&line, s.cfg)).Warn(fmt.Sprintf("%d log lines were dropped", dropped), "why", "the log was not read fast enough")
+		slog.New(newLogHandler(&line, s.started)).Warn(fmt.Sprintf("%d log lines were dropped", dropped), "why", "the log was not read fast enough")
 		return line.Bytes()
 	})
 	s.stderr = s.queue

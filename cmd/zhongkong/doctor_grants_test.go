@@ -43,7 +43,7 @@ func grantSession(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	cfg.Accounts[0].Grant = coordinator.GrantRules{Needed: true}
-	s := &session{program: p, cfg: cfg}
+	s := &session{program: p, cfg: cfg, started: cfg}
 	if err := s.open(cfg.Redis, cfg.Prefix); err != nil {
 		t.Fatal(err)
 	}

@@ -2,14 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"slices"
-	"syscall"
-	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 
@@ -17,79 +12,24 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// checkFilesEvery is how often the files of the configuration are compared with what
-// was read. Their contents are compared, because editors, ConfigMaps and network file
-// systems change times and inodes in unpredictable ways.
-const checkFilesEvery = 2 * time.Second
-
-// followed is what the files looked like that are in use. It is taken before anybody is
-// told that the process is ready: a change, or a signal, that comes right after that is
-// not missed.
-type followed struct {
-	hup              chan os.Signal
-	configured, keys [sha256.Size]byte
-}
-
-func (d *daemon) lookAtFiles() followed {
-	f := followed{hup: make(chan os.Signal, 1)}
-	signal.Notify(f.hup, syscall.SIGHUP)
-	f.configured, f.keys = d.fingerprints()
-	return f
-}
-
-// followFiles applies changes of the configuration and of the files it names, until
-// ctx ends. The HTTP server follows its certificate itself.
-func (d *daemon) followFiles(ctx context.Context, f followed) {
-	defer signal.Stop(f.hup)
-	tick := time.NewTicker(checkFilesEvery)
-	defer tick.Stop()
-	configured, keys := f.configured, f.keys
-	if d.keys != nil {
-		d.log.Info("seal keys read: " + d.sealWords())
+// reloadChanged applies a change of the files. The HTTP server follows its certificate
+// itself.
+func (d *daemon) reloadChanged(c change) {
+	if c.asked {
+		d.tellManager(systemd.SdNotifyReloading)
 	}
-	for {
-		asked := false
-		select {
-		case <-ctx.Done():
-			return
-		case <-f.hup:
-			asked = true
-		case <-tick.C:
-		}
-		// Computed before the files are read: a later change is found next time.
-		nextConfigured, nextKeys := d.fingerprints()
-		if asked {
-			d.tellManager(systemd.SdNotifyReloading)
-		}
-		if asked || nextConfigured != configured {
-			d.reload()
-		}
-		if asked || nextKeys != keys {
-			d.reloadSealKeys()
-		}
-		if asked {
-			d.reloadCertificate()
-			d.tellManager(systemd.SdNotifyReady)
-		}
-		configured, keys = nextConfigured, nextKeys
+	if c.configured {
+		d.reload()
 	}
-}
-
-func (d *daemon) fingerprints() (configured, keys [sha256.Size]byte) {
-	return fingerprint(d.cfg.Files()...), fingerprint(d.started.SealKeyFile)
-}
-
-func fingerprint(files ...string) [sha256.Size]byte {
-	h := sha256.New()
-	for _, path := range files {
-		if path == "" {
-			continue
+	if c.keys {
+		if err := d.reloadSealKeys(); err != nil {
+			d.log.Error(sealKeysRefused, "error", err)
 		}
-		data, err := os.ReadFile(path)
-		fmt.Fprintf(h, "%s %d %v\n", path, len(data), err)
-		_, _ = h.Write(data)
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	if c.asked {
+		d.reloadCertificate()
+		d.tellManager(systemd.SdNotifyReady)
+	}
 }
 
 // reload reads the configuration again. A refused one changes nothing.
@@ -216,18 +156,6 @@ func (d *daemon) applyAccount(next *config.Config, a, old config.Account) error 
 		return current.Configure(account)
 	} // else only the label changed, which the page reads from the configuration
 	return nil
-}
-
-func (d *daemon) reloadSealKeys() {
-	if d.keys == nil {
-		return
-	}
-	if err := d.keys.Reload(); err != nil {
-		d.log.Error("the new seal keys are refused, the old ones stay in use", "error", err)
-		return
-	}
-	d.log.Info("seal keys read again: " + d.sealWords())
-	d.resealCopies()
 }
 
 func (d *daemon) reloadCertificate() {

@@ -29,9 +29,31 @@ func (s *session) useSealKeys(options *redisstore.Options) error {
 	return nil
 }
 
+const sealKeysRefused = "the new seal keys are refused, the old ones stay in use"
+
+// reloadSealKeys reads the key file again. After an error the old keys stay in use.
+func (s *session) reloadSealKeys() error {
+	if s.keys == nil {
+		return nil
+	}
+	if err := s.keys.Reload(); err != nil {
+		return err
+	}
+	s.log.Info("seal keys read again: " + s.sealWords())
+	s.resealCopies()
+	return nil
+}
+
+func (s *session) logSealKeys() {
+	if s.keys != nil {
+		s.log.Info("seal keys read: " + s.sealWords())
+	}
+}
+
+// sealWords says what the keys are used for. Which tokens they seal is settled at the start.
 func (s *session) sealWords() string {
 	writes, reads := "writes with "+s.keys.First(), "reads "+s.keys.Kids()
-	switch s.cfg.Seal {
+	switch s.started.Seal {
 	case config.SealPrefer:
 		reads += " and plain tokens"
 	case config.SealAllow:

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -114,4 +115,45 @@ func (b *bench) lastIssued() string {
 	b.t.Helper()
 	all := b.wechat.Issued()
 	return all[len(all)-1].Token
+}
+
+func TestSyncAndWatchReadTheSealKeysAgainWhenTheirFileChanges(t *testing.T) {
+	b := newBench(t)
+	old, _ := b.sealKey()
+	next, kid := b.sealKey()
+	path, token := b.file("seal.keys", old), filepath.Join(t.TempDir(), "token")
+	b = b.with("ZHONGKONG_SEAL_KEY_FILE", path)
+	b.must("show")
+	sync := b.reader().start(t.Context(), "", "sync", "--path", token)
+	b.has(token, b.lastIssued())
+	watch := b.reader().start(t.Context(), "", "watch")
+	watch.says("watching " + appID)
+
+	b.rewrite(path, next+old)
+	for _, r := range []*running{sync, watch} {
+		r.says("seal keys read again: writes with " + kid)
+	}
+	b.must("refresh") // seals with the new key
+	b.has(token, b.lastIssued())
+	b.eventually("the event", func() bool { return strings.Contains(watch.stdout.String(), "refreshed  "+appID) })
+
+	b.rewrite(path, "k:short\n")
+	for _, r := range []*running{sync, watch} {
+		r.says("the new seal keys are refused, the old ones stay in use")
+	}
+}
+
+func TestWatchSaysThatItCannotReadAnEvent(t *testing.T) {
+	b := newBench(t)
+	ours, _ := b.sealKey()
+	theirs, _ := b.sealKey()
+	using := func(line string) *bench { return b.with("ZHONGKONG_SEAL_KEY_FILE", b.file("seal.keys", line)) }
+	using(ours).must("show")
+	watch := using(ours).reader().start(t.Context(), "", "watch")
+	watch.says("watching " + appID)
+	using(theirs).must("refresh")
+	watch.says("an event of " + appID + " cannot be read; `zhongkong doctor` says why")
+	if out := watch.stop(); strings.Contains(out.stderr, "Redis is back") {
+		t.Errorf("it says that Redis was gone:\n%s", out.stderr)
+	}
 }

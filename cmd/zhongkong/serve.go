@@ -63,7 +63,7 @@ func (p program) serve(c *cli.Context) error {
 	}
 	return s.runDaemon(func() error {
 		b := built()
-		d := &daemon{session: s, started: s.cfg, input: p.input(c), metrics: metrics.New(metrics.Build{Version: b.version, Commit: b.commit, Date: b.date})}
+		d := &daemon{session: s, input: p.input(c), metrics: metrics.New(metrics.Build{Version: b.version, Commit: b.commit, Date: b.date})}
 		defer d.close()
 		if err := d.newFrontend(c.String("user")); err != nil {
 			return err
@@ -77,8 +77,7 @@ func (p program) serve(c *cli.Context) error {
 
 type daemon struct {
 	*session
-	started *config.Config // as read at the start; some settings stay in force until the end
-	input   config.Input   // read again at each reload
+	input   config.Input // read again at each reload
 	metrics *metrics.Metrics
 
 	zk       *coordinator.Coordinator
@@ -157,7 +156,7 @@ const shutdownGrace = 15 * time.Second
 // is under way.
 func (d *daemon) run(signalled context.Context) error {
 	defer d.setCollector()()
-	files := d.lookAtFiles()
+	files := d.watchFilesAndHangups()
 	d.announce()
 	ctx, stop := context.WithCancelCause(context.WithoutCancel(signalled))
 	defer stop(nil)
@@ -190,7 +189,7 @@ func (d *daemon) run(signalled context.Context) error {
 	wg.Go(func() { d.feedWatchdog(ctx) }) // ends with ctx
 	wg.Go(func() {                        // ends with ctx
 		d.consentInSandbox(ctx) // before a reload can
-		d.followFiles(ctx, files)
+		files.follow(ctx, d.reloadChanged)
 	})
 	wg.Go(func() { d.watchAttendance(ctx) }) // ends with ctx
 	wg.Go(func() { d.written.Run(ctx) })     // ends with ctx, when a write that has begun is done
@@ -247,6 +246,7 @@ func (d *daemon) announce() {
 	d.warnOfGrants()
 	d.announceRoutes()
 	d.announceFrontend()
+	d.logSealKeys()
 }
 
 func (d *daemon) printAnnouncement(url, accounts string) {

@@ -22,15 +22,16 @@ import (
 // needed, because show must start fast.
 type session struct {
 	program
-	cfg    *config.Config
-	log    *slog.Logger
-	queue  *logging.Writer // of a daemon's log; nil: stderr is written directly
-	url    string          // of Redis
-	prefix string          // of the keys in it
-	store  *redisstore.Store
-	once   *oneReading   // the store of a command that waits for one token
-	keys   *seal.Keyring // nil: tokens are not sealed
-	files  grantFiles
+	cfg     *config.Config
+	started *config.Config // as read at the start; some settings stay in force until the end
+	log     *slog.Logger
+	queue   *logging.Writer // of a daemon's log; nil: stderr is written directly
+	url     string          // of Redis
+	prefix  string          // of the keys in it
+	store   *redisstore.Store
+	once    *oneReading   // the store of a command that waits for one token
+	keys    *seal.Keyring // nil: tokens are not sealed
+	files   grantFiles
 
 	sandboxed bool                 // a simulator in this process issues all tokens
 	sandbox   *sandboxServer       // nil: the issuer is a real one
@@ -96,7 +97,7 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 	if err != nil {
 		return nil, &configError{err}
 	}
-	s := &session{program: p, cfg: cfg}
+	s := &session{program: p, cfg: cfg, started: cfg}
 	if command := c.Command.Name; command == "serve" || command == "sandbox" || command == "sync" && !c.Bool("once") {
 		s.queueLog()
 	} else {

@@ -3,13 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -32,8 +28,8 @@ itself.
    zhongkong sync --path /run/zhongkong/token --mode 0640 wx8acdb7df5beb68fd
 
 With --once it writes them and ends, for cron: it waits up to --wait for a token, and
-prints nothing if all went well. On SIGHUP, and when the configuration changes, the list
-of files is read again.`,
+prints nothing if all went well. On SIGHUP, and when the configuration or
+the seal keys change, the list of files and the seal keys are read again.`,
 		Flags: []cli.Flag{
 			newValueFlag("path", "F", "", "the file, in place of files: in the configuration"),
 			newValueFlag("format", "FORMAT", "", "with --path: raw (default) or json"),
@@ -158,33 +154,24 @@ func (s *session) keepFiles(c *cli.Context) error {
 	}
 	set := tokenfile.NewSet(zk, s.log)
 	set.Configure(files)
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	read := fingerprint(s.cfg.Files()...)
+	watched := s.watchFilesAndHangups()
 	s.log.Info("keeping token files", "files", len(files), "accounts", list(accountsOf(files)), "redis", s.where(), "prefix", s.prefix)
+	s.logSealKeys()
 
 	ctx, stop := context.WithCancel(c.Context)
 	var wg sync.WaitGroup
 	wg.Go(func() { set.Run(ctx) }) // ends with ctx
 	wg.Go(func() {                 // ends with ctx
-		tick := time.NewTicker(checkFilesEvery)
-		defer tick.Stop()
-		for {
-			asked := false
-			select {
-			case <-ctx.Done():
-				return
-			case <-hup:
-				asked = true
-			case <-tick.C:
+		watched.follow(ctx, func(ch change) {
+			if ch.keys {
+				if err := s.reloadSealKeys(); err != nil {
+					s.log.Error(sealKeysRefused, "error", err)
+				}
 			}
-			now := fingerprint(s.cfg.Files()...) // before they are read: a later change is found next time
-			if asked || now != read {
+			if ch.configured {
 				s.reloadFiles(c, zk, set)
 			}
-			read = now
-		}
+		})
 	})
 	err = zk.Run(ctx)
 	stop()
@@ -212,6 +199,7 @@ func (s *session) reloadFiles(c *cli.Context, zk *coordinator.Coordinator, set *
 		}
 	}
 	set.Configure(files)
+	s.cfg = cfg
 	for _, a := range zk.Accounts() {
 		if !slices.Contains(names, a.Name()) {
 			_ = zk.Remove(a.Name()) // it is known

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -52,31 +53,50 @@ func (p program) watch(c *cli.Context) error {
 	w := &watcher{session: s, stop: stop, json: c.Bool("json")}
 	sub := s.store.Subscribe(w)
 	sub.Add(role, names...)
+	watched := s.watchFiles()
+	var wg sync.WaitGroup
+	wg.Go(func() { watched.follow(ctx, w.reload) }) // ends with ctx
 	sub.Run(ctx)
+	wg.Wait()
 	if err := context.Cause(ctx); err != nil && c.Context.Err() == nil {
 		return err // stdout is gone
 	}
 	return nil
 }
 
-// watcher prints events. Its methods are called by one goroutine.
+// watcher prints events. The methods of coordinator.Watcher are called by one goroutine.
 type watcher struct {
 	*session
 	stop     context.CancelCauseFunc
 	json     bool
 	followed bool // Subscribed has come once
+	lost     bool // Subscribed has not come since Lost
+}
+
+// reload reads the seal keys again. It prints an error, because the log is off by default.
+func (w *watcher) reload(c change) {
+	if !c.keys {
+		return
+	}
+	if err := w.reloadSealKeys(); err != nil {
+		fmt.Fprintf(w.stderr, "%s: %s\n", sealKeysRefused, escape(err.Error()))
+	}
 }
 
 func (w *watcher) Subscribed(accounts []string) {
-	if !w.followed {
-		w.followed = true
+	switch {
+	case !w.followed:
 		fmt.Fprintf(w.stderr, "watching %s\n", list(accounts))
-		return
+	case w.lost:
+		fmt.Fprintln(w.stderr, "Redis is back; `zhongkong history` shows what happened meanwhile")
+	default: // the store wants the account to be read
+		fmt.Fprintf(w.stderr, "an event of %s cannot be read; `zhongkong doctor` says why\n", list(accounts))
 	}
-	fmt.Fprintln(w.stderr, "Redis is back; `zhongkong history` shows what happened meanwhile")
+	w.followed, w.lost = true, false
 }
 
 func (w *watcher) Lost(err error) {
+	w.lost = true
 	fmt.Fprintf(w.stderr, "Redis is unreachable: %s\n", escape(err.Error()))
 }
 
