@@ -14,7 +14,8 @@ import (
 // from the text, which the library's own repeats.
 type valueFlag struct {
 	*cli.StringFlag
-	arg string
+	arg     string
+	choices []string // all possible values; nil: there are many
 }
 
 // Names returns the name. The library's own looks for aliases with regular expressions,
@@ -31,7 +32,11 @@ func (f *valueFlag) String() string {
 }
 
 func newValueFlag(name, arg, value, usage string) *valueFlag {
-	return &valueFlag{&cli.StringFlag{Name: name, Value: value, Usage: usage}, arg}
+	return newChoiceFlag(name, arg, value, usage, nil)
+}
+
+func newChoiceFlag(name, arg, value, usage string, choices []string) *valueFlag {
+	return &valueFlag{&cli.StringFlag{Name: name, Value: value, Usage: usage}, arg, choices}
 }
 
 type switchFlag struct{ *cli.BoolFlag }
@@ -72,7 +77,7 @@ func settingFlag(s config.Setting) cli.Flag {
 	if s.Truth() {
 		return newSwitchFlag(s.Flag(), usage)
 	}
-	return newValueFlag(s.Flag(), s.Arg, "", usage)
+	return newChoiceFlag(s.Flag(), s.Arg, "", usage, s.Choices())
 }
 
 // given returns the settings of the command line, by key.
@@ -88,4 +93,12 @@ func given(c *cli.Context) map[string]string {
 		}
 	}
 	return flags
+}
+
+// dashes returns an option as it is typed.
+func dashes(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }

@@ -42,7 +42,7 @@ func formatFlags() []cli.Flag {
 		words = append(words, f.name+" ("+f.usage+")")
 	}
 	return []cli.Flag{
-		newValueFlag("format", "FORMAT", tokenFormats()[0].name, "how the token is printed: "+strings.Join(words, ", ")),
+		newChoiceFlag("format", "FORMAT", tokenFormats()[0].name, "how the token is printed: "+strings.Join(words, ", "), formatNames()),
 		newSwitchFlag("json", "the same as --format json"),
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed"
 	"strings"
 	"text/template"
 
@@ -18,20 +19,23 @@ func (p program) manCommand() *cli.Command {
 	}
 }
 
+//go:embed man.tmpl
+var manTemplate string
+
 // manual is what the page's template gets.
 type manual struct {
-	completion
+	commandTable
 	App           *cli.App
 	Version, Date string
 }
 
 func (p program) printManual(app *cli.App) error {
-	page, err := template.New("man.tmpl").Funcs(template.FuncMap{"roff": roff}).ParseFS(completionTemplates, "completion/man.tmpl")
+	page, err := template.New("man").Funcs(template.FuncMap{"roff": roff}).Parse(manTemplate)
 	if err != nil {
 		return err
 	}
 	day, _, _ := strings.Cut(built().date, "T")
-	return page.Execute(p.stdout, manual{newCompletion(app), app, version(), day})
+	return page.Execute(p.stdout, manual{newCommandTable(app), app, version(), day})
 }
 
 // roff escapes s for a line of text: backslashes and hyphens have meanings, and so has

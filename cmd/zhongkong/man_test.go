@@ -14,7 +14,7 @@ func TestTheManualHasEveryCommandAndOption(t *testing.T) {
 		if !strings.Contains(page, "\n.SS "+roff(c.Name)) {
 			t.Errorf("the command %s is missing", c.Name)
 		}
-		for _, o := range completionOptions(c.Flags) {
+		for _, o := range newOptions(c.Flags) {
 			if !strings.Contains(page, roff(o.Flag())) {
 				t.Errorf("%s %s is missing", c.Name, o.Flag())
 			}

@@ -65,7 +65,7 @@ same for all commands.
 }
 
 func (w commandWords) page() string {
-	all := newCompletion(program{}.app())
+	all := newCommandTable(program{}.app())
 	var b strings.Builder
 	b.WriteString(w.introduction)
 	reference.Heading(&b, w.commands...)
@@ -158,7 +158,7 @@ func (w commandWords) description(text string) string {
 }
 
 // variable returns what a variable that is no setting is for.
-func (w commandWords) variable(all completion, name string) string {
+func (w commandWords) variable(all commandTable, name string) string {
 	for _, c := range all.Commands {
 		for _, o := range c.Options {
 			if usage, variable := cutVariable(o.Full); variable == name {

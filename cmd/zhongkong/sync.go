@@ -32,7 +32,7 @@ prints nothing if all went well. On SIGHUP, and when the configuration or
 the seal keys change, the list of files and the seal keys are read again.`,
 		Flags: []cli.Flag{
 			newValueFlag("path", "F", "", "the file, in place of files: in the configuration"),
-			newValueFlag("format", "FORMAT", "", "with --path: raw (default) or json"),
+			newChoiceFlag("format", "FORMAT", "", "with --path: raw (default) or json", tokenfile.Formats()),
 			newValueFlag("mode", "MODE", "", "with --path: its mode in octal digits (default 0600)"),
 			newSwitchFlag("once", "write the files once and end"),
 			waitFlag(),

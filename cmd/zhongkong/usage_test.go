@@ -1,10 +1,15 @@
 package main
 
 import (
+	"iter"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/urfave/cli/v2"
 )
 
 func TestWrongUsageIsSaidAndExitsWith2(t *testing.T) {
@@ -86,9 +91,26 @@ func TestASecretAsAnArgumentIsWarnedOf(t *testing.T) {
 	}
 }
 
+// completes returns what bash offers for a line. The last word is what is being typed, and
+// may be empty. A file named "file" is the only one there is.
+func (b *bench) completes(line string) string {
+	b.t.Helper()
+	script := b.must("completion", "bash") + `
+zhongkong() { echo RAN; }
+compopt() { :; } # is for a completion that readline has asked for
+t() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _zhongkong; echo "${COMPREPLY[*]}"; }
+t '` + strings.ReplaceAll(line, " ", "' '") + "'"
+	bash := exec.CommandContext(b.t.Context(), "bash", "-c", script)
+	bash.Dir = filepath.Dir(b.file("file", ""))
+	out, err := bash.CombinedOutput()
+	if err != nil {
+		b.t.Fatalf("%q: %v\n%s", line, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
 func TestCompletionScriptsCompleteWithoutRunningUs(t *testing.T) {
 	b := newBench(t)
-	bash := b.must("completion", "bash")
 	for line, want := range map[string]string{
 		"zhongkong ":              "serve show refresh status watch history doctor",
 		"zhongkong s":             "serve show status sync sandbox",
@@ -99,16 +121,10 @@ func TestCompletionScriptsCompleteWithoutRunningUs(t *testing.T) {
 		"zhongkong show ":         "",
 		"zhongkong serve --sand":  "--sandbox",
 		"zhongkong show --confi":  "--config",
+		"zhongkong show --wait ":  "",
 	} {
-		// The last word is what is being typed, and may be empty.
-		words := "'" + strings.ReplaceAll(line, " ", "' '") + "'"
-		script := bash + `
-zhongkong() { echo RAN; }
-t() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _zhongkong; echo "${COMPREPLY[*]}"; }
-t ` + words
-		out, err := exec.Command("bash", "-c", script).CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || !strings.HasPrefix(got, want) || want == "" && got != "" {
-			t.Errorf("%q completes to %q (%v), want %q", line, got, err, want)
+		if got := b.completes(line); !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("%q completes to %q, want %q", line, got, want)
 		}
 	}
 	for _, shell := range []string{"zsh", "fish"} {
@@ -116,6 +132,61 @@ t ` + words
 		for _, word := range []string{"doctor", "if-token", "stable_token"} {
 			if !strings.Contains(script, word) {
 				t.Errorf("the %s script lacks %q", shell, word)
+			}
+		}
+	}
+}
+
+// TestCompletionOffersFilesForEachOptionThatTakesOne finds these options by their help.
+func TestCompletionOffersFilesForEachOptionThatTakesOne(t *testing.T) {
+	b := newBench(t)
+	isFile := regexp.MustCompile(`^\S+ \S+\t(\w+: )?(PEM |YAML |the )?(file|directory)\b|--key-file`)
+	found := 0
+	for command, f := range allOptions() {
+		if !isFile.MatchString(f.String()) {
+			continue
+		}
+		found++
+		if got := b.completes("zhongkong " + command + " " + dashes(f.Names()[0]) + " "); got != "file" {
+			t.Errorf("%s %s completes to %q, want a file", command, f.Names()[0], got)
+		}
+	}
+	if found < 15 {
+		t.Errorf("%d options take a file", found)
+	}
+}
+
+// TestWhatCompletionOffersIsAccepted gives each choice to its command.
+func TestWhatCompletionOffersIsAccepted(t *testing.T) {
+	b := newBench(t)
+	b.must("show")
+	line, _ := b.sealKey()
+	b = b.with("ZHONGKONG_LOG_LEVEL", "", "ZHONGKONG_SEAL_KEY_FILE", b.file("seal.keys", line))
+	for command, args := range map[string][]string{
+		"check --seal": nil, "check --log-level": nil, "check --log-format": nil, "check --source": nil,
+		"show --format": {"--seal", "prefer"}, "refresh --format": {"--seal", "prefer"},
+		"sync --format": {"--once", "--seal", "prefer", "--path", filepath.Join(t.TempDir(), "token"), appID},
+	} {
+		offered := strings.Fields(b.completes("zhongkong " + command + " "))
+		if len(offered) < 2 {
+			t.Errorf("%s completes to %q", command, offered)
+		}
+		for _, choice := range offered {
+			b.must(append(append(strings.Fields(command), choice), args...)...)
+		}
+	}
+}
+
+// allOptions returns the options of all commands; the global ones are given to check.
+func allOptions() iter.Seq2[string, cli.Flag] {
+	return func(yield func(string, cli.Flag) bool) {
+		app := program{}.app()
+		commands := append(app.VisibleCommands(), &cli.Command{Name: "check", Flags: app.Flags})
+		for _, c := range commands {
+			for _, f := range c.Flags {
+				if !yield(c.Name, f) {
+					return
+				}
 			}
 		}
 	}

@@ -34,9 +34,13 @@ type Setting struct {
 
 // value sets and gets a setting in a Config. The zero value: it is not kept there.
 type value struct {
-	apply func(*Config, string) error
-	get   func(*Config) any
+	apply   func(*Config, string) error
+	get     func(*Config) any
+	choices []string // all possible values; nil: any that apply accepts
 }
+
+// Choices returns the possible values of a setting that has only a few, otherwise nil.
+func (s Setting) Choices() []string { return s.choices }
 
 // Flag returns the setting's name on the command line.
 func (s Setting) Flag() string {
@@ -97,15 +101,15 @@ func storeSettings() []Setting {
 		{Key: "prefix", Arg: "P", Default: DefaultPrefix, value: parsed(func(c *Config) *string { return &c.Prefix }, parsePrefix), Usage: "prefix of every key in Redis"},
 		{Key: "seal_key_file", Arg: "F", value: text(func(c *Config) *string { return &c.SealKeyFile }),
 			Usage: "file of keys that encrypt tokens in Redis: the first encrypts, all decrypt; see keygen. The file is read again when it changes"},
-		{Key: "seal", Arg: "MODE", Otherwise: "require with a key file", value: parsed(func(c *Config) *string { return &c.Seal }, oneOf(SealRequire, SealPrefer, SealAllow)),
+		{Key: "seal", Arg: "MODE", Otherwise: "require with a key file", value: oneOf(func(c *Config) *string { return &c.Seal }, SealRequire, SealPrefer, SealAllow),
 			Usage: "require (sealed tokens only), prefer (also reads plain ones) or allow (also reads plain ones, and writes only those); see keygen"},
 		{Key: "grants.spool", Arg: "DIR", Otherwise: "none", value: text(func(c *Config) *string { return &c.GrantSpool }),
 			Usage: "directory on this machine's disk for new refresh tokens until Redis has them; needs seal_key_file; see grants.md"},
 		{Key: "grants.copy", Arg: "DIR", Otherwise: "none", value: text(func(c *Config) *string { return &c.GrantCopy }),
 			Usage: "directory for a copy of every grant, from which they are restored when Redis has lost them; processes may share it; needs seal_key_file"},
 		{Key: "config", Arg: "FILE", Usage: "YAML file: accounts, users and all other settings"},
-		{Key: "log_level", Arg: "LEVEL", Default: "info", value: parsed(func(c *Config) *slog.Level { return &c.LogLevel }, parseLogLevel), Usage: "debug, info, warn or error"},
-		{Key: "log_format", Arg: "FORMAT", Default: FormatText, value: parsed(func(c *Config) *string { return &c.LogFormat }, oneOf(FormatText, FormatJSON)), Usage: "text or json; logs go to stderr"},
+		{Key: "log_level", Arg: "LEVEL", Default: "info", value: logLevel(func(c *Config) *slog.Level { return &c.LogLevel }), Usage: "debug, info, warn or error"},
+		{Key: "log_format", Arg: "FORMAT", Default: FormatText, value: oneOf(func(c *Config) *string { return &c.LogFormat }, FormatText, FormatJSON), Usage: "text or json; logs go to stderr"},
 	}
 }
 
@@ -116,7 +120,7 @@ func accountSettings() []Setting {
 			Usage: "its AppSecret; prefer --secret-file or the variable, because process lists show arguments"},
 		{Key: "secret_file", Arg: "F", Reloads: true, group: groupSecret, value: text(func(c *Config) *string { return &c.lone.secretFile }),
 			Usage: "file with its AppSecret; without a secret this process only reads tokens. The file is read again when it changes"},
-		{Key: "source", Arg: "KIND", Otherwise: sources.Token, Reloads: true, value: parsed(func(c *Config) *string { return &c.lone.source }, oneOf(sources.Token, sources.StableToken)), Usage: "token or stable_token"},
+		{Key: "source", Arg: "KIND", Otherwise: sources.Token, Reloads: true, value: oneOf(func(c *Config) *string { return &c.lone.source }, sources.Token, sources.StableToken), Usage: "token or stable_token"},
 		{Key: "api_base", Arg: "URL", Otherwise: DefaultAPIBase, Reloads: true, value: parsed(func(c *Config) *string { return &c.lone.apiBase }, checkAPIBase), Usage: "address of WeChat's API"},
 	}
 }

@@ -16,13 +16,13 @@ import (
 
 // parsed is the value that parse reads into a field.
 func parsed[T any](field func(*Config) *T, parse func(string) (T, error)) value {
-	return value{func(c *Config, v string) error {
+	return value{apply: func(c *Config, v string) error {
 		t, err := parse(v)
 		if err == nil {
 			*field(c) = t
 		}
 		return err
-	}, func(c *Config) any { return *field(c) }}
+	}, get: func(c *Config) any { return *field(c) }}
 }
 
 func text(field func(*Config) *string) value            { return parsed(field, parseText) }
@@ -61,15 +61,19 @@ func parseTruth(v string) (bool, error) {
 	return b, nil
 }
 
-func oneOf(words ...string) func(string) (string, error) {
-	last := len(words) - 1
-	list := strings.Join(words[:last], ", ") + " or " + words[last]
-	return func(v string) (string, error) {
-		if !slices.Contains(words, v) {
-			return "", fmt.Errorf("%q: write %s", v, list)
-		}
-		return v, nil
+// oneOf is the value that is one of a few words.
+func oneOf(field func(*Config) *string, words ...string) value {
+	v := parsed(field, func(v string) (string, error) { return v, checkWord(v, words) })
+	v.choices = words
+	return v
+}
+
+func checkWord(v string, words []string) error {
+	if slices.Contains(words, v) {
+		return nil
 	}
+	last := len(words) - 1
+	return fmt.Errorf("%q: write %s or %s", v, strings.Join(words[:last], ", "), words[last])
 }
 
 func countFrom(least int) func(string) (int, error) {
@@ -141,21 +145,29 @@ func parsePrefix(v string) (string, error) {
 	return v, nil
 }
 
+func logLevel(field func(*Config) *slog.Level) value {
+	v := parsed(field, parseLogLevel)
+	v.choices = logLevels
+	return v
+}
+
+var logLevels = []string{"debug", "info", "warn", "error"}
+
 func parseLogLevel(v string) (slog.Level, error) {
 	level, ok := map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "warning": slog.LevelWarn, "error": slog.LevelError,
 	}[strings.ToLower(v)]
 	if !ok {
-		return 0, fmt.Errorf("%q: write debug, info, warn or error", v)
+		return 0, checkWord(v, logLevels)
 	}
 	return level, nil
 }
 
 func parseSource(v string) (string, error) {
-	if _, ok := sources.Find(v); ok {
-		return v, nil
+	if _, ok := sources.Find(v); !ok {
+		return "", checkWord(v, sources.Names())
 	}
-	return oneOf(sources.Names()...)(v)
+	return v, nil
 }
 
 func checkAPIBase(v string) (string, error) {

@@ -70,10 +70,13 @@ func ParseMode(text string) (fs.FileMode, error) {
 	}
 }
 
+// Formats returns the values of File.Format.
+func Formats() []string { return []string{Raw, JSON} }
+
 // ParseFormat checks a value of File.Format.
 func ParseFormat(text string) (string, error) {
-	if text != Raw && text != JSON {
-		return "", fmt.Errorf("it must be %s or %s; template: gives any other form", Raw, JSON)
+	if !slices.Contains(Formats(), text) {
+		return "", fmt.Errorf("it must be %s; template: gives any other form", strings.Join(Formats(), " or "))
 	}
 	return text, nil
 }
