@@ -49,6 +49,17 @@ func (c Caller) Revoked() <-chan struct{} {
 	return c.get().revoked
 }
 
+// IsRevoked reports whether Revoked is closed. A handler that has waited checks this
+// before it answers.
+func (c Caller) IsRevoked() bool {
+	select {
+	case <-c.Revoked():
+		return true
+	default:
+		return false
+	}
+}
+
 // noUser is the user of the zero Caller.
 var noUser = &user{}
 

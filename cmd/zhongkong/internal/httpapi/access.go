@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/header"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -38,7 +39,7 @@ var (
 
 // login authenticates the caller by the Authorization header.
 func (a *accessControl) login(r *request) error {
-	c, ok := auth.FromAuthorization(first(r.Header["Authorization"]))
+	c, ok := auth.FromAuthorization(header.First(r.Header["Authorization"]))
 	if !ok {
 		a.refuse(r, "", errNoCredentials.Error())
 		return errNoCredentials
@@ -65,7 +66,7 @@ func (a *accessControl) authenticate(r *request, candidates ...auth.Credentials)
 func (a *accessControl) try(r *request, c auth.Credentials) (auth.Caller, error) {
 	from := auth.Addr(r.RemoteAddr)
 	caller, err := a.callers.Authenticate(r.Context(), from, c.Name, c.Password)
-	if err == nil && isRevoked(caller) { // changed while the password was verified
+	if err == nil && caller.IsRevoked() { // changed while the password was verified
 		caller, err = a.callers.Authenticate(r.Context(), from, c.Name, c.Password)
 	}
 	return caller, err
@@ -137,7 +138,7 @@ func (a *accessControl) refuse(r *request, name, reason string) {
 		return
 	}
 	a.log.LogAttrs(r.logContext(), level, "caller refused", attrs(
-		"caller", short(name), "from", r.RemoteAddr, "method", short(r.Method), "path", logging.Path(r.URL.Path), "why", reason)...)
+		"caller", logging.Short(name), "from", r.RemoteAddr, "method", logging.Short(r.Method), "path", logging.Path(r.URL.Path), "why", reason)...)
 }
 
 // WithoutCredentials returns how many requests were refused because they had no

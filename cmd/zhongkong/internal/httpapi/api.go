@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/accesslog"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/header"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/wechatapi"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/proxy"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
@@ -145,7 +146,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 func (a *API) serve(w http.ResponseWriter, r *request, e *endpoint) int {
 	// Before authentication, because a browser attaches the credentials that it
 	// knows to any request, and another site's page can try passwords.
-	if e.access != public && isCrossOrigin(r.Request) && (!e.linked || !isNavigation(r.Request)) {
+	if e.access != public && header.IsCrossOrigin(r.Request) && (!e.linked || !isNavigation(r.Request)) {
 		a.refuse(r, "", reasonCrossOrigin)
 		if e.weChat {
 			return wechatapi.WriteError(w, wechatapi.NotAllowed(problemCrossOrigin.message))

@@ -69,5 +69,5 @@ func (a *app) failCallback(w http.ResponseWriter, r *request, err error) int {
 
 func (a *app) logPush(r *request, level slog.Level, status int, err error) {
 	a.log.LogAttrs(r.logContext(), level, logging.PushRefused,
-		append(attrs("account", short(r.account), "why", err.Error(), "from", r.RemoteAddr), slog.Int("status", status))...)
+		append(attrs("account", logging.Short(r.account), "why", err.Error(), "from", r.RemoteAddr), slog.Int("status", status))...)
 }

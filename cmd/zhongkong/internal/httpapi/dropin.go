@@ -168,7 +168,7 @@ func (a *app) checked(r *request, account *coordinator.Account, s coordinator.Sn
 	case <-ctx.Done():
 	case <-a.stopping.Done():
 	}
-	if isRevoked(r.caller) {
+	if r.caller.IsRevoked() {
 		return coordinator.Snapshot{}, errRevoked
 	}
 	if newest, ok := account.Peek(); ok {

@@ -35,7 +35,7 @@ func (a *app) getEvents(w http.ResponseWriter, r *request) int {
 		var alive bool
 		select {
 		case e, ok := <-l.C:
-			alive = ok && !isRevoked(caller) && s.write("event: "+e.Type+"\ndata: "+string(e.JSON())+"\n\n")
+			alive = ok && !caller.IsRevoked() && s.write("event: "+e.Type+"\ndata: "+string(e.JSON())+"\n\n")
 		case <-ticker.C:
 			alive = s.write(": alive\n\n")
 		case <-revoked: // the caller has to authenticate again

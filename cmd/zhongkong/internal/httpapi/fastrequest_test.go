@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"testing"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/header"
 )
 
 // FuzzPlainRequests sends anything to the parser of plain requests: what it accepts,
@@ -39,10 +41,10 @@ func FuzzPlainRequests(f *testing.F) {
 		if all := r.Header["Authorization"]; len(all) != 1 || all[0] != got.authorization {
 			t.Errorf("its credentials are %q, and were taken for %q", all, got.authorization)
 		}
-		if all := r.Header["X-Request-Id"]; len(all) > 1 || first(all) != got.id {
+		if all := r.Header["X-Request-Id"]; len(all) > 1 || header.First(all) != got.id {
 			t.Errorf("its id is %q, and was taken for %q", all, got.id)
 		}
-		if r.Host == "" || r.Close || isCrossOrigin(r) || r.Header["If-None-Match"] != nil || r.Header["Upgrade"] != nil || r.Header["Expect"] != nil || r.Header["Te"] != nil {
+		if r.Host == "" || r.Close || header.IsCrossOrigin(r) || r.Header["If-None-Match"] != nil || r.Header["Upgrade"] != nil || r.Header["Expect"] != nil || r.Header["Te"] != nil {
 			t.Errorf("it asks for more: %v", r.Header)
 		}
 	})

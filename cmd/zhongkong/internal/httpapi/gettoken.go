@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/header"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/formdata"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -54,7 +55,7 @@ func (a *app) getTokenAccount(w http.ResponseWriter, r *request) (*coordinator.A
 	}
 	credentials := form.Credentials()
 	if credentials == nil && form.IsAnonymous() {
-		if c, ok := auth.FromAuthorization(first(r.Header["Authorization"])); ok {
+		if c, ok := auth.FromAuthorization(header.First(r.Header["Authorization"])); ok {
 			credentials = append(credentials, c)
 		}
 	}

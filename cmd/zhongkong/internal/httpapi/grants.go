@@ -147,7 +147,7 @@ func (a *app) consent(r *request, account *coordinator.Account, consent coordina
 	defer a.holding.release(r.caller.Name())
 	ctx, cancel := r.waitContext(grantWait)
 	defer cancel()
-	if isRevoked(r.caller) { // changed while the body arrived
+	if r.caller.IsRevoked() { // changed while the body arrived
 		return errRevoked
 	}
 	return account.Consent(coordinator.WithCaller(ctx, r.caller.Name()+" (api)"), consent)

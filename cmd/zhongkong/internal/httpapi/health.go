@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/header"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -65,7 +66,7 @@ var (
 // token here if it knows the account's name.
 func (a *app) getReady(w http.ResponseWriter, r *request) int {
 	if r.Header.Get("Authorization") != "" {
-		if isCrossOrigin(r.Request) {
+		if header.IsCrossOrigin(r.Request) {
 			a.refuse(r, "", reasonCrossOrigin)
 			return writeProblem(w, problemCrossOrigin)
 		}

@@ -14,15 +14,6 @@ const (
 	levelFailed    = slog.LevelError
 )
 
-// short truncates a string that a client chose.
-func short(s string) string {
-	const longest = 128
-	if len(s) > longest {
-		return s[:longest] + "..."
-	}
-	return s
-}
-
 // attrs makes attributes of pairs of strings. Audit lines are made of strings
 // alone, so that no value can print more than is visible in the code.
 func attrs(pairs ...string) []slog.Attr {

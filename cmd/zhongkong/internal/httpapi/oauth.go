@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/header"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/formdata"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -76,7 +77,7 @@ func (a *app) oauthAccount(w http.ResponseWriter, r *request) (*coordinator.Acco
 	default:
 		return nil, &oauthRefusal{oauthUnsupportedGrant, "grant_type must be client_credentials"}
 	}
-	credentials, err := clientOf(first(r.Header["Authorization"]), form)
+	credentials, err := clientOf(header.First(r.Header["Authorization"]), form)
 	if err != nil {
 		if errors.Is(err, errNoCredentials) {
 			a.refuse(r, "", err.Error())
@@ -209,7 +210,7 @@ type metadata struct {
 // X-Forwarded-Proto can make it https, never less.
 func getMetadata(w http.ResponseWriter, r *request) int {
 	base := url.URL{Scheme: "http", Host: r.Host}
-	if r.TLS != nil || strings.EqualFold(first(r.Header["X-Forwarded-Proto"]), "https") {
+	if r.TLS != nil || strings.EqualFold(header.First(r.Header["X-Forwarded-Proto"]), "https") {
 		base.Scheme = "https"
 	}
 	if parsed, err := url.Parse(base.String()); err != nil || parsed.Host == "" || *parsed != base {

@@ -28,7 +28,7 @@ func (a *API) plainAnswer(from netip.Addr, r tokenRequest) (plainAnswer, bool) {
 		return plainAnswer{}, false
 	}
 	caller, ok := a.callers.Proved(from, credentials.Name, credentials.Password)
-	if !ok || isRevoked(caller) || caller.Phantom() || !caller.May(r.account) {
+	if !ok || caller.IsRevoked() || caller.Phantom() || !caller.May(r.account) {
 		return plainAnswer{}, false
 	}
 	account, ok := a.zk.Account(r.account)

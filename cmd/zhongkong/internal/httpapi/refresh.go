@@ -83,14 +83,14 @@ func (a *app) replace(r *request, account *coordinator.Account, rejected coordin
 	)
 	line := how
 	switch {
-	case isRevoked(r.caller): // changed while the body arrived
+	case r.caller.IsRevoked(): // changed while the body arrived
 	case rejected.IsZero():
 		s, err = account.Refresh(ctx)
 	default:
 		line += ", token reported as rejected"
 		s, err = account.Invalidate(ctx, rejected)
 	}
-	if isRevoked(r.caller) {
+	if r.caller.IsRevoked() {
 		s, err = coordinator.Snapshot{}, errRevoked
 	}
 	a.logRefresh(r, account.Name(), line, s.Generation, err)

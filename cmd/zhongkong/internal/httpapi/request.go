@@ -41,17 +41,6 @@ func badRequestf(format string, args ...any) error { return &badRequest{fmt.Spri
 // or its rights change.
 var errRevoked = errors.New("this caller was removed, or its password or its rights were changed")
 
-// isRevoked reports whether a caller has been removed or changed since it was
-// authenticated. A handler that has waited checks this before it answers.
-func isRevoked(c auth.Caller) bool {
-	select {
-	case <-c.Revoked():
-		return true
-	default:
-		return false
-	}
-}
-
 // waitContext returns a context that ends with the request, after d, or when the
 // caller is revoked.
 func (r *request) waitContext(d time.Duration) (context.Context, context.CancelFunc) {
@@ -120,13 +109,4 @@ func decodeStrict(body []byte, v any) error {
 		return errors.New("the object is followed by something else")
 	}
 	return nil
-}
-
-// first returns the first value of a header that was looked up by its canonical
-// name, which avoids the conversion of Header.Get.
-func first(values []string) string {
-	if len(values) == 0 {
-		return ""
-	}
-	return values[0]
 }

@@ -60,7 +60,7 @@ func (a *app) hold(w http.ResponseWriter, r *request, p *longPoll, current *resp
 	for {
 		newest, changed, err := p.state()
 		switch {
-		case isRevoked(r.caller): // first, because a token may have arrived as well
+		case r.caller.IsRevoked(): // first, because a token may have arrived as well
 			return a.fail(w, r, errRevoked)
 		case newest.generation > after:
 			return a.writeToken(w, r, newest)
@@ -113,7 +113,7 @@ func (a *app) awaitFirst(r *request, account *coordinator.Account, wait time.Dur
 	defer cancel()
 	defer context.AfterFunc(a.stopping, cancel)()
 	s, err := account.Current(ctx)
-	if isRevoked(r.caller) {
+	if r.caller.IsRevoked() {
 		return coordinator.Snapshot{}, errRevoked
 	}
 	return s, err

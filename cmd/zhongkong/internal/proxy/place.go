@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/header"
 )
 
 // Place is where an upstream expects the token. The zero Place is none.
@@ -71,12 +73,12 @@ func (p Place) take(r *http.Request) string {
 	case inQuery:
 		return parameter(r.URL.RawQuery, p.name)
 	case inBearer:
-		scheme, rest, ok := strings.Cut(first(r.Header[authorization]), " ")
+		scheme, rest, ok := strings.Cut(header.First(r.Header[authorization]), " ")
 		if ok && strings.EqualFold(scheme, "Bearer") {
 			return strings.Trim(rest, " ")
 		}
 	case inHeader:
-		return first(r.Header[p.name])
+		return header.First(r.Header[p.name])
 	}
 	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/header"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
 )
 
@@ -16,7 +17,7 @@ import (
 // and who sends an open request without a name.
 func (r *route) prove(req *http.Request, open bool) (auth.Caller, problem) {
 	token := r.Put.take(req)
-	c, named := auth.FromAuthorization(first(req.Header[authorization]))
+	c, named := auth.FromAuthorization(header.First(req.Header[authorization]))
 	if token != "" && !open && (!named || r.Put.kind == inBearer) {
 		// A bearer token may look like NAME~PASSWORD. A password is not looked up as a
 		// former token.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/accesslog"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/header"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 )
@@ -158,7 +159,7 @@ func refuseForm(req *http.Request) (problem, bool) {
 		return problemMethod, true
 	case len(req.Header[authorization]) > 1:
 		return problemTwice, true
-	case isFromAnotherSite(req):
+	case header.IsCrossOrigin(req):
 		return problemSite, true
 	}
 	offered := req.Header["Upgrade"] // as the server has made the names canonical
@@ -171,27 +172,6 @@ func refuseForm(req *http.Request) (problem, bool) {
 		req.Header.Del("Upgrade")
 	}
 	return problem{}, false
-}
-
-// isFromAnotherSite reports whether a browser sent the request for a page of
-// another site.
-func isFromAnotherSite(req *http.Request) bool {
-	switch site, origin := first(req.Header["Sec-Fetch-Site"]), first(req.Header["Origin"]); {
-	case site == "" && origin != "":
-		u, err := url.Parse(origin)
-		return err != nil || u.Host != req.Host
-	default:
-		return site != "" && site != "same-origin" && site != "none"
-	}
-}
-
-// first returns the first value of a header that was looked up by its canonical
-// name, which spares making the name canonical.
-func first(values []string) string {
-	if len(values) == 0 {
-		return ""
-	}
-	return values[0]
 }
 
 // tokenEndpoint returns the path at which this server answers what a client asks
@@ -270,7 +250,7 @@ func (c *call) ending() string {
 	switch {
 	case c.answeredBy != nil && !c.download.broken && !c.paced.broken:
 		return "whole"
-	case isRevoked(c.caller):
+	case c.caller.IsRevoked():
 		return "revoked"
 	case c.in.Context().Err() != nil, c.paced.broken:
 		return "gone"
@@ -294,7 +274,7 @@ func (c *call) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	}
 	p := problemOfCall(err)
 	switch {
-	case isRevoked(c.caller):
+	case c.caller.IsRevoked():
 		p = problemRevoked
 	case p.code != problemLong.code && c.upload.broken.Load():
 		p = problemBody
@@ -331,7 +311,7 @@ func (c *call) log(level slog.Level, event string, more ...slog.Attr) {
 	}
 	line := append(make([]slog.Attr, 0, 6+len(more)),
 		slog.String("route", r.Name), slog.String("account", r.Account),
-		slog.String("from", req.RemoteAddr), slog.String("method", short(req.Method)))
+		slog.String("from", req.RemoteAddr), slog.String("method", logging.Short(req.Method)))
 	switch name := c.caller.Name(); {
 	case name != "":
 		line = append(line, slog.String("caller", name))
@@ -342,15 +322,6 @@ func (c *call) log(level slog.Level, event string, more ...slog.Attr) {
 		line = append(line, slog.String("path", logging.Path(c.path)))
 	}
 	r.p.log.LogAttrs(requestid.With(context.Background(), c.id), level, event, append(line, more...)...)
-}
-
-// short cuts what a stranger chose.
-func short(s string) string {
-	const longest = 128
-	if len(s) > longest {
-		return s[:longest] + "..."
-	}
-	return s
 }
 
 // buffers are what bodies are copied through.

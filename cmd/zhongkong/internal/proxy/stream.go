@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 // paced is a ResponseWriter that moves the connection's deadlines on as long as
@@ -73,7 +71,7 @@ func (u *upload) Read(b []byte) (int, error) {
 	if u.call.ended.Load() { // the connection's deadlines are the next request's
 		return 0, http.ErrBodyReadAfterClose
 	}
-	if isRevoked(u.call.caller) {
+	if u.call.caller.IsRevoked() {
 		return 0, errRevoked
 	}
 	control := http.NewResponseController(u.call.paced.ResponseWriter)
@@ -124,7 +122,7 @@ type download struct {
 }
 
 func (d *download) Read(b []byte) (int, error) {
-	if isRevoked(d.call.caller) {
+	if d.call.caller.IsRevoked() {
 		d.broken = true
 		return 0, errRevoked
 	}
@@ -192,15 +190,4 @@ func (c *call) watchCaller(ctx context.Context, cancel context.CancelCauseFunc) 
 		case <-ctx.Done():
 		}
 	})
-}
-
-// isRevoked reports whether a caller was removed or changed, or its password removed,
-// since it was proved.
-func isRevoked(c auth.Caller) bool {
-	select {
-	case <-c.Revoked():
-		return true
-	default:
-		return false
-	}
 }
