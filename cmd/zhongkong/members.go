@@ -24,7 +24,6 @@ type keeper interface {
 type keeperConfig struct {
 	config  config.Account
 	account *coordinator.Account
-	grants  coordinator.GrantStore
 	members *members
 	present []string // the members that are there already
 }
@@ -113,11 +112,7 @@ func (m *members) keep(a config.Account) error {
 	if !ok {
 		return coordinator.ErrUnknownAccount
 	}
-	grants, ok := any(m.d.store).(coordinator.GrantStore)
-	if !ok {
-		return coordinator.ErrNoGrants
-	}
-	k, err := newKeeper(keeperConfig{a, account, grants, m, m.of(a.Name)})
+	k, err := newKeeper(keeperConfig{a, account, m, m.of(a.Name)})
 	if err != nil {
 		return err
 	}
@@ -266,17 +261,13 @@ func (m *members) callback(name string) (httpapi.Callback, bool) {
 // addMembers adds the members of the configured accounts to the configuration, as far as
 // this process may read them.
 func (s *session) addMembers(ctx context.Context) {
-	grants, ok := any(s.store).(coordinator.GrantStore)
-	if !ok {
-		return
-	}
 	var all []config.Account
 	for _, a := range s.cfg.Accounts {
 		kind := a.Kind().Members
 		if kind == nil {
 			continue
 		}
-		names, err := grants.GrantMembers(ctx, a.Name)
+		names, err := s.store.GrantMembers(ctx, a.Name)
 		if err != nil {
 			s.log.Warn("the members of an account cannot be read", "account", a.Name, "error", err)
 			continue

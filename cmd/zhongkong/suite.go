@@ -26,7 +26,7 @@ func newSuite(c keeperConfig) (keeper, error) {
 	config := wecom.SuiteConfig{
 		SuiteID: sources.SuiteID(v), CorpID: v.Text["corpid"], Corps: sources.Authorizers(v),
 		Token: v.Text["callback_token"], EncodingAESKey: v.Text["encoding_aes_key"], PreviousKey: v.Text["previous_encoding_aes_key"],
-		Account: c.account, Coordinator: d.zk, Grants: c.grants, Following: c.present, BaseURL: v.APIBase, Logger: d.log,
+		Account: c.account, Coordinator: d.zk, Grants: d.store, Following: c.present, BaseURL: v.APIBase, Logger: d.log,
 		Add: func(name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
 			return c.members.add(c.config, name, source, parent)
 		},
