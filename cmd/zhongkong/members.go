@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -26,6 +28,17 @@ type keeperConfig struct {
 	account *coordinator.Account
 	members *members
 	present []string // the members that are there already
+}
+
+// newKeeper returns the keeper of an account with members.
+func newKeeper(c keeperConfig) (keeper, error) {
+	switch c.config.Source {
+	case sources.WeComSuite:
+		return newSuite(c)
+	case sources.WeChatPlatform:
+		return newPlatform(c)
+	}
+	return nil, fmt.Errorf("source %s has no members", c.config.Source)
 }
 
 // members are a daemon's accounts that appear by themselves.

@@ -61,7 +61,7 @@ func (s *session) simulate(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	w, err := startSandbox(l, s.log)
+	w, err := newSandboxServer(l, s.log)
 	if err != nil {
 		return err
 	}
@@ -115,8 +115,8 @@ type sandboxServer struct {
 	vendors map[string]*vendor // by account
 }
 
-// startSandbox serves a simulator without accounts on l.
-func startSandbox(l net.Listener, log *slog.Logger) (*sandboxServer, error) {
+// newSandboxServer serves a simulator without accounts on l.
+func newSandboxServer(l net.Listener, log *slog.Logger) (*sandboxServer, error) {
 	w, err := wechattest.Open(wechattest.Config{})
 	if err != nil {
 		_ = l.Close()
@@ -163,7 +163,7 @@ func (s *session) startSandbox(addresses ...string) error {
 		return err
 	}
 	s.sandboxed = true
-	if s.sandbox, err = startSandbox(l, s.log); err != nil {
+	if s.sandbox, err = newSandboxServer(l, s.log); err != nil {
 		return err
 	}
 	return s.sandbox.replaceIssuers(s.cfg)

@@ -1,23 +1,10 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wecom"
 )
-
-// newKeeper returns the keeper of an account with members.
-func newKeeper(c keeperConfig) (keeper, error) {
-	switch c.config.Source {
-	case sources.WeComSuite:
-		return newSuite(c)
-	case sources.WeChatPlatform:
-		return newPlatform(c)
-	}
-	return nil, fmt.Errorf("source %s has no members", c.config.Source)
-}
 
 // newSuite returns the keeper of the corps of a suite.
 func newSuite(c keeperConfig) (keeper, error) {
