@@ -262,10 +262,3 @@ func (d *daemon) source(account string) string {
 	a, _ := d.current.Load().Account(account)
 	return a.Source
 }
-
-func failureWords(f *coordinator.Failure) string {
-	if f.Code == "" {
-		return f.Message
-	}
-	return fmt.Sprintf("%s: %s", f.Code, f.Message)
-}

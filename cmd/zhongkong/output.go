@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 func (p program) printJSON(v any) error {
@@ -91,3 +93,11 @@ func brief(d time.Duration) string {
 }
 
 func dash(s string) string { return cmp.Or(s, "-") }
+
+// failureWords returns a failure as the commands print it.
+func failureWords(f *coordinator.Failure) string {
+	if f.Code == "" {
+		return f.Message
+	}
+	return fmt.Sprintf("%s: %s", f.Code, f.Message)
+}
