@@ -62,14 +62,14 @@ func TestDoctorChecksWhatGrantsNeed(t *testing.T) {
 	finds(t, all, "grant", resultFail, "zhongkong login "+appID)
 	finds(t, all, "secret", resultOK, "accepts") // tried by a call that needs no grant
 
-	if err := s.openGrantFiles(); err != nil {
+	if err := s.openGrantDirs(); err != nil {
 		t.Fatal(err)
 	}
 	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("refresh"), Ends: 103 * 24 * time.Hour}, time.Now().Add(-100*24*time.Hour))
 	err := errors.Join(
 		s.store.SaveGrant(t.Context(), appID, g, g.Summary(s.cfg.Accounts[0].Grant, time.Now())),
-		s.files.copy.Put(t.Context(), appID, g),
-		s.files.spool.Write(coordinator.GrantAnswer{Account: appID, Fence: 1, Token: coordinator.NewToken("refresh")}))
+		s.grantDirs.copy.Put(t.Context(), appID, g),
+		s.grantDirs.spool.Write(coordinator.GrantAnswer{Account: appID, Fence: 1, Token: coordinator.NewToken("refresh")}))
 	if err != nil && !errors.Is(err, coordinator.ErrUnconfirmed) {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (d *daemon) reload() {
 	d.members.configure(next)
 	d.routes.tokens.Remember(parents(next)...)
 	accounts, users := d.apply(next), compareUsers(d.cfg.Users, next.Users)
-	d.written.Configure(next.TokenFiles)
+	d.tokenFiles.Configure(next.TokenFiles)
 	d.log.Info("configuration read again",
 		"accounts_added", accounts.added, "accounts_changed", accounts.changed, "accounts_removed", accounts.removed,
 		"users_added", users.added, "users_changed", users.changed, "users_removed", users.removed)

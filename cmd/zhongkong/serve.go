@@ -80,10 +80,10 @@ type daemon struct {
 	input   config.Input // read again at each reload
 	metrics *metrics.Metrics
 
-	zk       *coordinator.Coordinator
-	listener net.Listener
-	members  *members
-	written  *tokenfile.Set
+	zk         *coordinator.Coordinator
+	listener   net.Listener
+	members    *members
+	tokenFiles *tokenfile.Set
 	frontend
 	profiler *profiler // nil: none
 }
@@ -132,17 +132,17 @@ func (d *daemon) prepare(sandboxed bool) error {
 		}
 		cfg.Accounts = append(cfg.Accounts, account)
 	}
-	if err := d.openGrantFiles(); err != nil { // also without an account that has a grant: a reload may add one
+	if err := d.openGrantDirs(); err != nil { // also without an account that has a grant: a reload may add one
 		return err
 	}
-	d.files.keepGrants(&cfg)
+	d.grantDirs.keepGrants(&cfg)
 	if d.zk, err = newCoordinator(cfg); err != nil {
 		return err
 	}
 	d.members = newMembers(d)
-	d.written = tokenfile.NewSet(d.zk, d.log)
-	d.written.Configure(d.cfg.TokenFiles)
-	d.metrics.FollowFiles(d.written.Stats)
+	d.tokenFiles = tokenfile.NewSet(d.zk, d.log)
+	d.tokenFiles.Configure(d.cfg.TokenFiles)
+	d.metrics.FollowFiles(d.tokenFiles.Stats)
 	d.metrics.Follow(d.zk)
 	d.metrics.FollowStore(d.store.Stats)
 	d.metrics.FollowLog(d.queue.Dropped)
@@ -156,7 +156,7 @@ const shutdownGrace = 15 * time.Second
 // is under way.
 func (d *daemon) run(signalled context.Context) error {
 	defer d.setCollector()()
-	files := d.watchFilesAndHangups()
+	watched := d.watchFilesAndHangups()
 	d.announce()
 	ctx, stop := context.WithCancelCause(context.WithoutCancel(signalled))
 	defer stop(nil)
@@ -189,10 +189,10 @@ func (d *daemon) run(signalled context.Context) error {
 	wg.Go(func() { d.feedWatchdog(ctx) }) // ends with ctx
 	wg.Go(func() {                        // ends with ctx
 		d.consentInSandbox(ctx) // before a reload can
-		files.follow(ctx, d.reloadChanged)
+		watched.follow(ctx, d.reloadChanged)
 	})
 	wg.Go(func() { d.watchAttendance(ctx) }) // ends with ctx
-	wg.Go(func() { d.written.Run(ctx) })     // ends with ctx, when a write that has begun is done
+	wg.Go(func() { d.tokenFiles.Run(ctx) })  // ends with ctx, when a write that has begun is done
 	wg.Go(func() { d.members.run(ctx) })     // ends after ctx, when what is under way is stored
 	wg.Go(func() {                           // ends after ctx, when the responses under way are written
 		<-ctx.Done()

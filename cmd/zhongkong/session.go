@@ -22,16 +22,16 @@ import (
 // needed, because show must start fast.
 type session struct {
 	program
-	cfg     *config.Config
-	started *config.Config // as read at the start; some settings stay in force until the end
-	log     *slog.Logger
-	queue   *logging.Writer // of a daemon's log; nil: stderr is written directly
-	url     string          // of Redis
-	prefix  string          // of the keys in it
-	store   *redisstore.Store
-	once    *oneReading   // the store of a command that waits for one token
-	keys    *seal.Keyring // nil: tokens are not sealed
-	files   grantFiles
+	cfg       *config.Config
+	started   *config.Config // as read at the start; some settings stay in force until the end
+	log       *slog.Logger
+	queue     *logging.Writer // of a daemon's log; nil: stderr is written directly
+	url       string          // of Redis
+	prefix    string          // of the keys in it
+	store     *redisstore.Store
+	once      *oneReading   // the store of a command that waits for one token
+	keys      *seal.Keyring // nil: tokens are not sealed
+	grantDirs grantDirs
 
 	sandboxed bool                 // a simulator in this process issues all tokens
 	sandbox   *sandboxServer       // nil: the issuer is a real one
@@ -129,7 +129,7 @@ func (p program) input(c *cli.Context) config.Input {
 }
 
 func (s *session) close() {
-	s.files.close()
+	s.grantDirs.close()
 	if s.store != nil {
 		_ = s.store.Close()
 	}
@@ -186,12 +186,12 @@ func (s *session) coordinator(names ...string) (*coordinator.Coordinator, error)
 			if unsealed := s.cfg.Unsealed(); len(unsealed) > 0 {
 				return nil, &configError{errors.Join(unsealed...)}
 			}
-			if err := s.openGrantFiles(); err != nil {
+			if err := s.openGrantDirs(); err != nil {
 				return nil, err
 			}
 		}
 	}
-	s.files.keepGrants(&cfg)
+	s.grantDirs.keepGrants(&cfg)
 	return newCoordinator(cfg)
 }
 

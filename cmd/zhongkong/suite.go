@@ -19,11 +19,11 @@ func newSuite(c keeperConfig) (keeper, error) {
 		},
 		Remove: c.members.remove,
 	}
-	if d.files.spool != nil {
-		config.Spool = d.files.spool
+	if d.grantDirs.spool != nil {
+		config.Spool = d.grantDirs.spool
 	}
-	if d.files.copy != nil {
-		config.Copy = d.files.copy
+	if d.grantDirs.copy != nil {
+		config.Copy = d.grantDirs.copy
 	}
 	return wecom.NewSuite(config)
 }

@@ -59,7 +59,7 @@ func (s *session) filesToKeep(c *cli.Context) ([]tokenfile.File, *coordinator.Co
 	if err := s.open(s.cfg.Redis, s.cfg.Prefix); err != nil {
 		return nil, nil, err
 	}
-	files, err := s.tokenFiles(c, s.cfg)
+	files, err := s.syncedFiles(c, s.cfg)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -71,8 +71,8 @@ func (s *session) filesToKeep(c *cli.Context) ([]tokenfile.File, *coordinator.Co
 	return files, zk, err
 }
 
-// tokenFiles returns the files that a sync writes.
-func (s *session) tokenFiles(c *cli.Context, cfg *config.Config) ([]tokenfile.File, error) {
+// syncedFiles returns the files that a sync writes.
+func (s *session) syncedFiles(c *cli.Context, cfg *config.Config) ([]tokenfile.File, error) {
 	path := c.String("path")
 	switch {
 	case path == "" && (c.IsSet("format") || c.IsSet("mode")):
@@ -184,7 +184,7 @@ func (s *session) reloadFiles(c *cli.Context, zk *coordinator.Coordinator, set *
 	cfg, err := config.Load(s.input(c))
 	var files []tokenfile.File
 	if err == nil {
-		files, err = s.tokenFiles(c, cfg)
+		files, err = s.syncedFiles(c, cfg)
 	}
 	if err != nil {
 		s.log.Error("the new configuration is refused, the old one stays in use", "error", err)

@@ -11,23 +11,23 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
-// grantFiles are the directories in which grants are kept outside of Redis. A nil one is
+// grantDirs are the directories in which grants are kept outside of Redis. A nil one is
 // not configured.
-type grantFiles struct {
+type grantDirs struct {
 	spool *grantfile.Spool
 	copy  *grantfile.Copy
 }
 
-// openGrantFiles opens the configured directories.
-func (s *session) openGrantFiles() error {
+// openGrantDirs opens the configured directories.
+func (s *session) openGrantDirs() error {
 	var err error
-	if dir := s.cfg.GrantSpool; dir != "" && s.files.spool == nil {
-		if s.files.spool, err = grantfile.OpenSpool(dir, s.store.Instance(), s.grantSealer(sealedSpool)); err != nil {
+	if dir := s.cfg.GrantSpool; dir != "" && s.grantDirs.spool == nil {
+		if s.grantDirs.spool, err = grantfile.OpenSpool(dir, s.store.Instance(), s.grantSealer(sealedSpool)); err != nil {
 			return &configError{fmt.Errorf("%s: %w", s.cfg.Where("grants.spool"), err)}
 		}
 	}
-	if dir := s.cfg.GrantCopy; dir != "" && s.files.copy == nil {
-		if s.files.copy, err = grantfile.OpenCopy(dir, s.grantSealer(sealedCopy)); err != nil {
+	if dir := s.cfg.GrantCopy; dir != "" && s.grantDirs.copy == nil {
+		if s.grantDirs.copy, err = grantfile.OpenCopy(dir, s.grantSealer(sealedCopy)); err != nil {
 			return &configError{fmt.Errorf("%s: %w", s.cfg.Where("grants.copy"), err)}
 		}
 		s.resealCopies()
@@ -37,29 +37,29 @@ func (s *session) openGrantFiles() error {
 
 // resealCopies seals what an older key has sealed again, so that the key can be removed.
 func (s *session) resealCopies() {
-	if s.files.copy == nil {
+	if s.grantDirs.copy == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
-	if err := s.files.copy.Reseal(ctx); err != nil {
+	if err := s.grantDirs.copy.Reseal(ctx); err != nil {
 		s.log.Warn("copies of grants stay sealed with an older key: keep it in the key file", "error", err)
 	}
 }
 
 // keepGrants gives a coordinator the directories that are open.
-func (f grantFiles) keepGrants(cfg *coordinator.Config) {
-	if f.spool != nil {
-		cfg.Spool = f.spool
+func (g grantDirs) keepGrants(cfg *coordinator.Config) {
+	if g.spool != nil {
+		cfg.Spool = g.spool
 	}
-	if f.copy != nil {
-		cfg.Copy = f.copy
+	if g.copy != nil {
+		cfg.Copy = g.copy
 	}
 }
 
-func (f grantFiles) close() {
-	if f.spool != nil {
-		_ = f.spool.Close() // what is in it is kept by another process
+func (g grantDirs) close() {
+	if g.spool != nil {
+		_ = g.spool.Close() // what is in it is kept by another process
 	}
 }
 
