@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/reference"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/referencetest"
 	"github.com/zhongkong/zhongkong/coordinator/oauth"
 	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
@@ -52,7 +52,7 @@ func TestTheExampleOfGrantsIsTrue(t *testing.T) {
 
 func TestThePagesHaveAllProfiles(t *testing.T) {
 	for i, page := range grantPages() {
-		reference.Part(t, page, "profiles", profileTable(i == 1))
+		referencetest.Part(t, page, "profiles", profileTable(i == 1))
 	}
 }
 
@@ -71,7 +71,7 @@ func profileTable(chinese bool) string {
 		}
 	}
 	var b strings.Builder
-	reference.Heading(&b, heading...)
+	referencetest.Heading(&b, heading...)
 	for _, p := range oauth.Profiles() {
 		used := words["never"]
 		switch {
@@ -98,7 +98,7 @@ func profileTable(chinese bool) string {
 		if len(ends) == 0 {
 			ends = []string{words["unknown"]}
 		}
-		reference.Row(&b, "`"+p.Name+"`", "["+p.Title+"]("+p.Documentation+")", used, strings.Join(ends, words["and"]))
+		referencetest.Row(&b, "`"+p.Name+"`", "["+p.Title+"]("+p.Documentation+")", used, strings.Join(ends, words["and"]))
 	}
 	return b.String()
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/reference"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/referencetest"
 )
 
 // commandWords are the words of the page of commands around those of the table.
@@ -21,7 +21,7 @@ type commandWords struct {
 }
 
 func TestThePageOfCommandsIsThatOfTheTable(t *testing.T) {
-	catalog := reference.Open(t, "internal/reference/zh/commands.po")
+	catalog := referencetest.Open(t, "internal/referencetest/zh/commands.po")
 	english := commandWords{
 		file: "docs/reference/commands.md",
 		introduction: `# Commands
@@ -60,7 +60,7 @@ same for all commands.
 		say: catalog.Chinese, chinese: true,
 	}
 	for _, words := range []commandWords{english, chinese} {
-		reference.Page(t, words.file, words.page())
+		referencetest.Page(t, words.file, words.page())
 	}
 }
 
@@ -68,9 +68,9 @@ func (w commandWords) page() string {
 	all := newCommandTable(program{}.app())
 	var b strings.Builder
 	b.WriteString(w.introduction)
-	reference.Heading(&b, w.commands...)
+	referencetest.Heading(&b, w.commands...)
 	for _, c := range all.Commands {
-		reference.Row(&b, "["+c.Name+"](#"+c.Name+")", w.marked(w.say(c.Usage)))
+		referencetest.Row(&b, "["+c.Name+"](#"+c.Name+")", w.marked(w.say(c.Usage)))
 	}
 	settings, _ := w.split(all.Globals)
 	fmt.Fprintf(&b, "\n%s%s\n", w.global, settings)
@@ -78,9 +78,9 @@ func (w commandWords) page() string {
 		w.command(&b, c)
 	}
 	b.WriteString("\n" + w.variables)
-	reference.Heading(&b, w.names...)
+	referencetest.Heading(&b, w.names...)
 	for _, name := range variables {
-		reference.Row(&b, "`"+name+"`", w.marked(w.variable(all, name)))
+		referencetest.Row(&b, "`"+name+"`", w.marked(w.variable(all, name)))
 	}
 	return b.String()
 }
@@ -95,7 +95,7 @@ func (w commandWords) command(b *strings.Builder, c command) {
 	}
 	if len(own) > 0 {
 		b.WriteString("\n")
-		reference.Heading(b, w.options...)
+		referencetest.Heading(b, w.options...)
 	}
 	for _, o := range own {
 		usage, variable := cutVariable(o.Full)
@@ -109,7 +109,7 @@ func (w commandWords) command(b *strings.Builder, c command) {
 		if variable != "" {
 			flag += ", `" + variable + "`"
 		}
-		reference.Row(b, flag, usage)
+		referencetest.Row(b, flag, usage)
 	}
 }
 

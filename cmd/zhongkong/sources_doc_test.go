@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/reference"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/referencetest"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
@@ -105,7 +105,7 @@ func (b *bench) keysAreThoseOfThePage() {
 	client := sharedRedis.Client()
 	defer client.Close()
 	for _, file := range []string{"docs/reference/keys.md", "docs/reference/keys.zh-CN.md"} {
-		page := reference.ReadKeys(b.t, file)
+		page := referencetest.ReadKeys(b.t, file)
 		seen := page.Compare(b.t.Context(), b.t, client, b.env["ZHONGKONG_PREFIX"]+"-sandbox")
 		want := slices.DeleteFunc(page.All(), func(key string) bool {
 			// Only while a refresh is under way, and only in a cluster.
@@ -167,7 +167,7 @@ func exampleKey(t *testing.T) (key, certificate string) {
 
 func TestThePagesHaveAllPresets(t *testing.T) {
 	for i, page := range []string{"docs/sources/http.md", "docs/sources/http.zh-CN.md"} {
-		reference.Part(t, page, "presets", presetTable(i == 1))
+		referencetest.Part(t, page, "presets", presetTable(i == 1))
 	}
 }
 
@@ -182,7 +182,7 @@ func presetTable(chinese bool) string {
 		parent = "`of`：提供 token 的账号"
 	}
 	var b strings.Builder
-	reference.Heading(&b, heading...)
+	referencetest.Heading(&b, heading...)
 	for _, p := range httpsource.Presets() {
 		var parameters []string
 		for _, parameter := range p.Issuer.Parameters {
@@ -198,7 +198,7 @@ func presetTable(chinese bool) string {
 		if p.Issuer.NeedsParent() {
 			parameters = append(parameters, parent)
 		}
-		reference.Row(&b, "`"+p.Name+"`", "["+p.Issuer.Title+"]("+p.Issuer.Documentation+")", strings.Join(parameters, ", "), repeats[p.Issuer.Repeat])
+		referencetest.Row(&b, "`"+p.Name+"`", "["+p.Issuer.Title+"]("+p.Issuer.Documentation+")", strings.Join(parameters, ", "), repeats[p.Issuer.Repeat])
 	}
 	return b.String()
 }

@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/reference"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/referencetest"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
@@ -300,7 +300,7 @@ func (f *fleet) keysAreListed() {
 	client := f.redis.Client()
 	defer client.Close()
 	if client.Ping(ctx).Err() == nil { // the test may have ended it
-		reference.ReadKeys(f.t, "../docs/reference/keys.md").Compare(ctx, f.t, client, f.env["ZHONGKONG_PREFIX"])
+		referencetest.ReadKeys(f.t, "../docs/reference/keys.md").Compare(ctx, f.t, client, f.env["ZHONGKONG_PREFIX"])
 	}
 }
 

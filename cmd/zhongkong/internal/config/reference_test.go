@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/reference"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/referencetest"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 )
 
@@ -29,7 +29,7 @@ type pageWords struct {
 
 func TestTheReferenceIsThatOfTheTables(t *testing.T) {
 	for _, words := range []pageWords{english(), chinese(t)} {
-		reference.Page(t, words.file, referencePage(words))
+		referencetest.Page(t, words.file, referencePage(words))
 	}
 }
 
@@ -49,7 +49,7 @@ func referencePage(w pageWords) string {
 		if s.Reloads {
 			reloads = w.yes
 		}
-		reference.Row(&b, yaml, "`--"+s.Flag()+"`", "`"+s.Env()+"`", without, reloads, w.translate(s.Key, s.Usage))
+		referencetest.Row(&b, yaml, "`--"+s.Flag()+"`", "`"+s.Env()+"`", without, reloads, w.translate(s.Key, s.Usage))
 	}
 	fieldRows(&b, w, w.accounts, "accounts[].", commonFields())
 	sourceRows(&b, w)
@@ -63,7 +63,7 @@ func referencePage(w pageWords) string {
 func fieldRows[T any](b *strings.Builder, w pageWords, heading, prefix string, table []field[T]) {
 	fmt.Fprintf(b, "\n%s\n\n%s", heading, w.fields)
 	for _, f := range table {
-		reference.Row(b, "`"+f.key+"`", w.translate(prefix+f.key, f.usage))
+		referencetest.Row(b, "`"+f.key+"`", w.translate(prefix+f.key, f.usage))
 	}
 }
 
@@ -95,11 +95,11 @@ func sourceRows(b *strings.Builder, w pageWords) {
 		case len(kind.Of) > 0:
 			own = append(own, "`of`")
 		}
-		reference.Row(b, "`"+kind.Name+"`", w.translate("sources."+kind.Name, kind.Usage), strings.Join(own, ", "))
+		referencetest.Row(b, "`"+kind.Name+"`", w.translate("sources."+kind.Name, kind.Usage), strings.Join(own, ", "))
 	}
 	fmt.Fprintf(b, "\n%s\n\n%s", w.sourceFields, w.sourceFieldColumns)
 	for _, f := range fields {
-		reference.Row(b, "`"+f.Key+"`", forms[f.Form], strings.Join(of[f.Key], ", "), w.translate("fields."+f.Key, f.Usage))
+		referencetest.Row(b, "`"+f.Key+"`", forms[f.Form], strings.Join(of[f.Key], ", "), w.translate("fields."+f.Key, f.Usage))
 	}
 }
 

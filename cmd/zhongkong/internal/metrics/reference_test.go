@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/reference"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/referencetest"
 )
 
 // described is a metric as a scrape describes it.
@@ -63,7 +63,7 @@ var metricGroups = []struct {
 
 func TestThePageOfMetricsIsThatOfAScrape(t *testing.T) {
 	text := everything(t)
-	reference.Page(t, "../../docs/reference/metrics.md", metricsPage(text, `# Metrics
+	referencetest.Page(t, "../../docs/reference/metrics.md", metricsPage(text, `# Metrics
 
 [中文](metrics.zh-CN.md)
 
@@ -71,8 +71,8 @@ What `+"`GET /metrics`"+` of `+"`serve`"+` has, for Prometheus; a test generates
 none with `+"`--metrics-open`"+`. No metric holds a token. Labels with more values are named in the help text; `+"`account`"+` is the account's name. Beside these there are
 the usual `+"`go_…` and `process_…`"+` of the Go client. [Alerts and a dashboard](../../../../scripts/monitoring) use them.
 `, []string{"metric", "type", "labels", "meaning"}, false, func(help string) string { return help }))
-	catalog := reference.Open(t, "../reference/zh/metrics.po")
-	reference.Page(t, "../../docs/reference/metrics.zh-CN.md", metricsPage(text, `# 指标
+	catalog := referencetest.Open(t, "../referencetest/zh/metrics.po")
+	referencetest.Page(t, "../../docs/reference/metrics.zh-CN.md", metricsPage(text, `# 指标
 
 [English](metrics.md)
 
@@ -102,11 +102,11 @@ func metricsPage(text, introduction string, heading []string, chinese bool, say 
 			if len(d.labels) > 0 {
 				labels = "`" + strings.Join(d.labels, "`, `") + "`"
 			}
-			reference.Row(&section, "`"+d.name+"`", d.kind, labels, say(d.help))
+			referencetest.Row(&section, "`"+d.name+"`", d.kind, labels, say(d.help))
 		}
 		if section.Len() > 0 {
 			b.WriteString("\n## " + title + "\n\n")
-			reference.Heading(&b, heading...)
+			referencetest.Heading(&b, heading...)
 			b.WriteString(section.String())
 		}
 	}

@@ -49,7 +49,7 @@ func TestACallThatBreaksIsLoggedWithItsEnd(t *testing.T) {
 			t.Errorf("%s: a whole answer: %s", ended, text)
 		}
 		eventually(t, "the audit line of "+ended, func() bool { return strings.Contains(s.logged.String(), "ended="+ended) })
-		eventually(t, "the end of the call", func() bool { return s.InFlight() == 0 })
+		eventually(t, "the end of the call", func() bool { return s.slots.InUse() == 0 })
 		_, _ = resp.Body.Close(), conn.Close()
 		cancel()
 		for _, words := range []string{"msg=call ", "route=crm", "caller=sdk", "status=200"} {

@@ -154,7 +154,7 @@ func TestOneCallerDoesNotTakeAllPlaces(t *testing.T) {
 	for range 3 {
 		<-done
 	}
-	if n := s.InFlight(); n != 0 || s.Stats()[0].Limited != 2 {
+	if n := s.slots.InUse(); n != 0 || s.Stats()[0].Limited != 2 {
 		t.Errorf("%d calls under way, %+v", n, s.Stats()[0])
 	}
 }

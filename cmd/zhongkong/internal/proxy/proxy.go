@@ -215,6 +215,3 @@ func (p *Proxy) Stats() []Stats {
 	})
 	return all
 }
-
-// InFlight returns how many calls are under way on all routes.
-func (p *Proxy) InFlight() int { return p.slots.InUse() }

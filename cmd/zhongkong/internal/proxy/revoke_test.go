@@ -29,8 +29,8 @@ func TestACallEndsWithItsCallerWhileTheUpstreamIsSilent(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatal("the upstream's request goes on")
 		}
-		if s.InFlight() != 0 {
-			t.Errorf("%d under way", s.InFlight())
+		if s.slots.InUse() != 0 {
+			t.Errorf("%d under way", s.slots.InUse())
 		}
 	}
 }

@@ -254,11 +254,11 @@ func TestAClientThatGoesAwayEndsTheCall(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the upstream's request goes on")
 	}
-	for end := time.Now().Add(10 * time.Second); s.InFlight() > 0 && time.Now().Before(end); {
+	for end := time.Now().Add(10 * time.Second); s.slots.InUse() > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
-	if got := s.Stats()[0]; s.InFlight() != 0 || got.Gone != 1 {
-		t.Errorf("%d under way, %+v", s.InFlight(), got)
+	if got := s.Stats()[0]; s.slots.InUse() != 0 || got.Gone != 1 {
+		t.Errorf("%d under way, %+v", s.slots.InUse(), got)
 	}
 }
 

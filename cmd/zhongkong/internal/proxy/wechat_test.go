@@ -81,7 +81,7 @@ func TestACallGoesOnWithATokenThatDied(t *testing.T) {
 			t.Errorf("a post: %s", w.Body)
 		}
 		got := s.Stats()[0]
-		if got.Calls != 4 || got.Rejected != 1 || got.Repeated != 1 || got.Cured != 1 || s.InFlight() != 0 {
+		if got.Calls != 4 || got.Rejected != 1 || got.Repeated != 1 || got.Cured != 1 || s.slots.InUse() != 0 {
 			t.Errorf("Stats() = %+v", got)
 		}
 		if strings.Contains(s.logged.String(), held.Reveal()) || strings.Contains(s.logged.String(), "access_token") {
@@ -275,8 +275,8 @@ func TestAnUpstreamThatDoesNotAnswerIsGivenUp(t *testing.T) {
 		if took := time.Since(began); took != answerWithin || w.Code != http.StatusGatewayTimeout || strings.Contains(w.Body.String(), "errcode") {
 			t.Errorf("after %v: %d %s", took, w.Code, w.Body)
 		}
-		if got := s.Stats()[0]; got.Failed != 1 || s.InFlight() != 0 {
-			t.Errorf("%d under way, %+v", s.InFlight(), got)
+		if got := s.Stats()[0]; got.Failed != 1 || s.slots.InUse() != 0 {
+			t.Errorf("%d under way, %+v", s.slots.InUse(), got)
 		}
 	})
 }
@@ -291,7 +291,7 @@ func TestAnAnswerThatStallsIsEnded(t *testing.T) {
 		go func() { _, _ = writer.Write([]byte("begun")) }()
 		began := time.Now()
 		w := callWith(s, "GET", "/proxy/wx"+users, "", "Authorization: "+basic)
-		if took := time.Since(began); took != answerStall || w.Body.String() != "begun" || s.InFlight() != 0 {
+		if took := time.Since(began); took != answerStall || w.Body.String() != "begun" || s.slots.InUse() != 0 {
 			t.Errorf("after %v: %s", took, w.Body)
 		}
 	})

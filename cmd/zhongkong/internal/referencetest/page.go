@@ -1,6 +1,6 @@
-// Package reference compares the pages of the documentation that are generated with
-// the tables of the program that they are generated from. Only tests use it.
-package reference
+// Package referencetest compares the pages of the documentation that are generated with
+// the tables of the program that they are generated from.
+package referencetest
 
 import (
 	"flag"
