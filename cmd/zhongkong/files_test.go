@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 )
 
@@ -46,7 +47,7 @@ func TestShowPrintsATokenInEachForm(t *testing.T) {
 
 func TestATokenThatAShellCouldMisreadIsQuoted(t *testing.T) {
 	for _, f := range tokenFormats() {
-		var out buffer
+		var out logtest.Buffer
 		p := program{stdout: &out}
 		err := f.print(p, wire.Token{AccessToken: `a'b $(reboot)`})
 		if want := `ACCESS_TOKEN='a'\''b $(reboot)'` + "\n"; f.name == "env" && (err != nil || out.String() != want) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
@@ -111,7 +112,7 @@ func TestAClientCertificateThatWasRenewedIsUsedByTheNextConnection(t *testing.T)
 	certFile, keyFile := authority.Issue(t)
 	used := make(chan string, 1) // by the client of each handshake
 	server := handshakes(t, authority, used)
-	var log buffer
+	var log logtest.Buffer
 	c := &clientCertificate{certFile: certFile, keyFile: keyFile, log: slog.New(slog.NewTextHandler(&log, nil))}
 	if err := c.read(); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/coordinator/wecom/wecomtest"
 )
 
@@ -158,7 +159,7 @@ func TestEveryListHasTheCorpsOfASuite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &session{program: program{stderr: &buffer{}, env: env}, cfg: cfg}
+	s := &session{program: program{stderr: &logtest.Buffer{}, env: env}, cfg: cfg}
 	if err := s.open(cfg.Redis, cfg.Prefix); err != nil {
 		t.Fatal(err)
 	}

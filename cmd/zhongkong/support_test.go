@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"io"
@@ -10,10 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
@@ -126,8 +125,8 @@ type running struct {
 	b      *bench
 	args   []string
 	cancel context.CancelFunc // as SIGTERM would
-	stdout buffer
-	stderr buffer
+	stdout logtest.Buffer
+	stderr logtest.Buffer
 	done   chan struct{}
 	code   int // when done is closed
 }
@@ -236,24 +235,6 @@ func (b *bench) file(name, content string) string {
 		b.t.Fatal(err)
 	}
 	return path
-}
-
-// buffer is a bytes.Buffer for two goroutines.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func chmod(t *testing.T, path string, mode os.FileMode) {

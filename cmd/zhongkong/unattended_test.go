@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
@@ -16,7 +17,7 @@ import (
 
 func TestTheLogOfAReaderSaysOnceThatNoProcessRefreshes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out buffer
+		var out logtest.Buffer
 		store := memstore.New()
 		start := func(instance string, source coordinator.Source) (zk *coordinator.Coordinator, stop func()) {
 			zk, err := coordinator.New(coordinator.Config{

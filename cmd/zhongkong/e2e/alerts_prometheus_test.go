@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 )
 
 const alertRules = "../../../scripts/monitoring/alerts.yml"
@@ -141,10 +143,10 @@ func (p *prometheus) firing() []map[string]string {
 
 // runPrometheus runs Debian's Prometheus with a configuration file until the test ends, and
 // returns what it says.
-func runPrometheus(t *testing.T, config string) *buffer {
+func runPrometheus(t *testing.T, config string) *logtest.Buffer {
 	t.Helper()
 	cmd := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+t.TempDir(), "--web.listen-address=127.0.0.1:0")
-	said := new(buffer)
+	said := new(logtest.Buffer)
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v: scripts/install installs it", err)

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 )
 
 // recipe is what a section of docs/files.md has in blocks of code, with the directory of
@@ -124,7 +126,7 @@ func TestNginxReloadsTheTokenFromAFile(t *testing.T) {
 		return strings.Contains(serve.stderr.String(), "the command of a token file fails")
 	})
 	server := exec.Command(nginx, "-p", r.dir, "-c", config)
-	var said buffer
+	var said logtest.Buffer
 	server.Stdout, server.Stderr = &said, &said
 	if err := server.Start(); err != nil {
 		t.Fatalf("%v: scripts/install installs it", err)

@@ -3,7 +3,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -17,11 +16,11 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/referencetest"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
@@ -177,8 +176,8 @@ func (f *fleet) eventually(within time.Duration, what string, ok func() bool) ti
 type process struct {
 	f      *fleet
 	cmd    *exec.Cmd
-	stdout buffer
-	stderr buffer
+	stdout logtest.Buffer
+	stderr logtest.Buffer
 	done   chan struct{} // closed when it has ended
 	url    string        // of a serve
 }
@@ -344,24 +343,6 @@ func (f *fleet) keysKeepSecrets() {
 			}
 		}
 	}
-}
-
-// buffer is a bytes.Buffer for two goroutines.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func writeFile(t *testing.T, path, content string) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
@@ -30,7 +31,7 @@ type issuerStage struct {
 	zk     *coordinator.Coordinator
 	api    *API
 	gate   *auth.Authenticator
-	log    *logBook
+	log    *logtest.Buffer
 	probes atomic.Int64
 }
 
@@ -51,7 +52,7 @@ func sdkUsers(n int) []auth.User {
 func onIssuer(t *testing.T, test func(s *issuerStage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &issuerStage{t: t, issuer: wechattest.New(wechattest.Config{Seed: 1}), store: memstore.New(), log: &logBook{}}
+		s := &issuerStage{t: t, issuer: wechattest.New(wechattest.Config{Seed: 1}), store: memstore.New(), log: &logtest.Buffer{}}
 		defer s.issuer.Close()
 		source, err := wechat.Config{AppID: checkedAccount, Secret: wechattest.DefaultSecret, Transport: s.issuer.Transport()}.Source()
 		if err != nil {

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 )
 
 // serveAtMost serves a stage's API over at most so many connections.
@@ -309,7 +311,7 @@ func TestWhoGivesWay(t *testing.T) {
 
 func TestTheLogSaysOnceAMinuteHowManyWereClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log logBook
+		var log logtest.Buffer
 		cs := newConnections(32, slog.New(slog.NewTextHandler(&log, nil))) // 8 strangers
 		for i := range 8 + 150 {
 			put(t, cs, fmt.Sprint("192.0.2.", i), idle)

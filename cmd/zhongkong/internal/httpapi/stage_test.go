@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/events"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/requestid"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
@@ -44,7 +44,7 @@ type stage struct {
 	zk      *coordinator.Coordinator
 	api     *API
 	server  *httptest.Server
-	log     *logBook
+	log     *logtest.Buffer
 	told    sync.Map // the accounts of whose first token the streams have been told
 }
 
@@ -100,7 +100,7 @@ func stageOver(
 	t testing.TB, front coordinator.Store, store *memstore.Store, sources map[string]*coordinatortest.Source, change ...func(*Config),
 ) *stage {
 	t.Helper()
-	s := &stage{t: t, store: store, sources: sources, log: &logBook{}}
+	s := &stage{t: t, store: store, sources: sources, log: &logtest.Buffer{}}
 	hub := events.New()
 	observe := func(o coordinator.Observation) {
 		hub.Observe(o)
@@ -243,24 +243,6 @@ func (r reply) field(name string) any {
 }
 
 const formType = "application/x-www-form-urlencoded"
-
-// logBook keeps what was logged.
-type logBook struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // refusal is an issuer that refuses for good.
 func refusal() coordinatortest.Outcome {

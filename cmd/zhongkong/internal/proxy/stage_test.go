@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
@@ -37,26 +37,9 @@ type stage struct {
 	callers *auth.Authenticator
 	account Account
 	sealer  *phantom.Sealer
-	logged  *syncBuffer
+	logged  *logtest.Buffer
 
-	ofCoordinator *syncBuffer // its log, in a bubble
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	ofCoordinator *logtest.Buffer // its log, in a bubble
 }
 
 // usersWithout returns the callers of the tests, without those of some names.
@@ -96,7 +79,7 @@ func (s *stage) verifier(t testing.TB, name string) []byte {
 // newStage makes a proxy with one route.
 func newStage(t testing.TB, route Route, account Account, change func(*Config)) *stage {
 	t.Helper()
-	s := &stage{account: account, logged: &syncBuffer{}}
+	s := &stage{account: account, logged: &logtest.Buffer{}}
 	var err error
 	if s.callers, err = auth.New(usersWithout()); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
@@ -29,7 +30,7 @@ func inBubble(t *testing.T, test func(t *testing.T, s *stage, sandbox *wechattes
 	synctest.Test(t, func(t *testing.T) {
 		sandbox := wechattest.New(wechattest.Config{Seed: 1})
 		t.Cleanup(sandbox.Close)
-		logged := &syncBuffer{}
+		logged := &logtest.Buffer{}
 		account := running(t, memstore.New(), "a", sandbox, slog.New(slog.NewTextHandler(logged, nil)))
 		s := newStage(t, weChatRoute(t, ""), account, func(c *Config) { c.Base = sandbox.Transport() })
 		s.ofCoordinator = logged

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
@@ -28,7 +29,7 @@ type stage struct {
 	t    *testing.T
 	zk   *coordinator.Coordinator
 	set  *Set
-	log  *lockedBuffer
+	log  *logtest.Buffer
 	dir  string
 	stop func()
 }
@@ -43,7 +44,7 @@ func newStage(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{t: t, zk: zk, log: &lockedBuffer{}, dir: t.TempDir()}
+	s := &stage{t: t, zk: zk, log: &logtest.Buffer{}, dir: t.TempDir()}
 	s.set = NewSet(zk, slog.New(slog.NewTextHandler(s.log, nil)))
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -94,24 +95,6 @@ func (s *stage) says(words string) {
 func lines(path string) int {
 	text, _ := os.ReadFile(path)
 	return bytes.Count(text, []byte("\n"))
-}
-
-// lockedBuffer is a bytes.Buffer for two goroutines.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func TestEachTokenIsWrittenAndTheCommandIsRun(t *testing.T) {
