@@ -2,28 +2,73 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
+	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
 // signing are the kinds of account that sign pages.
 var signing = []string{sources.JSAPITicket, sources.WeComJSAPITicket, sources.WeComAgentTicket}
 
-// overlap returns for how long an account's issuer accepts a token that was replaced.
-func (d *daemon) overlap(account string) time.Duration {
-	a, _ := d.current.Load().Account(account)
+// directory is the daemon's httpapi.Directory.
+type directory struct{ d *daemon }
+
+func (y directory) account(name string) config.Account {
+	a, _ := y.d.current.Load().Account(name)
+	return a
+}
+
+// Label implements httpapi.Directory.
+func (y directory) Label(account string) string { return y.account(account).Label }
+
+// PageLabel implements httpapi.Directory: the label, and the AppID if that is not the
+// name.
+func (y directory) PageLabel(account string) string {
+	a := y.account(account)
+	parts := []string{a.Label, a.AppID()}
+	if a.AppID() == "" || a.AppID() == a.Name {
+		parts[1] = ""
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
+}
+
+// Source implements httpapi.Directory.
+func (y directory) Source(account string) string { return y.account(account).Source }
+
+// Overlap implements httpapi.Directory.
+func (y directory) Overlap(account string) time.Duration {
+	a := y.account(account)
 	return a.Kind().Overlap(a.Values())
 }
 
-// directory is the daemon's httpapi.Directory.
-type directory struct{ d *daemon }
+// GrantIdle implements httpapi.Directory.
+func (y directory) GrantIdle(account string) time.Duration { return grantIdle(y.account(account)) }
+
+// Probe implements httpapi.Directory. Tickets are not checked: they are asked for again
+// every few minutes anyway, and the issuers answer few such calls.
+func (y directory) Probe(account string) httpapi.Probe {
+	a, ok := y.d.current.Load().Account(account)
+	if kind := a.Kind(); ok && kind.Probe != nil && !strings.HasSuffix(a.Source, "_ticket") {
+		if probe := kind.Probe(a.Values()); probe != nil {
+			return func(ctx context.Context, token coordinator.Token) error { return probe(ctx, token, y.d.tokenOf(a.Of)) }
+		}
+	}
+	return nil
+}
+
+// Callback implements httpapi.Directory.
+func (y directory) Callback(account string) (httpapi.Callback, bool) {
+	return y.d.members.callback(account)
+}
 
 // Ticket implements httpapi.Directory.
 func (y directory) Ticket(of, kind string) string {

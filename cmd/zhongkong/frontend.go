@@ -133,11 +133,10 @@ func (d *daemon) openFrontend() error {
 		return err
 	}
 	d.api = httpapi.New(httpapi.Config{
-		Coordinator: d.zk, Callers: d.auth, Proxy: d.routes, Directory: directory{d}, Probe: d.probe, Overlap: d.overlap,
+		Coordinator: d.zk, Callers: d.auth, Proxy: d.routes, Directory: directory{d},
 		Events: d.events, History: redisadmin.New(d.store),
-		Label: d.label, PageLabel: d.pageLabel, GrantIdle: d.grantIdle, Callback: d.members.callback,
 		Metrics: d.metrics, MetricsOpen: d.cfg.MetricsOpen,
-		Instance: d.store.Instance(), Version: built().String(), Logger: d.log, PageSource: d.source,
+		Instance: d.store.Instance(), Version: built().String(), Logger: d.log,
 	})
 	var err error
 	if d.web, err = httpapi.NewServer(d.api, exposure, d.log); err != nil {
@@ -156,19 +155,6 @@ func (d *daemon) openFrontend() error {
 	}
 	if err != nil {
 		return usagef("--udp %s: %v", d.cfg.UDP, cause(err))
-	}
-	return nil
-}
-
-// probe returns how to check a token at an account's issuer; nil: the account is not
-// configured, or there is no such call. Tickets are not checked: they are asked for again
-// every few minutes anyway, and the issuers answer few such calls.
-func (d *daemon) probe(account string) httpapi.Probe {
-	a, ok := d.current.Load().Account(account)
-	if kind := a.Kind(); ok && kind.Probe != nil && !strings.HasSuffix(a.Source, "_ticket") {
-		if probe := kind.Probe(a.Values()); probe != nil {
-			return func(ctx context.Context, token coordinator.Token) error { return probe(ctx, token, d.tokenOf(a.Of)) }
-		}
 	}
 	return nil
 }
@@ -240,25 +226,4 @@ func (d *daemon) reloadUsers(next *config.Config) error {
 		users = []auth.User{*d.ephemeral}
 	}
 	return d.auth.SetUsers(users)
-}
-
-func (d *daemon) label(account string) string {
-	a, _ := d.current.Load().Account(account)
-	return a.Label
-}
-
-// pageLabel returns what the page shows beside an account's name: its label, and its
-// AppID if that is not the name.
-func (d *daemon) pageLabel(account string) string {
-	a, _ := d.current.Load().Account(account)
-	parts := []string{a.Label, a.AppID()}
-	if a.AppID() == "" || a.AppID() == a.Name {
-		parts[1] = ""
-	}
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
-}
-
-func (d *daemon) source(account string) string {
-	a, _ := d.current.Load().Account(account)
-	return a.Source
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/grantfile"
@@ -98,12 +97,6 @@ func (g grantSealer) Open(account, sealed string) ([]byte, error) {
 }
 
 func (g grantSealer) Outdated(sealed string) bool { return g.keys.Outdated(sealed) }
-
-// grantIdle is httpapi.Config.GrantIdle.
-func (d *daemon) grantIdle(account string) time.Duration {
-	a, _ := d.current.Load().Account(account)
-	return grantIdle(a)
-}
 
 // warnOfGrants logs what the configuration lacks to keep grants.
 func (d *daemon) warnOfGrants() {

@@ -17,7 +17,7 @@ type accountState struct {
 // accountStates has the states of all accounts, each made at its first use.
 type accountStates struct {
 	zk      *coordinator.Coordinator
-	overlap func(account string) time.Duration // see Config.Overlap
+	overlap func(account string) time.Duration // see Directory.Overlap
 	reads   *readCounts
 	all     sync.Map // :: *coordinator.Account → *accountState
 	made    atomic.Int64

@@ -39,12 +39,8 @@ type app struct {
 
 	zk          *coordinator.Coordinator
 	log         *slog.Logger
-	probe       func(account string) Probe
-	label       func(account string) string
-	grantIdle   func(account string) time.Duration
 	proxy       Routes // nil: none
 	directory   Directory
-	callback    func(account string) (Callback, bool)
 	events      *events.Hub
 	page        *page.Page
 	metrics     http.Handler
@@ -63,50 +59,25 @@ type app struct {
 func newApp(cfg Config) *app {
 	log := cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	hub := cmp.Or(cfg.Events, events.New())
-	if cfg.Probe == nil {
-		cfg.Probe = func(string) Probe { return nil }
-	}
-	if cfg.Overlap == nil {
-		cfg.Overlap = func(string) time.Duration { return overlap }
-	}
-	if cfg.Directory == nil {
-		cfg.Directory = noDirectory{}
-	}
-	if cfg.Callback == nil {
-		cfg.Callback = func(string) (Callback, bool) { return nil, false }
-	}
-	if cfg.Label == nil {
-		cfg.Label = func(string) string { return "" }
-	}
-	if cfg.GrantIdle == nil {
-		cfg.GrantIdle = func(string) time.Duration { return 0 }
-	}
-	if cfg.PageLabel == nil {
-		cfg.PageLabel = cfg.Label
-	}
 	l := cfg.Limits.or(DefaultLimits())
 	a := &app{
 		accessControl: accessControl{callers: cfg.Callers, zk: cfg.Coordinator, log: log},
 		zk:            cfg.Coordinator,
 		log:           log,
-		probe:         cfg.Probe,
-		label:         cfg.Label,
-		grantIdle:     cfg.GrantIdle,
 		proxy:         cfg.Proxy,
 		directory:     cfg.Directory,
-		callback:      cfg.Callback,
 		events:        hub,
 		metrics:       cfg.Metrics,
 		metricsOpen:   cfg.MetricsOpen,
 		limits:        l,
-		accounts:      accountStates{zk: cfg.Coordinator, overlap: cfg.Overlap},
+		accounts:      accountStates{zk: cfg.Coordinator, overlap: cfg.Directory.Overlap},
 		holding:       newLimiter(l.Holding, l.HoldingEach),
 		streams:       newLimiter(l.Streams, l.StreamsEach),
 	}
 	a.accounts.reads = &a.readCounts
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.page = page.New(page.Config{
-		Coordinator: cfg.Coordinator, History: cfg.History, Events: hub, Label: cfg.PageLabel, Source: cfg.PageSource,
+		Coordinator: cfg.Coordinator, History: cfg.History, Events: hub, Label: cfg.Directory.PageLabel, Source: cfg.Directory.Source,
 		Instance: cfg.Instance, Version: cfg.Version,
 		Readers: func(v page.Viewer, name string) []wire.Reader {
 			account, ok := cfg.Coordinator.Account(name)

@@ -14,7 +14,7 @@ import (
 // responseCache encodes the token of one account, at most once a second.
 type responseCache struct {
 	account *coordinator.Account
-	overlap func(account string) time.Duration // see Config.Overlap
+	overlap func(account string) time.Duration // see Directory.Overlap
 	reads   accountReads
 	last    atomic.Pointer[response]
 }
@@ -109,9 +109,6 @@ func (r *response) useForBy(told auth.Told) int64 {
 	bounded := told.Bound(time.Duration(r.useFor) * time.Second)
 	return min(r.expiresIn, int64(bounded/time.Second))
 }
-
-// overlap is how long WeChat accepts a token that was replaced.
-const overlap = 5 * time.Minute
 
 // useFor returns for how long a client can use a token without asking again:
 // until its planned replacement, and the overlap after that. A forced refresh may

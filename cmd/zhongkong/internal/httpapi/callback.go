@@ -30,7 +30,7 @@ const callbackTimeout = 4 * time.Second
 // takeCallback answers GET and POST /callback/{name}. What went wrong is said in the log:
 // the issuer only sees that it is to push again.
 func (a *app) takeCallback(w http.ResponseWriter, r *request) int {
-	callback, ok := a.callback(r.account)
+	callback, ok := a.directory.Callback(r.account)
 	if !ok {
 		return writeProblem(w, problem{http.StatusNotFound, "not_found", "no account of this name takes what an issuer pushes", 0})
 	}

@@ -24,7 +24,7 @@ func (p pushes) Callback(ctx context.Context, method string, query url.Values, b
 
 // takesPushes gives the stage accounts whose pushes are taken, or fail.
 func takesPushes(c *Config) {
-	outcomes := map[string]error{
+	c.Directory = pushed{c.Directory, map[string]error{
 		wxa:         nil,
 		"malformed": fmt.Errorf("%w: it is cut off", msgcrypt.ErrMalformed),
 		"useless":   fmt.Errorf("%w: it has no CreateTime", msgcrypt.ErrEvent),
@@ -32,11 +32,18 @@ func takesPushes(c *Config) {
 		"locked":    msgcrypt.ErrKey,
 		"foreign":   msgcrypt.ErrReceiver,
 		"away":      errors.New("Redis is away: internal detail"),
-	}
-	c.Callback = func(name string) (Callback, bool) {
-		err, ok := outcomes[name]
-		return pushes{err}, ok
-	}
+	}}
+}
+
+// pushed is a Directory of accounts with pushes, which have these outcomes.
+type pushed struct {
+	Directory
+	outcomes map[string]error
+}
+
+func (p pushed) Callback(account string) (Callback, bool) {
+	err, ok := p.outcomes[account]
+	return pushes{err}, ok
 }
 
 func TestAPushNeedsNoCredentialsAndIsAnsweredAsText(t *testing.T) {

@@ -67,6 +67,23 @@ func onIssuer(t *testing.T, test func(s *issuerStage)) {
 	})
 }
 
+// probed is a Directory whose accounts' issuer can be asked about tokens.
+type probed struct {
+	noDirectory
+	s *issuerStage
+}
+
+func (p probed) Probe(string) Probe {
+	return func(ctx context.Context, token coordinator.Token) error {
+		p.s.probes.Add(1)
+		err := wechat.Prober{Transport: p.s.issuer.Transport()}.Probe(ctx, token)
+		if wechat.Rejected(err) {
+			return fmt.Errorf("%w: %w", httpsource.ErrRejected, err)
+		}
+		return err
+	}
+}
+
 // start runs a process with the source (nil: a reader), which stop ends.
 func (s *issuerStage) start(source coordinator.Source) (stop func()) {
 	s.t.Helper()
@@ -80,16 +97,8 @@ func (s *issuerStage) start(source coordinator.Source) (stop func()) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	probe := func(ctx context.Context, token coordinator.Token) error {
-		s.probes.Add(1)
-		err := wechat.Prober{Transport: s.issuer.Transport()}.Probe(ctx, token)
-		if wechat.Rejected(err) {
-			return fmt.Errorf("%w: %w", httpsource.ErrRejected, err)
-		}
-		return err
-	}
 	s.api = New(Config{
-		Coordinator: s.zk, Callers: s.gate, Probe: func(string) Probe { return probe }, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
+		Coordinator: s.zk, Callers: s.gate, Directory: probed{s: s}, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
 	api := s.api
 	ctx, cancel := context.WithCancel(context.Background())
@@ -340,7 +349,7 @@ func TestAReadersReportIsPassedOn(t *testing.T) {
 
 func TestWithoutAProbeNothingIsChecked(t *testing.T) {
 	onIssuer(t, func(s *issuerStage) {
-		s.api.probe = func(string) Probe { return nil }
+		s.api.directory = noDirectory{}
 		s.ask(0)
 		s.kill()
 		s.ask(0)

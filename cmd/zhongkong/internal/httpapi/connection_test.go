@@ -22,7 +22,7 @@ func TestIdleConnectionsEndSoonerWhereNoCallerWasProved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		server, err := NewServer(New(Config{Coordinator: zk, Callers: newCallers(t)}), Exposure{}, nil)
+		server, err := NewServer(New(Config{Coordinator: zk, Callers: newCallers(t), Directory: noDirectory{}}), Exposure{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestAnIdleConnectionOfHTTP2EndsTooWhateverPingsCome(t *testing.T) {
 		a, dir := newAuthority(t), t.TempDir()
 		cert, key := a.issue("server")
 		e := Exposure{CertFile: write(t, filepath.Join(dir, "c.pem"), cert), KeyFile: write(t, filepath.Join(dir, "k.pem"), key)}
-		server, err := NewServer(New(Config{Coordinator: zk, Callers: newCallers(t)}), e, nil)
+		server, err := NewServer(New(Config{Coordinator: zk, Callers: newCallers(t), Directory: noDirectory{}}), e, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

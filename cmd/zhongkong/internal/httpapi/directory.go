@@ -1,14 +1,44 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
-// Directory says which accounts belong together, and whose token a client holds.
+// Directory says what is configured of the accounts, which of them belong together, and
+// whose token a client holds. Several goroutines may use it at the same time.
 type Directory interface {
+	// Label returns an account's name for people, "" if it has none.
+	Label(account string) string
+
+	// PageLabel returns what the page shows beside an account's name, "" for nothing.
+	PageLabel(account string) string
+
+	// Source returns the kind of an account's source: a value of source:.
+	Source(account string) string
+
+	// Overlap returns for how long an account's issuer accepts a token that was
+	// replaced.
+	Overlap(account string) time.Duration
+
+	// GrantIdle returns how long an account's refresh token lives if it is not used, for
+	// callers who put one in and do not say; 0: not known.
+	GrantIdle(account string) time.Duration
+
+	// Probe returns how to ask an account's issuer whether it accepts a token, nil if it
+	// cannot be asked. The drop-in then checks a token that a caller asks for again, and
+	// has it replaced if it is rejected.
+	Probe(account string) Probe
+
+	// Callback returns what takes the pushes to an account. It returns false if the
+	// account has none.
+	Callback(account string) (Callback, bool)
+
 	// Ticket returns the account with the ticket of an account, "" if there is none.
 	// kind is a value of source:.
 	Ticket(of, kind string) string
@@ -37,21 +67,14 @@ type Directory interface {
 	Holder(req *http.Request, token string) (account string, caller auth.Caller, ok bool)
 }
 
+// Probe asks an issuer about a token. Nil: it accepts the token. An error that wraps
+// httpsource.ErrRejected: it does not. Another error: not known. No error holds the
+// token.
+type Probe func(ctx context.Context, token coordinator.Token) error
+
 // Signer is what signs pages for the JS-SDK.
 type Signer struct {
 	Ticket string // the account of the ticket
 	AppID  string // what wx.config calls appId
 	Pages  wechat.Pages
-}
-
-// noDirectory knows nothing.
-type noDirectory struct{}
-
-func (noDirectory) Ticket(string, string) string         { return "" }
-func (noDirectory) Corp(string) []string                 { return nil }
-func (noDirectory) Platform(string, string) string       { return "" }
-func (noDirectory) Member(string, string, string) string { return "" }
-func (noDirectory) Signer(string) (Signer, bool)         { return Signer{}, false }
-func (noDirectory) Holder(*http.Request, string) (string, auth.Caller, bool) {
-	return "", auth.Caller{}, false
 }

@@ -139,7 +139,7 @@ func (a *app) dropInSnapshot(r *request, account *coordinator.Account, force boo
 // checked returns s, or its replacement if the caller's request is a report that
 // the issuer confirms. It waits sdkWait at most.
 func (a *app) checked(r *request, account *coordinator.Account, s coordinator.Snapshot) (coordinator.Snapshot, error) {
-	probe := a.probe(account.Name())
+	probe := a.directory.Probe(account.Name())
 	if probe == nil {
 		return s, nil
 	}

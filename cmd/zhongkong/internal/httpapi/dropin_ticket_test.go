@@ -16,6 +16,7 @@ import (
 
 // book is a Directory in which wxb is every ticket of wxa, and the member "member" of it.
 type book struct {
+	noDirectory
 	held  map[string]auth.Caller // by token of wxa
 	corp  []string
 	pages wechat.Pages

@@ -37,7 +37,7 @@ func inBubble(t *testing.T, e func(*testing.T) Exposure, f func(t *testing.T, se
 			}
 		}
 		synctest.Wait() // until it is in memory
-		server, err := NewServer(New(Config{Coordinator: zk, Callers: newCallers(t)}), e(t), nil)
+		server, err := NewServer(New(Config{Coordinator: zk, Callers: newCallers(t), Directory: noDirectory{}}), e(t), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -58,7 +58,7 @@ func (a *app) putGrant(w http.ResponseWriter, r *request) int {
 		return a.fail(w, r, err)
 	}
 	if consent.Idle == 0 {
-		consent.Idle = a.grantIdle(account.Name())
+		consent.Idle = a.directory.GrantIdle(account.Name())
 	}
 	err = a.consent(r, account, consent)
 	a.logGrant(r, account.Name(), err)

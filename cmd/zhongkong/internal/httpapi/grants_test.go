@@ -37,6 +37,11 @@ func (rotating) Fetch(_ context.Context, r coordinator.FetchRequest) (coordinato
 	}, nil
 }
 
+// twoDaysIdle is a Directory of accounts whose refresh tokens live for two days.
+type twoDaysIdle struct{ noDirectory }
+
+func (twoDaysIdle) GrantIdle(string) time.Duration { return 48 * time.Hour }
+
 // grantStage has an account with a grant, besides those of every stage. now sets the
 // store's faults before the account is added.
 func grantStage(t *testing.T, now func(*memstore.Store), more ...coordinator.AccountConfig) *stage {
@@ -48,7 +53,7 @@ func grantStage(t *testing.T, now func(*memstore.Store), more ...coordinator.Acc
 	}
 	s := newStage(t, func(c *Config) {
 		c.Callers = gate
-		c.GrantIdle = func(string) time.Duration { return 48 * time.Hour } // unless the caller says
+		c.Directory = twoDaysIdle{} // unless the caller says
 	})
 	now(s.store)
 	for _, a := range append(more, coordinator.AccountConfig{Name: crm, Source: rotating{}}) {

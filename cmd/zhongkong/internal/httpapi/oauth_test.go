@@ -179,8 +179,13 @@ func TestOAuthNeverSaysThatATokenLivesForZeroSeconds(t *testing.T) {
 	}
 }
 
+// noOverlap is a Directory of accounts whose tokens end when they are replaced.
+type noOverlap struct{ noDirectory }
+
+func (noOverlap) Overlap(string) time.Duration { return 0 }
+
 func TestATokenThatIsKilledAtOnceIsToldUntilItsReplacement(t *testing.T) {
-	s := newStage(t, func(c *Config) { c.Overlap = func(string) time.Duration { return 0 } })
+	s := newStage(t, func(c *Config) { c.Directory = noOverlap{} })
 	for what, r := range map[string]reply{
 		"/oauth2/token":  s.ask(reader, "POST", "/oauth2/token", grantOnly, "Content-Type", formType),
 		"/cgi-bin/token": s.ask("", "GET", tokenQuery(wxa, reader), ""),

@@ -57,12 +57,12 @@ func shown(t *testing.T, store *memstore.Store, front coordinator.Store, sources
 	return stageOver(t, front, store, sources, func(c *Config) {
 		c.History = memHistory{store}
 		c.Instance, c.Version = "host-1:4711-AAAA", "v1.2.3"
-		c.Label = func(account string) string {
+		c.Directory = labels{Directory: c.Directory, of: func(account string) string {
 			if account == wxa || strings.HasSuffix(account, "3") {
 				return "Shop 商城"
 			}
 			return ""
-		}
+		}}
 	})
 }
 

@@ -61,11 +61,11 @@ func TestThePicturesOfThePage(t *testing.T) {
 // was refreshed by an outsider.
 func pictured(t *testing.T) *stage {
 	t.Helper()
-	labels := map[string]string{
+	named := map[string]string{
 		wxa: "Shop 商城", wxa + ".jsapi": "", "wx0123456789abcdef": "Customer service 客服", "office": "WeCom 企业微信", "invoices": "OAuth 2.0", "crm": "Salesforce",
 	}
 	sources := map[string]*coordinatortest.Source{}
-	for name := range labels {
+	for name := range named {
 		sources[name] = &coordinatortest.Source{Name: "token-of-" + name}
 	}
 	sources["wx0123456789abcdef"].Default(coordinatortest.FailsWith(coordinator.FailedRefused, "40164", "invalid ip 203.0.113.7, not in whitelist"))
@@ -73,9 +73,9 @@ func pictured(t *testing.T) *stage {
 	s := stageOver(t, store.Instance("host-1"), store, sources, func(c *Config) {
 		c.History = memHistory{store}
 		c.Instance, c.Version = "host-1", "v1.0.0"
-		c.Label = func(account string) string { return labels[account] }
+		c.Directory = labels{Directory: c.Directory, of: func(account string) string { return named[account] }}
 	})
-	for name := range labels {
+	for name := range named {
 		s.wait("an outcome of "+name, func() bool {
 			status := s.account(name).Status()
 			return status.Record.Usable() || status.Failure != nil

@@ -119,7 +119,7 @@ func stageOver(
 		t.Fatal(err)
 	}
 	config := Config{
-		Coordinator: s.zk, Callers: newCallers(t), Events: hub, Metrics: http.NotFoundHandler(),
+		Coordinator: s.zk, Callers: newCallers(t), Directory: noDirectory{}, Events: hub, Metrics: http.NotFoundHandler(),
 		Logger: logger,
 	}
 	for _, f := range change {
@@ -243,6 +243,39 @@ func (r reply) field(name string) any {
 }
 
 const formType = "application/x-www-form-urlencoded"
+
+// overlap is how long WeChat accepts a token that was replaced.
+const overlap = 5 * time.Minute
+
+// noDirectory is a Directory that knows no more of an account than that its issuer is
+// WeChat. Others are made of it.
+type noDirectory struct{}
+
+func (noDirectory) Label(string) string                  { return "" }
+func (noDirectory) PageLabel(string) string              { return "" }
+func (noDirectory) Source(string) string                 { return "" }
+func (noDirectory) Overlap(string) time.Duration         { return overlap }
+func (noDirectory) GrantIdle(string) time.Duration       { return 0 }
+func (noDirectory) Probe(string) Probe                   { return nil }
+func (noDirectory) Callback(string) (Callback, bool)     { return nil, false }
+func (noDirectory) Ticket(string, string) string         { return "" }
+func (noDirectory) Corp(string) []string                 { return nil }
+func (noDirectory) Platform(string, string) string       { return "" }
+func (noDirectory) Member(string, string, string) string { return "" }
+func (noDirectory) Signer(string) (Signer, bool)         { return Signer{}, false }
+func (noDirectory) Holder(*http.Request, string) (string, auth.Caller, bool) {
+	return "", auth.Caller{}, false
+}
+
+// labels are the labels of accounts.
+type labels struct {
+	Directory
+	of     func(account string) string
+	onPage string // what follows them on the page
+}
+
+func (l labels) Label(account string) string     { return l.of(account) }
+func (l labels) PageLabel(account string) string { return l.of(account) + l.onPage }
 
 // refusal is an issuer that refuses for good.
 func refusal() coordinatortest.Outcome {

@@ -61,6 +61,6 @@ func (a *app) stateOf(account *coordinator.Account) wire.Account {
 		s.Record.TTL = 0 // a newer record, which cannot be used, has replaced this one
 	}
 	state := wire.NewAccountFromMemory(s, now)
-	state.Label = a.label(account.Name())
+	state.Label = a.directory.Label(account.Name())
 	return state
 }

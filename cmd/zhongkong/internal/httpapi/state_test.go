@@ -157,8 +157,7 @@ func TestSlashesThatAreTooManyDoNotHideAState(t *testing.T) {
 func TestAStateHasTheLabelAloneAndThePageWhatItShowsBesideTheName(t *testing.T) {
 	label := func(account string) string { return map[string]string{wxa: "商城 Shop"}[account] }
 	s := newStage(t, func(c *Config) {
-		c.Label = label
-		c.PageLabel = func(account string) string { return label(account) + " · of the page" }
+		c.Directory = labels{c.Directory, label, " · of the page"}
 	})
 	if got := s.state(admin, wxa).Label; got != "商城 Shop" {
 		t.Errorf("the label is %q", got)
