@@ -123,7 +123,7 @@ func (a *admission) release(units int, sent time.Time, answered bool) {
 	now := time.Now()
 	took := now.Sub(sent)
 	a.underWay -= units
-	if a.fastest == 0 || took < a.fastest {
+	if answered && (a.fastest == 0 || took < a.fastest) {
 		a.fastest = took
 	}
 	switch late := took - a.fastest; {

@@ -54,6 +54,21 @@ func TestWhatIsUnderWayFollowsHowFastTheServerAnswers(t *testing.T) {
 	})
 }
 
+func TestARefusedConnectionDoesNotCountAsAFastAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission()
+		const roundTrip = 300 * time.Millisecond // to another region
+		spend(t, a, 1, roundTrip, true)
+		spend(t, a, 1, 200*time.Microsecond, false)
+		for range 10 {
+			spend(t, a, 250, roundTrip, true)
+		}
+		if n := spend(t, a, 250, roundTrip, true); n != 250 {
+			t.Errorf("%d units of 250 from a server far away that answers at once, want all", n)
+		}
+	})
+}
+
 func TestAnApplicationThatIsGivenUpTellsNothingOfTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission()
