@@ -2,7 +2,6 @@ package redisclient
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -137,9 +136,8 @@ func (a *autopipeline) flush(batch []*queued) {
 	ctx := Operation(context.Background(), a.timeout)
 	pipe := a.client.Pipeline()
 	for _, q := range batch {
-		// The time of a command begins now, however long it has waited here.
-		if err := q.ctx.Err(); errors.Is(err, context.Canceled) {
-			q.cmd.SetErr(err) // the caller has given up
+		if err := callersErr(q.ctx); err != nil {
+			q.cmd.SetErr(err) // it must not be carried out any more: a begin after the end of its lock
 			continue
 		}
 		_ = pipe.Process(ctx, q.cmd) // only queues it

@@ -56,3 +56,12 @@ func (o *operation) Err() error {
 	}
 	return nil
 }
+
+// callersErr tells whether who called for an operation has given it up. The operation's own
+// time does not begin thereby.
+func callersErr(ctx context.Context) error {
+	if o, ok := ctx.(*operation); ok {
+		ctx = o.Context
+	}
+	return ctx.Err()
+}
