@@ -35,6 +35,7 @@ type Account struct {
 	needless context.CancelFunc // guarded by mu: gives the lock up that is asked for; nil: none is
 
 	index  int32 // guarded by scheduler.mu: in its heap; -1: not there
+	ready  bool  // guarded by scheduler.mu: it waits for a slot
 	unread bool  // guarded by scheduler.mu: it waits to be read, or is being read
 }
 
@@ -318,6 +319,9 @@ func (a *Account) carryOut(fx effects) (woken map[*Account]struct{}) {
 		a.changed = nil
 	}
 	if fx.reschedule {
+		if served := a.served.Load(); served != nil && served == a.view.held {
+			fx.wake = min(fx.wake, served.until) // however long something else is put off
+		}
 		a.c.schedule.at(a, fx.wake)
 	}
 	return woken

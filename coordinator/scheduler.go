@@ -20,7 +20,7 @@ type scheduler struct {
 
 	interrupt atomic.Pointer[context.CancelFunc] // ends the look of watch that is under way
 
-	mu     sync.Mutex // guards what follows, and index and unread of every account
+	mu     sync.Mutex // guards what follows, and index, ready and unread of every account
 	heap   wakeHeap
 	armed  time.Time  // when run wakes by itself; no instant: a timer does not count sleep
 	flows  bool       // notifications flow again, and watch has not resumed the feed yet
@@ -156,15 +156,21 @@ func (s *scheduler) attend(a *Account) {
 		default:
 			fx.reschedule, fx.wake = true, max(v.wake(e), e.now+instant(time.Millisecond))
 		}
+		if !fx.reschedule && !v.removed && v.usable(e) { // what it waits for may take longer than its token lives
+			fx.reschedule, fx.wake = true, v.held.until
+		}
 		return fx
 	})
 }
 
-// queueReady has the account wait for a slot.
+// queueReady has the account wait for a slot, unless it does already.
 func (s *scheduler) queueReady(a *Account) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ready = append(s.ready, a)
+	if !a.ready {
+		a.ready = true
+		s.ready = append(s.ready, a)
+	}
 }
 
 // queueUnread has the account wait for a reader, unless it does already or is being read:
@@ -194,6 +200,7 @@ func (s *scheduler) launch() {
 		}
 		a := s.ready[0]
 		s.ready = s.ready[1:]
+		a.ready = false
 		s.mu.Unlock()
 
 		var started bool
