@@ -89,6 +89,7 @@ func (r *refresh) ask(ctx context.Context) (FetchResult, error) {
 		err = &FetchError{Kind: FailedUnknown, Message: fmt.Sprintf("the attributes that came with the token have %d bytes: %d is the limit",
 			AttributesSize(result.Attributes), MaxAttributes), Calls: max(result.Calls, 1)}
 	}
+	result.Lifetime = min(result.Lifetime, MaxLifetime) // a store takes a longer one for damage
 	return result, err
 }
 

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 func TestScheduleRefreshesEachHourOnceForAll(t *testing.T) {
@@ -50,5 +52,18 @@ func TestAReaderKnowsTheRefreshersPlanWhateverItsOwnConfigurationSays(t *testing
 		if d := got.Sub(want).Abs(); d > 2*time.Second || time.Until(want) > 20*time.Minute+2*time.Second {
 			t.Errorf("the reader expects the next refresh at %v, the refresher makes it at %v", got, want)
 		}
+	})
+}
+
+func TestATokenThatLivesForYearsIsServedForAsLongAsTheStoreKeepsOne(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Life = 10 * 366 * 24 * time.Hour
+		refresher, reader := f.refresher(), f.reader()
+		f.token(reader, time.Second)
+		f.wantCurrent(refresher, reader)
+		if s, _ := reader.Peek(); s.Lifetime() != coordinator.MaxLifetime {
+			t.Errorf("it lives for %v, want %v", s.Lifetime(), coordinator.MaxLifetime)
+		}
+		f.wantCallsAfter(30*time.Minute, 1)
 	})
 }

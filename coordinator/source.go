@@ -42,7 +42,7 @@ type FetchResult struct {
 	Token Token
 
 	// Lifetime is how long the token lives, from the moment the request was
-	// sent. It must be positive.
+	// sent. It must be positive. More than MaxLifetime counts as MaxLifetime.
 	Lifetime time.Duration
 
 	// RefreshIn is when the source wants to be asked again, from the same

@@ -51,7 +51,7 @@ func (g *grant) doubt(text string) { g.doubts = append(g.doubts, text) }
 // result returns g as the result of a Fetch.
 func (g *grant) result() coordinator.FetchResult {
 	return coordinator.FetchResult{
-		Token: g.token, Lifetime: min(g.life, coordinator.MaxLifetime), Attributes: g.attributes,
+		Token: g.token, Lifetime: g.life, Attributes: g.attributes,
 		Doubt: strings.Join(g.doubts, "; "), Calls: 1,
 		RefreshIn: g.refreshIn, Grant: g.refresh, GrantIdle: g.grantIdle, GrantEnds: g.grantEnds,
 	}
