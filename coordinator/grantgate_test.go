@@ -259,16 +259,34 @@ func (s *memSpool) len() int {
 type memCopy struct {
 	mu     sync.Mutex
 	down   bool
+	hangs  bool // a call is answered when its context ends
+	full   bool // nothing can be put
 	deaf   bool // it has nothing
 	grants map[string]coordinator.Grant
 }
 
 var errCopyDown = errors.New("the copy is away")
 
-func (c *memCopy) setDown(down bool) {
+// set changes what becomes of the calls.
+func (c *memCopy) set(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.down = down
+	f()
+}
+
+// available waits for the end of ctx if the copy hangs.
+func (c *memCopy) available(ctx context.Context) error {
+	c.mu.Lock()
+	down, hangs := c.down, c.hangs
+	c.mu.Unlock()
+	switch {
+	case hangs:
+		<-ctx.Done()
+		return ctx.Err()
+	case down:
+		return errCopyDown
+	}
+	return nil
 }
 
 func (c *memCopy) peek() coordinator.Grant {
@@ -282,11 +300,14 @@ type gatedCopy struct {
 	gate *gate
 }
 
-func (c gatedCopy) Put(_ context.Context, name string, g coordinator.Grant) error {
+func (c gatedCopy) Put(ctx context.Context, name string, g coordinator.Grant) error {
 	return c.gate.through("copy", func() error {
+		if err := c.copy.available(ctx); err != nil {
+			return err
+		}
 		c.copy.mu.Lock()
 		defer c.copy.mu.Unlock()
-		if c.copy.down {
+		if c.copy.full {
 			return errCopyDown
 		}
 		if c.copy.grants == nil {
@@ -299,13 +320,13 @@ func (c gatedCopy) Put(_ context.Context, name string, g coordinator.Grant) erro
 	})
 }
 
-func (c gatedCopy) Get(_ context.Context, name string) (g coordinator.Grant, err error) {
+func (c gatedCopy) Get(ctx context.Context, name string) (g coordinator.Grant, err error) {
 	err = c.gate.through("read copy", func() error {
+		if err := c.copy.available(ctx); err != nil {
+			return err
+		}
 		c.copy.mu.Lock()
 		defer c.copy.mu.Unlock()
-		if c.copy.down {
-			return errCopyDown
-		}
 		g = c.copy.grants[name]
 		return nil
 	})

@@ -94,30 +94,21 @@ func (k *grantKeeper) lost(err error) {
 	}
 }
 
-// once is one try.
+// once is one try. What the store needs does not wait for the copy: an answer that only
+// this process has is lost with it.
 func (k *grantKeeper) once() error {
+	primed := k.a.primeGrant(context.Background(), k.m)
 	ctx, cancel := context.WithTimeout(context.Background(), k.a.c.cfg.FetchTimeout)
 	defer cancel()
-	if err := k.a.primeGrant(ctx, k.m); err != nil {
-		return err
-	}
-	kept := false
-	change := grantChange{
-		c: k.a.c, account: k.a.name, rules: k.rules, memory: k.m, confirm: true,
-		transition: func(r GrantReading) (g Grant, changed bool) {
-			g, changed = r.Grant.Keep(k.answer, r.Now)
-			kept = kept || changed
-			return g, changed
-		},
-	}
 	var g Grant
 	if !k.stored {
 		var err error
-		if g, err = change.make(ctx); err != nil {
+		if g, err = k.store(ctx, primed == nil); err != nil {
 			return err
 		}
-		k.stored = true
-		k.report(kept, change.summary)
+	}
+	if primed != nil {
+		return primed
 	}
 	if g.Version == 0 {
 		g = k.m.recall()
@@ -130,6 +121,28 @@ func (k *grantKeeper) once() error {
 		return k.a.c.cfg.Spool.Remove(k.a.name, k.answer.Fence)
 	}
 	return nil
+}
+
+// store puts the answer into the store's record. That there is no place for it is final
+// only if the copy was read: it may have a newer record, which the store has lost.
+func (k *grantKeeper) store(ctx context.Context, copyRead bool) (Grant, error) {
+	var kept, changed bool
+	change := grantChange{
+		c: k.a.c, account: k.a.name, rules: k.rules, memory: k.m, confirm: true,
+		transition: func(r GrantReading) (g Grant, _ bool) {
+			g, changed = r.Grant.Keep(k.answer, r.Now)
+			kept = kept || changed
+			return g, changed
+		},
+	}
+	g, err := change.make(ctx)
+	if err != nil {
+		return Grant{}, err
+	}
+	if k.stored = changed || copyRead || g.settled(k.answer); k.stored {
+		k.report(kept, change.summary)
+	}
+	return g, nil
 }
 
 func (k *grantKeeper) report(kept bool, s GrantSummary) {

@@ -125,25 +125,6 @@ func TestLostAnswersOfTheStoreDoNotMatter(t *testing.T) {
 	}
 }
 
-func TestTheCopyKeepsTheTokenFromBeingPresentedOnlyWhileThereIsTime(t *testing.T) {
-	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
-		p := f.start()
-		f.consent(p)
-		f.token(p, time.Second)
-		time.Sleep(50 * time.Minute)
-		f.copy.setDown(true)
-		time.Sleep(7 * time.Minute)
-		f.wantSent("r1")
-		time.Sleep(2 * time.Minute)
-		f.wantSent("r1", "r2")
-		f.copy.setDown(false)
-		time.Sleep(5 * time.Second)
-		if got := f.copy.peek(); !got.Same(f.store.PeekGrant(account)) {
-			t.Errorf("the copy has version %d", got.Version)
-		}
-	})
-}
-
 // eachOnce is what was sent, each token once.
 func (i *grantIssuer) eachOnce() []string {
 	seen, once := map[string]bool{}, []string(nil)

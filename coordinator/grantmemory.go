@@ -136,9 +136,9 @@ func (a *Account) syncGrantOnce(ctx context.Context, m *grantMemory) error {
 	}
 	rules := a.grantRules()
 	a.c.readSpool()
-	if err := a.primeGrant(ctx, m); err != nil {
-		a.c.log.Warn("the copy of the grant cannot be read: trying again", "account", a.name, "error", err)
-		return err
+	primed := a.primeGrant(ctx, m)
+	if primed != nil { // what this process remembers is put back all the same
+		a.c.log.Warn("the copy of the grant cannot be read: trying again", "account", a.name, "error", primed)
 	}
 	var known bool
 	mine := m.recall()
@@ -146,7 +146,7 @@ func (a *Account) syncGrantOnce(ctx context.Context, m *grantMemory) error {
 		g := v.grantOf()
 		known = g.synced && g.stored.Version == mine.Version && g.stored.Consent == mine.Consent
 	})
-	if known { // this process has just changed it
+	if known && primed == nil { // this process has just changed it
 		a.apply(func(v *view, e env) effects { return v.grantSynced(v.grant.stored, e) })
 		return nil
 	}
@@ -159,13 +159,16 @@ func (a *Account) syncGrantOnce(ctx context.Context, m *grantMemory) error {
 		}
 		return err
 	}
+	if primed != nil {
+		return primed
+	}
 	a.apply(func(v *view, e env) effects { return v.grantSynced(r.Grant.Summary(rules, r.Now), e) })
 	return nil
 }
 
 // primeGrant takes over the copy that is kept outside of the store, at the start, after
 // the store could not be followed, and while it may have lost writes: the copy may be newer
-// than what the store has.
+// than what the store has. It takes as long as a lock lives at most.
 func (a *Account) primeGrant(ctx context.Context, m *grantMemory) error {
 	m.mu.Lock()
 	primed := m.primed
@@ -174,7 +177,7 @@ func (a *Account) primeGrant(ctx context.Context, m *grantMemory) error {
 		return nil
 	}
 	if c := a.c.cfg.Copy; c != nil {
-		ctx, cancel := context.WithTimeout(ctx, a.c.cfg.FetchTimeout)
+		ctx, cancel := context.WithTimeout(ctx, a.c.cfg.LockTTL)
 		defer cancel()
 		g, err := c.Get(ctx, a.name)
 		if err != nil {

@@ -89,7 +89,7 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 	if r.grant.usedUp() {
 		m.unprime() // the store may have lost a mark while this process could not know
 	}
-	if err := r.a.primeGrant(ctx, m); err != nil {
+	if err := r.withCopy(ctx, func(ctx context.Context) error { return r.a.primeGrant(ctx, m) }); err != nil {
 		if !r.probe {
 			return err
 		}
@@ -109,11 +109,23 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 	return errors.Join(refused, err)
 }
 
+// withCopy calls do, which uses the copy. When the token is presented also if that fails,
+// it gets a quarter of a lock's life: a copy that hangs leaves time for the mark and for the
+// request.
+func (r *refresh) withCopy(ctx context.Context, do func(context.Context) error) error {
+	if r.probe {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.c.cfg.LockTTL/4)
+		defer cancel()
+	}
+	return do(ctx)
+}
+
 // marked is what follows the confirmed mark: it is copied, so that neither the loss of
 // the store lets another process present the token. A copy that fails keeps the token
 // from being presented while there is still time.
 func (r *refresh) marked(ctx context.Context, g Grant, attempt Attempt, probe bool) error {
-	if err := r.c.copyGrant(ctx, r.a.name, g, r.a.grantMemory()); err != nil {
+	if err := r.withCopy(ctx, func(ctx context.Context) error { return r.c.copyGrant(ctx, r.a.name, g, r.a.grantMemory()) }); err != nil {
 		if !r.probe {
 			return err
 		}

@@ -202,6 +202,12 @@ func (g Grant) Keep(a GrantAnswer, now time.Time) (_ Grant, changed bool) {
 	return g, true
 }
 
+// settled reports whether the record has what an answer brought, or had it, or is of a
+// later consent. Then no newer version has a place for it either.
+func (g Grant) settled(a GrantAnswer) bool {
+	return a.Fence <= g.Consent || a.Consent != 0 && a.Consent < g.Consent || g.index(a.Fence) >= 0 || g.knows(a.Token)
+}
+
 // knows reports whether a token is in the record, or was.
 func (g Grant) knows(t Token) bool {
 	return slices.ContainsFunc(g.Tokens, func(u GrantToken) bool { return u.Token.Equal(t) }) ||

@@ -1,0 +1,111 @@
+package coordinator_test
+
+import (
+	"testing"
+	"time"
+)
+
+// What fails on this machine's disk, or wherever the copy is, while the store works.
+
+// copyFaults are the ways in which the copy may be away.
+var copyFaults = map[string]func(*memCopy){
+	"fails": func(c *memCopy) { c.down = true },
+	"hangs": func(c *memCopy) { c.hangs = true },
+}
+
+// works ends all faults of the copy.
+func (c *memCopy) works() { c.set(func() { c.down, c.hangs, c.full = false, false, false }) }
+
+func eachCopyFault(t *testing.T, test func(t *testing.T, f *grantFleet, fail func())) {
+	t.Helper()
+	for name, fault := range copyFaults {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+				test(t, f, func() { f.copy.set(func() { fault(f.copy) }) })
+			})
+		})
+	}
+}
+
+func TestTheCopyKeepsTheTokenFromBeingPresentedOnlyWhileThereIsTime(t *testing.T) {
+	eachCopyFault(t, func(t *testing.T, f *grantFleet, fail func()) {
+		p := f.start()
+		f.consent(p)
+		f.token(p, time.Second)
+		time.Sleep(50 * time.Minute)
+		fail()
+		time.Sleep(7 * time.Minute)
+		f.wantSent("r1")
+		time.Sleep(2 * time.Minute)
+		f.wantSent("r1", "r2")
+		f.wantKept() // though the copy cannot be read
+		f.copy.works()
+		time.Sleep(15 * time.Second)
+		if got := f.copy.peek(); !got.Same(f.store.PeekGrant(account)) {
+			t.Errorf("the copy has version %d", got.Version)
+		}
+		if n := p.disk.len(); n != 0 {
+			t.Errorf("%d answers are left in the spool", n)
+		}
+	})
+}
+
+func TestAnAnswerIsStoredThoughTheCopyIsLostDuringItsCall(t *testing.T) {
+	eachCopyFault(t, func(t *testing.T, f *grantFleet, fail func()) {
+		p := f.start()
+		f.consent(p)
+		f.token(p, time.Second)
+		f.issuer.fault(grantFault{latency: 10 * time.Second})
+		f.until(func() bool { return len(f.issuer.sent()) == 2 })
+		fail()
+		f.store.SetDown(true) // the process no longer knows whether the copy has more than it
+		time.Sleep(4 * time.Second)
+		f.store.SetDown(false)
+		time.Sleep(15 * time.Second)
+		f.wantKept()
+		p.stop()
+		f.wantSent("r1", "r2")
+	})
+}
+
+func TestAnAnswerInTheSpoolIsNotGivenUpBeforeTheCopyIsRead(t *testing.T) {
+	eachCopyFault(t, func(t *testing.T, f *grantFleet, fail func()) {
+		p := f.start()
+		f.consent(p)
+		f.token(p, time.Second)
+		p.gate.dieAfter("spool")
+		f.until(p.gate.isDead)
+		f.store.Flush() // and with it the place of the answer
+		fail()
+		q := f.startOn(p.disk)
+		time.Sleep(3 * time.Minute)
+		if q.disk.len() != 1 {
+			t.Errorf("%d answers are in the spool, want 1", q.disk.len())
+		}
+		f.copy.works()
+		time.Sleep(time.Minute)
+		f.wantKept()
+		if q.disk.len() != 0 {
+			t.Errorf("%d answers are in the spool, want none", q.disk.len())
+		}
+	})
+}
+
+func TestWhatTheStoreHasLostIsPutBackThoughTheCopyIsAway(t *testing.T) {
+	eachCopyFault(t, func(t *testing.T, f *grantFleet, fail func()) {
+		p, q := f.start(), f.start()
+		f.consent(p)
+		f.token(q, time.Second)
+		time.Sleep(2*time.Hour + 10*time.Minute)
+		want := f.store.PeekGrant(account)
+		fail()
+		f.store.SetDown(true)
+		time.Sleep(5 * time.Second)
+		f.store.LoseGrantWrites(account, 2)
+		f.store.SetDown(false)
+		time.Sleep(10 * time.Second)
+		if got := f.store.PeekGrant(account); !got.Same(want) {
+			t.Errorf("the store has version %d, want %d\n%s", got.Version, want.Version, f.log)
+		}
+	})
+}
