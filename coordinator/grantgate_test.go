@@ -211,6 +211,15 @@ type memSpool struct {
 	answers []coordinator.GrantAnswer
 	written []string // every token that was written, ever
 	lossy   bool     // it says that it has written, and has not
+	locked  bool     // it can only be read
+}
+
+var errReadOnly = errors.New("the disk is read-only")
+
+func (s *memSpool) lock(locked bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.locked = locked
 }
 
 type gatedSpool struct {
@@ -222,6 +231,9 @@ func (s gatedSpool) Write(a coordinator.GrantAnswer) error {
 	return s.gate.through("spool", func() error {
 		s.disk.mu.Lock()
 		defer s.disk.mu.Unlock()
+		if s.disk.locked {
+			return errReadOnly
+		}
 		s.disk.written = append(s.disk.written, a.Token.Reveal())
 		if !s.disk.lossy {
 			s.disk.answers = append(s.disk.answers, a)
@@ -234,6 +246,9 @@ func (s gatedSpool) Remove(name string, fence coordinator.Fence) error {
 	return s.gate.through("unspool", func() error {
 		s.disk.mu.Lock()
 		defer s.disk.mu.Unlock()
+		if s.disk.locked {
+			return errReadOnly
+		}
 		s.disk.answers = slices.DeleteFunc(s.disk.answers, func(a coordinator.GrantAnswer) bool { return a.Account == name && a.Fence == fence })
 		return nil
 	})

@@ -114,7 +114,9 @@ func (k *grantKeeper) once() error {
 		g = k.m.recall()
 	}
 	if err := k.a.c.copyGrant(ctx, k.a.name, g, k.m); err != nil {
-		k.stored = k.stored && !errors.Is(err, errNotFollowed)
+		if errors.Is(err, errNotFollowed) {
+			k.setStored(false)
+		}
 		return err
 	}
 	if k.spooled {
@@ -139,10 +141,16 @@ func (k *grantKeeper) store(ctx context.Context, copyRead bool) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	if k.stored = changed || copyRead || g.settled(k.answer); k.stored {
+	if changed || copyRead || g.settled(k.answer) {
+		k.setStored(true)
 		k.report(kept, change.summary)
 	}
 	return g, nil
+}
+
+func (k *grantKeeper) setStored(stored bool) {
+	k.stored = stored
+	k.m.stored(k.answer.Fence, stored)
 }
 
 func (k *grantKeeper) report(kept bool, s GrantSummary) {

@@ -14,10 +14,10 @@ import (
 type grantMemory struct {
 	mu      sync.Mutex // guards what follows; nothing is called under it
 	newest  Grant
-	primed  bool               // spool and copy have been looked at
-	keeping map[Fence]struct{} // answers that the store does not have yet
-	syncing bool               // a goroutine compares the store with it
-	again   bool               // and has to look once more
+	primed  bool           // spool and copy have been looked at
+	keeping map[Fence]bool // answers that are to be stored and copied; true: the store has it
+	syncing bool           // a goroutine compares the store with it
+	again   bool           // and has to look once more
 }
 
 // grantSyncMost is the longest wait before a grant is compared with the store again.
@@ -46,7 +46,7 @@ func (m *grantMemory) recall() Grant {
 	return m.newest
 }
 
-// keep notes an answer that is to be stored; false: it is noted already.
+// keep notes an answer that is to be stored and copied; false: it is noted already.
 func (m *grantMemory) keep(fence Fence) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -54,10 +54,17 @@ func (m *grantMemory) keep(fence Fence) bool {
 		return false
 	}
 	if m.keeping == nil {
-		m.keeping = make(map[Fence]struct{})
+		m.keeping = make(map[Fence]bool)
 	}
-	m.keeping[fence] = struct{}{}
+	m.keeping[fence] = false
 	return true
+}
+
+// stored notes whether the store has an answer.
+func (m *grantMemory) stored(fence Fence, stored bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.keeping[fence] = stored
 }
 
 // unprime has the copy read again: the store may have lost more than this process knows.
@@ -70,17 +77,24 @@ func (m *grantMemory) unprime() {
 	m.primed = false
 }
 
+// kept notes that an answer is done with.
 func (m *grantMemory) kept(fence Fence) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.keeping, fence)
 }
 
-// busy reports whether there are answers that the store does not have yet.
+// busy reports whether there are answers that the store does not have yet. What else an
+// answer waits for keeps no token from being presented: the copy has a rule of its own.
 func (m *grantMemory) busy() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.keeping) > 0
+	for _, stored := range m.keeping {
+		if !stored {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *Account) grantRules() GrantRules {

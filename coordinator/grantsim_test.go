@@ -3,7 +3,9 @@ package coordinator_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -220,21 +222,11 @@ func (s *grantSim) consent() {
 
 // settle ends all faults, gives everybody time, and checks what must hold.
 func (s *grantSim) settle() {
-	s.store.SetDown(false)
-	s.store.Unconfirm(0)
-	s.issuer.mu.Lock()
-	s.issuer.faults = nil
-	s.issuer.mu.Unlock()
-	for i, p := range s.slots {
-		p.link.SetDown(false)
-		p.gate.set(func() { p.gate.dieAt, p.gate.stands, p.gate.hook = "", "", nil })
-		if p.gate.isDead() {
-			p.stop()
-			s.slots[i] = s.process(i)
-		}
-	}
+	s.mend()
 	time.Sleep(10 * time.Minute)
 	s.check()
+	s.diskFails()
+	s.mend()
 	s.issuer.mu.Lock()
 	s.issuer.faults = s.callFault
 	s.issuer.mu.Unlock()
@@ -251,8 +243,57 @@ func (s *grantSim) violated(format string, args ...any) {
 	s.violations = append(s.violations, fmt.Sprintf("%v: ", time.Now().UTC())+fmt.Sprintf(format, args...))
 }
 
+// diskFails has the copy, or the spool, of the only process that is left fail at any of
+// its calls, for longer than an access token lives, and checks that the store is enough.
+func (s *grantSim) diskFails() {
+	p := s.any()
+	for _, q := range s.slots {
+		if q != p {
+			q.gate.die()
+		}
+	}
+	faults := slices.Sorted(maps.Keys(copyFaults))
+	fault := copyFaults[faults[s.rand.IntN(len(faults))]]
+	fails := func() { s.copy.set(func() { fault(s.copy) }) }
+	if s.chance(3) {
+		fails = func() { p.disk.lock(true) }
+	}
+	p.gate.at(gateOps[s.rand.IntN(len(gateOps))], fails)
+	time.Sleep(time.Hour)
+	s.checkStored()
+}
+
+// mend ends all faults.
+func (s *grantSim) mend() {
+	s.store.SetDown(false)
+	s.store.Unconfirm(0)
+	s.copy.works()
+	s.issuer.mu.Lock()
+	s.issuer.faults = nil
+	s.issuer.mu.Unlock()
+	for i, p := range s.slots {
+		p.link.SetDown(false)
+		p.gate.set(func() { p.gate.dieAt, p.gate.stands, p.gate.hook = "", "", nil })
+		p.disk.lock(false)
+		if p.gate.isDead() {
+			p.stop()
+			s.slots[i] = s.process(i)
+		}
+	}
+}
+
 // check is what must hold when nothing is under way.
 func (s *grantSim) check() {
+	s.checkStored()
+	for _, disk := range s.disks {
+		if n := disk.len(); n > 0 {
+			s.violated("%d answers are left in a spool", n)
+		}
+	}
+}
+
+// checkStored is what must hold also while copy and spools fail.
+func (s *grantSim) checkStored() {
 	g, condition := s.store.PeekGrant(account), s.condition()
 	s.checkSent()
 	inRecord := make(map[string]bool)
@@ -272,14 +313,14 @@ func (s *grantSim) check() {
 				s.violated("%s is lost: the issuer accepts it, and a process had it in its spool", name)
 			}
 		}
-		if n := disk.len(); n > 0 {
-			s.violated("%d answers are left in a spool", n)
-		}
 	}
 	if condition == coordinator.GrantGood && !s.issuer.isKilled() && !s.issuer.accepts(g.Tokens[len(g.Tokens)-1].Token.Reveal()) {
 		s.violated("the issuer does not accept the current token")
 	}
 	for _, p := range s.slots {
+		if p.gate.isDead() {
+			continue
+		}
 		if got := p.Status().Grant; got == nil || got.Condition != condition {
 			s.violated("a process says %+v of a grant that is %q", got, condition)
 		}
