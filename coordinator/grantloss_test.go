@@ -1,6 +1,8 @@
 package coordinator_test
 
 import (
+	"crypto/rand"
+	"slices"
 	"testing"
 	"time"
 
@@ -122,6 +124,76 @@ func TestLostAnswersOfTheStoreDoNotMatter(t *testing.T) {
 				f.wantSent(f.issuer.eachOnce()...)
 			})
 		})
+	}
+}
+
+// losesMark has the answer to the next mark of the process lost, and another process save
+// what change returns before the mark is saved again.
+func (f *grantFleet) losesMark(p *grantProcess, change func(coordinator.Grant) coordinator.Grant) {
+	time.Sleep(50 * time.Minute)
+	p.link.LoseAnswers(memstore.OpSaveGrant, 1)
+	p.gate.at("save grant", func() {
+		p.gate.hook = func(op string) {
+			if op == "save grant" {
+				p.gate.hook = nil
+				g := f.store.PeekGrant(account)
+				next := change(g)
+				next.Version, next.SaveID, next.Saves = g.Version+1, rand.Text(), append(slices.Clone(g.Saves), g.SaveID[:8])
+				if err := f.store.Instance("beside").SaveGrant(f.t.Context(), account, next, next.Summary(f.issuer.rules, time.Now())); err != nil {
+					f.t.Errorf("SaveGrant() = %v", err)
+				}
+			}
+		}
+	})
+}
+
+func TestAMarkThatWasStoredIsFoundAgainInTheVersionAfterIt(t *testing.T) {
+	for name, rules := range map[string]coordinator.GrantRules{"never": neverRules, "window": windowRules} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, rules, func(t *testing.T, f *grantFleet) {
+				p := f.start()
+				f.consent(p)
+				f.token(p, time.Second)
+				f.losesMark(p, func(g coordinator.Grant) coordinator.Grant { return g })
+				time.Sleep(6 * time.Minute)
+				f.wantSent("r1", "r2")
+				f.wantUnmarked(p)
+			})
+		})
+	}
+}
+
+func TestAMarkThatWasStoredIsWithdrawnIfItsTokenIsNotSent(t *testing.T) {
+	for name, rules := range map[string]coordinator.GrantRules{"never": neverRules, "window": windowRules} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, rules, func(t *testing.T, f *grantFleet) {
+				p := f.start()
+				f.consent(p)
+				f.token(p, time.Second)
+				f.losesMark(p, func(g coordinator.Grant) coordinator.Grant { // an answer comes late
+					f.issuer.mu.Lock()
+					defer f.issuer.mu.Unlock()
+					late := coordinator.GrantToken{Token: coordinator.NewToken(f.issuer.issue()), Fence: g.Presentations[0].Fence + 1}
+					g.Tokens = append(slices.Clone(g.Tokens), late)
+					return g
+				})
+				time.Sleep(6 * time.Minute)
+				f.wantSent("r1", "r3")
+				f.wantUnmarked(p)
+			})
+		})
+	}
+}
+
+// wantUnmarked checks that no mark is left, and that there was no doubt.
+func (f *grantFleet) wantUnmarked(p *grantProcess) {
+	f.t.Helper()
+	f.wantKept()
+	if n := len(f.store.PeekGrant(account).Presentations); n != 0 {
+		f.t.Errorf("%d marks are left, want none\n%s", n, f.log)
+	}
+	if n := p.seen.count(coordinator.DoubtedGrant); n != 0 {
+		f.t.Errorf("there was doubt %d times\n%s", n, f.log)
 	}
 }
 

@@ -66,25 +66,26 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 	if r.c.readSpool(); m.busy() {
 		return &GrantError{Condition: GrantPresented, RetryIn: storeRetryMost}
 	}
-	var probe bool
+	var probe, tried bool
 	var refused error
-	change := grantChange{
-		c: r.c, account: r.a.name, rules: r.grant, memory: m,
-		transition: func(read GrantReading) (g Grant, changed bool) {
-			if read.SettledIn > 0 {
-				m.unprime()
-				refused = &UnsettledError{RetryIn: read.SettledIn}
-				return read.Grant, false
-			}
-			g, r.presentation.token, refused = read.Grant.Present(PresentRequest{
-				Fence: attempt.Fence, Now: read.Now, For: life + r.presentation.await + answerGrace, Rules: r.grant, Probe: r.probe, Sending: life,
-			})
-			r.presentation.consent, r.presentation.marked = g.Consent, g.Version != read.Grant.Version
-			if i := g.presentation(attempt.Fence); i >= 0 {
-				probe = g.Presentations[i].Probe
-			}
-			return g, r.presentation.marked
-		},
+	change := grantChange{c: r.c, account: r.a.name, rules: r.grant, memory: m}
+	change.transition = func(read GrantReading) (g Grant, changed bool) {
+		r.presentation.marked, change.confirm = false, false
+		if read.SettledIn > 0 {
+			m.unprime()
+			refused = &UnsettledError{RetryIn: read.SettledIn}
+			return read.Grant, false
+		}
+		g, r.presentation.token, refused = read.Grant.presentOnce(PresentRequest{
+			Fence: attempt.Fence, Now: read.Now, For: life + r.presentation.await + answerGrace, Rules: r.grant, Probe: r.probe, Sending: life,
+		})
+		i := g.presentation(attempt.Fence)
+		r.presentation.consent = g.Consent
+		if refused == nil && i >= 0 {
+			r.presentation.marked, probe, tried = true, g.Presentations[i].Probe, true
+			change.confirm = true // it may be of an earlier try
+		}
+		return g, g.Version != read.Grant.Version
 	}
 	if r.grant.usedUp() {
 		m.unprime() // the store may have lost a mark while this process could not know
@@ -100,7 +101,7 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 	if refused == nil && err == nil && r.presentation.marked {
 		err = r.marked(ctx, g, attempt, probe)
 	}
-	if err != nil && r.presentation.marked { // it may be stored
+	if tried && (err != nil || refused != nil) { // the mark may be stored
 		r.withdraw(attempt)
 	}
 	if err == nil || refused != nil {

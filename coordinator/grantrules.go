@@ -57,6 +57,24 @@ type PresentRequest struct {
 	Probe bool
 }
 
+// presentOnce is Present for an attempt whose fence no other one has. If its mark is there,
+// it was stored by an earlier try whose answer got lost: the record is returned as it was.
+// If there is an error then, the mark is to be withdrawn.
+func (g Grant) presentOnce(r PresentRequest) (Grant, GrantToken, error) {
+	unmarked, marked := g.Withdraw(r.Fence)
+	if !marked {
+		return g.Present(r)
+	}
+	switch _, token, err := unmarked.Present(r); {
+	case err != nil:
+		return g, GrantToken{}, err
+	case token.Fence != g.Presentations[g.presentation(r.Fence)].Token:
+		return g, GrantToken{}, ErrGrantNewer
+	default:
+		return g, token, nil
+	}
+}
+
 // Present chooses the token to present and writes the mark. If the token is never used
 // up there is no mark, and the record is returned as it was. The error is a
 // *GrantError, or ErrGrantNewer.

@@ -87,6 +87,28 @@ func TestAnAnswerTakesThePlaceOfItsParent(t *testing.T) {
 	}
 }
 
+func TestAnAttemptThatAsksAgainGetsTheTokenOfItsMark(t *testing.T) {
+	for name, rules := range map[string]GrantRules{"never": never, "window": window} {
+		t.Run(name, func(t *testing.T) {
+			w := startGrant(t, rules)
+			consent := w.Grant.Consent
+			w.fence++ // of another attempt
+			if rules.Replay > 0 {
+				w.present("r0", false)
+			}
+			request := PresentRequest{Fence: w.present("r0", false), Now: w.now, For: lease, Rules: rules}
+			g, token, err := w.presentOnce(request)
+			if err != nil || token.Token.Reveal() != "r0" || g.Version != w.Version {
+				t.Errorf("presentOnce() = version %d, %q, %v, want version %d, r0", g.Version, token.Token.Reveal(), err, w.Version)
+			}
+			w.keep(request.Fence-1, consent, "r1")
+			if g, token, err := w.presentOnce(request); err == nil || g.Version != w.Version {
+				t.Errorf("presentOnce() = version %d, %q, %v, want nothing: there is a newer token", g.Version, token.Token.Reveal(), err)
+			}
+		})
+	}
+}
+
 func TestASpentTokenIsPresentedAgainOnlyInItsWindowWhichCountsFromTheFirst(t *testing.T) {
 	w := startGrant(t, window)
 	w.present("r0", false)
