@@ -99,7 +99,11 @@ var ErrRunning = errors.New("coordinator: already running")
 // blocks; every goroutine it started has ended when it returns. A call to a
 // source that is under way when ctx ends is finished and its token stored
 // first, which takes up to FetchTimeout and, if the store is away, ten seconds
-// more. The error is nil unless the coordinator was running already.
+// more. The answer to a call that may use up a grant is awaited for up to 40
+// seconds instead. If the store is away then, Run goes on for ten seconds if the
+// Spool has the answer, and for a minute if only this process has it. The try that
+// is under way at the end of these times is finished. The error is nil unless the
+// coordinator was running already.
 func (c *Coordinator) Run(ctx context.Context) error {
 	if !c.run.TryLock() {
 		return ErrRunning

@@ -197,6 +197,36 @@ func (f *grantFleet) wantUnmarked(p *grantProcess) {
 	}
 }
 
+func TestRunEndsWithinTheTimesThatItStates(t *testing.T) {
+	const try = 5 * time.Second // one that is under way at the end
+	for name, c := range map[string]struct {
+		fault grantFault
+		down  func(f *grantFleet, p *grantProcess)
+		most  time.Duration
+	}{
+		"no answer comes":                        {grantFault{hangs: true}, func(*grantFleet, *grantProcess) {}, 40 * time.Second},
+		"the answer is in the spool only":        {grantFault{latency: 39 * time.Second}, func(f *grantFleet, _ *grantProcess) { f.store.SetDown(true) }, 50 * time.Second},
+		"only the process has the answer":        {grantFault{latency: 39 * time.Second}, func(f *grantFleet, p *grantProcess) { f.store.SetDown(true); p.disk.lock(true) }, 100 * time.Second},
+		"the answer is in the store, not copied": {grantFault{latency: 39 * time.Second}, func(f *grantFleet, _ *grantProcess) { f.copy.set(func() { f.copy.full = true }) }, 50 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+				p := f.start()
+				f.consent(p)
+				f.token(p, time.Second)
+				f.issuer.fault(c.fault)
+				f.until(func() bool { return len(f.issuer.sent()) == 2 })
+				c.down(f, p)
+				began := time.Now()
+				p.stop()
+				if took := time.Since(began); took > c.most+try || took < c.most-2*try {
+					t.Errorf("Run has ended after %v, want %v\n%s", took, c.most, f.log)
+				}
+			})
+		})
+	}
+}
+
 // eachOnce is what was sent, each token once.
 func (i *grantIssuer) eachOnce() []string {
 	seen, once := map[string]bool{}, []string(nil)
