@@ -32,7 +32,7 @@ type Grant struct {
 	Replaced      []string       // fingerprints of the last tokens in whose place others came
 	Presentations []Presentation // by Fence; see Presentation
 
-	ObtainedAt time.Time     // when the newest token was stored
+	ObtainedAt time.Time     // when the newest token came
 	Idle       time.Duration // the issuer forgets the grant if it is not used for so long; 0: not known
 	IdleUntil  time.Time     // when that is, unless it is used before; zero: not known
 	EndsAt     time.Time     // the grant ends then, whatever is done; zero: not known

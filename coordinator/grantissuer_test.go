@@ -18,6 +18,9 @@ type grantIssuer struct {
 	siblings bool                   // a replay brings another token, not the same one
 	life     time.Duration          // of an access token
 
+	// What it says of a grant's life, from the answer on; 0: nothing.
+	idle, ends time.Duration
+
 	mu      sync.Mutex // guards what follows
 	family  int        // the newest, of the newest consent
 	n       int        // tokens issued
@@ -196,7 +199,9 @@ func (i *grantIssuer) exchange(ctx context.Context, by string, probe bool, token
 	case !ok:
 		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: coordinator.FailedGrant, Code: "invalid_grant", Message: "invalid_grant", Calls: 1}
 	}
-	return coordinator.FetchResult{Token: coordinator.NewToken(access), Lifetime: i.life, Grant: coordinator.NewToken(successor), Calls: 1}, nil
+	return coordinator.FetchResult{
+		Token: coordinator.NewToken(access), Lifetime: i.life, Grant: coordinator.NewToken(successor), GrantIdle: i.idle, GrantEnds: i.ends, Calls: 1,
+	}, nil
 }
 
 func (i *grantIssuer) arrive(by string, probe bool, token string) (grantFault, *arrival) {

@@ -29,7 +29,7 @@ func (a *Account) storeAnswer(answer GrantAnswer, spooled bool) {
 	if m == nil || !m.keep(answer.Fence) {
 		return
 	}
-	k := grantKeeper{a: a, m: m, answer: answer, spooled: spooled, rules: a.grantRules()}
+	k := grantKeeper{a: a, m: m, answer: answer, came: a.c.now(), spooled: spooled, rules: a.grantRules()}
 	a.c.rounds.start(func() {
 		defer m.kept(answer.Fence)
 		k.run()
@@ -42,8 +42,9 @@ type grantKeeper struct {
 	m       *grantMemory
 	rules   GrantRules
 	answer  GrantAnswer
-	spooled bool // it is on this machine's disk
-	stored  bool // in the store
+	came    instant // the lives of the grant that it states count from then on
+	spooled bool    // it is on this machine's disk
+	stored  bool    // in the store
 	told    time.Time
 }
 
@@ -132,7 +133,7 @@ func (k *grantKeeper) store(ctx context.Context, copyRead bool) (Grant, error) {
 	change := grantChange{
 		c: k.a.c, account: k.a.name, rules: k.rules, memory: k.m, confirm: true,
 		transition: func(r GrantReading) (g Grant, _ bool) {
-			g, changed = r.Grant.Keep(k.answer, r.Now)
+			g, changed = r.Grant.Keep(k.answer, r.Now.Add(-time.Duration(k.a.c.now()-k.came)))
 			kept = kept || changed
 			return g, changed
 		},

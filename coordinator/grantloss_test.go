@@ -108,6 +108,33 @@ func TestAnAnswerIsKeptThroughAnOutageBeyondTheAccessTokensEnd(t *testing.T) {
 	})
 }
 
+func TestTheLifeOfAGrantCountsFromItsAnswerNotFromWhenThatIsStored(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		const idle, ends, outage = 24 * time.Hour, 90 * 24 * time.Hour, 6 * time.Hour
+		f.issuer.idle, f.issuer.ends = idle, ends
+		p := f.start()
+		f.consent(p)
+		f.token(p, time.Second)
+		f.issuer.fault(grantFault{latency: 4 * time.Second})
+		f.until(func() bool { return len(f.issuer.sent()) == 2 })
+		came := time.Now().Add(4 * time.Second)
+		f.store.SetDown(true)
+		time.Sleep(outage)
+		f.issuer.fault(grantFault{kind: coordinator.FailedLater}) // or the next answer would say it anew
+		f.store.SetDown(false)
+		time.Sleep(10 * time.Second)
+		g := f.store.PeekGrant(account)
+		for name, d := range map[string]time.Duration{
+			"ObtainedAt": g.ObtainedAt.Sub(came), "IdleUntil": g.IdleUntil.Sub(came) - idle, "EndsAt": g.EndsAt.Sub(came) - ends,
+		} {
+			if d.Abs() > time.Second {
+				t.Errorf("%s is %v too late\n%s", name, d, f.log)
+			}
+		}
+		f.wantSent("r1", "r2")
+	})
+}
+
 func TestLostAnswersOfTheStoreDoNotMatter(t *testing.T) {
 	for _, op := range []memstore.Op{memstore.OpSaveGrant, memstore.OpLoadGrant, memstore.OpCommit, memstore.OpBegin, memstore.OpFail} {
 		t.Run(string(op), func(t *testing.T) {

@@ -179,8 +179,8 @@ type GrantAnswer struct {
 	Token   Token // zero: the presented one stays
 	Form    string
 
-	// How long the grant lives from now on if it is not used, and altogether; 0: not
-	// known, what the record says stays.
+	// How long the grant lives if it is not used, and altogether, from when the answer
+	// came; read from a spool: from then on. 0: not known, what the record says stays.
 	Idle, Ends time.Duration
 }
 
@@ -190,7 +190,10 @@ type GrantAnswer struct {
 //
 // An issuer that answers a replay with the same tokens brings one that is there, or that
 // has been used up since: only the mark goes then.
-func (g Grant) Keep(a GrantAnswer, now time.Time) (_ Grant, changed bool) {
+//
+// The lives that it states count from when it came, which may be hours ago, by the
+// store's clock. If a newer token came later, what was said with that stays.
+func (g Grant) Keep(a GrantAnswer, came time.Time) (_ Grant, changed bool) {
 	mark, parent := g.presentation(a.Fence), g.index(a.Parent)
 	// An attempt of the consent before can have the greater fence, if the store had lost
 	// the newer consent for a while.
@@ -206,17 +209,19 @@ func (g Grant) Keep(a GrantAnswer, now time.Time) (_ Grant, changed bool) {
 	if mark >= 0 {
 		g.Presentations = slices.Delete(g.Presentations, mark, mark+1)
 	}
+	if !came.Before(g.ObtainedAt) {
+		g.until(a.Idle, a.Ends, came)
+	}
 	switch {
 	case stays:
 		g.answered(a.Parent)
 	case !known:
 		g.insert(GrantToken{Token: a.Token, Form: a.Form, Fence: a.Fence, Parent: a.Parent})
-		g.ObtainedAt = now
+		g.ObtainedAt = later(g.ObtainedAt, came)
 	}
 	if parent >= 0 && !stays {
 		g.replaced(a.Parent)
 	}
-	g.until(a.Idle, a.Ends, now)
 	return g, true
 }
 
@@ -263,7 +268,7 @@ func (g *Grant) until(idle, ends time.Duration, now time.Time) {
 	if idle > 0 {
 		g.Idle = idle
 	}
-	if g.Idle > 0 { // it was used just now
+	if g.Idle > 0 { // it was used at now
 		g.IdleUntil = now.Add(g.Idle)
 	}
 	if ends > 0 {

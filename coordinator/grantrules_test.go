@@ -109,6 +109,22 @@ func TestAnAttemptThatAsksAgainGetsTheTokenOfItsMark(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatIsStoredLateSaysNothingOfTheLifeOfANewerToken(t *testing.T) {
+	w := startGrant(t, window)
+	a, parent := w.present("r0", false), w.Grant.Consent
+	w.wait(time.Minute)
+	b := w.present("r0", false)
+	w.wait(time.Minute)
+	g, _ := w.Keep(GrantAnswer{Fence: b, Parent: parent, Token: NewToken("r2"), Idle: time.Hour, Ends: 2 * time.Hour}, w.now)
+	late, kept := g.Keep(GrantAnswer{Fence: a, Parent: parent, Token: NewToken("r1"), Idle: 3 * time.Hour, Ends: 3 * time.Hour}, w.now.Add(-time.Second))
+	if !kept || len(late.Tokens) != 2 {
+		t.Errorf("%d tokens are kept, want 2", len(late.Tokens))
+	}
+	if late.ObtainedAt != g.ObtainedAt || late.Idle != g.Idle || late.IdleUntil != g.IdleUntil || late.EndsAt != g.EndsAt {
+		t.Errorf("the record says %v, %v, %v, %v, want what the newer answer has said", late.ObtainedAt, late.Idle, late.IdleUntil, late.EndsAt)
+	}
+}
+
 func TestASpentTokenIsPresentedAgainOnlyInItsWindowWhichCountsFromTheFirst(t *testing.T) {
 	w := startGrant(t, window)
 	w.present("r0", false)
