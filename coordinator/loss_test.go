@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 )
 
 // lateStore is a store whose readings arrive late: what is committed after them is
@@ -61,6 +63,48 @@ func TestAFleetThatStartsAtOnceRestoresOnlyWhatIsLost(t *testing.T) {
 			if stored := f.store.Peek(a.Name()).Record.Generation; stored != a.Status().Record.Generation {
 				t.Errorf("%s: the store has generation %d, want %d", a.Name(), stored, a.Status().Record.Generation)
 			}
+		}
+	})
+}
+
+// lockedStore counts the locks that are asked for.
+type lockedStore struct {
+	coordinator.Store
+	asked atomic.Int64
+}
+
+func (s *lockedStore) Lock(ctx context.Context, name string, life time.Duration) (coordinator.Lock, error) {
+	if s.asked.Add(1) > 1000 {
+		panic("a lock is asked for without pause")
+	}
+	return s.Store.Lock(ctx, name, life)
+}
+
+func TestALostRecordThatEndsBeforeItIsRestoredIsWithdrawnAndReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		cfg, store := f.config(), &lockedStore{Store: f.store.Instance("p")}
+		cfg.Store = store
+		p := f.own(cfg)
+		before := f.token(p, time.Second)
+		f.source.Default(coordinatortest.FailsWith(coordinator.FailedBusy, "", "not now"))
+		time.Sleep(p.Status().Record.TTL - 4*time.Second)
+		f.source.Default(coordinatortest.Outcome{})
+		f.store.Flush()
+		if _, err := f.store.Instance("other").Lock(t.Context(), account, 6*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := p.Token(ctx); err == nil {
+			t.Error("a token is served that has ended")
+		}
+		store.asked.Store(0)
+		if f.token(p, 5*time.Second) == before {
+			t.Error("the token that has ended is served")
+		}
+		if n := store.asked.Load(); n > 5 {
+			t.Errorf("the lock was asked for %d times", n)
 		}
 	})
 }

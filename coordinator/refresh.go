@@ -104,9 +104,13 @@ func (r refresh) restore(ctx context.Context) error {
 	return r.locked(ctx, func(*extension) error {
 		r.c.wakeUp()
 		var usable bool
-		r.a.update(func(v *view, e env) { usable, r.current.TTL = v.usable(e), v.record(e).TTL })
+		r.a.update(func(v *view, e env) {
+			if usable, r.current.TTL = v.usable(e), v.record(e).TTL; !usable {
+				v.lost = false // it has ended: it is to be replaced
+			}
+		})
 		if !usable {
-			return nil // it ended while this machine slept
+			return nil
 		}
 		stored, err := r.c.store.Restore(ctx, r.a.name, r.current)
 		if err != nil {

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -106,13 +107,14 @@ func (v *view) allowed(reason Reason, e env) instant {
 
 // wake returns when the schedule has to look at the account again.
 func (v *view) wake(e env) instant {
-	if v.readDue || v.lost {
-		return max(e.now, v.busyUntil, v.pauseUntil)
-	}
-	wake := v.nextReading(e)
+	end := instant(math.MaxInt64)
 	if v.usable(e) {
-		wake = min(wake, v.held.until)
+		end = v.held.until
 	}
+	if v.readDue || v.lost {
+		return min(end, max(e.now, v.busyUntil, v.pauseUntil))
+	}
+	wake := min(end, v.nextReading(e))
 	reason := v.due(e)
 	if !e.refresher() && !e.needed || reason != "" && e.blocked != nil {
 		return wake // the parent wakes what is blocked
