@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"math"
 	"time"
 )
 
@@ -105,16 +104,13 @@ func (v *view) allowed(reason Reason, e env) instant {
 	return at
 }
 
-// wake returns when the schedule has to look at the account again.
+// wake returns when the schedule has to look at the account again, but for the end of what
+// is served, which [Account.carryOut] sees to.
 func (v *view) wake(e env) instant {
-	end := instant(math.MaxInt64)
-	if v.usable(e) {
-		end = v.held.until
-	}
 	if v.readDue || v.lost {
-		return min(end, max(e.now, v.busyUntil, v.pauseUntil))
+		return max(e.now, v.busyUntil, v.pauseUntil)
 	}
-	wake := min(end, v.nextReading(e))
+	wake := v.nextReading(e)
 	reason := v.due(e)
 	if !e.refresher() && !e.needed || reason != "" && e.blocked != nil {
 		return wake // the parent wakes what is blocked

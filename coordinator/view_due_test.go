@@ -135,17 +135,14 @@ func TestTheScheduleWakesForWhatComesFirst(t *testing.T) {
 		"a poll":                         {func(v *view, _ *env) { v.nextRead = at + 1 }, 1},
 		"the schedule":                   {func(v *view, _ *env) { v.nextRead, v.held.refreshAt = at+9*minute, at+2*minute }, 2 * minute},
 		"the schedule behind a back-off": {func(v *view, _ *env) { v.nextRead, v.held.refreshAt, v.retryAt = at+9*minute, at+2*minute, at+3*minute }, 3 * minute},
-		"the end of the record": {func(v *view, _ *env) {
-			v.nextRead, v.held.until, v.held.refreshAt = at+9*minute, at+minute, at+2*minute
-		}, minute},
-		"the schedule is no reader's": {func(v *view, e *env) { v.nextRead, v.held.refreshAt, e.source = at+9*minute, at+2*minute, nil }, 9 * minute},
-		"a reading that is asked for": {func(v *view, _ *env) { v.read() }, 0},
-		"a reading after a pause":     {func(v *view, _ *env) { v.read(); v.pause(at + 5) }, 5},
-		"a restore behind another":    {func(v *view, _ *env) { v.lost = true; v.busy(at + 5) }, 5},
-		"an attempt under way":        {func(v *view, _ *env) { v.attempts.open(openAttempt{fence: 9, at: at + 5}) }, 5},
-		"no record":                   {func(v *view, _ *env) { v.held = nil }, 0},
-		"no record, another process":  {func(v *view, _ *env) { v.held = nil; v.busy(at + 5) }, 5},
-		"a demand":                    {func(v *view, e *env) { v.edit().demand.merge(demand{reason: ReasonForced, seen: 7}, *e) }, 0},
+		"the schedule is no reader's":    {func(v *view, e *env) { v.nextRead, v.held.refreshAt, e.source = at+9*minute, at+2*minute, nil }, 9 * minute},
+		"a reading that is asked for":    {func(v *view, _ *env) { v.read() }, 0},
+		"a reading after a pause":        {func(v *view, _ *env) { v.read(); v.pause(at + 5) }, 5},
+		"a restore behind another":       {func(v *view, _ *env) { v.lost = true; v.busy(at + 5) }, 5},
+		"an attempt under way":           {func(v *view, _ *env) { v.attempts.open(openAttempt{fence: 9, at: at + 5}) }, 5},
+		"no record":                      {func(v *view, _ *env) { v.held = nil }, 0},
+		"no record, another process":     {func(v *view, _ *env) { v.held = nil; v.busy(at + 5) }, 5},
+		"a demand":                       {func(v *view, e *env) { v.edit().demand.merge(demand{reason: ReasonForced, seen: 7}, *e) }, 0},
 		"a demand, and the last just was": {func(v *view, e *env) {
 			v.edit().demand.merge(demand{reason: ReasonForced, seen: 7}, *e)
 			v.edit().demand.allowedAt = at + 5
