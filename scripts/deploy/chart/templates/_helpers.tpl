@@ -106,8 +106,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and .Values.serviceMonitor.enabled (not .Values.metrics.open) (not .Values.metrics.basicAuthSecret.name) -}}
 {{- fail "serviceMonitor.enabled needs metrics.basicAuthSecret.name, a caller of all accounts, or metrics.open: true" -}}
 {{- end -}}
-{{- if lt (int .Values.terminationGracePeriodSeconds) (add (int .Values.drainDelaySeconds) 15 | int) -}}
-{{- fail (printf "terminationGracePeriodSeconds must be at least drainDelaySeconds + 15 (%d): a call to the issuer that is under way is finished and its token stored" (add (int .Values.drainDelaySeconds) 15)) -}}
+{{- $finish := .Values.grants.enabled | ternary 55 15 -}}
+{{- $least := add (int .Values.drainDelaySeconds) $finish | int -}}
+{{- if lt (int .Values.terminationGracePeriodSeconds) $least -}}
+{{- fail (printf "terminationGracePeriodSeconds must be at least drainDelaySeconds + %d (%d): a call to the issuer that is under way is finished and its token stored" $finish $least) -}}
 {{- end -}}
 {{- range .Values.config.routes -}}
 {{- if and .listen (eq (regexFind "[0-9]+$" .listen) "8080") -}}
