@@ -38,7 +38,7 @@ func grantSession(t *testing.T) *session {
 	b.env["ZHONGKONG_SEAL_KEY_FILE"] = b.file("seal.keys", seal.NewLine(time.Now()))
 	b.env["ZHONGKONG_GRANTS_SPOOL"], b.env["ZHONGKONG_GRANTS_COPY"] = filepath.Join(dir, "spool"), filepath.Join(dir, "copy")
 	p := program{stderr: &bytes.Buffer{}, env: func(name string) string { return b.env[name] }}
-	cfg, err := config.Load(config.Input{Env: p.env})
+	cfg, _, err := config.Load(config.Input{Env: p.env})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,8 @@ func (d *daemon) reloadChanged(c change) {
 
 // reload reads the configuration again. A refused one changes nothing.
 func (d *daemon) reload() {
-	next, err := config.Load(d.input)
+	next, files, err := config.Load(d.input)
+	d.files = files
 	if err == nil && d.sandbox != nil {
 		err = d.sandbox.replaceIssuers(next)
 	}

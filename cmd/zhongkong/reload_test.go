@@ -46,6 +46,36 @@ func TestASecretFileIsReadAgainWithoutAConfigurationFile(t *testing.T) {
 	}
 }
 
+func TestARefusedConfigurationIsReadAgainWhenTheFilesThatItNamesAreThere(t *testing.T) {
+	hash, err := auth.Hash("narrow-password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t)
+	if err := b.wechat.AddAccount(wechattest.Account{AppID: "wx2", Secret: secret}); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	const first = "accounts:\n- {appid: " + appID + ", secret_env: S}\n"
+	path := b.file("zk.yaml", first)
+	d := b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path).serve()
+	d.ready()
+	refused := func() int { return strings.Count(d.stderr.String(), "the new configuration is refused") }
+
+	b.rewrite(path, "users_file: "+dir+"/users.yaml\n"+first+"- {appid: wx2, secret_file: "+dir+"/secret}\n")
+	b.eventually("the configuration to be refused", func() bool { return refused() == 1 })
+	b.rewrite(dir+"/secret", secret)
+	b.eventually("the configuration without users to be refused", func() bool { return refused() == 2 })
+	b.rewrite(dir+"/users.yaml", "- {name: a, password: '"+hash+"', accounts: '*'}\n")
+	d.says("accounts_added=1 accounts_changed=0 accounts_removed=0 users_added=1")
+	d.ready()
+	b.rewrite(dir+"/secret", wrongSecret)
+	d.says("account=wx2 changed=true")
+	if n := strings.Count(d.stderr.String(), "configuration read again"); n != 2 {
+		t.Errorf("the configuration was read %d times, want 2", n)
+	}
+}
+
 func TestSealKeysAreReadAgainWhenTheirFileChanges(t *testing.T) {
 	b := newBench(t)
 	old, next := strings.TrimSpace(b.must("keygen")), strings.TrimSpace(b.must("keygen"))

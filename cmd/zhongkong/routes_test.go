@@ -22,7 +22,7 @@ routes:
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := config.Load(config.Input{Env: func(name string) string { return map[string]string{"ZHONGKONG_CONFIG": file}[name] }})
+	cfg, _, err := config.Load(config.Input{Env: func(name string) string { return map[string]string{"ZHONGKONG_CONFIG": file}[name] }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ type session struct {
 	program
 	cfg       *config.Config
 	started   *config.Config // as read at the start; some settings stay in force until the end
+	files     config.Files   // that were read last, for cfg or for a configuration that was refused
 	log       *slog.Logger
 	queue     *logging.Writer // of a daemon's log; nil: stderr is written directly
 	url       string          // of Redis
@@ -93,11 +94,11 @@ const commandTimeout = 10 * time.Second
 
 // configured reads the configuration and returns a session without a store.
 func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
-	cfg, err := config.Load(in)
+	cfg, files, err := config.Load(in)
 	if err != nil {
 		return nil, &configError{err}
 	}
-	s := &session{program: p, cfg: cfg, started: cfg}
+	s := &session{program: p, cfg: cfg, started: cfg, files: files}
 	if command := c.Command.Name; command == "serve" || command == "sandbox" || command == "sync" && !c.Bool("once") {
 		s.queueLog()
 	} else {

@@ -155,7 +155,7 @@ func TestASuiteIsCheckedBeforeItIsServed(t *testing.T) {
 func TestEveryListHasTheCorpsOfASuite(t *testing.T) {
 	b, _, _, _ := newBench(t).withSuite()
 	env := func(name string) string { return b.env[name] }
-	cfg, err := config.Load(config.Input{Env: env})
+	cfg, _, err := config.Load(config.Input{Env: env})
 	if err != nil {
 		t.Fatal(err)
 	}

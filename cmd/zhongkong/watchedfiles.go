@@ -3,25 +3,24 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 )
 
-// checkFilesEvery is how often the watched files are compared with what was read. Their
-// contents are compared, because editors, ConfigMaps and network file systems change
-// times and inodes in unpredictable ways.
+// checkFilesEvery is how often the watched files are compared with what was read.
 const checkFilesEvery = 2 * time.Second
 
 // watchedFiles are the configuration, the files that it names, and the seal keys of a
-// process that runs until it is stopped. They hold what the files looked like that are in
-// use.
+// process that runs until it is stopped. They are compared with what was read last, be it
+// in use or refused.
 type watchedFiles struct {
-	session          *session
-	hup              chan os.Signal // nil: SIGHUP ends the process
-	configured, keys [sha256.Size]byte
+	session *session
+	hup     chan os.Signal // nil: SIGHUP ends the process
+	keys    [sha256.Size]byte
 }
 
 // change says which of the watched files have to be read again.
@@ -31,12 +30,10 @@ type change struct {
 	keys       bool // the seal keys
 }
 
-// watchFiles looks at the files. It is called before anybody is told that the process is
-// ready: a change that comes right after that is not missed.
+// watchFiles looks at the seal keys. It is called before anybody is told that the process
+// is ready: a change that comes right after that is not missed.
 func (s *session) watchFiles() *watchedFiles {
-	w := &watchedFiles{session: s}
-	w.configured, w.keys = w.fingerprints()
-	return w
+	return &watchedFiles{session: s, keys: s.keysDigest()}
 }
 
 // watchFilesAndHangups is watchFiles for a daemon, to which SIGHUP says that all files
@@ -65,28 +62,12 @@ func (w *watchedFiles) follow(ctx context.Context, reload func(change)) {
 			asked = true
 		case <-tick.C:
 		}
-		// Computed before the files are read: a later change is found next time.
-		configured, keys := w.fingerprints()
-		if c := (change{asked, asked || configured != w.configured, asked || keys != w.keys}); c != (change{}) {
+		keys := w.session.keysDigest() // before they are read: a later change is found next time
+		if c := (change{asked, asked || w.session.files.Changed(), asked || keys != w.keys}); c != (change{}) {
 			reload(c)
 		}
-		w.configured, w.keys = configured, keys
+		w.keys = keys
 	}
 }
 
-func (w *watchedFiles) fingerprints() (configured, keys [sha256.Size]byte) {
-	return fingerprint(w.session.cfg.Files()...), fingerprint(w.session.started.SealKeyFile)
-}
-
-func fingerprint(files ...string) [sha256.Size]byte {
-	h := sha256.New()
-	for _, path := range files {
-		if path == "" {
-			continue
-		}
-		data, err := os.ReadFile(path)
-		fmt.Fprintf(h, "%s %d %v\n", path, len(data), err)
-		_, _ = h.Write(data)
-	}
-	return [sha256.Size]byte(h.Sum(nil))
-}
+func (s *session) keysDigest() [sha256.Size]byte { return config.Digest(s.started.SealKeyFile) }

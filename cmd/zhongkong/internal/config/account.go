@@ -374,7 +374,7 @@ func (c *Config) resolveSecret(a *Account, key string, given secretForms, form s
 		}
 		secret = NewSecret(v)
 	case given.file != "":
-		c.files = append(c.files, given.file)
+		c.files.add(given.file)
 		a.SecretFile = cmp.Or(a.SecretFile, given.file)
 		var warning string
 		var err error

@@ -68,7 +68,7 @@ type Config struct {
 	budget      coordinator.Limits // the limits that were given
 	forms       []accountForm      // parallel to Accounts, until checked
 	userAt      map[string]string  // name :: place of the user
-	files       []string           // that were read
+	files       Files              // that were read
 	tokenFileAt []string           // the place of each of TokenFiles
 	index       map[string]int     // name :: index in Accounts
 	origins     map[string]string  // setting's key :: where it was given
@@ -136,8 +136,10 @@ type Input struct {
 	Environ func() []string
 }
 
-// Load reads, merges and checks. Its error joins every problem found.
-func Load(in Input) (*Config, error) {
+// Load reads, merges and checks. Its error joins every problem found. It returns the files
+// that it has read, or tried to, with an error too: unless one of them changes, the error
+// stays.
+func Load(in Input) (*Config, Files, error) {
 	p := &problems{}
 	c := read(in, p)
 	if !c.unread { // without the file, most settings would be reported as missing
@@ -146,9 +148,9 @@ func Load(in Input) (*Config, error) {
 	}
 	c.forms = nil // they contain secrets
 	if err := p.err(); err != nil {
-		return nil, err
+		return nil, c.files, err
 	}
-	return c, nil
+	return c, c.files, nil
 }
 
 // Listener returns the address at which a serve of this configuration listens, and its
@@ -175,7 +177,7 @@ func read(in Input, p *problems) *Config {
 	}
 	c.File = cmp.Or(in.Flags["config"], in.Env("ZHONGKONG_CONFIG"))
 	if c.File != "" {
-		c.files = append(c.files, c.File)
+		c.files.add(c.File)
 		readFile(c, p)
 	}
 	c.applyEnv(in, p)
@@ -227,9 +229,6 @@ func (c *Config) indexAccounts() {
 		c.index[a.Name] = i
 	}
 }
-
-// Files returns the files that the configuration was read from.
-func (c *Config) Files() []string { return c.files }
 
 // Fixed returns the settings that differ between c and old and take effect only at a
 // start.

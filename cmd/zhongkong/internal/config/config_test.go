@@ -28,7 +28,8 @@ func load(t *testing.T, yaml string, flags, env map[string]string) (*config.Conf
 		}
 		all["config"] = path
 	}
-	return config.Load(config.Input{Flags: all, Env: func(name string) string { return env[name] }})
+	c, _, err := config.Load(config.Input{Flags: all, Env: func(name string) string { return env[name] }})
+	return c, err
 }
 
 func mustLoad(t *testing.T, yaml string, flags, env map[string]string) *config.Config {

@@ -75,7 +75,7 @@ func (c *Config) readUsersFile(p *problems) {
 	if c.UsersFile == "" || c.isRefused("users_file") {
 		return
 	}
-	c.files = append(c.files, c.UsersFile)
+	c.files.add(c.UsersFile)
 	d := &decoder{file: c.UsersFile, problems: p}
 	data, err := readYAML(c.UsersFile)
 	if err != nil {

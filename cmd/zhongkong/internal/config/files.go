@@ -1,0 +1,57 @@
+package config
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Files are the files that a configuration was read from, and what was in them.
+type Files struct {
+	digests map[string][sha256.Size]byte // by path
+}
+
+// Changed reports whether one of the files has another content than when it was read. It
+// reads all of them.
+func (f Files) Changed() bool {
+	for path, digest := range f.digests {
+		if Digest(path) != digest {
+			return true
+		}
+	}
+	return false
+}
+
+// add is called before a file is read: a change in between is found by Changed.
+func (f *Files) add(path string) {
+	if f.digests == nil {
+		f.digests = map[string][sha256.Size]byte{}
+	}
+	f.digests[path] = Digest(path)
+}
+
+// Digest returns a digest of a file's content, as far as any is read, or of what keeps it
+// from being read. The content is compared, because editors, ConfigMaps and network file
+// systems change times and inodes in unpredictable ways. What is no regular file, such as
+// a pipe, can be read only once: all of those are alike.
+func Digest(path string) [sha256.Size]byte {
+	h := sha256.New()
+	if err := copyFile(h, path); err != nil {
+		_, _ = fmt.Fprint(h, err)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+func copyFile(w io.Writer, path string) error {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(w, io.LimitReader(f, maxFile+1))
+	return err
+}
