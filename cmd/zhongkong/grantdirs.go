@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/grantfile"
 	"github.com/zhongkong/zhongkong/redisstore"
@@ -98,25 +99,25 @@ func (g grantSealer) Open(account, sealed string) ([]byte, error) {
 
 func (g grantSealer) Outdated(sealed string) bool { return g.keys.Outdated(sealed) }
 
-// warnOfGrants logs what the configuration lacks to keep grants.
-func (d *daemon) warnOfGrants() {
-	for _, lack := range lackingForGrants(d.session) {
+// warnOfGrants logs what a configuration lacks to keep grants.
+func (d *daemon) warnOfGrants(cfg *config.Config) {
+	for _, lack := range lackingForGrants(cfg) {
 		d.log.Warn(lack)
 	}
 }
 
-// lackingForGrants returns what the configuration lacks to keep grants, in sentences; it
-// is empty if no account has one.
-func lackingForGrants(s *session) []string {
-	needing := s.cfg.NeedsGrants()
+// lackingForGrants returns what a configuration lacks to keep grants, in sentences; it is
+// empty if no account has one.
+func lackingForGrants(cfg *config.Config) []string {
+	needing := cfg.NeedsGrants()
 	if len(needing) == 0 {
 		return nil
 	}
 	var lacks []string
-	if s.cfg.GrantSpool == "" {
+	if cfg.GrantSpool == "" {
 		lacks = append(lacks, fmt.Sprintf("grants.spool is not set: if this process is killed while Redis does not answer, a refresh token that was just issued is lost, and a person has to log in again (%s)", list(needing)))
 	}
-	if s.cfg.GrantCopy == "" {
+	if cfg.GrantCopy == "" {
 		lacks = append(lacks, fmt.Sprintf("grants.copy is not set: if Redis loses its disk, the grants are lost, and a person has to log in again (%s)", list(needing)))
 	}
 	return lacks

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 
@@ -43,6 +44,9 @@ func (d *daemon) reload() {
 		err = fmt.Errorf("%s: has no account", next.File)
 	}
 	if err == nil {
+		err = d.checkStart(next)
+	}
+	if err == nil {
 		err = d.reloadUsers(next)
 	}
 	if err != nil {
@@ -55,6 +59,7 @@ func (d *daemon) reload() {
 	if fixed := next.Fixed(d.started); len(fixed) > 0 {
 		d.log.Warn("these settings take effect at the next start", "settings", fixed)
 	}
+	d.warnOfGrants(d.asStarted(next))
 	d.members.configure(next)
 	d.routes.tokens.Remember(parents(next)...)
 	accounts, users := d.apply(next), compareUsers(d.cfg.Users, next.Users)
@@ -64,6 +69,29 @@ func (d *daemon) reload() {
 		"users_added", users.added, "users_changed", users.changed, "users_removed", users.removed)
 	d.cfg = next
 	d.consentInSandbox(context.Background())
+}
+
+// checkStart returns why serve would not have started with the accounts of next, in this
+// store and with these seal keys.
+func (d *daemon) checkStart(next *config.Config) error {
+	cfg, sandboxed := d.asStarted(next), d.sandbox != nil
+	_, err := chooseStore(cfg, sandboxed)
+	if !sandboxed {
+		err = errors.Join(append(cfg.Unsealed(), err)...)
+	}
+	if fixed := next.Fixed(d.started); err != nil && len(fixed) > 0 {
+		err = fmt.Errorf("%w\nThese settings take effect at the next start: %s", err, strings.Join(fixed, ", "))
+	}
+	return err
+}
+
+// asStarted returns next with the store, the seal keys and the directories for grants
+// that this process has: they stay in use until it ends.
+func (d *daemon) asStarted(next *config.Config) *config.Config {
+	cfg := *next
+	cfg.Redis, cfg.EmbeddedRedis, cfg.Prefix = d.started.Redis, d.started.EmbeddedRedis, d.started.Prefix
+	cfg.SealKeyFile, cfg.GrantSpool, cfg.GrantCopy = d.started.SealKeyFile, d.started.GrantSpool, d.started.GrantCopy
+	return &cfg
 }
 
 // difference counts what a reload changes.

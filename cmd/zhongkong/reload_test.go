@@ -76,6 +76,74 @@ func TestARefusedConfigurationIsReadAgainWhenTheFilesThatItNamesAreThere(t *test
 	}
 }
 
+// TestAReloadRefusesWhatTheStartRefuses: the settings that were fixed at the start count,
+// whatever the new configuration says of them.
+func TestAReloadRefusesWhatTheStartRefuses(t *testing.T) {
+	hash, err := auth.Hash("narrow-password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := newBench(t)
+	const (
+		reader    = "- {appid: " + appID + "}\n"
+		refresher = "- {appid: " + appID + ", secret_env: S}\n"
+		grant     = reader + "- {name: crm, source: oauth2, grant: refresh_token, token_url: 'https://id.example.com/token', client_id: c, client_secret_env: S}\n"
+	)
+	user := "users:\n- {name: a, password: '" + hash + "', accounts: '*'}\n"
+	keys := whole.file("seal.keys", strings.TrimSpace(whole.must("keygen"))+"\n")
+	for name, c := range map[string]struct {
+		b             *bench
+		accounts      string
+		other         string // what would allow it at a start
+		want, setting string
+	}{
+		"a secret without a Redis":          {whole.nowhere(), refresher, "redis: " + sharedRedis.URL() + "\n", "no Redis was given", "redis"},
+		"a secret and a simulator's tokens": {whole.with("ZHONGKONG_PREFIX", ""), refresher, "prefix: t-real\n", "belongs to `serve --sandbox`", "prefix"},
+		"a grant that could not be sealed":  {whole, grant, "seal_key_file: " + keys + "\n", "needs seal_key_file", "seal_key_file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			prefix := ""
+			if c.setting == "prefix" {
+				prefix = "prefix: " + whole.env["ZHONGKONG_PREFIX"] + "-sandbox\n"
+			}
+			b := *c.b
+			b.t = t
+			path := b.file("zk.yaml", prefix+"accounts:\n"+reader)
+			d := b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path).serve()
+			b.rewrite(path, prefix+user+"accounts:\n"+c.accounts)
+			b.hup()
+			d.says("the new configuration is refused")
+			b.rewrite(path, c.other+user+"accounts:\n"+c.accounts)
+			b.hup()
+			d.says("These settings take effect at the next start: " + c.setting)
+			out := d.stop()
+			if n := strings.Count(out.stderr, c.want); n < 2 {
+				t.Errorf("it says %d times %q, want it for each of the two:\n%s", n, c.want, out.stderr)
+			}
+			if strings.Contains(out.stderr, "configuration read again") || b.calls() > 0 {
+				t.Errorf("the new configuration is in use: %d calls\n%s", b.calls(), out.stderr)
+			}
+		})
+	}
+}
+
+func TestAReloadWarnsOfWhatAGrantLacks(t *testing.T) {
+	b := newBench(t)
+	keys := b.file("seal.keys", strings.TrimSpace(b.must("keygen"))+"\n")
+	const reader = "accounts:\n- {appid: " + appID + "}\n"
+	path := b.file("zk.yaml", reader)
+	d := b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "S", secret, "ZHONGKONG_CONFIG", path, "ZHONGKONG_SEAL_KEY_FILE", keys).serve()
+	b.rewrite(path, "grants: {spool: "+t.TempDir()+"}\n"+reader+
+		"- {name: crm, source: oauth2, grant: refresh_token, token_url: 'https://id.example.com/token', client_id: c, client_secret_env: S}\n")
+	b.hup()
+	d.says("accounts_added=1")
+	for _, want := range []string{"grants.spool is not set", "grants.copy is not set"} {
+		if !strings.Contains(d.stderr.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, d.stderr.String())
+		}
+	}
+}
+
 func TestSealKeysAreReadAgainWhenTheirFileChanges(t *testing.T) {
 	b := newBench(t)
 	old, next := strings.TrimSpace(b.must("keygen")), strings.TrimSpace(b.must("keygen"))

@@ -243,7 +243,7 @@ func (d *daemon) announce() {
 	if len(d.cfg.TokenFiles) > 0 && d.sandbox != nil {
 		d.log.Warn("--sandbox: the token files get tokens of the simulator")
 	}
-	d.warnOfGrants()
+	d.warnOfGrants(d.cfg)
 	d.announceRoutes()
 	d.announceFrontend()
 	d.logSealKeys()

@@ -123,6 +123,7 @@ the file, the file over the defaults. ` + "`zhongkong check`" + ` lists all prob
 
 *Reloaded* says whether a running ` + "`serve`" + ` applies a change of the file, on SIGHUP or within 2 seconds. Other settings take effect at the next start, and
 the log says so. The files named here (secrets, seal keys, certificates) are also read again when they change.
+An account that ` + "`serve`" + ` would refuse at its start is refused then, too, and the old configuration stays in use.
 `,
 		settings:      "## Settings",
 		columns:       "| YAML | flag | variable | default | reloaded | meaning |\n| --- | --- | --- | --- | --- | --- |\n",
@@ -180,6 +181,7 @@ func chinese(t *testing.T) pageWords {
 
 “热更新”表示运行中的 ` + "`serve`" + ` 是否在收到 SIGHUP 时或 2 秒内接受文件的改动。不支持热更新的项在下次启动时生效，日志会说明。
 此处引用的文件（密钥、封装密钥、证书）内容变化时也会重新读取。
+` + "`serve`" + ` 启动时会拒绝的账号，此时同样会被拒绝，旧配置继续使用。
 `,
 		settings:           "## 配置项",
 		columns:            "| YAML | 命令行参数 | 环境变量 | 默认值 | 热更新 | 说明 |\n| --- | --- | --- | --- | --- | --- |\n",
