@@ -261,6 +261,9 @@ func (m *members) publish() {
 	}
 	slices.SortFunc(all, func(a, b config.Account) int { return cmp.Compare(a.Name, b.Name) })
 	m.d.current.Store(m.cfg.With(all))
+	if m.d.routes != nil { // not before they are open
+		m.d.routes.phantoms.secretsChanged()
+	}
 }
 
 // callback returns what takes the pushes to an account.

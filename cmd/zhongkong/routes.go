@@ -20,10 +20,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
-// phantomLife is how long a phantom is accepted: as long as clients may keep a token
-// whatever they were told.
-const phantomLife = 4 * time.Hour
-
 // routes are the routes of a daemon, with what they need of it.
 type routes struct {
 	*proxy.Proxy
@@ -139,7 +135,7 @@ func (r *routes) Given(account, caller string, token coordinator.Token) {
 
 // Phantom returns a new phantom of an account for a caller.
 func (r *routes) Phantom(account string, caller auth.Caller) (string, error) {
-	return r.phantoms.of(account).Make(caller.Name(), caller.Verifier(), time.Now().Add(phantomLife))
+	return r.phantoms.of(account).Make(caller.Name(), caller.Verifier(), time.Now().Add(phantom.Life))
 }
 
 // observe remembers the tokens that an observation tells of.
@@ -157,35 +153,50 @@ type phantoms struct {
 	made map[string]*accountPhantoms
 }
 
-// accountPhantoms are those of an account under its present secret, and under the
-// one before it.
+// accountPhantoms are those of an account under its present secret, and under those that
+// were replaced while phantoms of them live.
 type accountPhantoms struct {
-	secret config.Secret // zero: a key of this process
+	secret config.Secret // the present one; zero: none
 	sealer *phantom.Sealer
 }
 
-// of returns the sealer of an account. Its key is derived from the account's secret,
-// so that all servers with it open the same phantoms.
+// of returns the sealer of an account.
 func (p *phantoms) of(account string) *phantom.Sealer {
-	a, _ := p.d.current.Load().Account(account)
-	secret := a.MainSecret()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known := p.made[account]
-	if known != nil && known.secret.Reveal() == secret.Reveal() {
-		return known.sealer
+	if p.made[account] == nil {
+		a, _ := p.d.current.Load().Account(account)
+		p.made[account] = &accountPhantoms{a.MainSecret(), p.newSealer(account, a.MainSecret())}
 	}
-	keys := [][]byte{[]byte(secret.Reveal())}
-	if known != nil && !known.secret.IsZero() {
-		keys = append(keys, []byte(known.secret.Reveal()))
+	return p.made[account].sealer
+}
+
+// secretsChanged is called when another configuration has become current, and not when a
+// request comes next: a former secret, which may have been replaced because it is known
+// to a stranger, is not accepted for longer than its phantoms live.
+func (p *phantoms) secretsChanged() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for account, known := range p.made {
+		a, configured := p.d.current.Load().Account(account)
+		switch secret := a.MainSecret(); {
+		case !configured:
+			delete(p.made, account)
+		case secret.Reveal() != known.secret.Reveal():
+			p.made[account] = &accountPhantoms{secret, p.newSealer(account, secret).Replacing(known.sealer, time.Now())}
+		}
 	}
-	sealer, err := phantom.New(account, keys...)
+}
+
+// newSealer returns a sealer whose key is derived from the account's secret, so that all
+// servers with it open the same phantoms.
+func (p *phantoms) newSealer(account string, secret config.Secret) *phantom.Sealer {
+	sealer, err := phantom.New(account, []byte(secret.Reveal()))
 	if err != nil { // no secret, or a short one
 		p.d.log.Warn("phantoms of this account are valid in this process only: it has no secret of at least 16 bytes to derive their key from",
 			"account", account)
 		sealer, _ = phantom.New(account, phantom.Fresh()) // of a key that is long enough
 	}
-	p.made[account] = &accountPhantoms{secret, sealer}
 	return sealer
 }
 

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
 )
 
 func TestOnlyRoutesThatPutAWeChatTokenElsewhereAreForeign(t *testing.T) {
@@ -33,5 +39,72 @@ routes:
 	}
 	if len(cfg.Routes) != 4 {
 		t.Errorf("%d routes", len(cfg.Routes))
+	}
+}
+
+// TestPhantomsOfAReplacedSecretLiveForFourHours: whatever the former secret and the new one
+// are, and although nobody asks for a phantom in between.
+func TestPhantomsOfAReplacedSecretLiveForFourHours(t *testing.T) {
+	const good, other, short = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210", "sh0rt"
+	for name, secrets := range map[string][2]string{
+		"a good one by a good one":  {good, other},
+		"a short one by a good one": {short, other},
+		"none by a good one":        {"", other},
+		"a good one by a short one": {good, short},
+		"a good one by none":        {good, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				logged := &logtest.Buffer{}
+				d := &daemon{session: &session{log: slog.New(slog.NewTextHandler(logged, nil))}}
+				d.routes = &routes{phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}}
+				d.members = newMembers(d)
+				configure := func(secret string) {
+					t.Helper()
+					env := map[string]string{"ZHONGKONG_APPID": "wx1", "ZHONGKONG_SECRET": secret}
+					cfg, _, err := config.Load(config.Input{Env: func(name string) string { return env[name] }})
+					if err != nil {
+						t.Fatal(err)
+					}
+					d.members.configure(cfg)
+				}
+				forged := func(s *phantom.Sealer) string { // with a secret that a stranger knows
+					t.Helper()
+					token, err := s.Make("app", nil, time.Now().Add(time.Hour))
+					if err != nil {
+						t.Fatal(err)
+					}
+					return token
+				}
+				opens := func(token string) bool {
+					_, err := d.routes.phantoms.of("wx1").Open(token, time.Now())
+					return err == nil
+				}
+				configure(secrets[0])
+				former := d.routes.phantoms.of("wx1")
+				warned := strings.Count(logged.String(), "valid in this process only")
+				configure(secrets[1])
+				if secrets[1] == other {
+					elsewhere, err := phantom.New("wx1", []byte(other))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := elsewhere.Open(forged(d.routes.phantoms.of("wx1")), time.Now()); err != nil {
+						t.Errorf("a phantom is not valid on another server with the new secret: %v", err)
+					}
+					if n := strings.Count(logged.String(), "valid in this process only"); n != warned {
+						t.Errorf("it warns of the new secret:\n%s", logged)
+					}
+				}
+				time.Sleep(phantom.Life - time.Second)
+				if !opens(forged(former)) {
+					t.Error("a phantom of the former secret died before its end")
+				}
+				time.Sleep(time.Second)
+				if opens(forged(former)) {
+					t.Error("a phantom of the former secret is accepted for ever")
+				}
+			})
+		})
 	}
 }

@@ -11,7 +11,8 @@
 // # Threats
 //
 //   - Guessing and forging: a phantom opens only under the key; 128 bits of tag.
-//     Every failure costs one decryption, whatever is wrong with the phantom.
+//     Every failure costs one decryption with each key, whatever is wrong with the
+//     phantom.
 //   - Use by another caller: a phantom is a bearer token. Its holder is the
 //     caller until it ends, on the routes of one account, as with the token that
 //     it stands for; but not at the issuer.
@@ -25,10 +26,12 @@
 //     the phantom and opens nothing: who reads a configuration's hashes cannot
 //     make phantoms.
 //   - The account's secret is disclosed: phantoms can be made with it, but so can
-//     real tokens. After the secret is replaced the former one can be kept for as
-//     long as phantoms live, so that no client notices: see New.
-//   - Replay after its end: the end is in the statement. Servers' clocks decide,
-//     as they do for TLS certificates.
+//     real tokens. After the secret is replaced, what is made with the former one is
+//     accepted for as long as phantoms live, so that no client notices, and no longer:
+//     see Sealer.Replacing.
+//   - Replay after its end: the end is in the statement, and one that is further away
+//     than phantoms live is not accepted. Servers' clocks decide, as they do for TLS
+//     certificates; they may differ by 5 minutes.
 package phantom
 
 import (
@@ -42,12 +45,21 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
 
 // Prefix begins every phantom. No issuer's token is looked at for it.
 const Prefix = "zk_"
+
+// Life is how long a phantom lives at most: as long as clients may keep a token whatever
+// they were told.
+const Life = 4 * time.Hour
+
+// clockSlack is how far the clock of a server that makes phantoms may be ahead of that of
+// one that opens them.
+const clockSlack = 5 * time.Minute
 
 // MinSecret is how many bytes a secret has at least that keys are derived from.
 const MinSecret = 16
@@ -73,45 +85,51 @@ var (
 // use.
 type Sealer struct {
 	account string
-	keys    []cipher.AEAD // the first makes, all open
+	key     cipher.AEAD // makes and opens
+	former  []formerKey // only open
 }
 
-// New returns the Sealer of an account. The first secret makes phantoms and all
-// of them open phantoms, so that a secret can be replaced while phantoms live
-// that were made with the former one. A secret has at least 16 bytes.
-func New(account string, secrets ...[]byte) (*Sealer, error) {
-	if len(secrets) == 0 {
-		return nil, fmt.Errorf("phantom: account %q has no secret to derive a key from", account)
+// formerKey is the key of a secret that was replaced.
+type formerKey struct {
+	cipher.AEAD
+	until time.Time
+}
+
+// New returns the Sealer of an account. The secret has at least 16 bytes.
+func New(account string, secret []byte) (*Sealer, error) {
+	if len(secret) < MinSecret {
+		return nil, fmt.Errorf("phantom: the secret of account %q has %d bytes, must have at least %d", account, len(secret), MinSecret)
 	}
-	s := &Sealer{account: account}
-	for _, secret := range secrets {
-		if len(secret) < MinSecret {
-			return nil, fmt.Errorf("phantom: the secret of account %q has %d bytes, must have at least %d", account, len(secret), MinSecret)
-		}
-		key, err := hkdf.Key(sha256.New, secret, nil, "zhongkong phantom 1 "+account, keySize)
-		if err != nil {
-			return nil, fmt.Errorf("phantom: derive the key of account %q: %w", account, err)
-		}
-		block, err := aes.NewCipher(key)
-		if err != nil {
-			return nil, fmt.Errorf("phantom: key of account %q: %w", account, err)
-		}
-		aead, err := cipher.NewGCMWithRandomNonce(block)
-		if err != nil {
-			return nil, fmt.Errorf("phantom: key of account %q: %w", account, err)
-		}
-		s.keys = append(s.keys, aead)
+	key, err := hkdf.Key(sha256.New, secret, nil, "zhongkong phantom 1 "+account, keySize)
+	if err != nil {
+		return nil, fmt.Errorf("phantom: derive the key of account %q: %w", account, err)
 	}
-	return s, nil
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("phantom: key of account %q: %w", account, err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("phantom: key of account %q: %w", account, err)
+	}
+	return &Sealer{account: account, key: aead}, nil
+}
+
+// Replacing returns a Sealer that makes the phantoms of s, and opens also those that
+// former opens. Those of former's own key are opened for Life from now on.
+func (s *Sealer) Replacing(former *Sealer, now time.Time) *Sealer {
+	keys := append([]formerKey{{former.key, now.Add(Life)}}, former.former...)
+	keys = slices.DeleteFunc(keys, func(k formerKey) bool { return !now.Before(k.until) })
+	return &Sealer{s.account, s.key, keys}
 }
 
 // Is reports whether a string claims to be a phantom.
 func Is(token string) bool { return strings.HasPrefix(token, Prefix) }
 
-// Make returns a phantom for a caller that ends at the given instant, cut to
-// whole seconds. verifier is what proves the caller, or something derived from
-// it: a phantom is void once the caller does not have this verifier any more. Two calls
-// never return the same phantom.
+// Make returns a phantom for a caller that ends at the given instant, cut to whole
+// seconds; one that is more than Life away is not accepted. verifier is what proves the
+// caller, or something derived from it: a phantom is void once the caller does not have
+// this verifier any more. Two calls never return the same phantom.
 func (s *Sealer) Make(caller string, verifier []byte, end time.Time) (string, error) {
 	if caller == "" || len(caller) > maxName {
 		return "", fmt.Errorf("phantom: a caller's name has 1 to %d bytes, this one has %d", maxName, len(caller))
@@ -126,7 +144,7 @@ func (s *Sealer) Make(caller string, verifier []byte, end time.Time) (string, er
 	digest := digestOf(verifier)
 	statement = append(statement, digest[:]...)
 	statement = append(statement, caller...)
-	sealed := s.keys[0].Seal(nil, nil, statement, []byte(s.account)) //nolint:gosec // the AEAD draws the nonce itself
+	sealed := s.key.Seal(nil, nil, statement, []byte(s.account)) //nolint:gosec // the AEAD draws the nonce itself
 	return Prefix + base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
@@ -155,14 +173,16 @@ func (s *Sealer) Open(token string, now time.Time) (Statement, error) {
 	if err != nil {
 		return Statement{}, ErrInvalid
 	}
-	for _, key := range s.keys {
-		plain, err := key.Open(nil, nil, sealed, []byte(s.account))
-		if err != nil {
-			continue
+	plain, err := s.key.Open(nil, nil, sealed, []byte(s.account))
+	for _, former := range s.former {
+		if err != nil && now.Before(former.until) {
+			plain, err = former.Open(nil, nil, sealed, []byte(s.account))
 		}
-		return read(plain, now)
 	}
-	return Statement{}, ErrInvalid
+	if err != nil {
+		return Statement{}, ErrInvalid
+	}
+	return read(plain, now)
 }
 
 func read(plain []byte, now time.Time) (Statement, error) {
@@ -174,8 +194,11 @@ func read(plain []byte, now time.Time) (Statement, error) {
 		End:    time.Unix(int64(binary.BigEndian.Uint32(plain[1:])), 0),
 		digest: [digestSize]byte(plain[5:overhead]),
 	}
-	if !now.Before(s.End) {
+	switch {
+	case !now.Before(s.End):
 		return Statement{}, ErrExpired
+	case s.End.After(now.Add(Life + clockSlack)):
+		return Statement{}, ErrInvalid
 	}
 	return s, nil
 }

@@ -10,13 +10,9 @@ import (
 
 var now = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 
-func newSealer(t testing.TB, account string, secrets ...string) *Sealer {
+func newSealer(t testing.TB, account, secret string) *Sealer {
 	t.Helper()
-	var all [][]byte
-	for _, secret := range secrets {
-		all = append(all, []byte(secret))
-	}
-	s, err := New(account, all...)
+	s, err := New(account, []byte(secret))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,18 +96,60 @@ func TestAPhantomEnds(t *testing.T) {
 }
 
 func TestASecretCanBeReplacedWhilePhantomsLive(t *testing.T) {
-	old := mustMake(t, newSealer(t, "wx1", secretA), "sdk", "hash")
-	both := newSealer(t, "wx1", secretB, secretA)
-	if _, err := both.Open(old, now); err != nil {
-		t.Errorf("of the former secret: %v", err)
+	a, b, c := newSealer(t, "wx1", secretA), newSealer(t, "wx1", secretB), newSealer(t, "wx1", secretA+"C")
+	const hour = time.Hour
+	ofB := now.Add(hour) // is when b replaces a
+	ofC := now.Add(4 * hour)
+	afterB := b.Replacing(a, ofB)
+	afterC := c.Replacing(afterB, ofC)
+	for name, step := range map[string]struct {
+		by, of *Sealer
+		at     time.Time
+		want   error
+	}{
+		"of the present secret":                        {afterB, b, ofB, nil},
+		"of the former secret":                         {afterB, a, ofB, nil},
+		"of the former secret to its end":              {afterB, a, ofB.Add(Life - time.Second), nil},
+		"forged with the former secret after that":     {afterB, a, ofB.Add(Life), ErrInvalid},
+		"of the secret before the former one":          {afterC, a, ofC, nil},
+		"of it to its end":                             {afterC, a, ofB.Add(Life - time.Second), nil},
+		"forged with it after that":                    {afterC, a, ofB.Add(Life), ErrInvalid},
+		"of the former one when that before has ended": {afterC, b, ofB.Add(Life), nil},
+		"of the former one after its end":              {afterC, b, ofC.Add(Life), ErrInvalid},
+	} {
+		token, err := step.of.Make("sdk", nil, step.at.Add(hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := step.by.Open(token, step.at); !errors.Is(err, step.want) {
+			t.Errorf("%s: Open() = %v, want %v", name, err, step.want)
+		}
 	}
-	if _, err := newSealer(t, "wx1", secretB).Open(mustMake(t, both, "sdk", "hash"), now); err != nil {
-		t.Errorf("of the new secret: %v", err)
+	if _, err := b.Open(mustMake(t, afterB, "sdk", "hash"), now); err != nil {
+		t.Errorf("it is not made with the new secret: %v", err)
+	}
+	if kept := len(c.Replacing(afterB, ofB.Add(Life)).former); kept != 1 {
+		t.Errorf("%d former keys are kept, want one", kept)
+	}
+}
+
+func TestAPhantomThatWouldLiveTooLongIsForged(t *testing.T) {
+	s := newSealer(t, "wx1", secretA)
+	for ahead, want := range map[time.Duration]error{
+		Life: nil, Life + 5*time.Minute: nil, Life + 6*time.Minute: ErrInvalid, 50 * 365 * 24 * time.Hour: ErrInvalid,
+	} {
+		token, err := s.Make("sdk", nil, now.Add(ahead))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Open(token, now); !errors.Is(err, want) {
+			t.Errorf("that ends in %v: Open() = %v, want %v", ahead, err, want)
+		}
 	}
 }
 
 func TestWhatCannotBeMadeIsRefused(t *testing.T) {
-	if _, err := New("wx1"); err == nil {
+	if _, err := New("wx1", nil); err == nil {
 		t.Error("New without a secret = nil error")
 	}
 	if _, err := New("wx1", []byte("short-secret")); err == nil || strings.Contains(err.Error(), "short-secret") {
