@@ -42,7 +42,7 @@ func (d *daemon) openRoutes() error {
 	d.routes = &routes{tokens: proxy.NewTokens(all, formerTokens{d}), phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}}
 	d.routes.tokens.Remember(parents(d.cfg)...)
 	p, err := proxy.New(proxy.Config{
-		Routes: all, Callers: d.auth, Tokens: d.routes.tokens, Phantoms: d.routes.phantoms.of, Logger: d.log, Login: d.loginRoute,
+		Routes: all, Callers: d.auth, Tokens: d.routes.tokens, Phantoms: d.routes.phantoms.of, Logger: d.log, Login: d.loginRoutes,
 		Account: func(name string) (proxy.Account, bool) {
 			a, ok := d.zk.Account(name)
 			return a, ok
@@ -75,14 +75,24 @@ func (d *daemon) openRoutes() error {
 	return nil
 }
 
-// loginRoute returns the route to the API of the account with an AppID.
-func (d *daemon) loginRoute(appID string) (proxy.Route, error) {
+// loginRoutes returns the routes to the API of the WeChat accounts with an AppID. Those
+// whose AppSecret is here come first.
+func (d *daemon) loginRoutes(appID string) []proxy.Route {
+	var first, then []proxy.Route
 	for _, a := range d.current.Load().Accounts {
-		if a.AppID() == appID {
-			return proxy.WeChatRoute("", a.Name, a.APIBase)
+		if _, ofWeChat := a.Kind().Field("appid"); !ofWeChat || appID == "" || a.AppID() != appID {
+			continue
+		}
+		of, err := proxy.WeChatRoute("", a.Name, a.APIBase)
+		switch {
+		case err != nil: // its base was checked
+		case a.Secret("secret").IsZero():
+			then = append(then, of)
+		default:
+			first = append(first, of)
 		}
 	}
-	return proxy.Route{}, coordinator.ErrUnknownAccount
+	return append(first, then...)
 }
 
 // newRoutes returns the routes of a configuration. The error joins all that is wrong

@@ -42,6 +42,35 @@ routes:
 	}
 }
 
+func TestALoginAtTheRootIsForAWeChatAccountWithItsAppSecretIfThereIsOne(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "zk.yaml")
+	err := os.WriteFile(file, []byte(`accounts:
+  - {name: crm, source: oauth2, appid: wx1, token_url: "https://id.example.com/token", client_id: c, client_secret: s2}
+  - {name: corp, source: wecom, corpid: ww1, secret: s3}
+  - {name: reader, appid: wx1}
+  - {name: stable, appid: wx1, source: stable_token, secret: s1}
+  - {name: wx2}
+`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, _, err := config.Load(config.Input{Env: func(name string) string { return map[string]string{"ZHONGKONG_CONFIG": file}[name] }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{}
+	d.current.Store(cfg)
+	for appID, want := range map[string]string{"wx1": "stable reader", "wx2": "wx2", "ww1": "", "c": "", "": ""} {
+		var got []string
+		for _, of := range d.loginRoutes(appID) {
+			got = append(got, of.Account)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %v, want %s", appID, got, want)
+		}
+	}
+}
+
 // TestPhantomsOfAReplacedSecretLiveForFourHours: whatever the former secret and the new one
 // are, and although nobody asks for a phantom in between.
 func TestPhantomsOfAReplacedSecretLiveForFourHours(t *testing.T) {

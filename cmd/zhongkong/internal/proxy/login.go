@@ -69,8 +69,9 @@ type parameters struct {
 	body  bool                       // there is one
 }
 
-// ServeLogin answers a call at the server's root that takes the AppSecret: its
-// appid says which account it is for. It is counted as of the route "/".
+// ServeLogin answers a call at the server's root that takes the AppSecret: its appid, and
+// if several accounts have that, its caller, say which account it is for. It is counted as
+// of the route "/".
 func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
 	read, err := readParameters(w, req)
 	path := req.URL.Path
@@ -79,22 +80,40 @@ func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
 	if err == nil {
 		appID = read.get(e.id)
 	}
-	of, wrong := p.cfg.Login(appID)
-	account := of.Account
-	if wrong != nil {
-		of, _ = WeChatRoute("", appID, "") // a caller must not learn which accounts there are
+	var caller auth.Caller
+	refused, bad := refuseForm(req)
+	if !bad {
+		caller, refused = p.proveLogin(req, e, read, err)
 	}
+	of, account := p.loginRoute(appID, caller)
 	r := newRoute(p, of)
 	counts, _ := p.atRoot.LoadOrStore(account, r.counts)
 	r.Name, r.counts = "/", counts.(*counters)
 	accesslog.Of(w).At(path)
 	accesslog.Of(w).Through(r.Name, account)
-	if refused, bad := refuseForm(req); bad {
+	if bad {
 		r.counts.malformed.Add(1)
 		r.respond(w, refused)
 		return
 	}
-	r.login(w, req, &call{route: r, path: path, query: req.URL.RawQuery, in: req, id: requestid.Assign(w, req)}, e, read, err)
+	c := &call{route: r, path: path, query: req.URL.RawQuery, in: req, id: requestid.Assign(w, req), caller: caller}
+	r.login(w, req, c, e, read, refused)
+}
+
+// loginRoute returns the route for a caller's calls at the root, and the account to count
+// them for.
+func (p *Proxy) loginRoute(appID string, caller auth.Caller) (of Route, account string) {
+	known := p.cfg.Login(appID)
+	for _, of := range known {
+		if caller.May(of.Account) {
+			return of, of.Account
+		}
+	}
+	if len(known) > 0 {
+		return known[0], known[0].Account
+	}
+	of, _ = WeChatRoute("", appID, "") // a caller must not learn which accounts there are
+	return of, ""
 }
 
 // IsLogin reports whether ServeLogin answers at a path.
@@ -103,24 +122,18 @@ func IsLogin(path string) bool {
 	return ok
 }
 
-// login passes on a call that takes the AppSecret: the caller is proved by its own key in
-// the secret's place, or by the Authorization header. It takes the parameters that were
-// read, or the error of reading them.
-func (r *route) login(w http.ResponseWriter, req *http.Request, c *call, e secretEndpoint, p *parameters, err error) {
+// login passes on a call that takes the AppSecret, unless proveLogin has refused it.
+func (r *route) login(w http.ResponseWriter, req *http.Request, c *call, e secretEndpoint, p *parameters, refused problem) {
 	r.counts.logins.Add(1)
-	if err != nil {
+	switch {
+	case refused.status == http.StatusBadRequest:
 		r.counts.malformed.Add(1)
-		r.respond(w, problem{http.StatusBadRequest, "bad_request", codeNoAppID,
-			"appid missing: the body is not a form or a JSON object of at most 16 KiB", 0})
+		r.respond(w, refused)
 		return
-	}
-	if p.get(e.id) == "" && (p.get(e.secret) != "" || req.Header.Get(authorization) != "") { // at the root it says which account
-		r.counts.malformed.Add(1)
-		r.respond(w, problem{http.StatusBadRequest, "bad_request", codeNoAppID, e.id + " missing", 0})
-		return
-	}
-	var refused problem
-	if c.caller, refused = r.proveLogin(req, p, e); refused.code == "" && e.refresh && !c.caller.MayRefresh(r.Account) {
+	case refused.code != "":
+	case !c.caller.May(r.Account):
+		refused = problemAccount
+	case e.refresh && !c.caller.MayRefresh(r.Account):
 		refused = problemRefresh
 	}
 	if refused.code != "" {
@@ -146,13 +159,23 @@ func (r *route) login(w http.ResponseWriter, req *http.Request, c *call, e secre
 	r.pass(w, p.request(req), c)
 }
 
-// proveLogin proves the caller of a call that takes the AppSecret.
-func (r *route) proveLogin(req *http.Request, p *parameters, e secretEndpoint) (auth.Caller, problem) {
-	if c, ok := auth.FromAuthorization(req.Header.Get(authorization)); ok {
-		return r.proveByPassword(req, c)
+// proveLogin proves the caller, of whatever accounts, of a call that takes the AppSecret:
+// by its own key in the secret's place, or by the Authorization header. It takes the
+// parameters that were read, or the error of reading them. The status of its problem is
+// 400 if the parameters are wrong.
+func (p *Proxy) proveLogin(req *http.Request, e secretEndpoint, read *parameters, err error) (auth.Caller, problem) {
+	if err != nil {
+		return auth.Caller{}, problem{http.StatusBadRequest, "bad_request", codeNoAppID,
+			"appid missing: the body is not a form or a JSON object of at most 16 KiB", 0}
 	}
-	sent, raw := p.raw(e.secret)
-	if sent == "" {
+	byHeader, named := auth.FromAuthorization(req.Header.Get(authorization))
+	sent, raw := read.raw(e.secret)
+	switch {
+	case read.get(e.id) == "" && (sent != "" || req.Header.Get(authorization) != ""): // at the root it says which account
+		return auth.Caller{}, problem{http.StatusBadRequest, "bad_request", codeNoAppID, e.id + " missing", 0}
+	case named:
+		return p.authenticate(req, byHeader)
+	case sent == "":
 		return auth.Caller{}, problem{http.StatusUnauthorized, "unauthorized", codeNoSecret, "appsecret missing", 0}
 	}
 	var readings []auth.Credentials
@@ -166,7 +189,7 @@ func (r *route) proveLogin(req *http.Request, p *parameters, e secretEndpoint) (
 		p.message = "invalid appsecret: it must be the caller's NAME:PASSWORD or NAME~PASSWORD"
 		return auth.Caller{}, p
 	}
-	return r.proveByPassword(req, readings...)
+	return p.authenticate(req, readings...)
 }
 
 // meanings are what a parameter may say, the likeliest first: SDKs that are made

@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -107,6 +108,39 @@ func TestLoginWithoutAKeyDoesNotReachWeChat(t *testing.T) {
 	}
 	if len(fake.seen) != 0 {
 		t.Errorf("the upstream was asked: %q", fake.seen)
+	}
+}
+
+func TestALoginAtTheRootIsForAnAccountOfTheCaller(t *testing.T) {
+	s, fake := newLogin(t)
+	first := weChatRoute(t, "http://192.0.2.1")
+	first.Account = "another"
+	second := s.cfg.Routes[0]
+	s.cfg.Login = func(string) []Route { return []Route{first, second} }
+	asks := func(secret string) string {
+		w := httptest.NewRecorder()
+		s.ServeLogin(w, httptest.NewRequest(http.MethodGet, "/sns/jscode2session?js_code=C&appid="+appID+"&secret="+secret, nil))
+		return w.Body.String()
+	}
+	if body := asks("veil~" + userKey); !strings.Contains(body, "session_key") {
+		t.Errorf("of a caller who may have the second account only: %s", body)
+	}
+	for _, secret := range []string{"veil~wrong", "nobody~" + userKey} {
+		if body := asks(secret); !strings.Contains(body, "40125") {
+			t.Errorf("%s: %s", secret, body)
+		}
+	}
+	if len(fake.seen) != 1 {
+		t.Errorf("the upstream was asked: %q", fake.seen)
+	}
+	logins := map[string]uint64{}
+	for _, counted := range s.Stats() {
+		if counted.Route == "/" {
+			logins[counted.Account] = counted.Logins
+		}
+	}
+	if logins[appID] != 1 || logins["another"] != 2 {
+		t.Errorf("counted are %v, want the call of a known caller with its account", logins)
 	}
 }
 

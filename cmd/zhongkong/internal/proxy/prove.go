@@ -38,16 +38,24 @@ func (r *route) prove(req *http.Request, open bool) (auth.Caller, problem) {
 	return auth.Caller{}, problemMissing
 }
 
-// proveByPassword proves a caller by what one pair of credentials may mean, the
-// likeliest reading first.
-func (r *route) proveByPassword(req *http.Request, readings ...auth.Credentials) (auth.Caller, problem) {
+// proveByPassword proves a caller, who may have the route's account, by a name and a
+// password.
+func (r *route) proveByPassword(req *http.Request, c auth.Credentials) (auth.Caller, problem) {
+	caller, refused := r.p.authenticate(req, c)
+	if refused.code == "" && !caller.May(r.Account) {
+		refused = problemAccount
+	}
+	return caller, refused
+}
+
+// authenticate proves a caller, of whatever accounts, by what one pair of credentials may
+// mean, the likeliest reading first.
+func (p *Proxy) authenticate(req *http.Request, readings ...auth.Credentials) (auth.Caller, problem) {
 	var err error
 	for _, c := range readings {
 		var caller auth.Caller
-		caller, err = r.p.cfg.Callers.Authenticate(req.Context(), auth.Addr(req.RemoteAddr), c.Name, c.Password)
+		caller, err = p.cfg.Callers.Authenticate(req.Context(), auth.Addr(req.RemoteAddr), c.Name, c.Password)
 		switch {
-		case err == nil && !caller.May(r.Account):
-			return caller, problemAccount
 		case err == nil:
 			return caller, problem{}
 		case !errors.Is(err, auth.ErrDenied):

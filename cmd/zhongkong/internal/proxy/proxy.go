@@ -80,9 +80,10 @@ type Config struct {
 	// this server does not have them. Nil: it has none.
 	Secret func(account string) (appID, secret string, ok bool)
 
-	// Login returns the route, which need not be one of Routes, for calls of
-	// ServeLogin with this AppID, or an error. ServeLogin requires it.
-	Login func(appID string) (Route, error)
+	// Login returns the routes, which need not be among Routes, for calls of
+	// ServeLogin with this AppID: one for each account that has it, the preferred one
+	// first. ServeLogin requires it.
+	Login func(appID string) []Route
 
 	// Base makes the calls. Nil: a transport of its own. It must not decompress
 	// answers, follow redirects or repeat calls that may have been carried out.

@@ -118,7 +118,9 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 	if r.WeChat {
 		if e, ok := secretEndpoints[lower]; ok {
 			p, err := readParameters(w, req)
-			r.login(w, req, c, e, p, err)
+			var refused problem
+			c.caller, refused = r.p.proveLogin(req, e, p, err)
+			r.login(w, req, c, e, p, refused)
 			return
 		}
 		c.query = withoutParameters(c.query, "secret", "appsecret")

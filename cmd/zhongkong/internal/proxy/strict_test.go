@@ -49,7 +49,7 @@ func TestTrailersOfAShortBodyPass(t *testing.T) {
 
 func TestALoginAtTheRootNamesTheMissingAppID(t *testing.T) {
 	s, fake := newLogin(t)
-	s.cfg.Login = func(string) (Route, error) { return Route{}, io.EOF }
+	s.cfg.Login = func(string) []Route { return nil }
 	for _, target := range []string{"/sns/oauth2/access_token?secret=veil~s3cret-key&code=C", "/sns/oauth2/access_token?secret=sdk~s3cret-key&code=C"} {
 		w := httptest.NewRecorder()
 		s.ServeLogin(w, httptest.NewRequest(http.MethodGet, target, nil))
