@@ -94,7 +94,7 @@ func (a *exchange) attempt(ctx context.Context, wait time.Duration) (wire.Token,
 	if _, err := a.conn.Write(datagram); err != nil {
 		a.cause = err
 	}
-	space := make([]byte, MaxSize+1)
+	space := make([]byte, longest)
 	for {
 		n, err := a.conn.Read(space)
 		switch {

@@ -58,6 +58,10 @@ const (
 	// fragmented on any usual path.
 	usualSize = 1200
 
+	// longest is the space for any packet of UDP. Windows returns an error in place of the
+	// beginning of one that is longer than the space, and a stranger could cause it.
+	longest = 64 << 10
+
 	maxNonce = 64 // characters
 )
 

@@ -85,7 +85,7 @@ func (s *Server) Serve(ctx context.Context, conn *net.UDPConn) error {
 const pause = 100 * time.Millisecond
 
 func (s *Server) work(ctx context.Context, conn *net.UDPConn) error {
-	space := make([]byte, MaxSize+1)
+	space := make([]byte, longest)
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(space)
 		switch {
@@ -115,7 +115,7 @@ func (s *Server) work(ctx context.Context, conn *net.UDPConn) error {
 // answer returns the packet to send back, nil for none.
 func (s *Server) answer(packet []byte, from netip.AddrPort) ([]byte, Outcome) {
 	if len(packet) > MaxSize {
-		return nil, s.refused(Malformed, from, "", errors.New("too long"))
+		return nil, s.refused(Malformed, from, "", fmt.Errorf("it has %d bytes, and may have %d", len(packet), MaxSize))
 	}
 	message, err := jwe.Parse(string(packet), "kid")
 	if err != nil {

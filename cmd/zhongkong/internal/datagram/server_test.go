@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
 
@@ -98,6 +100,27 @@ func TestNothingIsAnsweredThatIsNotProved(t *testing.T) {
 				t.Errorf("answer() = %d bytes, %s, want nothing and %s", len(got), outcome, c.want)
 			}
 		})
+	}
+}
+
+// TestALongPacketIsReadWhole: Windows refuses to read the beginning of one.
+func TestALongPacketIsReadWhole(t *testing.T) {
+	logged := &logtest.Buffer{}
+	outcomes := make(chan Outcome, 1)
+	client := serve(t, NewServer(Config{
+		Callers: newAuthenticator(t), Answerer: record, Logger: slog.New(slog.NewTextHandler(logged, nil)),
+		Observe: func(o Outcome) { outcomes <- o },
+	}))
+	conn, err := net.Dial("udp", client.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.Write(bytes.Repeat([]byte("A"), 65507)); err != nil { // the longest that UDP over IPv4 has
+		t.Skipf("this system sends no packet of that length: %v", err)
+	}
+	if got := <-outcomes; got != Malformed || !strings.Contains(logged.String(), "65507 bytes") {
+		t.Errorf("a packet of 65507 bytes is %s:\n%s", got, logged)
 	}
 }
 
