@@ -1,6 +1,9 @@
 package coordinator
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // replaceEvery is the least time between two replacements of unusable records by
 // one process. Two processes that cannot open each other's would refresh without
@@ -24,6 +27,9 @@ func (f *fault) set(s State, e env) (complaint error) {
 	f.err, f.barred = s.Err, 0
 	if s.Err == nil {
 		return nil
+	}
+	if errors.Is(s.Err, ErrDenied) { // and so would be a refresh
+		f.replaceAt = e.now + e.jitter(e.cfg.PollEvery)
 	}
 	if !s.Record.Usable() {
 		f.barred = s.Record.Generation
