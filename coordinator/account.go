@@ -93,7 +93,8 @@ func (a *Account) waitForToken(ctx context.Context) (Token, error) {
 func (a *Account) Current(ctx context.Context) (Snapshot, error) { return a.Next(ctx, 0) }
 
 // Next waits for a record whose generation is newer than after and returns
-// it, at once if there is one. It causes no refresh as long as there is a
+// it, at once if there is one. An after that is not Credible by the store's clock counts
+// as 0 if it is newer than what is there. It causes no refresh as long as there is a
 // token. Errors as for Token; if ctx ends and a token is there that is not
 // newer, the error is ctx's alone.
 func (a *Account) Next(ctx context.Context, after Fence) (Snapshot, error) {

@@ -118,3 +118,70 @@ func TestASmallStepOfTheStoresClockLeavesALongLockToItsHolder(t *testing.T) {
 		f.wantCalls(1)
 	})
 }
+
+// Fences are of the store's clock: what is handed out from then on is older by number.
+func TestWhoWaitsForANewerTokenGetsOneThoughTheStoresClockWentBackByDays(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p, reader := f.refresher(), f.reader()
+		f.wantCurrent(p, reader)
+		before, _ := p.Peek()
+		watches := []<-chan coordinator.Snapshot{p.Watch(t.Context()), reader.Watch(t.Context())}
+		for _, w := range watches {
+			<-w
+		}
+		f.store.SetSkew(-72 * time.Hour)
+		time.Sleep(5 * time.Minute)
+		f.wantCurrent(p, reader)
+		if s, _ := p.Peek(); s.Generation >= before.Generation {
+			t.Fatalf("generation %d was not given up: %d is served", before.Generation, s.Generation)
+		}
+		for i, w := range watches {
+			select {
+			case s := <-w:
+				if !s.Token.Equal(f.source.Current()) {
+					t.Errorf("watch %d has generation %d, which is not the current one", i, s.Generation)
+				}
+			default:
+				t.Errorf("watch %d has received nothing", i)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if s, err := reader.Next(ctx, before.Generation); err != nil || !s.Token.Equal(f.source.Current()) {
+			t.Errorf("Next() after the generation of before = %d, %v", s.Generation, err)
+		}
+	})
+}
+
+func TestADemandOfBeforeTheStoresClockWentBackEndsWithTheNextToken(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.token(f.idle(f.config(), f.source), time.Second)
+		reader := f.reader()
+		before := f.token(reader, time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+		defer cancel()
+		answer := make(chan coordinator.Snapshot, 1)
+		go func() {
+			defer close(answer)
+			if s, err := reader.Refresh(ctx); err == nil {
+				answer <- s
+			}
+		}()
+		synctest.Wait()
+		f.store.SetSkew(-72 * time.Hour)
+		time.Sleep(5 * time.Minute)
+		p := f.refresher()
+		f.token(p, time.Minute)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		select {
+		case s, ok := <-answer:
+			if !ok || !s.Token.Equal(f.source.Current()) || s.Token.Reveal() == before {
+				t.Errorf("Refresh() = generation %d, %v", s.Generation, ok)
+			}
+		default:
+			t.Error("Refresh() waits on")
+		}
+		f.wantCallsAfter(10*time.Minute, 2)
+	})
+}

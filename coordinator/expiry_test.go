@@ -78,7 +78,7 @@ func (f *fleet) slowly() coordinator.Config {
 }
 
 func TestATokenIsWithdrawnInTheMiddleOfARefresh(t *testing.T) {
-	for before := 2 * time.Second; before < 58*time.Second; before += 1700 * time.Millisecond {
+	for before := 2 * time.Second; before < 58*time.Second; before += 4700 * time.Millisecond {
 		t.Run(fmt.Sprint(before), func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fleet) {
 				f.source.Life, f.source.RefreshIn = 10*time.Minute, 9*time.Minute+29*time.Second
@@ -141,7 +141,7 @@ func TestATokenIsWithdrawnWhileTheStoreLeavesAReadingUnanswered(t *testing.T) {
 }
 
 func TestATokenIsWithdrawnBetweenTwoTriesToReachTheStore(t *testing.T) {
-	for before := 3 * time.Second; before < 30*time.Second; before += 1700 * time.Millisecond {
+	for before := 3 * time.Second; before < 30*time.Second; before += 3100 * time.Millisecond {
 		t.Run(fmt.Sprint(before), func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fleet) {
 				f.token(f.idle(f.config(), f.source), time.Second)

@@ -27,6 +27,9 @@ func (v *view) stateRead(s State, began asked, e env) (fx effects) {
 		// out from now on is older by number.
 		disowned := s // not &s: that would cost each reading an allocation
 		fx.disowned, v.held = &disowned, nil
+		if v.rare != nil {
+			v.rare.demand = demand{} // who still waits demands anew what replaces it
+		}
 	}
 	fx.missed = v.notNotified(s, e)
 	v.reads++

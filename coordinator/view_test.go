@@ -46,6 +46,16 @@ func TestAGenerationNeverGoesBackwards(t *testing.T) {
 	}
 }
 
+func TestADemandToReplaceWhatIsGivenUpEndsWithIt(t *testing.T) {
+	v, e := fresh(), testEnv()
+	v.held.Generation = Fence(e.storeNow.UnixMicro())
+	v.edit().demand.merge(demand{reason: ReasonForced, seen: v.held.Generation}, e)
+	v.stateRead(State{Now: e.storeNow.Add(-48 * time.Hour)}, v.asked(), e)
+	if due, seen := v.due(e), v.seen(); due != ReasonMissing || seen != 0 {
+		t.Errorf("due is %q, to replace %d; want %q, 0", due, seen, ReasonMissing)
+	}
+}
+
 func TestAnIncredibleEventOnlyHasTheStoreRead(t *testing.T) {
 	far := Fence(testEnv().storeNow.Add(48 * time.Hour).UnixMicro())
 	failure := &Failure{Kind: FailedRefused, InARow: 1, At: testEnv().storeNow, RetryAt: testEnv().storeNow.Add(time.Hour)}

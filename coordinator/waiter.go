@@ -46,6 +46,9 @@ func (w *waiter) next(v *view, ended error, following bool, e env) step {
 	if !w.began {
 		w.began, w.at, w.reads, w.seq, w.held = true, e.now, v.reads, v.peek().outcome.seq, v.generation()
 	}
+	if e.storeKnown && w.after > v.generation() && !w.after.Credible(e.storeNow) {
+		w.after = 0 // the store's clock has gone back: what it hands out from then on is older by number
+	}
 	if h, err := w.answer(v, e); h != nil || err != nil {
 		return step{record: h, err: err}
 	}
