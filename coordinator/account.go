@@ -320,7 +320,7 @@ func (a *Account) carryOut(fx effects) (woken map[*Account]struct{}) {
 		a.changed = nil
 	}
 	if fx.reschedule {
-		if served := a.served.Load(); served != nil && served == a.view.held {
+		if served := a.served.Load(); served != nil {
 			fx.wake = min(fx.wake, served.until) // however long something else is put off
 		}
 		a.c.schedule.at(a, fx.wake)

@@ -187,10 +187,14 @@ func (v *view) dropped() effects {
 	return v.withdrawn()
 }
 
-// expire withdraws a record that has ended.
+// expire withdraws a record that has ended. If a newer one is held already, because the
+// round that has found it has not ended yet, that is served.
 func (v *view) expire(served *held, e env) effects {
-	if served == nil || v.usable(e) {
+	switch usable := v.usable(e); {
+	case served == nil, usable && (served == v.held || e.now < served.until):
 		return effects{}
+	case usable:
+		return v.changed(effects{}, e)
 	}
 	fx := v.withdrawn()
 	fx.expired = served.Generation

@@ -1,6 +1,9 @@
 package coordinator
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestATokenThatIsWithdrawnWakesThoseWhoWaitForTheNext(t *testing.T) {
 	for name, fx := range map[string]struct {
@@ -26,5 +29,22 @@ func TestATokenThatIsWithdrawnWakesThoseWhoWaitForTheNext(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A round has found a newer record, and has not ended: until then nothing else serves it.
+func TestWhenATokenEndsTheNewerOneThatIsHeldIsServed(t *testing.T) {
+	v, e := fresh(), testEnv()
+	before := v.held
+	v.install(recordOf(8, time.Hour), e)
+	if fx := v.expire(before, e); fx.serve {
+		t.Error("what is served changes before its end")
+	}
+	before.until = e.now
+	if fx := v.expire(before, e); !fx.serve || fx.served != v.held || fx.expired != 0 {
+		t.Errorf("effects %+v, want the newer record to be served", fx)
+	}
+	if fx := v.expire(v.held, e); fx.serve {
+		t.Error("the newer one is withdrawn")
 	}
 }
