@@ -158,11 +158,12 @@ func (u *upgrade) start(i int, version *fleet) {
 	m.process = p
 }
 
-// serves waits until a daemon serves every account.
+// serves waits until a daemon serves every account. For 30 s after Redis was started again
+// nothing may be presented for a grant.
 func (u *upgrade) serves(p *process) {
 	u.t.Helper()
 	for _, account := range accounts() {
-		u.now.eventually(30*time.Second, "the daemon to serve "+account, func() bool {
+		u.now.eventually(time.Minute, "the daemon to serve "+account, func() bool {
 			_, err := u.ask(p, account)
 			return err == nil
 		})
