@@ -1,9 +1,6 @@
 package coordinator
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // replaceEvery is the least time between two replacements of unusable records by
 // one process. Two processes that cannot open each other's would refresh without
@@ -27,9 +24,6 @@ func (f *fault) set(s State, e env) (complaint error) {
 	f.err, f.barred = s.Err, 0
 	if s.Err == nil {
 		return nil
-	}
-	if errors.Is(s.Err, ErrDenied) { // and so would be a refresh
-		f.replaceAt = e.now + e.jitter(e.cfg.PollEvery)
 	}
 	if !s.Record.Usable() {
 		f.barred = s.Record.Generation

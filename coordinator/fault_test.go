@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
-	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 )
 
 // forgedStore is a store whose data of an account was forged: the fence is above
@@ -101,69 +100,4 @@ func TestAReportOfTheNewestReadableTokenReplacesWhatCannotBeRead(t *testing.T) {
 		f.wantCalls(3)
 		f.wantCurrent(p)
 	})
-}
-
-// oneDenied is a store whose user lacks the rules of one account.
-type oneDenied struct {
-	coordinator.Store
-	denies atomic.Bool
-	locks  atomic.Int64 // that were asked for meanwhile
-}
-
-var errOneDenied = fmt.Errorf("no rule for its keys: %w", coordinator.ErrDenied)
-
-func (s *oneDenied) Load(ctx context.Context, names ...string) ([]coordinator.State, error) {
-	states, err := s.Store.Load(ctx, names...)
-	for i := range states {
-		if s.denies.Load() && names[i] == account {
-			states[i] = coordinator.State{Account: account, Now: states[i].Now, Err: errOneDenied}
-		}
-	}
-	return states, err
-}
-
-func (s *oneDenied) Lock(ctx context.Context, name string, ttl time.Duration) (coordinator.Lock, error) {
-	if s.denies.Load() && name == account {
-		s.locks.Add(1)
-		return nil, errOneDenied
-	}
-	return s.Store.Lock(ctx, name, ttl)
-}
-
-func TestADeniedAccountIsNotLostAndDoesNotAffectTheOthers(t *testing.T) {
-	for name, held := range map[string]bool{"denied from the beginning": false, "denied later": true} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, f *fleet) {
-				cfg, log := f.logged()
-				store := &oneDenied{Store: f.store.Instance("single")}
-				store.denies.Store(!held)
-				cfg.Store = store
-				p := f.own(cfg)
-				other, err := p.c.Add(coordinator.AccountConfig{Name: "other", Source: &coordinatortest.Source{}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if held {
-					f.token(p, time.Second)
-					store.denies.Store(true)
-				}
-				time.Sleep(30 * time.Minute)
-				if _, err := p.Token(t.Context()); held != (err == nil) || !held && !errors.Is(err, coordinator.ErrDenied) {
-					t.Errorf("Token() = %v", err)
-				}
-				if s, err := other.Current(t.Context()); err != nil || s.Stale {
-					t.Errorf("of the other account: Current() = %+v, %v", s, err)
-				}
-				if n := store.locks.Load(); n > 1 {
-					t.Errorf("its lock was asked for %d times", n)
-				}
-				if n := log.count("lost data") + log.count("takes no refresh"); n != 0 {
-					t.Errorf("the log says %d times what is not so", n)
-				}
-				store.denies.Store(false)
-				time.Sleep(time.Minute)
-				f.wantCurrent(p)
-			})
-		})
-	}
 }

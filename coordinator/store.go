@@ -86,9 +86,9 @@ type Store interface {
 	// that the store has never seen has an empty State: Account and Now are set. No
 	// accounts are no error.
 	//
-	// What is wrong with the data of one account, or with the right to read them alone
-	// (ErrDenied), is in its State.Err; the other accounts are not affected. The error
-	// that Load returns is that of a store that could not be asked.
+	// What is wrong with the data of one account is in its State.Err; the other
+	// accounts are not affected. The error that Load returns is that of a store that
+	// could not be asked.
 	//
 	// A record is gone when its TTL has ended. The rest stays: State.Fence, the last
 	// Failure, the open attempts, the counts. A lock that binds no process, because it

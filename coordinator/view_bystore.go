@@ -59,8 +59,7 @@ func (v *view) stateRead(s State, began asked, e env) (fx effects) {
 // judgeLoss decides whether the store has lost the record that is held, and reports
 // whether that is news.
 func (v *view) judgeLoss(s State, began asked, e env) bool {
-	if !e.refresher() || !v.usable(e) || s.Record.Generation >= v.held.Generation || s.Fence > v.held.Generation ||
-		errors.Is(s.Err, ErrDenied) { // which tells nothing
+	if !e.refresher() || !v.usable(e) || s.Record.Generation >= v.held.Generation || s.Fence > v.held.Generation {
 		v.lost = false
 		return false
 	}

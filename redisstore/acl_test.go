@@ -280,36 +280,6 @@ func TestDenialsNameTheRule(t *testing.T) {
 	}
 }
 
-// A user of single accounts is configured with one too many.
-func TestADeniedAccountDoesNotAffectTheOthers(t *testing.T) {
-	server := redistest.Start(t)
-	writer := open(t, server.URL(), redisstore.Options{})
-	names := []string{"a", "other", "b"}
-	for _, name := range names {
-		refreshed(t, writer, name, "token")
-	}
-	for _, without := range []string{"", "+multi"} { // without transactions a script reads
-		rules := slices.DeleteFunc(redisadmin.RequiredACL("", coordinator.Refresher, "a", "b"), func(rule string) bool { return rule == without })
-		store := open(t, server.AddUser(t, "user", rules...), redisstore.Options{})
-		if _, err := store.Load(t.Context(), "other"); !errors.Is(err, redisstore.ErrDenied) {
-			t.Errorf("without %q: Load() = %v before any account was read, want %v", without, err, redisstore.ErrDenied)
-		}
-		for _, some := range [][]string{names, {"other"}, {"other", "another"}} {
-			states, err := store.Load(t.Context(), some...)
-			if err != nil {
-				t.Errorf("without %q: Load(%q) = %v", without, some, err)
-				continue
-			}
-			for i, s := range states {
-				permitted := some[i] == "a" || some[i] == "b"
-				if s.Account != some[i] || s.Record.Usable() != permitted || errors.Is(s.Err, redisstore.ErrDenied) == permitted {
-					t.Errorf("without %q: Load() of %q = %+v", without, some[i], s)
-				}
-			}
-		}
-	}
-}
-
 func TestDeniedSubscriptionIsReported(t *testing.T) {
 	server := redistest.Start(t)
 	rules := slices.DeleteFunc(redisadmin.RequiredACL("", coordinator.Reader),

@@ -76,17 +76,6 @@ func isRefused(err error) bool {
 	return errors.As(err, &answer) && !errors.Is(err, coordinator.ErrUnreachable)
 }
 
-// isDeniedKey reports whether err is a server's that denies keys, and not a command.
-func isDeniedKey(err error) bool {
-	var answer redis.Error
-	return errors.Is(err, ErrDenied) && errors.As(err, &answer) && namesKeys(answer.Error())
-}
-
-// namesKeys reports whether a server's denial is about keys.
-func namesKeys(text string) bool {
-	return redisclient.DeniedCommand(text) == "" && !strings.Contains(text, "channel") && strings.Contains(text, "key")
-}
-
 // isOutOfMemory reports whether a server has refused a command because it has reached
 // maxmemory.
 func isOutOfMemory(err error) bool { return redis.HasErrorPrefix(err, "OOM") }
@@ -188,7 +177,7 @@ func (s *Store) rule(text string) string {
 	case strings.Contains(text, "channel"):
 		return "a rule for the channels " + s.keys.Pattern(layout.Refreshed) + ", " +
 			s.keys.Pattern(layout.Wanted) + " or " + s.keys.Pattern(layout.Begun) + " is missing (&...)"
-	case namesKeys(text):
+	case strings.Contains(text, "key"):
 		grants, _ := s.keys.GrantPattern()
 		return "a rule for the keys " + s.keys.Pattern("*") + " is missing (~... or %R~...), or, where accounts have grants, ~" + grants
 	}

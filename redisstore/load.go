@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,8 +77,7 @@ func (s *Store) loadChunk(ctx context.Context, accounts []string, states []coord
 }
 
 // loadBy reads by script or in transactions. An error concerns more than one
-// account; what is wrong with one account alone is in its State.Err. That keys are denied
-// concerns one account alone once another could be read.
+// account; what is wrong with one account alone is in its State.Err.
 func (s *Store) loadBy(ctx context.Context, scripted bool, accounts []string, states []coordinator.State) error {
 	bounded := s.operation(ctx, unconfirmed)
 	read := s.loadTransactions
@@ -90,31 +88,16 @@ func (s *Store) loadBy(ctx context.Context, scripted bool, accounts []string, st
 	for i, account := range accounts {
 		keys[i] = s.keys.Of(account)
 	}
-	var denied error
 	for i, answer := range read(bounded, keys) {
 		if answer.err == nil {
-			s.readable.Store(true)
 			states[i] = s.stateOf(accounts[i], &decoder{keys: keys[i]}, answer.parts)
 			continue
 		}
 		err := s.fault(ctx, "load", accounts[i], answer.err)
-		switch {
-		case isData(err):
-		case isDeniedKey(err):
-			denied = cmp.Or(denied, err)
-		default:
+		if !isData(err) {
 			return err
 		}
-		states[i] = coordinator.State{Account: accounts[i], Err: err}
-	}
-	if !s.readable.Load() {
-		return denied
-	}
-	now := s.clock.now() // as an answer has told by now
-	for i := range accounts {
-		if states[i].Now.IsZero() {
-			states[i].Now = now
-		}
+		states[i] = coordinator.State{Account: accounts[i], Now: s.clock.now(), Err: err}
 	}
 	return nil
 }

@@ -119,7 +119,6 @@ type Store struct {
 	unconfirmed, unreadables, orphans atomic.Uint64
 	clock                             serverClock
 	scripted                          atomic.Bool // Load reads by a script; see there
-	readable                          atomic.Bool // an account could be read; see loadBy
 	shares                            atomic.Bool // scripts may write keys of all accounts; see withLog
 	apart                             atomic.Bool // no transaction may read keys of more than one account
 
