@@ -120,7 +120,7 @@ func TestAnAnswerThatIsStoredLateSaysNothingOfTheLifeOfANewerToken(t *testing.T)
 	if !kept || len(late.Tokens) != 2 {
 		t.Errorf("%d tokens are kept, want 2", len(late.Tokens))
 	}
-	if late.ObtainedAt != g.ObtainedAt || late.Idle != g.Idle || late.IdleUntil != g.IdleUntil || late.EndsAt != g.EndsAt {
+	if !late.ObtainedAt.Equal(g.ObtainedAt) || late.Idle != g.Idle || !late.IdleUntil.Equal(g.IdleUntil) || !late.EndsAt.Equal(g.EndsAt) {
 		t.Errorf("the record says %v, %v, %v, %v, want what the newer answer has said", late.ObtainedAt, late.Idle, late.IdleUntil, late.EndsAt)
 	}
 }
