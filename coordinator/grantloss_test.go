@@ -174,42 +174,37 @@ func (f *grantFleet) losesMark(p *grantProcess, change func(coordinator.Grant) c
 	})
 }
 
-func TestAMarkThatWasStoredIsFoundAgainInTheVersionAfterIt(t *testing.T) {
+// afterALostMark has a process present the token after the first one, of which the mark's
+// answer gets lost and change makes another version, under rules without and with a window.
+func afterALostMark(t *testing.T, change func(f *grantFleet, g coordinator.Grant) coordinator.Grant, sent ...string) {
+	t.Helper()
 	for name, rules := range map[string]coordinator.GrantRules{"never": neverRules, "window": windowRules} {
 		t.Run(name, func(t *testing.T) {
 			grantBubble(t, rules, func(t *testing.T, f *grantFleet) {
 				p := f.start()
 				f.consent(p)
 				f.token(p, time.Second)
-				f.losesMark(p, func(g coordinator.Grant) coordinator.Grant { return g })
+				f.losesMark(p, func(g coordinator.Grant) coordinator.Grant { return change(f, g) })
 				time.Sleep(6 * time.Minute)
-				f.wantSent("r1", "r2")
+				f.wantSent(sent...)
 				f.wantUnmarked(p)
 			})
 		})
 	}
 }
 
+func TestAMarkThatWasStoredIsFoundAgainInTheVersionAfterIt(t *testing.T) {
+	afterALostMark(t, func(_ *grantFleet, g coordinator.Grant) coordinator.Grant { return g }, "r1", "r2")
+}
+
 func TestAMarkThatWasStoredIsWithdrawnIfItsTokenIsNotSent(t *testing.T) {
-	for name, rules := range map[string]coordinator.GrantRules{"never": neverRules, "window": windowRules} {
-		t.Run(name, func(t *testing.T) {
-			grantBubble(t, rules, func(t *testing.T, f *grantFleet) {
-				p := f.start()
-				f.consent(p)
-				f.token(p, time.Second)
-				f.losesMark(p, func(g coordinator.Grant) coordinator.Grant { // an answer comes late
-					f.issuer.mu.Lock()
-					defer f.issuer.mu.Unlock()
-					late := coordinator.GrantToken{Token: coordinator.NewToken(f.issuer.issue()), Fence: g.Presentations[0].Fence + 1}
-					g.Tokens = append(slices.Clone(g.Tokens), late)
-					return g
-				})
-				time.Sleep(6 * time.Minute)
-				f.wantSent("r1", "r3")
-				f.wantUnmarked(p)
-			})
-		})
-	}
+	afterALostMark(t, func(f *grantFleet, g coordinator.Grant) coordinator.Grant { // an answer comes late
+		f.issuer.mu.Lock()
+		defer f.issuer.mu.Unlock()
+		late := coordinator.GrantToken{Token: coordinator.NewToken(f.issuer.issue()), Fence: g.Presentations[0].Fence + 1}
+		g.Tokens = append(slices.Clone(g.Tokens), late)
+		return g
+	}, "r1", "r3")
 }
 
 // wantUnmarked checks that no mark is left, and that there was no doubt.

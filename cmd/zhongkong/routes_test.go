@@ -14,9 +14,22 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
 )
 
-func TestOnlyRoutesThatPutAWeChatTokenElsewhereAreForeign(t *testing.T) {
+// configOf reads a configuration.
+func configOf(t *testing.T, text string) *config.Config {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "zk.yaml")
-	err := os.WriteFile(file, []byte(`accounts:
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, _, err := config.Load(config.Input{Env: func(name string) string { return map[string]string{"ZHONGKONG_CONFIG": file}[name] }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func TestOnlyRoutesThatPutAWeChatTokenElsewhereAreForeign(t *testing.T) {
+	cfg := configOf(t, `accounts:
   - {appid: wx1, secret: s1}
   - {name: crm, source: oauth2, token_url: "https://id.example.com/token", client_id: c, client_secret: s2}
 routes:
@@ -24,14 +37,7 @@ routes:
   - {name: mirror, account: wx1, to: "https://mirror.example.com"}
   - {name: elsewhere, account: wx1, to: "https://api.example.com", put: bearer}
   - {name: crm, account: crm, to: "https://api.example.com", put: bearer}
-`), 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, _, err := config.Load(config.Input{Env: func(name string) string { return map[string]string{"ZHONGKONG_CONFIG": file}[name] }})
-	if err != nil {
-		t.Fatal(err)
-	}
+`)
 	for _, r := range cfg.Routes {
 		if got, err := newRoute(cfg, r); err != nil || got.Foreign != (r.Name == "elsewhere") {
 			t.Errorf("%s: Foreign = %v, %v", r.Name, got.Foreign, err)
@@ -43,21 +49,13 @@ routes:
 }
 
 func TestALoginAtTheRootIsForAWeChatAccountWithItsAppSecretIfThereIsOne(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "zk.yaml")
-	err := os.WriteFile(file, []byte(`accounts:
+	cfg := configOf(t, `accounts:
   - {name: crm, source: oauth2, appid: wx1, token_url: "https://id.example.com/token", client_id: c, client_secret: s2}
   - {name: corp, source: wecom, corpid: ww1, secret: s3}
   - {name: reader, appid: wx1}
   - {name: stable, appid: wx1, source: stable_token, secret: s1}
   - {name: wx2}
-`), 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, _, err := config.Load(config.Input{Env: func(name string) string { return map[string]string{"ZHONGKONG_CONFIG": file}[name] }})
-	if err != nil {
-		t.Fatal(err)
-	}
+`)
 	d := &daemon{}
 	d.current.Store(cfg)
 	for appID, want := range map[string]string{"wx1": "stable reader", "wx2": "wx2", "ww1": "", "c": "", "": ""} {

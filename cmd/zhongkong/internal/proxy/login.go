@@ -137,7 +137,7 @@ func (r *route) login(w http.ResponseWriter, req *http.Request, c *call, e secre
 		refused = problemRefresh
 	}
 	if refused.code != "" {
-		r.refuse(w, req, c, refused)
+		c.refuse(w, refused)
 		return
 	}
 	appID, secret, ok := "", "", false

@@ -128,7 +128,7 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 	}
 	var p problem
 	if c.caller, p = r.prove(req, c.plain); p.code != "" {
-		r.refuse(w, req, c, p)
+		c.refuse(w, p)
 		return
 	}
 	if c.isUnproved() {
@@ -294,8 +294,9 @@ func (c *call) fail(w http.ResponseWriter, _ *http.Request, err error) {
 }
 
 // refuse answers a caller that was not proved.
-func (r *route) refuse(w http.ResponseWriter, req *http.Request, c *call, p problem) {
-	if req.Context().Err() != nil {
+func (c *call) refuse(w http.ResponseWriter, p problem) {
+	r := c.route
+	if c.in.Context().Err() != nil {
 		r.counts.gone.Add(1)
 		return
 	}
