@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -14,9 +15,11 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
-// open returns a store that is closed when the test ends.
+// open opens a store that is closed with the test. Its operations have more time than those of a
+// store in use unless the test says how much: a busy machine may be late.
 func open(t testing.TB, url string, o redisstore.Options) *redisstore.Store {
 	t.Helper()
+	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
 	store, err := redisstore.Open(url, o)
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ func TestSentinelFailoverMovesTheSubscription(t *testing.T) {
 	t.Run("a sentinel that hangs", func(t *testing.T) {
 		r.Sentinels[1].Pause()
 		defer r.Sentinels[1].Resume()
-		store := open(t, r.URL(), redisstore.Options{})
+		store := open(t, r.URL(), redisstore.Options{Timeout: time.Second})
 		if err := store.Ping(t.Context()); err != nil {
 			t.Errorf("the first Ping() = %v", err)
 		}

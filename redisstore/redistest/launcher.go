@@ -38,12 +38,29 @@ func Start(t testing.TB, args ...string) *Server {
 // start launches servers for a test and kills them at its end.
 func start[S interface{ Kill() }](t testing.TB, args []string, launch func(Launcher) (S, error)) S {
 	t.Helper()
-	servers, err := launch(Launcher{Dir: t.TempDir(), Args: args})
+	servers, err := launch(Launcher{Dir: memoryDir(t), Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(servers.Kill)
 	return servers
+}
+
+// memoryDir returns a directory that ends with the test. It is in memory where the system has a
+// file system there: a server that syncs each write to a disk answers nobody for as long
+// as the disk is busy with something else, and tests would fail by that.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "redistest-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("redistest: %v", err)
+		}
+	})
+	return dir
 }
 
 // Single starts one server.
