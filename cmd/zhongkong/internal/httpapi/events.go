@@ -57,9 +57,11 @@ type stream struct {
 	slow    time.Duration
 }
 
-// write sends text at once. It reports whether the client accepted it within slow.
+// write sends text at once. It reports whether the client accepted it within slow. No
+// deadline stays behind: that of HTTP/2 resets the stream also when nothing is written.
 func (s stream) write(text string) bool {
 	_ = s.control.SetWriteDeadline(time.Now().Add(s.slow))
+	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }()
 	if _, err := s.w.Write([]byte(text)); err != nil {
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -105,4 +106,28 @@ func TestStreamsAreLimitedAndEnd(t *testing.T) {
 	for range lines { // until it ends
 	}
 	s.wait("no stream", func() bool { return s.api.Streams() == 0 })
+}
+
+// deadlines notes the deadlines that are set for writing.
+type deadlines struct {
+	http.ResponseWriter
+	set []time.Time
+}
+
+func (d *deadlines) Unwrap() http.ResponseWriter { return d.ResponseWriter }
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+// A deadline of HTTP/2 resets the stream when it passes, also while nothing is written.
+func TestAStreamHasADeadlineOnlyWhileItIsWritten(t *testing.T) {
+	s := newStage(t)
+	w := &deadlines{ResponseWriter: httptest.NewRecorder()}
+	s.api.Stop() // the stream ends after the first lines
+	s.api.ServeHTTP(w, s.request(reader, "GET", "/v1/events", ""))
+	if len(w.set) != 2 || w.set[0].IsZero() || !w.set[1].IsZero() {
+		t.Errorf("deadlines %v, want one and then none", w.set)
+	}
 }
