@@ -133,58 +133,83 @@ func (a *Authenticator) SetUsers(users []User) error {
 // addr. It blocks while a slow hash is computed or waited for. The error is
 // ErrDenied, a *ThrottledError, or that of ctx. See NotifyAuthenticated.
 func (a *Authenticator) Authenticate(ctx context.Context, addr netip.Addr, name, password string) (Caller, error) {
-	if len(name) > maxName || len(password) > maxPassword {
-		return Caller{}, ErrDenied // no user has such a name or password: nothing is being guessed
-	}
-	g := a.current.Load()
-	if c, ok := a.proved(g, addr, name, password); ok {
-		notifyAuthenticated(ctx)
-		return c, nil
-	}
-	return a.unproved(ctx, g, addr, name, password)
+	return a.AuthenticateAny(ctx, addr, []Credentials{{name, password}})
 }
 
-// unproved is Authenticate for credentials that are not proved. It is not inlined: the stack
-// of each request would be twice as large.
+// AuthenticateAny is Authenticate for credentials that can be read in several ways, the
+// likeliest first. One that is proved already is found whichever it is, also at a throttled
+// source. If a later one is right, those before it do not count as failures.
+func (a *Authenticator) AuthenticateAny(ctx context.Context, addr netip.Addr, readings []Credentials) (Caller, error) {
+	g := a.current.Load()
+	for _, c := range readings {
+		if caller, ok := a.proved(g, addr, c); ok {
+			notifyAuthenticated(ctx)
+			return caller, nil
+		}
+	}
+	return a.unproved(ctx, g, addr, readings)
+}
+
+// unproved is AuthenticateAny for credentials that are not proved. It is not inlined: the
+// stack of each request would be twice as large.
 //
 //go:noinline
-func (a *Authenticator) unproved(ctx context.Context, g *generation, addr netip.Addr, name, password string) (Caller, error) {
-	if IsKey(password) {
-		return Caller{}, ErrDenied // not counted: a key cannot be guessed, and its check costs less than a request
+func (a *Authenticator) unproved(ctx context.Context, g *generation, addr netip.Addr, readings []Credentials) (Caller, error) {
+	source, name, failures := Source(addr), "", 0
+	for _, c := range readings {
+		if c.Name != name {
+			name, failures = c.Name, 0
+		}
+		caller, failed, err := a.try(ctx, g, source, c)
+		switch {
+		case err == nil:
+			if failures > 0 {
+				a.throttle.takeBack(source, failures)
+			}
+			notifyAuthenticated(ctx)
+			return caller, nil
+		case !errors.Is(err, ErrDenied):
+			return Caller{}, err
+		case failed:
+			failures++
+		}
 	}
-	source := Source(addr)
-	mac := a.signer.sign(name, password)
-	if u := g.find(name); u.match(mac) == nil {
+	return Caller{}, ErrDenied
+}
+
+// try verifies credentials that are not proved. failed: they are wrong, and that was counted.
+func (a *Authenticator) try(ctx context.Context, g *generation, source netip.Addr, c Credentials) (caller Caller, failed bool, err error) {
+	if c.tooLong() || IsKey(c.Password) {
+		return Caller{}, false, ErrDenied // not counted: a key cannot be guessed, and its check costs less than a request
+	}
+	mac := a.signer.sign(c.Name, c.Password)
+	if u := g.find(c.Name); u.match(mac) == nil {
 		if g.rejected.has(mac) {
-			return Caller{}, ErrDenied
+			return Caller{}, false, ErrDenied
 		}
 		if a.hasPassed(source, u) {
-			a.throttle.spendComparison(source, name) // it was compared with a password that passes here
+			a.throttle.spendComparison(source, c.Name) // it was compared with a password that passes here
 		}
 	}
-	c, err := a.coalesce(ctx, g, attempt{source, name, password, mac, a.verified.key(source, mac)})
-	if err == nil {
-		notifyAuthenticated(ctx)
-	}
-	return c, err
+	return a.coalesce(ctx, g, attempt{source, c.Name, c.Password, mac, a.verified.key(source, mac)})
 }
 
 // Proved is Authenticate for credentials whose answer needs neither a slow hash nor a
 // wait. It never blocks. False says nothing about them: Authenticate decides.
 func (a *Authenticator) Proved(addr netip.Addr, name, password string) (Caller, bool) {
-	if len(name) > maxName || len(password) > maxPassword {
-		return Caller{}, false
-	}
-	return a.proved(a.current.Load(), addr, name, password)
+	return a.proved(a.current.Load(), addr, Credentials{name, password})
 }
 
-func (a *Authenticator) proved(g *generation, addr netip.Addr, name, password string) (Caller, bool) {
-	u := g.find(name)
-	if IsKey(password) {
-		p := u.withKey(sumOf(password))
+func (a *Authenticator) proved(g *generation, addr netip.Addr, c Credentials) (Caller, bool) {
+	if c.tooLong() {
+		return Caller{}, false
+	}
+	u := g.find(c.Name)
+	if IsKey(c.Password) {
+		p := u.withKey(sumOf(c.Password))
 		return Caller{u, p}, p != nil
 	}
-	source, mac := Source(addr), a.signer.sign(name, password)
+	source, mac := Source(addr), a.signer.sign(c.Name, c.Password)
 	p := u.match(mac)
 	return Caller{u, p}, p != nil && a.passes(source, a.verified.key(source, mac), u, p)
 }
@@ -241,23 +266,24 @@ func (a *Authenticator) FindByVerifier(name string, is func(verifier []byte) boo
 }
 
 // coalesce verifies an attempt, or waits for the same attempt that is being
-// verified: a service that starts with a hundred requests costs one hash.
-func (a *Authenticator) coalesce(ctx context.Context, g *generation, t attempt) (Caller, error) {
+// verified: a service that starts with a hundred requests costs one hash. failed: it is wrong,
+// and was counted here.
+func (a *Authenticator) coalesce(ctx context.Context, g *generation, t attempt) (caller Caller, failed bool, err error) {
 	for {
 		c, leader := g.inflight.start(t.inflightKey())
 		if leader {
 			defer g.inflight.finish(t.inflightKey(), c)
 			c.caller, c.err = a.verify(ctx, g, t)
-			return c.caller, c.err
+			return c.caller, errors.Is(c.err, ErrDenied), c.err
 		}
 		select {
 		case <-c.done:
 		case <-ctx.Done():
-			return Caller{}, ctx.Err()
+			return Caller{}, false, ctx.Err()
 		}
 		abandoned := errors.Is(c.err, context.Canceled) || errors.Is(c.err, context.DeadlineExceeded)
 		if !abandoned {
-			return c.caller, c.err
+			return c.caller, false, c.err
 		}
 	}
 }

@@ -19,6 +19,10 @@ const (
 // print as "[credentials]".
 type Credentials struct{ Name, Password string }
 
+// tooLong reports whether no user has such a name or password, so that nothing is guessed
+// with them.
+func (c Credentials) tooLong() bool { return len(c.Name) > maxName || len(c.Password) > maxPassword }
+
 // String returns "[credentials]".
 func (Credentials) String() string { return "[credentials]" }
 

@@ -102,6 +102,17 @@ func (t *throttle) fail(at netip.Addr) {
 	s.lastFailure, s.blockedUntil = now, now.Add(delay(s.failures))
 }
 
+// takeBack undoes failures that were none: what failed was another reading of credentials that
+// are right.
+func (t *throttle) takeBack(at netip.Addr, failures int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.sources[at]; s != nil {
+		s.failures = max(0, s.failures-failures)
+		s.blockedUntil = s.lastFailure.Add(delay(s.failures))
+	}
+}
+
 // mayCompare reports whether the name's password may be compared with what comes
 // from the source. A correct password costs no token of the bucket.
 func (t *throttle) mayCompare(at netip.Addr, name string) bool {

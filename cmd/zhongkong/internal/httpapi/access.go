@@ -16,7 +16,7 @@ import (
 
 // Callers authenticates callers; *auth.Authenticator does.
 type Callers interface {
-	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.Caller, error)
+	AuthenticateAny(ctx context.Context, from netip.Addr, readings []auth.Credentials) (auth.Caller, error)
 	Proved(from netip.Addr, name, password string) (auth.Caller, bool)
 }
 
@@ -47,29 +47,20 @@ func (a *accessControl) login(r *request) error {
 	return a.authenticate(r, c)
 }
 
-// authenticate sets the request's caller, or writes the audit line. candidates,
+// authenticate sets the request's caller, or writes the audit line. readings,
 // of which there is at least one, are what the sent credentials can mean, the
 // likeliest first.
-func (a *accessControl) authenticate(r *request, candidates ...auth.Credentials) error {
-	var err error
-	for _, c := range candidates {
-		if r.caller, err = a.try(r, c); !errors.Is(err, auth.ErrDenied) {
-			break
-		}
+func (a *accessControl) authenticate(r *request, readings ...auth.Credentials) error {
+	from := auth.Addr(r.RemoteAddr)
+	caller, err := a.callers.AuthenticateAny(r.Context(), from, readings)
+	if err == nil && caller.IsRevoked() { // changed while the password was verified
+		caller, err = a.callers.AuthenticateAny(r.Context(), from, readings)
 	}
+	r.caller = caller
 	if err != nil && r.Context().Err() == nil {
-		a.refuse(r, candidates[0].Name, refusalReason(err))
+		a.refuse(r, readings[0].Name, refusalReason(err))
 	}
 	return err
-}
-
-func (a *accessControl) try(r *request, c auth.Credentials) (auth.Caller, error) {
-	from := auth.Addr(r.RemoteAddr)
-	caller, err := a.callers.Authenticate(r.Context(), from, c.Name, c.Password)
-	if err == nil && caller.IsRevoked() { // changed while the password was verified
-		caller, err = a.callers.Authenticate(r.Context(), from, c.Name, c.Password)
-	}
-	return caller, err
 }
 
 // refusalReason is the reason in the audit line. It leaves out how long to wait,

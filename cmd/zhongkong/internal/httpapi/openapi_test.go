@@ -242,7 +242,7 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 // slowCallers throttles every caller.
 type slowCallers struct{}
 
-func (slowCallers) Authenticate(context.Context, netip.Addr, string, string) (auth.Caller, error) {
+func (slowCallers) AuthenticateAny(context.Context, netip.Addr, []auth.Credentials) (auth.Caller, error) {
 	return auth.Caller{}, &auth.ThrottledError{Reason: "too many wrong tries", RetryIn: 2 * time.Second}
 }
 

@@ -174,8 +174,8 @@ type lateGate struct {
 	after func()
 }
 
-func (g *lateGate) Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.Caller, error) {
-	c, err := g.Authenticator.Authenticate(ctx, from, name, password)
+func (g *lateGate) AuthenticateAny(ctx context.Context, from netip.Addr, readings []auth.Credentials) (auth.Caller, error) {
+	c, err := g.Authenticator.AuthenticateAny(ctx, from, readings)
 	g.after()
 	return c, err
 }

@@ -51,18 +51,11 @@ func (r *route) proveByPassword(req *http.Request, c auth.Credentials) (auth.Cal
 // authenticate proves a caller, of whatever accounts, by what one pair of credentials may
 // mean, the likeliest reading first.
 func (p *Proxy) authenticate(req *http.Request, readings ...auth.Credentials) (auth.Caller, problem) {
-	var err error
-	for _, c := range readings {
-		var caller auth.Caller
-		caller, err = p.cfg.Callers.Authenticate(req.Context(), auth.Addr(req.RemoteAddr), c.Name, c.Password)
-		switch {
-		case err == nil:
-			return caller, problem{}
-		case !errors.Is(err, auth.ErrDenied):
-			return auth.Caller{}, problemOfProof(err)
-		}
+	caller, err := p.cfg.Callers.AuthenticateAny(req.Context(), auth.Addr(req.RemoteAddr), readings)
+	if err != nil {
+		return auth.Caller{}, problemOfProof(err)
 	}
-	return auth.Caller{}, problemOfProof(err)
+	return caller, problem{}
 }
 
 // Holder returns which of some accounts, whose tokens are remembered, a token or a
