@@ -24,7 +24,7 @@ var askKeyText = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{5}, 32))
 // is the code.
 type askBook struct{}
 
-func (askBook) Answer(_, account string) []byte {
+func (askBook) Answer(_ auth.Caller, account string) []byte {
 	if account == "wx1" {
 		return []byte(`{"name":"wx1","access_token":"` + askedToken + `","generation":7,"expires_in":3600}`)
 	}

@@ -27,10 +27,10 @@ type Callers interface {
 
 // Answerer has the answers. *httpapi.API is one.
 type Answerer interface {
-	// Answer returns what GET /v1/tokens/{account} answers to the named caller, who may
+	// Answer returns what GET /v1/tokens/{account} answers to the caller, who may
 	// have that account's token: a wire.Token or a wire.Error as JSON. It must
 	// not block: a worker of the server waits for it.
-	Answer(caller, account string) []byte
+	Answer(caller auth.Caller, account string) []byte
 }
 
 // Config configures a Server. Callers and Answerer are required.
@@ -145,7 +145,7 @@ func (s *Server) answer(packet []byte, from netip.AddrPort) ([]byte, Outcome) {
 func (s *Server) reply(q question, caller auth.Caller, key []byte, size int, from netip.AddrPort) ([]byte, Outcome) {
 	body, outcome := forbidden, Forbidden
 	if caller.May(q.Account) {
-		body, outcome = s.config.Answerer.Answer(caller.Name(), q.Account), Answered
+		body, outcome = s.config.Answerer.Answer(caller, q.Account), Answered
 	} else {
 		s.refused(Forbidden, from, caller.Name(), nil)
 	}

@@ -34,7 +34,7 @@ var (
 // book answers every account with the same object.
 type book string
 
-func (b book) Answer(_, _ string) []byte { return []byte(b) }
+func (b book) Answer(auth.Caller, string) []byte { return []byte(b) }
 
 const record = book(`{"name":"` + account + `","access_token":"` + plain + `","generation":7,"expires_in":3600,"stale":false}` + "\n")
 

@@ -69,9 +69,11 @@ func TestCallersAreToldWithinTheirBounds(t *testing.T) {
 	s := newStage(t, func(c *Config) { c.Callers = gate })
 	for name, want := range map[string]int{"plain": 3900, "brief": 240, "long": 5400, "longer": 7170} {
 		who := name + ":p"
+		caller, _ := gate.Find(name)
 		for what, told := range map[string]any{
 			"use_for":               s.ask(who, "GET", "/v1/tokens/"+wxa, "").field("use_for"),
 			"use_for after waiting": s.ask(who, "GET", "/v1/tokens/"+wxa+"?after=0&wait=1s", "").field("use_for"),
+			"use_for by datagram":   reply{body: string(s.api.Answer(caller, wxa))}.field("use_for"),
 			"expires_in":            s.ask("", "GET", tokenQuery(wxa, who), "").field("expires_in"),
 		} {
 			text, _ := told.(string)

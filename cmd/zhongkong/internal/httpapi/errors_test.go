@@ -53,7 +53,7 @@ func TestWhatTheStoreDeniesIsSaidToCallersAndInTheLog(t *testing.T) {
 			t.Errorf("%s tells a caller: %s", name, r.body)
 		}
 	}
-	if body := string(s.api.Answer("", wxa)); !strings.Contains(body, `"store_denied"`) {
+	if body := string(s.api.Answer(auth.Caller{}, wxa)); !strings.Contains(body, `"store_denied"`) {
 		t.Errorf("a datagram is answered with %s", body)
 	}
 	if log := s.log.String(); !strings.Contains(log, "outcome=store_denied") || !strings.Contains(log, "WRONGPASS") {
@@ -68,10 +68,10 @@ func TestADatagramSaysThatTheStoreIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wait("the loss", func() bool { return s.zk.StoreError() != nil })
-	if body := string(s.api.Answer("", "late")); !strings.Contains(body, `"store_unreachable"`) {
+	if body := string(s.api.Answer(auth.Caller{}, "late")); !strings.Contains(body, `"store_unreachable"`) {
 		t.Errorf("a datagram is answered with %s, want store_unreachable", body)
 	}
-	if body := string(s.api.Answer("", wxa)); !strings.Contains(body, `"access_token"`) {
+	if body := string(s.api.Answer(auth.Caller{}, wxa)); !strings.Contains(body, `"access_token"`) {
 		t.Errorf("a datagram is answered with %s, want the token", body)
 	}
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,14 +16,28 @@ import (
 // numbered are Routes that number the phantoms they make.
 type numbered struct {
 	http.Handler
-	made atomic.Int32
+	made  atomic.Int32
+	given []string // names of callers; for tests whose requests come one after the other
 }
 
-func (*numbered) ServeLogin(http.ResponseWriter, *http.Request)     {}
-func (*numbered) Given(account, caller string, _ coordinator.Token) {}
+func (*numbered) ServeLogin(http.ResponseWriter, *http.Request) {}
+
+func (n *numbered) Given(_, caller string, _ coordinator.Token) { n.given = append(n.given, caller) }
 
 func (n *numbered) Phantom(_ string, caller auth.Caller) (string, error) {
 	return fmt.Sprintf("zk_%s-%d", caller.Name(), n.made.Add(1)), nil
+}
+
+// Routes accept a token only from a caller who was given it.
+func TestRoutesLearnWhoWasGivenATokenByHTTPOrADatagram(t *testing.T) {
+	gate, routes := newCallers(t), &numbered{}
+	s := newStage(t, func(c *Config) { c.Callers, c.Proxy = gate, routes })
+	s.ask(admin, "GET", "/v1/tokens/"+wxa, "")
+	caller, _ := gate.Find("reader")
+	s.api.Answer(caller, wxa)
+	if want := []string{"admin", "reader"}; !slices.Equal(routes.given, want) {
+		t.Errorf("given to %q, want %q", routes.given, want)
+	}
 }
 
 // A phantom ends with its password, whatever generation of the token it stands for:

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -218,8 +219,8 @@ func parseWait(given []string) (time.Duration, error) {
 }
 
 // Answer returns the body of GET /v1/tokens/{name} for a caller who may have that
-// account's token, from memory. The server of datagrams answers the named caller with it.
-func (a *app) Answer(caller, account string) []byte {
+// account's token, from memory. The server of datagrams answers the caller with it.
+func (a *app) Answer(caller auth.Caller, account string) []byte {
 	found, ok := a.zk.Account(account)
 	if !ok {
 		return a.errorBody(coordinator.ErrUnknownAccount)
@@ -228,9 +229,15 @@ func (a *app) Answer(caller, account string) []byte {
 	if !ok {
 		return a.errorBody(a.whyNoToken(found.Status()))
 	}
-	a.served(s.Stale)
 	resp := a.accounts.of(found).cache.encode(s)
-	resp.reads.count(caller, resp.at)
+	if _, err := a.handOut(caller, account, resp.token); err != nil {
+		return a.errorBody(err)
+	}
+	a.served(resp.stale)
+	resp.reads.count(caller.Name(), resp.at)
+	if n := resp.useForBy(caller.Told()); n != resp.useFor {
+		return resp.bodyFor(n)
+	}
 	return resp.body
 }
 

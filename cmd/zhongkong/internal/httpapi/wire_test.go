@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 )
 
@@ -15,7 +16,7 @@ func TestRecordsHaveTheFormOfTheWirePackage(t *testing.T) {
 	for name, body := range map[string]string{
 		"GET /v1/tokens/{name}":          s.ask(reader, "GET", "/v1/tokens/"+wxa, "").body,
 		"POST /v1/tokens/{name}/refresh": s.ask(admin, "POST", "/v1/tokens/"+wxa+"/refresh", "").body,
-		"datagram":                       string(s.api.Answer("", wxa)),
+		"datagram":                       string(s.api.Answer(auth.Caller{}, wxa)),
 	} {
 		record := decodeStrictly[wire.Token](t, name, body)
 		if record.Name != wxa || record.AccessToken == "" || record.UseFor == nil || record.IssuedBy != "" {
@@ -24,7 +25,7 @@ func TestRecordsHaveTheFormOfTheWirePackage(t *testing.T) {
 	}
 	for name, body := range map[string]string{
 		"an unknown account":      s.ask(admin, "GET", "/v1/tokens/unknown", "").body,
-		"a datagram for an error": string(s.api.Answer("", "unknown")),
+		"a datagram for an error": string(s.api.Answer(auth.Caller{}, "unknown")),
 	} {
 		if e := decodeStrictly[wire.Error](t, name, body); e.Code != "unknown_account" || e.Message == "" {
 			t.Errorf("%s: %s", name, body)
