@@ -179,7 +179,7 @@ func restoreGrants(ctx context.Context, s *session, c *cli.Context, _ []string) 
 }
 
 // restoreGrant reports whether the store has a newer grant than the archive, or had the
-// same one.
+// same one. An account whose newer grant was withdrawn does not become a member again.
 func (s *session) restoreGrant(ctx context.Context, store coordinator.GrantStore, r grantfile.Record) (newer, there bool, err error) {
 	if r.Grant.Version > 0 {
 		read, err := store.LoadGrant(ctx, r.Account)
@@ -191,6 +191,9 @@ func (s *session) restoreGrant(ctx context.Context, store coordinator.GrantStore
 		summary := r.Grant.Summary(a.Grant, read.Now)
 		if err := confirmed(ctx, func() error { return store.RestoreGrant(ctx, r.Account, r.Grant, summary) }); err != nil {
 			return false, false, fmt.Errorf("restore the grant of %q: %w", r.Account, err)
+		}
+		if newer && len(read.Grant.Tokens) == 0 {
+			return newer, there, nil
 		}
 	}
 	for _, parent := range r.MemberOf {

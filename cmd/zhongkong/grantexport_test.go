@@ -90,6 +90,22 @@ func TestAnExportOfOneFleetIsRestoredIntoAnother(t *testing.T) {
 	}
 }
 
+func TestARestoreMakesNoMemberAgainOfAnAccountThatWasWithdrawnSince(t *testing.T) {
+	store := memstore.New()
+	s, _ := exporting(t)
+	for _, name := range []string{"left", "stayed"} {
+		old := consented(t, store, name, "first")
+		consented(t, store, name, map[string]string{"stayed": "second", "left": ""}[name])
+		kept, _, err := s.restoreGrant(t.Context(), store, grantfile.Record{Account: name, Grant: old, MemberOf: []string{"suite"}})
+		if err != nil || !kept {
+			t.Errorf("restoreGrant(%s) = newer %v, %v", name, kept, err)
+		}
+	}
+	if members, err := store.GrantMembers(t.Context(), "suite"); err != nil || !slices.Equal(members, []string{"stayed"}) {
+		t.Errorf("GrantMembers() = %v, %v", members, err)
+	}
+}
+
 func TestARestoreIsRepeatedUntilItIsConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		to := memstore.New()

@@ -66,21 +66,29 @@ func (g *grant) rest() coordinator.FetchResult {
 	return coordinator.FetchResult{Grant: g.refresh, GrantIdle: g.grantIdle, GrantEnds: g.grantEnds, Calls: 1}
 }
 
+var tooLong = fmt.Errorf("more than %d bytes", httpsource.MaxBody)
+
 // members are those of the answer's JSON object, or the parameters of a form.
 type members map[string]json.RawMessage
 
-// members reads the body. A few issuers answer with a form in place of JSON.
+// members reads the body. A few issuers answer with a form in place of JSON. Of an object
+// that is cut off, broken or too long it returns an error and the members that came whole.
 func (r reply) members() (members, error) {
 	body := httpsource.TrimMark(httpsource.Unzip(r.Body, httpsource.MaxBody+1))
-	switch {
-	case len(body) > httpsource.MaxBody:
-		return nil, fmt.Errorf("more than %d bytes", httpsource.MaxBody)
-	case len(body) > 0 && body[0] == '{':
-		var m members
-		if json.Unmarshal(body, &m) != nil {
-			return nil, source.ErrBroken
+	if len(body) > 0 && body[0] == '{' {
+		m := make(members)
+		if len(body) <= httpsource.MaxBody && json.Unmarshal(body, &m) == nil {
+			return m, nil
 		}
-		return m, nil
+		m = make(members)
+		_ = source.ReadObject(body, func(name string, value json.RawMessage) { m[name] = value })
+		if len(body) > httpsource.MaxBody {
+			return m, tooLong
+		}
+		return m, source.ErrBroken
+	}
+	if len(body) > httpsource.MaxBody {
+		return nil, tooLong
 	}
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if media == "application/x-www-form-urlencoded" || media == "text/plain" {
@@ -117,7 +125,11 @@ func (t *tokenRequest) grant(r reply) (grant, *coordinator.FetchError) {
 	presents := t.config.Grant == RefreshToken
 	m, err := r.members()
 	if err != nil {
-		return grant{}, r.unreadable(err, presents)
+		var g grant
+		if presents {
+			t.granted(&g, m) // that it was issued says that the presented one is used up
+		}
+		return g, r.unreadable(err, presents)
 	}
 	if said := m.error(r); said != nil {
 		return grant{}, r.refused(said, t.classify(said))

@@ -100,7 +100,7 @@ func (t *tokenRequest) classify(said *Error) Class {
 		return class
 	}
 	if class.Kind == coordinator.FailedRefused && slices.Contains(t.config.profile.GrantCodes, said.Code) {
-		return Class{Code: said.Code, Kind: coordinator.FailedGrant, Meaning: noGrant}
+		class = Class{Code: said.Code, Kind: coordinator.FailedGrant, Meaning: noGrant}
 	}
 	return class.presented(said.Status)
 }
@@ -112,11 +112,13 @@ const tooEarly = 30 * time.Second
 // that fails may have used the token up before, whatever it says.
 func (c Class) presented(status int) Class {
 	switch {
+	case status/100 == 5 && c.Kind != coordinator.FailedLater:
+		c.Kind, c.Hint = coordinator.FailedUnknown, ""
 	case c.Code == "invalid_grant" && c.Kind == coordinator.FailedRefused:
 		return Class{Code: c.Code, Kind: coordinator.FailedGrant, Meaning: noGrant}
 	case c.Kind != coordinator.FailedBusy:
 		return c
-	case status/100 == 5, status == http.StatusFound, status == http.StatusSeeOther, status/100 != 3 && c.Code != "":
+	case status == http.StatusFound, status == http.StatusSeeOther, status/100 != 3 && c.Code != "":
 		c.Kind = coordinator.FailedUnknown
 	}
 	return c

@@ -2,6 +2,7 @@ package oauth_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 	"github.com/zhongkong/zhongkong/coordinator/oauth"
 	"github.com/zhongkong/zhongkong/coordinator/oauth/oauthtest"
 )
@@ -139,6 +141,10 @@ func TestRefusalsOfAPresentationAreClassified(t *testing.T) {
 		{"", 500, word("server_error"), unknown, "server_error"},
 		{"", 400, word("server_error"), unknown, "server_error"},
 		{"", 503, word("temporarily_unavailable"), unknown, "temporarily_unavailable"},
+		{"", 500, word("invalid_grant"), unknown, "invalid_grant"},
+		{"", 502, word("invalid_request"), unknown, "invalid_request"},
+		{"", 503, word("a_word_of_its_own"), unknown, "a_word_of_its_own"},
+		{"zoho", 500, word("invalid_code"), unknown, "invalid_code"},
 		{"", 503, `<html>`, unknown, ""},
 		{"", 502, `<html>`, unknown, ""},
 		{"", 504, ``, unknown, ""},
@@ -167,6 +173,34 @@ func TestRefusalsOfAPresentationAreClassified(t *testing.T) {
 				t.Errorf("a secret in %s", text)
 			}
 		})
+	}
+}
+
+// A refresh token that came whole is the only one that works now, however the answer ends.
+func TestARefreshTokenOfABrokenAnswerIsKept(t *testing.T) {
+	const came = `{"access_token":"a","refresh_token":"next","refresh_expires_in":60,"expires_in":36`
+	for name, test := range map[string]struct{ body, want string }{
+		"cut off":                {came, "next"},
+		"broken":                 {came + `00,}`, "next"},
+		"too long":               {came + `00,"scope":"` + strings.Repeat("x", httpsource.MaxBody) + `"}`, "next"},
+		"followed by a page":     {came + `00}<html>`, "next"},
+		"cut off in it":          {`{"access_token":"a","refresh_token":"ne`, ""},
+		"cut off before it":      {`{"access_token":"a","expires_in":3600,`, ""},
+		"no string":              {`{"refresh_token":["next"],"expires_in":36`, ""},
+		"in something else":      {`{"data":{"refresh_token":"next"},"expires_in":36`, ""},
+		"a list that is cut off": {`[{"refresh_token":"next"},`, ""},
+	} {
+		s := sourceOf(t, oauth.Config{
+			TokenURL: tokenURL, Grant: oauth.RefreshToken, ClientID: "c", ClientSecret: "s",
+			Transport: answering(200, "application/json", test.body),
+		})
+		r, err := s.Fetch(t.Context(), ofGrant("the first one"))
+		if f, ok := errors.AsType[*coordinator.FetchError](err); !ok || f.Kind != coordinator.FailedUnknown {
+			t.Errorf("%s: %v", name, err)
+		}
+		if r.Grant.Reveal() != test.want || !r.Token.IsZero() {
+			t.Errorf("%s: %q, want %q", name, r.Grant.Reveal(), test.want)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package wechat
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -84,30 +83,8 @@ func parseAnswer(token member, body []byte) (answer, error) {
 // truncated or malformed object it returns the readable part and an error.
 func readObject(token member, text []byte) (answer, error) {
 	a := answer{member: token, wrong: make(map[member]error)}
-	d := json.NewDecoder(bytes.NewReader(text))
-	if _, err := d.Token(); err != nil { // the brace
-		return a, source.ErrBroken
-	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return a, source.ErrBroken
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return a, source.ErrBroken
-		}
-		if d.InputOffset() == int64(len(text)) && value[len(value)-1] != '"' {
-			return a, source.ErrBroken // a number that the text ends with may have lost digits
-		}
-		if name, ok := name.(string); ok {
-			a.set(member(name), value)
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return a, source.ErrBroken
-	}
-	return a, nil
+	err := source.ReadObject(text, func(name string, value json.RawMessage) { a.set(member(name), value) })
+	return a, err
 }
 
 // set stores one member. Names are case-sensitive. Of a duplicate name the last valid

@@ -48,6 +48,36 @@ func Objects(body []byte, members ...string) [][]byte {
 	return texts
 }
 
+// ReadObject calls set with each member of the object that text begins with, in their order,
+// and ignores what follows it. Of an object that is cut off or malformed these are the members
+// before that place, and the error is ErrBroken.
+func ReadObject(text []byte, set func(name string, value json.RawMessage)) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if brace, err := d.Token(); err != nil || brace != json.Delim('{') {
+		return ErrBroken
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return ErrBroken
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return ErrBroken
+		}
+		if d.InputOffset() == int64(len(text)) && value[len(value)-1] != '"' {
+			return ErrBroken // a number that the text ends with may have lost digits
+		}
+		if name, ok := name.(string); ok {
+			set(name, value)
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return ErrBroken
+	}
+	return nil
+}
+
 // Text returns the string that value encodes, without space around it; ok is false if it
 // is not a string.
 func Text(value json.RawMessage) (text string, ok bool) {
