@@ -3,7 +3,7 @@ package metrics
 import (
 	"runtime"
 	"runtime/debug"
-	"sync"
+	"runtime/metrics"
 	"time"
 )
 
@@ -81,7 +81,7 @@ func goCollector() collector {
 		s.send(threads, float64(created))
 		s.send(info, 1, runtime.Version())
 		s.send(processors, float64(runtime.GOMAXPROCS(0)))
-		s.send(percent, float64(gcPercent()))
+		s.send(percent, gcPercent())
 		s.send(limit, float64(debug.SetMemoryLimit(-1)))
 		var stats runtime.MemStats
 		runtime.ReadMemStats(&stats)
@@ -103,19 +103,9 @@ func sendPauses(s *scrape, d *desc) {
 	s.sample(d, "_count", "", float64(stats.NumGC))
 }
 
-var (
-	gcPercentMu   sync.Mutex // for those who read it
-	lastGCPercent = 100      // guarded by gcPercentMu
-)
-
-// gcPercent returns what debug.SetGCPercent has set, which only itself returns. Package
-// runtime/metrics has it as well, and costs each start of the program 0.05 ms.
-func gcPercent() int {
-	gcPercentMu.Lock()
-	defer gcPercentMu.Unlock()
-	if found := debug.SetGCPercent(lastGCPercent); found != lastGCPercent {
-		debug.SetGCPercent(found)
-		lastGCPercent = found
-	}
-	return lastGCPercent
+// gcPercent returns what debug.SetGCPercent has set, which only it returns itself.
+func gcPercent() float64 {
+	gogc := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+	metrics.Read(gogc)
+	return float64(gogc[0].Value.Uint64())
 }
