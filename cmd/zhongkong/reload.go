@@ -15,22 +15,15 @@ import (
 
 // reloadChanged applies a change of the files. The HTTP server follows its certificate
 // itself.
-func (d *daemon) reloadChanged(c change) {
-	if c.asked {
-		d.tellManager(systemd.SdNotifyReloading)
-	}
-	if c.configured {
+func (d *daemon) reloadChanged(asked bool) {
+	if !asked {
 		d.reload()
+		return
 	}
-	if c.keys {
-		if err := d.reloadSealKeys(); err != nil {
-			d.log.Error(sealKeysRefused, "error", err)
-		}
-	}
-	if c.asked {
-		d.reloadCertificate()
-		d.tellManager(systemd.SdNotifyReady)
-	}
+	d.tellManager(systemd.SdNotifyReloading)
+	d.reload()
+	d.reloadCertificate()
+	d.tellManager(systemd.SdNotifyReady)
 }
 
 // reload reads the configuration again. A refused one changes nothing.

@@ -29,6 +29,9 @@ func (s *session) useSealKeys(options *redisstore.Options) error {
 	return nil
 }
 
+// logRefusedKeys says that new seal keys cannot be used.
+func (s *session) logRefusedKeys(err error) { s.log.Error(sealKeysRefused, "error", err) }
+
 const sealKeysRefused = "the new seal keys are refused, the old ones stay in use"
 
 // reloadSealKeys reads the key file again. After an error the old keys stay in use.

@@ -189,7 +189,7 @@ func (d *daemon) run(signalled context.Context) error {
 	wg.Go(func() { d.feedWatchdog(ctx) }) // ends with ctx
 	wg.Go(func() {                        // ends with ctx
 		d.consentInSandbox(ctx) // before a reload can
-		watched.follow(ctx, d.reloadChanged)
+		watched.follow(ctx, d.logRefusedKeys, d.reloadChanged)
 	})
 	wg.Go(func() { d.watchAttendance(ctx) }) // ends with ctx
 	wg.Go(func() { d.tokenFiles.Run(ctx) })  // ends with ctx, when a write that has begun is done

@@ -162,16 +162,7 @@ func (s *session) keepFiles(c *cli.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { set.Run(ctx) }) // ends with ctx
 	wg.Go(func() {                 // ends with ctx
-		watched.follow(ctx, func(ch change) {
-			if ch.keys {
-				if err := s.reloadSealKeys(); err != nil {
-					s.log.Error(sealKeysRefused, "error", err)
-				}
-			}
-			if ch.configured {
-				s.reloadFiles(c, zk, set)
-			}
-		})
+		watched.follow(ctx, s.logRefusedKeys, func(bool) { s.reloadFiles(c, zk, set) })
 	})
 	err = zk.Run(ctx)
 	stop()

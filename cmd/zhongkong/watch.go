@@ -55,7 +55,7 @@ func (p program) watch(c *cli.Context) error {
 	sub.Add(role, names...)
 	watched := s.watchFiles()
 	var wg sync.WaitGroup
-	wg.Go(func() { watched.follow(ctx, w.reload) }) // ends with ctx
+	wg.Go(func() { watched.follow(ctx, w.keysRefused, nil) }) // ends with ctx
 	sub.Run(ctx)
 	wg.Wait()
 	if err := context.Cause(ctx); err != nil && c.Context.Err() == nil {
@@ -73,14 +73,9 @@ type watcher struct {
 	lost     bool // Subscribed has not come since Lost
 }
 
-// reload reads the seal keys again. It prints an error, because the log is off by default.
-func (w *watcher) reload(c change) {
-	if !c.keys {
-		return
-	}
-	if err := w.reloadSealKeys(); err != nil {
-		fmt.Fprintf(w.stderr, "%s: %s\n", sealKeysRefused, escape(err.Error()))
-	}
+// keysRefused prints that new seal keys cannot be used: the log is off by default.
+func (w *watcher) keysRefused(err error) {
+	fmt.Fprintf(w.stderr, "%s: %s\n", sealKeysRefused, escape(err.Error()))
 }
 
 func (w *watcher) Subscribed(accounts []string) {

@@ -23,13 +23,6 @@ type watchedFiles struct {
 	keys    [sha256.Size]byte
 }
 
-// change says which of the watched files have to be read again.
-type change struct {
-	asked      bool // by SIGHUP: all of them
-	configured bool // the configuration and the files that it names
-	keys       bool // the seal keys
-}
-
 // watchFiles looks at the seal keys. It is called before anybody is told that the process
 // is ready: a change that comes right after that is not missed.
 func (s *session) watchFiles() *watchedFiles {
@@ -46,8 +39,10 @@ func (s *session) watchFilesAndHangups() *watchedFiles {
 	return w
 }
 
-// follow calls reload at each change, until ctx ends.
-func (w *watchedFiles) follow(ctx context.Context, reload func(change)) {
+// follow reads the seal keys again at each change, and calls refused if they cannot be used.
+// It calls reload at each change of the configuration and of the files that it names; nil: the
+// process does not use them any more. asked: it was SIGHUP. It returns when ctx ends.
+func (w *watchedFiles) follow(ctx context.Context, refused func(error), reload func(asked bool)) {
 	if w.hup != nil {
 		defer signal.Stop(w.hup)
 	}
@@ -63,10 +58,15 @@ func (w *watchedFiles) follow(ctx context.Context, reload func(change)) {
 		case <-tick.C:
 		}
 		keys := w.session.keysDigest() // before they are read: a later change is found next time
-		if c := (change{asked, asked || w.session.files.Changed(), asked || keys != w.keys}); c != (change{}) {
-			reload(c)
+		if asked || keys != w.keys {
+			w.keys = keys
+			if err := w.session.reloadSealKeys(); err != nil {
+				refused(err)
+			}
 		}
-		w.keys = keys
+		if reload != nil && (asked || w.session.files.Changed()) {
+			reload(asked)
+		}
 	}
 }
 
