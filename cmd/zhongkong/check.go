@@ -84,6 +84,9 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 			add(fmt.Errorf("--listen %s: %w", s.cfg.Listen, err))
 		}
 	}
+	if addr := addressOf(s.cfg.Pprof); addr != nil {
+		add(checkProfiler(s.cfg.Pprof, addr))
+	}
 	return append(all, s.routeProblems()...)
 }
 

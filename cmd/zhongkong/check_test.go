@@ -76,6 +76,7 @@ func TestCheckSaysAllThatServeWouldRefuse(t *testing.T) {
 	}{
 		"a listener that is exposed": {"--plaintext-ok", []string{"ZHONGKONG_LISTEN", ":8080"}, nil},
 		"the same by flag":           {"--plaintext-ok", nil, []string{"--listen", "0.0.0.0:8080"}},
+		"profiles that are exposed":  {"without name and password", nil, []string{"--pprof", ":6060"}},
 		"no account":                 {"no account", []string{"ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", ""}, nil},
 		"no Redis":                   {"no Redis was given", []string{"ZHONGKONG_REDIS", ""}, nil},
 		"seal keys that are none":    {"seal-key-file", []string{"ZHONGKONG_SEAL_KEY_FILE", garbage}, nil},

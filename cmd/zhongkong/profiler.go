@@ -16,9 +16,7 @@ type profiler struct {
 	done chan struct{} // closed when it answers no more
 }
 
-// openProfiler begins to answer at a loopback address; "": nowhere. The profiles have no
-// memory contents, so no token. But anyone who reaches the address can slow the process
-// down with them, and there is no name and password, so other machines must not reach it.
+// openProfiler begins to answer at a loopback address; "": nowhere.
 func openProfiler(address string, log *slog.Logger) (*profiler, error) {
 	if address == "" {
 		return nil, nil
@@ -27,10 +25,9 @@ func openProfiler(address string, log *slog.Logger) (*profiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at := l.Addr(); !isLoopback(at.String()) {
+	if err := checkProfiler(address, l.Addr()); err != nil {
 		_ = l.Close()
-		return nil, usagef("--pprof %s: %s can be reached from other machines, and profiles are answered without name and password: "+
-			"listen on 127.0.0.1, and from another machine use `ssh -L` or `kubectl port-forward`", address, at)
+		return nil, err
 	}
 	p := &profiler{
 		// No WriteTimeout: a profile takes as long as it was asked to.
@@ -44,6 +41,17 @@ func openProfiler(address string, log *slog.Logger) (*profiler, error) {
 	}()
 	log.Info("profiles are answered", "url", fmt.Sprintf("http://%s/debug/pprof/", l.Addr()))
 	return p, nil
+}
+
+// checkProfiler returns an error if other machines can reach the profiles. They have no
+// memory contents, so no token. But anyone who reaches the address, which is resolved to at,
+// can slow the process down with them, and there is no name and password.
+func checkProfiler(address string, at net.Addr) error {
+	if isLoopback(at.String()) {
+		return nil
+	}
+	return usagef("--pprof %s: %s can be reached from other machines, and profiles are answered without name and password: "+
+		"listen on 127.0.0.1, and from another machine use `ssh -L` or `kubectl port-forward`", address, at)
 }
 
 // close ends also the profiles that are being taken. The nil profiler does nothing.
