@@ -193,10 +193,14 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 // checkFields reports the fields that the kind does not have.
 func (c *Config) checkFields(a *Account, kind sources.Kind, form accountForm, p *problems) {
 	for _, key := range slices.Sorted(maps.Keys(form.places)) {
-		if _, ok := kind.Field(key); !ok && key != "appid" {
-			p.addf("%s: %s: an account with source %s has no such field: remove it, or set source: to one of %s",
-				form.places[key], key, a.Source, strings.Join(kindsWith(key), ", "))
+		if _, ok := kind.Field(key); ok || key == "appid" {
+			continue
 		}
+		remedy := "remove it, or set source: to one of " + strings.Join(kindsWith(key), ", ")
+		if same, ok := kind.Field(strings.ReplaceAll(key, "_", "")); ok {
+			remedy = "it is called " + same.Key
+		}
+		p.addf("%s: %s: an account with source %s has no such field: %s", form.places[key], key, a.Source, remedy)
 	}
 	values := a.Values()
 	switch {
