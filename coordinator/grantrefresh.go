@@ -182,13 +182,8 @@ func (r *refresh) unanswered(cause *FetchError, result FetchResult, attempt Atte
 	return cause
 }
 
-// replaySoon lets the next process present the token again while its window is open: the
-// first times within seconds, and never later than a quarter of what is left of it.
+// replaySoon lets the next process present the token again while its window is open.
 func (r *refresh) replaySoon(cause *FetchError, stored GrantReading) *FetchError {
-	left := stored.Grant.replayUntil(r.grant, stored.Now).Sub(stored.Now)
-	if left <= 0 || cause.RetryIn > 0 {
-		return cause
-	}
 	tries := 0
 	for _, p := range stored.Grant.Presentations {
 		if p.Token == r.presentation.token.Fence {
@@ -196,8 +191,22 @@ func (r *refresh) replaySoon(cause *FetchError, stored GrantReading) *FetchError
 		}
 	}
 	again := *cause
-	again.RetryIn = max(min(backoff(FailedUnknown, tries, 0, 0), left/4), storeRetryFirst)
+	again.RetryIn = replayIn(cause.RetryIn, stored.Grant.replayUntil(r.grant, stored.Now).Sub(stored.Now), tries)
 	return &again
+}
+
+// replayIn returns the pause before a token is presented again that was presented tries times,
+// when left is left of its window and the issuer has asked for a pause: the first times
+// seconds, and never more than a quarter of what is left. A pause in which the window would
+// pass is cut short: a request too early costs little, and the grant may be lost with the window.
+func replayIn(asked, left time.Duration, tries int) time.Duration {
+	switch {
+	case left <= 0, asked > 0 && asked < left:
+		return asked
+	case asked > 0:
+		return max(left*3/4, storeRetryFirst)
+	}
+	return max(min(backoff(FailedUnknown, tries, 0, 0), left/4), storeRetryFirst)
 }
 
 // refusedGrant takes in that the issuer says of the presented token that it is none.

@@ -398,3 +398,19 @@ func TestEachUseOfAGrantMovesItsIdleEnd(t *testing.T) {
 		t.Errorf("a new consent keeps the idle time of the one before: %v, %v", w.Idle, w.IdleUntil)
 	}
 }
+
+func TestATokenIsPresentedAgainBeforeItsWindowPassesWhateverTheIssuerAsksFor(t *testing.T) {
+	for _, test := range []struct{ asked, left, least, most time.Duration }{
+		{0, 10 * time.Minute, storeRetryFirst, 10 * time.Second},
+		{0, 8 * time.Second, storeRetryFirst, 2 * time.Second},
+		{10 * time.Second, time.Minute, 10 * time.Second, 10 * time.Second},
+		{time.Minute, 24 * time.Second, 18 * time.Second, 18 * time.Second},
+		{24 * time.Hour, 24 * time.Second, 18 * time.Second, 18 * time.Second},
+		{time.Minute, 0, time.Minute, time.Minute}, // it has passed
+		{0, -time.Second, 0, 0},
+	} {
+		if in := replayIn(test.asked, test.left, 1); in < test.least || in > test.most {
+			t.Errorf("replayIn(%v, %v) = %v, want %v to %v", test.asked, test.left, in, test.least, test.most)
+		}
+	}
+}
