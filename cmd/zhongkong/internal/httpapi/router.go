@@ -174,7 +174,7 @@ func (t *router) unknownFor(parts []string, query string) *endpoint {
 		return t.prefixed
 	case at < 0 && (last == "stable_token" || last == "token" && strings.Contains(query, "grant_type=client_credential")):
 		return t.shortened
-	case at == 0 || strings.Contains(query, "access_token="):
+	case at == 0 || len(parts) > 0 && parts[0] == "sns" || strings.Contains(query, "access_token="):
 		return t.business
 	case isForm(last):
 		return t.prefixedForm

@@ -74,7 +74,7 @@ type parameters struct {
 // of the route "/".
 func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
 	read, err := readParameters(w, req)
-	path := req.URL.Path
+	path := loginPath(req.URL.Path)
 	e := secretEndpoints[path]
 	appID := ""
 	if err == nil {
@@ -118,8 +118,17 @@ func (p *Proxy) loginRoute(appID string, caller auth.Caller) (of Route, account 
 
 // IsLogin reports whether ServeLogin answers at a path.
 func IsLogin(path string) bool {
-	_, ok := secretEndpoints[path]
+	_, ok := secretEndpoints[loginPath(path)]
 	return ok
+}
+
+// loginPath returns a path without repeated slashes and those at its end, of which base URLs
+// that end with a slash are the cause.
+func loginPath(path string) string {
+	if strings.HasSuffix(path, "/") || strings.Contains(path, "//") {
+		return "/" + strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
+	}
+	return path
 }
 
 // login passes on a call that takes the AppSecret, unless proveLogin has refused it.

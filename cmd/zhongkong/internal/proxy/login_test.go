@@ -111,6 +111,32 @@ func TestLoginWithoutAKeyDoesNotReachWeChat(t *testing.T) {
 	}
 }
 
+func TestALoginAtTheRootMayHaveMoreSlashesThanItNeeds(t *testing.T) {
+	s, fake := newLogin(t)
+	s.cfg.Login = func(string) []Route { return s.cfg.Routes[:1] }
+	for _, path := range []string{"//sns/jscode2session", "/sns//jscode2session", "/sns/jscode2session/"} {
+		w := httptest.NewRecorder()
+		if !IsLogin(path) {
+			t.Errorf("%s is no login", path)
+			continue
+		}
+		req := httptest.NewRequest(http.MethodGet, "/sns/jscode2session?js_code=C&appid="+appID+"&secret=veil~"+userKey, nil)
+		req.URL.Path = path
+		s.ServeLogin(w, req)
+		if body := w.Body.String(); !strings.Contains(body, "session_key") {
+			t.Errorf("%s: %s", path, body)
+		}
+	}
+	if len(fake.seen) != 3 {
+		t.Errorf("the upstream was asked: %q", fake.seen)
+	}
+	for _, path := range []string{"/", "//", "", "/sns", "/sns/jscode2session/x"} {
+		if IsLogin(path) {
+			t.Errorf("%q is a login", path)
+		}
+	}
+}
+
 func TestALoginAtTheRootIsForAnAccountOfTheCaller(t *testing.T) {
 	s, fake := newLogin(t)
 	first := weChatRoute(t, "http://192.0.2.1")
