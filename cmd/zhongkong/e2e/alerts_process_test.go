@@ -77,16 +77,22 @@ func (a *alarms) rightsLost() *situation {
 	}}}
 }
 
-// redisAway is a fleet whose Redis is killed.
+// redisAway is a fleet whose Redis is killed. Meanwhile a second process starts: what it reads
+// when Redis is back, such as conflicts of long ago, must not look like news.
 func (a *alarms) redisAway() *situation {
 	const job = "zhongkong-redis"
 	f := a.fleet(job, oneAccount)
-	f.redis = redistest.Start(a.t)
+	f.redis = redistest.Start(a.t, durable...)
 	f.env["ZHONGKONG_REDIS"] = f.redis.URL()
-	p := a.scraped(job, f, 1)[0]
 	f.mustRun("show", "wx-shop")
-	return &situation{cause: f.redis.Kill, cases: []alertCase{{
-		alert: "ZhongkongRedisAway", labels: map[string]string{"instance": address(p)}, fleet: f,
+	f.redis.MustDo(a.t, "HSET", f.keyOf("wx-shop", "state"), "conflicts", 3)
+	p := a.scraped(job, f, 1)[0]
+	cause := func() {
+		f.redis.Kill()
+		a.prometheus.scrape(job, p, f.serve(1)[0])
+	}
+	return &situation{cause: cause, cases: []alertCase{{
+		alert: "ZhongkongRedisAway", fleet: f,
 		page: []string{"shop", "wx-shop", "127.0.0.1:8080", address(p)}, mend: func() { f.redis.Restart(a.t) },
 	}}}
 }

@@ -84,9 +84,14 @@ func TestEveryAlertFires(t *testing.T) {
 		}
 	}
 
-	raised, err := a.prometheus.query(`count_over_time(ALERTS{job="zhongkong-healthy",alertstate="firing"}[1h])`)
-	if err != nil || len(raised) > 0 {
-		t.Errorf("in the fleet that is well, alerts have fired: %v, %v", raised, err)
+	for fleet, others := range map[string]string{
+		"that is well":          `job="zhongkong-healthy"`,
+		"that lacked its Redis": `job="zhongkong-redis",alertname!="ZhongkongRedisAway"`,
+	} {
+		raised, err := a.prometheus.query(`count_over_time(ALERTS{` + others + `,alertstate="firing"}[1h])`)
+		if err != nil || len(raised) > 0 {
+			t.Errorf("in the fleet %s, alerts have fired: %v, %v", fleet, raised, err)
+		}
 	}
 }
 

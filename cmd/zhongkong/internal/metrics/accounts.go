@@ -35,12 +35,16 @@ func stats() []stat {
 // accountGauge is a gauge of an account. It has no value where of returns false.
 type accountGauge struct {
 	*desc
-	of func(coordinator.Status) (v float64, ok bool)
+	stored bool // it tells what the store holds, see accountCollector
+	of     func(coordinator.Status) (v float64, ok bool)
 }
 
 func accountGauges() []accountGauge {
 	one := func(name, help string, v func(coordinator.Status) (float64, bool)) accountGauge {
-		return accountGauge{describe(gauge, name, help, "account"), v}
+		return accountGauge{desc: describe(gauge, name, help, "account"), of: v}
+	}
+	stored := func(name, help string, v func(coordinator.Status) (float64, bool)) accountGauge {
+		return accountGauge{desc: describe(gauge, name, help, "account"), stored: true, of: v}
 	}
 	always := func(v func(coordinator.Status) float64) func(coordinator.Status) (float64, bool) {
 		return func(s coordinator.Status) (float64, bool) { return v(s), true }
@@ -55,18 +59,18 @@ func accountGauges() []accountGauge {
 			withToken(func(s coordinator.Status) float64 { return s.Record.Age().Seconds() })),
 		one("token_generation", "The generation of the token in this process: the same in all of a fleet, but for a moment.",
 			withToken(func(s coordinator.Status) float64 { return float64(s.Record.Generation) })),
-		one("next_refresh_seconds", "Until the next refresh, by the schedule and not before a failure allows it; negative when it is late, "+
+		stored("next_refresh_seconds", "Until the next refresh, by the schedule and not before a failure allows it; negative when it is late, "+
 			"absent when it is not known.",
 			func(s coordinator.Status) (float64, bool) {
 				return time.Until(s.NextRefresh).Seconds(), !s.NextRefresh.IsZero()
 			}),
-		one("calls_today", "Calls to the issuer today (UTC+8, or in the period that its limits are about), of all processes, as last read.",
+		stored("calls_today", "Calls to the issuer today (UTC+8, or in the period that its limits are about), of all processes, as last read.",
 			always(func(s coordinator.Status) float64 { return float64(s.CallsToday) })),
 		one("calls_per_day", "The budget of calls for the same time as calls_today.",
 			always(func(s coordinator.Status) float64 { return float64(s.Limits.PerDay) })),
-		one("open_attempts", "Calls to the issuer whose outcome is not known yet.",
+		stored("open_attempts", "Calls to the issuer whose outcome is not known yet.",
 			always(func(s coordinator.Status) float64 { return float64(s.OpenAttempts) })),
-		one("failures_in_a_row", "Failed calls since the last success, of all processes.",
+		stored("failures_in_a_row", "Failed calls since the last success, of all processes.",
 			always(func(s coordinator.Status) float64 {
 				if s.Failure == nil {
 					return 0
@@ -80,7 +84,7 @@ func accountGauges() []accountGauge {
 				}
 				return 0, s.Parent != ""
 			}),
-		one("conflicts", "Times an outside program was seen to fetch tokens of the account.",
+		stored("conflicts", "Times an outside program was seen to fetch tokens of the account.",
 			always(func(s coordinator.Status) float64 { return float64(s.Conflicts) })),
 	}
 }
@@ -124,14 +128,18 @@ func grantCollector() func(to *scrape, s coordinator.Status, now time.Time) {
 	}
 }
 
-// accountCollector reads the state of a coordinator's accounts from memory.
+// accountCollector reads the state of a coordinator's accounts from memory. What a process
+// has not read from the store yet, or may have missed since it was cut off, it does not send:
+// the alerts compare what the processes of a fleet tell, and one that is outdated would raise
+// or hide an alert of all.
 func accountCollector(zk *coordinator.Coordinator) collector {
 	connected := describe(gauge, "store_connected", "1 while notifications from Redis arrive.")
 	happened := describe(counter, "grant_events_total", "What happened to grants in this process: tokens presented, or probed as the last resort; answers kept; consented, "+
 		"new grants stored; restored, after Redis had lost them; unconfirmed, when Redis did not say that one is durable; doubted and lost, when one became so.", "event")
 	stats, gauges, grant := stats(), accountGauges(), grantCollector()
 	return func(to *scrape) {
-		to.send(connected, truth(zk.Connected()))
+		follows := zk.Connected()
+		to.send(connected, truth(follows))
 		read := zk.Stats()
 		for _, s := range stats {
 			to.send(s.desc, s.of(read))
@@ -140,9 +148,12 @@ func accountCollector(zk *coordinator.Coordinator) collector {
 		now := time.Now()
 		for _, a := range zk.Accounts() {
 			status := a.Status()
-			grant(to, status, now)
+			known := follows && status.LastRead
+			if known {
+				grant(to, status, now)
+			}
 			for _, g := range gauges {
-				if v, ok := g.of(status); ok {
+				if v, ok := g.of(status); ok && (known || !g.stored) {
 					to.send(g.desc, v, status.Name)
 				}
 			}

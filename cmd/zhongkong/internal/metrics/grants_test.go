@@ -37,6 +37,12 @@ func TestGrantsAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	addGrant(t, zk)
+	run(t, zk)
+	crm := zk.Accounts()[0]
+	if _, err := crm.Token(t.Context()); err != nil { // for which the grant is presented
+		t.Fatal(err)
+	}
+	eventually(t, "the grant to be good again", func() bool { return crm.Status().Grant.Condition == coordinator.GrantGood })
 	m.Follow(zk)
 	wantLines(t, scrape(m),
 		`zhongkong_grant_status{account="crm",by="consent",condition="good"} 1`,

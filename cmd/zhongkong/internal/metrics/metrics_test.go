@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/metrics"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
@@ -79,6 +81,109 @@ func TestAccountsAreReadAtEachScrape(t *testing.T) {
 	)
 	if strings.Contains(text, `zhongkong_token_age_seconds{`) {
 		t.Error("there is an age without a token")
+	}
+}
+
+// run has zk follow its store until the test ends. It returns when the accounts were read.
+func run(t *testing.T, zk *coordinator.Coordinator) {
+	t.Helper()
+	ended := make(chan error)
+	go func() { ended <- zk.Run(t.Context()) }() // the cleanup waits for it
+	t.Cleanup(func() {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, "the accounts to be read", func() bool {
+		return zk.Connected() && !slices.ContainsFunc(zk.Accounts(), func(a *coordinator.Account) bool { return !a.Status().LastRead })
+	})
+}
+
+func eventually(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !happened(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// storedMetrics are those that tell what the store holds.
+var storedMetrics = []string{
+	"zhongkong_next_refresh_seconds", "zhongkong_calls_today", "zhongkong_open_attempts", "zhongkong_failures_in_a_row", "zhongkong_conflicts",
+	"zhongkong_grant_status", "zhongkong_grant_ends_seconds", "zhongkong_grant_life_seconds", "zhongkong_grant_age_seconds",
+}
+
+// wantNone wants a scrape without samples of metrics.
+func wantNone(t *testing.T, text string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if strings.Contains(text, "\n"+name+"{") {
+			t.Errorf("there is %s", name)
+		}
+	}
+}
+
+// TestAProcessThatHasNotReadTheStoreTellsNothingOfIt has it start while the store is away. Were
+// it to say 0 before it reads 3, that would look like three conflicts.
+func TestAProcessThatHasNotReadTheStoreTellsNothingOfIt(t *testing.T) {
+	store := memstore.New()
+	store.SetDown(true)
+	m := metrics.New(metrics.Build{Version: "v1"})
+	zk, err := coordinator.New(coordinator.Config{Store: store, Accounts: []coordinator.AccountConfig{
+		{Name: "wx1", Source: coordinatortest.NewSource()},
+		{Name: "crm", Source: granted{coordinatortest.NewSource()}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Follow(zk)
+	text := scrape(m)
+	wantNone(t, text, storedMetrics...)
+	wantLines(t, text, `zhongkong_token_ttl_seconds{account="wx1"} 0`)
+	store.SetDown(false)
+	run(t, zk)
+	wantLines(t, scrape(m),
+		`zhongkong_conflicts{account="wx1"} 0`,
+		`zhongkong_grant_status{account="crm",by="consent",condition="none"} 1`,
+	)
+}
+
+// TestAProcessThatIsCutOffFromTheStoreTellsNothingOfIt: what it knew may be outdated, while
+// the others of the fleet refresh.
+func TestAProcessThatIsCutOffFromTheStoreTellsNothingOfIt(t *testing.T) {
+	instance := memstore.New().Instance("one")
+	m := metrics.New(metrics.Build{Version: "v1"})
+	zk, err := coordinator.New(coordinator.Config{
+		Store:    instance,
+		Accounts: []coordinator.AccountConfig{{Name: "wx1", Source: coordinatortest.NewSource()}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addGrant(t, zk)
+	m.Follow(zk)
+	run(t, zk)
+	for _, a := range zk.Accounts() {
+		if _, err := a.Token(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := scrape(m)
+	for _, name := range storedMetrics {
+		if !strings.Contains(text, "\n"+name+"{") {
+			t.Errorf("a process that has read the store lacks %s", name)
+		}
+	}
+	instance.SetDown(true)
+	eventually(t, "the process to be cut off", func() bool { return !zk.Connected() })
+	text = scrape(m)
+	wantNone(t, text, storedMetrics...)
+	wantLines(t, text, `zhongkong_store_connected 0`)
+	for _, name := range []string{"zhongkong_token_ttl_seconds", "zhongkong_token_generation"} {
+		if !strings.Contains(text, "\n"+name+`{account="wx1"}`) {
+			t.Errorf("a process that is cut off does not tell the %s that it serves", name)
+		}
 	}
 }
 

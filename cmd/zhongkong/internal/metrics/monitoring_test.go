@@ -38,6 +38,7 @@ func everything(t *testing.T) string {
 		t.Fatal(err)
 	}
 	addGrant(t, zk)
+	run(t, zk)
 	m.Follow(zk)
 	m.FollowHTTP(served{}, served{})
 	m.FollowStore(func() redisstore.Stats { return redisstore.Stats{Unconfirmed: 8} })

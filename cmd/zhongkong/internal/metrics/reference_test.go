@@ -70,6 +70,9 @@ func TestThePageOfMetricsIsThatOfAScrape(t *testing.T) {
 What `+"`GET /metrics`"+` of `+"`serve`"+` has, for Prometheus; a test generates this page from a scrape. It takes the name and password of a caller of all accounts, or
 none with `+"`--metrics-open`"+`. No metric holds a token. Labels with more values are named in the help text; `+"`account`"+` is the account's name. Beside these there are
 the usual `+"`go_…` and `process_…`"+` of the Go client. [Alerts and a dashboard](../../../../scripts/monitoring) use them.
+
+What Redis holds of an account is absent until the process has read it, and while `+"`zhongkong_store_connected`"+` is 0, because it may have changed:
+`+"`next_refresh_seconds`, `calls_today`, `open_attempts`, `failures_in_a_row`, `conflicts` and `grant_…`"+` of an account.
 `, []string{"metric", "type", "labels", "meaning"}, false, func(help string) string { return help }))
 	catalog := referencetest.Open(t, "../referencetest/zh/metrics.po")
 	referencetest.Page(t, "../../docs/reference/metrics.zh-CN.md", metricsPage(text, `# 指标
@@ -78,6 +81,9 @@ the usual `+"`go_…` and `process_…`"+` of the Go client. [Alerts and a dashb
 
 `+"`serve` 的 `GET /metrics`"+` 提供给 Prometheus 的指标；本页由测试根据一次抓取生成。抓取需要可用全部账号的调用方的名称和密码，有 `+"`--metrics-open`"+` 时不需要。
 指标中不含 token。标签的取值见各指标的说明；`+"`account`"+` 是账号名。此外还有 Go 客户端常见的 `+"`go_…` 和 `process_…`"+`。[告警规则与仪表板](../../../../scripts/monitoring)使用这些指标。
+
+Redis 中关于账号的内容，在本进程读到之前，以及 `+"`zhongkong_store_connected`"+` 为 0 期间（此时可能已经变化），没有相应指标：
+账号的 `+"`next_refresh_seconds`、`calls_today`、`open_attempts`、`failures_in_a_row`、`conflicts` 和 `grant_…`"+`。
 `, []string{"指标", "类型", "标签", "含义"}, true, catalog.Chinese))
 }
 
