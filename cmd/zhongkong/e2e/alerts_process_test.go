@@ -182,9 +182,10 @@ func (a *alarms) notNotified() *situation {
 	}}}
 }
 
-// dead is a fleet whose only process is killed.
+// dead is a fleet whose only process is killed. Its job is named as an operator may name the
+// Service of the chart.
 func (a *alarms) dead() *situation {
-	const job = "zhongkong-dead"
+	const job = "tokens"
 	f := a.fleet(job, oneAccount)
 	f.keepsAddress()
 	p := a.scraped(job, f, 1)[0]
