@@ -34,58 +34,61 @@ func (a *API) addRoutes() {
 	a.routes = make(map[string]*endpoint)
 	a.token = a.add("/v1/tokens/{name}", private, methods{http.MethodGet: a.getToken})
 	a.refresh = a.add("/v1/tokens/{name}/refresh", private, methods{http.MethodPost: a.postRefresh})
-	a.addRoute("/v1/accounts", private, methods{http.MethodGet: a.getAccounts})
-	a.state = a.add("/v1/accounts/{name}", private, methods{http.MethodGet: a.getAccount})
-	a.grant = a.add("/v1/grants/{name}", private, methods{http.MethodGet: a.getGrant, http.MethodPut: a.putGrant})
-	a.addRoute("/v1/events", private, methods{http.MethodGet: a.getEvents})
-	a.form = a.addRoute("/GetToken", byHandler, methods{http.MethodPost: a.postGetToken})
+	a.add("/v1/accounts", private, methods{http.MethodGet: a.getAccounts})
+	a.add("/v1/accounts/{name}", private, methods{http.MethodGet: a.getAccount})
+	a.add("/v1/grants/{name}", private, methods{http.MethodGet: a.getGrant, http.MethodPut: a.putGrant})
+	a.add("/v1/events", private, methods{http.MethodGet: a.getEvents})
+	a.form = a.add("/GetToken", byHandler, methods{http.MethodPost: a.postGetToken})
 	a.form.hint = "use POST, with the name and the password in the body: addresses are kept in logs"
-	a.addRoute(wechatapi.PathToken, byHandler, methods{http.MethodGet: a.dropInToken, http.MethodPost: a.dropInToken}).weChat = true
-	a.addRoute(wechatapi.PathStableToken, byHandler, methods{http.MethodPost: a.dropInStable, http.MethodGet: requirePost}).weChat = true
-	a.addRoute(wechatapi.PathCorpToken, byHandler, methods{http.MethodGet: a.dropInWeCom, http.MethodPost: a.dropInWeCom}).weChat = true
+	a.add(wechatapi.PathToken, byHandler, methods{http.MethodGet: a.dropInToken, http.MethodPost: a.dropInToken}).weChat = true
+	a.add(wechatapi.PathStableToken, byHandler, methods{http.MethodPost: a.dropInStable, http.MethodGet: requirePost}).weChat = true
+	a.add(wechatapi.PathCorpToken, byHandler, methods{http.MethodGet: a.dropInWeCom, http.MethodPost: a.dropInWeCom}).weChat = true
 	for _, t := range ticketEndpoints {
 		handle := a.dropInTicket(t)
-		a.addRoute(t.path, byHandler, methods{http.MethodGet: handle, http.MethodPost: handle}).weChat = true
+		a.add(t.path, byHandler, methods{http.MethodGet: handle, http.MethodPost: handle}).weChat = true
 	}
 	for _, e := range exchangeEndpoints {
-		a.addRoute(e.Path, byHandler, methods{http.MethodPost: a.dropInExchange(e)}).weChat = true
+		a.add(e.Path, byHandler, methods{http.MethodPost: a.dropInExchange(e)}).weChat = true
 	}
-	a.addRoute("/oauth2/token", byHandler, methods{http.MethodPost: a.postOAuth}).oauth = true
-	a.oauth = a.add("/oauth2/{name}/token", byHandler, methods{http.MethodPost: a.postOAuth})
-	a.oauth.oauth = true
-	a.addRoute(metadataPath, public, methods{http.MethodGet: getMetadata})
-	a.metadata = a.add(metadataPath+"/oauth2/{name}", public, methods{http.MethodGet: getMetadata})
-	a.jssdk = a.add("/v1/jssdk/{name}", private, methods{http.MethodGet: a.getSignature})
-	a.pushed = a.add("/callback/{name}", public, methods{http.MethodGet: a.takeCallback, http.MethodPost: a.takeCallback})
-	a.addRoute("/healthz", public, methods{http.MethodGet: getHealth})
-	a.addRoute("/readyz", public, methods{http.MethodGet: a.getReady})
+	a.add("/oauth2/token", byHandler, methods{http.MethodPost: a.postOAuth}).oauth = true
+	a.add("/oauth2/{name}/token", byHandler, methods{http.MethodPost: a.postOAuth}).oauth = true
+	a.add(metadataPath, public, methods{http.MethodGet: getMetadata})
+	a.add(metadataPath+"/oauth2/{name}", public, methods{http.MethodGet: getMetadata})
+	a.add("/v1/jssdk/{name}", private, methods{http.MethodGet: a.getSignature})
+	a.add("/callback/{name}", public, methods{http.MethodGet: a.takeCallback, http.MethodPost: a.takeCallback})
+	a.add("/healthz", public, methods{http.MethodGet: getHealth})
+	a.add("/readyz", public, methods{http.MethodGet: a.getReady})
 	if a.metrics != nil {
 		to := private
 		if a.metricsOpen {
 			to = public
 		}
-		a.addRoute("/metrics", to, methods{http.MethodGet: a.getMetrics})
+		a.add("/metrics", to, methods{http.MethodGet: a.getMetrics})
 	}
-	a.addRoute("/openapi.yaml", private, methods{http.MethodGet: getDescription})
-	a.addRoute("/", private, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage}).linked = true
-	a.account = a.add("/accounts/{name}", private, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage})
-	a.account.linked = true
-	a.addRoute("/logout", byHandler, methods{http.MethodGet: a.getLogout})
+	a.add("/openapi.yaml", private, methods{http.MethodGet: getDescription})
+	a.add("/", private, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage}).linked = true
+	a.add("/accounts/{name}", private, methods{http.MethodGet: a.getPage, http.MethodPost: a.postPage}).linked = true
+	a.add("/logout", byHandler, methods{http.MethodGet: a.getLogout})
 	for _, file := range a.page.Files() { // public, because browsers ask without credentials first
-		a.addRoute("/"+file, public, methods{http.MethodGet: a.pageFile(file)})
+		a.add("/"+file, public, methods{http.MethodGet: a.pageFile(file)})
 	}
 	a.addUnknown()
 	a.allocate()
 }
 
-// addRoute adds an endpoint whose path has no {name}.
-func (a *API) addRoute(path string, to access, m methods) *endpoint {
-	e := a.add(path, to, m)
-	a.routes[path] = e
+// add adds an endpoint, whose path may have a {name}.
+func (a *API) add(path string, to access, m methods) *endpoint {
+	e := a.newEndpoint(path, to, m)
+	if strings.Contains(path, nameInPath) {
+		e.parts = strings.Split(path, "/")[1:]
+		a.named = append(a.named, e)
+	} else {
+		a.routes[path] = e
+	}
 	return e
 }
 
-func (a *API) add(path string, to access, m methods) *endpoint {
+func (a *API) newEndpoint(path string, to access, m methods) *endpoint {
 	if m[http.MethodGet] != nil {
 		m[http.MethodHead] = m[http.MethodGet]
 	}
@@ -101,7 +104,7 @@ func (a *API) add(path string, to access, m methods) *endpoint {
 
 // addUnknown adds the endpoints of unknown paths. They are counted as one.
 func (a *API) addUnknown() {
-	a.unknown = a.add("other", private, nil)
+	a.unknown = a.newEndpoint("other", private, nil)
 	a.unknown.hint = "there is nothing at this path; if a proxy adds or removes a prefix, set it right: " +
 		"a token is at /v1/tokens/NAME, this interface's description at /openapi.yaml"
 	variant := func(weChat bool, hint string) *endpoint {

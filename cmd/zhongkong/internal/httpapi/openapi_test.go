@@ -208,8 +208,7 @@ func (d descriptionDoc) answered(path, method string, r reply) error {
 
 // endpoints returns all that have a path.
 func (s *stage) endpoints() []*endpoint {
-	return append(slices.Collect(maps.Values(s.api.routes)), s.api.token, s.api.refresh, s.api.state, s.api.account, s.api.grant,
-		s.api.jssdk, s.api.oauth, s.api.metadata, s.api.pushed)
+	return append(slices.Collect(maps.Values(s.api.routes)), s.api.named...)
 }
 
 func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {

@@ -24,9 +24,10 @@ const (
 )
 
 type endpoint struct {
-	path    string // as in openapi.yaml; the label in metrics
-	index   int    // in counts
-	allow   string // the Allow header
+	path    string   // as in openapi.yaml; the label in metrics
+	parts   []string // of a path with a {name}
+	index   int      // in counts
+	allow   string   // the Allow header
 	methods map[string]handler
 	access  access
 
@@ -36,18 +37,15 @@ type endpoint struct {
 	hint   string // the message of 404 and 405
 }
 
+// nameInPath stands for the {name} in an endpoint's path.
+const nameInPath = "{name}"
+
 type router struct {
-	routes   map[string]*endpoint // by path, those without a {name}
-	token    *endpoint            // /v1/tokens/{name}
-	refresh  *endpoint            // /v1/tokens/{name}/refresh
-	state    *endpoint            // /v1/accounts/{name}
-	grant    *endpoint            // /v1/grants/{name}
-	jssdk    *endpoint            // /v1/jssdk/{name}
-	pushed   *endpoint            // /callback/{name}
-	oauth    *endpoint            // /oauth2/{name}/token
-	metadata *endpoint            // /.well-known/oauth-authorization-server/oauth2/{name}
-	account  *endpoint            // /accounts/{name}
-	form     *endpoint            // /GetToken
+	routes  map[string]*endpoint // by path, those without a {name}
+	named   []*endpoint          // those with one
+	token   *endpoint            // /v1/tokens/{name}
+	refresh *endpoint            // /v1/tokens/{name}/refresh
+	form    *endpoint            // /GetToken
 
 	// The endpoints of unknown paths, one for each kind of mistake; see unknownFor.
 	unknown, business, prefixed, shortened, prefixedForm *endpoint
@@ -84,7 +82,7 @@ func (t *router) routeParts(u *url.URL) (*endpoint, string) {
 	if !ok {
 		return t.unknown, ""
 	}
-	if e, name := t.named(parts); e != nil {
+	if e, name := t.ofName(parts); e != nil {
 		return e, name
 	}
 	if slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(part, "/") }) {
@@ -99,41 +97,35 @@ func (t *router) routeParts(u *url.URL) (*endpoint, string) {
 	return t.unknownFor(parts, u.RawQuery), ""
 }
 
-// named returns the endpoint of a path with a {name}, and the name; nil: it has none.
-func (t *router) named(parts []string) (*endpoint, string) {
-	switch at := func(i int, want string) bool { return parts[i] == want }; len(parts) {
-	case 2:
-		switch {
-		case at(0, "accounts"):
-			return t.account, parts[1]
-		case at(0, "callback"):
-			return t.pushed, parts[1]
-		}
-	case 3:
-		switch {
-		case at(0, "v1") && at(1, "tokens"):
-			return t.token, parts[2]
-		case at(0, "v1") && at(1, "accounts"):
-			return t.state, parts[2]
-		case at(0, "v1") && at(1, "grants"):
-			return t.grant, parts[2]
-		case at(0, "v1") && at(1, "jssdk"):
-			return t.jssdk, parts[2]
-		case at(0, "oauth2") && at(2, "token"):
-			return t.oauth, parts[1]
-		}
-	case 4:
-		switch {
-		case at(0, "v1") && at(1, "tokens") && at(3, "refresh"):
-			return t.refresh, parts[2]
-		case at(0, ".well-known") && "/.well-known/"+parts[1] == metadataPath && at(2, "oauth2"):
-			return t.metadata, parts[3]
+// ofName returns the endpoint of a path with a {name}, and the name; nil: it has none.
+func (t *router) ofName(parts []string) (*endpoint, string) {
+	for _, e := range t.named {
+		if name, ok := e.match(parts); ok {
+			return e, name
 		}
 	}
 	if len(parts) > 2 && parts[0] == "v1" && parts[1] == "tokens" {
 		return t.unknown, ""
 	}
 	return nil, ""
+}
+
+// match returns what the parts of a path have in the place of the endpoint's {name}; false if
+// they are of another path.
+func (e *endpoint) match(parts []string) (name string, ok bool) {
+	if len(parts) != len(e.parts) {
+		return "", false
+	}
+	for i, part := range e.parts {
+		switch part {
+		case nameInPath:
+			name = parts[i]
+		case parts[i]:
+		default:
+			return "", false
+		}
+	}
+	return name, true
 }
 
 // split returns the unescaped parts of a path between its slashes, without empty
