@@ -15,7 +15,7 @@ import (
 )
 
 // DefaultAPIBase is the address of WeChat's API.
-const DefaultAPIBase = "https://api.weixin.qq.com"
+const DefaultAPIBase = wechat.DefaultBaseURL
 
 // Account is one account of the configuration.
 type Account struct {
