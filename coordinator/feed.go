@@ -128,7 +128,8 @@ func (f *feed) lostOf(changes []Change) []*Account {
 // proven reports whether changes, which were read from the first of the known ones on, show
 // that no known change was lost. One that is there with its number shows that none before
 // it was: a server that has not got all that another one had lacks the newest. What was
-// known after it must have changed again, and is read.
+// known after it must have changed again, and is read. An account that is there with a lower
+// number has lost its newest change, though an older one of the same account may be known.
 func proven(known, changes []Change) bool {
 	if len(known) == 0 {
 		return false
@@ -144,7 +145,7 @@ func proven(known, changes []Change) bool {
 			return !there
 		case number == c.Number:
 			return true
-		case !there:
+		case !there, number < c.Number:
 			return false
 		}
 	}

@@ -183,6 +183,26 @@ func TestTheScheduleHasOneTaskForAnAccount(t *testing.T) {
 	}
 }
 
+// What is known has an account as often as it has changed, the changes have it once.
+func TestAnOlderChangeOfTheSameAccountProvesNothing(t *testing.T) {
+	known := []Change{{"a", 1}, {"b", 2}, {"b", 3}}
+	for name, c := range map[string]struct {
+		changes []Change
+		want    bool
+	}{
+		"the newest is there":          {[]Change{{"b", 3}}, true},
+		"only an older one is there":   {[]Change{{"b", 2}}, false},
+		"the store has gone on there":  {[]Change{{"b", 2}, {"c", 4}}, false},
+		"the account has changed anew": {[]Change{{"b", 4}}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := proven(known, c.changes); got != c.want {
+				t.Errorf("proven() = %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
 func TestWaitingIsPointlessWhileTheIssuerRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		failure Failure
