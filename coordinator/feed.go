@@ -37,7 +37,7 @@ type feed struct {
 	broken atomic.Bool // notifications were lost since the cursor was taken
 
 	mu    sync.Mutex           // guards heard
-	heard [2]map[string]uint64 // the numbers that were notified since the last reading, and between the two before
+	heard [2]map[string]uint64 // the numbers that were notified since the last whole reading, and between the two before
 }
 
 func newFeed(c *Coordinator) *feed {
@@ -103,26 +103,25 @@ func (f *feed) resume(ctx context.Context) (changed []*Account, ok bool) {
 	if len(known) > 0 {
 		f.cursor.Change, f.recent = known[0], nil // they are read again
 	}
-	changes, err := f.read(ctx)
-	failed := err != nil || f.covering() != cursor || !f.failing.IsZero()
+	r, err := f.read(ctx)
 	f.end()
-	if failed || !proven(known, changes) {
+	if err != nil || !r.whole || f.covering() != cursor || !proven(known, r.changes) {
 		f.drop()
 		return nil, false
 	}
-	changes = slices.DeleteFunc(changes, func(c Change) bool { return c.Number <= seen })
-	return f.lostOf(changes), true
+	r.changes = slices.DeleteFunc(r.changes, func(c Change) bool { return c.Number <= seen })
+	return f.lostOf(r), true
 }
 
 // lostOf returns the accounts of whose changes, and of those that were late before, no
 // notification has told. None will: the connection on which they were sent is gone.
-func (f *feed) lostOf(changes []Change) []*Account {
-	newest := make(map[string]Change, len(f.late)+len(changes))
-	for _, c := range slices.Concat(f.late, changes) {
+func (f *feed) lostOf(r reading) []*Account {
+	newest := make(map[string]Change, len(f.late)+len(r.changes))
+	for _, c := range slices.Concat(f.late, r.changes) {
 		newest[c.Account] = c
 	}
-	f.late = slices.Collect(maps.Values(newest))
-	return f.unheard(nil)
+	f.late, r.changes = slices.Collect(maps.Values(newest)), nil
+	return f.unheard(r)
 }
 
 // proven reports whether changes, which were read from the first of the known ones on, show
@@ -226,7 +225,7 @@ func (f *feed) follow(ctx context.Context) {
 	if f.store == nil || f.c.down.Load().pauses(time.Now()) || !f.begin(ctx) {
 		return
 	}
-	changes, err := f.read(ctx)
+	r, err := f.read(ctx)
 	f.end()
 	if errors.Is(err, ErrChangesLost) {
 		f.c.log.Warn("the store has lost data: reading all accounts again")
@@ -236,39 +235,76 @@ func (f *feed) follow(ctx context.Context) {
 		return
 	}
 	if err == nil {
-		f.c.schedule.loadMissed(ctx, f.unheard(changes))
+		f.c.schedule.loadMissed(ctx, f.unheard(r))
 	}
 }
 
+// reading is what a reading of the changes has brought.
+type reading struct {
+	changes []Change // since the cursor
+	whole   bool     // there are no others: it did not fail
+	gone    []string // accounts that notifications have told a change of which the server does not have
+}
+
 // read returns what has changed since the cursor and moves it.
-func (f *feed) read(ctx context.Context) (all []Change, err error) {
+func (f *feed) read(ctx context.Context) (r reading, err error) {
+	cursor, told := f.cursors.Load(), f.told()
 	for more := true; more; {
 		f.take(ctx)
 		if f.cursors.Load() == 0 {
-			return all, nil
+			return r, nil
 		}
 		var changes Changes
 		changes, err = f.store.Changes(ctx, f.cursor)
 		switch {
 		case errors.Is(err, ErrChangesLost):
 			f.drop()
-			return nil, err
+			return reading{}, err
 		case err != nil:
 			f.failed(ctx, err)
-			return all, nil
+			return r, nil
 		}
 		f.recent = append(f.recent, changes.Accounts...)
 		f.recent = slices.Clone(f.recent[max(0, len(f.recent)-maxRecent):])
 		f.moved(changes.Next)
 		more = changes.More
-		all = append(all, changes.Accounts...)
+		r.changes = append(r.changes, changes.Accounts...)
 	}
-	return all, nil
+	r.whole = true
+	if cursor == f.cursors.Load() { // one that was taken anew may be above what was told
+		for _, c := range r.changes {
+			if told[c.Account] <= c.Number {
+				delete(told, c.Account)
+			}
+		}
+		r.gone = slices.Collect(maps.Keys(told))
+	}
+	return r, nil
+}
+
+// told returns the numbers above the cursor that were notified. A server has a change before
+// it notifies of it, so one that does not have them is another one, which never got them.
+func (f *feed) told() (told map[string]uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, heard := range f.heard {
+		for account, number := range heard {
+			if number <= f.cursor.Number {
+				continue
+			}
+			if told == nil {
+				told = make(map[string]uint64)
+			}
+			told[account] = max(told[account], number)
+		}
+	}
+	return told
 }
 
 // unheard returns the accounts of whose changes nothing was heard since the reading before,
-// and remembers those of these changes of which nothing was heard yet.
-func (f *feed) unheard(changes []Change) (lost []*Account) {
+// and those that have lost one, and remembers those of the changes that were read of which
+// nothing was heard yet.
+func (f *feed) unheard(r reading) (lost []*Account) {
 	f.mu.Lock()
 	late := f.late
 	f.late = nil
@@ -281,14 +317,21 @@ func (f *feed) unheard(changes []Change) (lost []*Account) {
 			known = append(known, a)
 		}
 	}
-	for _, c := range changes {
+	for _, name := range r.gone {
+		if a, ok := f.c.Account(name); ok {
+			lost = append(lost, a)
+		}
+	}
+	for _, c := range r.changes {
 		if a, ok := f.c.Account(c.Account); ok && unheard(c) {
 			f.late = append(f.late, c)
 		} else if ok {
 			known = append(known, a)
 		}
 	}
-	f.heard[0], f.heard[1] = nil, f.heard[0]
+	if r.whole {
+		f.heard[0], f.heard[1] = nil, f.heard[0]
+	}
 	f.mu.Unlock()
 	for _, a := range known {
 		a.apply((*view).readLater)

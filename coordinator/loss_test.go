@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -65,6 +66,43 @@ func TestAFleetThatStartsAtOnceRestoresOnlyWhatIsLost(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What the master has notified of last is what a failover loses. The other accounts prove
+// that nothing older was lost, and no reading of the changes has shown the last one.
+func TestWhatWasHeardOfLastIsRestoredAtOnceAfterAFailover(t *testing.T) {
+	for name, reconnects := range map[string]bool{"the subscription breaks": true, "the subscription stands": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.source.Latency = time.Millisecond
+				p := f.refresher()
+				f.addMany(4, p)
+				f.wantCurrent(p)
+				for round := range 8 {
+					time.Sleep(65*time.Second + time.Duration(round)*57*time.Millisecond)
+					failover := f.store.Snapshot()
+					s, err := p.Refresh(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					synctest.Wait()
+					if reconnects {
+						f.store.SetDown(true)
+						time.Sleep(3 * time.Second) // readings that fail
+					}
+					failover()
+					f.store.SetDown(false)
+					time.Sleep(time.Second)
+					if stored := f.store.Peek(account).Record.Generation; stored != s.Generation {
+						t.Errorf("round %d: the store has generation %d a second after the failover, want %d", round, stored, s.Generation)
+					}
+					if calls := len(f.source.Calls()); calls != round+2 {
+						t.Fatalf("round %d: %d calls", round, calls)
+					}
+				}
+			})
+		})
+	}
 }
 
 // lockedStore counts the locks that are asked for.

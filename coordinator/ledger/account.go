@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -52,6 +53,13 @@ type record struct {
 
 // plain is a token that is encoded as it is.
 type plain struct{ coordinator.Token }
+
+// Clone returns a copy that shares nothing with a.
+func (a *Account) Clone() Account {
+	c := *a
+	c.state.Open, c.state.Calls = maps.Clone(a.state.Open), maps.Clone(a.state.Calls)
+	return c
+}
 
 // MarshalText returns the token's characters.
 func (p plain) MarshalText() ([]byte, error) { return []byte(p.Reveal()), nil }

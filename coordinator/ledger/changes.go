@@ -17,6 +17,9 @@ type Changes struct {
 	order []coordinator.Change // by number
 }
 
+// Clone returns a copy that shares nothing with c.
+func (c *Changes) Clone() Changes { return Changes{began: c.began, order: slices.Clone(c.order)} }
+
 // Changed reports whether a step that returned this event and this error has changed what
 // other processes read of the account.
 func Changed(event *coordinator.Event, err error) bool {

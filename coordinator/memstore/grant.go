@@ -43,6 +43,11 @@ func (g *grant) newest() version {
 	return g.versions[len(g.versions)-1]
 }
 
+func (g grant) clone() grant {
+	g.versions, g.members = slices.Clone(g.versions), maps.Clone(g.members)
+	return g
+}
+
 // enter notes on which server the grant is asked for, and returns for how long its
 // newest writes may be missing.
 func (g *grant) enter(server int, now time.Time) (settledIn time.Duration) {

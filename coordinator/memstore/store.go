@@ -81,6 +81,29 @@ func (s *Store) Flush() {
 	s.server++
 }
 
+// Snapshot remembers all data, and returns what goes back to it: what a failover to a
+// replica does that has not got the last writes. Nobody is notified of it. goBack can be
+// called more than once.
+func (s *Store) Snapshot() (goBack func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	accounts, changes := cloneAccounts(s.accounts), s.changes.Clone()
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.accounts, s.changes = cloneAccounts(accounts), changes.Clone()
+		s.server++
+	}
+}
+
+func cloneAccounts(accounts map[string]*account) map[string]*account {
+	clones := make(map[string]*account, len(accounts))
+	for name, a := range accounts {
+		clones[name] = &account{Account: a.Clone(), lockID: a.lockID, log: slices.Clone(a.log), grant: a.grant.clone()}
+	}
+	return clones
+}
+
 // StealLock frees the account's lock. Its holder finds out when it extends the
 // lock.
 func (s *Store) StealLock(account string) {
