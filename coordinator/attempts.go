@@ -80,6 +80,13 @@ func (a *attempts) committed(fence Fence) {
 	a.remove(func(o openAttempt) bool { return o.fence == fence || o.settles == fence })
 }
 
+// restored removes an attempt whose token was put back. It reports whether that may be one
+// of those that a reading has shown, which does not tell their fences.
+func (a *attempts) restored(fence Fence) (unsure bool) {
+	a.closed(fence)
+	return slices.ContainsFunc(a.all(), func(o openAttempt) bool { return o.fence == 0 && o.newest >= fence })
+}
+
 // read takes over what a reading of the store shows. What is newer than the
 // newest fence there is kept: the reading was asked for before it was heard of, or
 // the store has lost its data and with it what is under way. The token of the attempt

@@ -105,6 +105,43 @@ func TestWhatWasHeardOfLastIsRestoredAtOnceAfterAFailover(t *testing.T) {
 	}
 }
 
+// The store keeps the begin and loses the commit: then the token says how the attempt ended.
+func TestATokenThatIsRestoredSettlesItsAttempt(t *testing.T) {
+	for name, reconnects := range map[string]bool{"the subscription breaks": true, "the subscription stands": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				p := f.refresher()
+				others := []*process{f.refresher(), f.reader()}
+				f.addMany(4, p)
+				f.wantCurrent(p)
+				for round := range 8 {
+					time.Sleep(65*time.Second + time.Duration(round)*57*time.Millisecond)
+					failover := make(chan func(), 1)
+					time.AfterFunc(f.source.Latency/2, func() { failover <- f.store.Snapshot() })
+					s, err := p.Refresh(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Duration(round) * 150 * time.Millisecond) // it may have been read before it is lost
+					if reconnects {
+						f.store.SetDown(true)
+						time.Sleep(time.Second)
+					}
+					(<-failover)()
+					f.store.SetDown(false)
+					time.Sleep(10 * time.Second)
+					stored := f.store.Peek(account)
+					if calls := len(f.source.Calls()); calls != round+2 || stored.Record.Generation != s.Generation || len(stored.Open) != 0 {
+						t.Fatalf("round %d: generation %d, %d open attempts, %d calls; want %d, none, %d",
+							round, stored.Record.Generation, len(stored.Open), calls, s.Generation, round+2)
+					}
+					f.wantCurrent(append(others, p)...)
+				}
+			})
+		})
+	}
+}
+
 // lockedStore counts the locks that are asked for.
 type lockedStore struct {
 	coordinator.Store

@@ -117,7 +117,7 @@ func (r refresh) restore(ctx context.Context) error {
 			return fmt.Errorf("restore %q: %w", r.a.name, err)
 		}
 		done := stored.Generation == r.current.Generation
-		r.a.update(func(v *view, e env) { v.restored(done, e) })
+		r.a.update(func(v *view, e env) { v.restored(r.current.Generation, done, e) })
 		if done {
 			r.c.observe(Observation{Kind: Restored, Account: r.a.name})
 			r.c.log.InfoContext(r.log, "token restored: the store had lost it", "account", r.a.name, "generation", r.current.Generation, "ttl_seconds", seconds(r.current.TTL))

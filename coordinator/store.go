@@ -168,7 +168,9 @@ type Store interface {
 	Fail(ctx context.Context, account string, f FailRequest) error
 
 	// Restore puts back a record that the store has lost, with the TTL that it has
-	// left, and publishes EventRestored. State.Fence is the record's generation then.
+	// left, and publishes EventRestored. State.Fence is the record's generation then, and
+	// the attempt with that fence is settled: the store may have kept its begin and lost
+	// its commit. Those that its commit had settled as well are not known any more, and stay.
 	//
 	// If the stored record is as new as r or newer, it returns the stored one and
 	// changes nothing; so a Restore is safe to repeat. It returns the zero Record and

@@ -168,13 +168,15 @@ func (v *view) failed(f Failure, retryIn time.Duration, attempt Fence, recorded 
 	}
 }
 
-// restored takes in that the store was given back what it had lost. done is false
-// if it has something newer, or gets it soon.
-func (v *view) restored(done bool, e env) {
+// restored takes in that the store was given back the record of this generation, which it
+// had lost. done is false if it has something newer, or gets it soon.
+func (v *view) restored(generation Fence, done bool, e env) {
 	v.lost = false
 	if !done {
 		v.read()
 		v.busy(e.now + instant(takeOverSpread))
+	} else if v.attempts.restored(generation) {
+		v.read()
 	}
 }
 

@@ -180,8 +180,8 @@ func (n Event) credible(e env) bool {
 func (v *view) refreshHeard(n Event, e env) {
 	if n.Kind == EventRefreshed {
 		v.attempts.committed(n.Fence)
-	} else {
-		v.attempts.closed(n.Fence)
+	} else if v.attempts.restored(n.Fence) {
+		v.read()
 	}
 	if v.rare != nil {
 		v.rare.fault.replacedBy(n.Record.Generation)

@@ -143,3 +143,48 @@ func TestATokenSettlesAnAttemptThatWasReadAsOpen(t *testing.T) {
 		})
 	}
 }
+
+// Which of the attempts that a reading has shown a restored token settles only another
+// reading tells.
+func TestARestoredTokenHasAttemptsReadAgainThatMayBeItsOwn(t *testing.T) {
+	heard := func(v *view, e env) {
+		v.eventHeard(Event{Kind: EventRestored, Fence: 7, Record: recordOf(7, time.Hour)}, e)
+	}
+	done := func(v *view, e env) { v.restored(7, true, e) }
+	for name, c := range map[string]struct {
+		restored func(*view, env)
+		open     int
+		fence    Fence // the newest at the reading
+		begun    bool  // this process has heard of the attempt, not read of it
+		want     bool
+	}{
+		"heard of, none is open":                    {restored: heard, fence: 7},
+		"heard of, one is open":                     {restored: heard, open: 1, fence: 7, want: true},
+		"done by this process, one is open":         {restored: done, open: 1, fence: 7, want: true},
+		"heard of, with the begin of it":            {restored: heard, begun: true},
+		"done by this process, after the begin":     {restored: done, begun: true},
+		"heard of, the open ones are of before it":  {restored: heard, open: 1, fence: 6},
+		"done by this process, others were read of": {restored: done, open: 1, fence: 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, e := fresh(), testEnv()
+			if c.begun {
+				v.eventHeard(Event{Kind: EventBegun, Fence: 7, RetryIn: time.Second}, e)
+			} else {
+				s := State{Now: e.storeNow, Fence: c.fence}
+				for range c.open {
+					s.Open = append(s.Open, e.storeNow.Add(time.Second))
+				}
+				v.stateRead(s, v.asked(), e)
+			}
+			v.readDue = false
+			c.restored(v, e)
+			if v.readDue != c.want {
+				t.Errorf("read again = %v, want %v", v.readDue, c.want)
+			}
+			if _, open := v.attempts.next(); open && c.begun {
+				t.Error("the attempt is open whose token was restored")
+			}
+		})
+	}
+}

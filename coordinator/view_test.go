@@ -88,7 +88,7 @@ func TestALossIsNewOnce(t *testing.T) {
 	if fx := v.stateRead(empty, v.asked(), e); fx.lost || !v.lost {
 		t.Error("the second reading shows another loss")
 	}
-	v.restored(true, e)
+	v.restored(v.generation(), true, e)
 	if fx := v.stateRead(empty, v.asked(), e); !fx.lost {
 		t.Error("the next loss is not shown")
 	}

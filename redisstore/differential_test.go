@@ -89,6 +89,7 @@ func TestTheLedgerNoticesEveryChangedRule(t *testing.T) {
 		"a newer attempt does not forbid a restore":   {"restore", "last_fence > generation or ", ""},
 		"a restore believes any life":                 {"restore", " or ttl > life_most", ""},
 		"a restore keeps the lost store's clock":      {"restore", "if math.abs(gap) > margin + 300000 then", "if false then"},
+		"a restore leaves its attempt open":           {"restore", "redis.call('ZREM', KEYS[3], ARGV[3])", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -50,7 +50,7 @@ func (s *Store) tryScripts(ctx context.Context, account string) error {
 		{s.scripts().commit, attempt, true, nil},
 		{s.scripts().fail, attempt, true, nil},
 		{s.scripts().extend, []string{k.Lock, k.Attempts}, false, []any{probe.value, 1, 0}},
-		{s.scripts().restore, []string{k.Token, k.State}, true, []any{"", "", 1, "", 0, 0, 0, 0, 0, "", "", ""}},
+		{s.scripts().restore, []string{k.Token, k.State, k.Attempts}, true, []any{"", "", 1, "", 0, 0, 0, 0, 0, "", "", ""}},
 	} {
 		err := s.withLog(account, run.logs, run.keys, func(keys []string) error {
 			return s.client.OnMaster(ctx, k.Token, func(client redis.UniversalClient) error {

@@ -146,7 +146,7 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 	k := s.keys.Of(account)
 	answer, err := s.run(ctx, call{
 		op: "restore", account: account, script: s.scripts().restore, logs: true,
-		keys: []string{k.Token, k.State},
+		keys: []string{k.Token, k.State, k.Attempts},
 		args: []any{
 			s.keys.Channel(account, layout.Refreshed), s.instance, uint64(r.Generation), stored,
 			r.IssuedAt.UnixMilli(), r.ExpiresAt.UnixMilli(), refreshAt,

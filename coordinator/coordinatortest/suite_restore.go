@@ -16,6 +16,7 @@ func restoreChecks() []check {
 		{"a newer attempt forbids it", newerAttemptForbids},
 		{"a record that no store can have held is not put back", incredibleRestore},
 		{"fences rise above what was restored", fencesRiseAboveRestored},
+		{"a restore settles the attempt of its token, and no other", restoreSettlesItsAttempt},
 		{"the TTL is what was left, not the life", restoredTTL},
 	}
 }
@@ -126,6 +127,20 @@ func fencesRiseAboveRestored(w *fixture) {
 		w.Errorf("fence %d follows generation %d", attempt.Fence, r.Generation)
 	}
 	w.commit(w.stored(attempt, "next"))
+}
+
+// The begin is there, and the commit was lost.
+func restoreSettlesItsAttempt(w *fixture) {
+	w.begin(w.start(0))
+	attempt := w.begin(w.start(0))
+	w.wantOpen(2, 0)
+	r := w.lost("token")
+	r.Generation = attempt.Fence
+	w.wantRecord(w.restore(r), r)
+	w.wantOpen(1, 0)
+	next := w.begin(w.start(r.Generation))
+	w.commit(w.stored(next, "next"))
+	w.wantOpen(1, 0)
 }
 
 func restoredTTL(w *fixture) {

@@ -139,6 +139,7 @@ func (a *Account) Restore(s Step, r coordinator.Record) (coordinator.Record, *co
 		IssuedAt: moved(r.IssuedAt, drift), ExpiresAt: moved(r.ExpiresAt, drift), RefreshAt: moved(r.RefreshAt, drift),
 	}
 	a.state.Fence = r.Generation
+	delete(a.state.Open, r.Generation) // the begin may be there, and only the commit lost
 	event := s.event(coordinator.EventRestored, "", r.Generation)
 	event.Record = a.current(s, now)
 	return event.Record, event

@@ -1,6 +1,6 @@
 -- Stores again a record that the store has lost.
 --
--- KEYS  1 token, 2 state, 3 log, 4 changes
+-- KEYS  1 token, 2 state, 3 attempts, 4 log, 5 changes
 -- ARGV  1 channel for restored, 2 by, 3 generation, 4 token, 5 issued at,
 --       6 expires at, 7 refresh at (0: none), 8 remaining life in ms,
 --       9 margin in ms, 10 issued by, 11 attributes in JSON, or "", 12 1 if the issuer
@@ -20,8 +20,9 @@ local token = read_token()
 local stored = credible(token[2] and natural(token[2]) or 0)
 local fields = got(redis.pcall('HMGET', KEYS[2], 'fence', 'refresh_at'), 'hash', KEYS[2]) or {}
 local last_fence = credible(whole(KEYS[2], 'fence', fields[1]))
-local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[4], '+inf', now_us_text, 'BYSCORE', 'REV',
-  'LIMIT', '0', '1', 'WITHSCORES'), KEYS[4])
+got(redis.pcall('ZSCORE', KEYS[3], ARGV[3]), 'sorted-set', KEYS[3])
+local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[5], '+inf', now_us_text, 'BYSCORE', 'REV',
+  'LIMIT', '0', '1', 'WITHSCORES'), KEYS[5])
 if fault then return redis.error_reply(fault) end
 
 if stored >= generation then
@@ -50,6 +51,7 @@ if ARGV[11] ~= '' then redis.call('HSET', KEYS[1], 'attributes', ARGV[11]) end
 if ARGV[12] ~= '' then redis.call('HSET', KEYS[1], 'repeated', ARGV[12]) end
 redis.call('PEXPIRE', KEYS[1], digits(ttl))
 redis.call('HSET', KEYS[2], 'fence', ARGV[3])
+redis.call('ZREM', KEYS[3], ARGV[3]) -- the begin may be there, and only the commit lost
 local refresh = ''
 if refresh_at > 0 then
   redis.call('HSET', KEYS[2], 'refresh_at', digits(refresh_at))
@@ -57,11 +59,11 @@ if refresh_at > 0 then
 else
   redis.call('HDEL', KEYS[2], 'refresh_at')
 end
-if anew then redis.call('DEL', KEYS[4]) end
-if change and redis.call('ZADD', KEYS[4], change, account) == 1 then
-  redis.call('ZADD', KEYS[4], 'NX', digits(now_us - 1), '')
+if anew then redis.call('DEL', KEYS[5]) end
+if change and redis.call('ZADD', KEYS[5], change, account) == 1 then
+  redis.call('ZADD', KEYS[5], 'NX', digits(now_us - 1), '')
 end
-redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'restored', 'by', ARGV[2], 'fence', ARGV[3],
+redis.pcall('XADD', KEYS[4], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'restored', 'by', ARGV[2], 'fence', ARGV[3],
   'ttl_ms', ARGV[8])
 redis.call('PUBLISH', ARGV[1], json('event', 'restored', 'access_token', ARGV[4], 'generation', generation,
   'issued_at', issued, 'expires_at', expires, 'issued_by', ARGV[10], 'ttl_ms', ttl, 'refresh_at', refresh,
