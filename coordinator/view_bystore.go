@@ -49,6 +49,9 @@ func (v *view) stateRead(s State, began asked, e env) (fx effects) {
 		v.nextRead = faultRetryAt(e)
 	}
 	if s.Record.Usable() && s.Record.credible(s.Now) {
+		if v.heardLate(s.Record, e) {
+			v.take(s.Record, e)
+		}
 		v.install(s.Record, e)
 	}
 	fx.lost = v.judgeLoss(s, began, e)
@@ -241,6 +244,20 @@ func (v *view) install(r Record, e env) {
 	if h := v.held; h != nil && (r.Generation < h.Generation || r.Generation == h.Generation && h.slept == e.slept) {
 		return
 	}
+	v.take(r, e)
+}
+
+// heardLate reports whether a reading shows that the record that is held ends earlier than
+// was told of it: it was taken in late, because this process was stopped. To be late only
+// makes now + TTL later, so the earliest that is told is right. Notifications do not count:
+// anyone can send one.
+func (v *view) heardLate(r Record, e env) bool {
+	const slack = instant(time.Second) // for what a message and its answer take
+	return v.held != nil && r.Generation == v.held.Generation && e.now+instant(r.TTL)+slack < v.held.until
+}
+
+// take takes a record over.
+func (v *view) take(r Record, e env) {
 	v.lost = v.lost && r.Generation == v.generation()
 	refreshIn := r.replacedIn(e.refreshAge(r.Lifetime()))
 	r.TTL = min(r.TTL, r.Lifetime()-Margin(r.Lifetime())) // it is more only if the store's clock went back

@@ -188,3 +188,40 @@ func TestARestoredTokenHasAttemptsReadAgainThatMayBeItsOwn(t *testing.T) {
 		})
 	}
 }
+
+// A notification may be heard long after it was sent, because the process was stopped: then
+// it tells of a life that is over in part.
+func TestAReadingEndsARecordThatWasHeardOfTooLate(t *testing.T) {
+	const life = 2 * time.Hour
+	whole := life - Margin(life)
+	for name, c := range map[string]struct {
+		left, want time.Duration // by the reading, and then
+	}{
+		"an hour later":               {whole - time.Hour, whole - time.Hour},
+		"after its end, nearly":       {time.Second, time.Second},
+		"at once":                     {whole, whole},
+		"a moment later":              {whole - 500*time.Millisecond, whole},
+		"the reading was late itself": {whole + time.Hour, whole},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, e := &view{reads: 1}, testEnv()
+			e.roll = 0
+			heard := recordOf(7, whole)
+			v.eventHeard(Event{Kind: EventRefreshed, Fence: 7, Record: heard}, e)
+			before := v.held
+			read := stateOf(7)
+			read.Record = heard
+			read.Record.TTL = c.left
+			fx := v.stateRead(read, v.asked(), e)
+			if got := time.Duration(v.held.until - e.now); got != c.want {
+				t.Errorf("it is withdrawn in %v, want in %v", got, c.want)
+			}
+			if got, want := time.Duration(v.held.refreshAt-before.refreshAt), c.want-whole; got != want {
+				t.Errorf("its refresh is moved by %v, want by %v", got, want)
+			}
+			if fx.served != v.held {
+				t.Error("it is not what is served")
+			}
+		})
+	}
+}
