@@ -135,7 +135,11 @@ func (s *Store) Fail(ctx context.Context, account string, f coordinator.FailRequ
 // Restore implements [coordinator.Store]. It waits for Options.Replicas as Commit
 // does.
 func (s *Store) Restore(ctx context.Context, account string, r coordinator.Record) (coordinator.Record, error) {
-	stored, err := s.seal(account, r)
+	sealed, margin := r, coordinator.Margin(r.Lifetime())
+	if end := s.clock.now().Add(r.TTL + margin); end.After(r.ExpiresAt) { // this server's clock is ahead of the lost one's
+		sealed.ExpiresAt = end
+	}
+	stored, err := s.seal(account, sealed)
 	if err != nil {
 		return coordinator.Record{}, fmt.Errorf("restore %q: %w", account, err)
 	}
@@ -150,7 +154,7 @@ func (s *Store) Restore(ctx context.Context, account string, r coordinator.Recor
 		args: []any{
 			s.keys.Channel(account, layout.Refreshed), s.instance, uint64(r.Generation), stored,
 			r.IssuedAt.UnixMilli(), r.ExpiresAt.UnixMilli(), refreshAt,
-			r.TTL.Milliseconds(), coordinator.Margin(r.Lifetime()).Milliseconds(), r.IssuedBy,
+			r.TTL.Milliseconds(), margin.Milliseconds(), r.IssuedBy,
 			attributesText(r.Attributes), one(r.Repeated),
 		},
 		confirm: s.inReplicas(),
