@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
+	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
 
 // The end that a token is sealed with is of the clock of the server that lost it. The
@@ -32,5 +34,37 @@ func TestASealedTokenIsRestoredToAServerWithAnotherClock(t *testing.T) {
 				t.Errorf("another process reads generation %d, %v", s.Record.Generation, s.Err)
 			}
 		})
+	}
+}
+
+// From Redis 7.2 on WAIT counts only what its own connection has written: on a new one all
+// replicas would confirm at once a repeated write that writes nothing.
+func TestARepeatedCommitOrRestoreIsWrittenToBeConfirmed(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{Replicas: 1, WaitTimeout: time.Millisecond})
+	attempt := begun(t, store, "a", 0)
+	stored, err := store.Commit(t.Context(), "a", of(attempt, "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := stored
+	older.Generation--
+	changes := func() string {
+		_, rest, _ := strings.Cut(server.MustDo(t, "info", "persistence").(string), "rdb_changes_since_last_save:")
+		return strings.Fields(rest)[0]
+	}
+	for name, repeat := range map[string]func() (coordinator.Record, error){
+		"a commit":                  func() (coordinator.Record, error) { return store.Commit(t.Context(), "a", of(attempt, "token")) },
+		"a restore":                 func() (coordinator.Record, error) { return store.Restore(t.Context(), "a", stored) },
+		"a restore of an older one": func() (coordinator.Record, error) { return store.Restore(t.Context(), "a", older) },
+	} {
+		before := changes()
+		got, err := repeat()
+		if err != nil || got.Generation != stored.Generation || got.TTL > stored.TTL || !got.Token.Equal(stored.Token) {
+			t.Errorf("%s, repeated, = %+v, %v; want the record %+v", name, got, err, stored)
+		}
+		if changes() == before {
+			t.Errorf("%s writes nothing when it is repeated", name)
+		}
 	}
 }

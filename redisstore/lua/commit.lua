@@ -37,6 +37,9 @@ local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[6], '+i
 if fault then return redis.error_reply(fault) end
 
 if generation == fence then
+  -- Written once more, to have it confirmed: WAIT counts only what its own connection has
+  -- written.
+  redis.call('HSET', KEYS[1], 'generation', token[1])
   token = read_token()
   token[9] = fields[2]
   return { 'stored', now_text, token }

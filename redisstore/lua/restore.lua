@@ -26,6 +26,9 @@ local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[5], '+i
 if fault then return redis.error_reply(fault) end
 
 if stored >= generation then
+  -- Written once more, to have it confirmed: WAIT counts only what its own connection has
+  -- written.
+  redis.call('HSET', KEYS[1], 'generation', token[2])
   token[9] = fields[2]
   return { 'stored', now_text, token }
 end
