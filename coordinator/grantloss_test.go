@@ -222,18 +222,28 @@ func (f *grantFleet) wantUnmarked(p *grantProcess) {
 func TestRunEndsWithinTheTimesThatItStates(t *testing.T) {
 	const try = 5 * time.Second // one that is under way at the end
 	for name, c := range map[string]struct {
-		fault grantFault
-		down  func(f *grantFleet, p *grantProcess)
-		most  time.Duration
+		fault  grantFault
+		change func(*coordinator.Config)
+		down   func(f *grantFleet, p *grantProcess)
+		most   time.Duration
+		states time.Duration // StopTime
 	}{
-		"no answer comes":                        {grantFault{hangs: true}, func(*grantFleet, *grantProcess) {}, 40 * time.Second},
-		"the answer is in the spool only":        {grantFault{latency: 39 * time.Second}, func(f *grantFleet, _ *grantProcess) { f.store.SetDown(true) }, 50 * time.Second},
-		"only the process has the answer":        {grantFault{latency: 39 * time.Second}, func(f *grantFleet, p *grantProcess) { f.store.SetDown(true); p.disk.lock(true) }, 100 * time.Second},
-		"the answer is in the store, not copied": {grantFault{latency: 39 * time.Second}, func(f *grantFleet, _ *grantProcess) { f.copy.set(func() { f.copy.full = true }) }, 50 * time.Second},
+		"no answer comes": {grantFault{hangs: true}, nil, func(*grantFleet, *grantProcess) {}, 40 * time.Second, 55 * time.Second},
+		"the answer is in the spool only": {grantFault{latency: 39 * time.Second}, nil,
+			func(f *grantFleet, _ *grantProcess) { f.store.SetDown(true) }, 50 * time.Second, 55 * time.Second},
+		"the spool cannot be written": {grantFault{latency: 39 * time.Second}, nil,
+			func(f *grantFleet, p *grantProcess) { f.store.SetDown(true); p.disk.lock(true) }, 100 * time.Second, 55 * time.Second},
+		"there is no spool": {grantFault{latency: 39 * time.Second}, func(cfg *coordinator.Config) { cfg.Spool = nil },
+			func(f *grantFleet, p *grantProcess) { f.store.SetDown(true) }, 100 * time.Second, 115 * time.Second},
+		"the answer is in the store, not copied": {grantFault{latency: 39 * time.Second}, nil,
+			func(f *grantFleet, _ *grantProcess) { f.copy.set(func() { f.copy.full = true }) }, 50 * time.Second, 55 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
-				p := f.start()
+				p := f.startWith(new(memSpool), c.change)
+				if got := p.c.StopTime(); got != c.states {
+					t.Errorf("StopTime() = %v, want %v", got, c.states)
+				}
 				f.consent(p)
 				f.token(p, time.Second)
 				f.issuer.fault(c.fault)
@@ -241,8 +251,12 @@ func TestRunEndsWithinTheTimesThatItStates(t *testing.T) {
 				c.down(f, p)
 				began := time.Now()
 				p.stop()
-				if took := time.Since(began); took > c.most+try || took < c.most-2*try {
+				took := time.Since(began)
+				if took > c.most+try || took < c.most-2*try {
 					t.Errorf("Run has ended after %v, want %v\n%s", took, c.most, f.log)
+				}
+				if lost := f.log.count("refresh token lost") > 0; took > c.states && !lost {
+					t.Errorf("Run has ended after %v and StopTime() is %v, though nothing was lost", took, c.states)
 				}
 			})
 		})

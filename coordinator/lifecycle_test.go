@@ -3,6 +3,7 @@ package coordinator_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +78,37 @@ func TestCallerThatGoesAwayLeavesNothingUndone(t *testing.T) {
 		if state := f.store.Peek(account); !state.Record.Token.Equal(f.source.Current()) {
 			t.Errorf("the store has %v, want the token that was issued", state.Record)
 		}
+	})
+}
+
+func TestTheStopTimeIsThatOfTheSlowestAccount(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		cfg := f.config()
+		stopTime := func(want time.Duration, sources ...coordinator.Source) {
+			t.Helper()
+			p := f.idle(cfg, nil)
+			for i, s := range sources {
+				if _, err := p.c.Add(coordinator.AccountConfig{Name: fmt.Sprintf("wx%d", i), Source: s}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := p.c.StopTime(); got != want {
+				t.Errorf("StopTime() = %v, want %v", got, want)
+			}
+		}
+		grant := func(replay time.Duration) coordinator.Source {
+			return &grantSource{issuer: newGrantIssuer(coordinator.GrantRules{Needed: true, Replay: replay})}
+		}
+		stopTime(15 * time.Second)
+		stopTime(15*time.Second, f.source)
+		cfg.Spool = gatedSpool{new(memSpool), new(gate)}
+		stopTime(55*time.Second, grant(coordinator.ReplayNever), f.source)
+		stopTime(55*time.Second, f.source, grant(time.Hour), grant(coordinator.ReplayFree))
+		stopTime(35*time.Second, grant(time.Minute))
+		stopTime(25*time.Second, grant(coordinator.ReplayFree))
+		cfg.Spool, cfg.LockTTL, cfg.FetchTimeout = nil, 6*time.Second, time.Minute
+		stopTime(65*time.Second, f.source)
+		stopTime(135*time.Second, grant(coordinator.ReplayNever))
 	})
 }
 

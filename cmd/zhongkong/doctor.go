@@ -67,14 +67,23 @@ func (x checks) add(result, check, detail, fix string) {
 
 func doctor(ctx context.Context, s *session, c *cli.Context) error {
 	x := checks{session: s, findings: &[]finding{}}
-	if err := x.runAll(ctx, c.Args().Slice()); err != nil {
-		return err
+	err := x.runAll(ctx, c.Args().Slice())
+	if err == nil {
+		err = x.report(c)
 	}
+	for _, zk := range s.undrained {
+		err = errors.Join(err, s.drain(zk))
+	}
+	return err
+}
+
+// report prints the findings. The error says that a check has failed.
+func (x checks) report(c *cli.Context) error {
 	var err error
 	if c.Bool("json") {
-		err = s.printJSON(*x.findings)
+		err = x.printJSON(*x.findings)
 	} else {
-		err = printFindings(s, *x.findings)
+		err = printFindings(x.session, *x.findings)
 	}
 	if err != nil {
 		return err

@@ -33,6 +33,7 @@ type session struct {
 	once      *oneReading   // the store of a command that waits for one token
 	keys      *seal.Keyring // nil: tokens are not sealed
 	grantDirs grantDirs
+	undrained []*coordinator.Coordinator // their calls may be under way: doctor waits for them at its end
 
 	sandboxed bool                 // a simulator in this process issues all tokens
 	sandbox   *sandboxServer       // nil: the issuer is a real one

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -115,15 +114,8 @@ func (s *session) withAccount(name string, f func(*coordinator.Account) error) e
 	}
 	a, _ := zk.Account(name)
 	err = f(a)
-
-	// Returning now could lose a token that the source has issued.
-	drain, cancel := context.WithTimeout(context.Background(), s.cfg.FetchTimeout+drainGrace)
-	defer cancel()
-	if derr := zk.Drain(drain); derr != nil && !errors.Is(err, context.Canceled) {
-		err = errors.Join(err, fmt.Errorf("a call to the source is still under way: %w", derr))
+	if derr := s.drain(zk); derr != nil && !errors.Is(err, context.Canceled) {
+		err = errors.Join(err, derr)
 	}
 	return err
 }
-
-// drainGrace is how long it may take to store a token after the source's answer.
-const drainGrace = 10 * time.Second

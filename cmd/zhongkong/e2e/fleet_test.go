@@ -243,17 +243,29 @@ func TestAWrongSecretIsSaidWithinASecond(t *testing.T) {
 func TestASecondSignalEndsAtOnce(t *testing.T) {
 	f := newFleet(t)
 	f.inject(wechattest.Fault{Kind: wechattest.FaultHang, Phase: wechattest.Before})
-	daemon := f.serve(1)[0]
+	f.endsWithTheSecondSignal(f.serve(1)[0], "a second signal")
+}
+
+func TestASecondInterruptEndsACommandAtOnce(t *testing.T) {
+	f := newFleet(t)
+	f.inject(wechattest.Fault{Kind: wechattest.FaultHang, Phase: wechattest.Before})
+	f.endsWithTheSecondSignal(f.start("refresh"), "a second interrupt")
+}
+
+// endsWithTheSecondSignal interrupts a process while a call to the source is under way. It
+// has to wait for the call, and to say with these words how not to.
+func (f *fleet) endsWithTheSecondSignal(p *process, words string) {
+	f.t.Helper()
 	f.eventually(5*time.Second, "the call", func() bool { return f.calls() > 0 })
-	daemon.signal(syscall.SIGINT)
-	f.eventually(5*time.Second, "it to drain", func() bool { return strings.Contains(daemon.stderr.String(), "a second signal") })
-	if daemon.ended() {
-		t.Fatal("it did not wait for the call under way")
+	p.signal(syscall.SIGINT)
+	f.eventually(5*time.Second, "it to say that it waits", func() bool { return strings.Contains(p.stderr.String(), words) })
+	if p.ended() {
+		f.t.Fatal("it did not wait for the call under way")
 	}
-	// Repeated, as by a person: the log line may be a moment ahead of the
-	// signal handler's end.
+	// Repeated, as by a person: the words may be a moment ahead of the signal
+	// handler's end.
 	f.eventually(2*time.Second, "it to end", func() bool {
-		daemon.signal(syscall.SIGINT)
-		return daemon.ended()
+		p.signal(syscall.SIGINT)
+		return p.ended()
 	})
 }
