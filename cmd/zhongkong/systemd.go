@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
@@ -15,6 +16,13 @@ func (d *daemon) tellManager(state string) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
 		d.log.Warn("the service manager could not be told", "state", state, "error", err)
 	}
+}
+
+// tellManagerOfTheStop says that this process stops, and asks for the time that this may
+// take, in case TimeoutStopSec= of the unit is shorter.
+func (d *daemon) tellManagerOfTheStop() {
+	d.tellManager(systemd.SdNotifyStopping)
+	d.tellManager(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (d.started.DrainDelay + d.stopTime()).Microseconds()))
 }
 
 // feedWatchdog tells the service manager that this process is alive, for as long as ctx

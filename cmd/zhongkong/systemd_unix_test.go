@@ -46,7 +46,7 @@ func (m manager) wait(t *testing.T, state string) {
 func TestTheServiceManagerIsToldThatItIsReadyAliveAndStopping(t *testing.T) {
 	m := startManager(t)
 	t.Setenv("WATCHDOG_USEC", "200000")
-	d := newBench(t).serve()
+	d := newBench(t).serve("--drain-delay", "100ms")
 	m.wait(t, "READY=1")
 	m.wait(t, "WATCHDOG=1")
 	m.wait(t, "WATCHDOG=1")
@@ -54,6 +54,7 @@ func TestTheServiceManagerIsToldThatItIsReadyAliveAndStopping(t *testing.T) {
 		t.Errorf("serve = %d\n%s", out.code, out.stderr)
 	}
 	m.wait(t, "STOPPING=1")
+	m.wait(t, "EXTEND_TIMEOUT_USEC=15100000") // the delay, and 15 s for what is under way
 }
 
 func TestWithoutAServiceManagerNothingIsTold(t *testing.T) {

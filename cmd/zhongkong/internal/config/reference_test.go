@@ -261,7 +261,7 @@ var chineseUsage = map[string]string{
 	"pprof otherwise":               "无",
 	"udp otherwise":                 "不监听",
 	"users_file":                    "YAML 文件，内容是一份调用方列表，写法同 users:，与那里的调用方一并生效；变化时重新读取",
-	"drain_delay":                   "收到 SIGTERM 后端口继续开放的时间，期间 /readyz 返回 503，其余请求照常应答：应不短于负载均衡器发现所需的时间",
+	"drain_delay":                   "收到 SIGTERM 后端口继续开放的时间，期间 /readyz 返回 503，其余请求照常应答：应不短于负载均衡器发现所需的时间；强制结束进程之前要等它和正在进行的调用都结束，见 operate.zh-CN.md",
 	"refresh_every":                 "两次刷新之间的最长间隔；改动从下一个 token 起生效",
 	"budget.per_day":                "每个账号每天调用签发接口的次数；默认值是微信自身的限额",
 	"budget.per_day otherwise":      "2000",

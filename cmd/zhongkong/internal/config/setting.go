@@ -145,7 +145,7 @@ func answerSettings() []Setting {
 		{Key: "users_file", Arg: "F", Reloads: true, value: text(func(c *Config) *string { return &c.UsersFile }),
 			Usage: "YAML file with a list of callers in the form of users:, in addition to those there; read again when it changes"},
 		{Key: "drain_delay", Arg: "D", kind: kindDuration, Default: "0s", value: parsed(func(c *Config) *time.Duration { return &c.DrainDelay }, parseDelay),
-			Usage: "how long the port stays open after SIGTERM, with /readyz at 503 and all else answered: as long as a load balancer needs to notice"},
+			Usage: "how long the port stays open after SIGTERM, with /readyz at 503 and all else answered: as long as a load balancer needs to notice; whatever kills the process has to wait for that and for the call under way, see operate.md"},
 	}
 }
 
