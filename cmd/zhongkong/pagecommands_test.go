@@ -36,7 +36,7 @@ func isProgram(word string) bool {
 
 // precedesCommand reports whether a command may follow this word of a command line.
 func precedesCommand(word string) bool {
-	return slices.Contains([]string{"$", "sudo", "exec", "--", "nohup", "env", "then", "do", "run:", "-u", "root"}, word) ||
+	return slices.Contains([]string{"$", "sudo", "exec", "--", "nohup", "env", "then", "do", "run:", "-u", "root", "zhongkong"}, word) ||
 		strings.Contains(word, "=") || strings.HasSuffix(word, "=")
 }
 
@@ -142,6 +142,7 @@ func TestWrongCommandsOnPagesAreFound(t *testing.T) {
 		"zhongkong grant eksport > f":                          "grant takes one of [export restore import status], not eksport",
 		"zhongkong grant import NAME < FILE":                   "",
 		"systemctl status zhongkong":                           "",
+		"sudo -u zhongkong zhongkong --config f logn crm":      "there is no command logn",
 		"ExecStart=/usr/bin/zhongkong serv":                    "there is no command serv",
 		"zhongkong status --log-level debug  # --wrong":        "",
 	} {

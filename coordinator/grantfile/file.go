@@ -48,7 +48,7 @@ func openDir(dir string) error {
 	if dir == "" {
 		return errors.New("grantfile: the directory's name is empty")
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(filepath.Clean(dir)); err != nil {
 		return fmt.Errorf("grantfile: %w", err)
 	}
 	info, err := os.Stat(dir)
@@ -61,11 +61,45 @@ func openDir(dir string) error {
 	return checkPrivate(dir, info.Mode().Perm())
 }
 
+// makeDir makes a directory, and those above it that are missing.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if above := filepath.Dir(dir); above != dir {
+		if err := makeDir(above); err != nil {
+			return err
+		}
+	}
+	switch err := os.Mkdir(dir, 0o700); {
+	case errors.Is(err, fs.ErrExist):
+		return nil // another process has just made it
+	case err != nil:
+		return err
+	}
+	return handOverDir(dir)
+}
+
+// create makes a file that is not there yet. A link in its place is not followed.
+func create(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the directory is the operator's
+	if err != nil {
+		return nil, err
+	}
+	if err := handOver(f); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(path))
+	}
+	return f, nil
+}
+
 // writeFile replaces the file dir/name: its content is on disk before its name is, and
 // both are when it returns. Only one call at a time may write a file of that name.
 func writeFile(dir, name, account, sealed string) error {
 	part := filepath.Join(dir, partPrefix+name)
-	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the directory is the operator's
+	if err := ignoreMissing(os.Remove(part)); err != nil { // of a process that was killed
+		return err
+	}
+	f, err := create(part)
 	if err != nil {
 		return err
 	}

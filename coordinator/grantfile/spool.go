@@ -44,6 +44,9 @@ func OpenSpool(dir, instance string, s Sealer) (*Spool, error) {
 		if err != nil {
 			return nil, fmt.Errorf("grantfile: %w", err)
 		}
+		if err := ignoreMissing(handOverDir(own)); err != nil {
+			return nil, fmt.Errorf("grantfile: %w", err)
+		}
 		lock, err := tryLock(filepath.Join(own, lockName))
 		switch {
 		case errors.Is(err, errLocked), err != nil && ignoreMissing(err) == nil:

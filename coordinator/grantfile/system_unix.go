@@ -5,7 +5,9 @@ package grantfile
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -23,6 +25,42 @@ func checkPrivate(dir string, mode os.FileMode) error {
 	return nil
 }
 
+// ownerOf returns the user and the group that get what this process makes in a directory;
+// -1 if that stays its own. A variable, so that tests need not be run by root.
+var ownerOf = func(dir string) (uid, gid int, err error) {
+	if os.Geteuid() != 0 {
+		return -1, -1, nil
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return -1, -1, err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || stat.Uid == 0 {
+		return -1, -1, nil
+	}
+	return int(stat.Uid), int(stat.Gid), nil
+}
+
+// handOver gives what root has just made to the owner of the directory that it is in:
+// the user of the service, which has to read it, and to replace it. It takes an open file
+// and not a name, in whose place that user could put another file.
+func handOver(f *os.File) error {
+	uid, gid, err := ownerOf(filepath.Dir(f.Name()))
+	if err != nil || uid < 0 {
+		return err
+	}
+	return f.Chown(uid, gid)
+}
+
+func handOverDir(dir string) error {
+	d, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0) //nolint:gosec // the directory is the operator's
+	if err != nil {
+		return err
+	}
+	return errors.Join(handOver(d), d.Close())
+}
+
 func syncDir(dir string) error {
 	d, err := os.Open(dir) //nolint:gosec // the directory is the operator's
 	if err != nil {
@@ -37,7 +75,7 @@ var errLocked = errors.New("locked")
 // tryLock makes the file if it is missing and locks it until it is closed or the process
 // ends. A file that was replaced or removed meanwhile counts as locked.
 func tryLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the directory is the operator's
+	f, err := openLock(path)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +98,19 @@ func tryLock(path string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+func openLock(path string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0) //nolint:gosec // the directory is the operator's
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+		f, err = create(path)
+		if !errors.Is(err, fs.ErrExist) { // another process has just made it
+			return f, err
+		}
+	}
 }
 
 func isAt(f *os.File, path string) bool {

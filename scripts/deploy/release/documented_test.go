@@ -47,3 +47,22 @@ func commands(t *testing.T, what, suffix string) []string {
 	}
 	return nil
 }
+
+// documented returns the blocks of code of a language in a section of a page. In both
+// languages of the documentation they are the same, as a test of the pages says.
+func documented(t *testing.T, page, section, language string) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../../cmd/zhongkong/docs/" + page + ".md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n## "+section+"\n")
+	rest, _, _ = strings.Cut(rest, "\n## ")
+	for _, block := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```").FindAllStringSubmatch(rest, -1) {
+		all = append(all, block[1])
+	}
+	if len(all) == 0 {
+		t.Fatalf("%s.md has no block of %s in the section %s", page, language, section)
+	}
+	return all
+}

@@ -49,6 +49,7 @@ func TestThePackageInstallsRunsHardenedAndPurges(t *testing.T) {
 	r.isHardened()
 	r.must("systemctl", "reload", "zhongkong")
 	r.hungIsRestarted()
+	r.keepsGrantsInSpiteOfRoot()
 
 	r.isUpgraded(shown)
 	r.isRemovedAndInstalledAgain(shown)
@@ -190,6 +191,58 @@ func (r *throwAwayRoot) hungIsRestarted() {
 	r.must("systemctl", "restart", "zhongkong")
 }
 
+// keepsGrantsInSpiteOfRoot lets root run a command that makes the spool and the copy, and
+// then the service go on with them.
+func (r *throwAwayRoot) keepsGrantsInSpiteOfRoot() {
+	r.t.Helper()
+	const granted = `accounts:
+  - name: crm
+    source: oauth2
+    grant: refresh_token
+    token_url: https://login.example.com/oauth2/token
+    client_id: zhongkong
+    client_secret: s3cret
+`
+	settings := documented(r.t, "packages", "Grants", "yaml")[0] + "  copy: /var/lib/zhongkong/copy\nseal: prefer\n"
+	r.must("sh", "-c", "umask 077; zhongkong keygen >/etc/zhongkong/secrets/seal.keys")
+	r.configured(func(configuration string) string {
+		return strings.Replace(configuration, "accounts:\n", granted, 1) + settings
+	}, func() {
+		r.must("rm", "-r", "/var/lib/zhongkong/spool", "/var/lib/zhongkong/copy")
+		r.hasNoGrant()
+		r.must("systemctl", "restart", "zhongkong")
+		r.hasNoGrant("runuser", "-u", "zhongkong", "--")
+		if others := r.must("find", "/var/lib/zhongkong", "!", "-user", "zhongkong"); others != "" || r.must("ls", "/var/lib/zhongkong") != "copy\nspool" {
+			r.t.Errorf("these do not belong to the service:\n%s", others)
+		}
+	})
+	r.must("rm", "-r", "/etc/zhongkong/secrets/seal.keys", "/var/lib/zhongkong/spool", "/var/lib/zhongkong/copy")
+}
+
+// hasNoGrant asks for the token of an account whose grant nobody has put in: what is
+// wrong is that, and not the spool or the copy.
+func (r *throwAwayRoot) hasNoGrant(as ...string) {
+	r.t.Helper()
+	cmd := r.command(append(as, "zhongkong", "--config", "/etc/zhongkong/zhongkong.yaml", "show", "--wait", "1s", "crm")...)
+	said, err := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != 3 && code != 4 { // not in time, or the issuer would refuse
+		r.t.Errorf("%q show crm: %v\n%s", as, err, said)
+	}
+}
+
+// configured starts the service with a changed configuration, calls do, and starts it with
+// the one before again.
+func (r *throwAwayRoot) configured(change func(string) string, do func()) {
+	r.t.Helper()
+	const path = "/etc/zhongkong/zhongkong.yaml"
+	before := r.must("cat", path) + "\n"
+	r.write(path, change(before))
+	r.must("systemctl", "restart", "zhongkong")
+	do()
+	r.write(path, before)
+	r.must("systemctl", "restart", "zhongkong")
+}
+
 // configuration are the files that an administrator has changed, and their owners.
 func (r *throwAwayRoot) configuration() string {
 	return r.must("sh", "-c", "sha256sum /etc/zhongkong/zhongkong.yaml /etc/zhongkong/secrets/*; stat -c '%n %a %U %G' /etc/zhongkong /etc/zhongkong/* /etc/zhongkong/secrets/*")
@@ -235,7 +288,7 @@ func (r *throwAwayRoot) isAsBefore(event, configuration, shown string) {
 	if now := r.configuration(); now != configuration {
 		r.t.Errorf("after %s the configuration is\n%s\nbefore\n%s", event, now, configuration)
 	}
-	if now := r.must("zhongkong", "show"); now != shown {
+	if now := r.must("zhongkong", "show", appID); now != shown {
 		r.t.Errorf("after %s there is another token: the issuer was asked without need", event)
 	}
 }
