@@ -37,7 +37,7 @@ func TestThePackageInstallsRunsHardenedAndPurges(t *testing.T) {
 	r.newcomer(commands[0], "y\n") // apt asks whether to continue
 	r.waitsForItsConfiguration()
 	r.refusesWhatIsNoSecret()
-	r.drop("api.conf", "[Service]\nEnvironment=ZHONGKONG_API_BASE=http://127.0.0.1:9090\n"+
+	r.drop("api.conf", "[Unit]\nStartLimitIntervalSec=0\n[Service]\nEnvironment=ZHONGKONG_API_BASE=http://127.0.0.1:9090\n"+
 		"ExecStartPre=+/bin/sh -c 'echo >>/root/starts'\n")
 	_, said := r.newcomer(commands[1], appID+"\n"+secret+"\n")
 	shown, _ := r.newcomer(commands[2], "")
@@ -50,6 +50,7 @@ func TestThePackageInstallsRunsHardenedAndPurges(t *testing.T) {
 	r.must("systemctl", "reload", "zhongkong")
 	r.hungIsRestarted()
 	r.keepsGrantsInSpiteOfRoot()
+	r.writesAFileForAnotherUser(shown)
 
 	r.isUpgraded(shown)
 	r.isRemovedAndInstalledAgain(shown)
@@ -228,6 +229,36 @@ func (r *throwAwayRoot) hasNoGrant(as ...string) {
 	if code := cmd.ProcessState.ExitCode(); code != 3 && code != 4 { // not in time, or the issuer would refuse
 		r.t.Errorf("%q show crm: %v\n%s", as, err, said)
 	}
+}
+
+// writesAFileForAnotherUser gives the token to Prometheus as the page about files says.
+func (r *throwAwayRoot) writesAFileForAnotherUser(token string) {
+	r.t.Helper()
+	if r.command("getent", "group", "prometheus").Run() != nil {
+		r.must("groupadd", "--system", "prometheus")
+		defer r.must("groupdel", "prometheus")
+	}
+	r.configured(func(configuration string) string {
+		return configuration + documented(r.t, "files", "Prometheus", "yaml")[0]
+	}, func() {
+		r.must("sh", "-euc", documented(r.t, "files", "Mode and owner", "sh")[0])
+		read := []string{"setpriv", "--reuid=nobody", "--regid=prometheus", "--clear-groups", "cat", "/run/zhongkong/prometheus.token"}
+		r.eventually("Prometheus can read the token", func() bool {
+			out, _ := r.command(read...).Output()
+			return string(out) == token
+		})
+		r.must("systemctl", "stop", "zhongkong")
+		if got := r.must(read...); got != token {
+			r.t.Errorf("while the service is stopped the file has %q", got)
+		}
+
+		r.must("rm", "/run/zhongkong/prometheus.token")
+		r.drop("users.conf", "[Service]\nPrivateUsers=yes\n")
+		r.must("systemctl", "start", "zhongkong")
+		r.eventually("the log says what keeps the file from being written", func() bool { return strings.Contains(r.journal(), "PrivateUsers=no") })
+		r.must("rm", "/etc/systemd/system/zhongkong.service.d/users.conf")
+		r.must("systemctl", "daemon-reload")
+	})
 }
 
 // configured starts the service with a changed configuration, calls do, and starts it with

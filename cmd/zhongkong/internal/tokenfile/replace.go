@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
@@ -149,9 +150,17 @@ func own(f *os.File, o owned) error {
 		return nil
 	}
 	if err := f.Chown(o.uid, o.gid); err != nil {
-		return fmt.Errorf("owner: %w: only root may give a file away; other users may give it to a group of their own (owner: :GROUP)", err)
+		return refusedOwner(err)
 	}
 	return nil
+}
+
+func refusedOwner(err error) error {
+	remedy := "only root may give a file away; other users may give it to a group of their own (owner: :GROUP)"
+	if errors.Is(err, syscall.EINVAL) {
+		remedy = "the user or the group does not exist in the user namespace of this process: run it outside of that (in a unit of systemd: PrivateUsers=no)"
+	}
+	return fmt.Errorf("owner: %w: %s", err, remedy)
 }
 
 // removeParts removes what killed processes have left beside the file.

@@ -260,6 +260,13 @@ func TestWhatPreventsAFileIsSaid(t *testing.T) {
 			}
 		}
 	})
+	t.Run("an owner that cannot be given the file", func(t *testing.T) {
+		for err, want := range map[syscall.Errno]string{syscall.EPERM: "a group of their own", syscall.EINVAL: "PrivateUsers=no"} {
+			if got := refusedOwner(err); !errors.Is(got, err) || !strings.Contains(got.Error(), want) {
+				t.Errorf("%v, want %s", got, want)
+			}
+		}
+	})
 	t.Run("a directory in its place", func(t *testing.T) {
 		f := fileIn(t)
 		if err := os.MkdirAll(filepath.Join(f.Path, "x"), 0o700); err != nil {
