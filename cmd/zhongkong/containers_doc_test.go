@@ -30,6 +30,9 @@ func TestThePageOfContainersNamesWhatIsThere(t *testing.T) {
 			t.Errorf("%s has only these commands: %q", page, commands)
 		}
 		for _, command := range commands {
+			if strings.Contains(command, "--no-deps") && !strings.Contains(command, " --wait ") {
+				t.Errorf("%s: %s: the next instance would be replaced before this one serves", page, command)
+			}
 			for word := range strings.FieldsSeq(command) {
 				named := regexp.MustCompile(`^(?:real|redis|(?:sandbox|zhongkong)(?:-\w+)?)$`).MatchString(word)
 				if named && !slices.Contains(known, word) {
