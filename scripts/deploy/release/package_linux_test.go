@@ -154,8 +154,16 @@ func (r *throwAwayRoot) serves(said string) {
 			r.t.Errorf("%s is %s, want %s", path, got, want)
 		}
 	}
-	if out, err := r.command("zhongkong-setup").CombinedOutput(); err == nil || !strings.Contains(string(out), "configured already") {
+	out, err := r.command("zhongkong-setup").CombinedOutput()
+	_, remedy, found := strings.Cut(string(out), "configured already. Edit it, and run: ")
+	if err == nil || !found {
 		r.t.Errorf("a second setup: %v\n%s", err, out)
+		return
+	}
+	r.must("systemctl", "--quiet", "disable", "--now", "zhongkong") // as after a removal and a new installation
+	r.must("sh", "-euc", remedy)
+	if state := r.state(); state != "enabled\nactive" {
+		r.t.Errorf("%s leaves the service %q", remedy, state)
 	}
 }
 
@@ -309,7 +317,13 @@ func (r *throwAwayRoot) isRemovedAndInstalledAgain(shown string) {
 		r.t.Errorf("after the removal there is still %q", state)
 	}
 	r.must("apt-get", "install", "--yes", "/tmp/newer.deb")
-	r.must("systemctl", "enable", "--now", "zhongkong")
+	if state := r.state(); state != "disabled\ninactive" {
+		r.t.Errorf("after the second installation the service is %q, want it to wait", state)
+	}
+	r.must("sh", "-euc", documented(r.t, "packages", "Remove", "sh")[0])
+	if state := r.state(); state != "enabled\nactive" {
+		r.t.Errorf("the command of the page leaves the service %q", state)
+	}
 	r.isAsBefore("the second installation", configuration, shown)
 }
 
