@@ -1,8 +1,11 @@
 package coordinator_test
 
 import (
+	"context"
 	"testing"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 // What fails on this machine's disk, or wherever the copy is, while the store works.
@@ -50,6 +53,53 @@ func TestTheCopyKeepsTheTokenFromBeingPresentedOnlyWhileThereIsTime(t *testing.T
 			t.Errorf("%d answers are left in the spool", n)
 		}
 	})
+}
+
+// What keeps the token from being presented for the first time, or what may have used it up,
+// may take until the access token ends soon. The pause after it is not the one after many
+// failures.
+func TestATryThatEndsWhenTheTokenIsDueToBePresentedIsRepeatedAtOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		fail func(f *grantFleet) // from when on the token is to be replaced
+		last grantFault          // of the call that is under way then, if there is one
+		sent []string
+	}{
+		"the copy hangs":      {fail: func(f *grantFleet) { f.copy.set(func() { f.copy.hangs = true }) }, sent: []string{"r1", "r2"}},
+		"the request is lost": {fail: func(*grantFleet) {}, last: grantFault{requestLost: true, latency: 5 * time.Second}, sent: []string{"r1", "r2", "r2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+				p := f.start()
+				f.consent(p)
+				f.token(p, time.Second)
+				time.Sleep(50 * time.Minute)
+				due := time.Now().Add(p.Status().Record.TTL - 2*time.Minute)
+				c.fail(f)
+				f.issuer.set(func() {
+					f.issuer.faults = func() grantFault {
+						switch left := time.Until(due); {
+						case left > 2*time.Second:
+							return grantFault{kind: coordinator.FailedBusy}
+						case left > 0:
+							return c.last
+						}
+						return grantFault{latency: 100 * time.Millisecond}
+					}
+				})
+				time.Sleep(time.Until(due) - time.Second)
+				if n := p.Status().Failure.InARow; n < 7 {
+					t.Fatalf("%d failures, want so many that the pause is long", n)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				if s, err := p.Refresh(ctx); err == nil {
+					t.Fatalf("Refresh() = %v, want an error", s)
+				}
+				time.Sleep(time.Until(due.Add(10 * time.Second)))
+				f.wantSent(c.sent...)
+			})
+		})
+	}
 }
 
 func TestAnAccountIsRefreshedOnThoughAnAnswerIsOnlyInTheStore(t *testing.T) {

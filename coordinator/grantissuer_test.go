@@ -86,6 +86,13 @@ func (i *grantIssuer) kill() {
 	i.killed = true
 }
 
+// set changes what becomes of the calls.
+func (i *grantIssuer) set(f func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	f()
+}
+
 func (i *grantIssuer) fault(faults ...grantFault) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

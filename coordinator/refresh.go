@@ -315,8 +315,10 @@ func (r refresh) fail(ctx context.Context, x *extension, attempt Attempt, cause 
 		RetryIn: backoff(fetch.Kind, attempt.Failures+1, fetch.RetryIn, left),
 		Failure: Failure{Kind: fetch.Kind, Code: fetch.Code, Message: fetch.Message, InARow: attempt.Failures + 1, Credential: r.credential},
 	}
-	if last := left - probeBefore; r.grant.Needed && fetch.Kind == FailedBusy && fetch.RetryIn == 0 && last > 0 {
-		f.RetryIn = min(f.RetryIn, last+time.Second) // what kept the grant from being presented does not from then on
+	if passes := fetch.Kind == FailedBusy || fetch.Kind == FailedUnknown; r.grant.Needed && !r.probe && passes && fetch.RetryIn == 0 {
+		// What kept the grant from being presented does not from then on. It may have come
+		// while the call was under way.
+		f.RetryIn = min(f.RetryIn, max(left-probeBefore, 0)+time.Second)
 	}
 	r.c.observe(Observation{Kind: Fetched, Account: r.a.name, Reason: r.reason, Took: took, Failure: &f.Failure, Err: cause})
 	if none := (*GrantError)(nil); !errors.As(cause, &none) { // which the view says
