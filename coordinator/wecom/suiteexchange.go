@@ -152,6 +152,10 @@ func (s *Suite) mark(ctx context.Context, name string, suiteToken coordinator.To
 	p.suiteToken, p.sendBefore = suiteToken, time.Now().Add(exchangeFor/2)
 	var none error
 	err = s.changePending(ctx, name, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+		if _, _, exchanged := parseForm(newest(g).Form); exchanged { // by another process, since it was read
+			none = errWaits
+			return g, false
+		}
 		p.fence = max(coordinator.Fence(now.UnixMicro()), g.Newest()+1, g.Consent+1)
 		g, p.code, none = g.Present(coordinator.PresentRequest{
 			Fence: p.fence, Now: now, For: exchangeFor, Rules: pendingRules(), Probe: true,

@@ -103,6 +103,41 @@ func (s *spool) Answers() ([]coordinator.GrantAnswer, error) {
 	return slices.Clone(s.answers), nil
 }
 
+// slowSpool is a spool on a slow disk.
+type slowSpool struct{ spool }
+
+func (s *slowSpool) Write(a coordinator.GrantAnswer) error {
+	time.Sleep(time.Second)
+	return s.spool.Write(a)
+}
+
+// Processes that read an auth_code in the same microsecond mark it at once.
+func TestOneOfManyProcessesExchangesAnAuthCode(t *testing.T) {
+	const corps, rounds = 20, 10 // so many that some are read so
+	for range rounds {
+		inProvider(t, nil, func(p *provider) {
+			p.kill(1)
+			p.kill(2)
+			time.Sleep(time.Minute)
+			p.sandbox.Inject(wecomtest.Fault{Path: pathExchange, Code: -1, Times: corps})
+			for i := range corps {
+				p.install(thirdParty, i)
+			}
+			p.kill(0)
+			p.store.SetLatency(10 * time.Millisecond) // each reads before another saves
+			p.spool = new(slowSpool)
+			for i := range p.processes {
+				p.start(i, keys{current: firstAESKey})
+			}
+			time.Sleep(2 * time.Minute)
+			if _, used := p.calls(pathExchange, 40078); used != 0 {
+				p.Errorf("%d calls were of a used auth_code", used)
+			}
+			p.check("after the exchange")
+		})
+	}
+}
+
 // The store goes away when WeCom has answered, and the process ends before it is back.
 func TestAPermanentCodeThatCannotBeStoredIsInTheSpool(t *testing.T) {
 	inProvider(t, nil, func(p *provider) {
