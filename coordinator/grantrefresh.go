@@ -76,7 +76,7 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 			refused = &UnsettledError{RetryIn: read.SettledIn}
 			return read.Grant, false
 		}
-		g, r.presentation.token, refused = read.Grant.presentOnce(PresentRequest{
+		g, r.presentation.token, refused = read.Grant.Present(PresentRequest{
 			Fence: attempt.Fence, Now: read.Now, For: life + r.presentation.await + answerGrace, Rules: r.grant, Probe: r.probe, Sending: life,
 		})
 		i := g.presentation(attempt.Fence)

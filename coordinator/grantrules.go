@@ -44,7 +44,7 @@ var ErrGrantNewer = errors.New("the grant has a newer token")
 
 // PresentRequest asks for a token to present.
 type PresentRequest struct {
-	Fence Fence         // of the attempt
+	Fence Fence         // of the attempt, the same for each try to write its mark
 	Now   time.Time     // of the store's clock, read before the attempt's deadline was set
 	For   time.Duration // after it no request is on its way, and an answer has been stored
 	Rules GrantRules
@@ -57,15 +57,19 @@ type PresentRequest struct {
 	Probe bool
 }
 
-// presentOnce is Present for an attempt whose fence no other one has. If its mark is there,
-// it was stored by an earlier try whose answer got lost: the record is returned as it was.
-// If there is an error then, the mark is to be withdrawn.
-func (g Grant) presentOnce(r PresentRequest) (Grant, GrantToken, error) {
+// Present chooses the token to present and writes the mark. If the token is never used
+// up there is no mark, and the record is returned as it was. The error is a
+// *GrantError, or ErrGrantNewer.
+//
+// No other attempt has the fence: if its mark is there, it was stored by an earlier try
+// whose answer got lost, and the record is returned as it was. It may not be durable yet. If
+// there is an error then, the mark is to be withdrawn.
+func (g Grant) Present(r PresentRequest) (Grant, GrantToken, error) {
 	unmarked, marked := g.Withdraw(r.Fence)
 	if !marked {
-		return g.Present(r)
+		return g.presentFirst(r)
 	}
-	switch _, token, err := unmarked.Present(r); {
+	switch _, token, err := unmarked.presentFirst(r); {
 	case err != nil:
 		return g, GrantToken{}, err
 	case token.Fence != g.Presentations[g.presentation(r.Fence)].Token:
@@ -75,10 +79,8 @@ func (g Grant) presentOnce(r PresentRequest) (Grant, GrantToken, error) {
 	}
 }
 
-// Present chooses the token to present and writes the mark. If the token is never used
-// up there is no mark, and the record is returned as it was. The error is a
-// *GrantError, or ErrGrantNewer.
-func (g Grant) Present(r PresentRequest) (Grant, GrantToken, error) {
+// presentFirst is Present for an attempt whose mark is not there.
+func (g Grant) presentFirst(r PresentRequest) (Grant, GrantToken, error) {
 	good := g.good(r.Now)
 	if len(good) == 0 {
 		return g, GrantToken{}, g.none(r.Rules, r.Now)

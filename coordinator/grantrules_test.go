@@ -97,13 +97,13 @@ func TestAnAttemptThatAsksAgainGetsTheTokenOfItsMark(t *testing.T) {
 				w.present("r0", false)
 			}
 			request := PresentRequest{Fence: w.present("r0", false), Now: w.now, For: lease, Rules: rules}
-			g, token, err := w.presentOnce(request)
+			g, token, err := w.Present(request)
 			if err != nil || token.Token.Reveal() != "r0" || g.Version != w.Version {
-				t.Errorf("presentOnce() = version %d, %q, %v, want version %d, r0", g.Version, token.Token.Reveal(), err, w.Version)
+				t.Errorf("Present() = version %d, %q, %v, want version %d, r0", g.Version, token.Token.Reveal(), err, w.Version)
 			}
 			w.keep(request.Fence-1, consent, "r1")
-			if g, token, err := w.presentOnce(request); err == nil || g.Version != w.Version {
-				t.Errorf("presentOnce() = version %d, %q, %v, want nothing: there is a newer token", g.Version, token.Token.Reveal(), err)
+			if g, token, err := w.Present(request); err == nil || g.Version != w.Version {
+				t.Errorf("Present() = version %d, %q, %v, want nothing: there is a newer token", g.Version, token.Token.Reveal(), err)
 			}
 		})
 	}

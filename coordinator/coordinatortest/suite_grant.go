@@ -99,7 +99,7 @@ func (w *fixture) now() time.Time {
 func (w *fixture) presented(g coordinator.Grant) coordinator.Grant {
 	w.Helper()
 	next, _, err := g.Present(coordinator.PresentRequest{
-		Fence: max(g.Newest(), g.Consent) + 1, Now: w.now(), For: time.Minute,
+		Fence: max(g.Newest(), g.Consent) + 1 + coordinator.Fence(len(g.Presentations)), Now: w.now(), For: time.Minute,
 		Rules: coordinator.GrantRules{Needed: true, Replay: time.Hour},
 	})
 	if err != nil {

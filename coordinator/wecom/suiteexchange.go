@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"slices"
 	"strconv"
@@ -119,8 +120,8 @@ func (s *Suite) settle(ctx context.Context, name string) error {
 	if none := (*coordinator.GrantError)(nil); errors.As(err, &none) {
 		return errWaits
 	}
-	if err != nil { // the mark is perhaps stored
-		return errors.Join(err, s.release(ctx, name, p.fence))
+	if err != nil {
+		return err
 	}
 	return s.exchange(ctx, name, p)
 }
@@ -144,25 +145,39 @@ type presentation struct {
 	sendBefore time.Time
 }
 
-// mark marks an auth_code as presented, and has that confirmed. An error other than a
-// *GrantError leaves open whether it is marked.
+// mark marks an auth_code as presented, and has that confirmed. If there is an error, no
+// mark is left, as far as the store can be reached.
 func (s *Suite) mark(ctx context.Context, name string, suiteToken coordinator.Token) (p presentation, err error) {
-	ctx, cancel := context.WithTimeout(ctx, exchangeFor/4)
-	defer cancel()
 	p.suiteToken, p.sendBefore = suiteToken, time.Now().Add(exchangeFor/2)
 	var none error
-	err = s.changePending(ctx, name, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+	tried := false
+	marking, cancel := context.WithTimeout(ctx, exchangeFor/4)
+	defer cancel()
+	err = s.changePending(marking, name, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
 		if _, _, exchanged := parseForm(newest(g).Form); exchanged { // by another process, since it was read
 			none = errWaits
 			return g, false
 		}
-		p.fence = max(coordinator.Fence(now.UnixMicro()), g.Newest()+1, g.Consent+1)
+		if p.fence == 0 {
+			p.fence = exchangeFence(g, now)
+		}
 		g, p.code, none = g.Present(coordinator.PresentRequest{
 			Fence: p.fence, Now: now, For: exchangeFor, Rules: pendingRules(), Probe: true,
 		})
-		return g, none == nil
+		tried = tried || none == nil
+		return g, none == nil // also of an earlier try, which is not confirmed yet
 	})
-	return p, cmp.Or(none, err)
+	if err = cmp.Or(none, err); err != nil && tried { // the mark may be stored
+		err = errors.Join(err, s.release(ctx, name, p.fence))
+	}
+	return p, err
+}
+
+// exchangeFence returns the fence of a new exchange. The mark is known by it, so no other
+// process may have the same: where the clock alone decided, two that read at once would.
+func exchangeFence(g coordinator.Grant, now time.Time) coordinator.Fence {
+	ahead := rand.N(exchangeFor).Microseconds()
+	return max(coordinator.Fence(now.UnixMicro()), g.Newest()+1, g.Consent+1) + coordinator.Fence(ahead)
 }
 
 // exchange presents an auth_code, and stores what comes of it, also if running ends.

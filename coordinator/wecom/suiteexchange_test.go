@@ -2,6 +2,7 @@ package wecom_test
 
 import (
 	"context"
+	"crypto/rand"
 	"maps"
 	"net/http"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 	"github.com/zhongkong/zhongkong/coordinator/wecom/wecomtest"
 )
 
@@ -73,6 +75,53 @@ func TestAnExchangeIsRepeatedAsFarAsThatIsSafe(t *testing.T) {
 			})
 		})
 	}
+}
+
+// pending returns the name of the one auth_code that is not exchanged yet.
+func (p *provider) pending() string {
+	p.Helper()
+	members, err := p.processes[0].store.GrantMembers(p.Context(), thirdParty)
+	p.do(err)
+	if len(members) != 1 {
+		p.Fatalf("the members are %q, want one auth_code", members)
+	}
+	return members[0]
+}
+
+// The answer to the mark gets lost, and another version is saved before the mark is saved
+// again.
+func TestAMarkThatWasStoredIsFoundAgainThoughItsAnswerWasLost(t *testing.T) {
+	inProvider(t, nil, func(p *provider) {
+		p.kill(1)
+		p.kill(2)
+		time.Sleep(time.Minute)
+		p.sandbox.Inject(wecomtest.Fault{Path: pathExchange, Code: -1, Times: 1})
+		p.install(thirdParty, 1)
+		time.Sleep(time.Second) // in the pause after the first exchange
+		name := p.pending()
+		if n := len(p.store.PeekGrant(name).Presentations); n != 0 {
+			p.Fatalf("%d marks are there, want none", n)
+		}
+		p.processes[0].store.LoseAnswers(memstore.OpSaveGrant, 1)
+		g := p.store.PeekGrant(name)
+		for end := time.Now().Add(time.Minute); len(g.Presentations) == 0; g = p.store.PeekGrant(name) {
+			if time.Now().After(end) {
+				p.Fatal("the auth_code is not marked again")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if calls, _ := p.calls(pathExchange, 0); calls != 1 {
+			p.Fatalf("%d calls before the mark is confirmed, want 1", calls)
+		}
+		next := g
+		next.Version, next.SaveID, next.Saves = g.Version+1, rand.Text(), append(slices.Clone(g.Saves), g.SaveID[:8])
+		p.do(p.store.Instance("beside").SaveGrant(p.Context(), name, next, next.Summary(coordinator.GrantRules{Needed: true}, time.Now())))
+		time.Sleep(2 * time.Second)
+		p.check("after the mark was saved again")
+		if calls, _ := p.calls(pathExchange, 0); calls != 2 {
+			p.Errorf("%d calls, want 2", calls)
+		}
+	})
 }
 
 // spool is a GrantSpool in memory.
