@@ -50,6 +50,25 @@ func TestWhatTheStoreHasLostIsPutBackAndNothingOlderIsPresented(t *testing.T) {
 	}
 }
 
+func TestAConsentEndsThePauseThoughTheGrantWasReadBefore(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		f.rules = func(s *gatedStore) {
+			s.reading = func(r coordinator.GrantReading) coordinator.GrantReading {
+				time.Sleep(100 * time.Millisecond) // what is read arrives late
+				return r
+			}
+		}
+		p := f.start()
+		time.Sleep(50 * time.Millisecond)
+		g := coordinator.Grant{}.Consented(coordinator.Consent{Token: f.issuer.consent()}, time.Now())
+		if err := f.store.Instance("beside").SaveGrant(t.Context(), account, g, g.Summary(neverRules, time.Now())); err != nil {
+			t.Fatal(err)
+		}
+		f.token(p, time.Second)
+		f.wantSent("r1")
+	})
+}
+
 func TestLostMarkIsRememberedWhileItsCallIsUnderWay(t *testing.T) {
 	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
 		p, q := f.start(), f.start()

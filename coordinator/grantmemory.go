@@ -155,10 +155,11 @@ func (a *Account) syncGrantOnce(ctx context.Context, m *grantMemory) error {
 		a.c.log.Warn("the copy of the grant cannot be read: trying again", "account", a.name, "error", primed)
 	}
 	var known bool
+	var heard GrantSummary
 	mine := m.recall()
 	a.update(func(v *view, _ env) {
 		g := v.grantOf()
-		known = g.synced && g.stored.Version == mine.Version && g.stored.Consent == mine.Consent
+		known, heard = g.synced && g.stored.Version == mine.Version && g.stored.Consent == mine.Consent, g.stored
 	})
 	if known && primed == nil { // this process has just changed it
 		a.apply(func(v *view, e env) effects { return v.grantSynced(v.grant.stored, e) })
@@ -176,7 +177,13 @@ func (a *Account) syncGrantOnce(ctx context.Context, m *grantMemory) error {
 	if primed != nil {
 		return primed
 	}
-	a.apply(func(v *view, e env) effects { return v.grantSynced(r.Grant.Summary(rules, r.Now), e) })
+	a.apply(func(v *view, e env) effects {
+		s := r.Grant.Summary(rules, r.Now)
+		if now := v.grantOf().stored; heard.Older(now) && s.Older(now) { // it was saved after the reading, which is repeated
+			return v.changed(effects{}, e)
+		}
+		return v.grantSynced(s, e)
+	})
 	return nil
 }
 

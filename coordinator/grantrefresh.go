@@ -70,7 +70,7 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 	var refused error
 	change := grantChange{c: r.c, account: r.a.name, rules: r.grant, memory: m}
 	change.transition = func(read GrantReading) (g Grant, changed bool) {
-		r.presentation.marked, change.confirm = false, false
+		r.presentation.marked, r.presentation.consent, change.confirm = false, read.Grant.Consent, false
 		if read.SettledIn > 0 {
 			m.unprime()
 			refused = &UnsettledError{RetryIn: read.SettledIn}
@@ -80,7 +80,6 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 			Fence: attempt.Fence, Now: read.Now, For: life + r.presentation.await + answerGrace, Rules: r.grant, Probe: r.probe, Sending: life,
 		})
 		i := g.presentation(attempt.Fence)
-		r.presentation.consent = g.Consent
 		if refused == nil && i >= 0 {
 			r.presentation.marked, probe, tried = true, g.Presentations[i].Probe, true
 			change.confirm = true // it may be of an earlier try
@@ -240,7 +239,7 @@ func (r *refresh) notPresented(ctx context.Context, x *extension, attempt Attemp
 	var unsettled *UnsettledError
 	switch {
 	case errors.As(cause, &unsettled):
-		r.a.update(func(v *view, e env) { v.unsettled(unsettled.RetryIn, e) })
+		r.a.update(func(v *view, e env) { v.unsettled(r.presentation.consent, unsettled.RetryIn, e) })
 		failed.RetryIn = storeRetryFirst // for the others, and for a consent
 	case errors.Is(cause, ErrGrantNewer):
 		failed.RetryIn = storeRetryFirst

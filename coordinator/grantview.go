@@ -108,9 +108,12 @@ func (v *view) credential(e env) string {
 	return c
 }
 
-// unsettled takes in that the store may have lost its newest writes.
-func (v *view) unsettled(settledIn time.Duration, e env) {
-	v.grantOf().settledAt = e.now + instant(settledIn)
+// unsettled takes in that the store may have lost its newest writes, as a reading of the
+// record with this consent has told. A consent that has come since ends that.
+func (v *view) unsettled(consent Fence, settledIn time.Duration, e env) {
+	if g := v.grantOf(); g.stored.Consent <= consent {
+		g.settledAt = e.now + instant(settledIn)
+	}
 }
 
 // presentable returns when it is worth trying to present a token of the grant, and why
