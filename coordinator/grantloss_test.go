@@ -50,6 +50,47 @@ func TestWhatTheStoreHasLostIsPutBackAndNothingOlderIsPresented(t *testing.T) {
 	}
 }
 
+// A process starts on a store that has just lost everything, while another one still has
+// the access token.
+func TestAProcessThatStartsOnAnEmptyStoreGetsTheTokenThatAnotherHas(t *testing.T) {
+	for name, empty := range map[string]func(f *grantFleet) (started *grantProcess){
+		"the store was away": func(f *grantFleet) *grantProcess {
+			f.store.SetDown(true)
+			time.Sleep(5 * time.Second)
+			f.store.Flush()
+			q := f.start()
+			time.Sleep(time.Second)
+			f.store.SetDown(false)
+			return q
+		},
+		"before the other has seen it": func(f *grantFleet) *grantProcess {
+			f.store.Flush()
+			return f.start()
+		},
+		"after the other has seen it": func(f *grantFleet) *grantProcess {
+			f.store.Flush()
+			time.Sleep(2 * time.Second)
+			return f.start()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+				p := f.start()
+				f.consent(p)
+				want := f.token(p, time.Second)
+				time.Sleep(10 * time.Minute)
+				q := empty(f)
+				if got := f.token(q, 3*time.Second); got != want {
+					t.Errorf("the token is %q, want %q\n%s", got, want, f.log)
+				}
+				time.Sleep(time.Minute)
+				f.wantSent("r1")
+				f.wantKept()
+			})
+		})
+	}
+}
+
 func TestAConsentEndsThePauseThoughTheGrantWasReadBefore(t *testing.T) {
 	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
 		f.rules = func(s *gatedStore) {

@@ -55,6 +55,36 @@ func (r refresh) idle(result FetchResult) (idle time.Duration) {
 	return idle
 }
 
+// unsettled reports whether the store may have lost the account's access token with its
+// newest writes. A refresh would present nothing then, and the fence of its attempt would
+// keep those who remember the access token from putting it back. What else keeps a grant from
+// being read, the attempt says.
+func (r refresh) unsettled(ctx context.Context) bool {
+	if !r.grant.Needed || r.reason != ReasonMissing {
+		return false
+	}
+	grants, err := r.c.grants()
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.c.cfg.LockTTL)
+	defer cancel()
+	read, err := grants.LoadGrant(ctx, r.a.name)
+	r.c.reached(err)
+	if err != nil || read.SettledIn == 0 {
+		return false
+	}
+	r.a.grantMemory().unprime()
+	wait := &UnsettledError{RetryIn: read.SettledIn}
+	r.a.update(func(v *view, e env) {
+		v.unsettled(read.Grant.Consent, read.SettledIn, e)
+		v.pause(e.now + instant(storeRetryFirst)) // if a consent has come since
+		v.end(notCalled(wait), 0)
+	})
+	r.c.log.WarnContext(r.log, "the account has no token: waiting for those who remember it", "account", r.a.name, "error", wait)
+	return true
+}
+
 // present chooses the token to present and has its mark confirmed, before the
 // attempt's deadline, which counts from began. If it returns an error, nothing may be sent.
 func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) error {
