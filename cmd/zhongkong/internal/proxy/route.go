@@ -74,11 +74,14 @@ type call struct {
 	hide    secrets // what the answer must not show
 	in      *http.Request
 	id      string // see requestid
+	began   time.Time
 
 	answeredBy *url.URL // of the upstream, once it has answered
 	head       http.Header
-	inMemory   bool        // the answer's body is
-	ended      atomic.Bool // by then nothing of the client's is read
+	inMemory   bool // the answer's body is
+
+	handling sync.Mutex // guards ended
+	ended    bool       // the handler has, see whileHandled
 
 	// Here, so that a call is one allocation.
 	proxy    httputil.ReverseProxy
@@ -214,9 +217,8 @@ func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
 		return
 	}
 	defer r.p.slots.Release(at)
-	began := time.Now()
-	c.paced.ResponseWriter, c.paced.call = w, c
-	c.paced.moved.Store(began.UnixNano()) // a server's own deadlines are long enough at first
+	c.began = time.Now()
+	c.paced.begin(w, c)
 	c.proxy = r.proxy
 	c.proxy.Transport, c.proxy.ErrorHandler = c, c.fail
 	// ReverseProxy looks for each hop-by-hop header, copies each value and parses the
@@ -229,13 +231,16 @@ func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
 	}
 	seen := req.WithContext(ctx)
 	seen.Header = nil
-	defer c.finish(began) // also when ReverseProxy panics, to end the client's connection
+	defer c.finish() // also when ReverseProxy panics, to end the client's connection
 	c.proxy.ServeHTTP(&c.paced, seen)
 }
 
 // finish counts and logs how a call ended.
-func (c *call) finish(began time.Time) {
-	c.ended.Store(true)
+func (c *call) finish() {
+	c.handling.Lock()
+	c.ended = true
+	c.handling.Unlock()
+	c.paced.beginWrite() // of what net/http still holds
 	r, how := c.route, c.ending()
 	if c.answeredBy != nil && (how == "upstream_cut" || how == "revoked") {
 		r.counts.cut.Add(1)
@@ -243,8 +248,20 @@ func (c *call) finish(began time.Time) {
 	}
 	if r.p.log.Enabled(c.in.Context(), slog.LevelDebug) {
 		c.log(slog.LevelDebug, "call", slog.Int("status", c.paced.status), slog.String("ended", how),
-			slog.Float64("took_seconds", time.Since(began).Round(time.Microsecond).Seconds()))
+			slog.Float64("took_seconds", time.Since(c.began).Round(time.Microsecond).Seconds()))
 	}
+}
+
+// whileHandled calls do unless the handler has ended: by then the connection's deadlines
+// are the next request's, and net/http panics if one of a stream is set. A transport may
+// read a body for longer than that.
+func (c *call) whileHandled(do func(*http.ResponseController)) bool {
+	c.handling.Lock()
+	defer c.handling.Unlock()
+	if !c.ended {
+		do(http.NewResponseController(c.paced.ResponseWriter))
+	}
+	return !c.ended
 }
 
 // ending says how a call ended.

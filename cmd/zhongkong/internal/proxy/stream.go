@@ -13,10 +13,15 @@ import (
 // paced is a ResponseWriter that moves the connection's deadlines on as long as
 // the client takes and sends something: a server's own deadlines are for whole
 // answers, and would end a long body.
+//
+// Over HTTP/1 a deadline ends what waits when it has passed, so that one may be left
+// behind. Over HTTP/2 it is a timer that resets the stream, whether anything waits or
+// not: there is one only during a write or a read.
 type paced struct {
 	http.ResponseWriter
 	call   *call
 	status int
+	timed  bool         // deadlines are timers
 	moved  atomic.Int64 // Unix nanoseconds of the last time
 	broken bool         // the client did not take the answer
 }
@@ -24,25 +29,55 @@ type paced struct {
 // Unwrap is for http.ResponseController.
 func (p *paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
+// begin prepares for writing through p.
+func (p *paced) begin(w http.ResponseWriter, c *call) {
+	p.ResponseWriter, p.call, p.timed = w, c, c.in.ProtoMajor >= 2
+	p.moved.Store(c.began.UnixNano()) // a server's own deadlines are long enough at first
+	p.endWrite()
+}
+
 // WriteHeader fills or cleans the header: that of an answer with a status below 200
 // comes with the upstream's.
 func (p *paced) WriteHeader(status int) {
 	if status >= http.StatusOK {
 		p.status = status
 		p.call.giveHead(p.Header())
-	} else {
-		p.call.clean(p.Header())
+		p.ResponseWriter.WriteHeader(status)
+		return
 	}
+	p.call.clean(p.Header())
+	p.beginWrite() // such a head is sent at once
 	p.ResponseWriter.WriteHeader(status)
+	p.endWrite()
 }
 
 func (p *paced) Write(b []byte) (int, error) {
-	if p.isDue() {
-		_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(clientStall))
-	}
+	p.beginWrite()
 	n, err := p.ResponseWriter.Write(b)
+	p.endWrite()
 	p.broken = p.broken || err != nil
 	return n, err
+}
+
+// FlushError is for http.ResponseController: over HTTP/2 it writes more than Write.
+func (p *paced) FlushError() error {
+	p.beginWrite()
+	err := http.NewResponseController(p.ResponseWriter).Flush()
+	p.endWrite()
+	return err
+}
+
+// beginWrite gives the client time to take what is written next.
+func (p *paced) beginWrite() {
+	if p.timed || p.isDue() {
+		_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(clientStall))
+	}
+}
+
+func (p *paced) endWrite() {
+	if p.timed {
+		_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Time{})
+	}
 }
 
 // isDue reports whether a second has passed since the deadlines were moved.
@@ -68,32 +103,43 @@ func (u *upload) Read(b []byte) (int, error) {
 	if u.end != nil {
 		return 0, u.end
 	}
-	if u.call.ended.Load() { // the connection's deadlines are the next request's
-		return 0, http.ErrBodyReadAfterClose
-	}
 	if u.call.caller.IsRevoked() {
 		return 0, errRevoked
 	}
-	control := http.NewResponseController(u.call.paced.ResponseWriter)
-	due := u.call.paced.isDue() && !u.call.isUnproved() // whose short body has one deadline
-	if due || !u.begun {
-		u.begun = true
-		_ = control.SetReadDeadline(time.Now().Add(clientStall))
-		_ = control.SetWriteDeadline(time.Now().Add(answerWithin + refreshWithin + clientStall))
+	if !u.call.whileHandled(u.beginRead) {
+		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := u.ReadCloser.Read(b)
 	u.call.route.counts.sent.Add(uint64(n))
+	if err != nil || u.call.paced.timed {
+		u.call.whileHandled(endRead)
+	}
 	if err != nil {
 		u.end = err
 		u.broken.Store(!errors.Is(err, io.EOF))
-		// A deadline left in place would end the request's context.
-		_ = control.SetReadDeadline(time.Time{})
 		for name := range u.trailer {
 			u.trailer[name] = u.call.in.Trailer[name]
 		}
 	}
 	return n, err
 }
+
+// beginRead gives the client time to send what is read next.
+func (u *upload) beginRead(control *http.ResponseController) {
+	p := &u.call.paced
+	due := !p.timed && p.isDue() && !u.call.isUnproved() // whose short body has one deadline
+	if due || p.timed || !u.begun {
+		u.begun = true
+		_ = control.SetReadDeadline(time.Now().Add(clientStall))
+	}
+	if due {
+		_ = control.SetWriteDeadline(time.Now().Add(answerWithin + refreshWithin + clientStall))
+	}
+}
+
+// endRead takes the deadline away: one that passed after the body's end would end the
+// request's context.
+func endRead(control *http.ResponseController) { _ = control.SetReadDeadline(time.Time{}) }
 
 // announced returns the request's trailers that may be passed on, still without
 // values.
