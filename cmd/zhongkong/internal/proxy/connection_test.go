@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,6 +161,70 @@ func TestAClientThatTakesNothingIsGivenUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestABodyThatDoesNotComeIsGivenUp: a call that is not made is answered, although net/http
+// reads what is left of a body before it sends an answer; any other ends with its connection.
+func TestABodyThatDoesNotComeIsGivenUp(t *testing.T) {
+	const known = "Authorization: " + basic + "\r\n"
+	reading := roundTripper(func(r *http.Request) (*http.Response, error) {
+		_, err := io.Copy(io.Discard, r.Body)
+		return nil, err
+	})
+	for _, c := range []struct {
+		path, head string
+		account    Account
+		want       string
+	}{
+		{"unknown/x", "", nil, "404"},
+		{"crm/x", "", nil, "401"},
+		{"crm/x", known, waiting{}, "503"},
+		{"crm/x", known, &fixed{}, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t, routeTo(t, "http://api.test", "bearer"), c.account, func(c *Config) { c.Base = reading })
+			at, _ := serveInBubble(t, s, 1)
+			conn, err := at.dial(t.Context(), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			began := time.Now()
+			go func() {
+				_, _ = io.WriteString(conn, "POST /proxy/"+c.path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n"+c.head+"\r\n")
+			}()
+			line, _ := bufio.NewReader(conn).ReadString('\n')
+			if _, status, _ := strings.Cut(line, " "); !strings.HasPrefix(status, c.want) || (c.want == "") != (line == "") || time.Since(began) > clientStall {
+				t.Errorf("%s %s: %q after %v", c.path, c.head, line, time.Since(began))
+			}
+			synctest.Wait()
+			if n := s.slots.InUse(); n != 0 {
+				t.Errorf("%s %s: %d under way", c.path, c.head, n)
+			}
+		})
+	}
+}
+
+// TestABodyThatDoesNotComeByHTTP2IsGivenUp, too.
+func TestABodyThatDoesNotComeByHTTP2IsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, routeTo(t, "http://api.test", "bearer"), &fixed{}, nil)
+		_, client := serveInBubble(t, s, 2)
+		body, writer := io.Pipe()
+		defer writer.Close()
+		req, _ := http.NewRequest(http.MethodPost, "http://zk.test/proxy/crm/x", body)
+		req.ContentLength = 10
+		req.Header.Set("Authorization", basic)
+		began := time.Now()
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if took := time.Since(began); took != clientStall || resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%d after %v", resp.StatusCode, took)
+		}
+	})
 }
 
 // TestATransportMayReadABodyForLongerThanTheCallLasts: as net/http's does if the answer

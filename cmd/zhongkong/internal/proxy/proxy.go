@@ -181,6 +181,7 @@ func transport() *http.Transport {
 
 // ServeHTTP answers what comes to /proxy/{route}/.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	boundBody(w, req)
 	name, rest, ok := splitRoute(req.URL.EscapedPath())
 	r := p.routes[name]
 	if !ok || r == nil {
@@ -199,6 +200,7 @@ func (p *Proxy) Route(name string) http.Handler {
 		return nil
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		boundBody(w, req)
 		r.serve(w, req, req.URL.EscapedPath(), "")
 	})
 }

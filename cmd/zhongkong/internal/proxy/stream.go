@@ -86,12 +86,19 @@ func (p *paced) isDue() bool {
 	return now-before >= int64(time.Second) && p.moved.CompareAndSwap(before, now)
 }
 
+// boundBody gives the client time to send its body, also where nothing here reads it:
+// over HTTP/1, net/http does so before it sends an answer.
+func boundBody(w http.ResponseWriter, req *http.Request) {
+	if req.ContentLength != 0 && req.ProtoMajor < 2 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(clientStall)) // recorders have none
+	}
+}
+
 // upload is the body of a request on its way.
 type upload struct {
 	io.ReadCloser
 	call    *call
 	trailer http.Header // of the upstream's request
-	begun   bool
 	end     error       // once there was one
 	broken  atomic.Bool // the end was another than io.EOF
 }
@@ -111,7 +118,7 @@ func (u *upload) Read(b []byte) (int, error) {
 	}
 	n, err := u.ReadCloser.Read(b)
 	u.call.route.counts.sent.Add(uint64(n))
-	if err != nil || u.call.paced.timed {
+	if errors.Is(err, io.EOF) || u.call.paced.timed {
 		u.call.whileHandled(endRead)
 	}
 	if err != nil {
@@ -124,21 +131,21 @@ func (u *upload) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// beginRead gives the client time to send what is read next.
+// beginRead gives the client time to send what is read next; over HTTP/1 it has some
+// already (see boundBody).
 func (u *upload) beginRead(control *http.ResponseController) {
 	p := &u.call.paced
-	due := !p.timed && p.isDue() && !u.call.isUnproved() // whose short body has one deadline
-	if due || p.timed || !u.begun {
-		u.begun = true
+	switch {
+	case p.timed:
 		_ = control.SetReadDeadline(time.Now().Add(clientStall))
-	}
-	if due {
+	case p.isDue() && !u.call.isUnproved(): // whose short body has one deadline
+		_ = control.SetReadDeadline(time.Now().Add(clientStall))
 		_ = control.SetWriteDeadline(time.Now().Add(answerWithin + refreshWithin + clientStall))
 	}
 }
 
 // endRead takes the deadline away: one that passed after the body's end would end the
-// request's context.
+// request's context. A body that broke keeps it, for net/http reads on.
 func endRead(control *http.ResponseController) { _ = control.SetReadDeadline(time.Time{}) }
 
 // announced returns the request's trailers that may be passed on, still without
