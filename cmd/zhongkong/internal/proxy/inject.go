@@ -201,7 +201,9 @@ func (c *call) report(ctx context.Context, account Account, token coordinator.To
 func (c *call) try(out *http.Request, token coordinator.Token) (*http.Response, error) {
 	c.hide = c.route.secretsOf(token.Reveal())
 	c.route.Put.put(out, token.Reveal())
-	return c.route.p.cfg.Base.RoundTrip(out)
+	resp, err := c.route.p.cfg.Base.RoundTrip(out)
+	c.expectBody() // also while judge looks for an errcode
+	return resp, err
 }
 
 var errSwitched = errors.New("the upstream switched to another protocol, which was not asked for")
@@ -216,10 +218,6 @@ func (c *call) receive(resp *http.Response) {
 	}
 	c.hide.dropNames(resp.Trailer)
 	c.download = download{Reader: body, Closer: resp.Body, call: c, resp: resp}
-	if !c.inMemory {
-		whole := resp.Body
-		c.download.stall = time.AfterFunc(answerStall, func() { _ = whole.Close() }) // ends the Read that waits
-	}
 	resp.Body = &c.download
 }
 

@@ -78,7 +78,8 @@ type call struct {
 
 	answeredBy *url.URL // of the upstream, once it has answered
 	head       http.Header
-	inMemory   bool // the answer's body is
+	inMemory   bool         // the answer's body is
+	expects    atomic.Int64 // see expectBody
 
 	handling sync.Mutex // guards ended
 	ended    bool       // the handler has, see whileHandled
@@ -226,9 +227,7 @@ func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
 	// takes them over itself.
 	ctx, cancel := context.WithCancelCause(req.Context())
 	defer cancel(nil)
-	if c.caller.Revoked() != nil {
-		defer c.watchCaller(ctx, cancel).Stop()
-	}
+	defer c.watch(ctx, cancel).Stop()
 	seen := req.WithContext(ctx)
 	seen.Header = nil
 	defer c.finish() // also when ReverseProxy panics, to end the client's connection

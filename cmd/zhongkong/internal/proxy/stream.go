@@ -167,9 +167,8 @@ func (r *route) announced(trailer http.Header) http.Header {
 type download struct {
 	io.Reader
 	io.Closer
-	call  *call
-	resp  *http.Response
-	stall *time.Timer // closes the body when nothing comes for too long; nil: it is here already
+	call *call
+	resp *http.Response
 
 	broken bool // the body could not be read to its end
 }
@@ -179,8 +178,8 @@ func (d *download) Read(b []byte) (int, error) {
 		d.broken = true
 		return 0, errRevoked
 	}
-	if d.stall != nil {
-		d.stall.Reset(answerStall)
+	if !d.call.inMemory {
+		d.call.expectBody()
 	}
 	n, err := d.Reader.Read(b)
 	d.call.route.counts.received.Add(uint64(n))
@@ -194,14 +193,6 @@ func (d *download) Read(b []byte) (int, error) {
 		d.broken = true
 	}
 	return n, err
-}
-
-// Close closes the body and ends the watch over it.
-func (d *download) Close() error {
-	if d.stall != nil {
-		d.stall.Stop()
-	}
-	return d.Closer.Close()
 }
 
 // late is a context with a time-out that begins when it is first asked for. What
@@ -232,15 +223,43 @@ func (l *late) end() {
 	}
 }
 
-// watchCaller cancels a call when its caller is revoked. It begins after a second, so that
-// calls that take less need no goroutine; the timer that it returns is to be stopped, and
-// ctx to be cancelled.
-func (c *call) watchCaller(ctx context.Context, cancel context.CancelCauseFunc) *time.Timer {
+// expectBody gives the upstream answerStall, from now, to send some of its answer's body.
+func (c *call) expectBody() { c.expects.Store(int64(time.Since(c.began)) + 1) }
+
+// stallsIn returns when the upstream will have sent nothing for too long. A transport
+// bounds itself how long the head may take.
+func (c *call) stallsIn() time.Duration {
+	since := time.Duration(c.expects.Load())
+	if since == 0 {
+		return answerStall
+	}
+	return answerStall - (time.Since(c.began) - (since - 1))
+}
+
+var errStalled = errors.New("the upstream sends nothing")
+
+// watch cancels a call when its caller is revoked or its upstream stalls. It begins after
+// a second, so that calls that take less need no goroutine; the timer that it returns is
+// to be stopped, and ctx to be cancelled.
+func (c *call) watch(ctx context.Context, cancel context.CancelCauseFunc) *time.Timer {
 	return time.AfterFunc(time.Second, func() {
-		select {
-		case <-c.caller.Revoked():
-			cancel(errRevoked)
-		case <-ctx.Done():
+		stall := time.NewTimer(c.stallsIn())
+		defer stall.Stop()
+		for {
+			select {
+			case <-c.caller.Revoked():
+				cancel(errRevoked)
+				return
+			case <-ctx.Done():
+				return
+			case <-stall.C:
+			}
+			left := c.stallsIn()
+			if left <= 0 {
+				cancel(errStalled)
+				return
+			}
+			stall.Reset(left)
 		}
 	})
 }

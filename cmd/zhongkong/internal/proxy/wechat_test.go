@@ -282,20 +282,39 @@ func TestAnUpstreamThatDoesNotAnswerIsGivenUp(t *testing.T) {
 	})
 }
 
+// TestAnAnswerThatStallsIsEnded: one that is passed on, and one that is still looked at for
+// an errcode; of a caller with a name, and of one that a token proved.
 func TestAnAnswerThatStallsIsEnded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		reader, writer := io.Pipe()
-		stalling := roundTripper(func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"image/png"}}, Body: reader, ContentLength: -1, Request: r}, nil
+	account := &fixed{}
+	for _, c := range []struct{ kind, begin, passed, query, authorization string }{
+		{"image/png", "begun", "begun", "", basic},
+		{"application/json", `{"errcode"`, `{"errcode"`, "", basic},
+		{"application/json", `{"errcode"`, `{"errcode"`, "?access_token=" + account.text(), ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			reader, writer := io.Pipe()
+			stalling := roundTripper(func(r *http.Request) (*http.Response, error) {
+				time.Sleep(answerWithin / 2)
+				context.AfterFunc(r.Context(), func() { _ = reader.CloseWithError(r.Context().Err()) }) // as a transport's
+				return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {c.kind}}, Body: reader, ContentLength: -1, Request: r}, nil
+			})
+			s := newStage(t, weChatRoute(t, ""), account, func(c *Config) { c.Base = stalling })
+			s.cfg.Tokens.Seen(appID, account.token())
+			go func() {
+				time.Sleep(time.Minute)
+				_, _ = writer.Write([]byte(c.begin))
+			}()
+			began := time.Now()
+			w := callWith(s, "GET", "/proxy/wx"+users+c.query, "", "Authorization: "+c.authorization)
+			last := answerWithin / 2 // an errcode is to come within one time
+			if c.kind == "image/png" {
+				last = time.Minute
+			}
+			if took := time.Since(began); took != last+answerStall || w.Body.String() != c.passed || s.slots.InUse() != 0 {
+				t.Errorf("%s%s: after %v: %d %s", c.kind, c.query, took, w.Code, w.Body)
+			}
 		})
-		s := newStage(t, weChatRoute(t, ""), &fixed{}, func(c *Config) { c.Base = stalling })
-		go func() { _, _ = writer.Write([]byte("begun")) }()
-		began := time.Now()
-		w := callWith(s, "GET", "/proxy/wx"+users, "", "Authorization: "+basic)
-		if took := time.Since(began); took != answerStall || w.Body.String() != "begun" || s.slots.InUse() != 0 {
-			t.Errorf("after %v: %s", took, w.Body)
-		}
-	})
+	}
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
