@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"time"
 )
 
 // maxRepeatable is the longest body kept in memory for a second call.
@@ -42,6 +43,26 @@ func prepare(out *http.Request, readAhead bool) (bool, error) {
 	out.Header.Del("Expect") // the client has sent what it would have waited for
 	setBody(out, text)
 	return true, nil
+}
+
+// readUnproved reads the body of a request without a caller into memory. It is short, and
+// has one deadline: it takes no slot until it is here.
+func readUnproved(w http.ResponseWriter, req *http.Request) error {
+	switch {
+	case req.ContentLength == 0:
+		return nil
+	case req.ContentLength > maxUnprovedBody:
+		return &http.MaxBytesError{Limit: maxUnprovedBody}
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(clientStall)) // recorders have none
+	text, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxUnprovedBody))
+	if err != nil {
+		return err
+	}
+	_ = control.SetReadDeadline(time.Time{}) // one left in place would end the request's context
+	setBody(req, text)
+	return nil
 }
 
 // setBody gives a request a body that can be sent again.

@@ -13,9 +13,12 @@ type Limits struct {
 	Each int // of one caller, or one address of callers without a name, for one account; zero: 512
 }
 
-// maxUnproved is how many calls without a caller may be under way for an account:
-// those whose user's token proves itself to WeChat (see isUsers).
-const maxUnproved = 32
+// Of calls without a caller, whose user's token proves itself to WeChat (see isUsers),
+// fewer may be under way.
+const (
+	maxUnproved         = 32 // for one account
+	maxUnprovedOfSource = 8  // of them, of one address
+)
 
 // maxUnprovedBody bounds the bodies of such calls. WeChat asks for none.
 const maxUnprovedBody = 64 << 10
@@ -28,14 +31,37 @@ func (l Limits) withDefaults() Limits {
 // slot is who calls for which account.
 type slot struct {
 	account, caller string
-	source          netip.Addr // of a caller that is known by a real token only
+	source          netip.Addr // of a call whose caller has no name
 	unproved        bool
 }
 
 func (c *call) slot() slot {
 	s := slot{account: c.route.Account, caller: c.caller.Name(), unproved: c.isUnproved()}
-	if c.byToken {
+	if s.caller == "" {
 		s.source = auth.Source(auth.Addr(c.in.RemoteAddr))
 	}
 	return s
+}
+
+// acquire counts a call if the limits allow it. Each successful acquire is followed by a
+// release.
+func (p *Proxy) acquire(at slot) bool {
+	if !at.unproved {
+		return p.slots.Acquire(at, p.cfg.Limits.Each)
+	}
+	if !p.unproved.Acquire(at.account, maxUnproved) {
+		return false
+	}
+	if p.slots.Acquire(at, maxUnprovedOfSource) {
+		return true
+	}
+	p.unproved.Release(at.account)
+	return false
+}
+
+func (p *Proxy) release(at slot) {
+	p.slots.Release(at)
+	if at.unproved {
+		p.unproved.Release(at.account)
+	}
 }

@@ -103,8 +103,10 @@ type Proxy struct {
 	routes map[string]*route
 	order  []*route
 	atRoot sync.Map // account, "" for unknown ones :: *counters of ServeLogin
-	slots  *inflight.Limiter[slot]
 	log    *slog.Logger
+
+	slots    *inflight.Limiter[slot]
+	unproved *inflight.Limiter[string] // by account
 }
 
 // New returns a Proxy. Its error names the route and the field.
@@ -116,7 +118,10 @@ func New(cfg Config) (*Proxy, error) {
 		cfg.Base = transport()
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
-	p := &Proxy{cfg: cfg, routes: make(map[string]*route, len(cfg.Routes)), slots: inflight.New[slot](cfg.Limits.All), log: cfg.Logger}
+	p := &Proxy{
+		cfg: cfg, routes: make(map[string]*route, len(cfg.Routes)), log: cfg.Logger,
+		slots: inflight.New[slot](cfg.Limits.All), unproved: inflight.New[string](cfg.Limits.All),
+	}
 	for i, r := range cfg.Routes {
 		if err := r.Check(); err != nil {
 			return nil, fmt.Errorf("routes[%d] (%s).%w", i, r.Name, err)

@@ -136,12 +136,11 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 		return
 	}
 	if c.isUnproved() {
-		if req.ContentLength > maxUnprovedBody {
+		if err := readUnproved(w, req); err != nil {
 			r.counts.malformed.Add(1)
-			r.respond(w, problemLong)
+			r.respond(w, problemOfCall(&bodyError{err}))
 			return
 		}
-		req.Body = http.MaxBytesReader(w, req.Body, maxUnprovedBody)
 	} else {
 		c.byToken = c.caller.Name() == ""
 		auth.ProvedOtherwise(req.Context())
@@ -208,16 +207,13 @@ func (r *route) answerToken(w http.ResponseWriter, req *http.Request, at string)
 // pass passes a call on.
 func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
 	accesslog.Of(w).By(c.caller.Name())
-	at, most := c.slot(), r.p.cfg.Limits.Each
-	if at.unproved {
-		most = maxUnproved
-	}
-	if !r.p.slots.Acquire(at, most) {
+	at := c.slot()
+	if !r.p.acquire(at) {
 		r.counts.limited.Add(1)
 		r.respond(w, problemFull)
 		return
 	}
-	defer r.p.slots.Release(at)
+	defer r.p.release(at)
 	c.began = time.Now()
 	c.paced.begin(w, c)
 	c.proxy = r.proxy

@@ -138,7 +138,7 @@ func (u *upload) beginRead(control *http.ResponseController) {
 	switch {
 	case p.timed:
 		_ = control.SetReadDeadline(time.Now().Add(clientStall))
-	case p.isDue() && !u.call.isUnproved(): // whose short body has one deadline
+	case p.isDue():
 		_ = control.SetReadDeadline(time.Now().Add(clientStall))
 		_ = control.SetWriteDeadline(time.Now().Add(answerWithin + refreshWithin + clientStall))
 	}

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -53,6 +55,64 @@ func TestCallersKnownByATokenOnlyAreLimitedByAddress(t *testing.T) {
 	}
 }
 
+// TestOneAddressDoesNotTakeTheUsersCallsOfEverybody: neither by calls that last, nor by
+// bodies that do not come.
+func TestOneAddressDoesNotTakeTheUsersCallsOfEverybody(t *testing.T) {
+	hold, entered := make(chan struct{}), make(chan struct{}, maxUnproved)
+	upstream := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("held") {
+			entered <- struct{}{}
+			<-hold
+		}
+	}))
+	s := newStage(t, weChatRoute(t, upstream), &fixed{}, nil)
+	call := func(query, from string, body io.Reader) string {
+		req := httptest.NewRequest(http.MethodPost, "/proxy/wx/sns/userinfo?access_token=of-a-user"+query, body)
+		req.RemoteAddr = from
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, req)
+		return w.Body.String()
+	}
+	var calls sync.WaitGroup
+	var writers []io.Closer
+	for range maxUnproved {
+		reading := make(chan struct{})
+		body, writer := io.Pipe()
+		writers = append(writers, writer)
+		var once sync.Once
+		calls.Go(func() {
+			call("", "192.0.2.1:1000", io.MultiReader(readerFunc(func([]byte) (int, error) { once.Do(func() { close(reading) }); return 0, io.EOF }), body))
+		})
+		<-reading
+	}
+	for range maxUnprovedOfSource {
+		calls.Go(func() { call("&held", "192.0.2.1:1001", nil) })
+		<-entered
+	}
+	if got := call("", "192.0.2.1:1002", nil); !strings.Contains(got, "45011") {
+		t.Errorf("the same address: %q", got)
+	}
+	if got := call("", "192.0.2.2:1000", nil); got != "" {
+		t.Errorf("another address: %q", got)
+	}
+	for i := maxUnprovedOfSource; i < maxUnproved; i++ {
+		from := fmt.Sprintf("198.51.100.%d:1000", i)
+		calls.Go(func() { call("&held", from, nil) })
+		<-entered
+	}
+	if got := call("", "192.0.2.2:1000", nil); !strings.Contains(got, "45011") {
+		t.Errorf("all of them: %q", got)
+	}
+	close(hold)
+	for _, w := range writers {
+		_ = w.Close()
+	}
+	calls.Wait()
+	if n := s.slots.InUse() + s.unproved.InUse(); n != 0 {
+		t.Errorf("%d under way", n)
+	}
+}
+
 // timed is a client's connection whose deadline for reading can be looked at.
 type timed struct {
 	*httptest.ResponseRecorder
@@ -78,7 +138,7 @@ func TestABodyHasADeadlineFromItsFirstByte(t *testing.T) {
 			req.Header.Set("Authorization", header)
 		}
 		s.ServeHTTP(w, req)
-		if first != 1 || len(w.deadlines) != 2 || time.Until(w.deadlines[0]) > clientStall || !w.deadlines[1].IsZero() {
+		if first == 0 || time.Until(w.deadlines[first-1]) > clientStall || w.deadlines[first-1].IsZero() || !w.deadlines[len(w.deadlines)-1].IsZero() {
 			t.Errorf("%s: %d deadlines before the first byte, %v", path, first, w.deadlines)
 		}
 	}
