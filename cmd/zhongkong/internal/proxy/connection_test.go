@@ -227,6 +227,20 @@ func TestABodyThatDoesNotComeByHTTP2IsGivenUp(t *testing.T) {
 	})
 }
 
+// TestNoEmpty200AnswersARefusedCall: a client that has closed its side for writing still
+// reads.
+func TestNoEmpty200AnswersARefusedCall(t *testing.T) {
+	s := newStage(t, routeTo(t, "http://api.test", "bearer"), &fixed{}, nil)
+	answer := raw(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		cancel() // as net/http does when the client closes
+		s.ServeHTTP(w, r.WithContext(ctx))
+	})), "GET /proxy/crm/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if got := s.Stats()[0]; answer != "" || got.Gone != 1 {
+		t.Errorf("%q, %+v", answer, got)
+	}
+}
+
 // TestATransportMayReadABodyForLongerThanTheCallLasts: as net/http's does if the answer
 // comes before the body's end, over HTTP/2 above all, where net/http does not wait for it.
 func TestATransportMayReadABodyForLongerThanTheCallLasts(t *testing.T) {

@@ -276,14 +276,23 @@ func (c *call) ending() string {
 
 var errRevoked = errors.New("the caller was removed or changed")
 
+// isGone reports whether the client has gone. In a server it panics then, or an empty 200
+// would go out to a client that has only closed its side for writing.
+func (c *call) isGone() bool {
+	if c.in.Context().Err() == nil {
+		return false
+	}
+	c.route.counts.gone.Add(1)
+	if c.in.Context().Value(http.ServerContextKey) != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return true
+}
+
 // fail answers a call that the upstream did not answer.
 func (c *call) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	r := c.route
-	if c.in.Context().Err() != nil {
-		r.counts.gone.Add(1)
-		if c.in.Context().Value(http.ServerContextKey) != nil {
-			panic(http.ErrAbortHandler) // or an empty 200 would go out
-		}
+	if c.isGone() {
 		return
 	}
 	p := problemOfCall(err)
@@ -308,8 +317,7 @@ func (c *call) fail(w http.ResponseWriter, _ *http.Request, err error) {
 // refuse answers a caller that was not proved.
 func (c *call) refuse(w http.ResponseWriter, p problem) {
 	r := c.route
-	if c.in.Context().Err() != nil {
-		r.counts.gone.Add(1)
+	if c.isGone() {
 		return
 	}
 	r.counts.refused.Add(1)
