@@ -241,6 +241,24 @@ func TestNoEmpty200AnswersARefusedCall(t *testing.T) {
 	}
 }
 
+// TestAnAnswerAfterA1xxHasARequestID: ReverseProxy empties the header with each 1xx.
+func TestAnAnswerAfterA1xxHasARequestID(t *testing.T) {
+	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		if r.URL.Path == "/own" {
+			w.Header().Set("X-Request-Id", "of-the-upstream")
+		}
+	}))
+	s := newStage(t, routeTo(t, upstream, "bearer"), &fixed{}, nil)
+	front := serve(t, s)
+	for path, want := range map[string]string{"/x": "mine", "/own": "of-the-upstream"} {
+		resp, _ := ask(t, "GET", front+"/proxy/crm"+path, "", "Authorization: "+basic, "X-Request-Id: mine")
+		if got := resp.Header.Values("X-Request-Id"); len(got) != 1 || got[0] != want {
+			t.Errorf("%s: %q, want %s", path, got, want)
+		}
+	}
+}
+
 // TestATransportMayReadABodyForLongerThanTheCallLasts: as net/http's does if the answer
 // comes before the body's end, over HTTP/2 above all, where net/http does not wait for it.
 func TestATransportMayReadABodyForLongerThanTheCallLasts(t *testing.T) {

@@ -234,6 +234,9 @@ func (c *call) giveHead(h http.Header) {
 			h[name] = values
 		}
 	}
+	if h[requestid.Header] == nil { // the answer is after one of a status below 200
+		h[requestid.Header] = []string{c.id}
+	}
 	c.clean(h)
 	if !isJSON(h["Content-Type"]) {
 		h["Content-Security-Policy"], h["X-Content-Type-Options"] = sandboxed, nosniff
