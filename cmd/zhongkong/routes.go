@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/proxy"
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -80,7 +78,7 @@ func (d *daemon) openRoutes() error {
 func (d *daemon) loginRoutes(appID string) []proxy.Route {
 	var first, then []proxy.Route
 	for _, a := range d.current.Load().Accounts {
-		if _, ofWeChat := a.Kind().Field("appid"); !ofWeChat || appID == "" || a.AppID() != appID {
+		if a.Kind().RejectsToken == nil || appID == "" || a.AppID() != appID {
 			continue
 		}
 		of, err := proxy.WeChatRoute("", a.Name, a.APIBase)
@@ -115,27 +113,31 @@ func newRoutes(cfg *config.Config) ([]proxy.Route, error) {
 
 func newRoute(cfg *config.Config, r config.Route) (proxy.Route, error) {
 	account, ok := cfg.Account(r.Account)
-	ofWeChat := slices.Contains([]string{sources.Token, sources.StableToken, sources.WeCom}, account.Source)
-	switch {
-	case !ok:
+	if !ok {
 		return proxy.Route{}, fmt.Errorf("account: %q is not among the accounts", r.Account)
-	case ofWeChat:
-		if r.Put == "" {
-			return proxy.WeChatRoute(r.Name, r.Account, cmp.Or(r.To, account.APIBase))
-		}
-	case account.Kind().Put != nil:
-		put, api := account.Kind().Put(account.Values())
-		r.Put, r.To = cmp.Or(r.Put, put), cmp.Or(r.To, api)
 	}
-	if r.Put == "" || r.To == "" {
+	made := proxy.Route{Name: r.Name, Account: r.Account}
+	kind, put, to := account.Kind(), "", ""
+	if kind.Put != nil {
+		put, to = kind.Put(account.Values())
+	}
+	switch {
+	case kind.RejectsToken == nil:
+	case r.Put == "":
+		made.RejectsToken, made.UnknownToken = kind.RejectsToken, kind.UnknownToken
+	default: // it is not the issuer's API that expects the token elsewhere
+		made.Foreign, to = true, ""
+	}
+	put, to = cmp.Or(r.Put, put), cmp.Or(r.To, to)
+	if put == "" || to == "" {
 		return proxy.Route{}, fmt.Errorf("put, to: give both: where the API expects the token of a %s account is not known", account.Source)
 	}
-	to, err := url.Parse(r.To)
-	if err != nil {
+	var err error
+	if made.To, err = url.Parse(to); err != nil {
 		return proxy.Route{}, fmt.Errorf("to: is not a URL")
 	}
-	put, err := proxy.ParsePlace(r.Put)
-	return proxy.Route{Name: r.Name, Account: r.Account, To: to, Put: put, Foreign: ofWeChat}, err
+	made.Put, err = proxy.ParsePlace(put)
+	return made, err
 }
 
 // Given remembers that a caller was given a token.

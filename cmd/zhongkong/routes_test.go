@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -45,6 +46,46 @@ routes:
 	}
 	if len(cfg.Routes) != 4 {
 		t.Errorf("%d routes", len(cfg.Routes))
+	}
+}
+
+// TestRoutesOfTheFamilySpeakAsWeChatDoes: each kind of account with the errcodes of its API.
+func TestRoutesOfTheFamilySpeakAsWeChatDoes(t *testing.T) {
+	const key = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+	cfg := configOf(t, `accounts:
+  - {name: token, appid: wx1, secret: s1}
+  - {name: stable_token, appid: wx1, source: stable_token, secret: s1}
+  - {name: wechat_platform, source: wechat_platform, appid: wx2, secret: s2, callback_token: t1, encoding_aes_key: `+key+`}
+  - {name: wecom, source: wecom, corpid: ww1, secret: s3}
+  - {name: wecom_provider, source: wecom_provider, corpid: ww1, secret: s4}
+  - {name: wecom_suite, source: wecom_suite, suite_id: ww2, secret: s5, callback_token: t2, encoding_aes_key: `+key+`}
+`)
+	for name, want := range map[string]struct {
+		unknown  int
+		rejected []int
+		host     string
+	}{
+		"token":           {40001, []int{40001, 40014, 42001}, "api.weixin.qq.com"},
+		"stable_token":    {40001, []int{40001, 40014, 42001}, "api.weixin.qq.com"},
+		"wechat_platform": {40001, []int{40001, 40014, 42001, 42006, 61014}, "api.weixin.qq.com"},
+		"wecom":           {40014, []int{40001, 40014, 42001}, "qyapi.weixin.qq.com"},
+		"wecom_provider":  {40082, []int{40014, 40082, 42001, 42009}, "qyapi.weixin.qq.com"},
+		"wecom_suite":     {40082, []int{40014, 40082, 42001, 42009}, "qyapi.weixin.qq.com"},
+	} {
+		got, err := newRoute(cfg, config.Route{Name: "r", Account: name})
+		if err != nil || got.UnknownToken != want.unknown || got.To.Host != want.host || got.RejectsToken == nil || got.Foreign {
+			t.Errorf("%s: %+v, %v", name, got, err)
+			continue
+		}
+		var rejected []int
+		for code := -1; code < 100_000; code++ {
+			if got.RejectsToken(code) {
+				rejected = append(rejected, code)
+			}
+		}
+		if !slices.Equal(rejected, want.rejected) {
+			t.Errorf("%s: %v rejects its token, want %v", name, rejected, want.rejected)
+		}
 	}
 }
 

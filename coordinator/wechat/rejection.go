@@ -15,14 +15,13 @@ import (
 // passed on unread.
 const maxPeek = 8 << 10
 
-// RejectsToken reports whether an answer of WeChat's rejects the token of the call:
-// it is a JSON object of at most 8 KiB, perhaps compressed, with a code for which
-// IsTokenRejected is true. It blocks until as much of the body has arrived as this
-// takes, and replaces resp.Body by one that can still be read from its start.
-// inMemory says that reading that body will not block.
-func RejectsToken(resp *http.Response) (rejected, inMemory bool) {
+// PeekErrcode returns the errcode of an answer of WeChat's or WeCom's, 0 if there is
+// none: that of a JSON object of at most 8 KiB, perhaps compressed. It blocks until as
+// much of the body has arrived as this takes, and replaces resp.Body by one that can
+// still be read from its start. inMemory says that reading that body will not block.
+func PeekErrcode(resp *http.Response) (code int, inMemory bool) {
 	if resp.ContentLength > maxPeek || !mayBeJSON(resp.Header.Get("Content-Type")) {
-		return false, false
+		return 0, false
 	}
 	begin, err := peekObject(resp.Body, resp.ContentLength)
 	joined := &rejoined{Reader: bytes.NewReader(begin), Closer: resp.Body}
@@ -32,10 +31,11 @@ func RejectsToken(resp *http.Response) (rejected, inMemory bool) {
 	}
 	resp.Body = joined
 	if text := httpsource.Unzip(begin, httpsource.MaxBody); inMemory && bytes.Contains(text, []byte("errcode")) {
-		a, err := parseAnswer(accessToken, text)
-		rejected = err == nil && IsTokenRejected(a.code)
+		if a, err := parseAnswer(accessToken, text); err == nil {
+			code = a.code
+		}
 	}
-	return rejected, inMemory // false for what is too long, not an object, or cut off
+	return code, inMemory // 0 for what is too long, not an object, or cut off
 }
 
 // mayBeJSON reports whether an answer of this content type may be an errcode. WeChat

@@ -60,8 +60,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			out.URL.RawQuery = withToken(out.URL.RawQuery, token)
 		},
 		Rejects: func(resp *http.Response) bool {
-			rejected, _ := RejectsToken(resp)
-			return rejected
+			code, _ := PeekErrcode(resp)
+			return IsTokenRejected(code)
 		},
 		Received: hideToken,
 	}

@@ -112,8 +112,8 @@ func IsTokenRejected(code int) bool {
 	return code == codeBadCredential || code == codeBadToken || code == codeExpired
 }
 
-// IsProviderTokenRejected is IsTokenRejected for calls with a provider_access_token:
-// 40014, 40082, 42001 and 42009.
+// IsProviderTokenRejected is IsTokenRejected for calls with a provider_access_token or a
+// suite_access_token: 40014, 40082, 42001 and 42009.
 func IsProviderTokenRejected(code int) bool {
 	return code == codeBadToken || code == codeBadProvider || code == codeExpired || code == codeSuiteExpired
 }

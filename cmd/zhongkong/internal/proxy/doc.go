@@ -9,7 +9,7 @@
 // below) and is replaced. If the upstream rejects the token that was put in, the
 // route reports exactly that token, waits for the next one and repeats the call
 // once. All who meet the same rejected token share one refresh. The rejection of
-// a WeChat route is an errcode (wechat.IsTokenRejected); elsewhere it is status
+// a WeChat route is an errcode (Route.RejectsToken); elsewhere it is status
 // 401, and a 401 that a fresh token does not cure is not reported again for a
 // while, unless it says invalid_token. An upstream that is not the token's issuer's
 // (Route.Foreign) causes no report; the call is repeated if there is a newer token by then.

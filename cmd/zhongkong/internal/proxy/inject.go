@@ -109,7 +109,7 @@ func (c *call) exchange(out *http.Request) (*http.Response, error) {
 			return nil, &tokenError{err}
 		}
 	}
-	again, err := prepare(out, r.WeChat)
+	again, err := prepare(out, r.isWeChat())
 	if err != nil {
 		return nil, &bodyError{err}
 	}

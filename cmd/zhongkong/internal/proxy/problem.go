@@ -91,8 +91,11 @@ func (r *route) respond(w http.ResponseWriter, p problem) {
 	}{p.code, p.message}
 	status := p.status
 	switch {
-	case r != nil && r.WeChat && p.errcode != 0:
+	case r != nil && r.isWeChat() && p.errcode != 0:
 		status = http.StatusOK
+		if p == problemToken {
+			p.errcode = r.UnknownToken
+		}
 		body = struct {
 			Code    int    `json:"errcode"`
 			Message string `json:"errmsg"`

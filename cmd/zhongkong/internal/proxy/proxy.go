@@ -18,6 +18,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/inflight"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
 // Account is where a route gets tokens and reports rejected ones. A
@@ -37,10 +38,14 @@ type Route struct {
 	To      *url.URL // its path is put before each request's
 	Put     Place
 
-	// WeChat says that the upstream speaks as WeChat does: errcodes reject
-	// tokens, errors are errcodes, and there are endpoints that take the
-	// AppSecret or a user's token.
-	WeChat bool
+	// RejectsToken reports whether an errcode rejects the token of the call. The
+	// upstream speaks as WeChat does then: errors are errcodes, and there are endpoints
+	// that take the AppSecret or a user's token. Nil: it does not.
+	RejectsToken func(errcode int) bool
+
+	// UnknownToken is the errcode with which such an upstream refuses a token that it
+	// does not know.
+	UnknownToken int
 
 	// Foreign says that the upstream is not the token's issuer, so that its 401 does
 	// not mean that the issuer would reject the token: it is not reported.
@@ -54,8 +59,14 @@ func WeChatRoute(name, account, base string) (Route, error) {
 	if err != nil {
 		return Route{}, errors.New("the API's base is not a URL")
 	}
-	return Route{Name: name, Account: account, To: to, Put: Place{inQuery, "access_token"}, WeChat: true}, nil
+	return Route{
+		Name: name, Account: account, To: to, Put: Place{inQuery, "access_token"},
+		RejectsToken: wechat.IsTokenRejected, UnknownToken: codeCredential,
+	}, nil
 }
+
+// isWeChat reports whether the upstream speaks as WeChat does.
+func (r Route) isWeChat() bool { return r.RejectsToken != nil }
 
 // Config is what a Proxy is made of. Routes, Callers, Account and Tokens are
 // required.

@@ -119,7 +119,7 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 		return
 	}
 	c := &call{route: r, path: path, prefix: prefix, query: req.URL.RawQuery, in: req, id: requestid.Assign(w, req)}
-	if r.WeChat {
+	if r.isWeChat() {
 		if e, ok := secretEndpoints[lower]; ok {
 			p, err := readParameters(w, req)
 			var refused problem
@@ -149,7 +149,7 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 }
 
 func (r *route) path(escaped string) (string, error) {
-	if r.WeChat {
+	if r.isWeChat() {
 		return weChatPath(escaped)
 	}
 	return cleanPath(escaped)
@@ -183,9 +183,9 @@ func refuseForm(req *http.Request) (problem, bool) {
 // the upstream's token endpoint, "" if the path, in lower case, is none.
 func (r *route) tokenEndpoint(path string) string {
 	switch {
-	case r.WeChat && tokenEndpoints[path]:
+	case r.isWeChat() && tokenEndpoints[path]:
 		return path
-	case !r.WeChat && path == "/oauth2/token":
+	case !r.isWeChat() && path == "/oauth2/token":
 		return "/oauth2/" + url.PathEscape(r.Account) + "/token"
 	}
 	return ""
@@ -341,7 +341,7 @@ func (c *call) log(level slog.Level, event string, more ...slog.Attr) {
 	case c.byToken:
 		line = append(line, slog.String("caller", "(token)"))
 	}
-	if r.WeChat {
+	if r.isWeChat() {
 		line = append(line, slog.String("path", logging.Path(c.path)))
 	}
 	r.p.log.LogAttrs(requestid.With(context.Background(), c.id), level, event, append(line, more...)...)

@@ -19,9 +19,9 @@ const (
 
 // judge leaves resp as if nothing had been read.
 func (c *call) judge(resp *http.Response) verdict {
-	if c.route.WeChat {
-		var isRejected bool
-		if isRejected, c.inMemory = wechat.RejectsToken(resp); isRejected {
+	if c.route.isWeChat() {
+		var code int
+		if code, c.inMemory = wechat.PeekErrcode(resp); c.route.RejectsToken(code) {
 			return rejected
 		}
 		return accepted

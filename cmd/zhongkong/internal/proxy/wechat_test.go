@@ -242,6 +242,28 @@ func TestTheRouteAnswersForTokens(t *testing.T) {
 	}
 }
 
+// TestARouteHasTheErrcodesOfItsAPI: to know a rejected token, and to refuse one.
+func TestARouteHasTheErrcodesOfItsAPI(t *testing.T) {
+	account := &fixed{}
+	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("suite_access_token") != "T0KEN-of-the-account-1" {
+			_, _ = io.WriteString(w, `{"errcode":42009,"errmsg":"suite_access_token expired"}`)
+		}
+	}))
+	route := routeTo(t, upstream, "query suite_access_token")
+	route.RejectsToken, route.UnknownToken = func(code int) bool { return code == 42009 }, 40082
+	s := newStage(t, route, account, nil)
+	if w := callWith(s, "GET", "/proxy/crm/x", "", "Authorization: "+basic); w.Body.String() != "" || account.reports != 1 {
+		t.Errorf("%s, %d reports", w.Body, account.reports)
+	}
+	if w := callWith(s, "GET", "/proxy/crm/x?suite_access_token=unknown", ""); w.Code != 200 || !strings.Contains(w.Body.String(), `"errcode":40082`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := callWith(s, "POST", "/proxy/crm/cgi-bin/component/api_component_token", "{}", "Authorization: "+basic); w.Code != 404 && !strings.Contains(w.Body.String(), "40066") {
+		t.Errorf("a question for a token is passed on: %d %s", w.Code, w.Body)
+	}
+}
+
 // waiting is an account whose token does not come.
 type waiting struct{ failingAccount }
 

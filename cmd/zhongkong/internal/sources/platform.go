@@ -33,6 +33,9 @@ func weChatPlatform() []Kind {
 		Hint:    hintBy(wechat.ClassifyComponent),
 		Members: &Members{Kind: func(Values) string { return WeChatAuthorizer }, Named: isAuthorizer, Fields: authorizerFields},
 		Put:     func(v Values) (string, string) { return "query component_access_token", v.APIBase },
+
+		RejectsToken: func(code int) bool { return wechat.ClassifyAuthorizer(code).Kind == coordinator.FailedParent },
+		UnknownToken: weChatUnknown,
 	}}
 }
 
@@ -98,5 +101,7 @@ func weChatMembers() []Kind {
 		},
 		Hint: hintBy(wechat.ClassifyAuthorizer),
 		Put:  func(v Values) (string, string) { return "query access_token", v.APIBase },
+
+		RejectsToken: wechat.IsTokenRejected, UnknownToken: weChatUnknown,
 	}}
 }

@@ -66,7 +66,20 @@ type Kind struct {
 	// Put is where the issuer's API expects the token, as in put: of a route, and API
 	// the API's address; "": a route needs to: and put:.
 	Put func(v Values) (put, api string)
+
+	// RejectsToken reports whether an errcode rejects the token of a call to that API,
+	// which answers as WeChat's does; nil: it does not. UnknownToken is the errcode with
+	// which it refuses a token that it does not know.
+	RejectsToken func(errcode int) bool
+	UnknownToken int
 }
+
+// Errcodes with which APIs refuse a token that they do not know.
+const (
+	weChatUnknown   = 40001
+	weComUnknown    = 40014
+	providerUnknown = 40082 // also a suite's
+)
 
 // Probe asks an issuer whether it accepts a token, without a side effect. parent is the
 // token of the account's parent. An error that wraps ErrRejected: it does not. Another
@@ -161,6 +174,20 @@ func (k Kind) TicketKinds(v Values) map[string]string {
 	}
 	member, _ := Find(k.Members.Kind(v))
 	return member.Tickets
+}
+
+// IsTicket reports whether a word in tickets: makes accounts of this kind.
+func (k Kind) IsTicket() bool {
+	for _, group := range slices.Concat(groups, members) {
+		for _, of := range group() {
+			for _, name := range of.Tickets {
+				if name == k.Name {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // SignsPages reports whether pages: applies: to tickets for the JS-SDK, and to accounts

@@ -87,6 +87,8 @@ func weComSuites() []Kind {
 			Is: func(name string) bool { return !strings.Contains(name, ".~") }, // which is an auth_code
 		},
 		Put: func(v Values) (string, string) { return "query suite_access_token", v.APIBase },
+
+		RejectsToken: wecom.IsProviderTokenRejected, UnknownToken: providerUnknown,
 	}}
 }
 
@@ -147,6 +149,8 @@ func weComMembers() []Kind {
 			Tickets: map[string]string{"corp": WeComJSAPITicket, "agent": WeComAgentTicket},
 			Probe:   func(v Values) Probe { return rejecting(wecom.Prober{BaseURL: v.APIBase}.Probe, wecom.Rejected) },
 			Put:     func(v Values) (string, string) { return "query access_token", v.APIBase },
+
+			RejectsToken: wecom.IsTokenRejected, UnknownToken: weComUnknown,
 		}
 	}
 	return []Kind{kind(wecom.SuiteCorp), kind(wecom.CustomApp)}

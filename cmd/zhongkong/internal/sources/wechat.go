@@ -32,6 +32,8 @@ func weChat() []Kind {
 		Trial: makeWeChat(wechat.Stable),
 		Hint:  hintBy(wechat.Classify),
 		Put:   func(v Values) (string, string) { return "query access_token", v.APIBase },
+
+		RejectsToken: wechat.IsTokenRejected, UnknownToken: weChatUnknown,
 	}
 	classic, stable := token, token
 	classic.Name, classic.Usage = Token, "WeChat's access_token by GET /cgi-bin/token: each call ends the token before"

@@ -33,11 +33,15 @@ func weCom() []Kind {
 				return rejecting(wecom.Prober{BaseURL: v.APIBase}.Probe, wecom.Rejected)
 			},
 			Put: func(v Values) (string, string) { return "query access_token", v.APIBase },
+
+			RejectsToken: wecom.IsTokenRejected, UnknownToken: weComUnknown,
 		},
 		{
 			Name: WeComProvider, Usage: "WeCom's provider_access_token of a service provider",
 			Fields: fields[:2], APIBase: wecom.DefaultBaseURL, Make: makeWeCom(wecom.Provider), Chain: chain, Hint: hint,
 			Put: func(v Values) (string, string) { return "query provider_access_token", v.APIBase },
+
+			RejectsToken: wecom.IsProviderTokenRejected, UnknownToken: providerUnknown,
 		},
 		weComTicket(wecom.JSAPITicket, "WeCom's ticket of the corp, for wx.config, of the account in of:"),
 		weComTicket(wecom.AgentTicket, "WeCom's ticket of the app in of:, for wx.agentConfig"),
