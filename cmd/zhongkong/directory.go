@@ -16,9 +16,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
-// signing are the kinds of account that sign pages.
-var signing = []string{sources.JSAPITicket, sources.WeComJSAPITicket, sources.WeComAgentTicket}
-
 // directory is the daemon's httpapi.Directory.
 type directory struct{ d *daemon }
 
@@ -57,7 +54,7 @@ func (y directory) GrantIdle(account string) time.Duration { return grantIdle(y.
 // every few minutes anyway, and the issuers answer few such calls.
 func (y directory) Probe(account string) httpapi.Probe {
 	a, ok := y.d.current.Load().Account(account)
-	if kind := a.Kind(); ok && kind.Probe != nil && !strings.HasSuffix(a.Source, "_ticket") {
+	if kind := a.Kind(); ok && kind.Probe != nil && !kind.IsTicket() {
 		if probe := kind.Probe(a.Values()); probe != nil {
 			return func(ctx context.Context, token coordinator.Token) error { return probe(ctx, token, y.d.tokenOf(a.Of)) }
 		}
@@ -123,7 +120,7 @@ func (y directory) Signer(account string) (httpapi.Signer, bool) {
 	cfg := y.d.current.Load()
 	for _, ticket := range cfg.Accounts {
 		switch {
-		case !slices.Contains(signing, ticket.Source):
+		case !ticket.Kind().Signs:
 		case ticket.Name == account, ticket.Of == account && ticket.Source != sources.WeComAgentTicket:
 			of, _ := cfg.Account(ticket.Of)
 			hosts := ticket.Pages
