@@ -25,7 +25,7 @@ func (r *route) prove(req *http.Request, open bool) (auth.Caller, problem) {
 		if !named {
 			search = r.p.newSearch(req)
 		}
-		if caller, p := r.proveByToken(token, search); p.code == "" || !named || phantom.Is(token) {
+		if caller, p := r.p.proveByToken(r.Account, token, search); p.code == "" || !named || phantom.Is(token) {
 			return caller, p
 		}
 	}
@@ -64,7 +64,7 @@ func (p *Proxy) authenticate(req *http.Request, readings ...auth.Credentials) (a
 func (p *Proxy) Holder(req *http.Request, token string, accounts []string) (string, auth.Caller, bool) {
 	for _, search := range []*search{nil, p.newSearch(req)} { // first what costs nothing
 		for _, account := range accounts {
-			caller, wrong := (&route{Route: Route{Account: account}, p: p}).proveByToken(token, search)
+			caller, wrong := p.proveByToken(account, token, search)
 			if wrong.code == "" {
 				return account, caller, true
 			}
@@ -73,18 +73,18 @@ func (p *Proxy) Holder(req *http.Request, token string, accounts []string) (stri
 	return "", auth.Caller{}, false
 }
 
-// proveByToken proves a caller by a phantom or a real token. A token that this server
-// does not know is searched for among those that other servers know, unless search is
-// nil.
-func (r *route) proveByToken(token string, search *search) (auth.Caller, problem) {
+// proveByToken proves a caller by a phantom or a real token of an account. A token that
+// this server does not know is searched for among those that other servers know, unless
+// search is nil.
+func (p *Proxy) proveByToken(account, token string, search *search) (auth.Caller, problem) {
 	if phantom.Is(token) {
-		return r.proveByPhantom(token)
+		return p.proveByPhantom(account, token)
 	}
-	names, many, known := r.p.cfg.Tokens.holders(r.Account, token)
+	names, many, known := p.cfg.Tokens.holders(account, token)
 	if !known {
-		r.noteCurrent()
-		if names, many, known = r.p.cfg.Tokens.holders(r.Account, token); !known && search.find(r.Account, token) {
-			names, many, known = r.p.cfg.Tokens.holders(r.Account, token)
+		p.noteCurrent(account)
+		if names, many, known = p.cfg.Tokens.holders(account, token); !known && search.find(account, token) {
+			names, many, known = p.cfg.Tokens.holders(account, token)
 		}
 		if !known {
 			return auth.Caller{}, problemToken
@@ -95,7 +95,7 @@ func (r *route) proveByToken(token string, search *search) (auth.Caller, problem
 	}
 	var holder auth.Caller
 	for _, name := range names {
-		if c, ok := r.p.cfg.Callers.Find(name); ok && c.May(r.Account) {
+		if c, ok := p.cfg.Callers.Find(name); ok && c.May(account) {
 			if holder.Name() != "" {
 				return auth.Caller{}, problem{}
 			}
@@ -108,21 +108,21 @@ func (r *route) proveByToken(token string, search *search) (auth.Caller, problem
 	return holder, problem{}
 }
 
-// noteCurrent remembers the token that is current, also one that was issued before
-// this process started.
-func (r *route) noteCurrent() {
-	if account, ok := r.p.cfg.Account(r.Account); ok {
-		if s, ok := account.Peek(); ok {
-			r.p.cfg.Tokens.Seen(r.Account, s.Token)
+// noteCurrent remembers the token of an account that is current, also one that was issued
+// before this process started.
+func (p *Proxy) noteCurrent(account string) {
+	if a, ok := p.cfg.Account(account); ok {
+		if s, ok := a.Peek(); ok {
+			p.cfg.Tokens.Seen(account, s.Token)
 		}
 	}
 }
 
-func (r *route) proveByPhantom(token string) (auth.Caller, problem) {
-	if r.p.cfg.Phantoms == nil {
+func (p *Proxy) proveByPhantom(account, token string) (auth.Caller, problem) {
+	if p.cfg.Phantoms == nil {
 		return auth.Caller{}, problemToken
 	}
-	sealer := r.p.cfg.Phantoms(r.Account)
+	sealer := p.cfg.Phantoms(account)
 	if sealer == nil {
 		return auth.Caller{}, problemToken
 	}
@@ -133,8 +133,8 @@ func (r *route) proveByPhantom(token string) (auth.Caller, problem) {
 	case err != nil:
 		return auth.Caller{}, problemToken
 	}
-	c, ok := r.p.cfg.Callers.FindByVerifier(statement.Caller, statement.Of)
-	if !ok || !c.May(r.Account) {
+	c, ok := p.cfg.Callers.FindByVerifier(statement.Caller, statement.Of)
+	if !ok || !c.May(account) {
 		return auth.Caller{}, problemToken
 	}
 	return c, problem{}
