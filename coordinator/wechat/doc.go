@@ -11,7 +11,8 @@
 // stable_token returns the same token until it has 5 minutes left, so its source
 // requests the next refresh for that moment. A forced refresh, or one that follows a
 // report, uses force_refresh: WeChat carries out 20 of these a day, and none within
-// 30 s of the previous one.
+// 30 s of the previous one. Beyond them a demanded refresh brings the token in force if it
+// is not the one that is held.
 //
 // # Tickets and signatures
 //

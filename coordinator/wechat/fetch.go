@@ -27,6 +27,12 @@ const (
 	// forceInterval is the least time between forced refreshes: WeChat answers an
 	// earlier one with the current token, as if it had been carried out.
 	forceInterval = 30 * time.Second
+
+	// usedUpRetry is how long calls wait after a forced refresh that WeChat did not carry
+	// out because the day's are used up. It binds the schedule too, whose call must come
+	// between the rollover and the end; and it is above a minute, so that those who report
+	// the token meanwhile are answered without a call.
+	usedUpRetry = 2 * time.Minute
 )
 
 // fetch is one call of a source's Fetch: up to three requests and their outcome.
@@ -51,44 +57,35 @@ func (s *Source) fetchClassic(ctx context.Context, f *fetch) (coordinator.FetchR
 }
 
 // fetchStable uses the forced mode for a demanded refresh, which must bring another token
-// than the current one, and the normal mode otherwise.
+// than the current one, and the normal mode otherwise. If the day's forced refreshes are
+// used up, the normal mode still tells which token is in force: it is another one if this
+// process holds none, or if another party has forced a refresh.
 func (s *Source) fetchStable(ctx context.Context, f *fetch, reason coordinator.Reason) (coordinator.FetchResult, error) {
-	if !reason.Demanded() {
-		g, err := f.call(ctx, s.stable(false))
-		if err != nil {
-			return coordinator.FetchResult{}, err
-		}
+	g, err := f.call(ctx, s.stable(reason.Demanded()))
+	usedUp := reason.Demanded() && err != nil && err.Code == coordinator.NumericCode(codeDailyQuota)
+	if usedUp {
+		g, err = f.call(ctx, s.stable(false))
+	}
+	switch {
+	case err != nil:
+		return coordinator.FetchResult{}, err
+	case !reason.Demanded() || !f.isCurrent(g):
 		return f.stableIssue(g), nil
-	}
-	g, err := f.call(ctx, s.stable(true))
-	if err != nil {
-		return s.afterForced(ctx, f, reason, err)
-	}
-	if f.isCurrent(g) {
+	case usedUp:
 		return coordinator.FetchResult{}, f.failed(&coordinator.FetchError{
 			Kind:    coordinator.FailedLater,
-			RetryIn: forceInterval,
-			Message: "stable_token answered a forced refresh with the current token: " +
-				"forced refreshes less than 30 s apart are not carried out",
+			Code:    coordinator.NumericCode(codeDailyQuota),
+			RetryIn: usedUpRetry,
+			Message: "the forced refreshes of the day are used up, and stable_token still answers the current token: " +
+				"it is renewed on schedule; clear_quota/v2 resets the quota, ten times a month",
 		})
 	}
-	return f.stableIssue(g), nil
-}
-
-// afterForced handles a failed forced refresh. If the day's 20 are used up and the
-// current token was rejected because another party forced a refresh, the normal mode
-// returns that party's token.
-func (s *Source) afterForced(
-	ctx context.Context, f *fetch, reason coordinator.Reason, failure *coordinator.FetchError,
-) (coordinator.FetchResult, error) {
-	if failure.Code != coordinator.NumericCode(codeDailyQuota) || reason != coordinator.ReasonRejected {
-		return coordinator.FetchResult{}, failure
-	}
-	g, err := f.call(ctx, s.stable(false))
-	if err == nil && !f.isCurrent(g) {
-		return f.stableIssue(g), nil
-	}
-	return coordinator.FetchResult{}, f.failed(failure) // counts the second call as well
+	return coordinator.FetchResult{}, f.failed(&coordinator.FetchError{
+		Kind:    coordinator.FailedLater,
+		RetryIn: forceInterval,
+		Message: "stable_token answered a forced refresh with the current token: " +
+			"forced refreshes less than 30 s apart are not carried out",
+	})
 }
 
 func (f *fetch) isCurrent(g issued) bool {

@@ -133,17 +133,32 @@ func TestForcedRefreshesOfAStableToken(t *testing.T) {
 			t.Errorf("failure = %+v, want later, 30s, 1 call", failure)
 		}
 	})
-	t.Run("wait for midnight when they are used up", func(t *testing.T) {
+	t.Run("hold nothing up for long when they are used up", func(t *testing.T) {
+		_, s, current := forcesUsedUp(t)
+		for _, reason := range []coordinator.Reason{coordinator.ReasonForced, coordinator.ReasonRejected} {
+			failure := failing(t, s, ask(reason, current))
+			if failure.Kind != coordinator.FailedLater || failure.Code != "45009" || failure.Calls != 2 || failure.RetryIn <= 0 || failure.RetryIn > 3*time.Minute {
+				t.Errorf("%s: failure = %+v, want later, 45009, 2 calls, some minutes", reason, failure)
+			}
+		}
+	})
+	t.Run("wait for midnight when nothing else is answered either", func(t *testing.T) {
 		sandbox, s, current := forcesUsedUp(t)
+		if err := sandbox.Tune(func(k *wechattest.Knobs) { k.ForceQuotaBlocksNormal = true }); err != nil {
+			t.Fatal(err)
+		}
 		failure := failing(t, s, ask(coordinator.ReasonForced, current))
-		if failure.Kind != coordinator.FailedLater || failure.Code != "45009" || failure.RetryIn > 24*time.Hour {
-			t.Errorf("failure = %+v, want later and 45009", failure)
+		if failure.Kind != coordinator.FailedLater || failure.Code != "45009" || failure.Calls != 2 || failure.RetryIn <= 3*time.Minute {
+			t.Errorf("failure = %+v, want later, 45009, 2 calls, until midnight", failure)
 		}
-		failure = failing(t, s, ask(coordinator.ReasonRejected, current))
-		if failure.Code != "45009" || failure.Calls != 2 {
-			t.Errorf("after a report: failure = %+v, want 45009 after 2 calls", failure)
+	})
+	t.Run("say what becomes of the second call", func(t *testing.T) {
+		sandbox, s, current := forcesUsedUp(t)
+		inject(t, sandbox, wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40164, Skip: 1}) // the forced one gets 45009
+		failure := failing(t, s, ask(coordinator.ReasonForced, current))
+		if failure.Kind != coordinator.FailedRefused || failure.Code != "40164" || failure.Calls != 2 {
+			t.Errorf("failure = %+v, want refused, 40164, 2 calls", failure)
 		}
-		_ = sandbox
 	})
 	t.Run("take over what another has forced", func(t *testing.T) {
 		sandbox, s, current := forcesUsedUp(t)
@@ -151,9 +166,17 @@ func TestForcedRefreshesOfAStableToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		issue := fetch(t, s, ask(coordinator.ReasonRejected, current))
-		if issue.Token.Reveal() != theirs.Token || issue.Calls != 2 {
-			t.Errorf("the token in force was not brought; Calls = %d", issue.Calls)
+		for _, reason := range []coordinator.Reason{coordinator.ReasonForced, coordinator.ReasonRejected} {
+			issue := fetch(t, s, ask(reason, current))
+			if issue.Token.Reveal() != theirs.Token || issue.Calls != 2 {
+				t.Errorf("%s: the token in force was not brought; Calls = %d", reason, issue.Calls)
+			}
+		}
+	})
+	t.Run("take over the current token if none is held", func(t *testing.T) {
+		_, s, current := forcesUsedUp(t)
+		if issue := fetch(t, s, coordinator.FetchRequest{Reason: coordinator.ReasonForced}); !issue.Token.Equal(current.Token) {
+			t.Error("the token in force was not brought")
 		}
 	})
 }

@@ -138,3 +138,38 @@ func TestAFleetKeepsItsTokenThroughABadHour(t *testing.T) {
 		}
 	})
 }
+
+// WeChat's quota of forced refreshes is one of its own: without it, the token is renewed as
+// on every other day, and a report that is right brings the token that another has forced.
+func TestADayWhoseForcedRefreshesAreUsedUpGoesOn(t *testing.T) {
+	inFleet(t, wechat.Stable, func(f *fleet) {
+		if err := f.sandbox.Tune(func(k *wechattest.Knobs) { k.ForceDaily = 1 }); err != nil {
+			f.t.Fatal(err)
+		}
+		f.work(10 * time.Minute)
+		refresh := func() error {
+			ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+			defer cancel()
+			_, err := f.members[0].Refresh(ctx)
+			return err
+		}
+		if err := refresh(); err != nil {
+			f.t.Fatal(err)
+		}
+		for range 4 {
+			time.Sleep(time.Minute)
+			if err := refresh(); err == nil {
+				t.Error("a refresh that brought no other token was no failure")
+			}
+			if rejected := f.work(2 * time.Hour); rejected != 0 {
+				t.Errorf("%d calls met a dead token", rejected)
+			}
+		}
+		if _, err := f.sandbox.Rogue(appID, wechattest.StableChain); err != nil {
+			f.t.Fatal(err)
+		}
+		if rejected := f.work(30 * time.Minute); rejected != 1 {
+			t.Errorf("%d calls met the dead token, want 1", rejected)
+		}
+	})
+}
