@@ -95,8 +95,9 @@ func (r *refresh) ask(ctx context.Context) (FetchResult, error) {
 
 // repeated has the life of a token that the issuer has only repeated count from when
 // the token was stored first, and returns that instant; sent for any other token. The
-// end stays ahead of the next planned question, because the issuer has just answered
-// that the token lives.
+// token ends when it was known to end before, or earlier if less life is left by now: an
+// issuer that states the whole life each time tells nothing new. The end stays ahead of
+// the next planned question, because the issuer has just answered that the token lives.
 func (r refresh) repeated(c *CommitRequest, sent instant) (issued instant) {
 	if r.repeat != RepeatSame {
 		return sent
@@ -110,9 +111,10 @@ func (r refresh) repeated(c *CommitRequest, sent instant) (issued instant) {
 		return sent
 	}
 	const beyond = time.Minute // the margin, and time for the question
+	end := min(issued+instant(held.Lifetime()), sent+instant(c.Lifetime))
 	issued = max(issued, sent-instant(MaxLifetime-c.RefreshIn-beyond))
 	c.RefreshIn += time.Duration(sent - issued)
-	c.Lifetime = max(c.Lifetime, c.RefreshIn+beyond)
+	c.Lifetime = max(time.Duration(end-issued), c.RefreshIn+beyond)
 	if c.Repeated = r.reason.Demanded(); c.Repeated {
 		r.c.log.WarnContext(r.log, "the issuer repeated the token that was to be replaced: it says that the token is good. "+
 			"Either the report was wrong, or the issuer will replace the token by itself",

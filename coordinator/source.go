@@ -118,9 +118,9 @@ const (
 	RepeatKills Repeat = ""
 
 	// RepeatSame: while the token lives, the issuer answers the same one, so that asking
-	// again is harmless and cannot force a new one. The life that such an answer states
-	// is not believed if the token is the one that is held: it counts from when the
-	// token was first stored, and ends a little after the next planned question at the
+	// again is harmless and cannot force a new one. An answer with the token that is held
+	// cannot prolong its life: the token ends when it was known to end before, or earlier
+	// if less is left now, but a little after the next planned question at the
 	// earliest. So a token that the issuer replaces early is served for RefreshEvery at
 	// most. If the token was to be replaced on demand, Record.Repeated says that it was not;
 	// demands that come within Limits.MinInterval are answered with a *ThrottledError.

@@ -338,3 +338,14 @@ func TestATokenThatEndsEarlyIsReplacedByOneCall(t *testing.T) {
 		})
 	}
 }
+
+// The issuer of a repeated token states the life that is left, so its end is known.
+func TestATokenIsServedToItsEndWhileNoQuestionIsAnswered(t *testing.T) {
+	inFleet(t, twoApps(), []account{with("sales", "sales-secret")}, func(t *testing.T, f *fleet) {
+		sales := func(m *member) { f.work(m, "sales", "sales") }
+		const asked = 80 * time.Minute // at 30 and at 60
+		f.pass(asked, sales)
+		f.sandbox.Inject(wecomtest.Fault{Path: pathToken, Code: -1, Times: 1000})
+		f.pass(2*time.Hour-asked-time.Minute, sales)
+	})
+}
