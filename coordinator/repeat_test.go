@@ -82,6 +82,37 @@ func TestALifeCountsFromWhenTheTokenWasSeenFirstByAnyProcess(t *testing.T) {
 	})
 }
 
+// The issuer states the whole life each time, and its source asks to be left alone for as
+// long, also if a report has it asked early.
+func TestARepeatedTokenIsAskedForWhenItsKnownEndHasCome(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.ticket().Describes.RefreshEvery = 2 * time.Hour
+		f.source.RefreshIn = 2*time.Hour + time.Second
+		p := f.refresher()
+		f.token(p, time.Second)
+		for range 3 {
+			time.Sleep(25 * time.Minute)
+			if _, err := p.Invalidate(t.Context(), f.source.Current()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var dead time.Duration
+		for end := time.Now().Add(2 * time.Hour); time.Now().Before(end); time.Sleep(time.Second) {
+			s, ok := p.Peek()
+			switch {
+			case !ok:
+				t.Fatal("no token is served though the issuer answers")
+			case !f.source.Valid(s.Token):
+				dead += time.Second
+			}
+		}
+		if dead > 10*time.Second {
+			t.Errorf("a dead token was served for %v, want some seconds at most", dead)
+		}
+		f.wantCalls(1 + 3 + 1 + 1)
+	})
+}
+
 func TestAReportThatTheIssuerAnswersWithTheSameTokenLeadsToNoLoop(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.ticket()

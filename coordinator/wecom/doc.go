@@ -24,7 +24,8 @@
 // While a value lives, WeCom answers the same one again, with the life that is left or
 // with the whole, so asking twice is harmless and a refresh cannot force another.
 // WeCom may end a value early. The sources are therefore asked again long before the
-// end: every 30 minutes for a token, every 9 for a ticket.
+// end: every 30 minutes for a token, every 9 for a ticket, but those of suites just before
+// their end and just after it.
 //
 // # Wrong secrets
 //

@@ -4,18 +4,26 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/wecom/wecomtest"
 )
 
-// A suite and a corp of it over two lives, of which WeCom repeats each value to its end.
-// A dead value may be served for the seconds that WeCom's rounding and the fleet's
-// spread take: before its end WeCom gives no other.
 func TestATokenOfASuiteIsServedAtEachMoment(t *testing.T) {
-	const longest = 3 * time.Second
-	inProvider(t, nil, func(p *provider) {
+	t.Run("WeCom states the life that is left", func(t *testing.T) { servedAtEachMoment(t, false, 3*time.Second) })
+	t.Run("WeCom states the whole life", func(t *testing.T) { servedAtEachMoment(t, true, 8*time.Second) })
+}
+
+// servedAtEachMoment has suites and a corp of each over two lives, of which WeCom repeats
+// each value to its end. A dead value may be served for the seconds that WeCom's rounding
+// and the fleet's spread take: before its end WeCom gives no other.
+func servedAtEachMoment(t *testing.T, whole bool, longest time.Duration) {
+	t.Helper()
+	inProvider(t, func(k *wecomtest.Knobs) { k.AlwaysWhole = whole }, func(p *provider) {
 		p.install(thirdParty, 1)
+		p.install(customSuite, 1)
 		time.Sleep(time.Minute)
 		p.check("in the beginning")
-		names := []string{thirdParty, thirdParty + "." + corpName(1)}
+		names := []string{thirdParty, thirdParty + "." + corpName(1), customSuite, customSuite + "." + corpName(1)}
 		dead := map[string]time.Duration{}
 		for end := time.Now().Add(5 * time.Hour); time.Now().Before(end); time.Sleep(time.Second) {
 			synctest.Wait()
