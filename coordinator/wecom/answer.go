@@ -15,7 +15,8 @@ import (
 )
 
 // answer is what an answer says of the value that was asked for. Unlike WeChat's, an
-// answer that is damaged is worth nothing: asking again brings the same value.
+// answer that is damaged is worth nothing, because asking again brings the same value; but
+// see request.once.
 type answer struct {
 	code    int
 	message string
@@ -24,37 +25,49 @@ type answer struct {
 	members map[string]json.RawMessage
 }
 
-// parseAnswer reads the answer in body whose value is the member with this name.
-// Success is that there is a value: not every endpoint answers an errcode with it, and
-// some answer it empty with an errcode.
-func parseAnswer(body []byte, member string) (answer, error) {
-	a, err := parseObject(body)
-	if err != nil {
-		return answer{}, err
+// onceBody bounds an answer that comes once, in bytes: that of get_permanent_code lists
+// everybody who may see the app.
+const onceBody = 4 << 20
+
+// maxBody returns how long an answer to q may be, in bytes.
+func (q request) maxBody() int {
+	if q.once {
+		return onceBody
 	}
-	a.value, _ = source.Text(a.members[member])
+	return httpsource.MaxBody
+}
+
+// parse reads the answer to q in body. Success is that there is a value: not every
+// endpoint answers an errcode with it, and some answer it empty with an errcode.
+func (q request) parse(body []byte) (answer, error) {
+	a, err := parseObject(body, q.maxBody())
+	a.value, _ = source.Text(a.members[q.member])
 	switch {
+	case err != nil && (!q.once || a.value == ""):
+		return answer{}, err
 	case a.value != "" && !httpsource.Printable(a.value):
-		return answer{}, fmt.Errorf("%s with blanks, control or non-ASCII characters", member)
+		return answer{}, fmt.Errorf("%s with blanks, control or non-ASCII characters", q.member)
 	case a.value == "" && a.code == 0:
-		return answer{}, fmt.Errorf("neither %s nor an errcode", member)
+		return answer{}, fmt.Errorf("neither %s nor an errcode", q.member)
 	}
 	a.life = life(a.members["expires_in"])
 	return a, nil
 }
 
-// parseObject reads the object that body begins with, and its errcode.
-func parseObject(body []byte) (answer, error) {
-	body = httpsource.TrimMark(httpsource.Unzip(body, httpsource.MaxBody+1))
-	switch {
-	case len(body) > httpsource.MaxBody:
-		return answer{}, fmt.Errorf("more than %d bytes", httpsource.MaxBody)
-	case len(body) == 0, body[0] != '{':
+// parseObject reads the object that body begins with, and its errcode. Of one that is
+// broken, or longer than limit, it returns the members before the damage with the error.
+func parseObject(body []byte, limit int) (answer, error) {
+	body = httpsource.TrimMark(httpsource.Unzip(body, int64(limit)+1))
+	if len(body) == 0 || body[0] != '{' {
 		return answer{}, source.NoObject(body)
 	}
-	var a answer
-	if json.NewDecoder(bytes.NewReader(body)).Decode(&a.members) != nil {
-		return answer{}, source.ErrBroken
+	a := answer{members: make(map[string]json.RawMessage)}
+	err := a.readMembers(json.NewDecoder(bytes.NewReader(body)))
+	switch {
+	case len(body) > limit:
+		return a, fmt.Errorf("more than %d bytes", limit)
+	case err != nil:
+		return a, source.ErrBroken
 	}
 	code, _, err := source.Number(a.members["errcode"])
 	if err != nil || code != math.Trunc(code) || math.Abs(code) > math.MaxInt32 {
@@ -63,6 +76,28 @@ func parseObject(body []byte) (answer, error) {
 	a.code = int(code)
 	a.message, _ = source.Text(a.members["errmsg"])
 	return a, nil
+}
+
+// readMembers reads an object up to its end, or to where it is broken.
+func (a *answer) readMembers(d *json.Decoder) error {
+	if _, err := d.Token(); err != nil { // the brace
+		return err
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return err
+		}
+		if name, ok := name.(string); ok {
+			a.members[name] = value
+		}
+	}
+	_, err := d.Token()
+	return err
 }
 
 // life returns the time that expires_in states, 0 if that is missing or implausible. A

@@ -16,7 +16,8 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		a, err := parseAnswer(body, "access_token")
+		q := request{endpoint: endpoint{member: "access_token"}}
+		a, err := q.parse(body)
 		switch {
 		case err != nil:
 			if a.value != "" || a.code != 0 {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 	"github.com/zhongkong/zhongkong/coordinator/internal/tokencall"
 )
@@ -73,7 +74,7 @@ func (p Prober) send(ctx context.Context, path string, query url.Values, secrets
 	if err := gatewayError(resp); err != nil {
 		return answer{}, fmt.Errorf("wecom: probe: %w", err)
 	}
-	a, err := parseObject(resp.Body)
+	a, err := parseObject(resp.Body, httpsource.MaxBody)
 	switch {
 	case err != nil:
 		return answer{}, fmt.Errorf("wecom: probe: answered %w", err)

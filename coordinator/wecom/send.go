@@ -40,6 +40,7 @@ type request struct {
 	body       any       // sent as JSON; nil: it is a GET
 	secrets    []string  // which no error may hold
 	sendBefore time.Time // it is not sent from then on; zero: no bound
+	once       bool      // the answer comes once: what is whole of a damaged one counts
 }
 
 // send makes one request. Its answer has a value.
@@ -57,12 +58,12 @@ func (s *service) send(ctx context.Context, q request) (answer, *coordinator.Fet
 		err = errors.New("the request cannot be made") // err holds the URL
 		return answer{}, s.transportFailed(q, &httpsource.Error{Err: err})
 	}
-	response, err := s.client.Do(req, httpsource.MaxBody+1)
+	response, err := s.client.Do(req, int64(q.maxBody())+1)
 	var broken *httpsource.Error
 	if errors.As(err, &broken) && response == nil {
 		return answer{}, s.transportFailed(q, broken)
 	}
-	a, err := parseAnswer(response.Body, q.member)
+	a, err := q.parse(response.Body)
 	switch {
 	case err != nil && broken != nil:
 		return answer{}, s.transportFailed(q, broken)

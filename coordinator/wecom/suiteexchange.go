@@ -189,6 +189,7 @@ func (s *Suite) exchange(running context.Context, name string, p presentation) e
 		body:       map[string]string{"auth_code": p.code.Token.Reveal()},
 		secrets:    []string{p.code.Token.Reveal(), p.suiteToken.Reveal()},
 		sendBefore: p.sendBefore,
+		once:       true,
 	})
 	if failure == nil {
 		corpID, err := corpOf(a)

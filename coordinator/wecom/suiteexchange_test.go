@@ -124,6 +124,32 @@ func TestAMarkThatWasStoredIsFoundAgainThoughItsAnswerWasLost(t *testing.T) {
 	})
 }
 
+// A large corp's answer lists everybody who may see the app, and a gateway may cut it.
+func TestAPermanentCodeIsTakenFromAnAnswerHoweverLongOrCut(t *testing.T) {
+	for name, c := range map[string]struct{ users, cut int }{
+		"long":         {5_000, 0},
+		"cut":          {10, 1},
+		"long and cut": {5_000, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inProvider(t, func(k *wecomtest.Knobs) { k.AllowUsers = c.users }, func(p *provider) {
+				time.Sleep(time.Minute)
+				if c.cut > 0 {
+					p.sandbox.Inject(wecomtest.Fault{Path: pathExchange, Times: 2, Cut: c.cut})
+				}
+				p.install(thirdParty, 1)
+				p.install(customSuite, 1)
+				time.Sleep(time.Minute)
+				p.check("after the exchange")
+				p.codes()
+				if all, _ := p.calls(pathExchange, 0); all != 2 {
+					p.Errorf("%d exchanges, want one for each suite", all)
+				}
+			})
+		})
+	}
+}
+
 // spool is a GrantSpool in memory.
 type spool struct {
 	mu      sync.Mutex

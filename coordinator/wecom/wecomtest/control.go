@@ -142,6 +142,7 @@ type Fault struct {
 	Body    string // an answer instead of WeCom's
 	Dial    bool   // no connection is made; in process only, else as Reset
 	Reset   bool   // the call is carried out, and the connection breaks before the answer
+	Cut     int    // the call is carried out, and the answer lacks so many bytes at its end
 }
 
 // Inject adds a fault.

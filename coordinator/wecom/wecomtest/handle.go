@@ -63,8 +63,11 @@ func (s *Server) answer(r *request) (out reply, f *Fault) {
 	defer s.mu.Unlock()
 	f = s.fault(r.path)
 	switch {
-	case f == nil || f.Reset:
+	case f == nil || f.Reset || f.Cut > 0:
 		out = s.carryOut(r)
+		if f != nil {
+			out.body = out.body[:max(0, len(out.body)-f.Cut)]
+		}
 	case f.Code != 0 && f.Message != "":
 		out = object(map[string]any{"errcode": f.Code, "errmsg": f.Message})
 	case f.Code != 0:

@@ -44,6 +44,10 @@ type Knobs struct {
 	// than the first that get_corp_token answers; both live.
 	ExchangeTokenDiffers bool
 
+	// AllowUsers is how many users the answer to get_permanent_code lists who may see the
+	// app. A large corp's answer is long.
+	AllowUsers int
+
 	// WrongSecrets within an hour from one address block it for BlockFor, for all corps
 	// and apps. WeCom says "several" and an hour.
 	WrongSecrets int

@@ -1,6 +1,7 @@
 package wecomtest
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -160,7 +161,13 @@ func (s *Server) getPermanentCode(r *request, u *suite) reply {
 		"auth_user_info": map[string]any{"userid": "zhangsan", "name": "张三"},
 	}
 	if r.path == pathPermanentCode {
-		members["auth_info"] = map[string]any{"agent": []any{map[string]any{"agentid": in.app.AgentID, "name": u.SuiteID}}}
+		users := make([]string, s.knobs.AllowUsers)
+		for i := range users {
+			users[i] = fmt.Sprintf("zhangsan-%06d", i)
+		}
+		members["auth_info"] = map[string]any{"agent": []any{map[string]any{
+			"agentid": in.app.AgentID, "name": u.SuiteID, "privilege": map[string]any{"level": 1, "allow_user": users},
+		}}}
 		if !u.Custom {
 			token := s.corpToken(u, in)
 			members["access_token"], members["expires_in"] = token.Value, int(token.ExpiresAt.Sub(s.now()).Seconds())
