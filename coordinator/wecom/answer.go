@@ -103,8 +103,8 @@ func (a *answer) readMembers(d *json.Decoder) error {
 // life returns the time that expires_in states, 0 if that is missing or implausible. A
 // value in its last second is stated to have 0.
 func life(expiresIn json.RawMessage) time.Duration {
-	seconds, _, err := source.Number(expiresIn)
-	if expiresIn == nil || err != nil || seconds < 0 || seconds > coordinator.MaxLifetime.Seconds() {
+	seconds, present, err := source.Number(expiresIn)
+	if !present || err != nil || seconds < 0 || seconds > coordinator.MaxLifetime.Seconds() {
 		return 0
 	}
 	return max(time.Duration(seconds*float64(time.Second)), time.Second)
