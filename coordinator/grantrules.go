@@ -372,9 +372,12 @@ type Received struct {
 }
 
 // WithReceived adds a pushed token, which is a consent of the issuer's; the last few are
-// kept. added is false for one that is there already, or that is older than all of those.
+// kept. If it is there already, or older than all of those, WithReceived returns g as it
+// was, and false.
 func (g Grant) WithReceived(r Received, now time.Time) (_ Grant, added bool) {
-	if slices.ContainsFunc(g.Tokens, func(t GrantToken) bool { return t.Token.Equal(r.Token) }) {
+	before := g
+	isIt := func(t GrantToken) bool { return t.Token.Equal(r.Token) }
+	if slices.ContainsFunc(g.Tokens, isIt) {
 		return g, false
 	}
 	g = g.next()
@@ -382,6 +385,9 @@ func (g Grant) WithReceived(r Received, now time.Time) (_ Grant, added bool) {
 	slices.SortStableFunc(g.Tokens, func(a, b GrantToken) int { return a.At.Compare(b.At) })
 	if n := len(g.Tokens); n > maxReceived {
 		g.Tokens = slices.Delete(g.Tokens, 0, n-maxReceived)
+	}
+	if !slices.ContainsFunc(g.Tokens, isIt) {
+		return before, false
 	}
 	// The names follow the issuer's order: the newest is the last.
 	fence := max(g.Consent+1, Fence(now.UnixMicro()))
@@ -392,5 +398,5 @@ func (g Grant) WithReceived(r Received, now time.Time) (_ Grant, added bool) {
 		g.Tokens[i].Fence = fence + Fence(i)
 	}
 	g.Presentations, g.ObtainedAt, g.Consent = nil, now, g.Newest()
-	return g, slices.ContainsFunc(g.Tokens, func(t GrantToken) bool { return t.Token.Equal(r.Token) })
+	return g, true
 }

@@ -295,8 +295,12 @@ func TestOfPushedTokensTheNewestByTheIssuersTimeIsCurrent(t *testing.T) {
 	w.wantNone(GrantNone, false)
 	for _, minute := range []int{10, 30, 20, 40, 0, 50} {
 		r := Received{Token: NewToken(time.Duration(minute).String()), At: grantEpoch.Add(time.Duration(minute) * time.Minute), Life: time.Hour}
-		w.Grant, _ = w.WithReceived(r, w.now)
-		if _, again := w.WithReceived(r, w.now); again {
+		before := w.Version
+		var added bool
+		if w.Grant, added = w.WithReceived(r, w.now); added != (w.Version > before) {
+			t.Errorf("the push of minute %d was added: %t; the version is %d after %d", minute, added, w.Version, before)
+		}
+		if again, added := w.WithReceived(r, w.now); added || again.Version != w.Version {
 			t.Errorf("the push of minute %d was added twice", minute)
 		}
 	}
