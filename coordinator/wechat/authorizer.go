@@ -155,7 +155,7 @@ func (s *AuthorizerSource) presentListed(
 	case err != nil:
 		unread := *err // which the list keeps for others
 		unread.Message = failure.Error() + "; " + err.Message
-		return "", issued{}, &unread
+		return "", issued{}, f.failed(&unread)
 	case refresh == "":
 		return "", issued{}, f.failed(failure)
 	}

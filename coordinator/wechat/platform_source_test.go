@@ -247,6 +247,21 @@ func TestTheListHasTheRefreshTokenOfALostExchange(t *testing.T) {
 	})
 }
 
+func TestEachCallIsCountedWhileTheListFails(t *testing.T) {
+	inPlatform(t, func(p *playsPlatform) {
+		if _, err := p.Inject(wechattest.Fault{Kind: wechattest.FaultErrcode, Path: "/cgi-bin/component/api_get_authorizer_list", Code: -1}); err != nil {
+			p.Fatal(err)
+		}
+		for _, calls := range []int{2, 1} { // the list is not asked for again at once
+			before := len(p.Calls())
+			failure := p.failure(second(p.fetch("wxa", AuthorizationCode, "queryauthcode@@@unknown")), coordinator.FailedBusy, -1)
+			if made := len(p.Calls()) - before; failure.Calls != calls || made != calls {
+				p.Errorf("%d calls are counted of %d, want %d", failure.Calls, made, calls)
+			}
+		}
+	})
+}
+
 func total(byDay map[string]int) (n int) {
 	for _, calls := range byDay {
 		n += calls
