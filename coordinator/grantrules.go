@@ -330,17 +330,28 @@ type Consent struct {
 	Form  string
 
 	// At is when it was given, by the issuer's clock, if an event of the issuer tells of
-	// it: events may come in any order. Zero: a person gives it now.
+	// it: events may come in any order. Zero, or not a CredibleTime: it is given now.
 	At time.Time
 
 	// How long the grant lives if it is not used, and altogether; 0: not known.
 	Idle, Ends time.Duration
 }
 
+// CredibleTime returns at, an instant that an issuer has stated, or zero if it is before
+// 1970 or more than MaxFenceAhead after now, an instant of the store's clock: in another
+// unit, say. All later events would count as older ones.
+func CredibleTime(at, now time.Time) time.Time {
+	if at.Before(time.Unix(0, 0)) || at.After(now.Add(MaxFenceAhead)) {
+		return time.Time{}
+	}
+	return at
+}
+
 // Consented replaces all tokens and presentations under a new fence. It returns g, and
 // changes nothing, if the consent's At is not after that of the one there is, and if its
 // token is there, or was used up since: it was stored before, though no one said so.
 func (g Grant) Consented(c Consent, now time.Time) Grant {
+	c.At = CredibleTime(c.At, now)
 	stale := !c.At.After(g.ConsentedAt)
 	if c.At.IsZero() {
 		i := slices.IndexFunc(g.Tokens, func(t GrantToken) bool { return t.Token.Equal(c.Token) })
@@ -367,7 +378,7 @@ func (g Grant) Consented(c Consent, now time.Time) Grant {
 // Received is a token that the issuer has pushed.
 type Received struct {
 	Token Token
-	At    time.Time     // by the issuer's clock: the newest wins, in whatever order they come
+	At    time.Time     // by the issuer's clock: the newest wins, in whatever order they come. Zero, or not a CredibleTime: now
 	Life  time.Duration // from when it was received
 }
 
@@ -379,6 +390,9 @@ func (g Grant) WithReceived(r Received, now time.Time) (_ Grant, added bool) {
 	isIt := func(t GrantToken) bool { return t.Token.Equal(r.Token) }
 	if slices.ContainsFunc(g.Tokens, isIt) {
 		return g, false
+	}
+	if r.At = CredibleTime(r.At, now); r.At.IsZero() {
+		r.At = now
 	}
 	g = g.next()
 	g.Tokens = append(g.Tokens, GrantToken{Token: r.Token, At: r.At, Until: now.Add(r.Life)})

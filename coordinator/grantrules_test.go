@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"time"
 )
@@ -309,6 +310,28 @@ func TestOfPushedTokensTheNewestByTheIssuersTimeIsCurrent(t *testing.T) {
 	w.present(time.Duration(40).String(), false)
 	w.wait(time.Hour)
 	w.wantNone(GrantDead, false)
+}
+
+// An issuer that states its times in another unit must neither stop a process nor have
+// all later events count as older ones.
+func TestATimeOfTheIssuersThatCannotBeIsNotKnown(t *testing.T) {
+	for _, seconds := range []int64{grantEpoch.Unix() * 1000, grantEpoch.Add(25 * time.Hour).Unix(), 1 << 40, math.MaxInt64, math.MinInt64, -1} {
+		at := time.Unix(seconds, 0)
+		w := &grantWalk{T: t, rules: free, now: grantEpoch}
+		w.Grant, _ = w.WithReceived(Received{Token: NewToken("first"), At: at, Life: time.Hour}, w.now)
+		EncodeGrant(w.Grant)
+		w.wait(time.Minute)
+		w.Grant, _ = w.WithReceived(Received{Token: NewToken("second"), At: w.now, Life: time.Hour}, w.now)
+		w.present("second", false)
+
+		w = &grantWalk{T: t, rules: free, now: grantEpoch}
+		w.Grant = w.Consented(Consent{Token: NewToken("first"), At: at}, w.now)
+		EncodeGrant(w.Grant)
+		w.present("first", false)
+		w.wait(time.Minute)
+		w.Grant = w.Consented(Consent{Token: NewToken("second"), At: w.now}, w.now)
+		w.present("second", false)
+	}
 }
 
 func TestAGrantIsWrittenDownWhole(t *testing.T) {

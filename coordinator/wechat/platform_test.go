@@ -82,6 +82,30 @@ func TestEventsInAnyOrderAndTwiceEndTheSame(t *testing.T) {
 	})
 }
 
+// The times of events and of the list are a thousand times what they should be.
+func TestTimesOfWeChatsThatCannotBeStopNobody(t *testing.T) {
+	inPlatformFleet(t, nil, func(f *platformFleet) {
+		if err := f.Tune(func(k *wechattest.Knobs) { k.EventMilliseconds = true }); err != nil {
+			f.Fatal(err)
+		}
+		time.Sleep(11 * time.Minute) // the next verify ticket
+		f.authorize("wxa")
+		f.authorize("wxb")
+		time.Sleep(time.Minute)
+		f.alive("after two authorizations")
+		f.unauthorize("wxb")
+		time.Sleep(25 * time.Hour) // the list is read
+		f.alive("a day later")
+		if err := f.Tune(func(k *wechattest.Knobs) { k.EventMilliseconds = false }); err != nil {
+			f.Fatal(err)
+		}
+		f.authorize("wxb")
+		f.unauthorize("wxa")
+		time.Sleep(time.Minute)
+		f.alive("when the times are right again")
+	})
+}
+
 func TestEventsOfOneSecondAreOrderedAsTheyCome(t *testing.T) {
 	inPlatformFleet(t, nil, func(f *platformFleet) {
 		time.Sleep(time.Minute)

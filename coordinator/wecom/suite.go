@@ -235,6 +235,7 @@ func newest(g coordinator.Grant) coordinator.GrantToken {
 // WeCom says.
 func consented(g coordinator.Grant, code coordinator.Token, at, now time.Time) (_ coordinator.Grant, changed bool) {
 	held, since := newest(g), g.ConsentedAt
+	at = coordinator.CredibleTime(at, now)
 	switch {
 	case !at.IsZero() && at.Before(since), code.IsZero() && !at.After(since):
 		return g, false

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -134,7 +135,7 @@ func TestAnInstallationThatArrivesAfterItsCancellationIsNone(t *testing.T) {
 	inProvider(t, nil, func(p *provider) {
 		suite := p.processes[0].suites[thirdParty]
 		query, body := event(p.T, thirdParty, []string{"SuiteId", "InfoType", "TimeStamp", "AuthCorpId"}, msgcrypt.Fields{
-			"SuiteId": thirdParty, "InfoType": "cancel_auth", "TimeStamp": "4000000000", "AuthCorpId": corpName(1),
+			"SuiteId": thirdParty, "InfoType": "cancel_auth", "TimeStamp": strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10), "AuthCorpId": corpName(1),
 		})
 		if _, err := suite.Callback(p.Context(), http.MethodPost, query, body); err != nil {
 			p.Fatal(err)

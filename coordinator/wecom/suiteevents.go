@@ -159,7 +159,7 @@ func (s *Suite) takeAuthCode(ctx context.Context, code string, at time.Time) err
 		}
 		settled = false
 		g = g.Consented(coordinator.Consent{Token: coordinator.NewToken(code)}, now)
-		g.Tokens[0].At, g.Tokens[0].Until = at, now.Add(authCodeLife)
+		g.Tokens[0].At, g.Tokens[0].Until = coordinator.CredibleTime(at, now), now.Add(authCodeLife)
 		return g, true
 	})
 	if err != nil || settled {

@@ -242,7 +242,7 @@ func (s *Server) authorizerList(r *request, c *component, q componentAsking) rep
 		List  []listed `json:"list"`
 	}{len(all), make([]listed, 0, len(page))}
 	for _, a := range page {
-		l := listed{AppID: a.AppID, AuthTime: a.at.Unix()}
+		l := listed{AppID: a.AppID, AuthTime: s.eventTime(a.at)}
 		if a.queried {
 			l.RefreshToken = a.refreshToken
 		}

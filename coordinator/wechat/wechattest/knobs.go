@@ -80,6 +80,7 @@ type Knobs struct {
 
 	ComponentGrace      time.Duration // how long a superseded component_access_token stays valid
 	AuthorizerGrace     time.Duration // the same for an authorizer_access_token
+	EventMilliseconds   bool          // the times in events and in api_get_authorizer_list are in ms
 	RefreshTokenRotates bool          // api_authorizer_token answers another refresh token, and the old one ends after Grace
 	VerifyTicketTTL     time.Duration // lifetime of a verify ticket
 	AuthCodeTTL         time.Duration // of an authorization_code
@@ -268,6 +269,7 @@ func (k *Knobs) table() []knob {
 		atLeast("ticket_type_code", &k.TicketTypeCode, 1),
 		atLeast("component_grace", &k.ComponentGrace, 0),
 		atLeast("authorizer_grace", &k.AuthorizerGrace, 0),
+		free("event_milliseconds", &k.EventMilliseconds),
 		free("refresh_token_rotates", &k.RefreshTokenRotates),
 		atLeast("verify_ticket_ttl", &k.VerifyTicketTTL, time.Second),
 		atLeast("auth_code_ttl", &k.AuthCodeTTL, time.Second),

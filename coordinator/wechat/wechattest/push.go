@@ -173,17 +173,25 @@ func (s *Server) compose(p *push, fault PushFault) msgcrypt.Push {
 		c.AppID = "wx0000000000000000"
 		codec, _ = c.codecOf(c.EncodingAESKey) // the key is valid: there is a codec of it
 	}
-	sent := codec.Seal(p.message(), s.nowLocked())
+	sent := codec.Seal(p.message(s.eventTime(p.Created)), s.nowLocked())
 	if fault.Kind == PushSignature {
 		sent.Signature = s.randomHex(20)
 	}
 	return sent
 }
 
+// eventTime is a time as events and the list have it. The caller holds mu.
+func (s *Server) eventTime(at time.Time) int64 {
+	if s.knobs.EventMilliseconds {
+		return at.UnixMilli()
+	}
+	return at.Unix()
+}
+
 // message is the event as it is before it is encrypted.
-func (p *push) message() []byte {
+func (p *push) message(created int64) []byte {
 	fields := msgcrypt.Fields{
-		"AppId": p.Component, "CreateTime": strconv.FormatInt(p.Created.Unix(), 10), "InfoType": p.InfoType, "AuthorizerAppid": p.AppID,
+		"AppId": p.Component, "CreateTime": strconv.FormatInt(created, 10), "InfoType": p.InfoType, "AuthorizerAppid": p.AppID,
 	}
 	switch p.InfoType {
 	case VerifyTicket:
