@@ -66,7 +66,7 @@ func (g *grant) rest() coordinator.FetchResult {
 	return coordinator.FetchResult{Grant: g.refresh, GrantIdle: g.grantIdle, GrantEnds: g.grantEnds, Calls: 1}
 }
 
-var tooLong = fmt.Errorf("more than %d bytes", httpsource.MaxBody)
+var errTooLong = fmt.Errorf("more than %d bytes", httpsource.MaxBody)
 
 // members are those of the answer's JSON object, or the parameters of a form.
 type members map[string]json.RawMessage
@@ -83,12 +83,12 @@ func (r reply) members() (members, error) {
 		m = make(members)
 		_ = source.ReadObject(body, func(name string, value json.RawMessage) { m[name] = value })
 		if len(body) > httpsource.MaxBody {
-			return m, tooLong
+			return m, errTooLong
 		}
 		return m, source.ErrBroken
 	}
 	if len(body) > httpsource.MaxBody {
-		return nil, tooLong
+		return nil, errTooLong
 	}
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if media == "application/x-www-form-urlencoded" || media == "text/plain" {

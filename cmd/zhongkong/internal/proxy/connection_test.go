@@ -211,7 +211,7 @@ func TestABodyThatDoesNotComeByHTTP2IsGivenUp(t *testing.T) {
 		s := newStage(t, routeTo(t, "http://api.test", "bearer"), &fixed{}, nil)
 		_, client := serveInBubble(t, s, 2)
 		body, writer := io.Pipe()
-		defer writer.Close()
+		defer func() { _ = writer.Close() }()
 		req, _ := http.NewRequest(http.MethodPost, "http://zk.test/proxy/crm/x", body)
 		req.ContentLength = 10
 		req.Header.Set("Authorization", basic)
@@ -270,7 +270,7 @@ func TestATransportMayReadABodyForLongerThanTheCallLasts(t *testing.T) {
 		s := newStage(t, routeTo(t, "http://api.test", "bearer"), &fixed{}, func(c *Config) { c.Base = early })
 		_, client := serveInBubble(t, s, 2)
 		body, writer := io.Pipe()
-		defer writer.Close()
+		defer func() { _ = writer.Close() }()
 		req, _ := http.NewRequest(http.MethodPost, "http://zk.test/proxy/crm/x", body)
 		req.Header.Set("Authorization", basic)
 		resp, err := client.Do(req)
