@@ -96,10 +96,11 @@ func (r *refresh) ask(ctx context.Context) (FetchResult, error) {
 // repeated has the life of a token that the issuer has only repeated count from when
 // the token was stored first, and returns that instant; sent for any other token. The
 // token ends when it was known to end before, or earlier if less life is left by now: an
-// issuer that states the whole life each time tells nothing new. A question that is
-// planned for after that end comes just after it. The end stays ahead of the next
-// question, because the issuer has just answered that the token lives.
-func (r refresh) repeated(c *CommitRequest, sent instant) (issued instant) {
+// issuer that states the whole life each time tells nothing new, and a life that is a guess
+// (doubted) neither. A question that is planned for after the end of a life that is stated as
+// a whole comes just after it. The end stays ahead of the next question, because the issuer
+// has just answered that the token lives.
+func (r refresh) repeated(c *CommitRequest, sent instant, doubted bool) (issued instant) {
 	if r.repeat != RepeatSame {
 		return sent
 	}
@@ -115,9 +116,13 @@ func (r refresh) repeated(c *CommitRequest, sent instant) (issued instant) {
 		beyond = time.Minute     // the margin, and time for the question
 		after  = 5 * time.Second // the issuer's rounding, and how long its first answer took
 	)
-	end := min(issued+instant(held.Lifetime()), sent+instant(c.Lifetime))
-	if whole := issued + instant(c.Lifetime); whole > sent { // the end, if the whole life is stated
+	end, stated := issued+instant(held.Lifetime()), sent+instant(c.Lifetime)
+	whole := issued + instant(c.Lifetime) // the end, if the whole life is stated
+	if stated > end+instant(after) && whole > sent {
 		c.RefreshIn = min(c.RefreshIn, time.Duration(whole-sent)+after)
+	}
+	if !doubted {
+		end = min(end, stated)
 	}
 	issued = max(issued, sent-instant(MaxLifetime-c.RefreshIn-beyond))
 	c.RefreshIn += time.Duration(sent - issued)

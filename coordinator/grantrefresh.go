@@ -69,8 +69,7 @@ func (r refresh) unsettled(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.c.cfg.LockTTL)
 	defer cancel()
-	read, err := grants.LoadGrant(ctx, r.a.name)
-	r.c.reached(err)
+	read, err := r.c.loadGrant(ctx, grants, r.a.name, r.grant, r.a.grantMemory())
 	if err != nil || read.SettledIn == 0 {
 		return false
 	}

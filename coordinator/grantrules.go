@@ -378,7 +378,7 @@ func (g Grant) Consented(c Consent, now time.Time) Grant {
 // Received is a token that the issuer has pushed.
 type Received struct {
 	Token Token
-	At    time.Time     // by the issuer's clock: the newest wins, in whatever order they come. Zero, or not a CredibleTime: now
+	At    time.Time     // by the issuer's clock: the newest wins, in whatever order they come. Zero, or not a CredibleTime: it is the newest
 	Life  time.Duration // from when it was received
 }
 
@@ -393,6 +393,9 @@ func (g Grant) WithReceived(r Received, now time.Time) (_ Grant, added bool) {
 	}
 	if r.At = CredibleTime(r.At, now); r.At.IsZero() {
 		r.At = now
+		if n := len(g.Tokens); n > 0 && g.Tokens[n-1].At.After(now) { // the store's clock has gone back
+			r.At = g.Tokens[n-1].At
+		}
 	}
 	g = g.next()
 	g.Tokens = append(g.Tokens, GrantToken{Token: r.Token, At: r.At, Until: now.Add(r.Life)})

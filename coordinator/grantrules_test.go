@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -310,6 +311,30 @@ func TestOfPushedTokensTheNewestByTheIssuersTimeIsCurrent(t *testing.T) {
 	w.present(time.Duration(40).String(), false)
 	w.wait(time.Hour)
 	w.wantNone(GrantDead, false)
+}
+
+func TestAPushIsTheNewestThoughTheStoresClockHasGoneBackByMoreThanADay(t *testing.T) {
+	w := &grantWalk{T: t, rules: free, now: grantEpoch}
+	push := func(name string, at time.Time) {
+		t.Helper()
+		var added bool
+		if w.Grant, added = w.WithReceived(Received{Token: NewToken(name), At: at, Life: 12 * time.Hour}, w.now); !added {
+			t.Errorf("%s was not added", name)
+		}
+	}
+	for i := range maxReceived {
+		push(fmt.Sprint("before", i), w.now)
+		w.wait(10 * time.Minute)
+	}
+	issuer := w.now
+	w.now = w.now.Add(-25 * time.Hour)
+	for i := range 2 * maxReceived {
+		push(fmt.Sprint("after", i), issuer)
+		w.present(fmt.Sprint("after", i), false)
+		w.Grant, _ = w.Withdraw(w.fence)
+		w.wait(10 * time.Minute)
+		issuer = issuer.Add(10 * time.Minute)
+	}
 }
 
 // An issuer that states its times in another unit must neither stop a process nor have

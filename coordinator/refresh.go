@@ -70,7 +70,7 @@ func (r refresh) run(ctx context.Context) error {
 			Attempt: attempt, Reason: r.reason, AskedBy: r.askedBy, Token: result.Token, Lifetime: result.Lifetime,
 			RefreshIn: r.refreshIn(result), Took: took, Calls: result.Calls, Attributes: result.Attributes,
 		}
-		return r.commit(ctx, stopping, c, r.repeated(&c, sent))
+		return r.commit(ctx, stopping, c, r.repeated(&c, sent, result.Doubt != ""))
 	})
 }
 

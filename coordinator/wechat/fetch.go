@@ -30,9 +30,9 @@ const (
 
 	// usedUpRetry is how long calls wait after a forced refresh that WeChat did not carry
 	// out because the day's are used up. It binds the schedule too, whose call must come
-	// between the rollover and the end; and it is above a minute, so that those who report
-	// the token meanwhile are answered without a call.
-	usedUpRetry = 2 * time.Minute
+	// between the rollover and the end. Those who report the token in the meantime are
+	// answered without a call but in its last minute.
+	usedUpRetry = 3 * time.Minute
 )
 
 // fetch is one call of a source's Fetch: up to three requests and their outcome.

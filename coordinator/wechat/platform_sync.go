@@ -31,7 +31,7 @@ func (p *Platform) sync(ctx context.Context) error {
 		switch {
 		case p.holdsGood(a.appID):
 		case a.refresh == "":
-			if p.followed[a.appID] == nil && time.Since(a.at) > pushInterval { // else its code may be about to be exchanged
+			if p.followed[a.appID] == nil && time.Since(coordinator.CredibleTime(a.at, time.Now())) > pushInterval { // else its code may be about to be exchanged
 				unreadable = append(unreadable, a.appID)
 			}
 		default:
