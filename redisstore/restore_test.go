@@ -66,5 +66,10 @@ func TestARepeatedCommitOrRestoreIsWrittenToBeConfirmed(t *testing.T) {
 		if changes() == before {
 			t.Errorf("%s writes nothing when it is repeated", name)
 		}
+		server.MustDo(t, "config", "set", "maxmemory", "1")
+		if got, err := repeat(); err != nil || !got.Token.Equal(stored.Token) {
+			t.Errorf("%s, repeated when the memory is full, = %+v, %v", name, got, err)
+		}
+		server.MustDo(t, "config", "set", "maxmemory", "0")
 	}
 }

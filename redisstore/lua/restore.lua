@@ -27,8 +27,8 @@ if fault then return redis.error_reply(fault) end
 
 if stored >= generation then
   -- Written once more, to have it confirmed: WAIT counts only what its own connection has
-  -- written.
-  redis.call('HSET', KEYS[1], 'generation', token[2])
+  -- written. A server whose memory is full refuses that: the token is stored all the same.
+  redis.pcall('HSET', KEYS[1], 'generation', token[2])
   token[9] = fields[2]
   return { 'stored', now_text, token }
 end
