@@ -3,6 +3,7 @@ package coordinator_test
 import (
 	"crypto/rand"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,6 +90,39 @@ func TestAProcessThatStartsOnAnEmptyStoreGetsTheTokenThatAnotherHas(t *testing.T
 			})
 		})
 	}
+}
+
+// Somebody removes the key of the grant alone: no reading of the account tells of it.
+func TestAGrantThatWasRemovedByHandIsPutBackWithoutALoop(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		var removed atomic.Pointer[sightings] // of the process from whose store it is removed
+		var readings atomic.Int32
+		f.rules = func(s *gatedStore) {
+			s.reading = func(r coordinator.GrantReading) coordinator.GrantReading {
+				if seen := removed.Load(); seen != nil && seen.count(coordinator.RestoredGrant) == 0 {
+					readings.Add(1)
+					return coordinator.GrantReading{Now: r.Now, SettledIn: 30 * time.Second}
+				}
+				return r
+			}
+		}
+		p := f.start()
+		f.issuer.fault(slices.Repeat([]grantFault{{kind: coordinator.FailedBusy}}, 5)...)
+		f.consent(p) // and no token comes
+		f.until(func() (all bool) {
+			f.issuer.set(func() { all = len(f.issuer.next) == 0 })
+			return all
+		})
+		time.Sleep(100 * time.Millisecond)
+		removed.Store(p.seen)
+		f.until(func() bool { return p.seen.count(coordinator.RestoredGrant) == 1 })
+		if n := readings.Load(); n > 1 {
+			t.Errorf("the grant was read %d times before it was put back", n)
+		}
+		f.token(p, time.Minute)
+		time.Sleep(time.Minute)
+		f.wantKept()
+	})
 }
 
 func TestAConsentEndsThePauseThoughTheGrantWasReadBefore(t *testing.T) {

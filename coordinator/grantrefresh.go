@@ -229,10 +229,10 @@ func (r *refresh) replaySoon(cause *FetchError, stored GrantReading) *FetchError
 // pass is cut short: a request too early costs little, and the grant may be lost with the window.
 func replayIn(asked, left time.Duration, tries int) time.Duration {
 	switch {
-	case left <= 0, asked > 0 && asked < left:
+	case left <= 0:
 		return asked
 	case asked > 0:
-		return max(left*3/4, storeRetryFirst)
+		return max(min(asked, left*3/4), storeRetryFirst)
 	}
 	return max(min(backoff(FailedUnknown, tries, 0, 0), left/4), storeRetryFirst)
 }
