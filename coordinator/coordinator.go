@@ -102,8 +102,8 @@ var ErrRunning = errors.New("coordinator: already running")
 // more. The answer to a call that may use up a grant is awaited for up to 40
 // seconds instead. If the store is away then, Run goes on for ten seconds if the
 // Spool has the answer, and for a minute if only this process has it. The try that
-// is under way at the end of these times is finished. StopTime says what to allow for
-// all of it. The error is nil unless the coordinator was running already.
+// is under way at the end of these times is finished. StopTime says what to allow
+// for it. The error is nil unless the coordinator was running already.
 func (c *Coordinator) Run(ctx context.Context) error {
 	if !c.run.TryLock() {
 		return ErrRunning

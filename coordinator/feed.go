@@ -248,7 +248,11 @@ type reading struct {
 
 // read returns what has changed since the cursor and moves it.
 func (f *feed) read(ctx context.Context) (r reading, err error) {
-	cursor, told := f.cursors.Load(), f.told()
+	cursor := f.cursors.Load()
+	var told map[string]uint64
+	if cursor != 0 {
+		told = f.told()
+	}
 	for more := true; more; {
 		f.take(ctx)
 		if f.cursors.Load() == 0 {
@@ -329,7 +333,7 @@ func (f *feed) unheard(r reading) (lost []*Account) {
 			known = append(known, a)
 		}
 	}
-	if r.whole {
+	if r.whole || f.cursors.Load() == 0 { // without a cursor nothing compares them
 		f.heard[0], f.heard[1] = nil, f.heard[0]
 	}
 	f.mu.Unlock()

@@ -10,7 +10,8 @@ const storeGrace = 5 * time.Second
 // or from the call of Drain, until it exits, with the accounts that there are now. By
 // default that is
 //
-//	 15 s   to finish a call and to store its token: FetchTimeout and 5 s
+//	 15 s   to finish a call and to store its token: FetchTimeout and 5 s, in which the
+//	        store can be reached
 //	 55 s   if an account needs a grant: an answer is awaited for up to 40 s, and is in
 //	        the store or in the Spool 15 s later
 //	115 s   if there is no Spool for it: the store may be away for a minute

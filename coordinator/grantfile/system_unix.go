@@ -44,13 +44,18 @@ var ownerOf = func(dir string) (uid, gid int, err error) {
 
 // handOver gives what root has just made to the owner of the directory that it is in:
 // the user of the service, which has to read it, and to replace it. It takes an open file
-// and not a name, in whose place that user could put another file.
+// and not a name, in whose place that user could put another file. Where root may not do it,
+// as over NFS or in a container without the capability, the file stays root's.
 func handOver(f *os.File) error {
 	uid, gid, err := ownerOf(filepath.Dir(f.Name()))
 	if err != nil || uid < 0 {
 		return err
 	}
-	return f.Chown(uid, gid)
+	err = f.Chown(uid, gid)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
 }
 
 func handOverDir(dir string) error {
