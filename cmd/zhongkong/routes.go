@@ -78,7 +78,8 @@ func (d *daemon) openRoutes() error {
 func (d *daemon) loginRoutes(appID string) []proxy.Route {
 	var first, then []proxy.Route
 	for _, a := range d.current.Load().Accounts {
-		if a.Kind().RejectsToken == nil || appID == "" || a.AppID() != appID {
+		kind := a.Kind()
+		if _, of := kind.Field("appid"); !of || kind.RejectsToken == nil || appID == "" || a.AppID() != appID {
 			continue
 		}
 		of, err := proxy.WeChatRoute("", a.Name, a.APIBase)

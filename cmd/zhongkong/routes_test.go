@@ -92,14 +92,15 @@ func TestRoutesOfTheFamilySpeakAsWeChatDoes(t *testing.T) {
 func TestALoginAtTheRootIsForAWeChatAccountWithItsAppSecretIfThereIsOne(t *testing.T) {
 	cfg := configOf(t, `accounts:
   - {name: crm, source: oauth2, appid: wx1, token_url: "https://id.example.com/token", client_id: c, client_secret: s2}
-  - {name: corp, source: wecom, corpid: ww1, secret: s3}
+  - {name: corp, source: wecom, corpid: ww1, appid: wx1, secret: s3}
   - {name: reader, appid: wx1}
   - {name: stable, appid: wx1, source: stable_token, secret: s1}
   - {name: wx2}
+  - {name: wx3, source: wechat_platform, secret: s4, callback_token: t1, encoding_aes_key: abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG}
 `)
 	d := &daemon{}
 	d.current.Store(cfg)
-	for appID, want := range map[string]string{"wx1": "stable reader", "wx2": "wx2", "ww1": "", "c": "", "": ""} {
+	for appID, want := range map[string]string{"wx1": "stable reader", "wx2": "wx2", "wx3": "wx3", "ww1": "", "c": "", "": ""} {
 		var got []string
 		for _, of := range d.loginRoutes(appID) {
 			got = append(got, of.Account)

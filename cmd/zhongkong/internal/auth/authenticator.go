@@ -138,7 +138,8 @@ func (a *Authenticator) Authenticate(ctx context.Context, addr netip.Addr, name,
 
 // AuthenticateAny is Authenticate for credentials that can be read in several ways, the
 // likeliest first. One that is proved already is found whichever it is, also at a throttled
-// source. If a later one is right, those before it do not count as failures.
+// source. If a later one is right, those before it do not count as failures, unless they
+// have throttled the source.
 func (a *Authenticator) AuthenticateAny(ctx context.Context, addr netip.Addr, readings []Credentials) (Caller, error) {
 	g := a.current.Load()
 	for _, c := range readings {

@@ -164,7 +164,8 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 		if !ok {
 			continue // said where it was read
 		}
-		if kind.Name == sources.Token || kind.Name == sources.StableToken {
+		switch kind.Name {
+		case sources.Token, sources.StableToken, sources.WeChatPlatform:
 			form.texts["appid"] = cmp.Or(form.texts["appid"], a.Name)
 		}
 		if kind.APIBase != "" && a.APIBase == "" {

@@ -24,7 +24,7 @@ func (a *app) getEvents(w http.ResponseWriter, r *request) int {
 	}
 	l := a.events.Listen(func(e *events.Entry) bool { return e.Account == "" || caller.May(e.Account) })
 	defer l.Close()
-	s := stream{w, http.NewResponseController(w), a.limits.Slow}
+	s := stream{w, http.NewResponseController(w), a.limits.Slow, r.ProtoMajor >= 2}
 	if !s.write("retry: 2000\n: connected\n\n") {
 		return http.StatusOK
 	}
@@ -55,13 +55,16 @@ type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	slow    time.Duration
+	timed   bool // a deadline resets the stream also when nothing is written, as that of HTTP/2 does
 }
 
-// write sends text at once. It reports whether the client accepted it within slow. No
-// deadline stays behind: that of HTTP/2 resets the stream also when nothing is written.
+// write sends text at once. It reports whether the client accepted it within slow. Over
+// HTTP/1 the deadline stays for what the server writes at the end.
 func (s stream) write(text string) bool {
 	_ = s.control.SetWriteDeadline(time.Now().Add(s.slow))
-	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }()
+	if s.timed {
+		defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }()
+	}
 	if _, err := s.w.Write([]byte(text)); err != nil {
 		return false
 	}

@@ -122,12 +122,16 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 }
 
 // A deadline of HTTP/2 resets the stream when it passes, also while nothing is written.
-func TestAStreamHasADeadlineOnlyWhileItIsWritten(t *testing.T) {
+func TestAStreamOfHTTP2HasADeadlineOnlyWhileItIsWritten(t *testing.T) {
 	s := newStage(t)
-	w := &deadlines{ResponseWriter: httptest.NewRecorder()}
-	s.api.Stop() // the stream ends after the first lines
-	s.api.ServeHTTP(w, s.request(reader, "GET", "/v1/events", ""))
-	if len(w.set) != 2 || w.set[0].IsZero() || !w.set[1].IsZero() {
-		t.Errorf("deadlines %v, want one and then none", w.set)
+	s.api.Stop() // the streams end after the first lines
+	for major, want := range map[int]int{1: 1, 2: 2} {
+		w := &deadlines{ResponseWriter: httptest.NewRecorder()}
+		r := s.request(reader, "GET", "/v1/events", "")
+		r.ProtoMajor = major
+		s.api.ServeHTTP(w, r)
+		if len(w.set) != want || w.set[0].IsZero() || want == 2 && !w.set[1].IsZero() {
+			t.Errorf("HTTP/%d: deadlines %v", major, w.set)
+		}
 	}
 }

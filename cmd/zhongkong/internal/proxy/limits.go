@@ -20,8 +20,9 @@ const (
 	maxUnprovedOfSource = 8  // of them, of one address
 )
 
-// maxUnprovedBody bounds the bodies of such calls. WeChat asks for none.
-const maxUnprovedBody = 64 << 10
+// maxUnprovedBody bounds the bodies of such calls. WeChat asks for none. As many as there
+// may be connections are in memory at once.
+const maxUnprovedBody = 4 << 10
 
 // withDefaults returns l with its zero fields filled in.
 func (l Limits) withDefaults() Limits {
