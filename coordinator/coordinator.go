@@ -49,6 +49,7 @@ type Coordinator struct {
 
 	run      sync.Mutex                      // held by Run until it returns
 	stopping atomic.Pointer[context.Context] // of the present Run; Background while nothing Runs
+	drains   atomic.Int64                    // calls of Drain under way
 	count    atomic.Int64                    // accounts there are
 
 	membership sync.Mutex // held while accounts and what sub follows change together
@@ -178,19 +179,6 @@ func (c *Coordinator) Start(ctx context.Context) (stop func()) {
 	return func() {
 		cancel()
 		<-done
-	}
-}
-
-// Drain waits until no call to a source is under way in this process and its
-// token is stored, or ctx ends. A process that uses accounts without Run calls
-// it before it exits: Token and Refresh return when their context ends, the
-// call they caused goes on. StopTime says how long ctx should last.
-func (c *Coordinator) Drain(ctx context.Context) error {
-	select {
-	case <-c.rounds.none():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

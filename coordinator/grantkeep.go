@@ -30,9 +30,11 @@ func (a *Account) storeAnswer(answer GrantAnswer, spooled bool) {
 		return
 	}
 	k := grantKeeper{a: a, m: m, answer: answer, came: a.c.now(), spooled: spooled, rules: a.grantRules()}
+	k.staged()
 	a.c.rounds.start(func() {
 		defer m.kept(answer.Fence)
 		k.run()
+		a.c.rounds.staged(k.stage, unstaged)
 	})
 }
 
@@ -45,7 +47,11 @@ type grantKeeper struct {
 	came    instant // the lives of the grant that it states count from then on
 	spooled bool    // it is on this machine's disk
 	stored  bool    // in the store
-	told    time.Time
+	copied  bool    // and in the copy
+	stage   stage
+	told    time.Time // when the log was told that this takes long
+	lags    bool      // it was told that the copy lags
+	ending  time.Time // since when the process is known to end
 }
 
 // unspooledDrain is how long a stopping process goes on trying to store an answer
@@ -54,40 +60,73 @@ const unspooledDrain = time.Minute
 
 // run tries until the answer is stored and copied, or the process has to stop.
 func (k *grantKeeper) run() {
-	var giveUp time.Time
 	for wait := storeRetryFirst; ; wait = min(2*wait, storeRetryMost) {
 		err := k.once()
 		if err == nil {
 			return
 		}
-		if giveUp.IsZero() && k.a.c.lifetime().Err() != nil {
-			giveUp = time.Now().Add(k.drain())
-		}
-		if !giveUp.IsZero() && time.Now().After(giveUp) {
+		if k.givesUp() {
 			k.lost(err)
 			return
 		}
 		if time.Since(k.told) >= remindEvery {
 			k.told = time.Now()
-			k.a.c.log.Warn("the answer with a new refresh token is not stored yet: trying again",
-				"account", k.a.name, "fence", k.answer.Fence, "in_spool", k.spooled, "in_store", k.stored, "error", err)
+			k.remind(err)
 		}
 		time.Sleep(wait)
 	}
 }
 
-func (k *grantKeeper) drain() time.Duration {
-	if k.spooled || k.stored {
-		return drainFor
+// givesUp reports whether the process ends, and this has taken too long since. Drain does
+// not say how long it waits: what only this process has is not given up for it.
+func (k *grantKeeper) givesUp() bool {
+	c := k.a.c
+	stopped := c.lifetime().Err() != nil
+	if k.ending.IsZero() && (stopped || c.draining()) {
+		k.ending = time.Now()
 	}
-	return unspooledDrain
+	switch {
+	case k.ending.IsZero():
+		return false
+	case k.safe():
+		return time.Since(k.ending) > drainFor
+	}
+	return stopped && time.Since(k.ending) > unspooledDrain
 }
 
+// safe reports whether the answer outlives this process.
+func (k *grantKeeper) safe() bool { return k.spooled || k.stored }
+
+// staged tells those who wait for this process to end whether it may.
+func (k *grantKeeper) staged() {
+	before := k.stage
+	if k.stage = storing; k.safe() {
+		k.stage = keeping
+	}
+	k.a.c.rounds.staged(before, k.stage)
+}
+
+// remind says what takes long.
+func (k *grantKeeper) remind(err error) {
+	args := []any{"account", k.a.name, "fence", k.answer.Fence, "error", err}
+	switch {
+	case k.copied:
+		k.a.c.log.Warn("the answer with a new refresh token is stored, but cannot be removed from the spool", args...)
+	case k.stored:
+		k.lags = true
+		k.a.c.log.Warn("the copy of the grant is not up to date: it could not be written", args...)
+	default:
+		k.a.c.log.Warn("the answer with a new refresh token is not stored yet: trying again", append(args, "in_spool", k.spooled)...)
+	}
+}
+
+// lost says what was given up. That the copy lags has no other words, and is said once.
 func (k *grantKeeper) lost(err error) {
 	args := []any{"account", k.a.name, "fence", k.answer.Fence, "error", err}
 	switch {
+	case k.stored && k.lags && !k.copied:
 	case k.stored:
-		k.a.c.log.Warn("the copy of the grant is not up to date: it could not be written", args...)
+		k.remind(err)
 	case k.spooled:
 		k.a.c.log.Warn("the answer with a new refresh token is in the spool only: the next process with this spool stores it", args...)
 	default:
@@ -114,10 +153,11 @@ func (k *grantKeeper) once() error {
 	if g.Version == 0 {
 		g = k.m.recall()
 	}
-	if err := k.a.c.copyGrant(ctx, k.a.name, g, k.m); err != nil {
-		if errors.Is(err, errNotFollowed) {
-			k.setStored(false)
-		}
+	err := k.a.c.copyGrant(ctx, k.a.name, g, k.m)
+	if errors.Is(err, errNotFollowed) {
+		k.setStored(false)
+	}
+	if k.copied = err == nil; !k.copied {
 		return err
 	}
 	if k.spooled {
@@ -152,6 +192,7 @@ func (k *grantKeeper) store(ctx context.Context, copyRead bool) (Grant, error) {
 func (k *grantKeeper) setStored(stored bool) {
 	k.stored = stored
 	k.m.stored(k.answer.Fence, stored)
+	k.staged()
 }
 
 func (k *grantKeeper) report(kept bool, s GrantSummary) {
@@ -180,6 +221,7 @@ func (a *Account) settleGrant(transition func(Grant) (Grant, bool)) (_ GrantRead
 		c: a.c, account: a.name, rules: a.grantRules(), memory: a.grantMemory(),
 		transition: func(r GrantReading) (Grant, bool) { return transition(r.Grant) },
 	}
+	a.c.rounds.staged(unstaged, storing)
 	a.c.rounds.start(s.run)
 	select {
 	case r := <-s.done:
@@ -190,6 +232,7 @@ func (a *Account) settleGrant(transition func(Grant) (Grant, bool)) (_ GrantRead
 }
 
 func (s *grantSettlement) run() {
+	defer s.a.c.rounds.staged(storing, unstaged)
 	var giveUp time.Time
 	for wait := storeRetryFirst; ; wait = min(2*wait, storeRetryMost) {
 		err := s.once()

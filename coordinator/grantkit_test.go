@@ -38,7 +38,7 @@ type grantProcess struct {
 	link *memstore.Instance
 	disk *memSpool
 	seen *sightings
-	stop func() // ends Run and waits for it
+	stop func() // ends Run, if there is one, and waits for what is under way
 }
 
 func grantBubble(t *testing.T, rules coordinator.GrantRules, test func(t *testing.T, f *grantFleet)) {
@@ -56,6 +56,17 @@ func (f *grantFleet) start() *grantProcess { return f.startOn(new(memSpool)) }
 func (f *grantFleet) startOn(disk *memSpool) *grantProcess { return f.startWith(disk, nil) }
 
 func (f *grantFleet) startWith(disk *memSpool, change func(*coordinator.Config)) *grantProcess {
+	f.t.Helper()
+	p := f.idleWith(disk, change)
+	ctx, cancel := context.WithCancel(f.t.Context())
+	p.gate.end = cancel
+	p.stop = p.c.Start(ctx)
+	f.t.Cleanup(p.kill)
+	return p
+}
+
+// idleWith makes a process that does not Run: a command. The test has to stop it.
+func (f *grantFleet) idleWith(disk *memSpool, change func(*coordinator.Config)) *grantProcess {
 	f.t.Helper()
 	f.n++
 	name := fmt.Sprintf("p%d", f.n)
@@ -82,10 +93,11 @@ func (f *grantFleet) startWith(disk *memSpool, change func(*coordinator.Config))
 	if err != nil {
 		f.t.Fatalf("Add() = %v", err)
 	}
-	ctx, cancel := context.WithCancel(f.t.Context())
-	p.gate.end = cancel
-	p.stop = p.c.Start(ctx)
-	f.t.Cleanup(p.kill)
+	p.stop = func() {
+		f.copy.works() // the bubble outlives all that is in it
+		f.store.SetDown(false)
+		_ = p.c.Drain(context.Background())
+	}
 	return p
 }
 
@@ -191,4 +203,11 @@ func (l *grantLog) count(words ...string) int {
 		}
 	}
 	return n
+}
+
+// clear forgets what was logged.
+func (l *grantLog) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = nil
 }

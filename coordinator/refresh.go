@@ -56,7 +56,10 @@ func (r refresh) run(ctx context.Context) error {
 			}
 		}
 		defer x.end()
+		r.c.rounds.staged(unstaged, awaiting)
 		result, sent, err := r.fetch(ctx, x)
+		r.c.rounds.staged(awaiting, storing)
+		defer r.c.rounds.staged(storing, unstaged)
 		took := time.Duration(r.c.now() - sent)
 		if err != nil {
 			return r.fail(ctx, x, attempt, r.unanswered(asFetchError(err), result, attempt), took)

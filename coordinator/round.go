@@ -12,6 +12,7 @@ import (
 type rounds struct {
 	mu   sync.Mutex // guards what follows
 	n    int
+	at   [stages]int   // of them; those of unstaged do not count
 	idle chan struct{} // closed when n gets 0; nil: nothing waits
 }
 

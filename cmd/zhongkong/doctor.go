@@ -71,10 +71,7 @@ func doctor(ctx context.Context, s *session, c *cli.Context) error {
 	if err == nil {
 		err = x.report(c)
 	}
-	for _, zk := range s.undrained {
-		err = errors.Join(err, s.drain(zk))
-	}
-	return err
+	return errors.Join(err, s.drain(s.undrained...))
 }
 
 // report prints the findings. The error says that a check has failed.

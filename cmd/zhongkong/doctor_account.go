@@ -93,7 +93,7 @@ func (x checks) firstToken(ctx context.Context, before coordinator.State) coordi
 		wait, cancel := context.WithTimeout(ctx, firstTokenWait)
 		defer cancel()
 		_, err = a.Current(wait)
-		if drainWithin(zk, drainMoment) != nil {
+		if drainWithin(drainMoment, zk) != nil {
 			x.undrained = append(x.undrained, zk)
 		}
 	}

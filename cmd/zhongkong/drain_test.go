@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,24 +42,36 @@ const callerWaits = 5 * time.Second
 func grantUnderWay(t *testing.T, latency time.Duration, test func(t *testing.T, store *memstore.Store, zk *coordinator.Coordinator)) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New()
-		zk, err := coordinator.New(coordinator.Config{
-			Store: store.Instance("command"), Accounts: []coordinator.AccountConfig{{Name: "crm", Source: &slowIssuer{latency}}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		zk, a := consentedTo(t, coordinator.Config{Store: store.Instance("command")}, latency)
 		defer func() { _ = zk.Drain(context.Background()) }() // the bubble outlives all that is in it
-		a, _ := zk.Account("crm")
-		if err := a.Consent(t.Context(), coordinator.Consent{Token: coordinator.NewToken("first")}); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), callerWaits)
-		defer cancel()
-		if _, err := a.Refresh(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatalf("Refresh() = %v, want DeadlineExceeded", err)
-		}
+		called(t, a)
 		test(t, store, zk)
 	})
+}
+
+// consentedTo makes a coordinator of an account that has a refresh token.
+func consentedTo(t *testing.T, cfg coordinator.Config, latency time.Duration) (*coordinator.Coordinator, *coordinator.Account) {
+	t.Helper()
+	cfg.Accounts = []coordinator.AccountConfig{{Name: "crm", Source: &slowIssuer{latency}}}
+	zk, err := coordinator.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := zk.Account("crm")
+	if err := a.Consent(t.Context(), coordinator.Consent{Token: coordinator.NewToken("first")}); err != nil {
+		t.Fatal(err)
+	}
+	return zk, a
+}
+
+// called has the issuer called for a caller who does not wait for its answer.
+func called(t *testing.T, a *coordinator.Account) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), callerWaits)
+	defer cancel()
+	if _, err := a.Refresh(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Refresh() = %v, want DeadlineExceeded", err)
+	}
 }
 
 func storedGrant(store *memstore.Store) string {
@@ -74,23 +88,25 @@ func TestACommandKeepsTheRefreshTokenOfASlowIssuer(t *testing.T) {
 		if got := storedGrant(store); got != "successor of first" {
 			t.Errorf("the store has %q, want the refresh token that was issued", got)
 		}
-		if n := strings.Count(stderr.String(), "a second interrupt ends this at once and may lose the token"); n != 1 {
+		if n := strings.Count(stderr.String(), "the issuer's answer is awaited: waiting up to 1m55s until it is stored; a second interrupt ends this at once and may lose the token"); n != 1 {
 			t.Errorf("it says %d times that it waits, want once:\n%s", n, &stderr)
 		}
 	})
 }
 
 func TestACommandKeepsARefreshTokenThatOnlyItHasWhileRedisIsAway(t *testing.T) {
-	grantUnderWay(t, 39*time.Second, func(t *testing.T, store *memstore.Store, zk *coordinator.Coordinator) {
-		store.SetDown(true)
-		time.AfterFunc(90*time.Second, func() { store.SetDown(false) })
-		if err := (program{stderr: new(bytes.Buffer)}).drain(zk); err != nil {
-			t.Errorf("drain() = %v", err)
-		}
-		if got := storedGrant(store); got != "successor of first" {
-			t.Errorf("the store has %q, want the refresh token that was issued", got)
-		}
-	})
+	for _, latency := range []time.Duration{39 * time.Second, callerWaits + 2*drainMoment} {
+		grantUnderWay(t, latency, func(t *testing.T, store *memstore.Store, zk *coordinator.Coordinator) {
+			store.SetDown(true)
+			time.AfterFunc(90*time.Second, func() { store.SetDown(false) })
+			if err := (program{stderr: new(bytes.Buffer)}).drain(zk); err != nil {
+				t.Errorf("drain() = %v", err)
+			}
+			if got := storedGrant(store); got != "successor of first" {
+				t.Errorf("the store has %q, want the refresh token that was issued", got)
+			}
+		})
+	}
 }
 
 func TestACommandWaitsNoLongerThanTheStopTime(t *testing.T) {
@@ -111,6 +127,91 @@ func TestACommandThatHasNothingUnderWayEndsAtOnceAndSaysNothing(t *testing.T) {
 		began := time.Now()
 		if err := (program{stderr: &stderr}).drain(zk); err != nil || stderr.Len() > 0 || time.Since(began) > drainMoment {
 			t.Errorf("drain() = %v after %v, and says %q", err, time.Since(began), &stderr)
+		}
+	})
+}
+
+func TestACommandSaysThatAnAnswerIsBeingStored(t *testing.T) {
+	grantUnderWay(t, 10*time.Second, func(t *testing.T, store *memstore.Store, zk *coordinator.Coordinator) {
+		store.SetDown(true)
+		time.Sleep(10 * time.Second)
+		time.AfterFunc(20*time.Second, func() { store.SetDown(false) })
+		var stderr bytes.Buffer
+		if err := (program{stderr: &stderr}).drain(zk); err != nil {
+			t.Errorf("drain() = %v", err)
+		}
+		if out := stderr.String(); !strings.Contains(out, "the outcome of a refresh is being stored") || strings.Contains(out, "awaited") {
+			t.Errorf("it says:\n%s", out)
+		}
+	})
+}
+
+// fullCopy is a copy of grants on a disk that is full.
+type fullCopy struct{}
+
+func (fullCopy) Put(context.Context, string, coordinator.Grant) error { return syscall.ENOSPC }
+func (fullCopy) Get(context.Context, string) (coordinator.Grant, error) {
+	return coordinator.Grant{}, nil
+}
+func (fullCopy) Accounts(context.Context) ([]string, error) { return nil, nil }
+
+func TestACommandDoesNotWaitLongForTheCopiesOfGrants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var stderr, log bytes.Buffer
+		logger := slog.New(slog.NewTextHandler(&log, nil))
+		var all []*coordinator.Coordinator
+		for range 3 {
+			store := memstore.New()
+			consentedTo(t, coordinator.Config{Store: store.Instance("before")}, 0)
+			zk, err := coordinator.New(coordinator.Config{
+				Store: store.Instance("command"), Copy: fullCopy{}, Logger: logger,
+				Accounts: []coordinator.AccountConfig{{Name: "crm", Source: &slowIssuer{}}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := zk.Token(t.Context(), "crm"); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, zk)
+		}
+		began := time.Now()
+		if err := (program{stderr: &stderr}).drain(all...); err != nil || time.Since(began) > 15*time.Second {
+			t.Errorf("drain() = %v after %v", err, time.Since(began))
+		}
+		if out := stderr.String(); !strings.Contains(out, "the new refresh token is kept") || strings.Contains(out, "awaited") || strings.Contains(out, "may lose") {
+			t.Errorf("it says:\n%s", out)
+		}
+		if n := strings.Count(log.String(), "level=WARN"); n != len(all) {
+			t.Errorf("the log has %d warnings, want one of each:\n%s", n, &log)
+		}
+	})
+}
+
+func TestACommandWaitsForAllCallsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all []*coordinator.Coordinator
+		for range 10 {
+			store := memstore.New()
+			zk, a := consentedTo(t, coordinator.Config{Store: store.Instance("command")}, 39*time.Second)
+			all = append(all, zk)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, _ = a.Refresh(ctx)
+			cancel()
+			store.SetDown(true)
+			time.AfterFunc(time.Hour, func() { store.SetDown(false) })
+		}
+		var stderr bytes.Buffer
+		began := time.Now()
+		err := (program{stderr: &stderr}).drain(all...)
+		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > all[0].StopTime()+drainMoment {
+			t.Errorf("drain() = %v after %v, want DeadlineExceeded after %v", err, took, all[0].StopTime())
+		}
+		if n := strings.Count(stderr.String(), "\n"); n != 1 {
+			t.Errorf("it says %d times that it waits, want once:\n%s", n, &stderr)
+		}
+		for _, zk := range all { // the bubble outlives all that is in it
+			_ = zk.Drain(context.Background())
 		}
 	})
 }
