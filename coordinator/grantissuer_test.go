@@ -129,6 +129,14 @@ func (i *grantIssuer) sent() []string {
 	return sent
 }
 
+// sentWithin reports whether a token was sent within the last d.
+func (i *grantIssuer) sentWithin(d time.Duration) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n := len(i.arrived)
+	return n > 0 && time.Since(i.arrived[n-1].at) < d
+}
+
 // act is what the issuer does with a request; "" and false: invalid_grant.
 func (i *grantIssuer) act(token string, a *arrival) (successor string, ok bool) {
 	g := i.grants[token]

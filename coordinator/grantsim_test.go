@@ -260,6 +260,9 @@ func (s *grantSim) diskFails() {
 	}
 	p.gate.at(gateOps[s.rand.IntN(len(gateOps))], fails)
 	time.Sleep(time.Hour)
+	for s.issuer.sentWithin(10 * time.Second) { // a copy that hangs is waited for before the answer is stored
+		time.Sleep(10 * time.Second)
+	}
 	s.checkStored()
 }
 
