@@ -80,7 +80,6 @@ func accountAttributes() []Attribute {
 		{"ends_at", Time, "when the grant ends"},
 		{"tried_again_at", Time, "when the refresh token is tried again"},
 		{"in_spool", Truth, "whether the new refresh token is on this machine's disk"},
-		{"in_store", Truth, "whether it is in Redis"},
 		{"authorizer", Text, "AppID of an account that authorizes the platform"},
 		{"authorized", Truth, "whether it still does"},
 		{"event", Text, "kind of a push"},
