@@ -1,7 +1,6 @@
 package wecom
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,12 +61,12 @@ func parseObject(body []byte, limit int) (answer, error) {
 		return answer{}, source.NoObject(body)
 	}
 	a := answer{members: make(map[string]json.RawMessage)}
-	err := a.readMembers(json.NewDecoder(bytes.NewReader(body)))
+	err := source.ReadObject(body, func(name string, value json.RawMessage) { a.members[name] = value })
 	switch {
 	case len(body) > limit:
 		return a, fmt.Errorf("more than %d bytes", limit)
 	case err != nil:
-		return a, source.ErrBroken
+		return a, err
 	}
 	code, _, err := source.Number(a.members["errcode"])
 	if err != nil || code != math.Trunc(code) || math.Abs(code) > math.MaxInt32 {
@@ -76,28 +75,6 @@ func parseObject(body []byte, limit int) (answer, error) {
 	a.code = int(code)
 	a.message, _ = source.Text(a.members["errmsg"])
 	return a, nil
-}
-
-// readMembers reads an object up to its end, or to where it is broken.
-func (a *answer) readMembers(d *json.Decoder) error {
-	if _, err := d.Token(); err != nil { // the brace
-		return err
-	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return err
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return err
-		}
-		if name, ok := name.(string); ok {
-			a.members[name] = value
-		}
-	}
-	_, err := d.Token()
-	return err
 }
 
 // life returns the time that expires_in states, 0 if that is missing or implausible. A
