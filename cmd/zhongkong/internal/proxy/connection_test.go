@@ -91,17 +91,25 @@ func TestASilentStreamIsNotCut(t *testing.T) {
 				_ = writer.Close()
 			}()
 			req, _ := http.NewRequest(http.MethodGet, "http://zk.test/proxy/crm/x", nil)
-			req.Header.Set("Authorization", basic)
-			resp, err := client.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
+			resp := answerTo(t, client, req)
 			if text, err := io.ReadAll(resp.Body); err != nil || len(text) != 27 || resp.ProtoMajor != major {
 				t.Errorf("%s: %q, %v", resp.Proto, text, err)
 			}
 		})
 	}
+}
+
+// answerTo sends a request of a caller, and returns the head of its answer. The body is closed
+// when the test ends.
+func answerTo(t *testing.T, client *http.Client, req *http.Request) *http.Response {
+	t.Helper()
+	req.Header.Set("Authorization", basic)
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp
 }
 
 // TestAnUploadThatWaitsForItsUpstreamIsNotCut: nobody reads for longer than clientStall.
@@ -121,12 +129,7 @@ func TestAnUploadThatWaitsForItsUpstreamIsNotCut(t *testing.T) {
 			_, client := serveInBubble(t, s, major)
 			req, _ := http.NewRequest(http.MethodPost, "http://zk.test/proxy/crm/x", io.NopCloser(&zeros{maxRepeatable + 1}))
 			req.ContentLength = maxRepeatable + 1
-			req.Header.Set("Authorization", basic)
-			resp, err := client.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
+			resp := answerTo(t, client, req)
 			if n, err := io.Copy(io.Discard, resp.Body); err != nil || n != maxRepeatable+1-10 || resp.StatusCode != 200 {
 				t.Errorf("%s: %d, %d bytes, %v", resp.Proto, resp.StatusCode, n, err)
 			}
@@ -149,12 +152,7 @@ func TestAClientThatTakesNothingIsGivenUp(t *testing.T) {
 				s.ServeHTTP(w, r)
 			}), major)
 			req, _ := http.NewRequest(http.MethodGet, "http://zk.test/proxy/crm/x", nil)
-			req.Header.Set("Authorization", basic)
-			resp, err := client.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
+			resp := answerTo(t, client, req)
 			// The server's own timeout is in force over HTTP/1 for the first second.
 			if took, most := <-ended, 75*time.Second; took > most || took < clientStall || s.slots.InUse() != 0 {
 				t.Errorf("%s: after %v", resp.Proto, took)
@@ -214,13 +212,8 @@ func TestABodyThatDoesNotComeByHTTP2IsGivenUp(t *testing.T) {
 		defer func() { _ = writer.Close() }()
 		req, _ := http.NewRequest(http.MethodPost, "http://zk.test/proxy/crm/x", body)
 		req.ContentLength = 10
-		req.Header.Set("Authorization", basic)
 		began := time.Now()
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
+		resp := answerTo(t, client, req)
 		if took := time.Since(began); took != clientStall || resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("%d after %v", resp.StatusCode, took)
 		}
@@ -272,11 +265,7 @@ func TestATransportMayReadABodyForLongerThanTheCallLasts(t *testing.T) {
 		body, writer := io.Pipe()
 		defer func() { _ = writer.Close() }()
 		req, _ := http.NewRequest(http.MethodPost, "http://zk.test/proxy/crm/x", body)
-		req.Header.Set("Authorization", basic)
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp := answerTo(t, client, req)
 		_ = resp.Body.Close()
 		if resp.StatusCode != 200 {
 			t.Errorf("%s: %s", resp.Proto, resp.Status)
