@@ -18,7 +18,7 @@ func TestPasswdPrintsAHashThatLetsThePasswordIn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := gate.Authenticate(t.Context(), auth.Addr("192.0.2.1:1"), "ci", "correct-horse_battery.~9"); err != nil {
+		if _, err := gate.Authenticate(t.Context(), auth.Addr("192.0.2.1:1"), auth.Credentials{Name: "ci", Password: "correct-horse_battery.~9"}); err != nil {
 			t.Errorf("Authenticate() = %v", err)
 		}
 	}
@@ -36,7 +36,7 @@ func TestPasswdMakesAKeyAndReadsNone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := gate.Authenticate(t.Context(), auth.Addr("192.0.2.1:1"), "ci", lines[0]); err != nil {
+		if _, err := gate.Authenticate(t.Context(), auth.Addr("192.0.2.1:1"), auth.Credentials{Name: "ci", Password: lines[0]}); err != nil {
 			t.Errorf("Authenticate() = %v", err)
 		}
 		keys = append(keys, lines[0])

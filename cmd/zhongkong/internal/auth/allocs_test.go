@@ -8,9 +8,9 @@ import "testing"
 func TestRememberedPasswordIsCheckedWithoutAllocating(t *testing.T) {
 	g := newAuthenticator(t, alice())
 	mustEnter(t, g, here, "alice", "open sesame")
-	_, _ = g.Authenticate(t.Context(), there, "alice", "wrong") // a source has a failure
+	_, _ = g.Authenticate(t.Context(), there, Credentials{"alice", "wrong"}) // a source has a failure
 	ctx := t.Context()
-	allocs := testing.AllocsPerRun(100, func() { _, _ = g.Authenticate(ctx, here, "alice", "open sesame") })
+	allocs := testing.AllocsPerRun(100, func() { _, _ = g.Authenticate(ctx, here, Credentials{"alice", "open sesame"}) })
 	if allocs > 0 {
 		t.Errorf("%v allocations, want 0", allocs)
 	}

@@ -129,18 +129,14 @@ func (a *Authenticator) SetUsers(users []User) error {
 	return nil
 }
 
-// Authenticate returns the Caller with this name and password, who comes from
-// addr. It blocks while a slow hash is computed or waited for. The error is
-// ErrDenied, a *ThrottledError, or that of ctx. See NotifyAuthenticated.
-func (a *Authenticator) Authenticate(ctx context.Context, addr netip.Addr, name, password string) (Caller, error) {
-	return a.AuthenticateAny(ctx, addr, []Credentials{{name, password}})
-}
-
-// AuthenticateAny is Authenticate for credentials that can be read in several ways, the
-// likeliest first. One that is proved already is found whichever it is, also at a throttled
-// source. If a later one is right, those before it do not count as failures, unless they
-// have throttled the source.
-func (a *Authenticator) AuthenticateAny(ctx context.Context, addr netip.Addr, readings []Credentials) (Caller, error) {
+// Authenticate returns the Caller with the name and the password that came from addr. It
+// blocks while a slow hash is computed or waited for. The error is ErrDenied, a
+// *ThrottledError, or that of ctx. See NotifyAuthenticated.
+//
+// readings are what the credentials that were sent can mean, the likeliest first. One that
+// is proved already is found whichever it is, also at a throttled source. If a later one is
+// right, those before it do not count as failures, unless they have throttled the source.
+func (a *Authenticator) Authenticate(ctx context.Context, addr netip.Addr, readings ...Credentials) (Caller, error) {
 	g := a.current.Load()
 	for _, c := range readings {
 		if caller, ok := a.proved(g, addr, c); ok {
@@ -151,7 +147,7 @@ func (a *Authenticator) AuthenticateAny(ctx context.Context, addr netip.Addr, re
 	return a.unproved(ctx, g, addr, readings)
 }
 
-// unproved is AuthenticateAny for credentials that are not proved. It is not inlined: the
+// unproved is Authenticate for credentials that are not proved. It is not inlined: the
 // stack of each request would be twice as large.
 //
 //go:noinline

@@ -45,7 +45,7 @@ func TestAuthenticatorLetsInWhoHasTheRightPassword(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			next = next.Next() // an address of its own: nothing is slowed
 			c := cases[name]
-			caller, err := g.Authenticate(t.Context(), next, c.name, c.password)
+			caller, err := g.Authenticate(t.Context(), next, Credentials{c.name, c.password})
 			if !errors.Is(err, c.want) {
 				t.Fatalf("Authenticate() = %v, want %v", err, c.want)
 			}
@@ -84,7 +84,7 @@ func TestEveryTryThatIsNotRememberedCostsOneSlowHash(t *testing.T) {
 		{"alice", "wrong"}, {"bob", "wrong"}, {"plain", "wrong"}, {"", "wrong"}, {"alice", "open sesame"},
 	} {
 		before := len(costs())
-		_, _ = g.Authenticate(t.Context(), here, c.name, c.password)
+		_, _ = g.Authenticate(t.Context(), here, Credentials{c.name, c.password})
 		if got := costs()[before:]; !slices.Equal(got, []cost{quick}) {
 			t.Errorf("%s: slow hashes of %v, want one of %v", c.name, got, quick)
 		}
@@ -114,7 +114,7 @@ func TestManyRequestsWithOneNewPasswordCostOneSlowHash(t *testing.T) {
 
 func TestPasswordThatBecameRightIsNotRefusedFromMemory(t *testing.T) {
 	g := newAuthenticator(t, alice())
-	if _, err := g.Authenticate(t.Context(), here, "alice", "new"); !errors.Is(err, ErrDenied) {
+	if _, err := g.Authenticate(t.Context(), here, Credentials{"alice", "new"}); !errors.Is(err, ErrDenied) {
 		t.Fatal(err)
 	}
 	changed := alice()
@@ -127,7 +127,7 @@ func TestPasswordThatBecameRightIsNotRefusedFromMemory(t *testing.T) {
 
 func TestAWrongTryThatReadsLikeARightOneDoesNotShutItOut(t *testing.T) {
 	g := newAuthenticator(t, alice())
-	if _, err := g.Authenticate(t.Context(), here, "alic", "eopen sesame"); !errors.Is(err, ErrDenied) {
+	if _, err := g.Authenticate(t.Context(), here, Credentials{"alic", "eopen sesame"}); !errors.Is(err, ErrDenied) {
 		t.Fatal(err)
 	}
 	mustEnter(t, g, here, "alice", "open sesame")
@@ -144,7 +144,7 @@ func TestDatagramKeysAreFoundByName(t *testing.T) {
 			t.Errorf("Datagrams(%q) found a key", name)
 		}
 	}
-	if _, err := g.Authenticate(t.Context(), here, "udp", string(key)); !errors.Is(err, ErrDenied) {
+	if _, err := g.Authenticate(t.Context(), here, Credentials{"udp", string(key)}); !errors.Is(err, ErrDenied) {
 		t.Errorf("a user without a password = %v, want ErrDenied", err)
 	}
 }
@@ -153,12 +153,12 @@ func TestWhoCreatedTheContextIsToldOfAProof(t *testing.T) {
 	g := newAuthenticator(t, alice())
 	told := 0
 	ctx := NotifyAuthenticated(t.Context(), func() { told++ })
-	_, _ = g.Authenticate(ctx, here, "alice", "wrong")
+	_, _ = g.Authenticate(ctx, here, Credentials{"alice", "wrong"})
 	if told != 0 {
 		t.Error("a wrong password was called a proof")
 	}
 	for want := 1; want <= 2; want++ { // hashed, remembered
-		if _, err := g.Authenticate(ctx, here, "alice", "open sesame"); err != nil || told != want {
+		if _, err := g.Authenticate(ctx, here, Credentials{"alice", "open sesame"}); err != nil || told != want {
 			t.Errorf("Authenticate() = %v, told %d times, want %d", err, told, want)
 		}
 	}
@@ -173,7 +173,7 @@ func BenchmarkAuthenticateRemembered(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			c, err := g.Authenticate(ctx, here, "plain", "0123456789abcdef0123456789abcdef")
+			c, err := g.Authenticate(ctx, here, Credentials{"plain", "0123456789abcdef0123456789abcdef"})
 			if err != nil || !c.May("wx1") {
 				b.Fatal(err)
 			}
@@ -204,7 +204,7 @@ func newAuthenticator(t *testing.T, users ...User) *Authenticator {
 
 func mustEnter(t *testing.T, g *Authenticator, at netip.Addr, name, password string) Caller {
 	t.Helper()
-	c, err := g.Authenticate(t.Context(), at, name, password)
+	c, err := g.Authenticate(t.Context(), at, Credentials{name, password})
 	if err != nil {
 		t.Errorf("Authenticate(%s) = %v", name, err)
 	}
@@ -217,7 +217,7 @@ func comeUntilIn(t *testing.T, g *Authenticator, at netip.Addr, name, password s
 	t.Helper()
 	for began := time.Now(); ; {
 		tries++
-		_, err := g.Authenticate(t.Context(), at, name, password)
+		_, err := g.Authenticate(t.Context(), at, Credentials{name, password})
 		if err == nil {
 			return time.Since(began), tries
 		}

@@ -46,7 +46,7 @@ func flood(t *testing.T, users ...User) (f *flooded, stop func()) {
 	}
 	var guesses sync.WaitGroup
 	for i := range 3 * addresses {
-		guesses.Go(func() { _, _ = f.Authenticate(ctx, addr(i%addresses), "alice", fmt.Sprint("wrong", i)) })
+		guesses.Go(func() { _, _ = f.Authenticate(ctx, addr(i%addresses), Credentials{"alice", fmt.Sprint("wrong", i)}) })
 	}
 	synctest.Wait()
 	if len(f.queue.waiting) != maxWaiting || len(f.began()) != MaxHashes {
@@ -84,7 +84,7 @@ func TestAFirstPasswordFromACleanAddressGoesBeforeAFlood(t *testing.T) {
 		entered := make(chan error, 2)
 		for i, c := range []Credentials{{"alice", "open sesame"}, {"bob", "correct horse"}} {
 			go func() { // ends when its hash does
-				_, err := f.Authenticate(t.Context(), addr(1000+i), c.Name, c.Password)
+				_, err := f.Authenticate(t.Context(), addr(1000+i), Credentials{c.Name, c.Password})
 				entered <- err
 			}()
 			synctest.Wait()
@@ -130,7 +130,7 @@ func TestGuessesFromCleanAddressesLetACallerOfAnotherGroupOfNamesInAtOnce(t *tes
 				for i := range 500 {
 					guesses.Go(func() {
 						for ctx.Err() == nil {
-							_, err := g.Authenticate(ctx, addr(i), targets[i%len(targets)], fmt.Sprint("wrong", i))
+							_, err := g.Authenticate(ctx, addr(i), Credentials{targets[i%len(targets)], fmt.Sprint("wrong", i)})
 							if errors.Is(err, ErrDenied) {
 								return
 							}
@@ -199,23 +199,23 @@ func BenchmarkFlood(b *testing.B) {
 	var guesses sync.WaitGroup
 	guesses.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ { // 200 a second
-			guesses.Go(func() { _, _ = g.Authenticate(ctx, addr(i%1000), "alice", fmt.Sprint("wrong", i)) })
+			guesses.Go(func() { _, _ = g.Authenticate(ctx, addr(i%1000), Credentials{"alice", fmt.Sprint("wrong", i)}) })
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
 	b.Run("key", func(b *testing.B) {
 		for b.Loop() {
-			_, _ = g.Authenticate(ctx, there, "app", key)
+			_, _ = g.Authenticate(ctx, there, Credentials{"app", key})
 		}
 	})
 	b.Run("proved", func(b *testing.B) {
 		for b.Loop() {
-			_, _ = g.Authenticate(ctx, there, "proved", "a password")
+			_, _ = g.Authenticate(ctx, there, Credentials{"proved", "a password"})
 		}
 	})
 	b.Run("first password from a clean address", func(b *testing.B) {
 		for i := 0; b.Loop(); i++ { // a wrong one takes as long as a right one
-			if _, err := g.Authenticate(ctx, addr(1<<20+i), "alice", fmt.Sprint("other", i)); !errors.Is(err, ErrDenied) {
+			if _, err := g.Authenticate(ctx, addr(1<<20+i), Credentials{"alice", fmt.Sprint("other", i)}); !errors.Is(err, ErrDenied) {
 				b.Fatal(err)
 			}
 		}

@@ -56,7 +56,7 @@ func TestAKeyLetsItsUserInWithoutASlowHash(t *testing.T) {
 		{"app", key, nil}, {"other", othersKey, nil}, {"app", key, nil},
 		{"app", othersKey, ErrDenied}, {"alice", key, ErrDenied}, {"plain", key, ErrDenied}, {"nobody", key, ErrDenied}, {"", key, ErrDenied},
 	} {
-		caller, err := g.Authenticate(t.Context(), here, c.name, c.key)
+		caller, err := g.Authenticate(t.Context(), here, Credentials{c.name, c.key})
 		if !errors.Is(err, c.want) || err == nil && (caller.Name() != c.name || len(caller.Verifier()) == 0) {
 			t.Errorf("%d: Authenticate(%s) = %q, %v, want %v", i, c.name, caller.Name(), err, c.want)
 		}
@@ -79,7 +79,7 @@ func TestATextThatIsNoKeyCostsTheSameWhetherItsUserHasAKeyOrDoesNotExist(t *test
 		costs := countHashes(g)
 		for i, user := range []string{"app", "nobody", "", "alice"} {
 			before := len(costs())
-			if _, err := g.Authenticate(t.Context(), addr(i), user, "wrong"); !errors.Is(err, ErrDenied) {
+			if _, err := g.Authenticate(t.Context(), addr(i), Credentials{user, "wrong"}); !errors.Is(err, ErrDenied) {
 				t.Errorf("%s: %q: %v", name, user, err)
 			}
 			if got := costs()[before:]; !slices.Equal(got, c.want) {
@@ -94,7 +94,7 @@ func TestKeysAreNeitherThrottledNorCounted(t *testing.T) {
 	g := newAuthenticator(t, app, alice())
 	for range 10 * freeFailures {
 		_, wrong := withKey("x")
-		if _, err := g.Authenticate(t.Context(), here, "app", wrong); !errors.Is(err, ErrDenied) {
+		if _, err := g.Authenticate(t.Context(), here, Credentials{"app", wrong}); !errors.Is(err, ErrDenied) {
 			t.Fatal(err)
 		}
 	}
@@ -131,7 +131,7 @@ func TestAKeyIsReplacedWithoutAGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustEnter(t, g, here, "app", key)
-	if _, err := g.Authenticate(t.Context(), here, "app", old); !errors.Is(err, ErrDenied) || !isClosed(before.Revoked()) {
+	if _, err := g.Authenticate(t.Context(), here, Credentials{"app", old}); !errors.Is(err, ErrDenied) || !isClosed(before.Revoked()) {
 		t.Errorf("the old key after it was removed = %v, revoked: %v", err, isClosed(before.Revoked()))
 	}
 }
@@ -149,7 +149,7 @@ func TestAKeyCanBeGivenItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustEnter(t, g, here, "app", key)
-	if _, err := g.Authenticate(t.Context(), here, "app", "wrong"); !errors.Is(err, ErrDenied) {
+	if _, err := g.Authenticate(t.Context(), here, Credentials{"app", "wrong"}); !errors.Is(err, ErrDenied) {
 		t.Error(err)
 	}
 	if isClosed(c.Revoked()) || len(costs()) != 0 {
@@ -181,7 +181,7 @@ func BenchmarkKey(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				_, _ = g.Authenticate(b.Context(), here, c.name, c.key)
+				_, _ = g.Authenticate(b.Context(), here, Credentials{c.name, c.key})
 			}
 		})
 	}

@@ -26,7 +26,7 @@ func TestSlowHashesAreFewAtATimeAndTheWaitEndsWithTheContext(t *testing.T) {
 		results := make(chan error, 10)
 		for i := range 10 {
 			go func() { // ends with ctx; results is read to the end
-				_, err := g.Authenticate(ctx, addr(i), "alice", fmt.Sprint("wrong", i))
+				_, err := g.Authenticate(ctx, addr(i), Credentials{"alice", fmt.Sprint("wrong", i)})
 				results <- err
 			}()
 		}
@@ -54,7 +54,7 @@ func TestATryGoesOnWhenTheOneItWaitedForIsGivenUp(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		first, second := make(chan error, 1), make(chan error, 1)
 		enter := func(ctx context.Context, result chan<- error) {
-			_, err := g.Authenticate(ctx, here, "alice", "open sesame")
+			_, err := g.Authenticate(ctx, here, Credentials{"alice", "open sesame"})
 			result <- err
 		}
 		go enter(ctx, first) // ends when it is cancelled below
@@ -80,7 +80,7 @@ func TestTriesBeyondTheLineAreTurnedAway(t *testing.T) {
 		var away, denied atomic.Int32
 		for i := range 2 * maxWaiting {
 			done.Go(func() {
-				_, err := g.Authenticate(t.Context(), here, "alice", fmt.Sprint("wrong", i))
+				_, err := g.Authenticate(t.Context(), here, Credentials{"alice", fmt.Sprint("wrong", i)})
 				switch slow := new(ThrottledError); {
 				case errors.As(err, &slow) && slow.RetryIn == time.Second:
 					away.Add(1)
@@ -114,7 +114,7 @@ func TestWhoComesAgainGoesBeforeStrangersOfAThousandAddresses(t *testing.T) {
 		var strangers sync.WaitGroup
 		strangers.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ { // 200 a second, each guess once
-				strangers.Go(func() { _, _ = g.Authenticate(ctx, addr(i%1000), "alice", fmt.Sprint("wrong", i)) })
+				strangers.Go(func() { _, _ = g.Authenticate(ctx, addr(i%1000), Credentials{"alice", fmt.Sprint("wrong", i)}) })
 				time.Sleep(5 * time.Millisecond)
 			}
 		})

@@ -6,10 +6,10 @@ import (
 	"testing/synctest"
 )
 
-// read is AuthenticateAny for alice's password as the second reading.
+// read is Authenticate for alice's password as the second reading.
 func read(t *testing.T, g *Authenticator, first Credentials) error {
 	t.Helper()
-	c, err := g.AuthenticateAny(t.Context(), here, []Credentials{first, {"alice", "open sesame"}})
+	c, err := g.Authenticate(t.Context(), here, first, Credentials{"alice", "open sesame"})
 	if err == nil && c.Name() != "alice" {
 		t.Errorf("the caller is %q", c.Name())
 	}

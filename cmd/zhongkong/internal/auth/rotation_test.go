@@ -33,7 +33,7 @@ func TestEveryPasswordOfAListIsValidAndRemembered(t *testing.T) {
 		t.Errorf("%d slow hashes, want %d for each of %d passwords", got, len(all), len(all))
 	}
 	for i := range freeFailures + 1 {
-		_, _ = g.Authenticate(t.Context(), here, "app", fmt.Sprint("wrong", i))
+		_, _ = g.Authenticate(t.Context(), here, Credentials{"app", fmt.Sprint("wrong", i)})
 	}
 	if !g.throttle.throttled(here) {
 		t.Fatal("the source is not throttled")
@@ -58,7 +58,7 @@ func TestTheCostOfAnAttemptDoesNotTellWhichPasswordFitsOrWhoExists(t *testing.T)
 				g := newAuthenticator(t, users...)
 				costs := countHashes(g)
 				next = next.Next()
-				_, _ = g.Authenticate(t.Context(), next, c.name, c.password)
+				_, _ = g.Authenticate(t.Context(), next, Credentials{c.name, c.password})
 				if got := costs(); !slices.Equal(got, want) {
 					t.Errorf("%s with %q: slow hashes of %v, want %v", c.name, c.password, got, want)
 				}
@@ -131,7 +131,7 @@ func TestACallerIsRevokedWithThePasswordThatItGaveAndNoOther(t *testing.T) {
 			}
 			costs := countHashes(g)
 			for hash, password := range map[string]string{first: "open sesame", second: "second"} {
-				_, err := g.Authenticate(t.Context(), here, "alice", password)
+				_, err := g.Authenticate(t.Context(), here, Credentials{"alice", password})
 				if valid := slices.Contains(c.after, hash); valid && (err != nil || len(costs()) > 0) {
 					t.Errorf("%s, which stayed: %v after %d slow hashes, want none", password, err, len(costs()))
 				} else if !valid && !errors.Is(err, ErrDenied) {
@@ -169,7 +169,7 @@ func TestAPasswordIsValidInTheWholeRotation(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, password := range []string{"old", "new"} {
-			_, err := g.Authenticate(t.Context(), here, "app", password)
+			_, err := g.Authenticate(t.Context(), here, Credentials{"app", password})
 			if valid := slices.Contains(step.valid, password); valid != (err == nil) {
 				t.Errorf("%v are valid: %q = %v", step.valid, password, err)
 			}

@@ -91,7 +91,7 @@ func TestAProvedCallerIsServedForAnHourWhileStrangersAtItsAddressGuess(t *testin
 				asked, refused := 0, 0
 				for began := time.Now(); time.Since(began) < time.Hour; time.Sleep(time.Second) {
 					asked++
-					if _, err := g.Authenticate(t.Context(), here, user, c.password); err != nil {
+					if _, err := g.Authenticate(t.Context(), here, Credentials{user, c.password}); err != nil {
 						refused++
 					}
 				}
@@ -194,7 +194,7 @@ func TestANewPasswordIsLetInWithinHalfAMinuteWhileStrangersGuess(t *testing.T) {
 		if err := g.SetUsers([]User{keyed("alice")}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := g.Authenticate(t.Context(), here, "alice", "open sesame"); err == nil {
+		if _, err := g.Authenticate(t.Context(), here, Credentials{"alice", "open sesame"}); err == nil {
 			t.Error("the old password was taken")
 		}
 		if took, tries := comeUntilIn(t, g, here, "alice", key); took > 30*time.Second {
@@ -235,7 +235,7 @@ func TestGuessesOfAPasswordProvedElsewhereCannotBeToldApart(t *testing.T) {
 func TestTriesTooLongForAnybodyMakeNobodyWait(t *testing.T) {
 	g := newAuthenticator(t, alice())
 	for range 50 {
-		if _, err := g.Authenticate(t.Context(), here, "alice", string(make([]byte, maxPassword+1))); !errors.Is(err, ErrDenied) {
+		if _, err := g.Authenticate(t.Context(), here, Credentials{"alice", string(make([]byte, maxPassword+1))}); !errors.Is(err, ErrDenied) {
 			t.Fatalf("Authenticate() = %v, want ErrDenied", err)
 		}
 	}
@@ -246,7 +246,7 @@ func TestARepeatedWrongPasswordCountsOnce(t *testing.T) {
 	g := newAuthenticator(t, alice(), User{Name: "bob", PasswordHashes: []string{hashAt("p", quick)}, Accounts: []string{"*"}})
 	costs := countHashes(g)
 	for range 100 {
-		if _, err := g.Authenticate(t.Context(), here, "alice", "last year's"); !errors.Is(err, ErrDenied) {
+		if _, err := g.Authenticate(t.Context(), here, Credentials{"alice", "last year's"}); !errors.Is(err, ErrDenied) {
 			t.Fatalf("Authenticate() = %v, want ErrDenied", err)
 		}
 	}
@@ -291,7 +291,7 @@ func guess(t *testing.T, g *Authenticator, at netip.Addr, name string) time.Dura
 
 func tryPassword(t *testing.T, g *Authenticator, at netip.Addr, name, password string) time.Duration {
 	t.Helper()
-	_, err := g.Authenticate(t.Context(), at, name, password)
+	_, err := g.Authenticate(t.Context(), at, Credentials{name, password})
 	slow := new(ThrottledError)
 	switch {
 	case errors.As(err, &slow):
@@ -318,7 +318,7 @@ func besiege(t *testing.T, g *Authenticator, at netip.Addr, name string, each ti
 				target = fmt.Sprint("nobody", i)
 			}
 			for {
-				_, err := g.Authenticate(ctx, at, target, password)
+				_, err := g.Authenticate(ctx, at, Credentials{target, password})
 				time.Sleep(each)
 				if !again || errors.Is(err, ErrDenied) || ctx.Err() != nil {
 					break

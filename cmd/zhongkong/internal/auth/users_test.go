@@ -62,7 +62,7 @@ func TestNewUsersReplaceTheOldInOneStep(t *testing.T) {
 	if len(costs()) != remembered {
 		t.Error("a password that has not changed was hashed again")
 	}
-	if _, err := g.Authenticate(t.Context(), here, "bob", "p"); !errors.Is(err, ErrDenied) {
+	if _, err := g.Authenticate(t.Context(), here, Credentials{"bob", "p"}); !errors.Is(err, ErrDenied) {
 		t.Errorf("bob's old password = %v, want ErrDenied", err)
 	}
 	mustEnter(t, g, here, "bob", "q")
@@ -74,7 +74,7 @@ func TestNewUsersReplaceTheOldInOneStep(t *testing.T) {
 	if err := g.SetUsers(nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.Authenticate(t.Context(), here, "alice", "open sesame"); !errors.Is(err, ErrDenied) {
+	if _, err := g.Authenticate(t.Context(), here, Credentials{"alice", "open sesame"}); !errors.Is(err, ErrDenied) {
 		t.Errorf("alice after she was removed = %v, want ErrDenied", err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 // Callers authenticates callers; *auth.Authenticator does.
 type Callers interface {
-	AuthenticateAny(ctx context.Context, from netip.Addr, readings []auth.Credentials) (auth.Caller, error)
+	Authenticate(ctx context.Context, from netip.Addr, readings ...auth.Credentials) (auth.Caller, error)
 	Proved(from netip.Addr, name, password string) (auth.Caller, bool)
 }
 
@@ -52,9 +52,9 @@ func (a *accessControl) login(r *request) error {
 // likeliest first.
 func (a *accessControl) authenticate(r *request, readings ...auth.Credentials) error {
 	from := auth.Addr(r.RemoteAddr)
-	caller, err := a.callers.AuthenticateAny(r.Context(), from, readings)
+	caller, err := a.callers.Authenticate(r.Context(), from, readings...)
 	if err == nil && caller.IsRevoked() { // changed while the password was verified
-		caller, err = a.callers.AuthenticateAny(r.Context(), from, readings)
+		caller, err = a.callers.Authenticate(r.Context(), from, readings...)
 	}
 	r.caller = caller
 	if err != nil && r.Context().Err() == nil {

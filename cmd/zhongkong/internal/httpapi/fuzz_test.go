@@ -16,7 +16,7 @@ import (
 // denyAll is Callers that refuses every caller at once.
 type denyAll struct{}
 
-func (denyAll) AuthenticateAny(context.Context, netip.Addr, []auth.Credentials) (auth.Caller, error) {
+func (denyAll) Authenticate(context.Context, netip.Addr, ...auth.Credentials) (auth.Caller, error) {
 	return auth.Caller{}, auth.ErrDenied
 }
 

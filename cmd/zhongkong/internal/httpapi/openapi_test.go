@@ -241,7 +241,7 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 // slowCallers throttles every caller.
 type slowCallers struct{}
 
-func (slowCallers) AuthenticateAny(context.Context, netip.Addr, []auth.Credentials) (auth.Caller, error) {
+func (slowCallers) Authenticate(context.Context, netip.Addr, ...auth.Credentials) (auth.Caller, error) {
 	return auth.Caller{}, &auth.ThrottledError{Reason: "too many wrong tries", RetryIn: 2 * time.Second}
 }
 

@@ -174,8 +174,8 @@ type lateGate struct {
 	after func()
 }
 
-func (g *lateGate) AuthenticateAny(ctx context.Context, from netip.Addr, readings []auth.Credentials) (auth.Caller, error) {
-	c, err := g.Authenticator.AuthenticateAny(ctx, from, readings)
+func (g *lateGate) Authenticate(ctx context.Context, from netip.Addr, readings ...auth.Credentials) (auth.Caller, error) {
+	c, err := g.Authenticator.Authenticate(ctx, from, readings...)
 	g.after()
 	return c, err
 }
@@ -197,7 +197,7 @@ func TestACallerWhoIsRevokedWhileItsPasswordIsLookedAtIsRefused(t *testing.T) {
 
 func TestACallerWhoWasRevokedWhileItsBodyCameCausesNoRefresh(t *testing.T) {
 	s, gate := revocable(t, newStage)
-	caller, err := gate.Authenticate(t.Context(), netip.Addr{}, "reader", "reader-password")
+	caller, err := gate.Authenticate(t.Context(), netip.Addr{}, auth.Credentials{Name: "reader", Password: "reader-password"})
 	if err != nil {
 		t.Fatal(err)
 	}

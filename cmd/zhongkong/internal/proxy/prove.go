@@ -51,7 +51,7 @@ func (r *route) proveByPassword(req *http.Request, c auth.Credentials) (auth.Cal
 // authenticate proves a caller, of whatever accounts, by what one pair of credentials may
 // mean, the likeliest reading first.
 func (p *Proxy) authenticate(req *http.Request, readings ...auth.Credentials) (auth.Caller, problem) {
-	caller, err := p.cfg.Callers.AuthenticateAny(req.Context(), auth.Addr(req.RemoteAddr), readings)
+	caller, err := p.cfg.Callers.Authenticate(req.Context(), auth.Addr(req.RemoteAddr), readings...)
 	if err != nil {
 		return auth.Caller{}, problemOfProof(err)
 	}

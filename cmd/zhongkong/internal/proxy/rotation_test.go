@@ -40,7 +40,7 @@ func TestAPhantomLivesAsLongAsThePasswordWithWhichItWasMade(t *testing.T) {
 	made := map[string]string{} // phantom :: password
 	makeWith := func(password string) string {
 		t.Helper()
-		c, err := gates[0].Authenticate(t.Context(), netip.MustParseAddr("192.0.2.1"), "veil", password)
+		c, err := gates[0].Authenticate(t.Context(), netip.MustParseAddr("192.0.2.1"), auth.Credentials{Name: "veil", Password: password})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -69,7 +69,7 @@ func (s *stage) phantom(t testing.TB, name string, life time.Duration) string {
 
 func (s *stage) verifier(t testing.TB, name string) []byte {
 	t.Helper()
-	c, err := s.callers.Authenticate(context.Background(), netip.MustParseAddr("192.0.2.9"), name, userKey)
+	c, err := s.callers.Authenticate(context.Background(), netip.MustParseAddr("192.0.2.9"), auth.Credentials{Name: name, Password: userKey})
 	if err != nil {
 		t.Fatal(err)
 	}
