@@ -15,43 +15,44 @@ import (
 // clock.
 //
 // A Grant holds secrets: EncodeGrant is the only way to write it down, and what it
-// returns is to be sealed.
+// returns is to be sealed. Fields are added, and their names in JSON never change: records
+// of older versions are read.
 type Grant struct {
-	Version uint64 // 0: there is no record
-	SaveID  string // random, of this version: tells a repeated save from another process'
+	Version uint64 `json:"version"` // 0: there is no record
+	SaveID  string `json:"save_id"` // random, of this version: tells a repeated save from another process'
 
-	Saves []string // names of the versions before it: tells whether a record was made of another
+	Saves []string `json:"saves,omitempty"` // names of the versions before it: tells whether a record was made of another
 
 	// Consent is the fence of the newest consent. Answers to presentations of earlier
 	// ones are not kept. Of two records the one with the greater Consent is newer,
 	// with the same Consent the one with the greater Version.
-	Consent     Fence
-	ConsentedAt time.Time // Consent.At of it
+	Consent     Fence     `json:"consent"`
+	ConsentedAt time.Time `json:"consented_at,omitzero"` // Consent.At of it
 
-	Tokens        []GrantToken   // by Fence, the oldest first
-	Replaced      []string       // fingerprints of the last tokens in whose place others came
-	Presentations []Presentation // by Fence; see Presentation
+	Tokens        []GrantToken   `json:"-"`                       // by Fence, the oldest first; see EncodeGrant
+	Replaced      []string       `json:"replaced,omitempty"`      // fingerprints of the last tokens in whose place others came
+	Presentations []Presentation `json:"presentations,omitempty"` // by Fence; see Presentation
 
-	ObtainedAt time.Time     // when the newest token came
-	Idle       time.Duration // the issuer forgets the grant if it is not used for so long; 0: not known
-	IdleUntil  time.Time     // when that is, unless it is used before; zero: not known
-	EndsAt     time.Time     // the grant ends then, whatever is done; zero: not known
+	ObtainedAt time.Time     `json:"obtained_at,omitzero"` // when the newest token came
+	Idle       time.Duration `json:"idle_ns,omitempty"`    // the issuer forgets the grant if it is not used for so long; 0: not known
+	IdleUntil  time.Time     `json:"idle_until,omitzero"`  // when that is, unless it is used before; zero: not known
+	EndsAt     time.Time     `json:"ends_at,omitzero"`     // the grant ends then, whatever is done; zero: not known
 }
 
 // GrantToken is one secret of a grant.
 type GrantToken struct {
-	Token Token
+	Token Token `json:"-"` // see EncodeGrant
 
 	// Form tells what the token is, where a source can have several; "" is a refresh
 	// token. It is the source's word.
-	Form string
+	Form string `json:"form,omitempty"`
 
-	Fence   Fence     // of the attempt, or the consent, that brought it: its name in the record
-	Parent  Fence     // the token that was presented for it; 0: none
-	Refused bool      // the issuer says that it is none
-	Probed  bool      // the last resort was tried; see PresentRequest.Probe
-	At      time.Time // by the issuer's clock, of a token that was pushed; see Received
-	Until   time.Time // its end, by the store's clock; zero: not known
+	Fence   Fence     `json:"fence"`             // of the attempt, or the consent, that brought it: its name in the record
+	Parent  Fence     `json:"parent,omitempty"`  // the token that was presented for it; 0: none
+	Refused bool      `json:"refused,omitempty"` // the issuer says that it is none
+	Probed  bool      `json:"probed,omitempty"`  // the last resort was tried; see PresentRequest.Probe
+	At      time.Time `json:"at,omitzero"`       // by the issuer's clock, of a token that was pushed; see Received
+	Until   time.Time `json:"until,omitzero"`    // its end, by the store's clock; zero: not known
 }
 
 // Presentation is the mark that a token of the grant was, or may have been, sent to

@@ -100,44 +100,22 @@ type GrantCopy interface {
 	Accounts(ctx context.Context) ([]string, error)
 }
 
-// grantJSON is a Grant written down. Fields are added, never renamed: records of
-// older versions are read.
+// grantJSON is a Grant written down: its fields, and the tokens with their secrets.
 type grantJSON struct {
-	Version       uint64           `json:"version"`
-	SaveID        string           `json:"save_id"`
-	Saves         []string         `json:"saves,omitempty"`
-	Consent       Fence            `json:"consent"`
-	ConsentedAt   time.Time        `json:"consented_at,omitzero"`
-	Tokens        []grantTokenJSON `json:"tokens"`
-	Replaced      []string         `json:"replaced,omitempty"`
-	Presentations []Presentation   `json:"presentations,omitempty"`
-	ObtainedAt    time.Time        `json:"obtained_at,omitzero"`
-	Idle          time.Duration    `json:"idle_ns,omitempty"`
-	IdleUntil     time.Time        `json:"idle_until,omitzero"`
-	EndsAt        time.Time        `json:"ends_at,omitzero"`
+	Grant
+	Tokens []grantTokenJSON `json:"tokens"`
 }
 
 type grantTokenJSON struct {
-	Token   string    `json:"token"`
-	Form    string    `json:"form,omitempty"`
-	Fence   Fence     `json:"fence"`
-	Parent  Fence     `json:"parent,omitempty"`
-	Refused bool      `json:"refused,omitempty"`
-	Probed  bool      `json:"probed,omitempty"`
-	At      time.Time `json:"at,omitzero"`
-	Until   time.Time `json:"until,omitzero"`
+	GrantToken
+	Token string `json:"token"`
 }
 
 // EncodeGrant writes g down, secrets included: what it returns is to be sealed.
 func EncodeGrant(g Grant) []byte {
-	j := grantJSON{
-		Version: g.Version, SaveID: g.SaveID, Saves: g.Saves, Consent: g.Consent, ConsentedAt: g.ConsentedAt, Replaced: g.Replaced, Presentations: g.Presentations,
-		ObtainedAt: g.ObtainedAt, Idle: g.Idle, IdleUntil: g.IdleUntil, EndsAt: g.EndsAt,
-	}
+	j := grantJSON{Grant: g}
 	for _, t := range g.Tokens {
-		j.Tokens = append(j.Tokens, grantTokenJSON{
-			Token: t.Token.Reveal(), Form: t.Form, Fence: t.Fence, Parent: t.Parent, Refused: t.Refused, Probed: t.Probed, At: t.At, Until: t.Until,
-		})
+		j.Tokens = append(j.Tokens, grantTokenJSON{t, t.Token.Reveal()})
 	}
 	b, err := json.Marshal(j)
 	if err != nil {
@@ -152,14 +130,9 @@ func DecodeGrant(b []byte) (Grant, error) {
 	if err := json.Unmarshal(b, &j); err != nil || j.Version == 0 || j.SaveID == "" {
 		return Grant{}, errors.New("no process of ours writes such a grant: it is not the JSON of a record with version and save_id")
 	}
-	g := Grant{
-		Version: j.Version, SaveID: j.SaveID, Saves: j.Saves, Consent: j.Consent, ConsentedAt: j.ConsentedAt, Replaced: j.Replaced, Presentations: j.Presentations,
-		ObtainedAt: j.ObtainedAt, Idle: j.Idle, IdleUntil: j.IdleUntil, EndsAt: j.EndsAt,
-	}
 	for _, t := range j.Tokens {
-		g.Tokens = append(g.Tokens, GrantToken{
-			Token: NewToken(t.Token), Form: t.Form, Fence: t.Fence, Parent: t.Parent, Refused: t.Refused, Probed: t.Probed, At: t.At, Until: t.Until,
-		})
+		t.GrantToken.Token = NewToken(t.Token)
+		j.Grant.Tokens = append(j.Grant.Tokens, t.GrantToken)
 	}
-	return g, nil
+	return j.Grant, nil
 }
