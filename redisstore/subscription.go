@@ -188,17 +188,16 @@ func (s *subscription) gets(account, channel string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	refresher, ok := s.roles[account]
-	return ok && (refresher || channel == layout.Refreshed)
+	return ok && slices.Contains(layout.Channels(refresher), channel)
 }
 
 // patterns match the channels of all accounts. They are, letter by letter, what the ACL
 // rules permit: Redis compares them so.
-func (s *subscription) patterns(role coordinator.Role) []string {
-	refreshed := s.store.keys.Pattern(layout.Refreshed)
-	if role == coordinator.Refresher {
-		return []string{refreshed, s.store.keys.Pattern(layout.Wanted), s.store.keys.Pattern(layout.Begun)}
+func (s *subscription) patterns(role coordinator.Role) (patterns []string) {
+	for _, kind := range layout.Channels(role == coordinator.Refresher) {
+		patterns = append(patterns, s.store.keys.Pattern(kind))
 	}
-	return []string{refreshed}
+	return patterns
 }
 
 // everything returns the whole set for a new connection. All changes so far are in
@@ -243,15 +242,11 @@ func (s *subscription) still(accounts []string) []string {
 // channels returns the channels of accounts in the role, and those that the
 // role does not have.
 func (s *subscription) channels(role coordinator.Role, accounts []string) (has, hasNot []string) {
-	var kinds, others []string
-	switch role {
-	case coordinator.Refresher:
-		kinds = []string{layout.Refreshed, layout.Wanted, layout.Begun}
-	case "":
-		others = []string{layout.Refreshed, layout.Wanted, layout.Begun}
-	default:
-		kinds, others = []string{layout.Refreshed}, []string{layout.Wanted, layout.Begun}
+	kinds := layout.Channels(role == coordinator.Refresher)
+	if role == "" {
+		kinds = nil
 	}
+	others := layout.Channels(true)[len(kinds):]
 	for _, account := range accounts {
 		for _, kind := range kinds {
 			has = append(has, s.store.keys.Channel(account, kind))

@@ -38,7 +38,7 @@ func RequiredACL(prefix string, role coordinator.Role, accounts ...string) []str
 	for _, account := range inRules(accounts) {
 		rules = append(rules, keyRule(role, k.Base(account)))
 	}
-	for _, channel := range channels(role) {
+	for _, channel := range layout.Channels(role == coordinator.Refresher) {
 		for _, account := range inRules(accounts) {
 			rules = append(rules, "&"+k.Channel(account, channel))
 		}
@@ -81,14 +81,6 @@ func GrantACL(prefix string, accounts ...string) []string {
 
 // grantRule is the rule for the keys of the grant of an account, * for all.
 func grantRule(k layout.Keyspace, account string) string { return "~" + k.Grant(account) + "*" }
-
-// channels are those that a process of that role subscribes to.
-func channels(role coordinator.Role) []string {
-	if role == coordinator.Refresher {
-		return []string{layout.Refreshed, layout.Wanted, layout.Begun}
-	}
-	return []string{layout.Refreshed}
-}
 
 // ClusterACL returns the rules that a process needs in addition in a cluster.
 func ClusterACL() []string { return []string{"+cluster|slots", "+readonly", "+asking", "+command"} }
@@ -210,7 +202,7 @@ func keyRule(role coordinator.Role, base string) string {
 
 // tryRole tries what a process of the role does.
 func (c *aclCheck) tryRole(ctx context.Context, role coordinator.Role) error {
-	checks, published := refresherChecks(), []string{layout.Refreshed, layout.Begun, layout.Wanted}
+	checks, published := refresherChecks(), layout.Channels(true)
 	if role == coordinator.Reader {
 		checks, published = readerChecks(), nil
 	}
@@ -224,7 +216,7 @@ func (c *aclCheck) tryRole(ctx context.Context, role coordinator.Role) error {
 			return err
 		}
 	}
-	for _, channel := range channels(role) {
+	for _, channel := range layout.Channels(role == coordinator.Refresher) {
 		for some := range slices.Chunk(c.accounts, subscribedAtOnce) {
 			if err := c.subscribe(ctx, some, channel); err != nil {
 				return err

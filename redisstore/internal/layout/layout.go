@@ -23,6 +23,17 @@ const (
 	Begun     = "begun"     // an attempt is under way; for refreshers
 )
 
+var channels = [...]string{Refreshed, Wanted, Begun}
+
+// Channels returns the channels of an account that a refresher subscribes to, or else a
+// reader: the first of them.
+func Channels(refresher bool) []string {
+	if refresher {
+		return channels[:]
+	}
+	return channels[:1:1]
+}
+
 // Keyspace makes the names of keys and channels; nothing else does. All names of an
 // account contain it in braces, so that a cluster keeps them on one node.
 type Keyspace struct {
