@@ -10,9 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
@@ -38,16 +36,14 @@ type Keyring struct {
 	keys atomic.Pointer[keys]
 }
 
-// keys is immutable: Reload replaces it whole.
-type keys struct {
-	first key
-	byKid map[string][]byte
-	kids  []string // in the file's order
-}
+// keys are those of a file, in its order; there is at least one. They are immutable:
+// Reload replaces them whole.
+type keys []key
 
 type key struct {
 	kid   string
 	bytes []byte
+	line  int // that it stands on
 }
 
 // Load reads a key file: one key a line, "kid:base64 of 32 bytes"; empty lines
@@ -70,7 +66,7 @@ func Parse(name string, content []byte) (*Keyring, error) {
 		return nil, err
 	}
 	k := &Keyring{name: name}
-	k.keys.Store(parsed)
+	k.keys.Store(&parsed)
 	return k, nil
 }
 
@@ -89,18 +85,35 @@ func (k *Keyring) Reload() error {
 	if err != nil {
 		return err
 	}
-	k.keys.Store(parsed)
+	k.keys.Store(&parsed)
 	return nil
 }
 
 // Kids returns the names of the keys in the file's order, for messages.
-func (k *Keyring) Kids() string { return strings.Join(k.keys.Load().kids, ", ") }
+func (k *Keyring) Kids() string {
+	var kids []string
+	for _, key := range *k.keys.Load() {
+		kids = append(kids, key.kid)
+	}
+	return strings.Join(kids, ", ")
+}
 
 // First returns the name of the key that seals.
-func (k *Keyring) First() string { return k.keys.Load().first.kid }
+func (k *Keyring) First() string { return k.first().kid }
+
+func (k *Keyring) first() key { return (*k.keys.Load())[0] }
 
 // Has reports whether there is a key of that name.
-func (k *Keyring) Has(kid string) bool { return k.keys.Load().byKid[kid] != nil }
+func (k *Keyring) Has(kid string) bool { return k.find(kid) != nil }
+
+func (k *Keyring) find(kid string) []byte {
+	for _, key := range *k.keys.Load() {
+		if key.kid == kid {
+			return key.bytes
+		}
+	}
+	return nil
+}
 
 func (k *Keyring) read() ([]byte, error) {
 	f, err := os.Open(k.path)
@@ -126,10 +139,9 @@ func (k *Keyring) read() ([]byte, error) {
 	return content, err
 }
 
-func parse(name string, content []byte) (*keys, error) {
+func parse(name string, content []byte) (keys, error) {
 	content = bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")) // editors on Windows write it
-	parsed := &keys{byKid: make(map[string][]byte)}
-	lines := make(map[string]int) // :: kid → the line it stands on
+	var parsed keys
 	for i, line := range strings.Split(string(content), "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
@@ -139,21 +151,19 @@ func parse(name string, content []byte) (*keys, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", name, i+1, err)
 		}
-		if first, ok := lines[next.kid]; ok {
-			return nil, fmt.Errorf("%s:%d: key %q is on line %d already: give each key a name of its own", name, i+1, next.kid, first)
+		for _, other := range parsed {
+			switch {
+			case other.kid == next.kid:
+				return nil, fmt.Errorf("%s:%d: key %q is on line %d already: give each key a name of its own", name, i+1, next.kid, other.line)
+			case subtle.ConstantTimeCompare(other.bytes, next.bytes) == 1:
+				return nil, fmt.Errorf("%s:%d: key %q is the same key as %q on line %d: make a new one with `zhongkong keygen`",
+					name, i+1, next.kid, other.kid, other.line)
+			}
 		}
-		if twin := parsed.twin(next.bytes); twin != "" {
-			return nil, fmt.Errorf("%s:%d: key %q is the same key as %q on line %d: make a new one with `zhongkong keygen`",
-				name, i+1, next.kid, twin, lines[twin])
-		}
-		lines[next.kid] = i + 1
-		if len(parsed.kids) == 0 {
-			parsed.first = next
-		}
-		parsed.byKid[next.kid] = next.bytes
-		parsed.kids = append(parsed.kids, next.kid)
+		next.line = i + 1
+		parsed = append(parsed, next)
 	}
-	if len(parsed.kids) == 0 {
+	if len(parsed) == 0 {
 		return nil, fmt.Errorf("%s: no key in it: `zhongkong keygen` prints a line for it", name)
 	}
 	return parsed, nil
@@ -173,7 +183,7 @@ func parseLine(line string) (key, error) {
 	if err != nil {
 		return key{}, fmt.Errorf("key %q %w", kid, err)
 	}
-	return key{kid, raw}, nil
+	return key{kid: kid, bytes: raw}, nil
 }
 
 // checkKid keeps to characters that every shell, log and JOSE library takes.
@@ -186,13 +196,13 @@ func checkKid(kid string) error {
 	if len(kid) > 40 {
 		return fmt.Errorf("the key's name has %d characters, at most 40", len(kid))
 	}
-	if !kidPattern().MatchString(kid) {
+	if strings.Trim(kid, kidCharacters) != "" {
 		return errors.New("the key's name may have letters, digits, '-', '_' and '.' only")
 	}
 	return nil
 }
 
-var kidPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.-]+$`) })
+const kidCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 
 // DecodeKey reads a key as it stands behind the colon of a key file's line:
 // base64, in either alphabet, padded or not, of 32 bytes. Its error does not
@@ -209,14 +219,4 @@ func DecodeKey(encoded string) ([]byte, error) {
 		return nil, errors.New("is all zeros: make one with `zhongkong keygen`")
 	}
 	return raw, nil
-}
-
-// twin returns the name of the key with the same bytes, "" if there is none.
-func (k *keys) twin(b []byte) string {
-	for kid, other := range k.byKid {
-		if subtle.ConstantTimeCompare(b, other) == 1 {
-			return kid
-		}
-	}
-	return ""
 }

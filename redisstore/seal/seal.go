@@ -55,7 +55,7 @@ func (k *Keyring) Seal(b redisstore.Binding, t coordinator.Token) (string, error
 	if t.IsZero() {
 		return "", fmt.Errorf("seal %q: there is no token", b.Account)
 	}
-	first := k.keys.Load().first
+	first := k.first()
 	members := map[string]string{
 		memberKey:        first.kid,
 		memberAccount:    b.Account,
@@ -101,8 +101,8 @@ func (k *Keyring) open(b redisstore.Binding, sealed string) (coordinator.Token, 
 		return coordinator.Token{}, fmt.Errorf("%w: this version of Zhongkong did not seal it; %s, and find out who writes to the store", err, remedy)
 	}
 	kid := message.Claim(memberKey)
-	key, ok := k.keys.Load().byKid[kid]
-	if !ok {
+	key := k.find(kid)
+	if key == nil {
 		return coordinator.Token{}, fmt.Errorf("it is sealed with key %s, which %s has not (it has %s): add that key's line to the file, or %s",
 			jwe.Quote(kid), k.name, k.Kids(), remedy)
 	}
