@@ -101,7 +101,7 @@ func (s *Store) readChanges(ctx context.Context, read func(ctx context.Context) 
 	if !s.shares.Load() {
 		return coordinator.ErrNoChanges
 	}
-	bounded, cancel := s.bounded(ctx)
+	bounded, cancel := s.client.Bounded(ctx)
 	defer cancel()
 	err := read(bounded)
 	switch {

@@ -116,7 +116,7 @@ func (c *connection) run(ctx context.Context) error {
 
 // connect dials and sends the first command.
 func (c *connection) connect(ctx context.Context) error {
-	ctx, cancel := c.sub.store.bounded(ctx)
+	ctx, cancel := c.sub.store.client.Bounded(ctx)
 	defer cancel()
 	c.heard.Store(true)
 	if len(c.outbox) == 0 { // all accounts have been removed meanwhile

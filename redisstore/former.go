@@ -21,7 +21,7 @@ func (s *Store) AddFormer(ctx context.Context, account, hash string) error {
 	if err := checkAccount(account); err != nil {
 		return err
 	}
-	bounded, cancel := s.bounded(ctx)
+	bounded, cancel := s.client.Bounded(ctx)
 	defer cancel()
 	key := s.keys.Of(account).Former
 	err := s.client.OnMaster(bounded, key, func(client redis.UniversalClient) error {
@@ -44,7 +44,7 @@ func (s *Store) Former(ctx context.Context, account, hash string) (age time.Dura
 	if err := checkAccount(account); err != nil {
 		return 0, false, err
 	}
-	bounded, cancel := s.bounded(ctx)
+	bounded, cancel := s.client.Bounded(ctx)
 	defer cancel()
 	key := s.keys.Of(account).Former
 	var score float64

@@ -69,7 +69,7 @@ func (s *Store) GrantMembers(ctx context.Context, account string) ([]string, err
 	if err := s.ready(ctx, op, account); err != nil {
 		return nil, err
 	}
-	bounded, cancel := s.bounded(ctx)
+	bounded, cancel := s.client.Bounded(ctx)
 	defer cancel()
 	key := s.keys.GrantMembers(account)
 	var members []string

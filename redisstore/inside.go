@@ -34,7 +34,7 @@ func (s *Store) unusedKeys(account string) layout.AccountKeys {
 // calls names no day, the lock is not held, and the record to be restored has
 // expired.
 func (s *Store) tryScripts(ctx context.Context, account string) error {
-	ctx, cancel := s.bounded(ctx)
+	ctx, cancel := s.client.Bounded(ctx)
 	defer cancel()
 	k := s.unusedKeys(account)
 	attempt := []string{k.Token, k.State, k.Attempts, k.Calls}
@@ -68,7 +68,7 @@ func (s *Store) tryScripts(ctx context.Context, account string) error {
 // tryGrantScript runs a script that reads what the others read, and changes nothing: the
 // record that is to be put back is older than none.
 func (s *Store) tryGrantScript(ctx context.Context, account string) error {
-	ctx, cancel := s.bounded(ctx)
+	ctx, cancel := s.client.Bounded(ctx)
 	defer cancel()
 	grant := s.keys.Grant(account) + ":probe-" + rand.Text()[:12]
 	return s.withLog(account, true, []string{grant, s.unusedKeys(account).State}, func(keys []string) error {
@@ -80,7 +80,7 @@ func (s *Store) tryGrantScript(ctx context.Context, account string) error {
 
 // tryLoad reads in one of the two ways of Load.
 func (s *Store) tryLoad(ctx context.Context, account string, read func(context.Context, []layout.AccountKeys) []answer) error {
-	ctx, cancel := s.bounded(ctx)
+	ctx, cancel := s.client.Bounded(ctx)
 	defer cancel()
 	return read(ctx, []layout.AccountKeys{s.unusedKeys(account)})[0].err
 }

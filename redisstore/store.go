@@ -275,7 +275,7 @@ func (s *Store) spawn(f func(ctx context.Context)) {
 // Ping reports whether the server answers. Afterwards the connections for reading
 // and for writing are open, and the first token does not wait for them.
 func (s *Store) Ping(ctx context.Context) error {
-	bounded, cancel := s.bounded(ctx)
+	bounded, cancel := s.client.Bounded(ctx)
 	defer cancel()
 	return s.fault(ctx, "ping", "", s.client.Ping(bounded))
 }
@@ -284,10 +284,4 @@ func (s *Store) Ping(ctx context.Context) error {
 // begins when it is sent.
 func (s *Store) operation(ctx context.Context, c confirm) context.Context {
 	return redisclient.Operation(ctx, s.timeout+c.atMost())
-}
-
-// bounded is operation for what is made once: it can be cancelled, and its time begins at
-// once.
-func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, s.timeout)
 }

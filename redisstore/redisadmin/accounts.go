@@ -45,7 +45,7 @@ func (i Inspector) scanAll(ctx context.Context, pattern string, accountOf func(k
 
 func (i Inspector) scan(ctx context.Context, client redis.UniversalClient, pattern string, hash func(key string)) error {
 	for cursor := uint64(0); ; {
-		bounded, cancel := i.Bounded(ctx)
+		bounded, cancel := i.Client.Bounded(ctx)
 		keys, next, err := client.ScanType(bounded, cursor, pattern, 1000, "hash").Result()
 		cancel()
 		if err != nil {
@@ -77,7 +77,7 @@ func (i Inspector) sealed(ctx context.Context, account, key, field string) (stri
 	if err := i.CheckAccount(account); err != nil {
 		return "", err
 	}
-	bounded, cancel := i.Bounded(ctx)
+	bounded, cancel := i.Client.Bounded(ctx)
 	defer cancel()
 	fields, err := i.Client.Reads.HMGet(bounded, key, field).Result()
 	if err != nil {

@@ -229,7 +229,7 @@ func (c *aclCheck) tryRole(ctx context.Context, role coordinator.Role) error {
 // commands sends all checks in one pipeline, and publishes. base begins the keys' names, and
 // rule is the one that is missing if a key is denied.
 func (c *aclCheck) commands(ctx context.Context, base, rule string, checks []command, published []string) error {
-	ctx, cancel := c.Bounded(ctx)
+	ctx, cancel := c.Client.Bounded(ctx)
 	defer cancel()
 	var tried []*redis.Cmd
 	err := c.Client.OnMaster(ctx, base, func(client redis.UniversalClient) error {
@@ -292,7 +292,7 @@ const subscribedAtOnce = 100
 
 // subscribe tries a channel of accounts; go-redis has no subscription in a pipeline.
 func (c *aclCheck) subscribe(ctx context.Context, accounts []aclAccount, channel string) error {
-	ctx, cancel := c.Bounded(ctx)
+	ctx, cancel := c.Client.Bounded(ctx)
 	defer cancel()
 	pubsub := c.Client.Reads.Subscribe(ctx)
 	defer pubsub.Close()

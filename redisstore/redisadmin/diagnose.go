@@ -58,7 +58,7 @@ func (i Inspector) Diagnose(ctx context.Context) ([]Diagnosis, error) {
 }
 
 func (i Inspector) diagnose(ctx context.Context, client redis.UniversalClient, addr string) (Diagnosis, error) {
-	bounded, cancel := i.Bounded(ctx)
+	bounded, cancel := i.Client.Bounded(ctx)
 	defer cancel()
 	d := Diagnosis{Addr: addr}
 	if err := d.clock(bounded, client); err != nil {

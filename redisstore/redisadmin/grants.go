@@ -96,7 +96,7 @@ func (s *grantServer) settings() []GrantSetting {
 
 // config returns a setting, "" if the server does not tell it.
 func (i Inspector) config(ctx context.Context, client redis.UniversalClient, name string) string {
-	bounded, cancel := i.Bounded(ctx)
+	bounded, cancel := i.Client.Bounded(ctx)
 	defer cancel()
 	return client.ConfigGet(bounded, name).Val()[name]
 }

@@ -88,7 +88,7 @@ func (i Inspector) sharedLog(ctx context.Context, account string, n int) ([]redi
 
 // logPage returns up to n entries of a log, from an ID backwards.
 func (i Inspector) logPage(ctx context.Context, key, from string, n int) ([]redis.XMessage, error) {
-	bounded, cancel := i.Bounded(ctx)
+	bounded, cancel := i.Client.Bounded(ctx)
 	defer cancel()
 	lines, err := i.Client.Reads.XRevRangeN(bounded, key, from, "-", int64(n)).Result()
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {

@@ -101,7 +101,7 @@ func denied(err error) bool {
 }
 
 func (i Inspector) trySubscription(ctx context.Context, account string) error {
-	ctx, cancel := i.Bounded(ctx)
+	ctx, cancel := i.Client.Bounded(ctx)
 	defer cancel()
 	pubsub := i.Client.Reads.Subscribe(ctx)
 	defer pubsub.Close()
@@ -113,7 +113,7 @@ func (i Inspector) trySubscription(ctx context.Context, account string) error {
 }
 
 func (i Inspector) tryWait(ctx context.Context, account string) error {
-	ctx, cancel := i.Bounded(ctx)
+	ctx, cancel := i.Client.Bounded(ctx)
 	defer cancel()
 	return i.Client.OnMaster(ctx, i.Keys.Of(account).Token, func(client redis.UniversalClient) error {
 		return client.Do(ctx, "wait", 0, 1).Err()

@@ -34,8 +34,3 @@ type Store struct {
 	TryLoadScript  func(ctx context.Context, account string) error // Load by script
 	TryGrantScript func(ctx context.Context, account string) error // those of grants
 }
-
-// Bounded returns a context that ends in time for one operation.
-func (s Store) Bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, s.Timeout)
-}

@@ -157,9 +157,10 @@ func (c *Client) CloseIdle() {
 // called before the Client is used.
 func (c *Client) AskEvery(d time.Duration) { c.idle.ask, c.idle.stay = d, 5*d/2 }
 
-// bounded returns a context that ends in time for one operation. A client stops
-// waiting at the deadline only: go-redis does not notice a mere cancel.
-func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+// Bounded returns the context of an operation that is made once: unlike that of Operation
+// it can be cancelled, and its time begins at once. A client stops waiting at the deadline
+// only: go-redis does not notice a mere cancel.
+func (c *Client) Bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, c.timeout)
 }
 

@@ -66,7 +66,7 @@ func (p *PubSub) watchFailover(ctx context.Context) error {
 		if now != p.dial.addr {
 			return ErrMoved
 		}
-		bounded, cancel := p.client.bounded(ctx)
+		bounded, cancel := p.client.Bounded(ctx)
 		_ = p.client.Reads.Ping(bounded).Err() // dials the new master, if there is one
 		cancel()
 		timer := time.NewTimer(followEvery)

@@ -72,7 +72,7 @@ func (p *PubSub) watchRole(ctx context.Context, reported func(Role)) error {
 		if !Sleep(ctx, p.client.idle.ask/2) {
 			return ctx.Err()
 		}
-		bounded, cancel := p.client.bounded(ctx)
+		bounded, cancel := p.client.Bounded(ctx)
 		err := p.guard.ask(bounded)
 		cancel()
 		if err != nil {
@@ -83,7 +83,7 @@ func (p *PubSub) watchRole(ctx context.Context, reported func(Role)) error {
 
 // leadsToMaster reports whether the address leads to a master now.
 func (c *Client) leadsToMaster(ctx context.Context) bool {
-	ctx, cancel := c.bounded(ctx)
+	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
 	c.CloseIdle()
 	fields, err := Hello(ctx, c.Reads)
