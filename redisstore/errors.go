@@ -63,6 +63,14 @@ func (e *TLSError) Error() string { return fmt.Sprintf("%v; %s", e.Err, e.Fix) }
 // Unwrap returns Err.
 func (e *TLSError) Unwrap() error { return e.Err }
 
+// wrongType returns err; if it says that a key is of another type than kind, as a DataError.
+func wrongType(err error, key, kind string) error {
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return &DataError{Key: key, Problem: "is not a " + kind}
+	}
+	return err
+}
+
 // isData reports whether err is about the contents of one account.
 func isData(err error) bool {
 	var data *DataError
@@ -201,7 +209,7 @@ func dataError(text string) error {
 	case parts[2] == "not-whole":
 		e.Problem = "is not a whole number"
 	case isKind:
-		e.Problem = "is not a " + kind
+		e.Problem = "is not a " + strings.ReplaceAll(kind, "-", " ")
 	default:
 		e.Problem = "is not as expected"
 	}

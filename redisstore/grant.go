@@ -69,22 +69,14 @@ func (s *Store) GrantMembers(ctx context.Context, account string) ([]string, err
 	if err := s.ready(ctx, op, account); err != nil {
 		return nil, err
 	}
-	bounded, cancel := s.client.Bounded(ctx)
-	defer cancel()
 	key := s.keys.GrantMembers(account)
 	var members []string
-	err := s.client.OnMaster(bounded, key, func(client redis.UniversalClient) (err error) {
-		members, err = client.ZRange(bounded, key, 0, -1).Result()
+	err := s.onSortedSet(ctx, op, account, key, func(ctx context.Context, client redis.UniversalClient) (err error) {
+		members, err = client.ZRange(ctx, key, 0, -1).Result()
 		return err
 	})
-	if redis.HasErrorPrefix(err, "WRONGTYPE") {
-		err = &DataError{Key: key, Problem: "is not a sorted set"}
-	}
-	if err != nil {
-		return nil, s.fault(ctx, op, account, err)
-	}
 	slices.Sort(members)
-	return members, nil
+	return members, err
 }
 
 // SetGrantMember implements [coordinator.GrantStore]. It waits as SaveGrant does.

@@ -15,8 +15,7 @@ import (
 func (s *Store) Inside() inside.Store {
 	return inside.Store{
 		Client: s.client, Keys: s.keys, Timeout: s.timeout, Replicas: s.replicas, Seals: s.sealer != nil, Shares: s.shares.Load(),
-		CheckAccount: checkAccount, Fault: s.fault,
-		BadKey:         func(key, problem string) error { return &DataError{Key: key, Problem: problem} },
+		CheckAccount: checkAccount, Fault: s.fault, WrongType: wrongType,
 		TryScripts:     s.tryScripts,
 		TryTransaction: func(ctx context.Context, account string) error { return s.tryLoad(ctx, account, s.loadTransactions) },
 		TryLoadScript:  func(ctx context.Context, account string) error { return s.tryLoad(ctx, account, s.loadScripts) },

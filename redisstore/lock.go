@@ -85,10 +85,11 @@ func (l *lock) takenError(ctx context.Context) (coordinator.Lock, error) {
 		// A client that retries has sent the request twice: the first one succeeded.
 		return l, nil
 	}
+	wrong := wrongType(value.Err(), l.keys.Lock, "string")
 	busy := &coordinator.LockedError{Holder: holder(value.Val()), RetryIn: ttl.Val()}
 	switch {
-	case redis.HasErrorPrefix(value.Err(), "WRONGTYPE"):
-		return nil, fmt.Errorf("lock %q: %w", l.account, &DataError{Key: l.keys.Lock, Problem: "is not a string"})
+	case isData(wrong):
+		return nil, l.fault(ctx, "lock", wrong)
 	case ttl.Err() != nil: // not known
 		busy.RetryIn = l.ttl
 	case ttl.Val() == -1, ttl.Val() > coordinator.MaxAhead: // no TTL, or set by another clock

@@ -280,6 +280,14 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.fault(ctx, "ping", "", s.client.Ping(bounded))
 }
 
+// onSortedSet makes commands on a key of an account, at its master.
+func (s *Store) onSortedSet(ctx context.Context, op, account, key string, do func(context.Context, redis.UniversalClient) error) error {
+	bounded, cancel := s.client.Bounded(ctx)
+	defer cancel()
+	err := s.client.OnMaster(bounded, key, func(client redis.UniversalClient) error { return do(bounded, client) })
+	return s.fault(ctx, op, account, wrongType(err, key, "sorted set"))
+}
+
 // operation returns the context of an operation that is confirmed as c says. Its time
 // begins when it is sent.
 func (s *Store) operation(ctx context.Context, c confirm) context.Context {

@@ -292,17 +292,19 @@ func read(now time.Time, parts []any, k *layout.AccountKeys, day string) answer 
 
 // blame names the key for which a command in the transaction has failed.
 func blame(i int, err error, k *layout.AccountKeys, day string) error {
-	if !redis.HasErrorPrefix(err, "WRONGTYPE") {
-		return err
+	switch i {
+	case 0:
+		return wrongType(err, k.Token, "hash")
+	case 2:
+		return wrongType(err, k.State, "hash")
+	case 3:
+		return wrongType(err, k.Attempts, "sorted set")
+	case 4:
+		return wrongType(err, k.Calls+day, "string")
+	case 5:
+		return wrongType(err, k.Lock, "string")
 	}
-	wrong := map[int]DataError{
-		0: {Key: k.Token, Problem: "is not a hash"},
-		2: {Key: k.State, Problem: "is not a hash"},
-		3: {Key: k.Attempts, Problem: "is not a sorted-set"},
-		4: {Key: k.Calls + day, Problem: "is not a string"},
-		5: {Key: k.Lock, Problem: "is not a string"},
-	}[i]
-	return &wrong
+	return err
 }
 
 // serverTime decodes TIME.

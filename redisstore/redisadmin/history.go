@@ -91,10 +91,7 @@ func (i Inspector) logPage(ctx context.Context, key, from string, n int) ([]redi
 	bounded, cancel := i.Client.Bounded(ctx)
 	defer cancel()
 	lines, err := i.Client.Reads.XRevRangeN(bounded, key, from, "-", int64(n)).Result()
-	if redis.HasErrorPrefix(err, "WRONGTYPE") {
-		err = i.BadKey(key, "is not a stream")
-	}
-	return lines, err
+	return lines, i.WrongType(err, key, "stream")
 }
 
 func entry(line redis.XMessage) (Entry, bool) {

@@ -24,8 +24,8 @@ type Store struct {
 	// Fault maps an error of the client to one of package redisstore.
 	Fault func(ctx context.Context, op, account string, err error) error
 
-	// BadKey is the error of a key of another type.
-	BadKey func(key, problem string) error
+	// WrongType returns err, or that the key is not of this kind if err says so.
+	WrongType func(err error, key, kind string) error
 
 	// The Try functions do what the Store does, with keys of the account that are not
 	// used, so that nothing changes. Their errors are the client's.
