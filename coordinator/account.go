@@ -40,10 +40,10 @@ type Account struct {
 }
 
 func newAccount(c *Coordinator, cfg AccountConfig) (*Account, error) {
-	r, err := c.cfg.rules(cfg, cfg.Source)
+	r, err := c.cfg.account(cfg)
 	a := &Account{c: c, name: cfg.Name, index: -1}
 	a.set(cfg.Source, r)
-	return a, errors.Join(validateName(cfg.Name), err)
+	return a, err
 }
 
 // set replaces what a configuration says. mu is held, or nothing else has the account yet.
@@ -216,7 +216,7 @@ func (a *Account) Configure(cfg AccountConfig) error {
 	case cfg.Parent != parent:
 		return fixed("Parent", cfg.Parent, parent)
 	}
-	r, err := a.c.cfg.rules(cfg, cfg.Source)
+	r, err := a.c.cfg.rules(cfg)
 	if err != nil {
 		return fmt.Errorf("coordinator: account %q: %w", a.name, err)
 	}

@@ -195,11 +195,11 @@ func (c Config) Validate() error {
 	if c.MaxFetches < 1 {
 		wrong("MaxFetches is %d: it must be at least 1", c.MaxFetches)
 	}
-	_, err := c.rules(AccountConfig{}, nil)
+	_, err := c.rules(AccountConfig{})
 	errs = append(errs, err)
 	seen := make(map[string]bool, len(c.Accounts))
 	for _, a := range c.Accounts {
-		if err := a.validate(c); err != nil {
+		if _, err := c.account(a); err != nil {
 			wrong("account %q: %w", a.Name, err)
 		}
 		if a.Parent != "" && !seen[a.Parent] {
@@ -213,17 +213,13 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (a AccountConfig) validate(c Config) error {
-	_, err := c.rules(a, a.Source)
-	return errors.Join(validateName(a.Name), err)
-}
-
-// validateName is ValidateName with the name of the field.
-func validateName(name string) error {
-	if err := ValidateName(name); err != nil {
-		return fmt.Errorf("Name: %w", err)
+// account validates an account, and returns its rules.
+func (c Config) account(a AccountConfig) (rules, error) {
+	r, err := c.rules(a)
+	if name := ValidateName(a.Name); name != nil {
+		err = errors.Join(fmt.Errorf("Name: %w", name), err)
 	}
-	return nil
+	return r, err
 }
 
 // ValidateName reports what is wrong with an account's name; nil if nothing is.

@@ -15,11 +15,10 @@ type rules struct {
 	grant  GrantRules
 }
 
-// rules returns those of an account with a source. The error names the field that is
-// wrong.
-func (c Config) rules(a AccountConfig, s Source) (rules, error) {
+// rules returns those of an account. The error names the field that is wrong.
+func (c Config) rules(a AccountConfig) (rules, error) {
 	var d Description
-	if described, ok := s.(Described); ok {
+	if described, ok := a.Source.(Described); ok {
 		d = described.Description()
 	}
 	defaults := DefaultLimits()
