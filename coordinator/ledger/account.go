@@ -201,15 +201,16 @@ func (a *Account) calls(now time.Time) int {
 // further ahead than it can was counted before the clock went back, or is of other
 // limits.
 func (a *Account) windowFor(l coordinator.Limits, now time.Time) window {
-	if l.WeChatDays() {
-		return window{Ends: now.Add(untilTomorrow(now)), Calls: a.state.Calls[day(now)]}
-	}
 	length, before := l.Windows()
-	if w := a.state.Window; w.Ends.After(now) && w.Ends.Sub(now) <= length {
+	if w := a.state.Window; !l.WeChatDays() && w.Ends.After(now) && w.Ends.Sub(now) <= length {
 		return w
 	}
 	since := time.Duration(now.UnixMilli())*time.Millisecond + before
-	return window{Ends: now.Add(length - since%length)}
+	w := window{Ends: now.Add(length - since%length)}
+	if l.WeChatDays() {
+		w.Calls = a.state.Calls[day(now)]
+	}
+	return w
 }
 
 // count adds calls to those of the day, which never are fewer than none, and to those
@@ -231,12 +232,5 @@ func (a *Account) count(now time.Time, calls int) {
 	}
 }
 
-// The issuer's day is WeChat's: it begins at midnight in UTC+8.
-const utc8 = 8 * time.Hour
-
-func day(now time.Time) string { return now.Add(utc8).Format("20060102") }
-
-func untilTomorrow(now time.Time) time.Duration {
-	today := now.Add(utc8)
-	return 24*time.Hour - today.Sub(today.Truncate(24*time.Hour))
-}
+// day names WeChat's day, which begins at midnight in UTC+8.
+func day(now time.Time) string { return now.Add(8 * time.Hour).Format("20060102") }
