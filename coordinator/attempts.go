@@ -1,9 +1,6 @@
 package coordinator
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
 // attempts are the unsettled ones of an account, as one process knows them. They follow
 // the store's rules: an attempt that was overdue when another one began is settled by that
@@ -130,8 +127,8 @@ func (s *State) deadlines(now instant) []instant {
 	open := make([]instant, 0, len(s.Open))
 	for _, deadline := range s.Open {
 		at := now
-		if !s.overdue(deadline) {
-			at += instant(deadline.Sub(s.Now) / time.Nanosecond)
+		if !Overdue(deadline, s.Now) {
+			at += instant(deadline.Sub(s.Now))
 		}
 		open = append(open, at)
 	}

@@ -126,11 +126,13 @@ const (
 	MaxLifetime = 366 * 24 * time.Hour
 )
 
+// ClockSlack is by how much the clocks of a store's servers may differ.
+const ClockSlack = 5 * time.Second
+
 // MaxAhead is the furthest ahead of the store's clock that a lock or an attempt can
-// legitimately end: the longest Config.LockTTL, and some seconds by which the clocks
-// of a store's servers may differ. A later end was written before the clock was set
-// back and is ignored.
-const MaxAhead = maxLockTTL + 5*time.Second
+// legitimately end: the longest Config.LockTTL, and ClockSlack. A later end was written
+// before the clock was set back and is ignored.
+const MaxAhead = maxLockTTL + ClockSlack
 
 const (
 	defaultRefreshEvery = time.Hour

@@ -291,7 +291,7 @@ func (g Grant) inWindow(t GrantToken, rules GrantRules, now time.Time) bool {
 		return false
 	}
 	for _, p := range g.Presentations {
-		if age := now.Sub(p.At); p.Token == t.Fence && (age < -clockSlack || age >= rules.Replay-rules.replayMargin()) {
+		if age := now.Sub(p.At); p.Token == t.Fence && (age < -ClockSlack || age >= rules.Replay-rules.replayMargin()) {
 			return false
 		}
 	}
@@ -303,12 +303,9 @@ func (g Grant) inWindow(t GrantToken, rules GrantRules, now time.Time) bool {
 // old it is is not known, and it does not hold up the others for ever.
 func (g Grant) open(now time.Time) bool {
 	return slices.ContainsFunc(g.Presentations, func(p Presentation) bool {
-		return !p.Over && now.Before(p.Until) && p.At.Sub(now) < clockSlack
+		return !p.Over && now.Before(p.Until) && p.At.Sub(now) < ClockSlack
 	})
 }
-
-// clockSlack is by how much the clocks of a store's servers may differ.
-const clockSlack = 5 * time.Second
 
 // next returns a copy of g that can be changed, as the next version.
 func (g Grant) next() Grant {

@@ -119,7 +119,7 @@ func (g Grant) presentFirst(r PresentRequest) (Grant, GrantToken, error) {
 // one were presented first, the late request would look like theft.
 func (g Grant) overtakes(current GrantToken, r PresentRequest) (wait time.Duration) {
 	for _, p := range g.Presentations {
-		if age := r.Now.Sub(p.At); p.Token != current.Fence && !p.Over && age > -clockSlack {
+		if age := r.Now.Sub(p.At); p.Token != current.Fence && !p.Over && age > -ClockSlack {
 			wait = max(wait, r.Sending-age)
 		}
 	}

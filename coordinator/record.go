@@ -129,17 +129,17 @@ type State struct {
 func (s *State) Overdue() int {
 	n := 0
 	for _, deadline := range s.Open {
-		if s.overdue(deadline) {
+		if Overdue(deadline, s.Now) {
 			n++
 		}
 	}
 	return n
 }
 
-// overdue reports whether an attempt with this deadline is. A deadline more than
-// MaxAhead ahead was written before the store's clock was set back.
-func (s *State) overdue(deadline time.Time) bool {
-	left := deadline.Sub(s.Now)
+// Overdue reports whether an attempt with this deadline is, when the store's clock shows
+// now. A deadline more than MaxAhead ahead was written before the clock was set back.
+func Overdue(deadline, now time.Time) bool {
+	left := deadline.Sub(now)
 	return left <= 0 || left > MaxAhead
 }
 

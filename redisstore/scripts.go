@@ -53,9 +53,6 @@ const (
 	callsLife = 3 * 24 * time.Hour
 )
 
-// clockSlack is by how much the clocks of a store's servers may differ.
-const clockSlack = 5 * time.Second
-
 // grantScripts are the operations of grants, one Lua file each; those of a record
 // share grant.lua.
 type grantScripts struct {
@@ -64,7 +61,7 @@ type grantScripts struct {
 
 // newGrantScripts returns the scripts of a store that waits so long for newer records.
 func newGrantScripts(settle time.Duration) grantScripts {
-	times := fmt.Sprintf("local settle_ms, slack_ms = %d, %d\n", settle.Milliseconds(), clockSlack.Milliseconds())
+	times := fmt.Sprintf("local settle_ms, slack_ms = %d, %d\n", settle.Milliseconds(), coordinator.ClockSlack.Milliseconds())
 	of := func(name string) *redis.Script {
 		return newScript(source("prelude"), source("change"), source("json"), times+source("grant")+source(name))
 	}

@@ -180,12 +180,6 @@ func (a *Account) open(fence coordinator.Fence, deadline time.Time) {
 	a.state.Open[fence] = deadline
 }
 
-// overdue reports whether an attempt with this deadline is. One that lies further
-// ahead than it can was written before the clock went back.
-func overdue(deadline, now time.Time) bool {
-	return !deadline.After(now) || deadline.Sub(now) > coordinator.MaxAhead
-}
-
 // calls returns the calls in the window of the account's limits.
 func (a *Account) calls(now time.Time) int {
 	switch w := a.state.Window; {

@@ -72,7 +72,7 @@ func (a *Account) settled(s Step, now time.Time, b coordinator.BeginRequest) boo
 		return false
 	}
 	for _, deadline := range a.state.Open {
-		if overdue(deadline, now) {
+		if coordinator.Overdue(deadline, now) {
 			return false
 		}
 	}
@@ -84,7 +84,7 @@ func (a *Account) settled(s Step, now time.Time, b coordinator.BeginRequest) boo
 func (a *Account) overdue(now time.Time) []coordinator.Fence {
 	var fences []coordinator.Fence
 	for fence, deadline := range a.state.Open {
-		if overdue(deadline, now) {
+		if coordinator.Overdue(deadline, now) {
 			fences = append(fences, fence)
 		}
 	}

@@ -30,7 +30,7 @@ func (a *Account) Lock(s Step, id string, life time.Duration) error {
 func (a *Account) Extend(s Step, id string, life time.Duration, fence coordinator.Fence) error {
 	now := a.enter(s)
 	deadline, open := a.state.Open[fence]
-	if a.state.Lock.ID != id || open && overdue(deadline, now) {
+	if a.state.Lock.ID != id || open && coordinator.Overdue(deadline, now) {
 		// If only the attempt is overdue, a successor that has begun since may settle it.
 		return coordinator.ErrLockLost
 	}
