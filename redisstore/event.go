@@ -155,4 +155,7 @@ func (m message) failure() *coordinator.Failure {
 // inRange keeps durations from overflowing.
 func inRange(ms int64) bool { return ms >= 0 && ms <= layout.MaxMillis }
 
-func milliseconds(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+// milliseconds returns a duration that was read: at most layout.MaxMillis, none below 0.
+func milliseconds(ms int64) time.Duration {
+	return time.Duration(min(max(ms, 0), layout.MaxMillis)) * time.Millisecond
+}

@@ -59,7 +59,7 @@ func asAnswer(v any) any {
 
 func FuzzState(f *testing.F) {
 	record := `["SECRET-INSIDE","7","2026-01-02T03:04:05.000Z","2026-01-02T05:04:05.000Z","me","{\"scope\":\"SECRET-INSIDE\"}",null,1000,null]`
-	state := `["7","0",null,null,null,null,null,null,null,null,"1767323045000","5"]`
+	state := `["7","0",null,null,null,null,null,null,null,null,"1767323045000","5",null]`
 	for _, answer := range []string{
 		`["1767323045000",` + record + `,` + state + `,["7","1767323045000"],"3","me/x",2000]`,
 		`["1767323045000",[null,null,null,null,null,null,null,-2,null],` + state + `,[],null,null,0]`,
@@ -73,7 +73,7 @@ func FuzzState(f *testing.F) {
 	}
 	s := newTestStore(f)
 	f.Fuzz(func(t *testing.T, text string) {
-		state := s.state("a", answerOf(text))
+		state := s.stateOf("a", &decoder{keys: s.keys.Of("a")}, answerOf(text))
 		if state.Err != nil {
 			wantTold(t, state.Err)
 		}

@@ -154,9 +154,9 @@ func (s *Store) writeGrant(ctx context.Context, op string, script *redis.Script,
 		err = coordinator.ErrGrantChanged
 	case "unsettled":
 		left := r.whole(s.keys.Grant(account), "settling_since", r.list(answer, 3)[2])
-		err = &coordinator.UnsettledError{RetryIn: milliseconds(min(left, layout.MaxMillis))}
+		err = &coordinator.UnsettledError{RetryIn: milliseconds(left)}
 	default:
-		r.list(nil, 1)
+		r.unknown()
 		err = r.err
 	}
 	return fmt.Errorf("%s %q: version %d: %w", op, account, g.Version, err)
@@ -169,7 +169,7 @@ func (s *Store) grantReading(account string, answer []any) (reading coordinator.
 	r := &decoder{keys: s.keys.Of(account)}
 	answer = r.list(answer, 6)
 	reading.Now = s.serverNow(r, answer[0])
-	reading.SettledIn = milliseconds(min(r.whole(key, "settling_since", answer[1]), layout.MaxMillis))
+	reading.SettledIn = milliseconds(r.whole(key, "settling_since", answer[1]))
 	version := r.whole(key, "version", answer[2])
 	id := r.text(key, "save_id", answer[3])
 	consent := r.fence(key, "consent", answer[4])

@@ -97,14 +97,14 @@ func (s *Store) Commit(ctx context.Context, account string, c coordinator.Commit
 		return coordinator.Record{}, err
 	}
 	r, err := s.storedRecord(account, answer, func(now time.Time) coordinator.Record {
-		issued := now.Add(-milliseconds(age))
+		issued := now.Add(-time.Duration(age) * time.Millisecond)
 		r := coordinator.Record{
-			Token: c.Token, Generation: c.Attempt.Fence, IssuedAt: issued, ExpiresAt: issued.Add(milliseconds(life)), IssuedBy: s.instance,
-			TTL: milliseconds(left), Repeated: c.Repeated,
+			Token: c.Token, Generation: c.Attempt.Fence, IssuedAt: issued, ExpiresAt: issued.Add(time.Duration(life) * time.Millisecond), IssuedBy: s.instance,
+			TTL: time.Duration(left) * time.Millisecond, Repeated: c.Repeated,
 		}
 		r.Attributes, _ = attributes(written)
 		if refresh > 0 {
-			r.RefreshAt = issued.Add(milliseconds(refresh))
+			r.RefreshAt = issued.Add(time.Duration(refresh) * time.Millisecond)
 		}
 		return r
 	})

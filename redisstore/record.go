@@ -39,6 +39,9 @@ func (r *decoder) fail(key, field, problem string) {
 	}
 }
 
+// unknown is fail for an answer as a whole.
+func (r *decoder) unknown() { r.fail(r.keys.Token, "", unknownForm) }
+
 // text returns v, "" for nil.
 func (r *decoder) text(key, field string, v any) string {
 	switch v := v.(type) {
@@ -100,7 +103,7 @@ func (r *decoder) instant(key, field string, v any) time.Time {
 func (r *decoder) list(v any, atLeast int) []any {
 	list, ok := v.([]any)
 	if !ok || len(list) < atLeast {
-		r.fail(r.keys.Token, "", unknownForm)
+		r.unknown()
 		return make([]any, atLeast)
 	}
 	return list
@@ -135,12 +138,7 @@ func (r *decoder) reading(answer any) *reading {
 	}
 }
 
-// state decodes the answer of load.lua.
-func (s *Store) state(account string, answer any) coordinator.State {
-	return s.stateOf(account, &decoder{keys: s.keys.Of(account)}, answer)
-}
-
-// stateOf decodes what was read. State.Err is what is wrong with it.
+// stateOf decodes the answer of load.lua, or a *reading. State.Err is what is wrong with it.
 func (s *Store) stateOf(account string, r *decoder, answer any) coordinator.State {
 	k, read := r.keys, r.reading(answer)
 	if r.err == nil {
@@ -197,7 +195,7 @@ func lockTTL(v any) time.Duration {
 	if ms == -1 {
 		ms = layout.MaxMillis
 	}
-	return time.Duration(min(max(ms, 0), layout.MaxMillis)) * time.Millisecond
+	return milliseconds(ms)
 }
 
 // deadlines decodes ZRANGE WITHSCORES. A score that is not an instant in ms counts as
@@ -343,7 +341,7 @@ func ttl(v any, r coordinator.Record, now time.Time) time.Duration {
 	if ms == -1 {
 		return max(r.ExpiresAt.Sub(now)-coordinator.Margin(r.Lifetime()), 0)
 	}
-	return time.Duration(min(max(ms, 0), layout.MaxMillis)) * time.Millisecond
+	return milliseconds(ms)
 }
 
 // begun decodes the answer of begin.lua.
@@ -361,7 +359,7 @@ func (s *Store) begun(account string, k layout.AccountKeys, answer []any) (coord
 		if r.err != nil {
 			return coordinator.Attempt{}, r.err
 		}
-		return coordinator.Attempt{}, throttled(coordinator.Limit(limit), milliseconds(min(retry, layout.MaxMillis)))
+		return coordinator.Attempt{}, throttled(coordinator.Limit(limit), milliseconds(retry))
 	case "begun":
 		answer = r.list(answer, 7)
 		s.serverNow(r, answer[1])
@@ -376,7 +374,7 @@ func (s *Store) begun(account string, k layout.AccountKeys, answer []any) (coord
 		}
 		return attempt, r.err
 	}
-	r.list(nil, 1)
+	r.unknown()
 	return coordinator.Attempt{}, r.err
 }
 
@@ -401,7 +399,7 @@ func (s *Store) storedRecord(account string, answer []any, written func(now time
 		}
 		return s.record(account, r.keys, answer[2], now)
 	}
-	r.list(nil, 1)
+	r.unknown()
 	return coordinator.Record{}, r.err
 }
 
