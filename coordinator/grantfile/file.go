@@ -22,6 +22,9 @@ const (
 	maxEscaped = 160 // of a file name, which a file system limits to 255 bytes
 )
 
+// errLocked says that another process, or another call of this one, has the lock.
+var errLocked = errors.New("locked")
+
 // escape makes a file name of an account's name. It stays readable, is the same on file
 // systems that ignore case, and two accounts never have the same: letters, digits, - and
 // _ stay, everything else is %XX as in a URL; a name that gets too long ends in a digest.

@@ -74,9 +74,6 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// errLocked says that another process, or another call of this one, has the lock.
-var errLocked = errors.New("locked")
-
 // tryLock makes the file if it is missing and locks it until it is closed or the process
 // ends. A file that was replaced or removed meanwhile counts as locked.
 func tryLock(path string) (*os.File, error) {

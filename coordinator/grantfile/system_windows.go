@@ -6,21 +6,6 @@ import (
 	"syscall"
 )
 
-// checkPrivate does nothing: a new directory has the rights of the one above it.
-func checkPrivate(string, os.FileMode) error { return nil }
-
-// handOver and handOverDir do nothing: there is no root here that runs commands for the
-// user of the service.
-func handOver(*os.File) error { return nil }
-
-func handOverDir(string) error { return nil }
-
-// syncDir does nothing: Windows syncs no directories; NTFS writes names to its journal.
-func syncDir(string) error { return nil }
-
-// errLocked says that another process, or another call of this one, has the lock.
-var errLocked = errors.New("locked")
-
 const errSharingViolation = syscall.Errno(32)
 
 // tryLock makes the file if it is missing and locks it until it is closed or the process
