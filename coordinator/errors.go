@@ -153,9 +153,10 @@ func failureError(account string, f *Failure, retryIn time.Duration) error {
 	return &FetchError{Kind: f.Kind, Code: f.Code, Message: f.Message}
 }
 
-func isFetchError(err error) bool {
-	var fetch *FetchError
-	return errors.As(err, &fetch)
+// isA reports whether err is or wraps an E.
+func isA[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 func withCode(message string, code Code) string {
@@ -173,10 +174,4 @@ func asFetchError(err error) *FetchError {
 		return fetch
 	}
 	return &FetchError{Kind: FailedUnknown, Message: err.Error(), Calls: 1}
-}
-
-// isParentError reports whether a round ended because the parent has no token.
-func isParentError(err error) bool {
-	var parent *ParentError
-	return errors.As(err, &parent)
 }

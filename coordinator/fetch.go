@@ -35,8 +35,8 @@ func (r refresh) fetch(ctx context.Context, x *extension) (result FetchResult, s
 		return result, sent, notCalled(errDeadline)
 	}
 	result, err = r.ask(ctx)
-	var rejected *FetchError
-	if r.parent.Token.IsZero() || !errors.As(err, &rejected) || rejected.Kind != FailedParent {
+	rejected, ok := errors.AsType[*FetchError](err)
+	if r.parent.Token.IsZero() || !ok || rejected.Kind != FailedParent {
 		return result, sent, err
 	}
 	if err = r.replaceParent(ctx, rejected); err != nil {
@@ -81,7 +81,7 @@ func (r *refresh) ask(ctx context.Context) (FetchResult, error) {
 		Reason: r.reason, Current: r.current.Token, Parent: r.parent, Grant: r.presentation.token, SendBefore: r.presentation.sendBefore,
 	})
 	switch {
-	case err != nil && context.Cause(ctx) != nil && !isFetchError(err):
+	case err != nil && context.Cause(ctx) != nil && !isA[*FetchError](err):
 		err = &FetchError{Kind: FailedUnknown, Message: "the source did not answer in time: " + context.Cause(ctx).Error(), Err: err, Calls: 1}
 	case err == nil && (result.Token.IsZero() || result.Lifetime <= 0):
 		err = &FetchError{Kind: FailedUnknown, Message: fmt.Sprintf("the source answered without a usable token (life %v)", result.Lifetime), Calls: max(result.Calls, 1)}

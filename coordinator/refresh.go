@@ -166,8 +166,7 @@ func (r refresh) locked(ctx context.Context, do func(*extension) error) (err err
 	x, err := r.tryLock(ctx)
 	switch {
 	case err != nil:
-		var taken *LockedError
-		if errors.As(err, &taken) {
+		if isA[*LockedError](err) {
 			r.c.observe(Observation{Kind: LockTaken, Account: r.a.name})
 		}
 		r.c.tookRefresh(r.a.name, err)
@@ -327,7 +326,7 @@ func (r refresh) fail(ctx context.Context, x *extension, attempt Attempt, cause 
 		f.RetryIn = min(f.RetryIn, max(left-probeBefore, 0)+time.Second)
 	}
 	r.c.observe(Observation{Kind: Fetched, Account: r.a.name, Reason: r.reason, Took: took, Failure: &f.Failure, Err: cause})
-	if none := (*GrantError)(nil); !errors.As(cause, &none) { // which the view says
+	if !isA[*GrantError](cause) { // which the view says
 		r.logFailure(f)
 	}
 	err := r.recordFailure(ctx, f)

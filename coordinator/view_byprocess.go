@@ -70,7 +70,7 @@ func (v *view) roundEnded(err error, stopped bool, e env) (fx effects) {
 	var locked *LockedError
 	switch {
 	case err == nil, errors.Is(err, errRecorded), stopped: // a stopping Run concerns no waiter
-	case isParentError(err):
+	case isA[*ParentError](err):
 		if !e.running { // else the parent wakes the account
 			v.pause(e.now + e.jitter(wantEvery))
 			v.end(err, 0)

@@ -118,7 +118,7 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 			return nil, refused
 		}
 	}
-	if unreachable && e.running && !errors.Is(err, ErrDenied) || isFetchError(err) || isParentError(err) && errors.Is(err, ErrNoToken) {
+	if unreachable && e.running && !errors.Is(err, ErrDenied) || isA[*FetchError](err) || isA[*ParentError](err) && errors.Is(err, ErrNoToken) {
 		return nil, nil // the schedule, or the waiter, tries again
 	}
 	return nil, err

@@ -73,15 +73,15 @@ func wrongType(err error, key, kind string) error {
 
 // isData reports whether err is about the contents of one account.
 func isData(err error) bool {
-	var data *DataError
-	return errors.As(err, &data) || errors.Is(err, coordinator.ErrSealed)
+	_, ok := errors.AsType[*DataError](err)
+	return ok || errors.Is(err, coordinator.ErrSealed)
 }
 
 // isRefused reports whether err is a server's answer, and not that it cannot do
 // anything now.
 func isRefused(err error) bool {
-	var answer redis.Error
-	return errors.As(err, &answer) && !errors.Is(err, coordinator.ErrUnreachable)
+	_, ok := errors.AsType[redis.Error](err)
+	return ok && !errors.Is(err, coordinator.ErrUnreachable)
 }
 
 // isOutOfMemory reports whether a server has refused a command because it has reached
@@ -129,8 +129,7 @@ func (s *Store) fault(ctx context.Context, op, account string, err error) error 
 	if errors.Is(err, coordinator.ErrUnreachable) || isData(err) {
 		return fmt.Errorf("%s: %w", about, err)
 	}
-	var answer redis.Error
-	if errors.As(err, &answer) && !errors.Is(err, redis.Nil) {
+	if answer, ok := errors.AsType[redis.Error](err); ok && !errors.Is(err, redis.Nil) {
 		return fmt.Errorf("%s: %w", about, s.serverError(answer))
 	}
 	if ended := ctx.Err(); ended != nil {

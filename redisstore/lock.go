@@ -55,8 +55,7 @@ func (s *Store) Lock(ctx context.Context, account string, life time.Duration) (_
 		return held, nil
 	}
 	// A pointer: Redsync returns one, and a target of the type itself never matches.
-	var taken *redsync.ErrTaken
-	if errors.As(err, &taken) {
+	if _, taken := errors.AsType[*redsync.ErrTaken](err); taken {
 		return held.takenError(ctx)
 	}
 	s.spawn(held.releaseUnsure)
@@ -134,8 +133,7 @@ func (l *lock) unlock(ctx context.Context) (ok bool, err error) {
 		ok, err = l.mutex(ctx, client).Unlock()
 		return err
 	})
-	var taken *redsync.ErrTaken
-	if errors.Is(err, redsync.ErrLockAlreadyExpired) || errors.As(err, &taken) {
+	if _, taken := errors.AsType[*redsync.ErrTaken](err); taken || errors.Is(err, redsync.ErrLockAlreadyExpired) {
 		return false, nil
 	}
 	return ok, err
