@@ -110,8 +110,9 @@ type Store interface {
 	//     Attempt with Fence 0 and that record. Nothing is recorded. So it does if the
 	//     generation is b.Seen, b.Reason is ReasonOverdue, b.Overdue is above 0, the newest
 	//     fence is not below b.Overdue, and no attempt is overdue: those that were have
-	//     been settled since the caller read of them, or are not overdue yet. If b.Overdue is newer than every
-	//     fence, the store has lost that attempt, and nobody knows how it ended.
+	//     been settled since the caller read of them, or are not overdue yet. If b.Overdue
+	//     is newer than every fence, the store has lost that attempt, and nobody knows how
+	//     it ended.
 	//  2. If a limit forbids the attempt (see Store), it returns a *ThrottledError. For
 	//     a reason that is Demanded it also publishes EventThrottled: the demand may
 	//     have come from another process, which learns of it in no other way.
@@ -141,9 +142,9 @@ type Store interface {
 	// token all the same, and State.Fence is the attempt's fence then.
 	//
 	// The record is of this instance, with c.Attributes and c.Repeated; those of the record
-	// before are gone. Its IssuedAt is now - c.Age, ExpiresAt is
-	// IssuedAt + c.Lifetime, RefreshAt is IssuedAt + c.RefreshIn (zero if RefreshIn
-	// is), and its TTL is c.Lifetime - c.Age - Margin(c.Lifetime), at least 1 ms.
+	// before are gone. Its IssuedAt is now - c.Age, ExpiresAt is IssuedAt + c.Lifetime,
+	// RefreshAt is IssuedAt + c.RefreshIn (zero if RefreshIn is), and its TTL is
+	// c.Lifetime - c.Age - Margin(c.Lifetime), at least 1 ms.
 	//
 	// If c.Calls is above 1, the calls of the day, and those of the account's own window
 	// unless it has ended, rise by c.Calls - 1, also for a superseded attempt: Begin has
@@ -179,9 +180,8 @@ type Store interface {
 	// generation.
 	//
 	// The record keeps r's Attributes and Repeated. Its instants are of the clock of the
-	// store that lost it. If ExpiresAt does
-	// not fit the TTL by this store's clock, by more than 5 minutes, all of them are
-	// moved so that it is now + TTL + Margin.
+	// store that lost it. If ExpiresAt does not fit the TTL by this store's clock, by more
+	// than 5 minutes, all of them are moved so that it is now + TTL + Margin.
 	Restore(ctx context.Context, account string, r Record) (Record, error)
 
 	// Want publishes EventWanted: a process without a source for the account needs its

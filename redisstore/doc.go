@@ -10,9 +10,9 @@
 // Each operation is one Lua script, so it happens as a whole or not at all, and by one
 // clock: the server's. The keys of an account share a hash tag. On one server the scripts
 // also write two keys of all accounts: the log, and the index of what has changed. A
-// cluster, and a proxy in front of one, refuses that; there each account has its own log. Commit, Fail and Restore may be
-// repeated after a broken connection. A subscription notices a dead server at once,
-// and one that hangs within about a second.
+// cluster, and a proxy in front of one, refuses that; there each account has its own log.
+// Commit, Fail and Restore may be repeated after a broken connection. A subscription
+// notices a dead server at once, and one that hangs within about a second.
 //
 // One address (a DNS name, a virtual IP, a Kubernetes Service) may lead to another
 // server after a failover, while connections to the demoted master stay open. They are
@@ -56,10 +56,9 @@
 // # Keys
 //
 // All keys can be read with redis-cli; cmd/zhongkong/docs/reference/keys.md describes
-// them. Only the key that ends
-// in :token and the channel that ends in :refreshed contain tokens, and only the keys
-// that begin with the prefix and -grant contain grants. No error and no log line of this
-// package does.
+// them. Only the key that ends in :token and the channel that ends in :refreshed contain
+// tokens, and only the keys that begin with the prefix and -grant contain grants. No error
+// and no log line of this package does.
 //
 // Package redisadmin is for operators: ACL rules, checks of a deployment, the log of an
 // account.

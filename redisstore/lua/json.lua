@@ -1,7 +1,7 @@
 -- json encodes an object of names and values; empty strings are left out. The values of
--- attributes and grant are JSON already. Put between
--- change and each script that publishes what happens seldom: begin and commit put their
--- messages together, because that takes a fifth of the time.
+-- attributes and grant are JSON already. Put between change and each script that publishes
+-- what happens seldom: begin and commit put their messages together, because that takes a
+-- fifth of the time.
 local encoded = { attributes = true, grant = true }
 local function json(...)
   local given, out = { ... }, {}
