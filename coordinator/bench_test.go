@@ -17,7 +17,7 @@ func running(b *testing.B) *coordinator.Account {
 	if err != nil {
 		b.Fatal(err)
 	}
-	a, err := c.Add(coordinator.AccountConfig{Name: account, Source: coordinatortest.NewSource()})
+	a, err := c.Add(coordinator.AccountConfig{Name: account, Source: new(coordinatortest.Source)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -17,7 +17,7 @@ func Example() {
 	ctx := context.Background()
 	c, err := coordinator.New(coordinator.Config{
 		Store:    memstore.New(),
-		Accounts: []coordinator.AccountConfig{{Name: "wx8acdb7df5beb68fd", Source: coordinatortest.NewSource()}},
+		Accounts: []coordinator.AccountConfig{{Name: "wx8acdb7df5beb68fd", Source: new(coordinatortest.Source)}},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -39,7 +39,7 @@ func ExampleCoordinator_Drain() {
 		fmt.Println(err)
 		return
 	}
-	account, err := c.Add(coordinator.AccountConfig{Name: "wx8acdb7df5beb68fd", Source: coordinatortest.NewSource()})
+	account, err := c.Add(coordinator.AccountConfig{Name: "wx8acdb7df5beb68fd", Source: new(coordinatortest.Source)})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -56,7 +56,7 @@ func ExampleCoordinator_Drain() {
 func ExampleAccount_Invalidate() {
 	ctx := context.Background()
 	c, _ := coordinator.New(coordinator.Config{Store: memstore.New()})
-	account, _ := c.Add(coordinator.AccountConfig{Name: "wx8acdb7df5beb68fd", Source: coordinatortest.NewSource()})
+	account, _ := c.Add(coordinator.AccountConfig{Name: "wx8acdb7df5beb68fd", Source: new(coordinatortest.Source)})
 
 	rejected, _ := account.Token(ctx)
 	record, err := account.Invalidate(ctx, rejected)
@@ -93,7 +93,7 @@ func ExampleAccountConfig_parent() {
 		return coordinator.FetchResult{Token: coordinator.NewToken(token), Lifetime: 2 * time.Hour}, nil
 	})
 	c, err := coordinator.New(coordinator.Config{Store: memstore.New(), Accounts: []coordinator.AccountConfig{
-		{Name: "wx8acdb7df5beb68fd", Source: coordinatortest.NewSource()},
+		{Name: "wx8acdb7df5beb68fd", Source: new(coordinatortest.Source)},
 		{Name: "wx8acdb7df5beb68fd.jsapi", Source: ticket, Parent: "wx8acdb7df5beb68fd"},
 	}})
 	if err != nil {

@@ -252,7 +252,7 @@ func newLaboratory(t *testing.T, rows []poison) *laboratory {
 	var asRefresher, asReader []coordinator.AccountConfig
 	for i, row := range append(rows, poison{name: "control"}) {
 		name := "wx" + strconv.Itoa(i)
-		l.rows[name], l.sources[name] = row, coordinatortest.NewSource()
+		l.rows[name], l.sources[name] = row, new(coordinatortest.Source)
 		asRefresher = append(asRefresher, coordinator.AccountConfig{Name: name, Source: l.sources[name]})
 		asReader = append(asReader, coordinator.AccountConfig{Name: name})
 	}

@@ -187,7 +187,7 @@ func TestARefresherReplacesWhatItCannotOpen(t *testing.T) {
 	// Sealing was switched on: the plain token is no longer valid.
 	c, err := coordinator.New(coordinator.Config{
 		Store:    open(t, server.URL(), redisstore.Options{Sealer: envelope{}}),
-		Accounts: []coordinator.AccountConfig{{Name: "a", Source: coordinatortest.NewSource()}},
+		Accounts: []coordinator.AccountConfig{{Name: "a", Source: new(coordinatortest.Source)}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -211,7 +211,7 @@ func TestARefresherReplacesWhatItCannotOpen(t *testing.T) {
 func TestWhatCannotBeOpenedIsReplacedThoughTheFirstTryFails(t *testing.T) {
 	server := redistest.Start(t)
 	refreshed(t, open(t, server.URL(), redisstore.Options{}), "a", "PLAIN-TOKEN")
-	source := coordinatortest.NewSource()
+	source := new(coordinatortest.Source)
 	source.Next(coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "system error"))
 	c := runCoordinator(t, coordinator.Config{
 		Store:    open(t, server.URL(), redisstore.Options{Sealer: envelope{}}),

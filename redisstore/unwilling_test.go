@@ -34,7 +34,7 @@ func TestARedisThatTakesNoWritesIsSaid(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it mostly waits
 			server := redistest.Start(t)
-			log, source := new(logged), coordinatortest.NewSource()
+			log, source := new(logged), new(coordinatortest.Source)
 			source.Life = 8 * time.Second // a refresh is due each 4 s
 			logger := log.logger()
 			c := runCoordinator(t, coordinator.Config{

@@ -71,9 +71,6 @@ type Call struct {
 	Err   error             // what Fetch returned
 }
 
-// NewSource returns a source like the zero one.
-func NewSource() *Source { return new(Source) }
-
 // Fetch implements [coordinator.Source]. It returns an error of the kind FailedBusy if
 // ctx has ended before, and FailedUnknown if ctx ends on the way.
 func (s *Source) Fetch(ctx context.Context, ask coordinator.FetchRequest) (coordinator.FetchResult, error) {

@@ -33,7 +33,7 @@ import (
 // can only read: it can change nothing, publish nothing and run no script. To report
 // rejected tokens or to force a refresh it needs DemandACL as well.
 func RequiredACL(prefix string, role coordinator.Role, accounts ...string) []string {
-	k := layout.Keyspace{Prefix: cmp.Or(prefix, redisstore.DefaultPrefix)}
+	k := keyspace(prefix)
 	rules := []string{"resetkeys", "resetchannels", "-@all"}
 	for _, account := range inRules(accounts) {
 		rules = append(rules, keyRule(role, k.Base(account)))
@@ -49,6 +49,10 @@ func RequiredACL(prefix string, role coordinator.Role, accounts ...string) []str
 	return append(rules, commandRules(readerChecks())...)
 }
 
+func keyspace(prefix string) layout.Keyspace {
+	return layout.Keyspace{Prefix: cmp.Or(prefix, redisstore.DefaultPrefix)}
+}
+
 // inRules are the names of the accounts in rules: * for all if there are none.
 func inRules(accounts []string) []string {
 	if len(accounts) == 0 {
@@ -62,7 +66,7 @@ func inRules(accounts []string) []string {
 // of the day, up to the reserve, and to replace tokens that others use. The prefix
 // is redisstore.Options.Prefix, "" for the default.
 func DemandACL(prefix string) string {
-	return layout.Keyspace{Prefix: cmp.Or(prefix, redisstore.DefaultPrefix)}.DemandRule()
+	return keyspace(prefix).DemandRule()
 }
 
 // GrantACL returns the rules that a refresher needs in addition if some of its accounts
@@ -71,7 +75,7 @@ func DemandACL(prefix string) string {
 // that older servers do not know; MissingGrantACL finds out. The prefix is
 // redisstore.Options.Prefix, "" for the default.
 func GrantACL(prefix string, accounts ...string) []string {
-	k := layout.Keyspace{Prefix: cmp.Or(prefix, redisstore.DefaultPrefix)}
+	k := keyspace(prefix)
 	var rules []string
 	for _, account := range inRules(accounts) {
 		rules = append(rules, grantRule(k, account))

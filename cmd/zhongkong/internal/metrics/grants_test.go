@@ -20,7 +20,7 @@ func (granted) Description() coordinator.Description {
 // addGrant adds an account with a grant that ends.
 func addGrant(t *testing.T, zk *coordinator.Coordinator) {
 	t.Helper()
-	account, err := zk.Add(coordinator.AccountConfig{Name: "crm", Source: granted{coordinatortest.NewSource()}})
+	account, err := zk.Add(coordinator.AccountConfig{Name: "crm", Source: granted{new(coordinatortest.Source)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,8 +131,8 @@ func TestAProcessThatHasNotReadTheStoreTellsNothingOfIt(t *testing.T) {
 	store.SetDown(true)
 	m := metrics.New(metrics.Build{Version: "v1"})
 	zk, err := coordinator.New(coordinator.Config{Store: store, Accounts: []coordinator.AccountConfig{
-		{Name: "wx1", Source: coordinatortest.NewSource()},
-		{Name: "crm", Source: granted{coordinatortest.NewSource()}},
+		{Name: "wx1", Source: new(coordinatortest.Source)},
+		{Name: "crm", Source: granted{new(coordinatortest.Source)}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestAProcessThatIsCutOffFromTheStoreTellsNothingOfIt(t *testing.T) {
 	m := metrics.New(metrics.Build{Version: "v1"})
 	zk, err := coordinator.New(coordinator.Config{
 		Store:    instance,
-		Accounts: []coordinator.AccountConfig{{Name: "wx1", Source: coordinatortest.NewSource()}},
+		Accounts: []coordinator.AccountConfig{{Name: "wx1", Source: new(coordinatortest.Source)}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func everything(t *testing.T) string {
 	m := metrics.New(metrics.Build{Version: "v1"})
 	zk, err := coordinator.New(coordinator.Config{
 		Store:    memstore.New().Instance("one"),
-		Accounts: []coordinator.AccountConfig{{Name: "wx1", Source: coordinatortest.NewSource()}, {Name: "wx1.jsapi", Parent: "wx1"}},
+		Accounts: []coordinator.AccountConfig{{Name: "wx1", Source: new(coordinatortest.Source)}, {Name: "wx1.jsapi", Parent: "wx1"}},
 	})
 	if err != nil {
 		t.Fatal(err)

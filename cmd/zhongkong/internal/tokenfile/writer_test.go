@@ -38,7 +38,7 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	zk, err := coordinator.New(coordinator.Config{
 		Store:    memstore.New().Instance("one"),
-		Accounts: []coordinator.AccountConfig{{Name: "wx1", Source: coordinatortest.NewSource()}},
+		Accounts: []coordinator.AccountConfig{{Name: "wx1", Source: new(coordinatortest.Source)}},
 		Limits:   coordinator.Limits{PerDay: 100000, Reserve: 1, MinInterval: time.Millisecond},
 	})
 	if err != nil {
@@ -152,7 +152,7 @@ func TestAnAccountMayComeLaterAndComeAgain(t *testing.T) {
 	f := File{Account: "wx2", Path: s.path("token")}
 	s.set.Configure([]File{f})
 	for range 2 {
-		account, err := s.zk.Add(coordinator.AccountConfig{Name: "wx2", Source: coordinatortest.NewSource()})
+		account, err := s.zk.Add(coordinator.AccountConfig{Name: "wx2", Source: new(coordinatortest.Source)})
 		if err != nil {
 			t.Fatal(err)
 		}
