@@ -65,6 +65,14 @@ func (f *Failure) standing(now time.Time) bool {
 		!f.At.After(now.Add(time.Second)) && f.RetryAt.Sub(now) <= MaxRetry
 }
 
+// same reports whether f and other are one failure, and both over or both not.
+func (f *Failure) same(other *Failure) bool {
+	if f == nil || other == nil {
+		return f == other
+	}
+	return f.At.Equal(other.At) && f.InARow == other.InARow
+}
+
 func earlier(t, u time.Time) time.Time {
 	if u.Before(t) {
 		return u

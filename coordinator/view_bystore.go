@@ -10,13 +10,16 @@ import (
 // asked is what was known when a reading of the store began. The reading can only
 // be judged by that: what came later, the store may have got after the reading.
 type asked struct {
-	seq  uint16 // readSeq
-	held Fence  // the generation held, 0: none
-	fed  uint32 // the feed's cursor, taken before; 0: there was none
+	seq     uint16   // readSeq
+	held    Fence    // the generation held, 0: none
+	fed     uint32   // the feed's cursor, taken before; 0: there was none
+	failure *Failure // the last one
 }
 
 // asked returns it for a reading that begins now, without the feed's cursor.
-func (v *view) asked() asked { return asked{seq: v.readSeq, held: v.generation()} }
+func (v *view) asked() asked {
+	return asked{seq: v.readSeq, held: v.generation(), failure: v.failure}
+}
 
 // stateRead takes in a reading of the store. If another reading has been asked for
 // since it began, for example because the subscription began meanwhile, this one
@@ -41,7 +44,7 @@ func (v *view) stateRead(s State, began asked, e env) (fx effects) {
 	v.readAttempts(s, began, e)
 	e.storeNow, e.storeKnown = s.Now, true
 	v.grantRead(s.Grant, e)
-	v.setFailure(s.Failure, s.Now, e)
+	v.readFailure(s, began, e)
 	if s.Err != nil || v.rare != nil {
 		fx.complaint = v.edit().fault.set(s, e)
 	}
@@ -266,6 +269,22 @@ func (v *view) take(r Record, e env) {
 	if d := v.peek().demand; d.reason != "" && r.Generation > d.seen {
 		v.rare.demand = demand{}
 	}
+}
+
+// readFailure takes over what a reading shows of failures. If it does not show what was
+// heard of a failure, or of its end, since it began, it may be older.
+func (v *view) readFailure(s State, began asked, e env) {
+	if v.failure != began.failure && !v.failure.same(s.Failure) {
+		v.readAnew()
+	}
+	v.setFailure(s.Failure, s.Now, e)
+}
+
+// readAnew has the account read at once: a reading may be older than what was heard of, and
+// with it what it shows of attempts.
+func (v *view) readAnew() {
+	v.read()
+	v.busy(0)
 }
 
 // setFailure takes over what the store says of failures. storeNow is the store's

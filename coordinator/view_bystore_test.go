@@ -50,6 +50,52 @@ func TestOnlyWhatWasHeldWhenAReadingBeganCanBeLost(t *testing.T) {
 	}
 }
 
+// A reading and a notification come on two connections: the answer of a reading that the
+// store gave before a failure may come after the failure's notification.
+func TestAReadingThatMayBeOlderThanAFailureHasTheStoreReadAgain(t *testing.T) {
+	now := testEnv().storeNow
+	refused := Failure{Kind: FailedRefused, InARow: 1, At: now, RetryAt: now.Add(2 * time.Hour)}
+	over := refused
+	over.InARow = 0
+	failed := Event{Kind: EventFailed, Fence: 8, RetryIn: 2 * time.Hour, Failure: &refused}
+	committed := Event{Kind: EventRefreshed, Fence: 9, Record: recordOf(9, time.Hour)}
+	open := State{Now: now, Fence: 8, Open: []time.Time{now.Add(20 * time.Second)}}
+	shown := State{Now: now, Fence: 8, Failure: &refused}
+	for name, c := range map[string]struct {
+		first             bool // it is the first reading
+		before, meanwhile []Event
+		read              State
+		again             bool
+	}{
+		"a failure, which it does not show":           {false, nil, []Event{failed}, open, true},
+		"a failure, which it shows":                   {false, nil, []Event{failed}, shown, false},
+		"a failure, which the first does not show":    {true, nil, []Event{failed}, open, true},
+		"a failure, which the first shows":            {true, nil, []Event{failed}, shown, false},
+		"a failure's end, which it does not show":     {false, []Event{failed}, []Event{committed}, shown, true},
+		"a failure's end, which it shows":             {false, []Event{failed}, []Event{committed}, State{Now: now, Fence: 9, Record: recordOf(9, time.Hour), Failure: &over}, false},
+		"nothing":                                     {false, []Event{failed}, nil, shown, false},
+		"nothing, and the store has lost the failure": {false, []Event{failed}, nil, State{Now: now}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, e := &view{reads: 1, nextRead: at + minute}, testEnv()
+			if e.storeKnown = !c.first; c.first {
+				v.reads = 0
+			}
+			for _, n := range c.before {
+				v.eventHeard(n, e)
+			}
+			began := v.asked()
+			for _, n := range c.meanwhile {
+				v.eventHeard(n, e)
+			}
+			fx := v.stateRead(c.read, began, e)
+			if again := v.readDue && fx.wake == e.now; again != c.again {
+				t.Errorf("the store is read again at once: %v, want %v", again, c.again)
+			}
+		})
+	}
+}
+
 func TestALossEndsWithANewerRecord(t *testing.T) {
 	v, e := fresh(), testEnv()
 	v.stateRead(stateOf(0), v.asked(), e)

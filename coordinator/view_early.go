@@ -17,7 +17,7 @@ const mostEarly = 8
 // if the account has to be read again instead.
 func (v *view) keepsEarly(n Event, e env) bool {
 	switch n.Kind {
-	case EventBegun, EventRefreshed, EventRestored:
+	case EventBegun, EventRefreshed, EventRestored, EventFailed:
 	default:
 		return false // a reading may or may not show what it tells
 	}
@@ -44,14 +44,21 @@ func (v *view) hearEarly(s State, e env) (refreshed bool) {
 			continue
 		}
 		shown := n.Fence <= s.Fence
-		if n.Kind != EventBegun {
+		switch n.Kind {
+		case EventFailed:
+			shown = n.Failure.same(s.Failure)
+		case EventRefreshed, EventRestored:
 			refreshed = true
 			shown = n.Fence < s.Fence || n.Fence == s.Record.Generation
 		}
-		if !shown {
-			then := e
-			then.now = n.at // from when its durations count
-			v.hear(n.Event, then)
+		if shown {
+			continue
+		}
+		then := e
+		then.now = n.at // from when its durations count
+		v.hear(n.Event, then)
+		if n.Kind == EventFailed {
+			v.readAnew()
 		}
 	}
 	return refreshed

@@ -30,7 +30,7 @@ func TestWhatIsHeardEarlyIsJudgedByTheFirstReading(t *testing.T) {
 		"a record on an empty store":              {[]Event{begun(8), refreshed(8)}, 0, 0, 8, false, false},
 		"a record that a later one replaced":      {[]Event{refreshed(8)}, 9, 9, 9, false, false},
 		"an attempt after the record":             {[]Event{begun(8), refreshed(8), begun(9)}, 7, 7, 8, false, true},
-		"a failure may be shown or not":           {[]Event{failed}, 8, 7, 7, true, false},
+		"a failure after the reading":             {[]Event{begun(8), failed}, 7, 7, 7, true, false},
 		"no store can have told it":               {[]Event{refreshed(far)}, 7, 7, 7, true, false},
 		"more than are kept": {[]Event{
 			begun(8), begun(9), begun(10), begun(11), begun(12), begun(13), begun(14), begun(15), refreshed(15),
