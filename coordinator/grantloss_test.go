@@ -51,6 +51,44 @@ func TestWhatTheStoreHasLostIsPutBackAndNothingOlderIsPresented(t *testing.T) {
 	}
 }
 
+// The grant comes back first: its fence is the instant of the push, newer than the token.
+func TestALostTokenIsPutBackAlsoAfterThePushOfAGrant(t *testing.T) {
+	for name, push := range map[string]bool{"the grant is put back": false, "the issuer pushes again": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.source.Describes.Grant = coordinator.GrantRules{Needed: true, Replay: coordinator.ReplayFree, Received: true}
+				p := f.refresher()
+				receive := func(ticket string) {
+					t.Helper()
+					if err := p.Receive(t.Context(), coordinator.Received{Token: coordinator.NewToken(ticket), Life: 12 * time.Hour}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				receive("ticket 1")
+				f.wantCurrent(p)
+				time.Sleep(10 * time.Minute)
+				receive("ticket 2")
+				time.Sleep(5 * time.Minute)
+				want := f.store.Peek(account).Record.Generation
+
+				f.store.SetDown(true)
+				time.Sleep(5 * time.Second)
+				f.store.Flush()
+				f.store.FailNext(memstore.OpRestore, 1)
+				f.store.SetDown(false)
+				if push {
+					receive("ticket 3")
+				}
+				time.Sleep(2 * time.Second)
+				if s := f.store.Peek(account); s.Grant == nil || s.Record.Generation != want {
+					t.Errorf("the store has grant %v and generation %d, want a grant and %d", s.Grant, s.Record.Generation, want)
+				}
+				f.wantCalls(1)
+			})
+		})
+	}
+}
+
 // A process starts on a store that has just lost everything, while another one still has
 // the access token.
 func TestAProcessThatStartsOnAnEmptyStoreGetsTheTokenThatAnotherHas(t *testing.T) {

@@ -22,8 +22,10 @@ type GrantStore interface {
 	LoadGrant(ctx context.Context, account string) (GrantReading, error)
 
 	// SaveGrant stores g in place of the version before it, and s with it as
-	// State.Grant, lifts State.Fence to s.Newest and s.Consent, and publishes EventGrant
-	// with s. If g itself is stored (see Grant.Same) it only has it confirmed, so it is
+	// State.Grant, lifts State.Fence to s.Newest and s.Consent unless s.Received, and
+	// publishes EventGrant with s. No attempt is behind a token that was pushed: its fence
+	// would make an attempt under way a superseded one, and keep Store.Restore from putting
+	// a lost token back. If g itself is stored (see Grant.Same) it only has it confirmed, so it is
 	// safe to repeat.
 	//
 	// Errors: an *UnsettledError, while GrantReading.SettledIn is above 0, unless

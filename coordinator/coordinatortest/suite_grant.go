@@ -39,6 +39,7 @@ func grantChecks() []check {
 		{"one of many saves wins", oneSaveWins},
 		{"fences rise above its newest token and its consent", fencesRiseAboveGrant},
 		{"an attempt of before a consent is superseded", consentSupersedes},
+		{"pushed tokens order no attempts", pushedOrdersNothing},
 		{"it and the access token do not touch each other", grantIsApart},
 		{"it is dropped if it is what is stored", grantIsDropped},
 		{"an operation whose context has ended changes nothing", grantContext},
@@ -322,6 +323,32 @@ func consentSupersedes(w *fixture) {
 	if _, err := w.store.Commit(w.Context(), w.account, w.stored(attempt, "token")); !errors.Is(err, coordinator.ErrSuperseded) {
 		w.Errorf("Commit() = %v, want %v", err, coordinator.ErrSuperseded)
 	}
+}
+
+// push stores a token that the issuer has pushed after all that w knows of.
+func (w *fixture) push(g coordinator.Grant, token string) coordinator.Grant {
+	w.Helper()
+	next, _ := g.WithReceived(coordinator.Received{Token: coordinator.NewToken(token), Life: time.Hour}, w.now().Add(time.Minute))
+	if err := w.grants().SaveGrant(w.Context(), w.account, next, next.Summary(pushedRules, w.now())); err != nil {
+		w.Fatalf("SaveGrant(version %d) = %v", next.Version, err)
+	}
+	return next
+}
+
+// pushedRules are those of an issuer that pushes its tokens.
+var pushedRules = coordinator.GrantRules{Needed: true, Replay: coordinator.ReplayFree, Received: true}
+
+func pushedOrdersNothing(w *fixture) {
+	g := w.push(coordinator.Grant{}, "ticket 1")
+	if s := w.load(); s.Fence != 0 {
+		w.Errorf("State.Fence = %d after a push, want 0", s.Fence)
+	}
+	attempt := w.begin(w.start(0))
+	w.push(g, "ticket 2")
+	if s := w.load(); s.Fence != attempt.Fence {
+		w.Errorf("State.Fence = %d after a push, want that of the attempt, %d", s.Fence, attempt.Fence)
+	}
+	w.commit(w.stored(attempt, "token"))
 }
 
 func grantIsApart(w *fixture) {

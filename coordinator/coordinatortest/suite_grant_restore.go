@@ -15,6 +15,7 @@ func grantRestoreChecks() []check {
 		{"an older grant is replaced, whatever its version is", olderGrantIsReplaced},
 		{"a newer grant stays", newerGrantStays},
 		{"another save of the same version stays", sameVersionStays},
+		{"a pushed grant that was put back first keeps no token out", pushedKeepsNoTokenOut},
 	}
 }
 
@@ -114,4 +115,23 @@ func sameVersionStays(w *fixture) {
 	stored, other := w.saveGrant(w.presented(first)), w.presented(first)
 	w.restoreGrant(other)
 	w.wantGrant(w.loadGrant().Grant, stored)
+}
+
+func pushedKeepsNoTokenOut(w *fixture) {
+	for name, store := range map[string]func(w *fixture){
+		"put back": func(w *fixture) {
+			g, _ := coordinator.Grant{}.WithReceived(coordinator.Received{Token: coordinator.NewToken("ticket"), Life: time.Hour}, w.now().Add(time.Minute))
+			if err := w.grants().RestoreGrant(w.Context(), w.account, g, g.Summary(pushedRules, w.now())); err != nil {
+				w.Fatalf("RestoreGrant() = %v", err)
+			}
+		},
+		"pushed anew": func(w *fixture) { w.push(coordinator.Grant{}, "ticket") },
+	} {
+		w := w.beside()
+		lost := w.lost("token")
+		store(w)
+		if r, err := w.store.Restore(w.Context(), w.account, lost); err != nil || r.Generation != lost.Generation {
+			w.Errorf("%s: Restore() = generation %d, %v, want %d", name, r.Generation, err, lost.Generation)
+		}
+	}
 }

@@ -166,7 +166,7 @@ func (a *Account) State(s Step) coordinator.State {
 }
 
 // Lift makes every fence from now on newer than f, as the step of
-// [coordinator.GrantStore].SaveGrant does with a grant's.
+// [coordinator.GrantStore].SaveGrant does with a grant's unless its tokens are pushed.
 func (a *Account) Lift(s Step, f coordinator.Fence) {
 	a.enter(s)
 	a.state.Fence = max(s.credible(a.state.Fence), s.credible(f))

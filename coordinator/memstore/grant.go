@@ -62,7 +62,9 @@ func (a *account) store(s ledger.Step, v version) *coordinator.Event {
 	g := &a.grant
 	g.versions = append(g.versions, v)
 	g.versions = g.versions[max(0, len(g.versions)-maxVersions):]
-	a.Lift(s, max(v.summary.Newest, v.summary.Consent))
+	if !v.summary.Received {
+		a.Lift(s, max(v.summary.Newest, v.summary.Consent))
+	}
 	summary := v.summary
 	return &coordinator.Event{Kind: coordinator.EventGrant, Account: s.Account, By: s.Instance, Grant: &summary}
 }

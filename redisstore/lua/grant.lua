@@ -74,7 +74,9 @@ local function store(event, settled, last_fence)
   end
   redis.call('HSET', KEYS[2], 'grant', ARGV[8])
   local fence = credible(math.max(tonumber(ARGV[5]), tonumber(ARGV[6])))
-  if fence > last_fence then redis.call('HSET', KEYS[2], 'fence', digits(fence)) end
+  -- No attempt is behind a token that the issuer pushes. Its fence would make the attempt
+  -- under way a superseded one, and keep out a token that the store has lost.
+  if ARGV[9] == '' and fence > last_fence then redis.call('HSET', KEYS[2], 'fence', digits(fence)) end
   if event ~= '' then
     redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', event, 'by', ARGV[2], 'asked_by', ARGV[10], 'fence', ARGV[5])
   end
