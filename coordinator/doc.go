@@ -57,7 +57,8 @@
 //     PollEvery (and a tenth).
 //   - While the store is away tokens in memory are served until they end, marked
 //     stale, and no process calls a source. A store that comes back empty gets its
-//     tokens back from memory within a second of the reconnect.
+//     tokens back from memory within a second of the reconnect. What it does not
+//     take back, because an attempt was begun since, is replaced by another refresh.
 //   - A generation never goes backwards in one process.
 //   - A token that the issuer repeats until it replaces it ([RepeatSame]) is served
 //     for at most RefreshEvery (and some seconds) after it was replaced.

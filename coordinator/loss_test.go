@@ -105,6 +105,32 @@ func TestWhatWasHeardOfLastIsRestoredAtOnceAfterAFailover(t *testing.T) {
 	}
 }
 
+// An attempt that was begun since the loss may have brought a newer token: Restore refuses
+// the one that is held, and without another refresh the store would have none for an hour.
+func TestATokenThatCannotBeRestoredIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		p := f.refresher()
+		f.wantCurrent(p)
+		time.Sleep(time.Minute)
+		p.link.SetDown(true)
+		f.store.Flush()
+		f.source.Next(coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "busy"))
+		q := f.refresher()
+		time.Sleep(f.source.Latency + 10*time.Millisecond)
+		q.stop()
+		if s := f.store.Peek(account); s.Fence <= p.Status().Record.Generation || len(s.Open) != 0 || s.Record.Usable() {
+			t.Fatalf("fence %d, generation %d, %d attempts are open", s.Fence, s.Record.Generation, len(s.Open))
+		}
+		p.link.SetDown(false)
+		time.Sleep(3 * time.Second)
+		if s := f.store.Peek(account); !s.Record.Usable() {
+			t.Error("the store has no token")
+		}
+		f.wantCallsAfter(10*time.Minute, 3)
+		f.wantCurrent(p)
+	})
+}
+
 // The store keeps the begin and loses the commit: then the token says how the attempt ended.
 func TestATokenThatIsRestoredSettlesItsAttempt(t *testing.T) {
 	for name, reconnects := range map[string]bool{"the subscription breaks": true, "the subscription stands": false} {

@@ -47,6 +47,8 @@ type rare struct {
 	heldUntil  instant // demands are refused until then, see RepeatSame
 	limitUntil instant // a limit, as the store said, forbids scheduled refreshes until then
 
+	unrestorable Fence // the store has lost the record of this generation, and Restore would refuse it
+
 	holder    string // who has the lock
 	conflicts int
 }

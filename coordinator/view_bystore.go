@@ -65,7 +65,14 @@ func (v *view) stateRead(s State, began asked, e env) (fx effects) {
 // judgeLoss decides whether the store has lost the record that is held, and reports
 // whether that is news.
 func (v *view) judgeLoss(s State, began asked, e env) bool {
-	if !e.refresher() || !v.usable(e) || s.Record.Generation >= v.held.Generation || s.Fence > v.held.Generation {
+	missing := e.refresher() && v.usable(e) && s.Record.Generation < v.held.Generation
+	overtaken := missing && s.Fence > v.held.Generation // by an attempt that may have brought a newer token
+	if overtaken {
+		v.edit().unrestorable = v.held.Generation
+	} else if v.rare != nil {
+		v.rare.unrestorable = 0
+	}
+	if !missing || overtaken {
 		v.lost = false
 		return false
 	}

@@ -42,7 +42,7 @@ func (v *view) due(e env) Reason {
 	switch {
 	case demanded && e.now >= demand.allowedAt:
 		return demand.reason
-	case !v.usable(e):
+	case !v.usable(e), e.refresher() && v.unrestorable():
 		return ReasonMissing
 	case e.refresher() && v.overdue(e):
 		return ReasonOverdue
@@ -52,6 +52,13 @@ func (v *view) due(e env) Reason {
 		return demand.reason
 	}
 	return ""
+}
+
+// unrestorable reports whether the store has no record as new as the one that is held, and
+// would not take that back. Other processes have no token then.
+func (v *view) unrestorable() bool {
+	generation := v.peek().unrestorable
+	return generation != 0 && generation == v.generation()
 }
 
 // overdue reports whether an attempt is whose end matters.
@@ -147,7 +154,7 @@ func (v *view) nextReading(e env) instant {
 // changesTold reports whether the feed tells each change since the last reading, and the account
 // needs no other.
 func (v *view) changesTold(e env) bool {
-	return e.fed != 0 && v.covered == e.fed && v.usable(e) && v.peek().fault.err == nil && !v.lost
+	return e.fed != 0 && v.covered == e.fed && v.usable(e) && v.peek().fault.err == nil && !v.lost && !v.unrestorable()
 }
 
 // resumes reports whether, after a reconnect, the account need not be read at once unless the
@@ -160,7 +167,7 @@ func (v *view) resumes(e env) bool {
 // reader without a token reads: it may be that no notification of one comes.
 func (v *view) trusted(e env) bool {
 	return e.running && e.connected && v.reads > 0 && !v.readDue &&
-		!v.overdue(e) && (e.refresher() || v.usable(e))
+		!v.overdue(e) && !v.unrestorable() && (e.refresher() || v.usable(e))
 }
 
 // worthProbing reports whether a reading would tell more than is under way already.

@@ -70,9 +70,29 @@ func TestDueIsWhatTheProtocolSays(t *testing.T) {
 		"the schedule, late and no Run": {func(v *view, e *env) { e.now, e.running = v.held.refreshAt+minute, false }, ReasonSchedule},
 		"the schedule of a reader":      {func(v *view, e *env) { e.now, e.source = v.held.refreshAt, nil }, ""},
 		"no record of a reader":         {func(v *view, e *env) { v.held, e.source = nil, nil }, ReasonMissing},
-		"an overdue attempt":            {func(v *view, _ *env) { v.attempts.open(openAttempt{fence: 9, at: at}) }, ReasonOverdue},
-		"an attempt under way":          {func(v *view, _ *env) { v.attempts.open(openAttempt{fence: 9, at: at + 1}) }, ""},
-		"a demand":                      {func(v *view, e *env) { v.edit().demand.merge(demand{reason: ReasonForced, seen: 7}, *e) }, ReasonForced},
+		"a record that the store has lost, and does not take back": {func(v *view, e *env) {
+			v.stateRead(State{Now: e.storeNow, Fence: 9}, v.asked(), *e)
+		}, ReasonMissing},
+		"an older record in the store, and a newer attempt": {func(v *view, e *env) {
+			s := stateOf(6)
+			s.Fence = 9
+			v.stateRead(s, v.asked(), *e)
+		}, ReasonMissing},
+		"a newer record after it": {func(v *view, e *env) {
+			v.stateRead(State{Now: e.storeNow, Fence: 9}, v.asked(), *e)
+			v.eventHeard(Event{Kind: EventRefreshed, Fence: 10, Record: recordOf(10, time.Hour)}, *e)
+		}, ""},
+		"the same record after it": {func(v *view, e *env) {
+			v.stateRead(State{Now: e.storeNow, Fence: 9}, v.asked(), *e)
+			v.stateRead(stateOf(7), v.asked(), *e)
+		}, ""},
+		"a record that a reader's store has lost": {func(v *view, e *env) {
+			e.source = nil
+			v.stateRead(State{Now: e.storeNow, Fence: 9}, v.asked(), *e)
+		}, ""},
+		"an overdue attempt":   {func(v *view, _ *env) { v.attempts.open(openAttempt{fence: 9, at: at}) }, ReasonOverdue},
+		"an attempt under way": {func(v *view, _ *env) { v.attempts.open(openAttempt{fence: 9, at: at + 1}) }, ""},
+		"a demand":             {func(v *view, e *env) { v.edit().demand.merge(demand{reason: ReasonForced, seen: 7}, *e) }, ReasonForced},
 		"a demand whose callers have gone": {func(v *view, e *env) {
 			v.edit().demand.merge(demand{reason: ReasonForced, seen: 7}, *e)
 			e.now += minute
