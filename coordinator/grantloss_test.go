@@ -267,6 +267,58 @@ func TestTheLifeOfAGrantCountsFromItsAnswerNotFromWhenThatIsStored(t *testing.T)
 	})
 }
 
+// The version that the change was made of is lost while the store cannot be reached, and
+// another process has stored one of the same number since.
+func TestAChangeThatWasLongInComingDoesNotReplaceWhatWasStoredMeanwhile(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p := f.idleWith(new(memSpool), nil)
+		defer p.stop()
+		f.consent(p)
+		first := f.store.PeekGrant(account)
+		rules := coordinator.GrantRules{Needed: true, Replay: time.Hour}
+		present := func(g coordinator.Grant, fence coordinator.Fence) coordinator.Grant {
+			g, _, err := g.Present(coordinator.PresentRequest{Fence: first.Newest() + fence, Now: time.Now(), For: time.Minute, Rules: rules})
+			if err != nil {
+				t.Error(err)
+			}
+			return g
+		}
+		change := func(fence coordinator.Fence) error {
+			return p.c.ChangeGrant(t.Context(), account, rules, func(g coordinator.Grant, _ time.Time) (coordinator.Grant, bool) {
+				return present(g, fence), true
+			})
+		}
+		if err := change(1); err != nil {
+			t.Fatal(err)
+		}
+		p.link.FailNext(memstore.OpSaveGrant, 1000)
+		changed := make(chan error, 1)
+		go func() { changed <- change(2) }()
+		time.Sleep(time.Second)
+		f.store.LoseGrantWrites(account, 1)
+		if _, err := f.store.LoadGrant(t.Context(), account); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(coordinator.GrantSettle)
+		other := present(first, 3)
+		if err := f.store.SaveGrant(t.Context(), account, other, other.Summary(rules, time.Now())); err != nil {
+			t.Fatal(err)
+		}
+		p.link.FailNext(memstore.OpSaveGrant, 0)
+		if err := <-changed; err != nil {
+			t.Error(err)
+		}
+		var marks []coordinator.Fence
+		for _, p := range f.store.PeekGrant(account).Presentations {
+			marks = append(marks, p.Fence-first.Newest())
+		}
+		slices.Sort(marks)
+		if want := []coordinator.Fence{1, 2, 3}; !slices.Equal(marks, want) {
+			t.Errorf("the marks are %d, want %d", marks, want)
+		}
+	})
+}
+
 func TestLostAnswersOfTheStoreDoNotMatter(t *testing.T) {
 	for _, op := range []memstore.Op{memstore.OpSaveGrant, memstore.OpLoadGrant, memstore.OpCommit, memstore.OpBegin, memstore.OpFail} {
 		t.Run(string(op), func(t *testing.T) {

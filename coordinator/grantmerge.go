@@ -15,6 +15,15 @@ const maxSaves = 32
 // saveName tells the versions of a record apart.
 func saveName(id string) string { return id[:min(len(id), 8)] }
 
+// Predecessor returns what the SaveID of the version begins with that g was made of; "" if
+// there was none, or if it is not known.
+func (g Grant) Predecessor() string {
+	if len(g.Saves) == 0 {
+		return ""
+	}
+	return g.Saves[len(g.Saves)-1]
+}
+
 // follows reports whether g was made of h, or is h, or replaces it by a newer consent.
 // A version that is too old for g to know it is taken for one that g was made of.
 func (g Grant) follows(h Grant) bool {

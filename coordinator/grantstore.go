@@ -30,7 +30,8 @@ type GrantStore interface {
 	//
 	// Errors: an *UnsettledError, while GrantReading.SettledIn is above 0, unless
 	// s.Consent is above that of the stored record; ErrGrantChanged, another version is
-	// stored than g.Version - 1; ErrUnconfirmed, g is stored but perhaps not durable.
+	// stored than g.Version - 1, or one whose SaveID does not begin with g.Predecessor():
+	// after a failover two versions can have one number; ErrUnconfirmed, g is stored but perhaps not durable.
 	SaveGrant(ctx context.Context, account string, g Grant, s GrantSummary) error
 
 	// RestoreGrant puts back g, which was stored before, if the store has an older

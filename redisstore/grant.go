@@ -136,7 +136,7 @@ func (s *Store) writeGrant(ctx context.Context, op string, script *redis.Script,
 		op: op, account: account, script: script, confirm: confirmedOnDisk,
 		args: []any{
 			s.keys.Channel(account, layout.Refreshed), s.instance, g.Version, g.SaveID, uint64(g.Consent),
-			uint64(sum.Newest), sealed, summaryText(sum), one(sum.Received), printable(coordinator.Caller(ctx)),
+			uint64(sum.Newest), sealed, summaryText(sum), one(sum.Received), printable(coordinator.Caller(ctx)), g.Predecessor(),
 		},
 	})
 	if answer == nil {

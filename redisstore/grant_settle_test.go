@@ -21,7 +21,7 @@ func wantUnsettled(t *testing.T, store *redisstore.Store, account string) {
 		t.Errorf("SettledIn = %v, want above 0", r.SettledIn)
 	}
 	g := r.Grant
-	g.Version, g.SaveID = g.Version+1, "one more"
+	g.Version, g.Saves, g.SaveID = g.Version+1, append(g.Saves, g.SaveID), "one more"
 	var unsettled *coordinator.UnsettledError
 	if err := saveGrant(t, store, account, g); !errors.As(err, &unsettled) || unsettled.RetryIn <= 0 || unsettled.RetryIn > r.SettledIn {
 		t.Errorf("SaveGrant() = %v, want an *UnsettledError", err)
@@ -33,7 +33,7 @@ func settles(t *testing.T, store *redisstore.Store, account string) {
 	t.Helper()
 	eventually(t, "settled", patience, func() bool { return readGrant(t, store, account).SettledIn == 0 })
 	g := readGrant(t, store, account).Grant
-	g.Version, g.SaveID = g.Version+1, fmt.Sprint("settled ", time.Now().UnixNano())
+	g.Version, g.Saves, g.SaveID = g.Version+1, append(g.Saves, g.SaveID), fmt.Sprint("settled ", time.Now().UnixNano())
 	if g.Consent == 0 {
 		g.Consent = 1
 	}

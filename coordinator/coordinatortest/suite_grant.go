@@ -34,6 +34,7 @@ func grantChecks() []check {
 		{"the event carries the summary", grantEvent},
 		{"readers see the summary", grantSummaryIsRead},
 		{"only the next version is taken", onlyNextVersion},
+		{"a version is taken only in place of the one that it was made of", onlyItsPredecessor},
 		{"a repeated save is confirmed and changes nothing", grantSaveIsRepeatable},
 		{"a consent takes the place of any version but the next one only", consentNeedsVersion},
 		{"one of many saves wins", oneSaveWins},
@@ -190,7 +191,7 @@ func grantIsWhole(w *fixture) {
 	for range 3 {
 		g = w.saveGrant(w.presented(g))
 	}
-	g.Version, g.SaveID = g.Version+1, "another"
+	g = w.presented(g)
 	g.Replaced = []string{"a fingerprint"}
 	g.ConsentedAt = w.now().Add(-time.Minute)
 	g.ObtainedAt, g.IdleUntil, g.EndsAt = w.now(), w.now().Add(time.Hour), w.now().AddDate(5, 0, 0)
@@ -240,6 +241,22 @@ func onlyNextVersion(w *fixture) {
 	} {
 		if err := w.trySave(g); !errors.Is(err, coordinator.ErrGrantChanged) {
 			w.Errorf("SaveGrant(%s) = %v, want %v", name, err, coordinator.ErrGrantChanged)
+		}
+	}
+	w.wantGrant(w.loadGrant().Grant, stored)
+	events.wantCount(w, coordinator.EventGrant, 0)
+}
+
+// After a failover two versions can have one number.
+func onlyItsPredecessor(w *fixture) {
+	first := w.consent(coordinator.Grant{}, "r0")
+	lost, stored := w.presented(first), w.saveGrant(w.presented(first))
+	events := w.follow(coordinator.Refresher)
+	for name, g := range map[string]coordinator.Grant{
+		"a transition": w.presented(lost), "a consent": lost.Consented(coordinator.Consent{Token: coordinator.NewToken("s0")}, w.now()),
+	} {
+		if err := w.trySave(g); !errors.Is(err, coordinator.ErrGrantChanged) {
+			w.Errorf("SaveGrant(%s of another save) = %v, want %v", name, err, coordinator.ErrGrantChanged)
 		}
 	}
 	w.wantGrant(w.loadGrant().Grant, stored)

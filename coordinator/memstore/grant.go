@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -78,7 +79,7 @@ func (a *account) save(s ledger.Step, v version, server int) (*coordinator.Event
 		return nil, nil
 	case settledIn > 0 && !consent:
 		return nil, &coordinator.UnsettledError{RetryIn: settledIn}
-	case v.Version != stored.Version+1:
+	case v.Version != stored.Version+1, !strings.HasPrefix(stored.SaveID, v.Predecessor()):
 		return nil, coordinator.ErrGrantChanged
 	case consent:
 		a.grant.settled = s.Now

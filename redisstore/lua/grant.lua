@@ -5,7 +5,8 @@
 -- ARGV  of the scripts that write a record: 1 channel for grant, 2 by, 3 version,
 --       4 save id, 5 consent, 6 the newest token's fence, 7 the sealed record,
 --       8 its summary in JSON, 9 1 if its tokens are pushed, or "", 10 the caller who
---       asked for it, or ""
+--       asked for it, or "", 11 what the save id begins with of the version that the
+--       record was made of, or ""
 --
 -- Constants that the scripts share with Go: settle_ms, how long a store waits for
 -- newer records after its server has changed; slack_ms, by how much the clocks of a

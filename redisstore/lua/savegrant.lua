@@ -4,7 +4,7 @@
 -- ARGV  see grant.lua
 -- Returns one of
 --   { "stored", now }                 also when an earlier run of it stored it
---   { "changed", now }                another version is stored than the one before
+--   { "changed", now }                another version is stored than the one it was made of
 --   { "unsettled", now, ms }          the store may have lost a newer record; nothing
 --                                     but a consent is taken
 --
@@ -20,7 +20,8 @@ if version == new_version and stored[2] == ARGV[4] then return again() end
 
 local left, since = settling()
 if left > 0 and new_consent <= consent then return { 'unsettled', now_text, digits(left) } end
-if version ~= new_version - 1 or new_consent < consent then return { 'changed', now_text } end
+local follows = version == new_version - 1 and string.sub(stored[2] or '', 1, #ARGV[11]) == ARGV[11]
+if not follows or new_consent < consent then return { 'changed', now_text } end
 
 -- A consent of now replaces whatever anybody remembers. One that was given before this
 -- server was first asked is repeated: what was lost may have been built on it.
