@@ -13,7 +13,8 @@ import (
 //
 // Grants are durable: a method that has returned nil has written what it says to
 // disk, and to as many replicas as the store is told to ask, and nothing but DropGrant
-// removes it.
+// removes it. One that has returned ErrUnconfirmed has written it, perhaps not durably, and
+// can be repeated.
 // They are sealed, and no notification, log or reader's key holds one; the
 // GrantSummary is what readers see.
 type GrantStore interface {
@@ -25,13 +26,14 @@ type GrantStore interface {
 	// State.Grant, lifts State.Fence to s.Newest and s.Consent unless s.Received, and
 	// publishes EventGrant with s. No attempt is behind a token that was pushed: its fence
 	// would make an attempt under way a superseded one, and keep Store.Restore from putting
-	// a lost token back. If g itself is stored (see Grant.Same) it only has it confirmed, so it is
-	// safe to repeat.
+	// a lost token back. If g itself is stored (see Grant.Same) it only has it confirmed, so
+	// it is safe to repeat.
 	//
 	// Errors: an *UnsettledError, while GrantReading.SettledIn is above 0, unless
 	// s.Consent is above that of the stored record; ErrGrantChanged, another version is
-	// stored than g.Version - 1, or one whose SaveID does not begin with g.Predecessor():
-	// after a failover two versions can have one number; ErrUnconfirmed, g is stored but perhaps not durable.
+	// stored than g.Version - 1, or one whose SaveID does not begin with g.Predecessor()
+	// (after a failover two versions can have one number), or one of a later consent;
+	// ErrUnconfirmed.
 	SaveGrant(ctx context.Context, account string, g Grant, s GrantSummary) error
 
 	// RestoreGrant puts back g, which was stored before, if the store has an older
@@ -57,9 +59,12 @@ type GrantReading struct {
 
 	// SettledIn is above 0 while the store may have lost its newest writes: for
 	// GrantSettle from when the account's grant is first asked for on a server that is not
-	// the one that stored it last, or was restarted since, or has no record. Those who
-	// remember a newer record put it back meanwhile. A consent ends it: no record that was
-	// lost can be newer.
+	// the one that stored it last, or was restarted since, or has no record, also after
+	// DropGrant. Those who remember a newer record put it back meanwhile. It is never above
+	// GrantSettle: if the clock is set back to before that moment, it begins anew. A save of
+	// a newer consent ends it, because no record that was lost can be newer, unless the
+	// consent is more than 5 s older than that moment: it is repeated then, and what was lost
+	// may have been made of it.
 	SettledIn time.Duration
 }
 

@@ -30,6 +30,7 @@ func grantChecks() []check {
 		{"an account that the store has never seen has none", noGrantYet},
 		{"before a consent the store may have lost one: nothing else is taken", unsettledGrant},
 		{"a consent is taken and ends that", consentIsTaken},
+		{"a consent of before the store was asked is taken and does not end that", earlierConsentSettlesNothing},
 		{"it is stored whole, and another process reads it", grantIsWhole},
 		{"the event carries the summary", grantEvent},
 		{"readers see the summary", grantSummaryIsRead},
@@ -37,6 +38,7 @@ func grantChecks() []check {
 		{"a version is taken only in place of the one that it was made of", onlyItsPredecessor},
 		{"a repeated save is confirmed and changes nothing", grantSaveIsRepeatable},
 		{"a consent takes the place of any version but the next one only", consentNeedsVersion},
+		{"a version of an older consent is not taken", olderConsentIsNotTaken},
 		{"one of many saves wins", oneSaveWins},
 		{"fences rise above its newest token and its consent", fencesRiseAboveGrant},
 		{"an attempt of before a consent is superseded", consentSupersedes},
@@ -186,6 +188,24 @@ func consentIsTaken(w *fixture) {
 	w.wantGrant(w.loadGrant().Grant, next)
 }
 
+// It is repeated, because its answer was lost: what the store lost may have been made of it.
+func earlierConsentSettlesNothing(w *fixture) {
+	before := w.loadGrant()
+	g := w.saveGrant(coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("r0")}, w.now().Add(-10*time.Second)))
+	r := w.another().loadGrant()
+	w.wantGrant(r.Grant, g)
+	if r.SettledIn <= 0 || r.SettledIn > before.SettledIn {
+		w.Errorf("SettledIn = %v, want more than 0 and at most %v", r.SettledIn, before.SettledIn)
+	}
+	next := w.presented(g)
+	var unsettled *coordinator.UnsettledError
+	if err := w.trySave(next); !errors.As(err, &unsettled) || unsettled.RetryIn > r.SettledIn {
+		w.Errorf("SaveGrant() = %v, want an *UnsettledError for at most %v", err, r.SettledIn)
+	}
+	w.restoreGrant(next)
+	w.wantGrant(w.loadGrant().Grant, next)
+}
+
 func grantIsWhole(w *fixture) {
 	g := w.consent(coordinator.Grant{}, "r0 \x00 \"不合法\"")
 	for range 3 {
@@ -286,6 +306,19 @@ func consentNeedsVersion(w *fixture) {
 	w.wantGrant(w.loadGrant().Grant, stored)
 	next := w.consent(stored, "s0")
 	w.wantGrant(w.another().loadGrant().Grant, next)
+}
+
+func olderConsentIsNotTaken(w *fixture) {
+	first := w.consent(coordinator.Grant{}, "r0")
+	stored := w.consent(first, "s0")
+	events := w.follow(coordinator.Refresher)
+	older := w.presented(stored)
+	older.Consent = first.Consent
+	if err := w.trySave(older); !errors.Is(err, coordinator.ErrGrantChanged) {
+		w.Errorf("SaveGrant() = %v, want %v", err, coordinator.ErrGrantChanged)
+	}
+	w.wantGrant(w.loadGrant().Grant, stored)
+	events.wantCount(w, coordinator.EventGrant, 0)
 }
 
 func oneSaveWins(w *fixture) {
@@ -405,8 +438,8 @@ func grantIsDropped(w *fixture) {
 	for range 2 {
 		drop(stored)
 	}
-	if r := w.another().loadGrant(); r.Grant.Version != 0 || len(r.Grant.Tokens) != 0 {
-		w.Errorf("LoadGrant() = version %d, want none", r.Grant.Version)
+	if r := w.another().loadGrant(); r.Grant.Version != 0 || len(r.Grant.Tokens) != 0 || r.SettledIn <= 0 || r.SettledIn > coordinator.GrantSettle {
+		w.Errorf("LoadGrant() = version %d, settled in %v, want none, as if the store might have lost one", r.Grant.Version, r.SettledIn)
 	}
 	if s := w.load(); s.Grant != nil {
 		w.Errorf("State.Grant = %+v, want none", s.Grant)

@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -14,8 +15,9 @@ import (
 // grant is the grant of an account. Needs the store's mu.
 type grant struct {
 	versions []version // the newest last; the others are there to be gone back to
-	server   int       // that stored it last, or was asked for it; 0: none yet
-	settled  time.Time // by the store's clock
+	server   int       // on which the newest one is the newest that anybody can remember; 0: none
+	asked    int       // another server, which may have lost a newer one; 0: none
+	since    time.Time // when that was first asked for the grant, by the store's clock
 	members  map[string]struct{}
 }
 
@@ -49,13 +51,17 @@ func (g grant) clone() grant {
 	return g
 }
 
-// enter notes on which server the grant is asked for, and returns for how long its
-// newest writes may be missing.
-func (g *grant) enter(server int, now time.Time) (settledIn time.Duration) {
-	if g.server != server {
-		g.server, g.settled = server, now.Add(coordinator.GrantSettle)
+// settling returns for how long other processes may still put a newer version back, and
+// since when. It notes when a server is asked for the first time. A version that is not
+// there may have been lost.
+func (g *grant) settling(server int, now time.Time) (left time.Duration, since time.Time) {
+	if len(g.versions) > 0 && g.server == server {
+		return 0, now
 	}
-	return max(g.settled.Sub(now), 0)
+	if g.asked != server || g.since.After(now) {
+		g.asked, g.since = server, now
+	}
+	return max(g.since.Add(coordinator.GrantSettle).Sub(now), 0), g.since
 }
 
 // store stores a version and returns the event of it.
@@ -70,37 +76,47 @@ func (a *account) store(s ledger.Step, v version) *coordinator.Event {
 	return &coordinator.Event{Kind: coordinator.EventGrant, Account: s.Account, By: s.Instance, Grant: &summary}
 }
 
+// clockSlack is by how much the clocks of a store's servers may differ.
+const clockSlack = 5 * time.Second
+
 // save is the step of SaveGrant.
 func (a *account) save(s ledger.Step, v version, server int) (*coordinator.Event, error) {
-	settledIn, stored := a.grant.enter(server, s.Now), a.grant.newest()
-	consent := v.Consent > stored.Consent
-	switch {
-	case stored.Version > 0 && stored.Same(v.Grant):
+	g, stored := &a.grant, a.grant.newest()
+	if stored.Version > 0 && stored.Same(v.Grant) {
 		return nil, nil
-	case settledIn > 0 && !consent:
-		return nil, &coordinator.UnsettledError{RetryIn: settledIn}
-	case v.Version != stored.Version+1, !strings.HasPrefix(stored.SaveID, v.Predecessor()):
+	}
+	left, since := g.settling(server, s.Now)
+	switch {
+	case left > 0 && v.Consent <= stored.Consent:
+		return nil, &coordinator.UnsettledError{RetryIn: left}
+	case v.Version != stored.Version+1, !strings.HasPrefix(stored.SaveID, v.Predecessor()), v.Consent < stored.Consent:
 		return nil, coordinator.ErrGrantChanged
-	case consent:
-		a.grant.settled = s.Now
+	case left == 0, !time.UnixMicro(int64(v.Consent)).Before(since.Add(-clockSlack)): // #nosec G115 -- an instant
+		g.server, g.asked = server, 0
 	}
 	return a.store(s, v), nil
 }
 
 // restore is the step of RestoreGrant.
-func (a *account) restore(s ledger.Step, v version, server int) *coordinator.Event {
-	a.grant.enter(server, s.Now)
-	if !a.grant.newest().Older(v.Grant) {
-		return nil
+func (a *account) restore(s ledger.Step, v version, server int) (*coordinator.Event, error) {
+	switch stored := a.grant.newest(); {
+	case stored.Version > 0 && stored.Same(v.Grant):
+		return nil, nil
+	case !stored.Older(v.Grant):
+		return nil, errNotWritten
 	}
-	return a.store(s, v)
+	a.grant.settling(server, s.Now)
+	return a.store(s, v), nil
 }
+
+// errNotWritten says that a step had nothing to write, and there is nothing to be confirmed.
+var errNotWritten = errors.New("nothing is written")
 
 // LoadGrant implements [coordinator.GrantStore].
 func (i *Instance) LoadGrant(ctx context.Context, name string) (r coordinator.GrantReading, err error) {
 	err = i.do(ctx, OpLoadGrant, func(now time.Time) error {
 		g := &i.store.account(name).grant
-		r.SettledIn = g.enter(i.store.server, now)
+		r.SettledIn, _ = g.settling(i.store.server, now)
 		r.Grant, r.Now = g.newest().Grant, now
 		return nil
 	})
@@ -120,11 +136,11 @@ func (i *Instance) SaveGrant(ctx context.Context, name string, g coordinator.Gra
 // RestoreGrant implements [coordinator.GrantStore].
 func (i *Instance) RestoreGrant(ctx context.Context, name string, g coordinator.Grant, s coordinator.GrantSummary) error {
 	return i.confirmed(ctx, OpRestoreGrant, name, func(a *account, step ledger.Step) (*coordinator.Event, error) {
-		return a.restore(step, version{g, s}, i.store.server), nil
+		return a.restore(step, version{g, s}, i.store.server)
 	})
 }
 
-// confirmed is step for what has to be durable.
+// confirmed is step for what has to be durable. errNotWritten is no error.
 func (i *Instance) confirmed(
 	ctx context.Context, op Op, name string, f func(a *account, s ledger.Step) (*coordinator.Event, error),
 ) error {
@@ -134,7 +150,10 @@ func (i *Instance) confirmed(
 		unsure = err == nil && (i.unconfirmed() || i.store.unconfirmed())
 		return event, err
 	})
-	if err == nil && unsure {
+	switch {
+	case errors.Is(err, errNotWritten):
+		return nil
+	case err == nil && unsure:
 		return coordinator.ErrUnconfirmed
 	}
 	return err
@@ -142,14 +161,13 @@ func (i *Instance) confirmed(
 
 // DropGrant implements [coordinator.GrantStore].
 func (i *Instance) DropGrant(ctx context.Context, name string, g coordinator.Grant) error {
-	return i.do(ctx, OpDropGrant, func(now time.Time) error {
-		a := i.store.account(name)
-		a.grant.enter(i.store.server, now)
-		if a.grant.newest().Same(g) {
-			a.grant.versions = nil
-			i.changed(name, now)
+	return i.confirmed(ctx, OpDropGrant, name, func(a *account, s ledger.Step) (*coordinator.Event, error) {
+		if stored := a.grant.newest(); stored.Version == 0 || !stored.Same(g) {
+			return nil, errNotWritten
 		}
-		return nil
+		a.grant = grant{members: a.grant.members}
+		i.changed(name, s.Now)
+		return nil, nil
 	})
 }
 
@@ -167,17 +185,17 @@ func (i *Instance) GrantMembers(ctx context.Context, name string) (members []str
 
 // SetGrantMember implements [coordinator.GrantStore].
 func (i *Instance) SetGrantMember(ctx context.Context, name, member string, present bool) error {
-	return i.do(ctx, OpSetMember, func(time.Time) error {
-		g := &i.store.account(name).grant
+	return i.confirmed(ctx, OpSetMember, name, func(a *account, _ ledger.Step) (*coordinator.Event, error) {
+		g := &a.grant
 		if !present {
 			delete(g.members, member)
-			return nil
+			return nil, nil
 		}
 		if g.members == nil {
 			g.members = make(map[string]struct{})
 		}
 		g.members[member] = struct{}{}
-		return nil
+		return nil, nil
 	})
 }
 

@@ -80,3 +80,55 @@ func TestAChangedServerTakesNothingButWhatItMayHaveLost(t *testing.T) {
 		}
 	})
 }
+
+func TestAGrantIsSettledInTimeThoughTheClockIsSetBack(t *testing.T) {
+	store := memstore.New()
+	for _, skew := range []time.Duration{0, -time.Hour} {
+		store.SetSkew(skew)
+		if r, err := store.LoadGrant(t.Context(), account); err != nil || r.SettledIn <= 0 || r.SettledIn > coordinator.GrantSettle {
+			t.Errorf("skew %v: SettledIn = %v, %v, want more than 0 and at most %v", skew, r.SettledIn, err, coordinator.GrantSettle)
+		}
+	}
+}
+
+func TestAllWritesOfAGrantCanBeUnconfirmed(t *testing.T) {
+	store := memstore.New()
+	now := time.Now()
+	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("r0")}, now)
+	s := g.Summary(coordinator.GrantRules{Needed: true}, now)
+	for _, write := range []struct {
+		name string
+		do   func() error
+	}{
+		{"RestoreGrant", func() error { return store.RestoreGrant(t.Context(), account, g, s) }},
+		{"SaveGrant", func() error { return store.SaveGrant(t.Context(), account, g, s) }},
+		{"SetGrantMember", func() error { return store.SetGrantMember(t.Context(), account, "member", true) }},
+		{"DropGrant", func() error { return store.DropGrant(t.Context(), account, g) }},
+	} {
+		store.Unconfirm(1)
+		if err := write.do(); !errors.Is(err, coordinator.ErrUnconfirmed) {
+			t.Errorf("%s() = %v, want %v", write.name, err, coordinator.ErrUnconfirmed)
+		}
+		if err := write.do(); err != nil {
+			t.Errorf("%s() = %v when it is repeated", write.name, err)
+		}
+	}
+}
+
+func TestWhatChangesNothingNeedsNoConfirmation(t *testing.T) {
+	store := memstore.New()
+	now := time.Now()
+	first := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("r0")}, now)
+	second := first.Consented(coordinator.Consent{Token: coordinator.NewToken("s0")}, now)
+	s := second.Summary(coordinator.GrantRules{Needed: true}, now)
+	if err := store.RestoreGrant(t.Context(), account, second, s); err != nil {
+		t.Fatal(err)
+	}
+	store.Unconfirm(1)
+	if err := store.RestoreGrant(t.Context(), account, first, s); err != nil {
+		t.Errorf("RestoreGrant() of an older record = %v", err)
+	}
+	if err := store.DropGrant(t.Context(), account, first); err != nil {
+		t.Errorf("DropGrant() of another record = %v", err)
+	}
+}

@@ -36,7 +36,7 @@ type switches struct {
 	latency time.Duration
 	failing map[Op]int
 	losing  map[Op]int
-	unsure  int // SaveGrant and RestoreGrant
+	unsure  int // writes of grants and their members
 	older   bool
 	calls   map[Op]int
 }
@@ -103,8 +103,8 @@ func (w *switches) LoseAnswers(op Op, n int) {
 	w.losing[op] = n
 }
 
-// Unconfirm makes the next n grants that are stored, or that are to be confirmed, fail
-// with coordinator.ErrUnconfirmed although they are stored.
+// Unconfirm makes the next n writes of grants and their members, the repeated ones included,
+// fail with coordinator.ErrUnconfirmed although they are carried out.
 func (w *switches) Unconfirm(n int) {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
