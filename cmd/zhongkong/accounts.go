@@ -83,6 +83,21 @@ func (s *session) manyAccounts(ctx context.Context, args []string) ([]string, er
 	return names, err
 }
 
+// loadStates returns the states of the accounts that a command is for, as manyAccounts
+// does, with the members of platforms and suites. A name that nobody knows is an error.
+func (s *session) loadStates(ctx context.Context, args []string) ([]coordinator.State, error) {
+	s.addMembers(ctx)
+	names, err := s.manyAccounts(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	states, err := s.store.Load(ctx, names...)
+	if err != nil {
+		return nil, s.withAdvice(err)
+	}
+	return states, s.checkKnown(ctx, states...)
+}
+
 func (s *session) noAccounts() error { return &noAccountsError{s.where(), s.prefix} }
 
 // noAccountsError says that there is no account to work with. It counts as wrong

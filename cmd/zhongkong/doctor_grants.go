@@ -112,10 +112,7 @@ func (x checks) directory(check, dir string) bool {
 
 // grant says what the account's grant is worth, and reports whether it can be presented.
 func (x checks) grant(ctx context.Context, state coordinator.State, a config.Account) bool {
-	g := wire.NewGrant(state.Grant, state.Now)
-	if g == nil && a.Grant.Needed {
-		g = wire.NewGrant(&coordinator.GrantSummary{Condition: coordinator.GrantNone, Received: a.Grant.Received}, state.Now)
-	}
+	g := grantOf(state, a)
 	if g == nil {
 		return true
 	}

@@ -7,7 +7,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
-	"github.com/zhongkong/zhongkong/coordinator"
 )
 
 // grantState is the state of an account's grant, without its tokens, as grant status
@@ -21,30 +20,19 @@ type grantState struct {
 func grantStatus(ctx context.Context, s *session, c *cli.Context, args []string) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	s.addMembers(ctx)
-	names, err := s.manyAccounts(ctx, args)
+	states, err := s.loadStates(ctx, args)
 	if err != nil {
-		return err
-	}
-	states, err := s.store.Load(ctx, names...)
-	if err != nil {
-		return s.withAdvice(err)
-	}
-	if err := s.checkKnown(ctx, states...); err != nil {
 		return err
 	}
 	grants := []grantState{}
 	rows := [][]string{{"ACCOUNT", "GRANT", "OBTAINED", "UNUSED UNTIL", "ENDS", "WHAT TO DO"}}
 	for _, state := range states {
 		a, _ := s.cfg.Account(state.Account)
-		summary := state.Grant
-		switch {
-		case summary == nil && (a.Grant.Needed || len(args) > 0):
-			summary = &coordinator.GrantSummary{Condition: coordinator.GrantNone}
-		case summary == nil:
+		a.Grant.Needed = a.Grant.Needed || len(args) > 0 // who names an account asks for it
+		g := grantOf(state, a)
+		if g == nil {
 			continue
 		}
-		g := wire.NewGrant(summary, state.Now)
 		grants = append(grants, grantState{state.Account, g})
 		in := func(at wire.Time) string {
 			if at.IsZero() {

@@ -110,6 +110,16 @@ func TestServeKeepsTheAuthorizersOfAPlatform(t *testing.T) {
 	}
 }
 
+func TestEveryCommandSaysThatAPlatformWaitsForItsFirstPush(t *testing.T) {
+	b := newBench(t).withPlatform()
+	for _, command := range [][]string{{"status", "tp"}, {"grant", "status", "tp"}, {"doctor", "tp"}} {
+		out := b.run(command...).stdout
+		if !strings.Contains(out, "push") || strings.Contains(out, "zhongkong login") {
+			t.Errorf("%v:\n%s", command, out)
+		}
+	}
+}
+
 func TestServeTakesAChangedKeyWithoutARestart(t *testing.T) {
 	b := newBench(t).withPlatform()
 	path := b.env["ZHONGKONG_CONFIG"]

@@ -31,16 +31,8 @@ dead or none: a person has to log in), and when it ends.`,
 }
 
 func status(ctx context.Context, s *session, c *cli.Context) error {
-	s.addMembers(ctx)
-	names, err := s.manyAccounts(ctx, c.Args().Slice())
+	states, err := s.loadStates(ctx, c.Args().Slice())
 	if err != nil {
-		return err
-	}
-	states, err := s.store.Load(ctx, names...)
-	if err != nil {
-		return s.withAdvice(err)
-	}
-	if err := s.checkKnown(ctx, states...); err != nil {
 		return err
 	}
 	accounts, err := s.accountStates(ctx, states)
@@ -127,12 +119,18 @@ func (s *session) accountState(state coordinator.State) wire.Account {
 		account = config.Account{RefreshEvery: s.cfg.RefreshEvery, Limits: s.cfg.Budget}
 	}
 	a := wire.NewAccount(state, account.RefreshEvery, account.Limits.PerDay)
-	if a.Grant == nil && account.Grant.Needed {
-		none := coordinator.GrantSummary{Condition: coordinator.GrantNone, Received: account.Grant.Received}
-		a.Grant = wire.NewGrant(&none, state.Now)
-	}
+	a.Grant = grantOf(state, account)
 	a.Label, a.Parent, a.CallsWindow = account.Label, account.Of, wire.Window(account.Limits)
 	return a
+}
+
+// grantOf returns what an account's grant is worth; nil: it has none and needs none.
+func grantOf(state coordinator.State, a config.Account) *wire.Grant {
+	summary := state.Grant
+	if summary == nil && a.Grant.Needed {
+		summary = &coordinator.GrantSummary{Condition: coordinator.GrantNone, Received: a.Grant.Received}
+	}
+	return wire.NewGrant(summary, state.Now)
 }
 
 func statusRow(state coordinator.State, a wire.Account) []string {
