@@ -20,9 +20,6 @@ import (
 	"github.com/zhongkong/zhongkong/redisstore"
 )
 
-// maxGrant is far above the length of any refresh token.
-const maxGrant = 64 << 10
-
 // importGrant puts in a refresh token that was obtained elsewhere.
 func importGrant(ctx context.Context, s *session, c *cli.Context, args []string) error {
 	account, err := s.grantAccount(ctx, args)
@@ -36,10 +33,11 @@ func importGrant(ctx context.Context, s *session, c *cli.Context, args []string)
 	if err := s.storesGrants(ctx, account.Name); err != nil {
 		return err
 	}
-	text, err := s.readGrant(ctx)
+	line, err := s.readGrant(ctx)
 	if err != nil {
 		return err
 	}
+	text := strings.TrimSpace(line)
 	if !httpapi.IsRefreshToken(text) {
 		return usagef("stdin must be the refresh token alone, one word, and nothing else: visible ASCII characters, at most 8192")
 	}
@@ -72,8 +70,7 @@ func grantIdle(a config.Account) time.Duration {
 // readGrant reads the refresh token, without an echo if it is typed.
 func (s *session) readGrant(ctx context.Context) (string, error) {
 	if f, ok := s.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		text, err := s.prompt(ctx, int(f.Fd()), "Refresh token: ")
-		return strings.TrimSpace(text), err
+		return s.prompt(ctx, int(f.Fd()), "Refresh token: ")
 	}
 	return s.readLine(ctx)
 }

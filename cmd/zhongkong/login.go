@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"strings"
 
@@ -149,7 +147,7 @@ func (s *session) loginByTyping(ctx context.Context, l *oauth.Login, redirect st
 	if err != nil {
 		return coordinator.Consent{}, err
 	}
-	answer, err := url.Parse(line)
+	answer, err := url.Parse(strings.TrimSpace(line))
 	if err != nil || !answer.Query().Has("state") {
 		return coordinator.Consent{}, usagef("that is not the URL: it has no state= in it")
 	}
@@ -158,29 +156,4 @@ func (s *session) loginByTyping(ctx context.Context, l *oauth.Login, redirect st
 		return consent, errors.New("that is the URL of another login: each one works only once")
 	}
 	return consent, err
-}
-
-// readLine reads a line from stdin, until ctx ends.
-func (p program) readLine(ctx context.Context) (string, error) {
-	type result struct {
-		line string
-		err  error
-	}
-	read := make(chan result, 1)
-	go func() { // ends with a line, or with the process
-		line, err := bufio.NewReader(io.LimitReader(p.stdin, maxGrant)).ReadString('\n')
-		if errors.Is(err, io.EOF) {
-			err = nil
-		}
-		read <- result{strings.TrimSpace(line), err}
-	}()
-	select {
-	case r := <-read:
-		if r.err != nil {
-			return "", fmt.Errorf("read stdin: %w", r.err)
-		}
-		return r.line, nil
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	}
 }

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
-	"strings"
 	"sync"
 
 	"github.com/urfave/cli/v2"
@@ -89,12 +85,10 @@ func (p program) readPassword(ctx context.Context) (string, error) {
 	if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return p.askPassword(ctx, int(f.Fd()))
 	}
-	// The limit is far above the length of any password.
-	line, err := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("read the password: %w", err)
+	password, err := p.readLine(ctx)
+	if err != nil {
+		return "", err
 	}
-	password := strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 	if password == "" {
 		return "", usagef("there is no password on stdin")
 	}
@@ -117,34 +111,4 @@ func (p program) askPassword(ctx context.Context, terminal int) (string, error) 
 		return "", usagef("the two passwords differ")
 	}
 	return first, nil
-}
-
-// prompt also restores the terminal's echo when ctx ends: after Ctrl-C the shell must
-// show what is typed.
-func (p program) prompt(ctx context.Context, terminal int, text string) (string, error) {
-	before, err := term.GetState(terminal)
-	if err != nil {
-		return "", fmt.Errorf("read the password: %w", err)
-	}
-	fmt.Fprint(p.stderr, text)
-	defer fmt.Fprintln(p.stderr)
-	type result struct {
-		typed []byte
-		err   error
-	}
-	read := make(chan result, 1)
-	go func() { // ends with a line, or with the process
-		typed, err := term.ReadPassword(terminal)
-		read <- result{typed, err}
-	}()
-	select {
-	case r := <-read:
-		if r.err != nil {
-			return "", fmt.Errorf("read the password: %w", r.err)
-		}
-		return string(r.typed), nil
-	case <-ctx.Done():
-		_ = term.Restore(terminal, before)
-		return "", fmt.Errorf("read the password: %w", ctx.Err())
-	}
 }

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/user"
 	"strconv"
@@ -61,9 +57,6 @@ func whoRuns() string {
 	return "uid " + strconv.Itoa(os.Getuid())
 }
 
-// maxToken is far above the 512 bytes that WeChat recommends to reserve.
-const maxToken = 8 << 10
-
 // rejectedToken returns the token of --if-token, or the zero Token.
 func (p program) rejectedToken(c *cli.Context) (coordinator.Token, error) {
 	given, from := c.String("if-token"), "--if-token"
@@ -73,9 +66,9 @@ func (p program) rejectedToken(c *cli.Context) (coordinator.Token, error) {
 			return coordinator.Token{}, nil
 		}
 	case given == "-":
-		line, err := bufio.NewReader(io.LimitReader(p.stdin, maxToken)).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return coordinator.Token{}, fmt.Errorf("read the token from stdin: %w", err)
+		line, err := p.readLine(c.Context)
+		if err != nil {
+			return coordinator.Token{}, err
 		}
 		given, from = line, "stdin"
 	}
