@@ -4,7 +4,6 @@ import (
 	"compress/gzip"
 	"io"
 	"maps"
-	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -50,28 +49,17 @@ func (d *desc) pairs(values []string) string {
 		}
 		b.WriteString(d.labels[i])
 		b.WriteString(`="`)
-		writeLabel(&b, values[i])
+		b.WriteString(escapeLabel(values[i]))
 		b.WriteByte('"')
 	}
 	return b.String()
 }
 
-// writeLabel writes a label's value. Some come from other processes and need not be UTF-8,
-// which Prometheus would refuse.
-func writeLabel(b *strings.Builder, s string) {
-	for _, r := range strings.ToValidUTF8(s, "?") {
-		switch r {
-		case '\\':
-			b.WriteString(`\\`)
-		case '\n':
-			b.WriteString(`\n`)
-		case '"':
-			b.WriteString(`\"`)
-		default:
-			b.WriteRune(r)
-		}
-	}
-}
+// escapeLabel escapes a label's value. Some come from other processes and need not be
+// UTF-8, which Prometheus would refuse.
+func escapeLabel(s string) string { return labelEscapes.Replace(strings.ToValidUTF8(s, "?")) }
+
+var labelEscapes = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
 // collector sends the present values when a scrape comes.
 type collector func(*scrape)
@@ -107,23 +95,8 @@ func (s *scrape) sample(d *desc, suffix, pairs string, v float64) {
 	if pairs != "" {
 		b = append(append(append(b, '{'), pairs...), '}')
 	}
-	*lines = append(appendNumber(append(b, ' '), v), '\n')
+	*lines = append(strconv.AppendFloat(append(b, ' '), v, 'g', -1, 64), '\n')
 }
-
-func appendNumber(b []byte, v float64) []byte {
-	switch {
-	case math.IsNaN(v):
-		return append(b, "NaN"...)
-	case math.IsInf(v, 0):
-		if v > 0 {
-			return append(b, "+Inf"...)
-		}
-		return append(b, "-Inf"...)
-	}
-	return strconv.AppendFloat(b, v, 'g', -1, 64)
-}
-
-func number(v float64) string { return string(appendNumber(nil, v)) }
 
 // writeTo writes the metrics that have a sample, by name.
 func (s *scrape) writeTo(w io.Writer) error {

@@ -3,6 +3,7 @@ package metrics
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 )
 
@@ -73,7 +74,7 @@ func (v *vector) collect(to *scrape) {
 		var below uint64
 		for i, bound := range v.bounds {
 			below += s.buckets[i]
-			bucket(number(bound), below)
+			bucket(strconv.FormatFloat(bound, 'g', -1, 64), below)
 		}
 		bucket("+Inf", s.count)
 		to.sample(v.desc, "_sum", pairs, s.sum)
