@@ -54,7 +54,7 @@ func (y directory) GrantIdle(account string) time.Duration { return grantIdle(y.
 // every few minutes anyway, and the issuers answer few such calls.
 func (y directory) Probe(account string) httpapi.Probe {
 	a, ok := y.d.current.Load().Account(account)
-	if kind := a.Kind(); ok && kind.Probe != nil && !kind.IsTicket() {
+	if kind := a.Kind(); ok && kind.Probe != nil && !kind.Ticket {
 		if probe := kind.Probe(a.Values()); probe != nil {
 			return func(ctx context.Context, token coordinator.Token) error { return probe(ctx, token, y.d.tokenOf(a.Of)) }
 		}

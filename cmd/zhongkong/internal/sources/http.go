@@ -37,13 +37,7 @@ func byDescription() []Kind {
 		Name: HTTP, Usage: "tokens of the issuer that preset: names or issuer: describes", Fields: fields, AnyBase: true,
 		Of:            []string{HTTP, OAuth2},
 		MayLackParent: func(v Values) bool { i, err := Issuer(v); return err != nil || !i.NeedsParent() },
-		Make: func(v Values) (coordinator.Source, error) {
-			s, err := makeHTTP(v)
-			if err != nil {
-				return nil, err
-			}
-			return s, nil
-		},
+		Make:          func(v Values) (coordinator.Source, error) { return makeHTTP(v) },
 		Probe: func(v Values) Probe {
 			s, err := makeHTTP(v)
 			if err != nil {

@@ -91,11 +91,7 @@ func makeOAuth2(v Values) (coordinator.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.Source()
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
+	return c.Source()
 }
 
 // OAuth2Config returns the configuration of an account with source oauth2.

@@ -95,12 +95,10 @@ func weChatMembers() []Kind {
 		Make: func(v Values) (coordinator.Source, error) {
 			return wechat.AuthorizerConfig{Platform: v.Text[platformField], AppID: v.Text["appid"], BaseURL: v.APIBase}.Source()
 		},
-		Tickets: map[string]string{"jsapi": JSAPITicket, "wx_card": WXCardTicket},
-		Probe: func(v Values) Probe {
-			return rejecting(wechat.Prober{BaseURL: v.APIBase}.Probe, wechat.Rejected)
-		},
-		Hint: hintBy(wechat.ClassifyAuthorizer),
-		Put:  func(v Values) (string, string) { return "query access_token", v.APIBase },
+		Tickets: weChatTickets,
+		Probe:   probeWeChat,
+		Hint:    hintBy(wechat.ClassifyAuthorizer),
+		Put:     func(v Values) (string, string) { return "query access_token", v.APIBase },
 
 		RejectsToken: wechat.IsTokenRejected, UnknownToken: weChatUnknown,
 	}}

@@ -29,6 +29,9 @@ type Kind struct {
 	// Tickets are the kinds of the accounts that a word in tickets: makes.
 	Tickets map[string]string
 
+	// Ticket says that the tokens are tickets, which a word in tickets: makes accounts of.
+	Ticket bool
+
 	// Members says that accounts of another kind live on one of this kind, and appear by
 	// themselves. Nil: there are none.
 	Members *Members
@@ -174,20 +177,6 @@ func (k Kind) TicketKinds(v Values) map[string]string {
 	}
 	member, _ := Find(k.Members.Kind(v))
 	return member.Tickets
-}
-
-// IsTicket reports whether a word in tickets: makes accounts of this kind.
-func (k Kind) IsTicket() bool {
-	for _, group := range slices.Concat(groups, members) {
-		for _, of := range group() {
-			for _, name := range of.Tickets {
-				if name == k.Name {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }
 
 // SignsPages reports whether pages: applies: to tickets for the JS-SDK, and to accounts

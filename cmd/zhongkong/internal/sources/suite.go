@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -127,12 +128,7 @@ func checkCallback(v Values, receiver string) error {
 }
 
 // SuiteID returns the id of an account's suite.
-func SuiteID(v Values) string {
-	if id := v.Text["suite_id"]; id != "" {
-		return id
-	}
-	return v.Name
-}
+func SuiteID(v Values) string { return cmp.Or(v.Text["suite_id"], v.Name) }
 
 func suiteMember(v Values) string {
 	if wecom.IsCustom(SuiteID(v)) {
@@ -146,8 +142,8 @@ func weComMembers() []Kind {
 	kind := func(kind wecom.Kind) Kind {
 		return Kind{
 			Name: string(kind), Fields: []Field{{Key: "corpid", Required: true}}, APIBase: wecom.DefaultBaseURL, Make: makeWeCom(kind), Hint: hintBy(wecom.ClassifySuite),
-			Tickets: map[string]string{"corp": WeComJSAPITicket, "agent": WeComAgentTicket},
-			Probe:   func(v Values) Probe { return rejecting(wecom.Prober{BaseURL: v.APIBase}.Probe, wecom.Rejected) },
+			Tickets: weComTickets,
+			Probe:   probeWeCom,
 			Put:     func(v Values) (string, string) { return "query access_token", v.APIBase },
 
 			RejectsToken: wecom.IsTokenRejected, UnknownToken: weComUnknown,

@@ -23,10 +23,8 @@ func weChat() []Kind {
 			{Key: "secret", Usage: "its AppSecret, or the secret of the app", Form: Secret, Required: true},
 		},
 		APIBase: wechat.DefaultBaseURL,
-		Tickets: map[string]string{"jsapi": JSAPITicket, "wx_card": WXCardTicket},
-		Probe: func(v Values) Probe {
-			return rejecting(wechat.Prober{BaseURL: v.APIBase}.Probe, wechat.Rejected)
-		},
+		Tickets: weChatTickets,
+		Probe:   probeWeChat,
 		// The tokens of stable_token are independent of the classic ones, and its normal
 		// mode ends none.
 		Trial: makeWeChat(wechat.Stable),
@@ -47,6 +45,12 @@ func weChat() []Kind {
 	}
 }
 
+var weChatTickets = map[string]string{"jsapi": JSAPITicket, "wx_card": WXCardTicket}
+
+func probeWeChat(v Values) Probe {
+	return rejecting(wechat.Prober{BaseURL: v.APIBase}.Probe, wechat.Rejected)
+}
+
 func makeWeChat(kind wechat.Kind) func(Values) (coordinator.Source, error) {
 	return func(v Values) (coordinator.Source, error) {
 		return wechat.Config{AppID: v.Text["appid"], Secret: v.Text["secret"], Kind: kind, BaseURL: v.APIBase}.Source()
@@ -59,7 +63,7 @@ func weChatChain(kind wechat.Kind) func(Values) string {
 
 func weChatTicket(name string, kind wechat.TicketType, usage string) Kind {
 	return Kind{
-		Name: name, Usage: usage, Of: []string{Token, StableToken}, Signs: kind == wechat.JSAPI, APIBase: wechat.DefaultBaseURL,
+		Name: name, Usage: usage, Of: []string{Token, StableToken}, Ticket: true, Signs: kind == wechat.JSAPI, APIBase: wechat.DefaultBaseURL,
 		Make: func(v Values) (coordinator.Source, error) {
 			return wechat.TicketConfig{Type: kind, BaseURL: v.APIBase}.Source()
 		},

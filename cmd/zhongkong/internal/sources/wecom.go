@@ -28,11 +28,9 @@ func weCom() []Kind {
 		{
 			Name: WeCom, Usage: "WeCom's access_token of one app, or of another holder of a secret: one account for each secret",
 			Fields: fields, APIBase: wecom.DefaultBaseURL, Make: makeWeCom(wecom.App), Chain: chain, Hint: hint,
-			Tickets: map[string]string{"corp": WeComJSAPITicket, "agent": WeComAgentTicket},
-			Probe: func(v Values) Probe {
-				return rejecting(wecom.Prober{BaseURL: v.APIBase}.Probe, wecom.Rejected)
-			},
-			Put: func(v Values) (string, string) { return "query access_token", v.APIBase },
+			Tickets: weComTickets,
+			Probe:   probeWeCom,
+			Put:     func(v Values) (string, string) { return "query access_token", v.APIBase },
 
 			RejectsToken: wecom.IsTokenRejected, UnknownToken: weComUnknown,
 		},
@@ -48,6 +46,12 @@ func weCom() []Kind {
 	}
 }
 
+var weComTickets = map[string]string{"corp": WeComJSAPITicket, "agent": WeComAgentTicket}
+
+func probeWeCom(v Values) Probe {
+	return rejecting(wecom.Prober{BaseURL: v.APIBase}.Probe, wecom.Rejected)
+}
+
 func makeWeCom(kind wecom.Kind) func(Values) (coordinator.Source, error) {
 	return func(v Values) (coordinator.Source, error) {
 		return wecom.Config{Kind: kind, CorpID: v.Text["corpid"], Secret: v.Text["secret"], BaseURL: v.APIBase}.Source()
@@ -56,7 +60,7 @@ func makeWeCom(kind wecom.Kind) func(Values) (coordinator.Source, error) {
 
 func weComTicket(kind wecom.Kind, usage string) Kind {
 	return Kind{
-		Name: string(kind), Usage: usage, Of: []string{WeCom}, Signs: true, APIBase: wecom.DefaultBaseURL, Make: makeWeCom(kind),
+		Name: string(kind), Usage: usage, Of: []string{WeCom}, Ticket: true, Signs: true, APIBase: wecom.DefaultBaseURL, Make: makeWeCom(kind),
 		Probe: func(v Values) Probe {
 			return func(ctx context.Context, ticket, parent coordinator.Token) error {
 				err := wecom.Prober{BaseURL: v.APIBase}.ProbeTicket(ctx, kind, parent, ticket)
