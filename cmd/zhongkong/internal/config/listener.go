@@ -90,9 +90,3 @@ func sameHost(a, b string) bool {
 	other, errB := netip.ParseAddr(b)
 	return strings.EqualFold(a, b) || errA == nil && errB == nil && ip.Unmap() == other.Unmap()
 }
-
-// checkAddress reports what is wrong with the address of a listener.
-func checkAddress(v string) error {
-	var c Config
-	return address(func(*Config) *string { return &c.Listen }).apply(&c, v)
-}

@@ -46,6 +46,11 @@ func into[T, V any](want kind, parse func(string) (V, error), at func(*T) *V) fu
 	}
 }
 
+// checked is a parse that keeps the text if check finds nothing wrong with it.
+func checked(check func(string) error) func(string) (string, error) {
+	return func(v string) (string, error) { return v, check(v) }
+}
+
 func textInto[T any](at func(*T) *string) func(*decoder, *yaml.Node, string, *T) {
 	return into(kindText, parseText, at)
 }

@@ -30,33 +30,19 @@ func (r Route) same(o Route) bool {
 
 func routeFields() []field[Route] {
 	return []field[Route]{
-		{"name", "its name in paths: it is at /proxy/NAME/", func(d *decoder, n *yaml.Node, path string, r *Route) {
-			if d.text(n, path, &r.Name) {
-				d.report(n, path, proxy.CheckName(r.Name))
-			}
-		}},
+		{"name", "its name in paths: it is at /proxy/NAME/", into(kindText, checked(proxy.CheckName), func(r *Route) *string { return &r.Name })},
 		{"account", "the account whose token is put in", textInto(func(r *Route) *string { return &r.Account })},
 		{"listen", "an address of its own, where the route is at the root, for an SDK whose base URL has no path; TLS and plaintext_ok as for listen",
-			func(d *decoder, n *yaml.Node, path string, r *Route) {
-				if d.text(n, path, &r.Listen) {
-					d.report(n, path, checkAddress(r.Listen))
-				}
-			}},
-		{"to", "URL of the upstream (default the account's API)", func(d *decoder, n *yaml.Node, path string, r *Route) {
-			if d.text(n, path, &r.To) {
-				base, err := checkAPIBase(r.To)
-				r.To = base
-				d.report(n, path, err)
-			}
-		}},
+			into(kindText, parseAddress, func(r *Route) *string { return &r.Listen })},
+		{"to", "URL of the upstream (default the account's API)", into(kindText, checkAPIBase, func(r *Route) *string { return &r.To })},
 		{"put", "where the upstream expects the token: bearer, query NAME or header NAME (default for WeChat accounts: query access_token)",
-			func(d *decoder, n *yaml.Node, path string, r *Route) {
-				if d.text(n, path, &r.Put) {
-					_, err := proxy.ParsePlace(r.Put)
-					d.report(n, path, err)
-				}
-			}},
+			into(kindText, checked(checkPlace), func(r *Route) *string { return &r.Put })},
 	}
+}
+
+func checkPlace(put string) error {
+	_, err := proxy.ParsePlace(put)
+	return err
 }
 
 func (d *decoder) routes(n *yaml.Node, c *Config) {

@@ -14,11 +14,7 @@ func tokenFileFields() []field[tokenfile.File] {
 	return []field[tokenfile.File]{
 		{"account", "the account whose token is written; see files.md", textInto(func(f *tokenfile.File) *string { return &f.Account })},
 		{"path", "absolute path of the file, which is replaced by a rename at each change of the token; PATH.expiry beside it says when the token ends",
-			func(d *decoder, n *yaml.Node, path string, f *tokenfile.File) {
-				if d.text(n, path, &f.Path) {
-					d.report(n, path, tokenfile.CheckPath(f.Path))
-				}
-			}},
+			into(kindText, checked(tokenfile.CheckPath), func(f *tokenfile.File) *string { return &f.Path })},
 		{"format", "raw (default: the token alone, without a newline) or json (the record of GET /v1/tokens)",
 			into(kindText, tokenfile.ParseFormat, func(f *tokenfile.File) *string { return &f.Format })},
 		{"template", "any other form: a text/template of Go with the fields of that record, such as {{.access_token}}; it is tried at the start",
@@ -29,11 +25,7 @@ func tokenFileFields() []field[tokenfile.File] {
 			}},
 		{"mode", `its mode in octal digits, in quotes (default "0600")`, into(kindText, tokenfile.ParseMode, func(f *tokenfile.File) *fs.FileMode { return &f.Mode })},
 		{"owner", "its owner, USER, USER:GROUP or :GROUP (default the user of this process, which must be root to give it to another)",
-			func(d *decoder, n *yaml.Node, path string, f *tokenfile.File) {
-				if d.text(n, path, &f.Owner) {
-					d.report(n, path, tokenfile.CheckOwner(f.Owner))
-				}
-			}},
+			into(kindText, checked(tokenfile.CheckOwner), func(f *tokenfile.File) *string { return &f.Owner })},
 		{"notify", "a command that is run after each change, as a list of its words; it is run without a shell and killed after 30 seconds, and repeated until it succeeds",
 			func(d *decoder, n *yaml.Node, path string, f *tokenfile.File) { f.Notify = d.texts(n, path) }},
 	}

@@ -143,20 +143,14 @@ func (d *decoder) udpKey(n *yaml.Node, path string, dst *Secret) {
 }
 
 func (d *decoder) accountNames(n *yaml.Node, path string) []string {
-	var names []string
 	if resolve(n).Kind == yaml.ScalarNode {
 		var one string
-		if d.text(n, path, &one) {
-			names = []string{one}
+		if !d.text(n, path, &one) {
+			return nil
 		}
-		return names
+		return []string{one}
 	}
-	d.sequence(n, path, func(i int, n *yaml.Node) {
-		var name string
-		if d.text(n, fmt.Sprintf("%s[%d]", path, i), &name) {
-			names = append(names, name)
-		}
-	})
+	names := d.texts(n, path)
 	if len(names) > 1 && slices.Contains(names, "*") {
 		d.problems.addf("%s: %s: \"*\" means every account: remove the other names", d.at(n), path)
 	}
