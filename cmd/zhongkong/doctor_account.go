@@ -208,10 +208,10 @@ func (x checks) lastFailure(state coordinator.State, a config.Account, tried boo
 	case f == nil || f.InARow == 0:
 		return
 	case f.Kind == coordinator.FailedRefused && !tried:
-		x.fail("last call", hint(a, f.Code), "the issuer refused: %s (%s ago)", failureWords(f), brief(state.Now.Sub(f.At)))
+		x.fail("last call", hint(a, f.Code), "the issuer refused: %s (%s ago)", failureWords(f.Code, f.Message), brief(state.Now.Sub(f.At)))
 	default:
 		x.warn("last call", "zhongkong history "+x.account, "failed, %d in a row: %s (%s ago, again in %s)",
-			f.InARow, failureWords(f), brief(state.Now.Sub(f.At)), brief(max(f.RetryAt.Sub(state.Now), 0)))
+			f.InARow, failureWords(f.Code, f.Message), brief(state.Now.Sub(f.At)), brief(max(f.RetryAt.Sub(state.Now), 0)))
 	}
 }
 

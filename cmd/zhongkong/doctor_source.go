@@ -55,10 +55,10 @@ func (x checks) credential(ctx context.Context, a config.Account, state coordina
 	if kind.Trial == nil { // the call would be the very one that the coordinator makes
 		if f := inForce(source, state); f != nil && f.Kind == coordinator.FailedRefused {
 			x.fail(check, hint(a, f.Code), "the issuer refused %s %s ago and may block who asks again: %s",
-				tried, brief(state.Now.Sub(f.At)), failureWords(f))
+				tried, brief(state.Now.Sub(f.At)), failureWords(f.Code, f.Message))
 			return false
 		} else if f != nil {
-			x.warn(check, hint(a, f.Code), "not tried: the issuer demands to wait for %s: %s", brief(f.RetryAt.Sub(state.Now)), failureWords(f))
+			x.warn(check, hint(a, f.Code), "not tried: the issuer demands to wait for %s: %s", brief(f.RetryAt.Sub(state.Now)), failureWords(f.Code, f.Message))
 			return false
 		}
 		if repeats(a) == coordinator.RepeatKills {

@@ -85,10 +85,7 @@ func entryDetail(e redisadmin.Entry) string {
 		}
 		return detail
 	case "failed":
-		detail := e.Error
-		if e.Code != "" {
-			detail = fmt.Sprintf("%s: %s", e.Code, detail)
-		}
+		detail := failureWords(e.Code, e.Error)
 		if e.Retry > 0 {
 			detail += " (again in " + brief(e.Retry) + ")"
 		}

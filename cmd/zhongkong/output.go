@@ -94,10 +94,10 @@ func brief(d time.Duration) string {
 
 func dash(s string) string { return cmp.Or(s, "-") }
 
-// failureWords returns a failure as the commands print it.
-func failureWords(f *coordinator.Failure) string {
-	if f.Code == "" {
-		return f.Message
+// failureWords returns a failure as the commands print it. An issuer's code may be absent.
+func failureWords(code coordinator.Code, message string) string {
+	if code == "" {
+		return message
 	}
-	return fmt.Sprintf("%s: %s", f.Code, f.Message)
+	return fmt.Sprintf("%s: %s", code, message)
 }

@@ -107,7 +107,7 @@ func lacks(state coordinator.State) string {
 	case state.Err != nil:
 		return state.Err.Error()
 	case f != nil && f.InARow > 0:
-		return fmt.Sprintf("%s %s", f.Kind, failureWords(f))
+		return fmt.Sprintf("%s %s", f.Kind, failureWords(f.Code, f.Message))
 	}
 	return coordinator.ErrNoToken.Error()
 }
@@ -211,10 +211,7 @@ func failureCell(e *wire.Failure, now time.Time) string {
 	if e == nil {
 		return "-"
 	}
-	text := e.Message
-	if e.Code != "" {
-		text = fmt.Sprintf("%s: %s", e.Code, text)
-	}
+	text := failureWords(e.Code, e.Message)
 	ago := brief(max(now.Sub(e.At.Time), 0)) + " ago"
 	switch {
 	case e.InARow == 0:

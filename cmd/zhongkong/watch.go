@@ -118,11 +118,7 @@ func eventLine(e coordinator.Event, at time.Time) string {
 			add("%s", repeatedWords)
 		}
 	case coordinator.EventFailed:
-		if r.Code != "" {
-			add("%s: %s, again in %s", r.Code, r.Error, brief(e.RetryIn))
-		} else {
-			add("%s, again in %s", r.Error, brief(e.RetryIn))
-		}
+		add("%s, again in %s", failureWords(r.Code, r.Error), brief(e.RetryIn))
 	case coordinator.EventGrant:
 		add("%s", r.Grant)
 	case coordinator.EventThrottled:
