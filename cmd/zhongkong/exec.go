@@ -67,7 +67,7 @@ func (p program) exec(c *cli.Context) error {
 	err = p.awaiting(c, names, func(ctx context.Context, s *session, name string) error {
 		return s.useCurrent(ctx, name, func(r wire.Token) error {
 			token = r.AccessToken
-			return checkToken(token)
+			return r.Check()
 		})
 	})
 	if err == nil {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"text/template"
 	"time"
-	"unicode"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -29,9 +28,9 @@ func CheckTemplate(text string) error {
 // render returns the content of the file with a token. It depends on the record alone.
 // An error does not contain the token.
 func (f File) render(r coordinator.Record) ([]byte, error) {
-	token := r.Token.Reveal()
-	if strings.ContainsFunc(token, unicode.IsControl) {
-		return nil, errors.New("the token has control characters, so no issuer has sent it: find the program that writes to Redis, then run zhongkong refresh")
+	record := f.record(r)
+	if err := record.Check(); err != nil {
+		return nil, err
 	}
 	switch {
 	case f.Template != "":
@@ -40,10 +39,10 @@ func (f File) render(r coordinator.Record) ([]byte, error) {
 		var b bytes.Buffer
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false)
-		err := e.Encode(f.record(r))
+		err := e.Encode(record)
 		return b.Bytes(), err
 	}
-	return []byte(token), nil
+	return []byte(record.AccessToken), nil
 }
 
 // record is the record of GET /v1/tokens. A file does not count down, so ExpiresIn is the

@@ -1,10 +1,14 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 )
@@ -45,6 +49,17 @@ func NewToken(name string, s coordinator.Snapshot, at time.Time) Token {
 		Stale:       s.Stale,
 		Attributes:  s.Attributes,
 	}
+}
+
+// Check refuses a token with a character that is not graphic, or that is not UTF-8, which
+// no issuer sends: it could control the terminal or add a header to a script's request. The
+// error does not contain the token.
+func (t Token) Check() error {
+	foreign := func(r rune) bool { return !unicode.IsGraphic(r) }
+	if !utf8.ValidString(t.AccessToken) || strings.ContainsFunc(t.AccessToken, foreign) {
+		return errors.New("the token in Redis has control characters, so it was not written by Zhongkong: find the program that writes to Redis, then run zhongkong refresh")
+	}
+	return nil
 }
 
 // String returns "[token record]".
