@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
@@ -146,15 +147,11 @@ func (x checks) token(ctx context.Context, state coordinator.State, a config.Acc
 	}
 }
 
-// neglected is how long a refresh may be due before it counts as one that no
-// process makes.
-const neglected = 2 * time.Minute
-
 // attended reports whether a process refreshes the account although a refresh is
 // due: after a failed call it waits before the next.
 func attended(state coordinator.State) bool {
 	f := state.Failure
-	return f != nil && f.InARow > 0 && state.Now.Sub(f.RetryAt) < neglected
+	return f != nil && f.InARow > 0 && state.Now.Sub(f.RetryAt) < page.LateAfter
 }
 
 // awaited reports whether a refresh token was presented, and the answer may still come.
@@ -166,7 +163,7 @@ const awaitedWords = "the refresh token was presented, and the issuer's answer i
 
 // unattended reports whether a refresh is due, at next, that no process makes.
 func unattended(state coordinator.State, next time.Time) bool {
-	late := state.Now.Sub(next) > neglected || !state.Record.Usable()
+	late := state.Now.Sub(next) > page.LateAfter || !state.Record.Usable()
 	return late && state.Err == nil && !attended(state) && state.Holder == "" && len(state.Open) == state.Overdue()
 }
 
@@ -180,11 +177,11 @@ func (x checks) schedule(state coordinator.State, a config.Account, configured b
 	in := state.NextRefresh(every).Sub(state.Now)
 	switch {
 	case !state.Record.Usable(): // said by token
-	case in < -neglected && attended(state):
+	case in < -page.LateAfter && attended(state):
 		x.fail("schedule", "see last call", "a refresh was due %s ago, and refreshes fail", brief(-in))
-	case in < -neglected && awaited(state):
+	case in < -page.LateAfter && awaited(state):
 		x.warn("schedule", "wait, and see zhongkong grant status "+x.account, "a refresh was due %s ago: %s", brief(-in), awaitedWords)
-	case in < -neglected:
+	case in < -page.LateAfter:
 		x.fail("schedule", "start a process with the account's secret, better two: zhongkong serve", "a refresh was due %s ago, and no process made it", brief(-in))
 	case in > state.Record.TTL:
 		x.fail("schedule", x.beforeTheEnd(state, a), "the token ends in %s, but the next refresh comes in %s, when the back-off of the last failure ends",
@@ -196,8 +193,8 @@ func (x checks) schedule(state coordinator.State, a config.Account, configured b
 
 func (x checks) beforeTheEnd(state coordinator.State, a config.Account) string {
 	fix := "then: zhongkong refresh " + x.account
-	if f := state.Failure; f != nil && hint(a, f.Code) != "" {
-		return hint(a, f.Code) + "; " + fix
+	if f := state.Failure; f != nil && sources.Hint(a.Source, f.Code) != "" {
+		return sources.Hint(a.Source, f.Code) + "; " + fix
 	}
 	return "see last call; " + fix
 }
@@ -208,7 +205,7 @@ func (x checks) lastFailure(state coordinator.State, a config.Account, tried boo
 	case f == nil || f.InARow == 0:
 		return
 	case f.Kind == coordinator.FailedRefused && !tried:
-		x.fail("last call", hint(a, f.Code), "the issuer refused: %s (%s ago)", failureWords(f.Code, f.Message), brief(state.Now.Sub(f.At)))
+		x.fail("last call", sources.Hint(a.Source, f.Code), "the issuer refused: %s (%s ago)", failureWords(f.Code, f.Message), brief(state.Now.Sub(f.At)))
 	default:
 		x.warn("last call", "zhongkong history "+x.account, "failed, %d in a row: %s (%s ago, again in %s)",
 			f.InARow, failureWords(f.Code, f.Message), brief(state.Now.Sub(f.At)), brief(max(f.RetryAt.Sub(state.Now), 0)))
@@ -216,7 +213,7 @@ func (x checks) lastFailure(state coordinator.State, a config.Account, tried boo
 }
 
 func (x checks) openAttempts(state coordinator.State) {
-	if len(state.Open) == 0 || state.Now.Sub(state.Open[0]) <= neglected {
+	if len(state.Open) == 0 || state.Now.Sub(state.Open[0]) <= page.LateAfter {
 		return
 	}
 	fix, unattended := "start a process with the account's secret", ", and no process refreshes"
@@ -227,9 +224,6 @@ func (x checks) openAttempts(state coordinator.State) {
 		state.Overdue(), brief(state.Now.Sub(state.Open[0])), unattended)
 }
 
-// recent is how long a conflict counts as one that goes on.
-const recent = 24 * time.Hour
-
 // conflicts finds out whether a program outside the fleet refreshes the account.
 func (x checks) conflicts(ctx context.Context, state coordinator.State, a config.Account, mayRefresh bool) {
 	if state.Conflicts == 0 {
@@ -239,10 +233,10 @@ func (x checks) conflicts(ctx context.Context, state coordinator.State, a config
 		return
 	}
 	fix := otherProgram(a) + " and let it ask here, or reset the " + secretName(a)
-	entries, _ := redisadmin.New(x.store).History(ctx, x.account, allEntries)
+	entries, _ := redisadmin.New(x.store).History(ctx, x.account, redisadmin.WholeLog)
 	for _, e := range entries {
 		ago := state.Now.Sub(e.At)
-		if e.Event == "conflict" && ago < recent {
+		if e.Event == "conflict" && ago < page.ConflictFor {
 			x.fail("conflicts", fix, "an outside program refreshes this account: seen %d times, last %s ago", state.Conflicts, brief(ago))
 			return
 		}

@@ -54,11 +54,11 @@ func (x checks) credential(ctx context.Context, a config.Account, state coordina
 	}
 	if kind.Trial == nil { // the call would be the very one that the coordinator makes
 		if f := inForce(source, state); f != nil && f.Kind == coordinator.FailedRefused {
-			x.fail(check, hint(a, f.Code), "the issuer refused %s %s ago and may block who asks again: %s",
+			x.fail(check, sources.Hint(a.Source, f.Code), "the issuer refused %s %s ago and may block who asks again: %s",
 				tried, brief(state.Now.Sub(f.At)), failureWords(f.Code, f.Message))
 			return false
 		} else if f != nil {
-			x.warn(check, hint(a, f.Code), "not tried: the issuer demands to wait for %s: %s", brief(f.RetryAt.Sub(state.Now)), failureWords(f.Code, f.Message))
+			x.warn(check, sources.Hint(a.Source, f.Code), "not tried: the issuer demands to wait for %s: %s", brief(f.RetryAt.Sub(state.Now)), failureWords(f.Code, f.Message))
 			return false
 		}
 		if repeats(a) == coordinator.RepeatKills {
@@ -101,16 +101,16 @@ func (x checks) refusal(check string, a config.Account, err error) bool {
 			return false
 		}
 		if address, ok := wecom.SeenAddress(err); ok {
-			x.fail("whitelist", hint(a, fetch.Code), "the issuer sees this machine as %s, which is not among the app's trusted IPs (code %s)", address, fetch.Code)
+			x.fail("whitelist", sources.Hint(a.Source, fetch.Code), "the issuer sees this machine as %s, which is not among the app's trusted IPs (code %s)", address, fetch.Code)
 			return false
 		}
-		x.fail(check, hint(a, fetch.Code), "the issuer refuses: %v", fetch)
+		x.fail(check, sources.Hint(a.Source, fetch.Code), "the issuer refuses: %v", fetch)
 		return false
 	case isFetch && fetch.Kind == coordinator.FailedParent:
 		x.fail(check, "zhongkong refresh "+a.Of, "the issuer rejects the token of %s: %v", a.Of, fetch)
 		return false
 	case isFetch && fetch.Kind == coordinator.FailedLater:
-		x.warn(check, hint(a, fetch.Code), "could not be tried: %v", err)
+		x.warn(check, sources.Hint(a.Source, fetch.Code), "could not be tried: %v", err)
 		return true
 	}
 	x.fail(check, "check that this machine reaches "+place(a)+": it refreshes the account", "could not be tried: %v", err)
@@ -141,14 +141,6 @@ func (x checks) probe(ctx context.Context, token coordinator.Token, a config.Acc
 		return httpsource.ErrNoProbe
 	}
 	return probe(ctx, token, parent.Token)
-}
-
-// hint returns what to do about a code of the account's issuer.
-func hint(a config.Account, code coordinator.Code) string {
-	if kind := a.Kind(); kind.Hint != nil {
-		return kind.Hint(code)
-	}
-	return ""
 }
 
 // repeats returns what a call does to the token before.

@@ -25,16 +25,13 @@ func (p program) historyCommand() *cli.Command {
 	}
 }
 
-// allEntries is more than a log can hold.
-const allEntries = 100_000
-
 func history(ctx context.Context, s *session, c *cli.Context) error {
 	n, err := strconv.Atoi(c.String("n"))
 	switch {
 	case err != nil || n < 0:
 		return usagef("-n: %q is not a number of entries: write 0 or more", c.String("n"))
 	case n == 0:
-		n = allEntries
+		n = redisadmin.WholeLog
 	}
 	name, err := s.oneAccount(ctx, c.Args().Slice())
 	if err != nil {

@@ -36,6 +36,9 @@ type Entry struct {
 // pageOfLog is how many entries of the log of all accounts are read at a time.
 const pageOfLog = 1000
 
+// WholeLog is a number of entries that no log has.
+const WholeLog = 100_000
+
 // History returns the last n entries of an account's log, the newest first. They are in
 // the log of all accounts, which keeps some thousands, or in one of the account's own: in
 // a cluster, and until a week after the update from a version that wrote it. Entries that

@@ -6,12 +6,12 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
+	"github.com/zhongkong/zhongkong/redisstore/redisadmin"
 )
 
 const (
 	// shownHistory is how many entries of its log an account's page shows.
-	// wholeHistory is more than a log keeps.
-	shownHistory, wholeHistory = 100, 2000
+	shownHistory = 100
 	// maxProcesses is how many processes are named.
 	maxProcesses = 20
 )
@@ -41,7 +41,7 @@ func (p *Page) account(ctx context.Context, c card, all bool, now time.Time) *ac
 	a := &account{Card: c}
 	n := shownHistory
 	if all {
-		n = wholeHistory
+		n = redisadmin.WholeLog
 	}
 	log, err := p.history.read(ctx, depth{c.Name, n + 1})
 	if a.NoHistory = err != nil; a.NoHistory {

@@ -78,7 +78,7 @@ func newCard(s coordinator.Status, was past, storeErr error, now time.Time) card
 		CallsToday: s.CallsToday, PerDay: s.Limits.PerDay,
 		Open: s.OpenAttempts, Holder: plain(s.Holder), Conflicts: s.Conflicts, LastConflict: was.lastConflict,
 	}
-	c.Conflicting = !c.LastConflict.IsZero() && now.Sub(c.LastConflict) < conflictFor
+	c.Conflicting = !c.LastConflict.IsZero() && now.Sub(c.LastConflict) < ConflictFor
 	if s.Err != nil {
 		c.Unreadable = recordCause(s.Err)
 	}

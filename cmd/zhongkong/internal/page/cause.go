@@ -59,7 +59,7 @@ func issuersWords(source string, code coordinator.Code, message string) string {
 		return message
 	}
 	if !ofWeChat(source) {
-		if hint := hintOf(source, code); hint != "" {
+		if hint := sources.Hint(source, code); hint != "" {
 			message = strings.TrimSuffix(message, "; "+hint)
 		}
 		return message
@@ -81,14 +81,6 @@ func ofWeChat(source string) bool {
 		return true
 	}
 	return false
-}
-
-// hintOf returns what to do about a code of a source's issuer, "" if that is not known.
-func hintOf(source string, code coordinator.Code) string {
-	if kind, ok := sources.Find(source); ok && kind.Hint != nil {
-		return kind.Hint(code)
-	}
-	return ""
 }
 
 // transportCause returns the key of the advice for a call to the issuer that got no

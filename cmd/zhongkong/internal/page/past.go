@@ -19,9 +19,6 @@ const (
 	// historyFor is the largest number of accounts whose logs are read. With more,
 	// the page shows the events that this process received.
 	historyFor = 20
-	// conflictDepth is how many entries are searched for the last conflict: all that
-	// a log keeps.
-	conflictDepth = 2000
 	// historyLife is how long a log that was read is used again: every open page is
 	// rendered again at each event.
 	historyLife = time.Second
@@ -100,7 +97,7 @@ func (l *lookups) lastConflict(ctx context.Context, account string, count int) t
 	if ok && known.count == count || !l.may(ctx, &l.conflictsLeft) {
 		return known.at
 	}
-	log, err := l.from.History(ctx, account, conflictDepth)
+	log, err := l.from.History(ctx, account, redisadmin.WholeLog)
 	if err != nil {
 		return known.at
 	}

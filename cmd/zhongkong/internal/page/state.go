@@ -29,12 +29,13 @@ func (s state) key() string {
 }
 
 const (
-	// lateAfter is how late a refresh must be to count as late: another process may
-	// be making it.
-	lateAfter = 2 * time.Minute
+	// LateAfter is how long a refresh may be due before it counts as one that no
+	// process makes. Doctor judges by it as well.
+	LateAfter = 2 * time.Minute
 
-	// conflictFor is how long a conflict counts as one that goes on, as in doctor.
-	conflictFor = 24 * time.Hour
+	// ConflictFor is how long a conflict counts as one that goes on, here and in
+	// doctor.
+	ConflictFor = 24 * time.Hour
 )
 
 // stateOf returns the state of an account. storeErr is why the store cannot be used,
@@ -57,7 +58,7 @@ func stateOf(s coordinator.Status, c card, storeErr error) state {
 		return failing
 	case s.Stale:
 		return stale
-	case c.NextKnown && c.Next < -lateAfter:
+	case c.NextKnown && c.Next < -LateAfter:
 		return late
 	}
 	return fresh
@@ -70,6 +71,6 @@ func Unattended(s coordinator.Status, storeErr error, now time.Time) bool {
 	if s.Role != coordinator.Reader || storeErr != nil || s.Stale || s.Err != nil || failing || !s.LastRead {
 		return false
 	}
-	late := !s.NextRefresh.IsZero() && now.Sub(s.NextRefresh) > lateAfter
+	late := !s.NextRefresh.IsZero() && now.Sub(s.NextRefresh) > LateAfter
 	return late || !s.Record.Usable()
 }

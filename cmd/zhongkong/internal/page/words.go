@@ -169,7 +169,7 @@ func (w words) codeAdvice(source string, code coordinator.Code) string {
 	if ofWeChat(source) {
 		return w.text("advice.unknown")
 	}
-	if hint := hintOf(source, code); hint != "" {
+	if hint := sources.Hint(source, code); hint != "" {
 		return hint
 	}
 	return w.text("advice.unknown.other")

@@ -169,6 +169,14 @@ func Find(name string) (Kind, bool) {
 	return Kind{}, false
 }
 
+// Hint returns what to do about a code of the issuer of a kind, "" if that is not known.
+func Hint(name string, code coordinator.Code) string {
+	if kind, ok := Find(name); ok && kind.Hint != nil {
+		return kind.Hint(code)
+	}
+	return ""
+}
+
 // TicketKinds returns the kinds of ticket that tickets: of an account makes, by word: its
 // own, or those of its members.
 func (k Kind) TicketKinds(v Values) map[string]string {
