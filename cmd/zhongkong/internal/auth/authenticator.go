@@ -100,7 +100,7 @@ func New(users []User) (*Authenticator, error) {
 		throttle: newThrottle(),
 		queue:    newQueue(),
 	}
-	a.derive = func(password, salt []byte, c cost) []byte { return argon2idIn(&a.memory, password, salt, c) }
+	a.derive = func(password, salt []byte, c cost) []byte { return a.memory.IDKey(password, salt, c, sumSize) }
 	return a, a.SetUsers(users)
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // quick is a cost for tests.
-var quick = cost{kib: 8, passes: 1, lanes: 1}
+var quick = cost{KiB: 8, Passes: 1, Lanes: 1}
 
 var (
 	here  = netip.MustParseAddr("192.0.2.1")

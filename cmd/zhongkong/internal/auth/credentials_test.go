@@ -91,7 +91,7 @@ func FuzzParseHash(f *testing.F) {
 	f.Add("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
 	f.Fuzz(func(t *testing.T, s string) {
 		d, err := parseHash(s)
-		if err == nil && (len(d.sum) != sumSize || d.cost.kib > maxKiB || d.cost.passes < 1 || d.cost.lanes < 1) {
+		if err == nil && (len(d.sum) != sumSize || d.cost.KiB > maxKiB || d.cost.Passes < 1 || d.cost.Lanes < 1) {
 			t.Errorf("parseHash(%q) = %+v", s, d)
 		}
 	})

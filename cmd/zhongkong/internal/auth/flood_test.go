@@ -12,7 +12,7 @@ import (
 )
 
 // realCost takes a few milliseconds.
-var realCost = cost{kib: 1 << 10, passes: 2, lanes: 1}
+var realCost = cost{KiB: 1 << 10, Passes: 2, Lanes: 1}
 
 // flooded is an Authenticator in the middle of a flood of wrong passwords from a hundred
 // addresses, with real slow hashes.

@@ -17,17 +17,13 @@ const (
 )
 
 // cost is what argon2id is told to spend.
-type cost struct {
-	kib    uint32 // memory
-	passes uint32
-	lanes  uint8
-}
+type cost = argon2.Params
 
 // defaultCost is the cost of new hashes: seven passes over 19 MiB, which take about a
 // tenth of a second. OWASP asks for two at least. Two passes over 64 MiB, the cost
 // before, move as much memory, which is what bounds an attacker with graphics cards,
 // but a daemon that verifies one needs more memory for it than for all the rest.
-var defaultCost = cost{kib: 19 << 10, passes: 7, lanes: 1}
+var defaultCost = cost{KiB: 19 << 10, Passes: 7, Lanes: 1}
 
 // The bounds of a cost. A hash below is not slow; above, a single attempt takes
 // the machine's memory.
@@ -62,7 +58,7 @@ func Hash(password string) (string, error) {
 func hashAt(password string, c cost) string {
 	salt := random(saltSize)
 	sum := argon2id([]byte(password), salt, c)
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, c.kib, c.passes, c.lanes,
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, c.KiB, c.Passes, c.Lanes,
 		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum))
 }
 
@@ -70,11 +66,7 @@ func hashAt(password string, c cost) string {
 func argon2id(password, salt []byte, c cost) []byte {
 	var memory argon2.Memory
 	defer memory.Release()
-	return argon2idIn(&memory, password, salt, c)
-}
-
-func argon2idIn(memory *argon2.Memory, password, salt []byte, c cost) []byte {
-	return memory.IDKey(password, salt, argon2.Params{KiB: c.kib, Passes: c.passes, Lanes: c.lanes}, sumSize)
+	return memory.IDKey(password, salt, c, sumSize)
 }
 
 // parseHash parses a hash of argon2id of any allowed cost. Its errors do not repeat the
@@ -117,7 +109,7 @@ func parseCost(s string) (cost, error) {
 	case passes < 1 || passes > maxPasses:
 		return cost{}, fmt.Errorf("the hash's t is %d, must be 1 to %d", passes, maxPasses)
 	default:
-		return cost{kib: kib, passes: passes, lanes: uint8(lanes)}, nil
+		return cost{KiB: kib, Passes: passes, Lanes: uint8(lanes)}, nil
 	}
 }
 

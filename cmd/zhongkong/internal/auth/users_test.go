@@ -9,7 +9,7 @@ import (
 )
 
 func TestUnknownNameCostsTheSameInEveryProcessAndAfterReloads(t *testing.T) {
-	users := []User{alice(), {Name: "bob", PasswordHashes: []string{hashAt("p", cost{kib: 16, passes: 2, lanes: 1})}, Accounts: []string{"*"}}}
+	users := []User{alice(), {Name: "bob", PasswordHashes: []string{hashAt("p", cost{KiB: 16, Passes: 2, Lanes: 1})}, Accounts: []string{"*"}}}
 	one, other := newAuthenticator(t, users...), newAuthenticator(t, users[1], users[0], User{Name: "plain", Password: "p", Accounts: []string{"*"}})
 	seen := map[cost]int{}
 	price := func(g *Authenticator, name string) cost {
