@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -107,10 +108,8 @@ func (u User) Where() string { return u.where }
 
 // Same reports whether u and v are equal except for their places in files.
 func (u User) Same(v User) bool {
-	return u.Name == v.Name && u.Refresh == v.Refresh && u.Grant == v.Grant && u.Phantom == v.Phantom && u.Told == v.Told && u.ToldAtLeast == v.ToldAtLeast &&
-		slices.Equal(u.Accounts, v.Accounts) &&
-		slices.EqualFunc(u.Passwords, v.Passwords, func(a, b Secret) bool { return a.Reveal() == b.Reveal() }) &&
-		u.UDPKey.Reveal() == v.UDPKey.Reveal()
+	u.where, v.where, u.path, v.path = "", "", "", ""
+	return reflect.DeepEqual(u, v)
 }
 
 // lone is the account that flags or top-level keys describe.

@@ -25,7 +25,8 @@ type Route struct {
 
 // same reports whether two routes are equal except for their places in files.
 func (r Route) same(o Route) bool {
-	return r.Name == o.Name && r.Account == o.Account && r.Listen == o.Listen && r.To == o.To && r.Put == o.Put
+	r.where, r.index, o.where, o.index = "", 0, "", 0
+	return r == o
 }
 
 func routeFields() []field[Route] {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,10 +32,7 @@ type File struct {
 }
 
 // Same reports whether two files are written in the same way.
-func (f File) Same(o File) bool {
-	return f.Account == o.Account && f.Path == o.Path && f.Format == o.Format && f.Template == o.Template &&
-		f.Mode == o.Mode && f.Owner == o.Owner && slices.Equal(f.Notify, o.Notify)
-}
+func (f File) Same(o File) bool { return reflect.DeepEqual(f, o) }
 
 // ExpiryPath returns the path of the file that says when the token in PATH ends.
 func ExpiryPath(path string) string { return path + ".expiry" }
