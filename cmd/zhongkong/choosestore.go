@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
@@ -51,11 +50,7 @@ func (s *session) keepSecretsFromSandbox() {
 	if !strings.HasSuffix(s.cfg.Prefix, sandboxSuffix) || !s.cfg.Refreshes() {
 		return
 	}
-	accounts := slices.Clone(s.cfg.Accounts)
-	for i := range accounts {
-		accounts[i] = accounts[i].WithSecrets(nil)
-	}
-	s.cfg.SetAccounts(accounts)
+	s.cfg.DropSecrets()
 	fmt.Fprintf(s.stderr, "note: the prefix %s belongs to `serve --sandbox`, so the AppSecret is not used\n", s.cfg.Prefix)
 }
 

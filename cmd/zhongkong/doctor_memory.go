@@ -10,10 +10,7 @@ import (
 // memory finds out whether the configured accounts fit into Redis. Those that it has are
 // part of what it uses.
 func (x checks) memory(ctx context.Context, servers []redisadmin.Diagnosis) {
-	var names []string
-	for _, a := range x.cfg.Accounts {
-		names = append(names, a.Name)
-	}
+	names := x.configuredNames()
 	if len(names) == 0 {
 		return
 	}

@@ -113,11 +113,7 @@ func newCaller(u config.User) (auth.User, error) {
 		caller.PasswordHashes = append(caller.PasswordHashes, hash.Reveal())
 	}
 	if !u.UDPKey.IsZero() {
-		key, err := base64.StdEncoding.DecodeString(u.UDPKey.Reveal())
-		if err != nil {
-			return caller, errors.New("udp_key: is not base64")
-		}
-		caller.UDPKey = key
+		caller.UDPKey, _ = base64.StdEncoding.DecodeString(u.UDPKey.Reveal()) // config has decoded it before
 	}
 	return caller, auth.Check(caller)
 }

@@ -47,13 +47,13 @@ func (s *session) resealCopies() {
 	}
 }
 
-// keepGrants gives a coordinator the directories that are open.
-func (g grantDirs) keepGrants(cfg *coordinator.Config) {
+// keepGrants sets the fields of a configuration to the directories that are open.
+func (g grantDirs) keepGrants(spool *coordinator.GrantSpool, copies *coordinator.GrantCopy) {
 	if g.spool != nil {
-		cfg.Spool = g.spool
+		*spool = g.spool
 	}
 	if g.copy != nil {
-		cfg.Copy = g.copy
+		*copies = g.copy
 	}
 }
 
@@ -101,24 +101,14 @@ func (g grantSealer) Outdated(sealed string) bool { return g.keys.Outdated(seale
 
 // warnOfGrants logs what a configuration lacks to keep grants.
 func (d *daemon) warnOfGrants(cfg *config.Config) {
-	for _, lack := range lackingForGrants(cfg) {
-		d.log.Warn(lack)
-	}
-}
-
-// lackingForGrants returns what a configuration lacks to keep grants, in sentences; it is
-// empty if no account has one.
-func lackingForGrants(cfg *config.Config) []string {
 	needing := cfg.NeedsGrants()
 	if len(needing) == 0 {
-		return nil
+		return
 	}
-	var lacks []string
 	if cfg.GrantSpool == "" {
-		lacks = append(lacks, fmt.Sprintf("grants.spool is not set: if this process is killed while Redis does not answer, a refresh token that was just issued is lost, and a person has to log in again (%s)", list(needing)))
+		d.log.Warn(fmt.Sprintf("grants.spool is not set: if this process is killed while Redis does not answer, a refresh token that was just issued is lost, and a person has to log in again (%s)", list(needing)))
 	}
 	if cfg.GrantCopy == "" {
-		lacks = append(lacks, fmt.Sprintf("grants.copy is not set: if Redis loses its disk, the grants are lost, and a person has to log in again (%s)", list(needing)))
+		d.log.Warn(fmt.Sprintf("grants.copy is not set: if Redis loses its disk, the grants are lost, and a person has to log in again (%s)", list(needing)))
 	}
-	return lacks
 }

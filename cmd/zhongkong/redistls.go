@@ -28,7 +28,7 @@ func (s *session) redisTLS() (*tls.Config, error) {
 	}
 	if s.cfg.RedisCert != "" {
 		c := &clientCertificate{certFile: s.cfg.RedisCert, keyFile: s.cfg.RedisKey, log: s.log}
-		if err := c.read(); err != nil {
+		if _, err := c.readLocked(); err != nil { // nobody else has c yet
 			return nil, err
 		}
 		config.GetClientCertificate = c.get
@@ -64,13 +64,6 @@ func (c *clientCertificate) get(*tls.CertificateRequestInfo) (*tls.Certificate, 
 		c.refused = err.Error()
 	}
 	return c.current, nil
-}
-
-func (c *clientCertificate) read() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, err := c.readLocked()
-	return err
 }
 
 func (c *clientCertificate) readLocked() (changed bool, err error) {

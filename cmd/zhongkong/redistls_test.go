@@ -114,7 +114,7 @@ func TestAClientCertificateThatWasRenewedIsUsedByTheNextConnection(t *testing.T)
 	server := handshakes(t, authority, used)
 	var log logtest.Buffer
 	c := &clientCertificate{certFile: certFile, keyFile: keyFile, log: slog.New(slog.NewTextHandler(&log, nil))}
-	if err := c.read(); err != nil {
+	if _, err := c.readLocked(); err != nil {
 		t.Fatal(err)
 	}
 	serial := func() string {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -221,18 +220,14 @@ func (d *daemon) announceRoutes() {
 		own[l.name] = fmt.Sprintf("%s://%s", d.web.Scheme(), l.Addr())
 	}
 	for _, r := range d.cfg.Routes {
-		at := strings.Join(append([]string{base + "/proxy/" + r.Name}, nonEmpty(own[r.Name])...), " and ")
+		at := base + "/proxy/" + r.Name
+		if own[r.Name] != "" {
+			at += " and " + own[r.Name]
+		}
 		if d.cfg.LogFormat == config.FormatJSON {
 			d.log.Info("route", "route", r.Name, "account", r.Account, "url", at)
 			continue
 		}
 		fmt.Fprintf(d.stderr, "Route %s: %s, with the token of %s put in.\n", r.Name, at, r.Account)
 	}
-}
-
-func nonEmpty(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return []string{s}
 }

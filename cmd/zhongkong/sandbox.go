@@ -172,11 +172,7 @@ func (s *session) startSandbox(addresses ...string) error {
 // replaceIssuers makes the simulator the issuer of the configured accounts, with its own
 // secrets in place of theirs.
 func (s *sandboxServer) replaceIssuers(cfg *config.Config) error {
-	accounts := slices.Clone(cfg.Accounts)
-	for i := range accounts {
-		accounts[i] = accounts[i].WithSecrets(nil)
-	}
-	cfg.SetAccounts(accounts)
+	cfg.DropSecrets()
 	return s.serveAccounts(cfg)
 }
 

@@ -136,7 +136,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 	if err := d.openGrantDirs(); err != nil { // also without an account that has a grant: a reload may add one
 		return err
 	}
-	d.grantDirs.keepGrants(&cfg)
+	d.grantDirs.keepGrants(&cfg.Spool, &cfg.Copy)
 	if d.zk, err = newCoordinator(cfg); err != nil {
 		return err
 	}
@@ -226,10 +226,7 @@ func (d *daemon) drain(ctx context.Context) {
 	}
 	d.api.Drain()
 	d.log.Info("draining: /readyz is 503, other requests are answered; a second signal ends at once", "delay_seconds", delay.Seconds())
-	select {
-	case <-time.After(delay):
-	case <-ctx.Done():
-	}
+	pause(ctx, delay)
 }
 
 // announce says what this process is: in the log, and in plain text unless the log

@@ -193,7 +193,7 @@ func (s *session) coordinator(names ...string) (*coordinator.Coordinator, error)
 			}
 		}
 	}
-	s.grantDirs.keepGrants(&cfg)
+	s.grantDirs.keepGrants(&cfg.Spool, &cfg.Copy)
 	return newCoordinator(cfg)
 }
 

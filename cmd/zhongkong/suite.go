@@ -19,11 +19,6 @@ func newSuite(c keeperConfig) (keeper, error) {
 		},
 		Remove: c.members.remove,
 	}
-	if d.grantDirs.spool != nil {
-		config.Spool = d.grantDirs.spool
-	}
-	if d.grantDirs.copy != nil {
-		config.Copy = d.grantDirs.copy
-	}
+	d.grantDirs.keepGrants(&config.Spool, &config.Copy)
 	return wecom.NewSuite(config)
 }

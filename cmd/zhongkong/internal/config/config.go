@@ -222,6 +222,16 @@ func (c *Config) SetAccounts(accounts []Account) {
 	}
 }
 
+// DropSecrets takes their secrets from the accounts. It must not be called once the
+// configuration is in use.
+func (c *Config) DropSecrets() {
+	accounts := slices.Clone(c.Accounts)
+	for i := range accounts {
+		accounts[i] = accounts[i].WithSecrets(nil)
+	}
+	c.SetAccounts(accounts)
+}
+
 func (c *Config) indexAccounts() {
 	c.index = make(map[string]int, len(c.Accounts))
 	for i, a := range c.Accounts {
