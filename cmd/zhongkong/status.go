@@ -118,9 +118,9 @@ func (s *session) accountState(state coordinator.State) wire.Account {
 	if !configured {
 		account = config.Account{RefreshEvery: s.cfg.RefreshEvery, Limits: s.cfg.Budget}
 	}
-	a := wire.NewAccount(state, account.RefreshEvery, account.Limits.PerDay)
+	a := wire.NewAccount(state, account.RefreshEvery, account.Limits)
 	a.Grant = grantOf(state, account)
-	a.Label, a.Parent, a.CallsWindow = account.Label, account.Of, wire.Window(account.Limits)
+	a.Label, a.Parent = account.Label, account.Of
 	return a
 }
 

@@ -84,7 +84,7 @@ func TestTheStateFromMemoryIsWhatStatusReads(t *testing.T) {
 					}
 				}()
 				s.wait("the state that a reading shows", func() (same bool) {
-					read := wire.NewAccount(store.Peek(account), time.Hour, coordinator.DefaultLimits().PerDay)
+					read := wire.NewAccount(store.Peek(account), time.Hour, coordinator.DefaultLimits())
 					got, want, same = sameState(t, s.state(admin, account), read)
 					return same
 				})

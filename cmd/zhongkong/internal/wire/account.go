@@ -52,8 +52,8 @@ type Failure struct {
 	RetryAt Time                    `json:"retry_at,omitzero"` // no scheduled refresh comes before
 }
 
-// Window returns Account.CallsWindow.
-func Window(l coordinator.Limits) float64 {
+// window returns Account.CallsWindow.
+func window(l coordinator.Limits) float64 {
 	if l.Budget() == coordinator.LimitBudget {
 		return 0
 	}
@@ -61,11 +61,11 @@ func Window(l coordinator.Limits) float64 {
 }
 
 // NewAccount returns the form of a state that was read from the store. refreshEvery
-// is the account's refresh interval, callsPerDay its budget of calls.
-func NewAccount(s coordinator.State, refreshEvery time.Duration, callsPerDay int) Account {
+// is the account's refresh interval, limits has its budget of calls.
+func NewAccount(s coordinator.State, refreshEvery time.Duration, limits coordinator.Limits) Account {
 	a := newAccount(coordinator.Status{
 		Name: s.Account, Record: s.Record, NextRefresh: s.NextRefresh(refreshEvery), Failure: s.Failure,
-		CallsToday: s.CallsToday, Limits: coordinator.Limits{PerDay: callsPerDay}, Conflicts: s.Conflicts,
+		CallsToday: s.CallsToday, Limits: limits, Conflicts: s.Conflicts,
 		OpenAttempts: len(s.Open), Holder: s.Holder, Err: s.Err,
 	}, s.Now)
 	a.Grant = NewGrant(s.Grant, s.Now)
@@ -109,7 +109,7 @@ func newAccount(s coordinator.Status, now time.Time) Account {
 		LockHolder:  s.Holder,
 		CallsToday:  s.CallsToday,
 		CallsPerDay: s.Limits.PerDay,
-		CallsWindow: Window(s.Limits),
+		CallsWindow: window(s.Limits),
 		Open:        s.OpenAttempts,
 		Conflicts:   s.Conflicts,
 	}

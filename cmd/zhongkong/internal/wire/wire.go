@@ -11,19 +11,16 @@ import (
 	"time"
 )
 
-// TimeFormat is the format of every instant: RFC 3339 in UTC with milliseconds,
-// as in Redis.
-const TimeFormat = "2006-01-02T15:04:05.000Z07:00"
-
-// Time is an instant in [TimeFormat]. The zero Time is the empty string.
+// Time is an instant. Its text is RFC 3339 in UTC with milliseconds, as in Redis; the zero
+// Time is the empty string.
 type Time struct{ time.Time }
 
-// String returns t in TimeFormat, "" for the zero Time.
+// String returns t as text.
 func (t Time) String() string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.UTC().Format(TimeFormat)
+	return t.UTC().Format("2006-01-02T15:04:05.000Z07:00")
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -68,7 +68,7 @@ func TestEveryFormIsEncodedAsDocumented(t *testing.T) {
 		}, at)), `{"time":"2026-11-22T12:36:44.677Z","event":"wanted","account":"wx","reason":"missing"}`},
 		"a log entry": {encode(t, NewLogEntry(entry)), `{"time":"2026-11-22T12:36:44.677Z","event":"failed","by":"host:1","asked_by":"ops (cli)",` +
 			`"reason":"forced","fence":7,"took_ms":1500,"kind":"refused","code":40125,"error":"invalid appsecret","retry_ms":60000}`},
-		"an account": {encode(t, NewAccount(state, time.Hour, 2000)), `{"name":"wx","generation":7,"issued_at":"2026-11-22T12:36:44.677Z",` +
+		"an account": {encode(t, NewAccount(state, time.Hour, coordinator.Limits{PerDay: 2000})), `{"name":"wx","generation":7,"issued_at":"2026-11-22T12:36:44.677Z",` +
 			`"issued_by":"host:1","age_seconds":60,"ttl_seconds":3600,"next_refresh":"2026-11-22T13:36:44.677Z","calls_today":3,` +
 			`"calls_per_day":2000,"open_attempts":0,"overdue_attempts":0,"conflicts":0,"last_error":{"kind":"busy","code":-1,` +
 			`"message":"busy","at":"2026-11-22T12:36:44.677Z","in_a_row":1,"retry_at":"2026-11-22T13:36:44.677Z"}}`},
@@ -78,7 +78,7 @@ func TestEveryFormIsEncodedAsDocumented(t *testing.T) {
 		}, at)), `{"name":"wx.jsapi","generation":7,"issued_at":"2026-11-22T12:36:44.677Z","issued_by":"host:1","age_seconds":3570,` +
 			`"ttl_seconds":3600,"attributes":{"scope":"a b"},"next_refresh":"2026-11-22T13:36:14.677Z","calls_today":0,"calls_per_day":5,"open_attempts":0,"conflicts":0,` +
 			`"parent":"wx","parent_error":"coordinator: no token"}`},
-		"an account without data": {encode(t, NewAccount(coordinator.State{Account: "wx", Now: at}, time.Hour, 2000)),
+		"an account without data": {encode(t, NewAccount(coordinator.State{Account: "wx", Now: at}, time.Hour, coordinator.Limits{PerDay: 2000})),
 			`{"name":"wx","generation":0,"age_seconds":0,"ttl_seconds":0,"next_refresh":"2026-11-22T12:36:44.677Z","calls_today":0,` +
 				`"calls_per_day":2000,"open_attempts":0,"overdue_attempts":0,"conflicts":0}`},
 		"an error":    {encode(t, Error{Code: "no_token", Message: "none"}), `{"error":"no_token","message":"none"}`},
@@ -127,7 +127,7 @@ func TestWhatAProcessKnowsHasTheFormOfAReading(t *testing.T) {
 	} {
 		s, m := read, known
 		change(&s, &m)
-		want := NewAccount(s, time.Hour, 2000)
+		want := NewAccount(s, time.Hour, coordinator.Limits{PerDay: 2000})
 		want.Overdue = nil
 		if got := NewAccountFromMemory(m, wrong); encode(t, got) != encode(t, want) {
 			t.Errorf("%s from memory is\n%s, as read\n%s", name, encode(t, got), encode(t, want))
@@ -161,7 +161,7 @@ func TestTheStateOfAnAccountCannotHoldAToken(t *testing.T) {
 	}
 	status := coordinator.Status{Name: "wx", Record: snapshot().Record, LastRead: true}
 	state := coordinator.State{Account: "wx", Now: at, Record: snapshot().Record}
-	for _, a := range []Account{NewAccountFromMemory(status, at), NewAccount(state, time.Hour, 2000)} {
+	for _, a := range []Account{NewAccountFromMemory(status, at), NewAccount(state, time.Hour, coordinator.Limits{PerDay: 2000})} {
 		if text := encode(t, a) + fmt.Sprintf("%+v", a); a.TTLSeconds == 0 || strings.Contains(text, "sesame") {
 			t.Errorf("the state is %s", text)
 		}
