@@ -14,9 +14,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
-// DefaultAPIBase is the address of WeChat's API.
-const DefaultAPIBase = wechat.DefaultBaseURL
-
 // Account is one account of the configuration.
 type Account struct {
 	Name         string // in Redis and for callers; the AppID by default
@@ -58,7 +55,7 @@ type given struct {
 // NewAccount returns a WeChat account without a secret, with the defaults of c.
 func NewAccount(appID string, c *Config) Account {
 	return Account{
-		Name: appID, Source: sources.Token, APIBase: DefaultAPIBase, RefreshEvery: c.RefreshEvery, Limits: c.Budget,
+		Name: appID, Source: sources.Token, APIBase: wechat.DefaultBaseURL, RefreshEvery: c.RefreshEvery, Limits: c.Budget,
 		given: given{limits: noLimits()}, texts: map[string]string{"appid": appID},
 	}
 }
@@ -170,8 +167,8 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 		}
 		if kind.APIBase != "" && a.APIBase == "" {
 			a.APIBase = kind.APIBase
-			if kind.APIBase == DefaultAPIBase {
-				a.APIBase = cmp.Or(c.lone.apiBase, DefaultAPIBase)
+			if kind.APIBase == wechat.DefaultBaseURL {
+				a.APIBase = cmp.Or(c.lone.apiBase, wechat.DefaultBaseURL)
 			}
 		}
 		a.given = given{a.RefreshEvery, a.Limits}

@@ -168,7 +168,7 @@ func noLimits() coordinator.Limits {
 }
 
 func read(in Input, p *problems) *Config {
-	c := &Config{Replicas: -1, budget: noLimits(), userAt: map[string]string{}, origins: map[string]string{}, refused: map[string]bool{}}
+	c := &Config{Replicas: -1, budget: noLimits(), userAt: map[string]string{}, files: Files{}, origins: map[string]string{}, refused: map[string]bool{}}
 	for _, s := range Settings() {
 		if s.Default != "" {
 			_ = s.apply(c, s.Default) // a test covers them all
@@ -293,8 +293,7 @@ func (c *Config) set(s Setting, value, origin string, p *problems) {
 		p.addf("%s: %v", origin, err)
 		return
 	}
-	// A secret of higher precedence replaces the other ways of giving it.
-	if s.group == groupSecret {
+	if s.forSecret {
 		c.forgetSecrets(rank(origin))
 	}
 	c.origins[s.Key] = origin

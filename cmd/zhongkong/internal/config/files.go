@@ -7,15 +7,14 @@ import (
 	"os"
 )
 
-// Files are the files that a configuration was read from, and what was in them.
-type Files struct {
-	digests map[string][sha256.Size]byte // by path
-}
+// Files are the files that a configuration was read from, and digests of what was in
+// them.
+type Files map[string][sha256.Size]byte // path :: digest
 
 // Changed reports whether one of the files has another content than when it was read. It
 // reads all of them.
 func (f Files) Changed() bool {
-	for path, digest := range f.digests {
+	for path, digest := range f {
 		if Digest(path) != digest {
 			return true
 		}
@@ -24,11 +23,8 @@ func (f Files) Changed() bool {
 }
 
 // add is called before a file is read: a change in between is found by Changed.
-func (f *Files) add(path string) {
-	if f.digests == nil {
-		f.digests = map[string][sha256.Size]byte{}
-	}
-	f.digests[path] = Digest(path)
+func (f Files) add(path string) {
+	f[path] = Digest(path)
 }
 
 // Digest returns a digest of a file's content, as far as any is read, or of what keeps it

@@ -8,6 +8,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/referencetest"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
 // pageWords are the words of a reference page around what the tables say.
@@ -247,7 +248,7 @@ var chineseUsage = map[string]string{
 	"source":                        "token 或 stable_token",
 	"source otherwise":              "token",
 	"api_base":                      "微信接口的地址",
-	"api_base otherwise":            DefaultAPIBase,
+	"api_base otherwise":            wechat.DefaultBaseURL,
 	"embedded_redis":                "在本进程内运行 Redis，地址 127.0.0.1:6379，只供本机程序使用；它和其中的 token 随进程一起消失",
 	"listen":                        "HTTP 监听地址",
 	"tls_cert":                      "服务器证书，PEM 文件，给出后使用 HTTPS；文件变化时重新读取",

@@ -12,6 +12,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
 // Setting is a value that the file, the environment and the command line can all
@@ -27,13 +28,13 @@ type Setting struct {
 	ForServe bool // only serve and check have the flag
 	Reloads  bool // a running serve applies a change in the file
 
-	kind  kind
-	group string // of settings of which only one may be given
+	forSecret bool // gives the account's secret: a value of higher precedence replaces the other ways
 	value
 }
 
 // value sets and gets a setting in a Config. The zero value: it is not kept there.
 type value struct {
+	kind    kind
 	apply   func(*Config, string) error
 	get     func(*Config) any
 	choices []string // all possible values; nil: any that apply accepts
@@ -62,8 +63,6 @@ func (s Setting) Help() string {
 	}
 	return s.Usage
 }
-
-const groupSecret = "secret"
 
 // kind is the kind of value that the file must have.
 type kind int
@@ -116,35 +115,35 @@ func storeSettings() []Setting {
 func accountSettings() []Setting {
 	return []Setting{
 		{Key: "appid", Arg: "ID", Reloads: true, value: text(func(c *Config) *string { return &c.lone.appID }), Usage: "the account, if there is no configuration file"},
-		{Key: "secret", Arg: "S", Reloads: true, group: groupSecret, value: text(func(c *Config) *string { return &c.lone.secret }),
+		{Key: "secret", Arg: "S", Reloads: true, forSecret: true, value: text(func(c *Config) *string { return &c.lone.secret }),
 			Usage: "its AppSecret; prefer --secret-file or the variable, because process lists show arguments"},
-		{Key: "secret_file", Arg: "F", Reloads: true, group: groupSecret, value: text(func(c *Config) *string { return &c.lone.secretFile }),
+		{Key: "secret_file", Arg: "F", Reloads: true, forSecret: true, value: text(func(c *Config) *string { return &c.lone.secretFile }),
 			Usage: "file with its AppSecret; without a secret this process only reads tokens. The file is read again when it changes"},
 		{Key: "source", Arg: "KIND", Otherwise: sources.Token, Reloads: true, value: oneOf(func(c *Config) *string { return &c.lone.source }, sources.Token, sources.StableToken), Usage: "token or stable_token"},
-		{Key: "api_base", Arg: "URL", Otherwise: DefaultAPIBase, Reloads: true, value: parsed(func(c *Config) *string { return &c.lone.apiBase }, checkAPIBase), Usage: "address of WeChat's API"},
+		{Key: "api_base", Arg: "URL", Otherwise: wechat.DefaultBaseURL, Reloads: true, value: parsed(func(c *Config) *string { return &c.lone.apiBase }, checkAPIBase), Usage: "address of WeChat's API"},
 	}
 }
 
 func answerSettings() []Setting {
 	return []Setting{
-		{Key: "embedded_redis", Arg: "true", kind: kindTruth, Default: "false", value: truth(func(c *Config) *bool { return &c.EmbeddedRedis }),
+		{Key: "embedded_redis", Arg: "true", Default: "false", value: truth(func(c *Config) *bool { return &c.EmbeddedRedis }),
 			Usage: "run a Redis inside this process, at 127.0.0.1:6379, for programs of this machine only; it and the tokens in it end with the process"},
 		{Key: "listen", Arg: "ADDR", Default: "127.0.0.1:8080", value: address(func(c *Config) *string { return &c.Listen }), Usage: "address of the HTTP interface"},
 		{Key: "tls_cert", Arg: "F", value: text(func(c *Config) *string { return &c.TLSCert }), Usage: "PEM file of the server's certificate, which turns HTTPS on; read again when it changes"},
 		{Key: "tls_key", Arg: "F", value: text(func(c *Config) *string { return &c.TLSKey }), Usage: "PEM file of its key; read again when it changes"},
 		{Key: "client_ca", Arg: "F", value: text(func(c *Config) *string { return &c.ClientCA }),
 			Usage: "PEM file of the authorities for client certificates: every client then needs one besides name and password, except for the probes /healthz and /readyz"},
-		{Key: "plaintext_ok", Arg: "true", kind: kindTruth, Default: "false", value: truth(func(c *Config) *bool { return &c.PlaintextOK }),
+		{Key: "plaintext_ok", Arg: "true", Default: "false", value: truth(func(c *Config) *bool { return &c.PlaintextOK }),
 			Usage: "allow plain HTTP beyond this machine, because a proxy in front terminates TLS"},
-		{Key: "metrics_open", Arg: "true", kind: kindTruth, Default: "false", value: truth(func(c *Config) *bool { return &c.MetricsOpen }), Usage: "serve /metrics without name and password"},
-		{Key: "access_log", Arg: "true", kind: kindTruth, Default: "false", value: truth(func(c *Config) *bool { return &c.AccessLog }),
+		{Key: "metrics_open", Arg: "true", Default: "false", value: truth(func(c *Config) *bool { return &c.MetricsOpen }), Usage: "serve /metrics without name and password"},
+		{Key: "access_log", Arg: "true", Default: "false", value: truth(func(c *Config) *bool { return &c.AccessLog }),
 			Usage: "log one line for each HTTP request, at the level info: caller, account, endpoint, status, size, time; see observability.md"},
 		{Key: "pprof", Arg: "ADDR", Otherwise: "none", value: address(func(c *Config) *string { return &c.Pprof }),
 			Usage: "loopback address of Go's profiles of this process, without name and password; see observability.md"},
 		{Key: "udp", Arg: "ADDR", Otherwise: "none", value: address(func(c *Config) *string { return &c.UDP }), Usage: "address of the datagram interface; the keys are in users: of the configuration"},
 		{Key: "users_file", Arg: "F", Reloads: true, value: text(func(c *Config) *string { return &c.UsersFile }),
 			Usage: "YAML file with a list of callers in the form of users:, in addition to those there; read again when it changes"},
-		{Key: "drain_delay", Arg: "D", kind: kindDuration, Default: "0s", value: parsed(func(c *Config) *time.Duration { return &c.DrainDelay }, parseDelay),
+		{Key: "drain_delay", Arg: "D", Default: "0s", value: parsed(func(c *Config) *time.Duration { return &c.DrainDelay }, parseDelay).of(kindDuration),
 			Usage: "how long the port stays open after SIGTERM, with /readyz at 503 and all else answered: as long as a load balancer needs to notice; whatever kills the process has to wait for that and for the call under way, see operate.md"},
 	}
 }
@@ -152,17 +151,17 @@ func answerSettings() []Setting {
 func serveSettings() []Setting {
 	limits := coordinator.DefaultLimits()
 	return []Setting{
-		{Key: "refresh_every", Arg: "D", kind: kindDuration, Default: "1h", Reloads: true, value: duration(func(c *Config) *time.Duration { return &c.RefreshEvery }),
+		{Key: "refresh_every", Arg: "D", Default: "1h", Reloads: true, value: duration(func(c *Config) *time.Duration { return &c.RefreshEvery }),
 			Usage: "the longest time between two refreshes; a change applies from the next token on"},
-		{Key: "budget.per_day", Arg: "N", kind: kindCount, Otherwise: strconv.Itoa(limits.PerDay), Reloads: true, value: count(func(c *Config) *int { return &c.budget.PerDay }, 1),
+		{Key: "budget.per_day", Arg: "N", Otherwise: strconv.Itoa(limits.PerDay), Reloads: true, value: count(func(c *Config) *int { return &c.budget.PerDay }, 1),
 			Usage: "calls to the issuer a day for each account; the default is WeChat's own limit"},
-		{Key: "budget.reserve", Arg: "N", kind: kindCount, Otherwise: fmt.Sprintf("%d, at most a tenth of budget.per_day", limits.Reserve), Reloads: true,
+		{Key: "budget.reserve", Arg: "N", Otherwise: fmt.Sprintf("%d, at most a tenth of budget.per_day", limits.Reserve), Reloads: true,
 			value: count(func(c *Config) *int { return &c.budget.Reserve }, 1), Usage: "how many of them are reserved for scheduled refreshes: when only these are left, forced refreshes are refused"},
-		{Key: "budget.min_interval", Arg: "D", kind: kindDuration, Otherwise: limits.MinInterval.String(), Reloads: true, value: duration(func(c *Config) *time.Duration { return &c.budget.MinInterval }),
+		{Key: "budget.min_interval", Arg: "D", Otherwise: limits.MinInterval.String(), Reloads: true, value: duration(func(c *Config) *time.Duration { return &c.budget.MinInterval }),
 			Usage: "the shortest time between two requested refreshes of an account"},
 		{Key: "instance", Arg: "NAME", Otherwise: "host name, process id and a random part", value: text(func(c *Config) *string { return &c.Instance }), Usage: "this process's name in Redis"},
-		{Key: "replicas", Arg: "N", kind: kindCount, Otherwise: "1 if the URL names a cluster or Sentinels, otherwise 0", value: count(func(c *Config) *int { return &c.Replicas }, 0), Usage: "how many replicas must confirm a new token"},
-		{Key: "lock_life", Arg: "D", kind: kindDuration, Default: "3s", value: duration(func(c *Config) *time.Duration { return &c.LockTTL }), Usage: "how long the other processes wait after a process was killed in a refresh"},
-		{Key: "fetch_timeout", Arg: "D", kind: kindDuration, Default: "10s", value: duration(func(c *Config) *time.Duration { return &c.FetchTimeout }), Usage: "how long a call to the issuer may take"},
+		{Key: "replicas", Arg: "N", Otherwise: "1 if the URL names a cluster or Sentinels, otherwise 0", value: count(func(c *Config) *int { return &c.Replicas }, 0), Usage: "how many replicas must confirm a new token"},
+		{Key: "lock_life", Arg: "D", Default: "3s", value: duration(func(c *Config) *time.Duration { return &c.LockTTL }), Usage: "how long the other processes wait after a process was killed in a refresh"},
+		{Key: "fetch_timeout", Arg: "D", Default: "10s", value: duration(func(c *Config) *time.Duration { return &c.FetchTimeout }), Usage: "how long a call to the issuer may take"},
 	}
 }

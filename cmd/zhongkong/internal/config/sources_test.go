@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/redisstore/seal"
 )
 
@@ -31,7 +32,7 @@ func TestAccountsOfAnySourceAreRead(t *testing.T) {
 		"wx1.jsapi": func(a config.Account) bool {
 			return a.Source == "jsapi_ticket" && a.Of == "wx1" && a.Pages[0] == "www.example.com" && a.Label == "Shop" && a.RefreshEvery == 9*time.Minute
 		},
-		"wx1.wx_card": func(a config.Account) bool { return a.Source == "wx_card_ticket" && a.APIBase == config.DefaultAPIBase },
+		"wx1.wx_card": func(a config.Account) bool { return a.Source == "wx_card_ticket" && a.APIBase == wechat.DefaultBaseURL },
 		"ticket":      func(a config.Account) bool { return a.RefreshEvery == 5*time.Minute && !a.HasSecret() },
 		"push":        func(a config.Account) bool { return a.Limits.PerDay == 100 && a.Limits.Window == time.Minute },
 		"feishu":      func(a config.Account) bool { return a.Limits.PerDay == 50 && a.Limits.Window == 10*time.Minute },

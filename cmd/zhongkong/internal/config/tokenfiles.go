@@ -68,7 +68,7 @@ func (d *decoder) wholeText(n *yaml.Node, path string, dst *string) bool {
 // named has the accounts; nil: they are not known.
 func (c *Config) checkTokenFiles(named map[string]string, p *problems) {
 	taken := map[string]string{} // path :: what is there
-	for path := range c.files.digests {
+	for path := range c.files {
 		if whole, err := filepath.Abs(path); err == nil {
 			taken[whole] = "the configuration itself"
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
+	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
 // parsed is the value that parse reads into a field.
@@ -25,11 +26,23 @@ func parsed[T any](field func(*Config) *T, parse func(string) (T, error)) value 
 	}, get: func(c *Config) any { return *field(c) }}
 }
 
-func text(field func(*Config) *string) value            { return parsed(field, parseText) }
-func duration(field func(*Config) *time.Duration) value { return parsed(field, ParseDuration) }
-func truth(field func(*Config) *bool) value             { return parsed(field, parseTruth) }
-func address(field func(*Config) *string) value         { return parsed(field, parseAddress) }
-func count(field func(*Config) *int, least int) value   { return parsed(field, countFrom(least)) }
+// of returns the value with the kind that the file must have.
+func (v value) of(k kind) value {
+	v.kind = k
+	return v
+}
+
+func text(field func(*Config) *string) value    { return parsed(field, parseText) }
+func address(field func(*Config) *string) value { return parsed(field, parseAddress) }
+func truth(field func(*Config) *bool) value     { return parsed(field, parseTruth).of(kindTruth) }
+
+func duration(field func(*Config) *time.Duration) value {
+	return parsed(field, ParseDuration).of(kindDuration)
+}
+
+func count(field func(*Config) *int, least int) value {
+	return parsed(field, countFrom(least)).of(kindCount)
+}
 
 func parseText(v string) (string, error) { return strings.TrimSpace(v), nil }
 
@@ -173,7 +186,7 @@ func parseSource(v string) (string, error) {
 func checkAPIBase(v string) (string, error) {
 	u, err := url.Parse(v)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return "", errors.New("is not a web address: write http:// or https:// and a host, such as " + DefaultAPIBase)
+		return "", errors.New("is not a web address: write http:// or https:// and a host, such as " + wechat.DefaultBaseURL)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return "", errors.New("must be scheme, host and path only")

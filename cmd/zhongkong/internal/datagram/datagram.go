@@ -126,7 +126,7 @@ func decodeQuestion(plain []byte) (question, error) {
 		return question{}, errors.New("not a JSON object")
 	}
 	switch {
-	case w.isAnswer() || w.AccessToken != nil || w.Error != nil:
+	case w.AccessToken != nil || w.Error != nil:
 		return question{}, errors.New("an answer, not a question")
 	case w.AppID == nil || w.Time == nil || w.Nonce == nil:
 		return question{}, errors.New("appid, time or nonce is missing")

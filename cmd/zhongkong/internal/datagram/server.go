@@ -20,7 +20,7 @@ import (
 
 // Callers has the callers and their keys. *auth.Authenticator is one.
 type Callers interface {
-	// Datagrams returns the caller with the given name and the key of its
+	// DatagramKey returns the caller with the given name and the key of its
 	// datagrams.
 	DatagramKey(name string) (auth.Caller, []byte, bool)
 }

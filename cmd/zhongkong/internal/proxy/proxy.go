@@ -53,9 +53,9 @@ type Route struct {
 }
 
 // WeChatRoute returns the route of a WeChat account. base is the API's base URL,
-// empty for https://api.weixin.qq.com.
+// empty for wechat.DefaultBaseURL.
 func WeChatRoute(name, account, base string) (Route, error) {
-	to, err := url.Parse(cmp.Or(base, "https://api.weixin.qq.com"))
+	to, err := url.Parse(cmp.Or(base, wechat.DefaultBaseURL))
 	if err != nil {
 		return Route{}, errors.New("the API's base is not a URL")
 	}
