@@ -76,9 +76,6 @@ func (a *account) store(s ledger.Step, v version) *coordinator.Event {
 	return &coordinator.Event{Kind: coordinator.EventGrant, Account: s.Account, By: s.Instance, Grant: &summary}
 }
 
-// clockSlack is by how much the clocks of a store's servers may differ.
-const clockSlack = 5 * time.Second
-
 // save is the step of SaveGrant.
 func (a *account) save(s ledger.Step, v version, server int) (*coordinator.Event, error) {
 	g, stored := &a.grant, a.grant.newest()
@@ -91,7 +88,7 @@ func (a *account) save(s ledger.Step, v version, server int) (*coordinator.Event
 		return nil, &coordinator.UnsettledError{RetryIn: left}
 	case v.Version != stored.Version+1, !strings.HasPrefix(stored.SaveID, v.Predecessor()), v.Consent < stored.Consent:
 		return nil, coordinator.ErrGrantChanged
-	case left == 0, !time.UnixMicro(int64(v.Consent)).Before(since.Add(-clockSlack)): // #nosec G115 -- an instant
+	case left == 0, !time.UnixMicro(int64(v.Consent)).Before(since.Add(-coordinator.ClockSlack)): // #nosec G115 -- an instant
 		g.server, g.asked = server, 0
 	}
 	return a.store(s, v), nil
