@@ -353,7 +353,7 @@ var chineseUsage = map[string]string{
 	"accounts[].limits.min_interval": "两次按请求刷新之间的最短间隔（默认为 budget.min_interval）",
 
 	"users[].name":          "调用方名称，不得含 : ~ ,",
-	"users[].password":      "密码的散列值，由 `zhongkong passwd` 输出；或密钥的散列值，由 `zhongkong passwd --key` 输出；更换期间可以写成列表，每个在 `- ` 之后单独占一行，最多 3 个，全部有效",
+	"users[].password":      "密码的哈希，由 `zhongkong passwd` 输出；或密钥的哈希，由 `zhongkong passwd --key` 输出；更换期间可以写成列表，每个在 `- ` 之后单独占一行，最多 3 个，全部有效",
 	"users[].accounts":      `可以获取 token 的账号：名称列表，或 "*" 表示全部`,
 	"users[].refresh":       "是否可以强制刷新（默认 false）",
 	"users[].grant":         "可以通过 PUT /v1/grants 放入这些账号的 refresh token（默认 false）",
