@@ -94,10 +94,12 @@ func spread(every time.Duration) time.Duration { return max(min(every/20, maxSpr
 // backoff returns how long no process calls the source on schedule after a failure:
 // the issuer's word if there is one, else by kind. failures counts this one;
 // left is how long the current token may still be served (0: there is none):
-// the longer, the less the hurry.
+// the longer, the less the hurry. It is never less than half a second: a source that waits by
+// its own clock can be asked in the last microseconds of its wait, and to repeat that without
+// a pause would only count failures.
 func backoff(kind FailureKind, failures int, issuers, left time.Duration) time.Duration {
 	if issuers > 0 {
-		return min(issuers, MaxRetry)
+		return min(max(issuers, backoffFirst/2), MaxRetry)
 	}
 	switch kind {
 	case FailedRefused:

@@ -121,6 +121,7 @@ func TestBackoffStaysWithinItsBounds(t *testing.T) {
 		{"failures of zero or less count as one", FailedBusy, -5, 0, 0, 500 * time.Millisecond, time.Second},
 		{"a refusal waits for a person", FailedRefused, 1, 0, 0, 4*time.Minute + 30*time.Second, 5*time.Minute + 30*time.Second},
 		{"a quota without a time waits a minute", FailedLater, 9, 0, 0, 54 * time.Second, 66 * time.Second},
+		{"the issuer's word is no reason to ask without a pause", FailedRefused, 1, 120 * time.Microsecond, 0, 500 * time.Millisecond, time.Second},
 		{"the issuer's word is taken", FailedLater, 1, 7 * time.Hour, 0, 7 * time.Hour, 7 * time.Hour},
 	}
 	for _, tt := range tests {
