@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"net/http"
@@ -78,7 +79,7 @@ var (
 	problemRevoked = problem{http.StatusUnauthorized, "revoked", 0,
 		"the caller was removed or changed; the call may have been carried out", 0}
 	problemLong = problem{http.StatusRequestEntityTooLarge, "too_large", 0,
-		"the body of a call with a user's token must not be longer than 64 KiB", 0}
+		fmt.Sprintf("the body of a call with a user's token must not be longer than %d KiB", maxUnprovedBody>>10), 0}
 	problemBody = problem{http.StatusBadRequest, "bad_request", 0, "the body could not be read to its end", 0}
 )
 
