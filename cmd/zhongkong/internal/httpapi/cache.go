@@ -110,6 +110,10 @@ func (r *response) useForBy(told auth.Told) int64 {
 	return min(r.expiresIn, int64(bounded/time.Second))
 }
 
+// expiresInFor is useForBy for endpoints that say it as expires_in, and so never less than
+// 1: clients take 0 for a token that never ends.
+func (r *response) expiresInFor(told auth.Told) int64 { return max(r.useForBy(told), 1) }
+
 // useFor returns for how long a client can use a token without asking again:
 // until its planned replacement, and the overlap after that. A forced refresh may
 // come earlier; a caller that must survive one is told less than the overlap (see

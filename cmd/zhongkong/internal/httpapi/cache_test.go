@@ -83,3 +83,32 @@ func TestCallersAreToldWithinTheirBounds(t *testing.T) {
 		}
 	}
 }
+
+func TestNoTokenEndpointSaysThatATokenLivesForZeroSeconds(t *testing.T) {
+	const short = "short:short-password"
+	gate, err := auth.New([]auth.User{
+		{Name: "short", Password: "short-password", Accounts: []string{wxa, wxb}, Told: auth.Told{Max: time.Millisecond}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBook(t)
+	b.held["held"], _ = gate.Find("short")
+	s := newStage(t, b.use, func(c *Config) { c.Callers = gate })
+	for path, body := range map[string]string{
+		tokenQuery(wxa, short):                                   "",
+		"/cgi-bin/stable_token":                                  stableBody(wxa, short, false),
+		"/cgi-bin/gettoken?corpid=ww1&corpsecret=" + short:       "",
+		"/cgi-bin/ticket/getticket?type=jsapi&access_token=held": "",
+		componentPath: componentBody(short),
+		authorizerPath + "?component_access_token=held": authorizerBody(short),
+		suitePath:                             suiteBody(short),
+		corpPath + "?suite_access_token=held": corpBody(short),
+		"/oauth2/" + wxa + "/token":           oauthForm(short, ""),
+	} {
+		r := s.ask("", "POST", path, body)
+		if r.field("expires_in") != "1" {
+			t.Errorf("%s: %d %s: clients keep a token with expires_in 0 for ever", path, r.status, r.body)
+		}
+	}
+}

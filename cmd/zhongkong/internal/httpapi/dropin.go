@@ -106,7 +106,7 @@ func (a *app) tell(r *request, account *coordinator.Account, s coordinator.Snaps
 		return nil, 0, err
 	}
 	a.served(s.Stale)
-	expiresIn := resp.useForBy(r.caller.Told())
+	expiresIn := resp.expiresInFor(r.caller.Told())
 	state.checker.answered(r.caller, resp.generation, time.Duration(expiresIn)*time.Second)
 	return resp, expiresIn, nil
 }

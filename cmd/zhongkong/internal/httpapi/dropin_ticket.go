@@ -57,6 +57,6 @@ func (a *app) dropInTicket(e ticketEndpoint) handler {
 		a.served(s.Stale)
 		resp := a.accounts.of(account).cache.encode(s)
 		r.told(resp)
-		return wechatapi.WriteTicket(w, resp.quoted, resp.useForBy(caller.Told()))
+		return wechatapi.WriteTicket(w, resp.quoted, resp.expiresInFor(caller.Told()))
 	}
 }

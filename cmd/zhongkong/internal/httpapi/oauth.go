@@ -53,7 +53,7 @@ func (a *app) postOAuth(w http.ResponseWriter, r *request) int {
 	maps.Copy(answer, map[string]any{
 		"access_token": json.RawMessage(resp.quoted), "scope": account.Name(),
 		"token_type": cmp.Or(resp.record.Attributes["token_type"], "Bearer"),
-		"expires_in": max(expiresIn, 1), // clients take 0 for a token that never ends
+		"expires_in": expiresIn,
 	})
 	w.Header().Set("Pragma", "no-cache")
 	return writeJSON(w, http.StatusOK, answer)

@@ -168,17 +168,6 @@ func TestOAuthPassesAttributesOn(t *testing.T) {
 	}
 }
 
-func TestOAuthNeverSaysThatATokenLivesForZeroSeconds(t *testing.T) {
-	gate, err := auth.New([]auth.User{{Name: "short", Password: "short-password", Accounts: []string{wxa}, Told: auth.Told{Max: time.Millisecond}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newStage(t, func(c *Config) { c.Callers = gate })
-	if r := s.ask("short:short-password", "POST", "/oauth2/token", grantOnly, "Content-Type", formType); r.field("expires_in") != "1" {
-		t.Errorf("%d %s: clients keep a token with expires_in 0 for ever", r.status, r.body)
-	}
-}
-
 // noOverlap is a Directory of accounts whose tokens end when they are replaced.
 type noOverlap struct{ noDirectory }
 
