@@ -156,6 +156,38 @@ func (s *stack) real(code string, a account) string {
 	).Replace(code)
 }
 
+// TestTheHookReportsTheTokenOfTheCallThatFailed has two calls side by side, one of them with
+// a token that is no longer current: to report the other's would replace a good one.
+func TestTheHookReportsTheTokenOfTheCallThatFailed(t *testing.T) {
+	a := account{"wx0000000000000000", "example0"}
+	s := newStack(t, []account{a})
+	e := &runningExample{account: a, driver: startDriver(t, "JavaScript"), documented: documented{
+		begins: "// co-wechat-api, hook",
+		call: `(api.prefix = "WECHAT/cgi-bin/", async () => {
+			await api.ensureAccessToken();
+			await Promise.all([api.getIp(), api.request(api.prefix + "getcallbackip?access_token=dead")]);
+		})`,
+	}}
+	before := s.issued(a.appID)
+	if err := e.driver.do(e.opened(s)); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.do(); err != nil {
+		t.Error(err)
+	}
+	if n := s.issued(a.appID) - before; n != 0 {
+		t.Errorf("%d refreshes of a token that nobody rejected", n)
+	}
+	refused := e.opened(s)
+	refused.Code = strings.ReplaceAll(refused.Code, key, "wrong")
+	if err := e.driver.do(refused); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.do(); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("an answer without a token: %v, want an error that says its status", err)
+	}
+}
+
 func (s *stack) python(t *testing.T) {
 	for _, code := range blocks(t, "python") {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
