@@ -3,6 +3,7 @@ package sdktest
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -185,6 +186,17 @@ func TestTheHookReportsTheTokenOfTheCallThatFailed(t *testing.T) {
 	}
 	if err := e.do(); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("an answer without a token: %v, want an error that says its status", err)
+	}
+}
+
+// TestTheNginxOfThePageKeepsSecretsAndPassesUploads: what it logs is looked at when it ends.
+func TestTheNginxOfThePageKeepsSecretsAndPassesUploads(t *testing.T) {
+	s := &stack{t: t, dir: t.TempDir(), zhongkong: "http://" + freeAddress(t), wechat: "http://" + freeAddress(t)}
+	nginx := s.startNginx()
+	for path, size := range map[string]int{"/cgi-bin/token?secret=" + key: 0, "/cgi-bin/media/upload?access_token=" + key: 2 << 20} {
+		if code, _ := s.ask(http.MethodPost, nginx+path, strings.Repeat("a", size)); code != http.StatusBadGateway {
+			t.Errorf("%d bytes: status %d, want 502", size, code)
+		}
 	}
 }
 
