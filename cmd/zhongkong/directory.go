@@ -77,6 +77,17 @@ func (y directory) Ticket(of, kind string) string {
 	return ""
 }
 
+// WeChat implements httpapi.Directory.
+func (y directory) WeChat(appID string) []string {
+	var names []string
+	for _, a := range y.d.current.Load().Accounts {
+		if (a.Source == sources.Token || a.Source == sources.StableToken) && a.AppID() == appID {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}
+
 // Corp implements httpapi.Directory.
 func (y directory) Corp(corpID string) []string {
 	var names []string

@@ -74,7 +74,7 @@ func TestTicketsAreAnsweredForTheTokensThatWereGiven(t *testing.T) {
 	if got := ticket(token, "wx_card"); got["ticket"] != d.current("shop.wx_card") {
 		t.Errorf("wx_card: %v", got)
 	}
-	phantom := d.asked("/cgi-bin/token?grant_type=client_credential&appid=shop&secret=veil~" + opsPassword)["access_token"]
+	phantom := d.asked("/cgi-bin/token?grant_type=client_credential&appid=wx8acdb7df5beb68fd&secret=veil~" + opsPassword)["access_token"]
 	if got := ticket(fmt.Sprint(phantom), "jsapi"); !strings.HasPrefix(fmt.Sprint(phantom), "zk_") || got["ticket"] != d.current("shop.jsapi") {
 		t.Errorf("the phantom %v: %v", phantom, got)
 	}

@@ -44,7 +44,7 @@ func (d *daemon) openRoutes() error {
 			a, ok := d.zk.Account(name)
 			return a, ok
 		},
-		TokenEndpoint: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { d.api.ServeHTTP(w, r) }),
+		TokenEndpoint: func(w http.ResponseWriter, r *http.Request, account string) { d.api.ServeRoute(w, r, account) },
 		Secret: func(account string) (string, string, bool) {
 			a, ok := d.current.Load().Account(account)
 			secret := a.Secret("secret")

@@ -59,6 +59,8 @@ accounts:
   - {name: shop, appid: wx8acdb7df5beb68fd, secret: %[3]s, tickets: [jsapi, wx_card]}
   - {name: sales, source: wecom, corpid: ww8acdb7df5beb68fd, agentid: '1000002', secret: %[3]s-sales, tickets: [corp, agent]}
   - {name: other, source: wecom, corpid: ww8acdb7df5beb68fd, agentid: '1000003', secret: %[3]s-other}
+routes:
+  - {name: shop, account: shop}
 `, s.redis, hash(t, key), appSecret)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -96,14 +98,26 @@ accounts:
 		{"JavaScript", "node-easywechat", 5},
 	} {
 		d := startDriver(t, c.language)
-		asked := request{Op: "family", SDK: c.sdk, Session: c.sdk, Base: s.zhongkong, AppID: "shop", CorpID: "ww8acdb7df5beb68fd", Secret: "sdk~" + key}
-		got, err := d.ask(asked)
-		if err != nil || len(got) != c.values {
-			t.Errorf("%s: %d values, %v", c.sdk, len(got), err)
+		var asked request
+		for _, appID := range []string{"wx8acdb7df5beb68fd", "shop"} {
+			asked = request{Op: "family", SDK: c.sdk, Session: c.sdk + " " + appID, Base: s.zhongkong, AppID: appID,
+				CorpID: "ww8acdb7df5beb68fd", Secret: "sdk~" + key}
+			got, err := d.ask(asked)
+			if err != nil || len(got) != c.values {
+				t.Errorf("%s: %d values, %v", c.sdk, len(got), err)
+			}
+			for account, value := range got {
+				if want := current(account); value != want {
+					t.Errorf("%s got another value for %s than the current one", c.sdk, account)
+				}
+			}
 		}
-		for account, value := range got {
-			if want := current(account); value != want {
-				t.Errorf("%s got another value for %s than the current one", c.sdk, account)
+		if c.language == "JavaScript" { // one configuration for the token, calls and the login
+			opened := request{Op: "open", SDK: c.sdk, Session: "route", Base: s.zhongkong + "/proxy/shop", AppID: "wx8acdb7df5beb68fd", Secret: "sdk~" + key}
+			for _, step := range []request{opened, {Op: "call", Session: "route"}, {Op: "login", Session: "route", Code: "c0de"}} {
+				if err := d.do(step); err != nil {
+					t.Errorf("%s: %s: %v", c.sdk, step.Op, err)
+				}
 			}
 		}
 		asked.Secret, asked.Session = "both~"+key, c.sdk+" both"

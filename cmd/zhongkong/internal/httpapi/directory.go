@@ -43,6 +43,10 @@ type Directory interface {
 	// kind is a value of source:.
 	Ticket(of, kind string) string
 
+	// WeChat returns the accounts of WeChat's access_token, token or stable_token, with an
+	// AppID.
+	WeChat(appID string) []string
+
 	// Corp returns the accounts of the apps of a WeCom corp.
 	Corp(corpID string) []string
 

@@ -27,7 +27,7 @@ func (a *app) dropInToken(w http.ResponseWriter, r *request) int {
 	if err != nil {
 		return a.dropInFail(w, r, err)
 	}
-	return a.dropIn(w, r, q)
+	return a.dropIn(w, r, q, "token")
 }
 
 // dropInQuery reads the query string, or the body if there is none: WeChat reads the
@@ -52,7 +52,7 @@ func (a *app) dropInStable(w http.ResponseWriter, r *request) int {
 	if err != nil {
 		return a.dropInFail(w, r, err)
 	}
-	return a.dropIn(w, r, wechatapi.ParseBody(body))
+	return a.dropIn(w, r, wechatapi.ParseBody(body), "stable_token")
 }
 
 // requirePost answers GET /cgi-bin/stable_token.
@@ -60,9 +60,10 @@ func requirePost(w http.ResponseWriter, _ *request) int {
 	return wechatapi.WriteError(w, wechatapi.WrongMethod(wechatapi.PathStableToken))
 }
 
-// dropIn answers an SDK. It checks in WeChat's order, except that the account is
-// looked up only after the caller is authenticated.
-func (a *app) dropIn(w http.ResponseWriter, r *request, q wechatapi.Request) int {
+// dropIn answers an SDK at the endpoint of a source, a value of source:. It checks in
+// WeChat's order, except that the account is looked up only after the caller is
+// authenticated.
+func (a *app) dropIn(w http.ResponseWriter, r *request, q wechatapi.Request, source string) int {
 	if wrong := q.Check(); wrong != nil {
 		return wechatapi.WriteError(w, wrong)
 	}
@@ -74,11 +75,44 @@ func (a *app) dropIn(w http.ResponseWriter, r *request, q wechatapi.Request) int
 	if err := a.authenticate(r, credentials...); err != nil {
 		return a.dropInFail(w, r, err)
 	}
-	account, err := a.permit(r, q.AppID)
+	name, wrong := a.ofAppID(r, q.AppID, source)
+	if wrong != nil {
+		return wechatapi.WriteError(w, wrong)
+	}
+	account, err := a.permit(r, name)
 	if err != nil {
 		return wechatapi.WriteError(w, wechatapi.InvalidAppID(problemOf(r.Context(), err).status))
 	}
 	return a.dropInAnswer(w, r, account, bool(q.ForceRefresh), wechatapi.WriteToken)
+}
+
+// ofAppID returns the name of the caller's account that an SDK means by an AppID: below a
+// route the route's account; else the account of that name; else the only one, or the only
+// one of the endpoint's source. Without any it returns appID.
+func (a *app) ofAppID(r *request, appID, source string) (string, *wechatapi.Error) {
+	var mine, ofSource []string
+	for _, name := range a.directory.WeChat(appID) {
+		if !r.caller.May(name) {
+			continue
+		}
+		if name == routed(r.Context()) {
+			return name, nil
+		}
+		mine = append(mine, name)
+		if a.directory.Source(name) == source {
+			ofSource = append(ofSource, name)
+		}
+	}
+	_, named := a.zk.Account(appID)
+	switch {
+	case named && r.caller.May(appID), len(mine) == 0:
+		return appID, nil
+	case len(mine) == 1:
+		return mine[0], nil
+	case len(ofSource) == 1:
+		return ofSource[0], nil
+	}
+	return "", wechatapi.AmbiguousAppID(mine)
 }
 
 // dropInAnswer answers an SDK with an account's token, which write writes.

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
@@ -214,6 +215,57 @@ func TestDropInPassesTheIssuersWordsOn(t *testing.T) {
 		r := s.ask("", "GET", tokenQuery(wxa, admin), "")
 		if r.status != 200 || r.field("errcode") != fmt.Sprint(want) || !strings.Contains(r.body, "words of the issuer") {
 			t.Errorf("%d: %d %s, want errcode %d and the issuer's words", code, r.status, r.body, want)
+		}
+	}
+}
+
+// shops is a Directory of two accounts with one AppID, wxb the stable one.
+type shops struct{ noDirectory }
+
+func (shops) Source(account string) string {
+	return map[string]string{wxa: "token", wxb: "stable_token"}[account]
+}
+
+func (shops) WeChat(appID string) []string {
+	return map[string][]string{"wx-app": {wxa, wxb}, wxb: {wxa}}[appID]
+}
+
+// twins is shops with both accounts of one source.
+type twins struct{ shops }
+
+func (twins) Source(string) string { return "token" }
+
+func TestAnAccountIsFoundByItsAppID(t *testing.T) {
+	for _, c := range []struct {
+		of                         Directory
+		appID, who, route, account string
+		stable                     bool
+	}{
+		{of: shops{}, appID: "wx-app", who: reader, account: wxa},
+		{of: shops{}, appID: "wx-app", who: reader, stable: true, account: wxa},
+		{of: shops{}, appID: "wx-app", who: neighbor, account: wxb},
+		{of: shops{}, appID: "wx-app", who: admin, account: wxa},
+		{of: shops{}, appID: "wx-app", who: admin, stable: true, account: wxb},
+		{of: shops{}, appID: "wx-app", who: admin, route: wxb, account: wxb},
+		{of: twins{}, appID: "wx-app", who: admin, route: wxb, account: wxb},
+		{of: twins{}, appID: "wx-app", who: admin},
+		{of: shops{}, appID: wxb, who: admin, account: wxb},
+		{of: shops{}, appID: wxb, who: reader, account: wxa},
+		{of: shops{}, appID: "wx-app", who: reader, route: wxb, account: wxa},
+	} {
+		s := newStage(t, func(config *Config) { config.Directory = c.of })
+		req := httptest.NewRequest("GET", tokenQuery(c.appID, c.who), nil)
+		if c.stable {
+			req = httptest.NewRequest("POST", "/cgi-bin/stable_token", strings.NewReader(stableBody(c.appID, c.who, false)))
+		}
+		w := httptest.NewRecorder()
+		s.api.ServeRoute(w, req, c.route)
+		want := wxa + ", " + wxb
+		if c.account != "" {
+			want = s.token(c.account)
+		}
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%+v: %s", c, w.Body)
 		}
 	}
 }

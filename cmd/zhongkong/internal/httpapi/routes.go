@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,6 +22,20 @@ type Routes interface {
 
 	// Phantom returns what a caller is given in place of an account's token.
 	Phantom(account string, caller auth.Caller) (string, error)
+}
+
+// routeKey is the context's key of the account of the route that a request came to.
+type routeKey struct{}
+
+// routed returns that account, "" if the request came to no route.
+func routed(ctx context.Context) string {
+	account, _ := ctx.Value(routeKey{}).(string)
+	return account
+}
+
+// ServeRoute answers a request for a token that came to a route of an account.
+func (a *API) ServeRoute(w http.ResponseWriter, r *http.Request, account string) {
+	a.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), routeKey{}, account)))
 }
 
 // isProxied reports whether a path belongs to a route.

@@ -259,6 +259,7 @@ func (noDirectory) GrantIdle(string) time.Duration       { return 0 }
 func (noDirectory) Probe(string) Probe                   { return nil }
 func (noDirectory) Callback(string) (Callback, bool)     { return nil, false }
 func (noDirectory) Ticket(string, string) string         { return "" }
+func (noDirectory) WeChat(string) []string               { return nil }
 func (noDirectory) Corp(string) []string                 { return nil }
 func (noDirectory) Platform(string, string) string       { return "" }
 func (noDirectory) Member(string, string, string) string { return "" }

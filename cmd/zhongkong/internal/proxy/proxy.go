@@ -84,8 +84,8 @@ type Config struct {
 
 	// TokenEndpoint answers questions for tokens that come to a route, with the
 	// path they have at the server's root (/cgi-bin/token,
-	// /oauth2/ACCOUNT/token). Nil: they are refused.
-	TokenEndpoint http.Handler
+	// /oauth2/ACCOUNT/token), and the account of the route. Nil: they are refused.
+	TokenEndpoint func(w http.ResponseWriter, r *http.Request, account string)
 
 	// Secret returns the AppID and the AppSecret of a WeChat account, false if
 	// this server does not have them. Nil: it has none.

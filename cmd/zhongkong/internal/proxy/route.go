@@ -201,7 +201,7 @@ func (r *route) answerToken(w http.ResponseWriter, req *http.Request, at string)
 	asked.URL.Path, _ = url.PathUnescape(at)
 	asked.URL.RawPath = at
 	asked.RequestURI = at
-	r.p.cfg.TokenEndpoint.ServeHTTP(w, asked)
+	r.p.cfg.TokenEndpoint(w, asked, r.Account)
 }
 
 // pass passes a call on.

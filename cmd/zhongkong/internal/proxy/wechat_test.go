@@ -219,10 +219,10 @@ func (f failingAccount) Invalidate(context.Context, coordinator.Token) (coordina
 func TestTheRouteAnswersForTokens(t *testing.T) {
 	var asked []string
 	s := newStage(t, weChatRoute(t, "http://127.0.0.1:1"), &fixed{}, func(c *Config) {
-		c.TokenEndpoint = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			asked = append(asked, r.Method+" "+r.URL.Path+"?"+r.URL.RawQuery)
+		c.TokenEndpoint = func(w http.ResponseWriter, r *http.Request, account string) {
+			asked = append(asked, r.Method+" "+r.URL.Path+"?"+r.URL.RawQuery+" of "+account)
 			w.WriteHeader(http.StatusOK)
-		})
+		}
 	})
 	own := s.Route("wx")
 	for _, path := range []string{"/cgi-bin/token", "//cgi-bin/token", "/cgi-bin//token", "/CGI-BIN/Token", "/cgi-bin%2Ftoken", "/cgi%2dbin/token"} {
@@ -233,7 +233,7 @@ func TestTheRouteAnswersForTokens(t *testing.T) {
 		t.Errorf("%d questions were answered, want 12", len(asked))
 	}
 	for _, a := range asked {
-		if a != "GET /cgi-bin/token?appid=a&secret=sdk~k" {
+		if a != "GET /cgi-bin/token?appid=a&secret=sdk~k of "+appID {
 			t.Errorf("asked %q", a)
 		}
 	}

@@ -66,6 +66,12 @@ func InvalidSecret() *Error { return &Error{codeSecret, "invalid appsecret", htt
 // the caller may not have (403).
 func InvalidAppID(status int) *Error { return &Error{codeAppID, "invalid appid", status} }
 
+// AmbiguousAppID is the error for an AppID of several of the caller's accounts.
+func AmbiguousAppID(accounts []string) *Error {
+	return &Error{codeAppID, "invalid appid, the caller has several accounts with it: set the appid of the SDK to the name of one: " +
+		strings.Join(accounts, ", "), http.StatusBadRequest}
+}
+
 // InvalidCorpSecret is WeCom's error for a wrong name or password.
 func InvalidCorpSecret() *Error {
 	return &Error{CodeRejected, "invalid credential", http.StatusUnauthorized}
