@@ -160,7 +160,7 @@ func (d *daemon) stopTime() time.Duration { return max(shutdownGrace, d.zk.StopT
 // is under way.
 func (d *daemon) run(signalled context.Context) error {
 	defer d.setCollector()()
-	watched := d.watchFilesAndHangups()
+	watched := d.watchFiles()
 	d.announce()
 	ctx, stop := context.WithCancelCause(context.WithoutCancel(signalled))
 	defer stop(nil)

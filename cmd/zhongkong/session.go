@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -26,9 +27,10 @@ type session struct {
 	started   *config.Config // as read at the start; some settings stay in force until the end
 	files     config.Files   // that were read last, for cfg or for a configuration that was refused
 	log       *slog.Logger
-	queue     *logging.Writer // of a daemon's log; nil: stderr is written directly
-	url       string          // of Redis
-	prefix    string          // of the keys in it
+	queue     *logging.Writer  // of a daemon's log; nil: stderr is written directly
+	hup       <-chan os.Signal // says that the files have to be read again; nil: SIGHUP ends the process
+	url       string           // of Redis
+	prefix    string           // of the keys in it
 	store     *redisstore.Store
 	once      *oneReading   // the store of a command that waits for one token
 	keys      *seal.Keyring // nil: tokens are not sealed
@@ -102,6 +104,9 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 	s := &session{program: p, cfg: cfg, started: cfg, files: files}
 	if command := c.Command.Name; command == "serve" || command == "sandbox" || command == "sync" && !c.Bool("once") {
 		s.queueLog()
+		if command != "sandbox" {
+			s.takeHangups()
+		}
 	} else {
 		// A short command prints what matters itself. Its log is for those who ask
 		// for it.

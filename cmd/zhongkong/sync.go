@@ -154,7 +154,7 @@ func (s *session) keepFiles(c *cli.Context) error {
 	}
 	set := tokenfile.NewSet(zk, s.log)
 	set.Configure(files)
-	watched := s.watchFilesAndHangups()
+	watched := s.watchFiles()
 	s.log.Info("keeping token files", "files", len(files), "accounts", list(accountsOf(files)), "redis", s.where(), "prefix", s.prefix)
 	s.logSealKeys()
 

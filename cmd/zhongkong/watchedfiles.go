@@ -19,33 +19,28 @@ const checkFilesEvery = 2 * time.Second
 // in use or refused.
 type watchedFiles struct {
 	session *session
-	hup     chan os.Signal // nil: SIGHUP ends the process
+	hup     <-chan os.Signal // nil: SIGHUP ends the process
 	keys    [sha256.Size]byte
 }
 
 // watchFiles looks at the seal keys. It is called before anybody is told that the process
 // is ready: a change that comes right after that is not missed.
 func (s *session) watchFiles() *watchedFiles {
-	return &watchedFiles{session: s, keys: s.keysDigest()}
+	return &watchedFiles{session: s, hup: s.hup, keys: s.keysDigest()}
 }
 
-// watchFilesAndHangups is watchFiles for a daemon, to which SIGHUP says that all files
-// have to be read again.
-func (s *session) watchFilesAndHangups() *watchedFiles {
+// takeHangups makes SIGHUP say that all files have to be read again. It never ends the process
+// from then on, also while that starts or stops: what it has to store would be lost.
+func (s *session) takeHangups() {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	w := s.watchFiles()
-	w.hup = hup
-	return w
+	s.hup = hup
 }
 
 // follow reads the seal keys again at each change, and calls refused if they cannot be used.
 // It calls reload at each change of the configuration and of the files that it names; nil: the
 // process does not use them any more. asked: it was SIGHUP. It returns when ctx ends.
 func (w *watchedFiles) follow(ctx context.Context, refused func(error), reload func(asked bool)) {
-	if w.hup != nil {
-		defer signal.Stop(w.hup)
-	}
 	tick := time.NewTicker(checkFilesEvery)
 	defer tick.Stop()
 	for {
