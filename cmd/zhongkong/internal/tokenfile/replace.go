@@ -43,8 +43,12 @@ func (f File) owned() (owned, error) {
 	return o, err
 }
 
+// syncDir is a variable for tests.
+var syncDir = syncDirectory
+
 // update makes the file and its expiry those of the record, and reports whether the
-// file has changed. before is called before it does.
+// file has changed, which it may have although there is an error. before is called before it
+// does.
 func (f File) update(r coordinator.Record, before func() error) (changed bool, err error) {
 	content, err := f.render(r)
 	if err != nil {
@@ -59,7 +63,7 @@ func (f File) update(r coordinator.Record, before func() error) (changed bool, e
 		if isLike(ExpiryPath(f.Path), expiry, o) {
 			return false, nil
 		}
-		return false, replace(ExpiryPath(f.Path), expiry, o)
+		return false, f.replaceExpiry(expiry, o)
 	}
 	if err := before(); err != nil {
 		return false, err
@@ -72,7 +76,14 @@ func (f File) update(r coordinator.Record, before func() error) (changed bool, e
 	if err := replace(f.Path, content, o); err != nil {
 		return false, err
 	}
-	return true, replace(ExpiryPath(f.Path), expiry, o)
+	return true, errors.Join(syncDir(filepath.Dir(f.Path)), f.replaceExpiry(expiry, o))
+}
+
+func (f File) replaceExpiry(expiry []byte, o owned) error {
+	if err := replace(ExpiryPath(f.Path), expiry, o); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(f.Path))
 }
 
 // endsLater reports whether a token that ends at the given time ends no earlier than the
@@ -96,8 +107,8 @@ func isLike(path string, content []byte, o owned) bool {
 	return err == nil && bytes.Equal(present, content)
 }
 
-// replace replaces a file: its content is on disk before its name is, and both are when
-// it returns. A file that could not be written completely is removed.
+// replace replaces a file: its content is on disk before its name is, and that is when the
+// directory is synced. A file that could not be written completely is removed.
 func replace(path string, content []byte, o owned) error {
 	err := rename(path, content, o)
 	if errors.Is(err, fs.ErrNotExist) { // another process that starts may have removed the part, see removeParts
@@ -133,7 +144,7 @@ func rename(path string, content []byte, o owned) error {
 		}
 		return err
 	}
-	return syncDir(dir)
+	return nil
 }
 
 func missing(dir string) error {
@@ -189,16 +200,17 @@ func (f File) removeParts() error {
 // change. It is on disk before the change is.
 func (f File) mark() error {
 	path := f.markPath()
+	dir := filepath.Dir(path)
 	m, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return nil // of an earlier change
+		return syncDir(dir) // of an earlier change, which may not have come as far
 	case errors.Is(err, fs.ErrNotExist):
-		return missing(filepath.Dir(path))
+		return missing(dir)
 	case err != nil:
 		return err
 	}
-	return errors.Join(m.Close(), syncDir(filepath.Dir(path)))
+	return errors.Join(m.Close(), syncDir(dir))
 }
 
 func (f File) unmark() error {

@@ -307,6 +307,26 @@ func TestWhatPreventsAFileIsSaid(t *testing.T) {
 	})
 }
 
+// The directory cannot be synced, for example because it may be written and not be read.
+func TestAChangeThatMayNotBeOnDiskIsAChange(t *testing.T) {
+	sync := syncDir
+	defer func() { syncDir = sync }()
+	failed := errors.New("no sync")
+	syncDir = func(string) error { return failed }
+	f := fileIn(t)
+	if changed, err := f.update(recordOf("one", 0), func() error { return nil }); !changed || !errors.Is(err, failed) {
+		t.Errorf("changed = %v, %v; want true and the failure", changed, err)
+	}
+	if got := read(t, f.Path); got != "one" || len(f.names(t)) != 2 {
+		t.Errorf("the file has %q, and there are %v", got, f.names(t))
+	}
+	for range 2 {
+		if err := f.mark(); !errors.Is(err, failed) {
+			t.Errorf("mark: %v, want the failure", err)
+		}
+	}
+}
+
 func TestAFileIsGivenAway(t *testing.T) {
 	f := fileIn(t)
 	f.Mode, f.Owner = 0o640, strconv.Itoa(os.Getuid())+":"+strconv.Itoa(os.Getgid())

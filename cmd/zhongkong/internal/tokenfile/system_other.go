@@ -8,8 +8,8 @@ import (
 	"os/exec"
 )
 
-// syncDir does nothing: Windows syncs no directories; NTFS writes names to its journal.
-func syncDir(string) error { return nil }
+// syncDirectory does nothing: Windows syncs no directories; NTFS writes names to its journal.
+func syncDirectory(string) error { return nil }
 
 func lookUpOwner(string) (uid, gid int, err error) {
 	return -1, -1, errors.New("owner: this system's files have no such owner: remove the field")

@@ -14,7 +14,7 @@ import (
 	"syscall"
 )
 
-func syncDir(dir string) error {
+func syncDirectory(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -39,6 +39,7 @@ type writer struct {
 	log      *slog.Logger
 	changed  chan struct{} // has room for one: the command is to be run
 
+	marking sync.Mutex // held while the mark is made or removed, which waits for the disk; locked before mu
 	mu      sync.Mutex // guards what follows
 	stats   Stats
 	changes uint64              // of the file, each marked
@@ -171,12 +172,14 @@ func (w *writer) willChange(t coordinator.Token) error {
 	if len(w.file.Notify) == 0 {
 		return nil
 	}
+	w.marking.Lock()
+	defer w.marking.Unlock()
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.changes++
 	if n := len(w.tokens); n == 0 || !w.tokens[n-1].Equal(t) {
 		w.tokens = append(w.tokens[max(n-maxTokens+1, 0):], t)
 	}
+	w.mu.Unlock()
 	return w.file.mark()
 }
 
@@ -216,18 +219,24 @@ func (w *writer) command(ctx context.Context) error {
 	w.tokens = w.tokens[max(len(w.tokens)-1, 0):]
 	w.mu.Unlock()
 	err := w.file.runCommand(ctx, w.given)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case err == nil:
-		w.stats.Notified++
-		if told == w.changes {
-			err = w.file.unmark()
+	if err != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			w.stats.NotifyFailed++
 		}
-	case !errors.Is(ctx.Err(), context.Canceled):
-		w.stats.NotifyFailed++
+		return err
 	}
-	return err
+	w.marking.Lock()
+	defer w.marking.Unlock()
+	w.mu.Lock()
+	w.stats.Notified++
+	unchanged := told == w.changes
+	w.mu.Unlock()
+	if unchanged {
+		return w.file.unmark()
+	}
+	return nil
 }
 
 // given returns the tokens that the file has had since the command began.
