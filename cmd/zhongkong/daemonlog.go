@@ -35,9 +35,13 @@ func (s *session) queueLog() {
 	// as well.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	out := s.stderr
-	s.queue = logging.NewWriter(out, func(dropped uint64) []byte {
+	s.queue = logging.NewWriter(out, func(dropped uint64, err error) []byte {
+		why := "the log was not read fast enough"
+		if err != nil {
+			why = "the log could not be written: " + err.Error()
+		}
 		var line bytes.Buffer
-		slog.New(newLogHandler(&line, s.started)).Warn(fmt.Sprintf("%d log lines were dropped", dropped), "why", "the log was not read fast enough")
+		slog.New(newLogHandler(&line, s.started)).Warn(fmt.Sprintf("%d log lines were dropped", dropped), "why", why)
 		return line.Bytes()
 	})
 	s.stderr = s.queue

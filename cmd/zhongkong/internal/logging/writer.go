@@ -18,7 +18,7 @@ const maxQueued = 1 << 20
 // how many.
 type Writer struct {
 	out    io.Writer
-	notice func(dropped uint64) []byte
+	notice func(dropped uint64, err error) []byte
 	wake   chan struct{} // holds one value when there is something to do
 	done   chan struct{} // closed when the last line is written
 
@@ -26,6 +26,7 @@ type Writer struct {
 	queue   []line
 	size    int    // bytes in queue
 	pending uint64 // dropped and not reported yet
+	err     error  // why out refused the last of them; nil: the queue was full
 	dropped uint64 // in all
 	closed  bool
 }
@@ -36,9 +37,9 @@ type line struct {
 	notice uint64 // how many were dropped; 0: this is not a notice
 }
 
-// NewWriter returns a Writer to out. notice returns the line about dropped lines. Close
-// ends the goroutine that writes.
-func NewWriter(out io.Writer, notice func(dropped uint64) []byte) *Writer {
+// NewWriter returns a Writer to out. notice returns the line about dropped lines; err is why
+// out refused one of them, nil if it was too slow for all. Close ends the goroutine that writes.
+func NewWriter(out io.Writer, notice func(dropped uint64, err error) []byte) *Writer {
 	w := &Writer{out: out, notice: notice, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go w.run() // ends at Close, which waits for it, unless out hangs
 	return w
@@ -125,18 +126,21 @@ func (w *Writer) written(last line, err error) {
 	switch {
 	case err == nil && len(w.queue) == 0:
 		w.tellLocked()
-	case err != nil && last.notice > 0:
+	case err == nil:
+	case last.notice > 0:
 		w.pending += last.notice
-	case err != nil:
+		w.err = err
+	default:
 		w.pending++
 		w.dropped++
+		w.err = err
 	}
 }
 
 func (w *Writer) tellLocked() {
 	if w.pending > 0 {
-		w.putLocked(line{w.notice(w.pending), w.pending})
-		w.pending = 0
+		w.putLocked(line{w.notice(w.pending, w.err), w.pending})
+		w.pending, w.err = 0, nil
 	}
 }
 

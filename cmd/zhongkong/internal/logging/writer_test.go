@@ -46,7 +46,12 @@ func (r *reader) text() string {
 	return r.b.String()
 }
 
-func notice(n uint64) []byte { return fmt.Appendf(nil, "%d dropped\n", n) }
+func notice(n uint64, err error) []byte {
+	if err != nil {
+		return fmt.Appendf(nil, "%d dropped: %v\n", n, err)
+	}
+	return fmt.Appendf(nil, "%d dropped\n", n)
+}
 
 func TestLinesArriveInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -131,7 +136,7 @@ func TestAReaderThatIsGoneIsTriedAgainWithEachLine(t *testing.T) {
 		r.leave(false)
 		fmt.Fprintln(w, "found")
 		synctest.Wait()
-		if got := r.text(); got != "5 dropped\nfound\n" {
+		if got := r.text(); got != "5 dropped: broken pipe\nfound\n" {
 			t.Errorf("it got %q", got)
 		}
 	})
