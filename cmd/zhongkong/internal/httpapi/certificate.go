@@ -29,6 +29,7 @@ type certificate struct {
 	mu          sync.Mutex // guards what follows; handshakes use TryLock and do not wait
 	checked     time.Time
 	sum         [sha256.Size]byte // of the files as last read, also if they were refused
+	unreadable  string            // why they could not be read last, so that it is logged once
 	authorities []byte            // PEM, those in use
 }
 
@@ -80,7 +81,11 @@ func (c *certificate) reloadIfChanged() {
 	}
 	c.checked = time.Now()
 	files, err := c.readFiles()
-	if err == nil && files.sum == c.sum {
+	before := c.unreadable
+	if c.unreadable = ""; err != nil {
+		c.unreadable = err.Error()
+	}
+	if err != nil && c.unreadable == before || err == nil && files.sum == c.sum {
 		return
 	}
 	if err == nil {

@@ -149,12 +149,26 @@ func TestCertificatesFollowTheirFiles(t *testing.T) {
 	}
 	check("second")
 
+	later := func() { // as if the files were looked at long ago
+		server.certificate.mu.Lock()
+		defer server.certificate.mu.Unlock()
+		server.certificate.checked = time.Time{}
+	}
+	if err := os.Remove(e.KeyFile); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		later()
+		check("second")
+	}
+	if n := strings.Count(s.log.String(), "the old one stays"); n != 1 {
+		t.Errorf("the log says %d times that the key is missing, want once:\n%s", n, s.log.String())
+	}
+
 	cert, key = a.issue("third")
 	write(t, e.CertFile, cert)
 	write(t, e.KeyFile, key)
-	server.certificate.mu.Lock()
-	server.certificate.checked = time.Time{} // as if it was long ago
-	server.certificate.mu.Unlock()
+	later()
 	check("third")
 	if log := s.log.String(); !strings.Contains(log, "certificate read again") {
 		t.Errorf("the log does not say so: %s", log)
