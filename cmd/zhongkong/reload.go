@@ -28,8 +28,7 @@ func (d *daemon) reloadChanged(asked bool) {
 
 // reload reads the configuration again. A refused one changes nothing.
 func (d *daemon) reload() {
-	next, files, err := config.Load(d.input)
-	d.files = files
+	next, err := d.loadAgain(d.input)
 	if err == nil && d.sandbox != nil {
 		err = d.sandbox.replaceIssuers(next)
 	}

@@ -39,6 +39,9 @@ func (s *session) reloadSealKeys() error {
 	if s.keys == nil {
 		return nil
 	}
+	if err := config.Again(s.started.SealKeyFile); err != nil {
+		return err
+	}
 	if err := s.keys.Reload(); err != nil {
 		return err
 	}

@@ -172,8 +172,7 @@ func (s *session) keepFiles(c *cli.Context) error {
 
 // reloadFiles reads the list of files again. A refused one changes nothing.
 func (s *session) reloadFiles(c *cli.Context, zk *coordinator.Coordinator, set *tokenfile.Set) {
-	cfg, read, err := config.Load(s.input(c))
-	s.files = read
+	cfg, err := s.loadAgain(s.input(c))
 	var files []tokenfile.File
 	if err == nil {
 		files, err = s.syncedFiles(c, cfg)

@@ -65,4 +65,15 @@ func (w *watchedFiles) follow(ctx context.Context, refused func(error), reload f
 	}
 }
 
+// loadAgain reads the configuration again.
+func (s *session) loadAgain(in config.Input) (*config.Config, error) {
+	if err := s.files.Again(); err != nil {
+		s.files = s.files.Now() // until the next change
+		return nil, err
+	}
+	next, files, err := config.Load(in)
+	s.files = files
+	return next, err
+}
+
 func (s *session) keysDigest() [sha256.Size]byte { return config.Digest(s.started.SealKeyFile) }

@@ -4,7 +4,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
+	"slices"
 )
 
 // Files are the files that a configuration was read from, and digests of what was in
@@ -20,6 +23,34 @@ func (f Files) Changed() bool {
 		}
 	}
 	return false
+}
+
+// Now returns the same files with what is in them now.
+func (f Files) Now() Files {
+	now := make(Files, len(f))
+	for path := range f {
+		now.add(path)
+	}
+	return now
+}
+
+// Again returns an error if one of the files cannot be read again.
+func (f Files) Again() error {
+	for _, path := range slices.Sorted(maps.Keys(f)) {
+		if err := Again(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Again returns an error if a file cannot be read again: it is a pipe. To open one waits for
+// its writer, perhaps for ever.
+func Again(path string) error {
+	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+		return fmt.Errorf("%s is a pipe, which can be read only once: restart the process to have it read again", path)
+	}
+	return nil
 }
 
 // add is called before a file is read: a change in between is found by Changed.
