@@ -42,7 +42,10 @@ func (p program) health(c *cli.Context) error {
 	if c.NArg() > 1 {
 		return usagef("more than one URL: %s", strings.Join(c.Args().Slice(), " "))
 	}
-	listen, certFile := config.Listener(p.input(c))
+	listen, certFile, err := config.Listener(p.input(c))
+	if err != nil && c.NArg() == 0 {
+		return fmt.Errorf("it is not known where serve listens: give the URL, or set ZHONGKONG_LISTEN: %w", err)
+	}
 	address, err := healthURL(c.Args().First(), listen, certFile != "")
 	if err != nil {
 		return err

@@ -90,6 +90,12 @@ func TestHealthAsksWhereServeListens(t *testing.T) {
 			b.with("ZHONGKONG_CONFIG", broken, "ZHONGKONG_SECRET", "", "ZHONGKONG_SECRET_FILE", "/nowhere").must("health")
 		})
 	}
+	b := newBench(t).with("ZHONGKONG_LISTEN", "", "ZHONGKONG_CONFIG", "")
+	d := b.serve()
+	torn := b.with("ZHONGKONG_CONFIG", b.file("torn.yaml", "listen: ["))
+	torn.fails(exitOther, "not known where serve listens: give the URL", "health")
+	torn.must("health", d.url)
+	d.stop()
 	newBench(t).with("ZHONGKONG_LISTEN", "127.0.0.1:0").fails(exitUsage, "give the URL", "health")
 }
 

@@ -74,7 +74,8 @@ type Config struct {
 	index       map[string]int     // name :: index in Accounts
 	origins     map[string]string  // setting's key :: where it was given
 	refused     map[string]bool    // setting's key :: whether it was given, but wrong
-	unread      bool               // the file could not be read
+	unread      bool               // the file could not be read, or not all of it
+	unparsed    bool               // nothing of the file could be read
 }
 
 // The log formats.
@@ -153,11 +154,15 @@ func Load(in Input) (*Config, Files, error) {
 }
 
 // Listener returns the address at which a serve of this configuration listens, and its
-// certificate ("": plain HTTP). It ignores problems: a running serve keeps the
-// configuration that it has.
-func Listener(in Input) (address, certFile string) {
-	c := read(in, &problems{})
-	return c.Listen, c.TLSCert
+// certificate ("": plain HTTP). It ignores problems, because a running serve keeps the
+// configuration that it has, unless they keep it from knowing the address.
+func Listener(in Input) (address, certFile string, err error) {
+	p := &problems{}
+	c := read(in, p)
+	if c.unparsed && !c.Given("listen") {
+		return "", "", p.err()
+	}
+	return c.Listen, c.TLSCert, nil
 }
 
 // unset marks a limit that was not given: 0 is a value.

@@ -344,9 +344,22 @@ func TestTheListenerIsKnownWhateverElseIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := map[string]string{"ZHONGKONG_CONFIG": path, "ZHONGKONG_TLS_CERT": "/c.pem", "ZHONGKONG_LOG_LEVEL": "loud"}
-	address, cert := config.Listener(config.Input{Env: func(name string) string { return env[name] }})
-	if address != "127.0.0.1:7" || cert != "/c.pem" {
+	address, cert, err := config.Listener(config.Input{Env: func(name string) string { return env[name] }})
+	if err != nil || address != "127.0.0.1:7" || cert != "/c.pem" {
 		t.Errorf("Listener() = %q, %q", address, cert)
+	}
+}
+
+func TestTheListenerIsNotGuessed(t *testing.T) {
+	for text, known := range map[string]bool{"refesh: 1\n": true, "listen: [": false, "": false} {
+		path := filepath.Join(t.TempDir(), "zk.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		address, _, err := config.Listener(config.Input{Env: func(string) string { return "" }, Flags: map[string]string{"config": path}})
+		if known != (err == nil) || known != (address == "127.0.0.1:8080") {
+			t.Errorf("Listener() of %q = %q, %v", text, address, err)
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ const maxFile = 64 << 20
 // because the decoder's errors name Go types instead of fields and repeat values,
 // which may be secrets.
 func readFile(c *Config, p *problems) {
-	c.unread = true
+	c.unread, c.unparsed = true, true
 	data, err := readYAML(c.File)
 	if err != nil {
 		p.addf("%w", err)
@@ -49,7 +49,7 @@ func parse(c *Config, data []byte, p *problems) {
 	if root == nil {
 		return
 	}
-	c.unread = false
+	c.unread, c.unparsed = false, false
 	d.strict(root)
 	fields := map[string]func(*yaml.Node){
 		"accounts": func(n *yaml.Node) { d.accounts(n, c) },
