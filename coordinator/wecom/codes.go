@@ -35,9 +35,8 @@ const blockedRetry = 20 * time.Minute
 // class is to try again. The same number can mean something else at an Official
 // Account, see [wechat.Classify].
 func Classify(code int) wechat.Class {
-	known := Codes()
-	i, found := slices.BinarySearchFunc(known, code, func(c wechat.Class, code int) int { return c.Code - code })
-	if !found {
+	class, known := lookUp(Codes(), code)
+	if !known {
 		return wechat.Class{
 			Code:    code,
 			Kind:    coordinator.FailedBusy,
@@ -45,7 +44,16 @@ func Classify(code int) wechat.Class {
 			Hint:    "look it up at https://open.work.weixin.qq.com/devtool/query",
 		}
 	}
-	return known[i]
+	return class
+}
+
+// lookUp finds a code among known ones, which are sorted.
+func lookUp(known []wechat.Class, code int) (class wechat.Class, found bool) {
+	i, found := slices.BinarySearchFunc(known, code, func(c wechat.Class, code int) int { return c.Code - code })
+	if found {
+		class = known[i]
+	}
+	return class, found
 }
 
 // ClassifyTicket is Classify for an errcode that a ticket's endpoint answered. It differs
@@ -76,7 +84,7 @@ func Codes() []wechat.Class {
 			Meaning: "the secret is wrong, or the app is disabled", Hint: secret},
 		{Code: 40013, Kind: refused, RetryIn: wrongSecretRetry, Meaning: "the corpid is unknown",
 			Hint: "check the corpid at the bottom of \"My Company\" in the WeCom console"},
-		{Code: 40091, Kind: refused, RetryIn: wrongSecretRetry, Meaning: "the secret is of another corp", Hint: secret},
+		{Code: codeOtherCorp, Kind: refused, RetryIn: wrongSecretRetry, Meaning: "the secret is of another corp", Hint: secret},
 		{Code: 40093, Kind: refused, Meaning: "the ticket cannot be had with this app's token",
 			Hint: "name in \"of\" the account of the app that the pages are about"},
 		{Code: 41001, Kind: refused, Meaning: "the access_token is missing", Hint: changed},

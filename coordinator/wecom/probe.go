@@ -41,7 +41,7 @@ var ErrTicketReplaced = errors.New("wecom: WeCom answers another ticket: it has 
 // it blocks, are those of Probe.
 func (p Prober) ProbeTicket(ctx context.Context, kind Kind, token, ticket coordinator.Token) error {
 	e := kind.endpoint()
-	if kind != JSAPITicket && kind != AgentTicket {
+	if !kind.isTicket() {
 		return fmt.Errorf("wecom: probe: %s is no kind of ticket", kind)
 	}
 	a, err := p.send(ctx, e.path, kind.query(token), token, ticket)

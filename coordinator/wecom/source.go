@@ -200,7 +200,7 @@ func (s *Source) every() time.Duration {
 	}
 }
 
-func (s *Source) isTicket() bool { return s.kind == JSAPITicket || s.kind == AgentTicket }
+func (k Kind) isTicket() bool { return k == JSAPITicket || k == AgentTicket }
 
 // Fetch implements [coordinator.Source]. It blocks for one request. Its errors are
 // *coordinator.FetchError and contain neither the secret nor a token; the errcode that
@@ -225,7 +225,7 @@ func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coord
 func (s *Source) lacks(req coordinator.FetchRequest) error {
 	e := s.kind.endpoint()
 	switch {
-	case s.isTicket() && req.Parent.Token.IsZero():
+	case s.kind.isTicket() && req.Parent.Token.IsZero():
 		return errors.New("wecom: a ticket needs the access_token of an app: set AccountConfig.Parent to that account")
 	case e.ofParent != "" && req.Parent.Token.IsZero():
 		return errors.New("wecom: a corp's token needs the suite_access_token: set AccountConfig.Parent to the suite's account")

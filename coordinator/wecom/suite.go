@@ -1,6 +1,7 @@
 package wecom
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,16 +106,13 @@ func NewSuite(c SuiteConfig) (*Suite, error) {
 		return fail(err)
 	}
 	s := &Suite{
-		config: c, prefix: c.SuiteID + ".", codec: codec, service: service, log: c.Logger, woken: make(chan struct{}, 1),
+		config: c, prefix: c.SuiteID + ".", codec: codec, service: service, woken: make(chan struct{}, 1),
+		log:     cmp.Or(c.Logger, slog.New(slog.DiscardHandler)).With("account", c.Account.Name()),
 		doubted: map[string]bool{}, rests: map[string]time.Time{}, followed: map[string]*coordinator.Account{},
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
 	}
 	for _, name := range c.Following {
 		s.followed[name] = nil
 	}
-	s.log = s.log.With("account", c.Account.Name())
 	return s, nil
 }
 
@@ -183,13 +181,11 @@ func (s *Suite) Run(ctx context.Context) {
 		if unsettled := s.sync(ctx); unsettled {
 			wait = settleEvery
 		}
-		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-s.woken:
-		case <-timer.C:
+		case <-time.After(wait):
 		}
-		timer.Stop()
 	}
 }
 

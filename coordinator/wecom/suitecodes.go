@@ -1,8 +1,6 @@
 package wecom
 
 import (
-	"slices"
-
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
@@ -17,12 +15,10 @@ const (
 // ClassifySuite is Classify for an errcode that an endpoint for suites answered:
 // get_suite_token, get_permanent_code or get_corp_token.
 func ClassifySuite(code int) wechat.Class {
-	known := SuiteCodes()
-	i, found := slices.BinarySearchFunc(known, code, func(c wechat.Class, code int) int { return c.Code - code })
-	if !found {
-		return Classify(code)
+	if class, known := lookUp(SuiteCodes(), code); known {
+		return class
 	}
-	return known[i]
+	return Classify(code)
 }
 
 // classifyCustomApp is Classify for an errcode that gettoken answered for a custom app.
