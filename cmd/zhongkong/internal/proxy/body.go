@@ -54,15 +54,24 @@ func readUnproved(w http.ResponseWriter, req *http.Request) error {
 	case req.ContentLength > maxUnprovedBody:
 		return &http.MaxBytesError{Limit: maxUnprovedBody}
 	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(clientStall)) // recorders have none
-	text, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxUnprovedBody))
+	text, err := readShort(w, req, maxUnprovedBody)
 	if err != nil {
 		return err
 	}
-	_ = control.SetReadDeadline(time.Time{}) // one left in place would end the request's context
 	setBody(req, text)
 	return nil
+}
+
+// readShort reads a body that is not longer than most. All of it has to come within
+// clientStall.
+func readShort(w http.ResponseWriter, req *http.Request, most int64) ([]byte, error) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(clientStall)) // recorders have none
+	text, err := io.ReadAll(http.MaxBytesReader(w, req.Body, most))
+	if err == nil {
+		_ = control.SetReadDeadline(time.Time{}) // one left in place would end the request's context
+	}
+	return text, err
 }
 
 // setBody gives a request a body that can be sent again.

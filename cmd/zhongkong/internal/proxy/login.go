@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/accesslog"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
@@ -220,13 +218,10 @@ func readParameters(w http.ResponseWriter, req *http.Request) (*parameters, erro
 	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 {
 		return p, nil
 	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(clientStall)) // recorders have none
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxLogin))
+	body, err := readShort(w, req, maxLogin)
 	if err != nil {
 		return nil, err
 	}
-	_ = control.SetReadDeadline(time.Time{}) // one left in place would end the request's context
 	p.body = true
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	switch {
