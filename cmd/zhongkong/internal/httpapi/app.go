@@ -100,7 +100,7 @@ func (a *app) Drain() { a.draining.Store(true) }
 func (a *app) Stop() { a.stop() }
 
 // Holding returns how many requests wait for a token or a refresh.
-func (a *app) Holding() int { return a.holding.inUse() }
+func (a *app) Holding() int { return a.holding.InUse() }
 
 // Streams returns how many event streams are open.
-func (a *app) Streams() int { return a.streams.inUse() }
+func (a *app) Streams() int { return a.streams.InUse() }

@@ -194,7 +194,7 @@ func (a *app) checked(r *request, account *coordinator.Account, s coordinator.Sn
 	if !a.holding.acquire(r.caller.Name()) {
 		return s, nil
 	}
-	defer a.holding.release(r.caller.Name())
+	defer a.holding.Release(r.caller.Name())
 	ctx, cancel := r.waitContext(sdkWait)
 	defer cancel()
 	select {

@@ -14,7 +14,7 @@ func (a *app) getEvents(w http.ResponseWriter, r *request) int {
 	if !a.streams.acquire(caller.Name()) {
 		return writeProblem(w, problemFull.with("too many event streams are open already"))
 	}
-	defer a.streams.release(caller.Name())
+	defer a.streams.Release(caller.Name())
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h["Cache-Control"] = noStore

@@ -144,7 +144,7 @@ func (a *app) consent(r *request, account *coordinator.Account, consent coordina
 	if !a.holding.acquire(r.caller.Name()) {
 		return errFull
 	}
-	defer a.holding.release(r.caller.Name())
+	defer a.holding.Release(r.caller.Name())
 	ctx, cancel := r.waitContext(grantWait)
 	defer cancel()
 	if r.caller.IsRevoked() { // changed while the body arrived

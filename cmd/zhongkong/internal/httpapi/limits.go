@@ -53,7 +53,5 @@ type limiter struct {
 func newLimiter(total, perCaller int) limiter { return limiter{inflight.New[string](total), perCaller} }
 
 // acquire counts a request of the caller if the limits allow it. Each successful
-// acquire is followed by a release.
+// acquire is followed by a Release.
 func (l *limiter) acquire(caller string) bool { return l.Acquire(caller, l.perCaller) }
-func (l *limiter) release(caller string)      { l.Release(caller) }
-func (l *limiter) inUse() int                 { return l.InUse() }

@@ -73,7 +73,7 @@ func (a *app) replace(r *request, account *coordinator.Account, rejected coordin
 	if !a.holding.acquire(r.caller.Name()) {
 		return coordinator.Snapshot{}, errFull
 	}
-	defer a.holding.release(r.caller.Name())
+	defer a.holding.Release(r.caller.Name())
 	ctx, cancel := r.waitContext(refreshWait)
 	defer cancel()
 	ctx = coordinator.WithCaller(requestid.With(ctx, r.id), r.caller.Name()+" ("+how+")")

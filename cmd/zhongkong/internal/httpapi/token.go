@@ -46,7 +46,7 @@ func (a *app) getToken(w http.ResponseWriter, r *request) int {
 	if !a.holding.acquire(r.caller.Name()) {
 		return writeProblem(w, problemFull)
 	}
-	defer a.holding.release(r.caller.Name())
+	defer a.holding.Release(r.caller.Name())
 	return a.hold(w, r, &state.poll, current, params.after, left)
 }
 
@@ -109,7 +109,7 @@ func (a *app) awaitFirst(r *request, account *coordinator.Account, wait time.Dur
 	if !a.holding.acquire(r.caller.Name()) {
 		return coordinator.Snapshot{}, errFull
 	}
-	defer a.holding.release(r.caller.Name())
+	defer a.holding.Release(r.caller.Name())
 	ctx, cancel := r.waitContext(wait)
 	defer cancel()
 	defer context.AfterFunc(a.stopping, cancel)()
