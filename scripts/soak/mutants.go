@@ -32,7 +32,7 @@ func mutants() []mutant {
 			patch{"coordinator/watcher.go", "\tw.c.following(len(accounts))\n", "\tw.c.following(len(accounts))\n\tif w.c.Stats().Disconnects > 0 {\n\t\treturn\n\t}\n"},
 		)},
 		{"what the store lost is not restored", []patch{
-			{"coordinator/view_bystore.go", "if !e.refresher() || !v.usable(e) ||", "if true || !e.refresher() || !v.usable(e) ||"},
+			{"coordinator/view_bystore.go", "missing := e.refresher() &&", "missing := false && e.refresher() &&"},
 		}},
 		{"the source is called without the lock while Redis is away", []patch{
 			{"coordinator/refresh.go", "\tx.lock, err = r.c.store.Lock(asking, r.a.name, r.c.cfg.LockTTL)\n",
