@@ -204,13 +204,16 @@ func (f File) mark() error {
 	m, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return syncDir(dir) // of an earlier change, which may not have come as far
+		// of an earlier change
 	case errors.Is(err, fs.ErrNotExist):
 		return missing(dir)
 	case err != nil:
 		return err
+	default:
+		_ = m.Close() // nothing was written
 	}
-	return errors.Join(m.Close(), syncDir(dir))
+	_ = syncDir(dir) // a failure does not prevent the change: it is synced after that again, and then reported
+	return nil
 }
 
 func (f File) unmark() error {

@@ -314,16 +314,14 @@ func TestAChangeThatMayNotBeOnDiskIsAChange(t *testing.T) {
 	failed := errors.New("no sync")
 	syncDir = func(string) error { return failed }
 	f := fileIn(t)
-	if changed, err := f.update(recordOf("one", 0), func() error { return nil }); !changed || !errors.Is(err, failed) {
+	if changed, err := f.update(recordOf("one", 0), f.mark); !changed || !errors.Is(err, failed) {
 		t.Errorf("changed = %v, %v; want true and the failure", changed, err)
 	}
-	if got := read(t, f.Path); got != "one" || len(f.names(t)) != 2 {
+	if got := read(t, f.Path); got != "one" || len(f.names(t)) != 3 {
 		t.Errorf("the file has %q, and there are %v", got, f.names(t))
 	}
-	for range 2 {
-		if err := f.mark(); !errors.Is(err, failed) {
-			t.Errorf("mark: %v, want the failure", err)
-		}
+	if changed, err := f.update(recordOf("two", time.Hour), f.mark); !changed || !errors.Is(err, failed) {
+		t.Errorf("the next: changed = %v, %v; want true and the failure", changed, err)
 	}
 }
 
