@@ -90,12 +90,18 @@ func (a *app) dropIn(w http.ResponseWriter, r *request, q wechatapi.Request, sou
 // route the route's account; else the account of that name; else the only one, or the only
 // one of the endpoint's source. Without any it returns appID.
 func (a *app) ofAppID(r *request, appID, source string) (string, *wechatapi.Error) {
+	_, named := a.zk.Account(appID)
+	named = named && r.caller.May(appID)
+	route := routed(r.Context())
+	if named && route == "" {
+		return appID, nil
+	}
 	var mine, ofSource []string
 	for _, name := range a.directory.WeChat(appID) {
 		if !r.caller.May(name) {
 			continue
 		}
-		if name == routed(r.Context()) {
+		if name == route {
 			return name, nil
 		}
 		mine = append(mine, name)
@@ -103,9 +109,8 @@ func (a *app) ofAppID(r *request, appID, source string) (string, *wechatapi.Erro
 			ofSource = append(ofSource, name)
 		}
 	}
-	_, named := a.zk.Account(appID)
 	switch {
-	case named && r.caller.May(appID), len(mine) == 0:
+	case named, len(mine) == 0:
 		return appID, nil
 	case len(mine) == 1:
 		return mine[0], nil
@@ -140,9 +145,9 @@ func (a *app) tell(r *request, account *coordinator.Account, s coordinator.Snaps
 		return nil, 0, err
 	}
 	a.served(s.Stale)
-	expiresIn := resp.expiresInFor(r.caller.Told())
-	state.checker.answered(r.caller, resp.generation, time.Duration(expiresIn)*time.Second)
-	return resp, expiresIn, nil
+	told := r.caller.Told()
+	state.checker.answered(r.caller, resp.generation, time.Duration(resp.useForBy(told))*time.Second)
+	return resp, resp.expiresInFor(told), nil
 }
 
 // dropInSnapshot returns the account's token: after a check if the request is a

@@ -250,6 +250,7 @@ func TestAnAccountIsFoundByItsAppID(t *testing.T) {
 		{of: twins{}, appID: "wx-app", who: admin, route: wxb, account: wxb},
 		{of: twins{}, appID: "wx-app", who: admin},
 		{of: shops{}, appID: wxb, who: admin, account: wxb},
+		{of: shops{}, appID: wxb, who: admin, route: wxa, account: wxa},
 		{of: shops{}, appID: wxb, who: reader, account: wxa},
 		{of: shops{}, appID: "wx-app", who: reader, route: wxb, account: wxa},
 	} {
