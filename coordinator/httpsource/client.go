@@ -126,6 +126,5 @@ func neverConnected(err error) bool {
 }
 
 func isTimeout(ctx context.Context, err error) bool {
-	var ne net.Error
-	return ctx.Err() != nil || errors.As(err, &ne) && ne.Timeout()
+	return ctx.Err() != nil || errorIsTimeout(err)
 }
