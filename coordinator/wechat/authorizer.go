@@ -39,8 +39,7 @@ func (c AuthorizerConfig) Source() (*AuthorizerSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	called := &component{service}
-	return &AuthorizerSource{component: called, platform: c.Platform, appID: c.AppID, list: newAuthorizerList(called, c.Platform)}, nil
+	return &AuthorizerSource{service: &service, platform: c.Platform, appID: c.AppID, list: newAuthorizerList(c.Platform)}, nil
 }
 
 // AuthorizerSource fetches the authorizer_access_token of an account that has authorized
@@ -49,7 +48,7 @@ func (c AuthorizerConfig) Source() (*AuthorizerSource, error) {
 // WeChat never uses up, or the authorization_code that is exchanged for it. It is safe for
 // concurrent use. A [Platform] makes these sources for its authorizers.
 type AuthorizerSource struct {
-	*component
+	service         *service
 	platform, appID string
 	list            *authorizerList
 }
@@ -84,7 +83,7 @@ func (s *AuthorizerSource) Fetch(ctx context.Context, req coordinator.FetchReque
 	case req.Grant.Token.IsZero():
 		return coordinator.FetchResult{}, nothingToPresent("wechat: the account has not authorized the platform")
 	}
-	f := s.fetch(ClassifyAuthorizer, req, "")
+	f := s.service.fetch(ClassifyAuthorizer, req, "")
 	presented := req.Grant.Token.Reveal()
 	g, failure := s.present(ctx, f, req)
 	if failure != nil && s.mayBeListed(failure) {

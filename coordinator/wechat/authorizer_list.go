@@ -34,8 +34,7 @@ type listed struct {
 
 // authorizerList is WeChat's list of the authorizers of a platform, as it was read last.
 type authorizerList struct {
-	component *component
-	platform  string
+	platform string
 
 	reading chan struct{} // holds one while the list is read
 
@@ -47,8 +46,8 @@ type authorizerList struct {
 	wanted  bool
 }
 
-func newAuthorizerList(c *component, platform string) *authorizerList {
-	return &authorizerList{component: c, platform: platform, reading: make(chan struct{}, 1)}
+func newAuthorizerList(platform string) *authorizerList {
+	return &authorizerList{platform: platform, reading: make(chan struct{}, 1)}
 }
 
 // want notes that an authorization was found to have ended.

@@ -44,7 +44,7 @@ func (c ComponentConfig) MarshalText() ([]byte, error) { return fmt.Append(nil, 
 // presents the newest verify ticket of the account's grant, which a [Platform] receives:
 // every call issues a token and ends the one before. It is safe for concurrent use.
 type ComponentSource struct {
-	component
+	service       service
 	appID, secret string
 	pushes        *pushStarter
 }
@@ -54,9 +54,6 @@ var (
 	_ coordinator.Credentialed = (*ComponentSource)(nil)
 	_ coordinator.Described    = (*ComponentSource)(nil)
 )
-
-// component is WeChat as a platform calls it.
-type component struct{ service service }
 
 // Source validates c and returns the source that it describes. It makes no call.
 func (c ComponentConfig) Source() (*ComponentSource, error) {
@@ -68,7 +65,7 @@ func (c ComponentConfig) Source() (*ComponentSource, error) {
 	if err := errors.Join(common.validate(), err); err != nil {
 		return nil, err
 	}
-	return &ComponentSource{component: component{service}, appID: c.AppID, secret: c.Secret, pushes: new(pushStarter)}, nil
+	return &ComponentSource{service: service, appID: c.AppID, secret: c.Secret, pushes: new(pushStarter)}, nil
 }
 
 // Credential returns a fingerprint of the AppID and the secret, of 32 bits.
@@ -97,7 +94,7 @@ func (s *ComponentSource) Fetch(ctx context.Context, req coordinator.FetchReques
 	if ticket.IsZero() {
 		return coordinator.FetchResult{}, nothingToPresent("wechat: no verify ticket: WeChat pushes one every 10 minutes")
 	}
-	f := s.fetch(ClassifyComponent, req, s.secret)
+	f := s.service.fetch(ClassifyComponent, req, s.secret)
 	g, err := f.call(ctx, request{path: componentPath + "api_component_token", member: componentToken, body: struct {
 		AppID  string `json:"component_appid"`
 		Secret string `json:"component_appsecret"`
@@ -120,9 +117,9 @@ func nothingToPresent(text string) *coordinator.FetchError {
 }
 
 // fetch begins a fetch. secret is quoted as little as the tokens.
-func (c *component) fetch(classify func(int) Class, req coordinator.FetchRequest, secret string) *fetch {
+func (s *service) fetch(classify func(int) Class, req coordinator.FetchRequest, secret string) *fetch {
 	return &fetch{
-		service:  &c.service,
+		service:  s,
 		current:  req.Current,
 		secrets:  []string{secret, req.Parent.Token.Reveal(), req.Current.Reveal(), req.Grant.Token.Reveal()},
 		classify: classify,
@@ -142,7 +139,7 @@ func (s *ComponentSource) StartPushes(ctx context.Context) (stopped bool, err er
 		AppID  string `json:"component_appid"`
 		Secret string `json:"component_secret"` // not component_appsecret
 	}{s.appID, s.secret}}
-	f := s.fetch(ClassifyComponent, coordinator.FetchRequest{}, s.secret)
+	f := s.service.fetch(ClassifyComponent, coordinator.FetchRequest{}, s.secret)
 	r, failure := f.exchange(ctx, q)
 	if failure != nil {
 		return false, failure

@@ -94,7 +94,7 @@ func (c PlatformConfig) Platform() (*Platform, error) {
 	p := &Platform{
 		config: c, codec: codec,
 		log:      cmp.Or(c.Logger, slog.New(slog.DiscardHandler)).With("account", c.Account.Name()),
-		list:     newAuthorizerList(&c.Component.component, c.Component.appID),
+		list:     newAuthorizerList(c.Component.appID),
 		woken:    make(chan struct{}, 1),
 		taking:   make(chan struct{}, maxTaking),
 		begun:    time.Now(),
@@ -239,7 +239,7 @@ func (p *Platform) add(appID string) {
 
 func (p *Platform) source(appID string) *AuthorizerSource {
 	c := p.config.Component
-	return &AuthorizerSource{component: &c.component, platform: c.appID, appID: appID, list: p.list}
+	return &AuthorizerSource{service: &c.service, platform: c.appID, appID: appID, list: p.list}
 }
 
 // remove removes an authorizer from the accounts.

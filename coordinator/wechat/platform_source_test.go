@@ -41,7 +41,7 @@ func inPlatform(t *testing.T, test func(p *playsPlatform)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := &playsPlatform{T: t, Server: s, source: source, list: newAuthorizerList(&source.component, platformID)}
+		p := &playsPlatform{T: t, Server: s, source: source, list: newAuthorizerList(platformID)}
 		p.renew()
 		test(p)
 	})
@@ -83,7 +83,7 @@ func (p *playsPlatform) authorize(appID string) (code string) {
 
 // fetch fetches an authorizer's token.
 func (p *playsPlatform) fetch(appID, form, grant string) (coordinator.FetchResult, error) {
-	s := &AuthorizerSource{component: &p.source.component, platform: platformID, appID: appID, list: p.list}
+	s := &AuthorizerSource{service: &p.source.service, platform: platformID, appID: appID, list: p.list}
 	return s.Fetch(p.Context(), coordinator.FetchRequest{
 		Reason: coordinator.ReasonSchedule,
 		Parent: coordinator.Record{Token: p.token},

@@ -18,7 +18,7 @@ func (p *Platform) sync(ctx context.Context) error {
 	if !ok {
 		return errNoComponentToken
 	}
-	f := p.config.Component.fetch(ClassifyAuthorizer, coordinator.FetchRequest{Parent: component.Record}, "")
+	f := p.config.Component.service.fetch(ClassifyAuthorizer, coordinator.FetchRequest{Parent: component.Record}, "")
 	all, _, _, failure := p.list.read(ctx, f, component.Token)
 	if failure != nil {
 		if failure.Kind == coordinator.FailedParent {

@@ -219,8 +219,7 @@ func TestWeChatsListCompletesWhatEventsDidNotTell(t *testing.T) {
 		f.authorize("wxd") // whose code is lost with the event
 		// Another program exchanges the code of wxc.
 		platform := f.processes[0].platform.config
-		called := &platform.Component.component
-		other := &AuthorizerSource{component: called, platform: platformID, appID: "wxc", list: newAuthorizerList(called, platformID)}
+		other := &AuthorizerSource{service: &platform.Component.service, platform: platformID, appID: "wxc", list: newAuthorizerList(platformID)}
 		s, _ := platform.Account.Peek()
 		if _, err := other.Fetch(f.Context(), coordinator.FetchRequest{
 			Parent: s.Record, Grant: coordinator.GrantToken{Token: coordinator.NewToken(lost.Code), Form: AuthorizationCode},

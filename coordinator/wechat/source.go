@@ -176,12 +176,7 @@ func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coord
 			Kind: coordinator.FailedRefused, Message: s.invalid.Error(), Err: s.invalid,
 		}
 	}
-	f := &fetch{
-		service:  &s.service,
-		current:  req.Current,
-		secrets:  []string{s.secret, req.Current.Reveal()},
-		classify: Classify,
-	}
+	f := s.service.fetch(Classify, req, s.secret)
 	if s.kind == Stable {
 		return s.fetchStable(ctx, f, req.Reason)
 	}

@@ -102,12 +102,7 @@ func (s *TicketSource) Fetch(ctx context.Context, req coordinator.FetchRequest) 
 		err := errors.New("wechat: a ticket needs the access_token of its account: set AccountConfig.Parent to that account")
 		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: coordinator.FailedRefused, Message: err.Error(), Err: err}
 	}
-	f := &fetch{
-		service:  &s.service,
-		current:  req.Current,
-		secrets:  []string{req.Parent.Token.Reveal(), req.Current.Reveal()},
-		classify: ClassifyTicket,
-	}
+	f := s.service.fetch(ClassifyTicket, req, "")
 	g, err := f.call(ctx, getTicket(s.kind, req.Parent.Token))
 	if err != nil {
 		return coordinator.FetchResult{}, err
