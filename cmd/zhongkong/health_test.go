@@ -90,26 +90,59 @@ func TestHealthAsksWhereServeListens(t *testing.T) {
 			b.with("ZHONGKONG_CONFIG", broken, "ZHONGKONG_SECRET", "", "ZHONGKONG_SECRET_FILE", "/nowhere").must("health")
 		})
 	}
-	b := newBench(t).with("ZHONGKONG_LISTEN", "", "ZHONGKONG_CONFIG", "")
-	d := b.serve()
-	torn := b.with("ZHONGKONG_CONFIG", b.file("torn.yaml", "listen: ["))
-	torn.fails(exitOther, "not known where serve listens: give the URL", "health")
-	torn.must("health", d.url)
-	d.stop()
 	newBench(t).with("ZHONGKONG_LISTEN", "127.0.0.1:0").fails(exitUsage, "give the URL", "health")
 }
 
-func TestHealthAcceptsOurOwnCertificateAndNoOther(t *testing.T) {
+// A serve goes on with what it has read: what is wrong with the files does not make it ill.
+func TestHealthIsNotThatOfTheFiles(t *testing.T) {
+	secured := newBench(t)
+	cert, key := secured.certificate("zhongkong.example")
+	another, _ := secured.certificate("zhongkong.example")
+	for name, with := range map[string]*bench{
+		"plain HTTP": secured,
+		"TLS":        secured.with("ZHONGKONG_TLS_CERT", cert, "ZHONGKONG_TLS_KEY", key),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := with.with("ZHONGKONG_LISTEN", freeAddress(t))
+			b.t = t
+			r := b.start(t.Context(), "", "serve")
+			r.says("accounts:")
+			later := b.with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_TLS_CERT", "", "ZHONGKONG_TLS_KEY", "")
+			for _, text := range []string{
+				"", "accounts: [", "listen: here\n", "listen: 127.0.0.1:1\n", "tls_cert: " + another + "\ntls_key: /nowhere\n", "tls_cert: /nowhere\n",
+			} {
+				later.with("ZHONGKONG_CONFIG", b.file("zk.yaml", text)).must("health")
+			}
+			later.with("ZHONGKONG_CONFIG", "/nowhere/zk.yaml").must("health")
+		})
+	}
+}
+
+func TestHealthSaysThatItDoesNotKnowWhereServeListens(t *testing.T) {
+	b := newBench(t)
+	d := b.serve()
+	for text, problem := range map[string]string{"": "the file is empty", "accounts: [": "not valid YAML", "listen: here\n": "listen"} {
+		broken := b.with("ZHONGKONG_CONFIG", b.file("zk.yaml", text), "ZHONGKONG_LISTEN", "")
+		r := broken.fails(exitUsage, "set ZHONGKONG_LISTEN for it and for health, or give the URL: zhongkong health URL", "health")
+		if !strings.Contains(r.stderr, problem) {
+			t.Errorf("%q: it does not say what is wrong with the file:\n%s", text, r.stderr)
+		}
+		broken.must("health", d.url)
+	}
+}
+
+func TestHealthAcceptsAtAURLOurOwnCertificateAndNoOther(t *testing.T) {
 	b := newBench(t)
 	cert, key := b.certificate("zhongkong.example")
 	b = b.with("ZHONGKONG_LISTEN", freeAddress(t), "ZHONGKONG_TLS_CERT", cert, "ZHONGKONG_TLS_KEY", key)
 	r := b.start(t.Context(), "", "serve")
 	r.says("https://" + b.env["ZHONGKONG_LISTEN"])
-	b.must("health")
+	at := "https://" + b.env["ZHONGKONG_LISTEN"]
+	b.must("health", at)
 	other, _ := b.certificate("zhongkong.example")
-	b.with("ZHONGKONG_TLS_CERT", other).fails(exitOther, "x509:", "health")
-	b.with("ZHONGKONG_TLS_CERT", "").fails(exitOther, "x509:", "health", "https://"+b.env["ZHONGKONG_LISTEN"])
-	b.with("ZHONGKONG_TLS_CERT", "").fails(exitOther, "answered 400", "health")
+	b.with("ZHONGKONG_TLS_CERT", other).fails(exitOther, "x509:", "health", at)
+	b.with("ZHONGKONG_TLS_CERT", "").fails(exitOther, "x509:", "health", at)
+	b.fails(exitOther, "answered 400", "health", "http://"+b.env["ZHONGKONG_LISTEN"])
 }
 
 func TestHealthNeedsNoClientCertificate(t *testing.T) {

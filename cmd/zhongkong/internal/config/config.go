@@ -155,11 +155,11 @@ func Load(in Input) (*Config, Files, error) {
 
 // Listener returns the address at which a serve of this configuration listens, and its
 // certificate ("": plain HTTP). It ignores problems, because a running serve keeps the
-// configuration that it has, unless they keep it from knowing the address.
+// configuration that it has, unless they leave the address unknown.
 func Listener(in Input) (address, certFile string, err error) {
 	p := &problems{}
 	c := read(in, p)
-	if c.unparsed && !c.Given("listen") {
+	if (c.unparsed || c.isRefused("listen")) && !c.Given("listen") {
 		return "", "", p.err()
 	}
 	return c.Listen, c.TLSCert, nil

@@ -344,21 +344,21 @@ func TestTheListenerIsKnownWhateverElseIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := map[string]string{"ZHONGKONG_CONFIG": path, "ZHONGKONG_TLS_CERT": "/c.pem", "ZHONGKONG_LOG_LEVEL": "loud"}
-	address, cert, err := config.Listener(config.Input{Env: func(name string) string { return env[name] }})
-	if err != nil || address != "127.0.0.1:7" || cert != "/c.pem" {
-		t.Errorf("Listener() = %q, %q", address, cert)
+	in := config.Input{Env: func(name string) string { return env[name] }}
+	if address, cert, err := config.Listener(in); err != nil || address != "127.0.0.1:7" || cert != "/c.pem" {
+		t.Errorf("Listener() = %q, %q, %v", address, cert, err)
 	}
-}
-
-func TestTheListenerIsNotGuessed(t *testing.T) {
-	for text, known := range map[string]bool{"refesh: 1\n": true, "listen: [": false, "": false} {
-		path := filepath.Join(t.TempDir(), "zk.yaml")
+	for _, text := range []string{"", "listen: [", "listen: here\n", "listen: 8080\n"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		address, _, err := config.Listener(config.Input{Env: func(string) string { return "" }, Flags: map[string]string{"config": path}})
-		if known != (err == nil) || known != (address == "127.0.0.1:8080") {
-			t.Errorf("Listener() of %q = %q, %v", text, address, err)
+		delete(env, "ZHONGKONG_LISTEN")
+		if address, _, err := config.Listener(in); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%q: Listener() = %q, %v, want what is wrong with the file", text, address, err)
+		}
+		env["ZHONGKONG_LISTEN"] = "127.0.0.1:8"
+		if address, _, err := config.Listener(in); err != nil || address != "127.0.0.1:8" {
+			t.Errorf("%q: Listener() = %q, %v, want that of the variable", text, address, err)
 		}
 	}
 }
