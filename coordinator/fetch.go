@@ -89,6 +89,13 @@ func (r *refresh) ask(ctx context.Context) (FetchResult, error) {
 		err = &FetchError{Kind: FailedUnknown, Message: fmt.Sprintf("the attributes that came with the token have %d bytes: %d is the limit",
 			AttributesSize(result.Attributes), MaxAttributes), Calls: max(result.Calls, 1)}
 	}
+	if failed, ok := errors.AsType[*FetchError](err); ok && failed.RetryIn > 0 && failed.RetryIn < leastRetry {
+		// A source that waits by its own clock can be asked in the last microseconds of its
+		// wait. To repeat that without a pause would only count failures.
+		later := *failed
+		later.RetryIn = leastRetry
+		err = &later
+	}
 	result.Lifetime = min(result.Lifetime, MaxLifetime) // a store takes a longer one for damage
 	return result, err
 }

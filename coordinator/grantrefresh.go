@@ -78,9 +78,11 @@ func (r refresh) unsettled(ctx context.Context) bool {
 	r.a.update(func(v *view, e env) {
 		v.unsettled(read.Grant.Consent, read.SettledIn, e)
 		v.pause(e.now + instant(storeRetryFirst)) // if a consent has come since
-		v.end(notCalled(wait), 0)
+		if !v.usable(e) {
+			v.end(notCalled(wait), 0)
+		}
 	})
-	r.c.log.WarnContext(r.log, "the account has no token: waiting for those who remember it", "account", r.a.name, "error", wait)
+	r.c.log.WarnContext(r.log, "the store has no token of the account: waiting for those who remember it", "account", r.a.name, "error", wait)
 	return true
 }
 

@@ -42,7 +42,8 @@ type GrantStore interface {
 	RestoreGrant(ctx context.Context, account string, g Grant, s GrantSummary) error
 
 	// DropGrant removes g, of a name that is no account any more, if it is what is stored
-	// (see Grant.Same); otherwise it changes nothing and returns nil. No process of an
+	// (see Grant.Same); otherwise it changes nothing and returns nil, also if it was
+	// removed before and that is perhaps not durable. No process of an
 	// account's may remember the record, or it is put back.
 	DropGrant(ctx context.Context, account string, g Grant) error
 

@@ -9,6 +9,7 @@ import (
 
 const (
 	backoffFirst = time.Second
+	leastRetry   = time.Second / 2
 	backoffFloor = 2 * time.Minute  // what the back-off may always grow to
 	backoffCeil  = 30 * time.Minute // however long the current token still lives
 	refusedRetry = 5 * time.Minute
@@ -65,12 +66,13 @@ func (f *Failure) standing(now time.Time) bool {
 		!f.At.After(now.Add(time.Second)) && f.RetryAt.Sub(now) <= MaxRetry
 }
 
-// same reports whether f and other are one failure, and both over or both not.
-func (f *Failure) same(other *Failure) bool {
-	if f == nil || other == nil {
-		return f == other
+// shownBy reports whether a reading that shows the failure s shows f as well: s is f, or its
+// end, or later.
+func (f *Failure) shownBy(s *Failure) bool {
+	if f == nil || s == nil {
+		return f == nil
 	}
-	return f.At.Equal(other.At) && f.InARow == other.InARow
+	return s.At.After(f.At) || s.At.Equal(f.At) && (s.InARow == f.InARow || s.InARow == 0)
 }
 
 func earlier(t, u time.Time) time.Time {
@@ -94,12 +96,10 @@ func spread(every time.Duration) time.Duration { return max(min(every/20, maxSpr
 // backoff returns how long no process calls the source on schedule after a failure:
 // the issuer's word if there is one, else by kind. failures counts this one;
 // left is how long the current token may still be served (0: there is none):
-// the longer, the less the hurry. It is never less than half a second: a source that waits by
-// its own clock can be asked in the last microseconds of its wait, and to repeat that without
-// a pause would only count failures.
+// the longer, the less the hurry.
 func backoff(kind FailureKind, failures int, issuers, left time.Duration) time.Duration {
 	if issuers > 0 {
-		return min(max(issuers, backoffFirst/2), MaxRetry)
+		return min(issuers, MaxRetry)
 	}
 	switch kind {
 	case FailedRefused:

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -121,7 +122,6 @@ func TestBackoffStaysWithinItsBounds(t *testing.T) {
 		{"failures of zero or less count as one", FailedBusy, -5, 0, 0, 500 * time.Millisecond, time.Second},
 		{"a refusal waits for a person", FailedRefused, 1, 0, 0, 4*time.Minute + 30*time.Second, 5*time.Minute + 30*time.Second},
 		{"a quota without a time waits a minute", FailedLater, 9, 0, 0, 54 * time.Second, 66 * time.Second},
-		{"the issuer's word is no reason to ask without a pause", FailedRefused, 1, 120 * time.Microsecond, 0, 500 * time.Millisecond, time.Second},
 		{"the issuer's word is taken", FailedLater, 1, 7 * time.Hour, 0, 7 * time.Hour, 7 * time.Hour},
 	}
 	for _, tt := range tests {
@@ -152,6 +152,19 @@ func TestMarginEndsATokenEarlyEnough(t *testing.T) {
 	} {
 		if got := Margin(life); got != want {
 			t.Errorf("Margin(%v) = %v, want %v", life, got, want)
+		}
+	}
+}
+
+func TestASourceIsNotAskedAgainWithoutAPause(t *testing.T) {
+	for word, want := range map[time.Duration]time.Duration{
+		0: 0, 120 * time.Microsecond: leastRetry, leastRetry: leastRetry, time.Hour: time.Hour,
+	} {
+		r := refresh{plan: plan{source: SourceFunc(func(context.Context, FetchRequest) (FetchResult, error) {
+			return FetchResult{}, &FetchError{Kind: FailedRefused, RetryIn: word}
+		})}}
+		if _, err := r.ask(t.Context()); asFetchError(err).RetryIn != want {
+			t.Errorf("after %v: again in %v, want %v", word, asFetchError(err).RetryIn, want)
 		}
 	}
 }

@@ -143,7 +143,7 @@ type FetchError struct {
 	Kind    FailureKind
 	Code    Code          // the issuer's code, "" if none
 	Message string        // in words, without secret or token
-	RetryIn time.Duration // the issuer's own word on when to come back; 0: none
+	RetryIn time.Duration // the issuer's own word on when to come back; 0: none. Half a second is waited at least
 	Calls   int           // as in FetchResult; 0 is possible here: nothing was sent
 	Err     error         // the cause, if any; its text must be as clean as Message
 }

@@ -47,7 +47,7 @@ type rare struct {
 	heldUntil  instant // demands are refused until then, see RepeatSame
 	limitUntil instant // a limit, as the store said, forbids scheduled refreshes until then
 
-	unrestorable Fence // the store has lost the record of this generation, and Restore would refuse it
+	unrestorable Fence // the store does not have the record of this generation, or lost it, and would not take it
 
 	holder    string // who has the lock
 	conflicts int

@@ -279,10 +279,12 @@ func (v *view) take(r Record, e env) {
 }
 
 // readFailure takes over what a reading shows of failures. If it does not show what was
-// heard of a failure, or of its end, since it began, it may be older.
+// heard of a failure, or of its end, since it began, it may be older, and what was heard
+// stands until the next reading.
 func (v *view) readFailure(s State, began asked, e env) {
-	if v.failure != began.failure && !v.failure.same(s.Failure) {
+	if v.failure != began.failure && !v.failure.shownBy(s.Failure) {
 		v.readAnew()
+		return
 	}
 	v.setFailure(s.Failure, s.Now, e)
 }

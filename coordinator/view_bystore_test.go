@@ -54,27 +54,29 @@ func TestOnlyWhatWasHeldWhenAReadingBeganCanBeLost(t *testing.T) {
 // store gave before a failure may come after the failure's notification.
 func TestAReadingThatMayBeOlderThanAFailureHasTheStoreReadAgain(t *testing.T) {
 	now := testEnv().storeNow
-	refused := Failure{Kind: FailedRefused, InARow: 1, At: now, RetryAt: now.Add(2 * time.Hour)}
-	over := refused
+	quota := Failure{Kind: FailedLater, InARow: 1, At: now, RetryAt: now.Add(2 * time.Hour)}
+	over := quota
 	over.InARow = 0
-	failed := Event{Kind: EventFailed, Fence: 8, RetryIn: 2 * time.Hour, Failure: &refused}
+	failed := Event{Kind: EventFailed, Fence: 8, RetryIn: 2 * time.Hour, Failure: &quota}
 	committed := Event{Kind: EventRefreshed, Fence: 9, Record: recordOf(9, time.Hour)}
 	open := State{Now: now, Fence: 8, Open: []time.Time{now.Add(20 * time.Second)}}
-	shown := State{Now: now, Fence: 8, Failure: &refused}
+	shown := State{Now: now, Fence: 8, Failure: &quota}
+	ended := State{Now: now, Fence: 9, Record: recordOf(9, time.Hour), Failure: &over}
 	for name, c := range map[string]struct {
 		first             bool // it is the first reading
 		before, meanwhile []Event
 		read              State
-		again             bool
+		again, stands     bool
 	}{
-		"a failure, which it does not show":           {false, nil, []Event{failed}, open, true},
-		"a failure, which it shows":                   {false, nil, []Event{failed}, shown, false},
-		"a failure, which the first does not show":    {true, nil, []Event{failed}, open, true},
-		"a failure, which the first shows":            {true, nil, []Event{failed}, shown, false},
-		"a failure's end, which it does not show":     {false, []Event{failed}, []Event{committed}, shown, true},
-		"a failure's end, which it shows":             {false, []Event{failed}, []Event{committed}, State{Now: now, Fence: 9, Record: recordOf(9, time.Hour), Failure: &over}, false},
-		"nothing":                                     {false, []Event{failed}, nil, shown, false},
-		"nothing, and the store has lost the failure": {false, []Event{failed}, nil, State{Now: now}, false},
+		"a failure, which it does not show":            {false, nil, []Event{failed}, open, true, true},
+		"a failure, which it shows":                    {false, nil, []Event{failed}, shown, false, true},
+		"a failure's end, which it does not show":      {false, []Event{failed}, []Event{committed}, shown, true, false},
+		"a failure's end, which it shows":              {false, []Event{failed}, []Event{committed}, ended, false, false},
+		"a failure, which the first does not show":     {true, nil, []Event{failed}, open, true, true},
+		"a failure, which the first shows":             {true, nil, []Event{failed}, shown, false, true},
+		"a failure and its end, which the first shows": {true, nil, []Event{failed, committed}, ended, false, false},
+		"nothing": {false, []Event{failed}, nil, shown, false, true},
+		"nothing, and the store has lost the failure": {false, []Event{failed}, nil, State{Now: now}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v, e := &view{reads: 1, nextRead: at + minute}, testEnv()
@@ -91,6 +93,9 @@ func TestAReadingThatMayBeOlderThanAFailureHasTheStoreReadAgain(t *testing.T) {
 			fx := v.stateRead(c.read, began, e)
 			if again := v.readDue && fx.wake == e.now; again != c.again {
 				t.Errorf("the store is read again at once: %v, want %v", again, c.again)
+			}
+			if stands := v.refused(e) != nil; stands != c.stands {
+				t.Errorf("the failure stands: %v, want %v", stands, c.stands)
 			}
 		})
 	}

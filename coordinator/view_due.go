@@ -55,7 +55,7 @@ func (v *view) due(e env) Reason {
 }
 
 // unrestorable reports whether the store has no record as new as the one that is held, and
-// would not take that back. Other processes have no token then.
+// would not take that back. Processes that start have no token then, or an older one.
 func (v *view) unrestorable() bool {
 	generation := v.peek().unrestorable
 	return generation != 0 && generation == v.generation()
@@ -289,6 +289,9 @@ func (v *view) status(e env) Status {
 	}
 	if overdue, ok := v.nextOverdue(e); ok {
 		next = min(next, overdue)
+	}
+	if e.refresher() && v.unrestorable() {
+		next = max(v.allowed(ReasonMissing, e), e.now)
 	}
 	s.NextRefresh = at(max(next, v.retryAt))
 	return s

@@ -46,7 +46,7 @@ func (v *view) hearEarly(s State, e env) (refreshed bool) {
 		shown := n.Fence <= s.Fence
 		switch n.Kind {
 		case EventFailed:
-			shown = n.Failure.same(s.Failure)
+			shown = n.Fence <= s.Record.Generation || n.Failure.shownBy(s.Failure)
 		case EventRefreshed, EventRestored:
 			refreshed = true
 			shown = n.Fence < s.Fence || n.Fence == s.Record.Generation
