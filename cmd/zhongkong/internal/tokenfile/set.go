@@ -26,9 +26,11 @@ type Set struct {
 	accounts Accounts
 	log      *slog.Logger
 
-	mu      sync.Mutex      // guards what follows
-	ctx     context.Context // nil: Run was not called
-	files   []File
+	changing sync.Mutex      // held while the list changes, which waits for the disk; guards what follows
+	ctx      context.Context // nil: Run was not called
+	files    []File
+
+	mu      sync.Mutex // locked after changing, which is needed as well to change writers
 	writers []*running // parallel to files once Run was called
 }
 
@@ -46,8 +48,8 @@ func NewSet(accounts Accounts, log *slog.Logger) *Set {
 // not in the list any more stays on the disk. It waits until those that go are no longer
 // written, and their commands have ended or been killed.
 func (s *Set) Configure(files []File) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	s.files = slices.Clone(files)
 	if s.ctx != nil {
 		s.apply()
@@ -56,21 +58,22 @@ func (s *Set) Configure(files []File) {
 
 // Run keeps the files until ctx ends, and returns when all is written that was begun.
 func (s *Set) Run(ctx context.Context) {
-	s.mu.Lock()
+	s.changing.Lock()
 	s.ctx = ctx
 	s.apply()
-	s.mu.Unlock()
+	s.changing.Unlock()
 	<-ctx.Done()
 	s.Configure(nil)
 }
 
-// apply starts and stops writers. mu is held.
+// apply starts and stops writers. changing is held. Until those that go have ended, Stats
+// has the list of before.
 func (s *Set) apply() {
-	before := s.writers
-	s.writers = make([]*running, len(s.files))
+	before := slices.Clone(s.writers)
+	writers := make([]*running, len(s.files))
 	for i, f := range s.files {
 		if at := slices.IndexFunc(before, func(w *running) bool { return w.file.Same(f) }); at >= 0 {
-			s.writers[i] = before[at]
+			writers[i] = before[at]
 			before = slices.Delete(before, at, at+1)
 		}
 	}
@@ -78,10 +81,13 @@ func (s *Set) apply() {
 		w.stop()
 	}
 	for i, f := range s.files {
-		if s.writers[i] == nil {
-			s.writers[i] = s.start(f)
+		if writers[i] == nil {
+			writers[i] = s.start(f)
 		}
 	}
+	s.mu.Lock()
+	s.writers = writers
+	s.mu.Unlock()
 }
 
 func (s *Set) start(f File) *running {
@@ -92,7 +98,7 @@ func (s *Set) start(f File) *running {
 	return &running{w, func() { cancel(); wg.Wait() }}
 }
 
-// Stats returns what has become of each file.
+// Stats returns what has become of each file. It does not wait for the disk.
 func (s *Set) Stats() []Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()

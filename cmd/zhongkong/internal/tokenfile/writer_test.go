@@ -146,6 +146,50 @@ func TestAReloadChangesTheList(t *testing.T) {
 	s.has(kept.Path, "Bearer "+second)
 }
 
+func TestADiskThatStallsHoldsUpNoCount(t *testing.T) {
+	release := make(chan struct{})
+	begun := make(chan struct{}, 1)
+	t.Cleanup(func() { syncDir = syncDirectory }) // after the end of the stage
+	syncDir = func(string) error {
+		select {
+		case begun <- struct{}{}:
+		default:
+		}
+		<-release
+		return nil
+	}
+	s := newStage(t)
+	configured := make(chan struct{})
+	t.Cleanup(func() { close(release); <-configured })
+	s.set.Configure([]File{{Path: s.path("token"), Account: "wx1", Notify: []string{"true"}}})
+	<-begun
+	s.eventually("the file to be in the list", func() bool { return s.set.changing.TryLock() })
+	s.set.changing.Unlock() // Run has started the writer
+	counted := func(when string) {
+		t.Helper()
+		stats := make(chan []Stats, 1)
+		go func() { stats <- s.set.Stats() }() // ends with Stats
+		select {
+		case got := <-stats:
+			if len(got) != 1 || got[0].Path != s.path("token") {
+				t.Errorf("%s: Stats() = %+v, want that of the file", when, got)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: Stats() waits for the disk", when)
+		}
+	}
+	counted("while the mark is made")
+	go func() { s.set.Configure(nil); close(configured) }() // ends after release
+	s.eventually("Configure to wait for the writer", func() bool {
+		if s.set.changing.TryLock() {
+			s.set.changing.Unlock()
+			return false
+		}
+		return true
+	})
+	counted("while a file is taken out of the list")
+}
+
 func TestAnAccountMayComeLaterAndComeAgain(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
