@@ -82,7 +82,8 @@ func pageCommands(text, heading string) []pageCommand {
 // different from the page, "" if nothing is. replace puts the names of the situation in
 // the place of those of the page.
 func (c pageCommand) difference(ctx context.Context, f *fleet, replace *strings.Replacer) string {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	// doctor may have begun a refresh, whose outcome it stores for 55 s at most.
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
 	command := replace.Replace(c.command)
 	cmd := exec.CommandContext(ctx, "bash", "-c", command)
