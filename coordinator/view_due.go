@@ -114,10 +114,10 @@ func (v *view) allowed(reason Reason, e env) instant {
 // wake returns when the schedule has to look at the account again, but for the end of what
 // is served, which [Account.carryOut] sees to.
 func (v *view) wake(e env) instant {
-	if v.readDue || v.lost {
-		return max(e.now, v.busyUntil, v.pauseUntil)
-	}
 	wake := v.nextReading(e)
+	if v.readDue || v.lost { // it is not read later than it would be without
+		return max(e.now, min(max(v.busyUntil, v.pauseUntil), wake))
+	}
 	reason := v.due(e)
 	if !e.refresher() && !e.needed || reason != "" && e.blocked != nil {
 		return wake // the parent wakes what is blocked
