@@ -9,11 +9,10 @@ import (
 
 // readSoon has the account read, also while another process is refreshing it.
 func (v *view) readSoon(e env) effects {
-	v.read()
+	v.readAnew()
 	if v.grant != nil {
 		v.grant.synced = false // the server may be another one
 	}
-	v.busy(0)
 	return effects{broadcast: v.concernsWaiters(e), reschedule: true, wake: e.now}
 }
 

@@ -289,8 +289,8 @@ func (v *view) readFailure(s State, began asked, e env) {
 	v.setFailure(s.Failure, s.Now, e)
 }
 
-// readAnew has the account read at once: a reading may be older than what was heard of, and
-// with it what it shows of attempts.
+// readAnew has the account read at once, also while another process is refreshing it: a
+// reading may be older than what was heard of, and with it what it shows of attempts.
 func (v *view) readAnew() {
 	v.read()
 	v.busy(0)

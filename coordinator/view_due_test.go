@@ -268,3 +268,16 @@ func TestKnownChangesProveThatNoneWasLost(t *testing.T) {
 		})
 	}
 }
+
+// Another process' attempt may last longer than until the next poll, and what it brings may
+// not be heard of.
+func TestAReadingThatIsDueComesNoLaterThanThePoll(t *testing.T) {
+	for name, busy := range map[string]instant{"until after it": at + 2*minute, "until before it": at + minute/2} {
+		v, e := fresh(), testEnv()
+		v.read()
+		v.busy(busy)
+		if got, want := v.wake(e), min(busy, v.nextReading(e)); got != want {
+			t.Errorf("busy %s: the schedule looks %v after now, want %v", name, time.Duration(got-at), time.Duration(want-at))
+		}
+	}
+}

@@ -103,8 +103,8 @@ func (w *switches) LoseAnswers(op Op, n int) {
 	w.losing[op] = n
 }
 
-// Unconfirm makes the next n writes of grants and their members, the repeated ones included but of DropGrant,
-// fail with coordinator.ErrUnconfirmed although they are carried out.
+// Unconfirm makes the next n writes of grants and their members, the repeated ones included
+// but of DropGrant, fail with coordinator.ErrUnconfirmed although they are carried out.
 func (w *switches) Unconfirm(n int) {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
