@@ -95,8 +95,9 @@ func (c *connection) run(ctx context.Context) error {
 		return c.sub.store.fault(ctx, "subscribe", "", err)
 	}
 	if c.reconnects {
-		// What is read because of Subscribed must not come from the server that
-		// the address led to before.
+		// What is read because of Subscribed must not wait on a connection that went
+		// silent as the last one did, nor come from the server that the address led
+		// to before.
 		client.CloseIdle()
 	}
 

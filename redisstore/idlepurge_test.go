@@ -1,10 +1,15 @@
 package redisstore_test
 
 import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
 )
@@ -35,5 +40,52 @@ func TestConnectionsThatWentSilentCostOneTimeout(t *testing.T) {
 	}
 	if failed > 1 {
 		t.Errorf("%d loads timed out in a row, want one at most", failed)
+	}
+}
+
+// What has silenced the connection of the subscription has silenced the others too. A reading
+// on one of them would come too late for what is promised of lost notifications.
+func TestAfterAReconnectNoConnectionIsUsedThatWentSilent(t *testing.T) {
+	for name, start := range map[string]func(t *testing.T) (url string, ways []*redistest.Forwarder){
+		"one server": func(t *testing.T) (string, []*redistest.Forwarder) {
+			way := redistest.StartForwarder(t, redistest.Start(t))
+			return way.URL(), []*redistest.Forwarder{way}
+		},
+		"a cluster": func(t *testing.T) (string, []*redistest.Forwarder) {
+			nodes, ways, ports := redistest.StartCluster(t).Nodes, []*redistest.Forwarder(nil), []string(nil)
+			for _, node := range nodes {
+				way := redistest.StartForwarder(t, node)
+				_, port, _ := net.SplitHostPort(way.Addr())
+				node.MustDo(t, "config", "set", "cluster-announce-port", port)
+				ways, ports = append(ways, way), append(ports, port)
+			}
+			eventually(t, "every node knows the others by their forwarders", patience, func() bool {
+				for _, node := range nodes {
+					told := fmt.Sprint(node.MustDo(t, "cluster", "nodes"))
+					if slices.ContainsFunc(ports, func(port string) bool { return !strings.Contains(told, ":"+port+"@") }) {
+						return false
+					}
+				}
+				return true
+			})
+			return ways[0].URL() + "?addr=" + ways[1].Addr(), ways
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url, ways := start(t)
+			store := open(t, url, redisstore.Options{PingInterval: 100 * time.Millisecond})
+			_, r := followed(t, store, coordinator.Reader, "a")
+			loaded(t, store, "a")
+			before, _, _ := r.counts()
+			for _, way := range ways {
+				way.Forget()
+			}
+			eventually(t, "Subscribed again", patience, func() bool { return r.follows(before, "a") })
+			began := time.Now()
+			loaded(t, store, "a")
+			if took := time.Since(began); took > 4*time.Second { // of 5 s, after which it is repeated on another connection
+				t.Errorf("it took %v to read after the reconnect", took)
+			}
+		})
 	}
 }

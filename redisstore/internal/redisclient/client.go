@@ -40,6 +40,7 @@ type Client struct {
 	peer     *peer                // nil after Wrap
 	failover *failover            // with Sentinel; otherwise nil
 	idle     *idlePurge           // of a single address; otherwise nil
+	conns    *trackedConns        // of all pools; nil after Wrap
 	greeted  *atomic.Bool         // see greeting.given
 	dialed   atomic.Bool          // a PubSub has been connected once
 	guards   func() *redis.Client // makes the client of a guard; nil unless of a single address
@@ -62,15 +63,14 @@ func Open(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := dialer{tls: config, timeout: o.Timeout, peer: newPeer(server.addrs, config), greeted: new(atomic.Bool)}
-	c := &Client{timeout: o.Timeout, owned: true, peer: d.peer, greeted: d.greeted}
+	d := dialer{tls: config, timeout: o.Timeout, peer: newPeer(server.addrs, config), greeted: new(atomic.Bool), conns: newTrackedConns()}
+	c := &Client{timeout: o.Timeout, owned: true, peer: d.peer, greeted: d.greeted, conns: d.conns}
 	switch {
 	case server.failover != nil:
 		d.failover = newFailover()
 		c.failover = d.failover
 	case server.single != nil:
-		d.idle = newIdlePurge()
-		d.idle.ask, d.idle.stay = askEvery, stayFor
+		d.idle = &idlePurge{ask: askEvery, stay: stayFor, conns: d.conns}
 		c.idle, c.guards = d.idle, func() *redis.Client { return d.newGuardClient(*server.single) }
 	}
 	// Two clients, because go-redis repeats either every command that failed or none,
@@ -145,11 +145,11 @@ func (c *Client) Ping(ctx context.Context) error {
 	return err
 }
 
-// CloseIdle closes the idle connections of the pools if their address may lead to
-// another server than before.
+// CloseIdle closes the idle connections of all pools: they may be silent, or lead to
+// another server than their address does now.
 func (c *Client) CloseIdle() {
-	if c.idle != nil {
-		c.idle.closeIdle()
+	if c.conns != nil {
+		c.conns.closeIdle(nil)
 	}
 }
 
@@ -224,6 +224,7 @@ type dialer struct {
 	failover *failover    // with Sentinel
 	greeted  *atomic.Bool // see greeting.given
 	idle     *idlePurge   // shared by the clients of one address; nil: each client or node has its own
+	conns    *trackedConns
 }
 
 // hooks returns the hooks of a client of one server in their order, the outermost
@@ -240,7 +241,7 @@ type dialer struct {
 func (d dialer) hooks(client *redis.Client) []redis.Hook {
 	idle := d.idle
 	if idle == nil {
-		idle = newIdlePurge()
+		idle = &idlePurge{conns: d.conns}
 	}
 	spared, sent := d.greetingHooks(client)
 	hooks := []redis.Hook{lazyDial{}, spared, idle, d.peer}

@@ -54,7 +54,7 @@ func TestDialsPassTheHooks(t *testing.T) {
 	defer server.Close()
 	refused := errors.New("refused")
 	f := newFailover()
-	hooks := dialer{failover: f, idle: newIdlePurge(), peer: &peer{}, timeout: time.Second, greeted: new(atomic.Bool)}.hooks(redis.NewClient(&redis.Options{}))
+	hooks := dialer{failover: f, idle: &idlePurge{conns: newTrackedConns()}, peer: &peer{}, timeout: time.Second, greeted: new(atomic.Bool)}.hooks(redis.NewClient(&redis.Options{}))
 	dial := func(conn net.Conn, err error) (net.Conn, error) {
 		next := func(context.Context, string, string) (net.Conn, error) { return conn, err }
 		for _, hook := range slices.Backward(hooks) {

@@ -37,7 +37,7 @@ const (
 // connection was closed by a purge or leads to a demoted master.
 var errUnsent = errors.New("redisclient: the connection was closed before it was used")
 
-// idlePurge is a hook that keeps track of the connections of a client's pool. A
+// idlePurge is a hook that keeps track of the connections of the pool of one server. A
 // connection can go silent without being closed (a middlebox has dropped its
 // state, a host is gone), and then most likely all of the pool have: each would
 // cost the operation that uses it a timeout, one after the other. So the first
@@ -50,14 +50,48 @@ var errUnsent = errors.New("redisclient: the connection was closed before it was
 // repeated on another one.
 type idlePurge struct {
 	ask, stay time.Duration // see askEvery and stayFor; ask 0: servers are not asked for their role
-
-	mu    sync.Mutex
-	conns map[*trackedConn]struct{} // guarded by mu: the open ones
+	conns     *trackedConns
 }
 
 var _ redis.Hook = (*idlePurge)(nil)
 
-func newIdlePurge() *idlePurge { return &idlePurge{conns: make(map[*trackedConn]struct{})} }
+// trackedConns are the connections of the pools of one Client.
+type trackedConns struct {
+	mu   sync.Mutex
+	open map[*trackedConn]struct{} // guarded by mu
+}
+
+func newTrackedConns() *trackedConns { return &trackedConns{open: make(map[*trackedConn]struct{})} }
+
+func (s *trackedConns) add(c *trackedConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[c] = struct{}{}
+}
+
+func (s *trackedConns) remove(c *trackedConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+}
+
+// closeIdle closes the idle connections of one pool, or of all if it is nil. The others ask
+// for their server's role before they are used again.
+func (s *trackedConns) closeIdle(of *idlePurge) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		if of != nil && c.purge != of {
+			continue
+		}
+		c.due.Store(true)
+		if !c.waiting.Load() {
+			c.closed.Store(true)
+			delete(s.open, c)
+			_ = c.Conn.Close()
+		}
+	}
+}
 
 // DialHook implements [redis.Hook]. Connections of a PubSub are not tracked: they
 // are watched by pings.
@@ -70,9 +104,7 @@ func (p *idlePurge) DialHook(next redis.DialHook) redis.DialHook {
 		now := time.Now()
 		c := &trackedConn{Conn: conn, purge: p, dialed: now, asked: now, ask: p.ask}
 		c.waiting.Store(true) // the dialing operation is about to use it
-		p.mu.Lock()
-		p.conns[c] = struct{}{}
-		p.mu.Unlock()
+		p.conns.add(c)
 		if socket, ok := conn.(syscall.Conn); ok {
 			return trackedSocket{c, socket}, nil
 		}
@@ -113,20 +145,8 @@ func (p *idlePurge) do(ctx context.Context, operation func() error) error {
 	return err
 }
 
-// closeIdle closes all idle connections. The others ask for their server's role
-// before they are used again.
-func (p *idlePurge) closeIdle() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for c := range p.conns {
-		c.due.Store(true)
-		if !c.waiting.Load() {
-			c.closed.Store(true)
-			delete(p.conns, c)
-			_ = c.Conn.Close()
-		}
-	}
-}
+// closeIdle closes all idle connections of the pool.
+func (p *idlePurge) closeIdle() { p.conns.closeIdle(p) }
 
 type trackedConn struct {
 	net.Conn
@@ -235,9 +255,7 @@ func (c *trackedConn) Read(b []byte) (int, error) {
 }
 
 func (c *trackedConn) Close() error {
-	c.purge.mu.Lock()
-	delete(c.purge.conns, c)
-	c.purge.mu.Unlock()
+	c.purge.conns.remove(c)
 	return c.Conn.Close()
 }
 

@@ -30,7 +30,7 @@ func TestToAskForTheRoleTakesNoTimeFromTheOperation(t *testing.T) {
 			answer(900*time.Millisecond, "+PONG\r\n")
 			answer(1100*time.Millisecond, "+PONG\r\n")
 		})
-		c := &trackedConn{Conn: own, purge: &idlePurge{ask: time.Hour}}
+		c := &trackedConn{Conn: own, purge: &idlePurge{ask: time.Hour, conns: newTrackedConns()}}
 		ping := func() (n int, err error) {
 			deadline := time.Now().Add(time.Second)
 			if err := c.SetWriteDeadline(deadline); err != nil {
