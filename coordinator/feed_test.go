@@ -2,6 +2,7 @@ package coordinator_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -243,6 +244,46 @@ func TestAReadingOfTheChangesEndsAnOutage(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if s, err := reader.Current(t.Context()); err != nil || s.Stale {
 			t.Errorf("Current() = stale %v, %v, 10 s after the store could not be asked once", s.Stale, err)
+		}
+	})
+}
+
+// unreadable is a store that cannot be read while broken, for another reason than an outage.
+type unreadable struct {
+	*memstore.Instance
+	broken atomic.Bool
+}
+
+func (s *unreadable) Load(ctx context.Context, accounts ...string) ([]coordinator.State, error) {
+	if s.broken.Load() {
+		return nil, errors.New("an answer that cannot be read")
+	}
+	return s.Instance.Load(ctx, accounts...)
+}
+
+// A reading that failed is repeated after some seconds. A change that comes meanwhile does not
+// wait for that.
+func TestAChangeIsReadThoughThePauseAfterAFailureIsNotOver(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		refresher := f.refresher()
+		store := &unreadable{Instance: f.store.Instance("reader")}
+		cfg := f.config()
+		cfg.Store = store
+		reader := f.configured(cfg, nil)
+		defer reader.c.Start(t.Context())()
+		time.Sleep(5 * time.Minute)
+		store.broken.Store(true)
+		f.store.Publish(coordinator.Event{Account: account, Kind: coordinator.EventRefreshed, Fence: greatest}) // has the account read
+		time.Sleep(100 * time.Millisecond)
+		store.broken.Store(false)
+		f.store.DropNotifications(true)
+		s, err := refresher.Refresh(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2500 * time.Millisecond)
+		if got := reader.Status().Record.Generation; got != s.Generation {
+			t.Errorf("the reader has generation %d, want %d", got, s.Generation)
 		}
 	})
 }

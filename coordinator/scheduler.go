@@ -250,13 +250,15 @@ func (s *scheduler) load(ctx context.Context, accounts []*Account) (lost, read b
 	return lost, err == nil
 }
 
-// loadMissed reads accounts that have changed, of which no notification has told.
+// loadMissed reads accounts that have changed, of which no notification has told. Those that
+// are to be read anyway the schedule reads, at once.
 func (s *scheduler) loadMissed(ctx context.Context, accounts []*Account) {
 	accounts = slices.DeleteFunc(accounts, func(a *Account) (due bool) {
-		a.update(func(v *view, _ env) {
+		a.apply(func(v *view, e env) (fx effects) {
 			if due = v.readDue; due {
-				v.read() // a reading that is under way may have come before the change
+				fx = v.readSoon(e) // a reading that is under way may have come before the change
 			}
+			return fx
 		})
 		return due
 	})

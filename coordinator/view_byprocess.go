@@ -7,9 +7,10 @@ import (
 
 // This file has the transitions of a view by what this process does.
 
-// readSoon has the account read, also while another process is refreshing it.
+// readSoon has the account read at once, whatever this process waits for.
 func (v *view) readSoon(e env) effects {
-	v.readAnew()
+	v.read()
+	v.pause(0)
 	if v.grant != nil {
 		v.grant.synced = false // the server may be another one
 	}
@@ -173,7 +174,7 @@ func (v *view) restored(generation Fence, done bool, e env) {
 	v.lost = false
 	if !done {
 		v.read()
-		v.busy(e.now + instant(takeOverSpread))
+		v.pause(e.now + instant(takeOverSpread))
 	} else if v.attempts.restored(generation) {
 		v.read()
 	}

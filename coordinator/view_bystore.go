@@ -242,10 +242,10 @@ func (v *view) wanted(w WantRequest, e env) {
 		v.edit().demand.merge(demand{reason: w.Reason, seen: w.Seen, askedBy: w.AskedBy}, e)
 		return
 	}
-	// The store, not the reader, says what is due. A reader that repeats itself
-	// does not make this process read all the time.
+	// The store, not the reader, says what is due, after what another process does.
+	// A reader that repeats itself does not make this process read all the time.
 	v.read()
-	v.pauseUntil = max(v.pauseUntil, v.readAt+instant(wantedPause))
+	v.pauseUntil = max(v.pauseUntil, v.busyUntil, v.readAt+instant(wantedPause))
 }
 
 // install takes a record over unless it is older than what is held: a generation
@@ -283,17 +283,10 @@ func (v *view) take(r Record, e env) {
 // stands until the next reading.
 func (v *view) readFailure(s State, began asked, e env) {
 	if v.failure != began.failure && !v.failure.shownBy(s.Failure) {
-		v.readAnew()
+		v.read()
 		return
 	}
 	v.setFailure(s.Failure, s.Now, e)
-}
-
-// readAnew has the account read at once, also while another process is refreshing it: a
-// reading may be older than what was heard of, and with it what it shows of attempts.
-func (v *view) readAnew() {
-	v.read()
-	v.busy(0)
 }
 
 // setFailure takes over what the store says of failures. storeNow is the store's

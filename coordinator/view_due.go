@@ -115,7 +115,10 @@ func (v *view) allowed(reason Reason, e env) instant {
 // is served, which [Account.carryOut] sees to.
 func (v *view) wake(e env) instant {
 	wake := v.nextReading(e)
-	if v.readDue || v.lost { // it is not read later than it would be without
+	switch {
+	case v.readDue: // also while another process is refreshing: what that brings may not be heard of
+		return max(e.now, min(v.pauseUntil, wake))
+	case v.lost: // it is not read later than it would be without
 		return max(e.now, min(max(v.busyUntil, v.pauseUntil), wake))
 	}
 	reason := v.due(e)

@@ -157,6 +157,7 @@ func TestTheScheduleWakesForWhatComesFirst(t *testing.T) {
 		"the schedule behind a back-off": {func(v *view, _ *env) { v.nextRead, v.held.refreshAt, v.retryAt = at+9*minute, at+2*minute, at+3*minute }, 3 * minute},
 		"the schedule is no reader's":    {func(v *view, e *env) { v.nextRead, v.held.refreshAt, e.source = at+9*minute, at+2*minute, nil }, 9 * minute},
 		"a reading that is asked for":    {func(v *view, _ *env) { v.read() }, 0},
+		"a reading, another process":     {func(v *view, _ *env) { v.read(); v.busy(at + 5) }, 0},
 		"a reading after a pause":        {func(v *view, _ *env) { v.read(); v.pause(at + 5) }, 5},
 		"a restore behind another":       {func(v *view, _ *env) { v.lost = true; v.busy(at + 5) }, 5},
 		"an attempt under way":           {func(v *view, _ *env) { v.attempts.open(openAttempt{fence: 9, at: at + 5}) }, 5},
@@ -271,13 +272,15 @@ func TestKnownChangesProveThatNoneWasLost(t *testing.T) {
 
 // Another process' attempt may last longer than until the next poll, and what it brings may
 // not be heard of.
-func TestAReadingThatIsDueComesNoLaterThanThePoll(t *testing.T) {
-	for name, busy := range map[string]instant{"until after it": at + 2*minute, "until before it": at + minute/2} {
+func TestNothingDefersAReadingBeyondThePoll(t *testing.T) {
+	for name, change := range map[string]func(*view){
+		"a reading that is asked for, after a pause": func(v *view) { v.read(); v.pause(at + 2*minute) },
+		"a restore, behind another process":          func(v *view) { v.lost = true; v.busy(at + 2*minute) },
+	} {
 		v, e := fresh(), testEnv()
-		v.read()
-		v.busy(busy)
-		if got, want := v.wake(e), min(busy, v.nextReading(e)); got != want {
-			t.Errorf("busy %s: the schedule looks %v after now, want %v", name, time.Duration(got-at), time.Duration(want-at))
+		change(v)
+		if got, want := v.wake(e), v.nextReading(e); got != want {
+			t.Errorf("%s: the schedule looks %v after now, want %v", name, time.Duration(got-at), time.Duration(want-at))
 		}
 	}
 }

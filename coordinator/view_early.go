@@ -58,7 +58,7 @@ func (v *view) hearEarly(s State, e env) (refreshed bool) {
 		then.now = n.at // from when its durations count
 		v.hear(n.Event, then)
 		if n.Kind == EventFailed {
-			v.readAnew()
+			v.read()
 		}
 	}
 	return refreshed
