@@ -95,9 +95,8 @@ func (c *connection) run(ctx context.Context) error {
 		return c.sub.store.fault(ctx, "subscribe", "", err)
 	}
 	if c.reconnects {
-		// What is read because of Subscribed must not wait on a connection that went
-		// silent as the last one did, nor come from the server that the address led
-		// to before.
+		// What is read because of Subscribed must not come from the server that
+		// the address led to before.
 		client.CloseIdle()
 	}
 
@@ -268,6 +267,9 @@ func (c *connection) write(ctx context.Context) error {
 				continue
 			}
 			if missed >= maxMissedPings {
+				// The others went silent with it, and what was notified meanwhile is
+				// about to be read.
+				c.sub.store.client.CloseIdle()
 				return errSilent
 			}
 			if !late {
