@@ -199,9 +199,7 @@ func textOf(value any) string {
 // connection cut off. Of a broken object it returns the readable part and an error.
 // tokenPath and codePath tell the object from others around it.
 func parseAnswer(body []byte, tokenPath, codePath string) (object, error) {
-	body = Unzip(body, MaxBody+1)
-	long := len(body) > MaxBody
-	body = TrimMark(body[:min(len(body), MaxBody)])
+	body, tooLong := source.Plain(body, MaxBody)
 	var partial object
 	for _, text := range source.Objects(body, topOf(tokenPath), topOf(codePath)) {
 		root, err := parseObject(text)
@@ -213,8 +211,8 @@ func parseAnswer(body []byte, tokenPath, codePath string) (object, error) {
 		}
 	}
 	switch {
-	case long && partial == nil:
-		return nil, fmt.Errorf("more than %d bytes", MaxBody)
+	case tooLong != nil && partial == nil:
+		return nil, tooLong
 	case len(body) == 0, body[0] != '{', partial == nil:
 		return nil, source.NoObject(body)
 	}

@@ -1,9 +1,6 @@
 package httpsource
 
 import (
-	"bytes"
-	"compress/gzip"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -63,29 +60,4 @@ func (r *Response) Now() time.Time {
 		return t
 	}
 	return time.Now()
-}
-
-// What answers may begin with.
-const (
-	GzipMagic     = "\x1f\x8b"
-	ByteOrderMark = "\xef\xbb\xbf"
-)
-
-// Unzip decompresses gzip that was not requested, up to limit bytes. It returns the
-// readable part of damaged data, and body itself if it is not gzip.
-func Unzip(body []byte, limit int64) []byte {
-	if !bytes.HasPrefix(body, []byte(GzipMagic)) {
-		return body
-	}
-	r, err := gzip.NewReader(bytes.NewReader(body))
-	if err != nil {
-		return body
-	}
-	plain, _ := io.ReadAll(io.LimitReader(r, limit))
-	return plain
-}
-
-// TrimMark returns body without a byte order mark and without space around it.
-func TrimMark(body []byte) []byte {
-	return bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), []byte(ByteOrderMark)))
 }

@@ -1,8 +1,6 @@
 package httpsource_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"net/http"
 	"testing"
 	"time"
@@ -44,23 +42,5 @@ func TestNowIsTheIssuersTime(t *testing.T) {
 	}
 	if now := (&httpsource.Response{}).Now(); time.Since(now) > time.Minute {
 		t.Errorf("without a Date: %v", now)
-	}
-}
-
-func TestABodyIsReadThroughItsWrapping(t *testing.T) {
-	var zipped bytes.Buffer
-	w := gzip.NewWriter(&zipped)
-	_, _ = w.Write([]byte(`{"a":1}`))
-	_ = w.Close()
-	for _, body := range []string{`{"a":1}`, zipped.String(), zipped.String()[:zipped.Len()-8]} {
-		if got := string(httpsource.Unzip([]byte(body), 100)); got != `{"a":1}` {
-			t.Errorf("Unzip(%q) = %q", body, got)
-		}
-	}
-	if got := string(httpsource.Unzip(zipped.Bytes(), 3)); got != `{"a` {
-		t.Errorf("Unzip of 3 bytes = %q", got)
-	}
-	if got := string(httpsource.TrimMark([]byte("\r\n\xef\xbb\xbf \n{}\n"))); got != "{}" {
-		t.Errorf("TrimMark = %q", got)
 	}
 }

@@ -124,6 +124,24 @@ func TestOnlyATokenIsBelievedOfABrokenAnswer(t *testing.T) {
 	}
 }
 
+func TestAnAnswerCountsIfItIsWholeWithinTheLimit(t *testing.T) {
+	const whole = `{"access_token":"t-1","expires_in":7200}`
+	much := strings.Repeat(" ", httpsource.MaxBody)
+	for body, want := range map[string]string{
+		whole + much:                "",
+		whole + much + "x":          "",
+		much[len(whole):] + whole:   "",
+		much + whole:                "more than 65536 bytes",
+		`{"x":"` + much + whole[1:]: "more than 65536 bytes",
+		"<p>" + much:                "more than 65536 bytes",
+	} {
+		got, err := ourSource(t, answering(200, body), nil).Fetch(t.Context(), ask(""))
+		if want == "" && (err != nil || got.Token.Reveal() != "t-1") || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%.60q: %v, want %q", body, err, want)
+		}
+	}
+}
+
 func TestAnErrorSaysWhatToDo(t *testing.T) {
 	s := ourSource(t, answering(401, `{"code":7,"message":"secret `+ourSecret+` is\nwrong"}`), func(c *httpsource.Config) {
 		c.Issuer.Codes = []httpsource.Class{{Code: "7", Kind: "refused", Meaning: "the secret is wrong", Hint: "check the secret"}}

@@ -66,29 +66,24 @@ func (g *grant) rest() coordinator.FetchResult {
 	return coordinator.FetchResult{Grant: g.refresh, GrantIdle: g.grantIdle, GrantEnds: g.grantEnds, Calls: 1}
 }
 
-var errTooLong = fmt.Errorf("more than %d bytes", httpsource.MaxBody)
-
 // members are those of the answer's JSON object, or the parameters of a form.
 type members map[string]json.RawMessage
 
 // members reads the body. A few issuers answer with a form in place of JSON. Of an object
 // that is cut off, broken or too long it returns an error and the members that came whole.
 func (r reply) members() (members, error) {
-	body := httpsource.TrimMark(httpsource.Unzip(r.Body, httpsource.MaxBody+1))
+	body, tooLong := source.Plain(r.Body, httpsource.MaxBody)
 	if len(body) > 0 && body[0] == '{' {
 		m := make(members)
-		if len(body) <= httpsource.MaxBody && json.Unmarshal(body, &m) == nil {
+		if json.Unmarshal(body, &m) == nil {
 			return m, nil
 		}
 		m = make(members)
 		_ = source.ReadObject(body, func(name string, value json.RawMessage) { m[name] = value })
-		if len(body) > httpsource.MaxBody {
-			return m, errTooLong
-		}
-		return m, source.ErrBroken
+		return m, cmp.Or(tooLong, source.ErrBroken)
 	}
-	if len(body) > httpsource.MaxBody {
-		return nil, errTooLong
+	if tooLong != nil {
+		return nil, tooLong
 	}
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if media == "application/x-www-form-urlencoded" || media == "text/plain" {

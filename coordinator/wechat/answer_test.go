@@ -127,6 +127,24 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+func TestAnAnswerCountsIfItIsWholeWithinTheLimit(t *testing.T) {
+	const whole = `{"access_token":"t-1","expires_in":7200}`
+	much := strings.Repeat(" ", httpsource.MaxBody)
+	for body, want := range map[string]string{
+		whole + much:                "",
+		whole + much + "x":          "",
+		much[len(whole):] + whole:   "",
+		much + whole:                "more than 65536 bytes",
+		`{"x":"` + much + whole[1:]: "more than 65536 bytes",
+		"<p>" + much:                "more than 65536 bytes",
+	} {
+		a, err := parseAnswer(accessToken, []byte(body))
+		if want == "" && (err != nil || a.token != "t-1") || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%.60q: %v, want %q", body, err, want)
+		}
+	}
+}
+
 func TestALifeIsReadInEveryForm(t *testing.T) {
 	for form, want := range map[string]time.Duration{
 		`7200`: 2 * time.Hour, `"7200"`: 2 * time.Hour, `7200.0`: 2 * time.Hour, `"7.2E+3"`: 2 * time.Hour,
@@ -195,7 +213,7 @@ func FuzzATokenIsTakenWhateverIsAroundIt(f *testing.F) {
 		if json.Unmarshal([]byte("{"+members+`"":0}`), &own) != nil || own["access_token"] != nil || own["expires_in"] != nil {
 			members = ""
 		}
-		if len(before)+len(members) > httpsource.MaxBody/2 || strings.Contains(before, "{") || strings.HasPrefix(before, httpsource.GzipMagic) {
+		if len(before)+len(members) > httpsource.MaxBody/2 || strings.Contains(before, "{") || strings.HasPrefix(before, source.GzipMagic) {
 			return // an object of its own
 		}
 		seconds = 1 + int(uint(seconds)%uint(maxLife.Seconds()))

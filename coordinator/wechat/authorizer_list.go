@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -187,9 +188,9 @@ func readPage(body []byte) ([]listed, int, error) {
 			At      json.RawMessage `json:"auth_time"`
 		} `json:"list"`
 	}
-	body = httpsource.TrimMark(httpsource.Unzip(body, listBody+1))
+	body, tooLong := source.Plain(body, listBody)
 	if err := json.Unmarshal(body, &page); err != nil || page.Total == nil {
-		return nil, 0, errors.New("not a list")
+		return nil, 0, cmp.Or(tooLong, errors.New("not a list"))
 	}
 	total, _, err := source.Number(*page.Total)
 	if err != nil {

@@ -59,9 +59,7 @@ type answer struct {
 // invalidated the previous one. An errcode is accepted only from a complete object,
 // since digits of it may be missing otherwise.
 func parseAnswer(token member, body []byte) (answer, error) {
-	body = httpsource.Unzip(body, httpsource.MaxBody+1)
-	long := len(body) > httpsource.MaxBody
-	body = httpsource.TrimMark(body[:min(len(body), httpsource.MaxBody)])
+	body, tooLong := source.Plain(body, httpsource.MaxBody)
 	a, err := answer{}, errors.New("nothing")
 	for _, text := range source.Objects(body, string(token), string(errcode)) {
 		if a, err = readObject(token, text); a.token != "" || err == nil && a.code != 0 {
@@ -69,8 +67,8 @@ func parseAnswer(token member, body []byte) (answer, error) {
 		}
 	}
 	switch {
-	case long && err != nil:
-		return answer{}, fmt.Errorf("more than %d bytes", httpsource.MaxBody)
+	case tooLong != nil && err != nil:
+		return answer{}, tooLong
 	case len(body) == 0, body[0] != '{':
 		return answer{}, source.NoObject(body)
 	case err != nil:

@@ -326,6 +326,24 @@ func TestNothingIsSentAfterTheTimeForIt(t *testing.T) {
 	})
 }
 
+func TestAListCountsIfItIsWholeWithinTheLimit(t *testing.T) {
+	const whole = `{"total_count":1,"list":[{"authorizer_appid":"wxa"}]}`
+	much := strings.Repeat(" ", listBody)
+	for body, want := range map[string]string{
+		whole + much:                "",
+		whole + much + "x":          "",
+		much[len(whole):] + whole:   "",
+		much + whole:                "more than 1048576 bytes",
+		`{"x":"` + much + whole[1:]: "more than 1048576 bytes",
+		"<p>" + much:                "more than 1048576 bytes",
+	} {
+		page, _, err := readPage([]byte(body))
+		if want == "" && (err != nil || len(page) != 1) || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%.60q: %v, want %q", body, err, want)
+		}
+	}
+}
+
 func TestBrokenListsAreErrorsWithoutTokens(t *testing.T) {
 	for _, body := range []string{
 		"", "[]", "{}", `{"list":[]}`, `{"total_count":"x","list":[]}`, `{"total_count":1,"list":{"refresh_token":"refreshtoken@@@x"}}`,

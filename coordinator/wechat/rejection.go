@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 // maxPeek is the largest answer that is read to find an errcode. Larger ones are
@@ -30,7 +31,7 @@ func PeekErrcode(resp *http.Response) (code int, inMemory bool) {
 		joined.Reader = io.MultiReader(joined.Reader, failing{err}, resp.Body)
 	}
 	resp.Body = joined
-	if text := httpsource.Unzip(begin, httpsource.MaxBody); inMemory && bytes.Contains(text, []byte("errcode")) {
+	if text, _ := source.Plain(begin, httpsource.MaxBody); inMemory && bytes.Contains(text, []byte("errcode")) {
 		if a, err := parseAnswer(accessToken, text); err == nil {
 			code = a.code
 		}
@@ -75,12 +76,12 @@ func peekObject(r io.Reader, length int64) ([]byte, error) {
 // mayBeObject reports whether parseAnswer may find an errcode in an answer with this
 // beginning.
 func mayBeObject(begin []byte) bool {
-	rest := httpsource.TrimMark(begin)
-	if len(rest) == 0 || rest[0] == '{' || bytes.HasPrefix(begin, []byte(httpsource.GzipMagic)) {
+	rest := source.TrimMark(begin)
+	if len(rest) == 0 || rest[0] == '{' || bytes.HasPrefix(begin, []byte(source.GzipMagic)) {
 		return true
 	}
 	part := bytes.TrimSpace(begin) // perhaps only this of a mark has arrived
-	return bytes.HasPrefix([]byte(httpsource.GzipMagic), part) || bytes.HasPrefix([]byte(httpsource.ByteOrderMark), part)
+	return bytes.HasPrefix([]byte(source.GzipMagic), part) || bytes.HasPrefix([]byte(source.ByteOrderMark), part)
 }
 
 // rejoined is a body whose beginning has been read.

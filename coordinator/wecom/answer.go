@@ -1,6 +1,7 @@
 package wecom
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,19 +55,16 @@ func (q request) parse(body []byte) (answer, error) {
 }
 
 // parseObject reads the object that body begins with, and its errcode. Of one that is
-// broken, or longer than limit, it returns the members before the damage with the error.
+// broken, or not whole within limit, it returns the members before the damage with the error.
 func parseObject(body []byte, limit int) (answer, error) {
-	body = httpsource.TrimMark(httpsource.Unzip(body, int64(limit)+1))
+	body, tooLong := source.Plain(body, limit)
 	if len(body) == 0 || body[0] != '{' {
-		return answer{}, source.NoObject(body)
+		return answer{}, cmp.Or(tooLong, source.NoObject(body))
 	}
 	a := answer{members: make(map[string]json.RawMessage)}
 	err := source.ReadObject(body, func(name string, value json.RawMessage) { a.members[name] = value })
-	switch {
-	case len(body) > limit:
-		return a, fmt.Errorf("more than %d bytes", limit)
-	case err != nil:
-		return a, err
+	if err != nil {
+		return a, cmp.Or(tooLong, err)
 	}
 	code, _, err := source.Number(a.members["errcode"])
 	if err != nil || code != math.Trunc(code) || math.Abs(code) > math.MaxInt32 {

@@ -1,12 +1,31 @@
 package wecom
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
+
+func TestAnAnswerCountsIfItIsWholeWithinTheLimit(t *testing.T) {
+	const whole = `{"access_token":"t-1","expires_in":7200}`
+	much := strings.Repeat(" ", httpsource.MaxBody)
+	for body, want := range map[string]string{
+		whole + much:                "",
+		whole + much + "x":          "",
+		much[len(whole):] + whole:   "",
+		much + whole:                "more than 65536 bytes",
+		`{"x":"` + much + whole[1:]: "more than 65536 bytes",
+		"<p>" + much:                "more than 65536 bytes",
+	} {
+		a, err := request{endpoint: endpoint{member: "access_token"}}.parse([]byte(body))
+		if want == "" && (err != nil || a.value != "t-1") || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%.60q: %v, want %q", body, err, want)
+		}
+	}
+}
 
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
