@@ -16,17 +16,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
-const (
-	// MaxToken is the longest token, in bytes: issuers ask to reserve 4 KB and more for
-	// a JWT.
-	MaxToken = 16 << 10
-
-	// cautiousLife is the assumed lifetime of a token that came without the one that
-	// the issuer is described to state. The token is used because it was issued, and
-	// may have ended the one before.
-	cautiousLife = 10 * time.Minute
-)
-
 // What Life.Unit may be.
 const (
 	unitSeconds   = "seconds"
@@ -75,7 +64,7 @@ func (i *Issuer) read(r *Response) reading {
 			got.token, got.wrong = "", odd
 			return got
 		}
-		life, got.doubt = cautiousLife, odd.Error()
+		life, got.doubt = source.CautiousLife, odd.Error()
 	}
 	got.life = life
 	if got.code != "" {
@@ -119,15 +108,15 @@ func (a Answer) attributes(root object) (attributes map[string]string, doubt str
 
 func tokenOf(value any) (string, error) {
 	text, ok := value.(string)
-	switch text = strings.TrimSpace(text); {
+	text = strings.TrimSpace(text)
+	unusable := source.CheckToken("a token", text)
+	switch {
 	case value == nil || ok && text == "":
 		return "", errors.New("neither a token nor a code")
 	case !ok:
 		return "", errors.New("a token that is not a string")
-	case len(text) > MaxToken:
-		return "", fmt.Errorf("a token of %d characters", len(text))
-	case !Printable(text):
-		return "", errors.New("a token with blanks, control or non-ASCII characters")
+	case unusable != nil:
+		return "", unusable
 	}
 	return text, nil
 }

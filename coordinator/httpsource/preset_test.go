@@ -203,11 +203,11 @@ func TestPresetsSurviveWhatGatewaysDo(t *testing.T) {
 
 func last(values []string) string { return values[len(values)-1] }
 
-func TestPresetsTakeTokensOf16KB(t *testing.T) {
+func TestPresetsTakeTokensOf32KB(t *testing.T) {
 	eachPreset(t, func(t *testing.T, wire httpsourcetest.Wire, issuer *httpsourcetest.Server) {
-		issuer.Tune(func(k *httpsourcetest.Knobs) { k.Length = httpsource.MaxToken })
+		issuer.Tune(func(k *httpsourcetest.Knobs) { k.Length = maxToken })
 		got, err := presetSource(t, wire, issuer.Transport()).Fetch(t.Context(), ask(""))
-		if err != nil || len(got.Token.Reveal()) != httpsource.MaxToken {
+		if err != nil || len(got.Token.Reveal()) != maxToken {
 			t.Errorf("%d bytes, %v", len(got.Token.Reveal()), err)
 		}
 	})

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 // MaxMessage is how many characters OneLine keeps.
@@ -99,11 +101,4 @@ func errorIsTimeout(err error) bool {
 
 // Printable reports whether s is visible ASCII throughout, as every token, secret and
 // identifier of an issuer is.
-func Printable(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
+func Printable(s string) bool { return source.Printable(s) }

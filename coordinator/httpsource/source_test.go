@@ -23,6 +23,8 @@ func answering(status int, body string) http.RoundTripper {
 
 const ourSecret = "a/b+c=d&e"
 
+const maxToken = 32 << 10 // bytes
+
 func ourSource(t *testing.T, rt http.RoundTripper, change func(c *httpsource.Config)) *httpsource.Source {
 	t.Helper()
 	c := httpsource.Config{Issuer: ours(), Parameters: map[string]string{"id": "me", "secret": ourSecret}, Transport: rt}
@@ -100,15 +102,15 @@ func TestATokenWithACodeIsTakenUnlessItIsTheOldOne(t *testing.T) {
 
 func TestOnlyATokenIsBelievedOfABrokenAnswer(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"access_token":"t-1","expires_in":7200`:             "",
-		`{"access_token":"t-1","expires_in":72`:               "",
-		`{"expires_in":7200,"access_token":"t-1","code":4001`: "",
-		`{"code":4001,"message":"no`:                          "cut off or broken",
-		`{"access_token":"t-`:                                 "cut off or broken",
-		strings.Repeat(`{"a":[`, 40):                          "cut off or broken",
-		`{"access_token":{"x":1}}`:                            "not a string",
-		`{"access_token":"a b","expires_in":7200}`:            "blanks",
-		`{"access_token":"` + strings.Repeat("x", httpsource.MaxToken+1) + `","expires_in":7200}`: "a token of 16385 characters",
+		`{"access_token":"t-1","expires_in":7200`:                                      "",
+		`{"access_token":"t-1","expires_in":72`:                                        "",
+		`{"expires_in":7200,"access_token":"t-1","code":4001`:                          "",
+		`{"code":4001,"message":"no`:                                                   "cut off or broken",
+		`{"access_token":"t-`:                                                          "cut off or broken",
+		strings.Repeat(`{"a":[`, 40):                                                   "cut off or broken",
+		`{"access_token":{"x":1}}`:                                                     "not a string",
+		`{"access_token":"a b","expires_in":7200}`:                                     "blanks",
+		`{"access_token":"` + strings.Repeat("x", maxToken+1) + `","expires_in":7200}`: "a token of 32769 characters",
 		`{"code":0}`: "neither a token nor a code",
 		`[]`:         "not a JSON object",
 		`<p>`:        "a page instead of JSON",
@@ -262,7 +264,7 @@ func FuzzAnswer(f *testing.F) {
 		got, err := s.Fetch(t.Context(), ask("current-token"))
 		token := got.Token.Reveal()
 		if err == nil {
-			if token == "" || !httpsource.Printable(token) || len(token) > httpsource.MaxToken || got.Lifetime <= 0 || got.Lifetime > coordinator.MaxLifetime {
+			if token == "" || !httpsource.Printable(token) || len(token) > maxToken || got.Lifetime <= 0 || got.Lifetime > coordinator.MaxLifetime {
 				t.Errorf("%q for %v", token, got.Lifetime)
 			}
 			if strings.Contains(got.Doubt, secret) {

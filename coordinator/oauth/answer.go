@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -17,14 +16,6 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 	"github.com/zhongkong/zhongkong/coordinator/internal/source"
-)
-
-const (
-	// maxToken bounds the length of a token. JWTs with long lists of rights have 16 KB.
-	maxToken = 32 << 10
-
-	// cautiousLife is the assumed life of a token that came without one.
-	cautiousLife = 10 * time.Minute
 )
 
 // reply is an answer with the request that it answers.
@@ -161,15 +152,14 @@ func (t *tokenRequest) grant(r reply) (grant, *coordinator.FetchError) {
 // token reads a token. The error does not quote it.
 func (m members) token(name string) (grant, error) {
 	token := m.text(name)
+	unusable := source.CheckToken("a token", token)
 	switch {
 	case token == "" && len(m[name]) > 0 && m[name][0] != '"' && string(m[name]) != "null":
 		return grant{}, fmt.Errorf("an %s that is not a string", name)
 	case token == "":
 		return grant{}, fmt.Errorf("neither %s nor error", name)
-	case len(token) > maxToken:
-		return grant{}, fmt.Errorf("a token of %d characters", len(token))
-	case !httpsource.Printable(token):
-		return grant{}, errors.New("a token with blanks, control or non-ASCII characters")
+	case unusable != nil:
+		return grant{}, unusable
 	}
 	return grant{token: coordinator.NewToken(token)}, nil
 }
@@ -177,7 +167,7 @@ func (m members) token(name string) (grant, error) {
 // life reads expires_in, a number or a string with one. RFC 6749 only recommends it;
 // configured is the life that holds without it.
 func (m members) life(g *grant, configured time.Duration) {
-	g.life = cmp.Or(configured, cautiousLife)
+	g.life = cmp.Or(configured, source.CautiousLife)
 	seconds, present, err := source.Number(m["expires_in"])
 	switch {
 	case !present && configured > 0: // as configured

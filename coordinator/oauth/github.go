@@ -122,10 +122,10 @@ func (i *installationRequest) grant(r reply) (grant, *coordinator.FetchError) {
 	// By GitHub's own clock, lest this machine's be off.
 	switch g.life = ends.Sub(r.Now()); {
 	case err != nil:
-		g.life = cautiousLife
+		g.life = source.CautiousLife
 		g.doubt("expires_at is missing or not a time, so the token is taken to live for " + g.life.String())
 	case g.life < time.Second:
-		g.life = cautiousLife
+		g.life = source.CautiousLife
 		g.doubt("expires_at has passed, so the token is taken to live for " + g.life.String())
 	}
 	return g, nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 const (
@@ -140,7 +141,7 @@ func retrieved(token *oauth2.Token, req coordinator.FetchRequest) (coordinator.F
 	failed := func(kind coordinator.FailureKind, message string) (coordinator.FetchResult, error) {
 		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: kind, Message: message, Calls: 1}
 	}
-	if token == nil || !httpsource.Printable(token.AccessToken) || token.AccessToken == "" || len(token.AccessToken) > maxToken {
+	if token == nil || token.AccessToken == "" || source.CheckToken("", token.AccessToken) != nil {
 		return failed(coordinator.FailedUnknown, "the TokenSource returned no usable token")
 	}
 	g := grant{token: coordinator.NewToken(token.AccessToken), life: time.Until(token.Expiry)}
@@ -151,7 +152,7 @@ func retrieved(token *oauth2.Token, req coordinator.FetchRequest) (coordinator.F
 			Message: "the TokenSource returned the token that it had returned before: it must not cache tokens",
 		}
 	case token.Expiry.IsZero():
-		g.life = cautiousLife
+		g.life = source.CautiousLife
 		g.doubt("the token has no Expiry, so it is taken to live for " + g.life.String())
 	case g.life <= 0:
 		return failed(coordinator.FailedUnknown, "the TokenSource returned a token that has expired")

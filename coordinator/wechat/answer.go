@@ -7,20 +7,13 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
-const (
-	// maxToken bounds what is stored and served as a token. WeChat asks clients to
-	// reserve 512 bytes; relays that issue tokens of their own have been seen with
-	// JWTs of 8 KiB and more.
-	maxToken = 32 << 10
-
-	// maxLife bounds expires_in. Any positive lifetime is accepted, however
-	// short: a token was issued and invalidates the previous one, so discarding
-	// it would leave none. More than a year means a broken answer, such as a
-	// time in milliseconds.
-	maxLife = 366 * 24 * time.Hour
-)
+// maxLife bounds expires_in. Any positive lifetime is accepted, however short: a token
+// was issued and invalidates the previous one, so discarding it would leave none. More
+// than a year means a broken answer, such as a time in milliseconds.
+const maxLife = 366 * 24 * time.Hour
 
 // reply is an HTTP response that was read completely.
 type reply struct {
@@ -40,11 +33,6 @@ type issued struct {
 	refresh string // the refresh token that came with an authorizer's token; "": none
 	owner   string // the AppID of the authorizer, if the answer names it
 }
-
-// cautiousLife is the assumed lifetime of a token that came without one. The token
-// is used because it was issued and invalidates the previous one. Refreshed at half
-// this lifetime, the day's quota of calls suffices.
-const cautiousLife = 10 * time.Minute
 
 // issued reads the answer: a token, an errcode (nothing was issued), or an error
 // that describes anything else. The error does not quote the answer, which may
@@ -84,15 +72,14 @@ func (r reply) complete() bool {
 
 func (a answer) issued() (issued, error) {
 	noun := a.member.noun()
+	unusable := source.CheckToken("a "+noun, a.token)
 	switch {
 	case a.token == "" && a.wrong[a.member] != nil:
 		return issued{}, a.wrong[a.member]
 	case a.token == "":
 		return issued{}, fmt.Errorf("neither a %s nor an errcode", noun)
-	case len(a.token) > maxToken:
-		return issued{}, fmt.Errorf("a %s of %d characters", noun, len(a.token))
-	case !httpsource.Printable(a.token):
-		return issued{}, fmt.Errorf("a %s with blanks, control or non-ASCII characters", noun)
+	case unusable != nil:
+		return issued{}, unusable
 	case a.life > 0:
 		return issued{token: a.token, life: a.life, refresh: a.refreshToken(), owner: a.owner}, nil
 	}
@@ -100,12 +87,12 @@ func (a answer) issued() (issued, error) {
 	if a.code != 0 { // more likely an error than a token
 		return issued{}, doubt
 	}
-	return issued{token: a.token, life: cautiousLife, doubt: doubt.Error(), refresh: a.refreshToken(), owner: a.owner}, nil
+	return issued{token: a.token, life: source.CautiousLife, doubt: doubt.Error(), refresh: a.refreshToken(), owner: a.owner}, nil
 }
 
 // refreshToken returns the refresh token, "" if there is none that can be stored.
 func (a answer) refreshToken() string {
-	if len(a.refresh) > maxToken || !httpsource.Printable(a.refresh) {
+	if source.CheckToken("", a.refresh) != nil {
 		return ""
 	}
 	return a.refresh

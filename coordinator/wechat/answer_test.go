@@ -32,7 +32,7 @@ func TestAnswers(t *testing.T) {
 		{`{` + issued + `,"errcode":"0"}`, token},
 		{`{` + issued + `,"errcode":"","errmsg":{"x":1}}`, token},
 		{`{` + issued + `,"errcode":false}`, token},
-		{`{"access_token":"` + strings.Repeat("x", maxToken) + `","expires_in":31536000}`, token},
+		{`{"access_token":"` + strings.Repeat("x", source.MaxToken) + `","expires_in":31536000}`, token},
 		{`{"access_token":"90_a","expires_in":"7200"}`, token},
 		{`{"access_token":"90_a","expires_in":" 7200.0 "}`, token},
 		{`{"access_token":"90_a","expires_in":7200.5}`, token},
@@ -107,7 +107,7 @@ func TestAnswers(t *testing.T) {
 		{`{"access_token":"90_a","expires_in":"1893456000000"}`, careful},
 		{`{"access_token":"90 a","expires_in":7200}`, "a token with blanks, control or non-ASCII characters"},
 		{`{"access_token":"90_é","expires_in":7200}`, "a token with blanks, control or non-ASCII characters"},
-		{`{"access_token":"` + strings.Repeat("x", maxToken+1) + `","expires_in":7200}`, "a token of 32769 characters"},
+		{`{"access_token":"` + strings.Repeat("x", source.MaxToken+1) + `","expires_in":7200}`, "a token of 32769 characters"},
 	} {
 		g, refused, err := answered(http.StatusOK, tt.body).issued()
 		got := token
@@ -121,7 +121,7 @@ func TestAnswers(t *testing.T) {
 		case g.doubt != "":
 			got = careful
 		}
-		if got != tt.want || (got == token || got == both || got == careful) != (g.token != "") || (got == careful) != (g.life == cautiousLife) || g.token == "former" {
+		if got != tt.want || (got == token || got == both || got == careful) != (g.token != "") || (got == careful) != (g.life == source.CautiousLife) || g.token == "former" {
 			t.Errorf("%.80q: %s (%v), want %s", tt.body, got, refused, tt.want)
 		}
 	}
@@ -182,7 +182,7 @@ func FuzzAnswer(f *testing.F) {
 	const secret = "secret-secret"
 	f.Fuzz(func(t *testing.T, status int, body string) {
 		g, refused, err := answered(status, body, secret).issued()
-		if g != (issued{}) && (g.token == "" || !httpsource.Printable(g.token) || len(g.token) > maxToken || g.life <= 0 || g.life > maxLife) {
+		if g != (issued{}) && (g.token == "" || !httpsource.Printable(g.token) || len(g.token) > source.MaxToken || g.life <= 0 || g.life > maxLife) {
 			t.Errorf("grant %q for %v", g.token, g.life)
 		}
 		if refused != nil {

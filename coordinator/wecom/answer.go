@@ -42,11 +42,12 @@ func (q request) maxBody() int {
 func (q request) parse(body []byte) (answer, error) {
 	a, err := parseObject(body, q.maxBody())
 	a.value, _ = source.Text(a.members[q.member])
+	unusable := source.CheckToken(q.member, a.value)
 	switch {
 	case err != nil && (!q.once || a.value == ""):
 		return answer{}, err
-	case a.value != "" && !httpsource.Printable(a.value):
-		return answer{}, fmt.Errorf("%s with blanks, control or non-ASCII characters", q.member)
+	case unusable != nil:
+		return answer{}, unusable
 	case a.value == "" && a.code == 0:
 		return answer{}, fmt.Errorf("neither %s nor an errcode", q.member)
 	}

@@ -27,6 +27,19 @@ func TestAnAnswerCountsIfItIsWholeWithinTheLimit(t *testing.T) {
 	}
 }
 
+func TestAValueThatCannotBeServedIsNone(t *testing.T) {
+	for value, want := range map[string]string{
+		"a b":                         "access_token with blanks, control or non-ASCII characters",
+		strings.Repeat("x", 32<<10+1): "access_token of 32769 characters",
+		strings.Repeat("x", 32<<10):   "",
+	} {
+		a, err := request{endpoint: endpoint{member: "access_token"}}.parse([]byte(`{"access_token":"` + value + `"}`))
+		if want == "" && (err != nil || a.value != value) || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%.60q: %v, want %q", value, err, want)
+		}
+	}
+}
+
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
 		`{"errcode":0,"errmsg":"ok","access_token":"a","expires_in":7200}`, `{"access_token":"a","expires_in":"7.2e3"}`,

@@ -6,11 +6,9 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
-
-// cautiousLife is the assumed life of a value that came without one.
-const cautiousLife = 10 * time.Minute
 
 // endpoint is how a kind is asked for.
 type endpoint struct {
@@ -87,7 +85,7 @@ func (s *Source) result(a answer, current coordinator.Token) coordinator.FetchRe
 	r := coordinator.FetchResult{Token: coordinator.NewToken(a.value), Lifetime: a.life, Calls: 1}
 	switch {
 	case a.life == 0:
-		r.Lifetime, r.Doubt = cautiousLife, "a value without a plausible expires_in"
+		r.Lifetime, r.Doubt = source.CautiousLife, "a value without a plausible expires_in"
 	case a.life > s.every():
 	case r.Token.Equal(current):
 		r.RefreshIn = a.life + after
