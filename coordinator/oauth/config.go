@@ -146,33 +146,39 @@ const (
 // Source validates c and returns the source that it describes. It makes no call. Its
 // errors begin with the name of the wrong field in a configuration file.
 func (c Config) Source() (*Source, error) {
-	c, err := c.complete()
+	r, certificate, err := c.request()
 	if err != nil {
 		return nil, err
 	}
+	c = r.config
 	repeat, _ := c.repeat()
-	r := &tokenRequest{config: c}
-	if c.signs() {
-		if r.signer, err = newSigner(c.PrivateKey, c.KeyID, c.Algorithm); err != nil {
-			return nil, fmt.Errorf("private_key: %w", err)
-		}
-	}
-	transport, certificate := c.Transport, ""
-	if c.ClientAuth == MTLS {
-		if transport, certificate, err = withCertificate(c); err != nil {
-			return nil, err
-		}
-	}
-	name := cmp.Or(c.vendor, c.ClientID)
 	return &Source{
-		name:        name,
+		name:        cmp.Or(c.vendor, c.ClientID),
 		endpoint:    place(c.TokenURL),
 		issuer:      r,
-		client:      newClient(transport, c.ConnectTimeout),
+		client:      newClient(c.Transport, c.ConnectTimeout),
 		timeout:     c.timeout(),
 		credential:  source.Fingerprint(c.ClientSecret+string(c.PrivateKey)+certificate, r.identity()...),
 		description: c.describe(repeat),
 	}, nil
+}
+
+// request returns what c asks the token endpoint, with c as it is complete, and the client's
+// certificate for the fingerprint; "": there is none.
+func (c Config) request() (r *tokenRequest, certificate string, err error) {
+	if c, err = c.complete(); err != nil {
+		return nil, "", err
+	}
+	r = &tokenRequest{config: c}
+	if c.signs() {
+		if r.signer, err = newSigner(c.PrivateKey, c.KeyID, c.Algorithm); err != nil {
+			return nil, "", fmt.Errorf("private_key: %w", err)
+		}
+	}
+	if c.ClientAuth == MTLS {
+		r.config.Transport, certificate, err = withCertificate(c)
+	}
+	return r, certificate, err
 }
 
 // complete returns c with its profile and its defaults, if it is valid.

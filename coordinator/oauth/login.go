@@ -33,34 +33,25 @@ type Login struct {
 // RefreshToken lives on. It makes no call. Its errors begin with the name of the wrong
 // field in a configuration file.
 func (c Config) Login() (*Login, error) {
-	c, err := c.complete()
-	if err == nil && c.Grant != RefreshToken {
-		err = fmt.Errorf("grant: %s needs no consent: only %s does", c.Grant, RefreshToken)
-	}
+	r, _, err := c.request()
 	if err != nil {
 		return nil, err
 	}
-	l := &Login{request: &tokenRequest{config: c}}
-	if c.signs() {
-		if l.request.signer, err = newSigner(c.PrivateKey, c.KeyID, c.Algorithm); err != nil {
-			return nil, fmt.Errorf("private_key: %w", err)
-		}
+	c = r.config
+	if c.Grant != RefreshToken {
+		return nil, fmt.Errorf("grant: %s needs no consent: only %s does", c.Grant, RefreshToken)
 	}
-	transport := c.Transport
-	if c.ClientAuth == MTLS {
-		if transport, _, err = withCertificate(c); err != nil {
-			return nil, err
-		}
-	}
-	l.client = &authenticating{request: l.request, base: loginTransport(transport)}
-	l.oauth2 = oauth2.Config{
-		ClientID: c.ClientID, Scopes: c.Scopes, RedirectURL: c.RedirectURL,
-		Endpoint: oauth2.Endpoint{
-			AuthURL: c.AuthURL, TokenURL: c.TokenURL, DeviceAuthURL: c.DeviceURL,
-			AuthStyle: oauth2.AuthStyleInParams, // the client_id only: authenticating does the rest
+	return &Login{
+		request: r,
+		client:  &authenticating{request: r, base: loginTransport(c.Transport)},
+		oauth2: oauth2.Config{
+			ClientID: c.ClientID, Scopes: c.Scopes, RedirectURL: c.RedirectURL,
+			Endpoint: oauth2.Endpoint{
+				AuthURL: c.AuthURL, TokenURL: c.TokenURL, DeviceAuthURL: c.DeviceURL,
+				AuthStyle: oauth2.AuthStyleInParams, // the client_id only: authenticating does the rest
+			},
 		},
-	}
-	return l, nil
+	}, nil
 }
 
 // loginTimeout limits each request of a login.
