@@ -185,6 +185,9 @@ type Probe struct {
 // Duration is a time.Duration that is written as text: "90s", "2h", "720h".
 type Duration time.Duration
 
+// Duration returns d as a time.Duration.
+func (d Duration) Duration() time.Duration { return time.Duration(d) }
+
 // MarshalText returns d as time.Duration prints it.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 

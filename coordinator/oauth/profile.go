@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 // Profile is what is known of an issuer: where it is, and what it does with refresh
@@ -67,17 +68,7 @@ type Profile struct {
 }
 
 // Duration is a time.Duration that is "90s" in JSON.
-type Duration time.Duration
-
-// Duration returns d as a time.Duration.
-func (d Duration) Duration() time.Duration { return time.Duration(d) }
-
-// UnmarshalText accepts what time.ParseDuration does.
-func (d *Duration) UnmarshalText(text []byte) error {
-	parsed, err := time.ParseDuration(string(text))
-	*d = Duration(parsed)
-	return err
-}
+type Duration = httpsource.Duration
 
 // maxReplay is far above the longest window of an issuer that is known, 30 minutes.
 const maxReplay = 24 * time.Hour
