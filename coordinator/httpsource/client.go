@@ -1,7 +1,6 @@
 package httpsource
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -79,13 +78,13 @@ func (c *Client) Do(req *http.Request, maxBody int64) (*Response, error) {
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		unsent := !connected.Load() && (c.traced || neverConnected(err))
-		return nil, &Error{Sent: !unsent, Timeout: isTimeout(ctx, err), Err: err}
+		return nil, &Error{Sent: !unsent, Timeout: ctx.Err() != nil || isTimeout(err), Err: err}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	answer := &Response{Status: resp.StatusCode, Header: resp.Header, Body: body}
 	if err != nil {
-		return answer, &Error{Sent: true, Timeout: isTimeout(ctx, err), Err: err}
+		return answer, &Error{Sent: true, Timeout: ctx.Err() != nil || isTimeout(err), Err: err}
 	}
 	return answer, nil
 }
@@ -123,8 +122,4 @@ func neverConnected(err error) bool {
 	}
 	var dns *net.DNSError
 	return errors.As(err, &dns)
-}
-
-func isTimeout(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errorIsTimeout(err)
 }

@@ -66,7 +66,7 @@ func CleanError(err error, secrets ...string) error {
 	}
 	text := err.Error()
 	if clean := Scrub(withoutQuotes(text), secrets...); clean != text {
-		return &scrubbedError{text: clean, timeout: errorIsTimeout(err)}
+		return &scrubbedError{text: clean, timeout: isTimeout(err)}
 	}
 	return err
 }
@@ -94,7 +94,7 @@ func (e *scrubbedError) Error() string { return e.text }
 // Timeout is that of the error it replaces.
 func (e *scrubbedError) Timeout() bool { return e.timeout }
 
-func errorIsTimeout(err error) bool {
+func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.As(err, &t) && t.Timeout()
 }
