@@ -148,9 +148,15 @@ func restoreGrants(ctx context.Context, s *session, c *cli.Context, _ []string) 
 	if s.keys == nil {
 		return usagef("grants in Redis are always sealed: give --seal-key-file")
 	}
-	records, err := grantfile.ReadArchive(s.stdin, sealer)
+	records, err := await(ctx, func() ([]grantfile.Record, error) {
+		records, err := grantfile.ReadArchive(s.stdin, sealer)
+		if err != nil {
+			return nil, &usageError{err.Error()} // stdin, or the key, is a wrong one
+		}
+		return records, nil
+	})
 	if err != nil {
-		return &usageError{err.Error()} // stdin, or the key, is a wrong one
+		return fmt.Errorf("read stdin: %w", err)
 	}
 	results := make([]error, len(records))
 	newer, there := make([]bool, len(records)), make([]bool, len(records))
