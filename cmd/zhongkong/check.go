@@ -3,13 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
+	"github.com/zhongkong/zhongkong/coordinator/grantfile"
 )
 
 func (p program) checkCommand() *cli.Command {
@@ -72,6 +75,12 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 		trial.store = nil
 		add(trial.open(at.url, at.prefix)) // does not connect
 		trial.close()
+	}
+	dirs := s.cfg.GrantDirs()
+	for _, key := range slices.Sorted(maps.Keys(dirs)) {
+		if err := grantfile.CheckDir(dirs[key]); err != nil {
+			add(fmt.Errorf("%s: %w", s.cfg.Where(key), err))
+		}
 	}
 	users, err := s.callersGiven(given)
 	if err == nil {

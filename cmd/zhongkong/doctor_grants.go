@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,9 +19,13 @@ import (
 )
 
 // grants checks what grants need of Redis and of this machine. Without an account that
-// has one there is nothing to check.
+// has one only the directories are checked.
 func (x checks) grants(ctx context.Context) {
 	if len(x.cfg.NeedsGrants()) == 0 {
+		dirs := x.cfg.GrantDirs()
+		for _, check := range slices.Sorted(maps.Keys(dirs)) { // serve opens them all the same
+			x.directory(check, dirs[check])
+		}
 		return
 	}
 	admin := redisadmin.New(x.store)
@@ -81,12 +87,7 @@ func (x checks) copies(ctx context.Context) {
 	if !x.directory("grants.copy", dir) {
 		return
 	}
-	files, err := grantfile.OpenCopy(dir, x.grantSealer(sealedCopy))
-	if err != nil {
-		x.fail("grants.copy", "", "%v", err)
-		return
-	}
-	accounts, err := files.Accounts(ctx)
+	accounts, err := grantfile.Copied(ctx, dir, x.grantSealer(sealedCopy))
 	if err != nil {
 		x.fail("grants.copy", "add the keys of these files to the seal key file, or move the files away", "%v", err)
 		return
@@ -94,20 +95,18 @@ func (x checks) copies(ctx context.Context) {
 	x.ok("grants.copy", "%s has the grants of %d accounts", dir, len(accounts))
 }
 
-// directory reports whether there is such a directory. A process makes it when it starts.
+// directory reports whether there is such a directory, which serve opens. A process makes
+// it when it starts.
 func (x checks) directory(check, dir string) bool {
-	info, err := os.Stat(dir)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		x.ok(check, "%s is not there yet: zhongkong serve makes it", dir)
-	case err != nil:
-		x.fail(check, "", "%v", err)
-	case !info.IsDir():
-		x.fail(check, "name a directory", "%s is a file", dir)
-	default:
-		return true
+	if err := grantfile.CheckDir(dir); err != nil {
+		x.fail(check, "name a directory that only the user of the service can read", "%v", err)
+		return false
 	}
-	return false
+	if _, err := os.Stat(dir); err != nil {
+		x.ok(check, "%s is not there yet: zhongkong serve makes it", dir)
+		return false
+	}
+	return true
 }
 
 // grant says what the account's grant is worth, and reports whether it can be presented.

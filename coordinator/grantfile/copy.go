@@ -28,6 +28,11 @@ func OpenCopy(dir string, s Sealer) (*Copy, error) {
 	return &Copy{dir: dir, sealer: s}, nil
 }
 
+// Copied returns the accounts of a directory as Accounts does. It changes nothing.
+func Copied(ctx context.Context, dir string, s Sealer) ([]string, error) {
+	return (&Copy{dir: dir, sealer: s}).Accounts(ctx)
+}
+
 // Put stores g unless the file has a newer one, or the same. A file that cannot be
 // opened is not replaced: it may be newer.
 func (c *Copy) Put(ctx context.Context, account string, g coordinator.Grant) error {

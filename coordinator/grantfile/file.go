@@ -54,14 +54,30 @@ func openDir(dir string) error {
 	if err := makeDir(filepath.Clean(dir)); err != nil {
 		return fmt.Errorf("grantfile: %w", err)
 	}
+	mode, err := checkDir(dir)
+	if err != nil {
+		return err
+	}
+	return dropGroup(dir, mode)
+}
+
+// CheckDir returns an error if OpenSpool and OpenCopy would refuse the directory. A missing
+// one is none: they make it. It changes nothing.
+func CheckDir(dir string) error {
+	_, err := checkDir(dir)
+	return ignoreMissing(err)
+}
+
+// checkDir returns the rights of a directory that others cannot read.
+func checkDir(dir string) (os.FileMode, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case err != nil:
-		return fmt.Errorf("grantfile: %w", err)
+		return 0, fmt.Errorf("grantfile: %w", err)
 	case !info.IsDir():
-		return fmt.Errorf("grantfile: %s is not a directory", dir)
+		return 0, fmt.Errorf("grantfile: %s is not a directory", dir)
 	}
-	return checkPrivate(dir, info.Mode().Perm())
+	return info.Mode().Perm(), checkPrivate(dir, info.Mode().Perm())
 }
 
 // makeDir makes a directory, and those above it that are missing.

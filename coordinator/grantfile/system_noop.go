@@ -4,8 +4,10 @@ package grantfile
 
 import "os"
 
-// checkPrivate does nothing: a new directory has the rights of the one above it.
+// checkPrivate and dropGroup do nothing: a new directory has the rights of the one above it.
 func checkPrivate(string, os.FileMode) error { return nil }
+
+func dropGroup(string, os.FileMode) error { return nil }
 
 // handOver and handOverDir do nothing: there is no root here that runs commands for the
 // user of the service.

@@ -11,18 +11,25 @@ import (
 	"syscall"
 )
 
-// checkPrivate returns an error if other users can read the directory. It takes rights
-// of its group away: the one that Kubernetes gives a volume sets them again at each start.
+// checkPrivate returns an error if users outside of the directory's group can read it.
 func checkPrivate(dir string, mode os.FileMode) error {
-	if mode&0o007 == 0 && mode&0o070 != 0 {
-		if err := os.Chmod(dir, 0o700); err == nil { //nolint:gosec // a directory needs x
-			return nil
-		}
-	}
-	if mode&0o077 != 0 {
-		return fmt.Errorf("grantfile: other users can read %s (mode %v): run chmod 700 on it, or name a directory below it, which is made then", dir, mode)
+	if mode&0o007 != 0 {
+		return notPrivate(dir, mode)
 	}
 	return nil
+}
+
+// dropGroup takes the rights of its group from a directory: the one that Kubernetes gives
+// a volume sets them again at each start.
+func dropGroup(dir string, mode os.FileMode) error {
+	if mode&0o070 != 0 && os.Chmod(dir, 0o700) != nil { //nolint:gosec // a directory needs x
+		return notPrivate(dir, mode)
+	}
+	return nil
+}
+
+func notPrivate(dir string, mode os.FileMode) error {
+	return fmt.Errorf("grantfile: other users can read %s (mode %v): run chmod 700 on it, or name a directory below it, which is made then", dir, mode)
 }
 
 // ownerOf returns the user and the group that get what this process makes in a directory;

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"time"
@@ -101,12 +102,19 @@ func (c *Config) check(p *problems) {
 // keyRemedy is how to get a key file.
 const keyRemedy = "write what `zhongkong keygen` prints to a file, and give it as seal_key_file"
 
+// GrantDirs returns the directories for grants that are given, by their keys.
+func (c *Config) GrantDirs() map[string]string {
+	dirs := map[string]string{"grants.spool": c.GrantSpool, "grants.copy": c.GrantCopy}
+	maps.DeleteFunc(dirs, func(_, dir string) bool { return dir == "" })
+	return dirs
+}
+
 // checkGrants reports directories for grants that could not be sealed, because they
 // always are, and those that would be lost: at the next start from elsewhere, or both
 // with one disk.
 func (c *Config) checkGrants(p *problems) {
-	for key, dir := range map[string]string{"grants.spool": c.GrantSpool, "grants.copy": c.GrantCopy} {
-		if dir != "" && !filepath.IsAbs(dir) {
+	for key, dir := range c.GrantDirs() {
+		if !filepath.IsAbs(dir) {
 			p.addf("%s: %s %q must be an absolute path: another start, from another directory, would not find what is in it", c.Where(key), key, dir)
 		}
 	}
