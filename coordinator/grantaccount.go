@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -34,7 +35,7 @@ func (a *Account) consented(ctx context.Context, transition func(g Grant, now ti
 		changed = changed || ok
 		return next, ok
 	})
-	if err == nil && changed {
+	if changed && (err == nil || errors.Is(err, ErrNotCopied)) {
 		a.c.observe(Observation{Kind: ConsentedGrant, Account: a.name})
 		a.c.log.InfoContext(ctx, "a new grant is stored", "account", a.name)
 	}

@@ -114,8 +114,9 @@ func (c *Coordinator) loadGrant(ctx context.Context, grants GrantStore, account 
 }
 
 // ChangeGrant makes a transition of a grant, also of a name that is no account of this
-// coordinator, and returns nil when the store has confirmed it, and the Copy has it.
-// transition may be called again, if another process has changed the grant meanwhile; false:
+// coordinator, and returns nil when the store has confirmed it, and the Copy has it. An
+// error that wraps [ErrNotCopied] says that only the Copy lacks it; after one that wraps
+// [ErrUnconfirmed], or ctx.Err(), the store may have it. transition may be called again, if another process has changed the grant meanwhile; false:
 // there is nothing to change.
 func (c *Coordinator) ChangeGrant(
 	ctx context.Context, account string, rules GrantRules, transition func(g Grant, now time.Time) (_ Grant, changed bool),
@@ -136,7 +137,10 @@ func (c *Coordinator) ChangeGrant(
 	if known {
 		a.apply(func(v *view, e env) effects { return v.grantHeard(change.summary, e) })
 	}
-	return c.copyGrant(ctx, account, g, m)
+	if err := c.copyGrant(ctx, account, g, m); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotCopied, err)
+	}
+	return nil
 }
 
 // errNotFollowed says that the copy has a version that the store has lost, and that it has

@@ -2,6 +2,7 @@ package coordinator_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -205,6 +206,28 @@ func TestWhatTheStoreHasLostIsPutBackThoughTheCopyIsAway(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if got := f.store.PeekGrant(account); !got.Same(want) {
 			t.Errorf("the store has version %d, want %d\n%s", got.Version, want.Version, f.log)
+		}
+	})
+}
+
+// A refresh token that is in use must not be taken for one that was not stored.
+func TestAGrantThatCannotBeCopiedIsSaidToBeStored(t *testing.T) {
+	eachCopyFault(t, func(t *testing.T, f *grantFleet, fail func()) {
+		p := f.start()
+		fail()
+		consent := coordinator.Consent{Token: f.issuer.consent()}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := p.Consent(ctx, consent); !errors.Is(err, coordinator.ErrNotCopied) {
+			t.Errorf("Consent() = %v, want %v", err, coordinator.ErrNotCopied)
+		}
+		f.token(p, 10*time.Second)
+		f.copy.works()
+		if err := p.Consent(t.Context(), consent); err != nil {
+			t.Errorf("Consent() again = %v", err)
+		}
+		if got := f.copy.peek(); !got.Same(f.store.PeekGrant(account)) {
+			t.Errorf("the copy has version %d", got.Version)
 		}
 	})
 }

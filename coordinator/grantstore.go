@@ -80,6 +80,11 @@ var (
 	ErrNoGrants     = errors.New("the store keeps no grants")
 )
 
+// ErrNotCopied is in an error of [Coordinator.ChangeGrant], [Account.Consent] and
+// [Account.Receive] if the store has confirmed the grant, so that every process lives on
+// it, and the Copy does not have it. To repeat the call puts it there.
+var ErrNotCopied = errors.New("the grant is stored and in use, and the copy of it could not be made")
+
 // UnsettledError says that the store may have lost its newest writes.
 type UnsettledError struct{ RetryIn time.Duration }
 

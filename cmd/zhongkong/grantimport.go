@@ -126,10 +126,22 @@ func (s *session) consent(ctx context.Context, name string, consent coordinator.
 	ctx, cancel := context.WithTimeout(coordinator.WithCaller(ctx, whoRuns()+" (cli)"), storeFor)
 	defer cancel()
 	if err := s.persist(ctx, func() error { return a.Consent(ctx, consent) }); err != nil {
-		return s.withAdvice(fmt.Errorf("the grant was not stored: %w", err))
+		return s.withAdvice(notStored(err))
 	}
 	fmt.Fprintf(s.stderr, "The grant of %s is stored%s.\n", escape(name), livesFor(consent))
 	return nil
+}
+
+// notStored adds to the error what has become of the grant: a refresh token that is stored and
+// used elsewhere as well is lost.
+func notStored(err error) error {
+	switch {
+	case errors.Is(err, coordinator.ErrNotCopied):
+		return err
+	case errors.Is(err, coordinator.ErrUnconfirmed), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return fmt.Errorf("the grant may be stored and in use: repeat the command, and use its refresh token nowhere else: %w", err)
+	}
+	return fmt.Errorf("the grant was not stored: %w", err)
 }
 
 // persist stores a grant, again while Redis is away, until ctx ends. A grant that is

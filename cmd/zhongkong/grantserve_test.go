@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -114,4 +115,31 @@ func TestServeLivesOnAGrantThatIsPutIn(t *testing.T) {
 	if n := len(issuer.Presentations(family)); n != 1 {
 		t.Errorf("%d presentations while other processes could still put back a newer grant, want 1", n)
 	}
+}
+
+// To take its refresh token back to another program would lose the grant.
+func TestAGrantThatCannotBeCopiedIsSaidToBeStored(t *testing.T) {
+	b, issuer := grantBench(t)
+	b.env["ZHONGKONG_GRANTS_COPY"] = filepath.Join(t.TempDir(), "copy")
+	inTheWay := filepath.Join(b.env["ZHONGKONG_GRANTS_COPY"], "crm.grant")
+	if err := os.MkdirAll(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, token := issuer.Consent("zhongkong", "")
+	if r := b.feed(token, "grant", "import"); r.code != exitOther || !strings.Contains(r.stderr, "the grant is stored and in use") {
+		t.Errorf("grant import = %d:\n%s", r.code, r.stderr)
+	}
+	d := b.serve()
+	b.eventually("the grant to be read", func() bool { return d.condition() != "" })
+	put := func(want int) {
+		if code := d.put("crm", `{"refresh_token":"`+token+`"}`); code != want {
+			t.Errorf("PUT = %d, want %d", code, want)
+		}
+	}
+	put(http.StatusServiceUnavailable)
+	d.ready()
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	put(http.StatusNoContent)
 }

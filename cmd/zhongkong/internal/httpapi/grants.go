@@ -178,6 +178,9 @@ func grantProblem(err error) (_ problem, ok bool) {
 		return problem{http.StatusConflict, "no_grant", err.Error(), 0}, true
 	case errors.As(err, &none): // of a refresh
 		return problem{http.StatusServiceUnavailable, "no_grant", none.Error(), none.RetryIn}, true
+	case errors.Is(err, coordinator.ErrNotCopied):
+		return problem{http.StatusServiceUnavailable, "unconfirmed",
+			"the grant is stored and in use, and the copy of it could not be made: repeat the request", time.Second}, true
 	case errors.Is(err, coordinator.ErrUnconfirmed):
 		return problem{http.StatusServiceUnavailable, "unconfirmed",
 			"Redis has not confirmed that the grant is durable: repeat the request", time.Second}, true
