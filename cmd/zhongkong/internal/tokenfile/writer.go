@@ -90,14 +90,17 @@ func (w *writer) run(ctx context.Context) {
 		}
 		err := w.write(newest.Record)
 		problem = w.report(problem, err, "the token file cannot be written, and is tried again", "the token file is written again")
-		if err != nil {
-			retry = nextRetry(retry)
+		if retry = nextRetry(retry, err); err != nil {
 			timer.Reset(retry)
 		}
 	}
 }
 
-func nextRetry(before time.Duration) time.Duration {
+// nextRetry returns the pause after a try that has failed, and 0 after one that has not.
+func nextRetry(before time.Duration, err error) time.Duration {
+	if err == nil {
+		return 0
+	}
 	return min(max(2*before, firstRetry), lastRetry)
 }
 
@@ -205,8 +208,7 @@ func (w *writer) notify(ctx context.Context) {
 			return // killed with this process
 		}
 		problem = w.report(problem, err, "the command of a token file fails, and is tried again", "the command of a token file succeeds again")
-		if err != nil {
-			retry = nextRetry(retry)
+		if retry = nextRetry(retry, err); err != nil {
 			timer.Reset(retry)
 		}
 	}

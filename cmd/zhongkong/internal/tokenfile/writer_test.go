@@ -3,6 +3,7 @@
 package tokenfile
 
 import (
+	"errors"
 	"bytes"
 	"context"
 	"fmt"
@@ -348,5 +349,20 @@ func TestWriteOnceRunsTheCommandUntilItSucceeded(t *testing.T) {
 	f.Path = filepath.Join(dir, "none", "token")
 	if err := f.WriteOnce(t.Context(), recordOf("one", 0), log); err == nil {
 		t.Error("a missing directory is no error")
+	}
+}
+
+func TestTheFirstTryAfterAFailureIsSoonAlsoAfterManyFailures(t *testing.T) {
+	t.Parallel()
+	failed := errors.New("no space")
+	retry := time.Duration(0)
+	for range 20 {
+		retry = nextRetry(retry, failed)
+	}
+	if retry != lastRetry {
+		t.Errorf("the pauses widen to %v, want %v", retry, lastRetry)
+	}
+	if retry = nextRetry(nextRetry(retry, nil), failed); retry != firstRetry {
+		t.Errorf("after a success the first is %v, want %v", retry, firstRetry)
 	}
 }
