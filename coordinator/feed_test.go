@@ -287,3 +287,53 @@ func TestAChangeIsReadThoughThePauseAfterAFailureIsNotOver(t *testing.T) {
 		}
 	})
 }
+
+// hanging is a store that does not answer a reading that begins while it hangs, for a second.
+type hanging struct {
+	*memstore.Instance
+	hangs atomic.Bool
+}
+
+func (s *hanging) Load(ctx context.Context, accounts ...string) ([]coordinator.State, error) {
+	if s.hangs.Load() {
+		time.Sleep(time.Second)
+		return nil, coordinator.ErrUnreachable
+	}
+	return s.Instance.Load(ctx, accounts...)
+}
+
+func (*hanging) Changes(context.Context, coordinator.Cursor) (coordinator.Changes, error) {
+	return coordinator.Changes{}, coordinator.ErrNoChanges // as in a cluster
+}
+
+func (*hanging) Newest(context.Context) (coordinator.Cursor, error) {
+	return coordinator.Cursor{}, coordinator.ErrNoChanges
+}
+
+// Its connection was gone before the one by which notifications flow again was made.
+func TestAReadingThatFailsAfterAReconnectIsRepeatedAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		refresher := f.refresher()
+		store := &hanging{Instance: f.store.Instance("reader")}
+		cfg := f.config()
+		cfg.Store = store
+		reader := f.configured(cfg, nil)
+		defer reader.c.Start(t.Context())()
+		time.Sleep(10 * time.Second)
+		store.hangs.Store(true)
+		f.store.Publish(coordinator.Event{Account: account, Kind: coordinator.EventRefreshed, Fence: greatest}) // has the account read
+		time.Sleep(10 * time.Millisecond)
+		store.hangs.Store(false)
+		store.SetDown(true)
+		s, err := refresher.Refresh(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+		store.SetDown(false)
+		time.Sleep(time.Second)
+		if got := reader.Status().Record.Generation; got != s.Generation {
+			t.Errorf("the reader has generation %d, want %d", got, s.Generation)
+		}
+	})
+}

@@ -61,6 +61,7 @@ const unspooledDrain = time.Minute
 // run tries until the answer is stored and copied, or the process has to stop.
 func (k *grantKeeper) run() {
 	for wait := storeRetryFirst; ; wait = min(2*wait, storeRetryMost) {
+		flows := k.a.c.flows.Load()
 		err := k.once()
 		if err == nil {
 			return
@@ -73,7 +74,9 @@ func (k *grantKeeper) run() {
 			k.told = time.Now()
 			k.remind(err)
 		}
-		time.Sleep(wait)
+		if k.a.c.untilFlows(flows, wait) {
+			wait = storeRetryFirst / 2
+		}
 	}
 }
 
@@ -235,6 +238,7 @@ func (s *grantSettlement) run() {
 	defer s.a.c.rounds.staged(storing, unstaged)
 	var giveUp time.Time
 	for wait := storeRetryFirst; ; wait = min(2*wait, storeRetryMost) {
+		flows := s.a.c.flows.Load()
 		err := s.once()
 		if err == nil || errors.Is(err, ErrNoGrants) {
 			return
@@ -246,7 +250,9 @@ func (s *grantSettlement) run() {
 			s.a.c.log.Warn("the end of a presentation could not be stored: the refresh token stays in doubt", "account", s.a.name, "error", err)
 			return
 		}
-		time.Sleep(wait)
+		if s.a.c.untilFlows(flows, wait) {
+			wait = storeRetryFirst / 2
+		}
 	}
 }
 

@@ -19,6 +19,9 @@ type health struct {
 	down      atomic.Pointer[outage] // it could not be asked the last time
 	lost      atomic.Pointer[outage] // its notifications do not flow
 	unwilling atomic.Pointer[outage] // it can be read, and takes no refresh
+
+	flows atomic.Uint32                 // how often notifications have begun to flow
+	again atomic.Pointer[chan struct{}] // closed when they do; nil: nobody waits
 }
 
 // worst returns the cause that is said first, nil if there is none.
@@ -60,6 +63,40 @@ func (h *health) reached(err error) {
 		h.log.Warn("the store answers, and what this process needs fails: tokens in memory are served as stale", "error", err)
 	}
 	h.report(Observation{Kind: Unreachable, Err: err})
+}
+
+// reachedSince is reached for an operation that began when flows was since: what failed
+// because of a connection that is gone tells nothing of the one by which notifications flow
+// by now. It reports whether it is so.
+func (h *health) reachedSince(since uint32, err error) (outdated bool) {
+	if err != nil && h.flows.Load() != since {
+		return true
+	}
+	h.reached(err)
+	return false
+}
+
+// untilFlows waits for d after an operation that began when flows was since has failed, or
+// until notifications flow again, and reports whether they do: then it is worth a try.
+func (h *health) untilFlows(since uint32, d time.Duration) bool {
+	again := make(chan struct{})
+	for !h.again.CompareAndSwap(nil, &again) {
+		if others := h.again.Load(); others != nil {
+			again = *others
+			break
+		}
+	}
+	if h.flows.Load() != since { // else again is closed when it changes
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-again:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // tookRefresh notes how a refresh ended that a store may not take, though it can
@@ -120,6 +157,10 @@ func (h *health) following(accounts int) {
 	h.lost.Store(nil)
 	if !h.connected.Swap(true) {
 		h.down.Store(nil)
+		h.flows.Add(1)
+		if again := h.again.Swap(nil); again != nil {
+			close(*again)
+		}
 		h.log.Info("following the store", "followed", accounts)
 		h.report(Observation{Kind: Connected})
 	}

@@ -215,3 +215,25 @@ func TestCallerThatGivesUpDoesNotMakeTheStoreUnreachable(t *testing.T) {
 		}
 	})
 }
+
+// A token that only this process has, and that the store can take again, must not wait until
+// another process has begun in place of the one that seems to be dead.
+func TestATokenIsStoredAsSoonAsNotificationsFlowAgain(t *testing.T) {
+	for _, away := range []time.Duration{20 * time.Second, 20500 * time.Millisecond, 21 * time.Second, 21500 * time.Millisecond} {
+		bubble(t, func(t *testing.T, f *fleet) {
+			f.source.Latency = 2 * time.Second
+			p := f.refresher()
+			time.Sleep(time.Second)
+			f.store.SetDown(true)
+			time.Sleep(away)
+			f.store.SetDown(false)
+			for !p.c.Connected() {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(10 * time.Millisecond)
+			if !f.store.Peek(account).Record.Usable() {
+				t.Errorf("away for %v: the store does not have the token when notifications flow", away)
+			}
+		})
+	}
+}

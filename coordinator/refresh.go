@@ -253,6 +253,7 @@ func (r refresh) commit(ctx, stopping context.Context, c CommitRequest, issued i
 	var giveUp time.Time
 	for wait := storeRetryFirst; ; wait = min(2*wait, storeRetryMost) {
 		c.Age = time.Duration(r.c.now() - issued)
+		flows := r.c.flows.Load()
 		record, err := r.storeOnce(ctx, c)
 		switch {
 		case err == nil:
@@ -274,7 +275,9 @@ func (r refresh) commit(ctx, stopping context.Context, c CommitRequest, issued i
 			return fmt.Errorf("commit %q: %w", r.a.name, err)
 		}
 		r.c.log.WarnContext(r.log, "token not stored yet: trying again", "account", r.a.name, "fence", c.Attempt.Fence, "error", err)
-		time.Sleep(wait)
+		if r.c.untilFlows(flows, wait) {
+			wait = storeRetryFirst / 2
+		}
 	}
 }
 

@@ -221,7 +221,7 @@ func (s *scheduler) launch() {
 // that the store has lost data, and whether they were read.
 func (s *scheduler) load(ctx context.Context, accounts []*Account) (lost, read bool) {
 	s.c.feed.cover(ctx)
-	names, began := make([]string, len(accounts)), make([]asked, len(accounts))
+	flows, names, began := s.c.flows.Load(), make([]string, len(accounts)), make([]asked, len(accounts))
 	for i, a := range accounts {
 		names[i], began[i] = a.name, a.asked()
 	}
@@ -234,7 +234,7 @@ func (s *scheduler) load(ctx context.Context, accounts []*Account) (lost, read b
 	if ctx.Err() != nil {
 		return false, false // Run is ending
 	}
-	s.c.reached(err)
+	outdated := s.c.reachedSince(flows, err)
 	missed := false
 	for i, a := range accounts {
 		if err == nil {
@@ -242,7 +242,12 @@ func (s *scheduler) load(ctx context.Context, accounts []*Account) (lost, read b
 			missed, lost = missed || fx.missed, lost || fx.lost
 			continue
 		}
-		a.apply(func(v *view, e env) effects { return v.readFailed(err, e) })
+		a.apply(func(v *view, e env) effects {
+			if outdated {
+				return v.readSoon(e)
+			}
+			return v.readFailed(err, e)
+		})
 	}
 	if missed && s.c.feed.covering() == 0 { // others may have been as well
 		s.readAll()
@@ -352,8 +357,9 @@ func (s *scheduler) probeOne(ctx context.Context, a *Account, readers bool) {
 	if !worth {
 		return
 	}
+	flows := s.c.flows.Load()
 	states, err := s.c.store.Load(ctx, a.name)
-	s.c.reached(err)
+	s.c.reachedSince(flows, err)
 	if err != nil {
 		return
 	}

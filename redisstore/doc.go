@@ -12,7 +12,7 @@
 // also write two keys of all accounts: the log, and the index of what has changed. A
 // cluster, and a proxy in front of one, refuses that; there each account has its own log.
 // Commit, Fail and Restore may be repeated after a broken connection. A subscription
-// notices a dead server at once, and one that hangs within about a second.
+// notices a dead server at once, and one that hangs within 1.5 s.
 //
 // One address (a DNS name, a virtual IP, a Kubernetes Service) may lead to another
 // server after a failover, while connections to the demoted master stay open. They are

@@ -15,7 +15,7 @@ import (
 // a disruption delays it by as long as it lasts.
 const (
 	// hearBound limits how long a process may return a token after the store has a
-	// newer one: a hung subscription is detected within 1.25 s, the next connection
+	// newer one: a hung subscription is detected within 1.5 s, the next connection
 	// takes up to 0.5 s, the read up to 1 s on a busy machine.
 	hearBound = 3 * time.Second
 	// deadBound limits how long a token may be returned after it has become invalid
