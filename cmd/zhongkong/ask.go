@@ -137,10 +137,14 @@ func askError(account string, err error) error {
 		return &reportedError{err, coordinator.ErrNoToken}
 	case "refused":
 		return &reportedError{err, &coordinator.RefusedError{Account: account, Message: answered.Message}}
-	case "store_unreachable":
+	case "store_unreachable", "store_denied": // the latter does not say whether it is the password or a right
 		return &reportedError{err, coordinator.ErrUnreachable}
 	case "throttled":
 		return &reportedError{err, &coordinator.ThrottledError{}}
+	case "no_grant":
+		return &reportedError{err, &coordinator.GrantError{}}
+	case "unknown_account":
+		return &reportedError{err, &unknownAccountError{name: account}}
 	}
 	return err
 }

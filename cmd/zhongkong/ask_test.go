@@ -57,7 +57,8 @@ func TestAskExitsAsShowWould(t *testing.T) {
 	env := map[string]string{"ZHONGKONG_USER": "ci", "ZHONGKONG_UDP_KEY": askKeyText}
 	for account, want := range map[string]int{
 		"no_token": exitNoToken, "refused": exitRefused, "store_unreachable": exitUnreachable,
-		"throttled": exitThrottled, "internal": exitOther,
+		"throttled": exitThrottled, "no_grant": exitThrottled, "unknown_account": exitUsage, "store_denied": exitUnreachable,
+		"sealed": exitOther, "forbidden": exitOther, "internal": exitOther,
 	} {
 		code, stdout, stderr := runAsk(t, env, "--udp", addr, account)
 		if code != want || stdout != "" || !strings.Contains(stderr, "said the server") {
