@@ -117,7 +117,8 @@ func (w commandWords) command(b *strings.Builder, c command) {
 func (w commandWords) split(options []option) (settings string, own []option) {
 	var flags []string
 	for _, o := range options {
-		isSetting := slices.ContainsFunc(config.Settings(), func(s config.Setting) bool { return s.Flag() == o.Name })
+		_, variable := cutVariable(o.Full)
+		isSetting := slices.ContainsFunc(config.Settings(), func(s config.Setting) bool { return s.Flag() == o.Name && s.Env() == variable })
 		switch {
 		case isSetting:
 			flags = append(flags, "`"+o.Flag()+"`")
@@ -193,6 +194,21 @@ func sentence(usage string, chinese bool) string {
 func (commandWords) marked(text string) string {
 	return regexp.MustCompile(`(--[a-z][a-z-]*|\b(?:users|redirect):|\$ZHONGKONG_[A-Z_]+|\bGET /[a-z]+|/(?:healthz|readyz|metrics|sandbox|wecom|http|oauth2)(?:/[a-zNAME]+)*/?)`).
 		ReplaceAllString(text, "`$1`")
+}
+
+// Ask and the simulator have options that are called like settings of serve, and read neither
+// their variables nor their fields.
+func TestThePageOfCommandsCallsNoOptionASettingThatOnlyHasItsName(t *testing.T) {
+	for _, file := range []string{"commands.md", "commands.zh-CN.md"} {
+		page := readText(t, "cmd/zhongkong/docs/reference/"+file)
+		for name, flag := range map[string]string{"ask": "--udp ADDR", "sandbox": "--listen ADDR"} {
+			_, section, _ := strings.Cut(page, "\n## "+name+"\n")
+			section, _, _ = strings.Cut(section, "\n## ")
+			if !strings.Contains(section, "| `"+flag+"` |") {
+				t.Errorf("%s: %s is not among the own options of %s", file, flag, name)
+			}
+		}
+	}
 }
 
 func TestThePageOfCommandsNamesEveryVariable(t *testing.T) {
