@@ -22,7 +22,7 @@ func (p program) doctorCommand() *cli.Command {
 the IP whitelist on stable_token in its normal mode, whose tokens are independent of
 the classic ones. A secret of another issuer is not tried if a call would end the current
 token, or if the issuer has refused it. Only an account that has no token is refreshed.
-Exits with 1 if a check fails.`,
+Exits with 1 if a check fails, and with 2 if the configuration cannot be read.`,
 		Flags:  []cli.Flag{newSwitchFlag("json", "print a JSON array")},
 		Action: p.bounded(doctorTimeout, doctor),
 	}

@@ -28,7 +28,8 @@ func (p program) healthCommand() *cli.Command {
 		Usage:     "check that a serve is alive; for containers",
 		ArgsUsage: "[URL]",
 		Description: `Without URL it checks the serve at the configured listen address, whatever its
-certificate is. Exits with 0 if GET /healthz answers 200, or else with 1 and the reason.
+certificate is. Exits with 0 if GET /healthz answers 200, or else with 1 and the reason; with 2 if it
+is not known where to ask.
 
    HEALTHCHECK CMD ["/zhongkong", "health"]
 
