@@ -29,17 +29,14 @@ func (d *daemon) reloadChanged(asked bool) {
 // reload reads the configuration again. A refused one changes nothing.
 func (d *daemon) reload() {
 	next, err := d.loadAgain(d.input)
-	if err == nil && d.sandbox != nil {
-		err = d.sandbox.replaceIssuers(next)
-	}
-	if err == nil && len(next.Accounts) == 0 {
-		err = fmt.Errorf("%s: has no account", next.File)
-	}
 	if err == nil {
-		err = d.checkStart(next)
+		err = d.checkAccounts(next)
 	}
 	if err == nil {
 		err = d.reloadUsers(next)
+	}
+	if err == nil && d.sandbox != nil {
+		err = d.sandbox.replaceIssuers(next) // checkAccounts has tried it: it cannot be undone
 	}
 	if err != nil {
 		d.log.Error("the new configuration is refused, the old one stays in use", "error", err)
@@ -61,6 +58,17 @@ func (d *daemon) reload() {
 		"users_added", users.added, "users_changed", users.changed, "users_removed", users.removed)
 	d.cfg = next
 	d.consentInSandbox(context.Background())
+}
+
+// checkAccounts returns why the accounts of next are refused. It changes nothing.
+func (d *daemon) checkAccounts(next *config.Config) error {
+	if len(next.Accounts) == 0 && d.sandbox == nil { // the simulator has one of its own
+		return fmt.Errorf("%s: has no account", next.File)
+	}
+	if err := d.checkStart(next); err != nil || d.sandbox == nil {
+		return err
+	}
+	return d.sandbox.tryIssuers(next)
 }
 
 // checkStart returns why serve would not have started with the accounts of next, in this

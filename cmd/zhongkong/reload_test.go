@@ -127,6 +127,40 @@ func TestAReloadRefusesWhatTheStartRefuses(t *testing.T) {
 	}
 }
 
+// TestARefusedReloadLeavesTheSimulatorAsItIs: its accounts go on with the tokens that they have.
+func TestARefusedReloadLeavesTheSimulatorAsItIs(t *testing.T) {
+	hash, err := auth.Hash("narrow-password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		before = "accounts:\n- {name: push, source: http, preset: feishu_tenant, app_id: i, app_secret_env: S}\n"
+		after  = "accounts:\n- {name: push, source: http, preset: getui, app_id: i, app_key: k, master_secret_env: S}\n"
+	)
+	for name, c := range map[string]struct{ refused, why string }{
+		"a user that is given twice":     {after + "users:\n- {name: " + opsName + ", password: '" + hash + "', accounts: '*'}\n", "is also given by --user"},
+		"an account that it cannot play": {after + "- {name: m, source: oauth2, token_url: 'https://id.example.com/token', client_id: c, client_auth: mtls, certificate: CERT, certificate_key: KEY}\n", "the simulator has no TLS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "", "S", secret)
+			cert, key := b.certificate("client.example")
+			path := b.file("zk.yaml", before)
+			d := b.with("ZHONGKONG_CONFIG", path).serve("--sandbox")
+			d.ready()
+			b.rewrite(path, strings.NewReplacer("CERT", cert, "KEY", key).Replace(c.refused))
+			b.hup()
+			d.says(c.why)
+			if status, fields := d.send(ops, "POST", "/v1/tokens/push/refresh", ""); status != http.StatusOK {
+				t.Errorf("a refresh after the refused reload: %d %v", status, fields)
+			}
+			b.rewrite(path, after)
+			b.hup()
+			d.says("accounts_added=0 accounts_changed=1 accounts_removed=0")
+			d.ready()
+		})
+	}
+}
+
 func TestAReloadWarnsOfWhatAGrantLacks(t *testing.T) {
 	b := newBench(t)
 	keys := b.file("seal.keys", strings.TrimSpace(b.must("keygen"))+"\n")

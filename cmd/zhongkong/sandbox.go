@@ -117,24 +117,12 @@ type sandboxServer struct {
 
 // newSandboxServer serves a simulator without accounts on l.
 func newSandboxServer(l net.Listener, log *slog.Logger) (*sandboxServer, error) {
-	w, err := wechattest.Open(wechattest.Config{})
+	s, err := newSandboxIssuers(l.Addr())
 	if err != nil {
 		_ = l.Close()
 		return nil, err
 	}
-	s := &sandboxServer{
-		wechat:  w,
-		wecom:   wecomtest.New(wecomtest.Config{}),
-		oauth:   oauthtest.New(oauthtest.Config{}),
-		addr:    l.Addr(),
-		failed:  make(chan error, 1),
-		secrets: map[string]string{},
-		keys:    map[string]testKey{},
-		clients: map[string]string{},
-		vendors: map[string]*vendor{},
-
-		consents: map[string]string{},
-	}
+	s.failed = make(chan error, 1)
 	s.http = &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -147,6 +135,26 @@ func newSandboxServer(l net.Listener, log *slog.Logger) (*sandboxServer, error) 
 		}
 	}()
 	return s, nil
+}
+
+// newSandboxIssuers returns a simulator without accounts that nobody can call yet.
+func newSandboxIssuers(addr net.Addr) (*sandboxServer, error) {
+	w, err := wechattest.Open(wechattest.Config{})
+	if err != nil {
+		return nil, err
+	}
+	return &sandboxServer{
+		wechat:  w,
+		wecom:   wecomtest.New(wecomtest.Config{}),
+		oauth:   oauthtest.New(oauthtest.Config{}),
+		addr:    addr,
+		secrets: map[string]string{},
+		keys:    map[string]testKey{},
+		clients: map[string]string{},
+		vendors: map[string]*vendor{},
+
+		consents: map[string]string{},
+	}, nil
 }
 
 // startSandbox makes a simulator in this process the issuer of every configured account.
@@ -174,6 +182,19 @@ func (s *session) startSandbox(addresses ...string) error {
 func (s *sandboxServer) replaceIssuers(cfg *config.Config) error {
 	cfg.DropSecrets()
 	return s.serveAccounts(cfg)
+}
+
+// tryIssuers returns why replaceIssuers would fail. It changes neither the simulator nor
+// cfg: another simulator, which nobody calls, gets the accounts.
+func (s *sandboxServer) tryIssuers(cfg *config.Config) error {
+	trial, err := newSandboxIssuers(s.addr)
+	if err != nil {
+		return err
+	}
+	defer trial.wechat.Close()
+	trial.keys = s.keys // each is made once
+	tried := *cfg
+	return trial.replaceIssuers(&tried)
 }
 
 // serveAccounts adds the accounts of a configuration to the simulator and points them
