@@ -20,8 +20,11 @@ type Copy struct {
 
 var _ coordinator.GrantCopy = (*Copy)(nil)
 
-// OpenCopy opens a directory, which is made if it is missing.
+// OpenCopy opens a directory, which is made if it is missing. The Sealer must not be nil.
 func OpenCopy(dir string, s Sealer) (*Copy, error) {
+	if s == nil {
+		return nil, errNoSealer
+	}
 	if err := openDir(dir); err != nil {
 		return nil, err
 	}

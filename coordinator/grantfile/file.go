@@ -25,6 +25,8 @@ const (
 // errLocked says that another process, or another call of this one, has the lock.
 var errLocked = errors.New("locked")
 
+var errNoSealer = errors.New("grantfile: the Sealer is nil: grants are not written in plain text")
+
 // escape makes a file name of an account's name. It stays readable, is the same on file
 // systems that ignore case, and two accounts never have the same: letters, digits, - and
 // _ stay, everything else is %XX as in a URL; a name that gets too long ends in a digest.

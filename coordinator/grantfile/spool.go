@@ -34,8 +34,11 @@ const (
 
 // OpenSpool makes a directory for this process below dir, which is made if it is
 // missing. instance becomes a part of its name, for people. The spool is this process'
-// until Close, or until the process ends.
+// until Close, or until the process ends. The Sealer must not be nil.
 func OpenSpool(dir, instance string, s Sealer) (*Spool, error) {
+	if s == nil {
+		return nil, errNoSealer
+	}
 	if err := openDir(dir); err != nil {
 		return nil, err
 	}

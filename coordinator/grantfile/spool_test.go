@@ -241,3 +241,13 @@ func glob(t *testing.T, dir, pattern string) []string {
 	t.Helper()
 	return must(filepath.Glob(filepath.Join(dir, pattern)))(t)
 }
+
+// Else the first answer would end the process, and be lost.
+func TestNothingIsOpenedWithoutASealer(t *testing.T) {
+	if _, err := grantfile.OpenSpool(t.TempDir(), "test", nil); err == nil {
+		t.Error("a spool is")
+	}
+	if _, err := grantfile.OpenCopy(t.TempDir(), nil); err == nil {
+		t.Error("a copy is")
+	}
+}
