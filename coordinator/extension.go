@@ -33,8 +33,8 @@ func (x *extension) once(ctx context.Context, within time.Duration) error {
 	bounded, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	err := x.lock.Extend(bounded, x.fence)
-	if err != nil && ctx.Err() == nil {
-		x.c.reached(err)
+	if err != nil {
+		x.c.reachedFor(ctx, err)
 	}
 	return err
 }

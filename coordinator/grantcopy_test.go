@@ -231,3 +231,26 @@ func TestAGrantThatCannotBeCopiedIsSaidToBeStored(t *testing.T) {
 		}
 	})
 }
+
+// One caller's deadline must not have the tokens of all accounts served as stale.
+func TestACallerWhoGivesUpTellsNothingOfTheStore(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p := f.start()
+		f.consent(p)
+		f.token(p, time.Second)
+		time.Sleep(100 * time.Second) // until nothing but the polls asks the store
+		f.store.SetLatency(100 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if err := p.Consent(ctx, coordinator.Consent{Token: f.issuer.consent()}); err == nil {
+			t.Error("Consent() = nil, want an error")
+		}
+		f.store.SetLatency(0)
+		for range 30 {
+			time.Sleep(time.Second)
+			if p.Status().Stale {
+				t.Fatal("the token is served as stale")
+			}
+		}
+	})
+}

@@ -76,6 +76,14 @@ func (h *health) reachedSince(since uint32, err error) (outdated bool) {
 	return false
 }
 
+// reachedFor is reached for an operation on behalf of a caller: one that failed when ctx has
+// ended tells of the caller, who gave up, and not of the store.
+func (h *health) reachedFor(ctx context.Context, err error) {
+	if err == nil || ctx.Err() == nil {
+		h.reached(err)
+	}
+}
+
 // untilFlows waits for d after an operation that began when flows was since has failed, or
 // until notifications flow again, and reports whether they do: then it is worth a try.
 func (h *health) untilFlows(since uint32, d time.Duration) bool {

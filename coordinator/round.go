@@ -146,9 +146,7 @@ func (a *Account) round(ctx context.Context, s *slot) error {
 func (a *Account) read(ctx context.Context) (State, error) {
 	began := a.asked()
 	states, err := a.c.store.Load(ctx, a.name)
-	if ctx.Err() == nil { // else it may be the caller who gave up, not the store
-		a.c.reached(err)
-	}
+	a.c.reachedFor(ctx, err)
 	if err != nil {
 		return State{}, fmt.Errorf("read %q: %w", a.name, err)
 	}
