@@ -163,6 +163,8 @@ func (r refresh) tryLock(ctx context.Context) (*extension, error) {
 // errOpen.
 func (r refresh) locked(ctx context.Context, do func(*extension) error) (err error) {
 	life := r.c.cfg.LockTTL
+	r.a.update(func(v *view, _ env) { v.locksBegun() })
+	defer r.a.update(func(v *view, _ env) { v.locksEnded() })
 	x, err := r.tryLock(ctx)
 	switch {
 	case err != nil:

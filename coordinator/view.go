@@ -28,6 +28,7 @@ type view struct {
 	reads      uint32 // readings of the store so far
 	covered    uint32 // the feed's cursor at the last reading: it tells of every change since; 0: it had none
 	readSeq    uint16 // how often readDue was set; see stateRead
+	locks      uint16 // odd: this process may have the lock; changed whenever that does
 	again      bool   // covered, and to be read at nextRead all the same
 	readDue    bool   // the store must be read: something may have been missed
 	lost       bool   // the store has lost the record that is held

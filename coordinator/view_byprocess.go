@@ -91,6 +91,13 @@ func (v *view) roundEnded(err error, stopped bool, e env) (fx effects) {
 	return v.changed(fx, e)
 }
 
+// locksBegun notes that this process asks for the account's lock, and may have it from then
+// on.
+func (v *view) locksBegun() { v.locks++ }
+
+// locksEnded notes that it has given the lock back, has left it to expire, or did not get it.
+func (v *view) locksEnded() { v.locks++ }
+
 // wantSent leaves refreshers time to answer.
 func (v *view) wantSent(e env) { v.pause(e.now + e.jitter(wantEvery)) }
 

@@ -10,7 +10,8 @@ import (
 // asked is what was known when a reading of the store began. The reading can only
 // be judged by that: what came later, the store may have got after the reading.
 type asked struct {
-	seq     uint16   // readSeq
+	seq     uint16 // readSeq
+	locks   uint16
 	held    Fence    // the generation held, 0: none
 	fed     uint32   // the feed's cursor, taken before; 0: there was none
 	failure *Failure // the last one
@@ -18,7 +19,7 @@ type asked struct {
 
 // asked returns it for a reading that begins now, without the feed's cursor.
 func (v *view) asked() asked {
-	return asked{seq: v.readSeq, held: v.generation(), failure: v.failure}
+	return asked{seq: v.readSeq, locks: v.locks, held: v.generation(), failure: v.failure}
 }
 
 // stateRead takes in a reading of the store. If another reading has been asked for
@@ -131,7 +132,8 @@ func (v *view) readAttempts(s State, began asked, e env) {
 			v.busyUntil = at + e.upTo(takeOverSpread)
 		}
 	}
-	if s.Holder != "" && s.HolderTTL <= MaxAhead && !s.Record.Usable() {
+	own := v.locks%2 == 1 || v.locks != began.locks // the lock that it shows may be this process'
+	if s.Holder != "" && !own && s.HolderTTL <= MaxAhead && !s.Record.Usable() {
 		// To try the lock would tell no more.
 		v.busyUntil = max(v.busyUntil, e.now+instant(s.HolderTTL)+e.upTo(takeOverSpread))
 	}

@@ -276,3 +276,31 @@ func TestAReadingEndsARecordThatWasHeardOfTooLate(t *testing.T) {
 		})
 	}
 }
+
+// Else this process would wait for itself, for as long as the lock that it has given back
+// would have lived.
+func TestItsOwnLockKeepsAProcessFromNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		meanwhile func(v *view, read func())
+		busy      bool
+	}{
+		"before it asks for the lock": {func(v *view, read func()) { read(); v.locksBegun() }, true},
+		"while it may have it":        {func(v *view, read func()) { v.locksBegun(); read() }, false},
+		"after it had it":             {func(v *view, read func()) { v.locksBegun(); v.locksEnded(); read() }, true},
+	} {
+		v, e := &view{reads: 1}, testEnv()
+		c.meanwhile(v, func() {
+			v.stateRead(State{Now: e.storeNow, Holder: "a process", HolderTTL: time.Second}, v.asked(), e)
+		})
+		if got := v.busyUntil > e.now; got != c.busy {
+			t.Errorf("read %s: busy = %v, want %v", name, got, c.busy)
+		}
+	}
+	v, e := &view{reads: 1}, testEnv()
+	began := v.asked()
+	v.locksBegun()
+	v.locksEnded()
+	if v.stateRead(State{Now: e.storeNow, Holder: "a process", HolderTTL: time.Second}, began, e); v.busyUntil > e.now {
+		t.Error("a reading that began before it had the lock, and ended after that: it is busy")
+	}
+}
