@@ -24,7 +24,7 @@ type Account struct {
 	c    *Coordinator
 	name string
 
-	mu      sync.Mutex // guards what follows; never held over Store or Source
+	mu      sync.Mutex // guards what follows; never held over Store, or Source but for its Credential
 	view    view
 	source  Source
 	rules   unique.Handle[rules]
@@ -199,7 +199,8 @@ func (a *Account) Watch(ctx context.Context) <-chan Snapshot {
 //
 // Name and Parent must be those that the account was added with: to change them, remove
 // the account and add another. The error names the field that is wrong; the account
-// stays as it was then. Configure does not wait for the store.
+// stays as it was then. Of an account that was removed it is ErrUnknownAccount. Configure
+// does not wait for the store.
 func (a *Account) Configure(cfg AccountConfig) error {
 	a.c.membership.Lock()
 	defer a.c.membership.Unlock()
@@ -211,6 +212,8 @@ func (a *Account) Configure(cfg AccountConfig) error {
 		return fmt.Errorf("coordinator: account %q: %s is %q, not %q: it cannot be changed", a.name, field, given, is)
 	}
 	switch {
+	case a.removed():
+		return fmt.Errorf("%w: %q", ErrUnknownAccount, a.name)
 	case cfg.Name != a.name:
 		return fixed("Name", cfg.Name, a.name)
 	case cfg.Parent != parent:
@@ -222,13 +225,17 @@ func (a *Account) Configure(cfg AccountConfig) error {
 	}
 	a.mu.Lock()
 	a.set(cfg.Source, r)
-	removed := a.view.removed
 	a.mu.Unlock()
-	if !removed {
-		a.c.sub.Add(a.Role(), a.name)
-	}
+	a.c.sub.Add(a.Role(), a.name)
 	a.apply((*view).reconfigured)
 	return nil
+}
+
+// removed reports whether the account was removed. While membership is held that does not
+// change.
+func (a *Account) removed() (removed bool) {
+	a.update(func(v *view, _ env) { removed = v.removed })
+	return removed
 }
 
 // Status returns what is known without asking the store.

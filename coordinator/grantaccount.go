@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -29,6 +30,9 @@ func (a *Account) Receive(ctx context.Context, r Received) error {
 }
 
 func (a *Account) consented(ctx context.Context, transition func(g Grant, now time.Time) (Grant, bool)) error {
+	if a.removed() {
+		return fmt.Errorf("%w: %q", ErrUnknownAccount, a.name)
+	}
 	changed := false
 	err := a.c.ChangeGrant(ctx, a.name, a.grantRules(), func(g Grant, now time.Time) (next Grant, ok bool) {
 		next, ok = transition(g, now)

@@ -35,6 +35,12 @@ func TestAccountsComeAndGoWhileRunning(t *testing.T) {
 		if _, err := p.c.Token(t.Context(), "wxother"); !errors.Is(err, coordinator.ErrUnknownAccount) {
 			t.Errorf("Coordinator.Token() of a removed account = %v, want ErrUnknownAccount", err)
 		}
+		if err := other.Configure(coordinator.AccountConfig{Name: "wxother"}); !errors.Is(err, coordinator.ErrUnknownAccount) {
+			t.Errorf("Configure() of a removed account = %v, want ErrUnknownAccount", err)
+		}
+		if err := other.Consent(t.Context(), coordinator.Consent{}); !errors.Is(err, coordinator.ErrUnknownAccount) {
+			t.Errorf("Consent() of a removed account = %v, want ErrUnknownAccount", err)
+		}
 	})
 }
 

@@ -1,6 +1,7 @@
 package coordinator_test
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -87,8 +88,8 @@ func TestASourceForARemovedAccountHasNothingFollowed(t *testing.T) {
 	if err := c.Remove(account); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Configure(coordinator.AccountConfig{Name: account, Source: &coordinatortest.Source{}}); err != nil {
-		t.Fatal(err)
+	if err := a.Configure(coordinator.AccountConfig{Name: account, Source: &coordinatortest.Source{}}); !errors.Is(err, coordinator.ErrUnknownAccount) {
+		t.Errorf("Configure() = %v, want %v", err, coordinator.ErrUnknownAccount)
 	}
 	if len(s.accounts) != 0 {
 		t.Errorf("followed are %q, want none", s.accounts)
