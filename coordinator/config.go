@@ -41,7 +41,7 @@ type Config struct {
 	FetchTimeout time.Duration
 
 	// PollEvery is how often each account is read again although no
-	// notification came, with a jitter of a tenth; zero: 1 min. It bounds for
+	// notification came, with a jitter of a tenth; zero: 1 min. 1 s to 4 min. It bounds for
 	// how long a lost notification can go unnoticed, so it has to stay well
 	// below the time the issuer lets the previous token live (WeChat: 5 min).
 	// Where the store tells which accounts have changed (see ChangeStore), an
@@ -53,11 +53,11 @@ type Config struct {
 	// ProbeEvery is how often the changes of all accounts are read from a
 	// ChangeStore. From another store a refresher reads one account at random,
 	// and a reader a quarter as often. So they find out that the store lost
-	// its data or a notification; zero: 500 ms.
+	// its data or a notification; zero: 500 ms. 10 ms to PollEvery.
 	ProbeEvery time.Duration
 
 	// MaxFetches is how many calls to sources may be under way at once in
-	// this process, not counting those of accounts that have children; zero: 64.
+	// this process, not counting those of accounts that have children; zero: 64. At least 1.
 	MaxFetches int
 
 	// Logger receives state changes at Info, and at Warn or Error what an

@@ -59,7 +59,8 @@
 //     stale, and no process calls a source. A store that comes back empty gets its
 //     tokens back from memory within a second of the reconnect. What it does not
 //     take back, because an attempt was begun since, is replaced by another refresh.
-//   - A generation never goes backwards in one process.
+//   - A generation never goes backwards in one process, unless the store's clock was set
+//     back by more than a day: what it hands out from then on is older by number.
 //   - A token that the issuer repeats until it replaces it ([RepeatSame]) is served
 //     for at most RefreshEvery (and some seconds) after it was replaced.
 //   - An account whose parent has no token makes no call, and is looked at as soon

@@ -75,6 +75,10 @@ type FetchResult struct {
 // short fingerprint of the credential it asks with, from which the credential
 // cannot be had. It lets a process with a corrected secret try at once where
 // the old one was refused. A Source without it counts as having "".
+//
+// Credential is called under the account's lock, from several goroutines and also during
+// Fetch: it must return at once, and must not wait for what Fetch holds or call the
+// coordinator.
 type Credentialed interface {
 	Credential() string
 }

@@ -320,8 +320,9 @@ type Subscription interface {
 	Remove(accounts ...string)
 
 	// Run keeps the subscription alive until ctx ends, through every fault of the
-	// store. It notices a connection that hangs within about a second. It returns
-	// when all that it has started has ended; the Watcher is not called after that.
+	// store. It notices a connection that hangs within 1.5 s. It returns when all that it
+	// has started has ended; the Watcher is not called after that. Then it may be called
+	// again.
 	Run(ctx context.Context)
 }
 
