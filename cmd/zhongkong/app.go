@@ -38,6 +38,9 @@ type program struct {
 	// is run as a child.
 	replace func(path string, command, environment []string) error
 
+	// outliveHangups makes SIGHUP no longer end the context of run. Nil: it never does.
+	outliveHangups func()
+
 	// embeddedRedis is the address of serve's own Redis; "": embeddedAddr.
 	embeddedRedis string
 }

@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
@@ -30,10 +27,7 @@ var callerMessages = []string{
 // queueLog sends everything that a daemon writes to stderr through a queue, so that
 // it goes on refreshing when the reader of its log hangs or is gone.
 func (s *session) queueLog() {
-	// Without a handler for this signal, Go ends a program that writes to a closed
-	// stderr. The handler stays until the process ends, because later code may write
-	// as well.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	outliveReaders()
 	out := s.stderr
 	s.queue = logging.NewWriter(out, func(dropped uint64, err error) []byte {
 		why := "the log was not read fast enough"

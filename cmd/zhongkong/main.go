@@ -27,8 +27,9 @@ func mainCode() int {
 	// The first signal restores the default, so that a second one ends the process
 	// at once.
 	context.AfterFunc(ctx, stop)
+	ctx, outlive := untilHangup(ctx)
 	p := program{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, environ: os.Environ, replace: replaceProcess,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, environ: os.Environ, replace: replaceProcess, outliveHangups: outlive,
 		quiet: func(l *slog.Logger) {
 			redis.SetLogger(redisLog{l})
 			log.SetFlags(0)

@@ -28,7 +28,7 @@ type session struct {
 	files     config.Files   // that were read last, for cfg or for a configuration that was refused
 	log       *slog.Logger
 	queue     *logging.Writer  // of a daemon's log; nil: stderr is written directly
-	hup       <-chan os.Signal // says that the files have to be read again; nil: SIGHUP ends the process
+	hup       <-chan os.Signal // says that the files have to be read again; nil: SIGHUP interrupts this command
 	url       string           // of Redis
 	prefix    string           // of the keys in it
 	store     *redisstore.Store
@@ -216,6 +216,7 @@ func (s *session) coordinatorConfig() coordinator.Config {
 // newCoordinator is coordinator.New, with errors of the configuration marked as
 // such.
 func newCoordinator(cfg coordinator.Config) (*coordinator.Coordinator, error) {
+	outliveReaders() // from now on a call to an issuer may bring what has to be stored
 	c, err := coordinator.New(cfg)
 	if err != nil {
 		return nil, &configError{err}

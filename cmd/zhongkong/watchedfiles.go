@@ -19,7 +19,7 @@ const checkFilesEvery = 2 * time.Second
 // in use or refused.
 type watchedFiles struct {
 	session *session
-	hup     <-chan os.Signal // nil: SIGHUP ends the process
+	hup     <-chan os.Signal // nil: SIGHUP does not mean that
 	keys    [sha256.Size]byte
 }
 
@@ -35,6 +35,9 @@ func (s *session) takeHangups() {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	s.hup = hup
+	if s.outliveHangups != nil {
+		s.outliveHangups() // only now: there is always a handler
+	}
 }
 
 // follow reads the seal keys again at each change, and calls refused if they cannot be used.

@@ -190,13 +190,25 @@ func (f *fleet) start(args ...string) *process {
 // startWith is start with a standard input.
 func (f *fleet) startWith(stdin io.Reader, args ...string) *process {
 	f.t.Helper()
-	p := &process{f: f, cmd: exec.Command(f.binary, args...), done: make(chan struct{})}
-	p.cmd.Stdin = stdin
+	cmd := exec.Command(f.binary, args...)
+	cmd.Stdin = stdin
+	return f.launch(cmd)
+}
+
+// launch starts a command, whose output is kept unless it goes elsewhere.
+func (f *fleet) launch(cmd *exec.Cmd) *process {
+	f.t.Helper()
+	p := &process{f: f, cmd: cmd, done: make(chan struct{})}
 	p.cmd.Env = []string{}
 	for name, value := range f.env {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)
 	}
-	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	if p.cmd.Stdout == nil {
+		p.cmd.Stdout = &p.stdout
+	}
+	if p.cmd.Stderr == nil {
+		p.cmd.Stderr = &p.stderr
+	}
 	if err := p.cmd.Start(); err != nil {
 		f.t.Fatal(err)
 	}
