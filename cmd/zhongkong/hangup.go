@@ -15,11 +15,11 @@ import (
 // start, as nohup has it. The terminal and the shell in it may both send it, so no SIGHUP
 // ends the process itself, as a second interrupt does. A daemon calls outlive once SIGHUP
 // has another meaning: then it does not end the context any more.
-func untilHangup(parent context.Context) (ctx context.Context, outlive func()) {
+func untilHangup(ctx context.Context) (until context.Context, outlive func()) {
 	if signal.Ignored(syscall.SIGHUP) {
-		return parent, func() {}
+		return ctx, func() {}
 	}
-	ctx, cancel := context.WithCancel(parent)
+	until, cancel := context.WithCancel(ctx)
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // until the process ends, unless it outlives hangups
 	go func() {                        // ends with ctx
@@ -29,7 +29,7 @@ func untilHangup(parent context.Context) (ctx context.Context, outlive func()) {
 		case <-ctx.Done():
 		}
 	}()
-	return ctx, func() { signal.Stop(hup) }
+	return until, func() { signal.Stop(hup) }
 }
 
 // outliveReaders makes a write to a closed stdout or stderr an error. Without a handler for
