@@ -116,14 +116,18 @@ func (s *session) storesGrants(ctx context.Context, account string) error {
 // there is no other copy of it.
 const storeFor = 2 * time.Minute
 
-// consent stores a grant in place of the one before.
+// consent stores a grant in place of the one before. When ctx ends it goes on storing, for
+// the process may have the only copy; a second interrupt ends it, see main.
 func (s *session) consent(ctx context.Context, name string, consent coordinator.Consent) error {
 	zk, err := s.coordinator(name)
 	if err != nil {
 		return err
 	}
 	a, _ := zk.Account(name)
-	ctx, cancel := context.WithTimeout(coordinator.WithCaller(ctx, whoRuns()+" (cli)"), storeFor)
+	defer context.AfterFunc(ctx, func() {
+		fmt.Fprintf(s.stderr, "zhongkong: the grant is being stored: waiting up to %s; a second interrupt ends this at once and may lose it\n", brief(storeFor))
+	})()
+	ctx, cancel := context.WithTimeout(coordinator.WithCaller(context.WithoutCancel(ctx), whoRuns()+" (cli)"), storeFor)
 	defer cancel()
 	if err := s.persist(ctx, func() error { return a.Consent(ctx, consent) }); err != nil {
 		return s.withAdvice(notStored(err))

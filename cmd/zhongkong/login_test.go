@@ -137,7 +137,7 @@ func TestAPersonLogsInByABrowser(t *testing.T) {
 	}
 }
 
-func TestALoginOutlastsAnOutageOfRedis(t *testing.T) {
+func TestALoginOutlastsAnOutageOfRedisAndAnInterrupt(t *testing.T) {
 	b := newConsenting(t)
 	var away atomic.Bool
 	b.env["ZHONGKONG_REDIS"] = redistest.StartProxy(t, sharedRedis, func([]string) string {
@@ -153,6 +153,8 @@ func TestALoginOutlastsAnOutageOfRedis(t *testing.T) {
 		t.Errorf("%d %s", status, page)
 	}
 	login.says("Redis cannot be reached: trying again for 2 minutes; do not close this")
+	login.cancel()
+	login.says("the grant is being stored: waiting up to 2m00s; a second interrupt ends this at once and may lose it")
 	away.Store(false)
 	b.stored(login.wait())
 }
