@@ -84,8 +84,18 @@ func (f *fleet) keptTheSuccessor(p *process, issuer *heldIssuer) {
 	}
 }
 
+// takesHangups has the processes that the test starts take SIGHUP, also where the test itself
+// was started by nohup: what is ignored stays so in a child, what has a handler does not.
+func takesHangups(t *testing.T) {
+	t.Helper()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hup) })
+}
+
 // A closed terminal sends SIGHUP, and the shell in it may send another one.
 func TestACommandStoresARefreshTokenAlsoIfItsTerminalIsClosed(t *testing.T) {
+	takesHangups(t)
 	f, issuer := grantFleet(t)
 	p := f.start("refresh", "--wait", "1m", "crm")
 	<-issuer.issued
@@ -114,6 +124,7 @@ func TestACommandStoresARefreshTokenAlsoIfNobodyReadsWhatItSays(t *testing.T) {
 }
 
 func TestASecondInterruptEndsACommandAtOnceAlsoAfterAHangup(t *testing.T) {
+	takesHangups(t)
 	f, issuer := grantFleet(t)
 	p := f.start("refresh", "--wait", "1m", "crm")
 	<-issuer.issued
@@ -128,9 +139,7 @@ func TestASecondInterruptEndsACommandAtOnceAlsoAfterAHangup(t *testing.T) {
 }
 
 func TestAHangupInterruptsACommandUnlessNohupHasStartedIt(t *testing.T) {
-	if signal.Ignored(syscall.SIGHUP) {
-		t.Skip("this test was started by nohup itself")
-	}
+	takesHangups(t)
 	for name, c := range map[string]struct {
 		script string
 		code   int
