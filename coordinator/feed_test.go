@@ -267,10 +267,7 @@ func TestAChangeIsReadThoughThePauseAfterAFailureIsNotOver(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		refresher := f.refresher()
 		store := &unreadable{Instance: f.store.Instance("reader")}
-		cfg := f.config()
-		cfg.Store = store
-		reader := f.configured(cfg, nil)
-		defer reader.c.Start(t.Context())()
+		reader := f.readerOf(store)
 		time.Sleep(5 * time.Minute)
 		store.broken.Store(true)
 		f.store.Publish(coordinator.Event{Account: account, Kind: coordinator.EventRefreshed, Fence: greatest}) // has the account read
@@ -315,10 +312,7 @@ func TestAReadingThatFailsAfterAReconnectIsRepeatedAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		refresher := f.refresher()
 		store := &hanging{Instance: f.store.Instance("reader")}
-		cfg := f.config()
-		cfg.Store = store
-		reader := f.configured(cfg, nil)
-		defer reader.c.Start(t.Context())()
+		reader := f.readerOf(store)
 		time.Sleep(10 * time.Second)
 		store.hangs.Store(true)
 		f.store.Publish(coordinator.Event{Account: account, Kind: coordinator.EventRefreshed, Fence: greatest}) // has the account read

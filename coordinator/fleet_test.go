@@ -98,7 +98,20 @@ func (f *fleet) start(cfg coordinator.Config, s coordinator.Source) *process {
 // own starts a process with a store of its own, which cfg names.
 func (f *fleet) own(cfg coordinator.Config) *process {
 	f.t.Helper()
-	p := f.configured(cfg, f.source)
+	return f.started(cfg, f.source)
+}
+
+// readerOf starts a process without the source on a store.
+func (f *fleet) readerOf(store coordinator.Store) *process {
+	f.t.Helper()
+	cfg := f.config()
+	cfg.Store = store
+	return f.started(cfg, nil)
+}
+
+func (f *fleet) started(cfg coordinator.Config, s coordinator.Source) *process {
+	f.t.Helper()
+	p := f.configured(cfg, s)
 	f.t.Cleanup(p.c.Start(f.t.Context()))
 	return p
 }

@@ -116,8 +116,8 @@ func (c *Coordinator) loadGrant(ctx context.Context, grants GrantStore, account 
 // ChangeGrant makes a transition of a grant, also of a name that is no account of this
 // coordinator, and returns nil when the store has confirmed it, and the Copy has it. An
 // error that wraps [ErrNotCopied] says that only the Copy lacks it; after one that wraps
-// [ErrUnconfirmed], or ctx.Err(), the store may have it. transition may be called again, if another process has changed the grant meanwhile; false:
-// there is nothing to change.
+// [ErrUnconfirmed], or ctx.Err(), the store may have it. transition may be called again, if
+// another process has changed the grant meanwhile; false: there is nothing to change.
 func (c *Coordinator) ChangeGrant(
 	ctx context.Context, account string, rules GrantRules, transition func(g Grant, now time.Time) (_ Grant, changed bool),
 ) error {
