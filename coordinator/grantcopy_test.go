@@ -3,6 +3,7 @@ package coordinator_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -187,6 +188,76 @@ func TestAnAnswerInTheSpoolIsNotGivenUpBeforeTheCopyIsRead(t *testing.T) {
 		f.wantKept()
 		if q.disk.len() != 0 {
 			t.Errorf("%d answers are in the spool, want none", q.disk.len())
+		}
+	})
+}
+
+// Nothing but the spool has the token that the issuer accepts.
+func TestAnAnswerInTheSpoolOutlivesARecordThatIsLost(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*coordinator.Config)
+		lost   func(f *grantFleet, before coordinator.Grant)
+	}{
+		"there is no copy":           {func(cfg *coordinator.Config) { cfg.Copy = nil }, nil},
+		"the copy is lost as well":   {nil, func(f *grantFleet, _ coordinator.Grant) { f.copy.set(func() { f.copy.grants = nil }) }},
+		"the consent before is back": {nil, func(f *grantFleet, g coordinator.Grant) { f.copy.set(func() { f.copy.grants[account] = g }) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+				p := f.startWith(new(memSpool), c.change)
+				f.consent(p)
+				f.token(p, time.Second)
+				before := f.store.PeekGrant(account)
+				time.Sleep(10 * time.Minute)
+				f.consent(p)
+				p.gate.dieAfter("spool")
+				f.until(p.gate.isDead)
+				f.store.Flush()
+				if c.lost != nil {
+					c.lost(f, before)
+				}
+				sent := f.issuer.sent()
+				q := f.startWith(p.disk, c.change)
+				time.Sleep(coordinator.GrantSettle - time.Second)
+				if n := q.disk.len(); n != 1 {
+					t.Errorf("%d answers are in the spool before those could speak who remember more", n)
+				}
+				f.wantSent(sent...)
+				f.token(q, time.Minute)
+				f.until(func() bool { return q.disk.len() == 0 })
+				f.wantKept()
+				f.wantSent(f.issuer.eachOnce()...)
+			})
+		})
+	}
+}
+
+// Another process has used up what is in the spool, and speaks after the lease.
+func TestAnAnswerInTheSpoolDoesNotReplaceWhatASilentProcessRemembers(t *testing.T) {
+	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+		p, q := f.start(), f.start()
+		f.consent(p)
+		f.token(q, time.Second)
+		p.gate.dieBefore("unspool")
+		q.gate.dieBefore("unspool")
+		f.until(func() bool { return p.gate.isDead() || q.gate.isDead() })
+		dead, other := p, q
+		if q.gate.isDead() {
+			dead, other = q, p
+		}
+		other.gate.dieBefore("")
+		n := len(f.issuer.sent())
+		f.until(func() bool { return len(f.issuer.sent()) > n }) // the one in the spool is used up
+		time.Sleep(time.Minute)
+		want := f.store.PeekGrant(account)
+		other.gate.set(func() { other.gate.paused = time.Now().Add(2 * time.Minute) })
+		f.store.Flush()
+		f.copy.set(func() { f.copy.grants = nil })
+		r := f.startOn(dead.disk)
+		f.until(func() bool { return r.disk.len() == 0 })
+		time.Sleep(5 * time.Minute)
+		if got := f.store.PeekGrant(account); got.Older(want) || !slices.ContainsFunc(got.Tokens, func(t coordinator.GrantToken) bool { return t.Token.Equal(want.Tokens[0].Token) }) {
+			t.Errorf("the store has version %d with %d tokens, and not what was remembered: version %d\n%s", got.Version, len(got.Tokens), want.Version, f.log)
 		}
 	})
 }

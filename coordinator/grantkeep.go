@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -170,20 +171,34 @@ func (k *grantKeeper) once() error {
 }
 
 // store puts the answer into the store's record. That there is no place for it is final
-// only if the copy was read: it may have a newer record, which the store has lost.
+// only if the copy was read: it may have a newer record, which the store has lost. A record
+// that is lost with its consent is begun anew only if the copy has it not either, and those
+// who remember it have had their time.
 func (k *grantKeeper) store(ctx context.Context, copyRead bool) (Grant, error) {
-	var kept, changed bool
+	var kept, changed, lacks bool
+	var unsettled error
 	change := grantChange{
 		c: k.a.c, account: k.a.name, rules: k.rules, memory: k.m, confirm: true,
 		transition: func(r GrantReading) (g Grant, _ bool) {
+			changed, unsettled = false, nil
+			switch lacks = r.Grant.lacks(k.answer); {
+			case lacks && !copyRead:
+				return r.Grant, false
+			case lacks && r.SettledIn > 0:
+				unsettled = &UnsettledError{RetryIn: r.SettledIn}
+				return r.Grant, false
+			}
 			g, changed = r.Grant.Keep(k.answer, r.Now.Add(-time.Duration(k.a.c.now()-k.came)))
 			kept = kept || changed
 			return g, changed
 		},
 	}
 	g, err := change.make(ctx)
-	if err != nil {
+	if err = cmp.Or(err, unsettled); err != nil {
 		return Grant{}, err
+	}
+	if lacks && changed {
+		k.a.c.log.Warn("the record of the grant is lost: it is begun anew with the token of the answer", "account", k.a.name, "fence", k.answer.Fence)
 	}
 	if changed || copyRead || g.settled(k.answer) {
 		k.setStored(true)

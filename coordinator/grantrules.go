@@ -190,12 +190,22 @@ type GrantAnswer struct {
 // takes the place of its own parent and of no other token. changed is false for an answer
 // that has no place: a consent came after its presentation, or it was kept before.
 //
+// Of a record that was lost with its consent (see lacks) the answer's token is what is
+// left: it is the only one of that consent then. Keep it only when whoever remembers the
+// record has had the time to put it back.
+//
 // An issuer that answers a replay with the same tokens brings one that is there, or that
 // has been used up since: only the mark goes then.
 //
 // The lives that it states count from when it came, which may be hours ago, by the
 // store's clock. If a newer token came later, what was said with that stays.
 func (g Grant) Keep(a GrantAnswer, came time.Time) (_ Grant, changed bool) {
+	if g.lacks(a) {
+		g = g.begun(a.Consent, came)
+		g.insert(GrantToken{Token: a.Token, Form: a.Form, Fence: a.Fence, Parent: a.Parent})
+		g.until(a.Idle, a.Ends, came)
+		return g, true
+	}
 	mark, parent := g.presentation(a.Fence), g.index(a.Parent)
 	// An attempt of the consent before can have the greater fence, if the store had lost
 	// the newer consent for a while.
@@ -226,6 +236,10 @@ func (g Grant) Keep(a GrantAnswer, came time.Time) (_ Grant, changed bool) {
 	}
 	return g, true
 }
+
+// lacks reports whether an answer has a token of a consent that the record is older than:
+// the store, which had it when the token was presented, has lost it.
+func (g Grant) lacks(a GrantAnswer) bool { return a.Consent > g.Consent && !a.Token.IsZero() }
 
 // settled reports whether the record has what an answer brought, or had it, or is of a
 // later consent. Then no newer version has a place for it either.
@@ -364,14 +378,21 @@ func (g Grant) Consented(c Consent, now time.Time) Grant {
 	for _, p := range g.Presentations {
 		newest = max(newest, p.Fence)
 	}
-	g = g.next()
-	g.Consent = max(newest+1, Fence(now.UnixMicro()))
-	g.Tokens, g.Presentations, g.Replaced = nil, nil, nil
-	g.ConsentedAt, g.ObtainedAt, g.Idle, g.IdleUntil, g.EndsAt = c.At, now, 0, time.Time{}, time.Time{}
+	g = g.begun(max(newest+1, Fence(now.UnixMicro())), now)
+	g.ConsentedAt = c.At
 	if !c.Token.IsZero() {
 		g.Tokens = []GrantToken{{Token: c.Token, Form: c.Form, Fence: g.Consent}}
 	}
 	g.until(c.Idle, c.Ends, now)
+	return g
+}
+
+// begun returns the next version: of a new consent, and without what was there.
+func (g Grant) begun(consent Fence, at time.Time) Grant {
+	g = g.next()
+	g.Consent, g.ConsentedAt, g.ObtainedAt = consent, time.Time{}, at
+	g.Tokens, g.Presentations, g.Replaced = nil, nil, nil
+	g.Idle, g.IdleUntil, g.EndsAt = 0, time.Time{}, time.Time{}
 	return g
 }
 

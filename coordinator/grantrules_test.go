@@ -425,6 +425,34 @@ func TestAnAnswerIsKeptOnlyUnderTheConsentThatItWasPresentedFrom(t *testing.T) {
 	}
 }
 
+func TestAnAnswerOfAConsentThatIsLostIsWhatIsLeftOfIt(t *testing.T) {
+	w := startGrant(t, never)
+	older := w.Grant
+	w.wait(time.Hour)
+	w.Grant = w.Consented(Consent{Token: NewToken("s0"), Idle: time.Hour}, w.now)
+	consent := w.Grant.Consent
+	w.fence = consent
+	a := w.present("s0", false)
+	w.wait(time.Minute)
+	answer := GrantAnswer{Fence: a, Parent: consent, Consent: consent, Token: NewToken("s1"), Form: "form", Idle: 2 * time.Hour}
+	for name, lost := range map[string]Grant{"the record is lost": {}, "the consent before is back": older} {
+		g, kept := lost.Keep(answer, w.now)
+		if !kept || g.Consent != consent || len(g.Tokens) != 1 || g.Tokens[0].Token.Reveal() != "s1" || g.Tokens[0].Form != "form" ||
+			len(g.Presentations) != 0 || g.Idle != 2*time.Hour || !g.IdleUntil.Equal(w.now.Add(2*time.Hour)) {
+			t.Errorf("%s: Keep() = %+v, %v", name, g, kept)
+		}
+		if g, kept = g.Keep(answer, w.now); kept {
+			t.Errorf("%s: kept twice", name)
+		}
+		if m := w.Grant.merge(g); len(m.Presentations) != 0 || m.Newest() != a {
+			t.Errorf("%s: together with what another process remembers there are %d marks and the newest token is %d's, want %d's", name, len(m.Presentations), m.Newest(), a)
+		}
+		if _, kept := lost.Keep(GrantAnswer{Fence: a, Parent: consent, Consent: consent}, w.now); kept {
+			t.Errorf("%s: an answer without a token was kept", name)
+		}
+	}
+}
+
 func TestNothingOvertakesARequestThatMayStillBeSent(t *testing.T) {
 	const sending = 3 * time.Second
 	w := startGrant(t, window)

@@ -33,6 +33,11 @@
 #else
 #define HEARD (!UNHEARD)
 #endif
+#ifdef NO_COPY
+#define NOTE_SILENCE skip
+#else
+#define NOTE_SILENCE silence = UNHEARD
+#endif
 
 #ifdef MUTANT_STALE
 #define AFTER_A_LOSS 3
@@ -44,7 +49,11 @@
 #define MAY_PUT_BACK(k) 0
 #else
 /* A process that knows more puts that back first. */
+#ifdef NO_COPY
+#define MAY_WRITE (loss != 1 && !AHEAD(MINE))
+#else
 #define MAY_WRITE (loss != 1 && rank[STORE] != 0 && !AHEAD(MINE))
+#endif
 #define MAY_PUT_BACK(k) (loss != 0 && AHEAD(k))
 #endif
 
@@ -186,9 +195,25 @@ inline place(f) {
 	marks[STORE] = marks[STORE] & ~BIT(f)
 }
 
+/* The store, and who knew it, have lost the consent of the answer, or even the record. */
+#if defined(NO_COPY) && !defined(MUTANT_NO_PLACE)
+#define LACKS(f) (rank[STORE] == 0 || (IN(consented, f) && rank[STORE] < CONSENT))
+#else
+#define LACKS(f) 0
+#endif
+
+inline begin_anew(f) {
+	CLEAR(STORE);
+	tokens[STORE] = BIT(f);
+	rank[STORE] = (IN(consented, f) -> CONSENT : 0)
+}
+
 inline keep(f) {
 	if
-	:: OF_ANOTHER_CONSENT(f) || IN(tokens[STORE], f) -> skip
+	:: LACKS(f) ->
+		IN_STORE(begin_anew(f));
+		write()
+	:: !LACKS(f) && (OF_ANOTHER_CONSENT(f) || IN(tokens[STORE], f)) -> skip
 	:: else ->
 		x = tokens[STORE] | (marks[STORE] << 8);
 		IN_STORE(place(f));

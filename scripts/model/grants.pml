@@ -47,7 +47,9 @@
  * is one step with the confirmation. With -DSHARED there is one copy for all.
  * A process that is dead or paused may say nothing during the whole lease, although it
  * knows more than the store: with -DSILENT. The others then do what they would not do if
- * they knew, so a and d are not required any more.
+ * they knew, so a and d are not required any more. With -DNO_COPY a process that dies knows
+ * nothing any more but its spool; then nor is it required that the current token is accepted,
+ * and b is not of what only a dead process knew.
  *
  * The entry of a process that gives up is over at once. That is left out: it is as if the
  * entry's time was over.
@@ -69,6 +71,7 @@
  *   -DMUTANT_ANY_CONSENT  keep does not ask to which consent an answer belongs
  *   -DMUTANT_SAME_TWICE   keep does not see that it has the same token already
  *   -DMUTANT_OVERTAKEN    a token is presented while a request for another is on its way
+ *   -DMUTANT_NO_PLACE     keep has no place for an answer of a consent that the store has lost
  */
 
 #ifndef REFRESHERS
@@ -150,7 +153,13 @@ byte spool[REFRESHERS] = NONE; /* an answer that is not stored yet */
 bit consents;           /* the consent has been given */
 bit remembered;         /* what the store falls back to is chosen */
 byte loss;              /* 0: none yet; 1: only put back; 2: the lease is over; 3: settled */
+#ifdef NO_COPY
+#define silence 1
+#define KNOWS_LESS 1
+#else
 bit silence;            /* a process that knew more was silent for a lease */
+#define KNOWS_LESS 0
+#endif
 
 #include "granttidy.pml"
 #include "grantrules.pml"
@@ -159,7 +168,12 @@ bit silence;            /* a process that knew more was silent for a lease */
 #define FORGET \
 	sendable = sendable & ~BIT_OF(fence[me]); answered = answered & ~BIT_OF(fence[me]); \
 	rejected = rejected & ~BIT_OF(fence[me]); fence[me] = NONE
-#define OR_DIES :: d_step { FORGET; tidy() }; goto fresh
+#ifdef NO_COPY
+#define DIES CLEAR(MINE)
+#else
+#define DIES skip
+#endif
+#define OR_DIES :: d_step { FORGET; DIES; tidy() }; goto fresh
 
 /* The process has chosen a token and marked it, or goes back. */
 #define PRESENT(how) atomic { \
@@ -195,6 +209,9 @@ fresh:
 		tidy()
 	}
 	:: d_step { spool[me] != NONE && MAY_WRITE -> keep(spool[me]); tidy() } /* not confirmed */
+#ifdef NO_COPY
+	:: d_step { rank[MINE] != 0 -> DIES; tidy() }
+#endif
 #ifdef MUTANT_NO_SPOOL
 	:: d_step { spool[me] != NONE -> IN_HAND(spool[me] = NONE); tidy() } /* it dies */
 #endif
@@ -328,7 +345,7 @@ inline check() {
 	:: QUIET ->
 		TOP(t, (tokens[STORE] & ~refused[STORE]));
 		PRESENTED(y, marks[STORE]);
-		assert(t == NONE || IN(y, t) || killed || IN(unspent, VALUE(t))) /* c */
+		assert(KNOWS_LESS || t == NONE || IN(y, t) || killed || IN(unspent, VALUE(t))) /* c */
 	:: else -> skip
 	fi;
 	tidy()
@@ -369,7 +386,7 @@ active proctype world() {
 		CLEAR(EARLIER);
 		tidy()
 	}
-	:: d_step { loss == 1 && (sendable | flying) == 0 && HEARD -> silence = UNHEARD; loss = 2; tidy() }
+	:: d_step { loss == 1 && (sendable | flying) == 0 && HEARD -> NOTE_SILENCE; loss = 2; tidy() }
 	:: d_step { MAY_PUT_BACK(2) -> put_back(2); tidy() }
 #ifndef SHARED
 	:: d_step { MAY_PUT_BACK(3) -> put_back(3); tidy() }
