@@ -154,7 +154,9 @@ type Store interface {
 	// Fail records that an attempt brought no token, and publishes EventFailed. If the
 	// failure that was recorded last has the same fence, or the stored record has it
 	// as its generation, the Fail is a repeated one or a mistake: it returns nil, and
-	// changes and publishes nothing.
+	// changes and publishes nothing. If the failure that was recorded last is a newer
+	// attempt's, nobody knows whether the Fail is a repeated one: the attempt is settled, or
+	// open, as below, and nothing else changes or is published.
 	//
 	// After FailedUnknown the attempt is open and overdue at once, also if it had been
 	// settled. After the other kinds it is settled. The record stays. The calls of the

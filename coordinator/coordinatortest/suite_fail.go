@@ -16,6 +16,7 @@ func failChecks() []check {
 		{"the day's count is corrected", failCorrectsCalls},
 		{"a failure leaves the record alone", failureLeavesTheRecord},
 		{"a repeated fail is recorded once", failIsRepeatable},
+		{"a fail that comes after the failure of a newer attempt only settles or opens its own", failAfterANewerOne},
 		{"a failure older than the stored token binds no process", lateFailureDoesNotBind},
 	}
 }
@@ -135,6 +136,32 @@ func failIsRepeatable(w *fixture) {
 			}
 		}
 	}
+	events.wantCount(w, coordinator.EventFailed, 2)
+}
+
+// A process repeats its Fail, of which the answer got lost, or comes late with it, after
+// another one has begun and failed.
+func failAfterANewerOne(w *fixture) {
+	w.sameDay()
+	events := w.follow(coordinator.Refresher)
+	repeated := failed(w.begin(w.start(0)), coordinator.FailedUnknown)
+	w.fail(repeated)
+	late := failed(w.begin(w.start(0)), coordinator.FailedBusy)
+	newer := failed(w.begin(w.start(0)), coordinator.FailedRefused)
+	newer.RetryIn, newer.Failure.Credential, newer.Failure.Message = long, "fingerprint", "the newer one"
+	w.fail(newer)
+	w.wantOpen(2, 1)
+	before := w.load()
+	for _, f := range []coordinator.FailRequest{repeated, late, repeated, late} {
+		f.Calls = 0
+		w.fail(f)
+		s := w.load()
+		if got := s.Failure; got == nil || *got != *before.Failure {
+			w.Errorf("Failure = %+v, want still %+v", got, before.Failure)
+		}
+		w.wantCalls(before.CallsToday)
+	}
+	w.wantOpen(1, 1)
 	events.wantCount(w, coordinator.EventFailed, 2)
 }
 

@@ -95,6 +95,9 @@ func (a *Account) Fail(s Step, r coordinator.FailRequest) *coordinator.Event {
 	} else {
 		delete(a.state.Open, fence)
 	}
+	if f.Fence > fence && f.Fence <= s.credible(a.state.Fence) {
+		return nil // perhaps recorded before, and a newer attempt has failed since
+	}
 	a.count(now, max(r.Calls, 0)-1)
 
 	f.Fence, f.Kind, f.Code, f.Message, f.At = fence, r.Failure.Kind, r.Failure.Code, r.Failure.Message, now

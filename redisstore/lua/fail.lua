@@ -4,12 +4,13 @@
 -- ARGV  1 channel for failed, 2 by, 3 fence, 4 kind, 5 code, 6 message,
 --       7 credential, 8 retry in ms, 9 reason, 10 took in ms, 11 calls,
 --       12 the caller who demanded it, or ""
--- Returns 1, or 0: it was recorded before, or the attempt has its token;
+-- Returns 1, or 0: it was recorded before, or may have been, because a newer attempt has
+--   failed since, or the attempt has its token;
 --   or { "day", now, YYYYMMDD }: KEYS[4] is not of this day; nothing was done.
 --
 -- Atomic, because a failure applies to the fleet only if no newer attempt has
--- succeeded meanwhile. Safe to repeat: failed_fence is the attempt whose failure was
--- recorded last.
+-- succeeded or failed meanwhile. Safe to repeat: failed_fence is the attempt whose failure
+-- was recorded last. It is no newer than the newest fence, unless it was forged.
 
 if wrong_day then return wrong_day end
 
@@ -18,12 +19,13 @@ local retry_in, extra_calls = tonumber(ARGV[8]), tonumber(ARGV[11]) - 1
 
 local stored = got(redis.pcall('HMGET', KEYS[1], 'generation'), 'hash', KEYS[1]) or {}
 local generation = credible(stored[1] and natural(stored[1]) or 0)
-local fields = got(redis.pcall('HMGET', KEYS[2], 'failures', 'failed_fence', 'window_ends', 'window_calls'),
+local fields = got(redis.pcall('HMGET', KEYS[2], 'failures', 'failed_fence', 'window_ends', 'window_calls', 'fence'),
   'hash', KEYS[2]) or {}
 local failures = whole(KEYS[2], 'failures', fields[1])
 if failures > failures_most then failures = 0 end
 local window_ends, window_calls = whole(KEYS[2], 'window_ends', fields[3]), whole(KEYS[2], 'window_calls', fields[4])
 local failed_fence = fields[2] and natural(fields[2]) or 0
+local late = failed_fence > fence and failed_fence <= credible(fields[5] and natural(fields[5]) or 0)
 got(redis.pcall('ZSCORE', KEYS[3], ARGV[3]), 'sorted-set', KEYS[3])
 local calls = whole(KEYS[4], '-', got(redis.pcall('GET', KEYS[4]), 'string', KEYS[4]))
 local change, anew = change_after(indexed and redis.pcall('ZRANGE', KEYS[6], '+inf', now_us_text, 'BYSCORE', 'REV',
@@ -37,6 +39,12 @@ if kind == 'unknown' then
 else
   redis.call('ZREM', KEYS[3], ARGV[3])
 end
+if anew then redis.call('DEL', KEYS[6]) end
+if change and redis.call('ZADD', KEYS[6], change, account) == 1 then
+  redis.call('ZADD', KEYS[6], 'NX', digits(now_us - 1), '')
+end
+if late then return 0 end
+
 if extra_calls > 0 or calls > 0 then
   -- Negative only when the day has changed since the begin.
   if extra_calls ~= 0 then redis.call('INCRBY', KEYS[4], digits(extra_calls)) end
@@ -62,10 +70,6 @@ else
 end
 redis.call('HSET', KEYS[2], 'failed_fence', ARGV[3], 'last_error', ARGV[6], 'last_error_code', ARGV[5],
   'last_error_at', now_text, 'last_error_kind', kind)
-if anew then redis.call('DEL', KEYS[6]) end
-if change and redis.call('ZADD', KEYS[6], change, account) == 1 then
-  redis.call('ZADD', KEYS[6], 'NX', digits(now_us - 1), '')
-end
 redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', log_cap, '*', 'account', account, 'event', 'failed', 'by', ARGV[2], 'asked_by', ARGV[12], 'reason', ARGV[9],
   'fence', ARGV[3], 'kind', kind, 'code', ARGV[5], 'error', ARGV[6], 'took_ms', ARGV[10], 'retry_ms', digits(retry_in))
 -- A whole number is a number in JSON, as coordinator.Code has it.
