@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -71,5 +72,11 @@ func TestARepeatedCommitOrRestoreIsWrittenToBeConfirmed(t *testing.T) {
 			t.Errorf("%s, repeated when the memory is full, = %+v, %v", name, got, err)
 		}
 		server.MustDo(t, "config", "set", "maxmemory", "0")
+		// A server that takes no writes confirms none.
+		server.MustDo(t, "config", "set", "min-replicas-to-write", "1")
+		if got, err := repeat(); !errors.Is(err, redisstore.ErrUnable) {
+			t.Errorf("%s, repeated when the server takes no writes, = %+v, %v", name, got, err)
+		}
+		server.MustDo(t, "config", "set", "min-replicas-to-write", "0")
 	}
 }

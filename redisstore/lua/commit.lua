@@ -39,7 +39,9 @@ if fault then return redis.error_reply(fault) end
 if generation == fence then
   -- Written once more, to have it confirmed: WAIT counts only what its own connection has
   -- written. A server whose memory is full refuses that: the token is stored all the same.
-  redis.pcall('HSET', KEYS[1], 'generation', token[1])
+  -- One that has become a replica refuses it, too, and will lose the token.
+  local refused = redis.pcall('HSET', KEYS[1], 'generation', token[1])
+  if type(refused) == 'table' and string.sub(refused.err, 1, 3) ~= 'OOM' then return refused end
   token = read_token()
   token[9] = fields[2]
   return { 'stored', now_text, token }
