@@ -154,6 +154,7 @@ func TestClusterKeepsToTheContract(t *testing.T) {
 	})
 	t.Run("least privilege", func(t *testing.T) { clusterLeastPrivilege(t, c) })
 	t.Run("changes", func(t *testing.T) { clusterRecordsNoChanges(t, c) })
+	t.Run("accounts of a slot on its way are read", func(t *testing.T) { readOnItsWay(t, c) })
 	t.Run("a moved slot is followed", func(t *testing.T) { movedSlot(t, c, store) })
 	t.Run("a dead master is replaced", func(t *testing.T) { deadMaster(t, c, store, accounts) })
 }
@@ -205,8 +206,9 @@ func inAnEmptySlot(t *testing.T, c *redistest.Cluster) string {
 	return ""
 }
 
-// slotOnItsWay calls do while the account's empty slot is being migrated: its
-// old owner sends whoever asks for a key to the new one.
+// slotOnItsWay calls do while the account's slot is being migrated: its old owner sends
+// whoever asks for a key that it does not have to the new one. A slot with keys stays in
+// the end.
 func slotOnItsWay(t *testing.T, c *redistest.Cluster, account string, do func()) {
 	t.Helper()
 	key := "zhongkong:{" + account + "}:token"
@@ -220,8 +222,37 @@ func slotOnItsWay(t *testing.T, c *redistest.Cluster, account string, do func())
 	old.MustDo(t, "cluster", "setslot", slot, "migrating", nextID)
 	do()
 	for _, node := range []*redistest.Server{next, old} {
-		node.MustDo(t, "cluster", "setslot", slot, "node", nextID)
+		if old.MustDo(t, "cluster", "countkeysinslot", slot) == int64(0) {
+			node.MustDo(t, "cluster", "setslot", slot, "node", nextID)
+		} else {
+			node.MustDo(t, "cluster", "setslot", slot, "stable")
+		}
 	}
+}
+
+// readOnItsWay reads an account of which the old owner of its slot has the token and no
+// other key: it sends whoever asks for one of those to the new owner, which has none either.
+func readOnItsWay(t *testing.T, c *redistest.Cluster) {
+	account := inAnEmptySlot(t, c)
+	log := new(logged)
+	store := open(t, c.URL(), redisstore.Options{Logger: log.logger()})
+	want := refreshed(t, store, account, "token")
+	other := refreshed(t, store, "other", "token")
+	slotOnItsWay(t, c, account, func() {
+		for _, accounts := range [][]string{{account}, {account, "other"}, {"other", account, inAnEmptySlot(t, c)}} {
+			states, err := store.Load(t.Context(), accounts...)
+			if err != nil {
+				t.Errorf("Load(%q) = %v", accounts, err)
+				continue
+			}
+			for _, s := range states {
+				generation := map[string]coordinator.Fence{account: want.Generation, "other": other.Generation}[s.Account]
+				if s.Err != nil || s.Record.Generation != generation {
+					t.Errorf("Load(%q): %s has generation %d, %v; want %d", accounts, s.Account, s.Record.Generation, s.Err, generation)
+				}
+			}
+		}
+	})
 }
 
 // movedSlot moves an empty slot from its master to the next, while a store that

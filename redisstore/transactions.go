@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,31 +41,41 @@ const (
 const togetherMost = 10
 
 // loadTransactions reads accounts in transactions, in one round trip for each server that
-// has some of them. If a slot of a cluster has moved, all are read again.
+// has some of them. Those whose slot of a cluster has moved are read again.
 func (s *Store) loadTransactions(ctx context.Context, keys []layout.AccountKeys) []answer {
 	answers := make([]answer, len(keys))
-	tokens := make([]string, len(keys))
-	for i := range keys {
-		tokens[i] = keys[i].Token
+	left := make([]int, len(keys))
+	for i := range left {
+		left[i] = i
 	}
 	for {
+		tokens := make([]string, len(left))
+		for n, i := range left {
+			tokens[n] = keys[i].Token
+		}
 		byServer, err := s.client.ByMaster(ctx, tokens)
-		for i := range answers {
+		for _, i := range left {
 			answers[i].err = err
 		}
 		for server, indexes := range byServer {
+			for n, which := range indexes {
+				indexes[n] = left[which]
+			}
 			s.loadFrom(ctx, server, keys, indexes, answers)
 		}
-		if !slices.ContainsFunc(answers, answer.moved) || !s.client.ReloadCluster(ctx) {
+		left = slices.DeleteFunc(left, func(i int) bool { return !answers[i].moved() })
+		if len(left) == 0 || !s.client.ReloadCluster(ctx) {
 			return answers
 		}
 	}
 }
 
 // moved reports whether another server may have the account by now.
-func (a answer) moved() bool {
-	return a.err != nil && (redisclient.Redirected(a.err) || redis.HasErrorPrefix(a.err, "ASK"))
-}
+func (a answer) moved() bool { return a.err != nil && (redisclient.Redirected(a.err) || isAsk(a.err)) }
+
+// isAsk reports whether a server sends those who ask for a key to the one that its slot is
+// being moved to, because it does not have it any more, or never had.
+func isAsk(err error) bool { return redis.HasErrorPrefix(err, "ASK ") }
 
 // loadFrom reads those of the accounts that the indexes name from a server.
 func (s *Store) loadFrom(ctx context.Context, server redis.UniversalClient, keys []layout.AccountKeys, indexes []int, answers []answer) {
@@ -84,7 +93,10 @@ func (s *Store) loadFrom(ctx context.Context, server redis.UniversalClient, keys
 		return those
 	}
 	if full := failed(isOutOfMemory); len(full) > 0 {
-		s.loadPlainly(ctx, server, keys, full, answers)
+		s.loadPlainly(ctx, server, server, keys, full, answers)
+	}
+	if asked := failed(isAsk); len(asked) > 0 { // the client of the cluster asks for each key where it is
+		s.loadPlainly(ctx, server, s.client.Reads, keys, asked, answers)
 	}
 	if together == 1 {
 		return
@@ -136,11 +148,12 @@ func (s *Store) transact(ctx context.Context, server redis.UniversalClient, keys
 }
 
 // loadPlainly reads accounts without transactions: a Redis that has reached maxmemory queues
-// no command, but carries out those that read. An account that has changed meanwhile is
-// read again.
-func (s *Store) loadPlainly(ctx context.Context, server redis.UniversalClient, keys []layout.AccountKeys, indexes []int, answers []answer) {
+// no command, but carries out those that read; and while a slot of a cluster is being moved,
+// two servers have keys of one account. An account that has changed meanwhile is read again.
+// The time is the clock's.
+func (s *Store) loadPlainly(ctx context.Context, clock, server redis.UniversalClient, keys []layout.AccountKeys, indexes []int, answers []answer) {
 	for range loadTries {
-		indexes = s.readPlainly(ctx, server, keys, indexes, answers)
+		indexes = s.readPlainly(ctx, clock, server, keys, indexes, answers)
 		if len(indexes) == 0 {
 			return
 		}
@@ -150,12 +163,20 @@ func (s *Store) loadPlainly(ctx context.Context, server redis.UniversalClient, k
 	}
 }
 
-var errChanging = fmt.Errorf("%w: Redis has reached maxmemory, and the account changes while it is read", coordinator.ErrUnreachable)
+var errChanging = fmt.Errorf("%w: Redis has reached maxmemory, or moves a slot of the cluster, and the account changes while it is read", coordinator.ErrUnreachable)
 
-// readPlainly reads accounts in one round trip, and the generation and the fence of each
-// a second time. It returns those in which these have changed.
-func (s *Store) readPlainly(ctx context.Context, server redis.UniversalClient, keys []layout.AccountKeys, indexes []int, answers []answer) (changed []int) {
-	const each = 1 + commandsEach + 2
+// readPlainly reads the clock, then accounts in one round trip, and the generation and the
+// fence of each a second time. It returns those in which these have changed.
+func (s *Store) readPlainly(ctx context.Context, clock, server redis.UniversalClient, keys []layout.AccountKeys, indexes []int, answers []answer) (changed []int) {
+	const each = commandsEach + 2
+	now, err := clock.Time(ctx).Result()
+	if err != nil {
+		for _, i := range indexes {
+			answers[i] = answer{err: err}
+		}
+		return nil
+	}
+	now = now.UTC().Truncate(time.Millisecond)
 	day := s.day()
 	var commands []redis.Cmder
 	for _, i := range indexes {
@@ -173,12 +194,11 @@ func (s *Store) readPlainly(ctx context.Context, server redis.UniversalClient, k
 				parts[j] = err
 			}
 		}
-		now, err := serverTime(parts[0])
-		if err != nil {
-			answers[i] = answer{err: cmp.Or(commands[n*each].Err(), unsent, err)}
+		if commands[n*each].Err() == nil && parts[0] == nil {
+			answers[i] = answer{err: unsent} // nothing was sent, so no command has an error of its own
 			continue
 		}
-		answers[i] = readAt(ctx, server, now, parts[1:][:commandsEach], &keys[i], day)
+		answers[i] = readAt(ctx, server, now, parts[:commandsEach], &keys[i], day)
 		if r, ok := answers[i].parts.(*reading); ok && (!sameFirst(parts[each-2], r.token[generationField]) || !sameFirst(parts[each-1], r.state[fenceField])) {
 			changed = append(changed, i)
 		}
@@ -208,20 +228,19 @@ type transaction struct {
 
 // appendTransaction appends the commands of a transaction.
 func appendTransaction(ctx context.Context, commands []redis.Cmder, keys []layout.AccountKeys, indexes []int, day string) []redis.Cmder {
-	commands = append(commands, redis.NewCmd(ctx, "multi"))
+	commands = append(commands, redis.NewCmd(ctx, "multi"), redis.NewCmd(ctx, "time"))
 	commands = appendReading(ctx, commands, keys, indexes, day)
 	return append(commands, redis.NewCmd(ctx, "exec"))
 }
 
-// appendReading appends the commands that read the clock and some accounts.
+// appendReading appends the commands that read some accounts.
 func appendReading(ctx context.Context, commands []redis.Cmder, keys []layout.AccountKeys, indexes []int, day string) []redis.Cmder {
-	words := make([]any, 0, 1+argsEach*len(indexes)) // of all commands
+	words := make([]any, 0, argsEach*len(indexes)) // of all commands
 	add := func(command []any, more ...any) {
 		from := len(words)
 		words = append(append(words, command...), more...)
 		commands = append(commands, redis.NewCmd(ctx, words[from:len(words):len(words)]...))
 	}
-	add([]any{"time"})
 	for _, i := range indexes {
 		k, calls := &keys[i], keys[i].Calls+day // pointers to texts need no room of their own
 		add([]any{"hmget", &k.Token}, tokenFields...)
