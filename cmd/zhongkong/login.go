@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -67,11 +68,13 @@ func (p program) login(c *cli.Context) error {
 	}
 	defer cancel()
 	var consent coordinator.Consent
+	redeemed := s.sayRedeeming(ctx)
 	if c.Bool("device") {
 		consent, err = s.loginByDevice(ctx, l)
 	} else {
 		consent, err = s.loginByCode(ctx, l, redirect)
 	}
+	redeemed()
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil: // not a request to the issuer
 		return fmt.Errorf("nobody has logged in within %s: try again, with a longer --wait", c.String("wait"))
@@ -81,6 +84,20 @@ func (p program) login(c *cli.Context) error {
 		return fmt.Errorf("account %q: %w", account.Name, err)
 	}
 	return s.consent(c.Context, account.Name, consent) // without --wait: it must not be lost because the person took long
+}
+
+// sayRedeeming says what login waits for if it goes on for a moment after ctx has ended, until
+// redeemed is called: a code works once, so a request that redeems it is finished.
+func (p program) sayRedeeming(ctx context.Context) (redeemed func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { // ends with done
+		select {
+		case <-time.After(drainMoment):
+			fmt.Fprintln(p.stderr, "zhongkong: waiting for the issuer to answer with the grant; a second interrupt ends this at once and may lose it")
+		case <-done:
+		}
+	})
+	return func() { stop(); close(done) }
 }
 
 // denied reports whether the answer to the question is no (RFC 6749, section 4.1.2.1, and

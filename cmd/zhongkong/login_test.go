@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -24,16 +25,32 @@ import (
 // consenting is a bench with an account that lives on a refresh token, and its issuer.
 type consenting struct {
 	*bench
-	issuer *oauthtest.Server
-	url    string
+	issuer  *oauthtest.Server
+	granted atomic.Pointer[func()] // is called before an answer of the issuer with a grant goes out; nil: nothing is
+}
+
+func (b *consenting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	held := b.granted.Load()
+	if held == nil || r.URL.Path != "/oauth2/token" {
+		b.issuer.ServeHTTP(w, r)
+		return
+	}
+	answer := httptest.NewRecorder()
+	b.issuer.ServeHTTP(answer, r)
+	if answer.Code == http.StatusOK {
+		(*held)()
+	}
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes()) // fails if the client has gone
 }
 
 const grantSecret = "the secret of the client"
 
 func newConsenting(t *testing.T, lines ...string) *consenting {
 	t.Helper()
-	issuer := oauthtest.New(oauthtest.Config{Clients: []oauthtest.Client{{ID: "c", Secret: grantSecret}}})
-	server := httptest.NewServer(issuer)
+	b := &consenting{issuer: oauthtest.New(oauthtest.Config{Clients: []oauthtest.Client{{ID: "c", Secret: grantSecret}}})}
+	server := httptest.NewServer(b)
 	t.Cleanup(server.Close)
 	dir := t.TempDir()
 	write := func(name, text string) string {
@@ -57,9 +74,9 @@ func newConsenting(t *testing.T, lines ...string) *consenting {
 	for _, line := range lines {
 		config += "  " + line + "\n"
 	}
-	b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "", "CLIENT_SECRET", grantSecret,
+	b.bench = newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "", "CLIENT_SECRET", grantSecret,
 		"ZHONGKONG_CONFIG", write("zk.yaml", config), "ZHONGKONG_SEAL_KEY_FILE", write("seal.keys", seal.NewLine(time.Now())+"\n"))
-	return &consenting{b, issuer, server.URL}
+	return b
 }
 
 // said waits until a command has said what matches, and returns the first group.
@@ -157,6 +174,33 @@ func TestALoginOutlastsAnOutageOfRedisAndAnInterrupt(t *testing.T) {
 	login.says("the grant is being stored: waiting up to 2m00s; a second interrupt ends this at once and may lose it")
 	away.Store(false)
 	b.stored(login.wait())
+}
+
+// A code works once: the issuer may have given the grant for it.
+func TestALoginThatIsInterruptedFinishesTheRequestForTheGrant(t *testing.T) {
+	for name, args := range map[string][]string{"at this machine": {"login"}, "at another device": {"login", "--device"}} {
+		t.Run(name, func(t *testing.T) {
+			b := newConsenting(t)
+			b.issuer.Tune(func(k *oauthtest.Knobs) { k.Consent.Interval = oauthtest.Duration(time.Second) })
+			granted, released := make(chan struct{}), make(chan struct{})
+			b.granted.Store(new(func() { close(granted); <-released }))
+			page := make(chan struct{})
+			login := b.start(t.Context(), "", args...)
+			address := login.said(`\n   (http://\S+(?:user_code|state)=\S+)\n`)
+			go func() { // ends when the issuer has answered
+				defer close(page)
+				if resp, err := http.Get(address); err == nil { //nolint:gosec,noctx // of this test
+					_ = resp.Body.Close()
+				}
+			}()
+			t.Cleanup(func() { close(released); <-page })
+			<-granted
+			login.cancel()
+			login.says("waiting for the issuer to answer with the grant; a second interrupt ends this at once and may lose it")
+			released <- struct{}{}
+			b.stored(login.wait())
+		})
+	}
 }
 
 func TestAPersonLogsInAtAnotherDevice(t *testing.T) {

@@ -96,7 +96,14 @@ func (a *authenticating) RoundTrip(req *http.Request) (*http.Response, error) {
 	a.mu.Lock()
 	a.secrets = append(a.secrets, m.secrets...)
 	a.mu.Unlock()
-	ctx, cancel := context.WithTimeout(req.Context(), loginTimeout)
+	ctx, once := req.Context(), form.Has("code") || form.Has("device_code")
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if once {
+		ctx = context.WithoutCancel(ctx) // no second request brings what the answer to this one may hold
+	}
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	text := form.Encode()
 	sent := req.Clone(ctx)
@@ -105,11 +112,19 @@ func (a *authenticating) RoundTrip(req *http.Request) (*http.Response, error) {
 	sent.Header.Set("Accept", "application/json")
 	sent.Body, sent.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
 	sent.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }
-	resp, err := a.base.RoundTrip(sent)
+	resp, err := roundTrip(a.base, sent)
+	if err != nil && once && ctx.Err() != nil {
+		return nil, fmt.Errorf("the issuer has not answered within %s: the code may be used up: log in again", loginTimeout)
+	}
+	return resp, err
+}
+
+// roundTrip reads the answer too, because golang.org/x/oauth2 does not close every body.
+func roundTrip(base http.RoundTripper, req *http.Request) (*http.Response, error) {
+	resp, err := base.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
-	// Read here, because golang.org/x/oauth2 does not close every body.
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, httpsource.MaxBody))
 	_ = resp.Body.Close()
 	if err != nil {
@@ -152,7 +167,9 @@ func (l *Login) Code(redirect string) (*CodeRequest, error) {
 // to be ignored.
 var ErrForeignAnswer = errors.New("the answer's state is not that of the request")
 
-// Redeem redeems the answer that came to the redirect address, its query.
+// Redeem redeems the answer that came to the redirect address, its query. The code works
+// once, so Redeem, once it has asked the issuer, waits for the answer also when ctx ends, up
+// to 30 s.
 func (r *CodeRequest) Redeem(ctx context.Context, answer url.Values) (coordinator.Consent, error) {
 	code := answer.Get("code")
 	switch word := answer.Get("error"); {
@@ -182,7 +199,8 @@ type DeviceQuestion struct {
 }
 
 // Device asks a person to consent at another device: show is called once. It blocks until
-// the person has answered, the question has expired, or ctx ends.
+// the person has answered, the question has expired, or ctx ends; then a request that is
+// under way is finished, up to 30 s, because its answer may be the grant.
 func (l *Login) Device(ctx context.Context, show func(DeviceQuestion)) (coordinator.Consent, error) {
 	if l.oauth2.Endpoint.DeviceAuthURL == "" {
 		return coordinator.Consent{}, errors.New("device_url: it is missing: it is the address of the device authorization endpoint")

@@ -215,6 +215,33 @@ func TestALoginThatFailsSaysWhyAndNothingElse(t *testing.T) {
 	}
 }
 
+// A code works once.
+func TestALoginWaitsForTheAnswerToItsCodeAlsoAfterItsContext(t *testing.T) {
+	for after, want := range map[time.Duration]string{20 * time.Second: "", 40 * time.Second: "the issuer has not answered within 30s"} {
+		synctest.Test(t, func(t *testing.T) {
+			issuer := loginIssuer()
+			r, err := loginOf(t, asking(issuer)).Code(redirect)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer := browse(t, issuer, r.URL)
+			ended, cancel := context.WithCancel(t.Context())
+			cancel()
+			if _, err := r.Redeem(ended, answer); !errors.Is(err, context.Canceled) {
+				t.Errorf("a context that has ended before: %v", err)
+			}
+			issuer.Inject(oauthtest.Fault{Kind: "late", Issued: true, After: oauthtest.Duration(after)})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			consent, err := r.Redeem(ctx, answer)
+			if want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), answer.Get("code"))) ||
+				want == "" && (err != nil || !issuer.Accepts(consent.Token.Reveal())) {
+				t.Errorf("an answer after %s: %+v, %v", after, consent, err)
+			}
+		})
+	}
+}
+
 func TestADeviceLoginThatFailsSaysWhy(t *testing.T) {
 	for want, consent := range map[string]oauthtest.ConsentKnobs{
 		"access_denied": {Denies: true, After: oauthtest.Duration(time.Second)},
