@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi"
@@ -69,8 +67,8 @@ func grantIdle(a config.Account) time.Duration {
 
 // readGrant reads the refresh token, without an echo if it is typed.
 func (s *session) readGrant(ctx context.Context) (string, error) {
-	if f, ok := s.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return s.prompt(ctx, int(f.Fd()), "Refresh token: ")
+	if terminal, ok := s.terminal(); ok {
+		return s.prompt(ctx, terminal, "Refresh token: ")
 	}
 	return s.readLine(ctx)
 }

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"regexp"
 	"sync"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
@@ -82,8 +80,8 @@ func (p program) printKey() error {
 var unreserved = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._~-]*$`) })
 
 func (p program) readPassword(ctx context.Context) (string, error) {
-	if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return p.askPassword(ctx, int(f.Fd()))
+	if terminal, ok := p.terminal(); ok {
+		return p.askPassword(ctx, terminal)
 	}
 	password, err := p.readLine(ctx)
 	if err != nil {

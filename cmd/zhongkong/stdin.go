@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"golang.org/x/term"
@@ -13,6 +14,28 @@ import (
 
 // maxLine is far above the length of any token, refresh token, password or URL.
 const maxLine = 64 << 10
+
+// terminalLine is the length, in bytes, that Linux cuts a line to that is typed or pasted at a
+// terminal. It says nothing, so a line of this length may have been longer.
+const terminalLine = 4095
+
+// terminal returns the descriptor of stdin if that is a terminal.
+func (p program) terminal() (descriptor int, ok bool) {
+	f, ok := p.stdin.(*os.File)
+	if !ok {
+		return 0, false
+	}
+	descriptor = int(f.Fd())
+	return descriptor, term.IsTerminal(descriptor)
+}
+
+// uncut returns a line that a terminal has sent, or an error if it may have been cut.
+func uncut(line string) (string, error) {
+	if len(line) >= terminalLine {
+		return "", usagef("a terminal cuts a line to %d bytes, and this one has as many: send it from a file or by a pipe", terminalLine)
+	}
+	return line, nil
+}
 
 // readLine reads a line from stdin, without its end, until ctx ends.
 func (p program) readLine(ctx context.Context) (string, error) {
@@ -26,7 +49,11 @@ func (p program) readLine(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read stdin: %w", err)
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+	if _, ok := p.terminal(); ok {
+		return uncut(line)
+	}
+	return line, nil
 }
 
 // prompt reads a line from the terminal without an echo. It also restores the echo when
@@ -43,7 +70,7 @@ func (p program) prompt(ctx context.Context, terminal int, text string) (string,
 		_ = term.Restore(terminal, before)
 		return "", fmt.Errorf("read the terminal: %w", err)
 	}
-	return string(typed), nil
+	return uncut(string(typed))
 }
 
 // await returns what read returns, or why ctx has ended if that comes first. Then read goes
