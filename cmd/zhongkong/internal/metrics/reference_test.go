@@ -79,7 +79,7 @@ What Redis holds of an account is absent until the process has read it, and whil
 
 [English](metrics.md)
 
-`+"`serve` 的 `GET /metrics`"+` 提供给 Prometheus 的指标；本页由测试根据一次抓取生成。抓取需要可用全部账号的调用方的名称和密码，有 `+"`--metrics-open`"+` 时不需要。
+`+"`serve` 的 `GET /metrics`"+` 提供给 Prometheus 的指标；本页由测试根据一次抓取生成。抓取需要可用全部账号的调用方的用户名和密码，有 `+"`--metrics-open`"+` 时不需要。
 指标中不含 token。标签的取值见各指标的说明；`+"`account`"+` 是账号名。此外还有 Go 客户端常见的 `+"`go_…` 和 `process_…`"+`。[告警规则与仪表盘](../../../../scripts/monitoring)使用这些指标。
 
 Redis 中关于账号的内容，在本进程读到之前，以及 `+"`zhongkong_store_connected`"+` 为 0 期间（此时可能已经变化），没有相应指标：

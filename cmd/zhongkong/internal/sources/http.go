@@ -19,13 +19,16 @@ func byDescription() []Kind {
 		{Key: "issuer", Usage: "the description of another issuer, in the form of the files in coordinator/httpsource/presets", Form: Data},
 		{Key: "params", Form: Map},
 	}
-	known := map[string]bool{}
+	known := map[string]int{} // where in fields
 	for _, preset := range httpsource.Presets() {
 		for _, p := range preset.Issuer.Parameters {
-			if known[p.Name] {
+			if i, found := known[p.Name]; found {
+				if p.Default != "" && !strings.Contains(fields[i].Usage, p.Meaning) {
+					fields[i].Usage += ", " + p.Meaning // what else than the default of its vendor
+				}
 				continue
 			}
-			known[p.Name] = true
+			known[p.Name] = len(fields)
 			f := Field{Key: p.Name, Usage: "parameter of presets: " + p.Meaning}
 			if p.Secret {
 				f.Form = Secret
