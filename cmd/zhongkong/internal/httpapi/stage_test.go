@@ -85,12 +85,17 @@ func failingStage(t testing.TB, o coordinatortest.Outcome, change ...func(*Confi
 	for _, source := range sources {
 		source.Default(o)
 	}
-	return stageOn(t, memstore.New(), sources, change...)
+	store := memstore.New()
+	return stageWith(t, store, store, sources, 500*time.Millisecond, change...).connected() // it may hang
 }
 
 func stageOn(t testing.TB, store *memstore.Store, sources map[string]*coordinatortest.Source, change ...func(*Config)) *stage {
 	t.Helper()
-	s := stageOver(t, store, store, sources, change...)
+	return stageOver(t, store, store, sources, change...).connected()
+}
+
+func (s *stage) connected() *stage {
+	s.t.Helper()
 	s.wait("the store", s.zk.Connected)
 	return s
 }
@@ -98,6 +103,13 @@ func stageOn(t testing.TB, store *memstore.Store, sources map[string]*coordinato
 // stageOver has a store that stands in front of one in memory, or is it.
 func stageOver(
 	t testing.TB, front coordinator.Store, store *memstore.Store, sources map[string]*coordinatortest.Source, change ...func(*Config),
+) *stage {
+	t.Helper()
+	return stageWith(t, front, store, sources, 0, change...)
+}
+
+func stageWith(
+	t testing.TB, front coordinator.Store, store *memstore.Store, sources map[string]*coordinatortest.Source, fetchTimeout time.Duration, change ...func(*Config),
 ) *stage {
 	t.Helper()
 	s := &stage{t: t, store: store, sources: sources, log: &logtest.Buffer{}}
@@ -109,7 +121,7 @@ func stageOver(
 		}
 	}
 	logger := slog.New(requestid.Handler{Handler: slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})})
-	cfg := coordinator.Config{Store: front, Observe: observe, Logger: logger, FetchTimeout: 500 * time.Millisecond,
+	cfg := coordinator.Config{Store: front, Observe: observe, Logger: logger, FetchTimeout: fetchTimeout,
 		Limits: coordinator.Limits{MinInterval: time.Nanosecond}}
 	for name, source := range sources {
 		cfg.Accounts = append(cfg.Accounts, coordinator.AccountConfig{Name: name, Source: source})
