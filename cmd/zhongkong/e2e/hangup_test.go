@@ -111,16 +111,19 @@ func TestACommandStoresARefreshTokenAlsoIfNobodyReadsWhatItSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(f.binary, "refresh", "--wait", "100ms", "crm")
+	_ = r.Close()
+	cmd := exec.Command(f.binary, "--log-level", "info", "refresh", "crm")
 	cmd.Stdout, cmd.Stderr = w, w
 	p := f.launch(cmd)
-	<-issuer.issued
-	_, _ = r.Close(), w.Close()
+	_ = w.Close()
 	select {
+	case <-issuer.issued: // before, it has said that it presents the refresh token
 	case <-p.done:
-	case <-time.After(3 * time.Second): // it has said that it waits, and lives
 	}
 	f.keptTheSuccessor(p, issuer)
+	if said := f.run("--log-level", "info", "refresh", "crm").stderr.String(); !strings.Contains(said, "presenting the refresh token") {
+		t.Errorf("it has nothing to say before the issuer is asked:\n%s", said)
+	}
 }
 
 func TestASecondInterruptEndsACommandAtOnceAlsoAfterAHangup(t *testing.T) {
