@@ -3,9 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net"
-	"slices"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -76,9 +74,8 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 		add(trial.open(at.url, at.prefix)) // does not connect
 		trial.close()
 	}
-	dirs := s.cfg.GrantDirs()
-	for _, key := range slices.Sorted(maps.Keys(dirs)) {
-		if err := grantfile.CheckDir(dirs[key]); err != nil {
+	for key, dir := range s.cfg.GrantDirs() {
+		if err := grantfile.CheckDir(dir); err != nil {
 			add(fmt.Errorf("%s: %w", s.cfg.Where(key), err))
 		}
 	}

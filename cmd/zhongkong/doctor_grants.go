@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,9 +20,8 @@ import (
 // has one only the directories are checked.
 func (x checks) grants(ctx context.Context) {
 	if len(x.cfg.NeedsGrants()) == 0 {
-		dirs := x.cfg.GrantDirs()
-		for _, check := range slices.Sorted(maps.Keys(dirs)) { // serve opens them all the same
-			x.directory(check, dirs[check])
+		for key, dir := range x.cfg.GrantDirs() { // serve opens them all the same
+			x.directory(key, dir)
 		}
 		return
 	}

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
+	"iter"
 	"path/filepath"
 	"strings"
 	"time"
@@ -102,11 +102,16 @@ func (c *Config) check(p *problems) {
 // keyRemedy is how to get a key file.
 const keyRemedy = "write what `zhongkong keygen` prints to a file, and give it as seal_key_file"
 
-// GrantDirs returns the directories for grants that are given, by their keys.
-func (c *Config) GrantDirs() map[string]string {
-	dirs := map[string]string{"grants.spool": c.GrantSpool, "grants.copy": c.GrantCopy}
-	maps.DeleteFunc(dirs, func(_, dir string) bool { return dir == "" })
-	return dirs
+// GrantDirs yields the key and the path of each directory for grants that is given.
+func (c *Config) GrantDirs() iter.Seq2[string, string] {
+	return func(yield func(key, dir string) bool) {
+		if c.GrantSpool != "" && !yield("grants.spool", c.GrantSpool) {
+			return
+		}
+		if c.GrantCopy != "" {
+			yield("grants.copy", c.GrantCopy)
+		}
+	}
 }
 
 // checkGrants reports directories for grants that could not be sealed, because they
