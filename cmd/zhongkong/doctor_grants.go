@@ -65,7 +65,7 @@ func (x checks) spool() {
 	waiting, err := grantfile.Waiting(dir, x.grantSealer(sealedSpool))
 	switch {
 	case err != nil:
-		x.fail("grants.spool", "add the keys of these files to the seal key file; a process that starts takes them over", "%v", err)
+		x.fail("grants.spool", "add the keys of these files to the seal key file; a process that has them stores what it can open within a minute", "%v", err)
 	case len(waiting) > 0:
 		x.warn("grants.spool", "if they stay: start zhongkong serve on this machine, which puts them in", "%s has %d refresh tokens that Redis does not have yet, of %s",
 			dir, len(waiting), list(waiting))

@@ -10,8 +10,9 @@
 //
 // Every file has two lines, the account's name and what the Sealer made of the content.
 // Only the user that runs the process can read them; a directory that others can read is
-// refused. What root makes in a directory of another user belongs to that user. A file that cannot be opened, because its key is missing, is named in an
-// error and left where it is.
+// refused. What root makes in a directory of another user belongs to that user. A file that
+// cannot be opened, because its key is missing, is named in an error and left where it is,
+// for a process that has the key.
 package grantfile
 
 // Sealer encrypts what is written. What was sealed for one account must not open for

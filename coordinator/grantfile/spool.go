@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,15 +15,16 @@ import (
 )
 
 // Spool keeps the answers of this process in a directory of its own below a directory
-// that the processes of a machine share. It takes over what processes that have ended
-// left there. It is safe for concurrent use.
+// that the processes of a machine share. It reads what processes that have ended left
+// there as well, and leaves it where it is: another process may have the key, or the
+// account, that this one lacks. It is safe for concurrent use.
 type Spool struct {
 	shared string // the directory above
 	dir    string
-	lock   *os.File // held until the process ends: its directory is not taken over
+	lock   *os.File // held until the process ends: nobody else reads its directory
 	sealer Sealer
 
-	mu sync.Mutex // held while others' directories are taken over
+	mu sync.Mutex // held while others' directories are locked
 }
 
 var _ coordinator.GrantSpool = (*Spool)(nil)
@@ -53,7 +55,7 @@ func OpenSpool(dir, instance string, s Sealer) (*Spool, error) {
 		lock, err := tryLock(filepath.Join(own, lockName))
 		switch {
 		case errors.Is(err, errLocked), err != nil && ignoreMissing(err) == nil:
-			continue // another process has taken the new directory for one that was left
+			continue // another process has taken the new directory for that of an ended one
 		case err != nil:
 			return nil, fmt.Errorf("grantfile: %w", err)
 		}
@@ -64,7 +66,7 @@ func OpenSpool(dir, instance string, s Sealer) (*Spool, error) {
 	}
 }
 
-// Close gives the directory up. Answers in it are left to another process.
+// Close gives the directory up. Answers in it are left to other processes.
 func (s *Spool) Close() error {
 	discard(s.dir)
 	return s.lock.Close()
@@ -74,14 +76,11 @@ func (s *Spool) Close() error {
 // dir. It changes nothing. The error, which may come with accounts, names the files that
 // cannot be opened.
 func Waiting(dir string, s Sealer) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+	dirs, err := ownDirs(dir)
 	errs := []error{err}
 	var accounts []string
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ownSuffix) {
-			continue
-		}
-		paths, err := complete(filepath.Join(dir, e.Name()), answerSuffix)
+	for _, own := range dirs {
+		paths, err := complete(own, answerSuffix)
 		errs = append(errs, ignoreMissing(err)) // its process has ended since
 		for _, path := range paths {
 			account, _, err := readFile(s, path)
@@ -126,25 +125,50 @@ func (s *Spool) Write(a coordinator.GrantAnswer) error {
 	return nil
 }
 
-// Remove removes an answer, if it is there.
+// Remove removes an answer, if it is there: one of this process, or one that an ended
+// process has left.
 func (s *Spool) Remove(account string, fence coordinator.Fence) error {
-	err := ignoreMissing(os.Remove(filepath.Join(s.dir, answerName(account, fence))))
-	if err != nil {
-		return fmt.Errorf("grantfile: %w", err)
+	name := answerName(account, fence)
+	err := removeFile(s.dir, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = s.removeLeft(name)
 	}
-	return syncDir(s.dir) // or the answer would be kept once more, which does no harm
+	if err != nil {
+		return fmt.Errorf("grantfile: remove an answer of %q from the spool: %w", account, err)
+	}
+	return nil
 }
 
-// Answers takes over what ended processes left and returns all answers that can be
-// opened. The error, which may come with answers, names the files that cannot.
+func (s *Spool) removeLeft(name string) error {
+	dirs, err := ownDirs(s.shared)
+	errs := []error{err}
+	for _, dir := range dirs {
+		errs = append(errs, ignoreMissing(removeFile(dir, name)))
+	}
+	return errors.Join(errs...)
+}
+
+// removeFile returns nil when the removal is on disk.
+func removeFile(dir, name string) error {
+	if err := os.Remove(filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	return syncDir(dir) // or the answer would be kept once more, which does no harm
+}
+
+// Answers returns the answers of this process, and those that ended processes have left,
+// as far as they can be opened. Each stays where it is until Remove, so several processes
+// may be told of one, and store it. The error, which may come with answers, names the
+// files that cannot be opened.
 func (s *Spool) Answers() ([]coordinator.GrantAnswer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	errs := []error{s.takeOver()}
-	paths, err := complete(s.dir, answerSuffix)
+	others, err := s.filesOfEnded()
+	errs := []error{err}
+	own, err := complete(s.dir, answerSuffix)
 	errs = append(errs, err)
 	var answers []coordinator.GrantAnswer
-	for _, path := range paths {
+	for _, path := range append(others, own...) {
 		a, err := s.read(path)
 		if err != nil {
 			errs = append(errs, ignoreMissing(err)) // removed since
@@ -153,7 +177,7 @@ func (s *Spool) Answers() ([]coordinator.GrantAnswer, error) {
 		answers = append(answers, a)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return answers, fmt.Errorf("grantfile: answers in the spool that were not read: %w", err)
+		return answers, fmt.Errorf("grantfile: answers in the spool that were not read, and stay where they are: %w", err)
 	}
 	return answers, nil
 }
@@ -173,55 +197,61 @@ func (s *Spool) read(path string) (coordinator.GrantAnswer, error) {
 	}, nil
 }
 
-// takeOver moves the answers of ended processes into this one's directory.
-func (s *Spool) takeOver() error {
-	entries, err := os.ReadDir(s.shared)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, e := range entries {
-		dir := filepath.Join(s.shared, e.Name())
-		if e.IsDir() && dir != s.dir && strings.HasSuffix(e.Name(), ownSuffix) {
-			errs = append(errs, s.takeOverFrom(dir))
+// filesOfEnded returns the files of the answers that ended processes have left.
+func (s *Spool) filesOfEnded() (paths []string, err error) {
+	dirs, err := ownDirs(s.shared)
+	errs := []error{err}
+	for _, dir := range dirs {
+		if dir == s.dir {
+			continue
 		}
+		in, err := filesIfEnded(dir)
+		paths, errs = append(paths, in...), append(errs, err)
 	}
-	return errors.Join(errs...)
+	return paths, errors.Join(errs...)
 }
 
-func (s *Spool) takeOverFrom(dir string) error {
+// filesIfEnded returns the files of the answers in a process' directory, none while it lives.
+// It removes what the process has not finished writing, and a directory without answers.
+func filesIfEnded(dir string) (paths []string, err error) {
 	lock, err := tryLock(filepath.Join(dir, lockName))
 	switch {
 	case errors.Is(err, errLocked):
-		return nil // its process lives
+		return nil, nil // its process lives, or another one is at it
 	case err != nil:
-		return ignoreMissing(err) // another process took it over
+		return nil, ignoreMissing(err) // another process has removed it
 	}
 	defer func() { _ = lock.Close() }()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return ignoreMissing(err)
+		return nil, ignoreMissing(err)
 	}
-	moved := false
+	var errs []error
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch {
 		case strings.HasPrefix(e.Name(), partPrefix):
-			err = os.Remove(path) // its Write never returned
+			errs = append(errs, os.Remove(path)) // its Write never returned
 		case strings.HasSuffix(e.Name(), answerSuffix):
-			err, moved = os.Rename(path, filepath.Join(s.dir, e.Name())), true
-		}
-		if err != nil {
-			return err
+			paths = append(paths, path)
 		}
 	}
-	if moved {
-		if err := syncDir(s.dir); err != nil {
-			return err
+	if len(paths) == 0 {
+		discard(dir)
+	}
+	return paths, errors.Join(errs...)
+}
+
+// ownDirs returns the directories of processes below a shared one.
+func ownDirs(shared string) ([]string, error) {
+	entries, err := os.ReadDir(shared)
+	var dirs []string
+	for _, e := range entries {
+		if e.IsDir() && strings.HasSuffix(e.Name(), ownSuffix) {
+			dirs = append(dirs, filepath.Join(shared, e.Name()))
 		}
 	}
-	discard(dir)
-	return nil
+	return dirs, err
 }
 
 // discard removes a process' directory, whose lock the caller holds, unless there are

@@ -80,7 +80,7 @@ func TestSpoolTellsHowMuchOfAGrantsLifeIsLeft(t *testing.T) {
 	}
 }
 
-func TestSpoolTakesOverOnlyFromEndedProcesses(t *testing.T) {
+func TestOnlyTheAnswersOfEndedProcessesAreForOthers(t *testing.T) {
 	dir := newDir(t)
 	first, second := openSpool(t, dir, current), openSpool(t, dir, current)
 	if err := first.Write(answer("wx1", 7)); err != nil {
@@ -90,12 +90,51 @@ func TestSpoolTakesOverOnlyFromEndedProcesses(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	third := openSpool(t, dir, current)
-	wantAnswers(t, third, "wx1@7")
-	wantAnswers(t, second)
+	wantAnswers(t, second, "wx1@7")
+}
+
+// Who reads an answer may not have its account.
+func TestAnAnswerIsForEveryProcessUntilOneRemovesIt(t *testing.T) {
+	dir := newDir(t)
+	ended := openSpool(t, dir, current)
+	if err := errors.Join(ended.Write(answer("wx1", 7)), ended.Write(answer("wx2", 8)), ended.Close()); err != nil {
+		t.Fatal(err)
+	}
+	first, second := openSpool(t, dir, current), openSpool(t, dir, current)
+	for range 2 {
+		wantAnswers(t, first, "wx1@7", "wx2@8")
+		wantAnswers(t, second, "wx1@7", "wx2@8")
+	}
+	for _, remover := range []*grantfile.Spool{first, second} { // the second finds nothing
+		if err := remover.Remove("wx1", 7); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantAnswers(t, first, "wx2@8")
+	if err := second.Remove("wx2", 8); err != nil {
+		t.Fatal(err)
+	}
+	wantAnswers(t, first)
 	if got := glob(t, dir, "*"); len(got) != 2 {
 		t.Errorf("the directory has %v, want those of the two that live", got)
 	}
+}
+
+func TestAnAnswerThatOneProcessCannotOpenIsForAnother(t *testing.T) {
+	dir := newDir(t)
+	other := sealer{key: "other"}
+	ended := openSpool(t, dir, other)
+	if err := errors.Join(ended.Write(answer("wx1", 7)), ended.Close()); err != nil {
+		t.Fatal(err)
+	}
+	stranger, owner := openSpool(t, dir, current), openSpool(t, dir, other)
+	for range 2 {
+		answers, err := stranger.Answers()
+		if len(answers) != 0 || !errors.Is(err, errKey) || !strings.Contains(err.Error(), glob(t, dir, "*/wx1@7.answer")[0]) {
+			t.Errorf("Answers() without the key = %v, %v, want an error that names the file", names(t, answers), err)
+		}
+	}
+	wantAnswers(t, owner, "wx1@7")
 }
 
 func TestSpoolNamesWhatItCannotOpenAndLeavesIt(t *testing.T) {
@@ -126,7 +165,7 @@ func TestSpoolNamesWhatItCannotOpenAndLeavesIt(t *testing.T) {
 	}
 }
 
-func TestWaitingAnswersAreListedWithoutTakingThemOver(t *testing.T) {
+func TestWaitingAnswersAreListed(t *testing.T) {
 	dir := newDir(t)
 	lost, spool := openSpool(t, dir, sealer{key: "lost"}), openSpool(t, dir, current)
 	if err := errors.Join(lost.Write(answer("wx1", 7)), spool.Write(answer("wx2", 8)), spool.Close()); err != nil {
@@ -201,7 +240,9 @@ func TestKilledProcessesLoseNoAnswer(t *testing.T) {
 			}
 		}
 	}
-	got := names(t, must(openSpool(t, dir, current).Answers())(t))
+	spool := openSpool(t, dir, current)
+	answers := must(spool.Answers())(t)
+	got := names(t, answers)
 	for name := range confirmed {
 		if !slices.Contains(got, name) {
 			t.Errorf("the answer %s, which was written, is not there", name)
@@ -210,6 +251,12 @@ func TestKilledProcessesLoseNoAnswer(t *testing.T) {
 	if over := len(got) - len(confirmed); over > 2*rounds { // one written and one removed, unsaid, for each
 		t.Errorf("%d answers are there that were removed or never written", over)
 	}
+	for _, a := range answers {
+		if err := spool.Remove(a.Account, a.Fence); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantAnswers(t, spool)
 	if got := glob(t, dir, "*"); len(got) != 1 {
 		t.Errorf("the directory has %v, want only that of the process that lives", got)
 	}
