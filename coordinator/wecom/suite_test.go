@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,16 +134,144 @@ func TestACancellationThatIsOlderThanTheInstallationIsNone(t *testing.T) {
 
 func TestAnInstallationThatArrivesAfterItsCancellationIsNone(t *testing.T) {
 	inProvider(t, nil, func(p *provider) {
-		suite := p.processes[0].suites[thirdParty]
-		query, body := event(p.T, thirdParty, []string{"SuiteId", "InfoType", "TimeStamp", "AuthCorpId"}, msgcrypt.Fields{
-			"SuiteId": thirdParty, "InfoType": "cancel_auth", "TimeStamp": strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10), "AuthCorpId": corpName(1),
-		})
-		if _, err := suite.Callback(p.Context(), http.MethodPost, query, body); err != nil {
-			p.Fatal(err)
-		}
+		p.push(0, time.Now().Add(time.Hour), "cancel_auth", "AuthCorpId", corpName(1))
 		p.install(thirdParty, 1)
 		time.Sleep(time.Minute)
 		p.wantCondition(thirdParty+"."+corpName(1), coordinator.GrantNone)
+		p.wantMembers()
+	})
+}
+
+// wantMembers fails unless these corps are the third-party app's members, besides
+// auth_codes, and its accounts in each process.
+func (p *provider) wantMembers(corps ...int) {
+	p.Helper()
+	var want []string
+	for _, corp := range corps {
+		want = append(want, thirdParty+"."+corpName(corp))
+	}
+	synctest.Wait()
+	members, err := p.store.Instance("beside").GrantMembers(p.Context(), thirdParty)
+	p.do(err)
+	members = slices.DeleteFunc(members, func(name string) bool { return strings.Contains(name, "~") })
+	if slices.Sort(members); !slices.Equal(members, want) {
+		p.Errorf("%v: the members are %q, want %q", time.Now(), members, want)
+	}
+	for i, process := range p.processes {
+		if process.suites == nil {
+			continue
+		}
+		got := p.accounts(i)
+		if slices.Sort(got); !slices.Equal(got, want) {
+			p.Errorf("%v: process %d has the accounts %q, want %q", time.Now(), i, got, want)
+		}
+	}
+}
+
+// The process that has stored the cancellation ends before it has removed the member.
+func TestACorpWhosePermanentCodeWasWithdrawnIsNoMember(t *testing.T) {
+	inProvider(t, nil, func(p *provider) {
+		p.install(thirdParty, 1)
+		p.install(thirdParty, 2)
+		time.Sleep(time.Minute)
+		p.wantMembers(1, 2)
+		rules := coordinator.GrantRules{Needed: true, Replay: coordinator.ReplayFree}
+		p.do(p.processes[0].zk.ChangeGrant(p.Context(), thirdParty+"."+corpName(1), rules, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+			return g.Consented(coordinator.Consent{At: now}, now), true
+		}))
+		time.Sleep(time.Minute)
+		p.wantMembers(2)
+		p.kill(1)
+		p.start(1, keys{current: firstAESKey})
+		time.Sleep(time.Minute)
+		p.wantMembers(2)
+	})
+}
+
+// The corp's permanent code is stored, and the process cannot make it a member.
+func TestACorpBecomesAMemberThoughThatFailsAtFirst(t *testing.T) {
+	inProvider(t, nil, func(p *provider) {
+		p.sandbox.OnCall(func(path string) {
+			if path == pathExchange {
+				p.store.FailNext(memstore.OpSetMember, 2)
+			}
+		})
+		p.install(thirdParty, 1)
+		time.Sleep(time.Minute)
+		p.check("installed")
+		p.wantMembers(1)
+	})
+}
+
+// push pushes an event of this time to a process, again if it is not acknowledged.
+func (p *provider) push(i int, at time.Time, infoType, member, value string) {
+	p.Helper()
+	query, body := event(p.T, thirdParty, []string{"SuiteId", "InfoType", "TimeStamp", member}, msgcrypt.Fields{
+		"SuiteId": thirdParty, "InfoType": infoType, "TimeStamp": strconv.FormatInt(at.Unix(), 10), member: value,
+	})
+	for range 4 {
+		if _, err := p.processes[i].suites[thirdParty].Callback(p.Context(), http.MethodPost, query, body); err == nil {
+			return
+		}
+		time.Sleep(5 * time.Second)
+	}
+	p.Errorf("%s of %s is not acknowledged", infoType, value)
+}
+
+func TestACancellationDuringTheExchangeCountsByItsTime(t *testing.T) {
+	for name, after := range map[string]time.Duration{"before the installation": -time.Minute, "after it": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			inProvider(t, nil, func(p *provider) {
+				time.Sleep(time.Minute)
+				p.store.SetLatency(50 * time.Millisecond)
+				var members []int
+				for corp := range 40 {
+					installed := time.Now()
+					p.install(thirdParty, corp)
+					time.Sleep(time.Duration(50*corp) * time.Millisecond) // at any step of the exchange
+					p.push(corp%3, installed.Add(after), "cancel_auth", "AuthCorpId", corpName(corp))
+					if after < 0 {
+						members = append(members, corp)
+					}
+				}
+				time.Sleep(time.Minute)
+				p.wantMembers(members...)
+			})
+		})
+	}
+}
+
+// A slow process stores the cancellation while fast ones store the next installation.
+func TestACorpThatInstallsAgainWhileItIsRemovedIsAMember(t *testing.T) {
+	inProvider(t, nil, func(p *provider) {
+		const corps = 40
+		var members []int
+		for corp := range corps {
+			p.install(thirdParty, corp)
+			members = append(members, corp)
+		}
+		time.Sleep(time.Minute)
+		p.processes[0].store.SetLatency(150 * time.Millisecond)
+		p.fault(thirdParty, wecomtest.PushFault{Drop: true, For: 10 * time.Minute}) // this pushes them
+		var pushing sync.WaitGroup
+		for corp := range corps {
+			p.do(p.sandbox.Cancel(thirdParty, corpName(corp)))
+			at := time.Now()
+			time.Sleep(time.Second)
+			pushing.Go(func() { p.push(0, at, "cancel_auth", "AuthCorpId", corpName(corp)) })
+			time.Sleep(time.Duration(20*corp) * time.Millisecond) // at any step of it
+			code, err := p.sandbox.Install(thirdParty, corpName(corp))
+			p.do(err)
+			p.push(1, time.Now(), "create_auth", "AuthCode", code)
+			pushing.Wait()
+			time.Sleep(200 * time.Millisecond)
+			if members, err := p.store.Instance("beside").GrantMembers(p.Context(), thirdParty); err != nil || !slices.Contains(members, thirdParty+"."+corpName(corp)) {
+				p.Errorf("%s, installed again %d ms after its cancellation, is no member", corpName(corp), 20*corp)
+			}
+		}
+		time.Sleep(time.Minute)
+		p.check("installed again")
+		p.wantMembers(members...)
 	})
 }
 

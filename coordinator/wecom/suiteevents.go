@@ -178,21 +178,16 @@ func (s *Suite) takeCancel(ctx context.Context, corpID string, at time.Time) err
 	if corpID == "" || coordinator.ValidateName(name) != nil {
 		return errNoAuthCorpID
 	}
-	gone := false
-	err := s.changeCode(ctx, name, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
-		g, changed := consented(g, coordinator.Token{}, at, now)
-		gone = len(g.Tokens) == 0
-		return g, changed
-	})
+	member, err := s.consent(ctx, name, coordinator.Token{}, at)
 	switch {
 	case err != nil:
 		return err
-	case !gone: // an old event, or one of the same second as the installation: WeCom knows
+	case member: // an old event, or one of the same second as the installation: WeCom knows
 		s.doubt(name)
-		return nil
+	default:
+		s.wake()
 	}
-	defer s.wake()
-	return s.config.Account.SetMember(ctx, name, false)
+	return nil
 }
 
 // takeChange looks whether the corp still has the suite: an app for contacts announces its

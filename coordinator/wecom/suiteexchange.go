@@ -298,16 +298,15 @@ func (s *Suite) unspool(name string, fence coordinator.Fence) {
 // adopt gives a permanent code to the account of its corp.
 func (s *Suite) adopt(ctx context.Context, name, corpID string, code coordinator.Token, at time.Time) error {
 	account := s.AccountName(corpID)
-	if err := s.config.Account.SetMember(ctx, account, true); err != nil {
-		return err
-	}
-	err := s.changeCode(ctx, account, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
-		return consented(g, code, at, now)
-	})
+	member, err := s.consent(ctx, account, code, at)
 	if err != nil {
 		return err
 	}
-	s.log.Info("a corp has installed the suite, or its permanent code was reset", "corp", corpID, "member", account)
+	if member {
+		s.log.Info("a corp has installed the suite, or its permanent code was reset", "corp", corpID, "member", account)
+	} else {
+		s.log.Info("a corp has removed the suite again before its permanent code was stored", "corp", corpID, "member", account)
+	}
 	return s.forget(ctx, name)
 }
 

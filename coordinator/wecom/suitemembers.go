@@ -29,7 +29,7 @@ func (s *Suite) sync(ctx context.Context) (unsettled bool) {
 	}
 	listed := make(map[string]bool, len(members))
 	for _, name := range members {
-		if corpID, ok := s.corpOf(name); ok && !s.isLeftOut(name) {
+		if corpID, ok := s.corpOf(name); ok && !s.isLeftOut(name) && !s.isWithdrawn(ctx, name) {
 			listed[name] = true
 			s.follow(name, corpID)
 		}
@@ -47,6 +47,55 @@ func (s *Suite) sync(ctx context.Context) (unsettled bool) {
 func (s *Suite) isLeftOut(name string) bool {
 	corpID, _ := s.corpOf(name)
 	return s.config.Corps != nil && !slices.Contains(s.config.Corps, corpID)
+}
+
+// consent stores what an event has brought for a corp's account, a permanent code or none
+// (see consented), and has the members follow the grant. It can be repeated: the member
+// of a permanent code is known when the auth_code is forgotten, and that of a withdrawn one,
+// if the process ends in between, is found by isWithdrawn.
+func (s *Suite) consent(ctx context.Context, name string, code coordinator.Token, at time.Time) (member bool, err error) {
+	err = s.changeCode(ctx, name, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+		return consented(g, code, at, now)
+	})
+	if err != nil && !errors.Is(err, coordinator.ErrNotCopied) {
+		return false, err
+	}
+	member, failed := s.enlist(ctx, name)
+	return member, errors.Join(err, failed)
+}
+
+// enlist makes a corp a member if its grant has a permanent code, and no member if it has
+// none. It reads the grant again afterwards: another process that has changed it meanwhile
+// may have been the first to set the member.
+func (s *Suite) enlist(ctx context.Context, name string) (member bool, err error) {
+	for set := false; ; set = true {
+		r, err := s.config.Grants.LoadGrant(ctx, name)
+		if err != nil {
+			return false, err
+		}
+		has := len(r.Grant.Tokens) > 0
+		if set && has == member {
+			return member, nil
+		}
+		member = has
+		if err := s.config.Account.SetMember(ctx, name, member); err != nil {
+			return false, err
+		}
+	}
+}
+
+// isWithdrawn reports whether the permanent code of a member was withdrawn: the process
+// that has done it has ended before it removed the member, who is removed now.
+func (s *Suite) isWithdrawn(ctx context.Context, name string) bool {
+	account := s.followed[name]
+	if account == nil {
+		return false
+	}
+	if g := account.Status().Grant; g == nil || g.Version == 0 || g.Newest > 0 {
+		return false
+	}
+	member, err := s.enlist(ctx, name)
+	return err == nil && !member
 }
 
 // isGone reports whether a corp that is not among the members has removed the suite: its
