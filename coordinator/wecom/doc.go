@@ -55,7 +55,8 @@
 //
 // What is not promised: if WeCom has exchanged an auth_code and the answer is lost on its
 // way, the corp has to install the suite again. If the process ends before it has stored
-// the answer, its spool has it, unless there is none.
+// the answer, its spool has it, unless there is none. However late it is found there, it
+// counts unless the corp has removed the suite since, or installed it again.
 //
 // A corp whose cancel_auth was lost is found when its token ends: its account is dead
 // until the corp comes back. A custom app's permanent code is presented as a secret:

@@ -278,24 +278,31 @@ func TestACorpThatInstallsAgainWhileItIsRemovedIsAMember(t *testing.T) {
 func TestACorpThatInstallsOnTheProvidersPageGetsAnAccount(t *testing.T) {
 	inProvider(t, nil, func(p *provider) {
 		time.Sleep(time.Minute)
-		token, err := p.processes[0].zk.Token(p.Context(), thirdParty)
-		p.do(err)
-		client := http.Client{Transport: p.sandbox.Transport()}
-		resp, err := client.Get(wecom.DefaultBaseURL + "/cgi-bin/service/get_pre_auth_code?suite_access_token=" + token.Reveal())
-		p.do(err)
-		defer func() { _ = resp.Body.Close() }()
-		var answer struct {
-			PreAuthCode string `json:"pre_auth_code"`
-		}
-		p.do(json.NewDecoder(resp.Body).Decode(&answer))
-		code, err := p.sandbox.Redirect(thirdParty, corpName(1), answer.PreAuthCode)
-		p.do(err)
-		p.do(p.processes[0].suites[thirdParty].TakeAuthCode(p.Context(), code))
+		p.redirect(0, 1)
 		time.Sleep(time.Minute)
 		p.check("installed")
 		p.wantCondition(thirdParty+"."+corpName(1), coordinator.GrantGood)
 		p.codes()
 	})
+}
+
+// redirect lets a corp install the third-party app on the provider's page, which hands the
+// auth_code to a process.
+func (p *provider) redirect(i, corp int) {
+	p.Helper()
+	token, err := p.processes[i].zk.Token(p.Context(), thirdParty)
+	p.do(err)
+	client := http.Client{Transport: p.sandbox.Transport()}
+	resp, err := client.Get(wecom.DefaultBaseURL + "/cgi-bin/service/get_pre_auth_code?suite_access_token=" + token.Reveal())
+	p.do(err)
+	defer func() { _ = resp.Body.Close() }()
+	var answer struct {
+		PreAuthCode string `json:"pre_auth_code"`
+	}
+	p.do(json.NewDecoder(resp.Body).Decode(&answer))
+	code, err := p.sandbox.Redirect(thirdParty, corpName(corp), answer.PreAuthCode)
+	p.do(err)
+	p.do(p.processes[i].suites[thirdParty].TakeAuthCode(p.Context(), code))
 }
 
 func TestACorpWhoseCancellationWasLostIsFoundDead(t *testing.T) {

@@ -1,6 +1,7 @@
 package wecom
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -142,7 +143,8 @@ func (s *Suite) isPending(name string) bool {
 
 // TakeAuthCode stores an auth_code that came with a redirect of the browser, to be
 // exchanged for the corp's permanent code. It is good for 10 minutes. WeCom pushes the
-// auth_codes of all other installations, and nothing of one that ends with a redirect.
+// auth_codes of all other installations, and nothing of one that ends with a redirect. So
+// this one is as old as its arrival, by the store's clock, among the corp's events.
 func (s *Suite) TakeAuthCode(ctx context.Context, code string) error {
 	return s.takeAuthCode(ctx, code, time.Time{})
 }
@@ -159,7 +161,8 @@ func (s *Suite) takeAuthCode(ctx context.Context, code string, at time.Time) err
 		}
 		settled = false
 		g = g.Consented(coordinator.Consent{Token: coordinator.NewToken(code)}, now)
-		g.Tokens[0].At, g.Tokens[0].Until = coordinator.CredibleTime(at, now), now.Add(authCodeLife)
+		g.Tokens[0].At = cmp.Or(coordinator.CredibleTime(at, now), now.Truncate(time.Second)) // as exact as an event
+		g.Tokens[0].Until = now.Add(authCodeLife)
 		return g, true
 	})
 	if err != nil || settled {

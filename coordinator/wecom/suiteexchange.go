@@ -112,7 +112,7 @@ func (s *Suite) settle(ctx context.Context, name string) error {
 		s.lookAgain(name, syncEvery)
 		return nil
 	case r.Grant.Condition(pendingRules(), r.Now) == coordinator.GrantDead:
-		return s.giveUp(ctx, name)
+		return s.giveUp(ctx, name, r.Grant)
 	case !ok, s.paused(), held.Until.Sub(r.Now) < exchangeFor:
 		return errWaits
 	}
@@ -126,8 +126,8 @@ func (s *Suite) settle(ctx context.Context, name string) error {
 	return s.exchange(ctx, name, p)
 }
 
-// keepWithin bounds for how long the answer to an exchange may still be stored by the
-// process that has it, or by the next one that reads its spool.
+// keepWithin is how long an auth_code waits for the answer to its exchange. A permanent
+// code that comes later still reaches its corp, from the process or the spool that has it.
 const keepWithin = time.Hour
 
 // isAwaited reports whether the answer to an exchange may still be stored.
@@ -235,28 +235,40 @@ func (s *Suite) keep(running context.Context, name, corpID string, p presentatio
 	answer := coordinator.GrantAnswer{Account: name, Fence: p.fence, Parent: p.code.Fence, Token: code, Form: exchangedForm(corpID, p.code.At)}
 	s.spool(answer)
 	for begun := time.Now(); ; time.Sleep(storeEvery) {
-		err := s.store(ctx, answer)
-		if err == nil {
-			break
-		}
-		if running.Err() != nil && time.Since(begun) > storeFor {
+		stored, err := s.keepOnce(ctx, answer, corpID, p.code.At)
+		switch {
+		case err == nil:
+			s.unspool(name, p.fence)
+			return nil
+		case stored:
+			return err // the next to settle the pending grant adopts it
+		case running.Err() != nil && time.Since(begun) > storeFor:
 			return fmt.Errorf("the permanent code of %s cannot be stored: %w", corpID, err)
 		}
 	}
-	s.unspool(name, p.fence)
-	return s.adopt(ctx, name, corpID, code, p.code.At)
 }
 
-// store keeps an answer in the store, and has that confirmed.
-func (s *Suite) store(ctx context.Context, answer coordinator.GrantAnswer) error {
+// keepOnce is one try, which takes 10 seconds at most. stored says that the pending grant
+// has the permanent code: it has not if it was given up, or is gone.
+func (s *Suite) keepOnce(ctx context.Context, answer coordinator.GrantAnswer, corpID string, at time.Time) (stored bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeFor)
 	defer cancel()
-	return s.changePending(ctx, answer.Account, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
-		return g.Keep(answer, now)
+	err = s.changePending(ctx, answer.Account, func(g coordinator.Grant, now time.Time) (coordinator.Grant, bool) {
+		changed := false
+		if g.Version > 0 { // else it would be a grant that nobody settles
+			g, changed = g.Keep(answer, now)
+		}
+		stored = newest(g).Token.Equal(answer.Token)
+		return g, changed
 	})
+	if err != nil && !errors.Is(err, coordinator.ErrNotCopied) {
+		return false, err
+	}
+	return stored, s.adopt(ctx, answer.Account, corpID, answer.Token, at)
 }
 
-// readSpool stores the permanent codes that a process has left in the spool.
+// readSpool gives the permanent codes that a process has left in the spool to the accounts of
+// their corps, whatever became of the auth_codes: that may have been long ago.
 func (s *Suite) readSpool(ctx context.Context) {
 	if s.config.Spool == nil {
 		return
@@ -266,10 +278,11 @@ func (s *Suite) readSpool(ctx context.Context) {
 		s.log.Error("the spool cannot be read: permanent codes in it are not stored", "error", err)
 	}
 	for _, answer := range answers {
-		if !s.isPending(answer.Account) {
+		corpID, at, ok := parseForm(answer.Form)
+		if !ok || !s.isPending(answer.Account) {
 			continue
 		}
-		if err := s.store(ctx, answer); err != nil {
+		if err := s.adopt(ctx, answer.Account, corpID, answer.Token, at); err != nil {
 			s.log.Error("a permanent code in the spool is not stored yet", "error", err)
 			continue
 		}
@@ -295,8 +308,11 @@ func (s *Suite) unspool(name string, fence coordinator.Fence) {
 	}
 }
 
-// adopt gives a permanent code to the account of its corp.
+// adopt gives a permanent code to the account of its corp, unless a later event has
+// replaced it. It takes 10 seconds at most.
 func (s *Suite) adopt(ctx context.Context, name, corpID string, code coordinator.Token, at time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, storeFor)
+	defer cancel()
 	account := s.AccountName(corpID)
 	member, err := s.consent(ctx, account, code, at)
 	if err != nil {
@@ -311,8 +327,12 @@ func (s *Suite) adopt(ctx context.Context, name, corpID string, code coordinator
 }
 
 // giveUp forgets an auth_code that cannot be exchanged any more.
-func (s *Suite) giveUp(ctx context.Context, name string) error {
-	s.log.Error("an auth_code could not be exchanged: the corp has to install the suite again")
+func (s *Suite) giveUp(ctx context.Context, name string, g coordinator.Grant) error {
+	if len(g.Presentations) > 0 {
+		s.log.Error("the answer to the exchange of an auth_code was not stored: the corp has to install the suite again, unless a process that is down has it in its spool")
+	} else {
+		s.log.Error("an auth_code could not be exchanged: the corp has to install the suite again")
+	}
 	return s.forget(ctx, name)
 }
 

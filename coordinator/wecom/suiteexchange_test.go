@@ -3,6 +3,7 @@ package wecom_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -247,15 +248,124 @@ func TestAPermanentCodeThatCannotBeStoredIsInTheSpool(t *testing.T) {
 	})
 }
 
+// A process that has exchanged an auth_code cannot store the permanent code, and is down
+// while another one gives the auth_code up.
+func TestAPermanentCodeInTheSpoolReachesItsCorpHoweverLate(t *testing.T) {
+	installs := map[string]func(p *provider, i int){
+		"pushed":     func(p *provider, _ int) { p.install(thirdParty, 1) },
+		"redirected": func(p *provider, i int) { p.redirect(i, 1) },
+	}
+	meanwhile := map[string]struct {
+		do     func(p *provider, install func(p *provider, i int))
+		member bool
+	}{
+		"nothing happens": {func(*provider, func(*provider, int)) {}, true},
+		"the corp cancels": {func(p *provider, _ func(*provider, int)) {
+			p.do(p.sandbox.Cancel(thirdParty, corpName(1)))
+		}, false},
+		"the corp installs it again": {func(p *provider, install func(*provider, int)) {
+			p.do(p.sandbox.Cancel(thirdParty, corpName(1)))
+			time.Sleep(5 * time.Second)
+			install(p, 1)
+		}, true},
+		"the corp installs it again, and the cancellation is lost": {func(p *provider, install func(*provider, int)) {
+			p.fault(thirdParty, wecomtest.PushFault{InfoType: "cancel_auth", Drop: true})
+			p.do(p.sandbox.Cancel(thirdParty, corpName(1)))
+			install(p, 1)
+		}, true},
+	}
+	for by, install := range installs {
+		for what, c := range meanwhile {
+			for _, down := range []time.Duration{30 * time.Minute, 70 * time.Minute, 3 * time.Hour} {
+				t.Run(by+"/"+what+"/"+down.String(), func(t *testing.T) {
+					inProvider(t, nil, func(p *provider) {
+						p.kill(1)
+						p.kill(2)
+						kept := new(spool)
+						p.spool = kept
+						p.restart(0, keys{current: firstAESKey})
+						time.Sleep(time.Minute)
+						p.sandbox.OnCall(func(path string) {
+							if path == pathExchange {
+								p.processes[0].store.SetDown(true)
+							}
+						})
+						install(p, 0)
+						time.Sleep(time.Minute)
+						p.kill(0)
+						p.sandbox.OnCall(nil)
+						if answers, _ := kept.Answers(); len(answers) != 1 {
+							p.Fatalf("%d answers are in the spool, want 1", len(answers))
+						}
+						p.spool = nil
+						p.start(1, keys{current: firstAESKey})
+						time.Sleep(down)
+						c.do(p, install)
+						time.Sleep(2 * time.Minute)
+						p.processes[0].store.SetDown(false)
+						p.spool = kept
+						p.start(0, keys{current: firstAESKey})
+						time.Sleep(2 * time.Minute)
+						p.check("after the restart")
+						p.codes()
+						if c.member {
+							p.wantMembers(1)
+						} else {
+							p.wantMembers()
+						}
+						if answers, _ := kept.Answers(); len(answers) != 0 {
+							p.Errorf("%d answers are left in the spool", len(answers))
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// The process that has the permanent code goes on, but reaches the store again only when
+// the auth_code was given up, and its record is gone.
+func TestAPermanentCodeIsStoredThoughItsAuthCodeIsForgotten(t *testing.T) {
+	for _, away := range []time.Duration{70 * time.Minute, 3 * time.Hour} {
+		t.Run(away.String(), func(t *testing.T) {
+			inProvider(t, nil, func(p *provider) {
+				p.kill(1)
+				p.kill(2)
+				time.Sleep(time.Minute)
+				p.sandbox.OnCall(func(path string) {
+					if path == pathExchange {
+						p.processes[0].store.SetDown(true)
+					}
+				})
+				p.install(thirdParty, 1)
+				time.Sleep(time.Minute)
+				p.sandbox.OnCall(nil)
+				p.start(1, keys{current: firstAESKey})
+				time.Sleep(away)
+				p.processes[0].store.FailNext(memstore.OpSetMember, 3) // it is not stored at the first try either
+				p.processes[0].store.SetDown(false)
+				time.Sleep(2 * time.Minute)
+				p.check("after the store is back")
+				p.codes()
+				p.wantMembers(1)
+			})
+		})
+	}
+}
+
 // copies is a GrantCopy in memory.
 type copies struct {
 	mu     sync.Mutex
 	grants map[string]coordinator.Grant
+	full   bool // nothing can be put
 }
 
 func (c *copies) Put(_ context.Context, account string, g coordinator.Grant) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.full {
+		return errors.New("no space left on device")
+	}
 	if !g.Older(c.grants[account]) {
 		c.grants[account] = g
 	}
@@ -272,6 +382,40 @@ func (c *copies) Accounts(context.Context) ([]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Sorted(maps.Keys(c.grants)), nil
+}
+
+func (c *copies) fill(full bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.full = full
+}
+
+func TestTheMembersDoNotWaitForTheCopy(t *testing.T) {
+	inProvider(t, nil, func(p *provider) {
+		kept := &copies{grants: map[string]coordinator.Grant{}}
+		p.copy = kept
+		for i := range p.processes {
+			p.restart(i, keys{current: firstAESKey})
+		}
+		time.Sleep(time.Minute)
+		p.sandbox.OnCall(func(path string) {
+			if path == pathExchange {
+				kept.fill(true)
+			}
+		})
+		p.install(thirdParty, 1)
+		time.Sleep(time.Minute)
+		p.wantMembers(1)
+		p.do(p.sandbox.Cancel(thirdParty, corpName(1)))
+		time.Sleep(time.Minute)
+		p.wantMembers()
+		kept.fill(false)
+		time.Sleep(time.Minute)
+		p.wantMembers()
+		if pending, err := p.processes[0].store.GrantMembers(p.Context(), thirdParty); err != nil || len(pending) > 1 {
+			p.Errorf("the members are %q, %v", pending, err)
+		}
+	})
 }
 
 func TestAStoreThatHasLostEverythingGetsTheCorpsBack(t *testing.T) {
