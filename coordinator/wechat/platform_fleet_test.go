@@ -26,6 +26,7 @@ type platformFleet struct {
 	*testing.T
 	*wechattest.Server
 	store     *memstore.Store
+	copy      coordinator.GrantCopy // of those that are started from then on
 	processes []*platformProcess
 	next      int // which of them gets the next push
 	key       string
@@ -78,7 +79,7 @@ func (f *platformFleet) start(name string, change func(*PlatformConfig)) {
 	}
 	logger := slog.New(slog.NewTextHandler(f, nil)).With("process", name)
 	zk, err := coordinator.New(coordinator.Config{
-		Store: f.store.Instance(name), Logger: logger, ProbeEvery: time.Minute, PollEvery: 4 * time.Minute, // a day of 2,000 accounts in seconds
+		Store: f.store.Instance(name), Copy: f.copy, Logger: logger, ProbeEvery: time.Minute, PollEvery: 4 * time.Minute, // a day of 2,000 accounts in seconds
 		Accounts: []coordinator.AccountConfig{{Name: platformAccount, Source: component}},
 	})
 	if err != nil {
@@ -99,6 +100,8 @@ func (f *platformFleet) start(name string, change func(*PlatformConfig)) {
 	var running sync.WaitGroup
 	running.Go(func() { _ = zk.Run(ctx) })
 	running.Go(func() { p.Run(ctx) })
+	f.logged.Lock()
+	defer f.logged.Unlock()
 	f.processes = append(f.processes, &platformProcess{zk, p, func() { cancel(); running.Wait() }})
 }
 

@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -197,6 +198,42 @@ func TestOnlyTheNamedAuthorizersBecomeAccounts(t *testing.T) {
 		}
 		if members, err := p.platform.config.Account.Members(f.Context()); err != nil || len(members) != 2 {
 			f.Errorf("Members() = %v, %v: the others must be stored", members, err)
+		}
+	})
+}
+
+// fullCopy is a copy that takes nothing.
+type fullCopy struct{}
+
+var errFull = errors.New("the disk is full")
+
+func (fullCopy) Put(context.Context, string, coordinator.Grant) error { return errFull }
+func (fullCopy) Get(context.Context, string) (coordinator.Grant, error) {
+	return coordinator.Grant{}, nil
+}
+func (fullCopy) Accounts(context.Context) ([]string, error) { return nil, nil }
+
+func TestAuthorizersDoNotWaitForTheCopy(t *testing.T) {
+	inPlatformFleet(t, nil, func(f *platformFleet) {
+		f.copy = fullCopy{}
+		f.start("c", nil)
+		f.logged.Lock()
+		before := f.processes[:2]
+		f.processes = f.processes[2:]
+		f.logged.Unlock()
+		for _, p := range before {
+			p.stop()
+		}
+		time.Sleep(10 * time.Minute) // the next ticket
+		f.authorize("wxa")
+		f.authorize("wxb")
+		time.Sleep(time.Minute)
+		f.alive("after two authorizations")
+		f.unauthorize("wxb")
+		time.Sleep(time.Minute)
+		f.alive("after the end of one")
+		if !f.said("copy", errFull.Error()) {
+			f.Error("nothing is said of the copy")
 		}
 	})
 }
