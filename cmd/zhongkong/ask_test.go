@@ -60,7 +60,7 @@ func TestAskExitsAsShowWould(t *testing.T) {
 		"throttled": exitThrottled, "no_grant": exitThrottled, "unknown_account": exitUsage, "store_denied": exitUnreachable,
 		"sealed": exitOther, "forbidden": exitOther, "internal": exitOther,
 	} {
-		code, stdout, stderr := runAsk(t, env, "--udp", addr, account)
+		code, stdout, stderr := runAsk(t, env, "--udp", addr, "--wait", "50ms", account)
 		if code != want || stdout != "" || !strings.Contains(stderr, "said the server") {
 			t.Errorf("%s: ask = %d, %q, %q, want %d", account, code, stdout, stderr, want)
 		}

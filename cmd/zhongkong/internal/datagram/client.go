@@ -23,6 +23,9 @@ type AnswerError wire.Error
 
 func (e *AnswerError) Error() string { return fmt.Sprintf("%s (%s)", e.Message, e.Code) }
 
+// mayPass reports whether the server may have a token soon.
+func (e *AnswerError) mayPass() bool { return e.Code == "no_token" || e.Code == "store_unreachable" }
+
 // Client asks one server. It is safe for concurrent use.
 type Client struct {
 	Addr string // HOST:PORT
@@ -37,9 +40,11 @@ const (
 )
 
 // Ask returns the record of the account's token. It repeats its question until
-// an answer comes or ctx ends, so it blocks for as long as ctx allows if there
-// is no server. The error wraps an *AnswerError or ErrNoAnswer, unless the
-// network cannot be used at all.
+// the token comes or ctx ends, so it blocks for as long as ctx allows if there is
+// no server, or the server waits for a token itself or for its store. It returns
+// at once an answer that waiting does not change, and if the network cannot be used
+// at all. The error wraps an *AnswerError if the server answered, ErrNoAnswer if not.
+// After the end of ctx it wraps ctx's error too.
 func (c *Client) Ask(ctx context.Context, account string) (wire.Token, error) {
 	began := time.Now()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", c.Addr)
@@ -52,15 +57,30 @@ func (c *Client) Ask(ctx context.Context, account string) (wire.Token, error) {
 
 	a := &exchange{Client: c, account: account, conn: conn, size: usualSize, nonces: make(map[string]bool)}
 	for repeat := minRepeat; ; repeat = min(2*repeat, maxRepeat) {
-		answer, err := a.attempt(ctx, repeat)
+		due := time.Now().Add(repeat)
+		answer, err := a.attempt(ctx, due)
+		answered, isAnswer := errors.AsType[*AnswerError](err)
 		switch {
 		case err == nil:
 			return answer, nil
-		case ctx.Err() != nil:
-			return wire.Token{}, a.noAnswer(time.Since(began), ctx.Err())
+		case isAnswer && answered.mayPass():
+			a.last = answered
+			pauseUntil(ctx, due)
 		case !errors.Is(err, errRepeat):
 			return wire.Token{}, fmt.Errorf("ask %s: %w", c.Addr, err)
 		}
+		if ctx.Err() != nil {
+			return wire.Token{}, a.noToken(time.Since(began).Round(time.Millisecond), ctx.Err())
+		}
+	}
+}
+
+func pauseUntil(ctx context.Context, due time.Time) {
+	t := time.NewTimer(time.Until(due))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -73,23 +93,24 @@ type exchange struct {
 	conn      net.Conn
 	size      int             // questions are padded to it
 	nonces    map[string]bool // of all questions sent, because an answer may be late
+	last      *AnswerError    // what the server answered last, nil: nothing
 	unrelated int             // packets that were not an answer
 	cause     error           // the last error of the network
 }
 
-// attempt asks once and waits for an answer until it is time to ask again.
-func (a *exchange) attempt(ctx context.Context, wait time.Duration) (wire.Token, error) {
+// attempt asks once and waits for an answer until the next question is due.
+func (a *exchange) attempt(ctx context.Context, due time.Time) (wire.Token, error) {
 	nonce := rand.Text() // 128 bits
 	datagram, err := question{a.account, time.Now(), nonce}.encode(a.Name, a.Key, a.size)
 	if err != nil {
 		return wire.Token{}, err
 	}
 	a.nonces[nonce] = true
-	if err := a.conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
+	if err := a.conn.SetReadDeadline(due); err != nil {
 		return wire.Token{}, err
 	}
 	if ctx.Err() != nil { // this deadline may have replaced the one that ctx set
-		return wire.Token{}, ctx.Err()
+		return wire.Token{}, errRepeat
 	}
 	if _, err := a.conn.Write(datagram); err != nil {
 		a.cause = err
@@ -155,15 +176,19 @@ func (a *exchange) read(packet []byte) (wire.Token, error) {
 	}
 }
 
-// noAnswer lists what may be the reason that there is no answer. The server never
-// says, so that a stranger learns nothing.
-func (a *exchange) noAnswer(after time.Duration, cause error) error {
+// noToken is the error of questions that were repeated until ended. Without any answer it
+// lists what may be the reason. The server never says, so that a stranger learns nothing.
+func (a *exchange) noToken(after time.Duration, ended error) error {
+	if a.last != nil {
+		return fmt.Errorf("ask %s: %w\nasked for %v: %w", a.Addr, a.last, after, ended)
+	}
+	cause := ended
 	if a.cause != nil {
-		cause = errors.Join(a.cause, cause)
+		cause = errors.Join(a.cause, ended)
 	}
 	hint := fmt.Sprintf("is `zhongkong serve --udp` listening there, is %q among its users with this udp_key, and are both clocks right within %v? The server does not answer a question that it cannot open", a.Name, Window)
 	if a.unrelated > 0 {
 		hint += fmt.Sprintf("; %d packets came that this key does not open or that answer other questions", a.unrelated)
 	}
-	return fmt.Errorf("%w from %s in %v: %w\n%s", ErrNoAnswer, a.Addr, after.Round(time.Millisecond), cause, hint)
+	return fmt.Errorf("%w from %s in %v: %w\n%s", ErrNoAnswer, a.Addr, after, cause, hint)
 }

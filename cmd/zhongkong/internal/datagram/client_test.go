@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
 
@@ -43,10 +44,10 @@ func TestClientPadsMoreWhenItIsTold(t *testing.T) {
 	}
 }
 
-func TestClientReturnsTheServersError(t *testing.T) {
-	client := serve(t, NewServer(Config{Callers: newAuthenticator(t), Answerer: book(`{"error":"no_token","message":"there is none"}`)}))
-	for name, want := range map[string]string{account: "no_token", "wx-other": "forbidden"} {
-		_, err := client.Ask(t.Context(), name)
+func TestClientReturnsTheServersErrorAtOnceIfWaitingDoesNotHelp(t *testing.T) {
+	client := serve(t, NewServer(Config{Callers: newAuthenticator(t), Answerer: book(`{"error":"refused","message":"invalid appsecret"}`)}))
+	for name, want := range map[string]string{account: "refused", "wx-other": "forbidden"} {
+		_, err := client.Ask(t.Context(), name) // until the test ends, if it waited
 		if answered := new(AnswerError); !errors.As(err, &answered) || answered.Code != want {
 			t.Errorf("Ask(%s) = %v, want %s", name, err, want)
 		}
@@ -54,6 +55,54 @@ func TestClientReturnsTheServersError(t *testing.T) {
 	huge := serve(t, NewServer(Config{Callers: newAuthenticator(t), Answerer: book(`{"access_token":"` + strings.Repeat("t", MaxSize) + `"}`)}))
 	if _, err := huge.Ask(t.Context(), account); err == nil || !strings.Contains(err.Error(), "ask over HTTP") {
 		t.Errorf("Ask() for a huge token = %v", err)
+	}
+}
+
+// later has no token before it was asked a few times.
+type later struct {
+	asked atomic.Int32
+	until int32
+	code  string
+}
+
+func (l *later) Answer(auth.Caller, string) []byte {
+	if l.asked.Add(1) <= l.until {
+		return []byte(`{"error":"` + l.code + `","message":"there is none yet"}`)
+	}
+	return []byte(record)
+}
+
+func TestClientWaitsForATokenThatMayCome(t *testing.T) {
+	for _, code := range []string{"no_token", "store_unreachable"} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			server := &later{until: 2, code: code}
+			client := serve(t, NewServer(Config{Callers: newAuthenticator(t), Answerer: server}))
+			began := time.Now()
+			answer, err := client.Ask(t.Context(), account)
+			if err != nil || answer.AccessToken != plain {
+				t.Errorf("Ask() = %v, want the token that came", err)
+			}
+			if took := time.Since(began); server.asked.Load() != 3 || took < 3*minRepeat {
+				t.Errorf("%d questions in %v, want 3 with pauses", server.asked.Load(), took)
+			}
+		})
+	}
+}
+
+func TestWithoutATokenInTimeClientReturnsWhatTheServerSaidLast(t *testing.T) {
+	for _, code := range []string{"no_token", "store_unreachable"} {
+		client := serve(t, NewServer(Config{Callers: newAuthenticator(t), Answerer: &later{until: 1 << 30, code: code}}))
+		ctx, cancel := context.WithTimeout(t.Context(), minRepeat+minRepeat/2) // two questions
+		defer cancel()
+		_, err := client.Ask(ctx, account)
+		answered := new(AnswerError)
+		if !errors.As(err, &answered) || answered.Code != code || ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+			t.Errorf("Ask() = %v, want %s at the end of the context", err, code)
+		}
+		if errors.Is(err, ErrNoAnswer) {
+			t.Errorf("Ask() = %v, but the server did answer", err)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/formdata"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 )
 
 func TestBehindAnAnswerThatOnlyAnOperatorCanMendIsALogLine(t *testing.T) {
@@ -73,6 +74,35 @@ func TestADatagramSaysThatTheStoreIsAway(t *testing.T) {
 	}
 	if body := string(s.api.Answer(auth.Caller{}, wxa)); !strings.Contains(body, `"access_token"`) {
 		t.Errorf("a datagram is answered with %s, want the token", body)
+	}
+}
+
+func TestADatagramSaysWhetherATokenMayComeSoonAndWhyThereIsNone(t *testing.T) {
+	for name, c := range map[string]struct {
+		outcome     coordinatortest.Outcome
+		code, words string
+	}{
+		"refused for good":        {refusal(), "refused", "invalid appsecret"},
+		"busy":                    {coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "system error"), "no_token", "system error"},
+		"over the issuer's quota": {coordinatortest.FailsWith(coordinator.FailedLater, "45009", "reach max api daily quota limit"), "throttled", "quota limit"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := failingStage(t, c.outcome)
+			s.wait("the failure", func() bool { return s.account(wxa).Status().Failure != nil })
+			body := string(s.api.Answer(auth.Caller{}, wxa))
+			if !strings.Contains(body, `"error":"`+c.code+`"`) || !strings.Contains(body, c.words) {
+				t.Errorf("a datagram is answered with %s, want %s and %q", body, c.code, c.words)
+			}
+		})
+	}
+	s := newStage(t)
+	for code, err := range map[string]error{
+		"no_grant": &coordinator.GrantError{Condition: coordinator.GrantDead},
+		"no_token": errors.Join(coordinator.ErrNoToken, &coordinator.GrantError{Condition: coordinator.GrantPresented}),
+	} {
+		if body := string(s.api.errorBody(err)); !strings.Contains(body, `"error":"`+code+`"`) {
+			t.Errorf("%v: a datagram is answered with %s, want %s", err, body, code)
+		}
 	}
 }
 

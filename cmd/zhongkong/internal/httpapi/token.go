@@ -3,10 +3,12 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
@@ -218,6 +220,13 @@ func parseWait(given []string) (time.Duration, error) {
 	return min(d, maxHeld), nil
 }
 
+// past has ended: Current returns with it what is known, and waits for nothing.
+var past = sync.OnceValue(func() context.Context {
+	ctx, cancel := context.WithDeadline(context.Background(), time.Time{})
+	cancel()
+	return ctx
+})
+
 // Answer returns the body of GET /v1/tokens/{name} for a caller who may have that
 // account's token, from memory. The server of datagrams answers the caller with it.
 func (a *app) Answer(caller auth.Caller, account string) []byte {
@@ -225,9 +234,9 @@ func (a *app) Answer(caller auth.Caller, account string) []byte {
 	if !ok {
 		return a.errorBody(coordinator.ErrUnknownAccount)
 	}
-	s, ok := found.Peek()
-	if !ok {
-		return a.errorBody(a.whyNoToken(found.Status()))
+	s, err := found.Current(past())
+	if err != nil {
+		return a.errorBody(err)
 	}
 	resp := a.accounts.of(found).cache.encode(s)
 	if _, err := a.handOut(caller, account, resp.token); err != nil {
@@ -241,22 +250,17 @@ func (a *app) Answer(caller auth.Caller, account string) []byte {
 	return resp.body
 }
 
-// whyNoToken returns why an account has no token in memory.
-func (a *app) whyNoToken(s coordinator.Status) error {
-	if err := a.zk.StoreError(); err != nil {
-		return err
-	}
-	if s.Blocked != nil {
-		return s.Blocked
-	}
-	if f := s.Failure; f != nil && f.InARow > 0 && f.Kind == coordinator.FailedRefused {
-		return &coordinator.RefusedError{Account: s.Name, Code: f.Code, Message: f.Message}
-	}
-	return coordinator.ErrNoToken
-}
-
+// errorBody returns an error as a datagram has it. A client repeats its question after
+// no_token and store_unreachable: so one of them is the code while a token may come soon.
 func (a *app) errorBody(err error) []byte {
+	waiting := errors.Is(err, coordinator.ErrNoToken)
+	if down := a.zk.StoreError(); waiting && down != nil {
+		err = down // the account may not have been read since the store went away
+	}
 	p := problemOf(context.Background(), err)
+	if waiting && (p.code == "refused" || p.code == "no_grant") {
+		p.code = "no_token"
+	}
 	a.logProblem(context.Background(), p, err, "datagram")
 	body, _ := json.Marshal(wire.Error{Code: p.code, Message: p.message}) // cannot fail
 	return append(body, '\n')
