@@ -1,12 +1,15 @@
 package datagram
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,7 +34,12 @@ type Client struct {
 	Addr string // HOST:PORT
 	Name string // of the caller
 	Key  []byte // the caller's udp_key, 32 bytes
+
+	lookup lookup // nil: that of net.DefaultResolver
 }
+
+// lookup finds the addresses of a host, the preferred one first.
+type lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
 // The time between two questions doubles from the minimum to the maximum.
 const (
@@ -41,21 +49,21 @@ const (
 
 // Ask returns the record of the account's token. It repeats its question until
 // the token comes or ctx ends, so it blocks for as long as ctx allows if there is
-// no server, or the server waits for a token itself or for its store. It returns
-// at once an answer that waiting does not change, and if the network cannot be used
-// at all. The error wraps an *AnswerError if the server answered, ErrNoAnswer if not.
-// After the end of ctx it wraps ctx's error too.
+// no server, or the server waits for a token itself or for its store. Where the host
+// of Addr has several addresses, each question that stays without an answer goes to the
+// next one. Ask returns at once an answer that waiting does not change, and if the network
+// cannot be used at all. The error wraps an *AnswerError if the server answered,
+// ErrNoAnswer if not. After the end of ctx it wraps ctx's error too.
 func (c *Client) Ask(ctx context.Context, account string) (wire.Token, error) {
 	began := time.Now()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", c.Addr)
-	if err != nil {
+	a := &exchange{Client: c, account: account, size: usualSize, nonces: make(map[string]bool)}
+	if err := a.dial(ctx); err != nil {
 		return wire.Token{}, fmt.Errorf("ask %s: %w", c.Addr, err)
 	}
-	defer func() { _ = conn.Close() }()
-	wake := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer a.close()
+	wake := context.AfterFunc(ctx, a.wake)
 	defer wake()
 
-	a := &exchange{Client: c, account: account, conn: conn, size: usualSize, nonces: make(map[string]bool)}
 	for repeat := minRepeat; ; repeat = min(2*repeat, maxRepeat) {
 		due := time.Now().Add(repeat)
 		answer, err := a.attempt(ctx, due)
@@ -66,8 +74,12 @@ func (c *Client) Ask(ctx context.Context, account string) (wire.Token, error) {
 		case isAnswer && answered.mayPass():
 			a.last = answered
 			pauseUntil(ctx, due)
-		case !errors.Is(err, errRepeat):
-			return wire.Token{}, fmt.Errorf("ask %s: %w", c.Addr, err)
+		case errors.Is(err, errSilence):
+			if a.next(); a.at == 0 {
+				pauseUntil(ctx, due) // all may have been refused at once: the server may be starting
+			}
+		case !errors.Is(err, errTooSmall):
+			return wire.Token{}, fmt.Errorf("ask %s: %w", a.where(), err)
 		}
 		if ctx.Err() != nil {
 			return wire.Token{}, a.noToken(time.Since(began).Round(time.Millisecond), ctx.Err())
@@ -84,13 +96,18 @@ func pauseUntil(ctx context.Context, due time.Time) {
 	}
 }
 
-// errRepeat means that the question has to be repeated.
-var errRepeat = errors.New("ask again")
+// The reasons to repeat the question.
+var (
+	errSilence  = errors.New("no answer from this address")
+	errTooSmall = errors.New("the answer is larger than the question")
+)
 
 type exchange struct {
 	*Client
 	account   string
-	conn      net.Conn
+	conns     []net.Conn      // to each address of the host
+	at        int             // the one that is asked
+	asked     int             // so many of them have been asked
 	size      int             // questions are padded to it
 	nonces    map[string]bool // of all questions sent, because an answer may be late
 	last      *AnswerError    // what the server answered last, nil: nothing
@@ -98,7 +115,72 @@ type exchange struct {
 	cause     error           // the last error of the network
 }
 
-// attempt asks once and waits for an answer until the next question is due.
+// dial makes a socket for each address, because a socket of UDP without a peer does not
+// hear that a port is closed.
+func (a *exchange) dial(ctx context.Context) error {
+	host, service, err := net.SplitHostPort(a.Addr)
+	if err != nil {
+		return err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "udp", service)
+	if err != nil {
+		return err
+	}
+	find := a.lookup
+	if find == nil {
+		find = net.DefaultResolver.LookupNetIP
+	}
+	addrs, err := find(ctx, "ip", cmp.Or(host, "localhost"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, addr := range addrs {
+		to := netip.AddrPortFrom(addr.Unmap(), uint16(port))
+		conn, err := (&net.Dialer{}).DialContext(ctx, "udp", to.String())
+		if err != nil { // such as the one of IPv6 on a machine that has none
+			errs = append(errs, err)
+			continue
+		}
+		a.conns = append(a.conns, conn)
+	}
+	a.cause = errors.Join(errs...)
+	if len(a.conns) == 0 {
+		return a.cause
+	}
+	return nil
+}
+
+func (a *exchange) close() {
+	for _, conn := range a.conns {
+		_ = conn.Close()
+	}
+}
+
+// wake ends the reading of an answer.
+func (a *exchange) wake() {
+	for _, conn := range a.conns {
+		_ = conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// next turns to the next address.
+func (a *exchange) next() { a.at = (a.at + 1) % len(a.conns) }
+
+// where names the server, and the addresses of it that have been asked.
+func (a *exchange) where() string {
+	var asked []string
+	for _, conn := range a.conns[:a.asked] {
+		asked = append(asked, conn.RemoteAddr().String())
+	}
+	if len(asked) == 0 || asked[0] == a.Addr {
+		return a.Addr
+	}
+	return fmt.Sprintf("%s (%s)", a.Addr, strings.Join(asked, ", "))
+}
+
+// attempt asks once and waits for an answer until the next question is due, or until it
+// is known that nobody listens at this address.
 func (a *exchange) attempt(ctx context.Context, due time.Time) (wire.Token, error) {
 	nonce := rand.Text() // 128 bits
 	datagram, err := question{a.account, time.Now(), nonce}.encode(a.Name, a.Key, a.size)
@@ -106,26 +188,26 @@ func (a *exchange) attempt(ctx context.Context, due time.Time) (wire.Token, erro
 		return wire.Token{}, err
 	}
 	a.nonces[nonce] = true
-	if err := a.conn.SetReadDeadline(due); err != nil {
+	conn := a.conns[a.at]
+	if err := conn.SetReadDeadline(due); err != nil {
 		return wire.Token{}, err
 	}
 	if ctx.Err() != nil { // this deadline may have replaced the one that ctx set
-		return wire.Token{}, errRepeat
+		return wire.Token{}, errSilence
 	}
-	if _, err := a.conn.Write(datagram); err != nil {
+	a.asked = max(a.asked, a.at+1)
+	if _, err := conn.Write(datagram); err != nil {
 		a.cause = err
+		return wire.Token{}, errSilence
 	}
 	space := make([]byte, longest)
 	for {
-		n, err := a.conn.Read(space)
-		switch {
-		case err == nil:
-		case errors.Is(err, syscall.ECONNREFUSED):
-			// The server may be starting: wait until it is time to repeat.
-			a.cause = err
-			continue
-		default:
-			return wire.Token{}, errRepeat
+		n, err := conn.Read(space)
+		if err != nil {
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				a.cause = err
+			}
+			return wire.Token{}, errSilence
 		}
 		answer, err := a.read(space[:n])
 		if errors.Is(err, errUnrelated) {
@@ -172,7 +254,7 @@ func (a *exchange) read(packet []byte) (wire.Token, error) {
 		return wire.Token{}, errUnrelated // a late answer to an earlier, smaller question
 	default:
 		a.size = w.Size
-		return wire.Token{}, errRepeat
+		return wire.Token{}, errTooSmall
 	}
 }
 
@@ -180,7 +262,7 @@ func (a *exchange) read(packet []byte) (wire.Token, error) {
 // lists what may be the reason. The server never says, so that a stranger learns nothing.
 func (a *exchange) noToken(after time.Duration, ended error) error {
 	if a.last != nil {
-		return fmt.Errorf("ask %s: %w\nasked for %v: %w", a.Addr, a.last, after, ended)
+		return fmt.Errorf("ask %s: %w\nasked for %v: %w", a.where(), a.last, after, ended)
 	}
 	cause := ended
 	if a.cause != nil {
@@ -190,5 +272,5 @@ func (a *exchange) noToken(after time.Duration, ended error) error {
 	if a.unrelated > 0 {
 		hint += fmt.Sprintf("; %d packets came that this key does not open or that answer other questions", a.unrelated)
 	}
-	return fmt.Errorf("%w from %s in %v: %w\n%s", ErrNoAnswer, a.Addr, after, cause, hint)
+	return fmt.Errorf("%w from %s in %v: %w\n%s", ErrNoAnswer, a.where(), after, cause, hint)
 }
