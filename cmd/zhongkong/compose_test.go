@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -155,7 +156,7 @@ func theSecretsOfTheRealProfileWork(t *testing.T, binary string) {
 	for name, content := range map[string]string{
 		"scripts/compose-secrets": readText(t, "scripts/compose-secrets"),
 		"docker":                  "#!/bin/sh\nfor last; do :; done\nexec " + binary + " \"$last\"\n",
-		"sudo":                    "#!/bin/sh\necho \"$@\" >>" + dir + "/sudo.log\n",
+		"sudo":                    "#!/bin/sh\necho \"$@\" >>" + dir + "/sudo.log\n[ ! -e " + dir + "/refused ]\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o700); err != nil { //nolint:gosec // programs
 			t.Fatal(err)
@@ -170,6 +171,13 @@ func theSecretsOfTheRealProfileWork(t *testing.T, binary string) {
 	}
 	if out, err := run(secret, "wx 1"); err == nil || !strings.Contains(out, "is no AppID") {
 		t.Errorf("compose-secrets with a name that is none = %s", out)
+	}
+	refused := os.WriteFile(dir+"/refused", nil, 0o600)
+	if out, err := run(secret, appID); err == nil || !strings.Contains(out, "The caller app has the password ") || !strings.Contains(out, "  chown 65532:65532 ") {
+		t.Errorf("compose-secrets where sudo fails: %v, want the password and the remedy\n%s", err, out)
+	}
+	if err := errors.Join(refused, os.Remove(dir+"/refused"), os.Remove(dir+"/sudo.log"), os.Rename(dir+"/secrets", dir+"/moved-away")); err != nil {
+		t.Fatal(err)
 	}
 	said, err := run(secret, appID) // without the end of a line
 	if err != nil || strings.Contains(said, secret) {
