@@ -24,7 +24,7 @@ func TestTheSetupShowsTheKeyWhoseHashItWrites(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSetup(t, c.systemctl)
+			s := newScript(t, "zhongkong-setup", c.systemctl)
 			said, code := s.run(appID + "\n" + secret) // a program may leave out the last newline
 			configuration := s.configuration()
 			if code != c.code || !strings.Contains(said, c.says) {
@@ -53,7 +53,7 @@ func TestTheSetupChangesOnlyTheConfigurationOfThePackage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSetup(t, "#!/bin/sh\n")
+			s := newScript(t, "zhongkong-setup", "#!/bin/sh\n")
 			edited := strings.Replace(s.configuration(), replace[0], replace[1], 1)
 			s.write("zhongkong.yaml", edited, 0o600)
 			said, code := s.run(appID + "\n" + secret + "\n")
@@ -64,7 +64,7 @@ func TestTheSetupChangesOnlyTheConfigurationOfThePackage(t *testing.T) {
 	}
 	t.Run("without the comment beside the example", func(t *testing.T) {
 		t.Parallel()
-		s := newSetup(t, "#!/bin/sh\n")
+		s := newScript(t, "zhongkong-setup", "#!/bin/sh\n")
 		before, comment, _ := strings.Cut(s.configuration(), "wx0000000000000000 ")
 		_, after, _ := strings.Cut(comment, "\n")
 		s.write("zhongkong.yaml", before+"wx0000000000000000\n"+after, 0o600)
@@ -74,7 +74,7 @@ func TestTheSetupChangesOnlyTheConfigurationOfThePackage(t *testing.T) {
 	})
 	t.Run("where no key can be made", func(t *testing.T) {
 		t.Parallel()
-		s := newSetup(t, "#!/bin/sh\n")
+		s := newScript(t, "zhongkong-setup", "#!/bin/sh\n")
 		s.write("bin/zhongkong", "#!/bin/sh\necho 'no random numbers' >&2\nexit 1\n", 0o700)
 		before := s.configuration()
 		said, code := s.run(appID + "\n" + secret + "\n")
@@ -84,17 +84,39 @@ func TestTheSetupChangesOnlyTheConfigurationOfThePackage(t *testing.T) {
 	})
 }
 
-// setup is the package's program below a directory, as if root ran it.
-type setup struct {
-	t      *testing.T
-	dir    string // in place of /etc/zhongkong
-	script string
+// dpkg brings back no configuration that an administrator has deleted, and an upgrade that
+// fails leaves the package half installed.
+func TestAnUpgradeNeedsNoConfiguration(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, "postinst", "#!/bin/sh\necho \"systemctl $*\"\n")
+	s.write("bin/systemd-sysusers", "#!/bin/sh\n", 0o700)
+	s.write("bin/chown", "#!/bin/sh\nshift\nexec ls \"$@\" >/dev/null\n", 0o700) // fails without the file, as chown does
+	if said, code := s.run("", "configure", "1.2.2"); code != 0 || !strings.Contains(said, "systemctl try-restart zhongkong.service") {
+		t.Errorf("with its configuration: %d\n%s", code, said)
+	}
+	if mode, err := os.Stat(filepath.Join(s.dir, "zhongkong.yaml")); err != nil || mode.Mode().Perm() != 0o640 {
+		t.Errorf("the configuration: %v, %v", mode, err)
+	}
+	if err := os.Remove(filepath.Join(s.dir, "zhongkong.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if said, code := s.run("", "configure", "1.2.2"); code != 0 || !strings.Contains(said, "systemctl try-restart zhongkong.service") {
+		t.Errorf("without its configuration: %d\n%s", code, said)
+	}
 }
 
-func newSetup(t *testing.T, systemctl string) setup {
+// script is one of the package below a directory, as if root ran it.
+type script struct {
+	t    *testing.T
+	dir  string // in place of /etc/zhongkong
+	text string
+}
+
+// newScript makes a systemctl too, unless it is "": then there is no systemd.
+func newScript(t *testing.T, name, systemctl string) script {
 	t.Helper()
-	s := setup{t: t, dir: t.TempDir()}
-	script, err := os.ReadFile("../package/zhongkong-setup")
+	s := script{t: t, dir: t.TempDir()}
+	text, err := os.ReadFile("../package/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +125,7 @@ func newSetup(t *testing.T, systemctl string) setup {
 		t.Fatal(err)
 	}
 	booted := filepath.Join(s.dir, "booted")
-	s.script = strings.NewReplacer("directory=/etc/zhongkong\n", "directory="+s.dir+"\n", "/run/systemd/system", booted).Replace(string(script))
+	s.text = strings.NewReplacer("directory=/etc/zhongkong\n", "directory="+s.dir+"\n", "/run/systemd/system", booted).Replace(string(text))
 	s.write("zhongkong.yaml", string(example), 0o600)
 	s.write("bin/id", "#!/bin/sh\necho 0\n", 0o700)
 	s.write("bin/zhongkong", "#!/bin/sh\necho the-key\necho the-hash\n", 0o700)
@@ -114,7 +136,7 @@ func newSetup(t *testing.T, systemctl string) setup {
 	return s
 }
 
-func (s setup) write(name, text string, mode os.FileMode) {
+func (s script) write(name, text string, mode os.FileMode) {
 	s.t.Helper()
 	path := filepath.Join(s.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -125,7 +147,7 @@ func (s setup) write(name, text string, mode os.FileMode) {
 	}
 }
 
-func (s setup) configuration() string {
+func (s script) configuration() string {
 	s.t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.dir, "zhongkong.yaml"))
 	if err != nil {
@@ -134,8 +156,8 @@ func (s setup) configuration() string {
 	return string(text)
 }
 
-func (s setup) run(input string) (said string, code int) {
-	cmd := exec.CommandContext(s.t.Context(), "sh", "-c", s.script)
+func (s script) run(input string, args ...string) (said string, code int) {
+	cmd := exec.CommandContext(s.t.Context(), "sh", append([]string{"-c", s.text, "sh"}, args...)...)
 	cmd.Env = []string{"PATH=" + filepath.Join(s.dir, "bin") + ":/usr/bin:/bin"}
 	cmd.Stdin = strings.NewReader(input)
 	out, _ := cmd.CombinedOutput()
