@@ -43,6 +43,21 @@ func TestTheSetupShowsTheKeyWhoseHashItWrites(t *testing.T) {
 	}
 }
 
+// A command without the configuration asks the Redis of this machine.
+func TestTheSetupNamesACommandThatAsksTheRedisOfTheService(t *testing.T) {
+	t.Parallel()
+	for redis, command := range map[string]string{
+		"redis://127.0.0.1:6379": "programs of this machine: zhongkong show\n",
+		"redis://10.0.0.5:6379":  "programs of this machine: sudo -u zhongkong zhongkong --config ",
+	} {
+		s := newScript(t, "zhongkong-setup", "#!/bin/sh\n")
+		s.write("zhongkong.yaml", strings.Replace(s.configuration(), "redis://127.0.0.1:6379", redis, 1), 0o600)
+		if said, code := s.run(appID + "\n" + secret + "\n"); code != 0 || !strings.Contains(said, command) {
+			t.Errorf("with %s zhongkong-setup ends with %d and says\n%s", redis, code, said)
+		}
+	}
+}
+
 // What the setup cannot write into a configuration, it does not show either.
 func TestTheSetupChangesOnlyTheConfigurationOfThePackage(t *testing.T) {
 	t.Parallel()
