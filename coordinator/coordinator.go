@@ -273,7 +273,8 @@ func (c *Coordinator) Connected() bool { return c.connected.Load() }
 // StoreError returns why the store cannot be used now, nil if it can: it cannot be
 // asked (ErrUnreachable), denies what this process needs (ErrDenied), takes no
 // refresh though it can be read, or its notifications do not arrive. While nothing
-// Runs it tells of the last operation.
+// Runs it tells of the last operation. A missing right to one grant is the error of the
+// calls that need that grant, and not this one.
 func (c *Coordinator) StoreError() error {
 	if o := c.worst(); o != nil {
 		return o.err

@@ -63,7 +63,7 @@ func (g *grantChange) once(ctx context.Context, grants GrantStore) error {
 		}
 	}
 	err := grants.SaveGrant(ctx, g.account, g.next, g.summary)
-	g.c.reachedFor(ctx, err)
+	g.c.reachedGrant(ctx, err)
 	var unsettled *UnsettledError
 	switch {
 	case err == nil:
@@ -89,7 +89,7 @@ func (g *grantChange) begin(ctx context.Context, grants GrantStore) (changed boo
 func (c *Coordinator) loadGrant(ctx context.Context, grants GrantStore, account string, rules GrantRules, m *grantMemory) (GrantReading, error) {
 	for restored := false; ; restored = true {
 		r, err := grants.LoadGrant(ctx, account)
-		c.reachedFor(ctx, err)
+		c.reachedGrant(ctx, err)
 		if err != nil {
 			return GrantReading{}, fmt.Errorf("read the grant of %q: %w", account, err)
 		}
@@ -103,7 +103,7 @@ func (c *Coordinator) loadGrant(ctx context.Context, grants GrantStore, account 
 		}
 		mine = mine.merge(r.Grant)
 		err = grants.RestoreGrant(ctx, account, mine, mine.Summary(rules, r.Now))
-		c.reachedFor(ctx, err)
+		c.reachedGrant(ctx, err)
 		if err != nil {
 			return GrantReading{}, fmt.Errorf("put back the grant of %q: %w", account, err)
 		}

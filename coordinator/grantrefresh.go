@@ -55,23 +55,27 @@ func (r refresh) idle(result FetchResult) (idle time.Duration) {
 	return idle
 }
 
-// unsettled reports whether the store may have lost the account's access token with its
-// newest writes. A refresh would present nothing then, and the fence of its attempt would
-// keep those who remember the access token from putting it back. What else keeps a grant from
-// being read, the attempt says.
-func (r refresh) unsettled(ctx context.Context) bool {
-	if !r.grant.Needed || r.reason != ReasonMissing {
-		return false
+// notReady returns why no attempt is begun, nil if one may be: the store denies this process
+// the grant, which others may be permitted to use, or may have lost the account's access token
+// with its newest writes. A refresh would present nothing then, and the fence of its attempt
+// would keep those who remember the access token from putting it back. What else keeps a grant
+// from being read, the attempt says.
+func (r refresh) notReady(ctx context.Context) error {
+	if !r.grant.Needed {
+		return nil
 	}
 	grants, err := r.c.grants()
 	if err != nil {
-		return false
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.c.cfg.LockTTL)
 	defer cancel()
 	read, err := r.c.loadGrant(ctx, grants, r.a.name, r.grant, r.a.grantMemory())
-	if err != nil || read.SettledIn == 0 {
-		return false
+	switch {
+	case isForbidden(err):
+		return err
+	case err != nil || read.SettledIn == 0 || r.reason != ReasonMissing:
+		return nil
 	}
 	r.a.grantMemory().unprime()
 	wait := &UnsettledError{RetryIn: read.SettledIn}
@@ -83,7 +87,7 @@ func (r refresh) unsettled(ctx context.Context) bool {
 		}
 	})
 	r.c.log.WarnContext(r.log, "the store has no token of the account: waiting for those who remember it", "account", r.a.name, "error", wait)
-	return true
+	return errRecorded
 }
 
 // present chooses the token to present and has its mark confirmed, before the

@@ -84,6 +84,19 @@ func (h *health) reachedFor(ctx context.Context, err error) {
 	}
 }
 
+// reachedGrant is reachedFor for an operation on a grant. That this process has no right to the
+// key of one grant is the error of those who need that grant, and of nobody else.
+func (h *health) reachedGrant(ctx context.Context, err error) {
+	if !isForbidden(err) {
+		h.reachedFor(ctx, err)
+	}
+}
+
+// isForbidden reports whether the store can be used, and denies the one operation.
+func isForbidden(err error) bool {
+	return errors.Is(err, ErrDenied) && !errors.Is(err, ErrUnreachable)
+}
+
 // untilFlows waits for d after an operation that began when flows was since has failed, or
 // until notifications flow again, and reports whether they do: then it is worth a try.
 func (h *health) untilFlows(since uint32, d time.Duration) bool {

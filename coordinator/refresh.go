@@ -19,8 +19,8 @@ type refresh struct {
 }
 
 // run makes the refresh, unless another process holds the lock (*LockedError), a
-// limit forbids it or the store may have lost the token (errRecorded), the store has a newer
-// token already, or what was overdue is settled.
+// limit forbids it or the store may have lost the token (errRecorded), the store denies the
+// grant, the store has a newer token already, or what was overdue is settled.
 //
 // The interleaving that Begin's look at the generation is for:
 //
@@ -28,8 +28,8 @@ type refresh struct {
 //  2. A locks, fetches, commits, unlocks.
 //  3. B, which was slow, locks: Begin shows it A's token.
 func (r refresh) run(ctx context.Context) error {
-	if r.unsettled(ctx) {
-		return errRecorded
+	if err := r.notReady(ctx); err != nil {
+		return err
 	}
 	return r.locked(ctx, func(x *extension) error {
 		if err := x.ensure(ctx); err != nil {
