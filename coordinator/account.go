@@ -117,15 +117,19 @@ func (a *Account) Peek() (Snapshot, bool) {
 // failure, but not over the daily budget (minus its reserve) and the minimum
 // interval: *ThrottledError. What went wrong at the source is returned: a
 // *RefusedError, *QuotaError or *FetchError; the current token stays in use then.
+// If ctx ends first the error wraps ErrNoToken, ctx's error and what is known of the
+// cause, also while an older token is in use.
 //
-// A reader's Refresh is done by a refresher that hears of it; if none does
-// before ctx ends, the error wraps ErrNoToken.
+// A reader's Refresh is done by a refresher that hears of it.
 func (a *Account) Refresh(ctx context.Context) (Snapshot, error) {
 	seen := Fence(0)
 	if h := a.served.Load(); h != nil {
 		seen = h.Generation
 	} else {
 		s, err := a.read(ctx)
+		if ended := ctx.Err(); err != nil && ended != nil {
+			return Snapshot{}, &noTokenError{account: a.name, cause: err, ended: ended, unread: !a.c.running.Load()}
+		}
 		if err != nil {
 			return Snapshot{}, err
 		}

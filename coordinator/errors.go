@@ -120,18 +120,23 @@ func (e *ParentError) Unwrap() error { return e.Cause }
 type noTokenError struct {
 	account string
 	reader  bool
+	unread  bool  // nothing Runs, and the store has not been read since the call began
 	cause   error // may be nil
 	ended   error // why the context ended
 }
 
 func (e *noTokenError) Error() string {
+	text := fmt.Sprintf("no token for %q: %v", e.account, e.ended)
 	switch {
 	case e.cause != nil:
-		return fmt.Sprintf("no token for %q: %v: %v", e.account, e.ended, e.cause)
-	case e.reader:
-		return fmt.Sprintf("no token for %q: %v: no process with the account's secret answered", e.account, e.ended)
+		text += fmt.Sprintf(": %v", e.cause)
+	case e.reader && !e.unread:
+		text += ": no process with the account's secret answered"
 	}
-	return fmt.Sprintf("no token for %q: %v", e.account, e.ended)
+	if e.unread {
+		text += "; the store was not read in time, which a call has to wait for without Run"
+	}
+	return text
 }
 
 func (e *noTokenError) Unwrap() []error {

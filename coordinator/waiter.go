@@ -145,10 +145,11 @@ func (w *waiter) nothingToPresent(v *view, e env) error {
 
 // noToken returns the error of a wait whose context ended.
 func (w *waiter) noToken(v *view, ended error, e env) error {
-	if w.reason == ReasonMissing && v.usable(e) {
+	unread := !e.running && v.reads == w.reads
+	if w.reason == ReasonMissing && v.usable(e) && (!unread || w.after >= v.generation()) {
 		return ended // it waited for a newer one
 	}
-	return &noTokenError{account: e.account, cause: v.cause(e), ended: ended, reader: !e.refresher()}
+	return &noTokenError{account: e.account, cause: v.cause(e), ended: ended, reader: !e.refresher(), unread: unread}
 }
 
 // cause returns why there is no token, nil if that is not known.

@@ -3,6 +3,7 @@ package coordinator_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -79,6 +80,51 @@ func TestReaderAloneGetsAClearErrorInTime(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What a process without Run holds may have been replaced: to wait for the store in vain is to
+// have no token.
+func TestWithoutRunACallThatEndsSaysSo(t *testing.T) {
+	for name, source := range map[string]bool{"refresher": true, "reader": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.token(f.refresher(), time.Second)
+				p := f.idle(f.config(), nil)
+				if source {
+					p = f.idle(f.config(), f.source)
+				}
+				held := coordinator.NewToken(f.token(p, time.Second))
+				p.link.SetLatency(100 * time.Second)
+				for _, held := range []coordinator.Token{{}, held} {
+					for call, ask := range map[string]func(context.Context) error{
+						"Token":      func(ctx context.Context) error { _, err := p.Token(ctx); return err },
+						"Current":    func(ctx context.Context) error { _, err := p.Current(ctx); return err },
+						"Refresh":    func(ctx context.Context) error { _, err := p.Refresh(ctx); return err },
+						"Invalidate": func(ctx context.Context) error { _, err := p.Invalidate(ctx, held); return err },
+					} {
+						for _, given := range []time.Duration{0, 100 * time.Millisecond, 3 * time.Second} {
+							ctx, cancel := context.WithTimeout(t.Context(), given)
+							err := ask(ctx)
+							cancel()
+							if !errors.Is(err, coordinator.ErrNoToken) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "without Run") {
+								t.Errorf("%s(%v) = %v, want ErrNoToken, DeadlineExceeded, and that nothing runs", call, given, err)
+							}
+						}
+					}
+				}
+				p.link.SetLatency(0)
+				s, err := p.Current(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				if _, err := p.Next(ctx, s.Generation); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, coordinator.ErrNoToken) {
+					t.Errorf("Next() = %v, want the end of its context alone: there is a token", err)
+				}
+			})
+		})
+	}
 }
 
 func TestReaderThatFollowsIsCalmWithoutARefresher(t *testing.T) {
