@@ -26,7 +26,8 @@ type Config struct {
 	RefreshEvery time.Duration
 
 	// Limits bound the calls to the source; zero fields mean what the account's source
-	// says, else DefaultLimits.
+	// says, else DefaultLimits. Where PerDay is set and Reserve is not, that is a tenth
+	// of PerDay at most.
 	Limits Limits
 
 	// LockTTL is how long a killed process keeps the others from
@@ -92,7 +93,8 @@ type AccountConfig struct {
 	// called once more with the new one. "": none.
 	Parent string
 
-	// RefreshEvery and Limits override the Config's; zero fields do not.
+	// RefreshEvery and Limits override the Config's; zero fields do not, but that a
+	// PerDay without a Reserve lowers that to a tenth of it.
 	RefreshEvery time.Duration
 	Limits       Limits
 }
@@ -158,8 +160,11 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// or returns l with zero fields taken from d.
+// or returns l with zero fields taken from d. A reserve that suits another budget is none.
 func (l Limits) or(d Limits) Limits {
+	if l.PerDay > 0 {
+		d.Reserve = min(d.Reserve, l.tenth())
+	}
 	return Limits{
 		PerDay:      cmp.Or(l.PerDay, d.PerDay),
 		Window:      cmp.Or(l.Window, d.Window),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
@@ -28,7 +29,6 @@ func TestBadConfigurationIsRefusedByName(t *testing.T) {
 		{"no fetches", func(c *coordinator.Config) { c.MaxFetches = -1 }, []string{"MaxFetches"}},
 		{"a negative interval", func(c *coordinator.Config) { c.RefreshEvery = -time.Hour }, []string{"RefreshEvery"}},
 		{"a reserve of all", func(c *coordinator.Config) { c.Limits = coordinator.Limits{PerDay: 10, Reserve: 10} }, []string{"Reserve", "PerDay"}},
-		{"a default reserve above the budget", func(c *coordinator.Config) { c.Limits.PerDay = 100 }, []string{"Reserve", "PerDay"}},
 		{"a negative budget", func(c *coordinator.Config) { c.Limits.PerDay = -1 }, []string{"PerDay"}},
 		{"a window of no length", func(c *coordinator.Config) { c.Limits.Window = time.Millisecond }, []string{"Limits.Window", "1s"}},
 		{"a day that begins on the next", func(c *coordinator.Config) { c.Limits.DayBegins = 24 * time.Hour }, []string{"DayBegins", "24h"}},
@@ -51,6 +51,47 @@ func TestBadConfigurationIsRefusedByName(t *testing.T) {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("New() = %q, want it to name %q", err, want)
 				}
+			}
+		})
+	}
+}
+
+func TestABudgetWithoutAReserveHasATenthAtMost(t *testing.T) {
+	described := func(d coordinator.Limits) coordinator.Source {
+		return &coordinatortest.Source{Describes: coordinator.Description{Repeat: coordinator.RepeatKills, Limits: d}}
+	}
+	type limits = coordinator.Limits
+	for name, c := range map[string]struct {
+		account, all, source limits
+		reserve              int
+	}{
+		"nothing is said":                      {reserve: 200},
+		"a small budget":                       {account: limits{PerDay: 100}, reserve: 10},
+		"a small budget of all accounts":       {all: limits{PerDay: 100}, reserve: 10},
+		"a smaller one of an account":          {account: limits{PerDay: 50}, all: limits{PerDay: 100}, reserve: 5},
+		"a smaller one than the reserve is":    {account: limits{PerDay: 100}, all: limits{PerDay: 1000, Reserve: 300}, reserve: 10},
+		"a large one":                          {account: limits{PerDay: 10_000}, reserve: 200},
+		"few calls":                            {account: limits{PerDay: 5}, reserve: 1},
+		"two calls":                            {account: limits{PerDay: 2}, reserve: 1},
+		"one call":                             {account: limits{PerDay: 1}, reserve: 0},
+		"a reserve":                            {account: limits{PerDay: 100, Reserve: 70}, reserve: 70},
+		"the budget of the source":             {source: limits{PerDay: 50}, reserve: 5},
+		"a few calls that the source allows":   {source: limits{PerDay: 5}, reserve: 1},
+		"a large budget of the source":         {source: limits{PerDay: 10_000}, reserve: 1000},
+		"a smaller one than that":              {all: limits{PerDay: 100}, source: limits{PerDay: 10_000}, reserve: 10},
+		"a smaller one than what it reserves":  {all: limits{PerDay: 100}, source: limits{PerDay: 10_000, Reserve: 500}, reserve: 10},
+		"a reserve that is given for the rest": {all: limits{Reserve: 50}, source: limits{PerDay: 10_000}, reserve: 50},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := coordinator.Config{Store: memstore.New(), Limits: c.all}
+			cfg.Accounts = []coordinator.AccountConfig{{Name: account, Source: described(c.source), Limits: c.account}}
+			co, err := coordinator.New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, _ := co.Account(account)
+			if got := a.Status().Limits.Reserve; got != c.reserve {
+				t.Errorf("Reserve = %d, want %d", got, c.reserve)
 			}
 		})
 	}

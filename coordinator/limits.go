@@ -22,12 +22,15 @@ type Limits struct {
 	DayBegins time.Duration
 
 	// Reserve is the part of PerDay that refreshes for a reason that is Demanded
-	// leave to the others.
+	// leave to the others. 0 to less than PerDay.
 	Reserve int
 
 	// MinInterval is the least time between two begins for a reason that is Demanded.
 	MinInterval time.Duration
 }
+
+// tenth returns a tenth of PerDay as a reserve: at least one call, and never all.
+func (l Limits) tenth() int { return min(max(l.PerDay/10, 1), l.PerDay-1) }
 
 const (
 	wholeDay   = 24 * time.Hour

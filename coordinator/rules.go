@@ -22,8 +22,8 @@ func (c Config) rules(a AccountConfig) (rules, error) {
 		d = described.Description()
 	}
 	defaults := DefaultLimits()
-	if d.Limits.PerDay > 0 { // a reserve that suits another budget is none
-		defaults.Reserve = d.Limits.PerDay / 10
+	if d.Limits.PerDay > 0 {
+		defaults.Reserve = d.Limits.tenth()
 	}
 	every := defaultRefreshEvery
 	if d.Grant.usedUp() {

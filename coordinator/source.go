@@ -97,7 +97,7 @@ type Description struct {
 
 	// Limits are the issuer's. The fields that AccountConfig.Limits or Config.Limits
 	// set go before them; what neither sets is taken from DefaultLimits. A PerDay
-	// without a Reserve reserves a tenth of it.
+	// without a Reserve reserves a tenth of it, at least one call if there are two.
 	Limits Limits
 
 	// RefreshEvery is how old a token of this source gets if neither AccountConfig nor

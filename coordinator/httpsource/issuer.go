@@ -251,7 +251,7 @@ func (i *Issuer) Description() coordinator.Description {
 		},
 	}
 	if d.Limits.PerDay > 0 && d.Limits.Reserve == 0 {
-		d.Limits.Reserve = max(1, d.Limits.PerDay/10)
+		d.Limits.Reserve = min(max(1, d.Limits.PerDay/10), d.Limits.PerDay-1)
 	}
 	switch i.Repeat {
 	case repeatSame:

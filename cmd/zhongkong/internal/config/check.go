@@ -61,7 +61,7 @@ func (c *Config) resolveLone(p *problems) {
 func overlay(base, given coordinator.Limits) coordinator.Limits {
 	if given.PerDay != unset {
 		base.PerDay = given.PerDay
-		base.Reserve = max(1, min(base.Reserve, given.PerDay/10))
+		base.Reserve = min(max(1, min(base.Reserve, given.PerDay/10)), given.PerDay-1)
 	}
 	if given.Reserve != unset {
 		base.Reserve = given.Reserve

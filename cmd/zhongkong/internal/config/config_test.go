@@ -81,6 +81,9 @@ accounts:
     source: token
     refresh_every: 30m
     limits: {per_day: 200}
+  - appid: wx3
+    refresh_every: 24h
+    limits: {per_day: 1}
 `
 	c := mustLoad(t, yaml, nil, map[string]string{"SHOP_SECRET": " " + appSecret + "\n"})
 	one, _ := c.Account("wx1")
@@ -93,6 +96,9 @@ accounts:
 	}
 	if want := (coordinator.Limits{PerDay: 200, Reserve: 20, MinInterval: 2 * time.Second}); two.Limits != want {
 		t.Errorf("shop limits = %+v, want %+v", two.Limits, want)
+	}
+	if three, _ := c.Account("wx3"); three.Limits != (coordinator.Limits{PerDay: 1, MinInterval: 2 * time.Second}) {
+		t.Errorf("wx3 limits = %+v, want no reserve of the only call", three.Limits)
 	}
 	if two.AppID() != "wx2" || two.Source != "token" || two.Secret("secret").Reveal() != appSecret {
 		t.Errorf("shop = %+v, want its own appid, source and trimmed secret", two)

@@ -349,7 +349,7 @@ var chineseUsage = map[string]string{
 	"form.group":                     "字段组",
 	"accounts[].limits":              "该账号自己的限额",
 	"accounts[].limits.per_day":      "每天调用签发接口的次数（默认为 budget.per_day）",
-	"accounts[].limits.reserve":      "其中保留给定时刷新的次数（默认为 budget.reserve）",
+	"accounts[].limits.reserve":      "其中保留给定时刷新的次数（默认为 budget.reserve，且不超过 per_day 的十分之一）",
 	"accounts[].limits.min_interval": "两次按请求刷新之间的最短间隔（默认为 budget.min_interval）",
 
 	"users[].name":          "调用方名称，不得含 : ~ ,",
