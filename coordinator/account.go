@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -165,24 +164,18 @@ func (a *Account) Invalidate(ctx context.Context, rejected Token) (Snapshot, err
 // Watch returns a channel that receives the newest record after each change,
 // beginning with the current one if there is one. A slow receiver misses
 // records but never the newest. The channel is closed when ctx ends or the
-// account is removed. Without Run the account is followed by a subscription of
-// its own and by reading the store every 2 s.
+// account is removed: errors that Token returns at once do not end it, and the next
+// token is received as soon as there is one. Without Run the account is followed by
+// a subscription of its own and by reading the store every 2 s.
 func (a *Account) Watch(ctx context.Context) <-chan Snapshot {
 	snapshots := make(chan Snapshot, 1)
 	go func() { // ends with ctx or the account
 		defer close(snapshots)
 		var after Fence
 		for {
-			s, err := a.Next(ctx, after)
-			switch {
-			case err == nil:
-			case ctx.Err() != nil, errors.Is(err, ErrUnknownAccount):
+			s, err := a.snapshotOf(a.wait(ctx, waiter{after: after, reason: ReasonMissing, patient: true}))
+			if err != nil {
 				return
-			default: // said at once, nothing to wait for: come back later
-				if !sleep(ctx, a.c.cfg.LockTTL) {
-					return
-				}
-				continue
 			}
 			after = s.Generation
 			select {

@@ -13,6 +13,7 @@ type waiter struct {
 	reason  Reason          // ReasonMissing: any will do; a demanded one: have it fetched
 	askedBy string          // see WithCaller
 	log     context.Context // see logContext
+	patient bool            // errors do not end the wait, but the end of its context or of the account
 
 	began bool // the fields below are set
 	at    instant
@@ -49,7 +50,8 @@ func (w *waiter) next(v *view, ended error, following bool, e env) step {
 	if e.storeKnown && w.after > v.generation() && !w.after.Credible(e.storeNow) {
 		w.after = 0 // the store's clock has gone back: what it hands out from then on is older by number
 	}
-	if h, err := w.answer(v, e); h != nil || err != nil {
+	h, err := w.answer(v, e)
+	if h != nil || err != nil && (!w.patient || v.removed) {
 		return step{record: h, err: err}
 	}
 	if ended != nil {
@@ -58,7 +60,7 @@ func (w *waiter) next(v *view, ended error, following bool, e env) step {
 	if w.reason.Demanded() {
 		v.edit().demand.merge(demand{reason: w.reason, seen: w.after, askedBy: w.askedBy, log: w.log}, e)
 	}
-	next := w.pursue(v, e)
+	next := w.pursue(v, err != nil, e)
 	// Without Run a waiter subscribes once the store turned out to have nothing.
 	next.follow = !following && !next.round && !e.running && v.reads > w.reads && !v.inRound
 	if next.round {
@@ -170,8 +172,8 @@ func (v *view) cause(e env) error {
 }
 
 // pursue decides whether w needs a round now, and how long it waits otherwise,
-// changes apart.
-func (w *waiter) pursue(v *view, e env) step {
+// changes apart. failed: w is patient, and what it waits for has failed.
+func (w *waiter) pursue(v *view, failed bool, e env) step {
 	if v.inRound || e.stopping { // a Run that ends wakes all who still wait
 		return step{wait: waitingPoll}
 	}
@@ -181,6 +183,12 @@ func (w *waiter) pursue(v *view, e env) step {
 	unread := v.reads == w.reads
 	if left := w.at + instant(subscribeGrace) - e.now; e.running && !e.connected && unread && left > 0 {
 		return step{wait: time.Duration(left)}
+	}
+	if again := max(v.peek().polledAt, w.at) + instant(waitingPoll); failed && !e.running && !unread {
+		if e.now < again {
+			return step{wait: time.Duration(again - e.now)}
+		}
+		v.edit().polledAt = e.now
 	}
 	reason := v.due(e)
 	allowed := v.allowed(reason, e)

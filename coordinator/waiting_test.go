@@ -1,10 +1,13 @@
 package coordinator_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,6 +252,117 @@ func TestWatchEndsWithTheNewest(t *testing.T) {
 			t.Error("Watch() stays open after its context ended")
 		}
 	})
+}
+
+// A refusal ends a Token, and not a Watch.
+func TestAWatchHearsTheTokenAfterARefusalAtOnce(t *testing.T) {
+	for moment := range 10 {
+		bubble(t, func(t *testing.T, f *fleet) {
+			f.source.Default(coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"))
+			p := f.refresher()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			watches := map[string]<-chan coordinator.Snapshot{
+				"a refresher":              p.Watch(ctx),
+				"a reader":                 f.reader().Watch(ctx),
+				"a refresher, without Run": f.idle(f.config(), f.source).Watch(ctx),
+				"a reader, without Run":    f.idle(f.config(), nil).Watch(ctx),
+			}
+			time.Sleep(10*time.Second + time.Duration(moment)*300*time.Millisecond)
+			if n := len(f.source.Calls()); n != 1 {
+				t.Errorf("%d calls, want no more because of those who watch", n)
+			}
+			f.source.Default(coordinatortest.Outcome{})
+			if _, err := p.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond)
+			for who, records := range watches {
+				select {
+				case s := <-records:
+					if !s.Token.Equal(f.source.Current()) {
+						t.Errorf("%s got another token", who)
+					}
+				default:
+					t.Errorf("%s has not heard of the token 10 ms after it was stored", who)
+				}
+			}
+		})
+	}
+}
+
+func TestAWatchAsksWhatFailsNowAndThen(t *testing.T) {
+	for name, fails := range map[string]func(*fleet, *failing){
+		"the store is away":           func(_ *fleet, s *failing) { s.all = coordinator.ErrUnreachable },
+		"the store denies everything": func(_ *fleet, s *failing) { s.all = coordinator.ErrDenied },
+		"the password is wrong": func(_ *fleet, s *failing) {
+			s.all = fmt.Errorf("%w: %w", coordinator.ErrUnreachable, coordinator.ErrDenied)
+		},
+		"the store denies the lock":  func(_ *fleet, s *failing) { s.lock = coordinator.ErrDenied },
+		"something is odd":           func(_ *fleet, s *failing) { s.lock = errOdd },
+		"the store takes no refresh": func(_ *fleet, s *failing) { s.lock = coordinator.ErrUnreachable },
+		"the calls of the day are out": func(_ *fleet, s *failing) {
+			s.begin = &coordinator.ThrottledError{Limit: coordinator.LimitBudget, RetryIn: time.Hour}
+		},
+		"the issuer refuses": func(f *fleet, _ *failing) {
+			f.source.Default(coordinatortest.FailsWith(coordinator.FailedRefused, "40125", "invalid appsecret"))
+		},
+		"the issuer fails": func(f *fleet, _ *failing) {
+			f.source.Default(coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "system error"))
+		},
+	} {
+		for _, runs := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, Run %v", name, runs), func(t *testing.T) {
+				bubble(t, func(t *testing.T, f *fleet) {
+					store := &failing{Store: f.store.Instance("p")}
+					fails(f, store)
+					p := f.configured(coordinator.Config{Store: store}, f.source)
+					if runs {
+						t.Cleanup(p.c.Start(t.Context()))
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					for range 3 {
+						p.Watch(ctx)
+					}
+					time.Sleep(time.Minute)
+					if n := store.asked.Load(); n < 2 || n > 200 {
+						t.Errorf("the store was asked %d times in a minute", n)
+					}
+					cancel()
+					synctest.Wait()
+				})
+			})
+		}
+	}
+}
+
+// failing is a store that fails, and counts how often it is asked.
+type failing struct {
+	coordinator.Store
+	all, lock, begin error
+	asked            atomic.Int64
+}
+
+func (s *failing) Load(ctx context.Context, names ...string) ([]coordinator.State, error) {
+	if s.asked.Add(1); s.all != nil {
+		return nil, s.all
+	}
+	return s.Store.Load(ctx, names...)
+}
+
+func (s *failing) Lock(ctx context.Context, name string, life time.Duration) (coordinator.Lock, error) {
+	s.asked.Add(1)
+	if err := cmp.Or(s.all, s.lock); err != nil {
+		return nil, err
+	}
+	return s.Store.Lock(ctx, name, life)
+}
+
+func (s *failing) Begin(ctx context.Context, name string, b coordinator.BeginRequest) (coordinator.Attempt, error) {
+	if s.begin != nil {
+		return coordinator.Attempt{}, s.begin
+	}
+	return s.Store.Begin(ctx, name, b)
 }
 
 // Who watches waits for a newer token, perhaps for an hour: not the same as those
