@@ -14,9 +14,16 @@ import (
 // has confirmed that the grant is durable and the copy has it, or if it is not newer than
 // the one there is (see Consent.At). The confirmation is asked for until ctx ends. The
 // account is refreshed at once, in whichever process can, unless its token came by the new
-// grant.
+// grant. A process without the Source stores it like the grant that it replaces.
 func (a *Account) Consent(ctx context.Context, c Consent) error {
-	return a.consented(ctx, func(g Grant, now time.Time) (Grant, bool) {
+	if a.removed() {
+		return fmt.Errorf("%w: %q", ErrUnknownAccount, a.name)
+	}
+	rules, err := a.rulesOfStored(ctx)
+	if err != nil {
+		return err
+	}
+	return a.consented(ctx, rules, func(g Grant, now time.Time) (Grant, bool) {
 		next := g.Consented(c, now)
 		return next, next.Version != g.Version
 	})
@@ -24,17 +31,42 @@ func (a *Account) Consent(ctx context.Context, c Consent) error {
 
 // Receive keeps a token that the issuer has pushed. It returns nil when the store has
 // confirmed that it is durable and the copy has it, or has had it before. The account is
-// refreshed at once if it has no token.
+// refreshed at once if it has no token. A process need not have the Source for it; if it
+// has, and GrantRules.Received of that is false, the push is refused.
 func (a *Account) Receive(ctx context.Context, r Received) error {
-	return a.consented(ctx, func(g Grant, now time.Time) (Grant, bool) { return g.WithReceived(r, now) })
+	rules := a.grantRules()
+	switch {
+	case a.removed():
+		return fmt.Errorf("%w: %q", ErrUnknownAccount, a.name)
+	case rules.Needed && !rules.Received:
+		return fmt.Errorf("coordinator: account %q takes no pushed token: GrantRules.Received of its source is false", a.name)
+	case !rules.Needed:
+		rules = pushedRules
+	}
+	return a.consented(ctx, rules, func(g Grant, now time.Time) (Grant, bool) { return g.WithReceived(r, now) })
 }
 
-func (a *Account) consented(ctx context.Context, transition func(g Grant, now time.Time) (Grant, bool)) error {
-	if a.removed() {
-		return fmt.Errorf("%w: %q", ErrUnknownAccount, a.name)
+// pushedRules are those of an issuer that pushes its tokens.
+var pushedRules = GrantRules{Needed: true, Replay: ReplayFree, Received: true}
+
+// rulesOfStored returns the account's rules. If only its source would tell them, and this
+// process has none, it returns what matters to a new grant: whether the one that is stored
+// was pushed.
+func (a *Account) rulesOfStored(ctx context.Context) (GrantRules, error) {
+	rules := a.grantRules()
+	if rules.Needed {
+		return rules, nil
 	}
+	s, err := a.read(ctx)
+	if err == nil && s.Grant != nil && s.Grant.Received {
+		rules = pushedRules
+	}
+	return rules, err
+}
+
+func (a *Account) consented(ctx context.Context, rules GrantRules, transition func(g Grant, now time.Time) (Grant, bool)) error {
 	changed := false
-	err := a.c.ChangeGrant(ctx, a.name, a.grantRules(), func(g Grant, now time.Time) (next Grant, ok bool) {
+	err := a.c.ChangeGrant(ctx, a.name, rules, func(g Grant, now time.Time) (next Grant, ok bool) {
 		next, ok = transition(g, now)
 		changed = changed || ok
 		return next, ok
