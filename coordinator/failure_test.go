@@ -1,6 +1,7 @@
 package coordinator_test
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"testing"
@@ -30,6 +31,34 @@ func TestRefusalIsToldToEveryoneAtOnce(t *testing.T) {
 		f.wantCurrent(f.idle(f.config(), f.source.WithCredential("right")))
 		f.wantCurrent(wrong, reader)
 	})
+}
+
+func TestACallIsObservedOnlyWhereOneWasMade(t *testing.T) {
+	sent := &coordinator.FetchError{Kind: coordinator.FailedBusy, Message: "system error", Calls: 1}
+	unsent := &coordinator.FetchError{Kind: coordinator.FailedBusy, Message: "connection refused"}
+	for name, c := range map[string]struct {
+		outcome          coordinatortest.Outcome
+		grant            coordinator.GrantRules
+		within           time.Duration // 0: before the first back-off ends
+		fetched, without int
+	}{
+		"a token":             {fetched: 1},
+		"a failure":           {outcome: coordinatortest.Fails(sent), fetched: 1},
+		"nothing was sent":    {outcome: coordinatortest.Fails(unsent), without: 1},
+		"nothing to be shown": {grant: coordinator.GrantRules{Needed: true}, within: coordinator.GrantSettle + 10*time.Second, without: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.source.Default(c.outcome)
+				f.source.Describes.Grant = c.grant
+				p := f.refresher()
+				time.Sleep(cmp.Or(c.within, 400*time.Millisecond))
+				if fetched, without := p.seen.count(coordinator.Fetched), p.seen.count(coordinator.NotCalled); fetched != c.fetched || without != c.without {
+					t.Errorf("%d calls and %d refreshes without are observed, want %d and %d", fetched, without, c.fetched, c.without)
+				}
+			})
+		})
+	}
 }
 
 // A quota is over by itself, a refusal is not: the callers must be able to tell.

@@ -14,7 +14,7 @@ type Observation struct {
 	Account string // "" where it concerns the store as a whole
 	Reason  Reason
 	Took    time.Duration // Fetched: the call
-	Failure *Failure      // Fetched without success
+	Failure *Failure      // Fetched without success, and NotCalled
 	Err     error
 	Event   *Event // Notified
 }
@@ -25,7 +25,8 @@ type ObservationKind string
 // The kinds of observation. All are about this process; Notified has the
 // fleet's events.
 const (
-	Fetched      ObservationKind = "fetched"     // a call to the source ended; Failure is nil on success
+	Fetched      ObservationKind = "fetched"     // a call to the issuer ended; Failure is nil on success
+	NotCalled    ObservationKind = "not called"  // a refresh failed, and nothing was sent to the issuer; Failure and Err say why
 	Committed    ObservationKind = "committed"   // its token was stored
 	Superseded   ObservationKind = "superseded"  // its token was not stored: a newer attempt had begun
 	Current      ObservationKind = "current"     // another process had refreshed, or settled what was overdue, already

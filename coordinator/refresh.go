@@ -330,7 +330,11 @@ func (r refresh) fail(ctx context.Context, x *extension, attempt Attempt, cause 
 		// while the call was under way.
 		f.RetryIn = min(f.RetryIn, max(left-probeBefore, 0)+time.Second)
 	}
-	r.c.observe(Observation{Kind: Fetched, Account: r.a.name, Reason: r.reason, Took: took, Failure: &f.Failure, Err: cause})
+	seen := Observation{Kind: Fetched, Account: r.a.name, Reason: r.reason, Took: took, Failure: &f.Failure, Err: cause}
+	if f.Calls == 0 {
+		seen.Kind, seen.Took = NotCalled, 0
+	}
+	r.c.observe(seen)
 	if !isA[*GrantError](cause) { // which the view says
 		r.logFailure(f)
 	}

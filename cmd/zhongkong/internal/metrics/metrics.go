@@ -67,6 +67,10 @@ func (m *Metrics) follow(c collector) {
 func (m *Metrics) Observe(o coordinator.Observation) {
 	refreshed := func(result string) { m.refreshes.count(o.Account, string(o.Reason), result) }
 	switch o.Kind {
+	case coordinator.NotCalled:
+		if o.Failure != nil {
+			refreshed(string(o.Failure.Kind))
+		}
 	case coordinator.Fetched:
 		result := "ok"
 		if o.Failure != nil {

@@ -40,12 +40,17 @@ func TestObservationsAreCounted(t *testing.T) {
 	fetched.Failure = &coordinator.Failure{Kind: coordinator.FailedRefused}
 	fetched.Took = time.Minute
 	m.Observe(fetched)
+	m.Observe(coordinator.Observation{Kind: coordinator.NotCalled, Account: "wx1", Reason: coordinator.ReasonMissing, Failure: &coordinator.Failure{Kind: coordinator.FailedBusy}})
 	m.Observe(coordinator.Observation{Kind: coordinator.Committed, Account: "wx1", Reason: coordinator.ReasonSchedule})
 	m.Observe(coordinator.Observation{Kind: coordinator.Throttled, Account: `a"\b`, Reason: coordinator.ReasonForced})
 	m.Observe(coordinator.Observation{Kind: coordinator.Notified, Event: &coordinator.Event{Kind: coordinator.EventRestored}})
 	m.Observe(coordinator.Observation{Kind: coordinator.Unreachable})
 	m.Datagram("replayed")
-	wantLines(t, scrape(m),
+	text := scrape(m)
+	if strings.Contains(text, `duration_seconds_count{result="busy"}`) {
+		t.Error("a call that was not made has a duration")
+	}
+	wantLines(t, text,
 		`zhongkong_build_info{commit="c0ffee",date="2026-01-02T03:04:05Z",goversion="`+runtime.Version()+`",version="v1"} 1`,
 		`zhongkong_refreshes_total{account="wx1",reason="schedule",result="stored"} 1`,
 		`zhongkong_refreshes_total{account="wx1",reason="schedule",result="refused"} 1`,
@@ -55,6 +60,7 @@ func TestObservationsAreCounted(t *testing.T) {
 		`zhongkong_source_duration_seconds_bucket{result="refused",le="10"} 0`,
 		`zhongkong_source_duration_seconds_bucket{result="refused",le="+Inf"} 1`,
 		`zhongkong_source_duration_seconds_count{result="ok"} 2`,
+		`zhongkong_refreshes_total{account="wx1",reason="missing",result="busy"} 1`,
 		`zhongkong_notifications_total{event="restored"} 1`,
 		`zhongkong_store_errors_total 1`,
 		`zhongkong_datagrams_total{outcome="replayed"} 1`,
