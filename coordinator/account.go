@@ -64,12 +64,19 @@ func (a *Account) Role() Role { return a.Status().Role }
 //
 // Otherwise it reads the store and, if there is no token, waits: as a
 // refresher for its own or another's call to the source, as a reader for the
-// notification of one. It returns at once when waiting is pointless: a
-// *RefusedError when the issuer refuses the account, a *QuotaError when it
-// answers again only after more than a minute, a *ThrottledError when the daily
-// budget is used up. When ctx ends first the error wraps ErrNoToken,
-// ctx's error and what is known of the cause. Without Run an unreachable store
-// (ErrUnreachable) is not waited for either.
+// notification of one. When ctx ends first the error wraps ErrNoToken, ctx's error and
+// what is known of the cause. Token returns at once when waiting is pointless:
+//
+//   - a *RefusedError: the issuer refuses the account, or its grant, which needs a person
+//   - a *QuotaError: the issuer answers again only after more than a minute
+//   - a *ThrottledError: the calls of the day, or of Limits.Window, are used up, or
+//     refreshes without a demand follow each other too fast (LimitLoop)
+//   - a *GrantError: the issuer has to push a token of the grant first
+//   - a *ParentError: the parent has no token, for one of these reasons
+//   - Status.Err: the stored record cannot be used, and this process cannot replace it
+//     now: as a reader, or because it has done so in the last minutes
+//   - ErrDenied, ErrUnknownAccount when the account was removed, and errors of the
+//     store that are not ErrUnreachable; without Run that one as well
 func (a *Account) Token(ctx context.Context) (t Token, err error) {
 	t.value = a.token.Load()
 	if t.value == nil {
