@@ -33,9 +33,9 @@ type Account struct {
 
 	needless context.CancelFunc // guarded by mu: gives the lock up that is asked for; nil: none is
 
-	index  int32 // guarded by scheduler.mu: in its heap; -1: not there
-	ready  bool  // guarded by scheduler.mu: it waits for a slot
-	unread bool  // guarded by scheduler.mu: it waits to be read, or is being read
+	index  int32           // guarded by scheduler.mu: in its heap; -1: not there
+	ready  [slotKinds]bool // guarded by scheduler.mu: it waits for a slot of the kind
+	unread bool            // guarded by scheduler.mu: it waits to be read, or is being read
 }
 
 func newAccount(c *Coordinator, cfg AccountConfig) (*Account, error) {

@@ -35,8 +35,8 @@ type Coordinator struct {
 	log *slog.Logger
 	clock
 	storeClock storeClock
-	slots      chan struct{} // holds one for each call to a source under way
-	sub        Subscription  // Run keeps it alive; it has all accounts
+	slots      [slotKinds]chan struct{} // each holds one for each slot of its kind that is taken
+	sub        Subscription             // Run keeps it alive; it has all accounts
 	schedule   *scheduler
 	feed       *feed
 	smoother   smoother
@@ -68,7 +68,7 @@ func New(cfg Config) (*Coordinator, error) {
 	c := &Coordinator{
 		cfg:      cfg,
 		store:    cfg.Store,
-		slots:    make(chan struct{}, cfg.MaxFetches),
+		slots:    [slotKinds]chan struct{}{toCall: make(chan struct{}, cfg.MaxFetches), toRestore: make(chan struct{}, maxRestores)},
 		accounts: make(map[string]*Account, len(cfg.Accounts)),
 
 		grantSyncs: make(chan struct{}, maxGrantSyncs),

@@ -68,6 +68,35 @@ func TestAFleetThatStartsAtOnceRestoresOnlyWhatIsLost(t *testing.T) {
 	})
 }
 
+// A restore makes no call: it need not wait until one of MaxFetches ends.
+func TestALostTokenIsPutBackWhileAllCallsHang(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		cfg := f.config()
+		cfg.MaxFetches = 1
+		p := f.start(cfg, f.source)
+		token := f.token(p, time.Second)
+		hanging := &coordinatortest.Source{}
+		hanging.Default(coordinatortest.Hangs())
+		for n := range 3 {
+			if _, err := p.c.Add(coordinator.AccountConfig{Name: fmt.Sprintf("wx%d", n), Source: hanging}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		for range 10 {
+			f.store.Flush()
+			time.Sleep(1500 * time.Millisecond)
+			if got := f.store.Peek(account).Record; got.Token.Reveal() != token {
+				t.Errorf("the store has generation %d, want the lost token back", got.Generation)
+			}
+		}
+		f.wantCalls(1)
+		if n := hanging.Busiest(); n != 1 {
+			t.Errorf("%d calls at once, want 1", n)
+		}
+	})
+}
+
 // What the master has notified of last is what a failover loses. The other accounts prove
 // that nothing older was lost, and no reading of the changes has shown the last one.
 func TestWhatWasHeardOfLastIsRestoredAtOnceAfterAFailover(t *testing.T) {

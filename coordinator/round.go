@@ -51,23 +51,39 @@ func (r *rounds) none() <-chan struct{} {
 	return r.idle
 }
 
-// slot is the right to call a source, of which there are MaxFetches. It has one
+// slotKind is what a slot is for. Restores have slots of their own: they make no call, and must
+// not wait for one that hangs.
+type slotKind int
+
+const (
+	toCall    slotKind = iota // a source; there are MaxFetches
+	toRestore                 // what the store has lost; there are maxRestores
+	slotKinds
+)
+
+// maxRestores bounds what is asked of a store that has just come back.
+const maxRestores = 64
+
+// slot is the right to do something of which only so much may be under way. It has one
 // owner at a time.
 type slot struct {
 	c     *Coordinator
-	taken bool
+	taken chan struct{} // of Coordinator.slots; nil: it is not taken
 }
 
 func (c *Coordinator) newSlot() *slot { return &slot{c: c} }
 
-// take waits for the right unless s has it.
-func (s *slot) take(ctx context.Context) error {
-	if s.taken {
+// take waits for the right to do something of the kind unless s has it. What s has of
+// another kind it gives back.
+func (s *slot) take(ctx context.Context, kind slotKind) error {
+	slots := s.c.slots[kind]
+	if s.taken == slots {
 		return nil
 	}
+	s.giveBack()
 	select {
-	case s.c.slots <- struct{}{}:
-		s.taken = true
+	case slots <- struct{}{}:
+		s.taken = slots
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -75,20 +91,21 @@ func (s *slot) take(ctx context.Context) error {
 }
 
 // tryTake takes the right if that needs no waiting.
-func (s *slot) tryTake() bool {
+func (s *slot) tryTake(kind slotKind) bool {
+	slots := s.c.slots[kind]
 	select {
-	case s.c.slots <- struct{}{}:
-		s.taken = true
+	case slots <- struct{}{}:
+		s.taken = slots
 	default:
 	}
-	return s.taken
+	return s.taken != nil
 }
 
 // giveBack gives the right back if s has it.
 func (s *slot) giveBack() {
-	if s.taken {
-		s.taken = false
-		<-s.c.slots
+	if s.taken != nil {
+		<-s.taken
+		s.taken = nil
 		s.c.schedule.poke()
 	}
 }
@@ -122,18 +139,21 @@ func (a *Account) round(ctx context.Context, s *slot) error {
 	switch {
 	case p.source == nil:
 		return a.want(ctx, WantRequest{Reason: p.reason, Seen: p.seen, AskedBy: p.askedBy})
-	case !p.lost && !p.allowed:
+	case !p.restores && !p.allowed:
 		return nil
+	}
+	r := refresh{plan: p, a: a, c: a.c}
+	if p.restores {
+		if err := s.take(ctx, toRestore); err != nil {
+			return err
+		}
+		return r.restore(ctx)
 	}
 	// Children hold slots while they wait for their parent's token.
 	if !p.parent {
-		if err := s.take(ctx); err != nil {
+		if err := s.take(ctx, toCall); err != nil {
 			return err
 		}
-	}
-	r := refresh{plan: p, a: a, c: a.c}
-	if p.lost && (!p.allowed || !p.reason.Demanded()) {
-		return r.restore(ctx)
 	}
 	var err error
 	if r.parent, err = a.parentRecord(ctx); err != nil {

@@ -22,11 +22,11 @@ type scheduler struct {
 
 	mu     sync.Mutex // guards what follows, and index, ready and unread of every account
 	heap   wakeHeap
-	armed  time.Time  // when run wakes by itself; no instant: a timer does not count sleep
-	flows  bool       // notifications flow again, and watch has not resumed the feed yet
-	again  []string   // subscribed, and not told to watch yet
-	ready  []*Account // due, waiting for a slot
-	unread []*Account // to be read, waiting for a reader
+	armed  time.Time             // when run wakes by itself; no instant: a timer does not count sleep
+	flows  bool                  // notifications flow again, and watch has not resumed the feed yet
+	again  []string              // subscribed, and not told to watch yet
+	ready  [slotKinds][]*Account // due, waiting for a slot of the kind
+	unread []*Account            // to be read, waiting for a reader
 }
 
 const (
@@ -92,7 +92,8 @@ func (s *scheduler) run(ctx context.Context) {
 		}
 		for s.read(ctx, &wg, loads) {
 		}
-		s.launch()
+		s.launch(toRestore)
+		s.launch(toCall)
 		timer.Reset(time.Until(next))
 	}
 }
@@ -152,7 +153,11 @@ func (s *scheduler) attend(a *Account) {
 		case task == taskRead:
 			s.queueUnread(a)
 		case task == taskRound:
-			s.queueReady(a)
+			kind := toCall
+			if v.restores(e) {
+				kind = toRestore
+			}
+			s.queueReady(a, kind)
 		default:
 			fx.reschedule, fx.wake = true, max(v.wake(e), e.now+instant(time.Millisecond))
 		}
@@ -164,12 +169,12 @@ func (s *scheduler) attend(a *Account) {
 }
 
 // queueReady has the account wait for a slot, unless it does already.
-func (s *scheduler) queueReady(a *Account) {
+func (s *scheduler) queueReady(a *Account, kind slotKind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !a.ready {
-		a.ready = true
-		s.ready = append(s.ready, a)
+	if !a.ready[kind] {
+		a.ready[kind] = true
+		s.ready[kind] = append(s.ready[kind], a)
 	}
 }
 
@@ -184,23 +189,23 @@ func (s *scheduler) queueUnread(a *Account) {
 	}
 }
 
-// launch starts rounds for the accounts that are ready, as far as there are slots.
-func (s *scheduler) launch() {
+// launch starts rounds for the accounts that are ready, as far as there are slots of the kind.
+func (s *scheduler) launch(kind slotKind) {
 	for {
 		slot := s.c.newSlot()
 		s.mu.Lock()
-		if len(s.ready) == 0 {
-			s.ready = nil // a burst's array is not kept
+		if len(s.ready[kind]) == 0 {
+			s.ready[kind] = nil // a burst's array is not kept
 			s.mu.Unlock()
 			return
 		}
-		if !slot.tryTake() {
+		if !slot.tryTake(kind) {
 			s.mu.Unlock()
 			return // a slot that is given back pokes
 		}
-		a := s.ready[0]
-		s.ready = s.ready[1:]
-		a.ready = false
+		a := s.ready[kind][0]
+		s.ready[kind] = s.ready[kind][1:]
+		a.ready[kind] = false
 		s.mu.Unlock()
 
 		var started bool

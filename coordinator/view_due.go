@@ -207,6 +207,12 @@ func (v *view) dueNow(e env) bool {
 // locksNow reports whether something is to be done under the lock now.
 func (v *view) locksNow(e env) bool { return v.lost || v.dueNow(e) }
 
+// restores reports whether the next round puts back what the store has lost. It makes no call
+// then. A demand has it replaced instead.
+func (v *view) restores(e env) bool {
+	return v.lost && e.refresher() && (!v.due(e).Demanded() || !v.dueNow(e))
+}
+
 // plan is what one round has to do.
 type plan struct {
 	reason  Reason // "": no refresh is due
@@ -216,10 +222,10 @@ type plan struct {
 	log     context.Context // see logContext
 	source  Source
 	rules
-	current Record
-	lost    bool // the store has lost current: it is to be restored
-	allowed bool // what is due may be done now
-	parent  bool // there are accounts whose parent this one is
+	current  Record
+	restores bool // the store has lost current, which is put back
+	allowed  bool // what is due may be done now
+	parent   bool // there are accounts whose parent this one is
 
 	credential string // the fingerprint of what the source is asked with
 	probe      bool   // the access token ends soon, or there is none
@@ -228,7 +234,7 @@ type plan struct {
 // plan returns what a round has to do now.
 func (v *view) plan(e env) plan {
 	p := plan{
-		log: context.Background(), reason: v.due(e), seen: v.seen(), source: e.source, rules: e.rules, current: v.record(e), lost: v.lost, parent: e.children,
+		log: context.Background(), reason: v.due(e), seen: v.seen(), source: e.source, rules: e.rules, current: v.record(e), restores: v.restores(e), parent: e.children,
 	}
 	p.allowed = v.dueNow(e)
 	p.credential, p.probe = v.credential(e), !v.usable(e) || e.now >= v.probeAt()
