@@ -34,7 +34,8 @@ var passedOn = []string{
 }
 
 // runCommand runs the command. An error has the end of what it has printed, unless a
-// token is in that. tokens returns those that the file has had since the command began.
+// token is in that. tokens returns those that it may have printed; it is called when the
+// command has ended, because the file may change meanwhile.
 func (f File) runCommand(ctx context.Context, tokens func() []coordinator.Token) error {
 	ctx, cancel := context.WithTimeout(ctx, notifyWithin)
 	defer cancel()

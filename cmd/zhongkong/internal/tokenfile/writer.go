@@ -24,7 +24,8 @@ const (
 	lastRetry  = 30 * time.Second
 )
 
-// maxTokens is far more than a file has while a command runs.
+// maxTokens is more than a file has had while a command runs, and the one before, which
+// the command may replace.
 const maxTokens = 100
 
 // Accounts finds accounts; a *coordinator.Coordinator is one.
@@ -38,12 +39,13 @@ type writer struct {
 	accounts Accounts
 	log      *slog.Logger
 	changed  chan struct{} // has room for one: the command is to be run
+	untold   bool          // of begin and write: the command is to be run although the file does not change
 
 	marking sync.Mutex // held while the mark is made or removed, which waits for the disk; locked before mu
 	mu      sync.Mutex // guards what follows
 	stats   Stats
 	changes uint64              // of the file, each marked
-	tokens  []coordinator.Token // that the file has had since the command that runs has begun
+	tokens  []coordinator.Token // the last that the file has had or was to have: the command may print them
 }
 
 func newWriter(f File, accounts Accounts, log *slog.Logger) *writer {
@@ -130,8 +132,8 @@ func withoutParts(text string) string {
 	return before + withoutParts(after[partLength:])
 }
 
-// begin removes what a killed process has left, and has the command run that it has not
-// run any more.
+// begin removes what a killed process has left, and has the command that it has not run
+// any more run after the first write: until then the file has a token that is not known.
 func (w *writer) begin() {
 	if err := w.file.removeParts(); err != nil {
 		w.log.Warn("files that a killed process has left cannot be removed", "error", err)
@@ -145,12 +147,13 @@ func (w *writer) begin() {
 		}
 		return
 	}
-	w.changed <- struct{}{}
+	w.untold = true
 }
 
 // write makes the file that of a record.
 func (w *writer) write(r coordinator.Record) error {
-	changed, err := w.file.update(r, func() error { return w.willChange(r.Token) })
+	w.note(r.Token)
+	changed, err := w.file.update(r, w.willChange)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stats.Current = err == nil
@@ -161,7 +164,8 @@ func (w *writer) write(r coordinator.Record) error {
 		w.stats.Written++
 		w.log.Info("token file written", "generation", uint64(r.Generation))
 	}
-	if changed && len(w.file.Notify) > 0 {
+	if len(w.file.Notify) > 0 && (changed || w.untold && err == nil) {
+		w.untold = false
 		select {
 		case w.changed <- struct{}{}:
 		default: // it runs after this change anyway
@@ -170,8 +174,21 @@ func (w *writer) write(r coordinator.Record) error {
 	return err
 }
 
+// note notes a token before the file has it, and one that the file has already: a command
+// that failed in another process is run again without a change.
+func (w *writer) note(t coordinator.Token) {
+	if len(w.file.Notify) == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.tokens); n == 0 || !w.tokens[n-1].Equal(t) {
+		w.tokens = append(w.tokens[max(n-maxTokens+1, 0):], t)
+	}
+}
+
 // willChange is called before the file changes.
-func (w *writer) willChange(t coordinator.Token) error {
+func (w *writer) willChange() error {
 	if len(w.file.Notify) == 0 {
 		return nil
 	}
@@ -179,9 +196,6 @@ func (w *writer) willChange(t coordinator.Token) error {
 	defer w.marking.Unlock()
 	w.mu.Lock()
 	w.changes++
-	if n := len(w.tokens); n == 0 || !w.tokens[n-1].Equal(t) {
-		w.tokens = append(w.tokens[max(n-maxTokens+1, 0):], t)
-	}
 	w.mu.Unlock()
 	return w.file.mark()
 }
@@ -218,9 +232,8 @@ func (w *writer) notify(ctx context.Context) {
 func (w *writer) command(ctx context.Context) error {
 	w.mu.Lock()
 	told := w.changes
-	w.tokens = w.tokens[max(len(w.tokens)-1, 0):]
 	w.mu.Unlock()
-	err := w.file.runCommand(ctx, w.given)
+	err := w.file.runCommand(ctx, w.printable)
 	if err != nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -241,8 +254,8 @@ func (w *writer) command(ctx context.Context) error {
 	return nil
 }
 
-// given returns the tokens that the file has had since the command began.
-func (w *writer) given() []coordinator.Token {
+// printable returns the tokens that the command may have printed.
+func (w *writer) printable() []coordinator.Token {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.tokens)

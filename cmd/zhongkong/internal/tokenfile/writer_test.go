@@ -326,6 +326,74 @@ func TestTheCommandSeesNoSecretAndItsOutputIsLoggedWithoutATokenOnly(t *testing.
 	}
 }
 
+// A command may print the token that the file has without a change of this process: it
+// failed in a process before.
+func TestTheOutputOfACommandThatIsRunAgainIsSaidWithoutATokenOnly(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	token := s.refresh()
+	f := File{Account: "wx1", Path: s.path("token"), Template: "Bearer {{.access_token}}", Notify: []string{"sh", "-c", "cat " + s.path("token") + " >&2; exit 1"}}
+	account, _ := s.zk.Account("wx1")
+	snapshot, _ := account.Peek()
+	for n := range 2 {
+		err := f.WriteOnce(t.Context(), snapshot.Record, slog.New(slog.DiscardHandler))
+		if err == nil || !strings.Contains(err.Error(), "left out, because the token is in it") || strings.Contains(err.Error(), token) {
+			t.Errorf("run %d: %v", n, err)
+		}
+	}
+	s.set.Configure([]File{f})
+	s.says("left out, because the token is in it")
+	if strings.Contains(s.log.String(), token) {
+		t.Errorf("the log holds the token:\n%s", s.log)
+	}
+}
+
+// At a start the file may have the token of a former process, which this one does not know.
+func TestACommandOfBeforeIsRunAgainWhenTheFileHasAKnownToken(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	const former = "former-token-0123456789"
+	began := s.path("began")
+	f := File{Account: "wx2", Path: s.path("token"), Notify: []string{"sh", "-c", "echo >> " + began + "; cat " + s.path("token") + " >&2; exit 1"}}
+	if err := f.WriteOnce(t.Context(), recordOf(former, 0), slog.New(slog.DiscardHandler)); err == nil {
+		t.Fatal("the command has not failed")
+	}
+	s.set.Configure([]File{f, {Account: "wx1", Path: s.path("other")}})
+	s.has(s.path("other"), s.refresh())
+	if lines(began) > 1 {
+		t.Error("the command is run before the file has a token of this process")
+	}
+	if _, err := s.zk.Add(coordinator.AccountConfig{Name: "wx2", Source: new(coordinatortest.Source)}); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("the command to be run again", func() bool { return lines(began) > 1 })
+	s.says("the command of a token file fails")
+	if strings.Contains(s.log.String(), former) {
+		t.Errorf("the log holds the former token:\n%s", s.log)
+	}
+}
+
+func TestTheOutputOfACommandIsSaidWithoutTheTokenOfBefore(t *testing.T) {
+	t.Parallel()
+	const first = "first-token-0123456789"
+	dir := t.TempDir()
+	f := File{Account: "wx1", Path: filepath.Join(dir, "token"), Notify: []string{"sh", "-c", "cat " + filepath.Join(dir, "copy") + " >&2; exit 1"}}
+	if err := os.WriteFile(filepath.Join(dir, "copy"), []byte(first), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := newWriter(f, nil, slog.New(slog.DiscardHandler))
+	for i, token := range []string{first, "second-token-0123456789"} {
+		if err := w.write(recordOf(token, time.Duration(i)*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := w.command(t.Context()); err == nil || strings.Contains(err.Error(), first) {
+				t.Errorf("with token %d: %v", i, err)
+			}
+		}
+	}
+}
+
 func TestWriteOnceRunsTheCommandUntilItSucceeded(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
