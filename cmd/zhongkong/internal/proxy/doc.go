@@ -10,8 +10,10 @@
 // route reports exactly that token, waits for the next one and repeats the call
 // once. All who meet the same rejected token share one refresh. The rejection of
 // a WeChat route is an errcode (Route.RejectsToken); elsewhere it is status
-// 401, and a 401 that a fresh token does not cure is not reported again for a
-// while, unless it says invalid_token. An upstream that is not the token's issuer's
+// 401. One that says invalid_token is always reported. Another one may have another
+// cause: if the call with the next token is answered so as well, or if there is no such
+// call, because the body cannot be sent again or the issuer answers the same token, no
+// such 401 is reported for a while. An upstream that is not the token's issuer's
 // (Route.Foreign) causes no report; the call is repeated if there is a newer token by then.
 //
 // # Bodies

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -99,6 +100,50 @@ func TestA401ThatANewTokenDoesNotCureIsNotReportedForAWhile(t *testing.T) {
 		if account.reports != most {
 			t.Errorf("%s: %d reports, want %d", challenge, account.reports, most)
 		}
+	}
+}
+
+// Each of many calls to an endpoint for which the account has no right would cost a
+// refresh, until the day's calls are used up.
+func TestA401ThatNoSecondCallCanCureIsNotReportedForAWhile(t *testing.T) {
+	long := strings.Repeat("x", maxRepeatable+1)
+	for name, of := range map[string]struct {
+		body    string
+		account *fixed
+	}{"the body cannot be sent again": {long, &fixed{}}, "the issuer answers the same token": {"", &fixed{stuck: true}}} {
+		var n atomic.Int32
+		s := newStage(t, routeTo(t, serve(t, issuer401(&n, "Bearer")), "bearer"), of.account, nil)
+		post := func() int { return callWith(s, "POST", "/proxy/crm/private", of.body, "Authorization: "+basic).Code }
+		for range 20 {
+			if code := post(); code != 401 {
+				t.Fatalf("%s: %d", name, code)
+			}
+		}
+		if of.account.reports != 1 {
+			t.Errorf("%s: %d reports, want 1", name, of.account.reports)
+		}
+		s.routes["crm"].quiet.until.Store(0)
+		if post(); of.account.reports != 2 {
+			t.Errorf("%s: %d reports after that time, want 2", name, of.account.reports)
+		}
+	}
+}
+
+// A token that is really dead is replaced, also if all bodies are long; and a report that
+// failed has not been made.
+func TestADeadTokenIsReportedByCallsThatCannotBeRepeated(t *testing.T) {
+	account := &fixed{}
+	var n atomic.Int32
+	s := newStage(t, routeTo(t, serve(t, issuer401(&n, "Bearer")), "bearer"), account, nil)
+	n.Store(1) // the account has 0
+	var codes []int
+	account.failing = true
+	for range 4 {
+		codes = append(codes, callWith(s, "POST", "/proxy/crm/x", strings.Repeat("x", maxRepeatable+1), "Authorization: "+basic).Code)
+		account.failing = len(codes) < 2
+	}
+	if want := []int{401, 401, 401, 200}; !slices.Equal(codes, want) || account.reports != 3 {
+		t.Errorf("%v, want %v; %d reports, want 3: two that failed and one", codes, want, account.reports)
 	}
 }
 

@@ -124,9 +124,13 @@ func (c *call) exchange(out *http.Request) (*http.Response, error) {
 	if v == accepted || v == doubtful && r.quiet.now() {
 		return resp, nil
 	}
-	next, ok := c.next(out.Context(), account, token)
+	next, err := c.next(out.Context(), account, token)
+	renewed := err == nil && !next.IsZero() && !next.Equal(token)
+	if v == doubtful && err == nil && !r.Foreign && (!renewed || !again) {
+		r.quiet.begin() // no second call tells whether the token was the cause
+	}
 	switch {
-	case !ok:
+	case !renewed:
 		return resp, nil // the upstream's answer says more than we could
 	case !again:
 		r.counts.unrepeatable.Add(1)
@@ -170,31 +174,30 @@ func (c *call) token(ctx context.Context) (Account, coordinator.Token, error) {
 	return account, token, nil
 }
 
-// next returns the token after a rejected one. False: there is none.
-func (c *call) next(ctx context.Context, account Account, token coordinator.Token) (coordinator.Token, bool) {
+// next returns the token after a rejected one: the same one if the issuer answers that
+// again, or nobody has replaced it.
+func (c *call) next(ctx context.Context, account Account, token coordinator.Token) (coordinator.Token, error) {
 	c.route.counts.rejected.Add(1)
 	if !c.route.Foreign {
 		return c.report(ctx, account, token)
 	}
 	ctx, cancel := context.WithTimeout(ctx, tokenWithin)
 	defer cancel()
-	newest, err := account.Token(ctx)
-	return newest, err == nil && !newest.Equal(token)
+	return account.Token(ctx)
 }
 
-// report reports a rejected token and returns the next. False: there is none.
-func (c *call) report(ctx context.Context, account Account, token coordinator.Token) (coordinator.Token, bool) {
+// report reports a rejected token and returns the current one after that.
+func (c *call) report(ctx context.Context, account Account, token coordinator.Token) (coordinator.Token, error) {
 	r := c.route
 	ctx, cancel := context.WithTimeout(ctx, refreshWithin)
 	defer cancel()
 	record, err := account.Invalidate(requestid.With(ctx, c.id), token)
 	renewed := err == nil && !record.Token.IsZero() && !record.Token.Equal(token)
 	c.log(slog.LevelInfo, "the upstream rejected the token", slog.Bool("renewed", renewed))
-	if !renewed {
-		return coordinator.Token{}, false
+	if renewed {
+		r.p.cfg.Tokens.Seen(r.Account, record.Token)
 	}
-	r.p.cfg.Tokens.Seen(r.Account, record.Token)
-	return record.Token, true
+	return record.Token, err
 }
 
 // try makes the call with one token.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -135,6 +136,7 @@ type fixed struct {
 	made    [64]coordinator.Token // each made once, as a coordinator does
 	reports int
 	stuck   bool // a report brings no other
+	failing bool // no report succeeds
 }
 
 func (f *fixed) token() coordinator.Token {
@@ -158,6 +160,9 @@ func (f *fixed) Invalidate(_ context.Context, rejected coordinator.Token) (coord
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reports++
+	if f.failing {
+		return coordinator.Snapshot{}, errors.New("the issuer is away")
+	}
 	if rejected.Equal(f.token()) && !f.stuck {
 		f.n++
 	}
