@@ -29,7 +29,9 @@ func (d *daemon) reloadChanged(asked bool) {
 // reload reads the configuration again. A refused one changes nothing.
 func (d *daemon) reload() {
 	next, err := d.loadAgain(d.input)
+	var kept []string
 	if err == nil {
+		kept = d.keepRouted(next)
 		err = d.checkAccounts(next)
 	}
 	if err == nil {
@@ -47,6 +49,9 @@ func (d *daemon) reload() {
 	}
 	if fixed := next.Fixed(d.started); len(fixed) > 0 {
 		d.log.Warn("these settings take effect at the next start", "settings", fixed)
+	}
+	if len(kept) > 0 {
+		d.log.Warn("these accounts stay as they were until the next start: a route leads where their tokens belonged", "accounts", kept)
 	}
 	d.warnOfGrants(d.asStarted(next))
 	d.members.configure(next)

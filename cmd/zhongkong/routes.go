@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,9 @@ type routes struct {
 	*proxy.Proxy
 	tokens   *proxy.Tokens
 	phantoms phantoms
+
+	opened     []config.Route // at the start
+	openedWith []proxy.Route  // what was made of each
 }
 
 // routeListener is the address of one route.
@@ -36,7 +40,10 @@ func (d *daemon) openRoutes() error {
 	if err != nil {
 		return &configError{err}
 	}
-	d.routes = &routes{tokens: proxy.NewTokens(all, formerTokens{d}), phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}}
+	d.routes = &routes{
+		tokens: proxy.NewTokens(all, formerTokens{d}), phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}},
+		opened: d.cfg.Routes, openedWith: all,
+	}
 	d.routes.tokens.Remember(parents(d.cfg)...)
 	p, err := proxy.New(proxy.Config{
 		Routes: all, Callers: d.auth, Tokens: d.routes.tokens, Phantoms: d.routes.phantoms.of, Logger: d.log, Login: d.loginRoutes,
@@ -138,6 +145,36 @@ func newRoute(cfg *config.Config, r config.Route) (proxy.Route, error) {
 	}
 	made.Put, err = proxy.ParsePlace(put)
 	return made, err
+}
+
+// keepRouted replaces those accounts of next whose tokens, or AppSecret, belong elsewhere
+// than where the routes of this process put them. The account stays as it is until the next
+// start, as the route does; so no token goes to a host that it is not for. It returns their
+// names. With --sandbox all belong to the simulator.
+func (d *daemon) keepRouted(next *config.Config) (kept []string) {
+	if d.sandbox != nil {
+		return nil
+	}
+	accounts := slices.Clone(next.Accounts)
+	for i, r := range d.routes.opened {
+		n := slices.IndexFunc(accounts, func(a config.Account) bool { return a.Name == r.Account })
+		if n < 0 || slices.Contains(kept, r.Account) {
+			continue
+		}
+		if made, err := newRoute(next, r); err == nil && made.LeadsTo(d.routes.openedWith[i]) {
+			continue
+		}
+		before, ok := d.cfg.Account(r.Account)
+		if !ok { // a reload has removed it, and this one adds it again
+			before, _ = d.started.Account(r.Account)
+		}
+		accounts[n] = before
+		kept = append(kept, r.Account)
+	}
+	if kept != nil {
+		next.SetAccounts(accounts)
+	}
+	return kept
 }
 
 // Given remembers that a caller was given a token.

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,5 +179,87 @@ func TestPhantomsOfAReplacedSecretLiveForFourHours(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// pushServer is an issuer and its API. It tells the tokens of the calls to the API.
+func pushServer(t *testing.T, name string) (url string, called func() []string) {
+	t.Helper()
+	var mu sync.Mutex
+	var tokens []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if strings.HasSuffix(r.URL.Path, "/auth") {
+			_, _ = fmt.Fprintf(w, `{"code":0,"data":{"token":"token-of-%s","expire_time":"%d"}}`, name, time.Now().Add(24*time.Hour).UnixMilli())
+			return
+		}
+		tokens = append(tokens, r.Header.Get("Token"))
+		_, _ = w.Write([]byte("{}"))
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, func() []string { mu.Lock(); defer mu.Unlock(); return slices.Clone(tokens) }
+}
+
+func TestAnAccountStaysAsItWasWhenAReloadChangesWhereTheTokenOfARouteBelongs(t *testing.T) {
+	first, calledFirst := pushServer(t, "first")
+	second, calledSecond := pushServer(t, "second")
+	own, calledOwn := pushServer(t, "own")
+	b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "", "S", secret)
+	yaml := func(base, label string) string {
+		return "accounts:\n- {name: push, source: http, preset: getui, app_id: a, app_key: k, master_secret_env: S, api_base: '" + base + "', label: " + label + "}\n" +
+			"routes:\n- {name: api, account: push}\n- {name: own, account: push, to: '" + own + "', put: header token}\n"
+	}
+	path := b.file("zk.yaml", yaml(first, "one"))
+	d := b.with("ZHONGKONG_CONFIG", path).serve()
+	d.ready()
+	call := func(route string) {
+		t.Helper()
+		if status, fields := d.send(ops, "GET", "/proxy/"+route+"/x", ""); status != http.StatusOK {
+			t.Errorf("a call of %s: %d %v", route, status, fields)
+		}
+	}
+	reload := func(text string) {
+		t.Helper()
+		read := func() int { return strings.Count(d.stderr.String(), "configuration read again") }
+		before := read()
+		b.rewrite(path, text)
+		b.eventually("the configuration to be read again", func() bool { return read() > before })
+	}
+	call("api")
+	reload(yaml(first, "two"))
+	reload(yaml(second, "three"))
+	d.says("stay as they were until the next start")
+	if status, fields := d.send(ops, "POST", "/v1/tokens/push/refresh", ""); status != http.StatusOK || fields["access_token"] != "token-of-first" {
+		t.Errorf("a refresh: %d %v", status, fields)
+	}
+	call("api")
+	call("own")
+	reload("accounts:\n- {name: other, source: http, preset: getui, app_id: a, app_key: k, master_secret_env: S, api_base: '" + first + "'}\n" +
+		"routes:\n- {name: api, account: other}\n")
+	reload(yaml(second, "four")) // the account comes back
+	if status, fields := d.send(ops, "POST", "/v1/tokens/push/refresh", ""); status != http.StatusOK || fields["access_token"] != "token-of-first" {
+		t.Errorf("a refresh of the account that has come back: %d %v", status, fields)
+	}
+	call("api")
+	if got := calledFirst(); len(got) != 3 || slices.Contains(got, "token-of-second") || len(calledSecond()) > 0 || len(calledOwn()) != 1 {
+		t.Errorf("the first API got %v, the second %v, the route's own %v", got, calledSecond(), calledOwn())
+	}
+	if n := strings.Count(d.stderr.String(), "stay as they were"); n != 2 {
+		t.Errorf("it is said %d times", n)
+	}
+}
+
+func TestAReloadOfTheSimulatorsAccountsKeepsNoneAsItWas(t *testing.T) {
+	b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "", "S", secret)
+	const yaml = "accounts:\n- {name: push, source: http, preset: getui, app_id: a, app_key: k, master_secret_env: S}\n- {name: wx1, secret_env: S}\n" +
+		"routes:\n- {name: api, account: push}\n- {name: wx, account: wx1}\n"
+	path := b.file("zk.yaml", yaml)
+	d := b.with("ZHONGKONG_CONFIG", path).serve("--sandbox")
+	d.ready()
+	b.rewrite(path, yaml+"- {name: later, account: wx1}\n")
+	d.says("configuration read again")
+	if strings.Contains(d.stderr.String(), "stay as they were") {
+		t.Errorf("an account stays as it was:\n%s", d.stderr.String())
 	}
 }

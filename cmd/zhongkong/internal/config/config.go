@@ -253,7 +253,7 @@ func (c *Config) Fixed(old *Config) []string {
 			names = append(names, s.Key)
 		}
 	}
-	if !sameRoutes(c, old) {
+	if !slices.EqualFunc(c.Routes, old.Routes, Route.same) {
 		names = append(names, "routes")
 	}
 	return names

@@ -106,13 +106,3 @@ func (c *Config) checkPhantoms(p *problems) {
 		}
 	}
 }
-
-// sameRoutes reports whether two configurations have the same routes to the same
-// upstreams.
-func sameRoutes(a, b *Config) bool {
-	return slices.EqualFunc(a.Routes, b.Routes, func(r, o Route) bool {
-		of, _ := a.Account(r.Account)
-		other, _ := b.Account(o.Account)
-		return r.same(o) && of.APIBase == other.APIBase
-	})
-}

@@ -147,6 +147,12 @@ func New(cfg Config) (*Proxy, error) {
 	return p, nil
 }
 
+// LeadsTo reports whether r has the upstream of o, which expects the token in the same
+// place and rejects it in the same way. Their names and accounts may differ.
+func (r Route) LeadsTo(o Route) bool {
+	return r.To.String() == o.To.String() && r.Put == o.Put && r.Foreign == o.Foreign && r.isWeChat() == o.isWeChat() && r.UnknownToken == o.UnknownToken
+}
+
 // CheckName reports what is wrong with a route's name, which is part of paths.
 func CheckName(name string) error {
 	if name == "" || strings.ContainsFunc(name, isForeign) || strings.Trim(name, ".") == "" {
