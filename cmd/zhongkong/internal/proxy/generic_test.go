@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -160,6 +161,24 @@ func TestQuietEndsAndGrows(t *testing.T) {
 			if q.now() {
 				t.Errorf("it lasts longer than %v", want)
 			}
+		}
+	})
+}
+
+// Many calls of the same moment meet the same missing permission.
+func TestQuietThatBeginsTwiceAtOnceIsAsLongAsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q quiet
+		for _, want := range []time.Duration{shortestQuiet, 2 * shortestQuiet} {
+			var calls sync.WaitGroup
+			for range 100 {
+				calls.Go(q.begin)
+			}
+			calls.Wait()
+			if got := time.Duration(q.until.Load() - time.Now().UnixNano()); got != want {
+				t.Errorf("it lasts %v, want %v", got, want)
+			}
+			time.Sleep(want)
 		}
 	})
 }

@@ -310,10 +310,16 @@ const (
 
 func (q *quiet) now() bool { return time.Now().UnixNano() < q.until.Load() }
 
+// begin does nothing while it is quiet: of calls of the same moment, one counts.
 func (q *quiet) begin() {
+	now, until := time.Now(), q.until.Load()
+	if now.UnixNano() < until {
+		return
+	}
 	d := max(time.Duration(q.next.Load()), shortestQuiet)
-	q.next.Store(int64(min(2*d, longestQuiet)))
-	q.until.Store(time.Now().Add(d).UnixNano())
+	if q.until.CompareAndSwap(until, now.Add(d).UnixNano()) {
+		q.next.Store(int64(min(2*d, longestQuiet)))
+	}
 }
 
 func (q *quiet) end() { q.next.Store(0) }
