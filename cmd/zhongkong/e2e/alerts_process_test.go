@@ -101,7 +101,7 @@ func (a *alarms) redisAway() *situation {
 // and one that opens connections and keeps them. Its log is where the page looks for it.
 func (a *alarms) callersErr() *situation {
 	const job = "zhongkong-callers"
-	f := a.fleet(job, oneAccount)
+	f := a.fleet(job, oneAccount+"routes:\n  - {name: wx, account: wx-shop}\n")
 	f.script("journalctl", "cat $DIR/log")
 	f.binary = f.script("limited", "ulimit -n 256\nexec "+binary+` "$@" 2> >(tee $DIR/log >&2)`)
 	p := a.scraped(job, f, 1)[0]
