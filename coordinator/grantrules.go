@@ -86,11 +86,11 @@ func (g Grant) presentFirst(r PresentRequest) (Grant, GrantToken, error) {
 		return g, GrantToken{}, g.none(r.Rules, r.Now)
 	}
 	current := good[len(good)-1]
+	if g.newerThan(r) {
+		return g, GrantToken{}, ErrGrantNewer
+	}
 	if r.Rules.Replay == ReplayFree {
 		return g, current, nil
-	}
-	if r.Fence <= g.Newest() || r.Fence <= g.Consent {
-		return g, GrantToken{}, ErrGrantNewer
 	}
 	if wait := g.overtakes(current, r); wait > 0 {
 		return g, GrantToken{}, &GrantError{Condition: GrantPresented, RetryIn: wait}
@@ -112,6 +112,17 @@ func (g Grant) presentFirst(r PresentRequest) (Grant, GrantToken, error) {
 		}
 	}
 	return g, GrantToken{}, g.none(r.Rules, r.Now)
+}
+
+// newerThan reports whether the record has a newer consent or token than the attempt: what
+// it would bring has no place. Also a token that is never used up may bring something, such
+// as a code that is exchanged for it. Pushed tokens are not ordered by the fences of attempts.
+func (g Grant) newerThan(r PresentRequest) bool {
+	newest := max(g.Newest(), g.Consent)
+	if r.Rules.Replay == ReplayFree && !newest.Credible(r.Now) { // the clock has gone back: no attempt is newer for long
+		return false
+	}
+	return r.Fence <= newest && !r.Rules.Received
 }
 
 // overtakes returns for how long a request that presents another token may still be

@@ -20,6 +20,7 @@ var (
 	never      = GrantRules{Needed: true, Replay: ReplayNever}
 	window     = GrantRules{Needed: true, Replay: 10 * time.Minute}
 	free       = GrantRules{Needed: true, Replay: ReplayFree}
+	pushed     = GrantRules{Needed: true, Replay: ReplayFree, Received: true}
 )
 
 type grantWalk struct {
@@ -267,6 +268,42 @@ func TestAfterAConsentNothingOfTheOneBeforeGetsIn(t *testing.T) {
 	w.present("s0", false)
 }
 
+// A code that is exchanged once may be such a grant, and its answer would have no place.
+func TestAnAttemptThatIsOlderThanTheConsentPresentsNothingOfIt(t *testing.T) {
+	for name, rules := range map[string]GrantRules{"never": never, "window": window, "free": free} {
+		t.Run(name, func(t *testing.T) {
+			w := startGrant(t, rules)
+			w.Grant = w.Consented(Consent{Token: NewToken("code"), Form: "code"}, w.now)
+			w.fence = w.Grant.Consent - 1
+			if err := w.try(); !errors.Is(err, ErrGrantNewer) {
+				t.Errorf("Present() of an attempt with the fence of the consent = %v, want %v", err, ErrGrantNewer)
+			}
+			w.fence++
+			older, consent := w.fence, w.Grant.Consent
+			newer := w.present("code", false) + 1
+			w.keep(newer, consent, "s0")
+			if w.fence = older; !errors.Is(w.try(), ErrGrantNewer) {
+				t.Errorf("Present() of an attempt older than the newest token = %v, want %v", w.try(), ErrGrantNewer)
+			}
+			w.fence = newer
+			w.present("s0", false)
+		})
+	}
+}
+
+func TestNoAttemptIsBehindATokenThatIsPushed(t *testing.T) {
+	w := &grantWalk{T: t, rules: pushed, now: grantEpoch}
+	w.Grant, _ = w.WithReceived(Received{Token: NewToken("pushed"), At: w.now, Life: time.Hour}, w.now)
+	w.present("pushed", false) // with the first fence of all
+}
+
+func TestATokenThatIsNeverUsedUpIsPresentedThoughItsFenceIsOfAClockThatHasGoneBack(t *testing.T) {
+	w := startGrant(t, free)
+	w.now = w.now.Add(-2 * MaxFenceAhead)
+	w.fence = Fence(w.now.UnixMicro())
+	w.present("r0", false)
+}
+
 func (w *grantWalk) try() error {
 	_, _, err := w.Present(PresentRequest{Fence: w.fence + 1, Now: w.now, For: lease, Rules: w.rules})
 	return err
@@ -296,7 +333,7 @@ func TestATokenThatIsNeverUsedUpNeedsNoMark(t *testing.T) {
 }
 
 func TestOfPushedTokensTheNewestByTheIssuersTimeIsCurrent(t *testing.T) {
-	w := &grantWalk{T: t, rules: free, now: grantEpoch}
+	w := &grantWalk{T: t, rules: pushed, now: grantEpoch}
 	w.wantNone(GrantNone, false)
 	for _, minute := range []int{10, 30, 20, 40, 0, 50} {
 		r := Received{Token: NewToken(time.Duration(minute).String()), At: grantEpoch.Add(time.Duration(minute) * time.Minute), Life: time.Hour}
@@ -317,7 +354,7 @@ func TestOfPushedTokensTheNewestByTheIssuersTimeIsCurrent(t *testing.T) {
 }
 
 func TestAPushIsTheNewestThoughTheStoresClockHasGoneBackByMoreThanADay(t *testing.T) {
-	w := &grantWalk{T: t, rules: free, now: grantEpoch}
+	w := &grantWalk{T: t, rules: pushed, now: grantEpoch}
 	push := func(name string, at time.Time) {
 		t.Helper()
 		var added bool
@@ -345,7 +382,7 @@ func TestAPushIsTheNewestThoughTheStoresClockHasGoneBackByMoreThanADay(t *testin
 func TestATimeOfTheIssuersThatCannotBeIsNotKnown(t *testing.T) {
 	for _, seconds := range []int64{grantEpoch.Unix() * 1000, grantEpoch.Add(25 * time.Hour).Unix(), 1 << 40, math.MaxInt64, math.MinInt64, -1} {
 		at := time.Unix(seconds, 0)
-		w := &grantWalk{T: t, rules: free, now: grantEpoch}
+		w := &grantWalk{T: t, rules: pushed, now: grantEpoch}
 		w.Grant, _ = w.WithReceived(Received{Token: NewToken("first"), At: at, Life: time.Hour}, w.now)
 		EncodeGrant(w.Grant)
 		w.wait(time.Minute)
@@ -355,9 +392,11 @@ func TestATimeOfTheIssuersThatCannotBeIsNotKnown(t *testing.T) {
 		w = &grantWalk{T: t, rules: free, now: grantEpoch}
 		w.Grant = w.Consented(Consent{Token: NewToken("first"), At: at}, w.now)
 		EncodeGrant(w.Grant)
+		w.fence = w.Grant.Consent
 		w.present("first", false)
 		w.wait(time.Minute)
 		w.Grant = w.Consented(Consent{Token: NewToken("second"), At: w.now}, w.now)
+		w.fence = w.Grant.Consent
 		w.present("second", false)
 	}
 }

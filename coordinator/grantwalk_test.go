@@ -51,6 +51,28 @@ func TestATokenThatIsNeverUsedUpIsNotSaved(t *testing.T) {
 	})
 }
 
+// It would use a code up, and lose what that is exchanged for.
+func TestAnAttemptThatWasBegunBeforeAConsentPresentsNothingOfIt(t *testing.T) {
+	grantBubble(t, freeRules, func(t *testing.T, f *grantFleet) {
+		p, q := f.start(), f.idleWith(new(memSpool), nil)
+		t.Cleanup(q.stop)
+		f.consent(p)
+		f.token(p, time.Second)
+		time.Sleep(time.Minute)
+		p.gate.at("begin", func() {
+			p.gate.stands, p.gate.stand = "load grant", 10*time.Millisecond
+			time.AfterFunc(5*time.Millisecond, func() { f.consent(q) })
+		})
+		if _, err := p.Refresh(t.Context()); err == nil {
+			t.Error("the attempt that was begun before the consent has brought a token")
+		}
+		time.Sleep(time.Minute)
+		f.token(p, 0)
+		f.wantSent("r1", "r2")
+		f.wantKept()
+	})
+}
+
 func TestAKilledHolder(t *testing.T) {
 	for name, c := range map[string]struct {
 		rules coordinator.GrantRules

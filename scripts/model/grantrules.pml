@@ -85,7 +85,9 @@ inline know() {
 inline choose(f) {
 	probe = 0;
 	TOP(t, (tokens[STORE] & ~refused[STORE])); /* the current token */
-#ifndef FREE
+#ifdef FREE
+	t = (t != NONE && BIT(f) < tokens[STORE] -> NONE : t) /* there is a newer token */
+#else
 	PRESENTED(y, marks[STORE]);
 	PRESENTED(w, (marks[STORE] & OUTSIDE)); /* not in their windows any more */
 	if
