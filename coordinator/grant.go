@@ -27,7 +27,7 @@ type Grant struct {
 	// ones are not kept. Of two records the one with the greater Consent is newer,
 	// with the same Consent the one with the greater Version.
 	Consent     Fence     `json:"consent"`
-	ConsentedAt time.Time `json:"consented_at,omitzero"` // Consent.At of it
+	ConsentedAt time.Time `json:"consented_at,omitzero"` // the latest Consent.At, of it or of an earlier one; zero: none has one
 
 	Tokens        []GrantToken   `json:"-"`                       // by Fence, the oldest first; see EncodeGrant
 	Replaced      []string       `json:"replaced,omitempty"`      // fingerprints of the last tokens in whose place others came
@@ -117,8 +117,8 @@ type GrantSummary struct {
 	Newest   Fence // the newest token's; 0: there is none
 	Received bool  // GrantRules.Received
 
-	// ConsentedAt is Consent.At of the newest consent. A grant of a consent that has no
-	// tokens was withdrawn.
+	// ConsentedAt is Grant.ConsentedAt. A grant of a consent that has no tokens was
+	// withdrawn.
 	ConsentedAt time.Time
 
 	Condition  GrantCondition // when the record was saved

@@ -356,6 +356,10 @@ type Consent struct {
 
 	// At is when it was given, by the issuer's clock, if an event of the issuer tells of
 	// it: events may come in any order. Zero, or not a CredibleTime: it is given now.
+	//
+	// By how much the issuer's clock and the store's differ is not known, so events are
+	// compared with events only. One that is later than each that has come replaces a
+	// consent without a time, whether it happened before that or after.
 	At time.Time
 
 	// How long the grant lives if it is not used, and altogether; 0: not known.
@@ -373,8 +377,8 @@ func CredibleTime(at, now time.Time) time.Time {
 }
 
 // Consented replaces all tokens and presentations under a new fence. It returns g, and
-// changes nothing, if the consent's At is not after that of the one there is, and if its
-// token is there, or was used up since: it was stored before, though no one said so.
+// changes nothing, if the consent's At is not after ConsentedAt. If it has no At, it returns
+// g if its token is there, or was used up since: it was stored before, though no one said so.
 func (g Grant) Consented(c Consent, now time.Time) Grant {
 	c.At = CredibleTime(c.At, now)
 	stale := !c.At.After(g.ConsentedAt)
@@ -390,7 +394,7 @@ func (g Grant) Consented(c Consent, now time.Time) Grant {
 		newest = max(newest, p.Fence)
 	}
 	g = g.begun(max(newest+1, Fence(now.UnixMicro())), now)
-	g.ConsentedAt = c.At
+	g.ConsentedAt = later(g.ConsentedAt, c.At)
 	if !c.Token.IsZero() {
 		g.Tokens = []GrantToken{{Token: c.Token, Form: c.Form, Fence: g.Consent}}
 	}
@@ -401,7 +405,7 @@ func (g Grant) Consented(c Consent, now time.Time) Grant {
 // begun returns the next version: of a new consent, and without what was there.
 func (g Grant) begun(consent Fence, at time.Time) Grant {
 	g = g.next()
-	g.Consent, g.ConsentedAt, g.ObtainedAt = consent, time.Time{}, at
+	g.Consent, g.ObtainedAt = consent, at
 	g.Tokens, g.Presentations, g.Replaced = nil, nil, nil
 	g.Idle, g.IdleUntil, g.EndsAt = 0, time.Time{}, time.Time{}
 	return g

@@ -236,6 +236,27 @@ func TestAConsentThatIsNotNewerByTheIssuersClockChangesNothing(t *testing.T) {
 	w.present("s3", false)
 }
 
+func TestAnEventThatComesAgainAfterAConsentByAPersonChangesNothing(t *testing.T) {
+	at := grantEpoch.Add(-time.Minute)
+	unknown := grantEpoch.Add(10 * MaxFenceAhead) // no CredibleTime
+	for name, person := range map[string]Consent{"imported": {Token: NewToken("s0")}, "in another unit": {Token: NewToken("s0"), At: unknown}, "withdrawn": {}} {
+		t.Run(name, func(t *testing.T) {
+			w := startGrant(t, never)
+			w.Grant = w.Consented(Consent{Token: NewToken("e0"), At: at}, w.now)
+			w.wait(time.Minute)
+			w.Grant = w.Consented(person, w.now)
+			for _, c := range []Consent{{Token: NewToken("e0"), At: at}, {At: at}, {Token: NewToken("older"), At: at.Add(-time.Minute)}} {
+				if g := w.Consented(c, w.now); g.Version != w.Version {
+					t.Errorf("an event of %v has changed the record", c.At)
+				}
+			}
+			w.Grant = w.Consented(Consent{Token: NewToken("e1"), At: w.now}, w.now)
+			w.fence = w.Grant.Consent
+			w.present("e1", false)
+		})
+	}
+}
+
 func TestAWithdrawnMarkIsAsIfItHadNotBeen(t *testing.T) {
 	w := startGrant(t, never)
 	a := w.present("r0", false)

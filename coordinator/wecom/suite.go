@@ -239,7 +239,7 @@ func consented(g coordinator.Grant, code coordinator.Token, at, now time.Time) (
 		return g, false
 	}
 	g = g.Consented(coordinator.Consent{Token: code}, now)
-	if g.ConsentedAt = since; at.After(since) {
+	if at.After(since) {
 		g.ConsentedAt = at
 	}
 	return g, true
