@@ -94,7 +94,8 @@ type GrantRules struct {
 	Received bool
 }
 
-// replayMargin is how long before the end of a window the last replay is made.
+// replayMargin is how long before the end of a window a token is chosen again at the
+// latest. Half of it is for the mark, half for the request's way to the issuer.
 func (r GrantRules) replayMargin() time.Duration { return min(r.Replay/6, 10*time.Second) }
 
 // GrantCondition says what a grant is worth.
@@ -243,13 +244,18 @@ func (g Grant) replayUntil(rules GrantRules, now time.Time) time.Time {
 	if len(good) == 0 || !g.inWindow(good[len(good)-1], rules, now) {
 		return time.Time{}
 	}
-	var first time.Time
+	return g.firstPresented(good[len(good)-1].Fence).Add(rules.Replay - rules.replayMargin())
+}
+
+// firstPresented is when a token was presented first, from when its window counts; zero: it
+// was not.
+func (g Grant) firstPresented(token Fence) (first time.Time) {
 	for _, p := range g.Presentations {
-		if p.Token == good[len(good)-1].Fence && (first.IsZero() || p.At.Before(first)) {
+		if p.Token == token && (first.IsZero() || p.At.Before(first)) {
 			first = p.At
 		}
 	}
-	return first.Add(rules.Replay - rules.replayMargin())
+	return first
 }
 
 // lastEnd is when the last good token ends; zero: not known.

@@ -23,6 +23,7 @@ type grantChange struct {
 	next    Grant // what may be stored already; Version 0: nothing
 	summary GrantSummary
 	read    GrantReading // the last one
+	asked   instant      // before it
 }
 
 // make makes the change and has it confirmed, until ctx ends. The errors of a reading,
@@ -76,6 +77,7 @@ func (g *grantChange) once(ctx context.Context, grants GrantStore) error {
 
 // begin reads the grant and makes the transition.
 func (g *grantChange) begin(ctx context.Context, grants GrantStore) (changed bool, err error) {
+	g.asked = g.c.now()
 	if g.read, err = g.c.loadGrant(ctx, grants, g.account, g.rules, g.memory); err != nil {
 		return false, err
 	}

@@ -92,6 +92,10 @@ var grantMutants = map[string]grantMutant{
 	"a request is sent after its deadline": {"never", func(f *grantFleet) { f.issuer.careless = true }, func(s *grantSim) {
 		s.any().gate.standAt("send", 3*time.Minute+s.upTo(2*time.Minute))
 	}},
+	"a token is sent again after its window": {"window, short", func(f *grantFleet) { f.issuer.careless = true }, func(s *grantSim) {
+		s.issuer.fault(grantFault{answerLost: true})
+		s.any().gate.standAt("send", 8*time.Second+s.upTo(10*time.Second))
+	}},
 	"the window is thought to be longer": {"window, same", func(f *grantFleet) { f.issuer.claims.Replay = 3 * simWindow }, func(s *grantSim) {
 		s.issuer.fault(grantFault{answerLost: true}, grantFault{requestLost: true}, grantFault{requestLost: true}, grantFault{hangs: true})
 	}},

@@ -94,8 +94,8 @@ func (r refresh) notReady(ctx context.Context) error {
 // attempt's deadline, which counts from began. If it returns an error, nothing may be sent.
 func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) error {
 	life := r.c.cfg.LockTTL
-	r.presentation = presentation{sendBefore: r.c.time(began).Add(life), await: r.grant.awaited()}
-	ctx, cancel := context.WithDeadline(ctx, r.presentation.sendBefore)
+	ends := r.c.time(began).Add(life)
+	ctx, cancel := context.WithDeadline(ctx, ends)
 	defer cancel()
 	m := r.a.grantMemory()
 	if r.c.readSpool(); m.busy() {
@@ -105,19 +105,23 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 	var refused error
 	change := grantChange{c: r.c, account: r.a.name, rules: r.grant, memory: m}
 	change.transition = func(read GrantReading) (g Grant, changed bool) {
-		r.presentation.marked, r.presentation.consent, change.confirm = false, read.Grant.Consent, false
+		r.presentation = presentation{consent: read.Grant.Consent, sendBefore: ends, await: r.grant.awaited()}
+		change.confirm = false
 		if read.SettledIn > 0 {
 			m.unprime()
 			refused = &UnsettledError{RetryIn: read.SettledIn}
 			return read.Grant, false
 		}
 		g, r.presentation.token, refused = read.Grant.Present(PresentRequest{
-			Fence: attempt.Fence, Now: read.Now, For: life + r.presentation.await + answerGrace, Rules: r.grant, Probe: r.probe, Sending: life,
+			Fence: attempt.Fence, Now: read.Now, For: life + r.grant.awaited() + answerGrace, Rules: r.grant, Probe: r.probe, Sending: life,
 		})
 		i := g.presentation(attempt.Fence)
 		if refused == nil && i >= 0 {
 			r.presentation.marked, probe, tried = true, g.Presentations[i].Probe, true
 			change.confirm = true // it may be of an earlier try
+			if before := g.sendBefore(attempt.Fence, r.grant); !before.IsZero() {
+				r.presentation.sendBefore = earlier(ends, r.c.time(change.asked).Add(before.Sub(read.Now)))
+			}
 		}
 		return g, g.Version != read.Grant.Version
 	}

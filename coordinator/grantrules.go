@@ -137,6 +137,18 @@ func (g Grant) overtakes(current GrantToken, r PresentRequest) (wait time.Durati
 	return wait
 }
 
+// sendBefore is until when, by the store's clock, the request of a mark may be sent; zero:
+// for as long as its attempt. The window of its token bounds it, also if the token was not
+// presented before: another process may present it meanwhile, and the issuer's window counts
+// from the request that comes first.
+func (g Grant) sendBefore(fence Fence, rules GrantRules) time.Time {
+	i := g.presentation(fence)
+	if i < 0 || g.Presentations[i].Probe || rules.Replay <= 0 || rules.Replay == ReplayFree {
+		return time.Time{}
+	}
+	return g.firstPresented(g.Presentations[i].Token).Add(rules.Replay - rules.replayMargin()/2)
+}
+
 // none says why there is nothing to present.
 func (g Grant) none(rules GrantRules, now time.Time) *GrantError {
 	return g.Summary(rules, now).none(g.Condition(rules, now))

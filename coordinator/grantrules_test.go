@@ -532,6 +532,45 @@ func TestNothingOvertakesARequestThatMayStillBeSent(t *testing.T) {
 	}
 }
 
+func TestARequestIsSentOnlyWhileTheWindowOfItsTokenIsOpen(t *testing.T) {
+	const margin = 5 * time.Second
+	for _, test := range []struct {
+		name   string
+		rules  GrantRules
+		ahead  time.Duration // of the clock by which the first presentation was marked
+		waits  []time.Duration
+		bounds []time.Duration // for each presentation, from the first; 0: none
+	}{
+		{"again and again", window, 0, []time.Duration{4 * time.Minute, 5 * time.Minute}, []time.Duration{10*time.Minute - margin, 10*time.Minute - margin, 10*time.Minute - margin}},
+		{"by a clock that is behind", window, ClockSlack, []time.Duration{0}, []time.Duration{10*time.Minute - margin, 10*time.Minute - margin - ClockSlack}},
+		{"never, and the last resort", never, 0, []time.Duration{lease}, []time.Duration{0, 0}},
+		{"a last resort", window, 0, []time.Duration{time.Hour}, []time.Duration{10*time.Minute - margin, 0}},
+		{"never used up", free, 0, nil, []time.Duration{0}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := startGrant(t, test.rules)
+			first := w.now
+			for i, bound := range test.bounds {
+				if i > 0 {
+					w.wait(test.waits[i-1])
+				}
+				probe := len(w.Presentations) > 0 && !w.inWindow(w.Tokens[0], w.rules, w.now)
+				fence := w.present("r0", probe)
+				var want time.Time
+				if bound > 0 {
+					want = first.Add(bound)
+				}
+				if before := w.sendBefore(fence, w.rules); !before.Equal(want) {
+					t.Errorf("presentation %d is sent before %v, want %v", i, before, want)
+				}
+				if i == 0 {
+					w.now = w.now.Add(-test.ahead)
+				}
+			}
+		})
+	}
+}
+
 func TestEachUseOfAGrantMovesItsIdleEnd(t *testing.T) {
 	w := &grantWalk{T: t, rules: never, now: grantEpoch}
 	w.Grant = w.Grant.Consented(Consent{Token: NewToken("r0"), Idle: time.Hour}, w.now)

@@ -29,6 +29,7 @@ var grantKinds = map[string]grantKind{
 	"free":             {rules: freeRules},
 	"window, siblings": {rules: coordinator.GrantRules{Needed: true, Replay: simWindow}, siblings: true},
 	"window, same":     {rules: coordinator.GrantRules{Needed: true, Replay: simWindow}},
+	"window, short":    {rules: coordinator.GrantRules{Needed: true, Replay: 10 * time.Second}},
 	"never":            {rules: neverRules},
 }
 

@@ -184,6 +184,30 @@ func TestAHolderThatWasPausedBeforeSendingSendsNothing(t *testing.T) {
 	})
 }
 
+// The lock lives for longer than the window.
+func TestATokenIsNotSentAgainWhenItsWindowHasPassed(t *testing.T) {
+	rules := coordinator.GrantRules{Needed: true, Replay: 10 * time.Second}
+	for _, op := range []string{"load grant", "save grant", "copy", "send"} {
+		t.Run(op, func(t *testing.T) {
+			grantBubble(t, rules, func(t *testing.T, f *grantFleet) {
+				p := f.startWith(new(memSpool), func(cfg *coordinator.Config) { cfg.LockTTL = 30 * time.Second })
+				f.consent(p)
+				f.token(p, time.Second)
+				time.Sleep(10 * time.Minute)
+				f.issuer.fault(grantFault{answerLost: true})
+				_, _ = p.Refresh(t.Context())
+				p.gate.standAt(op, 12*time.Second)
+				time.Sleep(time.Minute)
+				f.wantSent("r1", "r2")
+				f.wantCondition(coordinator.GrantDoubt)
+				if g := f.store.PeekGrant(account); len(g.Presentations) != 1 {
+					t.Errorf("%d marks are left, want that of the request which was sent", len(g.Presentations))
+				}
+			})
+		})
+	}
+}
+
 func TestALostAnswer(t *testing.T) {
 	lost := grantFault{latency: time.Second, answerLost: true}
 	hangs := grantFault{latency: time.Second, hangs: true}

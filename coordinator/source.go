@@ -32,7 +32,8 @@ type FetchRequest struct {
 
 	// Grant is the token to present, of a source whose Description says that it needs a
 	// grant. The request that holds it must not be sent from SendBefore on, because
-	// another process may present it then; the answer is waited for until ctx ends.
+	// another process may present it then, or its window (GrantRules.Replay) is about to
+	// pass; the answer is waited for until ctx ends.
 	Grant      GrantToken
 	SendBefore time.Time
 }

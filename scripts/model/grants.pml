@@ -37,7 +37,7 @@
  * Time is left out but for its order. Assumed is that
  *   - no request reaches the issuer after its attempt's deadline (as in refresh.pml);
  *   - a window counts from the mark of the first presentation, less a margin: the issuer's
- *     ends later, and when every request has arrived that was marked before that end;
+ *     ends later, and when every request has arrived that was sent before that end;
  *   - windows are equally long: they end in the order in which they began;
  *   - after the store has lost writes, only what is newer is put back for one lease. That is
  *     longer than an attempt: when it is over, none is under way that began before.
@@ -64,6 +64,7 @@
  *   -DMUTANT_TWO_PROBES   a token is probed more than once
  *   -DMUTANT_NO_SPOOL     an answer is in memory only until it is stored
  *   -DMUTANT_SENT_LATE    a request is sent after its attempt's deadline
+ *   -DMUTANT_SENT_OUTSIDE a request that was marked in a window is sent after its end
  *   -DMUTANT_STALE        a record is used though the store may have lost a newer one
  *   -DMUTANT_COPY_UNREAD  a shared copy is not read after the store has lost writes
  *   -DMUTANT_NO_LINE      of two records the one with the higher version is newer, whatever it was made of
@@ -323,12 +324,20 @@ inline issue(f, harsh) {
 	fi
 }
 
+#ifdef MUTANT_SENT_OUTSIDE
+#define UNSENT_BY_THE_END(f) skip
+#else
+/* A request that was marked in the window is not sent any more. */
+#define UNSENT_BY_THE_END(f) \
+	EACH_FENCE(z, sendable = (IN(prompt & sendable & ~probes, z) && VALUE(parent[z]) == f -> sendable & ~BIT(z) : sendable))
+#endif
+
 /* The issuer's window of a token ends, if it may. */
 inline close_window(f) {
 	x = 0;
-	EACH_FENCE(z, x = (IN(prompt & (sendable | flying), z) && VALUE(parent[z]) == f -> 1 : x));
+	EACH_FENCE(z, x = (IN(prompt & flying, z) && VALUE(parent[z]) == f -> 1 : x));
 	if
-	:: x == 0 && IN(aged, user[f]) && (before[f] & ~closed) == 0 -> closed = closed | BIT(f)
+	:: x == 0 && IN(aged, user[f]) && (before[f] & ~closed) == 0 -> closed = closed | BIT(f); UNSENT_BY_THE_END(f)
 	:: else -> skip
 	fi
 }
