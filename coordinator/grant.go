@@ -47,12 +47,17 @@ type GrantToken struct {
 	// token. It is the source's word.
 	Form string `json:"form,omitempty"`
 
-	Fence   Fence     `json:"fence"`             // of the attempt, or the consent, that brought it: its name in the record
-	Parent  Fence     `json:"parent,omitempty"`  // the token that was presented for it; 0: none
-	Refused bool      `json:"refused,omitempty"` // the issuer says that it is none
-	Probed  bool      `json:"probed,omitempty"`  // the last resort was tried; see PresentRequest.Probe
-	At      time.Time `json:"at,omitzero"`       // by the issuer's clock, of a token that was pushed; see Received
-	Until   time.Time `json:"until,omitzero"`    // its end, by the store's clock; zero: not known
+	Fence   Fence `json:"fence"`             // of the attempt, or the consent, that brought it: its name in the record
+	Parent  Fence `json:"parent,omitempty"`  // the token that was presented for it; 0: none
+	Refused bool  `json:"refused,omitempty"` // the issuer says that it is none
+
+	// RefusedTo are the credentials with which the issuer has refused it; see
+	// PresentRequest.Credential. If there are none, Refused holds for every credential.
+	RefusedTo []string `json:"refused_to,omitempty"`
+
+	Probed bool      `json:"probed,omitempty"` // the last resort was tried; see PresentRequest.Probe
+	At     time.Time `json:"at,omitzero"`      // by the issuer's clock, of a token that was pushed; see Received
+	Until  time.Time `json:"until,omitzero"`   // its end, by the store's clock; zero: not known
 }
 
 // Presentation is the mark that a token of the grant was, or may have been, sent to
@@ -70,6 +75,9 @@ type Presentation struct {
 
 // maxPresentations bounds those in a record. The oldest whose token has left go first.
 const maxPresentations = 32
+
+// maxRefusals is with how many credentials a token is tried.
+const maxRefusals = 4
 
 // maxReceived is how many pushed tokens a grant keeps.
 const maxReceived = 4

@@ -3,6 +3,7 @@ package coordinator_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type grantIssuer struct {
 	killed  bool
 	grants  map[string]*issuedGrant
 	arrived []arrival
+	foreign int // requests of other clients
 	next    []grantFault
 	faults  func() grantFault // of calls that next says nothing about
 }
@@ -163,7 +165,11 @@ type grantSource struct {
 	gate   *gate
 	name   string
 	seen   *sightings
+	client string
 }
+
+// Credential tells the clients apart.
+func (s *grantSource) Credential() string { return s.client }
 
 func (s *grantSource) Description() coordinator.Description {
 	return coordinator.Description{Repeat: coordinator.RepeatKills, Grant: s.issuer.claims}
@@ -175,6 +181,10 @@ func (s *grantSource) Fetch(ctx context.Context, ask coordinator.FetchRequest) (
 	}
 	if ask.Grant.Token.IsZero() || !time.Now().Before(ask.SendBefore) && !s.issuer.careless {
 		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: coordinator.FailedBusy, Message: "not sent"}
+	}
+	if strings.HasPrefix(s.client, "wrong") {
+		s.issuer.set(func() { s.issuer.foreign++ })
+		return coordinator.FetchResult{}, &coordinator.FetchError{Kind: coordinator.FailedGrant, Code: "invalid_grant", Message: "of another client", Calls: 1}
 	}
 	result, err := s.issuer.exchange(ctx, s.name, s.seen.probing(), ask.Grant.Token.Reveal())
 	if dead := s.gate.leave("send"); dead != nil {

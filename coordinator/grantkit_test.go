@@ -23,6 +23,7 @@ type grantFleet struct {
 	t      *testing.T
 	store  *memstore.Store
 	rules  func(*gatedStore) // changes the store of each process: breaks a rule
+	client string            // which the sources of the next processes are; "wrong...": not the grant's
 	lossy  bool              // the spools say that they have written, and have not
 	copy   *memCopy
 	issuer *grantIssuer
@@ -89,7 +90,7 @@ func (f *grantFleet) idleWith(disk *memSpool, change func(*coordinator.Config)) 
 	if p.c, err = coordinator.New(cfg); err != nil {
 		f.t.Fatalf("New() = %v", err)
 	}
-	p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: &grantSource{issuer: f.issuer, gate: p.gate, name: name, seen: p.seen}})
+	p.Account, err = p.c.Add(coordinator.AccountConfig{Name: account, Source: &grantSource{issuer: f.issuer, gate: p.gate, name: name, seen: p.seen, client: f.client}})
 	if err != nil {
 		f.t.Fatalf("Add() = %v", err)
 	}

@@ -53,6 +53,7 @@ func (g Grant) merge(h Grant) Grant {
 	for _, t := range h.Tokens {
 		if i := m.index(t.Fence); i >= 0 {
 			m.Tokens[i].Refused, m.Tokens[i].Probed = m.Tokens[i].Refused || t.Refused, m.Tokens[i].Probed || t.Probed
+			m.Tokens[i].RefusedTo = union(m.Tokens[i].RefusedTo, t.RefusedTo)
 		} else if !m.knows(t.Token) {
 			m.insert(t)
 		}
@@ -70,6 +71,13 @@ func (g Grant) merge(h Grant) Grant {
 	m.ObtainedAt = later(g.ObtainedAt, h.ObtainedAt)
 	m.Idle, m.IdleUntil, m.EndsAt = max(g.Idle, h.Idle), later(g.IdleUntil, h.IdleUntil), later(g.EndsAt, h.EndsAt)
 	return m.bounded()
+}
+
+// union returns what is in one of two lists.
+func union(a, b []string) []string {
+	all := append(slices.Clone(a), b...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // lastOf returns the last n of s.

@@ -114,6 +114,7 @@ func (r *refresh) present(ctx context.Context, began instant, attempt Attempt) e
 		}
 		g, r.presentation.token, refused = read.Grant.Present(PresentRequest{
 			Fence: attempt.Fence, Now: read.Now, For: life + r.grant.awaited() + answerGrace, Rules: r.grant, Probe: r.probe, Sending: life,
+			Credential: credential(r.source),
 		})
 		i := g.presentation(attempt.Fence)
 		if refused == nil && i >= 0 {
@@ -251,7 +252,9 @@ func replayIn(asked, left time.Duration, tries int) time.Duration {
 // That is no failure of the account if the record has another one by now.
 func (r *refresh) refusedGrant(cause *FetchError, attempt Attempt) *FetchError {
 	failed := *cause
-	stored, ok := r.a.settleGrant(func(g Grant) (Grant, bool) { return g.Refuse(attempt.Fence, r.presentation.token.Fence) })
+	stored, ok := r.a.settleGrant(func(g Grant) (Grant, bool) {
+		return g.Refuse(attempt.Fence, r.presentation.token.Fence, credential(r.source))
+	})
 	condition := stored.Grant.Condition(r.grant, stored.Now)
 	switch {
 	case !ok:

@@ -55,6 +55,11 @@ type PresentRequest struct {
 	// Probe allows the last resort: a token of which nobody knows whether it was used
 	// up, outside of its window, once.
 	Probe bool
+
+	// Credential is the source's; see Credentialed. An issuer says of a token that was
+	// given to another client that it is none, so one that was refused to other credentials
+	// may be good. It is presented if no other token is, and to each credential once.
+	Credential string
 }
 
 // Present chooses the token to present and writes the mark. If the token is never used
@@ -81,16 +86,30 @@ func (g Grant) Present(r PresentRequest) (Grant, GrantToken, error) {
 
 // presentFirst is Present for an attempt whose mark is not there.
 func (g Grant) presentFirst(r PresentRequest) (Grant, GrantToken, error) {
-	good := g.good(r.Now)
+	next, token, err := g.presentOf(g.refusedTo(r.Credential), r)
+	if none, ok := errors.AsType[*GrantError](err); !ok || none.Condition != GrantDead {
+		return next, token, err
+	}
+	if others, ok := g.refusedToOthers(r.Credential); ok {
+		r.Probe = true // nothing else is left
+		return g.presentOf(others, r)
+	}
+	return next, token, err
+}
+
+// presentOf is presentFirst with the tokens that seen, which is g otherwise, does not call
+// refused.
+func (g Grant) presentOf(seen Grant, r PresentRequest) (Grant, GrantToken, error) {
+	good := seen.good(r.Now)
 	if len(good) == 0 {
-		return g, GrantToken{}, g.none(r.Rules, r.Now)
+		return g, GrantToken{}, seen.none(r.Rules, r.Now)
 	}
 	current := good[len(good)-1]
 	if g.newerThan(r) {
 		return g, GrantToken{}, ErrGrantNewer
 	}
 	if r.Rules.Replay == ReplayFree {
-		return g, current, nil
+		return g.tried(current), current, nil
 	}
 	if wait := g.overtakes(current, r); wait > 0 {
 		return g, GrantToken{}, &GrantError{Condition: GrantPresented, RetryIn: wait}
@@ -99,7 +118,7 @@ func (g Grant) presentFirst(r PresentRequest) (Grant, GrantToken, error) {
 		return g.mark(current, false, r), current, nil
 	}
 	if g.open(r.Now) {
-		return g, GrantToken{}, &GrantError{Condition: GrantPresented, RetryIn: g.doubtAt(r.Rules, r.Now).Sub(r.Now)}
+		return g, GrantToken{}, &GrantError{Condition: GrantPresented, RetryIn: seen.doubtAt(r.Rules, r.Now).Sub(r.Now)}
 	}
 	for _, t := range slices.Backward(good) {
 		if !g.presented(t) {
@@ -111,7 +130,39 @@ func (g Grant) presentFirst(r PresentRequest) (Grant, GrantToken, error) {
 			return g.mark(t, true, r), t, nil
 		}
 	}
-	return g, GrantToken{}, g.none(r.Rules, r.Now)
+	return g, GrantToken{}, seen.none(r.Rules, r.Now)
+}
+
+// refusedTo returns g as a process with the credential sees it: what was refused to that is
+// refused, though it is being presented with another one.
+func (g Grant) refusedTo(credential string) Grant {
+	g.Tokens = slices.Clone(g.Tokens)
+	for i, t := range g.Tokens {
+		g.Tokens[i].Refused = t.Refused || slices.Contains(t.RefusedTo, credential)
+	}
+	return g
+}
+
+// refusedToOthers returns g with only those tokens good that were refused to other
+// credentials, and not to too many; ok: there are some.
+func (g Grant) refusedToOthers(credential string) (_ Grant, ok bool) {
+	g.Tokens = slices.Clone(g.Tokens)
+	for i, t := range g.Tokens {
+		n := len(t.RefusedTo)
+		other := t.Refused && credential != "" && n > 0 && n < maxRefusals && !slices.Contains(t.RefusedTo, credential)
+		g.Tokens[i].Refused = !other
+		ok = ok || other
+	}
+	return g, ok
+}
+
+// tried returns g with a token that was refused and is presented once more.
+func (g Grant) tried(t GrantToken) Grant {
+	if i := g.index(t.Fence); g.Tokens[i].Refused {
+		g = g.next()
+		g.Tokens[i].Refused = false
+	}
+	return g
 }
 
 // newerThan reports whether the record has a newer consent or token than the attempt: what
@@ -162,9 +213,8 @@ func (s GrantSummary) none(condition GrantCondition) *GrantError {
 func (g Grant) mark(t GrantToken, probe bool, r PresentRequest) Grant {
 	g = g.next()
 	g.Presentations = append(g.Presentations, Presentation{Fence: r.Fence, Token: t.Fence, At: r.Now, Until: r.Now.Add(r.For), Probe: probe})
-	if probe {
-		g.Tokens[g.index(t.Fence)].Probed = true
-	}
+	i := g.index(t.Fence)
+	g.Tokens[i].Refused, g.Tokens[i].Probed = false, g.Tokens[i].Probed || probe
 	return g.bounded()
 }
 
@@ -343,10 +393,10 @@ func (g Grant) GiveUp(fence Fence) (_ Grant, changed bool) {
 	return g, true
 }
 
-// Refuse takes in that the issuer says of the token that this attempt presented that it
-// is none. A token that has left the record, because another attempt was answered, is
-// no failure: changed is false then but for the mark.
-func (g Grant) Refuse(fence, token Fence) (_ Grant, changed bool) {
+// Refuse takes in that the issuer says of the token that this attempt presented with a
+// credential that it is none. A token that has left the record, because another attempt was
+// answered, is no failure: changed is false then but for the mark.
+func (g Grant) Refuse(fence, token Fence, credential string) (_ Grant, changed bool) {
 	i, t := g.presentation(fence), g.index(token)
 	if i < 0 && (t < 0 || g.Tokens[t].Refused) {
 		return g, false
@@ -356,9 +406,20 @@ func (g Grant) Refuse(fence, token Fence) (_ Grant, changed bool) {
 		g.Presentations = slices.Delete(g.Presentations, i, i+1)
 	}
 	if t >= 0 {
-		g.Tokens[t].Refused = true
+		g.Tokens[t].refuse(credential)
 	}
 	return g, true
+}
+
+// refuse notes a refusal. The last resort may be tried with the next credential, too.
+func (t *GrantToken) refuse(credential string) {
+	switch final := t.Refused && len(t.RefusedTo) == 0; {
+	case final || credential == "":
+		t.RefusedTo = nil
+	case !slices.Contains(t.RefusedTo, credential):
+		t.RefusedTo, t.Probed = append(slices.Clone(t.RefusedTo), credential), false
+	}
+	t.Refused = true
 }
 
 // Consent is a new grant from outside: by a person, or by an event of the issuer.

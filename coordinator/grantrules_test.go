@@ -29,6 +29,8 @@ type grantWalk struct {
 	rules GrantRules
 	now   time.Time
 	fence Fence
+
+	credential string
 }
 
 func startGrant(t *testing.T, rules GrantRules) *grantWalk {
@@ -44,7 +46,7 @@ func (w *grantWalk) wait(d time.Duration) { w.now = w.now.Add(d) }
 func (w *grantWalk) present(want string, probe bool) Fence {
 	w.Helper()
 	w.fence++
-	g, token, err := w.Present(PresentRequest{Fence: w.fence, Now: w.now, For: lease, Rules: w.rules, Probe: probe})
+	g, token, err := w.Present(PresentRequest{Fence: w.fence, Now: w.now, For: lease, Rules: w.rules, Probe: probe, Credential: w.credential})
 	if err != nil || token.Token.Reveal() != want {
 		w.Fatalf("Present() = %q, %v, want %q", token.Token.Reveal(), err, want)
 	}
@@ -54,12 +56,26 @@ func (w *grantWalk) present(want string, probe bool) Fence {
 
 func (w *grantWalk) wantNone(condition GrantCondition, probe bool) {
 	w.Helper()
-	_, _, err := w.Present(PresentRequest{Fence: w.fence + 1, Now: w.now, For: lease, Rules: w.rules, Probe: probe})
+	w.wantNoneHere(condition, probe)
+	w.want(condition)
+}
+
+// wantNoneHere checks what a process with the credential says, which others may not.
+func (w *grantWalk) wantNoneHere(condition GrantCondition, probe bool) {
+	w.Helper()
+	_, _, err := w.Present(PresentRequest{Fence: w.fence + 1, Now: w.now, For: lease, Rules: w.rules, Probe: probe, Credential: w.credential})
 	var none *GrantError
 	if !errors.As(err, &none) || none.Condition != condition {
 		w.Fatalf("Present() = %v, want condition %q", err, condition)
 	}
-	w.want(condition)
+}
+
+func (w *grantWalk) refuse(fence, token Fence) {
+	w.Helper()
+	var changed bool
+	if w.Grant, changed = w.Refuse(fence, token, w.credential); !changed {
+		w.Fatal("Refuse() has changed nothing")
+	}
 }
 
 func (w *grantWalk) want(condition GrantCondition) {
@@ -166,7 +182,7 @@ func TestALateAnswerIsKeptByItsMarkWhateverWasBegunSince(t *testing.T) {
 	c := w.present("rb", false)
 	w.keep(c, b, "rc")
 	d := w.present("rc", false)
-	w.Grant, _ = w.Refuse(d, c)
+	w.Grant, _ = w.Refuse(d, c, "")
 	w.present("ra", false)
 }
 
@@ -212,7 +228,7 @@ func TestARepeatedConsentDoesNotBringBackATokenThatWasPresentedSince(t *testing.
 		t.Error("the token was used up: it was consented once more")
 	}
 	b := w.present("r1", false)
-	w.Grant, _ = w.Refuse(b, a)
+	w.Grant, _ = w.Refuse(b, a, "")
 	w.Grant = w.Consented(Consent{Token: NewToken("r1")}, w.now) // a person may try again
 	w.want(GrantGood)
 }
@@ -279,7 +295,7 @@ func TestAfterAConsentNothingOfTheOneBeforeGetsIn(t *testing.T) {
 	if _, kept := w.Keep(GrantAnswer{Fence: a, Parent: before, Token: NewToken("r1")}, w.now); kept {
 		t.Error("an answer of the earlier consent was kept")
 	}
-	if _, changed := w.Refuse(a, before); changed {
+	if _, changed := w.Refuse(a, before, ""); changed {
 		t.Error("a refusal of the earlier consent has changed the record")
 	}
 	if w.fence = w.Grant.Consent - 1; !errors.Is(w.try(), ErrGrantNewer) {
@@ -349,7 +365,107 @@ func TestATokenThatIsNeverUsedUpNeedsNoMark(t *testing.T) {
 	if w.Version != version {
 		t.Error("the record was changed")
 	}
-	w.Grant, _ = w.Refuse(w.fence, w.Grant.Consent)
+	w.Grant, _ = w.Refuse(w.fence, w.Grant.Consent, "")
+	w.wantNone(GrantDead, true)
+}
+
+func TestATokenThatWasRefusedToOneCredentialIsPresentedWithAnother(t *testing.T) {
+	for name, rules := range map[string]GrantRules{"never": never, "window": window, "free": free} {
+		t.Run(name, func(t *testing.T) {
+			w := startGrant(t, rules)
+			r0 := w.Grant.Consent
+			w.credential = "wrong"
+			w.refuse(w.present("r0", false), r0)
+			w.wantNone(GrantDead, true)
+
+			w.credential = "right"
+			a := w.present("r0", false)
+			w.Grant, _ = w.Withdraw(a)
+			w.credential = "wrong"
+			w.wantNoneHere(GrantDead, true) // it has had its try
+			w.want(GrantGood)
+
+			w.credential = "right"
+			b := w.present("r0", false)
+			w.keep(b, r0, "r1")
+			w.credential = "wrong"
+			w.refuse(w.present("r1", false), b)
+			w.credential = "right"
+			w.present("r1", false)
+		})
+	}
+}
+
+func TestATokenIsPresentedWithFewCredentialsAndWithEachOnce(t *testing.T) {
+	for name, rules := range map[string]GrantRules{"never": never, "window": window, "free": free} {
+		t.Run(name, func(t *testing.T) {
+			w := startGrant(t, rules)
+			for i := range maxRefusals {
+				w.credential = fmt.Sprint(i)
+				w.refuse(w.present("r0", false), w.Grant.Consent)
+			}
+			for i := range maxRefusals + 1 {
+				w.credential = fmt.Sprint(i)
+				w.wantNone(GrantDead, true)
+			}
+		})
+	}
+}
+
+func TestARefusalWithoutACredentialHoldsForAll(t *testing.T) {
+	w := startGrant(t, free)
+	w.credential = "wrong"
+	w.refuse(w.present("r0", false), w.Grant.Consent)
+	w.credential = ""
+	w.wantNone(GrantDead, true)
+	w.credential = "another"
+	w.present("r0", false)
+	w.credential = ""
+	w.refuse(w.present("r0", false), w.Grant.Consent)
+	w.credential = "right"
+	w.wantNone(GrantDead, true)
+}
+
+func TestAMergeKeepsWhichCredentialsATokenWasRefusedTo(t *testing.T) {
+	w := startGrant(t, never)
+	r0 := w.Grant.Consent
+	first, _ := w.Refuse(0, r0, "first")
+	second, _ := w.Refuse(0, r0, "second")
+	w.Grant = first.merge(second)
+	for _, w.credential = range []string{"first", "second"} {
+		w.wantNone(GrantDead, true)
+	}
+	w.credential = "third"
+	w.present("r0", false)
+}
+
+func TestATokenThatWasRefusedToOthersIsPresentedWhenNothingElseIsLeft(t *testing.T) {
+	w := startGrant(t, window)
+	consent := w.Grant.Consent
+	a, b := w.present("r0", false), w.present("r0", false)
+	w.keep(a, consent, "ra")
+	w.keep(b, consent, "rb")
+	w.credential = "wrong"
+	w.refuse(w.present("rb", false), b)
+	w.credential = "right"
+	w.Grant, _ = w.GiveUp(w.present("ra", false)) // a good one goes first
+	w.wait(time.Hour)
+	w.wantNone(GrantDoubt, false)
+	w.Grant, _ = w.GiveUp(w.present("ra", true)) // also in doubt
+	w.present("rb", false)
+}
+
+func TestATokenThatMayBeUsedUpAndWasRefusedIsTheLastResortOfAnotherCredential(t *testing.T) {
+	w := startGrant(t, never)
+	w.credential = "wrong"
+	w.Grant, _ = w.GiveUp(w.present("r0", false)) // to a server that does not answer
+	w.refuse(w.present("r0", true), w.Grant.Consent)
+	w.credential = "right"
+	a := w.present("r0", true)
+	if i := w.presentation(a); !w.Presentations[i].Probe {
+		t.Error("the presentation is not the last resort")
+	}
+	w.refuse(a, w.Grant.Consent)
 	w.wantNone(GrantDead, true)
 }
 
@@ -368,7 +484,7 @@ func TestOfPushedTokensTheNewestByTheIssuersTimeIsCurrent(t *testing.T) {
 		}
 	}
 	w.present(time.Duration(50).String(), false)
-	w.Grant, _ = w.Refuse(0, w.Newest())
+	w.Grant, _ = w.Refuse(0, w.Newest(), "")
 	w.present(time.Duration(40).String(), false)
 	w.wait(time.Hour)
 	w.wantNone(GrantDead, false)
@@ -426,7 +542,7 @@ func TestAGrantIsWrittenDownWhole(t *testing.T) {
 	const written = `{"version":3,"save_id":"s","saves":["a"],"consent":5,"consented_at":"2026-01-01T00:00:00Z","replaced":["q"],` +
 		`"presentations":[{"Fence":7,"Token":6,"At":"2026-01-02T00:00:00Z","Until":"2026-01-02T00:01:00Z","Probe":true,"Over":true}],` +
 		`"obtained_at":"2026-01-03T00:00:00Z","idle_ns":8,"idle_until":"2026-01-04T00:00:00Z","ends_at":"2026-01-05T00:00:00Z",` +
-		`"tokens":[{"form":"f","fence":6,"parent":5,"refused":true,"probed":true,"at":"2026-01-06T00:00:00Z","until":"2026-01-07T00:00:00Z","token":"secret"}]}`
+		`"tokens":[{"form":"f","fence":6,"parent":5,"refused":true,"refused_to":["c"],"probed":true,"at":"2026-01-06T00:00:00Z","until":"2026-01-07T00:00:00Z","token":"secret"}]}`
 	g, err := DecodeGrant([]byte(written))
 	if err != nil || string(EncodeGrant(g)) != written {
 		t.Errorf("DecodeGrant() = %+v, %v; written again %s", g, err, EncodeGrant(g))

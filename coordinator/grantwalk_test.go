@@ -282,6 +282,48 @@ func TestADeadGrantIsSaidAndANewConsentLiftsItAtOnce(t *testing.T) {
 	})
 }
 
+func TestAProcessWithTheWrongClientDoesNotEndAGrantForTheOthers(t *testing.T) {
+	for name, rules := range map[string]coordinator.GrantRules{"never": neverRules, "window": windowRules, "free": freeRules} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, rules, func(t *testing.T, f *grantFleet) {
+				f.client = "wrong"
+				p := f.start()
+				f.consent(p)
+				time.Sleep(time.Minute)
+				f.wantCondition(coordinator.GrantDead)
+				f.client = "right" // the configuration is corrected
+				q := f.start()
+				f.token(q, time.Second)
+				time.Sleep(4 * time.Hour) // with both
+				f.token(p, time.Second)
+				f.until(func() bool { return f.condition() == coordinator.GrantGood })
+				f.wantKept()
+			})
+		})
+	}
+}
+
+func TestProcessesWithDifferentWrongClientsPresentAGrantOnceEach(t *testing.T) {
+	for name, rules := range map[string]coordinator.GrantRules{"never": neverRules, "window": windowRules, "free": freeRules} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, rules, func(t *testing.T, f *grantFleet) {
+				var p *grantProcess
+				for _, f.client = range []string{"wrong 1", "wrong 2", "wrong 2", "wrong 3"} {
+					p = f.start()
+				}
+				f.consent(p)
+				time.Sleep(90 * time.Minute)
+				f.wantCondition(coordinator.GrantDead)
+				f.issuer.set(func() {
+					if f.issuer.foreign != 3 {
+						t.Errorf("the issuer was asked %d times, want once with each client\n%s", f.issuer.foreign, f.log)
+					}
+				})
+			})
+		})
+	}
+}
+
 func TestTheFirstConsentIsWaitedForAndTakenAtOnce(t *testing.T) {
 	grantBubble(t, windowRules, func(t *testing.T, f *grantFleet) {
 		p := f.start()

@@ -382,7 +382,7 @@ func (s *Suite) rest(name string) bool {
 // it may have been a permanent code: that one is still kept.
 func (s *Suite) refuse(ctx context.Context, name string, p presentation) error {
 	return s.changePending(ctx, name, func(g coordinator.Grant, _ time.Time) (coordinator.Grant, bool) {
-		return g.Refuse(p.fence, p.code.Fence)
+		return g.Refuse(p.fence, p.code.Fence, "")
 	})
 }
 
