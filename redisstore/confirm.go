@@ -30,7 +30,7 @@ const (
 
 // How long a grant waits for its confirmation at most: until the replicas have it, and
 // then until it is on the disks. With appendfsync everysec that takes a second on the
-// server, and one more until a replica reports it.
+// server and on a replica, and up to one more until the replica reports it.
 const (
 	grantInReplicas = time.Second
 	grantOnDisk     = 3 * time.Second
@@ -111,6 +111,7 @@ func (s *Store) ask(ctx context.Context, client redis.UniversalClient, c call, s
 	missing = errWithoutWAITAOF
 	if onDisk != nil {
 		missing = s.missingOnDisk(ctx, c, onDisk)
+		s.olderServer.Store(errors.Is(missing, errWithoutWAITAOF))
 	}
 	if errors.Is(missing, errWithoutWAITAOF) {
 		missing = nil // of a single server: it relies on appendfsync always, see Options.Replicas
@@ -134,12 +135,18 @@ func (s *Store) missingInReplicas(ctx context.Context, c call, answer *redis.Cmd
 }
 
 // grantWaits returns how long the two questions may wait, so that the answers come before
-// ctx ends: a connection on which one is outstanding cannot be used again.
+// ctx ends: a connection on which one is outstanding cannot be used again. Only an older
+// server needs time for the first one; any other confirms by the second one, for which two
+// seconds of a lock's life of three must be left.
 func (s *Store) grantWaits(ctx context.Context) (inReplicas, onDisk time.Duration) {
 	end, _ := ctx.Deadline() // run has set one
 	left := time.Until(end) - s.timeout/4
 	if s.replicas > 0 {
-		inReplicas = min(grantInReplicas, left/3)
+		inReplicas = s.wait
+		if s.olderServer.Load() {
+			inReplicas = grantInReplicas
+		}
+		inReplicas = min(inReplicas, left/3)
 	}
 	return inReplicas, min(grantOnDisk, left-inReplicas)
 }

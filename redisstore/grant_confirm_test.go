@@ -1,8 +1,11 @@
 package redisstore_test
 
 import (
+	"context"
 	"errors"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,6 +65,69 @@ func TestAGrantIsConfirmedByWhatTheServerSays(t *testing.T) {
 			}
 			sameGrant(t, "the stored grant", readGrant(t, store, "a").Grant, g)
 		})
+	}
+}
+
+// With appendfsync everysec a replica syncs within a second and reports it within another
+// one. A presentation has the 3 s of its lock.
+func TestAPresentationWaitsForAReplicaThatSyncsEachSecond(t *testing.T) {
+	const syncedAndReported = 2200 // ms
+	server := redistest.StartProxy(t, redistest.Start(t), func([]string) string { return "" })
+	server.Answer = func(command []string) string {
+		switch strings.ToLower(command[0]) {
+		case "wait":
+			return ":1\r\n"
+		case "waitaof":
+			if timeout, _ := strconv.Atoi(command[3]); timeout < syncedAndReported {
+				return "*2\r\n:1\r\n:0\r\n"
+			}
+			return "*2\r\n:1\r\n:1\r\n"
+		}
+		return ""
+	}
+	store := openGrants(t, server.URL(), time.Minute, redisstore.Options{Replicas: 1, Timeout: time.Second})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("r0")}, time.Now())
+	if err := store.SaveGrant(ctx, "a", g, g.Summary(rotating, time.Now())); err != nil {
+		t.Errorf("SaveGrant() = %v: it waits too short a time", err)
+	}
+}
+
+// A server without WAITAOF is known by its answer, and the replicas get time to confirm.
+func TestReplicasOfAnOlderServerGetTimeToConfirm(t *testing.T) {
+	var knows atomic.Bool
+	var mu sync.Mutex
+	var waits []int // guarded by mu
+	server := redistest.StartProxy(t, redistest.Start(t), func([]string) string { return "" })
+	server.Answer = func(command []string) string {
+		switch strings.ToLower(command[0]) {
+		case "wait":
+			ms, _ := strconv.Atoi(command[2])
+			mu.Lock()
+			waits = append(waits, ms)
+			mu.Unlock()
+			return ":1\r\n"
+		case "waitaof":
+			if knows.Load() {
+				return "*2\r\n:1\r\n:1\r\n"
+			}
+			return "-ERR unknown command 'waitaof'\r\n"
+		}
+		return ""
+	}
+	store := openGrants(t, server.URL(), time.Minute, redisstore.Options{Replicas: 1})
+	for range 2 {
+		consented(t, store, "a", "r0")
+	}
+	knows.Store(true) // a failover to a newer one
+	for range 2 {
+		consented(t, store, "a", "r0")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(waits) != 4 || waits[0] >= 500 || waits[1] < 500 || waits[2] < 500 || waits[3] >= 500 {
+		t.Errorf("the replicas get %v ms, want long ones only after an answer of an older server", waits)
 	}
 }
 

@@ -118,6 +118,7 @@ type Store struct {
 
 	unconfirmed, unreadables, orphans atomic.Uint64
 	clock                             serverClock
+	olderServer                       atomic.Bool // the last grant was confirmed by a server without WAITAOF; see grantWaits
 	scripted                          atomic.Bool // Load reads by a script; see there
 	shares                            atomic.Bool // scripts may write keys of all accounts; see withLog
 	apart                             atomic.Bool // no transaction may read keys of more than one account

@@ -114,9 +114,14 @@ func (c *Config) GrantDirs() iter.Seq2[string, string] {
 	}
 }
 
+// confirmable is the shortest lock_life in which a Redis that syncs each second confirms
+// that a grant is presented: a second until it is synced and one until a replica reports
+// that, and what is sent before and after.
+const confirmable = 2500 * time.Millisecond
+
 // checkGrants reports directories for grants that could not be sealed, because they
 // always are, and those that would be lost: at the next start from elsewhere, or both
-// with one disk.
+// with one disk. It warns of a lock_life that may be too short.
 func (c *Config) checkGrants(p *problems) {
 	for key, dir := range c.GrantDirs() {
 		if !filepath.IsAbs(dir) {
@@ -125,6 +130,10 @@ func (c *Config) checkGrants(p *problems) {
 	}
 	if c.GrantSpool != "" && filepath.Clean(c.GrantSpool) == filepath.Clean(c.GrantCopy) {
 		p.addf("%s: grants.spool and grants.copy are the same directory: the copy is for the loss of a disk, put it elsewhere", c.Where("grants.copy"))
+	}
+	if c.LockTTL < confirmable && !c.isRefused("lock_life") && len(c.NeedsGrants()) > 0 {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%s: lock_life is %v: a Redis with appendfsync everysec may not confirm within that time that a grant is presented; "+
+			"with grants it should be %v or more", c.Where("lock_life"), c.LockTTL, confirmable))
 	}
 	if c.SealKeyFile != "" || c.isRefused("seal_key_file") {
 		return

@@ -37,3 +37,20 @@ func TestTheRightToPutInGrantsIsGivenToUsers(t *testing.T) {
 		t.Errorf("grant: true gives %v, nothing gives %v, and they differ: %v", with.Grant, without.Grant, !with.Same(without))
 	}
 }
+
+func TestALockLifeTooShortForAGrantsConfirmationIsWarnedOf(t *testing.T) {
+	grant := "accounts:\n- {name: crm, source: oauth2, grant: refresh_token, profile: google, client_id: c, client_secret_env: S}\n"
+	flags, env := map[string]string{"seal_key_file": "keys"}, map[string]string{"S": "secret"}
+	for yaml, want := range map[string]bool{
+		grant:                         false,
+		"lock_life: 2500ms\n" + grant: false,
+		"lock_life: 2s\n" + grant:     true,
+		"lock_life: 2s\nappid: wx1\n": false,
+		"lock_life: 2400ms\n" + grant: true,
+	} {
+		c := mustLoad(t, yaml, flags, env)
+		if warned := strings.Contains(strings.Join(c.Warnings, "\n"), "lock_life is"); warned != want {
+			t.Errorf("%s: warnings %q, want one of lock_life: %v", yaml, c.Warnings, want)
+		}
+	}
+}
