@@ -67,7 +67,7 @@ func (s *Store) runConfirmed(ctx context.Context, client redis.UniversalClient, 
 			answer, err = s.runScript(ctx, client, c.script, keys, c.args...).Result()
 			return answer, errors.New("it is not certain which server has it"), err
 		}
-		client = single.WithTimeout(s.timeout + c.confirm.atMost())
+		client = s.client.ForBlocking(single, s.timeout+c.confirm.atMost())
 	}
 	hash := func(p redis.Pipeliner) *redis.Cmd { return c.script.EvalSha(ctx, p, keys, c.args...) }
 	text := func(p redis.Pipeliner) *redis.Cmd { return c.script.Eval(ctx, p, keys, c.args...) }

@@ -161,6 +161,23 @@ func TestPoolsLeaveADemotedMaster(t *testing.T) {
 	}
 }
 
+// An operation of which nothing was sent is repeated on another connection, and so is one
+// that waits for its confirmation.
+func TestAGrantIsNotLeftToADemotedMaster(t *testing.T) {
+	p := startPair(t)
+	store := openGrants(t, p.URL(), time.Minute, redisstore.Options{})
+	store.AskEvery(time.Nanosecond)
+	g := consented(t, store, "a", "r0")
+	eventually(t, "the replica has it", patience, func() bool {
+		return fmt.Sprint(p.replica.MustDo(t, "hget", grantKey, "save_id")) == g.SaveID
+	})
+	crowd(t, store)
+	p.failover(t, true)
+	if err := saveGrant(t, store, "a", g); err != nil {
+		t.Errorf("SaveGrant() after a failover = %v", err)
+	}
+}
+
 // crowd fills the pool.
 func crowd(t *testing.T, store *redisstore.Store) {
 	t.Helper()

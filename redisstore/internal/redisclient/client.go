@@ -8,6 +8,7 @@
 //   - a failover is noticed by subscriptions (failover.go, guard.go);
 //   - a cluster's topology is read again after a fault (cluster.go);
 //   - a script that writes is never repeated (OnMaster);
+//   - commands that the server answers late on purpose get time (blocking.go);
 //   - many goroutines share round trips (autopipeline.go);
 //   - the time of an operation begins when it is sent (operation.go);
 //   - both ends agree on TLS, or the error says how they differ (peer.go, tls.go);
@@ -44,6 +45,7 @@ type Client struct {
 	greeted  *atomic.Bool         // see greeting.given
 	dialed   atomic.Bool          // a PubSub has been connected once
 	guards   func() *redis.Client // makes the client of a guard; nil unless of a single address
+	blocking *blocking            // empty after Wrap
 }
 
 // Options are what a Client is opened with.
@@ -64,7 +66,7 @@ func Open(o Options) (*Client, error) {
 		return nil, err
 	}
 	d := dialer{tls: config, timeout: o.Timeout, peer: newPeer(server.addrs, config), greeted: new(atomic.Bool), conns: newTrackedConns()}
-	c := &Client{timeout: o.Timeout, owned: true, peer: d.peer, greeted: d.greeted, conns: d.conns}
+	c := &Client{timeout: o.Timeout, owned: true, peer: d.peer, greeted: d.greeted, conns: d.conns, blocking: new(blocking)}
 	switch {
 	case server.failover != nil:
 		d.failover = newFailover()
@@ -76,16 +78,16 @@ func Open(o Options) (*Client, error) {
 	// Two clients, because go-redis repeats either every command that failed or none,
 	// and a script that writes must not be repeated.
 	if server.cluster != nil {
-		c.Reads, c.Writes = d.newCluster(*server.cluster, 1), d.newCluster(*server.cluster, -1)
+		c.Reads, c.Writes = d.newCluster(*server.cluster, 1, nil), d.newCluster(*server.cluster, -1, c.blocking)
 		return c, nil
 	}
-	c.Reads, c.Writes = d.pair(server)
+	c.Reads, c.Writes = d.pair(server, c.blocking)
 	return c, nil
 }
 
 // pair returns two clients with the same connections, so that what reads first need not
 // dial again in order to write.
-func (d dialer) pair(s servers) (reads, writes *redis.Client) {
+func (d dialer) pair(s servers, b *blocking) (reads, writes *redis.Client) {
 	if s.failover != nil {
 		writes = d.newFailover(*s.failover)
 	} else {
@@ -98,6 +100,7 @@ func (d dialer) pair(s servers) (reads, writes *redis.Client) {
 	hooks := d.hooks(writes)
 	addHooks(writes, hooks)
 	addHooks(reads, hooks) // WithTimeout keeps none
+	b.add(writes, hooks)
 	return reads, writes
 }
 
@@ -109,7 +112,7 @@ func addHooks(to *redis.Client, hooks []redis.Hook) {
 
 // Wrap returns a Client for one that the caller has made and closes.
 func Wrap(client redis.UniversalClient, timeout time.Duration) *Client {
-	return &Client{Reads: client, Writes: client, timeout: timeout, greeted: new(atomic.Bool)}
+	return &Client{Reads: client, Writes: client, timeout: timeout, greeted: new(atomic.Bool), blocking: new(blocking)}
 }
 
 // Close closes the clients that Open has made.
@@ -314,7 +317,8 @@ func (d dialer) newFailover(o redis.FailoverOptions) *redis.Client {
 	return redis.NewFailoverClient(&o)
 }
 
-func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterClient {
+// newCluster returns the client of a cluster. b, unless nil, gets the clients of its nodes.
+func (d dialer) newCluster(o redis.ClusterOptions, retries int, b *blocking) *redis.ClusterClient {
 	o.ContextTimeoutEnabled = true
 	o.MaxRetries = retries
 	o.PipelinePoolSize = -1 // pipelines use the same connections
@@ -330,7 +334,13 @@ func (d dialer) newCluster(o redis.ClusterOptions, retries int) *redis.ClusterCl
 	o.TLSConfig = d.tls
 	client := redis.NewClusterClient(&o)
 	client.AddHook(reloadOnFault(client))
-	client.OnNewNode(func(node *redis.Client) { addHooks(node, d.hooks(node)) })
+	client.OnNewNode(func(node *redis.Client) {
+		hooks := d.hooks(node)
+		addHooks(node, hooks)
+		if b != nil {
+			b.add(node, hooks)
+		}
+	})
 	return client
 }
 
