@@ -105,7 +105,7 @@ func (s *Store) ask(ctx context.Context, client redis.UniversalClient, c call, s
 		onDisk = pipe.Do(ctx, "waitaof", 1, s.replicas, atLeastOneMilli(waitAOF))
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
-	if answer, err = run.Result(); err != nil {
+	if answer, err = run.Result(); err != nil && !answered(answer) {
 		return nil, nil, err
 	}
 	missing = errWithoutWAITAOF
@@ -120,6 +120,19 @@ func (s *Store) ask(ctx context.Context, client redis.UniversalClient, c call, s
 		}
 	}
 	return answer, missing, nil
+}
+
+// answered reports whether a script has answered that. If the connection fails afterwards,
+// go-redis gives the error of the questions to the script, too; of an answer that was not read
+// to its end it leaves a value that is empty.
+func answered(v any) bool {
+	switch v := v.(type) {
+	case []any:
+		return v != nil
+	case string:
+		return v != ""
+	}
+	return v != nil
 }
 
 // missingInReplicas returns what an answer to WAIT says is missing.

@@ -97,7 +97,7 @@ func (c *connection) run(ctx context.Context) error {
 	if c.reconnects {
 		// What is read because of Subscribed must not come from the server that
 		// the address led to before.
-		client.CloseIdle()
+		client.Discard()
 	}
 
 	var helpers sync.WaitGroup // joined below; they end with ctx, or end the reader by closing
@@ -269,7 +269,7 @@ func (c *connection) write(ctx context.Context) error {
 			if missed >= maxMissedPings {
 				// The others went silent with it, and what was notified meanwhile is
 				// about to be read.
-				c.sub.store.client.CloseIdle()
+				c.sub.store.client.Discard()
 				return errSilent
 			}
 			if !late {

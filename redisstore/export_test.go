@@ -18,3 +18,7 @@ func DecodedByForm(payload string) bool {
 	_, ok := decodeRefreshed(payload)
 	return ok
 }
+
+// Discard has the store begin nothing on the connections that it has, as a subscription that
+// connects again does.
+func (s *Store) Discard() { s.client.Discard() }

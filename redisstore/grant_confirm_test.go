@@ -131,6 +131,72 @@ func TestReplicasOfAnOlderServerGetTimeToConfirm(t *testing.T) {
 	}
 }
 
+// What discards a store's connections, such as a subscription that connects again, must not
+// end the wait of a write: its script has answered, and only its confirmation is outstanding.
+func TestAWriteThatWaitsForItsConfirmationKeepsItsConnection(t *testing.T) {
+	proxy := redistest.StartProxy(t, redistest.Start(t), func([]string) string { return "" })
+	waiting, discarded := make(chan struct{}), make(chan struct{})
+	proxy.Answer = func(command []string) string {
+		if strings.EqualFold(command[0], "wait") {
+			waiting <- struct{}{}
+			<-discarded
+			return ":1\r\n"
+		}
+		return ""
+	}
+	store := openGrants(t, proxy.URL(), time.Minute, redisstore.Options{Replicas: 1})
+	attempt := begun(t, store, "b", 0)
+	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("r0")}, time.Now())
+	for name, write := range map[string]func() error{
+		"SaveGrant": func() error { return store.SaveGrant(t.Context(), "a", g, g.Summary(rotating, time.Now())) },
+		"Commit": func() error {
+			_, err := store.Commit(t.Context(), "b", of(attempt, "token"))
+			return err
+		},
+	} {
+		done := make(chan error, 1)
+		go func() { done <- write() }() // received below
+		<-waiting
+		loaded(t, store, "c") // the script's answer is read meanwhile
+		store.Discard()
+		loaded(t, store, "c")
+		discarded <- struct{}{}
+		if err := <-done; err != nil {
+			t.Errorf("%s = %v", name, err)
+		}
+	}
+	if n := store.Stats().Unconfirmed; n != 0 {
+		t.Errorf("%d writes of tokens count as unconfirmed, want 0", n)
+	}
+}
+
+// A script that has answered was carried out, even if the connection fails before its
+// confirmation.
+func TestAWriteWhoseConfirmationIsLostIsDone(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.StartProxy(t, server, func([]string) string { return "" })
+	killer := server.Client()
+	proxy.Answer = func(command []string) string {
+		if strings.EqualFold(command[0], "wait") {
+			if err := killer.ClientKillByFilter(t.Context(), "type", "normal").Err(); err != nil {
+				t.Error(err)
+			}
+		}
+		return ""
+	}
+	store := openGrants(t, proxy.URL(), time.Minute, redisstore.Options{Replicas: 1})
+	if _, err := store.Commit(t.Context(), "a", of(begun(t, store, "a", 0), "token")); err != nil {
+		t.Errorf("Commit() = %v, want nil", err)
+	}
+	if n := store.Stats().Unconfirmed; n != 1 {
+		t.Errorf("%d writes of tokens count as unconfirmed, want 1", n)
+	}
+	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("r0")}, time.Now())
+	if err := saveGrant(t, store, "a", g); !errors.Is(err, coordinator.ErrUnconfirmed) {
+		t.Errorf("SaveGrant() = %v, want %v", err, coordinator.ErrUnconfirmed)
+	}
+}
+
 // The writes that a WAIT counts are those of its own connection: a repeated save must be
 // one, or the replica that had nothing to confirm would confirm it.
 func TestARepeatedSaveIsWrittenAgain(t *testing.T) {

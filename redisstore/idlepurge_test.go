@@ -43,6 +43,30 @@ func TestConnectionsThatWentSilentCostOneTimeout(t *testing.T) {
 	}
 }
 
+// A discarded connection is replaced, and that one is not discarded as well because others
+// are replaced at the same time.
+func TestEachDiscardedConnectionIsReplacedOnce(t *testing.T) {
+	way := redistest.StartForwarder(t, redistest.Start(t))
+	store := open(t, way.URL(), redisstore.Options{Timeout: 10 * time.Second})
+	crowd(t, store)
+	before := way.Count()
+	store.Discard()
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			for range 200 {
+				if _, err := store.Load(t.Context(), "a"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := way.Count() - before; n > 10 {
+		t.Errorf("3 goroutines that load have made %d connections after the others were discarded, want one each", n)
+	}
+}
+
 // readingWatcher reads the account whenever notifications end or begin to flow, as a coordinator
 // does.
 type readingWatcher struct {

@@ -3,8 +3,8 @@
 //
 //   - a dial never fails in a pool (lazydial.go);
 //   - a connection's first command waits for no HELLO (greeting.go);
-//   - connections that went silent, or lead to a demoted master, are closed and
-//     replaced (idlepurge.go, role.go);
+//   - connections that went silent, or lead to a demoted master, are replaced
+//     (idlepurge.go, role.go);
 //   - a failover is noticed by subscriptions (failover.go, guard.go);
 //   - a cluster's topology is read again after a fault (cluster.go);
 //   - a script that writes is never repeated (OnMaster);
@@ -148,11 +148,12 @@ func (c *Client) Ping(ctx context.Context) error {
 	return err
 }
 
-// CloseIdle closes the idle connections of all pools: they may be silent, or lead to
-// another server than their address does now.
-func (c *Client) CloseIdle() {
+// Discard has no operation begin on the connections that the pools have: they may be
+// silent, or lead to another server than their address does now. Operations under way go
+// on.
+func (c *Client) Discard() {
 	if c.conns != nil {
-		c.conns.closeIdle(nil)
+		c.conns.discard(nil)
 	}
 }
 

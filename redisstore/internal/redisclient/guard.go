@@ -85,7 +85,7 @@ func (p *PubSub) watchRole(ctx context.Context, reported func(Role)) error {
 func (c *Client) leadsToMaster(ctx context.Context) bool {
 	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
-	c.CloseIdle()
+	c.Discard()
 	fields, err := Hello(ctx, c.Reads)
 	return err == nil && roleNamed(fields["role"]) == Master
 }

@@ -34,19 +34,21 @@ const (
 )
 
 // errUnsent is the error of an operation of which nothing was sent, because its
-// connection was closed by a purge or leads to a demoted master.
-var errUnsent = errors.New("redisclient: the connection was closed before it was used")
+// connection was discarded by a purge or leads to a demoted master.
+var errUnsent = errors.New("redisclient: the connection was discarded before it was used")
 
 // idlePurge is a hook that keeps track of the connections of the pool of one server. A
 // connection can go silent without being closed (a middlebox has dropped its
 // state, a host is gone), and then most likely all of the pool have: each would
-// cost the operation that uses it a timeout, one after the other. So the first
-// answer that does not come in time closes all idle connections; one that waits for
-// an answer is left alone, because its command may have been carried out. An operation
-// that was not sent in time tells nothing of the connections. A
-// connection can also lead to a server that is no longer the master; see role.go.
+// cost the operation that uses it a timeout, one after the other. So after the first
+// answer that does not come in time no operation is begun any more on the connections that
+// there are. None is closed: an operation under way may have got a part of its answers,
+// and what it has not got may have been carried out. One that has got nothing yet tells by
+// its answer that its connection is not silent. An operation that was not sent in time tells
+// nothing of the connections. A connection can also lead to a server that is no longer the
+// master; see role.go.
 //
-// An operation whose connection is closed, or leads to a demoted master, is
+// An operation whose connection is discarded, or leads to a demoted master, is
 // repeated on another one.
 type idlePurge struct {
 	ask, stay time.Duration // see askEvery and stayFor; ask 0: servers are not asked for their role
@@ -75,9 +77,10 @@ func (s *trackedConns) remove(c *trackedConn) {
 	delete(s.open, c)
 }
 
-// closeIdle closes the idle connections of one pool, or of all if it is nil. The others ask
-// for their server's role before they are used again.
-func (s *trackedConns) closeIdle(of *idlePurge) {
+// discard discards the connections of one pool, or of all if it is nil, except those that
+// wait for the beginning of an answer. These ask for their server's role before they are
+// used again.
+func (s *trackedConns) discard(of *idlePurge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.open {
@@ -86,9 +89,7 @@ func (s *trackedConns) closeIdle(of *idlePurge) {
 		}
 		c.due.Store(true)
 		if !c.waiting.Load() {
-			c.closed.Store(true)
-			delete(s.open, c)
-			_ = c.Conn.Close()
+			c.discarded.Store(true)
 		}
 	}
 }
@@ -134,27 +135,25 @@ func (p *idlePurge) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 }
 
 // do runs an operation; if nothing of it was sent, it runs it again on another
-// connection. A pool discards a connection that failed, so this ends with a new
-// one.
+// connection. A pool closes a connection that failed, so this ends with a new one.
 func (p *idlePurge) do(ctx context.Context, operation func() error) error {
 	err := operation()
 	for errors.Is(err, errUnsent) && ctx.Err() == nil {
-		p.closeIdle() // most likely the others are as useless; to try each takes time
 		err = operation()
 	}
 	return err
 }
 
-// closeIdle closes all idle connections of the pool.
-func (p *idlePurge) closeIdle() { p.conns.closeIdle(p) }
+// discard discards the connections of the pool.
+func (p *idlePurge) discard() { p.conns.discard(p) }
 
 type trackedConn struct {
 	net.Conn
-	purge   *idlePurge
-	dialed  time.Time
-	waiting atomic.Bool // for an answer
-	closed  atomic.Bool // by closeIdle
-	due     atomic.Bool // the server is to be asked for its role before the next use
+	purge     *idlePurge
+	dialed    time.Time
+	waiting   atomic.Bool // for the beginning of an answer
+	discarded atomic.Bool // no operation is to be begun
+	due       atomic.Bool // the server is to be asked for its role before the next use
 
 	// Owned by the operation that uses the connection.
 	asked    time.Time     // when the server was asked for its role
@@ -177,16 +176,15 @@ func (c *trackedConn) SetReadDeadline(t time.Time) error {
 // writes, and then anew.
 func (c *trackedConn) SetWriteDeadline(t time.Time) error {
 	c.deadline = t
-	err := c.Conn.SetWriteDeadline(t)
-	if err != nil && c.closed.Load() && !c.waiting.Load() {
-		err = errUnsent
-	}
-	return err
+	return c.Conn.SetWriteDeadline(t)
 }
 
 func (c *trackedConn) Write(b []byte) (int, error) {
 	if c.waiting.Swap(true) {
 		return c.Conn.Write(b)
+	}
+	if c.discarded.Load() {
+		return 0, errUnsent
 	}
 	if err := c.check(); err != nil {
 		return 0, err
@@ -197,11 +195,7 @@ func (c *trackedConn) Write(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n, err := c.Conn.Write(b)
-	if n == 0 && err != nil && c.closed.Load() {
-		err = errUnsent
-	}
-	return n, err
+	return c.Conn.Write(b)
 }
 
 // check returns errUnsent if the connection leads to a demoted master.
@@ -218,7 +212,7 @@ func (c *trackedConn) check() error {
 	switch {
 	case isTimeout(err):
 		if c.deadline.After(now) { // else nothing was sent
-			c.purge.closeIdle()
+			c.purge.discard()
 		}
 		return err
 	case errors.As(err, &answer) && redis.IsAuthError(answer):
@@ -226,9 +220,8 @@ func (c *trackedConn) check() error {
 	case errors.As(err, &answer), err == nil && role == UnknownRole:
 		c.ask = askAgainIn
 		return nil
-	case err != nil: // the server has closed it
-		return errUnsent
-	case role == Replica && (due || now.Sub(c.dialed) >= c.purge.stay):
+	case err != nil, role == Replica && (due || now.Sub(c.dialed) >= c.purge.stay): // err: the server has closed it
+		c.purge.discard() // most likely the others are as useless; to ask on each takes time
 		return errUnsent
 	case role == Replica:
 		c.ask = c.purge.stay - now.Sub(c.dialed)
@@ -245,7 +238,7 @@ func (c *trackedConn) Read(b []byte) (int, error) {
 			return 0, err
 		}
 		if n, err = c.Conn.Read(b); isTimeout(err) && time.Since(c.sent) >= silentFor {
-			c.purge.closeIdle()
+			c.purge.discard()
 		}
 	}
 	if n > 0 {

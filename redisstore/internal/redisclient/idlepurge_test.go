@@ -2,6 +2,7 @@ package redisclient
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -53,4 +54,40 @@ func TestToAskForTheRoleTakesNoTimeFromTheOperation(t *testing.T) {
 			t.Errorf("Read() of an answer that is late = %v, want a timeout", err)
 		}
 	})
+}
+
+func TestAnAnswerIsReadToItsEndOnADiscardedConnection(t *testing.T) {
+	own, server := net.Pipe()
+	defer own.Close()
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer server.Close()
+	read := make(chan struct{})
+	serving.Go(func() { // joined above
+		if _, _, err := readReply(bufio.NewReader(server)); err != nil {
+			t.Error(err)
+		}
+		for _, part := range []string{":1\r\n", ":2\r\n"} { // of a script and of WAIT
+			_, _ = server.Write([]byte(part)) // the reader reports a part that is missing
+			<-read
+		}
+	})
+	p := &idlePurge{conns: newTrackedConns()}
+	c := &trackedConn{Conn: own, purge: p}
+	p.conns.add(c)
+	if _, err := c.Write([]byte("*1\r\n$4\r\nWAIT\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{":1\r\n", ":2\r\n"} {
+		part := make([]byte, 100)
+		n, err := c.Read(part)
+		if got := string(part[:n]); err != nil || got != want {
+			t.Errorf("Read() = %q, %v, want %q", got, err, want)
+		}
+		p.discard()
+		read <- struct{}{}
+	}
+	if _, err := c.Write([]byte("*1\r\n$4\r\nPING\r\n")); !errors.Is(err, errUnsent) {
+		t.Errorf("Write() of another operation = %v, want %v", err, errUnsent)
+	}
 }
