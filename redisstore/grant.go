@@ -22,7 +22,8 @@ var errNoSealer = fmt.Errorf("%w: this process has no key to seal them with; mak
 	coordinator.ErrNoGrants)
 
 // LoadGrant implements [coordinator.GrantStore]. If the key that has sealed the grant is
-// not the one that seals now, it is sealed again.
+// not the one that seals now, it is sealed again. That is not confirmed: if it is lost, the
+// next LoadGrant does it again.
 func (s *Store) LoadGrant(ctx context.Context, account string) (coordinator.GrantReading, error) {
 	const op = "load the grant of"
 	answer, err := s.runGrant(ctx, call{op: op, account: account, script: s.grants().load})
@@ -201,14 +202,15 @@ func (s *Store) grantReading(account string, answer []any) (reading coordinator.
 	return reading, sealed, nil
 }
 
-// reseal seals the stored record with the key that seals now.
+// reseal seals the stored record with the key that seals now. A presentation does not have the
+// time to wait for the disk once more than for its mark.
 func (s *Store) reseal(ctx context.Context, account string, g coordinator.Grant) error {
 	sealed, err := s.sealGrant(account, g)
 	if err != nil {
 		return err
 	}
 	_, err = s.runGrant(ctx, call{
-		op: "seal again the grant of", account: account, script: s.grants().reseal, confirm: confirmedOnDisk,
+		op: "seal again the grant of", account: account, script: s.grants().reseal,
 		args: []any{g.Version, g.SaveID, sealed},
 	})
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,7 +108,14 @@ func TestASealedGrantIsNoSealedToken(t *testing.T) {
 }
 
 func TestAGrantIsSealedAgainWithTheNewKey(t *testing.T) {
-	server := redistest.Start(t)
+	server := redistest.StartProxy(t, redistest.Start(t), func([]string) string { return "" })
+	var confirmed atomic.Int32 // writes
+	server.Answer = func(command []string) string {
+		if strings.EqualFold(command[0], "waitaof") {
+			confirmed.Add(1)
+		}
+		return ""
+	}
 	older, newer := seal.NewLine(time.Now()), seal.NewLine(time.Now())
 	with := func(lines ...string) *redisstore.Store {
 		return openGrants(t, server.URL(), time.Minute, redisstore.Options{Sealer: ring(t, lines...)})
@@ -130,7 +138,11 @@ func TestAGrantIsSealedAgainWithTheNewKey(t *testing.T) {
 	if _, err := with(newer).LoadGrant(t.Context(), "a"); !errors.Is(err, coordinator.ErrSealed) || !strings.Contains(err.Error(), kid(older)) {
 		t.Errorf("LoadGrant() without the key = %v, want %v that names the key", err, coordinator.ErrSealed)
 	}
+	before := confirmed.Load()
 	readGrant(t, with(newer, older), "a") // the new line is at the top
+	if n := confirmed.Load() - before; n != 0 {
+		t.Errorf("LoadGrant() waits for %d confirmations, want none: a presentation has no time for them", n)
+	}
 	if got := sealedBy(both); got != kid(newer) {
 		t.Errorf("sealed with %q, want the new key", got)
 	}
