@@ -203,7 +203,7 @@ func (s *session) restoreGrant(ctx context.Context, store coordinator.GrantStore
 		}
 	}
 	for _, parent := range r.MemberOf {
-		if err := store.SetGrantMember(ctx, parent, r.Account, true); err != nil {
+		if err := confirmed(ctx, func() error { return store.SetGrantMember(ctx, parent, r.Account, true) }); err != nil {
 			return newer, there, fmt.Errorf("restore %q as a member of %q: %w", r.Account, parent, err)
 		}
 	}

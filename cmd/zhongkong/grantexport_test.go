@@ -111,13 +111,18 @@ func TestARestoreIsRepeatedUntilItIsConfirmed(t *testing.T) {
 		to := memstore.New()
 		s, _ := exporting(t)
 		g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("refresh")}, time.Now())
-		to.Unconfirm(1)
-		if _, _, err := s.restoreGrant(t.Context(), to, grantfile.Record{Account: "crm", Grant: g}); err != nil {
-			t.Errorf("restoreGrant() = %v", err)
-		}
-		to.Unconfirm(100)
-		if _, _, err := s.restoreGrant(t.Context(), to, grantfile.Record{Account: "crm", Grant: g}); !errors.Is(err, coordinator.ErrUnconfirmed) {
-			t.Errorf("restoreGrant() of what is never confirmed = %v", err)
+		for what, r := range map[string]grantfile.Record{
+			"a grant":  {Account: "crm", Grant: g},
+			"a member": {Account: "wxauthorizer", MemberOf: []string{"wxplatform"}},
+		} {
+			to.Unconfirm(1)
+			if _, _, err := s.restoreGrant(t.Context(), to, r); err != nil {
+				t.Errorf("restoreGrant() of %s = %v", what, err)
+			}
+			to.Unconfirm(100)
+			if _, _, err := s.restoreGrant(t.Context(), to, r); !errors.Is(err, coordinator.ErrUnconfirmed) {
+				t.Errorf("restoreGrant() of %s that is never confirmed = %v", what, err)
+			}
 		}
 	})
 }
