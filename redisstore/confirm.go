@@ -59,24 +59,17 @@ func (c confirm) atMost() time.Duration {
 // runConfirmed runs a script and waits for the confirmation of its writes. missing is why
 // there is none.
 func (s *Store) runConfirmed(ctx context.Context, client redis.UniversalClient, c call, keys []string) (answer any, missing, err error) {
-	if c.confirm == confirmedOnDisk {
-		single, ok := client.(*redis.Client)
-		if !ok {
-			// A cluster client, because the slot is being moved: commands of one
-			// pipeline go to different nodes.
-			answer, err = s.runScript(ctx, client, c.script, keys, c.args...).Result()
-			return answer, errors.New("it is not certain which server has it"), err
-		}
-		client = s.client.ForBlocking(single, s.timeout+c.confirm.atMost())
-	}
-	hash := func(p redis.Pipeliner) *redis.Cmd { return c.script.EvalSha(ctx, p, keys, c.args...) }
-	text := func(p redis.Pipeliner) *redis.Cmd { return c.script.Eval(ctx, p, keys, c.args...) }
-	if s.firstUse(c.script.Hash()) {
-		hash = text
-	}
-	answer, missing, err = s.ask(ctx, client, c, hash)
-	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		answer, missing, err = s.ask(ctx, client, c, text)
+	single, ok := client.(*redis.Client)
+	switch {
+	case !ok:
+		// A cluster client, because the slot is being moved: commands of one
+		// pipeline go to different nodes.
+		missing = errors.New("it is not certain which server has it")
+		answer, err = s.runScript(ctx, client, c.script, keys, c.args...).Result()
+	case c.confirm == confirmedOnDisk:
+		answer, missing, err = s.runAndAsk(ctx, s.client.ForBlocking(single, s.timeout+c.confirm.atMost()), c, keys)
+	default:
+		answer, missing, err = s.runAndAsk(ctx, single, c, keys)
 	}
 	if err != nil || c.confirm == confirmedOnDisk {
 		return answer, missing, err
@@ -89,8 +82,23 @@ func (s *Store) runConfirmed(ctx context.Context, client redis.UniversalClient, 
 	return answer, nil, nil
 }
 
+// runAndAsk runs a script by its hash, or by its text if the server may not have it, and asks
+// for its confirmation.
+func (s *Store) runAndAsk(ctx context.Context, client *redis.Client, c call, keys []string) (answer any, missing, err error) {
+	hash := func(p redis.Pipeliner) *redis.Cmd { return c.script.EvalSha(ctx, p, keys, c.args...) }
+	text := func(p redis.Pipeliner) *redis.Cmd { return c.script.Eval(ctx, p, keys, c.args...) }
+	if s.firstUse(c.script.Hash()) {
+		hash = text
+	}
+	answer, missing, err = s.ask(ctx, client, c, hash)
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		answer, missing, err = s.ask(ctx, client, c, text)
+	}
+	return answer, missing, err
+}
+
 // ask sends the script, and the questions for its confirmation, in one pipeline.
-func (s *Store) ask(ctx context.Context, client redis.UniversalClient, c call, script func(redis.Pipeliner) *redis.Cmd) (answer any, missing, err error) {
+func (s *Store) ask(ctx context.Context, client *redis.Client, c call, script func(redis.Pipeliner) *redis.Cmd) (answer any, missing, err error) {
 	pipe := client.Pipeline()
 	run := script(pipe)
 	wait, waitAOF := s.wait, time.Duration(0)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/redisstore"
 	"github.com/zhongkong/zhongkong/redisstore/redistest"
@@ -194,6 +196,30 @@ func TestAWriteWhoseConfirmationIsLostIsDone(t *testing.T) {
 	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("r0")}, time.Now())
 	if err := saveGrant(t, store, "a", g); !errors.Is(err, coordinator.ErrUnconfirmed) {
 		t.Errorf("SaveGrant() = %v, want %v", err, coordinator.ErrUnconfirmed)
+	}
+}
+
+// severalServers is a client that may send each command to another server, as that of a
+// cluster does while a slot is being moved.
+type severalServers struct{ redis.UniversalClient }
+
+func TestNoServerConfirmsWhatAnotherOneHasWritten(t *testing.T) {
+	server := redistest.StartReplicated(t, 1, 0).Servers[0]
+	store, err := redisstore.New(severalServers{server.Client()}, redisstore.Options{Replicas: 1, Sealer: ring(t, grantKeys)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	refreshed(t, store, "a", "token")
+	if n := store.Stats().Unconfirmed; n != 1 {
+		t.Errorf("%d writes of tokens count as unconfirmed, want 1", n)
+	}
+	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("r0")}, time.Now())
+	if err := saveGrant(t, store, "a", g); !errors.Is(err, coordinator.ErrUnconfirmed) {
+		t.Errorf("SaveGrant() = %v, want %v", err, coordinator.ErrUnconfirmed)
+	}
+	if n := calls(t, server, "wait"); n != 0 {
+		t.Errorf("servers were asked %d times for a confirmation, want 0: it may be another one's", n)
 	}
 }
 

@@ -162,7 +162,7 @@ func Open(redisURL string, o Options) (*Store, error) {
 // ReadTimeout says, and MaxRetries -1, or a Begin whose answer was lost may be
 // counted twice. With Sentinel prefer Open: it notices a planned failover at once,
 // where a plain failover client may stay subscribed to the demoted master for some
-// ten seconds. Grants are confirmed only by a *redis.Client or a *redis.ClusterClient.
+// ten seconds. Writes are confirmed only by a *redis.Client or a *redis.ClusterClient.
 //
 // New does not connect; Ping does.
 func New(client redis.UniversalClient, o Options) (*Store, error) {
