@@ -52,7 +52,7 @@ func TestEachProfileFitsTheIssuerThatItDescribes(t *testing.T) {
 					t.Fatalf("declares %+v", got)
 				}
 				family, current := issuer.Consent(clientID, "")
-				rotated := false
+				first, rotated := current, false
 				for range 3 {
 					r := fetch(t, s, ofGrant(current))
 					if p.Idle > 0 && r.GrantIdle != p.Idle.Duration() {
@@ -79,6 +79,18 @@ func TestEachProfileFitsTheIssuerThatItDescribes(t *testing.T) {
 				}
 				if rotated == (replay == coordinator.ReplayFree) || !issuer.Accepts(current) {
 					t.Errorf("rotated: %v, accepted: %v", rotated, issuer.Accepts(current))
+				}
+				if p.Idle > 0 {
+					_, unused := issuer.Consent(clientID, "")
+					time.Sleep(p.Idle.Duration())
+					if f := failed(t.Context(), t, s, ofGrant(unused)); f.Kind != coordinator.FailedGrant {
+						t.Errorf("one that has ended: %s, %v", f.Kind, f)
+					}
+				}
+				if rotated {
+					if f := failed(t.Context(), t, s, ofGrant(first)); f.Kind != coordinator.FailedGrant {
+						t.Errorf("a used one: %s, %v", f.Kind, f)
+					}
 				}
 				issuer.Withdraw(family)
 				if f := failed(t.Context(), t, s, ofGrant(current)); f.Kind != coordinator.FailedGrant {

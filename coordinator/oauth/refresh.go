@@ -99,10 +99,29 @@ func (t *tokenRequest) classify(said *Error) Class {
 	if t.config.Grant != RefreshToken {
 		return class
 	}
-	if class.Kind == coordinator.FailedRefused && slices.Contains(t.config.profile.GrantCodes, said.Code) {
+	if class.Kind == coordinator.FailedRefused && (slices.Contains(t.config.profile.GrantCodes, said.Code) || said.namesToken()) {
 		class = Class{Code: said.Code, Kind: coordinator.FailedGrant, Meaning: noGrant}
 	}
 	return class.presented(said.Status)
+}
+
+// namesToken reports whether a refusal names the refresh token as its reason although its
+// word is one of the client or of the request. The phrases are whole ones, because the
+// same issuers say with the same words that the client may not use the grant.
+func (e *Error) namesToken() bool {
+	if e.Code != "unauthorized_client" && e.Code != "invalid_request" {
+		return false
+	}
+	text := strings.ReplaceAll(strings.ToLower(e.Description), "_", " ")
+	return !strings.Contains(text, "grant type") && slices.ContainsFunc([]string{
+		"old refresh token used",                 // Exact
+		"refresh token expired",                  // Exact
+		"refresh token has expired",              //
+		"refresh token is expired",               //
+		"refresh token is invalid",               // Atlassian, Databricks
+		"invalid refresh token",                  //
+		"value passed for the token was invalid", // X
+	}, func(phrase string) bool { return strings.Contains(text, phrase) })
 }
 
 // tooEarly is the wait after an answer that it is too early to refresh.

@@ -102,7 +102,8 @@ func TestRefusalsOfAPresentationAreClassified(t *testing.T) {
 		unknown = coordinator.FailedUnknown
 		none    = coordinator.FailedGrant
 	)
-	word := func(w string) string { return fmt.Sprintf(`{"error":%q,"error_description":"said"}`, w) }
+	said := func(word, text string) string { return fmt.Sprintf(`{"error":%q,"error_description":%q}`, word, text) }
+	word := func(w string) string { return said(w, "said") }
 	for _, c := range []struct {
 		profile string
 		status  int
@@ -117,6 +118,10 @@ func TestRefusalsOfAPresentationAreClassified(t *testing.T) {
 		{"", 400, word("unsupported_grant_type"), refusal, "unsupported_grant_type"},
 		{"", 400, word("invalid_request"), refusal, "invalid_request"},
 		{"", 400, word("invalid_scope"), refusal, "invalid_scope"},
+		{"", 400, said("unauthorized_client", "the grant type refresh_token is invalid for this client"), refusal, "unauthorized_client"},
+		{"", 400, said("invalid_request", "the parameter refresh_token is missing"), refusal, "invalid_request"},
+		{"x", 401, said("unauthorized_client", "Missing valid authorization header"), refusal, "unauthorized_client"},
+		{"x", 400, said("invalid_request", "Value passed for the authorization code was invalid."), refusal, "invalid_request"},
 		{"", 403, `<html>`, refusal, ""},
 		{"", 400, word("a_word_of_its_own"), refusal, "a_word_of_its_own"},
 		// The grant is none.
@@ -124,6 +129,12 @@ func TestRefusalsOfAPresentationAreClassified(t *testing.T) {
 		{"", 401, word("invalid_grant"), none, "invalid_grant"},
 		{"", 400, `{"error":"invalid_grant","error_description":"it is not expired, but too many requests"}`, none, "invalid_grant"},
 		{"atlassian", 403, word("invalid_grant"), none, "invalid_grant"},
+		{"atlassian", 403, said("unauthorized_client", "refresh_token is invalid"), none, "unauthorized_client"},
+		{"databricks", 400, said("invalid_request", "Refresh token is invalid"), none, "invalid_request"},
+		{"exact", 401, said("unauthorized_client", "Old refresh token used."), none, "unauthorized_client"},
+		{"exact", 400, said("invalid_request", "The refresh token expired at 10/11/2022 9:18:20 PM and it is now 10/28/2022 4:15:50 PM."), none, "invalid_request"},
+		{"x", 400, said("invalid_request", "Value passed for the token was invalid."), none, "invalid_request"},
+		{"", 400, said("invalid_request", "Invalid refresh_token"), none, "invalid_request"},
 		{"github", 200, word("bad_refresh_token"), none, "bad_refresh_token"},
 		{"slack", 200, `{"ok":false,"error":"invalid_refresh_token"}`, none, "invalid_refresh_token"},
 		{"fitbit", 400, `{"success":false,"errors":[{"errorType":"invalid_grant","message":"Refresh token invalid: the-old-one."}]}`, none, "invalid_grant"},
@@ -132,6 +143,7 @@ func TestRefusalsOfAPresentationAreClassified(t *testing.T) {
 		// Later; nothing was used up.
 		{"", 429, word("invalid_grant"), later, "invalid_grant"},
 		{"", 429, ``, later, ""},
+		{"", 429, said("invalid_request", "Refresh token is invalid"), later, "invalid_request"},
 		{"", 400, word("slow_down"), later, "slow_down"},
 		{"exact", 400, `{"error":"access_denied","error_description":"access token not expired"}`, later, "access_denied"},
 		{"exact", 400, `{"error":"access_denied","error_description":"the user said no"}`, refusal, "access_denied"},
@@ -143,6 +155,7 @@ func TestRefusalsOfAPresentationAreClassified(t *testing.T) {
 		{"", 503, word("temporarily_unavailable"), unknown, "temporarily_unavailable"},
 		{"", 500, word("invalid_grant"), unknown, "invalid_grant"},
 		{"", 502, word("invalid_request"), unknown, "invalid_request"},
+		{"databricks", 502, said("invalid_request", "Refresh token is invalid"), unknown, "invalid_request"},
 		{"", 503, word("a_word_of_its_own"), unknown, "a_word_of_its_own"},
 		{"zoho", 500, word("invalid_code"), unknown, "invalid_code"},
 		{"", 503, `<html>`, unknown, ""},
@@ -205,7 +218,7 @@ func TestARefreshTokenOfABrokenAnswerIsKept(t *testing.T) {
 }
 
 func TestNothingOfAPresentationIsRevealed(t *testing.T) {
-	for _, dialect := range []string{"rfc6749", "forbidden", "fitbit"} {
+	for _, dialect := range []string{"rfc6749", "atlassian", "fitbit"} {
 		issuer := newIssuer()
 		issuer.Tune(func(k *oauthtest.Knobs) { k.Echo, k.Refresh.Dialect = true, dialect })
 		_, first := issuer.Consent(clientID, "")

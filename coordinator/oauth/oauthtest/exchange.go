@@ -33,7 +33,7 @@ func (s *Server) exchange(r *http.Request) *exchange {
 		x.status, x.body = http.StatusOK, k.answer(g)
 	case x.presented != nil:
 		x.presented.Outcome, x.presented.Error = "refused", refused.word
-		x.status, x.body = k.Refresh.refused(refused, r.PostForm.Get("refresh_token"))
+		x.status, x.body = k.Refresh.refused(refused, r.PostForm.Get("refresh_token"), x.presented.State)
 	default:
 		x.status, x.body = refused.status, refused.body()
 	}

@@ -135,7 +135,7 @@ func TestGrantsAreControlledOverHTTP(t *testing.T) {
 	call("PATCH", control+"knobs", `{"refresh":{"idle":"1h"}}`, 200, nil)
 	for _, wrong := range []string{
 		`{"rotation":"x"}`, `{"replay":"x"}`, `{"replay":"-1s"}`, `{"replay_from":"x"}`, `{"replay_brings":"x"}`, `{"replayable":"x"}`,
-		`{"siblings":"x"}`, `{"reuse":"x"}`, `{"expires_in_name":"x"}`, `{"dialect":"x"}`, `{"x":"x"}`,
+		`{"siblings":"x"}`, `{"reuse":"x"}`, `{"expires_in_name":"x"}`, `{"dialect":"none"}`, `{"x":"x"}`,
 	} {
 		call("PATCH", control+"knobs", `{"refresh":`+wrong+`}`, 400, nil)
 	}

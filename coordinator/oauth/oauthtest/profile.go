@@ -13,9 +13,7 @@ func KnobsOf(p oauth.Profile) RefreshKnobs {
 		k.Rotation = "silent"
 	}
 	switch p.Name {
-	case "atlassian":
-		k.Dialect = "forbidden"
-	case "github", "slack", "fitbit":
+	case "atlassian", "databricks", "exact", "fitbit", "github", "slack", "x":
 		k.Dialect = p.Name
 	}
 	return k

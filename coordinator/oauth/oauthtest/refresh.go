@@ -108,15 +108,31 @@ func covers(consented, asked string) bool {
 }
 
 // refused returns the answer of a refusal of a refresh token in the issuer's dialect.
-func (k RefreshKnobs) refused(f *refusal, presented string) (status int, body map[string]any) {
+// state is what the token is that was presented; "": unknown.
+func (k RefreshKnobs) refused(f *refusal, presented, state string) (status int, body map[string]any) {
 	if f.word != "invalid_grant" {
 		return f.status, f.body()
 	}
+	say := func(status int, word, text string) (int, map[string]any) {
+		return status, (&refusal{status, word, text}).body()
+	}
 	switch k.Dialect {
-	case "forbidden":
-		return http.StatusForbidden, f.body()
+	case "atlassian":
+		if state == stateSpent || state == stateDead {
+			return say(http.StatusForbidden, "unauthorized_client", "refresh_token is invalid")
+		}
+		return say(http.StatusForbidden, "invalid_grant", "Unknown or invalid refresh token.")
+	case "databricks":
+		return say(http.StatusBadRequest, "invalid_request", "Refresh token is invalid")
+	case "exact":
+		if state == stateEnded {
+			return say(http.StatusBadRequest, "invalid_request", "The refresh token expired at 10/11/2022 9:18:20 PM and it is now 10/28/2022 4:15:50 PM.")
+		}
+		return say(http.StatusUnauthorized, "unauthorized_client", "Old refresh token used.")
+	case "x":
+		return say(http.StatusBadRequest, "invalid_request", "Value passed for the token was invalid.")
 	case "github":
-		return http.StatusOK, map[string]any{"error": "bad_refresh_token", "error_description": "The refresh token passed is incorrect or expired."}
+		return say(http.StatusOK, "bad_refresh_token", "The refresh token passed is incorrect or expired.")
 	case "slack":
 		return http.StatusOK, map[string]any{"ok": false, "error": "invalid_refresh_token"}
 	case "fitbit":

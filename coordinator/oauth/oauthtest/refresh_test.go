@@ -1,6 +1,7 @@
 package oauthtest_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -275,23 +276,41 @@ func TestTheRefreshTokensLifeIsTold(t *testing.T) {
 func TestRefusalsHaveDialects(t *testing.T) {
 	for dialect, want := range map[string]struct {
 		status int
-		body   string
+		body   string // of a token that is unknown
+		spent  string // of one that was used, if the issuer tells them apart
+		ended  string // of one that is too old
 	}{
-		"":          {400, `"error":"invalid_grant"`},
-		"rfc6749":   {400, `"error":"invalid_grant"`},
-		"forbidden": {403, `"error":"invalid_grant"`},
-		"github":    {200, `"error":"bad_refresh_token"`},
-		"slack":     {200, `"error":"invalid_refresh_token","ok":false`},
-		"fitbit":    {400, `Refresh token invalid: the-one-that-was-sent.`},
+		"":           {400, `"error":"invalid_grant"`, "", ""},
+		"rfc6749":    {400, `"error":"invalid_grant"`, "", ""},
+		"atlassian":  {403, `"error":"invalid_grant"`, `"unauthorized_client","error_description":"refresh_token is invalid"`, ""},
+		"databricks": {400, `"invalid_request","error_description":"Refresh token is invalid"`, "", ""},
+		"exact":      {401, `"unauthorized_client","error_description":"Old refresh token used."`, "", `"invalid_request","error_description":"The refresh token expired at`},
+		"github":     {200, `"error":"bad_refresh_token"`, "", ""},
+		"slack":      {200, `"error":"invalid_refresh_token","ok":false`, "", ""},
+		"fitbit":     {400, `Refresh token invalid: the-one-that-was-sent.`, "Refresh token invalid: refresh-", "Refresh token invalid: refresh-"},
+		"x":          {400, `"invalid_request","error_description":"Value passed for the token was invalid."`, "", ""},
 	} {
-		h := newHolder(t, oauthtest.RefreshKnobs{Dialect: dialect})
-		status, m := ask(t, h.s, refreshForm("the-one-that-was-sent"))
-		text, _ := json.Marshal(m)
-		if status != want.status || !strings.Contains(string(text), want.body) {
-			t.Errorf("%s: %d %s, want %d %s", dialect, status, text, want.status, want.body)
-		}
-		if h.expect("f1.1: f1.2"); dialect == "slack" && h.last["ok"] != true {
-			t.Errorf("Slack: %v", h.last)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			h := newHolder(t, oauthtest.RefreshKnobs{Dialect: dialect, Idle: hours(2)})
+			status, m := ask(t, h.s, refreshForm("the-one-that-was-sent"))
+			if text := jsonOf(m); status != want.status || !strings.Contains(text, want.body) {
+				t.Errorf("%s: %d %s, want %d %s", dialect, status, text, want.status, want.body)
+			}
+			if h.expect("f1.1: f1.2"); dialect == "slack" && h.last["ok"] != true {
+				t.Errorf("Slack: %v", h.last)
+			}
+			if h.present("f1.1"); !strings.Contains(jsonOf(h.last), cmp.Or(want.spent, want.body)) {
+				t.Errorf("%s: a used one: %s", dialect, jsonOf(h.last))
+			}
+			time.Sleep(2 * time.Hour)
+			if h.present("f1.2"); !strings.Contains(jsonOf(h.last), cmp.Or(want.ended, want.body)) {
+				t.Errorf("%s: one that is too old: %s", dialect, jsonOf(h.last))
+			}
+		})
 	}
+}
+
+func jsonOf(m map[string]any) string {
+	text, _ := json.Marshal(m) // of JSON
+	return string(text)
 }

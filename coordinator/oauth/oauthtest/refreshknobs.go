@@ -47,9 +47,11 @@ type RefreshKnobs struct {
 	ExpiresInName string `json:"expires_in_name"`
 
 	// Dialect is how the issuer refuses a refresh token: rfc6749 (or empty: 400
-	// invalid_grant), forbidden (the same with 403), github (200 bad_refresh_token),
-	// slack (200 with ok and invalid_refresh_token) or fitbit (a list of errors that
-	// repeats the token).
+	// invalid_grant), atlassian (403 unauthorized_client or invalid_grant), databricks and
+	// x (400 invalid_request), exact (401 unauthorized_client, 400 invalid_request for one
+	// that is too old), github (200 bad_refresh_token), slack (200 with ok and
+	// invalid_refresh_token) or fitbit (a list of errors that repeats the token). Of those
+	// whose word is that of something else only the description names the token.
 	Dialect string `json:"dialect"`
 }
 
@@ -72,7 +74,7 @@ func (k RefreshKnobs) problem() string {
 		{"siblings", k.Siblings, []string{"all", "newest"}},
 		{"reuse", k.Reuse, []string{"refuses", "kills", "kills_all"}},
 		{"expires_in_name", k.ExpiresInName, []string{"refresh_token_expires_in", "x_refresh_token_expires_in"}},
-		{"dialect", k.Dialect, []string{"rfc6749", "forbidden", "github", "slack", "fitbit"}},
+		{"dialect", k.Dialect, []string{"rfc6749", "atlassian", "databricks", "exact", "fitbit", "github", "slack", "x"}},
 	} {
 		if c.value != "" && !slices.Contains(c.known, c.value) {
 			return fmt.Sprintf("refresh: %s: %q is unknown", c.name, c.value)
