@@ -73,8 +73,10 @@ func (s *AuthorizerSource) Description() coordinator.Description {
 // contain neither a secret nor a token; the errcode that WeChat answered is in them as an
 // *Error. A refresh token that WeChat does not accept, and a code that was exchanged
 // without that its answer arrived, is looked up in WeChat's list of authorizers; if that
-// has no other, the account must authorize the platform again (FailedGrant). It blocks for
-// at most three requests for each call, and one for each 500 authorizers of the list.
+// has no other, the account must authorize the platform again (FailedGrant). If WeChat says
+// that the account does not authorize the platform, and lists it with the refresh token that
+// was presented, the call is made again later (FailedLater). It blocks for at most three
+// requests for each call, and one for each 500 authorizers of the list.
 func (s *AuthorizerSource) Fetch(ctx context.Context, req coordinator.FetchRequest) (coordinator.FetchResult, error) {
 	switch {
 	case req.Parent.Token.IsZero():
@@ -108,7 +110,7 @@ func (s *AuthorizerSource) Fetch(ctx context.Context, req coordinator.FetchReque
 // mayBeListed reports whether the list of authorizers may have a refresh token that works.
 func (s *AuthorizerSource) mayBeListed(failure *coordinator.FetchError) bool {
 	code, _ := failure.Code.Number()
-	return code == codeBadRefreshToken || code == codeBadAuthCode || code == codeOldAuthCode
+	return code == codeNotAuthorized || code == codeBadRefreshToken || code == codeBadAuthCode || code == codeOldAuthCode
 }
 
 // present asks for a token with what the grant is.
@@ -149,13 +151,19 @@ func (s *AuthorizerSource) refresh(component coordinator.Token, refresh string) 
 func (s *AuthorizerSource) presentListed(
 	ctx context.Context, f *fetch, req coordinator.FetchRequest, failure *coordinator.FetchError,
 ) (refresh string, g issued, _ *coordinator.FetchError) {
-	refresh, err := s.list.lookUp(ctx, f, req.Parent.Token, s.appID, req.Grant.Token.Reveal())
+	presented := req.Grant.Token.Reveal()
+	refresh, err := s.list.lookUp(ctx, f, req.Parent.Token, s.appID, presented)
 	switch {
 	case err != nil:
 		unread := *err // which the list keeps for others
 		unread.Message = failure.Error() + "; " + err.Message
 		return "", issued{}, f.failed(&unread)
-	case refresh == "":
+	case refresh == presented && failure.Code == coordinator.NumericCode(codeNotAuthorized):
+		contradicted := *failure
+		contradicted.Kind, contradicted.RetryIn = coordinator.FailedLater, listInterval
+		contradicted.Message += "; but WeChat's list of authorizers has the account, with this refresh token"
+		return "", issued{}, f.failed(&contradicted)
+	case refresh == "" || refresh == presented:
 		return "", issued{}, f.failed(failure)
 	}
 	f.secrets = append(f.secrets, refresh)

@@ -65,9 +65,9 @@ func (l *authorizerList) isWanted() bool {
 	return l.wanted && time.Since(l.begun) >= listInterval
 }
 
-// lookUp returns an authorizer's refresh token, "" if the list has none but the one that
-// was found not to work. It reads the list, unless that was done less than listInterval
-// ago; then the list may be older than the authorization.
+// lookUp returns an authorizer's refresh token, "" if the list has none. It reads the list, unless that was done less than listInterval
+// ago; then the list may be older than the authorization, and only a token other than the
+// one that was rejected counts.
 func (l *authorizerList) lookUp(
 	ctx context.Context, f *fetch, component coordinator.Token, appID, rejected string,
 ) (string, *coordinator.FetchError) {
@@ -87,7 +87,7 @@ func (l *authorizerList) lookUp(
 			Message: "WeChat's list of authorizers, where the refresh token may be, was read a short time ago",
 		})
 	}
-	return "", nil
+	return refresh, nil
 }
 
 // read reads the list with all its pages, or returns what was read less than listInterval

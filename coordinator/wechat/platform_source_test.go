@@ -291,7 +291,55 @@ func TestAnInvalidRefreshTokenIsReadAnew(t *testing.T) {
 		if err := p.Unauthorize(platformID, "wxa"); err != nil {
 			p.Fatal(err)
 		}
+		time.Sleep(listInterval)
 		p.failure(second(p.fetch("wxa", "", result.Grant.Reveal())), coordinator.FailedGrant, 61003)
+	})
+}
+
+// WeChat has answered 61003 for accounts that its list had.
+func TestAnAccountThatWeChatListsDoesAuthorizeThePlatform(t *testing.T) {
+	inPlatform(t, func(p *playsPlatform) {
+		granted, err := p.fetch("wxa", AuthorizationCode, p.authorize("wxa"))
+		if err != nil {
+			p.Fatal(err)
+		}
+		refresh := granted.Grant.Reveal()
+		deny := func(times int) {
+			p.Helper()
+			if _, err := p.Inject(wechattest.Fault{
+				Kind: wechattest.FaultErrcode, Path: "/cgi-bin/component/api_authorizer_token", Code: 61003, Times: times,
+			}); err != nil {
+				p.Fatal(err)
+			}
+		}
+		for range 2 { // as often as it lasts
+			deny(1)
+			failure := p.failure(second(p.fetch("wxa", "", refresh)), coordinator.FailedLater, 61003)
+			if failure.RetryIn != listInterval || failure.Calls != 2 || !strings.Contains(failure.Message, "list of authorizers has the account") {
+				p.Errorf("a listed account: %+v", failure)
+			}
+			deny(1)
+			if failure := p.failure(second(p.fetch("wxa", "", refresh)), coordinator.FailedLater, 0); failure.Calls != 1 {
+				p.Errorf("a list that was just read was read again: %+v", failure)
+			}
+			time.Sleep(listInterval)
+		}
+		if _, err := p.fetch("wxa", "", refresh); err != nil {
+			p.Errorf("once WeChat knows the account again: %v", err)
+		}
+		// The list has another refresh token.
+		if _, err := p.fetch("wxa", AuthorizationCode, p.authorize("wxa")); err != nil {
+			p.Fatal(err)
+		}
+		deny(1)
+		if result, err := p.fetch("wxa", "", refresh); err != nil || result.Grant.Reveal() != p.refreshToken("wxa") {
+			p.Errorf("another token is listed: %+v, %v", result, err)
+		}
+		time.Sleep(listInterval)
+		if err := p.Unauthorize(platformID, "wxa"); err != nil {
+			p.Fatal(err)
+		}
+		p.failure(second(p.fetch("wxa", "", p.refreshToken("wxa"))), coordinator.FailedGrant, 61003)
 	})
 }
 
