@@ -67,9 +67,10 @@ const UserAgent = "zhongkong"
 // if any, is an *Error. If the answer breaks off, Do returns both: what was read
 // may be complete all the same. Bound the call by req's context.
 func (c *Client) Do(req *http.Request, maxBody int64) (*Response, error) {
-	var connected atomic.Bool
+	var connected, answered atomic.Bool
 	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		GotConn:              func(httptrace.GotConnInfo) { connected.Store(true) },
+		GotFirstResponseByte: func() { answered.Store(true) },
 	})
 	header := http.Header{"User-Agent": {UserAgent}}
 	maps.Copy(header, req.Header)
@@ -77,7 +78,7 @@ func (c *Client) Do(req *http.Request, maxBody int64) (*Response, error) {
 	req.Header = header
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		unsent := !connected.Load() && (c.traced || neverConnected(err))
+		unsent := !connected.Load() && (c.traced || neverConnected(err)) || !answered.Load() && certificateRefused(err)
 		return nil, &Error{Sent: !unsent, Timeout: ctx.Err() != nil || isTimeout(err), Err: err}
 	}
 	defer func() { _ = resp.Body.Close() }()
@@ -91,7 +92,7 @@ func (c *Client) Do(req *http.Request, maxBody int64) (*Response, error) {
 
 // Error is a request without a complete answer.
 type Error struct {
-	Sent    bool  // the request may have reached the issuer
+	Sent    bool  // the issuer may have read the request
 	Timeout bool  // it may still be under way: its context ended, or a time-out
 	Err     error // the cause; may hold what the RoundTripper puts there
 }
@@ -122,4 +123,26 @@ func neverConnected(err error) bool {
 	}
 	var dns *net.DNSError
 	return errors.As(err, &dns)
+}
+
+// certificateRefused reports whether err is the alert of a server that does not accept the
+// client's certificate, or misses one. By TLS 1.3 the client has finished the handshake
+// and sent the request before the server looks at the certificate, and a server that
+// refuses it reads no request.
+func certificateRefused(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" {
+		return false
+	}
+	// The error in op is of a type that crypto/tls does not export, with the text of this one.
+	return slices.ContainsFunc([]tls.AlertError{
+		42,  // bad_certificate
+		43,  // unsupported_certificate
+		44,  // certificate_revoked
+		45,  // certificate_expired
+		46,  // certificate_unknown
+		48,  // unknown_ca
+		49,  // access_denied
+		116, // certificate_required
+	}, func(alert tls.AlertError) bool { return op.Err.Error() == alert.Error() })
 }

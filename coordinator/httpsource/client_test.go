@@ -2,9 +2,11 @@ package httpsource_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -50,6 +52,11 @@ func TestAFailureIsUnknownUnlessTheRequestCannotHaveBeenSent(t *testing.T) {
 		return s.URL
 	}
 	real := httpsource.NewClient(nil, time.Second)
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
+	secure.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS13}
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
 	for name, c := range map[string]struct {
 		client  *httpsource.Client
 		url     string
@@ -66,6 +73,13 @@ func TestAFailureIsUnknownUnlessTheRequestCannotHaveBeenSent(t *testing.T) {
 			w.Header().Set("Content-Length", "100")
 			fmt.Fprint(w, "abc")
 		}), true, false, 1},
+		"the server misses the client's certificate": {httpsource.NewClient(secure.Client().Transport, 0), secure.URL, false, false, 0},
+		"a transport of their own was refused its certificate": {
+			httpsource.NewClient(failing(&net.OpError{Op: "remote error", Err: tls.AlertError(42)}), 0), "http://x", false, false, 0,
+		},
+		"a transport of their own got another alert": { // an internal error
+			httpsource.NewClient(failing(&net.OpError{Op: "remote error", Err: tls.AlertError(80)}), 0), "http://x", true, false, 0,
+		},
 		"a transport of their own could not dial": {
 			httpsource.NewClient(failing(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), 0), "http://x", false, false, 0,
 		},

@@ -24,7 +24,8 @@
 // # Sending
 //
 // [Client] sends the requests of any source, and decides the question that a source
-// must answer when a request fails: may the issuer have seen it?
+// must answer when a request fails: may the issuer have seen it? It cannot have if there
+// was no connection, or if the server ended it because of the client's certificate.
 //
 // If it cannot have, the failure is [coordinator.FailedBusy], which settles the
 // attempt; if it may have, [coordinator.FailedUnknown], because a token may have

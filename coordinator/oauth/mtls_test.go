@@ -90,3 +90,44 @@ func TestAClientProvesItselfByItsCertificate(t *testing.T) {
 		t.Error("a transport that cannot show the certificate is accepted")
 	}
 }
+
+// By TLS 1.3 the request is sent before the server looks at the client's certificate.
+func TestARefusedCertificateUsesUpNoRefreshToken(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	shown, err := x509.ParseCertificate(writeCertificate(t, keyOf("P-256"), cert, key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for want, change := range map[string]func(*tls.Config){
+			"unknown certificate authority": func(c *tls.Config) { c.ClientCAs = x509.NewCertPool() },
+			"expired certificate":           func(c *tls.Config) { c.Time = func() time.Time { return shown.NotAfter.Add(time.Second) } },
+			"":                              func(*tls.Config) {},
+		} {
+			t.Run(tls.VersionName(version)+" "+want, func(t *testing.T) {
+				issuer := newIssuer(oauthtest.Client{ID: clientID, Certificate: shown.Raw})
+				_, first := issuer.Consent(clientID, "")
+				server := httptest.NewUnstartedServer(issuer)
+				server.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool(), MinVersion: version, MaxVersion: version}
+				server.TLS.ClientCAs.AddCert(shown)
+				change(server.TLS)
+				server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+				server.StartTLS()
+				defer server.Close()
+				s := sourceOf(t, oauth.Config{
+					TokenURL: server.URL + "/oauth2/token", Grant: oauth.RefreshToken, ClientID: clientID,
+					ClientAuth: oauth.MTLS, Certificate: cert, CertificateKey: key, Transport: server.Client().Transport,
+				})
+				if want == "" {
+					fetch(t, s, ofGrant(first))
+					return
+				}
+				f := failed(t.Context(), t, s, ofGrant(first))
+				if f.Kind != coordinator.FailedBusy || f.Calls != 0 || !strings.Contains(f.Message, want) || !issuer.Accepts(first) {
+					t.Errorf("%s, %d calls: %v", f.Kind, f.Calls, f)
+				}
+			})
+		}
+	}
+}
