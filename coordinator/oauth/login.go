@@ -2,9 +2,11 @@ package oauth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -70,8 +72,31 @@ type authenticating struct {
 	request *tokenRequest
 	base    http.RoundTripper
 
-	mu      sync.Mutex // guards secrets
+	mu      sync.Mutex // guards what follows
 	secrets []string   // that were sent
+	slowed  int64      // by how many seconds the issuer has asked for longer intervals
+}
+
+// takeSlowed returns slowed, and sets it to 0: golang.org/x/oauth2 does not tell it when it
+// gives up.
+func (a *authenticating) takeSlowed() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	defer func() { a.slowed = 0 }()
+	return a.slowed
+}
+
+// learn notes an answer that asks for a longer interval (RFC 8628, section 3.5).
+func (a *authenticating) learn(r reply) {
+	m, err := r.members()
+	if err != nil {
+		return
+	}
+	if said := m.error(r); said != nil && said.Code == "slow_down" {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.slowed += 5
+	}
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -112,7 +137,7 @@ func (a *authenticating) RoundTrip(req *http.Request) (*http.Response, error) {
 	sent.Header.Set("Accept", "application/json")
 	sent.Body, sent.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
 	sent.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }
-	resp, err := roundTrip(a.base, sent)
+	resp, err := a.roundTrip(m, sent)
 	if err != nil && once && ctx.Err() != nil {
 		return nil, fmt.Errorf("the issuer has not answered within %s: the code may be used up: log in again", loginTimeout)
 	}
@@ -120,8 +145,8 @@ func (a *authenticating) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // roundTrip reads the answer too, because golang.org/x/oauth2 does not close every body.
-func roundTrip(base http.RoundTripper, req *http.Request) (*http.Response, error) {
-	resp, err := base.RoundTrip(req)
+func (a *authenticating) roundTrip(m *message, req *http.Request) (*http.Response, error) {
+	resp, err := a.base.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +155,7 @@ func roundTrip(base http.RoundTripper, req *http.Request) (*http.Response, error
 	if err != nil {
 		return nil, err
 	}
+	a.learn(reply{Response: &httpsource.Response{Status: resp.StatusCode, Header: resp.Header, Body: answer}, message: m})
 	resp.Body = io.NopCloser(bytes.NewReader(answer))
 	return resp, nil
 }
@@ -200,7 +226,8 @@ type DeviceQuestion struct {
 
 // Device asks a person to consent at another device: show is called once. It blocks until
 // the person has answered, the question has expired, or ctx ends; then a request that is
-// under way is finished, up to 30 s, because its answer may be the grant.
+// under way is finished, up to 30 s, because its answer may be the grant. While requests
+// fail in a way that may pass, it asks again, less often.
 func (l *Login) Device(ctx context.Context, show func(DeviceQuestion)) (coordinator.Consent, error) {
 	if l.oauth2.Endpoint.DeviceAuthURL == "" {
 		return coordinator.Consent{}, errors.New("device_url: it is missing: it is the address of the device authorization endpoint")
@@ -215,14 +242,56 @@ func (l *Login) Device(ctx context.Context, show func(DeviceQuestion)) (coordina
 		return coordinator.Consent{}, l.failure(err)
 	}
 	show(DeviceQuestion{URL: auth.VerificationURI, UserCode: auth.UserCode, Complete: auth.VerificationURIComplete, Expires: auth.Expiry})
-	token, err := l.oauth2.DeviceAccessToken(ctx, auth)
-	switch {
-	case err != nil && ctx.Err() == nil && !auth.Expiry.IsZero() && !time.Now().Before(auth.Expiry):
-		return coordinator.Consent{}, errExpired
-	case err != nil:
-		return coordinator.Consent{}, l.failure(err)
+	token, err := l.poll(ctx, *auth)
+	if err != nil {
+		return coordinator.Consent{}, err
 	}
 	return l.consent(token)
+}
+
+// poll asks for the token until the person has answered. A failure that may pass makes it
+// ask less often (RFC 8628, section 3.5), but not so seldom that she waits for long.
+func (l *Login) poll(ctx context.Context, auth oauth2.DeviceAuthResponse) (*oauth2.Token, error) {
+	const usual, longest = 5, 60 // seconds
+	var lost error
+	for {
+		token, err := l.oauth2.DeviceAccessToken(ctx, &auth)
+		switch {
+		case err == nil:
+			return token, nil
+		case ctx.Err() != nil:
+			return nil, l.failure(err)
+		case !auth.Expiry.IsZero() && !time.Now().Before(auth.Expiry) && lost != nil:
+			return nil, fmt.Errorf("%w; the last request that failed: %w", errExpired, lost)
+		case !auth.Expiry.IsZero() && !time.Now().Before(auth.Expiry):
+			return nil, errExpired
+		case !mayPass(err):
+			return nil, l.failure(err)
+		}
+		lost = l.failure(err)
+		interval := cmp.Or(max(auth.Interval, 0), usual) + l.client.takeSlowed()
+		auth.Interval = min(2*interval, max(interval, longest))
+	}
+}
+
+// mayPass reports whether an error of golang.org/x/oauth2 is of a request whose answer was
+// lost, or of an issuer that fails.
+func mayPass(err error) bool {
+	if _, distrusted := errors.AsType[*tls.CertificateVerificationError](err); distrusted {
+		return false
+	}
+	answered, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok || answered.Response == nil {
+		return true
+	}
+	status := answered.Response.StatusCode
+	switch Classify(coordinator.Code(answered.ErrorCode), status).Kind {
+	case coordinator.FailedLater, coordinator.FailedUnknown:
+		return true
+	case coordinator.FailedBusy: // also what a gateway says of a wrong address
+		return status/100 == 5
+	}
+	return false
 }
 
 var errExpired = errors.New("the question has expired unanswered: log in again")

@@ -265,6 +265,62 @@ func TestADeviceLoginThatFailsSaysWhy(t *testing.T) {
 	})
 }
 
+func TestADeviceLoginOutlastsFailuresThatPass(t *testing.T) {
+	unavailable := oauthtest.Fault{Kind: "error", Status: 503, Error: "temporarily_unavailable"}
+	for name, test := range map[string]struct {
+		faults []oauthtest.Fault
+		takes  time.Duration // intervals of 5 s, which double; the answer to a slow_down adds 5 s
+	}{
+		"cut connections":       {[]oauthtest.Fault{{Kind: "drop"}, {Kind: "drop"}}, 5 + 10 + 20},
+		"no answer":             {[]oauthtest.Fault{{Kind: "hang"}}, 5 + 30 + 10},
+		"pages of a gateway":    {[]oauthtest.Fault{{Kind: "html"}, {Kind: "html", Status: 500}}, 5 + 10 + 20},
+		"a page with 200":       {[]oauthtest.Fault{{Kind: "html", Status: 200}}, 5 + 10},
+		"an empty answer":       {[]oauthtest.Fault{{Kind: "empty"}}, 5 + 10},
+		"an issuer that is off": {[]oauthtest.Fault{unavailable, {Kind: "error", Status: 429, Error: "x"}}, 5 + 10 + 20},
+		"slow_down stays":       {[]oauthtest.Fault{{Kind: "error", Error: "slow_down"}, {Kind: "drop"}, {Kind: "drop"}}, 5 + 10 + 20 + 40},
+		"not too seldom":        {[]oauthtest.Fault{{Kind: "drop", Times: 6}}, 5 + 10 + 20 + 40 + 60 + 60 + 60},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			issuer := loginIssuer()
+			issuer.Tune(func(k *oauthtest.Knobs) { k.Consent.After = oauthtest.Duration(time.Second) })
+			for _, f := range test.faults {
+				issuer.Inject(f)
+			}
+			begin := time.Now()
+			consent, err := loginOf(t, asking(issuer)).Device(t.Context(), func(oauth.DeviceQuestion) {})
+			if took := time.Since(begin); err != nil || !issuer.Accepts(consent.Token.Reveal()) || took != test.takes*time.Second {
+				t.Errorf("%s: after %v: %+v, %v; want it after %d s", name, took, consent, err, test.takes)
+			}
+		})
+	}
+}
+
+func TestADeviceLoginEndsAtAFailureThatStays(t *testing.T) {
+	for want, f := range map[string]oauthtest.Fault{
+		"HTTP status 404": {Kind: "html", Status: 404},
+		"HTTP status 307": {Kind: "redirect"},
+		"invalid_client":  {Kind: "error", Status: 500, Error: "invalid_client"},
+		"access_denied":   {Kind: "error", Status: 403, Error: "access_denied"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			issuer, begin := loginIssuer(), time.Now()
+			issuer.Inject(f)
+			_, err := loginOf(t, asking(issuer)).Device(t.Context(), func(oauth.DeviceQuestion) {})
+			if err == nil || !strings.Contains(err.Error(), want) || time.Since(begin) != 5*time.Second {
+				t.Errorf("after %v: %v, want %s", time.Since(begin), err, want)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		issuer, begin := loginIssuer(), time.Now()
+		issuer.Inject(oauthtest.Fault{Kind: "html", Times: -1})
+		_, err := loginOf(t, asking(issuer)).Device(t.Context(), func(oauth.DeviceQuestion) {})
+		if err == nil || !strings.Contains(err.Error(), "expired") || !strings.Contains(err.Error(), "HTTP status 502") || time.Since(begin) != 10*time.Minute {
+			t.Errorf("after %v: %v", time.Since(begin), err)
+		}
+	})
+}
+
 func TestWhatALoginLacksIsNamed(t *testing.T) {
 	issuer := loginIssuer()
 	if _, err := asking(issuer, func(c *oauth.Config) { c.Grant = oauth.ClientCredentials }).Login(); err == nil || !strings.HasPrefix(err.Error(), "grant: ") {
