@@ -100,8 +100,9 @@ type Config struct {
 	Scopes   []string
 	Audience string // the parameter audience, which some issuers want
 
-	// Params are further parameters of the request. A grant_type in them replaces
-	// client_credentials, for issuers with a word of their own.
+	// Params are further parameters of each request, also of those of a Login. The address
+	// that the person opens has only those whose names do not say that they are secret. A
+	// grant_type in them replaces client_credentials, for issuers with a word of their own.
 	Params url.Values
 
 	// Lifetime is how long a token lives if the issuer does not say. Zero: it is taken

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -111,7 +112,9 @@ func (a *authenticating) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errors.New("the request has no form")
 	}
 	form.Del("client_id")
-	m := &message{header: req.Header.Clone()}
+	params := a.request.config.Params
+	addParams(form, params)
+	m := &message{header: req.Header.Clone(), secrets: secretParams(params)}
 	if err := a.request.authenticate(m, form, time.Now()); err != nil {
 		return nil, err
 	}
@@ -176,17 +179,31 @@ func (l *Login) Code(redirect string) (*CodeRequest, error) {
 		return nil, errors.New("auth_url: it is missing: it is the address at which the issuer asks the person")
 	}
 	r := &CodeRequest{login: l, redirect: redirect, state: rand.Text(), verifier: oauth2.GenerateVerifier()}
-	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(r.verifier)}
-	for name, value := range l.request.config.profile.AuthParams {
-		options = append(options, oauth2.SetAuthURLParam(name, value))
-	}
-	if audience := l.request.config.Audience; audience != "" {
-		options = append(options, oauth2.SetAuthURLParam("audience", audience))
-	}
 	asked := l.oauth2
 	asked.RedirectURL = redirect
-	r.URL = asked.AuthCodeURL(r.state, options...)
+	address, err := url.Parse(asked.AuthCodeURL(r.state, oauth2.S256ChallengeOption(r.verifier)))
+	if err != nil {
+		return nil, errors.New("auth_url: it is not an address")
+	}
+	query := address.Query()
+	l.request.config.askPerson(query)
+	address.RawQuery = query.Encode()
+	r.URL = address.String()
 	return r, nil
+}
+
+// askPerson adds to an authorization request what is configured, and what the issuer's
+// profile has. Browsers keep the address: nothing secret is in it.
+func (c *Config) askPerson(query url.Values) {
+	if c.Audience != "" {
+		query.Set("audience", c.Audience)
+	}
+	params := maps.Clone(c.Params)
+	maps.DeleteFunc(params, func(name string, _ []string) bool { return secretName(name) })
+	addParams(query, params)
+	for name, value := range c.profile.AuthParams {
+		addParams(query, url.Values{name: {value}})
+	}
 }
 
 // ErrForeignAnswer is returned for an answer that does not belong to the request: it is

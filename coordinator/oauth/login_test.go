@@ -147,6 +147,63 @@ func TestALoginTellsHowLongTheGrantLives(t *testing.T) {
 	}
 }
 
+func TestALoginHasTheFurtherParametersOfItsAccount(t *testing.T) {
+	issuer := loginIssuer()
+	issuer.Tune(func(k *oauthtest.Knobs) { k.Consent.After, k.Echo = 1, true })
+	var forms []url.Values
+	c := asking(issuer, func(c *oauth.Config) {
+		c.Profile, c.Audience = "atlassian", "https://api.example.com" // the profile has another one
+		c.Params = url.Values{
+			"resource": {"a", "b"}, "prompt": {"login"}, "tenant_key": {"sesame-sesame"},
+			"state": {"theirs"}, "redirect_uri": {"theirs"}, "code": {"theirs"}, "device_code": {"theirs"},
+		}
+		c.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
+			clone := req.Clone(req.Context())
+			clone.Body, _ = req.GetBody()
+			if err := clone.ParseForm(); err != nil {
+				t.Error(err)
+			}
+			forms = append(forms, clone.PostForm)
+			return issuer.Transport().RoundTrip(req)
+		})
+	})
+	r, err := loginOf(t, c).Code(redirect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := url.Parse(r.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q := address.Query(); len(q["resource"]) != 2 || q.Get("prompt") != "login" || q.Get("audience") != "https://api.example.com" ||
+		q.Get("redirect_uri") != redirect || q.Get("state") == "theirs" || strings.Contains(r.URL, "sesame") {
+		t.Errorf("the address has %v", q)
+	}
+	if _, err := r.Redeem(t.Context(), browse(t, issuer, r.URL)); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		if _, err := loginOf(t, c).Device(t.Context(), func(oauth.DeviceQuestion) {}); err != nil {
+			t.Error(err)
+		}
+	})
+	if len(forms) != 3 {
+		t.Fatalf("%d requests", len(forms))
+	}
+	for _, form := range forms {
+		if len(form["resource"]) != 2 || form.Get("tenant_key") != "sesame-sesame" {
+			t.Errorf("a request without the parameters: %v", form)
+		}
+	}
+	c.ClientSecret = "a wrong one"
+	if r, err = loginOf(t, c).Code(redirect); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Redeem(t.Context(), browse(t, issuer, r.URL)); err == nil || strings.Contains(err.Error(), "sesame") {
+		t.Errorf("the failure has a secret: %v", err)
+	}
+}
+
 func TestALoginThatFailsSaysWhyAndNothingElse(t *testing.T) {
 	issuer := loginIssuer()
 	begin := func(change ...func(*oauth.Config)) *oauth.CodeRequest {

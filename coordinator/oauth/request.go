@@ -149,15 +149,28 @@ func (t *tokenRequest) identity() []string {
 	}
 }
 
-// secretParams returns the values of the parameters whose names say that they are
-// secret.
+// secretParams returns the values of the parameters that are secret.
 func secretParams(params url.Values) (secrets []string) {
 	for name, values := range params {
-		if slices.ContainsFunc([]string{"secret", "password", "token", "assertion", "key", "code"}, func(word string) bool {
-			return strings.Contains(strings.ToLower(name), word)
-		}) {
+		if secretName(name) {
 			secrets = append(secrets, values...)
 		}
 	}
 	return secrets
+}
+
+// secretName reports whether the name of a parameter says that it is secret.
+func secretName(name string) bool {
+	return slices.ContainsFunc([]string{"secret", "password", "token", "assertion", "key", "code"}, func(word string) bool {
+		return strings.Contains(strings.ToLower(name), word)
+	})
+}
+
+// addParams adds the parameters that v does not have.
+func addParams(v, params url.Values) {
+	for name, values := range params {
+		if !v.Has(name) {
+			v[name] = values
+		}
+	}
 }

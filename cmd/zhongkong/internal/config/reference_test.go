@@ -320,7 +320,7 @@ var chineseUsage = map[string]string{
 	"fields.claims":                  "断言中的其他声明",
 	"fields.scopes":                  "请求的 scope",
 	"fields.audience":                "参数 audience",
-	"fields.params":                  "请求的其他参数",
+	"fields.params":                  "每个请求的其他参数，登录的请求也包括在内",
 	"fields.lifetime":                "签发方未说明时 token 的有效期（默认 10m）",
 	"fields.repeat":                  "重复调用对前一个 token 的影响：keeps（仍有效，默认）、same（返回同一个）或 kills（使其失效）",
 	"fields.app_id":                  "应用的 id",

@@ -47,7 +47,7 @@ func oauth2() []Kind {
 				{Key: "claims", Usage: "further claims of the assertion", Form: Map},
 				{Key: "scopes", Usage: "the scopes to ask for", Form: List},
 				{Key: "audience", Usage: "the parameter audience"},
-				{Key: "params", Usage: "further parameters of the request", Form: Map},
+				{Key: "params", Usage: "further parameters of each request, also of those of a login", Form: Map},
 				{Key: "lifetime", Usage: "how long a token lives if the issuer does not say (default 10m)"},
 				{Key: "repeat", Usage: "what a repeated call does to the token before: keeps (default), same or kills"},
 			},
