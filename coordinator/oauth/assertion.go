@@ -20,8 +20,8 @@ import (
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
-// assertionLife is how long an assertion is good. Issuers allow five minutes at least,
-// and some no more; the rest is for a clock here that is fast.
+// assertionLife is how long an assertion is good, from its iat. Issuers allow five minutes
+// at least, and some no more; the rest is for a clock here that is fast.
 const assertionLife = 4 * time.Minute
 
 // signer makes assertions.
@@ -104,8 +104,11 @@ func algorithmOf(key any) (string, error) {
 
 // assertion signs claims, to which it adds iat, exp and a fresh jti unless they are
 // there. Issuers refuse a jti that they have seen, so an assertion is for one request.
+// Some, Google among them, refuse an iat in the future, and an exp that is too far from
+// it: both are as if it was signed a little earlier, for clocks that are fast.
 func (s *signer) assertion(now time.Time, life time.Duration, claims map[string]any) (string, error) {
-	all := map[string]any{"iat": now.Unix(), "exp": now.Add(life).Unix(), "jti": rand.Text()}
+	issued := now.Add(-tolerated)
+	all := map[string]any{"iat": issued.Unix(), "exp": issued.Add(life).Unix(), "jti": rand.Text()}
 	maps.Copy(all, claims)
 	return s.sign(all)
 }

@@ -99,7 +99,7 @@ func TestAnAssertionIsForOneRequestOfOneClient(t *testing.T) {
 		}
 		claims := part(t, form.Get("client_assertion"), 1)
 		now := float64(time.Now().Unix())
-		if claims["iss"] != "c" || claims["sub"] != "c" || claims["aud"] != tokenURL || claims["iat"] != now {
+		if claims["iss"] != "c" || claims["sub"] != "c" || claims["aud"] != tokenURL || claims["iat"] != now-30 {
 			t.Errorf("claims %v", claims)
 		}
 		if left := claims["exp"].(float64) - now; left <= 0 || left > 300 {
@@ -114,6 +114,32 @@ func TestAnAssertionIsForOneRequestOfOneClient(t *testing.T) {
 		if other["aud"] != "https://issuer.example.com" || other["jti"] == claims["jti"] || len(other["jti"].(string)) < 20 {
 			t.Errorf("claims %v after %v", other, claims)
 		}
+	})
+}
+
+// Google is one of those that refuse an assertion of the future.
+func TestAnAssertionIsAcceptedThoughTheClockIsALittleFast(t *testing.T) {
+	key := keyOf("RSA")
+	client := oauth.Config{TokenURL: tokenURL, ClientID: "c", ClientAuth: oauth.PrivateKeyJWT, PrivateKey: pemOf(t, key)}
+	bearer := oauth.Config{TokenURL: tokenURL, Grant: oauth.JWTBearer, Issuer: "c", PrivateKey: pemOf(t, key)}
+	for _, c := range []oauth.Config{client, bearer} {
+		for off, accepted := range map[time.Duration]bool{-31 * time.Second: false, -30 * time.Second: true, 0: true, 3 * time.Minute: true} {
+			synctest.Test(t, func(t *testing.T) {
+				issuer := newIssuer(oauthtest.Client{ID: "c", Key: key.Public()})
+				issuer.Tune(func(k *oauthtest.Knobs) { k.ClockAhead = oauthtest.Duration(off) })
+				c.Transport = issuer.Transport()
+				if _, err := sourceOf(t, c).Fetch(t.Context(), coordinator.FetchRequest{}); (err == nil) != accepted {
+					t.Errorf("%s, the issuer's clock is ahead by %v: %v", c.Grant, off, err)
+				}
+			})
+		}
+	}
+	google := oauth.GoogleServiceAccount{Key: serviceAccount(t), Scopes: []string{"a"}}
+	synctest.Test(t, func(t *testing.T) {
+		issuer := newIssuer(oauthtest.Client{ID: account, Key: key.Public()})
+		issuer.Tune(func(k *oauthtest.Knobs) { k.ClockAhead = oauthtest.Duration(-30 * time.Second) })
+		google.Transport = issuer.Transport()
+		fetch(t, sourceOf(t, google))
 	})
 }
 

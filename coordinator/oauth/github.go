@@ -87,8 +87,8 @@ type installationRequest struct {
 }
 
 func (i *installationRequest) message(now time.Time, _ coordinator.FetchRequest) (*message, error) {
-	// GitHub allows ten minutes from iat to exp, and advises an iat in the past for
-	// clocks that are fast.
+	// GitHub allows ten minutes from iat to exp, and advises an iat a minute in the past
+	// for clocks that are fast.
 	assertion, err := i.signer.assertion(now, 9*time.Minute, map[string]any{
 		"iss": i.appID, "iat": now.Add(-time.Minute).Unix(),
 	})
