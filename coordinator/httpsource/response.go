@@ -1,6 +1,7 @@
 package httpsource
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -46,11 +47,11 @@ func (r *Response) RetryAfter() time.Duration {
 	if r.Status != http.StatusTooManyRequests {
 		return 0
 	}
-	seconds, err := strconv.Atoi(r.Header.Get("Retry-After"))
-	if err != nil || seconds <= 0 {
+	seconds, err := strconv.Atoi(r.Header.Get("Retry-After")) // of a greater one it returns the greatest int
+	if err != nil && !errors.Is(err, strconv.ErrRange) || seconds <= 0 {
 		return time.Minute
 	}
-	return min(time.Duration(seconds)*time.Second, time.Hour)
+	return time.Duration(min(seconds, int(time.Hour/time.Second))) * time.Second
 }
 
 // Now is the time by the issuer's clock, or by this machine's if the answer has no

@@ -23,7 +23,8 @@ func TestAStatusAloneTellsWhetherATokenMayHaveBeenIssued(t *testing.T) {
 
 func TestA429NamesItsTime(t *testing.T) {
 	for value, want := range map[string]time.Duration{
-		"": time.Minute, "120": 2 * time.Minute, "-5": time.Minute, "999999999": time.Hour, "soon": time.Minute,
+		"": time.Minute, "120": 2 * time.Minute, "-5": time.Minute, "999999999": time.Hour, "9223372037": time.Hour,
+		"18446744074": time.Hour, "99999999999999999999": time.Hour, "-99999999999999999999": time.Minute, "soon": time.Minute,
 	} {
 		r := httpsource.Response{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {value}}}
 		if got := r.RetryAfter(); got != want {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -219,7 +220,7 @@ func (m members) attributes(g *grant, secrets []string) {
 // retryAfter is the wait that the answer asks for; 0: none. It is at most MaxRetry.
 func (r reply) retryAfter() time.Duration {
 	value := r.Header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(value); err == nil {
+	if seconds, err := strconv.Atoi(value); err == nil || errors.Is(err, strconv.ErrRange) {
 		seconds = max(0, min(seconds, int(coordinator.MaxRetry/time.Second)))
 		return time.Duration(seconds) * time.Second
 	}

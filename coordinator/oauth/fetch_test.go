@@ -151,6 +151,7 @@ func TestRefusalsAreClassified(t *testing.T) {
 		{"a limit", 429, `{"error":"too_many_requests"}`, "", later, "too_many_requests", time.Minute},
 		{"a limit as invalid_request", 429, `{"error":"invalid_request"}`, "7", later, "invalid_request", 7 * time.Second},
 		{"a limit without a word", 429, `<html>`, "120", later, "", 2 * time.Minute},
+		{"a limit without an end", 429, `<html>`, "99999999999999999999", later, "", coordinator.MaxRetry},
 		{"slow down", 400, `{"error":"slow_down"}`, "", later, "slow_down", 5 * time.Second},
 		{"DPoP", 400, `{"error":"use_dpop_nonce"}`, "", refusal, "use_dpop_nonce", 0},
 		{"a token for DPoP", 200, `{"access_token":"tok","token_type":"DPoP"}`, "", refusal, "use_dpop_nonce", 0},
