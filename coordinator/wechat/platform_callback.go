@@ -75,7 +75,7 @@ func (p *Platform) echo(query url.Values) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	message, err := p.codec.Open(push)
+	message, err := p.codec.OpenEcho(push)
 	return string(message.Body), err
 }
 

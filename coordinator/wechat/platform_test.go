@@ -390,7 +390,11 @@ func TestPushesThatAreNotWeChatsAreRefused(t *testing.T) {
 		if answer, err := p.Callback(f.Context(), http.MethodPost, unknown.Query(), unknown.Body("AppId", platformID)); answer != "success" || err != nil {
 			f.Errorf("an unknown event: %q, %v", answer, err)
 		}
-		echo := p.codec.Seal([]byte("12345"), now)
+		issuer, err := msgcrypt.Config{Token: pushToken, EncodingAESKey: pushKey, Receivers: []string{"whoever owns the platform"}}.Codec()
+		if err != nil {
+			f.Fatal(err)
+		}
+		echo := issuer.Seal([]byte("12345"), now)
 		query := echo.Query()
 		query.Set("echostr", echo.Encrypt)
 		if answer, err := p.Callback(f.Context(), http.MethodGet, query, nil); answer != "12345" || err != nil {

@@ -18,7 +18,7 @@ import (
 // SuiteConfig describes a Suite.
 type SuiteConfig struct {
 	SuiteID string
-	CorpID  string // of the provider; WeCom may address pushes to it. "": not known
+	CorpID  string // of the provider; WeCom may address events to it. "": not known
 
 	// Token, EncodingAESKey and PreviousKey are those of the callback URL, as in
 	// msgcrypt.Config.

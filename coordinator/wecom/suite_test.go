@@ -90,7 +90,21 @@ func TestOnlyPushesForTheSuiteAreTaken(t *testing.T) {
 				p.Errorf("a push %s is answered %q, %v, want %v", name, answer, err, c.want)
 			}
 		}
+	})
+}
+
+// WeCom checks the URL as the provider, whose CorpID need not be configured.
+func TestTheURLIsCheckedForTheProvider(t *testing.T) {
+	inProvider(t, nil, func(p *provider) {
+		p.do(p.sandbox.AddSuite(wecomtest.Suite{
+			SuiteID: thirdParty, Secret: suiteSecret, Provider: "wwanother", Callback: p.callback(thirdParty, firstAESKey),
+		}))
 		p.do(p.sandbox.CheckURL(p.Context(), thirdParty))
+		forged := p.callback(thirdParty, firstAESKey)
+		forged.Token = "another"
+		if err := p.sandbox.SetCallback(p.Context(), thirdParty, forged); err == nil {
+			p.Error("a check with another Token is answered")
+		}
 	})
 }
 

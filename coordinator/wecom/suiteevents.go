@@ -41,7 +41,7 @@ func (s *Suite) Callback(ctx context.Context, method string, query url.Values, b
 		if err != nil {
 			return "", err
 		}
-		m, err := s.codec.Open(push)
+		m, err := s.codec.OpenEcho(push)
 		return string(m.Body), err
 	}
 	push, _, err := msgcrypt.ParsePush(query, body)

@@ -145,13 +145,23 @@ type Push struct {
 // Message is a decrypted message.
 type Message struct {
 	Body     []byte
-	Receiver string // which of the Receivers it is for
+	Receiver string // whom it is for: one of the Receivers, unless OpenEcho has opened it
 	Previous bool   // the previous key decrypted it
 }
 
 // Open verifies the signature of a push and decrypts its message. The error is one of
 // the package's, which errors.Is tells apart, and never quotes the push.
 func (c *Codec) Open(p Push) (Message, error) {
+	return c.open(p, func(receiver string) bool { return slices.Contains(c.receivers, receiver) })
+}
+
+// OpenEcho is Open for what ParseEcho returns, whoever the receiver is: it may be another
+// one than that of the events. WeCom checks the URL of a suite as the provider.
+func (c *Codec) OpenEcho(p Push) (Message, error) {
+	return c.open(p, func(string) bool { return true })
+}
+
+func (c *Codec) open(p Push, accepts func(receiver string) bool) (Message, error) {
 	if subtle.ConstantTimeCompare([]byte(c.sign(p)), []byte(p.Signature)) != 1 {
 		return Message{}, ErrSignature
 	}
@@ -167,7 +177,7 @@ func (c *Codec) Open(p Push) (Message, error) {
 		body, receiver, ok := k.open(text)
 		switch {
 		case !ok:
-		case slices.Contains(c.receivers, receiver):
+		case accepts(receiver):
 			return Message{Body: body, Receiver: receiver, Previous: i > 0}, nil
 		default:
 			failure = ErrReceiver

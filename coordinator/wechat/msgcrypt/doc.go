@@ -16,10 +16,10 @@
 // # What is proved
 //
 // Open proves that a holder of the Token and of an EncodingAESKey wrote the message, and
-// that it is for one of the receivers. It does not prove that the message is new: a copy
-// of a push is as valid as the push, and WeChat itself repeats and reorders pushes. A
-// receiver orders them by the time within the message and does the same thing twice
-// without harm.
+// that it is for one of the receivers, which OpenEcho leaves out. It does not prove that
+// the message is new: a copy of a push is as valid as the push, and WeChat itself repeats
+// and reorders pushes. A receiver orders them by the time within the message and does the
+// same thing twice without harm.
 //
 // The parameter msg_signature is what is verified. The parameter signature covers the
 // time and the nonce only, and is ignored.

@@ -153,6 +153,14 @@ func TestAMessageForAnotherReceiverIsNotOpened(t *testing.T) {
 	if _, err := openPlatform(t).Open(other); !errors.Is(err, ErrReceiver) {
 		t.Errorf("Open() = %v, want ErrReceiver", err)
 	}
+	if got, err := openPlatform(t).OpenEcho(other); err != nil || got.Receiver != "wx0000000000000000" || string(got.Body) != ticketEvent {
+		t.Errorf("OpenEcho() = %+v, %v", got, err)
+	}
+	other.Nonce += "x"
+	if _, err := openPlatform(t).OpenEcho(other); !errors.Is(err, ErrSignature) {
+		t.Errorf("OpenEcho() with a wrong signature = %v", err)
+	}
+	other = sealWith(t, Config{Token: "pamtest", EncodingAESKey: openKey, Receivers: []string{"wx0000000000000000"}})
 	both := newCodec(t, Config{Token: "pamtest", EncodingAESKey: openKey, Receivers: []string{openID, "wx0000000000000000"}})
 	if got, err := both.Open(other); err != nil || got.Receiver != "wx0000000000000000" {
 		t.Errorf("Open() by a codec of both = %q, %v", got.Receiver, err)

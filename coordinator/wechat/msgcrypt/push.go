@@ -32,7 +32,7 @@ func ParsePush(query url.Values, body []byte) (p Push, envelope Fields, err erro
 }
 
 // ParseEcho reads the GET request by which WeCom verifies a URL when it is saved in the
-// console. The answer is the message that the push holds, as it is.
+// console. The answer is the message that OpenEcho finds in the push, as it is.
 func ParseEcho(query url.Values) (Push, error) {
 	p := parameters(query)
 	// A "+" that was not percent-encoded has become a blank, which base64 does not have.

@@ -88,7 +88,8 @@ func (c Callback) call(ctx context.Context, method string, query url.Values, bod
 }
 
 // CheckURL asks the callback to prove itself, as WeCom does when it is saved in the
-// console: it must decrypt a text and answer it within a second.
+// console: it must decrypt a text and answer it within a second. The text is for the
+// provider, unlike the events, which are for the suite.
 func (s *Server) CheckURL(ctx context.Context, suiteID string) error {
 	var c Callback
 	err := s.changeSuite(suiteID, func(u *suite) error { c = u.Callback; return nil })
@@ -117,7 +118,12 @@ func (s *Server) SetCallback(ctx context.Context, suiteID string, c Callback) er
 }
 
 func (s *Server) check(ctx context.Context, suiteID string, c Callback) error {
-	codec, err := c.codec(suiteID)
+	var provider string
+	err := s.changeSuite(suiteID, func(u *suite) error { provider = u.Provider; return nil })
+	if err != nil {
+		return err
+	}
+	codec, err := c.codec(provider)
 	if err != nil {
 		return err
 	}

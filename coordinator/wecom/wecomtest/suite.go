@@ -1,6 +1,7 @@
 package wecomtest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,11 +9,18 @@ import (
 	"time"
 )
 
+// DefaultProvider is the CorpID of the provider of a suite.
+const DefaultProvider = "ww00000000provider"
+
 // Suite is a suite of a service provider: a third-party app, or a template of custom
 // apps (代开发).
 type Suite struct {
 	SuiteID string
 	Secret  string
+
+	// Provider is the CorpID of the provider, for whom the check of the callback's URL is
+	// sealed. "": DefaultProvider.
+	Provider string
 
 	// Custom: a template of custom apps. A permanent code of it is the secret of an app of
 	// the corp.
@@ -72,7 +80,8 @@ func (s *Server) AddSuite(added Suite) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if known := s.suites[added.SuiteID]; known != nil {
-		known.Suite = added
+		provider := cmp.Or(added.Provider, known.Provider)
+		known.Suite, known.Provider = added, provider
 		return nil
 	}
 	s.suites[added.SuiteID] = newSuite(added)
@@ -81,6 +90,7 @@ func (s *Server) AddSuite(added Suite) error {
 }
 
 func newSuite(added Suite) *suite {
+	added.Provider = cmp.Or(added.Provider, DefaultProvider)
 	return &suite{
 		Suite: added, preAuth: make(map[string]time.Time), codes: make(map[string]*authCode), installs: make(map[string]*install),
 	}

@@ -67,7 +67,7 @@ func echo(codec *msgcrypt.Codec, req *http.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	m, err := codec.Open(p)
+	m, err := codec.OpenEcho(p)
 	return string(m.Body), err
 }
 
