@@ -67,6 +67,11 @@ func (y directory) Callback(account string) (httpapi.Callback, bool) {
 	return y.d.members.callback(account)
 }
 
+// AuthCodes implements httpapi.Directory.
+func (y directory) AuthCodes(account string) (httpapi.AuthCodes, bool) {
+	return y.d.members.authCodes(account)
+}
+
 // Ticket implements httpapi.Directory.
 func (y directory) Ticket(of, kind string) string {
 	for _, a := range y.d.current.Load().Accounts {

@@ -20,7 +20,15 @@ import (
 
 const portalPassword = "a-password-of-the-portal"
 
-// put puts a refresh token in as the user portal.
+// portalUser returns a line of users: with the user portal, who has the grant right for
+// accounts. The hash of its password costs little.
+func portalUser(accounts string) string {
+	salt := []byte("a salt for tests")
+	return fmt.Sprintf("  - {name: portal, accounts: %s, grant: true, password: \"$argon2id$v=19$m=8,t=1,p=1$%s$%s\"}\n", accounts,
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(argon2.IDKey([]byte(portalPassword), salt, 1, 8, 1, 32)))
+}
+
+// put puts a grant in as the user portal.
 func (d *daemonRun) put(account, body string) int {
 	d.b.t.Helper()
 	req, err := http.NewRequestWithContext(d.b.t.Context(), http.MethodPut, d.url+"/v1/grants/"+account, strings.NewReader(body))
@@ -44,9 +52,6 @@ func grantBench(t *testing.T) (*bench, *oauthtest.Server) {
 	server := httptest.NewServer(issuer)
 	t.Cleanup(server.Close)
 	b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "")
-	salt := []byte("a salt for tests")
-	hash := fmt.Sprintf("$argon2id$v=19$m=8,t=1,p=1$%s$%s", base64.RawStdEncoding.EncodeToString(salt), // one that costs little
-		base64.RawStdEncoding.EncodeToString(argon2.IDKey([]byte(portalPassword), salt, 1, 8, 1, 32)))
 	dir := t.TempDir()
 	b.env["ZHONGKONG_CONFIG"] = b.file("zk.yaml", `
 seal_key_file: `+b.file("seal.keys", seal.NewLine(time.Now()))+`
@@ -59,8 +64,7 @@ accounts:
     client_id: zhongkong
     client_secret: the-secret-of-the-client
 users:
-  - {name: portal, accounts: crm, grant: true, password: "`+hash+`"}
-`)
+`+portalUser("crm"))
 	return b, issuer
 }
 

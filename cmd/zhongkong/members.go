@@ -274,6 +274,17 @@ func (m *members) callback(name string) (httpapi.Callback, bool) {
 	return k, ok
 }
 
+// authCodes returns what takes the auth_codes of an account; false if it has none.
+func (m *members) authCodes(name string) (httpapi.AuthCodes, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k := m.keepers[name]; k != nil {
+		codes, ok := k.keeper.(httpapi.AuthCodes)
+		return codes, ok
+	}
+	return nil, false
+}
+
 // addMembers adds the members of the configured accounts to the configuration, as far as
 // this process may read them.
 func (s *session) addMembers(ctx context.Context) {

@@ -98,6 +98,38 @@ func TestTheCorpsOfASuiteAppearAndGo(t *testing.T) {
 	}
 }
 
+// WeCom pushes nothing of an installation from the provider's own page.
+func TestAnAuthCodeIsPutInByTheProvidersOwnPage(t *testing.T) {
+	b, w, api, _ := newBench(t).withSuite("users:\n" + portalUser(suiteID))
+	d := b.serve()
+	b.pushSuiteTo(d, w)
+	b.eventually("a token of the suite", func() bool { return w.Valid(d.token(suiteID)) })
+	resp, err := http.Get(api + "/cgi-bin/service/get_pre_auth_code?suite_access_token=" + d.token(suiteID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		PreAuthCode string `json:"pre_auth_code"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	code, err := w.Redirect(suiteID, "wwtenant", answer.PreAuthCode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the page may hand it on again
+		if status := d.put(suiteID, `{"auth_code":"`+code+`"}`); status != http.StatusNoContent {
+			t.Fatalf("PUT = %d", status)
+		}
+	}
+	b.eventually("a token of the corp", func() bool { return w.Valid(d.token(suiteCorp)) })
+	if status := d.put(suiteID, `{"refresh_token":"x"}`); status != http.StatusConflict {
+		t.Errorf("PUT of a refresh token = %d", status)
+	}
+}
+
 func TestTheKeyOfACallbackIsChangedWhileServeRuns(t *testing.T) {
 	b, w, api, path := newBench(t).withSuite()
 	d := b.serve()

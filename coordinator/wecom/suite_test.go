@@ -300,6 +300,20 @@ func TestACorpThatInstallsOnTheProvidersPageGetsAnAccount(t *testing.T) {
 	})
 }
 
+func TestALateCancellationEndsNoInstallationOnTheProvidersPage(t *testing.T) {
+	inProvider(t, nil, func(p *provider) {
+		p.install(thirdParty, 1)
+		time.Sleep(time.Minute)
+		p.fault(thirdParty, wecomtest.PushFault{InfoType: "cancel_auth", Delay: 2 * time.Minute})
+		p.do(p.sandbox.Cancel(thirdParty, corpName(1)))
+		time.Sleep(2 * time.Second)
+		p.redirect(0, 1)
+		time.Sleep(5 * time.Minute)
+		p.check("the cancellation has arrived")
+		p.wantCondition(thirdParty+"."+corpName(1), coordinator.GrantGood)
+	})
+}
+
 // redirect lets a corp install the third-party app on the provider's page, which hands the
 // auth_code to a process.
 func (p *provider) redirect(i, corp int) {

@@ -356,7 +356,7 @@ var chineseUsage = map[string]string{
 	"users[].password":      "密码的哈希，由 `zhongkong passwd` 输出；或密钥的哈希，由 `zhongkong passwd --key` 输出；更换期间可以写成列表，每个在 `- ` 之后单独占一行，最多 3 个，全部有效",
 	"users[].accounts":      `可以获取 token 的账号：名称列表，或 "*" 表示全部`,
 	"users[].refresh":       "是否可以强制刷新（默认 false）",
-	"users[].grant":         "可以通过 PUT /v1/grants 放入这些账号的 refresh token（默认 false）",
+	"users[].grant":         "可以通过 PUT /v1/grants 放入这些账号的 refresh token 和 auth_code（默认 false）",
 	"users[].phantom":       "是否用替身代替 token：替身只在本集群的路由上有效（默认 false）",
 	"users[].told":          "告知该调用方的最长有效期，例如 4m：短于微信 5 分钟的新旧 token 重叠期时，即使有强制刷新，它也不会持有失效的 token（默认到该 token 预计失效为止）",
 	"users[].told_at_least": "token 的剩余时间足够时，告知该调用方的最短有效期；供会先减去一段余量、减完不足便出错的 SDK 使用：它可能短时间持有失效的 token（默认没有最短值）",

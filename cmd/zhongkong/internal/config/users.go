@@ -26,7 +26,7 @@ func userFields() []field[userForm] {
 			f.user.Accounts = d.accountNames(n, path)
 		}},
 		{"refresh", "whether it may force a refresh of them (default false)", into(kindTruth, parseTruth, func(f *userForm) *bool { return &f.user.Refresh })},
-		{"grant", "whether it may put in their refresh tokens with PUT /v1/grants (default false)", into(kindTruth, parseTruth, func(f *userForm) *bool { return &f.user.Grant })},
+		{"grant", "whether it may put in their refresh tokens and auth_codes with PUT /v1/grants (default false)", into(kindTruth, parseTruth, func(f *userForm) *bool { return &f.user.Grant })},
 		{"phantom", "whether it gets phantoms in place of tokens: strings that only this fleet's routes accept (default false)", into(kindTruth, parseTruth, func(f *userForm) *bool { return &f.user.Phantom })},
 		{"told", "the longest lifetime of a token that it is told, such as 4m: below WeChat's 5 minutes of overlap it never holds a dead token, even after a forced refresh (default: until the token is expected to be replaced)",
 			durationInto(func(f *userForm) *time.Duration { return &f.user.Told })},

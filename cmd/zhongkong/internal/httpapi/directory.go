@@ -39,6 +39,10 @@ type Directory interface {
 	// account has none.
 	Callback(account string) (Callback, bool)
 
+	// AuthCodes returns what takes the auth_codes of an account. It returns false if the
+	// account has none, or if this process only reads it.
+	AuthCodes(account string) (AuthCodes, bool)
+
 	// Ticket returns the account with the ticket of an account, "" if there is none.
 	// kind is a value of source:.
 	Ticket(of, kind string) string

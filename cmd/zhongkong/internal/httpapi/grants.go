@@ -17,7 +17,8 @@ import (
 var (
 	errNoGrantRight = errors.New("no grant right")
 	errNoGrant      = errors.New("the account has no grant, or this server only reads it")
-	errPushedGrant  = errors.New("the issuer pushes what this account needs: nothing can be put in")
+	errPushedGrant  = errors.New("the issuer pushes what this account needs: no refresh token can be put in")
+	errNoAuthCodes  = errors.New("the account is not that of a suite of WeCom, which alone takes an auth_code, or this server only reads it")
 )
 
 // grantWait bounds how long a grant is tried to be stored: a store that answers confirms
@@ -40,6 +41,13 @@ func (a *app) getGrant(w http.ResponseWriter, r *request) int {
 	}{account.Name(), grant})
 }
 
+// AuthCodes takes the auth_codes with which an issuer sends a browser back after a consent.
+type AuthCodes interface {
+	// TakeAuthCode returns when the code is stored, to be exchanged for a grant. Its errors
+	// are those of a change of a grant, and hold no code.
+	TakeAuthCode(ctx context.Context, code string) error
+}
+
 // putGrant answers PUT /v1/grants/{name}. It answers when the grant is durable.
 func (a *app) putGrant(w http.ResponseWriter, r *request) int {
 	account, err := a.permit(r, r.account)
@@ -53,14 +61,15 @@ func (a *app) putGrant(w http.ResponseWriter, r *request) int {
 	if err != nil {
 		return a.fail(w, r, err)
 	}
-	consent, err := parseGrant(body)
+	consent, authCode, err := parseGrant(body)
 	if err != nil {
 		return a.fail(w, r, err)
 	}
-	if consent.Idle == 0 {
-		consent.Idle = a.directory.GrantIdle(account.Name())
+	if authCode != "" {
+		err = a.takeAuthCode(r, account.Name(), authCode)
+	} else {
+		err = a.consent(r, account, consent)
 	}
-	err = a.consent(r, account, consent)
 	a.logGrant(r, account.Name(), err)
 	if err != nil {
 		return a.fail(w, r, err)
@@ -70,33 +79,41 @@ func (a *app) putGrant(w http.ResponseWriter, r *request) int {
 	return http.StatusNoContent
 }
 
-// parseGrant reads {"refresh_token": "...", "expires_in": SECONDS}. Its error repeats
-// nothing of the body.
-func parseGrant(body []byte) (coordinator.Consent, error) {
+// parseGrant reads {"refresh_token": "...", "expires_in": SECONDS} or {"auth_code": "..."}.
+// Its error repeats nothing of the body.
+func parseGrant(body []byte) (_ coordinator.Consent, authCode string, _ error) {
 	var fields struct {
 		RefreshToken *string      `json:"refresh_token"`
 		ExpiresIn    *json.Number `json:"expires_in"`
+		AuthCode     *string      `json:"auth_code"`
 	}
-	if err := decodeStrict(body, &fields); err != nil || repeatsMember(body) {
-		return coordinator.Consent{}, badRequestf(
-			`the body must be {"refresh_token": "...", "expires_in": SECONDS}; expires_in may be left out, and nothing repeated`)
+	fail := func(format string, args ...any) (coordinator.Consent, string, error) {
+		return coordinator.Consent{}, "", badRequestf(format, args...)
 	}
-	if fields.RefreshToken == nil || *fields.RefreshToken == "" {
-		return coordinator.Consent{}, badRequestf("refresh_token: is missing")
+	if err := decodeStrict(body, &fields); err != nil || repeatsMember(body) || fields.AuthCode != nil && (fields.RefreshToken != nil || fields.ExpiresIn != nil) {
+		return fail(`the body must be {"refresh_token": "...", "expires_in": SECONDS}, of which expires_in may be left out, ` +
+			`or {"auth_code": "..."}, and nothing repeated`)
 	}
-	if !IsRefreshToken(*fields.RefreshToken) {
-		return coordinator.Consent{}, badRequestf(
-			"refresh_token: must be 1 to %d visible ASCII characters, without white space or line breaks", maxRefreshToken)
+	const visible = "must be 1 to %d visible ASCII characters, without white space or line breaks"
+	switch token := fields.RefreshToken; {
+	case fields.AuthCode != nil && !IsRefreshToken(*fields.AuthCode):
+		return fail("auth_code: "+visible, maxRefreshToken)
+	case fields.AuthCode != nil:
+		return coordinator.Consent{}, *fields.AuthCode, nil
+	case token == nil || *token == "":
+		return fail("refresh_token: is missing")
+	case !IsRefreshToken(*token):
+		return fail("refresh_token: "+visible, maxRefreshToken)
 	}
 	consent := coordinator.Consent{Token: coordinator.NewToken(*fields.RefreshToken)}
 	if fields.ExpiresIn != nil {
 		seconds, err := fields.ExpiresIn.Int64()
 		if err != nil || seconds < 1 || seconds > maxGrantLife {
-			return coordinator.Consent{}, badRequestf("expires_in: must be a whole number of seconds from 1 to %d", int64(maxGrantLife))
+			return fail("expires_in: must be a whole number of seconds from 1 to %d", int64(maxGrantLife))
 		}
 		consent.Idle = time.Duration(seconds) * time.Second
 	}
-	return consent, nil
+	return consent, "", nil
 }
 
 // maxRefreshToken is above the length of any refresh token, in bytes.
@@ -141,6 +158,23 @@ func (a *app) consent(r *request, account *coordinator.Account, consent coordina
 	case status.Grant.Received:
 		return errPushedGrant
 	}
+	if consent.Idle == 0 {
+		consent.Idle = a.directory.GrantIdle(account.Name())
+	}
+	return a.storeGrant(r, func(ctx context.Context) error { return account.Consent(ctx, consent) })
+}
+
+func (a *app) takeAuthCode(r *request, account, code string) error {
+	codes, ok := a.directory.AuthCodes(account)
+	if !ok {
+		return errNoAuthCodes
+	}
+	return a.storeGrant(r, func(ctx context.Context) error { return codes.TakeAuthCode(ctx, code) })
+}
+
+// storeGrant calls store for the caller, within the time and the number of requests that
+// may wait.
+func (a *app) storeGrant(r *request, store func(ctx context.Context) error) error {
 	if !a.holding.acquire(r.caller.Name()) {
 		return errFull
 	}
@@ -150,7 +184,7 @@ func (a *app) consent(r *request, account *coordinator.Account, consent coordina
 	if r.caller.IsRevoked() { // changed while the body arrived
 		return errRevoked
 	}
-	return account.Consent(coordinator.WithCaller(ctx, r.caller.Name()+" (api)"), consent)
+	return store(coordinator.WithCaller(ctx, r.caller.Name()+" (api)"))
 }
 
 func (a *app) logGrant(r *request, account string, err error) {
@@ -174,7 +208,7 @@ func grantProblem(err error) (_ problem, ok bool) {
 	switch {
 	case errors.Is(err, errNoGrantRight):
 		return problem{http.StatusForbidden, "forbidden", "the caller lacks the grant right (grant: true)", 0}, true
-	case errors.Is(err, errNoGrant), errors.Is(err, errPushedGrant), errors.Is(err, coordinator.ErrNoGrants):
+	case errors.Is(err, errNoGrant), errors.Is(err, errPushedGrant), errors.Is(err, errNoAuthCodes), errors.Is(err, coordinator.ErrNoGrants):
 		return problem{http.StatusConflict, "no_grant", err.Error(), 0}, true
 	case errors.As(err, &none): // of a refresh
 		return problem{http.StatusServiceUnavailable, "no_grant", none.Error(), none.RetryIn}, true

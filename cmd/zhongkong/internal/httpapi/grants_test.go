@@ -42,6 +42,24 @@ type twoDaysIdle struct{ noDirectory }
 
 func (twoDaysIdle) GrantIdle(string) time.Duration { return 48 * time.Hour }
 
+// AuthCodes implements Directory: the account "suite" takes auth_codes.
+func (twoDaysIdle) AuthCodes(account string) (AuthCodes, bool) {
+	return authCodes{}, account == "suite"
+}
+
+// authCodes takes any code but one that cannot be stored.
+type authCodes struct{}
+
+func (authCodes) TakeAuthCode(_ context.Context, code string) error {
+	switch code {
+	case "secret-auth-code":
+		return nil
+	case "secret-unconfirmed":
+		return fmt.Errorf("suite: %w", coordinator.ErrUnconfirmed)
+	}
+	return fmt.Errorf("another code: %q", code)
+}
+
 // grantStage has an account with a grant, besides those of every stage. now sets the
 // store's faults before the account is added.
 func grantStage(t *testing.T, now func(*memstore.Store), more ...coordinator.AccountConfig) *stage {
@@ -111,7 +129,8 @@ var grantAnswers = []string{
 func TestEveryAnswerAboutGrantsIsAsDescribed(t *testing.T) {
 	d := loadDescription(t)
 	well := grantStage(t, noFaults,
-		coordinator.AccountConfig{Name: "platform", Source: rotating{pushed: true}}, coordinator.AccountConfig{Name: "read-only"})
+		coordinator.AccountConfig{Name: "platform", Source: rotating{pushed: true}}, coordinator.AccountConfig{Name: "suite", Source: rotating{pushed: true}},
+		coordinator.AccountConfig{Name: "read-only"})
 	down := grantStage(t, func(s *memstore.Store) { s.FailNext(memstore.OpLoadGrant, 1<<20) })
 	slow := newStage(t, func(c *Config) { c.Callers = slowCallers{} })
 	const body = `{"refresh_token":"secret-refresh-token"}`
@@ -149,13 +168,24 @@ func TestEveryAnswerAboutGrantsIsAsDescribed(t *testing.T) {
 		{well, portal, "PUT", of(wxa), body, 409, "no grant"},
 		{well, portal, "PUT", of("read-only"), body, 409, "only reads it"},
 		{well, portal, "PUT", of("platform"), body, 409, "pushes"},
+		{well, portal, "PUT", of("suite"), `{"auth_code":"secret-auth-code"}`, 204, ""},
+		{well, portal, "PUT", of("suite"), `{"auth_code":"secret-unconfirmed"}`, 503, "repeat the request"},
+		{well, portal, "PUT", of("suite"), `{"auth_code":""}`, 400, "auth_code"},
+		{well, portal, "PUT", of("suite"), `{"auth_code":"secret-auth-code "}`, 400, "white space"},
+		{well, portal, "PUT", of("suite"), `{"auth_code":"secret-auth-code","expires_in":600}`, 400, "the body must be"},
+		{well, portal, "PUT", of("suite"), `{"auth_code":"secret-auth-code","refresh_token":"x"}`, 400, "the body must be"},
+		{well, portal, "PUT", of("suite"), `{"auth_code":"x","Auth_Code":"secret-auth-code"}`, 400, "repeated"},
+		{well, portal, "PUT", of("suite"), body, 409, "pushes"},
+		{well, admin, "PUT", of("suite"), `{"auth_code":"secret-auth-code"}`, 403, "grant right"},
+		{well, portal, "PUT", of(crm), `{"auth_code":"secret-auth-code"}`, 409, "suite"},
+		{slow, portal, "PUT", of("suite"), `{"auth_code":"secret-auth-code"}`, 429, ""},
 		{well, portal, "PUT", of(crm), strings.Repeat(" ", 17<<10), 413, ""},
 		{slow, portal, "PUT", of(crm), body, 429, ""},
 		{down, portal, "PUT", of(crm), body, 503, ""},
 		{well, portal, "PUT", of(crm), body, 204, ""},
 	} {
 		r := c.on.ask(c.who, c.method, c.path, c.body)
-		if r.status != c.status || !strings.Contains(r.body, c.words) || strings.Contains(r.body, "secret-refresh-token") {
+		if r.status != c.status || !strings.Contains(r.body, c.words) || strings.Contains(r.body, "secret-") {
 			t.Errorf("%s %s as %q: %d %s, want %d and %q", c.method, c.path, c.who, r.status, r.body, c.status, c.words)
 			continue
 		}
@@ -170,8 +200,8 @@ func TestEveryAnswerAboutGrantsIsAsDescribed(t *testing.T) {
 		}
 	}
 	for _, s := range []*stage{well, down} {
-		if strings.Contains(s.log.String(), "secret-refresh-token") {
-			t.Error("the log shows a refresh token")
+		if strings.Contains(s.log.String(), "secret-") {
+			t.Error("the log shows a refresh token or an auth_code")
 		}
 	}
 }

@@ -270,6 +270,7 @@ func (noDirectory) Overlap(string) time.Duration         { return overlap }
 func (noDirectory) GrantIdle(string) time.Duration       { return 0 }
 func (noDirectory) Probe(string) Probe                   { return nil }
 func (noDirectory) Callback(string) (Callback, bool)     { return nil, false }
+func (noDirectory) AuthCodes(string) (AuthCodes, bool)   { return nil, false }
 func (noDirectory) Ticket(string, string) string         { return "" }
 func (noDirectory) WeChat(string) []string               { return nil }
 func (noDirectory) Corp(string) []string                 { return nil }
