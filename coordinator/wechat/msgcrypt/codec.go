@@ -1,6 +1,7 @@
 package msgcrypt
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -157,8 +158,15 @@ func (c *Codec) Open(p Push) (Message, error) {
 
 // OpenEcho is Open for what ParseEcho returns, whoever the receiver is: it may be another
 // one than that of the events. WeCom checks the URL of a suite as the provider.
+//
+// The caller sends the message back. So an event is no echo: whoever has a copy of a push
+// could have it decrypted.
 func (c *Codec) OpenEcho(p Push) (Message, error) {
-	return c.open(p, func(string) bool { return true })
+	m, err := c.open(p, func(string) bool { return true })
+	if text := bytes.TrimSpace(m.Body); err == nil && (bytes.HasPrefix(text, []byte("<")) || bytes.HasPrefix(text, []byte("{"))) {
+		return Message{}, fmt.Errorf("%w: the message is an event, and no text to be sent back", ErrMalformed)
+	}
+	return m, err
 }
 
 func (c *Codec) open(p Push, accepts func(receiver string) bool) (Message, error) {

@@ -153,17 +153,28 @@ func TestAMessageForAnotherReceiverIsNotOpened(t *testing.T) {
 	if _, err := openPlatform(t).Open(other); !errors.Is(err, ErrReceiver) {
 		t.Errorf("Open() = %v, want ErrReceiver", err)
 	}
-	if got, err := openPlatform(t).OpenEcho(other); err != nil || got.Receiver != "wx0000000000000000" || string(got.Body) != ticketEvent {
-		t.Errorf("OpenEcho() = %+v, %v", got, err)
-	}
-	other.Nonce += "x"
-	if _, err := openPlatform(t).OpenEcho(other); !errors.Is(err, ErrSignature) {
-		t.Errorf("OpenEcho() with a wrong signature = %v", err)
-	}
 	other = sealWith(t, Config{Token: "pamtest", EncodingAESKey: openKey, Receivers: []string{"wx0000000000000000"}})
 	both := newCodec(t, Config{Token: "pamtest", EncodingAESKey: openKey, Receivers: []string{openID, "wx0000000000000000"}})
 	if got, err := both.Open(other); err != nil || got.Receiver != "wx0000000000000000" {
 		t.Errorf("Open() by a codec of both = %q, %v", got.Receiver, err)
+	}
+}
+
+func TestAnEchoIsOpenedWhoeverItIsForAndAnEventIsNone(t *testing.T) {
+	sealer := newCodec(t, Config{Token: "pamtest", EncodingAESKey: openKey, Receivers: []string{"wx0000000000000000"}})
+	const text = "1616140317555161061"
+	echo := sealer.Seal([]byte(text), time.Now())
+	if got, err := openPlatform(t).OpenEcho(echo); err != nil || got.Receiver != "wx0000000000000000" || string(got.Body) != text {
+		t.Errorf("OpenEcho() = %+v, %v", got, err)
+	}
+	echo.Nonce += "x"
+	if _, err := openPlatform(t).OpenEcho(echo); !errors.Is(err, ErrSignature) {
+		t.Errorf("OpenEcho() with a wrong signature = %v", err)
+	}
+	for _, event := range []string{ticketEvent, "\n" + ticketEvent, `{"InfoType":"suite_ticket"}`} {
+		if got, err := openPlatform(t).OpenEcho(sealer.Seal([]byte(event), time.Now())); !errors.Is(err, ErrMalformed) || len(got.Body) > 0 {
+			t.Errorf("OpenEcho() of an event = %+v, %v, want %v", got, err, ErrMalformed)
+		}
 	}
 }
 
