@@ -245,9 +245,10 @@ func (x checks) conflicts(ctx context.Context, state coordinator.State, a config
 }
 
 func (x checks) budget(state coordinator.State) {
-	limits := x.cfg.Budget
-	if a, ok := x.cfg.Account(x.account); ok {
-		limits = a.Limits
+	limits, known := x.limits(x.account)
+	if !known {
+		x.ok("budget", "calls in the present period: %d; the processes that refresh the account know the limit", state.CallsToday)
+		return
 	}
 	when, until := "today", "midnight (UTC+8)"
 	switch {

@@ -131,6 +131,21 @@ func TestDoctorFindsWhatIsWrongWithTheAccount(t *testing.T) {
 		b.must("show")
 		finds(t, b.findings(exitOther), "budget", resultFail, "1 of 30")
 	})
+	t.Run("the budget of an account that is only read here", func(t *testing.T) {
+		b := newBench(t)
+		b.must("show")
+		reader := b.with("ZHONGKONG_SECRET", "")
+		finds(t, reader.findings(exitDone), "budget", resultOK, "calls in the present period: 1; the processes that refresh the account know the limit")
+		if out := reader.must("status"); strings.Contains(out, "1/2000") {
+			t.Errorf("status of a reader:\n%s", out)
+		}
+		limited := b.with("ZHONGKONG_SECRET", "", "ZHONGKONG_APPID", "", "ZHONGKONG_CONFIG",
+			b.file("zk.yaml", "accounts:\n- {name: "+appID+", limits: {per_day: 40}}\n"))
+		finds(t, limited.findings(exitDone), "budget", resultOK, "1 of 40 calls today")
+		if out := limited.must("status"); !strings.Contains(out, "1/40") {
+			t.Errorf("status of a reader whose configuration has the limit:\n%s", out)
+		}
+	})
 	t.Run("a secret that others can read", func(t *testing.T) {
 		b := newBench(t)
 		b.must("show")

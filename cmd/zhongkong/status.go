@@ -21,10 +21,11 @@ func (p program) statusCommand() *cli.Command {
 		Description: `Without names: the configured accounts, or else all in Redis.
 
 NEXT is when the next refresh is due, CALLS the number of calls to the issuer today
-(UTC+8, or by the issuer's limits) and the budget, OPEN the number of calls whose result
-is not known yet. LABEL and GRANT are shown if an account has one. GRANT is what the
-refresh token is worth (good, presented: a refresh is under way, doubt: it may be used up,
-dead or none: a person has to log in), and when it ends.`,
+(UTC+8, or by the issuer's limits) and the budget (only with the account's secret or limit in
+the configuration), OPEN the number of calls whose result is not known yet. LABEL and GRANT
+are shown if an account has one. GRANT is what the refresh token is worth (good, presented: a
+refresh is under way, doubt: it may be used up, dead or none: a person has to log in), and
+when it ends.`,
 		Flags:  []cli.Flag{newSwitchFlag("json", "print a JSON array")},
 		Action: p.bounded(commandTimeout, status),
 	}
@@ -45,7 +46,8 @@ func status(ctx context.Context, s *session, c *cli.Context) error {
 	rows := [][]string{{"ACCOUNT", "LABEL", "GENERATION", "AGE", "TTL", "NEXT", "LOCK", "CALLS", "OPEN", "GRANT", "LAST ERROR"}}
 	labelled, granted := false, false
 	for i, state := range states {
-		rows = append(rows, statusRow(state, accounts[i]))
+		_, known := s.limits(state.Account)
+		rows = append(rows, statusRow(state, accounts[i], known))
 		labelled, granted = labelled || accounts[i].Label != "", granted || accounts[i].Grant != nil
 	}
 	if !granted {
@@ -124,6 +126,16 @@ func (s *session) accountState(state coordinator.State) wire.Account {
 	return a
 }
 
+// limits returns the limits of an account's calls. known is false where nothing here says whether
+// they are those that its refreshers keep to.
+func (s *session) limits(account string) (l coordinator.Limits, known bool) {
+	a, configured := s.cfg.Account(account)
+	if !configured {
+		return s.cfg.Budget, false
+	}
+	return a.Limits, s.cfg.LimitsKnown(a)
+}
+
 // grantOf returns what an account's grant is worth; nil: it has none and needs none.
 func grantOf(state coordinator.State, a config.Account) *wire.Grant {
 	summary := state.Grant
@@ -133,7 +145,8 @@ func grantOf(state coordinator.State, a config.Account) *wire.Grant {
 	return wire.NewGrant(summary, state.Now)
 }
 
-func statusRow(state coordinator.State, a wire.Account) []string {
+// statusRow returns what status prints of an account. limited is false if its limits are not known.
+func statusRow(state coordinator.State, a wire.Account, limited bool) []string {
 	generation, age, ttl := "-", "-", "none"
 	if r := state.Record; r.Usable() {
 		generation = fmt.Sprint(a.Generation)
@@ -168,8 +181,11 @@ func statusRow(state coordinator.State, a wire.Account) []string {
 	case a.Repeated && trouble == "-":
 		trouble = repeatedWords
 	}
-	calls := fmt.Sprintf("%d/%d", a.CallsToday, a.CallsPerDay)
-	if a.CallsWindow > 0 {
+	calls := fmt.Sprint(a.CallsToday)
+	if limited {
+		calls += fmt.Sprintf("/%d", a.CallsPerDay)
+	}
+	if limited && a.CallsWindow > 0 {
 		calls += " in " + brief(time.Duration(a.CallsWindow*float64(time.Second)))
 	}
 	return []string{

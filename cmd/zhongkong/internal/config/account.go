@@ -150,6 +150,12 @@ func (c *Config) Refreshing(a Account) bool {
 	return a.HasSecret()
 }
 
+// LimitsKnown reports whether the account's Limits are those that the processes keep to which
+// refresh it. What its source declares is known only to them.
+func (c *Config) LimitsKnown(a Account) bool {
+	return c.Refreshing(a) || a.given.limits.PerDay != unset
+}
+
 // resolveAccounts fills in the accounts' defaults, reads the secrets, and adds the
 // accounts of tickets.
 func (c *Config) resolveAccounts(in Input, p *problems) {

@@ -66,8 +66,11 @@ func accountGauges() []accountGauge {
 			}),
 		stored("calls_today", "Calls to the issuer today (UTC+8, or in the period that its limits are about), of all processes, as last read.",
 			always(func(s coordinator.Status) float64 { return float64(s.CallsToday) })),
-		one("calls_per_day", "The budget of calls for the same time as calls_today.",
-			always(func(s coordinator.Status) float64 { return float64(s.Limits.PerDay) })),
+		one("calls_per_day", "The budget of calls for the same time as calls_today; absent in a process that only reads the account's tokens, "+
+			"because the source declares it.",
+			func(s coordinator.Status) (float64, bool) {
+				return float64(s.Limits.PerDay), s.Role == coordinator.Refresher
+			}),
 		stored("open_attempts", "Calls to the issuer whose outcome is not known yet.",
 			always(func(s coordinator.Status) float64 { return float64(s.OpenAttempts) })),
 		stored("failures_in_a_row", "Failed calls since the last success, of all processes.",

@@ -83,6 +83,15 @@ func TestAChildSaysWhetherItsParentHasAToken(t *testing.T) {
 	}
 }
 
+// A reader does not know what the source declares: the largest limit of a fleet would be its default.
+func TestOnlyARefresherTellsTheLimitOfCalls(t *testing.T) {
+	text := everything(t)
+	wantLines(t, text, `zhongkong_calls_per_day{account="wx1"} 2000`)
+	if strings.Contains(text, `zhongkong_calls_per_day{account="wx1.jsapi"}`) {
+		t.Error("a reader tells a limit")
+	}
+}
+
 func TestHTTPIsRead(t *testing.T) {
 	wantLines(t, everything(t),
 		`zhongkong_http_requests_total{code="200",endpoint="/v1/tokens/{name}"} 7`,

@@ -35,7 +35,7 @@ type card struct {
 	Reader       bool
 	Unattended   bool // see the function
 	CallsToday   int
-	PerDay       int
+	PerDay       int           // 0: not known
 	CallsShare   float64       // percent
 	CallsState   string        // "", "high", "full"
 	CallsWindow  time.Duration // in which PerDay calls are allowed; 0: a day
@@ -75,8 +75,8 @@ func newCard(s coordinator.Status, was past, storeErr error, now time.Time) card
 	c := card{
 		Name: s.Name, Generation: s.Record.Generation, Usable: s.Record.Usable(), Reader: s.Role == coordinator.Reader,
 		Known:      s.LastRead || s.Record.Generation != 0,
-		CallsToday: s.CallsToday, PerDay: s.Limits.PerDay,
-		Open: s.OpenAttempts, Holder: plain(s.Holder), Conflicts: s.Conflicts, LastConflict: was.lastConflict,
+		CallsToday: s.CallsToday,
+		Open:       s.OpenAttempts, Holder: plain(s.Holder), Conflicts: s.Conflicts, LastConflict: was.lastConflict,
 	}
 	c.Conflicting = !c.LastConflict.IsZero() && now.Sub(c.LastConflict) < ConflictFor
 	if s.Err != nil {
@@ -99,7 +99,9 @@ func newCard(s coordinator.Status, was past, storeErr error, now time.Time) card
 		storeNow = s.Record.IssuedAt.Add(s.Record.Age())
 	}
 	c.Grant = newGrant(s.Grant, storeNow)
-	c.countCalls(s.Limits)
+	if !c.Reader { // a reader does not know what the source declares
+		c.countCalls(s.Limits)
+	}
 	if s.Record.Generation != 0 {
 		c.showRecord(s, now)
 	}
@@ -112,6 +114,7 @@ func newCard(s coordinator.Status, was past, storeErr error, now time.Time) card
 }
 
 func (c *card) countCalls(limits coordinator.Limits) {
+	c.PerDay = limits.PerDay
 	if c.WeChatDays = limits.WeChatDays(); limits.Budget() == coordinator.LimitWindow {
 		c.CallsWindow = limits.Window
 	}

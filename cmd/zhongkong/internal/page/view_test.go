@@ -319,6 +319,13 @@ func TestAChildShowsWhatItNeeds(t *testing.T) {
 	}
 }
 
+func TestAReaderShowsNoLimitOfCalls(t *testing.T) {
+	s := coordinator.Status{Name: "wx1", Role: coordinator.Reader, LastRead: true, Limits: coordinator.DefaultLimits(), CallsToday: 2000}
+	lacks(t, newScene(s).shows(t, "Calls today", ">2000</b>"), "of 2000", "used up", "bar thin")
+	s.Role = coordinator.Refresher
+	newScene(s).shows(t, "of 2000", "used up", "bar thin")
+}
+
 func TestCallsAreCountedInTheIssuersWindows(t *testing.T) {
 	status := func(limits coordinator.Limits) coordinator.Status {
 		return coordinator.Status{Name: "push", LastRead: true, Limits: limits, CallsToday: 100}
