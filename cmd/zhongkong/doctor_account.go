@@ -9,6 +9,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 	"github.com/zhongkong/zhongkong/redisstore"
@@ -45,11 +46,12 @@ func (x checks) accountChecks(ctx context.Context) {
 	if !configured {
 		notTried = "the account is not configured here"
 	}
-	x.token(ctx, state, account, notTried)
+	h := x.hold(ctx, state)
+	x.token(ctx, state, account, notTried, h)
 	x.sealing(ctx, state)
-	x.schedule(state, account, configured)
+	x.schedule(state, account, configured, h)
 	x.lastFailure(state, account, mayRefresh)
-	x.openAttempts(state)
+	x.openAttempts(state, h)
 	x.conflicts(ctx, state, account, mayRefresh)
 	x.budget(state)
 }
@@ -68,7 +70,12 @@ func (x checks) members(ctx context.Context) {
 		x.fail("members", "", "%v", err)
 		return
 	}
-	for _, state := range states {
+	accounts, err := x.accountStates(ctx, states)
+	if err != nil {
+		x.fail("members", "", "%v", err)
+		return
+	}
+	for i, state := range states {
 		x.account = state.Account
 		account, _ := x.cfg.Account(x.account)
 		if state.Err != nil {
@@ -76,10 +83,21 @@ func (x checks) members(ctx context.Context) {
 			continue
 		}
 		x.grant(ctx, state, account)
-		x.token(ctx, state, account, "only the accounts of the configuration are")
-		x.schedule(state, account, true)
+		h := holdOf(state, accounts[i], account.Limits)
+		x.token(ctx, state, account, "only the accounts of the configuration are", h)
+		x.schedule(state, account, true, h)
 		x.lastFailure(state, account, false)
 	}
+}
+
+// hold returns what keeps every process from refreshing the account.
+func (x checks) hold(ctx context.Context, state coordinator.State) *hold {
+	accounts, err := x.accountStates(ctx, []coordinator.State{state})
+	if err != nil { // its parent cannot be read, which other checks say
+		accounts = []wire.Account{x.accountState(state)}
+	}
+	limits, _ := x.limits(state.Account)
+	return holdOf(state, accounts[0], limits)
 }
 
 const firstTokenWait = 15 * time.Second
@@ -110,18 +128,21 @@ func (x checks) firstToken(ctx context.Context, before coordinator.State) coordi
 	return states[0]
 }
 
-func (x checks) token(ctx context.Context, state coordinator.State, a config.Account, notTried string) {
+func (x checks) token(ctx context.Context, state coordinator.State, a config.Account, notTried string, h *hold) {
 	r := state.Record
-	if !r.Usable() && awaited(state) {
-		x.warn("token", "wait, and see zhongkong grant status "+x.account, "there is none yet: %s", awaitedWords)
+	switch {
+	case r.Usable():
+	case awaited(state):
+		x.warn("token", h.fix, "there is none yet: %s", h.why)
 		return
-	}
-	if !r.Usable() {
-		fix := "start a process with the account's secret: zhongkong serve"
-		if attended(state) {
-			fix = "see last call: a process tries and fails"
-		}
-		x.fail("token", fix, "there is none")
+	case attended(state):
+		x.fail("token", "see last call: a process tries and fails", "there is none")
+		return
+	case h != nil:
+		x.fail("token", h.fix, "there is none: %s", h.why)
+		return
+	default:
+		x.fail("token", "start a process with the account's secret: zhongkong serve", "there is none")
 		return
 	}
 	about := fmt.Sprintf("issued %s ago by %s, lives %s", brief(state.Now.Sub(r.IssuedAt)), r.IssuedBy, brief(r.TTL))
@@ -147,29 +168,9 @@ func (x checks) token(ctx context.Context, state coordinator.State, a config.Acc
 	}
 }
 
-// attended reports whether a process refreshes the account although a refresh is
-// due: after a failed call it waits before the next.
-func attended(state coordinator.State) bool {
-	f := state.Failure
-	return f != nil && f.InARow > 0 && state.Now.Sub(f.RetryAt) < page.LateAfter
-}
-
-// awaited reports whether a refresh token was presented, and the answer may still come.
-func awaited(state coordinator.State) bool {
-	return state.Grant != nil && state.Grant.At(state.Now) == coordinator.GrantPresented
-}
-
-const awaitedWords = "the refresh token was presented, and the issuer's answer is awaited"
-
-// unattended reports whether a refresh is due, at next, that no process makes.
-func unattended(state coordinator.State, next time.Time) bool {
-	late := state.Now.Sub(next) > page.LateAfter || !state.Record.Usable()
-	return late && state.Err == nil && !attended(state) && state.Holder == "" && len(state.Open) == state.Overdue()
-}
-
 // schedule finds accounts that no process refreshes, or not before their token
 // ends.
-func (x checks) schedule(state coordinator.State, a config.Account, configured bool) {
+func (x checks) schedule(state coordinator.State, a config.Account, configured bool, h *hold) {
 	every := x.cfg.RefreshEvery
 	if configured {
 		every = a.RefreshEvery
@@ -179,8 +180,8 @@ func (x checks) schedule(state coordinator.State, a config.Account, configured b
 	case !state.Record.Usable(): // said by token
 	case in < -page.LateAfter && attended(state):
 		x.fail("schedule", "see last call", "a refresh was due %s ago, and refreshes fail", brief(-in))
-	case in < -page.LateAfter && awaited(state):
-		x.warn("schedule", "wait, and see zhongkong grant status "+x.account, "a refresh was due %s ago: %s", brief(-in), awaitedWords)
+	case in < -page.LateAfter && h != nil:
+		x.warn("schedule", h.fix, "a refresh was due %s ago: %s", brief(-in), h.why)
 	case in < -page.LateAfter:
 		x.fail("schedule", "start a process with the account's secret, better two: zhongkong serve", "a refresh was due %s ago, and no process made it", brief(-in))
 	case in > state.Record.TTL:
@@ -212,13 +213,16 @@ func (x checks) lastFailure(state coordinator.State, a config.Account, tried boo
 	}
 }
 
-func (x checks) openAttempts(state coordinator.State) {
+func (x checks) openAttempts(state coordinator.State, h *hold) {
 	if len(state.Open) == 0 || state.Now.Sub(state.Open[0]) <= page.LateAfter {
 		return
 	}
 	fix, unattended := "start a process with the account's secret", ", and no process refreshes"
-	if attended(state) {
+	switch {
+	case attended(state):
 		fix, unattended = "see last call: the next one that succeeds settles them", ""
+	case h != nil:
+		fix, unattended = h.fix+": the next call that succeeds settles them", ""
 	}
 	x.warn("attempts", fix, "%d overdue, the oldest for %s: whether they issued a token is unknown%s",
 		state.Overdue(), brief(state.Now.Sub(state.Open[0])), unattended)
@@ -250,15 +254,11 @@ func (x checks) budget(state coordinator.State) {
 		x.ok("budget", "calls in the present period: %d; the processes that refresh the account know the limit", state.CallsToday)
 		return
 	}
-	when, until := "today", "midnight (UTC+8)"
-	switch {
-	case limits.Budget() == coordinator.LimitWindow:
-		when, until = "in "+brief(limits.Window), "the next period of "+brief(limits.Window)
-	case !limits.WeChatDays():
-		until = "the issuer's next day"
-	}
+	when, until := period(limits)
 	const fix = "zhongkong history shows which process calls and why; forced refreshes are refused first"
 	switch used := state.CallsToday; {
+	case spent(state, limits):
+		x.fail("budget", "raise per_day of the account's limits, or of budget, if the issuer allows more; "+fix, "%s", spentWords(state, limits))
 	case used >= limits.PerDay-limits.Reserve:
 		x.fail("budget", fix, "%d of %d calls %s: only the schedule may call until %s", used, limits.PerDay, when, until)
 	case used*2 >= limits.PerDay:

@@ -46,8 +46,8 @@ func status(ctx context.Context, s *session, c *cli.Context) error {
 	rows := [][]string{{"ACCOUNT", "LABEL", "GENERATION", "AGE", "TTL", "NEXT", "LOCK", "CALLS", "OPEN", "GRANT", "LAST ERROR"}}
 	labelled, granted := false, false
 	for i, state := range states {
-		_, known := s.limits(state.Account)
-		rows = append(rows, statusRow(state, accounts[i], known))
+		limits, known := s.limits(state.Account)
+		rows = append(rows, statusRow(state, accounts[i], limits, known))
 		labelled, granted = labelled || accounts[i].Label != "", granted || accounts[i].Grant != nil
 	}
 	if !granted {
@@ -145,8 +145,8 @@ func grantOf(state coordinator.State, a config.Account) *wire.Grant {
 	return wire.NewGrant(summary, state.Now)
 }
 
-// statusRow returns what status prints of an account. limited is false if its limits are not known.
-func statusRow(state coordinator.State, a wire.Account, limited bool) []string {
+// statusRow returns what status prints of an account. Unless known, its limits are a guess.
+func statusRow(state coordinator.State, a wire.Account, limits coordinator.Limits, known bool) []string {
 	generation, age, ttl := "-", "-", "none"
 	if r := state.Record; r.Usable() {
 		generation = fmt.Sprint(a.Generation)
@@ -177,15 +177,19 @@ func statusRow(state coordinator.State, a wire.Account, limited bool) []string {
 			trouble = awaitedWords
 		}
 	case unattended(state, a.NextRefresh.Time):
+		if h := holdOf(state, a, limits); h != nil {
+			trouble = h.why
+			break
+		}
 		trouble = "no process with the account's secret answers: start zhongkong serve"
 	case a.Repeated && trouble == "-":
 		trouble = repeatedWords
 	}
 	calls := fmt.Sprint(a.CallsToday)
-	if limited {
+	if known {
 		calls += fmt.Sprintf("/%d", a.CallsPerDay)
 	}
-	if limited && a.CallsWindow > 0 {
+	if known && a.CallsWindow > 0 {
 		calls += " in " + brief(time.Duration(a.CallsWindow*float64(time.Second)))
 	}
 	return []string{

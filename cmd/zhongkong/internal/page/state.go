@@ -71,6 +71,9 @@ func Unattended(s coordinator.Status, storeErr error, now time.Time) bool {
 	if s.Role != coordinator.Reader || storeErr != nil || s.Stale || s.Err != nil || failing || !s.LastRead {
 		return false
 	}
+	if s.Limits.PerDay > 0 && s.CallsToday >= s.Limits.PerDay { // no process may call
+		return false
+	}
 	late := !s.NextRefresh.IsZero() && now.Sub(s.NextRefresh) > LateAfter
 	return late || !s.Record.Usable()
 }

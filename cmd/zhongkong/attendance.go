@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// This file judges by what Redis has of an account whether a process refreshes it.
+
+// attended reports whether a process refreshes the account although a refresh is
+// due: after a failed call it waits before the next.
+func attended(state coordinator.State) bool {
+	f := state.Failure
+	return f != nil && f.InARow > 0 && state.Now.Sub(f.RetryAt) < page.LateAfter
+}
+
+// awaited reports whether a refresh token was presented, and the answer may still come.
+func awaited(state coordinator.State) bool {
+	return state.Grant != nil && state.Grant.At(state.Now) == coordinator.GrantPresented
+}
+
+const awaitedWords = "the refresh token was presented, and the issuer's answer is awaited"
+
+// unattended reports whether a refresh is due, at next, that no process makes.
+func unattended(state coordinator.State, next time.Time) bool {
+	late := state.Now.Sub(next) > page.LateAfter || !state.Record.Usable()
+	return late && state.Err == nil && !attended(state) && state.Holder == "" && len(state.Open) == state.Overdue()
+}
+
+// hold keeps every process from a refresh that is due.
+type hold struct{ why, fix string }
+
+// holdOf returns nil if nothing does: where a refresh is late then, no process with the account's
+// secret runs.
+func holdOf(state coordinator.State, a wire.Account, limits coordinator.Limits) *hold {
+	switch {
+	case awaited(state):
+		return &hold{awaitedWords, "wait, and see zhongkong grant status " + a.Name}
+	case spent(state, limits):
+		return &hold{spentWords(state, limits), "see budget"}
+	}
+	return nil
+}
+
+// spent reports whether all calls of the present period of the limits are made.
+func spent(state coordinator.State, limits coordinator.Limits) bool {
+	return limits.PerDay > 0 && state.CallsToday >= limits.PerDay
+}
+
+func spentWords(state coordinator.State, limits coordinator.Limits) string {
+	when, until := period(limits)
+	return fmt.Sprintf("%d of %d calls %s: no process may call until %s", state.CallsToday, limits.PerDay, when, until)
+}
+
+// period returns in words which period limits are about, and when the next one begins.
+func period(limits coordinator.Limits) (when, until string) {
+	switch {
+	case limits.Budget() == coordinator.LimitWindow:
+		return "in " + brief(limits.Window), "the next period of " + brief(limits.Window)
+	case !limits.WeChatDays():
+		return "today", "the issuer's next day"
+	}
+	return "today", "midnight (UTC+8)"
+}

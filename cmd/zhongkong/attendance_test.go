@@ -1,0 +1,97 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
+	"github.com/zhongkong/zhongkong/coordinator"
+)
+
+// overdue is an account whose refresh was due an hour ago, and has a token for another.
+func overdue(now time.Time) coordinator.State {
+	record := coordinator.Record{
+		Token: coordinator.NewToken("t"), Generation: 7, IssuedAt: now.Add(-2 * time.Hour), ExpiresAt: now.Add(time.Hour + time.Minute),
+		RefreshAt: now.Add(-time.Hour), TTL: time.Hour,
+	}
+	return coordinator.State{Account: "crm", Now: now, Record: record}
+}
+
+// judged returns the last column of status, and what doctor finds, by check.
+func judged(state coordinator.State, account config.Account) (trouble string, found map[string]finding) {
+	a := wire.NewAccount(state, time.Hour, account.Limits)
+	a.Grant = grantOf(state, account)
+	if a.Parent = account.Of; a.Parent != "" {
+		a.ParentError = coordinator.ErrNoToken.Error()
+	}
+	row := statusRow(state, a, account.Limits, true)
+	x := checks{session: &session{cfg: new(config.Config)}, account: "crm", findings: &[]finding{}}
+	h := holdOf(state, a, account.Limits)
+	x.schedule(state, account, true, h)
+	x.openAttempts(state, h)
+	found = map[string]finding{}
+	for _, f := range *x.findings {
+		found[f.Check] = f
+	}
+	return row[len(row)-1], found
+}
+
+func TestWhatKeepsEveryProcessFromARefreshIsNoMissingProcess(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	failed := &coordinator.Failure{Kind: coordinator.FailedUnknown, Message: "no answer", At: now.Add(-time.Hour), InARow: 1, RetryAt: now.Add(-50 * time.Minute)}
+	lost := []time.Time{now.Add(-time.Hour)}
+	for name, c := range map[string]struct {
+		change  func(*coordinator.State)
+		account config.Account
+		words   string // "": a process is missing
+	}{
+		"nothing":          {func(*coordinator.State) {}, config.Account{}, ""},
+		"a failure of old": {func(s *coordinator.State) { s.Failure, s.Open = failed, lost }, config.Account{}, ""},
+		"calls are left":   {func(s *coordinator.State) { s.CallsToday = 29 }, config.Account{Limits: coordinator.Limits{PerDay: 30}}, ""},
+		"the calls of the day are made": {func(s *coordinator.State) { s.CallsToday, s.Open = 30, lost },
+			config.Account{Limits: coordinator.Limits{PerDay: 30}}, "30 of 30 calls today: no process may call until midnight (UTC+8)"},
+		"those of a period are made": {func(s *coordinator.State) { s.CallsToday, s.Failure = 31, failed },
+			config.Account{Limits: coordinator.Limits{PerDay: 30, Window: time.Hour}}, "31 of 30 calls in 1h00m: no process may call until the next period"},
+		"an answer is awaited": {func(s *coordinator.State) {
+			s.Grant = &coordinator.GrantSummary{Condition: coordinator.GrantPresented, DoubtAt: now.Add(time.Minute)}
+		}, config.Account{}, awaitedWords},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := overdue(now)
+			c.change(&state)
+			trouble, found := judged(state, c.account)
+			if c.words == "" {
+				if !strings.Contains(trouble, "start zhongkong serve") {
+					t.Errorf("status: %q", trouble)
+				}
+				finds(t, found, "schedule", resultFail, "start a process")
+				return
+			}
+			if !strings.Contains(trouble, c.words) {
+				t.Errorf("status: %q, want %q", trouble, c.words)
+			}
+			finds(t, found, "schedule", resultWarn, c.words)
+			for check, f := range found {
+				if strings.Contains(f.Detail+f.Fix, "start a process") || strings.Contains(f.Detail, "no process refreshes") {
+					t.Errorf("%s: %s -> %s", check, f.Detail, f.Fix)
+				}
+			}
+		})
+	}
+}
+
+func TestAReaderDoesNotMissAProcessThatMayNotCall(t *testing.T) {
+	now := time.Now()
+	s := coordinator.Status{Name: "crm", Role: coordinator.Reader, LastRead: true, Record: overdue(now).Record, NextRefresh: now.Add(-time.Hour),
+		Limits: coordinator.Limits{PerDay: 30}, CallsToday: 29}
+	if !page.Unattended(s, nil, now) {
+		t.Error("a refresh that no process makes is not missed")
+	}
+	s.CallsToday = 30
+	if page.Unattended(s, nil, now) {
+		t.Error("a process is missed while the calls of the day are made")
+	}
+}
