@@ -37,9 +37,13 @@ type hold struct{ why, fix string }
 // holdOf returns nil if nothing does: where a refresh is late then, no process with the account's
 // secret runs.
 func holdOf(state coordinator.State, a wire.Account, limits coordinator.Limits) *hold {
-	switch {
+	switch g := a.Grant; {
+	case a.ParentError != "":
+		return &hold{fmt.Sprintf("waits for %s: %s", a.Parent, a.ParentError), "zhongkong doctor " + a.Parent}
 	case awaited(state):
 		return &hold{awaitedWords, "wait, and see zhongkong grant status " + a.Name}
+	case g != nil && g.NeedsAttention() && (g.Pushed || g.Condition == coordinator.GrantDoubt && state.Record.Usable()):
+		return &hold{g.Advice, "see grant"}
 	case spent(state, limits):
 		return &hold{spentWords(state, limits), "see budget"}
 	}

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 // overdue is an account whose refresh was due an hour ago, and has a token for another.
@@ -30,6 +34,7 @@ func judged(state coordinator.State, account config.Account) (trouble string, fo
 	row := statusRow(state, a, account.Limits, true)
 	x := checks{session: &session{cfg: new(config.Config)}, account: "crm", findings: &[]finding{}}
 	h := holdOf(state, a, account.Limits)
+	x.token(context.Background(), state, account, "only read", h)
 	x.schedule(state, account, true, h)
 	x.openAttempts(state, h)
 	found = map[string]finding{}
@@ -43,6 +48,7 @@ func TestWhatKeepsEveryProcessFromARefreshIsNoMissingProcess(t *testing.T) {
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	failed := &coordinator.Failure{Kind: coordinator.FailedUnknown, Message: "no answer", At: now.Add(-time.Hour), InARow: 1, RetryAt: now.Add(-50 * time.Minute)}
 	lost := []time.Time{now.Add(-time.Hour)}
+	received := config.Account{Grant: coordinator.GrantRules{Needed: true, Received: true}}
 	for name, c := range map[string]struct {
 		change  func(*coordinator.State)
 		account config.Account
@@ -55,6 +61,17 @@ func TestWhatKeepsEveryProcessFromARefreshIsNoMissingProcess(t *testing.T) {
 			config.Account{Limits: coordinator.Limits{PerDay: 30}}, "30 of 30 calls today: no process may call until midnight (UTC+8)"},
 		"those of a period are made": {func(s *coordinator.State) { s.CallsToday, s.Failure = 31, failed },
 			config.Account{Limits: coordinator.Limits{PerDay: 30, Window: time.Hour}}, "31 of 30 calls in 1h00m: no process may call until the next period"},
+		"the grant is in doubt": {func(s *coordinator.State) {
+			s.Grant, s.Failure, s.Open = &coordinator.GrantSummary{Condition: coordinator.GrantPresented, DoubtAt: now.Add(-time.Minute)}, failed, lost
+		}, config.Account{}, "is tried once more shortly before the access token ends"},
+		"the grant is in doubt, and the token has ended": {func(s *coordinator.State) {
+			s.Grant, s.Record = &coordinator.GrantSummary{Condition: coordinator.GrantDoubt}, coordinator.Record{}
+		}, config.Account{}, ""},
+		"nothing was ever pushed": {func(*coordinator.State) {}, received, "waiting for the token that the issuer pushes"},
+		"nothing that was pushed is valid": {func(s *coordinator.State) {
+			s.Grant = &coordinator.GrantSummary{Condition: coordinator.GrantGood, Received: true, DeadAt: now.Add(-time.Hour)}
+		}, config.Account{}, "waiting for the token that the issuer pushes"},
+		"the parent has no token": {func(s *coordinator.State) { s.Open = lost }, config.Account{Of: "platform"}, "waits for platform: "},
 		"an answer is awaited": {func(s *coordinator.State) {
 			s.Grant = &coordinator.GrantSummary{Condition: coordinator.GrantPresented, DoubtAt: now.Add(time.Minute)}
 		}, config.Account{}, awaitedWords},
@@ -64,6 +81,10 @@ func TestWhatKeepsEveryProcessFromARefreshIsNoMissingProcess(t *testing.T) {
 			c.change(&state)
 			trouble, found := judged(state, c.account)
 			if c.words == "" {
+				if !state.Record.Usable() { // what is wrong with the grant goes first in status
+					finds(t, found, "token", resultFail, "start a process")
+					return
+				}
 				if !strings.Contains(trouble, "start zhongkong serve") {
 					t.Errorf("status: %q", trouble)
 				}
@@ -85,13 +106,52 @@ func TestWhatKeepsEveryProcessFromARefreshIsNoMissingProcess(t *testing.T) {
 
 func TestAReaderDoesNotMissAProcessThatMayNotCall(t *testing.T) {
 	now := time.Now()
-	s := coordinator.Status{Name: "crm", Role: coordinator.Reader, LastRead: true, Record: overdue(now).Record, NextRefresh: now.Add(-time.Hour),
-		Limits: coordinator.Limits{PerDay: 30}, CallsToday: 29}
-	if !page.Unattended(s, nil, now) {
-		t.Error("a refresh that no process makes is not missed")
+	grant := func(c coordinator.GrantCondition, received bool) *coordinator.GrantSummary {
+		return &coordinator.GrantSummary{Condition: c, Received: received}
 	}
-	s.CallsToday = 30
-	if page.Unattended(s, nil, now) {
-		t.Error("a process is missed while the calls of the day are made")
+	for name, c := range map[string]struct {
+		change func(*coordinator.Status)
+		missed bool
+	}{
+		"nothing":                       {func(*coordinator.Status) {}, true},
+		"no token":                      {func(s *coordinator.Status) { s.Record = coordinator.Record{} }, true},
+		"calls are left":                {func(s *coordinator.Status) { s.CallsToday = 29 }, true},
+		"the calls of the day are made": {func(s *coordinator.Status) { s.CallsToday = 30 }, false},
+		"no token, and doubt": {func(s *coordinator.Status) {
+			s.Record, s.Grant = coordinator.Record{}, grant(coordinator.GrantDoubt, false)
+		}, true},
+		"no token, and an answer is awaited": {func(s *coordinator.Status) {
+			s.Record, s.Grant = coordinator.Record{}, grant(coordinator.GrantPresented, false)
+		}, false},
+		"no token, and nothing was pushed": {func(s *coordinator.Status) {
+			s.Record, s.Grant = coordinator.Record{}, grant(coordinator.GrantNone, true)
+		}, false},
+		"no token, and what was pushed has ended": {func(s *coordinator.Status) {
+			s.Record, s.Grant = coordinator.Record{}, grant(coordinator.GrantDead, true)
+		}, false},
+	} {
+		s := coordinator.Status{Name: "crm", Role: coordinator.Reader, LastRead: true, Record: overdue(now).Record,
+			NextRefresh: now.Add(-time.Hour), Limits: coordinator.Limits{PerDay: 30}}
+		c.change(&s)
+		if page.Unattended(s, nil, now) != c.missed {
+			t.Errorf("%s: missed %v, want %v", name, !c.missed, c.missed)
+		}
 	}
+}
+
+func TestAReaderMissesNoProcessForAChildOfAnAccountWithoutAToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		zk, err := coordinator.New(coordinator.Config{
+			Store: memstore.New().Instance("reader"), Accounts: []coordinator.AccountConfig{{Name: "platform"}, {Name: "shop", Parent: "platform"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = zk.Run(t.Context()) }() // ends with the bubble
+		time.Sleep(time.Minute)
+		d := &daemon{session: &session{}, zk: zk}
+		if missed := d.unattended(); !slices.Equal(missed, []string{"platform"}) {
+			t.Errorf("missed for %v", missed)
+		}
+	})
 }

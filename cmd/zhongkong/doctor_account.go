@@ -222,7 +222,7 @@ func (x checks) openAttempts(state coordinator.State, h *hold) {
 	case attended(state):
 		fix, unattended = "see last call: the next one that succeeds settles them", ""
 	case h != nil:
-		fix, unattended = h.fix+": the next call that succeeds settles them", ""
+		fix, unattended = h.fix+"; the next call that succeeds settles them", ""
 	}
 	x.warn("attempts", fix, "%d overdue, the oldest for %s: whether they issued a token is unknown%s",
 		state.Overdue(), brief(state.Now.Sub(state.Open[0])), unattended)

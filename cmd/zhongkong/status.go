@@ -169,7 +169,7 @@ func statusRow(state coordinator.State, a wire.Account, limits coordinator.Limit
 	case a.Error != "":
 		trouble = a.Error
 	case a.ParentError != "":
-		trouble = fmt.Sprintf("waits for %s: %s", a.Parent, a.ParentError)
+		trouble = holdOf(state, a, limits).why
 	case a.Grant != nil && a.Grant.Advice != "" && (trouble == "-" || a.Grant.NeedsConsent()):
 		trouble = a.Grant.Advice
 	case awaited(state):

@@ -35,8 +35,10 @@ func (d *daemon) unattended() []string {
 	var names []string
 	storeErr, now := d.zk.StoreError(), time.Now()
 	for _, a := range d.zk.Accounts() {
-		if page.Unattended(a.Status(), storeErr, now) {
-			names = append(names, a.Name())
+		s := a.Status()
+		parent, ok := d.zk.Account(s.Parent)
+		if waits := ok && !parent.Status().Record.Usable(); !waits && page.Unattended(s, storeErr, now) {
+			names = append(names, s.Name)
 		}
 	}
 	return names

@@ -74,6 +74,22 @@ func Unattended(s coordinator.Status, storeErr error, now time.Time) bool {
 	if s.Limits.PerDay > 0 && s.CallsToday >= s.Limits.PerDay { // no process may call
 		return false
 	}
-	late := !s.NextRefresh.IsZero() && now.Sub(s.NextRefresh) > LateAfter
-	return late || !s.Record.Usable()
+	if !s.Record.Usable() {
+		return !waits(s.Grant)
+	}
+	return !s.NextRefresh.IsZero() && now.Sub(s.NextRefresh) > LateAfter
+}
+
+// waits reports whether the issuer comes next: with an answer, or with what it pushes.
+func waits(g *coordinator.GrantSummary) bool {
+	if g == nil {
+		return false
+	}
+	switch g.Condition {
+	case coordinator.GrantPresented:
+		return true
+	case coordinator.GrantNone, coordinator.GrantDead:
+		return g.Received
+	}
+	return false
 }

@@ -60,11 +60,19 @@ func (p *Page) view(ctx context.Context, r Request, now time.Time) *view {
 	logs := p.history.lookups()
 	var found []card
 	known := false
-	for _, s := range p.store.statuses() {
+	all := p.store.statuses()
+	tokenless := map[string]bool{}
+	for _, s := range all {
+		if !s.Record.Usable() {
+			tokenless[s.Name] = true
+		}
+	}
+	for _, s := range all {
 		if !r.Viewer.May(s.Name) || r.Account != "" && s.Name != r.Account {
 			continue
 		}
 		one := newCard(s, logs.past(ctx, s), storeErr, now)
+		one.Unattended = one.Unattended && !tokenless[s.Parent] // it is the parent that is
 		one.Label, one.Source = plain(p.cfg.Label(one.Name)), p.cfg.Source(one.Name)
 		one.MayRefresh = r.Viewer.MayRefresh(one.Name) && v.Outage == nil && !one.Unattended
 		v.Counts[one.State]++

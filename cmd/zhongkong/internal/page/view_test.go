@@ -319,6 +319,22 @@ func TestAChildShowsWhatItNeeds(t *testing.T) {
 	}
 }
 
+func TestOnlyTheParentIsShownAsUnattended(t *testing.T) {
+	now := time.Now()
+	reader := func(name, parent string, record coordinator.Record) coordinator.Status {
+		return coordinator.Status{Name: name, Role: coordinator.Reader, LastRead: true, Parent: parent, Record: record, NextRefresh: now.Add(-time.Hour)}
+	}
+	missed := func(statuses ...coordinator.Status) int {
+		return strings.Count(newScene(statuses...).render(t, "en"), "start one, better two")
+	}
+	if n := missed(reader("wx1", "", coordinator.Record{}), reader("wx1.jsapi", "wx1", live(now))); n != 1 {
+		t.Errorf("a process is missed for %d accounts, want 1: the parent", n)
+	}
+	if n := missed(reader("wx1", "", live(now)), reader("wx1.jsapi", "wx1", live(now))); n != 2 {
+		t.Errorf("a process is missed for %d accounts, want 2: the parent has a token", n)
+	}
+}
+
 func TestAReaderShowsNoLimitOfCalls(t *testing.T) {
 	s := coordinator.Status{Name: "wx1", Role: coordinator.Reader, LastRead: true, Limits: coordinator.DefaultLimits(), CallsToday: 2000}
 	lacks(t, newScene(s).shows(t, "Calls today", ">2000</b>"), "of 2000", "used up", "bar thin")
