@@ -33,7 +33,7 @@ accounts:
   - {name: wx-spent, secret_env: SECRET, refresh_every: 2h, limits: {per_day: %d, reserve: 1}}
   - {name: wx-shared, secret_env: SECRET}
   - {name: wx-rejected, secret_env: SECRET, limits: {min_interval: 1s}}
-  - {name: wx-late, refresh_every: 5s, limits: {per_day: 20000}%s}
+  - {name: wx-late, refresh_every: 5s, limits: {per_day: 30000}%s}
 routes:
   - {name: gone, account: wx-shared, to: "http://127.0.0.1:1"}
   - {name: rejects, account: wx-rejected, to: %q}

@@ -265,14 +265,16 @@ func (c *Config) checkLimits(a Account, p *problems) {
 	if window == 0 {
 		window, each = 24*time.Hour, "a day"
 	}
-	if needed := int(window / a.RefreshEvery); needed > l.PerDay {
-		text := fmt.Sprintf("%s: account %q: refresh_every (%v) makes %d calls %s, per_day allows %d: refresh less often or raise per_day",
-			a.where, a.Name, a.RefreshEvery, needed, each, l.PerDay)
-		if l.PerDay == coordinator.DefaultLimits().PerDay && !c.Given("budget.per_day") {
-			c.Warnings = append(c.Warnings, text) // harmless for a short trial
-			return
-		}
-		p.addf("%s", text)
+	needed := int(window / a.RefreshEvery)
+	makes := fmt.Sprintf("%s: account %q: refresh_every (%v) makes %d calls %s, per_day allows %d", a.where, a.Name, a.RefreshEvery, needed, each, l.PerDay)
+	const remedy = "refresh less often or raise per_day"
+	switch tried := l.PerDay == coordinator.DefaultLimits().PerDay && !c.Given("budget.per_day"); { // harmless for a short trial
+	case needed > l.PerDay && !tried:
+		p.addf("%s: %s", makes, remedy)
+	case needed > l.PerDay:
+		c.Warnings = append(c.Warnings, makes+": "+remedy)
+	case 5*needed > 4*l.PerDay:
+		c.Warnings = append(c.Warnings, makes+": more than four fifths raise the alert ZhongkongBudgetNearlyGone: "+remedy)
 	}
 }
 
