@@ -24,7 +24,8 @@ To rotate a key, take each step on all machines before the next one:
 
    1. add a new line at the bottom: now every process can open what it seals
    2. move that line to the top: now it seals
-   3. when each account has been refreshed since, remove the old line
+   3. when each account has been refreshed since, and doctor names nothing that needs
+      the old key any more, remove the old line
 
 A new line that goes to the top at once seals tokens that processes without it
 cannot open.

@@ -24,10 +24,10 @@ const maxFile = 1 << 20
 //
 // To rotate, add a new line at the bottom and reload every process, so that each can
 // open tokens that the new key seals; then move the line to the top and reload every
-// process; and remove the old line when each account has been refreshed since: a refresh
-// seals its grant again, too. If a
-// new line is added at the top at once, the processes that have not read it yet
-// cannot open the tokens. A fleet whose tokens are not sealed yet is switched by steps
+// process; and remove the old line when each account has been refreshed since, which seals
+// its grant again, too, and what is sealed outside of the store no longer needs the old
+// key: `zhongkong doctor` names what does. If a new line is added at the top at once, the
+// processes that have not read it yet cannot open the tokens. A fleet whose tokens are not sealed yet is switched by steps
 // as well: see redisstore.Sealing.
 type Keyring struct {
 	name string // what errors call the file
