@@ -154,13 +154,7 @@ func (s *Store) serverError(answer redis.Error) error {
 	plain := strings.TrimPrefix(text, "ERR ")
 	switch {
 	case strings.HasPrefix(text, "ZKDATA "):
-		err := dataError(text)
-		if data, ok := errors.AsType[*DataError](err); ok {
-			if _, grant := s.keys.SplitGrant(data.Key); grant {
-				data.Fix = grantFix
-			}
-		}
-		return err
+		return s.fixGrant(dataError(text))
 	case redis.IsAuthError(answer), strings.HasPrefix(plain, "AUTH "):
 		// Nothing can be read or written until an operator has changed one side.
 		return fmt.Errorf("%w: %w: %w; check the user and the password of the Redis URL",

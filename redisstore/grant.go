@@ -166,40 +166,75 @@ func (s *Store) writeGrant(ctx context.Context, op string, script *redis.Script,
 // grantReading decodes the answer of loadgrant.lua. It also returns the record as it is
 // stored.
 func (s *Store) grantReading(account string, answer []any) (reading coordinator.GrantReading, sealed string, err error) {
-	key := s.keys.Grant(account)
 	r := &decoder{keys: s.keys.Of(account)}
-	answer = r.list(answer, 6)
+	answer = r.list(answer, 2+len(grantFields))
 	reading.Now = s.serverNow(r, answer[0])
-	reading.SettledIn = milliseconds(r.whole(key, "settling_since", answer[1]))
-	version := r.whole(key, "version", answer[2])
-	id := r.text(key, "save_id", answer[3])
-	consent := r.fence(key, "consent", answer[4])
-	sealed = r.text(key, "record", answer[5])
-	switch {
-	case r.err != nil:
+	reading.SettledIn = milliseconds(r.whole(s.keys.Grant(account), "settling_since", answer[1]))
+	if r.err != nil {
 		return coordinator.GrantReading{}, "", r.err
-	case version == 0 && sealed == "":
-		return reading, "", nil
-	case version == 0 || sealed == "":
-		field := "record"
-		if version == 0 {
-			field = "version"
-		}
-		return coordinator.GrantReading{}, "", &DataError{Key: key, Field: field, Problem: "is missing", Fix: grantFix}
 	}
-	if reading.Grant, err = s.openGrant(account, uint64(version), sealed); err != nil {
+	if reading.Grant, sealed, err = s.storedGrant(account, answer[2:]); err != nil {
 		return coordinator.GrantReading{}, "", err
 	}
+	return reading, sealed, nil
+}
+
+// grantFields are the fields of a stored grant that storedGrant takes.
+var grantFields = []string{"version", "save_id", "consent", "record"}
+
+// storedGrant opens a grant of which these fields were read; the zero Grant if there is
+// none. sealed is the record as it is stored, with an error too, if it could be read.
+func (s *Store) storedGrant(account string, fields []any) (g coordinator.Grant, sealed string, err error) {
+	key := s.keys.Grant(account)
+	r := &decoder{keys: s.keys.Of(account)}
+	fields = r.list(fields, len(grantFields))
+	version := r.whole(key, "version", fields[0])
+	id := r.text(key, "save_id", fields[1])
+	consent := r.fence(key, "consent", fields[2])
+	sealed = r.text(key, "record", fields[3])
+	damaged := func(field, problem string) error {
+		return &DataError{Key: key, Field: field, Problem: problem, Fix: grantFix(key)}
+	}
+	switch {
+	case r.err != nil:
+		return coordinator.Grant{}, sealed, s.fixGrant(r.err)
+	case version == 0 && sealed == "":
+		return coordinator.Grant{}, "", nil
+	case version == 0:
+		return coordinator.Grant{}, sealed, damaged("version", "is missing")
+	case sealed == "":
+		return coordinator.Grant{}, "", damaged("record", "is missing")
+	}
+	if g, err = s.openGrant(account, uint64(version), sealed); err != nil {
+		return coordinator.Grant{}, sealed, err
+	}
 	for field, same := range map[string]bool{
-		"version": reading.Grant.Version == uint64(version),
-		"save_id": reading.Grant.SaveID == id,
-		"consent": reading.Grant.Consent == consent,
+		"version": g.Version == uint64(version),
+		"save_id": g.SaveID == id,
+		"consent": g.Consent == consent,
 	} {
 		if !same {
-			return coordinator.GrantReading{}, "", &DataError{Key: key, Field: field, Problem: "is not that of the sealed record", Fix: grantFix}
+			return coordinator.Grant{}, sealed, damaged(field, "is not that of the sealed record")
 		}
 	}
-	return reading, sealed, nil
+	return g, sealed, nil
+}
+
+// readGrant returns a grant as it is stored, "" if there is none, and what keeps it from
+// being opened; without a key nobody tries. It changes nothing, unlike LoadGrant.
+func (s *Store) readGrant(ctx context.Context, account string) (sealed string, err error) {
+	bounded, cancel := s.client.Bounded(ctx)
+	defer cancel()
+	key := s.keys.Grant(account)
+	fields, err := s.client.Reads.HMGet(bounded, key, grantFields...).Result()
+	if err != nil {
+		return "", s.fault(ctx, "read the grant of", account, s.fixGrant(wrongType(err, key, "hash")))
+	}
+	if s.sealer == nil {
+		return (&decoder{}).text(key, "record", fields[3]), nil
+	}
+	_, sealed, err = s.storedGrant(account, fields)
+	return sealed, err
 }
 
 // reseal seals the stored record with the key that seals now. A presentation does not have the
@@ -252,9 +287,22 @@ func credibleSummary(s *coordinator.GrantSummary) bool {
 	return s != nil && s.Version > 0 && max(s.Version, uint64(s.Consent), uint64(s.Newest)) <= layout.MaxWhole
 }
 
-// grantFix is what to do about a damaged grant.
-const grantFix = "nothing was changed; put the key back from a backup, or, if there is a copy of the grants outside of Redis, delete the key, " +
-	"and it is restored from the copy; without one, delete the key and log in again"
+// grantFix is what to do about a grant that cannot be read. A consent does not replace it
+// by itself: what a process cannot read, because it lacks a key, may live on for others.
+func grantFix(key string) string {
+	return fmt.Sprintf("nothing was changed; put the record back from a backup of Redis, or delete it (redis-cli del '%s'): "+
+		"if there is a copy of the grants outside of Redis, it is restored from there, and otherwise a person logs in again", key)
+}
+
+// fixGrant puts grantFix into an error about the data of a grant.
+func (s *Store) fixGrant(err error) error {
+	if data, ok := errors.AsType[*DataError](err); ok {
+		if _, grant := s.keys.SplitGrant(data.Key); grant {
+			data.Fix = grantFix(data.Key)
+		}
+	}
+	return err
+}
 
 var errGrantForm = errors.New("it was opened, and is no grant")
 
@@ -270,11 +318,11 @@ func (s *Store) openGrant(account string, version uint64, sealed string) (coordi
 		if !errors.Is(err, coordinator.ErrSealed) {
 			err = fmt.Errorf("%w: %w", coordinator.ErrSealed, err)
 		}
-		return coordinator.Grant{}, err
+		return coordinator.Grant{}, fmt.Errorf("%w; to do without it: %s", err, grantFix(s.keys.Grant(account)))
 	}
 	g, err := coordinator.DecodeGrant([]byte(t.Reveal()))
 	if err != nil {
-		return coordinator.Grant{}, fmt.Errorf("%w: %w: %w", coordinator.ErrSealed, errGrantForm, err)
+		return coordinator.Grant{}, fmt.Errorf("%w: %w: %w; %s", coordinator.ErrSealed, errGrantForm, err, grantFix(s.keys.Grant(account)))
 	}
 	return g, nil
 }

@@ -51,6 +51,10 @@ func TestADamagedGrantIsNamedAndNothingOfItIsLost(t *testing.T) {
 			server.MustDo(t, damage.command...)
 			damaged := fmt.Sprint(client.HGetAll(t.Context(), grantKey))
 			_, loadErr := store.LoadGrant(t.Context(), "a")
+			_, readErr := redisadmin.New(store).SealedGrant(t.Context(), "a")
+			if (readErr == nil) != (loadErr == nil) || readErr != nil && !strings.Contains(readErr.Error(), "redis-cli del '"+grantKey+"'") {
+				t.Errorf("SealedGrant() = %v, LoadGrant() = %v, want both to fail or none, and what to delete", readErr, loadErr)
+			}
 			next, _ := marked(t, g)
 			saveErr := saveGrant(t, store, "a", next)
 			errs := []error{loadErr, saveErr}
@@ -150,6 +154,30 @@ func TestAGrantIsSealedAgainWithTheNewKey(t *testing.T) {
 	sameGrant(t, "the grant that was sealed again", readGrant(t, alone, "a").Grant, g)
 	next, _ := marked(t, g)
 	saved(t, alone, "a", next)
+}
+
+func TestTheRemedyOfAGrantWhoseKeyIsLostHelps(t *testing.T) {
+	server := redistest.Start(t)
+	line := seal.NewLine(time.Now())
+	before := openGrants(t, server.URL(), time.Minute, redisstore.Options{Sealer: ring(t, line)})
+	consented(t, before, "a", "r0")
+	kid, _, _ := strings.Cut(line, ":")
+	_, otherKey, _ := strings.Cut(seal.NewLine(time.Now()), ":")
+	for name, keys := range map[string]string{"no key of that name": seal.NewLine(time.Now()), "another key of that name": kid + ":" + otherKey} {
+		store := openGrants(t, server.URL(), time.Minute, redisstore.Options{Sealer: ring(t, keys)})
+		_, err := store.LoadGrant(t.Context(), "a")
+		if !errors.Is(err, coordinator.ErrSealed) || !strings.Contains(err.Error(), "redis-cli del '"+grantKey+"'") {
+			t.Errorf("with %s LoadGrant() = %v, want %v and what to delete", name, err, coordinator.ErrSealed)
+		}
+		sealed, readErr := redisadmin.New(store).SealedGrant(t.Context(), "a")
+		if seal.Kid(sealed) != kid || !errors.Is(readErr, coordinator.ErrSealed) || !strings.Contains(readErr.Error(), "redis-cli del '"+grantKey+"'") {
+			t.Errorf("with %s SealedGrant() = of key %q, %v, want key %q and the same error", name, seal.Kid(sealed), readErr, kid)
+		}
+	}
+	server.MustDo(t, "del", grantKey)
+	after := openGrants(t, server.URL(), time.Minute, redisstore.Options{Sealer: ring(t, seal.NewLine(time.Now()))})
+	g := consented(t, after, "a", "r1")
+	sameGrant(t, "the grant of the new consent", readGrant(t, after, "a").Grant, g)
 }
 
 func TestAGrantThatIsTooLongToBeOpenedIsNotStored(t *testing.T) {

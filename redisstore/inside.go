@@ -20,6 +20,7 @@ func (s *Store) Inside() inside.Store {
 		TryTransaction: func(ctx context.Context, account string) error { return s.tryLoad(ctx, account, s.loadTransactions) },
 		TryLoadScript:  func(ctx context.Context, account string) error { return s.tryLoad(ctx, account, s.loadScripts) },
 		TryGrantScript: s.tryGrantScript,
+		ReadGrant:      s.readGrant,
 	}
 }
 

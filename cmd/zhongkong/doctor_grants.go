@@ -112,6 +112,9 @@ func (x checks) grant(ctx context.Context, state coordinator.State, a config.Acc
 	if g == nil {
 		return true
 	}
+	if !x.grantSealing(ctx) {
+		return false
+	}
 	fix := "zhongkong login " + x.account + ", or zhongkong grant import " + x.account
 	since := ""
 	if !g.Since.IsZero() {
@@ -129,7 +132,6 @@ func (x checks) grant(ctx context.Context, state coordinator.State, a config.Acc
 		return false
 	}
 	x.grantEnds(g, state.Now, fix)
-	x.grantSealing(ctx)
 	return g.Condition == coordinator.GrantGood
 }
 
@@ -152,15 +154,20 @@ func (x checks) grantEnds(g *wire.Grant, now time.Time, fix string) {
 	}
 }
 
-// grantSealing says which key has sealed the grant in Redis: another one than the first
-// must not be removed from the key file.
-func (x checks) grantSealing(ctx context.Context) {
+// grantSealing reports whether the grant in Redis can be opened, and says which key has
+// sealed it: another one than the first must not be removed from the key file.
+func (x checks) grantSealing(ctx context.Context) bool {
 	if x.keys == nil {
-		return
+		return true
 	}
 	sealed, err := redisadmin.New(x.store).SealedGrant(ctx, x.account)
+	if errors.Is(err, coordinator.ErrSealed) || isA[*redisstore.DataError](err) {
+		x.fail("grant", "", "%v", err)
+		return false
+	}
 	if kid := seal.Kid(sealed); err == nil && kid != "" && kid != x.keys.First() {
 		x.warn("grant", "keep that key until then; to do it now: zhongkong refresh "+x.account,
 			"sealed with %q, and not yet with %q: the next refresh does that", kid, x.keys.First())
 	}
+	return true
 }

@@ -121,6 +121,39 @@ func TestServeLivesOnAGrantThatIsPutIn(t *testing.T) {
 	}
 }
 
+// What an error names must help: nothing but the deletion does.
+func TestAGrantWhoseKeyIsLostIsReplacedAfterItWasDeleted(t *testing.T) {
+	b, issuer := grantBench(t)
+	_, token := issuer.Consent("zhongkong", "")
+	imported := func(code int, words string) {
+		t.Helper()
+		if r := b.feed(token, "grant", "import"); r.code != code || !strings.Contains(r.stderr, words) {
+			t.Fatalf("grant import = %d, want %d and %q in\n%s", r.code, code, words, r.stderr)
+		}
+	}
+	imported(exitDone, "is stored")
+	config, err := os.ReadFile(b.env["ZHONGKONG_CONFIG"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, keyFile, _ := strings.Cut(string(config), "seal_key_file: ")
+	keyFile, _, _ = strings.Cut(keyFile, "\n")
+	b.rewrite(keyFile, seal.NewLine(time.Now())+"\n")
+
+	key := b.env["ZHONGKONG_PREFIX"] + "-grant:{crm}"
+	remedy := "redis-cli del '" + key + "'"
+	imported(exitOther, remedy)
+	finds(t, b.findings(exitOther), "grant", resultFail, remedy)
+	sharedRedis.MustDo(t, "DEL", key)
+	_, dir, _ := strings.Cut(string(config), "copy: ")
+	dir, _, _ = strings.Cut(dir, "}")
+	imported(exitOther, "move the file away")
+	if err := os.Rename(filepath.Join(dir, "crm.grant"), filepath.Join(t.TempDir(), "crm.grant")); err != nil {
+		t.Fatal(err)
+	}
+	imported(exitDone, "is stored")
+}
+
 // To take its refresh token back to another program would lose the grant.
 func TestAGrantThatCannotBeCopiedIsSaidToBeStored(t *testing.T) {
 	b, issuer := grantBench(t)

@@ -144,7 +144,7 @@ func readFile(s Sealer, path string) (account string, plain []byte, err error) {
 	}
 	plain, err = s.Open(account, sealed)
 	if err != nil {
-		return account, nil, fmt.Errorf("%s: %w", path, err)
+		return account, nil, fmt.Errorf("%s: %w; to do without it, move the file away", path, err)
 	}
 	return account, plain, nil
 }

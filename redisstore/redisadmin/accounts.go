@@ -64,22 +64,12 @@ func (i Inspector) scan(ctx context.Context, client redis.UniversalClient, patte
 // it is stored in plain text. It needs no key; seal.Kid tells which key sealed the
 // token.
 func (i Inspector) Sealed(ctx context.Context, account string) (string, error) {
-	return i.sealed(ctx, account, i.Keys.Of(account).Token, "access_token")
-}
-
-// SealedGrant returns the account's grant in its sealed form, "" if there is none, like
-// Sealed.
-func (i Inspector) SealedGrant(ctx context.Context, account string) (string, error) {
-	return i.sealed(ctx, account, i.Keys.Grant(account), "record")
-}
-
-func (i Inspector) sealed(ctx context.Context, account, key, field string) (string, error) {
 	if err := i.CheckAccount(account); err != nil {
 		return "", err
 	}
 	bounded, cancel := i.Client.Bounded(ctx)
 	defer cancel()
-	fields, err := i.Client.Reads.HMGet(bounded, key, field).Result()
+	fields, err := i.Client.Reads.HMGet(bounded, i.Keys.Of(account).Token, "access_token").Result()
 	if err != nil {
 		return "", i.Fault(ctx, "read", account, err)
 	}
@@ -87,4 +77,15 @@ func (i Inspector) sealed(ctx context.Context, account, key, field string) (stri
 		return stored, nil
 	}
 	return "", nil
+}
+
+// SealedGrant returns the account's grant as it is stored, "" if there is none, like
+// Sealed. A Store with a key opens it, too. If it cannot, the error says what to do, wraps
+// coordinator.ErrSealed or a redisstore.DataError, and comes with what is stored. Unlike
+// LoadGrant it changes nothing.
+func (i Inspector) SealedGrant(ctx context.Context, account string) (string, error) {
+	if err := i.CheckAccount(account); err != nil {
+		return "", err
+	}
+	return i.ReadGrant(ctx, account)
 }

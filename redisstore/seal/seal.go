@@ -89,7 +89,7 @@ func (k *Keyring) Open(b redisstore.Binding, sealed string) (coordinator.Token, 
 func (k *Keyring) open(b redisstore.Binding, sealed string) (coordinator.Token, error) {
 	remedy := "force a refresh"
 	if b.Grant {
-		remedy = "put the grant back from a copy, or log in again"
+		remedy = "do without it" // how depends on where it is kept, which its keeper says
 	}
 	if !layout.Sealed(sealed) && !b.Grant {
 		return coordinator.Token{}, errors.New("it is not sealed: it was stored before sealing was switched on, or by a process " +

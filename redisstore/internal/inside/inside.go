@@ -33,4 +33,7 @@ type Store struct {
 	TryTransaction func(ctx context.Context, account string) error // Load in a transaction
 	TryLoadScript  func(ctx context.Context, account string) error // Load by script
 	TryGrantScript func(ctx context.Context, account string) error // those of grants
+
+	// ReadGrant returns a grant as it is stored, and what keeps it from being opened.
+	ReadGrant func(ctx context.Context, account string) (sealed string, err error)
 }
