@@ -118,6 +118,8 @@ func (x checks) runAll(ctx context.Context, args []string) error {
 	}
 	if len(args) == 0 {
 		x.members(ctx)
+		x.account = ""
+		x.otherGrants(ctx)
 	}
 	return nil
 }

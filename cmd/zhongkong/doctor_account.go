@@ -29,12 +29,7 @@ func (x checks) accountChecks(ctx context.Context) {
 		return
 	}
 	state := states[0]
-	switch {
-	case errors.Is(state.Err, coordinator.ErrSealed):
-		x.fail("token", x.unsealFix(ctx), "%v", state.Err)
-		return
-	case state.Err != nil:
-		x.fail("token", "", "%v", state.Err)
+	if x.unusable(ctx, state) {
 		return
 	}
 	usable := x.grant(ctx, state, account)
@@ -54,6 +49,18 @@ func (x checks) accountChecks(ctx context.Context) {
 	x.openAttempts(state, h)
 	x.conflicts(ctx, state, account, mayRefresh)
 	x.budget(state)
+}
+
+// unusable reports whether the data of the account in Redis cannot be used.
+func (x checks) unusable(ctx context.Context, state coordinator.State) bool {
+	fix := ""
+	if errors.Is(state.Err, coordinator.ErrSealed) {
+		fix = x.unsealFix(ctx)
+	}
+	if state.Err != nil {
+		x.fail("token", fix, "%v", state.Err)
+	}
+	return state.Err != nil
 }
 
 // members checks the accounts that live on the configured ones and appear by themselves,
@@ -78,13 +85,13 @@ func (x checks) members(ctx context.Context) {
 	for i, state := range states {
 		x.account = state.Account
 		account, _ := x.cfg.Account(x.account)
-		if state.Err != nil {
-			x.fail("token", "", "%v", state.Err)
+		if x.unusable(ctx, state) {
 			continue
 		}
 		x.grant(ctx, state, account)
 		h := holdOf(state, accounts[i], account.Limits)
 		x.token(ctx, state, account, "only the accounts of the configuration are", h)
+		x.sealing(ctx, state)
 		x.schedule(state, account, true, h)
 		x.lastFailure(state, account, false)
 	}

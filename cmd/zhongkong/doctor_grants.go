@@ -67,7 +67,7 @@ func (x checks) spool() {
 	case err != nil:
 		x.fail("grants.spool", "add the keys of these files to the seal key file; a process that has them stores what it can open within a minute", "%v", err)
 	case len(waiting) > 0:
-		x.warn("grants.spool", "if they stay: start zhongkong serve on this machine, which puts them in", "%s has %d refresh tokens that Redis does not have yet, of %s",
+		x.warn("grants.spool", "keep every seal key until then; if they stay: start zhongkong serve on this machine, which puts them in", "%s has %d refresh tokens that Redis does not have yet, of %s",
 			dir, len(waiting), list(waiting))
 	default:
 		x.ok("grants.spool", "%s is empty: Redis has everything", dir)
@@ -87,9 +87,42 @@ func (x checks) copies(ctx context.Context) {
 	accounts, err := grantfile.Copied(ctx, dir, x.grantSealer(sealedCopy))
 	if err != nil {
 		x.fail("grants.copy", "add the keys of these files to the seal key file, or move the files away", "%v", err)
+	} else {
+		x.ok("grants.copy", "%s has the grants of %d accounts", dir, len(accounts))
+	}
+	if old, _ := grantfile.Outdated(dir, x.grantSealer(sealedCopy)); len(old) > 0 { // Copied has the error as well
+		x.warn("grants.copy", "keep that key until then; a zhongkong serve that does not do it within a minute says why in its log",
+			"%d copies are sealed with an older key, and not yet with %q: %s", len(old), x.keys.First(), list(old))
+	}
+}
+
+// otherGrants names the grants in Redis that no check of an account has looked at, because
+// the account is not configured here, and that need another key than the first. A key file
+// with one key asks for no search of the whole Redis.
+func (x checks) otherGrants(ctx context.Context) {
+	if x.keys == nil || x.keys.Kids() == x.keys.First() {
 		return
 	}
-	x.ok("grants.copy", "%s has the grants of %d accounts", dir, len(accounts))
+	const check = "grants sealing"
+	admin := redisadmin.New(x.store)
+	names, err := admin.GrantAccounts(ctx)
+	if err != nil {
+		x.warn(check, "before you remove a key, let a user with +scan run doctor", "Redis cannot be searched for grants of accounts that are not configured here: %v", err)
+		return
+	}
+	var old []string
+	for _, name := range names {
+		if _, configured := x.cfg.Account(name); configured {
+			continue
+		}
+		if sealed, _ := admin.SealedGrant(ctx, name); x.keys.Outdated(sealed) {
+			old = append(old, name)
+		}
+	}
+	if len(old) > 0 {
+		x.warn(check, "keep that key until then; to do it now: zhongkong grant export >/dev/null",
+			"%d accounts that are not configured here have a grant that is sealed with an older key, and not yet with %q: %s", len(old), x.keys.First(), list(old))
+	}
 }
 
 // directory reports whether there is such a directory, which serve opens. A process makes
@@ -166,8 +199,8 @@ func (x checks) grantSealing(ctx context.Context) bool {
 		return false
 	}
 	if kid := seal.Kid(sealed); err == nil && kid != "" && kid != x.keys.First() {
-		x.warn("grant", "keep that key until then; to do it now: zhongkong refresh "+x.account,
-			"sealed with %q, and not yet with %q: the next refresh does that", kid, x.keys.First())
+		x.warn("grant", "keep that key until a refresh has sealed it again; to do it now: zhongkong grant export "+x.account+" >/dev/null",
+			"sealed with %q, and not yet with %q", kid, x.keys.First())
 	}
 	return true
 }

@@ -3,7 +3,12 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +48,7 @@ func grantSession(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	cfg.Accounts[0].Grant = coordinator.GrantRules{Needed: true}
-	s := &session{program: p, cfg: cfg, started: cfg}
+	s := &session{program: p, cfg: cfg, started: cfg, log: slog.New(slog.DiscardHandler)}
 	if err := s.open(cfg.Redis, cfg.Prefix); err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +117,119 @@ func TestDoctorSaysWhatTheGrantIsWorth(t *testing.T) {
 		}
 		finds(t, map[string]finding{"grant": (*x.findings)[0]}, "grant", c.result, want)
 	}
+}
+
+// Whoever removes the old key when doctor names nothing any more must lose nothing.
+func TestDoctorNamesEveryGrantThatNeedsAnOlderKey(t *testing.T) {
+	s := grantSession(t)
+	if err := s.openGrantDirs(); err != nil {
+		t.Fatal(err)
+	}
+	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("refresh")}, time.Now())
+	save := func(name string, g coordinator.Grant, condition coordinator.GrantCondition) {
+		t.Helper()
+		sum := g.Summary(coordinator.GrantRules{Needed: true}, time.Now())
+		sum.Condition, sum.DoubtAt = condition, time.Now()
+		if err := s.store.SaveGrant(t.Context(), name, g, sum); err != nil && !errors.Is(err, coordinator.ErrUnconfirmed) {
+			t.Fatal(err)
+		}
+	}
+	save("gone", g, coordinator.GrantGood) // is not configured any more
+	if err := s.grantDirs.copy.Put(t.Context(), "gone", g); err != nil {
+		t.Fatal(err)
+	}
+	var own coordinator.Grant
+	all := func() map[string][]finding {
+		t.Helper()
+		x := checks{session: s, findings: &[]finding{}}
+		if err := x.runAll(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		byCheck := map[string][]finding{}
+		for _, f := range *x.findings {
+			byCheck[f.Check] = append(byCheck[f.Check], f)
+		}
+		return byCheck
+	}
+	names := func(found []finding, account, words string) bool {
+		return slices.ContainsFunc(found, func(f finding) bool {
+			return f.Account == account && f.Result == resultWarn && strings.Contains(f.Detail, words)
+		})
+	}
+	content, err := os.ReadFile(s.cfg.SealKeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, condition := range []coordinator.GrantCondition{coordinator.GrantGood, coordinator.GrantDoubt, coordinator.GrantDead} {
+		own = own.Consented(coordinator.Consent{Token: coordinator.NewToken("refresh-" + string(condition))}, time.Now())
+		save(appID, own, condition)
+		old := s.keys.First()
+		content = append([]byte(seal.NewLine(time.Now())+"\n"), content...)
+		if err := errors.Join(os.WriteFile(s.cfg.SealKeyFile, content, 0o600), s.keys.Reload()); err != nil { // not by reloadSealKeys, which seals the copies again
+			t.Fatal(err)
+		}
+		found := all()
+		if !names(found["grant"], appID, fmt.Sprintf("sealed with %q", old)) {
+			t.Errorf("a grant that is %s: doctor does not name it in %+v", condition, found["grant"])
+		}
+		if !names(found["grants sealing"], "", "gone") {
+			t.Errorf("doctor does not name the grant of an account that is not configured in %+v", found["grants sealing"])
+		}
+		if !names(found["grants.copy"], "", "gone") {
+			t.Errorf("doctor does not name the copy in %+v", found["grants.copy"])
+		}
+		s.resealCopies()
+		if err := (&grantExport{store: s.store, at: map[string]int{}}).collect(t.Context(), []string{appID, "gone"}); err != nil { // as doctor says
+			t.Fatal(err)
+		}
+		for check, f := range all() {
+			if names(f, appID, "sealed with") || names(f, "", "older key") {
+				t.Errorf("with everything sealed again %s = %+v", check, f)
+			}
+		}
+	}
+}
+
+func TestCopiesThatCouldNotBeSealedAgainAreTriedLater(t *testing.T) {
+	s := grantSession(t)
+	if err := s.openGrantDirs(); err != nil {
+		t.Fatal(err)
+	}
+	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("refresh")}, time.Now())
+	if err := s.grantDirs.copy.Put(t.Context(), appID, g); err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile(s.cfg.SealKeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := seal.NewLine(time.Now()) + "\n"
+	use := func(lines string) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(s.cfg.SealKeyFile, []byte(lines), 0o600), s.keys.Reload()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	outdated := func() int {
+		t.Helper()
+		accounts, err := grantfile.Outdated(s.cfg.GrantCopy, s.grantSealer(sealedCopy))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(accounts)
+	}
+	use(next) // without the old key nothing can be sealed again
+	s.resealCopies()
+	use(next + string(old))
+	s.resealAgain(time.Now())
+	if n := outdated(); n != 1 {
+		t.Fatalf("%d copies need the older key before the time of the next try, want 1", n)
+	}
+	s.resealAgain(time.Now().Add(resealEvery))
+	if n := outdated(); n != 0 {
+		t.Errorf("%d copies need the older key after the next try", n)
+	}
+	s.resealAgain(time.Now().Add(2 * resealEvery)) // there is nothing left to do
 }
 
 func otherKeys(t *testing.T) *seal.Keyring {

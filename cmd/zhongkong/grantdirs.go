@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -16,6 +17,9 @@ import (
 type grantDirs struct {
 	spool *grantfile.Spool
 	copy  *grantfile.Copy
+
+	resealAt  time.Time // when to seal copies again, because the last try failed; zero: never
+	resealErr string    // of that try, which is logged once
 }
 
 // openGrantDirs opens the configured directories.
@@ -35,6 +39,16 @@ func (s *session) openGrantDirs() error {
 	return nil
 }
 
+// resealEvery is how often copies that could not be sealed again are tried.
+const resealEvery = time.Minute
+
+// resealAgain calls resealCopies if the last try failed, and the time for the next has come.
+func (s *session) resealAgain(now time.Time) {
+	if at := s.grantDirs.resealAt; !at.IsZero() && !now.Before(at) {
+		s.resealCopies()
+	}
+}
+
 // resealCopies seals what an older key has sealed again, so that the key can be removed.
 func (s *session) resealCopies() {
 	if s.grantDirs.copy == nil {
@@ -42,8 +56,15 @@ func (s *session) resealCopies() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
-	if err := s.grantDirs.copy.Reseal(ctx); err != nil {
-		s.log.Warn("copies of grants stay sealed with an older key: keep it in the key file", "error", err)
+	err := s.grantDirs.copy.Reseal(ctx)
+	if err == nil {
+		s.grantDirs.resealAt, s.grantDirs.resealErr = time.Time{}, ""
+		return
+	}
+	s.grantDirs.resealAt = time.Now().Add(resealEvery)
+	if text := err.Error(); text != s.grantDirs.resealErr {
+		s.grantDirs.resealErr = text
+		s.log.Warn("copies of grants stay sealed with an older key: keep it in the key file; they are tried again every minute", "error", err)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -204,6 +206,40 @@ func TestEveryListHasTheCorpsOfASuite(t *testing.T) {
 			t.Errorf("%v has no %s:\n%s%s", command, suiteCorp, out.stdout, out.stderr)
 		}
 	}
+}
+
+func TestDoctorNamesTheKeyOfAMembersToken(t *testing.T) {
+	b, w, _, _ := newBench(t).withSuite()
+	d := b.serve()
+	b.pushSuiteTo(d, w)
+	if _, err := w.Install(suiteID, "wwtenant"); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("a token of the corp", func() bool { return w.Valid(d.token(suiteCorp)) })
+	d.stop()
+	path := b.env["ZHONGKONG_SEAL_KEY_FILE"]
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealing := func(lines, check, result, words string) {
+		t.Helper()
+		b.rewrite(path, lines)
+		var found []finding
+		out := b.run("doctor", "--json")
+		if err := json.Unmarshal([]byte(out.stdout), &found); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(found, func(f finding) bool {
+			return f.Account == suiteCorp && f.Check == check && f.Result == result && strings.Contains(f.Detail+f.Fix, words)
+		}) {
+			t.Errorf("doctor has no %s of %s with %q:\n%s", result, check, words, out.stdout)
+		}
+	}
+	kid, _, _ := strings.Cut(string(old), ":")
+	sealing(string(old), "sealing", resultOK, kid)
+	sealing(b.must("keygen")+string(old), "sealing", resultWarn, "keep that key")
+	sealing(b.must("keygen"), "token", resultFail, `copy the line of the key "`+kid+`"`)
 }
 
 func TestDoctorTriesTheSecretOfASuite(t *testing.T) {

@@ -62,6 +62,7 @@ func (w *watchedFiles) follow(ctx context.Context, refused func(error), reload f
 				refused(err)
 			}
 		}
+		w.session.resealAgain(time.Now())
 		if reload != nil && (asked || w.session.files.Changed()) {
 			reload(asked)
 		}

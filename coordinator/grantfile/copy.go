@@ -36,6 +36,22 @@ func Copied(ctx context.Context, dir string, s Sealer) ([]string, error) {
 	return (&Copy{dir: dir, sealer: s}).Accounts(ctx)
 }
 
+// Outdated returns the accounts of a directory whose files another key has sealed than the
+// one that seals now. It changes nothing. The error names files that cannot be read.
+func Outdated(dir string, s Resealer) ([]string, error) {
+	paths, err := complete(dir, grantSuffix)
+	errs := []error{err}
+	var accounts []string
+	for _, path := range paths {
+		account, sealed, err := readSealed(path)
+		if err == nil && s.Outdated(sealed) {
+			accounts = append(accounts, account)
+		}
+		errs = append(errs, ignoreMissing(err))
+	}
+	return accounts, errors.Join(errs...)
+}
+
 // Put stores g unless the file has a newer one, or the same. A file that cannot be
 // opened is not replaced: it may be newer.
 func (c *Copy) Put(ctx context.Context, account string, g coordinator.Grant) error {
