@@ -60,7 +60,8 @@ const grantDescription = `   (umask 077; zhongkong grant export > grants.sealed)
    zhongkong --redis NEW grant restore < grants.sealed
 
 An export is sealed: it can only be read with the key file. Stop the fleet first, and
-never let two fleets use the same grants: most issuers take that for theft.`
+never let two fleets use the same grants: most issuers take that for theft. All verbs
+but import need only Redis and the key file, and no secret of an account.`
 
 func grant(ctx context.Context, s *session, c *cli.Context) error {
 	var names []string

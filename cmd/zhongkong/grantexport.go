@@ -194,7 +194,9 @@ func (s *session) restoreGrant(ctx context.Context, store coordinator.GrantStore
 		}
 		newer, there = r.Grant.Older(read.Grant), r.Grant.Same(read.Grant)
 		a, _ := s.cfg.Account(r.Account)
-		summary := r.Grant.Summary(a.Grant, read.Now)
+		rules := a.Grant
+		rules.Received = rules.Received || a.Kind().Members != nil // also if its secret is not here, so that nothing describes its source
+		summary := r.Grant.Summary(rules, read.Now)
 		if err := confirmed(ctx, func() error { return store.RestoreGrant(ctx, r.Account, r.Grant, summary) }); err != nil {
 			return false, false, fmt.Errorf("restore the grant of %q: %w", r.Account, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/grantfile"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
@@ -103,6 +104,21 @@ func TestARestoreMakesNoMemberAgainOfAnAccountThatWasWithdrawnSince(t *testing.T
 	}
 	if members, err := store.GrantMembers(t.Context(), "suite"); err != nil || !slices.Equal(members, []string{"stayed"}) {
 		t.Errorf("GrantMembers() = %v, %v", members, err)
+	}
+}
+
+// The secrets are not there while the service is stopped, so no source says what it needs.
+func TestARestoreKnowsWithoutItsSecretThatAPlatformsTicketIsPushed(t *testing.T) {
+	store := memstore.New()
+	s, _ := exporting(t)
+	s.cfg.SetAccounts([]config.Account{{Name: "wxplatform", Source: sources.WeChatPlatform}})
+	g := coordinator.Grant{}.Consented(coordinator.Consent{Token: coordinator.NewToken("ticket")}, time.Now())
+	if _, _, err := s.restoreGrant(t.Context(), store, grantfile.Record{Account: "wxplatform", Grant: g}); err != nil {
+		t.Fatal(err)
+	}
+	states, err := store.Load(t.Context(), "wxplatform")
+	if err != nil || states[0].Grant == nil || !states[0].Grant.Received {
+		t.Errorf("the summary is %+v, %v, want one that is received", states, err)
 	}
 }
 

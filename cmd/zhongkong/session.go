@@ -132,7 +132,20 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 const silent = slog.LevelError + 4
 
 func (p program) input(c *cli.Context) config.Input {
-	return config.Input{Flags: given(c), Env: p.env, Environ: p.environ}
+	return config.Input{Flags: given(c), Env: p.env, Environ: p.environ, StoreOnly: needsStoreOnly(c)}
+}
+
+// needsStoreOnly reports whether a command works with Redis alone. It goes on without the
+// secrets of accounts, because it is for times when the service, which has them, is down:
+// systemd takes them away then.
+func needsStoreOnly(c *cli.Context) bool {
+	switch c.Command.Name {
+	case "status", "history":
+		return true
+	case "grant":
+		return c.Args().First() != "import" // which puts in what its source has to describe
+	}
+	return false
 }
 
 func (s *session) close() {

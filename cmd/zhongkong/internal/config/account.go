@@ -2,8 +2,11 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -179,11 +182,23 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 		}
 		a.given = given{a.RefreshEvery, a.Limits}
 		a.texts, a.lists, a.maps, a.data = form.texts, form.lists, form.maps, form.data
+		read := true
 		for _, key := range slices.Sorted(maps.Keys(form.secrets)) {
 			field, _ := kind.Field(key)
-			c.resolveSecret(a, key, form.secrets[key], field.Form, in, p)
+			read = c.resolveSecret(a, key, form.secrets[key], field.Form, in, p) && read
+		}
+		for _, f := range kind.Fields {
+			if path := a.texts[f.Key]; f.Form == sources.File && path != "" && in.StoreOnly {
+				if _, err := os.Stat(path); isLack(err) {
+					c.warnOfLack(a, f.Key, err)
+					read = false
+				}
+			}
 		}
 		a.public = kind.NoSecret != nil && kind.NoSecret(a.Values())
+		if !read {
+			*a = a.WithSecrets(nil)
+		}
 		before := p.count()
 		c.checkFields(a, kind, form, p)
 		c.forms[i].faulty = form.faulty || p.count() > before
@@ -360,7 +375,8 @@ func (c *Config) describe(a *Account) error {
 	return wrong
 }
 
-func (c *Config) resolveSecret(a *Account, key string, given secretForms, form sources.Form, in Input, p *problems) {
+// resolveSecret reads a secret. false: it cannot be read here, and is not needed.
+func (c *Config) resolveSecret(a *Account, key string, given secretForms, form sources.Form, in Input, p *problems) (read bool) {
 	ways := 0
 	for _, v := range []string{given.plain, given.file, given.env} {
 		if v != "" {
@@ -377,6 +393,10 @@ func (c *Config) resolveSecret(a *Account, key string, given secretForms, form s
 		secret = NewSecret(given.plain)
 	case given.env != "":
 		v := strings.TrimSpace(in.Env(given.env))
+		if v == "" && in.StoreOnly {
+			c.warnOfLack(a, key+"_env", fmt.Errorf("the variable %s is not set", given.env))
+			return false
+		}
 		if v == "" {
 			p.addf("%s: account %q: %s_env: the variable %s is not set", a.where, a.Name, key, given.env)
 		}
@@ -387,6 +407,10 @@ func (c *Config) resolveSecret(a *Account, key string, given secretForms, form s
 		var warning string
 		var err error
 		secret, warning, err = readSecret(given.file, form == sources.Key)
+		if in.StoreOnly && isLack(err) {
+			c.warnOfLack(a, key+"_file", err)
+			return false
+		}
 		if err != nil {
 			p.addf("%s: account %q: %s_file: %v", a.where, a.Name, key, err)
 		}
@@ -395,10 +419,21 @@ func (c *Config) resolveSecret(a *Account, key string, given secretForms, form s
 		}
 	}
 	if secret.IsZero() {
-		return
+		return true
 	}
 	if a.secrets == nil {
 		a.secrets = map[string]Secret{}
 	}
 	a.secrets[key] = secret
+	return true
+}
+
+// isLack reports whether err says that a secret is not there, or not for this user. A
+// command that needs none goes on then, but not with one that is there and wrong.
+func isLack(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
+}
+
+func (c *Config) warnOfLack(a *Account, key string, err error) {
+	c.Warnings = append(c.Warnings, fmt.Sprintf("%s: account %q: %s: %v: going on without it, because the command needs no secret", a.where, a.Name, key, err))
 }

@@ -134,6 +134,10 @@ type Input struct {
 	// Environ lists all variables, as os.Environ does. Nil: CheckVariables finds
 	// none.
 	Environ func() []string
+
+	// StoreOnly says that nothing is needed but the store: an account whose secret cannot
+	// be read here is one that this process does not refresh, and a warning says so.
+	StoreOnly bool
 }
 
 // Load reads, merges and checks. Its error joins every problem found. It returns the files
