@@ -86,7 +86,7 @@ func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
 	of, account := p.loginRoute(appID, caller)
 	r := newRoute(p, of)
 	counts, _ := p.atRoot.LoadOrStore(account, r.counts)
-	r.Name, r.counts = "/", counts.(*counters)
+	r.Name, r.counts, r.logged = "/", counts.(*counters), account
 	accesslog.Of(w).At(path)
 	accesslog.Of(w).Through(r.Name, account)
 	if bad {
@@ -99,7 +99,7 @@ func (p *Proxy) ServeLogin(w http.ResponseWriter, req *http.Request) {
 }
 
 // loginRoute returns the route for a caller's calls at the root, and the account to count
-// them for.
+// and to log them for: none for an unknown appid, which may be a secret in the wrong place.
 func (p *Proxy) loginRoute(appID string, caller auth.Caller) (of Route, account string) {
 	known := p.cfg.Login(appID)
 	for _, of := range known {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
@@ -167,6 +168,36 @@ func TestALoginAtTheRootIsForAnAccountOfTheCaller(t *testing.T) {
 	}
 	if logins[appID] != 1 || logins["another"] != 2 {
 		t.Errorf("counted are %v, want the call of a known caller with its account", logins)
+	}
+}
+
+func TestAnUnknownAppIDAtTheRootIsNotLogged(t *testing.T) {
+	key, hash := auth.NewKey()
+	s, _ := newLogin(t)
+	s.cfg.Login = func(string) []Route { return nil }
+	users := append(usersWithout(), auth.User{Name: "app", PasswordHashes: []string{hash}, Accounts: []string{"*"}})
+	if err := s.callers.SetUsers(users); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ path, appID, secret string }{ // the two are swapped
+		{"/sns/jscode2session", "app~" + key, appID},
+		{"/sns/jscode2session", "app:" + key, appID},
+		{"/sns/jscode2session", wechattest.DefaultSecret, appID},
+		{"/sns/jscode2session", wechattest.DefaultSecret, "stranger~" + userKey},
+		{"/cgi-bin/clear_quota/v2", "app~" + key, "app~" + key},
+		{"/cgi-bin/clear_quota/v2", wechattest.DefaultSecret, "stranger~" + userKey},
+	} {
+		query := url.Values{"appid": {c.appID}, "secret": {c.secret}, "appsecret": {c.secret}}.Encode()
+		s.ServeLogin(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, c.path+"?"+query, nil))
+	}
+	logged := s.logged.String()
+	if n := strings.Count(logged, "caller refused"); n != 6 {
+		t.Errorf("%d callers were refused, want 6: %s", n, logged)
+	}
+	for _, secret := range []string{key, wechattest.DefaultSecret, userKey} {
+		if strings.Contains(logged, secret) {
+			t.Errorf("the log shows %q: %s", secret, logged)
+		}
 	}
 }
 

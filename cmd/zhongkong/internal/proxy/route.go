@@ -36,11 +36,12 @@ type route struct {
 	last   atomic.Pointer[hidden]
 	counts *counters
 	quiet  quiet
+	logged string // the account in log lines: "" if only a client named it
 }
 
 func newRoute(p *Proxy, of Route) *route {
 	return &route{
-		Route: of, p: p, base: strings.TrimRight(of.To.EscapedPath(), "/"), counts: &counters{},
+		Route: of, p: p, base: strings.TrimRight(of.To.EscapedPath(), "/"), counts: &counters{}, logged: of.Account,
 		proxy: httputil.ReverseProxy{
 			Rewrite: asItIs, BufferPool: &buffers, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), // see finish
 		},
@@ -333,7 +334,7 @@ func (c *call) log(level slog.Level, event string, more ...slog.Attr) {
 		return
 	}
 	line := append(make([]slog.Attr, 0, 6+len(more)),
-		slog.String("route", r.Name), slog.String("account", r.Account),
+		slog.String("route", r.Name), slog.String("account", r.logged),
 		slog.String("from", req.RemoteAddr), slog.String("method", logging.Short(req.Method)))
 	switch name := c.caller.Name(); {
 	case name != "":
