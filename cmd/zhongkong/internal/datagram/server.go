@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logging"
 	"github.com/zhongkong/zhongkong/redisstore/seal/jwe"
 )
 
@@ -124,7 +125,7 @@ func (s *Server) answer(packet []byte, from netip.AddrPort) ([]byte, Outcome) {
 	name := message.Claim("kid")
 	caller, key, ok := s.config.Callers.DatagramKey(name)
 	if !ok {
-		return nil, s.refused(Unknown, from, name, nil)
+		return nil, s.refused(Unknown, from, logging.Claimed(name), nil)
 	}
 	plain, err := message.Open(key)
 	if err != nil {

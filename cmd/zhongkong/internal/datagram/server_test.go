@@ -397,3 +397,19 @@ func encodedHeader(t testing.TB, kid string) string {
 	header, _, _ := strings.Cut(string(mustSeal(t, udpKey, members(kid), "")), ".")
 	return header
 }
+
+func TestACredentialInTheNamesPlaceIsNotLogged(t *testing.T) {
+	logged := &logtest.Buffer{}
+	s := NewServer(Config{Callers: newAuthenticator(t), Answerer: record, Logger: slog.New(slog.NewTextHandler(logged, nil))})
+	key, _ := auth.NewKey()
+	packet, err := jwe.Seal(make([]byte, 32), members(key), []byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, outcome := s.answer([]byte(packet), from); outcome != Unknown {
+		t.Errorf("a datagram of nobody is %s", outcome)
+	}
+	if strings.Contains(logged.String(), key) || !strings.Contains(logged.String(), "datagram refused") {
+		t.Errorf("the log shows the key, or no line: %s", logged)
+	}
+}

@@ -18,6 +18,7 @@ import (
 type Callers interface {
 	Authenticate(ctx context.Context, from netip.Addr, readings ...auth.Credentials) (auth.Caller, error)
 	Proved(from netip.Addr, name, password string) (auth.Caller, bool)
+	Find(name string) (auth.Caller, bool)
 }
 
 // accessControl authenticates callers, decides what they may do, and writes the audit
@@ -128,8 +129,11 @@ func (a *accessControl) refuse(r *request, name, reason string) {
 	if !a.log.Enabled(context.Background(), level) {
 		return
 	}
+	if _, known := a.callers.Find(name); !known {
+		name = logging.Claimed(name)
+	}
 	a.log.LogAttrs(r.logContext(), level, "caller refused", attrs(
-		"caller", logging.Short(name), "from", r.RemoteAddr, "method", logging.Short(r.Method), "path", logging.Path(r.URL.Path), "why", reason)...)
+		"caller", name, "from", r.RemoteAddr, "method", logging.Short(r.Method), "path", logging.Path(r.URL.Path), "why", reason)...)
 }
 
 // WithoutCredentials returns how many requests were refused because they had no

@@ -9,9 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
 
 // secrets are what no answer to a client without the right, and no log, may
@@ -145,6 +148,38 @@ func TestNoCredentialInAPathIsLogged(t *testing.T) {
 		t.Errorf("the log shows a credential, or no path: %s", log)
 	}
 	s.nothingIn("the log", log)
+}
+
+func TestACredentialInTheNamesPlaceIsNotLogged(t *testing.T) {
+	key, _ := auth.NewKey()
+	const longName = "a-user-whose-name-is-longer-than-most-secrets-are"
+	gate, err := auth.New(append(testUsers(), auth.User{Name: longName, Password: "its-password", Accounts: []string{wxa}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStage(t, func(c *Config) { c.Callers = gate })
+	secrets := []string{key, "0123456789abcdef0123456789abcdef", s.token(wxa) + strings.Repeat("x", 32)}
+	for _, secret := range secrets {
+		form := url.Values{"name": {secret}, "password": {"app"}, "grant_type": {"client_credentials"}, "client_id": {secret}, "client_secret": {"app"}, "scope": {wxa}}.Encode()
+		s.ask(secret+":app", "GET", "/v1/tokens/"+wxa, "")
+		s.ask("app~"+secret+":app", "GET", "/v1/tokens/"+wxa, "")
+		s.ask("", "GET", "/v1/tokens/"+wxa, "", "Authorization", "Bearer "+secret+":app")
+		s.ask("", "GET", "/cgi-bin/token?grant_type=client_credential&appid="+wxa+"&secret="+secret+"~app", "")
+		s.ask("", "GET", "/cgi-bin/gettoken?corpid="+wxa+"&corpsecret="+secret+"~app", "")
+		s.ask("", "GET", "/cgi-bin/token?grant_type=client_credential&appid="+secret+"&secret="+wxa, "")
+		s.ask(reader, "GET", "/cgi-bin/token?grant_type=client_credential&appid="+secret+"&secret="+reader, "")
+		s.ask("", "POST", "/GetToken", form, "Content-Type", "application/x-www-form-urlencoded")
+		s.ask("", "POST", "/oauth2/token", form, "Content-Type", "application/x-www-form-urlencoded")
+	}
+	s.ask("nobody:at-all", "GET", "/v1/tokens/"+wxa, "")
+	s.ask(longName+":not-its-password", "GET", "/v1/tokens/"+wxa, "")
+	log := s.log.String()
+	for _, want := range []string{"caller=… ", "caller=nobody ", "caller=" + longName + " "} {
+		if !strings.Contains(log, want) {
+			t.Errorf("no line has %q: %s", want, log)
+		}
+	}
+	s.nothingIn("the log", log, secrets...)
 }
 
 func TestThePageAndOtherTextsHaveNoToken(t *testing.T) {

@@ -22,6 +22,8 @@ func (denyAll) Authenticate(context.Context, netip.Addr, ...auth.Credentials) (a
 
 func (denyAll) Proved(netip.Addr, string, string) (auth.Caller, bool) { return auth.Caller{}, false }
 
+func (denyAll) Find(string) (auth.Caller, bool) { return auth.Caller{}, false }
+
 // FuzzRequests sends anything to the handler without credentials: it must not
 // panic, give a token away, or redirect.
 func FuzzRequests(f *testing.F) {

@@ -249,6 +249,8 @@ func (slowCallers) Proved(netip.Addr, string, string) (auth.Caller, bool) {
 	return auth.Caller{}, false
 }
 
+func (slowCallers) Find(string) (auth.Caller, bool) { return auth.Caller{}, false }
+
 // TestEveryDescribedAnswerIsTrue brings about each status that the description
 // has, and checks the answer against it.
 func TestEveryDescribedAnswerIsTrue(t *testing.T) {

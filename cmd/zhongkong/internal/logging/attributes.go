@@ -30,7 +30,7 @@ func Attributes() []Attribute {
 func requestAttributes() []Attribute {
 	return []Attribute{
 		{"request_id", Text, "the request that caused the line, as its answer has it in `X-Request-Id`"},
-		{"caller", Text, "name of the caller; `(token)` on a route: only a token proved it"},
+		{"caller", Text, "name of the caller; `(token)` on a route: only a token proved it; `…`: a name that no caller has and that may be a secret"},
 		{"from", Text, "address and port of the client's connection"},
 		{"to", Text, "address that a datagram could not be sent to"},
 		{"method", Text, "HTTP method"},

@@ -32,3 +32,19 @@ func TestPathHoldsNoCredential(t *testing.T) {
 		}
 	}
 }
+
+func TestANameThatMayBeACredentialIsNotShown(t *testing.T) {
+	for name, want := range map[string]string{
+		"":                                 "",
+		"portal":                           "portal",
+		"wx8acdb7df5beb68fd":               "wx8acdb7df5beb68fd",
+		"0123456789abcdef0123456789abcdef": "…",
+		strings.Repeat("k", 31):            strings.Repeat("k", 31),
+		"app~PASSWORD":                     "…",
+		"secret=PASSWORD":                  "…",
+	} {
+		if got := logging.Claimed(name); got != want {
+			t.Errorf("Claimed(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
