@@ -140,6 +140,16 @@ func TestConfigNamesWhatIsWrong(t *testing.T) {
 			t.Errorf("Source() = %v, want %s", err, want)
 		}
 	}
+	for base, refused := range map[string]bool{
+		"http://feishu.example.com": true, "http://203.0.113.7": true, "http://open.feishu.cn": true,
+		"http://127.0.0.1:9090/relay": false, "http://localhost:9090": false, "http://[::1]:9090": false, "http://10.0.0.5": false,
+		"http://relay": false, "http://relay.default.svc": false, "https://feishu.example.com": false,
+	} {
+		_, err := httpsource.Config{Preset: "feishu_app", Parameters: good, BaseURL: base}.Source()
+		if got := err != nil && strings.Contains(err.Error(), "the base URL would send the secret unencrypted: use https"); got != refused || err != nil && !got {
+			t.Errorf("%s: %v", base, err)
+		}
+	}
 	if text := fmt.Sprintf("%v %+v %#v", httpsource.Config{Parameters: good}, httpsource.Config{Parameters: good}, httpsource.Config{Parameters: good}); strings.Contains(text, "sesame") {
 		t.Errorf("a Config prints as %s", text)
 	}

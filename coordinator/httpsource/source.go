@@ -39,7 +39,8 @@ type Config struct {
 	Parameters map[string]string
 
 	// BaseURL replaces the scheme and the host of the issuer's URLs and stands before
-	// their paths: a sandbox, a relay. "": the issuer's own.
+	// their paths: a sandbox, a relay. "": the issuer's own. It is https, or http to a host
+	// of this machine or of a local network.
 	BaseURL string
 
 	// Transport makes the calls; see NewClient.
@@ -91,8 +92,11 @@ func (c Config) Source() (*Source, error) {
 	wrong := s.takeParameters(c.Parameters)
 	if c.BaseURL != "" {
 		u, err := url.Parse(c.BaseURL)
-		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		switch {
+		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
 			wrong = append(wrong, errors.New("the base URL must look like https://host, without user, query or fragment"))
+		case u.Scheme == "http" && !source.IsLocal(u.Hostname()):
+			wrong = append(wrong, errors.New("the base URL would send the secret unencrypted: use https"))
 		}
 		s.base = u
 	}

@@ -2,9 +2,9 @@ package oauth
 
 import (
 	"fmt"
-	"net/netip"
 	"net/url"
-	"strings"
+
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 // checkURL reports what is wrong with an address that secrets are sent to. Its errors
@@ -20,28 +20,10 @@ func checkURL(field, address string) error {
 		return fmt.Errorf("%s: it must begin with https:// and a host", field)
 	case u.User != nil || u.Fragment != "":
 		return fmt.Errorf("%s: it must have neither user nor fragment", field)
-	case u.Scheme == "http" && !local(u.Hostname()):
+	case u.Scheme == "http" && !source.IsLocal(u.Hostname()):
 		return fmt.Errorf("%s: it would send the credential unencrypted to %s: use https", field, u.Hostname())
 	}
 	return nil
-}
-
-// local reports whether a host is on this machine or on a local network, by its address
-// or by the form of its name.
-func local(host string) bool {
-	if a, err := netip.ParseAddr(host); err == nil {
-		return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast()
-	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if !strings.Contains(host, ".") {
-		return true
-	}
-	for _, zone := range []string{".svc", ".cluster.local", ".internal", ".local", ".localhost", ".test"} {
-		if strings.HasSuffix(host, zone) {
-			return true
-		}
-	}
-	return false
 }
 
 // place names an endpoint in messages: without the query, which may hold secrets.

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"net/netip"
 	"net/url"
 	"strings"
 )
@@ -40,6 +41,24 @@ func BaseURL(u, official string) (string, error) {
 func IsWeixin(hostname string) bool {
 	hostname = strings.ToLower(hostname)
 	return hostname == "weixin.qq.com" || strings.HasSuffix(hostname, ".weixin.qq.com")
+}
+
+// IsLocal reports whether a host is on this machine or on a local network, by its address
+// or by the form of its name.
+func IsLocal(host string) bool {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast()
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if !strings.Contains(host, ".") {
+		return true
+	}
+	for _, zone := range []string{".svc", ".cluster.local", ".internal", ".local", ".localhost", ".test"} {
+		if strings.HasSuffix(host, zone) {
+			return true
+		}
+	}
+	return false
 }
 
 // Advice returns the issuer's message, or what its code means if there is none, and what

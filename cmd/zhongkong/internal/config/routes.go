@@ -85,11 +85,28 @@ func (c *Config) checkRoutes(named map[string]string, p *problems) {
 			p.addf("%s.put: belongs to an upstream of its own: give to: as well, or remove it", at)
 		case itself >= 0:
 			p.addf("%s.to: leads to this server itself, which listens there (%s): name the upstream", at, listeners[itself].where)
-		case strings.HasPrefix(r.To, "http://") && !c.PlaintextOK && !isThisMachine(r.To) && !c.isRefused("plaintext_ok"):
+		case c.PlaintextOK || c.isRefused("plaintext_ok"):
+		case r.To == "" && isPlaintext(c.apiOf(r.Account)):
+			p.addf("%s.account: its api_base is http://, which sends the token in plaintext: write https://, or set plaintext_ok if something on the way does TLS", at)
+		case isPlaintext(r.To):
 			p.addf("%s.to: http:// sends the token in plaintext: write https://, or set plaintext_ok if something on the way does TLS", at)
 		}
 	}
 }
+
+// apiOf returns the address of an account's API, where a route without to: leads; "" if it
+// is not known.
+func (c *Config) apiOf(account string) string {
+	a, ok := c.Account(account)
+	if !ok || a.Kind().Put == nil {
+		return ""
+	}
+	_, to := a.Kind().Put(a.Values())
+	return to
+}
+
+// isPlaintext reports whether what is sent to a URL can be read on the way.
+func isPlaintext(to string) bool { return strings.HasPrefix(to, "http://") && !isThisMachine(to) }
 
 // checkPhantoms validates the users that get phantoms.
 func (c *Config) checkPhantoms(p *problems) {

@@ -80,6 +80,27 @@ users:
 	}
 }
 
+func TestARouteToAnAPIBaseInPlaintextIsRefused(t *testing.T) {
+	const accounts = "accounts:\n  - {appid: wx1, secret: s1, api_base: %q}\nplaintext_ok: %v\nroutes:\n  - {name: wx, account: wx1}\n"
+	for _, c := range []struct {
+		base        string
+		plaintextOK bool
+		refused     bool
+	}{
+		{"http://relay.example.com", false, true},
+		{"http://relay.example.com", true, false},
+		{"http://10.0.0.5", false, true},
+		{"http://127.0.0.1:9090", false, false},
+		{"http://localhost:9090", false, false},
+		{"https://relay.example.com", false, false},
+	} {
+		_, err := load(t, fmt.Sprintf(accounts, c.base, c.plaintextOK), nil, nil)
+		if refused := err != nil && strings.Contains(err.Error(), "routes[0].account: its api_base is http://, which sends the token in plaintext"); refused != c.refused || err != nil && !refused {
+			t.Errorf("%+v: error %v", c, err)
+		}
+	}
+}
+
 func TestAddressesThatAreOneAreRefused(t *testing.T) {
 	for _, test := range []struct {
 		listen, first, second string
