@@ -6,7 +6,9 @@
 //
 // What is promised: without a key of the file a sealed token can neither be read nor
 // made, and it is not accepted for another account, deployment or generation, or after
-// its end. What is not: a program that can write to Redis can put back an old sealed
+// its end. What is not: the other fields of a record are neither secret nor proved. Among
+// them are a token's attributes, such as the host (instance_url, api_domain) that its
+// clients are to send it to: a program that can write to Redis can change them. A program that can write to Redis can put back an old sealed
 // token together with its generation, and a process that has no newer token accepts it
 // until its end. A program that can read Redis sees when tokens change and how long
 // they are.
