@@ -110,12 +110,22 @@ func TestReaderThatMayDemandNeedsOneRuleMore(t *testing.T) {
 	_, asked := followed(t, refresher, coordinator.Refresher, "a")
 	want := coordinator.WantRequest{Reason: coordinator.ReasonForced}
 	err := reader.Want(t.Context(), "a", want)
-	if !errors.Is(err, redisstore.ErrDenied) || !strings.Contains(err.Error(), redisadmin.DemandACL("")) {
-		t.Errorf("Want() = %v, want %v naming %s", err, redisstore.ErrDenied, redisadmin.DemandACL(""))
+	one, all := redisadmin.DemandACL("", "a"), redisadmin.DemandACL("")
+	if !errors.Is(err, redisstore.ErrDenied) || !strings.Contains(err.Error(), "with the rule "+one+", or, for all accounts, "+all) {
+		t.Errorf("Want() = %v, want %v naming %s and then %s", err, redisstore.ErrDenied, one, all)
 	}
-	server.MustDo(t, "acl", "setuser", "reader", redisadmin.DemandACL(""))
+	server.MustDo(t, "acl", "setuser", "reader", one)
 	if err := reader.Want(t.Context(), "a", want); err != nil {
 		t.Error(err)
+	}
+	if err := reader.Want(t.Context(), "b", want); !errors.Is(err, redisstore.ErrDenied) {
+		t.Errorf("Want() of another account = %v, want %v", err, redisstore.ErrDenied)
+	}
+	server.MustDo(t, "acl", "setuser", "reader", redisadmin.DemandACL("", "b", "c"))
+	for _, account := range []string{"a", "b", "c"} {
+		if err := reader.Want(t.Context(), account, want); err != nil {
+			t.Error(err)
+		}
 	}
 	eventually(t, "the refresher is asked", patience, func() bool { return asked.saw(coordinator.EventWanted, 0) })
 }

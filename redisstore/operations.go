@@ -193,7 +193,8 @@ func (s *Store) Want(ctx context.Context, account string, w coordinator.WantRequ
 		return client.Publish(bounded, s.keys.Channel(account, layout.Wanted), text).Err()
 	})
 	if err = s.fault(ctx, "want", account, err); errors.Is(err, ErrDenied) && !errors.Is(err, coordinator.ErrUnreachable) {
-		return fmt.Errorf("%w; a reader may demand a refresh with the rule %s", err, s.keys.DemandRule())
+		return fmt.Errorf("%w; a reader may demand a refresh with the rule %s, or, for all accounts, %s",
+			err, s.keys.DemandRule(account), s.keys.DemandRule("*"))
 	}
 	return err
 }

@@ -61,12 +61,13 @@ func inRules(accounts []string) []string {
 	return accounts
 }
 
-// DemandACL returns the rule by which a reader may demand a refresh: report the
-// current token as rejected, or force a new one. It is a right to spend the calls
+// DemandACL returns the rule by which a reader may demand a refresh of these accounts, or
+// of all if there are none: report the current token as rejected, or force a new one. It
+// is one rule, whatever the number of accounts. It is a right to spend the calls
 // of the day, up to the reserve, and to replace tokens that others use. The prefix
 // is redisstore.Options.Prefix, "" for the default.
-func DemandACL(prefix string) string {
-	return keyspace(prefix).DemandRule()
+func DemandACL(prefix string, accounts ...string) string {
+	return keyspace(prefix).DemandRule(inRules(accounts)...)
 }
 
 // GrantACL returns the rules that a refresher needs in addition if some of its accounts

@@ -132,10 +132,17 @@ func (k Keyspace) Split(name string) (account, what string, ok bool) {
 // Pattern matches a key or a channel of all accounts, for SCAN and for ACL rules.
 func (k Keyspace) Pattern(what string) string { return k.Base("*") + what }
 
-// DemandRule is the ACL rule by which a reader may publish on the channel of
-// demands. It is a selector of its own: the right to publish on a channel and the
-// right to subscribe to it are the same one.
-func (k Keyspace) DemandRule() string { return "(+publish &" + k.Pattern(Wanted) + ")" }
+// DemandRule is the ACL rule by which a reader may publish on the channels of demands of
+// these accounts, * for all. It is a selector of its own: the right to publish on a
+// channel and the right to subscribe to it are the same one.
+func (k Keyspace) DemandRule(accounts ...string) string {
+	var rule strings.Builder
+	rule.WriteString("(+publish")
+	for _, account := range accounts {
+		rule.WriteString(" &" + k.Channel(account, Wanted))
+	}
+	return rule.String() + ")"
+}
 
 // Sealed reports whether a stored token has the form of a sealed one: the five
 // parts of a JWE.
