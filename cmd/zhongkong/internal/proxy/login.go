@@ -45,6 +45,13 @@ var tokenEndpoints = map[string]bool{
 	"/cgi-bin/service/get_corp_token":         true,
 }
 
+// clearsQuota reports whether an endpoint, in lower case, that takes a token resets the
+// account's quota of calls, which it may ten times a month. It needs the right to force a
+// refresh, as the ones do that take the AppSecret.
+func clearsQuota(path string) bool {
+	return path == "/cgi-bin/clear_quota" || path == "/cgi-bin/component/clear_quota"
+}
+
 // isUsers reports whether the access_token of an endpoint, in lower case, is a user's, which web
 // login gave out, and not the account's. It proves itself to WeChat, and nothing
 // of ours is put in. Anyone may make these calls without this server.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
@@ -168,6 +169,28 @@ func TestALoginAtTheRootIsForAnAccountOfTheCaller(t *testing.T) {
 	}
 	if logins[appID] != 1 || logins["another"] != 2 {
 		t.Errorf("counted are %v, want the call of a known caller with its account", logins)
+	}
+}
+
+func TestToClearAQuotaNeedsTheRefreshRight(t *testing.T) {
+	fake := &fakeLogin{}
+	s := newStage(t, weChatRoute(t, serve(t, fake)), &fixed{}, nil)
+	const veil = "Authorization: Basic dmVpbDpzM2NyZXQta2V5" // veil:s3cret-key
+	byPhantom := "?access_token=" + s.phantom(t, "veil", time.Hour)
+	for _, c := range []struct{ target, header string }{
+		{"/cgi-bin/clear_quota", veil}, {"/CGI-BIN//clear_quota/", veil}, {"/cgi-bin/component/clear_quota", veil},
+		{"/cgi-bin/clear_quota" + byPhantom, "X: y"}, {"/cgi-bin/component/clear_quota" + byPhantom, "X: y"},
+	} {
+		if w := callWith(s, "POST", "/proxy/wx"+c.target, `{"appid":"`+appID+`"}`, c.header); !strings.Contains(w.Body.String(), "48001") {
+			t.Errorf("%s without the right: %d %s", c.target, w.Code, w.Body)
+		}
+	}
+	if len(fake.seen) != 0 {
+		t.Errorf("the upstream was asked: %q", fake.seen)
+	}
+	callWith(s, "POST", "/proxy/wx/cgi-bin/clear_quota", `{"appid":"`+appID+`"}`, "Authorization: "+basic)
+	if len(fake.seen) != 1 {
+		t.Errorf("with the right the upstream was asked: %q", fake.seen)
 	}
 }
 

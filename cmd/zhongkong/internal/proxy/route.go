@@ -136,6 +136,10 @@ func (r *route) serve(w http.ResponseWriter, req *http.Request, escaped, prefix 
 		c.refuse(w, p)
 		return
 	}
+	if r.isWeChat() && clearsQuota(lower) && !c.caller.MayRefresh(r.Account) {
+		c.refuse(w, problemRefresh)
+		return
+	}
 	if c.isUnproved() {
 		if err := readUnproved(w, req); err != nil {
 			r.counts.malformed.Add(1)
