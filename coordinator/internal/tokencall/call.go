@@ -59,7 +59,7 @@ func (c *Call) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.try(req, token, bodies.first)
+	resp, err := c.try(req, token, bodies.first, bodies.repeat)
 	if err != nil || bodies.repeat == nil || !c.Rejects(resp) {
 		return resp, err
 	}
@@ -72,7 +72,7 @@ func (c *Call) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	_ = resp.Body.Close()
-	resp, err = c.try(req, next.Token, body)
+	resp, err = c.try(req, next.Token, body, bodies.repeat)
 	if err == nil && c.Repeated != nil {
 		c.Repeated(resp)
 	}
@@ -99,12 +99,13 @@ func leavesHost(req *http.Request) bool {
 }
 
 // try makes the call with one token. It does not change the request: the token is only
-// in the copy that Base gets.
-func (c *Call) try(req *http.Request, token coordinator.Token, body io.ReadCloser) (*http.Response, error) {
+// in the copy that Base gets. The copy has repeat as its GetBody, which net/http needs to
+// send a request again that the server has surely not processed.
+func (c *Call) try(req *http.Request, token coordinator.Token, body io.ReadCloser, repeat func() (io.ReadCloser, error)) (*http.Response, error) {
 	out := req.Clone(req.Context())
 	c.Put(out, token)
 	if body != nil {
-		out.Body, out.GetBody = body, nil
+		out.Body, out.GetBody = body, repeat
 	}
 	if known, ok := body.(knownLength); ok {
 		out.ContentLength, out.TransferEncoding = known.length, nil
