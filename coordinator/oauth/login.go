@@ -57,6 +57,11 @@ func (c Config) Login() (*Login, error) {
 	}, nil
 }
 
+// Format prints the login without the client's secrets, whatever the verb.
+func (l *Login) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "oauth.Login(%s)", l.oauth2.ClientID)
+}
+
 // loginTimeout limits each request of a login.
 const loginTimeout = 30 * time.Second
 
@@ -171,6 +176,11 @@ type CodeRequest struct {
 	login           *Login
 	redirect        string
 	state, verifier string
+}
+
+// Format prints the request without what protects its answer, whatever the verb.
+func (r *CodeRequest) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "oauth.CodeRequest(%s)", r.redirect)
 }
 
 // Code returns a request for a code that the issuer sends to the address redirect.

@@ -116,6 +116,11 @@ func NewSuite(c SuiteConfig) (*Suite, error) {
 	return s, nil
 }
 
+// Format prints the suite without its secrets, whatever the verb.
+func (s *Suite) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "wecom.Suite(%s)", s.config.SuiteID)
+}
+
 // IsCustom reports whether a suite is a template of custom apps (代开发), whose permanent
 // codes are secrets of apps.
 func IsCustom(suiteID string) bool { return strings.HasPrefix(suiteID, customPrefix) }
