@@ -12,13 +12,15 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
 )
 
 // PlatformConfig describes a Platform.
 type PlatformConfig struct {
 	// Account is that of the platform's component_access_token: an account of Coordinator
-	// whose source is Component, or one with the same settings.
+	// whose source is Component, or one with the same settings. Coordinator must Run while
+	// the platform does: without it Account has no token, and no authorizer is listed.
 	Account     *coordinator.Account
 	Coordinator *coordinator.Coordinator
 	Component   *ComponentSource
@@ -29,7 +31,8 @@ type PlatformConfig struct {
 
 	// Add adds the account of an authorizer, or gives the one that is there the source, and
 	// Remove removes one. parent is Account's name. They are called by Run only, for one
-	// account at a time. Nil: the methods of Coordinator.
+	// account at a time. Nil: they add to Coordinator, or configure what is there, without
+	// RefreshEvery and Limits, and remove from it.
 	Add    func(name string, source coordinator.Source, parent string) (*coordinator.Account, error)
 	Remove func(name string) error
 
@@ -84,9 +87,7 @@ func (c PlatformConfig) Platform() (*Platform, error) {
 		return nil, fmt.Errorf("wechat: platform %s: %w", c.Component.appID, err)
 	}
 	if c.Add == nil {
-		c.Add = func(name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
-			return c.Coordinator.Add(coordinator.AccountConfig{Name: name, Source: source, Parent: parent})
-		}
+		c.Add = source.AddTo(c.Coordinator)
 	}
 	if c.Remove == nil {
 		c.Remove = c.Coordinator.Remove

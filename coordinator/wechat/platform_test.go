@@ -402,3 +402,23 @@ func TestPushesThatAreNotWeChatsAreRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestAccountsThatAreThereAlreadyGetTheirSources(t *testing.T) {
+	following := func(c *PlatformConfig) {
+		if _, err := c.Coordinator.Add(coordinator.AccountConfig{Name: "wxa", Parent: platformAccount}); err != nil {
+			t.Error(err)
+		}
+		c.Following = []string{"wxa"}
+	}
+	inPlatformFleet(t, following, func(f *platformFleet) {
+		time.Sleep(time.Minute)
+		f.authorize("wxa")
+		time.Sleep(time.Minute)
+		f.alive("after its authorization")
+		for _, p := range f.processes {
+			if account, _ := p.zk.Account("wxa"); account.Role() != coordinator.Refresher {
+				f.Errorf("the account is a %v of its token:\n%s", account.Role(), f.tail())
+			}
+		}
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
 )
 
@@ -30,14 +31,17 @@ type SuiteConfig struct {
 	Account *coordinator.Account
 
 	// Coordinator has Account, Grants is its store, Spool and Copy are its own (nil: there
-	// is none).
+	// is none). It must Run while the suite does: without it Account has no token, and each
+	// auth_code ends after 10 minutes without having been exchanged.
 	Coordinator *coordinator.Coordinator
 	Grants      coordinator.GrantStore
 	Spool       coordinator.GrantSpool
 	Copy        coordinator.GrantCopy
 
-	// Add adds the account of a corp, Remove removes it. parent is Account's name, or "" if
-	// the source needs no parent. They are called by Run only, for one account at a time.
+	// Add adds the account of a corp, or gives the one that is there the source, and Remove
+	// removes one. parent is Account's name, or "" if the source needs no parent. They are
+	// called by Run only, for one account at a time. Nil: they add to Coordinator, or
+	// configure what is there, without RefreshEvery and Limits, and remove from it.
 	Add    func(name string, source coordinator.Source, parent string) (*coordinator.Account, error)
 	Remove func(name string) error
 
@@ -90,8 +94,14 @@ func NewSuite(c SuiteConfig) (*Suite, error) {
 	switch {
 	case c.SuiteID == "":
 		return fail(errors.New("suite_id: missing"))
-	case c.Account == nil || c.Coordinator == nil || c.Grants == nil || c.Add == nil || c.Remove == nil:
-		return fail(errors.New("one of Account, Coordinator, Grants, Add and Remove is missing"))
+	case c.Account == nil || c.Coordinator == nil || c.Grants == nil:
+		return fail(errors.New("one of Account, Coordinator and Grants is missing"))
+	}
+	if c.Add == nil {
+		c.Add = source.AddTo(c.Coordinator)
+	}
+	if c.Remove == nil {
+		c.Remove = c.Coordinator.Remove
 	}
 	receivers := []string{c.SuiteID}
 	if c.CorpID != "" {

@@ -467,3 +467,21 @@ func TestASuiteNeedsItsParts(t *testing.T) {
 		}
 	}
 }
+
+func TestAccountsThatAreThereAlreadyGetTheirSources(t *testing.T) {
+	inProvider(t, nil, func(p *provider) {
+		p.install(thirdParty, 1)
+		time.Sleep(time.Minute)
+		p.following = []string{thirdParty + "." + corpName(1)}
+		p.restart(0, keys{current: firstAESKey})
+		time.Sleep(time.Minute)
+		p.wantMembers(1)
+		account, _ := p.processes[0].zk.Account(p.following[0])
+		if account.Role() != coordinator.Refresher {
+			p.Errorf("the account is a %v of its token", account.Role())
+		}
+		p.do(p.sandbox.Cancel(thirdParty, corpName(1)))
+		time.Sleep(time.Minute)
+		p.wantMembers()
+	})
+}

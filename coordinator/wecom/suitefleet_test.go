@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -36,6 +37,8 @@ type provider struct {
 	spool   coordinator.GrantSpool // of processes that are started; nil: none
 	copy    coordinator.GrantCopy
 	corps   []string // SuiteConfig.Corps of them
+
+	following []string // accounts of corps that they have, without a source, before the suite runs
 
 	mu        sync.Mutex // guards what follows
 	processes []*process
@@ -157,13 +160,18 @@ func (p *provider) start(i int, k keys) {
 
 func (p *provider) suite(process *process, zk *coordinator.Coordinator, account *coordinator.Account, id string, k keys) *wecom.Suite {
 	p.Helper()
+	var following []string
+	for _, name := range p.following {
+		if strings.HasPrefix(name, id+".") {
+			following = append(following, name)
+			_, err := zk.Add(coordinator.AccountConfig{Name: name, Parent: account.Name()})
+			p.do(err)
+		}
+	}
 	suite, err := wecom.NewSuite(wecom.SuiteConfig{
 		SuiteID: id, CorpID: providerCorp, Spool: p.spool, Copy: p.copy, Corps: p.corps, Token: pushToken, EncodingAESKey: k.current, PreviousKey: k.previous,
 		Account: account, Coordinator: zk, Grants: process.store, Transport: p.sandbox.TransportFrom(oneAddress),
-		Add: func(name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
-			return zk.Add(coordinator.AccountConfig{Name: name, Source: source, Parent: parent})
-		},
-		Remove: zk.Remove,
+		Following: following,
 	})
 	if err != nil {
 		p.Fatal(err)
