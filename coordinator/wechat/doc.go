@@ -44,7 +44,11 @@
 //		Account: account, Coordinator: c, Component: component,
 //		Token: token, EncodingAESKey: key,
 //	}.Platform()
-//	go platform.Run(ctx)
+//	stop := c.Start(ctx) // without it there is no component_access_token
+//	defer stop()
+//	var running sync.WaitGroup
+//	defer running.Wait()
+//	running.Go(func() { platform.Run(ctx) }) // both end with ctx
 //	// in the handler of the URL: answer, err := platform.Callback(ctx, method, query, body)
 //	token, err := c.Token(ctx, appID) // of an account that has authorized the platform
 //

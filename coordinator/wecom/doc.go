@@ -46,7 +46,9 @@
 //	        access_token of the corp                      its token, with tickets of its own
 //
 // A [Suite] takes what WeCom pushes, and keeps an account SUITEID.CORPID for each corp
-// that has the suite, in every process of the fleet. The grants are in the store, durable
+// that has the suite, in every process of the fleet. The coordinator must Run while the
+// Suite does: without it there is no suite_access_token, and no auth_code is exchanged
+// before it ends. The grants are in the store, durable
 // (see [coordinator.GrantStore]): a permanent code that is lost costs a new installation.
 //
 // WeCom gives the same token until its end, and a suite_access_token only for a

@@ -8,8 +8,11 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"os/signal"
+	"sync"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/grantfile"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 	"github.com/zhongkong/zhongkong/coordinator/wechat/msgcrypt"
@@ -102,7 +105,12 @@ func ExampleProber() {
 // A service provider keeps the tokens of all corps that have its suite.
 func ExampleSuite() {
 	store := memstore.New().Instance("example") // a real one is durable: package redisstore
-	zk, err := coordinator.New(coordinator.Config{Store: store})
+	var sealer grantfile.Sealer                 // put in the program's own, which encrypts: OpenSpool refuses nil
+	spool, err := grantfile.OpenSpool("/var/lib/suite/spool", "example", sealer)
+	if err != nil {
+		log.Fatal(err)
+	}
+	zk, err := coordinator.New(coordinator.Config{Store: store, Spool: spool})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -116,16 +124,11 @@ func ExampleSuite() {
 	}
 	suite, err := wecom.NewSuite(wecom.SuiteConfig{
 		SuiteID: "ww4asffe99e54c0f4c", Token: os.Getenv("CALLBACK_TOKEN"), EncodingAESKey: os.Getenv("ENCODING_AES_KEY"),
-		Account: account, Coordinator: zk, Grants: store,
-		Add: func(name string, source coordinator.Source, parent string) (*coordinator.Account, error) {
-			return zk.Add(coordinator.AccountConfig{Name: name, Source: source, Parent: parent})
-		},
-		Remove: zk.Remove,
+		Account: account, Coordinator: zk, Grants: store, Spool: spool,
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	go suite.Run(context.Background())
 	http.HandleFunc("/callback", func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, msgcrypt.MaxBody))
 		if err != nil {
@@ -138,4 +141,14 @@ func ExampleSuite() {
 		}
 		_, _ = io.WriteString(w, answer)
 	})
+
+	// An auth_code is exchanged with the suite's token, which zk has only while it runs.
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	stop := zk.Start(ctx)
+	defer stop()
+	var running sync.WaitGroup
+	running.Go(func() { suite.Run(ctx) })
+	go func() { log.Print(http.ListenAndServe("127.0.0.1:8080", nil)); cancel() }()
+	running.Wait() // an exchange that is under way is finished first
 }
