@@ -211,6 +211,7 @@ func TestAnUpstreamDoesNotSpeakForThisServer(t *testing.T) {
 	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range map[string]string{
 			"Set-Cookie": "a=b", "Strict-Transport-Security": "max-age=1", "Alt-Svc": "h3=\":443\"", "Clear-Site-Data": "*",
+			"Nel": "{}", "Report-To": "{}", "Reporting-Endpoints": `a="https://elsewhere.example"`, "Accept-CH": "Device-Memory", "Critical-CH": "Device-Memory",
 			"Content-Security-Policy": "default-src *", "X-Reflected": "<" + r.URL.Query().Get("access_token") + ">", "X-Own": "kept",
 		} {
 			w.Header().Set(name, value)
@@ -224,7 +225,8 @@ func TestAnUpstreamDoesNotSpeakForThisServer(t *testing.T) {
 		h.Get("X-Reflected") != "<"+strings.Repeat("*", len("T0KEN-of-the-account-0"))+">" {
 		t.Errorf("%d %v", w.Code, h)
 	}
-	for _, gone := range []string{"Set-Cookie", "Strict-Transport-Security", "Alt-Svc", "Clear-Site-Data"} {
+	for _, gone := range []string{"Set-Cookie", "Strict-Transport-Security", "Alt-Svc", "Clear-Site-Data",
+		"Nel", "Report-To", "Reporting-Endpoints", "Accept-Ch", "Critical-Ch"} {
 		if h.Get(gone) != "" {
 			t.Errorf("%s passed", gone)
 		}

@@ -262,7 +262,7 @@ func (c *call) clean(h http.Header) {
 	for name, values := range h {
 		switch name {
 		case "Set-Cookie", "Strict-Transport-Security", "Alt-Svc", "Clear-Site-Data", "Service-Worker-Allowed",
-			"Content-Security-Policy-Report-Only":
+			"Content-Security-Policy-Report-Only", "Nel", "Report-To", "Reporting-Endpoints", "Accept-Ch", "Critical-Ch":
 			delete(h, name)
 		case "Location":
 			for i := range values {
