@@ -260,8 +260,11 @@ func (m *members) publish() {
 		all = append(all, accounts...)
 	}
 	slices.SortFunc(all, func(a, b config.Account) int { return cmp.Compare(a.Name, b.Name) })
-	m.d.current.Store(m.cfg.With(all))
 	if m.d.routes != nil { // not before they are open
+		m.d.routes.keepFormer(m.d.current.Load())
+	}
+	m.d.current.Store(m.cfg.With(all))
+	if m.d.routes != nil {
 		m.d.routes.phantoms.secretsChanged()
 	}
 }

@@ -194,6 +194,23 @@ func (r *routes) observe(o coordinator.Observation) {
 	}
 }
 
+// keepFormer has the sealers that secretsChanged replaces, also of accounts of which this
+// process has seen no phantom: others made some. It is called before the configuration is
+// replaced. former is the present one, nil for none.
+func (r *routes) keepFormer(former *config.Config) {
+	if former == nil {
+		return
+	}
+	routed := parents(former)
+	for _, of := range r.opened {
+		routed = append(routed, of.Account)
+	}
+	for _, account := range routed {
+		a, _ := former.Account(account)
+		r.phantoms.madeOf(account, a.MainSecret())
+	}
+}
+
 // phantoms makes and opens the phantoms of all accounts.
 type phantoms struct {
 	d *daemon
@@ -218,6 +235,16 @@ func (p *phantoms) of(account string) *phantom.Sealer {
 		p.made[account] = &accountPhantoms{a.MainSecret(), p.newSealer(account, a.MainSecret())}
 	}
 	return p.made[account].sealer
+}
+
+// madeOf makes the sealer of an account with that secret, unless there is one, or other
+// processes cannot have made phantoms with it.
+func (p *phantoms) madeOf(account string, secret config.Secret) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.made[account] == nil && len(secret.Reveal()) >= phantom.MinSecret {
+		p.made[account] = &accountPhantoms{secret, p.newSealer(account, secret)}
+	}
 }
 
 // secretsChanged is called when another configuration has become current, and not when a

@@ -115,6 +115,34 @@ func TestALoginAtTheRootIsForAWeChatAccountWithItsAppSecretIfThereIsOne(t *testi
 	}
 }
 
+// Another server, which has the same secret, made it.
+func TestAPhantomOfAReplacedSecretIsOpenedByAServerThatHadUsedNone(t *testing.T) {
+	const good, other = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+	synctest.Test(t, func(t *testing.T) {
+		logged := &logtest.Buffer{}
+		d := &daemon{session: &session{log: slog.New(slog.NewTextHandler(logged, nil))}}
+		d.routes = &routes{phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}, opened: []config.Route{{Account: "wx1"}}}
+		d.members = newMembers(d)
+		for _, secret := range []string{good, other, other} {
+			d.members.configure(configOf(t, fmt.Sprintf("accounts:\n  - {name: wx1, secret: %s}\n  - {name: wx2, secret: %s}\n", secret, secret)))
+		}
+		elsewhere, err := phantom.New("wx1", []byte(good))
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := elsewhere.Make("app", nil, time.Now().Add(phantom.Life-time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.routes.phantoms.of("wx1").Open(token, time.Now()); err != nil {
+			t.Error(err)
+		}
+		if len(d.routes.phantoms.made) != 1 {
+			t.Errorf("sealers were made of %d accounts, want of the one that has a route", len(d.routes.phantoms.made))
+		}
+	})
+}
+
 // TestPhantomsOfAReplacedSecretLiveForFourHours: whatever the former secret and the new one
 // are, and although nobody asks for a phantom in between.
 func TestPhantomsOfAReplacedSecretLiveForFourHours(t *testing.T) {
