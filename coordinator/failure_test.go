@@ -161,3 +161,38 @@ func TestBackoffHeardOfAtTheBeginIsLikeAnyOther(t *testing.T) {
 		})
 	}
 }
+
+// A source that forgets to say what happened has not said that no token was issued, nor that
+// nothing was sent.
+func TestAFailureThatDoesNotSayWhatHappenedMayHaveIssuedAToken(t *testing.T) {
+	for name, c := range map[string]struct {
+		failure coordinator.FetchError
+		counted int // calls, the one for the overdue attempt included
+	}{
+		"no kind":                      {coordinator.FetchError{}, 3},
+		"no kind, after several calls": {coordinator.FetchError{Calls: 3}, 5},
+		"another word":                 {coordinator.FetchError{Kind: "timeout"}, 3},
+		"unknown, and no calls":        {coordinator.FetchError{Kind: coordinator.FailedUnknown}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				p := f.start(f.longConfig(), f.source)
+				f.token(p, time.Second)
+				time.Sleep(time.Minute)
+				c.failure.Message, c.failure.Err = "no answer", errors.New("no answer")
+				f.source.Next(coordinatortest.Fails(&c.failure))
+				if _, err := p.Refresh(t.Context()); err == nil {
+					t.Fatal("Refresh() = nil, want the source's error")
+				}
+				if s := p.Status(); s.Failure == nil || s.Failure.Kind != coordinator.FailedUnknown || s.OpenAttempts == 0 {
+					t.Errorf("the failure is %+v with %d attempts open, want %q and some", s.Failure, s.OpenAttempts, coordinator.FailedUnknown)
+				}
+				time.Sleep(time.Minute)
+				f.wantCalls(3)
+				if n := p.Status().CallsToday; n != c.counted {
+					t.Errorf("%d calls are counted, want %d", n, c.counted)
+				}
+			})
+		})
+	}
+}

@@ -89,6 +89,12 @@ func (r *refresh) ask(ctx context.Context) (FetchResult, error) {
 		err = &FetchError{Kind: FailedUnknown, Message: fmt.Sprintf("the attributes that came with the token have %d bytes: %d is the limit",
 			AttributesSize(result.Attributes), MaxAttributes), Calls: max(result.Calls, 1)}
 	}
+	if failed, ok := errors.AsType[*FetchError](err); ok && !failed.Kind.settles() {
+		// The source may only have forgotten the kind, and that something was sent.
+		unknown := *failed
+		unknown.Kind, unknown.Calls = FailedUnknown, max(failed.Calls, 1)
+		err = &unknown
+	}
 	if failed, ok := errors.AsType[*FetchError](err); ok && failed.RetryIn > 0 && failed.RetryIn < leastRetry {
 		// A source that waits by its own clock can be asked in the last microseconds of its
 		// wait. To repeat that without a pause would only count failures.

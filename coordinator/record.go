@@ -171,6 +171,15 @@ const (
 	FailedRefused FailureKind = "refused" // no token was issued, and none will be until an operator acts: wrong secret, unknown account, address not allowed
 )
 
+// settles reports whether a Source that names k says that no token was issued.
+func (k FailureKind) settles() bool {
+	switch k {
+	case FailedBusy, FailedLater, FailedGrant, FailedParent, FailedRefused:
+		return true
+	}
+	return false
+}
+
 // Reason says why a refresh is made.
 type Reason string
 

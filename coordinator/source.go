@@ -145,11 +145,11 @@ func (f SourceFunc) Fetch(ctx context.Context, ask FetchRequest) (FetchResult, e
 
 // FetchError is a Source's failure, with what is known of its outcome.
 type FetchError struct {
-	Kind    FailureKind
+	Kind    FailureKind   // any but the constants, "" too, counts as FailedUnknown
 	Code    Code          // the issuer's code, "" if none
 	Message string        // in words, without secret or token
 	RetryIn time.Duration // the issuer's own word on when to come back; 0: none. Half a second is waited at least
-	Calls   int           // as in FetchResult; 0 is possible here: nothing was sent
+	Calls   int           // as in FetchResult; 0: nothing was sent. It counts as 1 of a FailedUnknown
 	Err     error         // the cause, if any; its text must be as clean as Message
 }
 
