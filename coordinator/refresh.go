@@ -87,8 +87,12 @@ func (r refresh) notBegun(err error) error {
 	return fmt.Errorf("lock %q: %w", r.a.name, err)
 }
 
-// refreshIn is when the token is to be replaced: when the source asked for it,
-// else by the schedule of this process, unless many accounts come at once. It is
+// afterEnd is how long after the end of its token a source can want to be asked again. An
+// issuer that repeats its token until the end is best asked just after it.
+const afterEnd = time.Minute
+
+// refreshIn is when the token is to be replaced: when the source asked for it, unless that is
+// long after its end, else by the schedule of this process, unless many accounts come at once. It is
 // stored, so that readers, whose configuration may differ, tell their callers the
 // same.
 func (r refresh) refreshIn(result FetchResult) time.Duration {
@@ -97,7 +101,7 @@ func (r refresh) refreshIn(result FetchResult) time.Duration {
 		every = min(every, idle/4*3)
 	}
 	switch burst := r.c.smoother.count(r.a.name, time.Now(), int(r.c.count.Load()), every); {
-	case result.RefreshIn > 0:
+	case result.RefreshIn > 0 && result.RefreshIn <= result.Lifetime+afterEnd:
 		return result.RefreshIn
 	case burst:
 		return scatter(every)

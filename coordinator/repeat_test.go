@@ -269,3 +269,25 @@ func TestWhatASourceSaysOfItselfHoldsWhereTheConfigurationIsSilent(t *testing.T)
 		}
 	})
 }
+
+// What a token's life is, the issuer says. To want to be asked long after its end is no word
+// that it lives till then.
+func TestAQuestionPlannedLongAfterTheEndDoesNotProlongALife(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.ticket()
+		p := f.refresher()
+		f.token(p, time.Second)
+		time.Sleep(5 * time.Minute)
+		f.source.Next(coordinatortest.Answers(coordinator.FetchResult{
+			Token: f.source.Current(), Lifetime: 115 * time.Minute, RefreshIn: 30 * 24 * time.Hour,
+		}))
+		if _, err := p.Invalidate(t.Context(), f.source.Current()); err != nil {
+			t.Fatal(err)
+		}
+		f.wantCalls(2)
+		if r := p.Status().Record; r.TTL > 2*time.Hour || time.Until(r.RefreshAt) > 11*time.Minute {
+			t.Errorf("the token is to be served for %v and replaced in %v, want less than 2h, and the ten minutes of the schedule",
+				r.TTL, time.Until(r.RefreshAt))
+		}
+	})
+}

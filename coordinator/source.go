@@ -47,7 +47,8 @@ type FetchResult struct {
 	Lifetime time.Duration
 
 	// RefreshIn is when the source wants to be asked again, from the same
-	// moment. Zero leaves it to the schedule.
+	// moment. Zero leaves it to the schedule, and so does more than a minute after the
+	// end of Lifetime.
 	RefreshIn time.Duration
 
 	// Doubt says what is odd about the answer though the token is taken, for the
