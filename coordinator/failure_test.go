@@ -196,3 +196,35 @@ func TestAFailureThatDoesNotSayWhatHappenedMayHaveIssuedAToken(t *testing.T) {
 		})
 	}
 }
+
+func TestWhoIsToldOfAFailureMayChangeIt(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		edit := func(told *coordinator.Failure) {
+			if told != nil {
+				*told = coordinator.Failure{Kind: coordinator.FailedRefused, Message: "edited", InARow: 7, RetryAt: time.Now().Add(time.Hour)}
+			}
+		}
+		cfg := f.config()
+		cfg.Observe = func(o coordinator.Observation) {
+			edit(o.Failure)
+			if o.Event != nil {
+				edit(o.Event.Failure)
+			}
+		}
+		f.source.Next(coordinatortest.FailsWith(coordinator.FailedLater, "45009", "quota"))
+		cfg.Store = f.store.Instance("refresher")
+		refresher := f.started(cfg, f.source)
+		cfg.Store = f.store.Instance("reader")
+		reader := f.started(cfg, nil)
+		time.Sleep(time.Second)
+		for name, p := range map[string]*process{"refresher": refresher, "reader": reader} {
+			for range 2 {
+				failure := p.Status().Failure
+				if failure == nil || failure.Message != "quota" || failure.InARow != 1 {
+					t.Errorf("%s: the failure is %+v, want the one that the source told", name, failure)
+				}
+				edit(failure)
+			}
+		}
+	})
+}

@@ -158,6 +158,16 @@ type Failure struct {
 	Credential string
 }
 
+// copied returns a copy, nil of nil: what is held of a failure decides when the source is
+// called, and who is told of it may change what they were given.
+func (f *Failure) copied() *Failure {
+	if f == nil {
+		return nil
+	}
+	c := *f
+	return &c
+}
+
 // FailureKind says what a failed call leaves behind and when to try again.
 type FailureKind string
 

@@ -334,7 +334,7 @@ func (r refresh) fail(ctx context.Context, x *extension, attempt Attempt, cause 
 		// while the call was under way.
 		f.RetryIn = min(f.RetryIn, max(left-probeBefore, 0)+time.Second)
 	}
-	seen := Observation{Kind: Fetched, Account: r.a.name, Reason: r.reason, Took: took, Failure: &f.Failure, Err: cause}
+	seen := Observation{Kind: Fetched, Account: r.a.name, Reason: r.reason, Took: took, Failure: f.Failure.copied(), Err: cause}
 	if f.Calls == 0 {
 		seen.Kind, seen.Took = NotCalled, 0
 	}

@@ -275,7 +275,7 @@ func (v *view) rejectable(t Token) (Fence, bool) {
 // status returns what is known of the account, for people.
 func (v *view) status(e env) Status {
 	s := Status{
-		Name: e.account, Role: Reader, Limits: e.limits, Failure: v.failure,
+		Name: e.account, Role: Reader, Limits: e.limits, Failure: v.failure.copied(),
 		CallsToday: int(v.callsToday), Conflicts: v.peek().conflicts, OpenAttempts: len(v.attempts.all()),
 		Holder: v.peek().holder, LastRead: v.reads > 0, Err: v.peek().fault.err, Parent: e.parent, Blocked: e.blocked,
 		Grant: v.grantStatus(e),

@@ -53,6 +53,7 @@ func (c *Coordinator) notified(n Event) {
 	}
 	if c.hook != nil {
 		event := n // a copy, so that only an observer costs an allocation
+		event.Failure = n.Failure.copied()
 		c.observe(Observation{Kind: Notified, Account: n.Account, Reason: n.Reason, Event: &event})
 	}
 }
