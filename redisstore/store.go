@@ -162,13 +162,17 @@ func Open(redisURL string, o Options) (*Store, error) {
 // ReadTimeout says, and MaxRetries -1, or a Begin whose answer was lost may be
 // counted twice. With Sentinel prefer Open: it notices a planned failover at once,
 // where a plain failover client may stay subscribed to the demoted master for some
-// ten seconds. Writes are confirmed only by a *redis.Client or a *redis.ClusterClient.
+// ten seconds. Writes are confirmed only by a *redis.Client or a *redis.ClusterClient. A
+// *redis.Ring is refused.
 //
 // New does not connect; Ping does.
 func New(client redis.UniversalClient, o Options) (*Store, error) {
+	_, shards := client.(*redis.Ring)
 	switch {
 	case client == nil:
 		return nil, errors.New("redisstore: the client is nil")
+	case shards:
+		return nil, errors.New("redisstore: a *redis.Ring spreads the accounts over servers that know nothing of each other: use a *redis.ClusterClient or a *redis.Client")
 	case o.TLS != nil:
 		return nil, errors.New("redisstore: Options.TLS is for Open; a client has its own (TLSConfig)")
 	}

@@ -398,6 +398,11 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("%s is accepted", name)
 		}
 	}
+	shards := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}})
+	defer func() { _ = shards.Close() }()
+	if _, err := redisstore.New(shards, redisstore.Options{}); err == nil || !strings.Contains(err.Error(), "ClusterClient") {
+		t.Errorf("New() of a Ring = %v", err)
+	}
 	if _, err := redisstore.New(nil, redisstore.Options{}); err == nil {
 		t.Error("New(nil) is accepted")
 	}
