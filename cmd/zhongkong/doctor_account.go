@@ -29,7 +29,7 @@ func (x checks) accountChecks(ctx context.Context) {
 		return
 	}
 	state := states[0]
-	if x.unusable(ctx, state) {
+	if x.unusable(ctx, state, account) {
 		return
 	}
 	usable := x.grant(ctx, state, account)
@@ -51,14 +51,18 @@ func (x checks) accountChecks(ctx context.Context) {
 	x.budget(state)
 }
 
-// unusable reports whether the data of the account in Redis cannot be used.
-func (x checks) unusable(ctx context.Context, state coordinator.State) bool {
+// unusable reports whether the data of the account in Redis cannot be used. The grant may be
+// sealed with the same key that is missing.
+func (x checks) unusable(ctx context.Context, state coordinator.State, a config.Account) bool {
 	fix := ""
 	if errors.Is(state.Err, coordinator.ErrSealed) {
 		fix = x.unsealFix(ctx)
 	}
 	if state.Err != nil {
 		x.fail("token", fix, "%v", state.Err)
+		if grantOf(state, a) != nil {
+			x.grantSealing(ctx)
+		}
 	}
 	return state.Err != nil
 }
@@ -85,7 +89,7 @@ func (x checks) members(ctx context.Context) {
 	for i, state := range states {
 		x.account = state.Account
 		account, _ := x.cfg.Account(x.account)
-		if x.unusable(ctx, state) {
+		if x.unusable(ctx, state, account) {
 			continue
 		}
 		x.grant(ctx, state, account)

@@ -31,11 +31,11 @@ func importGrant(ctx context.Context, s *session, c *cli.Context, args []string)
 	if err := s.storesGrants(ctx, account.Name); err != nil {
 		return err
 	}
-	line, err := s.readGrant(ctx)
+	text, err := s.readGrant(ctx)
 	if err != nil {
 		return err
 	}
-	text := strings.TrimSpace(line)
+	text = strings.TrimSpace(text)
 	if !httpapi.IsRefreshToken(text) {
 		return usagef("stdin must be the refresh token alone, one word, and nothing else: visible ASCII characters, at most 8192")
 	}
@@ -65,12 +65,13 @@ func grantIdle(a config.Account) time.Duration {
 	return 0
 }
 
-// readGrant reads the refresh token, without an echo if it is typed.
+// readGrant reads the refresh token, without an echo if it is typed. Of a file or a pipe it
+// reads all: a token that was wrapped must not be taken for its first line.
 func (s *session) readGrant(ctx context.Context) (string, error) {
 	if terminal, ok := s.terminal(); ok {
 		return s.prompt(ctx, terminal, "Refresh token: ")
 	}
-	return s.readLine(ctx)
+	return s.readAll(ctx)
 }
 
 // grantAccount returns the configured account that a command puts a grant in for.

@@ -132,6 +132,7 @@ func TestAGrantWhoseKeyIsLostIsReplacedAfterItWasDeleted(t *testing.T) {
 		}
 	}
 	imported(exitDone, "is stored")
+	b.must("show", "crm") // the token is sealed with the key as well
 	config, err := os.ReadFile(b.env["ZHONGKONG_CONFIG"])
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +144,9 @@ func TestAGrantWhoseKeyIsLostIsReplacedAfterItWasDeleted(t *testing.T) {
 	key := b.env["ZHONGKONG_PREFIX"] + "-grant:{crm}"
 	remedy := "redis-cli del '" + key + "'"
 	imported(exitOther, remedy)
-	finds(t, b.findings(exitOther), "grant", resultFail, remedy)
+	found := b.findings(exitOther)
+	finds(t, found, "token", resultFail, "cannot be opened")
+	finds(t, found, "grant", resultFail, remedy)
 	sharedRedis.MustDo(t, "DEL", key)
 	_, dir, _ := strings.Cut(string(config), "copy: ")
 	dir, _, _ = strings.Cut(dir, "}")
@@ -152,6 +155,22 @@ func TestAGrantWhoseKeyIsLostIsReplacedAfterItWasDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	imported(exitDone, "is stored")
+}
+
+// A mail program may have wrapped it: its beginning would cost the good one.
+func TestARefreshTokenOfSeveralLinesIsRefused(t *testing.T) {
+	b, issuer := grantBench(t)
+	_, token := issuer.Consent("zhongkong", "")
+	for _, text := range []string{token[:5] + "\n" + token[5:] + "\n", token + "\n\nx", token + "\r\n" + token, token + " x", "", "\n"} {
+		if r := b.feed(text, "grant", "import"); r.code != exitUsage || !strings.Contains(r.stderr, "one word, and nothing else") {
+			t.Errorf("grant import of %q = %d:\n%s", text, r.code, r.stderr)
+		}
+	}
+	for _, text := range []string{token, token + "\n", token + "\r\n", "\n " + token + " \n\n"} {
+		if r := b.feed(text, "grant", "import"); r.code != exitDone {
+			t.Errorf("grant import of %q = %d:\n%s", text, r.code, r.stderr)
+		}
+	}
 }
 
 // To take its refresh token back to another program would lose the grant.

@@ -56,6 +56,15 @@ func (p program) readLine(ctx context.Context) (string, error) {
 	return line, nil
 }
 
+// readAll reads all that stdin has, 64 KiB at most, until ctx ends.
+func (p program) readAll(ctx context.Context) (string, error) {
+	text, err := await(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(p.stdin, maxLine)) })
+	if err != nil {
+		return "", fmt.Errorf("read stdin: %w", err)
+	}
+	return string(text), nil
+}
+
 // prompt reads a line from the terminal without an echo. It also restores the echo when
 // ctx ends: after Ctrl-C the shell must show what is typed.
 func (p program) prompt(ctx context.Context, terminal int, text string) (string, error) {
