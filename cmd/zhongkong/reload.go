@@ -51,7 +51,7 @@ func (d *daemon) reload() {
 		d.log.Warn("these settings take effect at the next start", "settings", fixed)
 	}
 	if len(kept) > 0 {
-		d.log.Warn("these accounts stay as they were until the next start: a route leads where their tokens belonged", "accounts", kept)
+		d.log.Warn("where the tokens of these accounts belong stays as it was until the next start, because a route leads there", "accounts", kept)
 	}
 	d.warnOfGrants(d.asStarted(next))
 	d.members.configure(next)

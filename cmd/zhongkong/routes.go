@@ -149,32 +149,42 @@ func newRoute(cfg *config.Config, r config.Route) (proxy.Route, error) {
 
 // keepRouted replaces those accounts of next whose tokens, or AppSecret, belong elsewhere
 // than where the routes of this process put them. The account stays as it is until the next
-// start, as the route does; so no token goes to a host that it is not for. It returns their
-// names. With --sandbox all belong to the simulator.
+// start, as the route does; so no token goes to a host that it is not for. If only its api_base
+// has changed, that stays, and what else has changed is taken over, such as its secret. It
+// returns their names. With --sandbox all belong to the simulator.
 func (d *daemon) keepRouted(next *config.Config) (kept []string) {
 	if d.sandbox != nil {
 		return nil
 	}
-	accounts := slices.Clone(next.Accounts)
 	for i, r := range d.routes.opened {
-		n := slices.IndexFunc(accounts, func(a config.Account) bool { return a.Name == r.Account })
-		if n < 0 || slices.Contains(kept, r.Account) {
-			continue
+		leads := func() bool {
+			made, err := newRoute(next, r)
+			return err == nil && made.LeadsTo(d.routes.openedWith[i])
 		}
-		if made, err := newRoute(next, r); err == nil && made.LeadsTo(d.routes.openedWith[i]) {
+		account, ok := next.Account(r.Account)
+		if !ok || leads() {
 			continue
 		}
 		before, ok := d.cfg.Account(r.Account)
 		if !ok { // a reload has removed it, and this one adds it again
 			before, _ = d.started.Account(r.Account)
 		}
-		accounts[n] = before
-		kept = append(kept, r.Account)
-	}
-	if kept != nil {
-		next.SetAccounts(accounts)
+		account.APIBase = before.APIBase
+		if replaceAccount(next, account); !leads() {
+			replaceAccount(next, before)
+		}
+		if !slices.Contains(kept, r.Account) {
+			kept = append(kept, r.Account)
+		}
 	}
 	return kept
+}
+
+// replaceAccount replaces an account of a configuration that is not in use yet.
+func replaceAccount(cfg *config.Config, by config.Account) {
+	accounts := slices.Clone(cfg.Accounts)
+	accounts[slices.IndexFunc(accounts, func(a config.Account) bool { return a.Name == by.Name })] = by
+	cfg.SetAccounts(accounts)
 }
 
 // Given remembers that a caller was given a token.

@@ -257,7 +257,7 @@ func TestAnAccountStaysAsItWasWhenAReloadChangesWhereTheTokenOfARouteBelongs(t *
 	call("api")
 	reload(yaml(first, "two"))
 	reload(yaml(second, "three"))
-	d.says("stay as they were until the next start")
+	d.says("stays as it was until the next start")
 	if status, fields := d.send(ops, "POST", "/v1/tokens/push/refresh", ""); status != http.StatusOK || fields["access_token"] != "token-of-first" {
 		t.Errorf("a refresh: %d %v", status, fields)
 	}
@@ -273,8 +273,33 @@ func TestAnAccountStaysAsItWasWhenAReloadChangesWhereTheTokenOfARouteBelongs(t *
 	if got := calledFirst(); len(got) != 3 || slices.Contains(got, "token-of-second") || len(calledSecond()) > 0 || len(calledOwn()) != 1 {
 		t.Errorf("the first API got %v, the second %v, the route's own %v", got, calledSecond(), calledOwn())
 	}
-	if n := strings.Count(d.stderr.String(), "stay as they were"); n != 2 {
+	if n := strings.Count(d.stderr.String(), "stays as it was"); n != 2 {
 		t.Errorf("it is said %d times", n)
+	}
+}
+
+// The AppSecret may be replaced with the same edit, or while the change of the base waits.
+func TestASecretIsTakenOverThoughTheBaseOfARouteStays(t *testing.T) {
+	first, _ := pushServer(t, "first")
+	second, calledSecond := pushServer(t, "second")
+	b := newBench(t).with("ZHONGKONG_APPID", "", "ZHONGKONG_SECRET", "", "ZHONGKONG_API_BASE", "")
+	file := b.file("secret", "the-former-secret")
+	yaml := func(base string) string {
+		return "accounts:\n- {name: push, source: http, preset: getui, app_id: a, app_key: k, master_secret_file: " + file + ", api_base: '" + base + "'}\n" +
+			"routes:\n- {name: api, account: push}\n"
+	}
+	path := b.file("zk.yaml", yaml(first))
+	d := b.with("ZHONGKONG_CONFIG", path).serve()
+	d.ready()
+	b.rewrite(path, yaml(second))
+	d.says("stays as it was until the next start")
+	b.rewrite(file, "the-later-secret")
+	d.says("secret read again")
+	if status, fields := d.send(ops, "POST", "/v1/tokens/push/refresh", ""); status != http.StatusOK || fields["access_token"] != "token-of-first" {
+		t.Errorf("a refresh: %d %v", status, fields)
+	}
+	if len(calledSecond()) > 0 {
+		t.Errorf("the second API got %v", calledSecond())
 	}
 }
 
@@ -287,7 +312,7 @@ func TestAReloadOfTheSimulatorsAccountsKeepsNoneAsItWas(t *testing.T) {
 	d.ready()
 	b.rewrite(path, yaml+"- {name: later, account: wx1}\n")
 	d.says("configuration read again")
-	if strings.Contains(d.stderr.String(), "stay as they were") {
+	if strings.Contains(d.stderr.String(), "stays as it was") {
 		t.Errorf("an account stays as it was:\n%s", d.stderr.String())
 	}
 }
