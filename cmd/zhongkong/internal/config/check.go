@@ -249,6 +249,8 @@ var settingNames = strings.NewReplacer(
 
 // checkLimits checks an account's limits against each other and its schedule.
 func (c *Config) checkLimits(a Account, p *problems) {
+	// A token is replaced at half of its life at the latest. WeChat's and WeCom's live two hours.
+	const halfLife = time.Hour
 	l := a.Limits
 	c.coordinatorProblems(p, fmt.Sprintf("%s: account %q", a.where, a.Name), coordinator.Config{RefreshEvery: a.RefreshEvery, Limits: l})
 	if l.MinInterval > time.Hour {
@@ -265,11 +267,15 @@ func (c *Config) checkLimits(a Account, p *problems) {
 	if window == 0 {
 		window, each = 24*time.Hour, "a day"
 	}
-	needed := int(window / a.RefreshEvery)
-	makes := fmt.Sprintf("%s: account %q: refresh_every (%v) makes %d calls %s, per_day allows %d", a.where, a.Name, a.RefreshEvery, needed, each, l.PerDay)
-	const remedy = "refresh less often or raise per_day"
+	every, because, remedy := a.RefreshEvery, "refresh_every", "refresh less often or raise per_day"
+	sooner := every > halfLife && a.Kind().RejectsToken != nil
+	if sooner {
+		every, because, remedy = halfLife, "half of its tokens' life", "raise per_day"
+	}
+	needed := int(window / every)
+	makes := fmt.Sprintf("%s: account %q: %s (%v) makes %d calls %s, per_day allows %d", a.where, a.Name, because, every, needed, each, l.PerDay)
 	switch tried := l.PerDay == coordinator.DefaultLimits().PerDay && !c.Given("budget.per_day"); { // harmless for a short trial
-	case needed > l.PerDay && !tried:
+	case needed > l.PerDay && !tried && !sooner:
 		p.addf("%s: %s", makes, remedy)
 	case needed > l.PerDay:
 		c.Warnings = append(c.Warnings, makes+": "+remedy)

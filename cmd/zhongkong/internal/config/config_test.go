@@ -141,12 +141,13 @@ func TestASecretFileIsTrimmedAndItsModeIsWarnedOf(t *testing.T) {
 // ZhongkongBudgetNearlyGone would come each evening.
 func TestAScheduleThatNeedsNearlyAllCallsIsWarnedOf(t *testing.T) {
 	for yaml, want := range map[string]string{
-		"appid: wx1\nbudget: {per_day: 24}\n": "refresh_every (1h0m0s) makes 24 calls a day, per_day allows 24: more than four fifths raise the alert ZhongkongBudgetNearlyGone: refresh less often",
-		"appid: wx1\nbudget: {per_day: 29}\n": "makes 24 calls a day, per_day allows 29",
-		"appid: wx1\nbudget: {per_day: 30}\n": "",
-		"appid: wx1\nrefresh_every: 50s\n":    "makes 1728 calls a day, per_day allows 2000: more than four fifths",
-		"appid: wx1\nrefresh_every: 30s\n":    "makes 2880 calls a day, per_day allows 2000: refresh less often",
-		"appid: wx1\n":                        "",
+		"appid: wx1\nbudget: {per_day: 24}\n":                                                "refresh_every (1h0m0s) makes 24 calls a day, per_day allows 24: more than four fifths raise the alert ZhongkongBudgetNearlyGone: refresh less often",
+		"appid: wx1\nbudget: {per_day: 29}\n":                                                "makes 24 calls a day, per_day allows 29",
+		"appid: wx1\nbudget: {per_day: 30}\n":                                                "",
+		"appid: wx1\nrefresh_every: 50s\n":                                                   "makes 1728 calls a day, per_day allows 2000: more than four fifths",
+		"appid: wx1\nrefresh_every: 24h\nbudget: {per_day: 3}\n":                             "half of its tokens' life (1h0m0s) makes 24 calls a day, per_day allows 3: raise per_day",
+		"appid: wx1\nrefresh_every: 30s\n":                                                   "makes 2880 calls a day, per_day allows 2000: refresh less often",
+		"appid: wx1\n":                                                                       "",
 		"accounts:\n- {appid: wx1, refresh_every: 10m, limits: {per_day: 7, window: 1h}}\n":  "makes 6 calls in 1h0m0s, per_day allows 7: more",
 		"accounts:\n- {appid: wx1, refresh_every: 10m, limits: {per_day: 10, window: 1h}}\n": "",
 	} {
