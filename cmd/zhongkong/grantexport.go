@@ -46,7 +46,8 @@ func exportGrants(ctx context.Context, s *session, c *cli.Context, names []strin
 	if err != nil {
 		return err
 	}
-	if len(names) == 0 {
+	all := len(names) == 0
+	if all {
 		if names, err = s.allNames(ctx); err != nil {
 			return err
 		}
@@ -55,7 +56,10 @@ func exportGrants(ctx context.Context, s *session, c *cli.Context, names []strin
 	if err := e.collect(ctx, names); err != nil {
 		return s.withAdvice(err)
 	}
-	if len(e.records) == 0 {
+	switch {
+	case !all && len(e.without) > 0:
+		return fmt.Errorf("nothing is exported: Redis at %s with prefix %q has no grant of %s", s.where(), s.prefix, list(e.without))
+	case len(e.records) == 0:
 		return fmt.Errorf("there is no grant to export in Redis at %s with prefix %q", s.where(), s.prefix)
 	}
 	for _, name := range e.underWay {
@@ -90,6 +94,7 @@ type grantExport struct {
 	records  []grantfile.Record
 	at       map[string]int // :: account → its index in records
 	underWay []string       // accounts of which an answer may still come
+	without  []string       // accounts that have no grant, no members, and are none
 }
 
 func (e *grantExport) collect(ctx context.Context, names []string) error {
@@ -108,8 +113,11 @@ func (e *grantExport) collect(ctx context.Context, names []string) error {
 		if err != nil {
 			return fmt.Errorf("read the members of %q: %w", name, err)
 		}
-		if r.Grant.Version > 0 {
+		switch _, member := e.at[name]; {
+		case r.Grant.Version > 0:
 			e.records[e.record(name)].Grant = r.Grant
+		case len(members) == 0 && !member:
+			e.without = append(e.without, name)
 		}
 		for _, p := range r.Grant.Presentations {
 			if !p.Over && r.Now.Before(p.Until) {

@@ -81,4 +81,7 @@ func TestAFleetIsMovedByTheCommands(t *testing.T) {
 	if r := moved.with("ZHONGKONG_PREFIX", "empty").run("grant", "export"); r.code != exitOther || !strings.Contains(r.stderr, "there is no grant to export") {
 		t.Errorf("an export of nothing = %d:\n%s", r.code, r.stderr)
 	}
+	if r := moved.run("grant", "export", "wxplatform", "nope"); r.code != exitOther || r.stdout != "" || !strings.Contains(r.stderr, "no grant of nope") {
+		t.Errorf("an export of an account that has no grant = %d:\n%s", r.code, r.stderr)
+	}
 }
