@@ -221,6 +221,7 @@ func TestProblemsNameThePlaceTheFieldAndTheFix(t *testing.T) {
 		"a name that breaks keys":         {"accounts:\n- appid: 'wx{1}'\n", []string{`zk.yaml:2: account "wx{1}": the name must not hold '{'`}},
 		"two secrets":                     {"accounts:\n- {appid: wx1, secret: a, secret_env: B}\n", []string{"zk.yaml:2", "one of secret, secret_file and secret_env"}},
 		"a variable that is not set":      {"accounts:\n- {appid: wx1, secret_env: NOT_SET}\n", []string{"zk.yaml:2", "secret_env: the variable NOT_SET is not set"}},
+		"a secret in place of its file":   {"accounts:\n- {appid: wx1, secret_file: 00112233445566778899aabbccddeeff}\n", []string{"zk.yaml:2", "not repeated because it may be the secret"}},
 		"a secret file that is not there": {"accounts:\n- {appid: wx1, secret_file: /nowhere/s}\n", []string{"zk.yaml:2", "secret_file: cannot read /nowhere/s: no such file"}},
 		"a source that does not exist":    {"appid: wx1\nsource: tokens\n", []string{`zk.yaml:2: source: "tokens": write token or stable_token`}},
 		"a base that is no address":       {"appid: wx1\napi_base: api.weixin.qq.com\n", []string{"zk.yaml:2: api_base: is not a web address"}},

@@ -67,7 +67,7 @@ func ReadSecret(path string) (s Secret, warning string, err error) { return read
 func readSecret(path string, multiline bool) (s Secret, warning string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return Secret{}, "", fmt.Errorf("cannot read %s: %w", path, plainCause(err))
+		return Secret{}, "", fmt.Errorf("cannot read %s: %w", named(path), plainCause(err))
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -94,6 +94,15 @@ func readSecret(path string, multiline bool) (s Secret, warning string, err erro
 		warning = fmt.Sprintf("%s can be read by every user of this machine: chmod 600 %s", path, path)
 	}
 	return NewSecret(content), warning, nil
+}
+
+// named returns the path of a file that cannot be read, as an error may have it: it may be
+// the secret itself, where its file should be named.
+func named(path string) string {
+	if len(path) >= 24 && !strings.ContainsAny(path, `/\.`) {
+		return "a file with that name, which is not repeated because it may be the secret itself: write the secret into a file and name that"
+	}
+	return path
 }
 
 // plainCause removes the path from an error: the message around it names it already.
