@@ -149,7 +149,7 @@ func TestDoctorChecksAnAccountOfAnotherIssuer(t *testing.T) {
 func TestAThrottledRefreshHasAdviceWhateverTheWindow(t *testing.T) {
 	for _, limit := range []coordinator.Limit{coordinator.LimitBudget, coordinator.LimitWindow} {
 		err := (&session{cfg: &config.Config{}}).withAdvice(&coordinator.ThrottledError{Limit: limit, RetryIn: 2 * time.Minute})
-		if !strings.Contains(err.Error(), "still refreshed on schedule") {
+		if !strings.Contains(err.Error(), "reserved for it") {
 			t.Errorf("%s: %v", limit, err)
 		}
 	}

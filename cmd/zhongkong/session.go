@@ -267,7 +267,7 @@ func (s *session) withAdvice(err error) error {
 	case errors.Is(err, coordinator.ErrUnreachable):
 		return fmt.Errorf("%w\nCheck that Redis at %s is up and that this machine can reach it", err, s.where())
 	case errors.As(err, &throttled) && throttled.RetryIn > time.Minute && (throttled.Limit == coordinator.LimitBudget || throttled.Limit == coordinator.LimitWindow):
-		return fmt.Errorf("%w\nThe token is still refreshed on schedule; limits: of the account, or budget:, sets the limit in the configuration", err)
+		return fmt.Errorf("%w\nThe schedule goes on while the calls last that are reserved for it; limits: of the account, or budget:, sets the limit in the configuration", err)
 	}
 	return err
 }
