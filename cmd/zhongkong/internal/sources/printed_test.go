@@ -64,7 +64,7 @@ func TestNoExportedTypePrintsTheSecretsInIt(t *testing.T) {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			text := fmt.Sprintf(verb, v)
 			for _, s := range []string{secret, key, before, verifier, string(sealed)} {
-				numbers := strings.Trim(fmt.Sprint([]byte(s)), "[]")
+				numbers := strings.Trim(fmt.Sprintf("%d", []byte(s)), "[]")
 				if strings.Contains(text, s) || strings.Contains(text, fmt.Sprintf("%x", s)) || strings.Contains(text, numbers) {
 					t.Errorf("%T printed with %s has a secret: %s", v, verb, text)
 				}
