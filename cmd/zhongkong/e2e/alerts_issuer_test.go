@@ -30,7 +30,7 @@ accounts:
   - {name: wx-refused, secret_file: $DIR/refused.secret, tickets: [jsapi]}
   - {name: wx-failing, secret_env: SECRET}
   - {name: wx-quota, secret_env: SECRET}
-  - {name: wx-spent, secret_env: SECRET, refresh_every: 2h, limits: {per_day: %d, reserve: 1}}
+  - {name: wx-spent, secret_env: SECRET, limits: {per_day: %d, reserve: 1}}
   - {name: wx-shared, secret_env: SECRET}
   - {name: wx-rejected, secret_env: SECRET, limits: {min_interval: 1s}}
   - {name: wx-late, refresh_every: 5s, limits: {per_day: 30000}%s}
@@ -46,13 +46,13 @@ func (a *alarms) issuerFails() *situation {
 	const job = "zhongkong-issuer"
 	rejecting := a.rejecting()
 	config := func(perDay int, lateSecret string) string { return failingAccounts(perDay, lateSecret, rejecting) }
-	f := a.fleet(job, config(15, ", secret_env: SECRET"))
+	f := a.fleet(job, config(30, ", secret_env: SECRET"))
 	// Below 15 minutes, so that it ends soon whenever it is not replaced.
 	f.tune(func(k *wechattest.Knobs) { k.TokenTTL = 800 * time.Second })
 	writeFile(a.t, filepath.Join(f.env["DIR"], "refused.secret"), "ffffffffffffffffffffffffffffffff")
 
 	f.mustRun("show", "wx-late")
-	f.configure(config(15, ""))
+	f.configure(config(30, ""))
 	p := a.scraped(job, f, 1)[0]
 	for _, account := range []string{"wx-failing", "wx-quota", "wx-spent", "wx-shared"} {
 		f.mustRun("show", account)
@@ -63,7 +63,7 @@ func (a *alarms) issuerFails() *situation {
 		f.run("refresh", "wx-failing")
 	}
 	f.run("refresh", "wx-quota")
-	for range 12 {
+	for range 25 {
 		f.mustRun("refresh", "wx-spent")
 	}
 	stopRoutes := a.repeat(often, func() {
