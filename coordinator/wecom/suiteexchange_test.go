@@ -225,18 +225,11 @@ func TestAPermanentCodeThatCannotBeStoredIsInTheSpool(t *testing.T) {
 		p.spool = kept
 		p.start(0, keys{current: firstAESKey})
 		time.Sleep(time.Minute)
-		p.sandbox.OnCall(func(path string) {
-			if path == pathExchange {
-				p.processes[0].store.SetDown(true)
-			}
-		})
-		p.install(thirdParty, 1)
-		time.Sleep(time.Minute)
+		p.cutOffAtTheAnswer(func() { p.install(thirdParty, 1) })
 		if answers, _ := kept.Answers(); len(answers) != 1 {
 			p.Fatalf("%d answers are in the spool, want 1", len(answers))
 		}
 		p.kill(0)
-		p.sandbox.OnCall(nil)
 		p.processes[0].store.SetDown(false)
 		p.start(0, keys{current: firstAESKey})
 		time.Sleep(2 * time.Minute)
@@ -285,15 +278,8 @@ func TestAPermanentCodeInTheSpoolReachesItsCorpHoweverLate(t *testing.T) {
 						p.spool = kept
 						p.restart(0, keys{current: firstAESKey})
 						time.Sleep(time.Minute)
-						p.sandbox.OnCall(func(path string) {
-							if path == pathExchange {
-								p.processes[0].store.SetDown(true)
-							}
-						})
-						install(p, 0)
-						time.Sleep(time.Minute)
+						p.cutOffAtTheAnswer(func() { install(p, 0) })
 						p.kill(0)
-						p.sandbox.OnCall(nil)
 						if answers, _ := kept.Answers(); len(answers) != 1 {
 							p.Fatalf("%d answers are in the spool, want 1", len(answers))
 						}
@@ -332,14 +318,7 @@ func TestAPermanentCodeIsStoredThoughItsAuthCodeIsForgotten(t *testing.T) {
 				p.kill(1)
 				p.kill(2)
 				time.Sleep(time.Minute)
-				p.sandbox.OnCall(func(path string) {
-					if path == pathExchange {
-						p.processes[0].store.SetDown(true)
-					}
-				})
-				p.install(thirdParty, 1)
-				time.Sleep(time.Minute)
-				p.sandbox.OnCall(nil)
+				p.cutOffAtTheAnswer(func() { p.install(thirdParty, 1) })
 				p.start(1, keys{current: firstAESKey})
 				time.Sleep(away)
 				p.processes[0].store.FailNext(memstore.OpSetMember, 3) // it is not stored at the first try either
@@ -463,14 +442,7 @@ func TestAnAnswerIsKeptThoughTheCodeWasTriedAgain(t *testing.T) {
 		p.kill(1)
 		p.kill(2)
 		time.Sleep(time.Minute)
-		p.sandbox.OnCall(func(path string) {
-			if path == pathExchange {
-				p.processes[0].store.SetDown(true)
-			}
-		})
-		p.install(thirdParty, 1)
-		time.Sleep(time.Minute)
-		p.sandbox.OnCall(nil)
+		p.cutOffAtTheAnswer(func() { p.install(thirdParty, 1) })
 		p.start(1, keys{current: firstAESKey})
 		time.Sleep(12 * time.Minute)
 		if _, used := p.calls(pathExchange, 40078); used != 1 {

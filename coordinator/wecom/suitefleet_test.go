@@ -209,6 +209,20 @@ func (p *provider) install(suiteID string, corp int) {
 	p.do(err)
 }
 
+// cutOffAtTheAnswer has the first process lose the store when WeCom answers the exchange of
+// what install brings, and leaves it so.
+func (p *provider) cutOffAtTheAnswer(install func()) {
+	p.Helper()
+	p.sandbox.OnCall(func(path string) {
+		if path == pathExchange {
+			p.processes[0].store.SetDown(true)
+		}
+	})
+	install()
+	time.Sleep(time.Minute)
+	p.sandbox.OnCall(nil)
+}
+
 // faults are lost, doubled, late and reordered pushes of a storm.
 func (p *provider) fault(suiteID string, f wecomtest.PushFault) {
 	p.Helper()
