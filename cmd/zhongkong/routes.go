@@ -24,8 +24,7 @@ type routes struct {
 	tokens   *proxy.Tokens
 	phantoms phantoms
 
-	opened     []config.Route // at the start
-	openedWith []proxy.Route  // what was made of each
+	opened []proxy.Route // what was made of each route of the configuration at the start
 }
 
 // routeListener is the address of one route.
@@ -42,7 +41,7 @@ func (d *daemon) openRoutes() error {
 	}
 	d.routes = &routes{
 		tokens: proxy.NewTokens(all, formerTokens{d}), phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}},
-		opened: d.cfg.Routes, openedWith: all,
+		opened: all,
 	}
 	d.routes.tokens.Remember(parents(d.cfg)...)
 	p, err := proxy.New(proxy.Config{
@@ -156,10 +155,10 @@ func (d *daemon) keepRouted(next *config.Config) (kept []string) {
 	if d.sandbox != nil {
 		return nil
 	}
-	for i, r := range d.routes.opened {
+	for i, r := range d.started.Routes {
 		leads := func() bool {
 			made, err := newRoute(next, r)
-			return err == nil && made.LeadsTo(d.routes.openedWith[i])
+			return err == nil && made.LeadsTo(d.routes.opened[i])
 		}
 		account, ok := next.Account(r.Account)
 		if !ok || leads() {

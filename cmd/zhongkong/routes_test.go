@@ -17,6 +17,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/proxy"
 )
 
 // configOf reads a configuration.
@@ -121,7 +122,7 @@ func TestAPhantomOfAReplacedSecretIsOpenedByAServerThatHadUsedNone(t *testing.T)
 	synctest.Test(t, func(t *testing.T) {
 		logged := &logtest.Buffer{}
 		d := &daemon{session: &session{log: slog.New(slog.NewTextHandler(logged, nil))}}
-		d.routes = &routes{phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}, opened: []config.Route{{Account: "wx1"}}}
+		d.routes = &routes{phantoms: phantoms{d: d, made: map[string]*accountPhantoms{}}, opened: []proxy.Route{{Account: "wx1"}}}
 		d.members = newMembers(d)
 		for _, secret := range []string{good, other, other} {
 			d.members.configure(configOf(t, fmt.Sprintf("accounts:\n  - {name: wx1, secret: %s}\n  - {name: wx2, secret: %s}\n", secret, secret)))
