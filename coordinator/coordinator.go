@@ -25,8 +25,7 @@ type Coordinator struct {
 	// mu, rounds.mu, smoother.mu and clock.mu are taken last: nothing is called
 	// under them. No lock but membership and sharedSub.mu is held while the
 	// Store, Source.Fetch, the Logger or Observe is called, and those two only over
-	// Subscribe, Add and Remove, which do not wait for the store, and the end
-	// of the last waiter's subscription.
+	// Subscribe, Add and Remove, which do not wait for the store.
 
 	cfg   Config // with defaults
 	store Store

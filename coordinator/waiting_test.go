@@ -336,6 +336,43 @@ func TestAWatchAsksWhatFailsNowAndThen(t *testing.T) {
 	}
 }
 
+// lingering is a store whose subscriptions end an hour late, as those of a server that does
+// not answer end a moment late.
+type lingering struct{ coordinator.Store }
+
+type lingeringSubscription struct{ coordinator.Subscription }
+
+func (s lingering) Subscribe(w coordinator.Watcher) coordinator.Subscription {
+	return lingeringSubscription{s.Store.Subscribe(w)}
+}
+
+func (s lingeringSubscription) Run(ctx context.Context) {
+	s.Subscription.Run(ctx)
+	time.Sleep(time.Hour)
+}
+
+func TestWithoutRunNoCallWaitsForTheEndOfASubscription(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		cfg := f.config()
+		cfg.Store = lingering{f.store.Instance("reader")}
+		reader := f.configured(cfg, nil)
+		began := time.Now()
+		for range 3 { // the next one begins another subscription while this one still ends
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			if _, err := reader.Token(ctx); !errors.Is(err, coordinator.ErrNoToken) {
+				t.Errorf("Token() = %v, want ErrNoToken", err)
+			}
+			cancel()
+		}
+		f.refresher()
+		f.token(reader, time.Second)
+		if took := time.Since(began); took > 17*time.Second {
+			t.Errorf("three calls of 5s and one that succeeds took %v", took)
+		}
+		time.Sleep(2 * time.Hour) // the subscriptions end
+	})
+}
+
 // failing is a store that fails, and counts how often it is asked.
 type failing struct {
 	coordinator.Store

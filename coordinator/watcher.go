@@ -67,7 +67,6 @@ type sharedSub struct {
 	users int
 	sub   Subscription
 	stop  context.CancelFunc
-	done  chan struct{}
 }
 
 // waiterWatcher is watcher without the claim that memory can be trusted.
@@ -77,18 +76,17 @@ func (w waiterWatcher) Subscribed(accounts []string) { w.c.readSoon(accounts) }
 func (w waiterWatcher) Lost(error)                   {}
 func (w waiterWatcher) Notified(e Event)             { w.c.notified(e) }
 
-// follow follows a until release is called, which waits if it is the last.
+// follow follows a until release is called. The last release does not wait for the
+// subscription to end: that may take as long as the store needs to answer, which must
+// hold up neither the caller, who has what it waited for, nor the next one.
 func (s *sharedSub) follow(a *Account) (release func()) {
 	role := a.Role()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.users == 0 {
 		ctx, cancel := context.WithCancel(context.Background())
-		s.sub, s.stop, s.done = s.c.store.Subscribe(waiterWatcher{s.c}), cancel, make(chan struct{})
-		go func(sub Subscription, done chan struct{}) { // ended and waited for by the last release
-			defer close(done)
-			sub.Run(ctx)
-		}(s.sub, s.done)
+		s.sub, s.stop = s.c.store.Subscribe(waiterWatcher{s.c}), cancel
+		go s.sub.Run(ctx)
 	}
 	s.users++
 	s.sub.Add(role, a.name)
@@ -97,7 +95,6 @@ func (s *sharedSub) follow(a *Account) (release func()) {
 		defer s.mu.Unlock()
 		if s.users--; s.users == 0 {
 			s.stop()
-			<-s.done
 		}
 	}
 }
