@@ -55,6 +55,37 @@ func spent(state coordinator.State, limits coordinator.Limits) bool {
 	return limits.PerDay > 0 && state.CallsToday >= limits.PerDay
 }
 
+// plan is by what an account is refreshed.
+type plan struct {
+	every  time.Duration
+	limits coordinator.Limits
+	known  bool // what refreshes the account keeps to these limits; otherwise they are a guess
+}
+
+// account returns the form of a state, with the next refresh that the calls allow.
+func (p plan) account(state coordinator.State) wire.Account {
+	a := wire.NewAccount(state, p.every, p.limits)
+	if held := p.heldUntil(state); !held.IsZero() {
+		a.NextRefresh.Time = held
+	}
+	return a
+}
+
+// heldUntil returns when the next period of the limits begins, if the schedule comes to a refresh
+// before that and all calls of the present one are made; otherwise the zero time.
+func (p plan) heldUntil(state coordinator.State) time.Time {
+	if !p.known || !spent(state, p.limits) {
+		return time.Time{}
+	}
+	length, before := p.limits.Windows()
+	now := time.Duration(state.Now.UnixMilli()) * time.Millisecond
+	end := state.Now.Add(length - (now+before)%length)
+	if !state.NextRefresh(p.every).Before(end) {
+		return time.Time{}
+	}
+	return end
+}
+
 func spentWords(state coordinator.State, limits coordinator.Limits) string {
 	when, until := period(limits)
 	return fmt.Sprintf("%d of %d calls %s: no process may call until %s", state.CallsToday, limits.PerDay, when, until)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/page"
-	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
@@ -24,24 +23,24 @@ func overdue(now time.Time) coordinator.State {
 	return coordinator.State{Account: "crm", Now: now, Record: record}
 }
 
-// judged returns the last column of status, and what doctor finds, by check.
-func judged(state coordinator.State, account config.Account) (trouble string, found map[string]finding) {
-	a := wire.NewAccount(state, time.Hour, account.Limits)
+// judged returns what status prints of the account and what doctor finds, by check.
+func judged(state coordinator.State, account config.Account) (row []string, found map[string]finding) {
+	plan := plan{every: time.Hour, limits: account.Limits, known: true}
+	a := plan.account(state)
 	a.Grant = grantOf(state, account)
 	if a.Parent = account.Of; a.Parent != "" {
 		a.ParentError = coordinator.ErrNoToken.Error()
 	}
-	row := statusRow(state, a, account.Limits, true)
-	x := checks{session: &session{cfg: new(config.Config)}, account: "crm", findings: &[]finding{}}
-	h := holdOf(state, a, account.Limits)
+	x := checks{session: &session{cfg: new(config.Config)}, account: state.Account, findings: &[]finding{}}
+	h := holdOf(state, a, plan.limits)
 	x.token(context.Background(), state, account, "only read", h)
-	x.schedule(state, account, true, h)
+	x.schedule(state, account, plan, h)
 	x.openAttempts(state, h)
 	found = map[string]finding{}
 	for _, f := range *x.findings {
 		found[f.Check] = f
 	}
-	return row[len(row)-1], found
+	return statusRow(state, a, plan), found
 }
 
 func TestWhatKeepsEveryProcessFromARefreshIsNoMissingProcess(t *testing.T) {
@@ -79,7 +78,8 @@ func TestWhatKeepsEveryProcessFromARefreshIsNoMissingProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			state := overdue(now)
 			c.change(&state)
-			trouble, found := judged(state, c.account)
+			row, found := judged(state, c.account)
+			trouble := row[len(row)-1]
 			if c.words == "" {
 				if !state.Record.Usable() { // what is wrong with the grant goes first in status
 					finds(t, found, "token", resultFail, "start a process")
@@ -100,6 +100,40 @@ func TestWhatKeepsEveryProcessFromARefreshIsNoMissingProcess(t *testing.T) {
 					t.Errorf("%s: %s -> %s", check, f.Detail, f.Fix)
 				}
 			}
+		})
+	}
+}
+
+func TestNoRefreshIsAnnouncedBeforeCallsAreLeft(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC) // four hours before WeChat's midnight
+	for name, c := range map[string]struct {
+		limits         coordinator.Limits
+		calls          int
+		ends           time.Duration // of the token
+		next           string
+		trouble        string
+		result, detail string // of doctor's schedule
+	}{
+		"calls are left": {coordinator.Limits{PerDay: 30}, 29, time.Hour, "in 30m", "-", resultOK, "due in 30m"},
+		"the calls of the day are made": {coordinator.Limits{PerDay: 30}, 30, time.Hour,
+			"in 4h00m", "30 of 30 calls today: no process may call until midnight (UTC+8)", resultFail, "the token ends in 1h00m, but no process may refresh it for 4h00m"},
+		"and the token outlives the day": {coordinator.Limits{PerDay: 30}, 30, 5 * time.Hour,
+			"in 4h00m", "30 of 30 calls today", resultOK, "due in 4h00m, when calls are left again"},
+		"the next period begins before the next refresh": {coordinator.Limits{PerDay: 1, Window: 10 * time.Minute}, 1, time.Hour,
+			"in 30m", "-", resultOK, "due in 30m"},
+		"the next period begins after it": {coordinator.Limits{PerDay: 1, Window: 5 * time.Hour}, 1, 5 * time.Hour,
+			"in 4h00m", "1 of 1 calls in 5h00m", resultOK, "due in 4h00m"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := overdue(now)
+			state.Record.ExpiresAt, state.Record.TTL = now.Add(c.ends), c.ends
+			state.Record.RefreshAt = now.Add(30 * time.Minute)
+			state.CallsToday = c.calls
+			row, found := judged(state, config.Account{Limits: c.limits})
+			if !strings.HasPrefix(row[5], c.next) || !strings.HasPrefix(row[len(row)-1], c.trouble) {
+				t.Errorf("NEXT %q, LAST ERROR %q; want %q and %q", row[5], row[len(row)-1], c.next, c.trouble)
+			}
+			finds(t, found, "schedule", c.result, c.detail)
 		})
 	}
 }

@@ -44,7 +44,7 @@ func (x checks) accountChecks(ctx context.Context) {
 	h := x.hold(ctx, state)
 	x.token(ctx, state, account, notTried, h)
 	x.sealing(ctx, state)
-	x.schedule(state, account, configured, h)
+	x.schedule(state, account, x.plan(x.account), h)
 	x.lastFailure(state, account, mayRefresh)
 	x.openAttempts(state, h)
 	x.conflicts(ctx, state, account, mayRefresh)
@@ -96,7 +96,7 @@ func (x checks) members(ctx context.Context) {
 		h := holdOf(state, accounts[i], account.Limits)
 		x.token(ctx, state, account, "only the accounts of the configuration are", h)
 		x.sealing(ctx, state)
-		x.schedule(state, account, true, h)
+		x.schedule(state, account, x.plan(x.account), h)
 		x.lastFailure(state, account, false)
 	}
 }
@@ -107,8 +107,7 @@ func (x checks) hold(ctx context.Context, state coordinator.State) *hold {
 	if err != nil { // its parent cannot be read, which other checks say
 		accounts = []wire.Account{x.accountState(state)}
 	}
-	limits, _ := x.limits(state.Account)
-	return holdOf(state, accounts[0], limits)
+	return holdOf(state, accounts[0], x.plan(state.Account).limits)
 }
 
 const firstTokenWait = 15 * time.Second
@@ -181,12 +180,8 @@ func (x checks) token(ctx context.Context, state coordinator.State, a config.Acc
 
 // schedule finds accounts that no process refreshes, or not before their token
 // ends.
-func (x checks) schedule(state coordinator.State, a config.Account, configured bool, h *hold) {
-	every := x.cfg.RefreshEvery
-	if configured {
-		every = a.RefreshEvery
-	}
-	in := state.NextRefresh(every).Sub(state.Now)
+func (x checks) schedule(state coordinator.State, a config.Account, plan plan, h *hold) {
+	in, held := state.NextRefresh(plan.every).Sub(state.Now), plan.heldUntil(state)
 	switch {
 	case !state.Record.Usable(): // said by token
 	case in < -page.LateAfter && attended(state):
@@ -195,6 +190,11 @@ func (x checks) schedule(state coordinator.State, a config.Account, configured b
 		x.warn("schedule", h.fix, "a refresh was due %s ago: %s", brief(-in), h.why)
 	case in < -page.LateAfter:
 		x.fail("schedule", "start a process with the account's secret, better two: zhongkong serve", "a refresh was due %s ago, and no process made it", brief(-in))
+	case held.Sub(state.Now) > state.Record.TTL:
+		x.fail("schedule", "see budget", "the token ends in %s, but no process may refresh it for %s, until calls are left again",
+			brief(state.Record.TTL), brief(held.Sub(state.Now)))
+	case !held.IsZero():
+		x.ok("schedule", "the next refresh is due in %s, when calls are left again", brief(held.Sub(state.Now)))
 	case in > state.Record.TTL:
 		x.fail("schedule", x.beforeTheEnd(state, a), "the token ends in %s, but the next refresh comes in %s, when the back-off of the last failure ends",
 			brief(state.Record.TTL), brief(in))
@@ -260,8 +260,9 @@ func (x checks) conflicts(ctx context.Context, state coordinator.State, a config
 }
 
 func (x checks) budget(state coordinator.State) {
-	limits, known := x.limits(x.account)
-	if !known {
+	plan := x.plan(x.account)
+	limits := plan.limits
+	if !plan.known {
 		x.ok("budget", "calls in the present period: %d; the processes that refresh the account know the limit", state.CallsToday)
 		return
 	}

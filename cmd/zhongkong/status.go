@@ -46,8 +46,7 @@ func status(ctx context.Context, s *session, c *cli.Context) error {
 	rows := [][]string{{"ACCOUNT", "LABEL", "GENERATION", "AGE", "TTL", "NEXT", "LOCK", "CALLS", "OPEN", "GRANT", "LAST ERROR"}}
 	labelled, granted := false, false
 	for i, state := range states {
-		limits, known := s.limits(state.Account)
-		rows = append(rows, statusRow(state, accounts[i], limits, known))
+		rows = append(rows, statusRow(state, accounts[i], s.plan(state.Account)))
 		labelled, granted = labelled || accounts[i].Label != "", granted || accounts[i].Grant != nil
 	}
 	if !granted {
@@ -116,24 +115,20 @@ func lacks(state coordinator.State) string {
 
 // accountState returns the account's state, except for what its parent lacks.
 func (s *session) accountState(state coordinator.State) wire.Account {
-	account, configured := s.cfg.Account(state.Account)
-	if !configured {
-		account = config.Account{RefreshEvery: s.cfg.RefreshEvery, Limits: s.cfg.Budget}
-	}
-	a := wire.NewAccount(state, account.RefreshEvery, account.Limits)
+	account, _ := s.cfg.Account(state.Account)
+	a := s.plan(state.Account).account(state)
 	a.Grant = grantOf(state, account)
 	a.Label, a.Parent = account.Label, account.Of
 	return a
 }
 
-// limits returns the limits of an account's calls. known is false where nothing here says whether
-// they are those that its refreshers keep to.
-func (s *session) limits(account string) (l coordinator.Limits, known bool) {
+// plan returns by what an account is refreshed, as far as this process knows.
+func (s *session) plan(account string) plan {
 	a, configured := s.cfg.Account(account)
 	if !configured {
-		return s.cfg.Budget, false
+		return plan{every: s.cfg.RefreshEvery, limits: s.cfg.Budget}
 	}
-	return a.Limits, s.cfg.LimitsKnown(a)
+	return plan{every: a.RefreshEvery, limits: a.Limits, known: s.cfg.LimitsKnown(a)}
 }
 
 // grantOf returns what an account's grant is worth; nil: it has none and needs none.
@@ -145,8 +140,8 @@ func grantOf(state coordinator.State, a config.Account) *wire.Grant {
 	return wire.NewGrant(summary, state.Now)
 }
 
-// statusRow returns what status prints of an account. Unless known, its limits are a guess.
-func statusRow(state coordinator.State, a wire.Account, limits coordinator.Limits, known bool) []string {
+// statusRow returns what status prints of an account.
+func statusRow(state coordinator.State, a wire.Account, plan plan) []string {
 	generation, age, ttl := "-", "-", "none"
 	if r := state.Record; r.Usable() {
 		generation = fmt.Sprint(a.Generation)
@@ -169,15 +164,17 @@ func statusRow(state coordinator.State, a wire.Account, limits coordinator.Limit
 	case a.Error != "":
 		trouble = a.Error
 	case a.ParentError != "":
-		trouble = holdOf(state, a, limits).why
+		trouble = holdOf(state, a, plan.limits).why
 	case a.Grant != nil && a.Grant.Advice != "" && (trouble == "-" || a.Grant.NeedsConsent()):
 		trouble = a.Grant.Advice
 	case awaited(state):
 		if trouble == "-" {
 			trouble = awaitedWords
 		}
+	case !plan.heldUntil(state).IsZero():
+		trouble = spentWords(state, plan.limits)
 	case unattended(state, a.NextRefresh.Time):
-		if h := holdOf(state, a, limits); h != nil {
+		if h := holdOf(state, a, plan.limits); h != nil {
 			trouble = h.why
 			break
 		}
@@ -186,10 +183,10 @@ func statusRow(state coordinator.State, a wire.Account, limits coordinator.Limit
 		trouble = repeatedWords
 	}
 	calls := fmt.Sprint(a.CallsToday)
-	if known {
+	if plan.known {
 		calls += fmt.Sprintf("/%d", a.CallsPerDay)
 	}
-	if known && a.CallsWindow > 0 {
+	if plan.known && a.CallsWindow > 0 {
 		calls += " in " + brief(time.Duration(a.CallsWindow*float64(time.Second)))
 	}
 	return []string{

@@ -28,12 +28,12 @@ func TestTheStatusOfAGrantIsOnePhrase(t *testing.T) {
 		}
 	}
 	state := coordinator.State{Account: "crm", Now: now, Grant: &coordinator.GrantSummary{Condition: coordinator.GrantDead}}
-	row := statusRow(state, wire.NewAccount(state, time.Hour, coordinator.Limits{PerDay: 100}), coordinator.Limits{PerDay: 100}, true)
+	row := statusRow(state, wire.NewAccount(state, time.Hour, coordinator.Limits{PerDay: 100}), plan{time.Hour, coordinator.Limits{PerDay: 100}, true})
 	if want := (&coordinator.GrantError{Condition: coordinator.GrantDead}).Error(); row[len(row)-1] != want {
 		t.Errorf("what is wrong: %q, want %q", row[len(row)-1], want)
 	}
 	state.Grant = &coordinator.GrantSummary{Condition: coordinator.GrantPresented, DoubtAt: now.Add(time.Minute)}
-	row = statusRow(state, wire.NewAccount(state, time.Hour, coordinator.Limits{PerDay: 100}), coordinator.Limits{PerDay: 100}, true)
+	row = statusRow(state, wire.NewAccount(state, time.Hour, coordinator.Limits{PerDay: 100}), plan{time.Hour, coordinator.Limits{PerDay: 100}, true})
 	if got := row[len(row)-1]; !strings.Contains(got, "answer is awaited") {
 		t.Errorf("while an answer is awaited: %q", got)
 	}
