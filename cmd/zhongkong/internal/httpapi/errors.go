@@ -104,7 +104,11 @@ func coordinatorProblem(err error) problem {
 	case errors.Is(err, coordinator.ErrUnreachable):
 		return problemUnreachable
 	case errors.Is(err, coordinator.ErrNoToken):
-		return problem{http.StatusServiceUnavailable, "no_token", strings.TrimPrefix(err.Error(), "coordinator: "), time.Second}
+		p := problem{http.StatusServiceUnavailable, "no_token", strings.TrimPrefix(err.Error(), "coordinator: "), time.Second}
+		if errors.As(err, &throttled) { // no process calls the issuer sooner
+			p.retry = max(p.retry, throttled.RetryIn)
+		}
+		return p
 	case errors.Is(err, context.DeadlineExceeded):
 		return problem{http.StatusServiceUnavailable, "no_token", "no token in time", time.Second}
 	case errors.As(err, &throttled):

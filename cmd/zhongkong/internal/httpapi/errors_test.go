@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/formdata"
@@ -122,6 +123,16 @@ func TestWhoSendsNoCredentialsIsNoWarning(t *testing.T) {
 	quiet.ask("", "GET", "/", "")
 	if log := s.log.String(); log != before {
 		t.Errorf("at the usual level the log has %s", log[len(before):])
+	}
+}
+
+func TestWhoHasNoTokenIsNotToldToAskAgainBeforeACallIsAllowed(t *testing.T) {
+	hours := errors.Join(coordinator.ErrNoToken, &coordinator.ThrottledError{Limit: coordinator.LimitBudget, RetryIn: 3 * time.Hour})
+	if p := problemOf(t.Context(), hours); p.status != 503 || p.code != "no_token" || p.retry != 3*time.Hour {
+		t.Errorf("%+v, want 503 no_token and Retry-After of three hours", p)
+	}
+	if p := problemOf(t.Context(), errors.Join(coordinator.ErrNoToken, &coordinator.ThrottledError{})); p.retry != time.Second {
+		t.Errorf("%+v, want Retry-After of a second", p)
 	}
 }
 
