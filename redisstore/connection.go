@@ -57,10 +57,10 @@ type connection struct {
 	logged, reread time.Time
 	rereads        float64 // how many accounts may be read because of them now
 
-	outbox   []command           // owned by the writer: not sent yet
-	exact    map[string]struct{} // owned by the writer: the accounts whose own channels are subscribed
-	room     chan struct{}       // holds one value when confirmations have made room
-	patterns bool                // owned by the writer: patterns are subscribed
+	outbox   []command                   // owned by the writer: not sent yet
+	exact    map[string]coordinator.Role // owned by the writer: the accounts whose own channels are subscribed
+	room     chan struct{}               // holds one value when confirmations have made room
+	patterns bool                        // owned by the writer: patterns are subscribed
 
 	mu          sync.Mutex
 	batches     []batch // guarded by mu: not confirmed yet, in the order of sending
@@ -337,6 +337,11 @@ func (c *connection) acceptPatterns(changes []change) {
 			role = coordinator.Refresher
 		}
 	}
+	for _, before := range c.exact {
+		if before == coordinator.Refresher {
+			role = before
+		}
+	}
 	if len(all.accounts) == 0 {
 		return
 	}
@@ -353,16 +358,16 @@ func (c *connection) acceptPatterns(changes []change) {
 	c.exact = nil
 }
 
-// note remembers which accounts are subscribed one by one.
+// note remembers which accounts are subscribed one by one, and in which role.
 func (c *connection) note(change change) {
 	if c.exact == nil {
-		c.exact = make(map[string]struct{})
+		c.exact = make(map[string]coordinator.Role)
 	}
 	for _, account := range change.accounts {
 		if change.role == "" {
 			delete(c.exact, account)
 		} else {
-			c.exact[account] = struct{}{}
+			c.exact[account] = change.role
 		}
 	}
 }

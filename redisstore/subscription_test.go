@@ -215,6 +215,25 @@ func TestASetThatGrowsIsSubscribedByPatterns(t *testing.T) {
 	}
 }
 
+func TestReadersThatMakeASetLargeLeaveItsRefreshersTheirEvents(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL(), redisstore.Options{})
+	sub, r := followed(t, store, coordinator.Refresher, "a", "b")
+	sub.Add(coordinator.Reader, many()...)
+	eventually(t, "Subscribed", patience, func() bool { return r.follows(1, many()...) })
+	eventually(t, "no channels of single accounts", patience, func() bool {
+		channels, patterns := channelsOf(t, server)
+		return channels == 0 && patterns == 3
+	})
+	if err := store.Want(t.Context(), "a", coordinator.WantRequest{Reason: coordinator.ReasonForced}); err != nil {
+		t.Fatal(err)
+	}
+	record := refreshed(t, store, "a", "token")
+	eventually(t, "Notified", patience, func() bool {
+		return r.saw(coordinator.EventWanted, 0) && r.saw(coordinator.EventBegun, record.Generation)
+	})
+}
+
 func TestUnreadableNotificationMakesFollowersLookAgain(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), redisstore.Options{})
