@@ -105,6 +105,8 @@ func transientFix(answer string) string {
 		return "it cannot save to its disk: its log says why"
 	case "BUSY", "UNKILLABLE":
 		return "a script keeps it busy: SCRIPT KILL ends it"
+	case "DENIED":
+		return "it accepts connections of its own machine alone: give it a password, or turn protected-mode off"
 	case "LOADING":
 		return "it is reading its data: wait"
 	case "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK":
@@ -128,6 +130,9 @@ func (s *Store) fault(ctx context.Context, op, account string, err error) error 
 	}
 	if errors.Is(err, coordinator.ErrUnreachable) || isData(err) {
 		return fmt.Errorf("%s: %w", about, err)
+	}
+	if away, ok := errors.AsType[*redisclient.TurnedAwayError](err); ok {
+		return fmt.Errorf("%s: %w", about, s.serverError(away.Answer()))
 	}
 	if answer, ok := errors.AsType[redis.Error](err); ok && !errors.Is(err, redis.Nil) {
 		return fmt.Errorf("%s: %w", about, s.serverError(answer))

@@ -1,6 +1,9 @@
 package redisstore_test
 
 import (
+	"errors"
+	"io"
+	"net"
 	"net/url"
 	"strings"
 	"testing"
@@ -54,6 +57,42 @@ func TestConnectionsGreetInTheirFirstWrite(t *testing.T) {
 				return trips.Last(nil)
 			})
 		})
+	}
+}
+
+// A server that takes no connections says why before it closes them.
+func TestAServerThatTurnsConnectionsAwayIsNotJustUnreachable(t *testing.T) {
+	for line, fix := range map[string]string{
+		"-ERR max number of clients reached":         "raise maxclients",
+		"-DENIED Redis is running in protected mode": "turn protected-mode off",
+	} {
+		for _, user := range []string{"", ":secret@"} {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = listener.Close() })
+			go func() { // ends with the listener
+				for {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = conn.Read(make([]byte, 1)) // so that the client has written
+					_, _ = io.WriteString(conn, line+"\r\n")
+					_, _ = io.Copy(io.Discard, conn) // a close with something unread resets
+					_ = conn.Close()
+				}
+			}()
+			store := open(t, "redis://"+user+listener.Addr().String(), redisstore.Options{})
+			_, reading := store.Load(t.Context(), "a")
+			_, locking := store.Lock(t.Context(), "a", time.Minute)
+			for _, err := range []error{reading, locking} {
+				if !errors.Is(err, coordinator.ErrUnreachable) || !strings.Contains(err.Error(), fix) {
+					t.Errorf("%s: %v, want %q", line, err, fix)
+				}
+			}
+		}
 	}
 }
 

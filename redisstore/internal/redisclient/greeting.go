@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -197,6 +198,8 @@ func (c *greetingConn) readAnswers() error {
 		switch refused := errors.As(err, &refusal); {
 		case kind == '>':
 			continue
+		case refused && turnsAway(refusal):
+			return &TurnedAwayError{refusal}
 		case refused && c.greeting.refusable:
 			c.greeting.given.Store(true)
 			return errUnsent
@@ -212,6 +215,22 @@ func (c *greetingConn) readAnswers() error {
 		c.in = in
 	}
 	return nil
+}
+
+// TurnedAwayError is what the server has said of a connection before it closed it, without
+// having read anything. go-redis must not find a [redis.Error] in it: it would go on to use
+// the connection.
+type TurnedAwayError struct{ answer replyError }
+
+func (e *TurnedAwayError) Error() string { return e.answer.Error() }
+
+// Answer returns what the server has said.
+func (e *TurnedAwayError) Answer() redis.Error { return e.answer }
+
+// turnsAway reports whether the server says so of every connection that it does not take:
+// no other greeting changes that.
+func turnsAway(refusal replyError) bool {
+	return strings.HasPrefix(refusal.Error(), "DENIED ") || strings.HasPrefix(refusal.Error(), "ERR max number of clients")
 }
 
 // greetingSocket is a greetingConn of which go-redis can check that the server has not

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -27,6 +28,8 @@ func (w *wire) Write(b []byte) (int, error) {
 	w.writes++
 	return w.written.Write(b)
 }
+
+func (*wire) SetReadDeadline(time.Time) error { return nil }
 
 func greeted(w *wire, o redis.Options) *greetingConn {
 	return &greetingConn{Conn: w, greeting: newGreeting(&o, new(atomic.Bool)), dial: new(pubsubDial)}
@@ -75,6 +78,26 @@ func TestRefusedGreetingEndsTheConnection(t *testing.T) {
 	}
 	if !c.greeting.given.Load() {
 		t.Error("the next connection is greeted in the same way")
+	}
+}
+
+func TestWhoIsTurnedAwayIsToldWhy(t *testing.T) {
+	for _, answer := range []string{"ERR max number of clients reached", "DENIED Redis is running in protected mode"} {
+		for _, first := range []string{ping, "*2\r\n$4\r\nincr\r\n$1\r\nx\r\n"} {
+			for _, password := range []string{"", "secret"} {
+				c := greeted(&wire{answers: strings.NewReader("-" + answer + "\r\n")}, redis.Options{Protocol: 3, Password: password})
+				_, err := c.Write([]byte(first))
+				if err == nil {
+					_, err = c.Read(make([]byte, 100))
+				}
+				if away, ok := errors.AsType[*TurnedAwayError](err); !ok || away.Answer().Error() != answer {
+					t.Errorf("%v, want %q", err, answer)
+				}
+				if c.greeting.given.Load() {
+					t.Error("go-redis greets by itself from now on")
+				}
+			}
+		}
 	}
 }
 
