@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
 )
@@ -70,22 +72,25 @@ func (d descriptionDoc) resolve(n any) any {
 // conforms says what is wrong with v by a schema; it knows the keywords that
 // the description uses, and no others.
 func (d descriptionDoc) conforms(schema, v any, where string) error {
-	s := d.at(schema)
-	for keyword, want := range s {
-		if err := d.keyword(s, keyword, want, v, where); err != nil {
+	for keyword, want := range d.at(schema) {
+		if err := d.keyword(keyword, want, v, where); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d descriptionDoc) keyword(s node, keyword string, want, v any, where string) error {
+func (d descriptionDoc) keyword(keyword string, want, v any, where string) error {
 	wrong := fmt.Errorf("%s: %v is not by %s: %v", where, v, keyword, want)
 	switch keyword {
 	case "description", "examples", "default":
 		return nil
 	case "type":
-		return failIf(!hasType(v, want.(string)), wrong)
+		kinds, several := want.([]any)
+		if !several {
+			kinds = []any{want}
+		}
+		return failIf(!slices.ContainsFunc(kinds, func(kind any) bool { return hasType(v, kind.(string)) }), wrong)
 	case "const":
 		return failIf(fmt.Sprint(v) != fmt.Sprint(want), wrong)
 	case "enum":
@@ -124,10 +129,19 @@ func (d descriptionDoc) keyword(s node, keyword string, want, v any, where strin
 				}
 			}
 		}
-	case "additionalProperties":
+		// The description allows more, because a later version may answer more.
 		for name := range v.(node) {
-			if _, ok := s["properties"].(node)[name]; !ok {
+			if _, ok := want.(node)[name]; !ok {
 				return fmt.Errorf("%s: %s is not described", where, name)
+			}
+		}
+	case "additionalProperties": // of an object whose names are not known
+		if d.at(want) == nil {
+			return fmt.Errorf("%s: clients are to ignore fields that they do not know, and the description has additionalProperties: %v", where, want)
+		}
+		for name, value := range v.(node) {
+			if err := d.conforms(want, value, where+"."+name); err != nil {
+				return err
 			}
 		}
 	case "items":
@@ -235,6 +249,83 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 	}
 	for left := range described {
 		t.Errorf("%s is described and does not exist", left)
+	}
+}
+
+func TestTheDescriptionHasEveryFieldOfItsRecordsAndNoOther(t *testing.T) {
+	d := loadDescription(t)
+	for schema, record := range map[string]struct {
+		of        reflect.Type
+		noServers string // a field that only a process has that reads Redis itself
+	}{
+		"record":  {reflect.TypeFor[wire.Token](), "issued_by"},
+		"account": {reflect.TypeFor[wire.Account](), "overdue_attempts"},
+		"grant":   {reflect.TypeFor[wire.Grant](), ""},
+		"event":   {reflect.TypeFor[wire.Event](), ""},
+	} {
+		d.hasFields(d.at(d.root, "components", "schemas", schema), record.of, schema, record.noServers)
+	}
+}
+
+// hasFields checks that a schema has exactly the fields by which a struct of the wire
+// package is encoded, but one, and so on for the structs that it holds.
+func (d descriptionDoc) hasFields(schema node, of reflect.Type, where, but string) {
+	described := maps.Clone(d.at(schema, "properties"))
+	for field := range of.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name == "" || name == but {
+			continue
+		}
+		its := d.at(described, name)
+		if its == nil {
+			d.t.Errorf("%s.%s is not described", where, name)
+		}
+		delete(described, name)
+		kind := field.Type
+		if kind.Kind() == reflect.Slice {
+			kind, its = kind.Elem(), d.at(its, "items")
+		} else if kind.Kind() == reflect.Pointer {
+			kind = kind.Elem()
+		}
+		if kind.Kind() == reflect.Struct && !kind.Implements(reflect.TypeFor[json.Marshaler]()) {
+			d.hasFields(its, kind, where+"."+name, "")
+		}
+	}
+	for left := range described {
+		d.t.Errorf("%s.%s is described and does not exist", where, left)
+	}
+}
+
+func TestTheDescriptionKnowsTheFailuresOfEverySource(t *testing.T) {
+	d := loadDescription(t)
+	for _, kind := range []coordinator.FailureKind{
+		coordinator.FailedUnknown, coordinator.FailedBusy, coordinator.FailedLater, coordinator.FailedParent, coordinator.FailedRefused,
+	} {
+		for _, code := range []coordinator.Code{"", "40001", "invalid_client"} {
+			at := wire.Time{Time: time.Unix(1<<30, 0)}
+			for schema, record := range map[string]any{
+				"account": wire.Account{
+					Name: "a", CallsPerDay: 1, Attributes: map[string]string{"instance_url": "https://a.example"}, Repeated: true,
+					Parent: "p", ParentError: "no token", LastError: &wire.Failure{Kind: kind, Code: code, At: at},
+				},
+				"event": wire.Event{
+					Time: at, Type: string(coordinator.EventFailed), Attributes: map[string]string{"instance_url": "https://a.example"},
+					Kind: kind, Code: code,
+				},
+			} {
+				encoded, err := json.Marshal(record)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var v any
+				if err := json.Unmarshal(encoded, &v); err != nil {
+					t.Fatal(err)
+				}
+				if err := d.conforms(d.at(d.root, "components", "schemas", schema), v, schema); err != nil {
+					t.Error(err)
+				}
+			}
+		}
 	}
 }
 

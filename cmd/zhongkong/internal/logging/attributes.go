@@ -69,7 +69,7 @@ func accountAttributes() []Attribute {
 		{"retry_in_seconds", Seconds, "until the next try"},
 		{"calls_today", Number, "calls to the issuer today, of all processes"},
 		{"failures", Number, "failed calls since the last success"},
-		{"kind", Text, "kind of failure: `unknown`, `busy`, `later`, `refused`"},
+		{"kind", Text, "kind of failure: `unknown`, `busy`, `later`, `parent`, `refused`"},
 		{"code", Text, "the issuer's error code"},
 		{"limit", Text, "limit that forbids a refresh now"},
 		{"odd", Text, "what is odd about an issuer's answer"},

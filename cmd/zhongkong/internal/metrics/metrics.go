@@ -38,7 +38,7 @@ func New(b Build) *Metrics {
 	m := &Metrics{
 		refreshes: counters("refreshes_total",
 			"Refreshes that this process tried, by why and by how they ended: stored; superseded by a newer attempt; current, when "+
-				"another process was first; throttled by a limit; or the kind of failure: unknown, busy, later, refused.",
+				"another process was first; throttled by a limit; or the kind of failure: unknown, busy, later, parent, refused.",
 			"account", "reason", "result"),
 		duration: histograms("source_duration_seconds", "How long the issuer took, by result: ok or the kind of failure.",
 			[]float64{.02, .05, .1, .2, .5, 1, 2, 5, 10}, "result"),
