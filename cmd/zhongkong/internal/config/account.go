@@ -128,6 +128,11 @@ func (a Account) Values() sources.Values {
 	return sources.Values{Name: a.Name, APIBase: a.APIBase, Text: texts, List: a.lists, Map: a.maps, Data: a.data}
 }
 
+// errorf returns an error about the account that says where it is.
+func (a Account) errorf(format string, args ...any) error {
+	return fmt.Errorf("%s: account %q: %w", a.where, a.Name, fmt.Errorf(format, args...))
+}
+
 // Same reports whether a and b are equal except for their places in files.
 func (a Account) Same(b Account) bool {
 	a.SecretFile, b.SecretFile, a.where, b.where = "", "", "", ""
@@ -224,17 +229,17 @@ func (c *Config) checkFields(a *Account, kind sources.Kind, form accountForm, p 
 	values := a.Values()
 	switch {
 	case a.APIBase != "" && kind.APIBase == "" && !kind.AnyBase:
-		p.addf("%s: account %q: api_base: an account with source %s has no such field: remove it", a.where, a.Name, a.Source)
+		p.add(a.errorf("api_base: an account with source %s has no such field: remove it", a.Source))
 	case len(kind.Of) > 0 && a.Of == "" && (kind.MayLackParent == nil || !kind.MayLackParent(values)):
-		p.addf("%s: account %q: of is missing: name the account that the %s belongs to", a.where, a.Name, a.Source)
+		p.add(a.errorf("of is missing: name the account that the %s belongs to", a.Source))
 	case len(kind.Of) == 0 && a.Of != "":
-		p.addf("%s: account %q: of: an account with source %s has no parent: remove it", a.where, a.Name, a.Source)
+		p.add(a.errorf("of: an account with source %s has no parent: remove it", a.Source))
 	}
 	if len(a.Pages) > 0 {
 		if !kind.SignsPages(values) {
-			p.addf("%s: account %q: pages: an account with source %s has no JS-SDK ticket: remove it", a.where, a.Name, a.Source)
+			p.add(a.errorf("pages: an account with source %s has no JS-SDK ticket: remove it", a.Source))
 		} else if _, err := wechat.ParsePages(a.Pages); err != nil {
-			p.addf("%s: account %q: pages: %s", a.where, a.Name, strings.TrimPrefix(err.Error(), "wechat: "))
+			p.add(a.errorf("pages: %s", strings.TrimPrefix(err.Error(), "wechat: ")))
 		}
 	}
 	if !a.HasSecret() {
@@ -242,7 +247,7 @@ func (c *Config) checkFields(a *Account, kind sources.Kind, form accountForm, p 
 	}
 	for _, f := range kind.Fields {
 		if f.Required && values.Text[f.Key] == "" && len(values.List[f.Key]) == 0 && len(values.Map[f.Key]) == 0 && len(values.Data[f.Key]) == 0 {
-			p.addf("%s: account %q: %s is missing: %s", a.where, a.Name, f.Key, f.Usage)
+			p.add(a.errorf("%s is missing: %s", f.Key, f.Usage))
 		}
 	}
 }
@@ -267,8 +272,7 @@ func (c *Config) addTickets(p *problems) {
 			source, ok := kinds[word]
 			if !ok {
 				known := strings.Join(slices.Sorted(maps.Keys(kinds)), ", ")
-				p.addf("%s: account %q: tickets: %q is not a ticket of an account with source %s: known are %s",
-					parent.where, parent.Name, word, parent.Source, cmp.Or(known, "none"))
+				p.add(parent.errorf("tickets: %q is not a ticket of an account with source %s: known are %s", word, parent.Source, cmp.Or(known, "none")))
 				continue
 			}
 			if parent.Kind().Members != nil {
@@ -323,13 +327,12 @@ func (c *Config) checkParents(p *problems) {
 		parent, ok := c.Account(a.Of)
 		switch {
 		case !ok:
-			p.addf("%s: account %q: of: %q is not among the accounts: they are %s", a.where, a.Name, a.Of, c.names())
+			p.add(a.errorf("of: %q is not among the accounts: they are %s", a.Of, c.names()))
 		case !slices.Contains(kind.Of, parent.Source):
-			p.addf("%s: account %q: of: %q has source %s: a %s belongs to an account with source %s",
-				a.where, a.Name, a.Of, parent.Source, a.Source, strings.Join(kind.Of, " or "))
+			p.add(a.errorf("of: %q has source %s: a %s belongs to an account with source %s", a.Of, parent.Source, a.Source, strings.Join(kind.Of, " or ")))
 		case !inCircle[a.Name]:
 			if circle := c.circle(a); circle != nil {
-				p.addf("%s: account %q: of: goes round in a circle: %s", a.where, a.Name, strings.Join(circle, ", "))
+				p.add(a.errorf("of: goes round in a circle: %s", strings.Join(circle, ", ")))
 				for _, name := range circle {
 					inCircle[name] = true
 				}
@@ -361,7 +364,7 @@ func (c *Config) describe(a *Account) error {
 	if kind, ok := sources.Find(a.Source); ok && c.Refreshing(*a) {
 		source, err := kind.Make(a.Values())
 		if err != nil {
-			wrong = fmt.Errorf("%s: account %q: %w", a.where, a.Name, err)
+			wrong = a.errorf("%w", err)
 		} else if described, ok := source.(coordinator.Described); ok {
 			d = described.Description()
 		}
@@ -386,9 +389,9 @@ func (c *Config) resolveSecret(a *Account, key string, given secretForms, form s
 	var secret Secret
 	switch {
 	case ways > 1:
-		p.addf("%s: account %q: give one of %s, %s_file and %s_env", a.where, a.Name, key, key, key)
+		p.add(a.errorf("give one of %s, %s_file and %s_env", key, key, key))
 	case form == sources.Secret && strings.ContainsAny(given.plain, blanks):
-		p.addf("%s: account %q: %s has more than one word: it must be the secret alone", a.where, a.Name, key)
+		p.add(a.errorf("%s has more than one word: it must be the secret alone", key))
 	case given.plain != "":
 		secret = NewSecret(given.plain)
 	case given.env != "":
@@ -398,7 +401,7 @@ func (c *Config) resolveSecret(a *Account, key string, given secretForms, form s
 			return false
 		}
 		if v == "" {
-			p.addf("%s: account %q: %s_env: the variable %s is not set", a.where, a.Name, key, given.env)
+			p.add(a.errorf("%s_env: the variable %s is not set", key, given.env))
 		}
 		secret = NewSecret(v)
 	case given.file != "":
@@ -412,7 +415,7 @@ func (c *Config) resolveSecret(a *Account, key string, given secretForms, form s
 			return false
 		}
 		if err != nil {
-			p.addf("%s: account %q: %s_file: %v", a.where, a.Name, key, err)
+			p.add(a.errorf("%s_file: %v", key, err))
 		}
 		if warning != "" {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: %s_file: %s", a.where, key, warning))
@@ -435,5 +438,5 @@ func isLack(err error) bool {
 }
 
 func (c *Config) warnOfLack(a *Account, key string, err error) {
-	c.Warnings = append(c.Warnings, fmt.Sprintf("%s: account %q: %s: %v: going on without it, because the command needs no secret", a.where, a.Name, key, err))
+	c.Warnings = append(c.Warnings, a.errorf("%s: %v: going on without it, because the command needs no secret", key, err).Error())
 }

@@ -151,8 +151,7 @@ func (c *Config) Unsealed() []error {
 	var all []error
 	for _, a := range c.Accounts {
 		if a.Grant.Needed && c.SealKeyFile == "" {
-			all = append(all, fmt.Errorf("%s: account %q: its grant (a refresh token, say) is always sealed, which needs seal_key_file: %s",
-				a.where, a.Name, keyRemedy))
+			all = append(all, a.errorf("its grant (a refresh token, say) is always sealed, which needs seal_key_file: %s", keyRemedy))
 		}
 	}
 	return all
@@ -167,7 +166,7 @@ func (c *Config) checkAccounts(p *problems) map[string]string {
 		faulty := c.forms[i].faulty
 		if !faulty {
 			if err := c.describe(&c.Accounts[i]); err != nil {
-				p.addf("%v", err)
+				p.add(err)
 			}
 		}
 		a := c.Accounts[i]
@@ -254,13 +253,13 @@ func (c *Config) checkLimits(a Account, p *problems) {
 	l := a.Limits
 	c.coordinatorProblems(p, fmt.Sprintf("%s: account %q", a.where, a.Name), coordinator.Config{RefreshEvery: a.RefreshEvery, Limits: l})
 	if l.MinInterval > time.Hour {
-		p.addf("%s: account %q: min_interval is %v: it must be at most 1h, or reports of a rejected token would wait for it", a.where, a.Name, l.MinInterval)
+		p.add(a.errorf("min_interval is %v: it must be at most 1h, or reports of a rejected token would wait for it", l.MinInterval))
 	}
 	if a.RefreshEvery < time.Second { // reported already
 		return
 	}
 	if a.RefreshEvery > 24*time.Hour {
-		p.addf("%s: account %q: refresh_every is %v: it must be at most 24h", a.where, a.Name, a.RefreshEvery)
+		p.add(a.errorf("refresh_every is %v: it must be at most 24h", a.RefreshEvery))
 		return
 	}
 	window, each := l.Window, fmt.Sprintf("in %v", l.Window)
@@ -273,7 +272,7 @@ func (c *Config) checkLimits(a Account, p *problems) {
 		every, because, remedy = halfLife, "half of its tokens' life", "raise per_day"
 	}
 	needed := int(window / every)
-	makes := fmt.Sprintf("%s: account %q: %s (%v) makes %d calls %s, per_day allows %d", a.where, a.Name, because, every, needed, each, l.PerDay)
+	makes := a.errorf("%s (%v) makes %d calls %s, per_day allows %d", because, every, needed, each, l.PerDay).Error()
 	switch tried := l.PerDay == coordinator.DefaultLimits().PerDay && !c.Given("budget.per_day"); { // harmless for a short trial
 	case needed > l.PerDay && !tried && !sooner:
 		p.addf("%s: %s", makes, remedy)

@@ -11,8 +11,9 @@ type problems struct {
 	seen map[string]bool
 }
 
-func (p *problems) addf(format string, args ...any) {
-	err := fmt.Errorf(format, args...)
+func (p *problems) addf(format string, args ...any) { p.add(fmt.Errorf(format, args...)) }
+
+func (p *problems) add(err error) {
 	if p.seen[err.Error()] {
 		return
 	}
