@@ -37,14 +37,12 @@ type Account struct {
 
 	SecretFile string // the first file with a secret of it, "" if there is none
 
-	texts   map[string]string // fields of its source
+	values  sources.Values // fields of its source; see Values
 	secrets map[string]Secret
-	lists   map[string][]string
-	maps    map[string]map[string]string
-	data    map[string][]byte
 	public  bool // it needs no secret
 
 	given given
+	form  *accountForm // until checked
 
 	where string // "zk.yaml:12", for errors
 }
@@ -59,18 +57,18 @@ type given struct {
 func NewAccount(appID string, c *Config) Account {
 	return Account{
 		Name: appID, Source: sources.Token, APIBase: wechat.DefaultBaseURL, RefreshEvery: c.RefreshEvery, Limits: c.Budget,
-		given: given{limits: noLimits()}, texts: map[string]string{"appid": appID},
+		given: given{limits: noLimits()}, values: sources.Values{Text: map[string]string{"appid": appID}},
 	}
 }
 
 // Text returns the value of a field of the account's source.
-func (a Account) Text(key string) string { return a.texts[key] }
+func (a Account) Text(key string) string { return a.values.Text[key] }
 
 // Secret returns the value of a secret field of the account's source.
 func (a Account) Secret(key string) Secret { return a.secrets[key] }
 
 // AppID returns the AppID, or what the issuer knows the account by.
-func (a Account) AppID() string { return a.texts["appid"] }
+func (a Account) AppID() string { return a.values.Text["appid"] }
 
 // MainSecret returns the secret that keys are derived from: the first that the source
 // has and that was given.
@@ -87,17 +85,17 @@ func (a Account) MainSecret() Secret {
 // without a parent that has one, this process is a reader of the account.
 func (a Account) HasSecret() bool {
 	return a.public || len(a.secrets) > 0 || slices.ContainsFunc(a.Kind().Fields, func(f sources.Field) bool {
-		return f.Form == sources.File && a.texts[f.Key] != ""
+		return f.Form == sources.File && a.values.Text[f.Key] != ""
 	})
 }
 
 // WithSecrets returns a with the given secrets in place of its own.
 func (a Account) WithSecrets(secrets map[string]Secret) Account {
-	a.secrets, a.SecretFile, a.texts = secrets, "", maps.Clone(a.texts)
+	a.secrets, a.SecretFile, a.values.Text = secrets, "", maps.Clone(a.values.Text)
 	a.public = a.public && len(secrets) > 0
 	for _, f := range a.Kind().Fields {
 		if f.Form == sources.File {
-			delete(a.texts, f.Key)
+			delete(a.values.Text, f.Key)
 		}
 	}
 	return a
@@ -105,8 +103,8 @@ func (a Account) WithSecrets(secrets map[string]Secret) Account {
 
 // WithText returns a with a value of a field of its source.
 func (a Account) WithText(key, value string) Account {
-	a.texts = maps.Clone(a.texts)
-	a.texts[key] = value
+	a.values.Text = maps.Clone(a.values.Text)
+	a.values.Text[key] = value
 	return a
 }
 
@@ -118,14 +116,13 @@ func (a Account) Kind() sources.Kind {
 
 // Values returns what the account gives to its source, secrets included.
 func (a Account) Values() sources.Values {
-	texts := maps.Clone(a.texts)
-	if texts == nil {
-		texts = map[string]string{}
-	}
+	v := a.values
+	v.Name, v.APIBase, v.Text = a.Name, a.APIBase, map[string]string{}
+	maps.Copy(v.Text, a.values.Text)
 	for key, secret := range a.secrets {
-		texts[key] = secret.Reveal()
+		v.Text[key] = secret.Reveal()
 	}
-	return sources.Values{Name: a.Name, APIBase: a.APIBase, Text: texts, List: a.lists, Map: a.maps, Data: a.data}
+	return v
 }
 
 // errorf returns an error about the account that says where it is.
@@ -168,8 +165,8 @@ func (c *Config) LimitsKnown(a Account) bool {
 // accounts of tickets.
 func (c *Config) resolveAccounts(in Input, p *problems) {
 	for i := range c.Accounts {
-		a, form := &c.Accounts[i], c.forms[i]
-		a.Name = cmp.Or(a.Name, form.texts["appid"])
+		a := &c.Accounts[i]
+		a.Name = cmp.Or(a.Name, a.AppID())
 		a.Source = cmp.Or(a.Source, c.lone.source, sources.Token)
 		kind, ok := sources.Find(a.Source)
 		if !ok {
@@ -177,7 +174,7 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 		}
 		switch kind.Name {
 		case sources.Token, sources.StableToken, sources.WeChatPlatform:
-			form.texts["appid"] = cmp.Or(form.texts["appid"], a.Name)
+			a.values.Text["appid"] = cmp.Or(a.AppID(), a.Name)
 		}
 		if kind.APIBase != "" && a.APIBase == "" {
 			a.APIBase = kind.APIBase
@@ -185,15 +182,13 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 				a.APIBase = cmp.Or(c.lone.apiBase, wechat.DefaultBaseURL)
 			}
 		}
-		a.given = given{a.RefreshEvery, a.Limits}
-		a.texts, a.lists, a.maps, a.data = form.texts, form.lists, form.maps, form.data
 		read := true
-		for _, key := range slices.Sorted(maps.Keys(form.secrets)) {
+		for _, key := range slices.Sorted(maps.Keys(a.form.secrets)) {
 			field, _ := kind.Field(key)
-			read = c.resolveSecret(a, key, form.secrets[key], field.Form, in, p) && read
+			read = c.resolveSecret(a, key, a.form.secrets[key], field.Form, in, p) && read
 		}
 		for _, f := range kind.Fields {
-			if path := a.texts[f.Key]; f.Form == sources.File && path != "" && in.StoreOnly {
+			if path := a.Text(f.Key); f.Form == sources.File && path != "" && in.StoreOnly {
 				if _, err := os.Stat(path); isLack(err) {
 					c.warnOfLack(a, f.Key, err)
 					read = false
@@ -205,8 +200,8 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 			*a = a.WithSecrets(nil)
 		}
 		before := p.count()
-		c.checkFields(a, kind, form, p)
-		c.forms[i].faulty = form.faulty || p.count() > before
+		c.checkFields(a, kind, p)
+		a.form.faulty = a.form.faulty || p.count() > before
 	}
 	c.addTickets(p)
 	c.indexAccounts()
@@ -215,8 +210,8 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 }
 
 // checkFields reports the fields that the kind does not have.
-func (c *Config) checkFields(a *Account, kind sources.Kind, form accountForm, p *problems) {
-	for _, key := range slices.Sorted(maps.Keys(form.places)) {
+func (c *Config) checkFields(a *Account, kind sources.Kind, p *problems) {
+	for _, key := range slices.Sorted(maps.Keys(a.form.places)) {
 		if _, ok := kind.Field(key); ok || key == "appid" {
 			continue
 		}
@@ -224,7 +219,7 @@ func (c *Config) checkFields(a *Account, kind sources.Kind, form accountForm, p 
 		if same, ok := kind.Field(strings.ReplaceAll(key, "_", "")); ok {
 			remedy = "it is called " + same.Key
 		}
-		p.addf("%s: %s: an account with source %s has no such field: %s", form.places[key], key, a.Source, remedy)
+		p.addf("%s: %s: an account with source %s has no such field: %s", a.form.places[key], key, a.Source, remedy)
 	}
 	values := a.Values()
 	switch {
@@ -266,9 +261,9 @@ func kindsWith(key string) []string {
 // addTickets adds the accounts that tickets: makes.
 func (c *Config) addTickets(p *problems) {
 	for i := range len(c.Accounts) {
-		parent, form := c.Accounts[i], c.forms[i]
+		parent := c.Accounts[i]
 		kinds := parent.Kind().TicketKinds(parent.Values())
-		for _, word := range form.tickets {
+		for _, word := range parent.form.tickets {
 			source, ok := kinds[word]
 			if !ok {
 				known := strings.Join(slices.Sorted(maps.Keys(kinds)), ", ")
@@ -279,8 +274,9 @@ func (c *Config) addTickets(p *problems) {
 				c.Accounts[i].MemberTickets = append(c.Accounts[i].MemberTickets, word)
 				continue
 			}
-			c.Accounts = append(c.Accounts, parent.ticket(word, source))
-			c.forms = append(c.forms, accountForm{})
+			ticket := parent.ticket(word, source)
+			ticket.form = &accountForm{}
+			c.Accounts = append(c.Accounts, ticket)
 		}
 	}
 }
@@ -301,26 +297,18 @@ func (c *Config) parentsFirst() {
 		}
 		return n
 	}
-	type both struct {
-		account Account
-		form    accountForm
-		depth   int
+	depths := map[string]int{} // of the accounts that have this parent
+	for _, a := range c.Accounts {
+		depths[a.Of] = depth(a)
 	}
-	all := make([]both, len(c.Accounts))
-	for i, a := range c.Accounts {
-		all[i] = both{a, c.forms[i], depth(a)}
-	}
-	slices.SortStableFunc(all, func(a, b both) int { return cmp.Compare(a.depth, b.depth) })
-	for i, b := range all {
-		c.Accounts[i], c.forms[i] = b.account, b.form
-	}
+	slices.SortStableFunc(c.Accounts, func(a, b Account) int { return cmp.Compare(depths[a.Of], depths[b.Of]) })
 }
 
 // checkParents reports parents that are missing or of the wrong kind, and circles.
 func (c *Config) checkParents(p *problems) {
 	inCircle := map[string]bool{}
-	for i, a := range c.Accounts {
-		if a.Of == "" || c.forms[i].faulty {
+	for _, a := range c.Accounts {
+		if a.Of == "" || a.form.faulty {
 			continue
 		}
 		kind := a.Kind()

@@ -51,11 +51,10 @@ func (c *Config) resolveLone(p *problems) {
 		p.addf("%s: a secret without an account: give --appid too (or ZHONGKONG_APPID, or appid in the file)", c.Where(secret))
 		return
 	}
-	c.Accounts = []Account{{where: c.Where("appid"), Limits: noLimits()}}
-	c.forms = []accountForm{{
-		texts:   map[string]string{"appid": c.lone.appID},
-		secrets: map[string]secretForms{"secret": {c.lone.secret, c.lone.secretFile, c.lone.secretEnv}},
-	}}
+	a := newAccount(c.Where("appid"))
+	a.values.Text["appid"] = c.lone.appID
+	a.form.secrets["secret"] = secretForms{c.lone.secret, c.lone.secretFile, c.lone.secretEnv}
+	c.Accounts = []Account{a}
 }
 
 func overlay(base, given coordinator.Limits) coordinator.Limits {
@@ -163,7 +162,7 @@ func (c *Config) checkAccounts(p *problems) map[string]string {
 	names, issuers := map[string]string{}, map[string]string{}
 	c.checkParents(p)
 	for i := range c.Accounts {
-		faulty := c.forms[i].faulty
+		faulty := c.Accounts[i].form.faulty
 		if !faulty {
 			if err := c.describe(&c.Accounts[i]); err != nil {
 				p.add(err)

@@ -67,7 +67,6 @@ type Config struct {
 
 	lone        lone               // the account that is not in a list
 	budget      coordinator.Limits // the limits that were given
-	forms       []accountForm      // parallel to Accounts, until checked
 	userAt      map[string]string  // name :: place of the user
 	files       Files              // that were read
 	tokenFileAt []string           // the place of each of TokenFiles
@@ -150,7 +149,9 @@ func Load(in Input) (*Config, Files, error) {
 		c.resolve(in, p)
 		c.check(p)
 	}
-	c.forms = nil // they contain secrets
+	for i := range c.Accounts {
+		c.Accounts[i].form = nil // it contains secrets
+	}
 	if err := p.err(); err != nil {
 		return nil, c.files, err
 	}

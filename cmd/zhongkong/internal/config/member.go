@@ -1,6 +1,10 @@
 package config
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
+)
 
 // Members returns the accounts of a member that has appeared: itself, and those of its
 // tickets, parents first. of is the account that it lives on.
@@ -8,7 +12,7 @@ func (c *Config) Members(of Account, name string) ([]Account, error) {
 	kind := of.Kind().Members
 	member := Account{
 		Name: name, Label: of.Label, Source: kind.Kind(of.Values()), APIBase: of.APIBase, Of: of.Name, Pages: of.Pages,
-		given: given{limits: noLimits()}, texts: kind.Fields(of.Values(), name), where: of.where,
+		given: given{limits: noLimits()}, values: sources.Values{Text: kind.Fields(of.Values(), name)}, where: of.where,
 	}
 	all := []Account{member}
 	for _, word := range of.MemberTickets {

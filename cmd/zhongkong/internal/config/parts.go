@@ -59,25 +59,20 @@ func durationInto[T any](at func(*T) *time.Duration) func(*decoder, *yaml.Node, 
 	return into(kindDuration, ParseDuration, at)
 }
 
+// accountForm is what only the check of an account needs.
 type accountForm struct {
-	account Account
 	tickets []string
-
-	texts   map[string]string // the fields of its source
 	secrets map[string]secretForms
-	lists   map[string][]string
-	maps    map[string]map[string]string
-	data    map[string][]byte
-	places  map[string]string // where each of those fields is, by key
-
-	faulty bool // a field is wrong
+	places  map[string]string // where each field of its source is, by key
+	faulty  bool              // a field is wrong
 }
 
-func newAccountForm(where string) accountForm {
-	return accountForm{
-		account: Account{where: where, Limits: noLimits()},
-		texts:   map[string]string{}, secrets: map[string]secretForms{}, lists: map[string][]string{},
-		maps: map[string]map[string]string{}, data: map[string][]byte{}, places: map[string]string{},
+// newAccount returns an account to be read.
+func newAccount(where string) Account {
+	return Account{
+		where: where, given: given{limits: noLimits()},
+		values: sources.Values{Text: map[string]string{}, List: map[string][]string{}, Map: map[string]map[string]string{}, Data: map[string][]byte{}},
+		form:   &accountForm{secrets: map[string]secretForms{}, places: map[string]string{}},
 	}
 }
 
@@ -87,7 +82,7 @@ type secretForms struct{ plain, file, env string }
 // accountFields returns the fields of every account, and after them those of the source
 // of the account at n. If it has another field, there are those of all sources: most
 // configurations need no presets, which take longer to read than all the rest.
-func accountFields(n *yaml.Node) []field[accountForm] {
+func accountFields(n *yaml.Node) []field[Account] {
 	var keys []string
 	source := sources.Token
 	if n = resolve(n); n.Kind == yaml.MappingNode {
@@ -101,7 +96,7 @@ func accountFields(n *yaml.Node) []field[accountForm] {
 	kind, _ := sources.Find(source)
 	table := append(commonFields(), sourceFields(kind)...)
 	has := func(key string) bool {
-		return slices.ContainsFunc(table, func(f field[accountForm]) bool { return f.key == key })
+		return slices.ContainsFunc(table, func(f field[Account]) bool { return f.key == key })
 	}
 	if slices.ContainsFunc(keys, func(key string) bool { return !has(key) }) {
 		return append(commonFields(), sourceFields(sources.All()...)...)
@@ -109,27 +104,27 @@ func accountFields(n *yaml.Node) []field[accountForm] {
 	return table
 }
 
-func commonFields() []field[accountForm] {
-	return []field[accountForm]{
-		{"name", "its name in Redis and for callers (default the AppID)", textInto(func(f *accountForm) *string { return &f.account.Name })},
-		{"label", "a name for people, which status and the status page show beside the name", textInto(func(f *accountForm) *string { return &f.account.Label })},
-		{"source", "what issues its tokens, see the table of sources (default source)", into(kindText, parseSource, func(f *accountForm) *string { return &f.account.Source })},
-		{"api_base", "address of the issuer's API (default for WeChat api_base, otherwise the issuer's)", into(kindText, checkAPIBase, func(f *accountForm) *string { return &f.account.APIBase })},
-		{"of", "the account whose token its source needs", textInto(func(f *accountForm) *string { return &f.account.Of })},
+func commonFields() []field[Account] {
+	return []field[Account]{
+		{"name", "its name in Redis and for callers (default the AppID)", textInto(func(a *Account) *string { return &a.Name })},
+		{"label", "a name for people, which status and the status page show beside the name", textInto(func(a *Account) *string { return &a.Label })},
+		{"source", "what issues its tokens, see the table of sources (default source)", into(kindText, parseSource, func(a *Account) *string { return &a.Source })},
+		{"api_base", "address of the issuer's API (default for WeChat api_base, otherwise the issuer's)", into(kindText, checkAPIBase, func(a *Account) *string { return &a.APIBase })},
+		{"of", "the account whose token its source needs", textInto(func(a *Account) *string { return &a.Of })},
 		{"tickets", "list of tickets that are accounts of their own, named NAME.TICKET: jsapi and wx_card of a WeChat account, corp and agent of a WeCom one; for a platform or a suite, of each account or corp",
-			func(d *decoder, n *yaml.Node, path string, f *accountForm) { f.tickets = d.texts(n, path) }},
+			func(d *decoder, n *yaml.Node, path string, a *Account) { a.form.tickets = d.texts(n, path) }},
 		{"pages", "list of hosts whose pages may get JS-SDK signatures, such as www.example.com",
-			func(d *decoder, n *yaml.Node, path string, f *accountForm) { f.account.Pages = d.texts(n, path) }},
-		{"refresh_every", "the longest time between two refreshes (default what the source declares, or refresh_every)", durationInto(func(f *accountForm) *time.Duration { return &f.account.RefreshEvery })},
-		{"limits", "its own budget", func(d *decoder, n *yaml.Node, path string, f *accountForm) {
-			element(d, n, path, limitFields(), &f.account.Limits)
+			func(d *decoder, n *yaml.Node, path string, a *Account) { a.Pages = d.texts(n, path) }},
+		{"refresh_every", "the longest time between two refreshes (default what the source declares, or refresh_every)", durationInto(func(a *Account) *time.Duration { return &a.given.every })},
+		{"limits", "its own budget", func(d *decoder, n *yaml.Node, path string, a *Account) {
+			element(d, n, path, limitFields(), &a.given.limits)
 		}},
 	}
 }
 
 // sourceFields returns the fields of kinds of source.
-func sourceFields(kinds ...sources.Kind) []field[accountForm] {
-	var table []field[accountForm]
+func sourceFields(kinds ...sources.Kind) []field[Account] {
+	var table []field[Account]
 	known := map[string]bool{}
 	for _, kind := range kinds {
 		for _, f := range kind.Fields {
@@ -143,52 +138,52 @@ func sourceFields(kinds ...sources.Kind) []field[accountForm] {
 }
 
 // sourceField returns the fields of the file for one of a kind.
-func sourceField(f sources.Field) []field[accountForm] {
-	one := func(key string, read func(d *decoder, n *yaml.Node, path string, form *accountForm)) field[accountForm] {
-		return field[accountForm]{key, f.Usage, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
-			form.places[f.Key] = d.at(n)
-			read(d, n, path, form)
+func sourceField(f sources.Field) []field[Account] {
+	one := func(key string, read func(d *decoder, n *yaml.Node, path string, a *Account)) field[Account] {
+		return field[Account]{key, f.Usage, func(d *decoder, n *yaml.Node, path string, a *Account) {
+			a.form.places[f.Key] = d.at(n)
+			read(d, n, path, a)
 		}}
 	}
-	secret := func(key string, at func(*secretForms) *string) field[accountForm] {
-		return one(key, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
-			given := form.secrets[f.Key]
+	secret := func(key string, at func(*secretForms) *string) field[Account] {
+		return one(key, func(d *decoder, n *yaml.Node, path string, a *Account) {
+			given := a.form.secrets[f.Key]
 			if f.Form == sources.Key && key == f.Key {
 				d.lines(n, path, at(&given))
 			} else {
 				d.text(n, path, at(&given))
 			}
-			form.secrets[f.Key] = given
+			a.form.secrets[f.Key] = given
 		})
 	}
 	switch f.Form {
 	case sources.Secret, sources.Key:
-		return []field[accountForm]{
+		return []field[Account]{
 			secret(f.Key+"_file", func(s *secretForms) *string { return &s.file }),
 			secret(f.Key+"_env", func(s *secretForms) *string { return &s.env }),
 			secret(f.Key, func(s *secretForms) *string { return &s.plain }),
 		}
 	case sources.List:
-		return []field[accountForm]{one(f.Key, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
-			form.lists[f.Key] = d.texts(n, path)
+		return []field[Account]{one(f.Key, func(d *decoder, n *yaml.Node, path string, a *Account) {
+			a.values.List[f.Key] = d.texts(n, path)
 		})}
 	case sources.NamesOrAll:
-		return []field[accountForm]{one(f.Key, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
-			form.lists[f.Key] = d.accountNames(n, path)
+		return []field[Account]{one(f.Key, func(d *decoder, n *yaml.Node, path string, a *Account) {
+			a.values.List[f.Key] = d.accountNames(n, path)
 		})}
 	case sources.Map:
-		return []field[accountForm]{one(f.Key, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
-			form.maps[f.Key] = d.textMap(n, path)
+		return []field[Account]{one(f.Key, func(d *decoder, n *yaml.Node, path string, a *Account) {
+			a.values.Map[f.Key] = d.textMap(n, path)
 		})}
 	case sources.Data:
-		return []field[accountForm]{one(f.Key, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
-			form.data[f.Key] = d.json(n, path)
+		return []field[Account]{one(f.Key, func(d *decoder, n *yaml.Node, path string, a *Account) {
+			a.values.Data[f.Key] = d.json(n, path)
 		})}
 	default:
-		return []field[accountForm]{one(f.Key, func(d *decoder, n *yaml.Node, path string, form *accountForm) {
+		return []field[Account]{one(f.Key, func(d *decoder, n *yaml.Node, path string, a *Account) {
 			var v string
 			if d.text(n, path, &v) {
-				form.texts[f.Key] = v
+				a.values.Text[f.Key] = v
 			}
 		})}
 	}
@@ -264,14 +259,13 @@ func (d *decoder) accounts(n *yaml.Node, c *Config) {
 	c.origins["accounts"] = d.at(n)
 	read := d.sequence(n, "accounts", func(i int, n *yaml.Node) {
 		before := d.problems.count()
-		f := newAccountForm(d.at(n))
-		if !element(d, n, fmt.Sprintf("accounts[%d]", i), accountFields(n), &f) {
+		a := newAccount(d.at(n))
+		if !element(d, n, fmt.Sprintf("accounts[%d]", i), accountFields(n), &a) {
 			c.refused["accounts"] = true
 			return
 		}
-		f.faulty = d.problems.count() > before
-		c.Accounts = append(c.Accounts, f.account)
-		c.forms = append(c.forms, f)
+		a.form.faulty = d.problems.count() > before
+		c.Accounts = append(c.Accounts, a)
 	})
 	if !read {
 		c.refused["accounts"] = true

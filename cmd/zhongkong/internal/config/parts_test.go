@@ -19,7 +19,7 @@ func TestPresetsAreReadOnlyForAccountsThatMayHaveOne(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
 			t.Fatal(err)
 		}
-		got := slices.ContainsFunc(accountFields(doc.Content[0]), func(f field[accountForm]) bool { return f.key == "preset" })
+		got := slices.ContainsFunc(accountFields(doc.Content[0]), func(f field[Account]) bool { return f.key == "preset" })
 		if got != want {
 			t.Errorf("%s: %v, want %v", text, got, want)
 		}

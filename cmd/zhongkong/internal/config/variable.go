@@ -63,8 +63,8 @@ func unknownVariables(environ, known []string) []string {
 // namesVariable reports whether the configuration takes a secret from the variable.
 func (c *Config) namesVariable(name string) bool {
 	return c.lone.secretEnv == name ||
-		slices.ContainsFunc(c.forms, func(f accountForm) bool {
-			for _, s := range f.secrets {
+		slices.ContainsFunc(c.Accounts, func(a Account) bool {
+			for _, s := range a.form.secrets {
 				if s.env == name {
 					return true
 				}
