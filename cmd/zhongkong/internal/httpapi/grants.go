@@ -12,6 +12,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 var (
@@ -124,8 +125,7 @@ const maxRefreshToken = 8 << 10
 // is a mistake in copying. A grant that is put in replaces the one before, and such a
 // mistake would cost that one.
 func IsRefreshToken(text string) bool {
-	invisible := func(r rune) bool { return r < '!' || r > '~' }
-	return text != "" && len(text) <= maxRefreshToken && !strings.ContainsFunc(text, invisible)
+	return text != "" && len(text) <= maxRefreshToken && httpsource.Printable(text)
 }
 
 // repeatsMember reports whether a JSON object of scalars has two members of one name.
