@@ -51,9 +51,7 @@ func (s *session) awaitedAccount(ctx context.Context, args []string) (string, er
 		case !again:
 			fmt.Fprintf(s.stderr, "waiting: Redis at %s has no account yet\n", s.where())
 		}
-		select {
-		case <-time.After(findAccountsEvery):
-		case <-ctx.Done():
+		if !pause(ctx, findAccountsEvery) {
 			return "", none
 		}
 	}

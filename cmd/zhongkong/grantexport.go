@@ -228,9 +228,7 @@ func confirmed(ctx context.Context, do func() error) error {
 		if err = do(); !errors.Is(err, coordinator.ErrUnconfirmed) {
 			return err
 		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
+		if !pause(ctx, time.Second) {
 			return err
 		}
 	}

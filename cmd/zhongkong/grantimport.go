@@ -162,9 +162,7 @@ func (s *session) persist(ctx context.Context, store func() error) error {
 			return err
 		}
 		wait()
-		select {
-		case <-time.After(every):
-		case <-ctx.Done():
+		if !pause(ctx, every) {
 			return err
 		}
 	}

@@ -95,10 +95,13 @@ func (m *members) run(ctx context.Context) {
 // publishEvery bounds how often the directory of all accounts is made anew.
 const publishEvery = 100 * time.Millisecond
 
-func pause(ctx context.Context, d time.Duration) {
+// pause waits for d and reports whether ctx has not ended.
+func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
+		return true
 	case <-ctx.Done():
+		return false
 	}
 }
 
