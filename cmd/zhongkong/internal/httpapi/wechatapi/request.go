@@ -28,8 +28,7 @@ type Request struct {
 	Secret       string `json:"secret"`
 	ForceRefresh Bool   `json:"force_refresh"`
 
-	// secrets are the decodings of the secret; nil: Secret is the only one.
-	secrets []string
+	secrets []string // what the secret can mean
 }
 
 // Bool is a boolean that some clients send as a string or a number. Anything
@@ -54,6 +53,7 @@ func ParseBody(body []byte) Request {
 	if json.Unmarshal(body, &r) != nil {
 		return Request{}
 	}
+	r.secrets = []string{r.Secret}
 	return r
 }
 
@@ -64,11 +64,7 @@ func ParseQuery(query string) Request {
 		return Request{}
 	}
 	force, _ := strconv.ParseBool(f.Get("force_refresh"))
-	r := Request{GrantType: f.Get("grant_type"), AppID: f.Get("appid"), Secret: f.Get("secret"), ForceRefresh: Bool(force)}
-	if r.Secret != "" {
-		r.secrets = formdata.Decodings(f["secret"][0])
-	}
-	return r
+	return Request{GrantType: f.Get("grant_type"), AppID: f.Get("appid"), ForceRefresh: Bool(force)}.withSecret(f, "secret")
 }
 
 // ParseWeCom reads the query string or form of WeCom's gettoken: AppID is the corpid,
@@ -78,9 +74,13 @@ func ParseWeCom(query []byte) Request {
 	if err != nil {
 		return Request{}
 	}
-	r := Request{AppID: f.Get("corpid"), Secret: f.Get("corpsecret")}
-	if r.Secret != "" {
-		r.secrets = formdata.Decodings(f["corpsecret"][0])
+	return Request{AppID: f.Get("corpid")}.withSecret(f, "corpsecret")
+}
+
+// withSecret returns r with the secret in a field.
+func (r Request) withSecret(f formdata.Fields, field string) Request {
+	if r.Secret = f.Get(field); r.Secret != "" {
+		r.secrets = formdata.Decodings(f[field][0])
 	}
 	return r
 }
@@ -113,12 +113,8 @@ func (r Request) Check() *Error {
 // Credentials returns the caller's name and password that the secret can mean,
 // the likeliest first; nil if it has the form of none.
 func (r Request) Credentials() []auth.Credentials {
-	secrets := r.secrets
-	if secrets == nil {
-		secrets = []string{r.Secret}
-	}
 	var all []auth.Credentials
-	for _, secret := range secrets {
+	for _, secret := range r.secrets {
 		if c, ok := auth.FromSecret(secret); ok {
 			all = append(all, c)
 		}
