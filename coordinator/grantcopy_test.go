@@ -35,9 +35,7 @@ func eachCopyFault(t *testing.T, test func(t *testing.T, f *grantFleet, fail fun
 
 func TestTheCopyKeepsTheTokenFromBeingPresentedOnlyWhileThereIsTime(t *testing.T) {
 	eachCopyFault(t, func(t *testing.T, f *grantFleet, fail func()) {
-		p := f.start()
-		f.consent(p)
-		f.token(p, time.Second)
+		p := f.granted()
 		time.Sleep(50 * time.Minute)
 		fail()
 		time.Sleep(7 * time.Minute)
@@ -71,9 +69,7 @@ func TestATryThatEndsWhenTheTokenIsDueToBePresentedIsRepeatedAtOnce(t *testing.T
 	} {
 		t.Run(name, func(t *testing.T) {
 			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
-				p := f.start()
-				f.consent(p)
-				f.token(p, time.Second)
+				p := f.granted()
 				time.Sleep(50 * time.Minute)
 				due := time.Now().Add(p.Status().Record.TTL - 2*time.Minute)
 				c.fail(f)
@@ -153,9 +149,7 @@ func TestAnAccountIsRefreshedOnThoughAnAnswerIsOnlyInTheStore(t *testing.T) {
 
 func TestAnAnswerIsStoredThoughTheCopyIsLostDuringItsCall(t *testing.T) {
 	eachCopyFault(t, func(t *testing.T, f *grantFleet, fail func()) {
-		p := f.start()
-		f.consent(p)
-		f.token(p, time.Second)
+		p := f.granted()
 		f.issuer.fault(grantFault{latency: 10 * time.Second})
 		f.until(func() bool { return len(f.issuer.sent()) == 2 })
 		fail()
@@ -171,9 +165,7 @@ func TestAnAnswerIsStoredThoughTheCopyIsLostDuringItsCall(t *testing.T) {
 
 func TestAnAnswerInTheSpoolIsNotGivenUpBeforeTheCopyIsRead(t *testing.T) {
 	eachCopyFault(t, func(t *testing.T, f *grantFleet, fail func()) {
-		p := f.start()
-		f.consent(p)
-		f.token(p, time.Second)
+		p := f.granted()
 		p.gate.dieAfter("spool")
 		f.until(p.gate.isDead)
 		f.store.Flush() // and with it the place of the answer
@@ -307,9 +299,7 @@ func TestAGrantThatCannotBeCopiedIsSaidToBeStored(t *testing.T) {
 // One caller's deadline must not have the tokens of all accounts served as stale.
 func TestACallerWhoGivesUpTellsNothingOfTheStore(t *testing.T) {
 	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
-		p := f.start()
-		f.consent(p)
-		f.token(p, time.Second)
+		p := f.granted()
 		time.Sleep(100 * time.Second) // until nothing but the polls asks the store
 		f.store.SetLatency(100 * time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -53,6 +53,15 @@ func grantBubble(t *testing.T, rules coordinator.GrantRules, test func(t *testin
 // start starts a process with a disk of its own.
 func (f *grantFleet) start() *grantProcess { return f.startOn(new(memSpool)) }
 
+// granted starts a process that has a grant and serves the token of it.
+func (f *grantFleet) granted() *grantProcess {
+	f.t.Helper()
+	p := f.start()
+	f.consent(p)
+	f.token(p, time.Second)
+	return p
+}
+
 // startOn starts a process with the disk of one that has ended.
 func (f *grantFleet) startOn(disk *memSpool) *grantProcess { return f.startWith(disk, nil) }
 

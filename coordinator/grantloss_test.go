@@ -204,9 +204,7 @@ func TestLostMarkIsRememberedWhileItsCallIsUnderWay(t *testing.T) {
 
 func TestAStoreThatDoesNotConfirmPresentsNothing(t *testing.T) {
 	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
-		p := f.start()
-		f.consent(p)
-		f.token(p, time.Second)
+		p := f.granted()
 		f.store.Unconfirm(1 << 20)
 		time.Sleep(56 * time.Minute)
 		f.wantSent("r1")
@@ -222,9 +220,7 @@ func TestAStoreThatDoesNotConfirmPresentsNothing(t *testing.T) {
 
 func TestAnAnswerIsKeptThroughAnOutageBeyondTheAccessTokensEnd(t *testing.T) {
 	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
-		p := f.start()
-		f.consent(p)
-		f.token(p, time.Second)
+		p := f.granted()
 		f.issuer.fault(grantFault{latency: 4 * time.Second})
 		f.until(func() bool { return len(f.issuer.sent()) == 2 })
 		f.store.SetDown(true)
@@ -244,9 +240,7 @@ func TestTheLifeOfAGrantCountsFromItsAnswerNotFromWhenThatIsStored(t *testing.T)
 	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
 		const idle, ends, outage = 24 * time.Hour, 90 * 24 * time.Hour, 6 * time.Hour
 		f.issuer.idle, f.issuer.ends = idle, ends
-		p := f.start()
-		f.consent(p)
-		f.token(p, time.Second)
+		f.granted()
 		f.issuer.fault(grantFault{latency: 4 * time.Second})
 		f.until(func() bool { return len(f.issuer.sent()) == 2 })
 		came := time.Now().Add(4 * time.Second)
@@ -323,9 +317,7 @@ func TestLostAnswersOfTheStoreDoNotMatter(t *testing.T) {
 	for _, op := range []memstore.Op{memstore.OpSaveGrant, memstore.OpLoadGrant, memstore.OpCommit, memstore.OpBegin, memstore.OpFail} {
 		t.Run(string(op), func(t *testing.T) {
 			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
-				p := f.start()
-				f.consent(p)
-				f.token(p, time.Second)
+				p := f.granted()
 				for range 5 {
 					f.store.LoseAnswers(op, 2)
 					time.Sleep(50 * time.Minute)
@@ -365,9 +357,7 @@ func afterALostMark(t *testing.T, change func(f *grantFleet, g coordinator.Grant
 	for name, rules := range map[string]coordinator.GrantRules{"never": neverRules, "window": windowRules} {
 		t.Run(name, func(t *testing.T) {
 			grantBubble(t, rules, func(t *testing.T, f *grantFleet) {
-				p := f.start()
-				f.consent(p)
-				f.token(p, time.Second)
+				p := f.granted()
 				f.losesMark(p, func(g coordinator.Grant) coordinator.Grant { return change(f, g) })
 				time.Sleep(6 * time.Minute)
 				f.wantSent(sent...)

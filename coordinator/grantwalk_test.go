@@ -91,9 +91,7 @@ func TestAKilledHolder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			grantBubble(t, c.rules, func(t *testing.T, f *grantFleet) {
-				p := f.start()
-				f.consent(p)
-				f.token(p, time.Second)
+				p := f.granted()
 				time.Sleep(53 * time.Minute)
 				c.at(p.gate)
 				f.until(p.gate.isDead)
@@ -117,9 +115,7 @@ func TestAKilledHolder(t *testing.T) {
 
 func TestAnAnswerInTheSpoolIsKeptAtTheRestart(t *testing.T) {
 	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
-		p := f.start()
-		f.consent(p)
-		f.token(p, time.Second)
+		p := f.granted()
 		time.Sleep(50 * time.Minute)
 		p.gate.dieAfter("spool")
 		f.until(p.gate.isDead)
@@ -140,9 +136,7 @@ func TestAHolderThatWasPausedKeepsWhatItGot(t *testing.T) {
 		t.Run(at, func(t *testing.T) {
 			grantBubble(t, windowRules, func(t *testing.T, f *grantFleet) {
 				f.issuer.siblings = true
-				p := f.start()
-				f.consent(p)
-				f.token(p, time.Second)
+				p := f.granted()
 				time.Sleep(50 * time.Minute)
 				f.issuer.fault(grantFault{latency: 200 * time.Millisecond})
 				p.gate.set(func() {
@@ -173,9 +167,7 @@ func TestAHolderThatWasPausedKeepsWhatItGot(t *testing.T) {
 
 func TestAHolderThatWasPausedBeforeSendingSendsNothing(t *testing.T) {
 	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
-		p := f.start()
-		f.consent(p)
-		f.token(p, time.Second)
+		p := f.granted()
 		time.Sleep(50 * time.Minute)
 		p.gate.standAt("copy", time.Minute)
 		time.Sleep(6 * time.Minute)
