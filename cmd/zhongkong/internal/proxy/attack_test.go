@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -145,15 +146,10 @@ func TestAnUpstreamThatMisbehavesIsNotQuoted(t *testing.T) {
 		"a length and less":   "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"errcode\":40001",
 		"endless early hints": strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: <"+account.text()+">\r\n\r\n", 50),
 	} {
-		upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			conn, _, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
+		upstream := serveRaw(t, func(conn net.Conn) {
 			_, _ = fmt.Fprint(conn, answer)
 			_ = conn.Close()
-		}))
+		})
 		for _, route := range []Route{weChatRoute(t, upstream), routeTo(t, upstream, "header X-Token")} {
 			s := newStage(t, route, account, nil)
 			got := raw(t, serve(t, s), "POST /proxy/"+route.Name+"/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\nAuthorization: "+basic+"\r\n\r\na")
@@ -221,17 +217,12 @@ func FuzzPath(f *testing.F) {
 // What an upstream's Connection header names is for this server, and takes nothing
 // away that this server adds.
 func TestNoHeaderOfTheUpstreamsConnectionPasses(t *testing.T) {
-	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
+	upstream := serveRaw(t, func(conn net.Conn) {
 		_, _ = fmt.Fprint(conn, "HTTP/1.1 302 Found\r\nConnection: keep-alive, X-Own , content-security-policy\r\nConnection: x-content-type-options,X-Frame-Options\r\n"+
 			"X-Own: a\r\nX-Frame-Options: deny\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nProxy-Connection: close\r\nUpgrade: h2c\r\nTE: trailers\r\n"+
 			"Content-Security-Policy: default-src *\r\nX-Content-Type-Options: none\r\nX-Other: kept\r\nLocation: /a\r\nLocation: /b\r\nContent-Length: 2\r\n\r\nok")
 		_ = conn.Close()
-	}))
+	})
 	s := newStage(t, routeTo(t, upstream, "bearer"), &fixed{}, nil)
 	w := callWith(s, "GET", "/proxy/crm/x", "", "Authorization: "+basic)
 	h := w.Header()

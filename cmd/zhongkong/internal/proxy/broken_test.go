@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -26,15 +27,10 @@ func TestACallThatBreaksIsLoggedWithItsEnd(t *testing.T) {
 		"revoked":      func(s *stage, _ func(), _ io.Closer) { s.remove("sdk") },
 	} {
 		conns := make(chan io.Closer, 1)
-		upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			conn, _, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
+		upstream := serveRaw(t, func(conn net.Conn) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
 			conns <- conn
-		}))
+		})
 		s := newStage(t, routeTo(t, upstream, "bearer"), &fixed{}, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, serve(t, s)+"/proxy/crm/x", nil)

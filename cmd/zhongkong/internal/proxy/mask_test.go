@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -37,15 +38,10 @@ func TestTheBeginningOfASecretAtTheEndOfACutBodyIsMasked(t *testing.T) {
 // A body that ends with its connection may have been cut: its end says nothing.
 func TestTheBeginningOfTheTokenAtTheEndOfAConnectionIsMasked(t *testing.T) {
 	account := &fixed{}
-	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
+	upstream := serveRaw(t, func(conn net.Conn) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nbad token "+account.text()[:15])
 		_ = conn.Close()
-	}))
+	})
 	s := newStage(t, weChatRoute(t, upstream), account, nil)
 	w := callWith(s, "GET", "/proxy/wx/x?access_token="+s.phantom(t, "veil", time.Hour), "")
 	if got := w.Body.String(); got != "bad token "+strings.Repeat("*", 15) {
