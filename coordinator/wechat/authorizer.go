@@ -118,10 +118,7 @@ func (s *AuthorizerSource) present(ctx context.Context, f *fetch, req coordinato
 	if req.Grant.Form != AuthorizationCode {
 		return f.call(ctx, s.refresh(req.Parent.Token, req.Grant.Token.Reveal()))
 	}
-	g, failure := f.call(ctx, request{path: componentPath + "api_query_auth", member: authorizerToken, query: componentQuery(req.Parent.Token), body: struct {
-		Platform string `json:"component_appid"`
-		Code     string `json:"authorization_code"`
-	}{s.platform, req.Grant.Token.Reveal()}})
+	g, failure := f.call(ctx, queryAuth(s.platform, req.Parent.Token, req.Grant.Token.Reveal()))
 	switch {
 	case failure != nil:
 		return issued{}, failure
@@ -136,6 +133,14 @@ func (s *AuthorizerSource) present(ctx context.Context, f *fetch, req coordinato
 		})
 	}
 	return g, nil
+}
+
+// queryAuth asks for the refresh token of an authorization, and a token, with its code.
+func queryAuth(platform string, component coordinator.Token, code string) request {
+	return request{path: componentPath + "api_query_auth", member: authorizerToken, query: componentQuery(component), body: struct {
+		Platform string `json:"component_appid"`
+		Code     string `json:"authorization_code"`
+	}{platform, code}}
 }
 
 // refresh asks for a token with a refresh token.

@@ -42,6 +42,7 @@ type authorizerList struct {
 	mu      sync.Mutex // guards what follows
 	listed  map[string]listed
 	begun   time.Time // when the list began to be read
+	asked   time.Time // when it was asked for last, also in vain
 	failed  *coordinator.FetchError
 	retryAt time.Time // after failed
 	wanted  bool
@@ -58,11 +59,12 @@ func (l *authorizerList) want() {
 	l.wanted = true
 }
 
-// isWanted reports whether want was called since the list was read.
+// isWanted reports whether want was called since the list was read, and it may be asked for
+// again.
 func (l *authorizerList) isWanted() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.wanted && time.Since(l.begun) >= listInterval
+	return l.wanted && time.Since(l.asked) >= listInterval
 }
 
 // lookUp returns an authorizer's refresh token, "" if the list has none. It reads the list, unless that was done less than listInterval
@@ -111,6 +113,9 @@ func (l *authorizerList) read(
 	all, err := l.pages(ctx, f, component)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err == nil || err.Kind != coordinator.FailedParent { // else the next component_access_token is tried
+		l.asked = begun
+	}
 	if err != nil {
 		l.failed, l.retryAt = err, begun.Add(max(err.RetryIn, 10*time.Second))
 		return nil, begun, true, err

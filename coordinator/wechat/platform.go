@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -37,7 +38,8 @@ type PlatformConfig struct {
 	Remove func(name string) error
 
 	// Authorizers are the accounts that are added, by AppID. Nil: all that authorize the
-	// platform. The authorizations of the others are stored all the same.
+	// platform. The authorizations of the others are stored all the same, and their codes
+	// exchanged, so that they can be added later.
 	Authorizers []string
 
 	// Following are the authorizers whose accounts are there already. Run calls Add for
@@ -68,9 +70,14 @@ type Platform struct {
 	taking chan struct{} // holds one for each authorization that is being stored
 	begun  time.Time
 
+	mu       sync.Mutex          // guards what follows
+	unstored map[string]unstored // by authorizer: what the store could not take when it came
+
 	// What follows is Run's alone.
 	followed   map[string]*coordinator.Account // by AppID; nil: added before Run
 	unreadable []string                        // the authorizers that are no accounts because WeChat's list lacks their refresh tokens
+	refused    map[string]string               // by authorizer: why it cannot be added, which was logged
+	rests      map[string]time.Time            // until when there is nothing to do about an authorizer without an account
 	late       bool                            // for twice pushInterval no verify ticket has come
 }
 
@@ -99,7 +106,9 @@ func (c PlatformConfig) Platform() (*Platform, error) {
 		woken:    make(chan struct{}, 1),
 		taking:   make(chan struct{}, maxTaking),
 		begun:    time.Now(),
+		unstored: make(map[string]unstored),
 		followed: make(map[string]*coordinator.Account),
+		refused:  make(map[string]string),
 	}
 	for _, appID := range c.Following {
 		p.followed[appID] = nil
@@ -136,6 +145,7 @@ const (
 func (p *Platform) Run(ctx context.Context) {
 	sync := time.Now().Add(rand.N(syncWithin))
 	for ctx.Err() == nil {
+		p.storeUnstored(ctx)
 		if err := p.follow(ctx); err != nil && ctx.Err() == nil {
 			p.log.Warn("the members of the platform cannot be read", "error", err)
 		}
@@ -182,6 +192,7 @@ func (p *Platform) follow(ctx context.Context) error {
 		return err
 	}
 	missing := maps.Clone(p.followed)
+	var without []string // those that have no account
 	for _, appID := range members {
 		_, followed := missing[appID]
 		delete(missing, appID)
@@ -193,7 +204,11 @@ func (p *Platform) follow(ctx context.Context) error {
 		case p.followed[appID] == nil:
 			p.add(appID)
 		}
+		if p.followed[appID] == nil {
+			without = append(without, appID)
+		}
 	}
+	p.settle(ctx, without)
 	for appID := range missing {
 		if err := p.leave(ctx, appID); err != nil {
 			return err
@@ -232,9 +247,13 @@ func (p *Platform) leave(ctx context.Context, appID string) error {
 func (p *Platform) add(appID string) {
 	a, err := p.config.Add(appID, p.source(appID), p.config.Account.Name())
 	if err != nil {
-		p.log.Error("an authorizer cannot become an account", "authorizer", appID, "error", err)
+		if text := err.Error(); p.refused[appID] != text {
+			p.refused[appID] = text
+			p.log.Error("an authorizer cannot become an account", "authorizer", appID, "error", err)
+		}
 		return // and tried again
 	}
+	delete(p.refused, appID)
 	p.followed[appID] = a
 }
 

@@ -30,7 +30,8 @@ const pushAccepted = "success"
 // events: its method, its query and its body of at most msgcrypt.MaxBody bytes. It returns
 // the body of the answer, which is to be sent within 5 s with the status 200, and only
 // after what must not be lost is stored: a verify ticket, or an authorization. After an
-// error the answer must be another one, and WeChat pushes again. The error is one of
+// error the answer must be another one, and WeChat pushes again; an authorization that could
+// not be stored is kept in memory besides, for an hour. The error is one of
 // package msgcrypt for a push that is not WeChat's, or not for this platform, or whose event
 // cannot be used (msgcrypt.ErrEvent: answer it as if it were taken, because WeChat would
 // push it again in vain), and tells otherwise why the event could not be stored. It has no
@@ -101,6 +102,7 @@ func (p *Platform) take(ctx context.Context, fields msgcrypt.Fields) error {
 			return fmt.Errorf("%w: the AuthorizerAppid of the event %s: %w", msgcrypt.ErrEvent, infoType, err)
 		}
 		if err := p.takeConsent(ctx, appID, code, created); err != nil {
+			p.keepUnstored(appID, code, created)
 			return fmt.Errorf("the event %s of %s: %w", infoType, appID, err)
 		}
 		return nil

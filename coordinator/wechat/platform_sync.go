@@ -2,7 +2,7 @@ package wechat
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -31,7 +31,7 @@ func (p *Platform) sync(ctx context.Context) error {
 		switch {
 		case p.holdsGood(a.appID):
 		case a.refresh == "":
-			if p.followed[a.appID] == nil && time.Since(coordinator.CredibleTime(a.at, time.Now())) > pushInterval { // else its code may be about to be exchanged
+			if p.wants(a.appID) && p.followed[a.appID] == nil && time.Since(coordinator.CredibleTime(a.at, time.Now())) > pushInterval { // else its code may be about to be exchanged
 				unreadable = append(unreadable, a.appID)
 			}
 		default:
@@ -51,7 +51,7 @@ func (p *Platform) sync(ctx context.Context) error {
 	return nil
 }
 
-var errNoComponentToken = errors.New("there is no component_access_token yet")
+var errNoComponentToken = fmt.Errorf("%w: the platform has no component_access_token yet", coordinator.ErrNoToken)
 
 // holdsGood reports whether an authorizer is an account with a grant that works, as far
 // as is known here.
