@@ -80,11 +80,13 @@ type Suite struct {
 
 	mu       sync.Mutex            // guards what follows
 	unstored *coordinator.Received // a suite_ticket that the store could not take yet; nil: none
+	codes    map[string]pushedCode // the auth_codes that the store could not take when they came
 	pause    time.Time             // no auth_code is exchanged before
 	doubted  map[string]bool       // accounts whose corps may have removed the suite
 	rests    map[string]time.Time  // until when there is nothing to do about a pending grant, by name
 
 	followed  map[string]*coordinator.Account // the corps' accounts, by name. Run's alone
+	refused   map[string]string               // why one cannot be added, which was logged. Run's alone
 	refreshes sync.WaitGroup                  // that Run has started
 }
 
@@ -117,8 +119,8 @@ func NewSuite(c SuiteConfig) (*Suite, error) {
 	}
 	s := &Suite{
 		config: c, prefix: c.SuiteID + ".", codec: codec, service: service, woken: make(chan struct{}, 1),
-		log:     cmp.Or(c.Logger, slog.New(slog.DiscardHandler)).With("account", c.Account.Name()),
-		doubted: map[string]bool{}, rests: map[string]time.Time{}, followed: map[string]*coordinator.Account{},
+		log:   cmp.Or(c.Logger, slog.New(slog.DiscardHandler)).With("account", c.Account.Name()),
+		codes: map[string]pushedCode{}, doubted: map[string]bool{}, rests: map[string]time.Time{}, followed: map[string]*coordinator.Account{}, refused: map[string]string{},
 	}
 	for _, name := range c.Following {
 		s.followed[name] = nil
@@ -192,6 +194,7 @@ func (s *Suite) Run(ctx context.Context) {
 			restored = s.restoreMembers(ctx)
 		}
 		s.storeTicket(ctx)
+		s.storeCodes(ctx)
 		wait := syncEvery
 		if unsettled := s.sync(ctx); unsettled {
 			wait = settleEvery

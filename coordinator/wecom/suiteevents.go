@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -34,7 +35,8 @@ const (
 // An event is answered when what it brings is stored, within a second. On an error WeCom
 // pushes it again after 5 seconds, three times; the errors are those of msgcrypt, for a
 // request that is not WeCom's or not for this suite, and the store's. A suite_ticket that
-// cannot be stored is kept in memory, because the next one comes in 10 minutes anyway.
+// cannot be stored is kept in memory, because the next one comes in 10 minutes anyway. So is
+// an auth_code, until it ends, but after an error: another process may store it sooner.
 func (s *Suite) Callback(ctx context.Context, method string, query url.Values, body []byte) (answer string, err error) {
 	if method == http.MethodGet {
 		push, err := msgcrypt.ParseEcho(query)
@@ -74,7 +76,7 @@ func (s *Suite) take(ctx context.Context, fields msgcrypt.Fields) error {
 	case "suite_ticket":
 		return s.takeTicket(ctx, fields["SuiteTicket"], at)
 	case "create_auth", "reset_permanent_code":
-		return s.takeAuthCode(ctx, fields["AuthCode"], at)
+		return s.takePushedCode(ctx, fields["AuthCode"], at)
 	case "cancel_auth":
 		return s.takeCancel(ctx, fields["AuthCorpId"], at)
 	case "change_auth":
@@ -147,6 +149,40 @@ func (s *Suite) isPending(name string) bool {
 // this one is as old as its arrival, by the store's clock, among the corp's events.
 func (s *Suite) TakeAuthCode(ctx context.Context, code string) error {
 	return s.takeAuthCode(ctx, code, time.Time{})
+}
+
+// pushedCode is when an event with an auth_code was made, by its own word, and when it came.
+type pushedCode struct{ at, came time.Time }
+
+func (s *Suite) takePushedCode(ctx context.Context, code string, at time.Time) error {
+	err := s.takeAuthCode(ctx, code, at)
+	if err != nil && code != "" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.codes[code] = pushedCode{at, time.Now()}
+	}
+	return err
+}
+
+// storeCodes stores the auth_codes that the store could not take when they came.
+func (s *Suite) storeCodes(ctx context.Context) {
+	s.mu.Lock()
+	codes := maps.Clone(s.codes)
+	s.mu.Unlock()
+	for code, pushed := range codes {
+		storing, cancel := context.WithTimeout(ctx, storeFor)
+		err := s.takeAuthCode(storing, code, pushed.at)
+		cancel()
+		switch ended := time.Since(pushed.came) > authCodeLife; {
+		case err != nil && !ended:
+			return // the others would fail, too
+		case err != nil:
+			s.log.Error("an auth_code could not be stored before its end: the corp has to install the suite again", "error", err)
+		}
+		s.mu.Lock()
+		delete(s.codes, code)
+		s.mu.Unlock()
+	}
 }
 
 func (s *Suite) takeAuthCode(ctx context.Context, code string, at time.Time) error {

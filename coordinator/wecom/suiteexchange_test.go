@@ -477,3 +477,17 @@ func TestWhileTheStoreIsAwayOnlyASuiteTicketIsAnswered(t *testing.T) {
 		p.check("after the store was away")
 	})
 }
+
+func TestAnInstallationThatCameWhileTheStoreWasAwayIsNotLost(t *testing.T) {
+	inProvider(t, nil, func(p *provider) {
+		time.Sleep(time.Minute)
+		p.store.SetDown(true)
+		for _, id := range []string{thirdParty, customSuite} {
+			p.install(id, 1)
+		}
+		time.Sleep(time.Minute) // WeCom has given up
+		p.store.SetDown(false)
+		time.Sleep(time.Minute)
+		p.check("after the outage")
+	})
+}

@@ -166,9 +166,13 @@ func (s *Suite) follow(name, corpID string) {
 		account, err = s.config.Add(name, source, parent)
 	}
 	if err != nil {
-		s.log.Error("the account of a corp cannot be added", "corp", corpID, "error", err)
+		if text := err.Error(); s.refused[name] != text {
+			s.refused[name] = text
+			s.log.Error("the account of a corp cannot be added", "corp", corpID, "error", err)
+		}
 		return
 	}
+	delete(s.refused, name)
 	s.followed[name] = account
 	s.log.Info("a corp has the suite", "corp", corpID, "member", name)
 }
