@@ -121,9 +121,7 @@ func (y directory) Member(source, platform, id string) string {
 	if of.Source != source {
 		return ""
 	}
-	if source == sources.WeComSuite {
-		id = sources.SuiteID(of.Values()) + "." + id
-	}
+	id = of.Kind().Members.Name(of.Values(), id)
 	if member, ok := cfg.Account(id); !ok || member.Of != platform {
 		return ""
 	}

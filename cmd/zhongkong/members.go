@@ -185,6 +185,9 @@ func (m *members) add(of config.Account, name string, source coordinator.Source,
 	cfg, before := m.cfg, m.present[name]
 	m.mu.Unlock()
 	accounts, err := cfg.Members(of, name)
+	if err == nil {
+		err = cfg.CheckMember(of, name)
+	}
 	if err != nil {
 		return nil, err
 	}

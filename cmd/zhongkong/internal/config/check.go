@@ -77,6 +77,7 @@ func (c *Config) check(p *problems) {
 	c.checkRedis(p)
 	named := c.checkAccounts(p)
 	for _, u := range c.Users {
+	c.checkMembers(p)
 		for _, name := range u.Accounts {
 			if name != "*" && named != nil && named[name] == "" && !c.mayAppear(name) {
 				p.addf("%s: %s.accounts: %q is not among the accounts: they are %s", u.where, u.path, name, c.names())

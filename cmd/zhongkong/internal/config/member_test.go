@@ -45,6 +45,24 @@ func TestMembersHaveTicketsAndPagesOfTheirAccount(t *testing.T) {
 	}
 }
 
+func TestTheNameOfANamedAuthorizerIsNotAnothers(t *testing.T) {
+	const platform = "seal_key_file: keys\naccounts:\n- {name: tp, source: wechat_platform, appid: wx0, secret_env: S, callback_token: t, " +
+		"encoding_aes_key: jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C, tickets: [jsapi], authorizers: "
+	for yaml, want := range map[string]string{
+		platform + "[wx1]}\n- {name: wx1, secret_env: S}\n": `zk.yaml:4: account "wx1" has the name of one that appears by itself, because of account "tp": ` +
+			"give that one another name, and this one as its AppID (name: OTHER, appid: wx1)",
+		platform + "[wx1]}\n- {name: wx1.jsapi, source: oauth2, client_id: c, client_secret_env: S, token_url: \"https://x.example.com/\"}\n": `account "wx1.jsapi" has the name of one`,
+		oneSuite + ", authorizers: [wwcorp]}\n- {name: ww1.wwcorp, source: wecom, corpid: wwcorp, secret_env: S}\n":                           `account "ww1.wwcorp" has the name of one`,
+		platform + "[wx1]}\n- {name: shop, appid: wx1, secret_env: S}\n- {name: wx1.card, secret_env: S}\n":                                   "",
+		platform + "'*'}\n- {name: wx1, secret_env: S}\n":                                                                                     "",
+	} {
+		_, err := load(t, yaml, nil, vars)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s\nLoad() = %v\nwant %q", yaml, err, want)
+		}
+	}
+}
+
 func TestCallersMayBeGivenMembersThatAreNotThereYet(t *testing.T) {
 	user := func(account string) string {
 		return oneSuite + "}\nusers:\n- {name: portal, password: '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g', accounts: [" + account + "]}\n"

@@ -14,6 +14,9 @@ type Members struct {
 	// Named reports whether a member, or a ticket of one, may have this name.
 	Named func(v Values, name string) bool
 
+	// Name returns the name of the member of an authorizer, or a corp, with this id.
+	Name func(v Values, id string) string
+
 	// Fields are those of a member with this name.
 	Fields func(v Values, name string) map[string]string
 

@@ -31,7 +31,7 @@ func weChatPlatform() []Kind {
 		Trial:   tryPlatform,
 		Chain:   func(v Values) string { return PlatformAppID(v) + " component " + v.APIBase },
 		Hint:    hintBy(wechat.ClassifyComponent),
-		Members: &Members{Kind: func(Values) string { return WeChatAuthorizer }, Named: isAuthorizer, Fields: authorizerFields},
+		Members: &Members{Kind: func(Values) string { return WeChatAuthorizer }, Named: isAuthorizer, Name: func(_ Values, appID string) string { return appID }, Fields: authorizerFields},
 		Put:     func(v Values) (string, string) { return "query component_access_token", v.APIBase },
 
 		RejectsToken: func(code int) bool { return wechat.ClassifyAuthorizer(code).Kind == coordinator.FailedParent },

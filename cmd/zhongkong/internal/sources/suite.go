@@ -33,9 +33,10 @@ func weComSuites() []Kind {
 		Hint:    hintBy(wecom.ClassifySuite),
 		Members: &Members{
 			Kind:  suiteMember,
-			Named: func(v Values, name string) bool { return strings.HasPrefix(name, SuiteID(v)+".") },
+			Named: func(v Values, name string) bool { return strings.HasPrefix(name, corpMember(v, "")) },
+			Name:  corpMember,
 			Fields: func(v Values, name string) map[string]string {
-				return map[string]string{"corpid": strings.TrimPrefix(name, SuiteID(v)+".")}
+				return map[string]string{"corpid": strings.TrimPrefix(name, corpMember(v, ""))}
 			},
 			Is: func(name string) bool { return !strings.Contains(name, ".~") }, // which is an auth_code
 		},
@@ -74,6 +75,8 @@ func trySuite(v Values) (coordinator.Source, error) {
 func SuiteID(v Values) string { return cmp.Or(v.Text["suite_id"], v.Name) }
 
 func suiteMember(v Values) string {
+func corpMember(v Values, corpID string) string { return SuiteID(v) + "." + corpID }
+
 	if wecom.IsCustom(SuiteID(v)) {
 		return WeComCustomApp
 	}
