@@ -97,7 +97,7 @@ func (y directory) WeChat(appID string) []string {
 func (y directory) Corp(corpID string) []string {
 	var names []string
 	for _, a := range y.d.current.Load().Accounts {
-		if a.Source == sources.WeCom && a.Text("corpid") == corpID {
+		if (a.Source == sources.WeCom || a.Source == sources.WeComCustomApp) && a.Text("corpid") == corpID {
 			names = append(names, a.Name)
 		}
 	}

@@ -16,6 +16,7 @@ accounts:
 - {name: shop, appid: wx8acdb7df5beb68fd, tickets: [jsapi, wx_card], pages: [m.example.com]}
 - {name: sales, source: wecom, corpid: ww1, agentid: '1000002', tickets: [corp, agent], pages: [w.example.com]}
 - {name: contacts, source: wecom, corpid: ww1}
+- {name: dk4asffe99e54c0f4c, source: wecom_suite, corpid: ww0000000000000001}
 routes:
 - {name: app, account: sales}
 - {name: api, account: contacts, to: 'https://api.example.com', put: bearer}
@@ -120,6 +121,11 @@ func TestAppsOfACorpAreToldApart(t *testing.T) {
 	if got := app("contacts", "one"); got["errcode"] != 40013.0 {
 		t.Errorf("an app of somebody else: %v", got)
 	}
+	const custom = "dk4asffe99e54c0f4c." + sandboxCorp // a custom app of a template
+	d.b.eventually("the corp of the custom app to be known", func() bool {
+		token := app(sandboxCorp, "ops")["access_token"]
+		return token != nil && token == d.current(custom)
+	})
 }
 
 func TestPagesAreSignedWithTheTicketOfTheirAccount(t *testing.T) {
