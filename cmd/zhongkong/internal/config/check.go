@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -76,8 +77,8 @@ func (c *Config) check(p *problems) {
 	c.checkTimes(p)
 	c.checkRedis(p)
 	named := c.checkAccounts(p)
-	for _, u := range c.Users {
 	c.checkMembers(p)
+	for _, u := range c.Users {
 		for _, name := range u.Accounts {
 			if name != "*" && named != nil && named[name] == "" && !c.mayAppear(name) {
 				p.addf("%s: %s.accounts: %q is not among the accounts: they are %s", u.where, u.path, name, c.names())
@@ -192,10 +193,17 @@ func (c *Config) checkAccounts(p *problems) map[string]string {
 			continue
 		}
 		chain := chainOf(a.Values())
+		if chain == "" {
+			continue
+		}
+		chain += " " + a.Of
 		if other := issuers[chain]; other != "" && first == "" {
 			used := "AppID"
 			if _, inWeCom := a.Kind().Field("corpid"); inWeCom {
 				used = "secret" // each is of another app of the corp
+			}
+			if a.Source == sources.HTTP || a.Source == sources.OAuth2 {
+				used = "credential"
 			}
 			p.addf("%s: account %q: the %s is used with the same source before, at %s: each would end the other's token", a.where, a.Name, used, other)
 		}

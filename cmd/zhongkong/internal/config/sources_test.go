@@ -117,6 +117,8 @@ func TestWhatIsWrongWithASourceIsNamed(t *testing.T) {
 		"a ticket's name that is taken":               {"accounts:\n- {name: wx1, secret_env: S, tickets: [jsapi]}\n- {name: wx1.jsapi, secret_env: S2}\n", `account "wx1.jsapi" is listed before`},
 		"api_base where it does nothing":              {oneClient + ", api_base: \"https://x.example.com\"}\n", `account "crm": api_base: an account with source oauth2 has no such field: remove it`},
 		"one secret in two accounts":                  {oneApp + "- {name: work2, source: wecom, corpid: ww1, secret_env: S}\n", "the secret is used with the same source before"},
+		"one credential in two accounts":              {"accounts:\n- {name: a, source: http, preset: getui, app_id: i, app_key: k, master_secret_env: S}\n- {name: b, source: http, preset: getui, app_id: i, app_key: k, master_secret_env: S}\n", `zk.yaml:3: account "b": the credential is used with the same source before, at `},
+		"one client in two accounts":                  {oneClient + ", repeat: kills}\n- {name: crm2" + oneClient[len("accounts:\n- {name: crm"):] + ", repeat: kills}\n", `account "crm2": the credential is used with the same source before`},
 		"pages where nothing is signed":               {oneClient + ", pages: [www.example.com]}\n", `account "crm": pages: an account with source oauth2 has no JS-SDK ticket: remove it`},
 		"a page instead of a host":                    {"accounts:\n- {name: wx1, secret_env: S, tickets: [jsapi], pages: [\"https://www.example.com/\"]}\n", `account "wx1": pages: `},
 	} {
@@ -130,6 +132,16 @@ func TestWhatIsWrongWithASourceIsNamed(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAccountsWhoseCallsEndNoOthersTokenAreAccepted(t *testing.T) {
+	again := func(rest string) string {
+		return "- {name: crm2" + oneClient[len("accounts:\n- {name: crm"):] + rest + "}\n"
+	}
+	mustLoad(t, oneClient+"}\n"+again(""), nil, vars)                                                         // keeps
+	mustLoad(t, oneClient+", repeat: kills, scopes: [a]}\n"+again(", repeat: kills, scopes: [b]"), nil, vars) // other tokens
+	mustLoad(t, "accounts:\n- {name: a, source: http, preset: baidu, client_id: c, client_secret_env: S}\n"+
+		"- {name: b, source: http, preset: baidu, client_id: c, client_secret_env: S}\n", nil, vars)
 }
 
 func TestNoFormOfASecretIsInAnError(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -41,6 +42,19 @@ func byDescription() []Kind {
 		Of:            []string{HTTP, OAuth2},
 		MayLackParent: func(v Values) bool { i, err := Issuer(v); return err != nil || !i.NeedsParent() },
 		Make:          func(v Values) (coordinator.Source, error) { return makeHTTP(v) },
+		Chain: func(v Values) string {
+			s, err := makeHTTP(v)
+			if err != nil || s.Description().Repeat != coordinator.RepeatKills {
+				return ""
+			}
+			chain := HTTP + " " + s.Credential() + " " + v.APIBase
+			for _, p := range s.Issuer().Parameters {
+				if !p.Secret {
+					chain += " " + strconv.Quote(v.Text[p.Name]+v.Map["params"][p.Name])
+				}
+			}
+			return chain
+		},
 		Probe: func(v Values) Probe {
 			s, err := makeHTTP(v)
 			if err != nil {

@@ -24,6 +24,7 @@ func oauth2() []Kind {
 	return []Kind{
 		{
 			Name: OAuth2, Usage: "access tokens of any OAuth2 issuer (RFC 6749)", Hint: hint, Make: makeOAuth2,
+			Chain:    chainOfOAuth2,
 			NoSecret: func(v Values) bool { return v.Text["grant"] == "refresh_token" && v.Text["client_auth"] == "none" },
 			Fields: []Field{
 				{Key: "token_url", Usage: "the token endpoint (default that of profile)"},
@@ -84,6 +85,18 @@ func ProfileNames(separator string) string {
 		names = append(names, p.Name)
 	}
 	return strings.Join(names, separator)
+}
+
+// chainOfOAuth2 identifies the tokens of one client. Those of a person's grant are in no
+// other account.
+func chainOfOAuth2(v Values) string {
+	c, err := OAuth2Config(v)
+	if err != nil || c.Repeat != "kills" || c.Grant == oauth.RefreshToken {
+		return ""
+	}
+	return fmt.Sprintf("%s %q", OAuth2, []string{
+		c.TokenURL, string(c.Grant), c.ClientID, c.Issuer, c.Subject, strings.Join(c.Scopes, " "), c.Audience, c.Params.Encode(), fmt.Sprint(c.Claims),
+	})
 }
 
 func makeOAuth2(v Values) (coordinator.Source, error) {

@@ -52,7 +52,7 @@ type Kind struct {
 	Make func(v Values) (coordinator.Source, error)
 
 	// Chain identifies the tokens that a call replaces: two accounts with the same one
-	// would end each other's. Nil: no call ends another account's token.
+	// would end each other's. Nil, or "": no call ends another account's token.
 	Chain func(v Values) string
 
 	// Probe returns how to ask the issuer about a token; nil: there is no such call.
