@@ -15,6 +15,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/proxy"
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/sources"
 	"github.com/zhongkong/zhongkong/coordinator"
 )
 
@@ -128,6 +129,8 @@ func newRoute(cfg *config.Config, r config.Route) (proxy.Route, error) {
 		put, to = kind.Put(account.Values())
 	}
 	switch {
+	case kind.RejectsToken == nil && account.Source == sources.HTTP && r.Put == "":
+		made.Issuer, _ = sources.Issuer(account.Values()) // which was checked
 	case kind.RejectsToken == nil:
 	case r.Put == "":
 		made.RejectsToken, made.UnknownToken = kind.RejectsToken, kind.UnknownToken
@@ -142,7 +145,9 @@ func newRoute(cfg *config.Config, r config.Route) (proxy.Route, error) {
 	if made.To, err = url.Parse(to); err != nil {
 		return proxy.Route{}, fmt.Errorf("to: is not a URL")
 	}
-	made.Put, err = proxy.ParsePlace(put)
+	if made.Put, err = proxy.ParsePlace(put); r.Put == "" {
+		made.Put = made.Put.Or(kind.PutAlso)
+	}
 	return made, err
 }
 

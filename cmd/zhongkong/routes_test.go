@@ -94,6 +94,41 @@ func TestRoutesOfTheFamilySpeakAsWeChatDoes(t *testing.T) {
 	}
 }
 
+func TestRoutesKnowWhereAnIssuersAPITakesTheTokenAndHowItRejectsOne(t *testing.T) {
+	const key = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+	cfg := configOf(t, `accounts:
+  - {name: platform, source: wechat_platform, appid: wx2, secret: s2, callback_token: t1, encoding_aes_key: `+key+`}
+  - {name: provider, source: wecom_provider, corpid: ww1, secret: s4}
+  - {name: suite, source: wecom_suite, suite_id: ww2, secret: s5, callback_token: t2, encoding_aes_key: `+key+`}
+  - {name: app, source: wecom, corpid: ww1, secret: s3}
+  - {name: baidu, source: http, preset: baidu, client_id: c, client_secret: s6}
+`)
+	for _, c := range []struct {
+		route  config.Route
+		put    string
+		also   string
+		issuer bool
+	}{
+		{config.Route{Account: "platform"}, "query component_access_token", "access_token", false},
+		{config.Route{Account: "platform", To: "https://x.example.com", Put: "query component_access_token"}, "query component_access_token", "", false},
+		{config.Route{Account: "provider"}, "query provider_access_token", "access_token", false},
+		{config.Route{Account: "suite"}, "query suite_access_token", "access_token", false},
+		{config.Route{Account: "app"}, "query access_token", "", false},
+		{config.Route{Account: "baidu"}, "query access_token", "", true},
+		{config.Route{Account: "baidu", To: "https://x.example.com"}, "query access_token", "", true},
+		{config.Route{Account: "baidu", To: "https://x.example.com", Put: "bearer"}, "bearer", "", false},
+	} {
+		put, err := proxy.ParsePlace(c.put)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := newRoute(cfg, c.route)
+		if err != nil || got.Put != put.Or(c.also) || (got.Issuer != nil) != c.issuer {
+			t.Errorf("%+v: %+v, %v", c.route, got, err)
+		}
+	}
+}
+
 func TestALoginAtTheRootIsForAWeChatAccountWithItsAppSecretIfThereIsOne(t *testing.T) {
 	cfg := configOf(t, `accounts:
   - {name: crm, source: oauth2, appid: wx1, token_url: "https://id.example.com/token", client_id: c, client_secret: s2}

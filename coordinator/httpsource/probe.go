@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/internal/source"
 )
 
 var (
@@ -63,4 +65,25 @@ func (i *Issuer) RejectsToken(r *Response) bool {
 	}
 	root, err := parseAnswer(r.Body, "", a.Code)
 	return err == nil && slices.Contains(i.Use.RejectedCodes, a.failure(root))
+}
+
+// PeekRejection is RejectsToken for an answer that is passed on, of whose body it reads only
+// what may be a JSON object of at most 8 KiB: resp.Body can still be read from its start.
+// inMemory says that reading it will not block.
+func (i *Issuer) PeekRejection(resp *http.Response) (rejected, inMemory bool) {
+	r := Response{Status: resp.StatusCode, Header: resp.Header}
+	if len(i.Use.RejectedCodes) > 0 {
+		r.Body, inMemory = source.Peek(resp)
+	}
+	return i.RejectsToken(&r), inMemory
+}
+
+// RejectsAs reports whether the answers of two issuers, which may be nil, reject tokens in
+// the same way.
+func (i *Issuer) RejectsAs(j *Issuer) bool {
+	if i == nil || j == nil {
+		return i == j
+	}
+	a, b := i.Answer, j.Answer
+	return reflect.DeepEqual(i.Use, j.Use) && a.Code == b.Code && a.SubCode == b.SubCode && slices.Equal(a.Success, b.Success)
 }

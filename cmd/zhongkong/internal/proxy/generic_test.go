@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,11 +11,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 )
 
 func TestPlacesAreReadAndRefused(t *testing.T) {
 	for text, want := range map[string]Place{
-		"bearer": {inBearer, "Authorization"}, "query access_token": {inQuery, "access_token"}, "header x-api-token": {inHeader, "X-Api-Token"},
+		"bearer": {kind: inBearer, name: "Authorization"}, "query access_token": {kind: inQuery, name: "access_token"},
+		"header x-api-token": {kind: inHeader, name: "X-Api-Token"},
 	} {
 		if got, err := ParsePlace(text); err != nil || got != want {
 			t.Errorf("ParsePlace(%q) = %v, %v", text, got, err)
@@ -296,6 +300,67 @@ func TestA401OfAnUpstreamThatIsNotTheIssuersIsNotReported(t *testing.T) {
 		}
 		if got := s.Stats()[0]; got.Rejected != 1 || got.Repeated != got.Cured || (got.Cured == 1) != newer {
 			t.Errorf("a newer token: %v: %+v", newer, got)
+		}
+	}
+}
+
+func TestATokenIsPutWhereTheClientHasPutOne(t *testing.T) {
+	upstream := serve(t, http.HandlerFunc(echo))
+	route := routeTo(t, upstream, "query component_access_token")
+	route.Put = route.Put.Or("access_token")
+	s := newStage(t, route, &fixed{}, nil)
+	for query, want := range map[string]string{
+		"": "?component_access_token=T0KEN-of-the-account-0", "x=1": "?x=1&component_access_token=T0KEN-of-the-account-0",
+		"access_token=stale&x=1":                           "?x=1&access_token=T0KEN-of-the-account-0",
+		"component_access_token=stale&x=1":                 "?x=1&component_access_token=T0KEN-of-the-account-0",
+		"access_token=stale&component_access_token=staler": "?component_access_token=T0KEN-of-the-account-0",
+	} {
+		got := callWith(s, "GET", "/proxy/crm/wxa/x?"+query, "", "Authorization: "+basic).Body.String()
+		if !strings.HasPrefix(got, "GET /wxa/x"+want+"\n") && !strings.HasPrefix(got, "GET /wxa/x"+want+" ") {
+			t.Errorf("%q: %s", query, got)
+		}
+	}
+	phantom := s.phantom(t, "veil", time.Hour)
+	for _, name := range []string{"access_token", "component_access_token"} {
+		if w := callWith(s, "GET", "/proxy/crm/wxa/x?"+name+"="+phantom, ""); w.Code != 200 || strings.Contains(w.Body.String(), "zk_") {
+			t.Errorf("a phantom as %s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
+// issuerOf200 rejects the tokens but that with this number by a code, as many Chinese
+// issuers do.
+func issuerOf200(n *atomic.Int32, rejection string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Query().Get("access_token"), "-"+string('0'+n.Load())) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, rejection)
+			return
+		}
+		echo(w, r)
+	}
+}
+
+func TestACodeByWhichAnIssuerRejectsTokensIsReportedAndTheCallRepeated(t *testing.T) {
+	baidu, _ := httpsource.PresetNamed("baidu")
+	for rejection, reports := range map[string]int{
+		`{"error_code":110,"error_msg":"Access token invalid or no longer valid"}`: 1,
+		`{"error_code":17,"error_msg":"Open api daily request limit reached"}`:     0,
+		`{"words":"` + strings.Repeat("x", 9<<10) + `","error_code":110}`:          0, // too long to be an error
+	} {
+		var n atomic.Int32
+		account := &fixed{}
+		route := routeTo(t, serve(t, issuerOf200(&n, rejection)), "query access_token")
+		route.Issuer = baidu.Issuer
+		s := newStage(t, route, account, nil)
+		n.Store(1) // the account has 0
+		w := callWith(s, "POST", "/proxy/crm/x", "a body", "Authorization: "+basic)
+		want := rejection
+		if reports > 0 {
+			want = "a body"
+		}
+		if w.Code != 200 || !strings.HasSuffix(w.Body.String(), want) || account.reports != reports {
+			t.Errorf("%.60s: %d %.80s, %d reports", rejection, w.Code, w.Body, account.reports)
 		}
 	}
 }

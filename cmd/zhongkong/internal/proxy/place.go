@@ -16,6 +16,14 @@ import (
 type Place struct {
 	kind placeKind
 	name string // of the query parameter or the header
+	also string // the name of the parameter at other endpoints; "": it is the same
+}
+
+// Or returns p, a query parameter, for an API some of whose endpoints know the parameter by
+// another name: the token is where the client has put one.
+func (p Place) Or(name string) Place {
+	p.also = name
+	return p
 }
 
 type placeKind int
@@ -36,15 +44,15 @@ func ParsePlace(text string) (Place, error) {
 	name = strings.TrimSpace(name)
 	switch {
 	case kind == "bearer" && name == "":
-		return Place{inBearer, authorization}, nil
+		return Place{kind: inBearer, name: authorization}, nil
 	case kind == "query" && name != "":
-		return Place{inQuery, name}, nil
+		return Place{kind: inQuery, name: name}, nil
 	case kind == "header" && name != "":
 		name = textproto.CanonicalMIMEHeaderKey(name)
 		if !isFieldName(name) || isReserved(name) {
 			return Place{}, fmt.Errorf("a token cannot be put into the header %q", name)
 		}
-		return Place{inHeader, name}, nil
+		return Place{kind: inHeader, name: name}, nil
 	}
 	return Place{}, errors.New("must be bearer, query NAME or header NAME")
 }
@@ -71,7 +79,11 @@ func isReserved(name string) bool {
 func (p Place) take(r *http.Request) string {
 	switch p.kind {
 	case inQuery:
-		return parameter(r.URL.RawQuery, p.name)
+		token := parameter(r.URL.RawQuery, p.name)
+		if token == "" && p.also != "" {
+			token = parameter(r.URL.RawQuery, p.also)
+		}
+		return token
 	case inBearer:
 		scheme, rest, ok := strings.Cut(header.First(r.Header[authorization]), " ")
 		if ok && strings.EqualFold(scheme, "Bearer") {
@@ -87,12 +99,24 @@ func (p Place) take(r *http.Request) string {
 func (p Place) put(out *http.Request, token string) {
 	switch p.kind {
 	case inQuery:
-		out.URL.RawQuery = withParameter(out.URL.RawQuery, p.name, token)
+		name, query := p.name, out.URL.RawQuery
+		if p.also != "" && parameter(query, p.name) == "" && parameter(query, p.also) != "" {
+			name = p.also
+		}
+		out.URL.RawQuery = withParameter(p.removed(query), name, token)
 	case inBearer:
 		out.Header.Set(authorization, "Bearer "+token)
 	case inHeader:
 		out.Header.Set(p.name, token)
 	}
+}
+
+// removed returns a query without the token in it.
+func (p Place) removed(query string) string {
+	if p.also != "" {
+		return withoutParameters(query, p.name, p.also)
+	}
+	return withoutParameters(query, p.name)
 }
 
 // parameter returns the first value of a query parameter, "" if there is none.

@@ -18,6 +18,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/inflight"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/phantom"
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 	"github.com/zhongkong/zhongkong/coordinator/wechat"
 )
 
@@ -47,6 +48,10 @@ type Route struct {
 	// does not know.
 	UnknownToken int
 
+	// Issuer knows the answers by which the upstream rejects the token of a call besides
+	// by status 401; nil: there are none. It is for upstreams without RejectsToken.
+	Issuer *httpsource.Issuer
+
 	// Foreign says that the upstream is not the token's issuer, so that its 401 does
 	// not mean that the issuer would reject the token: it is not reported.
 	Foreign bool
@@ -60,7 +65,7 @@ func WeChatRoute(name, account, base string) (Route, error) {
 		return Route{}, errors.New("the API's base is not a URL")
 	}
 	return Route{
-		Name: name, Account: account, To: to, Put: Place{inQuery, "access_token"},
+		Name: name, Account: account, To: to, Put: Place{kind: inQuery, name: "access_token"},
 		RejectsToken: wechat.IsTokenRejected, UnknownToken: codeCredential,
 	}, nil
 }
@@ -150,7 +155,8 @@ func New(cfg Config) (*Proxy, error) {
 // LeadsTo reports whether r has the upstream of o, which expects the token in the same
 // place and rejects it in the same way. Their names and accounts may differ.
 func (r Route) LeadsTo(o Route) bool {
-	return r.To.String() == o.To.String() && r.Put == o.Put && r.Foreign == o.Foreign && r.isWeChat() == o.isWeChat() && r.UnknownToken == o.UnknownToken
+	return r.To.String() == o.To.String() && r.Put == o.Put && r.Foreign == o.Foreign && r.isWeChat() == o.isWeChat() && r.UnknownToken == o.UnknownToken &&
+		r.Issuer.RejectsAs(o.Issuer)
 }
 
 // CheckName reports what is wrong with a route's name, which is part of paths.

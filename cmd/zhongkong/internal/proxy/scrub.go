@@ -172,7 +172,7 @@ func (r *route) location(value string, from *url.URL, prefix string) string {
 	if err != nil {
 		return value
 	}
-	target.RawQuery = withoutParameters(target.RawQuery, r.Put.name)
+	target.RawQuery = r.Put.removed(target.RawQuery)
 	if rest, ok := strings.CutPrefix(target.EscapedPath(), strings.TrimRight(r.To.EscapedPath(), "/")); ok &&
 		target.Scheme == r.To.Scheme && strings.EqualFold(target.Host, r.To.Host) && (rest == "" || rest[0] == '/') {
 		here := url.URL{RawQuery: target.RawQuery, Fragment: target.Fragment}

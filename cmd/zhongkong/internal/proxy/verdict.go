@@ -26,7 +26,13 @@ func (c *call) judge(resp *http.Response) verdict {
 		}
 		return accepted
 	}
+	var isRejection bool
+	if c.route.Issuer != nil {
+		isRejection, c.inMemory = c.route.Issuer.PeekRejection(resp)
+	}
 	switch {
+	case isRejection:
+		return rejected
 	case resp.StatusCode != http.StatusUnauthorized:
 		return accepted
 	case slices.ContainsFunc(resp.Header.Values("Www-Authenticate"), func(s string) bool { return strings.Contains(s, "invalid_token") }):

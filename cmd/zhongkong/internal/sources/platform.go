@@ -33,6 +33,7 @@ func weChatPlatform() []Kind {
 		Hint:    hintBy(wechat.ClassifyComponent),
 		Members: &Members{Kind: func(Values) string { return WeChatAuthorizer }, Named: isAuthorizer, Name: func(_ Values, appID string) string { return appID }, Fields: authorizerFields},
 		Put:     func(v Values) (string, string) { return "query component_access_token", v.APIBase },
+		PutAlso: "access_token",
 
 		RejectsToken: func(code int) bool { return wechat.ClassifyAuthorizer(code).Kind == coordinator.FailedParent },
 		UnknownToken: weChatUnknown,

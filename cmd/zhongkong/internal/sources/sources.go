@@ -70,6 +70,10 @@ type Kind struct {
 	// the API's address; "": a route needs to: and put:.
 	Put func(v Values) (put, api string)
 
+	// PutAlso is another name of the query parameter of Put, which some endpoints of that
+	// API expect; "": there is none.
+	PutAlso string
+
 	// RejectsToken reports whether an errcode rejects the token of a call to that API,
 	// which answers as WeChat's does; nil: it does not. UnknownToken is the errcode with
 	// which it refuses a token that it does not know.

@@ -40,7 +40,8 @@ func weComSuites() []Kind {
 			},
 			Is: func(name string) bool { return !strings.Contains(name, ".~") }, // which is an auth_code
 		},
-		Put: func(v Values) (string, string) { return "query suite_access_token", v.APIBase },
+		Put:     func(v Values) (string, string) { return "query suite_access_token", v.APIBase },
+		PutAlso: "access_token",
 
 		RejectsToken: wecom.IsProviderTokenRejected, UnknownToken: providerUnknown,
 	}}
@@ -74,9 +75,9 @@ func trySuite(v Values) (coordinator.Source, error) {
 // SuiteID returns the id of an account's suite.
 func SuiteID(v Values) string { return cmp.Or(v.Text["suite_id"], v.Name) }
 
-func suiteMember(v Values) string {
 func corpMember(v Values, corpID string) string { return SuiteID(v) + "." + corpID }
 
+func suiteMember(v Values) string {
 	if wecom.IsCustom(SuiteID(v)) {
 		return WeComCustomApp
 	}

@@ -37,7 +37,8 @@ func weCom() []Kind {
 		{
 			Name: WeComProvider, Usage: "WeCom's provider_access_token of a service provider",
 			Fields: fields[:2], APIBase: wecom.DefaultBaseURL, Make: makeWeCom(wecom.Provider), Chain: chain, Hint: hint,
-			Put: func(v Values) (string, string) { return "query provider_access_token", v.APIBase },
+			Put:     func(v Values) (string, string) { return "query provider_access_token", v.APIBase },
+			PutAlso: "access_token",
 
 			RejectsToken: wecom.IsProviderTokenRejected, UnknownToken: providerUnknown,
 		},
