@@ -110,6 +110,40 @@ func TestServeKeepsTheAuthorizersOfAPlatform(t *testing.T) {
 	}
 }
 
+// The push of the authorization does not arrive.
+func TestAnAuthorizationCodeIsPutInByThePlatformsOwnPage(t *testing.T) {
+	b := newBench(t).withPlatform()
+	b.rewrite(b.env["ZHONGKONG_CONFIG"], platformConfig("K")+"users:\n"+portalUser("[tp]"))
+	d := b.serve()
+	b.pushTo(d)
+	b.eventually("a token of the platform", func() bool { return d.token("tp") != "" })
+	if _, err := b.wechat.InjectPush(wechattest.PushFault{Kind: wechattest.PushDrop, InfoType: "authorized"}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := b.wechat.Authorize(platformID, "wxauthorizer000001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the page may hand it on again
+		if status := d.put("tp", `{"auth_code":"`+a.Code+`"}`); status != http.StatusNoContent {
+			t.Fatalf("PUT = %d", status)
+		}
+	}
+	d.serves("wxauthorizer000001")
+	if status := d.put("tp", `{"refresh_token":"x"}`); status != http.StatusConflict {
+		t.Errorf("PUT of a refresh token = %d", status)
+	}
+}
+
+func TestAnAuthorizerWithTheNameOfAnAccountIsNamed(t *testing.T) {
+	b := newBench(t).withPlatform()
+	b.rewrite(b.env["ZHONGKONG_CONFIG"], platformConfig("K")+"- {name: wxauthorizer000001, secret_env: T}\n")
+	d := b.serve()
+	b.pushTo(d)
+	b.authorize("wxauthorizer000001")
+	d.says("give that one another name, and this one as its AppID (name: OTHER, appid: wxauthorizer000001)")
+}
+
 func TestEveryCommandSaysThatAPlatformWaitsForItsFirstPush(t *testing.T) {
 	b := newBench(t).withPlatform()
 	for _, command := range [][]string{{"status", "tp"}, {"grant", "status", "tp"}, {"doctor", "tp"}} {

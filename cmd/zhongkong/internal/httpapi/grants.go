@@ -19,7 +19,7 @@ var (
 	errNoGrantRight = errors.New("no grant right")
 	errNoGrant      = errors.New("the account has no grant, or this server only reads it")
 	errPushedGrant  = errors.New("the issuer pushes what this account needs: no refresh token can be put in")
-	errNoAuthCodes  = errors.New("the account is not that of a suite of WeCom, which alone takes an auth_code, or this server only reads it")
+	errNoAuthCodes  = errors.New("the account is not that of a platform or a suite, which alone take an auth_code, or this server only reads it")
 )
 
 // grantWait bounds how long a grant is tried to be stored: a store that answers confirms
@@ -44,8 +44,8 @@ func (a *app) getGrant(w http.ResponseWriter, r *request) int {
 
 // AuthCodes takes the auth_codes with which an issuer sends a browser back after a consent.
 type AuthCodes interface {
-	// TakeAuthCode returns when the code is stored, to be exchanged for a grant. Its errors
-	// are those of a change of a grant, and hold no code.
+	// TakeAuthCode returns when the code is stored, to be exchanged for a grant, or what came
+	// of it. Its errors are those of a change of a grant, or of a call, and hold no code.
 	TakeAuthCode(ctx context.Context, code string) error
 }
 
