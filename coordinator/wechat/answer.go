@@ -2,6 +2,7 @@ package wechat
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -51,6 +52,8 @@ func (r reply) issued() (issued, *Error, error) {
 	switch {
 	case err == nil && doubt == nil:
 		return g, said, nil
+	case err == nil && said == nil && r.Status == http.StatusOK && errors.Is(doubt, errNoPermission):
+		return g, nil, doubt
 	case r.Status/100 == 5:
 		return issued{}, nil, fmt.Errorf("HTTP status %d", r.Status)
 	case said != nil && r.GaveUp():
@@ -70,12 +73,18 @@ func (r reply) complete() bool {
 	return err == nil
 }
 
+// errNoPermission says that an authorization comes without a token of the authorizer's: WeChat
+// gives none for an account without API permissions. It may give a refresh token.
+var errNoPermission = errors.New("the account has no API permissions")
+
 func (a answer) issued() (issued, error) {
 	noun := a.member.noun()
 	unusable := source.CheckToken("a "+noun, a.token)
 	switch {
 	case a.token == "" && a.wrong[a.member] != nil:
 		return issued{}, a.wrong[a.member]
+	case a.token == "" && a.owner != "":
+		return issued{refresh: a.refreshToken(), owner: a.owner}, errNoPermission
 	case a.token == "":
 		return issued{}, fmt.Errorf("neither a %s nor an errcode", noun)
 	case unusable != nil:

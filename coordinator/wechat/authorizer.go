@@ -95,7 +95,7 @@ func (s *AuthorizerSource) Fetch(ctx context.Context, req coordinator.FetchReque
 		if failure.Kind == coordinator.FailedGrant {
 			s.list.want()
 		}
-		return coordinator.FetchResult{}, failure
+		return coordinator.FetchResult{Grant: coordinator.NewToken(g.refresh)}, failure
 	}
 	result := f.issue(g)
 	if g.refresh != "" {
@@ -121,7 +121,7 @@ func (s *AuthorizerSource) present(ctx context.Context, f *fetch, req coordinato
 	g, failure := f.call(ctx, queryAuth(s.platform, req.Parent.Token, req.Grant.Token.Reveal()))
 	switch {
 	case failure != nil:
-		return issued{}, failure
+		return g, failure
 	case g.owner != "" && g.owner != s.appID:
 		return issued{}, f.failed(&coordinator.FetchError{
 			Kind: coordinator.FailedGrant, Message: "the authorization_code is of another account",
@@ -168,6 +168,10 @@ func (s *AuthorizerSource) presentListed(
 		contradicted.Kind, contradicted.RetryIn = coordinator.FailedLater, listInterval
 		contradicted.Message += "; but WeChat's list of authorizers has the account, with this refresh token"
 		return "", issued{}, f.failed(&contradicted)
+	case refresh == "" && req.Grant.Form == AuthorizationCode:
+		lacking := *failure
+		lacking.Message += "; WeChat's list of authorizers has no refresh token of the account: if the code was exchanged, the account has no API permissions"
+		return "", issued{}, f.failed(&lacking)
 	case refresh == "" || refresh == presented:
 		return "", issued{}, f.failed(failure)
 	}

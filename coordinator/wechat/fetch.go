@@ -165,10 +165,16 @@ func (f *fetch) exchange(ctx context.Context, q request) (reply, *coordinator.Fe
 // accepted, since it may be the current one; if it is not, a report corrects that.
 // If it equals the token that is held already, a relay has repeated it, and the
 // errcode counts. Tickets are repeated by WeChat itself; of theirs, an errcode counts
-// that rejects the access_token.
+// that rejects the access_token. A refresh token may come without a token.
 func (f *fetch) interpret(q request, r reply) (issued, *coordinator.FetchError) {
 	g, refusal, err := r.issued()
 	switch {
+	case errors.Is(err, errNoPermission):
+		return g, f.failed(&coordinator.FetchError{
+			Kind:    coordinator.FailedRefused,
+			Message: "WeChat has answered no " + q.member.noun() + ": the account has no API permissions; its administrator must have it verified, or grant the platform others",
+			Err:     err,
+		})
 	case err != nil:
 		return issued{}, f.unclear(q, r, err)
 	case refusal != nil && (g == issued{} || f.overrules(q, refusal, g)):

@@ -63,9 +63,9 @@ func (p *Platform) exchange(ctx context.Context, appID string) (again time.Durat
 	}
 	fence := max(coordinator.Fence(now.UnixMicro()), g.Newest()+1, g.Consent+1)
 	result, err := p.source(appID).Fetch(ctx, coordinator.FetchRequest{Parent: component.Record, Grant: code})
-	failure, failed := errors.AsType[*coordinator.FetchError](err)
+	failure, _ := errors.AsType[*coordinator.FetchError](err)
 	switch {
-	case !failed:
+	case !result.Grant.IsZero(): // also without a token
 		answer := coordinator.GrantAnswer{Account: appID, Fence: fence, Parent: code.Fence, Consent: g.Consent, Token: result.Grant}
 		if _, _, err = p.changeGrant(ctx, appID, func(g coordinator.Grant, now time.Time) coordinator.Grant {
 			g, _ = g.Keep(answer, now)
@@ -152,7 +152,7 @@ func (p *Platform) TakeAuthCode(ctx context.Context, code string) error {
 		p.list.want()
 		p.wake()
 		return nil
-	case failure != nil:
+	case failure != nil && g.refresh == "":
 		if failure.Kind == coordinator.FailedParent {
 			_, _ = p.config.Account.Invalidate(ctx, component.Token)
 		}

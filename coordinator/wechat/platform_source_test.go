@@ -397,3 +397,26 @@ func TestBrokenListsAreErrorsWithoutTokens(t *testing.T) {
 		t.Errorf("readPage() = %v, %d, %v", page, count, err)
 	}
 }
+
+// WeChat documents that an account has no tokens unless it has API permissions.
+func TestAnAuthorizationWithoutATokenIsOfAnAccountWithoutAPIPermissions(t *testing.T) {
+	for info, refresh := range map[string]string{
+		`"authorizer_appid":"wxa","func_info":[]`: "",
+		`"authorizer_appid":"wxa","authorizer_access_token":"","expires_in":0,"authorizer_refresh_token":"","func_info":[]`:     "",
+		`"authorizer_appid":"wxa","authorizer_refresh_token":"refreshtoken@@@x","func_info":[{"funcscope_category":{"id":17}}]`: "refreshtoken@@@x",
+	} {
+		for _, body := range []string{`{"authorization_info":{` + info + `}}`, `{` + info + `}`} {
+			inPlatform(t, func(p *playsPlatform) {
+				code := p.authorize("wxa")
+				if _, err := p.Inject(wechattest.Fault{Kind: wechattest.FaultBody, Path: "/cgi-bin/component/api_query_auth", Body: body}); err != nil {
+					p.Fatal(err)
+				}
+				result, err := p.fetch("wxa", AuthorizationCode, code)
+				failure := p.failure(err, coordinator.FailedRefused, 0)
+				if !strings.Contains(failure.Message, "no API permissions") || failure.Calls != 1 || result.Grant.Reveal() != refresh || !result.Token.IsZero() {
+					p.Errorf("%s: %+v, %+v", body, result, failure)
+				}
+			})
+		}
+	}
+}
