@@ -100,10 +100,13 @@ func (p Place) put(out *http.Request, token string) {
 	switch p.kind {
 	case inQuery:
 		name, query := p.name, out.URL.RawQuery
-		if p.also != "" && parameter(query, p.name) == "" && parameter(query, p.also) != "" {
-			name = p.also
+		if other := p.also; other != "" {
+			if parameter(query, name) == "" && parameter(query, other) != "" {
+				name, other = other, name
+			}
+			query = withoutParameters(query, other)
 		}
-		out.URL.RawQuery = withParameter(p.removed(query), name, token)
+		out.URL.RawQuery = withParameter(query, name, token)
 	case inBearer:
 		out.Header.Set(authorization, "Bearer "+token)
 	case inHeader:
