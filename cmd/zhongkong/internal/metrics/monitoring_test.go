@@ -242,6 +242,31 @@ func TestWhatIsAskedForExists(t *testing.T) {
 	}
 }
 
+// What Redis keeps is a gauge, which goes back with Redis: a function of counters takes that for a
+// restart, and the whole value for new.
+func TestOnlyOfCountersIsAnIncreaseAskedFor(t *testing.T) {
+	counts := make(map[string]bool)
+	for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+) (counter|histogram)`).FindAllStringSubmatch(everything(t), -1) {
+		counts[found[1]] = true
+	}
+	asked := regexp.MustCompile(`\b(?:rate|irate|increase|resets)\(([a-z_]+?)(?:_bucket|_sum|_count)?[{\[]`)
+	for _, file := range []string{"alerts.yml", "grafana-dashboard.json"} {
+		content, err := os.ReadFile(filepath.Join(monitoring, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := asked.FindAllStringSubmatch(string(content), -1)
+		if len(found) == 0 {
+			t.Errorf("%s asks for no increase", file)
+		}
+		for _, name := range found {
+			if !counts[name[1]] {
+				t.Errorf("%s: %s is no counter: %s", file, name[1], name[0])
+			}
+		}
+	}
+}
+
 // TestEveryAlertHasAPage compares the alerts with the pages and the index of the runbook.
 func TestEveryAlertHasAPage(t *testing.T) {
 	const runbook = "../../docs/runbook"
