@@ -13,17 +13,17 @@ import (
 )
 
 // oneAccount returns the account that a command is for: the named one, or else the
-// only configured one, or else the only one in Redis.
-func (s *session) oneAccount(ctx context.Context, args []string) (string, error) {
+// only one in cfg, or else the only one in Redis.
+func (s *session) oneAccount(ctx context.Context, cfg *config.Config, args []string) (string, error) {
 	switch {
 	case len(args) > 1:
 		return "", usagef("more than one NAME: %s", strings.Join(args, ", "))
 	case len(args) == 1:
 		return checked(args[0])
-	case len(s.cfg.Accounts) == 1:
-		return s.cfg.Accounts[0].Name, nil
-	case len(s.cfg.Accounts) > 1:
-		return "", usagef("several accounts are configured: give the NAME of one: %s", list(s.configuredNames()))
+	case len(cfg.Accounts) == 1:
+		return cfg.Accounts[0].Name, nil
+	case len(cfg.Accounts) > 1:
+		return "", usagef("several accounts are configured: give the NAME of one: %s", list(namesOf(cfg)))
 	}
 	names, err := s.storedNames(ctx)
 	switch {
@@ -39,10 +39,10 @@ func (s *session) oneAccount(ctx context.Context, args []string) (string, error)
 
 // awaitedAccount is oneAccount for commands that wait for a token: a serve that has
 // just been started may not have stored anything yet.
-func (s *session) awaitedAccount(ctx context.Context, args []string) (string, error) {
+func (s *session) awaitedAccount(ctx context.Context, cfg *config.Config, args []string) (string, error) {
 	var none *noAccountsError
 	for {
-		name, err := s.oneAccount(ctx, args)
+		name, err := s.oneAccount(ctx, cfg, args)
 		switch again := none != nil; {
 		case again && ctx.Err() != nil:
 			return "", none
@@ -161,9 +161,11 @@ func checked(name string) (string, error) {
 	return name, nil
 }
 
-func (s *session) configuredNames() []string {
+func (s *session) configuredNames() []string { return namesOf(s.cfg) }
+
+func namesOf(cfg *config.Config) []string {
 	var names []string
-	for _, a := range s.cfg.Accounts {
+	for _, a := range cfg.Accounts {
 		names = append(names, a.Name)
 	}
 	return names

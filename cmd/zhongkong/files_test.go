@@ -11,6 +11,7 @@ import (
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/logtest"
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/wire"
+	"github.com/zhongkong/zhongkong/coordinator/wechat/wechattest"
 )
 
 // has waits until a file has this content.
@@ -142,6 +143,25 @@ func TestSyncKeepsFilesWithoutASecret(t *testing.T) {
 	if n := b.calls(); n != 2 {
 		t.Errorf("%d calls to the issuer, want those of show and refresh", n)
 	}
+}
+
+// Without a NAME it is the account of the new configuration, at once.
+func TestAReloadOfSyncFollowsTheOnlyAccount(t *testing.T) {
+	const other = "wx-other"
+	b := newBench(t)
+	if err := b.wechat.AddAccount(wechattest.Account{AppID: other, Secret: secret}); err != nil {
+		t.Fatal(err)
+	}
+	first, second := strings.TrimSpace(b.must("show")), strings.TrimSpace(b.with("ZHONGKONG_APPID", other).must("show"))
+	path, token := b.file("zk.yaml", "accounts:\n- {appid: "+appID+"}\n"), filepath.Join(t.TempDir(), "token")
+	sync := b.reader().with("ZHONGKONG_CONFIG", path).start(t.Context(), "", "sync", "--path", token)
+	b.has(token, first)
+	b.rewrite(path, "accounts:\n- {appid: "+other+"}\n")
+	sync.says("configuration read again")
+	b.has(token, second)
+	b.rewrite(path, "accounts:\n- {appid: "+other+"}\n- {appid: "+appID+"}\n")
+	sync.says("several accounts are configured: give the NAME of one")
+	sync.stop()
 }
 
 func TestSyncOnceWritesAndEnds(t *testing.T) {

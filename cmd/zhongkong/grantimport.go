@@ -82,7 +82,7 @@ func (s *session) grantAccount(ctx context.Context, args []string) (config.Accou
 	if len(args) > 1 {
 		return config.Account{}, usagef("it takes one NAME; a refresh token comes from stdin, and never as an argument")
 	}
-	name, err := s.oneAccount(ctx, args)
+	name, err := s.oneAccount(ctx, s.cfg, args)
 	if err != nil {
 		return config.Account{}, err
 	}

@@ -33,7 +33,7 @@ func history(ctx context.Context, s *session, c *cli.Context) error {
 	case n == 0:
 		n = redisadmin.WholeLog
 	}
-	name, err := s.oneAccount(ctx, c.Args().Slice())
+	name, err := s.oneAccount(ctx, s.cfg, c.Args().Slice())
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func (p program) awaiting(c *cli.Context, args []string, f func(ctx context.Cont
 		return err
 	}
 	defer cancel()
-	name, err := s.awaitedAccount(ctx, args)
+	name, err := s.awaitedAccount(ctx, s.cfg, args)
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func (s *session) syncedFiles(c *cli.Context, cfg *config.Config) ([]tokenfile.F
 		return nil, err
 	}
 	defer cancel()
-	f.Account, err = s.awaitedAccount(ctx, c.Args().Slice())
+	f.Account, err = s.awaitedAccount(ctx, cfg, c.Args().Slice())
 	return []tokenfile.File{f}, err
 }
 
