@@ -41,11 +41,12 @@ type writer struct {
 	changed  chan struct{} // has room for one: the command is to be run
 	untold   bool          // of begin and write: the command is to be run although the file does not change
 
-	marking sync.Mutex // held while the mark is made or removed, which waits for the disk; locked before mu
-	mu      sync.Mutex // guards what follows
-	stats   Stats
-	changes uint64              // of the file, each marked
-	tokens  []coordinator.Token // the last that the file has had or was to have: the command may print them
+	marking  sync.Mutex // held while the mark is made or removed, which waits for the disk; locked before mu
+	mu       sync.Mutex // guards what follows
+	stats    Stats
+	changes  uint64              // of the file, each marked
+	changing bool                // it may be before or after a change that is marked already
+	tokens   []coordinator.Token // the last that the file has had or was to have: the command may print them
 }
 
 func newWriter(f File, accounts Accounts, log *slog.Logger) *writer {
@@ -156,11 +157,13 @@ func (w *writer) write(r coordinator.Record) error {
 	changed, err := w.file.update(r, w.willChange)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.changing = false
 	w.stats.Current = err == nil
 	if err != nil {
 		w.stats.Failed++
 	}
 	if changed {
+		w.changes++
 		w.stats.Written++
 		w.log.Info("token file written", "generation", uint64(r.Generation))
 	}
@@ -195,7 +198,7 @@ func (w *writer) willChange() error {
 	w.marking.Lock()
 	defer w.marking.Unlock()
 	w.mu.Lock()
-	w.changes++
+	w.changing = true
 	w.mu.Unlock()
 	return w.file.mark()
 }
@@ -246,7 +249,7 @@ func (w *writer) command(ctx context.Context) error {
 	defer w.marking.Unlock()
 	w.mu.Lock()
 	w.stats.Notified++
-	unchanged := told == w.changes
+	unchanged := told == w.changes && !w.changing
 	w.mu.Unlock()
 	if unchanged {
 		return w.file.unmark()

@@ -10,8 +10,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -308,6 +310,48 @@ func TestAStopKillsTheCommandAndTheNextStartRunsIt(t *testing.T) {
 	s.eventually("the file to be looked at", func() bool { return s.set.Stats()[0].Current })
 	if n := lines(ended); n != 1 {
 		t.Errorf("a start without a change has run the command: %d runs", n)
+	}
+}
+
+// A command that is tried again may begin when a change is marked and not made yet: it has
+// not been told of that change, whenever it ends.
+func TestACommandThatBeginsBeforeAMarkedChangeLeavesTheMark(t *testing.T) {
+	t.Parallel()
+	for _, endsFirst := range []bool{true, false} {
+		dir := t.TempDir()
+		begun, end := filepath.Join(dir, "begun"), filepath.Join(dir, "end")
+		f := File{Account: "wx1", Path: filepath.Join(dir, "token"), Notify: []string{"sh", "-c", "echo > " + begun + "; cat " + end}}
+		for _, path := range []string{begun, end, ExpiryPath(f.Path)} { // the expiry is read between the mark and the change
+			if err := syscall.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w := newWriter(f, nil, slog.New(slog.DiscardHandler))
+		written, commanded := make(chan error, 1), make(chan error, 1)
+		go func() { written <- w.write(recordOf("one", 0)) }() // ends when the expiry is there
+		expiry, err := os.OpenFile(ExpiryPath(f.Path), os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { commanded <- w.command(t.Context()) }() // ends when the command has read end
+		_ = read(t, begun)
+		change := func() error { return errors.Join(expiry.Close(), <-written) }
+		finish := func() error { return errors.Join(os.WriteFile(end, nil, 0), <-commanded) }
+		steps := []func() error{change, finish}
+		if endsFirst {
+			slices.Reverse(steps)
+		}
+		if err := errors.Join(steps[0](), steps[1]()); err != nil {
+			t.Fatal(err)
+		}
+		if !f.isMarked() {
+			t.Errorf("the command ends before the change: %v: the mark is gone, and the command has not been told", endsFirst)
+		}
+		go func() { commanded <- w.command(t.Context()) }() // likewise
+		_ = read(t, begun)
+		if err := finish(); err != nil || f.isMarked() {
+			t.Errorf("the next command, which is told: %v, marked: %v", err, f.isMarked())
+		}
 	}
 }
 
