@@ -388,10 +388,14 @@ func (c *Config) resolveSecret(a *Account, key string, given secretForms, form s
 			c.warnOfLack(a, key+"_env", fmt.Errorf("the variable %s is not set", given.env))
 			return false
 		}
-		if v == "" {
+		switch {
+		case v == "":
 			p.add(a.errorf("%s_env: the variable %s is not set", key, given.env))
+		case form == sources.Secret && strings.ContainsAny(v, blanks):
+			p.add(a.errorf("%s_env: the variable %s has more than one word: it must be the secret alone", key, given.env))
+		default:
+			secret = NewSecret(v)
 		}
-		secret = NewSecret(v)
 	case given.file != "":
 		c.files.add(given.file)
 		a.SecretFile = cmp.Or(a.SecretFile, given.file)

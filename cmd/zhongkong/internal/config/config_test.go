@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,22 @@ func TestASecretFileIsTrimmedAndItsModeIsWarnedOf(t *testing.T) {
 	c = mustLoad(t, "", map[string]string{"appid": "wx1", "secret_file": secretFile(t, appSecret, 0o640)}, nil)
 	if len(c.Warnings) != 0 {
 		t.Errorf("warnings = %q, want none", c.Warnings)
+	}
+}
+
+func TestASecretHasNoBlanksHoweverItIsGiven(t *testing.T) {
+	for _, value := range []string{"hunter2 hunter3", "hunter2\thunter3"} {
+		path := secretFile(t, value, 0o600)
+		for given, want := range map[string]string{
+			"secret: " + strconv.Quote(value): `account "wx1": secret has more than one word`,
+			"secret_file: " + path:            `account "wx1": secret_file: ` + path + " has more than one word",
+			"secret_env: S":                   `account "wx1": secret_env: the variable S has more than one word: it must be the secret alone`,
+		} {
+			_, err := load(t, "accounts:\n- {appid: wx1, "+given+"}\n", nil, map[string]string{"S": value})
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter") {
+				t.Errorf("%s: Load() = %v, want %q", given, err, want)
+			}
+		}
 	}
 }
 
