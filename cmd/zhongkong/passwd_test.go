@@ -73,6 +73,7 @@ func TestPasswdTakesNoPasswordAsAnArgumentAndNoEmptyOne(t *testing.T) {
 		"an argument": {"x\n", []string{"hunter2hunter2"}, "no password as an argument"},
 		"nothing":     {"", nil, "no password on stdin"},
 		"a blank":     {"\n", nil, "no password on stdin"},
+		"UTF-16":      {"\xff\xfeh\x00u\x00n\x00t\x00e\x00r\x00\n\x00", nil, "stdin is in UTF-16"},
 		"too long":    {strings.Repeat("x", 5000), nil, "at most"},
 	} {
 		code, stdout, stderr := runWith(t, c.stdin, nil, append([]string{"passwd"}, c.args...)...)

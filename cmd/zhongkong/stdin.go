@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/config"
 )
 
 // maxLine is far above the length of any token, refresh token, password or URL.
@@ -39,15 +41,16 @@ func uncut(line string) (string, error) {
 
 // readLine reads a line from stdin, without its end, until ctx ends.
 func (p program) readLine(ctx context.Context) (string, error) {
-	line, err := await(ctx, func() (string, error) {
-		line, err := bufio.NewReader(io.LimitReader(p.stdin, maxLine)).ReadString('\n')
+	data, err := await(ctx, func() ([]byte, error) {
+		data, err := bufio.NewReader(io.LimitReader(p.stdin, maxLine)).ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
 			err = nil
 		}
-		return line, err
+		return data, err
 	})
+	line, err := stdinText(data, err)
 	if err != nil {
-		return "", fmt.Errorf("read stdin: %w", err)
+		return "", err
 	}
 	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 	if _, ok := p.terminal(); ok {
@@ -58,11 +61,19 @@ func (p program) readLine(ctx context.Context) (string, error) {
 
 // readAll reads all that stdin has, 64 KiB at most, until ctx ends.
 func (p program) readAll(ctx context.Context) (string, error) {
-	text, err := await(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(p.stdin, maxLine)) })
+	return stdinText(await(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(p.stdin, maxLine)) }))
+}
+
+// stdinText returns what was read from stdin as text.
+func stdinText(data []byte, err error) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read stdin: %w", err)
 	}
-	return string(text), nil
+	text, err := config.Text(data)
+	if err != nil {
+		return "", usagef("stdin %v", err)
+	}
+	return text, nil
 }
 
 // prompt reads a line from the terminal without an echo. It also restores the echo when

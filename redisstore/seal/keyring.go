@@ -140,6 +140,9 @@ func (k *Keyring) read() ([]byte, error) {
 }
 
 func parse(name string, content []byte) (keys, error) {
+	if bytes.IndexByte(content, 0) >= 0 {
+		return nil, fmt.Errorf("%s is in UTF-16, which the > of Windows PowerShell writes: save it as UTF-8", name)
+	}
 	content = bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")) // editors on Windows write it
 	var parsed keys
 	for i, line := range strings.Split(string(content), "\n") {

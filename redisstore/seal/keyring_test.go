@@ -39,6 +39,7 @@ func TestKeyFileErrorsNameTheLineAndNeverShowAKey(t *testing.T) {
 		"a name twice":           {line("k1", oldKey) + "\n# c\n" + line("k1", newKey), `keys:3: key "k1" is on line 1 already`},
 		"a key under two names":  {line("k1", oldKey) + "\n" + line("k2", oldKey), `keys:2: key "k2" is the same key as "k1" on line 1`},
 		"good lines before it":   {line("k1", oldKey) + "\nk2", "keys:2: no colon"},
+		"UTF-16":                 {utf16(line("k1", oldKey)), "keys is in UTF-16, which the > of Windows PowerShell writes: save it as UTF-8"},
 		"an all-in-one mistake ": {"k1=" + secret, "keys:1: no colon"},
 	}
 	for name, c := range cases {
@@ -52,6 +53,11 @@ func TestKeyFileErrorsNameTheLineAndNeverShowAKey(t *testing.T) {
 			}
 		})
 	}
+}
+
+// utf16 returns ASCII text as the > of Windows PowerShell writes it.
+func utf16(text string) string {
+	return "\xff\xfe" + strings.Join(strings.Split(text, ""), "\x00") + "\x00"
 }
 
 func TestKeyringTellsItsKeysAndATokenWhichOneSealedIt(t *testing.T) {

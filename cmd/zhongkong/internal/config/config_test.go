@@ -139,6 +139,21 @@ func TestASecretFileIsTrimmedAndItsModeIsWarnedOf(t *testing.T) {
 	}
 }
 
+// The > of Windows PowerShell writes UTF-16. Without a line's end it is one word.
+func TestASecretFileInUTF16IsSaidToBeSo(t *testing.T) {
+	for _, content := range []string{"\xff\xfes\x00e\x00\r\x00\n\x00", "\xff\xfes\x00e\x00", "\xfe\xff\x00s\x00e", "s\x00e\x00"} {
+		path := secretFile(t, content, 0o600)
+		for _, yaml := range []string{
+			"appid: wx1\nsecret_file: " + path + "\n",
+			"accounts:\n- {name: books, source: oauth2, client_id: c, token_url: \"https://login.example.com/t\", private_key_file: " + path + "}\n",
+		} {
+			if _, err := load(t, yaml, nil, nil); err == nil || !strings.Contains(err.Error(), "_file: "+path+" is in UTF-16, which the > of Windows PowerShell writes: save it as UTF-8") {
+				t.Errorf("%q: Load() = %v", content, err)
+			}
+		}
+	}
+}
+
 func TestASecretHasNoBlanksHoweverItIsGiven(t *testing.T) {
 	for _, value := range []string{"hunter2 hunter3", "hunter2\thunter3"} {
 		path := secretFile(t, value, 0o600)

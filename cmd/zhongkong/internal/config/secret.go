@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -81,10 +82,13 @@ func readSecret(path string, multiline bool) (s Secret, warning string, err erro
 	if err != nil {
 		return Secret{}, "", fmt.Errorf("cannot read %s: %w", path, plainCause(err))
 	}
-	content := strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff"))
+	text, err := Text(data)
+	content := strings.TrimSpace(text)
 	switch {
 	case len(data) > maxSecretFile:
 		return Secret{}, "", fmt.Errorf("%s is larger than any secret: check that it is the right file", path)
+	case err != nil:
+		return Secret{}, "", fmt.Errorf("%s %w", path, err)
 	case content == "":
 		return Secret{}, "", fmt.Errorf("%s is empty: write the secret into it", path)
 	case !multiline && strings.ContainsAny(content, blanks):
@@ -94,6 +98,15 @@ func readSecret(path string, multiline bool) (s Secret, warning string, err erro
 		warning = fmt.Sprintf("%s can be read by every user of this machine: chmod 600 %s", path, path)
 	}
 	return NewSecret(content), warning, nil
+}
+
+// Text returns what a file or stdin has, without the mark that editors on Windows put at its
+// beginning. An error says what is wrong with it after its name.
+func Text(data []byte) (string, error) {
+	if bytes.IndexByte(data, 0) >= 0 {
+		return "", errors.New("is in UTF-16, which the > of Windows PowerShell writes: save it as UTF-8")
+	}
+	return strings.TrimPrefix(string(data), "\ufeff"), nil
 }
 
 // named returns the path of a file that cannot be read, as an error may have it: it may be
