@@ -70,7 +70,7 @@ func (s *session) manyAccounts(ctx context.Context, args []string) ([]string, er
 	}
 	switch {
 	case len(args) > 0:
-		return slices.Compact(args), nil
+		return distinct(args), nil
 	case len(s.cfg.Accounts) > 0:
 		return s.configuredNames(), nil
 	}
@@ -79,6 +79,17 @@ func (s *session) manyAccounts(ctx context.Context, args []string) ([]string, er
 		err = s.noAccounts()
 	}
 	return names, err
+}
+
+// distinct returns names, each once.
+func distinct(names []string) []string {
+	var once []string
+	for _, name := range names {
+		if !slices.Contains(once, name) {
+			once = append(once, name)
+		}
+	}
+	return once
 }
 
 // loadStates returns the states of the accounts that a command is for, as manyAccounts

@@ -45,6 +45,19 @@ func TestStatusIsATableWithoutTokens(t *testing.T) {
 	}
 }
 
+func TestAnAccountThatIsNamedTwiceIsShownOnce(t *testing.T) {
+	b := newBench(t)
+	b.must("show")
+	other := b.with("ZHONGKONG_APPID", "wx-other")
+	other.fails(exitRefused, "AppID", "show")
+	for _, args := range [][]string{{"wx-other", appID, "wx-other"}, {appID, appID, "wx-other"}} {
+		out := b.must(append([]string{"status"}, args...)...)
+		if lines := strings.Split(strings.TrimSpace(out), "\n"); len(lines) != 3 || !strings.HasPrefix(lines[1], args[0]) {
+			t.Errorf("status %v:\n%s", args, out)
+		}
+	}
+}
+
 func TestStatusShowsWhatWentWrong(t *testing.T) {
 	b := newBench(t)
 	b.must("show")

@@ -203,9 +203,7 @@ func (s *session) reloadFiles(c *cli.Context, zk *coordinator.Coordinator, set *
 func accountsOf(files []tokenfile.File) []string {
 	var names []string
 	for _, f := range files {
-		if !slices.Contains(names, f.Account) {
-			names = append(names, f.Account)
-		}
+		names = append(names, f.Account)
 	}
-	return names
+	return distinct(names)
 }
