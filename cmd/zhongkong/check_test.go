@@ -2,11 +2,24 @@ package main
 
 import (
 	"net"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/auth"
 )
+
+func TestCheckWarnsOfASealKeyFileThatEverybodyMayRead(t *testing.T) {
+	b := newBench(t).with("ZHONGKONG_LOG_LEVEL", "")
+	keys := b.file("seal.keys", b.must("keygen"))
+	b = b.with("ZHONGKONG_SEAL_KEY_FILE", keys)
+	for mode, want := range map[os.FileMode]bool{0o600: false, 0o644: true} {
+		chmod(t, keys, mode)
+		if r := b.run("check"); r.code != exitDone || strings.Contains(r.stderr, "every user of this machine may read the seal key file") != want || !want && r.stderr != "" {
+			t.Errorf("mode %v: check = %d, %q", mode, r.code, r.stderr)
+		}
+	}
+}
 
 func TestCheckAcceptsWhatServeTakesWithoutANetwork(t *testing.T) {
 	b := newBench(t)

@@ -109,9 +109,12 @@ func (p program) configured(c *cli.Context, in config.Input) (*session, error) {
 		}
 	} else {
 		// A short command prints what matters itself. Its log is for those who ask
-		// for it.
+		// for it; check has what serve would warn of.
 		if !cfg.Given("log_level") {
 			cfg.LogLevel = silent
+			if command == "check" {
+				cfg.LogLevel = slog.LevelWarn
+			}
 		}
 		s.log = slog.New(newLogHandler(s.stderr, cfg))
 	}
