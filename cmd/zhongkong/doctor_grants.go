@@ -187,6 +187,11 @@ func (x checks) grantEnds(g *wire.Grant, now time.Time, fix string) {
 	}
 }
 
+// cannotBeOpened reports whether an error of SealedGrant is about the grant itself.
+func cannotBeOpened(err error) bool {
+	return errors.Is(err, coordinator.ErrSealed) || isA[*redisstore.DataError](err)
+}
+
 // grantSealing reports whether the grant in Redis can be opened, and says which key has
 // sealed it: another one than the first must not be removed from the key file.
 func (x checks) grantSealing(ctx context.Context) bool {
@@ -194,7 +199,7 @@ func (x checks) grantSealing(ctx context.Context) bool {
 		return true
 	}
 	sealed, err := redisadmin.New(x.store).SealedGrant(ctx, x.account)
-	if errors.Is(err, coordinator.ErrSealed) || isA[*redisstore.DataError](err) {
+	if cannotBeOpened(err) {
 		x.fail("grant", "", "%v", err)
 		return false
 	}

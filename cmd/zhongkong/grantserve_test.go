@@ -157,6 +157,25 @@ func TestAGrantWhoseKeyIsLostIsReplacedAfterItWasDeleted(t *testing.T) {
 	imported(exitDone, "is stored")
 }
 
+func TestTheStatusOfAGrantSaysThatItCannotBeOpened(t *testing.T) {
+	b, issuer := grantBench(t)
+	_, token := issuer.Consent("zhongkong", "")
+	if r := b.feed(token, "grant", "import"); r.code != exitDone {
+		t.Fatal(r.stderr)
+	}
+	if out := b.must("grant", "status"); !strings.Contains(out, "good") || strings.Contains(out, "opened") {
+		t.Errorf("grant status with the key:\n%s", out)
+	}
+	other := b.with("ZHONGKONG_SEAL_KEY_FILE", b.file("other.keys", seal.NewLine(time.Now())))
+	if out := other.must("grant", "status"); !strings.Contains(out, "good, cannot be opened here") || !strings.Contains(out, "add that key's line") {
+		t.Errorf("grant status without the key:\n%s", out)
+	}
+	var states []grantState
+	if err := json.Unmarshal([]byte(other.must("grant", "status", "--json")), &states); err != nil || len(states) != 1 || !strings.Contains(states[0].Advice, "it is sealed with key") {
+		t.Errorf("grant status --json without the key: %+v, %v", states, err)
+	}
+}
+
 // A mail program may have wrapped it: its beginning would cost the good one.
 func TestARefreshTokenOfSeveralLinesIsRefused(t *testing.T) {
 	b, issuer := grantBench(t)
