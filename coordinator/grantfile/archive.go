@@ -78,24 +78,35 @@ func WriteArchive(w io.Writer, s Sealer, records []Record) error {
 func ReadArchive(r io.Reader, s Sealer) ([]Record, error) {
 	in := bufio.NewScanner(r)
 	in.Buffer(nil, maxArchiveLine)
+	ended := false // the line has an end
+	in.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+		ended = bytes.IndexByte(data, '\n') >= 0
+		return bufio.ScanLines(data, atEOF)
+	})
+	unlessCut := func(err error) error {
+		if ended {
+			return err
+		}
+		return errors.New("the archive ends within it: it was cut off: copy it again")
+	}
 	if !in.Scan() || in.Text() != archiveHeader {
 		return nil, fmt.Errorf("grantfile: the input is not an archive of grants: its first line is not %q", archiveHeader)
 	}
 	in.Scan()
 	plain, err := s.Open(manifestName, in.Text())
 	if err != nil {
-		return nil, fmt.Errorf("grantfile: the archive's manifest (line 2): %w", err)
+		return nil, fmt.Errorf("grantfile: the archive's manifest (line 2): %w", unlessCut(err))
 	}
 	var manifest manifestJSON
 	if err := json.Unmarshal(plain, &manifest); err != nil {
-		return nil, errors.New("grantfile: the archive's manifest (line 2) opens, but is not one that this version reads")
+		return nil, fmt.Errorf("grantfile: the archive's manifest (line 2): %w", unlessCut(errors.New("it opens, but is not one that this version reads")))
 	}
 	var records []Record
 	var lines bytes.Buffer
 	for n := 3; in.Scan(); n++ {
 		record, err := openRecord(in.Text(), s)
 		if err != nil {
-			return nil, fmt.Errorf("grantfile: line %d of the archive: %w", n, err)
+			return nil, fmt.Errorf("grantfile: line %d of the archive: %w", n, unlessCut(err))
 		}
 		records = append(records, record)
 		lines.WriteString(in.Text() + "\n")

@@ -48,9 +48,11 @@ func TestArchiveThatIsNotWholeIsRefused(t *testing.T) {
 	}{
 		"empty":                         {nil, "not an archive"},
 		"something else":                {[]string{"{}\n"}, "not an archive"},
-		"without a manifest":            {lines[:1], "manifest"},
+		"without a manifest":            {lines[:1], "manifest (line 2): the archive ends within it: it was cut off"},
+		"cut off within the manifest":   {[]string{lines[0], lines[1][:len(lines[1])-9]}, "manifest (line 2): the archive ends within it: it was cut off"},
 		"cut off":                       {lines[:3], "1 records instead of 2"},
-		"cut off within a line":         {[]string{lines[0], lines[1], lines[2], lines[3][:len(lines[3])-9]}, "line 4"},
+		"cut off within a line":         {[]string{lines[0], lines[1], lines[2], lines[3][:len(lines[3])-9]}, "line 4 of the archive: the archive ends within it: it was cut off"},
+		"cut off within a name":         {[]string{lines[0], lines[1], lines[2], "wx"}, "line 4 of the archive: the archive ends within it: it was cut off"},
 		"out of order":                  {[]string{lines[0], lines[1], lines[3], lines[2]}, "another one"},
 		"with a record of another one":  {[]string{lines[0], lines[1], lines[2], other[3]}, "another one"},
 		"with a record twice":           {append(slices.Clone(lines), lines[3]), "3 records instead of 2"},
@@ -62,6 +64,9 @@ func TestArchiveThatIsNotWholeIsRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || records != nil {
 			t.Errorf("%s: ReadArchive() = %d records, %v, want %q", name, len(records), err, c.want)
 		}
+	}
+	if records, err := grantfile.ReadArchive(strings.NewReader(strings.TrimSuffix(strings.Join(lines, ""), "\n")), current); err != nil || len(records) != 2 {
+		t.Errorf("without its last line's end: ReadArchive() = %d records, %v", len(records), err)
 	}
 	if _, err := grantfile.ReadArchive(strings.NewReader(strings.Join(lines, "")), sealer{key: "k9"}); !errors.Is(err, errKey) {
 		t.Errorf("ReadArchive() without the key = %v", err)
