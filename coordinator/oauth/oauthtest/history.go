@@ -175,7 +175,7 @@ func (s *Server) delivered(p *Presentation, r *http.Request) {
 
 // controlGrants adds the control interface of grants.
 func (s *Server) controlGrants() {
-	s.mux.HandleFunc("POST /oauth2/sandbox/consents", func(w http.ResponseWriter, r *http.Request) {
+	s.controlled("POST /oauth2/sandbox/consents", func(w http.ResponseWriter, r *http.Request) {
 		var c struct {
 			Client string `json:"client"`
 			Scope  string `json:"scope"`
@@ -185,17 +185,17 @@ func (s *Server) controlGrants() {
 			writeJSON(w, http.StatusCreated, map[string]string{"family": name, "refresh_token": refreshToken})
 		}
 	})
-	s.mux.HandleFunc("GET /oauth2/sandbox/families", func(w http.ResponseWriter, _ *http.Request) {
+	s.controlled("GET /oauth2/sandbox/families", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, s.Families())
 	})
-	s.mux.HandleFunc("DELETE /oauth2/sandbox/families/{name}", func(w http.ResponseWriter, r *http.Request) {
+	s.controlled("DELETE /oauth2/sandbox/families/{name}", func(w http.ResponseWriter, r *http.Request) {
 		if !s.Withdraw(r.PathValue("name")) {
 			http.NotFound(w, r)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	s.mux.HandleFunc("GET /oauth2/sandbox/presentations", func(w http.ResponseWriter, r *http.Request) {
+	s.controlled("GET /oauth2/sandbox/presentations", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, s.Presentations(r.URL.Query().Get("family")))
 	})
 }

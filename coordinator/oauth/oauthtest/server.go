@@ -71,7 +71,8 @@ type Server struct {
 	codes         map[string]*code   // of the authorization endpoint
 	devices       map[string]*device // by device code
 
-	mux *http.ServeMux
+	mux      *http.ServeMux
+	requests []string // of the control interface
 }
 
 // New returns an issuer.
@@ -89,11 +90,16 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("/oauth2/device/verify", s.serveVerify)
 	s.control()
 	s.controlGrants()
+	slices.Sort(s.requests)
+	s.mux.HandleFunc("GET /oauth2/sandbox/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string][]string{"requests": s.requests})
+	})
 	return s
 }
 
 // ServeHTTP implements http.Handler. The control interface is
 //
+//	GET    /oauth2/sandbox/          the requests of the control interface
 //	GET    /oauth2/sandbox/knobs     the knobs; PATCH changes the named ones
 //	GET    /oauth2/sandbox/faults    the faults; POST adds one; DELETE clears them
 //	POST   /oauth2/sandbox/clients   {"id","secret","scopes"}: adds a client, or replaces the one with its id
@@ -162,10 +168,16 @@ func (s *Server) record(c Call) {
 	s.calls = append(s.calls, c)
 }
 
+// controlled adds a request of the control interface.
+func (s *Server) controlled(pattern string, do http.HandlerFunc) {
+	s.requests = append(s.requests, pattern)
+	s.mux.HandleFunc(pattern, do)
+}
+
 // control adds the control interface.
 func (s *Server) control() {
-	s.mux.HandleFunc("GET /oauth2/sandbox/knobs", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Knobs()) })
-	s.mux.HandleFunc("PATCH /oauth2/sandbox/knobs", func(w http.ResponseWriter, r *http.Request) {
+	s.controlled("GET /oauth2/sandbox/knobs", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Knobs()) })
+	s.controlled("PATCH /oauth2/sandbox/knobs", func(w http.ResponseWriter, r *http.Request) {
 		knobs := s.Knobs()
 		if !readJSON(w, r, &knobs) {
 			return
@@ -177,8 +189,8 @@ func (s *Server) control() {
 		s.Tune(func(k *Knobs) { *k = knobs })
 		writeJSON(w, http.StatusOK, knobs)
 	})
-	s.mux.HandleFunc("GET /oauth2/sandbox/faults", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Faults()) })
-	s.mux.HandleFunc("POST /oauth2/sandbox/faults", func(w http.ResponseWriter, r *http.Request) {
+	s.controlled("GET /oauth2/sandbox/faults", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Faults()) })
+	s.controlled("POST /oauth2/sandbox/faults", func(w http.ResponseWriter, r *http.Request) {
 		var f Fault
 		if !readJSON(w, r, &f) {
 			return
@@ -190,11 +202,11 @@ func (s *Server) control() {
 		s.Inject(f)
 		writeJSON(w, http.StatusCreated, f)
 	})
-	s.mux.HandleFunc("DELETE /oauth2/sandbox/faults", func(w http.ResponseWriter, _ *http.Request) {
+	s.controlled("DELETE /oauth2/sandbox/faults", func(w http.ResponseWriter, _ *http.Request) {
 		s.ClearFaults()
 		w.WriteHeader(http.StatusNoContent)
 	})
-	s.mux.HandleFunc("POST /oauth2/sandbox/clients", func(w http.ResponseWriter, r *http.Request) {
+	s.controlled("POST /oauth2/sandbox/clients", func(w http.ResponseWriter, r *http.Request) {
 		var c struct {
 			ID     string   `json:"id"`
 			Secret string   `json:"secret"`
@@ -205,10 +217,10 @@ func (s *Server) control() {
 			writeJSON(w, http.StatusCreated, map[string]string{"id": c.ID})
 		}
 	})
-	s.mux.HandleFunc("POST /oauth2/sandbox/revoke", func(w http.ResponseWriter, r *http.Request) {
+	s.controlled("POST /oauth2/sandbox/revoke", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]int{"revoked": s.Revoke(r.URL.Query().Get("client"))})
 	})
-	s.mux.HandleFunc("GET /oauth2/sandbox/calls", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Calls()) })
+	s.controlled("GET /oauth2/sandbox/calls", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Calls()) })
 }
 
 func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {

@@ -227,10 +227,14 @@ func TestTheControlInterfaceTurnsTheKnobs(t *testing.T) {
 		{"POST", "revoke?client=one", "", 200},
 		{"GET", "calls", "", 200},
 		{"GET", "secrets", "", 404},
+		{"GET", "", "", 200},
 	} {
 		if status, m := do(t, s, c.method, "/oauth2/sandbox/"+c.path, c.body); status != c.want {
 			t.Errorf("%s %s %s: %d %v, want %d", c.method, c.path, c.body, status, m, c.want)
 		}
+	}
+	if _, m := do(t, s, "GET", "/oauth2/sandbox/", ""); !strings.Contains(fmt.Sprint(m["requests"]), "PATCH /oauth2/sandbox/knobs POST /oauth2/sandbox/clients") {
+		t.Errorf("the requests are %v", m["requests"])
 	}
 	if k := s.Knobs(); time.Duration(k.Lifetime) != 90*time.Second || k.TokenLength != 16384 {
 		t.Errorf("%+v", k)
