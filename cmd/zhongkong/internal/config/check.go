@@ -251,6 +251,7 @@ func (c *Config) coordinatorProblems(p *problems, where string, cfg coordinator.
 // settingNames are the settings that fill the fields of coordinator.Config.
 var settingNames = strings.NewReplacer(
 	"LockTTL", "lock_life", "FetchTimeout", "fetch_timeout", "RefreshEvery", "refresh_every",
+	"it must be 0 to less than Limits.PerDay", "it must be 1 to less than per_day", // 0 is a field that is not set
 	"Limits.PerDay", "per_day", "Limits.Reserve", "reserve", "Limits.MinInterval", "min_interval",
 )
 

@@ -248,7 +248,7 @@ func limitFields() []field[coordinator.Limits] {
 	return []field[coordinator.Limits]{
 		{"per_day", "calls to the issuer a day (default budget.per_day)", into(kindCount, countFrom(1), func(l *coordinator.Limits) *int { return &l.PerDay })},
 		{"window", "the time within which per_day calls are allowed (default what the source declares, or a day)", durationInto(func(l *coordinator.Limits) *time.Duration { return &l.Window })},
-		{"reserve", "how many of them are reserved for scheduled refreshes (default budget.reserve, at most a tenth of per_day)", into(kindCount, countFrom(1), func(l *coordinator.Limits) *int { return &l.Reserve })},
+		{"reserve", "how many of them are reserved for scheduled refreshes, 1 to less than per_day (default budget.reserve, at most a tenth of per_day)", into(kindCount, countFrom(1), func(l *coordinator.Limits) *int { return &l.Reserve })},
 		{"min_interval", "the shortest time between two requested refreshes (default budget.min_interval)", durationInto(func(l *coordinator.Limits) *time.Duration { return &l.MinInterval })},
 	}
 }

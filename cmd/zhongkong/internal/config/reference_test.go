@@ -266,7 +266,7 @@ var chineseUsage = map[string]string{
 	"refresh_every":                 "两次刷新之间的最长间隔；改动从下一个 token 起生效",
 	"budget.per_day":                "每个账号每天调用签发接口的次数；默认值是微信自身的限额",
 	"budget.per_day otherwise":      "2000",
-	"budget.reserve":                "其中保留给定时刷新的次数：只剩这些时拒绝强制刷新",
+	"budget.reserve":                "其中保留给定时刷新的次数，从 1 到小于 budget.per_day：只剩这些时拒绝强制刷新",
 	"budget.reserve otherwise":      "200，且不超过 budget.per_day 的十分之一",
 	"budget.min_interval":           "同一账号两次按请求刷新之间的最短间隔",
 	"budget.min_interval otherwise": "1s",
@@ -349,7 +349,7 @@ var chineseUsage = map[string]string{
 	"form.group":                     "字段组",
 	"accounts[].limits":              "该账号自己的限额",
 	"accounts[].limits.per_day":      "每天调用签发接口的次数（默认为 budget.per_day）",
-	"accounts[].limits.reserve":      "其中保留给定时刷新的次数（默认为 budget.reserve，且不超过 per_day 的十分之一）",
+	"accounts[].limits.reserve":      "其中保留给定时刷新的次数，从 1 到小于 per_day（默认为 budget.reserve，且不超过 per_day 的十分之一）",
 	"accounts[].limits.min_interval": "两次按请求刷新之间的最短间隔（默认为 budget.min_interval）",
 
 	"users[].name":          "调用方名称，不得含 : ~ ,",

@@ -156,7 +156,7 @@ func serveSettings() []Setting {
 		{Key: "budget.per_day", Arg: "N", Otherwise: strconv.Itoa(limits.PerDay), Reloads: true, value: count(func(c *Config) *int { return &c.budget.PerDay }, 1),
 			Usage: "calls to the issuer a day for each account; the default is WeChat's own limit"},
 		{Key: "budget.reserve", Arg: "N", Otherwise: fmt.Sprintf("%d, at most a tenth of budget.per_day", limits.Reserve), Reloads: true,
-			value: count(func(c *Config) *int { return &c.budget.Reserve }, 1), Usage: "how many of them are reserved for scheduled refreshes: when only these are left, forced refreshes are refused"},
+			value: count(func(c *Config) *int { return &c.budget.Reserve }, 1), Usage: "how many of them are reserved for scheduled refreshes, 1 to less than budget.per_day: when only these are left, forced refreshes are refused"},
 		{Key: "budget.min_interval", Arg: "D", Otherwise: limits.MinInterval.String(), Reloads: true, value: duration(func(c *Config) *time.Duration { return &c.budget.MinInterval }),
 			Usage: "the shortest time between two requested refreshes of an account"},
 		{Key: "instance", Arg: "NAME", Otherwise: "host name, process id and a random part", value: text(func(c *Config) *string { return &c.Instance }), Usage: "this process's name in Redis"},
