@@ -262,6 +262,7 @@ func TestProblemsNameThePlaceTheFieldAndTheFix(t *testing.T) {
 		"a lock below the deadline":       {"appid: wx1\nlock_life: 1s\nfetch_timeout: 1m\n", []string{"zk.yaml:2: lock_life (1s) is too far below the fetch deadline", "raise lock_life to 6s or lower fetch_timeout to 10s"}},
 		"a reserve that eats the budget":  {"appid: wx1\nbudget: {per_day: 100, reserve: 100}\n", []string{"account \"wx1\": reserve is 100: it must be 1 to less than per_day (100)"}},
 		"a reserve of nothing":            {"appid: wx1\nbudget: {per_day: 100, reserve: 0}\n", []string{"zk.yaml:2: budget.reserve: 0: it must be 1 or more"}},
+		"a file in GBK":                   {"appid: wx1\n# \xd6\xd0\n", []string{"zk.yaml:2: not in UTF-8: save the file as UTF-8"}},
 		"a budget the schedule exceeds":   {"appid: wx1\nrefresh_every: 1m\nbudget: {per_day: 200, reserve: 1}\n", []string{"refresh_every (1m0s) makes 1440 calls a day, per_day allows 200"}},
 		"a budget of nothing":             {"appid: wx1\nbudget: {per_day: 0}\n", []string{"zk.yaml:2: budget.per_day: 0: it must be 1 or more"}},
 		"a password that is no hash":      {"appid: wx1\nusers:\n- {name: a, password: hunter2, accounts: '*'}\n", []string{"zk.yaml:3: users[0].password is not a hash", "zhongkong passwd"}},

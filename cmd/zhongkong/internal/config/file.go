@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -92,6 +93,10 @@ func parse(c *Config, data []byte, p *problems) {
 // document returns the content of the file, nil if it is malformed. least is what an
 // empty file lacks.
 func (d *decoder) document(data []byte, least string) *yaml.Node {
+	if line := lineNotUTF8(data); line > 0 {
+		d.problems.addf("%s:%d: not in UTF-8: save the file as UTF-8", d.file, line)
+		return nil
+	}
 	var doc, next yaml.Node
 	in := yaml.NewDecoder(bytes.NewReader(data))
 	err := in.Decode(&doc)
@@ -112,6 +117,22 @@ func (d *decoder) document(data []byte, least string) *yaml.Node {
 		d.problems.addf("%s: a second document begins after a line of ---: use a single one", d.at(&next))
 	}
 	return nil
+}
+
+// lineNotUTF8 returns the first line that is neither in UTF-8 nor of a file in UTF-16, 0 if there
+// is none. The parser's error has no line.
+func lineNotUTF8(data []byte) int {
+	if utf8.Valid(data) || bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		return 0
+	}
+	n := 1
+	for line := range bytes.Lines(data) {
+		if !utf8.Valid(line) {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
