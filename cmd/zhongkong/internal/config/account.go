@@ -172,9 +172,17 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 		if !ok {
 			continue // said where it was read
 		}
-		switch kind.Name {
-		case sources.Token, sources.StableToken, sources.WeChatPlatform:
+		ofWeChat := kind.Name == sources.Token || kind.Name == sources.StableToken || kind.Name == sources.WeChatPlatform
+		if ofWeChat {
 			a.values.Text["appid"] = cmp.Or(a.AppID(), a.Name)
+		}
+		if appID := a.AppID(); ofWeChat && formOfAppSecret(appID) {
+			p.addf("%s: the AppID has the form of an AppSecret, and is not repeated because it may be one: an AppID begins with wx; are the two swapped?", a.where)
+			if a.Name == appID {
+				a.Name = ""
+			}
+			a.form = &accountForm{faulty: true}
+			continue
 		}
 		if kind.APIBase != "" && a.APIBase == "" {
 			a.APIBase = kind.APIBase
@@ -195,6 +203,9 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 				}
 			}
 		}
+		if ofWeChat && formOfAppID(a.secrets["secret"].Reveal()) {
+			p.add(a.errorf("the secret has the form of an AppID: put the AppSecret there"))
+		}
 		a.public = kind.NoSecret != nil && kind.NoSecret(a.Values())
 		if !read {
 			*a = a.WithSecrets(nil)
@@ -208,6 +219,12 @@ func (c *Config) resolveAccounts(in Input, p *problems) {
 	c.parentsFirst()
 	c.indexAccounts()
 }
+
+// WeChat's AppIDs and AppSecrets.
+var (
+	formOfAppID     = pattern("^wx[0-9a-f]{16}$")
+	formOfAppSecret = pattern("^[0-9a-f]{32}$")
+)
 
 // checkFields reports the fields that the kind does not have.
 func (c *Config) checkFields(a *Account, kind sources.Kind, p *problems) {

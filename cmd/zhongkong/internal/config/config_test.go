@@ -319,6 +319,25 @@ func TestProblemsOfFlagsAndVariablesNameThem(t *testing.T) {
 	}
 }
 
+func TestAnAppIDAndAnAppSecretThatAreSwappedAreSaidToBeSo(t *testing.T) {
+	const id = "wx8acdb7df5beb68fd"
+	swapped := "the AppID has the form of an AppSecret, and is not repeated because it may be one: an AppID begins with wx"
+	for yaml, want := range map[string]string{
+		"appid: " + appSecret + "\nsecret: " + id + "\n":                                                     swapped,
+		"appid: " + appSecret + "\nsecret_file: /nowhere\n":                                                  swapped,
+		"accounts:\n- {appid: " + appSecret + ", secret: " + id + ", tickets: [jsapi]}\n":                    swapped,
+		"accounts:\n- {name: " + appSecret + ", source: stable_token}\n":                                     swapped,
+		"accounts:\n- {name: shop, appid: " + appSecret + "}\nfiles:\n- {account: shop, path: /run/token}\n": swapped,
+		"accounts:\n- {name: shop, appid: " + id + ", secret: " + id + "}\n":                                 `account "shop": the secret has the form of an AppID: put the AppSecret there`,
+	} {
+		_, err := load(t, yaml, nil, nil)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), appSecret) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: Load() = %v, want %q alone", yaml, err, want)
+		}
+	}
+	mustLoad(t, "accounts:\n- {name: "+id+", secret: "+appSecret+"}\n", nil, nil)
+}
+
 func TestAFieldThatIsWrongIsNotSaidToBeMissingToo(t *testing.T) {
 	_, err := load(t, "appid: wx1\nusers:\n- {name: a, password: hunter2, accounts: '*'}\n", nil, nil)
 	if err == nil || strings.Contains(err.Error(), "missing") {
