@@ -295,11 +295,15 @@ func (a *Account) update(do func(*view, env)) {
 
 // env returns the view's surroundings now. mu is held.
 func (a *Account) env() env {
-	c, wall := a.c, time.Now()
+	c, running := a.c, a.c.running.Load()
+	if !running { // else the schedule looks
+		c.wakeUp()
+	}
+	wall := time.Now()
 	e := env{
 		cfg: &c.cfg, account: a.name, rules: a.rules.Value(), source: a.source,
 		wall: wall, now: c.instant(wall), slept: c.slept.Load(), roll: rand.Float64(),
-		running: c.running.Load(), connected: c.connected.Load(), stopping: c.lifetime().Err() != nil, down: c.down.Load(),
+		running: running, connected: c.connected.Load(), stopping: c.lifetime().Err() != nil, down: c.down.Load(),
 		fed: c.feed.covering(),
 	}
 	e.storeNow, e.storeKnown = c.storeClock.at(e.now)

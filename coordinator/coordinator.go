@@ -110,6 +110,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	}
 	defer c.run.Unlock()
 	c.lost.Store(nil)
+	c.wakeUp() // from now on the schedule looks
 	c.running.Store(true)
 	c.setLifetime(ctx)
 	for _, a := range c.Accounts() {

@@ -207,6 +207,52 @@ func TestATokenThatEndedWhileTheMachineSleptIsNotServed(t *testing.T) {
 	})
 }
 
+// Nothing looks for sleep then but the calls themselves, and the store need not be back as soon
+// as the machine is.
+func TestWithoutRunATokenThatEndedWhileTheMachineSleptIsNotServed(t *testing.T) {
+	for name, c := range map[string]struct {
+		happens func(f *fleet, p *process, sleep func())
+		want    error
+	}{
+		"the store is away": {func(_ *fleet, p *process, sleep func()) {
+			sleep()
+			p.link.SetDown(true)
+		}, coordinator.ErrUnreachable},
+		"the store has none": {func(f *fleet, _ *process, sleep func()) {
+			sleep()
+			f.store.Flush()
+		}, coordinator.ErrNoToken},
+		"while the store is asked": {func(_ *fleet, p *process, sleep func()) {
+			p.link.SetLatency(4 * time.Second)
+			p.link.SetDown(true)
+			time.AfterFunc(time.Second, sleep)
+		}, coordinator.ErrUnreachable},
+		"before Run": {func(f *fleet, p *process, sleep func()) {
+			sleep()
+			p.link.SetDown(true)
+			f.t.Cleanup(p.c.Start(f.t.Context()))
+			synctest.Wait()
+		}, coordinator.ErrUnreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				f.token(f.idle(f.config(), f.source), time.Second)
+				reader := f.idle(f.config(), nil)
+				f.token(reader, time.Second)
+				c.happens(f, reader, func() { reader.c.Sleep(5 * time.Hour) })
+				for range 2 {
+					ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+					s, err := reader.Current(ctx)
+					cancel()
+					if !errors.Is(err, c.want) {
+						t.Errorf("Current() = generation %d for %v, %v; want %v", s.Generation, s.TTL, err, c.want)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestATokenThatLivesOnWhileTheMachineSleptStaysInUse(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fleet) {
 		f.refresher()
