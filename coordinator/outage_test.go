@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
@@ -199,6 +202,71 @@ func TestStoreThatRefusesIsNotAskedWithoutPause(t *testing.T) {
 			})
 		})
 	}
+}
+
+// overloaded is a store that answers no command in time while it is on, and notifies all the same.
+type overloaded struct {
+	coordinator.Store
+	on    atomic.Bool
+	locks chan struct{} // gets one for each lock that is asked for while it is on
+}
+
+func (s *overloaded) Load(ctx context.Context, names ...string) ([]coordinator.State, error) {
+	if s.on.Load() {
+		return nil, coordinator.ErrUnreachable
+	}
+	return s.Store.Load(ctx, names...)
+}
+
+func (s *overloaded) Lock(ctx context.Context, name string, life time.Duration) (coordinator.Lock, error) {
+	if s.on.Load() {
+		s.locks <- struct{}{}
+		<-ctx.Done()
+		return nil, fmt.Errorf("%w: %w", coordinator.ErrUnreachable, ctx.Err())
+	}
+	return s.Store.Lock(ctx, name, life)
+}
+
+// A lock that is given up, because another process has done what it was for, is no answer.
+func TestAnOverloadedStoreIsAwayUntilItAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		others := f.refresher()
+		cfg := f.config()
+		store := &overloaded{Store: f.store.Instance("p"), locks: make(chan struct{})}
+		cfg.Store = store
+		p := f.started(cfg, f.source)
+		f.token(p, time.Second)
+		time.Sleep(time.Second)
+		store.on.Store(true)
+		time.Sleep(5 * time.Second)
+		for range 5 {
+			var caller sync.WaitGroup
+			caller.Go(func() {
+				if _, err := p.Refresh(t.Context()); err != nil {
+					t.Errorf("Refresh() = %v, want the token of the process that is served", err)
+				}
+			})
+			select {
+			case <-store.locks:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the lock is not asked for")
+			}
+			if _, err := others.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			caller.Wait()
+			synctest.Wait() // the lock is given up
+			if err := p.c.StoreError(); !errors.Is(err, coordinator.ErrUnreachable) || !p.Status().Stale {
+				t.Errorf("StoreError() = %v, Status().Stale = %v; want ErrUnreachable, true", err, p.Status().Stale)
+			}
+			time.Sleep(2 * time.Second)
+		}
+		store.on.Store(false)
+		time.Sleep(5 * time.Second)
+		if err := p.c.StoreError(); err != nil || p.Status().Stale {
+			t.Errorf("StoreError() = %v, Status().Stale = %v once the store answers", err, p.Status().Stale)
+		}
+	})
 }
 
 func TestCallerThatGivesUpDoesNotMakeTheStoreUnreachable(t *testing.T) {

@@ -156,6 +156,9 @@ func (r refresh) tryLock(ctx context.Context) (*extension, error) {
 	var err error
 	x.lock, err = r.c.store.Lock(asking, r.a.name, r.c.cfg.LockTTL)
 	r.a.update(func(*view, env) { r.a.needless = nil })
+	if err == nil || isA[*LockedError](err) {
+		r.c.reached(nil)
+	}
 	if err != nil && asking.Err() != nil && ctx.Err() == nil {
 		return nil, nil
 	}
@@ -191,7 +194,9 @@ func (r refresh) locked(ctx context.Context, do func(*extension) error) (err err
 			r.c.log.WarnContext(r.log, "lock could not be released: it expires by itself", "account", r.a.name, "within_seconds", life.Seconds(), "error", err)
 		}
 	}()
-	err = do(x)
+	if err = do(x); err == nil {
+		r.c.reached(nil)
+	}
 	r.c.tookRefresh(r.a.name, err)
 	return err
 }

@@ -116,7 +116,7 @@ func (a *Account) startRound(s *slot) {
 		ctx := a.c.lifetime()
 		err := a.round(ctx, s)
 		s.giveBack()
-		if !errors.Is(err, ErrDenied) {
+		if err != nil && !errors.Is(err, ErrDenied) { // a round without one may have asked nothing
 			a.c.reached(err)
 		}
 		stopped := ctx.Err() != nil && errors.Is(err, ctx.Err())
@@ -197,6 +197,9 @@ func (a *Account) want(ctx context.Context, w WantRequest) error {
 	}
 	a.update((*view).wantSent)
 	err := a.c.store.Want(ctx, a.name, w)
+	if err == nil {
+		a.c.reached(nil)
+	}
 	if errors.Is(err, ErrDenied) && !w.Reason.Demanded() {
 		// A reader need not have the right to call for a refresher: those
 		// there are see by themselves that the token is missing.
