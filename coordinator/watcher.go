@@ -63,8 +63,8 @@ func (c *Coordinator) notified(n Event) {
 type sharedSub struct {
 	c *Coordinator
 
-	mu    sync.Mutex // guards what follows
-	users int
+	mu    sync.Mutex     // guards what follows
+	users map[string]int // of each account that is followed
 	sub   Subscription
 	stop  context.CancelFunc
 }
@@ -76,25 +76,31 @@ func (w waiterWatcher) Subscribed(accounts []string) { w.c.readSoon(accounts) }
 func (w waiterWatcher) Lost(error)                   {}
 func (w waiterWatcher) Notified(e Event)             { w.c.notified(e) }
 
-// follow follows a until release is called. The last release does not wait for the
+// follow follows a until release is called. The last release of all does not wait for the
 // subscription to end: that may take as long as the store needs to answer, which must
 // hold up neither the caller, who has what it waited for, nor the next one.
 func (s *sharedSub) follow(a *Account) (release func()) {
 	role := a.Role()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.users == 0 {
+	if len(s.users) == 0 {
 		ctx, cancel := context.WithCancel(context.Background())
 		s.sub, s.stop = s.c.store.Subscribe(waiterWatcher{s.c}), cancel
+		s.users = make(map[string]int)
 		go s.sub.Run(ctx)
 	}
-	s.users++
+	s.users[a.name]++
 	s.sub.Add(role, a.name)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.users--; s.users == 0 {
-			s.stop()
+		if s.users[a.name]--; s.users[a.name] > 0 {
+			return
 		}
+		if delete(s.users, a.name); len(s.users) == 0 {
+			s.stop()
+			return
+		}
+		s.sub.Remove(a.name)
 	}
 }
