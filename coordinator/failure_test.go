@@ -2,7 +2,9 @@ package coordinator_test
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,38 @@ func TestRefusalIsToldToEveryoneAtOnce(t *testing.T) {
 		f.wantCurrent(f.idle(f.config(), f.source.WithCredential("right")))
 		f.wantCurrent(wrong, reader)
 	})
+}
+
+// An operator corrects the secret of one process after the other. The old one's call may be
+// under way while the first caller waits at a process that has the new one.
+func TestARefusalOfAnotherCredentialEndsNoCall(t *testing.T) {
+	for name, ask := range map[string]func(context.Context, *process) error{
+		"Token":   func(ctx context.Context, p *process) error { _, err := p.Token(ctx); return err },
+		"Refresh": func(ctx context.Context, p *process) error { _, err := p.Refresh(ctx); return err },
+	} {
+		for _, runs := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, Run %v", name, runs), func(t *testing.T) {
+				bubble(t, func(t *testing.T, f *fleet) {
+					f.source.Accept("right")
+					f.source.Latency = time.Second
+					wrong := f.start(f.config(), f.source.WithCredential("wrong"))
+					time.Sleep(500 * time.Millisecond)
+					f.wantCalls(1)
+					right := f.idle(f.config(), f.source.WithCredential("right"))
+					if runs {
+						t.Cleanup(right.c.Start(t.Context()))
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+					defer cancel()
+					if err := ask(ctx, right); err != nil {
+						t.Errorf("%s() = %v, want a token", name, err)
+					}
+					f.wantCurrent(right, wrong)
+					f.wantCalls(2)
+				})
+			})
+		}
+	}
 }
 
 func TestACallIsObservedOnlyWhereOneWasMade(t *testing.T) {

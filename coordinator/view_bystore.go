@@ -228,7 +228,7 @@ func (v *view) failureHeard(n Event, e env) {
 		v.attempts.open(openAttempt{fence: n.Fence, at: e.now})
 	}
 	v.setFailure(n.Failure, n.Failure.RetryAt.Add(-n.RetryIn), e)
-	if n.Fence != v.peek().outcome.fence { // not the echo of our own
+	if n.Fence != v.peek().outcome.fence && v.binds(n.Failure, e) { // not the echo of our own
 		v.end(failureError(e.account, n.Failure, n.RetryIn), n.Fence)
 	}
 }
@@ -295,13 +295,15 @@ func (v *view) readFailure(s State, began asked, e env) {
 // clock now.
 func (v *view) setFailure(f *Failure, storeNow time.Time, e env) {
 	v.failure, v.retryAt = f, 0
-	if !f.standing(storeNow) {
-		return
+	if f.standing(storeNow) && v.binds(f, e) {
+		v.retryAt = e.now + instant(f.RetryAt.Sub(storeNow))
 	}
-	if f.Kind == FailedRefused && e.refresher() && f.Credential != v.credential(e) {
-		return // another credential was refused, not ours
-	}
-	v.retryAt = e.now + instant(f.RetryAt.Sub(storeNow))
+}
+
+// binds reports whether a failure concerns this process: not if another credential was refused,
+// and not ours.
+func (v *view) binds(f *Failure, e env) bool {
+	return f.Kind != FailedRefused || !e.refresher() || f.Credential == v.credential(e)
 }
 
 // readFailed keeps what is known and tries again.

@@ -165,7 +165,7 @@ func (v *view) cause(e env) error {
 	if _, why := v.presentable(e); why != nil {
 		return why
 	}
-	if v.failure != nil && v.failure.InARow > 0 {
+	if v.failure != nil && v.failure.InARow > 0 && v.binds(v.failure, e) {
 		return failureError(e.account, v.failure, time.Duration(v.retryAt-e.now))
 	}
 	return v.peek().outcome.err
