@@ -47,6 +47,8 @@ type rare struct {
 	polledAt   instant // when waiters had the store read last, without Run
 	heldUntil  instant // demands are refused until then, see RepeatSame
 	limitUntil instant // a limit, as the store said, forbids scheduled refreshes until then
+	limitEnds  instant // when it ends, as the store said
+	limit      Limit   // which it is
 
 	unrestorable Fence // the store does not have the record of this generation, or lost it, and would not take it
 
@@ -59,6 +61,8 @@ type outcome struct {
 	seq   uint32
 	err   error
 	fence Fence // of the attempt; 0: there was none
+
+	pause instant // the error concerns those who come later, too, while pauseUntil is this; 0: it does not
 }
 
 // effects are what a transition leaves to be done, the first three by the
@@ -131,7 +135,7 @@ func (v *view) lockSeen(holder string, conflicts int) {
 // unlimited forgets what limits forbid on schedule.
 func (v *view) unlimited() {
 	if v.rare != nil {
-		v.rare.limitUntil = 0
+		v.rare.limitUntil, v.rare.limitEnds, v.rare.limit = 0, 0, ""
 	}
 }
 
@@ -152,6 +156,14 @@ func (v *view) end(err error, attempt Fence) {
 	r := v.edit()
 	r.demand = demand{}
 	r.outcome = outcome{seq: r.outcome.seq + 1, err: err, fence: attempt}
+}
+
+// endFor is end with an error that concerns the account alone and needs an operator. Until it
+// is tried again, those who come later have it at once as well.
+func (v *view) endFor(err error, e env) {
+	v.pause(faultRetryAt(e))
+	v.end(err, 0)
+	v.rare.outcome.pause = v.pauseUntil
 }
 
 // changed adds what follows every change: what is served, who is woken, when the

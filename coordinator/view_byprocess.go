@@ -50,8 +50,9 @@ func (v *view) unfollowed(e env) effects {
 // reconfigured forgets limits that may not concern the new source or the new limits.
 func (v *view) reconfigured(e env) effects {
 	if v.rare != nil {
-		v.rare.limitUntil, v.rare.heldUntil, v.rare.demand.allowedAt = 0, 0, 0
+		v.rare.heldUntil, v.rare.demand.allowedAt = 0, 0
 	}
+	v.unlimited()
 	v.read()
 	return effects{broadcast: true, reschedule: !v.removed, wake: e.now}
 }
@@ -79,14 +80,13 @@ func (v *view) roundEnded(err error, stopped bool, e env) (fx effects) {
 		v.busy(e.now + instant(locked.RetryIn) + e.upTo(takeOverSpread))
 	case errors.Is(err, ErrSuperseded):
 		v.read()
+	case errors.Is(err, ErrUnreachable):
+		v.end(err, 0) // the whole schedule pauses
 	default:
-		if !errors.Is(err, ErrUnreachable) { // for which the whole schedule pauses
-			v.pause(faultRetryAt(e))
-			if !errors.Is(err, ErrDenied) { // which is said for all accounts
-				fx.complaint = v.edit().fault.complain(err, e)
-			}
+		if !errors.Is(err, ErrDenied) { // which is said for all accounts
+			fx.complaint = v.edit().fault.complain(err, e)
 		}
-		v.end(err, 0)
+		v.endFor(err, e)
 	}
 	return v.changed(fx, e)
 }
@@ -128,7 +128,9 @@ func (v *view) throttled(t *ThrottledError, reason Reason, e env) {
 	switch {
 	case !reason.Demanded():
 		// Asked again now and then: what the limit counts may have been repaired.
-		v.edit().limitUntil = e.now + min(instant(t.RetryIn), e.jitter(e.cfg.PollEvery))
+		r := v.edit()
+		r.limit, r.limitEnds = t.Limit, e.now+instant(t.RetryIn)
+		r.limitUntil = min(r.limitEnds, e.now+e.jitter(e.cfg.PollEvery))
 		if t.Limit == LimitBackOff {
 			v.read()
 			return

@@ -311,9 +311,8 @@ func (v *view) readFailed(err error, e env) (fx effects) {
 	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrDenied) { // which is said for all accounts
 		return effects{reschedule: true, wake: e.down.over(e), broadcast: true}
 	}
-	v.pause(faultRetryAt(e))
+	v.endFor(err, e)
 	v.nextRead = v.pauseUntil
-	v.end(err, 0)
 	fx.complaint = v.edit().fault.complain(err, e)
 	return v.changed(fx, e)
 }

@@ -264,6 +264,16 @@ func (v *view) refused(e env) error {
 	return nil
 }
 
+// limited returns the limit that stands, for which waiting is pointless; nil if there is none.
+// Of a back-off refused says whether it is.
+func (v *view) limited(e env) error {
+	r := v.peek()
+	if e.now >= r.limitUntil || r.limit == LimitBackOff {
+		return nil
+	}
+	return e.throttled(r.limit, r.limitEnds)
+}
+
 // rejectable returns the generation to replace when a report of this token cannot
 // be judged because the stored record cannot be used, and true if the token is the
 // newest that this process could.

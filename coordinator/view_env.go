@@ -32,6 +32,12 @@ type env struct {
 
 func (e env) refresher() bool { return e.source != nil }
 
+// throttled returns the error of a limit that holds until then.
+func (e env) throttled(limit Limit, until instant) *ThrottledError {
+	left := time.Duration(until - e.now)
+	return &ThrottledError{Limit: limit, RetryIn: left, Until: e.wall.Add(left)}
+}
+
 // upTo returns a random duration in [0, d).
 func (e env) upTo(d time.Duration) instant { return instant(e.roll * float64(max(d, 0))) }
 

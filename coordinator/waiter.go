@@ -92,12 +92,11 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 		}
 	}
 	var err error // how a round ended since, or shortly before and takes an operator
-	if o := v.peek().outcome; o.seq != w.seq || errors.Is(o.err, ErrDenied) && e.now < v.pauseUntil {
+	if o := v.peek().outcome; o.seq != w.seq || current && e.now < o.pause && o.pause == v.pauseUntil {
 		err = o.err
 	}
 	if held := v.peek().heldUntil; w.reason.Demanded() && e.now < held {
-		left := time.Duration(held - e.now)
-		return nil, &ThrottledError{Limit: LimitInterval, RetryIn: left, Until: e.wall.Add(left)}
+		return nil, e.throttled(LimitInterval, held)
 	}
 	if none := w.nothingToPresent(v, e); none != nil {
 		return nil, none
@@ -118,6 +117,9 @@ func (w *waiter) answer(v *view, e env) (*held, error) {
 		}
 		if refused := v.refused(e); refused != nil {
 			return nil, refused
+		}
+		if limited := v.limited(e); limited != nil {
+			return nil, limited
 		}
 	}
 	if unreachable && e.running && !errors.Is(err, ErrDenied) || isA[*FetchError](err) || isA[*ParentError](err) && errors.Is(err, ErrNoToken) {

@@ -377,27 +377,41 @@ func TestWithoutRunNoCallWaitsForTheEndOfASubscription(t *testing.T) {
 type failing struct {
 	coordinator.Store
 	all, lock, begin error
+	throttle         func() error // of each begin; nil: begin
+	mended           atomic.Bool  // it fails no more
 	asked            atomic.Int64
 }
 
+func (s *failing) fails(err error) error {
+	if s.mended.Load() {
+		return nil
+	}
+	return err
+}
+
 func (s *failing) Load(ctx context.Context, names ...string) ([]coordinator.State, error) {
-	if s.asked.Add(1); s.all != nil {
-		return nil, s.all
+	s.asked.Add(1)
+	if err := s.fails(s.all); err != nil {
+		return nil, err
 	}
 	return s.Store.Load(ctx, names...)
 }
 
 func (s *failing) Lock(ctx context.Context, name string, life time.Duration) (coordinator.Lock, error) {
 	s.asked.Add(1)
-	if err := cmp.Or(s.all, s.lock); err != nil {
+	if err := s.fails(cmp.Or(s.all, s.lock)); err != nil {
 		return nil, err
 	}
 	return s.Store.Lock(ctx, name, life)
 }
 
 func (s *failing) Begin(ctx context.Context, name string, b coordinator.BeginRequest) (coordinator.Attempt, error) {
-	if s.begin != nil {
-		return coordinator.Attempt{}, s.begin
+	begin := s.begin
+	if s.throttle != nil {
+		begin = s.throttle()
+	}
+	if err := s.fails(begin); err != nil {
+		return coordinator.Attempt{}, err
 	}
 	return s.Store.Begin(ctx, name, b)
 }

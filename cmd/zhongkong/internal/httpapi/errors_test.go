@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/zhongkong/zhongkong/cmd/zhongkong/internal/httpapi/formdata"
 	"github.com/zhongkong/zhongkong/coordinator"
 	"github.com/zhongkong/zhongkong/coordinator/coordinatortest"
+	"github.com/zhongkong/zhongkong/coordinator/memstore"
 )
 
 func TestBehindAnAnswerThatOnlyAnOperatorCanMendIsALogLine(t *testing.T) {
@@ -104,6 +106,32 @@ func TestADatagramSaysWhetherATokenMayComeSoonAndWhyThereIsNone(t *testing.T) {
 		if body := string(s.api.errorBody(err)); !strings.Contains(body, `"error":"`+code+`"`) {
 			t.Errorf("%v: a datagram is answered with %s, want %s", err, body, code)
 		}
+	}
+}
+
+// usedUp is a store whose calls of the day are used up.
+type usedUp struct{ coordinator.Store }
+
+func (usedUp) Begin(context.Context, string, coordinator.BeginRequest) (coordinator.Attempt, error) {
+	return coordinator.Attempt{}, &coordinator.ThrottledError{Limit: coordinator.LimitBudget, RetryIn: 7 * time.Hour}
+}
+
+func TestWhileTheCallsOfTheDayAreUsedUpEachRequestIsToldForHowLong(t *testing.T) {
+	store := memstore.New()
+	s := stageOver(t, usedUp{store}, store, map[string]*coordinatortest.Source{wxa: {}, wxb: {}}).connected()
+	for _, query := range []string{"?wait=60s", "", "?wait=60s", "?wait=1ms"} { // the first waits until the limit is known
+		asked := time.Now()
+		r := s.ask(reader, "GET", "/v1/tokens/"+wxa+query, "")
+		retry, err := strconv.Atoi(r.header.Get("Retry-After"))
+		if r.status != 429 || r.field("error") != "throttled" || err != nil || retry > 25200 || retry < 25140 {
+			t.Errorf("%q: %d %s, Retry-After %q; want 429 throttled for 7 hours", query, r.status, r.body, r.header.Get("Retry-After"))
+		}
+		if took := time.Since(asked); took > 20*time.Second {
+			t.Errorf("%q: the answer took %v", query, took)
+		}
+	}
+	if body := string(s.api.Answer(auth.Caller{}, wxa)); !strings.Contains(body, `"error":"throttled"`) {
+		t.Errorf("a datagram is answered with %s, want throttled", body)
 	}
 }
 
