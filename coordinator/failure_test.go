@@ -67,6 +67,47 @@ func TestARefusalOfAnotherCredentialEndsNoCall(t *testing.T) {
 	}
 }
 
+// All processes may call again at the same moment, and the one that is nearest to the store
+// gets the lock. If it is the one that has no way to the issuer, the others must get their
+// turn.
+func TestAProcessWhoseCallFailedLetsTheOthersTryFirst(t *testing.T) {
+	for name, c := range map[string]struct {
+		broken int
+		within time.Duration
+	}{
+		"one":         {1, 10 * time.Second},
+		"two of them": {2, time.Hour}, // it is chance whose turn is next
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fleet) {
+				noWayOut := coordinatortest.Source{Latency: 10 * time.Millisecond}
+				noWayOut.Default(coordinatortest.FailsWith(coordinator.FailedBusy, "", "connection refused"))
+				for range c.broken {
+					f.start(f.config(), &noWayOut)
+				}
+				time.Sleep(100 * time.Millisecond) // the first call has failed
+				far := f.idle(f.config(), f.source)
+				far.link.SetLatency(5 * time.Millisecond)
+				t.Cleanup(far.c.Start(t.Context()))
+				f.token(far, c.within)
+			})
+		})
+	}
+}
+
+// It does not stand back for longer than the others need.
+func TestALoneProcessTriesAgainSoonAfterTheBackOff(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Next(coordinatortest.FailsWith(coordinator.FailedBusy, "-1", "system error"))
+		p := f.refresher()
+		f.token(p, 2*time.Second)
+		calls := f.source.Calls()
+		if waited := calls[1].At.Sub(calls[0].End); waited > 1250*time.Millisecond {
+			t.Errorf("the second call came %v after the first had failed, want a second or less, and a little", waited)
+		}
+	})
+}
+
 func TestACallIsObservedOnlyWhereOneWasMade(t *testing.T) {
 	sent := &coordinator.FetchError{Kind: coordinator.FailedBusy, Message: "system error", Calls: 1}
 	unsent := &coordinator.FetchError{Kind: coordinator.FailedBusy, Message: "connection refused"}

@@ -44,6 +44,7 @@ type rare struct {
 	outcome outcome
 	early   []earlyEvent // heard before the first reading
 
+	standBack  instant // how much later than retryAt this process tries, so that others get their turn
 	polledAt   instant // when waiters had the store read last, without Run
 	heldUntil  instant // demands are refused until then, see RepeatSame
 	limitUntil instant // a limit, as the store said, forbids scheduled refreshes until then
@@ -132,10 +133,11 @@ func (v *view) lockSeen(holder string, conflicts int) {
 	}
 }
 
-// unlimited forgets what limits forbid on schedule.
+// unlimited forgets what limits and failures forbid on schedule.
 func (v *view) unlimited() {
+	v.retryAt = 0
 	if v.rare != nil {
-		v.rare.limitUntil, v.rare.limitEnds, v.rare.limit = 0, 0, ""
+		v.rare.limitUntil, v.rare.limitEnds, v.rare.limit, v.rare.standBack = 0, 0, "", 0
 	}
 }
 

@@ -158,7 +158,6 @@ func (v *view) committed(r Record, attempt Fence, e env) effects {
 	}
 	v.attempts.committed(attempt)
 	v.busy(0)
-	v.retryAt = 0
 	v.unlimited()
 	v.lost = false
 	return v.changed(effects{}, e)
@@ -170,6 +169,7 @@ func (v *view) failed(f Failure, retryIn time.Duration, attempt Fence, recorded 
 	f.At, f.RetryAt = e.wall, e.wall.Add(retryIn)
 	v.setFailure(&f, e.wall, e)
 	v.end(failureError(e.account, &f, retryIn), attempt)
+	v.edit().standBack = instant(takeOverSpread) // what failed may be particular to this process, which may be the nearest to the store
 	if f.Kind == FailedUnknown || !recorded {
 		v.read()
 	} else {

@@ -206,7 +206,6 @@ func (v *view) refreshHeard(n Event, e env) {
 		v.unheard = false
 		v.poll(e)
 	}
-	v.retryAt = 0
 	v.unlimited()
 	if v.failure != nil && v.failure.InARow > 0 {
 		over := *v.failure
@@ -230,6 +229,7 @@ func (v *view) failureHeard(n Event, e env) {
 	v.setFailure(n.Failure, n.Failure.RetryAt.Add(-n.RetryIn), e)
 	if n.Fence != v.peek().outcome.fence && v.binds(n.Failure, e) { // not the echo of our own
 		v.end(failureError(e.account, n.Failure, n.RetryIn), n.Fence)
+		v.edit().standBack = e.upTo(takeOverSpread / 2)
 	}
 }
 

@@ -103,7 +103,7 @@ func (v *view) allowed(reason Reason, e env) instant {
 		at = max(at, v.peek().limitUntil)
 	}
 	if reason != ReasonForced {
-		at = max(at, v.retryAt)
+		at = max(at, v.retryAt+v.peek().standBack)
 	}
 	if f := v.peek().fault; reason == ReasonMissing && f.err != nil {
 		at = max(at, f.replaceAt)
