@@ -301,7 +301,7 @@ func (a *Account) env() env {
 	}
 	wall := time.Now()
 	e := env{
-		cfg: &c.cfg, account: a.name, rules: a.rules.Value(), source: a.source,
+		cfg: &c.cfg, account: a.name, host: c.host, rules: a.rules.Value(), source: a.source,
 		wall: wall, now: c.instant(wall), slept: c.slept.Load(), roll: rand.Float64(),
 		running: running, connected: c.connected.Load(), stopping: c.lifetime().Err() != nil, down: c.down.Load(),
 		fed: c.feed.covering(),

@@ -3,9 +3,12 @@ package coordinator
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -40,6 +43,7 @@ type Coordinator struct {
 	feed       *feed
 	smoother   smoother
 	shared     sharedSub // the subscription of waiters while nothing Runs
+	host       string    // see hostMark
 	rounds     rounds    // the goroutines that look after accounts; Run and Drain wait for them
 
 	grantSyncs chan struct{} // holds one for each account whose grant is compared with the store now
@@ -67,6 +71,7 @@ func New(cfg Config) (*Coordinator, error) {
 	c := &Coordinator{
 		cfg:      cfg,
 		store:    cfg.Store,
+		host:     hostMark(),
 		slots:    [slotKinds]chan struct{}{toCall: make(chan struct{}, cfg.MaxFetches), toRestore: make(chan struct{}, maxRestores)},
 		accounts: make(map[string]*Account, len(cfg.Accounts)),
 
@@ -88,6 +93,18 @@ func New(cfg Config) (*Coordinator, error) {
 	}
 	c.cfg.Accounts = nil // each has its own part of it
 	return c, nil
+}
+
+// hostMark is short, the same for all processes of this host, and mostly another one
+// elsewhere: hosts of one name share a refusal.
+func hostMark() string {
+	name, err := os.Hostname()
+	if err != nil {
+		name = rand.Text()
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	return fmt.Sprintf("%08x", h.Sum32())
 }
 
 // ErrRunning is returned by Run while another Run of the same coordinator has

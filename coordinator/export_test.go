@@ -10,5 +10,8 @@ func (c *Coordinator) Sleep(d time.Duration) {
 	c.clock.suspended -= d
 }
 
+// SetHost has the coordinator run on the host of this name.
+func (c *Coordinator) SetHost(name string) { c.host = name }
+
 // ReadNoneInTurn leaves it to the feed alone to find out what has changed.
 func (c *Coordinator) ReadNoneInTurn() { c.schedule.inTurn = 0 }

@@ -94,9 +94,21 @@ func (g *grantView) condition(e env) GrantCondition {
 	return g.stored.At(e.storeNow)
 }
 
-// credential is the fingerprint of what this process asks with. It includes the consent,
-// and whether the grant is dead, so that a new one lifts a refusal at once.
+// credential is the fingerprint of what this process asks with, and where from if that was
+// refused here last.
 func (v *view) credential(e env) string {
+	if v.failure.refuses() && v.failure.Credential == v.here(e) {
+		return v.failure.Credential
+	}
+	return v.anywhere(e)
+}
+
+// here is the fingerprint of what this process asks with, for a refusal of this host alone.
+func (v *view) here(e env) string { return v.anywhere(e) + "@" + e.host }
+
+// anywhere is the fingerprint of what this process asks with. It includes the consent,
+// and whether the grant is dead, so that a new one lifts a refusal at once.
+func (v *view) anywhere(e env) string {
 	c := credential(e.source)
 	if v.grant == nil || !e.grant.Needed {
 		return c

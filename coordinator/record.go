@@ -154,7 +154,8 @@ type Failure struct {
 	RetryAt time.Time // no process calls the source on schedule before it
 
 	// Credential is the fingerprint (see Credentialed) of what was refused:
-	// a refusal binds only those who would come with the same credential.
+	// a refusal binds only those who would come with the same credential. If it was the
+	// address that was refused (FetchError.Here), it has "@" and a mark of the host, too.
 	Credential string
 }
 

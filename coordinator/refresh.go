@@ -323,7 +323,16 @@ func (r refresh) committed(stored Record, c CommitRequest) {
 func (r refresh) fail(ctx context.Context, x *extension, attempt Attempt, cause error, took time.Duration) error {
 	fetch := asFetchError(cause)
 	var left time.Duration
-	r.a.update(func(v *view, e env) { left, r.credential = v.record(e).TTL, v.credential(e) })
+	refusals := 1 // since the last one here, this one included
+	r.a.update(func(v *view, e env) {
+		left, r.credential = v.record(e).TTL, v.anywhere(e)
+		if fetch.Here {
+			r.credential = v.here(e)
+			if last := v.peek().refused.inARow; last > 0 {
+				refusals = attempt.Failures + 1 - last
+			}
+		}
+	})
 	if fetch.Kind == FailedGrant { // of a source that said that it needs none
 		refused := *fetch
 		refused.Kind = FailedRefused
@@ -333,6 +342,9 @@ func (r refresh) fail(ctx context.Context, x *extension, attempt Attempt, cause 
 		Attempt: attempt, Reason: r.reason, AskedBy: r.askedBy, Took: took, Calls: fetch.Calls,
 		RetryIn: backoff(fetch.Kind, attempt.Failures+1, fetch.RetryIn, left),
 		Failure: Failure{Kind: fetch.Kind, Code: fetch.Code, Message: fetch.Message, InARow: attempt.Failures + 1, Credential: r.credential},
+	}
+	if fetch.Here && fetch.RetryIn == 0 {
+		f.RetryIn = min(f.RetryIn+amongRefused(refusals), MaxRetry)
 	}
 	if passes := fetch.Kind == FailedBusy || fetch.Kind == FailedUnknown; r.grant.Needed && !r.probe && passes && fetch.RetryIn == 0 {
 		// What kept the grant from being presented does not from then on. It may have come

@@ -14,6 +14,7 @@ const (
 	backoffCeil  = 30 * time.Minute // however long the current token still lives
 	refusedRetry = 5 * time.Minute
 	laterRetry   = time.Minute
+	maxRefused   = int(MaxRetry / refusedRetry)
 	maxSpread    = 2 * time.Second
 )
 
@@ -113,6 +114,13 @@ func backoff(kind FailureKind, failures int, issuers, left time.Duration) time.D
 		wait = min(backoffFirst<<doublings, ceil)
 	}
 	return wait/2 + randUpTo(wait/2)
+}
+
+// amongRefused returns how much longer a process waits whose address is refused, if there
+// were so many failures since its last one, this one included. A fleet whose addresses are all
+// refused calls as often as one process would, at any moments.
+func amongRefused(failures int) time.Duration {
+	return randUpTo(2 * refusedRetry * time.Duration(min(failures, maxRefused)-1))
 }
 
 // pace returns how often a refresh may be made without a demand, beyond a burst: so

@@ -151,6 +151,7 @@ type FetchError struct {
 	Message string        // in words, without secret or token
 	RetryIn time.Duration // the issuer's own word on when to come back; 0: none. Half a second is waited at least
 	Calls   int           // as in FetchResult; 0: nothing was sent. It counts as 1 of a FailedUnknown
+	Here    bool          // of a FailedRefused: the address that the call came from is refused, so processes of other hosts call all the same
 	Err     error         // the cause, if any; its text must be as clean as Message
 }
 

@@ -44,6 +44,7 @@ type rare struct {
 	outcome outcome
 	early   []earlyEvent // heard before the first reading
 
+	refused    refusedHere
 	standBack  instant // how much later than retryAt this process tries, so that others get their turn
 	polledAt   instant // when waiters had the store read last, without Run
 	heldUntil  instant // demands are refused until then, see RepeatSame
@@ -55,6 +56,12 @@ type rare struct {
 
 	holder    string // who has the lock
 	conflicts int
+}
+
+// refusedHere is the last refusal of this host's address (see FetchError.Here).
+type refusedHere struct {
+	until  instant // this process does not call on schedule before
+	inARow int     // the failures in a row then, of all processes
 }
 
 // outcome is how the last round, or an attempt that was notified, ended.

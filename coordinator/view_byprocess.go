@@ -155,6 +155,7 @@ func (v *view) committed(r Record, attempt Fence, e env) effects {
 	v.install(r, e)
 	if v.rare != nil {
 		v.rare.fault.committed(attempt, e)
+		v.rare.refused = refusedHere{}
 	}
 	v.attempts.committed(attempt)
 	v.busy(0)
@@ -167,6 +168,9 @@ func (v *view) committed(r Record, attempt Fence, e env) effects {
 // it; if not, the attempt gets overdue by itself.
 func (v *view) failed(f Failure, retryIn time.Duration, attempt Fence, recorded bool, e env) {
 	f.At, f.RetryAt = e.wall, e.wall.Add(retryIn)
+	if v.rare != nil {
+		v.rare.refused = refusedHere{} // unless f says so again
+	}
 	v.setFailure(&f, e.wall, e)
 	v.end(failureError(e.account, &f, retryIn), attempt)
 	v.edit().standBack = instant(takeOverSpread) // what failed may be particular to this process, which may be the nearest to the store

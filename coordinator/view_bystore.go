@@ -275,6 +275,9 @@ func (v *view) take(r Record, e env) {
 	r.TTL = min(r.TTL, r.Lifetime()-Margin(r.Lifetime())) // it is more only if the store's clock went back
 	v.held = hold(r, e.now, e.slept)
 	v.held.refreshAt = e.now + instant(refreshIn) + e.upTo(spread(e.every))
+	if max(v.held.refreshAt, e.now) < v.peek().refused.until {
+		v.held.refreshAt += instant(lateGrace) // another host is asked first
+	}
 	if d := v.peek().demand; d.reason != "" && r.Generation > d.seen {
 		v.rare.demand = demand{}
 	}
@@ -295,8 +298,18 @@ func (v *view) readFailure(s State, began asked, e env) {
 // clock now.
 func (v *view) setFailure(f *Failure, storeNow time.Time, e env) {
 	v.failure, v.retryAt = f, 0
-	if f.standing(storeNow) && v.binds(f, e) {
-		v.retryAt = e.now + instant(f.RetryAt.Sub(storeNow))
+	if !f.standing(storeNow) {
+		return
+	}
+	if until := v.peek().refused.until; until > e.now { // what other hosts meet does not end it
+		v.retryAt = until
+	}
+	if !v.binds(f, e) {
+		return
+	}
+	v.retryAt = max(v.retryAt, e.now+instant(f.RetryAt.Sub(storeNow)))
+	if f.refuses() && f.Credential == v.here(e) {
+		v.edit().refused = refusedHere{until: v.retryAt, inARow: f.InARow}
 	}
 }
 

@@ -6,6 +6,7 @@ import "time"
 type env struct {
 	cfg     *Config // with defaults
 	account string
+	host    string // marks what is refused to this host alone
 	rules          // the account's
 	source  Source // nil: this process is a reader
 

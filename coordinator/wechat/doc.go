@@ -57,7 +57,8 @@
 // A coordinator must know whether a failed call may have issued a token. Every
 // failure is therefore of one of these kinds:
 //
-//	refused  WeChat answered an errcode that needs an operator (see Classify, ClassifyTicket)
+//	refused  WeChat answered an errcode that needs an operator (see Classify, ClassifyTicket);
+//	         if it is about the address, processes of other hosts call all the same
 //	later    WeChat answered an errcode about a quota, and when to retry
 //	parent   getticket, or an interface for authorizers, rejected the token that it was asked with
 //	grant    a verify ticket, a code or a refresh token was rejected

@@ -19,6 +19,9 @@ type Class struct {
 	// WeChat resets the daily quota.
 	UntilMidnight bool
 
+	// Here is set if the address that the call came from is refused, not the account.
+	Here bool
+
 	Meaning string // in one phrase
 	Hint    string // what to do; "" if waiting is all there is to do
 }
@@ -85,7 +88,7 @@ func Codes() []Class {
 			Hint: "check the AppID; it is case-sensitive"},
 		{Code: 40125, Kind: refused, Meaning: "the AppSecret is wrong",
 			Hint: "set the AppSecret that the WeChat console generated last"},
-		{Code: codeNotListed, Kind: refused, Meaning: "this address is not on the account's IP whitelist",
+		{Code: codeNotListed, Kind: refused, Here: true, Meaning: "this address is not on the account's IP whitelist",
 			Hint: "add the address to the IP whitelist in the WeChat console; it takes effect within 10 minutes"},
 		{Code: 40243, Kind: refused, Meaning: "the AppSecret is frozen",
 			Hint: "unfreeze the AppSecret in the WeChat console"},
@@ -112,18 +115,18 @@ func Codes() []Class {
 			Hint: "see the messages in the WeChat console"},
 		{Code: 50007, Kind: refused, Meaning: "the account is frozen",
 			Hint: "see the messages in the WeChat console"},
-		{Code: 61004, Kind: refused, Meaning: "this address is not registered for the account",
+		{Code: 61004, Kind: refused, Here: true, Meaning: "this address is not registered for the account",
 			Hint: "add the address to the IP whitelist in the WeChat console"},
 		{Code: 61024, Kind: refused, Meaning: "the AppID is that of a third-party platform",
 			Hint: "such an account gets its tokens by api_component_token, which this source does not do"},
-		{Code: 89501, Kind: refused, Meaning: "this address awaits the administrator's confirmation", Hint: confirm},
-		{Code: 89502, Kind: refused, Meaning: "this address awaits the administrator's confirmation", Hint: confirm},
-		{Code: 89503, Kind: refused, Meaning: "a call from this address needs the administrator's confirmation", Hint: confirm},
-		{Code: 89504, Kind: refused, Meaning: "this address awaits the administrator's confirmation", Hint: confirm},
-		{Code: 89505, Kind: refused, Meaning: "this address awaits the administrator's confirmation", Hint: confirm},
-		{Code: 89506, Kind: refused, RetryIn: 24 * time.Hour,
+		{Code: 89501, Kind: refused, Here: true, Meaning: "this address awaits the administrator's confirmation", Hint: confirm},
+		{Code: 89502, Kind: refused, Here: true, Meaning: "this address awaits the administrator's confirmation", Hint: confirm},
+		{Code: 89503, Kind: refused, Here: true, Meaning: "a call from this address needs the administrator's confirmation", Hint: confirm},
+		{Code: 89504, Kind: refused, Here: true, Meaning: "this address awaits the administrator's confirmation", Hint: confirm},
+		{Code: 89505, Kind: refused, Here: true, Meaning: "this address awaits the administrator's confirmation", Hint: confirm},
+		{Code: 89506, Kind: refused, Here: true, RetryIn: 24 * time.Hour,
 			Meaning: "the administrator refused this address repeatedly: locked for 24 hours", Hint: confirm},
-		{Code: 89507, Kind: refused, RetryIn: time.Hour,
+		{Code: 89507, Kind: refused, Here: true, RetryIn: time.Hour,
 			Meaning: "the administrator refused this address: locked for an hour", Hint: confirm},
 	}
 }

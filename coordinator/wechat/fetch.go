@@ -211,6 +211,7 @@ func (f *fetch) refused(r reply, e *Error) *coordinator.FetchError {
 		Kind:    class.Kind,
 		Code:    coordinator.NumericCode(e.Code),
 		RetryIn: class.RetryIn,
+		Here:    class.Here,
 		Message: source.Advice(e.Message, class.Meaning, class.Hint),
 		Err:     e,
 	}

@@ -292,6 +292,26 @@ func TestEveryErrcodeIsClassified(t *testing.T) {
 	}
 }
 
+// Another host need not wait for what only this one is refused.
+func TestACodeThatIsAboutTheAddressIsMarked(t *testing.T) {
+	for name, codes := range map[string][]wechat.Class{
+		"tokens": wechat.Codes(), "tickets": wechat.TicketCodes(), "components": wechat.ComponentCodes(), "authorizers": wechat.AuthorizerCodes(),
+	} {
+		marked := 0
+		for _, class := range codes {
+			if about := strings.Contains(class.Meaning, "this address"); class.Here != about || about && class.Kind != coordinator.FailedRefused {
+				t.Errorf("%s: %d, %q: marked %v, %s", name, class.Code, class.Meaning, class.Here, class.Kind)
+			}
+			if class.Here {
+				marked++
+			}
+		}
+		if marked == 0 {
+			t.Errorf("%s: no code is about the address", name)
+		}
+	}
+}
+
 func TestTheSandboxIsRefusedForWhatIsWrong(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -316,6 +336,9 @@ func TestTheSandboxIsRefusedForWhatIsWrong(t *testing.T) {
 				failure := failing(t, source(t, sandbox, kind), coordinator.FetchRequest{Reason: coordinator.ReasonMissing})
 				if failure.Code != coordinator.NumericCode(tt.code) {
 					t.Errorf("%s: code %s, want %d", kind, failure.Code, tt.code)
+				}
+				if here := tt.code == 40164 || tt.code == 89507; failure.Here != here {
+					t.Errorf("%s: it is the address that is refused: %v, want %v", kind, failure.Here, here)
 				}
 				if address, ok := wechat.SeenAddress(failure); ok != (tt.code == 40164) || ok && address != "127.0.0.1" {
 					t.Errorf("%s: SeenAddress = %q, %v", kind, address, ok)

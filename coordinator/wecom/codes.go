@@ -102,7 +102,7 @@ func Codes() []wechat.Class {
 		{Code: 48002, Kind: refused, Meaning: "the app may not use this interface",
 			Hint: "check the app's permissions in the WeCom console"},
 		{Code: 50003, Kind: refused, Meaning: "the app is disabled", Hint: "enable the app in the WeCom console"},
-		{Code: codeUntrusted, Kind: refused, Meaning: "this address is not among the app's trusted IPs",
+		{Code: codeUntrusted, Kind: refused, Here: true, Meaning: "this address is not among the app's trusted IPs",
 			Hint: "add the address to the app's trusted IPs in the WeCom console; it takes effect within a minute"},
 		{Code: 301002, Kind: refused, Meaning: "the token is of another app",
 			Hint: "name in \"of\" the account of the same app"},

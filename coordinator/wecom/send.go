@@ -95,7 +95,8 @@ func (s *service) transportFailed(q request, e *httpsource.Error) *coordinator.F
 func (q request) said(r *httpsource.Response, e *Error) *coordinator.FetchError {
 	class := q.classify(e.Code)
 	failure := &coordinator.FetchError{
-		Kind: class.Kind, Code: coordinator.NumericCode(e.Code), RetryIn: class.RetryIn, Message: source.Advice(e.Message, class.Meaning, class.Hint), Calls: 1, Err: e,
+		Kind: class.Kind, Code: coordinator.NumericCode(e.Code), RetryIn: class.RetryIn, Here: class.Here,
+		Message: source.Advice(e.Message, class.Meaning, class.Hint), Calls: 1, Err: e,
 	}
 	if e.Code == codeTooOften {
 		failure.RetryIn = blockedFor(e.Message, r.Now())

@@ -70,7 +70,7 @@ func SuiteCodes() []wechat.Class {
 		{Code: codeSuiteExpired, Kind: parent, Meaning: "the suite_access_token has expired"},
 		{Code: 48003, Kind: refused, Meaning: "the suite is not valid", Hint: "see the suite's page in the provider's console"},
 		{Code: 48004, Kind: grant, Meaning: "the corp's authorisation of the suite is not valid", Hint: gone},
-		{Code: codeUntrusted, Kind: refused, Meaning: "this address is not on the provider's IP whitelist",
+		{Code: codeUntrusted, Kind: refused, Here: true, Meaning: "this address is not on the provider's IP whitelist",
 			Hint: "add the address to the whitelist in the provider's console"},
 	}
 }

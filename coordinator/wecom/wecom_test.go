@@ -213,7 +213,7 @@ func TestCodesOfTokens(t *testing.T) {
 			sandbox := wecomtest.New(wecomtest.Config{})
 			sandbox.Inject(wecomtest.Fault{Code: code})
 			failure := failing(t, newSource(t, sandbox, allKinds()[path]), coordinator.FetchRequest{})
-			if failure.Kind != want.kind || failure.RetryIn != want.retryIn || failure.Code != coordinator.NumericCode(code) || failure.Calls != 1 {
+			if failure.Kind != want.kind || failure.RetryIn != want.retryIn || failure.Code != coordinator.NumericCode(code) || failure.Calls != 1 || failure.Here != (code == 60020) {
 				t.Errorf("%s, %d: %+v, want %v", path, code, failure, want)
 			}
 			var said *wecom.Error
