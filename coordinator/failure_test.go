@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +106,21 @@ func TestALoneProcessTriesAgainSoonAfterTheBackOff(t *testing.T) {
 		if waited := calls[1].At.Sub(calls[0].End); waited > 1250*time.Millisecond {
 			t.Errorf("the second call came %v after the first had failed, want a second or less, and a little", waited)
 		}
+	})
+}
+
+// t.Fatal in a SourceFunc does that.
+func TestASourceThatEndsItsGoroutineDoesNotEndTheAccount(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		first := true
+		p := f.start(f.config(), coordinator.SourceFunc(func(ctx context.Context, ask coordinator.FetchRequest) (coordinator.FetchResult, error) {
+			if first {
+				first = false
+				runtime.Goexit()
+			}
+			return f.source.Fetch(ctx, ask)
+		}))
+		f.token(p, 10*time.Second)
 	})
 }
 

@@ -110,17 +110,29 @@ func (s *slot) giveBack() {
 	}
 }
 
+// errGoexit is how a round ends that does not return: a source may call runtime.Goexit.
+var errGoexit = errors.New("the round's goroutine was ended")
+
 // startRound starts the round that the view has noted as started. It owns s.
 func (a *Account) startRound(s *slot) {
 	a.c.rounds.start(func() {
-		ctx := a.c.lifetime()
-		err := a.round(ctx, s)
-		s.giveBack()
-		if err != nil && !errors.Is(err, ErrDenied) { // a round without one may have asked nothing
-			a.c.reached(err)
-		}
-		stopped := ctx.Err() != nil && errors.Is(err, ctx.Err())
-		a.apply(func(v *view, e env) effects { return v.roundEnded(err, stopped, e) })
+		ctx, err := a.c.lifetime(), errGoexit
+		defer func() {
+			if cause := recover(); cause != nil {
+				panic(cause) // what follows takes locks that may be held
+			}
+			s.giveBack()
+			if errors.Is(err, errGoexit) {
+				a.c.log.Error("the source ended the goroutine that called it: its attempt stays open and gets overdue", "account", a.name)
+				err = errRecorded
+			}
+			if err != nil && !errors.Is(err, ErrDenied) { // a round without one may have asked nothing
+				a.c.reached(err)
+			}
+			stopped := ctx.Err() != nil && errors.Is(err, ctx.Err())
+			a.apply(func(v *view, e env) effects { return v.roundEnded(err, stopped, e) })
+		}()
+		err = a.round(ctx, s)
 	})
 }
 

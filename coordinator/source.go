@@ -14,6 +14,9 @@ import (
 // and another process may be fetching. Its errors must hold neither the
 // secret nor a token, and should be, or wrap, a *FetchError; any other error
 // counts as FailedUnknown, which is always safe.
+//
+// A panic in Fetch ends the process. If the issuer's answer causes it, each process that
+// takes over ends as well: recover from it where that can happen.
 type Source interface {
 	Fetch(ctx context.Context, ask FetchRequest) (FetchResult, error)
 }
