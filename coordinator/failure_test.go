@@ -124,6 +124,15 @@ func TestASourceThatEndsItsGoroutineDoesNotEndTheAccount(t *testing.T) {
 	})
 }
 
+// What lies beyond the token's end is no plan, by however little.
+func TestATokenIsNotLeftToItsEndBecauseTheSourceAsksForMore(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fleet) {
+		f.source.Describes.Repeat, f.source.Life, f.source.RefreshIn = coordinator.RepeatKeeps, time.Hour, time.Hour+10*time.Second
+		f.token(f.refresher(), time.Second)
+		f.wantCallsAfter(31*time.Minute, 2)
+	})
+}
+
 func TestACallIsObservedOnlyWhereOneWasMade(t *testing.T) {
 	sent := &coordinator.FetchError{Kind: coordinator.FailedBusy, Message: "system error", Calls: 1}
 	unsent := &coordinator.FetchError{Kind: coordinator.FailedBusy, Message: "connection refused"}

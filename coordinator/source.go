@@ -50,8 +50,8 @@ type FetchResult struct {
 	Lifetime time.Duration
 
 	// RefreshIn is when the source wants to be asked again, from the same
-	// moment. Zero leaves it to the schedule, and so does more than a minute after the
-	// end of Lifetime.
+	// moment. Zero leaves it to the schedule, and so does more than Lifetime; but a
+	// source with RepeatSame that repeats its token can ask for up to a minute more.
 	RefreshIn time.Duration
 
 	// Doubt says what is odd about the answer though the token is taken, for the
