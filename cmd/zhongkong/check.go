@@ -59,7 +59,7 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 	at, err := chooseStore(s.cfg, sandboxed)
 	add(err)
 	if len(s.cfg.Accounts) == 0 && !sandboxed {
-		add(errNoAccount)
+		add(s.lacksAccounts())
 	}
 	for _, a := range s.cfg.Accounts {
 		_, wrong := newAccountConfig(a, s.cfg.Refreshing(a))
@@ -94,6 +94,14 @@ func (s *session) serveProblems(given string, sandboxed bool) []error {
 		add(checkProfiler(s.cfg.Pprof, addr))
 	}
 	return append(all, s.routeProblems()...)
+}
+
+// lacksAccounts returns why serve refuses a configuration without accounts.
+func (s *session) lacksAccounts() error {
+	if len(s.cfg.TokenFiles) > 0 {
+		return fmt.Errorf("%w; sync needs no account, and takes files: as it is", errNoAccount)
+	}
+	return errNoAccount
 }
 
 // routeProblems returns what serve would refuse in the routes.

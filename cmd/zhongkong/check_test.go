@@ -21,6 +21,14 @@ func TestCheckWarnsOfASealKeyFileThatEverybodyMayRead(t *testing.T) {
 	}
 }
 
+func TestCheckSaysWhoCanUseFilesWithoutAnAccount(t *testing.T) {
+	b := newBench(t).reader()
+	b = b.with("ZHONGKONG_CONFIG", b.file("zk.yaml", "files:\n- {account: wx1, path: /run/token}\n"))
+	for _, command := range []string{"check", "serve"} {
+		b.fails(exitUsage, "no account: give --appid and --secret-file (or --config FILE), or try it with --sandbox; sync needs no account, and takes files: as it is", command)
+	}
+}
+
 func TestCheckAcceptsWhatServeTakesWithoutANetwork(t *testing.T) {
 	b := newBench(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0") // a Redis that must not be asked, at an address that serve would find taken

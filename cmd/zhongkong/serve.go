@@ -104,7 +104,7 @@ func (d *daemon) prepare(sandboxed bool) error {
 		}
 	}
 	if len(d.cfg.Accounts) == 0 {
-		return errNoAccount
+		return d.lacksAccounts()
 	}
 	if unsealed := d.cfg.Unsealed(); len(unsealed) > 0 && !sandboxed {
 		return &configError{errors.Join(unsealed...)}
