@@ -146,7 +146,7 @@ func (s *session) checkKnown(ctx context.Context, states ...coordinator.State) e
 }
 
 func isBlank(s coordinator.State) bool {
-	return s.Err == nil && s.Fence == 0 && s.Record.Generation == 0 && s.Failure == nil && s.CallsToday == 0 && len(s.Open) == 0
+	return s.Err == nil && s.Fence == 0 && s.Record.Generation == 0 && s.Failure == nil && s.CallsToday == 0 && len(s.Open) == 0 && s.Grant == nil
 }
 
 // withoutToken returns err with advice. If err says that there is no token, it first

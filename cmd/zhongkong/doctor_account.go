@@ -29,6 +29,10 @@ func (x checks) accountChecks(ctx context.Context) {
 		return
 	}
 	state := states[0]
+	if err := x.checkKnown(ctx, state); err != nil {
+		x.fail("token", "give the NAME of an account that is there, or configure this one", "%v", err)
+		return
+	}
 	if x.unusable(ctx, state, account) {
 		return
 	}

@@ -77,6 +77,18 @@ func TestDoctorNamesThePlaceInTheUsersFile(t *testing.T) {
 	b.with("ZHONGKONG_USERS_FILE", path).fails(exitUsage, path+":2: users[0].namee: unknown field", "doctor")
 }
 
+func TestDoctorSaysThatNobodyKnowsANamedAccount(t *testing.T) {
+	b := newBench(t)
+	b.must("show")
+	all := b.findings(exitOther, "wx-nope")
+	finds(t, all, "token", resultFail, `no account "wx-nope" is configured, and Redis at `)
+	finds(t, all, "token", resultFail, "it has "+appID)
+	finds(t, all, "token", resultFail, "give the NAME of an account that is there")
+	if f, found := all["budget"]; found {
+		t.Errorf("budget = %+v", f)
+	}
+}
+
 func TestDoctorFetchesAFirstToken(t *testing.T) {
 	b := newBench(t)
 	finds(t, b.findings(exitDone), "refresh", resultOK, "one was fetched")
