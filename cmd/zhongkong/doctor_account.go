@@ -220,12 +220,26 @@ func (x checks) lastFailure(state coordinator.State, a config.Account, tried boo
 	switch {
 	case f == nil || f.InARow == 0:
 		return
+	case refusedAnother(f, a, tried):
+		x.ok("last call", "the issuer refused another %s than the one here, which that does not hold up: %s (%s ago)",
+			secretName(a), failureWords(f.Code, f.Message), brief(state.Now.Sub(f.At)))
 	case f.Kind == coordinator.FailedRefused && !tried:
 		x.fail("last call", sources.Hint(a.Source, f.Code), "the issuer refused: %s (%s ago)", failureWords(f.Code, f.Message), brief(state.Now.Sub(f.At)))
 	default:
 		x.warn("last call", "zhongkong history "+x.account, "failed, %d in a row: %s (%s ago, again in %s)",
 			f.InARow, failureWords(f.Code, f.Message), brief(state.Now.Sub(f.At)), brief(max(f.RetryAt.Sub(state.Now), 0)))
 	}
+}
+
+// refusedAnother reports whether the issuer has refused another secret than that of this process.
+// With a grant, or a parent's token, the secret alone does not tell.
+func refusedAnother(f *coordinator.Failure, a config.Account, mayRefresh bool) bool {
+	if f.Kind != coordinator.FailedRefused || f.Credential == "" || !mayRefresh || a.Grant.Needed || a.Of != "" {
+		return false
+	}
+	cfg, _ := newAccountConfig(a, true) // an error was found before
+	source, ok := cfg.Source.(coordinator.Credentialed)
+	return ok && source.Credential() != f.Credential
 }
 
 func (x checks) openAttempts(state coordinator.State, h *hold) {

@@ -89,6 +89,15 @@ func TestDoctorSaysThatNobodyKnowsANamedAccount(t *testing.T) {
 	}
 }
 
+func TestDoctorHoldsTheRefusalOfAnotherSecretAgainstNone(t *testing.T) {
+	b := newBench(t)
+	b.must("show")
+	wrong := b.with("ZHONGKONG_SECRET", wrongSecret)
+	wrong.fails(exitRefused, "40125", "refresh")
+	finds(t, b.findings(exitDone), "last call", resultOK, "the issuer refused another AppSecret than the one here")
+	finds(t, wrong.findings(exitOther), "last call", resultWarn, "1 in a row: 40125")
+}
+
 func TestDoctorFetchesAFirstToken(t *testing.T) {
 	b := newBench(t)
 	finds(t, b.findings(exitDone), "refresh", resultOK, "one was fetched")
