@@ -120,14 +120,16 @@ func (c *call) exchange(out *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := c.judge(resp)
-	if v == accepted || v == doubtful && r.quiet.now() {
+	v := c.judge(out, resp)
+	if v == accepted {
 		return resp, nil
 	}
-	next, err := c.next(out.Context(), account, token)
+	q := &r.quiets[v]
+	quiet := q.now()
+	next, err := c.next(out.Context(), account, token, quiet)
 	renewed := err == nil && !next.IsZero() && !next.Equal(token)
-	if v == doubtful && err == nil && !r.Foreign && (!renewed || !again) {
-		r.quiet.begin() // no second call tells whether the token was the cause
+	if !quiet && err == nil && !r.Foreign && (!renewed || !again) {
+		q.begin() // no second call tells whether the token was the cause
 	}
 	switch {
 	case !renewed:
@@ -146,13 +148,11 @@ func (c *call) exchange(out *http.Request) (*http.Response, error) {
 	if resp, err = c.try(second, next); err != nil {
 		return nil, err
 	}
-	switch c.judge(resp) {
-	case accepted:
+	if c.judge(second, resp) == accepted {
 		r.counts.cured.Add(1)
-		r.quiet.end()
-	case doubtful:
-		r.quiet.begin()
-	case rejected:
+		q.end()
+	} else {
+		q.begin()
 	}
 	return resp, nil
 }
@@ -175,11 +175,13 @@ func (c *call) token(ctx context.Context) (Account, coordinator.Token, error) {
 }
 
 // next returns the token after a rejected one: the same one if the issuer answers that
-// again, or nobody has replaced it.
-func (c *call) next(ctx context.Context, account Account, token coordinator.Token) (coordinator.Token, error) {
-	c.route.counts.rejected.Add(1)
-	if !c.route.Foreign {
-		return c.report(ctx, account, token)
+// again, or nobody has replaced it. In a quiet time it reports nothing.
+func (c *call) next(ctx context.Context, account Account, token coordinator.Token, quiet bool) (coordinator.Token, error) {
+	if !quiet {
+		c.route.counts.rejected.Add(1)
+		if !c.route.Foreign {
+			return c.report(ctx, account, token)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, tokenWithin)
 	defer cancel()
@@ -296,8 +298,8 @@ func lists(values []string, name string) bool {
 	return false
 }
 
-// quiet is the time in which 401 is not taken for a rejected token: an upstream
-// that answers so for other reasons would have every call refresh it.
+// quiet is the time in which an answer is not taken for one that rejects the token: an
+// upstream that answers so for other reasons would have every call refresh it.
 type quiet struct {
 	until atomic.Int64 // Unix nanoseconds
 	next  atomic.Int64 // how long the next one is
@@ -305,7 +307,7 @@ type quiet struct {
 
 const (
 	shortestQuiet = 30 * time.Second
-	longestQuiet  = 10 * time.Minute
+	longestQuiet  = 5 * time.Minute
 )
 
 func (q *quiet) now() bool { return time.Now().UnixNano() < q.until.Load() }

@@ -122,6 +122,17 @@ func (p Place) removed(query string) string {
 	return withoutParameters(query, p.name)
 }
 
+// tokenParameters are those of WeChat's and WeCom's calls.
+var tokenParameters = []string{"access_token", "component_access_token", "suite_access_token", "provider_access_token"}
+
+// isBesideAnother reports whether a query has another token than the one put there: the
+// upstream may have rejected that one, which is the client's own.
+func (p Place) isBesideAnother(query string) bool {
+	return slices.ContainsFunc(tokenParameters, func(name string) bool {
+		return name != p.name && name != p.also && parameter(query, name) != ""
+	})
+}
+
 // parameter returns the first value of a query parameter, "" if there is none.
 func parameter(query, name string) string {
 	for pair := range strings.SplitSeq(query, "&") {

@@ -35,8 +35,8 @@ type route struct {
 	proxy  httputil.ReverseProxy // what those of the calls have in common
 	last   atomic.Pointer[hidden]
 	counts *counters
-	quiet  quiet
-	logged string // the account in log lines: "" if only a client named it
+	quiets [rejected + 1]quiet // by verdict
+	logged string              // the account in log lines: "" if only a client named it
 }
 
 func newRoute(p *Proxy, of Route) *route {

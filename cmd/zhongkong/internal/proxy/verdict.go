@@ -17,11 +17,11 @@ const (
 	rejected
 )
 
-// judge leaves resp as if nothing had been read.
-func (c *call) judge(resp *http.Response) verdict {
+// judge leaves resp, the answer to out, as if nothing had been read.
+func (c *call) judge(out *http.Request, resp *http.Response) verdict {
 	if c.route.isWeChat() {
 		var code int
-		if code, c.inMemory = wechat.PeekErrcode(resp); c.route.RejectsToken(code) {
+		if code, c.inMemory = wechat.PeekErrcode(resp); c.route.RejectsToken(code) && !c.route.Put.isBesideAnother(out.URL.RawQuery) {
 			return rejected
 		}
 		return accepted

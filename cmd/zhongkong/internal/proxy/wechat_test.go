@@ -264,6 +264,101 @@ func TestARouteHasTheErrcodesOfItsAPI(t *testing.T) {
 	}
 }
 
+// Each of many calls that WeChat refuses whatever their token is would cost a refresh,
+// until the day's calls are used up.
+func TestARejectionThatANewTokenDoesNotCureIsNotReportedForAWhile(t *testing.T) {
+	for _, body := range []string{"", strings.Repeat("x", maxRepeatable+1)} {
+		synctest.Test(t, func(t *testing.T) {
+			account := &fixed{}
+			s := newStage(t, weChatRoute(t, ""), account, func(c *Config) {
+				c.Base = saying(func(*http.Request) string { return `{"errcode":40001}` })
+			})
+			calls := func(n int) {
+				var all sync.WaitGroup
+				for range n {
+					all.Go(func() {
+						if w := callWith(s, "POST", "/proxy/wx"+users, body, "Authorization: "+basic); !strings.Contains(w.Body.String(), "40001") {
+							t.Errorf("%d %s", w.Code, w.Body)
+						}
+					})
+				}
+				all.Wait()
+			}
+			for range 20 {
+				calls(1)
+			}
+			if account.reports != 1 {
+				t.Errorf("%d bytes: %d reports, want 1", len(body), account.reports)
+			}
+			time.Sleep(shortestQuiet)
+			calls(6) // of one moment make one time
+			time.Sleep(2 * shortestQuiet)
+			before := account.reports
+			if calls(1); account.reports != before+1 {
+				t.Errorf("%d bytes: %d reports after the second time, want 1", len(body), account.reports-before)
+			}
+		})
+	}
+}
+
+// saying is an upstream of WeChat's errors.
+func saying(answer func(*http.Request) string) roundTripper {
+	return func(r *http.Request) (*http.Response, error) {
+		if r.Body != nil {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
+		return &http.Response{StatusCode: 200, ProtoMajor: 1, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: io.NopCloser(strings.NewReader(answer(r))), ContentLength: -1, Request: r}, nil
+	}
+}
+
+// A token that was replaced while a call was under way costs no refresh.
+func TestACallIsRepeatedInAQuietTimeIfTheTokenWasReplacedMeanwhile(t *testing.T) {
+	account := &fixed{}
+	s := newStage(t, weChatRoute(t, ""), account, func(c *Config) {
+		c.Base = saying(func(r *http.Request) string {
+			if strings.HasSuffix(r.URL.Query().Get("access_token"), "-0") {
+				account.mu.Lock()
+				account.n = 1
+				account.mu.Unlock()
+				return `{"errcode":40001}`
+			}
+			return `{"errcode":0}`
+		})
+	})
+	s.routes["wx"].quiets[rejected].begin()
+	if w := callWith(s, "GET", "/proxy/wx"+users, "", "Authorization: "+basic); !strings.Contains(w.Body.String(), `"errcode":0`) || account.reports != 0 {
+		t.Errorf("%s, %d reports", w.Body, account.reports)
+	}
+}
+
+// WeChat may have rejected the token that the client put into the call by itself.
+func TestARejectionIsNotReportedIfTheCallHasATokenOfTheClients(t *testing.T) {
+	for _, c := range []struct {
+		put, query string
+		reports    int
+	}{
+		{"access_token", "component_access_token=junk", 0},
+		{"access_token", "component%5Faccess_token=junk", 0},
+		{"access_token", "suite_access_token=junk", 0},
+		{"access_token", "provider_access_token=junk", 0},
+		{"access_token", "component_access_token=&access_token=junk", 1},
+		{"component_access_token", "component_access_token=junk", 1},
+		{"suite_access_token", "access_token=junk", 0},
+	} {
+		account := &fixed{}
+		route := weChatRoute(t, "")
+		route.Put.name = c.put
+		s := newStage(t, route, account, func(cfg *Config) {
+			cfg.Base = saying(func(*http.Request) string { return `{"errcode":40001}` })
+		})
+		callWith(s, "GET", "/proxy/wx/sns/component/jscode2session?"+c.query, "", "Authorization: "+basic)
+		if account.reports != c.reports {
+			t.Errorf("%s in the place %s: %d reports, want %d", c.query, c.put, account.reports, c.reports)
+		}
+	}
+}
+
 // waiting is an account whose token does not come.
 type waiting struct{ failingAccount }
 
