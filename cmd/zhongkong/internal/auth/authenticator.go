@@ -163,6 +163,9 @@ func (a *Authenticator) unproved(ctx context.Context, g *generation, addr netip.
 			if failures > 0 {
 				a.throttle.takeBack(source, failures)
 			}
+			if caller.IsRevoked() { // changed while the password was verified
+				return a.Authenticate(ctx, addr, readings...)
+			}
 			notifyAuthenticated(ctx)
 			return caller, nil
 		case !errors.Is(err, ErrDenied):

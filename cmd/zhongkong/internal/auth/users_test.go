@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -76,6 +77,32 @@ func TestNewUsersReplaceTheOldInOneStep(t *testing.T) {
 	}
 	if _, err := g.Authenticate(t.Context(), here, Credentials{"alice", "open sesame"}); !errors.Is(err, ErrDenied) {
 		t.Errorf("alice after she was removed = %v, want ErrDenied", err)
+	}
+}
+
+func TestAPasswordIsVerifiedAgainIfItsUserChangedMeanwhile(t *testing.T) {
+	more := alice()
+	more.Refresh = true
+	for name, c := range map[string]struct {
+		users []User
+		want  error
+	}{"removed": {nil, ErrDenied}, "with more rights": {[]User{more}, nil}} {
+		told := 0
+		ctx := NotifyAuthenticated(t.Context(), func() { told++ })
+		g := newAuthenticator(t, alice())
+		var once sync.Once
+		g.derive = func(password, salt []byte, of cost) []byte {
+			once.Do(func() {
+				if err := g.SetUsers(c.users); err != nil {
+					t.Error(err)
+				}
+			})
+			return argon2id(password, salt, of)
+		}
+		caller, err := g.Authenticate(ctx, here, Credentials{"alice", "open sesame"})
+		if !errors.Is(err, c.want) || caller.MayRefresh("wx1") != (c.want == nil) || (told == 1) != (c.want == nil) {
+			t.Errorf("%s: Authenticate() = %q, %v, told %d times", name, caller.Name(), err, told)
+		}
 	}
 }
 

@@ -52,11 +52,7 @@ func (a *accessControl) login(r *request) error {
 // of which there is at least one, are what the sent credentials can mean, the
 // likeliest first.
 func (a *accessControl) authenticate(r *request, readings ...auth.Credentials) error {
-	from := auth.Addr(r.RemoteAddr)
-	caller, err := a.callers.Authenticate(r.Context(), from, readings...)
-	if err == nil && caller.IsRevoked() { // changed while the password was verified
-		caller, err = a.callers.Authenticate(r.Context(), from, readings...)
-	}
+	caller, err := a.callers.Authenticate(r.Context(), auth.Addr(r.RemoteAddr), readings...)
 	r.caller = caller
 	if err != nil && r.Context().Err() == nil {
 		a.refuse(r, readings[0].Name, refusalReason(err))

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"fmt"
 	"net/http/httptest"
 	"net/netip"
@@ -166,33 +165,6 @@ func TestAChangeThatIsNotTheCallersLeavesItsRequestsAlone(t *testing.T) {
 	if r := soon(t, poll, "the long poll"); r.status != 200 {
 		t.Errorf("%d %s, want the next token", r.status, r.body)
 	}
-}
-
-// lateGate calls after when it has proved a caller, and before it says so.
-type lateGate struct {
-	*auth.Authenticator
-	after func()
-}
-
-func (g *lateGate) Authenticate(ctx context.Context, from netip.Addr, readings ...auth.Credentials) (auth.Caller, error) {
-	c, err := g.Authenticator.Authenticate(ctx, from, readings...)
-	g.after()
-	return c, err
-}
-
-func TestACallerWhoIsRevokedWhileItsPasswordIsLookedAtIsRefused(t *testing.T) {
-	late := &lateGate{Authenticator: newCallers(t), after: func() {}}
-	set(t, late.Authenticator, allowed())
-	s := newStage(t, func(c *Config) { c.Callers = late })
-	replaceBy := func(users []auth.User) {
-		late.after = func() { late.after = func() {}; set(t, late.Authenticator, users) }
-	}
-	replaceBy(testUsers()) // without the refresh right
-	if r := s.ask(reader, "GET", "/v1/tokens/"+wxa, ""); r.status != 200 {
-		t.Errorf("with other rights: %d %s, want 200", r.status, r.body)
-	}
-	replaceBy(changes["removed"](testUsers()))
-	s.shutOut(s.ask(reader, "GET", "/v1/tokens/"+wxa, ""), "removed")
 }
 
 func TestACallerWhoWasRevokedWhileItsBodyCameCausesNoRefresh(t *testing.T) {

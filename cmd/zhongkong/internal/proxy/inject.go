@@ -114,7 +114,7 @@ func (c *call) exchange(out *http.Request) (*http.Response, error) {
 		return nil, &bodyError{err}
 	}
 	if c.plain {
-		return r.p.cfg.Base.RoundTrip(out)
+		return c.send(out)
 	}
 	resp, err := c.try(out, token)
 	if err != nil {
@@ -206,9 +206,17 @@ func (c *call) report(ctx context.Context, account Account, token coordinator.To
 func (c *call) try(out *http.Request, token coordinator.Token) (*http.Response, error) {
 	c.hide = c.route.secretsOf(token.Reveal())
 	c.route.Put.put(out, token.Reveal())
-	resp, err := c.route.p.cfg.Base.RoundTrip(out)
+	resp, err := c.send(out)
 	c.expectBody() // also while judge looks for an errcode
 	return resp, err
+}
+
+// send makes the call, unless its caller was removed since it was proved.
+func (c *call) send(out *http.Request) (*http.Response, error) {
+	if c.caller.IsRevoked() {
+		return nil, errRevoked
+	}
+	return c.route.p.cfg.Base.RoundTrip(out)
 }
 
 var errSwitched = errors.New("the upstream switched to another protocol, which was not asked for")

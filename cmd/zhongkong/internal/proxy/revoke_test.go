@@ -1,11 +1,45 @@
 package proxy
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zhongkong/zhongkong/coordinator"
 )
+
+// leaving is an account whose token comes when a caller has been removed.
+type leaving struct {
+	fixed
+	remove func()
+}
+
+func (a *leaving) Token(ctx context.Context) (coordinator.Token, error) {
+	a.remove()
+	return a.fixed.Token(ctx)
+}
+
+func TestACallerRemovedBeforeTheCallIsMadeMakesNone(t *testing.T) {
+	account := &leaving{}
+	calls := 0
+	s := newStage(t, weChatRoute(t, ""), account, func(c *Config) {
+		c.Base = roundTripper(func(*http.Request) (*http.Response, error) { calls++; return nil, errors.New("not to be asked") })
+		c.Secret = func(string) (string, string, bool) { account.remove(); return appID, "a-secret", true }
+	})
+	account.remove = func() { s.remove("sdk") }
+	for _, target := range []string{users, "/sns/jscode2session?js_code=C&appid=" + appID} {
+		if err := s.callers.SetUsers(usersWithout()); err != nil {
+			t.Fatal(err)
+		}
+		w := callWith(s, "GET", "/proxy/wx"+target, "", "Authorization: "+basic)
+		if w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), `"error":"revoked"`) || calls != 0 {
+			t.Errorf("%s: %d %s, %d calls", target, w.Code, w.Body, calls)
+		}
+	}
+}
 
 func TestACallEndsWithItsCallerWhileTheUpstreamIsSilent(t *testing.T) {
 	for _, headFirst := range []bool{false, true} {
