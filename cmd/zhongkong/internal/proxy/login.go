@@ -46,10 +46,14 @@ var tokenEndpoints = map[string]bool{
 }
 
 // clearsQuota reports whether an endpoint, in lower case, that takes a token resets the
-// account's quota of calls, which it may ten times a month. It needs the right to force a
-// refresh, as the ones do that take the AppSecret.
+// account's quota of calls, or that of one API, which it may some times a month. It needs
+// the right to force a refresh, as the ones do that take the AppSecret.
 func clearsQuota(path string) bool {
-	return path == "/cgi-bin/clear_quota" || path == "/cgi-bin/component/clear_quota"
+	switch path {
+	case "/cgi-bin/clear_quota", "/cgi-bin/component/clear_quota", "/cgi-bin/openapi/quota/clear":
+		return true
+	}
+	return false
 }
 
 // isUsers reports whether the access_token of an endpoint, in lower case, is a user's, which web

@@ -179,6 +179,7 @@ func TestToClearAQuotaNeedsTheRefreshRight(t *testing.T) {
 	byPhantom := "?access_token=" + s.phantom(t, "veil", time.Hour)
 	for _, c := range []struct{ target, header string }{
 		{"/cgi-bin/clear_quota", veil}, {"/CGI-BIN//clear_quota/", veil}, {"/cgi-bin/component/clear_quota", veil},
+		{"/cgi-bin/openapi/quota/clear", veil}, {"/cgi-bin/openapi/quota/clear" + byPhantom, "X: y"},
 		{"/cgi-bin/clear_quota" + byPhantom, "X: y"}, {"/cgi-bin/component/clear_quota" + byPhantom, "X: y"},
 	} {
 		if w := callWith(s, "POST", "/proxy/wx"+c.target, `{"appid":"`+appID+`"}`, c.header); !strings.Contains(w.Body.String(), "48001") {
