@@ -123,6 +123,7 @@ type Proxy struct {
 
 	slots    *inflight.Limiter[slot]
 	unproved *inflight.Limiter[string] // by account
+	known    knownSources
 }
 
 // New returns a Proxy. Its error names the route and the field.

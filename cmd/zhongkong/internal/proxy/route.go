@@ -215,6 +215,7 @@ func (r *route) pass(w http.ResponseWriter, req *http.Request, c *call) {
 	at := c.slot()
 	if !r.p.acquire(at) {
 		r.counts.limited.Add(1)
+		c.log(slog.LevelWarn, "call failed", slog.String("why", problemFull.code))
 		r.respond(w, problemFull)
 		return
 	}

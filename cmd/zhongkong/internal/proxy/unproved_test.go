@@ -5,9 +5,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -111,6 +113,76 @@ func TestOneAddressDoesNotTakeTheUsersCallsOfEverybody(t *testing.T) {
 	if n := s.slots.InUse() + s.unproved.InUse(); n != 0 {
 		t.Errorf("%d under way", n)
 	}
+}
+
+// An application server logs its users in, and then asks who they are with their tokens.
+func TestTheUsersCallsOfAKnownAddressAreLimitedAsThoseOfACaller(t *testing.T) {
+	const n = maxUnproved + 8
+	hold, entered := make(chan struct{}), make(chan struct{}, n)
+	s := newStage(t, weChatRoute(t, ""), &fixed{}, func(c *Config) {
+		c.Limits.Each = n
+		c.Base = saying(func(r *http.Request) string {
+			if r.URL.Path == "/sns/userinfo" {
+				entered <- struct{}{}
+				<-hold
+			}
+			return "{}"
+		})
+	})
+	call := func(path, from string) string {
+		req := httptest.NewRequest(http.MethodGet, "/proxy/wx"+path, nil)
+		req.RemoteAddr = from
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, req)
+		return w.Body.String()
+	}
+	const login, who = "/sns/oauth2/access_token?appid=" + appID + "&code=C&secret=sdk~" + userKey, "/sns/userinfo?openid=o&access_token=of-a-user"
+	call(login, "192.0.2.1:1000")
+	var calls sync.WaitGroup
+	for range n {
+		calls.Go(func() { // ends when hold is closed
+			if got := call(who, "192.0.2.1:1001"); got != "{}" {
+				t.Errorf("%s", got)
+				entered <- struct{}{}
+			}
+		})
+	}
+	for range n {
+		<-entered
+	}
+	if got := call(who, "192.0.2.1:1001"); !strings.Contains(got, "45011") {
+		t.Errorf("one more: %s", got)
+	}
+	if !strings.Contains(s.logged.String(), "why=too_many_calls") {
+		t.Errorf("the log does not say it: %s", s.logged)
+	}
+	close(hold)
+	calls.Wait()
+	if n := s.slots.InUse() + s.unproved.InUse(); n != 0 {
+		t.Errorf("%d under way", n)
+	}
+}
+
+func TestAnAddressIsKnownForAWhileOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var k knownSources
+		at := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}) }
+		k.note(at(0))
+		time.Sleep(knownFor)
+		if !k.has(at(0)) || k.has(at(1)) {
+			t.Error("it is not known, or another is")
+		}
+		time.Sleep(time.Second)
+		if k.has(at(0)) {
+			t.Error("it is still known")
+		}
+		for i := range maxKnown + 1 {
+			k.note(at(i))
+		}
+		if !k.has(at(maxKnown)) || len(k.seen) > maxKnown {
+			t.Errorf("%d are known, the newest among them: %v", len(k.seen), k.has(at(maxKnown)))
+		}
+	})
 }
 
 // timed is a client's connection whose deadline for reading can be looked at.
