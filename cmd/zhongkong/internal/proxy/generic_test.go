@@ -53,12 +53,16 @@ func TestEveryPlaceGetsTheTokenAndNothingElseOfTheCaller(t *testing.T) {
 		s := newStage(t, routeTo(t, upstream+"/v2/", put), &fixed{}, nil)
 		w := callWith(s, "POST", "/proxy/crm/a%20b/c%2Fd?x=1&key=stale&k%65y=staler", "the body",
 			"Authorization: "+basic, "Cookie: session=1", "X-Api-Token: stale", "X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1",
-			"X-Real-Ip: 10.0.0.1", "Referer: http://me/?access_token=zk_1", "Connection: X-Api-Token, Authorization", "X-Own: kept")
+			"X-Real-Ip: 10.0.0.1", "Referer: http://me/?access_token=zk_1", "Connection: X-Api-Token, Authorization", "X-Own: kept",
+			"X-Amzn-Oidc-Accesstoken: of-a-gateway", "X-Amzn-Oidc-Data: of-a-gateway", "X-Auth-Request-Access-Token: of-a-gateway",
+			"Cf-Access-Jwt-Assertion: of-a-gateway", "X-Goog-Iap-Jwt-Assertion: of-a-gateway", "X-Goog-Authenticated-User-Email: of-a-gateway",
+			"X-Ms-Token-Aad-Access-Token: of-a-gateway", "X-Ms-Client-Principal: of-a-gateway", "X_Auth_Request_User: of-a-gateway",
+			"True-Client-Ip: 10.0.0.1", "Cf-Connecting-Ip: 10.0.0.1", "Cf-Connecting-Ipv6: 10.0.0.1", "X-Client-Ip: 10.0.0.1", "X-Envoy-External-Address: 10.0.0.1", "X-Ssl-Client-Cert: of-a-gateway")
 		got := w.Body.String()
 		if !strings.Contains(got, want) || !strings.HasPrefix(got, "POST /v2/a%20b/c%2Fd?x=1") || !strings.Contains(got, "X-Own: kept") || !strings.HasSuffix(got, "the body") {
 			t.Errorf("%s: %s", put, got)
 		}
-		for _, gone := range []string{basic, "Cookie", "10.0.0.1", "Referer", "zk_1", "X-Api-Token: stale"} {
+		for _, gone := range []string{basic, "Cookie", "10.0.0.1", "Referer", "zk_1", "of-a-gateway", "X-Api-Token: stale"} {
 			if strings.Contains(got, gone) {
 				t.Errorf("%s: the upstream got %s in %s", put, gone, got)
 			}

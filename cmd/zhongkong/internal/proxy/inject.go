@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -64,13 +65,22 @@ func (r *route) passes(name string) bool {
 	return !isPrivate(name) && (r.Put.kind != inHeader || name != r.Put.name) // a call with no token put in has none
 }
 
-// isPrivate reports whether a header is between the client and this server.
+// isPrivate reports whether a header is between the client and this server, or the
+// gateways before it.
 func isPrivate(name string) bool {
 	switch name {
-	case authorization, "Cookie", "Referer", "Forwarded", "X-Real-Ip", "Http2-Settings", "Proxy-Authorization":
+	case authorization, "Cookie", "Referer", "Forwarded", "Http2-Settings", "Proxy-Authorization",
+		"X-Real-Ip", "X-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Cf-Connecting-Ipv6", "X-Envoy-External-Address":
 		return true
 	}
-	return strings.HasPrefix(name, "X-Forwarded-")
+	return slices.ContainsFunc(ofGateways, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// ofGateways begin the names of headers in which gateways say who a client is, some by a
+// token: the usual one, and those of AWS, oauth2-proxy, Cloudflare, Google, Azure and nginx.
+var ofGateways = []string{
+	"X-Forwarded-", "X-Amzn-Oidc-", "X-Auth-Request-", "Cf-Access-", "X-Goog-Iap-", "X-Goog-Authenticated-User-",
+	"X-Ms-Token-", "X-Ms-Client-Principal", "X-Ssl-Client-",
 }
 
 // hidesBodies reports whether secrets are overwritten in the body of the answer: the
