@@ -13,19 +13,21 @@ const (
 	// rememberFor is how long a question is remembered. One from a fast clock
 	// stays within Window for twice as long as Window.
 	rememberFor = 2*Window + time.Second
+
+	// startSlack is because questions have whole milliseconds, and the two clocks are not
+	// read in the same instant.
+	startSlack = 2 * time.Millisecond
 )
 
 type replayCaches struct {
-	began time.Time
+	began time.Time // with a monotonic reading
 
 	mu  sync.Mutex              // guards all
 	all map[string]*replayCache // :: caller's name
 }
 
 func newReplayCaches(now time.Time) *replayCaches {
-	// The process before this one may have answered a question that was asked
-	// before this one began. Questions have whole milliseconds.
-	return &replayCaches{began: now.Round(0).Truncate(time.Millisecond), all: make(map[string]*replayCache)}
+	return &replayCaches{began: now, all: make(map[string]*replayCache)}
 }
 
 func (c *replayCaches) of(name string) *replayCache {
@@ -33,7 +35,7 @@ func (c *replayCaches) of(name string) *replayCache {
 	defer c.mu.Unlock()
 	found := c.all[name]
 	if found == nil {
-		found = &replayCache{floor: c.began, seen: make(map[string]struct{})}
+		found = &replayCache{began: c.began, seen: make(map[string]struct{})}
 		c.all[name] = found
 	}
 	return found
@@ -43,6 +45,8 @@ func (c *replayCaches) of(name string) *replayCache {
 // floor above that question's time, so that the question is then refused as too
 // old whatever the clocks have done meanwhile.
 type replayCache struct {
+	began time.Time // see replayCaches
+
 	mu    sync.Mutex          // guards what follows
 	seen  map[string]struct{} // the nonces in queue
 	queue []remembered        // in the order in which they arrived
@@ -58,11 +62,19 @@ type remembered struct {
 // admit records the question and returns Answered, or returns why it must not be
 // answered.
 func (c *replayCache) admit(q question, now time.Time) Outcome {
+	return c.admitAfter(q, now, now.Sub(c.began))
+}
+
+// admitAfter is admit for a process that has run for some time, by the monotonic clock:
+// the wall clock may have been set since.
+func (c *replayCache) admitAfter(q question, now time.Time, uptime time.Duration) Outcome {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.forgetLocked(now)
 	age := now.Sub(q.Time) // by the wall clocks, because q.Time has no monotonic reading
-	if age > Window || age < -Window || q.Time.Before(c.floor) {
+	// The process before this one may have answered a question that was asked before this
+	// one began.
+	if age > min(Window, uptime+startSlack) || age < -Window || q.Time.Before(c.floor) {
 		return Stale
 	}
 	if _, again := c.seen[q.Nonce]; again {

@@ -178,6 +178,22 @@ func TestReplaysStayKnownWhenTheClockIsSetBack(t *testing.T) {
 	}
 }
 
+// A device starts with a clock that is ahead until the network has told it the time.
+func TestQuestionsAreAnsweredAfterTheClockWasSetBackSinceTheStart(t *testing.T) {
+	began := time.Now()
+	h := newReplayCaches(began).of("ci")
+	now := began.Round(0).Add(10*time.Second - 8*time.Hour) // ten seconds after the start
+	for _, c := range []struct {
+		age  time.Duration
+		want Outcome
+	}{{time.Second, Answered}, {-Window, Answered}, {11 * time.Second, Stale}, {-Window - time.Second, Stale}} {
+		q := question{account, now.Add(-c.age), fmt.Sprintf("%016d", c.age)}
+		if got := h.admitAfter(q, now, 10*time.Second); got != c.want {
+			t.Errorf("a question %v old: %s, want %s", c.age, got, c.want)
+		}
+	}
+}
+
 func TestAFastClockDoesNotShutOutASlowOneOfTheSameCaller(t *testing.T) {
 	began := time.Now()
 	h := newReplayCaches(began).of("ci")
