@@ -45,7 +45,7 @@ func (b *consenting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(answer.Body.Bytes()) // fails if the client has gone
 }
 
-const grantSecret = "the secret of the client"
+const grantSecret = "the-secret-of-the-client"
 
 func newConsenting(t *testing.T, lines ...string) *consenting {
 	t.Helper()

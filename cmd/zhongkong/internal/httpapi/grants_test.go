@@ -56,6 +56,8 @@ func (authCodes) TakeAuthCode(_ context.Context, code string) error {
 		return nil
 	case "secret-unconfirmed":
 		return fmt.Errorf("suite: %w", coordinator.ErrUnconfirmed)
+	case "secret-unlisted":
+		return &coordinator.RefusedError{Account: "suite", Code: "61004", Message: "access clientip is not registered"}
 	}
 	return fmt.Errorf("another code: %q", code)
 }
@@ -123,7 +125,7 @@ var grantAnswers = []string{
 	"GET " + grantPath + " 200", "GET " + grantPath + " 401", "GET " + grantPath + " 403", "GET " + grantPath + " 404",
 	"GET " + grantPath + " 409", "GET " + grantPath + " 429",
 	"PUT " + grantPath + " 204", "PUT " + grantPath + " 400", "PUT " + grantPath + " 401", "PUT " + grantPath + " 403", "PUT " + grantPath + " 404",
-	"PUT " + grantPath + " 409", "PUT " + grantPath + " 413", "PUT " + grantPath + " 429", "PUT " + grantPath + " 503",
+	"PUT " + grantPath + " 409", "PUT " + grantPath + " 413", "PUT " + grantPath + " 429", "PUT " + grantPath + " 502", "PUT " + grantPath + " 503",
 }
 
 func TestEveryAnswerAboutGrantsIsAsDescribed(t *testing.T) {
@@ -170,6 +172,7 @@ func TestEveryAnswerAboutGrantsIsAsDescribed(t *testing.T) {
 		{well, portal, "PUT", of("platform"), body, 409, "pushes"},
 		{well, portal, "PUT", of("suite"), `{"auth_code":"secret-auth-code"}`, 204, ""},
 		{well, portal, "PUT", of("suite"), `{"auth_code":"secret-unconfirmed"}`, 503, "repeat the request"},
+		{well, portal, "PUT", of("suite"), `{"auth_code":"secret-unlisted"}`, 502, "61004"},
 		{well, portal, "PUT", of("suite"), `{"auth_code":""}`, 400, "auth_code"},
 		{well, portal, "PUT", of("suite"), `{"auth_code":"secret-auth-code "}`, 400, "white space"},
 		{well, portal, "PUT", of("suite"), `{"auth_code":"secret-auth-code","expires_in":600}`, 400, "the body must be"},

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 )
@@ -62,9 +61,9 @@ func crowd(plan string) error {
 	return nil
 }
 
-func TestTenThousandHoldersCostLittleAndAreAnsweredAtOnce(t *testing.T) {
+func TestTenThousandHoldersCostLittleAndAreAllAnswered(t *testing.T) {
 	if testing.Short() || raceEnabled {
-		t.Skip("measures memory and time, which -race multiplies")
+		t.Skip("measures memory, which -race multiplies")
 	}
 	s := newStage(t)
 	const holders = 10_000
@@ -94,18 +93,10 @@ func TestTenThousandHoldersCostLittleAndAreAnsweredAtOnce(t *testing.T) {
 	if cost > 200_000_000 {
 		t.Errorf("%d holders cost %d MB, want less than 200", holders, cost/1_000_000)
 	}
-	began, beganCPU := time.Now(), processorTime()
 	if r := s.ask(admin, "POST", "/v1/tokens/"+wxa+"/refresh", ""); r.status != 200 {
 		t.Fatalf("refresh: %d %s", r.status, r.body)
 	}
 	heard("answered")
-	// Of the processor's time: by the clock the last one is answered as soon as that
-	// only where no other program is at work.
-	took := processorTime() - beganCPU
-	t.Logf("all were answered after %v of processor time, %v by the clock", took, time.Since(began))
-	if took > time.Second {
-		t.Errorf("the last one was answered after %v of processor time, want within a second", took)
-	}
 	if err := clients.Wait(); err != nil {
 		t.Error(err)
 	}
