@@ -28,7 +28,8 @@ func importGrant(ctx context.Context, s *session, c *cli.Context, args []string)
 	if err != nil {
 		return err
 	}
-	if err := s.storesGrants(ctx, account.Name); err != nil {
+	a, err := s.storing(ctx, account.Name)
+	if err != nil {
 		return err
 	}
 	text, err := s.readGrant(ctx)
@@ -40,7 +41,7 @@ func importGrant(ctx context.Context, s *session, c *cli.Context, args []string)
 		return usagef("stdin must be the refresh token alone, one word, and nothing else: visible ASCII characters, at most 8192")
 	}
 	consent.Token = coordinator.NewToken(text)
-	return s.consent(ctx, account.Name, consent)
+	return s.consent(ctx, a, consent)
 }
 
 // consentOf returns how long a grant lives that is put in now, as far as that is known.
@@ -103,12 +104,20 @@ func (s *session) grantAccount(ctx context.Context, args []string) (config.Accou
 	return a, nil
 }
 
-// storesGrants makes sure that a grant can be stored, before a person is asked for one.
-func (s *session) storesGrants(ctx context.Context, account string) error {
+// storing returns the account that is to store a grant. A person is asked for one only after
+// that: what keeps it from being stored would be found too late, because nobody else has it.
+func (s *session) storing(ctx context.Context, name string) (*coordinator.Account, error) {
+	zk, err := s.coordinator(name)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	_, err := s.store.LoadGrant(ctx, account)
-	return s.withAdvice(err)
+	if _, err := s.store.LoadGrant(ctx, name); err != nil {
+		return nil, s.withAdvice(err)
+	}
+	a, _ := zk.Account(name)
+	return a, nil
 }
 
 // storeFor is for how long a grant is stored again and again: a person has consented, and
@@ -117,12 +126,7 @@ const storeFor = 2 * time.Minute
 
 // consent stores a grant in place of the one before. When ctx ends it goes on storing, for
 // the process may have the only copy; a second interrupt ends it, see main.
-func (s *session) consent(ctx context.Context, name string, consent coordinator.Consent) error {
-	zk, err := s.coordinator(name)
-	if err != nil {
-		return err
-	}
-	a, _ := zk.Account(name)
+func (s *session) consent(ctx context.Context, a *coordinator.Account, consent coordinator.Consent) error {
 	defer context.AfterFunc(ctx, func() {
 		fmt.Fprintf(s.stderr, "zhongkong: the grant is being stored: waiting up to %s; a second interrupt ends this at once and may lose it\n", brief(storeFor))
 	})()
@@ -131,7 +135,7 @@ func (s *session) consent(ctx context.Context, name string, consent coordinator.
 	if err := s.persist(ctx, func() error { return a.Consent(ctx, consent) }); err != nil {
 		return s.withAdvice(notStored(err))
 	}
-	fmt.Fprintf(s.stderr, "The grant of %s is stored%s.\n", escape(name), livesFor(consent))
+	fmt.Fprintf(s.stderr, "The grant of %s is stored%s.\n", escape(a.Name()), livesFor(consent))
 	return nil
 }
 

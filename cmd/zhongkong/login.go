@@ -59,7 +59,8 @@ func (p program) login(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.storesGrants(c.Context, account.Name); err != nil {
+	a, err := s.storing(c.Context, account.Name)
+	if err != nil {
 		return err
 	}
 	ctx, cancel, err := waiting(c)
@@ -83,7 +84,7 @@ func (p program) login(c *cli.Context) error {
 	case err != nil:
 		return fmt.Errorf("account %q: %w", account.Name, err)
 	}
-	return s.consent(c.Context, account.Name, consent) // without --wait: it must not be lost because the person took long
+	return s.consent(c.Context, a, consent) // without --wait: it must not be lost because the person took long
 }
 
 // sayRedeeming says what login waits for if it goes on for a moment after ctx has ended, until

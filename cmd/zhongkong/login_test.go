@@ -279,6 +279,22 @@ func TestALoginThatFailsSaysWhy(t *testing.T) {
 	plain.fails(exitUsage, "needs no grant", "login")
 }
 
+// The code of a person's answer works once, and the grant that it brings has to be stored.
+func TestNobodyIsAskedToLogInWhereTheGrantCannotBeStored(t *testing.T) {
+	b := newConsenting(t)
+	for _, key := range []string{"ZHONGKONG_GRANTS_SPOOL", "ZHONGKONG_GRANTS_COPY"} {
+		wrong := b.with(key, b.file("file", ""))
+		for _, args := range [][]string{{"login"}, {"login", "--device"}} {
+			if r := wrong.fails(exitUsage, "not a directory", append(args, "--wait", "50ms")...); strings.Contains(r.stderr, "Open this address") {
+				t.Errorf("%s: %v asks the person:\n%s", key, args, r.stderr)
+			}
+		}
+	}
+	if calls := b.issuer.Calls(); len(calls) > 0 {
+		t.Errorf("the issuer was asked: %+v", calls)
+	}
+}
+
 func TestAGrantIsImportedFromStdin(t *testing.T) {
 	b := newConsenting(t, "profile: xero")
 	if out := b.must("grant", "status"); !strings.Contains(out, "none") || !strings.Contains(out, "zhongkong login") {
