@@ -17,6 +17,7 @@ type grantIssuer struct {
 	claims   coordinator.GrantRules // what its sources say that it does
 	careless bool                   // its sources send after SendBefore
 	siblings bool                   // a replay brings another token, not the same one
+	leaves   bool                   // it never uses a token up, whatever its sources say
 	life     time.Duration          // of an access token
 
 	// What it says of a grant's life, from the answer on; 0: nothing.
@@ -146,7 +147,7 @@ func (i *grantIssuer) act(token string, a *arrival) (successor string, ok bool) 
 	switch {
 	case g == nil || g.family != i.family || i.killed:
 		return "", false
-	case i.rules.Replay == coordinator.ReplayFree:
+	case i.leaves, i.rules.Replay == coordinator.ReplayFree:
 		return "", true
 	case g.used.IsZero():
 		g.used, g.successor = time.Now(), i.issue()

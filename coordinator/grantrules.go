@@ -291,7 +291,9 @@ func (g Grant) Keep(a GrantAnswer, came time.Time) (_ Grant, changed bool) {
 		return g, false
 	}
 	g = g.next()
+	var presented time.Time // zero: not known
 	if mark >= 0 {
+		presented = g.Presentations[mark].At
 		g.Presentations = slices.Delete(g.Presentations, mark, mark+1)
 	}
 	if !came.Before(g.ObtainedAt) {
@@ -299,7 +301,7 @@ func (g Grant) Keep(a GrantAnswer, came time.Time) (_ Grant, changed bool) {
 	}
 	switch {
 	case stays:
-		g.answered(a.Parent)
+		g.answered(a, presented)
 	case !known:
 		g.insert(GrantToken{Token: a.Token, Form: a.Form, Fence: a.Fence, Parent: a.Parent})
 		g.ObtainedAt = later(g.ObtainedAt, came)
@@ -339,11 +341,14 @@ func fingerprint(t Token) string {
 	return hex.EncodeToString(sum[:12])
 }
 
-// answered takes in that the issuer has accepted a token and left it: it is not used
-// up, whatever became of earlier presentations.
-func (g *Grant) answered(token Fence) {
-	g.Presentations = slices.DeleteFunc(g.Presentations, func(p Presentation) bool { return p.Token == token && p.Over })
-	if i := g.index(token); i >= 0 {
+// answered takes in that the issuer has accepted a token, which was presented at an instant,
+// and left it: no earlier presentation has used it up, unless its request may have arrived
+// later. A process that died does not say that its presentation is over, so time does.
+func (g *Grant) answered(a GrantAnswer, presented time.Time) {
+	g.Presentations = slices.DeleteFunc(g.Presentations, func(p Presentation) bool {
+		return p.Token == a.Parent && p.Fence < a.Fence && (p.Over || !presented.Before(p.Until))
+	})
+	if i := g.index(a.Parent); i >= 0 {
 		g.Tokens[i].Refused, g.Tokens[i].Probed = false, false
 	}
 }

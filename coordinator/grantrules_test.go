@@ -357,6 +357,41 @@ func TestAnAnswerWithoutATokenLeavesThePresentedOneGood(t *testing.T) {
 	w.present("r0", false)
 }
 
+func TestAnAnswerWithoutATokenSettlesTheMarkOfAProcessThatDied(t *testing.T) {
+	for name, rules := range map[string]GrantRules{"never": never, "window": window} {
+		t.Run(name, func(t *testing.T) {
+			w := startGrant(t, rules)
+			consent := w.Grant.Consent
+			w.present("r0", false) // its process dies
+			w.wait(max(lease, rules.Replay))
+			w.want(GrantDoubt)
+			w.keep(w.present("r0", true), consent, "")
+			w.want(GrantGood)
+			w.present("r0", false)
+		})
+	}
+}
+
+func TestAnAnswerWithoutATokenSettlesNoMarkOfARequestThatMayHaveArrivedAfterIt(t *testing.T) {
+	t.Run("of an earlier presentation", func(t *testing.T) {
+		w := startGrant(t, window)
+		a := w.present("r0", false)
+		w.wait(time.Second)
+		w.keep(w.present("r0", false), w.Grant.Consent, "")
+		if w.presentation(a) < 0 {
+			t.Error("the mark is gone")
+		}
+	})
+	t.Run("of a later one", func(t *testing.T) {
+		w := startGrant(t, never)
+		a := w.present("r0", false)
+		w.wait(lease)
+		w.Grant, _ = w.GiveUp(w.present("r0", true))
+		w.keep(a, w.Grant.Consent, "") // from a spool
+		w.want(GrantDoubt)
+	})
+}
+
 func TestATokenThatIsNeverUsedUpNeedsNoMark(t *testing.T) {
 	w := startGrant(t, free)
 	version := w.Version

@@ -113,6 +113,31 @@ func TestAKilledHolder(t *testing.T) {
 	}
 }
 
+// Many issuers leave the token as it is, and the configuration does not say so.
+func TestAKilledHolderLeavesNoDoubtAboutATokenThatTheIssuerLeaves(t *testing.T) {
+	for name, rules := range map[string]coordinator.GrantRules{"never": neverRules, "window": windowRules} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, rules, func(t *testing.T, f *grantFleet) {
+				f.issuer.leaves = true
+				p := f.start()
+				f.consent(p)
+				f.token(p, time.Second)
+				time.Sleep(53 * time.Minute)
+				p.gate.dieAfter("send")
+				f.until(p.gate.isDead)
+				p.stop()
+				q := f.start()
+				time.Sleep(3 * time.Hour)
+				f.wantCondition(coordinator.GrantGood)
+				f.token(q, time.Second)
+				if n := q.seen.count(coordinator.ProbedGrant); n > 1 {
+					t.Errorf("the last resort was tried %d times", n)
+				}
+			})
+		})
+	}
+}
+
 func TestAnAnswerInTheSpoolIsKeptAtTheRestart(t *testing.T) {
 	grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
 		p := f.granted()
