@@ -124,9 +124,11 @@ func (c *Coordinator) ChangeGrant(
 	ctx context.Context, account string, rules GrantRules, transition func(g Grant, now time.Time) (_ Grant, changed bool),
 ) error {
 	var m *grantMemory
+	var unread error
 	a, known := c.Account(account)
 	if known {
 		m = a.grantMemory()
+		unread = a.primeChange(ctx, m)
 	}
 	change := grantChange{
 		c: c, account: account, rules: rules, memory: m,
@@ -139,10 +141,27 @@ func (c *Coordinator) ChangeGrant(
 	if known {
 		a.apply(func(v *view, e env) effects { return v.grantHeard(change.summary, e) })
 	}
-	if err := c.copyGrant(ctx, account, g, m); err != nil {
+	err = c.copyGrant(ctx, account, g, m)
+	if err == nil && unread != nil && g.Consent < m.recall().Consent {
+		err = errNotFollowed
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotCopied, err)
 	}
 	return nil
+}
+
+// primeChange reads the copy before a change. The store may have lost a consent that the copy
+// has, and its clock may be behind that one's: a consent of now would count as the older one,
+// and be lost when the copy's is put back. What only the caller has does not wait for long.
+func (a *Account) primeChange(ctx context.Context, m *grantMemory) error {
+	if m == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.c.cfg.LockTTL/4)
+	defer cancel()
+	m.unprime()
+	return a.primeGrant(ctx, m)
 }
 
 // errNotFollowed says that the copy has a version that the store has lost, and that it has

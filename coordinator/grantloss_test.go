@@ -2,6 +2,7 @@ package coordinator_test
 
 import (
 	"crypto/rand"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -46,6 +47,45 @@ func TestWhatTheStoreHasLostIsPutBackAndNothingOlderIsPresented(t *testing.T) {
 				time.Sleep(time.Hour)
 				f.wantKept()
 				f.wantSent(f.issuer.eachOnce()...)
+			})
+		})
+	}
+}
+
+// The store had a fast clock, and was replaced by an empty one with a right clock.
+func TestAConsentReplacesTheOneInTheCopyThoughTheStoresClockIsBehindThat(t *testing.T) {
+	for name, mayFail := range map[string]bool{"the copy is read": false, "the copy is read when the consent is stored": true} {
+		t.Run(name, func(t *testing.T) {
+			grantBubble(t, neverRules, func(t *testing.T, f *grantFleet) {
+				f.store.SetSkew(20 * time.Minute)
+				p := f.idleWith(new(memSpool), nil)
+				f.consent(p)
+				p.stop()
+				f.store.Flush()
+				f.store.SetSkew(0)
+				time.Sleep(time.Minute)
+
+				q := f.idleWith(new(memSpool), nil)
+				defer q.stop()
+				consent := coordinator.Consent{Token: f.issuer.consent()}
+				if mayFail {
+					f.copy.set(func() { f.copy.down = true })
+					q.gate.at("save grant", f.copy.works)
+					if err := q.Consent(t.Context(), consent); !errors.Is(err, coordinator.ErrNotCopied) {
+						t.Errorf("Consent() = %v, want %v", err, coordinator.ErrNotCopied)
+					}
+				}
+				if err := q.Consent(t.Context(), consent); err != nil {
+					t.Errorf("Consent() = %v", err)
+				}
+				r := f.start()
+				f.token(r, 2*time.Minute)
+				time.Sleep(time.Second) // the answer is kept
+				f.wantSent("r2")
+				f.wantKept()
+				if got := f.copy.peek(); !got.Same(f.store.PeekGrant(account)) {
+					t.Errorf("the copy has version %d, want that of the store", got.Version)
+				}
 			})
 		})
 	}
