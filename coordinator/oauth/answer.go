@@ -24,6 +24,7 @@ type reply struct {
 	*httpsource.Response
 	message  *message
 	endpoint string
+	cut      bool // it broke off
 }
 
 // grant is a token as the issuer gave it.
@@ -78,7 +79,7 @@ func (r reply) members() (members, error) {
 		return nil, tooLong
 	}
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if media == "application/x-www-form-urlencoded" || media == "text/plain" {
+	if !r.cut && (media == "application/x-www-form-urlencoded" || media == "text/plain") {
 		if form, err := url.ParseQuery(string(body)); err == nil && (form.Has("access_token") || form.Has("error")) {
 			return formMembers(form), nil
 		}

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -93,12 +94,8 @@ func (a *authenticating) takeSlowed() int64 {
 }
 
 // learn notes an answer that asks for a longer interval (RFC 8628, section 3.5).
-func (a *authenticating) learn(r reply) {
-	m, err := r.members()
-	if err != nil {
-		return
-	}
-	if said := m.error(r); said != nil && said.Code == "slow_down" {
+func (a *authenticating) learn(said *Error) {
+	if said != nil && said.Code == "slow_down" {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.slowed += 5
@@ -152,20 +149,48 @@ func (a *authenticating) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// roundTrip reads the answer too, because golang.org/x/oauth2 does not close every body.
+// roundTrip reads the answer too, because golang.org/x/oauth2 does not close every body, and
+// takes fewer answers for a grant than a refresh does.
 func (a *authenticating) roundTrip(m *message, req *http.Request) (*http.Response, error) {
 	resp, err := a.base.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, httpsource.MaxBody))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, httpsource.MaxBody+1))
 	_ = resp.Body.Close()
-	if err != nil {
+	if err == nil && len(answer) > httpsource.MaxBody {
+		err = fmt.Errorf("the issuer's answer has more than %d bytes", httpsource.MaxBody)
+	}
+	r := reply{Response: &httpsource.Response{Status: resp.StatusCode, Header: resp.Header, Body: answer}, message: m, cut: err != nil}
+	came, broken := r.members()
+	said := came.error(r)
+	granted := said == nil && (came.text("refresh_token") != "" || came.text("access_token") != "" && cmp.Or(err, broken) == nil)
+	switch {
+	case granted:
+		return came.login(req), nil
+	case err != nil:
 		return nil, err
 	}
-	a.learn(reply{Response: &httpsource.Response{Status: resp.StatusCode, Header: resp.Header, Body: answer}, message: m})
+	a.learn(said)
 	resp.Body = io.NopCloser(bytes.NewReader(answer))
 	return resp, nil
+}
+
+// login returns what a login needs of an answer that grants something, as golang.org/x/oauth2
+// reads it. That refuses one without an access token, which no login uses.
+func (m members) login(req *http.Request) *http.Response {
+	needed := members{}
+	needed.set("access_token", "unused")
+	needed.set("refresh_token", m.text("refresh_token"))
+	for _, name := range lifeNames() {
+		if life, ok := m[name]; ok {
+			needed[name] = life
+		}
+	}
+	body, _ := json.Marshal(needed) // each was JSON before
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(body)), Request: req,
+	}
 }
 
 // CodeRequest is a request for an authorization code (RFC 6749, section 4.1) with PKCE

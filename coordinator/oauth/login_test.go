@@ -3,14 +3,17 @@ package oauth_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
 	"github.com/zhongkong/zhongkong/coordinator"
+	"github.com/zhongkong/zhongkong/coordinator/httpsource"
 	"github.com/zhongkong/zhongkong/coordinator/oauth"
 	"github.com/zhongkong/zhongkong/coordinator/oauth/oauthtest"
 )
@@ -376,6 +379,126 @@ func TestADeviceLoginEndsAtAFailureThatStays(t *testing.T) {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
 	})
+}
+
+// tokensFrom is the transport of an issuer whose token endpoint is another one.
+func tokensFrom(issuer http.RoundTripper, endpoint roundTripper) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		if req.URL.String() == tokenURL {
+			return endpoint(req)
+		}
+		return issuer.RoundTrip(req)
+	})
+}
+
+// The answer holds the only refresh token: a login accepts what a refresh accepts.
+func TestALoginTakesTheRefreshTokenOfAnOddAnswer(t *testing.T) {
+	const (
+		usual = "application/json"
+		came  = `{"access_token":"hidden-one","refresh_token":"next","refresh_expires_in":60`
+	)
+	type odd struct {
+		status      int
+		media, body string
+		cut         bool // the connection breaks after it
+	}
+	tests := map[string]odd{
+		"another status":        {201, usual, came + `}`, false},
+		"the status of failure": {500, usual, came + `}`, false},
+		"JSON as text":          {200, "text/plain", came + `}`, false},
+		"JSON as a form":        {200, "application/x-www-form-urlencoded", came + `}`, false},
+		"a form":                {200, "text/plain", "access_token=hidden-one&refresh_token=next&refresh_expires_in=60", false},
+		"a byte order mark":     {200, usual, "\ufeff" + came + `}`, false},
+		"broken":                {200, usual, came + `,}`, false},
+		"followed by a page":    {200, usual, came + `}<html>`, false},
+		"cut off":               {200, usual, came + `,"expires_in":36`, true},
+		"too long":              {200, usual, came + `,"scope":"` + strings.Repeat("x", httpsource.MaxBody) + `"}`, false},
+		"no access token":       {200, usual, `{"refresh_token":"next","refresh_expires_in":60}`, false},
+		"space around it":       {200, usual, `{"access_token":"hidden-one","refresh_token":" next\n","refresh_expires_in":"60"}`, false},
+	}
+	for _, life := range []string{`""`, `3599.5`, `"3600.0"`, `3.6e3`, `"1h"`, `false`, `{}`, `99999999999`} {
+		tests["expires_in: "+life] = odd{200, usual, came + `,"expires_in":` + life + `}`, false}
+	}
+	for _, none := range []string{`{}`, `false`, `0`, `""`, `null`} {
+		tests["error: "+none] = odd{200, usual, came + `,"error":` + none + `}`, false}
+	}
+	for name, test := range tests {
+		asked := 0
+		c := asking(loginIssuer(), func(c *oauth.Config) {
+			c.Transport = tokensFrom(c.Transport, func(req *http.Request) (*http.Response, error) {
+				asked++
+				resp, err := answering(test.status, test.media, test.body).RoundTrip(req)
+				if test.cut {
+					resp.Body = io.NopCloser(io.MultiReader(resp.Body, iotest.ErrReader(io.ErrUnexpectedEOF)))
+				}
+				return resp, err
+			})
+		})
+		check := func(way string, got coordinator.Consent, err error) {
+			t.Helper()
+			if err != nil || got.Token.Reveal() != "next" || got.Idle != time.Minute || asked != 1 {
+				t.Errorf("%s, by a %s: %+v, %v, after %d requests", name, way, got, err, asked)
+			}
+			asked = 0
+		}
+		r, err := loginOf(t, c).Code(redirect)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address, err := url.Parse(r.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.Redeem(t.Context(), url.Values{"state": {address.Query().Get("state")}, "code": {"c"}})
+		check("code", got, err)
+		synctest.Test(t, func(t *testing.T) {
+			got, err := loginOf(t, c).Device(t.Context(), func(oauth.DeviceQuestion) {})
+			check("device", got, err)
+		})
+	}
+}
+
+// Half a refresh token must not be stored for one.
+func TestALoginTakesNoRefreshTokenOfAFormThatMayBeCutOff(t *testing.T) {
+	for name, body := range map[string]io.Reader{
+		"cut off":  io.MultiReader(strings.NewReader("access_token=hidden-one&refresh_token=ne"), iotest.ErrReader(io.ErrUnexpectedEOF)),
+		"too long": strings.NewReader("access_token=hidden-one&scope=" + strings.Repeat("x", httpsource.MaxBody-45) + "&refresh_token=next"),
+	} {
+		r, err := loginOf(t, asking(loginIssuer(), func(c *oauth.Config) {
+			c.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
+				resp, err := answering(200, "text/plain", "").RoundTrip(req)
+				resp.Body = io.NopCloser(body)
+				return resp, err
+			})
+		})).Code(redirect)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address, err := url.Parse(r.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.Redeem(t.Context(), url.Values{"state": {address.Query().Get("state")}, "code": {"c"}})
+		if err == nil || !got.Token.IsZero() || strings.Contains(err.Error(), "hidden-one") {
+			t.Errorf("%s: %v, %v", name, got.Token.Reveal(), err)
+		}
+	}
+}
+
+// The code is used up: asking again would say that, and not what is wrong.
+func TestADeviceLoginSaysThatNoRefreshTokenCameAlsoInAnOddAnswer(t *testing.T) {
+	for _, body := range []string{`{"access_token":"hidden-one","expires_in":"1h"}`, `{"access_token":"hidden-one","error":{}}`} {
+		synctest.Test(t, func(t *testing.T) {
+			begin := time.Now()
+			c := asking(loginIssuer(), func(c *oauth.Config) {
+				c.Transport = tokensFrom(c.Transport, answering(200, "application/json", body).RoundTrip)
+			})
+			_, err := loginOf(t, c).Device(t.Context(), func(oauth.DeviceQuestion) {})
+			if err == nil || !strings.Contains(err.Error(), "offline_access") || strings.Contains(err.Error(), "hidden-one") || time.Since(begin) != 5*time.Second {
+				t.Errorf("%s: after %v: %v", body, time.Since(begin), err)
+			}
+		})
+	}
 }
 
 func TestWhatALoginLacksIsNamed(t *testing.T) {
