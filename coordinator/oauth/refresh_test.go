@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -214,6 +216,22 @@ func TestARefreshTokenOfABrokenAnswerIsKept(t *testing.T) {
 		if r.Grant.Reveal() != test.want || !r.Token.IsZero() {
 			t.Errorf("%s: %q, want %q", name, r.Grant.Reveal(), test.want)
 		}
+	}
+}
+
+// Nothing tells where the last parameter of such a form ends: it may be half a token.
+func TestAFormThatIsCutOffHasNoTokens(t *testing.T) {
+	s := sourceOf(t, oauth.Config{
+		TokenURL: tokenURL, Grant: oauth.RefreshToken, ClientID: "c", ClientSecret: "s",
+		Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			resp, err := answering(200, "text/plain", "").RoundTrip(req)
+			resp.Body = io.NopCloser(io.MultiReader(strings.NewReader("access_token=a&refresh_token=ne"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+			return resp, err
+		}),
+	})
+	r, err := s.Fetch(t.Context(), ofGrant("the first one"))
+	if f, ok := errors.AsType[*coordinator.FetchError](err); !ok || f.Kind != coordinator.FailedUnknown || !r.Grant.IsZero() || !r.Token.IsZero() {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 

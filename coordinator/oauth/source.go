@@ -63,7 +63,7 @@ func (s *Source) Fetch(ctx context.Context, req coordinator.FetchRequest) (coord
 	if answer == nil {
 		return coordinator.FetchResult{}, failed
 	}
-	r := reply{Response: answer, message: m, endpoint: s.endpoint}
+	r := reply{Response: answer, message: m, endpoint: s.endpoint, cut: failed != nil}
 	g, failure := s.issuer.grant(r)
 	switch {
 	case failure != nil && failed != nil: // it broke off, and what came is not an answer
