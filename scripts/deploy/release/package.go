@@ -56,7 +56,12 @@ func (s source) packages(name string, sys system, binary string, published []fil
 		},
 	})
 	info.RPM.BuildHost = "localhost"
-	return errors.Join(writePackage(info, "deb", name), writePackage(info, "rpm", name))
+	// The service's LoadCredential= names a directory. An older systemd starts no such service;
+	// a container may have none.
+	info.Deb.Breaks = []string{"systemd (<< 250)"}
+	rpm := *info
+	rpm.Conflicts = []string{"systemd < 250"}
+	return errors.Join(writePackage(info, "deb", name), writePackage(&rpm, "rpm", name))
 }
 
 func writePackage(info *nfpm.Info, format, name string) (err error) {

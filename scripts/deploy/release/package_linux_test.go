@@ -15,6 +15,30 @@ const (
 )
 
 // The whole life of the package on a Debian, as the documentation says it: installed and
+// tellsAServiceOf has systemd reload another service when a token's file is replaced, by the
+// units of the page about files.
+func (r *throwAwayRoot) tellsAServiceOf(path string) {
+	r.t.Helper()
+	const dir, token = "/etc/systemd/system/", "/run/zhongkong/token"
+	units := append(documented(r.t, "files", "notify: a command after a change", "ini"),
+		"# "+dir+"my-service.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\nExecReload=/bin/touch /root/told\n")
+	var names []string
+	for _, unit := range units {
+		name, _, _ := strings.Cut(strings.TrimPrefix(unit, "# "), "\n")
+		r.write(name, strings.ReplaceAll(unit, token, path))
+		names = append(names, name)
+	}
+	r.must("systemctl", "daemon-reload")
+	r.must("systemctl", "start", "my-service")
+	r.must("systemctl", "enable", "--now", "my-service-token.path")
+	r.must("sh", "-c", "cp --preserve=all "+path+" "+path+".new && mv "+path+".new "+path) // as a writer does
+	r.eventually("the service is told", func() bool { return r.command("test", "-e", "/root/told").Run() == nil })
+	r.must("systemctl", "disable", "--now", "my-service-token.path")
+	r.must("systemctl", "stop", "my-service")
+	r.must(append([]string{"rm", "/root/told"}, names...)...)
+	r.must("systemctl", "daemon-reload")
+}
+
 // configured by a newcomer, hardened, read again, hung, upgraded, removed, installed
 // again, purged.
 func TestThePackageInstallsRunsHardenedAndPurges(t *testing.T) {
@@ -255,6 +279,7 @@ func (r *throwAwayRoot) writesAFileForAnotherUser(token string) {
 			out, _ := r.command(read...).Output()
 			return string(out) == token
 		})
+		r.tellsAServiceOf("/run/zhongkong/prometheus.token")
 		r.must("systemctl", "stop", "zhongkong")
 		if got := r.must(read...); got != token {
 			r.t.Errorf("while the service is stopped the file has %q", got)

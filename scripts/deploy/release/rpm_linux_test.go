@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +26,12 @@ func TestTheRPMHasTheFilesAndScriptsOfTheDeb(t *testing.T) {
 	name, err := rpm.Header.GetNEVRA()
 	if err != nil || name.Name != "zhongkong" || name.Version != "1.2.3" || name.Release != "1" {
 		t.Errorf("the package is %+v, %v", name, err)
+	}
+	if conflicts, err := rpm.Header.GetStrings(rpmutils.CONFLICTNAME); err != nil || !slices.Equal(conflicts, []string{"systemd"}) {
+		t.Errorf("it conflicts with %q, %v", conflicts, err)
+	}
+	if version, err := rpm.Header.GetStrings(rpmutils.CONFLICTVERSION); err != nil || !slices.Equal(version, []string{"250"}) {
+		t.Errorf("it conflicts with systemd of %q, %v", version, err)
 	}
 	files, err := rpm.Header.GetFiles()
 	if err != nil {
