@@ -15,30 +15,6 @@ const (
 )
 
 // The whole life of the package on a Debian, as the documentation says it: installed and
-// tellsAServiceOf has systemd reload another service when a token's file is replaced, by the
-// units of the page about files.
-func (r *throwAwayRoot) tellsAServiceOf(path string) {
-	r.t.Helper()
-	const dir, token = "/etc/systemd/system/", "/run/zhongkong/token"
-	units := append(documented(r.t, "files", "notify: a command after a change", "ini"),
-		"# "+dir+"my-service.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\nExecReload=/bin/touch /root/told\n")
-	var names []string
-	for _, unit := range units {
-		name, _, _ := strings.Cut(strings.TrimPrefix(unit, "# "), "\n")
-		r.write(name, strings.ReplaceAll(unit, token, path))
-		names = append(names, name)
-	}
-	r.must("systemctl", "daemon-reload")
-	r.must("systemctl", "start", "my-service")
-	r.must("systemctl", "enable", "--now", "my-service-token.path")
-	r.must("sh", "-c", "cp --preserve=all "+path+" "+path+".new && mv "+path+".new "+path) // as a writer does
-	r.eventually("the service is told", func() bool { return r.command("test", "-e", "/root/told").Run() == nil })
-	r.must("systemctl", "disable", "--now", "my-service-token.path")
-	r.must("systemctl", "stop", "my-service")
-	r.must(append([]string{"rm", "/root/told"}, names...)...)
-	r.must("systemctl", "daemon-reload")
-}
-
 // configured by a newcomer, hardened, read again, hung, upgraded, removed, installed
 // again, purged.
 func TestThePackageInstallsRunsHardenedAndPurges(t *testing.T) {
@@ -292,6 +268,30 @@ func (r *throwAwayRoot) writesAFileForAnotherUser(token string) {
 		r.must("rm", "/etc/systemd/system/zhongkong.service.d/users.conf")
 		r.must("systemctl", "daemon-reload")
 	})
+}
+
+// tellsAServiceOf has systemd reload another service when a token's file is replaced, by the
+// units of the page about files.
+func (r *throwAwayRoot) tellsAServiceOf(path string) {
+	r.t.Helper()
+	const dir, token = "/etc/systemd/system/", "/run/zhongkong/token"
+	units := append(documented(r.t, "files", "notify: a command after a change", "ini"),
+		"# "+dir+"my-service.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\nExecReload=/bin/touch /root/told\n")
+	var names []string
+	for _, unit := range units {
+		name, _, _ := strings.Cut(strings.TrimPrefix(unit, "# "), "\n")
+		r.write(name, strings.ReplaceAll(unit, token, path))
+		names = append(names, name)
+	}
+	r.must("systemctl", "daemon-reload")
+	r.must("systemctl", "start", "my-service")
+	r.must("systemctl", "enable", "--now", "my-service-token.path")
+	r.must("sh", "-c", "cp --preserve=all "+path+" "+path+".new && mv "+path+".new "+path) // as a writer does
+	r.eventually("the service is told", func() bool { return r.command("test", "-e", "/root/told").Run() == nil })
+	r.must("systemctl", "disable", "--now", "my-service-token.path")
+	r.must("systemctl", "stop", "my-service")
+	r.must(append([]string{"rm", "/root/told"}, names...)...)
+	r.must("systemctl", "daemon-reload")
 }
 
 // configured starts the service with a changed configuration, calls do, and starts it with

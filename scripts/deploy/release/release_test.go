@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -170,6 +171,10 @@ func TestTheBinaryStartsFromItsArchive(t *testing.T) {
 		os, arch, _ := strings.Cut(name, "/")
 		binary := unpack(t, filepath.Join(r.dir, "zhongkong_1.2.3_"+os+"_"+arch+".tar.gz"))
 		out, err := exec.Command(binary, "version").CombinedOutput()
+		if errors.Is(err, syscall.ENOEXEC) && arch != runtime.GOARCH {
+			t.Logf("this machine's kernel runs no programs of %s", name)
+			continue
+		}
 		if want := "zhongkong " + r.version + " " + runtime.Version() + " " + name + "\n"; err != nil || string(out) != want {
 			t.Errorf("zhongkong version: %v\n%swant\n%s", err, out, want)
 		}
