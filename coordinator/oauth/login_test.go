@@ -37,6 +37,20 @@ func loginOf(t *testing.T, c oauth.Config) *oauth.Login {
 	return l
 }
 
+// redeemed redeems a code of a new login, as its browser comes back with it.
+func redeemed(t *testing.T, c oauth.Config) (coordinator.Consent, error) {
+	t.Helper()
+	r, err := loginOf(t, c).Code(redirect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := url.Parse(r.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Redeem(t.Context(), url.Values{"state": {address.Query().Get("state")}, "code": {"c"}})
+}
+
 // browse opens an address as the person's browser does, and returns the query with which
 // the issuer sends it back.
 func browse(t *testing.T, issuer *oauthtest.Server, address string) url.Values {
@@ -265,13 +279,8 @@ func TestALoginThatFailsSaysWhyAndNothingElse(t *testing.T) {
 	none := asking(issuer, func(c *oauth.Config) {
 		c.Transport = answering(200, "application/json", `{"access_token":"hidden-one","expires_in":60}`)
 	})
-	if r, err := loginOf(t, none).Code(redirect); err != nil {
-		t.Error(err)
-	} else if state, _ := url.Parse(r.URL); state != nil {
-		_, err := r.Redeem(t.Context(), url.Values{"state": {state.Query().Get("state")}, "code": {"c"}})
-		if err == nil || !strings.Contains(err.Error(), "offline_access") || strings.Contains(err.Error(), "hidden-one") {
-			t.Errorf("no refresh token: %v", err)
-		}
+	if _, err := redeemed(t, none); err == nil || !strings.Contains(err.Error(), "offline_access") || strings.Contains(err.Error(), "hidden-one") {
+		t.Errorf("no refresh token: %v", err)
 	}
 }
 
@@ -441,15 +450,7 @@ func TestALoginTakesTheRefreshTokenOfAnOddAnswer(t *testing.T) {
 			}
 			asked = 0
 		}
-		r, err := loginOf(t, c).Code(redirect)
-		if err != nil {
-			t.Fatal(err)
-		}
-		address, err := url.Parse(r.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := r.Redeem(t.Context(), url.Values{"state": {address.Query().Get("state")}, "code": {"c"}})
+		got, err := redeemed(t, c)
 		check("code", got, err)
 		synctest.Test(t, func(t *testing.T) {
 			got, err := loginOf(t, c).Device(t.Context(), func(oauth.DeviceQuestion) {})
@@ -464,21 +465,13 @@ func TestALoginTakesNoRefreshTokenOfAFormThatMayBeCutOff(t *testing.T) {
 		"cut off":  io.MultiReader(strings.NewReader("access_token=hidden-one&refresh_token=ne"), iotest.ErrReader(io.ErrUnexpectedEOF)),
 		"too long": strings.NewReader("access_token=hidden-one&scope=" + strings.Repeat("x", httpsource.MaxBody-45) + "&refresh_token=next"),
 	} {
-		r, err := loginOf(t, asking(loginIssuer(), func(c *oauth.Config) {
+		got, err := redeemed(t, asking(loginIssuer(), func(c *oauth.Config) {
 			c.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
 				resp, err := answering(200, "text/plain", "").RoundTrip(req)
 				resp.Body = io.NopCloser(body)
 				return resp, err
 			})
-		})).Code(redirect)
-		if err != nil {
-			t.Fatal(err)
-		}
-		address, err := url.Parse(r.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := r.Redeem(t.Context(), url.Values{"state": {address.Query().Get("state")}, "code": {"c"}})
+		}))
 		if err == nil || !got.Token.IsZero() || strings.Contains(err.Error(), "hidden-one") {
 			t.Errorf("%s: %v, %v", name, got.Token.Reveal(), err)
 		}
